@@ -1,0 +1,57 @@
+// Package health turns observations into verdicts: thresholds, quorum, score, brake.
+//
+// It is pure: it knows no clock, no network and no store, and its functions may be called concurrently.
+package health
+
+import "time"
+
+// PoolID names a pool.
+type PoolID struct {
+	Tenant string `json:"tenant"`
+	Pool   string `json:"pool"`
+}
+
+// String gives tenant/pool.
+func (p PoolID) String() string { return p.Tenant + "/" + p.Pool }
+
+// State is what is known of an endpoint.
+type State string
+
+// The states. Unknown answers as up, and is shown as unknown.
+const (
+	Unknown State = "unknown"
+	Up      State = "up"
+	Down    State = "down"
+)
+
+// Observation is what one vantage knows of one pool. It is written on transitions only, and has no lease.
+type Observation struct {
+	Vantage   string           `json:"vantage"`
+	Pool      PoolID           `json:"pool"`
+	Endpoints map[string]Sight `json:"endpoints"` // by endpoint name
+}
+
+// Sight is what a vantage knows of one endpoint, after its thresholds.
+type Sight struct {
+	State  State     `json:"state"`
+	Score  float64   `json:"score"` // 0 to 1; 0 when down
+	Since  time.Time `json:"since"`
+	Reason string    `json:"reason,omitempty"` // "connect: connection refused", "status 503"
+}
+
+// Verdict is what the judge holds of one pool. Edges only read verdicts.
+type Verdict struct {
+	Pool      PoolID             `json:"pool"`
+	Endpoints map[string]Finding `json:"endpoints"` // by endpoint name
+	// Frozen tells that the brake holds: changes were seen and not followed.
+	Frozen bool   `json:"frozen,omitempty"`
+	Judge  string `json:"judge,omitempty"` // the vantage that judged
+}
+
+// Finding is the verdict on one endpoint. Score multiplies the weight; 0 is down.
+type Finding struct {
+	State  State     `json:"state"`
+	Score  float64   `json:"score"`
+	Since  time.Time `json:"since"`
+	Reason string    `json:"reason,omitempty"`
+}

@@ -1,0 +1,53 @@
+// Package spec holds the declared resources of gtm: their types, their strict decoding from YAML and
+// JSON, their defaults, what makes them valid alone and together, and how two sets of them differ.
+//
+// It is pure: it reads no file, no clock and no network.
+package spec
+
+// Kind names a type of resource.
+type Kind string
+
+// The kinds. Zones, sites and maps belong to the platform tenant, the rest to whoever declares it.
+const (
+	KindZone     Kind = "Zone"
+	KindSite     Kind = "Site"
+	KindMap      Kind = "Map"
+	KindMonitor  Kind = "Monitor"
+	KindPool     Kind = "Pool"
+	KindService  Kind = "Service"
+	KindOverride Kind = "Override"
+)
+
+// Kinds lists every kind, dependencies first: a resource refers only to kinds that stand before its own.
+var Kinds = []Kind{KindZone, KindSite, KindMap, KindMonitor, KindPool, KindService, KindOverride}
+
+// Platform is the tenant that owns zones, sites and maps.
+const Platform = "platform"
+
+// Key names one resource. Keys are comparable and ordered by tenant, kind (as in Kinds), name.
+type Key struct {
+	Tenant string `json:"tenant"`
+	Kind   Kind   `json:"kind"`
+	Name   string `json:"name"`
+}
+
+// String gives the form that people read and type: tenant/Kind/name.
+func (k Key) String() string { return k.Tenant + "/" + string(k.Kind) + "/" + k.Name }
+
+// Resource is one declared resource. Spec is never nil and is the pointer type of its kind
+// (*Zone, *Site, *Map, *Monitor, *Pool, *Service, *Override). A Resource is immutable once shared.
+type Resource struct {
+	Key
+	Spec Spec
+	// Origin is where it was declared, for messages only; it is neither stored nor compared.
+	Origin Origin
+}
+
+// Spec is what a resource declares beside its key.
+type Spec interface{ kind() Kind }
+
+// Origin is a place in a file.
+type Origin struct {
+	File string
+	Line int
+}

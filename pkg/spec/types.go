@@ -1,0 +1,159 @@
+package spec
+
+import "net/netip"
+
+// Zone is a zone that gtm answers for.
+type Zone struct {
+	// Nameservers and Contact make the NS and SOA records; needed only where Content has none.
+	Nameservers []string `json:"nameservers,omitempty" yaml:"nameservers,omitempty"`
+	Contact     string   `json:"contact,omitempty" yaml:"contact,omitempty"`
+	// File is the master file (RFC 1035) that holds what is not steered, relative to the declaring file.
+	// gtmctl reads it and sends Content.
+	File string `json:"file,omitempty" yaml:"file,omitempty"`
+	// Content is the text of that master file.
+	Content string `json:"content,omitempty" yaml:"content,omitempty"`
+	// Grants: for each tenant the names at and below which its services may stand.
+	Grants map[string][]string `json:"grants,omitempty" yaml:"grants,omitempty"`
+	// Debug serves the names whoami.<zone> and <host>._explain.<zone> (TXT). Absent: only in a zone with grants.
+	Debug *bool `json:"debug,omitempty" yaml:"debug,omitempty"`
+}
+
+// Site is a place where endpoints stand.
+type Site struct {
+	Location *Location `json:"location,omitempty" yaml:"location,omitempty"`
+	// Region is a place as in EU-DE.
+	Region string `json:"region,omitempty" yaml:"region,omitempty"`
+}
+
+// Location is a point on Earth in degrees, WGS 84.
+type Location struct {
+	Lat float64 `json:"lat" yaml:"lat"`
+	Lon float64 `json:"lon" yaml:"lon"`
+}
+
+// Map is the operator's own list of networks. A rule can match it by name (when: {map: NAME}); with Place
+// (or ASN) it also corrects the geographic data for its networks, for everyone.
+type Map struct {
+	Networks []netip.Prefix `json:"networks" yaml:"networks"`
+	// Place, as in EU-DE-BE, replaces what the geographic database says of these networks.
+	Place string `json:"place,omitempty" yaml:"place,omitempty"`
+	// ASN likewise; 0 leaves the database's.
+	ASN uint32 `json:"asn,omitempty" yaml:"asn,omitempty"`
+}
+
+// Monitor says how endpoints are checked.
+type Monitor struct {
+	Type string `json:"type" yaml:"type"` // http, https, tcp
+	Port uint16 `json:"port,omitempty" yaml:"port,omitempty"`
+	Path string `json:"path,omitempty" yaml:"path,omitempty"`
+	// Method is GET (default) or HEAD.
+	Method string `json:"method,omitempty" yaml:"method,omitempty"`
+	// Host is the Host header and, for https, the SNI and the name that the certificate must hold.
+	// Absent: the endpoint's own host name or address.
+	Host string `json:"host,omitempty" yaml:"host,omitempty"`
+	// Headers are further request headers.
+	Headers map[string]string `json:"headers,omitempty" yaml:"headers,omitempty"`
+	// Insecure skips the certificate check of https.
+	Insecure bool     `json:"insecure,omitempty" yaml:"insecure,omitempty"`
+	Interval Duration `json:"interval,omitempty" yaml:"interval,omitempty"` // default 10s
+	Timeout  Duration `json:"timeout,omitempty" yaml:"timeout,omitempty"`   // default 2s, at most Interval
+	Rise     int      `json:"rise,omitempty" yaml:"rise,omitempty"`         // default 2
+	Fall     int      `json:"fall,omitempty" yaml:"fall,omitempty"`         // default 3
+	// Status lists expected status codes and ranges, as in "200", "200-399". Default 200-299.
+	Status []string `json:"status,omitempty" yaml:"status,omitempty"`
+	// Body is text that the first 64 KiB of the response body must contain.
+	Body string `json:"body,omitempty" yaml:"body,omitempty"`
+	// Vantages names the probers that are asked. Absent: every prober that is alive or has reported on the pool.
+	Vantages []string `json:"vantages,omitempty" yaml:"vantages,omitempty"`
+	// Quorum is how many vantages must agree. 0: a majority.
+	Quorum int `json:"quorum,omitempty" yaml:"quorum,omitempty"`
+}
+
+// Pool is a set of endpoints that serve the same thing at one site.
+type Pool struct {
+	Site    string `json:"site,omitempty" yaml:"site,omitempty"`
+	Monitor string `json:"monitor,omitempty" yaml:"monitor,omitempty"`
+	// MinHealthy is "50%" (of the endpoints that have a weight and are not drained) or "2" (so many of them).
+	// With fewer healthy ones the pool counts as down. Absent: one healthy endpoint is enough.
+	MinHealthy string     `json:"minHealthy,omitempty" yaml:"minHealthy,omitempty"`
+	Endpoints  []Endpoint `json:"endpoints" yaml:"endpoints"`
+}
+
+// Endpoint is one server (or one load balancer) of a pool: addresses, or a host name.
+type Endpoint struct {
+	Name      string       `json:"name" yaml:"name"`
+	Addresses []netip.Addr `json:"addresses,omitempty" yaml:"addresses,omitempty"`
+	// Host is a host name to answer as CNAME; not together with Addresses.
+	Host string `json:"host,omitempty" yaml:"host,omitempty"`
+	// Weight is the endpoint's share among its pool's. Absent: 1. 0 takes it out.
+	Weight *int `json:"weight,omitempty" yaml:"weight,omitempty"`
+	// Probe is the address (and port, where given) that is checked instead of Addresses.
+	Probe string `json:"probe,omitempty" yaml:"probe,omitempty"`
+}
+
+// Service is a steered name.
+type Service struct {
+	Host string `json:"host" yaml:"host"`
+	// TTL of every answer. Default 30s.
+	TTL Duration `json:"ttl,omitempty" yaml:"ttl,omitempty"`
+	// Answers is how many endpoints one answer names. Default 1. Ignored by pick all.
+	Answers int `json:"answers,omitempty" yaml:"answers,omitempty"`
+	// Pick is weighted (default), sticky or all.
+	Pick string `json:"pick,omitempty" yaml:"pick,omitempty"`
+	// Families narrows what is served: ipv4, ipv6. Absent: each family for which every rule has a pool.
+	Families []string `json:"families,omitempty" yaml:"families,omitempty"`
+	Rules    []Rule   `json:"rules" yaml:"rules"`
+	// LastResort are the pools to answer from when every pool of the rule is down. Absent: as if all were up.
+	LastResort []PoolRef `json:"lastResort,omitempty" yaml:"lastResort,omitempty"`
+	// AllDown is answer (default) or servfail: what a client gets when every pool, LastResort's too, is down.
+	AllDown string `json:"allDown,omitempty" yaml:"allDown,omitempty"`
+	// Metrics asks for series of this service's own.
+	Metrics bool `json:"metrics,omitempty" yaml:"metrics,omitempty"`
+}
+
+// Rule sends the clients that it matches to its pools.
+type Rule struct {
+	Name string `json:"name,omitempty" yaml:"name,omitempty"`
+	// When is absent in a rule that matches everyone.
+	When *When `json:"when,omitempty" yaml:"when,omitempty"`
+	// Pools in the order of failover; neighbours that carry a weight share one step, split by weight.
+	Pools []PoolRef `json:"pools" yaml:"pools"`
+}
+
+// When matches a client if each field that is present matches (one of its values does).
+type When struct {
+	Geo []string   `json:"geo,omitempty" yaml:"geo,omitempty"` // EU, EU-DE, NA-US-CA
+	ASN []uint32   `json:"asn,omitempty" yaml:"asn,omitempty"`
+	Map StringList `json:"map,omitempty" yaml:"map,omitempty"` // names of the platform's maps
+}
+
+// PoolRef names a pool of the same tenant, and its weight in a split.
+// In YAML and JSON it is either the name alone or {pool: NAME, weight: N}.
+type PoolRef struct {
+	Pool   string
+	Weight int // 0: no split; this pool is a step of failover by itself
+}
+
+// Override replaces what health says, or what the pool declares, for one endpoint or for all of a pool,
+// until it expires. The measured state stays visible beside it.
+type Override struct {
+	Pool string `json:"pool" yaml:"pool"`
+	// Endpoint is absent where the whole pool is meant.
+	Endpoint string `json:"endpoint,omitempty" yaml:"endpoint,omitempty"`
+	// State is up, down or drain. Drain takes no new clients but does not count as unhealthy.
+	State string `json:"state,omitempty" yaml:"state,omitempty"`
+	// Weight replaces the endpoint's weight.
+	Weight *int   `json:"weight,omitempty" yaml:"weight,omitempty"`
+	Reason string `json:"reason" yaml:"reason"`
+	Author string `json:"author,omitempty" yaml:"author,omitempty"`
+	// Expires is RFC 3339; absent: until it is deleted.
+	Expires string `json:"expires,omitempty" yaml:"expires,omitempty"`
+}
+
+func (*Zone) kind() Kind     { return KindZone }
+func (*Site) kind() Kind     { return KindSite }
+func (*Map) kind() Kind      { return KindMap }
+func (*Monitor) kind() Kind  { return KindMonitor }
+func (*Pool) kind() Kind     { return KindPool }
+func (*Service) kind() Kind  { return KindService }
+func (*Override) kind() Kind { return KindOverride }
