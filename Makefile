@@ -1,0 +1,79 @@
+# gtm: make run starts it, make test tries it, make help tells the rest.
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+GO       ?= go
+DATA     ?= data
+RUNFLAGS ?=
+FUZZTIME ?= 20s
+PAIRS    ?= 11
+
+# What the interop tests talk to, as Debian names it.
+CLIENTS := bind9-dnsutils knot-dnsutils unbound gdnsd tor-geoipdb
+
+# The version of a build: the commit, and whether the tree differed from it.
+VERSION := $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
+
+# Packages with something that runs at once: they are tested under the race detector as well.
+RACY = $(GO) list -f '{{range .Imports}}{{if eq . "sync" "sync/atomic" "context" "golang.org/x/sync/errgroup"}}{{$$.ImportPath}}{{"\n"}}{{end}}{{end}}' ./cmd/... ./pkg/... | sort -u
+
+.PHONY: help
+help: ## Tell what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  make run DATA=DIR RUNFLAGS='--log json'   other data folder, further flags of gtmd"
+	@echo "  make fuzz FUZZTIME=5m                     longer; make bench PAIRS=21: more pairs"
+
+.PHONY: build
+build: ## Build bin/gtmd and bin/gtmctl
+	@mkdir -p bin
+	$(GO) build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/gtmd ./cmd/gtmctl
+
+.PHONY: run
+run: build ## Build, then serve the demo of zones/ in all roles (Ctrl-C ends it)
+	@exec bin/gtmd --demo --data '$(DATA)' --apply zones $(RUNFLAGS)
+
+.PHONY: test
+test: lint ## Format, vet, staticcheck, every test that needs only Go
+	$(GO) test ./...
+	@if command -v "$$($(GO) env CC)" >/dev/null; then \
+		set -x; $(GO) test -race $$($(RACY)); \
+	elif [ -n "$${CI:-}" ]; then \
+		echo "make test: the race detector needs a C compiler; install gcc" >&2; exit 1; \
+	else \
+		echo "make test: no C compiler, so the race detector did not run; install gcc to have it" >&2; \
+	fi
+
+.PHONY: lint
+lint: ## Format, vet and staticcheck only
+	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go' 2>/dev/null || find . -name '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt -w would change:"; echo "$$unformatted"; exit 1; fi >&2
+	$(GO) vet ./...
+	$(GO) vet -tags interop ./...
+	$(GO) tool staticcheck -tags interop ./...
+
+.PHONY: interop
+interop: build ## Install real clients (apt-get, as root) and test against them
+	cmd/gtmd/interop/install $(CLIENTS)
+	$(GO) test -tags interop -count=1 -v -timeout 10m ./cmd/gtmd/interop/...
+	@others=$$(grep -rlE '^//go:build interop' --include='*_test.go' pkg cmd | xargs -rn1 dirname | sort -u | grep -v '^cmd/gtmd/interop' | sed 's|^|./|' || true); \
+	if [ -n "$$others" ]; then set -x; $(GO) test -tags interop -count=1 -timeout 10m $$others; fi
+
+.PHONY: fuzz
+fuzz: ## Fuzz every fuzz target for FUZZTIME each
+	@for pkg in $$(grep -rlE '^func Fuzz' --include='*_test.go' pkg cmd | xargs -rn1 dirname | sort -u); do \
+		for target in $$($(GO) test -list '^Fuzz' "./$$pkg" | grep '^Fuzz'); do \
+			echo "$$pkg $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$pkg"; \
+		done; \
+	done
+
+.PHONY: bench
+bench: build ## Compare with gdnsd and the kernel's floor on the steered job (bench/README.md)
+	bench/steered -pairs $(PAIRS)
+
+.PHONY: clean
+clean: ## Remove what was built (the data folder stays)
+	rm -rf bin
