@@ -48,7 +48,7 @@ test: lint ## Format, vet, staticcheck, every test that needs only Go
 
 .PHONY: lint
 lint: ## Format, vet and staticcheck only
-	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go' 2>/dev/null || find . -name '*.go')); \
+	@unformatted=$$(gofmt -l .); \
 	if [ -n "$$unformatted" ]; then echo "gofmt -w would change:"; echo "$$unformatted"; exit 1; fi >&2
 	$(GO) vet ./...
 	$(GO) vet -tags interop ./...
