@@ -1,0 +1,103 @@
+package dnswire
+
+import "encoding/binary"
+
+// SetHeader writes the header of a reply into msg[:12]. The lower four bits of flags are the rcode's lower
+// four; the others travel in OPT.Rcode. A reply that does not fit is truncated by the caller: it cuts the
+// message behind the question, appends OPT again and calls SetHeader with FlagTC.
+func SetHeader(msg []byte, id, flags, qd, an, ns, ar uint16) {
+	_ = msg[headerLen-1]
+	binary.BigEndian.PutUint32(msg, uint32(id)<<16|uint32(flags))
+	binary.BigEndian.PutUint64(msg[4:], uint64(qd)<<48|uint64(an)<<32|uint64(ns)<<16|uint64(ar))
+}
+
+// OPT describes the OPT record of a reply (RFC 6891).
+type OPT struct {
+	UDPSize uint16  // what this server takes
+	Rcode   uint16  // all 12 bits; the record carries the upper 8
+	DO, CO  bool    // echoed
+	NSID    []byte  // nil: no option (RFC 5001)
+	Subnet  *Subnet // nil or not Present: no option (RFC 7871); else echoed with Scope
+	Scope   uint8
+	HasEDE  bool // an extended error with code EDE and EDEText (RFC 8914)
+	EDE     uint16
+	EDEText string // UTF-8, at most 255 bytes of it are sent
+}
+
+// optFixed is the length of an OPT record without options.
+const optFixed = 1 + recordLen
+
+// Len is how many bytes AppendOPT appends.
+func (o *OPT) Len() int {
+	n := optFixed
+	if o.NSID != nil {
+		n += 4 + len(o.NSID)
+	}
+	if o.Subnet != nil && o.Subnet.Present {
+		n += 8 + int(o.Subnet.OptLen)
+	}
+	if o.HasEDE {
+		n += 6 + len(o.text())
+	}
+	return n
+}
+
+// text is EDEText cut to what is sent, between two characters.
+func (o *OPT) text() string {
+	s := o.EDEText
+	if len(s) <= 255 {
+		return s
+	}
+	n := 255
+	for n > 0 && s[n]&0xC0 == 0x80 {
+		n--
+	}
+	return s[:n]
+}
+
+// AppendOPT appends the record to b and gives b back. It allocates only where b has no room for o.Len() bytes.
+func AppendOPT(b []byte, o *OPT) []byte {
+	var flags uint16
+	if o.DO {
+		flags |= ednsDO
+	}
+	if o.CO {
+		flags |= ednsCO
+	}
+	size := o.Len() - optFixed
+	b = append(b, 0, 0, byte(TypeOPT), byte(o.UDPSize>>8), byte(o.UDPSize),
+		byte(o.Rcode>>4), 0, byte(flags>>8), byte(flags), byte(size>>8), byte(size))
+	if o.NSID != nil {
+		b = append(b, 0, optNSID, byte(len(o.NSID)>>8), byte(len(o.NSID)))
+		b = append(b, o.NSID...)
+	}
+	if s := o.Subnet; s != nil && s.Present {
+		b = append(b, 0, optSubnet, 0, 4+s.OptLen, byte(s.Family>>8), byte(s.Family), s.Source, o.Scope)
+		b = append(b, s.Addr[:s.OptLen]...)
+	}
+	if o.HasEDE {
+		text := o.text()
+		size := 2 + len(text)
+		b = append(b, 0, optEDE, byte(size>>8), byte(size), byte(o.EDE>>8), byte(o.EDE))
+		b = append(b, text...)
+	}
+	return b
+}
+
+// AppendTXT appends the RDATA of a TXT record (RFC 1035, 3.3.14), without its length. A string longer than
+// 255 bytes goes on in a further one; no strings at all make one empty string, since there must be one.
+func AppendTXT(b []byte, strings ...string) []byte {
+	if len(strings) == 0 {
+		return append(b, 0)
+	}
+	for _, s := range strings {
+		for len(s) > 255 {
+			b = append(b, 255)
+			b = append(b, s[:255]...)
+			s = s[255:]
+		}
+		b = append(b, byte(len(s)))
+		b = append(b, s...)
+	}
+	return b
+}
