@@ -4,6 +4,12 @@
 // It is pure: it reads no file, no clock and no network.
 package spec
 
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
 // Kind names a type of resource.
 type Kind string
 
@@ -34,6 +40,20 @@ type Key struct {
 // String gives the form that people read and type: tenant/Kind/name.
 func (k Key) String() string { return k.Tenant + "/" + string(k.Kind) + "/" + k.Name }
 
+// Compare orders keys by tenant, kind (as in Kinds, unknown ones last), name.
+func (k Key) Compare(o Key) int {
+	return cmp.Or(strings.Compare(k.Tenant, o.Tenant), cmp.Compare(k.Kind.rank(), o.Kind.rank()),
+		strings.Compare(string(k.Kind), string(o.Kind)), strings.Compare(k.Name, o.Name))
+}
+
+// rank is the kind's place in Kinds.
+func (k Kind) rank() int {
+	if i := slices.Index(Kinds, k); i >= 0 {
+		return i
+	}
+	return len(Kinds)
+}
+
 // Resource is one declared resource. Spec is never nil and is the pointer type of its kind
 // (*Zone, *Site, *Map, *Monitor, *Pool, *Service, *Override). A Resource is immutable once shared.
 type Resource struct {
@@ -50,4 +70,17 @@ type Spec interface{ kind() Kind }
 type Origin struct {
 	File string
 	Line int
+	// Fields gives the line of each field by its path, as in spec.rules[1].when.geo[0]. It may lack some.
+	Fields map[string]int
+}
+
+// LineOf gives the line of a field, or of the nearest known part of the resource that holds it.
+func (o *Origin) LineOf(field string) int {
+	for field != "" {
+		if line, ok := o.Fields[field]; ok {
+			return line
+		}
+		field = field[:max(0, strings.LastIndexAny(field, ".["))]
+	}
+	return o.Line
 }

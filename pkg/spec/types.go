@@ -44,7 +44,7 @@ type Map struct {
 // Monitor says how endpoints are checked.
 type Monitor struct {
 	Type string `json:"type" yaml:"type"` // http, https, tcp
-	Port uint16 `json:"port,omitempty" yaml:"port,omitempty"`
+	Port uint16 `json:"port,omitempty" yaml:"port,omitempty" zero:"absent"`
 	Path string `json:"path,omitempty" yaml:"path,omitempty"`
 	// Method is GET (default) or HEAD.
 	Method string `json:"method,omitempty" yaml:"method,omitempty"`
@@ -55,12 +55,12 @@ type Monitor struct {
 	Headers map[string]string `json:"headers,omitempty" yaml:"headers,omitempty"`
 	// Insecure skips the certificate check of https.
 	Insecure bool     `json:"insecure,omitempty" yaml:"insecure,omitempty"`
-	Interval Duration `json:"interval,omitempty" yaml:"interval,omitempty"` // default 10s
-	Timeout  Duration `json:"timeout,omitempty" yaml:"timeout,omitempty"`   // default 2s, at most Interval
-	Rise     int      `json:"rise,omitempty" yaml:"rise,omitempty"`         // default 2
-	Fall     int      `json:"fall,omitempty" yaml:"fall,omitempty"`         // default 3
+	Interval Duration `json:"interval,omitempty" yaml:"interval,omitempty" zero:"absent"` // default 10s
+	Timeout  Duration `json:"timeout,omitempty" yaml:"timeout,omitempty" zero:"absent"`   // default 2s, at most Interval
+	Rise     int      `json:"rise,omitempty" yaml:"rise,omitempty" zero:"absent"`         // default 2
+	Fall     int      `json:"fall,omitempty" yaml:"fall,omitempty" zero:"absent"`         // default 3
 	// Status lists expected status codes and ranges, as in "200", "200-399". Default 200-299.
-	Status []string `json:"status,omitempty" yaml:"status,omitempty"`
+	Status []string `json:"status,omitempty" yaml:"status,omitempty" number:"ok"`
 	// Body is text that the first 64 KiB of the response body must contain.
 	Body string `json:"body,omitempty" yaml:"body,omitempty"`
 	// Vantages names the probers that are asked. Absent: every prober that is alive or has reported on the pool.
@@ -75,7 +75,7 @@ type Pool struct {
 	Monitor string `json:"monitor,omitempty" yaml:"monitor,omitempty"`
 	// MinHealthy is "50%" (of the endpoints that have a weight and are not drained) or "2" (so many of them).
 	// With fewer healthy ones the pool counts as down. Absent: one healthy endpoint is enough.
-	MinHealthy string     `json:"minHealthy,omitempty" yaml:"minHealthy,omitempty"`
+	MinHealthy string     `json:"minHealthy,omitempty" yaml:"minHealthy,omitempty" number:"ok"`
 	Endpoints  []Endpoint `json:"endpoints" yaml:"endpoints"`
 }
 
@@ -94,10 +94,10 @@ type Endpoint struct {
 // Service is a steered name.
 type Service struct {
 	Host string `json:"host" yaml:"host"`
-	// TTL of every answer. Default 30s.
-	TTL Duration `json:"ttl,omitempty" yaml:"ttl,omitempty"`
+	// TTL of every answer, in whole seconds. Default 30s.
+	TTL *Duration `json:"ttl,omitempty" yaml:"ttl,omitempty"`
 	// Answers is how many endpoints one answer names. Default 1. Ignored by pick all.
-	Answers int `json:"answers,omitempty" yaml:"answers,omitempty"`
+	Answers int `json:"answers,omitempty" yaml:"answers,omitempty" zero:"absent"`
 	// Pick is weighted (default), sticky or all.
 	Pick string `json:"pick,omitempty" yaml:"pick,omitempty"`
 	// Families narrows what is served: ipv4, ipv6. Absent: each family for which every rule has a pool.

@@ -1,0 +1,185 @@
+package spec
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+)
+
+// Decode reads the resources of a YAML stream strictly. The error is an Errors with every fault that was
+// found; file only names the input in messages. What could be read is returned beside the error.
+// Decode checks the form; Validate and ValidateSet check the meaning.
+func Decode(file string, data []byte) ([]*Resource, error) {
+	var errs Errors
+	if len(data) > maxInput {
+		return nil, Errors{{File: file, Msg: fmt.Sprintf("larger than %d MiB", maxInput>>20)}}
+	}
+	reader := &yamlReader{errs: &errs, file: file}
+	var out []*Resource
+	for _, n := range reader.read(data) {
+		d := &decoder{mode: Strict, file: file, errs: &errs}
+		if r := d.envelope(n); r != nil {
+			out = append(out, r)
+		}
+	}
+	for _, e := range duplicates(out) {
+		errs.add(e)
+	}
+	return out, errs.orNil()
+}
+
+// DecodeJSON reads one resource: {"kind", "tenant", "name", "spec"}. The error is an Errors.
+func DecodeJSON(data []byte, mode Mode) (*Resource, error) {
+	if len(data) > maxInput {
+		return nil, Errors{{Msg: fmt.Sprintf("larger than %d MiB", maxInput>>20)}}
+	}
+	n, e := readJSON(data)
+	if e != nil {
+		return nil, Errors{e}
+	}
+	var errs Errors
+	d := &decoder{mode: mode, errs: &errs}
+	r := d.envelope(n)
+	if err := errs.orNil(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// UnmarshalJSON reads a resource in the Tolerant mode.
+func (r *Resource) UnmarshalJSON(data []byte) error {
+	got, err := DecodeJSON(data, Tolerant)
+	if err != nil {
+		return err
+	}
+	*r = *got
+	return nil
+}
+
+// header is the part of the envelope that every kind has.
+type header struct {
+	Kind   string `json:"kind"`
+	Tenant string `json:"tenant"`
+	Name   string `json:"name"`
+}
+
+// envelope reads a whole resource. It gives nil where not even the kind is known; faults are in d.errs.
+func (d *decoder) envelope(n *node) *Resource {
+	if n.shape != shapeMap {
+		d.fail(n.line, "", "", "wants a resource with kind, tenant, name and spec, not %s", n.describe())
+		return nil
+	}
+	var h header
+	var body *node
+	d.lines = map[string]int{}
+	names := fieldsOf(reflect.TypeFor[header]())
+	unknown := []entry{}
+	d.eachKey(n, "", func(e entry, at string) {
+		i, known := names.index[e.key]
+		switch {
+		case e.key == "spec":
+			body = e.value
+		case known:
+			d.value(e.value, at, reflect.ValueOf(&h).Elem().Field(i), "")
+		default:
+			unknown = append(unknown, e)
+		}
+	})
+	r := &Resource{Key: Key{Tenant: h.Tenant, Kind: Kind(h.Kind), Name: h.Name},
+		Origin: Origin{File: d.file, Line: n.line, Fields: d.lines}}
+	if h.Kind != "" && h.Tenant != "" && h.Name != "" {
+		d.resource = r.Key.String()
+	}
+	for _, e := range unknown {
+		if d.mode == Strict {
+			d.fail(e.line, joinPath("", e.key), didYouMean(e.key, append([]string{"spec"}, names.names...)), "unknown field")
+		}
+	}
+	return d.body(r, n, body)
+}
+
+// body checks that the envelope is whole and reads the spec.
+func (d *decoder) body(r *Resource, n, body *node) *Resource {
+	for _, part := range []struct{ field, value, hint string }{
+		{"kind", string(r.Kind), "it can be " + strings.Join(kindNames(), ", ")},
+		{"tenant", r.Tenant, "say whose it is; zones, sites and maps are the tenant " + Platform + "'s"},
+		{"name", r.Name, ""},
+	} {
+		if part.value == "" && !d.failedAt(part.field) {
+			d.fail(n.line, part.field, part.hint, "is missing")
+		}
+	}
+	if r.Kind == "" {
+		return nil
+	}
+	r.Spec = newSpec(r.Kind)
+	if r.Spec == nil {
+		d.fail(d.lines["kind"], "kind", didYouMean(string(r.Kind), kindNames()), "unknown kind %q", shorten(string(r.Kind)))
+		return nil
+	}
+	if body == nil {
+		if d.mode == Strict {
+			d.fail(n.line, "spec", "", "is missing")
+		}
+		return r
+	}
+	d.value(body, "spec", reflect.ValueOf(r.Spec).Elem(), "")
+	return r
+}
+
+// failedAt tells whether a fault of this very resource was already said of the field.
+func (d *decoder) failedAt(field string) bool {
+	for _, e := range *d.errs {
+		if e.Field == field && e.Resource == d.resource && e.Line == d.lines[field] {
+			return true
+		}
+	}
+	return false
+}
+
+func newSpec(k Kind) Spec {
+	switch k {
+	case KindZone:
+		return &Zone{}
+	case KindSite:
+		return &Site{}
+	case KindMap:
+		return &Map{}
+	case KindMonitor:
+		return &Monitor{}
+	case KindPool:
+		return &Pool{}
+	case KindService:
+		return &Service{}
+	case KindOverride:
+		return &Override{}
+	}
+	return nil
+}
+
+func kindNames() []string {
+	names := make([]string, len(Kinds))
+	for i, k := range Kinds {
+		names[i] = string(k)
+	}
+	return names
+}
+
+// duplicates finds keys that are declared more than once.
+func duplicates(resources []*Resource) Errors {
+	var errs Errors
+	first := make(map[Key]*Resource, len(resources))
+	for _, r := range resources {
+		was, twice := first[r.Key]
+		if !twice {
+			first[r.Key] = r
+			continue
+		}
+		hint := "keep one of them"
+		if was.Origin.File != "" || was.Origin.Line > 0 {
+			hint = fmt.Sprintf("first at %s:%d", was.Origin.File, was.Origin.Line)
+		}
+		errs.add(&Error{File: r.Origin.File, Line: r.Origin.Line, Resource: r.Key.String(), Msg: "is declared twice", Hint: hint})
+	}
+	return errs
+}

@@ -1,0 +1,104 @@
+package spec
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Error is one fault of one declared resource: where it stands, what is wrong and what to do.
+// The parts that are unknown are empty.
+type Error struct {
+	File     string `json:"file,omitempty"`
+	Line     int    `json:"line,omitempty"`
+	Resource string `json:"resource,omitempty"` // a Key, as in shop/Service/web
+	Field    string `json:"field,omitempty"`    // as in spec.rules[1].when.geo[0]
+	Msg      string `json:"msg"`
+	Hint     string `json:"hint,omitempty"`
+}
+
+// Error gives one line: file:line: resource: field: message; hint.
+func (e *Error) Error() string {
+	var b strings.Builder
+	if e.File != "" {
+		b.WriteString(e.File)
+		b.WriteByte(':')
+	}
+	if e.Line > 0 {
+		if e.File == "" {
+			b.WriteString("line ")
+		}
+		fmt.Fprintf(&b, "%d:", e.Line)
+	}
+	for _, part := range []string{e.Resource, e.Field} {
+		if part != "" {
+			spaced(&b, part+":")
+		}
+	}
+	spaced(&b, e.Msg)
+	if e.Hint != "" {
+		b.WriteString("; ")
+		b.WriteString(e.Hint)
+	}
+	return b.String()
+}
+
+func spaced(b *strings.Builder, s string) {
+	if b.Len() > 0 {
+		b.WriteByte(' ')
+	}
+	b.WriteString(s)
+}
+
+// Errors is everything that is wrong with an input, so that a person mends it in one go. Functions of
+// this package that return an error return an Errors, which is never empty then.
+type Errors []*Error
+
+// Error gives one fault per line.
+func (es Errors) Error() string {
+	lines := make([]string, len(es))
+	for i, e := range es {
+		lines[i] = e.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Locate fills in file and line of those faults that have none, from the origins of the resources that
+// they name. It is for faults that were found elsewhere, as by the API. It changes es in place.
+func (es Errors) Locate(resources []*Resource) {
+	origins := make(map[string]*Origin, len(resources))
+	for _, r := range resources {
+		origins[r.Key.String()] = &r.Origin
+	}
+	for _, e := range es {
+		if o := origins[e.Resource]; o != nil && e.File == "" && e.Line == 0 {
+			e.File, e.Line = o.File, o.LineOf(e.Field)
+		}
+	}
+}
+
+// maxErrors bounds what one input can make us say.
+const maxErrors = 1000
+
+// orNil gives nil without faults; otherwise the faults, sorted, as an error.
+func (es Errors) orNil() error {
+	if len(es) == 0 {
+		return nil
+	}
+	es.sort()
+	return es
+}
+
+func (es Errors) sort() {
+	slices.SortStableFunc(es, func(a, b *Error) int {
+		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+	})
+}
+
+// add appends a fault unless there are too many already.
+func (es *Errors) add(e *Error) {
+	if len(*es) < maxErrors {
+		*es = append(*es, e)
+	}
+}

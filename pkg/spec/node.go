@@ -1,0 +1,73 @@
+package spec
+
+import "strconv"
+
+// node is one value of an input, be it YAML or JSON, with its place. The strict decoder walks nodes, so
+// that both formats have the same rules and the same messages.
+type node struct {
+	shape shape
+	line  int
+	text  string  // of a scalar, as written (unquoted)
+	keys  []entry // of a mapping, in the order of the input
+	items []*node // of a list
+}
+
+// entry is one key of a mapping.
+type entry struct {
+	key   string
+	line  int
+	value *node
+}
+
+// shape is the type of a node.
+type shape uint8
+
+const (
+	shapeNull shape = iota
+	shapeString
+	shapeInt
+	shapeFloat
+	shapeBool
+	shapeTime // an unquoted YAML timestamp; its text is as good as a string
+	shapeList
+	shapeMap
+)
+
+// describe names the value as a message about a wrong type needs it.
+func (n *node) describe() string {
+	switch n.shape {
+	case shapeNull:
+		return "nothing"
+	case shapeString, shapeTime:
+		return "the text " + strconv.Quote(shorten(n.text))
+	case shapeInt, shapeFloat:
+		return "the number " + shorten(n.text)
+	case shapeBool:
+		return shorten(n.text)
+	case shapeList:
+		return "a list"
+	default:
+		return "a mapping"
+	}
+}
+
+// shorten keeps a message readable whatever the input holds.
+func shorten(s string) string {
+	const most = 60
+	if len(s) <= most {
+		return s
+	}
+	cut := most
+	for cut > 0 && s[cut]&0xC0 == 0x80 { // not within a rune
+		cut--
+	}
+	return s[:cut] + "..."
+}
+
+// Limits of one input. They are far above what people write and stop what attackers write.
+const (
+	maxInput      = 64 << 20 // bytes
+	maxDepth      = 32       // nested lists and mappings
+	maxNodes      = 4 << 20
+	maxAliasBytes = 4 << 20 // what aliases may add, in bytes of text and nodes
+)
