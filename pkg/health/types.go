@@ -37,6 +37,9 @@ type Sight struct {
 	Score  float64   `json:"score"` // 0 to 1; 0 when down
 	Since  time.Time `json:"since"`
 	Reason string    `json:"reason,omitempty"` // "connect: connection refused", "status 503"
+	// Blind tells that the vantage cannot check the endpoint at present (no route, an address that may not be
+	// probed). The rest is what it knew before: for this endpoint it is like a silent vantage.
+	Blind bool `json:"blind,omitempty"`
 }
 
 // Verdict is what the judge holds of one pool. Edges only read verdicts.
@@ -44,11 +47,13 @@ type Verdict struct {
 	Pool      PoolID             `json:"pool"`
 	Endpoints map[string]Finding `json:"endpoints"` // by endpoint name
 	// Frozen tells that the brake holds: changes were seen and not followed.
-	Frozen bool   `json:"frozen,omitempty"`
-	Judge  string `json:"judge,omitempty"` // the vantage that judged
+	Frozen bool `json:"frozen,omitempty"`
+	// FrozenSince is when the brake took hold of the tenant. Zero unless Frozen.
+	FrozenSince time.Time `json:"frozenSince,omitzero"`
+	Judge       string    `json:"judge,omitempty"` // the vantage that judged
 }
 
-// Finding is the verdict on one endpoint. Score multiplies the weight; 0 is down.
+// Finding is the verdict on one endpoint. Score multiplies the weight; 0 is down. Unknown has score 1: it answers.
 type Finding struct {
 	State  State     `json:"state"`
 	Score  float64   `json:"score"`

@@ -1,0 +1,253 @@
+package health
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+)
+
+// tenant plays one tenant's life under the brake: evidence in, verdicts out, the previous verdicts fed back as a judge does.
+type tenant struct {
+	brake    Brake
+	pools    map[PoolID]int // endpoints each
+	evidence map[string]State
+	exempt   map[string]bool
+	verdicts map[PoolID]Verdict
+	tally    Tally
+}
+
+func endpointKey(id PoolID, name string) string { return id.Pool + "/" + name }
+
+func newTenant(pools ...int) *tenant {
+	x := &tenant{pools: map[PoolID]int{}, evidence: map[string]State{}, exempt: map[string]bool{}, verdicts: map[PoolID]Verdict{}}
+	for i, n := range pools {
+		id := PoolID{"shop", fmt.Sprint("p", i)}
+		x.pools[id] = n
+		for e := range n {
+			x.evidence[endpointKey(id, fmt.Sprint("e", e))] = Up
+		}
+	}
+	x.judge(at(0))
+	return x
+}
+
+func (x *tenant) judge(now time.Time) {
+	proposed := map[PoolID]Verdict{}
+	for id, n := range x.pools {
+		c := Case{Pool: id, Previous: x.verdicts[id], Vantages: []string{"v"}, Alive: map[string]bool{"v": true}, Now: now}
+		sights := map[string]Sight{}
+		for e := range n {
+			name := fmt.Sprint("e", e)
+			c.Endpoints = append(c.Endpoints, name)
+			sights[name] = Sight{State: x.evidence[endpointKey(id, name)], Score: 1, Reason: "refused"}
+		}
+		c.Observations = map[string]Observation{"v": {Endpoints: sights}}
+		proposed[id] = Judge(c)
+	}
+	exempt := func(id PoolID, e string) bool { return x.exempt[endpointKey(id, e)] }
+	x.verdicts, x.tally = x.brake.Apply(Docket{Previous: x.verdicts, Proposed: proposed, Exempt: exempt, Now: now})
+}
+
+// set gives evidence for endpoints such as "p0/e1" and judges.
+func (x *tenant) set(now time.Time, s State, endpoints ...string) {
+	for _, e := range endpoints {
+		x.evidence[e] = s
+	}
+	x.judge(now)
+}
+
+func (x *tenant) down() (down []string) {
+	for id, v := range x.verdicts {
+		for name, f := range v.Endpoints {
+			if f.State == Down {
+				down = append(down, endpointKey(id, name))
+			}
+		}
+	}
+	slices.Sort(down)
+	return down
+}
+
+func (x *tenant) want(t *testing.T, what string, frozen bool, down ...string) {
+	t.Helper()
+	if got := x.down(); !slices.Equal(got, down) || x.tally.Frozen != frozen {
+		t.Errorf("%s: down %v, frozen %v; want %v, %v (%+v)", what, got, x.tally.Frozen, down, frozen, x.tally)
+	}
+}
+
+// The demo: six endpoints in three pools of one tenant.
+func TestBrakeLetsAPoolFail(t *testing.T) {
+	x := newTenant(2, 2, 2)
+	x.set(at(1), Down, "p0/e0", "p0/e1")
+	x.want(t, "a whole pool of two", false, "p0/e0", "p0/e1")
+	x.set(at(2), Down, "p1/e0")
+	x.want(t, "half is not more than half", false, "p0/e0", "p0/e1", "p1/e0")
+	x.set(at(3), Down, "p1/e1")
+	x.want(t, "the fourth of six within the window", true, "p0/e0", "p0/e1", "p1/e0")
+}
+
+func TestBrakeLeavesSmallTenantsAlone(t *testing.T) {
+	x := newTenant(3)
+	x.set(at(1), Down, "p0/e0", "p0/e1", "p0/e2")
+	x.want(t, "fewer than four", false, "p0/e0", "p0/e1", "p0/e2")
+}
+
+func TestBrakeFreezesAndThaws(t *testing.T) {
+	x := newTenant(4, 2)
+	all := []string{"p0/e0", "p0/e1", "p0/e2", "p0/e3", "p1/e0", "p1/e1"}
+	x.set(at(10), Down, all...)
+	x.want(t, "everything fails at once", true)
+	v := x.verdicts[PoolID{"shop", "p0"}]
+	if f := v.Endpoints["e0"]; !v.Frozen || !v.FrozenSince.Equal(at(10)) || f.State != Up || f.Score != 1 ||
+		!f.Since.Equal(at(0)) || f.Reason != "held by the brake: refused" {
+		t.Errorf("frozen verdict: %+v", v)
+	}
+	x.judge(at(10_000))
+	x.want(t, "waiting does not release it", true)
+	if v := x.verdicts[PoolID{"shop", "p0"}]; !v.FrozenSince.Equal(at(10)) {
+		t.Errorf("since %v", v.FrozenSince)
+	}
+	x.set(at(10_001), Up, "p1/e0", "p1/e1", "p0/e0")
+	x.want(t, "half failing, but three are fewer than four", false, "p0/e1", "p0/e2", "p0/e3")
+	x.set(at(10_002), Up, all...)
+	x.want(t, "all well", false)
+	for id, v := range x.verdicts {
+		if v.Frozen || !v.FrozenSince.IsZero() || v.Endpoints["e0"].Reason != "" {
+			t.Errorf("%s keeps a trace: %+v", id, v)
+		}
+	}
+}
+
+func TestBrakeThawsOnlyBelowTheShare(t *testing.T) {
+	x := newTenant(10)
+	var names []string
+	for i := range 10 {
+		names = append(names, fmt.Sprint("p0/e", i))
+	}
+	x.set(at(1), Down, names[:6]...)
+	x.want(t, "six of ten", true)
+	x.set(at(2), Up, names[0])
+	x.want(t, "five of ten: still held", true)
+	x.set(at(3), Up, names[1])
+	x.want(t, "four of ten: let go", false, names[2:6]...)
+}
+
+func TestBrakeLetsRecoveriesThrough(t *testing.T) {
+	x := newTenant(8)
+	x.set(at(1), Down, "p0/e0")
+	x.set(at(2), Down, "p0/e1", "p0/e2", "p0/e3", "p0/e4", "p0/e5")
+	x.want(t, "frozen", true, "p0/e0")
+	x.set(at(3), Up, "p0/e0")
+	x.want(t, "a recovery passes", true)
+}
+
+func TestBrakeWindow(t *testing.T) {
+	x := newTenant(6)
+	x.set(at(1), Down, "p0/e0", "p0/e1", "p0/e2")
+	x.set(at(61), Down, "p0/e3")
+	x.want(t, "the first three are older than the window", false, "p0/e0", "p0/e1", "p0/e2", "p0/e3")
+	// Once it holds, the window's beginning stands still.
+	y := newTenant(6)
+	y.set(at(1), Down, "p0/e0", "p0/e1", "p0/e2")
+	y.set(at(30), Down, "p0/e3")
+	y.judge(at(500))
+	y.want(t, "does not age while held", true, "p0/e0", "p0/e1", "p0/e2")
+}
+
+// An operator acts: endpoints under an override neither count nor are held.
+func TestBrakeExempt(t *testing.T) {
+	x := newTenant(6)
+	x.set(at(1), Down, "p0/e0", "p0/e1", "p0/e2", "p0/e3", "p0/e4")
+	x.want(t, "frozen", true)
+	x.exempt["p0/e0"], x.exempt["p0/e1"] = true, true
+	x.judge(at(2))
+	x.want(t, "three of four others", false, "p0/e0", "p0/e1", "p0/e2", "p0/e3", "p0/e4")
+}
+
+// A new judge that knows only the stored verdicts, through their JSON, does what the old one would have done.
+func TestBrakeContinuesFromStore(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 10))
+	froze := 0
+	for range 300 {
+		x := newTenant(1+rng.IntN(5), 1+rng.IntN(5), 1+rng.IntN(5))
+		y := &tenant{pools: x.pools, evidence: x.evidence, verdicts: maps.Clone(x.verdicts)}
+		for step := range 30 {
+			now := at(10 * step)
+			for k := range x.evidence {
+				if rng.IntN(6) == 0 {
+					x.evidence[k] = []State{Up, Down}[rng.IntN(2)]
+				}
+			}
+			y.verdicts = viaJSON(t, y.verdicts)
+			x.judge(now)
+			y.judge(now)
+			for id, v := range x.verdicts {
+				if !v.Equal(y.verdicts[id]) {
+					t.Fatalf("step %d: %+v and %+v", step, v, y.verdicts[id])
+				}
+			}
+			if x.tally.Frozen {
+				froze++
+			}
+		}
+	}
+	if froze == 0 {
+		t.Error("it never froze: nothing was tried")
+	}
+}
+
+func viaJSON(t *testing.T, in map[PoolID]Verdict) map[PoolID]Verdict {
+	out := make(map[PoolID]Verdict, len(in))
+	for id, v := range in {
+		text, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back Verdict
+		if err := json.Unmarshal(text, &back); err != nil {
+			t.Fatal(err)
+		}
+		out[id] = back
+	}
+	return out
+}
+
+// Whatever happens: no step takes down more than the budget, nothing held is lost, recoveries always pass.
+func TestBrakeProperties(t *testing.T) {
+	rng := rand.New(rand.NewPCG(11, 12))
+	for range 500 {
+		n := 1 + rng.IntN(20)
+		x := newTenant(n)
+		for step := range 40 {
+			for k := range x.evidence {
+				if rng.IntN(5) == 0 {
+					x.evidence[k] = []State{Up, Down}[rng.IntN(2)]
+				}
+			}
+			before := len(x.down())
+			x.judge(at(7 * step))
+			down := x.down()
+			if fresh := len(down) - before; fresh >= 4 && 2*fresh > n {
+				t.Fatalf("%d of %d went down in one step", fresh, n)
+			}
+			for _, e := range down {
+				if x.evidence[e] != Down {
+					t.Fatalf("%s is down although it recovered", e)
+				}
+			}
+			failing := 0
+			for _, s := range x.evidence {
+				if s == Down {
+					failing++
+				}
+			}
+			if !x.tally.Frozen && len(down) != failing {
+				t.Fatalf("not frozen, and %d of %d failing are down", len(down), failing)
+			}
+		}
+	}
+}

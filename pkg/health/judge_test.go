@@ -1,0 +1,272 @@
+package health
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var pool = PoolID{"shop", "eu"}
+
+// scene writes a case of one endpoint "a" as votes: 'u' up, 'd' down, 'h' up at half score, '?' unknown, ' ' no observation;
+// upper case: the vantage is silent; 'b' blind after up, 'c' blind after down. Vantages are v0, v1...
+func scene(votes string, quorum int, previous State) Case {
+	c := Case{Pool: pool, Endpoints: []string{"a"}, Quorum: quorum, Now: at(100),
+		Observations: map[string]Observation{}, Alive: map[string]bool{}}
+	if previous != "" {
+		score := 1.0
+		if previous == Down {
+			score = 0
+		}
+		c.Previous = Verdict{Pool: pool, Endpoints: map[string]Finding{"a": {State: previous, Score: score, Since: at(1)}}}
+	}
+	for i, r := range votes {
+		v := fmt.Sprint("v", i)
+		c.Vantages = append(c.Vantages, v)
+		c.Alive[v] = r >= 'a' || r == '?' || r == ' '
+		var s Sight
+		switch r | 0x20 {
+		case 'u':
+			s = Sight{State: Up, Score: 1}
+		case 'h':
+			s = Sight{State: Up, Score: 0.5, Reason: "flaps"}
+		case 'd':
+			s = Sight{State: Down, Reason: "refused"}
+		case 'b':
+			s = Sight{State: Up, Score: 1, Blind: true, Reason: "not checked"}
+		case 'c':
+			s = Sight{State: Down, Blind: true, Reason: "not checked"}
+		case '?':
+			s = Sight{State: Unknown, Score: 1}
+		default:
+			continue
+		}
+		c.Observations[v] = Observation{Vantage: v, Pool: pool, Endpoints: map[string]Sight{"a": s}}
+	}
+	return c
+}
+
+func TestJudge(t *testing.T) {
+	for _, tc := range []struct {
+		rule, votes string
+		quorum      int
+		previous    State
+		state       State
+		score       float64
+		moved       bool
+		reason      string
+	}{
+		{"R1 no evidence: Unknown, and answers", " ", 0, "", Unknown, 1, true, ""},
+		{"R1 unknown sights are no evidence", "???", 0, "", Unknown, 1, true, ""},
+		{"R4 a lone vantage decides", "d", 0, Up, Down, 0, true, "refused"},
+		{"R5 a lone vantage decides", "u", 0, Down, Up, 1, true, ""},
+		{"R4 a majority says down", "ddu", 0, Up, Down, 0, true, "2 of 3 vantages: refused"},
+		{"R6 a minority says down", "duu", 0, Up, Up, 1, false, "held: 2 must say down, and 1 of 3 vantages: refused"},
+		{"R6 a minority says up", "udd", 0, Down, Down, 0, false, "2 of 3 vantages: refused"},
+		{"R6 up is not enough yet", "u??", 0, Down, Down, 0, false, "1 of 3 vantages see it up, 2 must"},
+		{"R2 a majority of the configured, not of those that report", "d  ", 0, Up, Up, 1, false, "held: 2 must say down, and 1 of 3 vantages: refused"},
+		{"R2 half is no majority", "dduu", 0, Up, Up, 1, false, "held: 3 must say down, and 2 of 4 vantages: refused"},
+		{"R2 the quorum is as configured", "duuu", 1, Up, Up, 1, false, "held: 1 must say down, and 1 of 4 vantages: refused"},
+		{"R4 quorum 1 without contradiction", "d???", 1, Up, Down, 0, true, "1 of 4 vantages: refused"},
+		{"R6 quorum 1 contradicted holds Down too", "du", 1, Down, Down, 0, false, "1 of 2 vantages: refused"},
+		{"R2 a quorum beyond the vantages is never reached", "dd", 3, Up, Up, 1, false, "held: 3 must say down, and 2 of 2 vantages: refused"},
+		{"R3 a silent vantage takes nobody down", "DdU", 0, Up, Up, 1, false, "held: 2 must say down, and 2 of 3 vantages: refused"},
+		{"R3 a silent lone vantage: held", "D", 0, Up, Up, 1, false, "held: 1 must say down, and refused"},
+		{"R3 a silent vantage brings nobody up", "Uu?", 0, Down, Down, 0, false, "2 of 3 vantages see it up, 2 must"},
+		{"R3 a silent objection at quorum still holds", "Ud", 1, Up, Up, 1, false, "held: 1 must say down, and 1 of 2 vantages: refused"},
+		{"R3 all silent: held", "UUU", 0, Down, Down, 0, false, "3 of 3 vantages see it up, 2 must"},
+		{"R3 the living outvote the silent", "ddU", 0, Up, Down, 0, true, "2 of 3 vantages: refused"},
+		{"R3 a blind vantage does not vote", "b", 0, Down, Down, 0, false, "1 of 1 vantages see it up, 1 must"},
+		{"R3 a blind vantage does not vote down", "c", 0, Up, Up, 1, false, "held: 1 must say down, and not checked"},
+		{"R7 the median of those that agree", "hhu", 0, Up, Up, 0.5, false, "flaps"},
+		{"R7 the median of an even number", "hu", 0, Up, Up, 0.75, false, "flaps"},
+		{"R7 one bad view of three weighs nothing", "huu", 0, Up, Up, 1, false, ""},
+		{"R7 those that say down have no part in it", "uudhh", 0, Up, Up, 0.75, false, "held: 3 must say down, and 1 of 5 vantages: refused"},
+	} {
+		t.Run(tc.rule, func(t *testing.T) {
+			f := Judge(scene(tc.votes, tc.quorum, tc.previous)).Endpoints["a"]
+			since := at(1)
+			if tc.moved {
+				since = at(100)
+			}
+			want := Finding{State: tc.state, Score: tc.score, Since: since, Reason: tc.reason}
+			if d := cmp.Diff(want, f); d != "" {
+				t.Errorf("%q from %q: -want +got\n%s", tc.votes, tc.previous, d)
+			}
+		})
+	}
+}
+
+// R1: endpoints that left the pool leave the verdict, new ones are Unknown, whatever the observations still name.
+func TestJudgeFollowsThePool(t *testing.T) {
+	c := scene("d", 0, Up)
+	c.Endpoints = []string{"b"}
+	want := map[string]Finding{"b": {State: Unknown, Score: 1, Since: at(100)}}
+	if d := cmp.Diff(want, Judge(c).Endpoints); d != "" {
+		t.Error(d)
+	}
+}
+
+// R2: without configured vantages, those that live or have reported count.
+func TestJudgeOpenElectorate(t *testing.T) {
+	c := scene("dd", 0, Up)
+	c.Vantages = nil
+	if got := Judge(c).Endpoints["a"].State; got != Down {
+		t.Errorf("both say down: %s", got)
+	}
+	c.Alive["v2"], c.Alive["v3"] = true, true
+	if got := Judge(c).Endpoints["a"].State; got != Up {
+		t.Errorf("two of four that live: %s", got)
+	}
+	c.Alive["v2"], c.Alive["v3"] = false, false
+	c.Alive["v0"] = false
+	if got := Judge(c).Endpoints["a"].State; got != Up {
+		t.Errorf("one of two is silent: %s", got)
+	}
+	c = scene("dduu", 0, Up)
+	c.Vantages = []string{"v0", "v1"} // the others have no say
+	if got := Judge(c).Endpoints["a"].State; got != Down {
+		t.Errorf("observations of vantages that are not asked: %s", got)
+	}
+}
+
+const ballots = "udhUDH? bc"
+
+func randomScene(rng *rand.Rand) Case {
+	votes := make([]byte, 1+rng.IntN(6))
+	for i := range votes {
+		votes[i] = ballots[rng.IntN(len(ballots))]
+	}
+	c := scene(string(votes), rng.IntN(len(votes)+2), []State{"", Unknown, Up, Down}[rng.IntN(4)])
+	if rng.IntN(3) == 0 {
+		c.Vantages = nil
+	}
+	return c
+}
+
+var rank = map[State]int{Down: 0, Unknown: 1, Up: 2}
+
+// More evidence for up never makes an endpoint go down, nor the other way round.
+func TestJudgeIsMonotonic(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	moved := 0
+	for range 50_000 {
+		c := randomScene(rng)
+		if c.Vantages == nil {
+			continue // a new reporter changes the majority there
+		}
+		before := Judge(c).Endpoints["a"].State
+		v := c.Vantages[rng.IntN(len(c.Vantages))]
+		better := c
+		better.Observations = maps.Clone(c.Observations)
+		better.Observations[v] = Observation{Endpoints: map[string]Sight{"a": {State: Up, Score: 1}}}
+		after := Judge(better).Endpoints["a"].State
+		if rank[after] < rank[before] {
+			t.Fatalf("%+v\nwith %s up: from %s to %s", c, v, before, after)
+		}
+		if after != before {
+			moved++
+		}
+		worse := c
+		worse.Observations = maps.Clone(c.Observations)
+		worse.Observations[v] = Observation{Endpoints: map[string]Sight{"a": {State: Down}}}
+		if after := Judge(worse).Endpoints["a"].State; rank[after] > rank[before] {
+			t.Fatalf("%+v\nwith %s down: from %s to %s", c, v, before, after)
+		}
+	}
+	if moved == 0 {
+		t.Error("no case moved: the property was not tried")
+	}
+}
+
+// Silence is not failure: vantages that fall silent, or blind, leave the verdict exactly as it was; and judging
+// again without news changes nothing.
+func TestSilenceChangesNothing(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	for range 50_000 {
+		c := randomScene(rng)
+		c.Previous = Judge(c)
+		c.Now = at(200)
+		if again := Judge(c); !again.Equal(c.Previous) {
+			t.Fatalf("no news: %s", cmp.Diff(c.Previous, again))
+		}
+		if c.Vantages == nil { // who lived and never reported leaves the electorate; that is another rule
+			c.Vantages = c.electorate()
+		}
+		c.Alive = maps.Clone(c.Alive)
+		for v := range c.Alive {
+			if rng.IntN(2) == 0 {
+				c.Alive[v] = false
+			}
+		}
+		if quiet := Judge(c); !quiet.Equal(c.Previous) {
+			t.Fatalf("%+v\nsilence changed it: %s", c, cmp.Diff(c.Previous, quiet))
+		}
+	}
+}
+
+// plainJudge is the slow, obvious twin for the state: R4 to R6 read literally.
+func plainJudge(c Case) State {
+	voters := map[string]bool{}
+	for _, v := range c.Vantages {
+		voters[v] = true
+	}
+	if len(c.Vantages) == 0 {
+		for v := range c.Observations {
+			voters[v] = true
+		}
+		for v, alive := range c.Alive {
+			voters[v] = voters[v] || alive
+		}
+		maps.DeleteFunc(voters, func(_ string, in bool) bool { return !in })
+	}
+	quorum := c.Quorum
+	if quorum <= 0 {
+		for quorum = 0; 2*quorum <= len(voters); quorum++ {
+		}
+	}
+	votes, evidence := map[State]int{}, map[State]int{}
+	for v := range voters {
+		s := c.Observations[v].Endpoints["a"]
+		evidence[s.State]++
+		if c.Alive[v] && !s.Blind {
+			votes[s.State]++
+		}
+	}
+	if votes[Down] >= quorum && evidence[Up] < quorum {
+		return Down
+	}
+	if votes[Up] >= quorum && evidence[Down] < quorum {
+		return Up
+	}
+	if p := c.Previous.Endpoints["a"].State; p != "" {
+		return p
+	}
+	return Unknown
+}
+
+func TestJudgeAgainstPlain(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	for range 50_000 {
+		c := randomScene(rng)
+		if got, want := Judge(c).Endpoints["a"].State, plainJudge(c); got != want {
+			t.Fatalf("%+v\n%s, want %s", c, got, want)
+		}
+	}
+}
+
+// Damaged scores from the store must not reach a weight.
+func TestJudgeForeignScores(t *testing.T) {
+	for _, score := range []float64{-1, 0, 7, nan()} {
+		c := scene("u", 0, Unknown)
+		c.Observations["v0"].Endpoints["a"] = Sight{State: Up, Score: score}
+		if f := Judge(c).Endpoints["a"]; f.Score != 1 {
+			t.Errorf("score %v became %v", score, f.Score)
+		}
+	}
+}
+
+func nan() float64 { zero := 0.0; return zero / zero }

@@ -1,0 +1,127 @@
+package health
+
+import (
+	"fmt"
+	"math"
+	"math/bits"
+	"time"
+)
+
+// Limits are a monitor's thresholds: how many results in a row turn an endpoint up, and down. Less than 1 counts as 1.
+type Limits struct{ Rise, Fall int }
+
+// memory is how many results a score looks back on.
+const memory = 16
+
+// Threshold is the rise-and-fall state machine of one endpoint at one vantage. The zero value is ready and Unknown.
+// It is not safe for concurrent use.
+//
+//	Unknown, Down → Up     after Rise results in a row that passed
+//	Unknown, Up   → Down   after Fall results in a row that failed
+//	any           → blind  after Fall checks in a row that could not be made; the first result ends it
+//
+// The first result alone decides nothing: Unknown answers as up, so that waiting costs a healthy endpoint nothing,
+// and one lost packet at the start takes nobody out.
+//
+// While Up, the score is the share of the last 16 results that passed, in quarters and at least ¼. It moves only when that
+// share is 3/16 or more away from it, so that it does not flutter. Turning Up starts it at 1.
+type Threshold struct {
+	sight  Sight
+	seen   string // the reason, blindness left aside
+	run    int    // results in a row of the kind that passed tells
+	passed bool
+	missed int    // checks in a row that could not be made
+	failed uint16 // the last 16 results, the newest in bit 0; 1 is a failure
+}
+
+// Resume continues from a sight that was stored, so that a restart neither forgets nor invents.
+func Resume(s Sight) Threshold {
+	t := Threshold{sight: s, seen: s.Reason}
+	if s.State == Up && s.Score > 0 && s.Score < 1 {
+		failures := int(math.Round((1 - s.Score) * memory))
+		t.failed = uint16(1)<<failures - 1
+		t.failed <<= memory - failures // the oldest ones, so that they are forgotten first
+	}
+	return t
+}
+
+// Sight tells what the vantage knows.
+func (t *Threshold) Sight() Sight {
+	if t.sight.State == "" {
+		return Sight{State: Unknown, Score: 1, Since: t.sight.Since, Reason: t.sight.Reason, Blind: t.sight.Blind}
+	}
+	return t.sight
+}
+
+// Add takes one result, and tells whether the sight changed. Reason says why the check failed.
+func (t *Threshold) Add(passed bool, reason string, at time.Time, l Limits) bool {
+	changed := t.regain()
+	if t.run == 0 || t.passed != passed {
+		t.run, t.passed = 0, passed
+	}
+	t.run++
+	t.failed <<= 1
+	if !passed {
+		t.failed |= 1
+	}
+	switch {
+	case passed && t.sight.State != Up && t.run >= max(l.Rise, 1):
+		t.failed = 0
+		t.set(Sight{State: Up, Score: 1, Since: at})
+	case !passed && t.sight.State != Down && t.run >= max(l.Fall, 1):
+		t.set(Sight{State: Down, Since: at, Reason: reason})
+	case t.sight.State == Up:
+		return t.rescore(reason) || changed
+	default:
+		return changed
+	}
+	return true
+}
+
+// Miss takes one check that could not be made, which is no evidence, and tells whether the sight changed.
+func (t *Threshold) Miss(reason string, at time.Time, l Limits) bool {
+	t.missed++
+	if t.sight.Blind || t.missed < max(l.Fall, 1) {
+		return false
+	}
+	if t.sight.State == "" {
+		t.sight = Sight{State: Unknown, Score: 1, Since: at}
+	}
+	t.sight.Blind, t.sight.Reason = true, "not checked: "+reason
+	return true
+}
+
+// regain ends blindness.
+func (t *Threshold) regain() bool {
+	t.missed = 0
+	if !t.sight.Blind {
+		return false
+	}
+	t.sight.Blind, t.sight.Reason = false, t.seen
+	return true
+}
+
+func (t *Threshold) set(s Sight) { t.sight, t.seen = s, s.Reason }
+
+// rescore moves the score of an Up endpoint where its recent results differ enough.
+func (t *Threshold) rescore(reason string) bool {
+	failures := bits.OnesCount16(t.failed)
+	share := 1 - float64(failures)/memory
+	if math.Abs(share-t.sight.Score) < 3.0/memory {
+		return false
+	}
+	score := max(0.25, math.Round(share*4)/4)
+	if score == t.sight.Score {
+		return false
+	}
+	s := t.sight
+	s.Score, s.Reason = score, ""
+	if score < 1 {
+		s.Reason = fmt.Sprintf("%d of the last %d checks failed", failures, memory)
+		if reason != "" {
+			s.Reason += ", the last one: " + reason
+		}
+	}
+	t.set(s)
+	return true
+}
