@@ -1,0 +1,212 @@
+//go:build interop
+
+package interop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store"
+)
+
+// changes is how many changes one run makes; a member is killed after a third and comes back after two thirds.
+const changes = 300
+
+// nowhere is a client without a place: what it gets is the pool elsewhere, which the changes are about.
+var nowhere = netip.MustParsePrefix("10.0.0.0/24")
+
+// valueOf is the address that change i gives the pool.
+func valueOf(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 9, byte(i >> 8), byte(i)}) }
+
+// A writer changes the pool elsewhere again and again, and remembers what was acknowledged.
+type writer struct {
+	store *store.Client
+	head  store.Generation
+	acked map[store.Generation]string // generation to message
+	lost  int                         // neither acknowledged nor refused
+	done  atomic.Int64
+}
+
+// write makes change i and tries until it is acknowledged, as an operator would. A change whose outcome is
+// unknown may have been made; its generation is then found as the head, and the change is made once more.
+func (w *writer) write(ctx context.Context, i int) error {
+	message := fmt.Sprintf("change %d", i)
+	pool := &spec.Pool{Endpoints: []spec.Endpoint{{Name: "a", Addresses: []netip.Addr{valueOf(i)}}}}
+	for ctx.Err() == nil {
+		try, cancel := context.WithTimeout(ctx, 10*time.Second)
+		record, err := w.store.Commit(try, store.Change{Tenant: "shop", Base: w.head, Message: message, Author: "interop", Time: time.Now(),
+			Put: []*spec.Resource{{Key: spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: elsewhere}, Spec: pool}}})
+		cancel()
+		var conflict *store.ConflictError
+		switch {
+		case err == nil:
+			w.head = record.Generation
+			w.acked[record.Generation] = message
+			w.done.Add(1)
+			return nil
+		case errors.As(err, &conflict):
+			w.head = conflict.Have
+		default:
+			w.lost++
+			time.Sleep(100 * time.Millisecond)
+		}
+	}
+	return fmt.Errorf("change %d: %w", i, ctx.Err())
+}
+
+// compactor compacts the cluster to its newest revision, over and over, until the context ends.
+func compactor(ctx context.Context, client *clientv3.Client, count *atomic.Int64) {
+	for ctx.Err() == nil {
+		try, cancel := context.WithTimeout(ctx, 2*time.Second)
+		if now, err := client.Get(try, "any"); err == nil {
+			if _, err := client.Compact(try, now.Header.Revision); err == nil {
+				count.Add(1)
+			}
+		}
+		cancel()
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// While changes go on, the leading member of three is killed, compaction runs, and one edge is stopped for a while so
+// that it falls behind of it. No acknowledged change may be lost, and both edges must end at the last generation.
+func TestClusterLosesAMember(t *testing.T) {
+	c := startCluster(t)
+	members := strings.Join(c.endpoints(), ",")
+	control := startGtmd(t, t.TempDir(), "--roles", "control,edge", "--id", "one", "--etcd", members, "--apply", landsJob(t))
+	edge := startGtmd(t, t.TempDir(), "--roles", "edge", "--id", "two", "--etcd", members)
+
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
+	defer cancel()
+	client := c.client(t)
+	var compactions atomic.Int64
+	compacting, stopCompacting := context.WithCancel(ctx)
+	compacted := make(chan struct{})
+	go func() { compactor(compacting, client, &compactions); close(compacted) }()
+
+	w := openWriter(t, ctx, c)
+	written := make(chan error, 1)
+	go func() {
+		for i := range changes {
+			if err := w.write(ctx, i); err != nil {
+				written <- err
+				return
+			}
+		}
+		written <- nil
+	}()
+	killed := disturb(t, c, client, w, edge)
+	if err := <-written; err != nil {
+		t.Fatal(err)
+	}
+	stopCompacting()
+	<-compacted
+	t.Logf("%d changes acknowledged, %d attempts of unknown outcome, %d compactions, member %s killed and back", len(w.acked), w.lost,
+		compactions.Load(), c.members[killed].Name)
+	if compactions.Load() < 10 {
+		t.Errorf("only %d compactions ran", compactions.Load())
+	}
+	checkNothingLost(t, ctx, w)
+	for name, d := range map[string]*daemon{"one": control, "two": edge} {
+		converges(t, name, d)
+	}
+}
+
+func openWriter(t *testing.T, ctx context.Context, c *cluster) *writer {
+	t.Helper()
+	client, err := store.Open(ctx, store.Config{Endpoints: c.endpoints()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	state, err := client.Read(ctx, "shop", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &writer{store: client, head: state.Head, acked: map[store.Generation]string{}}
+}
+
+// disturb kills the leader when a third of the changes is made, stops the edge for fifty further changes, and starts
+// the member again when two thirds are made.
+func disturb(t *testing.T, c *cluster, client *clientv3.Client, w *writer, edge *daemon) (killed int) {
+	t.Helper()
+	made := func(n int64) func() error {
+		return func() error {
+			if done := w.done.Load(); done < n {
+				return fmt.Errorf("%d of %d changes made", done, n)
+			}
+			return nil
+		}
+	}
+	eventually(t, 2*time.Minute, "a third is made", made(changes/3))
+	killed = c.leader(t, client)
+	c.processes[killed].kill()
+	if err := syscall.Kill(edge.cmd.Process.Pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 2*time.Minute, "changes go on without the member", made(changes/3+50))
+	if err := syscall.Kill(edge.cmd.Process.Pid, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 2*time.Minute, "two thirds are made", made(changes*2/3))
+	c.start(t, killed)
+	return killed
+}
+
+// checkNothingLost compares what was acknowledged with the history in the store.
+func checkNothingLost(t *testing.T, ctx context.Context, w *writer) {
+	t.Helper()
+	records, err := w.store.History(ctx, "shop", 10*changes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	history := map[store.Generation]string{}
+	for _, record := range records {
+		history[record.Generation] = record.Message
+	}
+	for generation, message := range w.acked {
+		if history[generation] != message {
+			t.Errorf("generation %d was acknowledged as %q; the store has %q", generation, message, history[generation])
+		}
+	}
+	if len(w.acked) != changes {
+		t.Errorf("%d changes acknowledged of %d", len(w.acked), changes)
+	}
+	state, err := w.store.Read(ctx, "shop", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if state.Head != w.head {
+		t.Errorf("the head is %d; the last acknowledged change made %d", state.Head, w.head)
+	}
+}
+
+// converges waits until an edge answers with the last change.
+func converges(t *testing.T, name string, d *daemon) {
+	t.Helper()
+	ask := newQuestioner(t, d.dns)
+	last := valueOf(changes - 1).String()
+	eventually(t, 30*time.Second, "edge "+name+" answers "+last, func() error {
+		reply, err := ask.ask(landsHost, nowhere)
+		if err != nil {
+			return err
+		}
+		if len(reply.Answer) == 1 {
+			if a, ok := reply.Answer[0].(*dns.A); ok && a.A.String() == last {
+				return nil
+			}
+		}
+		return fmt.Errorf("it answers %v", reply.Answer)
+	})
+}
