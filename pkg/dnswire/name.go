@@ -100,13 +100,13 @@ func appendLabels(dst []byte, s string) ([]byte, error) {
 		if size > maxLabel {
 			return nil, errLongLabel
 		}
+		if len(dst)-start >= maxName { // the root does not fit any more
+			return nil, errLongName
+		}
 		dst[length] = byte(size)
 	}
 	if len(dst) > length+1 { // no final dot: the root is still missing
 		dst = append(dst, 0)
-	}
-	if len(dst)-start > maxName {
-		return nil, errLongName
 	}
 	return dst, nil
 }
