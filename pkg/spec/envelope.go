@@ -85,6 +85,9 @@ func (d *decoder) envelope(n *node) *Resource {
 			unknown = append(unknown, e)
 		}
 	})
+	if Kind(h.Kind) == KindZone {
+		h.Name = canonicalOr(h.Name) // one zone has one key, however people write it
+	}
 	r := &Resource{Key: Key{Tenant: h.Tenant, Kind: Kind(h.Kind), Name: h.Name},
 		Origin: Origin{File: d.file, Line: n.line, Fields: d.lines}}
 	if h.Kind != "" && h.Tenant != "" && h.Name != "" {

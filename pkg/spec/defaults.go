@@ -1,0 +1,185 @@
+package spec
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Defaults of what is absent.
+const (
+	defaultTTL      = Duration(30 * time.Second)
+	defaultInterval = Duration(10 * time.Second)
+	defaultTimeout  = Duration(2 * time.Second)
+	defaultRise     = 2
+	defaultFall     = 3
+)
+
+// Values of fields that are one of a few words.
+const (
+	PickWeighted = "weighted"
+	PickSticky   = "sticky"
+	PickAll      = "all"
+
+	AllDownAnswer   = "answer"
+	AllDownServfail = "servfail"
+
+	StateUp    = "up"
+	StateDown  = "down"
+	StateDrain = "drain"
+)
+
+// Effective gives the zone with names in canonical form and Debug set. What is stored stays as declared.
+func (z *Zone) Effective() Zone {
+	e := *z
+	e.Nameservers = make([]string, len(z.Nameservers))
+	for i, n := range z.Nameservers {
+		e.Nameservers[i] = canonicalOr(n)
+	}
+	e.Grants = make(map[string][]string, len(z.Grants))
+	for tenant, names := range z.Grants {
+		for _, n := range names {
+			e.Grants[tenant] = append(e.Grants[tenant], canonicalOr(n))
+		}
+	}
+	if z.Debug == nil {
+		debug := len(z.Grants) > 0
+		e.Debug = &debug
+	}
+	return e
+}
+
+// Effective gives the monitor with its defaults filled in.
+func (m *Monitor) Effective() Monitor {
+	e := *m
+	e.Interval = orDefault(m.Interval, defaultInterval)
+	e.Timeout = orDefault(m.Timeout, min(defaultTimeout, e.Interval))
+	e.Rise = orDefault(m.Rise, defaultRise)
+	e.Fall = orDefault(m.Fall, defaultFall)
+	if m.Type == "tcp" {
+		return e
+	}
+	e.Port = orDefault(m.Port, map[string]uint16{"http": 80, "https": 443}[m.Type])
+	e.Path = orDefault(m.Path, "/")
+	e.Method = orDefault(m.Method, "GET")
+	if len(m.Status) == 0 {
+		e.Status = []string{"200-299"}
+	}
+	return e
+}
+
+// Effective gives the pool with every endpoint's weight set and host in canonical form.
+func (p *Pool) Effective() Pool {
+	e := *p
+	e.Endpoints = make([]Endpoint, len(p.Endpoints))
+	for i, end := range p.Endpoints {
+		if end.Weight == nil {
+			one := 1
+			end.Weight = &one
+		}
+		if end.Host != "" {
+			end.Host = canonicalOr(end.Host)
+		}
+		e.Endpoints[i] = end
+	}
+	return e
+}
+
+// Effective gives the service with its defaults filled in (TTL is never nil), its host in canonical form, and
+// rules without a name named by their number, from 1.
+func (s *Service) Effective() Service {
+	e := *s
+	e.Host = canonicalOr(s.Host)
+	if s.TTL == nil {
+		ttl := defaultTTL
+		e.TTL = &ttl
+	}
+	e.Answers = orDefault(s.Answers, 1)
+	e.Pick = orDefault(s.Pick, PickWeighted)
+	e.AllDown = orDefault(s.AllDown, AllDownAnswer)
+	e.Rules = make([]Rule, len(s.Rules))
+	for i, r := range s.Rules {
+		r.Name = orDefault(r.Name, strconv.Itoa(i+1))
+		e.Rules[i] = r
+	}
+	return e
+}
+
+func orDefault[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
+
+// TTLSeconds gives the TTL as it stands in answers.
+func (s *Service) TTLSeconds() uint32 {
+	ttl := defaultTTL
+	if s.TTL != nil {
+		ttl = *s.TTL
+	}
+	return uint32(min(max(time.Duration(ttl)/time.Second, 0), math.MaxInt32))
+}
+
+// Needs gives how many of n endpoints must be healthy for the pool to count as up: at least 1.
+// A part of an endpoint counts as a whole one; a MinHealthy that cannot be read counts as absent.
+func (p *Pool) Needs(n int) int {
+	count, percent, err := parseMinHealthy(p.MinHealthy)
+	if err != nil {
+		return 1
+	}
+	return max(1, min(count, n), (percent*n+99)/100)
+}
+
+func parseMinHealthy(s string) (count, percent int, err error) {
+	if s == "" {
+		return 1, 0, nil
+	}
+	digits, isPercent := strings.CutSuffix(s, "%")
+	v, err := strconv.ParseUint(digits, 10, 16)
+	if err != nil || v == 0 || (isPercent && v > 100) {
+		return 0, 0, fmt.Errorf("wants a share as in 50%% or a number of endpoints as in 2, not %q", shorten(s))
+	}
+	if isPercent {
+		return 0, int(v), nil
+	}
+	return int(v), 0, nil
+}
+
+// ParseStatus reads an expected status, as in 200 or 200-399, as an inclusive range.
+func ParseStatus(s string) (low, high int, err error) {
+	from, to, isRange := strings.Cut(s, "-")
+	if !isRange {
+		to = from
+	}
+	l, err1 := strconv.ParseUint(from, 10, 16)
+	h, err2 := strconv.ParseUint(to, 10, 16)
+	if err1 != nil || err2 != nil || l < 100 || h > 599 || l > h {
+		return 0, 0, fmt.Errorf("wants a status from 100 to 599 or a range as in 200-399, not %q", shorten(s))
+	}
+	return int(l), int(h), nil
+}
+
+// ProbeTarget gives the address, and the port if there is one (else 0), that Probe names. The address is the zero Addr without Probe.
+func (e *Endpoint) ProbeTarget() (netip.Addr, uint16, error) {
+	if e.Probe == "" {
+		return netip.Addr{}, 0, nil
+	}
+	if a, err := netip.ParseAddr(e.Probe); err == nil {
+		return a, 0, nil
+	}
+	ap, err := netip.ParseAddrPort(e.Probe)
+	if err != nil || ap.Port() == 0 {
+		return netip.Addr{}, 0, fmt.Errorf("wants an address, or one with a port as in 192.0.2.1:8080 or [2001:db8::1]:8080, not %q", shorten(e.Probe))
+	}
+	return ap.Addr(), ap.Port(), nil
+}
+
+// MatchesAll tells whether the rule takes every client.
+func (r *Rule) MatchesAll() bool {
+	return r.When == nil || (len(r.When.Geo) == 0 && len(r.When.ASN) == 0 && len(r.When.Map) == 0)
+}

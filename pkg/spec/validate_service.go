@@ -1,0 +1,167 @@
+package spec
+
+import (
+	"math"
+	"net/netip"
+	"time"
+)
+
+// Bounds of pools and services.
+const (
+	maxWeight    = 65535
+	maxAnswers   = 64
+	maxEndpoints = 4096
+	maxRules     = 1000
+)
+
+func (c *checker) pool(p *Pool) {
+	if p.Site != "" {
+		c.label("spec.site", p.Site)
+	}
+	if p.Monitor != "" {
+		c.label("spec.monitor", p.Monitor)
+	}
+	if count, _, err := parseMinHealthy(p.MinHealthy); err != nil {
+		c.fail("spec.minHealthy", "", "%v", err)
+	} else if n := len(p.Endpoints); n > 0 && count > n {
+		c.fail("spec.minHealthy", "", "%d of %d endpoints can never be healthy", count, n)
+	}
+	if n := len(p.Endpoints); n == 0 || n > maxEndpoints {
+		c.fail("spec.endpoints", "", "wants 1 to %d endpoints, not %d", maxEndpoints, n)
+	}
+	names, addresses := map[string]int{}, map[netip.Addr]string{}
+	hosts := 0
+	for i := range p.Endpoints {
+		e, path := &p.Endpoints[i], indexed("spec.endpoints", i)
+		c.endpoint(path, e)
+		if first, twice := names[e.Name]; twice && e.Name != "" {
+			c.fail(path+".name", "", "%q stands twice, first at %s", e.Name, indexed("spec.endpoints", first))
+		} else {
+			names[e.Name] = i
+		}
+		for j, a := range e.Addresses {
+			if first, twice := addresses[a]; twice && a.IsValid() {
+				c.fail(indexed(path+".addresses", j), "to send it more clients, give it more weight", "%s stands twice, first in endpoint %s", a, first)
+			}
+			addresses[a] = e.Name
+		}
+		if e.Host != "" {
+			hosts++
+		}
+	}
+	if hosts > 0 && hosts < len(p.Endpoints) {
+		c.fail("spec.endpoints", "put them into two pools", "has endpoints with addresses and endpoints with host names")
+	}
+}
+
+func (c *checker) endpoint(path string, e *Endpoint) {
+	c.label(path+".name", e.Name)
+	switch {
+	case e.Host != "" && len(e.Addresses) > 0:
+		c.fail(path, "make two endpoints of it, in two pools", "has both addresses and a host")
+	case e.Host == "" && len(e.Addresses) == 0:
+		c.fail(path, "", "needs addresses or a host")
+	case e.Host != "":
+		c.hostName(path+".host", e.Host)
+	}
+	for i, a := range e.Addresses {
+		c.address(indexed(path+".addresses", i), a)
+	}
+	if e.Weight != nil {
+		c.between(path+".weight", *e.Weight, 0, maxWeight)
+	}
+	a, _, err := e.ProbeTarget()
+	if err != nil {
+		c.fail(path+".probe", "", "%v", err)
+	} else if e.Probe != "" {
+		c.address(path+".probe", a)
+	}
+}
+
+func (c *checker) service(s *Service) {
+	c.hostName("spec.host", s.Host)
+	if s.TTL != nil {
+		if ttl := time.Duration(*s.TTL); ttl < 0 || ttl/time.Second > math.MaxInt32 {
+			c.fail("spec.ttl", "", "%s is out of range: it can be 0s to %ds", *s.TTL, math.MaxInt32)
+		} else if ttl%time.Second != 0 {
+			c.fail("spec.ttl", "", "%s is not a whole number of seconds", *s.TTL)
+		}
+	}
+	if s.Answers != 0 {
+		c.between("spec.answers", s.Answers, 1, maxAnswers)
+	}
+	if s.Pick != "" {
+		c.oneOf("spec.pick", s.Pick, PickWeighted, PickSticky, PickAll)
+	}
+	if s.AllDown != "" {
+		c.oneOf("spec.allDown", s.AllDown, AllDownAnswer, AllDownServfail)
+	}
+	families := map[string]bool{}
+	for i, f := range s.Families {
+		c.oneOf(indexed("spec.families", i), f, FamilyIPv4, FamilyIPv6)
+		if families[f] {
+			c.fail(indexed("spec.families", i), "", "%s stands twice", f)
+		}
+		families[f] = true
+	}
+	c.rules(s)
+	c.poolRefs("spec.lastResort", s.LastResort)
+}
+
+func (c *checker) rules(s *Service) {
+	if n := len(s.Rules); n == 0 || n > maxRules {
+		c.fail("spec.rules", "", "wants 1 to %d rules, not %d", maxRules, n)
+		return
+	}
+	names, catchAll := map[string]int{}, false
+	for i := range s.Rules {
+		r, path := &s.Rules[i], indexed("spec.rules", i)
+		catchAll = catchAll || r.MatchesAll()
+		if r.Name != "" {
+			c.label(path+".name", r.Name)
+			if first, twice := names[r.Name]; twice {
+				c.fail(path+".name", "", "%q stands twice, first at %s", r.Name, indexed("spec.rules", first))
+			} else {
+				names[r.Name] = i
+			}
+		}
+		if r.When != nil {
+			c.when(path+".when", r.When)
+		}
+		if len(r.Pools) == 0 {
+			c.fail(path+".pools", "", "needs at least one pool")
+		}
+		c.poolRefs(path+".pools", r.Pools)
+	}
+	if !catchAll && len(s.LastResort) == 0 {
+		c.fail("spec.rules", "add a last rule without when, or lastResort", "no rule matches the clients that the others leave")
+	}
+}
+
+func (c *checker) when(path string, w *When) {
+	for i, g := range w.Geo {
+		c.place(indexed(path+".geo", i), g)
+	}
+	for i, a := range w.ASN {
+		if a == 0 {
+			c.fail(indexed(path+".asn", i), "", "0 is not the number of a network")
+		}
+	}
+	for i, m := range w.Map {
+		c.label(indexed(path+".map", i), m)
+	}
+}
+
+func (c *checker) poolRefs(path string, refs []PoolRef) {
+	seen := map[string]int{}
+	for i, ref := range refs {
+		at := indexed(path, i)
+		c.label(at, ref.Pool)
+		c.between(at+".weight", ref.Weight, 0, maxWeight)
+		if first, twice := seen[ref.Pool]; twice {
+			c.fail(at, "", "pool %q stands twice, first at %s", ref.Pool, indexed(path, first))
+		} else {
+			seen[ref.Pool] = i
+		}
+	}
+}
