@@ -60,6 +60,9 @@ func TestParseHeader(t *testing.T) {
 	opt := record([]byte{0}, TypeOPT, 4096, 0, nil)
 	tsig := record([]byte{1, 'k', 0}, TypeTSIG, ClassANY, 0, make([]byte, 30))
 	other := record([]byte{0xC0, 12}, TypeA, ClassIN, 0, make([]byte, 4))
+	owner := func(last string) []byte { // 252 bytes and a last label
+		return record([]byte(strings.Repeat("\x01a", 126)+last+"\x00"), TypeA, ClassIN, 0, nil)
+	}
 	join := func(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 	tests := []struct {
 		name   string
@@ -96,6 +99,9 @@ func TestParseHeader(t *testing.T) {
 		{"OPT below the root", message{qd: 1, ar: 1, body: join(q1, record([]byte{1, 'a', 0}, TypeOPT, 4096, 0, nil))}.bytes(), Reject, RcodeFormErr, end},
 		{"OPT at a pointer", message{qd: 1, ar: 1, body: join(q1, record([]byte{0xC0, 12}, TypeOPT, 4096, 0, nil))}.bytes(), Reject, RcodeFormErr, end},
 		{"other additional records", message{qd: 1, ar: 3, body: join(q1, other, opt, other)}.bytes(), Answer, 0, end},
+		{"an owner of 255 bytes", message{qd: 1, ar: 1, body: join(q1, owner("\x01b"))}.bytes(), Answer, 0, end},
+		{"an owner of 256 bytes", message{qd: 1, ar: 1, body: join(q1, owner("\x02bb"))}.bytes(), Reject, RcodeFormErr, end},
+		{"an owner with a reserved label type", message{qd: 1, ar: 1, body: join(q1, record([]byte{0x80, 0}, TypeA, ClassIN, 0, nil))}.bytes(), Reject, RcodeFormErr, end},
 		{"pointer forwards", message{qd: 1, ar: 1, body: join(q1, record([]byte{0xC0, 200}, TypeA, ClassIN, 0, nil))}.bytes(), Reject, RcodeFormErr, end},
 		{"pointer at itself", message{qd: 1, ar: 1, body: join(q1, record([]byte{0xC0, byte(end)}, TypeA, ClassIN, 0, nil))}.bytes(), Reject, RcodeFormErr, end},
 		{"fewer records than counted", message{qd: 1, ar: 2, body: join(q1, opt)}.bytes(), Reject, RcodeFormErr, end},
@@ -131,8 +137,7 @@ func TestParseQuestion(t *testing.T) {
 		if r, _ := q.Parse(msg); r != Answer {
 			t.Fatalf("%s: not accepted", name)
 		}
-		want := bytes.ToLower(wire) // lengths are no letters
-		if !bytes.Equal(q.Name[:q.NameLen], slowFold(wire)) {
+		if want := slowFold(wire); !bytes.Equal(q.Name[:q.NameLen], want) { // lengths are no letters
 			t.Errorf("%s: name %q, want %q", name, q.Name[:q.NameLen], want)
 		}
 		if pad := q.Name[q.NameLen:min(256, (q.NameLen+7)&^7)]; !bytes.Equal(pad, make([]byte, len(pad))) {
