@@ -1,0 +1,129 @@
+package geo
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/oschwald/maxminddb-golang/v2"
+
+	builtin "github.com/gti/gtm/geo"
+)
+
+// Atlas is one immutable set of databases, walked once. It is safe for concurrent use and keeps no file open.
+type Atlas struct {
+	v4, v6 *runs // of place ids
+	places []Place
+	infos  []Info
+	files  []watched // what Watch compares with
+}
+
+// Info describes one database of an atlas.
+type Info struct {
+	File     string    // as given to Open; "built-in" for the built-in database
+	Type     string    // database_type of its metadata, as in GeoLite2-City
+	Built    time.Time // build_epoch of its metadata
+	Networks int       // networks that hold data, aliases not counted
+	SHA256   string    // of the file, hexadecimal
+}
+
+// Open reads and verifies MMDB files of the GeoIP2 or GeoLite2 City, Country, Enterprise, ASN or ISP
+// layout, told by their content. Without files it gives the built-in country database.
+//
+// Several files are merged: for each field the first file that gives it wins, but what is inside a
+// continent or country is only taken from a file that agrees on that continent or country. A corrupt file
+// is refused, and the error names it. In ::/96, and in what a file marks as an alias of its IPv4 part
+// (::ffff:0:0/96, 6to4, Teredo), IPv6 addresses have no place.
+func Open(files ...string) (*Atlas, error) {
+	if len(files) == 0 {
+		return OpenBytes("built-in", builtin.CountryMMDB)
+	}
+	var atlas *Atlas
+	for _, file := range files {
+		seen := statFile(file)
+		mmdb, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("geographic database: %w", err)
+		}
+		next, err := OpenBytes(file, mmdb)
+		if err != nil {
+			return nil, err
+		}
+		next.files = []watched{{file, seen}}
+		if atlas == nil {
+			atlas = next
+		} else {
+			atlas = merge(atlas, next)
+		}
+	}
+	return atlas, nil
+}
+
+// OpenBytes is Open for one database in memory; name stands for it in messages. The bytes are not kept.
+func OpenBytes(name string, mmdb []byte) (*Atlas, error) {
+	db, err := maxminddb.OpenBytes(mmdb)
+	if err != nil {
+		return nil, corruptError(name, err)
+	}
+	src, err := walk(db)
+	if err != nil {
+		return nil, corruptError(name, err)
+	}
+	sum := sha256.Sum256(mmdb)
+	info := Info{
+		File: name, Type: db.Metadata.DatabaseType, Built: db.Metadata.BuildTime().UTC(),
+		Networks: src.networks, SHA256: hex.EncodeToString(sum[:]),
+	}
+	return &Atlas{v4: src.v4, v6: src.v6, places: src.places, infos: []Info{info}}, nil
+}
+
+// corruptError says which file cannot be used, and why.
+func corruptError(name string, err error) error {
+	return fmt.Errorf("geographic database %s cannot be used: %w (is the file complete? fetch or build it again)", name, err)
+}
+
+// Lookup gives the place of addr as the databases have it, before any map, and the longest network around
+// addr that has that place throughout.
+func (a *Atlas) Lookup(addr netip.Addr) (Place, netip.Prefix) {
+	if !addr.IsValid() {
+		return Place{}, netip.Prefix{}
+	}
+	x, v4 := fromAddr(addr)
+	r := a.family(v4)
+	i := r.find(x)
+	prefix, _ := x.addr(v4).Prefix(r.scope(i, x))
+	return a.places[r.id[i]], prefix
+}
+
+// Info describes the databases, in the order of Open.
+func (a *Atlas) Info() []Info { return append([]Info(nil), a.infos...) }
+
+func (a *Atlas) family(v4 bool) *runs {
+	if v4 {
+		return a.v4
+	}
+	return a.v6
+}
+
+// stamp is what changes when a file is replaced or written.
+type stamp struct {
+	modified time.Time
+	size     int64
+	inode    uint64
+	gone     bool
+}
+
+func statFile(file string) stamp {
+	info, err := os.Stat(file)
+	if err != nil {
+		return stamp{gone: true}
+	}
+	return stamp{modified: info.ModTime(), size: info.Size(), inode: inode(info)}
+}
+
+// inode gives a file's inode number where the system has one.
+func inode(info fs.FileInfo) uint64 { return inodeOf(info.Sys()) }

@@ -1,0 +1,5 @@
+//go:build !unix
+
+package geo
+
+func inodeOf(any) uint64 { return 0 }

@@ -1,0 +1,12 @@
+//go:build unix
+
+package geo
+
+import "syscall"
+
+func inodeOf(sys any) uint64 {
+	if st, ok := sys.(*syscall.Stat_t); ok {
+		return st.Ino
+	}
+	return 0
+}

@@ -1,0 +1,56 @@
+package geo
+
+import "net/netip"
+
+// PlaceAt gives the place of addr as Compile sees it, the maps before the atlas, and a network around addr
+// that has that place throughout. In a special-purpose block that no map covers the place is unknown.
+func PlaceAt(a *Atlas, maps []Map, addr netip.Addr) (Place, netip.Prefix) {
+	addr = addr.Unmap().WithZone("")
+	place, within := a.Lookup(addr)
+	if !addr.IsValid() {
+		return place, within
+	}
+	bits, covered := within.Bits(), false
+	placeBits, asnBits := -1, -1
+	for _, m := range maps {
+		for _, network := range m.Networks {
+			network, ok := unmapped(network)
+			if !ok || !network.Overlaps(within) {
+				continue
+			}
+			bits = max(bits, bitsBeside(network, addr))
+			if !network.Contains(addr) {
+				continue
+			}
+			covered = true
+			if m.Place != nil && network.Bits() > placeBits {
+				placeBits = network.Bits()
+				place.Continent, place.Country, place.Subdivision = m.Place.Continent, m.Place.Country, m.Place.Subdivision
+			}
+			if m.ASN != 0 && network.Bits() > asnBits {
+				asnBits = network.Bits()
+				place.ASN = m.ASN
+			}
+		}
+	}
+	for _, block := range specialBlocks {
+		if block.Overlaps(within) {
+			bits = max(bits, bitsBeside(block, addr))
+		}
+		if block.Contains(addr) && !covered {
+			place = Place{}
+		}
+	}
+	network, _ := addr.Prefix(bits)
+	return place, network
+}
+
+// bitsBeside is the length of the shortest prefix around addr that network does not divide.
+func bitsBeside(network netip.Prefix, addr netip.Addr) int {
+	if network.Contains(addr) {
+		return network.Bits()
+	}
+	x, _ := fromAddr(addr)
+	y, _ := fromAddr(network.Masked().Addr())
+	return x.common(y) + 1
+}
