@@ -1,0 +1,288 @@
+package steer
+
+import (
+	"cmp"
+	"math"
+	"math/rand/v2"
+	"slices"
+)
+
+// MaxSets bounds how many sets of several endpoints are made for one pool, so that each can be rendered,
+// and later signed, once.
+const MaxSets = 64
+
+// Buckets is the length of a sticky table.
+const Buckets = 1 << 15
+
+// Item is an endpoint that takes part in a draw.
+type Item struct {
+	ID     uint64 // stays the same as long as the endpoint keeps its name
+	Index  int    // among the pool's candidates
+	Weight float64
+}
+
+// Choice is the outcome of compiling a draw: sets of items, and how a set is drawn.
+type Choice struct {
+	Sets    [][]int   // indexes as in Item.Index, in the order in which they are answered
+	Weights []float64 // of each set; nil with Table
+	Table   []uint16  // for sticky: bucket to set, Buckets long; nil otherwise
+}
+
+// All names every item in one set.
+func All(items []Item) Choice {
+	set := make([]int, len(items))
+	for i, it := range items {
+		set[i] = it.Index
+	}
+	return Choice{Sets: [][]int{set}, Weights: []float64{1}}
+}
+
+// Weighted draws n items without putting back, so that each is named in proportion to its weight
+// (an item whose share would exceed every answer is in every answer).
+//
+// With n = 1 each item is a set. Otherwise the sets come from systematic sampling over several shuffled
+// orders: within one order the inclusion probabilities are exact, and it gives at most one set per item.
+func Weighted(items []Item, n int) Choice {
+	if n >= len(items) {
+		return All(items)
+	}
+	if n <= 1 {
+		c := Choice{Sets: make([][]int, len(items)), Weights: make([]float64, len(items))}
+		for i, it := range items {
+			c.Sets[i], c.Weights[i] = []int{it.Index}, it.Weight
+		}
+		return c
+	}
+	seed := uint64(n)
+	for _, it := range items {
+		seed = mix(seed ^ it.ID)
+	}
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	share := inclusion(items, n)
+	orders := max(1, MaxSets/len(items))
+	var c Choice
+	order := make([]int, len(items))
+	for i := range order {
+		order[i] = i
+	}
+	for range orders {
+		rnd.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+		systematic(&c, items, share, order, n, 1/float64(orders))
+	}
+	c.bound()
+	for _, s := range c.Sets {
+		rnd.Shuffle(len(s), func(i, j int) { s[i], s[j] = s[j], s[i] })
+	}
+	return c
+}
+
+// inclusion gives each item's probability of being among n: proportional to weight, at most 1.
+func inclusion(items []Item, n int) []float64 {
+	p := make([]float64, len(items))
+	sure := make([]bool, len(items))
+	left := float64(n)
+	for {
+		total := 0.0
+		for i, it := range items {
+			if !sure[i] {
+				total += it.Weight
+			}
+		}
+		again := false
+		for i, it := range items {
+			if sure[i] {
+				continue
+			}
+			if p[i] = left * it.Weight / total; p[i] >= 1 {
+				p[i], sure[i], again = 1, true, true
+			}
+		}
+		if !again {
+			return p
+		}
+		left = float64(n)
+		for i := range sure {
+			if sure[i] {
+				left--
+			}
+		}
+		if left < 1e-9 {
+			return p
+		}
+	}
+}
+
+// systematic lays the items end to end, each as long as its share, and takes those under n pegs one apart.
+// As the pegs slide by one unit the set changes only where an item's edge passes a peg.
+func systematic(c *Choice, items []Item, share []float64, order []int, n int, weight float64) {
+	edges := make([]float64, 0, len(order)+2)
+	sum := 0.0
+	for _, i := range order {
+		sum += share[i]
+		edges = append(edges, sum-math.Floor(sum))
+	}
+	edges = append(edges, 0, 1)
+	slices.Sort(edges)
+	for k := 1; k < len(edges); k++ {
+		width := edges[k] - edges[k-1]
+		if width < 1e-9 {
+			continue
+		}
+		set := make([]int, 0, n)
+		peg, end := (edges[k]+edges[k-1])/2, 0.0
+		for _, i := range order {
+			if end += share[i]; peg < end && len(set) < n {
+				set = append(set, items[i].Index)
+				peg++
+			}
+		}
+		c.Sets = append(c.Sets, set)
+		c.Weights = append(c.Weights, width*weight)
+	}
+}
+
+// bound keeps at most MaxSets sets: pegs set evenly over the cumulated weights keep the shares.
+func (c *Choice) bound() {
+	if len(c.Sets) <= MaxSets {
+		return
+	}
+	total := 0.0
+	for _, w := range c.Weights {
+		total += w
+	}
+	var sets [][]int
+	i, end := 0, c.Weights[0]
+	for k := range MaxSets {
+		peg := (float64(k) + 0.5) * total / MaxSets
+		for peg >= end && i < len(c.Weights)-1 {
+			i++
+			end += c.Weights[i]
+		}
+		sets = append(sets, slices.Clone(c.Sets[i]))
+	}
+	c.Sets, c.Weights = sets, make([]float64, len(sets))
+	for i := range c.Weights {
+		c.Weights[i] = 1
+	}
+}
+
+// Sticky fills a table of buckets by weighted rendezvous: each bucket takes the n items of the highest scores,
+// so a change of one item moves only the buckets that it wins or loses. Where the items could form more than
+// MaxSets sets, a bucket's first item is chosen so, and the others follow from the first.
+func Sticky(items []Item, n int) Choice {
+	n = min(n, len(items))
+	c := Choice{Table: make([]uint16, Buckets)}
+	index := map[string]uint16{}
+	scored := make([]scoredItem, len(items))
+	free := combinations(len(items), n) <= MaxSets
+	variants := uint64(max(1, MaxSets/max(1, len(items))))
+	if n <= 1 || len(items) == 1 {
+		c.stickyOne(items)
+		return c
+	}
+	for b := range c.Table {
+		rank(scored, items, mix(uint64(b)))
+		if !free {
+			first := scored[0].item
+			rank(scored, items, mix(first.ID^mix(uint64(b)%variants+Buckets)))
+			i := slices.IndexFunc(scored, func(s scoredItem) bool { return s.item.ID == first.ID })
+			s := scored[i]
+			copy(scored[1:i+1], scored[:i])
+			scored[0] = s
+		}
+		set := make([]int, n)
+		for i := range set {
+			set[i] = scored[i].item.Index
+		}
+		if free {
+			slices.Sort(set)
+		}
+		key := fmtSet(set)
+		at, ok := index[key]
+		if !ok {
+			at = uint16(len(c.Sets))
+			index[key] = at
+			c.Sets = append(c.Sets, set)
+		}
+		c.Table[b] = at
+	}
+	return c
+}
+
+// stickyOne is Sticky for one item a set, without sorting.
+func (c *Choice) stickyOne(items []Item) {
+	for _, it := range items {
+		c.Sets = append(c.Sets, []int{it.Index})
+	}
+	if len(items) == 1 {
+		return
+	}
+	for b := range c.Table {
+		h, best, at := mix(uint64(b)), math.Inf(-1), 0
+		for i, it := range items {
+			if s := Rendezvous(h, it.ID, it.Weight); s > best {
+				best, at = s, i
+			}
+		}
+		c.Table[b] = uint16(at)
+	}
+}
+
+type scoredItem struct {
+	score float64
+	item  Item
+}
+
+func rank(scored []scoredItem, items []Item, h uint64) {
+	for i, it := range items {
+		scored[i] = scoredItem{Rendezvous(h, it.ID, it.Weight), it}
+	}
+	slices.SortFunc(scored, func(a, b scoredItem) int {
+		return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(a.item.ID, b.item.ID))
+	})
+}
+
+// Rendezvous is the score of id for h: the highest score wins, in proportion to weight (the logarithmic method of
+// weighted rendezvous hashing). It is negative; closer to zero is higher.
+func Rendezvous(h, id uint64, weight float64) float64 {
+	u := (float64(mix(h^id)>>11) + 0.5) / (1 << 53)
+	return math.Log(u) / weight
+}
+
+// Hash mixes a client network into the number that sticky draws use.
+func Hash(hi, lo uint64) uint64 { return mix(mix(hi) ^ lo) }
+
+// mix is the finalizer of splitmix64: a bijection whose bits all depend on all bits.
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// NameID is the lasting ID of an endpoint or a pool: FNV-1a of its name, mixed.
+func NameID(name string) uint64 {
+	h := uint64(14695981039346656037)
+	for i := range len(name) {
+		h = (h ^ uint64(name[i])) * 1099511628211
+	}
+	return mix(h)
+}
+
+func combinations(n, k int) int {
+	r := 1
+	for i := range k {
+		if r = r * (n - i) / (i + 1); r > 1<<20 {
+			break
+		}
+	}
+	return r
+}
+
+func fmtSet(set []int) string {
+	b := make([]byte, 0, 2*len(set))
+	for _, i := range set {
+		b = append(b, byte(i>>8), byte(i))
+	}
+	return string(b)
+}

@@ -1,0 +1,170 @@
+// Package steer turns what a tenant declares and what health says into candidates: which endpoints of a pool
+// take part, with which weight, which do not and why; and which sets of endpoints one answer may name.
+//
+// It is pure and safe for concurrent use: clock and randomness come in as arguments.
+package steer
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
+)
+
+// Candidate is one endpoint of a pool as steering sees it.
+type Candidate struct {
+	Endpoint *spec.Endpoint
+	Weight   int // as declared, or as an override says
+	State    health.State
+	Score    float64 // 0 to 1
+	Drained  bool
+	// Effective is the weight that draws use: Weight times Score, 0 for what is left out.
+	Effective float64
+	// Out says why the endpoint takes no part; empty when it does.
+	Out string
+}
+
+// Pool is what steering makes of a pool. It is immutable.
+type Pool struct {
+	ID         health.PoolID
+	Site       string
+	Candidates []Candidate // as declared, in order
+	Up         bool
+	Why        string    // why it is up or down, in words
+	Frozen     bool      // the verdict is frozen by the brake
+	Expires    time.Time // when an override next ends; zero: never
+}
+
+// NewPool applies verdict and overrides to a pool. v may be nil: nothing is known, and everything answers.
+// Overrides that have ended at now are passed over.
+func NewPool(id health.PoolID, p *spec.Pool, v *health.Verdict, overrides []*spec.Override, now time.Time) *Pool {
+	out := &Pool{ID: id, Site: p.Site, Candidates: make([]Candidate, len(p.Endpoints))}
+	for i := range p.Endpoints {
+		e := &p.Endpoints[i]
+		c := Candidate{Endpoint: e, Weight: weightOf(e), State: health.Unknown, Score: 1}
+		reason := ""
+		if v != nil {
+			if f, ok := v.Endpoints[e.Name]; ok && f.State != health.Unknown && f.State != "" {
+				c.State, c.Score, reason = f.State, clamp(f.Score), f.Reason
+				if f.State == health.Down {
+					c.Score = 0
+				}
+			}
+		}
+		c.leaveOut(reason)
+		for _, o := range overrides {
+			out.Expires = c.override(o, now, out.Expires)
+		}
+		c.Effective = float64(c.Weight) * c.Score
+		if c.Out != "" {
+			c.Effective = 0
+		}
+		out.Candidates[i] = c
+	}
+	out.Frozen = v != nil && v.Frozen
+	out.judge(p.MinHealthy)
+	return out
+}
+
+// leaveOut sets Out from weight and score.
+func (c *Candidate) leaveOut(reason string) {
+	switch {
+	case c.Weight <= 0:
+		c.Out = "weight 0"
+	case c.Score <= 0:
+		c.Out = "down"
+		if reason != "" {
+			c.Out += ": " + reason
+		}
+	default:
+		c.Out = ""
+	}
+}
+
+// override applies o, if it names the candidate and still holds, and gives the earlier of next and o's end.
+func (c *Candidate) override(o *spec.Override, now, next time.Time) time.Time {
+	if o.Endpoint != "" && o.Endpoint != c.Endpoint.Name {
+		return next
+	}
+	if o.Expires != "" {
+		end, err := time.Parse(time.RFC3339, o.Expires)
+		if err != nil || !now.Before(end) {
+			return next
+		}
+		if next.IsZero() || end.Before(next) {
+			next = end
+		}
+	}
+	if o.Weight != nil {
+		c.Weight = *o.Weight
+	}
+	why := "override: " + o.Reason
+	switch o.State {
+	case "up":
+		c.State, c.Score = health.Up, 1
+	case "down":
+		c.State, c.Score = health.Down, 0
+	case "drain":
+		c.Drained = true
+	}
+	switch {
+	case c.Drained:
+		c.Out = "drained: " + o.Reason
+	case o.State != "" || o.Weight != nil:
+		c.leaveOut(why)
+	}
+	return next
+}
+
+// judge decides whether the pool is up: enough of the endpoints that have a weight and are not drained are healthy.
+func (p *Pool) judge(minHealthy string) {
+	counted, healthy := 0, 0
+	for _, c := range p.Candidates {
+		if c.Drained || c.Weight <= 0 {
+			continue
+		}
+		counted++
+		if c.Score > 0 {
+			healthy++
+		}
+	}
+	need := max(1, need(minHealthy, counted))
+	p.Up = healthy >= need
+	switch {
+	case counted == 0:
+		p.Why = "no endpoint takes clients: all are drained or have weight 0"
+	case p.Up:
+		p.Why = fmt.Sprintf("%d of %d endpoints healthy", healthy, counted)
+	default:
+		p.Why = fmt.Sprintf("%d of %d endpoints healthy, %d needed", healthy, counted, need)
+	}
+}
+
+// need gives how many of n endpoints minHealthy asks for, rounded up.
+func need(minHealthy string, n int) int {
+	if share, ok := strings.CutSuffix(minHealthy, "%"); ok {
+		f, err := strconv.ParseFloat(share, 64)
+		if err != nil {
+			return 0
+		}
+		k := int(f * float64(n) / 100)
+		if float64(k)*100 < f*float64(n) {
+			k++
+		}
+		return k
+	}
+	k, _ := strconv.Atoi(minHealthy)
+	return k
+}
+
+func weightOf(e *spec.Endpoint) int {
+	if e.Weight == nil {
+		return 1
+	}
+	return *e.Weight
+}
+
+func clamp(f float64) float64 { return max(0, min(1, f)) }

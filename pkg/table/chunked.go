@@ -1,0 +1,66 @@
+package table
+
+const chunkBits = 8
+
+// chunked is a list in pieces, so that changing one element copies one piece and not the list.
+// The zero value is empty. A copy of it is a frozen list as long as only its writer writes.
+type chunked[T any] struct {
+	chunks [][]T
+}
+
+// at gives element i, which must exist.
+func (c *chunked[T]) at(i uint32) T { return c.chunks[i>>chunkBits][i&(1<<chunkBits-1)] }
+
+// writer changes a chunked list without changing the copies that were given out.
+type writer[T any] struct {
+	list  chunked[T]
+	fresh map[int]bool // chunks that no reader has yet
+	free  []uint32
+	next  uint32
+}
+
+// freeze gives the present list to readers.
+func (w *writer[T]) freeze() chunked[T] {
+	frozen := w.list
+	if len(w.fresh) > 0 {
+		w.list.chunks = append([][]T(nil), w.list.chunks...)
+	}
+	w.fresh = nil
+	return frozen
+}
+
+func (w *writer[T]) set(i uint32, v T) {
+	at := int(i >> chunkBits)
+	if w.fresh == nil {
+		w.fresh = map[int]bool{}
+		w.list.chunks = append([][]T(nil), w.list.chunks...)
+	}
+	for at >= len(w.list.chunks) {
+		w.list.chunks = append(w.list.chunks, make([]T, 1<<chunkBits))
+		w.fresh[len(w.list.chunks)-1] = true
+	}
+	if !w.fresh[at] {
+		w.list.chunks[at] = append([]T(nil), w.list.chunks[at]...)
+		w.fresh[at] = true
+	}
+	w.list.chunks[at][i&(1<<chunkBits-1)] = v
+}
+
+// add takes a free place for v.
+func (w *writer[T]) add(v T) uint32 {
+	i := w.next
+	if n := len(w.free); n > 0 {
+		i, w.free = w.free[n-1], w.free[:n-1]
+	} else {
+		w.next++
+	}
+	w.set(i, v)
+	return i
+}
+
+// remove frees place i.
+func (w *writer[T]) remove(i uint32) {
+	var zero T
+	w.set(i, zero)
+	w.free = append(w.free, i)
+}

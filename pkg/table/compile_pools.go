@@ -1,0 +1,191 @@
+package table
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/steer"
+)
+
+// compileMaps lists the maps anew, and compiles every partition over them.
+func (c *Compiler) compileMaps() {
+	if !c.dirty.maps {
+		return
+	}
+	var list []geo.Map
+	for k, it := range c.items {
+		m, ok := it.Resource.Spec.(*spec.Map)
+		if !ok {
+			continue
+		}
+		g := geo.Map{Name: k.Name, Networks: m.Networks, ASN: m.ASN}
+		if m.Place != "" {
+			place, err := geo.ParsePlace(m.Place)
+			if err != nil {
+				c.unread[k] = err
+				continue
+			}
+			g.Place = &place
+		}
+		list = append(list, g)
+	}
+	slices.SortFunc(list, func(a, b geo.Map) int { return strings.Compare(a.Name, b.Name) })
+	c.maps = list
+	for _, key := range sortedKeys(c.parts) {
+		p := c.parts[key]
+		err := guard(key, func() error {
+			part, err := geo.Compile(c.atlas, c.maps, p.matchers)
+			if err == nil {
+				c.partList[p.slot] = part
+			}
+			return err
+		})
+		if err != nil { // the services that use it say so, and keep the partition that they have
+			for k, s := range c.services {
+				if s.part == key {
+					s.err = err
+					c.dirty.services[k] = true
+				}
+			}
+		}
+	}
+}
+
+// compilePools applies verdicts and overrides to the pools that changed, and compiles their draws. A pool whose
+// families changed has its services compiled anew.
+func (c *Compiler) compilePools(now time.Time) {
+	for id := range c.dirty.pools {
+		it, ok := c.items[spec.Key{Tenant: id.Tenant, Kind: spec.KindPool, Name: id.Pool}]
+		p := c.pools[id]
+		if !ok {
+			if p != nil {
+				p.spec = nil
+				delete(c.expiring, id)
+				c.touchUsers(p)
+				c.releasePool(id, p)
+			}
+			continue
+		}
+		if p == nil {
+			p = &poolState{draws: map[drawKey]*drawState{}, users: map[spec.Key]bool{}}
+			c.pools[id] = p
+		}
+		fresh := it.Resource.Spec.(*spec.Pool)
+		if p.spec == nil || shape(p.spec) != shape(fresh) {
+			c.touchUsers(p)
+		}
+		p.spec = fresh
+		p.err = guard(id, func() error { return c.compilePool(id, p, now) })
+	}
+}
+
+// releasePool forgets a pool that neither a resource nor a service names.
+func (c *Compiler) releasePool(id health.PoolID, p *poolState) {
+	if p.spec == nil && len(p.users) == 0 {
+		delete(c.pools, id)
+	}
+}
+
+func (c *Compiler) touchUsers(p *poolState) {
+	for k := range p.users {
+		c.dirty.services[k] = true
+	}
+}
+
+func (c *Compiler) compilePool(id health.PoolID, p *poolState, now time.Time) error {
+	var overrides []*spec.Override
+	for _, k := range c.overrideKeys(id) {
+		overrides = append(overrides, c.overrides[id][k])
+	}
+	state := steer.NewPool(id, p.spec, c.verdicts[id], overrides, now)
+	delete(c.expiring, id)
+	if !state.Expires.IsZero() {
+		c.expiring[id] = state.Expires
+	}
+	fresh := make(map[drawKey]*Draw, len(p.draws))
+	for key, d := range p.draws {
+		draw, err := newDraw(state, key, d.draw)
+		if err != nil {
+			return err
+		}
+		fresh[key] = draw
+	}
+	p.state = state
+	for key, draw := range fresh {
+		p.draws[key].draw = draw
+		c.drawSlots.set(p.draws[key].slot, draw)
+	}
+	return nil
+}
+
+// overrideKeys sorts a pool's overrides: those for the whole pool first, so that those for one endpoint win.
+func (c *Compiler) overrideKeys(id health.PoolID) []spec.Key {
+	keys := make([]spec.Key, 0, len(c.overrides[id]))
+	for k := range c.overrides[id] {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(a, b spec.Key) int {
+		wa, wb := c.overrides[id][a].Endpoint != "", c.overrides[id][b].Endpoint != ""
+		if wa != wb {
+			if wb {
+				return -1
+			}
+			return 1
+		}
+		return a.Compare(b)
+	})
+	return keys
+}
+
+// draw gives the slot of a draw, compiling it if no other service uses it yet.
+func (c *Compiler) draw(key drawKey) (uint32, error) {
+	id := health.PoolID{Tenant: key.tenant, Pool: key.pool}
+	p := c.pools[id]
+	if p == nil || p.spec == nil {
+		return 0, fmt.Errorf("pool %s does not exist", id)
+	}
+	if p.state == nil {
+		return 0, fmt.Errorf("pool %s cannot be served: %w", id, p.err)
+	}
+	d := p.draws[key]
+	if d == nil {
+		draw, err := newDraw(p.state, key, nil)
+		if err != nil {
+			return 0, err
+		}
+		d = &drawState{draw: draw, slot: c.drawSlots.add(draw)}
+		p.draws[key] = d
+	}
+	d.refs++
+	return d.slot, nil
+}
+
+func (c *Compiler) releaseDraw(key drawKey) {
+	p := c.pools[health.PoolID{Tenant: key.tenant, Pool: key.pool}]
+	if p == nil || p.draws[key] == nil {
+		return
+	}
+	if d := p.draws[key]; d.refs > 1 {
+		d.refs--
+	} else {
+		c.drawSlots.remove(d.slot)
+		delete(p.draws, key)
+	}
+}
+
+// shape is what of a pool decides which families its services have.
+func shape(p *spec.Pool) [families]bool {
+	var s [families]bool
+	for i := range p.Endpoints {
+		c := &steer.Candidate{Endpoint: &p.Endpoints[i]}
+		for f := range families {
+			s[f] = s[f] || hasFamily(c, f)
+		}
+	}
+	return s
+}

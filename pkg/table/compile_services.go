@@ -1,0 +1,287 @@
+package table
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/gti/gtm/pkg/dnswire"
+	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
+)
+
+// compileServices compiles what changed. What fails keeps its last good form.
+func (c *Compiler) compileServices() {
+	keys := make([]spec.Key, 0, len(c.dirty.services))
+	for k := range c.dirty.services {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, spec.Key.Compare)
+	for _, k := range keys { // first make room: a host may move from one service to another in one change
+		if s := c.services[k]; s != nil {
+			if it, ok := c.items[k]; !ok {
+				c.removeService(k, s)
+			} else if host, err := wireHost(it.Resource.Spec.(*spec.Service).Host); err == nil && s.placed && host != s.host {
+				c.unplace(k, s)
+			}
+		}
+	}
+	for _, k := range keys {
+		it, ok := c.items[k]
+		if !ok {
+			continue
+		}
+		s := c.services[k]
+		if s == nil {
+			s = &serviceState{}
+			c.services[k] = s
+		}
+		s.err = guard(k, func() error { return c.compileService(k, it.Resource.Spec.(*spec.Service), s) })
+	}
+}
+
+func (c *Compiler) removeService(k spec.Key, s *serviceState) {
+	c.unplace(k, s)
+	c.release(k, s)
+	if s.compiled != nil {
+		c.serviceSlots.remove(s.slot)
+	}
+	delete(c.services, k)
+}
+
+// release gives back what a compiled service refers to.
+func (c *Compiler) release(k spec.Key, s *serviceState) {
+	for _, d := range s.draws {
+		c.releaseDraw(d)
+	}
+	for _, id := range s.uses {
+		if p := c.pools[id]; p != nil {
+			delete(p.users, k)
+			c.releasePool(id, p)
+		}
+	}
+	c.releasePart(s.part)
+	s.draws, s.uses, s.part = nil, nil, ""
+}
+
+// compileService compiles one service beside its old form, and then replaces that.
+func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *serviceState) error {
+	eff := declared.Effective()
+	fresh := &serviceState{slot: s.slot, placed: s.placed, zone: s.zone, host: s.host}
+	c.watchPools(k, &eff, fresh) // also when it fails: a pool that appears mends it
+	out, err := c.newService(k, &eff, fresh)
+	if err == nil {
+		err = c.place(k, &eff, out.Serves(CNAME), fresh)
+	}
+	if err != nil {
+		uses := fresh.uses
+		fresh.uses = nil
+		c.release(k, fresh)
+		s.uses = uses
+		return err
+	}
+	if s.compiled != nil {
+		out.counts = sameCounts(s.compiled.counts, out)
+		c.serviceSlots.set(fresh.slot, out)
+	} else {
+		out.counts = sameCounts(nil, out)
+		c.serviceSlots.set(fresh.slot, out)
+	}
+	for _, d := range s.draws {
+		c.releaseDraw(d)
+	}
+	for _, id := range s.uses {
+		if p := c.pools[id]; p != nil && !slices.Contains(fresh.uses, id) {
+			delete(p.users, k)
+		}
+	}
+	c.releasePart(s.part)
+	fresh.compiled = out
+	*s = *fresh
+	return nil
+}
+
+// watchPools notes which pools a service names, so that it is compiled anew when they appear or change shape.
+func (c *Compiler) watchPools(k spec.Key, eff *spec.Service, s *serviceState) {
+	note := func(refs []spec.PoolRef) {
+		for _, r := range refs {
+			id := health.PoolID{Tenant: k.Tenant, Pool: r.Pool}
+			if c.pools[id] == nil {
+				c.pools[id] = &poolState{draws: map[drawKey]*drawState{}, users: map[spec.Key]bool{}}
+			}
+			c.pools[id].users[k] = true
+			if !slices.Contains(s.uses, id) {
+				s.uses = append(s.uses, id)
+			}
+		}
+	}
+	for i := range eff.Rules {
+		note(eff.Rules[i].Pools)
+	}
+	note(eff.LastResort)
+}
+
+// newService compiles rules, pools and partition. What it takes is noted in s.
+func (c *Compiler) newService(k spec.Key, eff *spec.Service, s *serviceState) (*Service, error) {
+	out := &Service{Tenant: k.Tenant, Name: k.Name, Spec: eff, TTL: uint32(time.Duration(eff.TTL) / time.Second),
+		servfail: eff.AllDown == "servfail"}
+	switch eff.Pick {
+	case "sticky":
+		out.Pick = Sticky
+	case "all":
+		out.Pick = All
+	}
+	v4, v6, cname, _ := spec.ServedFamilies(eff, func(name string) *spec.Pool {
+		if p := c.pools[health.PoolID{Tenant: k.Tenant, Pool: name}]; p != nil {
+			return p.spec
+		}
+		return nil
+	})
+	if out.served = [families]bool{v4, v6, cname}; !v4 && !v6 && !cname {
+		return nil, fmt.Errorf("no address family is served: every rule needs a pool with endpoints of it")
+	}
+	var matchers []geo.Matcher
+	for i := range eff.Rules {
+		m, err := matcher(eff.Rules[i].When)
+		if err != nil {
+			return nil, fmt.Errorf("rule %s: %w", ruleName(eff, i), err)
+		}
+		matchers = append(matchers, m)
+		if err := c.addRefs(out, s, eff, k.Tenant, eff.Rules[i].Pools); err != nil {
+			return nil, fmt.Errorf("rule %s: %w", ruleName(eff, i), err)
+		}
+	}
+	if err := c.addRefs(out, s, eff, k.Tenant, eff.LastResort); err != nil {
+		return nil, fmt.Errorf("lastResort: %w", err)
+	}
+	out.index = append(out.index, uint16(len(out.refs)))
+	var err error
+	out.part, err = c.takePart(matchers, s)
+	return out, err
+}
+
+// addRefs appends one rule's pools: neighbours that carry a weight are one step.
+func (c *Compiler) addRefs(out *Service, s *serviceState, eff *spec.Service, tenant string, pools []spec.PoolRef) error {
+	out.index = append(out.index, uint16(len(out.refs)))
+	for i, p := range pools {
+		key := drawKey{tenant, p.Pool, out.Pick, eff.Answers}
+		if out.Pick == All {
+			key.answers = 0
+		}
+		slot, err := c.draw(key)
+		if err != nil {
+			return err
+		}
+		s.draws = append(s.draws, key)
+		r := ref{draw: slot, weight: 1, last: true}
+		if p.Weight > 0 {
+			r.weight = uint16(min(p.Weight, math.MaxUint16))
+			r.last = i+1 == len(pools) || pools[i+1].Weight == 0
+		}
+		out.refs = append(out.refs, r)
+		out.pools = append(out.pools, p.Pool)
+	}
+	if len(out.refs) > math.MaxUint16 {
+		return fmt.Errorf("the rules of one service name at most %d pools", math.MaxUint16)
+	}
+	return nil
+}
+
+// takePart gives the partition of a service's matches; services with the same matches share one.
+func (c *Compiler) takePart(matchers []geo.Matcher, s *serviceState) (uint32, error) {
+	key := fmt.Sprintf("%+v", matchers)
+	p := c.parts[key]
+	if p == nil {
+		part, err := geo.Compile(c.atlas, c.maps, matchers)
+		if err != nil {
+			return 0, err
+		}
+		p = &partState{matchers: matchers}
+		if n := len(c.partFree); n > 0 {
+			p.slot, c.partFree = c.partFree[n-1], c.partFree[:n-1]
+			c.partList[p.slot] = part
+		} else {
+			p.slot = uint32(len(c.partList))
+			c.partList = append(c.partList, part)
+		}
+		c.parts[key] = p
+	}
+	p.refs++
+	s.part = key
+	return p.slot, nil
+}
+
+func (c *Compiler) releasePart(key string) {
+	p := c.parts[key]
+	if p == nil {
+		return
+	}
+	if p.refs--; p.refs == 0 {
+		c.partList[p.slot] = nil
+		c.partFree = append(c.partFree, p.slot)
+		delete(c.parts, key)
+	}
+}
+
+// matcher turns a condition into what geo compiles.
+func matcher(w *spec.When) (geo.Matcher, error) {
+	var m geo.Matcher
+	if w == nil {
+		return m, nil
+	}
+	for _, g := range w.Geo {
+		p, err := geo.ParsePlace(g)
+		if err != nil {
+			return m, err
+		}
+		m.Geo = append(m.Geo, p)
+	}
+	m.ASN, m.Maps = w.ASN, w.Map
+	return m, nil
+}
+
+// ruleName names a rule for people.
+func ruleName(s *spec.Service, i int) string {
+	if s.Rules[i].Name != "" {
+		return s.Rules[i].Name
+	}
+	return fmt.Sprintf("%d", i+1)
+}
+
+// sameCounts keeps the counters of the old form where the pools are the same.
+func sameCounts(old *ServiceCounts, s *Service) *ServiceCounts {
+	if !s.Spec.Metrics {
+		return nil
+	}
+	pools := slices.Compact(slices.Sorted(slices.Values(s.pools)))
+	if old != nil && slices.Equal(old.Pools, pools) {
+		return old
+	}
+	n := &ServiceCounts{Tenant: s.Tenant, Service: s.Name, Pools: pools, Answers: make([]atomic.Uint64, len(pools))}
+	for i, p := range pools {
+		if old == nil {
+			break
+		}
+		if j, ok := slices.BinarySearch(old.Pools, p); ok {
+			n.Answers[i].Store(old.Answers[j].Load())
+		}
+	}
+	return n
+}
+
+// wireHost gives a host in folded wire form.
+func wireHost(host string) (string, error) {
+	if !strings.HasSuffix(host, ".") {
+		host += "."
+	}
+	wire, err := dnswire.AppendName(nil, host)
+	if err != nil {
+		return "", err
+	}
+	dnswire.FoldName(wire)
+	return string(wire), nil
+}

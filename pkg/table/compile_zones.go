@@ -1,0 +1,194 @@
+package table
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/zone"
+)
+
+// compileZoneContent parses the content of the zones that changed, and drops those that are gone. Services find
+// their zone after it.
+func (c *Compiler) compileZoneContent() {
+	for _, name := range sortedKeys(c.dirty.zones) {
+		k := spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: name}
+		it, ok := c.items[k]
+		z := c.zones[name]
+		if !ok {
+			if z != nil {
+				c.orphan(z)
+				delete(c.zones, name)
+				delete(c.apexes, z.wire)
+				c.dirty.zoneList = true
+			}
+			continue
+		}
+		if z == nil {
+			z = &zoneState{key: k, services: map[string]hosted{},
+				counts: &ZoneCounts{Zone: name, Rows: make([][16]counter, max(1, c.cfg.Workers))}}
+			c.zones[name] = z
+			c.dirty.zoneList = true
+			c.adopt(name)
+		}
+		res := it.Resource.Spec.(*spec.Zone)
+		z.err = guard(k, func() error {
+			static, err := zone.Parse(name, res.Content)
+			if err != nil {
+				return err
+			}
+			if z.res != nil && !maps.EqualFunc(z.res.Grants, res.Grants, slices.Equal) {
+				c.orphan(z)
+			}
+			z.static, z.res, z.gen, z.wire = static, res, it.Generation, string(static.Apex)
+			c.apexes[z.wire] = z
+			return nil
+		})
+	}
+}
+
+// orphan has the services of a zone look for their place anew.
+func (c *Compiler) orphan(z *zoneState) {
+	for host := range z.services {
+		c.dirty.services[c.hosts[host]] = true
+	}
+	for k, s := range c.services {
+		if s.zone == z.key.Name || !s.placed {
+			c.dirty.services[k] = true
+		}
+	}
+}
+
+// adopt has the services that stand nowhere, or below a new zone, look for their place anew.
+func (c *Compiler) adopt(zone string) {
+	apex, err := wireHost(zone)
+	for k, s := range c.services {
+		if !s.placed || err != nil || s.host == apex || isBelow(s.host, apex) {
+			c.dirty.services[k] = true
+		}
+	}
+}
+
+// place puts a service into the zone that its host belongs to.
+func (c *Compiler) place(k spec.Key, eff *spec.Service, alone bool, s *serviceState) error {
+	host, err := wireHost(eff.Host)
+	if err != nil {
+		return fmt.Errorf("host %q: %w", eff.Host, err)
+	}
+	if owner, taken := c.hosts[host]; taken && owner != k {
+		return fmt.Errorf("host %s already belongs to %s", eff.Host, owner)
+	}
+	z := c.zoneOf(host)
+	if z == nil {
+		return fmt.Errorf("host %s lies in no zone that is served here", eff.Host)
+	}
+	if !granted(z.res.Grants[k.Tenant], host) {
+		return fmt.Errorf("host %s is not among what zone %s grants to tenant %s (%s)", eff.Host, z.key.Name, k.Tenant,
+			strings.Join(z.res.Grants[k.Tenant], ", "))
+	}
+	if alone && host == string(z.static.Apex) {
+		return fmt.Errorf("host %s is the apex of its zone, where no CNAME can stand: use endpoints with addresses", eff.Host)
+	}
+	if s.placed && s.zone != z.key.Name {
+		c.unplace(k, s)
+	}
+	if !s.placed {
+		s.slot = c.serviceSlots.add(nil)
+	}
+	if at, ok := z.services[host]; !ok || at.alone != alone || at.place != s.slot {
+		z.services[host] = hosted{s.slot, alone}
+		c.dirty.zones[z.key.Name] = true
+	}
+	c.hosts[host] = k
+	s.placed, s.zone, s.host = true, z.key.Name, host
+	return nil
+}
+
+// unplace takes a service out of its zone.
+func (c *Compiler) unplace(k spec.Key, s *serviceState) {
+	if !s.placed {
+		return
+	}
+	if z := c.zones[s.zone]; z != nil {
+		delete(z.services, s.host)
+		c.dirty.zones[s.zone] = true
+	}
+	if c.hosts[s.host] == k {
+		delete(c.hosts, s.host)
+	}
+	s.placed = false
+}
+
+// zoneOf gives the zone with the longest name at or above host.
+func (c *Compiler) zoneOf(host string) *zoneState {
+	for name := host; ; name = name[1+int(name[0]):] {
+		if z := c.apexes[name]; z != nil {
+			return z
+		}
+		if name[0] == 0 {
+			return nil
+		}
+	}
+}
+
+// granted tells whether host is at or below one of the names.
+func granted(names []string, host string) bool {
+	for _, n := range names {
+		if wire, err := wireHost(n); err == nil && (host == wire || isBelow(host, wire)) {
+			return true
+		}
+	}
+	return false
+}
+
+func isBelow(host, name string) bool {
+	for host[0] != 0 {
+		if host = host[1+int(host[0]):]; host == name {
+			return true
+		}
+	}
+	return false
+}
+
+// compileZones compiles the zones whose content or services changed, and the table over them.
+func (c *Compiler) compileZones() {
+	for _, name := range sortedKeys(c.dirty.zones) {
+		z := c.zones[name]
+		if z == nil || z.static == nil {
+			continue
+		}
+		debug := len(z.res.Grants) > 0
+		if z.res.Debug != nil {
+			debug = *z.res.Debug
+		}
+		err := guard(z.key, func() error {
+			compiled, err := newZone(&zoneInput{static: z.static, serial: uint32(z.gen), debug: debug,
+				services: maps.Clone(z.services), counts: z.counts, seed: c.cfg.Seed})
+			if err == nil {
+				z.compiled = compiled
+			}
+			return err
+		})
+		if err != nil {
+			z.err = err
+		}
+		c.dirty.zoneList = true
+	}
+	if !c.dirty.zoneList {
+		return
+	}
+	c.zoneList = nil
+	c.top, c.depths = newNames(len(c.zones)), [2]uint64{}
+	for _, name := range sortedKeys(c.zones) {
+		z := c.zones[name]
+		if z.compiled == nil {
+			continue
+		}
+		k := newWireKey(z.static.Apex, c.cfg.Seed)
+		c.top.put(z.static.Apex, k.hashes[0], uint32(len(c.zoneList)))
+		c.depths[k.labels>>6] |= 1 << (k.labels & 63)
+		c.zoneList = append(c.zoneList, z.compiled)
+	}
+}

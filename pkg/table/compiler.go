@@ -1,0 +1,356 @@
+package table
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/steer"
+	"github.com/gti/gtm/pkg/zone"
+)
+
+// Change is news for a Compiler: resources, heads and verdicts. What is in it is not changed, and must not be later.
+type Change struct {
+	Full            bool // everything there is: what is not mentioned does not exist
+	Tenants         []TenantChange
+	Verdicts        []health.Verdict
+	VerdictsDeleted []health.PoolID
+}
+
+// TenantChange is one tenant's step to a generation.
+type TenantChange struct {
+	Tenant  string
+	Head    uint64
+	Put     []Item
+	Deleted []spec.Key
+	Broken  []Broken // could not be read: their last good form stays
+}
+
+// Item is one version of a resource.
+type Item struct {
+	Resource   *spec.Resource
+	Generation uint64
+}
+
+// Broken is a resource that is not served as declared, and why.
+type Broken struct {
+	Key spec.Key
+	Err error
+}
+
+// Config is what a Compiler needs from outside.
+type Config struct {
+	Seed    uint64 // of the hashes; random, so that nobody can choose names that collide
+	Workers int    // rows of counters
+}
+
+// Compiler keeps what Views are compiled from. It is for one goroutine.
+type Compiler struct {
+	cfg       Config
+	serial    uint64
+	atlas     *geo.Atlas
+	heads     map[string]uint64
+	headsView map[string]uint64 // the copy that views share
+	items     map[spec.Key]Item
+	verdicts  map[health.PoolID]*health.Verdict
+	overrides map[health.PoolID]map[spec.Key]*spec.Override
+	expiring  map[health.PoolID]time.Time // pools with an override that ends
+	unread    map[spec.Key]error          // resources that could not be read
+
+	maps     []geo.Map
+	zones    map[string]*zoneState
+	apexes   map[string]*zoneState // by wire name
+	pools    map[health.PoolID]*poolState
+	services map[spec.Key]*serviceState
+	hosts    map[string]spec.Key // wire host to the service that has it
+	parts    map[string]*partState
+	partList []*geo.Partition
+	partFree []uint32
+
+	drawSlots    writer[*Draw]
+	serviceSlots writer[*Service]
+	top          names
+	depths       [2]uint64
+	zoneList     []*Zone
+
+	dirty dirt
+}
+
+// dirt is what must be compiled anew.
+type dirt struct {
+	heads, maps, zoneList bool
+	zones                 map[string]bool
+	pools                 map[health.PoolID]bool
+	services              map[spec.Key]bool
+}
+
+type zoneState struct {
+	key      spec.Key
+	wire     string
+	res      *spec.Zone
+	gen      uint64
+	static   *zone.Zone
+	compiled *Zone
+	services map[string]hosted // wire host
+	counts   *ZoneCounts
+	err      error
+}
+
+type poolState struct {
+	spec  *spec.Pool
+	state *steer.Pool
+	draws map[drawKey]*drawState
+	users map[spec.Key]bool
+	err   error
+}
+
+type drawState struct {
+	slot uint32
+	refs int
+	draw *Draw
+}
+
+type partState struct {
+	slot     uint32
+	refs     int
+	matchers []geo.Matcher
+}
+
+type serviceState struct {
+	compiled *Service
+	slot     uint32
+	placed   bool
+	zone     string
+	host     string // wire
+	draws    []drawKey
+	part     string
+	uses     []health.PoolID
+	err      error
+}
+
+// NewCompiler makes a Compiler that knows nothing but geography.
+func NewCompiler(cfg Config, atlas *geo.Atlas) *Compiler {
+	c := &Compiler{cfg: cfg, atlas: atlas, heads: map[string]uint64{}, items: map[spec.Key]Item{},
+		verdicts: map[health.PoolID]*health.Verdict{}, overrides: map[health.PoolID]map[spec.Key]*spec.Override{},
+		unread: map[spec.Key]error{}, zones: map[string]*zoneState{}, apexes: map[string]*zoneState{}, expiring: map[health.PoolID]time.Time{}, pools: map[health.PoolID]*poolState{},
+		services: map[spec.Key]*serviceState{}, hosts: map[string]spec.Key{}, parts: map[string]*partState{}}
+	c.dirty.reset()
+	c.dirty.heads, c.dirty.zoneList = true, true
+	return c
+}
+
+func (d *dirt) reset() {
+	*d = dirt{zones: map[string]bool{}, pools: map[health.PoolID]bool{}, services: map[spec.Key]bool{}}
+}
+
+// SetAtlas takes a new geography.
+func (c *Compiler) SetAtlas(a *geo.Atlas) {
+	c.atlas = a
+	c.dirty.maps = true
+}
+
+// Apply takes news. Nothing is compiled before the next Compile.
+func (c *Compiler) Apply(ch Change) {
+	if ch.Full {
+		c.forget(&ch)
+	}
+	for _, t := range ch.Tenants {
+		if c.heads[t.Tenant] != t.Head {
+			c.heads[t.Tenant] = t.Head
+			c.dirty.heads = true
+		}
+		for _, k := range t.Deleted {
+			c.drop(k)
+		}
+		for _, it := range t.Put {
+			c.put(it)
+		}
+		for _, b := range t.Broken {
+			c.unread[b.Key] = b.Err
+		}
+	}
+	for i := range ch.Verdicts {
+		v := &ch.Verdicts[i]
+		c.verdicts[v.Pool] = v
+		c.dirty.pools[v.Pool] = true
+	}
+	for _, id := range ch.VerdictsDeleted {
+		delete(c.verdicts, id)
+		c.dirty.pools[id] = true
+	}
+}
+
+// forget drops what a full change does not mention.
+func (c *Compiler) forget(ch *Change) {
+	keep := map[spec.Key]bool{}
+	tenants := map[string]bool{}
+	for _, t := range ch.Tenants {
+		tenants[t.Tenant] = true
+		for _, it := range t.Put {
+			keep[it.Resource.Key] = true
+		}
+		for _, b := range t.Broken {
+			keep[b.Key] = true
+		}
+	}
+	for k := range c.items {
+		if !keep[k] {
+			c.drop(k)
+		}
+	}
+	for t := range c.heads {
+		if !tenants[t] {
+			delete(c.heads, t)
+			c.dirty.heads = true
+		}
+	}
+	told := map[health.PoolID]bool{}
+	for i := range ch.Verdicts {
+		told[ch.Verdicts[i].Pool] = true
+	}
+	for id := range c.verdicts {
+		if !told[id] {
+			delete(c.verdicts, id)
+			c.dirty.pools[id] = true
+		}
+	}
+}
+
+func (c *Compiler) put(it Item) {
+	k := it.Resource.Key
+	old, had := c.items[k]
+	delete(c.unread, k)
+	if had && old.Generation == it.Generation && old.Resource == it.Resource {
+		return
+	}
+	c.items[k] = it
+	switch s := it.Resource.Spec.(type) {
+	case *spec.Zone:
+		c.dirty.zones[k.Name] = true
+	case *spec.Map:
+		c.dirty.maps = true
+	case *spec.Pool:
+		c.dirty.pools[health.PoolID{Tenant: k.Tenant, Pool: k.Name}] = true
+	case *spec.Service:
+		c.dirty.services[k] = true
+	case *spec.Override:
+		if had {
+			c.dropOverride(k, old)
+		}
+		id := health.PoolID{Tenant: k.Tenant, Pool: s.Pool}
+		if c.overrides[id] == nil {
+			c.overrides[id] = map[spec.Key]*spec.Override{}
+		}
+		c.overrides[id][k] = s
+		c.dirty.pools[id] = true
+	}
+}
+
+func (c *Compiler) drop(k spec.Key) {
+	old, had := c.items[k]
+	delete(c.unread, k)
+	if !had {
+		return
+	}
+	delete(c.items, k)
+	switch old.Resource.Spec.(type) {
+	case *spec.Zone:
+		c.dirty.zones[k.Name] = true
+	case *spec.Map:
+		c.dirty.maps = true
+	case *spec.Pool:
+		c.dirty.pools[health.PoolID{Tenant: k.Tenant, Pool: k.Name}] = true
+	case *spec.Service:
+		c.dirty.services[k] = true
+	case *spec.Override:
+		c.dropOverride(k, old)
+	}
+}
+
+func (c *Compiler) dropOverride(k spec.Key, old Item) {
+	if o, ok := old.Resource.Spec.(*spec.Override); ok {
+		id := health.PoolID{Tenant: k.Tenant, Pool: o.Pool}
+		delete(c.overrides[id], k)
+		c.dirty.pools[id] = true
+	}
+}
+
+// Compile makes a View of all that was applied. It always succeeds: what cannot be compiled keeps its last good
+// form, or is not served if it never had one, and is listed as broken. next is when an override ends and Compile
+// should run again; zero: never.
+func (c *Compiler) Compile(now time.Time) (v *View, broken []Broken, next time.Time) {
+	c.compileMaps()
+	for id, end := range c.expiring {
+		if !now.Before(end) {
+			c.dirty.pools[id] = true
+		}
+	}
+	if c.dirty.heads {
+		c.headsView = maps.Clone(c.heads)
+	}
+	c.compilePools(now)
+	c.compileZoneContent()
+	c.compileServices()
+	c.compileZones()
+	c.serial++
+	v = &View{Serial: c.serial, Published: now, Atlas: c.atlas, Maps: c.maps, seed: c.cfg.Seed, Heads: c.headsView,
+		top: c.top, depths: c.depths, zones: c.zoneList, parts: slices.Clone(c.partList),
+		services: c.serviceSlots.freeze(), draws: c.drawSlots.freeze()}
+	for _, end := range c.expiring {
+		if next.IsZero() || end.Before(next) {
+			next = end
+		}
+	}
+	c.dirty.reset()
+	return v, c.broken(), next
+}
+
+// broken lists what is not served as declared, sorted.
+func (c *Compiler) broken() []Broken {
+	var out []Broken
+	for k, err := range c.unread {
+		out = append(out, Broken{k, err})
+	}
+	for _, z := range c.zones {
+		if z.err != nil {
+			out = append(out, Broken{z.key, z.err})
+		} else if z.compiled != nil {
+			for _, p := range z.compiled.Problems {
+				out = append(out, Broken{z.key, fmt.Errorf("%s", p)})
+			}
+		}
+	}
+	for id, p := range c.pools {
+		if p.err != nil {
+			out = append(out, Broken{spec.Key{Tenant: id.Tenant, Kind: spec.KindPool, Name: id.Pool}, p.err})
+		}
+	}
+	for k, s := range c.services {
+		if s.err != nil {
+			out = append(out, Broken{k, s.err})
+		}
+	}
+	slices.SortFunc(out, func(a, b Broken) int {
+		return cmp.Or(a.Key.Compare(b.Key), cmp.Compare(a.Err.Error(), b.Err.Error()))
+	})
+	return out
+}
+
+// guard runs f and turns a panic into an error, so that one bad resource harms only itself.
+func guard(what any, f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%v: the compiler failed: %v", what, r)
+		}
+	}()
+	return f()
+}
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
+	return slices.Sorted(maps.Keys(m))
+}

@@ -1,0 +1,293 @@
+package table
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/gti/gtm/pkg/dnswire"
+	"github.com/gti/gtm/pkg/steer"
+)
+
+// Family is what a steered name is asked for.
+type Family uint8
+
+// The families. A service of host names has CNAME alone.
+const (
+	IPv4 Family = iota
+	IPv6
+	CNAME
+	families
+)
+
+// Type gives the RR type that carries the family.
+func (f Family) Type() uint16 {
+	return [...]uint16{dnswire.TypeA, dnswire.TypeAAAA, dnswire.TypeCNAME}[f]
+}
+
+// Pick is how a service draws from a pool.
+type Pick uint8
+
+// The ways of picking.
+const (
+	Weighted Pick = iota
+	Sticky
+	All
+)
+
+// String gives the word used in resources.
+func (p Pick) String() string { return [...]string{"weighted", "sticky", "all"}[p] }
+
+// drawKey names a draw: services that pick alike from the same pool share it.
+type drawKey struct {
+	tenant, pool string
+	pick         Pick
+	answers      int
+}
+
+// Draw is how clients of one kind of service draw from one pool. It is immutable.
+type Draw struct {
+	Pool *steer.Pool
+	id   uint64 // of the pool, for sticky splits
+	fams [families]famDraw
+}
+
+// famDraw is a Draw in one family.
+type famDraw struct {
+	up   bool   // the pool is up and has a healthy endpoint in this family
+	live *picks // healthy endpoints; nil unless up
+	all  *picks // as if all were healthy; nil when the pool has no endpoint in this family
+}
+
+// aliasSlot is one place of an alias table (Walker, Vose): below cut the slot's own set, above it the other.
+type aliasSlot struct {
+	cut        uint32
+	own, other uint16
+}
+
+// span is one rendered set: records without owner and TTL filled in.
+type span struct {
+	off, size uint32
+	count     uint16
+}
+
+// picks is a compiled choice and its sets, rendered.
+type picks struct {
+	alias []aliasSlot
+	table []uint16 // sticky
+	sets  []span
+	data  []byte
+	parts [][]int   // indexes of each set's candidates; for explanations
+	share []float64 // of each set; for explanations
+}
+
+// newDraw compiles p for one way of picking. old may be nil; what did not change is taken from it.
+func newDraw(p *steer.Pool, key drawKey, old *Draw) (*Draw, error) {
+	d := &Draw{Pool: p, id: steer.NameID(p.ID.String())}
+	for f := range families {
+		all, live := items(p, f)
+		if len(all) == 0 {
+			continue
+		}
+		fd := &d.fams[f]
+		if old != nil && sameItems(old, f, p, all) {
+			fd.all = old.fams[f].all
+		}
+		var err error
+		if fd.all == nil {
+			if fd.all, err = newPicks(p, f, all, key); err != nil {
+				return nil, err
+			}
+		}
+		if fd.up = p.Up && len(live) > 0; !fd.up {
+			continue
+		}
+		if slices.Equal(all, live) {
+			fd.live = fd.all
+		} else if fd.live, err = newPicks(p, f, live, key); err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+// items lists the endpoints of a family: all that an answer may name when nothing is healthy (drained ones and
+// those of weight 0 only when there are no others), and the healthy ones.
+func items(p *steer.Pool, f Family) (all, live []steer.Item) {
+	var rest []steer.Item
+	for i := range p.Candidates {
+		c := &p.Candidates[i]
+		if !hasFamily(c, f) {
+			continue
+		}
+		it := steer.Item{ID: steer.NameID(c.Endpoint.Name), Index: i, Weight: float64(c.Weight)}
+		if c.Drained || c.Weight <= 0 {
+			it.Weight = 1
+			rest = append(rest, it)
+			continue
+		}
+		all = append(all, it)
+		if c.Effective > 0 {
+			it.Weight = c.Effective
+			live = append(live, it)
+		}
+	}
+	if len(all) == 0 {
+		all = rest
+	}
+	return all, live
+}
+
+// sameItems tells whether old's picks of a family, as if all were healthy, still hold for p.
+func sameItems(old *Draw, f Family, p *steer.Pool, all []steer.Item) bool {
+	was, _ := items(old.Pool, f)
+	if !slices.Equal(was, all) || len(old.Pool.Candidates) != len(p.Candidates) {
+		return false
+	}
+	for _, it := range all {
+		a, b := old.Pool.Candidates[it.Index].Endpoint, p.Candidates[it.Index].Endpoint
+		if a.Host != b.Host || !slices.Equal(a.Addresses, b.Addresses) {
+			return false
+		}
+	}
+	return true
+}
+
+func hasFamily(c *steer.Candidate, f Family) bool {
+	if f == CNAME {
+		return c.Endpoint.Host != ""
+	}
+	for _, a := range c.Endpoint.Addresses {
+		if a.Is4() == (f == IPv4) {
+			return true
+		}
+	}
+	return false
+}
+
+func newPicks(p *steer.Pool, f Family, items []steer.Item, key drawKey) (*picks, error) {
+	var c steer.Choice
+	answers := key.answers
+	if f == CNAME {
+		answers = 1 // a name has one CNAME
+	}
+	switch {
+	case key.pick == All && f != CNAME:
+		c = steer.All(items)
+	case key.pick == Sticky:
+		c = steer.Sticky(items, answers)
+	default:
+		c = steer.Weighted(items, answers)
+	}
+	if len(c.Sets) > math.MaxUint16 {
+		return nil, fmt.Errorf("pool %s: %d endpoints are more than one draw can hold (65535)", p.ID, len(c.Sets))
+	}
+	out := &picks{parts: c.Sets}
+	for _, set := range c.Sets {
+		off := len(out.data)
+		count, err := out.render(p, f, set)
+		if err != nil {
+			return nil, fmt.Errorf("pool %s: %w", p.ID, err)
+		}
+		out.sets = append(out.sets, span{uint32(off), uint32(len(out.data) - off), count})
+	}
+	if c.Table != nil && len(c.Sets) > 1 {
+		out.table = c.Table
+		out.share = make([]float64, len(c.Sets))
+		for _, s := range c.Table {
+			out.share[s] += 1 / float64(len(c.Table))
+		}
+		return out, nil
+	}
+	if c.Weights == nil {
+		c.Weights = []float64{1}
+	}
+	out.alias, out.share = newAlias(c.Weights)
+	return out, nil
+}
+
+// render appends the records of a set, owner pointing at the question, TTL zero: the service fills it in.
+func (p *picks) render(pool *steer.Pool, f Family, set []int) (count uint16, err error) {
+	for _, i := range set {
+		e := pool.Candidates[i].Endpoint
+		if f == CNAME {
+			target, err := dnswire.AppendName(nil, e.Host)
+			if err != nil {
+				return 0, fmt.Errorf("endpoint %s: host %q: %w", e.Name, e.Host, err)
+			}
+			p.data = appendRecord(p.data, f.Type(), 0, target)
+			count++
+			continue
+		}
+		for _, a := range e.Addresses {
+			if a.Is4() == (f == IPv4) {
+				p.data = appendRecord(p.data, f.Type(), 0, a.AsSlice())
+				count++
+			}
+		}
+	}
+	return count, nil
+}
+
+// appendRecord appends a record of class IN whose owner points at the question's name (offset 12).
+func appendRecord(b []byte, typ uint16, ttl uint32, data []byte) []byte {
+	b = append(b, 0xC0, 12)
+	b = binary.BigEndian.AppendUint16(b, typ)
+	b = binary.BigEndian.AppendUint16(b, dnswire.ClassIN)
+	b = binary.BigEndian.AppendUint32(b, ttl)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(data)))
+	return append(b, data...)
+}
+
+// newAlias builds the alias table of weights, and gives each one's share.
+func newAlias(weights []float64) ([]aliasSlot, []float64) {
+	n := len(weights)
+	total := 0.0
+	for _, w := range weights {
+		total += w
+	}
+	share := make([]float64, n)
+	scaled := make([]float64, n)
+	var small, large []int
+	for i, w := range weights {
+		share[i] = w / total
+		scaled[i] = share[i] * float64(n)
+		if scaled[i] < 1 {
+			small = append(small, i)
+		} else {
+			large = append(large, i)
+		}
+	}
+	slots := make([]aliasSlot, n)
+	for i := range slots {
+		slots[i] = aliasSlot{math.MaxUint32, uint16(i), uint16(i)}
+	}
+	for len(small) > 0 && len(large) > 0 {
+		s, l := small[len(small)-1], large[len(large)-1]
+		small = small[:len(small)-1]
+		slots[s].cut = uint32(scaled[s] * (1 << 32))
+		slots[s].other = uint16(l)
+		if scaled[l] -= 1 - scaled[s]; scaled[l] < 1 {
+			large = large[:len(large)-1]
+			small = append(small, l)
+		}
+	}
+	return slots, share
+}
+
+// choose gives the set that r (uniform) or, for sticky, the client's hash draws.
+func (p *picks) choose(r uint32, hash uint64) int {
+	if p.table != nil {
+		return int(p.table[hash%steer.Buckets])
+	}
+	if len(p.alias) == 1 {
+		return 0
+	}
+	m := uint64(r) * uint64(len(p.alias))
+	s := p.alias[m>>32]
+	if uint32(m) < s.cut {
+		return int(s.own)
+	}
+	return int(s.other)
+}

@@ -1,0 +1,163 @@
+package table
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/steer"
+)
+
+// Explanation is a Decision in words. The code that chooses made it: Explain calls Decide.
+type Explanation struct {
+	Decision
+	Service    *Service
+	Generation uint64
+	Family     Family
+	Asker      Net       // whose address decided: the client's subnet or the resolver
+	Place      geo.Place // of Asker
+	PlaceBits  uint8     // the length of the network over which Place is the same
+	Rule       string    // its name or number; empty when none matches
+	Matched    string    // the condition that matched, as in "geo EU"; empty in a rule for everyone
+	Pools      []PoolInTurn
+}
+
+// PoolInTurn is one pool that the rule, or lastResort, names.
+type PoolInTurn struct {
+	Pool       *steer.Pool
+	Step       int // from 1; pools of one step share it
+	LastResort bool
+	Up         bool
+	Chosen     bool      // this client's answer came from it
+	Share      float64   // of this client's answers that come from it
+	Shares     []float64 // of each of Pool.Candidates: how many of the pool's answers name it
+	Why        string
+}
+
+// Explain decides as Decide does, and tells why.
+func (v *View) Explain(s *Service, f Family, c *Client, r uint64) *Explanation {
+	e := &Explanation{Service: s, Family: f, Generation: v.Heads[s.Tenant], Asker: c.Subnet}
+	v.Decide(&e.Decision, s, f, c, r)
+	if e.Resolver {
+		e.Asker = c.Resolver
+	}
+	e.Place, e.PlaceBits = v.Place(e.Asker)
+	rule := len(s.index) - 2
+	if e.Class != NoRule {
+		rule = int(e.Class)
+		e.Rule = ruleName(s.Spec, rule)
+		e.Matched = v.matched(s, rule, e)
+	}
+	e.pools(v, s, rule, false)
+	if last := len(s.index) - 2; rule != last {
+		e.pools(v, s, last, true)
+	}
+	e.shares(v, s, f)
+	return e
+}
+
+// matched tells which condition of a rule the asker meets.
+func (v *View) matched(s *Service, rule int, e *Explanation) string {
+	w := s.Spec.Rules[rule].When
+	if w == nil {
+		return ""
+	}
+	var parts []string
+	for _, g := range w.Geo {
+		if p, err := geo.ParsePlace(g); err == nil && e.Place.In(p) {
+			parts = append(parts, "geo "+g)
+			break
+		}
+	}
+	for _, a := range w.ASN {
+		if a == e.Place.ASN {
+			parts = append(parts, fmt.Sprintf("asn %d", a))
+			break
+		}
+	}
+	for _, name := range w.Map {
+		for _, m := range v.Maps {
+			if m.Name == name && mapHas(m, e.Asker) {
+				parts = append(parts, "map "+name)
+			}
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func mapHas(m geo.Map, n Net) bool {
+	for _, p := range m.Networks {
+		if p.Contains(n.Addr()) {
+			return true
+		}
+	}
+	return false
+}
+
+// pools lists the pools of a rule in their turn.
+func (e *Explanation) pools(v *View, s *Service, rule int, last bool) {
+	step := 1
+	for i := int(s.index[rule]); i < int(s.index[rule+1]); i++ {
+		d := v.draws.at(s.refs[i].draw)
+		fd := &d.fams[e.Family]
+		p := PoolInTurn{Pool: d.Pool, Step: step, LastResort: last || e.Class == NoRule, Up: fd.up, Chosen: i == e.Ref, Why: d.Pool.Why,
+			Shares: make([]float64, len(d.Pool.Candidates))}
+		if d.Pool.Up && !fd.up {
+			p.Why += fmt.Sprintf(", but none with %s", e.Family.noun())
+		}
+		from := fd.live
+		if from == nil {
+			from = fd.all
+		}
+		if from != nil {
+			for set, parts := range from.parts {
+				for _, c := range parts {
+					p.Shares[c] += from.share[set]
+				}
+			}
+		}
+		e.Pools = append(e.Pools, p)
+		if s.refs[i].last {
+			step++
+		}
+	}
+}
+
+// shares fills in how the client's answers divide among the pools of the chosen step.
+func (e *Explanation) shares(v *View, s *Service, f Family) {
+	if e.Ref < 0 {
+		return
+	}
+	at := 0
+	for i := range e.Pools {
+		if e.Pools[i].Chosen {
+			at = i
+		}
+	}
+	if s.Pick == Sticky {
+		e.Pools[at].Share = 1 // this very client always gets this one
+		return
+	}
+	first, end := e.Ref, e.Ref+1
+	for first > 0 && !s.refs[first-1].last {
+		first--
+	}
+	for !s.refs[end-1].last {
+		end++
+	}
+	total := 0.0
+	for i := first; i < end; i++ {
+		if v.draws.at(s.refs[i].draw).fams[f].pick(e.Fallback == AsIfUp) != nil {
+			total += float64(s.refs[i].weight)
+		}
+	}
+	for i := first; i < end; i++ {
+		if v.draws.at(s.refs[i].draw).fams[f].pick(e.Fallback == AsIfUp) != nil {
+			e.Pools[at+i-e.Ref].Share = float64(s.refs[i].weight) / total
+		}
+	}
+}
+
+func (f Family) noun() string {
+	return [...]string{"IPv4 addresses", "IPv6 addresses", "host names"}[f]
+}

@@ -1,0 +1,109 @@
+package table
+
+import "github.com/gti/gtm/pkg/dnswire"
+
+// MatchKind is how a name was found in a zone.
+type MatchKind uint8
+
+// The kinds of RFC 1034, 4.3.2, and the debugging names.
+const (
+	Exact    MatchKind = iota // the name exists (it may own nothing: an empty non-terminal)
+	Wildcard                  // a wildcard covers it (RFC 4592)
+	Referral                  // it is at or below a delegation
+	Rename                    // it is below a DNAME (RFC 6672)
+	Missing                   // it does not exist
+	Whoami                    // a debugging name
+	Explain                   // a name below the debugging name _explain
+)
+
+// Match is where a name was found.
+type Match struct {
+	Kind  MatchKind
+	Node  uint32 // Exact, Wildcard: the name's; Referral, Rename: of the delegation or DNAME
+	Label int    // index of the first label of Node's owner in the name; for Wildcard and Missing of the closest encloser
+}
+
+// Lookup finds q's name, whose suffix hashes are h, at or below the zone's apex. It does not allocate.
+func (z *Zone) Lookup(q *dnswire.Query, h *Hashes) Match {
+	apex := q.Labels - z.labels
+	for i := 0; i <= apex; i++ {
+		at, ok := z.names.find(suffix(q, i), h[i])
+		if !ok {
+			continue
+		}
+		n := &z.nodes[at]
+		if n.cut != 0 {
+			return z.cutAt(q, at, n)
+		}
+		if i == 0 {
+			if n.kind == whoami {
+				return Match{Whoami, at, 0}
+			}
+			return Match{Exact, at, 0}
+		}
+		switch {
+		case n.kind == explain:
+			return Match{Explain, at, i}
+		case z.renames(n):
+			return Match{Rename, at, i}
+		case n.wild != 0:
+			return Match{Wildcard, n.wild, i}
+		}
+		return Match{Missing, at, i}
+	}
+	return Match{Missing, 0, apex}
+}
+
+// cutAt gives the match of a name at or below the cut of n.
+func (z *Zone) cutAt(q *dnswire.Query, at uint32, n *node) Match {
+	cut := n.cut
+	if cut == apexCut {
+		cut = 0
+	}
+	c := &z.nodes[cut]
+	m := Match{Referral, cut, q.Labels - int(c.labels)}
+	switch {
+	case z.renames(c):
+		m.Kind = Rename
+	case cut == at && n.labels == uint8(q.Labels) && q.QType == dnswire.TypeDS:
+		m.Kind = Exact // the parent's side of the cut answers for DS (RFC 4035, 3.1.4.1)
+	}
+	return m
+}
+
+func (z *Zone) renames(n *node) bool {
+	_, ok := z.find(n, dnswire.TypeDNAME)
+	return ok
+}
+
+// Set gives the RRset of a type at a node.
+func (z *Zone) Set(at uint32, typ uint16) (Set, bool) { return z.find(&z.nodes[at], typ) }
+
+// Glue gives the addresses that the zone holds for a delegation's name servers: records with full owner names.
+func (z *Zone) Glue(at uint32) Set {
+	s, _ := z.find(&z.nodes[at], glueType)
+	return s
+}
+
+// SOA gives the SOA record for negative answers.
+func (z *Zone) SOA() Set { return z.soa }
+
+// Labels gives the number of labels of the zone's name.
+func (z *Zone) Labels() int { return z.labels }
+
+func (z *Zone) find(n *node, typ uint16) (Set, bool) {
+	for i := n.first; i < n.first+uint32(n.count); i++ {
+		if s := &z.sets[i]; s.typ == typ {
+			return Set{s.typ, s.count, z.data[s.off : s.off+s.size]}, true
+		}
+	}
+	return Set{}, false
+}
+
+// suffix gives q's name from label i on.
+func suffix(q *dnswire.Query, i int) []byte {
+	if i == q.Labels {
+		return q.Name[q.NameLen-1 : q.NameLen]
+	}
+	return q.Name[q.LabelOff[i]:q.NameLen]
+}

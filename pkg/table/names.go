@@ -1,0 +1,144 @@
+package table
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// MaxLabels is how many labels a name of 255 bytes can have, without the root.
+const MaxLabels = 127
+
+// Hashes holds the hash of each suffix of a name: Hashes[i] that of the name from its label i on, Hashes[labels]
+// that of the root.
+type Hashes [MaxLabels + 1]uint64
+
+// hashSuffixes fills out for a folded name. Hashing goes from the root to the left, so that every suffix's hash
+// falls out on the way.
+func hashSuffixes(out *Hashes, name *[256]byte, offs *[128]uint8, labels, length int, seed uint64) {
+	h, end := seed, length-1
+	out[labels] = h
+	for i := labels - 1; i >= 0; i-- {
+		off := int(offs[i])
+		h = hashLabel(h, name, off, end)
+		out[i] = h
+		end = off
+	}
+}
+
+// hashLabel mixes name[off:end] (length byte and label) into h, eight bytes at a time.
+func hashLabel(h uint64, name *[256]byte, off, end int) uint64 {
+	const k0, k1 = 0xa0761d6478bd642f, 0xe7037ed1a0b428db
+	for ; end-off > 8; off += 8 {
+		hi, lo := bits.Mul64(h^binary.LittleEndian.Uint64(name[off:off+8])^k0, k1)
+		h = hi ^ lo
+	}
+	var w uint64
+	if off <= 248 {
+		w = binary.LittleEndian.Uint64(name[off:off+8]) & (^uint64(0) >> (64 - 8*uint(end-off)))
+	} else {
+		for i := end - 1; i >= off; i-- {
+			w = w<<8 | uint64(name[i])
+		}
+	}
+	hi, lo := bits.Mul64(h^w^k0, k1)
+	return hi ^ lo
+}
+
+// inlineName is how long a name fits into its line.
+const inlineName = 50
+
+// line is one place of the table: a cache line that holds all that a probe needs.
+type line struct {
+	tag   uint32 // 0: empty
+	value uint32
+	off   uint32 // of a longer name, in names.long
+	size  uint8
+	_     uint8
+	name  [inlineName]byte
+}
+
+// names maps folded wire names to numbers. It is open-addressed, free of pointers, and immutable once built.
+type names struct {
+	lines []line
+	mask  uint64
+	long  []byte
+}
+
+// newNames makes a table with room for n names at a load of at most two thirds.
+func newNames(n int) names {
+	size := 1
+	for size*2 < n*3 || size < 2 {
+		size *= 2
+	}
+	return names{lines: make([]line, size), mask: uint64(size - 1)}
+}
+
+func tagOf(h uint64) uint32 { return uint32(h>>32) | 1 }
+
+// find gives the value of name, whose hash is h.
+func (n *names) find(name []byte, h uint64) (uint32, bool) {
+	if len(n.lines) == 0 {
+		return 0, false
+	}
+	tag := tagOf(h)
+	for i := h & n.mask; ; i = (i + 1) & n.mask {
+		l := &n.lines[i]
+		if l.tag == tag && int(l.size) == len(name) {
+			if len(name) <= inlineName {
+				if string(l.name[:len(name)]) == string(name) {
+					return l.value, true
+				}
+			} else if string(n.long[l.off:int(l.off)+len(name)]) == string(name) {
+				return l.value, true
+			}
+		}
+		if l.tag == 0 {
+			return 0, false
+		}
+	}
+}
+
+// put adds a name that is not there yet.
+func (n *names) put(name []byte, h uint64, value uint32) {
+	i := h & n.mask
+	for n.lines[i].tag != 0 {
+		i = (i + 1) & n.mask
+	}
+	l := &n.lines[i]
+	l.tag, l.value, l.size = tagOf(h), value, uint8(len(name))
+	if len(name) <= inlineName {
+		copy(l.name[:], name)
+		return
+	}
+	l.off = uint32(len(n.long))
+	n.long = append(n.long, name...)
+}
+
+// wireKey is a name prepared for the table outside of queries.
+type wireKey struct {
+	name   [256]byte
+	offs   [128]uint8
+	labels int
+	length int
+	hashes Hashes
+}
+
+// newWireKey takes a valid, folded, uncompressed wire name.
+func newWireKey(wire []byte, seed uint64) *wireKey {
+	k := &wireKey{length: len(wire)}
+	copy(k.name[:], wire)
+	for off := 0; k.name[off] != 0; off += 1 + int(k.name[off]) {
+		k.offs[k.labels] = uint8(off)
+		k.labels++
+	}
+	hashSuffixes(&k.hashes, &k.name, &k.offs, k.labels, k.length, seed)
+	return k
+}
+
+// suffix gives the wire name from label i on.
+func (k *wireKey) suffix(i int) []byte {
+	if i == k.labels {
+		return k.name[k.length-1 : k.length]
+	}
+	return k.name[k.offs[i]:k.length]
+}

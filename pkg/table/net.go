@@ -1,0 +1,41 @@
+package table
+
+import (
+	"encoding/binary"
+	"net/netip"
+)
+
+// NetOf gives the network of an address, masked to bits.
+func NetOf(a netip.Addr, bits uint8) Net {
+	a = a.Unmap()
+	if a.Is4() {
+		b := a.As4()
+		return masked(uint64(binary.BigEndian.Uint32(b[:]))<<32, 0, min(bits, 32), true)
+	}
+	b := a.As16()
+	return masked(binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:]), min(bits, 128), false)
+}
+
+// masked clears what lies past bits.
+func masked(hi, lo uint64, bits uint8, v4 bool) Net {
+	if bits < 64 {
+		hi, lo = hi&^(^uint64(0)>>bits), 0
+	} else if bits < 128 {
+		lo &^= ^uint64(0) >> (bits - 64)
+	}
+	return Net{hi, lo, bits, v4}
+}
+
+// Addr gives the network's address.
+func (n Net) Addr() netip.Addr {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:8], n.Hi)
+	binary.BigEndian.PutUint64(b[8:], n.Lo)
+	if n.V4 {
+		return netip.AddrFrom4([4]byte(b[:4]))
+	}
+	return netip.AddrFrom16(b)
+}
+
+// Prefix gives the network.
+func (n Net) Prefix() netip.Prefix { return netip.PrefixFrom(n.Addr(), int(n.Bits)) }

@@ -1,0 +1,278 @@
+package table
+
+import (
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/steer"
+)
+
+// ref is one pool of a rule: a draw, and its weight in a split.
+type ref struct {
+	draw   uint32
+	weight uint16
+	last   bool // the last ref of its step
+}
+
+// Service is one compiled steered name. It is immutable but for its counters.
+type Service struct {
+	Tenant string
+	Name   string
+	Spec   *spec.Service // with defaults filled in
+	TTL    uint32        // seconds
+	Pick   Pick
+	served [families]bool
+
+	part     uint32 // of View.parts
+	servfail bool
+	refs     []ref    // of all rules, then of lastResort
+	index    []uint16 // rule i holds refs[index[i]:index[i+1]]; the rule behind the last one is lastResort
+	pools    []string // of each ref
+	counts   *ServiceCounts
+}
+
+// Serves tells whether the family exists at the service's name, for whichever client.
+func (s *Service) Serves(f Family) bool { return s.served[f] }
+
+// Counts gives the service's own counters, nil unless it asks for them.
+func (s *Service) Counts() *ServiceCounts { return s.counts }
+
+// ServiceCounts counts the answers of a service by pool. Safe for concurrent use.
+type ServiceCounts struct {
+	Tenant, Service string
+	Pools           []string // sorted
+	Answers         []atomic.Uint64
+}
+
+// Add counts one answer from a pool.
+func (c *ServiceCounts) Add(pool string) {
+	if i, ok := slices.BinarySearch(c.Pools, pool); ok {
+		c.Answers[i].Add(1)
+	}
+}
+
+// Client is who asks, as far as steering goes. Addresses are left-aligned in Hi and Lo; IPv4 in the upper half of Hi.
+type Client struct {
+	Subnet   Net  // of the client subnet option; bits past its length are zero
+	Has      bool // there is such an option, with a length above zero
+	Resolver Net  // the address that asked, full length
+}
+
+// Net is a network.
+type Net struct {
+	Hi, Lo uint64
+	Bits   uint8
+	V4     bool
+}
+
+// Fallback tells how an answer came about when the pools of the rule are down.
+type Fallback uint8
+
+// The fallbacks.
+const (
+	Normal     Fallback = iota
+	LastResort          // from lastResort, which is up
+	AsIfUp              // everything is down: as if all were up
+	Refuse              // everything is down, and the service wants SERVFAIL then
+)
+
+// Decision is what Decide chose, as indexes into the view; the explanation gives them names.
+type Decision struct {
+	Class    uint16 // the rule's index; NoRule when none matches
+	Scope    uint8
+	Resolver bool // the resolver's address decided
+	Ref      int  // index of the chosen ref; -1 with Refuse
+	Set      int
+	Fallback Fallback
+	Draw     *Draw
+	picks    *picks
+}
+
+// NoRule is the class of a client that no rule matches; lastResort answers it.
+const NoRule = 0xFFFF
+
+// Decide chooses an answer of s in family f, which s serves, for client c. r is uniformly random; all of the
+// choice's randomness comes from it. It neither allocates nor blocks. d is overwritten.
+func (v *View) Decide(d *Decision, s *Service, f Family, c *Client, r uint64) {
+	*d = Decision{Ref: -1}
+	v.classify(d, s, c)
+	hash, bits := uint64(0), uint8(0)
+	if s.Pick == Sticky {
+		hash, bits = stickyHash(c, d.Resolver)
+	}
+	rule := int(d.Class)
+	if d.Class == NoRule {
+		rule = len(s.index) - 2
+	}
+	hashed := v.walk(d, s, f, rule, r, hash)
+	if d.Draw != nil && hashed && !d.Resolver {
+		d.Scope = max(d.Scope, bits)
+	}
+}
+
+// classify finds rule and scope. A special-purpose client network gives its scope, and the resolver its class.
+func (v *View) classify(d *Decision, s *Service, c *Client) {
+	part := v.parts[s.part]
+	if c.Has {
+		if c.Subnet.V4 {
+			d.Class, d.Scope = part.Lookup4(uint32(c.Subnet.Hi >> 32))
+		} else {
+			d.Class, d.Scope = part.Lookup6(c.Subnet.Hi, c.Subnet.Lo)
+		}
+		if d.Class != specialClass {
+			return
+		}
+	}
+	d.Resolver = true
+	if c.Resolver.V4 {
+		d.Class, _ = part.LookupResolver4(uint32(c.Resolver.Hi >> 32))
+	} else {
+		d.Class, _ = part.LookupResolver6(c.Resolver.Hi, c.Resolver.Lo)
+	}
+}
+
+// walk goes through the steps of a rule, then lastResort, then both again as if all were up. It reports
+// whether the client's hash had a say.
+func (v *View) walk(d *Decision, s *Service, f Family, rule int, r, hash uint64) bool {
+	last := len(s.index) - 2
+	if hashed, ok := v.steps(d, s, f, rule, r, hash, false); ok {
+		if rule == last {
+			d.Fallback = LastResort
+		}
+		return hashed
+	}
+	if rule != last {
+		if hashed, ok := v.steps(d, s, f, last, r, hash, false); ok {
+			d.Fallback = LastResort
+			return hashed
+		}
+	}
+	if s.servfail {
+		d.Fallback = Refuse
+		return false
+	}
+	d.Fallback = AsIfUp
+	if hashed, ok := v.steps(d, s, f, last, r, hash, true); ok {
+		return hashed
+	}
+	hashed, ok := v.steps(d, s, f, rule, r, hash, true)
+	if !ok {
+		d.Fallback = Refuse
+	}
+	return hashed
+}
+
+// steps walks the steps of one rule and draws from the first that has a pool to give.
+func (v *View) steps(d *Decision, s *Service, f Family, rule int, r, hash uint64, asIfUp bool) (hashed, ok bool) {
+	end := int(s.index[rule+1])
+	for i := int(s.index[rule]); i < end; {
+		first, total, n, only := i, uint32(0), 0, i
+		for {
+			if p := v.draws.at(s.refs[i].draw).fams[f].pick(asIfUp); p != nil && s.refs[i].weight > 0 {
+				total += uint32(s.refs[i].weight)
+				n++
+				only = i
+			}
+			i++
+			if s.refs[i-1].last {
+				break
+			}
+		}
+		if n == 0 {
+			continue
+		}
+		if n > 1 {
+			only = v.split(s, f, first, i, total, r, hash, asIfUp)
+		}
+		d.Ref, d.Draw = only, v.draws.at(s.refs[only].draw)
+		d.picks = d.Draw.fams[f].pick(asIfUp)
+		d.Set = d.picks.choose(uint32(r), hash)
+		return s.Pick == Sticky && (n > 1 || d.picks.table != nil), true
+	}
+	return false, false
+}
+
+// split chooses among the pools of one step that can answer: by weight, or by rendezvous when sticky.
+func (v *View) split(s *Service, f Family, first, end int, total uint32, r, hash uint64, asIfUp bool) int {
+	if s.Pick == Sticky {
+		best, at := 0.0, -1
+		for i := first; i < end; i++ {
+			d := v.draws.at(s.refs[i].draw)
+			if d.fams[f].pick(asIfUp) == nil || s.refs[i].weight == 0 {
+				continue
+			}
+			if score := steer.Rendezvous(hash, d.id, float64(s.refs[i].weight)); at < 0 || score > best {
+				best, at = score, i
+			}
+		}
+		return at
+	}
+	left := uint32((r >> 32) * uint64(total) >> 32)
+	for i := first; i < end; i++ {
+		if v.draws.at(s.refs[i].draw).fams[f].pick(asIfUp) == nil {
+			continue
+		}
+		w := uint32(s.refs[i].weight)
+		if left < w {
+			return i
+		}
+		left -= w
+	}
+	return end - 1 // not reached: left < total
+}
+
+func (fd *famDraw) pick(asIfUp bool) *picks {
+	if asIfUp {
+		return fd.all
+	}
+	return fd.live
+}
+
+// Sticky choices hash at most so many bits of the client's network.
+const (
+	stickyBits4 = 24
+	stickyBits6 = 48
+)
+
+// stickyHash hashes the network that a sticky choice depends on, and tells how many bits of the client's subnet
+// that took: none when the resolver's address decides.
+func stickyHash(c *Client, resolver bool) (hash uint64, bits uint8) {
+	n := c.Subnet
+	if resolver {
+		n = c.Resolver
+	}
+	if n.V4 {
+		bits = min(stickyBits4, n.Bits)
+	} else {
+		bits = min(stickyBits6, n.Bits)
+	}
+	hi := n.Hi &^ (^uint64(0) >> bits)
+	fam := uint64(6)
+	if n.V4 {
+		fam = 4
+	}
+	return steer.Hash(hi, fam), bits
+}
+
+// Records gives the chosen records: owner pointing at offset 12, TTL zero, all of one length unless CNAME.
+func (d *Decision) Records() (records []byte, count uint16) {
+	s := d.picks.sets[d.Set]
+	return d.picks.data[s.off : s.off+s.size], s.count
+}
+
+// String names the fallback for people.
+func (f Fallback) String() string {
+	switch f {
+	case Normal:
+		return ""
+	case LastResort:
+		return "lastResort: no pool of the rule is up"
+	case AsIfUp:
+		return "all down: answering as if all were up"
+	case Refuse:
+		return "all down: SERVFAIL, as the service asks"
+	}
+	return fmt.Sprintf("fallback %d", uint8(f))
+}

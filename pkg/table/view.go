@@ -1,0 +1,69 @@
+package table
+
+import (
+	"time"
+
+	"github.com/gti/gtm/pkg/dnswire"
+	"github.com/gti/gtm/pkg/geo"
+)
+
+const specialClass = geo.SpecialClass
+
+// View is all that answers are read from, at one moment. It never changes, and is safe for concurrent use.
+type View struct {
+	Serial    uint64 // counts the views of a process
+	Published time.Time
+	Heads     map[string]uint64 // the generation of each tenant; not to be changed
+	Atlas     *geo.Atlas
+	Maps      []geo.Map
+
+	seed     uint64
+	top      names
+	depths   [2]uint64 // bit n: there is a zone of n labels
+	zones    []*Zone
+	services chunked[*Service]
+	draws    chunked[*Draw]
+	parts    []*geo.Partition
+}
+
+// Find gives the zone that q's name belongs to, nil when there is none, and fills h with the hashes of the name's suffixes.
+func (v *View) Find(q *dnswire.Query, h *Hashes) *Zone {
+	hashSuffixes(h, &q.Name, &q.LabelOff, q.Labels, q.NameLen, v.seed)
+	for i := 0; i <= q.Labels; i++ {
+		if n := q.Labels - i; v.depths[n>>6]>>(n&63)&1 == 0 {
+			continue
+		}
+		if at, ok := v.top.find(suffix(q, i), h[i]); ok {
+			return v.zones[at]
+		}
+	}
+	return nil
+}
+
+// Service gives the service that stands at a node of a zone, nil when none does.
+func (v *View) Service(z *Zone, at uint32) *Service {
+	if s := z.nodes[at].service; s != 0 {
+		return v.services.at(s - 1)
+	}
+	return nil
+}
+
+// Place tells where the view holds an address to be, and the network over which that is the same.
+func (v *View) Place(n Net) (geo.Place, uint8) {
+	p, net := geo.PlaceAt(v.Atlas, v.Maps, n.Addr())
+	return p, uint8(net.Bits())
+}
+
+// Zones lists the zones by name.
+func (v *View) Zones() []*Zone { return v.zones }
+
+// Parts gives how many partitions the view holds, and their size in bytes.
+func (v *View) Parts() (n, size int) {
+	for _, p := range v.parts {
+		if p != nil {
+			n++
+			size += p.Bytes()
+		}
+	}
+	return n, size
+}

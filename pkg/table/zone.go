@@ -1,0 +1,262 @@
+package table
+
+import (
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"github.com/gti/gtm/pkg/dnswire"
+	"github.com/gti/gtm/pkg/zone"
+)
+
+// Zone is one compiled zone. It is immutable but for its counters.
+type Zone struct {
+	Name   string // absolute, lower case
+	Serial uint32
+	labels int
+	names  names
+	nodes  []node // 0 is the apex
+	sets   []set
+	data   []byte
+	soa    Set // for negative answers: TTL is the lesser of the SOA's TTL and its MINIMUM (RFC 2308, 5)
+	Counts *ZoneCounts
+	// Problems names static sets that are not served because a service stands at their name.
+	Problems []string
+}
+
+// ZoneCounts counts the answers of a zone by RCODE, one row a worker. Each worker writes its own row alone.
+type ZoneCounts struct {
+	Zone string
+	Rows [][16]counter // the last column counts every RCODE above 14
+}
+
+type counter = atomic.Uint64
+
+// node is one name of a zone.
+type node struct {
+	first   uint32 // of its sets
+	count   uint16
+	kind    nodeKind
+	labels  uint8
+	cut     uint32 // the node at or above which delegates (kindCut) or renames (kindDNAME); 0: none
+	wild    uint32 // the node *.name; 0: none
+	service uint32 // 1 + place in View.services; 0: not steered
+}
+
+type nodeKind uint8
+
+const (
+	plain nodeKind = iota
+	whoami
+	explain // names below it ask for explanations
+)
+
+// set is one RRset: records whose owner points at offset 12.
+type set struct {
+	typ, count uint16
+	off, size  uint32
+}
+
+// glueType marks the pseudo set of a delegation that holds the addresses of its name servers, owners in full.
+const glueType = 0
+
+// Set is an RRset (RFC 9499) in wire form. Owners are compression pointers to offset 12.
+type Set struct {
+	Type  uint16
+	Count uint16
+	Wire  []byte
+}
+
+// zoneInput is what a zone is compiled from.
+type zoneInput struct {
+	static   *zone.Zone
+	serial   uint32
+	debug    bool
+	services map[string]hosted // by folded wire host
+	counts   *ZoneCounts
+	seed     uint64
+}
+
+// hosted is a service that stands in a zone.
+type hosted struct {
+	place uint32 // in View.services
+	alone bool   // it answers CNAME, and owns no other data
+}
+
+// zoneBuilder collects nodes while a zone is compiled.
+type zoneBuilder struct {
+	z     *Zone
+	in    *zoneInput
+	order []string          // wire names of nodes
+	at    map[string]uint32 // wire name to node
+	sets  map[string][]zone.RRset
+}
+
+// newZone compiles a zone. Errors name what contradicts.
+func newZone(in *zoneInput) (*Zone, error) {
+	apex := newWireKey(in.static.Apex, in.seed)
+	b := &zoneBuilder{in: in, at: map[string]uint32{}, sets: map[string][]zone.RRset{},
+		z: &Zone{Name: in.static.Origin, labels: apex.labels, Counts: in.counts}}
+	for _, s := range in.static.Sets {
+		b.sets[string(s.Owner)] = append(b.sets[string(s.Owner)], s)
+	}
+	b.node(in.static.Apex)
+	for _, s := range in.static.Sets {
+		b.node(s.Owner)
+	}
+	for _, host := range sortedKeys(in.services) {
+		b.z.nodes[b.node([]byte(host))].service = in.services[host].place + 1
+	}
+	if in.debug {
+		b.special()
+	}
+	b.link()
+	b.fill()
+	if b.z.soa.Count == 0 {
+		return nil, fmt.Errorf("zone %s has no SOA record", b.z.Name)
+	}
+	b.z.names = newNames(len(b.order))
+	for i, name := range b.order {
+		k := newWireKey([]byte(name), in.seed)
+		b.z.names.put([]byte(name), k.hashes[0], uint32(i))
+	}
+	return b.z, nil
+}
+
+// node gives the node of a name at or below the apex, and makes it and the empty non-terminals above it.
+func (b *zoneBuilder) node(name []byte) uint32 {
+	if i, ok := b.at[string(name)]; ok {
+		return i
+	}
+	if len(name) > len(b.in.static.Apex) {
+		b.node(name[1+int(name[0]):])
+	}
+	i := uint32(len(b.z.nodes))
+	n := node{}
+	for off := 0; name[off] != 0; off += 1 + int(name[off]) {
+		n.labels++
+	}
+	b.z.nodes = append(b.z.nodes, n)
+	b.order = append(b.order, string(name))
+	b.at[string(name)] = i
+	return i
+}
+
+// special adds the debugging names where nothing else stands.
+func (b *zoneBuilder) special() {
+	for label, kind := range map[string]nodeKind{"whoami": whoami, "_explain": explain} {
+		name := append(append([]byte{byte(len(label))}, label...), b.in.static.Apex...)
+		if _, taken := b.at[string(name)]; !taken && len(name) <= 255 {
+			b.z.nodes[b.node(name)].kind = kind
+		}
+	}
+}
+
+// link sets cut and wild of every node. A parent's node always stands before its children's.
+func (b *zoneBuilder) link() {
+	for i, name := range b.order {
+		if i == 0 {
+			continue
+		}
+		n := &b.z.nodes[i]
+		parent := b.at[name[1+int(name[0]):]]
+		up := b.z.nodes[parent]
+		switch {
+		case up.cut != 0:
+			n.cut = up.cut
+		case parent == 0 && b.has(b.order[0], dnswire.TypeDNAME):
+			n.cut = apexCut
+		case parent != 0 && b.has(b.order[parent], dnswire.TypeDNAME):
+			n.cut = parent
+		case b.has(name, dnswire.TypeNS):
+			n.cut = uint32(i)
+		}
+		if name[0] == 1 && name[1] == '*' {
+			b.z.nodes[parent].wild = uint32(i)
+		}
+	}
+}
+
+// apexCut marks names below a DNAME at the apex.
+const apexCut = 0xFFFFFFFF
+
+func (b *zoneBuilder) has(name string, typ uint16) bool {
+	return slices.ContainsFunc(b.sets[name], func(s zone.RRset) bool { return s.Type == typ })
+}
+
+// fill renders the sets of every node. Where a service stands, its own types are not taken from the zone.
+func (b *zoneBuilder) fill() {
+	for i, name := range b.order {
+		n := &b.z.nodes[i]
+		n.first = uint32(len(b.z.sets))
+		for _, s := range b.sets[name] {
+			if n.service != 0 && b.shadowed(name, s.Type) {
+				b.z.Problems = append(b.z.Problems, fmt.Sprintf("%s %s is not served: a service stands at this name; remove one of the two",
+					dnswire.NameString([]byte(name)), dnswire.TypeString(s.Type)))
+				continue
+			}
+			b.render(s)
+		}
+		if n.cut == uint32(i) && i != 0 {
+			b.glue(name)
+		}
+		n.count = uint16(len(b.z.sets) - int(n.first))
+	}
+}
+
+func (b *zoneBuilder) shadowed(name string, typ uint16) bool {
+	return b.in.services[name].alone || typ == dnswire.TypeA || typ == dnswire.TypeAAAA || typ == dnswire.TypeCNAME
+}
+
+func (b *zoneBuilder) render(s zone.RRset) {
+	off := len(b.z.data)
+	for _, data := range s.Data {
+		if s.Type == dnswire.TypeSOA {
+			data = b.soaData(data)
+			ttl := min(s.TTL, be32(data[len(data)-4:]))
+			b.z.soa = Set{Type: s.Type, Count: 1, Wire: appendRecord(nil, s.Type, ttl, data)}
+			b.z.Serial = be32(data[len(data)-20:])
+		}
+		b.z.data = appendRecord(b.z.data, s.Type, s.TTL, data)
+	}
+	b.z.sets = append(b.z.sets, set{s.Type, uint16(len(s.Data)), uint32(off), uint32(len(b.z.data) - off)})
+}
+
+// soaData fills the generation in where the serial is 0.
+func (b *zoneBuilder) soaData(data []byte) []byte {
+	data = slices.Clone(data)
+	if at := data[len(data)-20:]; be32(at) == 0 {
+		s := b.in.serial
+		at[0], at[1], at[2], at[3] = byte(s>>24), byte(s>>16), byte(s>>8), byte(s)
+	}
+	return data
+}
+
+// glue renders the addresses that this zone holds for the name servers of a delegation (RFC 9471).
+func (b *zoneBuilder) glue(name string) {
+	off, count := len(b.z.data), 0
+	for _, ns := range b.sets[name] {
+		if ns.Type != dnswire.TypeNS {
+			continue
+		}
+		for _, target := range ns.Data {
+			host := slices.Clone(target)
+			dnswire.FoldName(host)
+			for _, s := range b.sets[string(host)] {
+				if s.Type != dnswire.TypeA && s.Type != dnswire.TypeAAAA {
+					continue
+				}
+				for _, data := range s.Data {
+					rr := appendRecord(nil, s.Type, s.TTL, data)
+					b.z.data = append(append(b.z.data, host...), rr[2:]...)
+					count++
+				}
+			}
+		}
+	}
+	b.z.sets = append(b.z.sets, set{glueType, uint16(count), uint32(off), uint32(len(b.z.data) - off)})
+}
+
+func be32(b []byte) uint32 {
+	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
+}
