@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// subjects are the servers in the order of the table.
+var subjects = []string{"gtm", "gdnsd", "floor"}
+
+// A table is what was measured with one load.
+type table struct {
+	load   string
+	rounds []map[string]sample // by server
+}
+
+// line is one round for who watches.
+func (t table) line(round int) string {
+	var b strings.Builder
+	for _, name := range subjects {
+		s := t.rounds[round][name]
+		fmt.Fprintf(&b, "%s %.0f/s %.2f us  ", name, s.qps, s.cpu)
+	}
+	return b.String()
+}
+
+// column gives one figure of a server in each round.
+func (t table) column(name string, figure func(sample) float64) []float64 {
+	var all []float64
+	for _, round := range t.rounds {
+		all = append(all, figure(round[name]))
+	}
+	return all
+}
+
+func qps(s sample) float64 { return s.qps }
+
+// ratios gives the throughput of one server over that of another, round by round.
+func (t table) ratios(of, over string) []float64 {
+	var all []float64
+	for _, round := range t.rounds {
+		all = append(all, round[of].qps/round[over].qps)
+	}
+	return all
+}
+
+// markdown is the table as it is kept.
+func (t table) markdown() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "## %s\n\n| server | answers/s | 95 %% interval | CPU us/answer | bytes | p50 us | p99 us |\n|---|---|---|---|---|---|---|\n",
+		strings.TrimSuffix(t.load, ".q"))
+	for _, name := range subjects {
+		low, high := interval(t.column(name, qps))
+		fmt.Fprintf(&b, "| %s | %.0f | %.0f to %.0f | %.2f | %.0f | %.0f | %.0f |\n", name, median(t.column(name, qps)), low, high,
+			median(t.column(name, func(s sample) float64 { return s.cpu })), median(t.column(name, func(s sample) float64 { return s.bytes })),
+			median(t.column(name, func(s sample) float64 { return s.p50 })), median(t.column(name, func(s sample) float64 { return s.p99 })))
+	}
+	fmt.Fprintf(&b, "\n| ratio of answers/s | median of %d rounds | lower end of 95 %% | upper end |\n|---|---|---|---|\n", len(t.rounds))
+	for _, over := range subjects[1:] {
+		ratios := t.ratios(subjects[0], over)
+		low, high := interval(ratios)
+		fmt.Fprintf(&b, "| %s / %s | %.3f | %.3f | %.3f |\n", subjects[0], over, median(ratios), low, high)
+	}
+	return b.String()
+}
+
+// report prints what was measured and keeps it in bench/results, named by date.
+func report(ctx context.Context, o options, agreed agreement, tables []table) error {
+	now := time.Now().UTC()
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Steered job, %s\n\n%s\n\nServer on core %s, load on core %s; %d rounds of %g s each, window %d, %d names.\nBefore: %s.\n",
+		now.Format("2 January 2006, 15:04 UTC"), machine(ctx, o), serverCore, loadCore, o.pairs, o.seconds, o.window, o.names, agreed)
+	for _, t := range tables {
+		b.WriteString("\n" + t.markdown())
+	}
+	file := filepath.Join(o.root, "bench", "results", now.Format("2006-01-02-1504")+"-steered.md")
+	if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+		return err
+	}
+	fmt.Printf("\n%s\n(kept as %s)\n", b.String(), file)
+	return nil
+}
+
+// machine names the hardware and the versions.
+func machine(ctx context.Context, o options) string {
+	kernel := output(ctx, "uname", "-sr")
+	gtm := output(ctx, "git", "-C", o.root, "describe", "--always", "--dirty", "--tags")
+	gdnsd := output(ctx, "dpkg-query", "-W", "-f", "${Version}", "gdnsd")
+	return fmt.Sprintf("%s, %d cores; %s; %s; gtm %s; gdnsd %s", processor(), runtime.NumCPU(), kernel, runtime.Version(), gtm, gdnsd)
+}
+
+// processor is the name of the processor as the kernel tells it.
+func processor() string {
+	text, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return runtime.GOARCH
+	}
+	for line := range strings.Lines(string(text)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return runtime.GOARCH
+}
+
+func output(ctx context.Context, name string, args ...string) string {
+	text, err := exec.CommandContext(ctx, name, args...).Output()
+	if err != nil {
+		return "unknown"
+	}
+	return strings.TrimSpace(string(text))
+}
