@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/control/files"
+	"github.com/gti/gtm/pkg/spec"
+)
+
+func (a *app) applyCmd() *cobra.Command {
+	var paths []string
+	var dryRun, wait bool
+	var message string
+	c := &cobra.Command{
+		Use:   "apply -f FILE|DIR|-",
+		Short: "Make resources be as the files say",
+		Long: `Make resources be as the files say: create what is missing, change what differs, leave the rest alone.
+
+Either everything is applied or, if anything is wrong with any of it, nothing. FILE is YAML with any number of
+resources; of a DIR, its *.yaml and *.yml files are read; - is standard input.`,
+		Example: `  gtmctl apply -f zones/
+  gtmctl apply -f pools.yaml -f services.yaml --message 'more weight for fra' --wait
+  gtmctl get pool shop/eu -o yaml | sed s/weight:.3/weight:.5/ | gtmctl apply -f -`,
+		Args: needArgs(0, 0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			reply, resources, err := a.apply(c.Context(), paths, api.ApplyRequest{DryRun: dryRun, Message: message})
+			if err != nil {
+				return err
+			}
+			if err := a.emit(reply, func() { a.showApplied(reply, len(resources), dryRun) }); err != nil {
+				return err
+			}
+			if wait && !dryRun {
+				return a.waitFor(c.Context(), reply.Heads)
+			}
+			return nil
+		},
+	}
+	filesFlag(c, &paths)
+	c.Flags().BoolVar(&dryRun, "dry-run", false, "show the plan and change nothing")
+	c.Flags().BoolVar(&wait, "wait", false, "until every edge answers from the new generation (at most --timeout)")
+	c.Flags().StringVarP(&message, "message", "m", "", "why; history shows it")
+	return c
+}
+
+func (a *app) diffCmd() *cobra.Command {
+	var paths []string
+	c := &cobra.Command{
+		Use:   "diff -f FILE|DIR|-",
+		Short: "Show what apply would change (exit code 1 if anything)",
+		Example: `  gtmctl diff -f zones/
+  gtmctl diff -f zones/ && echo 'all as declared'`,
+		Args: needArgs(0, 0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			reply, _, err := a.apply(c.Context(), paths, api.ApplyRequest{DryRun: true})
+			if err != nil {
+				return err
+			}
+			if err := a.emit(reply, func() { a.showPlan(reply) }); err != nil {
+				return err
+			}
+			if len(reply.Plan) > 0 {
+				return errSilent
+			}
+			return nil
+		},
+	}
+	filesFlag(c, &paths)
+	return c
+}
+
+func filesFlag(c *cobra.Command, paths *[]string) {
+	c.Flags().StringArrayVarP(paths, "filename", "f", nil, "file or folder with YAML, or - for standard input (repeatable)")
+	_ = c.MarkFlagRequired("filename")
+	_ = c.MarkFlagFilename("filename", "yaml", "yml")
+}
+
+// apply loads the files and sends them; faults come back with the lines of their fields.
+func (a *app) apply(ctx context.Context, paths []string, request api.ApplyRequest) (*api.ApplyReply, []*spec.Resource, error) {
+	resources, err := files.Load(paths, a.in)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(resources) == 0 {
+		return nil, nil, fmt.Errorf("there is no resource in %s", strings.Join(paths, ", "))
+	}
+	for _, r := range resources {
+		wire, err := api.FromSpec(r)
+		if err != nil {
+			return nil, nil, err
+		}
+		wire.Origin = &api.Origin{File: r.Origin.File, Line: r.Origin.Line}
+		request.Resources = append(request.Resources, wire)
+	}
+	var reply api.ApplyReply
+	if err := a.call(ctx, http.MethodPost, "apply", nil, request, &reply); err != nil {
+		return nil, nil, locate(err, resources)
+	}
+	locateIssues(reply.Warnings, resources)
+	return &reply, resources, nil
+}
+
+// locate gives the issues of a problem the lines of the fields that they name; the server knows only where a resource begins.
+func locate(err error, resources []*spec.Resource) error {
+	var problem *api.Problem
+	if errors.As(err, &problem) {
+		locateIssues(problem.Errors, resources)
+	}
+	return err
+}
+
+func locateIssues(issues []api.Issue, resources []*spec.Resource) {
+	origins := make(map[string]*spec.Origin, len(resources))
+	for _, r := range resources {
+		origins[r.Key.String()] = &r.Origin
+	}
+	for i := range issues {
+		issue := &issues[i]
+		origin := origins[issue.Resource]
+		if origin != nil && (issue.File == "" || issue.File == origin.File && issue.Line == origin.Line) {
+			issue.File, issue.Line = origin.File, origin.LineOf(issue.Field)
+		}
+	}
+}
+
+func (a *app) showApplied(reply *api.ApplyReply, resources int, dryRun bool) {
+	a.showPlan(reply)
+	switch {
+	case len(reply.Plan) == 0:
+		a.printf("nothing to change: %s as declared\n", plural(resources, "resource"))
+	case dryRun:
+		a.printf("dry run: nothing was changed\n")
+	}
+	a.showRecords(reply.Records)
+}
+
+// showRecords prints what was made, as in: shop@41: 2 written, 1 deleted.
+func (a *app) showRecords(records []api.Record) {
+	for _, r := range records {
+		var parts []string
+		if len(r.Put) > 0 {
+			parts = append(parts, fmt.Sprintf("%d written", len(r.Put)))
+		}
+		if len(r.Deleted) > 0 {
+			parts = append(parts, fmt.Sprintf("%d deleted", len(r.Deleted)))
+		}
+		a.printf("%s: %s\n", r.State(), strings.Join(parts, ", "))
+	}
+}
+
+// showPlan prints a plan as lines of + (create), ~ (update) and - (delete).
+func (a *app) showPlan(reply *api.ApplyReply) {
+	for _, item := range reply.Plan {
+		switch item.Action {
+		case api.Create:
+			a.printf("%s\n", a.paint(good, "+ "+item.Key.String()))
+		case api.Delete:
+			a.printf("%s\n", a.paint(bad, "- "+item.Key.String()))
+		default:
+			a.printf("%s\n", a.paint(odd, "~ "+item.Key.String()))
+		}
+		for _, f := range item.Fields {
+			a.printf("    %s\n", fieldText(f))
+		}
+	}
+	for _, w := range reply.Warnings {
+		fmt.Fprintf(a.err, "%s: %s\n", a.paint(odd, "warning"), w)
+	}
+}
+
+// fieldText writes what a field was and is; a line of a text that came or went stands alone.
+func fieldText(f spec.FieldChange) string {
+	switch {
+	case f.Old == nil:
+		return fmt.Sprintf("%s: + %s", f.Path, f.New)
+	case f.New == nil:
+		return fmt.Sprintf("%s: - %s", f.Path, f.Old)
+	}
+	return fmt.Sprintf("%s: %s -> %s", f.Path, f.Old, f.New)
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "(none)"
+	}
+	return s
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gti/gtm/pkg/spec"
+)
+
+// needArgs refuses a call with fewer or more arguments than fit, and shows how it is meant. most < 0: any number.
+func needArgs(least, most int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		switch {
+		case len(args) < least:
+			return usagef(c, "%s needs %s", c.CommandPath(), plural(least, "argument"))
+		case most == 0 && len(args) > 0:
+			return usagef(c, "%s takes no arguments, got %q", c.CommandPath(), args[0])
+		case most > 0 && len(args) > most:
+			return usagef(c, "%s takes at most %s, got %d", c.CommandPath(), plural(most, "argument"), len(args))
+		}
+		return nil
+	}
+}
+
+// usagef is an error about the command line.
+func usagef(c *cobra.Command, format string, args ...any) error {
+	return fmt.Errorf("%s\nusage: %s\nRun '%s --help' for examples", fmt.Sprintf(format, args...), c.UseLine(), c.CommandPath())
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
+}
+
+// flagHint gives "; did you mean --x?" for a flag that is not known.
+func flagHint(c *cobra.Command, err error) string {
+	_, word, ok := strings.Cut(err.Error(), "unknown flag: --")
+	if !ok {
+		return ""
+	}
+	var names []string
+	for _, found := range flagName.FindAllStringSubmatch(c.Flags().FlagUsages(), -1) {
+		names = append(names, found[1])
+	}
+	if near := spec.Closest(word, names); near != "" {
+		return fmt.Sprintf("; did you mean --%s?", near)
+	}
+	return ""
+}
+
+// flagName finds the flags in what cobra prints of them.
+var flagName = regexp.MustCompile(`(?m)^\s+(?:-\w, )?--([a-z-]+)`)
+
+// parseKind reads a kind as people type it: any letter case, singular or plural.
+func parseKind(word string) (spec.Kind, error) {
+	names := make([]string, len(spec.Kinds))
+	for i, kind := range spec.Kinds {
+		if strings.EqualFold(word, string(kind)) || strings.EqualFold(word, string(kind)+"s") {
+			return kind, nil
+		}
+		names[i] = string(kind)
+	}
+	if near := spec.Closest(strings.TrimSuffix(word, "s"), names); near != "" {
+		return "", fmt.Errorf("%q is not a kind; did you mean %s?", word, near)
+	}
+	return "", fmt.Errorf("%q is not a kind; it can be %s", word, strings.Join(names, ", "))
+}
+
+// parseName reads TENANT/NAME of a kind. For the platform's own kinds the tenant may be left out, and a zone's
+// final dot.
+func parseName(kind spec.Kind, word string) (spec.Key, error) {
+	tenant, name, ok := strings.Cut(word, "/")
+	if !ok {
+		tenant, name = spec.Platform, word
+		if !ofPlatform(kind) {
+			return spec.Key{}, fmt.Errorf("%q does not say whose %s it is; write TENANT/%s", word, kind, word)
+		}
+	}
+	if tenant == "" || name == "" || strings.Contains(name, "/") {
+		return spec.Key{}, fmt.Errorf("%q is not TENANT/NAME", word)
+	}
+	if kind == spec.KindZone && !strings.HasSuffix(name, ".") {
+		name += "."
+	}
+	return spec.Key{Tenant: tenant, Kind: kind, Name: name}, nil
+}
+
+func ofPlatform(kind spec.Kind) bool {
+	return kind == spec.KindZone || kind == spec.KindSite || kind == spec.KindMap
+}
+
+// poolName is TENANT/POOL, or TENANT/POOL/ENDPOINT.
+type poolName struct{ tenant, pool, endpoint string }
+
+func parsePool(word string, endpoint bool) (poolName, error) {
+	parts := strings.Split(word, "/")
+	form := "TENANT/POOL"
+	if endpoint {
+		form = "TENANT/POOL or TENANT/POOL/ENDPOINT"
+	}
+	most := 2
+	if endpoint {
+		most = 3
+	}
+	if len(parts) < 2 || len(parts) > most {
+		return poolName{}, fmt.Errorf("%q is not %s", word, form)
+	}
+	for _, part := range parts {
+		if part == "" {
+			return poolName{}, fmt.Errorf("%q is not %s", word, form)
+		}
+	}
+	name := poolName{tenant: parts[0], pool: parts[1]}
+	if len(parts) == 3 {
+		name.endpoint = parts[2]
+	}
+	return name, nil
+}
+
+// parseState reads TENANT@GENERATION; without @GENERATION, ok is false and only the tenant is set.
+func parseState(word string) (tenant string, generation uint64, ok bool, err error) {
+	tenant, number, ok := strings.Cut(word, "@")
+	if tenant == "" {
+		return "", 0, false, fmt.Errorf("%q is not TENANT@GENERATION, as in shop@41", word)
+	}
+	if !ok {
+		return tenant, 0, false, nil
+	}
+	generation, err = strconv.ParseUint(number, 10, 64)
+	if err != nil || generation == 0 {
+		return "", 0, false, fmt.Errorf("%q: %q is not a generation; write TENANT@GENERATION, as in shop@41", word, number)
+	}
+	return tenant, generation, true, nil
+}
+
+// parseWeights reads NAME=WEIGHT pairs.
+func parseWeights(pairs []string) (map[string]int, error) {
+	weights := make(map[string]int, len(pairs))
+	for _, pair := range pairs {
+		name, number, ok := strings.Cut(pair, "=")
+		weight, err := strconv.Atoi(number)
+		switch {
+		case !ok || name == "" || err != nil:
+			return nil, fmt.Errorf("%q is not ENDPOINT=WEIGHT, as in a=3", pair)
+		case weight < 0:
+			return nil, fmt.Errorf("%q: a weight is 0 or more", pair)
+		}
+		if _, twice := weights[name]; twice {
+			return nil, fmt.Errorf("endpoint %s has two weights", name)
+		}
+		weights[name] = weight
+	}
+	return weights, nil
+}

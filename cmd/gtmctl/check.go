@@ -1,0 +1,45 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gti/gtm/pkg/control/files"
+	"github.com/gti/gtm/pkg/spec"
+)
+
+func (a *app) checkCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check FILE|DIR...",
+		Short: "Check files without a server (they must be complete by themselves)",
+		Long: `Check files without a server: their form, their meaning, and what refers to what. The files are taken as all
+there is, so that a pool whose monitor is declared elsewhere is a fault; gtmctl diff checks against what a server has.`,
+		Example: `  gtmctl check zones/
+  gtmctl check platform/ shop/`,
+		Args: needArgs(1, -1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			resources, err := files.Load(args, a.in)
+			if err != nil {
+				return err
+			}
+			after := make(spec.Set, len(resources))
+			for _, r := range resources {
+				after[r.Key] = r
+			}
+			warnings, err := spec.ValidateSet(after, resources, nil)
+			warnings.Locate(resources)
+			for _, w := range warnings {
+				fmt.Fprintf(a.err, "%s: %s\n", a.paint(odd, "warning"), w)
+			}
+			var faults spec.Errors
+			if errors.As(err, &faults) {
+				faults.Locate(resources)
+				return faults
+			}
+			a.printf("%s in order\n", plural(len(resources), "resource"))
+			return nil
+		},
+	}
+}

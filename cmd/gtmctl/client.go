@@ -1,0 +1,124 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/gti/gtm/pkg/control/api"
+)
+
+// maxReply bounds what is read of one reply: the largest state that a server can hold in one is far below.
+const maxReply = 1 << 30
+
+// client speaks to the API.
+type client struct {
+	base   *url.URL
+	token  string
+	author string
+	http   *http.Client
+}
+
+// connect reads the token and makes a client; it does not speak to the server yet.
+func (a *app) connect() (*client, error) {
+	base, err := url.Parse(a.server)
+	if err != nil || (base.Scheme != "http" && base.Scheme != "https") || base.Host == "" {
+		return nil, fmt.Errorf("--server %s is not a URL as in http://127.0.0.1:8053", a.server)
+	}
+	token, err := os.ReadFile(a.tokenFile)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the API's token: %w; gtmd keeps it in the file token of its data folder: pass --token-file or set GTM_TOKEN_FILE", err)
+	}
+	return &client{
+		base: base, token: strings.TrimSpace(string(token)), author: a.author,
+		http: &http.Client{Timeout: a.timeout},
+	}, nil
+}
+
+// call connects and does one request.
+func (a *app) call(ctx context.Context, method, path string, query url.Values, in, out any) error {
+	c, err := a.connect()
+	if err != nil {
+		return err
+	}
+	return c.do(ctx, method, path, query, in, out)
+}
+
+// do sends in (nil: no body) as JSON to a path below the API's version, and decodes the reply into out (nil: ignored).
+// An error that the API tells is an *api.Problem.
+func (c *client) do(ctx context.Context, method, path string, query url.Values, in, out any) error {
+	u := c.base.JoinPath(api.Version, path)
+	u.RawQuery = query.Encode()
+	var body io.Reader
+	if in != nil {
+		encoded, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(encoded)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, u.String(), body)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Authorization", "Bearer "+c.token)
+	request.Header.Set("Accept", "application/json")
+	request.Header.Set("User-Agent", "gtmctl/"+version)
+	request.Header.Set(api.AuthorHeader, c.author)
+	if in != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return c.unreachable(ctx, err)
+	}
+	defer response.Body.Close()
+	return c.read(response, out)
+}
+
+func (c *client) read(response *http.Response, out any) error {
+	data, err := io.ReadAll(io.LimitReader(response.Body, maxReply))
+	if err != nil {
+		return fmt.Errorf("the reply of %s broke off: %w", c.base, err)
+	}
+	if response.StatusCode >= 300 {
+		problem := &api.Problem{}
+		if json.Unmarshal(data, problem) != nil || problem.Status == 0 {
+			return fmt.Errorf("%s answered %s, not as gtmd does; is --server right?", c.base, response.Status)
+		}
+		return problem
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(data, out); err != nil {
+		return fmt.Errorf("%s answered what gtmctl cannot read (%w); is --server right, and gtmctl as new as gtmd?", c.base, err)
+	}
+	return nil
+}
+
+// unreachable says what to do about a request that got no reply.
+func (c *client) unreachable(ctx context.Context, err error) error {
+	var timeout interface{ Timeout() bool }
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("nothing listens at %s: is gtmd running? start it with make run or pass --server", c.base)
+	case ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled):
+		return errors.New("interrupted")
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return fmt.Errorf("%s did not answer in time; is it the right --server? pass --timeout to wait longer", c.base)
+	}
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
+	return fmt.Errorf("cannot reach %s: %w", c.base, err)
+}

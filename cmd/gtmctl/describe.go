@@ -1,0 +1,68 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/spec"
+)
+
+func (a *app) describeCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "describe KIND TENANT/NAME",
+		Short: "Show a resource with its health, its overrides and who refers to it",
+		Example: `  gtmctl describe pool shop/eu
+  gtmctl describe service shop/web
+  gtmctl describe zone gtm.example`,
+		Args:              needArgs(2, 2),
+		ValidArgsFunction: a.completeKindThenName,
+		RunE: func(c *cobra.Command, args []string) error {
+			kind, err := parseKind(args[0])
+			if err != nil {
+				return err
+			}
+			key, err := parseName(kind, args[1])
+			if err != nil {
+				return err
+			}
+			var d api.Description
+			if err := a.call(c.Context(), http.MethodGet, resourcePath(key)+"/describe", nil, nil, &d); err != nil {
+				return err
+			}
+			if a.output == "table" {
+				return a.showDescription(&d)
+			}
+			return a.emit(d, nil)
+		},
+	}
+}
+
+func (a *app) showDescription(d *api.Description) error {
+	if err := a.writeManifest([]api.Resource{d.Resource}); err != nil {
+		return err
+	}
+	a.printf("\nwritten by  %s@%d", d.Tenant, d.Generation)
+	if r := d.Record; r != nil {
+		a.printf(", %s ago, by %s", a.age(r.Time), orDash(r.Author))
+		if r.Message != "" {
+			a.printf(": %s", r.Message)
+		}
+	}
+	a.printf("\nrefers to   %s\nused by     %s\n", keys(d.RefersTo), keys(d.ReferredBy))
+	for i := range d.Pools {
+		a.printf("\n")
+		a.showPool(&d.Pools[i])
+	}
+	return nil
+}
+
+func keys(all []spec.Key) string {
+	words := make([]string, len(all))
+	for i, key := range all {
+		words[i] = key.String()
+	}
+	return orDash(strings.Join(words, ", "))
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gti/gtm/pkg/control/api"
+)
+
+func (a *app) explainCmd() *cobra.Command {
+	var subnet, resolver, rrtype, edge string
+	c := &cobra.Command{
+		Use:   "explain HOST",
+		Short: "Tell what a client gets for a steered name, and why",
+		Long: `Tell what a client gets for a steered name, and why: its place, the rule that matched, the pools in their order, the
+candidates with weights and scores, what was left out, the scope of the answer and the generation. An edge tells it, by
+the code that answers queries.
+
+The client is a --subnet, as a resolver sends it (EDNS Client Subnet), or else the --resolver itself.`,
+		Example: `  gtmctl explain web.shop.gtm.example --subnet 81.2.69.0/24
+  gtmctl explain web.shop.gtm.example --resolver 192.0.2.53 --type AAAA
+  gtmctl explain web.shop.gtm.example --subnet 2001:db8::/48 -o json`,
+		Args: needArgs(1, 1),
+		RunE: func(c *cobra.Command, args []string) error {
+			query, err := explainQuery(args[0], subnet, resolver, rrtype, edge)
+			if err != nil {
+				return err
+			}
+			var e api.Explanation
+			if err := a.call(c.Context(), http.MethodGet, "explain", query, nil, &e); err != nil {
+				return err
+			}
+			return a.emit(e, func() { a.showExplanation(&e) })
+		},
+	}
+	c.Flags().StringVar(&subnet, "subnet", "", "the client's network, as in 81.2.69.0/24; an address means its /24 or /56")
+	c.Flags().StringVar(&resolver, "resolver", "", "the resolver's address (default 127.0.0.1)")
+	c.Flags().StringVar(&rrtype, "type", "A", "the type asked for")
+	c.Flags().StringVar(&edge, "edge", "", "which edge to ask (default: the first that answers)")
+	_ = c.RegisterFlagCompletionFunc("type", cobra.FixedCompletions([]string{"A", "AAAA", "CNAME"}, cobra.ShellCompDirectiveNoFileComp))
+	return c
+}
+
+// explainQuery checks what was typed, so that a slip is told with its flag.
+func explainQuery(host, subnet, resolver, rrtype, edge string) (url.Values, error) {
+	query := url.Values{"host": {host}, "type": {strings.ToUpper(rrtype)}}
+	if subnet != "" {
+		prefix, err := parseSubnet(subnet)
+		if err != nil {
+			return nil, err
+		}
+		query.Set("subnet", prefix.String())
+	}
+	if resolver != "" {
+		address, err := netip.ParseAddr(resolver)
+		if err != nil {
+			return nil, fmt.Errorf("--resolver %s is not an address, as in 192.0.2.53", resolver)
+		}
+		query.Set("resolver", address.Unmap().String())
+	}
+	if edge != "" {
+		query.Set("edge", edge)
+	}
+	return query, nil
+}
+
+// parseSubnet reads a network, or an address in the place of the network that resolvers usually send of it.
+func parseSubnet(s string) (netip.Prefix, error) {
+	if address, err := netip.ParseAddr(s); err == nil && address.Zone() == "" {
+		address = address.Unmap()
+		if address.Is4() {
+			return address.Prefix(24)
+		}
+		return address.Prefix(56)
+	}
+	prefix, err := netip.ParsePrefix(s)
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("--subnet %s is not a network, as in 81.2.69.0/24", s)
+	}
+	return prefix.Masked(), nil
+}
+
+func (a *app) showExplanation(e *api.Explanation) {
+	a.printf("%s (service %s, %s, edge %s)\n\n", e.Host, e.Service, e.Generation, e.Edge)
+	place := e.Client.Place
+	if place == "" {
+		place = "nowhere known"
+	}
+	a.printf("client   %s, the %s: %s", e.Client.Address, e.Client.Source, place)
+	if e.Client.ASN != 0 {
+		a.printf(", AS%d", e.Client.ASN)
+	}
+	if e.Client.Network != "" {
+		a.printf(" (by %s)", e.Client.Network)
+	}
+	a.printf("\nrule     %s\n", ruleText(e.Rule))
+	a.printf("scope    /%d\n", e.Scope)
+	if e.Fallback != "" {
+		a.printf("fallback %s\n", a.paint(odd, e.Fallback))
+	}
+	records := strings.Join(e.Answer.Records, ", ")
+	a.printf("answer   %s %s (TTL %ds)\n", e.Answer.Type, orDash(records), e.Answer.TTL)
+	for i := range e.Pools {
+		a.showPoolInTurn(&e.Pools[i])
+	}
+	if len(e.Notes) > 0 {
+		a.printf("\n")
+	}
+	for _, note := range e.Notes {
+		a.printf("note: %s\n", note)
+	}
+}
+
+func ruleText(r *api.MatchedRule) string {
+	if r == nil {
+		return "none matches"
+	}
+	text := fmt.Sprintf("%d", r.Index)
+	if r.Name != "" {
+		text += " " + r.Name
+	}
+	if r.Matched != "" {
+		text += ": " + r.Matched
+	}
+	return text
+}
+
+func (a *app) showPoolInTurn(p *api.PoolInTurn) {
+	up := "down"
+	if p.Up {
+		up = "up"
+	}
+	a.printf("\n%d. pool %s is %s", p.Step, p.Pool, a.state(up))
+	if p.Chosen {
+		a.printf(", %s with %s of the answers", a.paint(good, "chosen"), percent(p.Share))
+	} else {
+		a.printf(", not chosen")
+	}
+	if p.Why != "" {
+		a.printf(": %s", p.Why)
+	}
+	a.printf("\n")
+	rows := make([][]string, 0, len(p.Endpoints))
+	for _, c := range p.Endpoints {
+		where := strings.Join(c.Addresses, " ")
+		if c.Host != "" {
+			where = c.Host
+		}
+		rows = append(rows, []string{c.Name, where, fmt.Sprint(c.Weight), number(c.Score), a.state(c.State), number(c.Effective),
+			percent(c.Share), orDash(c.Out)})
+	}
+	a.table([]string{"endpoint", "where", "weight", "score", "state", "effective", "share", "left out"}, rows)
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gti/gtm/pkg/geo"
+)
+
+func (a *app) geoCmd() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "geo",
+		Short: "Look into, or build, geographic databases (no server needed)",
+		Args:  a.subcommand,
+		RunE:  showHelp,
+	}
+	c.AddCommand(a.geoLookupCmd(), a.geoBuildCmd())
+	return c
+}
+
+// found is one address's place.
+type found struct {
+	Address string `json:"address"`
+	Place   string `json:"place"`
+	ASN     uint32 `json:"asn,omitempty"`
+	Network string `json:"network"`
+}
+
+func (a *app) geoLookupCmd() *cobra.Command {
+	var databases []string
+	c := &cobra.Command{
+		Use:   "lookup ADDRESS...",
+		Short: "Show the place, ASN and network of addresses",
+		Long: `Show the place, ASN and network of addresses, as the built-in database or the given files say. The platform's own maps,
+which come first when a query is answered, are not known here; gtmctl explain tells with them.`,
+		Example: `  gtmctl geo lookup 81.2.69.142 2a00:1450:4001::1
+  gtmctl geo lookup 8.8.8.8 --geo GeoLite2-City.mmdb --geo GeoLite2-ASN.mmdb`,
+		Args: needArgs(1, -1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			addresses := make([]netip.Addr, len(args))
+			for i, word := range args {
+				address, err := netip.ParseAddr(word)
+				if err != nil || address.Zone() != "" {
+					return fmt.Errorf("%q is not an IP address", word)
+				}
+				addresses[i] = address.Unmap()
+			}
+			atlas, err := geo.Open(databases...)
+			if err != nil {
+				return err
+			}
+			places := make([]found, len(addresses))
+			for i, address := range addresses {
+				place, network := atlas.Lookup(address)
+				places[i] = found{address.String(), place.String(), place.ASN, network.String()}
+			}
+			return a.emit(places, func() { a.showPlaces(places) })
+		},
+	}
+	geoFlag(c, &databases)
+	return c
+}
+
+func geoFlag(c *cobra.Command, databases *[]string) {
+	c.Flags().StringArrayVar(databases, "geo", nil, "MMDB file of GeoIP2 or GeoLite2 layout, instead of the built-in one (repeatable)")
+	_ = c.MarkFlagFilename("geo", "mmdb")
+}
+
+func (a *app) showPlaces(places []found) {
+	rows := make([][]string, 0, len(places))
+	for _, p := range places {
+		asn := "-"
+		if p.ASN != 0 {
+			asn = fmt.Sprintf("AS%d", p.ASN)
+		}
+		rows = append(rows, []string{p.Address, orDash(p.Place), asn, p.Network})
+	}
+	a.table([]string{"address", "place", "asn", "network"}, rows)
+}
+
+func (a *app) geoBuildCmd() *cobra.Command {
+	var ipv4, ipv6, output string
+	c := &cobra.Command{
+		Use:   "build --ipv4 FILE --ipv6 FILE -o FILE",
+		Short: "Build a country database from the files of Debian's tor-geoipdb",
+		Long: `Build a country database (MMDB) from the text files of Debian's package tor-geoipdb, which come from IPFire's location
+database (CC BY-SA 4.0).`,
+		Example: `  gtmctl geo build --ipv4 /usr/share/tor/geoip --ipv6 /usr/share/tor/geoip6 -o geo/country.mmdb`,
+		Args:    needArgs(0, 0),
+		RunE: func(*cobra.Command, []string) error {
+			skipped, err := buildGeo(ipv4, ipv6, output)
+			if err != nil {
+				return err
+			}
+			atlas, err := geo.Open(output)
+			if err != nil {
+				return err
+			}
+			info := atlas.Info()[0]
+			a.printf("%s: %d networks, data of %s, %s skipped\n", output, info.Networks, info.Built.Format("2006-01-02"), plural(skipped, "line"))
+			return nil
+		},
+	}
+	c.Flags().StringVar(&ipv4, "ipv4", "", "the file geoip")
+	c.Flags().StringVar(&ipv6, "ipv6", "", "the file geoip6")
+	c.Flags().StringVarP(&output, "output", "o", "", "the file to write") // stands here for the global flag of that name
+	for _, required := range []string{"ipv4", "ipv6", "output"} {
+		_ = c.MarkFlagRequired(required)
+	}
+	return c
+}
+
+// buildGeo writes the database beside output and then moves it there, so that a reader never sees half of it.
+func buildGeo(ipv4, ipv6, output string) (skipped int, err error) {
+	four, err := os.Open(ipv4)
+	if err != nil {
+		return 0, err
+	}
+	defer four.Close()
+	six, err := os.Open(ipv6)
+	if err != nil {
+		return 0, err
+	}
+	defer six.Close()
+	err = writeWhole(output, func(w io.Writer) error {
+		return geo.Build(w, geo.BuildConfig{IPv4: four, IPv6: six, Skipped: func(string, error) { skipped++ }})
+	})
+	return skipped, err
+}
+
+// writeWhole puts a file in place only when all of it was written.
+func writeWhole(name string, write func(io.Writer) error) (err error) {
+	file, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			file.Close()
+			os.Remove(file.Name())
+		}
+	}()
+	buffered := bufio.NewWriter(file)
+	if err = write(buffered); err != nil {
+		return err
+	}
+	if err = buffered.Flush(); err != nil {
+		return err
+	}
+	if err = file.Chmod(0o644); err != nil {
+		return err
+	}
+	if err = file.Close(); err != nil {
+		return err
+	}
+	return os.Rename(file.Name(), name)
+}

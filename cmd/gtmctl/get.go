@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/spec"
+)
+
+func (a *app) getCmd() *cobra.Command {
+	var tenant string
+	c := &cobra.Command{
+		Use:   "get [KIND [TENANT/NAME...]]",
+		Short: "List resources, or print them as YAML to change and apply",
+		Example: `  gtmctl get
+  gtmctl get pools --tenant shop
+  gtmctl get service shop/web -o yaml > web.yaml`,
+		Args:              needArgs(0, -1),
+		ValidArgsFunction: a.completeKindThenName,
+		RunE: func(c *cobra.Command, args []string) error {
+			list, err := a.resources(c.Context(), args, tenant)
+			if err != nil {
+				return err
+			}
+			if a.output == "yaml" {
+				return a.writeManifest(list.Resources)
+			}
+			return a.emit(list, func() { a.showResources(list) })
+		},
+	}
+	c.Flags().StringVar(&tenant, "tenant", "", "only of this tenant")
+	_ = c.RegisterFlagCompletionFunc("tenant", a.completeTenant)
+	return c
+}
+
+// resources asks for all, those of a kind, or some by name.
+func (a *app) resources(ctx context.Context, args []string, tenant string) (*api.ResourceList, error) {
+	client, err := a.connect()
+	if err != nil {
+		return nil, err
+	}
+	list := &api.ResourceList{}
+	query := url.Values{}
+	if tenant != "" {
+		query.Set("tenant", tenant)
+	}
+	if len(args) == 0 {
+		return list, client.do(ctx, http.MethodGet, "resources", query, nil, list)
+	}
+	kind, err := parseKind(args[0])
+	if err != nil {
+		return nil, err
+	}
+	if len(args) == 1 {
+		query.Set("kind", string(kind))
+		return list, client.do(ctx, http.MethodGet, "resources", query, nil, list)
+	}
+	for _, word := range args[1:] {
+		key, err := parseName(kind, word)
+		if err != nil {
+			return nil, err
+		}
+		var r api.Resource
+		if err := client.do(ctx, http.MethodGet, resourcePath(key), nil, nil, &r); err != nil {
+			return nil, err
+		}
+		list.Resources = append(list.Resources, r)
+	}
+	return list, nil
+}
+
+func resourcePath(key spec.Key) string {
+	return "resources/" + url.PathEscape(key.Tenant) + "/" + url.PathEscape(string(key.Kind)) + "/" + url.PathEscape(key.Name)
+}
+
+// writeManifest prints resources as apply reads them.
+func (a *app) writeManifest(resources []api.Resource) error {
+	declared := make([]*spec.Resource, 0, len(resources))
+	for _, r := range resources {
+		d, err := r.ToSpec(spec.Tolerant)
+		if err != nil {
+			return fmt.Errorf("%s cannot be read (is gtmctl older than gtmd?): %w", r.Key(), err)
+		}
+		declared = append(declared, d)
+	}
+	text, err := spec.EncodeYAML(declared)
+	if err != nil {
+		return err
+	}
+	_, err = a.out.Write(text)
+	return err
+}
+
+func (a *app) showResources(list *api.ResourceList) {
+	if len(list.Resources) == 0 {
+		fmt.Fprintln(a.err, "there are none; gtmctl apply -f FILE makes some")
+		return
+	}
+	rows := make([][]string, 0, len(list.Resources))
+	for _, r := range list.Resources {
+		rows = append(rows, []string{string(r.Kind), r.Tenant + "/" + r.Name, fmt.Sprintf("%s@%d", r.Tenant, r.Generation), summary(r)})
+	}
+	a.table([]string{"kind", "name", "written by", "what"}, rows)
+}
+
+// summary says in a few words what a resource is about.
+func summary(r api.Resource) string {
+	d, err := r.ToSpec(spec.Tolerant)
+	if err != nil {
+		return "(cannot be read)"
+	}
+	switch s := d.Spec.(type) {
+	case *spec.Zone:
+		return plural(strings.Count(s.Content, "\n"), "line") + ", " + plural(len(s.Grants), "grant")
+	case *spec.Site:
+		return s.Region
+	case *spec.Map:
+		return plural(len(s.Networks), "network")
+	case *spec.Monitor:
+		return s.Type + " " + s.Path
+	case *spec.Pool:
+		names := make([]string, len(s.Endpoints))
+		for i, e := range s.Endpoints {
+			weight := 1
+			if e.Weight != nil {
+				weight = *e.Weight
+			}
+			names[i] = fmt.Sprintf("%s=%d", e.Name, weight)
+		}
+		return clip(strings.Join(names, " "))
+	case *spec.Service:
+		return s.Host + ", " + plural(len(s.Rules), "rule")
+	case *spec.Override:
+		return clip(overrideText(s.State, s.Weight) + " " + strings.Trim(s.Pool+"/"+s.Endpoint, "/") + ": " + s.Reason)
+	}
+	return ""
+}
+
+func overrideText(state string, weight *int) string {
+	if weight != nil {
+		return strings.TrimSpace(fmt.Sprintf("%s weight %d", state, *weight))
+	}
+	return state
+}
+
+// clip keeps a cell of a table narrow.
+func clip(s string) string {
+	const most = 60
+	if runes := []rune(s); len(runes) > most {
+		return string(runes[:most-3]) + "..."
+	}
+	return s
+}
+
+func (a *app) deleteCmd() *cobra.Command {
+	var dryRun, wait bool
+	var message string
+	c := &cobra.Command{
+		Use:   "delete KIND TENANT/NAME...",
+		Short: "Delete resources that nothing refers to any more",
+		Example: `  gtmctl delete service shop/old-web
+  gtmctl delete pools shop/eu shop/us --dry-run`,
+		Args:              needArgs(2, -1),
+		ValidArgsFunction: a.completeKindThenName,
+		RunE: func(c *cobra.Command, args []string) error {
+			kind, err := parseKind(args[0])
+			if err != nil {
+				return err
+			}
+			request := api.ApplyRequest{DryRun: dryRun, Message: message}
+			for _, word := range args[1:] {
+				key, err := parseName(kind, word)
+				if err != nil {
+					return err
+				}
+				request.Delete = append(request.Delete, key)
+			}
+			return a.change(c.Context(), "apply", request, dryRun, wait)
+		},
+	}
+	changeFlags(c, &dryRun, &wait, &message)
+	return c
+}
+
+// changeFlags are those of every command that makes a generation.
+func changeFlags(c *cobra.Command, dryRun, wait *bool, message *string) {
+	c.Flags().BoolVar(dryRun, "dry-run", false, "show the plan and change nothing")
+	c.Flags().BoolVar(wait, "wait", false, "until every edge answers from the new generation (at most --timeout)")
+	if message != nil {
+		c.Flags().StringVarP(message, "message", "m", "", "why; history shows it")
+	}
+}
+
+// change posts a request that answers with an api.ApplyReply, and shows that.
+func (a *app) change(ctx context.Context, path string, request any, dryRun, wait bool) error {
+	var reply api.ApplyReply
+	if err := a.call(ctx, http.MethodPost, path, nil, request, &reply); err != nil {
+		return err
+	}
+	err := a.emit(reply, func() {
+		a.showPlan(&reply)
+		switch {
+		case len(reply.Plan) == 0:
+			a.printf("nothing to change\n")
+		case dryRun:
+			a.printf("dry run: nothing was changed\n")
+		}
+		a.showRecords(reply.Records)
+	})
+	if err != nil || !wait || dryRun {
+		return err
+	}
+	return a.waitFor(ctx, reply.Heads)
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/spec"
+)
+
+func (a *app) historyCmd() *cobra.Command {
+	var limit int
+	c := &cobra.Command{
+		Use:   "history TENANT",
+		Short: "Show who changed what of a tenant, and when",
+		Example: `  gtmctl history shop
+  gtmctl history platform --limit 5 -o json`,
+		Args:              needArgs(1, 1),
+		ValidArgsFunction: a.completeTenant,
+		RunE: func(c *cobra.Command, args []string) error {
+			var history api.History
+			query := url.Values{"limit": {strconv.Itoa(limit)}}
+			if err := a.call(c.Context(), http.MethodGet, "history/"+url.PathEscape(args[0]), query, nil, &history); err != nil {
+				return err
+			}
+			return a.emit(history, func() { a.showHistory(history.Records) })
+		},
+	}
+	c.Flags().IntVar(&limit, "limit", 20, "how many, newest first")
+	return c
+}
+
+func (a *app) showHistory(records []api.Record) {
+	rows := make([][]string, 0, len(records))
+	for _, r := range records {
+		rows = append(rows, []string{r.State(), r.Time.Local().Format(time.DateTime), orDash(r.Author), orDash(clip(r.Message)),
+			clip(strings.Join(append(marked("", r.Put), marked("-", r.Deleted)...), " "))})
+	}
+	a.table([]string{"state", "when", "who", "why", "what"}, rows)
+}
+
+func marked(mark string, all []spec.Key) []string {
+	words := make([]string, len(all))
+	for i, key := range all {
+		words[i] = fmt.Sprintf("%s%s/%s", mark, key.Kind, key.Name)
+	}
+	return words
+}
+
+func (a *app) rollbackCmd() *cobra.Command {
+	var dryRun, wait bool
+	var message string
+	c := &cobra.Command{
+		Use:   "rollback TENANT@GENERATION",
+		Short: "Make a new generation that says what an older one said",
+		Example: `  gtmctl rollback shop@39 --dry-run
+  gtmctl rollback shop@39 --message 'undo the new weights' --wait`,
+		Args:              needArgs(1, 1),
+		ValidArgsFunction: a.completeTenant,
+		RunE: func(c *cobra.Command, args []string) error {
+			tenant, generation, ok, err := parseState(args[0])
+			if err != nil {
+				return err
+			}
+			if !ok {
+				return fmt.Errorf("%s: say which generation, as in %s@39; gtmctl history %s lists them", tenant, tenant, tenant)
+			}
+			request := api.RollbackRequest{Generation: generation, DryRun: dryRun, Message: message}
+			return a.change(c.Context(), "rollback/"+url.PathEscape(tenant), request, dryRun, wait)
+		},
+	}
+	changeFlags(c, &dryRun, &wait, &message)
+	return c
+}
+
+func (a *app) storeCmd() *cobra.Command {
+	store := &cobra.Command{
+		Use:   "store",
+		Short: "Act on the store (etcd) itself",
+		Args:  a.subcommand,
+		RunE:  showHelp,
+	}
+	store.AddCommand(&cobra.Command{
+		Use:   "accept",
+		Short: "Let the edges take the store's present state although it went back",
+		Long: `Let the edges take the store's present state although it went back, as after a restore from a backup.
+
+Edges refuse a store whose state is older than what they serve, since it may be a mistake; status shows them as refused. They
+go on with what they have until this command says that the older state is meant.`,
+		Example: `  gtmctl status          # an edge is refused: the store went back
+  gtmctl store accept`,
+		Args: needArgs(0, 0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			var reply api.Accepted
+			if err := a.call(c.Context(), http.MethodPost, "store/accept", nil, struct{}{}, &reply); err != nil {
+				return err
+			}
+			return a.emit(reply, func() { a.printf("accepted by %s: the edges take the store's present state\n", reply.Author) })
+		},
+	})
+	return store
+}
+
+func (a *app) versionCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:     "version",
+		Short:   "Print the version",
+		Example: "  gtmctl version",
+		Args:    needArgs(0, 0),
+		RunE: func(*cobra.Command, []string) error {
+			return a.emit(map[string]string{"version": version}, func() { a.printf("gtmctl %s\n", version) })
+		},
+	}
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/spec"
+)
+
+// Exit codes, as of diff(1): all is well; something differs or failed; the command line makes no sense.
+const (
+	exitOK    = 0
+	exitFail  = 1
+	exitUsage = 2
+)
+
+// errSilent ends with exitFail; what there is to say has been said.
+var errSilent = errors.New("")
+
+// app is one call of gtmctl.
+type app struct {
+	world
+	server    string
+	tokenFile string
+	author    string
+	output    string
+	timeout   time.Duration
+	// started tells that the command line made sense, so that what fails from now on is no usage error.
+	started bool
+}
+
+// run is the whole of gtmctl: it gives the exit code.
+func run(ctx context.Context, w world, args []string) int {
+	a := &app{world: w}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(w.in)
+	root.SetOut(w.out)
+	root.SetErr(w.err)
+	err := root.ExecuteContext(ctx)
+	switch {
+	case err == nil:
+		return exitOK
+	case !a.started:
+		fmt.Fprintf(w.err, "gtmctl: %s\n", usageText(err))
+		return exitUsage
+	}
+	if !errors.Is(err, errSilent) {
+		a.complain(err)
+	}
+	return exitFail
+}
+
+// complain prints what failed: faults of files by file and line, as compilers do, anything else with our name.
+func (a *app) complain(err error) {
+	var faults spec.Errors
+	if errors.As(err, &faults) {
+		fmt.Fprintln(a.err, faults.Error())
+		err = fmt.Errorf("%s; nothing was changed", plural(len(faults), "fault"))
+	}
+	var problem *api.Problem
+	if errors.As(err, &problem) && len(problem.Errors) > 0 {
+		for _, issue := range problem.Errors {
+			fmt.Fprintln(a.err, issue)
+		}
+		err = errors.New(firstOf(problem.Detail, problem.Title))
+	}
+	fmt.Fprintf(a.err, "gtmctl: %s\n", err)
+}
+
+// usageText puts what cobra says into one line with a way on.
+func usageText(err error) string {
+	text := strings.TrimSpace(err.Error())
+	if strings.Contains(text, "Run 'gtmctl") || strings.Contains(text, "--help") {
+		return text
+	}
+	return text + "\nRun 'gtmctl --help' for usage."
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "gtmctl",
+		Short: "Change, show and explain what gtm serves",
+		Long: `gtmctl changes, shows and explains what a gtm serves, through the HTTP API of gtmd.
+
+Exit codes: 0 all is well, 1 something differs or failed, 2 the command line makes no sense.`,
+		Example: `  gtmctl apply -f zones/ --wait
+  gtmctl status
+  gtmctl explain web.shop.gtm.example --subnet 81.2.69.0/24`,
+		Args:              a.subcommand,
+		RunE:              showHelp,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		PersistentPreRunE: a.start,
+	}
+	a.globalFlags(root)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return fmt.Errorf("%w%s\nRun '%s --help' for usage", err, flagHint(c, err), c.CommandPath())
+	})
+	root.AddGroup(&cobra.Group{ID: "change", Title: "Change:"}, &cobra.Group{ID: "show", Title: "Show:"},
+		&cobra.Group{ID: "other", Title: "Other:"})
+	root.SetHelpCommandGroupID("other")
+	root.SetCompletionCommandGroupID("other")
+	group := func(id string, commands ...*cobra.Command) {
+		for _, c := range commands {
+			c.GroupID = id
+			root.AddCommand(c)
+		}
+	}
+	group("change", a.applyCmd(), a.deleteCmd(), a.weightsCmd(), a.drainCmd(), a.undrainCmd(), a.rollbackCmd(), a.storeCmd())
+	group("show", a.diffCmd(), a.getCmd(), a.describeCmd(), a.statusCmd(), a.explainCmd(), a.historyCmd(), a.waitCmd())
+	group("other", a.checkCmd(), a.geoCmd(), a.versionCmd())
+	return root
+}
+
+func (a *app) globalFlags(root *cobra.Command) {
+	f := root.PersistentFlags()
+	f.StringVar(&a.server, "server", a.env("GTM_SERVER", "http://127.0.0.1:8053"), "URL of the API (or GTM_SERVER)")
+	f.StringVar(&a.tokenFile, "token-file", a.env("GTM_TOKEN_FILE", "./data/token"), "file with the API's token (or GTM_TOKEN_FILE)")
+	f.StringVar(&a.author, "author", a.env("GTM_AUTHOR", self()), "who history says made the change (or GTM_AUTHOR)")
+	f.StringVarP(&a.output, "output", "o", "table", "table, json or yaml")
+	f.DurationVar(&a.timeout, "timeout", 30*time.Second, "how long to wait for the server, and for wait and apply --wait in all")
+	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// start runs when the command line has been understood, before the command itself.
+func (a *app) start(*cobra.Command, []string) error {
+	if !slices.Contains([]string{"table", "json", "yaml"}, a.output) {
+		return fmt.Errorf("--output %s is not known; it can be table, json or yaml", a.output)
+	}
+	if a.timeout <= 0 {
+		return fmt.Errorf("--timeout %s is not positive; write it as in 30s", a.timeout)
+	}
+	a.started = true
+	return nil
+}
+
+func (a *app) env(name, otherwise string) string {
+	if value := a.getenv(name); value != "" {
+		return value
+	}
+	return otherwise
+}
+
+// self names the user for the history, as in alice@laptop.
+func self() string {
+	name := "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if host, err := os.Hostname(); err == nil {
+		name += "@" + host
+	}
+	return name
+}
+
+// subcommand refuses words that are no command below this one; cobra's own check reaches the root only.
+func (a *app) subcommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, sub := range c.Commands() {
+		if sub.IsAvailableCommand() {
+			names = append(names, sub.Name())
+		}
+	}
+	return fmt.Errorf("%s has no command %q%s\nRun '%s --help' for usage", c.CommandPath(), args[0],
+		didYouMean(args[0], names), c.CommandPath())
+}
+
+func showHelp(c *cobra.Command, _ []string) error { return c.Help() }

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+
+	"github.com/gti/gtm/pkg/control/api"
+)
+
+// pollEvery is how often the edges are asked while waiting.
+const pollEvery = 200 * time.Millisecond
+
+func (a *app) waitCmd() *cobra.Command {
+	var all bool
+	c := &cobra.Command{
+		Use:   "wait [TENANT@GENERATION...]",
+		Short: "Wait until every edge answers from a generation",
+		Long: `Wait until every edge answers from a generation or a newer one, at most for --timeout. TENANT alone means its
+newest generation, --all those of all tenants. Exit code 1 if the time is over first.`,
+		Example: `  gtmctl wait shop@41
+  gtmctl wait --all --timeout 2m`,
+		ValidArgsFunction: a.completeTenant,
+		Args: func(c *cobra.Command, args []string) error {
+			if all == (len(args) > 0) {
+				return usagef(c, "say for what: TENANT@GENERATION as in shop@41, or --all")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			goals, err := a.goals(c.Context(), args)
+			if err != nil {
+				return err
+			}
+			return a.waitFor(c.Context(), goals)
+		},
+	}
+	c.Flags().BoolVar(&all, "all", false, "for the newest generation of every tenant")
+	return c
+}
+
+// goals reads what to wait for; without words, every tenant's head.
+func (a *app) goals(ctx context.Context, words []string) (map[string]uint64, error) {
+	var now api.Edges
+	if err := a.call(ctx, http.MethodGet, "edges", nil, nil, &now); err != nil {
+		return nil, err
+	}
+	if len(words) == 0 {
+		return now.Heads, nil
+	}
+	goals := map[string]uint64{}
+	for _, word := range words {
+		tenant, generation, given, err := parseState(word)
+		if err != nil {
+			return nil, err
+		}
+		head, known := now.Heads[tenant]
+		switch {
+		case !known:
+			return nil, fmt.Errorf("there is no tenant %s%s", tenant, didYouMean(tenant, slices.Collect(maps.Keys(now.Heads))))
+		case !given:
+			generation = head
+		case generation > head:
+			return nil, fmt.Errorf("%s is not made yet: the newest generation is %s@%d", word, tenant, head)
+		}
+		goals[tenant] = generation
+	}
+	return goals, nil
+}
+
+// waitFor asks the edges until all of them answer from the goals or newer.
+func (a *app) waitFor(ctx context.Context, goals map[string]uint64) error {
+	client, err := a.connect()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	bar := a.progress("edges answer from " + states(goals))
+	late := []string{"no edge was asked"}
+	for {
+		var now api.Edges
+		err := client.do(ctx, http.MethodGet, "edges", nil, nil, &now)
+		var problem *api.Problem
+		switch {
+		case err == nil:
+			late = lateEdges(&now, goals)
+			bar.show(len(now.Edges)-len(late), len(now.Edges))
+			if len(late) == 0 && len(now.Edges) > 0 {
+				bar.end()
+				fmt.Fprintf(a.err, "%s: all %s answer from it\n", states(goals), plural(len(now.Edges), "edge"))
+				return nil
+			}
+			if len(now.Edges) == 0 {
+				late = []string{"no edge is registered"}
+			}
+		case errors.As(err, &problem) && problem.Status < 500:
+			bar.end()
+			return err
+		case ctx.Err() == nil:
+			late = []string{err.Error()}
+		}
+		select {
+		case <-ctx.Done():
+			bar.end()
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return errors.New("interrupted")
+			}
+			return fmt.Errorf("not every edge answers from %s after %s:\n  %s", states(goals), a.timeout, strings.Join(late, "\n  "))
+		case <-time.After(pollEvery):
+		}
+	}
+}
+
+// lateEdges names the edges that do not answer from the goals yet, and says what they do instead.
+func lateEdges(now *api.Edges, goals map[string]uint64) []string {
+	var late []string
+	for _, e := range now.Edges {
+		if e.Status == nil {
+			late = append(late, fmt.Sprintf("edge %s cannot be asked: %s", e.ID, e.Error))
+			continue
+		}
+		if missing := behind(e.Status.Tenants, goals); missing != "" {
+			late = append(late, fmt.Sprintf("edge %s answers from %s (its source is %s)", e.ID, orNone(states(e.Status.Tenants)), e.Status.Source.State))
+		}
+	}
+	return late
+}
+
+// progress is a bar on a terminal, and nothing elsewhere.
+type progress struct{ bar *progressbar.ProgressBar }
+
+func (a *app) progress(what string) progress {
+	if !isTerminal(a.err) {
+		return progress{}
+	}
+	return progress{progressbar.NewOptions(1, progressbar.OptionSetWriter(a.err), progressbar.OptionSetDescription(what),
+		progressbar.OptionShowCount(), progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(30), progressbar.OptionSetPredictTime(false))}
+}
+
+func (p progress) show(done, of int) {
+	if p.bar == nil || of == 0 {
+		return
+	}
+	p.bar.ChangeMax(of)
+	_ = p.bar.Set(done) // a terminal that is gone is no reason to stop waiting
+}
+
+func (p progress) end() {
+	if p.bar != nil {
+		_ = p.bar.Exit()
+	}
+}

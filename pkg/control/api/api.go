@@ -1,0 +1,145 @@
+// Package api holds what goes over the wire of gtm's HTTP API: its requests, its replies, its problems, and
+// what an edge says of itself and of its answers.
+//
+// It holds types only, so that a client needs neither the server nor the store. In every reply an absent field means
+// its zero value, and a reader ignores fields that it does not know, so that older and newer programs understand each other.
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/gti/gtm/pkg/spec"
+)
+
+// Version is the first element of every path of the API.
+const Version = "/v1"
+
+// AuthorHeader names the person or program that asks for a change, as in alice@build-7. History shows it.
+const AuthorHeader = "X-Gtm-Author"
+
+// Resource is one declared resource.
+type Resource struct {
+	Kind   spec.Kind       `json:"kind" doc:"Zone, Site, Map, Monitor, Pool, Service or Override"`
+	Tenant string          `json:"tenant" doc:"the tenant that owns it"`
+	Name   string          `json:"name"`
+	Spec   json.RawMessage `json:"spec" doc:"what it declares; the fields depend on kind"`
+	// Generation is the tenant's generation that wrote this version; absent in requests.
+	Generation uint64 `json:"generation,omitempty" doc:"the tenant's generation that wrote it; absent in requests"`
+	// Origin is where it was declared, so that errors can name file and line; absent in replies.
+	Origin *Origin `json:"origin,omitempty" doc:"where it was declared; errors name it"`
+}
+
+// Key gives the resource's key.
+func (r Resource) Key() spec.Key { return spec.Key{Tenant: r.Tenant, Kind: r.Kind, Name: r.Name} }
+
+// Origin is a place in a file of the client.
+type Origin struct {
+	File string `json:"file,omitempty"`
+	Line int    `json:"line,omitempty"`
+}
+
+// ApplyRequest asks for a change: every resource is to be as given. What is not named stays as it is.
+type ApplyRequest struct {
+	Resources []Resource `json:"resources,omitempty"`
+	// Delete names what is to go.
+	Delete []spec.Key `json:"delete,omitempty"`
+	// DryRun asks for the plan alone.
+	DryRun  bool   `json:"dryRun,omitempty" doc:"plan only; change nothing"`
+	Message string `json:"message,omitempty" maxLength:"4096" doc:"why; history shows it"`
+	// Expect pins tenants to the generation that the change was made for; another head is a conflict. 0: no head yet.
+	Expect map[string]uint64 `json:"expect,omitempty" doc:"per tenant: the generation that must still be its head"`
+}
+
+// ApplyReply tells what was, or with a dry run would be, changed.
+type ApplyReply struct {
+	Plan []PlanItem `json:"plan" doc:"one item for each resource that differs"`
+	// Records are the generations that were made, in the order in which they were; empty after a dry run.
+	Records []Record `json:"records,omitempty"`
+	// Heads are the tenants' heads afterwards, of those that the request names.
+	Heads    map[string]uint64 `json:"heads,omitempty"`
+	Warnings []Issue           `json:"warnings,omitempty"`
+}
+
+// The actions of a plan.
+const (
+	Create = "create"
+	Update = "update"
+	Delete = "delete"
+)
+
+// PlanItem is one resource's part of a plan.
+type PlanItem struct {
+	spec.Key
+	Action string        `json:"action" enum:"create,update,delete"`
+	Fields []spec.FieldChange `json:"fields,omitempty" doc:"what an update changes"`
+}
+
+// Record is one generation of a tenant.
+type Record struct {
+	Tenant     string     `json:"tenant"`
+	Generation uint64     `json:"generation"`
+	Time       time.Time  `json:"time"`
+	Author     string     `json:"author,omitempty"`
+	Message    string     `json:"message,omitempty"`
+	Put        []spec.Key `json:"put,omitempty"`
+	Deleted    []spec.Key `json:"deleted,omitempty"`
+}
+
+// State gives the name of the state that the record made, as in shop@41.
+func (r Record) State() string { return fmt.Sprintf("%s@%d", r.Tenant, r.Generation) }
+
+// ResourceList is a part of the present state.
+type ResourceList struct {
+	Resources []Resource `json:"resources"`
+	// Heads are the generations that the list was read at.
+	Heads map[string]uint64 `json:"heads"`
+}
+
+// Description is a resource with what surrounds it.
+type Description struct {
+	Resource
+	// Record is the change that wrote this version; absent where history no longer holds it.
+	Record *Record `json:"record,omitempty"`
+	// RefersTo and ReferredBy are the neighbours in the graph of resources.
+	RefersTo   []spec.Key `json:"refersTo,omitempty"`
+	ReferredBy []spec.Key `json:"referredBy,omitempty"`
+	// Pools are the health of the pool itself, or of the pools that a service sends to.
+	Pools []Pool `json:"pools,omitempty"`
+}
+
+// WeightsRequest sets weights of a pool's endpoints, by endpoint name.
+type WeightsRequest struct {
+	Weights map[string]int    `json:"weights" minProperties:"1"`
+	DryRun  bool              `json:"dryRun,omitempty"`
+	Message string            `json:"message,omitempty" maxLength:"4096"`
+	Expect  map[string]uint64 `json:"expect,omitempty"`
+}
+
+// DrainRequest takes an endpoint, or a whole pool, out of new answers.
+type DrainRequest struct {
+	Endpoint string `json:"endpoint,omitempty" doc:"absent: the whole pool"`
+	Reason   string `json:"reason,omitempty" maxLength:"4096" doc:"why; people see it beside the state (required for drain)"`
+	// For is how long, as in 1h30m; absent: until undrain.
+	For    string `json:"for,omitempty" doc:"how long, as in 1h30m; absent: until undrain"`
+	DryRun bool   `json:"dryRun,omitempty"`
+}
+
+// RollbackRequest makes a new generation whose resources are those of an older one.
+type RollbackRequest struct {
+	Generation uint64            `json:"generation" minimum:"1"`
+	DryRun     bool              `json:"dryRun,omitempty"`
+	Message    string            `json:"message,omitempty" maxLength:"4096"`
+	Expect     map[string]uint64 `json:"expect,omitempty"`
+}
+
+// History is a tenant's generations, newest first.
+type History struct {
+	Records []Record `json:"records"`
+}
+
+// Accepted tells that the store's present state is the one to take, and who said so.
+type Accepted struct {
+	Author string `json:"author"`
+}

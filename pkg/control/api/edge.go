@@ -1,0 +1,110 @@
+package api
+
+import "time"
+
+// EdgeStatus is what an edge says of itself at GET /edge/status.
+type EdgeStatus struct {
+	ID      string    `json:"id"`
+	Version string    `json:"version"`
+	Started time.Time `json:"started"`
+	DNS     []string  `json:"dns"`
+	View    View      `json:"view"`
+	// Tenants are the generations that it answers from.
+	Tenants  map[string]uint64 `json:"tenants"`
+	Source   Source            `json:"source"`
+	Services int               `json:"services"`
+	Zones    int               `json:"zones"`
+	// Broken are the resources whose newest version could not be used; their last good form is served.
+	Broken []Broken   `json:"broken,omitempty"`
+	Geo    []GeoState `json:"geo,omitempty"`
+}
+
+// View is the state that answers are read from; Serial counts its publications since the start.
+type View struct {
+	Serial    uint64    `json:"serial"`
+	Published time.Time `json:"published"`
+}
+
+// Source is where an edge's state comes from: current, stale, refused, or snapshot (the copy on disk).
+type Source struct {
+	State  string    `json:"state"`
+	Since  time.Time `json:"since"`
+	Cursor int64     `json:"cursor,omitempty"`
+	Error  string    `json:"error,omitempty"`
+}
+
+// Broken is a resource that could not be used, by its key as text.
+type Broken struct {
+	Resource string `json:"resource"`
+	Error    string `json:"error"`
+}
+
+// GeoState is one geographic database in use.
+type GeoState struct {
+	File     string    `json:"file"`
+	Type     string    `json:"type"`
+	Built    time.Time `json:"built"`
+	Networks int       `json:"networks"`
+}
+
+// Explanation is what an edge says of one decision at GET /edge/explain. The code that answers made it.
+type Explanation struct {
+	Host       string        `json:"host"`
+	Service    string        `json:"service"`    // shop/web
+	Generation string        `json:"generation"` // shop@41
+	Edge       string        `json:"edge"`
+	Client     Client        `json:"client"`
+	Scope      int           `json:"scope"`
+	Rule       *MatchedRule  `json:"rule,omitempty"` // absent: no rule matched
+	Pools      []PoolInTurn  `json:"pools"`
+	Fallback   string        `json:"fallback,omitempty"` // "", "lastResort", "all down: answering as if up"
+	Answer     ExampleAnswer `json:"answer"`
+	Notes      []string      `json:"notes,omitempty"`
+}
+
+// Client is what the edge knows of the client.
+type Client struct {
+	Address string `json:"address"`
+	Source  string `json:"source"` // subnet, resolver: which address decided
+	Place   string `json:"place"`
+	ASN     uint32 `json:"asn,omitempty"`
+	Network string `json:"network"`
+}
+
+// MatchedRule is the rule that decided.
+type MatchedRule struct {
+	Index   int    `json:"index"`
+	Name    string `json:"name,omitempty"`
+	Matched string `json:"matched,omitempty"` // "geo EU"
+}
+
+// PoolInTurn is a pool in the order in which the rule tries them; pools of one Step share it by Share.
+type PoolInTurn struct {
+	Pool      string      `json:"pool"`
+	Step      int         `json:"step"` // from 1
+	Up        bool        `json:"up"`
+	Chosen    bool        `json:"chosen"`
+	Why       string      `json:"why,omitempty"`
+	Share     float64     `json:"share"` // 0 to 1, of this client's answers
+	Endpoints []Candidate `json:"endpoints"`
+}
+
+// Candidate is an endpoint; Out says why it is left out, and is absent where it is not.
+type Candidate struct {
+	Name      string   `json:"name"`
+	Addresses []string `json:"addresses,omitempty"`
+	Host      string   `json:"host,omitempty"`
+	Weight    int      `json:"weight"`
+	Score     float64  `json:"score"`
+	State     string   `json:"state"`
+	Effective float64  `json:"effective"` // weight times score, after overrides
+	Share     float64  `json:"share"`     // 0 to 1, within the pool
+	Out       string   `json:"out,omitempty"`
+}
+
+// ExampleAnswer is one answer that the client may get.
+type ExampleAnswer struct {
+	Type    string   `json:"type"`
+	TTL     int      `json:"ttl"` // seconds
+	Records []string `json:"records"`
+}

@@ -1,0 +1,87 @@
+package api
+
+import "time"
+
+// Status is the whole system at a glance.
+type Status struct {
+	Time time.Time `json:"time"`
+	// Heads are the newest generations, by tenant.
+	Heads map[string]uint64 `json:"heads"`
+	Edges []Edge            `json:"edges"`
+	Pools []Pool            `json:"pools"`
+	Store StoreStatus       `json:"store"`
+}
+
+// Edges tells what every registered edge answers from.
+type Edges struct {
+	Heads map[string]uint64 `json:"heads"`
+	Edges []Edge            `json:"edges"`
+}
+
+// Edge is one registered edge, and what it said when it was asked just now.
+type Edge struct {
+	ID      string    `json:"id"`
+	HTTP    string    `json:"http"`
+	DNS     []string  `json:"dns,omitempty"`
+	Version string    `json:"version,omitempty"`
+	Started time.Time `json:"started"`
+	// Error tells why it could not be asked; Status is then absent.
+	Error  string      `json:"error,omitempty"`
+	Status *EdgeStatus `json:"status,omitempty"`
+}
+
+// StoreStatus is how control follows the store.
+type StoreStatus struct {
+	State  string    `json:"state"` // connecting, current, stale, refused
+	Since  time.Time `json:"since,omitzero"`
+	Error  string    `json:"error,omitempty"`
+	Cursor int64     `json:"cursor,omitempty"`
+}
+
+// Pool is a pool's declaration, its verdict and its overrides put together.
+type Pool struct {
+	Tenant     string `json:"tenant"`
+	Pool       string `json:"pool"`
+	Site       string `json:"site,omitempty"`
+	Monitor    string `json:"monitor,omitempty"`
+	MinHealthy string `json:"minHealthy,omitempty"`
+	// Up tells whether traffic goes to the pool; Why, in words.
+	Up  bool   `json:"up"`
+	Why string `json:"why,omitempty"`
+	// Frozen: the brake holds, changes were seen and not followed.
+	Frozen bool `json:"frozen,omitempty"`
+	// Judge is the prober that judged; absent: no verdict yet.
+	Judge string `json:"judge,omitempty"`
+	// Overrides are those in force on the pool or its endpoints.
+	Overrides []Override `json:"overrides,omitempty"`
+	Endpoints []Endpoint `json:"endpoints"`
+}
+
+// Endpoint is one endpoint of a Pool.
+type Endpoint struct {
+	Name      string   `json:"name"`
+	Addresses []string `json:"addresses,omitempty"`
+	Host      string   `json:"host,omitempty"`
+	Weight    int      `json:"weight"` // as declared, or as an override says
+	// State, Score, Since and Reason are as measured, whatever an override says.
+	State  string    `json:"state"` // unknown, up, down
+	Score  float64   `json:"score"`
+	Since  time.Time `json:"since,omitzero"`
+	Reason string    `json:"reason,omitempty"`
+	// Effective is the weight that draws use: weight times score, after overrides.
+	Effective float64 `json:"effective"`
+	// Out says why it takes no part; absent when it does.
+	Out string `json:"out,omitempty"`
+}
+
+// Override is an override in force.
+type Override struct {
+	Name string `json:"name"`
+	// Endpoint is absent where the whole pool is meant.
+	Endpoint string `json:"endpoint,omitempty"`
+	State    string `json:"state,omitempty"`
+	Weight   *int   `json:"weight,omitempty"`
+	Reason   string `json:"reason"`
+	Author   string `json:"author,omitempty"`
+	Expires  string `json:"expires,omitempty"`
+}

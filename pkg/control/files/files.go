@@ -1,0 +1,191 @@
+// Package files reads declared resources from YAML files, the way people name them: files, folders, or standard input.
+package files
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/zone"
+)
+
+// Stdin is the path that means standard input.
+const Stdin = "-"
+
+// maxFile bounds one file, in bytes.
+const maxFile = 64 << 20
+
+// Load reads the resources of files, of folders (their *.yaml and *.yml, not those of folders inside), and of stdin
+// for the path "-". The master file that a zone names is read too, relative to the file that declares the zone, and is checked:
+// the zone then has Content and no File. Every fault of every file is in the error, which then is a spec.Errors.
+func Load(paths []string, stdin io.Reader) ([]*spec.Resource, error) {
+	var all []*spec.Resource
+	var faults spec.Errors
+	for _, path := range paths {
+		names, err := expand(path)
+		if err != nil {
+			faults = append(faults, fault(path, err))
+			continue
+		}
+		for _, name := range names {
+			resources, errs := loadFile(name, stdin)
+			all = append(all, resources...)
+			faults = append(faults, errs...)
+		}
+	}
+	faults = append(faults, duplicates(all)...)
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	return all, nil
+}
+
+// expand gives the files that a path stands for.
+func expand(path string) ([]string, error) {
+	if path == Stdin {
+		return []string{Stdin}, nil
+	}
+	info, err := os.Stat(path)
+	if err != nil || !info.IsDir() {
+		return []string{path}, err
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, entry := range entries {
+		ext := filepath.Ext(entry.Name())
+		if !entry.IsDir() && (ext == ".yaml" || ext == ".yml") {
+			names = append(names, filepath.Join(path, entry.Name()))
+		}
+	}
+	if len(names) == 0 {
+		return nil, errors.New("the folder has no *.yaml or *.yml file")
+	}
+	return names, nil
+}
+
+func loadFile(name string, stdin io.Reader) ([]*spec.Resource, spec.Errors) {
+	shown, dir := name, filepath.Dir(name)
+	var data []byte
+	var err error
+	if name == Stdin {
+		shown, dir = "(stdin)", "."
+		data, err = io.ReadAll(io.LimitReader(stdin, maxFile+1))
+	} else {
+		data, err = read(name)
+	}
+	if err == nil && len(data) > maxFile {
+		err = fmt.Errorf("larger than %d MiB", maxFile>>20)
+	}
+	if err != nil {
+		return nil, spec.Errors{fault(shown, err)}
+	}
+	resources, err := spec.Decode(shown, data)
+	faults := asErrors(shown, err)
+	for _, r := range resources {
+		if z, ok := r.Spec.(*spec.Zone); ok {
+			faults = append(faults, loadZone(r, z, dir)...)
+		}
+	}
+	return resources, faults
+}
+
+// read reads a file without ever reading more than is allowed.
+func read(name string) ([]byte, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return io.ReadAll(io.LimitReader(file, maxFile+1))
+}
+
+// loadZone puts the master file into the zone's Content and checks it, so that its faults are told with its own lines.
+func loadZone(r *spec.Resource, z *spec.Zone, dir string) spec.Errors {
+	at := func(field, msg, hint string) *spec.Error {
+		return &spec.Error{File: r.Origin.File, Line: r.Origin.LineOf(field), Resource: r.Key.String(), Field: field, Msg: msg, Hint: hint}
+	}
+	shown := ""
+	if z.File != "" {
+		if z.Content != "" {
+			return spec.Errors{at("spec.content", "file and content are both given", "keep one of them")}
+		}
+		shown = z.File
+		if !filepath.IsAbs(shown) {
+			shown = filepath.Join(dir, z.File)
+		}
+		text, err := read(shown)
+		if err != nil {
+			return spec.Errors{at("spec.file", "cannot read the master file: "+err.Error(), "it is looked for relative to the file that names it")}
+		}
+		if len(text) > maxFile {
+			return spec.Errors{at("spec.file", fmt.Sprintf("%s is larger than %d MiB", shown, maxFile>>20), "")}
+		}
+		z.Content, z.File = string(text), ""
+	}
+	_, _, err := zone.Canonical(r.Name, shown, z.Content, zone.Defaults{Nameservers: z.Nameservers, Contact: z.Contact})
+	return zoneFaults(r, shown, err)
+}
+
+// zoneFaults tells what is wrong with a master file by its own lines, or, where it stands in the YAML, by that field's.
+func zoneFaults(r *spec.Resource, masterFile string, err error) spec.Errors {
+	if err == nil {
+		return nil
+	}
+	var problems zone.Problems
+	if !errors.As(err, &problems) {
+		problems = zone.Problems{{File: masterFile, Text: err.Error()}}
+	}
+	faults := make(spec.Errors, 0, len(problems))
+	for _, p := range problems {
+		f := &spec.Error{File: masterFile, Line: p.Line, Resource: r.Key.String(), Msg: p.Text}
+		if masterFile == "" {
+			f.File, f.Line, f.Field = r.Origin.File, r.Origin.LineOf("spec.content"), "spec.content"
+			if p.Line > 0 {
+				f.Msg = fmt.Sprintf("line %d of the text: %s", p.Line, p.Text)
+			}
+		}
+		faults = append(faults, f)
+	}
+	return faults
+}
+
+func fault(file string, err error) *spec.Error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		err = path.Err
+	}
+	return &spec.Error{File: file, Msg: err.Error()}
+}
+
+func asErrors(file string, err error) spec.Errors {
+	var faults spec.Errors
+	if err != nil && !errors.As(err, &faults) {
+		faults = spec.Errors{fault(file, err)}
+	}
+	return faults
+}
+
+// duplicates are faults of the whole: one file's are found by spec.Decode.
+func duplicates(all []*spec.Resource) spec.Errors {
+	var faults spec.Errors
+	first := make(map[spec.Key]*spec.Resource, len(all))
+	for _, r := range all {
+		before := first[r.Key]
+		switch {
+		case before == nil:
+			first[r.Key] = r
+		case before.Origin.File != r.Origin.File:
+			faults = append(faults, &spec.Error{File: r.Origin.File, Line: r.Origin.Line, Resource: r.Key.String(),
+				Msg: "is declared twice", Hint: fmt.Sprintf("first at %s:%d", before.Origin.File, before.Origin.Line)})
+		}
+	}
+	return slices.Clip(faults)
+}
