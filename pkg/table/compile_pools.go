@@ -75,11 +75,11 @@ func (c *Compiler) compilePools(now time.Time) {
 			p = &poolState{draws: map[drawKey]*drawState{}, users: map[spec.Key]bool{}}
 			c.pools[id] = p
 		}
-		fresh := it.Resource.Spec.(*spec.Pool)
-		if p.spec == nil || shape(p.spec) != shape(fresh) {
+		fresh := it.Resource.Spec.(*spec.Pool).Effective()
+		if p.spec == nil || shape(p.spec) != shape(&fresh) {
 			c.touchUsers(p)
 		}
-		p.spec = fresh
+		p.spec = &fresh
 		p.err = guard(id, func() error { return c.compilePool(id, p, now) })
 	}
 }

@@ -127,7 +127,7 @@ func (c *Compiler) watchPools(k spec.Key, eff *spec.Service, s *serviceState) {
 
 // newService compiles rules, pools and partition. What it takes is noted in s.
 func (c *Compiler) newService(k spec.Key, eff *spec.Service, s *serviceState) (*Service, error) {
-	out := &Service{Tenant: k.Tenant, Name: k.Name, Spec: eff, TTL: uint32(time.Duration(eff.TTL) / time.Second),
+	out := &Service{Tenant: k.Tenant, Name: k.Name, Spec: eff, TTL: uint32(time.Duration(*eff.TTL) / time.Second),
 		servfail: eff.AllDown == "servfail"}
 	switch eff.Pick {
 	case "sticky":

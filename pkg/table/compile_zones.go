@@ -33,7 +33,7 @@ func (c *Compiler) compileZoneContent() {
 			c.dirty.zoneList = true
 			c.adopt(name)
 		}
-		res := it.Resource.Spec.(*spec.Zone)
+		res := it.Resource.Spec.(*spec.Zone).Effective()
 		z.err = guard(k, func() error {
 			static, err := zone.Parse(name, res.Content)
 			if err != nil {
@@ -42,7 +42,7 @@ func (c *Compiler) compileZoneContent() {
 			if z.res != nil && !maps.EqualFunc(z.res.Grants, res.Grants, slices.Equal) {
 				c.orphan(z)
 			}
-			z.static, z.res, z.gen, z.wire = static, res, it.Generation, string(static.Apex)
+			z.static, z.res, z.gen, z.wire = static, &res, it.Generation, string(static.Apex)
 			c.apexes[z.wire] = z
 			return nil
 		})
@@ -159,12 +159,8 @@ func (c *Compiler) compileZones() {
 		if z == nil || z.static == nil {
 			continue
 		}
-		debug := len(z.res.Grants) > 0
-		if z.res.Debug != nil {
-			debug = *z.res.Debug
-		}
 		err := guard(z.key, func() error {
-			compiled, err := newZone(&zoneInput{static: z.static, serial: uint32(z.gen), debug: debug,
+			compiled, err := newZone(&zoneInput{static: z.static, serial: uint32(z.gen), debug: *z.res.Debug,
 				services: maps.Clone(z.services), counts: z.counts, seed: c.cfg.Seed})
 			if err == nil {
 				z.compiled = compiled

@@ -67,3 +67,22 @@ func (v *View) Parts() (n, size int) {
 	}
 	return n, size
 }
+
+// FindService gives the service that stands at a host name, nil when none does. For explanations: it allocates.
+func (v *View) FindService(host string) *Service {
+	wire, err := wireHost(host)
+	if err != nil {
+		return nil
+	}
+	k := newWireKey([]byte(wire), v.seed)
+	q := &dnswire.Query{Name: k.name, LabelOff: k.offs, Labels: k.labels, NameLen: k.length, QType: dnswire.TypeA}
+	var h Hashes
+	z := v.Find(q, &h)
+	if z == nil {
+		return nil
+	}
+	if m := z.Lookup(q, &h); m.Kind == Exact || m.Kind == Wildcard {
+		return v.Service(z, m.Node)
+	}
+	return nil
+}

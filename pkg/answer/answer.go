@@ -1,0 +1,285 @@
+// Package answer turns a query into a reply: bytes in, bytes out, over one View.
+//
+// An answer is a straight line: parse, find the zone, find the name, append sections, finish. Nothing on it takes a
+// lock, allocates, logs or reads a clock; only the debugging names (whoami, _explain, CH TXT) make strings.
+package answer
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"sync/atomic"
+
+	"github.com/gti/gtm/pkg/dnswire"
+	"github.com/gti/gtm/pkg/table"
+)
+
+// MaxUDP is the largest reply over UDP, and what the OPT record advertises (as the DNS flag day of 2020 advises).
+const MaxUDP = 1232
+
+// Config is what an Answerer needs.
+type Config struct {
+	View *atomic.Pointer[table.View] // nil inside until the first view: SERVFAIL then
+	ID   string                      // of this server: id.server, NSID, explanations
+	Row  int                         // of the zones' counters; each Answerer that runs at the same time has its own
+	Seed uint64
+	// ExplainFrom lists the networks whose clients may ask _explain names.
+	ExplainFrom []netip.Prefix
+}
+
+// Answerer answers one query at a time, and keeps scratch: each worker has its own.
+type Answerer struct {
+	cfg  Config
+	nsid []byte
+	rng  rand.PCG
+
+	q      dnswire.Query
+	hashes table.Hashes
+	client table.Client
+	choice table.Decision
+	src    netip.AddrPort
+	view   *table.View
+
+	reply
+	chain  dnswire.Query // the name that a CNAME or DNAME led to
+	counts tally
+}
+
+// New makes an Answerer.
+func New(cfg Config) *Answerer {
+	a := &Answerer{cfg: cfg, nsid: []byte(cfg.ID)}
+	a.rng.Seed(cfg.Seed, uint64(cfg.Row))
+	return a
+}
+
+// Answer reads the query buf[:n] from src and writes the reply over it. size is the reply's length, 0 for silence;
+// truncated tells that it carries TC. stream lifts the limits of UDP. len(buf) is at least 512.
+func (a *Answerer) Answer(buf []byte, n int, src netip.AddrPort, stream bool) (size int, truncated bool) {
+	result, rcode := a.q.Parse(buf[:n])
+	if result == dnswire.Silent {
+		return 0, false
+	}
+	a.src = src
+	a.begin(buf, &a.q, stream)
+	a.view = a.cfg.View.Load()
+	switch {
+	case result == dnswire.Reject:
+		a.opt.Subnet = nil
+		a.rcode = rcode
+	case a.q.QClass == dnswire.ClassCH:
+		a.chaos()
+	case a.view == nil:
+		a.fail(dnswire.RcodeServFail, dnswire.EDENotReady, "no configuration yet")
+	case a.q.QClass != dnswire.ClassIN:
+		a.rcode = dnswire.RcodeRefused
+	case a.q.QType == dnswire.TypeAXFR || a.q.QType == dnswire.TypeIXFR:
+		a.fail(dnswire.RcodeRefused, dnswire.EDEProhibited, "")
+	default:
+		a.internet()
+	}
+	return a.finish(&a.q)
+}
+
+// internet answers a query of class IN.
+func (a *Answerer) internet() {
+	z := a.view.Find(&a.q, &a.hashes)
+	if z == nil {
+		a.fail(dnswire.RcodeRefused, dnswire.EDENotAuthoritative, "")
+		return
+	}
+	a.flags |= dnswire.FlagAA
+	a.setClient()
+	a.name(z, &a.q, 12)
+	a.counts.add(z.Counts, a.rcode, a.cfg.Row)
+}
+
+// setClient takes the client's network from the query.
+func (a *Answerer) setClient() {
+	s := &a.q.Subnet
+	a.client.Has = s.Present && s.Source > 0
+	if a.client.Has {
+		a.client.Subnet = netOf(s)
+	}
+	addr := a.src.Addr()
+	a.client.Resolver = table.NetOf(addr, uint8(addr.BitLen()))
+}
+
+func netOf(s *dnswire.Subnet) table.Net {
+	var hi, lo uint64
+	for i := range 8 {
+		hi = hi<<8 | uint64(s.Addr[i])
+	}
+	if s.Family == 1 {
+		return table.Net{Hi: hi, Bits: s.Source, V4: true}
+	}
+	for i := 8; i < 16; i++ {
+		lo = lo<<8 | uint64(s.Addr[i])
+	}
+	return table.Net{Hi: hi, Lo: lo, Bits: s.Source}
+}
+
+// name answers for q's name, which stands at offset at of the message: RFC 1034, 4.3.2, from step 3 on.
+func (a *Answerer) name(z *table.Zone, q *dnswire.Query, at int) {
+	for hops := 0; ; hops++ {
+		m := z.Lookup(q, &a.hashes)
+		var next int
+		switch m.Kind {
+		case table.Exact, table.Wildcard:
+			next = a.node(z, q, m, at, hops)
+		case table.Rename:
+			next = a.rename(z, q, m, at)
+		case table.Referral:
+			a.referral(z, q, m, at)
+		case table.Whoami:
+			a.whoami(z, q, at)
+		case table.Explain:
+			a.explain(z, q, m, at)
+		default:
+			a.rcode = dnswire.RcodeNXDomain
+			a.negative(z, q, at)
+		}
+		if next == 0 || hops == maxChain || a.truncated {
+			return
+		}
+		// a CNAME led to the name at offset next; go on with it if we hold it
+		if !a.takeChain(next, q.QType) {
+			return
+		}
+		q, at = &a.chain, next
+		if z = a.view.Find(q, &a.hashes); z == nil {
+			return
+		}
+	}
+}
+
+// maxChain bounds the CNAME records of one answer; a loop ends there too.
+const maxChain = 8
+
+// node answers from a node that exists or that a wildcard stands for. next is the offset of the name to go on with, 0: done.
+func (a *Answerer) node(z *table.Zone, q *dnswire.Query, m table.Match, at, hops int) (next int) {
+	if s := a.view.Service(z, m.Node); s != nil {
+		if f, ok := family(s, q.QType); ok {
+			// RFC 7871, 7.2.1: a tailored answer does not share a message with the CNAME that led to it
+			if hops == 0 || !a.q.Subnet.Present {
+				a.steered(s, f, at)
+			}
+			return 0
+		}
+	}
+	if q.QType == dnswire.TypeANY {
+		a.any(at)
+		return 0
+	}
+	if set, ok := z.Set(m.Node, q.QType); ok {
+		a.appendSet(set, at, &a.an)
+		return 0
+	}
+	if set, ok := z.Set(m.Node, dnswire.TypeCNAME); ok {
+		a.appendSet(set, at, &a.an)
+		return a.pos - len(set.Wire) + 12
+	}
+	a.negative(z, q, at)
+	return 0
+}
+
+// family tells in which family, if any, a service answers a query type.
+func family(s *table.Service, qtype uint16) (table.Family, bool) {
+	switch {
+	case s.Serves(table.CNAME):
+		return table.CNAME, true
+	case qtype == dnswire.TypeA:
+		return table.IPv4, s.Serves(table.IPv4)
+	case qtype == dnswire.TypeAAAA:
+		return table.IPv6, s.Serves(table.IPv6)
+	}
+	return 0, false
+}
+
+// steered answers from a service.
+func (a *Answerer) steered(s *table.Service, f table.Family, at int) {
+	d := &a.choice
+	a.view.Decide(d, s, f, &a.client, a.rng.Uint64())
+	if a.client.Has {
+		a.opt.Scope = d.Scope
+	}
+	if d.Fallback == table.Refuse {
+		a.flags &^= dnswire.FlagAA
+		a.fail(dnswire.RcodeServFail, dnswire.EDENetworkError, "no endpoint is up")
+		return
+	}
+	records, count := d.Records()
+	a.appendSteered(records, count, at, s.TTL)
+	if c := s.Counts(); c != nil {
+		c.Add(d.Draw.Pool.ID.Pool)
+	}
+}
+
+// any answers QTYPE ANY with the synthesized HINFO of RFC 8482, 4.2.
+func (a *Answerer) any(at int) {
+	a.appendRecord(at, dnswire.TypeHINFO, anyTTL, []byte("\x07RFC8482\x00"), &a.an)
+}
+
+const anyTTL = 3600
+
+// negative adds the SOA record that lets resolvers remember that a name or type does not exist (RFC 2308).
+func (a *Answerer) negative(z *table.Zone, q *dnswire.Query, at int) {
+	a.opt.Scope = 0
+	a.appendSet(z.SOA(), a.owner(q, at, q.Labels-z.Labels()), &a.ns)
+}
+
+// referral answers with a delegation.
+func (a *Answerer) referral(z *table.Zone, q *dnswire.Query, m table.Match, at int) {
+	if a.an == 0 {
+		a.flags &^= dnswire.FlagAA
+	}
+	set, _ := z.Set(m.Node, dnswire.TypeNS)
+	a.appendSet(set, a.owner(q, at, m.Label), &a.ns)
+	glue := z.Glue(m.Node)
+	a.appendWire(glue.Wire, glue.Count, &a.ar)
+}
+
+// rename answers a name below a DNAME: the DNAME, and a CNAME made from it (RFC 6672, 3.1).
+func (a *Answerer) rename(z *table.Zone, q *dnswire.Query, m table.Match, at int) (next int) {
+	set, _ := z.Set(m.Node, dnswire.TypeDNAME)
+	a.appendSet(set, a.owner(q, at, m.Label), &a.an)
+	prefix, target := q.Name[:q.LabelOff[m.Label]], set.Wire[12:]
+	if len(prefix)+len(target) > 255 {
+		a.rcode = dnswire.RcodeYXDomain
+		return 0
+	}
+	var name [256]byte
+	n := copy(name[:], prefix)
+	n += copy(name[n:], target)
+	a.appendRecord(at, dnswire.TypeCNAME, be32(set.Wire[6:]), name[:n], &a.an)
+	return a.pos - n
+}
+
+// owner gives the offset of the name's label i, for a name that stands at offset at.
+func (a *Answerer) owner(q *dnswire.Query, at, i int) int {
+	if i >= q.Labels {
+		return at + q.NameLen - 1
+	}
+	return at + int(q.LabelOff[i])
+}
+
+// takeChain reads the name at an offset of the reply, uncompressed, into chain.
+func (a *Answerer) takeChain(at int, qtype uint16) bool {
+	if a.truncated || at > maxPointer {
+		return false
+	}
+	c := &a.chain
+	c.QType, c.Labels = qtype, 0
+	off := 0
+	for a.buf[at+off] != 0 {
+		c.LabelOff[c.Labels] = uint8(off)
+		c.Labels++
+		off += 1 + int(a.buf[at+off])
+	}
+	c.NameLen = off + 1
+	clear(c.Name[copy(c.Name[:], a.buf[at:at+c.NameLen]):])
+	dnswire.FoldName(c.Name[:c.NameLen])
+	return true
+}
+
+func be32(b []byte) uint32 {
+	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
+}
