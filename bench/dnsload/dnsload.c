@@ -17,7 +17,7 @@
 
 enum { BATCH = 64, ROOM = 4096, SOCKETS = 8, IDS = 1 << 16, MAXQUERIES = 1 << 20, SAMPLES = 1 << 20, EVERY = 8 };
 
-static const double GIVE_UP = 0.05; // seconds without any reply, after which open questions count as lost
+static const double GIVE_UP = 0.25; // seconds after which an open question counts as lost and its place is free
 
 // The queries of the file, end to end.
 static uint8_t *query[MAXQUERIES];
@@ -38,8 +38,8 @@ static struct {
 static struct {
 	int fd[SOCKETS];
 	int window, in_flight, next, turn;
-	uint16_t id;
-	double rate, began, heard;
+	uint16_t id, oldest; // the next ID, and the oldest that may be open
+	double rate, began;
 } run;
 
 static struct mmsghdr out[BATCH], in[BATCH];
@@ -93,9 +93,24 @@ static void open_sockets(int port) {
 	}
 }
 
+// give_up closes the questions that were asked too long ago. IDs are given in the order of time.
+static void give_up(double t) {
+	for (; run.oldest != run.id; run.oldest++) {
+		if (!open_question[run.oldest])
+			continue;
+		if (t - asked_at[run.oldest] <= GIVE_UP)
+			return;
+		open_question[run.oldest] = false;
+		run.in_flight--;
+		tally.lost++;
+	}
+}
+
 // room tells how many queries may be sent now.
 static int room(double t) {
 	int n = run.window - run.in_flight;
+	int ids = (uint16_t)(run.oldest - run.id - 1); // none may be open twice
+	n = n < ids ? n : ids;
 	if (run.rate > 0) {
 		double due = (t - run.began) * run.rate - tally.sent;
 		if (n > due)
@@ -112,10 +127,6 @@ static void ask(int n, double t) {
 		query[q][0] = id >> 8;
 		query[q][1] = id;
 		out_vec[i] = (struct iovec){query[q], query_len[q]};
-		if (open_question[id]) { // not answered in 65536 queries
-			run.in_flight--;
-			tally.lost++;
-		}
 		open_question[id] = true;
 		asked_at[id] = t;
 	}
@@ -165,21 +176,14 @@ static void rest(void) {
 }
 
 static void measure(double seconds) {
-	run.began = run.heard = now();
+	run.began = now();
 	for (double t = run.began; t < run.began + seconds; t = now()) {
+		give_up(t);
 		int n = room(t);
 		if (n > 0)
 			ask(n, t);
-		if (hear()) {
-			run.heard = t;
-		} else if (run.in_flight >= run.window && t - run.heard > GIVE_UP) {
-			tally.lost += run.in_flight;
-			run.in_flight = 0;
-			memset(open_question, 0, sizeof open_question);
-			run.heard = t;
-		} else if (n <= 0) {
+		if (!hear() && n <= 0)
 			rest();
-		}
 	}
 }
 

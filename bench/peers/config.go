@@ -61,8 +61,8 @@ func (j Job) WriteGdnsd(port int) error {
 		}
 	}
 	config := fmt.Sprintf(`options => {
-  listen => 127.0.0.1, dns_port => %d, udp_threads => 1, tcp_threads => 1
-  run_dir => %s/gdnsd-run, state_dir => %s/gdnsd-run, weaker_security => true
+  listen => 127.0.0.1, dns_port => %d, udp_threads => 1, tcp_threads => 1, udp_rcvbuf => 1048576
+  run_dir => %s/gdnsd-run, state_dir => %s/gdnsd-run
 }
 plugins => {
   weighted => {
