@@ -1,0 +1,314 @@
+package geo
+
+import (
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/maxmind/mmdbwriter"
+	"github.com/maxmind/mmdbwriter/mmdbtype"
+	"github.com/oschwald/maxminddb-golang/v2"
+)
+
+// oracle is the slow twin of Atlas and Partition: it reads databases, maps and matchers one address at a time,
+// as a person would, and shares no code with them but the types.
+type oracle struct {
+	dbs      []*maxminddb.Reader
+	aliased  []netip.Prefix // networks that stand for IPv4 and have no place
+	maps     []Map
+	matchers []Matcher
+	seen     map[[2]uintptr]Place
+}
+
+func newOracle(aliased []netip.Prefix, maps []Map, matchers []Matcher, dbs ...*maxminddb.Reader) *oracle {
+	return &oracle{dbs, aliased, maps, matchers, map[[2]uintptr]Place{}}
+}
+
+var ipv4Compatible = netip.MustParsePrefix("::/96")
+
+func (o *oracle) databasePlace(t testing.TB, addr netip.Addr) Place {
+	var p Place
+	if slices.ContainsFunc(o.aliased, func(n netip.Prefix) bool { return n.Contains(addr) }) {
+		return p
+	}
+	for i, db := range o.dbs {
+		if db.Metadata.IPVersion == 4 && addr.Is6() {
+			continue
+		}
+		q := o.read(t, db.Lookup(addr), i)
+		if p.Continent == "" {
+			p.Continent = q.Continent
+		}
+		if p.Country == "" && p.Continent == q.Continent {
+			p.Country = q.Country
+		}
+		if p.Subdivision == "" && p.Country == q.Country {
+			p.Subdivision = q.Subdivision
+		}
+		if p.ASN == 0 {
+			p.ASN = q.ASN
+		}
+	}
+	return p
+}
+
+// read decodes a record of database i in the most general way; each only once, to save time.
+func (o *oracle) read(t testing.TB, result maxminddb.Result, i int) (p Place) {
+	key := [2]uintptr{uintptr(i), result.Offset()}
+	if p, ok := o.seen[key]; ok {
+		return p
+	}
+	var data map[string]any
+	if err := result.Decode(&data); err != nil {
+		t.Fatal(err)
+	}
+	text := func(object any, key string) string {
+		fields, _ := object.(map[string]any)
+		s, _ := fields[key].(string)
+		return s
+	}
+	p.Continent, p.Country = text(data["continent"], "code"), text(data["country"], "iso_code")
+	if list, _ := data["subdivisions"].([]any); len(list) > 0 {
+		p.Subdivision = text(list[0], "iso_code")
+	}
+	if asn, ok := data["autonomous_system_number"].(uint64); ok {
+		p.ASN = uint32(asn)
+	}
+	o.seen[key] = p
+	return p
+}
+
+// id tells apart what a partition tells apart: a class, or one special-purpose block.
+type id struct {
+	class uint16
+	block netip.Prefix
+}
+
+func (o *oracle) id(t testing.TB, addr netip.Addr) id {
+	p := o.databasePlace(t, addr)
+	placeBits, asnBits, covered := -1, -1, false
+	inside := map[string]bool{}
+	for _, m := range o.maps {
+		asked := slices.ContainsFunc(o.matchers, func(x Matcher) bool { return slices.Contains(x.Maps, m.Name) })
+		for _, n := range m.Networks {
+			if !n.Contains(addr) {
+				continue
+			}
+			inside[m.Name] = true
+			covered = covered || asked || m.Place != nil || m.ASN != 0
+			if m.Place != nil && n.Bits() > placeBits {
+				placeBits = n.Bits()
+				p = Place{m.Place.Continent, m.Place.Country, m.Place.Subdivision, p.ASN}
+			}
+			if m.ASN != 0 && n.Bits() > asnBits {
+				asnBits = n.Bits()
+				p.ASN = m.ASN
+			}
+		}
+	}
+	if !covered {
+		for _, block := range specialBlocks {
+			if block.Contains(addr) {
+				return id{SpecialClass, block}
+			}
+		}
+	}
+	return id{class: o.class(p, inside)}
+}
+
+func (o *oracle) class(p Place, inside map[string]bool) uint16 {
+	for i, m := range o.matchers {
+		geo, asn, maps := len(m.Geo) == 0, len(m.ASN) == 0, len(m.Maps) == 0
+		for _, want := range m.Geo {
+			s := p.String() + "-"
+			w := want.String() + "-"
+			geo = geo || want == Place{} || len(s) >= len(w) && s[:len(w)] == w
+		}
+		for _, want := range m.ASN {
+			asn = asn || want == p.ASN
+		}
+		for _, want := range m.Maps {
+			maps = maps || inside[want]
+		}
+		if geo && asn && maps {
+			return uint16(i)
+		}
+	}
+	return NoClass
+}
+
+// node is a plain binary trie: a leaf is a network throughout which nothing can change.
+type node struct {
+	child   [2]*node
+	uniform bool
+	id      id
+}
+
+// trie divides one family by every network that is known, and finds where ids are the same.
+func (o *oracle) trie(t testing.TB, v4 bool) *node {
+	root := &node{}
+	add := func(p netip.Prefix) {
+		if p.Addr().Is4() != v4 {
+			if p.Bits() <= 96 && p.Addr() == netip.IPv6Unspecified() {
+				return // all of IPv4: its root
+			}
+			return
+		}
+		n := root
+		for bit := range p.Bits() {
+			if n.child[0] == nil {
+				n.child[0], n.child[1] = &node{}, &node{}
+			}
+			n = n.child[bitOf(p.Addr(), bit)]
+		}
+	}
+	for _, db := range o.dbs {
+		for result := range db.Networks(maxminddb.IncludeAliasedNetworks()) {
+			if !o.hides(result.Prefix()) {
+				add(result.Prefix())
+			}
+		}
+	}
+	for _, m := range o.maps {
+		for _, n := range m.Networks {
+			add(n)
+		}
+	}
+	for _, lists := range [][]netip.Prefix{specialBlocks, o.aliased} {
+		for _, p := range lists {
+			add(p)
+		}
+	}
+	first := netip.IPv6Unspecified()
+	if v4 {
+		first = netip.IPv4Unspecified()
+	}
+	o.settle(t, root, first, 0)
+	return root
+}
+
+// hides tells whether p lies within an alias, where nothing counts.
+func (o *oracle) hides(p netip.Prefix) bool {
+	return slices.ContainsFunc(o.aliased, func(a netip.Prefix) bool {
+		return p.Addr().Is6() && a.Bits() <= p.Bits() && a.Contains(p.Addr())
+	})
+}
+
+func (o *oracle) settle(t testing.TB, n *node, first netip.Addr, bit int) {
+	if n.child[0] == nil {
+		n.uniform, n.id = true, o.id(t, first)
+		return
+	}
+	o.settle(t, n.child[0], first, bit+1)
+	o.settle(t, n.child[1], withBit(first, bit), bit+1)
+	n.id = n.child[0].id
+	n.uniform = n.child[0].uniform && n.child[1].uniform && n.child[0].id == n.child[1].id
+}
+
+// scope is the depth of the first uniform node on the way to addr.
+func (n *node) scope(addr netip.Addr) (depth int) {
+	for ; !n.uniform; depth++ {
+		n = n.child[bitOf(addr, depth)]
+	}
+	return depth
+}
+
+func bitOf(addr netip.Addr, i int) int { return int(addr.AsSlice()[i/8]>>(7-i%8)) & 1 }
+
+func withBit(addr netip.Addr, i int) netip.Addr {
+	b := addr.AsSlice()
+	b[i/8] |= 1 << (7 - i%8)
+	out, _ := netip.AddrFromSlice(b)
+	return out
+}
+
+// edges gives the addresses at and beside both ends of a network, and one inside.
+func edges(p netip.Prefix, rng *rand.Rand) []netip.Addr {
+	first := p.Masked().Addr()
+	last, inside := first, first
+	for i := p.Bits(); i < first.BitLen(); i++ {
+		last = withBit(last, i)
+		if rng.IntN(2) == 0 {
+			inside = withBit(inside, i)
+		}
+	}
+	list := []netip.Addr{first, last, inside}
+	if before := first.Prev(); before.IsValid() {
+		list = append(list, before)
+	}
+	if behind := last.Next(); behind.IsValid() {
+		list = append(list, behind)
+	}
+	return slices.DeleteFunc(list, netip.Addr.Is4In6) // callers unmap these
+}
+
+// compare checks class, scope and the resolver's class of every address.
+func compare(t *testing.T, o *oracle, p *Partition, addrs []netip.Addr) {
+	t.Helper()
+	tries := map[bool]*node{true: o.trie(t, true), false: o.trie(t, false)}
+	unknown := o.class(Place{}, nil)
+	for _, addr := range addrs {
+		want := o.id(t, addr)
+		wantScope := tries[addr.Is4()].scope(addr)
+		class, scope := p.Lookup(addr)
+		if class != want.class || int(scope) != wantScope {
+			t.Fatalf("%s: class %d scope %d; want class %d scope %d", addr, class, scope, want.class, wantScope)
+		}
+		if want.class == SpecialClass {
+			want.class = unknown
+		}
+		if class, scope := p.LookupResolver(addr); class != want.class || int(scope) != wantScope {
+			t.Fatalf("%s as resolver: class %d scope %d; want class %d scope %d", addr, class, scope, want.class, wantScope)
+		}
+	}
+}
+
+// entry is a network with a place, for a database.
+type entry struct {
+	network netip.Prefix
+	place   Place
+}
+
+// geoIP2 gives a place in the layout of GeoIP2.
+func geoIP2(p Place) mmdbtype.Map {
+	m := mmdbtype.Map{}
+	if p.Continent != "" {
+		m["continent"] = mmdbtype.Map{"code": mmdbtype.String(p.Continent)}
+	}
+	if p.Country != "" {
+		m["country"] = mmdbtype.Map{"iso_code": mmdbtype.String(p.Country), "names": mmdbtype.Map{"en": mmdbtype.String("the " + p.Country)}}
+	}
+	if p.Subdivision != "" {
+		m["subdivisions"] = mmdbtype.Slice{mmdbtype.Map{"iso_code": mmdbtype.String(p.Subdivision)}, mmdbtype.Map{"iso_code": mmdbtype.String("ZZZ")}}
+	}
+	if p.ASN != 0 {
+		m["autonomous_system_number"] = mmdbtype.Uint32(p.ASN)
+	}
+	return m
+}
+
+// makeMMDB writes a database; networks that its layout cannot hold (aliases) are left out.
+func makeMMDB(t testing.TB, options mmdbwriter.Options, entries []entry) []byte {
+	t.Helper()
+	options.BuildEpoch, options.IncludeReservedNetworks = 1700000000, true
+	options.DatabaseType, options.Description = "test", map[string]string{"en": "test"}
+	tree, err := mmdbwriter.New(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		addr := e.network.Addr()
+		_ = tree.Insert(&net.IPNet{IP: addr.AsSlice(), Mask: net.CIDRMask(e.network.Bits(), addr.BitLen())}, geoIP2(e.place))
+	}
+	var out sliceWriter
+	if _, err := tree.WriteTo(&out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+type sliceWriter []byte
+
+func (w *sliceWriter) Write(b []byte) (int, error) { *w = append(*w, b...); return len(b), nil }
