@@ -13,22 +13,26 @@ const (
 )
 
 // ServedFamilies tells which types exist at a service's host: A (v4), AAAA (v6), or a CNAME alone. That is a
-// matter of declaration, never of the client or of health: a family is served when every rule, and the last
-// resort where there is one, has a pool with it. pool gives a pool of the service's tenant, or nil; a pool that is
-// missing counts for nothing. The warnings say what is left out and why.
+// matter of declaration, never of the client, of health or of weights: a family is served when every rule has a
+// pool with it, and the last resort too where it is all that some clients have. pool gives a pool of the
+// service's tenant, or nil; one that is missing counts for nothing. The warnings say what is left out and why,
+// and where the last resort cannot help.
 func ServedFamilies(s *Service, pool func(name string) *Pool) (v4, v6, cname bool, warnings []string) {
 	type step struct {
 		name string
 		has  pools
 	}
 	var steps []step
-	for i, r := range s.Effective().Rules {
-		steps = append(steps, step{fmt.Sprintf("rule %s", r.Name), familiesOf(s.Rules[i].Pools, pool)})
-	}
-	if len(s.LastResort) > 0 {
-		steps = append(steps, step{"lastResort", familiesOf(s.LastResort, pool)})
-	}
 	var all pools
+	catchAll := false
+	for i, r := range s.Effective().Rules {
+		steps = append(steps, step{"rule " + r.Name, familiesOf(s.Rules[i].Pools, pool)})
+		catchAll = catchAll || r.MatchesAll()
+	}
+	last := familiesOf(s.LastResort, pool)
+	if !catchAll {
+		steps = append(steps, step{"lastResort", last})
+	}
 	for _, st := range steps {
 		all = all.or(st.has)
 	}
@@ -46,6 +50,9 @@ func ServedFamilies(s *Service, pool func(name string) *Pool) (v4, v6, cname boo
 			}
 		}
 		if len(without) == 0 {
+			if len(s.LastResort) > 0 && !has(last) {
+				warnings = append(warnings, fmt.Sprintf("lastResort has no pool with %s addresses: %s is then answered as if all were up", label, qtype))
+			}
 			return true
 		}
 		verb := "has"

@@ -1,0 +1,376 @@
+package spec
+
+import (
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Lookup is a set of resources of all tenants, as change, tools and tests hold it.
+type Lookup interface {
+	// Get gives the resource of that key, or nil.
+	Get(Key) *Resource
+	// Of gives every resource of that kind, in any order.
+	Of(Kind) iter.Seq[*Resource]
+}
+
+// Set is the plain Lookup.
+type Set map[Key]*Resource
+
+// Get gives the resource of that key, or nil.
+func (s Set) Get(k Key) *Resource { return s[k] }
+
+// Of gives every resource of that kind.
+func (s Set) Of(kind Kind) iter.Seq[*Resource] {
+	return func(yield func(*Resource) bool) {
+		for k, r := range s {
+			if k.Kind == kind && !yield(r) {
+				return
+			}
+		}
+	}
+}
+
+// ValidateSet checks what a change does to the whole: after is the state of all tenants as the change
+// would leave it, changed and deleted are what it touches. It looks at the changed resources and at those that
+// refer to something touched; a fault that was there before and has nothing to do with the change is not told.
+// Warnings are of the same form and do not hinder; err is an Errors.
+func ValidateSet(after Lookup, changed []*Resource, deleted []Key) (warnings Errors, err error) {
+	v := &setChecker{after: after, changed: make(map[Key]bool, len(changed)), deleted: make(map[Key]bool, len(deleted))}
+	for _, e := range duplicates(changed) {
+		v.errs.add(e)
+	}
+	for _, r := range changed {
+		v.changed[r.Key] = true
+		v.zonesTouched = v.zonesTouched || r.Kind == KindZone
+		if err, ok := Validate(r).(Errors); ok {
+			for _, e := range err {
+				v.errs.add(e)
+			}
+		}
+	}
+	for _, k := range deleted {
+		v.deleted[k] = true
+		v.zonesTouched = v.zonesTouched || k.Kind == KindZone
+	}
+	for _, kind := range []Kind{KindPool, KindService, KindOverride} {
+		for _, r := range v.affected(kind) {
+			v.check(r)
+		}
+	}
+	v.uniqueHosts(changed)
+	v.uniqueOverrides(changed)
+	v.warnings.sort()
+	return v.warnings, v.errs.orNil()
+}
+
+// setChecker holds one ValidateSet.
+type setChecker struct {
+	after            Lookup
+	changed, deleted map[Key]bool
+	zonesTouched     bool
+	errs, warnings   Errors
+}
+
+// affected gives the resources of a kind that must be looked at, in the order of their keys.
+func (v *setChecker) affected(kind Kind) []*Resource {
+	var out []*Resource
+	for r := range v.after.Of(kind) {
+		if v.changed[r.Key] || v.refersToTouched(r) {
+			out = append(out, r)
+		}
+	}
+	slices.SortFunc(out, func(a, b *Resource) int { return a.Key.Compare(b.Key) })
+	return out
+}
+
+func (v *setChecker) refersToTouched(r *Resource) bool {
+	if v.zonesTouched && r.Kind == KindService {
+		return true
+	}
+	for _, ref := range references(r) {
+		if v.changed[ref.to] || v.deleted[ref.to] {
+			return true
+		}
+	}
+	return false
+}
+
+// reference is one field that names another resource.
+type reference struct {
+	path string
+	to   Key
+}
+
+// references gives what a resource names, in the order of its fields.
+func references(r *Resource) (refs []reference) {
+	add := func(path, tenant string, kind Kind, name string) {
+		if name != "" {
+			refs = append(refs, reference{path, Key{tenant, kind, name}})
+		}
+	}
+	pools := func(path string, list []PoolRef) {
+		for i, p := range list {
+			add(indexed(path, i), r.Tenant, KindPool, p.Pool)
+		}
+	}
+	switch s := r.Spec.(type) {
+	case *Pool:
+		add("spec.site", Platform, KindSite, s.Site)
+		add("spec.monitor", r.Tenant, KindMonitor, s.Monitor)
+	case *Service:
+		for i, rule := range s.Rules {
+			path := indexed("spec.rules", i)
+			if rule.When != nil {
+				for j, m := range rule.When.Map {
+					add(indexed(path+".when.map", j), Platform, KindMap, m)
+				}
+			}
+			pools(path+".pools", rule.Pools)
+		}
+		pools("spec.lastResort", s.LastResort)
+	case *Override:
+		add("spec.pool", r.Tenant, KindPool, s.Pool)
+	}
+	return refs
+}
+
+func (v *setChecker) fail(r *Resource, path, hint, format string, args ...any) {
+	v.errs.add(faultOf(r, path, hint, format, args...))
+}
+
+func (v *setChecker) warn(r *Resource, path, hint, format string, args ...any) {
+	v.warnings.add(faultOf(r, path, hint, format, args...))
+}
+
+// check looks at one affected resource.
+func (v *setChecker) check(r *Resource) {
+	whole := true
+	for _, ref := range references(r) {
+		if v.after.Get(ref.to) == nil {
+			whole = false
+			v.dangling(r, ref)
+		}
+	}
+	switch s := r.Spec.(type) {
+	case *Service:
+		v.host(r, s)
+		if whole {
+			v.pools(r, s)
+		}
+	case *Override:
+		v.endpoint(r, s)
+	}
+}
+
+// dangling tells of a reference to nothing: to whoever deletes, or to whoever refers.
+func (v *setChecker) dangling(r *Resource, ref reference) {
+	if v.deleted[ref.to] && !v.changed[r.Key] {
+		v.errs.add(&Error{Resource: ref.to.String(), Msg: fmt.Sprintf("cannot be deleted: %s still refers to it (%s)", r.Key, ref.path),
+			Hint: "change or delete that first, or in the same change"})
+		return
+	}
+	if v.deleted[ref.to] {
+		v.fail(r, ref.path, "", "%s is deleted by the same change", ref.to)
+		return
+	}
+	var names []string
+	for other := range v.after.Of(ref.to.Kind) {
+		if other.Tenant == ref.to.Tenant {
+			names = append(names, other.Name)
+		}
+	}
+	slices.Sort(names)
+	v.fail(r, ref.path, didYouMean(ref.to.Name, names), "%s does not exist", ref.to)
+}
+
+// host checks that a service may stand where it wants to.
+func (v *setChecker) host(r *Resource, s *Service) {
+	host, err := CanonicalName(s.Host)
+	if err != nil {
+		return // Validate says it
+	}
+	zone := ZoneOf(v.after, host)
+	if zone == nil {
+		var zones []string
+		for z := range v.after.Of(KindZone) {
+			zones = append(zones, z.Name)
+		}
+		slices.Sort(zones)
+		hint := "zones are declared by the tenant " + Platform
+		if len(zones) > 0 && len(zones) <= 10 {
+			hint = "there are " + strings.Join(zones, ", ")
+		}
+		v.fail(r, "spec.host", hint, "%s is in no zone", host)
+		return
+	}
+	grants := zone.Spec.(*Zone).Effective().Grants[r.Tenant]
+	if r.Tenant == Platform || slices.ContainsFunc(grants, func(g string) bool { return Under(host, g) }) {
+		return
+	}
+	given := "nothing"
+	if len(grants) > 0 {
+		given = "only " + strings.Join(grants, ", ")
+	}
+	v.fail(r, "spec.host", "have the tenant "+Platform+" add it to the zone's spec.grants."+r.Tenant,
+		"%s is not granted: zone %s grants %s %s", host, zone.Name, r.Tenant, given)
+}
+
+// ZoneOf gives the zone that a canonical name belongs to: the one with the longest name. nil: none.
+func ZoneOf(set Lookup, host string) *Resource {
+	for name := host; name != ""; {
+		if z := set.Get(Key{Platform, KindZone, name}); z != nil {
+			return z
+		}
+		_, name, _ = strings.Cut(name, ".")
+	}
+	return nil
+}
+
+// pools checks what a service's pools are together.
+func (v *setChecker) pools(r *Resource, s *Service) {
+	withHost, withAddress := "", ""
+	for _, ref := range references(r) {
+		if ref.to.Kind != KindPool {
+			continue
+		}
+		switch f := v.after.Get(ref.to).Spec.(*Pool).families(); {
+		case f.host && withHost == "":
+			withHost = ref.to.Name
+		case !f.host && withAddress == "":
+			withAddress = ref.to.Name
+		}
+	}
+	if withHost != "" && withAddress != "" {
+		v.fail(r, "spec.rules", "use pools of one sort", "pool %s has host names and pool %s has addresses", withHost, withAddress)
+		return
+	}
+	v.families(r, s)
+	if withHost != "" {
+		v.cname(r, s)
+	}
+	v.unreachable(r, s)
+}
+
+func (v *setChecker) families(r *Resource, s *Service) {
+	v4, v6, cname, warnings := ServedFamilies(s, func(name string) *Pool {
+		return v.after.Get(Key{r.Tenant, KindPool, name}).Spec.(*Pool)
+	})
+	if !v4 && !v6 && !cname {
+		msg := "no family is served by every rule"
+		if len(warnings) > 0 {
+			msg += " (" + strings.Join(warnings, "; ") + ")"
+		}
+		v.fail(r, "spec.rules", "give every rule a pool with IPv4, or every rule one with IPv6 addresses", "%s", msg)
+		return
+	}
+	for _, w := range warnings {
+		v.warn(r, "spec.rules", "", "%s", w)
+	}
+	for i, f := range s.Families {
+		if cname {
+			v.fail(r, "spec.families", "remove it", "a service of host names answers CNAME to every type")
+			return
+		}
+		if served := f == FamilyIPv4 && v4 || f == FamilyIPv6 && v6; !served && len(warnings) == 0 {
+			v.warn(r, indexed("spec.families", i), "", "no pool has addresses of %s", f)
+		}
+	}
+}
+
+// cname checks what a service that answers CNAME cannot have.
+func (v *setChecker) cname(r *Resource, s *Service) {
+	host := canonicalOr(s.Host)
+	if z := v.after.Get(Key{Platform, KindZone, host}); z != nil {
+		v.fail(r, "spec.host", "use pools with addresses there", "a service of host names cannot stand at the apex of zone %s: a CNAME allows nothing beside it", host)
+	}
+	if s.Answers > 1 {
+		v.fail(r, "spec.answers", "leave it out", "a service of host names answers one CNAME")
+	}
+	if s.Pick == PickAll {
+		v.fail(r, "spec.pick", "use weighted or sticky", "a service of host names answers one CNAME")
+	}
+}
+
+// unreachable warns of rules behind one that takes every client.
+func (v *setChecker) unreachable(r *Resource, s *Service) {
+	rules := s.Effective().Rules
+	for i := range rules {
+		if rules[i].MatchesAll() && i+1 < len(rules) {
+			v.warn(r, indexed("spec.rules", i+1), "put it before rule "+rules[i].Name, "is never reached: rule %s before it takes every client", rules[i].Name)
+			return
+		}
+	}
+}
+
+func (v *setChecker) endpoint(r *Resource, o *Override) {
+	pool := v.after.Get(Key{r.Tenant, KindPool, o.Pool})
+	if pool == nil || o.Endpoint == "" {
+		return
+	}
+	var names []string
+	for _, e := range pool.Spec.(*Pool).Endpoints {
+		if e.Name == o.Endpoint {
+			return
+		}
+		names = append(names, e.Name)
+	}
+	if v.changed[r.Key] {
+		v.fail(r, "spec.endpoint", didYouMean(o.Endpoint, names), "pool %s has no endpoint %s", o.Pool, shorten(o.Endpoint))
+		return
+	}
+	v.fail(pool, "spec.endpoints", "delete the override too", "endpoint %s is gone, but %s still refers to it", o.Endpoint, r.Key)
+}
+
+// uniqueHosts finds changed services on a host that another service has.
+func (v *setChecker) uniqueHosts(changed []*Resource) {
+	if !slices.ContainsFunc(changed, func(r *Resource) bool { return r.Kind == KindService }) {
+		return
+	}
+	at := map[string][]*Resource{}
+	for r := range v.after.Of(KindService) {
+		host := canonicalOr(r.Spec.(*Service).Host)
+		at[host] = append(at[host], r)
+	}
+	v.unique(at, "spec.host", "a host belongs to one service", func(host string, other Key) string {
+		return fmt.Sprintf("%s is already steered by %s", host, other)
+	})
+}
+
+// uniqueOverrides finds changed overrides of what another override holds: which one counts would be chance.
+func (v *setChecker) uniqueOverrides(changed []*Resource) {
+	if !slices.ContainsFunc(changed, func(r *Resource) bool { return r.Kind == KindOverride }) {
+		return
+	}
+	at := map[string][]*Resource{}
+	for r := range v.after.Of(KindOverride) {
+		o := r.Spec.(*Override)
+		target := r.Tenant + "/" + o.Pool
+		if o.Endpoint != "" {
+			target += "/" + o.Endpoint
+		}
+		at[target] = append(at[target], r)
+	}
+	v.unique(at, "spec", "change or delete that one", func(target string, other Key) string {
+		return fmt.Sprintf("%s is already overridden by %s", target, other)
+	})
+}
+
+// unique tells of changed resources that share what only one can have. Each fault names one other.
+func (v *setChecker) unique(at map[string][]*Resource, path, hint string, msg func(what string, other Key) string) {
+	for _, what := range slices.Sorted(maps.Keys(at)) {
+		all := at[what]
+		if len(all) < 2 || what == "" {
+			continue
+		}
+		slices.SortFunc(all, func(a, b *Resource) int { return a.Key.Compare(b.Key) })
+		for i, r := range all {
+			if v.changed[r.Key] {
+				other := all[(i+1)%len(all)]
+				v.fail(r, path, hint, "%s", msg(what, other.Key))
+			}
+		}
+	}
+}
