@@ -72,7 +72,8 @@ fuzz: ## Fuzz every fuzz target for FUZZTIME each
 
 .PHONY: bench
 bench: build ## Compare with gdnsd and the kernel's floor on the steered job (bench/README.md)
-	bench/steered -pairs $(PAIRS)
+	cmd/gtmd/interop/install gdnsd tor-geoipdb gcc libc6-dev util-linux
+	$(GO) run ./bench/steered -pairs $(PAIRS)
 
 .PHONY: clean
 clean: ## Remove what was built (the data folder stays)

@@ -69,10 +69,10 @@ var house = map[string]room{
 	"pkg/prober":  {floor: 6, outside: []string{prometheus, errgroup}},
 
 	"cmd/gtmd": {floor: 7, outside: []string{cobra, prometheus, errgroup, unix}},
-	"cmd/gtmctl": {floor: 7, outside: []string{cobra, "github.com/schollz/progressbar/v3", "github.com/jedib0t/go-pretty/v6",
-		"golang.org/x/term", "gopkg.in/yaml.v3"}},
+	"cmd/gtmctl": {floor: 7, outside: []string{cobra, "github.com/spf13/pflag", "github.com/schollz/progressbar/v3",
+		"github.com/jedib0t/go-pretty/v6", "golang.org/x/term", "gopkg.in/yaml.v3"}},
 
-	"bench": {floor: 8, outside: []string{unix}},
+	"bench": {floor: 8, outside: []string{dnsLibrary}},
 }
 
 // What a test may import besides: oracles, comparers, script runners, and what stands in for the outside.

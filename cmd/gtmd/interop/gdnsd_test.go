@@ -22,12 +22,11 @@ import (
 // oracle there.
 var embedsIPv4 = prefixes("::/96 ::ffff:0:0/96 ::ffff:0:0:0/96 64:ff9b::/96 2001::/32 2002::/16")
 
-// The special-purpose blocks of RFC 6890 and its registries: of a client there, the resolver's address decides, and
-// the scope is the block's length. gdnsd knows nothing of them.
-var special = prefixes(`0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24
-	192.31.196.0/24 192.52.193.0/24 192.88.99.0/24 192.168.0.0/16 192.175.48.0/24 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24
-	224.0.0.0/4 240.0.0.0/4 ::/8 100::/64 2001::/23 2001:db8::/32 2002::/16 2620:4f:8000::/48 3fff::/20 5f00::/16 fc00::/7
-	fe80::/10 fec0::/10 ff00::/8`)
+// The special-purpose blocks (RFC 6890 and the IANA registries) that tell nothing of where a client is: of a client
+// there, the resolver's address decides, and the scope is the block's length. gdnsd knows nothing of them.
+var special = prefixes(`0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24
+	192.168.0.0/16 198.18.0.0/15 224.0.0.0/4 240.0.0.0/4 ::/128 ::1/128 64:ff9b:1::/48 100::/64 100:0:0:1::/64 2001:2::/48
+	5f00::/16 fc00::/7 fe80::/10 ff00::/8`)
 
 func prefixes(list string) []netip.Prefix {
 	var all []netip.Prefix

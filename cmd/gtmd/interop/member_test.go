@@ -141,7 +141,7 @@ func (m member) config() *embed.Config {
 	config.ListenClientUrls, config.AdvertiseClientUrls = urls(m.Client), urls(m.Client)
 	config.ListenPeerUrls, config.AdvertisePeerUrls = urls(m.Peer), urls(m.Peer)
 	config.InitialCluster = m.Cluster
-	config.MaxTxnOps = 32768
+	config.MaxTxnOps = 8192
 	config.MaxRequestBytes = 32 << 20
 	config.SnapshotCount = 200
 	config.SnapshotCatchUpEntries = 50

@@ -1,0 +1,82 @@
+package peers
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+func TestQuery(t *testing.T) {
+	for _, c := range []struct {
+		name, subnet string
+		raw          []byte
+	}{
+		{"w7.gtm.test.", "81.2.69.0/24", query("w7.gtm.test.", true, 81<<24|2<<16|69<<8|160)},
+		{"s7.gtm.test.", "", query("s7.gtm.test.", false, 0)},
+	} {
+		m := new(dns.Msg)
+		if err := m.Unpack(c.raw); err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		if q := m.Question[0]; q.Name != c.name || q.Qtype != dns.TypeA || q.Qclass != dns.ClassINET || m.Response {
+			t.Errorf("%s: %v", c.name, m)
+		}
+		opt := m.IsEdns0()
+		if opt == nil || opt.UDPSize() != 1232 {
+			t.Fatalf("%s: no EDNS of 1232 bytes: %v", c.name, m)
+		}
+		var subnet string
+		for _, option := range opt.Option {
+			if s, ok := option.(*dns.EDNS0_SUBNET); ok {
+				network := net.IPNet{IP: s.Address, Mask: net.CIDRMask(int(s.SourceNetmask), 32)}
+				subnet = network.String()
+			}
+		}
+		if subnet != c.subnet {
+			t.Errorf("%s: subnet %q, want %q", c.name, subnet, c.subnet)
+		}
+	}
+}
+
+func TestWriteQueries(t *testing.T) {
+	dir := t.TempDir()
+	var ranges strings.Builder
+	ranges.WriteString("# made for this test\n")
+	for i := range 2000 {
+		start := 16777216 + i*1024
+		country := []string{"AU", "??"}[i%2]
+		fmt.Fprintf(&ranges, "%d,%d,%s\n", start, start+1023, country)
+	}
+	file := filepath.Join(dir, "geoip")
+	if err := os.WriteFile(file, []byte(ranges.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	job := Job{Dir: dir, Names: 3}
+	if err := job.WriteQueries(file); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{Steered, Static} {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		count := 0
+		for ; len(text) > 0; count++ {
+			size := int(binary.BigEndian.Uint16(text))
+			if err := new(dns.Msg).Unpack(text[2 : 2+size]); err != nil {
+				t.Fatalf("%s, query %d: %v", name, count, err)
+			}
+			text = text[2+size:]
+		}
+		if count != perFile {
+			t.Errorf("%s has %d queries, want %d", name, count, perFile)
+		}
+	}
+}
+
