@@ -1,0 +1,140 @@
+package serve
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// count names what workers count, per transport and family.
+type count uint8
+
+const (
+	countPackets count = iota
+	countReplies
+	countTruncated
+	countBatches
+	countPanics
+	countQuarantined
+	countDropHandler // the Handler wanted no reply
+	countDropEmpty   // the Handler wanted a reply of no bytes
+	countDropPort0   // a source port to which nothing can be sent
+	countDropLarge   // longer than a slot
+	countDropShort   // on a stream: too short for a header
+	countDropFailed  // sending it failed
+	countDropBusy    // the send buffer stayed full
+	numCounts
+)
+
+// counters is the description of each count; drops share one, told apart by reason.
+var (
+	perTransport = []string{"transport", "family"}
+	dropped      = prometheus.NewDesc("gtm_serve_drops_total", "Messages that got no reply.",
+		[]string{"transport", "family", "reason"}, nil)
+	counters = [numCounts]struct {
+		desc   *prometheus.Desc
+		reason string
+	}{
+		countPackets:   {desc: prometheus.NewDesc("gtm_serve_packets_total", "Messages that came.", perTransport, nil)},
+		countReplies:   {desc: prometheus.NewDesc("gtm_serve_replies_total", "Replies sent.", perTransport, nil)},
+		countTruncated: {desc: prometheus.NewDesc("gtm_serve_truncated_total", "Replies that were truncated.", perTransport, nil)},
+		countBatches:   {desc: prometheus.NewDesc("gtm_serve_batches_total", "Batches in which messages were handled.", perTransport, nil)},
+		countPanics:    {desc: prometheus.NewDesc("gtm_serve_panics_total", "Messages that made the handler panic.", perTransport, nil)},
+		countQuarantined: {desc: prometheus.NewDesc("gtm_serve_quarantined_total",
+			"Messages refused because their like made the handler panic.", perTransport, nil)},
+		countDropHandler: {dropped, "handler"},
+		countDropEmpty:   {dropped, "empty"},
+		countDropPort0:   {dropped, "port0"},
+		countDropLarge:   {dropped, "large"},
+		countDropShort:   {dropped, "short"},
+		countDropFailed:  {dropped, "failed"},
+		countDropBusy:    {dropped, "busy"},
+	}
+	openDesc    = prometheus.NewDesc("gtm_serve_connections_open", "TCP connections that are open.", nil, nil)
+	openedDesc  = prometheus.NewDesc("gtm_serve_connections_total", "TCP connections accepted.", nil, nil)
+	refusedDesc = prometheus.NewDesc("gtm_serve_connections_refused_total",
+		"TCP connections closed at once, because their client has too many.", nil, nil)
+	evictedDesc = prometheus.NewDesc("gtm_serve_connections_evicted_total",
+		"TCP connections closed to make room for new ones.", nil, nil)
+	heldDesc = prometheus.NewDesc("gtm_serve_quarantine_entries", "Kinds of messages that are refused now.", nil, nil)
+)
+
+var familyNames = [2]string{"ipv4", "ipv6"}
+
+// tally is what a worker has counted since it last published. It belongs to the worker.
+type tally [numCounts]uint64
+
+// sheet is what one worker has counted. Its worker alone writes, by plain load and store; anyone may read, and
+// nothing depends on what they read. The padding keeps workers out of each other's cache lines (and out of reach of
+// the prefetcher, which takes them in pairs).
+type sheet struct {
+	_         [128]byte
+	cells     [numCounts]atomic.Uint64
+	_         [128]byte
+	transport Transport
+	family    uint8 // index of familyNames
+}
+
+// publish moves t to s.
+func (s *sheet) publish(t *tally) {
+	for i, n := range t {
+		if n != 0 {
+			s.cells[i].Store(s.cells[i].Load() + n)
+			t[i] = 0
+		}
+	}
+}
+
+// collector exposes the sheets of all workers, and the connections.
+type collector struct {
+	mu         sync.Mutex
+	sheets     []*sheet
+	conns      *connTable
+	quarantine *quarantine
+}
+
+// newSheet makes the sheet of one more worker.
+func (c *collector) newSheet(t Transport, family uint8) *sheet {
+	s := &sheet{transport: t, family: family}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sheets = append(c.sheets, s)
+	return s
+}
+
+// total sums one count over workers.
+func (c *collector) totals() (sum [numTransports][2]tally) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.sheets {
+		for i := range s.cells {
+			sum[s.transport][s.family][i] += s.cells[i].Load()
+		}
+	}
+	return sum
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	for t, families := range c.totals() {
+		for f, counts := range families {
+			for i, n := range counts {
+				labels := []string{Transport(t).String(), familyNames[f]}
+				if r := counters[i].reason; r != "" {
+					labels = append(labels, r)
+				}
+				ch <- prometheus.MustNewConstMetric(counters[i].desc, prometheus.CounterValue, float64(n), labels...)
+			}
+		}
+	}
+	s := c.conns.stats()
+	ch <- prometheus.MustNewConstMetric(openDesc, prometheus.GaugeValue, float64(s.open))
+	ch <- prometheus.MustNewConstMetric(openedDesc, prometheus.CounterValue, float64(s.opened))
+	ch <- prometheus.MustNewConstMetric(refusedDesc, prometheus.CounterValue, float64(s.refused))
+	ch <- prometheus.MustNewConstMetric(evictedDesc, prometheus.CounterValue, float64(s.evicted))
+	ch <- prometheus.MustNewConstMetric(heldDesc, prometheus.GaugeValue, float64(c.quarantine.sweep()))
+}

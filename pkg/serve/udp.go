@@ -1,0 +1,149 @@
+package serve
+
+import (
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// drainBatches bounds what a worker still answers after Shutdown has begun, should clients not stop asking.
+	drainBatches = 1024
+	// errorPause keeps a socket that only gives errors from burning its CPU.
+	errorPause = 100 * time.Millisecond
+)
+
+// udpWorker serves one UDP socket: a loop of one recvmmsg, a Handler's calls, one sendmmsg. Nothing on that way
+// allocates, locks or logs.
+type udpWorker struct {
+	srv   *Server
+	batch *batch
+	h     Handler
+	req   Request
+	at    int    // the datagram being handled
+	query []byte // a copy of it, since the reply is written over it
+	tally tally
+	sheet *sheet
+}
+
+func newUDPWorker(s *Server, sock udpSocket) *udpWorker {
+	return &udpWorker{srv: s, batch: newBatch(sock.fd, sock.wildcard), h: s.cfg.NewHandler(),
+		req: Request{Transport: UDP}, query: make([]byte, 0, slotSize), sheet: s.metrics.newSheet(UDP, sock.family)}
+}
+
+// run serves until Shutdown. It keeps its thread, so that the kernel's receive queue, the thread and its
+// caches stay together.
+func (w *udpWorker) run() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for !w.srv.stopping.Load() {
+		if errno := w.step(0); errno != 0 && errno != unix.EINTR && errno != unix.EAGAIN {
+			w.srv.cfg.Logger.Error("receiving from a UDP socket failed; going on", "error", errno)
+			time.Sleep(errorPause)
+		}
+	}
+	for range drainBatches { // what came before the end is answered
+		if errno := w.step(unix.MSG_DONTWAIT); errno != 0 && errno != unix.EINTR {
+			return
+		}
+	}
+}
+
+// step receives, handles and answers one batch. With flags 0 it waits for the first datagram.
+func (w *udpWorker) step(flags int) unix.Errno {
+	n, errno := w.batch.receive(flags)
+	if errno != 0 {
+		return errno
+	}
+	for w.at = 0; w.at < n; {
+		w.handleFrom(n)
+	}
+	w.flush()
+	sent, failed, busy := w.batch.send()
+	w.tally[countReplies] += uint64(sent)
+	w.tally[countDropFailed] += uint64(failed)
+	w.tally[countDropBusy] += uint64(busy)
+	w.tally[countBatches]++
+	w.sheet.publish(&w.tally)
+	return 0
+}
+
+// handleFrom handles datagrams from w.at on, to the end of the batch or the first panic: one deferred call per
+// batch, none per datagram.
+func (w *udpWorker) handleFrom(n int) {
+	defer w.contain()
+	for ; w.at < n; w.at++ {
+		w.handle(w.at)
+	}
+}
+
+// handle answers datagram i.
+func (w *udpWorker) handle(i int) {
+	source := w.batch.source(i)
+	if !source.IsValid() {
+		return // the empty datagram by which shutdown(2) wakes the worker
+	}
+	w.tally[countPackets]++
+	size, whole := w.batch.size(i)
+	if source.Port() == 0 {
+		w.tally[countDropPort0]++
+		return
+	}
+	if !whole {
+		w.tally[countDropLarge]++
+		return
+	}
+	slot := w.batch.slot(i)
+	w.query = append(w.query[:0], slot[:size]...)
+	if w.srv.quarantine.holds(w.query) {
+		w.tally[countQuarantined]++
+		w.fail(i, rcodeRefused)
+		return
+	}
+	w.req.Buf, w.req.N, w.req.Source = slot, size, source
+	n, action := w.h.Handle(&w.req)
+	switch {
+	case action == Drop:
+		w.tally[countDropHandler]++
+		return
+	case len(slot[:n]) == 0: // slot[:n] panics where n is impossible, and the Handler is at fault
+		w.tally[countDropEmpty]++
+		return
+	case action == Truncate:
+		w.tally[countTruncated]++
+	}
+	w.batch.queue(i, n)
+}
+
+// fail answers datagram i, whose copy is w.query, without a Handler.
+func (w *udpWorker) fail(i int, rcode uint16) {
+	if n := failure(w.batch.slot(i), w.query, rcode); n > 0 {
+		w.batch.queue(i, n)
+		return
+	}
+	w.tally[countDropHandler]++
+}
+
+// contain, deferred, ends a panic of the Handler: SERVFAIL for the datagram, a new Handler for the rest.
+func (w *udpWorker) contain() {
+	value := recover()
+	if value == nil {
+		return
+	}
+	w.tally[countPanics]++
+	w.h = w.srv.bury(value, w.h, &w.req, w.query)
+	w.fail(w.at, rcodeServFail)
+	w.at++
+}
+
+// flush calls the Handler's Flush; if that panics, no query is to blame.
+func (w *udpWorker) flush() {
+	defer func() {
+		if value := recover(); value != nil {
+			w.tally[countPanics]++
+			w.h = w.srv.bury(value, w.h, &w.req, nil)
+		}
+	}()
+	w.h.Flush()
+}
