@@ -1,0 +1,259 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.etcd.io/etcd/client/v3"
+
+	"github.com/gti/gtm/pkg/spec"
+)
+
+// Commit makes a change the tenant's next generation, whole or not at all. *ConflictError: a head has
+// moved; *TooLargeError: split it. Any other error with etcd's answer lost leaves it open whether the
+// change was made, and says so.
+func (c *Client) Commit(ctx context.Context, ch Change) (Record, error) {
+	start := time.Now()
+	rec, err := c.commit(ctx, ch)
+	c.metrics.commit(start, err)
+	return rec, err
+}
+
+func (c *Client) commit(ctx context.Context, ch Change) (Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.wait.commit)
+	defer cancel()
+	t, err := c.draft(ch)
+	if err != nil {
+		return Record{}, err
+	}
+	// A short question first: with etcd away, this fails soon, and it is certain that nothing was written.
+	if _, err := c.reader(c.etcd).get(ctx, c.keys.head(ch.Tenant)); err != nil {
+		return Record{}, c.explain("changing "+ch.Tenant+" (nothing was written)", err)
+	}
+	if err := c.addTexts(ctx, t); err != nil {
+		return Record{}, err
+	}
+	if t.bytes > maxCommitBytes || len(t.ops) > maxCommitOps {
+		return Record{}, &TooLargeError{Ops: len(t.ops), MaxOps: maxCommitOps, Bytes: t.bytes, MaxBytes: maxCommitBytes}
+	}
+	resp, err := c.etcd.Txn(ctx).If(t.compares...).Then(t.ops...).Else(t.heads...).Commit()
+	if sizeRefused(err) {
+		return Record{}, &TooLargeError{Ops: len(t.ops), Bytes: t.bytes}
+	}
+	if err != nil {
+		return c.settle(ctx, t, err)
+	}
+	if !resp.Succeeded {
+		return Record{}, c.conflict(ctx, ch, resp)
+	}
+	return t.record, nil
+}
+
+// draft is a change on its way to a transaction.
+type draft struct {
+	record   Record
+	digest   string
+	compares []clientv3.Cmp
+	heads    []clientv3.Op // reads the compared heads, should the comparison fail
+	ops      []clientv3.Op
+	bytes    int
+	runs     []run
+}
+
+func (d *draft) put(key string, value []byte) {
+	d.ops = append(d.ops, clientv3.OpPut(key, string(value)))
+	d.bytes += len(key) + len(value) + 16
+}
+
+func (d *draft) expect(key string, g Generation) {
+	cmp := clientv3.Compare(clientv3.Value(key), "=", headText(g))
+	if g == 0 {
+		cmp = clientv3.Compare(clientv3.CreateRevision(key), "=", 0)
+	}
+	d.compares = append(d.compares, cmp)
+	d.heads = append(d.heads, clientv3.OpGet(key))
+	d.bytes += 2*len(key) + 32
+}
+
+// draft lays out the transaction, all but the runs of zone content.
+func (c *Client) draft(ch Change) (*draft, error) {
+	if ch.Tenant == "" {
+		return nil, errors.New("a change without a tenant")
+	}
+	if len(ch.Put)+len(ch.Delete) == 0 {
+		return nil, fmt.Errorf("the change of %s touches nothing; a generation holds at least one resource", ch.Tenant)
+	}
+	gen := ch.Base + 1
+	t := &draft{record: Record{Tenant: ch.Tenant, Generation: gen, Time: ch.Time.UTC(), Author: ch.Author, Message: ch.Message}}
+	t.expect(c.keys.head(ch.Tenant), ch.Base)
+	for _, name := range readsOf(ch) {
+		t.expect(c.keys.head(name), ch.Reads[name])
+	}
+	sum := sha256.New()
+	seen := map[spec.Key]bool{}
+	add := func(key spec.Key, value []byte) error {
+		if key.Tenant != ch.Tenant || seen[key] {
+			return fmt.Errorf("%s: a change of %s holds each of that tenant's resources once at most", key, ch.Tenant)
+		}
+		seen[key] = true
+		fmt.Fprintf(sum, "%s %d %s\n", key, len(value), value)
+		t.put(c.keys.version(key, gen), value)
+		return nil
+	}
+	for _, r := range ch.Put {
+		value, runs, err := encodeVersion(r)
+		if err != nil {
+			return nil, err
+		}
+		if err := add(r.Key, value); err != nil {
+			return nil, err
+		}
+		t.record.Put = append(t.record.Put, r.Key)
+		t.runs = append(t.runs, runs...)
+	}
+	for _, key := range ch.Delete {
+		if err := add(key, []byte(`{"deleted":true}`)); err != nil {
+			return nil, err
+		}
+		t.record.Deleted = append(t.record.Deleted, key)
+	}
+	sortKeys(t.record.Put)
+	sortKeys(t.record.Deleted)
+	fmt.Fprintf(sum, "%s %s %s %s", t.record.Author, t.record.Message, t.record.Time, ch.Tenant)
+	t.digest = hex.EncodeToString(sum.Sum(nil))
+	return t, c.seal(t)
+}
+
+// seal adds the record and the head.
+func (c *Client) seal(t *draft) error {
+	value, err := marshalPlain(storedRecord{Record: t.record, Digest: t.digest})
+	if err != nil {
+		return err
+	}
+	t.put(c.keys.record(t.record.Tenant, t.record.Generation), value)
+	t.put(c.keys.head(t.record.Tenant), []byte(headText(t.record.Generation)))
+	return nil
+}
+
+// textBatch is how many runs one request asks for; etcd's default limit is 128 operations.
+const textBatch = 100
+
+// addTexts adds the runs that the store does not have. Runs are never removed, so that what is there now
+// is there when the transaction runs.
+func (c *Client) addTexts(ctx context.Context, t *draft) error {
+	slices.SortFunc(t.runs, func(a, b run) int { return strings.Compare(a.hash, b.hash) })
+	t.runs = slices.CompactFunc(t.runs, func(a, b run) bool { return a.hash == b.hash })
+	for runs := range slices.Chunk(t.runs, textBatch) {
+		asks := make([]clientv3.Op, len(runs))
+		for i, r := range runs {
+			asks[i] = clientv3.OpGet(c.keys.text(r.hash), clientv3.WithCountOnly())
+		}
+		resp, err := c.etcd.Txn(ctx).Then(asks...).Commit()
+		if err != nil {
+			return c.explain("looking for zone content (nothing was written)", err)
+		}
+		for i, r := range runs {
+			if resp.Responses[i].GetResponseRange().Count == 0 {
+				t.put(c.keys.text(r.hash), []byte(r.text))
+			}
+		}
+	}
+	return nil
+}
+
+// conflict tells which head was not where the change wanted it.
+func (c *Client) conflict(ctx context.Context, ch Change, resp *clientv3.TxnResponse) error {
+	names := append([]string{ch.Tenant}, readsOf(ch)...)
+	for i, name := range names {
+		want := ch.Base
+		if i > 0 {
+			want = ch.Reads[name]
+		}
+		var have Generation
+		if kvs := resp.Responses[i].GetResponseRange().Kvs; len(kvs) > 0 {
+			g, err := parseHead(kvs[0].Value)
+			if err != nil {
+				return fmt.Errorf("the head of %s: %w", name, err)
+			}
+			have = g
+		}
+		if have == want {
+			continue
+		}
+		e := &ConflictError{Tenant: name, Want: want, Have: have}
+		if stored, err := c.storedRecord(ctx, name, have); err == nil {
+			e.Last = stored.Record
+		}
+		return e
+	}
+	return errors.New("a head moved and moved back while the change was made; plan the change anew")
+}
+
+// settle finds out whether a change was made whose answer got lost.
+func (c *Client) settle(ctx context.Context, t *draft, cause error) (Record, error) {
+	what := fmt.Sprintf("changing %s to generation %d", t.record.Tenant, t.record.Generation)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.wait.call)
+	defer cancel()
+	stored, err := c.storedRecord(ctx, t.record.Tenant, t.record.Generation)
+	switch {
+	case err == nil && stored.Digest == t.digest:
+		return t.record, nil
+	case err == nil:
+		return Record{}, &ConflictError{Tenant: t.record.Tenant, Want: t.record.Generation - 1, Have: t.record.Generation, Last: stored.Record}
+	}
+	return Record{}, c.explain(what+" (look at its history before trying again: it may have been made)", cause)
+}
+
+func (c *Client) storedRecord(ctx context.Context, tenant string, g Generation) (storedRecord, error) {
+	var s storedRecord
+	kv, err := c.reader(c.etcd).get(ctx, c.keys.record(tenant, g))
+	if err != nil {
+		return s, err
+	}
+	if kv == nil {
+		return s, ErrNotFound
+	}
+	return s, json.Unmarshal(kv.Value, &s)
+}
+
+func readsOf(ch Change) []string {
+	var names []string
+	for name := range ch.Reads {
+		if name != ch.Tenant {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// sortKeys sorts by tenant, kind (dependencies first) and name.
+func sortKeys(keys []spec.Key) { slices.SortFunc(keys, compareKeys) }
+
+func compareKeys(a, b spec.Key) int {
+	if d := strings.Compare(a.Tenant, b.Tenant); d != 0 {
+		return d
+	}
+	if d := kindRank(a.Kind) - kindRank(b.Kind); d != 0 {
+		return d
+	}
+	if d := strings.Compare(string(a.Kind), string(b.Kind)); d != 0 {
+		return d
+	}
+	return strings.Compare(a.Name, b.Name)
+}
+
+// kindRank orders unknown kinds last.
+func kindRank(k spec.Kind) int {
+	if i := slices.Index(spec.Kinds, k); i >= 0 {
+		return i
+	}
+	return len(spec.Kinds)
+}

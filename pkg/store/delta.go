@@ -1,0 +1,340 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/client/v3"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
+)
+
+type mvccKV = mvccpb.KeyValue
+
+// delta gathers what is to be told next.
+type delta struct {
+	full     bool
+	tenants  map[string]*tenantDelta
+	verdicts map[health.PoolID]verdictChange
+	seen     map[spec.Key]bool      // read while loading
+	kept     map[health.PoolID]bool // read while loading, and as it was
+}
+
+type tenantDelta struct {
+	head     Generation
+	versions map[spec.Key]change
+}
+
+// change is a resource's newest version: put, deleted or broken.
+type change struct {
+	told     toldVersion
+	resource *spec.Resource
+	err      error
+}
+
+type verdictChange struct {
+	verdict health.Verdict
+	mod     int64
+	deleted bool
+}
+
+func newDelta(full bool) *delta {
+	return &delta{full: full, tenants: map[string]*tenantDelta{}, verdicts: map[health.PoolID]verdictChange{},
+		seen: map[spec.Key]bool{}, kept: map[health.PoolID]bool{}}
+}
+
+func (d *delta) tenant(name string) *tenantDelta {
+	t := d.tenants[name]
+	if t == nil {
+		t = &tenantDelta{versions: map[spec.Key]change{}}
+		d.tenants[name] = t
+	}
+	return t
+}
+
+// add decodes a version. Its error is the connection's; a version that is broken is told as such.
+func (d *delta) add(ctx context.Context, r *reader, v found) error {
+	res, err := r.decode(ctx, v)
+	var gone unreachable
+	if errors.As(err, &gone) {
+		return gone.error
+	}
+	d.tenant(v.key.Tenant).versions[v.key] = change{
+		told:     toldVersion{gen: v.gen, mod: v.mod, deleted: err == nil && res == nil, broken: err != nil},
+		resource: res, err: err,
+	}
+	return nil
+}
+
+// update gives the sorted form; f knows what was told before.
+func (d *delta) update(f *follower) Update {
+	u := Update{Full: d.full}
+	for name, td := range d.tenants {
+		tu := TenantUpdate{Tenant: name, Head: td.head}
+		old := f.tenants[name]
+		if td.head == 0 && old != nil {
+			tu.Head = old.head
+		}
+		for key, c := range td.versions {
+			tu.add(key, c, d.full, old)
+		}
+		if !d.full && old != nil && old.head == tu.Head && len(tu.Put)+len(tu.Deleted)+len(tu.Broken) == 0 {
+			continue
+		}
+		tu.sort()
+		u.Tenants = append(u.Tenants, tu)
+	}
+	slices.SortFunc(u.Tenants, func(a, b TenantUpdate) int { return strings.Compare(a.Tenant, b.Tenant) })
+	for p, c := range d.verdicts {
+		if c.deleted {
+			u.VerdictsDeleted = append(u.VerdictsDeleted, p)
+		} else {
+			u.Verdicts = append(u.Verdicts, c.verdict)
+		}
+	}
+	slices.SortFunc(u.Verdicts, func(a, b health.Verdict) int { return comparePools(a.Pool, b.Pool) })
+	slices.SortFunc(u.VerdictsDeleted, comparePools)
+	return u
+}
+
+func (tu *TenantUpdate) add(key spec.Key, c change, full bool, old *told) {
+	switch {
+	case c.err != nil:
+		tu.Broken = append(tu.Broken, BrokenResource{Key: key, Generation: c.told.gen, Err: c.err})
+	case !c.told.deleted:
+		tu.Put = append(tu.Put, Version{Resource: c.resource, Generation: c.told.gen})
+	case !full && old != nil:
+		if was, ok := old.versions[key]; ok && !was.deleted {
+			tu.Deleted = append(tu.Deleted, key)
+		}
+	}
+}
+
+func (tu *TenantUpdate) sort() {
+	slices.SortFunc(tu.Put, func(a, b Version) int { return compareKeys(a.Resource.Key, b.Resource.Key) })
+	sortKeys(tu.Deleted)
+	slices.SortFunc(tu.Broken, func(a, b BrokenResource) int { return compareKeys(a.Key, b.Key) })
+}
+
+// remember notes that the delta was told.
+func (d *delta) remember(f *follower) {
+	if d.full {
+		f.tenants, f.verdicts = map[string]*told{}, map[health.PoolID]int64{}
+	}
+	for name, td := range d.tenants {
+		t := f.tenants[name]
+		if t == nil {
+			t = &told{versions: map[spec.Key]toldVersion{}}
+			f.tenants[name] = t
+		}
+		t.head = max(t.head, td.head)
+		for key, c := range td.versions {
+			t.versions[key] = c.told
+		}
+	}
+	for p, c := range d.verdicts {
+		if c.deleted {
+			delete(f.verdicts, p)
+		} else {
+			f.verdicts[p] = c.mod
+		}
+	}
+	broken := 0
+	for _, t := range f.tenants {
+		for _, v := range t.versions {
+			if v.broken {
+				broken++
+			}
+		}
+	}
+	f.c.metrics.broken.Set(float64(broken))
+}
+
+// events turns the watch's events, which come in order and in whole revisions, into one update.
+func (f *follower) events(ctx context.Context, evs []*clientv3.Event) error {
+	d := newDelta(false)
+	r := &reader{c: f.c, etcd: f.c.etcd}
+	newest := map[spec.Key]found{}
+	for rest := evs; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n].Kv.ModRevision == rest[0].Kv.ModRevision {
+			n++
+		}
+		if err := f.revision(rest[:n], d, newest); err != nil {
+			return err
+		}
+		rest = rest[n:]
+	}
+	for _, v := range newest {
+		if err := d.add(ctx, r, v); err != nil {
+			f.anew = true
+			return err
+		}
+	}
+	at := mark{cluster: f.known.Cluster, rev: evs[len(evs)-1].Kv.ModRevision}
+	return f.tell(d, at, f.known.Epoch)
+}
+
+// revision sorts the events of one revision into d and newest.
+func (f *follower) revision(evs []*clientv3.Event, d *delta, newest map[spec.Key]found) error {
+	heads := map[string]Generation{}
+	made := map[string]bool{} // tenants of which a version of the new head is among the events
+	var versions []found
+	for _, ev := range evs {
+		parts := f.c.keys.split(string(ev.Kv.Key))
+		switch kind := joinTwo(parts); kind {
+		case "config/epoch":
+			return errReadAnew
+		case "config/text":
+			if ev.Type == clientv3.EventTypePut {
+				f.c.texts.put(newRun(string(ev.Kv.Value)))
+			}
+		case "config/head":
+			g, err := f.headEvent(ev, parts, d)
+			if err != nil {
+				return err
+			}
+			if g != 0 {
+				heads[parts[2]] = g
+			}
+		case "config/res":
+			v, ok, err := f.versionEvent(ev, parts)
+			if err != nil {
+				return err
+			}
+			if ok {
+				versions = append(versions, v)
+			}
+		default:
+			f.verdictEvent(ev, parts, d)
+		}
+	}
+	for _, v := range versions {
+		head, moved := heads[v.key.Tenant]
+		if moved && v.gen == head {
+			made[v.key.Tenant] = true
+		}
+		if v.gen <= f.headOf(d, v.key.Tenant) && v.gen >= f.newestOf(newest, v.key) {
+			newest[v.key] = v
+		}
+	}
+	return f.checkWhole(heads, made)
+}
+
+// checkWhole makes sure that a head that moved came with its versions, as Commit writes them; anything
+// else was written by hand, and is understood by comparing everything.
+func (f *follower) checkWhole(heads map[string]Generation, made map[string]bool) error {
+	for t := range heads {
+		if !made[t] {
+			f.anew = true
+			return errReadAnew
+		}
+	}
+	return nil
+}
+
+// headOf gives the head as of the events read so far.
+func (f *follower) headOf(d *delta, tenant string) Generation {
+	if td := d.tenants[tenant]; td != nil && td.head != 0 {
+		return td.head
+	}
+	if t := f.tenants[tenant]; t != nil {
+		return t.head
+	}
+	return 0
+}
+
+func (f *follower) newestOf(newest map[spec.Key]found, key spec.Key) Generation {
+	if v, ok := newest[key]; ok {
+		return v.gen
+	}
+	was, _ := f.version(key)
+	return was.gen
+}
+
+// headEvent reads a head that moved; 0 stands for one that is to be left alone.
+func (f *follower) headEvent(ev *clientv3.Event, parts []string, d *delta) (Generation, error) {
+	if len(parts) != 3 {
+		return 0, nil
+	}
+	tenant := parts[2]
+	was := f.headOf(d, tenant)
+	if ev.Type == clientv3.EventTypeDelete {
+		if was == 0 {
+			return 0, nil
+		}
+		f.anew = true
+		return 0, errReadAnew // begin finds that it went back
+	}
+	g, err := parseHead(ev.Kv.Value)
+	switch {
+	case err != nil:
+		f.c.log.Error("the head of a tenant in the store is not understood; the tenant is left as it is", "tenant", tenant, "error", err)
+		return 0, nil
+	case g == was:
+		return 0, nil
+	case g != was+1:
+		f.anew = true
+		return 0, errReadAnew
+	}
+	d.tenant(tenant).head = g
+	return g, nil
+}
+
+// versionEvent reads a version; the removal of one that is in force needs everything compared.
+func (f *follower) versionEvent(ev *clientv3.Event, parts []string) (found, bool, error) {
+	key, gen, ok := parseVersion(parts)
+	if !ok {
+		return found{}, false, nil
+	}
+	if ev.Type == clientv3.EventTypeDelete {
+		if was, known := f.version(key); known && was.gen == gen {
+			f.anew = true
+			return found{}, false, errReadAnew
+		}
+		return found{}, false, nil
+	}
+	return found{key: key, gen: gen, mod: ev.Kv.ModRevision, value: ev.Kv.Value}, true, nil
+}
+
+func (f *follower) verdictEvent(ev *clientv3.Event, parts []string, d *delta) {
+	p, ok := parsePool(parts, 1)
+	if !ok || parts[0] != "verdict" {
+		return
+	}
+	if ev.Type == clientv3.EventTypeDelete {
+		if _, told := f.verdicts[p]; told {
+			d.verdicts[p] = verdictChange{deleted: true}
+		} else {
+			delete(d.verdicts, p)
+		}
+		return
+	}
+	f.addVerdict(d, p, ev.Kv)
+}
+
+func joinTwo(parts []string) string {
+	if len(parts) < 2 {
+		return ""
+	}
+	return parts[0] + "/" + parts[1]
+}
+
+// parsePool reads a pool from the last two components of a key, which has that many before them.
+func parsePool(parts []string, before int) (health.PoolID, bool) {
+	if len(parts) != before+2 {
+		return health.PoolID{}, false
+	}
+	return health.PoolID{Tenant: parts[before], Pool: parts[before+1]}, true
+}
+
+func comparePools(a, b health.PoolID) int {
+	if d := strings.Compare(a.Tenant, b.Tenant); d != 0 {
+		return d
+	}
+	return strings.Compare(a.Pool, b.Pool)
+}

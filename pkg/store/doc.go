@@ -1,0 +1,41 @@
+// Package store keeps gtm's shared state in etcd: it reads it at a revision, follows it from the next,
+// changes it in single transactions, and keeps a copy of it on disk.
+//
+// # Configuration
+//
+// A change belongs to a tenant and makes that tenant's next generation: immutable versions of the
+// resources that it touches (a deletion is a version too), a record of who changed what, and a new head,
+// in one transaction. The state of a tenant at a generation is, of each resource, the newest version that
+// is not newer than the generation. etcd's revision is only a cursor.
+//
+// # Keys
+//
+// All keys stand below a prefix, "/gtm/" by default. Components are path-escaped, <gen> is a generation
+// as 16 hexadecimal digits, so that keys sort as numbers do.
+//
+//	config/epoch                              {"epoch":N,"author":...,"time":...}: see Client.Accept
+//	config/head/<tenant>                      the tenant's head, in decimal
+//	config/log/<tenant>/<gen>                 Record of the change that made the generation (JSON)
+//	config/res/<tenant>/<kind>/<name>/<gen>   one version: {"resource":{...},"text":[...]} or {"deleted":true}
+//	config/text/<sha256>                      a run of lines of zone content, addressed by its content
+//	verdict/<tenant>/<pool>                   health.Verdict (JSON), written by the elected judge only
+//	world/edge/<id>                           Edge (JSON), leased
+//	world/judge/<lease>                       candidates of the judge's election; the oldest one leads
+//	world/obs/<vantage>/<tenant>/<pool>       health.Observation (JSON), without a lease
+//	world/vantage/<id>                        leased: the prober is alive
+//
+// What edges follow, config/ and verdict/, is one range of keys, so that one watch brings it in order and
+// what probers tell each other stays away from them.
+//
+// # Zones
+//
+// The content of a zone is cut into runs of whole owner names, at names that their hash chooses, so that
+// a changed name touches one run. A version of a zone lists the hashes of its runs; a run is written when
+// it is new and never removed, since older generations refer to it.
+//
+// # Silence
+//
+// Loss of etcd is not an error of Follow but a status: it keeps trying, tells the consumer that what it
+// has is stale, and goes on where it stopped. What it delivers never goes back by itself: a store that
+// was restored to an older state is refused until Client.Accept.
+package store

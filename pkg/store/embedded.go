@@ -1,0 +1,107 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.etcd.io/etcd/server/v3/embed"
+)
+
+// socketName and readyLine are what parent and child have agreed on.
+const (
+	socketName = "etcd.sock"
+	readyLine  = "gtm: the embedded etcd is ready"
+)
+
+// RunEmbedded is what the child process of StartChild runs: one etcd member whose data lies in dir and
+// whose only door is a socket there. It tells on standard output when it is ready, logs to standard error,
+// and ends when ctx does, or when standard input is closed, which is how a child learns that its parent
+// died.
+func RunEmbedded(ctx context.Context, dir string) error {
+	return runEmbedded(ctx, dir, os.Stdin, os.Stdout)
+}
+
+func runEmbedded(ctx context.Context, dir string, parent io.Reader, ready io.Writer) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	if err := privateDir(dir); err != nil {
+		return err
+	}
+	socket, release, err := shortSocketPath(filepath.Join(dir, socketName))
+	if err != nil {
+		return err
+	}
+	defer release()
+	e, err := embed.StartEtcd(embeddedConfig(dir, socket))
+	if err != nil {
+		return fmt.Errorf("the embedded etcd in %s did not start: %w", dir, err)
+	}
+	defer e.Close()
+	orphaned := make(chan struct{})
+	go func() {
+		defer close(orphaned)
+		_, _ = io.Copy(io.Discard, parent)
+	}()
+	select {
+	case <-e.Server.ReadyNotify():
+		fmt.Fprintln(ready, readyLine)
+	case err := <-e.Err():
+		return fmt.Errorf("the embedded etcd in %s: %w", dir, err)
+	case <-orphaned:
+		return nil
+	case <-ctx.Done():
+		return nil
+	}
+	select {
+	case err := <-e.Err():
+		return fmt.Errorf("the embedded etcd in %s: %w", dir, err)
+	case <-e.Server.StopNotify():
+		return errors.New("the embedded etcd stopped by itself")
+	case <-orphaned:
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// embeddedConfig is a single member that no other can join: it has no door for peers.
+func embeddedConfig(dir, socket string) *embed.Config {
+	cfg := embed.NewConfig()
+	cfg.Name = "gtm"
+	cfg.Dir = dir
+	client := url.URL{Scheme: "unix", Path: socket}
+	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{client}, []url.URL{client}
+	peer := url.URL{Scheme: "http", Host: "127.0.0.1:1"}
+	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = nil, []url.URL{peer}
+	cfg.InitialCluster = cfg.Name + "=" + peer.String()
+	cfg.InitialClusterToken = "gtm"
+	cfg.EnableGRPCGateway = false
+
+	// Alone it elects itself; the ticks only decide how soon.
+	cfg.TickMs, cfg.ElectionMs = 50, 500
+	cfg.MaxTxnOps, cfg.MaxRequestBytes = serverMaxTxnOps, serverMaxRequest
+	cfg.QuotaBackendBytes = 8 << 30
+	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = embed.CompactorModePeriodic, "1h"
+	cfg.SnapshotCount = 5000
+	cfg.MaxWalFiles, cfg.MaxSnapFiles = 2, 2
+	cfg.WarningApplyDuration, cfg.WarningUnaryRequestDuration = time.Second, time.Second
+
+	cfg.Logger, cfg.LogLevel, cfg.LogFormat = "zap", "info", "console"
+	cfg.LogOutputs = []string{"stderr"}
+	return cfg
+}
+
+// privateDir makes a folder that only its owner may enter, or takes others' rights to it away.
+func privateDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return os.Chmod(dir, 0o700)
+}

@@ -1,0 +1,129 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+)
+
+// ErrNotFound: the tenant or generation does not exist.
+var ErrNotFound = errors.New("not found")
+
+// ErrNotLeader: verdicts are written by the elected judge only, and this client is not it (any more).
+var ErrNotLeader = errors.New("not the elected judge (any more); nothing was written")
+
+// ConflictError: a head is not where the change was planned on. Nothing was written.
+type ConflictError struct {
+	Tenant     string
+	Want, Have Generation
+	Last       Record // the change that made Have; zero if there is none
+}
+
+func (e *ConflictError) Error() string {
+	if e.Have == 0 {
+		return fmt.Sprintf("%s@%d was expected, but %s has no generation yet; plan the change anew", e.Tenant, e.Want, e.Tenant)
+	}
+	s := fmt.Sprintf("%s is at generation %d, not %d", e.Tenant, e.Have, e.Want)
+	if e.Last.Generation == e.Have && !e.Last.Time.IsZero() {
+		s += fmt.Sprintf(": %s changed %s at %s", orElse(e.Last.Author, "someone"), touched(e.Last), e.Last.Time.UTC().Format("2006-01-02 15:04:05Z"))
+	}
+	return s + "; plan the change anew"
+}
+
+func touched(r Record) string {
+	keys := append(append([]string(nil), keyStrings(r.Put)...), keyStrings(r.Deleted)...)
+	if len(keys) == 0 {
+		return "nothing"
+	}
+	if more := len(keys) - 3; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(keys[:3], ", "), more)
+	}
+	return strings.Join(keys, ", ")
+}
+
+// TooLargeError: the change does not fit one transaction. Nothing was written; split it. A limit of 0 is
+// one that only the etcd cluster knows.
+type TooLargeError struct {
+	Ops, MaxOps     int
+	Bytes, MaxBytes int
+}
+
+func (e *TooLargeError) Error() string {
+	if e.MaxOps == 0 {
+		return fmt.Sprintf("the change (%d writes, %d bytes) is larger than the etcd cluster lets one transaction be; "+
+			"apply it in parts, or start etcd with --max-txn-ops=%d --max-request-bytes=%d", e.Ops, e.Bytes, serverMaxTxnOps, serverMaxRequest)
+	}
+	return fmt.Sprintf("the change has %d writes and %d bytes, more than the %d writes and %d bytes that fit one generation; apply it in parts",
+		e.Ops, e.Bytes, e.MaxOps, e.MaxBytes)
+}
+
+// CorruptError: a snapshot on disk cannot be trusted.
+type CorruptError struct {
+	File   string
+	Offset int64
+	Reason string
+}
+
+func (e *CorruptError) Error() string {
+	return fmt.Sprintf("%s is damaged at byte %d: %s; it is not used, and the state is read from etcd", e.File, e.Offset, e.Reason)
+}
+
+// wentBackError: the store holds an older state than was seen before.
+type wentBackError struct{ reason string }
+
+func (e *wentBackError) Error() string {
+	return "the store went back: " + e.reason + "; if that is meant (a restored backup), run: gtmctl store accept"
+}
+
+// sizeRefused tells whether etcd found a request too large.
+func sizeRefused(err error) bool {
+	if errors.Is(err, rpctypes.ErrTooManyOps) || errors.Is(err, rpctypes.ErrRequestTooLarge) {
+		return true
+	}
+	return err != nil && strings.Contains(err.Error(), "message larger than max")
+}
+
+// explain names what was tried and where, and adds why the connection failed, which grpc often keeps to
+// itself.
+func (c *Client) explain(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, context.Canceled) {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	where := strings.Join(c.cfg.Endpoints, ", ")
+	hint := hintFor(err)
+	if cause := c.dialer.lastError(); cause != "" && !strings.Contains(err.Error(), cause) {
+		return fmt.Errorf("%s: etcd at %s: %w (%s)%s", what, where, err, cause, hint)
+	}
+	return fmt.Errorf("%s: etcd at %s: %w%s", what, where, err, hint)
+}
+
+func hintFor(err error) string {
+	s := err.Error()
+	switch {
+	case errors.Is(err, rpctypes.ErrNoSpace):
+		return "; its quota is used up: compact and defragment it, then disarm its alarm"
+	case strings.Contains(s, "first record does not look like a TLS handshake"):
+		return "; it does not speak TLS: use http:// in --etcd"
+	case strings.Contains(s, "certificate"):
+		return "; check the TLS files"
+	case strings.Contains(s, "error reading server preface"), strings.Contains(s, "connection reset"), strings.Contains(s, "EOF"):
+		return "; if it speaks TLS, use https:// in --etcd"
+	case errors.Is(err, context.DeadlineExceeded), strings.Contains(s, "DeadlineExceeded"), strings.Contains(s, "deadline exceeded"),
+		strings.Contains(s, "Unavailable"):
+		return "; check that it runs and that --etcd names it"
+	}
+	return ""
+}
+
+func orElse(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}

@@ -1,0 +1,181 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"go.etcd.io/etcd/client/v3"
+)
+
+// feed keeps a consumer up to date with a range of keys. Each attempt has a connection of its own, so that
+// one that hangs is left behind instead of waited for.
+type feed struct {
+	c        *Client
+	from, to string
+	// begin brings the consumer up to date, and gives the cluster and the revision up to which it is.
+	begin func(ctx context.Context, etcd *clientv3.Client) (mark, error)
+	// events takes the events of whole revisions, in order.
+	events func(ctx context.Context, evs []*clientv3.Event) error
+	// progress tells that everything up to a revision was seen. May be nil.
+	progress func(rev int64)
+	// lost tells that the consumer must be brought up to date from scratch.
+	lost func()
+	// status tells how it goes; err is nil if and only if state is Current.
+	status func(state string, err error)
+
+	reached bool // it was current once
+}
+
+// mark is a point in a cluster's history.
+type mark struct {
+	cluster uint64
+	rev     int64
+}
+
+// stopError carries a consumer's error out of a feed.
+type stopError struct{ error }
+
+func (s stopError) Unwrap() error { return s.error }
+
+var (
+	errReadAnew = errors.New("the state is read anew")
+	errStalled  = errors.New("etcd gives no sign of life")
+)
+
+// run goes on until ctx ends or the consumer fails.
+func (f *feed) run(ctx context.Context) error {
+	pause := f.c.wait.retryMin
+	for {
+		up, err := f.session(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var stop stopError
+		if errors.As(err, &stop) {
+			return stop.error
+		}
+		if up {
+			pause = f.c.wait.retryMin
+		}
+		if errors.Is(err, errReadAnew) {
+			continue
+		}
+		f.report(err)
+		if !sleep(ctx, pause/2+rand.N(pause/2+1)) {
+			return ctx.Err()
+		}
+		pause = min(2*pause, f.c.wait.retryMax)
+	}
+}
+
+func (f *feed) report(err error) {
+	var back *wentBackError
+	switch {
+	case errors.As(err, &back):
+		f.status(Refused, err)
+	case f.reached:
+		f.status(Stale, f.c.explain("following the store", err))
+	default:
+		f.status(Connecting, f.c.explain("following the store", err))
+	}
+}
+
+// session follows over one connection until it fails; up tells whether it became current.
+func (f *feed) session(ctx context.Context) (up bool, err error) {
+	etcd, err := f.c.connect()
+	if err != nil {
+		return false, err
+	}
+	defer etcd.Close()
+	at, err := f.begin(ctx, etcd)
+	if err != nil {
+		return false, err
+	}
+	f.reached = true
+	f.c.metrics.heard()
+	f.status(Current, nil)
+
+	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	defer cancel()
+	// From at.rev, not from the next: etcd reports progress only once the first revision asked for exists.
+	events := etcd.Watch(ctx, f.from, clientv3.WithRange(f.to), clientv3.WithRev(at.rev), clientv3.WithFragment())
+	return true, f.listen(ctx, etcd, events, at)
+}
+
+// listen passes events on, and gives up when no sign of life comes.
+func (f *feed) listen(ctx context.Context, etcd *clientv3.Client, events clientv3.WatchChan, at mark) error {
+	tick := time.NewTicker(f.c.wait.progress)
+	defer tick.Stop()
+	last := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case resp, ok := <-events:
+			if !ok {
+				return errors.New("the watch ended")
+			}
+			if err := f.take(ctx, resp, &at); err != nil {
+				return err
+			}
+			f.c.metrics.heard()
+			last = time.Now() // after the consumer, whose time is not the connection's
+		case <-tick.C:
+			if silent := time.Since(last); silent > f.c.wait.stall {
+				return fmt.Errorf("%w (for %s)", errStalled, silent.Round(100*time.Millisecond))
+			}
+			go func() {
+				ctx, cancel := context.WithTimeout(ctx, f.c.wait.progress)
+				defer cancel()
+				_ = etcd.RequestProgress(ctx) // silence is judged by what comes back
+			}()
+		}
+	}
+}
+
+func (f *feed) take(ctx context.Context, resp clientv3.WatchResponse, at *mark) error {
+	if err := resp.Err(); err != nil {
+		if errors.Is(err, rpctypes.ErrCompacted) {
+			f.lost()
+			return errReadAnew
+		}
+		return err
+	}
+	if resp.Header.ClusterId != at.cluster || resp.Header.Revision < at.rev {
+		return errReadAnew // it may have gone back; begin looks into it
+	}
+	if resp.IsProgressNotify() {
+		if f.progress != nil {
+			f.progress(resp.Header.Revision)
+		}
+		return nil
+	}
+	evs := resp.Events
+	for len(evs) > 0 && evs[0].Kv.ModRevision <= at.rev {
+		evs = evs[1:]
+	}
+	if len(evs) == 0 {
+		return nil
+	}
+	if err := f.events(ctx, evs); err != nil {
+		return err
+	}
+	at.rev = evs[len(evs)-1].Kv.ModRevision
+	return nil
+}
+
+// sleep waits, and tells whether it was not interrupted.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

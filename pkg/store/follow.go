@@ -1,0 +1,269 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"go.etcd.io/etcd/client/v3"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
+)
+
+// Follow tells of the whole state and then of every change, until ctx ends or OnUpdate fails; it returns
+// that error. A generation is told whole or not at all. Follow survives what befalls etcd: it tells so
+// through OnStatus and goes on where it stopped, or, where etcd no longer knows how (compaction), reads
+// the state anew and tells the difference. A state older than the known one is not told until someone
+// accepts it.
+func (c *Client) Follow(ctx context.Context, cfg FollowConfig) error {
+	f := &follower{c: c, cfg: cfg, known: cfg.From, tenants: map[string]*told{}, verdicts: map[health.PoolID]int64{}}
+	from, to := c.keys.followed()
+	f.setStatus(Connecting, nil)
+	fd := &feed{c: c, from: from, to: to, begin: f.begin, events: f.events, progress: f.progress, lost: f.forget, status: f.setStatus}
+	return fd.run(ctx)
+}
+
+// follower knows what its consumer was told.
+type follower struct {
+	c        *Client
+	cfg      FollowConfig
+	known    *Cursor // never told less than this
+	started  bool    // a Full update was told
+	anew     bool    // what happened since cannot be watched: compare everything
+	cursor   int64
+	tenants  map[string]*told
+	verdicts map[health.PoolID]int64 // etcd's revision of each
+	status   FollowStatus
+}
+
+// told is what the consumer knows of one tenant.
+type told struct {
+	head     Generation
+	versions map[spec.Key]toldVersion
+}
+
+type toldVersion struct {
+	gen             Generation
+	mod             int64
+	deleted, broken bool
+}
+
+func (f *follower) forget() { f.anew = true }
+
+func (f *follower) progress(rev int64) {
+	f.cursor = max(f.cursor, rev)
+	f.status.Cursor = f.cursor
+	f.c.metrics.cursor.Set(float64(f.cursor))
+}
+
+func (f *follower) setStatus(state string, err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if f.status.State == state && f.status.Err == text {
+		return
+	}
+	if f.status.State != state {
+		f.status.Since = f.c.cfg.Now()
+		f.c.metrics.state(state)
+	}
+	f.status.State, f.status.Err, f.status.Cursor = state, text, f.cursor
+	if f.cfg.OnStatus != nil {
+		f.cfg.OnStatus(f.status)
+	}
+}
+
+// begin looks whether the store went back, and either resumes, or reads everything.
+func (f *follower) begin(ctx context.Context, etcd *clientv3.Client) (mark, error) {
+	r := f.c.reader(etcd)
+	epoch, err := r.epoch(ctx)
+	if err != nil {
+		return mark{}, err
+	}
+	heads, err := r.heads(ctx)
+	if err != nil {
+		return mark{}, err
+	}
+	here := mark{cluster: r.cluster, rev: r.rev}
+	if err := checkBack(f.known, here, epoch, heads); err != nil {
+		return mark{}, err
+	}
+	same := f.started && f.known.Cluster == here.cluster && f.known.Epoch == epoch
+	if same && !f.anew {
+		return mark{cluster: here.cluster, rev: f.cursor}, nil
+	}
+	return here, f.load(ctx, r, epoch, heads, !same)
+}
+
+// checkBack tells whether a store is older than what is known of it.
+func checkBack(known *Cursor, here mark, epoch int64, heads map[string]Generation) error {
+	if known == nil || epoch > known.Epoch {
+		return nil
+	}
+	if epoch < known.Epoch {
+		return &wentBackError{fmt.Sprintf("its epoch is %d, but %d was accepted before", epoch, known.Epoch)}
+	}
+	for _, t := range slices.Sorted(maps.Keys(known.Heads)) {
+		if heads[t] < known.Heads[t] {
+			return &wentBackError{fmt.Sprintf("%s is at generation %d, but was at %d", t, heads[t], known.Heads[t])}
+		}
+	}
+	if here.cluster == known.Cluster && here.rev < known.Revision {
+		return &wentBackError{fmt.Sprintf("its revision is %d, but was %d", here.rev, known.Revision)}
+	}
+	return nil
+}
+
+// load reads everything at r's revision, and tells all of it or what differs from what was told.
+func (f *follower) load(ctx context.Context, r *reader, epoch int64, heads map[string]Generation, full bool) error {
+	d := newDelta(full)
+	for t, head := range heads {
+		d.tenant(t).head = head
+	}
+	err := r.newest(ctx, f.c.keys.resources(), func(t string) Generation { return heads[t] }, func(v found) error {
+		d.seen[v.key] = true
+		if was, ok := f.version(v.key); ok && !full && was.gen == v.gen && was.mod == v.mod {
+			return nil
+		}
+		return d.add(ctx, r, v)
+	})
+	if err != nil {
+		return err
+	}
+	if err := f.loadVerdicts(ctx, r, d); err != nil {
+		return err
+	}
+	if !full {
+		f.addVanished(d, heads)
+	}
+	f.c.metrics.resyncs.Inc()
+	f.anew = false
+	return f.tell(d, mark{cluster: r.cluster, rev: r.rev}, epoch)
+}
+
+// addVanished adds what was told and is no longer there.
+func (f *follower) addVanished(d *delta, heads map[string]Generation) {
+	for name, t := range f.tenants {
+		for key, v := range t.versions {
+			if !d.seen[key] && !v.deleted {
+				d.tenant(name).versions[key] = change{told: toldVersion{gen: heads[name], deleted: true}}
+			}
+		}
+	}
+	for p := range f.verdicts {
+		if _, ok := d.verdicts[p]; !ok && !d.kept[p] {
+			d.verdicts[p] = verdictChange{deleted: true}
+		}
+	}
+}
+
+func (f *follower) loadVerdicts(ctx context.Context, r *reader, d *delta) error {
+	return r.each(ctx, f.c.keys.verdicts(), func(kv *mvccKV) error {
+		p, ok := parsePool(f.c.keys.split(string(kv.Key)), 1)
+		if !ok {
+			return nil
+		}
+		if mod, told := f.verdicts[p]; told && !d.full && mod == kv.ModRevision {
+			d.kept[p] = true
+			return nil
+		}
+		f.addVerdict(d, p, kv)
+		return nil
+	})
+}
+
+// addVerdict adds a verdict; one that is not understood leaves the last one in force.
+func (f *follower) addVerdict(d *delta, p health.PoolID, kv *mvccKV) {
+	var v health.Verdict
+	if err := json.Unmarshal(kv.Value, &v); err != nil || v.Pool != p {
+		f.c.log.Error("a verdict in the store is not understood; the one before holds", "pool", p, "error", err)
+		d.kept[p] = true
+		return
+	}
+	d.verdicts[p] = verdictChange{verdict: v, mod: kv.ModRevision}
+}
+
+func (f *follower) version(k spec.Key) (toldVersion, bool) {
+	t, ok := f.tenants[k.Tenant]
+	if !ok {
+		return toldVersion{}, false
+	}
+	v, ok := t.versions[k]
+	return v, ok
+}
+
+// tell delivers a delta and remembers it.
+func (f *follower) tell(d *delta, at mark, epoch int64) error {
+	u := d.update(f)
+	u.Cursor, u.Cluster, u.Epoch = at.rev, at.cluster, epoch
+	if d.full || len(u.Tenants) > 0 || len(u.Verdicts) > 0 || len(u.VerdictsDeleted) > 0 {
+		if err := f.cfg.OnUpdate(u); err != nil {
+			return stopError{err}
+		}
+	}
+	d.remember(f)
+	f.started = true
+	f.known = &Cursor{Cluster: at.cluster, Revision: at.rev, Epoch: epoch, Heads: make(map[string]Generation, len(f.tenants))}
+	for name, t := range f.tenants {
+		f.known.Heads[name] = t.head
+	}
+	f.progress(at.rev)
+	return nil
+}
+
+// Accept lets the store's present state be followed even where it is older than what edges know: it writes
+// a newer epoch, which says who took that decision.
+func (c *Client) Accept(ctx context.Context, author string) error {
+	ctx, cancel := context.WithTimeout(ctx, c.wait.call)
+	defer cancel()
+	for {
+		kv, err := c.reader(c.etcd).get(ctx, c.keys.epoch())
+		if err != nil {
+			return c.explain("accepting the store's state", err)
+		}
+		var old epochValue
+		mod := int64(0)
+		if kv != nil {
+			mod = kv.ModRevision
+			_ = json.Unmarshal(kv.Value, &old) // one that is not understood is replaced
+		}
+		// By the clock, because a restored store does not know the epochs that were accepted since.
+		now := c.cfg.Now()
+		value, err := marshalPlain(epochValue{Epoch: max(old.Epoch+1, now.UnixMilli()), Author: author, Time: now.UTC()})
+		if err != nil {
+			return err
+		}
+		resp, err := c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(c.keys.epoch()), "=", mod)).
+			Then(clientv3.OpPut(c.keys.epoch(), string(value))).Commit()
+		if err != nil {
+			return c.explain("accepting the store's state", err)
+		}
+		if resp.Succeeded {
+			return nil
+		}
+	}
+}
+
+type epochValue struct {
+	Epoch  int64     `json:"epoch"`
+	Author string    `json:"author,omitempty"`
+	Time   time.Time `json:"time"`
+}
+
+// epoch also fixes the revision at which r reads.
+func (r *reader) epoch(ctx context.Context) (int64, error) {
+	kv, err := r.get(ctx, r.c.keys.epoch())
+	if err != nil || kv == nil {
+		return 0, err
+	}
+	var v epochValue
+	if err := json.Unmarshal(kv.Value, &v); err != nil {
+		return 0, fmt.Errorf("the store's epoch is not understood (run gtmctl store accept to write a new one): %w", err)
+	}
+	return v.Epoch, nil
+}

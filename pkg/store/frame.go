@@ -1,0 +1,94 @@
+package store
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+)
+
+// A frame is one record of a snapshot's files: kind (1 byte), length of the payload (4, big-endian),
+// CRC-32C of kind, length and payload (4), payload.
+const frameHeader = 9
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// errTorn: the file ends within a frame.
+var errTorn = errors.New("it ends within a record")
+
+// errChecksum: a frame is not what was written.
+var errChecksum = errors.New("the checksum of a record is wrong")
+
+func appendFrame(b []byte, kind byte, payload ...[]byte) []byte {
+	start := len(b)
+	b = append(b, kind, 0, 0, 0, 0, 0, 0, 0, 0)
+	for _, p := range payload {
+		b = append(b, p...)
+	}
+	f := b[start:]
+	binary.BigEndian.PutUint32(f[1:], uint32(len(f)-frameHeader))
+	binary.BigEndian.PutUint32(f[5:], frameSum(f))
+	return b
+}
+
+func frameSum(f []byte) uint32 {
+	return crc32.Update(crc32.Checksum(f[:5], castagnoli), castagnoli, f[frameHeader:])
+}
+
+// frameReader reads the frames of a file of a known size, so that a damaged length allocates no more than
+// the file holds.
+type frameReader struct {
+	r         *bufio.Reader
+	off, size int64
+}
+
+func newFrameReader(r io.Reader, off, size int64) *frameReader {
+	return &frameReader{r: bufio.NewReaderSize(r, 1<<18), off: off, size: size}
+}
+
+// next gives the next frame, in memory of its own; io.EOF at a clean end. The offset stays before a frame
+// that is refused.
+func (f *frameReader) next() (kind byte, payload []byte, err error) {
+	if f.off == f.size {
+		return 0, nil, io.EOF
+	}
+	head, err := f.r.Peek(frameHeader)
+	if err != nil {
+		return 0, nil, errTorn
+	}
+	n := int64(binary.BigEndian.Uint32(head[1:]))
+	if f.off+frameHeader+n > f.size {
+		return 0, nil, errTorn
+	}
+	whole := make([]byte, frameHeader+n)
+	if _, err := io.ReadFull(f.r, whole); err != nil {
+		return 0, nil, errTorn
+	}
+	if frameSum(whole) != binary.BigEndian.Uint32(whole[5:]) {
+		return 0, nil, errChecksum
+	}
+	f.off += frameHeader + n
+	return whole[0], whole[frameHeader:], nil
+}
+
+// findFrame tells whether a whole frame of a kind and payload size stands anywhere in b.
+func findFrame(b []byte, kind byte, size int) bool {
+	for i := 0; i+frameHeader+size <= len(b); i++ {
+		f := b[i : i+frameHeader+size]
+		if f[0] == kind && binary.BigEndian.Uint32(f[1:]) == uint32(size) && frameSum(f) == binary.BigEndian.Uint32(f[5:]) {
+			return true
+		}
+	}
+	return false
+}
+
+// cutBytes splits a payload that begins with a uvarint length.
+func cutBytes(p []byte) (head, rest []byte, err error) {
+	n, used := binary.Uvarint(p)
+	if used <= 0 || n > uint64(len(p)-used) {
+		return nil, nil, fmt.Errorf("a length in a record points past its end")
+	}
+	return p[used : used+int(n)], p[used+int(n):], nil
+}

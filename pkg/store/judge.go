@@ -1,0 +1,146 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/client/v3/concurrency"
+
+	"github.com/gti/gtm/pkg/health"
+)
+
+// fence is the election key of the leader: verdicts are written only while it stands.
+type fence struct {
+	key string
+	rev int64 // its creation
+}
+
+// verdictBatch is how many verdicts one transaction writes; etcd's default limit is 128 operations.
+const verdictBatch = 100
+
+// Campaign stands for election as the judge until ctx ends, and returns ctx's error. While it leads, lead
+// runs; its ctx ends when leadership is lost. When lead returns, leadership is given up and the campaign
+// goes on. A client leads one campaign at a time.
+func (c *Client) Campaign(ctx context.Context, id string, lead func(context.Context) error) error {
+	pause := c.wait.retryMin
+	for {
+		led, err := c.candidate(ctx, id, lead)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if led {
+			pause = c.wait.retryMin
+		}
+		if err != nil {
+			c.log.Warn("the campaign for judge starts anew", "id", id, "error", err)
+		}
+		if !sleep(ctx, pause) {
+			return ctx.Err()
+		}
+		pause = min(2*pause, c.wait.retryMax)
+	}
+}
+
+// candidate goes through one election and, if won, one time in office.
+func (c *Client) candidate(ctx context.Context, id string, lead func(context.Context) error) (led bool, err error) {
+	granting, cancel := context.WithTimeout(ctx, c.wait.call)
+	defer cancel()
+	lease, err := c.etcd.Grant(granting, int64(c.wait.judgeTTL/time.Second))
+	if err != nil {
+		return false, c.explain("standing for election", err)
+	}
+	defer c.revoke(ctx, lease.ID)
+	session, err := concurrency.NewSession(c.etcd, concurrency.WithLease(lease.ID), concurrency.WithContext(ctx))
+	if err != nil {
+		return false, c.explain("standing for election", err)
+	}
+	defer session.Orphan()
+
+	waiting, stop := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	defer stop()
+	defer context.AfterFunc(session.Ctx(), stop)()
+	election := concurrency.NewElection(session, c.keys.judge())
+	if err := election.Campaign(waiting, id); err != nil {
+		return false, c.explain("standing for election", err)
+	}
+	return true, c.govern(waiting, fence{election.Key(), election.Rev()}, lead)
+}
+
+// govern runs lead until it returns, or the election key is gone.
+func (c *Client) govern(ctx context.Context, f fence, lead func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c.leading.Store(&f)
+	defer c.leading.CompareAndSwap(&f, nil)
+	gone := c.etcd.Watch(ctx, f.key, clientv3.WithRev(f.rev+1))
+	go func() {
+		defer cancel()
+		for resp := range gone {
+			if resp.Err() != nil {
+				return
+			}
+			for _, ev := range resp.Events {
+				if ev.Type == clientv3.EventTypeDelete {
+					return
+				}
+			}
+		}
+	}()
+	if err := lead(ctx); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("the judge gave up: %w", err)
+	}
+	return nil
+}
+
+// PutVerdicts writes verdicts, a hundred per transaction. ErrNotLeader: this client does not lead (any
+// more); then the rest was not written.
+func (c *Client) PutVerdicts(ctx context.Context, verdicts []health.Verdict) error {
+	ops := make([]clientv3.Op, 0, len(verdicts))
+	for _, v := range verdicts {
+		value, err := marshalPlain(v)
+		if err != nil {
+			return fmt.Errorf("the verdict on %s: %w", v.Pool, err)
+		}
+		ops = append(ops, clientv3.OpPut(c.keys.verdict(v.Pool), string(value)))
+	}
+	return c.asLeader(ctx, ops)
+}
+
+// DeleteVerdict removes the verdict of a pool that is no more; as PutVerdicts, for the leader only.
+func (c *Client) DeleteVerdict(ctx context.Context, p health.PoolID) error {
+	return c.asLeader(ctx, []clientv3.Op{clientv3.OpDelete(c.keys.verdict(p))})
+}
+
+func (c *Client) asLeader(ctx context.Context, ops []clientv3.Op) error {
+	f := c.leading.Load()
+	if f == nil {
+		return ErrNotLeader
+	}
+	for len(ops) > 0 {
+		n := min(len(ops), verdictBatch)
+		if err := c.fenced(ctx, *f, ops[:n]); err != nil {
+			return err
+		}
+		ops = ops[n:]
+	}
+	return nil
+}
+
+func (c *Client) fenced(ctx context.Context, f fence, ops []clientv3.Op) error {
+	ctx, cancel := context.WithTimeout(ctx, c.wait.call)
+	defer cancel()
+	resp, err := c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(f.key), "=", f.rev)).Then(ops...).Commit()
+	if err != nil {
+		return c.explain("writing verdicts", err)
+	}
+	if !resp.Succeeded {
+		return ErrNotLeader
+	}
+	return nil
+}
+
+// errNoVantage guards against keys that name nobody.
+var errNoVantage = errors.New("an observation needs a vantage, a tenant and a pool")

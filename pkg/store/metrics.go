@@ -1,0 +1,85 @@
+package store
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics of a client. The gauges show the follower of configuration that spoke last.
+type metrics struct {
+	followState *prometheus.GaugeVec
+	cursor      prometheus.Gauge
+	resyncs     prometheus.Counter
+	broken      prometheus.Gauge
+	commits     *prometheus.HistogramVec
+	contact     atomic.Int64 // when etcd was last heard of, Unix nanoseconds
+}
+
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		followState: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "gtm_store_follow_state_info",
+			Help: "1 for the state in which following the store is: connecting, current, stale or refused."}, []string{"state"}),
+		cursor: prometheus.NewGauge(prometheus.GaugeOpts{Name: "gtm_store_cursor_revision",
+			Help: "The etcd revision up to which the store was followed."}),
+		resyncs: prometheus.NewCounter(prometheus.CounterOpts{Name: "gtm_store_resyncs_total",
+			Help: "How often the whole state was read anew."}),
+		broken: prometheus.NewGauge(prometheus.GaugeOpts{Name: "gtm_store_broken_resources",
+			Help: "Resources in the store that cannot be decoded."}),
+		commits: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "gtm_store_commit_duration_seconds",
+			Help: "Time that a change took, by result: ok, conflict, too_large, error.", Buckets: prometheus.ExponentialBuckets(0.001, 4, 8)}, []string{"result"}),
+	}
+	contact := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gtm_store_contact_age_seconds",
+		Help: "Time since the followed etcd was last heard of; -1: never."}, m.contactAge)
+	return m, register(reg, m.followState, m.cursor, m.resyncs, m.broken, m.commits, contact)
+}
+
+func (m *metrics) contactAge() float64 {
+	at := m.contact.Load()
+	if at == 0 {
+		return -1
+	}
+	return time.Since(time.Unix(0, at)).Seconds()
+}
+
+func (m *metrics) heard() { m.contact.Store(time.Now().UnixNano()) }
+
+func (m *metrics) state(now string) {
+	for _, s := range []string{Connecting, Current, Stale, Refused} {
+		v := 0.0
+		if s == now {
+			v = 1
+		}
+		m.followState.WithLabelValues(s).Set(v)
+	}
+}
+
+func (m *metrics) commit(start time.Time, err error) {
+	result := "ok"
+	var conflict *ConflictError
+	var large *TooLargeError
+	switch {
+	case errors.As(err, &conflict):
+		result = "conflict"
+	case errors.As(err, &large):
+		result = "too_large"
+	case err != nil:
+		result = "error"
+	}
+	m.commits.WithLabelValues(result).Observe(time.Since(start).Seconds())
+}
+
+// register adds collectors to reg, which may be nil.
+func register(reg prometheus.Registerer, cs ...prometheus.Collector) error {
+	if reg == nil {
+		return nil
+	}
+	for _, c := range cs {
+		if err := reg.Register(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}

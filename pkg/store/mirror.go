@@ -1,0 +1,169 @@
+package store
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
+)
+
+// Mirror is the followed state as maps. It is safe for concurrent use. The maps that it hands out never
+// change: the first update after that copies the one it touches, so that a tenant that nobody looks at
+// costs nothing, and one of 100,000 resources costs a copy of its map (some milliseconds) per look.
+type Mirror struct {
+	mu       sync.RWMutex
+	tenants  map[string]*mirrored
+	verdicts map[health.PoolID]health.Verdict
+	lent     bool // verdicts were handed out
+	changed  chan struct{}
+	position Cursor
+}
+
+type mirrored struct {
+	state TenantState
+	lent  bool
+}
+
+// NewMirror makes an empty mirror.
+func NewMirror() *Mirror {
+	return &Mirror{tenants: map[string]*mirrored{}, verdicts: map[health.PoolID]health.Verdict{}, changed: make(chan struct{})}
+}
+
+// Apply takes in an update. A broken resource keeps the form that it had.
+func (m *Mirror) Apply(u Update) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.position = Cursor{Cluster: u.Cluster, Revision: u.Cursor, Epoch: u.Epoch}
+	if u.Full {
+		m.replace(u)
+	} else {
+		m.merge(u)
+	}
+	close(m.changed)
+	m.changed = make(chan struct{})
+}
+
+func (m *Mirror) replace(u Update) {
+	tenants := make(map[string]*mirrored, len(u.Tenants))
+	for _, tu := range u.Tenants {
+		t := &mirrored{state: TenantState{Head: tu.Head, Resources: make(map[spec.Key]Version, len(tu.Put))}}
+		for _, v := range tu.Put {
+			t.state.Resources[v.Resource.Key] = v
+		}
+		if old := m.tenants[tu.Tenant]; old != nil {
+			for _, b := range tu.Broken {
+				if v, ok := old.state.Resources[b.Key]; ok {
+					t.state.Resources[b.Key] = v
+				}
+			}
+		}
+		tenants[tu.Tenant] = t
+	}
+	m.tenants = tenants
+	m.verdicts, m.lent = make(map[health.PoolID]health.Verdict, len(u.Verdicts)), false
+	for _, v := range u.Verdicts {
+		m.verdicts[v.Pool] = v
+	}
+}
+
+func (m *Mirror) merge(u Update) {
+	for _, tu := range u.Tenants {
+		t := m.tenants[tu.Tenant]
+		if t == nil {
+			t = &mirrored{state: TenantState{Resources: map[spec.Key]Version{}}}
+			m.tenants[tu.Tenant] = t
+		}
+		t.state.Head = tu.Head
+		if t.lent && len(tu.Put)+len(tu.Deleted) > 0 {
+			t.state.Resources, t.lent = maps.Clone(t.state.Resources), false
+		}
+		for _, v := range tu.Put {
+			t.state.Resources[v.Resource.Key] = v
+		}
+		for _, k := range tu.Deleted {
+			delete(t.state.Resources, k)
+		}
+	}
+	if m.lent && len(u.Verdicts)+len(u.VerdictsDeleted) > 0 {
+		m.verdicts, m.lent = maps.Clone(m.verdicts), false
+	}
+	for _, v := range u.Verdicts {
+		m.verdicts[v.Pool] = v
+	}
+	for _, p := range u.VerdictsDeleted {
+		delete(m.verdicts, p)
+	}
+}
+
+// Tenant gives a tenant's state; the zero TenantState for one that is not known.
+func (m *Mirror) Tenant(name string) TenantState {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t := m.tenants[name]
+	if t == nil {
+		return TenantState{}
+	}
+	t.lent = true
+	return t.state
+}
+
+// Tenants lists the known tenants, sorted.
+func (m *Mirror) Tenants() []string {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return slices.Sorted(maps.Keys(m.tenants))
+}
+
+// Verdicts gives the verdict of each pool that has one. The map must not be changed.
+func (m *Mirror) Verdicts() map[health.PoolID]health.Verdict {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lent = true
+	return m.verdicts
+}
+
+// Changed is closed at the next update. Take it before looking, so that none is missed.
+func (m *Mirror) Changed() <-chan struct{} {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.changed
+}
+
+// WaitGeneration waits until a tenant's head is gen or later.
+func (m *Mirror) WaitGeneration(ctx context.Context, tenant string, gen Generation) error {
+	for {
+		changed := m.Changed()
+		m.mu.RLock()
+		t := m.tenants[tenant]
+		there := t != nil && t.state.Head >= gen
+		m.mu.RUnlock()
+		if there {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// full gives the mirrored state as a Full update.
+func (m *Mirror) full() Update {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	u := Update{Full: true, Cursor: m.position.Revision, Cluster: m.position.Cluster, Epoch: m.position.Epoch}
+	for _, name := range slices.Sorted(maps.Keys(m.tenants)) {
+		t := m.tenants[name]
+		tu := TenantUpdate{Tenant: name, Head: t.state.Head, Put: slices.Collect(maps.Values(t.state.Resources))}
+		tu.sort()
+		u.Tenants = append(u.Tenants, tu)
+	}
+	for _, p := range slices.SortedFunc(maps.Keys(m.verdicts), comparePools) {
+		u.Verdicts = append(u.Verdicts, m.verdicts[p])
+	}
+	return u
+}

@@ -1,0 +1,236 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/client/v3"
+
+	"github.com/gti/gtm/pkg/spec"
+)
+
+// pageKeys is how many keys one range request reads.
+const pageKeys = 1000
+
+// Read gives the state of a tenant at a generation; 0 means its head. ErrNotFound: there is no such
+// tenant or generation. A resource that cannot be decoded is an error.
+func (c *Client) Read(ctx context.Context, tenant string, at Generation) (TenantState, error) {
+	what := "reading " + tenant
+	r := c.reader(c.etcd)
+	head, err := r.get(ctx, c.keys.head(tenant))
+	if err != nil {
+		return TenantState{}, c.explain(what, err)
+	}
+	if head == nil {
+		return TenantState{}, fmt.Errorf("tenant %s: %w", tenant, ErrNotFound)
+	}
+	now, err := parseHead(head.Value)
+	if err != nil {
+		return TenantState{}, fmt.Errorf("%s: %w", what, err)
+	}
+	if at == 0 {
+		at = now
+	}
+	if at > now {
+		return TenantState{}, fmt.Errorf("%s@%d (the head is %d): %w", tenant, at, now, ErrNotFound)
+	}
+	state := TenantState{Head: at, Resources: map[spec.Key]Version{}}
+	err = r.newest(ctx, c.keys.tenant(tenant), func(string) Generation { return at }, func(f found) error {
+		v, broken := r.decode(ctx, f)
+		if broken != nil {
+			return fmt.Errorf("%s in %s@%d: %w", f.key, tenant, f.gen, broken)
+		}
+		if v != nil {
+			state.Resources[f.key] = Version{Resource: v, Generation: f.gen}
+		}
+		return nil
+	})
+	if err != nil {
+		return TenantState{}, c.explain(what, err)
+	}
+	return state, nil
+}
+
+// Heads gives every tenant's head.
+func (c *Client) Heads(ctx context.Context) (map[string]Generation, error) {
+	heads, err := c.reader(c.etcd).heads(ctx)
+	return heads, c.explain("reading the heads", err)
+}
+
+// History gives a tenant's last changes, newest first; limit 0: all.
+func (c *Client) History(ctx context.Context, tenant string, limit int) ([]Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.wait.commit)
+	defer cancel()
+	resp, err := c.etcd.Get(ctx, c.keys.log(tenant), clientv3.WithPrefix(),
+		clientv3.WithSort(clientv3.SortByKey, clientv3.SortDescend), clientv3.WithLimit(int64(limit)))
+	if err != nil {
+		return nil, c.explain("reading the history of "+tenant, err)
+	}
+	out := make([]Record, 0, len(resp.Kvs))
+	for _, kv := range resp.Kvs {
+		var r storedRecord
+		if err := json.Unmarshal(kv.Value, &r); err != nil {
+			return nil, fmt.Errorf("the record %s is not understood: %w", kv.Key, err)
+		}
+		out = append(out, r.Record)
+	}
+	return out, nil
+}
+
+// reader reads the store at one revision, that of its first answer.
+type reader struct {
+	c       *Client
+	etcd    *clientv3.Client
+	rev     int64
+	cluster uint64
+}
+
+func (c *Client) reader(etcd *clientv3.Client) *reader { return &reader{c: c, etcd: etcd} }
+
+func (r *reader) ask(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.c.wait.call)
+	defer cancel()
+	if r.rev != 0 {
+		opts = append(opts, clientv3.WithRev(r.rev))
+	}
+	resp, err := r.etcd.Get(ctx, key, opts...)
+	if err != nil {
+		return nil, err
+	}
+	if r.rev == 0 {
+		r.rev, r.cluster = resp.Header.Revision, resp.Header.ClusterId
+	}
+	return resp, nil
+}
+
+func (r *reader) get(ctx context.Context, key string) (*mvccpb.KeyValue, error) {
+	resp, err := r.ask(ctx, key)
+	if err != nil || len(resp.Kvs) == 0 {
+		return nil, err
+	}
+	return resp.Kvs[0], nil
+}
+
+// each calls fn for every key below prefix, in order, a page at a time.
+func (r *reader) each(ctx context.Context, prefix string, fn func(*mvccpb.KeyValue) error) error {
+	from, to := prefix, clientv3.GetPrefixRangeEnd(prefix)
+	for {
+		resp, err := r.ask(ctx, from, clientv3.WithRange(to), clientv3.WithLimit(pageKeys))
+		if err != nil {
+			return err
+		}
+		for _, kv := range resp.Kvs {
+			if err := fn(kv); err != nil {
+				return err
+			}
+		}
+		if !resp.More {
+			return nil
+		}
+		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
+	}
+}
+
+func (r *reader) heads(ctx context.Context) (map[string]Generation, error) {
+	heads := map[string]Generation{}
+	err := r.each(ctx, r.c.keys.heads(), func(kv *mvccpb.KeyValue) error {
+		parts := r.c.keys.split(string(kv.Key))
+		if len(parts) != 3 {
+			return nil
+		}
+		g, err := parseHead(kv.Value)
+		if err != nil {
+			r.c.log.Error("the head of a tenant in the store is not understood; the tenant is left as it is", "tenant", parts[2], "error", err)
+			return nil
+		}
+		heads[parts[2]] = g
+		return nil
+	})
+	return heads, err
+}
+
+// found is a stored version and where it stood.
+type found struct {
+	key   spec.Key
+	gen   Generation
+	mod   int64 // etcd's revision of the key
+	value []byte
+}
+
+// newest calls fn with the newest version of each resource below prefix that is not newer than headOf its
+// tenant; deletions too.
+func (r *reader) newest(ctx context.Context, prefix string, headOf func(tenant string) Generation, fn func(found) error) error {
+	var last *found
+	flush := func() error {
+		if last == nil {
+			return nil
+		}
+		f := *last
+		last = nil
+		return fn(f)
+	}
+	err := r.each(ctx, prefix, func(kv *mvccpb.KeyValue) error {
+		key, gen, ok := parseVersion(r.c.keys.split(string(kv.Key)))
+		if !ok || gen > headOf(key.Tenant) {
+			return nil
+		}
+		if last != nil && last.key != key {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		last = &found{key: key, gen: gen, mod: kv.ModRevision, value: kv.Value}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return flush()
+}
+
+// decode makes the resource of a version; nil without an error is a deletion. Errors tell that the version
+// is broken; a failure to read its text is one too, but for the end of ctx.
+func (r *reader) decode(ctx context.Context, f found) (*spec.Resource, error) {
+	v, err := parseVersionValue(f.value)
+	if err != nil || v.Deleted {
+		return nil, err
+	}
+	text, err := r.text(ctx, v.Text)
+	if err != nil {
+		return nil, err
+	}
+	return decodeResource(f.key, v.Resource, text)
+}
+
+// unreachable marks an error of the connection, not of the data.
+type unreachable struct{ error }
+
+func (u unreachable) Unwrap() error { return u.error }
+
+// text joins runs, from the cache or else from etcd.
+func (r *reader) text(ctx context.Context, hashes []string) (string, error) {
+	var b strings.Builder
+	for _, h := range hashes {
+		s, ok := r.c.texts.get(h)
+		if !ok {
+			kv, err := r.get(ctx, r.c.keys.text(h))
+			if err != nil {
+				return "", unreachable{err}
+			}
+			if kv == nil {
+				return "", fmt.Errorf("the run %.12s of its content is not in the store", h)
+			}
+			got := newRun(string(kv.Value))
+			if got.hash != h {
+				return "", fmt.Errorf("the run %.12s of its content is damaged in the store", h)
+			}
+			r.c.texts.put(got)
+			s = got.text
+		}
+		b.WriteString(s)
+	}
+	return b.String(), nil
+}

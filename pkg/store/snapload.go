@@ -1,0 +1,301 @@
+package store
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
+)
+
+// load reads both files into the mirror.
+func (s *Snapshot) load() (*Update, error) {
+	base, err := s.loadBase()
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil // a journal alone has nothing to stand on
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.mirror.Apply(base.update)
+	if err := s.loadJournal(base); err != nil {
+		return nil, err
+	}
+	u := s.mirror.full()
+	base.addBroken(&u)
+	return &u, nil
+}
+
+// loaded is a state on its way from disk.
+type loaded struct {
+	seq    uint64
+	update Update
+	broken map[spec.Key]BrokenResource // not decodable, and not replaced by the journal
+}
+
+func (l *loaded) addBroken(u *Update) {
+	for i := range u.Tenants {
+		t := &u.Tenants[i]
+		for key, b := range l.broken {
+			if key.Tenant == t.Tenant {
+				t.Broken = append(t.Broken, b)
+			}
+		}
+		t.sort()
+	}
+}
+
+// openFrames opens one of the files and reads its magic and meta.
+func (s *Snapshot) openFrames(name, magic string) (*os.File, *frameReader, snapMeta, error) {
+	var meta snapMeta
+	f, err := os.Open(s.path(name))
+	if err != nil {
+		return nil, nil, meta, err
+	}
+	fail := func(off int64, reason string) (*os.File, *frameReader, snapMeta, error) {
+		f.Close()
+		return nil, nil, meta, &CorruptError{File: s.path(name), Offset: off, Reason: reason}
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, nil, meta, err
+	}
+	if at := info.ModTime(); at.After(s.last) {
+		s.last = at
+	}
+	head := make([]byte, len(magic))
+	if _, err := io.ReadFull(f, head); err != nil || string(head) != magic {
+		return fail(0, "it does not begin as a snapshot of this version does")
+	}
+	r := newFrameReader(f, int64(len(magic)), info.Size())
+	kind, payload, err := r.next()
+	if err != nil || kind != frameMeta || json.Unmarshal(payload, &meta) != nil {
+		return fail(r.off, "its first record is not understood")
+	}
+	return f, r, meta, nil
+}
+
+func (s *Snapshot) loadBase() (*loaded, error) {
+	f, r, meta, err := s.openFrames("base", baseMagic)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	s.seq, s.bytes.base = meta.Seq, r.size
+	var items []item
+	for {
+		kind, payload, err := r.next()
+		if err == nil && kind == frameEnd {
+			if len(payload) != 8 || binary.BigEndian.Uint64(payload) != uint64(len(items)) || r.off != r.size {
+				return nil, &CorruptError{File: f.Name(), Offset: r.off, Reason: "records are missing or surplus"}
+			}
+			break
+		}
+		if err == nil && kind != frameVersion && kind != frameVerdict {
+			err = fmt.Errorf("a record of kind %q does not belong here", kind)
+		}
+		if err != nil {
+			return nil, &CorruptError{File: f.Name(), Offset: r.off, Reason: reasonOf(err)}
+		}
+		items = append(items, item{kind: kind, payload: payload})
+	}
+	if err := decodeItems(items); err != nil {
+		return nil, &CorruptError{File: f.Name(), Offset: r.off, Reason: err.Error()}
+	}
+	l := &loaded{seq: meta.Seq, broken: map[spec.Key]BrokenResource{}}
+	l.update = Update{Full: true, Cursor: meta.Cursor, Cluster: meta.Cluster, Epoch: meta.Epoch}
+	l.fill(items, meta.Heads)
+	return l, nil
+}
+
+func reasonOf(err error) string {
+	if errors.Is(err, io.EOF) {
+		return "its end is missing"
+	}
+	return err.Error()
+}
+
+// item is a version or a verdict, and what it decodes to.
+type item struct {
+	kind    byte
+	payload []byte
+
+	version Version
+	verdict health.Verdict
+	broken  *BrokenResource
+}
+
+// decodeItems decodes with all cores. Its error means that the frames, though whole, are not ours.
+func decodeItems(items []item) error {
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	const batch = 512
+	for from := 0; from < len(items); from += batch {
+		part := items[from:min(from+batch, len(items))]
+		g.Go(func() error {
+			for i := range part {
+				if err := part[i].decode(); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+func (it *item) decode() error {
+	p := it.payload
+	it.payload = nil
+	if it.kind == frameVerdict {
+		return json.Unmarshal(p, &it.verdict)
+	}
+	gen, used := binary.Uvarint(p)
+	if used <= 0 {
+		return errors.New("a version has no generation")
+	}
+	raw, text, err := cutBytes(p[used:])
+	if err != nil {
+		return err
+	}
+	var key spec.Key
+	if err := json.Unmarshal(raw, &key); err != nil {
+		return err
+	}
+	r, err := decodeResource(key, raw, string(text))
+	if err != nil {
+		it.broken = &BrokenResource{Key: key, Generation: Generation(gen), Err: err}
+		return nil
+	}
+	it.version = Version{Resource: r, Generation: Generation(gen)}
+	return nil
+}
+
+// fill sorts decoded items into the update.
+func (l *loaded) fill(items []item, heads map[string]Generation) {
+	tenants := map[string]*TenantUpdate{}
+	for name, head := range heads {
+		tenants[name] = &TenantUpdate{Tenant: name, Head: head}
+	}
+	for i := range items {
+		it := &items[i]
+		switch {
+		case it.kind == frameVerdict:
+			l.update.Verdicts = append(l.update.Verdicts, it.verdict)
+		case it.broken != nil:
+			l.broken[it.broken.Key] = *it.broken
+		default:
+			delete(l.broken, it.version.Resource.Key)
+			if t := tenants[it.version.Resource.Tenant]; t != nil {
+				t.Put = append(t.Put, it.version)
+			}
+		}
+	}
+	for _, t := range tenants {
+		l.update.Tenants = append(l.update.Tenants, *t)
+	}
+}
+
+// loadJournal applies the journal's updates to the mirror, and opens it for more.
+func (s *Snapshot) loadJournal(base *loaded) error {
+	f, r, meta, err := s.openFrames("journal", journalMagic)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if meta.Seq != base.seq {
+		if meta.Seq > base.seq {
+			return &CorruptError{File: f.Name(), Offset: 0, Reason: "it continues a base that is not there"}
+		}
+		return nil // the base was written, its journal not yet: the base holds everything
+	}
+	whole := r.off
+	for {
+		l, err := s.nextUpdate(r, base)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			if err := s.cutTail(f, whole, r, err); err != nil {
+				return err
+			}
+			break
+		}
+		s.mirror.Apply(l)
+		whole = r.off
+	}
+	s.bytes.journal = whole
+	s.journal, err = os.OpenFile(s.path("journal"), os.O_WRONLY|os.O_APPEND, 0o600)
+	return err
+}
+
+// cutTail cuts an unfinished update off the journal, unless a finished one stands behind it: then the
+// fault is no power cut.
+func (s *Snapshot) cutTail(f *os.File, whole int64, r *frameReader, cause error) error {
+	rest := make([]byte, r.size-r.off)
+	if _, err := f.ReadAt(rest, r.off); err != nil {
+		return err
+	}
+	torn := errors.Is(cause, errTorn) || errors.Is(cause, errChecksum)
+	if !torn || findFrame(rest, frameCommit, commitSize) {
+		return &CorruptError{File: f.Name(), Offset: r.off, Reason: cause.Error()}
+	}
+	s.log.Warn("the journal of the snapshot ends within an update, as after a power cut; that update is left out",
+		"file", f.Name(), "bytes", r.size-whole, "reason", cause)
+	return os.Truncate(f.Name(), whole)
+}
+
+// nextUpdate reads one update up to its commit; io.EOF: there is none.
+func (s *Snapshot) nextUpdate(r *frameReader, base *loaded) (Update, error) {
+	kind, payload, err := r.next()
+	if err != nil {
+		return Update{}, err
+	}
+	var meta snapUpdate
+	if kind != frameUpdate || json.Unmarshal(payload, &meta) != nil {
+		return Update{}, errors.New("an update does not begin where it should")
+	}
+	var items []item
+	for {
+		kind, payload, err := r.next()
+		if errors.Is(err, io.EOF) {
+			return Update{}, errTorn
+		}
+		if err != nil {
+			return Update{}, err
+		}
+		if kind == frameCommit {
+			break
+		}
+		if kind != frameVersion && kind != frameVerdict {
+			return Update{}, fmt.Errorf("a record of kind %q does not belong here", kind)
+		}
+		items = append(items, item{kind: kind, payload: payload})
+	}
+	if err := decodeItems(items); err != nil {
+		return Update{}, err
+	}
+	l := &loaded{broken: base.broken}
+	l.update = Update{Cursor: meta.Cursor, Cluster: meta.Cluster, Epoch: meta.Epoch, VerdictsDeleted: meta.VerdictsDeleted}
+	l.fill(items, meta.Heads)
+	for _, key := range meta.Deleted {
+		delete(base.broken, key)
+		for i := range l.update.Tenants {
+			if t := &l.update.Tenants[i]; t.Tenant == key.Tenant {
+				t.Deleted = append(t.Deleted, key)
+			}
+		}
+	}
+	return l.update, nil
+}

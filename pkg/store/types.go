@@ -1,0 +1,152 @@
+package store
+
+import (
+	"time"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
+)
+
+// Generation numbers the states of one tenant from 1 on. 0 is the state before the first change.
+type Generation uint64
+
+// Version is one resource as one generation left it. Immutable: whoever has one must not change what it
+// points to.
+type Version struct {
+	Resource   *spec.Resource
+	Generation Generation
+}
+
+// TenantState is what a tenant declares at its generation Head. The map must not be changed.
+type TenantState struct {
+	Head      Generation
+	Resources map[spec.Key]Version
+}
+
+// Record tells who made a generation, when and why, and which resources it touched (sorted).
+type Record struct {
+	Tenant     string     `json:"tenant"`
+	Generation Generation `json:"generation"`
+	Time       time.Time  `json:"time"`
+	Author     string     `json:"author,omitempty"`
+	Message    string     `json:"message,omitempty"`
+	Put        []spec.Key `json:"put,omitempty"`
+	Deleted    []spec.Key `json:"deleted,omitempty"`
+}
+
+// Change is a tenant's next generation.
+type Change struct {
+	Tenant string
+	// Base is the head that the change was planned on; 0: the tenant has none yet.
+	Base Generation
+	// Reads are the heads of other tenants that the change relies on; 0: must not exist.
+	Reads map[string]Generation
+	// Put and Delete must all belong to Tenant, and name a key at most once.
+	Put    []*spec.Resource
+	Delete []spec.Key
+
+	Author, Message string
+	Time            time.Time
+}
+
+// Update is a whole state (Full) or what changed since the update before. Values are immutable.
+type Update struct {
+	Full bool
+	// Cursor is the etcd revision up to which this and the earlier updates tell everything, in Cluster.
+	Cursor  int64
+	Cluster uint64
+	// Epoch grows whenever someone accepts a store that went back.
+	Epoch int64
+	// Tenants are sorted by name. In a Full update they are all there are.
+	Tenants []TenantUpdate
+	// Verdicts are those that were written (in a Full update: all), VerdictsDeleted those that are gone.
+	Verdicts        []health.Verdict
+	VerdictsDeleted []health.PoolID
+}
+
+// TenantUpdate takes a tenant to its generation Head.
+type TenantUpdate struct {
+	Tenant string
+	Head   Generation
+	// Put is sorted by kind (dependencies first) and name. In a Full update it is everything.
+	Put     []Version
+	Deleted []spec.Key
+	// Broken are resources that could not be decoded: whoever holds an earlier form keeps it.
+	Broken []BrokenResource
+}
+
+// BrokenResource is a version in the store that cannot be decoded.
+type BrokenResource struct {
+	Key        spec.Key
+	Generation Generation
+	Err        error
+}
+
+// Cursor is a known past: what a consumer has seen before.
+type Cursor struct {
+	Cluster  uint64
+	Revision int64
+	Heads    map[string]Generation
+	Epoch    int64
+}
+
+// Position gives the cursor that stands behind a Full update.
+func (u *Update) Position() *Cursor {
+	c := &Cursor{Cluster: u.Cluster, Revision: u.Cursor, Epoch: u.Epoch, Heads: make(map[string]Generation, len(u.Tenants))}
+	for _, t := range u.Tenants {
+		c.Heads[t.Tenant] = t.Head
+	}
+	return c
+}
+
+// The states of following.
+const (
+	Connecting = "connecting" // nothing was delivered yet
+	Current    = "current"    // what was delivered is what the store holds
+	Stale      = "stale"      // no contact: what was delivered may be out of date
+	Refused    = "refused"    // the store went back; nothing is delivered until Client.Accept
+)
+
+// FollowStatus tells how following fares.
+type FollowStatus struct {
+	State  string
+	Since  time.Time
+	Err    string // why it is not Current
+	Cursor int64
+}
+
+// FollowConfig says where following starts and whom it tells. The functions are called from one
+// goroutine, one at a time.
+type FollowConfig struct {
+	// From is a known past, as from a snapshot; nil: none.
+	From *Cursor
+	// OnUpdate takes the next update; its error ends Follow.
+	OnUpdate func(Update) error
+	// OnStatus, if not nil, is called whenever the state or its reason changes.
+	OnStatus func(FollowStatus)
+}
+
+// ObservationUpdate is all that the probers told (Full), or what changed.
+type ObservationUpdate struct {
+	Full    bool
+	Put     []health.Observation
+	Deleted []ObservationKey
+	// Alive are all vantages that hold a lease now, sorted; AliveChanged tells that it is news.
+	Alive        []string
+	AliveChanged bool
+}
+
+// ObservationKey names one vantage's observation of one pool.
+type ObservationKey struct {
+	Vantage string
+	Pool    health.PoolID
+}
+
+// Edge is what an edge tells of itself, so that it can be found and asked.
+type Edge struct {
+	ID      string    `json:"id"`
+	HTTP    string    `json:"http"`
+	DNS     []string  `json:"dns,omitempty"`
+	Version string    `json:"version,omitempty"`
+	Started time.Time `json:"started"`
+}
