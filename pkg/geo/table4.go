@@ -1,6 +1,9 @@
 package geo
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // table4 answers for IPv4. The upper 16 bits of an address choose a slice of the address space. A slice that
 // one run fills is answered at once. The runs of any other stand together in ranges: each run's first address
@@ -30,6 +33,7 @@ func (t *table4) build(r *runs) {
 			k++
 		}
 	}
+	t.ranges = slices.Clone(t.ranges)
 }
 
 // appendSlice appends run k and those behind it that start before next; it gives the last.
@@ -52,13 +56,13 @@ func (t *table4) lookup(a uint32) (class uint16, scope uint8) {
 	ranges := t.ranges[e:]
 	low := a & 0xffff
 	key := low<<16 | 0xffff
-	// The last run that starts at or before the address: run i holds it, and len of them remain to look at.
+	// Find the last run that starts at or before the address; it is one of the rest runs from i on.
 	i, n := uint32(0), ranges[0]>>16+1
 	for rest := n; rest > 1; {
 		half := rest >> 1
-		if mid := i + half; ranges[mid] <= key {
-			i = mid
-		}
+		// Without a branch, which would be mispredicted every other time.
+		_, above := bits.Sub32(key, ranges[i+half], 0)
+		i += half & (above - 1)
 		rest -= half
 	}
 	shared := 0
