@@ -79,4 +79,3 @@ func TestWriteQueries(t *testing.T) {
 		}
 	}
 }
-

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/gti/gtm/bench/peers"
@@ -26,6 +27,7 @@ type options struct {
 	window  int
 	tmp     string
 	keep    bool
+	others  bool
 }
 
 func main() {
@@ -35,6 +37,7 @@ func main() {
 	flag.IntVar(&o.names, "names", 1000, "steered names, and static names")
 	flag.Float64Var(&o.seconds, "seconds", 3, "length of one measurement")
 	flag.IntVar(&o.window, "window", 512, "queries that may be unanswered at once")
+	flag.BoolVar(&o.others, "others", false, "measure Knot, PowerDNS, NSD and BIND as well, where they are installed")
 	flag.BoolVar(&o.keep, "keep", false, "keep the working files in bench/results/tmp")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -65,7 +68,7 @@ func run(ctx context.Context, o options) error {
 	if err := writeJob(job); err != nil {
 		return err
 	}
-	servers, err := startAll(ctx, o)
+	servers, err := startAll(ctx, o, subjects(o))
 	defer stopAll(servers)
 	if err != nil {
 		return err
@@ -83,7 +86,7 @@ func run(ctx context.Context, o options) error {
 		}
 		tables = append(tables, t)
 	}
-	return report(ctx, o, agreement, tables)
+	return report(ctx, o, servers, agreement, tables)
 }
 
 // prepare makes the working folder empty, and the load and the floor from their sources.
@@ -111,14 +114,19 @@ func writeJob(job peers.Job) error {
 	if err := job.WriteGdnsd(gdnsdPort); err != nil {
 		return err
 	}
+	if err := job.WriteOthers(peers.Ports{Knot: knotPort, NSD: nsdPort, PowerDNS: pdnsPort, BIND: bindPort}); err != nil {
+		return err
+	}
 	return job.WriteQueries("/usr/share/tor/geoip")
 }
 
 // measureAll measures each server once in each round. The order turns from round to round, so that no server always
 // comes first or behind the same other.
 func measureAll(ctx context.Context, o options, servers []*server, load string) (table, error) {
+	servers = slices.DeleteFunc(slices.Clone(servers), func(s *server) bool { return !s.serves(load) })
 	t := table{load: load, rounds: make([]map[string]sample, o.pairs)}
-	for _, s := range servers { // to warm up, and to learn how long gtm's replies are
+	for _, s := range servers { // to warm up
+		t.names = append(t.names, s.name)
 		if _, err := s.measure(ctx, o, load, 1); err != nil {
 			return t, err
 		}

@@ -11,19 +11,17 @@ import (
 	"time"
 )
 
-// subjects are the servers in the order of the table.
-var subjects = []string{"gtm", "gdnsd", "floor"}
-
 // A table is what was measured with one load.
 type table struct {
 	load   string
+	names  []string            // of the servers, gtm first
 	rounds []map[string]sample // by server
 }
 
 // line is one round for who watches.
 func (t table) line(round int) string {
 	var b strings.Builder
-	for _, name := range subjects {
+	for _, name := range t.names {
 		s := t.rounds[round][name]
 		fmt.Fprintf(&b, "%s %.0f/s %.2f us  ", name, s.qps, s.cpu)
 	}
@@ -55,27 +53,27 @@ func (t table) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "## %s\n\n| server | answers/s | 95 %% interval | CPU us/answer | bytes | p50 us | p99 us |\n|---|---|---|---|---|---|---|\n",
 		strings.TrimSuffix(t.load, ".q"))
-	for _, name := range subjects {
+	for _, name := range t.names {
 		low, high := interval(t.column(name, qps))
 		fmt.Fprintf(&b, "| %s | %.0f | %.0f to %.0f | %.2f | %.0f | %.0f | %.0f |\n", name, median(t.column(name, qps)), low, high,
 			median(t.column(name, func(s sample) float64 { return s.cpu })), median(t.column(name, func(s sample) float64 { return s.bytes })),
 			median(t.column(name, func(s sample) float64 { return s.p50 })), median(t.column(name, func(s sample) float64 { return s.p99 })))
 	}
 	fmt.Fprintf(&b, "\n| ratio of answers/s | median of %d rounds | lower end of 95 %% | upper end |\n|---|---|---|---|\n", len(t.rounds))
-	for _, over := range subjects[1:] {
-		ratios := t.ratios(subjects[0], over)
+	for _, over := range t.names[1:] {
+		ratios := t.ratios(t.names[0], over)
 		low, high := interval(ratios)
-		fmt.Fprintf(&b, "| %s / %s | %.3f | %.3f | %.3f |\n", subjects[0], over, median(ratios), low, high)
+		fmt.Fprintf(&b, "| %s / %s | %.3f | %.3f | %.3f |\n", t.names[0], over, median(ratios), low, high)
 	}
 	return b.String()
 }
 
 // report prints what was measured and keeps it in bench/results, named by date.
-func report(ctx context.Context, o options, agreed agreement, tables []table) error {
+func report(ctx context.Context, o options, servers []*server, agreed agreement, tables []table) error {
 	now := time.Now().UTC()
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Steered job, %s\n\n%s\n\nServer on core %s, load on core %s; %d rounds of %g s each, window %d, %d names.\nBefore: %s.\n",
-		now.Format("2 January 2006, 15:04 UTC"), machine(ctx, o), serverCore, loadCore, o.pairs, o.seconds, o.window, o.names, agreed)
+		now.Format("2 January 2006, 15:04 UTC"), machine(ctx, servers), serverCore, loadCore, o.pairs, o.seconds, o.window, o.names, agreed)
 	for _, t := range tables {
 		b.WriteString("\n" + t.markdown())
 	}
@@ -88,11 +86,12 @@ func report(ctx context.Context, o options, agreed agreement, tables []table) er
 }
 
 // machine names the hardware and the versions.
-func machine(ctx context.Context, o options) string {
-	kernel := output(ctx, "uname", "-sr")
-	gtm := output(ctx, "git", "-C", o.root, "describe", "--always", "--dirty", "--tags")
-	gdnsd := output(ctx, "dpkg-query", "-W", "-f", "${Version}", "gdnsd")
-	return fmt.Sprintf("%s, %d cores; %s; %s; gtm %s; gdnsd %s", processor(), runtime.NumCPU(), kernel, runtime.Version(), gtm, gdnsd)
+func machine(ctx context.Context, servers []*server) string {
+	text := fmt.Sprintf("%s, %d cores; %s", processor(), runtime.NumCPU(), runtime.Version())
+	for _, s := range servers {
+		text += fmt.Sprintf("; %s %s", s.name, output(ctx, s.version[0], s.version[1:]...))
+	}
+	return text
 }
 
 // processor is the name of the processor as the kernel tells it.

@@ -18,21 +18,12 @@ import (
 	"github.com/gti/gtm/bench/peers"
 )
 
-// Where the servers listen, on 127.0.0.1.
-const (
-	floorPort = 5310
-	gdnsdPort = 5311
-	gtmPort   = 5312
-	httpPort  = 5313
-)
-
 // The cores of the server and of the load.
 const serverCore, loadCore = "0", "1"
 
 // A server is one process (with its children, in a process group of its own) that answers at a port.
 type server struct {
-	name string
-	port int
+	subject
 	cmd  *exec.Cmd
 	log  string
 	done chan error
@@ -45,23 +36,12 @@ type sample struct {
 	cpu           float64 // microseconds of the server's processes per answer
 }
 
-// startAll starts the floor, gdnsd and gtm, and waits until they answer. What it has started it gives back even when
-// something failed.
-func startAll(ctx context.Context, o options) ([]*server, error) {
-	commands := []struct {
-		name string
-		port int
-		args []string
-	}{
-		{"gtm", gtmPort, []string{filepath.Join(o.root, "bin", "gtmd"), "--data", filepath.Join(o.tmp, "gtm-data"),
-			"--dns", fmt.Sprintf("127.0.0.1:%d", gtmPort), "--http", fmt.Sprintf("127.0.0.1:%d", httpPort), "--workers", "1",
-			"--apply", filepath.Join(o.tmp, "gtm")}},
-		{"gdnsd", gdnsdPort, []string{"gdnsd", "-c", filepath.Join(o.tmp, "gdnsd"), "start"}},
-		{"floor", floorPort, []string{filepath.Join(o.tmp, "udplimit"), strconv.Itoa(floorPort), "80"}},
-	}
+// startAll starts all of them, and waits until they answer. What it has started it gives back even when something
+// failed.
+func startAll(ctx context.Context, o options, subjects []subject) ([]*server, error) {
 	var servers []*server
-	for _, c := range commands {
-		s, err := start(o, c.name, c.port, c.args)
+	for _, subject := range subjects {
+		s, err := start(o, subject)
 		if err != nil {
 			return servers, err
 		}
@@ -75,18 +55,18 @@ func startAll(ctx context.Context, o options) ([]*server, error) {
 	return servers, nil
 }
 
-func start(o options, name string, port int, args []string) (*server, error) {
-	s := &server{name: name, port: port, log: filepath.Join(o.tmp, name+".log"), done: make(chan error, 1)}
+func start(o options, subject subject) (*server, error) {
+	s := &server{subject: subject, log: filepath.Join(o.tmp, subject.name+".log"), done: make(chan error, 1)}
 	log, err := os.Create(s.log)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	s.cmd = exec.Command("taskset", append([]string{"-c", serverCore}, args...)...)
+	s.cmd = exec.Command("taskset", append([]string{"-c", serverCore}, s.args...)...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := s.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting %s: %w", name, err)
+		return nil, fmt.Errorf("starting %s: %w", s.name, err)
 	}
 	go func() { s.done <- s.cmd.Wait() }()
 	return s, nil
@@ -95,7 +75,11 @@ func start(o options, name string, port int, args []string) (*server, error) {
 // await waits until the server answers for a name of the job.
 func (s *server) await(ctx context.Context) error {
 	client := &dns.Client{Timeout: time.Second}
-	query := new(dns.Msg).SetQuestion("s0."+peers.Zone, dns.TypeA)
+	name := "s0."
+	if s.serves(peers.Steered) {
+		name = "w0."
+	}
+	query := new(dns.Msg).SetQuestion(name+peers.Zone, dns.TypeA)
 	var last error
 	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		select {
