@@ -1,0 +1,384 @@
+package probe
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// loopback opens what the servers of these tests listen on.
+var loopback = Guard{Allow: prefixes("127.0.0.0/8", "::1/128")}
+
+// web is what the test server answers, by path.
+func web(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/status":
+		var code int
+		fmt.Sscan(r.URL.RawQuery, &code)
+		w.Header().Set("Location", "/")
+		w.WriteHeader(code)
+	case "/early":
+		w.Header().Set("Link", "</style>")
+		w.WriteHeader(http.StatusEarlyHints)
+		w.WriteHeader(http.StatusNoContent)
+	case "/far":
+		io.WriteString(w, strings.Repeat("x", bodyLimit)+"needle")
+	case "/near":
+		io.WriteString(w, strings.Repeat("x", bodyLimit-6)+"needle")
+	case "/break":
+		w.Header().Set("Content-Length", "100")
+		io.WriteString(w, "alive, and then no more")
+	case "/hang":
+		<-r.Context().Done()
+	default:
+		fmt.Fprintf(w, "%s %s host=%s agent=%s x=%s", r.Method, r.URL, r.Host, r.UserAgent(), r.Header.Get("X-Key"))
+	}
+}
+
+// raw serves bytes that are written as they are to whoever connects.
+func raw(t *testing.T, text string) netip.AddrPort {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				buf := make([]byte, 16<<10)
+				conn.Read(buf)
+				io.WriteString(conn, text)
+			}()
+		}
+	}()
+	return netip.MustParseAddrPort(l.Addr().String())
+}
+
+// closed gives a port of loopback that nobody listens on.
+func closed(t *testing.T) netip.AddrPort {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return netip.MustParseAddrPort(l.Addr().String())
+}
+
+func addrOf(s *httptest.Server) netip.AddrPort {
+	return netip.MustParseAddrPort(s.Listener.Addr().String())
+}
+
+// httpCheck is a GET of path that wants 200-299.
+func httpCheck(to netip.AddrPort, path string) Check {
+	return Check{Type: "http", Addrs: []netip.AddrPort{to}, Interval: time.Minute, Timeout: 10 * time.Second,
+		Path: path, Method: "GET", Status: []StatusRange{{200, 299}}}
+}
+
+func (r Result) wants(t *testing.T, what string, o Outcome, reason string) {
+	t.Helper()
+	if r.Outcome != o || r.Reason != reason {
+		t.Errorf("%s: %s %q, want %s %q", what, r.Outcome, r.Reason, o, reason)
+	}
+}
+
+func TestHTTP(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(web))
+	defer server.Close()
+	to := addrOf(server)
+	k := Checker{Guard: loopback}
+	for _, tc := range []struct {
+		what   string
+		check  func(*Check)
+		reason string // empty: passes
+	}{
+		{"200", func(c *Check) {}, ""},
+		{"503", func(c *Check) { c.Path = "/status?503" }, "status 503, want 200-299"},
+		{"a redirect is its status", func(c *Check) { c.Path = "/status?302" }, "status 302, want 200-299"},
+		{"an expected redirect", func(c *Check) { c.Path = "/status?302"; c.Status = []StatusRange{{301, 302}} }, ""},
+		{"several ranges", func(c *Check) { c.Path = "/status?500"; c.Status = []StatusRange{{200, 200}, {300, 399}} }, "status 500, want 200, 300-399"},
+		{"interim responses are passed over", func(c *Check) { c.Path = "/early" }, ""},
+		{"HEAD", func(c *Check) { c.Method = "HEAD"; c.Path = "/far" }, ""},
+		{"the request is as asked", func(c *Check) {
+			c.Name, c.Path, c.Headers = "web.example", "/p?q=1", map[string]string{"x-key": "v"}
+			c.Body = "GET /p?q=1 host=web.example agent=gtm-probe x=v"
+		}, ""},
+		{"the Host header is the address otherwise", func(c *Check) { c.Body = "host=" + to.String() + " " }, ""},
+		{"the agent can be set", func(c *Check) { c.Headers = map[string]string{"User-Agent": "me"}; c.Body = "agent=me " }, ""},
+		{"body within 64 KiB", func(c *Check) { c.Path, c.Body = "/near", "needle" }, ""},
+		{"body behind 64 KiB", func(c *Check) { c.Path, c.Body = "/far", "needle" }, `body: its first 64 KiB do not contain "needle"`},
+		{"a body that breaks off behind the text", func(c *Check) { c.Path, c.Body = "/break", "alive" }, ""},
+		{"a body that breaks off before it", func(c *Check) { c.Path, c.Body = "/break", "dead" }, "body: unexpected EOF"},
+		{"no answer in time", func(c *Check) { c.Path, c.Timeout = "/hang", 30*time.Millisecond }, "response: timeout after 30ms"},
+		{"nobody there", func(c *Check) { c.Addrs = []netip.AddrPort{closed(t)} }, "connect: connection refused"},
+		{"not HTTP", func(c *Check) { c.Addrs = []netip.AddrPort{raw(t, "SSH-2.0-secret\r\n")} }, "response: not HTTP"},
+		{"closed at once", func(c *Check) { c.Addrs = []netip.AddrPort{raw(t, "")} }, "response: connection closed before a response"},
+		{"headers without end", func(c *Check) {
+			c.Addrs = []netip.AddrPort{raw(t, "HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 1<<20))}
+		}, "response: connection closed before a response"},
+		{"interim responses without end", func(c *Check) {
+			c.Addrs = []netip.AddrPort{raw(t, strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 99))}
+		}, "response: too many interim responses"},
+	} {
+		c := httpCheck(to, "/")
+		tc.check(&c)
+		want := Passed
+		if tc.reason != "" {
+			want = Failed
+		}
+		r := k.Check(context.Background(), c)
+		r.wants(t, tc.what, want, tc.reason)
+		if r.Latency <= 0 || r.At.IsZero() {
+			t.Errorf("%s: latency %v, at %v", tc.what, r.Latency, r.At)
+		}
+	}
+}
+
+// No connection is kept: each check is a new one.
+func TestConnectionsAreNotKept(t *testing.T) {
+	var opened, shut atomic.Int32
+	server := httptest.NewUnstartedServer(http.HandlerFunc(web))
+	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		switch s {
+		case http.StateNew:
+			opened.Add(1)
+		case http.StateClosed:
+			shut.Add(1)
+		}
+	}
+	server.Start()
+	k := Checker{Guard: loopback}
+	for range 3 {
+		k.Check(context.Background(), httpCheck(addrOf(server), "/")).wants(t, "check", Passed, "")
+	}
+	server.Close() // waits for all connections
+	if opened.Load() != 3 || shut.Load() != 3 {
+		t.Errorf("%d opened, %d closed", opened.Load(), shut.Load())
+	}
+}
+
+func TestHTTPS(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(web))
+	var sni atomic.Value
+	server.TLS = &tls.Config{GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+		sni.Store(h.ServerName)
+		return nil, nil
+	}}
+	server.StartTLS() // its certificate is for example.com, 127.0.0.1 and ::1
+	defer server.Close()
+	plain := httptest.NewServer(http.HandlerFunc(web))
+	defer plain.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	trusting, strict := Checker{Guard: loopback, Roots: roots}, Checker{Guard: loopback, Roots: x509.NewCertPool()}
+	for _, tc := range []struct {
+		what     string
+		k        *Checker
+		name     string
+		insecure bool
+		sni      string
+		reason   string
+	}{
+		{"name in the certificate", &trusting, "example.com", false, "example.com", ""},
+		{"address in the certificate", &trusting, "", false, "", ""},
+		{"another name", &trusting, "evil.test", false, "evil.test", "certificate: certificate is valid for example.com, *.example.com, not evil.test"},
+		{"unknown authority", &strict, "example.com", false, "example.com", "certificate: certificate signed by unknown authority"},
+		{"insecure", &strict, "evil.test", true, "evil.test", ""},
+	} {
+		c := httpCheck(addrOf(server), "/")
+		c.Type, c.Name, c.Insecure, c.Body = "https", tc.name, tc.insecure, "host="+tc.name
+		want := Passed
+		if tc.reason != "" {
+			want = Failed
+		}
+		tc.k.Check(context.Background(), c).wants(t, tc.what, want, tc.reason)
+		if sni.Load() != tc.sni {
+			t.Errorf("%s: SNI %q, want %q", tc.what, sni.Load(), tc.sni)
+		}
+	}
+	c := httpCheck(addrOf(plain), "/")
+	c.Type = "https"
+	trusting.Check(context.Background(), c).wants(t, "https to http", Failed, "tls: the server does not speak TLS")
+	c.Addrs = []netip.AddrPort{raw(t, "")}
+	trusting.Check(context.Background(), c).wants(t, "closed in the handshake", Failed, "tls: EOF")
+}
+
+func TestTCP(t *testing.T) {
+	k := Checker{Guard: loopback}
+	c := Check{Type: "tcp", Addrs: []netip.AddrPort{raw(t, "")}, Timeout: 10 * time.Second}
+	k.Check(context.Background(), c).wants(t, "open", Passed, "")
+	c.Addrs = []netip.AddrPort{closed(t)}
+	k.Check(context.Background(), c).wants(t, "closed", Failed, "connect: connection refused")
+}
+
+// All addresses of an endpoint must pass, since an answer hands all of them out; the reason names the one that did not.
+func TestSeveralAddresses(t *testing.T) {
+	open, shut := raw(t, ""), closed(t)
+	banned := netip.MustParseAddrPort("169.254.169.254:80")
+	k := Checker{Guard: loopback}
+	for _, tc := range []struct {
+		what   string
+		addrs  []netip.AddrPort
+		want   Outcome
+		reason string
+	}{
+		{"both open", []netip.AddrPort{open, open}, Passed, ""},
+		{"the second closed", []netip.AddrPort{open, shut}, Failed, "127.0.0.1: connect: connection refused"},
+		{"one that cannot be checked says nothing", []netip.AddrPort{banned, open}, Passed, ""},
+		{"nor does it hide a failure", []netip.AddrPort{banned, shut}, Failed, "127.0.0.1: connect: connection refused"},
+		{"none can be checked", []netip.AddrPort{banned, banned}, Unable,
+			"169.254.169.254: 169.254.169.254 may not be probed: it is a metadata service"},
+	} {
+		c := Check{Type: "tcp", Addrs: tc.addrs, Timeout: 10 * time.Second}
+		k.Check(context.Background(), c).wants(t, tc.what, tc.want, tc.reason)
+	}
+}
+
+func TestCancelledChecksSayNothing(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(web))
+	defer server.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	time.AfterFunc(10*time.Millisecond, cancel)
+	k := Checker{Guard: loopback}
+	k.Check(ctx, httpCheck(addrOf(server), "/hang")).wants(t, "cancelled", Unable, "cancelled")
+}
+
+// An error of this machine says nothing of the target: here, an address family or network that it has no route to.
+func TestNoRoute(t *testing.T) {
+	to := netip.MustParseAddrPort("[2001:db8::1]:80")
+	want := Unable
+	if conn, err := net.Dial("udp", to.String()); err == nil { // asks the routing table, sends nothing
+		conn.Close()
+		want = Failed // there is a route to nowhere here
+	}
+	var k Checker
+	r := k.Check(context.Background(), Check{Type: "tcp", Addrs: []netip.AddrPort{to}, Timeout: 200 * time.Millisecond})
+	if r.Outcome != want || !strings.HasPrefix(r.Reason, "connect: ") {
+		t.Errorf("%+v, want %s", r, want)
+	}
+}
+
+// nameServer answers A queries for any name with the addresses in turn, one for each query, the last one for ever.
+func nameServer(t *testing.T, addrs ...string) *net.Resolver {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked atomic.Int32
+	server := &dns.Server{PacketConn: conn, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		m := new(dns.Msg).SetReply(q)
+		name := q.Question[0].Name
+		switch {
+		case name == "gone.test.":
+			m.Rcode = dns.RcodeNameError
+		case q.Question[0].Qtype == dns.TypeA:
+			i := min(int(asked.Add(1)), len(addrs)) - 1
+			rr, _ := dns.NewRR(name + " 0 IN A " + addrs[i])
+			m.Answer = append(m.Answer, rr)
+		}
+		w.WriteMsg(m)
+	})}
+	go server.ActivateAndServe()
+	t.Cleanup(func() { server.Shutdown() })
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "udp", conn.LocalAddr().String())
+	}}
+}
+
+// A name is resolved at each check, and what it resolves to is looked at each time: rebinding gains nothing.
+func TestNames(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(web))
+	defer server.Close()
+	port := addrOf(server).Port()
+	c := httpCheck(netip.AddrPort{}, "/")
+	c.Addrs, c.Host, c.Port, c.Body = nil, "web.test", port, fmt.Sprintf("host=web.test:%d ", port)
+
+	k := Checker{Guard: loopback, Resolver: nameServer(t, "127.0.0.1")}
+	k.Check(context.Background(), c).wants(t, "allowed", Passed, "")
+
+	k = Checker{Resolver: nameServer(t, "127.0.0.1")}
+	k.Check(context.Background(), c).wants(t, "loopback by a name", Unable, "127.0.0.1 may not be probed: it is loopback")
+
+	k = Checker{Guard: Guard{Allow: prefixes("127.0.0.1/32")}, Resolver: nameServer(t, "127.0.0.1", "169.254.169.254")}
+	k.Check(context.Background(), c).wants(t, "first time", Passed, "")
+	k.Check(context.Background(), c).wants(t, "rebound", Unable, "169.254.169.254 may not be probed: it is a metadata service")
+
+	c.Host = "gone.test"
+	k.Check(context.Background(), c).wants(t, "no such name", Failed, "resolve: no such host")
+
+	k = Checker{}
+	c.Host = "localhost"
+	if r := k.Check(context.Background(), c); r.Outcome != Unable || !strings.HasSuffix(r.Reason, "it is loopback") {
+		t.Errorf("localhost: %+v", r)
+	}
+}
+
+// The refusal comes before the connect: the server never hears of it.
+func TestRefusedBeforeConnect(t *testing.T) {
+	var heard atomic.Int32
+	server := httptest.NewUnstartedServer(http.HandlerFunc(web))
+	server.Config.ConnState = func(net.Conn, http.ConnState) { heard.Add(1) }
+	server.Start()
+	var k Checker
+	k.Check(context.Background(), httpCheck(addrOf(server), "/")).wants(t, "default guard", Unable, "127.0.0.1 may not be probed: it is loopback")
+	k = Checker{Guard: loopback}
+	k.Guard.Own = []uint16{addrOf(server).Port()}
+	r := k.Check(context.Background(), httpCheck(addrOf(server), "/"))
+	if r.Outcome != Unable || !strings.Contains(r.Reason, "gtm's own port") {
+		t.Errorf("own port: %+v", r)
+	}
+	server.Close()
+	if heard.Load() != 0 {
+		t.Error("the server was connected to")
+	}
+}
+
+func TestClip(t *testing.T) {
+	for in, want := range map[string]string{
+		"plain":                "plain",
+		"two\nlines\x1b":       "two?lines?",
+		"exactly ten":          "exactly te…",
+		strings.Repeat("é", 9): "ééééé…",
+	} {
+		if got := clip(in, 10); got != want {
+			t.Errorf("%q became %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestHostHeader(t *testing.T) {
+	for _, tc := range [][3]string{
+		{"web.example", "http", "web.example"},
+		{"web.example:80", "http", "web.example"},
+		{"web.example:443", "https", "web.example"},
+		{"web.example:443", "http", "web.example:443"},
+		{"198.51.100.1:8080", "http", "198.51.100.1:8080"},
+		{"[2001:db8::1]:80", "http", "[2001:db8::1]"},
+		{"[2001:db8::1]:81", "http", "[2001:db8::1]:81"},
+		{"2001:db8::1", "https", "[2001:db8::1]"},
+	} {
+		if got := hostHeader(tc[0], tc[1]); got != tc[2] {
+			t.Errorf("%s %s: %q, want %q", tc[0], tc[1], got, tc[2])
+		}
+	}
+}

@@ -1,0 +1,61 @@
+// Package probe checks whether servers answer: http, https and tcp, at their intervals, many thousands of them.
+//
+// Targets are chosen by tenants, so every connect is checked against a Guard after resolution, redirects are
+// not followed, and no tenant can take the time of another's checks.
+package probe
+
+import (
+	"net/netip"
+	"time"
+)
+
+// ID names what is checked: one endpoint of one pool.
+type ID struct{ Tenant, Pool, Endpoint string }
+
+// String gives tenant/pool/endpoint.
+func (id ID) String() string { return id.Tenant + "/" + id.Pool + "/" + id.Endpoint }
+
+// Check says what to do, in full: two equal checks do the same. A Check is immutable once shared.
+type Check struct {
+	Type string // http, https, tcp
+	// Addrs are all checked, and all must pass, because an answer hands all of them out. Empty: Host is looked up at
+	// each check and reached as a client would, by whichever of its addresses answers.
+	Addrs []netip.AddrPort
+	Host  string // where there are no Addrs
+	Port  uint16 // of Host
+	// Interval is from one check's beginning to the next one's, give or take 5 %. Timeout is for a whole check.
+	Interval, Timeout time.Duration
+
+	// The rest is for http and https.
+	Path    string // with query; begins with /
+	Method  string // GET or HEAD
+	Name    string // for the Host header, the SNI and the certificate; empty: the address or host itself
+	Headers map[string]string
+	// Insecure leaves the certificate unchecked.
+	Insecure bool
+	Status   []StatusRange // one must hold; a redirect is a status like any other
+	Body     string        // must be in the first 64 KiB of the body; empty: the body is not read
+}
+
+// Outcome is how a check ended.
+type Outcome uint8
+
+// The outcomes. Unable means that the check could not be made (no route, no free port, an address that may not be
+// probed), which says nothing of the target.
+const (
+	Unable Outcome = iota
+	Passed
+	Failed
+)
+
+// String gives unable, passed or failed.
+func (o Outcome) String() string { return [...]string{"unable", "passed", "failed"}[o] }
+
+// Result is what came of one check.
+type Result struct {
+	ID      ID
+	Outcome Outcome
+	Reason  string // why it did not pass, as in "connect: connection refused", "status 503, want 200-299"
+	At      time.Time
+	Latency time.Duration // of the whole check; of the slowest address
+}

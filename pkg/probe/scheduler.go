@@ -1,0 +1,253 @@
+package probe
+
+import (
+	"container/heap"
+	"context"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Target is a check that is made again and again.
+type Target struct {
+	ID    ID
+	Check Check
+}
+
+// SchedulerConfig says how a Scheduler works.
+type SchedulerConfig struct {
+	// Check makes one check, as Checker.Check does. It must end when its context does.
+	Check func(context.Context, Check) Result
+	// OnResult takes the results, one at a time. It is called under the scheduler's lock, so that after Set no result of a
+	// replaced target comes any more; it must be quick and must not call the scheduler.
+	OnResult func(Result)
+	// Concurrency is how many checks run at once. 0: 256.
+	Concurrency int
+	// Vantage makes this prober's phases differ from those of others.
+	Vantage    string
+	Clock      func() time.Time // nil: time.Now
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Scheduler makes the checks of its targets at their intervals.
+//
+// Each target has a phase in its interval by its name, so that neither a start nor a restart sends all checks at once, and two
+// probers check at different moments. What is due waits in a queue of its tenant; the queues take turns. A tenant
+// may always have its share of the running checks (Concurrency by the number of tenants), and more only while a quarter of
+// Concurrency stays free, so that slow targets of some tenants do not stop the checks of others. An idle target costs an entry in a heap.
+type Scheduler struct {
+	cfg     SchedulerConfig
+	metrics *metrics
+	wake    chan struct{}
+	running sync.WaitGroup
+
+	mu     sync.Mutex
+	tasks  map[string]map[ID]*task // by tenant
+	due    dueHeap
+	queues queues
+}
+
+// task is one target's life in the scheduler: it waits in the heap or in its tenant's queue, or it runs.
+type task struct {
+	target Target
+	due    time.Time
+	index  int // in the heap; -1: not there
+	round  uint64
+	cancel context.CancelFunc // while it runs
+	gone   bool               // removed or replaced: its result does not count
+}
+
+// NewScheduler makes a scheduler without targets.
+func NewScheduler(cfg SchedulerConfig) *Scheduler {
+	if cfg.Concurrency <= 0 {
+		cfg.Concurrency = 256
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Scheduler{
+		cfg:     cfg,
+		metrics: newMetrics(cfg.Registerer),
+		wake:    make(chan struct{}, 1),
+		tasks:   make(map[string]map[ID]*task),
+		queues:  newQueues(cfg.Concurrency),
+	}
+}
+
+// Set makes targets, which all belong to tenant, all that is checked of that tenant. Targets that stay as they were keep their
+// rhythm; a changed one starts anew, and what runs for the old one is cancelled.
+func (s *Scheduler) Set(tenant string, targets []Target) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.cfg.Clock()
+	wanted := make(map[ID]bool, len(targets))
+	for _, t := range targets {
+		wanted[t.ID] = true
+		old := s.tasks[tenant][t.ID]
+		if old != nil && reflect.DeepEqual(old.target.Check, t.Check) {
+			continue
+		}
+		if old != nil {
+			s.drop(old)
+		}
+		s.add(t, now)
+	}
+	for id, t := range s.tasks[tenant] {
+		if !wanted[id] {
+			s.drop(t)
+		}
+	}
+	s.signal()
+}
+
+func (s *Scheduler) add(t Target, now time.Time) {
+	t.Check.Interval = max(t.Check.Interval, time.Millisecond)
+	k := &task{target: t, due: now.Add(s.phase(t, now))}
+	if s.tasks[t.ID.Tenant] == nil {
+		s.tasks[t.ID.Tenant] = make(map[ID]*task)
+	}
+	s.tasks[t.ID.Tenant][t.ID] = k
+	s.queues.join(t.ID.Tenant)
+	s.metrics.targets.Inc()
+	heap.Push(&s.due, k)
+}
+
+func (s *Scheduler) drop(t *task) {
+	t.gone = true
+	id := t.target.ID
+	delete(s.tasks[id.Tenant], id)
+	if len(s.tasks[id.Tenant]) == 0 {
+		delete(s.tasks, id.Tenant)
+	}
+	s.queues.leave(id.Tenant)
+	s.metrics.targets.Dec()
+	if t.index >= 0 {
+		heap.Remove(&s.due, t.index)
+	}
+	if t.cancel != nil {
+		t.cancel()
+	}
+}
+
+// phase gives how long after now the target's place in its interval comes.
+func (s *Scheduler) phase(t Target, now time.Time) time.Duration {
+	interval := uint64(t.Check.Interval)
+	place := mix(s.hash(t.ID)) % interval
+	return time.Duration((place + interval - uint64(now.UnixNano())%interval) % interval)
+}
+
+func (s *Scheduler) hash(id ID) uint64 {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s", s.cfg.Vantage, id.Tenant, id.Pool, id.Endpoint)
+	return h.Sum64()
+}
+
+// jitter gives what to add to the interval of one round: -5 % to +5 %. It follows from name and round, and needs no randomness.
+func (s *Scheduler) jitter(t *task) time.Duration {
+	tenth := uint64(t.target.Check.Interval/10) + 1
+	return time.Duration(mix(s.hash(t.target.ID)+t.round)%tenth) - time.Duration(tenth/2)
+}
+
+// mix spreads every bit over all others (the finalizer of SplitMix64).
+func mix(x uint64) uint64 {
+	x ^= x >> 30
+	x *= 0xbf58476d1ce4e5b9
+	x ^= x >> 27
+	x *= 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// Run makes checks until ctx ends, and returns when the last one has. It is called once.
+func (s *Scheduler) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	defer s.running.Wait()
+	for {
+		timer.Reset(s.dispatch(ctx))
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+func (s *Scheduler) signal() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// dispatch starts what is due and may run, and gives how long until the next target is due.
+func (s *Scheduler) dispatch(ctx context.Context) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.cfg.Clock()
+	for len(s.due) > 0 && !s.due[0].due.After(now) {
+		s.queues.push(heap.Pop(&s.due).(*task))
+	}
+	for t := s.queues.next(); t != nil; t = s.queues.next() {
+		s.start(ctx, t, now)
+	}
+	s.metrics.waiting.Set(float64(s.queues.waiting))
+	if len(s.due) == 0 {
+		return time.Hour
+	}
+	return s.due[0].due.Sub(now)
+}
+
+func (s *Scheduler) start(ctx context.Context, t *task, now time.Time) {
+	s.metrics.lag.Observe(now.Sub(t.due).Seconds())
+	s.metrics.inFlight.Inc()
+	ctx, t.cancel = context.WithCancel(ctx)
+	s.running.Go(func() {
+		r := s.check(ctx, t.target)
+		s.finish(ctx, t, r)
+	})
+}
+
+// check makes one check; a panic in it costs this one result.
+func (s *Scheduler) check(ctx context.Context, t Target) (r Result) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.cfg.Logger.Error("a check panicked", "target", t.ID.String(), "panic", p)
+			r = Result{Outcome: Unable, Reason: "internal error", At: s.cfg.Clock()}
+		}
+	}()
+	return s.cfg.Check(ctx, t.Check)
+}
+
+// finish delivers the result and puts the task back.
+func (s *Scheduler) finish(ctx context.Context, t *task, r Result) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	cancelled := ctx.Err() != nil
+	t.cancel()
+	t.cancel = nil
+	s.queues.done(t.target.ID.Tenant)
+	s.metrics.inFlight.Dec()
+	s.signal()
+	if t.gone || cancelled {
+		return
+	}
+	s.metrics.count(t.target.Check.Type, r)
+	r.ID = t.target.ID
+	s.cfg.OnResult(r)
+	t.round++
+	t.due = t.due.Add(t.target.Check.Interval + s.jitter(t))
+	if now := s.cfg.Clock(); t.due.Before(now) {
+		t.due = now // late: rounds that were missed are not made up for
+	}
+	heap.Push(&s.due, t)
+}

@@ -1,0 +1,327 @@
+package probe
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+// bench is a scheduler whose checks are played: they take as long as their Path says and pass.
+type bench struct {
+	*Scheduler
+	mu      sync.Mutex
+	started map[ID][]time.Time
+	results []Result
+	now     int // checks that run
+	most    int
+	active  map[string]int // by tenant (in Host)
+}
+
+// newBench starts a scheduler inside of a synctest bubble, where time stands still until everything waits.
+func newBench(t *testing.T, concurrency int) *bench {
+	b := &bench{started: map[ID][]time.Time{}, active: map[string]int{}}
+	b.Scheduler = NewScheduler(SchedulerConfig{Concurrency: concurrency, Check: b.play, OnResult: b.record, Vantage: "v"})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); b.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	return b
+}
+
+func (b *bench) play(ctx context.Context, c Check) Result {
+	var id ID
+	fmt.Sscan(c.Host, &id.Tenant, &id.Pool, &id.Endpoint)
+	b.mu.Lock()
+	b.started[id] = append(b.started[id], time.Now())
+	b.now++
+	b.most = max(b.most, b.now)
+	b.active[id.Tenant]++
+	b.mu.Unlock()
+	took, _ := time.ParseDuration(c.Path)
+	select {
+	case <-ctx.Done():
+	case <-time.After(took):
+	}
+	b.mu.Lock()
+	b.now--
+	b.active[id.Tenant]--
+	b.mu.Unlock()
+	if c.Body == "panic" {
+		panic("played")
+	}
+	return Result{Outcome: Passed, Reason: c.Name, At: time.Now()}
+}
+
+func (b *bench) record(r Result) { b.results = append(b.results, r) }
+
+// take gives the results so far, and forgets them.
+func (b *bench) take() []Result {
+	synctest.Wait()
+	b.Scheduler.mu.Lock()
+	defer b.Scheduler.mu.Unlock()
+	r := b.results
+	b.results = nil
+	return r
+}
+
+func (b *bench) starts(id ID) []time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.started[id])
+}
+
+// target makes one whose checks take so long.
+func target(tenant, endpoint string, interval, took time.Duration) Target {
+	id := ID{tenant, "p", endpoint}
+	return Target{id, Check{Type: "tcp", Interval: interval, Timeout: interval, Path: took.String(), Host: fmt.Sprint(tenant, " p ", endpoint)}}
+}
+
+func many(tenant string, n int, interval, took time.Duration) (list []Target) {
+	for i := range n {
+		list = append(list, target(tenant, fmt.Sprint("e", i), interval, took))
+	}
+	return list
+}
+
+func TestIntervalAndJitter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 8)
+		x := target("shop", "a", 10*time.Second, time.Second)
+		b.Set("shop", []Target{x})
+		time.Sleep(1000 * time.Second)
+		starts := b.starts(x.ID)
+		if n := len(starts); n < 95 || n > 106 {
+			t.Errorf("%d checks in 100 intervals", n)
+		}
+		gaps := map[time.Duration]bool{}
+		for i := 1; i < len(starts); i++ {
+			gap := starts[i].Sub(starts[i-1])
+			gaps[gap] = true
+			if gap < 9500*time.Millisecond || gap > 10500*time.Millisecond {
+				t.Fatalf("gap of %v", gap)
+			}
+		}
+		if len(gaps) < 50 {
+			t.Errorf("only %d different gaps: no jitter", len(gaps))
+		}
+	})
+}
+
+// A start of many targets is spread over their interval, another prober's differently, and a restart keeps the phases.
+func TestPhasesAreSpread(t *testing.T) {
+	now := time.Unix(1_700_000_000, 123)
+	a, b := NewScheduler(SchedulerConfig{Vantage: "a"}), NewScheduler(SchedulerConfig{Vantage: "b"})
+	var tenths [10]int
+	same := 0
+	for _, x := range many("shop", 10_000, 10*time.Second, 0) {
+		p := a.phase(x, now)
+		if p < 0 || p >= 10*time.Second {
+			t.Fatalf("phase %v", p)
+		}
+		tenths[p/time.Second]++
+		if b.phase(x, now) == p {
+			same++
+		}
+		later := now.Add(37 * time.Second)
+		if d := later.Add(a.phase(x, later)).Sub(now.Add(p)); d%(10*time.Second) != 0 {
+			t.Fatalf("a restart moved the phase by %v", d)
+		}
+	}
+	for i, n := range tenths {
+		if n < 850 || n > 1150 {
+			t.Errorf("%d of 10000 in tenth %d", n, i)
+		}
+	}
+	if same > 10 {
+		t.Errorf("%d phases are the same at two vantages", same)
+	}
+}
+
+func TestConcurrencyIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 16)
+		b.Set("shop", many("shop", 5000, time.Second, 100*time.Millisecond))
+		time.Sleep(60 * time.Second)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.most > 16 {
+			t.Errorf("%d checks at once", b.most)
+		}
+		for id, starts := range b.started {
+			if len(starts) == 0 {
+				t.Errorf("%s was never checked", id)
+			}
+		}
+		// 16 at once of 100 ms each: 160 per second and the queue takes turns, so all 5000 had one within 32 s.
+		if len(b.started) != 5000 {
+			t.Errorf("%d of 5000 checked", len(b.started))
+		}
+	})
+}
+
+// One tenant with very many, very slow targets does not delay another's.
+func TestTenantsAreFair(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 32)
+		b.Set("hog", many("hog", 2000, time.Minute, time.Minute))
+		b.Set("hog2", many("hog2", 2000, time.Minute, time.Minute))
+		time.Sleep(10 * time.Minute)
+		small := target("small", "a", time.Second, 10*time.Millisecond)
+		b.Set("small", []Target{small})
+		time.Sleep(30 * time.Second)
+		if n := len(b.starts(small.ID)); n < 28 {
+			t.Errorf("the small tenant had %d checks in 30 s", n)
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.active["hog"] < 10 || b.active["hog2"] < 10 {
+			t.Errorf("what is free is not used: %v", b.active)
+		}
+	})
+}
+
+func TestReplacingTargets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 8)
+		x := target("shop", "a", time.Minute, 30*time.Second)
+		x.Check.Name = "old"
+		b.Set("shop", []Target{x})
+		time.Sleep(61*time.Second + b.phase(x, time.Now()) + time.Second)
+		b.take()
+		b.Set("shop", []Target{x}) // no change: what runs goes on
+		y := x
+		y.Check.Name = "new"
+		b.Set("shop", []Target{y})
+		synctest.Wait()
+		b.mu.Lock()
+		if b.now != 0 {
+			t.Error("the old check still runs")
+		}
+		b.mu.Unlock()
+		time.Sleep(2 * time.Minute)
+		fresh := b.take()
+		if len(fresh) == 0 {
+			t.Error("no result of the new target")
+		}
+		for _, r := range fresh {
+			if r.Reason != "new" || r.ID != x.ID {
+				t.Errorf("result of %s %q", r.ID, r.Reason)
+			}
+		}
+		b.Set("shop", nil)
+		b.take()
+		time.Sleep(10 * time.Minute)
+		if len(b.take()) != 0 {
+			t.Error("a removed target is still checked")
+		}
+		b.Scheduler.mu.Lock()
+		defer b.Scheduler.mu.Unlock()
+		if len(b.tasks)+len(b.due)+len(b.queues.lanes)+b.queues.waiting+b.queues.running+b.queues.active != 0 {
+			t.Errorf("orphans: %d tasks, %d due, %+v", len(b.tasks), len(b.due), b.queues)
+		}
+	})
+}
+
+// An unchanged target keeps its rhythm when others come and go.
+func TestSetKeepsTheRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 8)
+		x := target("shop", "a", 10*time.Second, 0)
+		for i := range 1000 {
+			b.Set("shop", []Target{x, target("shop", fmt.Sprint("b", i), 10*time.Second, 0)})
+			time.Sleep(time.Second)
+		}
+		if n := len(b.starts(x.ID)); n < 95 || n > 106 {
+			t.Errorf("%d checks in 100 intervals", n)
+		}
+	})
+}
+
+func TestPanicCostsOneResult(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 8)
+		bad := target("shop", "bad", time.Second, 0)
+		bad.Check.Body = "panic"
+		good := target("shop", "good", time.Second, 0)
+		b.Set("shop", []Target{bad, good})
+		time.Sleep(10 * time.Second)
+		outcomes := map[string]map[Outcome]int{"bad": {}, "good": {}}
+		for _, r := range b.take() {
+			outcomes[r.ID.Endpoint][r.Outcome]++
+		}
+		if outcomes["bad"][Unable] < 9 || outcomes["bad"][Passed] != 0 || outcomes["good"][Passed] < 9 {
+			t.Errorf("%v", outcomes)
+		}
+	})
+}
+
+// Random lives of many tenants leave the books balanced: no target lost, none checked twice at once.
+func TestSchedulerBooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(1, 2))
+		b := newBench(t, 10)
+		sets := map[string]int{}
+		for range 300 {
+			tenant := fmt.Sprint("t", rng.IntN(6))
+			var set []Target
+			for e := range rng.IntN(8) {
+				x := target(tenant, fmt.Sprint(e), 5*time.Second, time.Duration(rng.IntN(3000))*time.Millisecond)
+				x.Check.Port = uint16(rng.IntN(2))
+				set = append(set, x)
+			}
+			b.Set(tenant, set)
+			sets[tenant] = len(set)
+			time.Sleep(time.Duration(rng.IntN(2000)) * time.Millisecond)
+			b.checkBooks(t, sets)
+		}
+	})
+}
+
+func (b *bench) checkBooks(t *testing.T, sets map[string]int) {
+	t.Helper()
+	b.Scheduler.mu.Lock()
+	defer b.Scheduler.mu.Unlock()
+	running, waiting := 0, 0
+	for tenant, l := range b.queues.lanes {
+		running, waiting = running+l.running, waiting+l.waiting.Len()
+		if l.targets != sets[tenant] || len(b.tasks[tenant]) != sets[tenant] {
+			t.Fatalf("%s: %d targets, %d tasks, want %d", tenant, l.targets, len(b.tasks[tenant]), sets[tenant])
+		}
+	}
+	if running != b.queues.running || waiting != b.queues.waiting || running > 10 {
+		t.Fatalf("running %d, waiting %d: %+v", running, waiting, b.queues)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := prometheus.NewPedanticRegistry()
+		s := NewScheduler(SchedulerConfig{Registerer: r, OnResult: func(Result) {},
+			Check: func(context.Context, Check) Result { return Result{Outcome: Failed, Latency: time.Second} }})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); s.Run(ctx) }()
+		s.Set("shop", []Target{target("shop", "a", time.Second, 0)})
+		time.Sleep(3 * time.Second)
+		cancel()
+		<-done
+		if n := testutil.ToFloat64(s.metrics.checks.WithLabelValues("tcp", "failed")); n < 2 || n > 4 {
+			t.Errorf("%v checks counted", n)
+		}
+		if n := testutil.ToFloat64(s.metrics.targets); n != 1 {
+			t.Errorf("%v targets", n)
+		}
+		problems, err := testutil.GatherAndLint(r)
+		if err != nil || len(problems) > 0 {
+			t.Errorf("%v %v", problems, err)
+		}
+	})
+}
