@@ -1,0 +1,257 @@
+package serve
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// brittle is echo, but panics when asked for a name that begins with "boom", after having spoilt the query.
+func brittle(r *Request) (int, Action) {
+	if bytes.HasPrefix(bytes.ToLower(r.Buf[headerSize+1:r.N]), []byte("boom")) {
+		clear(r.Buf)
+		var none []byte
+		return int(none[r.N]), Send
+	}
+	return echo(r)
+}
+
+func TestPanicInABatch(t *testing.T) {
+	w, client := newTestWorker(t, "127.0.0.1:0", brittle)
+	made := 0
+	w.srv.cfg.NewHandler = func() Handler { made++; return handlerFunc(brittle) }
+	asked := [][]byte{
+		query(0, "a.example.", 1), query(1, "boom.example.", 1), query(2, "b.example.", 1),
+		query(3, "BOOM.example.", 1), // its like: another ID, another case
+		query(4, "boom.example.", 28), query(5, "c.example.", 1),
+	}
+	for _, msg := range asked {
+		write(t, client, msg)
+	}
+	mustStep(t, w)
+	buf := make([]byte, slotSize)
+	for i, want := range []int{0, rcodeServFail, 0, rcodeRefused, rcodeServFail, 0} {
+		n, err := client.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		expected := reply(asked[i]) // header and question, as asked
+		expected[3] |= byte(want)
+		if !bytes.Equal(buf[:n], expected) {
+			t.Errorf("reply %d: %x, want %x", i, buf[:n], expected)
+		}
+	}
+	if c := totals(w); c[countPanics] != 2 || c[countQuarantined] != 1 || c[countReplies] != 6 {
+		t.Errorf("counts %v", c)
+	}
+	if made != 2 {
+		t.Errorf("%d new handlers", made)
+	}
+}
+
+func TestPanicOverSockets(t *testing.T) {
+	var log lockedBuffer
+	dir := filepath.Join(t.TempDir(), "new", "panics")
+	reg := prometheus.NewRegistry()
+	s := start(t, Config{PanicDir: dir, Logger: log.logger(), Registerer: reg}, brittle)
+	var bad [][]byte
+	for i, network := range []string{"tcp", "udp"} {
+		conn := dial(t, network, s.Addrs()[0])
+		msg := query(77, fmt.Sprintf("boom%d.example.", i), 1)
+		bad = append(bad, msg)
+		for try, want := range []int{rcodeServFail, rcodeRefused, rcodeRefused} {
+			if got := ask(t, conn, msg); rcode(got) != want {
+				t.Errorf("%s, try %d: rcode %d, want %d", network, try, rcode(got), want)
+			}
+		}
+		if got := ask(t, conn, query(1, "fine.example.", 1)); rcode(got) != 0 {
+			t.Errorf("%s: another name got rcode %d", network, rcode(got))
+		}
+	}
+	stop(t, s) // files are written by then
+	panics := s.Panics()
+	if len(panics) != 2 {
+		t.Fatalf("%d panics", len(panics))
+	}
+	for i, p := range panics {
+		if !bytes.Equal(p.Packet, bad[i]) || !strings.Contains(p.Where, "panic_test.go:") ||
+			!strings.Contains(p.Value, "index out of range") || !p.Source.IsValid() || p.Time.IsZero() {
+			t.Errorf("panic %d: %+v", i, p)
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "packet-*.bin"))
+	if err != nil || len(files) != 2 {
+		t.Fatalf("files %v, %v", files, err)
+	}
+	var kept [][]byte
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		info, err2 := os.Stat(f)
+		if err != nil || err2 != nil || info.Mode().Perm() != 0o600 {
+			t.Fatal(err, err2, info.Mode())
+		}
+		kept = append(kept, data)
+	}
+	slices.SortFunc(kept, bytes.Compare)
+	if !slices.EqualFunc(kept, bad, bytes.Equal) {
+		t.Errorf("kept %x", kept)
+	}
+	if n := strings.Count(log.String(), "level=ERROR"); n != 1 || !strings.Contains(log.String(), "brittle") {
+		t.Errorf("%d errors logged, want 1 for one kind of panic:\n%s", n, log.String())
+	}
+}
+
+func TestPanicMetrics(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	s := start(t, Config{Registerer: reg, Workers: 1}, brittle)
+	conn := dial(t, "udp", s.Addrs()[0])
+	for range 5 {
+		ask(t, conn, query(1, "boom.", 1))
+	}
+	for name, want := range map[string]float64{"gtm_serve_panics_total": 1, "gtm_serve_quarantined_total": 4, "gtm_serve_quarantine_entries": 1} {
+		eventually(t, name, func() bool { return metric(t, reg, name) == want })
+	}
+}
+
+// moody is a Handler whose parts can be told to panic.
+type moody struct{ flush, impossible *atomic.Bool }
+
+func (m moody) Handle(r *Request) (int, Action) {
+	if m.impossible.Load() {
+		return len(r.Buf) + 1, Send
+	}
+	return echo(r)
+}
+
+func (m moody) Flush() {
+	if m.flush.Swap(false) {
+		panic("flush")
+	}
+}
+
+func TestOtherFaultsOfHandlers(t *testing.T) {
+	var flush, impossible, unmakeable atomic.Bool
+	s := start(t, Config{NewHandler: func() Handler {
+		if unmakeable.Load() {
+			panic("no handler")
+		}
+		return moody{&flush, &impossible}
+	}}, nil)
+	for i, network := range []string{"udp", "tcp"} {
+		conn := dial(t, network, s.Addrs()[0])
+		unmakeable.Store(false)
+		flush.Store(true)
+		if got := ask(t, conn, query(1, "a.", 1)); rcode(got) != 0 {
+			t.Errorf("%s: a panic in Flush spoilt a reply: rcode %d", network, rcode(got))
+		}
+		if got := ask(t, conn, query(1, "a.", 1)); rcode(got) != 0 {
+			t.Errorf("%s: after a panic in Flush: rcode %d", network, rcode(got))
+		}
+		unmakeable.Store(true)
+		impossible.Store(true)
+		if got := ask(t, conn, query(1, fmt.Sprintf("impossible%d.", i), 1)); rcode(got) != rcodeServFail {
+			t.Errorf("%s: an impossible length gave rcode %d", network, rcode(got))
+		}
+		impossible.Store(false)
+		if got := ask(t, conn, query(1, "b.", 1)); rcode(got) != 0 {
+			t.Errorf("%s: without a new handler the old one does not go on: rcode %d", network, rcode(got))
+		}
+	}
+}
+
+func TestPanicsAreBounded(t *testing.T) {
+	var log lockedBuffer
+	dir := t.TempDir()
+	for i := range 10 { // kept by an earlier run
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("packet-%d.bin", i)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m, err := newMorgue(Config{Logger: log.logger(), Now: time.Now, PanicDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 * panicFiles {
+		func() {
+			defer func() { m.add(recover(), UDP, netip.AddrPort{}, query(uint16(i), "a.", 1), uint64(i)) }()
+			panic(strings.Repeat("long", 1000))
+		}()
+		eventually(t, "room on the way to the disk", func() bool { return len(m.write) < panicQueue })
+	}
+	m.close()
+	files, err := os.ReadDir(dir)
+	if err != nil || len(files) != panicFiles {
+		t.Errorf("%d files, %v; want %d", len(files), err, panicFiles)
+	}
+	last := m.recent()
+	if len(last) != panicMemory || last[panicMemory-1].Packet[1] != byte(3*panicFiles-1) {
+		t.Errorf("%d in memory", len(last))
+	}
+	if n := strings.Count(log.String(), "level=ERROR"); n != 1 {
+		t.Errorf("%d errors logged for one kind", n)
+	}
+}
+
+func TestQuarantine(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	q := newQuarantine(func() time.Time { return now })
+	bad := query(1, "boom.example.", 1)
+	with := func(change func(m []byte) []byte) []byte { return change(bytes.Clone(bad)) }
+	noQuestion := with(func(m []byte) []byte { m[5] = 0; return m })
+	alike := map[string]bool{}
+	check := func(name string, msg []byte, want bool) {
+		t.Helper()
+		if got := q.holds(msg); got != want {
+			t.Errorf("%s: held %v, want %v", name, got, want)
+		}
+		alike[name] = want
+	}
+	check("nothing held yet", bad, false)
+	q.add(bad)
+	check("itself", bad, true)
+	check("another ID", with(func(m []byte) []byte { m[0]++; return m }), true)
+	check("another case", with(func(m []byte) []byte { m[13] = 'B'; return m }), true)
+	check("another name", query(1, "beam.example.", 1), false)
+	check("another type", query(1, "boom.example.", 28), false)
+	check("a type that folds to the same", query(1, "boom.example.", 'A'), false)
+	check("another class", with(func(m []byte) []byte { m[len(m)-1] = 3; return m }), false)
+	check("other flags", with(func(m []byte) []byte { m[2] = 0; return m }), false)
+	check("something behind the question", append(bytes.Clone(bad), 0), false)
+	check("no question", noQuestion, false)
+	q.add(noQuestion)
+	check("no question, held", noQuestion, true)
+	check("empty", nil, false)
+
+	now = now.Add(quarantineTime - 1)
+	check("just before its end", bad, true)
+	now = now.Add(1)
+	check("at its end", bad, false)
+	if q.held.Load() != nil {
+		t.Error("not empty after all has ended")
+	}
+}
+
+func TestQuarantineIsBounded(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	q := newQuarantine(func() time.Time { return now })
+	name := func(i int) []byte { return query(1, fmt.Sprintf("n%d.example.", i), 1) }
+	for i := range 2 * quarantineSize {
+		now = now.Add(time.Second)
+		q.add(name(i))
+	}
+	if n := q.sweep(); n != quarantineSize {
+		t.Errorf("%d held, want %d", n, quarantineSize)
+	}
+	if q.holds(name(quarantineSize-1)) || !q.holds(name(quarantineSize)) {
+		t.Error("it is not the oldest that are let go")
+	}
+}
