@@ -78,6 +78,8 @@ type Compiler struct {
 	depths       [2]uint64
 	zoneList     []*Zone
 
+	counted []*ServiceCounts
+
 	dirty dirt
 }
 
@@ -297,10 +299,14 @@ func (c *Compiler) Compile(now time.Time) (v *View, broken []Broken, next time.T
 	c.compileZoneContent()
 	c.compileServices()
 	c.compileZones()
+	if len(c.dirty.services) > 0 {
+		c.listCounted()
+	}
 	c.serial++
 	v = &View{Serial: c.serial, Published: now, Atlas: c.atlas, Maps: c.maps, seed: c.cfg.Seed, Heads: c.headsView,
 		top: c.top, depths: c.depths, zones: c.zoneList, parts: slices.Clone(c.partList),
-		services: c.serviceSlots.freeze(), draws: c.drawSlots.freeze()}
+		services: c.serviceSlots.freeze(), draws: c.drawSlots.freeze(),
+		serviceCount: len(c.hosts), counted: c.counted}
 	for _, end := range c.expiring {
 		if next.IsZero() || end.Before(next) {
 			next = end
@@ -308,6 +314,22 @@ func (c *Compiler) Compile(now time.Time) (v *View, broken []Broken, next time.T
 	}
 	c.dirty.reset()
 	return v, c.broken(), next
+}
+
+// maxCounted bounds how many services have series of their own; the first by name get them.
+const maxCounted = 1000
+
+func (c *Compiler) listCounted() {
+	c.counted = nil
+	for _, s := range c.services {
+		if s.compiled != nil && s.placed && s.compiled.counts != nil {
+			c.counted = append(c.counted, s.compiled.counts)
+		}
+	}
+	slices.SortFunc(c.counted, func(a, b *ServiceCounts) int {
+		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Service, b.Service))
+	})
+	c.counted = c.counted[:min(len(c.counted), maxCounted)]
 }
 
 // broken lists what is not served as declared, sorted.

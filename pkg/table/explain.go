@@ -161,3 +161,24 @@ func (e *Explanation) shares(v *View, s *Service, f Family) {
 func (f Family) noun() string {
 	return [...]string{"IPv4 addresses", "IPv6 addresses", "host names"}[f]
 }
+
+// Example gives the records of the decision, in presentation form.
+func (e *Explanation) Example() []string {
+	if e.Draw == nil {
+		return nil
+	}
+	var out []string
+	for _, i := range e.picks.parts[e.Set] {
+		end := e.Draw.Pool.Candidates[i].Endpoint
+		if e.Family == CNAME {
+			out = append(out, end.Host)
+			continue
+		}
+		for _, a := range end.Addresses {
+			if a.Is4() == (e.Family == IPv4) {
+				out = append(out, a.String())
+			}
+		}
+	}
+	return out
+}

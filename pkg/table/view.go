@@ -24,6 +24,9 @@ type View struct {
 	services chunked[*Service]
 	draws    chunked[*Draw]
 	parts    []*geo.Partition
+
+	serviceCount int
+	counted      []*ServiceCounts
 }
 
 // Find gives the zone that q's name belongs to, nil when there is none, and fills h with the hashes of the name's suffixes.
@@ -86,3 +89,9 @@ func (v *View) FindService(host string) *Service {
 	}
 	return nil
 }
+
+// ServiceCount gives how many services the view serves.
+func (v *View) ServiceCount() int { return v.serviceCount }
+
+// ServiceCounts gives the counters of the services that ask for series.
+func (v *View) ServiceCounts() []*ServiceCounts { return v.counted }

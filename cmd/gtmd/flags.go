@@ -1,0 +1,168 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// flags are the command line as given.
+type flags struct {
+	data, http, id, vantage, log, level string
+	roles, dns, etcd, geo, explain      []string
+	apply                               []string
+	etcdCA, etcdCert, etcdKey           string
+	demo                                bool
+	workers                             int
+}
+
+func (f *flags) register(s *pflag.FlagSet) {
+	s.StringVar(&f.data, "data", "data", "folder for etcd, snapshot and token")
+	s.StringSliceVar(&f.roles, "roles", []string{roleEdge, roleControl, roleProber}, "roles to play")
+	s.StringSliceVar(&f.dns, "dns", []string{"127.0.0.1:5300"}, "addresses to answer DNS on, UDP and TCP")
+	s.StringVar(&f.http, "http", "127.0.0.1:8053", "address of API, status and metrics")
+	s.StringSliceVar(&f.etcd, "etcd", nil, "URLs of an etcd cluster (default: an etcd of its own)")
+	s.StringVar(&f.etcdCA, "etcd-ca", "", "PEM file of the authority that signed etcd's certificates")
+	s.StringVar(&f.etcdCert, "etcd-cert", "", "PEM file of the client certificate for etcd")
+	s.StringVar(&f.etcdKey, "etcd-key", "", "PEM file of its key")
+	s.StringArrayVar(&f.geo, "geo", nil, "MMDB file (City, Country or ASN layout; repeatable; default: built-in countries)")
+	s.StringArrayVar(&f.apply, "apply", nil, "file or folder of resources to put into the store at the start, where they differ")
+	s.BoolVar(&f.demo, "demo", false, "start the demo's HTTP endpoints on 127.0.2.1 to 127.0.4.2, port 8080")
+	s.StringVar(&f.id, "id", "", "name of this edge, as in id.server (default: the host's name)")
+	s.StringVar(&f.vantage, "vantage", "", "name of this prober's vantage (default: as --id)")
+	s.StringSliceVar(&f.explain, "explain-from", []string{"127.0.0.0/8", "::1/128"}, "networks that may ask _explain names")
+	s.StringVar(&f.log, "log", "text", "form of the log on standard error: text or json")
+	s.StringVar(&f.level, "log-level", "info", "debug, info, warn or error")
+	s.IntVar(&f.workers, "workers", 0, "UDP workers for each address (default: one for each CPU)")
+}
+
+// The roles.
+const (
+	roleEdge    = "edge"
+	roleControl = "control"
+	roleProber  = "prober"
+)
+
+// config is the command line, checked.
+type config struct {
+	data, http, id, vantage string
+	roles                   map[string]bool
+	dns                     []netip.AddrPort
+	etcd                    []string
+	tls                     *tls.Config
+	geo, apply              []string
+	explain                 []netip.Prefix
+	demo                    bool
+	workers                 int
+	logger                  *slog.Logger
+}
+
+// config checks everything, and tells all that is wrong at once.
+func (f *flags) config() (*config, error) {
+	c := &config{data: f.data, http: f.http, id: f.id, vantage: f.vantage, etcd: f.etcd, geo: f.geo, apply: f.apply, demo: f.demo,
+		workers: f.workers, roles: map[string]bool{}}
+	var errs []error
+	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	for _, r := range f.roles {
+		if r = strings.TrimSpace(r); !slices.Contains([]string{roleEdge, roleControl, roleProber}, r) {
+			fail("--roles: %q is not a role; there are edge, control and prober", r)
+		}
+		c.roles[r] = true
+	}
+	for _, d := range f.dns {
+		a, err := netip.ParseAddrPort(strings.TrimSpace(d))
+		if err != nil {
+			fail("--dns: %q is not an address with a port, as in 127.0.0.1:5300 or [::1]:5300", d)
+			continue
+		}
+		c.dns = append(c.dns, a)
+	}
+	if _, _, err := net.SplitHostPort(f.http); err != nil {
+		fail("--http: %q is not an address with a port, as in 127.0.0.1:8053", f.http)
+	}
+	for _, n := range f.explain {
+		p, err := netip.ParsePrefix(strings.TrimSpace(n))
+		if err != nil {
+			fail("--explain-from: %q is not a network, as in 192.0.2.0/24", n)
+			continue
+		}
+		c.explain = append(c.explain, p)
+	}
+	if c.id == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			fail("--id: the host has no name (%v): give one", err)
+		}
+		c.id = host
+	}
+	if len(c.id) > 255 || strings.ContainsAny(c.id, "/ \t\n") {
+		fail("--id: %q must have at most 255 characters, and neither spaces nor slashes", c.id)
+	}
+	if c.vantage == "" {
+		c.vantage = c.id
+	}
+	if strings.ContainsAny(c.vantage, "/ \t\n") {
+		fail("--vantage: %q must have neither spaces nor slashes", c.vantage)
+	}
+	if f.workers < 0 || f.workers > 1024 {
+		fail("--workers: %d is not between 0 and 1024", f.workers)
+	}
+	errs = append(errs, f.logging(c), f.tls(c))
+	return c, errors.Join(errs...)
+}
+
+func (f *flags) logging(c *config) error {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.level)); err != nil {
+		return fmt.Errorf("--log-level: %q is not debug, info, warn or error", f.level)
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	switch f.log {
+	case "text":
+		c.logger = slog.New(slog.NewTextHandler(os.Stderr, opts))
+	case "json":
+		c.logger = slog.New(slog.NewJSONHandler(os.Stderr, opts))
+	default:
+		return fmt.Errorf("--log: %q is neither text nor json", f.log)
+	}
+	return nil
+}
+
+// tls reads the files for etcd.
+func (f *flags) tls(c *config) error {
+	if f.etcdCA == "" && f.etcdCert == "" && f.etcdKey == "" {
+		return nil
+	}
+	if len(f.etcd) == 0 {
+		return errors.New("--etcd-ca, --etcd-cert and --etcd-key go with --etcd")
+	}
+	c.tls = &tls.Config{MinVersion: tls.VersionTLS12}
+	if f.etcdCA != "" {
+		pem, err := os.ReadFile(f.etcdCA)
+		if err != nil {
+			return fmt.Errorf("--etcd-ca: %w", err)
+		}
+		c.tls.RootCAs = x509.NewCertPool()
+		if !c.tls.RootCAs.AppendCertsFromPEM(pem) {
+			return fmt.Errorf("--etcd-ca: %s holds no certificate in PEM form", f.etcdCA)
+		}
+	}
+	if f.etcdCert == "" && f.etcdKey == "" {
+		return nil
+	}
+	cert, err := tls.LoadX509KeyPair(f.etcdCert, f.etcdKey)
+	if err != nil {
+		return fmt.Errorf("--etcd-cert and --etcd-key: %w", err)
+	}
+	c.tls.Certificates = []tls.Certificate{cert}
+	return nil
+}

@@ -1,0 +1,107 @@
+package edge
+
+import (
+	"context"
+	"time"
+
+	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/table"
+)
+
+// compile makes a view of each piece of news, one after the other, until ctx ends. What came meanwhile goes into one view.
+func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *store.Update) {
+	c := table.NewCompiler(table.Config{Seed: randomSeed(), Workers: e.rows}, atlas)
+	expiry := time.NewTimer(time.Hour)
+	defer expiry.Stop()
+	if first != nil {
+		c.Apply(changeOf(first))
+		e.setSnapshot(func(s *snapshotState) { s.from = true })
+		e.publish(c, expiry)
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-expiry.C:
+		case n := <-e.news:
+			e.take(c, n)
+			for more := true; more; {
+				select {
+				case n := <-e.news:
+					e.take(c, n)
+				default:
+					more = false
+				}
+			}
+		}
+		e.publish(c, expiry)
+	}
+}
+
+func (e *Edge) take(c *table.Compiler, n news) {
+	if n.atlas != nil {
+		c.SetAtlas(n.atlas)
+		for _, i := range n.atlas.Info() {
+			e.log.Info("geography", "file", i.File, "type", i.Type, "built", i.Built, "networks", i.Networks)
+		}
+	}
+	if n.update == nil {
+		return
+	}
+	c.Apply(changeOf(n.update))
+	e.save.put(*n.update)
+}
+
+// publish compiles and hands the view to the workers.
+func (e *Edge) publish(c *table.Compiler, expiry *time.Timer) {
+	start := e.cfg.Now()
+	v, broken, next := c.Compile(start)
+	e.view.Store(v)
+	e.metrics.compile.Observe(e.cfg.Now().Sub(start).Seconds())
+	wait := time.Hour
+	if !next.IsZero() {
+		wait = max(time.Millisecond, next.Sub(start))
+	}
+	expiry.Reset(wait)
+	e.mu.Lock()
+	was := e.broken
+	e.broken = broken
+	e.mu.Unlock()
+	e.logBroken(was, broken)
+}
+
+// logBroken tells what has become broken, and what no longer is.
+func (e *Edge) logBroken(was, now []table.Broken) {
+	known := map[string]bool{}
+	for _, b := range was {
+		known[b.Key.String()+b.Err.Error()] = true
+	}
+	for _, b := range now {
+		if id := b.Key.String() + b.Err.Error(); !known[id] {
+			e.log.Error("a resource is not served as declared", "resource", b.Key.String(), "error", b.Err)
+		} else {
+			delete(known, id)
+		}
+	}
+	if len(was) > 0 && len(now) == 0 {
+		e.log.Info("all resources are served as declared again")
+	}
+}
+
+// changeOf brings an update of the store into the compiler's form.
+func changeOf(u *store.Update) table.Change {
+	ch := table.Change{Full: u.Full, Verdicts: u.Verdicts, VerdictsDeleted: u.VerdictsDeleted}
+	for _, t := range u.Tenants {
+		tc := table.TenantChange{Tenant: t.Tenant, Head: uint64(t.Head), Deleted: t.Deleted}
+		for _, v := range t.Put {
+			tc.Put = append(tc.Put, table.Item{Resource: v.Resource, Generation: uint64(v.Generation)})
+		}
+		for _, b := range t.Broken {
+			tc.Broken = append(tc.Broken, table.Broken{Key: b.Key, Err: b.Err})
+		}
+		ch.Tenants = append(ch.Tenants, tc)
+	}
+	return ch
+}
+

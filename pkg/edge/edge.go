@@ -1,0 +1,245 @@
+// Package edge puts an edge together: it follows the store (or starts from the snapshot on disk), compiles what
+// it hears into views, publishes them to the workers that answer, and tells how it fares.
+package edge
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gti/gtm/pkg/answer"
+	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/serve"
+	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/table"
+)
+
+// Store is what an edge needs of the store: to read it, and to be found in it.
+type Store interface {
+	Follow(context.Context, store.FollowConfig) error
+	KeepEdge(context.Context, store.Edge, time.Duration) error
+}
+
+// Config says what an edge is and where it serves.
+type Config struct {
+	ID      string // who answers: id.server, NSID, status; unique among the edges
+	Version string
+	Store   Store
+	// Dir holds the snapshot and the packets that made a handler panic.
+	Dir string
+	// DNS are the addresses served by UDP and TCP; Workers is how many UDP workers each has (0: one a CPU).
+	DNS     []netip.AddrPort
+	Workers int
+	// HTTP is where this edge's status can be asked, as host:port; edges are found by it.
+	HTTP string
+	// GeoFiles are MMDB files; none: the built-in country database.
+	GeoFiles []string
+	// ExplainFrom lists the networks whose clients may ask _explain names. Nil: loopback.
+	ExplainFrom []netip.Prefix
+	Logger      *slog.Logger
+	Registerer  prometheus.Registerer
+	Now         func() time.Time
+	// Wrap, if not nil, wraps each worker's handler; for tests that inject faults.
+	Wrap func(serve.Handler) serve.Handler
+}
+
+// Edge is a running edge. Its methods are safe for concurrent use.
+type Edge struct {
+	cfg     Config
+	log     *slog.Logger
+	started time.Time
+	view    atomic.Pointer[table.View]
+	rows    int
+	nextRow atomic.Int64
+	server  *serve.Server
+	news    chan news
+	save    saveQueue
+	metrics *metrics
+
+	mu       sync.Mutex
+	status   store.FollowStatus
+	broken   []table.Broken
+	snapshot snapshotState
+}
+
+// news is what makes a new view.
+type news struct {
+	update *store.Update
+	atlas  *geo.Atlas
+}
+
+// edgeTTL is how long an edge that died can still be found.
+const edgeTTL = 10 * time.Second
+
+// New opens geography, snapshot and sockets. Queries get SERVFAIL until Run has a first view.
+func New(cfg Config) (*Edge, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Workers <= 0 {
+		cfg.Workers = runtime.GOMAXPROCS(0)
+	}
+	if cfg.ExplainFrom == nil {
+		cfg.ExplainFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	}
+	e := &Edge{cfg: cfg, log: cfg.Logger, started: cfg.Now(), rows: cfg.Workers*max(1, len(cfg.DNS)) + 1,
+		news: make(chan news, 16), save: saveQueue{signal: make(chan struct{}, 1)},
+		status: store.FollowStatus{State: store.Connecting, Since: cfg.Now()}}
+	var err error
+	e.metrics, err = newMetrics(e, cfg.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	e.server, err = serve.Listen(serve.Config{Addrs: cfg.DNS, Workers: cfg.Workers, NewHandler: e.newHandler, Logger: cfg.Logger,
+		Registerer: cfg.Registerer, PanicDir: filepath.Join(cfg.Dir, "panics"), Now: cfg.Now})
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// Addrs are the addresses that are served.
+func (e *Edge) Addrs() []netip.AddrPort { return e.server.Addrs() }
+
+// Run serves until ctx ends, and then closes what New opened.
+func (e *Edge) Run(ctx context.Context) error {
+	atlas, err := geo.Open(e.cfg.GeoFiles...)
+	if err != nil {
+		return errors.Join(err, e.close())
+	}
+	snapshot, first, err := store.OpenSnapshot(filepath.Join(e.cfg.Dir, "snapshot"), e.log)
+	if err != nil {
+		e.log.Error("the snapshot on disk cannot be used; starting without it", "error", err)
+		e.setSnapshot(func(s *snapshotState) { s.err = err.Error() })
+	}
+	var from *store.Cursor
+	if first != nil {
+		from = first.Position()
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { e.compile(ctx, atlas, first); return nil })
+	g.Go(func() error { e.keep(ctx, snapshot); return nil })
+	g.Go(func() error {
+		return e.cfg.Store.Follow(ctx, store.FollowConfig{From: from, OnStatus: e.setStatus, OnUpdate: func(u store.Update) error {
+			return e.tell(ctx, news{update: &u})
+		}})
+	})
+	g.Go(func() error {
+		return e.cfg.Store.KeepEdge(ctx, store.Edge{ID: e.cfg.ID, HTTP: e.cfg.HTTP, DNS: addrStrings(e.Addrs()), Version: e.cfg.Version, Started: e.started}, edgeTTL)
+	})
+	if len(e.cfg.GeoFiles) > 0 {
+		g.Go(func() error {
+			geo.Watch(ctx, atlas, func(a *geo.Atlas) { _ = e.tell(ctx, news{atlas: a}) }, e.refuseGeo)
+			return nil
+		})
+	}
+	err = g.Wait()
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return errors.Join(err, e.close())
+}
+
+func (e *Edge) tell(ctx context.Context, n news) error {
+	select {
+	case e.news <- n:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (e *Edge) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return e.server.Shutdown(ctx)
+}
+
+// newHandler makes the handler of one worker.
+func (e *Edge) newHandler() serve.Handler {
+	h := serve.Handler(&handler{answer.New(answer.Config{View: &e.view, ID: e.cfg.ID, Row: int(e.nextRow.Add(1)) % e.rows,
+		Seed: randomSeed(), ExplainFrom: e.cfg.ExplainFrom})})
+	if e.cfg.Wrap != nil {
+		h = e.cfg.Wrap(h)
+	}
+	return h
+}
+
+// handler fits an Answerer to the sockets.
+type handler struct{ *answer.Answerer }
+
+func (h *handler) Handle(r *serve.Request) (n int, action serve.Action) {
+	n, truncated := h.Answer(r.Buf, r.N, r.Source, r.Transport != serve.UDP)
+	switch {
+	case n == 0:
+		return 0, serve.Drop
+	case truncated:
+		return n, serve.Truncate
+	}
+	return n, serve.Send
+}
+
+func randomSeed() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return binary.LittleEndian.Uint64(b[:])
+}
+
+func addrStrings(addrs []netip.AddrPort) []string {
+	out := make([]string, len(addrs))
+	for i, a := range addrs {
+		out[i] = a.String()
+	}
+	return out
+}
+
+func (e *Edge) refuseGeo(err error) {
+	e.metrics.geoRefused.Inc()
+	e.log.Error("a new geography file is refused; the old one serves on", "error", err)
+}
+
+func (e *Edge) setStatus(s store.FollowStatus) {
+	e.mu.Lock()
+	was := e.status
+	e.status = s
+	if s.State == store.Current {
+		e.snapshot.from = false
+	}
+	e.mu.Unlock()
+	if was.State == s.State && was.Err == s.Err {
+		return
+	}
+	level, args := slog.LevelInfo, []any{"state", s.State, "cursor", s.Cursor}
+	if s.Err != "" {
+		level, args = slog.LevelWarn, append(args, "error", s.Err)
+	}
+	e.log.Log(context.Background(), level, "store", args...)
+}
+
+// Ready tells whether queries are answered from a view, and if not, why.
+func (e *Edge) Ready() error {
+	if e.view.Load() != nil {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.status.Err != "" {
+		return fmt.Errorf("no configuration yet: the store is %s: %s", e.status.State, e.status.Err)
+	}
+	return fmt.Errorf("no configuration yet: the store is %s", e.status.State)
+}

@@ -1,0 +1,181 @@
+package edge
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/dnswire"
+	"github.com/gti/gtm/pkg/steer"
+	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/table"
+)
+
+// Handler serves GET /edge/status and GET /edge/explain.
+func (e *Edge) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /edge/status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, e.Status()) })
+	mux.HandleFunc("GET /edge/explain", func(w http.ResponseWriter, r *http.Request) {
+		out, err := e.explain(r.URL.Query().Get)
+		if err != nil {
+			writeJSON(w, err.code, map[string]string{"error": err.text})
+			return
+		}
+		writeJSON(w, http.StatusOK, out)
+	})
+	return mux
+}
+
+func writeJSON(w http.ResponseWriter, code int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(v) // the client is gone: nothing to do
+}
+
+// Status tells what the edge answers from.
+func (e *Edge) Status() api.EdgeStatus {
+	v := e.view.Load()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := api.EdgeStatus{ID: e.cfg.ID, Version: e.cfg.Version, Started: e.started, DNS: addrStrings(e.Addrs()),
+		Tenants: map[string]uint64{},
+		Source:  api.Source{State: e.status.State, Since: e.status.Since, Cursor: e.status.Cursor, Error: e.status.Err}}
+	if e.snapshot.from && e.status.State != store.Refused {
+		s.Source.State = "snapshot"
+	}
+	for _, b := range e.broken {
+		s.Broken = append(s.Broken, api.Broken{Resource: b.Key.String(), Error: b.Err.Error()})
+	}
+	if v == nil {
+		return s
+	}
+	s.View = api.View{Serial: v.Serial, Published: v.Published}
+	s.Tenants, s.Zones, s.Services = v.Heads, len(v.Zones()), v.ServiceCount()
+	for _, g := range v.Atlas.Info() {
+		s.Geo = append(s.Geo, api.GeoState{File: g.File, Type: g.Type, Built: g.Built, Networks: g.Networks})
+	}
+	return s
+}
+
+// httpError is an answer other than 200.
+type httpError struct {
+	code int
+	text string
+}
+
+// explain tells the decision for a host and a client, given by the parameters host, subnet, resolver and type.
+func (e *Edge) explain(param func(string) string) (*api.Explanation, *httpError) {
+	v := e.view.Load()
+	if v == nil {
+		return nil, &httpError{http.StatusServiceUnavailable, e.Ready().Error()}
+	}
+	client, err := clientOf(param("subnet"), param("resolver"))
+	if err != nil {
+		return nil, &httpError{http.StatusBadRequest, err.Error()}
+	}
+	host := param("host")
+	s := v.FindService(host)
+	if s == nil {
+		return nil, &httpError{http.StatusNotFound, fmt.Sprintf("no service stands at %q on this edge: see gtmctl get services for those that there are", host)}
+	}
+	f, err := familyOf(s, param("type"))
+	if err != nil {
+		return nil, &httpError{http.StatusBadRequest, err.Error()}
+	}
+	return e.describe(v.Explain(s, f, client, randomSeed())), nil
+}
+
+// clientOf reads the client of an explanation. Without a resolver it asks as if from the subnet itself, or from loopback.
+func clientOf(subnet, resolver string) (*table.Client, error) {
+	c := &table.Client{}
+	if subnet != "" {
+		p, err := netip.ParsePrefix(subnet)
+		if err != nil {
+			a, err := netip.ParseAddr(subnet)
+			if err != nil {
+				return nil, fmt.Errorf("subnet %q is neither a network, as in 81.2.69.0/24, nor an address", subnet)
+			}
+			p = netip.PrefixFrom(a, a.BitLen())
+		}
+		c.Has = p.Bits() > 0
+		c.Subnet = table.NetOf(p.Addr(), uint8(p.Bits()))
+		if resolver == "" {
+			resolver = p.Addr().String()
+		}
+	}
+	if resolver == "" {
+		resolver = "127.0.0.1"
+	}
+	a, err := netip.ParseAddr(resolver)
+	if err != nil {
+		return nil, fmt.Errorf("resolver %q is not an address, as in 192.0.2.53", resolver)
+	}
+	a = a.Unmap()
+	c.Resolver = table.NetOf(a, uint8(a.BitLen()))
+	return c, nil
+}
+
+// familyOf gives the family that a record type asks for; without one, the first that the service has.
+func familyOf(s *table.Service, typ string) (table.Family, error) {
+	var has []string
+	for _, f := range []table.Family{table.IPv4, table.IPv6, table.CNAME} {
+		if !s.Serves(f) {
+			continue
+		}
+		name := dnswire.TypeString(f.Type())
+		if typ == "" || strings.EqualFold(typ, name) {
+			return f, nil
+		}
+		has = append(has, name)
+	}
+	return 0, fmt.Errorf("type %q does not exist at %s: it has %s", typ, s.Spec.Host, strings.Join(has, ", "))
+}
+
+// describe brings an explanation into the form of the API.
+func (e *Edge) describe(x *table.Explanation) *api.Explanation {
+	out := &api.Explanation{Host: x.Service.Spec.Host, Service: x.Service.Tenant + "/" + x.Service.Name,
+		Generation: fmt.Sprintf("%s@%d", x.Service.Tenant, x.Generation), Edge: e.cfg.ID, Scope: int(x.Scope), Fallback: x.Fallback.String(),
+		Client: api.Client{Address: x.Asker.Prefix().String(), Source: "subnet", Place: x.Place.String(), ASN: x.Place.ASN}}
+	if x.Resolver {
+		out.Client.Source = "resolver"
+	}
+	if p, err := x.Asker.Addr().Prefix(int(x.PlaceBits)); err == nil {
+		out.Client.Network = p.String()
+	}
+	if x.Class != table.NoRule {
+		out.Rule = &api.MatchedRule{Index: int(x.Class), Name: x.Rule, Matched: x.Matched}
+	} else {
+		out.Notes = append(out.Notes, "no rule matches this client: lastResort answers")
+	}
+	for _, p := range x.Pools {
+		out.Pools = append(out.Pools, describePool(&p))
+	}
+	out.Answer = api.ExampleAnswer{Type: dnswire.TypeString(x.Family.Type()), TTL: int(x.Service.TTL), Records: x.Example()}
+	return out
+}
+
+func describePool(p *table.PoolInTurn) api.PoolInTurn {
+	out := api.PoolInTurn{Pool: p.Pool.ID.Pool, Step: p.Step, Up: p.Up, Chosen: p.Chosen, Why: p.Why, Share: p.Share}
+	if p.LastResort {
+		out.Why = "lastResort; " + out.Why
+	}
+	if p.Pool.Frozen {
+		out.Why += "; the brake holds its verdict"
+	}
+	for i := range p.Pool.Candidates {
+		out.Endpoints = append(out.Endpoints, describeCandidate(&p.Pool.Candidates[i], p.Shares[i]))
+	}
+	return out
+}
+
+func describeCandidate(c *steer.Candidate, share float64) api.Candidate {
+	out := api.Candidate{Name: c.Endpoint.Name, Host: c.Endpoint.Host, Weight: c.Weight, Score: c.Score, State: string(c.State),
+		Effective: c.Effective, Share: share, Out: c.Out}
+	for _, a := range c.Endpoint.Addresses {
+		out.Addresses = append(out.Addresses, a.String())
+	}
+	return out
+}

@@ -1,0 +1,121 @@
+package edge
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gti/gtm/pkg/dnswire"
+	"github.com/gti/gtm/pkg/store"
+)
+
+// metrics of an edge. What the workers count is read where it lies, when it is asked for.
+type metrics struct {
+	edge         *Edge
+	compile      prometheus.Histogram
+	geoRefused   prometheus.Counter
+}
+
+var (
+	descQueries    = prometheus.NewDesc("gtm_edge_queries_total", "Queries answered, by zone and rcode.", []string{"zone", "rcode"}, nil)
+	descAnswers    = prometheus.NewDesc("gtm_edge_service_answers_total", "Steered answers of services that ask for series, by pool.", []string{"tenant", "service", "pool"}, nil)
+	descGeneration = prometheus.NewDesc("gtm_edge_generation", "The generation of each tenant that is answered from.", []string{"tenant"}, nil)
+	descBroken     = prometheus.NewDesc("gtm_edge_broken_resources", "Resources that are not served as declared.", nil, nil)
+	descView       = prometheus.NewDesc("gtm_edge_view_serial", "Views published since the start.", nil, nil)
+	descPublished  = prometheus.NewDesc("gtm_edge_view_published_seconds", "When the view was published, in Unix time.", nil, nil)
+	descPartitions = prometheus.NewDesc("gtm_edge_partitions", "Compiled partitions of the address space.", nil, nil)
+	descPartBytes  = prometheus.NewDesc("gtm_edge_partitions_bytes", "Size of the compiled partitions.", nil, nil)
+	descSource     = prometheus.NewDesc("gtm_edge_source_state", "1 for the state that the source is in.", []string{"state"}, nil)
+	descSince      = prometheus.NewDesc("gtm_edge_source_since_seconds", "Since when the source is in its state, in Unix time.", nil, nil)
+	descSnapAge    = prometheus.NewDesc("gtm_edge_snapshot_age_seconds", "How long ago the snapshot on disk was last written; absent before the first time.", nil, nil)
+	descSnapOK     = prometheus.NewDesc("gtm_edge_snapshot_ok_info", "1 unless the snapshot could not be read or written last time.", nil, nil)
+)
+
+func newMetrics(e *Edge, reg prometheus.Registerer) (*metrics, error) {
+	m := &metrics{edge: e,
+		compile: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "gtm_edge_compile_seconds", Help: "How long it took to make a view.",
+			Buckets: []float64{.0001, .0003, .001, .003, .01, .03, .1, .3, 1, 3}}),
+		geoRefused:   prometheus.NewCounter(prometheus.CounterOpts{Name: "gtm_edge_geo_refused_total", Help: "Geography files that were refused."}),
+	}
+	if reg == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.compile, m.geoRefused, m} {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// Describe sends nothing: the series depend on what is configured, so the collector is unchecked.
+func (m *metrics) Describe(chan<- *prometheus.Desc) {}
+
+// Collect reads view and status.
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	m.status(gauge)
+	v := m.edge.view.Load()
+	if v == nil {
+		return
+	}
+	gauge(descView, float64(v.Serial))
+	gauge(descPublished, float64(v.Published.UnixMilli())/1000)
+	n, size := v.Parts()
+	gauge(descPartitions, float64(n))
+	gauge(descPartBytes, float64(size))
+	for tenant, g := range v.Heads {
+		gauge(descGeneration, float64(g), tenant)
+	}
+	for _, z := range v.Zones() {
+		for rcode := range 16 {
+			sum := uint64(0)
+			for i := range z.Counts.Rows {
+				sum += z.Counts.Rows[i][rcode].Load()
+			}
+			if sum > 0 || rcode == int(dnswire.RcodeSuccess) || rcode == int(dnswire.RcodeNXDomain) {
+				ch <- prometheus.MustNewConstMetric(descQueries, prometheus.CounterValue, float64(sum), z.Name, rcodeLabel(rcode))
+			}
+		}
+	}
+	for _, c := range v.ServiceCounts() {
+		for i, pool := range c.Pools {
+			ch <- prometheus.MustNewConstMetric(descAnswers, prometheus.CounterValue, float64(c.Answers[i].Load()), c.Tenant, c.Service, pool)
+		}
+	}
+}
+
+func (m *metrics) status(gauge func(*prometheus.Desc, float64, ...string)) {
+	e := m.edge
+	e.mu.Lock()
+	status, broken, snap := e.status, len(e.broken), e.snapshot
+	e.mu.Unlock()
+	gauge(descBroken, float64(broken))
+	for _, s := range []string{store.Connecting, store.Current, store.Stale, store.Refused} {
+		gauge(descSource, float64(boolToInt(s == status.State)), s)
+	}
+	gauge(descSince, float64(status.Since.UnixMilli())/1000)
+	gauge(descSnapOK, float64(boolToInt(snap.err == "")))
+	if !snap.written.IsZero() {
+		gauge(descSnapAge, e.cfg.Now().Sub(snap.written).Seconds())
+	}
+}
+
+func rcodeLabel(rcode int) string {
+	if rcode == 15 {
+		return "other"
+	}
+	if s := dnswire.RcodeString(uint16(rcode)); s != "" {
+		return s
+	}
+	return strconv.Itoa(rcode)
+}
+
+func boolToInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
