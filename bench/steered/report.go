@@ -37,13 +37,15 @@ func (t table) column(name string, figure func(sample) float64) []float64 {
 	return all
 }
 
-func qps(s sample) float64 { return s.qps }
+// The two figures whose ratios are told: what a client gets, and what it costs the server.
+func qps(s sample) float64    { return s.qps }
+func perCPU(s sample) float64 { return 1e6 / s.cpu }
 
-// ratios gives the throughput of one server over that of another, round by round.
-func (t table) ratios(of, over string) []float64 {
+// ratios gives a figure of one server over that of another, round by round.
+func (t table) ratios(of, over string, figure func(sample) float64) []float64 {
 	var all []float64
 	for _, round := range t.rounds {
-		all = append(all, round[of].qps/round[over].qps)
+		all = append(all, figure(round[of])/figure(round[over]))
 	}
 	return all
 }
@@ -59,11 +61,16 @@ func (t table) markdown() string {
 			median(t.column(name, func(s sample) float64 { return s.cpu })), median(t.column(name, func(s sample) float64 { return s.bytes })),
 			median(t.column(name, func(s sample) float64 { return s.p50 })), median(t.column(name, func(s sample) float64 { return s.p99 })))
 	}
-	fmt.Fprintf(&b, "\n| ratio of answers/s | median of %d rounds | lower end of 95 %% | upper end |\n|---|---|---|---|\n", len(t.rounds))
+	fmt.Fprintf(&b, "\n| ratio, over %d rounds | of | median | lower end of 95 %% | upper end |\n|---|---|---|---|---|\n", len(t.rounds))
 	for _, over := range t.names[1:] {
-		ratios := t.ratios(t.names[0], over)
-		low, high := interval(ratios)
-		fmt.Fprintf(&b, "| %s / %s | %.3f | %.3f | %.3f |\n", t.names[0], over, median(ratios), low, high)
+		for _, figure := range []struct {
+			name string
+			of   func(sample) float64
+		}{{"answers/s", qps}, {"answers per CPU second", perCPU}} {
+			ratios := t.ratios(t.names[0], over, figure.of)
+			low, high := interval(ratios)
+			fmt.Fprintf(&b, "| %s / %s | %s | %.3f | %.3f | %.3f |\n", t.names[0], over, figure.name, median(ratios), low, high)
+		}
 	}
 	return b.String()
 }

@@ -59,7 +59,7 @@ func TestRatios(t *testing.T) {
 		{"gtm": {qps: 200}, "gdnsd": {qps: 100}},
 		{"gtm": {qps: 300}, "gdnsd": {qps: 100}},
 	}}
-	if got := tab.ratios("gtm", "gdnsd"); !slices.Equal(got, []float64{2, 3}) {
+	if got := tab.ratios("gtm", "gdnsd", qps); !slices.Equal(got, []float64{2, 3}) {
 		t.Errorf("ratios %v", got)
 	}
 }
