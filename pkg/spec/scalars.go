@@ -101,14 +101,6 @@ func (p PoolRef) MarshalJSON() ([]byte, error) {
 	return json.Marshal(poolRef(p))
 }
 
-// MarshalYAML gives the same forms as MarshalJSON.
-func (p PoolRef) MarshalYAML() (any, error) {
-	if p.Weight == 0 {
-		return p.Pool, nil
-	}
-	return poolRef(p), nil
-}
-
 // String gives eu or eu:70.
 func (p PoolRef) String() string {
 	if p.Weight == 0 {
