@@ -312,3 +312,48 @@ func makeMMDB(t testing.TB, options mmdbwriter.Options, entries []entry) []byte 
 type sliceWriter []byte
 
 func (w *sliceWriter) Write(b []byte) (int, error) { *w = append(*w, b...); return len(b), nil }
+
+// layout is the data of a network as it stands in a database.
+type layout = map[string]any
+
+// rawMMDB writes a database of one network with any data.
+func rawMMDB(t testing.TB, network netip.Prefix, data layout) []byte {
+	t.Helper()
+	tree, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: "test", Description: map[string]string{"en": "test"}, IncludeReservedNetworks: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tree.Insert(ipNet(network), typed(data)); err != nil {
+		t.Fatal(err)
+	}
+	var out sliceWriter
+	if _, err := tree.WriteTo(&out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// typed converts to the writer's types.
+func typed(v any) mmdbtype.DataType {
+	switch v := v.(type) {
+	case layout:
+		m := mmdbtype.Map{}
+		for key, value := range v {
+			m[mmdbtype.String(key)] = typed(value)
+		}
+		return m
+	case []any:
+		var s mmdbtype.Slice
+		for _, value := range v {
+			s = append(s, typed(value))
+		}
+		return s
+	case string:
+		return mmdbtype.String(v)
+	case uint32:
+		return mmdbtype.Uint32(v)
+	case bool:
+		return mmdbtype.Bool(v)
+	}
+	panic("no such type in a test")
+}

@@ -34,7 +34,7 @@ type keyed struct {
 const (
 	sliceBit = 1 << 30 // in an entry
 	deepBit  = 1 << 31 // in a value
-	maxSlice = 16
+	maxSlice = 32
 )
 
 func (t *table6) build(r *runs) {
