@@ -26,6 +26,7 @@ const (
 	unix       = "golang.org/x/sys/unix"
 	errgroup   = "golang.org/x/sync/errgroup"
 	cobra      = "github.com/spf13/cobra"
+	pflag      = "github.com/spf13/pflag"
 )
 
 // A room is one package's place in the house.
@@ -52,7 +53,7 @@ var house = map[string]room{
 	"pkg/health": {floor: 2, pure: true},
 
 	"pkg/steer": {floor: 3, pure: true},
-	"pkg/store": {floor: 3, outside: []string{etcd, "google.golang.org/grpc", "go.uber.org/zap", unix, prometheus}},
+	"pkg/store": {floor: 3, outside: []string{etcd, "google.golang.org/grpc", "go.uber.org/zap", unix, errgroup, prometheus}},
 	"pkg/probe": {floor: 3, outside: []string{prometheus, unix, "github.com/prometheus-community/pro-bing",
 		"google.golang.org/grpc"}},
 
@@ -68,8 +69,8 @@ var house = map[string]room{
 	"pkg/edge":    {floor: 6, outside: []string{prometheus, errgroup}},
 	"pkg/prober":  {floor: 6, outside: []string{prometheus, errgroup}},
 
-	"cmd/gtmd": {floor: 7, outside: []string{cobra, prometheus, errgroup, unix}},
-	"cmd/gtmctl": {floor: 7, outside: []string{cobra, "github.com/spf13/pflag", "github.com/schollz/progressbar/v3",
+	"cmd/gtmd": {floor: 7, outside: []string{cobra, pflag, prometheus, errgroup, unix}},
+	"cmd/gtmctl": {floor: 7, outside: []string{cobra, pflag, "github.com/schollz/progressbar/v3",
 		"github.com/jedib0t/go-pretty/v6", "golang.org/x/term", "gopkg.in/yaml.v3"}},
 
 	"bench": {floor: 8, outside: []string{dnsLibrary}},
