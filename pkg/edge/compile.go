@@ -104,4 +104,3 @@ func changeOf(u *store.Update) table.Change {
 	}
 	return ch
 }
-

@@ -11,9 +11,9 @@ import (
 
 // metrics of an edge. What the workers count is read where it lies, when it is asked for.
 type metrics struct {
-	edge         *Edge
-	compile      prometheus.Histogram
-	geoRefused   prometheus.Counter
+	edge       *Edge
+	compile    prometheus.Histogram
+	geoRefused prometheus.Counter
 }
 
 var (
@@ -35,7 +35,7 @@ func newMetrics(e *Edge, reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{edge: e,
 		compile: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "gtm_edge_compile_seconds", Help: "How long it took to make a view.",
 			Buckets: []float64{.0001, .0003, .001, .003, .01, .03, .1, .3, 1, 3}}),
-		geoRefused:   prometheus.NewCounter(prometheus.CounterOpts{Name: "gtm_edge_geo_refused_total", Help: "Geography files that were refused."}),
+		geoRefused: prometheus.NewCounter(prometheus.CounterOpts{Name: "gtm_edge_geo_refused_total", Help: "Geography files that were refused."}),
 	}
 	if reg == nil {
 		return m, nil
