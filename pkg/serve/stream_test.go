@@ -232,8 +232,12 @@ func TestConnectionsPerClient(t *testing.T) {
 		conns = append(conns, dialFrom(t, "127.0.0.1", s.Addrs()[0]))
 		ask(t, conns[len(conns)-1], msg)
 	}
-	if !ended(dialFrom(t, "127.0.0.1", s.Addrs()[0])) {
-		t.Error("a fourth connection is open")
+	fourth, err := net.DialTimeout("tcp", s.Addrs()[0].String(), patience)
+	if err == nil { // otherwise its end came before Dial was done
+		defer fourth.Close()
+		if fourth.SetDeadline(time.Now().Add(patience)) != nil || !ended(fourth) {
+			t.Error("a fourth connection is open")
+		}
 	}
 	ask(t, dialFrom(t, "127.0.0.2", s.Addrs()[0]), msg) // another client
 	for _, c := range conns {
@@ -245,6 +249,30 @@ func TestConnectionsPerClient(t *testing.T) {
 	conns[0].Close()
 	eventually(t, "the place is free", func() bool { return metric(t, reg, "gtm_serve_connections_open") == 3 })
 	ask(t, dialFrom(t, "127.0.0.1", s.Addrs()[0]), msg)
+}
+
+func TestEvictOneTakesTheOneIdleForLongest(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	s := start(t, Config{Registerer: reg}, echo)
+	s.conns.evictOne() // nobody is there
+	a, b := dial(t, "tcp", s.Addrs()[0]), dial(t, "tcp", s.Addrs()[0])
+	for _, conn := range []net.Conn{b, a} { // b is idle for longer, though a came first
+		ask(t, conn, query(1, "a.", 1))
+		eventually(t, "the server has done its part", func() bool {
+			s.conns.mu.Lock()
+			defer s.conns.mu.Unlock()
+			last := s.conns.order.Back().Value.(*stream)
+			return !last.busy && last.peer.String() == conn.LocalAddr().String()
+		})
+	}
+	s.conns.evictOne()
+	if !ended(b) {
+		t.Error("b is open")
+	}
+	ask(t, a, query(1, "a.", 1))
+	if n := metric(t, reg, "gtm_serve_connections_evicted_total"); n != 1 {
+		t.Errorf("%v evicted", n)
+	}
 }
 
 func TestClientKey(t *testing.T) {

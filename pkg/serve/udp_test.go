@@ -146,6 +146,88 @@ func TestUnsendableReplyHarmsNoOther(t *testing.T) {
 	}
 }
 
+// TestFullSendBuffer uses a pair of Unix sockets, whose buffer, other than loopback's, stays full until somebody reads.
+func TestFullSendBuffer(t *testing.T) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pair[0])
+	defer unix.Close(pair[1])
+	b := newBatch(pair[0], false)
+	sent, busy := 0, 0
+	for range 1000 {
+		b.queued = 0
+		for i := range batchSize {
+			b.in[i].Hdr.Namelen = 0 // to the peer
+			b.queue(i, 100)
+		}
+		ok, failed, late := b.send()
+		if ok+failed+late != batchSize || failed != 0 {
+			t.Fatalf("%d sent, %d failed, %d busy of %d", ok, failed, late, batchSize)
+		}
+		sent += ok
+		if busy += late; busy > 0 {
+			break
+		}
+	}
+	if busy == 0 {
+		t.Fatal("the buffer never filled")
+	}
+	buf := make([]byte, 200)
+	for range sent {
+		if n, _, err := unix.Recvfrom(pair[1], buf, unix.MSG_DONTWAIT); n != 100 || err != nil {
+			t.Fatalf("%d bytes, %v", n, err)
+		}
+	}
+	if _, _, err := unix.Recvfrom(pair[1], buf, unix.MSG_DONTWAIT); err != unix.EAGAIN {
+		t.Errorf("more was sent than counted: %v", err)
+	}
+}
+
+func TestAnswerFrom(t *testing.T) {
+	control := func(level, kind int, data []byte) []byte {
+		c := make([]byte, unix.CmsgLen(len(data)))
+		binary.NativeEndian.PutUint32(c, uint32(len(c))) // cmsg_len, which the kernel alone reads
+		binary.NativeEndian.PutUint32(c[unix.SizeofCmsghdr-8:], uint32(level))
+		binary.NativeEndian.PutUint32(c[unix.SizeofCmsghdr-4:], uint32(kind))
+		copy(c[unix.SizeofCmsghdr:], data)
+		return c
+	}
+	six := func(addr string, index byte) []byte {
+		return append(netip.MustParseAddr(addr).AsSlice(), index, index, index, index)
+	}
+	for _, tc := range []struct {
+		name      string
+		got, want []byte // nil: no control message
+	}{
+		{"IPv4", control(unix.IPPROTO_IP, unix.IP_PKTINFO, []byte{3, 3, 3, 3, 1, 2, 3, 4, 5, 6, 7, 8}),
+			control(unix.IPPROTO_IP, unix.IP_PKTINFO, []byte{0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8})},
+		{"IPv6", control(unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, six("2001:db8::1", 9)),
+			control(unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, six("2001:db8::1", 0))},
+		{"link-local", control(unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, six("fe80::1", 9)),
+			control(unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, six("fe80::1", 9))},
+		{"another kind", control(unix.IPPROTO_IP, unix.IP_TTL, []byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}), nil},
+		{"cut off", control(unix.IPPROTO_IP, unix.IP_PKTINFO, []byte{0, 0, 0, 0}), nil},
+		{"none", nil, nil},
+	} {
+		b := newBatch(-1, true)
+		copy(b.ctl[2][:], tc.got)
+		b.in[2].Hdr.SetControllen(len(tc.got))
+		b.queue(2, 1)
+		h := &b.out[0].Hdr
+		if tc.want == nil {
+			if h.Control != nil || h.Controllen != 0 {
+				t.Errorf("%s: there is a control message", tc.name)
+			}
+			continue
+		}
+		if h.Control != &b.ctl[2][0] || int(h.Controllen) != len(tc.want) || !bytes.Equal(b.ctl[2][:len(tc.want)], tc.want) {
+			t.Errorf("%s: %x, want %x", tc.name, b.ctl[2][:h.Controllen], tc.want)
+		}
+	}
+}
+
 func TestAllocatesNothing(t *testing.T) {
 	for _, addr := range []string{"127.0.0.1:0", "[::1]:0", "0.0.0.0:0", "[::]:0"} {
 		for _, held := range []bool{false, true} {
