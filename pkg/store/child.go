@@ -221,7 +221,7 @@ func (c *Child) failed(err error) error {
 }
 
 // lockWait is how long a lock may still be held by the child of a parent that just died.
-const lockWait = 3 * time.Second
+const lockWait = 2 * time.Second
 
 // lockDir takes a folder for this process and its child.
 func lockDir(dir, name string) (*os.File, error) {

@@ -64,19 +64,36 @@ func (l *boundedLog) turn() {
 	l.size = 0
 }
 
-// Tail gives the last lines, each cut to a length that people read.
+// Tail gives the last lines, or of those that tell of trouble the last, where there are any: a stack trace
+// says little to people. Each is cut to a length that they read.
 func (l *boundedLog) Tail() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	lines := strings.Split(strings.TrimSpace(l.tail), "\n")
-	lines = lines[max(0, len(lines)-tailLines):]
-	out := make([]string, 0, len(lines))
-	for _, line := range lines {
-		if line = strings.TrimSpace(line); line != "" {
-			out = append(out, line[:min(len(line), 400)])
+	var all, trouble []string
+	for line := range strings.Lines(l.tail) {
+		line = strings.TrimSpace(line)
+		if line == "" {
+			continue
+		}
+		line = line[:min(len(line), 400)]
+		all = append(all, line)
+		if tellsTrouble(line) {
+			trouble = append(trouble, line)
 		}
 	}
-	return out
+	if len(trouble) > 0 {
+		all = trouble
+	}
+	return all[max(0, len(all)-tailLines):]
+}
+
+func tellsTrouble(line string) bool {
+	for _, mark := range []string{"\terror\t", "\tpanic\t", "\tfatal\t", "panic: ", "fatal error: "} {
+		if strings.Contains(line, mark) {
+			return true
+		}
+	}
+	return false
 }
 
 func (l *boundedLog) Close() error {

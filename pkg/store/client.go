@@ -149,6 +149,9 @@ func checkEndpoints(endpoints []string, withTLS bool) (string, error) {
 	scheme := ""
 	for _, e := range endpoints {
 		u, err := url.Parse(e)
+		if strings.HasPrefix(e, "unix:") {
+			u, err = &url.URL{Scheme: "unix"}, nil // a path is not read as a URL: it may hold anything
+		}
 		if err != nil || u.Scheme == "" {
 			return "", fmt.Errorf("the etcd endpoint %q is not a URL; write it as http://HOST:2379 or https://HOST:2379", e)
 		}

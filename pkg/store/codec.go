@@ -73,13 +73,14 @@ func parseVersionValue(value []byte) (storedVersion, error) {
 	return v, nil
 }
 
-// decodeResource makes the resource of a stored version whose content was joined to text.
+// decodeResource makes the resource of a stored version whose content was joined to text. A key that is
+// not zero is what the resource must say that it is.
 func decodeResource(key spec.Key, raw []byte, text string) (*spec.Resource, error) {
 	r := new(spec.Resource)
 	if err := json.Unmarshal(raw, r); err != nil {
 		return nil, err
 	}
-	if r.Key != key {
+	if key != (spec.Key{}) && r.Key != key {
 		return nil, fmt.Errorf("it stands under the key of %s, but says that it is %s", key, r.Key)
 	}
 	if r.Spec == nil {

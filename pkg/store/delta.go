@@ -122,9 +122,6 @@ func (tu *TenantUpdate) sort() {
 
 // remember notes that the delta was told.
 func (d *delta) remember(f *follower) {
-	if d.full {
-		f.tenants, f.verdicts = map[string]*told{}, map[health.PoolID]int64{}
-	}
 	for name, td := range d.tenants {
 		t := f.tenants[name]
 		if t == nil {
@@ -132,7 +129,14 @@ func (d *delta) remember(f *follower) {
 			f.tenants[name] = t
 		}
 		t.head = max(t.head, td.head)
+		f.known.Heads[name] = t.head
 		for key, c := range td.versions {
+			if t.versions[key].broken {
+				f.broken--
+			}
+			if c.told.broken {
+				f.broken++
+			}
 			t.versions[key] = c.told
 		}
 	}
@@ -143,21 +147,13 @@ func (d *delta) remember(f *follower) {
 			f.verdicts[p] = c.mod
 		}
 	}
-	broken := 0
-	for _, t := range f.tenants {
-		for _, v := range t.versions {
-			if v.broken {
-				broken++
-			}
-		}
-	}
-	f.c.metrics.broken.Set(float64(broken))
+	f.c.metrics.broken.Set(float64(f.broken))
 }
 
 // events turns the watch's events, which come in order and in whole revisions, into one update.
 func (f *follower) events(ctx context.Context, evs []*clientv3.Event) error {
 	d := newDelta(false)
-	r := &reader{c: f.c, etcd: f.c.etcd}
+	r := f.c.reader(f.etcd)
 	newest := map[spec.Key]found{}
 	for rest := evs; len(rest) > 0; {
 		n := 1

@@ -50,6 +50,7 @@ var (
 func (f *feed) run(ctx context.Context) error {
 	pause := f.c.wait.retryMin
 	for {
+		begun := time.Now()
 		up, err := f.session(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -58,13 +59,12 @@ func (f *feed) run(ctx context.Context) error {
 		if errors.As(err, &stop) {
 			return stop.error
 		}
-		if up {
+		if up && time.Since(begun) > f.c.wait.retryMax {
 			pause = f.c.wait.retryMin
 		}
-		if errors.Is(err, errReadAnew) {
-			continue
+		if !errors.Is(err, errReadAnew) {
+			f.report(err)
 		}
-		f.report(err)
 		if !sleep(ctx, pause/2+rand.N(pause/2+1)) {
 			return ctx.Err()
 		}

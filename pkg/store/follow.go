@@ -37,6 +37,8 @@ type follower struct {
 	cursor   int64
 	tenants  map[string]*told
 	verdicts map[health.PoolID]int64 // etcd's revision of each
+	broken   int                     // versions told as broken
+	etcd     *clientv3.Client        // the connection of this session
 	status   FollowStatus
 }
 
@@ -80,6 +82,7 @@ func (f *follower) setStatus(state string, err error) {
 
 // begin looks whether the store went back, and either resumes, or reads everything.
 func (f *follower) begin(ctx context.Context, etcd *clientv3.Client) (mark, error) {
+	f.etcd = etcd
 	r := f.c.reader(etcd)
 	epoch, err := r.epoch(ctx)
 	if err != nil {
@@ -206,12 +209,13 @@ func (f *follower) tell(d *delta, at mark, epoch int64) error {
 			return stopError{err}
 		}
 	}
+	if d.full {
+		f.tenants, f.verdicts, f.broken = map[string]*told{}, map[health.PoolID]int64{}, 0
+		f.known = &Cursor{Heads: map[string]Generation{}}
+	}
 	d.remember(f)
 	f.started = true
-	f.known = &Cursor{Cluster: at.cluster, Revision: at.rev, Epoch: epoch, Heads: make(map[string]Generation, len(f.tenants))}
-	for name, t := range f.tenants {
-		f.known.Heads[name] = t.head
-	}
+	f.known.Cluster, f.known.Revision, f.known.Epoch = at.cluster, at.rev, epoch
 	f.progress(at.rev)
 	return nil
 }

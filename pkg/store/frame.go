@@ -73,15 +73,16 @@ func (f *frameReader) next() (kind byte, payload []byte, err error) {
 	return whole[0], whole[frameHeader:], nil
 }
 
-// findFrame tells whether a whole frame of a kind and payload size stands anywhere in b.
-func findFrame(b []byte, kind byte, size int) bool {
+// countFrames counts the whole frames of a kind and payload size that stand anywhere in b.
+func countFrames(b []byte, kind byte, size int) int {
+	n := 0
 	for i := 0; i+frameHeader+size <= len(b); i++ {
 		f := b[i : i+frameHeader+size]
 		if f[0] == kind && binary.BigEndian.Uint32(f[1:]) == uint32(size) && frameSum(f) == binary.BigEndian.Uint32(f[5:]) {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
 }
 
 // cutBytes splits a payload that begins with a uvarint length.

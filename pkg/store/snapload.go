@@ -166,12 +166,12 @@ func (it *item) decode() error {
 	if err != nil {
 		return err
 	}
-	var key spec.Key
-	if err := json.Unmarshal(raw, &key); err != nil {
-		return err
-	}
-	r, err := decodeResource(key, raw, string(text))
+	r, err := decodeResource(spec.Key{}, raw, string(text))
 	if err != nil {
+		var key spec.Key
+		if json.Unmarshal(raw, &key) != nil {
+			return fmt.Errorf("a resource is not understood: %w", err)
+		}
 		it.broken = &BrokenResource{Key: key, Generation: Generation(gen), Err: err}
 		return nil
 	}
@@ -240,15 +240,15 @@ func (s *Snapshot) loadJournal(base *loaded) error {
 	return err
 }
 
-// cutTail cuts an unfinished update off the journal, unless a finished one stands behind it: then the
-// fault is no power cut.
+// cutTail cuts a last, unfinished update off the journal (its commit may be there: disks write in any
+// order). With another update behind it, the fault is no power cut.
 func (s *Snapshot) cutTail(f *os.File, whole int64, r *frameReader, cause error) error {
 	rest := make([]byte, r.size-r.off)
 	if _, err := f.ReadAt(rest, r.off); err != nil {
 		return err
 	}
 	torn := errors.Is(cause, errTorn) || errors.Is(cause, errChecksum)
-	if !torn || findFrame(rest, frameCommit, commitSize) {
+	if !torn || countFrames(rest, frameCommit, commitSize) > 1 {
 		return &CorruptError{File: f.Name(), Offset: r.off, Reason: cause.Error()}
 	}
 	s.log.Warn("the journal of the snapshot ends within an update, as after a power cut; that update is left out",

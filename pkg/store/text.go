@@ -103,6 +103,6 @@ func (t *textCache) put(r run) {
 		t.bytes -= len(s)
 		delete(t.runs, h)
 	}
-	t.runs[r.hash] = strings.Clone(r.text)
+	t.runs[r.hash] = r.text
 	t.bytes += len(r.text)
 }

@@ -1,0 +1,364 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
+)
+
+// shared is the etcd of the tests that need not harm it; each has a prefix of its own.
+var shared struct {
+	once  sync.Once
+	child *Child
+	err   error
+	dir   string
+}
+
+// TestMain is also the program that a Child runs.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "etcd" {
+		if err := RunEmbedded(context.Background(), os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	if len(os.Args) == 3 && os.Args[1] == "parent" {
+		runParent(os.Args[2])
+	}
+	if len(os.Args) == 3 && os.Args[1] == "failing" {
+		fmt.Fprintln(os.Stderr, "disk on fire")
+		os.Exit(3)
+	}
+	code := m.Run()
+	if shared.child != nil {
+		shared.child.Stop()
+		os.RemoveAll(shared.dir)
+	}
+	os.Exit(code)
+}
+
+// within bounds what must happen; a test that runs into it fails, none waits for it otherwise.
+const within = 30 * time.Second
+
+func testContext(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// testLog shows logs of a failing test.
+type testLog struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *testLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *testLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+func newTestLogger(t testing.TB) (*slog.Logger, *testLog) {
+	l := &testLog{}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("log:\n%s", l)
+		}
+	})
+	return slog.New(slog.NewTextHandler(l, nil)), l
+}
+
+func startTestChild(t testing.TB, dir string) *Child {
+	t.Helper()
+	log, _ := newTestLogger(t)
+	c, err := StartChild(testContext(t), ChildConfig{Dir: dir, Args: []string{"etcd"}, Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Stop() })
+	return c
+}
+
+// testPatience makes tests fast.
+var testPatience = patience{
+	call: 5 * time.Second, commit: 30 * time.Second,
+	progress: 50 * time.Millisecond, stall: 500 * time.Millisecond,
+	retryMin: 20 * time.Millisecond, retryMax: 200 * time.Millisecond,
+	judgeTTL: 2 * time.Second,
+}
+
+func openTest(t testing.TB, cfg Config) *Client {
+	t.Helper()
+	if cfg.Logger == nil {
+		cfg.Logger, _ = newTestLogger(t)
+	}
+	c, err := Open(testContext(t), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.wait = testPatience
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// testClient gives a client of the shared etcd, with a prefix that nobody else has.
+func testClient(t testing.TB) *Client {
+	t.Helper()
+	return openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: "/" + strings.ReplaceAll(t.Name(), "/", "_") + "/"})
+}
+
+func sharedEndpoint(t testing.TB) string {
+	t.Helper()
+	shared.once.Do(func() {
+		if shared.dir, shared.err = os.MkdirTemp("", "gtm-store-*"); shared.err != nil {
+			return
+		}
+		shared.child, shared.err = StartChild(testContext(t), ChildConfig{Dir: filepath.Join(shared.dir, "etcd"), Args: []string{"etcd"}})
+	})
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	return shared.child.Endpoint()
+}
+
+var testTime = time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)
+
+func site(tenant, name, region string) *spec.Resource {
+	return &spec.Resource{Key: spec.Key{Tenant: tenant, Kind: spec.KindSite, Name: name}, Spec: &spec.Site{Region: region}}
+}
+
+func zone(name, content string) *spec.Resource {
+	return &spec.Resource{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: name}, Spec: &spec.Zone{Content: content}}
+}
+
+// zoneText makes canonical content of n names.
+func zoneText(n int, changed map[int]string) string {
+	var b strings.Builder
+	b.WriteString("big.example.\t3600\tIN\tSOA\tns. host. 1 2 3 4 5\n")
+	for i := range n {
+		value := changed[i]
+		if value == "" {
+			value = fmt.Sprintf("10.%d.%d.%d", i>>16&255, i>>8&255, i&255)
+		}
+		fmt.Fprintf(&b, "host%07d.big.example.\t300\tIN\tA\t%s\n", i, value)
+		fmt.Fprintf(&b, "host%07d.big.example.\t300\tIN\tTXT\t\"some text of host %d\"\n", i, i)
+	}
+	return b.String()
+}
+
+func mustCommit(t testing.TB, c *Client, ch Change) Record {
+	t.Helper()
+	ch.Time = testTime
+	rec, err := c.Commit(testContext(t), ch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rec
+}
+
+// following runs Follow, mirrors it, and lets a test wait for what it says.
+type following struct {
+	t       testing.TB
+	mirror  *Mirror
+	updates chan Update
+	mu      sync.Mutex
+	all     []Update
+	status  []FollowStatus
+	news    chan struct{}
+	stop    func()
+}
+
+func follow(t testing.TB, c *Client, from *Cursor) *following {
+	f := &following{t: t, mirror: NewMirror(), news: make(chan struct{}, 1)}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = c.Follow(ctx, FollowConfig{From: from, OnUpdate: func(u Update) error {
+			f.mirror.Apply(u)
+			f.note(func() { f.all = append(f.all, u) })
+			return nil
+		}, OnStatus: func(s FollowStatus) { f.note(func() { f.status = append(f.status, s) }) }})
+	}()
+	f.stop = func() { cancel(); <-done }
+	t.Cleanup(f.stop)
+	return f
+}
+
+func (f *following) note(fn func()) {
+	f.mu.Lock()
+	fn()
+	f.mu.Unlock()
+	select {
+	case f.news <- struct{}{}:
+	default:
+	}
+}
+
+// until waits until cond, which sees what was told, holds.
+func (f *following) until(what string, cond func() bool) {
+	f.t.Helper()
+	timeout := time.After(within)
+	for {
+		f.mu.Lock()
+		ok := cond()
+		status := f.status
+		f.mu.Unlock()
+		if ok {
+			return
+		}
+		select {
+		case <-f.news:
+		case <-timeout:
+			f.t.Fatalf("waited in vain for: %s; states: %+v", what, status)
+		}
+	}
+}
+
+func (f *following) untilState(state string) FollowStatus {
+	f.t.Helper()
+	var s FollowStatus
+	f.until("state "+state, func() bool {
+		if len(f.status) > 0 {
+			s = f.status[len(f.status)-1]
+		}
+		return s.State == state
+	})
+	return s
+}
+
+func (f *following) untilHead(tenant string, g Generation) {
+	f.t.Helper()
+	f.until(fmt.Sprintf("%s@%d", tenant, g), func() bool { return f.mirror.Tenant(tenant).Head >= g })
+}
+
+func (f *following) told() []Update {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]Update(nil), f.all...)
+}
+
+// proxy is a TCP door to a unix socket that can be made to swallow everything.
+type proxy struct {
+	addr string
+	mu   sync.Mutex
+	gate chan struct{} // nil: open
+}
+
+func newProxy(t testing.TB, socket string) *proxy {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{addr: ln.Addr().String()}
+	t.Cleanup(func() { ln.Close(); p.open() })
+	go func() {
+		for {
+			in, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go p.serve(in, socket)
+		}
+	}()
+	return p
+}
+
+func (p *proxy) serve(in net.Conn, socket string) {
+	defer in.Close()
+	out, err := net.Dial("unix", socket)
+	if err != nil {
+		return
+	}
+	defer out.Close()
+	go p.pump(out, in)
+	p.pump(in, out)
+}
+
+func (p *proxy) pump(to, from net.Conn) {
+	defer to.Close()
+	defer from.Close()
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		p.mu.Lock()
+		gate := p.gate
+		p.mu.Unlock()
+		if gate != nil {
+			<-gate
+		}
+		if _, werr := to.Write(buf[:n]); werr != nil || err != nil {
+			return
+		}
+	}
+}
+
+func (p *proxy) blackhole() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.gate = make(chan struct{})
+}
+
+func (p *proxy) open() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.gate != nil {
+		close(p.gate)
+		p.gate = nil
+	}
+}
+
+func copyDir(t testing.TB, from, to string) {
+	t.Helper()
+	err := filepath.WalkDir(from, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.Type()&os.ModeSocket != 0 {
+			return err
+		}
+		rel, _ := filepath.Rel(from, path)
+		target := filepath.Join(to, rel)
+		if d.IsDir() {
+			return os.MkdirAll(target, 0o700)
+		}
+		in, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		out, err := os.OpenFile(target, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+		if err != nil {
+			return err
+		}
+		defer out.Close()
+		_, err = io.Copy(out, in)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func verdictOf(tenant, pool string, score float64) health.Verdict {
+	return health.Verdict{Pool: health.PoolID{Tenant: tenant, Pool: pool},
+		Endpoints: map[string]health.Finding{"a": {State: health.Up, Score: score, Since: testTime}}, Judge: "p1"}
+}
+
+func resources(rs ...*spec.Resource) []*spec.Resource { return rs }

@@ -1,0 +1,329 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.etcd.io/etcd/client/v3"
+
+	"github.com/gti/gtm/pkg/spec"
+)
+
+func regionOf(t testing.TB, s TenantState, name string) string {
+	t.Helper()
+	for key, v := range s.Resources {
+		if key.Kind == spec.KindSite && key.Name == name {
+			return v.Resource.Spec.(*spec.Site).Region
+		}
+	}
+	return ""
+}
+
+func TestCommitMakesGenerations(t *testing.T) {
+	c, ctx := testClient(t), testContext(t)
+	fra, nyc := site("shop", "fra", "EU-DE"), site("shop", "nyc", "NA-US")
+	rec, err := c.Commit(ctx, Change{Tenant: "shop", Put: resources(nyc, fra), Author: "ann", Message: "begin", Time: testTime})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Record{Tenant: "shop", Generation: 1, Time: testTime, Author: "ann", Message: "begin", Put: []spec.Key{fra.Key, nyc.Key}}
+	if !reflect.DeepEqual(rec, want) {
+		t.Errorf("record %+v, want %+v", rec, want)
+	}
+	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "fra", "EU-FR"))})
+	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Delete: []spec.Key{nyc.Key}})
+	mustCommit(t, c, Change{Tenant: "other", Put: resources(site("other", "fra", "AF"))})
+
+	for _, row := range []struct {
+		at       Generation
+		fra, nyc string
+		head     Generation
+	}{{1, "EU-DE", "NA-US", 1}, {2, "EU-FR", "NA-US", 2}, {3, "EU-FR", "", 3}, {0, "EU-FR", "", 3}} {
+		s, err := c.Read(ctx, "shop", row.at)
+		if err != nil || s.Head != row.head || regionOf(t, s, "fra") != row.fra || regionOf(t, s, "nyc") != row.nyc {
+			t.Errorf("shop@%d: %+v, %v; want %+v", row.at, s, err, row)
+		}
+	}
+	for _, row := range []struct {
+		tenant string
+		at     Generation
+	}{{"shop", 4}, {"nobody", 0}} {
+		if _, err := c.Read(ctx, row.tenant, row.at); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%s@%d: %v, want ErrNotFound", row.tenant, row.at, err)
+		}
+	}
+	heads, err := c.Heads(ctx)
+	if err != nil || !reflect.DeepEqual(heads, map[string]Generation{"shop": 3, "other": 1}) {
+		t.Errorf("heads %v, %v", heads, err)
+	}
+	history, err := c.History(ctx, "shop", 2)
+	if err != nil || len(history) != 2 || history[0].Generation != 3 || history[1].Generation != 2 {
+		t.Errorf("history %+v, %v", history, err)
+	}
+}
+
+func TestCommitConflicts(t *testing.T) {
+	c, ctx := testClient(t), testContext(t)
+	a := site("shop", "a", "EU")
+	mustCommit(t, c, Change{Tenant: "shop", Put: resources(a), Author: "ann"})
+	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: resources(a), Author: "bob"})
+	p := site(spec.Platform, "p", "EU")
+	mustCommit(t, c, Change{Tenant: spec.Platform, Put: resources(p)})
+	for _, row := range []struct {
+		name       string
+		ch         Change
+		tenant     string
+		want, have Generation
+	}{
+		{"moved on", Change{Tenant: "shop", Base: 1, Put: resources(a)}, "shop", 1, 2},
+		{"exists", Change{Tenant: "shop", Base: 0, Put: resources(a)}, "shop", 0, 2},
+		{"not yet", Change{Tenant: "new", Base: 3, Put: resources(site("new", "a", "EU"))}, "new", 3, 0},
+		{"read moved", Change{Tenant: "shop", Base: 2, Reads: map[string]Generation{spec.Platform: 7}, Put: resources(a)}, spec.Platform, 7, 1},
+		{"read must not exist", Change{Tenant: "shop", Base: 2, Reads: map[string]Generation{spec.Platform: 0}, Put: resources(a)}, spec.Platform, 0, 1},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			_, err := c.Commit(ctx, row.ch)
+			var e *ConflictError
+			if !errors.As(err, &e) || e.Tenant != row.tenant || e.Want != row.want || e.Have != row.have {
+				t.Fatalf("got %v (%+v)", err, e)
+			}
+			if e.Last.Generation != row.have {
+				t.Errorf("last change is %+v", e.Last)
+			}
+		})
+	}
+	_, err := c.Commit(ctx, Change{Tenant: "shop", Base: 1, Put: resources(a)})
+	if want := "shop is at generation 2, not 1: bob changed shop/Site/a at 2026-02-03 04:05:06Z; plan the change anew"; err.Error() != want {
+		t.Errorf("error %q, want %q", err, want)
+	}
+	if heads, _ := c.Heads(ctx); heads["shop"] != 2 || len(heads) != 2 {
+		t.Errorf("refused changes left %v", heads)
+	}
+	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Reads: map[string]Generation{spec.Platform: 1, "nobody": 0}, Put: resources(a)})
+}
+
+func TestCommitRefusesNonsense(t *testing.T) {
+	c, ctx := testClient(t), testContext(t)
+	a := site("shop", "a", "EU")
+	for name, ch := range map[string]Change{
+		"no tenant":      {Put: resources(a)},
+		"nothing":        {Tenant: "shop"},
+		"other tenant's": {Tenant: "shop", Put: resources(site("other", "a", "EU"))},
+		"twice":          {Tenant: "shop", Put: resources(a, a)},
+		"put and delete": {Tenant: "shop", Put: resources(a), Delete: []spec.Key{a.Key}},
+	} {
+		if _, err := c.Commit(ctx, ch); err == nil {
+			t.Errorf("%s: was taken", name)
+		}
+	}
+	if heads, err := c.Heads(ctx); err != nil || len(heads) != 0 {
+		t.Errorf("heads %v, %v", heads, err)
+	}
+}
+
+func TestOneOfManyConcurrentCommitsWins(t *testing.T) {
+	c, ctx := testClient(t), testContext(t)
+	const writers, rounds = 4, 5
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for won := 0; won < rounds; {
+				heads, err := c.Heads(ctx)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_, err = c.Commit(ctx, Change{Tenant: "shop", Base: heads["shop"], Put: resources(site("shop", fmt.Sprint(w), fmt.Sprint(won)))})
+				var e *ConflictError
+				switch {
+				case err == nil:
+					won++
+				case !errors.As(err, &e):
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	history, err := c.History(ctx, "shop", 0)
+	if err != nil || len(history) != writers*rounds {
+		t.Errorf("%d generations (%v), want %d", len(history), err, writers*rounds)
+	}
+}
+
+func TestThousandsOfResourcesInOneGeneration(t *testing.T) {
+	c, ctx := testClient(t), testContext(t)
+	var put []*spec.Resource
+	for i := range 3000 {
+		r := &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindMonitor, Name: fmt.Sprintf("m%04d", i)},
+			Spec: &spec.Monitor{Type: "http", Body: strings.Repeat(fmt.Sprintf("%04d", i), 1000)}}
+		put = append(put, r)
+	}
+	f := follow(t, c, nil)
+	f.untilState(Current)
+	mustCommit(t, c, Change{Tenant: "shop", Put: put})
+	s, err := c.Read(ctx, "shop", 0)
+	if err != nil || len(s.Resources) != len(put) {
+		t.Fatalf("%d resources, %v", len(s.Resources), err)
+	}
+	f.untilHead("shop", 1)
+	for _, u := range f.told() {
+		for _, tu := range u.Tenants {
+			if tu.Head == 1 && len(tu.Put) != len(put) {
+				t.Errorf("generation 1 came with %d of %d resources", len(tu.Put), len(put))
+			}
+		}
+	}
+}
+
+func TestTooLargeAChange(t *testing.T) {
+	c, ctx := testClient(t), testContext(t)
+	many := make([]*spec.Resource, maxCommitOps+1)
+	for i := range many {
+		many[i] = site("shop", fmt.Sprint(i), "EU")
+	}
+	huge := zone("big.example.", strings.Repeat("big.example.\t300\tIN\tTXT\t\"0123456789\"\n", maxCommitBytes/37))
+	huge.Spec.(*spec.Zone).Nameservers = []string{strings.Repeat("x", maxCommitBytes)}
+	for name, ch := range map[string]Change{
+		"writes": {Tenant: "shop", Put: many},
+		"bytes":  {Tenant: spec.Platform, Put: resources(huge)},
+	} {
+		_, err := c.Commit(ctx, ch)
+		var e *TooLargeError
+		if !errors.As(err, &e) || e.MaxOps != maxCommitOps || e.MaxBytes != maxCommitBytes {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestZoneContentIsStoredByDifference(t *testing.T) {
+	c, ctx := testClient(t), testContext(t)
+	texts := func() int64 {
+		resp, err := c.etcd.Get(ctx, c.keys.join("config", "text", ""), clientv3.WithPrefix(), clientv3.WithCountOnly())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.Count
+	}
+	first := zoneText(20000, nil)
+	mustCommit(t, c, Change{Tenant: spec.Platform, Put: resources(zone("big.example.", first))})
+	before := texts()
+	if before < 20 {
+		t.Errorf("%d bytes in %d runs", len(first), before)
+	}
+	second := zoneText(20000, map[int]string{7777: "192.0.2.1"})
+	mustCommit(t, c, Change{Tenant: spec.Platform, Base: 1, Put: resources(zone("big.example.", second))})
+	if now := texts(); now != before+1 {
+		t.Errorf("one changed name wrote %d runs of %d", now-before, before)
+	}
+	for at, want := range map[Generation]string{1: first, 2: second} {
+		// A client with an empty cache has to read the runs.
+		fresh := openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: c.cfg.Prefix})
+		s, err := fresh.Read(ctx, spec.Platform, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: "big.example."}
+		if got := s.Resources[key].Resource.Spec.(*spec.Zone).Content; got != want {
+			t.Errorf("generation %d: the content differs (%d bytes, want %d)", at, len(got), len(want))
+		}
+	}
+}
+
+func TestSplitText(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	texts := []string{"", "x", "\n", "a 1\nb 2", strings.Repeat("same.\t1\n", 300000), strings.Repeat("y", 3<<20), zoneText(3000, nil)}
+	for range 50 {
+		var b strings.Builder
+		for range rng.IntN(3000) {
+			fmt.Fprintf(&b, "n%d.\t%d\n", rng.IntN(1000), rng.Uint64())
+		}
+		texts = append(texts, b.String())
+	}
+	for _, text := range texts {
+		var joined strings.Builder
+		for _, r := range splitText(text) {
+			if r.text == "" || newRun(r.text).hash != r.hash {
+				t.Fatal("an empty or wrongly hashed run")
+			}
+			joined.WriteString(r.text)
+		}
+		if joined.String() != text {
+			t.Fatalf("%.40q...: the runs do not make the text again", text)
+		}
+	}
+}
+
+func TestTextCacheIsBounded(t *testing.T) {
+	cache := newTextCache(1000)
+	for i := range 100 {
+		cache.put(newRun(strings.Repeat(fmt.Sprint(i%10), 90+i)))
+		sum := 0
+		for _, s := range cache.runs {
+			sum += len(s)
+		}
+		if sum != cache.bytes || sum > 1000 {
+			t.Fatalf("%d bytes kept, %d counted", sum, cache.bytes)
+		}
+	}
+	cache.put(newRun(strings.Repeat("x", 2000)))
+	if len(cache.runs) == 0 || cache.bytes > 1000 {
+		t.Errorf("a run larger than the cache left %d runs", len(cache.runs))
+	}
+}
+
+func TestKeysWithOddNames(t *testing.T) {
+	k := keyspace(DefaultPrefix)
+	for _, name := range []string{"web", "gtm.example.", "a/b", "%2F", "", "ä b", "..", "?#"} {
+		want := spec.Key{Tenant: name, Kind: spec.KindZone, Name: name}
+		got, gen, ok := parseVersion(k.split(k.version(want, 41)))
+		if !ok || got != want || gen != 41 {
+			t.Errorf("%q: got %v@%d, %v", name, got, gen, ok)
+		}
+	}
+	if got, want := k.version(spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "eu"}, 41), "/gtm/config/res/shop/Pool/eu/0000000000000029"; got != want {
+		t.Errorf("key %s, want %s", got, want)
+	}
+	for _, key := range []string{"/other/config/res/a/Pool/b/0000000000000001", "/gtm/config/res/a/Pool/b/1", "/gtm/config/res/a/Pool/b/000000000000000g",
+		"/gtm/config/res/a/Pool/b/0000000000000000", "/gtm/config/res/a/Pool/%zz/0000000000000001"} {
+		if _, _, ok := parseVersion(k.split(key)); ok {
+			t.Errorf("%s was taken for a version", key)
+		}
+	}
+}
+
+func TestCommitWhoseAnswerIsLost(t *testing.T) {
+	c := testClient(t)
+	ch := Change{Tenant: "shop", Put: resources(site("shop", "a", "EU")), Time: testTime}
+	want := mustCommit(t, c, ch)
+	d, err := c.draft(ch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := context.DeadlineExceeded
+	if rec, err := c.settle(testContext(t), d, lost); err != nil || !reflect.DeepEqual(rec, want) {
+		t.Errorf("our own change: %+v, %v", rec, err)
+	}
+	ch.Put = resources(site("shop", "a", "AF"))
+	if d, err = c.draft(ch); err != nil {
+		t.Fatal(err)
+	}
+	var e *ConflictError
+	if _, err := c.settle(testContext(t), d, lost); !errors.As(err, &e) {
+		t.Errorf("another's change: %v", err)
+	}
+	ch.Base = 1
+	if d, err = c.draft(ch); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.settle(testContext(t), d, lost); !errors.Is(err, lost) || !strings.Contains(err.Error(), "may have been made") {
+		t.Errorf("no change: %v", err)
+	}
+}
