@@ -134,7 +134,7 @@ func TestMerge(t *testing.T) {
 			t.Fatal(err)
 		}
 		o := newOracle(usualAliases[:1], nil, matchers, dbs...)
-		compare(t, o, p, addrs)
+		compare(t, o, o.tries(), p, addrs)
 		comparePlaces(t, o, a, addrs)
 	}
 }
@@ -169,10 +169,10 @@ func TestOpenErrors(t *testing.T) {
 // what is read must be whole.
 func TestCorrupt(t *testing.T) {
 	w := newWorld(5)
-	mmdb := makeMMDB(t, mmdbwriter.Options{}, w.entries(40))
+	mmdb := makeMMDB(t, mmdbwriter.Options{}, w.entries(12))
 	refused := 0
 	for at := range mmdb {
-		for _, flip := range []byte{0x01, 0x80, 0xff} {
+		for _, flip := range []byte{0x01, 0xff} {
 			bad := bytes.Clone(mmdb)
 			bad[at] ^= flip
 			if !openSound(t, bad) {
@@ -181,7 +181,7 @@ func TestCorrupt(t *testing.T) {
 		}
 	}
 	if refused < len(mmdb)/4 {
-		t.Errorf("of %d changes only %d were refused", 3*len(mmdb), refused)
+		t.Errorf("of %d changes only %d were refused", 2*len(mmdb), refused)
 	}
 	for n := range mmdb {
 		if openSound(t, mmdb[:n]) {

@@ -2,6 +2,7 @@ package geo
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"testing"
 )
 
@@ -66,5 +67,19 @@ func BenchmarkLookup6(b *testing.B) {
 		x := addrs[i&0xffff]
 		p.Lookup6(x.hi, x.lo)
 		i++
+	}
+}
+
+func BenchmarkCompileManyNetworks(b *testing.B) {
+	a, rng := builtinAtlas(b), rand.New(rand.NewPCG(1, 1))
+	maps := []Map{{Name: "many"}, {Name: "placed", Place: &Place{Continent: "EU", Country: "DE"}}}
+	for i := range 100_000 {
+		x := u128{hi: rng.Uint64()}
+		maps[i&1].Networks = append(maps[i&1].Networks, netip.PrefixFrom(x.addr(i%3 > 0), 24).Masked())
+	}
+	for b.Loop() {
+		if _, err := Compile(a, maps, []Matcher{{Maps: []string{"many"}}, {Geo: places(b, "EU")}}); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -29,7 +29,7 @@ type BuildConfig struct {
 
 // Build writes a country MMDB in the layout of GeoLite2-Country. The same input gives the same bytes.
 //
-// UK is written as GB. The codes that are no country but tell the continent give only that: EU and CS
+// UK is written as GB, and retired codes with one successor as that. The codes that are no country but tell the continent give only that: EU and CS
 // (Europe), AP (Asia), AN (North America). Other codes that ISO 3166-1 does not have, above all "??",
 // give nothing, and so do reserved networks. Of overlapping ranges the later line wins.
 func Build(w io.Writer, cfg BuildConfig) error {
@@ -128,6 +128,9 @@ func parseRange(text string, parse func(string) (netip.Addr, error)) (line range
 	}
 	if line.last, err = parse(fields[1]); err != nil {
 		return line, errors.New("the last address cannot be read")
+	}
+	if line.first.BitLen() != line.last.BitLen() {
+		return line, errors.New("both addresses must be of one family")
 	}
 	if line.last.Less(line.first) {
 		return line, errors.New("the last address is below the first")

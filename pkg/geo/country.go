@@ -35,5 +35,6 @@ var continentOf = func() map[string]string {
 	return of
 }()
 
-// otherCodes are codes that people and registries write for a country although ISO 3166-1 has another one.
-var otherCodes = map[string]string{"UK": "GB", "EL": "GR", "KO": "XK", "TP": "TL", "BU": "MM", "ZR": "CD"}
+// otherCodes are codes that people and registries write, or that ISO 3166-1 once had, for a country that has
+// another one now.
+var otherCodes = map[string]string{"UK": "GB", "EL": "GR", "TP": "TL", "BU": "MM", "ZR": "CD"}

@@ -26,8 +26,6 @@ func newOracle(aliased []netip.Prefix, maps []Map, matchers []Matcher, dbs ...*m
 	return &oracle{dbs, aliased, maps, matchers, map[[2]uintptr]Place{}}
 }
 
-var ipv4Compatible = netip.MustParsePrefix("::/96")
-
 func (o *oracle) databasePlace(t testing.TB, addr netip.Addr) Place {
 	var p Place
 	if slices.ContainsFunc(o.aliased, func(n netip.Prefix) bool { return n.Contains(addr) }) {
@@ -87,35 +85,63 @@ type id struct {
 }
 
 func (o *oracle) id(t testing.TB, addr netip.Addr) id {
-	p := o.databasePlace(t, addr)
-	placeBits, asnBits, covered := -1, -1, false
+	lifted := false
 	inside := map[string]bool{}
 	for _, m := range o.maps {
+		if !slices.ContainsFunc(m.Networks, func(n netip.Prefix) bool { return n.Contains(addr) }) {
+			continue
+		}
+		inside[m.Name] = true
 		asked := slices.ContainsFunc(o.matchers, func(x Matcher) bool { return slices.Contains(x.Maps, m.Name) })
+		lifted = lifted || asked || m.Place != nil || m.ASN != 0
+	}
+	if block := blockOf(addr); block.IsValid() && !lifted {
+		return id{SpecialClass, block}
+	}
+	return id{class: o.class(o.mappedPlace(t, addr), inside)}
+}
+
+func blockOf(addr netip.Addr) netip.Prefix {
+	for _, block := range specialBlocks {
+		if block.Contains(addr) {
+			return block
+		}
+	}
+	return netip.Prefix{}
+}
+
+// mappedPlace is the place as the maps correct it.
+func (o *oracle) mappedPlace(t testing.TB, addr netip.Addr) Place {
+	p := o.databasePlace(t, addr)
+	placeBits, asnBits := -1, -1
+	for _, m := range o.maps {
 		for _, n := range m.Networks {
-			if !n.Contains(addr) {
-				continue
-			}
-			inside[m.Name] = true
-			covered = covered || asked || m.Place != nil || m.ASN != 0
-			if m.Place != nil && n.Bits() > placeBits {
+			if n.Contains(addr) && m.Place != nil && n.Bits() > placeBits {
 				placeBits = n.Bits()
 				p = Place{m.Place.Continent, m.Place.Country, m.Place.Subdivision, p.ASN}
 			}
-			if m.ASN != 0 && n.Bits() > asnBits {
+			if n.Contains(addr) && m.ASN != 0 && n.Bits() > asnBits {
 				asnBits = n.Bits()
 				p.ASN = m.ASN
 			}
 		}
 	}
-	if !covered {
-		for _, block := range specialBlocks {
-			if block.Contains(addr) {
-				return id{SpecialClass, block}
+	return p
+}
+
+// placeAt is what PlaceAt must give.
+func (o *oracle) placeAt(t testing.TB, addr netip.Addr) Place {
+	for _, m := range o.maps {
+		for _, n := range m.Networks {
+			if n.Contains(addr) {
+				return o.mappedPlace(t, addr)
 			}
 		}
 	}
-	return id{class: o.class(p, inside)}
+	if blockOf(addr).IsValid() {
+		return Place{}
+	}
+	return o.mappedPlace(t, addr)
 }
 
 func (o *oracle) class(p Place, inside map[string]bool) uint16 {
@@ -146,8 +172,8 @@ type node struct {
 	id      id
 }
 
-// trie divides one family by every network that is known, and finds where ids are the same.
-func (o *oracle) trie(t testing.TB, v4 bool) *node {
+// trie divides one family by every network that is known.
+func (o *oracle) trie(v4 bool) *node {
 	root := &node{}
 	add := func(p netip.Prefix) {
 		if p.Addr().Is4() != v4 {
@@ -181,11 +207,6 @@ func (o *oracle) trie(t testing.TB, v4 bool) *node {
 			add(p)
 		}
 	}
-	first := netip.IPv6Unspecified()
-	if v4 {
-		first = netip.IPv4Unspecified()
-	}
-	o.settle(t, root, first, 0)
 	return root
 }
 
@@ -196,6 +217,7 @@ func (o *oracle) hides(p netip.Prefix) bool {
 	})
 }
 
+// settle finds where ids are the same, below the node of bit bits whose first address is first.
 func (o *oracle) settle(t testing.TB, n *node, first netip.Addr, bit int) {
 	if n.child[0] == nil {
 		n.uniform, n.id = true, o.id(t, first)
@@ -244,14 +266,24 @@ func edges(p netip.Prefix, rng *rand.Rand) []netip.Addr {
 	return slices.DeleteFunc(list, netip.Addr.Is4In6) // callers unmap these
 }
 
+// tries are an oracle's tries, IPv4 first. What divides them is the databases and maps, not the matchers.
+type tries [2]*node
+
+func (o *oracle) tries() tries { return tries{o.trie(true), o.trie(false)} }
+
 // compare checks class, scope and the resolver's class of every address.
-func compare(t *testing.T, o *oracle, p *Partition, addrs []netip.Addr) {
+func compare(t *testing.T, o *oracle, tries tries, p *Partition, addrs []netip.Addr) {
 	t.Helper()
-	tries := map[bool]*node{true: o.trie(t, true), false: o.trie(t, false)}
+	o.settle(t, tries[0], netip.IPv4Unspecified(), 0)
+	o.settle(t, tries[1], netip.IPv6Unspecified(), 0)
 	unknown := o.class(Place{}, nil)
 	for _, addr := range addrs {
 		want := o.id(t, addr)
-		wantScope := tries[addr.Is4()].scope(addr)
+		trie := tries[1]
+		if addr.Is4() {
+			trie = tries[0]
+		}
+		wantScope := trie.scope(addr)
 		class, scope := p.Lookup(addr)
 		if class != want.class || int(scope) != wantScope {
 			t.Fatalf("%s: class %d scope %d; want class %d scope %d", addr, class, scope, want.class, wantScope)

@@ -1,6 +1,9 @@
 package geo
 
-import "sort"
+import (
+	"slices"
+	"sort"
+)
 
 // runs is a partition of one family's whole address space: run i holds the addresses from its start up to
 // the next run's start, all with the same id. Starts rise strictly, the first is zero, and neighbours have
@@ -74,5 +77,10 @@ func (r *runs) scope(i int, x u128) int {
 	return n
 }
 
-// bytes is the memory held.
-func (r *runs) bytes() int { return 8*cap(r.hi) + 8*cap(r.lo) + 4*cap(r.id) }
+// trim gives back the room that was not used.
+func (r *runs) trim() {
+	r.hi, r.id = slices.Clone(r.hi), slices.Clone(r.id)
+	if r.lo != nil {
+		r.lo = slices.Clone(r.lo)
+	}
+}

@@ -29,13 +29,3 @@ var specialBlocks = []netip.Prefix{
 	netip.MustParsePrefix("fe80::/10"),      // link-local, RFC 4291
 	netip.MustParsePrefix("ff00::/8"),       // multicast, RFC 4291
 }
-
-// specialBlock gives the special-purpose block that holds addr.
-func specialBlock(addr netip.Addr) (netip.Prefix, bool) {
-	for _, block := range specialBlocks {
-		if block.Contains(addr) {
-			return block, true
-		}
-	}
-	return netip.Prefix{}, false
-}

@@ -118,6 +118,8 @@ func (w *walker) all(options []maxminddb.NetworksOption, limit uint) (*source, e
 	if len(w.places) == 1 {
 		return nil, errors.New("it holds no continent, country, subdivision or ASN in the layout of GeoIP2 or GeoLite2 City, Country or ASN")
 	}
+	w.v4.trim()
+	w.v6.trim()
 	return &w.source, nil
 }
 
