@@ -135,15 +135,6 @@ func (c *Compiler) newService(k spec.Key, eff *spec.Service, s *serviceState) (*
 	case "all":
 		out.Pick = All
 	}
-	v4, v6, cname, _ := spec.ServedFamilies(eff, func(name string) *spec.Pool {
-		if p := c.pools[health.PoolID{Tenant: k.Tenant, Pool: name}]; p != nil {
-			return p.spec
-		}
-		return nil
-	})
-	if out.served = [families]bool{v4, v6, cname}; !v4 && !v6 && !cname {
-		return nil, fmt.Errorf("no address family is served: every rule needs a pool with endpoints of it")
-	}
 	var matchers []geo.Matcher
 	for i := range eff.Rules {
 		m, err := matcher(eff.Rules[i].When)
@@ -159,6 +150,15 @@ func (c *Compiler) newService(k spec.Key, eff *spec.Service, s *serviceState) (*
 		return nil, fmt.Errorf("lastResort: %w", err)
 	}
 	out.index = append(out.index, uint16(len(out.refs)))
+	v4, v6, cname, _ := spec.ServedFamilies(eff, func(name string) *spec.Pool {
+		if p := c.pools[health.PoolID{Tenant: k.Tenant, Pool: name}]; p != nil {
+			return p.spec
+		}
+		return nil
+	})
+	if out.served = [families]bool{v4, v6, cname}; !v4 && !v6 && !cname {
+		return nil, fmt.Errorf("no address family is served: every rule needs a pool with endpoints of it")
+	}
 	var err error
 	out.part, err = c.takePart(matchers, s)
 	return out, err

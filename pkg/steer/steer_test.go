@@ -1,0 +1,242 @@
+package steer
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
+)
+
+var (
+	noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	id   = health.PoolID{Tenant: "shop", Pool: "eu"}
+)
+
+func weight(w int) *int { return &w }
+
+func pool(minHealthy string, weights ...int) *spec.Pool {
+	p := &spec.Pool{MinHealthy: minHealthy}
+	for i, w := range weights {
+		p.Endpoints = append(p.Endpoints, spec.Endpoint{Name: string(rune('a' + i)), Weight: weight(w),
+			Addresses: []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)})}})
+	}
+	return p
+}
+
+// findings reads "a=0.5 b=0": scores by endpoint; "?" is unknown.
+func findings(text string) *health.Verdict {
+	if text == "" {
+		return nil
+	}
+	v := &health.Verdict{Pool: id, Endpoints: map[string]health.Finding{}}
+	for _, f := range strings.Fields(text) {
+		name, score, _ := strings.Cut(f, "=")
+		switch score {
+		case "?":
+			v.Endpoints[name] = health.Finding{State: health.Unknown}
+		case "0":
+			v.Endpoints[name] = health.Finding{State: health.Down, Reason: "status 503"}
+		default:
+			var s float64
+			fmt.Sscan(score, &s)
+			v.Endpoints[name] = health.Finding{State: health.Up, Score: s}
+		}
+	}
+	return v
+}
+
+func TestPool(t *testing.T) {
+	for _, tc := range []struct {
+		name       string
+		minHealthy string
+		weights    []int
+		verdict    string
+		up         bool
+		effective  []float64
+		out        string // of endpoint a
+	}{
+		{"no verdict answers", "", []int{3, 1}, "", true, []float64{3, 1}, ""},
+		{"unknown answers", "50%", []int{3, 1}, "a=? b=?", true, []float64{3, 1}, ""},
+		{"score multiplies", "", []int{4, 1}, "a=0.5 b=1", true, []float64{2, 1}, ""},
+		{"one down", "", []int{3, 1}, "a=0 b=1", true, []float64{0, 1}, "down: status 503"},
+		{"all down", "", []int{3, 1}, "a=0 b=0", false, []float64{0, 0}, "down: status 503"},
+		{"half is enough for 50%", "50%", []int{3, 1}, "a=0 b=1", true, []float64{0, 1}, "down: status 503"},
+		{"one of three is below 50%", "50%", []int{1, 1, 1}, "a=0 b=0 c=1", false, []float64{0, 0, 1}, "down: status 503"},
+		{"a share is rounded up", "34%", []int{1, 1, 1}, "a=0 b=0 c=1", false, []float64{0, 0, 1}, "down: status 503"},
+		{"a number", "2", []int{1, 1, 1}, "a=0 b=1 c=1", true, []float64{0, 1, 1}, "down: status 503"},
+		{"weight 0 does not count", "100%", []int{0, 1}, "a=0 b=1", true, []float64{0, 1}, "weight 0"},
+		{"only weight 0", "", []int{0}, "a=1", false, []float64{0}, "weight 0"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			p := NewPool(id, pool(tc.minHealthy, tc.weights...), findings(tc.verdict), nil, noon)
+			if p.Up != tc.up {
+				t.Errorf("up %v, want %v (%s)", p.Up, tc.up, p.Why)
+			}
+			for i, want := range tc.effective {
+				if got := p.Candidates[i].Effective; got != want {
+					t.Errorf("endpoint %d: effective %v, want %v", i, got, want)
+				}
+			}
+			if got := p.Candidates[0].Out; got != tc.out {
+				t.Errorf("out %q, want %q", got, tc.out)
+			}
+		})
+	}
+}
+
+func TestDrainedEndpointsDoNotCountAsUnhealthy(t *testing.T) {
+	o := &spec.Override{Pool: "eu", Endpoint: "a", State: "drain", Reason: "deploy", Expires: "2026-11-23T13:00:00Z"}
+	p := NewPool(id, pool("100%", 3, 1), findings("a=1 b=1"), []*spec.Override{o}, noon)
+	if !p.Up || p.Candidates[0].Effective != 0 || p.Candidates[0].Out != "drained: deploy" {
+		t.Errorf("%+v", p)
+	}
+	if want := noon.Add(time.Hour); !p.Expires.Equal(want) {
+		t.Errorf("expires %v, want %v", p.Expires, want)
+	}
+	if p := NewPool(id, pool("100%", 3, 1), nil, []*spec.Override{o}, noon.Add(time.Hour)); p.Candidates[0].Effective != 3 || !p.Expires.IsZero() {
+		t.Errorf("an override that has ended still holds: %+v", p)
+	}
+}
+
+func TestOverridesKeepTheMeasuredStateApart(t *testing.T) {
+	up := []*spec.Override{{Pool: "eu", Endpoint: "a", State: "up", Reason: "probe is wrong"}}
+	if p := NewPool(id, pool("", 3, 1), findings("a=0 b=0"), up, noon); !p.Up || p.Candidates[0].Effective != 3 || p.Candidates[1].Effective != 0 {
+		t.Errorf("forced up: %+v", p)
+	}
+	down := []*spec.Override{{Pool: "eu", State: "down", Reason: "site is closed"}}
+	if p := NewPool(id, pool("", 3, 1), findings("a=1 b=1"), down, noon); p.Up || p.Candidates[1].Out != "down: override: site is closed" {
+		t.Errorf("forced down: %+v", p)
+	}
+}
+
+func itemsOf(weights ...float64) []Item {
+	var items []Item
+	for i, w := range weights {
+		items = append(items, Item{ID: NameID(fmt.Sprintf("endpoint-%d", i)), Index: i, Weight: w})
+	}
+	return items
+}
+
+// shares gives how often each item is named per answer, by the choice's own weights.
+func shares(c Choice, n int) []float64 {
+	out, total := make([]float64, n), 0.0
+	if c.Table != nil && len(c.Sets) > 1 {
+		for _, s := range c.Table {
+			for _, i := range c.Sets[s] {
+				out[i] += 1 / float64(len(c.Table))
+			}
+		}
+		return out
+	}
+	for _, w := range c.Weights {
+		total += w
+	}
+	for s, set := range c.Sets {
+		for _, i := range set {
+			out[i] += c.Weights[s] / total
+		}
+	}
+	return out
+}
+
+func TestWeightedSharesFollowTheWeights(t *testing.T) {
+	for _, weights := range [][]float64{{3, 1}, {1, 1, 1}, {5, 3, 2, 1, 1}, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, {0.25, 3, 1.5}} {
+		for n := 1; n <= len(weights); n++ {
+			c := Weighted(itemsOf(weights...), n)
+			if len(c.Sets) > MaxSets {
+				t.Errorf("%v n=%d: %d sets", weights, n, len(c.Sets))
+			}
+			for _, set := range c.Sets {
+				sorted := slices.Sorted(slices.Values(set))
+				if len(set) != n || len(slices.Compact(sorted)) != n {
+					t.Fatalf("%v n=%d: set %v", weights, n, set)
+				}
+			}
+			want := inclusion(itemsOf(weights...), n)
+			for i, got := range shares(c, len(weights)) {
+				if math.Abs(got-want[i]) > 1e-6 {
+					t.Errorf("%v n=%d: item %d is in %.4f of the answers, want %.4f", weights, n, i, got, want[i])
+				}
+			}
+		}
+	}
+}
+
+func TestManyEndpointsKeepTheirSharesWithinTheSetsThatThereMayBe(t *testing.T) {
+	weights := make([]float64, 200)
+	for i := range weights {
+		weights[i] = float64(1 + i%5)
+	}
+	c := Weighted(itemsOf(weights...), 8)
+	if len(c.Sets) != MaxSets {
+		t.Fatalf("%d sets", len(c.Sets))
+	}
+	want := inclusion(itemsOf(weights...), 8)
+	for i, got := range shares(c, len(weights)) {
+		if math.Abs(got-want[i]) > 1.0/MaxSets {
+			t.Errorf("item %d: %.4f, want %.4f", i, got, want[i])
+		}
+	}
+	if c := Weighted(itemsOf(weights...), 1); len(c.Sets) != 200 {
+		t.Errorf("with one answer each endpoint is a set, got %d", len(c.Sets))
+	}
+}
+
+func TestStickySharesAreWithinOnePoint(t *testing.T) {
+	for _, weights := range [][]float64{{3, 1}, {1, 1}, {5, 3, 2, 1, 1}, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10}} {
+		total := 0.0
+		for _, w := range weights {
+			total += w
+		}
+		for i, got := range shares(Sticky(itemsOf(weights...), 1), len(weights)) {
+			if math.Abs(got-weights[i]/total) > 0.01 {
+				t.Errorf("%v: item %d has %.4f, want %.4f", weights, i, got, weights[i]/total)
+			}
+		}
+	}
+}
+
+// TestStickyMovesOnlyTheShareOfWhatChanged removes, adds and weighs an endpoint and looks at each bucket.
+func TestStickyMovesOnlyTheShareOfWhatChanged(t *testing.T) {
+	items := itemsOf(3, 1, 2, 2)
+	before := Sticky(items, 1)
+	owner := func(c Choice, b int) int { return c.Sets[c.Table[b]][0] }
+	without := Sticky(slices.Delete(slices.Clone(items), 2, 3), 1)
+	for b := range Buckets {
+		if was := owner(before, b); was != 2 && owner(without, b) != was {
+			t.Fatalf("bucket %d moved from %d to %d, though endpoint 2 left", b, was, owner(without, b))
+		}
+	}
+	heavier := slices.Clone(items)
+	heavier[1].Weight = 2
+	more := Sticky(heavier, 1)
+	for b := range Buckets {
+		if was, is := owner(before, b), owner(more, b); was != is && is != 1 {
+			t.Fatalf("bucket %d moved from %d to %d, though only endpoint 1 gained weight", b, was, is)
+		}
+	}
+}
+
+func TestStickySeveral(t *testing.T) {
+	for _, n := range []int{4, 30, 100} {
+		weights := make([]float64, n)
+		for i := range weights {
+			weights[i] = float64(1 + i%3)
+		}
+		c := Sticky(itemsOf(weights...), 3)
+		if len(c.Sets) > max(MaxSets, n) {
+			t.Errorf("%d endpoints: %d sets", n, len(c.Sets))
+		}
+		for _, set := range c.Sets {
+			if len(slices.Compact(slices.Sorted(slices.Values(set)))) != 3 {
+				t.Fatalf("%d endpoints: set %v", n, set)
+			}
+		}
+	}
+}
