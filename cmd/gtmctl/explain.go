@@ -145,6 +145,9 @@ func (a *app) showPoolInTurn(p *api.PoolInTurn) {
 		a.printf(": %s", p.Why)
 	}
 	a.printf("\n")
+	if len(p.Endpoints) == 0 {
+		return
+	}
 	rows := make([][]string, 0, len(p.Endpoints))
 	for _, c := range p.Endpoints {
 		where := strings.Join(c.Addresses, " ")

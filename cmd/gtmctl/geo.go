@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -85,7 +86,7 @@ func (a *app) showPlaces(places []found) {
 }
 
 func (a *app) geoBuildCmd() *cobra.Command {
-	var ipv4, ipv6, output string
+	var ipv4, ipv6, output, date string
 	c := &cobra.Command{
 		Use:   "build --ipv4 FILE --ipv6 FILE -o FILE",
 		Short: "Build a country database from the files of Debian's tor-geoipdb",
@@ -94,7 +95,14 @@ database (CC BY-SA 4.0).`,
 		Example: `  gtmctl geo build --ipv4 /usr/share/tor/geoip --ipv6 /usr/share/tor/geoip6 -o geo/country.mmdb`,
 		Args:    needArgs(0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			skipped, err := buildGeo(ipv4, ipv6, output)
+			var made time.Time
+			if date != "" {
+				var err error
+				if made, err = time.Parse(time.DateOnly, date); err != nil {
+					return fmt.Errorf("--date %s is not a date as in 2026-05-01", date)
+				}
+			}
+			skipped, err := buildGeo(ipv4, ipv6, output, made)
 			if err != nil {
 				return err
 			}
@@ -110,6 +118,7 @@ database (CC BY-SA 4.0).`,
 	c.Flags().StringVar(&ipv4, "ipv4", "", "the file geoip")
 	c.Flags().StringVar(&ipv6, "ipv6", "", "the file geoip6")
 	c.Flags().StringVarP(&output, "output", "o", "", "the file to write") // stands here for the global flag of that name
+	c.Flags().StringVar(&date, "date", "", "when the data was made, as in 2026-05-01 (default: what the files say)")
 	for _, required := range []string{"ipv4", "ipv6", "output"} {
 		_ = c.MarkFlagRequired(required)
 	}
@@ -117,7 +126,7 @@ database (CC BY-SA 4.0).`,
 }
 
 // buildGeo writes the database beside output and then moves it there, so that a reader never sees half of it.
-func buildGeo(ipv4, ipv6, output string) (skipped int, err error) {
+func buildGeo(ipv4, ipv6, output string, made time.Time) (skipped int, err error) {
 	four, err := os.Open(ipv4)
 	if err != nil {
 		return 0, err
@@ -129,7 +138,7 @@ func buildGeo(ipv4, ipv6, output string) (skipped int, err error) {
 	}
 	defer six.Close()
 	err = writeWhole(output, func(w io.Writer) error {
-		return geo.Build(w, geo.BuildConfig{IPv4: four, IPv6: six, Skipped: func(string, error) { skipped++ }})
+		return geo.Build(w, geo.BuildConfig{IPv4: four, IPv6: six, Date: made, Skipped: func(string, error) { skipped++ }})
 	})
 	return skipped, err
 }

@@ -96,7 +96,7 @@ func (a *app) waitFor(ctx context.Context, goals map[string]uint64) error {
 			bar.show(len(now.Edges)-len(late), len(now.Edges))
 			if len(late) == 0 && len(now.Edges) > 0 {
 				bar.end()
-				fmt.Fprintf(a.err, "%s: all %s answer from it\n", states(goals), plural(len(now.Edges), "edge"))
+				fmt.Fprintf(a.err, "%s: %s\n", states(goals), allAnswer(len(now.Edges)))
 				return nil
 			}
 			if len(now.Edges) == 0 {
@@ -118,6 +118,13 @@ func (a *app) waitFor(ctx context.Context, goals map[string]uint64) error {
 		case <-time.After(pollEvery):
 		}
 	}
+}
+
+func allAnswer(edges int) string {
+	if edges == 1 {
+		return "the 1 edge answers from it"
+	}
+	return fmt.Sprintf("all %d edges answer from it", edges)
 }
 
 // lateEdges names the edges that do not answer from the goals yet, and says what they do instead.

@@ -72,26 +72,25 @@ func expand(path string) ([]string, error) {
 }
 
 func loadFile(name string, stdin io.Reader) ([]*spec.Resource, spec.Errors) {
-	shown, dir := name, filepath.Dir(name)
+	shown := name
 	var data []byte
 	var err error
 	if name == Stdin {
-		shown, dir = "(stdin)", "."
-		data, err = io.ReadAll(io.LimitReader(stdin, maxFile+1))
+		shown = "(stdin)"
+		data, err = readAll(shown, stdin)
 	} else {
 		data, err = read(name)
-	}
-	if err == nil && len(data) > maxFile {
-		err = fmt.Errorf("larger than %d MiB", maxFile>>20)
 	}
 	if err != nil {
 		return nil, spec.Errors{fault(shown, err)}
 	}
 	resources, err := spec.Decode(shown, data)
 	faults := asErrors(shown, err)
+	resources, err = spec.ResolveFiles(resources, read)
+	faults = append(faults, asErrors(shown, err)...)
 	for _, r := range resources {
-		if z, ok := r.Spec.(*spec.Zone); ok {
-			faults = append(faults, loadZone(r, z, dir)...)
+		if z, ok := r.Spec.(*spec.Zone); ok && z.Content != "" {
+			faults = append(faults, checkZone(r, z)...)
 		}
 	}
 	return resources, faults
@@ -104,32 +103,24 @@ func read(name string) ([]byte, error) {
 		return nil, err
 	}
 	defer file.Close()
-	return io.ReadAll(io.LimitReader(file, maxFile+1))
+	return readAll(name, file)
 }
 
-// loadZone puts the master file into the zone's Content and checks it, so that its faults are told with its own lines.
-func loadZone(r *spec.Resource, z *spec.Zone, dir string) spec.Errors {
-	at := func(field, msg, hint string) *spec.Error {
-		return &spec.Error{File: r.Origin.File, Line: r.Origin.LineOf(field), Resource: r.Key.String(), Field: field, Msg: msg, Hint: hint}
+func readAll(name string, r io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		return nil, fmt.Errorf("%s is larger than %d MiB", name, maxFile>>20)
 	}
-	shown := ""
-	if z.File != "" {
-		if z.Content != "" {
-			return spec.Errors{at("spec.content", "file and content are both given", "keep one of them")}
-		}
-		shown = z.File
-		if !filepath.IsAbs(shown) {
-			shown = filepath.Join(dir, z.File)
-		}
-		text, err := read(shown)
-		if err != nil {
-			return spec.Errors{at("spec.file", "cannot read the master file: "+err.Error(), "it is looked for relative to the file that names it")}
-		}
-		if len(text) > maxFile {
-			return spec.Errors{at("spec.file", fmt.Sprintf("%s is larger than %d MiB", shown, maxFile>>20), "")}
-		}
-		z.Content, z.File = string(text), ""
+	return data, err
+}
+
+// checkZone checks a zone's content and takes away the name of its file, which means nothing elsewhere.
+func checkZone(r *spec.Resource, z *spec.Zone) spec.Errors {
+	shown := z.File
+	if shown != "" && !filepath.IsAbs(shown) {
+		shown = filepath.Join(filepath.Dir(r.Origin.File), shown)
 	}
+	z.File = ""
 	_, _, err := zone.Canonical(r.Name, shown, z.Content, zone.Defaults{Nameservers: z.Nameservers, Contact: z.Contact})
 	return zoneFaults(r, shown, err)
 }

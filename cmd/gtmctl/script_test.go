@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/gti/gtm/pkg/control"
+	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/store"
+)
+
+// TestMain makes this binary be gtmctl for the scripts, and etcd for their server.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "etcd" {
+		if err := store.RunEmbedded(context.Background(), os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	testscript.Main(m, map[string]func(){"gtmctl": main})
+}
+
+// TestScripts runs each script against a control of its own, with a store of its own in one etcd.
+func TestScripts(t *testing.T) {
+	dir, err := os.MkdirTemp("", "gtmctl") // t.TempDir's is too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	etcd, err := store.StartChild(t.Context(), store.ChildConfig{Dir: filepath.Join(dir, "etcd"), Args: []string{"etcd"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := etcd.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("all", func(t *testing.T) { // ends when the last script does, although they run beside each other
+		testscript.Run(t, testscript.Params{
+			Dir:                 "testdata/script",
+			RequireExplicitExec: true,
+			Setup:               func(env *testscript.Env) error { return setup(env, etcd.Endpoint()) },
+			Cmds: map[string]func(*testscript.TestScript, bool, []string){
+				"edge": edgeCmd, "verdict": verdictCmd, "stranger": strangerCmd,
+			},
+		})
+	})
+}
+
+// server is what one script talks to.
+type server struct {
+	ctx    context.Context
+	store  *store.Client
+	mirror *store.Mirror
+	dir    string
+}
+
+type serverKey struct{}
+
+func setup(env *testscript.Env, etcd string) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	env.Defer(cancel)
+	client, err := store.Open(ctx, store.Config{Endpoints: []string{etcd}, Prefix: "/" + filepath.Base(env.WorkDir) + "/"})
+	if err != nil {
+		return err
+	}
+	env.Defer(func() { client.Close() })
+	s := &server{ctx: ctx, store: client, mirror: store.NewMirror(), dir: env.WorkDir}
+	env.Values[serverKey{}] = s
+	followed, following := make(chan struct{}), make(chan store.FollowStatus, 1)
+	following <- store.FollowStatus{State: store.Connecting}
+	go func() {
+		defer close(followed)
+		_ = client.Follow(ctx, store.FollowConfig{
+			OnUpdate: func(u store.Update) error { s.mirror.Apply(u); return nil },
+			OnStatus: func(f store.FollowStatus) { <-following; following <- f },
+		})
+	}()
+	env.Defer(func() { cancel(); <-followed })
+	token, err := control.CreateToken(filepath.Join(env.WorkDir, "token"))
+	if err != nil {
+		return err
+	}
+	c, err := control.New(control.Config{
+		Store: client, Mirror: s.mirror, Token: token, TokenFile: filepath.Join(env.WorkDir, "token"), Logger: slog.New(slog.DiscardHandler),
+		Following: func() store.FollowStatus { f := <-following; following <- f; return f },
+	})
+	if err != nil {
+		return err
+	}
+	web := httptest.NewServer(c.Handler())
+	env.Defer(web.Close)
+	env.Setenv("GTM_SERVER", web.URL)
+	env.Setenv("GTM_TOKEN_FILE", filepath.Join(env.WorkDir, "token"))
+	env.Setenv("GTM_AUTHOR", "tester@test")
+	env.Setenv("TZ", "UTC")
+	return nil
+}
+
+// edgeCmd: "edge ID [TENANT@GENERATION...]" registers an edge that says it answers from these, or else from every head; it
+// explains with explain.json of the script.
+func edgeCmd(ts *testscript.TestScript, neg bool, args []string) {
+	s := ts.Value(serverKey{}).(*server)
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: edge ID [TENANT@GENERATION...]")
+	}
+	fixed := map[string]uint64{}
+	for _, word := range args[1:] {
+		tenant, generation, _, err := parseState(word)
+		ts.Check(err)
+		fixed[tenant] = generation
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /edge/status", func(w http.ResponseWriter, _ *http.Request) {
+		tenants := fixed
+		if len(fixed) == 0 {
+			tenants = map[string]uint64{}
+			for _, name := range s.mirror.Tenants() {
+				tenants[name] = uint64(s.mirror.Tenant(name).Head)
+			}
+		}
+		_ = json.NewEncoder(w).Encode(api.EdgeStatus{ID: args[0], Version: "v1", DNS: []string{"127.0.0.1:5300"}, Tenants: tenants,
+			View: api.View{Serial: 2, Published: time.Now()}, Source: api.Source{State: "current", Since: time.Now()}})
+	})
+	mux.HandleFunc("GET /edge/explain", func(w http.ResponseWriter, r *http.Request) {
+		text, err := os.ReadFile(filepath.Join(s.dir, "explain.json"))
+		if err != nil || r.URL.Query().Get("host") != "web.shop.gtm.example" {
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprint(w, `{"error": "no steered name here; did you mean web.shop.gtm.example.?"}`)
+			return
+		}
+		_, _ = w.Write(text)
+	})
+	web := httptest.NewServer(mux)
+	ts.Defer(web.Close)
+	done := make(chan struct{})
+	ctx, cancel := context.WithCancel(s.ctx)
+	go func() {
+		defer close(done)
+		_ = s.store.KeepEdge(ctx, store.Edge{ID: args[0], HTTP: web.URL, Version: "v1", Started: time.Now()}, 10*time.Second)
+	}()
+	ts.Defer(func() { cancel(); <-done })
+	for { // until it is registered; the test's own time limit ends this
+		edges, err := s.store.Edges(s.ctx)
+		ts.Check(err)
+		for _, e := range edges {
+			if e.ID == args[0] {
+				return
+			}
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// verdictCmd: "verdict TENANT/POOL ENDPOINT=STATE..." lets the pool be judged so.
+func verdictCmd(ts *testscript.TestScript, _ bool, args []string) {
+	s := ts.Value(serverKey{}).(*server)
+	name, err := parsePool(args[0], false)
+	ts.Check(err)
+	v := health.Verdict{Pool: health.PoolID{Tenant: name.tenant, Pool: name.pool}, Judge: "prober-1", Endpoints: map[string]health.Finding{}}
+	for _, word := range args[1:] {
+		endpoint, state, _ := strings.Cut(word, "=")
+		finding := health.Finding{State: health.State(state), Score: 1, Since: time.Now().Add(-3 * time.Minute)}
+		if finding.State == health.Down {
+			finding.Score, finding.Reason = 0, "status 503"
+		}
+		v.Endpoints[endpoint] = finding
+	}
+	s.mirror.Apply(store.Update{Verdicts: []health.Verdict{v}})
+}
+
+// strangerCmd lets GTM_SERVER be an HTTP server that is not gtmd.
+func strangerCmd(ts *testscript.TestScript, _ bool, _ []string) {
+	web := httptest.NewServer(http.NotFoundHandler())
+	ts.Defer(web.Close)
+	ts.Setenv("GTM_SERVER", web.URL)
+}

@@ -1,0 +1,76 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store"
+)
+
+func problemf(status int, format string, args ...any) *api.Problem {
+	return &api.Problem{Title: http.StatusText(status), Status: status, Detail: fmt.Sprintf(format, args...)}
+}
+
+// writeProblem answers outside of huma, where a request does not get that far.
+func writeProblem(w http.ResponseWriter, status int, detail string) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(problemf(status, "%s", detail)) // the client is gone; nobody is left to tell
+}
+
+// problemOf turns an error from below into what the client gets. Errors that nobody foresaw are told as they are: whoever may
+// ask here may know.
+func problemOf(err error) error {
+	var problem *api.Problem
+	var faults spec.Errors
+	var conflict *store.ConflictError
+	var large *store.TooLargeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &problem):
+		return problem
+	case errors.As(err, &faults):
+		p := problemf(http.StatusUnprocessableEntity, "%s; nothing was changed", count(len(faults), "fault"))
+		p.Errors = api.Issues(faults)
+		return p
+	case errors.As(err, &conflict):
+		return problemf(http.StatusConflict, "%s", err)
+	case errors.As(err, &large):
+		return problemf(http.StatusRequestEntityTooLarge, "%s", err)
+	case errors.Is(err, store.ErrNotFound):
+		return problemf(http.StatusNotFound, "%s", err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return problemf(http.StatusGatewayTimeout, "%s; is etcd well? gtmctl status tells", err)
+	}
+	return problemf(http.StatusServiceUnavailable, "%s", err)
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// ownProblems gives what huma finds wrong with a request the form of our problems; it would echo the values, which can be large.
+func ownProblems(_ huma.Context, _ string, body any) (any, error) {
+	model, ok := body.(*huma.ErrorModel)
+	if !ok {
+		return body, nil
+	}
+	p := problemf(model.Status, "%s", model.Detail)
+	for _, e := range model.Errors {
+		if e != nil {
+			p.Errors = append(p.Errors, api.Issue{Location: e.Location, Message: e.Message})
+		}
+	}
+	return p, nil
+}

@@ -1,0 +1,141 @@
+// Package control is the HTTP API through which people and programs change gtm and look into it.
+//
+// It checks who asks, and hands every change to pkg/change; what it shows comes from the followed state
+// and from the edges, which it asks.
+package control
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/store"
+)
+
+// Limits of a request.
+const (
+	maxBody       = 64 << 20 // bytes of an apply; every other request is small
+	maxSmallBody  = 1 << 20
+	bodyTime      = time.Minute     // to read a body
+	requestTime   = 2 * time.Minute // for all of a request
+	mirrorTime    = 5 * time.Second // to see a change of our own in the mirror
+	edgeTime      = 2 * time.Second // for one edge to answer
+	maxEdgeReply  = 16 << 20        // bytes
+	edgesAtOnce   = 32              // edges asked at the same time
+	historyAtMost = 1000            // records of one answer
+)
+
+// Config is what a Server needs.
+type Config struct {
+	// Store is a *store.Client.
+	Store Store
+	// Mirror is the followed state, which the caller keeps up to date with Store.Follow.
+	Mirror *store.Mirror
+	// Following tells how that following fares; nil: it is not shown.
+	Following func() store.FollowStatus
+	// Token opens everything under /v1/; see CreateToken. TokenFile, where given, is named to who has none.
+	Token, TokenFile string
+
+	Logger     *slog.Logger          // nil: silent
+	Registerer prometheus.Registerer // nil: no metrics
+	HTTPClient *http.Client          // to ask edges; nil: http.DefaultTransport without redirects
+	Now        func() time.Time      // nil: time.Now
+}
+
+// Server is the API. It is safe for concurrent use.
+type Server struct {
+	cfg     Config
+	token   [sha256.Size]byte
+	changes changes
+	metrics *metrics
+	mux     *http.ServeMux
+}
+
+// New makes a server; it opens no socket.
+func New(cfg Config) (*Server, error) {
+	if cfg.Store == nil || cfg.Mirror == nil {
+		return nil, errors.New("control: a store and a mirror are needed")
+	}
+	if len(cfg.Token) < minToken {
+		return nil, fmt.Errorf("control: the token has fewer than %d characters", minToken)
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.HTTPClient == nil {
+		cfg.HTTPClient = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	}
+	m, err := newMetrics(cfg.Registerer)
+	if err != nil {
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	s := &Server{cfg: cfg, token: sha256.Sum256([]byte(cfg.Token)), metrics: m, mux: http.NewServeMux()}
+	if s.changes, err = newChanges(cfg); err != nil {
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	s.routes()
+	return s, nil
+}
+
+// routes mounts the operations. There is no page of documentation: huma's would load scripts from elsewhere.
+func (s *Server) routes() {
+	config := huma.DefaultConfig("gtm", "1")
+	config.OpenAPIPath = api.Version + "/openapi"
+	config.DocsPath, config.SchemasPath = "", ""
+	config.CreateHooks = nil // they add links to schemas that are not served
+	config.Transformers = []huma.Transformer{ownProblems}
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer"}}
+	config.Security = []map[string][]string{{"token": {}}}
+	h := humago.New(s.mux, config)
+	s.routeResources(h)
+	s.routeChanges(h)
+	s.routeStatus(h)
+}
+
+// operation describes one endpoint; body is the most that its request may hold, in bytes.
+func operation(id, method, path, summary string, body int64) huma.Operation {
+	return huma.Operation{
+		OperationID: id, Method: method, Path: api.Version + path, Summary: summary, MaxBodyBytes: body, BodyReadTimeout: bodyTime,
+		Errors: []int{http.StatusUnauthorized, http.StatusUnprocessableEntity},
+	}
+}
+
+// Handler serves everything under /v1/.
+func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	start, rec := s.cfg.Now(), &recorder{ResponseWriter: w}
+	ctx, cancel := context.WithTimeout(r.Context(), requestTime)
+	defer cancel()
+	r = r.WithContext(ctx)
+	defer func() {
+		if fault := recover(); fault != nil {
+			s.cfg.Logger.Error("a request to the API panicked", "method", r.Method, "path", r.URL.Path, "panic", fault)
+			if rec.code == 0 {
+				writeProblem(rec, http.StatusInternalServerError, "gtmd has a fault here; its log says more")
+			}
+		}
+		s.metrics.observe(r.Pattern, rec.code, s.cfg.Now().Sub(start))
+	}()
+	if !s.authorized(r) {
+		s.unauthorized(rec)
+		return
+	}
+	if _, pattern := s.mux.Handler(r); pattern == "" {
+		writeProblem(rec, http.StatusNotFound, fmt.Sprintf("there is no %s %s; %s/openapi.json lists what there is", r.Method, r.URL.Path, api.Version))
+		return
+	}
+	s.mux.ServeHTTP(rec, r)
+}

@@ -1,0 +1,94 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/gti/gtm/pkg/control/api"
+)
+
+type explainInput struct {
+	Host     string `query:"host" required:"true" maxLength:"255"`
+	Subnet   string `query:"subnet" doc:"the client's network, as in 81.2.69.0/24"`
+	Resolver string `query:"resolver" doc:"the resolver's address"`
+	Type     string `query:"type" doc:"the type asked for; A if absent"`
+	Edge     string `query:"edge" doc:"which edge to ask; absent: the first that answers"`
+}
+
+func (s *Server) routeStatus(h huma.API) {
+	huma.Register(h, operation("status", http.MethodGet, "/status", "The whole system at a glance", maxSmallBody), s.status)
+	huma.Register(h, operation("edges", http.MethodGet, "/edges", "What every edge answers from", maxSmallBody), s.edgesNow)
+	huma.Register(h, operation("explain", http.MethodGet, "/explain", "What a client gets, and why", maxSmallBody), s.explain)
+}
+
+func (s *Server) heads() map[string]uint64 {
+	heads := map[string]uint64{}
+	for _, tenant := range s.cfg.Mirror.Tenants() {
+		heads[tenant] = uint64(s.cfg.Mirror.Tenant(tenant).Head)
+	}
+	return heads
+}
+
+// status answers even where etcd does not: then the mirror is what there is, and the store's part says so.
+func (s *Server) status(ctx context.Context, _ *struct{}) (*reply[api.Status], error) {
+	out := api.Status{Time: s.cfg.Now().UTC(), Heads: s.heads(), Pools: s.pools(), Edges: []api.Edge{}}
+	if s.cfg.Following != nil {
+		f := s.cfg.Following()
+		out.Store = api.StoreStatus{State: f.State, Since: f.Since, Error: f.Err, Cursor: f.Cursor}
+	}
+	edges, err := s.edges(ctx)
+	if err != nil {
+		out.Store.Error = strings.TrimPrefix(out.Store.Error+"; edges: "+err.Error(), "; ")
+		return &reply[api.Status]{out}, nil
+	}
+	out.Edges = edges
+	return &reply[api.Status]{out}, nil
+}
+
+func (s *Server) edgesNow(ctx context.Context, _ *struct{}) (*reply[api.Edges], error) {
+	edges, err := s.edges(ctx)
+	return &reply[api.Edges]{api.Edges{Heads: s.heads(), Edges: edges}}, problemOf(err)
+}
+
+// explain passes the question on to an edge, since only the code that answers can tell why.
+func (s *Server) explain(ctx context.Context, in *explainInput) (*reply[api.Explanation], error) {
+	edges, err := s.cfg.Store.Edges(ctx)
+	if err != nil {
+		return nil, problemOf(err)
+	}
+	query := url.Values{"host": {in.Host}}
+	for name, value := range map[string]string{"subnet": in.Subnet, "resolver": in.Resolver, "type": in.Type} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	var ids, silent []string
+	for _, e := range edges {
+		ids = append(ids, e.ID)
+		if in.Edge != "" && e.ID != in.Edge {
+			continue
+		}
+		var out api.Explanation
+		err := s.fetch(ctx, e, "/edge/explain", query, &out)
+		var refusal *edgeRefusal
+		switch {
+		case err == nil:
+			return &reply[api.Explanation]{out}, nil
+		case errors.As(err, &refusal) && refusal.status >= 400 && refusal.status < 500:
+			return nil, problemf(refusal.status, "%s", refusal)
+		}
+		silent = append(silent, e.ID+": "+err.Error())
+	}
+	switch {
+	case len(ids) == 0:
+		return nil, problemf(http.StatusServiceUnavailable, "no edge is registered, and only an edge can explain; gtmd --roles edge starts one")
+	case len(silent) == 0:
+		return nil, problemf(http.StatusNotFound, "there is no edge %s; there are %s", in.Edge, strings.Join(ids, ", "))
+	}
+	return nil, problemf(http.StatusBadGateway, "no edge could explain: %s", strings.Join(silent, "; "))
+}
