@@ -1,0 +1,210 @@
+package prober
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/probe"
+)
+
+// agent is the half of a prober that looks: it has the plans' endpoints checked, and writes what it sees on transitions.
+type agent struct {
+	cfg       Config
+	world     *world
+	metrics   *metrics
+	scheduler *probe.Scheduler
+	wake      chan struct{} // has a token when something is dirty
+	looked    chan struct{} // closed when every target of the first assignment had a result
+
+	mu       sync.Mutex
+	pools    map[string]map[health.PoolID]*watched // by tenant
+	dirty    map[health.PoolID]bool                // to be written, or deleted where it is not watched any more
+	unseen   map[probe.ID]bool                     // of the first assignment; nil once looked
+	assigned bool
+}
+
+// watched is one pool that this vantage checks.
+type watched struct {
+	limits    health.Limits
+	endpoints map[string]*health.Threshold
+}
+
+func newAgent(cfg Config, w *world, m *metrics) *agent {
+	a := &agent{
+		cfg: cfg, world: w, metrics: m,
+		wake: make(chan struct{}, 1), looked: make(chan struct{}),
+		pools: map[string]map[health.PoolID]*watched{}, dirty: map[health.PoolID]bool{}, unseen: map[probe.ID]bool{},
+	}
+	a.scheduler = probe.NewScheduler(probe.SchedulerConfig{
+		Check: cfg.check, OnResult: a.result, Concurrency: cfg.Concurrency, Vantage: cfg.ID,
+		Clock: cfg.Clock, Logger: cfg.Logger, Registerer: cfg.Registerer,
+	})
+	return a
+}
+
+// assign keeps what is checked in step with the plans. It begins when this vantage's own stored observations are known, so
+// that it goes on from them.
+func (a *agent) assign(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-a.world.complete:
+	}
+	news := a.world.listen(false)
+	defer news.stop()
+	for {
+		for _, tenant := range news.take() {
+			a.scheduler.Set(tenant, a.adopt(tenant))
+		}
+		a.firstAssigned()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-news.wake:
+		}
+	}
+}
+
+// adopt brings what is watched of a tenant in step with its plan, and gives its targets. Thresholds of endpoints that stay go on,
+// also under changed settings: what was known holds until new results say otherwise.
+func (a *agent) adopt(tenant string) []probe.Target {
+	p := a.world.plan(tenant)
+	stored := a.world.seenBy(a.cfg.ID, tenant)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	before := a.pools[tenant]
+	now := make(map[health.PoolID]*watched, len(p.pools))
+	var targets []probe.Target
+	for id, pp := range p.pools {
+		if !pp.asks(a.cfg.ID) {
+			continue
+		}
+		w, changed := watch(pp, before[id], stored[id])
+		now[id] = w
+		if changed {
+			a.touch(id)
+		}
+		for name, check := range pp.checks {
+			t := probe.Target{ID: probe.ID{Tenant: tenant, Pool: id.Pool, Endpoint: name}, Check: check}
+			targets = append(targets, t)
+			if !a.assigned {
+				a.unseen[t.ID] = true
+			}
+		}
+	}
+	for id, w := range before {
+		switch {
+		case now[id] != nil:
+		case p.held[id]:
+			now[id] = w
+		default:
+			a.touch(id)
+		}
+	}
+	for id := range stored {
+		if now[id] == nil && !p.held[id] {
+			a.touch(id)
+		}
+	}
+	if a.pools[tenant] = now; len(now) == 0 {
+		delete(a.pools, tenant)
+	}
+	return targets
+}
+
+// watch gives the watched form of a pool: from what is watched already, or else from what was stored. changed: endpoints
+// that were told of are gone.
+func watch(pp *poolPlan, before *watched, stored health.Observation) (w *watched, changed bool) {
+	w = &watched{limits: pp.limits, endpoints: make(map[string]*health.Threshold, len(pp.endpoints))}
+	known := map[string]*health.Threshold{}
+	if before != nil {
+		known = before.endpoints
+	} else {
+		for name, sight := range stored.Endpoints {
+			t := health.Resume(sight)
+			known[name] = &t
+		}
+	}
+	for _, name := range pp.endpoints {
+		if w.endpoints[name] = known[name]; known[name] == nil {
+			w.endpoints[name] = &health.Threshold{}
+		}
+	}
+	for name := range known {
+		changed = changed || w.endpoints[name] == nil
+	}
+	return w, changed
+}
+
+// touch marks a pool to be written; a.mu is held.
+func (a *agent) touch(id health.PoolID) {
+	a.dirty[id] = true
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// result takes what came of one check. The scheduler calls it.
+func (a *agent) result(r probe.Result) {
+	id := health.PoolID{Tenant: r.ID.Tenant, Pool: r.ID.Pool}
+	at := r.At.UTC().Truncate(time.Millisecond)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	w := a.pools[id.Tenant][id]
+	if w == nil || w.endpoints[r.ID.Endpoint] == nil {
+		return
+	}
+	t := w.endpoints[r.ID.Endpoint]
+	changed := false
+	if r.Outcome == probe.Unable {
+		changed = t.Miss(r.Reason, at, w.limits)
+	} else {
+		changed = t.Add(r.Outcome == probe.Passed, r.Reason, at, w.limits)
+	}
+	if changed {
+		s := t.Sight()
+		a.cfg.Logger.Debug("a sight changed", "endpoint", r.ID.String(), "state", s.State, "score", s.Score, "blind", s.Blind, "reason", s.Reason)
+		a.touch(id)
+	}
+	if a.unseen != nil {
+		delete(a.unseen, r.ID)
+		a.endLook()
+	}
+}
+
+// firstAssigned tells that the targets of the first assignment are known.
+func (a *agent) firstAssigned() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.assigned = true
+	a.endLook()
+}
+
+func (a *agent) endLook() {
+	if a.assigned && a.unseen != nil && len(a.unseen) == 0 {
+		a.unseen = nil
+		close(a.looked)
+	}
+}
+
+// keepAlive says that this vantage is alive, from when it has looked: before that its stored observations are as old as its
+// last life, and must not vote.
+func (a *agent) keepAlive(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-a.world.complete:
+	}
+	timer := time.NewTimer(lookTime)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+	case <-a.looked:
+	}
+	return a.cfg.Store.KeepVantage(ctx, a.cfg.ID, vantageTTL)
+}

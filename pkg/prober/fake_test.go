@@ -1,0 +1,369 @@
+package prober
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/probe"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store"
+)
+
+// *store.Client is what Run is for.
+var _ Store = (*store.Client)(nil)
+
+// fakeStore is a store in memory, for several probers at once. Everything that it hands out comes at once and in order.
+type fakeStore struct {
+	mu       sync.Mutex
+	head     store.Generation
+	declared map[spec.Key]store.Version
+	broken   []store.BrokenResource
+	verdicts map[health.PoolID]health.Verdict
+	obs      map[store.ObservationKey]health.Observation
+	alive    map[string]bool
+	config   map[chan store.Update]bool
+	sights   map[chan store.ObservationUpdate]bool
+	leader   string
+	vacant   chan struct{} // holds a token while nobody leads
+	failing  int           // so many writes fail
+	// what was written, for counting
+	putObs, putVerdicts, deleted int
+	verdictAt                    time.Time
+}
+
+var errFake = errors.New("the store is away")
+
+func newFakeStore() *fakeStore {
+	f := &fakeStore{
+		declared: map[spec.Key]store.Version{}, verdicts: map[health.PoolID]health.Verdict{},
+		obs: map[store.ObservationKey]health.Observation{}, alive: map[string]bool{},
+		config: map[chan store.Update]bool{}, sights: map[chan store.ObservationUpdate]bool{},
+		vacant: make(chan struct{}, 1),
+	}
+	f.vacant <- struct{}{}
+	return f
+}
+
+// declare puts resources of tenant shop; remove deletes them.
+func (f *fakeStore) declare(resources ...*spec.Resource) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.head++
+	u := store.TenantUpdate{Tenant: "shop", Head: f.head}
+	for _, r := range resources {
+		f.declared[r.Key] = store.Version{Resource: r, Generation: f.head}
+		u.Put = append(u.Put, f.declared[r.Key])
+	}
+	f.tellConfig(store.Update{Tenants: []store.TenantUpdate{u}})
+}
+
+func (f *fakeStore) remove(keys ...spec.Key) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.head++
+	for _, k := range keys {
+		delete(f.declared, k)
+	}
+	f.tellConfig(store.Update{Tenants: []store.TenantUpdate{{Tenant: "shop", Head: f.head, Deleted: keys}}})
+}
+
+// spoil makes a resource one that new followers cannot decode.
+func (f *fakeStore) spoil(key spec.Key) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.declared, key)
+	b := store.BrokenResource{Key: key, Err: errFake}
+	f.broken = append(f.broken, b)
+	f.tellConfig(store.Update{Tenants: []store.TenantUpdate{{Tenant: "shop", Head: f.head, Broken: f.broken}}})
+}
+
+func (f *fakeStore) tellConfig(u store.Update) {
+	for c := range f.config {
+		c <- u
+	}
+}
+
+func (f *fakeStore) tellSights(u store.ObservationUpdate) {
+	u.Alive = slices.Sorted(maps.Keys(f.alive))
+	for c := range f.sights {
+		c <- u
+	}
+}
+
+func (f *fakeStore) Follow(ctx context.Context, cfg store.FollowConfig) error {
+	f.mu.Lock()
+	news := make(chan store.Update, 10_000)
+	f.config[news] = true
+	defer func() { f.mu.Lock(); delete(f.config, news); f.mu.Unlock() }()
+	full := store.Update{Full: true, Verdicts: slices.Collect(maps.Values(f.verdicts))}
+	if f.head > 0 {
+		full.Tenants = []store.TenantUpdate{{Tenant: "shop", Head: f.head, Put: slices.Collect(maps.Values(f.declared)), Broken: f.broken}}
+	}
+	f.mu.Unlock()
+	cfg.OnStatus(store.FollowStatus{State: store.Current})
+	return drain(ctx, full, news, cfg.OnUpdate)
+}
+
+func (f *fakeStore) FollowObservations(ctx context.Context, fn func(store.ObservationUpdate) error) error {
+	f.mu.Lock()
+	news := make(chan store.ObservationUpdate, 10_000)
+	f.sights[news] = true
+	defer func() { f.mu.Lock(); delete(f.sights, news); f.mu.Unlock() }()
+	full := store.ObservationUpdate{Full: true, Put: slices.Collect(maps.Values(f.obs)), Alive: slices.Sorted(maps.Keys(f.alive))}
+	f.mu.Unlock()
+	return drain(ctx, full, news, fn)
+}
+
+func drain[T any](ctx context.Context, first T, news chan T, fn func(T) error) error {
+	if err := fn(first); err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case u := <-news:
+			if err := fn(u); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// fails tells whether this write does, with f.mu held.
+func (f *fakeStore) fails() error {
+	if f.failing > 0 {
+		f.failing--
+		return errFake
+	}
+	return nil
+}
+
+func (f *fakeStore) PutObservation(_ context.Context, o health.Observation) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.fails(); err != nil {
+		return err
+	}
+	f.putObs++
+	f.obs[store.ObservationKey{Vantage: o.Vantage, Pool: o.Pool}] = o
+	f.tellSights(store.ObservationUpdate{Put: []health.Observation{o}})
+	return nil
+}
+
+func (f *fakeStore) DeleteObservation(_ context.Context, vantage string, p health.PoolID) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.fails(); err != nil {
+		return err
+	}
+	key := store.ObservationKey{Vantage: vantage, Pool: p}
+	delete(f.obs, key)
+	f.deleted++
+	f.tellSights(store.ObservationUpdate{Deleted: []store.ObservationKey{key}})
+	return nil
+}
+
+func (f *fakeStore) KeepVantage(ctx context.Context, id string, _ time.Duration) error {
+	f.setAlive(id, true)
+	<-ctx.Done()
+	f.setAlive(id, false)
+	return ctx.Err()
+}
+
+func (f *fakeStore) setAlive(id string, alive bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.alive[id] = true; !alive {
+		delete(f.alive, id)
+	}
+	f.tellSights(store.ObservationUpdate{AliveChanged: true})
+}
+
+func (f *fakeStore) Campaign(ctx context.Context, id string, lead func(context.Context) error) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-f.vacant:
+		}
+		f.setLeader(id)
+		err := lead(ctx)
+		f.setLeader("")
+		f.vacant <- struct{}{}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (f *fakeStore) setLeader(id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.leader = id
+}
+
+func (f *fakeStore) PutVerdicts(_ context.Context, verdicts []health.Verdict) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.fails(); err != nil {
+		return err
+	}
+	for _, v := range verdicts {
+		f.putVerdicts++
+		f.verdicts[v.Pool] = v
+	}
+	f.verdictAt = time.Now()
+	f.tellConfig(store.Update{Verdicts: verdicts})
+	return nil
+}
+
+func (f *fakeStore) DeleteVerdict(_ context.Context, p health.PoolID) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.verdicts, p)
+	f.tellConfig(store.Update{VerdictsDeleted: []health.PoolID{p}})
+	return nil
+}
+
+// servers are the checked ones, by address: what a check of them gives. Absent: it passes.
+type servers struct {
+	mu     sync.Mutex
+	result map[string]probe.Result
+	checks map[string]int
+}
+
+func (s *servers) check(_ context.Context, c probe.Check) probe.Result {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	addr := c.Addrs[0].Addr().String()
+	s.checks[addr]++
+	r, ok := s.result[addr]
+	if !ok {
+		r.Outcome = probe.Passed
+	}
+	r.At = time.Now()
+	return r
+}
+
+func (s *servers) set(o probe.Outcome, addrs ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range addrs {
+		s.result[a] = probe.Result{Outcome: o, Reason: "refused"}
+	}
+}
+
+func (s *servers) count(addr string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.checks[addr]
+}
+
+// lab is a fake store, fake servers, and the probers that were started, in a synctest bubble.
+type lab struct {
+	*testing.T
+	*fakeStore
+	servers
+	running map[string]func()
+}
+
+func inLab(t *testing.T, play func(*lab)) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &lab{T: t, fakeStore: newFakeStore(), running: map[string]func(){}}
+		l.servers = servers{result: map[string]probe.Result{}, checks: map[string]int{}}
+		defer func() {
+			for id := range l.running {
+				l.stop(id)
+			}
+		}()
+		play(l)
+	})
+}
+
+func (l *lab) start(id string) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, Config{ID: id, Store: l.fakeStore, check: l.servers.check}) }()
+	l.running[id] = func() {
+		cancel()
+		if err := <-done; err != nil {
+			l.Errorf("%s: %v", id, err)
+		}
+	}
+}
+
+func (l *lab) stop(id string) {
+	l.running[id]()
+	delete(l.running, id)
+}
+
+// states gives a pool's verdict as in "a:up b:down".
+func (l *lab) states(pool string) string {
+	synctest.Wait()
+	l.fakeStore.mu.Lock()
+	defer l.fakeStore.mu.Unlock()
+	v, ok := l.verdicts[health.PoolID{Tenant: "shop", Pool: pool}]
+	if !ok {
+		return "none"
+	}
+	text := ""
+	for _, name := range slices.Sorted(maps.Keys(v.Endpoints)) {
+		text += " " + name + ":" + string(v.Endpoints[name].State)
+	}
+	if v.Frozen {
+		text += " frozen"
+	}
+	return text[1:]
+}
+
+func (l *lab) verdict(pool string) health.Verdict {
+	l.fakeStore.mu.Lock()
+	defer l.fakeStore.mu.Unlock()
+	return l.verdicts[health.PoolID{Tenant: "shop", Pool: pool}]
+}
+
+func (l *lab) want(what, pool, states string) {
+	l.Helper()
+	if got := l.states(pool); got != states {
+		l.Errorf("%s: pool %s is %q, want %q", what, pool, got, states)
+	}
+}
+
+// writes gives how many observations and verdicts were written so far.
+func (l *lab) writes() (obs, verdicts int) {
+	synctest.Wait()
+	l.fakeStore.mu.Lock()
+	defer l.fakeStore.mu.Unlock()
+	return l.putObs, l.putVerdicts
+}
+
+func monitorRes(name string, m spec.Monitor) *spec.Resource {
+	m.Type, m.Port, m.Interval = "tcp", 80, spec.Duration(time.Second)
+	return &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindMonitor, Name: name}, Spec: &m}
+}
+
+// poolRes makes a pool whose endpoints a, b... have the addresses.
+func poolRes(name, monitor string, addrs ...string) *spec.Resource {
+	p := &spec.Pool{Monitor: monitor}
+	for i, a := range addrs {
+		p.Endpoints = append(p.Endpoints, spec.Endpoint{Name: string(rune('a' + i)), Addresses: []netip.Addr{netip.MustParseAddr(a)}})
+	}
+	return &spec.Resource{Key: poolKey(name), Spec: p}
+}
+
+func poolKey(name string) spec.Key {
+	return spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: name}
+}
+
+func overrideRes(name string, o spec.Override) *spec.Resource {
+	return &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindOverride, Name: name}, Spec: &o}
+}

@@ -1,0 +1,211 @@
+package prober
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/store"
+)
+
+// judge is the half of a prober that decides, while it is elected.
+type judge struct {
+	cfg     Config
+	world   *world
+	metrics *metrics
+}
+
+// term is one time in office.
+type term struct {
+	*judge
+	news *listener
+	held map[string]map[health.PoolID]health.Verdict // by tenant: what is stored, as far as this judge knows
+}
+
+// verdictWork is what one pass over some tenants wants written.
+type verdictWork struct {
+	put    []health.Verdict
+	gone   []health.PoolID
+	tally  map[string]health.Tally // by tenant
+	judged []string
+}
+
+// lead judges until ctx ends. It goes on from the stored verdicts.
+func (j *judge) lead(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-j.world.complete:
+	}
+	j.cfg.Logger.Info("this prober is the judge now", "vantage", j.cfg.ID)
+	t := &term{judge: j, news: j.world.listen(true), held: map[string]map[health.PoolID]health.Verdict{}}
+	defer t.news.stop()
+	defer j.metrics.endTerm()
+	j.metrics.leading.Set(1)
+	for id, v := range j.world.mirror.Verdicts() {
+		t.hold(id, v)
+	}
+	ticker := time.NewTicker(sweep)
+	defer ticker.Stop()
+	retry := retryMin
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.news.wake:
+			if !pause(ctx, gather) {
+				return nil
+			}
+			err = t.pass(ctx, t.news.take())
+		case <-ticker.C:
+			t.compare()
+			t.news.again()
+		}
+		switch {
+		case err == nil:
+			retry = retryMin
+		case ctx.Err() != nil || errors.Is(err, store.ErrNotLeader):
+			return nil
+		default:
+			j.cfg.Logger.Warn("verdicts could not be written; they will be, again", "error", err)
+			if !pause(ctx, retry) {
+				return nil
+			}
+			retry = min(2*retry, retryMax)
+		}
+	}
+}
+
+func (t *term) hold(id health.PoolID, v health.Verdict) {
+	if t.held[id.Tenant] == nil {
+		t.held[id.Tenant] = map[health.PoolID]health.Verdict{}
+	}
+	t.held[id.Tenant][id] = v
+}
+
+// compare forgets what is held and not stored, so that it is written again; and takes up what is stored and not held.
+func (t *term) compare() {
+	stored := t.world.mirror.Verdicts()
+	for _, verdicts := range t.held {
+		for id, v := range verdicts {
+			if s, ok := stored[id]; !ok || !s.Equal(v) {
+				v.Judge = "" // differs from every verdict that is written
+				verdicts[id] = v
+			}
+		}
+	}
+	for id, v := range stored {
+		if _, ok := t.held[id.Tenant][id]; !ok {
+			t.hold(id, v)
+		}
+	}
+}
+
+// pass judges tenants and writes what changed. On an error they are news again.
+func (t *term) pass(ctx context.Context, tenants []string) error {
+	if t.world.isRefused() {
+		return nil // acceptance makes them news again
+	}
+	work := verdictWork{tally: map[string]health.Tally{}, judged: tenants}
+	for _, tenant := range tenants {
+		t.judgeTenant(tenant, &work)
+	}
+	if err := t.carryOut(ctx, work); err != nil {
+		t.news.again(tenants...)
+		return err
+	}
+	return nil
+}
+
+// judgeTenant adds to work what changes for one tenant.
+func (t *term) judgeTenant(tenant string, work *verdictWork) {
+	p := t.world.plan(tenant)
+	held := t.held[tenant]
+	now := t.cfg.now()
+	d := health.Docket{Previous: map[health.PoolID]health.Verdict{}, Proposed: map[health.PoolID]health.Verdict{}, Now: now}
+	d.Exempt = func(id health.PoolID, endpoint string) bool { return p.inHands(id, endpoint, now) }
+	for id, pp := range p.pools {
+		seen, alive := t.world.evidence(id)
+		if previous, ok := held[id]; ok {
+			d.Previous[id] = previous
+		}
+		d.Proposed[id] = health.Judge(health.Case{
+			Pool: id, Endpoints: pp.endpoints, Previous: held[id], Vantages: pp.vantages, Quorum: pp.quorum,
+			Observations: seen, Alive: alive, Now: now,
+		})
+	}
+	verdicts, tally := t.cfg.Brake.Apply(d)
+	work.tally[tenant] = tally
+	for id, v := range verdicts {
+		if old, ok := held[id]; !ok || old.Judge == "" || !old.Equal(v) {
+			v.Judge = t.cfg.ID
+			work.put = append(work.put, v)
+		}
+	}
+	for id := range held {
+		if p.pools[id] == nil && !p.held[id] {
+			work.gone = append(work.gone, id)
+		}
+	}
+}
+
+// carryOut writes, and then holds what it wrote.
+func (t *term) carryOut(ctx context.Context, work verdictWork) error {
+	if len(work.put) > 0 {
+		slices.SortFunc(work.put, func(a, b health.Verdict) int { return comparePools(a.Pool, b.Pool) })
+		if err := t.cfg.Store.PutVerdicts(ctx, work.put); err != nil {
+			return err
+		}
+	}
+	for _, v := range work.put {
+		t.logChanges(t.held[v.Pool.Tenant][v.Pool], v)
+		t.hold(v.Pool, v)
+	}
+	slices.SortFunc(work.gone, comparePools)
+	for _, id := range work.gone {
+		if err := t.cfg.Store.DeleteVerdict(ctx, id); err != nil {
+			return err
+		}
+		delete(t.held[id.Tenant], id)
+	}
+	for _, tenant := range work.judged {
+		if len(t.held[tenant]) == 0 {
+			delete(t.held, tenant)
+		}
+		if t.metrics.judged(tenant, t.held[tenant], work.tally[tenant]) {
+			t.logBrake(tenant, work.tally[tenant])
+		}
+	}
+	t.metrics.countVerdicts(len(work.put))
+	return nil
+}
+
+// logChanges tells people what moved.
+func (t *term) logChanges(old, now health.Verdict) {
+	for _, name := range slices.Sorted(maps.Keys(now.Endpoints)) {
+		f, before := now.Endpoints[name], old.Endpoints[name]
+		if f.State != before.State && (before.State != "" || f.State != health.Unknown) {
+			t.cfg.Logger.Info("an endpoint is "+string(f.State), "endpoint", now.Pool.String()+"/"+name, "reason", f.Reason)
+		}
+	}
+}
+
+func (t *term) logBrake(tenant string, tally health.Tally) {
+	if tally.Frozen {
+		t.cfg.Logger.Error("the brake holds: so many endpoints fail at once that the observer is likelier to have broken; "+
+			"look at the probers, or override the endpoints that have really failed",
+			"tenant", tenant, "failing", tally.Failing, "endpoints", tally.Total, "held", tally.Held)
+		return
+	}
+	t.cfg.Logger.Info("the brake lets go", "tenant", tenant, "failing", tally.Failing, "endpoints", tally.Total)
+}
+
+func comparePools(a, b health.PoolID) int {
+	return cmp.Or(strings.Compare(a.Tenant, b.Tenant), strings.Compare(a.Pool, b.Pool))
+}

@@ -1,0 +1,105 @@
+package prober
+
+import (
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/gti/gtm/pkg/health"
+)
+
+// metrics of a prober. Those of the judge are 0 where another prober is the judge.
+type metrics struct {
+	writes    *prometheus.CounterVec
+	verdicts  prometheus.Counter
+	leading   prometheus.Gauge
+	endpoints *prometheus.GaugeVec
+	frozen    prometheus.Gauge
+	held      prometheus.Gauge
+
+	mu      sync.Mutex
+	tenants map[string]tenantCount
+	total   tenantCount
+}
+
+// tenantCount is what the judge holds of one tenant.
+type tenantCount struct{ unknown, up, down, held, frozen int }
+
+func (c tenantCount) plus(o tenantCount, sign int) tenantCount {
+	return tenantCount{c.unknown + sign*o.unknown, c.up + sign*o.up, c.down + sign*o.down, c.held + sign*o.held, c.frozen + sign*o.frozen}
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	f := promauto.With(r)
+	return &metrics{
+		writes: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "gtm_prober_observation_writes_total", Help: "Observations written or deleted, by result (ok, error).",
+		}, []string{"result"}),
+		verdicts: f.NewCounter(prometheus.CounterOpts{Name: "gtm_prober_verdict_writes_total", Help: "Verdicts written as the judge."}),
+		leading:  f.NewGauge(prometheus.GaugeOpts{Name: "gtm_prober_leading", Help: "1 while this prober is the judge."}),
+		endpoints: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "gtm_prober_endpoints", Help: "Endpoints with a verdict, by state, as the judge holds them.",
+		}, []string{"state"}),
+		frozen:  f.NewGauge(prometheus.GaugeOpts{Name: "gtm_prober_brake_frozen_tenants", Help: "Tenants whose verdicts the brake holds."}),
+		held:    f.NewGauge(prometheus.GaugeOpts{Name: "gtm_prober_brake_held_endpoints", Help: "Endpoints that failed and that the brake holds."}),
+		tenants: map[string]tenantCount{},
+	}
+}
+
+func (m *metrics) countWrite(err error) {
+	result := "ok"
+	if err != nil {
+		result = "error"
+	}
+	m.writes.WithLabelValues(result).Inc()
+}
+
+func (m *metrics) countVerdicts(n int) { m.verdicts.Add(float64(n)) }
+
+// judged takes what is held of a tenant now, and tells whether the brake took hold or let go.
+func (m *metrics) judged(tenant string, verdicts map[health.PoolID]health.Verdict, tally health.Tally) bool {
+	var c tenantCount
+	for _, v := range verdicts {
+		for _, f := range v.Endpoints {
+			switch f.State {
+			case health.Up:
+				c.up++
+			case health.Down:
+				c.down++
+			default:
+				c.unknown++
+			}
+		}
+	}
+	if tally.Frozen {
+		c.frozen, c.held = 1, tally.Held
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	old := m.tenants[tenant]
+	m.total = m.total.plus(old, -1).plus(c, 1)
+	if m.tenants[tenant] = c; c == (tenantCount{}) {
+		delete(m.tenants, tenant)
+	}
+	m.show()
+	return old.frozen != c.frozen
+}
+
+// endTerm forgets what was held as the judge.
+func (m *metrics) endTerm() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.tenants)
+	m.total = tenantCount{}
+	m.show()
+	m.leading.Set(0)
+}
+
+func (m *metrics) show() {
+	m.endpoints.WithLabelValues(string(health.Unknown)).Set(float64(m.total.unknown))
+	m.endpoints.WithLabelValues(string(health.Up)).Set(float64(m.total.up))
+	m.endpoints.WithLabelValues(string(health.Down)).Set(float64(m.total.down))
+	m.frozen.Set(float64(m.total.frozen))
+	m.held.Set(float64(m.total.held))
+}

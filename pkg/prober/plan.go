@@ -1,0 +1,116 @@
+package prober
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/probe"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store"
+)
+
+// plan is what one tenant wants checked and judged. Immutable.
+type plan struct {
+	pools map[health.PoolID]*poolPlan
+	// held are pools that exist but cannot be read, or whose monitor cannot: nothing is known of what they want, so what was
+	// observed and judged stays.
+	held   map[health.PoolID]bool
+	hands  map[health.PoolID][]hand
+	faults []string // for the log
+}
+
+// poolPlan is one pool with a monitor.
+type poolPlan struct {
+	id        health.PoolID
+	endpoints []string // in the pool's order
+	checks    map[string]probe.Check
+	limits    health.Limits
+	vantages  []string
+	quorum    int
+}
+
+// asks tells whether a vantage is to check the pool.
+func (p *poolPlan) asks(vantage string) bool {
+	return len(p.vantages) == 0 || slices.Contains(p.vantages, vantage)
+}
+
+// hand is an operator's hand on an endpoint: an override of its state.
+type hand struct {
+	endpoint string    // empty: all of the pool
+	until    time.Time // zero: no end
+}
+
+// inHands tells whether an operator decides the state of an endpoint.
+func (p *plan) inHands(id health.PoolID, endpoint string, now time.Time) bool {
+	return slices.ContainsFunc(p.hands[id], func(h hand) bool {
+		return (h.endpoint == "" || h.endpoint == endpoint) && (h.until.IsZero() || now.Before(h.until))
+	})
+}
+
+// makePlan reads a tenant's resources. broken are those that stand in the store and cannot be decoded.
+func makePlan(resources map[spec.Key]store.Version, broken map[spec.Key]bool) *plan {
+	p := &plan{pools: map[health.PoolID]*poolPlan{}, held: map[health.PoolID]bool{}, hands: map[health.PoolID][]hand{}}
+	for key := range broken {
+		if _, ok := resources[key]; !ok && key.Kind == spec.KindPool {
+			p.held[health.PoolID{Tenant: key.Tenant, Pool: key.Name}] = true
+		}
+	}
+	for key, v := range resources {
+		switch s := v.Resource.Spec.(type) {
+		case *spec.Pool:
+			p.addPool(key, s, resources)
+		case *spec.Override:
+			p.addOverride(key, s)
+		}
+	}
+	slices.Sort(p.faults)
+	return p
+}
+
+func (p *plan) addPool(key spec.Key, pool *spec.Pool, resources map[spec.Key]store.Version) {
+	if pool.Monitor == "" {
+		return // without a monitor there is no verdict: its endpoints are unknown, and answer
+	}
+	id := health.PoolID{Tenant: key.Tenant, Pool: key.Name}
+	declared, ok := resources[spec.Key{Tenant: key.Tenant, Kind: spec.KindMonitor, Name: pool.Monitor}]
+	if !ok {
+		p.held[id] = true
+		p.faults = append(p.faults, fmt.Sprintf("%s: monitor %q is missing or cannot be read; the last verdict holds", key, pool.Monitor))
+		return
+	}
+	monitor := declared.Resource.Spec.(*spec.Monitor)
+	m := monitor.Effective()
+	pp := &poolPlan{
+		id: id, checks: make(map[string]probe.Check, len(pool.Endpoints)),
+		limits: health.Limits{Rise: m.Rise, Fall: m.Fall}, vantages: m.Vantages, quorum: m.Quorum,
+	}
+	for _, e := range pool.Endpoints {
+		pp.endpoints = append(pp.endpoints, e.Name)
+		check, err := probe.NewCheck(monitor, e)
+		if err != nil {
+			p.faults = append(p.faults, fmt.Sprintf("%s: endpoint %q is not checked: %v", key, e.Name, err))
+			continue
+		}
+		pp.checks[e.Name] = check
+	}
+	p.pools[id] = pp
+}
+
+func (p *plan) addOverride(key spec.Key, o *spec.Override) {
+	if o.State == "" {
+		return
+	}
+	h := hand{endpoint: o.Endpoint}
+	if o.Expires != "" {
+		until, err := time.Parse(time.RFC3339, o.Expires)
+		if err != nil {
+			p.faults = append(p.faults, fmt.Sprintf("%s: expires %q is not RFC 3339; the brake ignores the override", key, o.Expires))
+			return
+		}
+		h.until = until
+	}
+	id := health.PoolID{Tenant: key.Tenant, Pool: o.Pool}
+	p.hands[id] = append(p.hands[id], h)
+}

@@ -1,0 +1,121 @@
+// Package prober puts a prober together: it follows what is to be checked, checks it, tells what it sees, and stands for
+// election as the judge that turns what all probers see into verdicts.
+package prober
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/probe"
+	"github.com/gti/gtm/pkg/store"
+)
+
+// Store is what a prober needs of a *store.Client.
+type Store interface {
+	Follow(context.Context, store.FollowConfig) error
+	FollowObservations(context.Context, func(store.ObservationUpdate) error) error
+	PutObservation(context.Context, health.Observation) error
+	DeleteObservation(ctx context.Context, vantage string, p health.PoolID) error
+	KeepVantage(ctx context.Context, id string, ttl time.Duration) error
+	Campaign(ctx context.Context, id string, lead func(context.Context) error) error
+	PutVerdicts(context.Context, []health.Verdict) error
+	DeleteVerdict(context.Context, health.PoolID) error
+}
+
+// Config says how a prober works.
+type Config struct {
+	// ID is the vantage's name, as monitors list it. No two probers may have the same.
+	ID    string
+	Store Store
+	// Allow opens networks that are refused otherwise, OwnPorts are gtm's own, which stay closed: see probe.Guard.
+	Allow    []netip.Prefix
+	OwnPorts []uint16
+	// Resolver looks up endpoints that are host names. nil: the system's.
+	Resolver *net.Resolver
+	// Concurrency is how many checks run at once. 0: 256.
+	Concurrency int
+	Brake       health.Brake     // zero: its defaults
+	Clock       func() time.Time // nil: time.Now
+	Logger      *slog.Logger
+	Registerer  prometheus.Registerer
+
+	// check replaces the real checks in tests.
+	check func(context.Context, probe.Check) probe.Result
+}
+
+const (
+	// vantageTTL is how long after its death a prober counts as alive.
+	vantageTTL = 10 * time.Second
+	// lookTime is how long a prober that starts may take for its first look before it says that it is alive.
+	lookTime = 10 * time.Second
+	// gather is how long news are gathered before they are worked on, so that a burst is one piece of work.
+	gather = 5 * time.Millisecond
+	// sweep is how often everything is looked at again: overrides expire, and what is stored may not be what was written.
+	sweep = 30 * time.Second
+)
+
+// Run is a prober until ctx ends; then it returns nil.
+func Run(ctx context.Context, cfg Config) error {
+	if cfg.ID == "" || strings.ContainsAny(cfg.ID, "/ \t\n") {
+		return fmt.Errorf("prober: %q cannot be the name of a vantage; give it one without slashes and spaces", cfg.ID)
+	}
+	cfg.setDefaults()
+	m := newMetrics(cfg.Registerer)
+	w := newWorld(cfg.Logger)
+	a := newAgent(cfg, w, m)
+	j := &judge{cfg: cfg, world: w, metrics: m}
+
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return cfg.Store.Follow(ctx, store.FollowConfig{OnUpdate: w.applyConfig, OnStatus: w.applyStatus})
+	})
+	g.Go(func() error { return cfg.Store.FollowObservations(ctx, w.applyObservations) })
+	g.Go(func() error { return a.scheduler.Run(ctx) })
+	g.Go(func() error { return a.assign(ctx) })
+	g.Go(func() error { return a.report(ctx) })
+	g.Go(func() error { return a.keepAlive(ctx) })
+	g.Go(func() error { return cfg.Store.Campaign(ctx, cfg.ID, j.lead) })
+	err := g.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+func (cfg *Config) setDefaults() {
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.check == nil {
+		checker := probe.Checker{Guard: probe.Guard{Allow: cfg.Allow, Own: cfg.OwnPorts}, Resolver: cfg.Resolver, Clock: cfg.Clock}
+		cfg.check = checker.Check
+	}
+}
+
+// now is the time as it is stored.
+func (cfg *Config) now() time.Time { return cfg.Clock().UTC().Truncate(time.Millisecond) }
+
+// pause waits, and tells whether ctx still runs.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

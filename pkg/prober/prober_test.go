@@ -1,0 +1,323 @@
+package prober
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/probe"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store"
+)
+
+const s1, s2, s3, s4, s5, s6 = "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5", "192.0.2.6"
+
+// settle is longer than rise and fall of the tests' monitors need.
+const settle = 10 * time.Second
+
+func TestEvidenceBecomesVerdicts(t *testing.T) {
+	inLab(t, func(l *lab) {
+		l.declare(monitorRes("m", spec.Monitor{}), poolRes("eu", "m", s1, s2), poolRes("plain", "", s3))
+		l.start("fra")
+		time.Sleep(10 * time.Millisecond)
+		l.want("never probed", "eu", "a:unknown b:unknown")
+		time.Sleep(settle)
+		l.want("all well", "eu", "a:up b:up")
+		l.want("no monitor, no verdict", "plain", "none")
+		if l.count(s3) != 0 {
+			t.Error("a pool without a monitor was checked")
+		}
+		obs, verdicts := l.writes()
+		time.Sleep(time.Hour)
+		if o, v := l.writes(); o != obs || v != verdicts {
+			t.Errorf("an hour without news: %d observations and %d verdicts were written", o-obs, v-verdicts)
+		}
+		l.set(probe.Failed, s2)
+		time.Sleep(settle)
+		l.want("one fails", "eu", "a:up b:down")
+		if f := l.verdict("eu").Endpoints["b"]; f.Reason != "refused" || f.Score != 0 || l.verdict("eu").Judge != "fra" {
+			t.Errorf("%+v", l.verdict("eu"))
+		}
+		l.set(probe.Passed, s2)
+		time.Sleep(settle)
+		l.want("it recovers", "eu", "a:up b:up")
+	})
+}
+
+// From the check that decides to the stored verdict it takes less than 100 ms.
+func TestVerdictsAreQuick(t *testing.T) {
+	inLab(t, func(l *lab) {
+		l.declare(monitorRes("m", spec.Monitor{}), poolRes("eu", "m", s1, s2))
+		l.start("fra")
+		time.Sleep(settle)
+		l.set(probe.Failed, s1)
+		time.Sleep(settle)
+		l.want("failed", "eu", "a:down b:up")
+		o := l.obs[store.ObservationKey{Vantage: "fra", Pool: health.PoolID{Tenant: "shop", Pool: "eu"}}]
+		if took := l.verdictAt.Sub(o.Endpoints["a"].Since); took > 50*time.Millisecond {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+// A restart neither forgets nor invents.
+func TestRestart(t *testing.T) {
+	inLab(t, func(l *lab) {
+		l.declare(monitorRes("m", spec.Monitor{}), poolRes("eu", "m", s1, s2))
+		l.set(probe.Failed, s1)
+		l.start("fra")
+		time.Sleep(settle)
+		l.want("before", "eu", "a:down b:up")
+		before := l.verdict("eu")
+		l.stop("fra")
+		time.Sleep(time.Hour)
+		l.want("a dead prober changes nothing", "eu", "a:down b:up")
+		obs, verdicts := l.writes()
+		l.start("fra")
+		time.Sleep(time.Hour)
+		if o, v := l.writes(); o != obs || v != verdicts {
+			t.Errorf("a restart wrote %d observations and %d verdicts", o-obs, v-verdicts)
+		}
+		if !l.verdict("eu").Equal(before) {
+			t.Errorf("%+v became %+v", before, l.verdict("eu"))
+		}
+		// What is different after a restart counts as any other news.
+		l.stop("fra")
+		l.set(probe.Passed, s1)
+		l.set(probe.Failed, s2)
+		l.start("fra")
+		time.Sleep(settle)
+		l.want("news after a restart", "eu", "a:up b:down")
+	})
+}
+
+// Old evidence does not vote before the prober has looked again.
+func TestAliveOnceItHasLooked(t *testing.T) {
+	inLab(t, func(l *lab) {
+		slow := spec.Monitor{}
+		m := monitorRes("m", slow)
+		m.Spec.(*spec.Monitor).Interval = spec.Duration(4 * time.Second)
+		l.declare(m, poolRes("eu", "m", s1, s2))
+		l.start("fra")
+		for l.count(s1) == 0 || l.count(s2) == 0 {
+			l.fakeStore.mu.Lock()
+			alive := l.alive["fra"]
+			l.fakeStore.mu.Unlock()
+			if alive {
+				t.Fatal("alive before it looked")
+			}
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		l.fakeStore.mu.Lock()
+		defer l.fakeStore.mu.Unlock()
+		if !l.alive["fra"] {
+			t.Error("it has looked and is not alive")
+		}
+	})
+}
+
+func TestSeveralProbers(t *testing.T) {
+	inLab(t, func(l *lab) {
+		vantages := []string{"ams", "fra", "sin"}
+		l.declare(monitorRes("m", spec.Monitor{Vantages: vantages}), poolRes("eu", "m", s1, s2))
+		for _, v := range vantages {
+			l.start(v)
+		}
+		l.start("outsider")
+		time.Sleep(settle)
+		l.want("all well", "eu", "a:up b:up")
+		if len(l.obs) != 3 {
+			t.Errorf("%d observations of 3 vantages", len(l.obs))
+		}
+		l.fakeStore.mu.Lock()
+		first := l.leader
+		l.fakeStore.mu.Unlock()
+		before := l.verdict("eu")
+		l.stop(first)
+		time.Sleep(settle)
+		if l.fakeStore.mu.Lock(); l.leader == "" || l.leader == first {
+			t.Errorf("the judge after %s is %q", first, l.leader)
+		}
+		l.fakeStore.mu.Unlock()
+		if !l.verdict("eu").Equal(before) {
+			t.Errorf("a new judge changed %+v to %+v", before, l.verdict("eu"))
+		}
+		l.set(probe.Failed, s2)
+		time.Sleep(settle)
+		l.want("two or three of three", "eu", "a:up b:down")
+	})
+}
+
+// Two of three vantages are dead: the third cannot decide alone, and says why nothing moves.
+func TestQuorumCountsTheConfigured(t *testing.T) {
+	inLab(t, func(l *lab) {
+		l.declare(monitorRes("m", spec.Monitor{Vantages: []string{"ams", "fra", "sin"}}), poolRes("eu", "m", s1))
+		for _, v := range []string{"ams", "fra", "sin"} {
+			l.start(v)
+		}
+		time.Sleep(settle)
+		l.stop("ams")
+		l.stop("fra")
+		l.set(probe.Failed, s1)
+		time.Sleep(settle)
+		l.want("held", "eu", "a:up")
+		if r := l.verdict("eu").Endpoints["a"].Reason; r != "held: 2 must say down, and 1 of 3 vantages: refused" {
+			t.Errorf("reason %q", r)
+		}
+		l.start("ams")
+		time.Sleep(settle)
+		l.want("a second one agrees", "eu", "a:down")
+	})
+}
+
+func TestPoolsComeAndGo(t *testing.T) {
+	inLab(t, func(l *lab) {
+		l.declare(monitorRes("m", spec.Monitor{}), poolRes("eu", "m", s1, s2), poolRes("us", "m", s3))
+		l.start("fra")
+		time.Sleep(settle)
+		l.declare(poolRes("eu", "m", s1, s2, s4))
+		time.Sleep(20 * time.Millisecond)
+		l.want("a new endpoint is unknown", "eu", "a:up b:up c:unknown")
+		time.Sleep(settle)
+		l.want("and is checked", "eu", "a:up b:up c:up")
+		l.declare(poolRes("eu", "m", s1))
+		time.Sleep(settle)
+		l.want("endpoints are gone", "eu", "a:up")
+		if o := l.obs[store.ObservationKey{Vantage: "fra", Pool: health.PoolID{Tenant: "shop", Pool: "eu"}}]; len(o.Endpoints) != 1 {
+			t.Errorf("still observed: %+v", o)
+		}
+		l.remove(poolKey("eu"))
+		l.declare(poolRes("us", "", s3))
+		time.Sleep(settle)
+		l.want("a pool is gone", "eu", "none")
+		l.want("a monitor is gone", "us", "none")
+		if len(l.obs) != 0 {
+			t.Errorf("still observed: %+v", l.obs)
+		}
+		checks := l.count(s1)
+		time.Sleep(settle)
+		if l.count(s1) != checks {
+			t.Error("what is gone is still checked")
+		}
+	})
+}
+
+// What went while no prober ran is cleaned up; what merely cannot be read is not.
+func TestCleaningUpAfterTheFact(t *testing.T) {
+	inLab(t, func(l *lab) {
+		l.declare(monitorRes("m", spec.Monitor{}), poolRes("eu", "m", s1), poolRes("us", "m", s2), poolRes("sg", "m", s3), monitorRes("m2", spec.Monitor{}), poolRes("jp", "m2", s4))
+		l.start("fra")
+		time.Sleep(settle)
+		l.stop("fra")
+		l.remove(poolKey("us"))
+		l.spoil(poolKey("sg"))
+		l.spoil(spec.Key{Tenant: "shop", Kind: spec.KindMonitor, Name: "m2"})
+		l.start("fra")
+		time.Sleep(settle)
+		l.want("still there", "eu", "a:up")
+		l.want("gone", "us", "none")
+		l.want("unreadable: held", "sg", "a:up")
+		l.want("its monitor unreadable: held", "jp", "a:up")
+		if len(l.obs) != 3 {
+			t.Errorf("%d observations, want those of eu, sg and jp", len(l.obs))
+		}
+	})
+}
+
+func TestBrakeAndOverride(t *testing.T) {
+	inLab(t, func(l *lab) {
+		l.declare(monitorRes("m", spec.Monitor{}), poolRes("eu", "m", s1, s2, s3), poolRes("us", "m", s4, s5, s6))
+		l.start("fra")
+		time.Sleep(settle)
+		l.set(probe.Failed, s1, s2, s3)
+		time.Sleep(settle)
+		l.want("half fails", "eu", "a:down b:down c:down")
+		l.set(probe.Failed, s4, s5, s6)
+		time.Sleep(settle)
+		l.want("the other half within a minute: held", "us", "a:up b:up c:up frozen")
+		if r := l.verdict("us").Endpoints["a"].Reason; r != "held by the brake: refused" {
+			t.Errorf("reason %q", r)
+		}
+		l.stop("fra") // a new judge goes on with the brake as it was
+		l.start("fra")
+		time.Sleep(time.Hour)
+		l.want("still held", "us", "a:up b:up c:up frozen")
+		until := time.Now().Add(time.Hour).Format(time.RFC3339)
+		l.declare(overrideRes("o", spec.Override{Pool: "us", State: "down", Reason: "fire", Expires: until}))
+		time.Sleep(settle)
+		l.want("an operator acts", "us", "a:down b:down c:down")
+		l.set(probe.Passed, s1, s2, s3, s4, s5, s6)
+		time.Sleep(settle)
+		l.want("all well", "us", "a:up b:up c:up")
+	})
+}
+
+func TestWritesAreTriedAgain(t *testing.T) {
+	inLab(t, func(l *lab) {
+		l.declare(monitorRes("m", spec.Monitor{}), poolRes("eu", "m", s1))
+		l.start("fra")
+		time.Sleep(settle)
+		l.fakeStore.mu.Lock()
+		l.failing = 7
+		l.fakeStore.mu.Unlock()
+		l.set(probe.Failed, s1)
+		time.Sleep(time.Minute)
+		l.want("after seven failed writes", "eu", "a:down")
+	})
+}
+
+// What someone deletes or turns back in the store is written again, without any transition.
+func TestAudit(t *testing.T) {
+	inLab(t, func(l *lab) {
+		l.declare(monitorRes("m", spec.Monitor{}), poolRes("eu", "m", s1), poolRes("us", "m", s2))
+		l.start("fra")
+		time.Sleep(settle)
+		eu, us := health.PoolID{Tenant: "shop", Pool: "eu"}, health.PoolID{Tenant: "shop", Pool: "us"}
+		l.DeleteObservation(context.Background(), "fra", eu)
+		l.DeleteVerdict(context.Background(), eu)
+		l.PutObservation(context.Background(), health.Observation{Vantage: "fra", Pool: us,
+			Endpoints: map[string]health.Sight{"a": {State: health.Up, Score: 0.5}}})
+		time.Sleep(2 * sweep)
+		l.want("written again", "eu", "a:up")
+		if o := l.obs[store.ObservationKey{Vantage: "fra", Pool: eu}]; o.Endpoints["a"].State != health.Up {
+			t.Errorf("eu: %+v", o)
+		}
+		if o := l.obs[store.ObservationKey{Vantage: "fra", Pool: us}]; o.Endpoints["a"].Score != 1 {
+			t.Errorf("us: %+v", o)
+		}
+		if f := l.verdict("us").Endpoints["a"]; f.Score != 1 {
+			t.Errorf("us: %+v", f)
+		}
+	})
+}
+
+// A vantage that cannot check an endpoint says so, and its old evidence does not vote.
+func TestBlindness(t *testing.T) {
+	inLab(t, func(l *lab) {
+		l.declare(monitorRes("m", spec.Monitor{}), poolRes("eu", "m", s1))
+		l.set(probe.Unable, s1)
+		l.start("fra")
+		time.Sleep(settle)
+		l.want("never checked", "eu", "a:unknown")
+		if r := l.verdict("eu").Endpoints["a"].Reason; r != "not checked: refused" {
+			t.Errorf("reason %q", r)
+		}
+		l.set(probe.Passed, s1)
+		time.Sleep(settle)
+		l.set(probe.Unable, s1)
+		time.Sleep(settle)
+		l.want("held", "eu", "a:up")
+	})
+}
+
+func TestBadID(t *testing.T) {
+	for _, id := range []string{"", "a/b", "a b"} {
+		if err := Run(context.Background(), Config{ID: id, Store: newFakeStore()}); err == nil {
+			t.Errorf("%q was accepted", id)
+		}
+	}
+}

@@ -1,0 +1,273 @@
+package prober
+
+import (
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store"
+)
+
+// world is what a prober has heard from the store: plans, verdicts, observations, and who is alive. Two hear it with it: the
+// agent, which checks, and the judge. It is safe for concurrent use.
+type world struct {
+	log    *slog.Logger
+	mirror *store.Mirror
+	// complete is closed once configuration and observations were heard of in full.
+	complete chan struct{}
+
+	mu           sync.Mutex
+	heardConfig  bool
+	heardSights  bool
+	refused      bool // the store went back, and nobody has accepted it
+	broken       map[string]map[spec.Key]bool
+	plans        map[string]*plan
+	observations map[string]map[health.PoolID]sightings // by tenant
+	alive        map[string]bool
+	listeners    map[*listener]bool
+}
+
+// sightings are the observations of one pool, by vantage.
+type sightings map[string]health.Observation
+
+func newWorld(log *slog.Logger) *world {
+	return &world{
+		log: log, mirror: store.NewMirror(), complete: make(chan struct{}),
+		broken: map[string]map[spec.Key]bool{}, plans: map[string]*plan{},
+		observations: map[string]map[health.PoolID]sightings{}, alive: map[string]bool{},
+		listeners: map[*listener]bool{},
+	}
+}
+
+// listener collects the tenants that there is news of, until someone takes them.
+type listener struct {
+	world   *world
+	sights  bool            // observations and vantages are news too
+	tenants map[string]bool // guarded by world.mu
+	wake    chan struct{}   // has a token when there is something to take
+}
+
+// listen makes a listener, to whom every tenant is news. End it with stop.
+func (w *world) listen(sights bool) *listener {
+	l := &listener{world: w, sights: sights, tenants: map[string]bool{}, wake: make(chan struct{}, 1)}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.listeners[l] = true
+	l.tell(w.everyone())
+	return l
+}
+
+func (l *listener) stop() {
+	l.world.mu.Lock()
+	defer l.world.mu.Unlock()
+	delete(l.world.listeners, l)
+}
+
+// again makes tenants news; none given: all.
+func (l *listener) again(tenants ...string) {
+	l.world.mu.Lock()
+	defer l.world.mu.Unlock()
+	if len(tenants) == 0 {
+		tenants = l.world.everyone()
+	}
+	l.tell(tenants)
+}
+
+// take gives the tenants that there is news of, sorted.
+func (l *listener) take() []string {
+	l.world.mu.Lock()
+	defer l.world.mu.Unlock()
+	tenants := slices.Sorted(maps.Keys(l.tenants))
+	clear(l.tenants)
+	return tenants
+}
+
+// tell is called with world.mu held.
+func (l *listener) tell(tenants []string) {
+	if len(tenants) == 0 {
+		return
+	}
+	for _, t := range tenants {
+		l.tenants[t] = true
+	}
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// everyone lists all tenants that anything is known of: plans, observations and verdicts.
+func (w *world) everyone() []string {
+	all := map[string]bool{}
+	for t := range w.plans {
+		all[t] = true
+	}
+	for t := range w.observations {
+		all[t] = true
+	}
+	for id := range w.mirror.Verdicts() {
+		all[id.Tenant] = true
+	}
+	return slices.Collect(maps.Keys(all))
+}
+
+// announce tells listeners of news, with w.mu held.
+func (w *world) announce(tenants []string, sights bool) {
+	if w.heardConfig && w.heardSights {
+		select {
+		case <-w.complete:
+		default:
+			close(w.complete)
+		}
+	}
+	for l := range w.listeners {
+		if l.sights || !sights {
+			l.tell(tenants)
+		}
+	}
+}
+
+// applyConfig takes an update of the configuration and of verdicts.
+func (w *world) applyConfig(u store.Update) error {
+	w.mirror.Apply(u)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var news []string
+	if u.Full {
+		w.heardConfig = true
+		news = w.everyone() // those that are gone, too
+		clear(w.plans)
+		clear(w.broken)
+	}
+	for _, t := range u.Tenants {
+		w.noteBroken(t)
+		p := makePlan(w.mirror.Tenant(t.Tenant).Resources, w.broken[t.Tenant])
+		for _, fault := range p.faults {
+			w.log.Warn("a pool is not wholly checked", "fault", fault)
+		}
+		w.plans[t.Tenant] = p
+		news = append(news, t.Tenant)
+	}
+	w.announce(news, false)
+	return nil
+}
+
+// noteBroken keeps track of the resources that stand in the store and cannot be decoded.
+func (w *world) noteBroken(t store.TenantUpdate) {
+	set := w.broken[t.Tenant]
+	if set == nil {
+		set = map[spec.Key]bool{}
+		w.broken[t.Tenant] = set
+	}
+	for _, v := range t.Put {
+		delete(set, v.Resource.Key)
+	}
+	for _, key := range t.Deleted {
+		delete(set, key)
+	}
+	for _, b := range t.Broken {
+		set[b.Key] = true
+	}
+}
+
+// applyStatus notes whether the store is one to believe.
+func (w *world) applyStatus(s store.FollowStatus) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	was := w.refused
+	w.refused = s.State == store.Refused
+	if was && !w.refused {
+		w.announce(w.everyone(), false)
+	}
+}
+
+// applyObservations takes an update of what vantages see, and of who is alive.
+func (w *world) applyObservations(u store.ObservationUpdate) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	news := map[string]bool{}
+	if u.Full {
+		w.heardSights = true
+		clear(w.observations)
+	}
+	for _, o := range u.Put {
+		w.see(o)
+		news[o.Pool.Tenant] = true
+	}
+	for _, k := range u.Deleted {
+		w.forget(k)
+		news[k.Pool.Tenant] = true
+	}
+	tenants := slices.Collect(maps.Keys(news))
+	if u.Full || u.AliveChanged { // a new map each time: the old one may be lent
+		w.alive = make(map[string]bool, len(u.Alive))
+		for _, v := range u.Alive {
+			w.alive[v] = true
+		}
+		tenants = w.everyone()
+	}
+	w.announce(tenants, true)
+	return nil
+}
+
+func (w *world) see(o health.Observation) {
+	pools := w.observations[o.Pool.Tenant]
+	if pools == nil {
+		pools = map[health.PoolID]sightings{}
+		w.observations[o.Pool.Tenant] = pools
+	}
+	if pools[o.Pool] == nil {
+		pools[o.Pool] = sightings{}
+	}
+	pools[o.Pool][o.Vantage] = o
+}
+
+func (w *world) forget(k store.ObservationKey) {
+	pools := w.observations[k.Pool.Tenant]
+	delete(pools[k.Pool], k.Vantage)
+	if len(pools[k.Pool]) == 0 {
+		delete(pools, k.Pool)
+	}
+	if len(pools) == 0 {
+		delete(w.observations, k.Pool.Tenant)
+	}
+}
+
+// plan gives a tenant's plan; an empty one where there is none.
+func (w *world) plan(tenant string) *plan {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if p := w.plans[tenant]; p != nil {
+		return p
+	}
+	return &plan{}
+}
+
+// seenBy gives what a vantage has stored on the pools of a tenant.
+func (w *world) seenBy(vantage, tenant string) map[health.PoolID]health.Observation {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	seen := map[health.PoolID]health.Observation{}
+	for id, by := range w.observations[tenant] {
+		if o, ok := by[vantage]; ok {
+			seen[id] = o
+		}
+	}
+	return seen
+}
+
+// evidence gives what all vantages have told of a pool, and who is alive.
+func (w *world) evidence(id health.PoolID) (seen map[string]health.Observation, alive map[string]bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return maps.Clone(w.observations[id.Tenant][id]), w.alive
+}
+
+func (w *world) isRefused() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.refused
+}
