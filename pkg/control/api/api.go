@@ -72,7 +72,7 @@ const (
 // PlanItem is one resource's part of a plan.
 type PlanItem struct {
 	spec.Key
-	Action string        `json:"action" enum:"create,update,delete"`
+	Action string             `json:"action" enum:"create,update,delete"`
 	Fields []spec.FieldChange `json:"fields,omitempty" doc:"what an update changes"`
 }
 

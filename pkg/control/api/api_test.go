@@ -1,0 +1,127 @@
+package api
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gti/gtm/pkg/spec"
+)
+
+// A resource of every kind survives the way over the wire, and so do the lines of its faults.
+func TestResourcesOverTheWire(t *testing.T) {
+	declared, err := spec.Decode("all.yaml", []byte(`
+kind: Zone
+tenant: platform
+name: gtm.example.
+spec: {nameservers: [ns1.gtm.example.], contact: h.gtm.example., grants: {shop: [shop.gtm.example.]}, content: "a\n  b\n"}
+---
+kind: Site
+tenant: platform
+name: fra
+spec: {location: {lat: 50.11, lon: 8.68}, region: EU-DE}
+---
+kind: Map
+tenant: platform
+name: offices
+spec: {networks: [192.0.2.0/24, "2001:db8::/32"], place: EU-DE-BE, asn: 64500}
+---
+kind: Monitor
+tenant: shop
+name: web-ok
+spec: {type: https, port: 443, path: "/healthz?a=<b>&c", interval: 5s, status: ["200-299"], headers: {X-A: b}}
+---
+kind: Pool
+tenant: shop
+name: eu
+spec: {site: fra, monitor: web-ok, minHealthy: 50%, endpoints: [{name: a, addresses: [198.51.100.1, "2001:db8:1::1"], weight: 0}]}
+---
+kind: Service
+tenant: shop
+name: web
+spec: {host: web.shop.gtm.example., ttl: 30s, rules: [{name: r, when: {map: offices, geo: [EU]}, pools: [{pool: eu, weight: 70}, eu]}]}
+---
+kind: Override
+tenant: shop
+name: o
+spec: {pool: eu, endpoint: a, state: drain, weight: 2, reason: "r", expires: "2026-05-04T03:02:01Z"}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(declared) != len(spec.Kinds) {
+		t.Fatalf("%d resources for %d kinds", len(declared), len(spec.Kinds))
+	}
+	for _, want := range declared {
+		wire, err := FromSpec(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wire.Origin = &Origin{File: want.Origin.File, Line: want.Origin.Line}
+		sent, err := json.Marshal(wire)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var received Resource
+		if err := json.Unmarshal(sent, &received); err != nil {
+			t.Fatal(err)
+		}
+		got, err := received.ToSpec(spec.Strict)
+		if err != nil {
+			t.Fatalf("%s: %v", want.Key, err)
+		}
+		if got.Origin.File != "all.yaml" || got.Origin.Line != want.Origin.Line {
+			t.Errorf("%s: origin %+v, want that of %+v", want.Key, got.Origin, want.Origin)
+		}
+		if before, after := encode(t, want), encode(t, got); before != after {
+			t.Error(cmp.Diff(before, after))
+		}
+	}
+}
+
+func encode(t *testing.T, r *spec.Resource) string {
+	t.Helper()
+	text, err := spec.EncodeYAML([]*spec.Resource{r})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestFaultsHaveTheOriginOfTheResource(t *testing.T) {
+	r := Resource{Kind: "Pool", Tenant: "shop", Name: "eu", Spec: json.RawMessage("{\n\n\"sites\": 1}"), Origin: &Origin{File: "a.yaml", Line: 9}}
+	_, err := r.ToSpec(spec.Strict)
+	if err == nil || !strings.HasPrefix(err.Error(), "a.yaml:9: shop/Pool/eu: spec.sites: ") {
+		t.Errorf("strict: %v", err)
+	}
+	if _, err := r.ToSpec(spec.Tolerant); err != nil {
+		t.Errorf("tolerant: %v", err)
+	}
+	r.Origin, r.Spec = nil, json.RawMessage("{")
+	if _, err := r.ToSpec(spec.Tolerant); err == nil || strings.Contains(err.Error(), "line") {
+		t.Errorf("malformed: %v", err)
+	}
+}
+
+func TestIssueText(t *testing.T) {
+	for want, issue := range map[string]Issue{
+		"a.yaml:3: shop/Pool/eu: spec.site: does not exist; did you mean fra?": {File: "a.yaml", Line: 3, Resource: "shop/Pool/eu", Field: "spec.site",
+			Message: "does not exist", Hint: "did you mean fra?"},
+		"a.yaml: broken":                {File: "a.yaml", Message: "broken"},
+		"body.weights.a: not a number":  {Location: "body.weights.a", Message: "not a number"},
+		"shop/Pool/eu: cannot be there": {Resource: "shop/Pool/eu", Message: "cannot be there"},
+	} {
+		if got := issue.String(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	p := &Problem{Title: "Conflict", Detail: "d", Errors: []Issue{{Message: "m"}}}
+	if got := p.Error(); got != "d\nm" {
+		t.Errorf("problem %q", got)
+	}
+	if got := (&Problem{Title: "Conflict"}).Error(); got != "Conflict" {
+		t.Errorf("problem %q", got)
+	}
+}
