@@ -86,6 +86,7 @@ func decodeResource(key spec.Key, raw []byte, text string) (*spec.Resource, erro
 	if r.Spec == nil {
 		return nil, errors.New("it has no spec")
 	}
+	r.Origin = spec.Origin{} // lines of a stored text tell nobody anything, and fill memory
 	if z, ok := r.Spec.(*spec.Zone); ok && text != "" {
 		z.Content = text
 	}

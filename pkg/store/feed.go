@@ -101,13 +101,17 @@ func (f *feed) session(ctx context.Context) (up bool, err error) {
 
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
-	// From at.rev, not from the next: etcd reports progress only once the first revision asked for exists.
-	events := etcd.Watch(ctx, f.from, clientv3.WithRange(f.to), clientv3.WithRev(at.rev), clientv3.WithFragment())
-	return true, f.listen(ctx, etcd, events, at)
+	opened := make(chan clientv3.WatchChan, 1)
+	go func() { // Watch waits for etcd's answer
+		// From at.rev, not from the next: etcd reports progress only once the first revision asked for exists.
+		opened <- etcd.Watch(ctx, f.from, clientv3.WithRange(f.to), clientv3.WithRev(at.rev), clientv3.WithFragment())
+	}()
+	return true, f.listen(ctx, etcd, opened, at)
 }
 
 // listen passes events on, and gives up when no sign of life comes.
-func (f *feed) listen(ctx context.Context, etcd *clientv3.Client, events clientv3.WatchChan, at mark) error {
+func (f *feed) listen(ctx context.Context, etcd *clientv3.Client, opened <-chan clientv3.WatchChan, at mark) error {
+	var events clientv3.WatchChan
 	tick := time.NewTicker(f.c.wait.progress)
 	defer tick.Stop()
 	last := time.Now()
@@ -115,6 +119,7 @@ func (f *feed) listen(ctx context.Context, etcd *clientv3.Client, events clientv
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case events = <-opened:
 		case resp, ok := <-events:
 			if !ok {
 				return errors.New("the watch ended")

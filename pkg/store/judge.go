@@ -75,10 +75,9 @@ func (c *Client) govern(ctx context.Context, f fence, lead func(context.Context)
 	defer cancel()
 	c.leading.Store(&f)
 	defer c.leading.CompareAndSwap(&f, nil)
-	gone := c.etcd.Watch(ctx, f.key, clientv3.WithRev(f.rev+1))
 	go func() {
 		defer cancel()
-		for resp := range gone {
+		for resp := range c.etcd.Watch(ctx, f.key, clientv3.WithRev(f.rev+1)) {
 			if resp.Err() != nil {
 				return
 			}

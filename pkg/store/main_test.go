@@ -362,3 +362,5 @@ func verdictOf(tenant, pool string, score float64) health.Verdict {
 }
 
 func resources(rs ...*spec.Resource) []*spec.Resource { return rs }
+
+func removeAll(dir string) error { return os.RemoveAll(dir) }

@@ -1,0 +1,384 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
+)
+
+// sameAsRead compares what was followed with what a plain read gives, which is the oracle.
+func (f *following) sameAsRead(c *Client) {
+	f.t.Helper()
+	ctx := testContext(f.t)
+	heads, err := c.Heads(ctx)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for tenant, head := range heads {
+		f.untilHead(tenant, head)
+		want, err := c.Read(ctx, tenant, 0)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, f.mirror.Tenant(tenant)); diff != "" {
+			f.t.Errorf("%s (-read +followed):\n%s", tenant, diff)
+		}
+	}
+}
+
+func put(t testing.TB, c *Client, key, value string) {
+	t.Helper()
+	if _, err := c.etcd.Put(testContext(t), key, value); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func compact(t testing.TB, c *Client) {
+	t.Helper()
+	ctx := testContext(t)
+	resp, err := c.etcd.Get(ctx, "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.etcd.Compact(ctx, resp.Header.Revision); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFollowTellsEverythingAndThenChanges(t *testing.T) {
+	c := testClient(t)
+	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"), site("shop", "b", "EU"))})
+	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Delete: []spec.Key{site("shop", "b", "").Key}})
+	f := follow(t, c, nil)
+	f.untilState(Current)
+	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Put: resources(site("shop", "c", "AF")), Delete: []spec.Key{site("shop", "a", "").Key}})
+	f.untilHead("shop", 3)
+	told := f.told()
+	for i := range told {
+		told[i].Cursor, told[i].Cluster = 0, 0
+	}
+	want := []Update{
+		{Full: true, Tenants: []TenantUpdate{{Tenant: "shop", Head: 2, Put: []Version{{site("shop", "a", "EU"), 1}}}}},
+		{Tenants: []TenantUpdate{{Tenant: "shop", Head: 3, Put: []Version{{site("shop", "c", "AF"), 3}}, Deleted: []spec.Key{site("shop", "a", "").Key}}}},
+	}
+	if diff := cmp.Diff(want, told); diff != "" {
+		t.Errorf("-want +told:\n%s", diff)
+	}
+}
+
+func TestFollowAgainstReadingOverRandomChanges(t *testing.T) {
+	c := testClient(t)
+	f := follow(t, c, nil)
+	f.untilState(Current)
+	rng := rand.New(rand.NewPCG(3, 4))
+	heads := map[string]Generation{}
+	for i := range 150 {
+		tenant := fmt.Sprint("t", rng.IntN(3))
+		ch := Change{Tenant: tenant, Base: heads[tenant]}
+		for _, n := range rng.Perm(8)[:1+rng.IntN(4)] {
+			if rng.IntN(3) == 0 {
+				ch.Delete = append(ch.Delete, site(tenant, fmt.Sprint(n), "").Key)
+			} else {
+				ch.Put = append(ch.Put, site(tenant, fmt.Sprint(n), fmt.Sprint(i)))
+			}
+		}
+		heads[tenant] = mustCommit(t, c, ch).Generation
+		if i%40 == 20 {
+			f.stop()
+			f = follow(t, c, nil)
+		}
+		if i%50 == 30 {
+			compact(t, c)
+		}
+	}
+	f.sameAsRead(c)
+}
+
+func TestFollowHoldsZonesAndVerdicts(t *testing.T) {
+	c := testClient(t)
+	f := follow(t, c, nil)
+	f.untilState(Current)
+	mustCommit(t, c, Change{Tenant: spec.Platform, Put: resources(zone("big.example.", zoneText(3000, nil)))})
+	mustCommit(t, c, Change{Tenant: spec.Platform, Base: 1, Put: resources(zone("big.example.", zoneText(3000, map[int]string{5: "192.0.2.9"})))})
+	f.untilHead(spec.Platform, 2)
+	f.sameAsRead(c)
+
+	v := verdictOf("shop", "eu", 0.5)
+	value, _ := marshalPlain(v)
+	put(t, c, c.keys.verdict(v.Pool), string(value))
+	f.until("the verdict", func() bool { return f.mirror.Verdicts()[v.Pool].Judge == "p1" })
+	put(t, c, c.keys.verdict(v.Pool), "{broken")
+	put(t, c, c.keys.verdict(health.PoolID{Tenant: "shop", Pool: "us"}), string(value)) // another pool's
+	w := verdictOf("shop", "sg", 1)
+	value, _ = marshalPlain(w)
+	put(t, c, c.keys.verdict(w.Pool), string(value))
+	f.until("the next verdict", func() bool { return len(f.mirror.Verdicts()) == 2 })
+	if diff := cmp.Diff(map[health.PoolID]health.Verdict{v.Pool: v, w.Pool: w}, f.mirror.Verdicts()); diff != "" {
+		t.Errorf("-want +held:\n%s", diff)
+	}
+	if _, err := c.etcd.Delete(testContext(t), c.keys.verdict(v.Pool)); err != nil {
+		t.Fatal(err)
+	}
+	f.until("the verdict's end", func() bool { return len(f.mirror.Verdicts()) == 1 })
+}
+
+func TestBrokenResourceHarmsNothingElse(t *testing.T) {
+	c := testClient(t)
+	a, b := site("shop", "a", "EU"), site("shop", "b", "EU")
+	mustCommit(t, c, Change{Tenant: "shop", Put: resources(a, b)})
+	f := follow(t, c, nil)
+	f.untilState(Current)
+	broken := func(n int) func() bool {
+		return func() bool {
+			last := f.all[len(f.all)-1]
+			return len(last.Tenants) == 1 && len(last.Tenants[0].Broken) == n && last.Tenants[0].Broken[0].Key == a.Key
+		}
+	}
+	put(t, c, c.keys.version(a.Key, 1), `{"resource": {"kind": nonsense`) // over what is in force
+	f.until("a broken version", broken(1))
+	if got := regionOf(t, f.mirror.Tenant("shop"), "a"); got != "EU" {
+		t.Errorf("the broken resource is held as %q", got)
+	}
+	// By hand, in two steps: a version that waits for its head, and is another resource's.
+	put(t, c, c.keys.version(a.Key, 2), `{"resource":{"kind":"Site","tenant":"shop","name":"zzz","spec":{}}}`)
+	put(t, c, c.keys.head("shop"), "2")
+	f.untilHead("shop", 2)
+	f.until("another broken version", broken(1))
+	put(t, c, c.keys.version(spec.Key{Tenant: "shop", Kind: "Gizmo", Name: "g"}, 2), `{"resource":{"kind":"Gizmo","tenant":"shop","name":"g","spec":{}}}`)
+	put(t, c, c.keys.join("config", "res", "shop", "Site", "odd"), "x")
+	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Put: resources(site("shop", "b", "AF"))})
+	f.untilHead("shop", 3)
+	if s := f.mirror.Tenant("shop"); regionOf(t, s, "a") != "EU" || regionOf(t, s, "b") != "AF" {
+		t.Errorf("held: %+v", s)
+	}
+	if _, err := c.Read(testContext(t), "shop", 0); err == nil || !strings.Contains(err.Error(), "shop/") {
+		t.Errorf("Read of a broken state: %v", err)
+	}
+	again := follow(t, c, nil)
+	again.untilState(Current)
+	if full := again.told()[0]; len(full.Tenants) != 1 || len(full.Tenants[0].Broken) != 2 || len(full.Tenants[0].Put) != 1 {
+		t.Errorf("a fresh start is told %+v", full.Tenants)
+	}
+	mustCommit(t, c, Change{Tenant: "shop", Base: 3, Put: resources(site("shop", "a", "AS"))})
+	f.untilHead("shop", 4)
+	if got := regionOf(t, f.mirror.Tenant("shop"), "a"); got != "AS" {
+		t.Errorf("after the repair: %q", got)
+	}
+}
+
+// While the follower is cut off, resources are changed and deleted and the history is compacted away.
+func TestCompactionUnderTheWatch(t *testing.T) {
+	direct := testClient(t)
+	p := newProxy(t, strings.TrimPrefix(sharedEndpoint(t), "unix://"))
+	c := openTest(t, Config{Endpoints: []string{"http://" + p.addr}, Prefix: direct.cfg.Prefix})
+	a, b := site("shop", "a", "EU"), site("shop", "b", "EU")
+	mustCommit(t, direct, Change{Tenant: "shop", Put: resources(a, b, site("shop", "c", "EU"))})
+	gone := verdictOf("shop", "gone", 1)
+	value, _ := marshalPlain(gone)
+	put(t, direct, direct.keys.verdict(gone.Pool), string(value))
+	f := follow(t, c, nil)
+	f.untilState(Current)
+	p.blackhole()
+	f.untilState(Stale)
+	mustCommit(t, direct, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "a", "AF")), Delete: []spec.Key{b.Key}})
+	mustCommit(t, direct, Change{Tenant: "shop", Base: 2, Put: resources(site("shop", "a", "AS"))})
+	if _, err := direct.etcd.Delete(testContext(t), direct.keys.verdict(gone.Pool)); err != nil {
+		t.Fatal(err)
+	}
+	compact(t, direct)
+	p.open()
+	f.untilHead("shop", 3)
+	f.untilState(Current)
+	f.sameAsRead(direct)
+	if n := len(f.mirror.Verdicts()); n != 0 {
+		t.Errorf("%d verdicts are held, want none", n)
+	}
+	delta := f.told()[1]
+	if want := (TenantUpdate{Tenant: "shop", Head: 3, Put: []Version{{site("shop", "a", "AS"), 3}}, Deleted: []spec.Key{b.Key}}); delta.Full || !cmp.Equal(delta.Tenants, []TenantUpdate{want}) {
+		t.Errorf("told %+v, want %+v", delta, want)
+	}
+}
+
+func TestBlackholedConnectionIsNoticedAndSurvived(t *testing.T) {
+	direct := testClient(t)
+	p := newProxy(t, strings.TrimPrefix(sharedEndpoint(t), "unix://"))
+	c := openTest(t, Config{Endpoints: []string{"http://" + p.addr}, Prefix: direct.cfg.Prefix})
+	mustCommit(t, direct, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
+	f := follow(t, c, nil)
+	f.untilState(Current)
+	p.blackhole()
+	if s := f.untilState(Stale); !strings.Contains(s.Err, "no sign of life") || !strings.Contains(s.Err, p.addr) {
+		t.Errorf("status %+v", s)
+	}
+	mustCommit(t, direct, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "a", "AF"))})
+	p.open()
+	f.untilHead("shop", 2)
+	f.untilState(Current)
+	if told := f.told(); len(told) != 2 || told[1].Full {
+		t.Errorf("it was told anew what it knew: %+v", told)
+	}
+}
+
+// The same data folder, with older content: same cluster, lower revision.
+func TestRestoredStoreIsRefusedUntilAccepted(t *testing.T) {
+	dir := t.TempDir()
+	live, old := filepath.Join(dir, "live"), filepath.Join(dir, "old")
+	child := startTestChild(t, live)
+	c := openTest(t, Config{Endpoints: []string{child.Endpoint()}})
+	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
+	child.Stop()
+	copyDir(t, live, old)
+	child = startTestChild(t, live)
+	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "a", "AF"), site("shop", "b", "AF"))})
+	f := follow(t, c, nil)
+	f.untilHead("shop", 2)
+	full := f.told()[0]
+	child.Stop()
+	f.untilState(Stale)
+	if err := copyDirOver(t, old, live); err != nil {
+		t.Fatal(err)
+	}
+	startTestChild(t, live)
+	s := f.untilState(Refused)
+	if !strings.Contains(s.Err, "shop is at generation 1, but was at 2") || !strings.Contains(s.Err, "gtmctl store accept") {
+		t.Errorf("status %+v", s)
+	}
+	late := follow(t, c, full.Position()) // as after a restart, from a snapshot
+	late.untilState(Refused)
+	if n := len(f.told()); n != 1 {
+		t.Errorf("%d updates were told, want the first alone", n)
+	}
+	if err := c.Accept(testContext(t), "ann"); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []*following{f, late} {
+		f.untilState(Current)
+		told := f.told()
+		if last := told[len(told)-1]; !last.Full || last.Epoch == 0 || len(last.Tenants) != 1 || last.Tenants[0].Head != 1 {
+			t.Errorf("accepted: %+v", last)
+		}
+	}
+	f.sameAsRead(c)
+	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "a", "OC"))})
+	f.sameAsRead(c)
+}
+
+func copyDirOver(t *testing.T, from, to string) error {
+	t.Helper()
+	if err := removeAll(filepath.Join(to, "member")); err != nil {
+		return err
+	}
+	copyDir(t, filepath.Join(from, "member"), filepath.Join(to, "member"))
+	return nil
+}
+
+func TestHeadThatGoesBackUnderTheWatch(t *testing.T) {
+	c := testClient(t)
+	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
+	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "a", "AF"))})
+	f := follow(t, c, nil)
+	f.untilState(Current)
+	put(t, c, c.keys.head("shop"), "1")
+	f.untilState(Refused)
+	if err := c.Accept(testContext(t), "ann"); err != nil {
+		t.Fatal(err)
+	}
+	f.untilState(Current)
+	f.sameAsRead(c)
+	if _, err := c.etcd.Delete(testContext(t), c.keys.head("shop")); err != nil {
+		t.Fatal(err)
+	}
+	f.untilState(Refused)
+}
+
+func TestCheckBack(t *testing.T) {
+	known := &Cursor{Cluster: 7, Revision: 100, Epoch: 5, Heads: map[string]Generation{"shop": 3}}
+	heads := func(g Generation) map[string]Generation { return map[string]Generation{"shop": g, "new": 1} }
+	for _, row := range []struct {
+		name   string
+		known  *Cursor
+		here   mark
+		epoch  int64
+		heads  map[string]Generation
+		refuse bool
+	}{
+		{"nothing known", nil, mark{7, 1}, 0, nil, false},
+		{"as it was", known, mark{7, 100}, 5, heads(3), false},
+		{"went on", known, mark{7, 101}, 5, heads(4), false},
+		{"lower head", known, mark{7, 200}, 5, heads(2), true},
+		{"no head", known, mark{7, 200}, 5, nil, true},
+		{"lower revision", known, mark{7, 99}, 5, heads(3), true},
+		{"another cluster, lower revision", known, mark{8, 9}, 5, heads(3), false},
+		{"another cluster, lower head", known, mark{8, 900}, 5, heads(2), true},
+		{"lower epoch", known, mark{7, 200}, 4, heads(3), true},
+		{"accepted", known, mark{7, 9}, 6, nil, false},
+	} {
+		if err := checkBack(row.known, row.here, row.epoch, row.heads); (err != nil) != row.refuse {
+			t.Errorf("%s: %v", row.name, err)
+		}
+	}
+}
+
+func TestAcceptIsNewerThanAnyEpochBefore(t *testing.T) {
+	c := testClient(t)
+	put(t, c, c.keys.epoch(), "not JSON")
+	for range 2 {
+		if err := c.Accept(testContext(t), "ann"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	epoch, err := c.reader(c.etcd).epoch(testContext(t))
+	if err != nil || epoch <= c.cfg.Now().AddDate(-1, 0, 0).UnixMilli() {
+		t.Errorf("epoch %d, %v", epoch, err)
+	}
+}
+
+func TestConsumersErrorEndsFollow(t *testing.T) {
+	c := testClient(t)
+	stop := errors.New("enough")
+	err := c.Follow(testContext(t), FollowConfig{OnUpdate: func(Update) error { return stop }})
+	if !errors.Is(err, stop) {
+		t.Errorf("got %v", err)
+	}
+	ctx, cancel := context.WithCancel(testContext(t))
+	err = c.Follow(ctx, FollowConfig{OnUpdate: func(Update) error { cancel(); return nil }})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestWatchOfBurstsIsWhole(t *testing.T) {
+	c := testClient(t)
+	f := follow(t, c, nil)
+	f.untilState(Current)
+	const rounds, size = 20, 200
+	for g := range rounds {
+		var puts []*spec.Resource
+		for i := range size {
+			puts = append(puts, site("shop", fmt.Sprint(i), fmt.Sprint(g)))
+		}
+		mustCommit(t, c, Change{Tenant: "shop", Base: Generation(g), Put: puts})
+	}
+	f.untilHead("shop", rounds)
+	for _, u := range f.told()[1:] {
+		for _, tu := range u.Tenants {
+			if len(tu.Put) != size {
+				t.Errorf("shop@%d came with %d resources", tu.Head, len(tu.Put))
+			}
+			for _, v := range tu.Put {
+				if v.Generation != tu.Head {
+					t.Errorf("shop@%d came with %s@%d", tu.Head, v.Resource.Key, v.Generation)
+				}
+			}
+		}
+	}
+}
