@@ -44,9 +44,28 @@ func Compile(a *Atlas, maps []Map, matchers []Matcher) (*Partition, error) {
 		return nil, err
 	}
 	p := &Partition{special: c.class(Place{}, nil)}
-	p.v4.build(c.divide(a.v4, true))
-	p.v6.build(c.divide(a.v6, false))
+	v4, v6 := c.divide(a.v4, true), c.divide(a.v6, false)
+	if indifferent(uint32(p.special), v4, v6) {
+		// then it makes no difference either whose address a special-purpose block is decided by: scope 0
+		v4, v6 = newRuns(true, 1), newRuns(false, 1)
+		v4.add(u128{}, uint32(p.special))
+		v6.add(u128{}, uint32(p.special))
+	}
+	p.v4.build(v4)
+	p.v6.build(v6)
 	return p, nil
+}
+
+// indifferent tells whether all runs, special-purpose blocks apart, have one class.
+func indifferent(class uint32, families ...*runs) bool {
+	for _, r := range families {
+		for _, id := range r.id {
+			if id < specialID && id != class {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // classifier evaluates matchers.
