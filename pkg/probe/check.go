@@ -141,7 +141,7 @@ func (c *Check) exchange(conn net.Conn, name string) error {
 		response, err = http.ReadResponse(r, request)
 	}
 	if err != nil {
-		return responseError(err)
+		return readError("response", err)
 	}
 	defer response.Body.Close()
 	if !c.expects(response.StatusCode) {
@@ -156,7 +156,7 @@ func (c *Check) exchange(conn net.Conn, name string) error {
 	case strings.Contains(string(body), c.Body):
 		return nil
 	case err != nil:
-		return fail("body", err)
+		return readError("body", err)
 	}
 	return fmt.Errorf("body: its first 64 KiB do not contain %q", clip(c.Body, 40))
 }

@@ -126,14 +126,14 @@ func TestHTTP(t *testing.T) {
 		{"body within 64 KiB", func(c *Check) { c.Path, c.Body = "/near", "needle" }, ""},
 		{"body behind 64 KiB", func(c *Check) { c.Path, c.Body = "/far", "needle" }, `body: its first 64 KiB do not contain "needle"`},
 		{"a body that breaks off behind the text", func(c *Check) { c.Path, c.Body = "/break", "alive" }, ""},
-		{"a body that breaks off before it", func(c *Check) { c.Path, c.Body = "/break", "dead" }, "body: unexpected EOF"},
+		{"a body that breaks off before it", func(c *Check) { c.Path, c.Body = "/break", "dead" }, "body: the connection was closed too early"},
 		{"no answer in time", func(c *Check) { c.Path, c.Timeout = "/hang", 30*time.Millisecond }, "response: timeout after 30ms"},
 		{"nobody there", func(c *Check) { c.Addrs = []netip.AddrPort{closed(t)} }, "connect: connection refused"},
 		{"not HTTP", func(c *Check) { c.Addrs = []netip.AddrPort{raw(t, "SSH-2.0-secret\r\n")} }, "response: not HTTP"},
-		{"closed at once", func(c *Check) { c.Addrs = []netip.AddrPort{raw(t, "")} }, "response: connection closed before a response"},
+		{"closed at once", func(c *Check) { c.Addrs = []netip.AddrPort{raw(t, "")} }, "response: the connection was closed too early"},
 		{"headers without end", func(c *Check) {
 			c.Addrs = []netip.AddrPort{raw(t, "HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 1<<20))}
-		}, "response: connection closed before a response"},
+		}, "response: the connection was closed too early"},
 		{"interim responses without end", func(c *Check) {
 			c.Addrs = []netip.AddrPort{raw(t, strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 99))}
 		}, "response: too many interim responses"},

@@ -123,16 +123,16 @@ func tlsError(err error) error {
 	return fail("tls", errors.New(strings.TrimPrefix(plain(err).Error(), "tls: ")))
 }
 
-// responseError: what net/http says of a malformed response quotes it, so that is left out.
-func responseError(err error) error {
+// readError is for reading the response, or its body: what net/http says of malformed ones quotes them, so that is left out.
+func readError(stage string, err error) error {
 	var op *net.OpError
 	switch {
 	case isTimeout(err), errors.As(err, &op):
-		return fail("response", err)
+		return fail(stage, err)
 	case strings.Contains(err.Error(), "EOF"):
-		return fail("response", errors.New("connection closed before a response"))
+		return fail(stage, errors.New("the connection was closed too early"))
 	}
-	return fail("response", errors.New("not HTTP"))
+	return fail(stage, errors.New("not HTTP"))
 }
 
 func isTimeout(err error) bool {

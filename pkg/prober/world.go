@@ -136,17 +136,20 @@ func (w *world) applyConfig(u store.Update) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var news []string
+	old := w.plans
 	if u.Full {
 		w.heardConfig = true
 		news = w.everyone() // those that are gone, too
-		clear(w.plans)
+		w.plans = make(map[string]*plan, len(u.Tenants))
 		clear(w.broken)
 	}
 	for _, t := range u.Tenants {
 		w.noteBroken(t)
 		p := makePlan(w.mirror.Tenant(t.Tenant).Resources, w.broken[t.Tenant])
 		for _, fault := range p.faults {
-			w.log.Warn("a pool is not wholly checked", "fault", fault)
+			if before := old[t.Tenant]; before == nil || !slices.Contains(before.faults, fault) {
+				w.log.Warn("a pool is not wholly checked", "fault", fault)
+			}
 		}
 		w.plans[t.Tenant] = p
 		news = append(news, t.Tenant)
