@@ -48,20 +48,23 @@ func mustCompile(t testing.TB, a *Atlas, maps []Map, matchers ...Matcher) *Parti
 // TestSpecial looks at special-purpose blocks, which keep their length as scope, beside and within maps.
 func TestSpecial(t *testing.T) {
 	a := smallAtlas(t)
-	everyone := mustCompile(t, a, nil, Matcher{})
+	everyone := mustCompile(t, a, nil, Matcher{Geo: []Place{{Continent: "EU", Country: "DE"}}}, Matcher{})
 	checkLookups(t, everyone, []lookupTest{
-		{"10.1.2.3", SpecialClass, 8}, {"11.0.0.1", 0, 8}, {"9.1.1.1", 0, 7}, {"192.168.1.1", SpecialClass, 16},
+		{"10.1.2.3", SpecialClass, 8}, {"11.0.0.1", 1, 8}, {"9.1.1.1", 0, 8}, {"192.168.1.1", SpecialClass, 16},
 		{"127.0.0.1", SpecialClass, 8}, {"224.0.0.1", SpecialClass, 4}, {"255.255.255.255", SpecialClass, 4},
-		{"192.0.2.1", 0, 23}, {"198.51.100.1", 0, 11}, {"::ffff:10.0.0.1", SpecialClass, 8},
-		{"::", SpecialClass, 128}, {"::1", SpecialClass, 128}, {"::2", 0, 127}, {"fd12::1", SpecialClass, 7}, {"fe80::1", SpecialClass, 10},
-		{"100::1", SpecialClass, 64}, {"100:0:0:1::1", SpecialClass, 64}, {"2001:db8::1", 0, 21}, {"2a00::1", 0, 5}, {"ff02::1", SpecialClass, 8},
+		{"192.0.2.1", 1, 23}, {"198.51.100.1", 1, 11}, {"::ffff:10.0.0.1", SpecialClass, 8},
+		{"::", SpecialClass, 128}, {"::1", SpecialClass, 128}, {"::2", 1, 127}, {"fd12::1", SpecialClass, 7}, {"fe80::1", SpecialClass, 10},
+		{"100::1", SpecialClass, 64}, {"100:0:0:1::1", SpecialClass, 64}, {"2001:db8::1", 1, 21}, {"2a00::1", 0, 12}, {"ff02::1", SpecialClass, 8},
 	})
-	if class, scope := everyone.LookupResolver(netip.MustParseAddr("10.1.2.3")); class != 0 || scope != 8 {
+	if class, scope := everyone.LookupResolver(netip.MustParseAddr("10.1.2.3")); class != 1 || scope != 8 {
 		t.Errorf("resolver in a private block: class %d scope %d", class, scope)
 	}
-	if class, _ := everyone.LookupResolver6(0xfd12<<48, 1); class != 0 {
+	if class, _ := everyone.LookupResolver6(0xfd12<<48, 1); class != 1 {
 		t.Errorf("resolver in a private IPv6 block: class %d", class)
 	}
+
+	// where nobody's address makes a difference, that of a private network makes none either
+	checkLookups(t, mustCompile(t, a, nil, Matcher{}), []lookupTest{{"10.1.2.3", 0, 0}, {"9.1.1.1", 0, 0}, {"fd12::1", 0, 0}, {"2a00::1", 0, 0}})
 
 	maps := []Map{
 		{Name: "named", Networks: prefixes("10.1.0.0/16", "fd00:1::/32", "::ffff:192.168.7.0/120")},
@@ -93,7 +96,7 @@ func TestOverlapping(t *testing.T) {
 	// A map that everyone is in changes nothing but what special-purpose blocks are.
 	lifted := mustCompile(t, smallAtlas(t), maps[2:], Matcher{Maps: []string{"c"}})
 	checkLookups(t, lifted, []lookupTest{{"10.0.0.1", 0, 0}, {"255.255.255.255", 0, 0}, {"::1", SpecialClass, 128}, {"2a00::1", NoClass, 5}})
-	if p := mustCompile(t, smallAtlas(t), maps[2:]); p.v4.lookupClass(0x09010101) != NoClass || p.v4.lookupClass(0x0a000001) != SpecialClass {
+	if p := mustCompile(t, smallAtlas(t), maps[2:], Matcher{Geo: []Place{{Continent: "EU", Country: "DE"}}}); p.v4.lookupClass(0x09010101) != 0 || p.v4.lookupClass(0x0a000001) != SpecialClass {
 		t.Error("a map that no matcher names has an effect")
 	}
 }
