@@ -55,7 +55,7 @@ lint: ## Format, vet and staticcheck only
 	$(GO) tool staticcheck -tags interop ./...
 
 .PHONY: interop
-interop: build ## Install real clients (apt-get, as root) and test against them
+interop: ## Install real clients (apt-get, as root) and test against them
 	cmd/gtmd/interop/install $(CLIENTS)
 	$(GO) test -tags interop -count=1 -v -timeout 10m ./cmd/gtmd/interop/...
 	@others=$$(grep -rlE '^//go:build interop' --include='*_test.go' pkg cmd | xargs -rn1 dirname | sort -u | grep -v '^cmd/gtmd/interop' | sed 's|^|./|' || true); \
