@@ -1,0 +1,275 @@
+package change
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store"
+)
+
+// Config is what a Changer works with.
+type Config struct {
+	Store Store
+	// State gives the present state. Absent: it is read from Store each time.
+	State func(context.Context) (*State, error)
+	// Now gives the time of changes. Absent: time.Now.
+	Now func() time.Time
+}
+
+// Changer plans and applies changes. It is safe for concurrent use; its changes are applied one after the
+// other, and those of other processes are met by planning anew.
+type Changer struct {
+	cfg  Config
+	turn chan struct{} // holds one token: whose turn it is to apply
+}
+
+// New makes a Changer.
+func New(cfg Config) *Changer {
+	if cfg.State == nil {
+		cfg.State = func(ctx context.Context) (*State, error) { return ReadState(ctx, cfg.Store) }
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	c := &Changer{cfg: cfg, turn: make(chan struct{}, 1)}
+	c.turn <- struct{}{}
+	return c
+}
+
+// State gives the present state.
+func (c *Changer) State(ctx context.Context) (*State, error) { return c.cfg.State(ctx) }
+
+// Plan works out a change on the present state; see Make for its errors.
+func (c *Changer) Plan(ctx context.Context, in Input) (*Plan, error) {
+	state, err := c.cfg.State(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p, err := Make(state, in)
+	return p, c.explain(ctx, err)
+}
+
+// maxAttempts bounds how often a change is planned anew because others were faster.
+const maxAttempts = 20
+
+// Apply carries a plan out and gives the generations that it made, in their order: one for each part, or
+// more where a part is too large for one (dependencies first). Where the state has moved since the
+// plan was made, the change is planned anew and checked against what is there now; a pinned tenant that moved
+// is a *ConflictError. With an error, the records tell what was done before it.
+func (c *Changer) Apply(ctx context.Context, p *Plan) ([]store.Record, error) {
+	if strings.TrimSpace(p.Author) == "" {
+		return nil, errors.New("a change needs an author: say who makes it")
+	}
+	select {
+	case <-c.turn:
+		defer func() { c.turn <- struct{}{} }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	run := &run{c: c, message: p.Message, author: p.Author, at: c.cfg.Now()}
+	for range maxAttempts {
+		err := run.parts(ctx, p)
+		var moved *store.ConflictError
+		if !errors.As(err, &moved) {
+			return run.records, run.partly(err)
+		}
+		in := run.again(p.in)
+		if want, pinned := in.Expect[moved.Tenant]; pinned {
+			return run.records, run.partly(c.explain(ctx, &ConflictError{Tenant: moved.Tenant, Want: want, Have: moved.Have}))
+		}
+		state, err := c.cfg.State(ctx)
+		if err != nil {
+			return run.records, run.partly(err)
+		}
+		if p, err = Make(state, in); err != nil {
+			return run.records, run.partly(c.explain(ctx, err))
+		}
+	}
+	return run.records, run.partly(fmt.Errorf("others changed the same %d times while this was tried; try again later", maxAttempts))
+}
+
+// run is one Apply.
+type run struct {
+	c               *Changer
+	author, message string
+	at              time.Time
+	records         []store.Record
+}
+
+// parts commits all parts of a plan. The heads that it compares are those of the plan's state, moved on by what
+// it commits itself.
+func (r *run) parts(ctx context.Context, p *Plan) error {
+	heads := map[string]store.Generation{}
+	for _, t := range p.state.Tenants() {
+		heads[t] = p.state.Head(t)
+	}
+	for _, part := range p.Parts {
+		if err := r.commit(ctx, part, heads, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// commit makes one part a generation, or halves it until its pieces fit. piece numbers the pieces from 1; 0: whole.
+func (r *run) commit(ctx context.Context, part Part, heads map[string]store.Generation, piece int) error {
+	ch := store.Change{Tenant: part.Tenant, Base: heads[part.Tenant], Author: r.author, Message: r.message, Time: r.at,
+		Reads: make(map[string]store.Generation, len(part.Reads))}
+	if piece > 0 {
+		ch.Message += fmt.Sprintf(" (part %d)", piece)
+	}
+	for _, t := range part.Reads {
+		ch.Reads[t] = heads[t]
+	}
+	for _, st := range part.Steps {
+		if st.Action == Delete {
+			ch.Delete = append(ch.Delete, st.Key)
+		} else {
+			ch.Put = append(ch.Put, st.new)
+		}
+	}
+	rec, err := r.c.cfg.Store.Commit(ctx, ch)
+	var large *store.TooLargeError
+	if errors.As(err, &large) && len(part.Steps) > 1 {
+		return r.halves(ctx, part, heads, piece)
+	}
+	if errors.As(err, &large) {
+		return fmt.Errorf("%s: %w", part.Steps[0].Key, err)
+	}
+	if err != nil {
+		return err
+	}
+	heads[part.Tenant] = rec.Generation
+	r.records = append(r.records, rec)
+	return nil
+}
+
+func (r *run) halves(ctx context.Context, part Part, heads map[string]store.Generation, piece int) error {
+	first, second := part, part
+	half := len(part.Steps) / 2
+	first.Steps, second.Steps = part.Steps[:half], part.Steps[half:]
+	before := len(r.records)
+	if err := r.commit(ctx, first, heads, max(piece, 1)); err != nil {
+		return err
+	}
+	return r.commit(ctx, second, heads, max(piece, 1)+len(r.records)-before)
+}
+
+// again gives the input for another attempt: pins move on with what this run did itself.
+func (r *run) again(in Input) Input {
+	in.again = true
+	in.Author, in.Message = r.author, r.message
+	if len(r.records) == 0 || len(in.Expect) == 0 {
+		return in
+	}
+	expect := make(map[string]store.Generation, len(in.Expect))
+	for t, g := range in.Expect {
+		expect[t] = g
+	}
+	for _, rec := range r.records {
+		if _, pinned := expect[rec.Tenant]; pinned {
+			expect[rec.Tenant] = rec.Generation
+		}
+	}
+	in.Expect = expect
+	return in
+}
+
+// partly adds to an error what was done before it.
+func (r *run) partly(err error) error {
+	if err == nil || len(r.records) == 0 {
+		return err
+	}
+	return &PartlyError{Done: r.records, Err: err}
+}
+
+// PartlyError: some parts of a change were made, then came an error. Applying it again does the rest.
+type PartlyError struct {
+	Done []store.Record
+	Err  error
+}
+
+func (e *PartlyError) Error() string {
+	done := make([]string, len(e.Done))
+	for i, rec := range e.Done {
+		done[i] = fmt.Sprintf("%s@%d", rec.Tenant, rec.Generation)
+	}
+	return fmt.Sprintf("%s was made, but not the rest: %v", strings.Join(done, ", "), e.Err)
+}
+
+func (e *PartlyError) Unwrap() error { return e.Err }
+
+// ConflictError: a pinned tenant is at another generation than the change was prepared on. Nothing of it was
+// made there.
+type ConflictError struct {
+	Tenant     string
+	Want, Have store.Generation
+	// Since are the changes after Want, newest first, at most ten.
+	Since []store.Record
+}
+
+func (e *ConflictError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s is at generation %d, not %d as expected", e.Tenant, e.Have, e.Want)
+	for i, rec := range e.Since {
+		sep := "; "
+		if i == 0 {
+			sep = ": since then "
+		}
+		fmt.Fprintf(&b, "%s%s wrote %s@%d at %s (%s)", sep, rec.Author, rec.Tenant, rec.Generation, rec.Time.UTC().Format(time.RFC3339), rec.Message)
+	}
+	b.WriteString("; look at what changed, then plan again")
+	return b.String()
+}
+
+// explain adds to a conflict who wrote what since.
+func (c *Changer) explain(ctx context.Context, err error) error {
+	var conflict *ConflictError
+	if !errors.As(err, &conflict) || conflict.Have <= conflict.Want {
+		return err
+	}
+	const most = 10
+	records, historyErr := c.cfg.Store.History(ctx, conflict.Tenant, int(min(conflict.Have-conflict.Want, most)))
+	if historyErr != nil {
+		return err // the conflict is worth telling without its history
+	}
+	for _, rec := range records {
+		if rec.Generation > conflict.Want {
+			conflict.Since = append(conflict.Since, rec)
+		}
+	}
+	return err
+}
+
+// History gives a tenant's last changes, newest first; limit 0: all.
+func (c *Changer) History(ctx context.Context, tenant string, limit int) ([]store.Record, error) {
+	return c.cfg.Store.History(ctx, tenant, limit)
+}
+
+// Rollback gives the input that makes a tenant's resources what they were at a generation, as a new one.
+// store.ErrNotFound: there was no such generation.
+func (c *Changer) Rollback(ctx context.Context, tenant string, to store.Generation) (Input, error) {
+	if to == 0 {
+		return Input{}, errors.New("say to which generation: they count from 1")
+	}
+	then, err := c.cfg.Store.Read(ctx, tenant, to)
+	if err != nil {
+		return Input{}, err
+	}
+	edit := func(now *State) (put []*spec.Resource, deleted []spec.Key, err error) {
+		for _, v := range then.Resources {
+			put = append(put, v.Resource)
+		}
+		for _, r := range now.Tenant(tenant) {
+			if _, was := then.Resources[r.Key]; !was {
+				deleted = append(deleted, r.Key)
+			}
+		}
+		return put, deleted, nil
+	}
+	return Input{Edit: edit, Message: fmt.Sprintf("roll back to %s@%d", tenant, to)}, nil
+}

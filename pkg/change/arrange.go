@@ -1,0 +1,173 @@
+package change
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store"
+)
+
+// arrange cuts steps into parts, one a tenant, and orders them so that the state is lawful after each: the
+// platform first where that is possible. Where no order is, a tenant's deletions become a part of their own.
+func arrange(state *State, steps []Step) ([]Part, error) {
+	waiting := byTenant(steps)
+	now := newOverlay(state)
+	heads := map[string]store.Generation{}
+	var parts []Part
+	for len(waiting) > 0 {
+		i, err := next(now, state, waiting)
+		if err != nil {
+			split := splitFirst(waiting)
+			if split == nil {
+				return nil, stuck(err)
+			}
+			waiting = split
+			continue
+		}
+		p := waiting[i]
+		waiting = slices.Delete(waiting, i, i+1)
+		if heads[p.Tenant] == 0 {
+			heads[p.Tenant] = state.Head(p.Tenant)
+		}
+		p.Base = heads[p.Tenant]
+		heads[p.Tenant]++
+		after := now.with(p.Steps)
+		p.Reads = reliesOn(now, after, p)
+		now = after
+		parts = append(parts, p)
+	}
+	return parts, nil
+}
+
+// byTenant gives one part a tenant, the platform's first.
+func byTenant(steps []Step) []Part {
+	of := map[string][]Step{}
+	for _, st := range steps {
+		of[st.Key.Tenant] = append(of[st.Key.Tenant], st)
+	}
+	var parts []Part
+	for _, tenant := range sortedKeys(of) {
+		parts = append(parts, Part{Tenant: tenant, Steps: of[tenant]})
+	}
+	slices.SortStableFunc(parts, func(a, b Part) int {
+		return cmp.Or(-cmp.Compare(platformRank(a.Tenant), platformRank(b.Tenant)), strings.Compare(a.Tenant, b.Tenant))
+	})
+	return parts
+}
+
+func platformRank(tenant string) int {
+	if tenant == spec.Platform {
+		return 1
+	}
+	return 0
+}
+
+// next finds the first part that leads from now to a lawful state; the error is that of the first part.
+func next(now *overlay, state *State, waiting []Part) (int, error) {
+	if len(waiting) == 1 && len(now.put)+len(now.deleted) == 0 {
+		return 0, nil // it is the whole change, which was checked
+	}
+	var first error
+	for i, p := range waiting {
+		// A tenant's deletions stand behind its other part.
+		if slices.ContainsFunc(waiting[:i], func(q Part) bool { return q.Tenant == p.Tenant }) {
+			continue
+		}
+		_, err := lawful(now.with(p.Steps), state, p.Steps)
+		if err == nil {
+			return i, nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return 0, first
+}
+
+// splitFirst takes the deletions out of the first part that has other steps too; nil: there is none.
+func splitFirst(waiting []Part) []Part {
+	for i, p := range waiting {
+		cut := slices.IndexFunc(p.Steps, func(st Step) bool { return st.Action == Delete })
+		if cut > 0 {
+			dels := Part{Tenant: p.Tenant, Steps: p.Steps[cut:]}
+			out := slices.Clone(waiting)
+			out[i].Steps = p.Steps[:cut:cut]
+			return append(out, dels)
+		}
+	}
+	return nil
+}
+
+// stuck says that parts of different tenants wait for each other.
+func stuck(err error) error {
+	errs, _ := err.(spec.Errors)
+	for _, e := range errs {
+		if e.Hint == "" {
+			e.Hint = "the tenants' changes need each other: make this one in two steps"
+		}
+	}
+	return err
+}
+
+// reliesOn names the other tenants whose state makes the part lawful. What one tenant's change relies on, the
+// other's change that could break it must rely on too, in whatever order they come:
+//
+//   - resources name the platform's sites and maps and stand in its zones: a tenant's change relies on the platform,
+//     and a change of the platform that can take something away relies on every tenant that is there or may come;
+//   - a host belongs to one service: a service on a new host relies on every tenant that is granted this host.
+func reliesOn(before, after *overlay, p Part) []string {
+	names := map[string]bool{}
+	for _, st := range p.Steps {
+		takesAway := st.Key.Kind == spec.KindZone || st.Action == Delete && (st.Key.Kind == spec.KindSite || st.Key.Kind == spec.KindMap)
+		if p.Tenant == spec.Platform && takesAway {
+			for _, t := range before.Tenants() {
+				names[t] = true
+			}
+			maps.Copy(names, grantees(before))
+			maps.Copy(names, grantees(after))
+		}
+		if st.Action == Delete {
+			continue
+		}
+		if st.Key.Kind == spec.KindPool || st.Key.Kind == spec.KindService || before.Head(p.Tenant) == 0 {
+			names[spec.Platform] = true // the zones, sites and maps; and who is a tenant at all
+		}
+		if s, ok := st.new.Spec.(*spec.Service); ok && newHost(before, st, s) {
+			coGrantees(after, s.Host, names)
+		}
+	}
+	delete(names, p.Tenant)
+	return slices.Sorted(maps.Keys(names))
+}
+
+func newHost(before *overlay, st Step, s *spec.Service) bool {
+	old, _ := specOf(before.Get(st.Key)).(*spec.Service)
+	if old == nil {
+		return true
+	}
+	was, _ := spec.CanonicalName(old.Host)
+	is, _ := spec.CanonicalName(s.Host)
+	return was != is
+}
+
+// coGrantees adds the tenants that may have services on host.
+func coGrantees(after *overlay, host string, names map[string]bool) {
+	host, err := spec.CanonicalName(host)
+	if err != nil {
+		return
+	}
+	z := spec.ZoneOf(after, host)
+	if z == nil {
+		return
+	}
+	for tenant, granted := range z.Spec.(*spec.Zone).Effective().Grants {
+		if slices.ContainsFunc(granted, func(g string) bool { return spec.Under(host, g) }) {
+			names[tenant] = true
+		}
+	}
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

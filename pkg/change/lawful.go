@@ -1,0 +1,227 @@
+package change
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/zone"
+)
+
+// lawful checks the state that steps lead to. The error is a spec.Errors.
+func lawful(after *overlay, before *State, steps []Step) (warnings spec.Errors, err error) {
+	var changed []*spec.Resource
+	var deleted []spec.Key
+	for _, st := range steps {
+		if st.Action == Delete {
+			deleted = append(deleted, st.Key)
+		} else {
+			changed = append(changed, st.new)
+		}
+	}
+	warnings, err = spec.ValidateSet(after, changed, deleted)
+	errs, _ := err.(spec.Errors)
+	errs = append(errs, unknownTenants(after, before, changed)...)
+	if len(errs) == 0 { // what follows wants resources that are whole
+		clashErrs, clashWarnings := clashes(after, changed)
+		errs, warnings = append(errs, clashErrs...), append(warnings, clashWarnings...)
+	}
+	if len(errs) > 0 {
+		return warnings, errs
+	}
+	return warnings, nil
+}
+
+// unknownTenants refuses the first resource of a tenant that no zone grants anything. That catches typing
+// errors, and it makes the tenants that can come up while a zone, site or map is taken away a known set.
+func unknownTenants(after *overlay, before *State, changed []*spec.Resource) (errs spec.Errors) {
+	var known map[string]bool
+	told := map[string]bool{}
+	for _, r := range changed {
+		if r.Tenant == spec.Platform || before.Head(r.Tenant) > 0 || told[r.Tenant] {
+			continue
+		}
+		if known == nil {
+			known = grantees(after)
+		}
+		if known[r.Tenant] {
+			continue
+		}
+		told[r.Tenant] = true
+		hint := "the tenant " + spec.Platform + " makes it known by granting it names in a zone (spec.grants." + r.Tenant + ")"
+		if c := spec.Closest(r.Tenant, slices.Sorted(maps.Keys(known))); c != "" {
+			hint = "did you mean " + c + "? Else " + hint
+		}
+		errs = append(errs, &spec.Error{File: r.Origin.File, Line: r.Origin.LineOf("tenant"), Resource: r.Key.String(), Field: "tenant",
+			Msg: fmt.Sprintf("there is no tenant %s", r.Tenant), Hint: hint})
+	}
+	return errs
+}
+
+// canonical brings a resource into the form that is stored: a zone's content one record a line, without
+// the name of the file that it came from. Where it cannot be, the faults are told and it stays as it is.
+func (m *maker) canonical(r *spec.Resource) *spec.Resource {
+	z, ok := r.Spec.(*spec.Zone)
+	if !ok || spec.Validate(r) != nil { // which is told with all others
+		return r
+	}
+	if old := m.state.Get(r.Key); old != nil && z.File == "" && old.Spec.(*spec.Zone).Content == z.Content && z.Content != "" {
+		return r
+	}
+	text, warnings, err := zone.Canonical(r.Name, z.File, z.Content, zone.Defaults{Nameservers: z.Nameservers, Contact: z.Contact})
+	m.warnings = append(m.warnings, faults(r, warnings)...)
+	if err != nil {
+		problems, ok := err.(zone.Problems)
+		if !ok {
+			problems = zone.Problems{{Text: err.Error()}}
+		}
+		m.errs = append(m.errs, faults(r, problems)...)
+		return r
+	}
+	m.unusedNameservers(r, z, text)
+	stored := *z
+	stored.Content, stored.File = text, ""
+	return &spec.Resource{Key: r.Key, Spec: &stored, Origin: r.Origin}
+}
+
+// unusedNameservers warns where the content has NS records of its own, which count.
+func (m *maker) unusedNameservers(r *spec.Resource, z *spec.Zone, text string) {
+	var own []string
+	for line := range strings.SplitSeq(text, "\n") {
+		if f := strings.Fields(line); len(f) == 5 && f[0] == r.Name && f[3] == "NS" {
+			own = append(own, f[4])
+		}
+	}
+	declared := z.Effective().Nameservers
+	slices.Sort(own)
+	slices.Sort(declared)
+	if len(declared) > 0 && !slices.Equal(slices.Compact(own), slices.Compact(declared)) {
+		m.warnings = append(m.warnings, &spec.Error{File: r.Origin.File, Line: r.Origin.LineOf("spec.nameservers"), Resource: r.Key.String(),
+			Field: "spec.nameservers", Msg: "is not used: the content has NS records of its own: " + strings.Join(own, ", "), Hint: "change the content, or remove its NS records"})
+	}
+}
+
+// faults gives the problems of a zone's content the form of all others.
+func faults(r *spec.Resource, problems zone.Problems) (errs spec.Errors) {
+	for _, p := range problems {
+		e := &spec.Error{File: p.File, Line: p.Line, Resource: r.Key.String(), Field: "spec.content", Msg: p.Text}
+		if p.File == r.Name { // no file was named
+			e.File = ""
+		}
+		if e.File == "" && e.Line == 0 {
+			e.File, e.Line = r.Origin.File, r.Origin.LineOf(e.Field)
+		}
+		errs = append(errs, e)
+	}
+	return errs
+}
+
+// clashes compares services with the records of their zones: those that changed, and those whose zone did.
+func clashes(after *overlay, changed []*spec.Resource) (errs, warnings spec.Errors) {
+	touched := map[spec.Key]bool{}
+	relevant := false
+	for _, r := range changed {
+		touched[r.Key] = true
+		relevant = relevant || r.Kind == spec.KindService || r.Kind == spec.KindZone || r.Kind == spec.KindPool
+	}
+	if !relevant {
+		return nil, nil
+	}
+	hosts := map[*spec.Resource]map[string]*spec.Resource{} // by zone, the service at each host
+	for r := range after.Of(spec.KindService) {
+		host, err := spec.CanonicalName(r.Spec.(*spec.Service).Host)
+		z := spec.ZoneOf(after, host)
+		if err != nil || z == nil || !(touched[r.Key] || touched[z.Key] || usesTouched(r, touched)) {
+			continue
+		}
+		if hosts[z] == nil {
+			hosts[z] = map[string]*spec.Resource{}
+		}
+		hosts[z][host] = r
+	}
+	zones := slices.SortedFunc(maps.Keys(hosts), func(a, b *spec.Resource) int { return a.Key.Compare(b.Key) })
+	for _, z := range zones {
+		e, w := clashesIn(after, z, hosts[z])
+		errs, warnings = append(errs, e...), append(warnings, w...)
+	}
+	return errs, warnings
+}
+
+// usesTouched tells whether a pool of the service is among the touched: it may have turned to host names.
+func usesTouched(r *spec.Resource, touched map[spec.Key]bool) bool {
+	s := r.Spec.(*spec.Service)
+	for _, rule := range s.Rules {
+		for _, ref := range rule.Pools {
+			if touched[spec.Key{Tenant: r.Tenant, Kind: spec.KindPool, Name: ref.Pool}] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// clashesIn reads one zone's content once, for all its services.
+func clashesIn(after *overlay, z *spec.Resource, hosts map[string]*spec.Resource) (errs, warnings spec.Errors) {
+	own := map[string][]string{} // the types at each host
+	cuts := map[string]string{}  // the type that takes the names below away
+	for line := range strings.SplitSeq(z.Spec.(*spec.Zone).Content, "\n") {
+		f := strings.Fields(line)
+		if len(f) < 4 {
+			continue
+		}
+		owner, kind := f[0], f[3]
+		if hosts[owner] != nil && !slices.Contains(own[owner], kind) {
+			own[owner] = append(own[owner], kind)
+		}
+		if kind == "DNAME" || kind == "NS" && owner != z.Name {
+			cuts[owner] = kind
+		}
+	}
+	for _, host := range slices.Sorted(maps.Keys(hosts)) {
+		r := hosts[host]
+		tell := func(format string, args ...any) *spec.Error {
+			return &spec.Error{File: r.Origin.File, Line: r.Origin.LineOf("spec.host"), Resource: r.Key.String(), Field: "spec.host",
+				Msg: fmt.Sprintf(format, args...), Hint: "change spec.host, or the content of zone " + z.Name}
+		}
+		if cut, kind := cutAbove(host, z.Name, cuts); cut != "" {
+			errs = append(errs, tell("%s cannot be reached: zone %s gives it away by the %s record of %s", host, z.Name, kind, cut))
+			continue
+		}
+		types := own[host]
+		_, _, cname, _ := spec.ServedFamilies(r.Spec.(*spec.Service), func(name string) *spec.Pool {
+			p, _ := specOf(after.Get(spec.Key{Tenant: r.Tenant, Kind: spec.KindPool, Name: name})).(*spec.Pool)
+			return p
+		})
+		switch {
+		case cname && len(types) > 0:
+			errs = append(errs, tell("a service of host names answers CNAME, which allows nothing beside it, but zone %s has %s at %s", z.Name, strings.Join(types, ", "), host))
+		case slices.Contains(types, "CNAME"):
+			errs = append(errs, tell("zone %s has a CNAME at %s", z.Name, host))
+		case slices.Contains(types, "A") || slices.Contains(types, "AAAA"):
+			warnings = append(warnings, tell("zone %s has addresses of its own at %s: the service answers instead of them", z.Name, host))
+		}
+	}
+	return errs, warnings
+}
+
+// cutAbove finds the record that takes host out of the zone: NS at or above it, or DNAME above it.
+func cutAbove(host, apex string, cuts map[string]string) (owner, kind string) {
+	for name := host; ; {
+		if k := cuts[name]; k == "NS" || k == "DNAME" && name != host {
+			owner, kind = name, k // the highest counts
+		}
+		if name == apex {
+			return owner, kind
+		}
+		_, name, _ = strings.Cut(name, ".")
+	}
+}
+
+func specOf(r *spec.Resource) spec.Spec {
+	if r == nil {
+		return nil
+	}
+	return r.Spec
+}

@@ -1,0 +1,213 @@
+package change
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store"
+)
+
+// Edit computes a change from the state that it is to be made on. It is asked again when that state has
+// moved, so that nothing that others did meanwhile is undone. It must be pure.
+type Edit func(*State) (put []*spec.Resource, deleted []spec.Key, err error)
+
+// Input is what someone wants.
+type Input struct {
+	Put    []*spec.Resource // whole resources, which replace what is there
+	Delete []spec.Key
+	Edit   Edit // more of both; nil: none
+	// Expect pins tenants to the generation on which the change was prepared: if one has moved since, the
+	// change is refused with a *ConflictError. Tenants that are not pinned may move: then it is planned anew.
+	Expect map[string]store.Generation
+	Author string // who is asking; Apply requires it
+	// Message says why. Absent: what the change does.
+	Message string
+
+	again bool // a part may be done already: deleting what is not there is no fault
+}
+
+// Action is what a step does.
+type Action string
+
+// The actions.
+const (
+	Create Action = "create"
+	Update Action = "update"
+	Delete Action = "delete"
+)
+
+// Step changes one resource.
+type Step struct {
+	Action  Action             `json:"action"`
+	Key     spec.Key           `json:"key"`
+	Changes []spec.FieldChange `json:"changes,omitempty"` // of a deletion: none
+
+	new *spec.Resource
+}
+
+// Part is what becomes one generation of a tenant (or several, where it is too large for one).
+type Part struct {
+	Tenant string `json:"tenant"`
+	// Base is the generation that the part builds upon, where no other change comes between.
+	Base  store.Generation `json:"base"`
+	Steps []Step           `json:"steps"` // dependencies first, then deletions, dependents first
+	// Reads names the other tenants whose state this part relies on; the store compares their heads.
+	Reads []string `json:"reads,omitempty"`
+}
+
+// Plan is a change worked out: data to be shown, and then applied. It is immutable.
+type Plan struct {
+	Parts    []Part      `json:"parts"` // in the order in which they are applied
+	Warnings spec.Errors `json:"warnings,omitempty"`
+	Author   string      `json:"author,omitempty"`
+	Message  string      `json:"message,omitempty"`
+
+	in    Input
+	state *State
+}
+
+// Empty tells that everything is already as it is wanted.
+func (p *Plan) Empty() bool { return len(p.Parts) == 0 }
+
+// Make works out the change that in asks for. It is pure. The error is a spec.Errors with everything that is
+// wrong, a *ConflictError where a pinned tenant has moved, or what in.Edit says.
+func Make(state *State, in Input) (*Plan, error) {
+	for _, tenant := range sortedKeys(in.Expect) {
+		if want, have := in.Expect[tenant], state.Head(tenant); want != have {
+			return nil, &ConflictError{Tenant: tenant, Want: want, Have: have}
+		}
+	}
+	put, deletes := in.Put, in.Delete
+	if in.Edit != nil {
+		morePut, moreDeletes, err := in.Edit(state)
+		if err != nil {
+			return nil, err
+		}
+		put, deletes = slices.Concat(put, morePut), slices.Concat(deletes, moreDeletes)
+	}
+	m := &maker{state: state, again: in.again}
+	steps := m.steps(put, deletes)
+	if len(m.errs) > 0 {
+		// The rest is checked all the same, to tell everything at once.
+		_, err := lawful(newOverlay(state).with(steps), state, steps)
+		return nil, joined(m.errs, err)
+	}
+	after := newOverlay(state).with(steps)
+	warnings, err := lawful(after, state, steps)
+	if err != nil {
+		return nil, err
+	}
+	parts, err := arrange(state, steps)
+	if err != nil {
+		return nil, err
+	}
+	p := &Plan{Parts: parts, Warnings: append(m.warnings, warnings...), Author: in.Author, Message: in.Message, in: in, state: state}
+	if p.Message == "" {
+		p.Message = summary(steps)
+	}
+	return p, nil
+}
+
+// joined puts two lists of faults together.
+func joined(errs spec.Errors, err error) error {
+	more, _ := err.(spec.Errors)
+	seen := map[spec.Error]bool{}
+	var out spec.Errors
+	for _, e := range slices.Concat(errs, more) {
+		if !seen[*e] {
+			seen[*e] = true
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// maker turns wishes into steps.
+type maker struct {
+	state    *State
+	again    bool
+	errs     spec.Errors
+	warnings spec.Errors
+}
+
+// steps gives what differs from the state, in the order in which it is safe to do.
+func (m *maker) steps(put []*spec.Resource, deletes []spec.Key) []Step {
+	var puts, dels []Step
+	wanted := make(map[spec.Key]bool, len(put))
+	for _, r := range put {
+		if wanted[r.Key] {
+			m.fail(r, "", "keep one of them", "is declared twice")
+			continue
+		}
+		wanted[r.Key] = true
+		r := m.canonical(r)
+		old := m.state.Get(r.Key)
+		changes := spec.Diff(old, r)
+		switch {
+		case old == nil:
+			puts = append(puts, Step{Create, r.Key, changes, r})
+		case len(changes) > 0:
+			puts = append(puts, Step{Update, r.Key, changes, r})
+		}
+	}
+	gone := map[spec.Key]bool{}
+	for _, k := range deletes {
+		switch {
+		case wanted[k]:
+			m.errs = append(m.errs, &spec.Error{Resource: k.String(), Msg: "is both declared and deleted", Hint: "keep one of them"})
+		case m.state.Get(k) == nil:
+			if !m.again {
+				m.errs = append(m.errs, missing(m.state, k))
+			}
+		case !gone[k]:
+			gone[k] = true
+			dels = append(dels, Step{Action: Delete, Key: k})
+		}
+	}
+	slices.SortFunc(puts, func(a, b Step) int { return a.Key.Compare(b.Key) })
+	slices.SortFunc(dels, func(a, b Step) int { return b.Key.Compare(a.Key) })
+	return append(puts, dels...)
+}
+
+func (m *maker) fail(r *spec.Resource, field, hint, msg string) {
+	m.errs = append(m.errs, &spec.Error{File: r.Origin.File, Line: r.Origin.LineOf(field), Resource: r.Key.String(), Field: field, Msg: msg, Hint: hint})
+}
+
+// missing tells that a resource is not there, and which one was probably meant.
+func missing(state *State, k spec.Key) *spec.Error {
+	var names []string
+	for _, r := range state.Tenant(k.Tenant) {
+		if r.Kind == k.Kind {
+			names = append(names, r.Name)
+		}
+	}
+	e := &spec.Error{Resource: k.String(), Msg: "does not exist"}
+	if state.Head(k.Tenant) == 0 {
+		e.Hint = fmt.Sprintf("the tenant %s has no resources", k.Tenant)
+	} else if c := spec.Closest(k.Name, names); c != "" {
+		e.Hint = "did you mean " + c + "?"
+	}
+	return e
+}
+
+// summary says what steps do, as the message of a change that came without one.
+func summary(steps []Step) string {
+	var words []string
+	for _, action := range []Action{Create, Update, Delete} {
+		var keys []string
+		for _, st := range steps {
+			if st.Action == action {
+				keys = append(keys, string(st.Key.Kind)+"/"+st.Key.Name)
+			}
+		}
+		if n := len(keys); n > 3 {
+			keys = append(keys[:2], fmt.Sprintf("%d more", n-2))
+		}
+		if len(keys) > 0 {
+			words = append(words, string(action)+" "+strings.Join(keys, ", "))
+		}
+	}
+	return strings.Join(words, "; ")
+}

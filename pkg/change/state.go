@@ -1,0 +1,160 @@
+// Package change is the only way by which configuration changes: it plans a change against the state of
+// all tenants, shows the plan as data, applies it as new generations, tells history and rolls back.
+//
+// A plan is made from one immutable State; what it relied on is compared again by the store when it is
+// applied, so that two lawful changes cannot add up to an unlawful state.
+package change
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"maps"
+	"slices"
+
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store"
+)
+
+// Store is what change needs of *store.Client.
+type Store interface {
+	Commit(ctx context.Context, c store.Change) (store.Record, error)
+	Read(ctx context.Context, tenant string, at store.Generation) (store.TenantState, error)
+	Heads(ctx context.Context) (map[string]store.Generation, error)
+	History(ctx context.Context, tenant string, limit int) ([]store.Record, error)
+}
+
+// State is what all tenants declare, each at its head. It is immutable and a spec.Lookup.
+type State struct {
+	tenants map[string]store.TenantState
+}
+
+// ReadState reads the state from the store.
+func ReadState(ctx context.Context, s Store) (*State, error) {
+	heads, err := s.Heads(ctx)
+	if err != nil {
+		return nil, err
+	}
+	state := &State{tenants: make(map[string]store.TenantState, len(heads))}
+	for tenant, head := range heads {
+		t, err := s.Read(ctx, tenant, head)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return nil, err
+		}
+		state.tenants[tenant] = t
+	}
+	return state, nil
+}
+
+// FollowState gives a function that takes the state from a mirror, as soon as that has caught up with
+// the store's heads: for programs that follow the store anyway. It waits as long as its context lets it.
+func FollowState(s Store, m *store.Mirror) func(context.Context) (*State, error) {
+	return func(ctx context.Context) (*State, error) {
+		heads, err := s.Heads(ctx)
+		if err != nil {
+			return nil, err
+		}
+		state := &State{tenants: make(map[string]store.TenantState, len(heads))}
+		for tenant, head := range heads {
+			if err := m.WaitGeneration(ctx, tenant, head); err != nil {
+				return nil, err
+			}
+			state.tenants[tenant] = m.Tenant(tenant)
+		}
+		return state, nil
+	}
+}
+
+// Head gives a tenant's generation; 0: it has none.
+func (s *State) Head(tenant string) store.Generation { return s.tenants[tenant].Head }
+
+// Tenants lists the tenants that have a generation, sorted.
+func (s *State) Tenants() []string { return slices.Sorted(maps.Keys(s.tenants)) }
+
+// Tenant gives a tenant's resources, sorted by key.
+func (s *State) Tenant(name string) []*spec.Resource {
+	var out []*spec.Resource
+	for _, v := range s.tenants[name].Resources {
+		out = append(out, v.Resource)
+	}
+	slices.SortFunc(out, func(a, b *spec.Resource) int { return a.Key.Compare(b.Key) })
+	return out
+}
+
+// Get gives the resource of that key, or nil.
+func (s *State) Get(k spec.Key) *spec.Resource { return s.tenants[k.Tenant].Resources[k].Resource }
+
+// Of gives every resource of that kind, in any order.
+func (s *State) Of(kind spec.Kind) iter.Seq[*spec.Resource] {
+	return func(yield func(*spec.Resource) bool) {
+		for _, t := range s.tenants {
+			for k, v := range t.Resources {
+				if k.Kind == kind && !yield(v.Resource) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// overlay is a state with changes laid over it.
+type overlay struct {
+	*State
+	put     map[spec.Key]*spec.Resource
+	deleted map[spec.Key]bool
+}
+
+func newOverlay(s *State) *overlay {
+	return &overlay{State: s, put: map[spec.Key]*spec.Resource{}, deleted: map[spec.Key]bool{}}
+}
+
+// with gives another overlay that has the steps too.
+func (o *overlay) with(steps []Step) *overlay {
+	n := &overlay{State: o.State, put: maps.Clone(o.put), deleted: maps.Clone(o.deleted)}
+	for _, st := range steps {
+		if st.Action == Delete {
+			n.deleted[st.Key] = true
+			delete(n.put, st.Key)
+		} else {
+			n.put[st.Key] = st.new
+			delete(n.deleted, st.Key)
+		}
+	}
+	return n
+}
+
+func (o *overlay) Get(k spec.Key) *spec.Resource {
+	if r := o.put[k]; r != nil {
+		return r
+	}
+	if o.deleted[k] {
+		return nil
+	}
+	return o.State.Get(k)
+}
+
+func (o *overlay) Of(kind spec.Kind) iter.Seq[*spec.Resource] {
+	return func(yield func(*spec.Resource) bool) {
+		for k, r := range o.put {
+			if k.Kind == kind && !yield(r) {
+				return
+			}
+		}
+		for r := range o.State.Of(kind) {
+			if o.put[r.Key] == nil && !o.deleted[r.Key] && !yield(r) {
+				return
+			}
+		}
+	}
+}
+
+// grantees names the tenants that some zone grants something.
+func grantees(set spec.Lookup) map[string]bool {
+	names := map[string]bool{}
+	for z := range set.Of(spec.KindZone) {
+		for tenant := range z.Spec.(*spec.Zone).Grants {
+			names[tenant] = true
+		}
+	}
+	return names
+}

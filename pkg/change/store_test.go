@@ -1,0 +1,113 @@
+package change
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store"
+)
+
+// memStore is a Store in memory, with the same rules as the real one.
+type memStore struct {
+	mu      sync.Mutex
+	states  map[string][]store.TenantState // by generation, from 1
+	records map[string][]store.Record
+	most    int                // resources that one commit takes; 0: any number
+	before  func(store.Change) // called before a commit, without the lock
+	fail    error              // the next commit's
+	reads   []map[string]store.Generation
+}
+
+func newMemStore() *memStore {
+	return &memStore{states: map[string][]store.TenantState{}, records: map[string][]store.Record{}}
+}
+
+func (m *memStore) head(tenant string) store.Generation {
+	return store.Generation(len(m.states[tenant]))
+}
+
+func (m *memStore) Commit(ctx context.Context, c store.Change) (store.Record, error) {
+	if m.before != nil {
+		m.before(c)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		err := m.fail
+		m.fail = nil
+		return store.Record{}, err
+	}
+	if n := len(c.Put) + len(c.Delete); n == 0 {
+		return store.Record{}, fmt.Errorf("an empty change")
+	} else if m.most > 0 && n > m.most {
+		return store.Record{}, &store.TooLargeError{Ops: n, MaxOps: m.most}
+	}
+	want := maps.Clone(c.Reads)
+	want[c.Tenant] = c.Base
+	for _, t := range slices.Sorted(maps.Keys(want)) {
+		if have := m.head(t); have != want[t] {
+			e := &store.ConflictError{Tenant: t, Want: want[t], Have: have}
+			if have > 0 {
+				e.Last = m.records[t][have-1]
+			}
+			return store.Record{}, e
+		}
+	}
+	next := store.TenantState{Head: c.Base + 1, Resources: map[spec.Key]store.Version{}}
+	if c.Base > 0 {
+		next.Resources = maps.Clone(m.states[c.Tenant][c.Base-1].Resources)
+	}
+	rec := store.Record{Tenant: c.Tenant, Generation: next.Head, Time: c.Time, Author: c.Author, Message: c.Message, Deleted: c.Delete}
+	for _, r := range c.Put {
+		if r.Tenant != c.Tenant {
+			return store.Record{}, fmt.Errorf("%s in a change of %s", r.Key, c.Tenant)
+		}
+		stored := &spec.Resource{Key: r.Key, Spec: r.Spec} // an Origin is not stored
+		next.Resources[r.Key] = store.Version{Resource: stored, Generation: next.Head}
+		rec.Put = append(rec.Put, r.Key)
+	}
+	for _, k := range c.Delete {
+		delete(next.Resources, k)
+	}
+	m.states[c.Tenant] = append(m.states[c.Tenant], next)
+	m.records[c.Tenant] = append(m.records[c.Tenant], rec)
+	m.reads = append(m.reads, c.Reads)
+	return rec, nil
+}
+
+func (m *memStore) Read(ctx context.Context, tenant string, at store.Generation) (store.TenantState, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if at == 0 {
+		at = m.head(tenant)
+	}
+	if at == 0 || at > m.head(tenant) {
+		return store.TenantState{}, fmt.Errorf("%s@%d: %w", tenant, at, store.ErrNotFound)
+	}
+	return m.states[tenant][at-1], nil
+}
+
+func (m *memStore) Heads(ctx context.Context) (map[string]store.Generation, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	heads := map[string]store.Generation{}
+	for t := range m.states {
+		heads[t] = m.head(t)
+	}
+	return heads, nil
+}
+
+func (m *memStore) History(ctx context.Context, tenant string, limit int) ([]store.Record, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := slices.Clone(m.records[tenant])
+	slices.Reverse(out)
+	if limit > 0 && len(out) > limit {
+		out = out[:limit]
+	}
+	return out, nil
+}
