@@ -2,14 +2,15 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
@@ -65,7 +66,7 @@ func (s *Server) routeChanges(h huma.API) {
 
 // apply decodes every resource strictly, and tells all faults of all of them.
 func (s *Server) apply(ctx context.Context, in *applyInput) (*reply[api.ApplyReply], error) {
-	c := change{author: author(in.Author), message: in.Body.Message, dryRun: in.Body.DryRun, remove: in.Body.Delete, expect: in.Body.Expect}
+	c := change.Input{Author: author(in.Author), Message: in.Body.Message, Delete: in.Body.Delete, Expect: expected(in.Body.Expect)}
 	var faults spec.Errors
 	for _, r := range in.Body.Resources {
 		decoded, err := r.ToSpec(spec.Strict)
@@ -73,24 +74,20 @@ func (s *Server) apply(ctx context.Context, in *applyInput) (*reply[api.ApplyRep
 			faults = append(faults, asFaults(err)...)
 			continue
 		}
-		c.put = append(c.put, decoded)
+		c.Put = append(c.Put, decoded)
 	}
 	if len(faults) > 0 {
 		return nil, problemOf(faults)
 	}
-	if len(c.put)+len(c.remove) == 0 {
+	if len(c.Put)+len(c.Delete) == 0 {
 		return nil, problemf(http.StatusUnprocessableEntity, "there is nothing to apply: resources and delete are both empty")
 	}
-	for _, key := range c.remove {
-		if _, err := s.find(key); err != nil {
-			return nil, err
-		}
-	}
-	return s.carryOut(ctx, c)
+	return s.carryOut(ctx, c, in.Body.DryRun, tenantsOf(&in.Body)...)
 }
 
 func asFaults(err error) spec.Errors {
-	if faults, ok := err.(spec.Errors); ok {
+	var faults spec.Errors
+	if errors.As(err, &faults) {
 		return faults
 	}
 	return spec.Errors{{Msg: err.Error()}}
@@ -98,104 +95,54 @@ func asFaults(err error) spec.Errors {
 
 func (s *Server) remove(ctx context.Context, in *deleteInput) (*reply[api.ApplyReply], error) {
 	key := spec.Key{Tenant: in.Tenant, Kind: in.Kind, Name: in.Name}
-	if _, err := s.find(key); err != nil {
-		return nil, err
-	}
-	return s.carryOut(ctx, change{author: author(in.Author), message: in.Message, dryRun: in.DryRun, remove: []spec.Key{key}})
-}
-
-// carryOut does it, and answers when the mirror shows it, so that who asks next sees what he did.
-func (s *Server) carryOut(ctx context.Context, c change) (*reply[api.ApplyReply], error) {
-	out, err := s.changes.apply(ctx, c)
-	return s.seen(ctx, out, err)
-}
-
-func (s *Server) seen(ctx context.Context, out *api.ApplyReply, err error) (*reply[api.ApplyReply], error) {
-	if err != nil {
-		return nil, problemOf(err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, mirrorTime)
-	defer cancel()
-	for _, r := range out.Records {
-		s.cfg.Logger.Info("configuration changed", "state", r.State(), "author", r.Author, "message", r.Message,
-			"written", len(r.Put), "deleted", len(r.Deleted))
-		if err := s.cfg.Mirror.WaitGeneration(ctx, r.Tenant, store.Generation(r.Generation)); err != nil {
-			s.cfg.Logger.Warn("a change is in the store, but not seen here yet", "state", r.State(), "error", err)
-		}
-	}
-	return &reply[api.ApplyReply]{*out}, nil
-}
-
-// findPool checks that a pool and, unless it is "", its endpoint exist.
-func (s *Server) findPool(tenant, pool, endpoint string) error {
-	v, err := s.find(spec.Key{Tenant: tenant, Kind: spec.KindPool, Name: pool})
-	if err != nil || endpoint == "" {
-		return err
-	}
-	var names []string
-	for _, e := range v.Resource.Spec.(*spec.Pool).Endpoints {
-		if e.Name == endpoint {
-			return nil
-		}
-		names = append(names, e.Name)
-	}
-	return problemf(http.StatusNotFound, "pool %s/%s has no endpoint %s; it has %s", tenant, pool, endpoint, strings.Join(names, ", "))
+	return s.carryOut(ctx, change.Input{Author: author(in.Author), Message: in.Message, Delete: []spec.Key{key}}, in.DryRun, in.Tenant)
 }
 
 func (s *Server) weights(ctx context.Context, in *poolInput[api.WeightsRequest]) (*reply[api.ApplyReply], error) {
-	for name := range in.Body.Weights {
-		if err := s.findPool(in.Tenant, in.Pool, name); err != nil {
-			return nil, err
-		}
-	}
-	out, err := s.changes.weights(ctx, in.Tenant, in.Pool, in.Body.Weights,
-		change{author: author(in.Author), message: in.Body.Message, dryRun: in.Body.DryRun, expect: in.Body.Expect})
-	return s.seen(ctx, out, err)
+	return s.carryOut(ctx, change.Input{Author: author(in.Author), Message: in.Body.Message, Expect: expected(in.Body.Expect),
+		Edit: change.Weights(in.Tenant, in.Pool, in.Body.Weights)}, in.Body.DryRun, in.Tenant)
 }
 
 func (s *Server) drain(ctx context.Context, in *poolInput[api.DrainRequest]) (*reply[api.ApplyReply], error) {
-	if err := s.findPool(in.Tenant, in.Pool, in.Body.Endpoint); err != nil {
-		return nil, err
-	}
 	if strings.TrimSpace(in.Body.Reason) == "" {
 		return nil, problemf(http.StatusUnprocessableEntity, "a drain needs a reason, so that others know (--reason)")
 	}
-	d := drain{tenant: in.Tenant, pool: in.Pool, endpoint: in.Body.Endpoint, reason: in.Body.Reason}
+	var until time.Time
 	if in.Body.For != "" {
 		duration, err := time.ParseDuration(in.Body.For)
 		if err != nil || duration <= 0 {
 			return nil, problemf(http.StatusUnprocessableEntity, "for: %q is not a time as in 1h30m", in.Body.For)
 		}
-		d.until = s.cfg.Now().Add(duration)
+		until = s.cfg.Now().Add(duration)
 	}
-	out, err := s.changes.drain(ctx, d, change{author: author(in.Author), message: in.Body.Reason, dryRun: in.Body.DryRun})
-	return s.seen(ctx, out, err)
+	target, who := change.Target{Tenant: in.Tenant, Pool: in.Pool, Endpoint: in.Body.Endpoint}, author(in.Author)
+	return s.carryOut(ctx, change.Input{Author: who, Message: fmt.Sprintf("drain %s: %s", target, in.Body.Reason),
+		Edit: change.Drain(target, in.Body.Reason, who, until)}, in.Body.DryRun, in.Tenant)
 }
 
 func (s *Server) undrain(ctx context.Context, in *poolInput[api.DrainRequest]) (*reply[api.ApplyReply], error) {
-	if err := s.findPool(in.Tenant, in.Pool, in.Body.Endpoint); err != nil {
-		return nil, err
-	}
-	d := drain{tenant: in.Tenant, pool: in.Pool, endpoint: in.Body.Endpoint}
-	out, err := s.changes.undrain(ctx, d, change{author: author(in.Author), message: in.Body.Reason, dryRun: in.Body.DryRun})
-	return s.seen(ctx, out, err)
+	target := change.Target{Tenant: in.Tenant, Pool: in.Pool, Endpoint: in.Body.Endpoint}
+	return s.carryOut(ctx, change.Input{Author: author(in.Author), Message: fmt.Sprintf("undrain %s", target),
+		Edit: change.Undrain(target)}, in.Body.DryRun, in.Tenant)
 }
 
 func (s *Server) rollback(ctx context.Context, in *rollbackInput) (*reply[api.ApplyReply], error) {
-	if tenants := s.heads(); tenants[in.Tenant] == 0 {
+	if s.heads()[in.Tenant] == 0 {
 		return nil, noTenant(in.Tenant, s.cfg.Mirror.Tenants())
 	}
-	message := in.Body.Message
-	if message == "" {
-		message = fmt.Sprintf("back to %s@%d", in.Tenant, in.Body.Generation)
+	c, err := s.changer.Rollback(ctx, in.Tenant, store.Generation(in.Body.Generation))
+	if err != nil {
+		return nil, problemOf(err)
 	}
-	out, err := s.changes.rollback(ctx, in.Tenant, store.Generation(in.Body.Generation),
-		change{author: author(in.Author), message: message, dryRun: in.Body.DryRun, expect: in.Body.Expect})
-	return s.seen(ctx, out, err)
+	c.Author, c.Expect = author(in.Author), expected(in.Body.Expect)
+	if in.Body.Message != "" {
+		c.Message = in.Body.Message
+	}
+	return s.carryOut(ctx, c, in.Body.DryRun, in.Tenant)
 }
 
 func (s *Server) history(ctx context.Context, in *historyInput) (*reply[api.History], error) {
-	if tenants := s.heads(); tenants[in.Tenant] == 0 {
+	if s.heads()[in.Tenant] == 0 {
 		return nil, noTenant(in.Tenant, s.cfg.Mirror.Tenants())
 	}
 	records, err := s.cfg.Store.History(ctx, in.Tenant, in.Limit)
@@ -216,22 +163,4 @@ func (s *Server) accept(ctx context.Context, in *acceptInput) (*reply[api.Accept
 	}
 	s.cfg.Logger.Warn("the store's present state was accepted although it may have gone back", "author", who)
 	return &reply[api.Accepted]{api.Accepted{Author: who}}, nil
-}
-
-// author makes what the client says of itself fit for history and logs.
-func author(given string) string {
-	const most = 128
-	clean := strings.TrimSpace(strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return -1
-	}, given))
-	if runes := []rune(clean); len(runes) > most {
-		clean = string(runes[:most])
-	}
-	if clean == "" {
-		return "unknown"
-	}
-	return clean
 }

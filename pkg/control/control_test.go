@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
@@ -27,90 +29,83 @@ const testToken = "a-token-for-tests-only"
 
 var now = time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
 
-// fakeStore is a store of fixed content.
-type fakeStore struct {
+// memory is a store whose mirror is always up to date.
+type memory struct {
+	*store.Mirror
 	edges    []store.Edge
-	records  []store.Record
+	records  []store.Record // newest first
+	states   map[string]store.TenantState
 	accepted string
 	err      error
 }
 
-func (f *fakeStore) Edges(context.Context) ([]store.Edge, error) { return f.edges, f.err }
+func (m *memory) Edges(context.Context) ([]store.Edge, error) { return m.edges, m.err }
 
-func (f *fakeStore) History(_ context.Context, tenant string, limit int) ([]store.Record, error) {
+func (m *memory) Accept(_ context.Context, author string) error {
+	m.accepted = author
+	return m.err
+}
+
+func (m *memory) History(_ context.Context, tenant string, limit int) ([]store.Record, error) {
 	var out []store.Record
-	for _, r := range f.records {
+	for _, r := range m.records {
 		if r.Tenant == tenant && len(out) < limit {
 			out = append(out, r)
 		}
 	}
-	return out, f.err
+	return out, m.err
 }
 
-func (f *fakeStore) Accept(_ context.Context, author string) error {
-	f.accepted = author
-	return f.err
-}
-
-// fakeChanges notes what it is asked and answers as told.
-type fakeChanges struct {
-	got     change
-	drained drain
-	asked   string
-	reply   api.ApplyReply
-	err     error
-}
-
-func (f *fakeChanges) note(what string, c change) (*api.ApplyReply, error) {
-	f.asked, f.got = what, c
-	if f.err != nil {
-		return nil, f.err
+func (m *memory) Heads(context.Context) (map[string]store.Generation, error) {
+	heads := map[string]store.Generation{}
+	for _, tenant := range m.Tenants() {
+		heads[tenant] = m.Tenant(tenant).Head
 	}
-	return &f.reply, nil
+	return heads, m.err
 }
 
-func (f *fakeChanges) apply(_ context.Context, c change) (*api.ApplyReply, error) {
-	return f.note("apply", c)
+func (m *memory) Read(_ context.Context, tenant string, at store.Generation) (store.TenantState, error) {
+	state, ok := m.states[fmt.Sprintf("%s@%d", tenant, at)]
+	if !ok {
+		return state, store.ErrNotFound
+	}
+	return state, nil
 }
 
-func (f *fakeChanges) weights(_ context.Context, tenant, pool string, _ map[string]int, c change) (*api.ApplyReply, error) {
-	return f.note("weights "+tenant+"/"+pool, c)
-}
-
-func (f *fakeChanges) drain(_ context.Context, d drain, c change) (*api.ApplyReply, error) {
-	f.drained = d
-	return f.note("drain", c)
-}
-
-func (f *fakeChanges) undrain(_ context.Context, d drain, c change) (*api.ApplyReply, error) {
-	f.drained = d
-	return f.note("undrain", c)
-}
-
-func (f *fakeChanges) rollback(_ context.Context, tenant string, to store.Generation, c change) (*api.ApplyReply, error) {
-	return f.note("rollback "+store.Record{Tenant: tenant}.Tenant, c)
+func (m *memory) Commit(_ context.Context, c store.Change) (store.Record, error) {
+	now := m.Tenant(c.Tenant)
+	if now.Head != c.Base {
+		return store.Record{}, &store.ConflictError{Tenant: c.Tenant, Want: c.Base, Have: now.Head}
+	}
+	m.states[fmt.Sprintf("%s@%d", c.Tenant, now.Head)] = now
+	r := store.Record{Tenant: c.Tenant, Generation: now.Head + 1, Author: c.Author, Message: c.Message, Time: c.Time, Deleted: c.Delete}
+	update := store.TenantUpdate{Tenant: c.Tenant, Head: r.Generation, Deleted: c.Delete}
+	for _, put := range c.Put {
+		r.Put = append(r.Put, put.Key)
+		update.Put = append(update.Put, store.Version{Resource: put, Generation: r.Generation})
+	}
+	m.records = append([]store.Record{r}, m.records...)
+	m.Apply(store.Update{Tenants: []store.TenantUpdate{update}})
+	return r, m.err
 }
 
 // world is a server with everything around it.
 type world struct {
 	*Server
-	store   *fakeStore
-	changes *fakeChanges
-	mirror  *store.Mirror
+	store *memory
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{store: &fakeStore{}, changes: &fakeChanges{}, mirror: store.NewMirror()}
-	w.mirror.Apply(testState(t))
-	s, err := New(Config{Store: w.store, Mirror: w.mirror, Token: testToken, TokenFile: "/var/lib/gtm/token",
+	w := &world{store: &memory{Mirror: store.NewMirror(), states: map[string]store.TenantState{}}}
+	w.store.Apply(testState(t))
+	s, err := New(Config{Store: w.store, Mirror: w.store.Mirror, Token: testToken, TokenFile: "/var/lib/gtm/token",
 		Registerer: prometheus.NewRegistry(), Now: func() time.Time { return now },
 		Following: func() store.FollowStatus { return store.FollowStatus{State: store.Current, Since: now, Cursor: 7} }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.Server = s
-	s.changes = w.changes
 	return w
 }
 
@@ -126,7 +121,10 @@ func testState(t *testing.T) store.Update {
 		return store.Version{Resource: &spec.Resource{Key: spec.Key{Tenant: tenant, Kind: kind, Name: name}, Spec: s}, Generation: 40}
 	}
 	return store.Update{Full: true, Tenants: []store.TenantUpdate{
-		{Tenant: "platform", Head: 3, Put: []store.Version{version("platform", spec.KindSite, "fra", &spec.Site{Region: "EU-DE"})}},
+		{Tenant: "platform", Head: 3, Put: []store.Version{
+			version("platform", spec.KindZone, "example.", &spec.Zone{Grants: map[string][]string{"shop": {"example."}},
+				Content: "example.\t60\tIN\tSOA\tns1.example. h.example. 0 7200 1800 1209600 60\nexample.\t60\tIN\tNS\tns1.example.net.\n"}),
+			version("platform", spec.KindSite, "fra", &spec.Site{Region: "EU-DE"})}},
 		{Tenant: "shop", Head: 41, Put: []store.Version{
 			version("shop", spec.KindPool, "eu", pool),
 			version("shop", spec.KindService, "web", &spec.Service{Host: "web.example.", Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: "eu"}}}}}),
@@ -205,7 +203,7 @@ func TestListGetDescribe(t *testing.T) {
 	w := newWorld(t)
 	var list api.ResourceList
 	w.ask(t, "GET", "/v1/resources", nil, &list)
-	if len(list.Resources) != 5 || list.Heads["shop"] != 41 || list.Resources[0].Generation != 40 {
+	if len(list.Resources) != 6 || list.Heads["shop"] != 41 || list.Resources[0].Generation != 40 {
 		t.Errorf("list %+v", list)
 	}
 	w.ask(t, "GET", "/v1/resources?kind=Pool&tenant=shop", nil, &list)
@@ -250,7 +248,8 @@ func TestWhatIsNotThere(t *testing.T) {
 		{"GET", "/v1/resources/shpo/Pool/eu", 404, "did you mean shop?"},
 		{"GET", "/v1/resources?tenant=sho", 404, "did you mean shop?"},
 		{"GET", "/v1/resources?kind=Poool", 422, "validation failed"},
-		{"DELETE", "/v1/resources/shop/Pool/us", 404, "shop/Pool/us does not exist"},
+		{"DELETE", "/v1/resources/shop/Pool/us", 422, "1 fault; nothing was changed"},
+		{"POST", "/v1/rollback/shoop", 404, "did you mean shop?"},
 		{"GET", "/v1/history/shoop", 404, "did you mean shop?"},
 		{"GET", "/v1/nothing", 404, "there is no GET /v1/nothing"},
 		{"POST", "/v1/pools/shop/eu/weights", 422, "validation failed"},
@@ -258,7 +257,7 @@ func TestWhatIsNotThere(t *testing.T) {
 	} {
 		body := any(nil)
 		if c.method == "POST" {
-			body = `{"weights": {"a": "three"}, "nope": 1}`
+			body = map[bool]string{true: `{"weights": {"a": "three"}, "nope": 1}`, false: `{"generation": 1}`}[strings.HasSuffix(c.path, "weights")]
 		}
 		p := problem(t, w.ask(t, c.method, c.path, body, nil), c.status)
 		if !strings.Contains(p.Detail, c.says) {
@@ -274,8 +273,8 @@ func TestApplyTellsEveryFaultWithItsPlace(t *testing.T) {
 		{Kind: "Pol", Tenant: "shop", Name: "y", Spec: json.RawMessage(`{}`), Origin: &api.Origin{File: "b.yaml", Line: 1}},
 	}}
 	p := problem(t, w.ask(t, "POST", "/v1/apply", request, nil), http.StatusUnprocessableEntity)
-	if len(p.Errors) != 2 || w.changes.asked != "" {
-		t.Fatalf("problem %+v, asked %q", p, w.changes.asked)
+	if len(p.Errors) != 2 || len(w.store.records) != 0 {
+		t.Fatalf("problem %+v, made %+v", p, w.store.records)
 	}
 	first := p.Errors[0]
 	if first.File != "a.yaml" || first.Line != 7 || first.Field != "spec.endpoint" || first.Resource != "shop/Pool/x" || !strings.Contains(first.Hint, "endpoints") {
@@ -283,38 +282,80 @@ func TestApplyTellsEveryFaultWithItsPlace(t *testing.T) {
 	}
 }
 
-func TestApplyPassesOn(t *testing.T) {
-	w := newWorld(t)
-	w.changes.reply = api.ApplyReply{Plan: []api.PlanItem{}, Records: []api.Record{{Tenant: "shop", Generation: 41}}}
-	request := api.ApplyRequest{Message: "m", DryRun: true, Expect: map[string]uint64{"shop": 41}, Delete: []spec.Key{{Tenant: "shop", Kind: "Service", Name: "web"}},
-		Resources: []api.Resource{{Kind: "Site", Tenant: "platform", Name: "s", Spec: json.RawMessage(`{"region": "EU"}`)}}}
-	var reply api.ApplyReply
-	w.ask(t, "POST", "/v1/apply", request, &reply)
-	got := w.changes.got
-	if got.author != "alice@build-7" || got.message != "m" || !got.dryRun || got.expect["shop"] != 41 || len(got.put) != 1 || len(got.remove) != 1 {
-		t.Errorf("passed on %+v", got)
+// last gives the newest record of shop.
+func (w *world) last(t *testing.T) store.Record {
+	t.Helper()
+	records, err := w.store.History(t.Context(), "shop", 1)
+	if err != nil || len(records) != 1 {
+		t.Fatalf("records %+v, error %v", records, err)
 	}
-	if len(reply.Records) != 1 {
+	return records[0]
+}
+
+const onePool = `"resources": [{"kind": "Pool", "tenant": "shop", "name": "us", "spec": {"endpoints": [{"name": "a", "addresses": ["192.0.2.9"]}]}}]`
+
+func TestApply(t *testing.T) {
+	w := newWorld(t)
+	var reply api.ApplyReply
+	w.ask(t, "POST", "/v1/apply", `{"dryRun": true, `+onePool+`}`, &reply)
+	if len(reply.Plan) != 1 || reply.Plan[0].Action != api.Create || len(reply.Records) != 0 || len(w.store.records) != 0 || reply.Heads["shop"] != 41 {
+		t.Fatalf("dry run: %+v", reply)
+	}
+	w.ask(t, "POST", "/v1/apply", `{"message": "m", "expect": {"shop": 41}, `+onePool+`}`, &reply)
+	if r := w.last(t); r.Author != "alice@build-7" || r.Message != "m" || !r.Time.Equal(now) || r.Generation != 42 || len(r.Put) != 1 {
+		t.Errorf("record %+v", r)
+	}
+	if len(reply.Records) != 1 || reply.Records[0].State() != "shop@42" || reply.Heads["shop"] != 42 {
 		t.Errorf("reply %+v", reply)
+	}
+	reply = api.ApplyReply{}
+	w.ask(t, "POST", "/v1/apply", `{`+onePool+`}`, &reply)
+	if len(reply.Plan)+len(reply.Records) != 0 || reply.Heads["shop"] != 42 {
+		t.Errorf("again: %+v", reply)
+	}
+	p := problem(t, w.ask(t, "POST", "/v1/apply", `{"expect": {"shop": 41}, `+onePool+`}`, nil), http.StatusConflict)
+	if !strings.Contains(p.Detail, "alice@build-7 wrote shop@42") {
+		t.Errorf("conflict: %s", p.Detail)
+	}
+	w.ask(t, "POST", "/v1/apply", `{"delete": [{"tenant": "shop", "kind": "Pool", "name": "us"}]}`, &reply)
+	if r := w.last(t); len(r.Deleted) != 1 || reply.Plan[0].Action != api.Delete {
+		t.Errorf("deletion: %+v, %+v", r, reply)
+	}
+	w.ask(t, "POST", "/v1/rollback/shop", `{"generation": 42}`, &reply)
+	if r := w.last(t); len(r.Put) != 1 || r.Message != "roll back to shop@42" {
+		t.Errorf("rollback: %+v", r)
+	}
+	problem(t, w.ask(t, "POST", "/v1/rollback/shop", `{"generation": 7}`, nil), http.StatusNotFound)
+	w.ask(t, "DELETE", "/v1/resources/shop/Pool/us?message=bye", nil, &reply)
+	if r := w.last(t); len(r.Deleted) != 1 || r.Message != "bye" {
+		t.Errorf("deletion by path: %+v", r)
 	}
 }
 
 func TestErrorsFromBelow(t *testing.T) {
-	w := newWorld(t)
-	request := api.ApplyRequest{Delete: []spec.Key{{Tenant: "shop", Kind: "Service", Name: "web"}}}
+	partly := &change.PartlyError{Done: []store.Record{{Tenant: "shop", Generation: 3}}, Err: spec.Errors{{Msg: "x"}}}
 	for _, c := range []struct {
 		err    error
 		status int
+		says   string
 	}{
-		{spec.Errors{{Resource: "shop/Pool/x", Field: "spec.site", Msg: "does not exist"}}, 422},
-		{&store.ConflictError{Tenant: "shop", Want: 3, Have: 4}, 409},
-		{&store.TooLargeError{Ops: 9, MaxOps: 8}, 413},
-		{store.ErrNotFound, 404},
-		{context.DeadlineExceeded, 504},
-		{errors.New("etcd is away"), 503},
+		{spec.Errors{{Resource: "shop/Pool/x", Field: "spec.site", Msg: "does not exist"}}, 422, "1 fault; nothing was changed"},
+		{partly, 422, "1 fault; shop@3 was made, but not the rest"},
+		{&store.ConflictError{Tenant: "shop", Want: 3, Have: 4}, 409, "shop is at generation 4, not 3"},
+		{&change.ConflictError{Tenant: "shop", Want: 3, Have: 4}, 409, "shop is at generation 4, not 3"},
+		{&store.TooLargeError{Ops: 9, MaxOps: 8}, 413, "9 writes"},
+		{fmt.Errorf("shop@3: %w", store.ErrNotFound), 404, "shop@3: not found"},
+		{context.DeadlineExceeded, 504, "is etcd well?"},
+		{errors.New("etcd is away"), 503, "etcd is away"},
+		{problemf(418, "tea"), 418, "tea"},
 	} {
-		w.changes.err = c.err
-		problem(t, w.ask(t, "POST", "/v1/apply", request, nil), c.status)
+		var p *api.Problem
+		if !errors.As(problemOf(c.err), &p) || p.Status != c.status || !strings.Contains(p.Detail, c.says) {
+			t.Errorf("%v: %+v; want %d with %q", c.err, p, c.status, c.says)
+		}
+	}
+	if err := problemOf(nil); err != nil {
+		t.Errorf("no error gives %v", err)
 	}
 }
 
@@ -323,25 +364,36 @@ func TestPools(t *testing.T) {
 	for _, c := range []struct {
 		path, body string
 		status     int
-		asked      string
+		plan       string
 	}{
-		{"weights", `{"weights": {"a": 1}}`, 200, "weights shop/eu"},
-		{"weights", `{"weights": {"z": 1}}`, 404, ""},
+		{"weights", `{"weights": {"a": 1}}`, 200, "update shop/Pool/eu"},
+		{"weights", `{"weights": {"z": 1}}`, 422, ""},
 		{"weights", `{"weights": {}}`, 422, ""},
-		{"drain", `{"reason": "r", "for": "1h"}`, 200, "drain"},
-		{"drain", `{"reason": "r", "endpoint": "z"}`, 404, ""},
+		{"drain", `{"reason": "r", "for": "1h"}`, 200, "create shop/Override/drain-eu"},
+		{"drain", `{"reason": "r", "endpoint": "z"}`, 422, ""},
 		{"drain", `{"reason": " "}`, 422, ""},
 		{"drain", `{"reason": "r", "for": "soon"}`, 422, ""},
-		{"undrain", `{"endpoint": "b"}`, 200, "undrain"},
+		{"undrain", `{"endpoint": "b", "dryRun": true}`, 200, "delete shop/Override/now"},
+		{"undrain", `{"endpoint": "b"}`, 200, "delete shop/Override/now"},
+		{"undrain", `{"endpoint": "b"}`, 422, ""},
 	} {
-		w.changes.asked = ""
 		rec := w.ask(t, "POST", "/v1/pools/shop/eu/"+c.path, c.body, nil)
-		if rec.Code != c.status || w.changes.asked != c.asked {
-			t.Errorf("%s %s: %d %s, asked %q", c.path, c.body, rec.Code, rec.Body, w.changes.asked)
+		var reply api.ApplyReply
+		if err := json.Unmarshal(rec.Body.Bytes(), &reply); err != nil {
+			t.Fatal(err)
 		}
-		if c.asked == "drain" && !w.changes.drained.until.Equal(now.Add(time.Hour)) {
-			t.Errorf("drained until %v", w.changes.drained.until)
+		plan := ""
+		if len(reply.Plan) == 1 {
+			plan = reply.Plan[0].Action + " " + reply.Plan[0].Key.String()
 		}
+		if rec.Code != c.status || plan != c.plan {
+			t.Errorf("%s %s: %d %s, plan %q", c.path, c.body, rec.Code, rec.Body, plan)
+		}
+	}
+	key := spec.Key{Tenant: "shop", Kind: spec.KindOverride, Name: "drain-eu"}
+	o, ok := w.store.Tenant("shop").Resources[key].Resource.Spec.(*spec.Override)
+	if !ok || o.Expires != "2026-05-04T04:02:01Z" || o.Author != "alice@build-7" || o.Reason != "r" {
+		t.Errorf("override %+v", o)
 	}
 }
 
@@ -412,30 +464,26 @@ func TestExplain(t *testing.T) {
 	problem(t, w.ask(t, "GET", "/v1/explain?host=web.example&edge=e9", nil, nil), http.StatusNotFound)
 }
 
-func TestAcceptAndRollback(t *testing.T) {
+func TestAccept(t *testing.T) {
 	w := newWorld(t)
 	var a api.Accepted
 	w.ask(t, "POST", "/v1/store/accept", nil, &a)
 	if a.Author != "alice@build-7" || w.store.accepted != a.Author {
 		t.Errorf("accepted %+v, store %q", a, w.store.accepted)
 	}
-	w.ask(t, "POST", "/v1/rollback/shop", `{"generation": 39}`, &api.ApplyReply{})
-	if w.changes.asked != "rollback shop" || w.changes.got.message != "back to shop@39" {
-		t.Errorf("asked %q with %+v", w.changes.asked, w.changes.got)
-	}
 }
 
 func TestBodies(t *testing.T) {
 	w := newWorld(t)
-	w.changes.reply.Plan = []api.PlanItem{}
 	var request api.ApplyRequest
-	body := json.RawMessage(`{"content": "` + strings.Repeat("x", 12<<10) + `"}`)
-	for range 1000 { // 12 MB; that names repeat is for pkg/change to find
-		request.Resources = append(request.Resources, api.Resource{Kind: "Zone", Tenant: "platform", Name: "z.", Spec: body})
+	for i := range 1000 { // 12 MB
+		body := json.RawMessage(`{"nameservers": ["ns1.example."], "contact": "h.example.", "content": "@ TXT ` + strings.Repeat(" ", 12<<10) + `x"}`)
+		request.Resources = append(request.Resources, api.Resource{Kind: "Zone", Tenant: "platform", Name: fmt.Sprintf("z%d.", i), Spec: body})
 	}
-	w.ask(t, "POST", "/v1/apply", request, &api.ApplyReply{})
-	if len(w.changes.got.put) != 1000 {
-		t.Errorf("%d resources arrived", len(w.changes.got.put))
+	var reply api.ApplyReply
+	w.ask(t, "POST", "/v1/apply", request, &reply)
+	if len(reply.Plan) != 1000 || len(reply.Records) != 1 {
+		t.Errorf("%d planned, records %+v", len(reply.Plan), reply.Records)
 	}
 	problem(t, w.ask(t, "POST", "/v1/apply", `{"message": "`+strings.Repeat("x", maxBody)+`"}`, nil), http.StatusRequestEntityTooLarge)
 	problem(t, w.ask(t, "POST", "/v1/rollback/shop", `{"message": "`+strings.Repeat("x", maxSmallBody)+`"}`, nil), http.StatusRequestEntityTooLarge)
@@ -459,7 +507,7 @@ func TestOpenAPI(t *testing.T) {
 
 func TestAPanicIsOneRequest(t *testing.T) {
 	w := newWorld(t)
-	w.Server.changes = nil
+	w.Server.changer = nil
 	problem(t, w.ask(t, "POST", "/v1/rollback/shop", `{"generation": 1}`, nil), http.StatusInternalServerError)
 	w.ask(t, "GET", "/v1/status", nil, &api.Status{})
 }

@@ -2,40 +2,127 @@ package control
 
 import (
 	"context"
-	"time"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"unicode"
 
+	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
-	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
 )
 
-// Store is what control itself needs of a *store.Client.
+// Store is what control needs of a *store.Client.
 type Store interface {
+	change.Store
 	Edges(ctx context.Context) ([]store.Edge, error)
-	History(ctx context.Context, tenant string, limit int) ([]store.Record, error)
 	Accept(ctx context.Context, author string) error
 }
 
-// changes carries out changes.
-type changes interface {
-	apply(ctx context.Context, c change) (*api.ApplyReply, error)
-	weights(ctx context.Context, tenant, pool string, weights map[string]int, c change) (*api.ApplyReply, error)
-	drain(ctx context.Context, d drain, c change) (*api.ApplyReply, error)
-	undrain(ctx context.Context, d drain, c change) (*api.ApplyReply, error)
-	rollback(ctx context.Context, tenant string, to store.Generation, c change) (*api.ApplyReply, error)
+// carryOut plans a change and, unless it is only to be shown, applies it. It answers when the mirror shows what was made, so that
+// who asks next sees it. tenants are those whose heads the answer gives.
+func (s *Server) carryOut(ctx context.Context, in change.Input, dryRun bool, tenants ...string) (*reply[api.ApplyReply], error) {
+	plan, err := s.changer.Plan(ctx, in)
+	if err != nil {
+		return nil, problemOf(err)
+	}
+	out := api.ApplyReply{Plan: itemsOf(plan), Warnings: api.Issues(plan.Warnings), Heads: map[string]uint64{}}
+	if !dryRun && !plan.Empty() {
+		records, err := s.changer.Apply(ctx, plan)
+		s.seen(ctx, records)
+		if err != nil {
+			return nil, problemOf(err)
+		}
+		for _, r := range records {
+			out.Records = append(out.Records, wireRecord(r))
+		}
+	}
+	for _, tenant := range tenants {
+		out.Heads[tenant] = uint64(s.cfg.Mirror.Tenant(tenant).Head)
+	}
+	for _, r := range out.Records { // what the mirror may not have seen yet
+		out.Heads[r.Tenant] = max(out.Heads[r.Tenant], r.Generation)
+	}
+	return &reply[api.ApplyReply]{out}, nil
 }
 
-// change is what somebody wants to be different.
-type change struct {
-	put             []*spec.Resource
-	remove          []spec.Key
-	author, message string
-	dryRun          bool
-	expect          map[string]uint64
+// seen logs what was made, and waits a while for the mirror to have it.
+func (s *Server) seen(ctx context.Context, records []store.Record) {
+	ctx, cancel := context.WithTimeout(ctx, mirrorTime)
+	defer cancel()
+	for _, r := range records {
+		s.cfg.Logger.Info("configuration changed", "tenant", r.Tenant, "generation", r.Generation, "author", r.Author, "message", r.Message,
+			"written", len(r.Put), "deleted", len(r.Deleted))
+		if err := s.cfg.Mirror.WaitGeneration(ctx, r.Tenant, r.Generation); err != nil {
+			s.cfg.Logger.Warn("a change is in the store, but not seen here yet", "tenant", r.Tenant, "generation", r.Generation, "error", err)
+		}
+	}
 }
 
-// drain names what is drained, and until when; a zero until means until somebody ends it.
-type drain struct {
-	tenant, pool, endpoint, reason string
-	until                          time.Time
+func itemsOf(plan *change.Plan) []api.PlanItem {
+	items := []api.PlanItem{}
+	for _, part := range plan.Parts {
+		for _, step := range part.Steps {
+			item := api.PlanItem{Key: step.Key, Action: string(step.Action)}
+			if step.Action == change.Update {
+				item.Fields = step.Changes
+			}
+			items = append(items, item)
+		}
+	}
+	return items
+}
+
+func expected(pins map[string]uint64) map[string]store.Generation {
+	expect := make(map[string]store.Generation, len(pins))
+	for tenant, generation := range pins {
+		expect[tenant] = store.Generation(generation)
+	}
+	return expect
+}
+
+// changeProblem gives the status of an error of pkg/change; 0: it is none of those.
+func changeProblem(err error) int {
+	var pinned *change.ConflictError
+	var moved *store.ConflictError
+	var large *store.TooLargeError
+	switch {
+	case errors.As(err, &pinned), errors.As(err, &moved):
+		return http.StatusConflict
+	case errors.As(err, &large):
+		return http.StatusRequestEntityTooLarge
+	}
+	return 0
+}
+
+// author makes what the client says of itself fit for history and logs.
+func author(given string) string {
+	const most = 128
+	clean := strings.TrimSpace(strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return -1
+	}, given))
+	if runes := []rune(clean); len(runes) > most {
+		clean = string(runes[:most])
+	}
+	if clean == "" {
+		return "unknown"
+	}
+	return clean
+}
+
+// tenantsOf names the tenants of a request, sorted.
+func tenantsOf(in *api.ApplyRequest) []string {
+	var tenants []string
+	for _, r := range in.Resources {
+		tenants = append(tenants, r.Tenant)
+	}
+	for _, key := range in.Delete {
+		tenants = append(tenants, key.Tenant)
+	}
+	slices.Sort(tenants)
+	return slices.Compact(tenants)
 }

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
@@ -30,27 +32,36 @@ func writeProblem(w http.ResponseWriter, status int, detail string) {
 func problemOf(err error) error {
 	var problem *api.Problem
 	var faults spec.Errors
-	var conflict *store.ConflictError
-	var large *store.TooLargeError
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &problem):
 		return problem
 	case errors.As(err, &faults):
-		p := problemf(http.StatusUnprocessableEntity, "%s; nothing was changed", count(len(faults), "fault"))
+		p := problemf(http.StatusUnprocessableEntity, "%s; %s", count(len(faults), "fault"), done(err))
 		p.Errors = api.Issues(faults)
 		return p
-	case errors.As(err, &conflict):
-		return problemf(http.StatusConflict, "%s", err)
-	case errors.As(err, &large):
-		return problemf(http.StatusRequestEntityTooLarge, "%s", err)
+	case changeProblem(err) != 0:
+		return problemf(changeProblem(err), "%s", err)
 	case errors.Is(err, store.ErrNotFound):
 		return problemf(http.StatusNotFound, "%s", err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return problemf(http.StatusGatewayTimeout, "%s; is etcd well? gtmctl status tells", err)
 	}
 	return problemf(http.StatusServiceUnavailable, "%s", err)
+}
+
+// done tells what was made before an error.
+func done(err error) string {
+	var partly *change.PartlyError
+	if !errors.As(err, &partly) {
+		return "nothing was changed"
+	}
+	states := make([]string, len(partly.Done))
+	for i, r := range partly.Done {
+		states[i] = fmt.Sprintf("%s@%d", r.Tenant, r.Generation)
+	}
+	return strings.Join(states, ", ") + " was made, but not the rest"
 }
 
 func count(n int, noun string) string {

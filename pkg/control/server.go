@@ -17,6 +17,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/store"
 )
@@ -55,7 +56,7 @@ type Config struct {
 type Server struct {
 	cfg     Config
 	token   [sha256.Size]byte
-	changes changes
+	changer *change.Changer
 	metrics *metrics
 	mux     *http.ServeMux
 }
@@ -82,9 +83,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("control: %w", err)
 	}
 	s := &Server{cfg: cfg, token: sha256.Sum256([]byte(cfg.Token)), metrics: m, mux: http.NewServeMux()}
-	if s.changes, err = newChanges(cfg); err != nil {
-		return nil, fmt.Errorf("control: %w", err)
-	}
+	s.changer = change.New(change.Config{Store: cfg.Store, State: change.FollowState(cfg.Store, cfg.Mirror), Now: cfg.Now})
 	s.routes()
 	return s, nil
 }
