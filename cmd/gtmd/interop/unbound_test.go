@@ -114,30 +114,35 @@ func startUnbound(t *testing.T, server netip.AddrPort) netip.AddrPort {
 	return at
 }
 
-// clients draws networks as resolvers and their clients send them, of all lands alike and near the borders between
-// them: IPv4 of length 20 to 32, IPv6 of length 40 to 64.
+// clients draws networks as resolvers and their clients send them, of all lands alike, near the borders between them,
+// and next to each other, so that many share an answer: IPv4 of length 20 to 32, IPv6 of length 40 to 64.
 func clients(t *testing.T, world *atlas, random *rand.Rand, n int) []netip.Prefix {
 	t.Helper()
 	seen := map[netip.Prefix]bool{}
 	perLand := map[string]int{}
 	var drawn []netip.Prefix
+	add := func(addr netip.Addr, bits int) {
+		client, err := addr.Prefix(bits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		land := landOf(world.place(t, client.Addr()))
+		if !seen[client] && perLand[land] <= n/20 && len(drawn) < n {
+			seen[client] = true
+			perLand[land]++
+			drawn = append(drawn, client)
+		}
+	}
 	for len(drawn) < n {
 		for _, addr := range world.addresses(random, n) {
 			bits := 20 + random.IntN(13)
 			if addr.Is6() {
 				bits = 40 + random.IntN(25)
 			}
-			client, err := addr.Prefix(bits)
-			if err != nil {
-				t.Fatal(err)
+			add(addr, bits)
+			if next := last(netip.PrefixFrom(addr, bits)).Next(); next.IsValid() {
+				add(next, bits)
 			}
-			land := landOf(world.place(t, client.Addr()))
-			if seen[client] || perLand[land] > n/20 || len(drawn) == n {
-				continue
-			}
-			seen[client] = true
-			perLand[land]++
-			drawn = append(drawn, client)
 		}
 	}
 	if len(perLand) < len(lands)*3/4 {
