@@ -60,7 +60,7 @@ type task struct {
 	index  int // in the heap; -1: not there
 	round  uint64
 	cancel context.CancelFunc // while it runs
-	gone   bool               // removed or replaced: its result does not count
+	gone   bool               // removed or replaced: if it waits in a queue, it is passed over
 }
 
 // NewScheduler makes a scheduler without targets.
@@ -232,13 +232,13 @@ func (s *Scheduler) check(ctx context.Context, t Target) (r Result) {
 func (s *Scheduler) finish(ctx context.Context, t *task, r Result) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	cancelled := ctx.Err() != nil
+	cancelled := ctx.Err() != nil // it was dropped, or the scheduler ends
 	t.cancel()
 	t.cancel = nil
 	s.queues.done(t.target.ID.Tenant)
 	s.metrics.inFlight.Dec()
 	s.signal()
-	if t.gone || cancelled {
+	if cancelled {
 		return
 	}
 	s.metrics.count(t.target.Check.Type, r)

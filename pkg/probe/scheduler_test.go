@@ -188,6 +188,22 @@ func TestTenantsAreFair(t *testing.T) {
 	})
 }
 
+// Tenants take turns, however much each has waiting.
+func TestQueuesTakeTurns(t *testing.T) {
+	q := newQueues(100)
+	for _, tenant := range []string{"a", "a", "a", "a", "b", "b", "c"} {
+		q.join(tenant)
+		q.push(&task{target: Target{ID: ID{Tenant: tenant}}})
+	}
+	order := ""
+	for x := q.next(); x != nil; x = q.next() {
+		order += x.target.ID.Tenant
+	}
+	if order != "abcabaa" {
+		t.Errorf("order %s", order)
+	}
+}
+
 func TestReplacingTargets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, 8)

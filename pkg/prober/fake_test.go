@@ -29,11 +29,13 @@ type fakeStore struct {
 	verdicts map[health.PoolID]health.Verdict
 	obs      map[store.ObservationKey]health.Observation
 	alive    map[string]bool
+	status   func(store.FollowStatus) // of the last follower
 	config   map[chan store.Update]bool
 	sights   map[chan store.ObservationUpdate]bool
 	leader   string
 	vacant   chan struct{} // holds a token while nobody leads
-	failing  int           // so many writes fail
+	// so many writes of observations and of verdicts fail
+	failObs, failVerdicts int
 	// what was written, for counting
 	putObs, putVerdicts, deleted int
 	verdictAt                    time.Time
@@ -85,6 +87,19 @@ func (f *fakeStore) spoil(key spec.Key) {
 	f.tellConfig(store.Update{Tenants: []store.TenantUpdate{{Tenant: "shop", Head: f.head, Broken: f.broken}}})
 }
 
+func (f *fakeStore) setStatus(state string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.status(store.FollowStatus{State: state})
+}
+
+// again tells the followers of observations everything anew, as after a loss of contact.
+func (f *fakeStore) again() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tellSights(store.ObservationUpdate{Full: true, AliveChanged: true, Put: slices.Collect(maps.Values(f.obs))})
+}
+
 func (f *fakeStore) tellConfig(u store.Update) {
 	for c := range f.config {
 		c <- u
@@ -107,6 +122,7 @@ func (f *fakeStore) Follow(ctx context.Context, cfg store.FollowConfig) error {
 	if f.head > 0 {
 		full.Tenants = []store.TenantUpdate{{Tenant: "shop", Head: f.head, Put: slices.Collect(maps.Values(f.declared)), Broken: f.broken}}
 	}
+	f.status = cfg.OnStatus
 	f.mu.Unlock()
 	cfg.OnStatus(store.FollowStatus{State: store.Current})
 	return drain(ctx, full, news, cfg.OnUpdate)
@@ -138,10 +154,10 @@ func drain[T any](ctx context.Context, first T, news chan T, fn func(T) error) e
 	}
 }
 
-// fails tells whether this write does, with f.mu held.
-func (f *fakeStore) fails() error {
-	if f.failing > 0 {
-		f.failing--
+// fails tells whether this write does.
+func fails(left *int) error {
+	if *left > 0 {
+		*left--
 		return errFake
 	}
 	return nil
@@ -150,7 +166,7 @@ func (f *fakeStore) fails() error {
 func (f *fakeStore) PutObservation(_ context.Context, o health.Observation) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.fails(); err != nil {
+	if err := fails(&f.failObs); err != nil {
 		return err
 	}
 	f.putObs++
@@ -162,7 +178,7 @@ func (f *fakeStore) PutObservation(_ context.Context, o health.Observation) erro
 func (f *fakeStore) DeleteObservation(_ context.Context, vantage string, p health.PoolID) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.fails(); err != nil {
+	if err := fails(&f.failObs); err != nil {
 		return err
 	}
 	key := store.ObservationKey{Vantage: vantage, Pool: p}
@@ -214,7 +230,7 @@ func (f *fakeStore) setLeader(id string) {
 func (f *fakeStore) PutVerdicts(_ context.Context, verdicts []health.Verdict) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.fails(); err != nil {
+	if err := fails(&f.failVerdicts); err != nil {
 		return err
 	}
 	for _, v := range verdicts {

@@ -262,11 +262,74 @@ func TestWritesAreTriedAgain(t *testing.T) {
 		l.start("fra")
 		time.Sleep(settle)
 		l.fakeStore.mu.Lock()
-		l.failing = 7
+		l.failObs, l.failVerdicts = 5, 5
 		l.fakeStore.mu.Unlock()
 		l.set(probe.Failed, s1)
-		time.Sleep(time.Minute)
-		l.want("after seven failed writes", "eu", "a:down")
+		time.Sleep(sweep/2 + settle/3) // before the sweep would mend it
+		l.want("after failed writes", "eu", "a:down")
+	})
+}
+
+// A pool whose monitor is gone keeps its verdict and its evidence, and is not checked.
+func TestDanglingMonitor(t *testing.T) {
+	inLab(t, func(l *lab) {
+		m := monitorRes("m", spec.Monitor{})
+		l.declare(m, poolRes("eu", "m", s1))
+		l.start("fra")
+		time.Sleep(settle)
+		l.remove(m.Key)
+		time.Sleep(settle)
+		checks := l.count(s1)
+		time.Sleep(settle)
+		l.want("held", "eu", "a:up")
+		if len(l.obs) != 1 || l.count(s1) != checks {
+			t.Errorf("%d observations, %d further checks", len(l.obs), l.count(s1)-checks)
+		}
+	})
+}
+
+// While the store is one that went back, nothing is judged by it; once that is accepted, everything is.
+func TestRefusedStore(t *testing.T) {
+	inLab(t, func(l *lab) {
+		l.declare(monitorRes("m", spec.Monitor{}), poolRes("eu", "m", s1))
+		l.start("fra")
+		time.Sleep(settle)
+		l.setStatus(store.Refused)
+		l.set(probe.Failed, s1)
+		time.Sleep(time.Hour)
+		l.want("refused", "eu", "a:up")
+		l.setStatus(store.Current)
+		time.Sleep(time.Second)
+		l.want("accepted", "eu", "a:down")
+	})
+}
+
+// What is told in full replaces what was heard before.
+func TestObservationsToldAnew(t *testing.T) {
+	inLab(t, func(l *lab) {
+		l.declare(monitorRes("m", spec.Monitor{Quorum: 2}), poolRes("eu", "m", s1))
+		other := health.Observation{Vantage: "ghost", Pool: health.PoolID{Tenant: "shop", Pool: "eu"},
+			Endpoints: map[string]health.Sight{"a": {State: health.Up, Score: 1}}}
+		l.PutObservation(context.Background(), other)
+		l.setAlive("ghost", true)
+		l.start("fra")
+		time.Sleep(settle)
+		l.want("two of two", "eu", "a:up")
+		l.set(probe.Failed, s1)
+		time.Sleep(settle)
+		const before = "held: 2 must say down, and 1 of 2 vantages: refused"
+		if r := l.verdict("eu").Endpoints["a"].Reason; r != before {
+			t.Errorf("reason %q", r)
+		}
+		l.fakeStore.mu.Lock()
+		delete(l.obs, store.ObservationKey{Vantage: "ghost", Pool: other.Pool})
+		delete(l.alive, "ghost")
+		l.fakeStore.mu.Unlock()
+		l.again()
+		time.Sleep(time.Second)
+		if r := l.verdict("eu").Endpoints["a"].Reason; r != "held: 2 must say down, and refused" {
+			t.Errorf("reason %q", r)
+		}
 	})
 }
 

@@ -103,7 +103,8 @@ func await(t *testing.T, m *store.Mirror, pool, endpoint string, want health.Sta
 func TestRealStoreAndServers(t *testing.T) {
 	c, c2 := realStore(t)
 	a, b := newSite(t), newSite(t)
-	m := &spec.Monitor{Type: "http", Port: 80, Interval: spec.Duration(200 * time.Millisecond), Rise: 2, Fall: 2}
+	m := &spec.Monitor{Type: "http", Port: 80, Interval: spec.Duration(200 * time.Millisecond), Rise: 2, Fall: 2,
+		Vantages: []string{"ams", "fra"}}
 	pool := &spec.Pool{Monitor: "m", Endpoints: []spec.Endpoint{a.endpoint("a"), b.endpoint("b")}}
 	_, err := c.Commit(t.Context(), store.Change{Tenant: "shop", Author: "test", Time: time.Now(), Put: []*spec.Resource{
 		{Key: spec.Key{Tenant: "shop", Kind: spec.KindMonitor, Name: "m"}, Spec: m}, {Key: poolKey("eu"), Spec: pool},
