@@ -1,7 +1,6 @@
 package control
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,163 +8,16 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
-	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
 )
-
-const testToken = "a-token-for-tests-only"
-
-var now = time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
-
-// memory is a store whose mirror is always up to date.
-type memory struct {
-	*store.Mirror
-	edges    []store.Edge
-	records  []store.Record // newest first
-	states   map[string]store.TenantState
-	accepted string
-	err      error
-}
-
-func (m *memory) Edges(context.Context) ([]store.Edge, error) { return m.edges, m.err }
-
-func (m *memory) Accept(_ context.Context, author string) error {
-	m.accepted = author
-	return m.err
-}
-
-func (m *memory) History(_ context.Context, tenant string, limit int) ([]store.Record, error) {
-	var out []store.Record
-	for _, r := range m.records {
-		if r.Tenant == tenant && len(out) < limit {
-			out = append(out, r)
-		}
-	}
-	return out, m.err
-}
-
-func (m *memory) Heads(context.Context) (map[string]store.Generation, error) {
-	heads := map[string]store.Generation{}
-	for _, tenant := range m.Tenants() {
-		heads[tenant] = m.Tenant(tenant).Head
-	}
-	return heads, m.err
-}
-
-func (m *memory) Read(_ context.Context, tenant string, at store.Generation) (store.TenantState, error) {
-	state, ok := m.states[fmt.Sprintf("%s@%d", tenant, at)]
-	if !ok {
-		return state, store.ErrNotFound
-	}
-	return state, nil
-}
-
-func (m *memory) Commit(_ context.Context, c store.Change) (store.Record, error) {
-	now := m.Tenant(c.Tenant)
-	if now.Head != c.Base {
-		return store.Record{}, &store.ConflictError{Tenant: c.Tenant, Want: c.Base, Have: now.Head}
-	}
-	m.states[fmt.Sprintf("%s@%d", c.Tenant, now.Head)] = now
-	r := store.Record{Tenant: c.Tenant, Generation: now.Head + 1, Author: c.Author, Message: c.Message, Time: c.Time, Deleted: c.Delete}
-	update := store.TenantUpdate{Tenant: c.Tenant, Head: r.Generation, Deleted: c.Delete}
-	for _, put := range c.Put {
-		r.Put = append(r.Put, put.Key)
-		update.Put = append(update.Put, store.Version{Resource: put, Generation: r.Generation})
-	}
-	m.records = append([]store.Record{r}, m.records...)
-	m.Apply(store.Update{Tenants: []store.TenantUpdate{update}})
-	return r, m.err
-}
-
-// world is a server with everything around it.
-type world struct {
-	*Server
-	store *memory
-}
-
-func newWorld(t *testing.T) *world {
-	t.Helper()
-	w := &world{store: &memory{Mirror: store.NewMirror(), states: map[string]store.TenantState{}}}
-	w.store.Apply(testState(t))
-	s, err := New(Config{Store: w.store, Mirror: w.store.Mirror, Token: testToken, TokenFile: "/var/lib/gtm/token",
-		Registerer: prometheus.NewRegistry(), Now: func() time.Time { return now },
-		Following: func() store.FollowStatus { return store.FollowStatus{State: store.Current, Since: now, Cursor: 7} }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.Server = s
-	return w
-}
-
-// testState has one pool, of whose endpoints a is down and b drained, and a service that uses it.
-func testState(t *testing.T) store.Update {
-	t.Helper()
-	three := 3
-	pool := &spec.Pool{Site: "fra", Endpoints: []spec.Endpoint{
-		{Name: "a", Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Weight: &three},
-		{Name: "b", Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.2")}},
-		{Name: "c", Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.3")}}}}
-	version := func(tenant string, kind spec.Kind, name string, s spec.Spec) store.Version {
-		return store.Version{Resource: &spec.Resource{Key: spec.Key{Tenant: tenant, Kind: kind, Name: name}, Spec: s}, Generation: 40}
-	}
-	return store.Update{Full: true, Tenants: []store.TenantUpdate{
-		{Tenant: "platform", Head: 3, Put: []store.Version{
-			version("platform", spec.KindZone, "example.", &spec.Zone{Grants: map[string][]string{"shop": {"example."}},
-				Content: "example.\t60\tIN\tSOA\tns1.example. h.example. 0 7200 1800 1209600 60\nexample.\t60\tIN\tNS\tns1.example.net.\n"}),
-			version("platform", spec.KindSite, "fra", &spec.Site{Region: "EU-DE"})}},
-		{Tenant: "shop", Head: 41, Put: []store.Version{
-			version("shop", spec.KindPool, "eu", pool),
-			version("shop", spec.KindService, "web", &spec.Service{Host: "web.example.", Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: "eu"}}}}}),
-			version("shop", spec.KindOverride, "now", &spec.Override{Pool: "eu", Endpoint: "b", State: "drain", Reason: "upgrade", Expires: "2026-05-04T04:00:00Z"}),
-			version("shop", spec.KindOverride, "old", &spec.Override{Pool: "eu", Endpoint: "c", State: "down", Reason: "past", Expires: "2026-05-04T03:00:00Z"}),
-		}},
-	}, Verdicts: []health.Verdict{{Pool: health.PoolID{Tenant: "shop", Pool: "eu"}, Judge: "p1", Endpoints: map[string]health.Finding{
-		"a": {State: health.Down, Since: now.Add(-time.Minute), Reason: "status 503"}, "b": {State: health.Up, Score: 1}}}}}
-}
-
-// ask sends a request with the token, and decodes a reply of 200 into out.
-func (w *world) ask(t *testing.T, method, path string, body any, out any) *httptest.ResponseRecorder {
-	t.Helper()
-	var reader io.Reader
-	switch b := body.(type) {
-	case nil:
-	case string:
-		reader = strings.NewReader(b)
-	default:
-		encoded, err := json.Marshal(b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		reader = bytes.NewReader(encoded)
-	}
-	r := httptest.NewRequest(method, path, reader)
-	r.Header.Set("Authorization", "Bearer "+testToken)
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set(api.AuthorHeader, "alice@build-7")
-	rec := httptest.NewRecorder()
-	w.Handler().ServeHTTP(rec, r)
-	if out != nil {
-		if rec.Code != http.StatusOK {
-			t.Fatalf("%s %s: %d %s", method, path, rec.Code, rec.Body)
-		}
-		if err := json.Unmarshal(rec.Body.Bytes(), out); err != nil {
-			t.Fatalf("%s %s: %v in %s", method, path, err, rec.Body)
-		}
-	}
-	return rec
-}
 
 // problem asserts that a reply is a problem of that status.
 func problem(t *testing.T, rec *httptest.ResponseRecorder, status int) api.Problem {
@@ -433,9 +285,10 @@ func TestStatus(t *testing.T) {
 	}
 	w.store.err = errors.New("etcd is away")
 	w.ask(t, "GET", "/v1/status", nil, &status)
-	if !strings.Contains(status.Store.Error, "etcd is away") || len(status.Pools) != 1 {
+	if !strings.Contains(status.Store.Error, "etcd is away") || len(status.Pools) != 1 || len(status.Edges) != 2 || status.Edges[0].Status == nil {
 		t.Errorf("without etcd: %+v", status)
 	}
+	problem(t, newWorldWithout(t, errors.New("etcd is away")).ask(t, "GET", "/v1/edges", nil, nil), http.StatusServiceUnavailable)
 }
 
 func TestExplain(t *testing.T) {

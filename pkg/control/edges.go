@@ -15,12 +15,22 @@ import (
 	"github.com/gti/gtm/pkg/store"
 )
 
-// edges asks every registered edge for its status, at the same time.
-func (s *Server) edges(ctx context.Context) ([]api.Edge, error) {
-	registered, err := s.cfg.Store.Edges(ctx)
-	if err != nil {
-		return nil, err
+// registered lists the edges. Where the store cannot be asked, it gives those that it told last, beside the error: the edges
+// answer all the same.
+func (s *Server) registered(ctx context.Context) ([]store.Edge, error) {
+	ctx, cancel := context.WithTimeout(ctx, edgeTime)
+	defer cancel()
+	edges, err := s.cfg.Store.Edges(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		s.lastEdges = edges
 	}
+	return s.lastEdges, err
+}
+
+// askAll asks edges for their status, at the same time.
+func (s *Server) askAll(ctx context.Context, registered []store.Edge) []api.Edge {
 	all := make([]api.Edge, len(registered))
 	slots := make(chan struct{}, edgesAtOnce)
 	var wg sync.WaitGroup
@@ -32,7 +42,7 @@ func (s *Server) edges(ctx context.Context) ([]api.Edge, error) {
 		})
 	}
 	wg.Wait()
-	return all, nil
+	return all
 }
 
 func (s *Server) ask(ctx context.Context, e store.Edge) api.Edge {

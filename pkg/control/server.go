@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -26,13 +27,13 @@ import (
 const (
 	maxBody       = 64 << 20 // bytes of an apply; every other request is small
 	maxSmallBody  = 1 << 20
-	bodyTime      = time.Minute     // to read a body
-	requestTime   = 2 * time.Minute // for all of a request
-	mirrorTime    = 5 * time.Second // to see a change of our own in the mirror
-	edgeTime      = 2 * time.Second // for one edge to answer
-	maxEdgeReply  = 16 << 20        // bytes
-	edgesAtOnce   = 32              // edges asked at the same time
-	historyAtMost = 1000            // records of one answer
+	bodyTime      = 30 * time.Second // to read a body
+	requestTime   = time.Minute      // for all of a request
+	mirrorTime    = 5 * time.Second  // to see a change of our own in the mirror
+	edgeTime      = 2 * time.Second  // for one edge, or the list of them, to answer
+	maxEdgeReply  = 16 << 20         // bytes
+	edgesAtOnce   = 32               // edges asked at the same time
+	historyAtMost = 1000             // records of one answer
 )
 
 // Config is what a Server needs.
@@ -59,6 +60,9 @@ type Server struct {
 	changer *change.Changer
 	metrics *metrics
 	mux     *http.ServeMux
+
+	mu        sync.Mutex
+	lastEdges []store.Edge // as the store told last
 }
 
 // New makes a server; it opens no socket.

@@ -41,24 +41,26 @@ func (s *Server) status(ctx context.Context, _ *struct{}) (*reply[api.Status], e
 		f := s.cfg.Following()
 		out.Store = api.StoreStatus{State: f.State, Since: f.Since, Error: f.Err, Cursor: f.Cursor}
 	}
-	edges, err := s.edges(ctx)
+	edges, err := s.registered(ctx)
 	if err != nil {
-		out.Store.Error = strings.TrimPrefix(out.Store.Error+"; edges: "+err.Error(), "; ")
-		return &reply[api.Status]{out}, nil
+		out.Store.Error = strings.TrimPrefix(out.Store.Error+"; the edges are those known before: "+err.Error(), "; ")
 	}
-	out.Edges = edges
+	out.Edges = s.askAll(ctx, edges)
 	return &reply[api.Status]{out}, nil
 }
 
 func (s *Server) edgesNow(ctx context.Context, _ *struct{}) (*reply[api.Edges], error) {
-	edges, err := s.edges(ctx)
-	return &reply[api.Edges]{api.Edges{Heads: s.heads(), Edges: edges}}, problemOf(err)
+	edges, err := s.registered(ctx)
+	if err != nil && len(edges) == 0 {
+		return nil, problemOf(err)
+	}
+	return &reply[api.Edges]{api.Edges{Heads: s.heads(), Edges: s.askAll(ctx, edges)}}, nil
 }
 
 // explain passes the question on to an edge, since only the code that answers can tell why.
 func (s *Server) explain(ctx context.Context, in *explainInput) (*reply[api.Explanation], error) {
-	edges, err := s.cfg.Store.Edges(ctx)
-	if err != nil {
+	edges, err := s.registered(ctx)
+	if err != nil && len(edges) == 0 {
 		return nil, problemOf(err)
 	}
 	query := url.Values{"host": {in.Host}}

@@ -94,7 +94,7 @@ func (r Record) State() string { return fmt.Sprintf("%s@%d", r.Tenant, r.Generat
 type ResourceList struct {
 	Resources []Resource `json:"resources"`
 	// Heads are the generations that the list was read at.
-	Heads map[string]uint64 `json:"heads"`
+	Heads map[string]uint64 `json:"heads,omitempty"`
 }
 
 // Description is a resource with what surrounds it.
