@@ -15,7 +15,7 @@ import (
 )
 
 func (a *app) applyCmd() *cobra.Command {
-	var paths []string
+	var paths, pins []string
 	var dryRun, wait bool
 	var message string
 	c := &cobra.Command{
@@ -27,10 +27,15 @@ Either everything is applied or, if anything is wrong with any of it, nothing. F
 resources; of a DIR, its *.yaml and *.yml files are read; - is standard input.`,
 		Example: `  gtmctl apply -f zones/
   gtmctl apply -f pools.yaml -f services.yaml --message 'more weight for fra' --wait
+  gtmctl apply -f pools.yaml --expect shop@41
   gtmctl get pool shop/eu -o yaml | sed s/weight:.3/weight:.5/ | gtmctl apply -f -`,
 		Args: needArgs(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
-			reply, resources, err := a.apply(c.Context(), paths, api.ApplyRequest{DryRun: dryRun, Message: message})
+			expect, err := parseExpect(pins)
+			if err != nil {
+				return err
+			}
+			reply, resources, err := a.apply(c.Context(), paths, api.ApplyRequest{DryRun: dryRun, Message: message, Expect: expect})
 			if err != nil {
 				return err
 			}
@@ -44,9 +49,8 @@ resources; of a DIR, its *.yaml and *.yml files are read; - is standard input.`,
 		},
 	}
 	filesFlag(c, &paths)
-	c.Flags().BoolVar(&dryRun, "dry-run", false, "show the plan and change nothing")
-	c.Flags().BoolVar(&wait, "wait", false, "until every edge answers from the new generation (at most --timeout)")
-	c.Flags().StringVarP(&message, "message", "m", "", "why; history shows it")
+	changeFlags(c, &dryRun, &wait, &message)
+	c.Flags().StringSliceVar(&pins, "expect", nil, "refuse if a tenant is not at this generation any more, as in shop@41 (repeatable)")
 	return c
 }
 
@@ -155,6 +159,9 @@ func (a *app) showRecords(records []api.Record) {
 	}
 }
 
+// maxFields is how many changed fields of one resource a plan for people shows; -o json has them all.
+const maxFields = 30
+
 // showPlan prints a plan as lines of + (create), ~ (update) and - (delete).
 func (a *app) showPlan(reply *api.ApplyReply) {
 	for _, item := range reply.Plan {
@@ -166,7 +173,11 @@ func (a *app) showPlan(reply *api.ApplyReply) {
 		default:
 			a.printf("%s\n", a.paint(odd, "~ "+item.Key.String()))
 		}
-		for _, f := range item.Fields {
+		for i, f := range item.Fields {
+			if i == maxFields {
+				a.printf("    ... and %d more\n", len(item.Fields)-i)
+				break
+			}
 			a.printf("    %s\n", fieldText(f))
 		}
 	}

@@ -139,6 +139,20 @@ func parseState(word string) (tenant string, generation uint64, ok bool, err err
 	return tenant, generation, true, nil
 }
 
+// parseExpect reads TENANT@GENERATION words; generation 0 means that the tenant has none yet.
+func parseExpect(words []string) (map[string]uint64, error) {
+	expect := make(map[string]uint64, len(words))
+	for _, word := range words {
+		tenant, number, ok := strings.Cut(word, "@")
+		generation, err := strconv.ParseUint(number, 10, 64)
+		if !ok || tenant == "" || err != nil {
+			return nil, fmt.Errorf("--expect %s is not TENANT@GENERATION, as in shop@41", word)
+		}
+		expect[tenant] = generation
+	}
+	return expect, nil
+}
+
 // parseWeights reads NAME=WEIGHT pairs.
 func parseWeights(pairs []string) (map[string]int, error) {
 	weights := make(map[string]int, len(pairs))

@@ -39,7 +39,7 @@ Exit code 1 if an edge cannot be asked, serves something broken or no longer fol
 }
 
 func wellAll(s *api.Status) bool {
-	if s.Store.State != "current" {
+	if s.Store.State != "current" || s.Store.Error != "" {
 		return false
 	}
 	return !slices.ContainsFunc(s.Edges, func(e api.Edge) bool {
