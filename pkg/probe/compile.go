@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -50,7 +51,7 @@ func (c *Check) setTarget(e spec.Endpoint, port uint16) error {
 		c.Host, c.Port = strings.TrimSuffix(e.Host, "."), port
 		addrs = nil
 	case len(addrs) == 0:
-		return fmt.Errorf("endpoint %q has nothing to check: no address, host or probe", e.Name)
+		return errors.New("it has no address, host or probe")
 	}
 	if port == 0 {
 		return fmt.Errorf("port is missing: a %s monitor has no default", c.Type)

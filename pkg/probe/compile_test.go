@@ -53,7 +53,7 @@ func TestNewCheckRefuses(t *testing.T) {
 	}{
 		`type "icmp" is none of http, https, tcp`:                                    {spec.Monitor{Type: "icmp"}, one},
 		`port is missing: a tcp monitor has no default`:                              {spec.Monitor{Type: "tcp"}, one},
-		`endpoint "a" has nothing to check: no address, host or probe`:               {spec.Monitor{Type: "http"}, spec.Endpoint{Name: "a"}},
+		`it has no address, host or probe`:                                           {spec.Monitor{Type: "http"}, spec.Endpoint{Name: "a"}},
 		`timeout 1m0s does not fit interval 10s`:                                     {spec.Monitor{Type: "http", Timeout: spec.Duration(time.Minute)}, one},
 		`path "/%zz" is not part of a URL`:                                           {spec.Monitor{Type: "http", Path: "/%zz"}, one},
 		`status wants a status from 100 to 599 or a range as in 200-399, not "fine"`: {spec.Monitor{Type: "http", Status: []string{"fine"}}, one},
