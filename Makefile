@@ -8,7 +8,7 @@ GO       ?= go
 DATA     ?= data
 RUNFLAGS ?=
 FUZZTIME ?= 20s
-PAIRS    ?= 11
+PAIRS    ?= 31
 
 # What the interop tests talk to, as Debian names it.
 CLIENTS := bind9-dnsutils knot-dnsutils unbound gdnsd tor-geoipdb
@@ -24,7 +24,7 @@ help: ## Tell what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make run DATA=DIR RUNFLAGS='--log json'   other data folder, further flags of gtmd"
-	@echo "  make fuzz FUZZTIME=5m                     longer; make bench PAIRS=21: more pairs"
+	@echo "  make fuzz FUZZTIME=5m                     longer; make bench PAIRS=61: more rounds"
 
 .PHONY: build
 build: ## Build bin/gtmd and bin/gtmctl

@@ -33,9 +33,9 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.root, "root", ".", "the repository's `folder`")
-	flag.IntVar(&o.pairs, "pairs", 11, "rounds in which every server is measured once")
+	flag.IntVar(&o.pairs, "pairs", 31, "rounds in which every server is measured once")
 	flag.IntVar(&o.names, "names", 1000, "steered names, and static names")
-	flag.Float64Var(&o.seconds, "seconds", 3, "length of one measurement")
+	flag.Float64Var(&o.seconds, "seconds", 1, "length of one measurement")
 	flag.IntVar(&o.window, "window", 512, "queries that may be unanswered at once")
 	flag.BoolVar(&o.others, "others", false, "measure Knot, PowerDNS, NSD and BIND as well, where they are installed")
 	flag.BoolVar(&o.keep, "keep", false, "keep the working files in bench/results/tmp")

@@ -169,7 +169,7 @@ func (a *app) showPool(p *api.Pool) {
 		rows = append(rows, []string{e.Name, where, fmt.Sprint(e.Weight), a.state(e.State), number(e.Score), orDash(a.age(e.Since)),
 			number(e.Effective), orDash(firstOf(e.Out, e.Reason))})
 	}
-	a.table([]string{"endpoint", "where", "weight", "state", "score", "for", "effective", "left out"}, rows)
+	a.table([]string{"endpoint", "where", "weight", "state", "score", "for", "effective", "note"}, rows)
 	for _, o := range p.Overrides {
 		a.showOverride(o)
 	}

@@ -404,3 +404,28 @@ func TestAuthor(t *testing.T) {
 		}
 	}
 }
+
+// Series are labelled by what the API offers, never by what a client sends.
+func TestMetricsAreLabelledByOperation(t *testing.T) {
+	w := newWorld(t)
+	w.ask(t, "GET", "/v1/status", nil, &api.Status{})
+	for _, path := range []string{"/v1/made-up", "/v1/resources/shop/Pool/made-up"} {
+		problem(t, w.ask(t, "GET", path, nil, nil), http.StatusNotFound)
+	}
+	families, err := w.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == "gtm_control_requests_total" {
+				got = append(got, fmt.Sprintf("%s %s %v", m.GetLabel()[0].GetValue(), m.GetLabel()[1].GetValue(), m.GetCounter().GetValue()))
+			}
+		}
+	}
+	want := "200 GET /v1/status 1; 404 GET /v1/resources/{tenant}/{kind}/{name} 1; 404 none 1"
+	if text := strings.Join(got, "; "); text != want {
+		t.Errorf("series %s; want %s", text, want)
+	}
+}

@@ -43,7 +43,10 @@ func (s *Server) status(ctx context.Context, _ *struct{}) (*reply[api.Status], e
 	}
 	edges, err := s.registered(ctx)
 	if err != nil {
-		out.Store.Error = strings.TrimPrefix(out.Store.Error+"; the edges are those known before: "+err.Error(), "; ")
+		if out.Store.Error == "" {
+			out.Store.Error = err.Error()
+		}
+		out.Store.Error += "; the edges are those known before"
 	}
 	out.Edges = s.askAll(ctx, edges)
 	return &reply[api.Status]{out}, nil

@@ -88,15 +88,16 @@ func (m *memory) Commit(_ context.Context, c store.Change) (store.Record, error)
 // world is a server with everything around it.
 type world struct {
 	*Server
-	store *memory
+	store    *memory
+	registry *prometheus.Registry
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{store: &memory{Mirror: store.NewMirror(), states: map[string]store.TenantState{}}}
+	w := &world{registry: prometheus.NewRegistry(), store: &memory{Mirror: store.NewMirror(), states: map[string]store.TenantState{}}}
 	w.store.Apply(testState(t))
 	s, err := New(Config{Store: w.store, Mirror: w.store.Mirror, Token: testToken, TokenFile: "/var/lib/gtm/token",
-		Registerer: prometheus.NewRegistry(), Now: func() time.Time { return now },
+		Registerer: w.registry, Now: func() time.Time { return now },
 		Following: func() store.FollowStatus { return store.FollowStatus{State: store.Current, Since: now, Cursor: 7} }})
 	if err != nil {
 		t.Fatal(err)

@@ -242,7 +242,7 @@ func lockDir(dir, name string) (*os.File, error) {
 				dir, orElse(strings.TrimSpace(string(holder)), "unknown"))
 		}
 	}
-	if err := f.Truncate(0); err == nil {
+	if err = f.Truncate(0); err == nil {
 		_, err = fmt.Fprintf(f, "%d\n", os.Getpid())
 	}
 	if err != nil {

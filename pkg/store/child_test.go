@@ -38,6 +38,7 @@ func childPID(t *testing.T, dir string) int {
 }
 
 func TestChildServesAndKeepsItsData(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "etcd")
 	child := startTestChild(t, dir)
 	c := openTest(t, Config{Endpoints: []string{child.Endpoint()}})
@@ -61,6 +62,7 @@ func TestChildServesAndKeepsItsData(t *testing.T) {
 }
 
 func TestChildInAFolderWithALongAndOddName(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), strings.Repeat("long name %zz?#", 12))
 	child := startTestChild(t, dir)
 	c := openTest(t, Config{Endpoints: []string{child.Endpoint()}})
@@ -70,6 +72,7 @@ func TestChildInAFolderWithALongAndOddName(t *testing.T) {
 }
 
 func TestChildIsRestartedWhenItDies(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	child := startTestChild(t, dir)
 	c := openTest(t, Config{Endpoints: []string{child.Endpoint()}})
@@ -82,13 +85,15 @@ func TestChildIsRestartedWhenItDies(t *testing.T) {
 	if err := <-child.Exited(); err == nil || !strings.Contains(err.Error(), "killed") {
 		t.Errorf("Exited told %v", err)
 	}
-	f.untilState(Stale)
-	f.untilState(Current)
+	if err := c.Ping(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
 	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "fra", "EU-FR"))})
 	f.untilHead("shop", 2)
 }
 
 func TestSecondStartOnAFolderFails(t *testing.T) {
+	t.Parallel()
 	sharedEndpoint(t)
 	_, err := StartChild(testContext(t), ChildConfig{Dir: filepath.Join(shared.dir, "etcd"), Args: []string{"etcd"}})
 	want := fmt.Sprintf("in use by another gtmd (process %d)", os.Getpid())
@@ -98,6 +103,7 @@ func TestSecondStartOnAFolderFails(t *testing.T) {
 }
 
 func TestChildThatDoesNotStartSaysWhy(t *testing.T) {
+	t.Parallel()
 	_, err := StartChild(testContext(t), ChildConfig{Dir: t.TempDir(), Args: []string{"failing"}})
 	if err == nil || !strings.Contains(err.Error(), "disk on fire") || !strings.Contains(err.Error(), "etcd.log") {
 		t.Errorf("got %v", err)
@@ -105,6 +111,7 @@ func TestChildThatDoesNotStartSaysWhy(t *testing.T) {
 }
 
 func TestDamagedDataIsNamedInTheError(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	startTestChild(t, dir).Stop()
 	if err := os.WriteFile(filepath.Join(dir, "member", "snap", "db"), []byte(strings.Repeat("garbage", 10000)), 0o600); err != nil {
@@ -117,6 +124,7 @@ func TestDamagedDataIsNamedInTheError(t *testing.T) {
 }
 
 func TestChildDiesWithItsParent(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	parent := exec.Command(os.Args[0], "parent", dir)
 	out, err := parent.StdoutPipe()

@@ -15,6 +15,7 @@ import (
 	"go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 )
 
 // DefaultPrefix is where gtm's keys stand.
@@ -128,17 +129,33 @@ func (c *Client) Ping(ctx context.Context) error {
 func (c *Client) connect() (*clientv3.Client, error) {
 	return clientv3.New(clientv3.Config{
 		Endpoints:            c.dialer.targets,
-		TLS:                  c.dialer.tls,
 		DialTimeout:          c.wait.call,
 		DialKeepAliveTime:    10 * time.Second, // the least that grpc allows; following asks for progress more often
 		DialKeepAliveTimeout: 3 * time.Second,
 		MaxCallSendMsgSize:   serverMaxRequest,
 		MaxCallRecvMsgSize:   1 << 30,
 		Logger:               zap.NewNop(),
+		// Reads are tried for two seconds, which bridges an election or a restart.
+		MaxUnaryRetries:    40,
+		BackoffWaitBetween: 50 * time.Millisecond,
 		DialOptions: []grpc.DialOption{
 			grpc.WithContextDialer(c.dialer.dial),
+			grpc.WithChainUnaryInterceptor(failFast),
+			grpc.WithConnectParams(grpc.ConnectParams{
+				Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+				MinConnectTimeout: dialPatience,
+			}),
 		},
 	})
+}
+
+// failFast lets a read that finds no connection fail, and be tried again, instead of waiting for one until
+// its time is up: the error then tells why there is none.
+func failFast(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	if method == "/etcdserverpb.KV/Range" {
+		opts = append(opts, grpc.WaitForReady(false))
+	}
+	return invoke(ctx, method, req, reply, cc, opts...)
 }
 
 // checkEndpoints tells whether all endpoints are well-formed and of one kind, and which kind that is.

@@ -3,17 +3,21 @@ package store
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
 // dialer connects for grpc. It resolves unix endpoints itself, because neither grpc's targets nor the
-// kernel (107 bytes) take every path, and it remembers why the last attempt failed.
+// kernel (107 bytes) take every path; and it shakes hands for TLS itself, so that it can remember why the
+// last attempt failed, which the layers above seldom tell.
 type dialer struct {
 	targets []string          // what etcd's client is given
 	sockets map[string]string // target address → socket path
@@ -33,11 +37,13 @@ func newDialer(endpoints []string, conf *tls.Config) (*dialer, error) {
 		if conf == nil {
 			conf = &tls.Config{MinVersion: tls.VersionTLS12}
 		}
-		d.tls = conf
+		d.tls = conf.Clone()
+		d.tls.NextProtos = []string{"h2"}
 	}
 	for i, e := range endpoints {
 		if scheme != "unix" {
-			d.targets = append(d.targets, strings.TrimSuffix(e, "/"))
+			_, host, _ := strings.Cut(strings.TrimSuffix(e, "/"), "://")
+			d.targets = append(d.targets, "http://"+host) // whatever it is: grpc gets a connection that is ready
 			continue
 		}
 		path := strings.TrimPrefix(strings.TrimPrefix(e, "unix:"), "//")
@@ -50,17 +56,18 @@ func newDialer(endpoints []string, conf *tls.Config) (*dialer, error) {
 
 func (d *dialer) dial(ctx context.Context, addr string) (net.Conn, error) {
 	conn, err := d.open(ctx, addr)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.last = ""
-	if err != nil {
-		d.last = err.Error()
+	if err == nil && d.tls != nil {
+		conn, err = d.encrypt(ctx, conn, addr)
 	}
-	return conn, err
+	if err != nil {
+		d.note(err.Error())
+		return nil, err
+	}
+	return &firstRead{Conn: conn, note: d.note}, nil
 }
 
 func (d *dialer) open(ctx context.Context, addr string) (net.Conn, error) {
-	nd := &net.Dialer{Timeout: 5 * time.Second}
+	nd := &net.Dialer{Timeout: dialPatience}
 	path, ok := d.sockets[addr]
 	if !ok {
 		return nd.DialContext(ctx, "tcp", addr)
@@ -71,6 +78,62 @@ func (d *dialer) open(ctx context.Context, addr string) (net.Conn, error) {
 	}
 	defer release()
 	return nd.DialContext(ctx, "unix", short)
+}
+
+func (d *dialer) encrypt(ctx context.Context, conn net.Conn, addr string) (net.Conn, error) {
+	conf := d.tls
+	if conf.ServerName == "" {
+		host, _, err := net.SplitHostPort(addr)
+		if err != nil {
+			return nil, err
+		}
+		conf = conf.Clone()
+		conf.ServerName = host
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialPatience)
+	defer cancel()
+	secure := tls.Client(conn, conf)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("TLS handshake: %w", err)
+	}
+	return secure, nil
+}
+
+// dialPatience bounds connecting and shaking hands.
+const dialPatience = 5 * time.Second
+
+// firstRead notes what a server that does not speak as expected does first.
+type firstRead struct {
+	net.Conn
+	note func(string)
+	done bool
+}
+
+// tlsAlert is the first byte of what a TLS server says to who does not speak TLS.
+const tlsAlert = 0x15
+
+func (f *firstRead) Read(b []byte) (int, error) {
+	n, err := f.Conn.Read(b)
+	if f.done {
+		return n, err
+	}
+	f.done = true
+	switch {
+	case n > 0 && b[0] == tlsAlert:
+		f.note("it answers in TLS")
+	case n > 0:
+		f.note("")
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		f.note("it closes the connection without a word")
+	}
+	return n, err
+}
+
+func (d *dialer) note(s string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.last = s
 }
 
 func (d *dialer) lastError() string {

@@ -44,7 +44,7 @@ func runEmbedded(ctx context.Context, dir string, parent io.Reader, ready io.Wri
 	if err != nil {
 		return fmt.Errorf("the embedded etcd in %s did not start: %w", dir, err)
 	}
-	defer e.Close()
+	defer closeSoon(e)
 	orphaned := make(chan struct{})
 	go func() {
 		defer close(orphaned)
@@ -69,6 +69,20 @@ func runEmbedded(ctx context.Context, dir string, parent io.Reader, ready io.Wri
 	case <-ctx.Done():
 	}
 	return nil
+}
+
+// closeSoon ends etcd in good order, unless it waits for clients that still watch: then the process ends
+// as in a crash, which etcd is made for.
+func closeSoon(e *embed.Etcd) {
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		e.Close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(time.Second):
+	}
 }
 
 // embeddedConfig is a single member that no other can join: it has no door for peers.

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // ErrNotFound: the tenant or generation does not exist.
@@ -86,8 +89,16 @@ func sizeRefused(err error) bool {
 	return err != nil && strings.Contains(err.Error(), "message larger than max")
 }
 
-// explain names what was tried and where, and adds why the connection failed, which grpc often keeps to
-// itself.
+// callError is a failed call to etcd, told to people.
+type callError struct {
+	text string
+	err  error
+}
+
+func (e *callError) Error() string { return e.text }
+func (e *callError) Unwrap() error { return e.err }
+
+// explain says what was tried and where, and why the connection failed, which grpc often keeps to itself.
 func (c *Client) explain(what string, err error) error {
 	if err == nil {
 		return nil
@@ -95,27 +106,39 @@ func (c *Client) explain(what string, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	where := strings.Join(c.cfg.Endpoints, ", ")
-	hint := hintFor(err)
-	if cause := c.dialer.lastError(); cause != "" && !strings.Contains(err.Error(), cause) {
-		return fmt.Errorf("%s: etcd at %s: %w (%s)%s", what, where, err, cause, hint)
+	cause := c.dialer.lastError()
+	why := status.Convert(err).Message()
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		why = "no answer in time"
+		if cause != "" {
+			why += " (" + cause + ")"
+		}
+	case cause != "" && status.Code(err) == codes.Unavailable:
+		why = cause
 	}
-	return fmt.Errorf("%s: etcd at %s: %w%s", what, where, err, hint)
+	hint := hintFor(err, cause, c.dialer.tls != nil)
+	return &callError{fmt.Sprintf("%s: etcd at %s: %s%s", what, strings.Join(c.cfg.Endpoints, ", "), why, hint), err}
 }
 
-func hintFor(err error) string {
-	s := err.Error()
+func hintFor(err error, cause string, encrypted bool) string {
+	s := err.Error() + " " + cause
+	contains := func(parts ...string) bool {
+		return slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(s, p) })
+	}
 	switch {
 	case errors.Is(err, rpctypes.ErrNoSpace):
 		return "; its quota is used up: compact and defragment it, then disarm its alarm"
-	case strings.Contains(s, "first record does not look like a TLS handshake"):
+	case contains("first record does not look like a TLS handshake"):
 		return "; it does not speak TLS: use http:// in --etcd"
-	case strings.Contains(s, "certificate"):
+	case contains("certificate", "x509"):
 		return "; check the TLS files"
-	case strings.Contains(s, "error reading server preface"), strings.Contains(s, "connection reset"), strings.Contains(s, "EOF"):
+	case !encrypted && contains("it answers in TLS", "it closes the connection"):
 		return "; if it speaks TLS, use https:// in --etcd"
-	case errors.Is(err, context.DeadlineExceeded), strings.Contains(s, "DeadlineExceeded"), strings.Contains(s, "deadline exceeded"),
-		strings.Contains(s, "Unavailable"):
+	case encrypted && (contains("TLS handshake: ") || cause == "" && errors.Is(err, context.DeadlineExceeded)):
+		// etcd without TLS keeps silent, while it waits for the end of what it takes for a line.
+		return "; check that it runs and that it speaks TLS (else use http:// in --etcd)"
+	case errors.Is(err, context.DeadlineExceeded), contains("deadline exceeded", "DeadlineExceeded", "Unavailable", "connection refused"):
 		return "; check that it runs and that --etcd names it"
 	}
 	return ""

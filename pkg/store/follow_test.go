@@ -230,6 +230,7 @@ func TestBlackholedConnectionIsNoticedAndSurvived(t *testing.T) {
 
 // The same data folder, with older content: same cluster, lower revision.
 func TestRestoredStoreIsRefusedUntilAccepted(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	live, old := filepath.Join(dir, "live"), filepath.Join(dir, "old")
 	child := startTestChild(t, live)

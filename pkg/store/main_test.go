@@ -177,14 +177,13 @@ func mustCommit(t testing.TB, c *Client, ch Change) Record {
 
 // following runs Follow, mirrors it, and lets a test wait for what it says.
 type following struct {
-	t       testing.TB
-	mirror  *Mirror
-	updates chan Update
-	mu      sync.Mutex
-	all     []Update
-	status  []FollowStatus
-	news    chan struct{}
-	stop    func()
+	t      testing.TB
+	mirror *Mirror
+	mu     sync.Mutex
+	all    []Update
+	status []FollowStatus
+	news   chan struct{}
+	stop   func()
 }
 
 func follow(t testing.TB, c *Client, from *Cursor) *following {

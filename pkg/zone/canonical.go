@@ -2,7 +2,9 @@ package zone
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -42,9 +44,10 @@ func Canonical(origin, file, content string, d Defaults) (text string, warnings 
 		file = origin
 	}
 	rrs, problems := read(origin, file, content)
-	rrs, missing := complete(origin, file, rrs, d)
-	problems = append(problems, missing...)
 	if len(problems) > 0 {
+		return "", nil, problems // what is missing cannot be told from what was not read
+	}
+	if rrs, problems = complete(origin, file, rrs, d); len(problems) > 0 {
 		return "", nil, problems
 	}
 	sortRecords(rrs)
@@ -77,9 +80,22 @@ func read(origin, file, content string) ([]record, Problems) {
 		rrs = append(rrs, record{rr: rr, labels: labels})
 	}
 	if err := p.Err(); err != nil {
-		return nil, Problems{{File: file, Text: strings.TrimPrefix(err.Error(), file+": ")}}
+		return nil, Problems{syntaxProblem(file, err)}
 	}
 	return rrs, nil
+}
+
+// atLine is how the parser ends its errors.
+var atLine = regexp.MustCompile(` at line: (\d+):\d+$`)
+
+// syntaxProblem takes the parser's error apart: file: dns: what: "token" at line: 4:12.
+func syntaxProblem(file string, err error) Problem {
+	p := Problem{File: file, Text: strings.TrimPrefix(strings.TrimPrefix(err.Error(), file+": "), "dns: ")}
+	if m := atLine.FindStringSubmatch(p.Text); m != nil {
+		p.Line, _ = strconv.Atoi(m[1])
+		p.Text = strings.TrimSuffix(p.Text, m[0])
+	}
+	return p
 }
 
 // complete adds the SOA and NS records that d declares and the content lacks.

@@ -34,8 +34,8 @@ func TestProblems(t *testing.T) {
 	for _, tc := range []struct{ name, content, want string }{
 		{"no SOA", "@ NS ns1.example.net.\n", "no SOA record"},
 		{"no NS", "@ SOA ns1 h 1 2 3 4 5\n", "no NS record"},
-		{"syntax", soa + "www A 192.0.2.999\n", "line: 4"},
-		{"unknown type", soa + "www BOGUS x\n", "line: 4"},
+		{"syntax", soa + "www A 192.0.2.999\n", "f.zone:4: bad A A"},
+		{"unknown type", soa + "www BOGUS x\n", "f.zone:4: "},
 		{"out of zone", soa + "www.example.net. A 192.0.2.1\n", "www.example.net. A is outside the zone example.org."},
 		{"CNAME and other data", soa + "www A 192.0.2.1\nwww CNAME x\n", "a CNAME stands alone"},
 		{"two CNAMEs", soa + "www CNAME y\nwww CNAME x\n", "a CNAME stands alone"},
@@ -43,6 +43,7 @@ func TestProblems(t *testing.T) {
 		{"SOA below", soa + "x SOA ns1 h 2 2 3 4 5\n", "one SOA"},
 		{"two DNAMEs", soa + "x DNAME a\nx DNAME b\n", "more than one DNAME"},
 		{"class", soa + "www CH TXT x\n", "only IN"},
+		{"syntax without SOA and NS", "www A 192.0.2.999\n", "f.zone:1: "},
 		{"include", soa + "$INCLUDE /etc/passwd\n", "INCLUDE"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/gti/gtm/pkg/control/files"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store"
+)
+
+// serveHTTP serves status, metrics and, with the role, the API until ctx ends.
+func (s *server) serveHTTP(ctx context.Context) error {
+	web := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+	done := make(chan error, 1)
+	go func() { done <- web.Serve(s.web) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	if err := web.Shutdown(stop); err != nil {
+		_ = web.Close()
+	}
+	return nil
+}
+
+func (s *server) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := s.ready(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	if s.edge != nil {
+		mux.Handle("/edge/", s.edge.Handler())
+	}
+	if s.control != nil {
+		mux.Handle("/v1/", s.control.Handler())
+	}
+	return mux
+}
+
+// ready tells whether every role can do its work: an edge needs a view, wherever it came from; control needs the store.
+func (s *server) ready() error {
+	var errs []error
+	if s.edge != nil {
+		errs = append(errs, s.edge.Ready())
+	}
+	if st := s.followed.Load(); s.control != nil && st.State != store.Current {
+		errs = append(errs, fmt.Errorf("control: the store is %s: %s", st.State, st.Err))
+	}
+	return errors.Join(errs...)
+}
+
+func loadResources(paths []string) ([]*spec.Resource, error) { return files.Load(paths, os.Stdin) }

@@ -1,0 +1,269 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gti/gtm/pkg/change"
+	"github.com/gti/gtm/pkg/control"
+	"github.com/gti/gtm/pkg/edge"
+	"github.com/gti/gtm/pkg/prober"
+	"github.com/gti/gtm/pkg/serve"
+	"github.com/gti/gtm/pkg/store"
+)
+
+// server is what the roles share.
+type server struct {
+	cfg      *config
+	registry *prometheus.Registry
+	child    *store.Child // nil with --etcd
+	store    *store.Client
+	web      net.Listener
+	edge     *edge.Edge      // nil without the role
+	control  *control.Server // likewise
+	mirror   *store.Mirror
+	followed atomic.Pointer[store.FollowStatus]
+	demo     []*demoEndpoint
+}
+
+// serveRoles runs what cfg asks for until ctx ends.
+func serveRoles(ctx context.Context, cfg *config, out io.Writer) (err error) {
+	s := &server{cfg: cfg, registry: prometheus.NewRegistry(), mirror: store.NewMirror()}
+	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s.followed.Store(&store.FollowStatus{State: store.Connecting, Since: time.Now()})
+	defer func() { err = errors.Join(err, s.close()) }()
+	if err := s.open(ctx); err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.serveHTTP(ctx) })
+	if s.edge != nil {
+		g.Go(func() error { return s.edge.Run(ctx) })
+	}
+	if s.control != nil {
+		g.Go(func() error { return s.follow(ctx) })
+	}
+	if cfg.roles[roleProber] {
+		g.Go(func() error { return prober.Run(ctx, s.proberConfig()) })
+	}
+	if s.demo != nil {
+		g.Go(func() error { return runDemo(ctx, s.demo, cfg.logger) })
+	}
+	g.Go(func() error {
+		if err := s.apply(ctx); err != nil {
+			return err
+		}
+		s.greet(ctx, out)
+		return nil
+	})
+	err = g.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// open binds sockets and reaches for the store, the quick and the likely failures first.
+func (s *server) open(ctx context.Context) (err error) {
+	cfg := s.cfg
+	if err := os.MkdirAll(cfg.data, 0o700); err != nil {
+		return fmt.Errorf("--data: %w", err)
+	}
+	if s.web, err = net.Listen("tcp", cfg.http); err != nil {
+		return fmt.Errorf("--http: %w: stop what listens there, or choose another address", err)
+	}
+	if cfg.demo {
+		if s.demo, err = openDemo(); err != nil {
+			return err
+		}
+	}
+	endpoints := cfg.etcd
+	if len(endpoints) == 0 {
+		s.child, err = store.StartChild(ctx, store.ChildConfig{Dir: filepath.Join(cfg.data, "etcd"), Args: []string{etcdCommand},
+			Logger: cfg.logger, Registerer: s.registry})
+		if err != nil {
+			return err
+		}
+		endpoints = []string{s.child.Endpoint()}
+	}
+	s.store, err = store.Open(ctx, store.Config{Endpoints: endpoints, TLS: cfg.tls, Logger: cfg.logger, Registerer: s.registry})
+	if err != nil {
+		return err
+	}
+	if cfg.roles[roleEdge] {
+		s.edge, err = edge.New(edge.Config{ID: cfg.id, Version: version, Store: s.store, Dir: filepath.Join(cfg.data, "edge"), DNS: cfg.dns,
+			Workers: cfg.workers, HTTP: s.httpAddr(), GeoFiles: cfg.geo, ExplainFrom: cfg.explain, Logger: cfg.logger, Registerer: s.registry})
+		if err != nil {
+			return err
+		}
+	}
+	if cfg.roles[roleControl] {
+		return s.openControl()
+	}
+	return nil
+}
+
+func (s *server) openControl() error {
+	file := filepath.Join(s.cfg.data, "token")
+	token, err := control.CreateToken(file)
+	if err != nil {
+		return err
+	}
+	s.control, err = control.New(control.Config{Store: s.store, Mirror: s.mirror, Following: func() store.FollowStatus { return *s.followed.Load() },
+		Token: token, TokenFile: file, Logger: s.cfg.logger, Registerer: s.registry})
+	return err
+}
+
+// close undoes open. Serving has ended before.
+func (s *server) close() error {
+	var errs []error
+	if s.web != nil {
+		_ = s.web.Close() // closed already after serving
+	}
+	for _, e := range s.demo {
+		_ = e.listener.Close()
+	}
+	if s.store != nil {
+		errs = append(errs, s.store.Close())
+	}
+	if s.child != nil {
+		errs = append(errs, s.child.Stop())
+	}
+	return errors.Join(errs...)
+}
+
+// follow keeps the mirror that the API reads current.
+func (s *server) follow(ctx context.Context) error {
+	return s.store.Follow(ctx, store.FollowConfig{
+		OnUpdate: func(u store.Update) error { s.mirror.Apply(u); return nil },
+		OnStatus: func(st store.FollowStatus) { s.followed.Store(&st) },
+	})
+}
+
+func (s *server) proberConfig() prober.Config {
+	cfg := prober.Config{ID: s.cfg.vantage, Store: s.store, Logger: s.cfg.logger, Registerer: s.registry}
+	for _, a := range s.cfg.dns {
+		cfg.OwnPorts = append(cfg.OwnPorts, a.Port())
+	}
+	if a, err := netip.ParseAddrPort(s.web.Addr().String()); err == nil {
+		cfg.OwnPorts = append(cfg.OwnPorts, a.Port())
+	}
+	if s.cfg.demo {
+		cfg.Allow = demoNets
+	}
+	return cfg
+}
+
+// httpAddr is where others reach this server's HTTP port. A wildcard address is announced under the host's name.
+func (s *server) httpAddr() string {
+	a, ok := s.web.Addr().(*net.TCPAddr)
+	if !ok || !a.IP.IsUnspecified() {
+		return s.web.Addr().String()
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, strconv.Itoa(a.Port))
+}
+
+// apply puts the resources of --apply into the store where they differ. Where that fails, a server that has a
+// configuration serves on with it; one that has none has nothing to do.
+func (s *server) apply(ctx context.Context) error {
+	if len(s.cfg.apply) == 0 {
+		return nil
+	}
+	if err := s.waitStore(ctx); err != nil {
+		return err
+	}
+	err := s.applyFiles(ctx)
+	if err == nil || ctx.Err() != nil {
+		return nil
+	}
+	if heads, hErr := s.store.Heads(ctx); hErr == nil && len(heads) > 0 {
+		s.cfg.logger.Error("--apply: nothing was applied; serving on with what the store holds", "error", err)
+		return nil
+	}
+	return fmt.Errorf("--apply: nothing was applied:\n%w", err)
+}
+
+// waitStore waits until etcd answers.
+func (s *server) waitStore(ctx context.Context) error {
+	told := false
+	for {
+		err := s.store.Ping(ctx)
+		if err == nil {
+			return nil
+		}
+		if !told {
+			s.cfg.logger.Warn("--apply waits for the store", "error", err)
+			told = true
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func (s *server) applyFiles(ctx context.Context) error {
+	resources, err := loadResources(s.cfg.apply)
+	if err != nil {
+		return err
+	}
+	c := change.New(change.Config{Store: s.store})
+	plan, err := c.Plan(ctx, change.Input{Put: resources, Author: "gtmd@" + s.cfg.id, Message: "gtmd --apply"})
+	if err != nil {
+		return err
+	}
+	for _, w := range plan.Warnings {
+		s.cfg.logger.Warn("--apply", "warning", w.Error())
+	}
+	records, err := c.Apply(ctx, plan)
+	for _, r := range records {
+		s.cfg.logger.Info("applied", "state", fmt.Sprintf("%s@%d", r.Tenant, r.Generation), "put", len(r.Put))
+	}
+	return err
+}
+
+// greet tells where to find what, when the edge answers.
+func (s *server) greet(ctx context.Context, out io.Writer) {
+	for s.edge != nil && s.edge.Ready() != nil && ctx.Err() == nil {
+		time.Sleep(20 * time.Millisecond)
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	fmt.Fprintf(out, "gtmd %s is ready\n", version)
+	if s.edge != nil {
+		for _, a := range s.edge.Addrs() {
+			fmt.Fprintf(out, "  DNS      %s (%s and %s), edge %s\n", a, serve.UDP, serve.TCP, s.cfg.id)
+		}
+	}
+	web := "http://" + s.httpAddr()
+	if s.control != nil {
+		fmt.Fprintf(out, "  API      %s/v1/ (token in %s)\n", web, filepath.Join(s.cfg.data, "token"))
+	}
+	fmt.Fprintf(out, "  metrics  %s/metrics\n", web)
+	if s.demo == nil || s.edge == nil {
+		return
+	}
+	a := s.edge.Addrs()[0]
+	dig := fmt.Sprintf("  dig @%s -p %d", a.Addr(), a.Port())
+	fmt.Fprintf(out, "Try:\n%[1]s web.shop.gtm.example +subnet=81.2.69.0/24\n%[1]s web.shop.gtm.example +subnet=202.108.22.0/24\n"+
+		"%[1]s TXT web.shop.gtm.example._explain.gtm.example +short +subnet=81.2.69.0/24\nCtrl-C ends it.\n", dig)
+}

@@ -1,0 +1,141 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
+)
+
+// randomUpdate makes updates as Follow does, and keeps the state that they add up to.
+type updateMaker struct {
+	rng      *rand.Rand
+	cursor   int64
+	tenants  map[string]TenantState
+	verdicts map[health.PoolID]health.Verdict
+}
+
+func newUpdateMaker(seed uint64) *updateMaker {
+	return &updateMaker{rng: rand.New(rand.NewPCG(seed, 1)), tenants: map[string]TenantState{}, verdicts: map[health.PoolID]health.Verdict{}}
+}
+
+func (m *updateMaker) delta() Update {
+	m.cursor++
+	u := Update{Cursor: m.cursor, Cluster: 1 << 63, Epoch: 4}
+	for range m.rng.IntN(3) {
+		name := fmt.Sprint("t", m.rng.IntN(4))
+		if len(u.Tenants) > 0 && u.Tenants[0].Tenant == name {
+			continue
+		}
+		state := m.tenants[name]
+		state = TenantState{Head: state.Head + 1, Resources: maps.Clone(state.Resources)}
+		if state.Resources == nil {
+			state.Resources = map[spec.Key]Version{}
+		}
+		tu := TenantUpdate{Tenant: name, Head: state.Head}
+		for _, n := range m.rng.Perm(6)[:1+m.rng.IntN(3)] {
+			r := site(name, fmt.Sprint(n), fmt.Sprint(m.cursor))
+			if n == 5 {
+				r = &spec.Resource{Key: spec.Key{Tenant: name, Kind: spec.KindZone, Name: "z."}, Spec: &spec.Zone{Content: zoneText(m.rng.IntN(20), nil)}}
+			}
+			if _, ok := state.Resources[r.Key]; ok && m.rng.IntN(2) == 0 {
+				delete(state.Resources, r.Key)
+				tu.Deleted = append(tu.Deleted, r.Key)
+				continue
+			}
+			v := Version{Resource: r, Generation: state.Head}
+			state.Resources[r.Key] = v
+			tu.Put = append(tu.Put, v)
+		}
+		m.tenants[name] = state
+		u.Tenants = append(u.Tenants, tu)
+	}
+	v := verdictOf("t0", fmt.Sprint(m.rng.IntN(5)), float64(m.cursor))
+	if _, ok := m.verdicts[v.Pool]; ok && m.rng.IntN(2) == 0 {
+		delete(m.verdicts, v.Pool)
+		u.VerdictsDeleted = append(u.VerdictsDeleted, v.Pool)
+	} else {
+		m.verdicts[v.Pool] = v
+		u.Verdicts = append(u.Verdicts, v)
+	}
+	return u
+}
+
+// diff compares a mirror with what the updates add up to.
+func (m *updateMaker) diff(got *Mirror) string {
+	states := map[string]TenantState{}
+	for _, name := range got.Tenants() {
+		states[name] = got.Tenant(name)
+	}
+	return cmp.Diff(m.tenants, states) + cmp.Diff(m.verdicts, got.Verdicts())
+}
+
+func TestMirrorAddsUp(t *testing.T) {
+	maker, mirror, copied := newUpdateMaker(1), NewMirror(), NewMirror()
+	for i := range 200 {
+		mirror.Apply(maker.delta())
+		if i%3 == 0 {
+			if diff := maker.diff(mirror); diff != "" {
+				t.Fatalf("update %d:\n%s", i, diff)
+			}
+		}
+		if i%50 == 49 {
+			copied.Apply(mirror.full())
+			if diff := maker.diff(copied); diff != "" {
+				t.Fatalf("full update %d:\n%s", i, diff)
+			}
+		}
+	}
+}
+
+func TestWhatTheMirrorHandsOutStays(t *testing.T) {
+	maker, mirror := newUpdateMaker(2), NewMirror()
+	type look struct{ got, want TenantState }
+	var looks []look
+	for range 100 {
+		mirror.Apply(maker.delta())
+		s := mirror.Tenant("t1")
+		looks = append(looks, look{s, TenantState{Head: s.Head, Resources: maps.Clone(s.Resources)}})
+	}
+	for i, l := range looks {
+		if !cmp.Equal(l.got, l.want) {
+			t.Fatalf("the state handed out at %d changed later", i)
+		}
+	}
+}
+
+func TestMirrorKeepsTheLastGoodForm(t *testing.T) {
+	m := NewMirror()
+	a := site("shop", "a", "EU")
+	m.Apply(Update{Full: true, Tenants: []TenantUpdate{{Tenant: "shop", Head: 1, Put: []Version{{a, 1}}}}})
+	broken := []BrokenResource{{Key: a.Key, Generation: 2, Err: errors.New("x")}}
+	m.Apply(Update{Tenants: []TenantUpdate{{Tenant: "shop", Head: 2, Broken: broken}}})
+	m.Apply(Update{Full: true, Tenants: []TenantUpdate{{Tenant: "shop", Head: 2, Broken: broken}}})
+	if got, want := m.Tenant("shop"), (TenantState{Head: 2, Resources: map[spec.Key]Version{a.Key: {a, 1}}}); !cmp.Equal(got, want) {
+		t.Errorf("held %+v", got)
+	}
+}
+
+func TestWaitGeneration(t *testing.T) {
+	m := NewMirror()
+	done := make(chan error)
+	go func() { done <- m.WaitGeneration(testContext(t), "shop", 2) }()
+	for g := range Generation(2) {
+		m.Apply(Update{Tenants: []TenantUpdate{{Tenant: "shop", Head: g + 1}}})
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := m.WaitGeneration(ctx, "shop", 3); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}

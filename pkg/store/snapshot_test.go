@@ -1,0 +1,369 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gti/gtm/pkg/spec"
+)
+
+func openSnapshot(t testing.TB, dir string) (*Snapshot, *Update) {
+	t.Helper()
+	s, u, err := OpenSnapshot(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s, u
+}
+
+func mustAppend(t testing.TB, s *Snapshot, u Update) {
+	t.Helper()
+	if err := s.Append(u); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// filled writes a base and n updates, and gives the maker of each state on the way.
+func filled(t testing.TB, dir string, n int) *updateMaker {
+	t.Helper()
+	s, _ := openSnapshot(t, dir)
+	maker := newUpdateMaker(7)
+	full := maker.delta()
+	full.Full = true
+	mustAppend(t, s, full)
+	for range n {
+		mustAppend(t, s, maker.delta())
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return maker
+}
+
+func TestSnapshotHoldsWhatWasTold(t *testing.T) {
+	dir := t.TempDir()
+	s, u := openSnapshot(t, dir)
+	if u != nil || !s.LastWrite().IsZero() || s.Age() != 0 {
+		t.Fatalf("an empty folder holds %+v", u)
+	}
+	maker := newUpdateMaker(5)
+	for i := range 120 {
+		u := maker.delta()
+		u.Full = i == 0
+		mustAppend(t, s, u)
+		if i%10 != 9 {
+			continue
+		}
+		s.Close()
+		var back *Update
+		s, back = openSnapshot(t, dir)
+		m := NewMirror()
+		m.Apply(*back)
+		if diff := maker.diff(m); diff != "" {
+			t.Fatalf("after %d updates:\n%s", i+1, diff)
+		}
+		if !back.Full || back.Cursor != maker.cursor || back.Cluster != 1<<63 || back.Epoch != 4 {
+			t.Errorf("position %+v", back.Position())
+		}
+		if s.LastWrite().IsZero() {
+			t.Error("it does not know when it was written")
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := s.Append(Update{}); err == nil {
+		t.Error("a closed snapshot took an update")
+	}
+}
+
+func TestJournalIsFoldedIntoTheBase(t *testing.T) {
+	dir := t.TempDir()
+	s, _ := openSnapshot(t, dir)
+	mustAppend(t, s, Update{Full: true, Tenants: []TenantUpdate{{Tenant: spec.Platform, Head: 1}}})
+	first := s.seq
+	text := strings.Repeat("x.\t1\tIN\tTXT\ty\n", 20000)
+	for g := range 10 {
+		mustAppend(t, s, Update{Cursor: int64(g), Tenants: []TenantUpdate{{Tenant: spec.Platform, Head: Generation(g), Put: []Version{{zone("z.", text), Generation(g)}}}}})
+	}
+	if s.seq == first || s.bytes.journal > 3<<20 {
+		t.Errorf("the journal grew to %d bytes beside a base of %d", s.bytes.journal, s.bytes.base)
+	}
+	s.Close()
+	_, u := openSnapshot(t, dir)
+	if len(u.Tenants) != 1 || u.Tenants[0].Head != 9 || len(u.Tenants[0].Put) != 1 {
+		t.Errorf("holds %d tenants: %+v", len(u.Tenants), u.Tenants[0].Head)
+	}
+}
+
+// Whatever of the journal is missing at its end: what was whole is there, and writing goes on.
+func TestTornTailIsCutOff(t *testing.T) {
+	dir := t.TempDir()
+	filled(t, dir, 6)
+	whole, err := os.ReadFile(filepath.Join(dir, "journal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, u := openAndClose(t, dir)
+	last := u.Cursor
+	for size := len(whole) - 1; size > len(whole)/2; size -= 23 {
+		for _, tail := range [][]byte{nil, make([]byte, 50)} {
+			if err := os.WriteFile(filepath.Join(dir, "journal"), append(whole[:size:size], tail...), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			log, said := newTestLogger(t)
+			s, u, err := OpenSnapshot(dir, log)
+			if err != nil {
+				t.Fatalf("cut to %d of %d: %v", size, len(whole), err)
+			}
+			if u.Cursor >= last || u.Cursor < 1 {
+				t.Errorf("cut to %d of %d: cursor %d of %d", size, len(whole), u.Cursor, last)
+			}
+			if atEnd := s.bytes.journal == int64(size) && tail == nil; !atEnd && !strings.Contains(said.String(), "power cut") {
+				t.Errorf("nobody was told: %s", said)
+			}
+			mustAppend(t, s, Update{Cursor: 99, Cluster: 1 << 63, Epoch: 4})
+			s.Close()
+			if _, u := openAndClose(t, dir); u.Cursor != 99 {
+				t.Fatalf("after going on: cursor %d", u.Cursor)
+			}
+		}
+	}
+}
+
+func openAndClose(t testing.TB, dir string) (*Snapshot, *Update) {
+	t.Helper()
+	s, u := openSnapshot(t, dir)
+	s.Close()
+	return s, u
+}
+
+// A flipped bit anywhere is refused, or, in the last update of the journal, costs that update.
+func TestDamageIsNoticed(t *testing.T) {
+	dir := t.TempDir()
+	filled(t, dir, 4)
+	_, u := openAndClose(t, dir)
+	rng := rand.New(rand.NewPCG(9, 9))
+	for _, name := range []string{"base", "journal"} {
+		good, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		refused := 0
+		for range 60 {
+			bad := bytes.Clone(good)
+			bad[rng.IntN(len(bad))] ^= 1 << rng.IntN(8)
+			if err := os.WriteFile(filepath.Join(dir, name), bad, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			other := map[string]string{"base": "journal", "journal": "base"}[name]
+			kept, _ := os.ReadFile(filepath.Join(dir, other))
+			s, got, err := OpenSnapshot(dir, nil)
+			var corrupt *CorruptError
+			switch {
+			case errors.As(err, &corrupt):
+				refused++
+				if got != nil || !strings.Contains(err.Error(), filepath.Join(dir, name)) {
+					t.Fatalf("%v with %v", err, got)
+				}
+				if _, err := os.Stat(filepath.Join(dir, name+".damaged")); err != nil {
+					t.Error(err)
+				}
+				mustAppend(t, s, Update{Full: true, Cursor: 5})
+			case err != nil:
+				t.Fatal(err)
+			case name == "base" || got.Cursor >= u.Cursor:
+				t.Fatalf("damage of %s was not noticed", name)
+			}
+			s.Close()
+			os.WriteFile(filepath.Join(dir, other), kept, 0o600)
+		}
+		if refused < 20 {
+			t.Errorf("%s: only %d of 60 were refused", name, refused)
+		}
+		os.WriteFile(filepath.Join(dir, name), good, 0o600)
+	}
+	if _, again := openAndClose(t, dir); !cmp.Equal(again, u) {
+		t.Error("the good files no longer hold the state")
+	}
+}
+
+func TestBaseThatIsCutIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	filled(t, dir, 0)
+	good, _ := os.ReadFile(filepath.Join(dir, "base"))
+	for size := 0; size < len(good); size += 5 {
+		if err := os.WriteFile(filepath.Join(dir, "base"), good[:size], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, _, err := OpenSnapshot(dir, nil)
+		var corrupt *CorruptError
+		if !errors.As(err, &corrupt) {
+			t.Fatalf("cut to %d of %d: %v", size, len(good), err)
+		}
+		s.Close()
+	}
+}
+
+// Between the renaming of the base and of the journal, the power fails.
+func TestJournalOfAnOlderBaseIsLeftOut(t *testing.T) {
+	dir := t.TempDir()
+	filled(t, dir, 3)
+	old, _ := os.ReadFile(filepath.Join(dir, "journal"))
+	s, u := openSnapshot(t, dir)
+	u.Cursor = 1000
+	mustAppend(t, s, *u)
+	s.Close()
+	if err := os.WriteFile(filepath.Join(dir, "journal"), old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, got := openSnapshot(t, dir)
+	if got.Cursor != 1000 {
+		t.Errorf("cursor %d", got.Cursor)
+	}
+	mustAppend(t, s, Update{Cursor: 1001, Cluster: 1 << 63, Epoch: 4})
+	s.Close()
+	if _, got := openAndClose(t, dir); got.Cursor != 1001 {
+		t.Errorf("cursor %d after going on", got.Cursor)
+	}
+}
+
+func TestDiskThatTakesNothingKeepsTheOld(t *testing.T) {
+	dir := t.TempDir()
+	maker := filled(t, dir, 2)
+	s, before := openSnapshot(t, dir)
+	// A folder in the way of the new file: whoever runs the tests, that write fails.
+	blocked := filepath.Join(dir, "base.new")
+	if err := os.Mkdir(blocked, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	u := maker.delta()
+	u.Full = true
+	if err := s.Append(u); err == nil || !strings.Contains(err.Error(), dir) {
+		t.Errorf("got %v", err)
+	}
+	s.Close()
+	s, after := openSnapshot(t, dir)
+	if !cmp.Equal(before, after) {
+		t.Error("the state of before is gone")
+	}
+	s.journal.Close() // as a full disk does, this makes writing fail
+	if err := s.Append(maker.delta()); err == nil {
+		t.Error("no error")
+	}
+	if err := os.Remove(blocked); err != nil {
+		t.Fatal(err)
+	}
+	next := maker.delta()
+	mustAppend(t, s, next)
+	s.Close()
+	if _, got := openAndClose(t, dir); got.Cursor != next.Cursor {
+		t.Errorf("cursor %d, want %d", got.Cursor, next.Cursor)
+	}
+}
+
+func TestResourceThatIsNotUnderstoodIsBroken(t *testing.T) {
+	dir := t.TempDir()
+	a := site("shop", "a", "EU")
+	s, _ := openSnapshot(t, dir)
+	mustAppend(t, s, Update{Full: true, Tenants: []TenantUpdate{{Tenant: "shop", Head: 3, Put: []Version{{a, 1}, {site("shop", "b", "EU"), 2}}}}})
+	s.Close()
+	// As an older program reads a kind that it does not know.
+	raw, _ := os.ReadFile(filepath.Join(dir, "base"))
+	raw = reframe(t, raw, func(b []byte) []byte {
+		return bytes.Replace(b, []byte(`"kind":"Site","tenant":"shop","name":"a"`), []byte(`"kind":"Kite","tenant":"shop","name":"a"`), 1)
+	})
+	if err := os.WriteFile(filepath.Join(dir, "base"), raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, u := openAndClose(t, dir)
+	if len(u.Tenants) != 1 || len(u.Tenants[0].Put) != 1 || len(u.Tenants[0].Broken) != 1 || u.Tenants[0].Broken[0].Generation != 1 {
+		t.Errorf("holds %+v", u.Tenants)
+	}
+}
+
+// reframe changes payloads and sets the checksums right.
+func reframe(t testing.TB, file []byte, change func([]byte) []byte) []byte {
+	t.Helper()
+	out := bytes.Clone(file[:len(baseMagic)])
+	r := newFrameReader(bytes.NewReader(file[len(baseMagic):]), 0, int64(len(file)-len(baseMagic)))
+	for {
+		kind, payload, err := r.next()
+		if err != nil {
+			return out
+		}
+		out = appendFrame(out, kind, change(payload))
+	}
+}
+
+func FuzzSnapshot(f *testing.F) {
+	dir := f.TempDir()
+	filled(f, dir, 2)
+	base, _ := os.ReadFile(filepath.Join(dir, "base"))
+	journal, _ := os.ReadFile(filepath.Join(dir, "journal"))
+	f.Add(base, journal, false)
+	f.Add(base, journal[:len(journal)-3], false)
+	f.Add(base[:len(base)/2], journal, true)
+	f.Add([]byte(baseMagic), []byte(journalMagic), true)
+	f.Add([]byte{}, []byte{}, false)
+	f.Fuzz(func(t *testing.T, base, journal []byte, fix bool) {
+		if fix && len(base) > len(baseMagic) && len(journal) > len(journalMagic) {
+			base, journal = fixSums(base, baseMagic), fixSums(journal, journalMagic)
+		}
+		dir := t.TempDir()
+		os.WriteFile(filepath.Join(dir, "base"), base, 0o600)
+		os.WriteFile(filepath.Join(dir, "journal"), journal, 0o600)
+		s, u, err := OpenSnapshot(dir, nil)
+		var corrupt *CorruptError
+		if err != nil && !errors.As(err, &corrupt) {
+			t.Fatal(err)
+		}
+		if err == nil && u == nil {
+			t.Fatal("a base is there, and nothing was read")
+		}
+		defer s.Close()
+		full := Update{Full: true, Cursor: 12, Tenants: []TenantUpdate{{Tenant: "shop", Head: 1, Put: []Version{{site("shop", "a", "EU"), 1}}}}}
+		if err := s.Append(full); err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		if _, got := openAndClose(t, dir); !cmp.Equal(*got, full) {
+			t.Fatalf("what was written then is read as %+v", got)
+		}
+	})
+}
+
+// fixSums puts a file into frames that are valid as such, so that the fuzzer gets behind the checksums:
+// one frame per line.
+func fixSums(file []byte, magic string) []byte {
+	out := []byte(magic)
+	for line := range bytes.Lines(file[len(magic):]) {
+		out = appendFrame(out, line[0], line[1:])
+	}
+	return out
+}
+
+func BenchmarkSnapshotLoad100k(b *testing.B) {
+	dir := b.TempDir()
+	s, _ := openSnapshot(b, dir)
+	u := Update{Full: true, Tenants: []TenantUpdate{{Tenant: "shop", Head: 1}}}
+	for i := range 100_000 {
+		r := &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindService, Name: fmt.Sprint(i)}, Spec: &spec.Service{
+			Host: fmt.Sprintf("h%d.shop.gtm.example.", i), Rules: []spec.Rule{{When: &spec.When{Geo: []string{"EU"}}, Pools: []spec.PoolRef{{Pool: "eu"}, {Pool: "us"}}}}}}
+		u.Tenants[0].Put = append(u.Tenants[0].Put, Version{r, 1})
+	}
+	mustAppend(b, s, u)
+	s.Close()
+	for b.Loop() {
+		openAndClose(b, dir)
+	}
+}
