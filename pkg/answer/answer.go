@@ -26,6 +26,23 @@ type Config struct {
 	ExplainFrom []netip.Prefix
 }
 
+// Meta is what is known of a query beside its bytes.
+type Meta struct {
+	Source    netip.AddrPort // an IPv4 address is never in its IPv6-mapped form
+	Stream    bool           // it came over a stream, which lifts the limits of UDP
+	Encrypted bool           // over TLS, HTTPS or QUIC
+	Slow      bool           // it has been deferred once: what it needs is now done, however long it takes
+	KeepAlive uint16         // how long the stream may be idle, in units of 100 ms; 0: not told
+}
+
+// Outcome says what became of a query.
+type Outcome struct {
+	Size      int  // of the reply in bytes; 0: send nothing
+	Truncated bool // the reply carries TC
+	Deferred  bool // there is no reply yet: ask again where slowness is allowed, with Meta.Slow
+	Exempt    bool // the client has shown that it gets what is sent to it: no rate limit for the reply
+}
+
 // Answerer answers one query at a time, and keeps scratch: each worker has its own.
 type Answerer struct {
 	cfg  Config
@@ -36,7 +53,7 @@ type Answerer struct {
 	hashes table.Hashes
 	client table.Client
 	choice table.Decision
-	src    netip.AddrPort
+	meta   Meta
 	view   *table.View
 
 	reply
@@ -51,15 +68,14 @@ func New(cfg Config) *Answerer {
 	return a
 }
 
-// Answer reads the query buf[:n] from src and writes the reply over it. size is the reply's length, 0 for silence;
-// truncated tells that it carries TC. stream lifts the limits of UDP. len(buf) is at least 512.
-func (a *Answerer) Answer(buf []byte, n int, src netip.AddrPort, stream bool) (size int, truncated bool) {
+// Answer reads the query buf[:n] and writes the reply over it. It keeps no reference to m. len(buf) is at least 512.
+func (a *Answerer) Answer(buf []byte, n int, m *Meta) Outcome {
 	result, rcode := a.q.Parse(buf[:n])
 	if result == dnswire.Silent {
-		return 0, false
+		return Outcome{}
 	}
-	a.src = src
-	a.begin(buf, &a.q, stream)
+	a.meta = *m
+	a.begin(buf, &a.q)
 	a.view = a.cfg.View.Load()
 	switch {
 	case result == dnswire.Reject:
@@ -99,7 +115,7 @@ func (a *Answerer) setClient() {
 	if a.client.Has {
 		a.client.Subnet = netOf(s)
 	}
-	addr := a.src.Addr()
+	addr := a.meta.Source.Addr()
 	a.client.Resolver = table.NetOf(addr, uint8(addr.BitLen()))
 }
 

@@ -132,6 +132,12 @@ func query(t testing.TB, name, typ string, opts ...string) *dns.Msg {
 	return m
 }
 
+// answer sends bytes through the answerer.
+func (s *server) answer(buf, msg []byte, stream bool) (n int, truncated bool) {
+	o := s.a.Answer(buf, copy(buf, msg), &Meta{Source: s.src, Stream: stream})
+	return o.Size, o.Truncated
+}
+
 // ask sends a message through the answerer and unpacks the reply with the oracle's own code.
 func (s *server) ask(m *dns.Msg, stream bool) *dns.Msg {
 	s.t.Helper()
@@ -140,7 +146,7 @@ func (s *server) ask(m *dns.Msg, stream bool) *dns.Msg {
 		s.t.Fatal(err)
 	}
 	buf := make([]byte, 4096)
-	n, truncated := s.a.Answer(buf, copy(buf, packed), s.src, stream)
+	n, truncated := s.answer(buf, packed, stream)
 	r := new(dns.Msg)
 	if err := r.Unpack(buf[:n]); err != nil {
 		s.t.Fatalf("%s: the reply %x does not unpack: %v", m.Question[0].String(), buf[:n], err)
@@ -339,7 +345,7 @@ func TestMalformedSubnetIsFORMERR(t *testing.T) {
 		"unknown family":       func(b []byte) []byte { b[at-3] = 3; return b },
 	} {
 		buf := make([]byte, 512)
-		n, _ := s.a.Answer(buf, copy(buf, change(slices.Clone(packed))), s.src, false)
+		n, _ := s.answer(buf, change(slices.Clone(packed)), false)
 		r := new(dns.Msg)
 		if err := r.Unpack(buf[:n]); err != nil || r.Rcode != dns.RcodeFormatError || len(r.Answer) != 0 || ecsOf(r) != nil || r.IsEdns0() == nil {
 			t.Errorf("%s: %v %v", name, err, r)
@@ -404,7 +410,7 @@ func TestDrawsFollowTheWeights(t *testing.T) {
 	packed, _ := query(t, "web.shop.gtm.example.", "A", "ecs=91.198.174.0/24").Pack()
 	buf := make([]byte, 1232)
 	for range draws {
-		n, _ := s.a.Answer(buf, copy(buf, packed), s.src, false)
+		n, _ := s.answer(buf, packed, false)
 		last := buf[len(packed)-22+15 : len(packed)-22+16] // the question, then one A record, where the OPT record was
 		if n != len(packed)+16 {
 			t.Fatalf("reply of %d bytes", n)
@@ -471,7 +477,7 @@ func TestNoAllocation(t *testing.T) {
 		}
 		buf := make([]byte, 4096)
 		if n := testing.AllocsPerRun(500, func() {
-			s.a.Answer(buf, copy(buf, packed), s.src, false)
+			s.answer(buf, packed, false)
 			s.a.Flush()
 		}); n != 0 {
 			t.Errorf("%s: %v allocations a query", q.Question[0].String(), n)
@@ -492,7 +498,7 @@ func FuzzAnswer(f *testing.F) {
 			return
 		}
 		buf := make([]byte, 4096)
-		n, _ := s.a.Answer(buf, copy(buf, msg), s.src, false)
+		n, _ := s.answer(buf, msg, false)
 		s.a.Flush()
 		if n == 0 {
 			return
@@ -514,7 +520,7 @@ func BenchmarkAnswer(b *testing.B) {
 			buf := make([]byte, 4096)
 			b.ReportAllocs()
 			for b.Loop() {
-				s.a.Answer(buf, copy(buf, packed), s.src, false)
+				s.answer(buf, packed, false)
 			}
 		})
 	}

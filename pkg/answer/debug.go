@@ -34,7 +34,7 @@ func (a *Answerer) whoami(z *table.Zone, q *dnswire.Query, at int) {
 	}
 	place, bits := a.view.Place(a.client.Resolver)
 	out := []string{
-		"resolver " + a.src.Addr().String(),
+		"resolver " + a.meta.Source.Addr().String(),
 		placeText(place.String(), place.ASN, a.client.Resolver, bits),
 	}
 	if s := &a.q.Subnet; s.Present {
@@ -98,7 +98,7 @@ func (a *Answerer) explain(z *table.Zone, q *dnswire.Query, m table.Match, at in
 
 func (a *Answerer) mayExplain() bool {
 	for _, p := range a.cfg.ExplainFrom {
-		if p.Contains(a.src.Addr()) {
+		if p.Contains(a.meta.Source.Addr()) {
 			return true
 		}
 	}

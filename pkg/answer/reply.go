@@ -23,10 +23,10 @@ type reply struct {
 }
 
 // begin starts a reply to q in buf.
-func (a *Answerer) begin(buf []byte, q *dnswire.Query, stream bool) {
+func (a *Answerer) begin(buf []byte, q *dnswire.Query) {
 	r := &a.reply
 	limit := len(buf)
-	if !stream {
+	if !a.meta.Stream {
 		limit = min(limit, 512)
 		if q.EDNS {
 			limit = min(len(buf), max(512, min(int(q.UDPSize), MaxUDP)))
@@ -61,7 +61,7 @@ func (a *Answerer) fail(rcode, code uint16, text string) {
 }
 
 // finish appends the OPT record and writes the header. A reply that did not fit is cut behind the question.
-func (a *Answerer) finish(q *dnswire.Query) (size int, truncated bool) {
+func (a *Answerer) finish(q *dnswire.Query) Outcome {
 	r := &a.reply
 	qd := uint16(1)
 	if q.End <= 12 {
@@ -77,7 +77,7 @@ func (a *Answerer) finish(q *dnswire.Query) (size int, truncated bool) {
 		r.ar++
 	}
 	dnswire.SetHeader(r.buf, q.ID, r.flags|r.rcode&0xF, qd, r.an, r.ns, r.ar)
-	return r.pos, r.truncated
+	return Outcome{Size: r.pos, Truncated: r.truncated}
 }
 
 // room makes sure that n more bytes fit.

@@ -172,7 +172,7 @@ func (e *Edge) close() error {
 
 // newHandler makes the handler of one worker.
 func (e *Edge) newHandler() serve.Handler {
-	h := serve.Handler(&handler{answer.New(answer.Config{View: &e.view, ID: e.cfg.ID, Row: int(e.nextRow.Add(1)) % e.rows,
+	h := serve.Handler(&handler{Answerer: answer.New(answer.Config{View: &e.view, ID: e.cfg.ID, Row: int(e.nextRow.Add(1)) % e.rows,
 		Seed: randomSeed(), ExplainFrom: e.cfg.ExplainFrom})})
 	if e.cfg.Wrap != nil {
 		h = e.cfg.Wrap(h)
@@ -181,17 +181,21 @@ func (e *Edge) newHandler() serve.Handler {
 }
 
 // handler fits an Answerer to the sockets.
-type handler struct{ *answer.Answerer }
+type handler struct {
+	*answer.Answerer
+	meta answer.Meta
+}
 
 func (h *handler) Handle(r *serve.Request) (n int, action serve.Action) {
-	n, truncated := h.Answer(r.Buf, r.N, r.Source, r.Transport != serve.UDP)
+	h.meta = answer.Meta{Source: r.Source, Stream: r.Transport != serve.UDP}
+	o := h.Answer(r.Buf, r.N, &h.meta)
 	switch {
-	case n == 0:
+	case o.Size == 0:
 		return 0, serve.Drop
-	case truncated:
-		return n, serve.Truncate
+	case o.Truncated:
+		return o.Size, serve.Truncate
 	}
-	return n, serve.Send
+	return o.Size, serve.Send
 }
 
 func randomSeed() uint64 {
