@@ -27,6 +27,7 @@ const (
 	errgroup   = "golang.org/x/sync/errgroup"
 	cobra      = "github.com/spf13/cobra"
 	pflag      = "github.com/spf13/pflag"
+	age        = "filippo.io/age"
 )
 
 // A room is one package's place in the house.
@@ -48,7 +49,7 @@ var house = map[string]room{
 	"pkg/anycast": {floor: 0, outside: []string{prometheus, "github.com/osrg/gobgp"}},
 
 	"pkg/spec": {floor: 1, pure: true, outside: []string{"gopkg.in/yaml.v3"}},
-	"pkg/zone": {floor: 1, pure: true, outside: []string{dnsLibrary}},
+	"pkg/zone": {floor: 1, pure: true, outside: []string{dnsLibrary, age}},
 
 	"pkg/health": {floor: 2, pure: true},
 
