@@ -9,6 +9,7 @@ import (
 const (
 	optNSID         = 3
 	optSubnet       = 8
+	optCookie       = 10
 	optTCPKeepalive = 11
 	optPadding      = 12
 	optEDE          = 15
@@ -55,6 +56,11 @@ func (q *Query) options(msg []byte, off int) bool {
 		case optSubnet:
 			// Two subnets ask for two answers, so a second one is refused.
 			if q.Subnet.Present || !q.Subnet.parse(msg[:off+n], n) {
+				return false
+			}
+		case optCookie:
+			// of several only the first counts (RFC 7873, 5.2)
+			if !q.Cookie.Present && !q.Cookie.parse(msg[off:off+n]) {
 				return false
 			}
 		case optNSID:

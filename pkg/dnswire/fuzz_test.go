@@ -15,6 +15,8 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add(withOPT(f, 0, option(optSubnet, 0, 1, 24, 0, 1, 2)))
 	f.Add(withOPT(f, 1<<16))
+	f.Add(withOPT(f, 0, option(optCookie, make([]byte, 9)...)))
+	f.Add(message{ar: 1, body: record([]byte{0}, TypeOPT, 1232, 0, option(optCookie, make([]byte, 24)...))}.bytes())
 	f.Add(message{qd: 1, body: []byte{0xC0, 12, 0, 1, 0, 1}}.bytes())
 	f.Fuzz(func(t *testing.T, msg []byte) {
 		q := Query{Labels: 99, NameLen: 300, End: 1 << 20, HasTSIG: true, Subnet: Subnet{Present: true, Source: 200}}
@@ -43,6 +45,11 @@ func sameQuery(a, b *Query) bool {
 		return false
 	}
 	x, y := *a, *b
+	if !a.Cookie.Present {
+		x.Cookie.Client, y.Cookie.Client = [8]byte{}, [8]byte{}
+	}
+	clear(x.Cookie.Server[x.Cookie.ServerLen:])
+	clear(y.Cookie.Server[y.Cookie.ServerLen:])
 	x.Name, x.LabelOff, y.Name, y.LabelOff = [256]byte{}, [128]uint8{}, [256]byte{}, [128]uint8{}
 	return x == y
 }
@@ -57,6 +64,10 @@ func checkInvariants(t *testing.T, q *Query, msg []byte, result Result, rcode ui
 	case Answer:
 		if rcode != RcodeSuccess || q.NameLen == 0 || q.End == 12 {
 			t.Fatalf("accepted with %s, End %d", RcodeString(rcode), q.End)
+		}
+	case CookieOnly:
+		if rcode != RcodeSuccess || q.NameLen != 0 || q.End != 12 || !q.EDNS || !q.Cookie.Present {
+			t.Fatalf("no question, but %s, %+v", RcodeString(rcode), q)
 		}
 	case Reject:
 		if rcode != RcodeFormErr && rcode != RcodeNotImp && rcode != RcodeBadVers {
@@ -79,6 +90,9 @@ func checkInvariants(t *testing.T, q *Query, msg []byte, result Result, rcode ui
 	}
 	if q.End != 12+q.NameLen+4 || !bytes.Equal(q.Name[:q.NameLen], slowFold(msg[12:12+q.NameLen])) {
 		t.Fatalf("name %x", q.Name[:q.NameLen])
+	}
+	if c := q.Cookie; c.Present && (!q.EDNS || c.ServerLen > 32 || c.ServerLen != 0 && c.ServerLen < 8) {
+		t.Fatalf("%+v", c)
 	}
 	if s := q.Subnet; s.Present && (s.OptLen != (s.Source+7)/8 || s.Source > 128 || !q.EDNS) {
 		t.Fatalf("%+v", s)

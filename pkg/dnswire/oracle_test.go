@@ -33,6 +33,15 @@ func sameAddress(e *dns.EDNS0_SUBNET, s *Subnet) bool {
 	return e.Address.Equal(want)
 }
 
+// randomCookie gives one of a length that is allowed.
+func randomCookie(r *rand.Rand) []byte {
+	b := make([]byte, []int{8, 16 + r.IntN(25)}[r.IntN(2)])
+	for i := range b {
+		b[i] = byte(r.Uint32())
+	}
+	return b
+}
+
 func randomOptions(r *rand.Rand) []dns.EDNS0 {
 	var options []dns.EDNS0
 	if r.IntN(3) > 0 {
@@ -47,7 +56,7 @@ func randomOptions(r *rand.Rand) []dns.EDNS0 {
 		options = append(options, &dns.EDNS0_NSID{Code: dns.EDNS0NSID})
 	}
 	if r.IntN(4) == 0 {
-		options = append(options, &dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "0123456789abcdef"})
+		options = append(options, &dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: hexString(randomCookie(r))})
 	}
 	if r.IntN(4) == 0 {
 		options = append(options, &dns.EDNS0_PADDING{Padding: make([]byte, r.IntN(40))})
@@ -131,7 +140,7 @@ func compare(q *Query, msg []byte, m *dns.Msg) string {
 
 func compareEDNS(q *Query, opt *dns.OPT) string {
 	if opt == nil {
-		if q.EDNS || q.UDPSize != 0 || q.DO || q.CO || q.NSID || q.Padding || q.TCPKeepalive || q.Subnet != (Subnet{}) {
+		if q.EDNS || q.UDPSize != 0 || q.DO || q.CO || q.NSID || q.Padding || q.TCPKeepalive || q.Cookie.Present || q.Subnet != (Subnet{}) {
 			return "EDNS where the oracle has none"
 		}
 		return ""
@@ -139,15 +148,21 @@ func compareEDNS(q *Query, opt *dns.OPT) string {
 	if !q.EDNS || q.UDPSize != opt.UDPSize() || q.DO != opt.Do() || q.CO != opt.Co() || q.Version != opt.Version() {
 		return "OPT: " + opt.String()
 	}
-	seen := map[uint16]*dns.EDNS0_SUBNET{}
+	seen, cookie := map[uint16]*dns.EDNS0_SUBNET{}, ""
 	for _, e := range opt.Option {
 		s, _ := e.(*dns.EDNS0_SUBNET)
 		seen[e.Option()] = s
+		if c, ok := e.(*dns.EDNS0_COOKIE); ok && cookie == "" {
+			cookie = c.Cookie
+		}
 	}
 	has := func(code uint16) bool { _, ok := seen[code]; return ok }
 	if q.NSID != has(optNSID) || q.Padding != has(optPadding) || q.TCPKeepalive != has(optTCPKeepalive) ||
-		q.Subnet.Present != has(optSubnet) {
+		q.Subnet.Present != has(optSubnet) || q.Cookie.Present != has(optCookie) {
 		return "options: " + opt.String()
+	}
+	if c := &q.Cookie; c.Present && hexString(c.Client[:])+hexString(c.Server[:c.ServerLen]) != cookie {
+		return "cookie: " + cookie
 	}
 	if s := seen[optSubnet]; s != nil && (s.Family != q.Subnet.Family || s.SourceNetmask != q.Subnet.Source ||
 		s.SourceScope != 0 || !sameAddress(s, &q.Subnet) || q.Subnet.OptLen != (s.SourceNetmask+7)/8) {

@@ -30,6 +30,7 @@ type Query struct {
 	Version      uint8  // of EDNS
 	UDPSize      uint16 // as asked, so possibly below 512 (which then means 512); 0 without EDNS
 	Subnet       Subnet
+	Cookie       Cookie
 
 	// LabelOff[:Labels] are the offsets in Name of the labels, left to right; LabelOff[0] is 0.
 	LabelOff [128]uint8
@@ -46,6 +47,9 @@ const (
 	Silent
 	// Reject: reply with the rcode, repeating message[:End], and with an OPT record if EDNS is set.
 	Reject
+	// CookieOnly: there is no question, but a COOKIE option: reply with a server cookie and no records, and with
+	// RcodeBadCook where the query's own server cookie is not valid (RFC 7873, 5.4).
+	CookieOnly
 )
 
 const (
@@ -60,7 +64,7 @@ const (
 //   - RcodeNotImp: an opcode other than QUERY. Nothing behind the header is read.
 //   - RcodeFormErr: not exactly one question; a compressed name in it; records in answer or authority (but
 //     IXFR's one SOA, RFC 1995); a second OPT record, or one not at the root; options that do not fit;
-//     a client subnet against RFC 7871; a TSIG that is not last; bytes behind the last record. What had been
+//     a client subnet against RFC 7871; a cookie of a wrong length (RFC 7873, 5.2.2); a TSIG that is not last; bytes behind the last record. What had been
 //     read up to the fault stays set.
 //   - RcodeBadVers: an EDNS version other than 0, whose options are therefore not looked at.
 //
@@ -81,7 +85,7 @@ func (q *Query) Parse(msg []byte) (Result, uint16) {
 	}
 	counts := binary.BigEndian.Uint64(msg[4:]) // QD, AN, NS, AR
 	if counts>>48 != 1 || !q.question(msg) {
-		return Reject, RcodeFormErr
+		return q.noQuestion(msg, counts)
 	}
 	off := q.End
 	if uint32(counts>>16) != 0 { // AN and NS
@@ -98,6 +102,20 @@ func (q *Query) Parse(msg []byte) (Result, uint16) {
 	return Answer, RcodeSuccess
 }
 
+// noQuestion goes on where no question could be read. Only a query for a cookie may come without one.
+func (q *Query) noQuestion(msg []byte, counts uint64) (Result, uint16) {
+	if counts>>16 != 0 || !q.additional(msg, headerLen, uint16(counts)) {
+		return Reject, RcodeFormErr
+	}
+	switch {
+	case q.Version != 0:
+		return Reject, RcodeBadVers
+	case !q.Cookie.Present:
+		return Reject, RcodeFormErr
+	}
+	return CookieOnly, RcodeSuccess
+}
+
 // reset clears what parsing does not always set. Name and LabelOff are bounded by NameLen and Labels.
 func (q *Query) reset() {
 	q.ID, q.Flags, q.QType, q.QClass = 0, 0, 0, 0
@@ -106,6 +124,7 @@ func (q *Query) reset() {
 	q.TCPKeepalive, q.Padding, q.HasTSIG = false, false, false
 	q.Version, q.UDPSize = 0, 0
 	q.Subnet = Subnet{}
+	q.Cookie.Present, q.Cookie.ServerLen = false, 0
 }
 
 // question reads the name, type and class behind the header.

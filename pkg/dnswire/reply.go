@@ -19,15 +19,22 @@ type OPT struct {
 	NSID    []byte  // nil: no option (RFC 5001)
 	Subnet  *Subnet // nil or not Present: no option (RFC 7871); else echoed with Scope
 	Scope   uint8
-	HasEDE  bool // an extended error with code EDE and EDEText (RFC 8914)
-	EDE     uint16
-	EDEText string // UTF-8, at most 255 bytes of it are sent
+	// Cookie is the data of a COOKIE option, client and server cookie (RFC 7873); empty: no option.
+	Cookie []byte
+	// HasKeepAlive: with KeepAlive, how long the stream may be idle, in units of 100 ms (RFC 7828). Never over UDP.
+	HasKeepAlive bool
+	KeepAlive    uint16
+	HasEDE       bool // an extended error with code EDE and EDEText (RFC 8914)
+	EDE          uint16
+	EDEText      string // UTF-8, at most 255 bytes of it are sent
+	// Block, if not 0, pads the message to a multiple of so many bytes (RFC 7830, 8467), as far as there is room.
+	Block uint16
 }
 
 // optFixed is the length of an OPT record without options.
 const optFixed = 1 + recordLen
 
-// Len is how many bytes AppendOPT appends.
+// Len is how many bytes AppendOPT appends, without the padding.
 func (o *OPT) Len() int {
 	n := optFixed
 	if o.NSID != nil {
@@ -35,6 +42,12 @@ func (o *OPT) Len() int {
 	}
 	if o.Subnet != nil && o.Subnet.Present {
 		n += 8 + int(o.Subnet.OptLen)
+	}
+	if len(o.Cookie) > 0 {
+		n += 4 + len(o.Cookie)
+	}
+	if o.HasKeepAlive {
+		n += 6
 	}
 	if o.HasEDE {
 		n += 6 + len(o.text())
@@ -55,7 +68,8 @@ func (o *OPT) text() string {
 	return s[:n]
 }
 
-// AppendOPT appends the record to b and gives b back. It allocates only where b has no room for o.Len() bytes.
+// AppendOPT appends the record to b and gives b back. It allocates only where b has no room for o.Len() bytes. With
+// Block, b is the message from its header on, cap(b) is all that it may take, and the record must be its last.
 func AppendOPT(b []byte, o *OPT) []byte {
 	var flags uint16
 	if o.DO {
@@ -65,6 +79,11 @@ func AppendOPT(b []byte, o *OPT) []byte {
 		flags |= ednsCO
 	}
 	size := o.Len() - optFixed
+	pad := 0
+	if o.Block > 0 {
+		pad = o.padding(len(b)+optFixed+size, cap(b))
+		size += pad
+	}
 	b = append(b, 0, 0, byte(TypeOPT), byte(o.UDPSize>>8), byte(o.UDPSize),
 		byte(o.Rcode>>4), 0, byte(flags>>8), byte(flags), byte(size>>8), byte(size))
 	if o.NSID != nil {
@@ -75,13 +94,36 @@ func AppendOPT(b []byte, o *OPT) []byte {
 		b = append(b, 0, optSubnet, 0, 4+s.OptLen, byte(s.Family>>8), byte(s.Family), s.Source, o.Scope)
 		b = append(b, s.Addr[:s.OptLen]...)
 	}
+	if len(o.Cookie) > 0 {
+		b = append(b, 0, optCookie, byte(len(o.Cookie)>>8), byte(len(o.Cookie)))
+		b = append(b, o.Cookie...)
+	}
+	if o.HasKeepAlive {
+		b = append(b, 0, optTCPKeepalive, 0, 2, byte(o.KeepAlive>>8), byte(o.KeepAlive))
+	}
 	if o.HasEDE {
 		text := o.text()
 		size := 2 + len(text)
 		b = append(b, 0, optEDE, byte(size>>8), byte(size), byte(o.EDE>>8), byte(o.EDE))
 		b = append(b, text...)
 	}
+	if pad > 0 {
+		b = append(b, 0, optPadding, byte((pad-4)>>8), byte(pad-4))
+		clear(b[len(b) : len(b)+pad-4])
+		b = b[:len(b)+pad-4]
+	}
 	return b
+}
+
+// padding gives the length of the Padding option, with its head, for a message of n bytes that may have room bytes:
+// up to the end of a block, or of the room (RFC 8467, 4.1). 0: no option.
+func (o *OPT) padding(n, room int) int {
+	block := int(o.Block)
+	end := min((n+4+block-1)/block*block, room)
+	if end < n+4 {
+		return 0
+	}
+	return end - n
 }
 
 // AppendTXT appends the RDATA of a TXT record (RFC 1035, 3.3.14), without its length. A string longer than

@@ -33,6 +33,15 @@ func randomOPT(r *rand.Rand) OPT {
 		o.Subnet = &s
 		o.Scope = uint8(r.IntN(33))
 	}
+	if r.IntN(3) == 0 {
+		o.Cookie = randomCookie(r)
+	}
+	if r.IntN(3) == 0 {
+		o.HasKeepAlive, o.KeepAlive = true, uint16(r.Uint32())
+	}
+	if r.IntN(3) == 0 {
+		o.Block = uint16(1 + r.IntN(600))
+	}
 	if r.IntN(2) == 0 {
 		o.HasEDE, o.EDE, o.EDEText = true, uint16(r.IntN(30)), strings.Repeat("ü", r.IntN(140))
 	}
@@ -43,10 +52,10 @@ func TestAppendOPTAgainstOracle(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 20_000 {
 		o := randomOPT(r)
-		msg := make([]byte, 12, 600)
+		msg := bytes.Repeat([]byte{0xEE}, 2000)[:12]
 		SetHeader(msg, 1, FlagQR|o.Rcode&0xF, 0, 0, 0, 1)
 		msg = AppendOPT(msg, &o)
-		if len(msg)-12 != o.Len() {
+		if o.Block == 0 && len(msg)-12 != o.Len() || o.Block > 0 && len(msg)%int(o.Block) != 0 {
 			t.Fatalf("%+v: Len %d, appended %d", o, o.Len(), len(msg)-12)
 		}
 		// The oracle takes a message that is only a header and OPT, but reads options leniently;
@@ -79,6 +88,18 @@ func checkOPT(t *testing.T, o *OPT, m *dns.Msg) {
 	if o.HasEDE {
 		want++
 	}
+	if len(o.Cookie) > 0 {
+		want++
+	}
+	if o.HasKeepAlive {
+		want++
+	}
+	if o.Block > 0 {
+		want++
+		if _, last := opt.Option[len(opt.Option)-1].(*dns.EDNS0_PADDING); !last {
+			t.Fatalf("%+v: padding is not last: %v", o, opt)
+		}
+	}
 	if len(opt.Option) != want {
 		t.Fatalf("%+v: %d options, want %d", o, len(opt.Option), want)
 	}
@@ -94,12 +115,48 @@ func checkOPT(t *testing.T, o *OPT, m *dns.Msg) {
 				len(e.ExtraText) < min(len(o.EDEText), 254) || len(e.ExtraText) > 255 || len(e.ExtraText)%2 != 0 {
 				t.Fatalf("%+v: extended error %v", o, e)
 			}
+		case *dns.EDNS0_COOKIE:
+			if e.Cookie != hexString(o.Cookie) {
+				t.Fatalf("%+v: cookie %v", o, e)
+			}
+		case *dns.EDNS0_TCP_KEEPALIVE:
+			if e.Timeout != o.KeepAlive {
+				t.Fatalf("%+v: keepalive %v", o, e)
+			}
+		case *dns.EDNS0_PADDING:
+			if !bytes.Equal(e.Padding, make([]byte, len(e.Padding))) || len(e.Padding) >= int(o.Block) {
+				t.Fatalf("%+v: padding %x", o, e.Padding)
+			}
 		case *dns.EDNS0_NSID:
 			if e.Nsid != hexString(o.NSID) {
 				t.Fatalf("%+v: NSID %v", o, e)
 			}
 		default:
 			t.Fatalf("%+v: option %v", o, e)
+		}
+	}
+}
+
+// RFC 8467, 4.1: up to the end of a block, or of the room; never beyond.
+func TestPadding(t *testing.T) {
+	for n := 12; n < 1500; n++ {
+		for _, room := range []int{512, 1000, 1232, 4096} {
+			if n+optFixed > room {
+				continue
+			}
+			o := OPT{Block: 468}
+			msg := AppendOPT(make([]byte, n, room), &o)
+			unpadded := n + optFixed
+			want := min((unpadded+4+467)/468*468, room)
+			if unpadded+4 > room {
+				want = unpadded
+			}
+			if len(msg) != want || cap(msg) != room {
+				t.Fatalf("%d bytes of %d: padded to %d of %d, want %d", n, room, len(msg), cap(msg), want)
+			}
+			if size := int(msg[n+9])<<8 | int(msg[n+10]); size != len(msg)-unpadded {
+				t.Fatalf("%d bytes of %d: RDLENGTH %d", n, room, size)
+			}
 		}
 	}
 }
