@@ -1,11 +1,15 @@
-// Package serve owns the sockets on which DNS is spoken: it takes messages in by UDP (in batches) and TCP
-// (RFC 7766), hands each to a Handler, and sends what the Handler wrote. It knows nothing of DNS beyond the
-// header and where the question ends, which it needs to answer for a Handler that panicked.
+// Package serve owns the sockets on which DNS is spoken: it takes messages in by UDP (in batches), TCP (RFC 7766),
+// TLS (RFC 7858), HTTPS (RFC 8484, over HTTP/2 and HTTP/3) and QUIC (RFC 9250), hands each to a Handler, and sends
+// what the Handler wrote. It knows nothing of DNS beyond the header, where the question ends, which it needs to
+// answer for a Handler that panicked, and the TTLs, which HTTP caches go by.
 //
 // It runs on Linux only.
 package serve
 
-import "net/netip"
+import (
+	"crypto/tls"
+	"net/netip"
+)
 
 // Transport is how a message came.
 type Transport uint8
@@ -14,12 +18,15 @@ type Transport uint8
 const (
 	UDP Transport = iota
 	TCP
+	TLS
+	HTTPS
+	QUIC
 	numTransports
 )
 
-var transportNames = [numTransports]string{"udp", "tcp"}
+var transportNames = [numTransports]string{"udp", "tcp", "tls", "https", "quic"}
 
-// String gives the name used as metric label: "udp", "tcp".
+// String gives the name used as metric label: "udp", "tcp", "tls", "https", "quic".
 func (t Transport) String() string {
 	if t < numTransports {
 		return transportNames[t]
@@ -31,13 +38,31 @@ func (t Transport) String() string {
 // bytes belong to the socket afterwards: a Handler that wants to keep something copies it.
 type Request struct {
 	// Buf[:N] is the query. The reply is written from Buf[0] on, over the query; len(Buf) is all the room
-	// there is: 4096 bytes with UDP, 65535 with TCP.
+	// there is: 4096 bytes with UDP, 65535 with every other transport.
 	Buf []byte
 	N   int
 	// Source is the client's address and port; an IPv4 address is never in its IPv6-mapped form, and an IPv6
 	// address has no zone.
 	Source    netip.AddrPort
 	Transport Transport
+	// Peer is the state of the client's TLS, the same for all messages of a connection; nil with UDP and TCP. It
+	// is not to be changed.
+	Peer *tls.ConnectionState
+	// KeepAlive is for how long the connection may stay idle from now on, in units of 100 ms (RFC 7828); 0 where
+	// such news has no place: with UDP, HTTPS and QUIC.
+	KeepAlive uint16
+	// Slow tells that this is the second call for this message, after Defer: slow work may be done, and the
+	// Handler may block for a while.
+	Slow bool
+
+	// Exempt is set by the Handler: the reply is not subject to the rate limit, for instance since the client
+	// showed by a cookie that its address is its own.
+	Exempt bool
+	// Produce is set by the Handler together with the action Stream, and is called after Handle has returned, in a
+	// goroutine of the connection: it makes several messages, and gives each to send, which returns when it is on
+	// its way (msg may be used again then), or an error when the client is gone or too slow. It may block, and must
+	// not use what belongs to the Handler. After an error the connection is closed.
+	Produce func(send func(msg []byte) error) error
 }
 
 // Action says what becomes of a Request.
@@ -47,18 +72,27 @@ type Action uint8
 const (
 	// Send sends the reply, Buf[:n].
 	Send Action = iota
-	// Drop sends nothing.
+	// Drop sends nothing. With HTTPS that is status 400; with QUIC the stream is reset.
 	Drop
 	// Truncate is Send of a reply with the TC bit set; it is counted apart.
 	Truncate
-	// Close sends what there is (n may be 0) and then closes the stream. With UDP it is Send.
+	// Close sends what there is (n may be 0) and then closes the connection: with QUIC and n = 0, as a protocol
+	// error. With UDP and HTTPS it is Send.
 	Close
+	// Stream sends what Request.Produce makes; n does not matter. With UDP and HTTPS, where a query has one reply,
+	// it is SERVFAIL.
+	Stream
+	// Defer sends nothing yet: the message needs slow work, and is handed, as it came, to a slow Handler, with
+	// Request.Slow set. With UDP it waits in a bounded queue for one, and is dropped where that is full. From a
+	// slow Handler it is SERVFAIL.
+	Defer
 )
 
 // Handler answers one message at a time. Each worker has a Handler of its own, made by Config.NewHandler, so it
 // may keep scratch; its methods are never called concurrently, though not always from the same goroutine.
 //
-// A Handler must not block. When it panics, the client gets SERVFAIL and the Handler is thrown away.
+// A Handler must not block, except for a Request that is Slow. When it panics, the client gets SERVFAIL and the
+// Handler is thrown away.
 type Handler interface {
 	// Handle reads r.Buf[:r.N] and writes a reply of n bytes to r.Buf[:n].
 	Handle(r *Request) (n int, a Action)
