@@ -75,7 +75,7 @@ func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *service
 	c.watchPools(k, &eff, fresh) // also when it fails: a pool that appears mends it
 	out, err := c.newService(k, &eff, fresh)
 	if err == nil {
-		err = c.place(k, &eff, out.Serves(CNAME), fresh)
+		err = c.place(k, &eff, out, fresh)
 	}
 	if err != nil {
 		uses := fresh.uses
@@ -84,13 +84,13 @@ func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *service
 		s.uses = uses
 		return err
 	}
+	var counts *ServiceCounts
 	if s.compiled != nil {
-		out.counts = sameCounts(s.compiled.counts, out)
-		c.serviceSlots.set(fresh.slot, out)
-	} else {
-		out.counts = sameCounts(nil, out)
-		c.serviceSlots.set(fresh.slot, out)
+		counts, out.sigs = s.compiled.counts, s.compiled.sigs
 	}
+	out.counts = sameCounts(counts, out)
+	out.sigs = sameSigs(out.sigs, c.zones[fresh.zone].signer, fresh.host, out.TTL)
+	c.serviceSlots.set(fresh.slot, out)
 	for _, d := range s.draws {
 		c.releaseDraw(d)
 	}

@@ -43,6 +43,7 @@ func (c *Compiler) compileZoneContent() {
 				c.orphan(z)
 			}
 			z.static, z.res, z.gen, z.wire = static, &res, it.Generation, string(static.Apex)
+			c.signZone(name, z)
 			c.apexes[z.wire] = z
 			return nil
 		})
@@ -72,7 +73,13 @@ func (c *Compiler) adopt(zone string) {
 }
 
 // place puts a service into the zone that its host belongs to.
-func (c *Compiler) place(k spec.Key, eff *spec.Service, alone bool, s *serviceState) error {
+func (c *Compiler) place(k spec.Key, eff *spec.Service, out *Service, s *serviceState) error {
+	alone, served := out.Serves(CNAME), uint8(0)
+	for f := range families {
+		if out.Serves(f) {
+			served |= 1 << f
+		}
+	}
 	host, err := wireHost(eff.Host)
 	if err != nil {
 		return fmt.Errorf("host %q: %w", eff.Host, err)
@@ -97,8 +104,8 @@ func (c *Compiler) place(k spec.Key, eff *spec.Service, alone bool, s *serviceSt
 	if !s.placed {
 		s.slot = c.serviceSlots.add(nil)
 	}
-	if at, ok := z.services[host]; !ok || at.alone != alone || at.place != s.slot {
-		z.services[host] = hosted{s.slot, alone}
+	if at, ok := z.services[host]; !ok || at != (hosted{s.slot, alone, served}) {
+		z.services[host] = hosted{s.slot, alone, served}
 		c.dirty.zones[z.key.Name] = true
 	}
 	c.hosts[host] = k
@@ -161,7 +168,8 @@ func (c *Compiler) compileZones() {
 		}
 		err := guard(z.key, func() error {
 			compiled, err := newZone(&zoneInput{static: z.static, serial: uint32(z.gen), debug: *z.res.Debug,
-				services: maps.Clone(z.services), counts: z.counts, seed: c.cfg.Seed})
+				services: maps.Clone(z.services), counts: z.counts, seed: c.cfg.Seed,
+				signer: z.signer, keys: c.keys[name], old: z.compiled})
 			if err == nil {
 				z.compiled = compiled
 			}

@@ -61,6 +61,7 @@ type Compiler struct {
 	overrides map[health.PoolID]map[spec.Key]*spec.Override
 	expiring  map[health.PoolID]time.Time // pools with an override that ends
 	unread    map[spec.Key]error          // resources that could not be read
+	keys      map[string]*ZoneKeys        // by zone
 
 	maps     []geo.Map
 	zones    map[string]*zoneState
@@ -100,6 +101,7 @@ type zoneState struct {
 	compiled *Zone
 	services map[string]hosted // wire host
 	counts   *ZoneCounts
+	signer   *signer
 	err      error
 }
 
@@ -139,7 +141,7 @@ type serviceState struct {
 func NewCompiler(cfg Config, atlas *geo.Atlas) *Compiler {
 	c := &Compiler{cfg: cfg, atlas: atlas, heads: map[string]uint64{}, items: map[spec.Key]Item{},
 		verdicts: map[health.PoolID]*health.Verdict{}, overrides: map[health.PoolID]map[spec.Key]*spec.Override{},
-		unread: map[spec.Key]error{}, zones: map[string]*zoneState{}, apexes: map[string]*zoneState{}, expiring: map[health.PoolID]time.Time{}, pools: map[health.PoolID]*poolState{},
+		unread: map[spec.Key]error{}, keys: map[string]*ZoneKeys{}, zones: map[string]*zoneState{}, apexes: map[string]*zoneState{}, expiring: map[health.PoolID]time.Time{}, pools: map[health.PoolID]*poolState{},
 		services: map[spec.Key]*serviceState{}, hosts: map[string]spec.Key{}, parts: map[string]*partState{}}
 	c.dirty.reset()
 	c.dirty.heads, c.dirty.zoneList = true, true

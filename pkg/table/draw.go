@@ -70,6 +70,7 @@ type aliasSlot struct {
 type span struct {
 	off, size uint32
 	count     uint16
+	id        uint64 // of the content, whatever its order
 }
 
 // picks is a compiled choice and its sets, rendered.
@@ -190,7 +191,7 @@ func newPicks(p *steer.Pool, f Family, items []steer.Item, key drawKey) (*picks,
 		if err != nil {
 			return nil, fmt.Errorf("pool %s: %w", p.ID, err)
 		}
-		out.sets = append(out.sets, span{uint32(off), uint32(len(out.data) - off), count})
+		out.sets = append(out.sets, span{uint32(off), uint32(len(out.data) - off), count, contentID(f, out.data[off:])})
 	}
 	if c.Table != nil && len(c.Sets) > 1 {
 		out.table = c.Table
@@ -228,6 +229,15 @@ func (p *picks) render(pool *steer.Pool, f Family, set []int) (count uint16, err
 		}
 	}
 	return count, nil
+}
+
+// contentID tells sets of records apart by what they hold.
+func contentID(f Family, wire []byte) uint64 {
+	id := uint64(f)
+	for _, data := range dataOf(wire) {
+		id += steer.NameID(string(data))
+	}
+	return id
 }
 
 // appendRecord appends a record of class IN whose owner points at the question's name (offset 12).

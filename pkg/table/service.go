@@ -31,6 +31,7 @@ type Service struct {
 	index    []uint16 // rule i holds refs[index[i]:index[i+1]]; the rule behind the last one is lastResort
 	pools    []string // of each ref
 	counts   *ServiceCounts
+	sigs     *steeredSigs // nil: its zone is not signed
 }
 
 // Serves tells whether the family exists at the service's name, for whichever client.

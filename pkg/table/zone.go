@@ -18,7 +18,9 @@ type Zone struct {
 	nodes  []node // 0 is the apex
 	sets   []set
 	data   []byte
-	soa    Set // for negative answers: TTL is the lesser of the SOA's TTL and its MINIMUM (RFC 2308, 5)
+	seed   uint64
+	sigs   *zoneSigs // nil: not signed
+	soa    Set       // for negative answers: TTL is the lesser of the SOA's TTL and its MINIMUM (RFC 2308, 5)
 	Counts *ZoneCounts
 	// Problems names static sets that are not served because a service stands at their name.
 	Problems []string
@@ -38,6 +40,7 @@ type node struct {
 	count   uint16
 	kind    nodeKind
 	labels  uint8
+	served  uint8  // of a steered name: bit f: family f exists
 	cut     uint32 // the node at or above which delegates (kindCut) or renames (kindDNAME); 0: none
 	wild    uint32 // the node *.name; 0: none
 	service uint32 // 1 + place in View.services; 0: not steered
@@ -65,6 +68,8 @@ type Set struct {
 	Type  uint16
 	Count uint16
 	Wire  []byte
+
+	at uint32 // of Zone.sets
 }
 
 // zoneInput is what a zone is compiled from.
@@ -75,12 +80,16 @@ type zoneInput struct {
 	services map[string]hosted // by folded wire host
 	counts   *ZoneCounts
 	seed     uint64
+	signer   *signer // nil: not signed
+	keys     *ZoneKeys
+	old      *Zone // whose signatures still hold where nothing changed
 }
 
 // hosted is a service that stands in a zone.
 type hosted struct {
-	place uint32 // in View.services
-	alone bool   // it answers CNAME, and owns no other data
+	place  uint32 // in View.services
+	alone  bool   // it answers CNAME, and owns no other data
+	served uint8  // bit f: family f exists
 }
 
 // zoneBuilder collects nodes while a zone is compiled.
@@ -96,16 +105,20 @@ type zoneBuilder struct {
 func newZone(in *zoneInput) (*Zone, error) {
 	apex := newWireKey(in.static.Apex, in.seed)
 	b := &zoneBuilder{in: in, at: map[string]uint32{}, sets: map[string][]zone.RRset{},
-		z: &Zone{Name: in.static.Origin, labels: apex.labels, Counts: in.counts}}
+		z: &Zone{Name: in.static.Origin, labels: apex.labels, Counts: in.counts, seed: in.seed}}
 	for _, s := range in.static.Sets {
 		b.sets[string(s.Owner)] = append(b.sets[string(s.Owner)], s)
+	}
+	if in.signer != nil {
+		b.addKeys()
 	}
 	b.node(in.static.Apex)
 	for _, s := range in.static.Sets {
 		b.node(s.Owner)
 	}
 	for _, host := range sortedKeys(in.services) {
-		b.z.nodes[b.node([]byte(host))].service = in.services[host].place + 1
+		n := &b.z.nodes[b.node([]byte(host))]
+		n.service, n.served = in.services[host].place+1, in.services[host].served
 	}
 	if in.debug {
 		b.special()
@@ -119,6 +132,9 @@ func newZone(in *zoneInput) (*Zone, error) {
 	for i, name := range b.order {
 		k := newWireKey([]byte(name), in.seed)
 		b.z.names.put([]byte(name), k.hashes[0], uint32(i))
+	}
+	if in.signer != nil {
+		b.sign()
 	}
 	return b.z, nil
 }
@@ -214,7 +230,7 @@ func (b *zoneBuilder) render(s zone.RRset) {
 		if s.Type == dnswire.TypeSOA {
 			data = b.soaData(data)
 			ttl := min(s.TTL, be32(data[len(data)-4:]))
-			b.z.soa = Set{Type: s.Type, Count: 1, Wire: appendRecord(nil, s.Type, ttl, data)}
+			b.z.soa = Set{Type: s.Type, Count: 1, Wire: appendRecord(nil, s.Type, ttl, data), at: uint32(len(b.z.sets))}
 			b.z.Serial = be32(data[len(data)-20:])
 		}
 		b.z.data = appendRecord(b.z.data, s.Type, s.TTL, data)

@@ -1,0 +1,187 @@
+package table
+
+import (
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+
+	"github.com/gti/gtm/pkg/dnswire"
+	"github.com/gti/gtm/pkg/zone/dnssec"
+)
+
+// ZoneKeys are what a zone is signed with.
+type ZoneKeys struct {
+	Keys []*dnssec.Key      // zone-signing keys in use; each signs everything
+	Sets []dnssec.SignedSet // DNSKEY, CDS and CDNSKEY, as their key-signing key signed them
+}
+
+// Signatures live for sigValidity, less up to an hour so that they do not all end at once, and count from sigSkew ago, since
+// clocks differ. From sigRenew before their end on they are made anew.
+const (
+	sigValidity = 7 * 86400
+	sigSkew     = 3600
+	sigRenew    = 2 * 86400
+	sigJitter   = 3600
+)
+
+// signature is records made by signing, rendered: owners point at offset 12.
+type signature struct {
+	wire  []byte
+	count uint16
+	until uint32 // Unix time at which it ends
+	// what it was made of: for a denial the types, for other sets their records
+	over string
+}
+
+// fresh tells whether a signature can still be handed out for a while.
+func (s *signature) fresh(now uint32) bool { return s != nil && int32(s.until-now) > sigSkew }
+
+// aging tells whether a signature should be made anew.
+func (s *signature) aging(now uint32) bool { return int32(s.until-now) < sigRenew }
+
+// signer makes and keeps the signatures of one zone. Reading is lock-free; making is for slow workers.
+type signer struct {
+	keys []*dnssec.Key
+	apex []byte
+	seed maphash.Seed
+
+	// of names that are not in the zone (NXDOMAIN, wildcards, ANY): a table of fixed size in which the newest stays
+	dynamic []atomic.Pointer[dynamicSignature]
+}
+
+type dynamicSignature struct {
+	key string // owner and what is signed
+	signature
+}
+
+// dynamicPlaces bounds how many signatures of names that are not in the zone are kept.
+const dynamicPlaces = 4096
+
+func newSigner(apex []byte, keys []*dnssec.Key) *signer {
+	return &signer{keys: keys, apex: apex, seed: maphash.MakeSeed(), dynamic: make([]atomic.Pointer[dynamicSignature], dynamicPlaces)}
+}
+
+// sign gives the RRSIG records of a set, rendered.
+func (s *signer) sign(b []byte, owner []byte, typ uint16, ttl uint32, data [][]byte, now uint32) (wire []byte, count uint16, until uint32, err error) {
+	until = now + sigValidity - uint32(maphash.Bytes(s.seed, owner)%sigJitter)
+	labels := dnssec.Labels(owner)
+	for _, k := range s.keys {
+		rdata, err := k.Sign(owner, labels, typ, ttl, data, s.apex, now-sigSkew, until)
+		if err != nil {
+			return nil, 0, 0, err
+		}
+		b = appendRecord(b, dnswire.TypeRRSIG, ttl, rdata)
+		count++
+	}
+	return b, count, until, nil
+}
+
+// signSet signs rendered records of one type.
+func (s *signer) signSet(owner []byte, set Set, now uint32) (*signature, error) {
+	ttl, data := be32(set.Wire[6:]), dataOf(set.Wire)
+	wire, count, until, err := s.sign(nil, owner, set.Type, ttl, data, now)
+	if err != nil {
+		return nil, err
+	}
+	return &signature{wire: wire, count: count, until: until, over: string(set.Wire)}, nil
+}
+
+// deny makes the NSEC record that tells which types owner has, and signs it. It covers owner alone: the next name is the very
+// next that there can be (RFC 9824, 3.1 and 3.2; RFC 4470 in spirit), so a resolver concludes nothing about other names.
+func (s *signer) deny(owner []byte, types []uint16, ttl, now uint32) (*signature, error) {
+	next := append([]byte{1, 0}, owner...)
+	if len(next) > 255 {
+		next = afterLongest(owner)
+	}
+	rdata := dnssec.NSEC(next, types)
+	wire := appendRecord(nil, dnswire.TypeNSEC, ttl, rdata)
+	wire, count, until, err := s.sign(wire, owner, dnswire.TypeNSEC, ttl, [][]byte{rdata}, now)
+	if err != nil {
+		return nil, err
+	}
+	return &signature{wire: wire, count: count + 1, until: until, over: typeText(types)}, nil
+}
+
+// afterLongest gives a name that sorts right behind one that is too long to have a label put before it: its first label
+// gets the next higher last byte.
+func afterLongest(owner []byte) []byte {
+	next := append([]byte(nil), owner...)
+	for i := int(next[0]); i >= 1; i-- {
+		if next[i] < 0xFF {
+			if next[i]++; 'A' <= next[i] && next[i] <= 'Z' {
+				next[i] = 'Z' + 1 // names sort by their lower-case form
+			}
+			return next
+		}
+	}
+	return next[1+int(next[0]):] // a label of 63 bytes 0xFF has nothing behind it but its parent's next sibling
+}
+
+func typeText(types []uint16) string {
+	b := make([]byte, 0, 2*len(types))
+	for _, t := range types {
+		b = append(b, byte(t>>8), byte(t))
+	}
+	return string(b)
+}
+
+// lookup finds a dynamic signature.
+func (s *signer) lookup(owner, key []byte, now uint32) (*signature, uint64) {
+	var h maphash.Hash
+	h.SetSeed(s.seed)
+	_, _ = h.Write(owner)
+	_, _ = h.Write(key)
+	sum := h.Sum64()
+	d := s.dynamic[sum%dynamicPlaces].Load()
+	if d == nil || len(d.key) != len(owner)+len(key) || d.key[:len(owner)] != string(owner) || d.key[len(owner):] != string(key) || !d.fresh(now) {
+		return nil, sum
+	}
+	return &d.signature, sum
+}
+
+func (s *signer) keep(owner, key []byte, sum uint64, sig *signature) {
+	s.dynamic[sum%dynamicPlaces].Store(&dynamicSignature{key: string(owner) + string(key), signature: *sig})
+}
+
+// steeredSigs are the signatures of a service's alternative sets. They outlive changes of health and of the service, as long as
+// host, TTL and keys stay.
+type steeredSigs struct {
+	signer *signer
+	owner  []byte
+	ttl    uint32
+	mu     sync.Mutex // of writers
+	known  atomic.Pointer[map[uint64]*signature]
+}
+
+// maxSteered bounds the signatures of one service; beyond, those that were made first go.
+const maxSteered = 4096
+
+func (s *steeredSigs) get(id uint64) *signature {
+	if m := s.known.Load(); m != nil {
+		return (*m)[id]
+	}
+	return nil
+}
+
+func (s *steeredSigs) put(id uint64, sig *signature) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fresh := map[uint64]*signature{}
+	if old := s.known.Load(); old != nil && len(*old) < maxSteered {
+		for k, v := range *old {
+			fresh[k] = v
+		}
+	}
+	fresh[id] = sig
+	s.known.Store(&fresh)
+}
+
+// dataOf takes the RDATA out of rendered records.
+func dataOf(wire []byte) (data [][]byte) {
+	for len(wire) > 0 {
+		end := 12 + int(wire[10])<<8 + int(wire[11])
+		data = append(data, wire[12:end])
+		wire = wire[end:]
+	}
+	return data
+}

@@ -1,0 +1,222 @@
+package table
+
+import (
+	"slices"
+	"sync/atomic"
+
+	"github.com/gti/gtm/pkg/dnswire"
+)
+
+// Sig is what signing adds to a message: RRSIG records, or NSEC records with theirs. Owners point at offset 12.
+type Sig struct {
+	Wire  []byte
+	Count uint16
+}
+
+// When tells the moment at which a signature is wanted, and whether it may be made now. The way of a query makes none: what is
+// missing, or growing old, is asked for again from where slowness is allowed.
+type When struct {
+	Now  uint32 // Unix time in seconds
+	Slow bool
+	Draw uint32 // random; of the queries that meet a signature that is growing old, one in renewOne has it made anew
+}
+
+const renewOne = 64
+
+// wanted tells whether a signature must be made now. ok is false when it must, and may not.
+func (w *When) wanted(s *signature) (must, ok bool) {
+	if !s.fresh(w.Now) {
+		return true, w.Slow
+	}
+	if s.aging(w.Now) && (w.Slow || w.Draw%renewOne == 0) {
+		return true, w.Slow
+	}
+	return false, true
+}
+
+// zoneSigs are a zone's signatures, made when they are first needed. Safe for concurrent use.
+type zoneSigs struct {
+	*signer
+	sets  []atomic.Pointer[signature] // as Zone.sets
+	nodes []atomic.Pointer[signature] // denials, as Zone.nodes
+	fixed map[uint32]Sig              // by set: signed by a key that is not here
+}
+
+// Signed tells whether the zone has keys.
+func (z *Zone) Signed() bool { return z.sigs != nil }
+
+// Signature gives the RRSIG records of a set of the zone, whose owner is given folded. ok is false if they must be made, and w
+// does not allow it; with w.Slow it is false only where signing failed.
+func (z *Zone) Signature(s Set, owner []byte, w *When) (sig Sig, ok bool) {
+	if fixed, is := z.sigs.fixed[s.at]; is {
+		return fixed, true
+	}
+	return z.sigs.from(&z.sigs.sets[s.at], w, func(now uint32) (*signature, error) {
+		return z.sigs.signSet(owner, z.whole(s), now)
+	})
+}
+
+// whole gives the set as the zone holds it: the SOA record of a negative answer has another TTL.
+func (z *Zone) whole(s Set) Set {
+	of := z.sets[s.at]
+	return Set{of.typ, of.count, z.data[of.off : of.off+of.size], s.at}
+}
+
+// Denial gives the NSEC record, with RRSIG, that tells which types a node's owner has.
+func (z *Zone) Denial(at uint32, owner []byte, w *When) (sig Sig, ok bool) {
+	return z.sigs.from(&z.sigs.nodes[at], w, func(now uint32) (*signature, error) {
+		return z.sigs.deny(owner, z.types(at), z.negativeTTL(), now)
+	})
+}
+
+// from takes a signature from its place, or makes it.
+func (s *zoneSigs) from(place *atomic.Pointer[signature], w *When, sign func(uint32) (*signature, error)) (Sig, bool) {
+	have := place.Load()
+	must, ok := w.wanted(have)
+	if !must {
+		return Sig{have.wire, have.count}, true
+	}
+	if !ok {
+		return Sig{}, false
+	}
+	fresh, err := sign(w.Now)
+	if err != nil {
+		return Sig{}, false
+	}
+	place.Store(fresh)
+	return Sig{fresh.wire, fresh.count}, true
+}
+
+// DynamicSignature signs a set at an owner that is not its own: what a wildcard or the server itself made.
+func (z *Zone) DynamicSignature(s Set, owner []byte, w *When) (Sig, bool) {
+	key := []byte{1, byte(s.Type >> 8), byte(s.Type), byte(s.at >> 24), byte(s.at >> 16), byte(s.at >> 8), byte(s.at)}
+	return z.sigs.dynamically(owner, key, w, func(now uint32) (*signature, error) { return z.sigs.signSet(owner, s, now) })
+}
+
+// SignOnce signs a set that no other query will meet, and keeps nothing.
+func (z *Zone) SignOnce(s Set, owner []byte, w *When) (Sig, bool) {
+	if !w.Slow {
+		return Sig{}, false
+	}
+	sig, err := z.sigs.signSet(owner, s, w.Now)
+	if err != nil {
+		return Sig{}, false
+	}
+	return Sig{sig.wire, sig.count}, true
+}
+
+// DynamicDenial denies at an owner that is not in the zone: that it exists (wild 0), or types beyond those of the wildcard node
+// that covers it. It denies nothing about any other name.
+func (z *Zone) DynamicDenial(wild uint32, owner []byte, w *When) (Sig, bool) {
+	key := []byte{2, byte(wild >> 24), byte(wild >> 16), byte(wild >> 8), byte(wild)}
+	return z.sigs.dynamically(owner, key, w, func(now uint32) (*signature, error) {
+		types := []uint16{dnswire.TypeRRSIG, dnswire.TypeNSEC, typeNXNAME}
+		if wild != 0 {
+			types = z.types(wild)
+		}
+		return z.sigs.deny(owner, types, z.negativeTTL(), now)
+	})
+}
+
+// typeNXNAME is the pseudo type that tells that a name does not exist (RFC 9824, 2).
+const typeNXNAME = 128
+
+func (s *signer) dynamically(owner, key []byte, w *When, sign func(uint32) (*signature, error)) (Sig, bool) {
+	have, sum := s.lookup(owner, key, w.Now)
+	must, ok := w.wanted(have)
+	if !must {
+		return Sig{have.wire, have.count}, true
+	}
+	if !ok {
+		return Sig{}, false
+	}
+	fresh, err := sign(w.Now)
+	if err != nil {
+		return Sig{}, false
+	}
+	s.keep(owner, key, sum, fresh)
+	return Sig{fresh.wire, fresh.count}, true
+}
+
+// SteeredSignature gives the RRSIG records of a decision's records as they stand at owner.
+func (z *Zone) SteeredSignature(s *Service, d *Decision, f Family, owner []byte, w *When) (Sig, bool) {
+	span := &d.picks.sets[d.Set]
+	if s.sigs == nil || string(s.sigs.owner) != string(owner) { // a wildcard's, so each name has its own
+		key := []byte{3, byte(f), byte(span.id >> 56), byte(span.id >> 48), byte(span.id >> 40), byte(span.id >> 32), byte(span.id >> 24), byte(span.id >> 16), byte(span.id >> 8), byte(span.id)}
+		return z.sigs.dynamically(owner, key, w, func(now uint32) (*signature, error) { return z.sigs.signSteered(d, s.TTL, f, owner, now) })
+	}
+	have := s.sigs.get(span.id)
+	must, ok := w.wanted(have)
+	if !must {
+		return Sig{have.wire, have.count}, true
+	}
+	if !ok {
+		return Sig{}, false
+	}
+	fresh, err := s.sigs.signer.signSteered(d, s.TTL, f, owner, w.Now)
+	if err != nil {
+		return Sig{}, false
+	}
+	s.sigs.put(span.id, fresh)
+	return Sig{fresh.wire, fresh.count}, true
+}
+
+func (s *signer) signSteered(d *Decision, ttl uint32, f Family, owner []byte, now uint32) (*signature, error) {
+	records, _ := d.Records()
+	wire, count, until, err := s.sign(nil, owner, f.Type(), ttl, dataOf(records), now)
+	return &signature{wire: wire, count: count, until: until}, err
+}
+
+func (z *Zone) negativeTTL() uint32 { return be32(z.soa.Wire[6:]) }
+
+// types lists the types that exist at a node, for its NSEC record. They are the same for every client.
+func (z *Zone) types(at uint32) []uint16 {
+	n := &z.nodes[at]
+	types := []uint16{dnswire.TypeRRSIG, dnswire.TypeNSEC}
+	delegates := n.cut == at && at != 0 && !z.renames(n)
+	for _, s := range z.sets[n.first : n.first+uint32(n.count)] {
+		// the parent's side of a delegation has NS and DS alone (RFC 4035, 2.3)
+		if s.typ == glueType || delegates && s.typ != dnswire.TypeNS && s.typ != dnswire.TypeDS {
+			continue
+		}
+		types = append(types, s.typ)
+	}
+	for f := range families {
+		if n.served>>f&1 == 1 {
+			types = append(types, f.Type())
+		}
+	}
+	if n.kind == whoami {
+		types = append(types, dnswire.TypeTXT)
+	}
+	slices.Sort(types)
+	return slices.Compact(types)
+}
+
+// inherit takes the signatures that still hold from the zone's former form.
+func (z *Zone) inherit(old *Zone, names []string) {
+	if old == nil || old.sigs == nil || z.sigs == nil || old.sigs.signer != z.sigs.signer {
+		return
+	}
+	for i, name := range names {
+		k := newWireKey([]byte(name), z.seed)
+		at, ok := old.names.find([]byte(name), k.hashes[0])
+		if !ok {
+			continue
+		}
+		if sig := old.sigs.nodes[at].Load(); sig != nil && sig.over == typeText(z.types(uint32(i))) {
+			z.sigs.nodes[i].Store(sig)
+		}
+		n := &z.nodes[i]
+		for at2 := n.first; at2 < n.first+uint32(n.count); at2++ {
+			now := z.sets[at2]
+			was, ok := old.find(&old.nodes[at], now.typ)
+			if !ok || now.typ == glueType {
+				continue
+			}
+			if sig := old.sigs.sets[was.at].Load(); sig != nil && sig.over == string(z.data[now.off:now.off+now.size]) {
+				z.sigs.sets[at2].Store(sig)
+			}
+		}
+	}
+}
