@@ -135,7 +135,7 @@ func (s *server) measure(ctx context.Context, o options, load string, seconds fl
 		return sample{}, fmt.Errorf("%s: not every answer was NOERROR: %s", s.name, output)
 	}
 	return sample{qps: figures["qps"], p50: figures["p50us"], p99: figures["p99us"], bytes: figures["bytes"],
-		cpu: float64((after - before).Microseconds()) / figures["got"]}, nil
+		cpu: (after - before).Seconds() * 1e6 / figures["got"]}, nil
 }
 
 // parseFigures reads name=number fields.
@@ -155,30 +155,42 @@ func parseFigures(line string) (map[string]float64, error) {
 	return figures, nil
 }
 
-// groupCPU is the time that a process group's living members have computed (proc(5), stat: pgrp, utime, stime).
+// groupCPU is the time that the living threads of a process group have computed: proc(5), the field pgrp of stat, and
+// the first of schedstat, which counts nanoseconds where stat counts ticks.
 func groupCPU(group int) (time.Duration, error) {
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
 		return 0, err
 	}
-	var ticks int64
+	var sum time.Duration
 	for _, stat := range stats {
 		text, err := os.ReadFile(stat)
 		if err != nil {
 			continue // it ended meanwhile
 		}
 		_, rest, _ := strings.Cut(string(text), ") ") // behind the name, which may hold blanks
-		fields := strings.Fields(rest)
-		if len(fields) < 13 || fields[2] != strconv.Itoa(group) {
+		if fields := strings.Fields(rest); len(fields) < 3 || fields[2] != strconv.Itoa(group) {
 			continue
 		}
-		for _, field := range fields[11:13] {
-			n, err := strconv.ParseInt(field, 10, 64)
+		threads, err := filepath.Glob(filepath.Join(filepath.Dir(stat), "task", "*", "schedstat"))
+		if err != nil {
+			return 0, err
+		}
+		for _, thread := range threads {
+			text, err := os.ReadFile(thread)
 			if err != nil {
-				return 0, fmt.Errorf("%s: %w", stat, err)
+				continue
 			}
-			ticks += n
+			first, _, _ := strings.Cut(string(text), " ")
+			computed, err := strconv.ParseInt(first, 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("%s: %w", thread, err)
+			}
+			sum += time.Duration(computed)
 		}
 	}
-	return time.Duration(ticks) * 10 * time.Millisecond, nil // USER_HZ is 100
+	if sum == 0 {
+		return 0, fmt.Errorf("no thread of the process group %d has computed: has it ended?", group)
+	}
+	return sum, nil
 }

@@ -44,7 +44,7 @@ func subjects(o options) []subject {
 			"--http", fmt.Sprintf("127.0.0.1:%d", httpPort), "--workers", "1", "--apply", in("gtm")}, both,
 			[]string{"git", "-C", o.root, "describe", "--always", "--dirty", "--tags"}},
 		{"gdnsd", gdnsdPort, []string{"gdnsd", "-c", in("gdnsd"), "start"}, both, debian("gdnsd")},
-		{"floor", floorPort, []string{in("udplimit"), strconv.Itoa(floorPort), "80"}, both, []string{"uname", "-sr"}},
+		{"floor", floorPort, []string{in("udplimit"), strconv.Itoa(floorPort), "69"}, both, []string{"uname", "-sr"}},
 	}
 	if !o.others {
 		return all

@@ -2,6 +2,8 @@ package edge
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/gti/gtm/pkg/geo"
@@ -16,7 +18,6 @@ func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *store.Updat
 	defer expiry.Stop()
 	if first != nil {
 		c.Apply(changeOf(first))
-		e.setSnapshot(func(s *snapshotState) { s.from = true })
 		e.publish(c, expiry)
 	}
 	for {
@@ -73,19 +74,23 @@ func (e *Edge) publish(c *table.Compiler, expiry *time.Timer) {
 
 // logBroken tells what has become broken, and what no longer is.
 func (e *Edge) logBroken(was, now []table.Broken) {
-	known := map[string]bool{}
-	for _, b := range was {
-		known[b.Key.String()+b.Err.Error()] = true
+	faults := func(list []table.Broken) map[string]string { // by resource; one may have several
+		m := map[string]string{}
+		for _, b := range list {
+			m[b.Key.String()] += b.Err.Error() + "\n"
+		}
+		return m
 	}
+	before, after := faults(was), faults(now)
 	for _, b := range now {
-		if id := b.Key.String() + b.Err.Error(); !known[id] {
-			e.log.Error("a resource is not served as declared", "resource", b.Key.String(), "error", b.Err)
-		} else {
-			delete(known, id)
+		if k := b.Key.String(); before[k] != after[k] {
+			e.log.Error("a resource is not served as declared", "resource", k, "error", b.Err)
 		}
 	}
-	if len(was) > 0 && len(now) == 0 {
-		e.log.Info("all resources are served as declared again")
+	for _, k := range slices.Sorted(maps.Keys(before)) {
+		if _, ok := after[k]; !ok {
+			e.log.Info("a resource is served as declared again, or gone", "resource", k)
+		}
 	}
 }
 

@@ -130,6 +130,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	var from *store.Cursor
 	if first != nil {
 		from = first.Position()
+		e.setSnapshot(func(s *snapshotState) { s.from, s.written = true, snapshot.LastWrite() })
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { e.compile(ctx, atlas, first); return nil })

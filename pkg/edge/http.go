@@ -77,6 +77,9 @@ func (e *Edge) explain(param func(string) string) (*api.Explanation, *httpError)
 		return nil, &httpError{http.StatusBadRequest, err.Error()}
 	}
 	host := param("host")
+	if host == "" {
+		return nil, &httpError{http.StatusBadRequest, "no host is given: ask for one, as in /edge/explain?host=www.example.com&subnet=81.2.69.0/24"}
+	}
 	s := v.FindService(host)
 	if s == nil {
 		return nil, &httpError{http.StatusNotFound, fmt.Sprintf("no service stands at %q on this edge: see gtmctl get services for those that there are", host)}
@@ -92,13 +95,9 @@ func (e *Edge) explain(param func(string) string) (*api.Explanation, *httpError)
 func clientOf(subnet, resolver string) (*table.Client, error) {
 	c := &table.Client{}
 	if subnet != "" {
-		p, err := netip.ParsePrefix(subnet)
+		p, err := parseNetwork(subnet)
 		if err != nil {
-			a, err := netip.ParseAddr(subnet)
-			if err != nil {
-				return nil, fmt.Errorf("subnet %q is neither a network, as in 81.2.69.0/24, nor an address", subnet)
-			}
-			p = netip.PrefixFrom(a, a.BitLen())
+			return nil, err
 		}
 		c.Has = p.Bits() > 0
 		c.Subnet = table.NetOf(p.Addr(), uint8(p.Bits()))
@@ -116,6 +115,23 @@ func clientOf(subnet, resolver string) (*table.Client, error) {
 	a = a.Unmap()
 	c.Resolver = table.NetOf(a, uint8(a.BitLen()))
 	return c, nil
+}
+
+// parseNetwork reads a network or an address, which stands for itself alone. IPv4 in its IPv6-mapped form is IPv4.
+func parseNetwork(text string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		a, err := netip.ParseAddr(text)
+		if err != nil {
+			return p, fmt.Errorf("subnet %q is neither a network, as in 81.2.69.0/24, nor an address", text)
+		}
+		p = netip.PrefixFrom(a.WithZone(""), a.BitLen())
+	}
+	const mapped = 96 // bits before the IPv4 address
+	if p.Addr().Is4In6() && p.Bits() >= mapped {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-mapped)
+	}
+	return p, nil
 }
 
 // familyOf gives the family that a record type asks for; without one, the first that the service has.

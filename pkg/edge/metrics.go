@@ -25,7 +25,7 @@ var (
 	descPublished  = prometheus.NewDesc("gtm_edge_view_published_seconds", "When the view was published, in Unix time.", nil, nil)
 	descPartitions = prometheus.NewDesc("gtm_edge_partitions", "Compiled partitions of the address space.", nil, nil)
 	descPartBytes  = prometheus.NewDesc("gtm_edge_partitions_bytes", "Size of the compiled partitions.", nil, nil)
-	descSource     = prometheus.NewDesc("gtm_edge_source_state", "1 for the state that the source is in.", []string{"state"}, nil)
+	descSource     = prometheus.NewDesc("gtm_edge_source_state_info", "1 for the state that the source is in.", []string{"state"}, nil)
 	descSince      = prometheus.NewDesc("gtm_edge_source_since_seconds", "Since when the source is in its state, in Unix time.", nil, nil)
 	descSnapAge    = prometheus.NewDesc("gtm_edge_snapshot_age_seconds", "How long ago the snapshot on disk was last written; absent before the first time.", nil, nil)
 	descSnapOK     = prometheus.NewDesc("gtm_edge_snapshot_ok_info", "1 unless the snapshot could not be read or written last time.", nil, nil)

@@ -8,7 +8,7 @@ import (
 )
 
 // MaxSets bounds how many sets of several endpoints are made for one pool, so that each can be rendered,
-// and later signed, once.
+// and later signed, once. A pool of more endpoints has as many sets as endpoints, or some would never be named.
 const MaxSets = 64
 
 // Buckets is the length of a sticky table.
@@ -69,7 +69,6 @@ func Weighted(items []Item, n int) Choice {
 		rnd.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 		systematic(&c, items, share, order, n, 1/float64(orders))
 	}
-	c.bound()
 	for _, s := range c.Sets {
 		rnd.Shuffle(len(s), func(i, j int) { s[i], s[j] = s[j], s[i] })
 	}
@@ -138,31 +137,6 @@ func systematic(c *Choice, items []Item, share []float64, order []int, n int, we
 		}
 		c.Sets = append(c.Sets, set)
 		c.Weights = append(c.Weights, width*weight)
-	}
-}
-
-// bound keeps at most MaxSets sets: pegs set evenly over the cumulated weights keep the shares.
-func (c *Choice) bound() {
-	if len(c.Sets) <= MaxSets {
-		return
-	}
-	total := 0.0
-	for _, w := range c.Weights {
-		total += w
-	}
-	var sets [][]int
-	i, end := 0, c.Weights[0]
-	for k := range MaxSets {
-		peg := (float64(k) + 0.5) * total / MaxSets
-		for peg >= end && i < len(c.Weights)-1 {
-			i++
-			end += c.Weights[i]
-		}
-		sets = append(sets, slices.Clone(c.Sets[i]))
-	}
-	c.Sets, c.Weights = sets, make([]float64, len(sets))
-	for i := range c.Weights {
-		c.Weights[i] = 1
 	}
 }
 

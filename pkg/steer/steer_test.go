@@ -168,23 +168,21 @@ func TestWeightedSharesFollowTheWeights(t *testing.T) {
 	}
 }
 
-func TestManyEndpointsKeepTheirSharesWithinTheSetsThatThereMayBe(t *testing.T) {
+// TestManyEndpointsAreAllNamed: with 64 sets of two, 72 of 200 endpoints were never named.
+func TestManyEndpointsAreAllNamed(t *testing.T) {
 	weights := make([]float64, 200)
 	for i := range weights {
 		weights[i] = float64(1 + i%5)
 	}
-	c := Weighted(itemsOf(weights...), 8)
-	if len(c.Sets) != MaxSets {
-		t.Fatalf("%d sets", len(c.Sets))
+	c := Weighted(itemsOf(weights...), 2)
+	if len(c.Sets) > len(weights)+1 {
+		t.Errorf("%d sets", len(c.Sets))
 	}
-	want := inclusion(itemsOf(weights...), 8)
+	want := inclusion(itemsOf(weights...), 2)
 	for i, got := range shares(c, len(weights)) {
-		if math.Abs(got-want[i]) > 1.0/MaxSets {
-			t.Errorf("item %d: %.4f, want %.4f", i, got, want[i])
+		if math.Abs(got-want[i]) > 1e-6 {
+			t.Errorf("item %d: %.5f, want %.5f", i, got, want[i])
 		}
-	}
-	if c := Weighted(itemsOf(weights...), 1); len(c.Sets) != 200 {
-		t.Errorf("with one answer each endpoint is a set, got %d", len(c.Sets))
 	}
 }
 

@@ -54,10 +54,15 @@ var defaultPatience = patience{
 	judgeTTL: 5 * time.Second,
 }
 
-// Limits of one generation. The embedded etcd is started so that they fit; a cluster must be, too.
+// Limits of one generation: writes (one per resource and per new run of zone content, and two more) and
+// bytes of keys and values. The embedded etcd is started so that they fit; a cluster should be, too.
 const (
-	maxCommitOps     = 8000
-	maxCommitBytes   = 24 << 20
+	MaxChangeOps   = 8000
+	MaxChangeBytes = 24 << 20
+)
+
+// What the embedded etcd is told, with room for what surrounds the values.
+const (
 	serverMaxTxnOps  = 8192
 	serverMaxRequest = 32 << 20
 )
@@ -109,7 +114,8 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// Close ends the connection. What still follows or holds a lease fails or ends.
+// Close ends the connection. Follow, Campaign and the Keep functions end with their own contexts, which
+// are to be ended before.
 func (c *Client) Close() error {
 	if err := c.etcd.Close(); err != nil && !errors.Is(err, context.Canceled) {
 		return err

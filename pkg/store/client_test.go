@@ -2,6 +2,7 @@ package store
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"net"
 	"net/http/httptest"
 	"strings"
@@ -83,6 +84,22 @@ func TestErrorsSayWhereAndWhatNext(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestTLS(t *testing.T) {
+	ca := httptest.NewTLSServer(nil)
+	defer ca.Close()
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: ca.TLS.Certificates, NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := serveProxy(t, ln, strings.TrimPrefix(sharedEndpoint(t), "unix://"))
+	roots := x509.NewCertPool()
+	roots.AddCert(ca.Certificate())
+	c := openTest(t, Config{Endpoints: []string{"https://" + p.addr + "/"}, TLS: &tls.Config{RootCAs: roots}, Prefix: "/tls/"})
+	f := follow(t, c, nil)
+	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
+	f.untilHead("shop", 1)
 }
 
 func TestFollowingWaitsForAnEtcdThatComesLater(t *testing.T) {

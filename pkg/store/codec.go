@@ -76,8 +76,8 @@ func parseVersionValue(value []byte) (storedVersion, error) {
 // decodeResource makes the resource of a stored version whose content was joined to text. A key that is
 // not zero is what the resource must say that it is.
 func decodeResource(key spec.Key, raw []byte, text string) (*spec.Resource, error) {
-	r := new(spec.Resource)
-	if err := json.Unmarshal(raw, r); err != nil {
+	r, err := spec.DecodeJSON(raw, spec.Tolerant)
+	if err != nil {
 		return nil, err
 	}
 	if key != (spec.Key{}) && r.Key != key {

@@ -40,8 +40,8 @@ func (c *Client) commit(ctx context.Context, ch Change) (Record, error) {
 	if err := c.addTexts(ctx, t); err != nil {
 		return Record{}, err
 	}
-	if t.bytes > maxCommitBytes || len(t.ops) > maxCommitOps {
-		return Record{}, &TooLargeError{Ops: len(t.ops), MaxOps: maxCommitOps, Bytes: t.bytes, MaxBytes: maxCommitBytes}
+	if t.bytes > MaxChangeBytes || len(t.ops) > MaxChangeOps {
+		return Record{}, &TooLargeError{Ops: len(t.ops), MaxOps: MaxChangeOps, Bytes: t.bytes, MaxBytes: MaxChangeBytes}
 	}
 	resp, err := c.etcd.Txn(ctx).If(t.compares...).Then(t.ops...).Else(t.heads...).Commit()
 	if sizeRefused(err) {

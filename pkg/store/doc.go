@@ -33,6 +33,12 @@
 // a changed name touches one run. A version of a zone lists the hashes of its runs; a run is written when
 // it is new and never removed, since older generations refer to it.
 //
+// # Clusters
+//
+// An etcd that is not the embedded one should be of version 3.5.8 or later, and started with
+// --max-txn-ops=8192 --max-request-bytes=33554432 and automatic compaction; with its defaults, a generation
+// holds some 120 resources and 1.5 MB. Versions and records are kept for ever.
+//
 // # Silence
 //
 // Loss of etcd is not an error of Follow but a status: it keeps trying, tells the consumer that what it

@@ -63,7 +63,14 @@ func (c *Client) candidate(ctx context.Context, id string, lead func(context.Con
 	defer stop()
 	defer context.AfterFunc(session.Ctx(), stop)()
 	election := concurrency.NewElection(session, c.keys.judge())
-	if err := election.Campaign(waiting, id); err != nil {
+	won := make(chan error, 1)
+	go func() { won <- election.Campaign(waiting, id) }() // it tidies up before it returns, however long that takes
+	select {
+	case err = <-won:
+	case <-waiting.Done():
+		err = waiting.Err()
+	}
+	if err != nil {
 		return false, c.explain("standing for election", err)
 	}
 	return true, c.govern(waiting, fence{election.Key(), election.Rev()}, lead)

@@ -268,6 +268,10 @@ func newProxy(t testing.TB, socket string) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serveProxy(t, ln, socket)
+}
+
+func serveProxy(t testing.TB, ln net.Listener, socket string) *proxy {
 	p := &proxy{addr: ln.Addr().String()}
 	t.Cleanup(func() { ln.Close(); p.open() })
 	go func() {

@@ -185,19 +185,19 @@ func TestThousandsOfResourcesInOneGeneration(t *testing.T) {
 
 func TestTooLargeAChange(t *testing.T) {
 	c, ctx := testClient(t), testContext(t)
-	many := make([]*spec.Resource, maxCommitOps+1)
+	many := make([]*spec.Resource, MaxChangeOps+1)
 	for i := range many {
 		many[i] = site("shop", fmt.Sprint(i), "EU")
 	}
-	huge := zone("big.example.", strings.Repeat("big.example.\t300\tIN\tTXT\t\"0123456789\"\n", maxCommitBytes/37))
-	huge.Spec.(*spec.Zone).Nameservers = []string{strings.Repeat("x", maxCommitBytes)}
+	huge := zone("big.example.", strings.Repeat("big.example.\t300\tIN\tTXT\t\"0123456789\"\n", MaxChangeBytes/37))
+	huge.Spec.(*spec.Zone).Nameservers = []string{strings.Repeat("x", MaxChangeBytes)}
 	for name, ch := range map[string]Change{
 		"writes": {Tenant: "shop", Put: many},
 		"bytes":  {Tenant: spec.Platform, Put: resources(huge)},
 	} {
 		_, err := c.Commit(ctx, ch)
 		var e *TooLargeError
-		if !errors.As(err, &e) || e.MaxOps != maxCommitOps || e.MaxBytes != maxCommitBytes {
+		if !errors.As(err, &e) || e.MaxOps != MaxChangeOps || e.MaxBytes != MaxChangeBytes {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

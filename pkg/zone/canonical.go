@@ -23,7 +23,6 @@ const (
 // record is one record and what is needed to sort it and to speak of it.
 type record struct {
 	rr     dns.RR
-	line   int
 	labels []string // right to left, lower case
 }
 

@@ -1,0 +1,144 @@
+package edge
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store"
+)
+
+func TestAnswersOnAllAddresses(t *testing.T) {
+	t.Parallel()
+	r := start(t, t.TempDir(), func(c *Config) { c.DNS = addrs("127.0.0.1:0", "127.0.0.2:0", "[::1]:0") })
+	if err := r.e.Ready(); err == nil || !strings.Contains(err.Error(), "the store is connecting") {
+		t.Errorf("before any news, it is ready: %v", err)
+	}
+	if got := r.ask("static.gtm.example.", "A", ""); got != "SERVFAIL" {
+		t.Errorf("before any news: %s", got)
+	}
+	r.status(store.Stale, "connection refused")
+	if err := r.e.Ready(); err == nil || !strings.Contains(err.Error(), "stale: connection refused") {
+		t.Errorf("without a store, it is ready: %v", err)
+	}
+	r.tell(everything(t, 1))
+	r.ready()
+
+	cases := []struct{ name, typ, subnet, want string }{
+		{"static.gtm.example.", "A", "", "NOERROR 192.0.2.80"},
+		{"static.gtm.example.", "AAAA", "", "NOERROR"},
+		{"web.shop.gtm.example.", "A", european, "NOERROR " + euA},
+		{"web.shop.gtm.example.", "AAAA", european, "NOERROR 2001:db8:1::1"},
+		{"web.shop.gtm.example.", "A", "2001:db8:e::/56", "NOERROR " + euA},
+		{"web.shop.gtm.example.", "A", american, "NOERROR " + usA},
+		{"w.other.gtm.example.", "A", "", "NOERROR " + otherA},
+		{"none.gtm.example.", "A", "", "NXDOMAIN"},
+		{"www.example.org.", "A", "", "REFUSED"},
+	}
+	for _, addr := range r.e.Addrs() {
+		for _, network := range []string{"udp", "tcp"} {
+			for _, c := range cases {
+				reply, err := exchange(query(c.name, c.typ, c.subnet), network, addr.String())
+				if err != nil {
+					t.Errorf("%s %s: %v", network, addr, err)
+				} else if got := short(reply); got != c.want {
+					t.Errorf("%s %s: %s %s for %s: %s, want %s", network, addr, c.name, c.typ, c.subnet, got, c.want)
+				}
+			}
+		}
+	}
+}
+
+func TestWhoAnswers(t *testing.T) {
+	t.Parallel()
+	r := startServing(t, nil)
+	m := query("id.server.", "TXT", "")
+	m.Question[0].Qclass = dns.ClassCHAOS
+	reply, err := exchange(m, "udp", r.e.Addrs()[0].String())
+	if err != nil || len(reply.Answer) != 1 || !strings.Contains(reply.Answer[0].String(), `"edge-1"`) {
+		t.Errorf("id.server: %v, %v", reply, err)
+	}
+	if got := r.ask("web.shop.gtm.example._explain.gtm.example.", "TXT", european); !strings.Contains(got, "rule europe") {
+		t.Errorf("_explain: %s", got)
+	}
+	far := startServing(t, func(c *Config) { c.ExplainFrom = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")} })
+	if got := far.ask("web.shop.gtm.example._explain.gtm.example.", "TXT", european); got != "REFUSED" {
+		t.Errorf("_explain from elsewhere: %s", got)
+	}
+}
+
+func TestIsFoundInTheStore(t *testing.T) {
+	t.Parallel()
+	r := start(t, t.TempDir(), func(c *Config) { c.DNS = addrs("127.0.0.1:0", "[::1]:0") })
+	select {
+	case e := <-r.store.edges:
+		want := []string{r.e.Addrs()[0].String(), r.e.Addrs()[1].String()}
+		if e.ID != "edge-1" || e.HTTP != "192.0.2.1:8053" || e.Version != "v7" || fmt.Sprint(e.DNS) != fmt.Sprint(want) || e.Started.IsZero() {
+			t.Errorf("it is found as %+v", e)
+		}
+	case <-time.After(within):
+		t.Fatal("it is not found")
+	}
+}
+
+func TestDeltas(t *testing.T) {
+	t.Parallel()
+	r := startServing(t, nil)
+	u := delta(t, 2, resources(t, strings.ReplaceAll(shopYAML, "203.0.113.1", "203.0.113.9"))...)
+	u.Verdicts = append(u.Verdicts, down("eu", "a", "b"))
+	r.tell(u)
+	r.expect("web.shop.gtm.example.", "A", european, "NOERROR 203.0.113.9")
+	r.always("w.other.gtm.example.", "A", "", "NOERROR "+otherA)
+	if got := r.fetchStatus().Tenants; got["shop"] != 2 || got["other"] != 1 || got["platform"] != 1 {
+		t.Errorf("generations %v", got)
+	}
+	r.tell(store.Update{Cursor: 103, Cluster: 7, VerdictsDeleted: []health.PoolID{u.Verdicts[0].Pool}})
+	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+euA)
+	gone := store.Update{Cursor: 104, Cluster: 7, Tenants: []store.TenantUpdate{{Tenant: "shop", Head: 3, Deleted: keysOf(u.Tenants[0].Put)}}}
+	r.tell(gone)
+	r.expect("web.shop.gtm.example.", "A", european, "NXDOMAIN")
+	if s := r.fetchStatus(); len(s.Broken) != 0 || s.Services != 1 {
+		t.Errorf("status after a deletion: %+v", s)
+	}
+}
+
+func TestOverrideEndsByItself(t *testing.T) {
+	t.Parallel()
+	r := startServing(t, nil)
+	const override = `
+kind: Override
+tenant: shop
+name: o
+spec: {pool: eu, endpoint: a, state: down, reason: test, expires: "%s"}
+`
+	end := time.Now().Add(1500 * time.Millisecond)
+	r.tell(delta(t, 2, resources(t, fmt.Sprintf(override, end.UTC().Format(time.RFC3339Nano)))...))
+	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+usA)
+	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+euA)
+	if at := time.Now(); at.Before(end) {
+		t.Errorf("it ended %v too early", end.Sub(at))
+	}
+}
+
+func TestAddressInUse(t *testing.T) {
+	t.Parallel()
+	r := start(t, t.TempDir(), nil)
+	taken := r.e.Addrs()[0]
+	_, err := New(Config{ID: "e", Store: newFakeStore(), Dir: t.TempDir(), DNS: []netip.AddrPort{taken}})
+	if err == nil || !strings.Contains(err.Error(), taken.String()) {
+		t.Errorf("error %v; want one that names %s", err, taken)
+	}
+}
+
+func keysOf(versions []store.Version) (keys []spec.Key) {
+	for _, v := range versions {
+		keys = append(keys, v.Resource.Key)
+	}
+	return keys
+}

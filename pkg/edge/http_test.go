@@ -1,0 +1,147 @@
+package edge
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gti/gtm/pkg/control/api"
+)
+
+func TestStatus(t *testing.T) {
+	t.Parallel()
+	begun := time.Now()
+	r := start(t, t.TempDir(), nil)
+	s := r.fetchStatus()
+	if s.View.Serial != 0 || s.Tenants == nil || len(s.Tenants) != 0 || s.Source.State != "connecting" || s.Source.Since.IsZero() {
+		t.Errorf("before any news: %+v", s)
+	}
+	r.tell(everything(t, 4))
+	r.ready()
+	s = r.fetchStatus()
+	if s.Started.Before(begun) || s.View.Published.Before(s.Started) || s.Source.Since.IsZero() || len(s.Geo) != 1 {
+		t.Errorf("times or geography: %+v", s)
+	}
+	want := api.EdgeStatus{ID: "edge-1", Version: "v7", Started: s.Started, DNS: []string{r.e.Addrs()[0].String()},
+		View: api.View{Serial: 1, Published: s.View.Published}, Tenants: map[string]uint64{"platform": 4, "shop": 4, "other": 4},
+		Source: api.Source{State: "current", Since: s.Source.Since, Cursor: 104}, Services: 2, Zones: 1, Geo: s.Geo}
+	if d := cmp.Diff(want, s); d != "" {
+		t.Error(d)
+	}
+	if g := s.Geo[0]; !strings.HasSuffix(g.File, "country.mmdb") || g.Type != "Test-Country" || g.Networks != len(fixtureGeo) || g.Built.IsZero() {
+		t.Errorf("geography %+v", g)
+	}
+}
+
+func TestExplain(t *testing.T) {
+	t.Parallel()
+	r := startServing(t, nil)
+	var x api.Explanation
+	code := r.get("/edge/explain?"+url.Values{"host": {"web.shop.gtm.example"}, "subnet": {european}, "resolver": {"6.7.8.9"}, "type": {"aaaa"}}.Encode(), &x)
+	want := api.Explanation{Host: "web.shop.gtm.example.", Service: "shop/web", Generation: "shop@1", Edge: "edge-1", Scope: 24,
+		Client: api.Client{Address: european, Source: "subnet", Place: "EU-GB", Network: european},
+		Rule:   &api.MatchedRule{Index: 0, Name: "europe", Matched: "geo EU"},
+		Pools: []api.PoolInTurn{
+			{Pool: "eu", Step: 1, Up: true, Chosen: true, Share: 1, Endpoints: []api.Candidate{
+				{Name: "a", Addresses: []string{euA, "2001:db8:1::1"}, Weight: 3, Score: 1, State: "unknown", Effective: 3, Share: 1},
+				{Name: "b", Addresses: []string{euB, "2001:db8:1::2"}, Score: 1, State: "unknown", Out: "weight 0"}}},
+			{Pool: "us", Step: 2, Up: true, Endpoints: []api.Candidate{
+				{Name: "a", Addresses: []string{usA, "2001:db8:2::1"}, Weight: 1, Score: 1, State: "unknown", Effective: 1, Share: 1}}}},
+		Answer: api.ExampleAnswer{Type: "AAAA", TTL: 30, Records: []string{"2001:db8:1::1"}}}
+	for i := range x.Pools {
+		if x.Pools[i].Why == "" {
+			t.Errorf("pool %s: no reason", x.Pools[i].Pool)
+		}
+		x.Pools[i].Why = ""
+	}
+	if d := cmp.Diff(want, x); d != "" || code != http.StatusOK {
+		t.Errorf("%d: %s", code, d)
+	}
+	u := everything(t, 2)
+	u.Verdicts = append(u.Verdicts, down("eu", "a"))
+	r.tell(u)
+	eventually(t, "the verdict is in force", func() error { return missing(r.ask("web.shop.gtm.example.", "A", european), usA) })
+	x = api.Explanation{}
+	r.get("/edge/explain?host=web.shop.gtm.example.&subnet="+european, &x)
+	if p := x.Pools[0]; p.Up || p.Chosen || p.Endpoints[0].State != "down" || p.Endpoints[0].Out != "down: status 503" || !x.Pools[1].Chosen {
+		t.Errorf("with eu down: %+v", x.Pools)
+	}
+}
+
+// missing is an error unless text holds part.
+func missing(text, part string) error {
+	if strings.Contains(text, part) {
+		return nil
+	}
+	return &httpError{text: text + " lacks " + part}
+}
+
+func (e *httpError) Error() string { return e.text }
+
+func TestExplainParameters(t *testing.T) {
+	t.Parallel()
+	r := startServing(t, nil)
+	const host = "host=web.shop.gtm.example."
+	good := []struct{ query, source, address, place, rule, typ string }{
+		{host + "&subnet=" + european, "subnet", european, "EU-GB", "europe", "A"},
+		{host + "&subnet=81.2.69.77", "subnet", "81.2.69.77/32", "EU-GB", "europe", "A"},
+		{host + "&subnet=2001:db8:e::/56&type=AAAA", "subnet", "2001:db8:e::/56", "EU-DE", "europe", "AAAA"},
+		{host + "&resolver=6.7.8.9", "resolver", "6.7.8.9/32", "NA-US", "rest", "A"},
+		{host + "&resolver=::ffff:81.2.69.1", "resolver", "81.2.69.1/32", "EU-GB", "europe", "A"},
+		{host + "&subnet=0.0.0.0/0&resolver=81.2.69.1", "resolver", "81.2.69.1/32", "EU-GB", "europe", "A"},
+		{host + "&subnet=::ffff:81.2.69.0/120", "subnet", european, "EU-GB", "europe", "A"},
+		{host + "&subnet=81.2.69.99/24", "subnet", european, "EU-GB", "europe", "A"},
+		{host, "resolver", "127.0.0.1/32", "", "rest", "A"},
+		{"host=WEB.shop.GTM.example&subnet=" + american, "subnet", american, "NA-US", "rest", "A"},
+	}
+	for _, c := range good {
+		var x api.Explanation
+		if code := r.get("/edge/explain?"+c.query, &x); code != http.StatusOK || x.Rule == nil {
+			t.Errorf("%s: %d %+v", c.query, code, x)
+			continue
+		}
+		if got := [...]string{x.Client.Source, x.Client.Address, x.Client.Place, x.Rule.Name, x.Answer.Type}; got != [...]string{c.source, c.address, c.place, c.rule, c.typ} {
+			t.Errorf("%s: %q", c.query, got)
+		}
+	}
+	bad := []struct {
+		query string
+		code  int
+		text  string
+	}{
+		{"", http.StatusBadRequest, "host"},
+		{"host=static.gtm.example.", http.StatusNotFound, `"static.gtm.example."`},
+		{"host=none.example.org", http.StatusNotFound, "gtmctl get services"},
+		{"host=" + strings.Repeat("x", 70), http.StatusNotFound, "xxx"},
+		{host + "&subnet=81.2.69.0/33", http.StatusBadRequest, "81.2.69.0/24"},
+		{host + "&subnet=nonsense", http.StatusBadRequest, `"nonsense"`},
+		{host + "&resolver=81.2.69.0/24", http.StatusBadRequest, "resolver"},
+		{host + "&type=MX", http.StatusBadRequest, "A, AAAA"},
+		{"host=w.other.gtm.example.&type=AAAA", http.StatusBadRequest, "it has A"},
+	}
+	for _, c := range bad {
+		var e struct{ Error string }
+		if code := r.get("/edge/explain?"+c.query, &e); code != c.code || !strings.Contains(e.Error, c.text) {
+			t.Errorf("%s: %d %q; want %d with %q", c.query, code, e.Error, c.code, c.text)
+		}
+	}
+	w := httptest.NewRecorder()
+	r.e.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/edge/status", nil))
+	if w.Code != http.StatusMethodNotAllowed {
+		t.Errorf("POST: %d", w.Code)
+	}
+}
+
+func TestExplainBeforeAnyNews(t *testing.T) {
+	t.Parallel()
+	r := start(t, t.TempDir(), nil)
+	var e struct{ Error string }
+	if code := r.get("/edge/explain?host=web.shop.gtm.example.", &e); code != http.StatusServiceUnavailable || !strings.Contains(e.Error, "no configuration yet") {
+		t.Errorf("%d %q", code, e.Error)
+	}
+}

@@ -1,0 +1,149 @@
+package edge
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store"
+)
+
+// savedEdge leaves what an edge had when it ended in dir: the fixtures, a delta, and a verdict.
+func savedEdge(t *testing.T, dir string) {
+	t.Helper()
+	r := start(t, dir, nil)
+	r.tell(everything(t, 1))
+	u := delta(t, 2, resources(t, strings.ReplaceAll(shopYAML, euB, "198.51.100.9"))...)
+	u.Verdicts = []health.Verdict{down("eu", "a", "b")}
+	r.tell(u)
+	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+usA)
+	r.stop()
+}
+
+func TestStartsFromTheSnapshot(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	savedEdge(t, dir)
+
+	r := start(t, dir, nil)
+	r.ready() // though the store is silent
+	r.always("web.shop.gtm.example.", "A", european, "NOERROR "+usA)
+	r.always("w.other.gtm.example.", "A", "", "NOERROR "+otherA)
+	from := <-r.store.from
+	if from == nil || from.Cluster != 7 || from.Revision != 102 || from.Heads["shop"] != 2 || from.Heads["other"] != 1 {
+		t.Errorf("it follows from %+v", from)
+	}
+	if s := r.fetchStatus(); s.Source.State != "snapshot" || s.Tenants["shop"] != 2 || s.Services != 2 {
+		t.Errorf("status %+v", s)
+	}
+	if age := r.value("gtm_edge_snapshot_age_seconds"); age <= 0 || age > 3600 {
+		t.Errorf("the snapshot is %v s old", age)
+	}
+	r.status(store.Stale, "connection refused")
+	if s := r.sourceIs("snapshot"); s.Error != "connection refused" {
+		t.Errorf("the reason is lost: %+v", s)
+	}
+	r.logged("level=WARN", "connection refused")
+	r.status(store.Refused, "the store went back")
+	r.sourceIs("refused")
+	r.always("web.shop.gtm.example.", "A", european, "NOERROR "+usA)
+
+	full := everything(t, 3)
+	r.tell(full)
+	r.sourceIs("current")
+	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+euA) // the verdict is gone
+	r.status(store.Stale, "connection lost")
+	r.sourceIs("stale") // no longer what the disk had
+}
+
+func TestCorruptSnapshot(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	savedEdge(t, dir)
+	base := filepath.Join(dir, "snapshot", "base")
+	data, err := os.ReadFile(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)/2] ^= 0x40
+	if err := os.WriteFile(base, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	r := start(t, dir, nil)
+	if from := <-r.store.from; from != nil {
+		t.Errorf("it follows from %+v", from)
+	}
+	r.logged("level=ERROR", "the snapshot on disk cannot be used", base)
+	r.valueIs(0, "gtm_edge_snapshot_ok_info")
+	if err := r.e.Ready(); err == nil {
+		t.Error("it is ready with nothing to answer from")
+	}
+	if got := r.ask("static.gtm.example.", "A", ""); got != "SERVFAIL" {
+		t.Errorf("with nothing to answer from: %s", got)
+	}
+	r.tell(everything(t, 5))
+	r.ready()
+	r.valueIs(1, "gtm_edge_snapshot_ok_info")
+	r.stop()
+
+	again := start(t, dir, nil)
+	again.ready()
+	again.always("web.shop.gtm.example.", "A", european, "NOERROR "+euA)
+}
+
+// A disk that takes nothing harms neither answers nor the end.
+func TestSnapshotThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "snapshot"), nil, 0o600); err != nil { // a file where the folder should be
+		t.Fatal(err)
+	}
+	r := start(t, dir, nil)
+	r.tell(everything(t, 1))
+	r.ready()
+	r.always("web.shop.gtm.example.", "A", european, "NOERROR "+euA)
+	r.logged("level=ERROR", "the snapshot on disk cannot be used")
+	if got := r.value("gtm_edge_snapshot_ok_info"); got != 0 {
+		t.Errorf("ok is %v", got)
+	}
+	r.stop()
+}
+
+// What the store holds of a service cannot be read; its last good form must outlive restarts.
+func TestLastGoodFormOutlivesRestarts(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	key := spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "web"}
+	whole := everything(t, 1)
+	for range 3 {
+		r := start(t, dir, nil)
+		r.tell(whole)
+		r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+euA)
+		if len(whole.Tenants[1].Broken) > 0 {
+			if s := r.fetchStatus(); len(s.Broken) != 1 || s.Broken[0].Resource != key.String() {
+				t.Errorf("broken: %+v", s.Broken)
+			}
+		}
+		r.stop()
+		whole = everything(t, 2) // from now on, the store tells of it like this
+		breakResource(&whole, key)
+	}
+}
+
+// breakResource makes an update tell that a resource cannot be read.
+func breakResource(u *store.Update, key spec.Key) {
+	for i := range u.Tenants {
+		tu := &u.Tenants[i]
+		for j, v := range tu.Put {
+			if v.Resource.Key == key {
+				tu.Put = append(tu.Put[:j], tu.Put[j+1:]...)
+				tu.Broken = append(tu.Broken, store.BrokenResource{Key: key, Generation: tu.Head, Err: errBroken})
+				return
+			}
+		}
+	}
+}
