@@ -13,9 +13,6 @@ import (
 	"github.com/gti/gtm/pkg/table"
 )
 
-// MaxUDP is the largest reply over UDP, and what the OPT record advertises (as the DNS flag day of 2020 advises).
-const MaxUDP = 1232
-
 // Config is what an Answerer needs.
 type Config struct {
 	View *atomic.Pointer[table.View] // nil inside until the first view: SERVFAIL then
@@ -24,6 +21,15 @@ type Config struct {
 	Seed uint64
 	// ExplainFrom lists the networks whose clients may ask _explain names.
 	ExplainFrom []netip.Prefix
+	// MaxUDP is the largest reply over UDP, and what is advertised: 512 to 4096 bytes. 0: 1232.
+	MaxUDP int
+	// Cookies are the secrets of DNS cookies (RFC 7873); nil, itself or inside: there are none. They need Clock, which
+	// gives Unix seconds, a few hundred milliseconds late at most, and is called for each query with a cookie.
+	Cookies *atomic.Pointer[dnswire.CookieSecrets]
+	Clock   func() uint32
+	// RequireCookies answers BADCOOKIE to clients that know cookies and come over UDP without a valid server cookie.
+	// The others, and those that have none at all, are answered as ever.
+	RequireCookies bool
 }
 
 // Meta is what is known of a query beside its bytes.
@@ -54,15 +60,21 @@ type Answerer struct {
 	client table.Client
 	choice table.Decision
 	meta   Meta
+	moment table.When
 	view   *table.View
 
 	reply
-	chain  dnswire.Query // the name that a CNAME or DNAME led to
+	cookie [cookieLen]byte // of the reply
+	chain  dnswire.Query   // the name that a CNAME or DNAME led to
 	counts tally
 }
 
 // New makes an Answerer.
 func New(cfg Config) *Answerer {
+	if cfg.MaxUDP == 0 {
+		cfg.MaxUDP = MaxUDP
+	}
+	cfg.MaxUDP = max(512, min(cfg.MaxUDP, 4096))
 	a := &Answerer{cfg: cfg, nsid: []byte(cfg.ID)}
 	a.rng.Seed(cfg.Seed, uint64(cfg.Row))
 	return a
@@ -81,12 +93,18 @@ func (a *Answerer) Answer(buf []byte, n int, m *Meta) Outcome {
 	case result == dnswire.Reject:
 		a.opt.Subnet = nil
 		a.rcode = rcode
+	case a.badCookie:
+		a.rcode = dnswire.RcodeBadCook
+	case result == dnswire.CookieOnly:
+		if a.opt.Cookie == nil { // without cookies a question is missing
+			a.rcode = dnswire.RcodeFormErr
+		}
 	case a.q.QClass == dnswire.ClassCH:
 		a.chaos()
 	case a.view == nil:
 		a.fail(dnswire.RcodeServFail, dnswire.EDENotReady, "no configuration yet")
 	case a.q.QClass != dnswire.ClassIN:
-		a.rcode = dnswire.RcodeRefused
+		a.fail(dnswire.RcodeRefused, dnswire.EDENotSupported, "")
 	case a.q.QType == dnswire.TypeAXFR || a.q.QType == dnswire.TypeIXFR:
 		a.fail(dnswire.RcodeRefused, dnswire.EDEProhibited, "")
 	default:
@@ -105,7 +123,9 @@ func (a *Answerer) internet() {
 	a.flags |= dnswire.FlagAA
 	a.setClient()
 	a.name(z, &a.q, 12)
-	a.counts.add(z.Counts, a.rcode, a.cfg.Row)
+	if !a.deferred {
+		a.counts.add(z.Counts, a.rcode, a.cfg.Row)
+	}
 }
 
 // setClient takes the client's network from the query.
@@ -146,14 +166,14 @@ func (a *Answerer) name(z *table.Zone, q *dnswire.Query, at int) {
 		case table.Referral:
 			a.referral(z, q, m, at)
 		case table.Whoami:
-			a.whoami(z, q, at)
+			a.whoami(z, q, m, at)
 		case table.Explain:
 			a.explain(z, q, m, at)
 		default:
 			a.rcode = dnswire.RcodeNXDomain
-			a.negative(z, q, at)
+			a.negative(z, q, m, at)
 		}
-		if next == 0 || hops == maxChain || a.truncated {
+		if next == 0 || hops == maxChain || a.truncated || a.deferred {
 			return
 		}
 		// a CNAME led to the name at offset next; go on with it if we hold it
@@ -176,24 +196,37 @@ func (a *Answerer) node(z *table.Zone, q *dnswire.Query, m table.Match, at, hops
 		if f, ok := family(s, q.QType); ok {
 			// RFC 7871, 7.2.1: a tailored answer does not share a message with the CNAME that led to it
 			if hops == 0 || !a.q.Subnet.Present {
-				a.steered(s, f, at)
+				a.steered(z, q, s, f, at)
 			}
 			return 0
 		}
 	}
 	if q.QType == dnswire.TypeANY {
+		start := a.pos
 		a.any(at)
+		a.signMade(z, q, dnswire.TypeHINFO, at, start, false)
 		return 0
 	}
 	if set, ok := z.Set(m.Node, q.QType); ok {
 		a.appendSet(set, at, &a.an)
+		a.signSet(z, q, m, set, at)
 		return 0
 	}
 	if set, ok := z.Set(m.Node, dnswire.TypeCNAME); ok {
 		a.appendSet(set, at, &a.an)
-		return a.pos - len(set.Wire) + 12
+		next = a.pos - len(set.Wire) + 12
+		a.signSet(z, q, m, set, at)
+		return next
 	}
-	a.negative(z, q, at)
+	if z.Signed() && q.QType == dnswire.TypeNSEC {
+		a.nsec(z, q, m, at)
+		return 0
+	}
+	if z.Signed() && q.QType == dnswire.TypeRRSIG { // signatures come with what they sign
+		a.fail(dnswire.RcodeRefused, dnswire.EDENotSupported, "")
+		return 0
+	}
+	a.negative(z, q, m, at)
 	return 0
 }
 
@@ -211,7 +244,7 @@ func family(s *table.Service, qtype uint16) (table.Family, bool) {
 }
 
 // steered answers from a service.
-func (a *Answerer) steered(s *table.Service, f table.Family, at int) {
+func (a *Answerer) steered(z *table.Zone, q *dnswire.Query, s *table.Service, f table.Family, at int) {
 	d := &a.choice
 	a.view.Decide(d, s, f, &a.client, a.rng.Uint64())
 	if a.client.Has {
@@ -224,6 +257,7 @@ func (a *Answerer) steered(s *table.Service, f table.Family, at int) {
 	}
 	records, count := d.Records()
 	a.appendSteered(records, count, at, s.TTL)
+	a.signSteered(z, q, s, f, at)
 	if c := s.Counts(); c != nil {
 		c.Add(d.Draw.Pool.ID.Pool)
 	}
@@ -237,9 +271,10 @@ func (a *Answerer) any(at int) {
 const anyTTL = 3600
 
 // negative adds the SOA record that lets resolvers remember that a name or type does not exist (RFC 2308).
-func (a *Answerer) negative(z *table.Zone, q *dnswire.Query, at int) {
+func (a *Answerer) negative(z *table.Zone, q *dnswire.Query, m table.Match, at int) {
 	a.opt.Scope = 0
 	a.appendSet(z.SOA(), a.owner(q, at, q.Labels-z.Labels()), &a.ns)
+	a.deny(z, q, m, at)
 }
 
 // referral answers with a delegation.
@@ -249,6 +284,7 @@ func (a *Answerer) referral(z *table.Zone, q *dnswire.Query, m table.Match, at i
 	}
 	set, _ := z.Set(m.Node, dnswire.TypeNS)
 	a.appendSet(set, a.owner(q, at, m.Label), &a.ns)
+	a.signReferral(z, q, m, at)
 	glue := z.Glue(m.Node)
 	a.appendWire(glue.Wire, glue.Count, &a.ar)
 }
@@ -257,6 +293,10 @@ func (a *Answerer) referral(z *table.Zone, q *dnswire.Query, m table.Match, at i
 func (a *Answerer) rename(z *table.Zone, q *dnswire.Query, m table.Match, at int) (next int) {
 	set, _ := z.Set(m.Node, dnswire.TypeDNAME)
 	a.appendSet(set, a.owner(q, at, m.Label), &a.an)
+	if a.secure(z) {
+		s, ok := z.Signature(set, suffix(q, m.Label), a.when())
+		a.addSig(s, ok, a.owner(q, at, m.Label), &a.an)
+	}
 	prefix, target := q.Name[:q.LabelOff[m.Label]], set.Wire[12:]
 	if len(prefix)+len(target) > 255 {
 		a.rcode = dnswire.RcodeYXDomain

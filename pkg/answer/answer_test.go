@@ -14,6 +14,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/gti/gtm/pkg/dnswire"
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
@@ -31,6 +32,10 @@ type server struct {
 	view atomic.Pointer[table.View]
 	a    *Answerer
 	src  netip.AddrPort
+	now  uint32          // Unix time
+	told []health.PoolID // what down was called for
+
+	cookies atomic.Pointer[dnswire.CookieSecrets]
 }
 
 func newServer(t testing.TB) *server {
@@ -39,7 +44,8 @@ func newServer(t testing.TB) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, c: table.NewCompiler(table.Config{Seed: 9, Workers: 1}, atlas), src: netip.MustParseAddrPort("127.0.0.1:4444")}
+	s := &server{t: t, c: table.NewCompiler(table.Config{Seed: 9, Workers: 1}, atlas), src: netip.MustParseAddrPort("127.0.0.1:4444"),
+		now: 1795435200}
 	data, err := os.ReadFile("testdata/zone.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +71,7 @@ func newServer(t testing.TB) *server {
 		ch.Tenants = append(ch.Tenants, *tc)
 	}
 	s.apply(ch)
-	s.a = New(Config{View: &s.view, ID: "edge-1", Seed: 1, ExplainFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	s.a = New(Config{View: &s.view, ID: "edge-1", Seed: 1, Clock: func() uint32 { return s.now }, ExplainFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	return s
 }
 
@@ -80,6 +86,7 @@ func (s *server) apply(ch table.Change) {
 }
 
 func (s *server) down(pool string) {
+	s.told = append(s.told, health.PoolID{Tenant: "shop", Pool: pool})
 	s.apply(table.Change{Verdicts: []health.Verdict{{Pool: health.PoolID{Tenant: "shop", Pool: pool},
 		Endpoints: map[string]health.Finding{"a": {State: health.Down}, "b": {State: health.Down}}}}})
 }
@@ -104,6 +111,9 @@ func query(t testing.TB, name, typ string, opts ...string) *dns.Msg {
 		case "do":
 			edns = true
 			o.SetDo()
+		case "co":
+			edns = true
+			o.Hdr.Ttl |= 1 << 14
 		case "edns":
 			edns = true
 		case "nsid":

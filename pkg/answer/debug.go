@@ -23,13 +23,13 @@ func (a *Answerer) chaos() {
 			return
 		}
 	}
-	a.rcode = dnswire.RcodeRefused
+	a.fail(dnswire.RcodeRefused, dnswire.EDENotSupported, "")
 }
 
 // whoami answers with what the server sees of the client.
-func (a *Answerer) whoami(z *table.Zone, q *dnswire.Query, at int) {
+func (a *Answerer) whoami(z *table.Zone, q *dnswire.Query, m table.Match, at int) {
 	if q.QType != dnswire.TypeTXT && q.QType != dnswire.TypeANY {
-		a.negative(z, q, at)
+		a.negative(z, q, m, at)
 		return
 	}
 	place, bits := a.view.Place(a.client.Resolver)
@@ -47,7 +47,9 @@ func (a *Answerer) whoami(z *table.Zone, q *dnswire.Query, at int) {
 		a.opt.Scope = s.Source
 	}
 	out = append(out, "edge "+a.cfg.ID)
+	start := a.pos
 	a.appendRecord(at, dnswire.TypeTXT, 0, dnswire.AppendTXT(nil, out...), &a.an)
+	a.signMade(z, q, dnswire.TypeTXT, at, start, true)
 }
 
 func placeText(place string, asn uint32, n table.Net, bits uint8) string {
@@ -72,7 +74,7 @@ func (a *Answerer) explain(z *table.Zone, q *dnswire.Query, m table.Match, at in
 		return
 	}
 	if q.QType != dnswire.TypeTXT && q.QType != dnswire.TypeANY {
-		a.negative(z, q, at)
+		a.negative(z, q, m, at)
 		return
 	}
 	host := dnswire.NameString(append(append([]byte(nil), q.Name[:q.LabelOff[m.Label]]...), 0))
@@ -91,9 +93,11 @@ func (a *Answerer) explain(z *table.Zone, q *dnswire.Query, m table.Match, at in
 	if a.q.Subnet.Present {
 		a.opt.Scope = a.q.Subnet.Source
 	}
+	start := a.pos
 	for _, l := range lines {
 		a.appendRecord(at, dnswire.TypeTXT, 0, dnswire.AppendTXT(nil, l), &a.an)
 	}
+	a.signMade(z, q, dnswire.TypeTXT, at, start, true)
 }
 
 func (a *Answerer) mayExplain() bool {

@@ -15,54 +15,46 @@ type reply struct {
 	buf        []byte
 	pos        int
 	limit      int // buf[:limit] is what may be used, the OPT record apart
+	end        int // buf[:end] is what may be used with it
 	an, ns, ar uint16
 	flags      uint16
 	rcode      uint16
 	opt        dnswire.OPT
 	truncated  bool
+	deferred   bool // see Outcome
+	exempt     bool // see Outcome
+	badCookie  bool // the query must come again, with the reply's cookie
 }
 
 // begin starts a reply to q in buf.
 func (a *Answerer) begin(buf []byte, q *dnswire.Query) {
 	r := &a.reply
-	limit := len(buf)
+	end := len(buf)
 	if !a.meta.Stream {
-		limit = min(limit, 512)
+		end = min(end, 512)
 		if q.EDNS {
-			limit = min(len(buf), max(512, min(int(q.UDPSize), MaxUDP)))
+			end = min(len(buf), max(512, min(int(q.UDPSize), a.cfg.MaxUDP)))
 		}
 	}
-	r.buf, r.pos, r.limit = buf, q.End, limit
-	r.an, r.ns, r.ar, r.rcode, r.truncated = 0, 0, 0, 0, false
+	r.buf, r.pos, r.limit, r.end = buf, q.End, end, end
+	r.an, r.ns, r.ar, r.rcode, r.truncated, r.deferred, r.exempt, r.badCookie = 0, 0, 0, 0, false, false, false, false
 	r.flags = dnswire.FlagQR | q.Flags&(dnswire.FlagRD|dnswire.FlagCD|opcode)
-	if !q.EDNS {
-		return
+	if q.EDNS {
+		a.beginEDNS(q)
 	}
-	o := &r.opt
-	o.UDPSize, o.DO, o.CO, o.Scope, o.HasEDE, o.NSID = MaxUDP, q.DO, q.CO, 0, false, nil
-	if q.NSID {
-		o.NSID = a.nsid
-	}
-	o.Subnet = &q.Subnet
-	r.limit -= o.Len()
 }
 
 const opcode = 0xF << 11
 
-// fail sets an error and, for clients with EDNS, its extended form (RFC 8914). It comes before any section.
-func (a *Answerer) fail(rcode, code uint16, text string) {
-	a.rcode = rcode
-	if !a.q.EDNS {
-		return
-	}
-	was := a.opt.Len()
-	a.opt.HasEDE, a.opt.EDE, a.opt.EDEText = true, code, text
-	a.limit -= a.opt.Len() - was
-}
-
 // finish appends the OPT record and writes the header. A reply that did not fit is cut behind the question.
 func (a *Answerer) finish(q *dnswire.Query) Outcome {
 	r := &a.reply
+	if r.deferred {
+		if !a.meta.Slow {
+			return Outcome{Deferred: true}
+		}
+		r.pos, r.an, r.ns, r.ar, r.rcode = q.End, 0, 0, 0, dnswire.RcodeServFail // signing failed
+	}
 	qd := uint16(1)
 	if q.End <= 12 {
 		qd = 0
@@ -73,11 +65,11 @@ func (a *Answerer) finish(q *dnswire.Query) Outcome {
 	}
 	if q.EDNS {
 		r.opt.Rcode = r.rcode
-		r.pos = len(dnswire.AppendOPT(r.buf[:r.pos], &r.opt))
+		r.pos = len(dnswire.AppendOPT(r.buf[:r.pos:r.end], &r.opt))
 		r.ar++
 	}
 	dnswire.SetHeader(r.buf, q.ID, r.flags|r.rcode&0xF, qd, r.an, r.ns, r.ar)
-	return Outcome{Size: r.pos, Truncated: r.truncated}
+	return Outcome{Size: r.pos, Truncated: r.truncated, Exempt: r.exempt}
 }
 
 // room makes sure that n more bytes fit.

@@ -220,3 +220,11 @@ func (z *Zone) inherit(old *Zone, names []string) {
 		}
 	}
 }
+
+// First gives the first record alone.
+func (s Sig) First() Sig {
+	if s.Count < 2 {
+		return s
+	}
+	return Sig{s.Wire[:12+int(s.Wire[10])<<8+int(s.Wire[11])], 1}
+}
