@@ -16,6 +16,8 @@ type Zone struct {
 	Grants map[string][]string `json:"grants,omitempty" yaml:"grants,omitempty"`
 	// Debug serves the names whoami.<zone> and <host>._explain.<zone> (TXT). Absent: only in a zone with grants.
 	Debug *bool `json:"debug,omitempty" yaml:"debug,omitempty"`
+	// Transfer says who may copy the zone, and who is told of its changes. Absent: nobody.
+	Transfer *Transfer `json:"transfer,omitempty" yaml:"transfer,omitempty"`
 }
 
 // Site is a place where endpoints stand.
@@ -109,6 +111,36 @@ type Service struct {
 	AllDown string `json:"allDown,omitempty" yaml:"allDown,omitempty"`
 	// Metrics asks for series of this service's own.
 	Metrics bool `json:"metrics,omitempty" yaml:"metrics,omitempty"`
+
+	// Coherent has every type of record name the same pool for one client: pools that share a step are chosen by the client's
+	// network instead of by chance. Pick sticky has that too.
+	Coherent bool `json:"coherent,omitempty" yaml:"coherent,omitempty"`
+	// HTTPS and SVCB (RFC 9460) stand beside A and AAAA, with hints of the endpoints' addresses. Pools of addresses only.
+	HTTPS *SVCB `json:"https,omitempty" yaml:"https,omitempty"`
+	SVCB  *SVCB `json:"svcb,omitempty" yaml:"svcb,omitempty"`
+	// SRV or MX is answered instead of CNAME, with every healthy endpoint of the pool. Pools of host names only.
+	SRV *SRV `json:"srv,omitempty" yaml:"srv,omitempty"`
+	MX  *MX  `json:"mx,omitempty" yaml:"mx,omitempty"`
+}
+
+// SVCB is what an HTTPS or SVCB record says beside the addresses (RFC 9460, RFC 9848).
+type SVCB struct {
+	Priority uint16   `json:"priority,omitempty" yaml:"priority,omitempty"` // default 1
+	ALPN     []string `json:"alpn,omitempty" yaml:"alpn,omitempty"`         // as in h2, h3
+	Port     uint16   `json:"port,omitempty" yaml:"port,omitempty"`         // absent: the scheme's own
+	// ECH is the ECHConfigList in base64.
+	ECH string `json:"ech,omitempty" yaml:"ech,omitempty"`
+}
+
+// SRV is what SRV records say beside host and weight, which are the endpoints' (RFC 2782).
+type SRV struct {
+	Priority uint16 `json:"priority,omitempty" yaml:"priority,omitempty"` // default 0
+	Port     uint16 `json:"port" yaml:"port"`
+}
+
+// MX is what MX records say beside the host.
+type MX struct {
+	Preference uint16 `json:"preference,omitempty" yaml:"preference,omitempty"` // default 10
 }
 
 // Rule sends the clients that it matches to its pools.

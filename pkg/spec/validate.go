@@ -146,6 +146,7 @@ func (c *checker) zone(z *Zone) {
 	if z.File != "" && z.Content == "" {
 		c.fail("spec.file", "gtmctl sends the file's content as spec.content", "the content of %s was not sent", shorten(z.File))
 	}
+	c.transfer(z.Transfer)
 	for _, tenant := range slices.Sorted(maps.Keys(z.Grants)) {
 		path := joinPath("spec.grants", tenant)
 		if err := checkLabel(tenant, ""); err != nil {

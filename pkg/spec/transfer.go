@@ -1,0 +1,81 @@
+package spec
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// Transfer says who may copy a zone (AXFR and IXFR), and who is told when it has changed (NOTIFY).
+type Transfer struct {
+	// Allow lists who may copy: whoever fits one of the entries. Nobody else may.
+	Allow []Access `json:"allow,omitempty" yaml:"allow,omitempty"`
+	// Notify lists the secondaries that are told of each change.
+	Notify []Peer `json:"notify,omitempty" yaml:"notify,omitempty"`
+}
+
+// Access is one way of being let in. Where both fields are given, both must fit.
+type Access struct {
+	// Key names a TSIG key. Its secret stands in the files of the servers (gtmd --tsig-keys), never here.
+	Key string `json:"key,omitempty" yaml:"key,omitempty"`
+	// Network is where the client's address must lie.
+	Network netip.Prefix `json:"network,omitzero" yaml:"network,omitempty"`
+}
+
+// Peer is another name server.
+type Peer struct {
+	// Address is 192.0.2.1, or with a port as in 192.0.2.1:5353 or [2001:db8::1]:5353. Default port: 53.
+	Address string `json:"address" yaml:"address"`
+	// Key names the TSIG key that messages to the peer, and from it, are signed with. Absent: they are not signed.
+	Key string `json:"key,omitempty" yaml:"key,omitempty"`
+}
+
+// AddrPort gives the address with its port.
+func (p Peer) AddrPort() (netip.AddrPort, error) {
+	if a, err := netip.ParseAddr(p.Address); err == nil {
+		return netip.AddrPortFrom(a.Unmap(), 53), nil
+	}
+	return netip.ParseAddrPort(p.Address)
+}
+
+// KeyName gives the canonical form of a TSIG key's name, which is a domain name.
+func KeyName(name string) string { return canonicalOr(name) }
+
+func (c *checker) transfer(t *Transfer) {
+	if t == nil {
+		return
+	}
+	for i, a := range t.Allow {
+		path := indexed("spec.transfer.allow", i)
+		c.keyName(path+".key", a.Key)
+		if a.Key == "" && !a.Network.IsValid() {
+			c.fail(path, "give key, network or both", "lets nobody in")
+		}
+		if a.Network.IsValid() && a.Network != a.Network.Masked() {
+			c.fail(path+".network", "write "+a.Network.Masked().String(), "%s has bits set behind its length", a.Network)
+		}
+	}
+	c.peers("spec.transfer.notify", t.Notify)
+}
+
+func (c *checker) peers(path string, peers []Peer) {
+	for i, p := range peers {
+		at := indexed(path, i)
+		addr, err := p.AddrPort()
+		switch {
+		case err != nil || addr.Port() == 0:
+			c.fail(at+".address", "", "wants an address, or one with a port as in 192.0.2.1:5353, not %q", shorten(p.Address))
+		default:
+			c.address(at+".address", addr.Addr())
+		}
+		if slices.ContainsFunc(peers[:i], func(o Peer) bool { return o.Address == p.Address }) {
+			c.fail(at+".address", "", "%s stands twice", p.Address)
+		}
+		c.keyName(at+".key", p.Key)
+	}
+}
+
+func (c *checker) keyName(path, name string) {
+	if name != "" {
+		c.hostName(path, name)
+	}
+}
