@@ -23,10 +23,10 @@ type Config struct {
 	ExplainFrom []netip.Prefix
 	// MaxUDP is the largest reply over UDP, and what is advertised: 512 to 4096 bytes. 0: 1232.
 	MaxUDP int
-	// Cookies are the secrets of DNS cookies (RFC 7873); nil, itself or inside: there are none. They need Clock, which
-	// gives Unix seconds, a few hundred milliseconds late at most, and is called for each query with a cookie.
+	// Cookies are the secrets of DNS cookies (RFC 7873); nil, itself or inside: there are none.
 	Cookies *atomic.Pointer[dnswire.CookieSecrets]
-	Clock   func() uint32
+	// Clock gives Unix seconds, for cookies and signatures. It may be late by some hundred milliseconds, but must be quick.
+	Clock func() uint32
 	// RequireCookies answers BADCOOKIE to clients that know cookies and come over UDP without a valid server cookie.
 	// The others, and those that have none at all, are answered as ever.
 	RequireCookies bool
@@ -37,6 +37,7 @@ type Meta struct {
 	Source    netip.AddrPort // an IPv4 address is never in its IPv6-mapped form
 	Stream    bool           // it came over a stream, which lifts the limits of UDP
 	Encrypted bool           // over TLS, HTTPS or QUIC
+	QUIC      bool           // over QUIC, which has rules of its own (RFC 9250)
 	Slow      bool           // it has been deferred once: what it needs is now done, however long it takes
 	KeepAlive uint16         // how long the stream may be idle, in units of 100 ms; 0: not told
 }
@@ -45,7 +46,8 @@ type Meta struct {
 type Outcome struct {
 	Size      int  // of the reply in bytes; 0: send nothing
 	Truncated bool // the reply carries TC
-	Deferred  bool // there is no reply yet: ask again where slowness is allowed, with Meta.Slow
+	Deferred  bool // there is no reply yet, and the query is as it came: ask again where slowness is allowed, with Meta.Slow
+	Fatal     bool // the client broke a rule for which its connection must be closed; there is no reply
 	Exempt    bool // the client has shown that it gets what is sent to it: no rate limit for the reply
 }
 
@@ -65,6 +67,7 @@ type Answerer struct {
 
 	reply
 	cookie [cookieLen]byte // of the reply
+	tail   []byte          // of the query, behind what the reply repeats
 	chain  dnswire.Query   // the name that a CNAME or DNAME led to
 	counts tally
 }
@@ -86,7 +89,11 @@ func (a *Answerer) Answer(buf []byte, n int, m *Meta) Outcome {
 	if result == dnswire.Silent {
 		return Outcome{}
 	}
+	if m.QUIC && a.q.TCPKeepalive { // RFC 9250, 4.3.3
+		return Outcome{Fatal: true}
+	}
 	a.meta = *m
+	a.tail = append(a.tail[:0], buf[a.q.End:n]...)
 	a.begin(buf, &a.q)
 	a.view = a.cfg.View.Load()
 	switch {

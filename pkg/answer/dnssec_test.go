@@ -63,7 +63,7 @@ func (s *server) askSigned(m *dns.Msg) *dns.Msg {
 	out := s.a.Answer(buf, copy(buf, packed), &meta)
 	if out.Deferred {
 		meta.Slow = true
-		out = s.a.Answer(buf, copy(buf, packed), &meta)
+		out = s.a.Answer(buf, len(packed), &meta) // the query is as it came
 	}
 	r := new(dns.Msg)
 	if err := r.Unpack(buf[:out.Size]); err != nil || out.Deferred {

@@ -393,6 +393,22 @@ func TestKeepAlive(t *testing.T) {
 	}
 }
 
+// RFC 9250, 4.3.3 and 5.5.2: keepalive has no place in QUIC, and its sender must be cut off.
+func TestKeepAliveOverQUIC(t *testing.T) {
+	s := newServer(t)
+	msg := packWith(t, "static.gtm.example.", dns.TypeA, func(_ *dns.Msg, o *dns.OPT) {
+		o.Option = append(o.Option, &dns.EDNS0_TCP_KEEPALIVE{Code: dns.EDNS0TCPKEEPALIVE})
+	})
+	m := Meta{Source: s.src, Stream: true, Encrypted: true, QUIC: true}
+	buf := make([]byte, 4096)
+	if o := s.a.Answer(buf, copy(buf, msg), &m); o != (Outcome{Fatal: true}) {
+		t.Errorf("%+v", o)
+	}
+	if r, o := s.exchange(packWith(t, "static.gtm.example.", dns.TypeA, nil), m); o.Fatal || len(r.Answer) != 1 || o.Size%468 != 0 {
+		t.Errorf("%v", r)
+	}
+}
+
 func TestExtendedErrors(t *testing.T) {
 	s := newServer(t)
 	s.down("sg")

@@ -51,6 +51,7 @@ func (a *Answerer) finish(q *dnswire.Query) Outcome {
 	r := &a.reply
 	if r.deferred {
 		if !a.meta.Slow {
+			copy(r.buf[q.End:], a.tail)
 			return Outcome{Deferred: true}
 		}
 		r.pos, r.an, r.ns, r.ar, r.rcode = q.End, 0, 0, 0, dnswire.RcodeServFail // signing failed
