@@ -246,6 +246,14 @@ func family(s *table.Service, qtype uint16) (table.Family, bool) {
 		return table.IPv4, s.Serves(table.IPv4)
 	case qtype == dnswire.TypeAAAA:
 		return table.IPv6, s.Serves(table.IPv6)
+	case qtype == dnswire.TypeHTTPS:
+		return table.HTTPS, s.Serves(table.HTTPS)
+	case qtype == dnswire.TypeSVCB:
+		return table.SVCB, s.Serves(table.SVCB)
+	case qtype == dnswire.TypeSRV:
+		return table.SRV, s.Serves(table.SRV)
+	case qtype == dnswire.TypeMX:
+		return table.MX, s.Serves(table.MX)
 	}
 	return 0, false
 }

@@ -80,14 +80,7 @@ func (a *Answerer) explain(z *table.Zone, q *dnswire.Query, m table.Match, at in
 	host := dnswire.NameString(append(append([]byte(nil), q.Name[:q.LabelOff[m.Label]]...), 0))
 	lines := []string{host + ": no service stands here"}
 	if s := a.view.FindService(host); s != nil {
-		f := table.IPv4
-		switch {
-		case s.Serves(table.CNAME):
-			f = table.CNAME
-		case !s.Serves(table.IPv4):
-			f = table.IPv6
-		}
-		e := a.view.Explain(s, f, &a.client, a.rng.Uint64())
+		e := a.view.Explain(s, s.Families()[0], &a.client, a.rng.Uint64())
 		lines = explainLines(e, a.cfg.ID)
 	}
 	if a.q.Subnet.Present {

@@ -137,10 +137,7 @@ func parseNetwork(text string) (netip.Prefix, error) {
 // familyOf gives the family that a record type asks for; without one, the first that the service has.
 func familyOf(s *table.Service, typ string) (table.Family, error) {
 	var has []string
-	for _, f := range []table.Family{table.IPv4, table.IPv6, table.CNAME} {
-		if !s.Serves(f) {
-			continue
-		}
+	for _, f := range s.Families() {
 		name := dnswire.TypeString(f.Type())
 		if typ == "" || strings.EqualFold(typ, name) {
 			return f, nil

@@ -248,8 +248,14 @@ func (v *setChecker) pools(r *Resource, s *Service) {
 		return
 	}
 	v.families(r, s)
-	if withHost != "" {
+	switch {
+	case withHost != "" && s.SRV == nil && s.MX == nil:
 		v.cname(r, s)
+	case withHost == "" && (s.SRV != nil || s.MX != nil):
+		v.fail(r, "spec", "use pools whose endpoints have a host", "srv and mx name hosts, and the endpoints have addresses")
+	}
+	if withHost != "" && (s.HTTPS != nil || s.SVCB != nil) {
+		v.fail(r, "spec", "use pools whose endpoints have addresses", "https and svcb stand beside A and AAAA, and the endpoints are host names")
 	}
 	v.unreachable(r, s)
 }

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"encoding/base64"
 	"math"
 	"net/netip"
 	"time"
@@ -104,8 +105,35 @@ func (c *checker) service(s *Service) {
 		}
 		families[f] = true
 	}
+	c.extraRecords(s)
 	c.rules(s)
 	c.poolRefs("spec.lastResort", s.LastResort)
+}
+
+// extraRecords checks https, svcb, srv and mx.
+func (c *checker) extraRecords(s *Service) {
+	c.svcb("spec.https", s.HTTPS)
+	c.svcb("spec.svcb", s.SVCB)
+	if s.SRV != nil && s.SRV.Port == 0 {
+		c.fail("spec.srv.port", "", "is missing: the port on which the endpoints serve, from 1 to 65535")
+	}
+	if (s.SRV != nil || s.MX != nil) && (s.HTTPS != nil || s.SVCB != nil) {
+		c.fail("spec", "make two services of it", "https and svcb go with endpoints that have addresses, srv and mx with host names")
+	}
+}
+
+func (c *checker) svcb(path string, r *SVCB) {
+	if r == nil {
+		return
+	}
+	for i, id := range r.ALPN {
+		if id == "" || len(id) > 255 {
+			c.fail(indexed(path+".alpn", i), "", "wants a protocol of 1 to 255 bytes, as in h2, not %q", id)
+		}
+	}
+	if _, err := base64.StdEncoding.DecodeString(r.ECH); err != nil {
+		c.fail(path+".ech", "", "is not base64: %v", err)
+	}
 }
 
 func (c *checker) rules(s *Service) {

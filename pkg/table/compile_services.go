@@ -128,7 +128,11 @@ func (c *Compiler) watchPools(k spec.Key, eff *spec.Service, s *serviceState) {
 // newService compiles rules, pools and partition. What it takes is noted in s.
 func (c *Compiler) newService(k spec.Key, eff *spec.Service, s *serviceState) (*Service, error) {
 	out := &Service{Tenant: k.Tenant, Name: k.Name, Spec: eff, TTL: uint32(time.Duration(*eff.TTL) / time.Second),
-		servfail: eff.AllDown == "servfail"}
+		servfail: eff.AllDown == "servfail", coherent: eff.Coherent || eff.Pick == "sticky"}
+	var err error
+	if out.extra, err = extraOf(eff); err != nil {
+		return nil, err
+	}
 	switch eff.Pick {
 	case "sticky":
 		out.Pick = Sticky
@@ -156,10 +160,12 @@ func (c *Compiler) newService(k spec.Key, eff *spec.Service, s *serviceState) (*
 		}
 		return nil
 	})
-	if out.served = [families]bool{v4, v6, cname}; !v4 && !v6 && !cname {
+	srv, mx := cname && eff.SRV != nil, cname && eff.MX != nil
+	out.served = [families]bool{IPv4: v4, IPv6: v6, CNAME: cname && !srv && !mx, HTTPS: !cname && eff.HTTPS != nil,
+		SVCB: !cname && eff.SVCB != nil, SRV: srv, MX: mx}
+	if !v4 && !v6 && !cname {
 		return nil, fmt.Errorf("no address family is served: every rule needs a pool with endpoints of it")
 	}
-	var err error
 	out.part, err = c.takePart(matchers, s)
 	return out, err
 }
@@ -168,7 +174,7 @@ func (c *Compiler) newService(k spec.Key, eff *spec.Service, s *serviceState) (*
 func (c *Compiler) addRefs(out *Service, s *serviceState, eff *spec.Service, tenant string, pools []spec.PoolRef) error {
 	out.index = append(out.index, uint16(len(out.refs)))
 	for i, p := range pools {
-		key := drawKey{tenant, p.Pool, out.Pick, eff.Answers}
+		key := drawKey{tenant, p.Pool, out.Pick, eff.Answers, out.extra}
 		if out.Pick == All {
 			key.answers = 0
 		}

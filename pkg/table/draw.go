@@ -13,17 +13,22 @@ import (
 // Family is what a steered name is asked for.
 type Family uint8
 
-// The families. A service of host names has CNAME alone.
+// The families. A service of addresses has IPv4, IPv6 and what it asks for of HTTPS and SVCB, one of host names has CNAME alone,
+// or SRV and MX in its place.
 const (
 	IPv4 Family = iota
 	IPv6
 	CNAME
+	HTTPS
+	SVCB
+	SRV
+	MX
 	families
 )
 
 // Type gives the RR type that carries the family.
 func (f Family) Type() uint16 {
-	return [...]uint16{dnswire.TypeA, dnswire.TypeAAAA, dnswire.TypeCNAME}[f]
+	return [families]uint16{dnswire.TypeA, dnswire.TypeAAAA, dnswire.TypeCNAME, dnswire.TypeHTTPS, dnswire.TypeSVCB, dnswire.TypeSRV, dnswire.TypeMX}[f]
 }
 
 // Pick is how a service draws from a pool.
@@ -44,6 +49,13 @@ type drawKey struct {
 	tenant, pool string
 	pick         Pick
 	answers      int
+	extra        extra
+}
+
+// extra is what a service adds to the records of its pools; see render. Comparable.
+type extra struct {
+	https, svcb string // RDATA up to the hints, and the parameters: see svcbHead
+	srv, mx     uint32 // 1 + what they need, packed; 0: not served
 }
 
 // Draw is how clients of one kind of service draw from one pool. It is immutable.
@@ -51,6 +63,21 @@ type Draw struct {
 	Pool *steer.Pool
 	id   uint64 // of the pool, for sticky splits
 	fams [families]famDraw
+}
+
+// wants tells whether the services that share the key serve a family, as far as the pool allows.
+func (k *drawKey) wants(f Family) bool {
+	switch f {
+	case HTTPS:
+		return k.extra.https != ""
+	case SVCB:
+		return k.extra.svcb != ""
+	case SRV:
+		return k.extra.srv != 0
+	case MX:
+		return k.extra.mx != 0
+	}
+	return true
 }
 
 // famDraw is a Draw in one family.
@@ -88,7 +115,7 @@ func newDraw(p *steer.Pool, key drawKey, old *Draw) (*Draw, error) {
 	d := &Draw{Pool: p, id: steer.NameID(p.ID.String())}
 	for f := range families {
 		all, live := items(p, f)
-		if len(all) == 0 {
+		if len(all) == 0 || !key.wants(f) {
 			continue
 		}
 		fd := &d.fams[f]
@@ -156,8 +183,11 @@ func sameItems(old *Draw, f Family, p *steer.Pool, all []steer.Item) bool {
 }
 
 func hasFamily(c *steer.Candidate, f Family) bool {
-	if f == CNAME {
+	switch f {
+	case CNAME, SRV, MX:
 		return c.Endpoint.Host != ""
+	case HTTPS, SVCB:
+		return len(c.Endpoint.Addresses) > 0
 	}
 	for _, a := range c.Endpoint.Addresses {
 		if a.Is4() == (f == IPv4) {
@@ -174,7 +204,7 @@ func newPicks(p *steer.Pool, f Family, items []steer.Item, key drawKey) (*picks,
 		answers = 1 // a name has one CNAME
 	}
 	switch {
-	case key.pick == All && f != CNAME:
+	case key.pick == All && f != CNAME, f == SRV, f == MX:
 		c = steer.All(items)
 	case key.pick == Sticky:
 		c = steer.Sticky(items, answers)
@@ -187,7 +217,7 @@ func newPicks(p *steer.Pool, f Family, items []steer.Item, key drawKey) (*picks,
 	out := &picks{parts: c.Sets}
 	for _, set := range c.Sets {
 		off := len(out.data)
-		count, err := out.render(p, f, set)
+		count, err := out.render(p, f, set, &key.extra)
 		if err != nil {
 			return nil, fmt.Errorf("pool %s: %w", p.ID, err)
 		}
@@ -206,29 +236,6 @@ func newPicks(p *steer.Pool, f Family, items []steer.Item, key drawKey) (*picks,
 	}
 	out.alias, out.share = newAlias(c.Weights)
 	return out, nil
-}
-
-// render appends the records of a set, owner pointing at the question, TTL zero: the service fills it in.
-func (p *picks) render(pool *steer.Pool, f Family, set []int) (count uint16, err error) {
-	for _, i := range set {
-		e := pool.Candidates[i].Endpoint
-		if f == CNAME {
-			target, err := dnswire.AppendName(nil, e.Host)
-			if err != nil {
-				return 0, fmt.Errorf("endpoint %s: host %q: %w", e.Name, e.Host, err)
-			}
-			p.data = appendRecord(p.data, f.Type(), 0, target)
-			count++
-			continue
-		}
-		for _, a := range e.Addresses {
-			if a.Is4() == (f == IPv4) {
-				p.data = appendRecord(p.data, f.Type(), 0, a.AsSlice())
-				count++
-			}
-		}
-	}
-	return count, nil
 }
 
 // contentID tells sets of records apart by what they hold.

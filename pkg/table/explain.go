@@ -134,7 +134,7 @@ func (e *Explanation) shares(v *View, s *Service, f Family) {
 			at = i
 		}
 	}
-	if s.Pick == Sticky {
+	if s.Pick == Sticky || s.coherent {
 		e.Pools[at].Share = 1 // this very client always gets this one
 		return
 	}
@@ -147,19 +147,19 @@ func (e *Explanation) shares(v *View, s *Service, f Family) {
 	}
 	total := 0.0
 	for i := first; i < end; i++ {
-		if v.draws.at(s.refs[i].draw).fams[f].pick(e.Fallback == AsIfUp) != nil {
+		if v.gives(s, i, f, e.Fallback == AsIfUp) {
 			total += float64(s.refs[i].weight)
 		}
 	}
 	for i := first; i < end; i++ {
-		if v.draws.at(s.refs[i].draw).fams[f].pick(e.Fallback == AsIfUp) != nil {
+		if v.gives(s, i, f, e.Fallback == AsIfUp) {
 			e.Pools[at+i-e.Ref].Share = float64(s.refs[i].weight) / total
 		}
 	}
 }
 
 func (f Family) noun() string {
-	return [...]string{"IPv4 addresses", "IPv6 addresses", "host names"}[f]
+	return [families]string{"IPv4 addresses", "IPv6 addresses", "host names", "addresses", "addresses", "host names", "host names"}[f]
 }
 
 // Example gives the records of the decision, in presentation form.
@@ -170,12 +170,12 @@ func (e *Explanation) Example() []string {
 	var out []string
 	for _, i := range e.picks.parts[e.Set] {
 		end := e.Draw.Pool.Candidates[i].Endpoint
-		if e.Family == CNAME {
+		if end.Host != "" {
 			out = append(out, end.Host)
 			continue
 		}
 		for _, a := range end.Addresses {
-			if a.Is4() == (e.Family == IPv4) {
+			if e.Family == HTTPS || e.Family == SVCB || a.Is4() == (e.Family == IPv4) {
 				out = append(out, a.String())
 			}
 		}

@@ -25,8 +25,10 @@ type Service struct {
 	Pick   Pick
 	served [families]bool
 
+	coherent bool   // every family comes from the same pool
 	part     uint32 // of View.parts
 	servfail bool
+	extra    extra
 	refs     []ref    // of all rules, then of lastResort
 	index    []uint16 // rule i holds refs[index[i]:index[i+1]]; the rule behind the last one is lastResort
 	pools    []string // of each ref
@@ -36,6 +38,17 @@ type Service struct {
 
 // Serves tells whether the family exists at the service's name, for whichever client.
 func (s *Service) Serves(f Family) bool { return s.served[f] }
+
+// Families lists what the service serves, in the order of the families.
+func (s *Service) Families() []Family {
+	var out []Family
+	for f := range families {
+		if s.served[f] {
+			out = append(out, f)
+		}
+	}
+	return out
+}
 
 // Counts gives the service's own counters, nil unless it asks for them.
 func (s *Service) Counts() *ServiceCounts { return s.counts }
@@ -100,7 +113,7 @@ func (v *View) Decide(d *Decision, s *Service, f Family, c *Client, r uint64) {
 	*d = Decision{Ref: -1}
 	v.classify(d, s, c)
 	hash, bits := uint64(0), uint8(0)
-	if s.Pick == Sticky {
+	if s.Pick == Sticky || s.coherent {
 		hash, bits = stickyHash(c, d.Resolver)
 	}
 	rule := int(d.Class)
@@ -171,7 +184,7 @@ func (v *View) steps(d *Decision, s *Service, f Family, rule int, r, hash uint64
 	for i := int(s.index[rule]); i < end; {
 		first, total, n, only := i, uint32(0), 0, i
 		for {
-			if p := v.draws.at(s.refs[i].draw).fams[f].pick(asIfUp); p != nil && s.refs[i].weight > 0 {
+			if v.gives(s, i, f, asIfUp) {
 				total += uint32(s.refs[i].weight)
 				n++
 				only = i
@@ -190,21 +203,40 @@ func (v *View) steps(d *Decision, s *Service, f Family, rule int, r, hash uint64
 		d.Ref, d.Draw = only, v.draws.at(s.refs[only].draw)
 		d.picks = d.Draw.fams[f].pick(asIfUp)
 		d.Set = d.picks.choose(uint32(r), hash)
-		return s.Pick == Sticky && (n > 1 || d.picks.table != nil), true
+		return (s.Pick == Sticky || s.coherent) && (n > 1 || d.picks.table != nil), true
 	}
 	return false, false
 }
 
+// gives tells whether a ref has an answer in family f. Where every family is to come from the same pool, it needs one in each.
+func (v *View) gives(s *Service, i int, f Family, asIfUp bool) bool {
+	if s.refs[i].weight == 0 {
+		return false
+	}
+	d := v.draws.at(s.refs[i].draw)
+	if d.fams[f].pick(asIfUp) == nil {
+		return false
+	}
+	if !s.coherent || asIfUp {
+		return true
+	}
+	for g := range families {
+		if s.served[g] && d.fams[g].live == nil {
+			return false
+		}
+	}
+	return true
+}
+
 // split chooses among the pools of one step that can answer: by weight, or by rendezvous when sticky.
 func (v *View) split(s *Service, f Family, first, end int, total uint32, r, hash uint64, asIfUp bool) int {
-	if s.Pick == Sticky {
+	if s.Pick == Sticky || s.coherent {
 		best, at := 0.0, -1
 		for i := first; i < end; i++ {
-			d := v.draws.at(s.refs[i].draw)
-			if d.fams[f].pick(asIfUp) == nil || s.refs[i].weight == 0 {
+			if !v.gives(s, i, f, asIfUp) {
 				continue
 			}
-			if score := steer.Rendezvous(hash, d.id, float64(s.refs[i].weight)); at < 0 || score > best {
+			if score := steer.Rendezvous(hash, v.draws.at(s.refs[i].draw).id, float64(s.refs[i].weight)); at < 0 || score > best {
 				best, at = score, i
 			}
 		}
@@ -212,7 +244,7 @@ func (v *View) split(s *Service, f Family, first, end int, total uint32, r, hash
 	}
 	left := uint32((r >> 32) * uint64(total) >> 32)
 	for i := first; i < end; i++ {
-		if v.draws.at(s.refs[i].draw).fams[f].pick(asIfUp) == nil {
+		if !v.gives(s, i, f, asIfUp) {
 			continue
 		}
 		w := uint32(s.refs[i].weight)

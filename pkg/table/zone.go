@@ -221,7 +221,13 @@ func (b *zoneBuilder) fill() {
 }
 
 func (b *zoneBuilder) shadowed(name string, typ uint16) bool {
-	return b.in.services[name].alone || typ == dnswire.TypeA || typ == dnswire.TypeAAAA || typ == dnswire.TypeCNAME
+	at := b.in.services[name]
+	for f := range families {
+		if at.served>>f&1 == 1 && f.Type() == typ {
+			return true
+		}
+	}
+	return at.alone || typ == dnswire.TypeA || typ == dnswire.TypeAAAA || typ == dnswire.TypeCNAME
 }
 
 func (b *zoneBuilder) render(s zone.RRset) {
