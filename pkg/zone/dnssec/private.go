@@ -17,7 +17,8 @@ import (
 // MarshalText gives the private part in the form that BIND's tools and those of others read
 // (Private-key-format v1.3), with a line that tells key-signing from zone-signing keys, which they pass over.
 func (k *Key) MarshalText() ([]byte, error) {
-	secret, name := []byte(k.ed), "15 (ED25519)"
+	var secret []byte
+	name := "15 (ED25519)"
 	switch {
 	case !k.Private():
 		return nil, errors.New("the key has no private part")

@@ -109,8 +109,12 @@ func (s *State) Offered() []KeyState {
 			keys = append(keys, k)
 		}
 	}
+	if len(keys) == 0 {
+		return nil
+	}
 	// All algorithms of the DS set must sign (RFC 6840, 5.11): an algorithm is replaced, not added.
-	return slices.DeleteFunc(keys, func(k KeyState) bool { return k.Algorithm != keys[len(keys)-1].Algorithm })
+	newest := keys[len(keys)-1].Algorithm
+	return slices.DeleteFunc(keys, func(k KeyState) bool { return k.Algorithm != newest })
 }
 
 // What cannot be asked for.
