@@ -19,7 +19,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/gti/gtm/pkg/answer"
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/serve"
 	"github.com/gti/gtm/pkg/store"
@@ -48,9 +47,17 @@ type Config struct {
 	GeoFiles []string
 	// ExplainFrom lists the networks whose clients may ask _explain names. Nil: loopback.
 	ExplainFrom []netip.Prefix
-	Logger      *slog.Logger
-	Registerer  prometheus.Registerer
-	Now         func() time.Time
+	// CookieSecrets is a file with the secrets of DNS cookies (RFC 7873), to be the same on all edges of an address: one or
+	// two lines of 32 hexadecimal digits, the first signs, both verify. It is read again when it changes. Empty: secrets
+	// of its own, kept in Dir and rolled over every day.
+	CookieSecrets string
+	// RequireCookies answers BADCOOKIE over UDP to clients that send a cookie without a valid one of ours.
+	RequireCookies bool
+	// MaxUDP is the largest reply over UDP in bytes. 0: 1232.
+	MaxUDP     int
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+	Now        func() time.Time
 	// Wrap, if not nil, wraps each worker's handler; for tests that inject faults.
 	Wrap func(serve.Handler) serve.Handler
 }
@@ -67,6 +74,8 @@ type Edge struct {
 	news    chan news
 	save    saveQueue
 	metrics *metrics
+	clock   clock
+	cookies *cookieKeeper
 
 	mu       sync.Mutex
 	status   store.FollowStatus
@@ -100,7 +109,11 @@ func New(cfg Config) (*Edge, error) {
 	e := &Edge{cfg: cfg, log: cfg.Logger, started: cfg.Now(), rows: cfg.Workers*max(1, len(cfg.DNS)) + 1,
 		news: make(chan news, 16), save: saveQueue{signal: make(chan struct{}, 1)},
 		status: store.FollowStatus{State: store.Connecting, Since: cfg.Now()}}
+	e.clock.set(cfg.Now())
 	var err error
+	if e.cookies, err = newCookies(cfg.CookieSecrets, cfg.Dir, cfg.Now, cfg.Logger); err != nil {
+		return nil, err
+	}
 	e.metrics, err = newMetrics(e, cfg.Registerer)
 	if err != nil {
 		return nil, err
@@ -135,6 +148,8 @@ func (e *Edge) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { e.compile(ctx, atlas, first); return nil })
 	g.Go(func() error { e.keep(ctx, snapshot); return nil })
+	g.Go(func() error { e.clock.run(ctx, e.cfg.Now); return nil })
+	g.Go(func() error { e.cookies.run(ctx); return nil })
 	g.Go(func() error {
 		return e.cfg.Store.Follow(ctx, store.FollowConfig{From: from, OnStatus: e.setStatus, OnUpdate: func(u store.Update) error {
 			return e.tell(ctx, news{update: &u})
@@ -169,34 +184,6 @@ func (e *Edge) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	return e.server.Shutdown(ctx)
-}
-
-// newHandler makes the handler of one worker.
-func (e *Edge) newHandler() serve.Handler {
-	h := serve.Handler(&handler{Answerer: answer.New(answer.Config{View: &e.view, ID: e.cfg.ID, Row: int(e.nextRow.Add(1)) % e.rows,
-		Seed: randomSeed(), ExplainFrom: e.cfg.ExplainFrom})})
-	if e.cfg.Wrap != nil {
-		h = e.cfg.Wrap(h)
-	}
-	return h
-}
-
-// handler fits an Answerer to the sockets.
-type handler struct {
-	*answer.Answerer
-	meta answer.Meta
-}
-
-func (h *handler) Handle(r *serve.Request) (n int, action serve.Action) {
-	h.meta = answer.Meta{Source: r.Source, Stream: r.Transport != serve.UDP}
-	o := h.Answer(r.Buf, r.N, &h.meta)
-	switch {
-	case o.Size == 0:
-		return 0, serve.Drop
-	case o.Truncated:
-		return o.Size, serve.Truncate
-	}
-	return o.Size, serve.Send
 }
 
 func randomSeed() uint64 {

@@ -28,6 +28,7 @@ var (
 	descSource     = prometheus.NewDesc("gtm_edge_source_state_info", "1 for the state that the source is in.", []string{"state"}, nil)
 	descSince      = prometheus.NewDesc("gtm_edge_source_since_seconds", "Since when the source is in its state, in Unix time.", nil, nil)
 	descSnapAge    = prometheus.NewDesc("gtm_edge_snapshot_age_seconds", "How long ago the snapshot on disk was last written; absent before the first time.", nil, nil)
+	descCookiesOK  = prometheus.NewDesc("gtm_edge_cookie_secrets_ok_info", "1 unless the file of cookie secrets could not be used last time.", nil, nil)
 	descSnapOK     = prometheus.NewDesc("gtm_edge_snapshot_ok_info", "1 unless the snapshot could not be read or written last time.", nil, nil)
 )
 
@@ -97,6 +98,7 @@ func (m *metrics) status(gauge func(*prometheus.Desc, float64, ...string)) {
 		gauge(descSource, float64(boolToInt(s == status.State)), s)
 	}
 	gauge(descSince, float64(status.Since.UnixMilli())/1000)
+	gauge(descCookiesOK, float64(boolToInt(!e.cookies.failed.Load())))
 	gauge(descSnapOK, float64(boolToInt(snap.err == "")))
 	if !snap.written.IsZero() {
 		gauge(descSnapAge, e.cfg.Now().Sub(snap.written).Seconds())
