@@ -183,7 +183,7 @@ func text(rrs []dns.RR) string {
 	return strings.Join(lines, "\n")
 }
 
-const soaText = "gtm.example. 60 SOA ns1.gtm.example. hostmaster.gtm.example. 41 7200 1800 1209600 60"
+const soaText = "gtm.example. 60 SOA ns1.gtm.example. hostmaster.gtm.example. 2078000082 7200 1800 1209600 60"
 
 func TestAnswers(t *testing.T) {
 	s := newServer(t)
@@ -199,7 +199,7 @@ func TestAnswers(t *testing.T) {
 		{"nodata", "static.gtm.example.", "AAAA", nil, 0, true, "", soaText, ""},
 		{"nxdomain", "nothing.gtm.example.", "A", nil, 3, true, "", soaText, ""},
 		{"empty non-terminal", "shop.gtm.example.", "A", nil, 0, true, "", soaText, ""},
-		{"apex SOA", "gtm.example.", "SOA", nil, 0, true, "gtm.example. 3600 SOA ns1.gtm.example. hostmaster.gtm.example. 41 7200 1800 1209600 60", "", ""},
+		{"apex SOA", "gtm.example.", "SOA", nil, 0, true, "gtm.example. 3600 SOA ns1.gtm.example. hostmaster.gtm.example. 2078000082 7200 1800 1209600 60", "", ""},
 		{"apex NS", "gtm.example.", "NS", nil, 0, true, "gtm.example. 300 NS ns1.gtm.example.", "", ""},
 		{"MX", "gtm.example.", "MX", nil, 0, true, "gtm.example. 300 MX 10 mail.gtm.example.", "", ""},
 		{"wildcard", "any.thing.wild.gtm.example.", "TXT", nil, 0, true, `any.thing.wild.gtm.example. 300 TXT "wild"`, "", ""},

@@ -80,6 +80,7 @@ func (c *Compiler) compilePools(now time.Time) {
 			c.touchUsers(p)
 		}
 		p.spec = &fresh
+		c.noteDeclared(p, it.Resource)
 		p.err = guard(id, func() error { return c.compilePool(id, p, now) })
 	}
 }

@@ -166,11 +166,13 @@ func (c *Compiler) compileZones() {
 		if z == nil || z.static == nil {
 			continue
 		}
+		c.stampZone(z)
 		err := guard(z.key, func() error {
-			compiled, err := newZone(&zoneInput{static: z.static, serial: uint32(z.gen), debug: *z.res.Debug,
+			compiled, err := newZone(&zoneInput{static: z.static, serial: z.serial, added: z.added, debug: *z.res.Debug,
 				services: maps.Clone(z.services), counts: z.counts, seed: c.cfg.Seed,
 				signer: z.signer, keys: c.keys[name], old: z.compiled})
 			if err == nil {
+				compiled.Spec = z.res
 				z.compiled = compiled
 			}
 			return err
@@ -180,6 +182,7 @@ func (c *Compiler) compileZones() {
 		}
 		c.dirty.zoneList = true
 	}
+	c.renumberZones()
 	if !c.dirty.zoneList {
 		return
 	}

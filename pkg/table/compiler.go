@@ -53,6 +53,7 @@ type Config struct {
 type Compiler struct {
 	cfg       Config
 	serial    uint64
+	today     int64 // days since 1970; never goes back
 	atlas     *geo.Atlas
 	heads     map[string]uint64
 	headsView map[string]uint64 // the copy that views share
@@ -88,6 +89,8 @@ type Compiler struct {
 type dirt struct {
 	heads, maps, zoneList bool
 	zones                 map[string]bool
+	serials               map[string]bool   // zones that change nothing but their serial
+	defaults              map[spec.Key]bool // services whose default answers may be others
 	pools                 map[health.PoolID]bool
 	services              map[spec.Key]bool
 }
@@ -103,14 +106,18 @@ type zoneState struct {
 	counts   *ZoneCounts
 	signer   *signer
 	err      error
+
+	serial, added, keySerial uint32 // see stampZone
 }
 
 type poolState struct {
-	spec  *spec.Pool
-	state *steer.Pool
-	draws map[drawKey]*drawState
-	users map[spec.Key]bool
-	err   error
+	spec *spec.Pool
+	// declared is what spec was made of
+	declared *spec.Resource
+	state    *steer.Pool
+	draws    map[drawKey]*drawState
+	users    map[spec.Key]bool
+	err      error
 }
 
 type drawState struct {
@@ -135,6 +142,7 @@ type serviceState struct {
 	part     string
 	uses     []health.PoolID
 	err      error
+	defaults string // what secondaries get
 }
 
 // NewCompiler makes a Compiler that knows nothing but geography.
@@ -149,7 +157,7 @@ func NewCompiler(cfg Config, atlas *geo.Atlas) *Compiler {
 }
 
 func (d *dirt) reset() {
-	*d = dirt{zones: map[string]bool{}, pools: map[health.PoolID]bool{}, services: map[spec.Key]bool{}}
+	*d = dirt{zones: map[string]bool{}, serials: map[string]bool{}, defaults: map[spec.Key]bool{}, pools: map[health.PoolID]bool{}, services: map[spec.Key]bool{}}
 }
 
 // SetAtlas takes a new geography.
@@ -288,6 +296,7 @@ func (c *Compiler) dropOverride(k spec.Key, old Item) {
 // form, or is not served if it never had one, and is listed as broken. next is when an override ends and Compile
 // should run again; zero: never.
 func (c *Compiler) Compile(now time.Time) (v *View, broken []Broken, next time.Time) {
+	c.turnDay(now)
 	c.compileMaps()
 	for id, end := range c.expiring {
 		if !now.Before(end) {
@@ -300,6 +309,7 @@ func (c *Compiler) Compile(now time.Time) (v *View, broken []Broken, next time.T
 	c.compilePools(now)
 	c.compileZoneContent()
 	c.compileServices()
+	c.compileDefaults()
 	c.compileZones()
 	if len(c.dirty.services) > 0 {
 		c.listCounted()
@@ -309,6 +319,7 @@ func (c *Compiler) Compile(now time.Time) (v *View, broken []Broken, next time.T
 		top: c.top, depths: c.depths, zones: c.zoneList, parts: slices.Clone(c.partList),
 		services: c.serviceSlots.freeze(), draws: c.drawSlots.freeze(),
 		serviceCount: len(c.hosts), counted: c.counted}
+	next = c.nextDay()
 	for _, end := range c.expiring {
 		if next.IsZero() || end.Before(next) {
 			next = end

@@ -13,6 +13,8 @@ import (
 type ZoneKeys struct {
 	Keys []*dnssec.Key      // zone-signing keys in use; each signs everything
 	Sets []dnssec.SignedSet // DNSKEY, CDS and CDNSKEY, as their key-signing key signed them
+	// Serial grows with each change of the keys.
+	Serial uint64
 }
 
 // Signatures live for sigValidity, less up to an hour so that they do not all end at once, and count from sigSkew ago, since

@@ -11,7 +11,8 @@ import (
 
 // SetKeys gives a zone its keys; nil: it is not signed. The zone need not exist yet.
 func (c *Compiler) SetKeys(name string, keys *ZoneKeys) {
-	if c.keys[name] == nil && keys == nil {
+	old := c.keys[name]
+	if old == keys || old != nil && keys != nil && old.Serial == keys.Serial && keys.Serial != 0 {
 		return
 	}
 	if c.keys[name] = keys; keys == nil {

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/gti/gtm/pkg/dnswire"
+	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/zone"
 )
 
@@ -13,6 +14,7 @@ import (
 type Zone struct {
 	Name   string // absolute, lower case
 	Serial uint32
+	Spec   *spec.Zone // as declared; not to be changed
 	labels int
 	names  names
 	nodes  []node // 0 is the apex
@@ -76,6 +78,7 @@ type Set struct {
 type zoneInput struct {
 	static   *zone.Zone
 	serial   uint32
+	added    uint32 // see stampZone
 	debug    bool
 	services map[string]hosted // by folded wire host
 	counts   *ZoneCounts
@@ -244,13 +247,10 @@ func (b *zoneBuilder) render(s zone.RRset) {
 	b.z.sets = append(b.z.sets, set{s.Type, uint16(len(s.Data)), uint32(off), uint32(len(b.z.data) - off)})
 }
 
-// soaData fills the generation in where the serial is 0.
+// soaData fills the serial in.
 func (b *zoneBuilder) soaData(data []byte) []byte {
 	data = slices.Clone(data)
-	if at := data[len(data)-20:]; be32(at) == 0 {
-		s := b.in.serial
-		at[0], at[1], at[2], at[3] = byte(s>>24), byte(s>>16), byte(s>>8), byte(s)
-	}
+	putSerial(data, serialOf(be32(data[len(data)-20:]), b.in.serial, b.in.added))
 	return data
 }
 

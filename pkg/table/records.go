@@ -1,0 +1,185 @@
+package table
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/gti/gtm/pkg/dnswire"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/zone/dnssec"
+)
+
+// RRset is one set of a zone as others get a copy of it: no compression, owner folded, RDATA sorted.
+type RRset struct {
+	Owner []byte
+	Type  uint16
+	TTL   uint32
+	Data  [][]byte
+}
+
+// Records lists a zone's sets in canonical order (RFC 4034, 6.1; types ascending). A steered name has its default
+// answer: the pool that the rule for everyone names first, as if all were up, with all of its endpoints.
+// Neither the debugging names nor signatures are among them, but the sets that control signed are.
+func (v *View) Records(z *Zone) []RRset {
+	var out []RRset
+	for at, owner := range z.owners() {
+		n := &z.nodes[at]
+		first := len(out)
+		for _, s := range z.sets[n.first : n.first+uint32(n.count)] {
+			if s.typ == glueType {
+				continue
+			}
+			wire := z.data[s.off : s.off+s.size]
+			data := dataOf(wire)
+			slices.SortFunc(data, bytes.Compare)
+			out = append(out, RRset{owner, s.typ, be32(wire[6:]), data})
+		}
+		if s := v.Service(z, uint32(at)); s != nil {
+			for f := range families {
+				if data := s.defaults(f, v.draws.at); len(data) > 0 {
+					out = append(out, RRset{owner, f.Type(), s.TTL, data})
+				}
+			}
+		}
+		slices.SortFunc(out[first:], func(a, b RRset) int { return int(a.Type) - int(b.Type) })
+	}
+	slices.SortStableFunc(out, func(a, b RRset) int { return CompareNames(a.Owner, b.Owner) })
+	return out
+}
+
+// owners gives the name of each node.
+func (z *Zone) owners() [][]byte {
+	owners := make([][]byte, len(z.nodes))
+	for i := range z.names.lines {
+		l := &z.names.lines[i]
+		switch {
+		case l.tag == 0:
+		case int(l.size) <= inlineName:
+			owners[l.value] = l.name[:l.size]
+		default:
+			owners[l.value] = z.names.long[l.off : int(l.off)+int(l.size)]
+		}
+	}
+	return owners
+}
+
+// CompareNames compares two folded names in wire form as RFC 4034, 6.1 orders them: label by label from the right.
+func CompareNames(a, b []byte) int {
+	var offsA, offsB [128]uint8
+	na, nb := labelOffsets(&offsA, a), labelOffsets(&offsB, b)
+	for i := 1; i <= min(na, nb); i++ {
+		x, y := offsA[na-i], offsB[nb-i]
+		if c := bytes.Compare(a[x+1:int(x)+1+int(a[x])], b[y+1:int(y)+1+int(b[y])]); c != 0 {
+			return c
+		}
+	}
+	return na - nb
+}
+
+func labelOffsets(offs *[128]uint8, name []byte) int {
+	n := 0
+	for off := 0; name[off] != 0; off += 1 + int(name[off]) {
+		offs[n] = uint8(off)
+		n++
+	}
+	return n
+}
+
+// defaults gives the RDATA, sorted, of what stands for a steered name where nobody steers.
+func (s *Service) defaults(f Family, draw func(uint32) *Draw) [][]byte {
+	x, err := extraOf(s.Spec)
+	if !s.served[f] || err != nil { // with an error it would not have been compiled
+		return nil
+	}
+	for _, rule := range s.defaultRules() {
+		for i := int(s.index[rule]); i < int(s.index[rule+1]); i++ {
+			if data := draw(s.refs[i].draw).defaults(f, &x); len(data) > 0 {
+				return data
+			}
+		}
+	}
+	return nil
+}
+
+// defaultRules gives the rules in the order in which they are tried: the first for everyone, lastResort, the rest from the end.
+func (s *Service) defaultRules() []int {
+	last := len(s.index) - 2 // lastResort
+	everyone := slices.IndexFunc(s.Spec.Rules, func(r spec.Rule) bool { return r.MatchesAll() })
+	var order []int
+	if everyone >= 0 {
+		order = append(order, everyone)
+	}
+	for i := last; i >= 0; i-- {
+		if i != everyone {
+			order = append(order, i)
+		}
+	}
+	return order
+}
+
+// defaults gives the RDATA of all endpoints of a family that have a weight, as declared: neither health nor overrides
+// count, since a copy would not follow them.
+func (d *Draw) defaults(f Family, x *extra) [][]byte {
+	plain := *d.Pool
+	plain.Candidates = slices.Clone(d.Pool.Candidates)
+	var all, weighted []int
+	for i := range plain.Candidates {
+		c := &plain.Candidates[i]
+		if !hasFamily(c, f) {
+			continue
+		}
+		c.Weight = 1
+		if c.Endpoint.Weight != nil {
+			c.Weight = *c.Endpoint.Weight
+		}
+		c.Effective = float64(c.Weight)
+		all = append(all, i)
+		if c.Weight > 0 {
+			weighted = append(weighted, i)
+		}
+	}
+	if len(weighted) > 0 {
+		all = weighted
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	if f == CNAME {
+		all = all[:1] // a name has one
+	}
+	var p picks
+	if _, err := p.render(&plain, f, all, x); err != nil {
+		return nil // the draw itself could not have been compiled
+	}
+	data := dataOf(p.data)
+	slices.SortFunc(data, bytes.Compare)
+	return slices.CompactFunc(data, bytes.Equal)
+}
+
+// Keys are the zone-signing keys of a signed zone; none: it is not signed here.
+func (z *Zone) Keys() []*dnssec.Key {
+	if z.sigs == nil {
+		return nil
+	}
+	return z.sigs.keys
+}
+
+// SignedByControl gives the RDATA of the RRSIGs of a set at the apex that a key signed which is not here.
+func (z *Zone) SignedByControl(typ uint16) (sigs [][]byte, ok bool) {
+	set, has := z.find(&z.nodes[0], typ)
+	if !has || z.sigs == nil {
+		return nil, false
+	}
+	fixed, ok := z.sigs.fixed[set.at]
+	return dataOf(fixed.Wire), ok
+}
+
+// Apex gives the zone's name in wire form.
+func (z *Zone) Apex() []byte { return z.owners()[0] }
+
+// SOARecord gives the zone's SOA set.
+func (z *Zone) SOARecord() RRset {
+	s := z.sets[z.soa.at]
+	wire := z.data[s.off : s.off+s.size]
+	return RRset{z.Apex(), dnswire.TypeSOA, be32(wire[6:]), dataOf(wire)}
+}

@@ -1,0 +1,165 @@
+package table
+
+import (
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/gti/gtm/pkg/dnswire"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/zone"
+)
+
+// A zone's serial must rise with every change of what a secondary gets, at each edge alike, and whoever made the change:
+// the zone's own generation does not tell of the tenants' steered names in it. So the serial is the time of the last change
+// in a form that all edges agree on: the days since 1970 times serialDay, the generations of all tenants together, and the serial of the
+// zone's keys. A zone that is signed here is renumbered each day besides, since its signatures change. All of them only grow, so the serial only grows.
+// A zone with a serial of its own keeps it, unless it is signed here or has steered names: then days and generations are added.
+const serialDay = 100000
+
+const daySeconds = 86400
+
+// clock gives the generations of all tenants together.
+func (c *Compiler) clock() uint32 {
+	sum := uint64(0)
+	for _, head := range c.heads {
+		sum += head
+	}
+	return uint32(sum)
+}
+
+// stampZone notes that a zone changes now.
+func (c *Compiler) stampZone(z *zoneState) {
+	if keys := c.keys[z.key.Name]; keys != nil {
+		z.keySerial = max(z.keySerial, uint32(keys.Serial))
+	}
+	days, count := uint32(c.today), c.clock()+z.keySerial
+	z.serial, z.added = days*serialDay+count, 0
+	if z.res != nil && (len(z.res.Grants) > 0 || z.signer != nil) {
+		z.added = days + count
+	}
+}
+
+// serialOf gives the serial that a zone is served with, from the one in its SOA record.
+func serialOf(own, serial, added uint32) uint32 {
+	if own == 0 {
+		return serial
+	}
+	return own + added
+}
+
+// turnDay has the signed zones renumbered when a day (UTC) begins.
+func (c *Compiler) turnDay(now time.Time) {
+	day := now.Unix() / daySeconds
+	if day <= c.today {
+		return
+	}
+	c.today = day
+	for name, z := range c.zones {
+		if z.signer != nil {
+			c.dirty.serials[name] = true
+		}
+	}
+}
+
+// nextDay tells when the signed zones are renumbered next; zero: there are none.
+func (c *Compiler) nextDay() time.Time {
+	for _, z := range c.zones {
+		if z.signer != nil {
+			return time.Unix((c.today+1)*daySeconds, 0)
+		}
+	}
+	return time.Time{}
+}
+
+// noteDeclared has the default answers of a pool's services looked at when the pool is declared anew.
+func (c *Compiler) noteDeclared(p *poolState, declared *spec.Resource) {
+	if p.declared == declared {
+		return
+	}
+	p.declared = declared
+	for k := range p.users {
+		c.dirty.defaults[k] = true
+	}
+}
+
+// compileDefaults renumbers the zones in which a default answer changed.
+func (c *Compiler) compileDefaults() {
+	for k := range c.dirty.services {
+		c.dirty.defaults[k] = true
+	}
+	for k := range c.dirty.defaults {
+		s := c.services[k]
+		if s == nil || s.compiled == nil || !s.placed {
+			continue
+		}
+		text := s.compiled.defaultsText(c.drawSlots.list.at)
+		if text != s.defaults {
+			s.defaults = text
+			c.dirty.serials[s.zone] = true
+		}
+	}
+}
+
+// defaultsText is all that a secondary gets of a service.
+func (s *Service) defaultsText(draw func(uint32) *Draw) string {
+	b := []byte{byte(s.TTL >> 24), byte(s.TTL >> 16), byte(s.TTL >> 8), byte(s.TTL)}
+	for f := range families {
+		b = append(b, byte(f))
+		for _, data := range s.defaults(f, draw) {
+			b = append(append(b, byte(len(data)>>8), byte(len(data))), data...)
+		}
+	}
+	return string(b)
+}
+
+// renumberZones gives new serials to the zones that are not compiled anew anyway.
+func (c *Compiler) renumberZones() {
+	for name := range c.dirty.serials {
+		z := c.zones[name]
+		if z == nil || z.compiled == nil || z.static == nil || c.dirty.zones[name] {
+			continue
+		}
+		at := slices.IndexFunc(z.static.Sets, isSOA)
+		if at < 0 {
+			continue
+		}
+		data := z.static.Sets[at].Data[0]
+		c.stampZone(z)
+		z.compiled = z.compiled.renumbered(serialOf(be32(data[len(data)-20:]), z.serial, z.added))
+		c.dirty.zoneList = true
+	}
+}
+
+// renumbered gives a copy of the zone with another serial. Signatures stay, but that of the SOA record.
+func (z *Zone) renumbered(serial uint32) *Zone {
+	n := *z
+	n.Serial = serial
+	n.data = slices.Clone(z.data)
+	s := z.sets[z.soa.at]
+	putSerial(n.data[s.off:s.off+s.size], serial)
+	n.soa.Wire = slices.Clone(z.soa.Wire)
+	putSerial(n.soa.Wire, serial)
+	if z.sigs == nil {
+		return &n
+	}
+	n.sigs = &zoneSigs{signer: z.sigs.signer, sets: make([]atomic.Pointer[signature], len(z.sigs.sets)),
+		nodes: make([]atomic.Pointer[signature], len(z.sigs.nodes)), fixed: z.sigs.fixed}
+	for i := range z.sigs.sets {
+		if uint32(i) != z.soa.at {
+			n.sigs.sets[i].Store(z.sigs.sets[i].Load())
+		}
+	}
+	for i := range z.sigs.nodes {
+		n.sigs.nodes[i].Store(z.sigs.nodes[i].Load())
+	}
+	return &n
+}
+
+// putSerial writes the serial into the end of an SOA record: five numbers, of which it is the first.
+func putSerial(record []byte, serial uint32) {
+	at := record[len(record)-20:]
+	at[0], at[1], at[2], at[3] = byte(serial>>24), byte(serial>>16), byte(serial>>8), byte(serial)
+}
+
+func isSOA(s zone.RRset) bool { return s.Type == dnswire.TypeSOA }
