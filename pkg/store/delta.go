@@ -22,6 +22,9 @@ type delta struct {
 	verdicts map[health.PoolID]verdictChange
 	seen     map[spec.Key]bool      // read while loading
 	kept     map[health.PoolID]bool // read while loading, and as it was
+
+	keysets     map[string]keysetChange
+	keptKeysets map[string]bool
 }
 
 type tenantDelta struct {
@@ -44,7 +47,8 @@ type verdictChange struct {
 
 func newDelta(full bool) *delta {
 	return &delta{full: full, tenants: map[string]*tenantDelta{}, verdicts: map[health.PoolID]verdictChange{},
-		seen: map[spec.Key]bool{}, kept: map[health.PoolID]bool{}}
+		seen: map[spec.Key]bool{}, kept: map[health.PoolID]bool{},
+		keysets: map[string]keysetChange{}, keptKeysets: map[string]bool{}}
 }
 
 func (d *delta) tenant(name string) *tenantDelta {
@@ -98,6 +102,7 @@ func (d *delta) update(f *follower) Update {
 	}
 	slices.SortFunc(u.Verdicts, func(a, b health.Verdict) int { return comparePools(a.Pool, b.Pool) })
 	slices.SortFunc(u.VerdictsDeleted, comparePools)
+	d.addKeysets(&u)
 	return u
 }
 
@@ -147,6 +152,7 @@ func (d *delta) remember(f *follower) {
 			f.verdicts[p] = c.mod
 		}
 	}
+	d.rememberKeysets(f)
 	f.c.metrics.broken.Set(float64(f.broken))
 }
 
@@ -205,6 +211,8 @@ func (f *follower) revision(evs []*clientv3.Event, d *delta, newest map[spec.Key
 			if ok {
 				versions = append(versions, v)
 			}
+		case "config/keys":
+			f.keysetEvent(ev, parts, d)
 		default:
 			f.verdictEvent(ev, parts, d)
 		}

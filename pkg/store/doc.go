@@ -15,6 +15,7 @@
 //
 //	config/epoch                              {"epoch":N,"author":...,"time":...}: see Client.Accept
 //	config/head/<tenant>                      the tenant's head, in decimal
+//	config/keys/<zone>                        dnssec.Keyset (JSON): a signed zone's keys, written by control
 //	config/log/<tenant>/<gen>                 Record of the change that made the generation (JSON)
 //	config/res/<tenant>/<kind>/<name>/<gen>   one version: {"resource":{...},"text":[...]} or {"deleted":true}
 //	config/text/<sha256>                      a run of lines of zone content, addressed by its content

@@ -20,7 +20,7 @@ import (
 // the state anew and tells the difference. A state older than the known one is not told until someone
 // accepts it.
 func (c *Client) Follow(ctx context.Context, cfg FollowConfig) error {
-	f := &follower{c: c, cfg: cfg, known: cfg.From, tenants: map[string]*told{}, verdicts: map[health.PoolID]int64{}}
+	f := &follower{c: c, cfg: cfg, known: cfg.From, tenants: map[string]*told{}, verdicts: map[health.PoolID]int64{}, keysets: map[string]int64{}}
 	from, to := c.keys.followed()
 	f.setStatus(Connecting, nil)
 	fd := &feed{c: c, from: from, to: to, begin: f.begin, events: f.events, progress: f.progress, lost: f.forget, status: f.setStatus}
@@ -37,6 +37,7 @@ type follower struct {
 	cursor   int64
 	tenants  map[string]*told
 	verdicts map[health.PoolID]int64 // etcd's revision of each
+	keysets  map[string]int64        // likewise, by zone
 	broken   int                     // versions told as broken
 	etcd     *clientv3.Client        // the connection of this session
 	status   FollowStatus
@@ -141,6 +142,9 @@ func (f *follower) load(ctx context.Context, r *reader, epoch int64, heads map[s
 	if err := f.loadVerdicts(ctx, r, d); err != nil {
 		return err
 	}
+	if err := f.loadKeysets(ctx, r, d); err != nil {
+		return err
+	}
 	if !full {
 		f.addVanished(d, heads)
 	}
@@ -161,6 +165,11 @@ func (f *follower) addVanished(d *delta, heads map[string]Generation) {
 	for p := range f.verdicts {
 		if _, ok := d.verdicts[p]; !ok && !d.kept[p] {
 			d.verdicts[p] = verdictChange{deleted: true}
+		}
+	}
+	for zone := range f.keysets {
+		if _, ok := d.keysets[zone]; !ok && !d.keptKeysets[zone] {
+			d.keysets[zone] = keysetChange{deleted: true}
 		}
 	}
 }
@@ -204,13 +213,13 @@ func (f *follower) version(k spec.Key) (toldVersion, bool) {
 func (f *follower) tell(d *delta, at mark, epoch int64) error {
 	u := d.update(f)
 	u.Cursor, u.Cluster, u.Epoch = at.rev, at.cluster, epoch
-	if d.full || len(u.Tenants) > 0 || len(u.Verdicts) > 0 || len(u.VerdictsDeleted) > 0 {
+	if !u.empty() {
 		if err := f.cfg.OnUpdate(u); err != nil {
 			return stopError{err}
 		}
 	}
 	if d.full {
-		f.tenants, f.verdicts, f.broken = map[string]*told{}, map[health.PoolID]int64{}, 0
+		f.tenants, f.verdicts, f.keysets, f.broken = map[string]*told{}, map[health.PoolID]int64{}, map[string]int64{}, 0
 		f.known = &Cursor{Heads: map[string]Generation{}}
 	}
 	d.remember(f)

@@ -35,6 +35,8 @@ func genText(g Generation) string { return fmt.Sprintf("%016x", uint64(g)) }
 func (k keyspace) epoch() string                  { return k.join("config", "epoch") }
 func (k keyspace) heads() string                  { return k.join("config", "head", "") }
 func (k keyspace) head(tenant string) string      { return k.join("config", "head", tenant) }
+func (k keyspace) keysets() string                { return k.join("config", "keys", "") }
+func (k keyspace) keyset(zone string) string      { return k.join("config", "keys", zone) }
 func (k keyspace) log(tenant string) string       { return k.join("config", "log", tenant, "") }
 func (k keyspace) resources() string              { return k.join("config", "res", "") }
 func (k keyspace) tenant(t string) string         { return k.join("config", "res", t, "") }

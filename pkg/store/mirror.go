@@ -8,6 +8,7 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
 // Mirror is the followed state as maps. It is safe for concurrent use. The maps that it hands out never
@@ -18,6 +19,8 @@ type Mirror struct {
 	tenants  map[string]*mirrored
 	verdicts map[health.PoolID]health.Verdict
 	lent     bool // verdicts were handed out
+	keysets  map[string]dnssec.Keyset
+	keysLent bool // keysets were handed out
 	changed  chan struct{}
 	position Cursor
 }
@@ -29,7 +32,8 @@ type mirrored struct {
 
 // NewMirror makes an empty mirror.
 func NewMirror() *Mirror {
-	return &Mirror{tenants: map[string]*mirrored{}, verdicts: map[health.PoolID]health.Verdict{}, changed: make(chan struct{})}
+	return &Mirror{tenants: map[string]*mirrored{}, verdicts: map[health.PoolID]health.Verdict{},
+		keysets: map[string]dnssec.Keyset{}, changed: make(chan struct{})}
 }
 
 // Apply takes in an update. A broken resource keeps the form that it had.
@@ -67,6 +71,10 @@ func (m *Mirror) replace(u Update) {
 	for _, v := range u.Verdicts {
 		m.verdicts[v.Pool] = v
 	}
+	m.keysets, m.keysLent = make(map[string]dnssec.Keyset, len(u.Keysets)), false
+	for _, ks := range u.Keysets {
+		m.keysets[ks.Zone] = ks
+	}
 }
 
 func (m *Mirror) merge(u Update) {
@@ -96,6 +104,15 @@ func (m *Mirror) merge(u Update) {
 	for _, p := range u.VerdictsDeleted {
 		delete(m.verdicts, p)
 	}
+	if m.keysLent && len(u.Keysets)+len(u.KeysetsDeleted) > 0 {
+		m.keysets, m.keysLent = maps.Clone(m.keysets), false
+	}
+	for _, ks := range u.Keysets {
+		m.keysets[ks.Zone] = ks
+	}
+	for _, zone := range u.KeysetsDeleted {
+		delete(m.keysets, zone)
+	}
 }
 
 // Tenant gives a tenant's state; the zero TenantState for one that is not known.
@@ -123,6 +140,14 @@ func (m *Mirror) Verdicts() map[health.PoolID]health.Verdict {
 	defer m.mu.Unlock()
 	m.lent = true
 	return m.verdicts
+}
+
+// Keysets gives the keyset of each signed zone. The map must not be changed.
+func (m *Mirror) Keysets() map[string]dnssec.Keyset {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.keysLent = true
+	return m.keysets
 }
 
 // Changed is closed at the next update. Take it before looking, so that none is missed.
@@ -164,6 +189,9 @@ func (m *Mirror) full() Update {
 	}
 	for _, p := range slices.SortedFunc(maps.Keys(m.verdicts), comparePools) {
 		u.Verdicts = append(u.Verdicts, m.verdicts[p])
+	}
+	for _, zone := range slices.Sorted(maps.Keys(m.keysets)) {
+		u.Keysets = append(u.Keysets, m.keysets[zone])
 	}
 	return u
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
 // randomUpdate makes updates as Follow does, and keeps the state that they add up to.
@@ -20,10 +21,12 @@ type updateMaker struct {
 	cursor   int64
 	tenants  map[string]TenantState
 	verdicts map[health.PoolID]health.Verdict
+	keysets  map[string]dnssec.Keyset
 }
 
 func newUpdateMaker(seed uint64) *updateMaker {
-	return &updateMaker{rng: rand.New(rand.NewPCG(seed, 1)), tenants: map[string]TenantState{}, verdicts: map[health.PoolID]health.Verdict{}}
+	return &updateMaker{rng: rand.New(rand.NewPCG(seed, 1)), tenants: map[string]TenantState{}, verdicts: map[health.PoolID]health.Verdict{},
+		keysets: map[string]dnssec.Keyset{}}
 }
 
 func (m *updateMaker) delta() Update {
@@ -65,6 +68,14 @@ func (m *updateMaker) delta() Update {
 		m.verdicts[v.Pool] = v
 		u.Verdicts = append(u.Verdicts, v)
 	}
+	ks := keysetOf(fmt.Sprint("z", m.rng.IntN(5), "."), uint64(m.cursor))
+	if _, ok := m.keysets[ks.Zone]; ok && m.rng.IntN(2) == 0 {
+		delete(m.keysets, ks.Zone)
+		u.KeysetsDeleted = append(u.KeysetsDeleted, ks.Zone)
+	} else {
+		m.keysets[ks.Zone] = ks
+		u.Keysets = append(u.Keysets, ks)
+	}
 	return u
 }
 
@@ -74,7 +85,7 @@ func (m *updateMaker) diff(got *Mirror) string {
 	for _, name := range got.Tenants() {
 		states[name] = got.Tenant(name)
 	}
-	return cmp.Diff(m.tenants, states) + cmp.Diff(m.verdicts, got.Verdicts())
+	return cmp.Diff(m.tenants, states) + cmp.Diff(m.verdicts, got.Verdicts()) + cmp.Diff(m.keysets, got.Keysets())
 }
 
 func TestMirrorAddsUp(t *testing.T) {

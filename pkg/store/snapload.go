@@ -13,6 +13,7 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
 // load reads both files into the mirror.
@@ -99,7 +100,7 @@ func (s *Snapshot) loadBase() (*loaded, error) {
 			}
 			break
 		}
-		if err == nil && kind != frameVersion && kind != frameVerdict {
+		if err == nil && !isItem(kind) {
 			err = fmt.Errorf("a record of kind %q does not belong here", kind)
 		}
 		if err != nil {
@@ -123,13 +124,18 @@ func reasonOf(err error) string {
 	return err.Error()
 }
 
-// item is a version or a verdict, and what it decodes to.
+func isItem(kind byte) bool {
+	return kind == frameVersion || kind == frameVerdict || kind == frameKeyset
+}
+
+// item is a version, a verdict or a keyset, and what it decodes to.
 type item struct {
 	kind    byte
 	payload []byte
 
 	version Version
 	verdict health.Verdict
+	keyset  dnssec.Keyset
 	broken  *BrokenResource
 }
 
@@ -155,8 +161,11 @@ func decodeItems(items []item) error {
 func (it *item) decode() error {
 	p := it.payload
 	it.payload = nil
-	if it.kind == frameVerdict {
+	switch it.kind {
+	case frameVerdict:
 		return json.Unmarshal(p, &it.verdict)
+	case frameKeyset:
+		return json.Unmarshal(p, &it.keyset)
 	}
 	gen, used := binary.Uvarint(p)
 	if used <= 0 {
@@ -190,6 +199,8 @@ func (l *loaded) fill(items []item, heads map[string]Generation) {
 		switch {
 		case it.kind == frameVerdict:
 			l.update.Verdicts = append(l.update.Verdicts, it.verdict)
+		case it.kind == frameKeyset:
+			l.update.Keysets = append(l.update.Keysets, it.keyset)
 		case it.broken != nil:
 			l.broken[it.broken.Key] = *it.broken
 		default:
@@ -278,7 +289,7 @@ func (s *Snapshot) nextUpdate(r *frameReader, base *loaded) (Update, error) {
 		if kind == frameCommit {
 			break
 		}
-		if kind != frameVersion && kind != frameVerdict {
+		if !isItem(kind) {
 			return Update{}, fmt.Errorf("a record of kind %q does not belong here", kind)
 		}
 		items = append(items, item{kind: kind, payload: payload})
@@ -287,7 +298,8 @@ func (s *Snapshot) nextUpdate(r *frameReader, base *loaded) (Update, error) {
 		return Update{}, err
 	}
 	l := &loaded{broken: base.broken}
-	l.update = Update{Cursor: meta.Cursor, Cluster: meta.Cluster, Epoch: meta.Epoch, VerdictsDeleted: meta.VerdictsDeleted}
+	l.update = Update{Cursor: meta.Cursor, Cluster: meta.Cluster, Epoch: meta.Epoch,
+		VerdictsDeleted: meta.VerdictsDeleted, KeysetsDeleted: meta.KeysetsDeleted}
 	l.fill(items, meta.Heads)
 	for _, key := range meta.Deleted {
 		delete(base.broken, key)

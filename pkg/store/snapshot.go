@@ -21,8 +21,8 @@ import (
 // whole state, and a journal of the updates since. It is safe for concurrent use, and is a
 // prometheus.Collector of its size and age.
 //
-// base:    magic, meta frame, one frame per version and verdict, end frame with their number.
-// journal: magic, meta frame that names the base, and per update: update frame, its versions and verdicts, commit frame.
+// base:    magic, meta frame, one frame per version, verdict and keyset, end frame with their number.
+// journal: magic, meta frame that names the base, and per update: update frame, frames as in the base, commit frame.
 type Snapshot struct {
 	dir  string
 	log  *slog.Logger
@@ -43,6 +43,7 @@ const (
 	frameMeta    = 'M'
 	frameVersion = 'V'
 	frameVerdict = 'H'
+	frameKeyset  = 'K'
 	frameEnd     = 'E'
 	frameUpdate  = 'U'
 	frameCommit  = 'C'
@@ -63,7 +64,7 @@ type snapMeta struct {
 	Heads   map[string]Generation `json:"heads,omitempty"`
 }
 
-// snapUpdate is what an update says beside its versions and verdicts.
+// snapUpdate is what an update says beside its versions, verdicts and keysets.
 type snapUpdate struct {
 	Cursor          int64                 `json:"cursor"`
 	Cluster         uint64                `json:"cluster"`
@@ -71,6 +72,7 @@ type snapUpdate struct {
 	Heads           map[string]Generation `json:"heads,omitempty"`
 	Deleted         []spec.Key            `json:"deleted,omitempty"`
 	VerdictsDeleted []health.PoolID       `json:"verdictsDeleted,omitempty"`
+	KeysetsDeleted  []string              `json:"keysetsDeleted,omitempty"`
 }
 
 // OpenSnapshot opens the snapshot in dir, which is made where needed, and gives the state that it holds as
@@ -208,7 +210,8 @@ func (s *Snapshot) Collect(ch chan<- prometheus.Metric) {
 
 // writeUpdate adds an update to the journal, in one write.
 func (s *Snapshot) writeUpdate(u Update) error {
-	meta := snapUpdate{Cursor: u.Cursor, Cluster: u.Cluster, Epoch: u.Epoch, Heads: map[string]Generation{}, VerdictsDeleted: u.VerdictsDeleted}
+	meta := snapUpdate{Cursor: u.Cursor, Cluster: u.Cluster, Epoch: u.Epoch, Heads: map[string]Generation{},
+		VerdictsDeleted: u.VerdictsDeleted, KeysetsDeleted: u.KeysetsDeleted}
 	for _, t := range u.Tenants {
 		meta.Heads[t.Tenant] = t.Head
 		meta.Deleted = append(meta.Deleted, t.Deleted...)
@@ -222,6 +225,9 @@ func (s *Snapshot) writeUpdate(u Update) error {
 	}
 	for _, v := range u.Verdicts {
 		w.json(frameVerdict, v)
+	}
+	for _, ks := range u.Keysets {
+		w.json(frameKeyset, ks)
 	}
 	var commit [commitSize]byte
 	binary.BigEndian.PutUint64(commit[:], s.seq)
@@ -317,6 +323,13 @@ func writeState(f io.Writer, u Update, seq uint64) error {
 	}
 	for _, v := range u.Verdicts {
 		w.json(frameVerdict, v)
+		count++
+		if err := w.spill(f); err != nil {
+			return err
+		}
+	}
+	for _, ks := range u.Keysets {
+		w.json(frameKeyset, ks)
 		count++
 		if err := w.spill(f); err != nil {
 			return err

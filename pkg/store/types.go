@@ -5,6 +5,7 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
 // Generation numbers the states of one tenant from 1 on. 0 is the state before the first change.
@@ -62,6 +63,9 @@ type Update struct {
 	// Verdicts are those that were written (in a Full update: all), VerdictsDeleted those that are gone.
 	Verdicts        []health.Verdict
 	VerdictsDeleted []health.PoolID
+	// Keysets likewise, by zone.
+	Keysets        []dnssec.Keyset
+	KeysetsDeleted []string
 }
 
 // TenantUpdate takes a tenant to its generation Head.
@@ -149,4 +153,6 @@ type Edge struct {
 	DNS     []string  `json:"dns,omitempty"`
 	Version string    `json:"version,omitempty"`
 	Started time.Time `json:"started"`
+	// Recipient is the age recipient for which zone-signing keys are to be sealed; empty: it does not sign.
+	Recipient string `json:"recipient,omitempty"`
 }

@@ -1,0 +1,165 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.etcd.io/etcd/client/v3"
+
+	"github.com/gti/gtm/pkg/zone/dnssec"
+)
+
+// ErrKeysetChanged: the keyset in the store is not the one that was gone by. Nothing was written.
+var ErrKeysetChanged = errors.New("the zone's keys in the store have changed meanwhile; nothing was written")
+
+// PutKeyset writes a zone's keyset if the one in the store has the serial before its own (0: there is none),
+// else the error is ErrKeysetChanged. So of several who go by the same keyset, one goes on.
+func (c *Client) PutKeyset(ctx context.Context, ks dnssec.Keyset) error {
+	if ks.Zone == "" || ks.Serial == 0 {
+		return errors.New("a keyset needs a zone and a serial")
+	}
+	value, err := marshalPlain(ks)
+	if err != nil {
+		return err
+	}
+	return c.replaceKeyset(ctx, ks.Zone, ks.Serial-1, func(key string) clientv3.Op { return clientv3.OpPut(key, string(value)) })
+}
+
+// DeleteKeyset removes a zone's keyset if it has that serial, else the error is ErrKeysetChanged.
+func (c *Client) DeleteKeyset(ctx context.Context, zone string, serial uint64) error {
+	return c.replaceKeyset(ctx, zone, serial, func(key string) clientv3.Op { return clientv3.OpDelete(key) })
+}
+
+func (c *Client) replaceKeyset(ctx context.Context, zone string, serial uint64, op func(key string) clientv3.Op) error {
+	ctx, cancel := context.WithTimeout(ctx, c.wait.call)
+	defer cancel()
+	what := "writing the keys of " + zone
+	key := c.keys.keyset(zone)
+	kv, err := c.reader(c.etcd).get(ctx, key)
+	if err != nil {
+		return c.explain(what, err)
+	}
+	var old dnssec.Keyset
+	mod := int64(0)
+	if kv != nil {
+		mod = kv.ModRevision
+		if old, err = decodeKeyset(zone, kv.Value); err != nil {
+			return fmt.Errorf("%s: what the store holds is not understood: %w", what, err)
+		}
+	}
+	if old.Serial != serial {
+		return ErrKeysetChanged
+	}
+	resp, err := c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", mod)).Then(op(key)).Commit()
+	if err != nil {
+		return c.explain(what, err)
+	}
+	if !resp.Succeeded {
+		return ErrKeysetChanged
+	}
+	return nil
+}
+
+// Keyset reads a zone's keyset; ErrNotFound: it has none.
+func (c *Client) Keyset(ctx context.Context, zone string) (dnssec.Keyset, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.wait.call)
+	defer cancel()
+	kv, err := c.reader(c.etcd).get(ctx, c.keys.keyset(zone))
+	if err != nil {
+		return dnssec.Keyset{}, c.explain("reading the keys of "+zone, err)
+	}
+	if kv == nil {
+		return dnssec.Keyset{}, fmt.Errorf("the keys of %s: %w", zone, ErrNotFound)
+	}
+	return decodeKeyset(zone, kv.Value)
+}
+
+func decodeKeyset(zone string, value []byte) (dnssec.Keyset, error) {
+	var ks dnssec.Keyset
+	if err := json.Unmarshal(value, &ks); err != nil {
+		return ks, err
+	}
+	if ks.Zone != zone {
+		return ks, fmt.Errorf("it stands under the key of %s, but says that it is of %q", zone, ks.Zone)
+	}
+	return ks, nil
+}
+
+type keysetChange struct {
+	keyset  dnssec.Keyset
+	mod     int64
+	deleted bool
+}
+
+func (f *follower) loadKeysets(ctx context.Context, r *reader, d *delta) error {
+	return r.each(ctx, f.c.keys.keysets(), func(kv *mvccKV) error {
+		parts := f.c.keys.split(string(kv.Key))
+		if len(parts) != 3 {
+			return nil
+		}
+		if mod, told := f.keysets[parts[2]]; told && !d.full && mod == kv.ModRevision {
+			d.keptKeysets[parts[2]] = true
+			return nil
+		}
+		f.addKeyset(d, parts[2], kv)
+		return nil
+	})
+}
+
+// addKeyset adds a keyset; one that is not understood leaves the last one in force.
+func (f *follower) addKeyset(d *delta, zone string, kv *mvccKV) {
+	ks, err := decodeKeyset(zone, kv.Value)
+	if err != nil {
+		f.c.log.Error("the keys of a zone in the store are not understood; those before hold", "zone", zone, "error", err)
+		d.keptKeysets[zone] = true
+		return
+	}
+	d.keysets[zone] = keysetChange{keyset: ks, mod: kv.ModRevision}
+}
+
+func (f *follower) keysetEvent(ev *clientv3.Event, parts []string, d *delta) {
+	if len(parts) != 3 {
+		return
+	}
+	zone := parts[2]
+	if ev.Type != clientv3.EventTypeDelete {
+		f.addKeyset(d, zone, ev.Kv)
+		return
+	}
+	if _, told := f.keysets[zone]; told {
+		d.keysets[zone] = keysetChange{deleted: true}
+	} else {
+		delete(d.keysets, zone)
+	}
+}
+
+func (d *delta) addKeysets(u *Update) {
+	for zone, c := range d.keysets {
+		if c.deleted {
+			u.KeysetsDeleted = append(u.KeysetsDeleted, zone)
+		} else {
+			u.Keysets = append(u.Keysets, c.keyset)
+		}
+	}
+	slices.SortFunc(u.Keysets, func(a, b dnssec.Keyset) int { return strings.Compare(a.Zone, b.Zone) })
+	slices.Sort(u.KeysetsDeleted)
+}
+
+func (d *delta) rememberKeysets(f *follower) {
+	for zone, c := range d.keysets {
+		if c.deleted {
+			delete(f.keysets, zone)
+		} else {
+			f.keysets[zone] = c.mod
+		}
+	}
+}
+
+// empty tells that an update has nothing to tell.
+func (u *Update) empty() bool {
+	return !u.Full && len(u.Tenants)+len(u.Verdicts)+len(u.VerdictsDeleted)+len(u.Keysets)+len(u.KeysetsDeleted) == 0
+}
