@@ -2,12 +2,15 @@ package serve
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"strconv"
 
+	"github.com/quic-go/quic-go/http3"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,11 +20,20 @@ const (
 	portTries  = 32 // free TCP ports to try for one that is free with UDP too
 )
 
-// binding is what serves one address.
+// binding is what serves one address: UDP and TCP, or one of the others.
 type binding struct {
-	addr netip.AddrPort
-	tcp  *net.TCPListener
-	udp  []udpSocket
+	transport Transport // UDP stands for TCP, too
+	addr      netip.AddrPort
+	tcp       *net.TCPListener // all but QUIC
+	udp       []udpSocket
+	packets   *net.UDPConn // HTTPS (for HTTP/3) and QUIC
+
+	// made by openSecure
+	tls      *tls.Config
+	web      *http.Server
+	web3     *http3.Server
+	webConns *connQueue
+	quic     *quicEndpoint
 }
 
 // udpSocket is a bound socket of its worker's own. The runtime's poller knows nothing of it.
@@ -39,58 +51,108 @@ func familyOf(a netip.Addr) uint8 {
 }
 
 // bindAll binds every address or none.
-func bindAll(cfg Config) ([]binding, error) {
-	var binds []binding
-	for _, addr := range cfg.Addrs {
-		b, err := bind(addr, cfg.Workers)
-		if err != nil {
-			closeAll(binds)
-			return nil, err
+func bindAll(cfg Config) ([]*binding, error) {
+	var binds []*binding
+	for t, addrs := range [numTransports][]netip.AddrPort{UDP: cfg.Addrs, TLS: cfg.TLS, HTTPS: cfg.HTTPS, QUIC: cfg.QUIC} {
+		for _, addr := range addrs {
+			b, err := bind(Transport(t), addr, cfg.Workers)
+			if err != nil {
+				closeAll(binds)
+				return nil, err
+			}
+			binds = append(binds, b)
 		}
-		binds = append(binds, b)
 	}
 	return binds, nil
 }
 
+// stop ends the taking in of connections.
+func (b *binding) stop() {
+	if b.tcp != nil {
+		_ = b.tcp.Close() // ends accept; it can't fail in a way that matters now
+	}
+	b.stopSecure()
+}
+
 // closeAll closes every socket; listeners may have been closed before.
-func closeAll(binds []binding) {
+func closeAll(binds []*binding) {
 	for _, b := range binds {
-		_ = b.tcp.Close()
+		if b.tcp != nil {
+			_ = b.tcp.Close()
+		}
 		for _, sock := range b.udp {
 			_ = unix.Close(sock.fd)
+		}
+		if b.quic != nil {
+			_ = b.quic.transport.Close()
+		}
+		if b.packets != nil {
+			_ = b.packets.Close()
 		}
 	}
 }
 
-// bind binds one address for TCP and UDP; with port 0 it looks for a port that is free for both.
-func bind(addr netip.AddrPort, workers int) (binding, error) {
+// bind binds one address; with port 0 it looks for a port that is free for TCP and UDP, where both are needed.
+func bind(t Transport, addr netip.AddrPort, workers int) (*binding, error) {
 	for try := 1; ; try++ {
-		b, err := bindPort(addr, workers)
+		b, err := bindPort(t, addr, workers)
 		if err == nil {
 			return b, nil
 		}
 		if addr.Port() != 0 || try == portTries || !errors.Is(err, unix.EADDRINUSE) {
-			return binding{}, err
+			return nil, err
 		}
 	}
 }
 
-func bindPort(addr netip.AddrPort, workers int) (binding, error) {
-	// Without SO_REUSEPORT, so that this is also what keeps a second server away from the port.
-	network := "tcp" + familyNames[familyOf(addr.Addr())][3:]
-	lc := net.ListenConfig{KeepAlive: -1} // idle connections end long before
-	l, err := lc.Listen(context.Background(), network, addr.String())
-	if err != nil {
-		return binding{}, bindError("tcp", addr, err)
+func bindPort(t Transport, addr netip.AddrPort, workers int) (_ *binding, err error) {
+	b := &binding{transport: t, addr: addr}
+	network := "tcp"
+	if t != QUIC {
+		err = b.bindTCP()
 	}
-	b := binding{tcp: l.(*net.TCPListener)}
-	b.addr = netip.AddrPortFrom(addr.Addr(), l.Addr().(*net.TCPAddr).AddrPort().Port())
-	if err := b.bindUDP(workers); err != nil {
-		closeAll([]binding{b})
-		return binding{}, bindError("udp", b.addr, err)
+	if err == nil && t != TLS {
+		network = "udp"
+		if t == UDP {
+			err = b.bindUDP(workers)
+		} else {
+			err = b.bindPackets()
+		}
+	}
+	if err != nil {
+		closeAll([]*binding{b})
+		return nil, bindError(t, network, b.addr, err)
 	}
 	return b, nil
 }
+
+// bindTCP listens, and settles the port.
+func (b *binding) bindTCP() error {
+	// Without SO_REUSEPORT, so that this is also what keeps a second server away from the port.
+	lc := net.ListenConfig{KeepAlive: -1} // idle connections end long before
+	l, err := lc.Listen(context.Background(), b.network("tcp"), b.addr.String())
+	if err != nil {
+		return err
+	}
+	b.tcp = l.(*net.TCPListener)
+	b.addr = netip.AddrPortFrom(b.addr.Addr(), l.Addr().(*net.TCPAddr).AddrPort().Port())
+	return nil
+}
+
+// bindPackets opens the socket that QUIC is spoken through.
+func (b *binding) bindPackets() error {
+	var lc net.ListenConfig
+	conn, err := lc.ListenPacket(context.Background(), b.network("udp"), b.addr.String())
+	if err != nil {
+		return err
+	}
+	b.packets = conn.(*net.UDPConn)
+	b.addr = netip.AddrPortFrom(b.addr.Addr(), conn.LocalAddr().(*net.UDPAddr).AddrPort().Port())
+	return nil
+}
+
+// network gives "tcp4" or the like, so that :: is IPv6 alone.
+func (b *binding) network(kind string) string { return kind + familyNames[familyOf(b.addr.Addr())][3:] }
 
 // bindUDP opens one socket per worker.
 func (b *binding) bindUDP(workers int) error {

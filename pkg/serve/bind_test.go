@@ -90,12 +90,12 @@ func TestBindHints(t *testing.T) {
 		{"192.0.2.1:53", unix.EBADF, "see --dns"},
 	} {
 		addr := netip.MustParseAddrPort(tc.addr)
-		err := bindError("udp", addr, fmt.Errorf("bind: %w", tc.errno))
+		err := bindError(UDP, "udp", addr, fmt.Errorf("bind: %w", tc.errno))
 		if !strings.HasPrefix(err.Error(), "listen udp "+tc.addr+": ") || !strings.Contains(err.Error(), tc.want) || !errors.Is(err, tc.errno) {
 			t.Errorf("%s %v: %v", tc.addr, tc.errno, err)
 		}
 	}
-	if err := bindError("udp", netip.AddrPort{}, os.ErrClosed); !errors.Is(err, os.ErrClosed) {
+	if err := bindError(UDP, "udp", netip.AddrPort{}, os.ErrClosed); !errors.Is(err, os.ErrClosed) {
 		t.Error(err)
 	}
 }

@@ -15,18 +15,22 @@ import (
 )
 
 // bindError says why addr can't be served and what to do about it. The cause stays in it for errors.Is.
-func bindError(network string, addr netip.AddrPort, cause error) error {
+func bindError(t Transport, network string, addr netip.AddrPort, cause error) error {
 	var errno unix.Errno
 	if !errors.As(cause, &errno) {
 		return fmt.Errorf("listen %s %s: %w", network, addr, cause)
 	}
-	return fmt.Errorf("listen %s %s: %w: %s", network, addr, errno, bindHint(network, addr, errno))
+	return fmt.Errorf("listen %s %s: %w: %s", network, addr, errno, bindHint(t, network, addr, errno))
 }
 
-func bindHint(network string, addr netip.AddrPort, errno unix.Errno) string {
-	other := netip.AddrPortFrom(addr.Addr(), 5300)
+func bindHint(t Transport, network string, addr netip.AddrPort, errno unix.Errno) string {
+	other := netip.AddrPortFrom(addr.Addr(), [numTransports]uint16{UDP: 5300, TLS: 8853, HTTPS: 8443, QUIC: 8853}[t])
 	if addr.Port() >= 1024 && addr.Port() < 65535 {
 		other = netip.AddrPortFrom(addr.Addr(), addr.Port()+1)
+	}
+	flag := "--" + t.String()
+	if t == UDP {
+		flag = "--dns"
 	}
 	switch errno {
 	case unix.EADDRINUSE:
@@ -34,15 +38,15 @@ func bindHint(network string, addr netip.AddrPort, errno unix.Errno) string {
 		if who == "" {
 			who = fmt.Sprintf("another program holds it (as root, ss -lnp 'sport = :%d' tells which)", addr.Port())
 		}
-		return fmt.Sprintf("%s; stop that, or give another address or port, as in --dns %s", who, other)
+		return fmt.Sprintf("%s; stop that, or give another address or port, as in %s %s", who, flag, other)
 	case unix.EACCES, unix.EPERM:
-		return fmt.Sprintf("ports below 1024 need the capability CAP_NET_BIND_SERVICE; grant it, or give another port, as in --dns %s", other)
+		return fmt.Sprintf("ports below 1024 need the capability CAP_NET_BIND_SERVICE; grant it, or give another port, as in %s %s", flag, other)
 	case unix.EADDRNOTAVAIL:
 		return "no interface of this machine has that address; add it (ip address add ... dev lo), or give one that it has"
 	case unix.EAFNOSUPPORT:
 		return "this system has no such address family; give addresses of the other one only"
 	}
-	return "see --dns"
+	return "see " + flag
 }
 
 // holder tells who holds the address: "named (process 612) holds 0.0.0.0:53". Empty: it can't be told.

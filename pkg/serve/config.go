@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -76,6 +77,11 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if len(c.TLS)+len(c.HTTPS)+len(c.QUIC) > 0 && len(c.Certificates) == 0 {
 		return c, errors.New("serve: TLS, HTTPS and QUIC need a certificate: name its file and its key's")
+	}
+	for i, f := range c.Certificates {
+		if slices.ContainsFunc(c.Certificates[:i], func(g CertificateFiles) bool { return g.Cert == f.Cert }) {
+			return c, fmt.Errorf("serve: certificate %s is named twice", f.Cert)
+		}
 	}
 	for _, list := range []struct {
 		name  string

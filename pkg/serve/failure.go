@@ -8,6 +8,7 @@ const (
 	headerSize = 12
 
 	flagQR     = 0x8000
+	flagTC     = 0x0200
 	flagRD     = 0x0100
 	opcodeMask = 0x7800
 
@@ -15,8 +16,8 @@ const (
 	rcodeRefused  = 5
 )
 
-// failure writes to dst, which has room for query, the reply to query that bears rcode: the header and, where it
-// can be told safely, the question. 0: query deserves none (no header, or itself a reply). The two may overlap if
+// failure writes to dst, which has room for query, the reply to query that bears rcode (or flagTC): the header and,
+// where it can be told safely, the question. 0: query deserves none (no header, or itself a reply). The two may overlap if
 // they begin at the same byte.
 func failure(dst, query []byte, rcode uint16) int {
 	if len(query) < headerSize {

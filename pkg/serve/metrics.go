@@ -24,6 +24,11 @@ const (
 	countDropShort   // on a stream: too short for a header
 	countDropFailed  // sending it failed
 	countDropBusy    // the send buffer stayed full
+	countDropSlow    // no room in the queue for slow work
+	countDropRate    // beyond the rate limit
+	countDeferred
+	countLimited
+	countSlipped
 	numCounts
 )
 
@@ -50,13 +55,27 @@ var (
 		countDropShort:   {dropped, "short"},
 		countDropFailed:  {dropped, "failed"},
 		countDropBusy:    {dropped, "busy"},
+		countDropSlow:    {dropped, "slow"},
+		countDropRate:    {dropped, "rate"},
+		countDeferred:    {desc: prometheus.NewDesc("gtm_serve_deferred_total", "Messages that needed slow work.", perTransport, nil)},
+		countLimited: {desc: prometheus.NewDesc("gtm_serve_limited_total",
+			"Replies beyond the rate limit: dropped, slipped or, in a dry run, sent.", perTransport, nil)},
+		countSlipped: {desc: prometheus.NewDesc("gtm_serve_slipped_total",
+			"Replies beyond the rate limit that were sent truncated.", perTransport, nil)},
 	}
-	openDesc    = prometheus.NewDesc("gtm_serve_connections_open", "TCP connections that are open.", nil, nil)
-	openedDesc  = prometheus.NewDesc("gtm_serve_connections_total", "TCP connections accepted.", nil, nil)
+	byTransport = []string{"transport"}
+	openDesc    = prometheus.NewDesc("gtm_serve_connections_open", "Connections that are open.", byTransport, nil)
+	openedDesc  = prometheus.NewDesc("gtm_serve_connections_total", "Connections accepted.", byTransport, nil)
 	refusedDesc = prometheus.NewDesc("gtm_serve_connections_refused_total",
-		"TCP connections closed at once, because their client has too many.", nil, nil)
+		"Connections closed at once, because their client has too many.", byTransport, nil)
 	evictedDesc = prometheus.NewDesc("gtm_serve_connections_evicted_total",
-		"TCP connections closed to make room for new ones.", nil, nil)
+		"Connections closed to make room for new ones.", byTransport, nil)
+	overloadDesc = prometheus.NewDesc("gtm_serve_messages_refused_total",
+		"Messages of HTTPS and QUIC refused, because too many were under way.", byTransport, nil)
+	expiryDesc = prometheus.NewDesc("gtm_serve_certificate_expiry_seconds",
+		"When the certificate in use ends, in Unix time.", []string{"file"}, nil)
+	badDesc = prometheus.NewDesc("gtm_serve_certificate_refused",
+		"1 while the certificate's files hold something else than the certificate in use, and it can't be used.", []string{"file"}, nil)
 	heldDesc = prometheus.NewDesc("gtm_serve_quarantine_entries", "Kinds of messages that are refused now.", nil, nil)
 )
 
@@ -86,12 +105,13 @@ func (s *sheet) publish(t *tally) {
 	}
 }
 
-// collector exposes the sheets of all workers, and the connections.
+// collector exposes the sheets of all workers, the connections and the certificates.
 type collector struct {
 	mu         sync.Mutex
 	sheets     []*sheet
 	conns      *connTable
 	quarantine *quarantine
+	keys       *keyring
 }
 
 // newSheet makes the sheet of one more worker.
@@ -131,10 +151,17 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			}
 		}
 	}
-	s := c.conns.stats()
-	ch <- prometheus.MustNewConstMetric(openDesc, prometheus.GaugeValue, float64(s.open))
-	ch <- prometheus.MustNewConstMetric(openedDesc, prometheus.CounterValue, float64(s.opened))
-	ch <- prometheus.MustNewConstMetric(refusedDesc, prometheus.CounterValue, float64(s.refused))
-	ch <- prometheus.MustNewConstMetric(evictedDesc, prometheus.CounterValue, float64(s.evicted))
+	for t, n := range c.conns.stats() {
+		label := Transport(t).String()
+		ch <- prometheus.MustNewConstMetric(openDesc, prometheus.GaugeValue, float64(n.open), label)
+		ch <- prometheus.MustNewConstMetric(openedDesc, prometheus.CounterValue, float64(n.opened), label)
+		ch <- prometheus.MustNewConstMetric(refusedDesc, prometheus.CounterValue, float64(n.refused), label)
+		ch <- prometheus.MustNewConstMetric(evictedDesc, prometheus.CounterValue, float64(n.evicted), label)
+		ch <- prometheus.MustNewConstMetric(overloadDesc, prometheus.CounterValue, float64(n.overload), label)
+	}
+	for _, p := range c.keys.status() {
+		ch <- prometheus.MustNewConstMetric(expiryDesc, prometheus.GaugeValue, float64(p.expiry.Unix()), p.file)
+		ch <- prometheus.MustNewConstMetric(badDesc, prometheus.GaugeValue, p.refused, p.file)
+	}
 	ch <- prometheus.MustNewConstMetric(heldDesc, prometheus.GaugeValue, float64(c.quarantine.sweep()))
 }

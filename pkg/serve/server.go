@@ -16,47 +16,89 @@ import (
 
 // Server serves until Shutdown. Its methods are safe for concurrent use.
 type Server struct {
-	cfg        Config
-	binds      []binding
-	metrics    *collector
-	conns      *connTable
-	streams    *streamPool
-	quarantine *quarantine
-	morgue     *morgue
+	cfg         Config
+	binds       []*binding
+	metrics     *collector
+	conns       *connTable
+	streams     *streamPool
+	slowStreams *streamPool
+	slow        *slowQueue
+	limit       *limiter // nil: none
+	keys        *keyring
+	quarantine  *quarantine
+	morgue      *morgue
+	bigMessages chan struct{} // permits to read one; see readMessage
+	handshakes  atomic.Int32  // of QUIC, under way
 
 	stopping  atomic.Bool
-	stopUntil atomic.Int64 // with stopping: when streams stop to read, in Unix nanoseconds
-	running   sync.WaitGroup
+	stopUntil atomic.Int64    // with stopping: when streams stop to read, in Unix nanoseconds
+	alive     context.Context // ends when Shutdown begins
+	stop      context.CancelFunc
+	taking    context.Context // ends at stopUntil
+	stopTake  context.CancelFunc
+	running   sync.WaitGroup // what serves
+	slowly    sync.WaitGroup // what works for those, and ends after them
 	once      sync.Once
 	stopErr   error
 }
 
-// Listen binds UDP and TCP on every address, or none, and serves at once. Its error names the address, what
-// stands in the way, and what to do.
+// Listen binds every address, or none, and serves at once. Its error names the address, what stands in the way, and
+// what to do.
 func Listen(cfg Config) (*Server, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, quarantine: newQuarantine(cfg.Now), conns: newConnTable(cfg.MaxConns, cfg.MaxConnsPerClient)}
-	s.streams = newStreamPool(s, 2*runtime.GOMAXPROCS(0)) // more would only share the CPUs, as Handlers don't block
-	s.metrics = &collector{conns: s.conns, quarantine: s.quarantine}
-	if s.morgue, err = newMorgue(cfg); err != nil {
+	s, err := newServer(cfg)
+	if err != nil {
 		return nil, err
 	}
 	if s.binds, err = bindAll(cfg); err != nil {
 		s.morgue.close()
 		return nil, err
 	}
-	if cfg.Registerer != nil {
-		if err := cfg.Registerer.Register(s.metrics); err != nil {
-			closeAll(s.binds)
-			s.morgue.close()
-			return nil, fmt.Errorf("serve: registering metrics: %w", err)
-		}
+	if err := s.open(); err != nil {
+		closeAll(s.binds)
+		s.morgue.close()
+		return nil, err
 	}
 	s.start()
 	return s, nil
+}
+
+// newServer makes what does not need a socket.
+func newServer(cfg Config) (*Server, error) {
+	s := &Server{cfg: cfg, quarantine: newQuarantine(cfg.Now), conns: newConnTable(cfg.MaxConns, cfg.MaxConnsPerClient),
+		slow: newSlowQueue(cfg.SlowQueue), bigMessages: make(chan struct{}, maxBigMessages)}
+	s.alive, s.stop = context.WithCancel(context.Background())
+	s.taking, s.stopTake = context.WithCancel(context.Background())
+	s.streams = newStreamPool(s, 2*runtime.GOMAXPROCS(0), false) // more would only share the CPUs, as Handlers don't block
+	s.slowStreams = newStreamPool(s, cfg.SlowWorkers, true)
+	var err error
+	if s.limit, err = newLimiter(cfg.RateLimit, cfg.Now); err != nil {
+		return nil, err
+	}
+	if s.keys, err = newKeyring(cfg.Certificates, cfg.Logger, cfg.Now); err != nil {
+		return nil, err
+	}
+	s.metrics = &collector{conns: s.conns, quarantine: s.quarantine, keys: s.keys}
+	s.morgue, err = newMorgue(cfg)
+	return s, err
+}
+
+// open does what can still fail when everything is bound.
+func (s *Server) open() error {
+	for _, b := range s.binds {
+		if err := s.openSecure(b); err != nil {
+			return err
+		}
+	}
+	if s.cfg.Registerer != nil {
+		if err := s.cfg.Registerer.Register(s.metrics); err != nil {
+			return fmt.Errorf("serve: registering metrics: %w", err)
+		}
+	}
+	return nil
 }
 
 // start sets all workers going.
@@ -65,15 +107,55 @@ func (s *Server) start() {
 		for _, sock := range b.udp {
 			s.running.Go(newUDPWorker(s, sock).run)
 		}
-		s.running.Go(func() { s.accept(b.tcp) })
+		if b.tcp != nil {
+			s.running.Go(func() { s.accept(b) })
+		}
+		if b.web != nil {
+			s.running.Go(func() { _ = b.web.Serve(b.webConns) }) // ends by Shutdown, whatever it says
+		}
+		if b.quic != nil {
+			s.running.Go(func() { s.acceptQUIC(b) })
+		}
+	}
+	if len(s.cfg.Addrs) > 0 {
+		for range s.cfg.SlowWorkers {
+			s.slowly.Go(newSlowWorker(s).run)
+		}
+	}
+	if len(s.cfg.Certificates) > 0 {
+		s.slowly.Go(func() { s.keys.run(s.alive, s.cfg.CertificateCheck) })
+	}
+	s.slowly.Go(s.sweep)
+}
+
+// sweep closes connections that are idle for too long, where deadlines don't.
+func (s *Server) sweep() {
+	every := min(s.cfg.FirstTimeout, s.cfg.IdleTimeout, 4*time.Second) / 4
+	tick := time.NewTicker(max(every, time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.alive.Done():
+			return
+		case now := <-tick.C:
+			s.conns.sweep(now, s.cfg.FirstTimeout, s.cfg.IdleTimeout)
+		}
 	}
 }
 
-// Addrs gives the addresses that are served, in the order of Config.Addrs, with their real ports.
-func (s *Server) Addrs() []netip.AddrPort {
-	addrs := make([]netip.AddrPort, len(s.binds))
-	for i, b := range s.binds {
-		addrs[i] = b.addr
+// Addrs gives the addresses that are served by UDP and TCP, in the order of Config.Addrs, with their real ports.
+func (s *Server) Addrs() []netip.AddrPort { return s.AddrsOf(UDP) }
+
+// AddrsOf gives the addresses that are served by one transport, in the order of Config, with their real ports.
+func (s *Server) AddrsOf(t Transport) []netip.AddrPort {
+	if t == TCP {
+		t = UDP // the same
+	}
+	var addrs []netip.AddrPort
+	for _, b := range s.binds {
+		if b.transport == t {
+			addrs = append(addrs, b.addr)
+		}
 	}
 	return addrs
 }
@@ -91,19 +173,23 @@ func (s *Server) Shutdown(ctx context.Context) error {
 func (s *Server) shutdown(ctx context.Context) error {
 	s.stopUntil.Store(time.Now().Add(stopGrace).UnixNano())
 	s.stopping.Store(true)
+	s.stop()
+	time.AfterFunc(stopGrace, s.stopTake)
 	for _, b := range s.binds {
-		_ = b.tcp.Close() // ends accept; it can't fail in a way that matters now
+		b.stop()
 		for _, sock := range b.udp {
 			// Wakes a blocked receive, and every later one, but lets sends through. It reports ENOTCONN on any
 			// socket without a peer, after having done its work.
 			_ = unix.Shutdown(sock.fd, unix.SHUT_RD)
 		}
 	}
-	s.conns.close(func(c *stream) { _ = c.conn.SetReadDeadline(s.stopBy()) })
+	s.conns.close(guest.hurry)
 	ended := make(chan struct{})
 	go func() {
 		s.running.Wait()
 		s.conns.gone.Wait()
+		s.slow.close()
+		s.slowly.Wait()
 		closeAll(s.binds) // only now: nobody can be using the descriptors' numbers
 		s.morgue.close()
 		close(ended)
@@ -115,7 +201,7 @@ func (s *Server) shutdown(ctx context.Context) error {
 	case <-ended:
 		return nil
 	case <-ctx.Done():
-		s.conns.close((*stream).abort)
+		s.conns.close(guest.abort)
 		return fmt.Errorf("serve: shutdown before all clients had their answers: %w", context.Cause(ctx))
 	}
 }
@@ -123,22 +209,26 @@ func (s *Server) shutdown(ctx context.Context) error {
 // stopBy is when streams stop to read.
 func (s *Server) stopBy() time.Time { return time.Unix(0, s.stopUntil.Load()) }
 
-// accept takes in TCP connections until the listener is closed.
-func (s *Server) accept(l *net.TCPListener) {
+// accept takes in the connections of one TCP listener until it is closed.
+func (s *Server) accept(b *binding) {
 	for !s.stopping.Load() {
-		conn, err := l.AcceptTCP()
+		conn, err := b.tcp.AcceptTCP()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
 		if err != nil { // most likely out of file descriptors
-			s.cfg.Logger.Warn("accepting a TCP connection failed; the one idle for longest gives way", "error", err)
+			s.cfg.Logger.Warn("accepting a connection failed; the one idle for longest gives way", "address", b.addr, "error", err)
 			s.conns.evictOne()
 			time.Sleep(errorPause)
 			continue
 		}
-		peer := conn.RemoteAddr().(*net.TCPAddr).AddrPort()
-		c := newStream(s, conn, netip.AddrPortFrom(peer.Addr().Unmap().WithZone(""), peer.Port()))
-		if !s.conns.admit(c) {
+		peer := clean(conn.RemoteAddr().(*net.TCPAddr).AddrPort())
+		if b.transport == HTTPS {
+			s.welcomeHTTP(b, conn, peer)
+			continue
+		}
+		c := newStream(s, conn, peer, b.tls)
+		if !s.conns.admit(&c.seat) {
 			c.abort()
 			continue
 		}
@@ -146,14 +236,24 @@ func (s *Server) accept(l *net.TCPListener) {
 	}
 }
 
-// bury takes note of a panic in a Handler and gives its successor. query is nil where no query is to blame.
-// It must be called while the panic unwinds.
-func (s *Server) bury(value any, broken Handler, r *Request, query []byte) (next Handler) {
+// clean gives an address as Request.Source wants it.
+func clean(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
+}
+
+// note remembers a panic. query is nil where no query is to blame. It must be called while the panic unwinds.
+func (s *Server) note(value any, t Transport, source netip.AddrPort, query []byte) {
 	var like uint64
 	if query != nil {
 		like = s.quarantine.add(query)
 	}
-	s.morgue.add(value, r.Transport, r.Source, query, like)
+	s.morgue.add(value, t, source, query, like)
+}
+
+// bury takes note of a panic in a Handler and gives its successor. query is nil where no query is to blame.
+// It must be called while the panic unwinds.
+func (s *Server) bury(value any, broken Handler, r *Request, query []byte) (next Handler) {
+	s.note(value, r.Transport, r.Source, query)
 	defer func() {
 		if again := recover(); again != nil {
 			s.cfg.Logger.Error("making a new handler after a panic panicked too; the old one goes on", "panic", panicText(again))

@@ -261,8 +261,8 @@ func TestEvictOneTakesTheOneIdleForLongest(t *testing.T) {
 		eventually(t, "the server has done its part", func() bool {
 			s.conns.mu.Lock()
 			defer s.conns.mu.Unlock()
-			last := s.conns.order.Back().Value.(*stream)
-			return !last.busy && last.peer.String() == conn.LocalAddr().String()
+			last := s.conns.order.Back().Value.(*seat)
+			return last.busy == 0 && last.peer.String() == conn.LocalAddr().String()
 		})
 	}
 	s.conns.evictOne()
@@ -296,7 +296,7 @@ func TestIdleTimeShrinks(t *testing.T) {
 		want time.Duration
 	}{{0, 20 * time.Second}, {50, 20 * time.Second}, {75, 11 * time.Second}, {100, 2 * time.Second}} {
 		for table.order.Len() < tc.open {
-			if !table.admit(&stream{peer: netip.MustParseAddrPort("127.0.0.1:1")}) {
+			if !table.admit(&seat{peer: netip.MustParseAddrPort("127.0.0.1:1")}) {
 				t.Fatal("not admitted")
 			}
 		}

@@ -1,30 +1,42 @@
 package serve
 
 import (
-	"encoding/binary"
+	"crypto/tls"
+	"net/netip"
 	"sync/atomic"
 )
 
-// streamWorker answers messages of streams: a Handler with its room and counters. Streams take one for as long as it
-// takes to answer what they have ready, so there are few of them, however many streams there are.
+// asked is a message that came over a connection, and what is known of it.
+type asked struct {
+	query     []byte
+	source    netip.AddrPort
+	transport Transport
+	peer      *tls.ConnectionState
+	keepAlive uint16
+}
+
+// streamWorker answers messages of connections: a Handler with its room and counters. Connections take one for as long
+// as it takes to answer what they have ready, so there are few of them, however many connections there are.
 type streamWorker struct {
 	srv    *Server
+	slow   bool // its Handler does slow work
 	h      Handler
 	req    Request
 	room   []byte
-	tally  [2]tally // by family
-	sheets [2]*sheet
+	tally  [numTransports][2]tally // by family
+	sheets [numTransports][2]*sheet
 }
 
-// streamPool lends streamWorkers, made on demand up to a bound; beyond it, streams wait for each other.
+// streamPool lends streamWorkers, made on demand up to a bound; beyond it, connections wait for each other.
 type streamPool struct {
 	srv  *Server
+	slow bool
 	free chan *streamWorker
 	made atomic.Int32
 }
 
-func newStreamPool(s *Server, size int) *streamPool {
-	return &streamPool{srv: s, free: make(chan *streamWorker, size)}
+func newStreamPool(s *Server, size int, slow bool) *streamPool {
+	return &streamPool{srv: s, slow: slow, free: make(chan *streamWorker, size)}
 }
 
 func (p *streamPool) take() *streamWorker {
@@ -37,45 +49,54 @@ func (p *streamPool) take() *streamWorker {
 		p.made.Add(-1)
 		return <-p.free
 	}
-	w := &streamWorker{srv: p.srv, h: p.srv.cfg.NewHandler(), room: make([]byte, streamRoom)}
-	for f := range w.sheets {
-		w.sheets[f] = p.srv.metrics.newSheet(TCP, uint8(f))
+	w := &streamWorker{srv: p.srv, slow: p.slow, h: p.srv.cfg.NewHandler(), room: make([]byte, streamRoom)}
+	for t := TCP; t < numTransports; t++ {
+		for f := range w.sheets[t] {
+			w.sheets[t][f] = p.srv.metrics.newSheet(t, uint8(f))
+		}
 	}
 	return w
 }
 
 func (p *streamPool) give(w *streamWorker) { p.free <- w }
 
-// answer appends the framed reply to query, if there is one, to c.out. False: the stream is to be closed.
-func (w *streamWorker) answer(c *stream, query []byte) (more bool) {
-	t := &w.tally[c.family()]
-	t[countPackets]++
-	if len(query) < headerSize {
+// answer gives the reply to q, which holds until the next call, and what to do: Send, where there may be none;
+// Drop; Close, perhaps after a reply; Stream what w.req.Produce makes; or Defer.
+func (w *streamWorker) answer(q *asked) (reply []byte, action Action) {
+	t := &w.tally[q.transport][familyOf(q.source.Addr())]
+	if !w.slow {
+		t[countPackets]++
+	}
+	if len(q.query) < headerSize {
 		t[countDropShort]++
-		return false // whatever this is, it is not DNS
+		return nil, Close // whatever this is, it is not DNS
 	}
 	var n int
-	var action Action
-	if w.srv.quarantine.holds(query) {
+	if w.srv.quarantine.holds(q.query) {
 		t[countQuarantined]++
-		n, action = w.fail(query, rcodeRefused)
+		n, action = w.fail(q.query, rcodeRefused)
 	} else {
-		n, action = w.call(c, query)
+		n, action = w.call(q)
 	}
-	switch {
-	case action == Drop:
+	switch action {
+	case Drop:
 		t[countDropHandler]++
-		return true
-	case n == 0:
-		t[countDropEmpty]++
-		return action != Close
-	case action == Truncate:
+		return nil, Drop
+	case Defer:
+		t[countDeferred]++
+		return nil, Defer
+	case Stream:
+		return nil, Stream
+	case Truncate:
 		t[countTruncated]++
+		action = Send
 	}
-	c.out = binary.BigEndian.AppendUint16(c.out, uint16(n))
-	c.out = append(c.out, w.room[:n]...)
+	if n == 0 {
+		t[countDropEmpty]++
+		return nil, action
+	}
 	t[countReplies]++
-	return action != Close
+	return w.room[:n], action
 }
 
 // fail answers query without a Handler, if it deserves an answer.
@@ -86,31 +107,54 @@ func (w *streamWorker) fail(query []byte, rcode uint16) (n int, action Action) {
 	return n, Send
 }
 
-// call hands a copy of query to the Handler, and turns a panic into SERVFAIL.
-func (w *streamWorker) call(c *stream, query []byte) (n int, action Action) {
-	w.req = Request{Buf: w.room, N: copy(w.room, query), Source: c.peer, Transport: TCP}
+// call hands a copy of the query to the Handler. It turns a panic into SERVFAIL, and what can't be done here.
+func (w *streamWorker) call(q *asked) (n int, action Action) {
+	w.req = Request{Buf: w.room, N: copy(w.room, q.query), Source: q.source, Transport: q.transport, Peer: q.peer,
+		KeepAlive: q.keepAlive, Slow: w.slow}
 	defer func() {
 		if value := recover(); value != nil {
-			w.tally[c.family()][countPanics]++
-			w.h = w.srv.bury(value, w.h, &w.req, query)
-			n, action = w.fail(query, rcodeServFail)
+			w.tally[q.transport][familyOf(q.source.Addr())][countPanics]++
+			w.h = w.srv.bury(value, w.h, &w.req, q.query)
+			n, action = w.fail(q.query, rcodeServFail)
 		}
 	}()
 	n, action = w.h.Handle(&w.req)
+	if action == Defer && w.slow || action == Stream && (q.transport == HTTPS || w.req.Produce == nil) {
+		return w.fail(q.query, rcodeServFail)
+	}
 	_ = w.room[:n] // an impossible n panics here, and the Handler is at fault
 	return n, action
 }
 
 // flush ends a batch of messages.
-func (w *streamWorker) flush(family uint8) {
-	t := &w.tally[family]
+func (w *streamWorker) flush(transport Transport, family uint8) {
+	t := &w.tally[transport][family]
 	defer func() {
 		if value := recover(); value != nil {
 			t[countPanics]++
 			w.h = w.srv.bury(value, w.h, &w.req, nil)
 		}
 		t[countBatches]++
-		w.sheets[family].publish(t)
+		w.sheets[transport][family].publish(t)
 	}()
 	w.h.Flush()
+}
+
+// one has a single message answered, slowly where it takes that, and appends the reply to dst. With the action
+// Stream, produce is what makes the replies.
+func (s *Server) one(q *asked, dst []byte) (reply []byte, action Action, produce producer) {
+	reply, action, produce = s.streams.one(q, dst)
+	if action == Defer {
+		return s.slowStreams.one(q, dst)
+	}
+	return reply, action, produce
+}
+
+func (p *streamPool) one(q *asked, dst []byte) (reply []byte, action Action, produce producer) {
+	w := p.take()
+	defer p.give(w)
+	reply, action = w.answer(q)
+	dst = append(dst, reply...)
+	w.flush(q.transport, familyOf(q.source.Addr()))
+	return dst, action, w.req.Produce
 }

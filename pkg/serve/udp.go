@@ -23,6 +23,8 @@ type udpWorker struct {
 	req   Request
 	at    int    // the datagram being handled
 	query []byte // a copy of it, since the reply is written over it
+	tick  uint16 // the rate limiter's time, of this batch
+	slip  int    // replies until one slips through the rate limit
 	tally tally
 	sheet *sheet
 }
@@ -55,6 +57,9 @@ func (w *udpWorker) step(flags int) unix.Errno {
 	n, errno := w.batch.receive(flags)
 	if errno != 0 {
 		return errno
+	}
+	if w.srv.limit != nil {
+		w.tick = w.srv.limit.now()
 	}
 	for w.at = 0; w.at < n; {
 		w.handleFrom(n)
@@ -102,10 +107,17 @@ func (w *udpWorker) handle(i int) {
 		return
 	}
 	w.req.Buf, w.req.N, w.req.Source = slot, size, source
+	w.req.Exempt, w.req.Produce = false, nil
 	n, action := w.h.Handle(&w.req)
 	switch {
 	case action == Drop:
 		w.tally[countDropHandler]++
+		return
+	case action == Defer:
+		w.putOff(i)
+		return
+	case action == Stream:
+		w.fail(i, rcodeServFail)
 		return
 	case len(slot[:n]) == 0: // slot[:n] panics where n is impossible, and the Handler is at fault
 		w.tally[countDropEmpty]++
@@ -113,16 +125,55 @@ func (w *udpWorker) handle(i int) {
 	case action == Truncate:
 		w.tally[countTruncated]++
 	}
-	w.batch.queue(i, n)
+	if w.allowed(i, w.req.Exempt) {
+		w.batch.queue(i, n)
+	}
 }
 
 // fail answers datagram i, whose copy is w.query, without a Handler.
 func (w *udpWorker) fail(i int, rcode uint16) {
-	if n := failure(w.batch.slot(i), w.query, rcode); n > 0 {
+	if n := failure(w.batch.slot(i), w.query, rcode); n == 0 {
+		w.tally[countDropHandler]++
+	} else if w.allowed(i, false) {
 		w.batch.queue(i, n)
+	}
+}
+
+// putOff leaves datagram i to a slow worker. The rate limit comes first, so that no work is done in vain.
+func (w *udpWorker) putOff(i int) {
+	if !w.allowed(i, w.req.Exempt) {
 		return
 	}
-	w.tally[countDropHandler]++
+	if w.srv.slow.put(w.batch, i, w.sheet.family, w.req.Source, w.query) {
+		w.tally[countDeferred]++
+	} else {
+		w.tally[countDropSlow]++
+	}
+}
+
+// allowed tells whether the rate limit lets the reply to datagram i pass. If not, everything is done: it is dropped,
+// or slips through as a short one that sends its client to TCP.
+func (w *udpWorker) allowed(i int, exempt bool) bool {
+	l := w.srv.limit
+	if l == nil || exempt || l.allow(w.batch.source(i).Addr(), w.tick) {
+		return true
+	}
+	w.tally[countLimited]++
+	if l.dryRun {
+		return true
+	}
+	if w.slip++; l.slip == 0 || w.slip < l.slip {
+		w.tally[countDropRate]++
+		return false
+	}
+	w.slip = 0
+	n := failure(w.batch.slot(i), w.query, flagTC)
+	if n == 0 { // can't be: it got a reply
+		return false
+	}
+	w.tally[countSlipped]++
+	w.batch.queue(i, n)
+	return false
 }
 
 // contain, deferred, ends a panic of the Handler: SERVFAIL for the datagram, a new Handler for the rest.

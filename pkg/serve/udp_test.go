@@ -27,9 +27,8 @@ func newTestWorker(t testing.TB, addr string, h func(*Request) (int, Action)) (*
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{cfg: cfg, quarantine: newQuarantine(cfg.Now), conns: newConnTable(1, 1)}
-	s.metrics = &collector{conns: s.conns, quarantine: s.quarantine}
-	if s.morgue, err = newMorgue(cfg); err != nil {
+	s, err := newServer(cfg)
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.morgue.close)

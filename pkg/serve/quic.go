@@ -1,0 +1,170 @@
+package serve
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+)
+
+// quicEndpoint is one socket of QUIC.
+type quicEndpoint struct {
+	transport *quic.Transport
+	listener  *quic.EarlyListener
+}
+
+// quicConn is a connection of QUIC: of DNS over QUIC, or HTTP/3.
+type quicConn struct {
+	seat
+	srv         *Server
+	calm, anger quic.ApplicationErrorCode // to close it with
+
+	mu      sync.Mutex
+	conn    *quic.Conn // nil until the handshake has got so far
+	aborted bool
+}
+
+var errNoPlace = errors.New("serve: no place for this connection")
+
+// openQUIC makes the endpoint of b. A connection takes its seat with its first packet. That packet's source may be
+// forged; when handshakes under way are so many that forgers could take a client's places, clients have to show
+// that their address is their own before they get a seat (RFC 9000, 8.1.2).
+func (s *Server) openQUIC(b *binding, protocol string) (*quicEndpoint, error) {
+	uniStreams := int64(-1) // none
+	if b.transport == HTTPS {
+		uniStreams = 3 // control, and the tables of QPACK
+	}
+	var key quic.StatelessResetKey
+	_, _ = rand.Read(key[:]) // never fails (crypto/rand)
+	e := &quicEndpoint{transport: &quic.Transport{
+		Conn:              b.packets,
+		StatelessResetKey: &key,
+		VerifySourceAddress: func(net.Addr) bool {
+			return int(s.handshakes.Load()) >= max(1, s.cfg.MaxConnsPerClient/2)
+		},
+		ConnContext: func(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
+			return s.welcomeQUIC(ctx, b.transport, info.RemoteAddr)
+		},
+	}}
+	config := s.keys.config(protocol)
+	var err error
+	if e.listener, err = e.transport.ListenEarly(config, s.quicConfig(uniStreams)); err != nil {
+		return nil, fmt.Errorf("listen %s %s: %w", b.transport, b.addr, err)
+	}
+	return e, nil
+}
+
+// welcomeQUIC gives a new connection a seat, until ctx ends.
+func (s *Server) welcomeQUIC(ctx context.Context, t Transport, from net.Addr) (context.Context, error) {
+	if int(s.handshakes.Load()) >= s.cfg.MaxConns {
+		return nil, errNoPlace
+	}
+	c := &quicConn{srv: s, calm: doqNoError, anger: doqExcessiveLoad}
+	if t == HTTPS {
+		c.calm, c.anger = quic.ApplicationErrorCode(http3.ErrCodeNoError), quic.ApplicationErrorCode(http3.ErrCodeExcessiveLoad)
+	}
+	c.seat = seat{guest: c, transport: t, peer: clean(from.(*net.UDPAddr).AddrPort())}
+	if !s.conns.admit(&c.seat) {
+		return nil, errNoPlace
+	}
+	s.handshakes.Add(1)
+	done := sync.OnceFunc(func() { s.handshakes.Add(-1) })
+	context.AfterFunc(ctx, func() {
+		done()
+		s.conns.leave(&c.seat)
+	})
+	return context.WithValue(ctx, quicKey{}, welcomed{c, done}), nil
+}
+
+// quicKey is the context's key for what welcomeQUIC has made of a connection.
+type quicKey struct{}
+
+type welcomed struct {
+	*quicConn
+	shookHands func()
+}
+
+// abort closes the connection; not in this goroutine, as quic-go waits for its own.
+func (c *quicConn) abort() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.aborted = true
+	if c.conn != nil {
+		go c.close(c.anger)
+	}
+}
+
+func (c *quicConn) close(code quic.ApplicationErrorCode) { _ = c.conn.CloseWithError(code, "") }
+
+// hurry closes the connection when it has nothing to do any more.
+func (c *quicConn) hurry() {
+	time.AfterFunc(stopGrace, func() {
+		c.srv.conns.dismiss(&c.seat, func() {
+			if c.settled() {
+				c.close(c.calm)
+			} else {
+				c.abort()
+			}
+		})
+	})
+}
+
+func (c *quicConn) settled() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.conn != nil
+}
+
+// settle says what conn is. False: it was aborted before.
+func (c *quicConn) settle(conn *quic.Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conn = conn
+	return !c.aborted
+}
+
+// source is the client's address, which may change during a connection.
+func (c *quicConn) source() netip.AddrPort {
+	return clean(c.conn.RemoteAddr().(*net.UDPAddr).AddrPort())
+}
+
+// acceptQUIC takes in the connections of one endpoint until it is closed.
+func (s *Server) acceptQUIC(b *binding) {
+	for {
+		conn, err := b.quic.listener.Accept(context.Background())
+		if err != nil {
+			return
+		}
+		w := conn.Context().Value(quicKey{}).(welcomed)
+		if !w.settle(conn) {
+			go w.close(w.anger)
+			continue
+		}
+		s.running.Go(func() {
+			select {
+			case <-conn.HandshakeComplete():
+			case <-conn.Context().Done():
+			}
+			w.shookHands()
+			if b.transport == QUIC {
+				s.serveQUIC(w.quicConn)
+				return
+			}
+			_ = b.web3.ServeQUICConn(conn) // its end is the client's business
+			w.close(w.calm)
+		})
+	}
+}
+
+// web3Context is webContext for HTTP/3.
+func web3Context(ctx context.Context, conn *quic.Conn) context.Context {
+	c := conn.Context().Value(quicKey{}).(welcomed)
+	return context.WithValue(ctx, webKey{}, host{&c.seat, c.source})
+}

@@ -1,0 +1,168 @@
+package serve
+
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// slowJob is a datagram that waits for slow work: a copy of it, and how to answer it.
+type slowJob struct {
+	fd      int
+	family  uint8
+	source  netip.AddrPort
+	name    [nameSize]byte // the client's address, as sendmsg wants it
+	nameLen uint32
+	ctl     [ctlSize]byte // which address to answer from
+	ctlLen  int
+	n       int // bytes of the query
+	query   [slotSize]byte
+}
+
+// slowQueue is the bounded queue of datagrams for slow work. Its jobs are made beforehand. Safe for concurrent use.
+type slowQueue struct{ free, waiting chan *slowJob }
+
+func newSlowQueue(size int) *slowQueue {
+	q := &slowQueue{make(chan *slowJob, size), make(chan *slowJob, size)}
+	jobs := make([]slowJob, size)
+	for i := range jobs {
+		q.free <- &jobs[i]
+	}
+	return q
+}
+
+// close ends the workers, after what waits. Nothing may be put in any more.
+func (q *slowQueue) close() { close(q.waiting) }
+
+// put queues datagram i of b. False: there is no room.
+func (q *slowQueue) put(b *batch, i int, family uint8, source netip.AddrPort, query []byte) bool {
+	var j *slowJob
+	select {
+	case j = <-q.free:
+	default:
+		return false
+	}
+	j.fd, j.family, j.source = b.fd, family, source
+	j.name, j.nameLen = b.names[i], b.in[i].Hdr.Namelen
+	j.ctlLen = 0
+	if b.pktinfo {
+		var h unix.Msghdr
+		b.answerFrom(&h, i)
+		j.ctlLen = copy(j.ctl[:], b.ctl[i][:h.Controllen])
+	}
+	j.n = copy(j.query[:], query)
+	q.waiting <- j // there is room: jobs are as many as places
+	return true
+}
+
+// slowWorker does slow work for datagrams, one at a time.
+type slowWorker struct {
+	srv    *Server
+	h      Handler
+	req    Request
+	room   [slotSize]byte
+	tally  [2]tally // by family
+	sheets [2]*sheet
+
+	out  [1]mmsghdr // the reply, for sendmmsg; it points to vec and into the job
+	vec  unix.Iovec
+	poll [1]unix.PollFd
+}
+
+func newSlowWorker(s *Server) *slowWorker {
+	w := &slowWorker{srv: s}
+	for f := range w.sheets {
+		w.sheets[f] = s.metrics.newSheet(UDP, uint8(f))
+	}
+	return w
+}
+
+// run works until the queue is closed and empty.
+func (w *slowWorker) run() {
+	for j := range w.srv.slow.waiting {
+		if w.h == nil { // many servers never need it
+			w.h = w.srv.cfg.NewHandler()
+		}
+		w.work(j)
+		w.srv.slow.free <- j
+	}
+}
+
+// work answers one datagram.
+func (w *slowWorker) work(j *slowJob) {
+	t := &w.tally[j.family]
+	n, action := w.handle(j)
+	switch {
+	case action == Drop:
+		t[countDropHandler]++
+	case n == 0:
+		t[countDropEmpty]++
+	default:
+		if action == Truncate {
+			t[countTruncated]++
+		}
+		t[w.send(j, n)]++
+	}
+	w.flush(j.family)
+}
+
+// handle has the Handler answer, and turns a panic, and what can't be done here, into SERVFAIL.
+func (w *slowWorker) handle(j *slowJob) (n int, action Action) {
+	query := j.query[:j.n]
+	w.req = Request{Buf: w.room[:], N: copy(w.room[:], query), Source: j.source, Transport: UDP, Slow: true}
+	defer func() {
+		if value := recover(); value != nil {
+			w.tally[j.family][countPanics]++
+			w.h = w.srv.bury(value, w.h, &w.req, query)
+			n, action = failure(w.room[:], query, rcodeServFail), Send
+		}
+	}()
+	n, action = w.h.Handle(&w.req)
+	if action == Defer || action == Stream {
+		return failure(w.room[:], query, rcodeServFail), Send
+	}
+	_ = w.room[:n] // an impossible n panics here, and the Handler is at fault
+	return n, action
+}
+
+// flush ends one message.
+func (w *slowWorker) flush(family uint8) {
+	t := &w.tally[family]
+	defer func() {
+		if value := recover(); value != nil {
+			t[countPanics]++
+			w.h = w.srv.bury(value, w.h, &w.req, nil)
+		}
+		w.sheets[family].publish(t)
+	}()
+	w.h.Flush()
+}
+
+// send sends the first n bytes of the worker's room to where j came from, and tells as what to count it.
+func (w *slowWorker) send(j *slowJob, n int) count {
+	w.vec.Base = &w.room[0]
+	w.vec.SetLen(n)
+	h := &w.out[0].Hdr
+	*h = unix.Msghdr{Name: &j.name[0], Namelen: j.nameLen, Iov: &w.vec}
+	h.SetIovlen(1)
+	if j.ctlLen > 0 {
+		h.Control = &j.ctl[0]
+		h.SetControllen(j.ctlLen)
+	}
+	for tries := sendTries; ; {
+		switch _, errno := sendmmsg(j.fd, w.out[:]); errno {
+		case 0:
+			return countReplies
+		case unix.EINTR:
+		case unix.EAGAIN:
+			if tries == 0 {
+				return countDropBusy
+			}
+			tries--
+			w.poll[0] = unix.PollFd{Fd: int32(j.fd), Events: unix.POLLOUT}
+			_, _ = unix.Poll(w.poll[:], sendWaitMSs) // whatever it says, the next sendmmsg knows better
+		default:
+			return countDropFailed
+		}
+	}
+}
