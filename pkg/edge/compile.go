@@ -18,6 +18,7 @@ func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *store.Updat
 	defer expiry.Stop()
 	if first != nil {
 		c.Apply(changeOf(first))
+		e.takeKeys(c, first)
 		e.publish(c, expiry)
 	}
 	for {
@@ -51,6 +52,7 @@ func (e *Edge) take(c *table.Compiler, n news) {
 		return
 	}
 	c.Apply(changeOf(n.update))
+	e.takeKeys(c, n.update)
 	e.save.put(*n.update)
 }
 
@@ -58,6 +60,9 @@ func (e *Edge) take(c *table.Compiler, n news) {
 func (e *Edge) publish(c *table.Compiler, expiry *time.Timer) {
 	start := e.cfg.Now()
 	v, broken, next := c.Compile(start)
+	for _, zone := range slices.Sorted(maps.Keys(e.unopened)) {
+		broken = append(broken, e.unopened[zone])
+	}
 	e.view.Store(v)
 	e.metrics.compile.Observe(e.cfg.Now().Sub(start).Seconds())
 	wait := time.Hour

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"filippo.io/age"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
@@ -41,6 +42,13 @@ type Config struct {
 	// DNS are the addresses served by UDP and TCP; Workers is how many UDP workers each has (0: one a CPU).
 	DNS     []netip.AddrPort
 	Workers int
+	// TLS, HTTPS and QUIC are served too, with Certificates; see serve.Config.
+	TLS, HTTPS, QUIC []netip.AddrPort
+	Certificates     []serve.CertificateFiles
+	// RateLimit bounds replies by UDP; nil: no limit.
+	RateLimit *serve.RateLimit
+	// Identity opens the zone-signing keys that control sealed for this edge's group. Nil: signed zones cannot be served.
+	Identity age.Identity
 	// HTTP is where this edge's status can be asked, as host:port; edges are found by it.
 	HTTP string
 	// GeoFiles are MMDB files; none: the built-in country database.
@@ -76,6 +84,8 @@ type Edge struct {
 	metrics *metrics
 	clock   clock
 	cookies *cookieKeeper
+
+	unopened map[string]table.Broken // by zone: keys that cannot be opened; for the compiling goroutine
 
 	mu       sync.Mutex
 	status   store.FollowStatus
@@ -118,7 +128,8 @@ func New(cfg Config) (*Edge, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.server, err = serve.Listen(serve.Config{Addrs: cfg.DNS, Workers: cfg.Workers, NewHandler: e.newHandler, Logger: cfg.Logger,
+	e.server, err = serve.Listen(serve.Config{Addrs: cfg.DNS, TLS: cfg.TLS, HTTPS: cfg.HTTPS, QUIC: cfg.QUIC,
+		Certificates: cfg.Certificates, RateLimit: cfg.RateLimit, Workers: cfg.Workers, NewHandler: e.newHandler, Logger: cfg.Logger,
 		Registerer: cfg.Registerer, PanicDir: filepath.Join(cfg.Dir, "panics"), Now: cfg.Now})
 	if err != nil {
 		return nil, err
@@ -128,6 +139,9 @@ func New(cfg Config) (*Edge, error) {
 
 // Addrs are the addresses that are served.
 func (e *Edge) Addrs() []netip.AddrPort { return e.server.Addrs() }
+
+// AddrsOf are the addresses that one transport is served at.
+func (e *Edge) AddrsOf(t serve.Transport) []netip.AddrPort { return e.server.AddrsOf(t) }
 
 // Run serves until ctx ends, and then closes what New opened.
 func (e *Edge) Run(ctx context.Context) error {

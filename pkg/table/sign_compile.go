@@ -21,6 +21,12 @@ func (c *Compiler) SetKeys(name string, keys *ZoneKeys) {
 	c.dirty.zones[name] = true
 }
 
+// HasKeys tells whether a zone has keys.
+func (c *Compiler) HasKeys(name string) bool { return c.keys[name] != nil }
+
+// SignedZones lists the zones that have keys, sorted.
+func (c *Compiler) SignedZones() []string { return sortedKeys(c.keys) }
+
 // signZone gives a zone the signer of its keys. As long as the zone-signing keys stay, it is the same one, with all that it has
 // signed. The services of a zone with a new one are compiled anew.
 func (c *Compiler) signZone(name string, z *zoneState) {

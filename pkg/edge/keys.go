@@ -1,0 +1,52 @@
+package edge
+
+import (
+	"errors"
+
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/zone/dnssec"
+)
+
+// takeKeys opens the keys of signed zones and gives them to the compiler. A zone whose keys cannot be opened keeps those that it
+// has, and is told of as broken.
+func (e *Edge) takeKeys(c *table.Compiler, u *store.Update) {
+	if e.unopened == nil {
+		e.unopened = map[string]table.Broken{}
+	}
+	gone := u.KeysetsDeleted
+	if u.Full {
+		told := map[string]bool{}
+		for i := range u.Keysets {
+			told[u.Keysets[i].Zone] = true
+		}
+		for _, zone := range c.SignedZones() {
+			if !told[zone] {
+				gone = append(gone, zone)
+			}
+		}
+	}
+	for _, zone := range gone {
+		c.SetKeys(zone, nil)
+		delete(e.unopened, zone)
+	}
+	for i := range u.Keysets {
+		ks := &u.Keysets[i]
+		keys, err := e.open(ks)
+		if err != nil {
+			k := spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: ks.Zone}
+			e.unopened[ks.Zone] = table.Broken{Key: k, Err: err}
+			continue
+		}
+		delete(e.unopened, ks.Zone)
+		c.SetKeys(ks.Zone, &table.ZoneKeys{Keys: keys, Sets: ks.Sets})
+	}
+}
+
+func (e *Edge) open(ks *dnssec.Keyset) ([]*dnssec.Key, error) {
+	if e.cfg.Identity == nil {
+		return nil, errors.New("its keys are sealed, and this edge has no key file of an edge group: start it with --group-key")
+	}
+	return ks.Open(e.cfg.Identity)
+}
