@@ -110,9 +110,7 @@ func TestFollowingWaitsForAnEtcdThatComesLater(t *testing.T) {
 	f.until("a reason", func() bool { return len(f.status) > 1 && f.status[1].Err != "" })
 	startTestChild(t, dir)
 	f.untilState(Current)
-	if states := f.status; states[0].State != Connecting || states[1].State != Connecting {
-		t.Errorf("states %+v", states)
-	}
+	f.until("connecting all the while", func() bool { return f.status[0].State == Connecting && f.status[1].State == Connecting })
 }
 
 func TestMetrics(t *testing.T) {
