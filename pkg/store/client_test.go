@@ -96,7 +96,7 @@ func TestTLS(t *testing.T) {
 	p := serveProxy(t, ln, strings.TrimPrefix(sharedEndpoint(t), "unix://"))
 	roots := x509.NewCertPool()
 	roots.AddCert(ca.Certificate())
-	c := openTest(t, Config{Endpoints: []string{"https://" + p.addr + "/"}, TLS: &tls.Config{RootCAs: roots}, Prefix: "/tls/"})
+	c := openTest(t, Config{Endpoints: []string{"https://" + p.addr + "/"}, TLS: &tls.Config{RootCAs: roots}, Prefix: freshPrefix()})
 	f := follow(t, c, nil)
 	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
 	f.untilHead("shop", 1)
@@ -115,7 +115,7 @@ func TestFollowingWaitsForAnEtcdThatComesLater(t *testing.T) {
 
 func TestMetrics(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	c := openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: "/metrics/", Registerer: reg})
+	c := openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: freshPrefix(), Registerer: reg})
 	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
 	f := follow(t, c, nil)
 	f.untilState(Current)
