@@ -46,6 +46,9 @@ func serveRoles(ctx context.Context, cfg *config, out io.Writer) (err error) {
 	s.followed.Store(&store.FollowStatus{State: store.Connecting, Since: time.Now()})
 	defer func() { err = errors.Join(err, s.close()) }()
 	if err := s.open(ctx); err != nil {
+		if ctx.Err() != nil { // told to stop meanwhile
+			return nil
+		}
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
@@ -86,7 +89,7 @@ func (s *server) open(ctx context.Context) (err error) {
 		return fmt.Errorf("--http: %w: stop what listens there, or choose another address", err)
 	}
 	if cfg.demo {
-		if s.demo, err = openDemo(); err != nil {
+		if s.demo, err = openDemo(cfg.demoPort); err != nil {
 			return err
 		}
 	}
@@ -194,10 +197,10 @@ func (s *server) apply(ctx context.Context) error {
 		return nil
 	}
 	if heads, hErr := s.store.Heads(ctx); hErr == nil && len(heads) > 0 {
-		s.cfg.logger.Error("--apply: nothing was applied; serving on with what the store holds", "error", err)
+		s.cfg.logger.Error("--apply failed; serving on with what the store holds", "error", err)
 		return nil
 	}
-	return fmt.Errorf("--apply: nothing was applied:\n%w", err)
+	return fmt.Errorf("--apply failed, and the store holds nothing to serve:\n%w", err)
 }
 
 // waitStore waits until etcd answers.
