@@ -249,6 +249,25 @@ func TestPools(t *testing.T) {
 	}
 }
 
+// TestOverridesAreShownAsTheyAreServed: an endpoint's override wins over its pool's, whatever their names are, as it does in answers.
+func TestOverridesAreShownAsTheyAreServed(t *testing.T) {
+	for _, names := range [][2]string{{"a", "z"}, {"z", "a"}} {
+		w := newWorld(t)
+		put := func(name string, o *spec.Override) store.Version {
+			o.Pool, o.Reason = "eu", "r"
+			return store.Version{Generation: 42, Resource: &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindOverride, Name: name}, Spec: o}}
+		}
+		w.store.Apply(store.Update{Tenants: []store.TenantUpdate{{Tenant: "shop", Head: 42, Put: []store.Version{
+			put(names[0], &spec.Override{State: "down"}), put(names[1], &spec.Override{Endpoint: "c", State: "up"})}}}})
+		var status api.Status
+		w.ask(t, "GET", "/v1/status", nil, &status)
+		p := status.Pools[0]
+		if a, c := p.Endpoints[0], p.Endpoints[2]; !p.Up || a.Out != "down: override: r" || c.Out != "" || c.Effective != 1 {
+			t.Errorf("overrides %v: %+v", names, p)
+		}
+	}
+}
+
 func TestStatus(t *testing.T) {
 	w := newWorld(t)
 	edge := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
