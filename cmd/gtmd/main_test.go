@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -20,6 +21,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/maxmind/mmdbwriter"
+	"github.com/maxmind/mmdbwriter/mmdbtype"
 	"github.com/miekg/dns"
 
 	"github.com/gti/gtm/pkg/control/api"
@@ -86,6 +89,29 @@ func writeFile(t *testing.T, file, text string) {
 	}
 }
 
+// smallGeo writes a geographic database of one network.
+func smallGeo(t *testing.T) string {
+	t.Helper()
+	w, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: "Test-Country", Description: map[string]string{"en": "one network"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, network, err := net.ParseCIDR("81.2.69.0/24")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Insert(network, mmdbtype.Map{"country": mmdbtype.Map{"iso_code": mmdbtype.String("GB")}}); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if _, err := w.WriteTo(&out); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "small.mmdb")
+	writeFile(t, file, out.String())
+	return file
+}
+
 // newDir gives a folder whose path is short enough for anything.
 func newDir(t *testing.T) string {
 	t.Helper()
@@ -137,8 +163,12 @@ func launch(t *testing.T, dir string, args ...string) *daemon {
 			all = append(all, own[0], own[1])
 		}
 	}
+	if !slices.Contains(args, "--demo") && !slices.Contains(args, "--geo") { // all but the demo are quicker with less of a world
+		all = append(all, "--geo", smallGeo(t))
+	}
 	d.cmd = exec.Command(os.Args[0], all...)
-	d.cmd.Env = append(os.Environ(), asGtmd+"=1")
+	// The race detector would have every process sleep a second at its end.
+	d.cmd.Env = append(os.Environ(), asGtmd+"=1", "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	d.cmd.Stdout, d.cmd.Stderr = d.out, d.log
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := d.cmd.Start(); err != nil {
@@ -150,6 +180,9 @@ func launch(t *testing.T, dir string, args ...string) *daemon {
 	}()
 	t.Cleanup(func() {
 		d.kill()
+		if strings.Contains(d.log.String(), "WARNING: DATA RACE") {
+			t.Error("gtmd has a data race")
+		}
 		if t.Failed() {
 			t.Logf("gtmd %s\n%s%s", strings.Join(args, " "), d.log, d.out)
 		}

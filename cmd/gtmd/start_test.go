@@ -166,6 +166,19 @@ func TestApplyOfFaults(t *testing.T) {
 	d.says("/no/such/folder")
 }
 
+func TestCorruptGeographyAtTheStart(t *testing.T) {
+	t.Parallel()
+	file := writeConfig(t, "198.51.100.1") // YAML is no MMDB
+	d := launch(t, newDir(t), "--geo", file, "--apply", file)
+	if code := d.end(); code != 1 {
+		t.Errorf("exit code %d, want 1", code)
+	}
+	d.says("gtmd: geographic database", file)
+	if strings.Contains(d.log.String(), "level=WARN") {
+		t.Error("it complains of more than that")
+	}
+}
+
 func TestWhatIsTaken(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
