@@ -82,8 +82,8 @@ type Client struct {
 
 // MatchedRule is the rule that decided.
 type MatchedRule struct {
-	Index   int    `json:"index"`          // from 0, as declared
-	Name    string `json:"name,omitempty"` // of one without a name its number, from 1
+	Index   int    `json:"index"`             // from 0, as declared
+	Name    string `json:"name,omitempty"`    // of one without a name its number, from 1
 	Matched string `json:"matched,omitempty"` // "geo EU"
 }
 
