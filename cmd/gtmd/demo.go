@@ -13,10 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// demoPort is where the demo's endpoints listen.
-const demoPort = 8080
-
-// demoNet is what the demo may probe although it is loopback.
+// demoNets is what the demo may probe although it is loopback.
 var demoNets = []netip.Prefix{netip.MustParsePrefix("127.0.2.0/24"), netip.MustParsePrefix("127.0.3.0/24"), netip.MustParsePrefix("127.0.4.0/24")}
 
 // demoEndpoint is a small web server that can be told to fail.
@@ -27,11 +24,11 @@ type demoEndpoint struct {
 }
 
 // openDemo binds the endpoints that zones/demo.yaml names.
-func openDemo() ([]*demoEndpoint, error) {
+func openDemo(port uint16) ([]*demoEndpoint, error) {
 	var out []*demoEndpoint
 	for i, pool := range []string{"eu", "us", "sg"} {
 		for j, name := range []string{"a", "b"} {
-			addr := fmt.Sprintf("127.0.%d.%d:%d", i+2, j+1, demoPort)
+			addr := fmt.Sprintf("127.0.%d.%d:%d", i+2, j+1, port)
 			l, err := net.Listen("tcp", addr)
 			if err != nil {
 				for _, e := range out {

@@ -22,6 +22,7 @@ type flags struct {
 	apply                               []string
 	etcdCA, etcdCert, etcdKey           string
 	demo                                bool
+	demoPort                            uint16
 	workers                             int
 }
 
@@ -37,6 +38,8 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringArrayVar(&f.geo, "geo", nil, "MMDB file (City, Country or ASN layout; repeatable; default: built-in countries)")
 	s.StringArrayVar(&f.apply, "apply", nil, "file or folder of resources to put into the store at the start, where they differ")
 	s.BoolVar(&f.demo, "demo", false, "start the demo's HTTP endpoints on 127.0.2.1 to 127.0.4.2, port 8080")
+	s.Uint16Var(&f.demoPort, "demo-port", 8080, "port of the demo's endpoints; their monitor must check the same")
+	_ = s.MarkHidden("demo-port") // it exists: the line above made it
 	s.StringVar(&f.id, "id", "", "name of this edge, as in id.server (default: the host's name)")
 	s.StringVar(&f.vantage, "vantage", "", "name of this prober's vantage (default: as --id)")
 	s.StringSliceVar(&f.explain, "explain-from", []string{"127.0.0.0/8", "::1/128"}, "networks that may ask _explain names")
@@ -62,6 +65,7 @@ type config struct {
 	geo, apply              []string
 	explain                 []netip.Prefix
 	demo                    bool
+	demoPort                uint16
 	workers                 int
 	logger                  *slog.Logger
 }
@@ -69,7 +73,7 @@ type config struct {
 // config checks everything, and tells all that is wrong at once.
 func (f *flags) config() (*config, error) {
 	c := &config{data: f.data, http: f.http, id: f.id, vantage: f.vantage, etcd: f.etcd, geo: f.geo, apply: f.apply, demo: f.demo,
-		workers: f.workers, roles: map[string]bool{}}
+		demoPort: f.demoPort, workers: f.workers, roles: map[string]bool{}}
 	var errs []error
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	for _, r := range f.roles {
@@ -78,6 +82,9 @@ func (f *flags) config() (*config, error) {
 		}
 		c.roles[r] = true
 	}
+	if len(f.roles) == 0 {
+		fail("--roles: give at least one of edge, control and prober")
+	}
 	for _, d := range f.dns {
 		a, err := netip.ParseAddrPort(strings.TrimSpace(d))
 		if err != nil {
@@ -85,6 +92,9 @@ func (f *flags) config() (*config, error) {
 			continue
 		}
 		c.dns = append(c.dns, a)
+	}
+	if len(c.dns) == 0 && len(f.dns) == 0 && c.roles[roleEdge] {
+		fail("--dns: an edge needs at least one address, as in 127.0.0.1:5300")
 	}
 	if _, _, err := net.SplitHostPort(f.http); err != nil {
 		fail("--http: %q is not an address with a port, as in 127.0.0.1:8053", f.http)
@@ -121,9 +131,10 @@ func (f *flags) config() (*config, error) {
 }
 
 func (f *flags) logging(c *config) error {
+	var errs []error
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(f.level)); err != nil {
-		return fmt.Errorf("--log-level: %q is not debug, info, warn or error", f.level)
+		errs = append(errs, fmt.Errorf("--log-level: %q is not debug, info, warn or error", f.level))
 	}
 	opts := &slog.HandlerOptions{Level: level}
 	switch f.log {
@@ -132,9 +143,9 @@ func (f *flags) logging(c *config) error {
 	case "json":
 		c.logger = slog.New(slog.NewJSONHandler(os.Stderr, opts))
 	default:
-		return fmt.Errorf("--log: %q is neither text nor json", f.log)
+		errs = append(errs, fmt.Errorf("--log: %q is neither text nor json", f.log))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // tls reads the files for etcd.

@@ -60,7 +60,11 @@ func (s *server) ready() error {
 		errs = append(errs, s.edge.Ready())
 	}
 	if st := s.followed.Load(); s.control != nil && st.State != store.Current {
-		errs = append(errs, fmt.Errorf("control: the store is %s: %s", st.State, st.Err))
+		err := fmt.Errorf("control: the store is %s", st.State)
+		if st.Err != "" {
+			err = fmt.Errorf("%w: %s", err, st.Err)
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

@@ -51,7 +51,13 @@ in the data folder, so one command is a whole traffic manager. In production eac
 		Example: `  gtmd --demo --apply zones                                a demo on this machine
   gtmd --data /var/lib/gtm --apply /etc/gtm --dns 192.0.2.53:53
   gtmd --roles edge --etcd https://etcd1:2379,https://etcd2:2379 --etcd-ca ca.pem --dns 192.0.2.53:53`,
-		Version: version, Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
+		Version: version, SilenceUsage: true, SilenceErrors: true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Errorf("%q is not understood: gtmd takes flags only", args[0])}
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := f.config()
 			if err != nil {

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -46,6 +47,9 @@ func serveRoles(ctx context.Context, cfg *config, out io.Writer) (err error) {
 	s.followed.Store(&store.FollowStatus{State: store.Connecting, Since: time.Now()})
 	defer func() { err = errors.Join(err, s.close()) }()
 	if err := s.open(ctx); err != nil {
+		if ctx.Err() != nil { // told to stop meanwhile
+			return nil
+		}
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
@@ -63,10 +67,13 @@ func serveRoles(ctx context.Context, cfg *config, out io.Writer) (err error) {
 		g.Go(func() error { return runDemo(ctx, s.demo, cfg.logger) })
 	}
 	g.Go(func() error {
-		if err := s.apply(ctx); err != nil {
+		applied, err := s.apply(ctx)
+		if err != nil {
 			return err
 		}
-		s.greet(ctx, out)
+		if s.waitEdge(ctx, applied) == nil {
+			s.greet(out)
+		}
 		return nil
 	})
 	err = g.Wait()
@@ -86,7 +93,7 @@ func (s *server) open(ctx context.Context) (err error) {
 		return fmt.Errorf("--http: %w: stop what listens there, or choose another address", err)
 	}
 	if cfg.demo {
-		if s.demo, err = openDemo(); err != nil {
+		if s.demo, err = openDemo(cfg.demoPort); err != nil {
 			return err
 		}
 	}
@@ -180,24 +187,24 @@ func (s *server) httpAddr() string {
 	return net.JoinHostPort(host, strconv.Itoa(a.Port))
 }
 
-// apply puts the resources of --apply into the store where they differ. Where that fails, a server that has a
-// configuration serves on with it; one that has none has nothing to do.
-func (s *server) apply(ctx context.Context) error {
+// apply puts the resources of --apply into the store where they differ, and gives the generations that it made. Where that
+// fails, a server that has a configuration serves on with it; one that has none has nothing to do.
+func (s *server) apply(ctx context.Context) ([]store.Record, error) {
 	if len(s.cfg.apply) == 0 {
-		return nil
+		return nil, nil
 	}
 	if err := s.waitStore(ctx); err != nil {
-		return err
+		return nil, err
 	}
-	err := s.applyFiles(ctx)
+	records, err := s.applyFiles(ctx)
 	if err == nil || ctx.Err() != nil {
-		return nil
+		return records, nil
 	}
 	if heads, hErr := s.store.Heads(ctx); hErr == nil && len(heads) > 0 {
-		s.cfg.logger.Error("--apply: nothing was applied; serving on with what the store holds", "error", err)
-		return nil
+		s.cfg.logger.Error("--apply failed; serving on with what the store holds", "error", err)
+		return records, nil
 	}
-	return fmt.Errorf("--apply: nothing was applied:\n%w", err)
+	return nil, fmt.Errorf("--apply failed, and the store holds nothing to serve:\n%w", err)
 }
 
 // waitStore waits until etcd answers.
@@ -208,7 +215,7 @@ func (s *server) waitStore(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		if !told {
+		if !told && ctx.Err() == nil {
 			s.cfg.logger.Warn("--apply waits for the store", "error", err)
 			told = true
 		}
@@ -220,15 +227,15 @@ func (s *server) waitStore(ctx context.Context) error {
 	}
 }
 
-func (s *server) applyFiles(ctx context.Context) error {
+func (s *server) applyFiles(ctx context.Context) ([]store.Record, error) {
 	resources, err := loadResources(s.cfg.apply)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	c := change.New(change.Config{Store: s.store})
 	plan, err := c.Plan(ctx, change.Input{Put: resources, Author: "gtmd@" + s.cfg.id, Message: "gtmd --apply"})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, w := range plan.Warnings {
 		s.cfg.logger.Warn("--apply", "warning", w.Error())
@@ -237,17 +244,30 @@ func (s *server) applyFiles(ctx context.Context) error {
 	for _, r := range records {
 		s.cfg.logger.Info("applied", "state", fmt.Sprintf("%s@%d", r.Tenant, r.Generation), "put", len(r.Put))
 	}
-	return err
+	return records, err
 }
 
-// greet tells where to find what, when the edge answers.
-func (s *server) greet(ctx context.Context, out io.Writer) {
-	for s.edge != nil && s.edge.Ready() != nil && ctx.Err() == nil {
-		time.Sleep(20 * time.Millisecond)
+// waitEdge waits until the edge, if there is one, answers, and does so from what was applied.
+func (s *server) waitEdge(ctx context.Context, applied []store.Record) error {
+	behind := func() bool {
+		if s.edge.Ready() != nil {
+			return true
+		}
+		serves := s.edge.Status().Tenants
+		return slices.ContainsFunc(applied, func(r store.Record) bool { return serves[r.Tenant] < uint64(r.Generation) })
 	}
-	if ctx.Err() != nil {
-		return
+	for s.edge != nil && behind() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
+	return nil
+}
+
+// greet tells where to find what.
+func (s *server) greet(out io.Writer) {
 	fmt.Fprintf(out, "gtmd %s is ready\n", version)
 	if s.edge != nil {
 		for _, a := range s.edge.Addrs() {

@@ -148,6 +148,9 @@ func poolLine(p *table.PoolInTurn) string {
 		state = "up"
 	}
 	text := fmt.Sprintf("step %d pool %s %s: %s", p.Step, p.Pool.ID.Pool, state, p.Why)
+	if p.Pool.Frozen {
+		text += ", frozen by the brake"
+	}
 	if p.LastResort {
 		text = "lastResort " + text
 	}
@@ -168,6 +171,9 @@ func endpointLines(p *table.PoolInTurn) []string {
 		}
 		c := &p.Pool.Candidates[i]
 		text := fmt.Sprintf("endpoint %s %s weight %d score %.2g %s", c.Endpoint.Name, target(c.Endpoint.Addresses, c.Endpoint.Host), c.Weight, c.Score, c.State)
+		if c.Held != "" {
+			text += ", " + c.Held
+		}
 		if c.Out != "" {
 			text += ", out: " + c.Out
 		} else {

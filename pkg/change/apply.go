@@ -70,7 +70,7 @@ func (c *Changer) Apply(ctx context.Context, p *Plan) ([]store.Record, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	run := &run{c: c, message: p.Message, author: p.Author, at: c.cfg.Now()}
+	run := &run{c: c, message: p.in.Message, author: p.Author, at: c.cfg.Now()}
 	for range maxAttempts {
 		err := run.parts(ctx, p)
 		var moved *store.ConflictError
@@ -95,7 +95,7 @@ func (c *Changer) Apply(ctx context.Context, p *Plan) ([]store.Record, error) {
 // run is one Apply.
 type run struct {
 	c               *Changer
-	author, message string
+	author, message string // message is empty where each part tells its own
 	at              time.Time
 	records         []store.Record
 }
@@ -119,6 +119,9 @@ func (r *run) parts(ctx context.Context, p *Plan) error {
 func (r *run) commit(ctx context.Context, part Part, heads map[string]store.Generation, piece int) error {
 	ch := store.Change{Tenant: part.Tenant, Base: heads[part.Tenant], Author: r.author, Message: r.message, Time: r.at,
 		Reads: make(map[string]store.Generation, len(part.Reads))}
+	if ch.Message == "" {
+		ch.Message = summary(part.Steps) // of this tenant alone: its history is no place for what others have
+	}
 	if piece > 0 {
 		ch.Message += fmt.Sprintf(" (part %d)", piece)
 	}

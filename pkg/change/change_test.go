@@ -428,6 +428,33 @@ func TestFollowState(t *testing.T) {
 	}
 }
 
+// TestAStoreThatWentBackIsSaid instead of planning on what it no longer holds, again and again.
+func TestAStoreThatWentBackIsSaid(t *testing.T) {
+	c, m := house(t)
+	mustApply(t, c, Input{Put: decode(t, poolOf("shop", "p", "198.51.100.9"))})
+	mirror := store.NewMirror()
+	mirror.Apply(store.Update{Full: true, Tenants: []store.TenantUpdate{{Tenant: "platform", Head: 1}, {Tenant: "shop", Head: 2}}})
+	m.states["shop"] = m.states["shop"][:1] // a backup was restored
+	_, err := New(Config{Store: m, State: FollowState(m, mirror)}).Plan(context.Background(), Input{Author: "ann", Delete: []spec.Key{key("shop/Pool/eu")}})
+	var back *store.WentBackError
+	if !errors.As(err, &back) || !strings.Contains(err.Error(), "shop is at generation 1, but was at 2") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestAutomaticMessagesNameTheTenantsOwn resources only, since history is read by tenant.
+func TestAutomaticMessagesNameTheTenantsOwn(t *testing.T) {
+	m := newMemStore()
+	c := New(Config{Store: m})
+	mustApply(t, c, Input{Put: decode(t, platform+"---\n"+shop)})
+	if got := m.records["platform"][0].Message; got != "create Zone/gtm.example., Site/fra" {
+		t.Errorf("platform: %q", got)
+	}
+	if got := m.records["shop"][0].Message; got != "create Pool/eu, Service/web" {
+		t.Errorf("shop: %q", got)
+	}
+}
+
 // A tenant that is there already stays, without any grant: it can have no services, but its pools harm nobody.
 func TestTenantOutlivesItsGrants(t *testing.T) {
 	c, _ := house(t)

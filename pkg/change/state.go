@@ -8,6 +8,7 @@ package change
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"maps"
 	"slices"
@@ -48,11 +49,21 @@ func ReadState(ctx context.Context, s Store) (*State, error) {
 
 // FollowState gives a function that takes the state from a mirror, as soon as that has caught up with
 // the store's heads: for programs that follow the store anyway. It waits as long as its context lets it.
+// A store whose heads are behind what the mirror had before is a *store.WentBackError.
 func FollowState(s Store, m *store.Mirror) func(context.Context) (*State, error) {
 	return func(ctx context.Context) (*State, error) {
+		known := map[string]store.Generation{}
+		for _, tenant := range m.Tenants() {
+			known[tenant] = m.Tenant(tenant).Head
+		}
 		heads, err := s.Heads(ctx)
 		if err != nil {
 			return nil, err
+		}
+		for _, tenant := range sortedKeys(known) { // read before heads, so that it cannot be ahead by itself
+			if heads[tenant] < known[tenant] {
+				return nil, &store.WentBackError{Reason: fmt.Sprintf("%s is at generation %d, but was at %d", tenant, heads[tenant], known[tenant])}
+			}
 		}
 		state := &State{tenants: make(map[string]store.TenantState, len(heads))}
 		for tenant, head := range heads {

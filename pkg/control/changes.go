@@ -130,6 +130,9 @@ func (s *Server) rollback(ctx context.Context, in *rollbackInput) (*reply[api.Ap
 	if s.heads()[in.Tenant] == 0 {
 		return nil, noTenant(in.Tenant, s.cfg.Mirror.Tenants())
 	}
+	if err := s.mayChange(); err != nil {
+		return nil, err
+	}
 	c, err := s.changer.Rollback(ctx, in.Tenant, store.Generation(in.Body.Generation))
 	if err != nil {
 		return nil, problemOf(err)
@@ -162,5 +165,19 @@ func (s *Server) accept(ctx context.Context, in *acceptInput) (*reply[api.Accept
 		return nil, problemOf(err)
 	}
 	s.cfg.Logger.Warn("the store's present state was accepted although it may have gone back", "author", who)
+	s.untilFollowed(ctx)
 	return &reply[api.Accepted]{api.Accepted{Author: who}}, nil
+}
+
+// untilFollowed waits a while until control itself follows what was accepted, so that the next change is not refused.
+func (s *Server) untilFollowed(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, mirrorTime)
+	defer cancel()
+	for s.mayChange() != nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }

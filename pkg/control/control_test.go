@@ -194,6 +194,7 @@ func TestErrorsFromBelow(t *testing.T) {
 		{spec.Errors{{Resource: "shop/Pool/x", Field: "spec.site", Msg: "does not exist"}}, 422, "1 fault; nothing was changed"},
 		{partly, 422, "1 fault; shop@3 was made, but not the rest"},
 		{&store.ConflictError{Tenant: "shop", Want: 3, Have: 4}, 409, "shop is at generation 4, not 3"},
+		{&store.WentBackError{Reason: "shop is at generation 3, but was at 4"}, 409, "gtmctl store accept"},
 		{&change.ConflictError{Tenant: "shop", Want: 3, Have: 4}, 409, "shop is at generation 4, not 3"},
 		{&store.TooLargeError{Ops: 9, MaxOps: 8}, 413, "9 writes"},
 		{fmt.Errorf("shop@3: %w", store.ErrNotFound), 404, "shop@3: not found"},
@@ -246,6 +247,25 @@ func TestPools(t *testing.T) {
 	o, ok := w.store.Tenant("shop").Resources[key].Resource.Spec.(*spec.Override)
 	if !ok || o.Expires != "2026-05-04T04:02:01Z" || o.Author != "alice@build-7" || o.Reason != "r" {
 		t.Errorf("override %+v", o)
+	}
+}
+
+// TestOverridesAreShownAsTheyAreServed: an endpoint's override wins over its pool's, whatever their names are, as it does in answers.
+func TestOverridesAreShownAsTheyAreServed(t *testing.T) {
+	for _, names := range [][2]string{{"a", "z"}, {"z", "a"}} {
+		w := newWorld(t)
+		put := func(name string, o *spec.Override) store.Version {
+			o.Pool, o.Reason = "eu", "r"
+			return store.Version{Generation: 42, Resource: &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindOverride, Name: name}, Spec: o}}
+		}
+		w.store.Apply(store.Update{Tenants: []store.TenantUpdate{{Tenant: "shop", Head: 42, Put: []store.Version{
+			put(names[0], &spec.Override{State: "down"}), put(names[1], &spec.Override{Endpoint: "c", State: "up"})}}}})
+		var status api.Status
+		w.ask(t, "GET", "/v1/status", nil, &status)
+		p := status.Pools[0]
+		if a, c := p.Endpoints[0], p.Endpoints[2]; !p.Up || a.Out != "down: override: r" || c.Out != "" || c.Effective != 1 {
+			t.Errorf("overrides %v: %+v", names, p)
+		}
 	}
 }
 
@@ -324,6 +344,32 @@ func TestAccept(t *testing.T) {
 	if a.Author != "alice@build-7" || w.store.accepted != a.Author {
 		t.Errorf("accepted %+v, store %q", a, w.store.accepted)
 	}
+}
+
+// TestChangesAreRefusedWhileTheStoreIs: at once, with what to do about it, and not after.
+func TestChangesAreRefusedWhileTheStoreIs(t *testing.T) {
+	w := newWorld(t)
+	w.status = store.FollowStatus{State: store.Refused, Since: now,
+		Err: (&store.WentBackError{Reason: "shop is at generation 1, but was at 41"}).Error()}
+	for _, c := range []struct{ method, path, body string }{
+		{"POST", "/v1/apply", `{` + onePool + `}`},
+		{"POST", "/v1/apply", `{"dryRun": true, ` + onePool + `}`},
+		{"DELETE", "/v1/resources/shop/Service/web", ""},
+		{"POST", "/v1/pools/shop/eu/weights", `{"weights": {"a": 1}}`},
+		{"POST", "/v1/pools/shop/eu/drain", `{"reason": "r"}`},
+		{"POST", "/v1/rollback/shop", `{"generation": 40}`},
+	} {
+		p := problem(t, w.ask(t, c.method, c.path, c.body, nil), http.StatusConflict)
+		if !strings.Contains(p.Detail, "the store went back: shop is at generation 1") || !strings.Contains(p.Detail, "gtmctl store accept") {
+			t.Errorf("%s %s: %s", c.method, c.path, p.Detail)
+		}
+	}
+	if len(w.store.records) != 0 {
+		t.Errorf("made %+v", w.store.records)
+	}
+	w.store.onAccept = func() { w.status = store.FollowStatus{State: store.Current} }
+	w.ask(t, "POST", "/v1/store/accept", "{}", &api.Accepted{})
+	w.ask(t, "POST", "/v1/apply", `{`+onePool+`}`, &api.ApplyReply{})
 }
 
 func TestBodies(t *testing.T) {

@@ -23,6 +23,9 @@ type Store interface {
 // carryOut plans a change and, unless it is only to be shown, applies it. It answers when the mirror shows what was made, so that
 // who asks next sees it. tenants are those whose heads the answer gives.
 func (s *Server) carryOut(ctx context.Context, in change.Input, dryRun bool, tenants ...string) (*reply[api.ApplyReply], error) {
+	if err := s.mayChange(); err != nil {
+		return nil, err
+	}
 	plan, err := s.changer.Plan(ctx, in)
 	if err != nil {
 		return nil, problemOf(err)
@@ -45,6 +48,17 @@ func (s *Server) carryOut(ctx context.Context, in change.Input, dryRun bool, ten
 		out.Heads[r.Tenant] = max(out.Heads[r.Tenant], r.Generation)
 	}
 	return &reply[api.ApplyReply]{out}, nil
+}
+
+// mayChange refuses changes while the store is one that went back: what they would be planned on is not what it holds.
+func (s *Server) mayChange() error {
+	if s.cfg.Following == nil {
+		return nil
+	}
+	if f := s.cfg.Following(); f.State == store.Refused {
+		return problemf(http.StatusConflict, "nothing can be changed: %s", f.Err)
+	}
+	return nil
 }
 
 // seen logs what was made, and waits a while for the mirror to have it.
@@ -86,9 +100,10 @@ func expected(pins map[string]uint64) map[string]store.Generation {
 func changeProblem(err error) int {
 	var pinned *change.ConflictError
 	var moved *store.ConflictError
+	var back *store.WentBackError
 	var large *store.TooLargeError
 	switch {
-	case errors.As(err, &pinned), errors.As(err, &moved):
+	case errors.As(err, &pinned), errors.As(err, &moved), errors.As(err, &back):
 		return http.StatusConflict
 	case errors.As(err, &large):
 		return http.StatusRequestEntityTooLarge

@@ -46,7 +46,7 @@ func overridesOf(state store.TenantState, now time.Time) map[string][]*spec.Reso
 		if !ok {
 			continue
 		}
-		if end, err := time.Parse(time.RFC3339, o.Expires); err == nil && !now.Before(end) {
+		if _, holds := steer.InForce(o, now); !holds {
 			continue
 		}
 		byPool[o.Pool] = append(byPool[o.Pool], v.Resource)
@@ -73,7 +73,8 @@ func poolOf(r *spec.Resource, verdicts map[health.PoolID]health.Verdict, overrid
 	if judged {
 		known = &verdict
 	}
-	steered := steer.NewPool(id, declared, known, specs, now)
+	effective := declared.Effective()
+	steered := steer.NewPool(id, &effective, known, specs, now)
 	out.Up, out.Why = steered.Up, steered.Why
 	for i := range steered.Candidates {
 		out.Endpoints = append(out.Endpoints, endpointOf(&steered.Candidates[i], verdict))
@@ -87,7 +88,7 @@ func endpointOf(c *steer.Candidate, verdict health.Verdict) api.Endpoint {
 		finding = health.Finding{State: health.Unknown, Score: 1}
 	}
 	e := api.Endpoint{
-		Name: c.Endpoint.Name, Host: c.Endpoint.Host, Weight: c.Weight, Effective: c.Effective, Out: c.Out,
+		Name: c.Endpoint.Name, Host: c.Endpoint.Host, Weight: c.Weight, Effective: c.Effective, Out: c.Out, Held: c.Held != "",
 		State: string(finding.State), Score: finding.Score, Since: finding.Since, Reason: finding.Reason,
 	}
 	for _, address := range slices.Clip(c.Endpoint.Addresses) {

@@ -32,6 +32,7 @@ type memory struct {
 	records  []store.Record // newest first
 	states   map[string]store.TenantState
 	accepted string
+	onAccept func()
 	err      error
 }
 
@@ -39,6 +40,9 @@ func (m *memory) Edges(context.Context) ([]store.Edge, error) { return m.edges, 
 
 func (m *memory) Accept(_ context.Context, author string) error {
 	m.accepted = author
+	if m.onAccept != nil {
+		m.onAccept()
+	}
 	return m.err
 }
 
@@ -90,15 +94,16 @@ type world struct {
 	*Server
 	store    *memory
 	registry *prometheus.Registry
+	status   store.FollowStatus // how the store is followed
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{registry: prometheus.NewRegistry(), store: &memory{Mirror: store.NewMirror(), states: map[string]store.TenantState{}}}
+	w := &world{registry: prometheus.NewRegistry(), status: store.FollowStatus{State: store.Current, Since: now, Cursor: 7}, store: &memory{Mirror: store.NewMirror(), states: map[string]store.TenantState{}}}
 	w.store.Apply(testState(t))
 	s, err := New(Config{Store: w.store, Mirror: w.store.Mirror, Token: testToken, TokenFile: "/var/lib/gtm/token",
 		Registerer: w.registry, Now: func() time.Time { return now },
-		Following: func() store.FollowStatus { return store.FollowStatus{State: store.Current, Since: now, Cursor: 7} }})
+		Following: func() store.FollowStatus { return w.status }})
 	if err != nil {
 		t.Fatal(err)
 	}

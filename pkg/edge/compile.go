@@ -63,17 +63,17 @@ func (e *Edge) publish(c *table.Compiler, expiry *time.Timer) {
 	for _, zone := range slices.Sorted(maps.Keys(e.unopened)) {
 		broken = append(broken, e.unopened[zone])
 	}
+	e.mu.Lock() // so that nobody sees new generations with the faults of old ones
+	was := e.broken
+	e.broken = broken
 	e.view.Store(v)
+	e.mu.Unlock()
 	e.metrics.compile.Observe(e.cfg.Now().Sub(start).Seconds())
 	wait := time.Hour
 	if !next.IsZero() {
 		wait = max(time.Millisecond, next.Sub(start))
 	}
 	expiry.Reset(wait)
-	e.mu.Lock()
-	was := e.broken
-	e.broken = broken
-	e.mu.Unlock()
 	e.logBroken(was, broken)
 }
 
@@ -89,7 +89,7 @@ func (e *Edge) logBroken(was, now []table.Broken) {
 	before, after := faults(was), faults(now)
 	for _, b := range now {
 		if k := b.Key.String(); before[k] != after[k] {
-			e.log.Error("a resource is not served as declared", "resource", k, "error", b.Err)
+			e.log.Error("a resource is not served as declared", "resource", k, "serves", b.Serves.String(), "error", b.Err)
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(before)) {

@@ -154,6 +154,12 @@ func (e *Edge) Run(ctx context.Context) error {
 		e.log.Error("the snapshot on disk cannot be used; starting without it", "error", err)
 		e.setSnapshot(func(s *snapshotState) { s.err = err.Error() })
 	}
+	if snapshot != nil && e.cfg.Registerer != nil {
+		if err := e.cfg.Registerer.Register(snapshot); err != nil {
+			return errors.Join(err, snapshot.Close(), e.close())
+		}
+		defer e.cfg.Registerer.Unregister(snapshot)
+	}
 	var from *store.Cursor
 	if first != nil {
 		from = first.Position()

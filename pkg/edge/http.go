@@ -37,9 +37,9 @@ func writeJSON(w http.ResponseWriter, code int, v any) {
 
 // Status tells what the edge answers from.
 func (e *Edge) Status() api.EdgeStatus {
-	v := e.view.Load()
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	v := e.view.Load()
 	s := api.EdgeStatus{ID: e.cfg.ID, Version: e.cfg.Version, Started: e.started, DNS: addrStrings(e.Addrs()),
 		Tenants: map[string]uint64{},
 		Source:  api.Source{State: e.status.State, Since: e.status.Since, Cursor: e.status.Cursor, Error: e.status.Err}}
@@ -47,7 +47,7 @@ func (e *Edge) Status() api.EdgeStatus {
 		s.Source.State = "snapshot"
 	}
 	for _, b := range e.broken {
-		s.Broken = append(s.Broken, api.Broken{Resource: b.Key.String(), Error: b.Err.Error()})
+		s.Broken = append(s.Broken, api.Broken{Resource: b.Key.String(), Error: b.Err.Error(), Serves: b.Serves.String()})
 	}
 	if v == nil {
 		return s
@@ -176,7 +176,7 @@ func describePool(p *table.PoolInTurn) api.PoolInTurn {
 		out.Why = "lastResort; " + out.Why
 	}
 	if p.Pool.Frozen {
-		out.Why += "; the brake holds its verdict"
+		out.Why += "; frozen by the brake"
 	}
 	for i := range p.Pool.Candidates {
 		out.Endpoints = append(out.Endpoints, describeCandidate(&p.Pool.Candidates[i], p.Shares[i]))
@@ -186,7 +186,7 @@ func describePool(p *table.PoolInTurn) api.PoolInTurn {
 
 func describeCandidate(c *steer.Candidate, share float64) api.Candidate {
 	out := api.Candidate{Name: c.Endpoint.Name, Host: c.Endpoint.Host, Weight: c.Weight, Score: c.Score, State: string(c.State),
-		Effective: c.Effective, Share: share, Out: c.Out}
+		Effective: c.Effective, Share: share, Out: c.Out, Held: c.Held}
 	for _, a := range c.Endpoint.Addresses {
 		out.Addresses = append(out.Addresses, a.String())
 	}

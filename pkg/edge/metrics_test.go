@@ -24,7 +24,7 @@ func TestMetricsAreLawful(t *testing.T) {
 	for _, p := range problems {
 		t.Errorf("%s: %s", p.Metric, p.Text)
 	}
-	lawful := regexp.MustCompile(`^gtm_(edge|serve)_[a-z]+(_[a-z0-9]+)*$`)
+	lawful := regexp.MustCompile(`^gtm_(edge|serve|store_snapshot)_[a-z]+(_[a-z0-9]+)*$`)
 	found := r.metricNames()
 	for _, name := range found {
 		if !lawful.MatchString(name) {
@@ -32,7 +32,7 @@ func TestMetricsAreLawful(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"gtm_edge_queries_total", "gtm_edge_service_answers_total", "gtm_edge_source_state_info", "gtm_edge_compile_seconds",
-		"gtm_edge_snapshot_age_seconds", "gtm_edge_geo_refused_total", "gtm_serve_packets_total"} {
+		"gtm_edge_snapshot_age_seconds", "gtm_store_snapshot_bytes", "gtm_store_snapshot_age_seconds", "gtm_edge_geo_refused_total", "gtm_serve_packets_total"} {
 		if !slices.Contains(found, name) {
 			t.Errorf("there is no %s", name)
 		}

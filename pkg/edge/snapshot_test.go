@@ -53,7 +53,9 @@ func TestStartsFromTheSnapshot(t *testing.T) {
 
 	full := everything(t, 3)
 	r.tell(full)
-	r.sourceIs("current")
+	if s := r.sourceIs("current"); s.Cursor != full.Cursor {
+		t.Errorf("the cursor is %d, want %d", s.Cursor, full.Cursor)
+	}
 	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+euA) // the verdict is gone
 	r.status(store.Stale, "connection lost")
 	r.sourceIs("stale") // no longer what the disk had

@@ -1,6 +1,9 @@
 package health
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Brake keeps a tenant's endpoints from going down too many at once, because then it is likelier that the observer
 // broke than that they all did. The zero value has the defaults.
@@ -34,6 +37,15 @@ type Tally struct {
 
 // heldReason stands before the reason of what was seen and not followed.
 const heldReason = "held by the brake: "
+
+// Held tells what was seen of an endpoint whose finding the brake holds, as in "held by the brake: status 503"; "": it is not held.
+// It means something in a verdict that is Frozen only.
+func (f Finding) Held() string {
+	if strings.HasPrefix(f.Reason, heldReason) {
+		return f.Reason
+	}
+	return ""
+}
 
 // Apply gives the verdicts after the brake. Verdicts of d are not changed. The brake's memory is d.Previous alone, so that
 // a new judge goes on where the last one stopped.

@@ -122,6 +122,26 @@ func TestBrakeFreezesAndThaws(t *testing.T) {
 	}
 }
 
+// TestHeldFindingsSaySo: what Apply writes is what Held reads.
+func TestHeldFindingsSaySo(t *testing.T) {
+	id := PoolID{"shop", "eu"}
+	d := Docket{Now: time.Unix(9, 0), Previous: map[PoolID]Verdict{}, Proposed: map[PoolID]Verdict{id: {Pool: id, Endpoints: map[string]Finding{}}}}
+	for _, name := range []string{"a", "b", "c", "d"} {
+		d.Proposed[id].Endpoints[name] = Finding{State: Down, Reason: "status 503"}
+	}
+	d.Proposed[id].Endpoints["e"] = Finding{State: Up, Score: 1}
+	verdicts, tally := Brake{}.Apply(d)
+	if !tally.Frozen {
+		t.Fatalf("the brake lets all that pass: %+v", tally)
+	}
+	if got := verdicts[id].Endpoints["a"].Held(); got != "held by the brake: status 503" {
+		t.Errorf("a is held: %q", got)
+	}
+	if got := verdicts[id].Endpoints["e"].Held(); got != "" {
+		t.Errorf("e is held: %q", got)
+	}
+}
+
 func TestBrakeThawsOnlyBelowTheShare(t *testing.T) {
 	x := newTenant(10)
 	var names []string

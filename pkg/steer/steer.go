@@ -25,6 +25,8 @@ type Candidate struct {
 	Effective float64
 	// Out says why the endpoint takes no part; empty when it does.
 	Out string
+	// Held says what was seen of the endpoint and is not followed because the brake holds; empty when it does not.
+	Held string
 }
 
 // Pool is what steering makes of a pool. It is immutable.
@@ -39,7 +41,8 @@ type Pool struct {
 }
 
 // NewPool applies verdict and overrides to a pool. v may be nil: nothing is known, and everything answers.
-// Overrides that have ended at now are passed over.
+// Overrides that do not hold at now are passed over. Those for the whole pool come first, whatever their order,
+// so that those for one endpoint win; of several of a sort the last has the say on weight and state.
 func NewPool(id health.PoolID, p *spec.Pool, v *health.Verdict, overrides []*spec.Override, now time.Time) *Pool {
 	out := &Pool{ID: id, Site: p.Site, Candidates: make([]Candidate, len(p.Endpoints))}
 	for i := range p.Endpoints {
@@ -47,16 +50,24 @@ func NewPool(id health.PoolID, p *spec.Pool, v *health.Verdict, overrides []*spe
 		c := Candidate{Endpoint: e, Weight: weightOf(e), State: health.Unknown, Score: 1}
 		reason := ""
 		if v != nil {
-			if f, ok := v.Endpoints[e.Name]; ok && f.State != health.Unknown && f.State != "" {
+			f, ok := v.Endpoints[e.Name]
+			if ok && f.State != health.Unknown && f.State != "" {
 				c.State, c.Score, reason = f.State, clamp(f.Score), f.Reason
 				if f.State == health.Down {
 					c.Score = 0
 				}
 			}
+			if v.Frozen {
+				c.Held = f.Held()
+			}
 		}
 		c.leaveOut(reason)
-		for _, o := range overrides {
-			out.Expires = c.override(o, now, out.Expires)
+		for _, whole := range []bool{true, false} {
+			for _, o := range overrides {
+				if whole == (o.Endpoint == "") {
+					out.Expires = c.override(o, now, out.Expires)
+				}
+			}
 		}
 		c.Effective = float64(c.Weight) * c.Score
 		if c.Out != "" {
@@ -89,14 +100,12 @@ func (c *Candidate) override(o *spec.Override, now, next time.Time) time.Time {
 	if o.Endpoint != "" && o.Endpoint != c.Endpoint.Name {
 		return next
 	}
-	if o.Expires != "" {
-		end, err := time.Parse(time.RFC3339, o.Expires)
-		if err != nil || !now.Before(end) {
-			return next
-		}
-		if next.IsZero() || end.Before(next) {
-			next = end
-		}
+	end, holds := InForce(o, now)
+	if !holds {
+		return next
+	}
+	if !end.IsZero() && (next.IsZero() || end.Before(next)) {
+		next = end
 	}
 	if o.Weight != nil {
 		c.Weight = *o.Weight
@@ -110,13 +119,26 @@ func (c *Candidate) override(o *spec.Override, now, next time.Time) time.Time {
 	case "drain":
 		c.Drained = true
 	}
+	if o.State != "" {
+		c.Held = "" // what the brake holds is in an operator's hands now
+	}
 	switch {
-	case c.Drained:
+	case o.State == "drain":
 		c.Out = "drained: " + o.Reason
+	case c.Drained: // by the pool's override, which holds beside the endpoint's
 	case o.State != "" || o.Weight != nil:
 		c.leaveOut(why)
 	}
 	return next
+}
+
+// InForce tells whether an override holds at now, and when it ends; zero: never. One whose end cannot be read does not hold.
+func InForce(o *spec.Override, now time.Time) (end time.Time, holds bool) {
+	if o.Expires == "" {
+		return time.Time{}, true
+	}
+	end, err := time.Parse(time.RFC3339, o.Expires)
+	return end, err == nil && now.Before(end)
 }
 
 // judge decides whether the pool is up: enough of the endpoints that have a weight and are not drained are healthy.

@@ -115,6 +115,49 @@ func TestOverridesKeepTheMeasuredStateApart(t *testing.T) {
 	}
 }
 
+// TestTheEndpointsOverrideWins over its pool's, in whatever order they come.
+func TestTheEndpointsOverrideWins(t *testing.T) {
+	whole := &spec.Override{Pool: "eu", State: "down", Weight: weight(7), Reason: "closed"}
+	one := &spec.Override{Pool: "eu", Endpoint: "b", State: "up", Weight: weight(2), Reason: "but b"}
+	for _, order := range [][]*spec.Override{{whole, one}, {one, whole}} {
+		p := NewPool(id, pool("", 3, 1), findings("a=1 b=1"), order, noon)
+		if a, b := p.Candidates[0], p.Candidates[1]; a.Out != "down: override: closed" || b.Out != "" || b.Effective != 2 {
+			t.Errorf("first %q: %+v", order[0].Reason, p.Candidates)
+		}
+	}
+}
+
+// TestADrainOfThePoolHolds beside an endpoint's own override, and keeps its reason.
+func TestADrainOfThePoolHolds(t *testing.T) {
+	both := []*spec.Override{{Pool: "eu", Endpoint: "a", State: "up", Reason: "probe is wrong"}, {Pool: "eu", State: "drain", Reason: "move"}}
+	if c := NewPool(id, pool("", 3, 1), nil, both, noon).Candidates[0]; !c.Drained || c.Out != "drained: move" {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestWhatTheBrakeHoldsIsTold, and only while the brake holds it.
+func TestWhatTheBrakeHoldsIsTold(t *testing.T) {
+	const reason = "held by the brake: status 503"
+	for _, tc := range []struct {
+		name      string
+		frozen    bool
+		state     health.State
+		overrides []*spec.Override
+		want      string
+	}{
+		{"held up", true, health.Up, nil, reason},
+		{"held unknown", true, health.Unknown, nil, reason},
+		{"let go", false, health.Up, nil, ""},
+		{"in an operator's hands", true, health.Up, []*spec.Override{{Pool: "eu", Endpoint: "a", State: "down", Reason: "r"}}, ""},
+		{"another weight", true, health.Up, []*spec.Override{{Pool: "eu", Endpoint: "a", Weight: weight(1), Reason: "r"}}, reason},
+	} {
+		v := &health.Verdict{Pool: id, Frozen: tc.frozen, Endpoints: map[string]health.Finding{"a": {State: tc.state, Score: 1, Reason: reason}}}
+		if got := NewPool(id, pool("", 3, 1), v, tc.overrides, noon).Candidates[0].Held; got != tc.want {
+			t.Errorf("%s: %q, want %q", tc.name, got, tc.want)
+		}
+	}
+}
+
 func itemsOf(weights ...float64) []Item {
 	var items []Item
 	for i, w := range weights {

@@ -96,7 +96,7 @@ func TestTLS(t *testing.T) {
 	p := serveProxy(t, ln, strings.TrimPrefix(sharedEndpoint(t), "unix://"))
 	roots := x509.NewCertPool()
 	roots.AddCert(ca.Certificate())
-	c := openTest(t, Config{Endpoints: []string{"https://" + p.addr + "/"}, TLS: &tls.Config{RootCAs: roots}, Prefix: "/tls/"})
+	c := openTest(t, Config{Endpoints: []string{"https://" + p.addr + "/"}, TLS: &tls.Config{RootCAs: roots}, Prefix: freshPrefix()})
 	f := follow(t, c, nil)
 	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
 	f.untilHead("shop", 1)
@@ -110,14 +110,12 @@ func TestFollowingWaitsForAnEtcdThatComesLater(t *testing.T) {
 	f.until("a reason", func() bool { return len(f.status) > 1 && f.status[1].Err != "" })
 	startTestChild(t, dir)
 	f.untilState(Current)
-	if states := f.status; states[0].State != Connecting || states[1].State != Connecting {
-		t.Errorf("states %+v", states)
-	}
+	f.until("connecting all the while", func() bool { return f.status[0].State == Connecting && f.status[1].State == Connecting })
 }
 
 func TestMetrics(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	c := openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: "/metrics/", Registerer: reg})
+	c := openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: freshPrefix(), Registerer: reg})
 	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
 	f := follow(t, c, nil)
 	f.untilState(Current)

@@ -74,11 +74,11 @@ func (e *CorruptError) Error() string {
 	return fmt.Sprintf("%s is damaged at byte %d: %s; it is not used, and the state is read from etcd", e.File, e.Offset, e.Reason)
 }
 
-// wentBackError: the store holds an older state than was seen before.
-type wentBackError struct{ reason string }
+// WentBackError: the store holds an older state than was seen before.
+type WentBackError struct{ Reason string }
 
-func (e *wentBackError) Error() string {
-	return "the store went back: " + e.reason + "; if that is meant (a restored backup), run: gtmctl store accept"
+func (e *WentBackError) Error() string {
+	return "the store went back: " + e.Reason + "; if that is meant (a restored backup), run: gtmctl store accept"
 }
 
 // sizeRefused tells whether etcd found a request too large.

@@ -73,7 +73,7 @@ func (f *feed) run(ctx context.Context) error {
 }
 
 func (f *feed) report(err error) {
-	var back *wentBackError
+	var back *WentBackError
 	switch {
 	case errors.As(err, &back):
 		f.status(Refused, err)

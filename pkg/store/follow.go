@@ -59,8 +59,12 @@ func (f *follower) forget() { f.anew = true }
 
 func (f *follower) progress(rev int64) {
 	f.cursor = max(f.cursor, rev)
-	f.status.Cursor = f.cursor
 	f.c.metrics.cursor.Set(float64(f.cursor))
+	moved := f.cursor != f.status.Cursor
+	f.status.Cursor = f.cursor
+	if moved && f.status.State == Current && f.cfg.OnStatus != nil {
+		f.cfg.OnStatus(f.status)
+	}
 }
 
 func (f *follower) setStatus(state string, err error) {
@@ -110,15 +114,15 @@ func checkBack(known *Cursor, here mark, epoch int64, heads map[string]Generatio
 		return nil
 	}
 	if epoch < known.Epoch {
-		return &wentBackError{fmt.Sprintf("its epoch is %d, but %d was accepted before", epoch, known.Epoch)}
+		return &WentBackError{fmt.Sprintf("its epoch is %d, but %d was accepted before", epoch, known.Epoch)}
 	}
 	for _, t := range slices.Sorted(maps.Keys(known.Heads)) {
 		if heads[t] < known.Heads[t] {
-			return &wentBackError{fmt.Sprintf("%s is at generation %d, but was at %d", t, heads[t], known.Heads[t])}
+			return &WentBackError{fmt.Sprintf("%s is at generation %d, but was at %d", t, heads[t], known.Heads[t])}
 		}
 	}
 	if here.cluster == known.Cluster && here.rev < known.Revision {
-		return &wentBackError{fmt.Sprintf("its revision is %d, but was %d", here.rev, known.Revision)}
+		return &WentBackError{fmt.Sprintf("its revision is %d, but was %d", here.rev, known.Revision)}
 	}
 	return nil
 }

@@ -282,6 +282,29 @@ func copyDirOver(t *testing.T, from, to string) error {
 	return nil
 }
 
+// TestTheToldCursorMoves with every change, and with what happens elsewhere in etcd.
+func TestTheToldCursorMoves(t *testing.T) {
+	c := testClient(t)
+	f := follow(t, c, nil)
+	first := f.untilState(Current)
+	reaches := func(what string, rev int64) {
+		t.Helper()
+		f.until(what, func() bool { last := f.status[len(f.status)-1]; return last.Cursor >= rev && last.State == Current })
+	}
+	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
+	f.untilHead("shop", 1)
+	told := f.told()
+	reaches("the cursor of the change", told[len(told)-1].Cursor)
+	resp, err := c.etcd.Put(testContext(t), c.keys.join("elsewhere"), "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reaches("the cursor of what is not followed", resp.Header.Revision)
+	if last := f.untilState(Current); !last.Since.Equal(first.Since) {
+		t.Errorf("current since %v, but it was since %v", last.Since, first.Since)
+	}
+}
+
 func TestHeadThatGoesBackUnderTheWatch(t *testing.T) {
 	c := testClient(t)
 	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})

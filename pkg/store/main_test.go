@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -123,8 +124,13 @@ func openTest(t testing.TB, cfg Config) *Client {
 // testClient gives a client of the shared etcd, with a prefix that nobody else has.
 func testClient(t testing.TB) *Client {
 	t.Helper()
-	return openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: "/" + strings.ReplaceAll(t.Name(), "/", "_") + "/"})
+	return openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: freshPrefix()})
 }
+
+// prefixes numbers the prefixes in the shared etcd.
+var prefixes atomic.Int64
+
+func freshPrefix() string { return fmt.Sprintf("/test-%d/", prefixes.Add(1)) }
 
 func sharedEndpoint(t testing.TB) string {
 	t.Helper()

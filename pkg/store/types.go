@@ -126,7 +126,8 @@ type FollowConfig struct {
 	From *Cursor
 	// OnUpdate takes the next update; its error ends Follow.
 	OnUpdate func(Update) error
-	// OnStatus, if not nil, is called whenever the state or its reason changes.
+	// OnStatus, if not nil, is called whenever the state or its reason changes, and when the cursor moves while the
+	// state is Current.
 	OnStatus func(FollowStatus)
 }
 

@@ -124,22 +124,13 @@ func (c *Compiler) compilePool(id health.PoolID, p *poolState, now time.Time) er
 	return nil
 }
 
-// overrideKeys sorts a pool's overrides: those for the whole pool first, so that those for one endpoint win.
+// overrideKeys sorts a pool's overrides; which of them win is up to steer.
 func (c *Compiler) overrideKeys(id health.PoolID) []spec.Key {
 	keys := make([]spec.Key, 0, len(c.overrides[id]))
 	for k := range c.overrides[id] {
 		keys = append(keys, k)
 	}
-	slices.SortFunc(keys, func(a, b spec.Key) int {
-		wa, wb := c.overrides[id][a].Endpoint != "", c.overrides[id][b].Endpoint != ""
-		if wa != wb {
-			if wb {
-				return -1
-			}
-			return 1
-		}
-		return a.Compare(b)
-	})
+	slices.SortFunc(keys, spec.Key.Compare)
 	return keys
 }
 

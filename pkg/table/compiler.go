@@ -39,9 +39,23 @@ type Item struct {
 
 // Broken is a resource that is not served as declared, and why.
 type Broken struct {
-	Key spec.Key
-	Err error
+	Key    spec.Key
+	Err    error
+	Serves Form // what is served in its place; a Compiler tells it
 }
+
+// Form is what is served of a resource that is broken.
+type Form uint8
+
+// The forms.
+const (
+	Nothing  Form = iota // it never had a good form, or that has lost its place
+	LastGood             // the form before it
+	TheRest              // itself, but for what the error says
+)
+
+// String gives the form as a word.
+func (f Form) String() string { return [...]string{"nothing", "lastGood", "theRest"}[f] }
 
 // Config is what a Compiler needs from outside.
 type Config struct {
@@ -349,31 +363,56 @@ func (c *Compiler) listCounted() {
 func (c *Compiler) broken() []Broken {
 	var out []Broken
 	for k, err := range c.unread {
-		out = append(out, Broken{k, err})
+		out = append(out, Broken{k, err, c.form(k)})
 	}
 	for _, z := range c.zones {
 		if z.err != nil {
-			out = append(out, Broken{z.key, z.err})
+			out = append(out, Broken{z.key, z.err, c.form(z.key)})
 		} else if z.compiled != nil {
 			for _, p := range z.compiled.Problems {
-				out = append(out, Broken{z.key, fmt.Errorf("%s", p)})
+				out = append(out, Broken{z.key, fmt.Errorf("%s", p), TheRest})
 			}
 		}
 	}
 	for id, p := range c.pools {
 		if p.err != nil {
-			out = append(out, Broken{spec.Key{Tenant: id.Tenant, Kind: spec.KindPool, Name: id.Pool}, p.err})
+			k := spec.Key{Tenant: id.Tenant, Kind: spec.KindPool, Name: id.Pool}
+			out = append(out, Broken{k, p.err, c.form(k)})
 		}
 	}
 	for k, s := range c.services {
 		if s.err != nil {
-			out = append(out, Broken{k, s.err})
+			out = append(out, Broken{k, s.err, c.form(k)})
 		}
 	}
 	slices.SortFunc(out, func(a, b Broken) int {
 		return cmp.Or(a.Key.Compare(b.Key), cmp.Compare(a.Err.Error(), b.Err.Error()))
 	})
 	return out
+}
+
+// form tells whether a resource whose newest version is broken is served in its last good form.
+func (c *Compiler) form(k spec.Key) Form {
+	good := false
+	switch k.Kind {
+	case spec.KindZone:
+		z := c.zones[k.Name]
+		good = z != nil && z.compiled != nil
+	case spec.KindMap:
+		good = slices.ContainsFunc(c.maps, func(m geo.Map) bool { return m.Name == k.Name })
+	case spec.KindPool:
+		p := c.pools[health.PoolID{Tenant: k.Tenant, Pool: k.Name}]
+		good = p != nil && p.state != nil
+	case spec.KindService:
+		s := c.services[k]
+		good = s != nil && s.compiled != nil && s.placed
+	default:
+		_, good = c.items[k]
+	}
+	if good {
+		return LastGood
+	}
+	return Nothing
 }
 
 // guard runs f and turns a panic into an error, so that one bad resource harms only itself.

@@ -14,7 +14,7 @@ type EdgeStatus struct {
 	Source   Source            `json:"source"`
 	Services int               `json:"services"`
 	Zones    int               `json:"zones"`
-	// Broken are the resources whose newest version could not be used; their last good form is served.
+	// Broken are the resources that are not served as declared.
 	Broken []Broken   `json:"broken,omitempty"`
 	Geo    []GeoState `json:"geo,omitempty"`
 }
@@ -33,11 +33,20 @@ type Source struct {
 	Error  string    `json:"error,omitempty"`
 }
 
-// Broken is a resource that could not be used, by its key as text.
+// Broken is a resource that is not served as declared, by its key as text.
 type Broken struct {
 	Resource string `json:"resource"`
 	Error    string `json:"error"`
+	// Serves tells what is served in its place: nothing, lastGood (the form before), or theRest (itself but for what Error says).
+	Serves string `json:"serves,omitempty"`
 }
+
+// The values of Broken.Serves.
+const (
+	ServesNothing  = "nothing"
+	ServesLastGood = "lastGood"
+	ServesTheRest  = "theRest"
+)
 
 // GeoState is one geographic database in use.
 type GeoState struct {
@@ -73,8 +82,8 @@ type Client struct {
 
 // MatchedRule is the rule that decided.
 type MatchedRule struct {
-	Index   int    `json:"index"`
-	Name    string `json:"name,omitempty"`
+	Index   int    `json:"index"`             // from 0, as declared
+	Name    string `json:"name,omitempty"`    // of one without a name its number, from 1
 	Matched string `json:"matched,omitempty"` // "geo EU"
 }
 
@@ -100,6 +109,7 @@ type Candidate struct {
 	Effective float64  `json:"effective"` // weight times score, after overrides
 	Share     float64  `json:"share"`     // 0 to 1, within the pool
 	Out       string   `json:"out,omitempty"`
+	Held      string   `json:"held,omitempty"` // what was seen and is not followed, because the brake holds
 }
 
 // ExampleAnswer is one answer that the client may get.

@@ -72,6 +72,8 @@ type Endpoint struct {
 	Effective float64 `json:"effective"`
 	// Out says why it takes no part; absent when it does.
 	Out string `json:"out,omitempty"`
+	// Held: it was seen to fail, which the brake keeps from being followed; Reason says what was seen.
+	Held bool `json:"held,omitempty"`
 }
 
 // Override is an override in force.

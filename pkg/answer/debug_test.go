@@ -1,0 +1,22 @@
+package answer
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/table"
+)
+
+// TestExplainShowsTheBrake: an endpoint that was seen to fail and is held must not look like one that is well.
+func TestExplainShowsTheBrake(t *testing.T) {
+	s := newServer(t)
+	s.apply(table.Change{Verdicts: []health.Verdict{{Pool: health.PoolID{Tenant: "shop", Pool: "eu"}, Frozen: true,
+		Endpoints: map[string]health.Finding{"a": {State: health.Up, Score: 1, Reason: "held by the brake: status 503"}, "b": {State: health.Up, Score: 1}}}}})
+	got := text(s.ask(query(t, "web.shop.gtm.example._explain.gtm.example.", "TXT", "ecs=91.198.174.0/24"), true).Answer)
+	for _, want := range []string{"pool eu up: 2 of 2 endpoints healthy, frozen by the brake", "score 1 up, held by the brake: status 503, share 75.0%", "score 1 up, share 25.0%"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%s\nlacks %q", got, want)
+		}
+	}
+}

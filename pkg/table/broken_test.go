@@ -1,0 +1,98 @@
+package table
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
+)
+
+// TestThePlatformNeedsNoGrant: pkg/spec lets a service of the platform pass, so the compiler must too.
+func TestThePlatformNeedsNoGrant(t *testing.T) {
+	const own = `
+---
+kind: Pool
+tenant: platform
+name: own
+spec: {endpoints: [{name: a, addresses: [192.0.2.80]}]}
+---
+kind: Service
+tenant: platform
+name: portal
+spec: {host: portal.gtm.example., rules: [{pools: [own]}]}
+`
+	resources, err := spec.Decode("test.yaml", []byte(testZone+own))
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := spec.Set{}
+	for _, r := range resources {
+		set[r.Key] = r
+	}
+	if _, err := spec.ValidateSet(set, resources, nil); err != nil {
+		t.Fatalf("spec refuses it: %v", err)
+	}
+	h := newHarness(t, testZone, own)
+	if len(h.last) != 0 {
+		t.Fatalf("the compiler refuses it: %v", h.last)
+	}
+	h.expect("portal.gtm.example.", berlin, IPv4, map[string]float64{"192.0.2.80": 1})
+}
+
+// TestBrokenTellsWhatIsServed looks at each way in which a resource is not served as declared.
+func TestBrokenTellsWhatIsServed(t *testing.T) {
+	key := func(tenant string, kind spec.Kind, name string) spec.Key {
+		return spec.Key{Tenant: tenant, Kind: kind, Name: name}
+	}
+	unread := func(k spec.Key) func(*harness) {
+		return func(h *harness) {
+			h.apply(Change{Tenants: []TenantChange{{Tenant: k.Tenant, Head: 9, Broken: []Broken{{Key: k, Err: errors.New("unread")}}}}})
+		}
+	}
+	put := func(yaml string) func(*harness) { return func(h *harness) { h.put(yaml) } }
+	const offices = "kind: Map\ntenant: platform\nname: offices\nspec: {networks: [192.0.2.0/24]}\n"
+	web, zone := key("shop", spec.KindService, "web"), key("platform", spec.KindZone, "gtm.example.")
+	for _, tc := range []struct {
+		name    string
+		breakIt func(*harness)
+		key     spec.Key
+		want    Form
+	}{
+		{"a service that was good", put(service("web", "  rules: [{pools: [nowhere]}]\n")[5:]), web, LastGood},
+		{"a service that was never good", put(service("new", "  rules: [{pools: [nowhere]}]\n")[5:]), key("shop", spec.KindService, "new"), Nothing},
+		{"a service that wants another's host", put("kind: Service\ntenant: shop\nname: two\nspec: {host: web.shop.gtm.example., rules: [{pools: [eu]}]}\n"),
+			key("shop", spec.KindService, "two"), Nothing},
+		{"a service that was good and leaves its host", put("kind: Service\ntenant: shop\nname: web\nspec: {host: web.elsewhere.example., rules: [{pools: [eu]}]}\n"), web, Nothing},
+		{"an unread service", unread(web), web, LastGood},
+		{"an unread service that is new", unread(key("shop", spec.KindService, "new")), key("shop", spec.KindService, "new"), Nothing},
+		{"an unread zone", unread(zone), zone, LastGood},
+		{"an unread zone that is new", unread(key("platform", spec.KindZone, "new.example.")), key("platform", spec.KindZone, "new.example."), Nothing},
+		{"a static set at a service's name", put(testZone[:len(testZone)-1] + "\n  content: \"web.shop.gtm.example. 60 IN A 192.0.2.7\\n\"\n"), zone, TheRest},
+		{"an unread pool", unread(key("shop", spec.KindPool, "eu")), key("shop", spec.KindPool, "eu"), LastGood},
+		{"an unread pool that is new", unread(key("shop", spec.KindPool, "new")), key("shop", spec.KindPool, "new"), Nothing},
+		{"an unread map", unread(key("platform", spec.KindMap, "offices")), key("platform", spec.KindMap, "offices"), LastGood},
+		{"an unread override", unread(key("shop", spec.KindOverride, "new")), key("shop", spec.KindOverride, "new"), Nothing},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			h := newHarness(t, testZone, testPools, service("web", webRules), "\n---\n", offices)
+			tc.breakIt(h)
+			if len(h.last) != 1 || h.last[0].Key != tc.key || h.last[0].Serves != tc.want {
+				t.Errorf("broken: %+v, want %s, which serves %s", h.last, tc.key, tc.want)
+			}
+		})
+	}
+}
+
+// TestAnEndpointsOverrideWinsOverItsPools whatever their names are.
+func TestAnEndpointsOverrideWinsOverItsPools(t *testing.T) {
+	for _, names := range [][2]string{{"a", "b"}, {"b", "a"}} {
+		h := newHarness(t, testZone, testPools, service("web", webRules))
+		h.put("kind: Override\ntenant: shop\nname: "+names[0]+"\nspec: {pool: eu, state: down, reason: closed}\n",
+			"---\nkind: Override\ntenant: shop\nname: "+names[1]+"\nspec: {pool: eu, endpoint: b, state: up, reason: but this one}\n")
+		h.expect("web.shop.gtm.example.", berlin, IPv4, map[string]float64{"198.51.100.2": 1})
+		if p := h.c.pools[health.PoolID{Tenant: "shop", Pool: "eu"}]; p.state.Candidates[0].Out != "down: override: closed" {
+			t.Errorf("the others: %+v", p.state.Candidates[0])
+		}
+	}
+}
