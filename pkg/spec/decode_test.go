@@ -118,6 +118,7 @@ spec:
     @ A 192.0.2.1
   grants: {shop: [shop.gtm.example.]}
   debug: true
+  dnssec: {algorithm: ed25519, zskLifetime: 0s, kskLifetime: 10000h, propagation: 2h, keyTTL: 30m, parentTTL: 24h}
 ---
 kind: Site
 tenant: platform

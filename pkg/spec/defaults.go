@@ -32,7 +32,7 @@ const (
 	StateDrain = "drain"
 )
 
-// Effective gives the zone with names in canonical form and Debug set. What is stored stays as declared.
+// Effective gives the zone with names in canonical form, Debug set, and the defaults of DNSSEC filled in. What is stored stays as declared.
 func (z *Zone) Effective() Zone {
 	e := *z
 	e.Nameservers = make([]string, len(z.Nameservers))
@@ -48,6 +48,10 @@ func (z *Zone) Effective() Zone {
 	if z.Debug == nil {
 		debug := len(z.Grants) > 0
 		e.Debug = &debug
+	}
+	if z.DNSSEC != nil {
+		d := z.DNSSEC.effective()
+		e.DNSSEC = &d
 	}
 	return e
 }

@@ -18,6 +18,9 @@ type Zone struct {
 	Debug *bool `json:"debug,omitempty" yaml:"debug,omitempty"`
 	// Transfer says who may copy the zone, and who is told of its changes. Absent: nobody.
 	Transfer *Transfer `json:"transfer,omitempty" yaml:"transfer,omitempty"`
+	// DNSSEC, where present (dnssec: {} is enough), has the zone signed. Taken away, the zone stays signed until
+	// the DS at the parent is gone: see gtmctl dnssec status.
+	DNSSEC *DNSSEC `json:"dnssec,omitempty" yaml:"dnssec,omitempty"`
 }
 
 // Site is a place where endpoints stand.

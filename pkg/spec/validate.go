@@ -147,6 +147,9 @@ func (c *checker) zone(z *Zone) {
 		c.fail("spec.file", "gtmctl sends the file's content as spec.content", "the content of %s was not sent", shorten(z.File))
 	}
 	c.transfer(z.Transfer)
+	if z.DNSSEC != nil {
+		c.dnssec(z.DNSSEC)
+	}
 	for _, tenant := range slices.Sorted(maps.Keys(z.Grants)) {
 		path := joinPath("spec.grants", tenant)
 		if err := checkLabel(tenant, ""); err != nil {

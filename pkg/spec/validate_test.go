@@ -36,6 +36,13 @@ func TestValidate(t *testing.T) {
 		{KindZone, `file: x.zone`, `spec.file: the content of x.zone was not sent; gtmctl sends the file's content as spec.content`},
 		{KindZone, `grants: {shop: [shop.other.]}`, `spec.grants.shop[0]: shop.other. is not in the zone gtm.example.`},
 		{KindZone, `grants: {Shop: [shop.gtm.example.]}`, `spec.grants.Shop: the tenant "Shop" has the letter 'S'`},
+		{KindZone, `dnssec: {}`, ``},
+		{KindZone, `dnssec: {algorithm: ed25519, zskLifetime: 6s, kskLifetime: 0s, propagation: 1s, keyTTL: 2s, parentTTL: 1s}`, ``},
+		{KindZone, `dnssec: {algorithm: rsa}`, `spec.dnssec.algorithm: "rsa" is not possible; it can be ecdsa-p256, ed25519`},
+		{KindZone, `dnssec: {zskLifetime: 1h, kskLifetime: 3h59m59s}`, "spec.dnssec.zskLifetime: 1h is shorter than 4h, twice keyTTL and propagation; 0s keeps a key until somebody asks for the next\n" +
+			"spec.dnssec.kskLifetime: 3h59m59s is shorter than 4h, twice keyTTL and propagation; 0s keeps a key until somebody asks for the next"},
+		{KindZone, `dnssec: {propagation: 1500ms, keyTTL: 25h, parentTTL: 721h}`, "spec.dnssec.propagation: 1.5s is not in whole seconds\n" +
+			"spec.dnssec.keyTTL: 25h is too long: it can be up to 24h\nspec.dnssec.parentTTL: 721h is too long: it can be up to 720h"},
 		{KindSite, `location: {lat: 91, lon: -181}, region: EU-DE`,
 			"spec.location.lat: 91 is out of range: it can be -90 to 90 degrees\nspec.location.lon: -181 is out of range: it can be -180 to 180 degrees"},
 		{KindMap, `networks: []`, `spec.networks: needs at least one network`},
@@ -174,6 +181,11 @@ func TestEffective(t *testing.T) {
 	}
 	if z := (&Zone{}).Effective(); *z.Debug {
 		t.Error("a zone without grants has debug")
+	}
+	bare := one(t, KindZone, Platform, "x.", "dnssec: {zskLifetime: 0s}").Spec.(*Zone)
+	if d := bare.Effective().DNSSEC; d.Algorithm != AlgorithmECDSA || *d.ZSKLifetime != 0 || *d.KSKLifetime != defaultKSKLifetime ||
+		d.Propagation != defaultPropagation || d.KeyTTL != defaultKeyTTL || d.ParentTTL != defaultParentTTL || bare.DNSSEC.KSKLifetime != nil {
+		t.Errorf("got %+v", d)
 	}
 	p := one(t, KindPool, "shop", "p", "endpoints: [{name: a, host: X}, {name: b, host: y, weight: 0}]").Spec.(*Pool).Effective()
 	if *p.Endpoints[0].Weight != 1 || p.Endpoints[0].Host != "x." || *p.Endpoints[1].Weight != 0 {
