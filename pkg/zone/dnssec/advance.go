@@ -15,8 +15,8 @@ type Event struct {
 }
 
 // Advance does what is due at now, and tells whether anything was, and what comes next. It is the same at
-// whatever times it is called, but for the times that it is late. Keys are made by generate; their private parts
-// are the caller's.
+// whatever times it is called, but for the times that it is late. Keys are made by generate, some perhaps in vain;
+// their private parts are the caller's.
 //
 //	ZSK: published → (KeyTTL) → signs instead of the old one → (MaxTTL) → the old one goes (RFC 7583, 3.2.1, pre-publication)
 //	KSK: published, signs too → (KeyTTL) → DS of both wanted → seen → (ParentTTL) → the old one goes (3.3.3, double RRset)
@@ -33,7 +33,7 @@ func Advance(s State, p Policy, now time.Time, generate func(Algorithm, bool) (*
 	for again := true; again; {
 		before := a.steps
 		a.next = Event{}
-		a.ceiling(&a.KeyTTL, p.KeyTTL)
+		a.sets = a.ceiling(&a.KeyTTL, p.KeyTTL) || a.sets
 		a.ceiling(&a.MaxTTL, p.MaxTTL)
 		a.withdraw()
 		a.start()
@@ -90,33 +90,41 @@ func (a *advance) after(t time.Time, ttl time.Duration) time.Time {
 	return t.Add(ttl + a.p.Propagation)
 }
 
-func (a *advance) ceiling(c *Ceiling, declared time.Duration) {
+// ceiling follows what is declared; news tells that it is another TTL than before.
+func (a *advance) ceiling(c *Ceiling, declared time.Duration) (news bool) {
 	switch {
 	case declared >= c.High && *c != (Ceiling{High: declared}):
+		news = true
 		*c = Ceiling{High: declared}
 	case declared < c.High && (c.Since.IsZero() || declared != c.Declared):
+		news = true
 		c.Declared, c.Since = declared, a.now
 	case declared < c.High && a.due(a.after(c.Since, c.High), "a lower TTL is all that resolvers hold"):
 		*c = Ceiling{High: declared}
 	default:
-		return
+		return false
 	}
 	a.did()
+	return news
 }
 
-// add makes a key.
+// add makes a key whose tag no other key of the zone has.
 func (a *advance) add(alg Algorithm, ksk bool) *KeyState {
-	k, err := a.generate(alg, ksk)
-	if err != nil {
-		a.err = err
-		return &KeyState{}
+	var k *Key
+	for taken := true; taken; {
+		var err error
+		if k, err = a.generate(alg, ksk); err != nil {
+			a.err = err
+			return &KeyState{}
+		}
+		taken = slices.ContainsFunc(a.Keys, func(s KeyState) bool { return s.Tag == k.Tag() })
 	}
 	a.Keys = append(a.Keys, KeyState{Tag: k.Tag(), Algorithm: alg, KSK: ksk, Public: k.DNSKEY(), Created: a.now})
 	slices.SortStableFunc(a.Keys, func(x, y KeyState) int {
 		return cmp.Or(cmp.Compare(rank(x.KSK), rank(y.KSK)), x.Created.Compare(y.Created))
 	})
 	a.published()
-	return &a.Keys[slices.IndexFunc(a.Keys, func(s KeyState) bool { return s.Tag == k.Tag() && s.KSK == ksk })]
+	return &a.Keys[slices.IndexFunc(a.Keys, func(s KeyState) bool { return s.Tag == k.Tag() })]
 }
 
 func rank(ksk bool) int {
@@ -186,8 +194,9 @@ func (a *advance) rollZSK() {
 		turn = current.Active.Add(a.p.ZSKLifetime)
 	}
 	if next == nil {
+		crowded := !a.RollZSK && slices.ContainsFunc(a.Keys, func(k KeyState) bool { return !k.KSK && !k.Retired.IsZero() })
 		// When the algorithm is to change, the keys change with it.
-		if a.p.Algorithm == current.Algorithm && a.due(turn.Add(-a.lead()), "the next zone-signing key is published") {
+		if !crowded && a.p.Algorithm == current.Algorithm && a.due(turn.Add(-a.lead()), "the next zone-signing key is published") {
 			a.add(current.Algorithm, false).Published = a.now
 		}
 		return

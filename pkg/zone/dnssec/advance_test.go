@@ -341,6 +341,30 @@ func TestKeySetsAreRenewed(t *testing.T) {
 	}
 }
 
+func TestAnotherTTLIsSigned(t *testing.T) {
+	sc := newScript(t)
+	sc.to(day)
+	for _, ttl := range []time.Duration{2 * time.Hour, time.Hour, time.Minute, time.Hour} {
+		sc.now = sc.now.Add(time.Second)
+		sc.p.KeyTTL = ttl
+		sc.advance()
+		if !sc.s.Signed.Equal(sc.now) {
+			t.Errorf("a KeyTTL of %v was not signed", ttl)
+		}
+	}
+}
+
+func TestShortLifetimesDoNotPileUpKeys(t *testing.T) {
+	sc := newScript(t)
+	sc.p.ZSKLifetime, sc.p.MaxTTL = 4*time.Hour, 2*day
+	for d := time.Duration(0); d < 20*day; d += time.Hour {
+		sc.to(d)
+		if len(sc.s.Keys) > 3 {
+			t.Fatalf("after %v: %s", d, describe(sc.s))
+		}
+	}
+}
+
 func TestNothingToAskOfUnsigned(t *testing.T) {
 	var s State
 	_, err1 := s.Roll(false)
@@ -358,6 +382,23 @@ func TestGenerateFails(t *testing.T) {
 	s, changed, _, err := Advance(State{}, testPolicy(), began, func(Algorithm, bool) (*Key, error) { return nil, full })
 	if !errors.Is(err, full) || changed || !s.Empty() {
 		t.Errorf("%v %v %v", s, changed, err)
+	}
+}
+
+func TestTagsDiffer(t *testing.T) {
+	same := mustKey(t, Ed25519, true)
+	twin, err := ParseKey(same.DNSKEY())
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := []*Key{same, twin, mustKey(t, Ed25519, false)}
+	s, _, _, err := Advance(State{}, testPolicy(), began, func(Algorithm, bool) (*Key, error) {
+		k := made[0]
+		made = made[1:]
+		return k, nil
+	})
+	if err != nil || len(s.Keys) != 2 || s.Keys[0].Tag == s.Keys[1].Tag {
+		t.Errorf("%+v %v", s.Keys, err)
 	}
 }
 

@@ -58,8 +58,12 @@ func (y *year) act() {
 	if last := y.zone[len(y.zone)-1]; !changed && last.maxTTL == y.p.MaxTTL {
 		return
 	}
+	ttl := y.p.KeyTTL
+	if y.zone[len(y.zone)-1].signed.Equal(s.Signed) {
+		ttl = y.zone[len(y.zone)-1].keyTTL // as it was signed
+	}
 	e := edition{from: y.now, signed: s.Signed, keys: map[uint16]Algorithm{}, sigs: map[uint16]Algorithm{},
-		keyTTL: y.p.KeyTTL, maxTTL: y.p.MaxTTL}
+		keyTTL: ttl, maxTTL: y.p.MaxTTL}
 	for _, k := range s.Keys {
 		y.seen[k.Phase()]++
 		if k.Visible() {
@@ -106,9 +110,11 @@ func (y *year) check() {
 			}
 		}
 	}
-	for _, k := range keys {
-		for _, set := range sets {
-			y.checkSets(k, set)
+	if slices.ContainsFunc(parents, func(p parentSet) bool { return len(p.ds) > 0 }) { // else nobody validates
+		for _, k := range keys {
+			for _, set := range sets {
+				y.checkSets(k, set)
+			}
 		}
 	}
 	if last := y.zone[len(y.zone)-1]; len(last.keys) > 0 && !y.now.Before(last.signed.Add(y.p.Validity-y.p.KeyTTL)) {
