@@ -42,6 +42,23 @@ func (c *Compiler) compileServices() {
 		}
 		s.err = guard(k, func() error { return c.compileService(k, it.Resource.Spec.(*spec.Service), s) })
 	}
+	for _, k := range keys { // who made room in vain goes back
+		if s := c.services[k]; s != nil && s.err != nil && s.compiled != nil && !s.placed {
+			c.putBack(k, s)
+		}
+	}
+}
+
+// putBack gives a service its former place, if it is still free, since its last good form is to be served.
+func (c *Compiler) putBack(k spec.Key, s *serviceState) {
+	z := c.zones[s.zone]
+	if _, taken := c.hosts[s.host]; taken || z == nil {
+		return
+	}
+	z.services[s.host] = hosted{s.slot, s.compiled.Serves(CNAME)}
+	c.hosts[s.host] = k
+	c.dirty.zones[s.zone] = true
+	s.placed = true
 }
 
 func (c *Compiler) removeService(k spec.Key, s *serviceState) {
@@ -209,6 +226,9 @@ func (c *Compiler) takePart(matchers []geo.Matcher, s *serviceState) (uint32, er
 			c.partList = append(c.partList, part)
 		}
 		c.parts[key] = p
+	}
+	if p.err != nil {
+		return 0, p.err
 	}
 	p.refs++
 	s.part = key
