@@ -53,7 +53,8 @@ func (s *server) handler() http.Handler {
 	return mux
 }
 
-// ready tells whether every role can do its work: an edge needs a view, wherever it came from; control needs the store.
+// ready tells whether every role can do its work: an edge needs a view, wherever it came from; control needs the store. A prober
+// counts where it is alone, since nobody is to be kept from an edge or from the API because of it.
 func (s *server) ready() error {
 	var errs []error
 	if s.edge != nil {
@@ -65,6 +66,11 @@ func (s *server) ready() error {
 			err = fmt.Errorf("%w: %s", err, st.Err)
 		}
 		errs = append(errs, err)
+	}
+	if s.prober != nil && s.edge == nil && s.control == nil {
+		if err := s.prober.Ready(); err != nil {
+			errs = append(errs, fmt.Errorf("prober: %w", err))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -95,6 +95,27 @@ func TestEdgeOutlivesTheStore(t *testing.T) {
 	edge.sourceIs("current")
 }
 
+// A prober by itself is ready while the store has its lease, and tells why it is not.
+func TestAProberAloneIsReadyWithTheStore(t *testing.T) {
+	t.Parallel()
+	dir := newDir(t)
+	hub := start(t, dir, "--roles", "control", "--apply", writeConfig(t, "198.51.100.1"))
+	p := start(t, newDir(t), "--roles", "prober", "--etcd", socketOf(dir), "--vantage", "fra")
+	p.eventually("the prober is ready", func() error {
+		if code, body := p.get("/readyz"); code != http.StatusOK {
+			return fmt.Errorf("%d %s", code, body)
+		}
+		return nil
+	})
+	hub.kill()
+	p.eventually("the prober misses the store", func() error {
+		if code, body := p.get("/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(string(body), "prober: the store is stale") {
+			return fmt.Errorf("%d %s", code, body)
+		}
+		return nil
+	})
+}
+
 // What is broken in etcd itself harms its service alone, is named, and is healed by a good version.
 func TestBrokenInEtcd(t *testing.T) {
 	t.Parallel()

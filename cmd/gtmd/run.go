@@ -35,6 +35,7 @@ type server struct {
 	web      net.Listener
 	edge     *edge.Edge      // nil without the role
 	control  *control.Server // likewise
+	prober   *prober.Prober  // likewise
 	mirror   *store.Mirror
 	followed atomic.Pointer[store.FollowStatus]
 	demo     []*demoEndpoint
@@ -60,8 +61,8 @@ func serveRoles(ctx context.Context, cfg *config, out io.Writer) (err error) {
 	if s.control != nil {
 		g.Go(func() error { return s.follow(ctx) })
 	}
-	if cfg.roles[roleProber] {
-		g.Go(func() error { return prober.Run(ctx, s.proberConfig()) })
+	if s.prober != nil {
+		g.Go(func() error { return s.prober.Run(ctx) })
 	}
 	if s.demo != nil {
 		g.Go(func() error { return runDemo(ctx, s.demo, cfg.logger) })
@@ -114,6 +115,11 @@ func (s *server) open(ctx context.Context) (err error) {
 		s.edge, err = edge.New(edge.Config{ID: cfg.id, Version: version, Store: s.store, Dir: filepath.Join(cfg.data, "edge"), DNS: cfg.dns,
 			Workers: cfg.workers, HTTP: s.httpAddr(), GeoFiles: cfg.geo, ExplainFrom: cfg.explain, Logger: cfg.logger, Registerer: s.registry})
 		if err != nil {
+			return err
+		}
+	}
+	if cfg.roles[roleProber] {
+		if s.prober, err = prober.New(s.proberConfig()); err != nil {
 			return err
 		}
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/gti/gtm/pkg/store"
 )
 
-// *store.Client is what Run is for.
+// *store.Client is what a Prober is for.
 var _ Store = (*store.Client)(nil)
 
 // fakeStore is a store in memory, for several probers at once. Everything that it hands out comes at once and in order.
@@ -290,11 +290,22 @@ type lab struct {
 	*fakeStore
 	servers
 	running map[string]func()
+	probers map[string]*Prober
+}
+
+// mustNew is New in a test.
+func mustNew(t *testing.T, cfg Config) *Prober {
+	t.Helper()
+	p, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 func inLab(t *testing.T, play func(*lab)) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &lab{T: t, fakeStore: newFakeStore(), running: map[string]func(){}}
+		l := &lab{T: t, fakeStore: newFakeStore(), running: map[string]func(){}, probers: map[string]*Prober{}}
 		l.servers = servers{result: map[string]probe.Result{}, checks: map[string]int{}}
 		defer func() {
 			for id := range l.running {
@@ -308,7 +319,9 @@ func inLab(t *testing.T, play func(*lab)) {
 func (l *lab) start(id string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- Run(ctx, Config{ID: id, Store: l.fakeStore, check: l.servers.check}) }()
+	p := mustNew(l.T, Config{ID: id, Store: l.fakeStore, check: l.servers.check})
+	l.probers[id] = p
+	go func() { done <- p.Run(ctx) }()
 	l.running[id] = func() {
 		cancel()
 		if err := <-done; err != nil {

@@ -64,16 +64,27 @@ const (
 	sweep = 30 * time.Second
 )
 
-// Run is a prober until ctx ends; then it returns nil.
-func Run(ctx context.Context, cfg Config) error {
+// Prober is a running prober. Its methods are safe for concurrent use.
+type Prober struct {
+	cfg     Config
+	metrics *metrics
+	world   *world
+}
+
+// New makes a prober that has heard nothing yet.
+func New(cfg Config) (*Prober, error) {
 	if cfg.ID == "" || strings.ContainsAny(cfg.ID, "/ \t\n") {
-		return fmt.Errorf("prober: %q cannot be the name of a vantage; give it one without slashes and spaces", cfg.ID)
+		return nil, fmt.Errorf("prober: %q cannot be the name of a vantage; give it one without slashes and spaces", cfg.ID)
 	}
 	cfg.setDefaults()
-	m := newMetrics(cfg.Registerer)
-	w := newWorld(cfg.Logger)
-	a := newAgent(cfg, w, m)
-	j := &judge{cfg: cfg, world: w, metrics: m}
+	return &Prober{cfg: cfg, metrics: newMetrics(cfg.Registerer), world: newWorld(cfg.Logger)}, nil
+}
+
+// Run probes until ctx ends; then it returns nil. It runs once.
+func (p *Prober) Run(ctx context.Context) error {
+	cfg, w := p.cfg, p.world
+	a := newAgent(cfg, w, p.metrics)
+	j := &judge{cfg: cfg, world: w, metrics: p.metrics}
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -91,6 +102,10 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	return err
 }
+
+// Ready tells whether the prober's word counts: it has heard the configuration, follows it, and the store holds its lease. If
+// not, it tells why.
+func (p *Prober) Ready() error { return p.world.ready(p.cfg.ID) }
 
 func (cfg *Config) setDefaults() {
 	if cfg.Clock == nil {

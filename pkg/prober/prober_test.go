@@ -2,6 +2,7 @@ package prober
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -304,6 +305,38 @@ func TestRefusedStore(t *testing.T) {
 	})
 }
 
+// TestReadiness: a prober is ready while its word counts.
+func TestReadiness(t *testing.T) {
+	inLab(t, func(l *lab) {
+		want := func(step, says string) {
+			t.Helper()
+			synctest.Wait()
+			err := l.probers["fra"].Ready()
+			if says == "" && err != nil || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
+				t.Errorf("%s: %v, want %q", step, err, says)
+			}
+		}
+		l.probers["fra"] = mustNew(l.T, Config{ID: "fra", Store: l.fakeStore})
+		want("before it runs", "no configuration yet: the store is connecting")
+		l.declare(monitorRes("m", spec.Monitor{}), poolRes("eu", "m", s1))
+		l.start("ams") // who is alive and not fra
+		time.Sleep(settle)
+		l.start("fra")
+		want("before the first look", "vantage fra does not count yet")
+		time.Sleep(lookTime)
+		want("in step", "")
+		l.setAlive("fra", false)
+		want("its lease ran out", "vantage fra does not count yet")
+		l.setAlive("fra", true)
+		l.setStatus(store.Stale)
+		want("out of contact", "the store is stale")
+		l.setStatus(store.Refused)
+		want("refused", "the store is refused")
+		l.setStatus(store.Current)
+		want("again", "")
+	})
+}
+
 // What is told in full replaces what was heard before.
 func TestObservationsToldAnew(t *testing.T) {
 	inLab(t, func(l *lab) {
@@ -379,7 +412,7 @@ func TestBlindness(t *testing.T) {
 
 func TestBadID(t *testing.T) {
 	for _, id := range []string{"", "a/b", "a b"} {
-		if err := Run(context.Background(), Config{ID: id, Store: newFakeStore()}); err == nil {
+		if _, err := New(Config{ID: id, Store: newFakeStore()}); err == nil {
 			t.Errorf("%q was accepted", id)
 		}
 	}

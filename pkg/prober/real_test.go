@@ -116,10 +116,10 @@ func TestRealStoreAndServers(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 2)
 	allow := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
-	go func() {
-		done <- Run(ctx, Config{ID: "fra", Store: c, Allow: allow, Registerer: registry, Logger: slog.New(slog.DiscardHandler)})
-	}()
-	go func() { done <- Run(ctx, Config{ID: "ams", Store: c2, Allow: allow}) }()
+	fra := mustNew(t, Config{ID: "fra", Store: c, Allow: allow, Registerer: registry, Logger: slog.New(slog.DiscardHandler)})
+	ams := mustNew(t, Config{ID: "ams", Store: c2, Allow: allow})
+	go func() { done <- fra.Run(ctx) }()
+	go func() { done <- ams.Run(ctx) }()
 
 	seen := verdicts(t, c)
 	await(t, seen, "eu", "a", health.Up)
@@ -160,7 +160,8 @@ func TestRealGuard(t *testing.T) {
 		&spec.Resource{Key: poolKey("eu"), Spec: &spec.Pool{Monitor: "m", Endpoints: []spec.Endpoint{a.endpoint("a")}}})
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- Run(ctx, Config{ID: "fra", Store: f}) }()
+	p := mustNew(t, Config{ID: "fra", Store: f})
+	go func() { done <- p.Run(ctx) }()
 	const want = "not checked: 127.0.0.1 may not be probed: it is loopback"
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		f.mu.Lock()

@@ -1,6 +1,7 @@
 package prober
 
 import (
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -22,7 +23,7 @@ type world struct {
 	mu           sync.Mutex
 	heardConfig  bool
 	heardSights  bool
-	refused      bool // the store went back, and nobody has accepted it
+	status       store.FollowStatus // Refused: the store went back, and nobody has accepted it
 	broken       map[string]map[spec.Key]bool
 	plans        map[string]*plan
 	observations map[string]map[health.PoolID]sightings // by tenant
@@ -35,7 +36,7 @@ type sightings map[string]health.Observation
 
 func newWorld(log *slog.Logger) *world {
 	return &world{
-		log: log, mirror: store.NewMirror(), complete: make(chan struct{}),
+		log: log, mirror: store.NewMirror(), complete: make(chan struct{}), status: store.FollowStatus{State: store.Connecting},
 		broken: map[string]map[spec.Key]bool{}, plans: map[string]*plan{},
 		observations: map[string]map[health.PoolID]sightings{}, alive: map[string]bool{},
 		listeners: map[*listener]bool{},
@@ -180,9 +181,9 @@ func (w *world) noteBroken(t store.TenantUpdate) {
 func (w *world) applyStatus(s store.FollowStatus) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	was := w.refused
-	w.refused = s.State == store.Refused
-	if was && !w.refused {
+	was := w.status.State
+	w.status = s
+	if was == store.Refused && s.State != store.Refused {
 		w.announce(w.everyone(), false)
 	}
 }
@@ -272,5 +273,24 @@ func (w *world) evidence(id health.PoolID) (seen map[string]health.Observation, 
 func (w *world) isRefused() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.refused
+	return w.status.State == store.Refused
+}
+
+// ready tells why the word of a vantage does not count; nil: it does.
+func (w *world) ready(vantage string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	why := ""
+	if w.status.Err != "" {
+		why = ": " + w.status.Err
+	}
+	switch {
+	case !w.heardConfig || !w.heardSights:
+		return fmt.Errorf("no configuration yet: the store is %s%s", w.status.State, why)
+	case w.status.State != store.Current:
+		return fmt.Errorf("the store is %s%s", w.status.State, why)
+	case !w.alive[vantage]:
+		return fmt.Errorf("vantage %s does not count yet: it holds no lease in the store; it takes one after its first look at all endpoints", vantage)
+	}
+	return nil
 }

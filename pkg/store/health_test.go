@@ -215,7 +215,7 @@ func TestDeposedJudgeWritesNothing(t *testing.T) {
 				return errors.New("tired")
 			}
 			stale := *c.leading.Load()
-			if _, err := c.etcd.Delete(ctx, stale.key); err != nil {
+			if _, err := c.etcd.Delete(context.WithoutCancel(ctx), stale.key); err != nil {
 				t.Error(err)
 			}
 			if err := c.fenced(context.WithoutCancel(ctx), stale, []clientv3.Op{clientv3.OpPut(c.keys.verdict(health.PoolID{}), "x")}); !errors.Is(err, ErrNotLeader) {

@@ -23,37 +23,56 @@ func (c *Compiler) compileMaps() {
 		if !ok {
 			continue
 		}
-		g := geo.Map{Name: k.Name, Networks: m.Networks, ASN: m.ASN}
-		if m.Place != "" {
-			place, err := geo.ParsePlace(m.Place)
-			if err != nil {
-				c.unread[k] = err
+		g, err := newMap(k.Name, m)
+		if err != nil {
+			c.unread[k] = err
+			if g, ok = c.goodMaps[k]; !ok {
 				continue
 			}
-			g.Place = &place
 		}
+		c.goodMaps[k] = g
 		list = append(list, g)
+	}
+	for k := range c.goodMaps {
+		if _, there := c.items[k]; !there {
+			delete(c.goodMaps, k)
+		}
 	}
 	slices.SortFunc(list, func(a, b geo.Map) int { return strings.Compare(a.Name, b.Name) })
 	c.maps = list
 	for _, key := range sortedKeys(c.parts) {
 		p := c.parts[key]
-		err := guard(key, func() error {
+		p.err = guard(key, func() error {
 			part, err := geo.Compile(c.atlas, c.maps, p.matchers)
 			if err == nil {
 				c.partList[p.slot] = part
 			}
 			return err
 		})
-		if err != nil { // the services that use it say so, and keep the partition that they have
-			for k, s := range c.services {
-				if s.part == key {
-					s.err = err
-					c.dirty.services[k] = true
-				}
+		for k, s := range c.services { // where it failed they say so, and keep the partition that they have
+			if s.part == key && (p.err != nil || s.err != nil) {
+				c.dirty.services[k] = true
 			}
 		}
 	}
+}
+
+// newMap brings a map into the form of geo.
+func newMap(name string, m *spec.Map) (geo.Map, error) {
+	g := geo.Map{Name: name, Networks: m.Networks, ASN: m.ASN}
+	for i, n := range m.Networks {
+		if !n.IsValid() {
+			return g, fmt.Errorf("spec.networks[%d] is no network", i)
+		}
+	}
+	if m.Place != "" {
+		place, err := geo.ParsePlace(m.Place)
+		if err != nil {
+			return g, fmt.Errorf("spec.place: %w", err)
+		}
+		g.Place = &place
+	}
+	return g, nil
 }
 
 // compilePools applies verdicts and overrides to the pools that changed, and compiles their draws. A pool whose
@@ -79,9 +98,12 @@ func (c *Compiler) compilePools(now time.Time) {
 		if p.spec == nil || shape(p.spec) != shape(&fresh) {
 			c.touchUsers(p)
 		}
+		was := p.spec
 		p.spec = &fresh
 		c.noteDeclared(p, it.Resource)
-		p.err = guard(id, func() error { return c.compilePool(id, p, now) })
+		if p.err = guard(id, func() error { return c.compilePool(id, p, now) }); p.err != nil {
+			p.spec = was
+		}
 	}
 }
 
@@ -99,6 +121,13 @@ func (c *Compiler) touchUsers(p *poolState) {
 }
 
 func (c *Compiler) compilePool(id health.PoolID, p *poolState, now time.Time) error {
+	for i := range p.spec.Endpoints {
+		for j, a := range p.spec.Endpoints[i].Addresses {
+			if !a.IsValid() {
+				return fmt.Errorf("spec.endpoints[%d].addresses[%d] is no address", i, j)
+			}
+		}
+	}
 	var overrides []*spec.Override
 	for _, k := range c.overrideKeys(id) {
 		overrides = append(overrides, c.overrides[id][k])

@@ -42,12 +42,29 @@ func (c *Compiler) compileServices() {
 		}
 		s.err = guard(k, func() error { return c.compileService(k, it.Resource.Spec.(*spec.Service), s) })
 	}
+	for _, k := range keys { // who made room in vain goes back
+		if s := c.services[k]; s != nil && s.err != nil && s.compiled != nil && !s.placed {
+			c.putBack(k, s)
+		}
+	}
+}
+
+// putBack gives a service its former place, if it is still free, since its last good form is to be served.
+func (c *Compiler) putBack(k spec.Key, s *serviceState) {
+	z := c.zones[s.zone]
+	if _, taken := c.hosts[s.host]; taken || z == nil {
+		return
+	}
+	z.services[s.host] = hostedAs(s.slot, s.compiled)
+	c.hosts[s.host] = k
+	c.dirty.zones[s.zone] = true
+	s.placed = true
 }
 
 func (c *Compiler) removeService(k spec.Key, s *serviceState) {
 	c.unplace(k, s)
 	c.release(k, s)
-	if s.compiled != nil {
+	if s.slotted {
 		c.serviceSlots.remove(s.slot)
 	}
 	delete(c.services, k)
@@ -71,7 +88,7 @@ func (c *Compiler) release(k spec.Key, s *serviceState) {
 // compileService compiles one service beside its old form, and then replaces that.
 func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *serviceState) error {
 	eff := declared.Effective()
-	fresh := &serviceState{slot: s.slot, placed: s.placed, zone: s.zone, host: s.host}
+	fresh := &serviceState{slot: s.slot, slotted: s.slotted, placed: s.placed, zone: s.zone, host: s.host}
 	c.watchPools(k, &eff, fresh) // also when it fails: a pool that appears mends it
 	out, err := c.newService(k, &eff, fresh)
 	if err == nil {
@@ -215,6 +232,9 @@ func (c *Compiler) takePart(matchers []geo.Matcher, s *serviceState) (uint32, er
 			c.partList = append(c.partList, part)
 		}
 		c.parts[key] = p
+	}
+	if p.err != nil {
+		return 0, p.err
 	}
 	p.refs++
 	s.part = key

@@ -74,12 +74,6 @@ func (c *Compiler) adopt(zone string) {
 
 // place puts a service into the zone that its host belongs to.
 func (c *Compiler) place(k spec.Key, eff *spec.Service, out *Service, s *serviceState) error {
-	alone, served := out.Serves(CNAME), uint8(0)
-	for f := range families {
-		if out.Serves(f) {
-			served |= 1 << f
-		}
-	}
 	host, err := wireHost(eff.Host)
 	if err != nil {
 		return fmt.Errorf("host %q: %w", eff.Host, err)
@@ -95,22 +89,33 @@ func (c *Compiler) place(k spec.Key, eff *spec.Service, out *Service, s *service
 		return fmt.Errorf("host %s is not among what zone %s grants to tenant %s (%s)", eff.Host, z.key.Name, k.Tenant,
 			strings.Join(z.res.Grants[k.Tenant], ", "))
 	}
-	if alone && host == string(z.static.Apex) {
+	if out.Serves(CNAME) && host == string(z.static.Apex) {
 		return fmt.Errorf("host %s is the apex of its zone, where no CNAME can stand: use endpoints with addresses", eff.Host)
 	}
 	if s.placed && s.zone != z.key.Name {
 		c.unplace(k, s)
 	}
-	if !s.placed {
-		s.slot = c.serviceSlots.add(nil)
+	if !s.slotted {
+		s.slot, s.slotted = c.serviceSlots.add(nil), true
 	}
-	if at, ok := z.services[host]; !ok || at != (hosted{s.slot, alone, served}) {
-		z.services[host] = hosted{s.slot, alone, served}
+	if at, ok := z.services[host]; !ok || at != hostedAs(s.slot, out) {
+		z.services[host] = hostedAs(s.slot, out)
 		c.dirty.zones[z.key.Name] = true
 	}
 	c.hosts[host] = k
 	s.placed, s.zone, s.host = true, z.key.Name, host
 	return nil
+}
+
+// hostedAs is how a compiled service stands in its zone.
+func hostedAs(slot uint32, s *Service) hosted {
+	h := hosted{place: slot, alone: s.Serves(CNAME)}
+	for f := range families {
+		if s.Serves(f) {
+			h.served |= 1 << f
+		}
+	}
+	return h
 }
 
 // unplace takes a service out of its zone.
@@ -172,7 +177,7 @@ func (c *Compiler) compileZones() {
 				services: maps.Clone(z.services), counts: z.counts, seed: c.cfg.Seed,
 				signer: z.signer, keys: c.keys[name], old: z.compiled})
 			if err == nil {
-				compiled.Spec = z.res
+				compiled.Spec, compiled.Day = z.res, c.today
 				z.compiled = compiled
 			}
 			return err

@@ -79,6 +79,7 @@ type Compiler struct {
 	keys      map[string]*ZoneKeys        // by zone
 
 	maps     []geo.Map
+	goodMaps map[spec.Key]geo.Map // the last good form of each
 	zones    map[string]*zoneState
 	apexes   map[string]*zoneState // by wire name
 	pools    map[health.PoolID]*poolState
@@ -144,11 +145,13 @@ type partState struct {
 	slot     uint32
 	refs     int
 	matchers []geo.Matcher
+	err      error // why it could not be compiled anew
 }
 
 type serviceState struct {
 	compiled *Service
-	slot     uint32
+	slot     uint32 // of View.services
+	slotted  bool
 	placed   bool
 	zone     string
 	host     string // wire
@@ -163,7 +166,7 @@ type serviceState struct {
 func NewCompiler(cfg Config, atlas *geo.Atlas) *Compiler {
 	c := &Compiler{cfg: cfg, atlas: atlas, heads: map[string]uint64{}, items: map[spec.Key]Item{},
 		verdicts: map[health.PoolID]*health.Verdict{}, overrides: map[health.PoolID]map[spec.Key]*spec.Override{},
-		unread: map[spec.Key]error{}, keys: map[string]*ZoneKeys{}, zones: map[string]*zoneState{}, apexes: map[string]*zoneState{}, expiring: map[health.PoolID]time.Time{}, pools: map[health.PoolID]*poolState{},
+		unread: map[spec.Key]error{}, keys: map[string]*ZoneKeys{}, goodMaps: map[spec.Key]geo.Map{}, zones: map[string]*zoneState{}, apexes: map[string]*zoneState{}, expiring: map[health.PoolID]time.Time{}, pools: map[health.PoolID]*poolState{},
 		services: map[spec.Key]*serviceState{}, hosts: map[string]spec.Key{}, parts: map[string]*partState{}}
 	c.dirty.reset()
 	c.dirty.heads, c.dirty.zoneList = true, true

@@ -183,3 +183,12 @@ func (z *Zone) SOARecord() RRset {
 	wire := z.data[s.off : s.off+s.size]
 	return RRset{z.Apex(), dnswire.TypeSOA, be32(wire[6:]), dataOf(wire)}
 }
+
+// Zone gives the zone of exactly that folded wire name, nil when there is none.
+func (v *View) Zone(apex []byte) *Zone {
+	k := newWireKey(apex, v.seed)
+	if at, ok := v.top.find(apex, k.hashes[0]); ok {
+		return v.zones[at]
+	}
+	return nil
+}

@@ -349,6 +349,45 @@ func TestBrokenServices(t *testing.T) {
 	}
 }
 
+// TestAServiceThatCannotMoveStays: it was taken out of its place before its new one was found to be taken.
+func TestAServiceThatCannotMoveStays(t *testing.T) {
+	h := newHarness(t, testZone, testPools, service("web", webRules), service("two", "  rules: [{pools: [sg]}]\n"))
+	h.put(strings.Replace(service("two", "  rules: [{pools: [sg]}]\n"), "host: two", "host: web", 1)[5:])
+	if len(h.last) != 1 || !strings.Contains(h.last[0].Err.Error(), "already belongs to") {
+		t.Fatalf("broken: %v", h.last)
+	}
+	h.expect("two.shop.gtm.example.", berlin, IPv4, map[string]float64{"203.0.113.1": 1})
+}
+
+// TestABrokenMapHarmsOnlyItself: an empty network, which the store can hold, made every changed service fail.
+func TestABrokenMapHarmsOnlyItself(t *testing.T) {
+	office := "---\nkind: Map\ntenant: platform\nname: office\nspec: {networks: [8.8.8.0/24]}\n"
+	rules := "  rules: [{when: {map: office}, pools: [sg]}, {pools: [us]}]\n"
+	h := newHarness(t, testZone, testPools, office, service("web", rules), service("plain", webRules))
+	bad := Item{&spec.Resource{Key: spec.Key{Tenant: "platform", Kind: spec.KindMap, Name: "office"}, Spec: &spec.Map{Networks: []netip.Prefix{{}}}}, 9}
+	h.apply(Change{Tenants: []TenantChange{{Tenant: "platform", Head: 9, Put: []Item{bad}}}})
+	h.put(service("plain", "  ttl: 7s\n"+webRules[len("  ttl: 5s\n"):])[5:])
+	if len(h.last) != 1 || h.last[0].Key.Kind != spec.KindMap {
+		t.Fatalf("broken: %v", h.last)
+	}
+	if ttl := h.service("plain.shop.gtm.example.").TTL; ttl != 7 {
+		t.Errorf("another service's change was not taken: TTL %d", ttl)
+	}
+	h.expect("web.shop.gtm.example.", kansas, IPv4, map[string]float64{"203.0.113.1": 1}) // the map's last good form
+}
+
+// TestAnEmptyAddressIsBroken: the zero address counted as IPv6.
+func TestAnEmptyAddressIsBroken(t *testing.T) {
+	h := newHarness(t, testZone, testPools, service("web", webRules))
+	bad := Item{&spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "us"},
+		Spec: &spec.Pool{Endpoints: []spec.Endpoint{{Name: "a", Addresses: []netip.Addr{{}}}}}}, 9}
+	h.apply(Change{Tenants: []TenantChange{{Tenant: "shop", Head: 9, Put: []Item{bad}}}})
+	if len(h.last) == 0 || h.last[0].Key.Kind != spec.KindPool {
+		t.Fatalf("broken: %v", h.last)
+	}
+	h.expect("web.shop.gtm.example.", kansas, IPv4, map[string]float64{"192.0.2.1": .5, "192.0.2.2": .5})
+}
+
 func TestAHostMovesBetweenServices(t *testing.T) {
 	h := newHarness(t, testZone, testPools, service("web", webRules))
 	h.put(service("web", strings.Replace(webRules, "  ttl", "  metrics: false\n  ttl", 1))[5:],

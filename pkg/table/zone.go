@@ -15,6 +15,7 @@ type Zone struct {
 	Name   string // absolute, lower case
 	Serial uint32
 	Spec   *spec.Zone // as declared; not to be changed
+	Day    int64      // since 1970, on which the serial was given
 	labels int
 	names  names
 	nodes  []node // 0 is the apex

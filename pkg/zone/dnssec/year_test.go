@@ -174,7 +174,9 @@ func (y *year) live() {
 			y.p.MaxTTL = y.between(time.Minute, 3*day)
 		}
 	case 4:
-		y.p.KeyTTL = y.between(time.Minute, 6*time.Hour)
+		if !y.s.Empty() {
+			y.p.KeyTTL = y.between(time.Minute, 6*time.Hour)
+		}
 	case 5:
 		y.p.Sign = y.r.IntN(3) > 0
 	case 6:
