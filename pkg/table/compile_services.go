@@ -64,7 +64,7 @@ func (c *Compiler) putBack(k spec.Key, s *serviceState) {
 func (c *Compiler) removeService(k spec.Key, s *serviceState) {
 	c.unplace(k, s)
 	c.release(k, s)
-	if s.compiled != nil {
+	if s.slotted {
 		c.serviceSlots.remove(s.slot)
 	}
 	delete(c.services, k)
@@ -88,7 +88,7 @@ func (c *Compiler) release(k spec.Key, s *serviceState) {
 // compileService compiles one service beside its old form, and then replaces that.
 func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *serviceState) error {
 	eff := declared.Effective()
-	fresh := &serviceState{slot: s.slot, placed: s.placed, zone: s.zone, host: s.host}
+	fresh := &serviceState{slot: s.slot, slotted: s.slotted, placed: s.placed, zone: s.zone, host: s.host}
 	c.watchPools(k, &eff, fresh) // also when it fails: a pool that appears mends it
 	out, err := c.newService(k, &eff, fresh)
 	if err == nil {

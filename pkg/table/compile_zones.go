@@ -94,8 +94,8 @@ func (c *Compiler) place(k spec.Key, eff *spec.Service, alone bool, s *serviceSt
 	if s.placed && s.zone != z.key.Name {
 		c.unplace(k, s)
 	}
-	if !s.placed {
-		s.slot = c.serviceSlots.add(nil)
+	if !s.slotted {
+		s.slot, s.slotted = c.serviceSlots.add(nil), true
 	}
 	if at, ok := z.services[host]; !ok || at.alone != alone || at.place != s.slot {
 		z.services[host] = hosted{s.slot, alone}

@@ -141,7 +141,8 @@ type partState struct {
 
 type serviceState struct {
 	compiled *Service
-	slot     uint32
+	slot     uint32 // of View.services
+	slotted  bool
 	placed   bool
 	zone     string
 	host     string // wire
