@@ -42,17 +42,19 @@ type Meta struct {
 	KeepAlive uint16         // how long the stream may be idle, in units of 100 ms; 0: not told
 }
 
-// Outcome says what became of a query.
+// Outcome says what became of a query. It has four fields at most, so that it goes through registers.
 type Outcome struct {
-	Size      int  // of the reply in bytes; 0: send nothing
+	Size      int  // of the reply in bytes; 0: send nothing; Fatal: nothing, and close the connection
 	Truncated bool // the reply carries TC
 	Deferred  bool // there is no reply yet, and the query is as it came: ask again where slowness is allowed, with Meta.Slow
-	Fatal     bool // the client broke a rule for which its connection must be closed; there is no reply
 	Exempt    bool // the client has shown that it gets what is sent to it: no rate limit for the reply
 }
 
 // Answerer answers one query at a time, and keeps scratch: each worker has its own.
 type Answerer struct {
+// Fatal, as an Outcome's Size, tells that the client broke a rule for which its connection must be closed.
+const Fatal = -1
+
 	cfg  Config
 	nsid []byte
 	rng  rand.PCG
@@ -90,10 +92,12 @@ func (a *Answerer) Answer(buf []byte, n int, m *Meta) Outcome {
 		return Outcome{}
 	}
 	if m.QUIC && a.q.TCPKeepalive { // RFC 9250, 4.3.3
-		return Outcome{Fatal: true}
+		return Outcome{Size: Fatal}
 	}
 	a.meta = *m
-	a.tail = append(a.tail[:0], buf[a.q.End:n]...)
+	if a.q.DO || a.q.QType == dnswire.TypeNSEC { // it may be deferred
+		a.tail = append(a.tail[:0], buf[a.q.End:n]...)
+	}
 	a.begin(buf, &a.q)
 	a.view = a.cfg.View.Load()
 	switch {

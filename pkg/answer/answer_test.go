@@ -527,10 +527,10 @@ func BenchmarkAnswer(b *testing.B) {
 	for _, q := range []*dns.Msg{query(b, "static.gtm.example.", "A", "edns"), query(b, "web.shop.gtm.example.", "A", "ecs=91.198.174.0/24")} {
 		packed, _ := q.Pack()
 		b.Run(q.Question[0].Name, func(b *testing.B) {
-			buf := make([]byte, 4096)
+			buf, m := make([]byte, 4096), &Meta{Source: s.src}
 			b.ReportAllocs()
 			for b.Loop() {
-				s.answer(buf, packed, false)
+				s.a.Answer(buf, copy(buf, packed), m)
 			}
 		})
 	}

@@ -30,7 +30,7 @@ func (h *handler) Handle(r *serve.Request) (n int, action serve.Action) {
 	switch {
 	case o.Deferred:
 		return 0, serve.Defer
-	case o.Fatal:
+	case o.Size == answer.Fatal:
 		return 0, serve.Close
 	case o.Size == 0:
 		return 0, serve.Drop

@@ -94,7 +94,7 @@ func (z *Zone) Labels() int { return z.labels }
 func (z *Zone) find(n *node, typ uint16) (Set, bool) {
 	for i := n.first; i < n.first+uint32(n.count); i++ {
 		if s := &z.sets[i]; s.typ == typ {
-			return Set{s.typ, s.count, z.data[s.off : s.off+s.size], i}, true
+			return Set{s.typ, s.count, i, z.data[s.off : s.off+s.size]}, true
 		}
 	}
 	return Set{}, false

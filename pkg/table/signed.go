@@ -59,7 +59,7 @@ func (z *Zone) Signature(s Set, owner []byte, w *When) (sig Sig, ok bool) {
 // whole gives the set as the zone holds it: the SOA record of a negative answer has another TTL.
 func (z *Zone) whole(s Set) Set {
 	of := z.sets[s.at]
-	return Set{of.typ, of.count, z.data[of.off : of.off+of.size], s.at}
+	return Set{of.typ, of.count, s.at, z.data[of.off : of.off+of.size]}
 }
 
 // Denial gives the NSEC record, with RRSIG, that tells which types a node's owner has.
