@@ -17,8 +17,10 @@ import (
 type Config struct {
 	View *atomic.Pointer[table.View] // nil inside until the first view: SERVFAIL then
 	ID   string                      // of this server: id.server, NSID, explanations
-	Row  int                         // of the zones' counters; each Answerer that runs at the same time has its own
-	Seed uint64
+	// Elsewhere counts what belongs to no zone: what is refused or malformed, class CH. Nil: not counted.
+	Elsewhere *table.ZoneCounts
+	Row       int // of the zones' counters; each Answerer that runs at the same time has its own
+	Seed      uint64
 	// ExplainFrom lists the networks whose clients may ask _explain names.
 	ExplainFrom []netip.Prefix
 	// MaxUDP is the largest reply over UDP, and what is advertised: 512 to 4096 bytes. 0: 1232.
@@ -50,11 +52,11 @@ type Outcome struct {
 	Exempt    bool // the client has shown that it gets what is sent to it: no rate limit for the reply
 }
 
-// Answerer answers one query at a time, and keeps scratch: each worker has its own.
-type Answerer struct {
 // Fatal, as an Outcome's Size, tells that the client broke a rule for which its connection must be closed.
 const Fatal = -1
 
+// Answerer answers one query at a time, and keeps scratch: each worker has its own.
+type Answerer struct {
 	cfg  Config
 	nsid []byte
 	rng  rand.PCG
@@ -68,10 +70,11 @@ const Fatal = -1
 	view   *table.View
 
 	reply
-	cookie [cookieLen]byte // of the reply
-	tail   []byte          // of the query, behind what the reply repeats
-	chain  dnswire.Query   // the name that a CNAME or DNAME led to
-	counts tally
+	cookie  [cookieLen]byte // of the reply
+	tail    []byte          // of the query, behind what the reply repeats
+	chain   dnswire.Query   // the name that a CNAME or DNAME led to
+	counts  tally
+	counted *table.ZoneCounts // whose this query is; nil: nobody's
 }
 
 // New makes an Answerer.
@@ -99,7 +102,7 @@ func (a *Answerer) Answer(buf []byte, n int, m *Meta) Outcome {
 		a.tail = append(a.tail[:0], buf[a.q.End:n]...)
 	}
 	a.begin(buf, &a.q)
-	a.view = a.cfg.View.Load()
+	a.view, a.counted = a.cfg.View.Load(), a.cfg.Elsewhere
 	switch {
 	case result == dnswire.Reject:
 		a.opt.Subnet = nil
@@ -121,7 +124,11 @@ func (a *Answerer) Answer(buf []byte, n int, m *Meta) Outcome {
 	default:
 		a.internet()
 	}
-	return a.finish(&a.q)
+	o := a.finish(&a.q)
+	if counts := a.counted; !o.Deferred && counts != nil {
+		a.counts.add(counts, a.rcode, a.cfg.Row)
+	}
+	return o
 }
 
 // internet answers a query of class IN.
@@ -132,11 +139,9 @@ func (a *Answerer) internet() {
 		return
 	}
 	a.flags |= dnswire.FlagAA
+	a.counted = z.Counts
 	a.setClient()
 	a.name(z, &a.q, 12)
-	if !a.deferred {
-		a.counts.add(z.Counts, a.rcode, a.cfg.Row)
-	}
 }
 
 // setClient takes the client's network from the query.

@@ -80,10 +80,12 @@ type Edge struct {
 	nextRow atomic.Int64
 	server  *serve.Server
 	news    chan news
-	save    saveQueue
-	metrics *metrics
-	clock   clock
-	cookies *cookieKeeper
+	// elsewhere counts the queries that belong to no zone
+	elsewhere *table.ZoneCounts
+	save      saveQueue
+	metrics   *metrics
+	clock     clock
+	cookies   *cookieKeeper
 
 	unopened map[string]table.Broken // by zone: keys that cannot be opened; for the compiling goroutine
 
@@ -119,6 +121,7 @@ func New(cfg Config) (*Edge, error) {
 	e := &Edge{cfg: cfg, log: cfg.Logger, started: cfg.Now(), rows: cfg.Workers*max(1, len(cfg.DNS)) + 1,
 		news: make(chan news, 16), save: saveQueue{signal: make(chan struct{}, 1)},
 		status: store.FollowStatus{State: store.Connecting, Since: cfg.Now()}}
+	e.elsewhere = table.NewZoneCounts("none", e.rows)
 	e.clock.set(cfg.Now())
 	var err error
 	if e.cookies, err = newCookies(cfg.CookieSecrets, cfg.Dir, cfg.Now, cfg.Logger); err != nil {

@@ -7,7 +7,7 @@ import (
 
 // newHandler makes the handler of one worker.
 func (e *Edge) newHandler() serve.Handler {
-	h := serve.Handler(&handler{Answerer: answer.New(answer.Config{View: &e.view, ID: e.cfg.ID, Row: int(e.nextRow.Add(1)) % e.rows,
+	h := serve.Handler(&handler{Answerer: answer.New(answer.Config{View: &e.view, ID: e.cfg.ID, Elsewhere: e.elsewhere, Row: int(e.nextRow.Add(1)) % e.rows,
 		Seed: randomSeed(), ExplainFrom: e.cfg.ExplainFrom, MaxUDP: e.cfg.MaxUDP, Clock: e.clock.seconds.Load,
 		Cookies: &e.cookies.current, RequireCookies: e.cfg.RequireCookies})})
 	if e.cfg.Wrap != nil {

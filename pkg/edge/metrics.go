@@ -7,6 +7,7 @@ import (
 
 	"github.com/gti/gtm/pkg/dnswire"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/table"
 )
 
 // metrics of an edge. What the workers count is read where it lies, when it is asked for.
@@ -17,7 +18,7 @@ type metrics struct {
 }
 
 var (
-	descQueries    = prometheus.NewDesc("gtm_edge_queries_total", "Queries answered, by zone and rcode.", []string{"zone", "rcode"}, nil)
+	descQueries    = prometheus.NewDesc("gtm_edge_queries_total", "Queries answered, by zone (none: they belong to no zone) and rcode.", []string{"zone", "rcode"}, nil)
 	descAnswers    = prometheus.NewDesc("gtm_edge_service_answers_total", "Steered answers of services that ask for series, by pool.", []string{"tenant", "service", "pool"}, nil)
 	descGeneration = prometheus.NewDesc("gtm_edge_generation", "The generation of each tenant that is answered from.", []string{"tenant"}, nil)
 	descBroken     = prometheus.NewDesc("gtm_edge_broken_resources", "Resources that are not served as declared.", nil, nil)
@@ -58,6 +59,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	m.status(gauge)
+	queries(ch, m.edge.elsewhere)
 	v := m.edge.view.Load()
 	if v == nil {
 		return
@@ -71,19 +73,24 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		gauge(descGeneration, float64(g), tenant)
 	}
 	for _, z := range v.Zones() {
-		for rcode := range 16 {
-			sum := uint64(0)
-			for i := range z.Counts.Rows {
-				sum += z.Counts.Rows[i][rcode].Load()
-			}
-			if sum > 0 || rcode == int(dnswire.RcodeSuccess) || rcode == int(dnswire.RcodeNXDomain) {
-				ch <- prometheus.MustNewConstMetric(descQueries, prometheus.CounterValue, float64(sum), z.Name, rcodeLabel(rcode))
-			}
-		}
+		queries(ch, z.Counts)
 	}
 	for _, c := range v.ServiceCounts() {
 		for i, pool := range c.Pools {
 			ch <- prometheus.MustNewConstMetric(descAnswers, prometheus.CounterValue, float64(c.Answers[i].Load()), c.Tenant, c.Service, pool)
+		}
+	}
+}
+
+// queries sends the counters of one zone.
+func queries(ch chan<- prometheus.Metric, z *table.ZoneCounts) {
+	for rcode := range 16 {
+		sum := uint64(0)
+		for i := range z.Rows {
+			sum += z.Rows[i][rcode].Load()
+		}
+		if sum > 0 || rcode == int(dnswire.RcodeSuccess) || rcode == int(dnswire.RcodeNXDomain) {
+			ch <- prometheus.MustNewConstMetric(descQueries, prometheus.CounterValue, float64(sum), z.Zone, rcodeLabel(rcode))
 		}
 	}
 }

@@ -28,7 +28,7 @@ func (c *Compiler) compileZoneContent() {
 		}
 		if z == nil {
 			z = &zoneState{key: k, services: map[string]hosted{},
-				counts: &ZoneCounts{Zone: name, Rows: make([][16]counter, max(1, c.cfg.Workers))}}
+				counts: NewZoneCounts(name, c.cfg.Workers)}
 			c.zones[name] = z
 			c.dirty.zoneList = true
 			c.adopt(name)

@@ -37,6 +37,11 @@ type ZoneCounts struct {
 
 type counter = atomic.Uint64
 
+// NewZoneCounts makes counters for a number of workers.
+func NewZoneCounts(zone string, rows int) *ZoneCounts {
+	return &ZoneCounts{Zone: zone, Rows: make([][16]counter, max(1, rows))}
+}
+
 // node is one name of a zone.
 type node struct {
 	first   uint32 // of its sets
@@ -70,12 +75,10 @@ const glueType = 0
 type Set struct {
 	Type  uint16
 	Count uint16
+	at    uint32 // of Zone.sets; it stands here so that a Set has 32 bytes, and goes through registers
 	Wire  []byte
-
-	at uint32 // of Zone.sets
 }
 
-	at    uint32 // of Zone.sets; it stands here so that a Set has 32 bytes, and goes through registers
 // zoneInput is what a zone is compiled from.
 type zoneInput struct {
 	static   *zone.Zone
