@@ -24,6 +24,8 @@ type flags struct {
 	demo                                bool
 	demoPort                            uint16
 	workers                             int
+	tsigKeys                            string
+	serve                               serveFlags
 }
 
 func (f *flags) register(s *pflag.FlagSet) {
@@ -43,6 +45,8 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.id, "id", "", "name of this edge, as in id.server (default: the host's name)")
 	s.StringVar(&f.vantage, "vantage", "", "name of this prober's vantage (default: as --id)")
 	s.StringSliceVar(&f.explain, "explain-from", []string{"127.0.0.0/8", "::1/128"}, "networks that may ask _explain names")
+	s.StringVar(&f.tsigKeys, "tsig-keys", "", "file of TSIG keys (mode 0600) as tsig-keygen prints them; read again when it changes")
+	f.serve.register(s)
 	s.StringVar(&f.log, "log", "text", "form of the log on standard error: text or json")
 	s.StringVar(&f.level, "log-level", "info", "debug, info, warn or error")
 	s.IntVar(&f.workers, "workers", 0, "UDP workers for each address (default: one for each CPU)")
@@ -58,6 +62,7 @@ const (
 // config is the command line, checked.
 type config struct {
 	data, http, id, vantage string
+	tsigKeys                string
 	roles                   map[string]bool
 	dns                     []netip.AddrPort
 	etcd                    []string
@@ -68,11 +73,12 @@ type config struct {
 	demoPort                uint16
 	workers                 int
 	logger                  *slog.Logger
+	serving                 serving
 }
 
 // config checks everything, and tells all that is wrong at once.
 func (f *flags) config() (*config, error) {
-	c := &config{data: f.data, http: f.http, id: f.id, vantage: f.vantage, etcd: f.etcd, geo: f.geo, apply: f.apply, demo: f.demo,
+	c := &config{tsigKeys: f.tsigKeys, data: f.data, http: f.http, id: f.id, vantage: f.vantage, etcd: f.etcd, geo: f.geo, apply: f.apply, demo: f.demo,
 		demoPort: f.demoPort, workers: f.workers, roles: map[string]bool{}}
 	var errs []error
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -126,6 +132,7 @@ func (f *flags) config() (*config, error) {
 	if f.workers < 0 || f.workers > 1024 {
 		fail("--workers: %d is not between 0 and 1024", f.workers)
 	}
+	c.serving = f.serve.check(fail)
 	errs = append(errs, f.logging(c), f.tls(c))
 	return c, errors.Join(errs...)
 }

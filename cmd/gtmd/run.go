@@ -113,7 +113,9 @@ func (s *server) open(ctx context.Context) (err error) {
 	}
 	if cfg.roles[roleEdge] {
 		s.edge, err = edge.New(edge.Config{ID: cfg.id, Version: version, Store: s.store, Dir: filepath.Join(cfg.data, "edge"), DNS: cfg.dns,
-			Workers: cfg.workers, HTTP: s.httpAddr(), GeoFiles: cfg.geo, ExplainFrom: cfg.explain, Logger: cfg.logger, Registerer: s.registry})
+			Workers: cfg.workers, HTTP: s.httpAddr(), GeoFiles: cfg.geo, ExplainFrom: cfg.explain, TSIGKeys: cfg.tsigKeys,
+			TLS: cfg.serving.tls, HTTPS: cfg.serving.https, QUIC: cfg.serving.quic, Certificates: cfg.serving.certs, RateLimit: cfg.serving.rate,
+			CookieSecrets: cfg.serving.cookieSecrets, RequireCookies: cfg.serving.requireCookies, Logger: cfg.logger, Registerer: s.registry})
 		if err != nil {
 			return err
 		}
@@ -279,6 +281,7 @@ func (s *server) greet(out io.Writer) {
 		for _, a := range s.edge.Addrs() {
 			fmt.Fprintf(out, "  DNS      %s (%s and %s), edge %s\n", a, serve.UDP, serve.TCP, s.cfg.id)
 		}
+		fmt.Fprint(out, s.cfg.serving.lines(s.edge.AddrsOf))
 	}
 	web := "http://" + s.httpAddr()
 	if s.control != nil {
