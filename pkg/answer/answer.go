@@ -32,6 +32,9 @@ type Config struct {
 	// RequireCookies answers BADCOOKIE to clients that know cookies and come over UDP without a valid server cookie.
 	// The others, and those that have none at all, are answered as ever.
 	RequireCookies bool
+	// Foreign leaves to the caller what pkg/transfer answers: queries with a TSIG record, AXFR, IXFR, NOTIFY and UPDATE. Without it
+	// TSIG is not looked at, and the rest is refused.
+	Foreign bool
 }
 
 // Meta is what is known of a query beside its bytes.
@@ -50,6 +53,7 @@ type Outcome struct {
 	Truncated bool // the reply carries TC
 	Deferred  bool // there is no reply yet, and the query is as it came: ask again where slowness is allowed, with Meta.Slow
 	Exempt    bool // the client has shown that it gets what is sent to it: no rate limit for the reply
+	Foreign   bool // it is not for an Answerer, and the query stays as it came; see Config.Foreign
 }
 
 // Fatal, as an Outcome's Size, tells that the client broke a rule for which its connection must be closed.
@@ -94,6 +98,9 @@ func (a *Answerer) Answer(buf []byte, n int, m *Meta) Outcome {
 	if result == dnswire.Silent {
 		return Outcome{}
 	}
+	if a.cfg.Foreign && a.foreign(result, rcode) {
+		return Outcome{Foreign: true}
+	}
 	if m.QUIC && a.q.TCPKeepalive { // RFC 9250, 4.3.3
 		return Outcome{Size: Fatal}
 	}
@@ -130,6 +137,21 @@ func (a *Answerer) Answer(buf []byte, n int, m *Meta) Outcome {
 	}
 	return o
 }
+
+// foreign tells whether the message is for another to answer; see Config.Foreign.
+func (a *Answerer) foreign(result dnswire.Result, rcode uint16) bool {
+	if result == dnswire.Reject && rcode == dnswire.RcodeNotImp {
+		op := a.q.Flags & opcode >> 11
+		return op == opNotify || op == opUpdate
+	}
+	return a.q.HasTSIG || result == dnswire.Answer && a.q.QClass == dnswire.ClassIN &&
+		(a.q.QType == dnswire.TypeAXFR || a.q.QType == dnswire.TypeIXFR)
+}
+
+const (
+	opNotify = 4
+	opUpdate = 5
+)
 
 // internet answers a query of class IN.
 func (a *Answerer) internet() {

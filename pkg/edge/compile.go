@@ -67,6 +67,7 @@ func (e *Edge) publish(c *table.Compiler, expiry *time.Timer) {
 	was := e.broken
 	e.broken = broken
 	e.view.Store(v)
+	e.transfer.Changed()
 	e.mu.Unlock()
 	e.metrics.compile.Observe(e.cfg.Now().Sub(start).Seconds())
 	wait := time.Hour

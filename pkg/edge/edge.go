@@ -24,6 +24,7 @@ import (
 	"github.com/gti/gtm/pkg/serve"
 	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/transfer"
 )
 
 // Store is what an edge needs of the store: to read it, and to be found in it.
@@ -51,6 +52,8 @@ type Config struct {
 	Identity age.Identity
 	// HTTP is where this edge's status can be asked, as host:port; edges are found by it.
 	HTTP string
+	// TSIGKeys is a file of TSIG keys (RFC 8945), as BIND writes them, read again when it changes. Empty: there are none.
+	TSIGKeys string
 	// GeoFiles are MMDB files; none: the built-in country database.
 	GeoFiles []string
 	// ExplainFrom lists the networks whose clients may ask _explain names. Nil: loopback.
@@ -79,7 +82,10 @@ type Edge struct {
 	rows    int
 	nextRow atomic.Int64
 	server  *serve.Server
-	news    chan news
+
+	transfer *transfer.Server
+	tsig     *transfer.Keyring
+	news     chan news
 	// elsewhere counts the queries that belong to no zone
 	elsewhere *table.ZoneCounts
 	save      saveQueue
@@ -131,6 +137,9 @@ func New(cfg Config) (*Edge, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err = e.newTransfer(); err != nil {
+		return nil, err
+	}
 	e.server, err = serve.Listen(serve.Config{Addrs: cfg.DNS, TLS: cfg.TLS, HTTPS: cfg.HTTPS, QUIC: cfg.QUIC,
 		Certificates: cfg.Certificates, RateLimit: cfg.RateLimit, Workers: cfg.Workers, NewHandler: e.newHandler, Logger: cfg.Logger,
 		Registerer: cfg.Registerer, PanicDir: filepath.Join(cfg.Dir, "panics"), Now: cfg.Now})
@@ -173,6 +182,8 @@ func (e *Edge) Run(ctx context.Context) error {
 	g.Go(func() error { e.keep(ctx, snapshot); return nil })
 	g.Go(func() error { e.clock.run(ctx, e.cfg.Now); return nil })
 	g.Go(func() error { e.cookies.run(ctx); return nil })
+	g.Go(func() error { e.transfer.Run(ctx); return nil })
+	g.Go(func() error { e.watchTSIG(ctx); return nil })
 	g.Go(func() error {
 		return e.cfg.Store.Follow(ctx, store.FollowConfig{From: from, OnStatus: e.setStatus, OnUpdate: func(u store.Update) error {
 			return e.tell(ctx, news{update: &u})

@@ -3,13 +3,16 @@ package edge
 import (
 	"github.com/gti/gtm/pkg/answer"
 	"github.com/gti/gtm/pkg/serve"
+	"github.com/gti/gtm/pkg/transfer"
 )
 
 // newHandler makes the handler of one worker.
 func (e *Edge) newHandler() serve.Handler {
-	h := serve.Handler(&handler{Answerer: answer.New(answer.Config{View: &e.view, ID: e.cfg.ID, Elsewhere: e.elsewhere, Row: int(e.nextRow.Add(1)) % e.rows,
+	own := &handler{transfer: e.transfer, Answerer: answer.New(answer.Config{View: &e.view, ID: e.cfg.ID, Elsewhere: e.elsewhere, Row: int(e.nextRow.Add(1)) % e.rows,
 		Seed: randomSeed(), ExplainFrom: e.cfg.ExplainFrom, MaxUDP: e.cfg.MaxUDP, Clock: e.clock.seconds.Load,
-		Cookies: &e.cookies.current, RequireCookies: e.cfg.RequireCookies})})
+		Cookies: &e.cookies.current, RequireCookies: e.cfg.RequireCookies, Foreign: true})}
+	own.ask = own.again
+	h := serve.Handler(own)
 	if e.cfg.Wrap != nil {
 		h = e.cfg.Wrap(h)
 	}
@@ -19,13 +22,18 @@ func (e *Edge) newHandler() serve.Handler {
 // handler fits an Answerer to the sockets.
 type handler struct {
 	*answer.Answerer
-	meta answer.Meta
+	meta     answer.Meta
+	transfer *transfer.Server
+	ask      transfer.Ask
 }
 
 func (h *handler) Handle(r *serve.Request) (n int, action serve.Action) {
 	h.meta = answer.Meta{Source: r.Source, Stream: r.Transport != serve.UDP, Encrypted: encrypted(r.Transport),
 		QUIC: r.Transport == serve.QUIC, Slow: r.Slow, KeepAlive: r.KeepAlive}
 	o := h.Answer(r.Buf, r.N, &h.meta)
+	if o.Foreign {
+		return h.foreign(r)
+	}
 	r.Exempt = o.Exempt
 	switch {
 	case o.Deferred:
@@ -38,6 +46,31 @@ func (h *handler) Handle(r *serve.Request) (n int, action serve.Action) {
 		return o.Size, serve.Truncate
 	}
 	return o.Size, serve.Send
+}
+
+// foreign answers what is not an ordinary question.
+func (h *handler) foreign(r *serve.Request) (n int, action serve.Action) {
+	reply := h.transfer.Handle(&transfer.Message{Buf: r.Buf, N: r.N, Source: r.Source, Slow: r.Slow,
+		Stream: r.Transport != serve.UDP, Many: r.Transport != serve.UDP && r.Transport != serve.HTTPS}, h.ask)
+	r.Exempt = reply.Trusted
+	switch {
+	case reply.Produce != nil:
+		r.Produce = reply.Produce
+		return 0, serve.Stream
+	case reply.Deferred:
+		return 0, serve.Defer
+	case reply.Size == 0:
+		return 0, serve.Drop
+	case reply.Truncated:
+		return reply.Size, serve.Truncate
+	}
+	return reply.Size, serve.Send
+}
+
+// again answers the question of a signed message.
+func (h *handler) again(buf []byte, n int) (size int, deferred bool) {
+	o := h.Answer(buf, n, &h.meta)
+	return o.Size, o.Deferred
 }
 
 func encrypted(t serve.Transport) bool { return t == serve.TLS || t == serve.HTTPS || t == serve.QUIC }

@@ -40,7 +40,7 @@ func (e *Edge) takeKeys(c *table.Compiler, u *store.Update) {
 			continue
 		}
 		delete(e.unopened, ks.Zone)
-		c.SetKeys(ks.Zone, &table.ZoneKeys{Keys: keys, Sets: ks.Sets})
+		c.SetKeys(ks.Zone, &table.ZoneKeys{Keys: keys, Sets: ks.Sets, Serial: ks.Serial})
 	}
 }
 

@@ -48,6 +48,7 @@ type Message struct {
 	Source netip.AddrPort
 	// Stream: a transport without the limits of UDP. Many: one that can carry several messages for one.
 	Stream, Many bool
+	Slow         bool // slowness is allowed now
 }
 
 // Reply tells what becomes of a message.
