@@ -300,6 +300,27 @@ func TestSignAgainAfterGone(t *testing.T) {
 	sc.is("K15 waits for its DS; Z15 active")
 }
 
+// A second DSSeen took the old key for the one that is waited for, when neither had been active since the DS had gone.
+func TestDSSeenTwiceAfterGone(t *testing.T) {
+	sc := newScript(t)
+	sc.p.ZSKLifetime = 0
+	sc.to(day)
+	sc.seen()
+	sc.roll(true)
+	sc.to(2 * day)
+	sc.p.Sign = false
+	sc.advance()
+	sc.s, _ = sc.s.DSGone(sc.now)
+	sc.p.Sign = true
+	sc.advance()
+	sc.is("K15 waits for its DS; K15 waits for its DS; Z15 active")
+	sc.seen()
+	if _, err := sc.s.DSSeen(sc.now); !errors.Is(err, errNoDSWanted) {
+		t.Errorf("error %v", err)
+	}
+	sc.is("K15 retired; K15 active; Z15 active")
+}
+
 func TestTTLsSinkLate(t *testing.T) {
 	sc := newScript(t)
 	sc.to(day)

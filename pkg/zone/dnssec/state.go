@@ -180,7 +180,7 @@ func (s State) DSGone(now time.Time) (State, error) {
 // successor gives the youngest key of a role if it is not in use yet, or nil.
 func (s *State) successor(ksk bool) *KeyState {
 	for i := len(s.Keys) - 1; i >= 0; i-- {
-		if k := &s.Keys[i]; k.KSK == ksk && k.Active.IsZero() {
+		if k := &s.Keys[i]; k.KSK == ksk && k.Active.IsZero() && k.Retired.IsZero() {
 			return k
 		}
 	}
