@@ -49,15 +49,17 @@ type Meta struct {
 
 // Outcome says what became of a query. It has four fields at most, so that it goes through registers.
 type Outcome struct {
-	Size      int  // of the reply in bytes; 0: send nothing; Fatal: nothing, and close the connection
+	Size      int  // of the reply in bytes; 0: send nothing; or Fatal, or Foreign
 	Truncated bool // the reply carries TC
 	Deferred  bool // there is no reply yet, and the query is as it came: ask again where slowness is allowed, with Meta.Slow
 	Exempt    bool // the client has shown that it gets what is sent to it: no rate limit for the reply
-	Foreign   bool // it is not for an Answerer, and the query stays as it came; see Config.Foreign
 }
 
-// Fatal, as an Outcome's Size, tells that the client broke a rule for which its connection must be closed.
-const Fatal = -1
+// What an Outcome's Size tells where there is no reply.
+const (
+	Fatal   = -1 // the client broke a rule for which its connection must be closed
+	Foreign = -2 // it is not for an Answerer, and the query stays as it came; see Config.Foreign
+)
 
 // Answerer answers one query at a time, and keeps scratch: each worker has its own.
 type Answerer struct {
@@ -99,7 +101,7 @@ func (a *Answerer) Answer(buf []byte, n int, m *Meta) Outcome {
 		return Outcome{}
 	}
 	if a.cfg.Foreign && a.foreign(result, rcode) {
-		return Outcome{Foreign: true}
+		return Outcome{Size: Foreign}
 	}
 	if m.QUIC && a.q.TCPKeepalive { // RFC 9250, 4.3.3
 		return Outcome{Size: Fatal}

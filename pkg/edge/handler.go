@@ -31,7 +31,7 @@ func (h *handler) Handle(r *serve.Request) (n int, action serve.Action) {
 	h.meta = answer.Meta{Source: r.Source, Stream: r.Transport != serve.UDP, Encrypted: encrypted(r.Transport),
 		QUIC: r.Transport == serve.QUIC, Slow: r.Slow, KeepAlive: r.KeepAlive}
 	o := h.Answer(r.Buf, r.N, &h.meta)
-	if o.Foreign {
+	if o.Size == answer.Foreign {
 		return h.foreign(r)
 	}
 	r.Exempt = o.Exempt
