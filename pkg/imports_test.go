@@ -64,10 +64,10 @@ var house = map[string]room{
 	"pkg/answer":   {floor: 5, pure: true},
 	"pkg/transfer": {floor: 5, outside: []string{dnsLibrary, prometheus}},
 	"pkg/control": {floor: 5, outside: []string{"github.com/danielgtaylor/huma/v2", "github.com/coreos/go-oidc", prometheus,
-		"gopkg.in/yaml.v3"}},
+		"gopkg.in/yaml.v3", "filippo.io/age"}},
 
 	"pkg/console": {floor: 6},
-	"pkg/edge":    {floor: 6, outside: []string{prometheus, errgroup}},
+	"pkg/edge":    {floor: 6, outside: []string{prometheus, errgroup, "filippo.io/age"}},
 	"pkg/prober":  {floor: 6, outside: []string{prometheus, errgroup}},
 
 	"cmd/gtmd": {floor: 7, outside: []string{cobra, pflag, prometheus, errgroup, unix}},
