@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -48,6 +49,10 @@ func (z *Zone) Effective() Zone {
 	if z.Debug == nil {
 		debug := len(z.Grants) > 0
 		e.Debug = &debug
+	}
+	e.Aliases = slices.Clone(z.Aliases)
+	for i := range e.Aliases {
+		e.Aliases[i].To = canonicalOr(e.Aliases[i].To)
 	}
 	if z.DNSSEC != nil {
 		d := z.DNSSEC.effective()
@@ -108,6 +113,9 @@ func (s *Service) Effective() Service {
 	for i, r := range s.Rules {
 		r.Name = orDefault(r.Name, strconv.Itoa(i+1))
 		e.Rules[i] = r
+	}
+	if s.Alias != nil {
+		e.Alias = &Alias{canonicalOr(s.Alias.To), s.Alias.By}
 	}
 	return e
 }

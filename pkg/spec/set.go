@@ -60,6 +60,7 @@ func ValidateSet(after Lookup, changed []*Resource, deleted []Key) (warnings Err
 			v.check(r)
 		}
 	}
+	v.checkAliases()
 	v.uniqueHosts(changed)
 	v.uniqueOverrides(changed)
 	v.warnings.sort()
@@ -157,7 +158,7 @@ func (v *setChecker) check(r *Resource) {
 	switch s := r.Spec.(type) {
 	case *Service:
 		v.host(r, s)
-		if whole {
+		if whole && s.Alias == nil {
 			v.pools(r, s)
 		}
 	case *Override:

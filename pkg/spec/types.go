@@ -21,6 +21,8 @@ type Zone struct {
 	// DNSSEC, where present (dnssec: {} is enough), has the zone signed. Taken away, the zone stays signed until
 	// the DS at the parent is gone: see gtmctl dnssec status.
 	DNSSEC *DNSSEC `json:"dnssec,omitempty" yaml:"dnssec,omitempty"`
+	// Aliases are names of the zone that answer with the addresses of other names.
+	Aliases []ZoneAlias `json:"aliases,omitempty" yaml:"aliases,omitempty"`
 }
 
 // Site is a place where endpoints stand.
@@ -107,7 +109,8 @@ type Service struct {
 	Pick string `json:"pick,omitempty" yaml:"pick,omitempty"`
 	// Families narrows what is served: ipv4, ipv6. Absent: each family for which every rule has a pool.
 	Families []string `json:"families,omitempty" yaml:"families,omitempty"`
-	Rules    []Rule   `json:"rules" yaml:"rules"`
+	// Rules are needed, unless there is an alias.
+	Rules []Rule `json:"rules,omitempty" yaml:"rules,omitempty"`
 	// LastResort are the pools to answer from when every pool of the rule is down. Absent: as if all were up.
 	LastResort []PoolRef `json:"lastResort,omitempty" yaml:"lastResort,omitempty"`
 	// AllDown is answer (default) or servfail: what a client gets when every pool, LastResort's too, is down.
@@ -124,6 +127,8 @@ type Service struct {
 	// SRV or MX is answered instead of CNAME, with every healthy endpoint of the pool. Pools of host names only.
 	SRV *SRV `json:"srv,omitempty" yaml:"srv,omitempty"`
 	MX  *MX  `json:"mx,omitempty" yaml:"mx,omitempty"`
+	// Alias stands in the place of rules: the host answers as another name does. Only TTL and Metrics go with it.
+	Alias *Alias `json:"alias,omitempty" yaml:"alias,omitempty"`
 }
 
 // SVCB is what an HTTPS or SVCB record says beside the addresses (RFC 9460, RFC 9848).

@@ -150,6 +150,7 @@ func (c *checker) zone(z *Zone) {
 	if z.DNSSEC != nil {
 		c.dnssec(z.DNSSEC)
 	}
+	c.zoneAliases(z)
 	for _, tenant := range slices.Sorted(maps.Keys(z.Grants)) {
 		path := joinPath("spec.grants", tenant)
 		if err := checkLabel(tenant, ""); err != nil {

@@ -2,9 +2,7 @@ package spec
 
 import (
 	"encoding/base64"
-	"math"
 	"net/netip"
-	"time"
 )
 
 // Bounds of pools and services.
@@ -81,12 +79,11 @@ func (c *checker) endpoint(path string, e *Endpoint) {
 
 func (c *checker) service(s *Service) {
 	c.hostName("spec.host", s.Host)
-	if s.TTL != nil {
-		if ttl := time.Duration(*s.TTL); ttl < 0 || ttl/time.Second > math.MaxInt32 {
-			c.fail("spec.ttl", "", "%s is out of range: it can be 0s to %ds", *s.TTL, math.MaxInt32)
-		} else if ttl%time.Second != 0 {
-			c.fail("spec.ttl", "", "%s is not a whole number of seconds", *s.TTL)
-		}
+	c.ttl("spec.ttl", s.TTL)
+	if s.Alias != nil {
+		c.alias("spec.alias", canonicalOr(s.Host), s.Alias)
+		c.onlyAlias(s)
+		return
 	}
 	if s.Answers != 0 {
 		c.between("spec.answers", s.Answers, 1, maxAnswers)
