@@ -43,7 +43,11 @@ resources; of a DIR, its *.yaml and *.yml files are read; - is standard input.`,
 				return err
 			}
 			if wait && !dryRun {
-				return a.waitFor(c.Context(), reply.Heads)
+				declared := map[string]bool{}
+				for _, r := range resources {
+					declared[r.Key.String()] = true
+				}
+				return a.waitFor(c.Context(), reply.Heads, func(resource string) bool { return declared[resource] })
 			}
 			return nil
 		},
@@ -67,7 +71,13 @@ func (a *app) diffCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := a.emit(reply, func() { a.showPlan(reply) }); err != nil {
+			err = a.emit(reply, func() {
+				a.showPlan(reply)
+				if len(reply.Plan) == 0 {
+					fmt.Fprintln(a.err, "no differences")
+				}
+			})
+			if err != nil {
 				return err
 			}
 			if len(reply.Plan) > 0 {
@@ -82,7 +92,7 @@ func (a *app) diffCmd() *cobra.Command {
 
 func filesFlag(c *cobra.Command, paths *[]string) {
 	c.Flags().StringArrayVarP(paths, "filename", "f", nil, "file or folder with YAML, or - for standard input (repeatable)")
-	_ = c.MarkFlagRequired("filename")
+	need(c, "filename", "say which files with -f FILE, -f DIR, or -f - for standard input")
 	_ = c.MarkFlagFilename("filename", "yaml", "yml")
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/gti/gtm/pkg/spec"
 )
@@ -24,6 +25,34 @@ func needArgs(least, most int) cobra.PositionalArgs {
 		}
 		return nil
 	}
+}
+
+// misuse is an error in what was typed, whatever the server holds: it ends with exitUsage.
+type misuse struct{ error }
+
+func misusef(format string, args ...any) error { return misuse{fmt.Errorf(format, args...)} }
+
+// need makes a flag one without which the command makes no sense; hint says what to do.
+func need(c *cobra.Command, flag, hint string) {
+	_ = c.MarkFlagRequired(flag)
+	_ = c.Flags().SetAnnotation(flag, hintAnnotation, []string{hint})
+}
+
+const hintAnnotation = "gtm_hint"
+
+// missingFlags refuses a call without the flags that it needs. cobra's own check comes too late to be told from a failure, and
+// says only their names.
+func missingFlags(c *cobra.Command) error {
+	var hints []string
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if hint := f.Annotations[hintAnnotation]; len(hint) > 0 && !f.Changed {
+			hints = append(hints, hint[0])
+		}
+	})
+	if len(hints) == 0 {
+		return nil
+	}
+	return usagef(c, "%s", strings.Join(hints, "\n"))
 }
 
 // usagef is an error about the command line.
@@ -67,9 +96,9 @@ func parseKind(word string) (spec.Kind, error) {
 		names[i] = string(kind)
 	}
 	if near := spec.Closest(strings.TrimSuffix(word, "s"), names); near != "" {
-		return "", fmt.Errorf("%q is not a kind; did you mean %s?", word, near)
+		return "", misusef("%q is not a kind; did you mean %s?", word, near)
 	}
-	return "", fmt.Errorf("%q is not a kind; it can be %s", word, strings.Join(names, ", "))
+	return "", misusef("%q is not a kind; it can be %s", word, strings.Join(names, ", "))
 }
 
 // parseName reads TENANT/NAME of a kind. For the platform's own kinds the tenant may be left out, and a zone's
@@ -79,11 +108,11 @@ func parseName(kind spec.Kind, word string) (spec.Key, error) {
 	if !ok {
 		tenant, name = spec.Platform, word
 		if !ofPlatform(kind) {
-			return spec.Key{}, fmt.Errorf("%q does not say whose %s it is; write TENANT/%s", word, kind, word)
+			return spec.Key{}, misusef("%q does not say whose %s it is; write TENANT/%s", word, kind, word)
 		}
 	}
 	if tenant == "" || name == "" || strings.Contains(name, "/") {
-		return spec.Key{}, fmt.Errorf("%q is not TENANT/NAME", word)
+		return spec.Key{}, misusef("%q is not TENANT/NAME", word)
 	}
 	if kind == spec.KindZone && !strings.HasSuffix(name, ".") {
 		name += "."
@@ -109,11 +138,11 @@ func parsePool(word string, endpoint bool) (poolName, error) {
 		most = 3
 	}
 	if len(parts) < 2 || len(parts) > most {
-		return poolName{}, fmt.Errorf("%q is not %s", word, form)
+		return poolName{}, misusef("%q is not %s", word, form)
 	}
 	for _, part := range parts {
 		if part == "" {
-			return poolName{}, fmt.Errorf("%q is not %s", word, form)
+			return poolName{}, misusef("%q is not %s", word, form)
 		}
 	}
 	name := poolName{tenant: parts[0], pool: parts[1]}
@@ -127,14 +156,14 @@ func parsePool(word string, endpoint bool) (poolName, error) {
 func parseState(word string) (tenant string, generation uint64, ok bool, err error) {
 	tenant, number, ok := strings.Cut(word, "@")
 	if tenant == "" {
-		return "", 0, false, fmt.Errorf("%q is not TENANT@GENERATION, as in shop@41", word)
+		return "", 0, false, misusef("%q is not TENANT@GENERATION, as in shop@41", word)
 	}
 	if !ok {
 		return tenant, 0, false, nil
 	}
 	generation, err = strconv.ParseUint(number, 10, 64)
 	if err != nil || generation == 0 {
-		return "", 0, false, fmt.Errorf("%q: %q is not a generation; write TENANT@GENERATION, as in shop@41", word, number)
+		return "", 0, false, misusef("%q: %q is not a generation; write TENANT@GENERATION, as in shop@41", word, number)
 	}
 	return tenant, generation, true, nil
 }
@@ -146,7 +175,7 @@ func parseExpect(words []string) (map[string]uint64, error) {
 		tenant, number, ok := strings.Cut(word, "@")
 		generation, err := strconv.ParseUint(number, 10, 64)
 		if !ok || tenant == "" || err != nil {
-			return nil, fmt.Errorf("--expect %s is not TENANT@GENERATION, as in shop@41", word)
+			return nil, misusef("--expect %s is not TENANT@GENERATION, as in shop@41", word)
 		}
 		expect[tenant] = generation
 	}
@@ -161,12 +190,12 @@ func parseWeights(pairs []string) (map[string]int, error) {
 		weight, err := strconv.Atoi(number)
 		switch {
 		case !ok || name == "" || err != nil:
-			return nil, fmt.Errorf("%q is not ENDPOINT=WEIGHT, as in a=3", pair)
+			return nil, misusef("%q is not ENDPOINT=WEIGHT, as in a=3", pair)
 		case weight < 0:
-			return nil, fmt.Errorf("%q: a weight is 0 or more", pair)
+			return nil, misusef("%q: a weight is 0 or more", pair)
 		}
 		if _, twice := weights[name]; twice {
-			return nil, fmt.Errorf("endpoint %s has two weights", name)
+			return nil, misusef("endpoint %s has two weights", name)
 		}
 		weights[name] = weight
 	}

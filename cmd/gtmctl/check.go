@@ -38,7 +38,7 @@ there is, so that a pool whose monitor is declared elsewhere is a fault; gtmctl 
 				faults.Locate(resources)
 				return faults
 			}
-			a.printf("%s in order\n", plural(len(resources), "resource"))
+			a.printf("%s, no faults\n", plural(len(resources), "resource"))
 			return nil
 		},
 	}

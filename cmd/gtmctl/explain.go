@@ -59,7 +59,7 @@ func explainQuery(host, subnet, resolver, rrtype, edge string) (url.Values, erro
 	if resolver != "" {
 		address, err := netip.ParseAddr(resolver)
 		if err != nil {
-			return nil, fmt.Errorf("--resolver %s is not an address, as in 192.0.2.53", resolver)
+			return nil, misusef("--resolver %s is not an address, as in 192.0.2.53", resolver)
 		}
 		query.Set("resolver", address.Unmap().String())
 	}
@@ -80,7 +80,7 @@ func parseSubnet(s string) (netip.Prefix, error) {
 	}
 	prefix, err := netip.ParsePrefix(s)
 	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("--subnet %s is not a network, as in 81.2.69.0/24", s)
+		return netip.Prefix{}, misusef("--subnet %s is not a network, as in 81.2.69.0/24", s)
 	}
 	return prefix.Masked(), nil
 }
@@ -120,14 +120,31 @@ func ruleText(r *api.MatchedRule) string {
 	if r == nil {
 		return "none matches"
 	}
-	text := fmt.Sprintf("%d", r.Index)
-	if r.Name != "" {
-		text += " " + r.Name
+	place := ordinal(r.Index + 1)
+	text := "the " + place
+	if r.Name != "" && r.Name != fmt.Sprint(r.Index+1) {
+		text = fmt.Sprintf("%s (%s)", r.Name, place)
 	}
 	if r.Matched != "" {
 		text += ": " + r.Matched
 	}
 	return text
+}
+
+// ordinal writes 1st, 2nd, 3rd, 4th.
+func ordinal(n int) string {
+	suffix := "th"
+	if n/10%10 != 1 {
+		switch n % 10 {
+		case 1:
+			suffix = "st"
+		case 2:
+			suffix = "nd"
+		case 3:
+			suffix = "rd"
+		}
+	}
+	return fmt.Sprint(n) + suffix
 }
 
 func (a *app) showPoolInTurn(p *api.PoolInTurn) {
@@ -155,7 +172,7 @@ func (a *app) showPoolInTurn(p *api.PoolInTurn) {
 			where = c.Host
 		}
 		rows = append(rows, []string{c.Name, where, fmt.Sprint(c.Weight), number(c.Score), a.state(c.State), number(c.Effective),
-			percent(c.Share), orDash(c.Out)})
+			percent(c.Share), orDash(firstOf(c.Out, c.Held))})
 	}
-	a.table([]string{"endpoint", "where", "weight", "score", "state", "effective", "share", "left out"}, rows)
+	a.table([]string{"endpoint", "where", "weight", "score", "state", "effective", "share", "note"}, rows)
 }

@@ -48,7 +48,7 @@ which come first when a query is answered, are not known here; gtmctl explain te
 			for i, word := range args {
 				address, err := netip.ParseAddr(word)
 				if err != nil || address.Zone() != "" {
-					return fmt.Errorf("%q is not an IP address", word)
+					return misusef("%q is not an IP address", word)
 				}
 				addresses[i] = address.Unmap()
 			}
@@ -99,7 +99,7 @@ database (CC BY-SA 4.0).`,
 			if date != "" {
 				var err error
 				if made, err = time.Parse(time.DateOnly, date); err != nil {
-					return fmt.Errorf("--date %s is not a date as in 2026-05-01", date)
+					return misusef("--date %s is not a date as in 2026-05-01", date)
 				}
 			}
 			skipped, err := buildGeo(ipv4, ipv6, output, made)
@@ -119,9 +119,9 @@ database (CC BY-SA 4.0).`,
 	c.Flags().StringVar(&ipv6, "ipv6", "", "the file geoip6")
 	c.Flags().StringVarP(&output, "output", "o", "", "the file to write") // stands here for the global flag of that name
 	c.Flags().StringVar(&date, "date", "", "when the data was made, as in 2026-05-01 (default: what the files say)")
-	for _, required := range []string{"ipv4", "ipv6", "output"} {
-		_ = c.MarkFlagRequired(required)
-	}
+	need(c, "ipv4", "say where the IPv4 networks are, with --ipv4 FILE")
+	need(c, "ipv6", "say where the IPv6 networks are, with --ipv6 FILE")
+	need(c, "output", "say which file to write, with -o FILE")
 	return c
 }
 

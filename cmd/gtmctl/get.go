@@ -216,5 +216,9 @@ func (a *app) change(ctx context.Context, path string, request any, dryRun, wait
 	if err != nil || !wait || dryRun {
 		return err
 	}
-	return a.waitFor(ctx, reply.Heads)
+	touched := map[string]bool{}
+	for _, item := range reply.Plan {
+		touched[item.Key.String()] = true
+	}
+	return a.waitFor(ctx, reply.Heads, func(resource string) bool { return touched[resource] })
 }

@@ -69,7 +69,7 @@ func (a *app) rollbackCmd() *cobra.Command {
 				return err
 			}
 			if !ok {
-				return fmt.Errorf("%s: say which generation, as in %s@39; gtmctl history %s lists them", tenant, tenant, tenant)
+				return misusef("%s: say which generation, as in %s@39; gtmctl history %s lists them", tenant, tenant, tenant)
 			}
 			request := api.RollbackRequest{Generation: generation, DryRun: dryRun, Message: message}
 			return a.change(c.Context(), "rollback/"+url.PathEscape(tenant), request, dryRun, wait)

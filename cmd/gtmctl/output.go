@@ -103,9 +103,9 @@ func (a *app) paint(colors text.Colors, s string) string {
 // state paints a state by what it means.
 func (a *app) state(s string) string {
 	switch s {
-	case "up", "current":
+	case "up", "current", "alive":
 		return a.paint(good, s)
-	case "down", "refused", "unreachable":
+	case "down", "refused", "unreachable", "absent":
 		return a.paint(bad, s)
 	}
 	return a.paint(odd, s)

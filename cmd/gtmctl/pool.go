@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"net/url"
 	"time"
 
@@ -58,7 +57,7 @@ unhealthy, and its measured state stays visible.`,
 			request := api.DrainRequest{Endpoint: pool.endpoint, Reason: reason, DryRun: dryRun}
 			switch {
 			case duration < 0:
-				return fmt.Errorf("--for %s is not positive", duration)
+				return misusef("--for %s is not positive", duration)
 			case duration > 0:
 				request.For = duration.String()
 			}
@@ -67,7 +66,7 @@ unhealthy, and its measured state stays visible.`,
 	}
 	c.Flags().StringVar(&reason, "reason", "", "why; people see it beside the state")
 	c.Flags().DurationVar(&duration, "for", 0, "how long, as in 1h30m (default: until undrain)")
-	_ = c.MarkFlagRequired("reason")
+	need(c, "reason", "say why with --reason, as in --reason 'kernel upgrade'; others see it beside the state")
 	changeFlags(c, &dryRun, &wait, nil)
 	return c
 }

@@ -46,12 +46,13 @@ func run(ctx context.Context, w world, args []string) int {
 	root.SetIn(w.in)
 	root.SetOut(w.out)
 	root.SetErr(w.err)
-	err := root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
+	var typed misuse
 	switch {
 	case err == nil:
 		return exitOK
-	case !a.started:
-		fmt.Fprintf(w.err, "gtmctl: %s\n", usageText(err))
+	case !a.started || errors.As(err, &typed):
+		fmt.Fprintf(w.err, "gtmctl: %s\n", usageText(c, err))
 		return exitUsage
 	}
 	if !errors.Is(err, errSilent) {
@@ -78,12 +79,12 @@ func (a *app) complain(err error) {
 }
 
 // usageText puts what cobra says into one line with a way on.
-func usageText(err error) string {
+func usageText(c *cobra.Command, err error) string {
 	text := strings.TrimSpace(err.Error())
 	if strings.Contains(text, "Run 'gtmctl") || strings.Contains(text, "--help") {
 		return text
 	}
-	return text + "\nRun 'gtmctl --help' for usage."
+	return fmt.Sprintf("%s\nRun '%s --help' for usage", text, c.CommandPath())
 }
 
 func (a *app) root() *cobra.Command {
@@ -117,7 +118,7 @@ Exit codes: 0 all is well, 1 something differs or failed, 2 the command line mak
 		}
 	}
 	group("change", a.applyCmd(), a.deleteCmd(), a.weightsCmd(), a.drainCmd(), a.undrainCmd(), a.rollbackCmd(), a.storeCmd())
-	group("show", a.diffCmd(), a.getCmd(), a.describeCmd(), a.statusCmd(), a.explainCmd(), a.historyCmd(), a.waitCmd())
+	group("show", a.diffCmd(), a.getCmd(), a.describeCmd(), a.statusCmd(), a.explainCmd(), a.historyCmd(), a.waitCmd(), a.vantageCmd())
 	group("other", a.checkCmd(), a.geoCmd(), a.versionCmd())
 	return root
 }
@@ -133,7 +134,10 @@ func (a *app) globalFlags(root *cobra.Command) {
 }
 
 // start runs when the command line has been understood, before the command itself.
-func (a *app) start(*cobra.Command, []string) error {
+func (a *app) start(c *cobra.Command, _ []string) error {
+	if err := missingFlags(c); err != nil {
+		return err
+	}
 	if !slices.Contains([]string{"table", "json", "yaml"}, a.output) {
 		return fmt.Errorf("--output %s is not known; it can be table, json or yaml", a.output)
 	}

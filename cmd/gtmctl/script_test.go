@@ -3,12 +3,15 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -55,7 +58,8 @@ func TestScripts(t *testing.T) {
 			RequireExplicitExec: true,
 			Setup:               func(env *testscript.Env) error { return setup(env, etcd.Endpoint()) },
 			Cmds: map[string]func(*testscript.TestScript, bool, []string){
-				"edge": edgeCmd, "verdict": verdictCmd, "stranger": strangerCmd,
+				"edge": edgeCmd, "stop": stopCmd, "broken": brokenCmd, "verdict": verdictCmd, "evidence": evidenceCmd, "prober": proberCmd,
+				"stranger": strangerCmd, "exits": exitsCmd,
 			},
 		})
 	})
@@ -67,6 +71,8 @@ type server struct {
 	store  *store.Client
 	mirror *store.Mirror
 	dir    string
+	broken chan []api.Broken // holds what every edge says is broken
+	edges  map[string]func() // ends an edge
 }
 
 type serverKey struct{}
@@ -79,7 +85,8 @@ func setup(env *testscript.Env, etcd string) error {
 		return err
 	}
 	env.Defer(func() { client.Close() })
-	s := &server{ctx: ctx, store: client, mirror: store.NewMirror(), dir: env.WorkDir}
+	s := &server{ctx: ctx, store: client, mirror: store.NewMirror(), dir: env.WorkDir, broken: make(chan []api.Broken, 1), edges: map[string]func(){}}
+	s.broken <- nil
 	env.Values[serverKey{}] = s
 	followed, following := make(chan struct{}), make(chan store.FollowStatus, 1)
 	following <- store.FollowStatus{State: store.Connecting}
@@ -133,7 +140,9 @@ func edgeCmd(ts *testscript.TestScript, neg bool, args []string) {
 				tenants[name] = uint64(s.mirror.Tenant(name).Head)
 			}
 		}
-		_ = json.NewEncoder(w).Encode(api.EdgeStatus{ID: args[0], Version: "v1", DNS: []string{"127.0.0.1:5300"}, Tenants: tenants,
+		broken := <-s.broken
+		s.broken <- broken
+		_ = json.NewEncoder(w).Encode(api.EdgeStatus{ID: args[0], Broken: broken, Version: "v1", DNS: []string{"127.0.0.1:5300"}, Tenants: tenants,
 			View: api.View{Serial: 2, Published: time.Now()}, Source: api.Source{State: "current", Since: time.Now()}})
 	})
 	mux.HandleFunc("GET /edge/explain", func(w http.ResponseWriter, r *http.Request) {
@@ -153,7 +162,9 @@ func edgeCmd(ts *testscript.TestScript, neg bool, args []string) {
 		defer close(done)
 		_ = s.store.KeepEdge(ctx, store.Edge{ID: args[0], HTTP: web.URL, Version: "v1", Started: time.Now()}, 10*time.Second)
 	}()
-	ts.Defer(func() { cancel(); <-done })
+	stop := func() { cancel(); <-done }
+	s.edges[args[0]] = stop
+	ts.Defer(stop)
 	for { // until it is registered; the test's own time limit ends this
 		edges, err := s.store.Edges(s.ctx)
 		ts.Check(err)
@@ -166,7 +177,69 @@ func edgeCmd(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// verdictCmd: "verdict TENANT/POOL ENDPOINT=STATE..." lets the pool be judged so.
+// stopCmd: "stop ID" ends an edge.
+func stopCmd(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Value(serverKey{}).(*server).edges[args[0]]()
+}
+
+// brokenCmd: "broken [RESOURCE SERVES ERROR]" lets every edge say so, or that nothing is.
+func brokenCmd(ts *testscript.TestScript, _ bool, args []string) {
+	s := ts.Value(serverKey{}).(*server)
+	<-s.broken
+	if len(args) == 0 {
+		s.broken <- nil
+		return
+	}
+	s.broken <- []api.Broken{{Resource: args[0], Serves: args[1], Error: args[2]}}
+}
+
+// evidenceCmd: "evidence VANTAGE TENANT/POOL..." leaves observations of a prober.
+func evidenceCmd(ts *testscript.TestScript, _ bool, args []string) {
+	s := ts.Value(serverKey{}).(*server)
+	for _, word := range args[1:] {
+		name, err := parsePool(word, false)
+		ts.Check(err)
+		ts.Check(s.store.PutObservation(s.ctx, health.Observation{Vantage: args[0], Pool: health.PoolID{Tenant: name.tenant, Pool: name.pool}}))
+	}
+}
+
+// proberCmd: "prober VANTAGE" lets a prober be alive.
+func proberCmd(ts *testscript.TestScript, _ bool, args []string) {
+	s := ts.Value(serverKey{}).(*server)
+	done := make(chan struct{})
+	ctx, cancel := context.WithCancel(s.ctx)
+	go func() {
+		defer close(done)
+		_ = s.store.KeepVantage(ctx, args[0], 10*time.Second)
+	}()
+	ts.Defer(func() { cancel(); <-done })
+	for { // until it is known; the test's own time limit ends this
+		all, err := s.store.Vantages(s.ctx)
+		ts.Check(err)
+		for _, v := range all {
+			if v.ID == args[0] && v.Alive {
+				return
+			}
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// exitsCmd: "exits CODE PROGRAM ARGUMENT..." runs a program that ends so.
+func exitsCmd(ts *testscript.TestScript, neg bool, args []string) {
+	code := 0
+	var ended *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &ended) {
+		code = ended.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if neg || strconv.Itoa(code) != args[0] {
+		ts.Fatalf("%s ended with %d, want %s", strings.Join(args[1:], " "), code, args[0])
+	}
+}
+
+// verdictCmd: "verdict TENANT/POOL ENDPOINT=STATE..." lets the pool be judged so; held is what the brake makes of down.
 func verdictCmd(ts *testscript.TestScript, _ bool, args []string) {
 	s := ts.Value(serverKey{}).(*server)
 	name, err := parsePool(args[0], false)
@@ -177,6 +250,9 @@ func verdictCmd(ts *testscript.TestScript, _ bool, args []string) {
 		finding := health.Finding{State: health.State(state), Score: 1, Since: time.Now().Add(-3 * time.Minute)}
 		if finding.State == health.Down {
 			finding.Score, finding.Reason = 0, "status 503"
+		}
+		if state == "held" {
+			finding.State, finding.Reason, v.Frozen = health.Up, "held by the brake: status 503", true
 		}
 		v.Endpoints[endpoint] = finding
 	}

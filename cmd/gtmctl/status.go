@@ -15,8 +15,9 @@ import (
 func (a *app) statusCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
-		Short: "Show the edges with their generations and age, the pools with their health, the store",
-		Long: `Show the edges with their generations and age, the pools with their health, and how the store is followed.
+		Short: "Show the edges with their generations and age, the probers, the pools with their health, the store",
+		Long: `Show the edges with their generations and age, the probers, the pools with their health, and how the store is followed. A
+pool is frozen while the brake holds: more endpoints failed at once than is likely, and new failures are not followed.
 
 Exit code 1 if an edge cannot be asked, serves something broken or no longer follows, or if the store is not followed.`,
 		Example: `  gtmctl status
@@ -55,7 +56,7 @@ func (a *app) showStatus(s *api.Status) {
 	if s.Store.Error != "" {
 		a.printf(": %s", s.Store.Error)
 	}
-	a.printf("\nheads   %s\n\n", orDash(states(s.Heads)))
+	a.printf("\nheads   %s\nprobers %s\n\n", orDash(states(s.Heads)), a.vantagesShort(s.Vantages))
 	a.showEdges(s)
 	if len(s.Pools) == 0 {
 		return
@@ -64,9 +65,28 @@ func (a *app) showStatus(s *api.Status) {
 	rows := make([][]string, 0, len(s.Pools))
 	for i := range s.Pools {
 		p := &s.Pools[i]
-		rows = append(rows, []string{p.Tenant + "/" + p.Pool, a.state(upOr(p)), p.Why, orDash(p.Site), endpointsShort(p), orDash(overridesShort(p))})
+		rows = append(rows, []string{p.Tenant + "/" + p.Pool, a.state(upOrFrozen(p)), p.Why, orDash(p.Site), endpointsShort(p), orDash(overridesShort(p))})
 	}
 	a.table([]string{"pool", "state", "why", "site", "endpoints", "overrides"}, rows)
+	for i := range s.Pools {
+		a.showHeld(&s.Pools[i])
+	}
+}
+
+// showHeld tells what was seen in a pool and is not followed.
+func (a *app) showHeld(p *api.Pool) {
+	for _, e := range p.Endpoints {
+		if e.Held {
+			a.printf("%s %s/%s is frozen: %s is %s\n", a.paint(bad, "!"), p.Tenant, p.Pool, e.Name, e.Reason)
+		}
+	}
+}
+
+func upOrFrozen(p *api.Pool) string {
+	if p.Frozen {
+		return upOr(p) + ", frozen"
+	}
+	return upOr(p)
 }
 
 func (a *app) showEdges(s *api.Status) {
@@ -89,7 +109,7 @@ func (a *app) showEdges(s *api.Status) {
 			notes = append(notes, fmt.Sprintf("%s: %s for %s: %s", e.ID, st.Source.State, a.age(st.Source.Since), st.Source.Error))
 		}
 		for _, b := range st.Broken {
-			notes = append(notes, fmt.Sprintf("%s: %s is broken, its last good form is served: %s", e.ID, b.Resource, b.Error))
+			notes = append(notes, e.ID+": "+brokenText(b))
 		}
 	}
 	a.table([]string{"edge", "dns", "version", "source", "answers from", "behind", "age"}, rows)
@@ -125,11 +145,14 @@ func upOr(p *api.Pool) string {
 	return "down"
 }
 
-// endpointsShort writes endpoints as in: a:up b:down.
+// endpointsShort writes endpoints as in: a:up b:down c:held.
 func endpointsShort(p *api.Pool) string {
 	words := make([]string, len(p.Endpoints))
 	for i, e := range p.Endpoints {
 		words[i] = e.Name + ":" + e.State
+		if e.Held {
+			words[i] = e.Name + ":held"
+		}
 	}
 	return clip(strings.Join(words, " "))
 }

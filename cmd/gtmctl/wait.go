@@ -25,7 +25,8 @@ func (a *app) waitCmd() *cobra.Command {
 		Use:   "wait [TENANT@GENERATION...]",
 		Short: "Wait until every edge answers from a generation",
 		Long: `Wait until every edge answers from a generation or a newer one, at most for --timeout. TENANT alone means its
-newest generation, --all those of all tenants. Exit code 1 if the time is over first.`,
+newest generation, --all those of all tenants. Exit code 1 if the time is over first, or if an edge that has the generation
+does not serve all of the tenant's resources as declared.`,
 		Example: `  gtmctl wait shop@41
   gtmctl wait --all --timeout 2m`,
 		ValidArgsFunction: a.completeTenant,
@@ -40,7 +41,11 @@ newest generation, --all those of all tenants. Exit code 1 if the time is over f
 			if err != nil {
 				return err
 			}
-			return a.waitFor(c.Context(), goals)
+			return a.waitFor(c.Context(), goals, func(resource string) bool {
+				tenant, _, _ := strings.Cut(resource, "/")
+				_, waited := goals[tenant]
+				return waited
+			})
 		},
 	}
 	c.Flags().BoolVar(&all, "all", false, "for the newest generation of every tenant")
@@ -76,8 +81,9 @@ func (a *app) goals(ctx context.Context, words []string) (map[string]uint64, err
 	return goals, nil
 }
 
-// waitFor asks the edges until all of them answer from the goals or newer.
-func (a *app) waitFor(ctx context.Context, goals map[string]uint64) error {
+// waitFor asks the edges until all of them answer from the goals or newer. Then it is an error if one does not serve a resource
+// that concerns the caller as declared.
+func (a *app) waitFor(ctx context.Context, goals map[string]uint64, concerns func(resource string) bool) error {
 	client, err := a.connect()
 	if err != nil {
 		return err
@@ -96,6 +102,9 @@ func (a *app) waitFor(ctx context.Context, goals map[string]uint64) error {
 			bar.show(len(now.Edges)-len(late), len(now.Edges))
 			if len(late) == 0 && len(now.Edges) > 0 {
 				bar.end()
+				if broken := brokenEdges(&now, concerns); len(broken) > 0 {
+					return fmt.Errorf("%s is on every edge, but is not served as declared:\n  %s", states(goals), strings.Join(broken, "\n  "))
+				}
 				fmt.Fprintf(a.err, "%s: %s\n", states(goals), allAnswer(len(now.Edges)))
 				return nil
 			}
@@ -140,6 +149,33 @@ func lateEdges(now *api.Edges, goals map[string]uint64) []string {
 		}
 	}
 	return late
+}
+
+// brokenEdges names what edges do not serve as declared, of the resources that concern the caller.
+func brokenEdges(now *api.Edges, concerns func(resource string) bool) []string {
+	var lines []string
+	for _, e := range now.Edges {
+		for _, b := range e.Status.Broken {
+			if concerns(b.Resource) {
+				lines = append(lines, fmt.Sprintf("edge %s: %s", e.ID, brokenText(b)))
+			}
+		}
+	}
+	return lines
+}
+
+// brokenText says what is served of a broken resource, and why.
+func brokenText(b api.Broken) string {
+	served := "is broken"
+	switch b.Serves {
+	case api.ServesNothing:
+		served = "is broken and not served"
+	case api.ServesLastGood:
+		served = "is broken, its last good form is served"
+	case api.ServesTheRest:
+		served = "is served but for this"
+	}
+	return fmt.Sprintf("%s %s: %s", b.Resource, served, b.Error)
 }
 
 // progress is a bar on a terminal, and nothing elsewhere.

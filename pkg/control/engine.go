@@ -18,6 +18,8 @@ type Store interface {
 	change.Store
 	Edges(ctx context.Context) ([]store.Edge, error)
 	Accept(ctx context.Context, author string) error
+	Vantages(ctx context.Context) ([]store.Vantage, error)
+	ForgetVantage(ctx context.Context, id string) (pools int, err error)
 }
 
 // carryOut plans a change and, unless it is only to be shown, applies it. It answers when the mirror shows what was made, so that

@@ -1,14 +1,46 @@
 package control
 
 import (
+	"iter"
 	"slices"
 
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store"
 )
 
-// refersTo names the resources that r names, each once, in the order of its fields; a service's zone is among them only by
-// its host, and is left out.
-func refersTo(r *spec.Resource) []spec.Key {
+// refersTo names the resources that r refers to, each once: those that it names, in the order of its fields, and the zone in
+// which a service stands.
+func (s *Server) refersTo(r *spec.Resource) []spec.Key {
+	keys := names(r)
+	if service, ok := r.Spec.(*spec.Service); ok {
+		if host, err := spec.CanonicalName(service.Host); err == nil {
+			if zone := spec.ZoneOf(lookup{s.cfg.Mirror}, host); zone != nil {
+				keys = append(keys, zone.Key)
+			}
+		}
+	}
+	return keys
+}
+
+// lookup is the mirror as a spec.Lookup.
+type lookup struct{ *store.Mirror }
+
+func (l lookup) Get(k spec.Key) *spec.Resource { return l.Tenant(k.Tenant).Resources[k].Resource }
+
+func (l lookup) Of(kind spec.Kind) iter.Seq[*spec.Resource] {
+	return func(yield func(*spec.Resource) bool) {
+		for _, tenant := range l.Tenants() {
+			for key, v := range l.Tenant(tenant).Resources {
+				if key.Kind == kind && !yield(v.Resource) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// names gives the resources that the fields of r name, each once.
+func names(r *spec.Resource) []spec.Key {
 	var keys []spec.Key
 	add := func(tenant string, kind spec.Kind, name string) {
 		key := spec.Key{Tenant: tenant, Kind: kind, Name: name}
@@ -40,7 +72,7 @@ func refersTo(r *spec.Resource) []spec.Key {
 	return keys
 }
 
-// referredBy names the resources of all tenants that name key, sorted.
+// referredBy names the resources of all tenants that refer to key, sorted.
 func (s *Server) referredBy(key spec.Key) []spec.Key {
 	var keys []spec.Key
 	for _, tenant := range s.cfg.Mirror.Tenants() {
@@ -48,7 +80,7 @@ func (s *Server) referredBy(key spec.Key) []spec.Key {
 			continue // a tenant refers to itself and to the platform only
 		}
 		for other, v := range s.cfg.Mirror.Tenant(tenant).Resources {
-			if slices.Contains(refersTo(v.Resource), key) {
+			if slices.Contains(s.refersTo(v.Resource), key) {
 				keys = append(keys, other)
 			}
 		}

@@ -123,7 +123,7 @@ func (s *Server) describe(ctx context.Context, in *keyInput) (*reply[api.Descrip
 	if err != nil {
 		return nil, err
 	}
-	d := api.Description{RefersTo: refersTo(v.Resource), ReferredBy: s.referredBy(in.key())}
+	d := api.Description{RefersTo: s.refersTo(v.Resource), ReferredBy: s.referredBy(in.key())}
 	if d.Resource, err = wire(v); err != nil {
 		return nil, problemOf(err)
 	}

@@ -61,8 +61,9 @@ type Server struct {
 	metrics *metrics
 	mux     *http.ServeMux
 
-	mu        sync.Mutex
-	lastEdges []store.Edge // as the store told last
+	mu           sync.Mutex
+	lastEdges    []store.Edge // as the store told last
+	lastVantages []store.Vantage
 }
 
 // New makes a server; it opens no socket.
@@ -105,6 +106,7 @@ func (s *Server) routes() {
 	s.routeResources(h)
 	s.routeChanges(h)
 	s.routeStatus(h)
+	s.routeVantages(h)
 }
 
 // operation describes one endpoint; body is the most that its request may hold, in bytes.

@@ -48,6 +48,9 @@ func (s *Server) status(ctx context.Context, _ *struct{}) (*reply[api.Status], e
 		}
 		out.Store.Error += "; the edges are those known before"
 	}
+	if out.Vantages, err = s.knownVantages(ctx); err != nil && out.Store.Error == "" {
+		out.Store.Error = err.Error()
+	}
 	out.Edges = s.askAll(ctx, edges)
 	return &reply[api.Status]{out}, nil
 }

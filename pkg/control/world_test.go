@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,7 @@ var now = time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
 type memory struct {
 	*store.Mirror
 	edges    []store.Edge
+	vantages []store.Vantage
 	records  []store.Record // newest first
 	states   map[string]store.TenantState
 	accepted string
@@ -37,6 +39,23 @@ type memory struct {
 }
 
 func (m *memory) Edges(context.Context) ([]store.Edge, error) { return m.edges, m.err }
+
+func (m *memory) Vantages(context.Context) ([]store.Vantage, error) { return m.vantages, m.err }
+
+func (m *memory) ForgetVantage(_ context.Context, id string) (int, error) {
+	i := slices.IndexFunc(m.vantages, func(v store.Vantage) bool { return v.ID == id })
+	switch {
+	case m.err != nil:
+		return 0, m.err
+	case i < 0:
+		return 0, store.ErrNotFound
+	case m.vantages[i].Alive:
+		return 0, fmt.Errorf("vantage %s cannot be forgotten: %w", id, store.ErrVantageAlive)
+	}
+	pools := m.vantages[i].Pools
+	m.vantages = slices.Delete(m.vantages, i, i+1)
+	return pools, nil
+}
 
 func (m *memory) Accept(_ context.Context, author string) error {
 	m.accepted = author

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/serve"
 	"github.com/gti/gtm/pkg/spec"
@@ -133,6 +134,9 @@ func TestBrokenResources(t *testing.T) {
 				t.Errorf("broken: %+v; want %q", broken, c.broken)
 			}
 			for _, b := range broken {
+				if b.Serves != api.ServesLastGood {
+					t.Errorf("its last good form is served, and status says %+v", b)
+				}
 				if b.Resource[:5] != "shop/" {
 					t.Errorf("a neighbour is broken: %+v", b)
 				}
@@ -162,12 +166,12 @@ func TestBrokenFromTheStart(t *testing.T) {
 	r.ready()
 	r.always("web.shop.gtm.example.", "A", european, "NXDOMAIN")
 	r.always("w.other.gtm.example.", "A", "", "NOERROR "+otherA)
-	names := map[string]bool{}
+	serves := map[string]string{}
 	for _, b := range r.fetchStatus().Broken {
-		names[b.Resource] = true
+		serves[b.Resource] = b.Serves
 	}
-	if len(names) != 2 || !names["shop/Pool/eu"] || !names["shop/Service/web"] {
-		t.Errorf("broken: %v", names)
+	if len(serves) != 2 || serves["shop/Pool/eu"] != api.ServesNothing || serves["shop/Service/web"] != api.ServesNothing {
+		t.Errorf("broken: %v", serves)
 	}
 	r.tell(delta(t, 2, resources(t, shopYAML)...))
 	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+euA)

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/health"
 )
 
 func TestStatus(t *testing.T) {
@@ -71,6 +72,25 @@ func TestExplain(t *testing.T) {
 	if p := x.Pools[0]; p.Up || p.Chosen || p.Endpoints[0].State != "down" || p.Endpoints[0].Out != "down: status 503" || !x.Pools[1].Chosen {
 		t.Errorf("with eu down: %+v", x.Pools)
 	}
+}
+
+// TestExplainShowsWhatTheBrakeHolds beside what it makes of it.
+func TestExplainShowsWhatTheBrakeHolds(t *testing.T) {
+	t.Parallel()
+	r := startServing(t, nil)
+	const held = "held by the brake: status 503"
+	u := delta(t, 2)
+	u.Verdicts = []health.Verdict{{Pool: health.PoolID{Tenant: "shop", Pool: "eu"}, Frozen: true,
+		Endpoints: map[string]health.Finding{"a": {State: health.Up, Score: 1, Reason: held}}}}
+	r.tell(u)
+	eventually(t, "the verdict is told", func() error {
+		var x api.Explanation
+		r.get("/edge/explain?host=web.shop.gtm.example.&subnet="+european, &x)
+		if a := x.Pools[0].Endpoints[0]; a.Held != held || a.State != "up" || a.Out != "" {
+			return missing(a.Held, held)
+		}
+		return missing(x.Pools[0].Why, "frozen by the brake")
+	})
 }
 
 // missing is an error unless text holds part.

@@ -46,6 +46,7 @@ func (k keyspace) judge() string                  { return k.join("world", "judg
 func (k keyspace) edges() string                  { return k.join("world", "edge", "") }
 func (k keyspace) edge(id string) string          { return k.join("world", "edge", id) }
 func (k keyspace) observations() string           { return k.join("world", "obs", "") }
+func (k keyspace) observationsOf(v string) string { return k.join("world", "obs", v, "") }
 func (k keyspace) vantages() string               { return k.join("world", "vantage", "") }
 func (k keyspace) vantage(id string) string       { return k.join("world", "vantage", id) }
 func (k keyspace) verdict(p health.PoolID) string { return k.join("verdict", p.Tenant, p.Pool) }

@@ -115,10 +115,10 @@ func (r *reader) get(ctx context.Context, key string) (*mvccpb.KeyValue, error) 
 }
 
 // each calls fn for every key below prefix, in order, a page at a time.
-func (r *reader) each(ctx context.Context, prefix string, fn func(*mvccpb.KeyValue) error) error {
+func (r *reader) each(ctx context.Context, prefix string, fn func(*mvccpb.KeyValue) error, opts ...clientv3.OpOption) error {
 	from, to := prefix, clientv3.GetPrefixRangeEnd(prefix)
 	for {
-		resp, err := r.ask(ctx, from, clientv3.WithRange(to), clientv3.WithLimit(pageKeys))
+		resp, err := r.ask(ctx, from, append([]clientv3.OpOption{clientv3.WithRange(to), clientv3.WithLimit(pageKeys)}, opts...)...)
 		if err != nil {
 			return err
 		}

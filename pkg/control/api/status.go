@@ -1,6 +1,10 @@
 package api
 
-import "time"
+import (
+	"time"
+
+	"github.com/gti/gtm/pkg/spec"
+)
 
 // Status is the whole system at a glance.
 type Status struct {
@@ -10,6 +14,38 @@ type Status struct {
 	Edges []Edge            `json:"edges"`
 	Pools []Pool            `json:"pools"`
 	Store StoreStatus       `json:"store"`
+	// Vantages are the probers.
+	Vantages []Vantage `json:"vantages,omitempty"`
+}
+
+// Vantages are the probers that the store or a monitor knows, sorted by ID.
+type Vantages struct {
+	Vantages []Vantage `json:"vantages"`
+}
+
+// Vantage is one prober.
+type Vantage struct {
+	ID    string `json:"id"`
+	State string `json:"state" enum:"alive,silent,absent"`
+	// Pools is on how many pools there is evidence of it.
+	Pools int `json:"pools"`
+	// Monitors are those that name it.
+	Monitors []spec.Key `json:"monitors,omitempty"`
+}
+
+// The states of a vantage.
+const (
+	VantageAlive  = "alive"
+	VantageSilent = "silent" // it does not hold its lease; what it saw last stays, and says nothing
+	VantageAbsent = "absent" // a monitor names it, and it was never seen
+)
+
+// Forgotten tells what was forgotten of a vantage.
+type Forgotten struct {
+	ID    string `json:"id"`
+	Pools int    `json:"pools"`
+	// Monitors are those that name it still, and count it as unknown.
+	Monitors []spec.Key `json:"monitors,omitempty"`
 }
 
 // Edges tells what every registered edge answers from.

@@ -1,0 +1,114 @@
+package control
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store"
+)
+
+type vantageInput struct {
+	Author string `header:"X-Gtm-Author"`
+	ID     string `path:"id" maxLength:"255"`
+}
+
+func (s *Server) routeVantages(h huma.API) {
+	huma.Register(h, operation("list-vantages", http.MethodGet, "/vantages", "The probers: who is alive, who is silent", maxSmallBody), s.vantages)
+	huma.Register(h, operation("forget-vantage", http.MethodDelete, "/vantages/{id}", "Forget what a prober that is no more has seen", maxSmallBody), s.forget)
+}
+
+func (s *Server) vantages(ctx context.Context, _ *struct{}) (*reply[api.Vantages], error) {
+	known, err := s.knownVantages(ctx)
+	if err != nil {
+		return nil, problemOf(err)
+	}
+	return &reply[api.Vantages]{api.Vantages{Vantages: known}}, nil
+}
+
+// knownVantages lists the vantages that the store or a monitor knows, sorted. Where the store cannot be asked, they are those that
+// it told last, beside the error.
+func (s *Server) knownVantages(ctx context.Context) ([]api.Vantage, error) {
+	ctx, cancel := context.WithTimeout(ctx, edgeTime)
+	defer cancel()
+	stored, err := s.cfg.Store.Vantages(ctx)
+	s.mu.Lock()
+	if err == nil {
+		s.lastVantages = stored
+	}
+	stored = s.lastVantages
+	s.mu.Unlock()
+
+	named := s.vantagesNamed()
+	all := make([]api.Vantage, 0, len(stored))
+	for _, v := range stored {
+		state := api.VantageSilent
+		if v.Alive {
+			state = api.VantageAlive
+		}
+		all = append(all, api.Vantage{ID: v.ID, State: state, Pools: v.Pools, Monitors: named[v.ID]})
+		delete(named, v.ID)
+	}
+	for id, monitors := range named {
+		all = append(all, api.Vantage{ID: id, State: api.VantageAbsent, Monitors: monitors})
+	}
+	slices.SortFunc(all, func(a, b api.Vantage) int { return cmp.Compare(a.ID, b.ID) })
+	return all, err
+}
+
+// vantagesNamed gives the monitors that name each vantage, sorted.
+func (s *Server) vantagesNamed() map[string][]spec.Key {
+	named := map[string][]spec.Key{}
+	for _, tenant := range s.cfg.Mirror.Tenants() {
+		for _, v := range sorted(s.cfg.Mirror.Tenant(tenant)) {
+			if m, ok := v.Resource.Spec.(*spec.Monitor); ok {
+				for _, id := range m.Vantages {
+					named[id] = append(named[id], v.Resource.Key)
+				}
+			}
+		}
+	}
+	return named
+}
+
+func (s *Server) forget(ctx context.Context, in *vantageInput) (*reply[api.Forgotten], error) {
+	pools, err := s.cfg.Store.ForgetVantage(ctx, in.ID)
+	switch {
+	case errors.Is(err, store.ErrVantageAlive):
+		return nil, problemf(http.StatusConflict, "%s", err)
+	case errors.Is(err, store.ErrNotFound):
+		return nil, s.noEvidence(ctx, in.ID)
+	case err != nil:
+		return nil, problemOf(err)
+	}
+	s.cfg.Logger.Warn("the evidence of a vantage was forgotten", "vantage", in.ID, "pools", pools, "author", author(in.Author))
+	return &reply[api.Forgotten]{api.Forgotten{ID: in.ID, Pools: pools, Monitors: s.vantagesNamed()[in.ID]}}, nil
+}
+
+// noEvidence says that there is nothing to forget, and what else there is.
+func (s *Server) noEvidence(ctx context.Context, id string) error {
+	known, _ := s.knownVantages(ctx) // without them the answer is only shorter
+	var ids []string
+	for _, v := range known {
+		if v.ID == id {
+			return problemf(http.StatusNotFound, "there is no evidence of vantage %s; the monitors that name it are %s", id, keyWords(v.Monitors))
+		}
+		ids = append(ids, v.ID)
+	}
+	return problemf(http.StatusNotFound, "there is no evidence of vantage %s%s", id, didYouMean(id, ids))
+}
+
+func keyWords(keys []spec.Key) string {
+	words := make([]string, len(keys))
+	for i, key := range keys {
+		words[i] = key.String()
+	}
+	return strings.Join(words, ", ")
+}

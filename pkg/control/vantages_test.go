@@ -1,0 +1,76 @@
+package control
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store"
+)
+
+// TestVantages: who is alive, silent or never seen; and what is no more can be forgotten.
+func TestVantages(t *testing.T) {
+	w := newWorld(t)
+	monitor := &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindMonitor, Name: "m"},
+		Spec: &spec.Monitor{Type: "tcp", Port: 80, Vantages: []string{"fra", "nyc"}}}
+	w.store.Apply(store.Update{Tenants: []store.TenantUpdate{{Tenant: "shop", Head: 42, Put: []store.Version{{Resource: monitor, Generation: 42}}}}})
+	w.store.vantages = []store.Vantage{{ID: "fra", Alive: true, Pools: 3}, {ID: "old", Pools: 2}}
+	by := []spec.Key{monitor.Key}
+	want := []api.Vantage{{ID: "fra", State: "alive", Pools: 3, Monitors: by}, {ID: "nyc", State: "absent", Monitors: by}, {ID: "old", State: "silent", Pools: 2}}
+
+	var list api.Vantages
+	var status api.Status
+	w.ask(t, "GET", "/v1/vantages", nil, &list)
+	w.ask(t, "GET", "/v1/status", nil, &status)
+	for _, got := range [][]api.Vantage{list.Vantages, status.Vantages} {
+		if d := cmp.Diff(want, got); d != "" {
+			t.Error(d)
+		}
+	}
+	for path, says := range map[string]string{"fra": "its prober is alive; stop that first", "nyc": "the monitors that name it are shop/Monitor/m", "odl": "did you mean old?"} {
+		rec := w.ask(t, "DELETE", "/v1/vantages/"+path, nil, nil)
+		if p := problem(t, rec, map[bool]int{true: http.StatusConflict, false: http.StatusNotFound}[path == "fra"]); !strings.Contains(p.Detail, says) {
+			t.Errorf("%s: %s", path, p.Detail)
+		}
+	}
+	var gone api.Forgotten
+	w.ask(t, "DELETE", "/v1/vantages/old", nil, &gone)
+	if gone.ID != "old" || gone.Pools != 2 || len(w.store.vantages) != 1 {
+		t.Errorf("forgot %+v; there are %+v", gone, w.store.vantages)
+	}
+	w.store.err = errors.New("etcd is away")
+	w.ask(t, "GET", "/v1/status", nil, &status)
+	if len(status.Vantages) != 3 || !strings.Contains(status.Store.Error, "etcd is away") {
+		t.Errorf("without etcd: %+v", status)
+	}
+	problem(t, w.ask(t, "GET", "/v1/vantages", nil, nil), http.StatusServiceUnavailable)
+	problem(t, w.ask(t, "DELETE", "/v1/vantages/fra", nil, nil), http.StatusServiceUnavailable)
+}
+
+// TestAZoneIsUsedByTheServicesInIt, though they name it by their host only; the longest zone has them.
+func TestAZoneIsUsedByTheServicesInIt(t *testing.T) {
+	w := newWorld(t)
+	inner := &spec.Resource{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: "deep.example."}, Spec: &spec.Zone{}}
+	service := &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "api"},
+		Spec: &spec.Service{Host: "API.deep.example", Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: "eu"}}}}}}
+	w.store.Apply(store.Update{Tenants: []store.TenantUpdate{
+		{Tenant: "platform", Head: 4, Put: []store.Version{{Resource: inner, Generation: 4}}},
+		{Tenant: "shop", Head: 42, Put: []store.Version{{Resource: service, Generation: 42}}}}})
+	for zone, want := range map[string]string{"example.": "shop/Service/web", "deep.example.": "shop/Service/api"} {
+		var d api.Description
+		w.ask(t, "GET", "/v1/resources/platform/Zone/"+zone+"/describe", nil, &d)
+		if got := keyText(d.ReferredBy); got != want {
+			t.Errorf("%s is used by %s, want %s", zone, got, want)
+		}
+	}
+	var d api.Description
+	w.ask(t, "GET", "/v1/resources/shop/Service/api/describe", nil, &d)
+	if got := keyText(d.RefersTo); got != "shop/Pool/eu,platform/Zone/deep.example." {
+		t.Errorf("api refers to %s", got)
+	}
+}

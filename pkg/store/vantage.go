@@ -1,0 +1,76 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"go.etcd.io/etcd/client/v3"
+)
+
+// Vantage is a prober as the store knows it.
+type Vantage struct {
+	ID string
+	// Alive: it holds its lease.
+	Alive bool
+	// Pools is on how many pools there is evidence of it.
+	Pools int
+}
+
+// ErrVantageAlive: a prober that is alive would write its evidence again.
+var ErrVantageAlive = errors.New("its prober is alive; stop that first")
+
+// Vantages lists the vantages that are alive or have left evidence, sorted by ID.
+func (c *Client) Vantages(ctx context.Context) ([]Vantage, error) {
+	found := map[string]Vantage{}
+	r := c.reader(c.etcd)
+	err := r.each(ctx, c.keys.observations(), func(kv *mvccKV) error {
+		if key, ok := parseObservation(c.keys.split(string(kv.Key))); ok {
+			v := found[key.Vantage]
+			v.Pools++
+			found[key.Vantage] = v
+		}
+		return nil
+	}, clientv3.WithKeysOnly())
+	if err == nil {
+		err = r.each(ctx, c.keys.vantages(), func(kv *mvccKV) error {
+			if parts := c.keys.split(string(kv.Key)); len(parts) == 3 {
+				v := found[parts[2]]
+				v.Alive = true
+				found[parts[2]] = v
+			}
+			return nil
+		}, clientv3.WithKeysOnly())
+	}
+	if err != nil {
+		return nil, c.explain("listing the vantages", err)
+	}
+	all := make([]Vantage, 0, len(found))
+	for _, id := range slices.Sorted(maps.Keys(found)) {
+		v := found[id]
+		v.ID = id
+		all = append(all, v)
+	}
+	return all, nil
+}
+
+// ForgetVantage removes all evidence of a prober that is no more, in one transaction, and gives on how many pools there was any.
+// ErrVantageAlive: it is alive; ErrNotFound: there is none of it.
+func (c *Client) ForgetVantage(ctx context.Context, id string) (pools int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.wait.call)
+	defer cancel()
+	resp, err := c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(c.keys.vantage(id)), "=", 0)).
+		Then(clientv3.OpDelete(c.keys.observationsOf(id), clientv3.WithPrefix())).Commit()
+	if err != nil {
+		return 0, c.explain("forgetting vantage "+id, err)
+	}
+	if !resp.Succeeded {
+		return 0, fmt.Errorf("vantage %s cannot be forgotten: %w", id, ErrVantageAlive)
+	}
+	if pools = int(resp.Responses[0].GetResponseDeleteRange().Deleted); pools == 0 {
+		return 0, fmt.Errorf("evidence of vantage %s: %w", id, ErrNotFound)
+	}
+	return pools, nil
+}

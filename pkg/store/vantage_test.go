@@ -1,0 +1,53 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gti/gtm/pkg/health"
+)
+
+// TestADeadVantageIsForgotten, with all of its evidence and nobody else's; one that is alive is not.
+func TestADeadVantageIsForgotten(t *testing.T) {
+	c, ctx := testClient(t), testContext(t)
+	for _, o := range []health.Observation{observation("dead", "eu", health.Up), observation("dead", "us", health.Down),
+		observation("dead2", "eu", health.Up), observation("fra", "eu", health.Up)} {
+		if err := c.PutObservation(ctx, o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := observe(t, c)
+	o.until(t, "everything", func(u ObservationUpdate) bool { return u.Full })
+	living, stop := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = c.KeepVantage(living, "fra", 5*time.Second) }()
+	o.until(t, "fra", alive("fra"))
+
+	expect := func(step string, want ...Vantage) {
+		t.Helper()
+		got, err := c.Vantages(ctx)
+		if err != nil || !cmp.Equal(got, want) {
+			t.Errorf("%s: %+v, %v; want %+v", step, got, err, want)
+		}
+	}
+	dead2, fra := Vantage{ID: "dead2", Pools: 1}, Vantage{ID: "fra", Alive: true, Pools: 1}
+	expect("before", Vantage{ID: "dead", Pools: 2}, dead2, fra)
+	if _, err := c.ForgetVantage(ctx, "fra"); !errors.Is(err, ErrVantageAlive) {
+		t.Errorf("a live one: %v", err)
+	}
+	if _, err := c.ForgetVantage(ctx, "nobody"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("an unknown one: %v", err)
+	}
+	if n, err := c.ForgetVantage(ctx, "dead"); err != nil || n != 2 {
+		t.Errorf("forgot %d, %v", n, err)
+	}
+	o.until(t, "both observations are gone", func(u ObservationUpdate) bool { return len(u.Deleted) == 2 })
+	expect("after", dead2, fra)
+	stop()
+	<-ended
+	expect("fra is silent", dead2, Vantage{ID: "fra", Pools: 1})
+}
