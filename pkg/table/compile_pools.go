@@ -79,31 +79,34 @@ func newMap(name string, m *spec.Map) (geo.Map, error) {
 // families changed has its services compiled anew.
 func (c *Compiler) compilePools(now time.Time) {
 	for id := range c.dirty.pools {
-		it, ok := c.items[spec.Key{Tenant: id.Tenant, Kind: spec.KindPool, Name: id.Pool}]
-		p := c.pools[id]
-		if !ok {
-			if p != nil {
-				p.spec = nil
-				delete(c.expiring, id)
-				c.touchUsers(p)
-				c.releasePool(id, p)
-			}
-			continue
-		}
-		if p == nil {
-			p = &poolState{draws: map[drawKey]*drawState{}, users: map[spec.Key]bool{}}
-			c.pools[id] = p
-		}
-		fresh := it.Resource.Spec.(*spec.Pool).Effective()
-		if p.spec == nil || shape(p.spec) != shape(&fresh) {
+		c.compileOnePool(id, now)
+	}
+}
+
+func (c *Compiler) compileOnePool(id health.PoolID, now time.Time) {
+	declared, p := c.poolResource(id), c.pools[id]
+	if declared == nil {
+		if p != nil {
+			p.spec = nil
+			delete(c.expiring, id)
 			c.touchUsers(p)
+			c.releasePool(id, p)
 		}
-		was := p.spec
-		p.spec = &fresh
-		c.noteDeclared(p, it.Resource)
-		if p.err = guard(id, func() error { return c.compilePool(id, p, now) }); p.err != nil {
-			p.spec = was
-		}
+		return
+	}
+	if p == nil {
+		p = &poolState{draws: map[drawKey]*drawState{}, users: map[spec.Key]bool{}}
+		c.pools[id] = p
+	}
+	fresh := declared.Spec.(*spec.Pool).Effective()
+	if p.spec == nil || shape(p.spec) != shape(&fresh) {
+		c.touchUsers(p)
+	}
+	was := p.spec
+	p.spec = &fresh
+	c.noteDeclared(p, declared)
+	if p.err = guard(id, func() error { return c.compilePool(id, p, now) }); p.err != nil {
+		p.spec = was
 	}
 }
 

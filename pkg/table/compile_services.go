@@ -16,23 +16,24 @@ import (
 
 // compileServices compiles what changed. What fails keeps its last good form.
 func (c *Compiler) compileServices() {
+	c.spread()
 	keys := make([]spec.Key, 0, len(c.dirty.services))
 	for k := range c.dirty.services {
 		keys = append(keys, k)
 	}
-	slices.SortFunc(keys, spec.Key.Compare)
+	slices.SortFunc(keys, c.inTurn)
 	for _, k := range keys { // first make room: a host may move from one service to another in one change
 		if s := c.services[k]; s != nil {
-			if it, ok := c.items[k]; !ok {
+			if declared := c.serviceSpec(k); declared == nil {
 				c.removeService(k, s)
-			} else if host, err := wireHost(it.Resource.Spec.(*spec.Service).Host); err == nil && s.placed && host != s.host {
+			} else if host, err := wireHost(declared.Host); err == nil && s.placed && host != s.host {
 				c.unplace(k, s)
 			}
 		}
 	}
 	for _, k := range keys {
-		it, ok := c.items[k]
-		if !ok {
+		declared := c.serviceSpec(k)
+		if declared == nil {
 			continue
 		}
 		s := c.services[k]
@@ -40,13 +41,24 @@ func (c *Compiler) compileServices() {
 			s = &serviceState{}
 			c.services[k] = s
 		}
-		s.err = guard(k, func() error { return c.compileService(k, it.Resource.Spec.(*spec.Service), s) })
+		s.err = guard(k, func() error { return c.compileService(k, declared, s) })
 	}
 	for _, k := range keys { // who made room in vain goes back
 		if s := c.services[k]; s != nil && s.err != nil && s.compiled != nil && !s.placed {
 			c.putBack(k, s)
 		}
 	}
+	c.dropUnused()
+}
+
+// inTurn orders services: what aliases lead to comes before them.
+func (c *Compiler) inTurn(a, b spec.Key) int {
+	_, x := c.alias.leads[a]
+	_, y := c.alias.leads[b]
+	if x != y {
+		return map[bool]int{false: -1, true: 1}[x]
+	}
+	return a.Compare(b)
 }
 
 // putBack gives a service its former place, if it is still free, since its last good form is to be served.
@@ -87,12 +99,15 @@ func (c *Compiler) release(k spec.Key, s *serviceState) {
 
 // compileService compiles one service beside its old form, and then replaces that.
 func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *serviceState) error {
-	eff := declared.Effective()
+	p, err := c.planOf(k, declared)
+	if err != nil {
+		return err
+	}
 	fresh := &serviceState{slot: s.slot, slotted: s.slotted, placed: s.placed, zone: s.zone, host: s.host}
-	c.watchPools(k, &eff, fresh) // also when it fails: a pool that appears mends it
-	out, err := c.newService(k, &eff, fresh)
+	c.watchPools(k, p, fresh) // also when it fails: a pool that appears mends it
+	out, err := c.newService(k, p, fresh)
 	if err == nil {
-		err = c.place(k, &eff, out, fresh)
+		err = c.place(k, p.eff, out, fresh)
 	}
 	if err != nil {
 		uses := fresh.uses
@@ -114,6 +129,7 @@ func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *service
 	for _, id := range s.uses {
 		if p := c.pools[id]; p != nil && !slices.Contains(fresh.uses, id) {
 			delete(p.users, k)
+			c.releasePool(id, p)
 		}
 	}
 	c.releasePart(s.part)
@@ -123,10 +139,10 @@ func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *service
 }
 
 // watchPools notes which pools a service names, so that it is compiled anew when they appear or change shape.
-func (c *Compiler) watchPools(k spec.Key, eff *spec.Service, s *serviceState) {
+func (c *Compiler) watchPools(k spec.Key, p *plan, s *serviceState) {
 	note := func(refs []spec.PoolRef) {
 		for _, r := range refs {
-			id := health.PoolID{Tenant: k.Tenant, Pool: r.Pool}
+			id := health.PoolID{Tenant: p.tenant, Pool: r.Pool}
 			if c.pools[id] == nil {
 				c.pools[id] = &poolState{draws: map[drawKey]*drawState{}, users: map[spec.Key]bool{}}
 			}
@@ -136,15 +152,19 @@ func (c *Compiler) watchPools(k spec.Key, eff *spec.Service, s *serviceState) {
 			}
 		}
 	}
-	for i := range eff.Rules {
-		note(eff.Rules[i].Pools)
+	for i := range p.eff.Rules {
+		note(p.eff.Rules[i].Pools)
 	}
-	note(eff.LastResort)
+	note(p.eff.LastResort)
 }
 
 // newService compiles rules, pools and partition. What it takes is noted in s.
-func (c *Compiler) newService(k spec.Key, eff *spec.Service, s *serviceState) (*Service, error) {
-	out := &Service{Tenant: k.Tenant, Name: k.Name, Spec: eff, TTL: uint32(time.Duration(*eff.TTL) / time.Second),
+func (c *Compiler) newService(k spec.Key, p *plan, s *serviceState) (*Service, error) {
+	if p.pending {
+		return c.newPending(k, p, s)
+	}
+	eff := p.eff
+	out := &Service{Tenant: k.Tenant, Name: k.Name, Spec: eff, AliasOf: p.aliasOf, TTL: uint32(time.Duration(*eff.TTL) / time.Second),
 		servfail: eff.AllDown == "servfail", coherent: eff.Coherent || eff.Pick == "sticky"}
 	var err error
 	if out.extra, err = extraOf(eff); err != nil {
@@ -163,16 +183,16 @@ func (c *Compiler) newService(k spec.Key, eff *spec.Service, s *serviceState) (*
 			return nil, fmt.Errorf("rule %s: %w", ruleName(eff, i), err)
 		}
 		matchers = append(matchers, m)
-		if err := c.addRefs(out, s, eff, k.Tenant, eff.Rules[i].Pools); err != nil {
+		if err := c.addRefs(out, s, eff, p.tenant, eff.Rules[i].Pools); err != nil {
 			return nil, fmt.Errorf("rule %s: %w", ruleName(eff, i), err)
 		}
 	}
-	if err := c.addRefs(out, s, eff, k.Tenant, eff.LastResort); err != nil {
+	if err := c.addRefs(out, s, eff, p.tenant, eff.LastResort); err != nil {
 		return nil, fmt.Errorf("lastResort: %w", err)
 	}
 	out.index = append(out.index, uint16(len(out.refs)))
 	v4, v6, cname, _ := spec.ServedFamilies(eff, func(name string) *spec.Pool {
-		if p := c.pools[health.PoolID{Tenant: k.Tenant, Pool: name}]; p != nil {
+		if p := c.pools[health.PoolID{Tenant: p.tenant, Pool: name}]; p != nil {
 			return p.spec
 		}
 		return nil

@@ -17,7 +17,11 @@ func (c *Compiler) compileZoneContent() {
 		k := spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: name}
 		it, ok := c.items[k]
 		z := c.zones[name]
+		if apex, err := wireHost(name); err == nil {
+			c.touchFollowersIn(apex)
+		}
 		if !ok {
+			c.setZoneAliases(k, nil)
 			if z != nil {
 				c.orphan(z)
 				delete(c.zones, name)
@@ -45,6 +49,7 @@ func (c *Compiler) compileZoneContent() {
 			z.static, z.res, z.gen, z.wire = static, &res, it.Generation, string(static.Apex)
 			c.signZone(name, z)
 			c.apexes[z.wire] = z
+			c.setZoneAliases(k, it.Resource)
 			return nil
 		})
 	}

@@ -77,6 +77,7 @@ type Compiler struct {
 	expiring  map[health.PoolID]time.Time // pools with an override that ends
 	unread    map[spec.Key]error          // resources that could not be read
 	keys      map[string]*ZoneKeys        // by zone
+	alias     aliases
 
 	maps     []geo.Map
 	goodMaps map[spec.Key]geo.Map // the last good form of each
@@ -166,7 +167,7 @@ type serviceState struct {
 func NewCompiler(cfg Config, atlas *geo.Atlas) *Compiler {
 	c := &Compiler{cfg: cfg, atlas: atlas, heads: map[string]uint64{}, items: map[spec.Key]Item{},
 		verdicts: map[health.PoolID]*health.Verdict{}, overrides: map[health.PoolID]map[spec.Key]*spec.Override{},
-		unread: map[spec.Key]error{}, keys: map[string]*ZoneKeys{}, goodMaps: map[spec.Key]geo.Map{}, zones: map[string]*zoneState{}, apexes: map[string]*zoneState{}, expiring: map[health.PoolID]time.Time{}, pools: map[health.PoolID]*poolState{},
+		unread: map[spec.Key]error{}, keys: map[string]*ZoneKeys{}, alias: newAliases(), goodMaps: map[spec.Key]geo.Map{}, zones: map[string]*zoneState{}, apexes: map[string]*zoneState{}, expiring: map[health.PoolID]time.Time{}, pools: map[health.PoolID]*poolState{},
 		services: map[spec.Key]*serviceState{}, hosts: map[string]spec.Key{}, parts: map[string]*partState{}}
 	c.dirty.reset()
 	c.dirty.heads, c.dirty.zoneList = true, true
@@ -384,9 +385,14 @@ func (c *Compiler) broken() []Broken {
 		}
 	}
 	for k, s := range c.services {
-		if s.err != nil {
-			out = append(out, Broken{k, s.err, c.form(k)})
+		if s.err == nil {
+			continue
 		}
+		if zone, ok := c.alias.zones[k]; ok {
+			out = append(out, Broken{zone, fmt.Errorf("alias %s: %w", k.Name, s.err), c.form(k)})
+			continue
+		}
+		out = append(out, Broken{k, s.err, c.form(k)})
 	}
 	slices.SortFunc(out, func(a, b Broken) int {
 		return cmp.Or(a.Key.Compare(b.Key), cmp.Compare(a.Err.Error(), b.Err.Error()))

@@ -23,7 +23,10 @@ type Service struct {
 	Spec   *spec.Service // with defaults filled in
 	TTL    uint32        // seconds
 	Pick   Pick
-	served [families]bool
+	// AliasOf is what the service's answers are taken from, for people; empty: it is no alias.
+	AliasOf string
+	Pending bool // an alias of what was never resolved: SERVFAIL
+	served  [families]bool
 
 	coherent bool   // every family comes from the same pool
 	part     uint32 // of View.parts
