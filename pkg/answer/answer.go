@@ -79,6 +79,7 @@ type Answerer struct {
 	cookie  [cookieLen]byte // of the reply
 	tail    []byte          // of the query, behind what the reply repeats
 	chain   dnswire.Query   // the name that a CNAME or DNAME led to
+	trail   trail
 	counts  tally
 	counted *table.ZoneCounts // whose this query is; nil: nobody's
 }
@@ -126,7 +127,7 @@ func (a *Answerer) Answer(buf []byte, n int, m *Meta) Outcome {
 		a.chaos()
 	case a.view == nil:
 		a.fail(dnswire.RcodeServFail, dnswire.EDENotReady, "no configuration yet")
-	case a.q.QClass != dnswire.ClassIN:
+	case a.q.QClass != dnswire.ClassIN && a.q.QClass != dnswire.ClassANY:
 		a.fail(dnswire.RcodeRefused, dnswire.EDENotSupported, "")
 	case a.q.QType == dnswire.TypeAXFR || a.q.QType == dnswire.TypeIXFR:
 		a.fail(dnswire.RcodeRefused, dnswire.EDEProhibited, "")
@@ -157,7 +158,7 @@ const (
 
 // internet answers a query of class IN.
 func (a *Answerer) internet() {
-	z := a.view.Find(&a.q, &a.hashes)
+	z := a.find(&a.q)
 	if z == nil {
 		a.fail(dnswire.RcodeRefused, dnswire.EDENotAuthoritative, "")
 		return
@@ -166,6 +167,9 @@ func (a *Answerer) internet() {
 	a.counted = z.Counts
 	a.setClient()
 	a.name(z, &a.q, 12)
+	if a.q.QClass == dnswire.ClassANY {
+		a.flags &^= dnswire.FlagAA // nobody here speaks for all classes (RFC 1034, 4.3.1)
+	}
 }
 
 // setClient takes the client's network from the query.
@@ -193,16 +197,28 @@ func netOf(s *dnswire.Subnet) table.Net {
 	return table.Net{Hi: hi, Lo: lo, Bits: s.Source}
 }
 
+// find gives the zone that answers q. A DS record stands in the zone above (RFC 4035, 3.1.4.1).
+func (a *Answerer) find(q *dnswire.Query) *table.Zone {
+	z := a.view.Find(q, &a.hashes)
+	if z != nil && q.QType == dnswire.TypeDS && q.Labels == z.Labels() {
+		if above := a.view.FindAbove(z, q, &a.hashes); above != nil {
+			return above
+		}
+	}
+	return z
+}
+
 // name answers for q's name, which stands at offset at of the message: RFC 1034, 4.3.2, from step 3 on.
 func (a *Answerer) name(z *table.Zone, q *dnswire.Query, at int) {
 	for hops := 0; ; hops++ {
 		m := z.Lookup(q, &a.hashes)
+		a.trail[hops].name, a.trail[hops].zone = at, nil
 		var next int
 		switch m.Kind {
 		case table.Exact, table.Wildcard:
 			next = a.node(z, q, m, at, hops)
 		case table.Rename:
-			next = a.rename(z, q, m, at)
+			next = a.rename(z, q, m, at, hops)
 		case table.Referral:
 			a.referral(z, q, m, at)
 		case table.Whoami:
@@ -216,12 +232,12 @@ func (a *Answerer) name(z *table.Zone, q *dnswire.Query, at int) {
 		if next == 0 || hops == maxChain || a.truncated || a.deferred {
 			return
 		}
-		// a CNAME led to the name at offset next; go on with it if we hold it
-		if !a.takeChain(next, q.QType) {
+		// a CNAME led to the name at offset next; go on with it if we hold it and have not been there
+		if !a.takeChain(next, q.QType) || a.visited(hops) {
 			return
 		}
 		q, at = &a.chain, next
-		if z = a.view.Find(q, &a.hashes); z == nil {
+		if z = a.find(q); z == nil {
 			return
 		}
 	}
@@ -241,15 +257,19 @@ func (a *Answerer) node(z *table.Zone, q *dnswire.Query, m table.Match, at, hops
 			return 0
 		}
 	}
-	if q.QType == dnswire.TypeANY {
-		start := a.pos
+	start := a.pos
+	if q.QType == dnswire.TypeANY && !z.Empty(m.Node) {
 		a.any(at)
 		a.signMade(z, q, dnswire.TypeHINFO, at, start, false)
 		return 0
 	}
 	if set, ok := z.Set(m.Node, q.QType); ok {
+		if q.QType == dnswire.TypeDNAME && a.renamed(z, m.Node, hops) {
+			return 0 // it has led to itself
+		}
 		a.appendSet(set, at, &a.an)
 		a.signSet(z, q, m, set, at)
+		a.appendAdditional(z.Additional(m.Node, q.QType), start)
 		return 0
 	}
 	if set, ok := z.Set(m.Node, dnswire.TypeCNAME); ok {
@@ -321,6 +341,9 @@ const anyTTL = 3600
 // negative adds the SOA record that lets resolvers remember that a name or type does not exist (RFC 2308).
 func (a *Answerer) negative(z *table.Zone, q *dnswire.Query, m table.Match, at int) {
 	a.opt.Scope = 0
+	if a.q.QClass == dnswire.ClassANY {
+		return // other classes may know better
+	}
 	a.appendSet(z.SOA(), a.owner(q, at, q.Labels-z.Labels()), &a.ns)
 	a.deny(z, q, m, at)
 }
@@ -331,21 +354,31 @@ func (a *Answerer) referral(z *table.Zone, q *dnswire.Query, m table.Match, at i
 		a.flags &^= dnswire.FlagAA
 	}
 	set, _ := z.Set(m.Node, dnswire.TypeNS)
-	a.appendSet(set, a.owner(q, at, m.Label), &a.ns)
+	owner, start := a.owner(q, at, m.Label), a.pos
+	a.appendSet(set, owner, &a.ns)
 	a.signReferral(z, q, m, at)
 	glue := z.Glue(m.Node)
 	a.appendWire(glue.Wire, glue.Count, &a.ar)
+	a.appendAdditional(z.Additional(m.Node, dnswire.TypeNS), start)
 }
 
 // rename answers a name below a DNAME: the DNAME, and a CNAME made from it (RFC 6672, 3.1).
-func (a *Answerer) rename(z *table.Zone, q *dnswire.Query, m table.Match, at int) (next int) {
+func (a *Answerer) rename(z *table.Zone, q *dnswire.Query, m table.Match, at, hops int) (next int) {
 	set, _ := z.Set(m.Node, dnswire.TypeDNAME)
-	a.appendSet(set, a.owner(q, at, m.Label), &a.an)
-	if a.secure(z) {
-		s, ok := z.Signature(set, suffix(q, m.Label), a.when())
-		a.addSig(s, ok, a.owner(q, at, m.Label), &a.an)
-	}
 	prefix, target := q.Name[:q.LabelOff[m.Label]], set.Wire[12:]
+	before := a.renamed(z, m.Node, hops)
+	a.trail[hops].zone, a.trail[hops].node = z, m.Node
+	if before {
+		if isAtOrBelow(target, q.Name[len(prefix):q.NameLen]) {
+			return 0 // each step makes a longer name, and leads nowhere
+		}
+	} else {
+		a.appendSet(set, a.owner(q, at, m.Label), &a.an)
+		if a.secure(z) {
+			s, ok := z.Signature(set, suffix(q, m.Label), a.when())
+			a.addSig(s, ok, a.owner(q, at, m.Label), &a.an)
+		}
+	}
 	if len(prefix)+len(target) > 255 {
 		a.rcode = dnswire.RcodeYXDomain
 		return 0
@@ -354,6 +387,9 @@ func (a *Answerer) rename(z *table.Zone, q *dnswire.Query, m table.Match, at int
 	n := copy(name[:], prefix)
 	n += copy(name[n:], target)
 	a.appendRecord(at, dnswire.TypeCNAME, be32(set.Wire[6:]), name[:n], &a.an)
+	if q.QType == dnswire.TypeCNAME {
+		return 0 // which was asked for
+	}
 	return a.pos - n
 }
 
@@ -363,25 +399,6 @@ func (a *Answerer) owner(q *dnswire.Query, at, i int) int {
 		return at + q.NameLen - 1
 	}
 	return at + int(q.LabelOff[i])
-}
-
-// takeChain reads the name at an offset of the reply, uncompressed, into chain.
-func (a *Answerer) takeChain(at int, qtype uint16) bool {
-	if a.truncated || at > maxPointer {
-		return false
-	}
-	c := &a.chain
-	c.QType, c.Labels = qtype, 0
-	off := 0
-	for a.buf[at+off] != 0 {
-		c.LabelOff[c.Labels] = uint8(off)
-		c.Labels++
-		off += 1 + int(a.buf[at+off])
-	}
-	c.NameLen = off + 1
-	clear(c.Name[copy(c.Name[:], a.buf[at:at+c.NameLen]):])
-	dnswire.FoldName(c.Name[:c.NameLen])
-	return true
 }
 
 func be32(b []byte) uint32 {

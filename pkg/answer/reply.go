@@ -105,6 +105,32 @@ func (r *reply) appendWire(wire []byte, n uint16, count *uint16) bool {
 	return true
 }
 
+// appendAdditional appends what fits of the addresses that go with a set, which stands at offset set of the message.
+func (r *reply) appendAdditional(e table.Additional, set int) {
+	for wire := e.Wire; len(wire) > 0 && !r.truncated; {
+		size, count := firstSet(wire)
+		name := set + int(binary.BigEndian.Uint16(wire))
+		if name <= maxPointer && r.pos+size <= r.limit {
+			copy(r.buf[r.pos:], wire[:size])
+			for at := r.pos; at < r.pos+size; at += 12 + int(binary.BigEndian.Uint16(r.buf[at+10:])) {
+				binary.BigEndian.PutUint16(r.buf[at:], 0xC000|uint16(name))
+			}
+			r.pos += size
+			r.ar += count
+		}
+		wire = wire[size:]
+	}
+}
+
+// firstSet gives the size and count of the records at the start of wire that have one owner and type.
+func firstSet(wire []byte) (size int, count uint16) {
+	for size < len(wire) && string(wire[size:size+4]) == string(wire[:4]) {
+		size += 12 + int(binary.BigEndian.Uint16(wire[size+10:]))
+		count++
+	}
+	return size, count
+}
+
 // appendRecord appends one record.
 func (r *reply) appendRecord(owner int, typ uint16, ttl uint32, data []byte, count *uint16) {
 	if owner > maxPointer || !r.room(12+len(data)) {

@@ -43,6 +43,16 @@ func (v *View) Find(q *dnswire.Query, h *Hashes) *Zone {
 	return nil
 }
 
+// FindAbove gives the closest zone above z, whose name q's is; h holds the hashes of q's name.
+func (v *View) FindAbove(z *Zone, q *dnswire.Query, h *Hashes) *Zone {
+	for i := q.Labels - z.labels + 1; i <= q.Labels; i++ {
+		if at, ok := v.top.find(suffix(q, i), h[i]); ok {
+			return v.zones[at]
+		}
+	}
+	return nil
+}
+
 // Service gives the service that stands at a node of a zone, nil when none does.
 func (v *View) Service(z *Zone, at uint32) *Service {
 	if s := z.nodes[at].service; s != 0 {

@@ -20,6 +20,7 @@ type Zone struct {
 	names  names
 	nodes  []node // 0 is the apex
 	sets   []set
+	extras []additional
 	data   []byte
 	seed   uint64
 	sigs   *zoneSigs // nil: not signed
@@ -66,9 +67,10 @@ const (
 type set struct {
 	typ, count uint16
 	off, size  uint32
+	additional uint32 // 1 + place in Zone.extras; 0: none
 }
 
-// glueType marks the pseudo set of a delegation that holds the addresses of its name servers, owners in full.
+// glueType marks the pseudo set of a delegation that holds the addresses of the name servers in it, owners in full.
 const glueType = 0
 
 // Set is an RRset (RFC 9499) in wire form. Owners are compression pointers to offset 12.
@@ -133,6 +135,7 @@ func newZone(in *zoneInput) (*Zone, error) {
 	}
 	b.link()
 	b.fill()
+	b.addAdditionals()
 	if b.z.soa.Count == 0 {
 		return nil, fmt.Errorf("zone %s has no SOA record", b.z.Name)
 	}
@@ -195,7 +198,7 @@ func (b *zoneBuilder) link() {
 		case b.has(name, dnswire.TypeNS):
 			n.cut = uint32(i)
 		}
-		if name[0] == 1 && name[1] == '*' {
+		if name[0] == 1 && name[1] == '*' && n.cut != uint32(i) { // nothing is made from a delegation (RFC 4592, 4.2)
 			b.z.nodes[parent].wild = uint32(i)
 		}
 	}
@@ -249,7 +252,7 @@ func (b *zoneBuilder) render(s zone.RRset) {
 		}
 		b.z.data = appendRecord(b.z.data, s.Type, s.TTL, data)
 	}
-	b.z.sets = append(b.z.sets, set{s.Type, uint16(len(s.Data)), uint32(off), uint32(len(b.z.data) - off)})
+	b.z.sets = append(b.z.sets, set{typ: s.Type, count: uint16(len(s.Data)), off: uint32(off), size: uint32(len(b.z.data) - off)})
 }
 
 // soaData fills the serial in.
@@ -259,7 +262,8 @@ func (b *zoneBuilder) soaData(data []byte) []byte {
 	return data
 }
 
-// glue renders the addresses that this zone holds for the name servers of a delegation (RFC 9471).
+// glue renders the addresses that this zone holds for the name servers inside of a delegation: without them nobody gets
+// there (RFC 9471, 2.1).
 func (b *zoneBuilder) glue(name string) {
 	off, count := len(b.z.data), 0
 	for _, ns := range b.sets[name] {
@@ -269,10 +273,10 @@ func (b *zoneBuilder) glue(name string) {
 		for _, target := range ns.Data {
 			host := slices.Clone(target)
 			dnswire.FoldName(host)
-			for _, s := range b.sets[string(host)] {
-				if s.Type != dnswire.TypeA && s.Type != dnswire.TypeAAAA {
-					continue
-				}
+			if !isAtOrBelow(string(host), name) {
+				continue
+			}
+			for _, s := range b.addresses(string(host)) {
 				for _, data := range s.Data {
 					rr := appendRecord(nil, s.Type, s.TTL, data)
 					b.z.data = append(append(b.z.data, host...), rr[2:]...)
@@ -281,7 +285,7 @@ func (b *zoneBuilder) glue(name string) {
 			}
 		}
 	}
-	b.z.sets = append(b.z.sets, set{glueType, uint16(count), uint32(off), uint32(len(b.z.data) - off)})
+	b.z.sets = append(b.z.sets, set{typ: glueType, count: uint16(count), off: uint32(off), size: uint32(len(b.z.data) - off)})
 }
 
 func be32(b []byte) uint32 {

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/miekg/dns"
+
+	"github.com/gti/gtm/pkg/dnswire"
 )
 
 // Values of a SOA that gtm makes itself. Refresh and the like matter only to secondaries.
@@ -73,7 +75,7 @@ func read(origin, file, content string) ([]record, Problems) {
 	p.SetDefaultTTL(soaTTL)
 	for rr, ok := p.Next(); ok; rr, ok = p.Next() {
 		h := rr.Header()
-		h.Name = dns.CanonicalName(h.Name)
+		h.Name = oneWriting(h.Name)
 		labels := dns.SplitDomainName(h.Name)
 		slices.Reverse(labels)
 		rrs = append(rrs, record{rr: rr, labels: labels})
@@ -82,6 +84,15 @@ func read(origin, file, content string) ([]record, Problems) {
 		return nil, Problems{syntaxProblem(file, err)}
 	}
 	return rrs, nil
+}
+
+// oneWriting gives a name in lower case with as few escapes as can be: \*.a and *.a are one name.
+func oneWriting(name string) string {
+	wire, err := packName(name)
+	if err != nil {
+		return dns.CanonicalName(name) // told later
+	}
+	return dnswire.NameString(wire)
 }
 
 // atLine is how the parser ends its errors.

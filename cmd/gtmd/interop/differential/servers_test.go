@@ -1,0 +1,238 @@
+//go:build interop
+
+package differential
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/gti/gtm/pkg/answer"
+	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/zone"
+)
+
+// A server answers packed queries, in order; nil where it stays silent.
+type server interface {
+	ask(queries [][]byte) ([][]byte, error)
+}
+
+// local is gtm without its sockets.
+type local struct {
+	a    *answer.Answerer
+	view atomic.Pointer[table.View]
+	// refused holds what gtm says of zones that it does not load.
+	refused map[string]string
+}
+
+func newLocal(t testing.TB, zones []*masterFile) *local {
+	t.Helper()
+	atlas, err := geo.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &local{refused: map[string]string{}}
+	change := table.TenantChange{Tenant: spec.Platform, Head: 1}
+	for _, z := range zones {
+		text, _, err := zone.Canonical(z.origin, z.origin, z.text, zone.Defaults{})
+		if err != nil {
+			s.refused[z.origin] = err.Error()
+			continue
+		}
+		change.Put = append(change.Put, table.Item{Generation: 1, Resource: &spec.Resource{
+			Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: z.origin}, Spec: &spec.Zone{Content: text}}})
+	}
+	compiler := table.NewCompiler(table.Config{Seed: 1, Workers: 1}, atlas)
+	compiler.Apply(table.Change{Tenants: []table.TenantChange{change}})
+	view, broken, _ := compiler.Compile(time.Unix(1_800_000_000, 0))
+	for _, b := range broken {
+		s.refused[b.Key.Name] = b.Err.Error()
+	}
+	s.view.Store(view)
+	s.a = answer.New(answer.Config{View: &s.view, ID: "gtm", Seed: 1})
+	return s
+}
+
+func (s *local) ask(queries [][]byte) ([][]byte, error) {
+	replies := make([][]byte, len(queries))
+	buf := make([]byte, 65535)
+	meta := answer.Meta{Source: netip.MustParseAddrPort("127.0.0.1:4444"), Stream: true}
+	for i, q := range queries {
+		if out := s.a.Answer(buf, copy(buf, q), &meta); out.Size > 0 {
+			replies[i] = append([]byte(nil), buf[:out.Size]...)
+		}
+	}
+	return replies, nil
+}
+
+// remote is a server asked over TCP.
+type remote struct {
+	name, addr string
+	log        func() string
+}
+
+// window is how many queries are under way on a connection.
+const window = 400
+
+func (s *remote) ask(queries [][]byte) ([][]byte, error) {
+	replies := make([][]byte, len(queries))
+	var conn net.Conn
+	defer func() {
+		if conn != nil {
+			conn.Close()
+		}
+	}()
+	for from := 0; from < len(queries); from += window {
+		if conn == nil {
+			var err error
+			if conn, err = net.DialTimeout("tcp", s.addr, 5*time.Second); err != nil {
+				return nil, fmt.Errorf("%s: %w", s.name, err)
+			}
+		}
+		to := min(from+window, len(queries))
+		if !exchange(conn, queries[from:to], replies[from:to]) {
+			conn.Close()
+			conn = nil
+		}
+	}
+	return replies, nil
+}
+
+// exchange asks queries at once, and tells whether all were answered. Replies are told apart by their place in the batch, which is their ID.
+func exchange(conn net.Conn, queries, replies [][]byte) bool {
+	var out []byte
+	for i, q := range queries {
+		out = binary.BigEndian.AppendUint16(out, uint16(len(q)))
+		at := len(out)
+		out = append(out, q...)
+		binary.BigEndian.PutUint16(out[at:], uint16(i))
+	}
+	conn.SetDeadline(time.Now().Add(3 * time.Second))
+	if _, err := conn.Write(out); err != nil {
+		return false
+	}
+	for range queries {
+		var size [2]byte
+		if _, err := io.ReadFull(conn, size[:]); err != nil {
+			return false
+		}
+		reply := make([]byte, binary.BigEndian.Uint16(size[:]))
+		if _, err := io.ReadFull(conn, reply); err != nil || len(reply) < 12 {
+			return false
+		}
+		if id := int(binary.BigEndian.Uint16(reply)); id < len(replies) {
+			replies[id] = reply
+		}
+	}
+	return true
+}
+
+// freePort gives a port of 127.0.0.1 that is free for UDP and TCP.
+func freePort(t testing.TB) int {
+	t.Helper()
+	for range 50 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		u, err := net.ListenPacket("udp", l.Addr().String())
+		l.Close()
+		if err == nil {
+			u.Close()
+			return port
+		}
+	}
+	t.Fatal("no port is free for both UDP and TCP")
+	return 0
+}
+
+// writeZones writes each zone into a file of its own, and gives the files' names.
+func writeZones(t testing.TB, dir string, zones []*masterFile) []string {
+	t.Helper()
+	files := make([]string, len(zones))
+	for i, z := range zones {
+		files[i] = filepath.Join(dir, fmt.Sprintf("%d.zone", i))
+		writeFile(t, files[i], z.text)
+	}
+	return files
+}
+
+func writeFile(t testing.TB, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func startKnot(t testing.TB, zones []*masterFile) *remote {
+	dir, port := t.TempDir(), freePort(t)
+	var b strings.Builder
+	fmt.Fprintf(&b, "server:\n  rundir: %s\n  listen: 127.0.0.1@%d\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 2\n  automatic-acl: off\n", dir, port)
+	fmt.Fprintf(&b, "log:\n  - target: stderr\n    any: warning\ndatabase:\n  storage: %s\n", dir)
+	b.WriteString("template:\n  - id: default\n    zonefile-sync: -1\n    zonefile-load: whole\n    journal-content: none\nzone:\n")
+	for i, file := range writeZones(t, dir, zones) {
+		fmt.Fprintf(&b, "  - domain: %q\n    file: %s\n", zones[i].origin, file)
+	}
+	conf := filepath.Join(dir, "knot.conf")
+	writeFile(t, conf, b.String())
+	return start(t, "knotd", port, dir, "knotd", "-c", conf)
+}
+
+func startNSD(t testing.TB, zones []*masterFile) *remote {
+	dir, port := t.TempDir(), freePort(t)
+	var b strings.Builder
+	fmt.Fprintf(&b, "server:\n  server-count: 1\n  ip-address: 127.0.0.1@%d\n  port: %d\n  username: \"\"\n  chroot: \"\"\n  zonesdir: %q\n  database: \"\"\n", port, port, dir)
+	fmt.Fprintf(&b, "  pidfile: %q\n  xfrdfile: %q\n  zonelistfile: %q\n  xfrdir: %q\n", dir+"/pid", dir+"/xfrd", dir+"/zones", dir)
+	b.WriteString("  minimal-responses: yes\n  tcp-count: 50\n  tcp-timeout: 120\n  rrl-ratelimit: 0\n  cookie-secret-file: \"\"\nremote-control:\n  control-enable: no\n")
+	for i, file := range writeZones(t, dir, zones) {
+		fmt.Fprintf(&b, "zone:\n  name: %q\n  zonefile: %q\n", zones[i].origin, file)
+	}
+	conf := filepath.Join(dir, "nsd.conf")
+	writeFile(t, conf, b.String())
+	return start(t, "nsd", port, dir, "nsd", "-d", "-c", conf)
+}
+
+// start runs a server in the foreground until the test ends, and waits until it answers.
+func start(t testing.TB, name string, port int, dir string, command ...string) *remote {
+	t.Helper()
+	log := filepath.Join(dir, "log")
+	out, err := os.Create(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	ctx, stop := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stop(); cmd.Wait() })
+	s := &remote{name: name, addr: fmt.Sprintf("127.0.0.1:%d", port), log: func() string { text, _ := os.ReadFile(log); return string(text) }}
+	probe := new(dns.Msg)
+	probe.SetQuestion("ready.invalid.", dns.TypeSOA)
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if _, _, err := (&dns.Client{Net: "tcp", Timeout: time.Second}).Exchange(probe, s.addr); err == nil {
+			return s
+		}
+	}
+	t.Fatalf("%s does not answer:\n%s", name, s.log())
+	return nil
+}

@@ -1,0 +1,165 @@
+package table
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"github.com/gti/gtm/pkg/dnswire"
+	"github.com/gti/gtm/pkg/zone"
+)
+
+// Additional holds what goes into the additional section with a set, mostly addresses, because its records name hosts
+// (RFC 1035, 3.3; RFC 2782; RFC 9460, 4.1). Each record's owner is two bytes: where, in the set's Wire, the name stands. It
+// is a service to the reader: what does not fit is left out, one RRset at a time.
+type Additional struct {
+	Wire  []byte
+	Count uint16
+}
+
+// additional is where an Additional lies in Zone.data.
+type additional struct {
+	off, size uint32
+	count     uint16
+}
+
+// Additional gives the addresses that go with the set of a type at a node. Those that a delegation cannot do without are its Glue.
+func (z *Zone) Additional(at uint32, typ uint16) Additional {
+	if _, ok := hostAt(typ); !ok {
+		return Additional{}
+	}
+	n := &z.nodes[at]
+	for i := n.first; i < n.first+uint32(n.count); i++ {
+		if s := &z.sets[i]; s.typ == typ && s.additional != 0 {
+			e := &z.extras[s.additional-1]
+			return Additional{z.data[e.off : e.off+e.size], e.count}
+		}
+	}
+	return Additional{}
+}
+
+// hostAt gives where in the RDATA of a type a host's name stands, if its addresses are worth adding.
+func hostAt(typ uint16) (offset int, ok bool) {
+	switch typ {
+	case dnswire.TypeNS:
+		return 0, true
+	case dnswire.TypeMX, dnswire.TypeSVCB, dnswire.TypeHTTPS:
+		return 2, true
+	case dnswire.TypeSRV:
+		return 6, true
+	}
+	return 0, false
+}
+
+// addAdditionals renders the additionals of all sets. It comes when every set is there.
+func (b *zoneBuilder) addAdditionals() {
+	for i, name := range b.order {
+		n := &b.z.nodes[i]
+		for at := n.first; at < n.first+uint32(n.count); at++ {
+			if _, ok := hostAt(b.z.sets[at].typ); !ok {
+				continue
+			}
+			set := &b.z.sets[at]
+			if e := b.additionalOf(name, set, n.cut == uint32(i) && i != 0); e.count > 0 {
+				b.z.extras = append(b.z.extras, e)
+				set.additional = uint32(len(b.z.extras))
+			}
+		}
+	}
+}
+
+// additionalOf renders the addresses of the hosts of a set. Where the set is a delegation's, the hosts inside are left to its glue.
+func (b *zoneBuilder) additionalOf(owner string, s *set, delegation bool) additional {
+	skip, _ := hostAt(s.typ)
+	e := additional{off: uint32(len(b.z.data))}
+	wire := b.z.data[s.off : s.off+s.size]
+	done := map[string]bool{}
+	for at := 0; at < len(wire); {
+		rdata := wire[at+12 : at+12+int(binary.BigEndian.Uint16(wire[at+10:]))]
+		ref := at + 12 + skip
+		host, ok := hostName(rdata, skip)
+		at += 12 + len(rdata)
+		if isAlias(s.typ, wire[12:]) != isAlias(s.typ, rdata) {
+			continue // beside an alias, others must be ignored (RFC 9460, 2.4.1); aliases come first
+		}
+		if !ok || done[host] || delegation && isAtOrBelow(host, owner) || ref > 0xFFFF {
+			continue
+		}
+		done[host] = true
+		for _, a := range b.worthAdding(host, s.typ, host != owner) {
+			for _, data := range a.Data {
+				rr := appendRecord(nil, a.Type, a.TTL, data)
+				binary.BigEndian.PutUint16(rr, uint16(ref))
+				b.z.data = append(b.z.data, rr...)
+				e.count++
+			}
+		}
+	}
+	e.size = uint32(len(b.z.data)) - e.off
+	return e
+}
+
+// isAlias tells whether RDATA is that of an alias (RFC 9460, 2.4.2).
+func isAlias(typ uint16, rdata []byte) bool {
+	return (typ == dnswire.TypeSVCB || typ == dnswire.TypeHTTPS) && rdata[0] == 0 && rdata[1] == 0
+}
+
+// worthAdding gives what is worth adding of a host, which a set of a type names. An alias leads to a set of its own type.
+func (b *zoneBuilder) worthAdding(host string, typ uint16, other bool) (sets []zone.RRset) {
+	sets = b.addresses(host)
+	if other && (typ == dnswire.TypeSVCB || typ == dnswire.TypeHTTPS) {
+		sets = append(sets, b.setsOf(host, func(t uint16) bool { return t == typ })...)
+	}
+	return sets
+}
+
+// hostName gives the folded name at an offset of RDATA.
+func hostName(rdata []byte, skip int) (string, bool) {
+	end := skip
+	for end < len(rdata) && rdata[end] != 0 {
+		end += 1 + int(rdata[end])
+	}
+	if end >= len(rdata) {
+		return "", false
+	}
+	name := slices.Clone(rdata[skip : end+1])
+	dnswire.FoldName(name)
+	return string(name), true
+}
+
+// addresses gives the A and AAAA sets that the zone itself holds for a host.
+func (b *zoneBuilder) addresses(host string) []zone.RRset {
+	return b.setsOf(host, func(t uint16) bool { return t == dnswire.TypeA || t == dnswire.TypeAAAA })
+}
+
+// setsOf gives the sets of some types that the zone itself holds for a host, also by a wildcard.
+func (b *zoneBuilder) setsOf(host string, wanted func(uint16) bool) (sets []zone.RRset) {
+	at, ok := b.at[host]
+	if !ok {
+		if at, ok = b.wildcardOf(host); !ok {
+			return nil
+		}
+	}
+	if b.z.nodes[at].service != 0 {
+		return nil // what depends on the client
+	}
+	for _, s := range b.sets[b.order[at]] {
+		if wanted(s.Type) {
+			sets = append(sets, s)
+		}
+	}
+	return sets
+}
+
+// wildcardOf gives the node of the wildcard that stands for a name that is not there (RFC 4592, 3.3.1).
+func (b *zoneBuilder) wildcardOf(name string) (uint32, bool) {
+	for name[0] != 0 {
+		name = name[1+int(name[0]):]
+		if _, ok := b.at[name]; ok {
+			at, ok := b.at["\x01*"+name]
+			return at, ok
+		}
+	}
+	return 0, false
+}
+
+func isAtOrBelow(name, above string) bool { return name == above || isBelow(name, above) }
