@@ -305,6 +305,7 @@ func (a *advance) drop(which func(*KeyState) bool) {
 func (a *advance) renew() {
 	if a.sets || a.due(a.Signed.Add(a.p.Validity/2), "the key sets are signed anew") {
 		a.Signed, a.sets = a.now, false
+		a.Round++
 		a.did()
 	}
 }

@@ -29,8 +29,9 @@ const Skew = time.Hour
 // State is what is known of the lives of a zone's keys. It is a value: the functions that change it give a new one.
 type State struct {
 	Keys []KeyState `json:"keys,omitempty"` // KSKs first, then by age
-	// Signed is when the key sets were last signed.
+	// Signed is when the key sets were last signed, and Round how often: another Round wants Publish.
 	Signed time.Time `json:"signed,omitzero"`
+	Round  uint64    `json:"round,omitempty"`
 	// KeyTTL and MaxTTL are the TTLs that resolvers may still go by.
 	KeyTTL Ceiling `json:"keyTTL,omitzero"`
 	MaxTTL Ceiling `json:"maxTTL,omitzero"`

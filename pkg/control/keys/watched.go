@@ -1,0 +1,129 @@
+package keys
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/zone/dnssec"
+)
+
+// watched is what the declared state says of zones. It looks at everything when something was declared anew.
+type watched struct {
+	heads map[string]store.Generation
+	zones map[string]*declared
+}
+
+// declared is one zone, and the longest TTLs in it.
+type declared struct {
+	resource *spec.Resource
+	services time.Duration
+	content  time.Duration // read once, when first needed; negative: not yet
+}
+
+func (w *watched) update(m *store.Mirror) {
+	heads := map[string]store.Generation{}
+	states := map[string]store.TenantState{}
+	for _, tenant := range m.Tenants() {
+		states[tenant] = m.Tenant(tenant)
+		heads[tenant] = states[tenant].Head
+	}
+	if w.heads != nil && maps.Equal(heads, w.heads) {
+		return
+	}
+	zones := map[string]*declared{}
+	for key, v := range states[spec.Platform].Resources {
+		if key.Kind != spec.KindZone {
+			continue
+		}
+		d := &declared{resource: v.Resource, content: -1}
+		if old := w.zones[key.Name]; old != nil && old.resource == v.Resource {
+			d.content = old.content
+		}
+		zones[key.Name] = d
+	}
+	for _, state := range states {
+		addServices(zones, state)
+	}
+	w.heads, w.zones = heads, zones
+}
+
+// addServices takes the TTLs of a tenant's services into the zones in which they stand.
+func addServices(zones map[string]*declared, state store.TenantState) {
+	for _, v := range state.Resources {
+		s, ok := v.Resource.Spec.(*spec.Service)
+		if !ok {
+			continue
+		}
+		host, err := spec.CanonicalName(s.Host)
+		if err != nil {
+			continue
+		}
+		for name := host; name != ""; _, name, _ = strings.Cut(name, ".") {
+			if d, ok := zones[name]; ok { // and on: which of nested zones it stands in does not matter here
+				d.services = max(d.services, time.Duration(s.TTLSeconds())*time.Second)
+			}
+		}
+	}
+}
+
+// policy gives what is declared of a zone. Of a zone that is not declared at all, or in a way that this program does
+// not know, there is none: its keys are left as they are, for it may come back.
+func (w *watched) policy(name string) (dnssec.Policy, bool) {
+	d := w.zones[name]
+	if d == nil {
+		return dnssec.Policy{}, false
+	}
+	z := d.resource.Spec.(*spec.Zone)
+	if d.content < 0 {
+		d.content = longestTTL(z.Content)
+	}
+	p, ok := policyOf(z)
+	p.MaxTTL = max(d.content, d.services)
+	return p, ok
+}
+
+// policyOf gives all but MaxTTL.
+func policyOf(z *spec.Zone) (dnssec.Policy, bool) {
+	sign := z.DNSSEC != nil
+	if !sign {
+		z = &spec.Zone{DNSSEC: &spec.DNSSEC{}} // how its keys live on until the DS is gone
+	}
+	d := z.Effective().DNSSEC
+	alg, err := dnssec.ParseAlgorithm(d.Algorithm)
+	return dnssec.Policy{
+		Sign: sign, Algorithm: alg,
+		ZSKLifetime: time.Duration(*d.ZSKLifetime), KSKLifetime: time.Duration(*d.KSKLifetime),
+		Propagation: time.Duration(d.Propagation), KeyTTL: time.Duration(d.KeyTTL), ParentTTL: time.Duration(d.ParentTTL),
+		Validity: validity,
+	}, err == nil
+}
+
+// signed lists the declared zones that are to be signed, or are, sorted.
+func (w *watched) signed(keysets map[string]dnssec.Keyset) []string {
+	var names []string
+	for name, d := range w.zones {
+		if _, is := keysets[name]; is || d.resource.Spec.(*spec.Zone).DNSSEC != nil {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// longestTTL reads canonical content: owner, TTL, class, type and RDATA in each line.
+func longestTTL(content string) time.Duration {
+	longest := uint64(0)
+	for line := range strings.Lines(content) {
+		_, rest, _ := strings.Cut(line, "\t")
+		field, _, _ := strings.Cut(rest, "\t")
+		if ttl, err := strconv.ParseUint(field, 10, 31); err == nil {
+			longest = max(longest, ttl)
+		}
+	}
+	return time.Duration(longest) * time.Second
+}
