@@ -319,8 +319,7 @@ func (a *Answerer) steered(z *table.Zone, q *dnswire.Query, s *table.Service, f 
 		a.opt.Scope = d.Scope
 	}
 	if d.Fallback == table.Refuse {
-		a.flags &^= dnswire.FlagAA
-		a.fail(dnswire.RcodeServFail, dnswire.EDENetworkError, "no endpoint is up")
+		a.refuse(s)
 		return
 	}
 	records, count := d.Records()
@@ -329,6 +328,16 @@ func (a *Answerer) steered(z *table.Zone, q *dnswire.Query, s *table.Service, f 
 	if c := s.Counts(); c != nil {
 		c.Add(d.Draw.Pool.ID.Pool)
 	}
+}
+
+// refuse answers where a service has nothing to give.
+func (a *Answerer) refuse(s *table.Service) {
+	a.flags &^= dnswire.FlagAA
+	if s.Pending {
+		a.fail(dnswire.RcodeServFail, dnswire.EDENotReady, "the alias has not been resolved yet")
+		return
+	}
+	a.fail(dnswire.RcodeServFail, dnswire.EDENetworkError, "no endpoint is up")
 }
 
 // any answers QTYPE ANY with the synthesized HINFO of RFC 8482, 4.2.

@@ -123,7 +123,12 @@ func explainLines(e *table.Explanation, id string) []string {
 		who + e.Asker.Prefix().String() + " " + placeText(e.Place.String(), e.Place.ASN, e.Asker, e.PlaceBits),
 		fmt.Sprintf("%s, scope /%d", rule, e.Scope),
 	}
-	if e.Fallback != table.Normal {
+	if e.Service.AliasOf != "" {
+		lines = append(lines, "alias of "+e.Service.AliasOf)
+	}
+	if e.Service.Pending {
+		lines = append(lines, "not resolved yet: SERVFAIL")
+	} else if e.Fallback != table.Normal {
 		lines = append(lines, e.Fallback.String())
 	}
 	for i, p := range e.Pools {

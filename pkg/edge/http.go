@@ -163,6 +163,12 @@ func (e *Edge) describe(x *table.Explanation) *api.Explanation {
 	} else {
 		out.Notes = append(out.Notes, "no rule matches this client: lastResort answers")
 	}
+	if x.Service.AliasOf != "" {
+		out.Notes = append(out.Notes, "alias of "+x.Service.AliasOf)
+	}
+	if x.Service.Pending {
+		out.Fallback = "the alias has not been resolved yet: SERVFAIL"
+	}
 	for _, p := range x.Pools {
 		out.Pools = append(out.Pools, describePool(&p))
 	}
