@@ -44,6 +44,8 @@ type Config struct {
 	Mirror *store.Mirror
 	// Following tells how that following fares; nil: it is not shown.
 	Following func() store.FollowStatus
+	// Keys looks after signed zones; nil: this control does not.
+	Keys Keys
 	// Token opens everything under /v1/; see CreateToken. TokenFile, where given, is named to who has none.
 	Token, TokenFile string
 
@@ -106,6 +108,7 @@ func (s *Server) routes() {
 	s.routeResources(h)
 	s.routeChanges(h)
 	s.routeStatus(h)
+	s.routeKeys(h)
 	s.routeVantages(h)
 }
 

@@ -10,6 +10,7 @@ const (
 	ZoneWithdrawing = "withdrawing" // on its way to being unsigned
 	ZoneFailing     = "failing"     // see Error
 	ZoneUndeclared  = "undeclared"  // it has keys, but is not declared any more
+	ZoneUnsigned    = "unsigned"    // its keys were just given up
 )
 
 // SignedZones are the zones that are signed, or are to be.
@@ -20,7 +21,7 @@ type SignedZones struct {
 // SignedZone is the state of one zone's keys.
 type SignedZone struct {
 	Zone   string `json:"zone"`
-	State  string `json:"state" enum:"starting,signed,waiting,withdrawing,failing,undeclared"`
+	State  string `json:"state" enum:"starting,signed,waiting,withdrawing,failing,undeclared,unsigned"`
 	Serial uint64 `json:"serial,omitempty" doc:"of its keyset; grows with each change"`
 	// Until is when the first signature of the key sets expires; they are signed anew long before.
 	Until time.Time `json:"until,omitzero"`

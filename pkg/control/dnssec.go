@@ -1,0 +1,110 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/control/keys"
+	"github.com/gti/gtm/pkg/spec"
+)
+
+// Keys looks after the keys of signed zones: a *keys.Manager.
+type Keys interface {
+	Status() []api.SignedZone
+	Roll(ctx context.Context, zone string, ksk bool) error
+	DSSeen(ctx context.Context, zone string) error
+	DSGone(ctx context.Context, zone string) error
+}
+
+type zoneInput struct {
+	Author string `header:"X-Gtm-Author"`
+	Zone   string `path:"zone" maxLength:"255"`
+}
+
+type rollInput struct {
+	Author string `header:"X-Gtm-Author"`
+	Zone   string `path:"zone" maxLength:"255"`
+	Body   api.RollRequest
+}
+
+func (s *Server) routeKeys(h huma.API) {
+	huma.Register(h, operation("list-signed-zones", http.MethodGet, "/dnssec", "The zones that are signed, and their keys", maxSmallBody), s.signedZones)
+	huma.Register(h, operation("get-signed-zone", http.MethodGet, "/dnssec/{zone}", "The keys of a zone", maxSmallBody), s.signedZone)
+	huma.Register(h, operation("roll-key", http.MethodPost, "/dnssec/{zone}/roll", "Go to a zone's next key", maxSmallBody), s.roll)
+	huma.Register(h, operation("ds-seen", http.MethodPost, "/dnssec/{zone}/ds-seen", "Tell that the parent has the DS", maxSmallBody), s.dsSeen)
+	huma.Register(h, operation("ds-gone", http.MethodPost, "/dnssec/{zone}/ds-gone", "Tell that the parent has no DS any more", maxSmallBody), s.dsGone)
+}
+
+func (s *Server) signedZones(context.Context, *struct{}) (*reply[api.SignedZones], error) {
+	if s.cfg.Keys == nil {
+		return nil, noKeys()
+	}
+	return &reply[api.SignedZones]{api.SignedZones{Zones: s.cfg.Keys.Status()}}, nil
+}
+
+func noKeys() error {
+	return problemf(http.StatusNotFound, "this control looks after no keys: ask one that does")
+}
+
+func (s *Server) signedZone(_ context.Context, in *zoneInput) (*reply[api.SignedZone], error) {
+	return s.keysOf(in.Zone)
+}
+
+func (s *Server) keysOf(name string) (*reply[api.SignedZone], error) {
+	if s.cfg.Keys == nil {
+		return nil, noKeys()
+	}
+	name = canonicalZone(name)
+	var names []string
+	for _, z := range s.cfg.Keys.Status() {
+		if z.Zone == name {
+			return &reply[api.SignedZone]{z}, nil
+		}
+		names = append(names, z.Zone)
+	}
+	return nil, problemf(http.StatusNotFound, "the zone %s is not signed: declare dnssec in its spec%s", name, didYouMean(name, names))
+}
+
+func canonicalZone(name string) string {
+	if canonical, err := spec.CanonicalName(name); err == nil {
+		return canonical
+	}
+	return name
+}
+
+func (s *Server) roll(ctx context.Context, in *rollInput) (*reply[api.SignedZone], error) {
+	return s.askKeys(in.Zone, in.Author, "a key roll was asked for", func(zone string) error { return s.cfg.Keys.Roll(ctx, zone, in.Body.KSK) })
+}
+
+func (s *Server) dsSeen(ctx context.Context, in *zoneInput) (*reply[api.SignedZone], error) {
+	return s.askKeys(in.Zone, in.Author, "the DS was seen at the parent", func(zone string) error { return s.cfg.Keys.DSSeen(ctx, zone) })
+}
+
+func (s *Server) dsGone(ctx context.Context, in *zoneInput) (*reply[api.SignedZone], error) {
+	return s.askKeys(in.Zone, in.Author, "the DS is gone from the parent", func(zone string) error { return s.cfg.Keys.DSGone(ctx, zone) })
+}
+
+// askKeys does something to a zone's keys, and gives what has become of them. The log says who wanted it.
+func (s *Server) askKeys(name, who, what string, do func(zone string) error) (*reply[api.SignedZone], error) {
+	if _, err := s.keysOf(name); err != nil {
+		return nil, err
+	}
+	name = canonicalZone(name)
+	var refused *keys.RefusedError
+	switch err := do(name); {
+	case errors.As(err, &refused):
+		return nil, problemf(http.StatusConflict, "%s", err)
+	case err != nil:
+		return nil, problemOf(err)
+	}
+	s.cfg.Logger.Info(what, "zone", name, "by", author(who))
+	out, err := s.keysOf(name)
+	if err != nil { // nothing is left of them
+		return &reply[api.SignedZone]{api.SignedZone{Zone: name, State: api.ZoneUnsigned, Keys: []api.ZoneKey{}}}, nil
+	}
+	return out, nil
+}
