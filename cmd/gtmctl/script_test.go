@@ -11,8 +11,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 
 	"github.com/gti/gtm/pkg/control"
 	"github.com/gti/gtm/pkg/control/api"
+	zonekeys "github.com/gti/gtm/pkg/control/keys"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/store"
 )
@@ -59,7 +62,7 @@ func TestScripts(t *testing.T) {
 			Setup:               func(env *testscript.Env) error { return setup(env, etcd.Endpoint()) },
 			Cmds: map[string]func(*testscript.TestScript, bool, []string){
 				"edge": edgeCmd, "stop": stopCmd, "broken": brokenCmd, "verdict": verdictCmd, "evidence": evidenceCmd, "prober": proberCmd,
-				"stranger": strangerCmd, "exits": exitsCmd,
+				"stranger": strangerCmd, "exits": exitsCmd, "later": laterCmd,
 			},
 		})
 	})
@@ -73,6 +76,7 @@ type server struct {
 	dir    string
 	broken chan []api.Broken // holds what every edge says is broken
 	edges  map[string]func() // ends an edge
+	ahead  atomic.Int64      // of the clock by which keys live
 }
 
 type serverKey struct{}
@@ -102,8 +106,23 @@ func setup(env *testscript.Env, etcd string) error {
 	if err != nil {
 		return err
 	}
+	identity, err := zonekeys.LoadIdentity(filepath.Join(env.WorkDir, "identity"))
+	if err != nil {
+		return err
+	}
+	signer, err := zonekeys.New(zonekeys.Config{Store: client, Mirror: s.mirror, Dir: filepath.Join(env.WorkDir, "keys"), Identity: identity,
+		Now: func() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }})
+	if err != nil {
+		return err
+	}
+	signed := make(chan struct{})
+	go func() {
+		defer close(signed)
+		_ = signer.Run(ctx)
+	}()
+	env.Defer(func() { cancel(); <-signed })
 	c, err := control.New(control.Config{
-		Store: client, Mirror: s.mirror, Token: token, TokenFile: filepath.Join(env.WorkDir, "token"), Logger: slog.New(slog.DiscardHandler),
+		Store: client, Mirror: s.mirror, Keys: signer, Token: token, TokenFile: filepath.Join(env.WorkDir, "token"), Logger: slog.New(slog.DiscardHandler),
 		Following: func() store.FollowStatus { f := <-following; following <- f; return f },
 	})
 	if err != nil {
@@ -257,6 +276,27 @@ func verdictCmd(ts *testscript.TestScript, _ bool, args []string) {
 		v.Endpoints[endpoint] = finding
 	}
 	s.mirror.Apply(store.Update{Verdicts: []health.Verdict{v}})
+}
+
+// laterCmd: "later DURATION ZONE PHASE..." lets the keys live for so long, and waits until the zone's keys are in these phases.
+func laterCmd(ts *testscript.TestScript, neg bool, args []string) {
+	s := ts.Value(serverKey{}).(*server)
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: later DURATION ZONE PHASE...")
+	}
+	d, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	s.ahead.Add(int64(d))
+	for { // the test's own time limit ends this
+		var phases []string
+		for _, k := range s.mirror.Keysets()[args[1]].State.Keys {
+			phases = append(phases, k.Phase())
+		}
+		if slices.Equal(phases, args[2:]) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // strangerCmd lets GTM_SERVER be an HTTP server that is not gtmd.

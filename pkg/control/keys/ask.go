@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/zone/dnssec"
@@ -60,42 +59,66 @@ func (m *Manager) declared(zone string, what asked) asked {
 	}
 }
 
-// ask does what is asked for over the newest keyset, and again where that has changed meanwhile.
+// ask does what is asked for over the newest keyset, again where that has changed meanwhile, and returns when the
+// mirror shows what has come of it.
 func (m *Manager) ask(ctx context.Context, name string, what asked) error {
 	for {
 		changed := m.cfg.Mirror.Changed()
-		behind, err := m.askOnce(ctx, name, what)
-		if !behind && !errors.Is(err, store.ErrKeysetChanged) {
+		over, behind, err := m.askOnce(ctx, name, what)
+		switch {
+		case !behind && err == nil:
+			return m.await(ctx, name, over)
+		case !behind && !errors.Is(err, store.ErrKeysetChanged):
 			return err
 		}
-		wait := time.NewTimer(mirrorTime)
-		select {
-		case <-changed:
-		case <-wait.C:
-			return fmt.Errorf("the keys of %s in the store have changed, and their new state has not been heard of; try again", name)
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := wait(ctx, changed); err != nil {
+			return fmt.Errorf("the keys of %s in the store have changed, and their new state has not been heard of: %w; try again", name, err)
 		}
-		wait.Stop()
 	}
 }
 
-// askOnce also tells whether the mirror is behind what was written.
-func (m *Manager) askOnce(ctx context.Context, name string, what asked) (behind bool, err error) {
+// askOnce also gives the serial of the keyset that it went by, and tells whether the mirror is behind what was written.
+func (m *Manager) askOnce(ctx context.Context, name string, what asked) (over uint64, behind bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.watched.update(m.cfg.Mirror)
 	ks, signed := m.cfg.Mirror.Keysets()[name]
 	if !signed {
-		return false, &RefusedError{Zone: name, Err: errUnsigned}
+		return 0, false, &RefusedError{Zone: name, Err: errUnsigned}
 	}
 	z := m.zone(name)
 	if z.wrote > ks.Serial && m.cfg.Now().Before(z.seenBy) {
-		return true, nil
+		return 0, true, nil
 	}
 	policy, known := m.watched.policy(name)
 	if m.watched.zones[name] != nil && !known {
-		return false, &RefusedError{Zone: name, Err: errUnknown}
+		return 0, false, &RefusedError{Zone: name, Err: errUnknown}
 	}
-	return false, m.tend(ctx, z, policy, ks, what)
+	return ks.Serial, false, m.tend(ctx, z, policy, ks, what)
+}
+
+// await waits until the mirror holds another keyset than the one with a serial. It need not for long: what was
+// written is written.
+func (m *Manager) await(ctx context.Context, name string, serial uint64) error {
+	for {
+		changed := m.cfg.Mirror.Changed()
+		if m.cfg.Mirror.Keysets()[name].Serial != serial {
+			return nil
+		}
+		if err := wait(ctx, changed); err != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// wait waits for news, for some seconds.
+func wait(ctx context.Context, news <-chan struct{}) error {
+	ctx, cancel := context.WithTimeout(ctx, mirrorTime)
+	defer cancel()
+	select {
+	case <-news:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

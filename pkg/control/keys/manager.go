@@ -212,15 +212,14 @@ type asked func(dnssec.State) (dnssec.State, error)
 // tend does what is due for one zone, and first what was asked for, if anything.
 func (m *Manager) tend(ctx context.Context, z *zone, policy dnssec.Policy, ks dnssec.Keyset, ask asked) error {
 	z.policy, z.serial, z.sealed = policy, ks.Serial, m.recipientsKey()
-	state := ks.State
-	if ask != nil {
-		var err error
+	var made ring
+	state, changed, event, err := dnssec.Advance(ks.State, policy, m.cfg.Now(), made.generate)
+	if err == nil && ask != nil { // of what is due by now
 		if state, err = ask(state); err != nil {
 			return &RefusedError{Zone: ks.Zone, Err: err}
 		}
+		state, changed, event, err = dnssec.Advance(state, policy, m.cfg.Now(), made.generate)
 	}
-	var made ring
-	state, changed, event, err := dnssec.Advance(state, policy, m.cfg.Now(), made.generate)
 	if err != nil {
 		return err
 	}
