@@ -55,8 +55,9 @@ func (s *Server) openHTTP(b *binding) {
 		MaxHeaderBytes:               maxHTTPHeader,
 		ErrorLog:                     log.New(io.Discard, "", 0), // it tells of clients' faults, at clients' speed
 		ConnContext:                  webContext,
+		// Clients take a buffer of 64 KB for granted until they hear otherwise (RFC 9113, 6.9.2).
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: streamsPerConn, MaxReceiveBufferPerConnection: 64 << 10,
-			MaxReceiveBufferPerStream: 16 << 10, WriteByteTimeout: cfg.WriteTimeout},
+			MaxReceiveBufferPerStream: 64 << 10, WriteByteTimeout: cfg.WriteTimeout},
 	}
 	b.web3 = &http3.Server{Handler: &web{srv: s}, MaxHeaderBytes: maxHTTPHeader, IdleTimeout: cfg.IdleTimeout,
 		ConnContext: web3Context}

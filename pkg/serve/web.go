@@ -49,6 +49,15 @@ func (c *webConn) Close() error {
 	return c.TCPConn.Close()
 }
 
+// Write cuts off a client that is too slow to take what is written: TLS would wait for it once more, to say goodbye.
+func (c *webConn) Write(data []byte) (int, error) {
+	n, err := c.TCPConn.Write(data)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.abort()
+	}
+	return n, err
+}
+
 func (c *webConn) abort() {
 	_ = c.SetLinger(0) // on a connection that is closed already both may fail
 	_ = c.TCPConn.Close()
