@@ -230,11 +230,12 @@ func (t *connTable) sweep(now time.Time, first, idle time.Duration) {
 	}
 }
 
-// dismiss calls end once c has had nothing to do for a while. It is for Shutdown, when no new messages are taken in.
+// dismiss calls end once c has had nothing to answer for a while. It is for Shutdown, after the grace: messages that
+// are not whole by then are not waited for.
 func (t *connTable) dismiss(c *seat, end func()) {
 	t.mu.Lock()
 	wait := lingerTime
-	if c.messages == 0 && c.busy == 0 {
+	if c.busy == 0 {
 		wait -= time.Since(c.since) // the client may not have taken its last reply yet
 		if !c.answered {
 			wait = 0
