@@ -70,7 +70,7 @@ var house = map[string]room{
 	"pkg/edge":    {floor: 6, outside: []string{prometheus, errgroup, "filippo.io/age"}},
 	"pkg/prober":  {floor: 6, outside: []string{prometheus, errgroup}},
 
-	"cmd/gtmd": {floor: 7, outside: []string{cobra, pflag, prometheus, errgroup, unix}},
+	"cmd/gtmd": {floor: 7, outside: []string{cobra, pflag, prometheus, errgroup, unix, age}},
 	"cmd/gtmctl": {floor: 7, outside: []string{cobra, pflag, "github.com/schollz/progressbar/v3",
 		"github.com/jedib0t/go-pretty/v6", "golang.org/x/term", "gopkg.in/yaml.v3"}},
 

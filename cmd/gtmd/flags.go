@@ -25,6 +25,8 @@ type flags struct {
 	demoPort                            uint16
 	workers                             int
 	tsigKeys                            string
+	control                             []string
+	signing                             signing
 	serve                               serveFlags
 }
 
@@ -45,7 +47,9 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.id, "id", "", "name of this edge, as in id.server (default: the host's name)")
 	s.StringVar(&f.vantage, "vantage", "", "name of this prober's vantage (default: as --id)")
 	s.StringSliceVar(&f.explain, "explain-from", []string{"127.0.0.0/8", "::1/128"}, "networks that may ask _explain names")
+	s.StringSliceVar(&f.control, "control", nil, "URLs of servers with the role control, for an edge without it: they get updates and NOTIFY")
 	s.StringVar(&f.tsigKeys, "tsig-keys", "", "file of TSIG keys (mode 0600) as tsig-keygen prints them; read again when it changes")
+	f.signing.register(s)
 	f.serve.register(s)
 	s.StringVar(&f.log, "log", "text", "form of the log on standard error: text or json")
 	s.StringVar(&f.level, "log-level", "info", "debug, info, warn or error")
@@ -63,6 +67,8 @@ const (
 type config struct {
 	data, http, id, vantage string
 	tsigKeys                string
+	control                 []string
+	signing                 signing
 	roles                   map[string]bool
 	dns                     []netip.AddrPort
 	etcd                    []string
@@ -78,7 +84,7 @@ type config struct {
 
 // config checks everything, and tells all that is wrong at once.
 func (f *flags) config() (*config, error) {
-	c := &config{tsigKeys: f.tsigKeys, data: f.data, http: f.http, id: f.id, vantage: f.vantage, etcd: f.etcd, geo: f.geo, apply: f.apply, demo: f.demo,
+	c := &config{control: f.control, tsigKeys: f.tsigKeys, data: f.data, http: f.http, id: f.id, vantage: f.vantage, etcd: f.etcd, geo: f.geo, apply: f.apply, demo: f.demo,
 		demoPort: f.demoPort, workers: f.workers, roles: map[string]bool{}}
 	var errs []error
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -132,6 +138,7 @@ func (f *flags) config() (*config, error) {
 	if f.workers < 0 || f.workers > 1024 {
 		fail("--workers: %d is not between 0 and 1024", f.workers)
 	}
+	c.signing = f.signing.within(c.data)
 	c.serving = f.serve.check(fail)
 	errs = append(errs, f.logging(c), f.tls(c))
 	return c, errors.Join(errs...)

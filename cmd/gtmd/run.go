@@ -20,10 +20,12 @@ import (
 
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control"
+	"github.com/gti/gtm/pkg/control/keys"
 	"github.com/gti/gtm/pkg/edge"
 	"github.com/gti/gtm/pkg/prober"
 	"github.com/gti/gtm/pkg/serve"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/transfer"
 )
 
 // server is what the roles share.
@@ -35,7 +37,10 @@ type server struct {
 	web      net.Listener
 	edge     *edge.Edge      // nil without the role
 	control  *control.Server // likewise
-	prober   *prober.Prober  // likewise
+	moves    *transfer.Control
+	tsig     *transfer.Keyring // of control
+	keys     *keys.Manager     // likewise
+	prober   *prober.Prober    // likewise
 	mirror   *store.Mirror
 	followed atomic.Pointer[store.FollowStatus]
 	demo     []*demoEndpoint
@@ -60,6 +65,10 @@ func serveRoles(ctx context.Context, cfg *config, out io.Writer) (err error) {
 	}
 	if s.control != nil {
 		g.Go(func() error { return s.follow(ctx) })
+		g.Go(func() error { s.runTransfers(ctx); return nil })
+	}
+	if s.keys != nil {
+		g.Go(func() error { return s.keys.Run(ctx) })
 	}
 	if s.prober != nil {
 		g.Go(func() error { return s.prober.Run(ctx) })
@@ -111,9 +120,14 @@ func (s *server) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if cfg.roles[roleEdge] || cfg.roles[roleControl] {
+		if cfg.signing.identity, err = keys.LoadIdentity(cfg.signing.groupKey); err != nil {
+			return fmt.Errorf("--group-key: %w", err)
+		}
+	}
 	if cfg.roles[roleEdge] {
 		s.edge, err = edge.New(edge.Config{ID: cfg.id, Version: version, Store: s.store, Dir: filepath.Join(cfg.data, "edge"), DNS: cfg.dns,
-			Workers: cfg.workers, HTTP: s.httpAddr(), GeoFiles: cfg.geo, ExplainFrom: cfg.explain, TSIGKeys: cfg.tsigKeys,
+			Workers: cfg.workers, HTTP: s.httpAddr(), GeoFiles: cfg.geo, ExplainFrom: cfg.explain, TSIGKeys: cfg.tsigKeys, Forward: s.forward(), Identity: cfg.signing.identity,
 			TLS: cfg.serving.tls, HTTPS: cfg.serving.https, QUIC: cfg.serving.quic, Certificates: cfg.serving.certs, RateLimit: cfg.serving.rate,
 			CookieSecrets: cfg.serving.cookieSecrets, RequireCookies: cfg.serving.requireCookies, Logger: cfg.logger, Registerer: s.registry})
 		if err != nil {
@@ -137,9 +151,17 @@ func (s *server) openControl() error {
 	if err != nil {
 		return err
 	}
-	s.control, err = control.New(control.Config{Store: s.store, Mirror: s.mirror, Following: func() store.FollowStatus { return *s.followed.Load() },
+	s.keys, err = keys.New(keys.Config{Store: s.store, Mirror: s.mirror, Dir: s.cfg.signing.keys, Identity: s.cfg.signing.identity,
+		Recipients: s.cfg.signing.recipients, Logger: s.cfg.logger, Registerer: s.registry})
+	if err != nil {
+		return err
+	}
+	s.control, err = control.New(control.Config{Store: s.store, Mirror: s.mirror, Keys: s.keys, Following: func() store.FollowStatus { return *s.followed.Load() },
 		Token: token, TokenFile: file, Logger: s.cfg.logger, Registerer: s.registry})
-	return err
+	if err != nil {
+		return err
+	}
+	return s.openTransfers()
 }
 
 // close undoes open. Serving has ended before.

@@ -48,8 +48,8 @@ type Config struct {
 	Certificates     []serve.CertificateFiles
 	// RateLimit bounds replies by UDP; nil: no limit.
 	RateLimit *serve.RateLimit
-	// Identity opens the zone-signing keys that control sealed for this edge's group. Nil: signed zones cannot be served.
-	Identity age.Identity
+	// Identity opens the zone-signing keys that control sealed for it. Nil: signed zones cannot be served.
+	Identity *age.X25519Identity
 	// HTTP is where this edge's status can be asked, as host:port; edges are found by it.
 	HTTP string
 	// TSIGKeys is a file of TSIG keys (RFC 8945), as BIND writes them, read again when it changes. Empty: there are none.
@@ -190,7 +190,11 @@ func (e *Edge) Run(ctx context.Context) error {
 		}})
 	})
 	g.Go(func() error {
-		return e.cfg.Store.KeepEdge(ctx, store.Edge{ID: e.cfg.ID, HTTP: e.cfg.HTTP, DNS: addrStrings(e.Addrs()), Version: e.cfg.Version, Started: e.started}, edgeTTL)
+		told := store.Edge{ID: e.cfg.ID, HTTP: e.cfg.HTTP, DNS: addrStrings(e.Addrs()), Version: e.cfg.Version, Started: e.started}
+		if e.cfg.Identity != nil {
+			told.Recipient = e.cfg.Identity.Recipient().String()
+		}
+		return e.cfg.Store.KeepEdge(ctx, told, edgeTTL)
 	})
 	if len(e.cfg.GeoFiles) > 0 {
 		g.Go(func() error {

@@ -30,11 +30,12 @@ func Advance(s State, p Policy, now time.Time, generate func(Algorithm, bool) (*
 	}
 	a := &advance{State: s, p: p, now: now, generate: generate}
 	a.Keys = slices.Clone(s.Keys)
+	a.keepPolicy()
 	for again := true; again; {
 		before := a.steps
 		a.next = Event{}
-		a.sets = a.ceiling(&a.KeyTTL, p.KeyTTL) || a.sets
-		a.ceiling(&a.MaxTTL, p.MaxTTL)
+		a.sets = a.ceiling(&a.KeyTTL, a.p.KeyTTL) || a.sets
+		a.ceiling(&a.MaxTTL, a.p.MaxTTL)
 		a.withdraw()
 		a.start()
 		a.rollZSK()
@@ -64,6 +65,21 @@ type advance struct {
 	sets  bool // the key sets changed
 	next  Event
 	err   error
+}
+
+// keepPolicy remembers by what a zone is signed, and goes by it once it is not to be.
+func (a *advance) keepPolicy() {
+	kept := a.p
+	kept.MaxTTL = 0
+	switch {
+	case a.p.Sign && kept != a.Policy:
+		a.Policy = kept
+		a.did()
+	case !a.p.Sign && a.Policy.Sign:
+		longest := a.p.MaxTTL
+		a.p = a.Policy
+		a.p.Sign, a.p.MaxTTL = false, longest
+	}
 }
 
 // due tells whether a time has come, and notes what comes otherwise.

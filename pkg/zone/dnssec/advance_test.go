@@ -287,6 +287,23 @@ func TestUnsign(t *testing.T) {
 	}
 }
 
+// What was declared of the parent goes with the declaration; the zone goes by it all the same.
+func TestUnsignByThePolicyBefore(t *testing.T) {
+	sc := newScript(t)
+	sc.p.ParentTTL = 5 * day
+	sc.to(day)
+	sc.seen()
+	sc.p = Policy{Algorithm: ECDSAP256, ParentTTL: time.Hour, KeyTTL: time.Minute, MaxTTL: time.Minute, Validity: day}
+	sc.advance()
+	sc.s, _ = sc.s.DSGone(sc.now)
+	sc.to(6*day + time.Hour - time.Second)
+	sc.is("K15 active; Z15 active")
+	sc.to(6*day + time.Hour)
+	if !sc.s.Empty() {
+		t.Error("the zone stays signed")
+	}
+}
+
 func TestSignAgainAfterGone(t *testing.T) {
 	sc := newScript(t)
 	sc.to(day)

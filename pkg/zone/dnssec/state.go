@@ -9,18 +9,21 @@ import (
 
 // Policy says how a zone's keys are to live.
 type Policy struct {
-	// Sign is false for a zone that is to become unsigned.
-	Sign      bool
-	Algorithm Algorithm
+	// Sign is false for a zone that is to become unsigned; it goes there by the policy that it was last signed by.
+	Sign      bool      `json:"sign"`
+	Algorithm Algorithm `json:"algorithm"`
 	// ZSKLifetime and KSKLifetime are how long a key is in use before the next one takes over; 0: until somebody
 	// asks for it.
-	ZSKLifetime, KSKLifetime time.Duration
+	ZSKLifetime time.Duration `json:"zskLifetime"`
+	KSKLifetime time.Duration `json:"kskLifetime"`
 	// Propagation is the time in which every edge and secondary serves what was published.
-	Propagation time.Duration
+	Propagation time.Duration `json:"propagation"`
 	// KeyTTL is the TTL of DNSKEY, CDS and CDNSKEY, ParentTTL that of the DS at the parent, MaxTTL the longest in the zone.
-	KeyTTL, ParentTTL, MaxTTL time.Duration
+	KeyTTL    time.Duration `json:"keyTTL"`
+	ParentTTL time.Duration `json:"parentTTL"`
+	MaxTTL    time.Duration `json:"maxTTL,omitempty"`
 	// Validity is how long signatures of the key sets hold; they are made anew after half of it.
-	Validity time.Duration
+	Validity time.Duration `json:"validity"`
 }
 
 // Skew is how far back signatures are dated, for resolvers whose clocks are slow.
@@ -32,6 +35,8 @@ type State struct {
 	// Signed is when the key sets were last signed, and Round how often: another Round wants Publish.
 	Signed time.Time `json:"signed,omitzero"`
 	Round  uint64    `json:"round,omitempty"`
+	// Policy is what it was last signed by, without MaxTTL.
+	Policy Policy `json:"policy,omitzero"`
 	// KeyTTL and MaxTTL are the TTLs that resolvers may still go by.
 	KeyTTL Ceiling `json:"keyTTL,omitzero"`
 	MaxTTL Ceiling `json:"maxTTL,omitzero"`
