@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/miekg/dns"
+
+	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
 // RRset is one set of records (RFC 9499) in wire form. Names inside are not compressed.
@@ -95,8 +97,11 @@ func sets(rrs []record) ([]RRset, error) {
 		out = append(out, RRset{Owner: owner, Type: h.Rrtype, TTL: h.Ttl, Data: [][]byte{data}})
 	}
 	for i := range out {
-		slices.SortFunc(out[i].Data, slices.Compare)
-		out[i].Data = slices.CompactFunc(out[i].Data, slices.Equal)
+		typ := out[i].Type
+		slices.SortFunc(out[i].Data, func(a, b []byte) int { return slices.Compare(dnssec.Canonical(typ, a), dnssec.Canonical(typ, b)) })
+		out[i].Data = slices.CompactFunc(out[i].Data, func(a, b []byte) bool {
+			return slices.Equal(dnssec.Canonical(typ, a), dnssec.Canonical(typ, b)) // names in any case are the same (RFC 4343)
+		})
 	}
 	return out, nil
 }
