@@ -1,15 +1,10 @@
 package zone
 
 import (
-	"fmt"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/miekg/dns"
-
-	"github.com/gti/gtm/pkg/dnswire"
 )
 
 // Values of a SOA that gtm makes itself. Refresh and the like matter only to secondaries.
@@ -21,12 +16,6 @@ const (
 	soaMinimum = 60
 	nsTTL      = 86400
 )
-
-// record is one record and what is needed to sort it and to speak of it.
-type record struct {
-	rr     dns.RR
-	labels []string // right to left, lower case
-}
 
 // Defaults make the NS and SOA records of a zone whose content has none.
 type Defaults struct {
@@ -66,46 +55,6 @@ func Canonical(origin, file, content string, d Defaults) (text string, warnings 
 		}
 	}
 	return b.String(), warnings, nil
-}
-
-// read parses a master file. $INCLUDE is refused: content travels without its folder.
-func read(origin, file, content string) ([]record, Problems) {
-	var rrs []record
-	p := dns.NewZoneParser(strings.NewReader(content), origin, file)
-	p.SetDefaultTTL(soaTTL)
-	for rr, ok := p.Next(); ok; rr, ok = p.Next() {
-		h := rr.Header()
-		h.Name = oneWriting(h.Name)
-		labels := dns.SplitDomainName(h.Name)
-		slices.Reverse(labels)
-		rrs = append(rrs, record{rr: rr, labels: labels})
-	}
-	if err := p.Err(); err != nil {
-		return nil, Problems{syntaxProblem(file, err)}
-	}
-	return rrs, nil
-}
-
-// oneWriting gives a name in lower case with as few escapes as can be: \*.a and *.a are one name.
-func oneWriting(name string) string {
-	wire, err := packName(name)
-	if err != nil {
-		return dns.CanonicalName(name) // told later
-	}
-	return dnswire.NameString(wire)
-}
-
-// atLine is how the parser ends its errors.
-var atLine = regexp.MustCompile(` at line: (\d+):\d+$`)
-
-// syntaxProblem takes the parser's error apart: file: dns: what: "token" at line: 4:12.
-func syntaxProblem(file string, err error) Problem {
-	p := Problem{File: file, Text: strings.TrimPrefix(strings.TrimPrefix(err.Error(), file+": "), "dns: ")}
-	if m := atLine.FindStringSubmatch(p.Text); m != nil {
-		p.Line, _ = strconv.Atoi(m[1])
-		p.Text = strings.TrimSuffix(p.Text, m[0])
-	}
-	return p
 }
 
 // complete adds the SOA and NS records that d declares and the content lacks.
@@ -156,100 +105,4 @@ func mailbox(contact string) string {
 		return strings.ReplaceAll(user, ".", `\.`) + "." + dns.CanonicalName(host)
 	}
 	return dns.CanonicalName(contact)
-}
-
-// check finds what makes a zone wrong (errors) or doubtful (warnings). rrs are sorted.
-func check(origin, file string, rrs []record) (errs, warnings Problems) {
-	fail := func(format string, args ...any) {
-		errs = append(errs, Problem{File: file, Text: fmt.Sprintf(format, args...)})
-	}
-	types := map[string]map[uint16][]dns.RR{}
-	for _, r := range rrs {
-		h := r.rr.Header()
-		if !dns.IsSubDomain(origin, h.Name) {
-			fail("%s %s is outside the zone %s: remove it, or put it into its own zone", h.Name, dns.TypeToString[h.Rrtype], origin)
-			continue
-		}
-		if h.Class != dns.ClassINET {
-			fail("%s: class %s: only IN can be served", h.Name, dns.ClassToString[h.Class])
-		}
-		if types[h.Name] == nil {
-			types[h.Name] = map[uint16][]dns.RR{}
-		}
-		types[h.Name][h.Rrtype] = append(types[h.Name][h.Rrtype], r.rr)
-	}
-	names := make([]string, 0, len(types))
-	for n := range types {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		at := types[name]
-		if n := len(at[dns.TypeSOA]); n > 0 && (name != origin || distinct(at[dns.TypeSOA]) > 1) {
-			fail("%s: a zone has one SOA, at its apex %s", name, origin)
-		}
-		if cn := at[dns.TypeCNAME]; len(cn) > 0 && (distinct(cn) > 1 || hasOther(at)) {
-			fail("%s: a CNAME stands alone at its name (RFC 2181, 10.1): remove it or the other records", name)
-		}
-		if distinct(at[dns.TypeDNAME]) > 1 {
-			fail("%s: more than one DNAME (RFC 6672, 2.4)", name)
-		}
-		for _, rr := range at[dns.TypeNS] {
-			target := dns.CanonicalName(rr.(*dns.NS).Ns)
-			if dns.IsSubDomain(origin, target) && at[dns.TypeNS] != nil && types[target] == nil && !wildcardCovers(types, origin, target) {
-				warnings = append(warnings, Problem{File: file, Text: fmt.Sprintf("%s NS %s: the name server has no address in the zone: add an A or AAAA record", name, target)})
-			}
-		}
-		warnings = append(warnings, differingTTL(file, name, at)...)
-	}
-	return errs, warnings
-}
-
-// hasOther tells whether a name with a CNAME holds anything that may not stand beside it.
-func hasOther(at map[uint16][]dns.RR) bool {
-	for t := range at {
-		if t != dns.TypeCNAME && t != dns.TypeRRSIG && t != dns.TypeNSEC && t != dns.TypeKEY {
-			return true
-		}
-	}
-	return false
-}
-
-func distinct(rrs []dns.RR) int {
-	seen := map[string]bool{}
-	for _, rr := range rrs {
-		seen[rr.String()] = true
-	}
-	return len(seen)
-}
-
-func wildcardCovers(types map[string]map[uint16][]dns.RR, origin, name string) bool {
-	for name != origin && name != "." {
-		i, end := dns.NextLabel(name, 0)
-		if end {
-			return false
-		}
-		name = name[i:]
-		if types["*."+name] != nil {
-			return true
-		}
-	}
-	return false
-}
-
-func differingTTL(file, name string, at map[uint16][]dns.RR) (warnings Problems) {
-	keys := make([]uint16, 0, len(at))
-	for t := range at {
-		keys = append(keys, t)
-	}
-	slices.Sort(keys)
-	for _, t := range keys {
-		for _, rr := range at[t][1:] {
-			if rr.Header().Ttl != at[t][0].Header().Ttl {
-				warnings = append(warnings, Problem{File: file, Text: fmt.Sprintf("%s %s: records of one set have different TTLs; the lowest is served (RFC 2181, 5.2)", name, dns.TypeToString[t])})
-				break
-			}
-		}
-	}
-	return warnings
 }

@@ -97,7 +97,18 @@ func (z *zoneWriter) data(owner string) {
 }
 
 // key gives a name in one way of writing it.
-func key(name string) string { return dns.CanonicalName(strings.ReplaceAll(name, `\*`, "*")) }
+func key(name string) string {
+	var wire [256]byte
+	n, err := dns.PackDomainName(name, wire[:], 0, nil, false)
+	if err != nil {
+		return name
+	}
+	name, _, err = dns.UnpackDomainName(wire[:n], 0)
+	if err != nil {
+		return name
+	}
+	return dns.CanonicalName(name)
+}
 
 func (z *zoneWriter) has(name string) bool { return len(z.types[key(name)]) > 0 }
 

@@ -1,0 +1,35 @@
+package zone
+
+// badEscape finds the first backslash with a digit behind it that is not followed by three digits up to 255 (RFC 1035, 5.1),
+// which the parser would take as two characters. line is 0 if there is none.
+func badEscape(content string) (line int) {
+	line = 1
+	quoted, comment := false, false
+	for i := 0; i < len(content); i++ {
+		switch c := content[i]; {
+		case c == '\n':
+			line++
+			comment = false
+		case comment:
+		case c == '"':
+			quoted = !quoted
+		case c == ';':
+			comment = !quoted
+		case c == '\\' && i+1 < len(content) && digit(content[i+1]):
+			if !decimal(content[i+1:]) {
+				return line
+			}
+			i += 3
+		case c == '\\' && i+1 < len(content) && content[i+1] != '\n':
+			i++
+		}
+	}
+	return 0
+}
+
+// decimal tells whether s begins with three digits up to 255.
+func decimal(s string) bool {
+	return len(s) >= 3 && digit(s[1]) && digit(s[2]) && s[:3] <= "255"
+}
+
+func digit(c byte) bool { return '0' <= c && c <= '9' }
