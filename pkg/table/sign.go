@@ -1,6 +1,7 @@
 package table
 
 import (
+	"encoding/binary"
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
@@ -101,7 +102,7 @@ func (s *signer) deny(owner []byte, types []uint16, ttl, now uint32) (*signature
 	if err != nil {
 		return nil, err
 	}
-	return &signature{wire: wire, count: count + 1, until: until, over: typeText(types)}, nil
+	return &signature{wire: wire, count: count + 1, until: until, over: denialText(types, ttl)}, nil
 }
 
 // afterLongest gives a name that sorts right behind one that is too long to have a label put before it: its first label
@@ -119,8 +120,9 @@ func afterLongest(owner []byte) []byte {
 	return next[1+int(next[0]):] // a label of 63 bytes 0xFF has nothing behind it but its parent's next sibling
 }
 
-func typeText(types []uint16) string {
-	b := make([]byte, 0, 2*len(types))
+// denialText tells denials apart by what they say.
+func denialText(types []uint16, ttl uint32) string {
+	b := binary.BigEndian.AppendUint32(make([]byte, 0, 4+2*len(types)), ttl)
 	for _, t := range types {
 		b = append(b, byte(t>>8), byte(t))
 	}

@@ -1,6 +1,7 @@
 package table
 
 import (
+	"hash/maphash"
 	"slices"
 	"sync/atomic"
 
@@ -72,7 +73,15 @@ func (b *zoneBuilder) addKeys() {
 func (b *zoneBuilder) sign() {
 	z := b.z
 	z.sigs = &zoneSigs{signer: b.in.signer, sets: make([]atomic.Pointer[signature], len(z.sets)),
-		nodes: make([]atomic.Pointer[signature], len(z.nodes)), fixed: map[uint32]Sig{}}
+		nodes: make([]atomic.Pointer[signature], len(z.nodes)), fixed: map[uint32]Sig{}, made: map[uint32]uint64{}}
+	for i := range z.nodes {
+		if z.nodes[i].kind == explain {
+			z.hashMade(uint32(i))
+		}
+		if wild := z.nodes[i].wild; wild != 0 {
+			z.hashMade(wild)
+		}
+	}
 	for _, s := range b.in.keys.Sets {
 		set, ok := z.find(&z.nodes[0], s.Type)
 		if !ok {
@@ -86,4 +95,8 @@ func (b *zoneBuilder) sign() {
 		z.sigs.fixed[set.at] = sig
 	}
 	z.inherit(b.in.old, b.order)
+}
+
+func (z *Zone) hashMade(at uint32) {
+	z.sigs.made[at] = maphash.String(z.sigs.seed, denialText(z.typesMade(at), 0))
 }

@@ -1,6 +1,8 @@
 package table
 
 import (
+	"encoding/binary"
+	"hash/maphash"
 	"slices"
 	"sync/atomic"
 
@@ -40,6 +42,7 @@ type zoneSigs struct {
 	sets  []atomic.Pointer[signature] // as Zone.sets
 	nodes []atomic.Pointer[signature] // denials, as Zone.nodes
 	fixed map[uint32]Sig              // by set: signed by a key that is not here
+	made  map[uint32]uint64           // by node that makes names (a wildcard, _explain): hash of the types that these have
 }
 
 // Signed tells whether the zone has keys.
@@ -87,10 +90,20 @@ func (s *zoneSigs) from(place *atomic.Pointer[signature], w *When, sign func(uin
 	return Sig{fresh.wire, fresh.count}, true
 }
 
+// dynamicKey tells apart what can be signed at one owner: by kind, type and content, since the zone can change while the signer
+// and what it keeps stay.
+func dynamicKey(kind byte, typ uint16, content uint64, ttl uint32) (key [15]byte) {
+	key[0] = kind
+	binary.BigEndian.PutUint16(key[1:], typ)
+	binary.BigEndian.PutUint64(key[3:], content)
+	binary.BigEndian.PutUint32(key[11:], ttl)
+	return key
+}
+
 // DynamicSignature signs a set at an owner that is not its own: what a wildcard or the server itself made.
 func (z *Zone) DynamicSignature(s Set, owner []byte, w *When) (Sig, bool) {
-	key := []byte{1, byte(s.Type >> 8), byte(s.Type), byte(s.at >> 24), byte(s.at >> 16), byte(s.at >> 8), byte(s.at)}
-	return z.sigs.dynamically(owner, key, w, func(now uint32) (*signature, error) { return z.sigs.signSet(owner, s, now) })
+	key := dynamicKey(1, s.Type, maphash.Bytes(z.sigs.seed, s.Wire), 0)
+	return z.sigs.dynamically(owner, key[:], w, func(now uint32) (*signature, error) { return z.sigs.signSet(owner, s, now) })
 }
 
 // SignOnce signs a set that no other query will meet, and keeps nothing.
@@ -108,14 +121,22 @@ func (z *Zone) SignOnce(s Set, owner []byte, w *When) (Sig, bool) {
 // DynamicDenial denies at an owner that is not in the zone: that it exists (wild 0), or types beyond those of the wildcard node
 // that covers it. It denies nothing about any other name.
 func (z *Zone) DynamicDenial(wild uint32, owner []byte, w *When) (Sig, bool) {
-	key := []byte{2, byte(wild >> 24), byte(wild >> 16), byte(wild >> 8), byte(wild)}
-	return z.sigs.dynamically(owner, key, w, func(now uint32) (*signature, error) {
+	key := dynamicKey(2, dnswire.TypeNSEC, z.sigs.made[wild], z.negativeTTL())
+	return z.sigs.dynamically(owner, key[:], w, func(now uint32) (*signature, error) {
 		types := []uint16{dnswire.TypeRRSIG, dnswire.TypeNSEC, typeNXNAME}
 		if wild != 0 {
-			types = z.types(wild)
+			types = z.typesMade(wild)
 		}
 		return z.sigs.deny(owner, types, z.negativeTTL(), now)
 	})
+}
+
+// typesMade lists the types that exist at the names which a node makes: a wildcard, or _explain.
+func (z *Zone) typesMade(at uint32) []uint16 {
+	if z.nodes[at].kind == explain {
+		return []uint16{dnswire.TypeTXT, dnswire.TypeRRSIG, dnswire.TypeNSEC}
+	}
+	return z.types(at)
 }
 
 // typeNXNAME is the pseudo type that tells that a name does not exist (RFC 9824, 2).
@@ -142,8 +163,8 @@ func (s *signer) dynamically(owner, key []byte, w *When, sign func(uint32) (*sig
 func (z *Zone) SteeredSignature(s *Service, d *Decision, f Family, owner []byte, w *When) (Sig, bool) {
 	span := &d.picks.sets[d.Set]
 	if s.sigs == nil || string(s.sigs.owner) != string(owner) { // a wildcard's, so each name has its own
-		key := []byte{3, byte(f), byte(span.id >> 56), byte(span.id >> 48), byte(span.id >> 40), byte(span.id >> 32), byte(span.id >> 24), byte(span.id >> 16), byte(span.id >> 8), byte(span.id)}
-		return z.sigs.dynamically(owner, key, w, func(now uint32) (*signature, error) { return z.sigs.signSteered(d, s.TTL, f, owner, now) })
+		key := dynamicKey(3, f.Type(), span.id, s.TTL)
+		return z.sigs.dynamically(owner, key[:], w, func(now uint32) (*signature, error) { return z.sigs.signSteered(d, s.TTL, f, owner, now) })
 	}
 	have := s.sigs.get(span.id)
 	must, ok := w.wanted(have)
@@ -204,7 +225,7 @@ func (z *Zone) inherit(old *Zone, names []string) {
 		if !ok {
 			continue
 		}
-		if sig := old.sigs.nodes[at].Load(); sig != nil && sig.over == typeText(z.types(uint32(i))) {
+		if sig := old.sigs.nodes[at].Load(); sig != nil && sig.over == denialText(z.types(uint32(i)), z.negativeTTL()) {
 			z.sigs.nodes[i].Store(sig)
 		}
 		n := &z.nodes[i]
