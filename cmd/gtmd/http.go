@@ -13,6 +13,7 @@ import (
 	"github.com/gti/gtm/pkg/control/files"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/transfer"
 )
 
 // serveHTTP serves status, metrics and, with the role, the API until ctx ends.
@@ -49,6 +50,7 @@ func (s *server) handler() http.Handler {
 	}
 	if s.control != nil {
 		mux.Handle("/v1/", s.control.Handler())
+		mux.Handle(transfer.MessagePath, s.moves)
 	}
 	return mux
 }

@@ -125,6 +125,11 @@ func (s *server) open(ctx context.Context) (err error) {
 			return fmt.Errorf("--group-key: %w", err)
 		}
 	}
+	if cfg.roles[roleControl] { // before the edge, which passes on to it
+		if err := s.openTransfers(); err != nil {
+			return err
+		}
+	}
 	if cfg.roles[roleEdge] {
 		s.edge, err = edge.New(edge.Config{ID: cfg.id, Version: version, Store: s.store, Dir: filepath.Join(cfg.data, "edge"), DNS: cfg.dns,
 			Workers: cfg.workers, HTTP: s.httpAddr(), GeoFiles: cfg.geo, ExplainFrom: cfg.explain, TSIGKeys: cfg.tsigKeys, Forward: s.forward(), Identity: cfg.signing.identity,
@@ -158,10 +163,7 @@ func (s *server) openControl() error {
 	}
 	s.control, err = control.New(control.Config{Store: s.store, Mirror: s.mirror, Keys: s.keys, Following: func() store.FollowStatus { return *s.followed.Load() },
 		Token: token, TokenFile: file, Logger: s.cfg.logger, Registerer: s.registry})
-	if err != nil {
-		return err
-	}
-	return s.openTransfers()
+	return err
 }
 
 // close undoes open. Serving has ended before.

@@ -70,6 +70,16 @@ func (m *maker) canonical(r *spec.Resource) *spec.Resource {
 	if old := m.state.Get(r.Key); old != nil && z.File == "" && old.Spec.(*spec.Zone).Content == z.Content && z.Content != "" {
 		return r
 	}
+	if z.Moving() && z.File == "" && z.Content == "" {
+		kept := *z
+		if old := m.state.Get(r.Key); old != nil {
+			was := old.Spec.(*spec.Zone)
+			kept.Content, kept.Expired = was.Content, was.Expired && len(z.Primaries) > 0
+		}
+		if kept.Content != "" || len(z.Primaries) > 0 { // else it begins with what nameservers and contact make
+			return &spec.Resource{Key: r.Key, Spec: &kept, Origin: r.Origin}
+		}
+	}
 	text, warnings, err := zone.Canonical(r.Name, z.File, z.Content, zone.Defaults{Nameservers: z.Nameservers, Contact: z.Contact})
 	m.warnings = append(m.warnings, faults(r, warnings)...)
 	if err != nil {

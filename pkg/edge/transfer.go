@@ -16,7 +16,8 @@ func (e *Edge) newTransfer() (err error) {
 			return fmt.Errorf("TSIG keys: %w", err)
 		}
 	}
-	cfg := transfer.Config{View: e.view.Load, Keys: e.tsig, Logger: e.cfg.Logger, Registerer: e.cfg.Registerer, Now: e.cfg.Now}
+	cfg := transfer.Config{View: e.view.Load, Keys: e.tsig, Logger: e.cfg.Logger, Registerer: e.cfg.Registerer, Now: e.cfg.Now,
+		Forward: e.cfg.Forward}
 	for _, a := range e.cfg.DNS {
 		cfg.From = append(cfg.From, a.Addr())
 	}

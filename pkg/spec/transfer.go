@@ -3,6 +3,7 @@ package spec
 import (
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // Transfer says who may copy a zone (AXFR and IXFR), and who is told when it has changed (NOTIFY).
@@ -28,6 +29,19 @@ type Peer struct {
 	// Key names the TSIG key that messages to the peer, and from it, are signed with. Absent: they are not signed.
 	Key string `json:"key,omitempty" yaml:"key,omitempty"`
 }
+
+// UpdateRule lets the holder of a key change some records.
+type UpdateRule struct {
+	// Key names the TSIG key.
+	Key string `json:"key" yaml:"key"`
+	// Names are what may be changed, each with all that is below it. Absent: the whole zone.
+	Names []string `json:"names,omitempty" yaml:"names,omitempty"`
+	// Types are the types that may be changed, as in TXT. Absent: all but SOA, and NS at the apex.
+	Types []string `json:"types,omitempty" yaml:"types,omitempty"`
+}
+
+// Moving tells that the zone's content comes by other ways than declarations.
+func (z *Zone) Moving() bool { return len(z.Primaries) > 0 || len(z.Update) > 0 }
 
 // AddrPort gives the address with its port.
 func (p Peer) AddrPort() (netip.AddrPort, error) {
@@ -55,6 +69,31 @@ func (c *checker) transfer(t *Transfer) {
 		}
 	}
 	c.peers("spec.transfer.notify", t.Notify)
+}
+
+func (c *checker) updates(z *Zone) {
+	c.peers("spec.primaries", z.Primaries)
+	if len(z.Primaries) > 0 && len(z.Update) > 0 {
+		c.fail("spec.update", "send updates to the primaries", "cannot stand in a zone that is a copy")
+	}
+	if len(z.Primaries) > 0 && len(z.Grants) > 0 {
+		c.fail("spec.grants", "delegate a zone of its own for steered names", "cannot stand in a zone that is a copy")
+	}
+	for i, u := range z.Update {
+		path := indexed("spec.update", i)
+		c.hostName(path+".key", u.Key)
+		for j, n := range u.Names {
+			at := indexed(path+".names", j)
+			if name := c.hostName(at, n); name != "" && !Under(name, c.r.Name) {
+				c.fail(at, "", "%s is not in the zone %s", name, c.r.Name)
+			}
+		}
+		for j, t := range u.Types {
+			if t == "" || strings.ToUpper(t) != t || strings.ContainsAny(t, " \t.") {
+				c.fail(indexed(path+".types", j), "", "wants a type as in TXT, not %q", shorten(t))
+			}
+		}
+	}
 }
 
 func (c *checker) peers(path string, peers []Peer) {

@@ -18,6 +18,12 @@ type Zone struct {
 	Debug *bool `json:"debug,omitempty" yaml:"debug,omitempty"`
 	// Transfer says who may copy the zone, and who is told of its changes. Absent: nobody.
 	Transfer *Transfer `json:"transfer,omitempty" yaml:"transfer,omitempty"`
+	// Primaries are the servers that the zone is copied from. Control keeps Content as they have it.
+	Primaries []Peer `json:"primaries,omitempty" yaml:"primaries,omitempty"`
+	// Expired is set by control when no primary has answered for as long as the zone's SOA record allows: it is not served.
+	Expired bool `json:"expired,omitempty" yaml:"expired,omitempty"`
+	// Update lets others change Content by messages (RFC 2136). A declaration without content keeps what is there.
+	Update []UpdateRule `json:"update,omitempty" yaml:"update,omitempty"`
 	// DNSSEC, where present (dnssec: {} is enough), has the zone signed. Taken away, the zone stays signed until
 	// the DS at the parent is gone: see gtmctl dnssec status.
 	DNSSEC *DNSSEC `json:"dnssec,omitempty" yaml:"dnssec,omitempty"`

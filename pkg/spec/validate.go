@@ -147,6 +147,7 @@ func (c *checker) zone(z *Zone) {
 		c.fail("spec.file", "gtmctl sends the file's content as spec.content", "the content of %s was not sent", shorten(z.File))
 	}
 	c.transfer(z.Transfer)
+	c.updates(z)
 	if z.DNSSEC != nil {
 		c.dnssec(z.DNSSEC)
 	}

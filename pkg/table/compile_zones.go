@@ -39,6 +39,12 @@ func (c *Compiler) compileZoneContent() {
 		}
 		res := it.Resource.Spec.(*spec.Zone).Effective()
 		z.err = guard(k, func() error {
+			if len(res.Primaries) > 0 && (res.Content == "" || res.Expired) {
+				delete(c.apexes, z.wire)
+				z.compiled, z.static = nil, nil // also where it has expired (RFC 1035, 3.3.13): better no answer than an old one
+				c.dirty.zoneList = true
+				return fmt.Errorf("zone %s has not been copied from its primaries yet, or has expired", name)
+			}
 			static, err := zone.Parse(name, res.Content)
 			if err != nil {
 				return err

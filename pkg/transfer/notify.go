@@ -245,10 +245,25 @@ func exchangeNotify(conn net.Conn, msg []byte, sess *session, now uint64) error 
 	}
 }
 
-// notified answers a NOTIFY. There is no zone here that comes from elsewhere.
+// notified answers a NOTIFY, or passes it on to control, which copies the zone.
 func (x *exchange) notified() Reply {
-	if v := x.s.cfg.View(); v == nil || v.Zone(x.name) == nil {
+	v := x.s.cfg.View()
+	if v == nil || v.Zone(x.name) == nil {
 		return x.fail(rcodeNotAuth)
 	}
-	return x.fail(dnswire.RcodeRefused)
+	if z := v.Zone(x.name); z.Spec == nil || !x.fromPrimary(z.Spec) {
+		return x.fail(dnswire.RcodeRefused)
+	}
+	return x.passOn()
+}
+
+// fromPrimary tells whether a message comes from one of a zone's primaries, signed as agreed (RFC 1996, 3.10).
+func (x *exchange) fromPrimary(z *spec.Zone) bool {
+	for _, p := range z.Primaries {
+		addr, err := p.AddrPort()
+		if err == nil && addr.Addr() == x.m.Source.Addr() && (p.Key == "" || x.keyed(p.Key)) {
+			return true
+		}
+	}
+	return false
 }

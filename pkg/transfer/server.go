@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"context"
 	"encoding/binary"
 	"log/slog"
 	"net/netip"
@@ -25,6 +26,8 @@ type Config struct {
 	Logger     *slog.Logger          // nil: discards
 	Registerer prometheus.Registerer // nil: no metrics
 	Now        func() time.Time      // nil: time.Now
+	// Forward has control answer an UPDATE, or a NOTIFY for a zone that is copied from elsewhere. Nil: there is no control.
+	Forward func(ctx context.Context, msg []byte, source netip.AddrPort) (reply []byte, err error)
 	// Retry is how long the first wait for the answer to a NOTIFY is. It doubles. Default 2s.
 	Retry time.Duration
 }
@@ -115,15 +118,20 @@ func (s *Server) Handle(m *Message, ask Ask) Reply {
 	if err != nil || !x.question() {
 		return x.fail(dnswire.RcodeFormErr)
 	}
-	if x.tsig = t; t != nil {
+	opcode := x.plain[2] >> 3 & 0xF
+	if x.tsig = t; t != nil && (opcode != opcodeUpdate || s.cfg.Keys.get(t.owner) != nil) { // control may know keys that edges do not
 		if r, ok := x.authenticate(); !ok {
 			return r
 		}
 	}
 	var r Reply
-	switch opcode := x.plain[2] >> 3 & 0xF; {
+	switch {
 	case opcode == opcodeNotify:
 		r = x.notified()
+	case opcode == opcodeUpdate && t == nil:
+		r = x.fail(dnswire.RcodeRefused)
+	case opcode == opcodeUpdate:
+		r = x.passOn()
 	case opcode != opcodeQuery:
 		r = x.fail(dnswire.RcodeNotImp)
 	case x.class == dnswire.ClassIN && (x.qtype == dnswire.TypeAXFR || x.qtype == dnswire.TypeIXFR):

@@ -168,9 +168,10 @@ func readName(msg []byte, off int) (name []byte, end int) {
 
 // session is what signed messages of one exchange have in common. The zero value signs a request.
 type session struct {
-	key   *key
-	prior []byte // the MAC before: the request's, then that of each message of a stream
-	later bool   // a message of this stream has been signed or verified: from now on the digest has timers only
+	key     *key
+	pending []byte // messages that came without TSIG since
+	prior   []byte // the MAC before: the request's, then that of each message of a stream
+	later   bool   // a message of this stream has been signed or verified: from now on the digest has timers only
 }
 
 // digest gives the MAC over a message without its TSIG record, and the record's own fields (RFC 8945, 4.3.3).
@@ -180,6 +181,7 @@ func (s *session) digest(msg []byte, t *tsig) []byte {
 		_, _ = h.Write(binary.BigEndian.AppendUint16(nil, uint16(len(s.prior))))
 		_, _ = h.Write(s.prior)
 	}
+	_, _ = h.Write(s.pending)
 	_, _ = h.Write(msg)
 	var b []byte
 	if !s.later {
