@@ -62,6 +62,7 @@ var house = map[string]room{
 	"pkg/change": {floor: 4, outside: []string{prometheus}},
 
 	"pkg/answer":   {floor: 5, pure: true},
+	"pkg/alias":    {floor: 5, outside: []string{dnsLibrary, prometheus}},
 	"pkg/transfer": {floor: 5, outside: []string{dnsLibrary, prometheus}},
 	"pkg/control": {floor: 5, outside: []string{"github.com/danielgtaylor/huma/v2", "github.com/coreos/go-oidc", prometheus,
 		"gopkg.in/yaml.v3", "filippo.io/age"}},

@@ -16,6 +16,7 @@ func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *store.Updat
 	c := table.NewCompiler(table.Config{Seed: randomSeed(), Workers: e.rows}, atlas)
 	expiry := time.NewTimer(time.Hour)
 	defer expiry.Stop()
+	e.takeKept(c)
 	if first != nil {
 		c.Apply(changeOf(first))
 		e.takeKeys(c, first)
@@ -48,6 +49,7 @@ func (e *Edge) take(c *table.Compiler, n news) {
 			e.log.Info("geography", "file", i.File, "type", i.Type, "built", i.Built, "networks", i.Networks)
 		}
 	}
+	e.takeResolved(c, n.resolved)
 	if n.update == nil {
 		return
 	}
@@ -69,6 +71,7 @@ func (e *Edge) publish(c *table.Compiler, expiry *time.Timer) {
 	e.view.Store(v)
 	e.transfer.Changed()
 	e.mu.Unlock()
+	e.wantAliases(c, v.Atlas)
 	e.metrics.compile.Observe(e.cfg.Now().Sub(start).Seconds())
 	wait := time.Hour
 	if !next.IsZero() {

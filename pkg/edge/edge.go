@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/gti/gtm/pkg/alias"
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/serve"
 	"github.com/gti/gtm/pkg/store"
@@ -54,6 +55,11 @@ type Config struct {
 	HTTP string
 	// TSIGKeys is a file of TSIG keys (RFC 8945), as BIND writes them, read again when it changes. Empty: there are none.
 	TSIGKeys string
+	// Forward has control answer updates (RFC 2136), and NOTIFY for zones that are copied from elsewhere. Nil: there is no control.
+	Forward func(ctx context.Context, msg []byte, source netip.AddrPort) ([]byte, error)
+	// Aliases says how hosts outside are resolved that aliases lead to; File, Deliver and what stands below is filled in.
+	// Resolvers nil: those of the system.
+	Aliases alias.Config
 	// GeoFiles are MMDB files; none: the built-in country database.
 	GeoFiles []string
 	// ExplainFrom lists the networks whose clients may ask _explain names. Nil: loopback.
@@ -92,6 +98,7 @@ type Edge struct {
 	metrics   *metrics
 	clock     clock
 	cookies   *cookieKeeper
+	aliases   *alias.Keeper
 
 	unopened map[string]table.Broken // by zone: keys that cannot be opened; for the compiling goroutine
 
@@ -103,8 +110,9 @@ type Edge struct {
 
 // news is what makes a new view.
 type news struct {
-	update *store.Update
-	atlas  *geo.Atlas
+	update   *store.Update
+	atlas    *geo.Atlas
+	resolved *resolved
 }
 
 // edgeTTL is how long an edge that died can still be found.
@@ -131,6 +139,9 @@ func New(cfg Config) (*Edge, error) {
 	e.clock.set(cfg.Now())
 	var err error
 	if e.cookies, err = newCookies(cfg.CookieSecrets, cfg.Dir, cfg.Now, cfg.Logger); err != nil {
+		return nil, err
+	}
+	if e.aliases, err = e.newAliases(); err != nil {
 		return nil, err
 	}
 	e.metrics, err = newMetrics(e, cfg.Registerer)
@@ -181,6 +192,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	g.Go(func() error { e.compile(ctx, atlas, first); return nil })
 	g.Go(func() error { e.keep(ctx, snapshot); return nil })
 	g.Go(func() error { e.clock.run(ctx, e.cfg.Now); return nil })
+	g.Go(func() error { e.aliases.Run(ctx); return nil })
 	g.Go(func() error { e.cookies.run(ctx); return nil })
 	g.Go(func() error { e.transfer.Run(ctx); return nil })
 	g.Go(func() error { e.watchTSIG(ctx); return nil })

@@ -17,6 +17,18 @@ type EdgeStatus struct {
 	// Broken are the resources that are not served as declared.
 	Broken []Broken   `json:"broken,omitempty"`
 	Geo    []GeoState `json:"geo,omitempty"`
+	// Aliases are the hosts outside that aliases lead to.
+	Aliases []AliasState `json:"aliases,omitempty"`
+}
+
+// AliasState tells how a host outside was resolved last.
+type AliasState struct {
+	Host      string     `json:"host"`
+	By        string     `json:"by,omitempty"`        // continent, country; absent: the same for all clients
+	Addresses []string   `json:"addresses,omitempty"` // where no place is told apart
+	Resolved  *time.Time `json:"resolved,omitempty"`  // the last good result; absent: there is none yet, and answers are SERVFAIL
+	Failing   int        `json:"failing,omitempty"`   // questions (one a place) that failed last time
+	Error     string     `json:"error,omitempty"`
 }
 
 // View is the state that answers are read from; Serial counts its publications since the start.
