@@ -131,6 +131,8 @@ func (a *Answerer) Answer(buf []byte, n int, m *Meta) Outcome {
 		a.fail(dnswire.RcodeRefused, dnswire.EDENotSupported, "")
 	case a.q.QType == dnswire.TypeAXFR || a.q.QType == dnswire.TypeIXFR:
 		a.fail(dnswire.RcodeRefused, dnswire.EDEProhibited, "")
+	case a.q.QType == dnswire.TypeNXNAME: // nobody may ask for it (RFC 9824, 3.5)
+		a.fail(dnswire.RcodeFormErr, dnswire.EDEInvalidQueryType, "")
 	default:
 		a.internet()
 	}
@@ -259,6 +261,11 @@ func (a *Answerer) node(z *table.Zone, q *dnswire.Query, m table.Match, at, hops
 	}
 	start := a.pos
 	if q.QType == dnswire.TypeANY && !z.Empty(m.Node) {
+		if set, ok := z.Set(m.Node, dnswire.TypeCNAME); ok { // it is all that there is
+			a.appendSet(set, at, &a.an)
+			a.signSet(z, q, m, set, at)
+			return 0
+		}
 		a.any(at)
 		a.signMade(z, q, dnswire.TypeHINFO, at, start, false)
 		return 0

@@ -234,6 +234,7 @@ func TestAnswers(t *testing.T) {
 		{"with a subnet it stands alone (RFC 7871, 7.2.1)", "to-web.gtm.example.", "A", []string{"ecs=202.108.22.0/24"}, 0, true, "to-web.gtm.example. 300 CNAME web.shop.gtm.example.", "", ""},
 		{"all addresses", "all.shop.gtm.example.", "A", nil, 0, true, "all.shop.gtm.example. 30 A 192.0.2.101\nall.shop.gtm.example. 30 A 192.0.2.102", "", ""},
 		{"ANY", "static.gtm.example.", "ANY", nil, 0, true, "static.gtm.example. 3600 HINFO \"RFC8482\" \"\"", "", ""},
+		{"ANY of a CNAME (RFC 8482, 4.2)", "alias.gtm.example.", "ANY", nil, 0, true, "alias.gtm.example. 300 CNAME static.gtm.example.", "", ""},
 		{"another's name", "www.example.net.", "A", nil, 5, false, "", "", ""},
 		{"AXFR", "gtm.example.", "AXFR", nil, 5, false, "", "", ""},
 		{"class CH", "id.server.", "TXT", []string{"ch"}, 0, true, "id.server. 0 CH TXT \"edge-1\"", "", ""},

@@ -161,6 +161,7 @@ func TestSignedAnswers(t *testing.T) {
 			{"steered CNAME", "cdn.shop.gtm.example.", "A", nil, 0, ""},
 			{"all", "all.shop.gtm.example.", "A", nil, 0, ""},
 			{"ANY", "static.gtm.example.", "ANY", nil, 0, ""},
+			{"ANY of a CNAME", "alias.gtm.example.", "ANY", nil, 0, ""},
 			{"whoami", "whoami.gtm.example.", "TXT", nil, 0, ""},
 			{"whoami nodata", "whoami.gtm.example.", "A", nil, 0, "whoami.gtm.example. TXT RRSIG NSEC"},
 			{"explain", "web.shop.gtm.example._explain.gtm.example.", "TXT", nil, 0, ""},
@@ -281,5 +282,19 @@ func TestSignaturesAreRenewedBeforeTheyEnd(t *testing.T) {
 	}
 	if renewed < 5 || renewed > 8 {
 		t.Errorf("signed %d times in 30 days, want about every 5 days", renewed)
+	}
+}
+
+// TestNXNAMEIsNotAskedFor: the type only stands in bitmaps (RFC 9824, 3.5).
+func TestNXNAMEIsNotAskedFor(t *testing.T) {
+	s := newServer(t)
+	for _, name := range []string{"static.gtm.example.", "nothing.gtm.example."} {
+		m := query(t, name, "A", "edns")
+		m.Question[0].Qtype = dnswire.TypeNXNAME
+		r := s.ask(m, false)
+		ede, ok := r.IsEdns0().Option[0].(*dns.EDNS0_EDE)
+		if r.Rcode != dns.RcodeFormatError || len(r.Answer)+len(r.Ns) > 0 || !ok || ede.InfoCode != 30 {
+			t.Errorf("%v", r)
+		}
 	}
 }

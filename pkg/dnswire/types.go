@@ -32,6 +32,7 @@ const (
 	TypeZONEMD     uint16 = 63
 	TypeSVCB       uint16 = 64
 	TypeHTTPS      uint16 = 65
+	TypeNXNAME     uint16 = 128 // RFC 9824
 	TypeTKEY       uint16 = 249
 	TypeTSIG       uint16 = 250
 	TypeIXFR       uint16 = 251
@@ -107,6 +108,7 @@ const (
 	EDENoReachableAuthority uint16 = 22
 	EDENetworkError         uint16 = 23
 	EDEInvalidData          uint16 = 24
+	EDEInvalidQueryType     uint16 = 30
 )
 
 // TypeString gives a type's mnemonic, or TYPE65280 for one that has none here (RFC 3597, 5).

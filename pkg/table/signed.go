@@ -123,7 +123,7 @@ func (z *Zone) SignOnce(s Set, owner []byte, w *When) (Sig, bool) {
 func (z *Zone) DynamicDenial(wild uint32, owner []byte, w *When) (Sig, bool) {
 	key := dynamicKey(2, dnswire.TypeNSEC, z.sigs.made[wild], z.negativeTTL())
 	return z.sigs.dynamically(owner, key[:], w, func(now uint32) (*signature, error) {
-		types := []uint16{dnswire.TypeRRSIG, dnswire.TypeNSEC, typeNXNAME}
+		types := []uint16{dnswire.TypeRRSIG, dnswire.TypeNSEC, dnswire.TypeNXNAME}
 		if wild != 0 {
 			types = z.typesMade(wild)
 		}
@@ -138,9 +138,6 @@ func (z *Zone) typesMade(at uint32) []uint16 {
 	}
 	return z.types(at)
 }
-
-// typeNXNAME is the pseudo type that tells that a name does not exist (RFC 9824, 2).
-const typeNXNAME = 128
 
 func (s *signer) dynamically(owner, key []byte, w *When, sign func(uint32) (*signature, error)) (Sig, bool) {
 	have, sum := s.lookup(owner, key, w.Now)
