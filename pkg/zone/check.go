@@ -65,8 +65,13 @@ func (c *checker) take(r record) {
 		c.fail(r, "%s: %v", h.Name, err)
 		return
 	}
-	if _, err := packData(r.rr); err != nil {
+	data, err := packData(r.rr)
+	if err != nil {
 		c.fail(r, "%s %s: its data cannot be encoded: %v", h.Name, dns.Type(h.Rrtype), err)
+		return
+	}
+	if len(data) == 0 && !mayBeEmpty(r.rr) {
+		c.fail(r, "%s %s has no data", h.Name, dns.Type(h.Rrtype))
 		return
 	}
 	if ds, ok := r.rr.(*dns.DS); ok && badDigest(ds) {
@@ -83,6 +88,14 @@ func (c *checker) take(r record) {
 		}
 	}
 	c.at[h.Name][h.Rrtype] = append(c.at[h.Name][h.Rrtype], r)
+}
+
+func mayBeEmpty(rr dns.RR) bool {
+	switch rr.(type) {
+	case *dns.RFC3597, *dns.NULL, *dns.APL:
+		return true
+	}
+	return false
 }
 
 // badDigest tells whether a digest of a known type has another's length (RFC 4509, RFC 6605, RFC 4034).

@@ -18,6 +18,7 @@ func TestErrorsNameTheirLine(t *testing.T) {
 		{"a type of messages", head + "w TYPE250 \\# 1 00\n", "f:4: w.example.org.: the type TSIG"},
 		{"syntax in many lines", head + "w MX ( 10\n; b\n a..b )\n", "f:6: "},
 		{"bad known type in the form of unknown ones", head + "w TYPE1 \\# 3 000000\n", "f:4: "},
+		{"no data", head + "w A\n", "f:4: w.example.org. A has no data"},
 		{"odd digits", head + "w SSHFP 4 2 0f0\n", "f:4: w.example.org. SSHFP: its data cannot be encoded"},
 		{"a short digest", head + "w DS 1 13 2 abab\n", "f:4: w.example.org. DS: the digest has not the length"},
 		{"a bad escape", head + "w TXT \"; \\\" \\0321\" ; \\3\nv TXT a\\25b\n", "f:5: a backslash with a digit"},

@@ -26,7 +26,7 @@ const maxGenerated = 1 << 18
 // read parses a master file. $INCLUDE is refused: content travels without its folder; see Expand.
 func read(origin, file, content string) ([]record, Problems) {
 	if line := badEscape(content); line > 0 {
-		return nil, Problems{{File: file, Line: line, Text: `a backslash with a digit needs three of them, up to \255 (RFC 1035, 5.1)`}}
+		return nil, Problems{escapeProblem(file, line)}
 	}
 	var rrs []record
 	lines := &lineReader{text: withGeneratedTTL(content)}

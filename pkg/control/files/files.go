@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/zone"
@@ -114,15 +115,56 @@ func readAll(name string, r io.Reader) ([]byte, error) {
 	return data, err
 }
 
-// checkZone checks a zone's content and takes away the name of its file, which means nothing elsewhere.
+// checkZone checks a zone's content and takes away the name of its file, which means nothing elsewhere. What the file
+// includes is put in its place.
 func checkZone(r *spec.Resource, z *spec.Zone) spec.Errors {
 	shown := z.File
 	if shown != "" && !filepath.IsAbs(shown) {
 		shown = filepath.Join(filepath.Dir(r.Origin.File), shown)
 	}
 	z.File = ""
-	_, _, err := zone.Canonical(r.Name, shown, z.Content, zone.Defaults{Nameservers: z.Nameservers, Contact: z.Contact})
+	whole, err := include(r.Name, shown, z.Content)
+	if err != nil {
+		return zoneFaults(r, shown, err)
+	}
+	_, _, err = zone.Canonical(r.Name, shown, whole, zone.Defaults{Nameservers: z.Nameservers, Contact: z.Contact})
+	if whole != z.Content {
+		err = withoutLines(err) // those of a text that nobody has seen
+	}
+	z.Content = whole
 	return zoneFaults(r, shown, err)
+}
+
+// include puts in place what a master file includes, from its own folder and those below.
+func include(origin, file, content string) (string, error) {
+	if file == "" || !strings.Contains(content, "$INCLUDE") {
+		return content, nil
+	}
+	folder, err := os.OpenRoot(filepath.Dir(file))
+	if err != nil {
+		return "", err
+	}
+	defer folder.Close()
+	whole, err := zone.Expand(origin, filepath.Base(file), content, folder.FS())
+	var problems zone.Problems
+	if errors.As(err, &problems) {
+		for i := range problems {
+			problems[i].File = filepath.Join(filepath.Dir(file), problems[i].File)
+		}
+	}
+	return whole, err
+}
+
+func withoutLines(err error) error {
+	var problems zone.Problems
+	if !errors.As(err, &problems) {
+		return err
+	}
+	problems = slices.Clone(problems)
+	for i := range problems {
+		problems[i].Line = 0
+	}
+	return problems
 }
 
 // zoneFaults tells what is wrong with a master file by its own lines, or, where it stands in the YAML, by that field's.
@@ -136,7 +178,7 @@ func zoneFaults(r *spec.Resource, masterFile string, err error) spec.Errors {
 	}
 	faults := make(spec.Errors, 0, len(problems))
 	for _, p := range problems {
-		f := &spec.Error{File: masterFile, Line: p.Line, Resource: r.Key.String(), Msg: p.Text}
+		f := &spec.Error{File: p.File, Line: p.Line, Resource: r.Key.String(), Msg: p.Text}
 		if masterFile == "" {
 			f.File, f.Line, f.Field = r.Origin.File, r.Origin.LineOf("spec.content"), "spec.content"
 			if p.Line > 0 {
