@@ -324,67 +324,6 @@ func TestKSKRoll(t *testing.T) {
 	w.verify(w.keyset("example."))
 }
 
-func TestEdgesGetKeys(t *testing.T) {
-	w := newWorld(t)
-	one, two := identity(t), identity(t)
-	w.store.edges = []store.Edge{{ID: "a", Recipient: one.Recipient().String()}, {ID: "b"}, {ID: "c", Recipient: "nonsense"}}
-	w.to(time.Hour)
-	ks := w.keyset("example.")
-	if _, err := ks.Open(one); err != nil || ks.Serial != 2 {
-		t.Errorf("serial %d: %v", ks.Serial, err)
-	}
-	w.store.edges = []store.Edge{{ID: "d", Recipient: two.Recipient().String()}}
-	w.to(2 * time.Hour)
-	ks = w.keyset("example.")
-	for _, id := range []*age.X25519Identity{one, two, w.identity} {
-		if _, err := ks.Open(id); err != nil {
-			t.Error(err)
-		}
-	}
-	if z := w.status("example."); z.Recipients != 3 {
-		t.Errorf("%d recipients", z.Recipients)
-	}
-	// A stolen edge, which is not there any more, does not get the next key, nor did it have it before.
-	if err := w.Roll(t.Context(), "example.", false); err != nil {
-		t.Fatal(err)
-	}
-	ks = w.keyset("example.")
-	if _, err := ks.ZSKs[1].Open(two); err == nil || ks.ZSKs[1].Active {
-		t.Error("an edge has a key before it signs")
-	}
-	w.to(5 * time.Hour)
-	ks = w.keyset("example.")
-	if _, err := ks.Open(one); err == nil {
-		t.Error("the stolen edge has the new key")
-	}
-	if _, err := ks.Open(two); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestRecipientsFile(t *testing.T) {
-	w := newWorld(t)
-	listed, told := identity(t), identity(t)
-	file := filepath.Join(t.TempDir(), "recipients")
-	w.store.edges = []store.Edge{{ID: "a", Recipient: told.Recipient().String()}}
-	w.startWith(Config{Recipients: file})
-	w.look()
-	if !strings.Contains(w.log.String(), file) {
-		t.Errorf("a missing file is not told of: %s", w.log)
-	}
-	if err := os.WriteFile(file, []byte("# group eu\n"+listed.Recipient().String()+"\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	w.to(time.Hour)
-	ks := w.keyset("example.")
-	if _, err := ks.Open(listed); err != nil {
-		t.Error(err)
-	}
-	if _, err := ks.Open(told); err == nil {
-		t.Error("keys were sealed for an edge that is not in the file")
-	}
-}
-
 func TestManyManagers(t *testing.T) {
 	w := newWorld(t)
 	twin := w.another(w.dir, w.identity)
@@ -441,15 +380,6 @@ func TestManagerWithoutTheKeys(t *testing.T) {
 	}
 	if err := w.Roll(t.Context(), "example.", false); err == nil || !strings.Contains(err.Error(), "backup") {
 		t.Errorf("a roll without the key: %v", err)
-	}
-}
-
-func TestManagerWithAnotherIdentity(t *testing.T) {
-	w := newWorld(t)
-	other := w.another(w.dir, identity(t))
-	other.look()
-	if z := other.status("example."); z.State != api.ZoneFailing || !strings.Contains(z.Error, "share one identity") {
-		t.Errorf("status %+v", z)
 	}
 }
 
@@ -546,70 +476,6 @@ func TestTTLsOfServicesCount(t *testing.T) {
 	w.look()
 	if got := w.keyset("example.").State.MaxTTL.High; got != 10*time.Hour {
 		t.Errorf("the longest TTL is %v", got)
-	}
-}
-
-func TestDamagedFiles(t *testing.T) {
-	w := newWorld(t)
-	path := filepath.Join(w.dir, w.files()[0])
-	for _, tc := range []struct {
-		what, text string
-		mode       os.FileMode
-	}{{"another key", "", 0o600}, {"not the key-signing key", "nonsense", 0o600}, {"chmod", "nonsense", 0o644}} {
-		text := []byte(tc.text)
-		if tc.text == "" {
-			k, err := dnssec.Generate(dnssec.Ed25519, true)
-			if err != nil {
-				t.Fatal(err)
-			}
-			text, _ = k.MarshalText()
-		}
-		if err := errors.Join(os.Remove(path), os.WriteFile(path, text, tc.mode)); err != nil {
-			t.Fatal(err)
-		}
-		if err := w.Roll(t.Context(), "example.", false); err == nil || !strings.Contains(err.Error(), tc.what) || !strings.Contains(err.Error(), path) {
-			t.Errorf("%s: %v", tc.what, err)
-		}
-	}
-}
-
-func TestFolderThatOthersRead(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	_, err := New(Config{Store: &memory{}, Mirror: store.NewMirror(), Dir: dir, Identity: identity(t)})
-	if err == nil || !strings.Contains(err.Error(), "chmod") {
-		t.Errorf("error %v", err)
-	}
-	if _, err := New(Config{}); err == nil {
-		t.Error("a manager of nothing was made")
-	}
-}
-
-func TestLoadIdentity(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "identity")
-	first, err := LoadIdentity(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, err := LoadIdentity(path)
-	if err != nil || again.String() != first.String() {
-		t.Errorf("another identity: %v", err)
-	}
-	if err := os.Chmod(path, 0o640); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := LoadIdentity(path); err == nil || !strings.Contains(err.Error(), "chmod") {
-		t.Errorf("one that others can read: %v", err)
-	}
-	for _, text := range []string{"", "nonsense\n", first.String() + "\n" + identity(t).String() + "\n"} {
-		if err := errors.Join(os.WriteFile(path, []byte(text), 0o600), os.Chmod(path, 0o600)); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := LoadIdentity(path); err == nil || !strings.Contains(err.Error(), path) {
-			t.Errorf("%q: %v", text, err)
-		}
 	}
 }
 

@@ -209,35 +209,52 @@ func (m *Manager) note(name string, z *zone, err error) {
 // asked changes a state because somebody asked for it.
 type asked func(dnssec.State) (dnssec.State, error)
 
-// tend does what is due for one zone, and first what was asked for, if anything.
+// tend does what is due for one zone, and then what was asked for, if anything.
 func (m *Manager) tend(ctx context.Context, z *zone, policy dnssec.Policy, ks dnssec.Keyset, ask asked) error {
 	z.policy, z.serial, z.sealed = policy, ks.Serial, m.recipientsKey()
-	var made ring
-	state, changed, event, err := dnssec.Advance(ks.State, policy, m.cfg.Now(), made.generate)
-	if err == nil && ask != nil { // of what is due by now
-		if state, err = ask(state); err != nil {
-			return &RefusedError{Zone: ks.Zone, Err: err}
-		}
-		state, changed, event, err = dnssec.Advance(state, policy, m.cfg.Now(), made.generate)
+	d, err := m.decide(ks, ks.State, policy, ask)
+	if errors.Is(err, errUnopened) {
+		m.cfg.Logger.Warn("the next zone-signing key cannot be opened, and another is made", "zone", ks.Zone, "error", err)
+		d, err = m.decide(ks, m.forget(ks), policy, ask)
 	}
 	if err != nil {
 		return err
 	}
-	z.event, z.due = event, event.At
-	if event.At.IsZero() {
+	z.event, z.due = d.event, d.event.At
+	if z.due.IsZero() {
 		z.due = m.cfg.Now().Add(time.Hour)
 	}
-	if state.Empty() {
+	switch {
+	case d.next.State.Empty():
 		return m.drop(ctx, ks)
+	case !d.changed && !d.fresh && ask == nil:
+		return d.lacks
 	}
-	next, sealed, err := m.seal(ks, state, made)
+	return errors.Join(m.publish(ctx, z, ks, d.next, policy, d.made), d.lacks)
+}
+
+// decision is what is to become of a keyset.
+type decision struct {
+	sealing
+	changed bool // the state is another
+	event   dnssec.Event
+	made    ring
+}
+
+// decide goes from a state of the keyset's keys to what is due now.
+func (m *Manager) decide(ks dnssec.Keyset, state dnssec.State, policy dnssec.Policy, ask asked) (d decision, err error) {
+	state, d.changed, d.event, err = dnssec.Advance(state, policy, m.cfg.Now(), d.made.generate)
+	if err == nil && ask != nil {
+		if state, err = ask(state); err != nil {
+			return d, &RefusedError{Zone: ks.Zone, Err: err}
+		}
+		state, d.changed, d.event, err = dnssec.Advance(state, policy, m.cfg.Now(), d.made.generate)
+	}
 	if err != nil {
-		return err
+		return d, err
 	}
-	if !changed && !sealed && ask == nil {
-		return nil
-	}
-	return m.publish(ctx, z, ks, next, policy, made)
+	d.sealing, err = m.seal(ks, state, d.made)
+	return d, err
 }
 
 // publish signs the key sets, where they are to be signed, and writes the keyset.

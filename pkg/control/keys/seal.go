@@ -3,6 +3,7 @@ package keys
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -61,19 +62,30 @@ func (m *Manager) findRecipients(ctx context.Context) error {
 
 func (m *Manager) recipientsKey() string { return strings.Join(m.recipients, " ") }
 
-// seal gives the keyset that has the state's zone-signing keys, and tells whether one was sealed. A key is sealed
-// for the edges once it signs, and until then for control alone, so that who steals an edge does not get the
-// next key with it.
-func (m *Manager) seal(old dnssec.Keyset, s dnssec.State, made ring) (next dnssec.Keyset, sealed bool, err error) {
-	next = old
+// sealing is a keyset with its zone-signing keys sealed.
+type sealing struct {
+	next  dnssec.Keyset
+	fresh bool  // a key was sealed
+	lacks error // what could not be sealed for all who want it; those who have it go on with it
+}
+
+// errUnopened: a zone-signing key is to begin to sign that cannot be opened here, and so not be sealed for any edge.
+var errUnopened = errors.New("the key cannot be sealed for the edges")
+
+// seal gives the keyset that has the state's zone-signing keys. A key is sealed for the edges once it signs, and until
+// then for control alone, so that who steals an edge does not get the next key with it.
+func (m *Manager) seal(old dnssec.Keyset, s dnssec.State, made ring) (sealing, error) {
+	var out sealing
+	next := old
 	next.State, next.ZSKs = s, nil
 	for _, k := range s.Keys {
 		if k.KSK {
 			continue
 		}
 		z := dnssec.ZSK{Tag: k.Tag, Algorithm: k.Algorithm, Public: k.Public, Active: k.Signs()}
+		signed := false
 		if i := slices.IndexFunc(old.ZSKs, func(o dnssec.ZSK) bool { return bytes.Equal(o.Public, k.Public) }); i >= 0 {
-			z.Sealed, z.Recipients = old.ZSKs[i].Sealed, old.ZSKs[i].Recipients
+			z.Sealed, z.Recipients, signed = old.ZSKs[i].Sealed, old.ZSKs[i].Recipients, old.ZSKs[i].Active
 		}
 		if !k.Retired.IsZero() {
 			z.Sealed, z.Recipients = nil, nil // nobody signs with it any more
@@ -81,17 +93,22 @@ func (m *Manager) seal(old dnssec.Keyset, s dnssec.State, made ring) (next dnsse
 			continue
 		}
 		fresh, err := m.sealOne(&z, made)
-		if err != nil {
-			return next, false, fmt.Errorf("zone %s: %w", old.Zone, err)
+		if err != nil && z.Active && !signed {
+			return out, fmt.Errorf("%w: %w", errUnopened, err)
 		}
-		sealed = sealed || fresh
+		if err != nil {
+			out.lacks = err
+		}
+		out.fresh = out.fresh || fresh
 		next.ZSKs = append(next.ZSKs, z)
 	}
-	return next, sealed, nil
+	out.next = next
+	return out, nil
 }
 
-// sealOne seals a key where somebody who wants it cannot open it. Those who can will go on to.
-func (m *Manager) sealOne(z *dnssec.ZSK, made ring) (sealed bool, err error) {
+// sealOne seals a key where somebody who wants it cannot open it. Those who can will go on to. With an error it stays
+// as it is.
+func (m *Manager) sealOne(z *dnssec.ZSK, made ring) (fresh bool, err error) {
 	want := m.recipients
 	if !z.Active {
 		want = []string{m.cfg.Identity.Recipient().String()}
@@ -103,15 +120,33 @@ func (m *Manager) sealOne(z *dnssec.ZSK, made ring) (sealed bool, err error) {
 	if i := slices.IndexFunc(made, func(k *dnssec.Key) bool { return bytes.Equal(k.DNSKEY(), z.Public) }); i >= 0 {
 		key = made[i]
 	} else if key, err = z.Open(m.cfg.Identity); err != nil {
-		return false, fmt.Errorf("%w (control roles share one identity: is it the one that sealed the key?)", err)
+		return false, fmt.Errorf("%w: control roles share one identity, and this one is another; if that one is lost, run gtmctl dnssec roll for the zone", err)
 	}
-	z.Recipients = slices.Compact(slices.Sorted(slices.Values(slices.Concat(z.Recipients, want))))
-	recipients := make([]age.Recipient, len(z.Recipients))
-	for i, r := range z.Recipients {
+	all := slices.Compact(slices.Sorted(slices.Values(slices.Concat(z.Recipients, want))))
+	recipients := make([]age.Recipient, len(all))
+	for i, r := range all {
 		if recipients[i], err = age.ParseX25519Recipient(r); err != nil {
 			return false, err
 		}
 	}
-	z.Sealed, err = key.Seal(recipients...)
-	return true, err
+	sealed, err := key.Seal(recipients...)
+	if err != nil {
+		return false, err
+	}
+	z.Sealed, z.Recipients = sealed, all
+	return true, nil
+}
+
+// forget gives the state without keys that wait for their turn and cannot be opened here: they never signed.
+func (m *Manager) forget(ks dnssec.Keyset) dnssec.State {
+	s := ks.State
+	s.Keys = slices.DeleteFunc(slices.Clone(s.Keys), func(k dnssec.KeyState) bool {
+		i := slices.IndexFunc(ks.ZSKs, func(z dnssec.ZSK) bool { return bytes.Equal(z.Public, k.Public) })
+		if k.KSK || !k.Active.IsZero() || i < 0 {
+			return false
+		}
+		_, err := ks.ZSKs[i].Open(m.cfg.Identity)
+		return err != nil
+	})
+	return s
 }
