@@ -107,6 +107,7 @@ func (h *web) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case status == http.StatusRequestTimeout:
 		at.seat.guest.abort()
+		panic(http.ErrAbortHandler) // or else it would be status 200
 	case status != 0:
 		refuse(w, status, why)
 	default:
@@ -183,7 +184,7 @@ func (h *web) respond(w http.ResponseWriter, q *asked, at *seat) {
 	header.Set("Cache-Control", "max-age="+strconv.FormatUint(uint64(freshness(reply)), 10))
 	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(h.srv.cfg.WriteTimeout)); err != nil {
 		at.guest.abort()
-		return
+		panic(http.ErrAbortHandler)
 	}
 	if _, err := w.Write(reply); errors.Is(err, os.ErrDeadlineExceeded) {
 		at.guest.abort() // it does not take its replies

@@ -167,7 +167,7 @@ type drip struct {
 func (d *drip) Read(p []byte) (int, error) {
 	if d.given {
 		<-d.release
-		return 0, io.EOF
+		return 0, context.Canceled
 	}
 	d.given = true
 	p[0] = 0
