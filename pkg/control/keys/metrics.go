@@ -6,7 +6,7 @@ import (
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
-// metrics tell how signed zones fare.
+// metrics tell how signed zones fare. Like all of the control room's they are named gtm_control_.
 type metrics struct {
 	zones    *prometheus.GaugeVec
 	expiry   prometheus.Gauge
@@ -15,11 +15,11 @@ type metrics struct {
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
-		zones: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "gtm_keys_zones",
+		zones: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "gtm_control_keys_zones",
 			Help: "Zones by how their keys fare: signed, waiting (for the parent), failing."}, []string{"state"}),
-		expiry: prometheus.NewGauge(prometheus.GaugeOpts{Name: "gtm_keys_first_expiry_timestamp_seconds",
+		expiry: prometheus.NewGauge(prometheus.GaugeOpts{Name: "gtm_control_keys_first_expiry_timestamp_seconds",
 			Help: "When the first signature of any zone's key sets expires; 0: no zone is signed."}),
-		failures: prometheus.NewCounter(prometheus.CounterOpts{Name: "gtm_keys_failures_total",
+		failures: prometheus.NewCounter(prometheus.CounterOpts{Name: "gtm_control_keys_failures_total",
 			Help: "Times that the keys of a zone could not be looked after."}),
 	}
 	if r == nil {
