@@ -117,7 +117,9 @@ func stuck(err error) error {
 //
 //   - resources name the platform's sites and maps and stand in its zones: a tenant's change relies on the platform,
 //     and a change of the platform that can take something away relies on every tenant that is there or may come;
-//   - a host belongs to one service: a service on a new host relies on every tenant that is granted this host.
+//   - a host belongs to one service: a service on a new host relies on every tenant that is granted this host;
+//   - aliases of the platform lead to the services of any tenant: taking away a service relies on the platform, and an alias on the
+//     tenant that it leads to.
 func reliesOn(before, after *overlay, p Part) []string {
 	names := map[string]bool{}
 	for _, st := range p.Steps {
@@ -130,6 +132,9 @@ func reliesOn(before, after *overlay, p Part) []string {
 			maps.Copy(names, grantees(after))
 		}
 		if st.Action == Delete {
+			if st.Key.Kind == spec.KindService {
+				names[spec.Platform] = true // whose aliases may lead there
+			}
 			continue
 		}
 		if st.Key.Kind == spec.KindPool || st.Key.Kind == spec.KindService || before.Head(p.Tenant) == 0 {
@@ -137,6 +142,11 @@ func reliesOn(before, after *overlay, p Part) []string {
 		}
 		if s, ok := st.new.Spec.(*spec.Service); ok && newHost(before, st, s) {
 			coGrantees(after, s.Host, names)
+		}
+		if s, ok := st.new.Spec.(*spec.Service); ok {
+			if t := leadsTo(after, s.Alias); t != "" {
+				names[t] = true
+			}
 		}
 	}
 	delete(names, p.Tenant)

@@ -124,7 +124,7 @@ func TestPlan(t *testing.T) {
 		{"update", poolOf("shop", "eu", "198.51.100.9"), "", "shop@1 update Pool/eu reads platform\n"},
 		{"dependencies first", join(serviceOf("shop", "api", "api.shop.gtm.example.", "us"), poolOf("shop", "us", "198.51.100.9")), "",
 			"shop@1 create Pool/us create Service/api reads platform\n"},
-		{"dependents go first", "", "shop/Pool/eu shop/Service/web", "shop@1 delete Service/web delete Pool/eu\n"},
+		{"dependents go first", "", "shop/Pool/eu shop/Service/web", "shop@1 delete Service/web delete Pool/eu reads platform\n"},
 		{"the platform first", join(serviceOf("new", "s", "new.gtm.example.", "p"), poolOf("new", "p", "198.51.100.9"),
 			strings.Replace(platform, "{shop:", "{new: [new.gtm.example.], shop:", 1)), "",
 			"platform@1 update Zone/gtm.example. reads bar,cafe,new,shop\nnew@0 create Pool/p create Service/s reads platform\n"},

@@ -27,6 +27,7 @@ func lawful(after *overlay, before *State, steps []Step) (warnings spec.Errors, 
 	if len(errs) == 0 { // what follows wants resources that are whole
 		clashErrs, clashWarnings := clashes(after, changed)
 		errs, warnings = append(errs, clashErrs...), append(warnings, clashWarnings...)
+		errs = append(errs, deadEnds(after, before, changed, deleted)...)
 	}
 	if len(errs) > 0 {
 		return warnings, errs
@@ -140,7 +141,7 @@ func clashes(after *overlay, changed []*spec.Resource) (errs, warnings spec.Erro
 		return nil, nil
 	}
 	hosts := map[*spec.Resource]map[string]*spec.Resource{} // by zone, the service at each host
-	for r := range after.Of(spec.KindService) {
+	for r := range steered(after) {
 		host, err := spec.CanonicalName(r.Spec.(*spec.Service).Host)
 		z := spec.ZoneOf(after, host)
 		if err != nil || z == nil || !(touched[r.Key] || touched[z.Key] || usesTouched(r, touched)) {
@@ -192,8 +193,12 @@ func clashesIn(after *overlay, z *spec.Resource, hosts map[string]*spec.Resource
 	for _, host := range slices.Sorted(maps.Keys(hosts)) {
 		r := hosts[host]
 		tell := func(format string, args ...any) *spec.Error {
-			return &spec.Error{File: r.Origin.File, Line: r.Origin.LineOf("spec.host"), Resource: r.Key.String(), Field: "spec.host",
+			e := &spec.Error{File: r.Origin.File, Line: r.Origin.LineOf("spec.host"), Resource: r.Key.String(), Field: "spec.host",
 				Msg: fmt.Sprintf(format, args...), Hint: "change spec.host, or the content of zone " + z.Name}
+			if ofZone(r) {
+				e.Line, e.Resource, e.Field, e.Hint = r.Origin.LineOf("spec.aliases"), z.Key.String(), "spec.aliases", "remove one of the two"
+			}
+			return e
 		}
 		if cut, kind := cutAbove(host, z.Name, cuts); cut != "" {
 			errs = append(errs, tell("%s cannot be reached: zone %s gives it away by the %s record of %s", host, z.Name, kind, cut))

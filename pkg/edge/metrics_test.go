@@ -24,7 +24,7 @@ func TestMetricsAreLawful(t *testing.T) {
 	for _, p := range problems {
 		t.Errorf("%s: %s", p.Metric, p.Text)
 	}
-	lawful := regexp.MustCompile(`^gtm_(edge|serve|store_snapshot)_[a-z]+(_[a-z0-9]+)*$`)
+	lawful := regexp.MustCompile(`^gtm_(alias|edge|serve|store_snapshot)_[a-z]+(_[a-z0-9]+)*$`)
 	found := r.metricNames()
 	for _, name := range found {
 		if !lawful.MatchString(name) {
