@@ -105,9 +105,11 @@ func (c *Compiler) compileOnePool(id health.PoolID, now time.Time) {
 	was := p.spec
 	p.spec = &fresh
 	c.noteDeclared(p, declared)
+	before := p.err
 	if p.err = guard(id, func() error { return c.compilePool(id, p, now) }); p.err != nil {
 		p.spec = was
 	}
+	c.dirty.faults = c.dirty.faults || p.err != nil || before != nil
 }
 
 // releasePool forgets a pool that neither a resource nor a service names.

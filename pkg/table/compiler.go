@@ -98,12 +98,14 @@ type Compiler struct {
 
 	counted []*ServiceCounts
 
-	dirty dirt
+	faults []Broken // what is not served as declared
+	dirty  dirt
 }
 
 // dirt is what must be compiled anew.
 type dirt struct {
 	heads, maps, zoneList bool
+	faults                bool // something broke or was mended
 	zones                 map[string]bool
 	serials               map[string]bool   // zones that change nothing but their serial
 	defaults              map[spec.Key]bool // services whose default answers may be others
@@ -189,6 +191,7 @@ func (c *Compiler) Apply(ch Change) {
 	if ch.Full {
 		c.forget(&ch)
 	}
+	c.dirty.faults = c.dirty.faults || ch.Full || len(ch.Tenants) > 0
 	for _, t := range ch.Tenants {
 		if c.heads[t.Tenant] != t.Head {
 			c.heads[t.Tenant] = t.Head
@@ -343,8 +346,11 @@ func (c *Compiler) Compile(now time.Time) (v *View, broken []Broken, next time.T
 			next = end
 		}
 	}
+	if c.dirty.faults || len(c.dirty.services)+len(c.dirty.zones) > 0 || c.dirty.maps || c.dirty.heads {
+		c.faults = c.broken() // a verdict alone breaks and mends nothing: it costs no walk over everything
+	}
 	c.dirty.reset()
-	return v, c.broken(), next
+	return v, slices.Clone(c.faults), next
 }
 
 // maxCounted bounds how many services have series of their own; the first by name get them.
