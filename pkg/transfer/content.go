@@ -11,11 +11,18 @@ import (
 
 // rrKey names a set.
 type rrKey struct {
-	name string // canonical
-	typ  uint16
+	name   string // canonical
+	typ    uint16
+	covers uint16 // of RRSIG: signatures of different sets have TTLs of their own (RFC 4034, 3)
 }
 
-func keyOf(r dns.RR) rrKey { return rrKey{dns.CanonicalName(r.Header().Name), r.Header().Rrtype} }
+func keyOf(r dns.RR) rrKey {
+	k := rrKey{name: dns.CanonicalName(r.Header().Name), typ: r.Header().Rrtype}
+	if sig, ok := r.(*dns.RRSIG); ok {
+		k.covers = sig.TypeCovered
+	}
+	return k
+}
 
 // content is a zone's content taken apart, to be changed.
 type content struct {
@@ -52,7 +59,7 @@ func (c *content) text() string {
 }
 
 func (c *content) soa() *dns.SOA {
-	for _, r := range c.sets[rrKey{c.origin, dns.TypeSOA}] {
+	for _, r := range c.sets[rrKey{name: c.origin, typ: dns.TypeSOA}] {
 		if soa, ok := r.(*dns.SOA); ok {
 			return soa
 		}
@@ -132,7 +139,7 @@ func (c *content) raiseSerial() {
 		if fresh.Serial++; fresh.Serial == 0 {
 			fresh.Serial = 1
 		}
-		c.sets[rrKey{c.origin, dns.TypeSOA}] = []dns.RR{fresh}
+		c.sets[rrKey{name: c.origin, typ: dns.TypeSOA}] = []dns.RR{fresh}
 	}
 }
 

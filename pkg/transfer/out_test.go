@@ -100,7 +100,7 @@ func TestTransferQuestionsThatAreNotServed(t *testing.T) {
 		{"IXFR without SOA", ask(dns.TypeIXFR, "gtm.example.", nil), true, dns.RcodeFormatError},
 		{"NOTIFY", ask(dns.TypeSOA, "gtm.example.", func(m *dns.Msg) { m.Opcode = dns.OpcodeNotify }), true, dns.RcodeRefused},
 		{"NOTIFY for another zone", ask(dns.TypeSOA, "example.", func(m *dns.Msg) { m.Opcode = dns.OpcodeNotify }), true, dns.RcodeNotAuth},
-		{"UPDATE", ask(dns.TypeSOA, "gtm.example.", func(m *dns.Msg) { m.Opcode = dns.OpcodeUpdate; m.SetEdns0(1232, false) }), true, dns.RcodeNotImplemented},
+		{"UPDATE", ask(dns.TypeSOA, "gtm.example.", func(m *dns.Msg) { m.Opcode = dns.OpcodeUpdate; m.SetEdns0(1232, false) }), true, dns.RcodeRefused},
 	} {
 		_, _, m := w.handle(c.wire, c.stream)
 		if m == nil || m.Rcode != c.rcode {

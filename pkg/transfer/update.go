@@ -260,7 +260,7 @@ func (u *updater) add(c *content, r dns.RR, k rrKey) {
 		}
 		return
 	}
-	cname := rrKey{k.name, dns.TypeCNAME}
+	cname := rrKey{name: k.name, typ: dns.TypeCNAME}
 	switch {
 	case k.typ == dns.TypeCNAME && c.hasBeside(k):
 		return // RFC 2136, 3.4.2.2: silently
