@@ -135,6 +135,9 @@ func summary(r api.Resource) string {
 		}
 		return clip(strings.Join(names, " "))
 	case *spec.Service:
+		if s.Alias != nil {
+			return s.Host + ", alias of " + s.Alias.To
+		}
 		return s.Host + ", " + plural(len(s.Rules), "rule")
 	case *spec.Override:
 		return clip(overrideText(s.State, s.Weight) + " " + strings.Trim(s.Pool+"/"+s.Endpoint, "/") + ": " + s.Reason)

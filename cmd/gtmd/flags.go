@@ -13,12 +13,15 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/gti/gtm/pkg/spec"
 )
 
 // flags are the command line as given.
 type flags struct {
 	data, http, id, vantage, log, level string
 	roles, dns, etcd, geo, explain      []string
+	resolvers                           []string
 	apply                               []string
 	etcdCA, etcdCert, etcdKey           string
 	demo                                bool
@@ -48,6 +51,7 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.vantage, "vantage", "", "name of this prober's vantage (default: as --id)")
 	s.StringSliceVar(&f.explain, "explain-from", []string{"127.0.0.0/8", "::1/128"}, "networks that may ask _explain names")
 	s.StringSliceVar(&f.control, "control", nil, "URLs of servers with the role control, for an edge without it: they get updates and NOTIFY")
+	s.StringSliceVar(&f.resolvers, "resolver", nil, "resolvers for aliases of hosts outside, as in 192.0.2.1 or [2001:db8::1]:5353 (default: those of /etc/resolv.conf)")
 	s.StringVar(&f.tsigKeys, "tsig-keys", "", "file of TSIG keys (mode 0600) as tsig-keygen prints them; read again when it changes")
 	f.signing.register(s)
 	f.serve.register(s)
@@ -75,6 +79,7 @@ type config struct {
 	tls                     *tls.Config
 	geo, apply              []string
 	explain                 []netip.Prefix
+	resolvers               []netip.AddrPort // nil: the system's
 	demo                    bool
 	demoPort                uint16
 	workers                 int
@@ -118,6 +123,14 @@ func (f *flags) config() (*config, error) {
 			continue
 		}
 		c.explain = append(c.explain, p)
+	}
+	for _, r := range f.resolvers {
+		a, err := (spec.Peer{Address: strings.TrimSpace(r)}).AddrPort()
+		if err != nil || a.Port() == 0 {
+			fail("--resolver: %q is not an address, as in 192.0.2.1 or [2001:db8::1]:5353", r)
+			continue
+		}
+		c.resolvers = append(c.resolvers, a)
 	}
 	if c.id == "" {
 		host, err := os.Hostname()
