@@ -59,7 +59,7 @@ func (c *Control) update(ctx context.Context, x *exchange) uint16 {
 }
 
 func (c *Control) applyUpdate(ctx context.Context, u *updater, key spec.Key, author, from string) uint16 {
-	in := change.Input{Author: author, Message: u.summary() + " (UPDATE from " + from + ")", Edit: func(s *change.State) ([]*spec.Resource, []spec.Key, error) {
+	in := change.Input{Author: author, Message: "UPDATE from " + from + ": " + u.summary(), Edit: func(s *change.State) ([]*spec.Resource, []spec.Key, error) {
 		return u.edit(s.Get(key))
 	}}
 	plan, err := c.cfg.Changer.Plan(ctx, in)
