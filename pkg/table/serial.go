@@ -34,10 +34,22 @@ func (c *Compiler) stampZone(z *zoneState) {
 		z.keySerial = max(z.keySerial, uint32(keys.Serial))
 	}
 	days, count := uint32(c.today), c.clock()+z.keySerial
-	z.serial, z.added = days*serialDay+count, 0
-	if z.res != nil && (len(z.res.Grants) > 0 || z.signer != nil) {
-		z.added = days + count
+	serial, added := days*serialDay+count, days+count
+	if c.dirty.serials[z.key.Name] { // it has changed, though perhaps nobody changed it: an alias was resolved to something else
+		serial, added = after(serial, z.serial), after(added, z.added)
 	}
+	z.serial, z.added = serial, 0
+	if z.res != nil && (len(z.res.Grants) > 0 || z.signer != nil || len(z.res.Aliases) > 0) {
+		z.added = added
+	}
+}
+
+// after gives serial, or where that is not after last the one that is.
+func after(serial, last uint32) uint32 {
+	if last != 0 && int32(serial-last) <= 0 {
+		return last + 1
+	}
+	return serial
 }
 
 // serialOf gives the serial that a zone is served with, from the one in its SOA record.

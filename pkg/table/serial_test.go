@@ -148,3 +148,19 @@ func TestCompareNames(t *testing.T) {
 		}
 	}
 }
+
+func TestSerialRisesWithWhatAnAliasIsResolvedTo(t *testing.T) {
+	h := newHarness(t, testZone+"  aliases: [{name: www, to: www.outside.test.}]\n")
+	target := Target{Host: "www.outside.test."}
+	resolve := func(address string) func() {
+		return func() {
+			h.c.SetResolved(target, &Resolved{TTL: 60, Addresses: []netip.Addr{netip.MustParseAddr(address)}})
+			h.compile(noon)
+		}
+	}
+	h.rises("the first answer", true, resolve("192.0.2.1"))
+	h.rises("the same", false, resolve("192.0.2.1"))
+	h.rises("another", true, resolve("192.0.2.2"))
+	h.rises("another again", true, resolve("192.0.2.3"))
+	h.rises("a change", true, func() { h.put(testZone + "  aliases: [{name: www, to: www.outside.test.}, {name: w, to: www.outside.test.}]\n") })
+}

@@ -289,3 +289,43 @@ func runAny(t *testing.T, name string, args ...string) (string, error) {
 	output, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
 	return string(output), err
 }
+
+// TestSignedCopyIsVerified has gtmd sign a zone with a steered name, and ldns look at a copy of it.
+func TestSignedCopyIsVerified(t *testing.T) {
+	apply := writeFile(t, t.TempDir(), "start.yaml", primaryZone(nil, "www A 192.0.2.1")+"  dnssec: {}\n---\n"+shopResources("198.51.100.1"))
+	d := startGtmd(t, t.TempDir(), "--roles", "edge,control", "--tsig-keys", keyFile(t), "--apply", apply)
+	verified := func() {
+		t.Helper()
+		var copied string
+		eventually(t, followTime, "the zone is signed", func() error {
+			if copied = copyZone(t, d, "gtm.test."); !strings.Contains(copied, "DNSKEY") || !strings.Contains(copied, "web.shop.gtm.test.") {
+				return fmt.Errorf("the copy is\n%s", copied)
+			}
+			return nil
+		})
+		var anchor strings.Builder
+		for line := range strings.Lines(copied) {
+			if strings.Contains(line, "DNSKEY\t257") {
+				anchor.WriteString(line)
+			}
+		}
+		dir := t.TempDir()
+		output, err := runAny(t, "ldns-verify-zone", "-k", writeFile(t, dir, "anchor", anchor.String()), writeFile(t, dir, "zone", copied))
+		if err != nil || !strings.Contains(output, "Zone is verified and complete") {
+			t.Errorf("ldns-verify-zone: %v\n%s\n%s", err, output, copied)
+		}
+	}
+	verified()
+	before, err := serialOf(d.dns, "gtm.test.")
+	if err != nil {
+		t.Fatal(err)
+	}
+	applyText(t, d, shopResources("203.0.113.99"))
+	eventually(t, followTime, "the serial rises", func() error {
+		if after, err := serialOf(d.dns, "gtm.test."); err != nil || int32(after-before) <= 0 {
+			return fmt.Errorf("from %d to %d: %v", before, after, err)
+		}
+		return nil
+	})
+	verified()
+}
