@@ -3,7 +3,6 @@ package serve
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -151,9 +150,4 @@ func TestStreamsToSlowClients(t *testing.T) {
 	if err := <-ended; err == nil {
 		t.Error("no error by QUIC")
 	}
-}
-
-func ExampleTransport() {
-	fmt.Println(UDP, TCP, TLS, HTTPS, QUIC)
-	// Output: udp tcp tls https quic
 }

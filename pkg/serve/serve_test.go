@@ -320,7 +320,7 @@ func TestMetricsRegisteredTwice(t *testing.T) {
 }
 
 func TestTransportString(t *testing.T) {
-	if got := fmt.Sprint(UDP, TCP, Transport(77)); got != "udp tcp unknown" {
+	if got := fmt.Sprint(UDP, TCP, TLS, HTTPS, QUIC, Transport(77)); got != "udp tcp tls https quic unknown" {
 		t.Error(got)
 	}
 }

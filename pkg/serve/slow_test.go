@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
@@ -217,7 +218,7 @@ func TestDeferAllocatesNothing(t *testing.T) {
 
 func TestPanicInSlowFlush(t *testing.T) {
 	var flush, impossible atomic.Bool
-	s := start(t, Config{SlowWorkers: 1, NewHandler: func() Handler { return moodySlow{moody{&flush, &impossible}} }}, nil)
+	s := start(t, Config{SlowWorkers: 1, NewHandler: func() Handler { return &moodySlow{moody: moody{&flush, &impossible}} }}, nil)
 	conn := dial(t, "udp", s.Addrs()[0])
 	flush.Store(true)
 	for i := range 3 {
@@ -236,11 +237,64 @@ func TestPanicInSlowFlush(t *testing.T) {
 }
 
 // moodySlow is moody, for slow work alone.
-type moodySlow struct{ moody }
+type moodySlow struct {
+	moody
+	slow bool
+}
 
-func (m moodySlow) Handle(r *Request) (int, Action) {
-	if !r.Slow {
+func (m *moodySlow) Handle(r *Request) (int, Action) {
+	if m.slow = r.Slow; !m.slow {
 		return 0, Defer
 	}
 	return m.moody.Handle(r)
+}
+
+func (m *moodySlow) Flush() {
+	if m.slow {
+		m.moody.Flush()
+	}
+}
+
+// TestSlowSend sends where it can't succeed, and, by a pair of Unix sockets, where the buffer is full.
+func TestSlowSend(t *testing.T) {
+	w, client := newTestWorker(t, "127.0.0.1:0", deferring)
+	slow := newSlowWorker(w.srv)
+	write(t, client, query(0, "slow.", 1))
+	mustStep(t, w)
+	j := <-w.srv.slow.waiting
+	j.nameLen = 1 // EINVAL
+	if got := slow.send(j, 20); got != countDropFailed {
+		t.Errorf("counted as %d", got)
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pair[0])
+	defer unix.Close(pair[1])
+	j.fd, j.nameLen = pair[0], 0 // to the peer
+	sent := 0
+	for slow.send(j, 20) == countReplies {
+		sent++
+	}
+	if got := slow.send(j, 20); got != countDropBusy || sent == 0 {
+		t.Errorf("counted as %d, after %d", got, sent)
+	}
+}
+
+// TestRateLimitComesBeforeSlowWork limits messages that need slow work before it is done.
+func TestRateLimitComesBeforeSlowWork(t *testing.T) {
+	now := time.Now()
+	reg := prometheus.NewRegistry()
+	s := start(t, Config{Workers: 1, RateLimit: &RateLimit{Rate: 4, Exempt: []netip.Prefix{}}, Registerer: reg,
+		Now: func() time.Time { return now }}, deferring)
+	conn := dial(t, "udp", s.Addrs()[0])
+	for i := range 30 {
+		write(t, conn, query(uint16(i), "slow.", 1))
+	}
+	eventually(t, "drops", func() bool { return metric(t, reg, "gtm_serve_drops_total", "reason=rate") == 20 })
+	eventually(t, "replies", func() bool { return metric(t, reg, "gtm_serve_replies_total", "transport=udp") == 10 })
+	if n := metric(t, reg, "gtm_serve_deferred_total"); n != 10 {
+		t.Errorf("%v put off", n)
+	}
 }
