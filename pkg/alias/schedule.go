@@ -3,6 +3,7 @@ package alias
 import (
 	"container/heap"
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/gti/gtm/pkg/spec"
@@ -159,18 +160,25 @@ func (s *scheduler) take(o outcome) {
 	s.queue.add(e)
 	if o.err != nil {
 		if e.failures++; e.failures == 1 {
-			s.log.Warn("an alias's target cannot be resolved; the last good result stays", "target", e.of.Host, "place", e.place,
-				"from", e.result.At, "error", o.err)
+			s.tell(e, slog.LevelWarn, "an alias's target cannot be resolved; the last good result stays", "from", e.result.At, "error", o.err)
 		}
 		e.err = o.err.Error()
 		return
 	}
 	if e.failures > 0 {
-		s.log.Info("an alias's target is resolved again", "target", e.of.Host, "place", e.place)
+		s.tell(e, slog.LevelInfo, "an alias's target is resolved again")
 	}
 	e.failures, e.err = 0, ""
 	e.result = result{o.found.addresses, uint32(s.clamp(o.found.ttl, s.cfg.Shortest) / time.Second), now}
 	s.changed[e.of], s.unsaved = true, true
+}
+
+// tell logs what became of an entry. Of places there may be hundreds, which mostly fail together: they are for those who look closely.
+func (s *scheduler) tell(e *entry, level slog.Level, text string, args ...any) {
+	if args = append(args, "target", e.of.Host); e.place != everywhere {
+		level, args = slog.LevelDebug, append(args, "place", e.place)
+	}
+	s.log.Log(context.Background(), level, text, args...)
 }
 
 // pause gives how long to wait before the next question: the TTL, or after failures longer each time.
