@@ -147,6 +147,8 @@ func startSigned(t *testing.T, ttl int, more string) *signedJob {
 		s.anchors = append(s.anchors, rr.(*dns.DS))
 	}
 	applyText(t, d, signedParent(ttl, child)+signedRest(ttl))
+	gtmctl(t, d, "dnssec", "ds-seen", "gtm.test")
+	gtmctl(t, d, "dnssec", "ds-seen", "child.gtm.test")
 	return s
 }
 
@@ -188,6 +190,7 @@ const unboundSigned = `server:
   access-control: 127.0.0.0/8 allow
   do-not-query-localhost: no
   val-permissive-mode: no
+  harden-algo-downgrade: yes
   val-log-level: 2
   root-hints: ""
   local-zone: "test." nodefault
