@@ -40,6 +40,12 @@ type UpdateRule struct {
 	Types []string `json:"types,omitempty" yaml:"types,omitempty"`
 }
 
+// Members is what the zones of a catalog have in common.
+type Members struct {
+	Primaries []Peer    `json:"primaries" yaml:"primaries"`
+	Transfer  *Transfer `json:"transfer,omitempty" yaml:"transfer,omitempty"`
+}
+
 // Moving tells that the zone's content comes by other ways than declarations.
 func (z *Zone) Moving() bool { return len(z.Primaries) > 0 || len(z.Update) > 0 }
 
@@ -54,12 +60,34 @@ func (p Peer) AddrPort() (netip.AddrPort, error) {
 // KeyName gives the canonical form of a TSIG key's name, which is a domain name.
 func KeyName(name string) string { return canonicalOr(name) }
 
-func (c *checker) transfer(t *Transfer) {
+func (c *checker) catalog(z *Zone) {
+	for path, name := range map[string]string{"spec.catalog": z.Catalog, "spec.memberOf": z.MemberOf} {
+		if name == "" {
+			continue
+		}
+		if c.hostName(path, name) == c.r.Name {
+			c.fail(path, "", "a catalog does not list itself")
+		}
+	}
+	if z.Members == nil {
+		return
+	}
+	if len(z.Primaries) == 0 {
+		c.fail("spec.members", "give primaries", "belongs to a catalog that is copied from elsewhere")
+	}
+	if len(z.Members.Primaries) == 0 {
+		c.fail("spec.members.primaries", "", "is missing")
+	}
+	c.peers("spec.members.primaries", z.Members.Primaries)
+	c.transfer("spec.members.transfer", z.Members.Transfer)
+}
+
+func (c *checker) transfer(at string, t *Transfer) {
 	if t == nil {
 		return
 	}
 	for i, a := range t.Allow {
-		path := indexed("spec.transfer.allow", i)
+		path := indexed(at+".allow", i)
 		c.keyName(path+".key", a.Key)
 		if a.Key == "" && !a.Network.IsValid() {
 			c.fail(path, "give key, network or both", "lets nobody in")
@@ -68,7 +96,7 @@ func (c *checker) transfer(t *Transfer) {
 			c.fail(path+".network", "write "+a.Network.Masked().String(), "%s has bits set behind its length", a.Network)
 		}
 	}
-	c.peers("spec.transfer.notify", t.Notify)
+	c.peers(at+".notify", t.Notify)
 }
 
 func (c *checker) updates(z *Zone) {
@@ -79,6 +107,7 @@ func (c *checker) updates(z *Zone) {
 	if len(z.Primaries) > 0 && len(z.Grants) > 0 {
 		c.fail("spec.grants", "delegate a zone of its own for steered names", "cannot stand in a zone that is a copy")
 	}
+	c.catalog(z)
 	for i, u := range z.Update {
 		path := indexed("spec.update", i)
 		c.hostName(path+".key", u.Key)

@@ -20,6 +20,12 @@ type Zone struct {
 	Transfer *Transfer `json:"transfer,omitempty" yaml:"transfer,omitempty"`
 	// Primaries are the servers that the zone is copied from. Control keeps Content as they have it.
 	Primaries []Peer `json:"primaries,omitempty" yaml:"primaries,omitempty"`
+	// Catalog names the catalog zone (RFC 9432), one of ours, in which the zone is listed.
+	Catalog string `json:"catalog,omitempty" yaml:"catalog,omitempty"`
+	// Members has the zones that a catalog lists appear here. The catalog is copied from its Primaries.
+	Members *Members `json:"members,omitempty" yaml:"members,omitempty"`
+	// MemberOf is set by control on a zone that a catalog lists; where the list ends, so does the zone.
+	MemberOf string `json:"memberOf,omitempty" yaml:"memberOf,omitempty"`
 	// Expired is set by control when no primary has answered for as long as the zone's SOA record allows: it is not served.
 	Expired bool `json:"expired,omitempty" yaml:"expired,omitempty"`
 	// Update lets others change Content by messages (RFC 2136). A declaration without content keeps what is there.

@@ -146,7 +146,7 @@ func (c *checker) zone(z *Zone) {
 	if z.File != "" && z.Content == "" {
 		c.fail("spec.file", "gtmctl sends the file's content as spec.content", "the content of %s was not sent", shorten(z.File))
 	}
-	c.transfer(z.Transfer)
+	c.transfer("spec.transfer", z.Transfer)
 	c.updates(z)
 	if z.DNSSEC != nil {
 		c.dnssec(z.DNSSEC)

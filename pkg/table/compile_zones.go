@@ -22,6 +22,7 @@ func (c *Compiler) compileZoneContent() {
 		}
 		if !ok {
 			c.setZoneAliases(k, nil)
+			c.list(name, "")
 			if z != nil {
 				c.orphan(z)
 				delete(c.zones, name)
@@ -30,6 +31,7 @@ func (c *Compiler) compileZoneContent() {
 			}
 			continue
 		}
+		c.list(name, it.Resource.Spec.(*spec.Zone).Catalog)
 		if z == nil {
 			z = &zoneState{key: k, services: map[string]hosted{},
 				counts: NewZoneCounts(name, c.cfg.Workers)}
@@ -184,7 +186,7 @@ func (c *Compiler) compileZones() {
 		}
 		c.stampZone(z)
 		err := guard(z.key, func() error {
-			compiled, err := newZone(&zoneInput{static: z.static, serial: z.serial, added: z.added, debug: *z.res.Debug,
+			compiled, err := newZone(&zoneInput{static: z.static, serial: z.serial, added: z.added, catalog: c.catalogs[name] != nil, members: sortedKeys(c.catalogs[name]), debug: *z.res.Debug,
 				services: maps.Clone(z.services), counts: z.counts, seed: c.cfg.Seed,
 				signer: z.signer, keys: c.keys[name], old: z.compiled})
 			if err == nil {

@@ -82,7 +82,9 @@ type Compiler struct {
 	maps     []geo.Map
 	goodMaps map[spec.Key]geo.Map // the last good form of each
 	zones    map[string]*zoneState
-	apexes   map[string]*zoneState // by wire name
+	listed   map[string]string          // zone to the catalog that lists it
+	catalogs map[string]map[string]bool // the other way round
+	apexes   map[string]*zoneState      // by wire name
 	pools    map[health.PoolID]*poolState
 	services map[spec.Key]*serviceState
 	hosts    map[string]spec.Key // wire host to the service that has it
@@ -169,7 +171,7 @@ type serviceState struct {
 func NewCompiler(cfg Config, atlas *geo.Atlas) *Compiler {
 	c := &Compiler{cfg: cfg, atlas: atlas, heads: map[string]uint64{}, items: map[spec.Key]Item{},
 		verdicts: map[health.PoolID]*health.Verdict{}, overrides: map[health.PoolID]map[spec.Key]*spec.Override{},
-		unread: map[spec.Key]error{}, keys: map[string]*ZoneKeys{}, alias: newAliases(), goodMaps: map[spec.Key]geo.Map{}, zones: map[string]*zoneState{}, apexes: map[string]*zoneState{}, expiring: map[health.PoolID]time.Time{}, pools: map[health.PoolID]*poolState{},
+		unread: map[spec.Key]error{}, keys: map[string]*ZoneKeys{}, alias: newAliases(), goodMaps: map[spec.Key]geo.Map{}, zones: map[string]*zoneState{}, listed: map[string]string{}, catalogs: map[string]map[string]bool{}, apexes: map[string]*zoneState{}, expiring: map[health.PoolID]time.Time{}, pools: map[health.PoolID]*poolState{},
 		services: map[spec.Key]*serviceState{}, hosts: map[string]spec.Key{}, parts: map[string]*partState{}}
 	c.dirty.reset()
 	c.dirty.heads, c.dirty.zoneList = true, true

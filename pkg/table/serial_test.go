@@ -162,5 +162,7 @@ func TestSerialRisesWithWhatAnAliasIsResolvedTo(t *testing.T) {
 	h.rises("the same", false, resolve("192.0.2.1"))
 	h.rises("another", true, resolve("192.0.2.2"))
 	h.rises("another again", true, resolve("192.0.2.3"))
-	h.rises("a change", true, func() { h.put(testZone + "  aliases: [{name: www, to: www.outside.test.}, {name: w, to: www.outside.test.}]\n") })
+	h.rises("a change", true, func() {
+		h.put(testZone + "  aliases: [{name: www, to: www.outside.test.}, {name: w, to: www.outside.test.}]\n")
+	})
 }

@@ -86,6 +86,8 @@ type zoneInput struct {
 	static   *zone.Zone
 	serial   uint32
 	added    uint32 // see stampZone
+	catalog  bool
+	members  []string // of the catalog
 	debug    bool
 	services map[string]hosted // by folded wire host
 	counts   *ZoneCounts
@@ -109,6 +111,8 @@ type zoneBuilder struct {
 	order []string          // wire names of nodes
 	at    map[string]uint32 // wire name to node
 	sets  map[string][]zone.RRset
+
+	members [][]byte // owners that make a catalog
 }
 
 // newZone compiles a zone. Errors name what contradicts.
@@ -122,7 +126,13 @@ func newZone(in *zoneInput) (*Zone, error) {
 	if in.signer != nil {
 		b.addKeys()
 	}
+	if in.catalog {
+		b.addMembers()
+	}
 	b.node(in.static.Apex)
+	for _, owner := range b.members {
+		b.node(owner)
+	}
 	for _, s := range in.static.Sets {
 		b.node(s.Owner)
 	}

@@ -100,6 +100,9 @@ func (c *Control) pull(ctx context.Context, zone string, p *pull) {
 	retry := firstRetry
 	for ctx.Err() == nil {
 		have, err := c.refresh(ctx, zone, p.peers)
+		if err == nil && have != nil {
+			err = c.follow(ctx, zone, have)
+		}
 		if ctx.Err() != nil {
 			return
 		}
@@ -141,7 +144,7 @@ func (c *Control) refresh(ctx context.Context, zone string, peers []spec.Peer) (
 	}
 	r := state.Get(zoneKey(zone))
 	if r == nil {
-		return nil, errors.New("the zone is gone")
+		return nil, errGone
 	}
 	if z := r.Spec.(*spec.Zone); z.Content != "" && !z.Expired {
 		if have, err = parseContent(zone, z.Content); err != nil || have.soa() == nil {
@@ -201,6 +204,31 @@ func (c *Control) put(ctx context.Context, zone string, p spec.Peer, fresh *cont
 	})
 }
 
+// follow makes the zones of a catalog what it lists.
+func (c *Control) follow(ctx context.Context, zone string, have *content) error {
+	state, err := c.cfg.Changer.State(ctx)
+	if err != nil {
+		return err
+	}
+	r := state.Get(zoneKey(zone))
+	if r == nil || r.Spec.(*spec.Zone).Members == nil {
+		return nil
+	}
+	listed, err := have.members()
+	if err != nil {
+		return err
+	}
+	return c.change(ctx, "as the catalog "+zone+" lists", func(s *change.State) ([]*spec.Resource, []spec.Key, error) {
+		catalog := s.Get(zoneKey(zone))
+		if catalog == nil {
+			return nil, nil, errGone
+		}
+		return reconcile(s, catalog, listed)
+	})
+}
+
+var errGone = errors.New("the zone is gone")
+
 // expire takes a zone out of service that its primaries have not confirmed for too long.
 func (c *Control) expire(ctx context.Context, zone string) {
 	c.log.Error("a zone has expired: none of its primaries has answered for too long", "zone", zone)
@@ -210,7 +238,7 @@ func (c *Control) expire(ctx context.Context, zone string) {
 }
 
 func (c *Control) edit(ctx context.Context, zone, message string, do func(*spec.Zone)) error {
-	in := change.Input{Author: "transfer", Message: message, Edit: func(s *change.State) ([]*spec.Resource, []spec.Key, error) {
+	return c.change(ctx, message, func(s *change.State) ([]*spec.Resource, []spec.Key, error) {
 		r := s.Get(zoneKey(zone))
 		if r == nil || len(r.Spec.(*spec.Zone).Primaries) == 0 {
 			return nil, nil, errors.New("the zone is no copy any more")
@@ -218,7 +246,11 @@ func (c *Control) edit(ctx context.Context, zone, message string, do func(*spec.
 		z := *r.Spec.(*spec.Zone)
 		do(&z)
 		return []*spec.Resource{{Key: r.Key, Spec: &z, Origin: r.Origin}}, nil, nil
-	}}
+	})
+}
+
+func (c *Control) change(ctx context.Context, message string, edit change.Edit) error {
+	in := change.Input{Author: "transfer", Message: message, Edit: edit}
 	plan, err := c.cfg.Changer.Plan(ctx, in)
 	if err != nil || plan.Empty() {
 		return err
