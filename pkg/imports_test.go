@@ -79,7 +79,7 @@ var house = map[string]room{
 }
 
 // What a test may import besides: oracles, comparers, script runners, and what stands in for the outside.
-var testOutside = []string{dnsLibrary, prometheus, etcd, errgroup, unix, "github.com/google/go-cmp/cmp",
+var testOutside = []string{dnsLibrary, "github.com/quic-go/quic-go", prometheus, etcd, errgroup, unix, "github.com/google/go-cmp/cmp",
 	"github.com/rogpeppe/go-internal", "github.com/oschwald/maxminddb-golang/v2", "github.com/maxmind/mmdbwriter",
 	"gopkg.in/yaml.v3", "go.uber.org/zap", "google.golang.org/grpc"}
 

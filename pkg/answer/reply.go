@@ -52,7 +52,7 @@ func (a *Answerer) finish(q *dnswire.Query) Outcome {
 	if r.deferred {
 		if !a.meta.Slow {
 			copy(r.buf[q.End:], a.tail)
-			return Outcome{Deferred: true}
+			return Outcome{Deferred: true, Exempt: r.exempt}
 		}
 		r.pos, r.an, r.ns, r.ar, r.rcode = q.End, 0, 0, 0, dnswire.RcodeServFail // signing failed
 	}
