@@ -271,7 +271,7 @@ func (a *Answerer) node(z *table.Zone, q *dnswire.Query, m table.Match, at, hops
 		return 0
 	}
 	if set, ok := z.Set(m.Node, q.QType); ok {
-		if q.QType == dnswire.TypeDNAME && a.renamed(z, m.Node, hops) {
+		if q.QType == dnswire.TypeDNAME && m.Kind == table.Exact && a.renamed(z, m.Node, hops) {
 			return 0 // it has led to itself
 		}
 		a.appendSet(set, at, &a.an)

@@ -191,19 +191,39 @@ func (c *Compiler) compileZones() {
 				signer: z.signer, keys: c.keys[name], old: z.compiled})
 			if err == nil {
 				compiled.Spec, compiled.Day = z.res, c.today
-				z.compiled = compiled
+				c.relist(z, compiled)
 			}
 			return err
 		})
 		if err != nil {
 			z.err = err
 		}
-		c.dirty.zoneList = true
 	}
 	c.renumberZones()
-	if !c.dirty.zoneList {
-		return
+	if c.dirty.zoneList {
+		c.listZones()
+	} else if len(c.dirty.relisted) > 0 {
+		c.zoneList = slices.Clone(c.zoneList)
+		for _, z := range c.dirty.relisted {
+			k := newWireKey(z.static.Apex, c.cfg.Seed)
+			if at, ok := c.top.find(z.static.Apex, k.hashes[0]); ok {
+				c.zoneList[at] = z.compiled
+			}
+		}
 	}
+}
+
+// relist gives a zone its new form, for which the list of zones need not be made anew if the zone is in it.
+func (c *Compiler) relist(z *zoneState, fresh *Zone) {
+	if z.compiled == nil {
+		c.dirty.zoneList = true
+	}
+	z.compiled = fresh
+	c.dirty.relisted = append(c.dirty.relisted, z)
+}
+
+// listZones lists all zones, and makes the table over them.
+func (c *Compiler) listZones() {
 	c.zoneList = nil
 	c.top, c.depths = newNames(len(c.zones)), [2]uint64{}
 	for _, name := range sortedKeys(c.zones) {

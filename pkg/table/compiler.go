@@ -107,7 +107,8 @@ type Compiler struct {
 // dirt is what must be compiled anew.
 type dirt struct {
 	heads, maps, zoneList bool
-	faults                bool // something broke or was mended
+	faults                bool         // something broke or was mended
+	relisted              []*zoneState // their places in the list of zones stay
 	zones                 map[string]bool
 	serials               map[string]bool   // zones that change nothing but their serial
 	defaults              map[spec.Key]bool // services whose default answers may be others

@@ -138,9 +138,9 @@ func (c *Compiler) renumberZones() {
 		}
 		data := z.static.Sets[at].Data[0]
 		c.stampZone(z)
-		z.compiled = z.compiled.renumbered(serialOf(be32(data[len(data)-20:]), z.serial, z.added))
-		z.compiled.Day = c.today
-		c.dirty.zoneList = true
+		fresh := z.compiled.renumbered(serialOf(be32(data[len(data)-20:]), z.serial, z.added))
+		fresh.Day = c.today
+		c.relist(z, fresh)
 	}
 }
 
