@@ -37,14 +37,7 @@ type recursor struct {
 func newRecursor(t *testing.T) *recursor {
 	t.Helper()
 	r := &recursor{t: t}
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", pc.LocalAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	l, pc := listenBoth(t)
 	r.addr = netip.MustParseAddrPort(pc.LocalAddr().String())
 	for _, s := range []*dns.Server{{PacketConn: pc, Handler: r.handler("udp")}, {Listener: l, Handler: r.handler("tcp")}} {
 		started := make(chan struct{})
@@ -54,6 +47,24 @@ func newRecursor(t *testing.T) *recursor {
 		t.Cleanup(func() { _ = s.Shutdown() })
 	}
 	return r
+}
+
+// listenBoth listens on one port by TCP and UDP. The port that the one is given may be taken for the other.
+func listenBoth(t *testing.T) (net.Listener, net.PacketConn) {
+	t.Helper()
+	for try := 1; ; try++ {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		pc, err := net.ListenPacket("udp", l.Addr().String())
+		if err == nil {
+			return l, pc
+		}
+		if _ = l.Close(); try == 100 {
+			t.Fatal(err)
+		}
+	}
 }
 
 func (r *recursor) handler(network string) dns.HandlerFunc {
