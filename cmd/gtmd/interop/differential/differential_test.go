@@ -97,7 +97,7 @@ func runBatch(t *testing.T, clusters []*cluster) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ours, _ := gtm.ask(queries)
+	ours := gtm.ask(queries)
 	shown := map[string]int{}
 	for i, c := range cases {
 		judge(t, c, queries[i], [3][]byte{ours[i], ofKnot[i], ofNSD[i]}, shown)
