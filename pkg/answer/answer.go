@@ -75,6 +75,9 @@ type Answerer struct {
 	moment table.When
 	view   *table.View
 
+	proofs  table.Proofs
+	waiting []table.Sig // proofs for the authority section
+
 	reply
 	cookie  [cookieLen]byte // of the reply
 	tail    []byte          // of the query, behind what the reply repeats
@@ -168,7 +171,9 @@ func (a *Answerer) internet() {
 	a.flags |= dnswire.FlagAA
 	a.counted = z.Counts
 	a.setClient()
+	a.waiting = a.waiting[:0]
 	a.name(z, &a.q, 12)
+	a.prove()
 	if a.q.QClass == dnswire.ClassANY {
 		a.flags &^= dnswire.FlagAA // nobody here speaks for all classes (RFC 1034, 4.3.1)
 	}
@@ -266,6 +271,12 @@ func (a *Answerer) node(z *table.Zone, q *dnswire.Query, m table.Match, at, hops
 			a.signSet(z, q, m, set, at)
 			return 0
 		}
+		if a.brought(z) { // nothing that is made here could be signed
+			set := z.AnySet(m.Node)
+			a.appendSet(set, at, &a.an)
+			a.signSet(z, q, m, set, at)
+			return 0
+		}
 		a.any(at)
 		a.signMade(z, q, dnswire.TypeHINFO, at, start, false)
 		return 0
@@ -276,6 +287,7 @@ func (a *Answerer) node(z *table.Zone, q *dnswire.Query, m table.Match, at, hops
 		}
 		a.appendSet(set, at, &a.an)
 		a.signSet(z, q, m, set, at)
+		a.prove()
 		a.appendAdditional(z.Additional(m.Node, q.QType), start)
 		return 0
 	}
@@ -390,6 +402,9 @@ func (a *Answerer) rename(z *table.Zone, q *dnswire.Query, m table.Match, at, ho
 		}
 	} else {
 		a.appendSet(set, a.owner(q, at, m.Label), &a.an)
+		if a.brought(z) {
+			a.addSig(z.Presignature(set), true, a.owner(q, at, m.Label), &a.an)
+		}
 		if a.secure(z) {
 			s, ok := z.Signature(set, suffix(q, m.Label), a.when())
 			a.addSig(s, ok, a.owner(q, at, m.Label), &a.an)

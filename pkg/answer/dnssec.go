@@ -28,6 +28,10 @@ func (a *Answerer) addSig(s table.Sig, ok bool, owner int, count *uint16) {
 // signSet adds the signature of a set of the zone that stands at q's name. A set that a wildcard gave is signed as if the name
 // existed: nothing then needs to be proved about the wildcard.
 func (a *Answerer) signSet(z *table.Zone, q *dnswire.Query, m table.Match, set table.Set, at int) {
+	if a.brought(z) {
+		a.broughtSet(z, q, m, set, at)
+		return
+	}
 	if !a.secure(z) {
 		return
 	}
@@ -70,6 +74,10 @@ func (a *Answerer) signMade(z *table.Zone, q *dnswire.Query, typ uint16, at, sta
 // A name that does not exist gets NOERROR, since the NSEC record has it exist without types; a client that knows of this (CO)
 // gets NXDOMAIN all the same.
 func (a *Answerer) deny(z *table.Zone, q *dnswire.Query, m table.Match, at int) {
+	if a.brought(z) {
+		a.broughtDenial(z, q, m, at)
+		return
+	}
 	if !a.secure(z) {
 		return
 	}
@@ -101,6 +109,10 @@ func (a *Answerer) deny(z *table.Zone, q *dnswire.Query, m table.Match, at int) 
 
 // signReferral adds to a delegation its DS set, or the proof that there is none (RFC 4035, 3.1.4).
 func (a *Answerer) signReferral(z *table.Zone, q *dnswire.Query, m table.Match, at int) {
+	if a.brought(z) {
+		a.broughtReferral(z, q, m, a.owner(q, at, m.Label))
+		return
+	}
 	if !a.secure(z) {
 		return
 	}

@@ -25,11 +25,17 @@ func (v *View) Records(z *Zone) []RRset {
 	for at, owner := range z.owners() {
 		n := &z.nodes[at]
 		first := len(out)
-		for _, s := range z.sets[n.first : n.first+uint32(n.count)] {
+		for i, s := range z.sets[n.first : n.first+uint32(n.count)] {
 			if s.typ == glueType {
 				continue
 			}
 			wire := z.data[s.off : s.off+s.size]
+			if s.typ == dnswire.TypeRRSIG && z.pre != nil {
+				continue
+			}
+			if z.pre != nil && z.pre.sigs[n.first+uint32(i)].Count > 0 {
+				out = append(out, RRset{owner, dnswire.TypeRRSIG, be32(wire[6:]), dataOf(z.pre.sigs[n.first+uint32(i)].Wire)})
+			}
 			data := dataOf(wire)
 			slices.SortFunc(data, bytes.Compare)
 			out = append(out, RRset{owner, s.typ, be32(wire[6:]), data})
@@ -42,6 +48,11 @@ func (v *View) Records(z *Zone) []RRset {
 			}
 		}
 		slices.SortFunc(out[first:], func(a, b RRset) int { return int(a.Type) - int(b.Type) })
+	}
+	if z.pre != nil {
+		for _, s := range z.pre.hidden {
+			out = append(out, RRset{s.Owner, s.Type, s.TTL, s.Data})
+		}
 	}
 	slices.SortStableFunc(out, func(a, b RRset) int { return CompareNames(a.Owner, b.Owner) })
 	return out

@@ -23,8 +23,9 @@ type Zone struct {
 	extras []additional
 	data   []byte
 	seed   uint64
-	sigs   *zoneSigs // nil: not signed
-	soa    Set       // for negative answers: TTL is the lesser of the SOA's TTL and its MINIMUM (RFC 2308, 5)
+	pre    *presigned // nil: it brings no signatures
+	sigs   *zoneSigs  // nil: not signed
+	soa    Set        // for negative answers: TTL is the lesser of the SOA's TTL and its MINIMUM (RFC 2308, 5)
 	Counts *ZoneCounts
 	// Problems names static sets that are not served because a service stands at their name.
 	Problems []string
@@ -120,7 +121,8 @@ func newZone(in *zoneInput) (*Zone, error) {
 	apex := newWireKey(in.static.Apex, in.seed)
 	b := &zoneBuilder{in: in, at: map[string]uint32{}, sets: map[string][]zone.RRset{},
 		z: &Zone{Name: in.static.Origin, labels: apex.labels, Counts: in.counts, seed: in.seed}}
-	for _, s := range in.static.Sets {
+	static := b.takeStatic()
+	for _, s := range static {
 		b.sets[string(s.Owner)] = append(b.sets[string(s.Owner)], s)
 	}
 	if in.signer != nil {
@@ -133,7 +135,7 @@ func newZone(in *zoneInput) (*Zone, error) {
 	for _, owner := range b.members {
 		b.node(owner)
 	}
-	for _, s := range in.static.Sets {
+	for _, s := range static {
 		b.node(s.Owner)
 	}
 	for _, host := range sortedKeys(in.services) {
@@ -156,6 +158,11 @@ func newZone(in *zoneInput) (*Zone, error) {
 	}
 	if in.signer != nil {
 		b.sign()
+	}
+	if b.z.pre != nil {
+		if err := b.presign(); err != nil {
+			return nil, err
+		}
 	}
 	return b.z, nil
 }
