@@ -232,7 +232,7 @@ func lintMetrics(t *testing.T, d *daemon) {
 	for _, p := range problems {
 		t.Errorf("%s: %s", p.Metric, p.Text)
 	}
-	lawful := regexp.MustCompile(`^(go|process|promhttp)_|^gtm_(edge|serve|store|control|prober|probe|change)_[a-z]+(_[a-z0-9]+)*$`)
+	lawful := regexp.MustCompile(`^(go|process|promhttp)_|^gtm_(edge|serve|store|control|prober|probe|change|alias|transfer)_[a-z]+(_[a-z0-9]+)*$`)
 	packages := map[string]bool{}
 	for line := range strings.Lines(text) {
 		if fields := strings.Fields(line); len(fields) > 3 && fields[1] == "TYPE" {

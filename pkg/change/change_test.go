@@ -169,7 +169,7 @@ func TestPlanErrors(t *testing.T) {
 			"shop/Service/web: spec.host: web.shop.gtm.example. cannot be reached: zone gtm.example. gives it away by the NS record of shop.gtm.example.; change spec.host, or the content of zone gtm.example."},
 		{"a bad zone, and all the rest at once", join("kind: Zone\ntenant: platform\nname: bad.example.\nspec: {nameservers: [ns1.gtm.example.], contact: a.b, content: \"x.other. A 192.0.2.1\\n\"}\n",
 			serviceOf("platform", "s", "www.bad.example.", "gone")), "",
-			"c.yaml:4: platform/Zone/bad.example.: spec.content: x.other. A is outside the zone bad.example.: remove it, or put it into its own zone\n" +
+			"c.yaml:4: platform/Zone/bad.example.: spec.content: line 1 of the content: x.other. A is outside the zone bad.example.: remove it, or put it into its own zone\n" +
 				"c.yaml:9: platform/Service/s: spec.rules[0].pools[0]: platform/Pool/gone does not exist"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

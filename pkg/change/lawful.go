@@ -121,7 +121,10 @@ func faults(r *spec.Resource, problems zone.Problems) (errs spec.Errors) {
 		if p.File == r.Name { // no file was named
 			e.File = ""
 		}
-		if e.File == "" && e.Line == 0 {
+		if e.File == "" { // the line is one of the content's, which stands somewhere in the declaring file
+			if e.Line > 0 {
+				e.Msg = fmt.Sprintf("line %d of the content: %s", e.Line, e.Msg)
+			}
 			e.File, e.Line = r.Origin.File, r.Origin.LineOf(e.Field)
 		}
 		errs = append(errs, e)
