@@ -16,9 +16,7 @@ func (a *Answerer) broughtSet(z *table.Zone, q *dnswire.Query, m table.Match, se
 	a.addSig(z.Presignature(set), true, owner, &a.an)
 	if m.Kind == table.Wildcard {
 		z.Prove(&a.proofs, q, m, true)
-		for _, p := range a.proofs.List[:a.proofs.Count] {
-			a.waiting = append(a.waiting, p)
-		}
+		a.waiting = append(a.waiting, a.proofs.List[:a.proofs.Count]...)
 	}
 }
 
