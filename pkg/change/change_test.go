@@ -209,6 +209,31 @@ func TestPlanWarns(t *testing.T) {
 	}
 }
 
+// What SRV and MX are made from stands beside everything but CNAME: a domain's MX is at its apex, and its SPF record too.
+func TestMailBesideOtherRecords(t *testing.T) {
+	const pool = "kind: Pool\ntenant: shop\nname: mail\nspec: {endpoints: [{name: a, host: mx.example.net.}]}\n"
+	service := func(host, record string) string {
+		return join(pool, "kind: Service\ntenant: shop\nname: s\nspec: {host: "+host+", "+record+", rules: [{pools: [mail]}]}\n")
+	}
+	zone := strings.Replace(platform, "shop: [shop.gtm.example.]", "shop: [gtm.example.]", 1)
+	for _, c := range []struct{ host, record, errs, warnings string }{
+		{"gtm.example.", "mx: {}", "", ""},
+		{"static.shop.gtm.example.", "srv: {port: 1}", "", ""},
+		{"mail.shop.gtm.example.", "mx: {}", "", "zone gtm.example. has MX of its own at mail.shop.gtm.example.: the service answers instead"},
+		{"alias.shop.gtm.example.", "mx: {}", "zone gtm.example. has a CNAME at alias.shop.gtm.example.", ""},
+	} {
+		ch, _ := house(t)
+		p, err := ch.Plan(context.Background(), Input{Put: decode(t, join(zone, service(c.host, c.record)))})
+		if (err == nil) != (c.errs == "") || err != nil && !strings.Contains(err.Error(), c.errs) {
+			t.Errorf("%s at %s: %v", c.record, c.host, err)
+			continue
+		}
+		if err == nil && ((len(p.Warnings) == 0) != (c.warnings == "") || !strings.Contains(p.Warnings.Error(), c.warnings)) {
+			t.Errorf("%s at %s: warnings %v", c.record, c.host, p.Warnings)
+		}
+	}
+}
+
 func TestPlanIsData(t *testing.T) {
 	ch, _ := house(t)
 	p := mustPlan(t, ch, Input{Edit: Weights("shop", "eu", map[string]int{"a": 5})})

@@ -207,21 +207,37 @@ func clashesIn(after *overlay, z *spec.Resource, hosts map[string]*spec.Resource
 			errs = append(errs, tell("%s cannot be reached: zone %s gives it away by the %s record of %s", host, z.Name, kind, cut))
 			continue
 		}
-		types := own[host]
-		_, _, cname, _ := spec.ServedFamilies(r.Spec.(*spec.Service), func(name string) *spec.Pool {
+		types, svc := own[host], r.Spec.(*spec.Service)
+		_, _, names, _ := spec.ServedFamilies(svc, func(name string) *spec.Pool {
 			p, _ := specOf(after.Get(spec.Key{Tenant: r.Tenant, Kind: spec.KindPool, Name: name})).(*spec.Pool)
 			return p
 		})
-		switch {
-		case cname && len(types) > 0:
+		switch replaced := inPlaceOf(svc, types); {
+		case names && svc.SRV == nil && svc.MX == nil && len(types) > 0:
 			errs = append(errs, tell("a service of host names answers CNAME, which allows nothing beside it, but zone %s has %s at %s", z.Name, strings.Join(types, ", "), host))
 		case slices.Contains(types, "CNAME"):
 			errs = append(errs, tell("zone %s has a CNAME at %s", z.Name, host))
-		case slices.Contains(types, "A") || slices.Contains(types, "AAAA"):
+		case slices.Contains(replaced, "A") || slices.Contains(replaced, "AAAA"):
 			warnings = append(warnings, tell("zone %s has addresses of its own at %s: the service answers instead of them", z.Name, host))
+		case len(replaced) > 0:
+			warnings = append(warnings, tell("zone %s has %s of its own at %s: the service answers instead", z.Name, strings.Join(replaced, ", "), host))
 		}
 	}
 	return errs, warnings
+}
+
+// inPlaceOf gives those of the types that a service answers itself, beside CNAME. All others stand beside it, as TXT does.
+func inPlaceOf(s *spec.Service, types []string) (out []string) {
+	answered := map[string]bool{"SRV": s.SRV != nil, "MX": s.MX != nil, "HTTPS": s.HTTPS != nil, "SVCB": s.SVCB != nil}
+	if s.SRV == nil && s.MX == nil {
+		answered["A"], answered["AAAA"] = true, true
+	}
+	for _, t := range types {
+		if answered[t] {
+			out = append(out, t)
+		}
+	}
+	return out
 }
 
 // cutAbove finds the record that takes host out of the zone: NS at or above it, or DNAME above it.
