@@ -49,7 +49,7 @@ type Meta struct {
 
 // Outcome says what became of a query. It has four fields at most, so that it goes through registers.
 type Outcome struct {
-	Size      int  // of the reply in bytes; 0: send nothing; or Fatal, or Foreign
+	Size      int  // of the reply in bytes; 0: send nothing; or one of those below
 	Truncated bool // the reply carries TC
 	Deferred  bool // there is no reply yet, and the query is as it came: ask again where slowness is allowed, with Meta.Slow
 	Exempt    bool // the client has shown that it gets what is sent to it: no rate limit for the reply
@@ -58,6 +58,7 @@ type Outcome struct {
 // What an Outcome's Size tells where there is no reply.
 const (
 	Fatal   = -1 // the client broke a rule for which its connection must be closed
+	Known   = 1  // with Deferred: what is missing belongs to a name that exists, so clients cannot make up more of the kind
 	Foreign = -2 // it is not for an Answerer, and the query stays as it came; see Config.Foreign
 )
 

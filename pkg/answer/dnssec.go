@@ -25,6 +25,12 @@ func (a *Answerer) addSig(s table.Sig, ok bool, owner int, count *uint16) {
 	a.appendSet(table.Set{Count: s.Count, Wire: s.Wire}, owner, count)
 }
 
+// addMade is addSig for what is signed for a name that clients can make up: it waits behind what is signed for names that exist.
+func (a *Answerer) addMade(s table.Sig, ok bool, owner int, count *uint16) {
+	a.madeUp = a.madeUp || !ok
+	a.addSig(s, ok, owner, count)
+}
+
 // signSet adds the signature of a set of the zone that stands at q's name. A set that a wildcard gave is signed as if the name
 // existed: nothing then needs to be proved about the wildcard.
 func (a *Answerer) signSet(z *table.Zone, q *dnswire.Query, m table.Match, set table.Set, at int) {
@@ -38,7 +44,7 @@ func (a *Answerer) signSet(z *table.Zone, q *dnswire.Query, m table.Match, set t
 	owner := q.Name[:q.NameLen]
 	if m.Kind == table.Wildcard {
 		s, ok := z.DynamicSignature(set, owner, a.when())
-		a.addSig(s, ok, at, &a.an)
+		a.addMade(s, ok, at, &a.an)
 		return
 	}
 	s, ok := z.Signature(set, owner, a.when())
@@ -67,7 +73,7 @@ func (a *Answerer) signMade(z *table.Zone, q *dnswire.Query, typ uint16, at, sta
 		sign = z.SignOnce
 	}
 	s, ok := sign(set, q.Name[:q.NameLen], a.when())
-	a.addSig(s, ok, at, &a.an)
+	a.addMade(s, ok, at, &a.an)
 }
 
 // deny adds what proves a negative answer (RFC 9824): the SOA's signature, and an NSEC record at the very name that was asked for.
@@ -103,8 +109,10 @@ func (a *Answerer) deny(z *table.Zone, q *dnswire.Query, m table.Match, at int) 
 		s, ok = z.DynamicDenial(m.Node, owner, a.when())
 	default:
 		s, ok = z.Denial(m.Node, owner, a.when())
+		a.addSig(s, ok, at, &a.ns)
+		return
 	}
-	a.addSig(s, ok, at, &a.ns)
+	a.addMade(s, ok, at, &a.ns)
 }
 
 // signReferral adds to a delegation its DS set, or the proof that there is none (RFC 4035, 3.1.4).
@@ -141,6 +149,7 @@ func (a *Answerer) nsec(z *table.Zone, q *dnswire.Query, m table.Match, at int) 
 	if !a.q.DO { // the signatures stand behind the record itself
 		s = s.First()
 	}
+	a.madeUp = a.madeUp || !ok && m.Kind == table.Wildcard
 	a.addSig(s, ok, at, &a.an)
 }
 

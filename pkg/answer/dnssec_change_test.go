@@ -108,3 +108,31 @@ func TestExplanationsAreNotDenied(t *testing.T) {
 	}
 	t.Errorf("no denial with TXT in\n%v", r)
 }
+
+// TestMidnightDeniesNoWildcard: a zone that is renumbered when the day turns goes on telling what a wildcard makes from what was
+// denied before there was one.
+func TestMidnightDeniesNoWildcard(t *testing.T) {
+	s := newServer(t)
+	s.sign(dnssec.ECDSAP256)
+	denied := func() string {
+		for _, rr := range s.askSigned(query(t, "any.new.gtm.example.", "MX", "do")).Ns {
+			if n, ok := rr.(*dns.NSEC); ok {
+				return n.String()
+			}
+		}
+		return ""
+	}
+	if got := denied(); !strings.HasSuffix(got, " NXNAME") {
+		t.Fatalf("before: %q", got)
+	}
+	const wild = `*.wild TXT "wild"`
+	s.edit(wild, wild+"\n*.new TXT \"new\"")
+	v, broken, _ := s.c.Compile(time.Date(2026, 11, 24, 0, 0, 1, 0, time.UTC))
+	if len(broken) > 0 {
+		t.Fatalf("broken: %v", broken)
+	}
+	s.view.Store(v)
+	if got := denied(); !strings.HasSuffix(got, " TXT RRSIG NSEC") {
+		t.Errorf("after: %q", got)
+	}
+}

@@ -22,6 +22,7 @@ type reply struct {
 	opt        dnswire.OPT
 	truncated  bool
 	deferred   bool // see Outcome
+	madeUp     bool // and it is for a name that clients can make up
 	exempt     bool // see Outcome
 	badCookie  bool // the query must come again, with the reply's cookie
 }
@@ -37,7 +38,7 @@ func (a *Answerer) begin(buf []byte, q *dnswire.Query) {
 		}
 	}
 	r.buf, r.pos, r.limit, r.end = buf, q.End, end, end
-	r.an, r.ns, r.ar, r.rcode, r.truncated, r.deferred, r.exempt, r.badCookie = 0, 0, 0, 0, false, false, false, false
+	r.an, r.ns, r.ar, r.rcode, r.truncated, r.deferred, r.madeUp, r.exempt, r.badCookie = 0, 0, 0, 0, false, false, false, false, false
 	r.flags = dnswire.FlagQR | q.Flags&(dnswire.FlagRD|dnswire.FlagCD|opcode)
 	if q.EDNS {
 		a.beginEDNS(q)
@@ -52,7 +53,11 @@ func (a *Answerer) finish(q *dnswire.Query) Outcome {
 	if r.deferred {
 		if !a.meta.Slow {
 			copy(r.buf[q.End:], a.tail)
-			return Outcome{Deferred: true, Exempt: r.exempt}
+			o := Outcome{Deferred: true, Exempt: r.exempt}
+			if !r.madeUp {
+				o.Size = Known
+			}
+			return o
 		}
 		r.pos, r.an, r.ns, r.ar, r.rcode = q.End, 0, 0, 0, dnswire.RcodeServFail // signing failed
 	}

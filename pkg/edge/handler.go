@@ -37,6 +37,7 @@ func (h *handler) Handle(r *serve.Request) (n int, action serve.Action) {
 	r.Exempt = o.Exempt
 	switch {
 	case o.Deferred:
+		r.Preferred = o.Size == answer.Known
 		return 0, serve.Defer
 	case o.Size == answer.Fatal:
 		return 0, serve.Close

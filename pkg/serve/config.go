@@ -31,7 +31,8 @@ type Config struct {
 	// SlowWorkers is how many Handlers do slow work (see Defer) for UDP, and how many more for all the other
 	// transports. Default: twice GOMAXPROCS, but 4 at least.
 	SlowWorkers int
-	// SlowQueue is how many datagrams may wait for a slow worker; each takes some 4 KB. Default 256.
+	// SlowQueue is how many datagrams may wait for a slow worker, and how many more that are preferred; each takes some 4 KB.
+	// Default 256.
 	SlowQueue int
 	// NewHandler makes a Handler for a worker. It is called concurrently, at the start and after a panic, and
 	// must not return nil.

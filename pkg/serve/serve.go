@@ -58,6 +58,9 @@ type Request struct {
 	// Exempt is set by the Handler: the reply is not subject to the rate limit, for instance since the client
 	// showed by a cookie that its address is its own.
 	Exempt bool
+	// Preferred is set by the Handler together with the action Defer: the work is of a kind that clients cannot make up at
+	// will, so it has a queue of its own, which is worked off before the other.
+	Preferred bool
 	// Produce is set by the Handler together with the action Stream, and is called after Handle has returned, in a
 	// goroutine of the connection: it makes several messages, and gives each to send, which returns when it is on
 	// its way (msg may be used again then), or an error when the client is gone or too slow. It may block, and must

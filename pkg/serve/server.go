@@ -22,7 +22,7 @@ type Server struct {
 	conns       *connTable
 	streams     *streamPool
 	slowStreams *streamPool
-	slow        *slowQueue
+	slow        *slowQueues
 	limit       *limiter // nil: none
 	keys        *keyring
 	quarantine  *quarantine
@@ -69,7 +69,7 @@ func Listen(cfg Config) (*Server, error) {
 // newServer makes what does not need a socket.
 func newServer(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, quarantine: newQuarantine(cfg.Now), conns: newConnTable(cfg.MaxConns, cfg.MaxConnsPerClient),
-		slow: newSlowQueue(cfg.SlowQueue), bigMessages: make(chan struct{}, maxBigMessages)}
+		slow: newSlowQueues(cfg.SlowQueue), bigMessages: make(chan struct{}, maxBigMessages)}
 	s.alive, s.stop = context.WithCancel(context.Background())
 	s.taking, s.stopTake = context.WithCancel(context.Background())
 	s.streams = newStreamPool(s, 2*runtime.GOMAXPROCS(0), false) // more would only share the CPUs, as Handlers don't block

@@ -19,7 +19,51 @@ type slowJob struct {
 	query   [slotSize]byte
 }
 
-// slowQueue is the bounded queue of datagrams for slow work. Its jobs are made beforehand. Safe for concurrent use.
+// slowQueues are the datagrams that wait for slow work: those that are preferred, and the others, which may be a flood. Safe for
+// concurrent use.
+type slowQueues struct{ preferred, others *slowQueue }
+
+func newSlowQueues(size int) *slowQueues { return &slowQueues{newSlowQueue(size), newSlowQueue(size)} }
+
+// of gives the queue for a datagram.
+func (q *slowQueues) of(preferred bool) *slowQueue {
+	if preferred {
+		return q.preferred
+	}
+	return q.others
+}
+
+// take waits for a job; the queue is where it is to be given back to. nil: both are closed and empty.
+func (q *slowQueues) take() (*slowJob, *slowQueue) {
+	select {
+	case j, ok := <-q.preferred.waiting:
+		if ok {
+			return j, q.preferred
+		}
+		return <-q.others.waiting, q.others // the preferred one is closed and empty, so the other is closed too
+	default:
+	}
+	select {
+	case j, ok := <-q.preferred.waiting:
+		if ok {
+			return j, q.preferred
+		}
+		return <-q.others.waiting, q.others
+	case j, ok := <-q.others.waiting:
+		if ok {
+			return j, q.others
+		}
+		return <-q.preferred.waiting, q.preferred
+	}
+}
+
+// close ends the workers, after what waits. Nothing may be put in any more.
+func (q *slowQueues) close() {
+	close(q.preferred.waiting)
+	close(q.others.waiting)
+}
+
+// slowQueue is a bounded queue of datagrams for slow work. Its jobs are made beforehand. Safe for concurrent use.
 type slowQueue struct{ free, waiting chan *slowJob }
 
 func newSlowQueue(size int) *slowQueue {
@@ -30,9 +74,6 @@ func newSlowQueue(size int) *slowQueue {
 	}
 	return q
 }
-
-// close ends the workers, after what waits. Nothing may be put in any more.
-func (q *slowQueue) close() { close(q.waiting) }
 
 // put queues datagram i of b. False: there is no room.
 func (q *slowQueue) put(b *batch, i int, family uint8, source netip.AddrPort, query []byte) bool {
@@ -79,12 +120,16 @@ func newSlowWorker(s *Server) *slowWorker {
 
 // run works until the queue is closed and empty.
 func (w *slowWorker) run() {
-	for j := range w.srv.slow.waiting {
+	for {
+		j, queue := w.srv.slow.take()
+		if j == nil {
+			return
+		}
 		if w.h == nil { // many servers never need it
 			w.h = w.srv.cfg.NewHandler()
 		}
 		w.work(j)
-		w.srv.slow.free <- j
+		queue.free <- j
 	}
 }
 

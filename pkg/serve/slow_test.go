@@ -204,9 +204,9 @@ func TestDeferAllocatesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			mustStep(t, w)
-			j := <-w.srv.slow.waiting
+			j := <-w.srv.slow.others.waiting
 			slow.work(j)
-			w.srv.slow.free <- j
+			w.srv.slow.others.free <- j
 			if _, err := unix.Read(fd, buf); err != nil {
 				t.Fatal(err)
 			}
@@ -261,7 +261,7 @@ func TestSlowSend(t *testing.T) {
 	slow := newSlowWorker(w.srv)
 	write(t, client, query(0, "slow.", 1))
 	mustStep(t, w)
-	j := <-w.srv.slow.waiting
+	j := <-w.srv.slow.others.waiting
 	j.nameLen = 1 // EINVAL
 	if got := slow.send(j, 20); got != countDropFailed {
 		t.Errorf("counted as %d", got)
@@ -296,5 +296,47 @@ func TestRateLimitComesBeforeSlowWork(t *testing.T) {
 	eventually(t, "replies", func() bool { return metric(t, reg, "gtm_serve_replies_total", "transport=udp") == 10 })
 	if n := metric(t, reg, "gtm_serve_deferred_total"); n != 10 {
 		t.Errorf("%v put off", n)
+	}
+}
+
+// TestPreferredSlowWorkComesFirst fills the other queue and sees that what is preferred still gets in, and is done next.
+func TestPreferredSlowWorkComesFirst(t *testing.T) {
+	preferred := false
+	w, client := newTestWorker(t, "127.0.0.1:0", func(r *Request) (int, Action) {
+		r.Preferred = preferred
+		return 0, Defer
+	})
+	room := cap(w.srv.slow.others.free)
+	for i := range room + 3 {
+		write(t, client, query(uint16(i), "flood.", 1))
+		mustStep(t, w)
+	}
+	if n := len(w.srv.slow.others.waiting); n != room {
+		t.Fatalf("%d wait, room is for %d", n, room)
+	}
+	preferred = true
+	write(t, client, query(7, "known.", 1))
+	mustStep(t, w)
+	j, queue := w.srv.slow.take()
+	if queue != w.srv.slow.preferred || !bytes.Contains(j.query[:j.n], []byte("known")) {
+		t.Errorf("took %x", j.query[:j.n])
+	}
+	if _, queue := w.srv.slow.take(); queue != w.srv.slow.others {
+		t.Error("the flood is not worked off")
+	}
+}
+
+func TestSlowQueuesEndWhenEmpty(t *testing.T) {
+	q := newSlowQueues(2)
+	q.others.waiting <- <-q.others.free
+	q.preferred.waiting <- <-q.preferred.free
+	q.close()
+	for i := range 2 {
+		if j, _ := q.take(); j == nil {
+			t.Fatalf("job %d is lost", i)
+		}
+	}
+	if j, _ := q.take(); j != nil {
+		t.Error("a job that never was")
 	}
 }

@@ -144,7 +144,7 @@ func (w *udpWorker) putOff(i int) {
 	if !w.allowed(i, w.req.Exempt) {
 		return
 	}
-	if w.srv.slow.put(w.batch, i, w.sheet.family, w.req.Source, w.query) {
+	if w.srv.slow.of(w.req.Preferred).put(w.batch, i, w.sheet.family, w.req.Source, w.query) {
 		w.tally[countDeferred]++
 	} else {
 		w.tally[countDropSlow]++
