@@ -157,7 +157,7 @@ func (z *Zone) renumbered(serial uint32) *Zone {
 		return &n
 	}
 	n.sigs = &zoneSigs{signer: z.sigs.signer, sets: make([]atomic.Pointer[signature], len(z.sigs.sets)),
-		nodes: make([]atomic.Pointer[signature], len(z.sigs.nodes)), fixed: z.sigs.fixed}
+		nodes: make([]atomic.Pointer[signature], len(z.sigs.nodes)), fixed: z.sigs.fixed, made: z.sigs.made}
 	for i := range z.sigs.sets {
 		if uint32(i) != z.soa.at {
 			n.sigs.sets[i].Store(z.sigs.sets[i].Load())
