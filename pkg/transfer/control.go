@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"io"
 	"log/slog"
@@ -138,29 +137,6 @@ func zoneKey(name string) spec.Key {
 func (x *exchange) keyed(name string) bool {
 	return x.sess != nil && x.sess.key.name == spec.KeyName(name)
 }
-
-// passOn has control answer a message.
-func (x *exchange) passOn() Reply {
-	forward := x.s.cfg.Forward
-	if forward == nil {
-		return x.fail(dnswire.RcodeNotImp)
-	}
-	if !x.m.Slow {
-		return Reply{Deferred: true}
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), forwardTimeout)
-	defer cancel()
-	msg := append([]byte(nil), x.m.Buf[:x.m.N]...)
-	reply, err := forward(ctx, msg, x.m.Source)
-	if err != nil || len(reply) < header || len(reply) > len(x.m.Buf) || binary.BigEndian.Uint16(reply) != binary.BigEndian.Uint16(msg) {
-		x.s.log.Error("control did not answer a message that was passed on to it", "client", x.m.Source, "error", err)
-		return x.fail(dnswire.RcodeServFail)
-	}
-	return Reply{Size: copy(x.m.Buf, reply)}
-}
-
-// forwardTimeout is how long control may take for a message.
-const forwardTimeout = 10 * time.Second
 
 // notified has a zone looked at soon.
 func (c *Control) notified(ctx context.Context, x *exchange) uint16 {

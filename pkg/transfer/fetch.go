@@ -18,8 +18,9 @@ import (
 
 // Bounds of a zone that comes in.
 const (
-	maxFetch     = 256 << 20 // bytes
-	fetchTimeout = 10 * time.Second
+	maxFetch     = 64 << 20         // bytes, as of declarations; taken apart they need some ten times as much
+	fetchTimeout = 10 * time.Second // for each message
+	fetchTotal   = 10 * time.Minute // for all of them: a primary that lets its zone drip in must not keep us from the next one
 )
 
 // fetcher speaks with one primary.
@@ -43,6 +44,8 @@ func (f *fetcher) fetch(ctx context.Context, have *content) (fresh *content, err
 		m.SetIxfr(f.zone, soa.Serial, soa.Ns, soa.Mbox)
 	}
 	m.Id = uint16(rand.Uint32())
+	ctx, cancel := context.WithTimeout(ctx, fetchTotal)
+	defer cancel()
 	conn, err := (&net.Dialer{Timeout: fetchTimeout}).DialContext(ctx, "tcp", f.addr.String())
 	if err != nil {
 		return nil, err
@@ -59,6 +62,9 @@ func (f *fetcher) fetch(ctx context.Context, have *content) (fresh *content, err
 	}
 	for total := 0; !in.done; {
 		_ = conn.SetReadDeadline(time.Now().Add(fetchTimeout)) // an error shows in the read
+		if err := ctx.Err(); err != nil {                      // the deadline that it set may just have been replaced
+			return nil, err
+		}
 		r, n, err := s.read(conn, m.Id, f.now())
 		if err != nil {
 			return nil, err
@@ -182,6 +188,9 @@ func (in *incoming) message(r *dns.Msg) error {
 		}
 		if !dns.IsSubDomain(in.zone, rr.Header().Name) || rr.Header().Class != dns.ClassINET {
 			return fmt.Errorf("%s does not belong to the zone", rr.Header().Name)
+		}
+		if _, is := rr.(*dns.SOA); is && dns.CanonicalName(rr.Header().Name) != in.zone { // all that follows goes by the zone's own
+			return fmt.Errorf("%s has an SOA record, and is not the zone's name", rr.Header().Name)
 		}
 		if err := in.record(rr); err != nil {
 			return err

@@ -30,7 +30,7 @@ func (x *exchange) transfer() Reply {
 	case z == nil:
 		return refuse(rcodeNotAuth)
 	case !x.allowed(z):
-		x.s.log.Warn("a zone transfer is refused", "zone", z.Name, "client", x.m.Source, "key", x.keyName())
+		x.s.warn("a zone transfer is refused", "zone", z.Name, "client", x.m.Source, "key", x.keyName())
 		return refuse(dnswire.RcodeRefused)
 	case x.qtype == dnswire.TypeIXFR && !x.m.Stream:
 		return x.onlySOA(z) // RFC 1995, 2: the client comes again by TCP if it needs more

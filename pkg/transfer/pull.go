@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"runtime/debug"
 	"time"
 
 	"github.com/gti/gtm/pkg/change"
@@ -99,10 +100,8 @@ func (c *Control) pull(ctx context.Context, zone string, p *pull) {
 	good := time.Now() // when it was last known to be as the primaries have it; a restart of control begins anew
 	retry := firstRetry
 	for ctx.Err() == nil {
-		have, err := c.refresh(ctx, zone, p.peers)
-		if err == nil && have != nil {
-			err = c.follow(ctx, zone, have)
-		}
+		looked := time.Now()
+		have, err := c.contained(ctx, zone, p.peers)
 		if ctx.Err() != nil {
 			return
 		}
@@ -130,10 +129,26 @@ func (c *Control) pull(ctx context.Context, zone string, p *pull) {
 		}
 		select {
 		case <-ctx.Done():
-		case <-p.soon:
+		case <-p.soon: // whose sender may be forged: the primary must not be asked as often as anybody likes
+			pause(ctx, time.Until(looked.Add(min(c.cfg.MinRefresh, time.Second))))
 		case <-time.After(wait):
 		}
 	}
+}
+
+// contained is refresh, and follow, in which a panic is an error: what one primary sends must not end the program.
+func (c *Control) contained(ctx context.Context, zone string, peers []spec.Peer) (have *content, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			c.log.Error("copying a zone panicked", "zone", zone, "panic", fault, "stack", string(debug.Stack()))
+			have, err = nil, fmt.Errorf("copying panicked: %v", fault)
+		}
+	}()
+	have, err = c.refresh(ctx, zone, peers)
+	if err == nil && have != nil {
+		err = c.follow(ctx, zone, have)
+	}
+	return have, err
 }
 
 // refresh asks the primaries, the first that answers decides. have is what the zone then holds; nil: nothing.

@@ -39,6 +39,9 @@ type Server struct {
 	metrics *metrics
 	wake    chan struct{}
 
+	forwards chan struct{} // taken by each message that control has
+	sparing  sparing
+
 	mu       sync.Mutex
 	journals map[string]*journal // by zone
 	notices  map[notice]*pending
@@ -81,7 +84,8 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Keys == nil {
 		cfg.Keys = &Keyring{}
 	}
-	s := &Server{cfg: cfg, log: cfg.Logger, wake: make(chan struct{}, 1), journals: map[string]*journal{}, notices: map[notice]*pending{}}
+	s := &Server{cfg: cfg, log: cfg.Logger, wake: make(chan struct{}, 1),
+		forwards: make(chan struct{}, maxForwards), journals: map[string]*journal{}, notices: map[notice]*pending{}}
 	var err error
 	s.metrics, err = newMetrics(cfg.Registerer)
 	return s, err
@@ -131,7 +135,7 @@ func (s *Server) Handle(m *Message, ask Ask) Reply {
 	case opcode == opcodeUpdate && t == nil:
 		r = x.fail(dnswire.RcodeRefused)
 	case opcode == opcodeUpdate:
-		r = x.passOn()
+		r = x.updated()
 	case opcode != opcodeQuery:
 		r = x.fail(dnswire.RcodeNotImp)
 	case x.class == dnswire.ClassIN && (x.qtype == dnswire.TypeAXFR || x.qtype == dnswire.TypeIXFR):
@@ -253,7 +257,7 @@ func (x *exchange) ask(ask Ask) Reply {
 	buf := make([]byte, min(len(x.m.Buf), max(len(x.plain), x.limit())))
 	n := copy(buf, x.plain)
 	size, deferred := ask(buf[:max(n, len(buf)-x.sess.room())], n)
-	if deferred || size == 0 {
+	if deferred || size <= 0 { // less: there is no answer to sign, whatever else is to be done
 		return Reply{Deferred: deferred}
 	}
 	r := x.finish(buf[:size:size])
