@@ -3,6 +3,7 @@ package change
 import (
 	"cmp"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -11,7 +12,8 @@ import (
 )
 
 // arrange cuts steps into parts, one a tenant, and orders them so that the state is lawful after each: the
-// platform first where that is possible. Where no order is, a tenant's deletions become a part of their own.
+// platform first where that is possible. Where no order is, a tenant's deletions become a part of their own, and then new
+// aliases of zones.
 func arrange(state *State, steps []Step) ([]Part, error) {
 	waiting := byTenant(steps)
 	now := newOverlay(state)
@@ -21,6 +23,9 @@ func arrange(state *State, steps []Step) ([]Part, error) {
 		i, err := next(now, state, waiting)
 		if err != nil {
 			split := splitFirst(waiting)
+			if split == nil {
+				split = splitAliases(now, waiting)
+			}
 			if split == nil {
 				return nil, stuck(err)
 			}
@@ -99,6 +104,44 @@ func splitFirst(waiting []Part) []Part {
 		}
 	}
 	return nil
+}
+
+// splitAliases has the platform's zones do without new aliases at first: they may lead to services that wait for what the
+// zones grant. nil: there is nothing to put off.
+func splitAliases(now *overlay, waiting []Part) []Part {
+	i := slices.IndexFunc(waiting, func(p Part) bool { return p.Tenant == spec.Platform })
+	if i < 0 {
+		return nil
+	}
+	first, last := Part{Tenant: spec.Platform}, Part{Tenant: spec.Platform}
+	for _, st := range waiting[i].Steps {
+		z, ok := specOf(st.new).(*spec.Zone)
+		if !ok {
+			first.Steps = append(first.Steps, st)
+			continue
+		}
+		old := now.Get(st.Key)
+		had, _ := specOf(old).(*spec.Zone)
+		without := *z
+		without.Aliases = slices.DeleteFunc(slices.Clone(z.Aliases), func(a spec.ZoneAlias) bool {
+			return had == nil || !slices.ContainsFunc(had.Aliases, func(b spec.ZoneAlias) bool { return reflect.DeepEqual(a, b) })
+		})
+		if len(without.Aliases) == len(z.Aliases) {
+			first.Steps = append(first.Steps, st)
+			continue
+		}
+		r := &spec.Resource{Key: st.Key, Spec: &without, Origin: st.new.Origin}
+		if changes := spec.Diff(old, r); len(changes) > 0 || old == nil {
+			first.Steps = append(first.Steps, Step{st.Action, st.Key, changes, r})
+		}
+		last.Steps = append(last.Steps, Step{Update, st.Key, spec.Diff(r, st.new), st.new})
+	}
+	if len(first.Steps) == 0 || len(last.Steps) == 0 {
+		return nil
+	}
+	out := slices.Clone(waiting)
+	out[i] = first
+	return append(out, last)
 }
 
 // stuck says that parts of different tenants wait for each other.
