@@ -57,11 +57,18 @@ type dynamicSignature struct {
 	signature
 }
 
-// dynamicPlaces bounds how many signatures of names that are not in the zone are kept.
-const dynamicPlaces = 4096
+// How many signatures of names that are not in the zone are kept: each takes some 400 bytes, and whoever asks for names at random fills
+// all places of all zones. So the zones share allPlaces, as many as there are when they get their keys.
+const (
+	dynamicPlaces = 4096 // for a zone at most
+	fewestPlaces  = 64
+	allPlaces     = 1 << 19
+)
 
-func newSigner(apex []byte, keys []*dnssec.Key) *signer {
-	return &signer{keys: keys, apex: apex, seed: maphash.MakeSeed(), dynamic: make([]atomic.Pointer[dynamicSignature], dynamicPlaces)}
+// newSigner makes the signer of one of a number of zones.
+func newSigner(apex []byte, keys []*dnssec.Key, zones int) *signer {
+	places := min(max(allPlaces/max(zones, 1), fewestPlaces), dynamicPlaces)
+	return &signer{keys: keys, apex: apex, seed: maphash.MakeSeed(), dynamic: make([]atomic.Pointer[dynamicSignature], places)}
 }
 
 // sign gives the RRSIG records of a set, rendered.
@@ -136,7 +143,7 @@ func (s *signer) lookup(owner, key []byte, now uint32) (*signature, uint64) {
 	_, _ = h.Write(owner)
 	_, _ = h.Write(key)
 	sum := h.Sum64()
-	d := s.dynamic[sum%dynamicPlaces].Load()
+	d := s.dynamic[sum%uint64(len(s.dynamic))].Load()
 	if d == nil || len(d.key) != len(owner)+len(key) || d.key[:len(owner)] != string(owner) || d.key[len(owner):] != string(key) || !d.fresh(now) {
 		return nil, sum
 	}
@@ -144,7 +151,7 @@ func (s *signer) lookup(owner, key []byte, now uint32) (*signature, uint64) {
 }
 
 func (s *signer) keep(owner, key []byte, sum uint64, sig *signature) {
-	s.dynamic[sum%dynamicPlaces].Store(&dynamicSignature{key: string(owner) + string(key), signature: *sig})
+	s.dynamic[sum%uint64(len(s.dynamic))].Store(&dynamicSignature{key: string(owner) + string(key), signature: *sig})
 }
 
 // steeredSigs are the signatures of a service's alternative sets. They outlive changes of health and of the service, as long as

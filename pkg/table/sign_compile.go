@@ -40,7 +40,7 @@ func (c *Compiler) signZone(name string, z *zoneState) {
 	case z.signer != nil && slices.EqualFunc(z.signer.keys, keys.Keys, sameKey):
 		return
 	default:
-		z.signer = newSigner(z.static.Apex, keys.Keys)
+		z.signer = newSigner(z.static.Apex, keys.Keys, len(c.keys))
 	}
 	for host := range z.services {
 		c.dirty.services[c.hosts[host]] = true
