@@ -11,7 +11,7 @@ FUZZTIME ?= 20s
 PAIRS    ?= 31
 
 # What the interop tests talk to, as Debian names it.
-CLIENTS := bind9 bind9-dnsutils curl gdnsd knot knot-dnssecutils knot-dnsutils ldnsutils nsd tor-geoipdb unbound
+CLIENTS := bind9 bind9-dnsutils curl gdnsd knot knot-dnssecutils knot-dnsutils ldnsutils nsd python3-certbot-dns-rfc2136 tor-geoipdb unbound
 
 # The version of a build: the commit, and whether the tree differed from it.
 VERSION := $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
