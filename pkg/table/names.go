@@ -125,14 +125,20 @@ type wireKey struct {
 
 // newWireKey takes a valid, folded, uncompressed wire name.
 func newWireKey(wire []byte, seed uint64) *wireKey {
-	k := &wireKey{length: len(wire)}
-	copy(k.name[:], wire)
+	k := new(wireKey)
+	k.set(wire, seed)
+	return k
+}
+
+// set has k hold another name, so that one key serves for many.
+func (k *wireKey) set(wire []byte, seed uint64) {
+	k.length, k.labels = len(wire), 0
+	clear(k.name[copy(k.name[:], wire):])
 	for off := 0; k.name[off] != 0; off += 1 + int(k.name[off]) {
 		k.offs[k.labels] = uint8(off)
 		k.labels++
 	}
 	hashSuffixes(&k.hashes, &k.name, &k.offs, k.labels, k.length, seed)
-	return k
 }
 
 // suffix gives the wire name from label i on.

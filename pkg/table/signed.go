@@ -216,8 +216,9 @@ func (z *Zone) inherit(old *Zone, names []string) {
 	if old == nil || old.sigs == nil || z.sigs == nil || old.sigs.signer != z.sigs.signer {
 		return
 	}
+	var k wireKey
 	for i, name := range names {
-		k := newWireKey([]byte(name), z.seed)
+		k.set([]byte(name), z.seed)
 		at, ok := old.names.find([]byte(name), k.hashes[0])
 		if !ok {
 			continue

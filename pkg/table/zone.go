@@ -119,7 +119,7 @@ type zoneBuilder struct {
 // newZone compiles a zone. Errors name what contradicts.
 func newZone(in *zoneInput) (*Zone, error) {
 	apex := newWireKey(in.static.Apex, in.seed)
-	b := &zoneBuilder{in: in, at: map[string]uint32{}, sets: map[string][]zone.RRset{},
+	b := &zoneBuilder{in: in, at: make(map[string]uint32, len(in.services)+len(in.static.Sets)), sets: map[string][]zone.RRset{},
 		z: &Zone{Name: in.static.Origin, labels: apex.labels, Counts: in.counts, seed: in.seed}}
 	static := b.takeStatic()
 	for _, s := range static {
@@ -152,8 +152,9 @@ func newZone(in *zoneInput) (*Zone, error) {
 		return nil, fmt.Errorf("zone %s has no SOA record", b.z.Name)
 	}
 	b.z.names = newNames(len(b.order))
+	var k wireKey
 	for i, name := range b.order {
-		k := newWireKey([]byte(name), in.seed)
+		k.set([]byte(name), in.seed)
 		b.z.names.put([]byte(name), k.hashes[0], uint32(i))
 	}
 	if in.signer != nil {
