@@ -50,7 +50,7 @@ type Keeper struct {
 	mu      sync.Mutex
 	targets map[table.Target]*target
 	kept    map[table.Target]*target // read from File, not wanted yet
-	queue   queue
+	queues  [lanes]queue
 	changed map[*target]bool // to be delivered
 	unsaved bool
 	samples map[bool][]geo.Sample // by country, of atlas
@@ -76,7 +76,8 @@ type entry struct {
 	gone    bool
 
 	due      time.Time
-	at       int // in the queue; -1: being asked
+	at       int  // in its queue; -1: being asked
+	lane     lane // of its queue
 	failures int // in a row
 	err      string
 	result   result
@@ -190,7 +191,7 @@ func (k *Keeper) arrange(t *target) {
 		}
 		if e.network = networks[name]; e.at < 0 && e.due.IsZero() {
 			e.due = k.cfg.Now()
-			k.queue.add(e)
+			k.queues[e.lane].add(e)
 		}
 	}
 	for name, e := range t.entries {

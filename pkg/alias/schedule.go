@@ -12,6 +12,11 @@ import (
 const (
 	// workers bounds the questions under way.
 	workers = 16
+	// lagTime is how long a question may take; what took longer goes to the laggards' lane the next time. So whoever has aliases lead
+	// to names whose servers are dead, or tarry, does not hold up the others.
+	lagTime = 500 * time.Millisecond
+	// laggards bounds the questions under way of that lane.
+	laggards = workers / 2
 	// gather is how long a change waits for others before it is delivered: each delivery has a view made.
 	gather = 100 * time.Millisecond
 	// saveEvery is how often changes are written to disk at most.
@@ -20,6 +25,15 @@ const (
 	shortestByCountry = time.Minute
 	// longestRetry bounds the pause after failures.
 	longestRetry = time.Minute
+)
+
+// lane is which queue an entry waits in.
+type lane int
+
+const (
+	quick lane = iota
+	lagging
+	lanes
 )
 
 // queue orders entries by when they are due.
@@ -70,13 +84,14 @@ type outcome struct {
 	of    *entry
 	found found
 	err   error
+	took  time.Duration
 }
 
 // scheduler is a Keeper at work. It belongs to the goroutine of Run.
 type scheduler struct {
 	*Keeper
 	done                chan outcome
-	busy                int
+	busy, late          int // questions under way: all, and those of laggards
 	due, flush, writing *time.Timer
 	flushing, saving    bool // flush, writing will fire
 }
@@ -101,7 +116,6 @@ func (s *scheduler) run(ctx context.Context) {
 			s.save()
 			return
 		case o := <-s.done:
-			s.busy--
 			s.take(o)
 		case <-s.wake:
 		case <-s.due.C:
@@ -120,21 +134,22 @@ func (s *scheduler) start(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.due.Stop()
-	for s.busy < workers {
-		now := s.cfg.Now()
-		e, next := s.queue.next(now)
-		if e == nil {
-			if !next.IsZero() {
-				s.due.Reset(next.Sub(now))
+	now := s.cfg.Now()
+	var next time.Time
+	for l := range lanes {
+		for s.busy < workers && (l == quick || s.late < laggards) {
+			e, due := s.queues[l].next(now)
+			if e == nil {
+				if next.IsZero() || !due.IsZero() && due.Before(next) {
+					next = due
+				}
+				break
 			}
-			break
+			s.begin(ctx, e)
 		}
-		s.busy++
-		q := question{e.of.Host, e.network, e.failures}
-		go func() {
-			f, err := s.ask(ctx, q)
-			s.done <- outcome{e, f, err}
-		}()
+	}
+	if !next.IsZero() {
+		s.due.Reset(next.Sub(now))
 	}
 	if len(s.changed) > 0 && !s.flushing {
 		s.flushing = true
@@ -146,18 +161,38 @@ func (s *scheduler) start(ctx context.Context) {
 	}
 }
 
+// begin asks for one entry. mu is held.
+func (s *scheduler) begin(ctx context.Context, e *entry) {
+	s.busy++
+	if e.lane == lagging {
+		s.late++
+	}
+	q, since := question{e.of.Host, e.network, e.failures}, s.cfg.Now()
+	go func() {
+		f, err := s.ask(ctx, q)
+		s.done <- outcome{e, f, err, s.cfg.Now().Sub(since)}
+	}()
+}
+
 // take notes what came of a question, and when it is asked next. What failed leaves the last good result as it is.
 func (s *scheduler) take(o outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e, now := o.of, s.cfg.Now()
 	s.metrics.count(o)
+	s.busy--
+	if e.lane == lagging {
+		s.late--
+	}
 	if e.gone {
 		return
 	}
 	pause := s.pause(e, o)
 	e.due = now.Add(pause + time.Duration(s.cfg.Random()%uint64(pause/10+1)))
-	s.queue.add(e)
+	if e.lane = quick; o.took > lagTime {
+		e.lane = lagging
+	}
+	s.queues[e.lane].add(e)
 	if o.err != nil {
 		if e.failures++; e.failures == 1 {
 			s.tell(e, slog.LevelWarn, "an alias's target cannot be resolved; the last good result stays", "from", e.result.At, "error", o.err)
