@@ -100,6 +100,13 @@ func (k *cookieKeeper) refresh() error {
 	case err != nil:
 		return fmt.Errorf("cookie secrets: %w", err)
 	}
+	info, err := os.Stat(k.path)
+	if err != nil {
+		return fmt.Errorf("cookie secrets: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("the cookie secrets %s can be read by others (mode %#o); run: chmod go= %s", k.path, info.Mode().Perm(), k.path)
+	}
 	if k.current.Load() == nil || !bytes.Equal(data, k.seen) {
 		err := k.take(data)
 		if k.own && err != nil {
@@ -112,10 +119,6 @@ func (k *cookieKeeper) refresh() error {
 	}
 	if !k.own {
 		return nil
-	}
-	info, err := os.Stat(k.path)
-	if err != nil {
-		return fmt.Errorf("cookie secrets: %w", err)
 	}
 	if k.now().Sub(info.ModTime()) < cookieRoll {
 		return nil

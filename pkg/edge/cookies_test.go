@@ -212,3 +212,15 @@ func FuzzParseSecrets(f *testing.F) {
 		}
 	})
 }
+
+// TestOpenSecretsAreRefused: who can read the secrets can make cookies for any address.
+func TestOpenSecretsAreRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secrets")
+	writeSecrets(t, path, keyA)
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newCookies(path, t.TempDir(), time.Now, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "chmod go= "+path) {
+		t.Errorf("got %v, want what to do", err)
+	}
+}
