@@ -36,8 +36,13 @@ const (
 	typeNSEC3PARAM = 51
 )
 
-// maxRounds bounds the work of one denial. More than 100 rounds are not believed by validators (RFC 9276, 3.2).
-const maxRounds = 500
+// A denial is hashed for while its client waits, and all others of that worker. So both are bounded, whatever a zone brings: the rounds
+// (validators do not believe more than 100 to 150; RFC 9276, 3.2), and how many names above are tried for a closest encloser, of which
+// a zone that is whole has one close by.
+const (
+	maxRounds = 150
+	maxAbove  = 8
+)
 
 // Presigned tells whether the zone brings its signatures.
 func (z *Zone) Presigned() bool { return z.pre != nil }
@@ -241,7 +246,7 @@ func (p *presigned) proveHashed(out *Proofs, q *dnswire.Query, m Match, name, wi
 
 // encloser proves the closest encloser, from label i of the name on upwards: it is there, and the next closer name is not.
 func (p *presigned) encloser(out *Proofs, q *dnswire.Query, i, apex int) {
-	for ; i <= q.Labels-apex; i++ {
+	for last := min(i+maxAbove, q.Labels-apex); i <= last; i++ {
 		if at, exact := p.at(suffix(q, i)); exact {
 			out.add(p.chain, at)
 			next, _ := p.at(suffix(q, i-1))
