@@ -25,6 +25,7 @@ help: ## Tell what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make run DATA=DIR RUNFLAGS='--log json'   other data folder, further flags of gtmd"
+	@echo "  DIFFERENTIAL_CASES=1000000 make interop    more cases against knotd and NSD (DIFFERENTIAL_SEED=N: one of them)"
 	@echo "  make fuzz FUZZTIME=5m                     longer; make bench PAIRS=61: more rounds"
 
 .PHONY: build

@@ -303,6 +303,7 @@ func (a *Answerer) node(z *table.Zone, q *dnswire.Query, m table.Match, at, hops
 		return 0
 	}
 	if z.Signed() && q.QType == dnswire.TypeRRSIG { // signatures come with what they sign
+		a.flags &^= dnswire.FlagAA
 		a.fail(dnswire.RcodeRefused, dnswire.EDENotSupported, "")
 		return 0
 	}

@@ -53,7 +53,7 @@ func TestHTTPSNamesTheEndpointsOfTheSamePool(t *testing.T) {
 		for _, v := range https.Value {
 			got[v.Key()] = v.String()
 		}
-		if got[dns.SVCB_ALPN] != "h2,h3" || got[dns.SVCB_PORT] != "8443" || got[dns.SVCB_ECHCONFIG] != "AAEC" {
+		if got[dns.SVCB_ALPN] != "h2,h3" || got[dns.SVCB_PORT] != "8443" || got[dns.SVCB_ECHCONFIG] != "AAT+DQAA" {
 			t.Errorf("parameters %v", https)
 		}
 		pool := func(addr string) string {

@@ -128,8 +128,12 @@ func (c *checker) svcb(path string, r *SVCB) {
 			c.fail(indexed(path+".alpn", i), "", "wants a protocol of 1 to 255 bytes, as in h2, not %q", id)
 		}
 	}
-	if _, err := base64.StdEncoding.DecodeString(r.ECH); err != nil {
+	ech, err := base64.StdEncoding.DecodeString(r.ECH)
+	switch {
+	case err != nil:
 		c.fail(path+".ech", "", "is not base64: %v", err)
+	case r.ECH != "" && (len(ech) < 6 || int(ech[0])<<8|int(ech[1]) != len(ech)-2): // RFC 9849, 4: a list behind its length
+		c.fail(path+".ech", "copy the ECHConfigList whole, as the server's operator gives it", "is no ECHConfigList: its length does not fit")
 	}
 }
 

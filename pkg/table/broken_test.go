@@ -68,7 +68,7 @@ func TestBrokenTellsWhatIsServed(t *testing.T) {
 		{"an unread service that is new", unread(key("shop", spec.KindService, "new")), key("shop", spec.KindService, "new"), Nothing},
 		{"an unread zone", unread(zone), zone, LastGood},
 		{"an unread zone that is new", unread(key("platform", spec.KindZone, "new.example.")), key("platform", spec.KindZone, "new.example."), Nothing},
-		{"a static set at a service's name", put(testZone[:len(testZone)-1] + "\n  content: \"web.shop.gtm.example. 60 IN A 192.0.2.7\\n\"\n"), zone, TheRest},
+		{"a static set at a service's name", put(testZone[:len(testZone)-1] + "\n  content: \"web.shop.gtm.example. 60 IN CNAME x.example.\\n\"\n"), zone, TheRest},
 		{"an unread pool", unread(key("shop", spec.KindPool, "eu")), key("shop", spec.KindPool, "eu"), LastGood},
 		{"an unread pool that is new", unread(key("shop", spec.KindPool, "new")), key("shop", spec.KindPool, "new"), Nothing},
 		{"an unread map", unread(key("platform", spec.KindMap, "offices")), key("platform", spec.KindMap, "offices"), LastGood},

@@ -235,6 +235,9 @@ func (b *zoneBuilder) fill() {
 		n := &b.z.nodes[i]
 		n.first = uint32(len(b.z.sets))
 		for _, s := range b.sets[name] {
+			if n.service != 0 && (s.Type == dnswire.TypeA || s.Type == dnswire.TypeAAAA) {
+				continue // a name on its way from the zone to a service, or back: whoever changed it was told
+			}
 			if n.service != 0 && b.shadowed(name, s.Type) {
 				b.z.Problems = append(b.z.Problems, fmt.Sprintf("%s %s is not served: a service stands at this name; remove one of the two",
 					dnswire.NameString([]byte(name)), dnswire.TypeString(s.Type)))

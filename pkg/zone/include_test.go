@@ -43,3 +43,22 @@ func TestExpand(t *testing.T) {
 		})
 	}
 }
+
+// FuzzExpand: whatever a master file and what it includes say, expanding ends, opens nothing outside, and its text expands no further.
+func FuzzExpand(f *testing.F) {
+	f.Add("$TTL 60\n$INCLUDE b.zone sub\nx A 192.0.2.1\n", "a A 192.0.2.2\n$INCLUDE b.zone\n")
+	f.Add("$INCLUDE ../etc/passwd\n", "")
+	f.Add("$INCLUDE b.zone\n", "$GENERATE 1-3 h$ A 192.0.2.$\n\\065 TXT \"\\\\\"\n")
+	f.Fuzz(func(t *testing.T, content, included string) {
+		if len(content)+len(included) > 2000 || strings.Contains(content+included, "GENERATE") && len(content)+len(included) > 200 {
+			return
+		}
+		text, err := Expand("example.org.", "a.zone", content, fstest.MapFS{"a.zone": {Data: []byte(content)}, "b.zone": {Data: []byte(included)}})
+		if err != nil || !strings.Contains(content, "$INCLUDE") {
+			return
+		}
+		if again, err := Expand("example.org.", "a.zone", text, fstest.MapFS{}); err != nil || again != text {
+			t.Fatalf("expanded text expands: %v\n%s", err, again)
+		}
+	})
+}
