@@ -59,9 +59,7 @@ func (b *zoneBuilder) takeStatic() []zone.RRset {
 	switch {
 	case b.in.signer != nil && slices.ContainsFunc(sets, made):
 		return slices.DeleteFunc(slices.Clone(sets), made)
-	case !slices.ContainsFunc(sets, func(s zone.RRset) bool {
-		return s.Type == dnswire.TypeRRSIG && bytes.Equal(s.Owner, b.in.static.Apex) && slices.ContainsFunc(s.Data, covers(dnswire.TypeSOA))
-	}):
+	case !bringsSignatures(b.in.static):
 		return sets
 	}
 	b.z.pre = &presigned{sigs: map[uint32]Sig{}}
@@ -82,6 +80,13 @@ func (b *zoneBuilder) takeStatic() []zone.RRset {
 	return out
 }
 
+// bringsSignatures tells whether a zone was signed elsewhere.
+func bringsSignatures(z *zone.Zone) bool {
+	return slices.ContainsFunc(setsAt(z, string(z.Apex)), func(s zone.RRset) bool {
+		return s.Type == dnswire.TypeRRSIG && slices.ContainsFunc(s.Data, covers(dnswire.TypeSOA))
+	})
+}
+
 func covers(typ uint16) func([]byte) bool {
 	return func(rrsig []byte) bool { return binary.BigEndian.Uint16(rrsig) == typ }
 }
@@ -89,6 +94,9 @@ func covers(typ uint16) func([]byte) bool {
 // presign finds the signatures of each set, and the chain.
 func (b *zoneBuilder) presign() error {
 	z, p := b.z, b.z.pre
+	if len(b.in.services) > 0 {
+		z.Problems = append(z.Problems, "steered names have no signatures, since the zone was signed elsewhere, and fail for who validates: declare dnssec to have all of it signed here")
+	}
 	for i, name := range b.order {
 		n := &z.nodes[i]
 		for at := n.first; at < n.first+uint32(n.count); at++ {

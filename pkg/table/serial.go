@@ -14,7 +14,8 @@ import (
 // the zone's own generation does not tell of the tenants' steered names in it. So the serial is the time of the last change
 // in a form that all edges agree on: the days since 1970 times serialDay, the generations of all tenants together, and the serial of the
 // zone's keys. A zone that is signed here is renumbered each day besides, since its signatures change. All of them only grow, so the serial only grows.
-// A zone with a serial of its own keeps it, unless it is signed here or has steered names: then days and generations are added.
+// A zone with a serial of its own keeps it, unless it is signed here or has steered names: then days and generations are added. One
+// that was signed elsewhere keeps it in any case.
 const serialDay = 100000
 
 const daySeconds = 86400
@@ -39,6 +40,9 @@ func (c *Compiler) stampZone(z *zoneState) {
 		serial, added = after(serial, z.serial), after(added, z.added)
 	}
 	z.serial, z.added = serial, 0
+	if z.signer == nil && z.static != nil && bringsSignatures(z.static) {
+		return // the SOA record is signed as it is
+	}
 	if z.res != nil && (len(z.res.Grants) > 0 || z.signer != nil || len(z.res.Aliases) > 0) {
 		z.added = added
 	}
