@@ -78,7 +78,7 @@ type entry struct {
 	due      time.Time
 	at       int  // in its queue; -1: being asked
 	lane     lane // of its queue
-	failures int // in a row
+	failures int  // in a row
 	err      string
 	result   result
 }
