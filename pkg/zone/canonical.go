@@ -1,6 +1,7 @@
 package zone
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -48,13 +49,44 @@ func Canonical(origin, file, content string, d Defaults) (text string, warnings 
 	var b strings.Builder
 	last := ""
 	for _, r := range rrs {
-		if line := r.rr.String(); line != last { // a record that is there twice counts once (RFC 2181, 5)
-			b.WriteString(line)
-			b.WriteByte('\n')
-			last = line
+		line := r.rr.String()
+		if line == last { // a record that is there twice counts once (RFC 2181, 5)
+			continue
 		}
+		if !plain(r.rr) && !readable(line) {
+			errs = append(errs, Problem{File: file, Text: fmt.Sprintf("%s %s: its data have no text that could be read again: they are not whole",
+				r.rr.Header().Name, dns.Type(r.rr.Header().Rrtype))})
+		}
+		b.WriteString(line)
+		b.WriteByte('\n')
+		last = line
+	}
+	if len(errs) > 0 {
+		return "", warnings, errs
 	}
 	return b.String(), warnings, nil
+}
+
+// readable tells whether a line is read as one record, whatever follows it.
+func readable(line string) bool {
+	p := dns.NewZoneParser(strings.NewReader(line+"\n"+line+"\n"), ".", "")
+	n := 0
+	for rr, ok := p.Next(); ok; rr, ok = p.Next() {
+		if n++; rr.String() != line {
+			return false
+		}
+	}
+	return n == 2 && p.Err() == nil
+}
+
+// plain tells whether a record's text is surely read again as the same: the types that large zones are made of. Of others a few
+// values have no text that can be read, as an RRSIG that covers type 0.
+func plain(rr dns.RR) bool {
+	switch rr.(type) {
+	case *dns.A, *dns.AAAA, *dns.NS, *dns.CNAME, *dns.MX, *dns.SOA, *dns.PTR, *dns.TXT:
+		return true
+	}
+	return false
 }
 
 // complete adds the SOA and NS records that d declares and the content lacks.

@@ -96,6 +96,17 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// TestRecordsWithoutText: an RRSIG that covers type 0, and an NSEC3 without data at the end of the file, are read, but their text is
+// not, so edges could not take the zone.
+func TestRecordsWithoutText(t *testing.T) {
+	for _, line := range []string{"@ RRSIG TYPE0 13 2 60 20270101000000 20260101000000 1 example.org. AAAA\n", "x NSEC3 "} {
+		_, _, err := Canonical("example.org.", "f", "@ SOA ns h 1 2 3 4 5\n@ NS ns.example.net.\n"+line, Defaults{})
+		if err == nil || !strings.HasPrefix(err.Error(), "f") {
+			t.Errorf("%q: %v", line, err)
+		}
+	}
+}
+
 func FuzzCanonical(f *testing.F) {
 	f.Add("$TTL 60\n@ SOA ns1 h 1 2 3 4 5\n@ NS ns1\nns1 A 192.0.2.1\n*.w CNAME x\nd DNAME e\n")
 	f.Add("$GENERATE 1-3 a$ A 192.0.2.$\n@ TXT \"a\\\"b\" c\n\\000.x TXT \"\\255\"\n")
