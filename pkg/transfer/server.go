@@ -256,7 +256,11 @@ func (x *exchange) ask(ask Ask) Reply {
 	}
 	buf := make([]byte, min(len(x.m.Buf), max(len(x.plain), x.limit())))
 	n := copy(buf, x.plain)
-	size, deferred := ask(buf[:max(n, len(buf)-x.sess.room())], n)
+	room := max(n, len(buf)-x.sess.room())
+	size, deferred := ask(buf[:room], n)
+	if size > room { // name and key are so long that not even an empty answer fits beside the signature
+		return x.fail(dnswire.RcodeServFail)
+	}
 	if deferred || size <= 0 { // less: there is no answer to sign, whatever else is to be done
 		return Reply{Deferred: deferred}
 	}
