@@ -110,7 +110,7 @@ func TestClusterLosesAMember(t *testing.T) {
 	w := openWriter(t, ctx, c)
 	written := make(chan error, 1)
 	go func() { written <- w.writeAll(ctx) }()
-	disturb(t, c, victim, w, two)
+	disturb(t, c, victim, w, two, &compactions)
 	if err := <-written; err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +165,7 @@ func openWriter(t *testing.T, ctx context.Context, c *cluster) *writer {
 
 // disturb kills the member when a third of the changes is made, and starts it again when two thirds are made. In
 // between the edge that knows this member alone must answer as before.
-func disturb(t *testing.T, c *cluster, victim int, w *writer, edge *daemon) {
+func disturb(t *testing.T, c *cluster, victim int, w *writer, edge *daemon, compactions *atomic.Int64) {
 	t.Helper()
 	made := func(n int64) func() error {
 		return func() error {
@@ -181,6 +181,13 @@ func disturb(t *testing.T, c *cluster, victim int, w *writer, edge *daemon) {
 	if reply, err := newQuestioner(t, edge.dns).ask(landsHost, nowhere); err != nil || len(reply.Answer) != 1 {
 		t.Errorf("the edge whose etcd is gone answers %v, %v", reply, err)
 	}
+	before := compactions.Load() // the next but one began after these changes: the edge must find them compacted
+	eventually(t, time.Minute, "what the edge has missed is compacted", func() error {
+		if now := compactions.Load(); now < before+2 {
+			return fmt.Errorf("%d compactions, %d before", now, before)
+		}
+		return nil
+	})
 	c.start(t, victim)
 }
 
