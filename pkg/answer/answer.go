@@ -256,7 +256,7 @@ const maxChain = 8
 
 // node answers from a node that exists or that a wildcard stands for. next is the offset of the name to go on with, 0: done.
 func (a *Answerer) node(z *table.Zone, q *dnswire.Query, m table.Match, at, hops int) (next int) {
-	if s := a.view.Service(z, m.Node); s != nil {
+	if s := a.view.Service(m); s != nil {
 		if f, ok := family(s, q.QType); ok {
 			// RFC 7871, 7.2.1: a tailored answer does not share a message with the CNAME that led to it
 			if hops == 0 || !a.q.Subnet.Present {

@@ -122,7 +122,7 @@ func (c *Compiler) planOutside(eff *spec.Service, t Target, ttl *spec.Duration) 
 func (c *Compiler) newPending(k spec.Key, p *plan, s *serviceState) (*Service, error) {
 	out := &Service{Tenant: k.Tenant, Name: k.Name, Spec: p.eff, TTL: p.eff.TTLSeconds(), AliasOf: p.aliasOf, Pending: true,
 		Pick: All, servfail: true, index: []uint16{0, 0}}
-	out.served[IPv4], out.served[IPv6] = true, true
+	out.served = 1<<IPv4 | 1<<IPv6
 	var err error
 	out.part, err = c.takePart(nil, s)
 	return out, err

@@ -121,6 +121,7 @@ func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *service
 		counts, out.sigs = s.compiled.counts, s.compiled.sigs
 	}
 	out.counts = sameCounts(counts, out)
+	out.metrics = out.counts != nil
 	out.sigs = sameSigs(out.sigs, c.zones[fresh.zone].signer, fresh.host, out.TTL)
 	c.serviceSlots.set(fresh.slot, out)
 	for _, d := range s.draws {
@@ -198,8 +199,12 @@ func (c *Compiler) newService(k spec.Key, p *plan, s *serviceState) (*Service, e
 		return nil
 	})
 	srv, mx := cname && eff.SRV != nil, cname && eff.MX != nil
-	out.served = [families]bool{IPv4: v4, IPv6: v6, CNAME: cname && !srv && !mx, HTTPS: !cname && eff.HTTPS != nil,
-		SVCB: !cname && eff.SVCB != nil, SRV: srv, MX: mx}
+	for f, serves := range [families]bool{IPv4: v4, IPv6: v6, CNAME: cname && !srv && !mx, HTTPS: !cname && eff.HTTPS != nil,
+		SVCB: !cname && eff.SVCB != nil, SRV: srv, MX: mx} {
+		if serves {
+			out.served |= 1 << f
+		}
+	}
 	if !v4 && !v6 && !cname {
 		return nil, fmt.Errorf("no address family is served: every rule needs a pool with endpoints of it")
 	}

@@ -122,13 +122,7 @@ func (c *Compiler) place(k spec.Key, eff *spec.Service, out *Service, s *service
 
 // hostedAs is how a compiled service stands in its zone.
 func hostedAs(slot uint32, s *Service) hosted {
-	h := hosted{place: slot, alone: s.Serves(CNAME)}
-	for f := range families {
-		if s.Serves(f) {
-			h.served |= 1 << f
-		}
-	}
-	return h
+	return hosted{place: slot, alone: s.Serves(CNAME), served: s.served}
 }
 
 // unplace takes a service out of its zone.
@@ -206,8 +200,8 @@ func (c *Compiler) compileZones() {
 		c.zoneList = slices.Clone(c.zoneList)
 		for _, z := range c.dirty.relisted {
 			k := newWireKey(z.static.Apex, c.cfg.Seed)
-			if at, ok := c.top.find(z.static.Apex, k.hashes[0]); ok {
-				c.zoneList[at] = z.compiled
+			if l := c.top.find(z.static.Apex, k.hashes[0]); l != nil {
+				c.zoneList[l.value] = z.compiled
 			}
 		}
 	}

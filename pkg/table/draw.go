@@ -60,9 +60,9 @@ type extra struct {
 
 // Draw is how clients of one kind of service draw from one pool. It is immutable.
 type Draw struct {
+	fams [families]famDraw // first, since a query reads its beginning alone
 	Pool *steer.Pool
 	id   uint64 // of the pool, for sticky splits
-	fams [families]famDraw
 }
 
 // wants tells whether the services that share the key serve a family, as far as the pool allows.
@@ -82,30 +82,25 @@ func (k *drawKey) wants(f Family) bool {
 
 // famDraw is a Draw in one family.
 type famDraw struct {
-	up   bool   // the pool is up and has a healthy endpoint in this family
-	live *picks // healthy endpoints; nil unless up
+	live *picks // healthy endpoints; nil unless the pool is up and has one in this family
 	all  *picks // as if all were healthy; nil when the pool has no endpoint in this family
 }
 
-// aliasSlot is one place of an alias table (Walker, Vose): below cut the slot's own set, above it the other.
-type aliasSlot struct {
-	cut        uint32
-	own, other uint16
-}
-
-// span is one rendered set: records without owner and TTL filled in.
+// span is one rendered set: records without owner and TTL filled in; and a slot of the alias table (Walker, Vose) by which
+// sets are drawn: below cut this set, above it the other.
 type span struct {
-	off, size uint32
+	cut       uint32
+	other     uint16
 	count     uint16
+	off, size uint32
 	id        uint64 // of the content, whatever its order
 }
 
 // picks is a compiled choice and its sets, rendered.
 type picks struct {
-	alias []aliasSlot
-	table []uint16 // sticky
 	sets  []span
 	data  []byte
+	table []uint16 // sticky: it draws the set, and the spans' cuts don't
 	parts [][]int   // indexes of each set's candidates; for explanations
 	share []float64 // of each set; for explanations
 }
@@ -128,7 +123,7 @@ func newDraw(p *steer.Pool, key drawKey, old *Draw) (*Draw, error) {
 				return nil, err
 			}
 		}
-		if fd.up = p.Up && len(live) > 0; !fd.up {
+		if !p.Up || len(live) == 0 {
 			continue
 		}
 		if slices.Equal(all, live) {
@@ -221,7 +216,7 @@ func newPicks(p *steer.Pool, f Family, items []steer.Item, key drawKey) (*picks,
 		if err != nil {
 			return nil, fmt.Errorf("pool %s: %w", p.ID, err)
 		}
-		out.sets = append(out.sets, span{uint32(off), uint32(len(out.data) - off), count, contentID(f, out.data[off:])})
+		out.sets = append(out.sets, span{count: count, off: uint32(off), size: uint32(len(out.data) - off), id: contentID(f, out.data[off:])})
 	}
 	if c.Table != nil && len(c.Sets) > 1 {
 		out.table = c.Table
@@ -234,7 +229,7 @@ func newPicks(p *steer.Pool, f Family, items []steer.Item, key drawKey) (*picks,
 	if c.Weights == nil {
 		c.Weights = []float64{1}
 	}
-	out.alias, out.share = newAlias(c.Weights)
+	out.share = alias(out.sets, c.Weights)
 	return out, nil
 }
 
@@ -257,8 +252,8 @@ func appendRecord(b []byte, typ uint16, ttl uint32, data []byte) []byte {
 	return append(b, data...)
 }
 
-// newAlias builds the alias table of weights, and gives each one's share.
-func newAlias(weights []float64) ([]aliasSlot, []float64) {
+// alias makes slots the alias table of weights, and gives each one's share.
+func alias(slots []span, weights []float64) []float64 {
 	n := len(weights)
 	total := 0.0
 	for _, w := range weights {
@@ -276,9 +271,8 @@ func newAlias(weights []float64) ([]aliasSlot, []float64) {
 			large = append(large, i)
 		}
 	}
-	slots := make([]aliasSlot, n)
 	for i := range slots {
-		slots[i] = aliasSlot{math.MaxUint32, uint16(i), uint16(i)}
+		slots[i].cut, slots[i].other = math.MaxUint32, uint16(i)
 	}
 	for len(small) > 0 && len(large) > 0 {
 		s, l := small[len(small)-1], large[len(large)-1]
@@ -290,7 +284,7 @@ func newAlias(weights []float64) ([]aliasSlot, []float64) {
 			small = append(small, l)
 		}
 	}
-	return slots, share
+	return share
 }
 
 // choose gives the set that r (uniform) or, for sticky, the client's hash draws.
@@ -298,13 +292,10 @@ func (p *picks) choose(r uint32, hash uint64) int {
 	if p.table != nil {
 		return int(p.table[hash%steer.Buckets])
 	}
-	if len(p.alias) == 1 {
-		return 0
+	m := uint64(r) * uint64(len(p.sets))
+	at := int(m >> 32)
+	if s := &p.sets[at]; uint32(m) >= s.cut {
+		return int(s.other)
 	}
-	m := uint64(r) * uint64(len(p.alias))
-	s := p.alias[m>>32]
-	if uint32(m) < s.cut {
-		return int(s.own)
-	}
-	return int(s.other)
+	return at
 }

@@ -100,9 +100,9 @@ func (e *Explanation) pools(v *View, s *Service, rule int, last bool) {
 	for i := int(s.index[rule]); i < int(s.index[rule+1]); i++ {
 		d := v.draws.at(s.refs[i].draw)
 		fd := &d.fams[e.Family]
-		p := PoolInTurn{Pool: d.Pool, Step: step, LastResort: last || e.Class == NoRule, Up: fd.up, Chosen: i == e.Ref, Why: d.Pool.Why,
+		p := PoolInTurn{Pool: d.Pool, Step: step, LastResort: last || e.Class == NoRule, Up: fd.live != nil, Chosen: i == e.Ref, Why: d.Pool.Why,
 			Shares: make([]float64, len(d.Pool.Candidates))}
-		if d.Pool.Up && !fd.up {
+		if d.Pool.Up && fd.live == nil {
 			p.Why += fmt.Sprintf(", but none with %s", e.Family.noun())
 		}
 		from := fd.live

@@ -18,18 +18,23 @@ const (
 
 // Match is where a name was found.
 type Match struct {
-	Kind  MatchKind
-	Node  uint32 // Exact, Wildcard: the name's; Referral, Rename: of the delegation or DNAME
-	Label int    // index of the first label of Node's owner in the name; for Wildcard and Missing of the closest encloser
+	Kind    MatchKind
+	Node    uint32 // Exact, Wildcard: the name's; Referral, Rename: of the delegation or DNAME
+	service uint32 // as in line
+	Label   int    // index of the first label of Node's owner in the name; for Wildcard and Missing of the closest encloser
 }
 
 // Lookup finds q's name, whose suffix hashes are h, at or below the zone's apex. It does not allocate.
 func (z *Zone) Lookup(q *dnswire.Query, h *Hashes) Match {
 	apex := q.Labels - z.labels
 	for i := 0; i <= apex; i++ {
-		at, ok := z.names.find(suffix(q, i), h[i])
-		if !ok {
+		l := z.names.find(suffix(q, i), h[i])
+		if l == nil {
 			continue
+		}
+		at := l.value
+		if i == 0 && l.service != 0 {
+			return Match{Exact, at, l.service, 0}
 		}
 		n := &z.nodes[at]
 		if n.cut != 0 {
@@ -37,21 +42,21 @@ func (z *Zone) Lookup(q *dnswire.Query, h *Hashes) Match {
 		}
 		if i == 0 {
 			if n.kind == whoami {
-				return Match{Whoami, at, 0}
+				return Match{Kind: Whoami, Node: at}
 			}
-			return Match{Exact, at, 0}
+			return Match{Exact, at, n.service, 0}
 		}
 		switch {
 		case n.kind == explain:
-			return Match{Explain, at, i}
+			return Match{Kind: Explain, Node: at, Label: i}
 		case z.renames(n):
-			return Match{Rename, at, i}
+			return Match{Kind: Rename, Node: at, Label: i}
 		case n.wild != 0:
-			return Match{Wildcard, n.wild, i}
+			return Match{Wildcard, n.wild, z.nodes[n.wild].service, i}
 		}
-		return Match{Missing, at, i}
+		return Match{Kind: Missing, Node: at, Label: i}
 	}
-	return Match{Missing, 0, apex}
+	return Match{Kind: Missing, Label: apex}
 }
 
 // cutAt gives the match of a name at or below the cut of n.
@@ -61,7 +66,7 @@ func (z *Zone) cutAt(q *dnswire.Query, at uint32, n *node) Match {
 		cut = 0
 	}
 	c := &z.nodes[cut]
-	m := Match{Referral, cut, q.Labels - int(c.labels)}
+	m := Match{Kind: Referral, Node: cut, service: c.service, Label: q.Labels - int(c.labels)}
 	switch {
 	case z.renames(c):
 		m.Kind = Rename

@@ -45,16 +45,16 @@ func hashLabel(h uint64, name *[256]byte, off, end int) uint64 {
 }
 
 // inlineName is how long a name fits into its line.
-const inlineName = 50
+const inlineName = 47
 
 // line is one place of the table: a cache line that holds all that a probe needs.
 type line struct {
-	tag   uint32 // 0: empty
-	value uint32
-	off   uint32 // of a longer name, in names.long
-	size  uint8
-	_     uint8
-	name  [inlineName]byte
+	tag     uint32 // 0: empty
+	value   uint32
+	service uint32 // 1 + place in View.services, where all that a query of the name needs is there; 0: see the node
+	off     uint32 // of a longer name, in names.long
+	size    uint8
+	name    [inlineName]byte
 }
 
 // names maps folded wire names to numbers. It is open-addressed, free of pointers, and immutable once built.
@@ -75,10 +75,18 @@ func newNames(n int) names {
 
 func tagOf(h uint64) uint32 { return uint32(h>>32) | 1 }
 
-// find gives the value of name, whose hash is h.
-func (n *names) find(name []byte, h uint64) (uint32, bool) {
+// touch reads of the line where the search for h begins, so that it is on its way to the CPU.
+func (n *names) touch(h uint64) uint32 {
 	if len(n.lines) == 0 {
-		return 0, false
+		return 0
+	}
+	return n.lines[h&n.mask].tag
+}
+
+// find gives the line of name, whose hash is h, nil when it is not there.
+func (n *names) find(name []byte, h uint64) *line {
+	if len(n.lines) == 0 {
+		return nil
 	}
 	tag := tagOf(h)
 	for i := h & n.mask; ; i = (i + 1) & n.mask {
@@ -86,20 +94,20 @@ func (n *names) find(name []byte, h uint64) (uint32, bool) {
 		if l.tag == tag && int(l.size) == len(name) {
 			if len(name) <= inlineName {
 				if string(l.name[:len(name)]) == string(name) {
-					return l.value, true
+					return l
 				}
 			} else if string(n.long[l.off:int(l.off)+len(name)]) == string(name) {
-				return l.value, true
+				return l
 			}
 		}
 		if l.tag == 0 {
-			return 0, false
+			return nil
 		}
 	}
 }
 
-// put adds a name that is not there yet.
-func (n *names) put(name []byte, h uint64, value uint32) {
+// put adds a name that is not there yet, and gives its line.
+func (n *names) put(name []byte, h uint64, value uint32) *line {
 	i := h & n.mask
 	for n.lines[i].tag != 0 {
 		i = (i + 1) & n.mask
@@ -108,10 +116,11 @@ func (n *names) put(name []byte, h uint64, value uint32) {
 	l.tag, l.value, l.size = tagOf(h), value, uint8(len(name))
 	if len(name) <= inlineName {
 		copy(l.name[:], name)
-		return
+		return l
 	}
 	l.off = uint32(len(n.long))
 	n.long = append(n.long, name...)
+	return l
 }
 
 // wireKey is a name prepared for the table outside of queries.

@@ -40,7 +40,7 @@ func (v *View) Records(z *Zone) []RRset {
 			slices.SortFunc(data, bytes.Compare)
 			out = append(out, RRset{owner, s.typ, be32(wire[6:]), data})
 		}
-		if s := v.Service(z, uint32(at)); s != nil {
+		if s := v.Service(Match{service: n.service}); s != nil {
 			for f := range families {
 				if data := s.defaults(f, v.draws.at); len(data) > 0 {
 					out = append(out, RRset{owner, f.Type(), s.TTL, data})
@@ -99,7 +99,7 @@ func labelOffsets(offs *[128]uint8, name []byte) int {
 // defaults gives the RDATA, sorted, of what stands for a steered name where nobody steers.
 func (s *Service) defaults(f Family, draw func(uint32) *Draw) [][]byte {
 	x, err := extraOf(s.Spec)
-	if !s.served[f] || err != nil { // with an error it would not have been compiled
+	if !s.Serves(f) || err != nil { // with an error it would not have been compiled
 		return nil
 	}
 	for _, rule := range s.defaultRules() {
@@ -198,8 +198,8 @@ func (z *Zone) SOARecord() RRset {
 // Zone gives the zone of exactly that folded wire name, nil when there is none.
 func (v *View) Zone(apex []byte) *Zone {
 	k := newWireKey(apex, v.seed)
-	if at, ok := v.top.find(apex, k.hashes[0]); ok {
-		return v.zones[at]
+	if l := v.top.find(apex, k.hashes[0]); l != nil {
+		return v.zones[l.value]
 	}
 	return nil
 }

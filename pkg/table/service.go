@@ -18,35 +18,37 @@ type ref struct {
 
 // Service is one compiled steered name. It is immutable but for its counters.
 type Service struct {
+	// What every query reads comes first, so that it lies in one cache line.
+	refs     []ref    // of all rules, then of lastResort
+	index    []uint16 // rule i holds refs[index[i]:index[i+1]]; the rule behind the last one is lastResort
+	TTL      uint32   // seconds
+	part     uint32   // of View.parts
+	Pick     Pick
+	Pending  bool  // an alias of what was never resolved: SERVFAIL
+	served   uint8 // bit f: family f exists
+	coherent bool  // every family comes from the same pool
+	servfail bool
+	metrics  bool // counts is there
+
+	counts *ServiceCounts
+	sigs   *steeredSigs // nil: its zone is not signed
 	Tenant string
 	Name   string
 	Spec   *spec.Service // with defaults filled in
-	TTL    uint32        // seconds
-	Pick   Pick
 	// AliasOf is what the service's answers are taken from, for people; empty: it is no alias.
 	AliasOf string
-	Pending bool // an alias of what was never resolved: SERVFAIL
-	served  [families]bool
-
-	coherent bool   // every family comes from the same pool
-	part     uint32 // of View.parts
-	servfail bool
-	extra    extra
-	refs     []ref    // of all rules, then of lastResort
-	index    []uint16 // rule i holds refs[index[i]:index[i+1]]; the rule behind the last one is lastResort
-	pools    []string // of each ref
-	counts   *ServiceCounts
-	sigs     *steeredSigs // nil: its zone is not signed
+	extra   extra
+	pools   []string // of each ref
 }
 
 // Serves tells whether the family exists at the service's name, for whichever client.
-func (s *Service) Serves(f Family) bool { return s.served[f] }
+func (s *Service) Serves(f Family) bool { return s.served>>f&1 == 1 }
 
 // Families lists what the service serves, in the order of the families.
 func (s *Service) Families() []Family {
 	var out []Family
 	for f := range families {
-		if s.served[f] {
+		if s.Serves(f) {
 			out = append(out, f)
 		}
 	}
@@ -54,7 +56,12 @@ func (s *Service) Families() []Family {
 }
 
 // Counts gives the service's own counters, nil unless it asks for them.
-func (s *Service) Counts() *ServiceCounts { return s.counts }
+func (s *Service) Counts() *ServiceCounts {
+	if !s.metrics {
+		return nil
+	}
+	return s.counts
+}
 
 // ServiceCounts counts the answers of a service by pool. Safe for concurrent use.
 type ServiceCounts struct {
@@ -224,7 +231,7 @@ func (v *View) gives(s *Service, i int, f Family, asIfUp bool) bool {
 		return true
 	}
 	for g := range families {
-		if s.served[g] && d.fams[g].live == nil {
+		if s.Serves(g) && d.fams[g].live == nil {
 			return false
 		}
 	}

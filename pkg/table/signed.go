@@ -219,10 +219,11 @@ func (z *Zone) inherit(old *Zone, names []string) {
 	var k wireKey
 	for i, name := range names {
 		k.set([]byte(name), z.seed)
-		at, ok := old.names.find([]byte(name), k.hashes[0])
-		if !ok {
+		l := old.names.find([]byte(name), k.hashes[0])
+		if l == nil {
 			continue
 		}
+		at := l.value
 		if sig := old.sigs.nodes[at].Load(); sig != nil && sig.over == denialText(z.types(uint32(i)), z.negativeTTL()) {
 			z.sigs.nodes[i].Store(sig)
 		}

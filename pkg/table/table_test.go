@@ -566,8 +566,8 @@ func TestNames(t *testing.T) {
 	}
 	for name, v := range want {
 		k := newWireKey([]byte(name), 7)
-		if got, ok := n.find([]byte(name), k.hashes[0]); !ok || got != v {
-			t.Fatalf("%q: %d %v, want %d", name, got, ok, v)
+		if l := n.find([]byte(name), k.hashes[0]); l == nil || l.value != v {
+			t.Fatalf("%q: %+v, want %d", name, l, v)
 		}
 		for i := range k.labels + 1 { // the hash of a suffix is the suffix's own
 			if own := newWireKey(k.suffix(i), 7).hashes[0]; own != k.hashes[i] {
@@ -575,8 +575,8 @@ func TestNames(t *testing.T) {
 			}
 		}
 	}
-	if _, ok := n.find([]byte("\x04none\x00"), newWireKey([]byte("\x04none\x00"), 7).hashes[0]); ok {
-		t.Error("found what was never put")
+	if l := n.find([]byte("\x04none\x00"), newWireKey([]byte("\x04none\x00"), 7).hashes[0]); l != nil {
+		t.Errorf("found what was never put: %+v", l)
 	}
 }
 

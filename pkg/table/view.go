@@ -36,8 +36,8 @@ func (v *View) Find(q *dnswire.Query, h *Hashes) *Zone {
 		if n := q.Labels - i; v.depths[n>>6]>>(n&63)&1 == 0 {
 			continue
 		}
-		if at, ok := v.top.find(suffix(q, i), h[i]); ok {
-			return v.zones[at]
+		if l := v.top.find(suffix(q, i), h[i]); l != nil {
+			return v.zones[l.value]
 		}
 	}
 	return nil
@@ -46,19 +46,19 @@ func (v *View) Find(q *dnswire.Query, h *Hashes) *Zone {
 // FindAbove gives the closest zone above z, whose name q's is; h holds the hashes of q's name.
 func (v *View) FindAbove(z *Zone, q *dnswire.Query, h *Hashes) *Zone {
 	for i := q.Labels - z.labels + 1; i <= q.Labels; i++ {
-		if at, ok := v.top.find(suffix(q, i), h[i]); ok {
-			return v.zones[at]
+		if l := v.top.find(suffix(q, i), h[i]); l != nil {
+			return v.zones[l.value]
 		}
 	}
 	return nil
 }
 
-// Service gives the service that stands at a node of a zone, nil when none does.
-func (v *View) Service(z *Zone, at uint32) *Service {
-	if s := z.nodes[at].service; s != 0 {
-		return v.services.at(s - 1)
+// Service gives the service that stands where a name was found, nil when none does.
+func (v *View) Service(m Match) *Service {
+	if m.service == 0 {
+		return nil
 	}
-	return nil
+	return v.services.at(m.service - 1)
 }
 
 // Place tells where the view holds an address to be, and the network over which that is the same.
@@ -95,7 +95,7 @@ func (v *View) FindService(host string) *Service {
 		return nil
 	}
 	if m := z.Lookup(q, &h); m.Kind == Exact || m.Kind == Wildcard {
-		return v.Service(z, m.Node)
+		return v.Service(m)
 	}
 	return nil
 }

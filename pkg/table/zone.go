@@ -155,7 +155,10 @@ func newZone(in *zoneInput) (*Zone, error) {
 	var k wireKey
 	for i, name := range b.order {
 		k.set([]byte(name), in.seed)
-		b.z.names.put([]byte(name), k.hashes[0], uint32(i))
+		l := b.z.names.put([]byte(name), k.hashes[0], uint32(i))
+		if n := &b.z.nodes[i]; n.kind == plain && n.cut == 0 {
+			l.service = n.service
+		}
 	}
 	if in.signer != nil {
 		b.sign()
