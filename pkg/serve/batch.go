@@ -136,6 +136,16 @@ func (b *batch) answerFrom(h *unix.Msghdr, i int) {
 	h.SetControllen(got)
 }
 
+// putOff notes in j how datagram i is answered later.
+func (b *batch) putOff(i int, j *slowJob) {
+	j.fd, j.name, j.nameLen, j.ctlLen = b.fd, b.names[i], b.in[i].Hdr.Namelen, 0
+	if b.pktinfo {
+		var h unix.Msghdr
+		b.answerFrom(&h, i)
+		j.ctlLen = copy(j.ctl[:], b.ctl[i][:h.Controllen])
+	}
+}
+
 // send sends what was queued. Replies that can't be sent are given up: failed, because of an error of their own;
 // busy, because the send buffer stayed full for sendTries waits.
 func (b *batch) send() (sent, failed, busy int) {

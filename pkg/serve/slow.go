@@ -76,21 +76,15 @@ func newSlowQueue(size int) *slowQueue {
 }
 
 // put queues datagram i of b. False: there is no room.
-func (q *slowQueue) put(b *batch, i int, family uint8, source netip.AddrPort, query []byte) bool {
+func (q *slowQueue) put(b datagrams, i int, family uint8, source netip.AddrPort, query []byte) bool {
 	var j *slowJob
 	select {
 	case j = <-q.free:
 	default:
 		return false
 	}
-	j.fd, j.family, j.source = b.fd, family, source
-	j.name, j.nameLen = b.names[i], b.in[i].Hdr.Namelen
-	j.ctlLen = 0
-	if b.pktinfo {
-		var h unix.Msghdr
-		b.answerFrom(&h, i)
-		j.ctlLen = copy(j.ctl[:], b.ctl[i][:h.Controllen])
-	}
+	j.family, j.source = family, source
+	b.putOff(i, j)
 	j.n = copy(j.query[:], query)
 	q.waiting <- j // there is room: jobs are as many as places
 	return true

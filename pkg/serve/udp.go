@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"net/netip"
 	"runtime"
 	"time"
 
@@ -14,11 +15,23 @@ const (
 	errorPause = 100 * time.Millisecond
 )
 
+// datagrams is the memory of a batch and the way by which it comes and goes: a socket's (batch), or frames past the
+// kernel's stack (xdpBatch). See batch for what its methods do.
+type datagrams interface {
+	receive(flags int) (int, unix.Errno)
+	size(i int) (n int, whole bool)
+	source(i int) netip.AddrPort
+	slot(i int) []byte
+	queue(i, n int)
+	send() (sent, failed, busy int)
+	putOff(i int, j *slowJob)
+}
+
 // udpWorker serves one UDP socket: a loop of one recvmmsg, a Handler's calls, one sendmmsg. Nothing on that way
 // allocates, locks or logs.
 type udpWorker struct {
 	srv   *Server
-	batch *batch
+	batch datagrams
 	h     Handler
 	req   Request
 	at    int    // the datagram being handled

@@ -59,6 +59,9 @@ func mustStep(t testing.TB, w *udpWorker) {
 	}
 }
 
+// socketBatch gives the worker's batch, which is a socket's.
+func socketBatch(w *udpWorker) *batch { return w.batch.(*batch) }
+
 // totals gives what the worker has counted.
 func totals(w *udpWorker) tally { return w.srv.metrics.totals()[UDP][w.sheet.family] }
 
@@ -103,14 +106,14 @@ func TestSourcePortZeroGetsNoAnswer(t *testing.T) {
 	if n, errno := w.batch.receive(0); n != 1 || errno != 0 {
 		t.Fatal(n, errno)
 	}
-	port := w.batch.names[0][2:4]
+	port := socketBatch(w).names[0][2:4]
 	if want := uint16(client.LocalAddr().(*net.UDPAddr).Port); binary.BigEndian.Uint16(port) != want {
-		t.Fatalf("the port is elsewhere: %x", w.batch.names[0])
+		t.Fatalf("the port is elsewhere: %x", socketBatch(w).names[0])
 	}
 	clear(port)
 	w.handleFrom(1)
-	if w.tally[countDropPort0] != 1 || w.batch.queued != 0 || handled != 0 {
-		t.Errorf("counts %v, %d queued, %d handled", w.tally, w.batch.queued, handled)
+	if w.tally[countDropPort0] != 1 || socketBatch(w).queued != 0 || handled != 0 {
+		t.Errorf("counts %v, %d queued, %d handled", w.tally, socketBatch(w).queued, handled)
 	}
 }
 
@@ -139,7 +142,7 @@ func TestUnsendableReplyHarmsNoOther(t *testing.T) {
 		t.Fatal(n, errno)
 	}
 	w.handleFrom(3)
-	w.batch.out[0].Hdr.Namelen = 1 // EINVAL
+	socketBatch(w).out[0].Hdr.Namelen = 1 // EINVAL
 	if sent, failed, busy := w.batch.send(); sent != 2 || failed != 1 || busy != 0 {
 		t.Errorf("%d sent, %d failed, %d busy", sent, failed, busy)
 	}
