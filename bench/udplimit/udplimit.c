@@ -22,7 +22,9 @@ static int listen_at(int port) {
 	int fd = socket(AF_INET, SOCK_DGRAM, 0);
 	int size = 8 << 20;
 	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size) < 0 || bind(fd, (struct sockaddr *)&at, sizeof at) < 0) {
+	if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size) < 0) // beyond rmem_max, which takes root
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof at) < 0) {
 		perror("udplimit");
 		exit(1);
 	}
