@@ -45,6 +45,7 @@ type Meta struct {
 	QUIC      bool           // over QUIC, which has rules of its own (RFC 9250)
 	Slow      bool           // it has been deferred once: what it needs is now done, however long it takes
 	KeepAlive uint16         // how long the stream may be idle, in units of 100 ms; 0: not told
+	Ahead     int            // 1 + what Look was told of the query; 0: Look has not seen it
 }
 
 // Outcome says what became of a query. It has four fields at most, so that it goes through registers.
@@ -68,9 +69,9 @@ type Answerer struct {
 	nsid []byte
 	rng  rand.PCG
 
-	q      dnswire.Query
-	hashes table.Hashes
-	client table.Client
+	*look                   // of the query
+	looks  [Window + 1]look // the last is for queries that Look has not seen
+	window *table.View      // of those that it has
 	choice table.Decision
 	meta   Meta
 	moment table.When
@@ -86,6 +87,7 @@ type Answerer struct {
 	trail   trail
 	counts  tally
 	counted *table.ZoneCounts // whose this query is; nil: nobody's
+	touched uint32            // see table.Path
 }
 
 // New makes an Answerer.
@@ -101,11 +103,17 @@ func New(cfg Config) *Answerer {
 
 // Answer reads the query buf[:n] and writes the reply over it. It keeps no reference to m. len(buf) is at least 512.
 func (a *Answerer) Answer(buf []byte, n int, m *Meta) Outcome {
-	result, rcode := a.q.Parse(buf[:n])
+	if m.Ahead > 0 {
+		a.look, a.view = &a.looks[m.Ahead-1], a.window
+	} else {
+		a.look, a.view = &a.looks[Window], a.cfg.View.Load()
+		a.read(buf[:n], m.Source)
+	}
+	result := a.parsed
 	if result == dnswire.Silent {
 		return Outcome{}
 	}
-	if a.cfg.Foreign && a.foreign(result, rcode) {
+	if a.cfg.Foreign && a.foreign() {
 		return Outcome{Size: Foreign}
 	}
 	if m.QUIC && a.q.TCPKeepalive { // RFC 9250, 4.3.3
@@ -116,11 +124,11 @@ func (a *Answerer) Answer(buf []byte, n int, m *Meta) Outcome {
 		a.tail = append(a.tail[:0], buf[a.q.End:n]...)
 	}
 	a.begin(buf, &a.q)
-	a.view, a.counted = a.cfg.View.Load(), a.cfg.Elsewhere
+	a.counted = a.cfg.Elsewhere
 	switch {
 	case result == dnswire.Reject:
 		a.opt.Subnet = nil
-		a.rcode = rcode
+		a.rcode = a.fault
 	case a.badCookie:
 		a.rcode = dnswire.RcodeBadCook
 	case result == dnswire.CookieOnly:
@@ -148,12 +156,12 @@ func (a *Answerer) Answer(buf []byte, n int, m *Meta) Outcome {
 }
 
 // foreign tells whether the message is for another to answer; see Config.Foreign.
-func (a *Answerer) foreign(result dnswire.Result, rcode uint16) bool {
-	if result == dnswire.Reject && rcode == dnswire.RcodeNotImp {
+func (a *Answerer) foreign() bool {
+	if a.parsed == dnswire.Reject && a.fault == dnswire.RcodeNotImp {
 		op := a.q.Flags & opcode >> 11
 		return op == opNotify || op == opUpdate
 	}
-	return a.q.HasTSIG || result == dnswire.Answer && a.q.QClass == dnswire.ClassIN &&
+	return a.q.HasTSIG || a.parsed == dnswire.Answer && a.q.QClass == dnswire.ClassIN &&
 		(a.q.QType == dnswire.TypeAXFR || a.q.QType == dnswire.TypeIXFR)
 }
 
@@ -164,45 +172,22 @@ const (
 
 // internet answers a query of class IN.
 func (a *Answerer) internet() {
-	z := a.find(&a.q)
+	z := a.path.Zone
+	if z == nil {
+		z = a.find(&a.q)
+	}
 	if z == nil {
 		a.fail(dnswire.RcodeRefused, dnswire.EDENotAuthoritative, "")
 		return
 	}
 	a.flags |= dnswire.FlagAA
 	a.counted = z.Counts
-	a.setClient()
 	a.waiting = a.waiting[:0]
 	a.name(z, &a.q, 12)
 	a.prove()
 	if a.q.QClass == dnswire.ClassANY {
 		a.flags &^= dnswire.FlagAA // nobody here speaks for all classes (RFC 1034, 4.3.1)
 	}
-}
-
-// setClient takes the client's network from the query.
-func (a *Answerer) setClient() {
-	s := &a.q.Subnet
-	a.client.Has = s.Present && s.Source > 0
-	if a.client.Has {
-		a.client.Subnet = netOf(s)
-	}
-	addr := a.meta.Source.Addr()
-	a.client.Resolver = table.NetOf(addr, uint8(addr.BitLen()))
-}
-
-func netOf(s *dnswire.Subnet) table.Net {
-	var hi, lo uint64
-	for i := range 8 {
-		hi = hi<<8 | uint64(s.Addr[i])
-	}
-	if s.Family == 1 {
-		return table.Net{Hi: hi, Bits: s.Source, V4: true}
-	}
-	for i := 8; i < 16; i++ {
-		lo = lo<<8 | uint64(s.Addr[i])
-	}
-	return table.Net{Hi: hi, Lo: lo, Bits: s.Source}
 }
 
 // find gives the zone that answers q. A DS record stands in the zone above (RFC 4035, 3.1.4.1).
@@ -219,7 +204,10 @@ func (a *Answerer) find(q *dnswire.Query) *table.Zone {
 // name answers for q's name, which stands at offset at of the message: RFC 1034, 4.3.2, from step 3 on.
 func (a *Answerer) name(z *table.Zone, q *dnswire.Query, at int) {
 	for hops := 0; ; hops++ {
-		m := z.Lookup(q, &a.hashes)
+		m := a.path.Match
+		if hops > 0 || !a.path.Found {
+			m = z.Lookup(q, &a.hashes)
+		}
 		a.trail[hops].name, a.trail[hops].zone = at, nil
 		var next int
 		switch m.Kind {
@@ -257,7 +245,7 @@ const maxChain = 8
 // node answers from a node that exists or that a wildcard stands for. next is the offset of the name to go on with, 0: done.
 func (a *Answerer) node(z *table.Zone, q *dnswire.Query, m table.Match, at, hops int) (next int) {
 	if s := a.view.Service(m); s != nil {
-		if f, ok := family(s, q.QType); ok {
+		if f, ok := s.FamilyOf(q.QType); ok {
 			// RFC 7871, 7.2.1: a tailored answer does not share a message with the CNAME that led to it
 			if hops == 0 || !a.q.Subnet.Present {
 				a.steered(z, q, s, f, at)
@@ -311,31 +299,14 @@ func (a *Answerer) node(z *table.Zone, q *dnswire.Query, m table.Match, at, hops
 	return 0
 }
 
-// family tells in which family, if any, a service answers a query type.
-func family(s *table.Service, qtype uint16) (table.Family, bool) {
-	switch {
-	case s.Serves(table.CNAME):
-		return table.CNAME, true
-	case qtype == dnswire.TypeA:
-		return table.IPv4, s.Serves(table.IPv4)
-	case qtype == dnswire.TypeAAAA:
-		return table.IPv6, s.Serves(table.IPv6)
-	case qtype == dnswire.TypeHTTPS:
-		return table.HTTPS, s.Serves(table.HTTPS)
-	case qtype == dnswire.TypeSVCB:
-		return table.SVCB, s.Serves(table.SVCB)
-	case qtype == dnswire.TypeSRV:
-		return table.SRV, s.Serves(table.SRV)
-	case qtype == dnswire.TypeMX:
-		return table.MX, s.Serves(table.MX)
-	}
-	return 0, false
-}
-
 // steered answers from a service.
 func (a *Answerer) steered(z *table.Zone, q *dnswire.Query, s *table.Service, f table.Family, at int) {
 	d := &a.choice
-	a.view.Decide(d, s, f, &a.client, a.rng.Uint64())
+	class, ok := a.path.ClassFor(s)
+	if !ok {
+		class = a.view.Classify(s, &a.client)
+	}
+	a.view.Decide(d, s, f, &a.client, class, a.rng.Uint64())
 	if a.client.Has {
 		a.opt.Scope = d.Scope
 	}

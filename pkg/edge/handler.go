@@ -6,6 +6,11 @@ import (
 	"github.com/gti/gtm/pkg/transfer"
 )
 
+// As many queries as the sockets foresee, an Answerer can look at.
+var _ [answer.Window - serve.Window]struct{}
+
+var _ serve.Foreseer = (*handler)(nil)
+
 // newHandler makes the handler of one worker.
 func (e *Edge) newHandler() serve.Handler {
 	own := &handler{transfer: e.transfer, Answerer: answer.New(answer.Config{View: &e.view, ID: e.cfg.ID, Elsewhere: e.elsewhere, Row: int(e.nextRow.Add(1)) % e.rows,
@@ -29,7 +34,7 @@ type handler struct {
 
 func (h *handler) Handle(r *serve.Request) (n int, action serve.Action) {
 	h.meta = answer.Meta{Source: r.Source, Stream: r.Transport != serve.UDP, Encrypted: encrypted(r.Transport),
-		QUIC: r.Transport == serve.QUIC, Slow: r.Slow, KeepAlive: r.KeepAlive}
+		QUIC: r.Transport == serve.QUIC, Slow: r.Slow, KeepAlive: r.KeepAlive, Ahead: r.Ahead}
 	o := h.Answer(r.Buf, r.N, &h.meta)
 	if o.Size == answer.Foreign {
 		return h.foreign(r)

@@ -78,9 +78,10 @@ func (b *batch) receive(flags int) (int, unix.Errno) {
 	return n, 0
 }
 
-// size is the length of datagram i; whole is false if it was longer than its slot.
-func (b *batch) size(i int) (n int, whole bool) {
-	return int(b.in[i].Len), b.in[i].Hdr.Flags&unix.MSG_TRUNC == 0
+// take gives datagram i.
+func (b *batch) take(i int, d *datagram) {
+	d.slot, d.size, d.source = b.slot(i), int(b.in[i].Len), b.source(i)
+	d.cut = b.in[i].Hdr.Flags&unix.MSG_TRUNC != 0
 }
 
 // source tells who sent datagram i. It is not valid if nobody did: a receive that was woken by shutdown(2)

@@ -255,3 +255,59 @@ func TestQuarantineIsBounded(t *testing.T) {
 		t.Error("it is not the oldest that are let go")
 	}
 }
+
+// seer is a Foreseer that panics when it looks at names that begin with "LOOK", and answers what it was shown under the number
+// that it was shown under.
+type seer struct {
+	Handler
+	seen [Window]string
+	bad  int
+}
+
+func (s *seer) Look(i int, msg []byte, _ netip.AddrPort) {
+	if s.seen[i] = string(msg); len(msg) > 17 && string(msg[13:17]) == "LOOK" {
+		panic("looked")
+	}
+}
+
+func (s *seer) Follow(int) {}
+
+func (s *seer) Handle(r *Request) (int, Action) {
+	if r.Ahead > 0 && s.seen[r.Ahead-1] != string(r.Buf[:r.N]) {
+		s.bad++
+	}
+	return s.Handler.Handle(r)
+}
+
+// TestPanicWhileLookingAhead: nobody is to blame for it, so everybody is answered, without having been looked at.
+func TestPanicWhileLookingAhead(t *testing.T) {
+	var seers []*seer
+	w, client := newTestWorker(t, "127.0.0.1:0", echo)
+	w.srv.cfg.NewHandler = func() Handler {
+		s := &seer{Handler: handlerFunc(echo)}
+		seers = append(seers, s)
+		return s
+	}
+	w.h = w.srv.cfg.NewHandler()
+	const n = 2*Window + 3
+	for i := range n {
+		name := "www.example."
+		if i == Window+5 {
+			name = "LOOK.example."
+		}
+		write(t, client, query(uint16(i), name, 1))
+	}
+	mustStep(t, w)
+	buf := make([]byte, 512)
+	for range n {
+		if _, err := client.Read(buf); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := totals(w); got[countBatches] != 1 || got[countReplies] != n || got[countPanics] != 1 || got[countQuarantined] != 0 {
+		t.Errorf("counts %v", got)
+	}
+	if len(seers) != 2 || seers[0].bad+seers[1].bad > 0 {
+		t.Errorf("%d handlers; messages under a wrong number: %+v", len(seers), seers)
+	}
+}

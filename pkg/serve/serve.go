@@ -51,6 +51,8 @@ type Request struct {
 	// KeepAlive is for how long the connection may stay idle from now on, in units of 100 ms (RFC 7828); 0 where
 	// such news has no place: with UDP, HTTPS and QUIC.
 	KeepAlive uint16
+	// Ahead is 1 + the number under which a Foreseer was told of the message; 0: it was not.
+	Ahead int
 	// Slow tells that this is the second call for this message, after Defer: slow work may be done, and the
 	// Handler may block for a while.
 	Slow bool
@@ -102,4 +104,18 @@ type Handler interface {
 	// Flush is called after the last message of each batch: of UDP, or of what one stream had ready. It is
 	// the place to publish counters.
 	Flush()
+}
+
+// Window is how many messages a Foreseer is told of at most.
+const Window = 16
+
+// Foreseer is a Handler that gains from seeing several messages before it answers the first of them: what they read from memory
+// comes at the same time then. Look tells it of message i, for i from 0 on; Follow, that those were n. They are what Handle
+// gets next, with i + 1 in Request.Ahead. A message that Handle will not get is empty. Neither keeps msg.
+//
+// When Look or Follow panics, nobody is to blame yet: the messages are handled without having been foreseen.
+type Foreseer interface {
+	Handler
+	Look(i int, msg []byte, source netip.AddrPort)
+	Follow(n int)
 }

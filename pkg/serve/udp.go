@@ -19,13 +19,23 @@ const (
 // kernel's stack (xdpBatch). See batch for what its methods do.
 type datagrams interface {
 	receive(flags int) (int, unix.Errno)
-	size(i int) (n int, whole bool)
-	source(i int) netip.AddrPort
-	slot(i int) []byte
+	take(i int, d *datagram)
 	queue(i, n int)
 	send() (sent, failed, busy int)
 	putOff(i int, j *slowJob)
 }
+
+// datagram is one that was received.
+type datagram struct {
+	slot   []byte         // its room; slot[:size] is what was received
+	source netip.AddrPort // not valid if nobody sent it
+	size   int
+	cut    bool // it was longer than its room
+	held   bool // its like is in quarantine
+}
+
+// plain tells whether a Handler will get it.
+func (d *datagram) plain() bool { return !d.cut && !d.held && d.source.Port() != 0 }
 
 // udpWorker serves one UDP socket: a loop of one recvmmsg, a Handler's calls, one sendmmsg. Nothing on that way
 // allocates, locks or logs.
@@ -34,12 +44,18 @@ type udpWorker struct {
 	batch datagrams
 	h     Handler
 	req   Request
-	at    int    // the datagram being handled
-	query []byte // a copy of it, since the reply is written over it
-	tick  uint16 // the rate limiter's time, of this batch
-	slip  int    // replies until one slips through the rate limit
-	tally tally
-	sheet *sheet
+	at    int // the datagram being handled
+
+	window  [Window]datagram
+	from    int      // the datagram that window[0] is
+	end     int      // behind the last in the window
+	foresee Foreseer // h, if it is one and was told of the window; nil otherwise
+	looking bool     // it is being told
+	query   []byte   // a copy of it, since the reply is written over it
+	tick    uint16   // the rate limiter's time, of this batch
+	slip    int      // replies until one slips through the rate limit
+	tally   tally
+	sheet   *sheet
 }
 
 func newUDPWorker(s *Server, sock udpSocket) *udpWorker {
@@ -74,9 +90,7 @@ func (w *udpWorker) step(flags int) unix.Errno {
 	if w.srv.limit != nil {
 		w.tick = w.srv.limit.now()
 	}
-	for w.at = 0; w.at < n; {
-		w.handleFrom(n)
-	}
+	w.serve(n)
 	w.flush()
 	sent, failed, busy := w.batch.send()
 	w.tally[countReplies] += uint64(sent)
@@ -87,40 +101,79 @@ func (w *udpWorker) step(flags int) unix.Errno {
 	return 0
 }
 
+// serve handles the n datagrams of a batch.
+func (w *udpWorker) serve(n int) {
+	w.at, w.end = 0, 0
+	for w.at < n {
+		w.handleFrom(n)
+	}
+}
+
 // handleFrom handles datagrams from w.at on, to the end of the batch or the first panic: one deferred call per
 // batch, none per datagram.
 func (w *udpWorker) handleFrom(n int) {
 	defer w.contain()
 	for ; w.at < n; w.at++ {
-		w.handle(w.at)
+		if w.at == w.end {
+			w.look(n)
+		}
+		w.handle(&w.window[w.at-w.from])
 	}
 }
 
-// handle answers datagram i.
-func (w *udpWorker) handle(i int) {
-	source := w.batch.source(i)
-	if !source.IsValid() {
+// look takes the next window of a batch of n, and shows it to the Handler if that wants to see it.
+func (w *udpWorker) look(n int) {
+	w.from, w.end = w.at, min(n, w.at+Window)
+	window := w.window[:w.end-w.from]
+	for i := range window {
+		d := &window[i]
+		w.batch.take(w.from+i, d)
+		d.held = w.srv.quarantine.holds(d.slot[:d.size])
+	}
+	foresee, ok := w.h.(Foreseer)
+	if w.foresee = nil; !ok {
+		return
+	}
+	w.looking = true
+	for i := range window {
+		d := &window[i]
+		if d.plain() {
+			foresee.Look(i, d.slot[:d.size], d.source)
+		} else {
+			foresee.Look(i, nil, d.source)
+		}
+	}
+	foresee.Follow(len(window))
+	w.looking, w.foresee = false, foresee
+}
+
+// handle answers datagram w.at, which is d.
+func (w *udpWorker) handle(d *datagram) {
+	i := w.at
+	if !d.source.IsValid() {
 		return // the empty datagram by which shutdown(2) wakes the worker
 	}
 	w.tally[countPackets]++
-	size, whole := w.batch.size(i)
-	if source.Port() == 0 {
+	if d.source.Port() == 0 {
 		w.tally[countDropPort0]++
 		return
 	}
-	if !whole {
+	if d.cut {
 		w.tally[countDropLarge]++
 		return
 	}
-	slot := w.batch.slot(i)
-	w.query = append(w.query[:0], slot[:size]...)
-	if w.srv.quarantine.holds(w.query) {
+	slot := d.slot
+	w.query = append(w.query[:0], slot[:d.size]...)
+	if d.held || w.srv.quarantine.holds(w.query) { // it may have come into it since the window was taken
 		w.tally[countQuarantined]++
 		w.fail(i, rcodeRefused)
 		return
 	}
-	w.req.Buf, w.req.N, w.req.Source = slot, size, source
-	w.req.Exempt, w.req.Produce = false, nil
+	w.req.Buf, w.req.N, w.req.Source = slot, d.size, d.source
+	w.req.Exempt, w.req.Produce, w.req.Ahead = false, nil, 0
+	if w.foresee != nil {
+		w.req.Ahead = 1 + i - w.from
+	}
 	n, action := w.h.Handle(&w.req)
 	switch {
 	case action == Drop:
@@ -143,9 +196,12 @@ func (w *udpWorker) handle(i int) {
 	}
 }
 
+// slot gives the room of datagram i, which is in the window.
+func (w *udpWorker) slot(i int) []byte { return w.window[i-w.from].slot }
+
 // fail answers datagram i, whose copy is w.query, without a Handler.
 func (w *udpWorker) fail(i int, rcode uint16) {
-	if n := failure(w.batch.slot(i), w.query, rcode); n == 0 {
+	if n := failure(w.slot(i), w.query, rcode); n == 0 {
 		w.tally[countDropHandler]++
 	} else if w.allowed(i, false) {
 		w.batch.queue(i, n)
@@ -168,7 +224,7 @@ func (w *udpWorker) putOff(i int) {
 // or slips through as a short one that sends its client to TCP.
 func (w *udpWorker) allowed(i int, exempt bool) bool {
 	l := w.srv.limit
-	if l == nil || exempt || l.allow(w.batch.source(i).Addr(), w.tick) {
+	if l == nil || exempt || l.allow(w.window[i-w.from].source.Addr(), w.tick) {
 		return true
 	}
 	w.tally[countLimited]++
@@ -180,7 +236,7 @@ func (w *udpWorker) allowed(i int, exempt bool) bool {
 		return false
 	}
 	w.slip = 0
-	n := failure(w.batch.slot(i), w.query, flagTC)
+	n := failure(w.slot(i), w.query, flagTC)
 	if n == 0 { // can't be: it got a reply
 		return false
 	}
@@ -189,13 +245,19 @@ func (w *udpWorker) allowed(i int, exempt bool) bool {
 	return false
 }
 
-// contain, deferred, ends a panic of the Handler: SERVFAIL for the datagram, a new Handler for the rest.
+// contain, deferred, ends a panic of the Handler: SERVFAIL for the datagram, if it was being handled, and a new Handler for the
+// rest.
 func (w *udpWorker) contain() {
 	value := recover()
 	if value == nil {
 		return
 	}
 	w.tally[countPanics]++
+	if w.foresee = nil; w.looking {
+		w.looking = false
+		w.h = w.srv.bury(value, w.h, &w.req, nil)
+		return
+	}
 	w.h = w.srv.bury(value, w.h, &w.req, w.query)
 	w.fail(w.at, rcodeServFail)
 	w.at++

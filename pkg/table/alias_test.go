@@ -152,7 +152,7 @@ func TestAliasOutside(t *testing.T) {
 	}
 	s := h.service("gtm.example.")
 	var d Decision
-	if h.view.Decide(&d, s, IPv4, clientAt(berlin), 1); d.Fallback != Refuse || !s.Pending || !s.Serves(IPv6) {
+	if decide(h.view, &d, s, clientAt(berlin), 1); d.Fallback != Refuse || !s.Pending || !s.Serves(IPv6) {
 		t.Errorf("before any result: %+v, pending %v, %v", d, s.Pending, s.Families())
 	}
 	h.resolve(elsewhere, &Resolved{TTL: 300, Addresses: addresses("203.0.113.7", "203.0.113.8")})
@@ -191,7 +191,7 @@ func TestAliasOutsideByContinent(t *testing.T) {
 	h.expect("gtm.example.", berlin, IPv6, map[string]float64{"2001:db8::7": 1}) // what a place lacks comes from everywhere
 	h.expect("gtm.example.", beijing, IPv4, map[string]float64{"203.0.113.7": 1})
 	h.expect("gtm.example.", kansas, IPv4, map[string]float64{"203.0.113.7": 1})
-	if d.Class != 2 || d.Scope == 0 {
+	if d.Index != 2 || d.Scope == 0 {
 		t.Errorf("decision %+v", d)
 	}
 	part := h.view.parts[h.service("gtm.example.").part]

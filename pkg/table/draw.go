@@ -100,7 +100,7 @@ type span struct {
 type picks struct {
 	sets  []span
 	data  []byte
-	table []uint16 // sticky: it draws the set, and the spans' cuts don't
+	table []uint16  // sticky: it draws the set, and the spans' cuts don't
 	parts [][]int   // indexes of each set's candidates; for explanations
 	share []float64 // of each set; for explanations
 }

@@ -37,14 +37,14 @@ type PoolInTurn struct {
 // Explain decides as Decide does, and tells why.
 func (v *View) Explain(s *Service, f Family, c *Client, r uint64) *Explanation {
 	e := &Explanation{Service: s, Family: f, Generation: v.Heads[s.Tenant], Asker: c.Subnet}
-	v.Decide(&e.Decision, s, f, c, r)
+	v.Decide(&e.Decision, s, f, c, v.Classify(s, c), r)
 	if e.Resolver {
 		e.Asker = c.Resolver
 	}
 	e.Place, e.PlaceBits = v.Place(e.Asker)
 	rule := len(s.index) - 2
-	if e.Class != NoRule {
-		rule = int(e.Class)
+	if e.Index != NoRule {
+		rule = int(e.Index)
 		e.Rule = ruleName(s.Spec, rule)
 		e.Matched = v.matched(s, rule, e)
 	}
@@ -100,7 +100,7 @@ func (e *Explanation) pools(v *View, s *Service, rule int, last bool) {
 	for i := int(s.index[rule]); i < int(s.index[rule+1]); i++ {
 		d := v.draws.at(s.refs[i].draw)
 		fd := &d.fams[e.Family]
-		p := PoolInTurn{Pool: d.Pool, Step: step, LastResort: last || e.Class == NoRule, Up: fd.live != nil, Chosen: i == e.Ref, Why: d.Pool.Why,
+		p := PoolInTurn{Pool: d.Pool, Step: step, LastResort: last || e.Index == NoRule, Up: fd.live != nil, Chosen: i == e.Ref, Why: d.Pool.Why,
 			Shares: make([]float64, len(d.Pool.Candidates))}
 		if d.Pool.Up && fd.live == nil {
 			p.Why += fmt.Sprintf(", but none with %s", e.Family.noun())

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/gti/gtm/pkg/dnswire"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/steer"
 )
@@ -43,6 +44,27 @@ type Service struct {
 
 // Serves tells whether the family exists at the service's name, for whichever client.
 func (s *Service) Serves(f Family) bool { return s.served>>f&1 == 1 }
+
+// FamilyOf tells in which family, if any, the service answers a query type.
+func (s *Service) FamilyOf(qtype uint16) (Family, bool) {
+	f := CNAME
+	switch {
+	case s.Serves(CNAME):
+	case qtype == dnswire.TypeA:
+		f = IPv4
+	case qtype == dnswire.TypeAAAA:
+		f = IPv6
+	case qtype == dnswire.TypeHTTPS:
+		f = HTTPS
+	case qtype == dnswire.TypeSVCB:
+		f = SVCB
+	case qtype == dnswire.TypeSRV:
+		f = SRV
+	case qtype == dnswire.TypeMX:
+		f = MX
+	}
+	return f, s.Serves(f)
+}
 
 // Families lists what the service serves, in the order of the families.
 func (s *Service) Families() []Family {
@@ -104,57 +126,66 @@ const (
 
 // Decision is what Decide chose, as indexes into the view; the explanation gives them names.
 type Decision struct {
-	Class    uint16 // the rule's index; NoRule when none matches
-	Scope    uint8
-	Resolver bool // the resolver's address decided
-	Ref      int  // index of the chosen ref; -1 with Refuse
+	Class
+	Ref      int // index of the chosen ref; -1 with Refuse
 	Set      int
 	Fallback Fallback
 	Draw     *Draw
 	picks    *picks
 }
 
-// NoRule is the class of a client that no rule matches; lastResort answers it.
+// Class is what the rules of a service make of a client.
+type Class struct {
+	Index    uint16 // of the rule that matches; NoRule when none does
+	Scope    uint8  // length of the widest network around the client's subnet that is of the same class
+	Resolver bool   // the resolver's address decided
+}
+
+// NoRule stands for the rule of a client that none matches; lastResort answers it.
 const NoRule = 0xFFFF
 
-// Decide chooses an answer of s in family f, which s serves, for client c. r is uniformly random; all of the
-// choice's randomness comes from it. It neither allocates nor blocks. d is overwritten.
-func (v *View) Decide(d *Decision, s *Service, f Family, c *Client, r uint64) {
-	*d = Decision{Ref: -1}
-	v.classify(d, s, c)
+// rule gives the place in index of the rule for a class.
+func (s *Service) rule(c Class) int {
+	if c.Index == NoRule {
+		return len(s.index) - 2
+	}
+	return int(c.Index)
+}
+
+// Decide chooses an answer of s in family f, which s serves, for client c, whose class Classify has told. r is uniformly random;
+// all of the choice's randomness comes from it. It neither allocates nor blocks. d is overwritten.
+func (v *View) Decide(d *Decision, s *Service, f Family, c *Client, class Class, r uint64) {
+	*d = Decision{Class: class, Ref: -1}
 	hash, bits := uint64(0), uint8(0)
 	if s.Pick == Sticky || s.coherent {
 		hash, bits = stickyHash(c, d.Resolver)
 	}
-	rule := int(d.Class)
-	if d.Class == NoRule {
-		rule = len(s.index) - 2
-	}
-	hashed := v.walk(d, s, f, rule, r, hash)
+	hashed := v.walk(d, s, f, s.rule(class), r, hash)
 	if d.Draw != nil && hashed && !d.Resolver {
 		d.Scope = max(d.Scope, bits)
 	}
 }
 
-// classify finds rule and scope. A special-purpose client network gives its scope, and the resolver its class.
-func (v *View) classify(d *Decision, s *Service, c *Client) {
+// Classify tells a client's class. A special-purpose client network gives its scope, and the resolver the rule.
+func (v *View) Classify(s *Service, c *Client) (class Class) {
 	part := v.parts[s.part]
 	if c.Has {
 		if c.Subnet.V4 {
-			d.Class, d.Scope = part.Lookup4(uint32(c.Subnet.Hi >> 32))
+			class.Index, class.Scope = part.Lookup4(uint32(c.Subnet.Hi >> 32))
 		} else {
-			d.Class, d.Scope = part.Lookup6(c.Subnet.Hi, c.Subnet.Lo)
+			class.Index, class.Scope = part.Lookup6(c.Subnet.Hi, c.Subnet.Lo)
 		}
-		if d.Class != specialClass {
-			return
+		if class.Index != specialClass {
+			return class
 		}
 	}
-	d.Resolver = true
+	class.Resolver = true
 	if c.Resolver.V4 {
-		d.Class, _ = part.LookupResolver4(uint32(c.Resolver.Hi >> 32))
+		class.Index, _ = part.LookupResolver4(uint32(c.Resolver.Hi >> 32))
 	} else {
-		d.Class, _ = part.LookupResolver6(c.Resolver.Hi, c.Resolver.Lo)
+		class.Index, _ = part.LookupResolver6(c.Resolver.Hi, c.Resolver.Lo)
 	}
+	return class
 }
 
 // walk goes through the steps of a rule, then lastResort, then both again as if all were up. It reports

@@ -160,7 +160,7 @@ func (h *harness) ask(host, subnet string, f Family) (map[string]float64, Decisi
 	rnd := rand.New(rand.NewPCG(1, 2))
 	var d Decision
 	for range draws {
-		h.view.Decide(&d, s, f, c, rnd.Uint64())
+		h.view.Decide(&d, s, f, c, h.view.Classify(s, c), rnd.Uint64())
 		e := Explanation{Decision: d, Family: f, Service: s}
 		for _, r := range e.Example() {
 			out[r] += 1.0 / draws
@@ -204,7 +204,7 @@ const webRules = `  ttl: 5s
 func TestRulesChooseByPlaceAndFailOver(t *testing.T) {
 	h := newHarness(t, testZone, testPools, service("web", webRules))
 	d := h.expect("web.shop.gtm.example.", berlin, IPv4, map[string]float64{"198.51.100.1": .75, "198.51.100.2": .25})
-	if d.Class != 0 || d.Scope == 0 || d.Fallback != Normal {
+	if d.Index != 0 || d.Scope == 0 || d.Fallback != Normal {
 		t.Errorf("decision %+v", d)
 	}
 	h.expect("web.shop.gtm.example.", beijing, IPv4, map[string]float64{"203.0.113.1": 1})
@@ -265,14 +265,19 @@ func TestFamiliesBelongToTheService(t *testing.T) {
 	h.expect("both.shop.gtm.example.", berlin, IPv4, map[string]float64{"192.0.2.2": 1})
 }
 
+// decide classifies and decides, for IPv4.
+func decide(v *View, d *Decision, s *Service, c *Client, r uint64) {
+	v.Decide(d, s, IPv4, c, v.Classify(s, c), r)
+}
+
 func TestSpecialPurposeClientsUseTheResolver(t *testing.T) {
 	h := newHarness(t, testZone, testPools, service("web", webRules))
 	s := h.service("web.shop.gtm.example.")
 	c := clientAt(privates)
 	c.Resolver = NetOf(netip.MustParseAddr("91.198.174.1"), 32)
 	var d Decision
-	h.view.Decide(&d, s, IPv4, c, 1)
-	if d.Class != 0 || d.Scope != 8 || !d.Resolver {
+	decide(h.view, &d, s, c, 1)
+	if d.Index != 0 || d.Scope != 8 || !d.Resolver {
 		t.Errorf("10.1.2.0/24 asked through a European resolver: %+v, want rule 0, scope 8", d)
 	}
 }
@@ -586,7 +591,7 @@ func TestDecideDoesNotAllocate(t *testing.T) {
 		s, c := h.service(host), clientAt(berlin)
 		var d Decision
 		var r uint64
-		if n := testing.AllocsPerRun(1000, func() { r += 0x9e3779b97f4a7c15; h.view.Decide(&d, s, IPv4, c, r) }); n != 0 {
+		if n := testing.AllocsPerRun(1000, func() { r += 0x9e3779b97f4a7c15; decide(h.view, &d, s, c, r) }); n != 0 {
 			t.Errorf("%s: %v allocations", host, n)
 		}
 	}
