@@ -13,6 +13,7 @@ import (
 // serveFlags are how an edge serves beside plain DNS.
 type serveFlags struct {
 	tls, https, quic, certs []string
+	xdp                     []string
 	rate, slip              int
 	rateDry                 bool
 	rateExempt              []string
@@ -25,6 +26,7 @@ func (f *serveFlags) register(s *pflag.FlagSet) {
 	s.StringSliceVar(&f.https, "https", nil, "addresses for DNS over HTTPS (/dns-query, HTTP/2 and HTTP/3), as in 192.0.2.53:443")
 	s.StringSliceVar(&f.quic, "quic", nil, "addresses for DNS over QUIC, as in 192.0.2.53:853")
 	s.StringArrayVar(&f.certs, "cert", nil, "certificate and key, as PEM files: CERT,KEY (repeatable; read again when they change)")
+	s.StringSliceVar(&f.xdp, "xdp", nil, "interfaces from which UDP queries for --dns are taken past the kernel's network stack (AF_XDP), as in eth0")
 	s.IntVar(&f.rate, "rate-limit", 0, "replies a second by UDP to one address; networks get multiples of it (0: no limit)")
 	s.IntVar(&f.slip, "rate-slip", 1, "of the replies that are too many, every Nth is sent truncated, the others not at all (0: none is sent)")
 	s.BoolVar(&f.rateDry, "rate-dry-run", false, "count what --rate-limit would hold back, and send it")
@@ -37,6 +39,7 @@ func (f *serveFlags) register(s *pflag.FlagSet) {
 type serving struct {
 	tls, https, quic []netip.AddrPort
 	certs            []serve.CertificateFiles
+	xdp              []string
 	rate             *serve.RateLimit
 	cookieSecrets    string
 	requireCookies   bool
@@ -44,7 +47,7 @@ type serving struct {
 
 // check tells all that is wrong through fail.
 func (f *serveFlags) check(fail func(format string, args ...any)) serving {
-	c := serving{cookieSecrets: f.cookieSecrets, requireCookies: f.requireCookies}
+	c := serving{xdp: f.xdp, cookieSecrets: f.cookieSecrets, requireCookies: f.requireCookies}
 	for _, l := range []struct {
 		flag string
 		in   []string

@@ -44,6 +44,8 @@ type Config struct {
 	// DNS are the addresses served by UDP and TCP; Workers is how many UDP workers each has (0: one a CPU).
 	DNS     []netip.AddrPort
 	Workers int
+	// XDP names interfaces whose queries for DNS are taken past the kernel's stack; see serve.Config.
+	XDP []string
 	// TLS, HTTPS and QUIC are served too, with Certificates; see serve.Config.
 	TLS, HTTPS, QUIC []netip.AddrPort
 	Certificates     []serve.CertificateFiles
@@ -132,7 +134,7 @@ func New(cfg Config) (*Edge, error) {
 	if cfg.ExplainFrom == nil {
 		cfg.ExplainFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	}
-	e := &Edge{cfg: cfg, log: cfg.Logger, started: cfg.Now(), rows: cfg.Workers*max(1, len(cfg.DNS)) + 1,
+	e := &Edge{cfg: cfg, log: cfg.Logger, started: cfg.Now(), rows: cfg.Workers*(max(1, len(cfg.DNS))+2*len(cfg.XDP)) + 1,
 		news: make(chan news, 16), save: saveQueue{signal: make(chan struct{}, 1)},
 		status: store.FollowStatus{State: store.Connecting, Since: cfg.Now()}}
 	e.elsewhere = table.NewZoneCounts("none", e.rows)
@@ -152,7 +154,7 @@ func New(cfg Config) (*Edge, error) {
 		return nil, err
 	}
 	e.server, err = serve.Listen(serve.Config{Addrs: cfg.DNS, TLS: cfg.TLS, HTTPS: cfg.HTTPS, QUIC: cfg.QUIC,
-		Certificates: cfg.Certificates, RateLimit: cfg.RateLimit, Workers: cfg.Workers, NewHandler: e.newHandler, Logger: cfg.Logger,
+		Certificates: cfg.Certificates, RateLimit: cfg.RateLimit, Workers: cfg.Workers, XDP: cfg.XDP, NewHandler: e.newHandler, Logger: cfg.Logger,
 		Registerer: cfg.Registerer, PanicDir: filepath.Join(cfg.Dir, "panics"), Now: cfg.Now})
 	if err != nil {
 		return nil, err

@@ -26,6 +26,10 @@ type Config struct {
 	// CertificateCheck is how often the files are looked at. Default 10s.
 	CertificateCheck time.Duration
 
+	// XDP names interfaces from which UDP queries for Addrs are taken past the kernel's network stack, by an AF_XDP
+	// socket for each receive queue. Where that can't be had, the sockets serve: a warning is logged, and a metric tells.
+	XDP []string
+
 	// Workers is the number of UDP workers (a thread and a socket each) per address. Default: GOMAXPROCS.
 	Workers int
 	// SlowWorkers is how many Handlers do slow work (see Defer) for UDP, and how many more for all the other

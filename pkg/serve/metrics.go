@@ -21,6 +21,7 @@ const (
 	countDropEmpty   // the Handler wanted a reply of no bytes
 	countDropPort0   // a source port to which nothing can be sent
 	countDropLarge   // longer than a slot
+	countDropFrame   // past the kernel's stack: not a whole and sound datagram
 	countDropShort   // on a stream: too short for a header
 	countDropFailed  // sending it failed
 	countDropBusy    // the send buffer stayed full
@@ -52,6 +53,7 @@ var (
 		countDropEmpty:   {dropped, "empty"},
 		countDropPort0:   {dropped, "port0"},
 		countDropLarge:   {dropped, "large"},
+		countDropFrame:   {dropped, "frame"},
 		countDropShort:   {dropped, "short"},
 		countDropFailed:  {dropped, "failed"},
 		countDropBusy:    {dropped, "busy"},
@@ -76,6 +78,10 @@ var (
 		"When the certificate in use ends, in Unix time.", []string{"file"}, nil)
 	badDesc = prometheus.NewDesc("gtm_serve_certificate_refused",
 		"1 while the certificate's files hold something else than the certificate in use, and it can't be used.", []string{"file"}, nil)
+	xdpDesc = prometheus.NewDesc("gtm_serve_xdp_queues",
+		"Receive queues that are served past the kernel's stack; 0 with the mode none where the sockets serve.", []string{"interface", "mode"}, nil)
+	xdpLostDesc = prometheus.NewDesc("gtm_serve_xdp_lost_total",
+		"Datagrams that the kernel has dropped because a queue's socket had no room.", []string{"interface"}, nil)
 	heldDesc = prometheus.NewDesc("gtm_serve_quarantine_entries", "Kinds of messages that are refused now.", nil, nil)
 )
 
@@ -112,6 +118,7 @@ type collector struct {
 	conns      *connTable
 	quarantine *quarantine
 	keys       *keyring
+	ways       []*xdpWay
 }
 
 // newSheet makes the sheet of one more worker.
@@ -124,7 +131,7 @@ func (c *collector) newSheet(t Transport, family uint8) *sheet {
 }
 
 // total sums one count over workers.
-func (c *collector) totals() (sum [numTransports][2]tally) {
+func (c *collector) totals() (sum [numTransports + 1][2]tally) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, s := range c.sheets {
@@ -162,6 +169,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for _, p := range c.keys.status() {
 		ch <- prometheus.MustNewConstMetric(expiryDesc, prometheus.GaugeValue, float64(p.expiry.Unix()), p.file)
 		ch <- prometheus.MustNewConstMetric(badDesc, prometheus.GaugeValue, p.refused, p.file)
+	}
+	for _, w := range c.ways {
+		mode, queues, lost := w.state()
+		ch <- prometheus.MustNewConstMetric(xdpDesc, prometheus.GaugeValue, float64(queues), w.name, mode)
+		ch <- prometheus.MustNewConstMetric(xdpLostDesc, prometheus.CounterValue, float64(lost), w.name)
 	}
 	ch <- prometheus.MustNewConstMetric(heldDesc, prometheus.GaugeValue, float64(c.quarantine.sweep()))
 }

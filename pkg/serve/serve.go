@@ -24,11 +24,14 @@ const (
 	numTransports
 )
 
-var transportNames = [numTransports]string{"udp", "tcp", "tls", "https", "quic"}
+// pastKernel is UDP past the kernel's stack: for Handlers it is UDP, but it is counted apart.
+const pastKernel = numTransports
+
+var transportNames = [numTransports + 1]string{"udp", "tcp", "tls", "https", "quic", "xdp"}
 
 // String gives the name used as metric label: "udp", "tcp", "tls", "https", "quic".
 func (t Transport) String() string {
-	if t < numTransports {
+	if int(t) < len(transportNames) {
 		return transportNames[t]
 	}
 	return "unknown"
@@ -38,7 +41,7 @@ func (t Transport) String() string {
 // bytes belong to the socket afterwards: a Handler that wants to keep something copies it.
 type Request struct {
 	// Buf[:N] is the query. The reply is written from Buf[0] on, over the query; len(Buf) is all the room
-	// there is: 4096 bytes with UDP, 65535 with every other transport.
+	// there is: 4096 bytes with UDP (past the kernel's stack, what a frame holds: 512 at least), 65535 with every other transport.
 	Buf []byte
 	N   int
 	// Source is the client's address and port; an IPv4 address is never in its IPv6-mapped form, and an IPv6

@@ -26,6 +26,7 @@ type Server struct {
 	limit       *limiter // nil: none
 	keys        *keyring
 	quarantine  *quarantine
+	ways        []*xdpWay
 	morgue      *morgue
 	bigMessages chan struct{} // permits to read one; see readMessage
 	handshakes  atomic.Int32  // of QUIC, under way
@@ -62,6 +63,7 @@ func Listen(cfg Config) (*Server, error) {
 		s.morgue.close()
 		return nil, err
 	}
+	s.openXDP()
 	s.start()
 	return s, nil
 }
@@ -116,6 +118,9 @@ func (s *Server) start() {
 		if b.quic != nil {
 			s.running.Go(func() { s.acceptQUIC(b) })
 		}
+	}
+	for _, w := range s.ways {
+		s.running.Go(w.keep)
 	}
 	if len(s.cfg.Addrs) > 0 {
 		for range s.cfg.SlowWorkers {

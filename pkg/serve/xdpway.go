@@ -1,0 +1,195 @@
+package serve
+
+import (
+	"bytes"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gti/gtm/pkg/serve/xdp"
+)
+
+// xdpCheck is how often an interface is looked at: whether it is still the same, and, where it is not served, whether
+// it can be.
+const xdpCheck = 2 * time.Second
+
+// xdpWay is the way past the kernel's stack for what comes by one interface. While it can't be had, the sockets serve;
+// so they do, at any time, what the program does not pick out.
+type xdpWay struct {
+	srv  *Server
+	name string
+
+	mu      sync.Mutex
+	port    *xdp.Port // nil: the sockets serve
+	lost    uint64    // datagrams that earlier ports have lost
+	ending  atomic.Bool
+	wake    int // eventfd, readable once ending is set
+	workers sync.WaitGroup
+	said    string // the last warning
+}
+
+// openXDP sets up the ways that were asked for, as far as they can be had.
+func (s *Server) openXDP() {
+	for _, name := range s.cfg.XDP {
+		w := &xdpWay{srv: s, name: name}
+		s.metrics.ways = append(s.metrics.ways, w)
+		s.ways = append(s.ways, w)
+		w.open()
+	}
+}
+
+// keep looks after the way until Shutdown, and then ends it.
+func (w *xdpWay) keep() {
+	tick := time.NewTicker(xdpCheck)
+	defer tick.Stop()
+	for {
+		select {
+		case <-w.srv.alive.Done():
+			w.close()
+			return
+		case <-tick.C:
+			w.check()
+		}
+	}
+}
+
+// check opens the way where it is closed, opens it anew where the interface is not what it was, and follows the
+// machine's addresses.
+func (w *xdpWay) check() {
+	if w.port == nil {
+		w.open()
+		return
+	}
+	nic, err := net.InterfaceByName(w.name)
+	if err != nil || nic.Index != w.port.Index || !bytes.Equal(nic.HardwareAddr, w.port.MAC) || w.port.TooLong(nic.MTU) {
+		w.srv.cfg.Logger.Warn("the interface of --xdp is gone, or another; the sockets serve", "interface", w.name)
+		w.close()
+		w.open()
+		return
+	}
+	if err := w.port.Serve(w.addrs()); err != nil {
+		w.warn(err)
+	}
+}
+
+// open tries to open the way. Where it can't, the sockets serve, and the reason is logged when it is news.
+func (w *xdpWay) open() {
+	port, err := xdp.Open(w.name)
+	if err != nil {
+		w.warn(err)
+		return
+	}
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		port.Close()
+		w.warn(err)
+		return
+	}
+	w.mu.Lock()
+	w.port, w.wake = port, wake
+	w.mu.Unlock()
+	w.ending.Store(false)
+	for _, sock := range port.Sockets {
+		w.workers.Go(newXDPQueue(w.srv, w, sock).run)
+	}
+	if err := port.Serve(w.addrs()); err != nil {
+		w.close()
+		w.warn(err)
+		return
+	}
+	w.said = ""
+	w.srv.cfg.Logger.Info("queries by UDP are taken past the kernel's stack", "interface", w.name, "mode", string(port.Mode),
+		"queues", len(port.Sockets))
+}
+
+// warn logs why the way can't be had, once for each reason.
+func (w *xdpWay) warn(err error) {
+	if err.Error() == w.said {
+		return
+	}
+	w.said = err.Error()
+	w.srv.cfg.Logger.Warn("--xdp can't be had; the sockets serve", "error", err)
+}
+
+// close hands back to the sockets, once what has come is answered.
+func (w *xdpWay) close() {
+	if w.port == nil {
+		return
+	}
+	w.port.Detach()
+	w.ending.Store(true)
+	_, _ = unix.Write(w.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // it can't be full
+	w.workers.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lost += lostOf(w.port)
+	w.port.Close()
+	w.port = nil
+	_ = unix.Close(w.wake)
+}
+
+func lostOf(port *xdp.Port) (n uint64) {
+	for _, sock := range port.Sockets {
+		n += sock.Lost()
+	}
+	return n
+}
+
+// addrs are the addresses and ports that are served by UDP; a wildcard is all addresses of its family that this
+// machine has.
+func (w *xdpWay) addrs() (all []netip.AddrPort) {
+	var own []netip.Addr
+	for _, b := range w.srv.binds {
+		if len(b.udp) == 0 {
+			continue
+		}
+		if !b.addr.Addr().IsUnspecified() {
+			all = append(all, netip.AddrPortFrom(b.addr.Addr().WithZone(""), b.addr.Port()))
+			continue
+		}
+		if own == nil {
+			own = machineAddrs(w.name)
+		}
+		for _, a := range own {
+			if a.Is4() == b.addr.Addr().Is4() {
+				all = append(all, netip.AddrPortFrom(a, b.addr.Port()))
+			}
+		}
+	}
+	return all
+}
+
+// machineAddrs are the addresses of all interfaces; link-local ones of the one named only.
+func machineAddrs(name string) (all []netip.Addr) {
+	nics, err := net.Interfaces()
+	if err != nil {
+		return nil // the sockets serve what is not found here
+	}
+	for _, nic := range nics {
+		addrs, err := nic.Addrs()
+		if err != nil {
+			continue
+		}
+		for _, a := range addrs {
+			prefix, err := netip.ParsePrefix(a.String())
+			if addr := prefix.Addr(); err == nil && !addr.IsLoopback() && (nic.Name == name || !addr.IsLinkLocalUnicast()) {
+				all = append(all, addr.WithZone(""))
+			}
+		}
+	}
+	return all
+}
+
+// state tells, for the metrics, how the way is served: the mode, the number of queues, and the datagrams lost.
+func (w *xdpWay) state() (mode string, queues int, lost uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.port == nil {
+		return "none", 0, w.lost
+	}
+	return string(w.port.Mode), len(w.port.Sockets), w.lost + lostOf(w.port)
+}
