@@ -24,20 +24,21 @@ type look struct {
 // Look reads the query msg, which will be Answer's i-th from now on, so that its reply comes sooner. The replies are the same
 // with or without. It keeps no reference to msg. An empty msg stands for a query that will not come.
 func (a *Answerer) Look(i int, msg []byte, source netip.AddrPort) {
-	if i == 0 {
-		a.window = a.cfg.View.Load()
-	}
-	l := &a.looks[i]
-	l.read(msg, source)
-	if a.window != nil && l.follows() {
-		a.touched += l.path.Begin(a.window, &l.q, &l.hashes)
-	}
+	a.looks[i].read(msg, source)
 }
 
 // Follow ends a row of n calls of Look, for queries 0 to n-1: those that may be handed to Answer with a Meta whose Ahead tells
 // which. After the next Look they may not.
 func (a *Answerer) Follow(n int) {
-	v, looks, touched := a.window, a.looks[:n], uint32(0)
+	v, looks, touched := a.cfg.View.Load(), a.looks[:n], uint32(0)
+	if a.window = v; v == nil {
+		return
+	}
+	for i := range looks { // not at once, since the CPU is slow to read in other pieces what it has just written
+		if l := &looks[i]; l.follows() {
+			touched += l.path.Begin(v, &l.q, &l.hashes)
+		}
+	}
 	for i := range looks {
 		l := &looks[i]
 		touched += l.path.Name(v, &l.q, &l.hashes)

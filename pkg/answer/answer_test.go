@@ -522,17 +522,3 @@ func FuzzAnswer(f *testing.F) {
 		}
 	})
 }
-
-func BenchmarkAnswer(b *testing.B) {
-	s := newServer(b)
-	for _, q := range []*dns.Msg{query(b, "static.gtm.example.", "A", "edns"), query(b, "web.shop.gtm.example.", "A", "ecs=91.198.174.0/24")} {
-		packed, _ := q.Pack()
-		b.Run(q.Question[0].Name, func(b *testing.B) {
-			buf, m := make([]byte, 4096), &Meta{Source: s.src}
-			b.ReportAllocs()
-			for b.Loop() {
-				s.a.Answer(buf, copy(buf, packed), m)
-			}
-		})
-	}
-}
