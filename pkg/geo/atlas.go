@@ -9,8 +9,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/oschwald/maxminddb-golang/v2"
-
 	builtin "github.com/gti/gtm/geo"
 )
 
@@ -65,7 +63,7 @@ func Open(files ...string) (*Atlas, error) {
 
 // OpenBytes is Open for one database in memory; name stands for it in messages. The bytes are not kept.
 func OpenBytes(name string, mmdb []byte) (*Atlas, error) {
-	db, err := maxminddb.OpenBytes(mmdb)
+	db, metadata, err := openMMDB(mmdb)
 	if err != nil {
 		return nil, corruptError(name, err)
 	}
@@ -75,7 +73,7 @@ func OpenBytes(name string, mmdb []byte) (*Atlas, error) {
 	}
 	sum := sha256.Sum256(mmdb)
 	info := Info{
-		File: name, Type: db.Metadata.DatabaseType, Built: db.Metadata.BuildTime().UTC(),
+		File: name, Type: metadata.DatabaseType, Built: metadata.BuildTime().UTC(),
 		Networks: src.networks, SHA256: hex.EncodeToString(sum[:]),
 	}
 	return &Atlas{v4: src.v4, v6: src.v6, places: src.places, infos: []Info{info}}, nil

@@ -56,6 +56,16 @@ func (x u128) after(n int) (next u128, over bool) {
 	return next, carry != 0
 }
 
+// with is x with the bit set that follows the first n bits.
+func (x u128) with(n int) u128 {
+	if n < 64 {
+		x.hi |= 1 << (63 - n)
+	} else {
+		x.lo |= 1 << (127 - n)
+	}
+	return x
+}
+
 // common is the number of leading bits that x and y share, 0 to 128.
 func (x u128) common(y u128) int {
 	if x.hi != y.hi {

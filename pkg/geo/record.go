@@ -1,0 +1,88 @@
+package geo
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// record is what gtm reads of a network's data, in the layouts of GeoIP2 and GeoLite2: City, Country,
+// Enterprise, ASN, ISP. A layout is told by the fields that are there.
+type record struct {
+	continent, country, subdivision string
+	asn                             uint32
+}
+
+// record reads the record at a position.
+func (s section) record(at int) (r record, err error) {
+	var traits uint32
+	err = s.each(at, "the record", func(key []byte, value int) (err error) {
+		switch what := string(key); what {
+		case "continent":
+			r.continent, err = s.member(value, what, "code")
+		case "country":
+			r.country, err = s.member(value, what, "iso_code")
+		case "subdivisions":
+			r.subdivision, err = s.firstSubdivision(value)
+		case "autonomous_system_number":
+			r.asn, err = s.number(value, what)
+		case "traits":
+			err = s.each(value, what, func(key []byte, value int) (err error) {
+				if string(key) == "autonomous_system_number" {
+					traits, err = s.number(value, "autonomous_system_number")
+				}
+				return err
+			})
+		}
+		return err
+	})
+	if r.asn == 0 {
+		r.asn = traits
+	}
+	return r, err
+}
+
+// member gives one string of a map.
+func (s section) member(at int, what, name string) (out string, err error) {
+	err = s.each(at, what, func(key []byte, value int) error {
+		if string(key) != name {
+			return nil
+		}
+		text, err := s.text(value, name)
+		out = string(text)
+		return err
+	})
+	return out, err
+}
+
+// firstSubdivision gives the code of the widest subdivision: the first of the list.
+func (s section) firstSubdivision(at int) (string, error) {
+	f, err := s.follow(at)
+	switch {
+	case err != nil:
+		return "", err
+	case f.kind != kindArray:
+		return "", errors.New("subdivisions is no list")
+	case f.size == 0:
+		return "", nil
+	}
+	return s.member(f.body, "a subdivision", "iso_code")
+}
+
+// place checks and converts a record. A subdivision that is no code of ISO 3166-2 is left out.
+func (r *record) place() (Place, error) {
+	p := Place{Continent: strings.ToUpper(r.continent), Country: strings.ToUpper(r.country), ASN: r.asn}
+	if p.Continent != "" && continentNames[p.Continent] == "" {
+		return p, fmt.Errorf("%q is not a continent code", r.continent)
+	}
+	if p.Country != "" && !isCode(p.Country, 2, 2) {
+		return p, fmt.Errorf("%q is not a country code", r.country)
+	}
+	if p.Continent == "" {
+		p.Continent = continentOf[p.Country]
+	}
+	if code := strings.ToUpper(r.subdivision); p.Country != "" && isCode(code, 1, 3) {
+		p.Subdivision = code
+	}
+	return p, nil
+}
