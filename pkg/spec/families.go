@@ -20,10 +20,10 @@ const (
 func ServedFamilies(s *Service, pool func(name string) *Pool) (v4, v6, cname bool, warnings []string) {
 	type step struct {
 		name string
-		has  pools
+		has  Families
 	}
 	var steps []step
-	var all pools
+	var all Families
 	catchAll := false
 	for i, r := range s.Effective().Rules {
 		steps = append(steps, step{"rule " + r.Name, familiesOf(s.Rules[i].Pools, pool)})
@@ -36,10 +36,10 @@ func ServedFamilies(s *Service, pool func(name string) *Pool) (v4, v6, cname boo
 	for _, st := range steps {
 		all = all.or(st.has)
 	}
-	if all.host {
+	if all.Host {
 		return false, false, true, nil
 	}
-	serve := func(family, qtype, label string, has func(pools) bool) bool {
+	serve := func(family, qtype, label string, has func(Families) bool) bool {
 		if !has(all) || (len(s.Families) > 0 && !slices.Contains(s.Families, family)) {
 			return false
 		}
@@ -63,31 +63,59 @@ func ServedFamilies(s *Service, pool func(name string) *Pool) (v4, v6, cname boo
 			qtype, strings.Join(without, ", "), verb, label))
 		return false
 	}
-	v4 = serve(FamilyIPv4, "A", "IPv4", func(p pools) bool { return p.v4 })
-	v6 = serve(FamilyIPv6, "AAAA", "IPv6", func(p pools) bool { return p.v6 })
+	v4 = serve(FamilyIPv4, "A", "IPv4", func(p Families) bool { return p.V4 })
+	v6 = serve(FamilyIPv6, "AAAA", "IPv6", func(p Families) bool { return p.V6 })
 	return v4, v6, false, warnings
 }
 
-// pools is what some pools hold together.
-type pools struct{ v4, v6, host bool }
+// Served is ServedFamilies without the warnings, for who knows what each pool holds; a pool that is missing holds nothing.
+func Served(s *Service, holds func(pool string) Families) (v4, v6, cname bool) {
+	some, every, catchAll := Families{}, Families{V4: true, V6: true}, false
+	step := func(refs []PoolRef) {
+		var has Families
+		for _, ref := range refs {
+			has = has.or(holds(ref.Pool))
+		}
+		some, every.V4, every.V6 = some.or(has), every.V4 && has.V4, every.V6 && has.V6
+	}
+	for i := range s.Rules {
+		step(s.Rules[i].Pools)
+		catchAll = catchAll || s.Rules[i].MatchesAll()
+	}
+	if !catchAll {
+		step(s.LastResort)
+	}
+	if some.Host {
+		return false, false, true
+	}
+	wanted := func(family string) bool { return len(s.Families) == 0 || slices.Contains(s.Families, family) }
+	return every.V4 && wanted(FamilyIPv4), every.V6 && wanted(FamilyIPv6), false
+}
 
-func (p pools) or(o pools) pools { return pools{p.v4 || o.v4, p.v6 || o.v6, p.host || o.host} }
+// Families tells what the endpoints of some pools have.
+type Families struct{ V4, V6, Host bool }
 
-func familiesOf(refs []PoolRef, pool func(name string) *Pool) (all pools) {
+func (p Families) or(o Families) Families {
+	return Families{p.V4 || o.V4, p.V6 || o.V6, p.Host || o.Host}
+}
+
+func familiesOf(refs []PoolRef, pool func(name string) *Pool) (all Families) {
 	for _, ref := range refs {
 		if p := pool(ref.Pool); p != nil {
-			all = all.or(p.families())
+			all = all.or(p.Families())
 		}
 	}
 	return all
 }
 
-func (p *Pool) families() (f pools) {
-	for _, e := range p.Endpoints {
-		f.host = f.host || e.Host != ""
+// Families tells what the pool's endpoints have.
+func (p *Pool) Families() (f Families) {
+	for i := range p.Endpoints {
+		e := &p.Endpoints[i]
+		f.Host = f.Host || e.Host != ""
 		for _, a := range e.Addresses {
-			f.v4 = f.v4 || a.Is4()
-			f.v6 = f.v6 || a.Is6()
+			f.V4 = f.V4 || a.Is4()
+			f.V6 = f.V6 || a.Is6()
 		}
 	}
 	return f

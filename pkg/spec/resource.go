@@ -42,8 +42,13 @@ func (k Key) String() string { return k.Tenant + "/" + string(k.Kind) + "/" + k.
 
 // Compare orders keys by tenant, kind (as in Kinds, unknown ones last), name.
 func (k Key) Compare(o Key) int {
-	return cmp.Or(strings.Compare(k.Tenant, o.Tenant), cmp.Compare(k.Kind.rank(), o.Kind.rank()),
-		strings.Compare(string(k.Kind), string(o.Kind)), strings.Compare(k.Name, o.Name))
+	if c := strings.Compare(k.Tenant, o.Tenant); c != 0 {
+		return c
+	}
+	if k.Kind != o.Kind {
+		return cmp.Or(cmp.Compare(k.Kind.rank(), o.Kind.rank()), strings.Compare(string(k.Kind), string(o.Kind)))
+	}
+	return strings.Compare(k.Name, o.Name)
 }
 
 // rank is the kind's place in Kinds.

@@ -237,10 +237,10 @@ func (v *setChecker) pools(r *Resource, s *Service) {
 		if ref.to.Kind != KindPool {
 			continue
 		}
-		switch f := v.after.Get(ref.to).Spec.(*Pool).families(); {
-		case f.host && withHost == "":
+		switch f := v.after.Get(ref.to).Spec.(*Pool).Families(); {
+		case f.Host && withHost == "":
 			withHost = ref.to.Name
-		case !f.host && withAddress == "":
+		case !f.Host && withAddress == "":
 			withAddress = ref.to.Name
 		}
 	}

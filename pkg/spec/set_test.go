@@ -207,6 +207,15 @@ func TestServedFamilies(t *testing.T) {
 		if v6 {
 			got += "6"
 		}
+		x4, x6, xc := Served(s, func(name string) (f Families) {
+			if p := pools[name]; p != nil {
+				f = p.Families()
+			}
+			return f
+		})
+		if x4 != v4 || x6 != v6 || xc != cname {
+			t.Errorf("%s: Served gives %v %v %v", c.spec, x4, x6, xc)
+		}
 		if got != c.want || !cmp.Equal(warnings, c.warnings) {
 			t.Errorf("%s: got %q %q, want %q %q", c.spec, got, warnings, c.want, c.warnings)
 		}

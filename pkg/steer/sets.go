@@ -47,9 +47,9 @@ func Weighted(items []Item, n int) Choice {
 		return All(items)
 	}
 	if n <= 1 {
-		c := Choice{Sets: make([][]int, len(items)), Weights: make([]float64, len(items))}
+		c := Choice{Sets: singles(items), Weights: make([]float64, len(items))}
 		for i, it := range items {
-			c.Sets[i], c.Weights[i] = []int{it.Index}, it.Weight
+			c.Weights[i] = it.Weight
 		}
 		return c
 	}
@@ -73,6 +73,15 @@ func Weighted(items []Item, n int) Choice {
 		rnd.Shuffle(len(s), func(i, j int) { s[i], s[j] = s[j], s[i] })
 	}
 	return c
+}
+
+// singles gives a set of each item.
+func singles(items []Item) [][]int {
+	flat, sets := make([]int, len(items)), make([][]int, len(items))
+	for i, it := range items {
+		flat[i], sets[i] = it.Index, flat[i:i+1:i+1]
+	}
+	return sets
 }
 
 // inclusion gives each item's probability of being among n: proportional to weight, at most 1.
@@ -185,22 +194,78 @@ func Sticky(items []Item, n int) Choice {
 
 // stickyOne is Sticky for one item a set, without sorting.
 func (c *Choice) stickyOne(items []Item) {
-	for _, it := range items {
-		c.Sets = append(c.Sets, []int{it.Index})
-	}
+	c.Sets = singles(items)
 	if len(items) == 1 {
 		return
 	}
+	r := newRace(items)
 	for b := range c.Table {
-		h, best, at := mix(uint64(b)), math.Inf(-1), 0
-		for i, it := range items {
-			if s := Rendezvous(h, it.ID, it.Weight); s > best {
-				best, at = s, i
-			}
-		}
-		c.Table[b] = uint16(at)
+		c.Table[b] = uint16(r.winner(mix(uint64(b))))
 	}
 }
+
+// race finds the item of the highest Rendezvous score. Items of one weight stand together: among them the highest draw wins,
+// which takes no logarithm.
+type race []heat
+
+// heat is the items of one weight, at most maxHeat.
+type heat struct {
+	weight float64
+	ids    []uint64
+	items  []int // their indexes
+}
+
+// place are the bits of a draw that unit does not look at. They hold the item's place in its heat, counted down, so that the
+// highest draw tells whose it is, and among equals prefers the first.
+const (
+	place   = 1<<11 - 1
+	maxHeat = place + 1
+)
+
+func newRace(items []Item) race {
+	var r race
+	last := map[float64]int{} // heat of a weight
+	for i, it := range items {
+		at, ok := last[it.Weight]
+		if !ok || len(r[at].ids) == maxHeat {
+			at = len(r)
+			last[it.Weight] = at
+			r = append(r, heat{weight: it.Weight})
+		}
+		r[at].ids = append(r[at].ids, it.ID)
+		r[at].items = append(r[at].items, i)
+	}
+	return r
+}
+
+// winner gives the index of the item with the highest score for h, the first of equals.
+func (r race) winner(h uint64) int {
+	best, at := math.Inf(-1), 0
+	for i := range r {
+		x := r[i].draw(h)
+		u := unitOf(x)
+		if u-1 <= best*r[i].weight {
+			continue // since ln(u) < u-1
+		}
+		if s := math.Log(u) / r[i].weight; s > best {
+			best, at = s, r[i].items[place-x&place]
+		}
+	}
+	return at
+}
+
+// draw gives the highest draw of the heat for h.
+func (t *heat) draw(h uint64) uint64 {
+	high, low := uint64(0), uint64(place)
+	for _, id := range t.ids {
+		high = max(high, mix(h^id)&^place|low)
+		low--
+	}
+	return high
+}
+
+// unitOf turns x into a number between 0 and 1, both excluded.
+func unitOf(x uint64) float64 { return (float64(x>>11) + 0.5) / (1 << 53) }
 
 type scoredItem struct {
 	score float64
@@ -219,8 +284,7 @@ func rank(scored []scoredItem, items []Item, h uint64) {
 // Rendezvous is the score of id for h: the highest score wins, in proportion to weight (the logarithmic method of
 // weighted rendezvous hashing). It is negative; closer to zero is higher.
 func Rendezvous(h, id uint64, weight float64) float64 {
-	u := (float64(mix(h^id)>>11) + 0.5) / (1 << 53)
-	return math.Log(u) / weight
+	return math.Log(unitOf(mix(h^id))) / weight
 }
 
 // Hash mixes a client network into the number that sticky draws use.

@@ -124,7 +124,7 @@ func (c *Compiler) newPending(k spec.Key, p *plan, s *serviceState) (*Service, e
 		Pick: All, servfail: true, index: []uint16{0, 0}}
 	out.served = 1<<IPv4 | 1<<IPv6
 	var err error
-	out.part, err = c.takePart(nil, s)
+	out.part, err = c.takePart(&spec.Service{}, s)
 	return out, err
 }
 

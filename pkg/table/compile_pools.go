@@ -50,7 +50,7 @@ func (c *Compiler) compileMaps() {
 			return err
 		})
 		for k, s := range c.services { // where it failed they say so, and keep the partition that they have
-			if s.part == key && (p.err != nil || s.err != nil) {
+			if s.part == p && (p.err != nil || s.err != nil) {
 				c.dirty.services[k] = true
 			}
 		}
@@ -95,19 +95,19 @@ func (c *Compiler) compileOnePool(id health.PoolID, now time.Time) {
 		return
 	}
 	if p == nil {
-		p = &poolState{draws: map[drawKey]*drawState{}, users: map[spec.Key]bool{}}
+		p = newPoolState(id)
 		c.pools[id] = p
 	}
-	fresh := declared.Spec.(*spec.Pool).Effective()
-	if p.spec == nil || shape(p.spec) != shape(&fresh) {
+	was, had := p.spec, p.has
+	p.spec = effectivePool(declared.Spec.(*spec.Pool))
+	p.has = p.spec.Families()
+	if was == nil || had != p.has {
 		c.touchUsers(p)
 	}
-	was := p.spec
-	p.spec = &fresh
 	c.noteDeclared(p, declared)
 	before := p.err
 	if p.err = guard(id, func() error { return c.compilePool(id, p, now) }); p.err != nil {
-		p.spec = was
+		p.spec, p.has = was, had
 	}
 	c.dirty.faults = c.dirty.faults || p.err != nil || before != nil
 }
@@ -120,9 +120,19 @@ func (c *Compiler) releasePool(id health.PoolID, p *poolState) {
 }
 
 func (c *Compiler) touchUsers(p *poolState) {
-	for k := range p.users {
-		c.dirty.services[k] = true
+	for s := range p.users {
+		c.dirty.services[s.key] = true
 	}
+}
+
+// effectivePool gives a pool with its defaults. Without host names these are what an absent weight means to steer: then it is
+// the declaration itself, so that its endpoints stand in memory once.
+func effectivePool(p *spec.Pool) *spec.Pool {
+	if !slices.ContainsFunc(p.Endpoints, func(e spec.Endpoint) bool { return e.Host != "" }) {
+		return p
+	}
+	e := p.Effective()
+	return &e
 }
 
 func (c *Compiler) compilePool(id health.PoolID, p *poolState, now time.Time) error {
@@ -142,18 +152,18 @@ func (c *Compiler) compilePool(id health.PoolID, p *poolState, now time.Time) er
 	if !state.Expires.IsZero() {
 		c.expiring[id] = state.Expires
 	}
-	fresh := make(map[drawKey]*Draw, len(p.draws))
+	fresh := make(map[*drawState]*Draw, len(p.draws))
 	for key, d := range p.draws {
 		draw, err := newDraw(state, key, d.draw)
 		if err != nil {
 			return err
 		}
-		fresh[key] = draw
+		fresh[d] = draw
 	}
 	p.state = state
-	for key, draw := range fresh {
-		p.draws[key].draw = draw
-		c.drawSlots.set(p.draws[key].slot, draw)
+	for d, draw := range fresh {
+		d.draw = draw
+		c.drawSlots.set(d.slot, draw)
 	}
 	return nil
 }
@@ -168,50 +178,32 @@ func (c *Compiler) overrideKeys(id health.PoolID) []spec.Key {
 	return keys
 }
 
-// draw gives the slot of a draw, compiling it if no other service uses it yet.
-func (c *Compiler) draw(key drawKey) (uint32, error) {
+// draw gives a draw, compiling it if no other service uses it yet.
+func (c *Compiler) draw(key drawKey) (*drawState, error) {
 	id := health.PoolID{Tenant: key.tenant, Pool: key.pool}
 	p := c.pools[id]
 	if p == nil || p.spec == nil {
-		return 0, fmt.Errorf("pool %s does not exist", id)
+		return nil, fmt.Errorf("pool %s does not exist", id)
 	}
 	if p.state == nil {
-		return 0, fmt.Errorf("pool %s cannot be served: %w", id, p.err)
+		return nil, fmt.Errorf("pool %s cannot be served: %w", id, p.err)
 	}
 	d := p.draws[key]
 	if d == nil {
-		draw, err := newDraw(p.state, key, nil)
+		draw, err := c.ahead.draw(p.state, key)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		d = &drawState{draw: draw, slot: c.drawSlots.add(draw)}
+		d = &drawState{key: key, pool: p, draw: draw, slot: c.drawSlots.add(draw)}
 		p.draws[key] = d
 	}
 	d.refs++
-	return d.slot, nil
+	return d, nil
 }
 
-func (c *Compiler) releaseDraw(key drawKey) {
-	p := c.pools[health.PoolID{Tenant: key.tenant, Pool: key.pool}]
-	if p == nil || p.draws[key] == nil {
-		return
-	}
-	if d := p.draws[key]; d.refs > 1 {
-		d.refs--
-	} else {
+func (c *Compiler) releaseDraw(d *drawState) {
+	if d.refs--; d.refs == 0 {
 		c.drawSlots.remove(d.slot)
-		delete(p.draws, key)
+		delete(d.pool.draws, d.key)
 	}
-}
-
-// shape is what of a pool decides which families its services have.
-func shape(p *spec.Pool) [families]bool {
-	var s [families]bool
-	for i := range p.Endpoints {
-		c := &steer.Candidate{Endpoint: &p.Endpoints[i]}
-		for f := range families {
-			s[f] = s[f] || hasFamily(c, f)
-		}
-	}
-	return s
 }

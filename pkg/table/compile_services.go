@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,7 @@ func (c *Compiler) compileServices() {
 		keys = append(keys, k)
 	}
 	slices.SortFunc(keys, c.inTurn)
+	c.lookAhead(keys)
 	for _, k := range keys { // first make room: a host may move from one service to another in one change
 		if s := c.services[k]; s != nil {
 			if declared := c.serviceSpec(k); declared == nil {
@@ -38,7 +40,7 @@ func (c *Compiler) compileServices() {
 		}
 		s := c.services[k]
 		if s == nil {
-			s = &serviceState{}
+			s = &serviceState{key: k}
 			c.services[k] = s
 		}
 		s.err = guard(k, func() error { return c.compileService(k, declared, s) })
@@ -48,15 +50,18 @@ func (c *Compiler) compileServices() {
 			c.putBack(k, s)
 		}
 	}
+	c.ahead = ahead{}
 	c.dropUnused()
 }
 
 // inTurn orders services: what aliases lead to comes before them.
 func (c *Compiler) inTurn(a, b spec.Key) int {
-	_, x := c.alias.leads[a]
-	_, y := c.alias.leads[b]
-	if x != y {
-		return map[bool]int{false: -1, true: 1}[x]
+	if len(c.alias.leads) > 0 {
+		_, x := c.alias.leads[a]
+		_, y := c.alias.leads[b]
+		if x != y {
+			return map[bool]int{false: -1, true: 1}[x]
+		}
 	}
 	return a.Compare(b)
 }
@@ -75,7 +80,7 @@ func (c *Compiler) putBack(k spec.Key, s *serviceState) {
 
 func (c *Compiler) removeService(k spec.Key, s *serviceState) {
 	c.unplace(k, s)
-	c.release(k, s)
+	c.release(s)
 	if s.slotted {
 		c.serviceSlots.remove(s.slot)
 	}
@@ -83,18 +88,16 @@ func (c *Compiler) removeService(k spec.Key, s *serviceState) {
 }
 
 // release gives back what a compiled service refers to.
-func (c *Compiler) release(k spec.Key, s *serviceState) {
+func (c *Compiler) release(s *serviceState) {
 	for _, d := range s.draws {
 		c.releaseDraw(d)
 	}
-	for _, id := range s.uses {
-		if p := c.pools[id]; p != nil {
-			delete(p.users, k)
-			c.releasePool(id, p)
-		}
+	for _, p := range s.uses {
+		delete(p.users, s)
+		c.releasePool(p.id, p)
 	}
 	c.releasePart(s.part)
-	s.draws, s.uses, s.part = nil, nil, ""
+	s.draws, s.uses, s.part = nil, nil, nil
 }
 
 // compileService compiles one service beside its old form, and then replaces that.
@@ -103,17 +106,19 @@ func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *service
 	if err != nil {
 		return err
 	}
-	fresh := &serviceState{slot: s.slot, slotted: s.slotted, placed: s.placed, zone: s.zone, host: s.host}
-	c.watchPools(k, p, fresh) // also when it fails: a pool that appears mends it
+	fresh := &serviceState{key: k, slot: s.slot, slotted: s.slotted, placed: s.placed, zone: s.zone, host: s.host, defaults: s.defaults}
+	uses := c.watchPools(p, s) // also when it fails: a pool that appears mends it
 	out, err := c.newService(k, p, fresh)
 	if err == nil {
 		err = c.place(k, p.eff, out, fresh)
 	}
 	if err != nil {
-		uses := fresh.uses
-		fresh.uses = nil
-		c.release(k, fresh)
-		s.uses = uses
+		c.release(fresh)
+		for _, p := range uses {
+			if !slices.Contains(s.uses, p) {
+				s.uses = append(s.uses, p)
+			}
+		}
 		return err
 	}
 	var counts *ServiceCounts
@@ -127,29 +132,31 @@ func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *service
 	for _, d := range s.draws {
 		c.releaseDraw(d)
 	}
-	for _, id := range s.uses {
-		if p := c.pools[id]; p != nil && !slices.Contains(fresh.uses, id) {
-			delete(p.users, k)
-			c.releasePool(id, p)
+	for _, p := range s.uses {
+		if !slices.Contains(uses, p) {
+			delete(p.users, s)
+			c.releasePool(p.id, p)
 		}
 	}
 	c.releasePart(s.part)
-	fresh.compiled = out
+	fresh.compiled, fresh.uses = out, uses
 	*s = *fresh
 	return nil
 }
 
-// watchPools notes which pools a service names, so that it is compiled anew when they appear or change shape.
-func (c *Compiler) watchPools(k spec.Key, p *plan, s *serviceState) {
+// watchPools notes which pools a service names, so that it is compiled anew when they appear or change shape, and gives them.
+func (c *Compiler) watchPools(p *plan, s *serviceState) (uses []*poolState) {
 	note := func(refs []spec.PoolRef) {
 		for _, r := range refs {
 			id := health.PoolID{Tenant: p.tenant, Pool: r.Pool}
-			if c.pools[id] == nil {
-				c.pools[id] = &poolState{draws: map[drawKey]*drawState{}, users: map[spec.Key]bool{}}
+			pool := c.pools[id]
+			if pool == nil {
+				pool = newPoolState(id)
+				c.pools[id] = pool
 			}
-			c.pools[id].users[k] = true
-			if !slices.Contains(s.uses, id) {
-				s.uses = append(s.uses, id)
+			if !slices.Contains(uses, pool) {
+				uses = append(uses, pool)
+				pool.users[s] = true
 			}
 		}
 	}
@@ -157,6 +164,7 @@ func (c *Compiler) watchPools(k spec.Key, p *plan, s *serviceState) {
 		note(p.eff.Rules[i].Pools)
 	}
 	note(p.eff.LastResort)
+	return slices.Clip(uses)
 }
 
 // newService compiles rules, pools and partition. What it takes is noted in s.
@@ -167,36 +175,27 @@ func (c *Compiler) newService(k spec.Key, p *plan, s *serviceState) (*Service, e
 	eff := p.eff
 	out := &Service{Tenant: k.Tenant, Name: k.Name, Spec: eff, AliasOf: p.aliasOf, TTL: uint32(time.Duration(*eff.TTL) / time.Second),
 		servfail: eff.AllDown == "servfail", coherent: eff.Coherent || eff.Pick == "sticky"}
-	var err error
-	if out.extra, err = extraOf(eff); err != nil {
+	key, err := drawKeyOf(eff)
+	if err != nil {
 		return nil, err
 	}
-	switch eff.Pick {
-	case "sticky":
-		out.Pick = Sticky
-	case "all":
-		out.Pick = All
-	}
-	var matchers []geo.Matcher
+	key.tenant, out.Pick, out.extra = p.tenant, key.pick, key.extra
+	out.makeRoom(eff)
+	s.draws = make([]*drawState, 0, cap(out.refs))
 	for i := range eff.Rules {
-		m, err := matcher(eff.Rules[i].When)
-		if err != nil {
-			return nil, fmt.Errorf("rule %s: %w", ruleName(eff, i), err)
-		}
-		matchers = append(matchers, m)
-		if err := c.addRefs(out, s, eff, p.tenant, eff.Rules[i].Pools); err != nil {
+		if err := c.addRefs(out, s, key, eff.Rules[i].Pools); err != nil {
 			return nil, fmt.Errorf("rule %s: %w", ruleName(eff, i), err)
 		}
 	}
-	if err := c.addRefs(out, s, eff, p.tenant, eff.LastResort); err != nil {
+	if err := c.addRefs(out, s, key, eff.LastResort); err != nil {
 		return nil, fmt.Errorf("lastResort: %w", err)
 	}
 	out.index = append(out.index, uint16(len(out.refs)))
-	v4, v6, cname, _ := spec.ServedFamilies(eff, func(name string) *spec.Pool {
-		if p := c.pools[health.PoolID{Tenant: p.tenant, Pool: name}]; p != nil {
-			return p.spec
+	v4, v6, cname := spec.Served(eff, func(name string) spec.Families {
+		if i := slices.Index(out.pools, name); i >= 0 {
+			return s.draws[i].pool.has
 		}
-		return nil
+		return spec.Families{}
 	})
 	srv, mx := cname && eff.SRV != nil, cname && eff.MX != nil
 	for f, serves := range [families]bool{IPv4: v4, IPv6: v6, CNAME: cname && !srv && !mx, HTTPS: !cname && eff.HTTPS != nil,
@@ -208,24 +207,31 @@ func (c *Compiler) newService(k spec.Key, p *plan, s *serviceState) (*Service, e
 	if !v4 && !v6 && !cname {
 		return nil, fmt.Errorf("no address family is served: every rule needs a pool with endpoints of it")
 	}
-	out.part, err = c.takePart(matchers, s)
+	out.part, err = c.takePart(eff, s)
 	return out, err
 }
 
+// makeRoom allocates what addRefs fills.
+func (s *Service) makeRoom(eff *spec.Service) {
+	n := len(eff.LastResort)
+	for i := range eff.Rules {
+		n += len(eff.Rules[i].Pools)
+	}
+	s.refs, s.pools = make([]ref, 0, n), make([]string, 0, n)
+	s.index = make([]uint16, 0, len(eff.Rules)+2)
+}
+
 // addRefs appends one rule's pools: neighbours that carry a weight are one step.
-func (c *Compiler) addRefs(out *Service, s *serviceState, eff *spec.Service, tenant string, pools []spec.PoolRef) error {
+func (c *Compiler) addRefs(out *Service, s *serviceState, key drawKey, pools []spec.PoolRef) error {
 	out.index = append(out.index, uint16(len(out.refs)))
 	for i, p := range pools {
-		key := drawKey{tenant, p.Pool, out.Pick, eff.Answers, out.extra}
-		if out.Pick == All {
-			key.answers = 0
-		}
-		slot, err := c.draw(key)
+		key.pool = p.Pool
+		d, err := c.draw(key)
 		if err != nil {
 			return err
 		}
-		s.draws = append(s.draws, key)
-		r := ref{draw: slot, weight: 1, last: true}
+		s.draws = append(s.draws, d)
+		r := ref{draw: d.slot, weight: 1, last: true}
 		if p.Weight > 0 {
 			r.weight = uint16(min(p.Weight, math.MaxUint16))
 			r.last = i+1 == len(pools) || pools[i+1].Weight == 0
@@ -240,15 +246,19 @@ func (c *Compiler) addRefs(out *Service, s *serviceState, eff *spec.Service, ten
 }
 
 // takePart gives the partition of a service's matches; services with the same matches share one.
-func (c *Compiler) takePart(matchers []geo.Matcher, s *serviceState) (uint32, error) {
-	key := fmt.Sprintf("%+v", matchers)
-	p := c.parts[key]
+func (c *Compiler) takePart(eff *spec.Service, s *serviceState) (uint32, error) {
+	key := partKey(eff)
+	p := c.parts[string(key)]
 	if p == nil {
-		part, err := geo.Compile(c.atlas, c.maps, matchers)
+		matchers, err := matchersOf(eff)
 		if err != nil {
 			return 0, err
 		}
-		p = &partState{matchers: matchers}
+		p = &partState{key: string(key), matchers: matchers}
+		part, err := c.part(p.key, matchers)
+		if err != nil {
+			return 0, err
+		}
 		if n := len(c.partFree); n > 0 {
 			p.slot, c.partFree = c.partFree[n-1], c.partFree[:n-1]
 			c.partList[p.slot] = part
@@ -256,26 +266,60 @@ func (c *Compiler) takePart(matchers []geo.Matcher, s *serviceState) (uint32, er
 			p.slot = uint32(len(c.partList))
 			c.partList = append(c.partList, part)
 		}
-		c.parts[key] = p
+		c.parts[p.key] = p
 	}
 	if p.err != nil {
 		return 0, p.err
 	}
 	p.refs++
-	s.part = key
+	s.part = p
 	return p.slot, nil
 }
 
-func (c *Compiler) releasePart(key string) {
-	p := c.parts[key]
+func (c *Compiler) releasePart(p *partState) {
 	if p == nil {
 		return
 	}
 	if p.refs--; p.refs == 0 {
 		c.partList[p.slot] = nil
 		c.partFree = append(c.partFree, p.slot)
-		delete(c.parts, key)
+		delete(c.parts, p.key)
 	}
+}
+
+// partKey is the same for services with the same matches.
+func partKey(eff *spec.Service) []byte {
+	b := make([]byte, 0, 128)
+	for i := range eff.Rules {
+		b = append(b, '|')
+		w := eff.Rules[i].When
+		if w == nil {
+			continue
+		}
+		for _, g := range w.Geo {
+			b = append(append(b, ' '), g...)
+		}
+		for _, n := range w.ASN {
+			b = strconv.AppendUint(append(b, '#'), uint64(n), 10)
+		}
+		for _, m := range w.Map {
+			b = append(append(b, '@'), m...) // names have none of these signs
+		}
+	}
+	return b
+}
+
+// matchersOf turns the conditions of a service's rules into what geo compiles.
+func matchersOf(eff *spec.Service) ([]geo.Matcher, error) {
+	matchers := make([]geo.Matcher, len(eff.Rules))
+	for i := range eff.Rules {
+		m, err := matcher(eff.Rules[i].When)
+		if err != nil {
+			return nil, fmt.Errorf("rule %s: %w", ruleName(eff, i), err)
+		}
+		matchers[i] = m
+	}
+	return matchers, nil
 }
 
 // matcher turns a condition into what geo compiles.

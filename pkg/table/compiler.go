@@ -93,6 +93,7 @@ type Compiler struct {
 	partFree []uint32
 
 	drawSlots    writer[*Draw]
+	ahead        ahead // compiled before its turn
 	serviceSlots writer[*Service]
 	top          names
 	depths       [2]uint64
@@ -132,22 +133,32 @@ type zoneState struct {
 }
 
 type poolState struct {
+	id   health.PoolID
 	spec *spec.Pool
+	has  spec.Families // of spec
 	// declared is what spec was made of
 	declared *spec.Resource
 	state    *steer.Pool
 	draws    map[drawKey]*drawState
-	users    map[spec.Key]bool
+	users    map[*serviceState]bool
 	err      error
 }
 
+func newPoolState(id health.PoolID) *poolState {
+	return &poolState{id: id, draws: map[drawKey]*drawState{}, users: map[*serviceState]bool{}}
+}
+
 type drawState struct {
+	key  drawKey
+	pool *poolState
 	slot uint32
 	refs int
 	draw *Draw
+	told [families]uint64 // what secondaries get of it, hashed; 0: not known yet
 }
 
 type partState struct {
+	key      string
 	slot     uint32
 	refs     int
 	matchers []geo.Matcher
@@ -155,17 +166,18 @@ type partState struct {
 }
 
 type serviceState struct {
+	key      spec.Key
 	compiled *Service
 	slot     uint32 // of View.services
 	slotted  bool
 	placed   bool
 	zone     string
-	host     string // wire
-	draws    []drawKey
-	part     string
-	uses     []health.PoolID
+	host     string       // wire
+	draws    []*drawState // of each ref
+	part     *partState
+	uses     []*poolState
 	err      error
-	defaults string // what secondaries get
+	defaults uint64 // what secondaries get, hashed
 }
 
 // NewCompiler makes a Compiler that knows nothing but geography.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gti/gtm/pkg/dnswire"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/steer"
 	"github.com/gti/gtm/pkg/zone"
 )
 
@@ -93,10 +94,31 @@ func (c *Compiler) noteDeclared(p *poolState, declared *spec.Resource) {
 	if p.declared == declared {
 		return
 	}
+	was := p.declared
 	p.declared = declared
-	for k := range p.users {
-		c.dirty.defaults[k] = true
+	if was != nil && sameTold(was.Spec.(*spec.Pool), declared.Spec.(*spec.Pool)) {
+		return
 	}
+	for _, d := range p.draws {
+		d.told = [families]uint64{}
+	}
+	for s := range p.users {
+		c.dirty.defaults[s.key] = true
+	}
+}
+
+// sameTold tells whether secondaries get the same of two forms of a pool: they differ in nothing but weights above zero, which
+// are told where there are host names alone (RFC 2782).
+func sameTold(a, b *spec.Pool) bool {
+	weight := func(e *spec.Endpoint) int {
+		if e.Weight == nil {
+			return 1
+		}
+		return *e.Weight
+	}
+	return slices.EqualFunc(a.Endpoints, b.Endpoints, func(x, y spec.Endpoint) bool {
+		return x.Host == "" && y.Host == "" && slices.Equal(x.Addresses, y.Addresses) && (weight(&x) > 0) == (weight(&y) > 0)
+	})
 }
 
 // compileDefaults renumbers the zones in which a default answer changed.
@@ -109,24 +131,55 @@ func (c *Compiler) compileDefaults() {
 		if s == nil || s.compiled == nil || !s.placed {
 			continue
 		}
-		text := s.compiled.defaultsText(c.drawSlots.list.at)
-		if text != s.defaults {
-			s.defaults = text
+		if told := s.told(); told != s.defaults {
+			s.defaults = told
 			c.dirty.serials[s.zone] = true
 		}
 	}
 }
 
-// defaultsText is all that a secondary gets of a service.
-func (s *Service) defaultsText(draw func(uint32) *Draw) string {
-	b := []byte{byte(s.TTL >> 24), byte(s.TTL >> 16), byte(s.TTL >> 8), byte(s.TTL)}
+// told hashes all that a secondary gets of a service.
+func (s *serviceState) told() uint64 {
+	h := uint64(s.compiled.TTL)
+	order := s.compiled.defaultRules()
 	for f := range families {
-		b = append(b, byte(f))
-		for _, data := range s.defaults(f, draw) {
-			b = append(append(b, byte(len(data)>>8), byte(len(data))), data...)
+		h = steer.Hash(h, s.toldOf(f, order))
+	}
+	return max(h, 1)
+}
+
+// toldOf hashes the default answer of a family, as Service.defaults gives it.
+func (s *serviceState) toldOf(f Family, rules []int) uint64 {
+	if !s.compiled.Serves(f) {
+		return 0
+	}
+	for _, rule := range rules {
+		for i := int(s.compiled.index[rule]); i < int(s.compiled.index[rule+1]); i++ {
+			if h := s.draws[i].toldOf(f); h != toldNothing {
+				return h
+			}
 		}
 	}
-	return string(b)
+	return 0
+}
+
+// toldNothing is what a draw tells that has no default answer.
+const toldNothing = 1
+
+// toldOf hashes what secondaries get of a draw in a family.
+func (d *drawState) toldOf(f Family) uint64 {
+	if d.told[f] != 0 {
+		return d.told[f]
+	}
+	d.told[f] = toldNothing
+	if data := d.draw.defaults(f, &d.key.extra); len(data) > 0 {
+		h := uint64(len(data))
+		for _, rdata := range data {
+			h = steer.Hash(h, steer.NameID(string(rdata)))
+		}
+		d.told[f] = max(h, toldNothing+1)
+	}
+	return d.told[f]
 }
 
 // renumberZones gives new serials to the zones that are not compiled anew anyway.

@@ -506,6 +506,9 @@ func TestIncrementalEqualsFresh(t *testing.T) {
 	for _, k := range sortedKeys(now) {
 		all = append(all, "\n"+now[k])
 	}
+	for i := range aheadLeast { // so many that they are compiled ahead
+		all = append(all, service(fmt.Sprint("filler", i), "  rules: [{pools: [p0, p1]}]\n")[1:])
+	}
 	fresh := newHarness(t, strings.Join(all, "\n---\n"))
 	if len(h.last) != 0 || len(fresh.last) != 0 {
 		t.Fatalf("broken: %v, %v", h.last, fresh.last)

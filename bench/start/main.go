@@ -1,0 +1,141 @@
+// Command start measures how long an edge takes from its start to its first answer, and how much memory it has then and
+// later: the real gtmd, in a process of its own, from a snapshot as a former run left it.
+//
+//	go run ./bench/start -size large                # no store within reach
+//	go run ./bench/start -size small -store         # an etcd with the same configuration within reach
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/gti/gtm/pkg/store"
+)
+
+type options struct {
+	gtmd, dir string
+	size      size
+	store     bool
+	runs      int
+	rest      time.Duration
+	port      int
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "start:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	o := options{}
+	set := flag.NewFlagSet("start", flag.ContinueOnError)
+	name := set.String("size", "small", "small (1,000 services) or large (100,000 services, 1,000,000 endpoints)")
+	parts := set.Int("partitions", 0, "how many sets of places the rules have (0: 20)")
+	set.StringVar(&o.gtmd, "gtmd", "", "the program (default: built for this run)")
+	set.StringVar(&o.dir, "dir", "", "folder to work in, kept (default: a temporary one)")
+	set.BoolVar(&o.store, "store", false, "have an etcd within reach")
+	set.IntVar(&o.runs, "runs", 5, "how many starts")
+	set.DurationVar(&o.rest, "rest", 10*time.Second, "when after the first answer memory is looked at again")
+	set.IntVar(&o.port, "port", 5399, "port of the edge; its HTTP port is the next one")
+	if err := set.Parse(args); err != nil {
+		return err
+	}
+	switch *name {
+	case "small":
+		o.size = small
+	case "large":
+		o.size = large
+	default:
+		return fmt.Errorf("-size: %q is neither small nor large", *name)
+	}
+	if *parts > 0 {
+		o.size.partitions = *parts
+	}
+	if o.dir == "" {
+		dir, err := os.MkdirTemp("", "gtm-start")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		o.dir = dir
+	}
+	if o.gtmd == "" {
+		o.gtmd = filepath.Join(o.dir, "gtmd")
+		build := exec.CommandContext(ctx, "go", "build", "-o", o.gtmd, "./cmd/gtmd")
+		build.Stderr = os.Stderr
+		if err := build.Run(); err != nil {
+			return fmt.Errorf("building gtmd (run this at the module's root, or give -gtmd): %w", err)
+		}
+	}
+	return measure(ctx, o)
+}
+
+// measure prepares a data folder and starts the edge on it again and again.
+func measure(ctx context.Context, o options) (err error) {
+	u, err := o.size.world()
+	if err != nil {
+		return err
+	}
+	etcd := "http://127.0.0.1:1" // nobody listens there
+	var client *store.Client
+	if o.store {
+		child, err := store.StartChild(ctx, store.ChildConfig{Dir: filepath.Join(o.dir, "etcd"), Binary: o.gtmd, Args: []string{"etcd"}})
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, child.Stop()) }()
+		etcd = child.Endpoint()
+		if client, err = store.Open(ctx, store.Config{Endpoints: []string{etcd}}); err != nil {
+			return err
+		}
+		defer client.Close()
+		if err := commit(ctx, client, u); err != nil {
+			return err
+		}
+		first := edgeRun{options: o, etcd: etcd, current: true}
+		if _, err := first.run(ctx, nil); err != nil { // leaves the snapshot
+			return err
+		}
+	} else if err := writeSnapshot(filepath.Join(o.dir, "data"), u); err != nil {
+		return err
+	}
+	var all []result
+	for range o.runs {
+		var stir func(context.Context) error
+		if o.store {
+			stir = func(ctx context.Context) error { return o.size.stir(ctx, client) }
+		}
+		r := edgeRun{options: o, etcd: etcd, current: o.store}
+		res, err := r.run(ctx, stir)
+		if err != nil {
+			return err
+		}
+		all = append(all, res)
+		fmt.Println(res)
+	}
+	slices.SortFunc(all, func(a, b result) int { return int(a.answer - b.answer) })
+	fmt.Printf("%d services, %d endpoints, %d sets of places, store %v; medians: %v\n", o.size.services, o.size.pools*o.size.endpoints, o.size.partitions, o.store, all[len(all)/2])
+	return nil
+}
+
+// writeSnapshot leaves what an edge would.
+func writeSnapshot(data string, u *store.Update) error {
+	s, _, err := store.OpenSnapshot(filepath.Join(data, "edge", "snapshot"), nil)
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.Append(*u), s.Close())
+}

@@ -1,0 +1,137 @@
+package table
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/steer"
+)
+
+// aheadLeast is how many services make it worthwhile to compile ahead.
+const aheadLeast = 64
+
+// ahead holds draws and partitions that were compiled before their turn, by all CPUs. Who takes from it cannot tell: what is
+// not in it is compiled when it is wanted. The zero value is empty.
+type ahead struct {
+	draws map[drawKey]*aheadDraw
+	parts map[string]*aheadPart
+}
+
+type aheadDraw struct {
+	pool *steer.Pool
+	draw *Draw
+	err  error
+}
+
+type aheadPart struct {
+	matchers []geo.Matcher
+	part     *geo.Partition
+	err      error
+}
+
+// draw gives the draw of a pool.
+func (a *ahead) draw(p *steer.Pool, key drawKey) (*Draw, error) {
+	if d := a.draws[key]; d != nil && d.pool == p {
+		return d.draw, d.err
+	}
+	return newDraw(p, key, nil)
+}
+
+// part gives the partition of matchers, whose key is given.
+func (c *Compiler) part(key string, matchers []geo.Matcher) (*geo.Partition, error) {
+	if p := c.ahead.parts[key]; p != nil {
+		return p.part, p.err
+	}
+	return geo.Compile(c.atlas, c.maps, matchers)
+}
+
+// lookAhead compiles what services will want, where they are many.
+func (c *Compiler) lookAhead(keys []spec.Key) {
+	if len(keys) < aheadLeast {
+		return
+	}
+	a := ahead{draws: map[drawKey]*aheadDraw{}, parts: map[string]*aheadPart{}}
+	for _, k := range keys {
+		if s := c.serviceSpec(k); s != nil && s.Alias == nil {
+			c.want(&a, k.Tenant, s)
+		}
+	}
+	var work []func()
+	for key, p := range a.parts { // first, since each takes long
+		work = append(work, func() {
+			p.err = guard(key, func() (err error) {
+				p.part, err = geo.Compile(c.atlas, c.maps, p.matchers)
+				return err
+			})
+		})
+	}
+	for key, d := range a.draws {
+		work = append(work, func() {
+			d.err = guard(key.pool, func() (err error) {
+				d.draw, err = newDraw(d.pool, key, nil)
+				return err
+			})
+		})
+	}
+	atOnce(len(work), func(i int) { work[i]() })
+	c.ahead = a
+}
+
+// want notes the draws and the partition of a service that nobody has yet.
+func (c *Compiler) want(a *ahead, tenant string, s *spec.Service) {
+	if key := partKey(s); c.parts[string(key)] == nil && a.parts[string(key)] == nil {
+		if m, err := matchersOf(s); err == nil {
+			a.parts[string(key)] = &aheadPart{matchers: m}
+		}
+	}
+	key, err := drawKeyOf(s)
+	if err != nil {
+		return
+	}
+	note := func(refs []spec.PoolRef) {
+		for _, r := range refs {
+			key.tenant, key.pool = tenant, r.Pool
+			if a.draws[key] != nil {
+				continue
+			}
+			if p := c.pools[health.PoolID{Tenant: tenant, Pool: r.Pool}]; p != nil && p.state != nil && p.draws[key] == nil {
+				a.draws[key] = &aheadDraw{pool: p.state}
+			}
+		}
+	}
+	for i := range s.Rules {
+		note(s.Rules[i].Pools)
+	}
+	note(s.LastResort)
+}
+
+// drawKeyOf gives the key of a service's draws, but for their pools.
+func drawKeyOf(s *spec.Service) (key drawKey, err error) {
+	key.answers = max(1, s.Answers)
+	switch s.Pick {
+	case spec.PickSticky:
+		key.pick = Sticky
+	case spec.PickAll:
+		key.pick, key.answers = All, 0
+	}
+	key.extra, err = extraOf(s)
+	return key, err
+}
+
+// atOnce calls f for 0 to n-1 on all CPUs, and returns when all have returned.
+func atOnce(n int, f func(i int)) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				f(i)
+			}
+		})
+	}
+	wg.Wait()
+}
