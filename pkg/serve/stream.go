@@ -3,7 +3,7 @@ package serve
 import (
 	"crypto/tls"
 	"encoding/binary"
-	"io"
+	"errors"
 	"net"
 	"net/netip"
 	"time"
@@ -12,12 +12,7 @@ import (
 const (
 	lengthSize  = 2 // of the length in front of each message of a stream (RFC 1035, 4.2.2)
 	streamRoom  = 65535
-	streamIn    = 2048                    // room for a stream's messages at first
-	streamInMax = lengthSize + streamRoom // and at most
-	streamOut   = 32 << 10                // replies of this size are written before more are made
-	lingerTime  = 500 * time.Millisecond  // for the client to take the last replies after we have closed our half
-	lingerBytes = 64 << 10                // that it may still send meanwhile
-	stopGrace   = 250 * time.Millisecond  // in which Shutdown still takes messages that are on their way
+	streamInMax = lengthSize + streamRoom // room for a stream's messages at most
 )
 
 // stream is one connection by TCP (RFC 7766) or TLS (RFC 7858). One goroutine reads what there is, has all whole
@@ -25,12 +20,8 @@ const (
 // the questions; what takes slow work is answered after everything else that has come.
 type stream struct {
 	seat
-	srv      *Server
-	tcp      *net.TCPConn
-	conn     net.Conn  // what messages go through: tcp, or the TLS above it
+	pipe
 	ask      asked     // the message at hand
-	in       []byte    // read, not yet handled; in[:0] is the beginning of its array
-	out      []byte    // framed replies, not yet written
 	later    [][]byte  // messages within in that wait for slow work
 	produce  producer  // of the last message handled, to be run when all replies are written
 	closing  bool      // a Handler wants the connection closed
@@ -39,34 +30,26 @@ type stream struct {
 
 // newStream makes a stream, with TLS where there is a configuration for it.
 func newStream(s *Server, conn *net.TCPConn, peer netip.AddrPort, config *tls.Config) *stream {
-	c := &stream{srv: s, tcp: conn, conn: conn, deadline: time.Now().Add(s.cfg.FirstTimeout)}
+	c := &stream{pipe: newPipe(s, conn, config), deadline: time.Now().Add(s.cfg.FirstTimeout)}
 	c.seat = seat{guest: c, transport: TCP, peer: peer}
 	if config != nil {
-		c.conn, c.transport = tls.Server(conn, config), TLS
+		c.transport = TLS
 	}
 	c.ask = asked{source: peer, transport: c.transport}
 	return c
 }
 
-// abort closes the connection, so that it holds no memory here or in the kernel.
-func (c *stream) abort() {
-	_ = c.tcp.SetLinger(0) // on a connection that is closed already both may fail
-	_ = c.tcp.Close()
-}
-
-func (c *stream) hurry() { _ = c.conn.SetReadDeadline(c.srv.stopBy()) }
-
 // run serves the connection to its end.
 func (c *stream) run() {
 	defer c.srv.conns.leave(&c.seat)
-	defer c.conn.Close()
-	if !c.shakeHands() {
+	defer c.end()
+	var ok bool
+	if c.ask.peer, ok = c.shakeHands(c.deadline); !ok {
 		c.abort()
 		return
 	}
-	c.in = make([]byte, 0, streamIn)
 	for {
-		err := c.fill()
+		err := c.read()
 		for c.whole() { // even when err tells that the client has closed its half
 			if !c.respond() {
 				return
@@ -79,62 +62,35 @@ func (c *stream) run() {
 	}
 }
 
-// shakeHands does what TLS needs before the first message.
-func (c *stream) shakeHands() bool {
-	secure, ok := c.conn.(*tls.Conn)
-	if !ok {
-		return true
-	}
-	if secure.SetDeadline(c.deadline) != nil || c.setReadDeadline() != nil || secure.Handshake() != nil {
-		return false
-	}
-	state := secure.ConnectionState()
-	c.ask.peer = &state
-	return true
-}
-
 // whole tells whether the next message is there from beginning to end.
 func (c *stream) whole() bool {
 	return len(c.in) >= lengthSize && len(c.in) >= lengthSize+int(binary.BigEndian.Uint16(c.in))
 }
 
-// fill reads until a message is whole, or the connection ends or is too slow. Room grows only with bytes that have
-// come, never with the length that a client claims.
-func (c *stream) fill() error {
-	for !c.whole() {
-		if err := c.setReadDeadline(); err != nil {
-			return err
+// read reads until a message is whole, or the connection ends or is too slow.
+func (c *stream) read() error {
+	for {
+		var until time.Time
+		var slack time.Duration
+		if c.dry {
+			until, slack = c.patience()
 		}
-		if len(c.in) == cap(c.in) {
-			grown := make([]byte, len(c.in), min(2*cap(c.in), streamInMax))
-			copy(grown, c.in)
-			c.in = grown
-		}
-		n, err := c.conn.Read(c.in[len(c.in):cap(c.in)])
-		c.in = c.in[:len(c.in)+n]
-		if err != nil {
+		if err := c.fill(streamInMax, until, slack); err != nil || c.whole() {
 			return err
 		}
 	}
-	return nil
 }
 
-// setReadDeadline gives the client until the end of the message that has begun, or the idle time.
-func (c *stream) setReadDeadline() error {
+// patience is when the client has to have sent something: by the end of the message that has begun, or of the idle time.
+func (c *stream) patience() (until time.Time, slack time.Duration) {
 	if c.deadline.IsZero() && len(c.in) > 0 {
 		c.deadline = time.Now().Add(c.srv.cfg.MessageTimeout)
 	}
-	until := c.deadline
-	if until.IsZero() {
-		until = time.Now().Add(c.srv.conns.idleTime(c.srv.cfg.IdleTimeout))
+	if !c.deadline.IsZero() {
+		return c.deadline, 0
 	}
-	if err := c.conn.SetReadDeadline(until); err != nil {
-		return err
-	}
-	if c.srv.stopping.Load() { // looked at after the deadline was set, so that ours can't replace Shutdown's unseen
-		return c.conn.SetReadDeadline(c.srv.stopBy())
-	}
-	return nil
+	idle := c.srv.conns.idleTime(c.srv.cfg.IdleTimeout)
+	return time.Now().Add(idle), idle / slackPart
 }
 
 // respond answers whole messages, as many as fit into one write. False: the connection is at its end.
@@ -151,11 +107,7 @@ func (c *stream) respond() bool {
 		return false
 	}
 	c.deadline = time.Time{}
-	if len(rest) == 0 && cap(c.in) > streamIn {
-		c.in = make([]byte, 0, streamIn) // one large message must not keep its room
-	} else {
-		c.in = c.in[:copy(c.in, rest)]
-	}
+	c.keep(rest)
 	return true
 }
 
@@ -196,7 +148,7 @@ func (c *stream) answer(w *streamWorker) {
 }
 
 func (c *stream) frame(msg []byte) {
-	c.out = binary.BigEndian.AppendUint16(c.out, uint16(len(msg)))
+	c.out = binary.BigEndian.AppendUint16(c.room(), uint16(len(msg)))
 	c.out = append(c.out, msg...)
 }
 
@@ -227,7 +179,10 @@ func (c *stream) transfer() bool {
 	c.produce = nil
 	return c.srv.produce(&c.ask, produce, func(msg []byte) error {
 		c.frame(msg)
-		return c.writeOut()
+		if !c.write() {
+			return errNotTaken
+		}
+		return nil
 	})
 }
 
@@ -236,29 +191,5 @@ func (c *stream) keepAlive() uint16 {
 	return uint16(min(max(c.srv.conns.idleTime(c.srv.cfg.IdleTimeout)/(100*time.Millisecond), 1), 65535))
 }
 
-// write writes the replies, and tells whether the client took them.
-func (c *stream) write() bool { return len(c.out) == 0 || c.writeOut() == nil }
-
-// writeOut writes c.out within one deadline.
-func (c *stream) writeOut() error {
-	if err := c.conn.SetWriteDeadline(time.Now().Add(c.srv.cfg.WriteTimeout)); err != nil {
-		return err
-	}
-	_, err := c.conn.Write(c.out)
-	if c.out = c.out[:0]; cap(c.out) > streamOut {
-		c.out = nil
-	}
-	return err
-}
-
-// linger closes our half and waits a little for the client to close its own: closing while unread bytes are there
-// would reset the connection, and with it the replies that the client has not read yet.
-func (c *stream) linger() {
-	if secure, ok := c.conn.(*tls.Conn); ok {
-		_ = secure.CloseWrite() // tells a client whose reading is done; where it fails, the next line does too
-	}
-	if c.tcp.CloseWrite() != nil || c.tcp.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
-		return
-	}
-	_, _ = io.CopyN(io.Discard, c.tcp, lingerBytes) // any end of it is an end
-}
+// errNotTaken tells a producer that its client does not take what it makes.
+var errNotTaken = errors.New("serve: the client is gone, or too slow")

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+)
+
+// A load is one way of asking.
+type load struct {
+	name, title string
+	transport   transport
+	args        []string // of dnsperf; nil: it is asked by our own client
+	outstanding int      // where it is not what the command line says
+}
+
+var loads = []load{
+	{"tcp", "TCP", tcp, []string{"-m", "tcp"}, 0},
+	{"dot", "DNS over TLS", dot, []string{"-m", "dot"}, 0},
+	{"dot-edns", "DNS over TLS with EDNS, for which gtm pads its answers (RFC 8467)", dot, []string{"-m", "dot", "-e"}, 0},
+	{"dot-one", "DNS over TLS, one query at a time in each connection", dot, []string{"-m", "dot"}, -1},
+	{"dot-new", "DNS over TLS, a new connection for each query", dot, []string{"-m", "dot", "-O", "num-queries-per-conn=1"}, -1},
+	{"doh", "DNS over HTTPS, GET", doh, []string{"-m", "doh", "-O", "doh-method=GET"}, 0},
+	{"doh-post", "DNS over HTTPS, POST", doh, []string{"-m", "doh", "-O", "doh-method=POST"}, 0},
+	{"doh-one", "DNS over HTTPS, GET, one query at a time in each connection", doh, []string{"-m", "doh", "-O", "doh-method=GET"}, -1},
+	{"doq", "DNS over QUIC", doq, nil, 0},
+}
+
+func loadNames() (names []string) {
+	for _, l := range loads {
+		names = append(names, l.name)
+	}
+	return names
+}
+
+// A sample is one measurement.
+type sample struct {
+	qps, latency float64 // latency in microseconds, on average
+	bytes        float64 // of an answer
+	cpu          float64 // microseconds of the server's processes per answer
+	busy         float64 // the share of its core that the server's processes used
+}
+
+// measure loads the server, at saturation.
+func (s *server) measure(ctx context.Context, o options, l load) (sample, error) {
+	rest(ctx)
+	before, err := groupCPU(s.cmd.Process.Pid)
+	if err != nil {
+		return sample{}, err
+	}
+	text, err := command(ctx, o, l, s.ports[l.transport]).CombinedOutput()
+	if err != nil {
+		return sample{}, fmt.Errorf("loading %s with %s: %w\n%s", s.name, l.name, err, text)
+	}
+	after, err := groupCPU(s.cmd.Process.Pid)
+	if err != nil {
+		return sample{}, err
+	}
+	f, err := parseFigures(string(text))
+	if err != nil {
+		return sample{}, fmt.Errorf("%s, %s: %w", s.name, l.name, err)
+	}
+	spent := (after - before).Seconds()
+	return sample{qps: f.qps, latency: f.latency * 1e6, bytes: f.bytes, cpu: spent * 1e6 / f.answers, busy: spent / f.seconds}, nil
+}
+
+// command asks, for so long, on the core of the load.
+func command(ctx context.Context, o options, l load, port int) *exec.Cmd {
+	outstanding := o.outstanding
+	if l.outstanding < 0 {
+		outstanding = o.conns
+	}
+	seconds := strconv.FormatFloat(o.seconds, 'f', -1, 64)
+	args := []string{"-c", loadCore}
+	if l.args == nil {
+		args = append(args, self(), "-quic-load", local(port), "-quic-dir", o.tmp, "-conns", strconv.Itoa(o.conns),
+			"-outstanding", strconv.Itoa(outstanding), "-seconds", seconds)
+	} else {
+		args = append(args, "dnsperf", "-s", "127.0.0.1", "-p", strconv.Itoa(port), "-d", filepath.Join(o.tmp, queryFile), "-T", "1",
+			"-c", strconv.Itoa(o.conns), "-q", strconv.Itoa(outstanding), "-l", seconds,
+			"-O", fmt.Sprintf("doh-uri=https://localhost:%d/dns-query", port))
+		args = append(args, l.args...)
+	}
+	cmd := exec.CommandContext(ctx, "taskset", args...)
+	cmd.Env = append(os.Environ(), "OPENSSL_CONF="+filepath.Join(o.tmp, opensslFile))
+	return cmd
+}
+
+// figures are what dnsperf prints, in its units.
+type figures struct{ answers, qps, latency, bytes, seconds float64 }
+
+// parseFigures reads what dnsperf prints at its end. Anything but NOERROR is an error: a server that fails is not to be
+// compared.
+func parseFigures(text string) (f figures, err error) {
+	for _, field := range []struct {
+		pattern *regexp.Regexp
+		to      *float64
+	}{{completed, &f.answers}, {perSecond, &f.qps}, {latency, &f.latency}, {size, &f.bytes}, {runTime, &f.seconds}} {
+		found := field.pattern.FindStringSubmatch(text)
+		if found == nil {
+			return f, fmt.Errorf("the load's report has no %q:\n%s", field.pattern, text)
+		}
+		if *field.to, err = strconv.ParseFloat(found[1], 64); err != nil {
+			return f, err
+		}
+	}
+	codes := responses.FindStringSubmatch(text)
+	if codes == nil || codes[1] != strconv.Itoa(int(f.answers)) || f.answers == 0 {
+		return f, fmt.Errorf("not every answer was NOERROR:\n%s", text)
+	}
+	return f, nil
+}
+
+var (
+	completed = regexp.MustCompile(`Queries completed: +(\d+)`)
+	perSecond = regexp.MustCompile(`Queries per second: +([\d.]+)`)
+	latency   = regexp.MustCompile(`Average Latency \(s\): +([\d.]+)`)
+	size      = regexp.MustCompile(`Average packet size: +request \d+, response (\d+)`)
+	runTime   = regexp.MustCompile(`Run time \(s\): +([\d.]+)`)
+	responses = regexp.MustCompile(`Response codes: +NOERROR (\d+)`)
+)

@@ -1,0 +1,114 @@
+package serve
+
+import (
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+const tapRoom = 16 << 10 // for one read of what a client has sent
+
+// tapRooms lends room to taps, for as long as they hold something.
+var tapRooms = sync.Pool{New: func() any { return new([tapRoom]byte) }}
+
+// tap is a TCP connection of which as much as there is is read at once, whatever size the reader asks for, and which
+// holds memory only from then until all of that has been taken. TLS, above it, gives one record for each Read, which
+// mostly is one message; an impatient tap tells when the next one would have to wait for the client. It has one reader.
+type tap struct {
+	*net.TCPConn
+	raw     syscall.RawConn
+	patient bool // Read waits for the client, rather than give errDry
+	room    *[tapRoom]byte
+	left    []byte // of room; empty where it is nil
+
+	attempt func(fd uintptr) bool // t.try, made once
+	n       int                   // what it read
+	err     error
+}
+
+// errDry tells that everything that has come was read. It is an error after which TLS goes on, like that of a deadline.
+var errDry net.Error = dryError{}
+
+type dryError struct{}
+
+func (dryError) Error() string   { return "serve: nothing more has come yet" }
+func (dryError) Timeout() bool   { return true }
+func (dryError) Temporary() bool { return true }
+
+// newTap makes a patient tap.
+func newTap(conn *net.TCPConn) *tap {
+	t := &tap{TCPConn: conn, patient: true}
+	t.attempt = t.try
+	t.raw, t.err = conn.SyscallConn() // fails where conn is closed
+	return t
+}
+
+// Read gives what has been read of the connection, or else errDry or more of it.
+func (t *tap) Read(p []byte) (int, error) {
+	if len(t.left) == 0 {
+		if !t.patient {
+			return 0, errDry
+		}
+		if err := t.wait(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, t.left)
+	if t.left = t.left[n:]; len(t.left) == 0 {
+		t.release()
+	}
+	return n, nil
+}
+
+// wait waits until there is something to Read.
+func (t *tap) wait() error {
+	if len(t.left) > 0 {
+		return nil
+	}
+	if t.raw == nil {
+		return t.err
+	}
+	if err := t.raw.Read(t.attempt); err != nil {
+		return err
+	}
+	if t.err != nil {
+		t.release()
+		return t.err
+	}
+	t.left = t.room[:t.n]
+	return nil
+}
+
+// try reads once, and tells whether that came to something; if not, it is called again when there is something to read.
+func (t *tap) try(fd uintptr) bool {
+	if t.room == nil {
+		t.room = tapRooms.Get().(*[tapRoom]byte)
+	}
+	for {
+		t.n, t.err = unix.Read(int(fd), t.room[:])
+		if t.err != unix.EINTR {
+			break
+		}
+	}
+	switch {
+	case t.err == unix.EAGAIN:
+		t.release()
+		return false
+	case t.err != nil:
+		t.err = os.NewSyscallError("read", t.err)
+	case t.n == 0:
+		t.err = io.EOF
+	}
+	return true
+}
+
+func (t *tap) release() {
+	if t.room != nil {
+		tapRooms.Put(t.room)
+		t.room, t.left = nil, nil
+	}
+}
