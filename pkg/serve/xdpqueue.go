@@ -11,12 +11,23 @@ import (
 	"github.com/gti/gtm/pkg/serve/xdp"
 )
 
+// frames is where an xdpQueue has its frames from; see xdp.Socket, which it is.
+type frames interface {
+	FD() int
+	Receive(frames []xdp.Frame) int
+	Bytes(f xdp.Frame) []byte
+	Send(f xdp.Frame)
+	Release(f xdp.Frame)
+	Flush() unix.Errno
+	Unsent() int
+}
+
 // xdpQueue serves one receive queue of an interface, past the kernel's stack. What it takes at once is sorted by family
 // into two batches, each with a worker (and Handler) of its own, since they count by family; both are sent together.
 // Frames go to a batch with what was read from their headers, and are answered in place.
 type xdpQueue struct {
 	srv     *Server
-	sock    *xdp.Socket
+	sock    frames
 	limit   int // bytes of the largest frame that may be sent
 	ending  *atomic.Bool
 	frames  [batchSize]xdp.Frame
@@ -26,12 +37,13 @@ type xdpQueue struct {
 	failed  unix.Errno     // of the last flush, so that it is logged once
 }
 
-func newXDPQueue(s *Server, w *xdpWay, sock *xdp.Socket) *xdpQueue {
-	q := &xdpQueue{srv: s, sock: sock, limit: w.port.Limit, ending: &w.ending}
+// newXDPQueue makes what serves sock, which is of the interface with that index, and may send frames of limit bytes.
+func newXDPQueue(s *Server, w *xdpWay, sock frames, limit, index int) *xdpQueue {
+	q := &xdpQueue{srv: s, sock: sock, limit: limit, ending: &w.ending}
 	q.poll[0] = unix.PollFd{Fd: int32(sock.FD()), Events: unix.POLLIN}
 	q.poll[1] = unix.PollFd{Fd: int32(w.wake), Events: unix.POLLIN}
 	for family := range q.workers {
-		b := &xdpBatch{sock: sock, origins: s.origins(), index: w.port.Index}
+		b := &xdpBatch{sock: sock, in: make([]xdpDatagram, 0, batchSize), origins: s.origins(), index: index}
 		q.batches[family] = b
 		q.workers[family] = &udpWorker{srv: s, batch: b, h: s.cfg.NewHandler(), req: Request{Transport: UDP},
 			query: make([]byte, 0, slotSize), sheet: s.metrics.newSheet(pastKernel, uint8(family))}
@@ -102,7 +114,7 @@ type xdpDatagram struct {
 
 // xdpBatch is the datagrams of one family that were taken at once. It implements datagrams.
 type xdpBatch struct {
-	sock    *xdp.Socket
+	sock    frames
 	in      []xdpDatagram // batchSize at most
 	id      uint16        // of the next IPv4 packet
 	origins []origin

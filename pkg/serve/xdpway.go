@@ -78,7 +78,7 @@ func (w *xdpWay) check() {
 
 // open tries to open the way. Where it can't, the sockets serve, and the reason is logged when it is news.
 func (w *xdpWay) open() {
-	port, err := xdp.Open(w.name)
+	port, err := xdp.Open(w.name, 0)
 	if err != nil {
 		w.warn(err)
 		return
@@ -94,7 +94,7 @@ func (w *xdpWay) open() {
 	w.mu.Unlock()
 	w.ending.Store(false)
 	for _, sock := range port.Sockets {
-		w.workers.Go(newXDPQueue(w.srv, w, sock).run)
+		w.workers.Go(newXDPQueue(w.srv, w, sock, port.Limit, port.Index).run)
 	}
 	if err := port.Serve(w.addrs()); err != nil {
 		w.close()

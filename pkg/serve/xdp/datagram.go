@@ -119,17 +119,16 @@ func (d *Datagram) Reply(frame []byte, size int, id uint16) int {
 	frame = frame[:end]
 	swap(frame[0:6], frame[6:12])
 	ip, udp := frame[etherSize:], frame[d.Payload-udpSize:]
-	addrs := ip[8:40]
+	var addrs []byte
 	if d.Payload == Overhead4 {
 		addrs = ip[12:20]
+		head4(ip, id)
+	} else {
+		addrs = ip[8:40]
+		head6(ip)
 	}
 	swap(addrs[:len(addrs)/2], addrs[len(addrs)/2:])
 	swap(udp[0:2], udp[2:4])
-	if d.Payload == Overhead4 {
-		head4(ip, id)
-	} else {
-		head6(ip)
-	}
 	binary.BigEndian.PutUint16(udp[4:], uint16(len(udp)))
 	binary.LittleEndian.PutUint16(udp[6:], 0)
 	sum := ^fold(add(pseudo(addrs, len(udp)), udp))

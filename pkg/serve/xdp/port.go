@@ -36,13 +36,15 @@ type Port struct {
 	Mode    Mode
 	Sockets []*Socket // by receive queue
 
+	reserve int // frames of each socket, see Socket.Spare
 	program *program
 	link    link.Link
 }
 
 // Open attaches the program to the interface and opens a socket for each of its receive queues. No datagram comes
-// before Serve has been called. Its error says what stands in the way, and what to do.
-func Open(name string) (*Port, error) {
+// before Serve has been called. Sockets keep a reserve of so many frames (Frames at most) for what is not a reply; see
+// Socket.Spare. The error says what stands in the way, and what to do.
+func Open(name string, reserve int) (*Port, error) {
 	nic, err := net.InterfaceByName(name)
 	if err != nil {
 		return nil, fmt.Errorf("interface %s: there is none of that name; ip link lists those that there are", name)
@@ -53,7 +55,7 @@ func Open(name string) (*Port, error) {
 	if nic.MTU < smallestMTU {
 		return nil, fmt.Errorf("interface %s: its MTU of %d is below %d; raise it", name, nic.MTU, smallestMTU)
 	}
-	p := &Port{Name: name, Index: nic.Index, MAC: nic.HardwareAddr, Limit: nic.MTU + etherSize}
+	p := &Port{Name: name, Index: nic.Index, MAC: nic.HardwareAddr, Limit: nic.MTU + etherSize, reserve: reserve}
 	if err := p.open(); err != nil {
 		p.Close()
 		return nil, fmt.Errorf("interface %s: %w", name, explain(err))
@@ -114,7 +116,7 @@ func (p *Port) bindAll(copy bool) error {
 		size = largeFrame
 	}
 	for queue := range maxQueues {
-		s, err := newSocket(Frames, size)
+		s, err := newSocket(Frames, size, p.reserve)
 		if err != nil {
 			return err
 		}

@@ -48,7 +48,7 @@ func loadProgram(mac net.HardwareAddr) (_ *program, err error) {
 		return nil, fmt.Errorf("making a map: %w", err)
 	}
 	p.prog, err = ebpf.NewProgram(&ebpf.ProgramSpec{Name: "gtm_dns", Type: ebpf.XDP, License: "GPL",
-		Instructions: instructions(mac, p.addrs.FD(), p.sockets.FD())})
+		Instructions: instructions(mac, p.addrs.FD(), p.sockets.FD(), pass)})
 	if err != nil {
 		p.close()
 		return nil, fmt.Errorf("loading the XDP program: %w", err)
@@ -120,13 +120,13 @@ const (
 //
 //	of frames to us, of maxFrame bytes at most,
 //	that hold UDP over IPv4 without options and not in fragments, or UDP right behind an IPv6 header,
-//	those to one of our addresses and ports go to the socket of their queue, if there is one;
-//	everything else passes.
+//	those to one of our addresses and ports go to the socket of their queue (or where it has none, to
+//	the action otherwise); everything else passes.
 //
 // Numbers from the frame are compared in network order, as they are loaded.
-func instructions(mac net.HardwareAddr, addrs, sockets int) asm.Instructions {
+func instructions(mac net.HardwareAddr, addrs, sockets int, otherwise int32) asm.Instructions {
 	const ctx, frame, end, v, fp = asm.R6, asm.R2, asm.R3, asm.R4, asm.RFP
-	is := asm.Instructions{
+	return asm.Instructions{
 		asm.Mov.Reg(ctx, asm.R1),
 		asm.LoadMem(frame, ctx, 0, asm.Word),
 		asm.LoadMem(end, ctx, 4, asm.Word),
@@ -180,14 +180,13 @@ func instructions(mac net.HardwareAddr, addrs, sockets int) asm.Instructions {
 		asm.JEq.Imm(asm.R0, 0, "pass"),
 		asm.LoadMapPtr(asm.R1, sockets),
 		asm.LoadMem(asm.R2, ctx, 16, asm.Word), // rx_queue_index
-		asm.Mov.Imm(asm.R3, pass),              // where the queue has no socket
+		asm.Mov.Imm(asm.R3, otherwise),
 		asm.FnRedirectMap.Call(),
 		asm.Return(),
 
 		asm.Mov.Imm(asm.R0, pass).WithSymbol("pass"),
 		asm.Return(),
 	}
-	return is
 }
 
 // network16 and network32 give numbers as they look when they are loaded from a packet.

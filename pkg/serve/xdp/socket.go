@@ -26,11 +26,14 @@ type Socket struct {
 	umem       []byte
 	fill, done ring[uint64] // frames to receive into, frames that were sent
 	rx, tx     ring[Frame]
+	reserve    int      // how many frames are kept to be sent, rather than received into
+	spare      []uint64 // those of them that are not on their way
 }
 
-// newSocket opens a socket with its rings and gives the kernel all frames to receive into, but binds it to nothing.
-func newSocket(frames uint32, frameSize int) (_ *Socket, err error) {
-	s := &Socket{frameSize: uint64(frameSize)}
+// newSocket opens a socket with its rings, gives the kernel frames to receive into and keeps reserve more (no more than
+// those), but binds it to nothing.
+func newSocket(frames uint32, frameSize, reserve int) (_ *Socket, err error) {
+	s := &Socket{frameSize: uint64(frameSize), reserve: reserve}
 	if s.fd, err = unix.Socket(unix.AF_XDP, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0); err != nil {
 		return nil, fmt.Errorf("opening an AF_XDP socket: %w", err)
 	}
@@ -41,13 +44,16 @@ func newSocket(frames uint32, frameSize int) (_ *Socket, err error) {
 	for i := range uint64(frames) {
 		s.fill.put(i * s.frameSize)
 	}
+	for i := range reserve {
+		s.spare = append(s.spare, uint64(int(frames)+i)*s.frameSize)
+	}
 	s.fill.publish()
 	return s, nil
 }
 
 // open makes the memory and the rings.
 func (s *Socket) open(frames uint32) (err error) {
-	s.umem, err = unix.Mmap(-1, 0, int(frames)*int(s.frameSize), unix.PROT_READ|unix.PROT_WRITE,
+	s.umem, err = unix.Mmap(-1, 0, (int(frames)+s.reserve)*int(s.frameSize), unix.PROT_READ|unix.PROT_WRITE,
 		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_POPULATE)
 	if err != nil {
 		return fmt.Errorf("memory for frames: %w", err)
@@ -107,6 +113,17 @@ func (s *Socket) Receive(frames []Frame) int {
 	return n
 }
 
+// Spare gives a frame of the reserve to be written and sent, if there is one. It has no bytes yet; see Bytes for its room.
+func (s *Socket) Spare() (f Frame, ok bool) {
+	last := len(s.spare) - 1
+	if last < 0 {
+		return f, false
+	}
+	f.Addr = s.spare[last]
+	s.spare = s.spare[:last]
+	return f, true
+}
+
 // Ready tells whether something has been received.
 func (s *Socket) Ready() bool { return s.rx.ready() > 0 }
 
@@ -147,7 +164,11 @@ func (s *Socket) Flush() (errno unix.Errno) {
 func (s *Socket) Reap() {
 	n := s.done.ready()
 	for range n {
-		s.fill.put(s.done.take())
+		if at := s.done.take(); len(s.spare) < s.reserve {
+			s.spare = append(s.spare, at/s.frameSize*s.frameSize)
+		} else {
+			s.fill.put(at)
+		}
 	}
 	if n > 0 {
 		s.done.release()

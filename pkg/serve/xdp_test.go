@@ -1,0 +1,332 @@
+package serve
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gti/gtm/pkg/serve/xdp"
+)
+
+const (
+	fakeFrame = 2048
+	fakeLimit = 1514 // bytes of the largest frame that may be sent
+)
+
+// fakeFrames stands in for an AF_XDP socket: frames that were put in are received, and what is sent is kept.
+type fakeFrames struct {
+	memory   []byte
+	waiting  []xdp.Frame
+	released int
+	sent     [][]byte
+	keep     bool // what is sent is copied
+	flushed  int
+}
+
+func (f *fakeFrames) FD() int           { return -1 }
+func (f *fakeFrames) Unsent() int       { return 0 }
+func (f *fakeFrames) Release(xdp.Frame) { f.released++ }
+func (f *fakeFrames) Flush() unix.Errno { f.flushed++; return 0 }
+
+func (f *fakeFrames) Receive(frames []xdp.Frame) int {
+	n := copy(frames, f.waiting)
+	f.waiting = f.waiting[n:]
+	return n
+}
+
+func (f *fakeFrames) Bytes(x xdp.Frame) []byte {
+	end := (x.Addr/fakeFrame + 1) * fakeFrame
+	return f.memory[x.Addr : x.Addr+uint64(x.Len) : end]
+}
+
+func (f *fakeFrames) Send(x xdp.Frame) {
+	f.released++
+	if f.keep {
+		f.sent = append(f.sent, bytes.Clone(f.Bytes(x)))
+	}
+}
+
+// put has frames wait, as the kernel puts them: behind its headroom.
+func (f *fakeFrames) put(frames ...[]byte) {
+	f.memory = make([]byte, len(frames)*fakeFrame)
+	for i, bytes := range frames {
+		x := xdp.Frame{Addr: uint64(i*fakeFrame + 256), Len: uint32(len(bytes))}
+		copy(f.Bytes(x), bytes)
+		f.waiting = append(f.waiting, x)
+	}
+}
+
+var (
+	xdpServer = []netip.AddrPort{netip.MustParseAddrPort("198.51.100.53:53"), netip.MustParseAddrPort("[2001:db8::53]:53")}
+	xdpClient = []netip.AddrPort{netip.MustParseAddrPort("192.0.2.7:4711"), netip.MustParseAddrPort("[2001:db8::7]:4711")}
+)
+
+// xdpFrame makes the frame of a message from a client: as the reply to one that goes the other way.
+func xdpFrame(from, to netip.AddrPort, msg []byte) []byte {
+	frame := make([]byte, 14, fakeLimit)
+	copy(frame, "\x02\x00\x00\x00\x00\x01\x02\x00\x00\x00\x00\x02\x08\x00")
+	d := xdp.Datagram{Payload: xdp.Overhead4}
+	head := 12
+	if from.Addr().Is6() {
+		d.Payload, head = xdp.Overhead6, 8
+		copy(frame[12:], "\x86\xdd")
+	}
+	frame = append(frame, make([]byte, head)...)
+	frame = slices.Concat(frame, to.Addr().AsSlice(), from.Addr().AsSlice())
+	frame = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(frame, to.Port()), from.Port())
+	frame = append(append(frame, 0, 0, 0, 0), msg...)
+	return frame[:d.Reply(frame, len(msg), 1)]
+}
+
+// newTestQueue makes a queue on a fake socket that nobody runs, so that a test can step it.
+func newTestQueue(t testing.TB, cfg Config, h func(*Request) (int, Action)) (*xdpQueue, *fakeFrames) {
+	t.Helper()
+	cfg.Addrs = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}
+	cfg.NewHandler = func() Handler { return handlerFunc(h) }
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := newServer(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.morgue.close)
+	f := &fakeFrames{keep: true}
+	q := newXDPQueue(s, &xdpWay{srv: s, wake: -1}, f, fakeLimit, 7)
+	for _, b := range q.batches {
+		b.origins = []origin{{xdpServer[0], 40}, {xdpServer[1], 60}, {netip.MustParseAddrPort("0.0.0.0:5353"), 41},
+			{netip.MustParseAddrPort("[::]:5353"), 61}}
+	}
+	return q, f
+}
+
+// read reads a frame as a client does.
+func read(t testing.TB, frame []byte) (from, to netip.AddrPort, msg []byte) {
+	t.Helper()
+	var d xdp.Datagram
+	if !d.Parse(frame) {
+		t.Fatalf("not a sound datagram: %x", frame)
+	}
+	return d.Source, d.To(frame), frame[d.Payload : d.Payload+d.Size]
+}
+
+// xdpCounts gives what the queue has counted, by family.
+func xdpCounts(q *xdpQueue) [2]tally { return q.srv.metrics.totals()[pastKernel] }
+
+func TestXDPAnswersInTheFrame(t *testing.T) {
+	q, f := newTestQueue(t, Config{}, echo)
+	var frames [][]byte
+	const n = batchSize + 20
+	for i := range n {
+		frames = append(frames, xdpFrame(xdpClient[i%3%2], xdpServer[i%3%2], query(uint16(i), "www.example.", 1)))
+	}
+	frames[9][len(frames[9])-1] ^= 1 // a wrong checksum
+	f.put(frames...)
+	for q.step() {
+	}
+	if f.released != n || len(f.sent) != n-1 || f.flushed != 2 {
+		t.Fatalf("%d frames given back, %d sent, %d flushes", f.released, len(f.sent), f.flushed)
+	}
+	slices.SortFunc(f.sent, func(a, b []byte) int {
+		_, _, one := read(t, a)
+		_, _, other := read(t, b)
+		return int(binary.BigEndian.Uint16(one)) - int(binary.BigEndian.Uint16(other))
+	})
+	for i, frame := range slices.Insert(f.sent, 9, nil) {
+		if i == 9 {
+			continue
+		}
+		from, to, msg := read(t, frame)
+		if from != xdpServer[i%3%2] || to != xdpClient[i%3%2] || !bytes.Equal(msg, reply(query(uint16(i), "www.example.", 1))) {
+			t.Errorf("%d: from %s to %s: %x", i, from, to, msg)
+		}
+	}
+	c := xdpCounts(q)
+	if c[0][countPackets] != 55 || c[1][countPackets] != 28 || c[0][countDropFrame] != 1 || c[0][countReplies]+c[1][countReplies] != n-1 {
+		t.Errorf("counts %v", c)
+	}
+	if udp := q.srv.metrics.totals()[UDP]; udp != [2]tally{} {
+		t.Errorf("counted as UDP: %v", udp)
+	}
+}
+
+// TestXDPIsAsSockets has a Handler with a fate for each query answer it by both ways.
+func TestXDPIsAsSockets(t *testing.T) {
+	fates := func() func(*Request) (int, Action) {
+		calls := 0
+		return func(r *Request) (int, Action) {
+			calls++
+			switch r.Buf[1] {
+			case 1:
+				return 0, Drop
+			case 2:
+				panic("on purpose")
+			case 3:
+				r.Buf[3] = byte(calls)
+				return r.N, Truncate
+			case 4:
+				return r.N, Stream
+			case 5:
+				return 0, Send
+			case 6:
+				return len(r.Buf) + 1, Send
+			case 7:
+				return 512, Send // what was behind the query must not show
+			}
+			r.Buf[3] = byte(calls)
+			return echo(r)
+		}
+	}
+	w, client := newTestWorker(t, "127.0.0.1:0", fates())
+	q, f := newTestQueue(t, Config{}, fates())
+	for id := range uint16(10) {
+		msg := query(id, string('a'+rune(id))+".example.", 1)
+		write(t, client, msg)
+		mustStep(t, w)
+		f.put(xdpFrame(xdpClient[0], xdpServer[0], msg))
+		f.sent = nil
+		q.step()
+		sockets, past := totals(w), xdpCounts(q)[0]
+		sockets[countBatches], past[countBatches] = 0, 0
+		if sockets != past {
+			t.Fatalf("query %d: sockets count %v, past the kernel %v", id, sockets, past)
+		}
+		buf := make([]byte, slotSize)
+		if err := client.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		n, err := client.Read(buf)
+		if err != nil {
+			n = 0
+		}
+		var msgs []byte
+		for _, frame := range f.sent {
+			_, _, msgs = read(t, frame)
+		}
+		if id == 7 { // the room holds what older datagrams left
+			n, msgs = min(n, len(msg)), msgs[:min(len(msgs), len(msg))]
+		}
+		if !bytes.Equal(buf[:n], msgs) {
+			t.Errorf("query %d: sockets %x, past the kernel %x", id, buf[:n], msgs)
+		}
+	}
+}
+
+func TestXDPRoom(t *testing.T) {
+	var rooms []int
+	q, f := newTestQueue(t, Config{}, func(r *Request) (int, Action) {
+		rooms = append(rooms, len(r.Buf))
+		return len(r.Buf), Send
+	})
+	f.put(xdpFrame(xdpClient[0], xdpServer[0], query(1, "a.", 1)), xdpFrame(xdpClient[1], xdpServer[1], query(1, "a.", 1)))
+	q.step()
+	if !slices.Equal(rooms, []int{1500 - 28, 1500 - 48}) {
+		t.Errorf("rooms %v", rooms)
+	}
+	for _, frame := range f.sent {
+		if len(frame) != fakeLimit {
+			t.Errorf("a frame of %d bytes", len(frame))
+		}
+	}
+}
+
+func TestXDPRateLimit(t *testing.T) {
+	q, f := newTestQueue(t, Config{RateLimit: &RateLimit{Rate: 2, Slip: 2}}, echo)
+	var frames [][]byte
+	for i := range 45 {
+		frames = append(frames, xdpFrame(xdpClient[0], xdpServer[0], query(uint16(i), "a.", 1)))
+	}
+	f.put(frames...)
+	q.step()
+	c := xdpCounts(q)[0]
+	if c[countLimited] != 40 || c[countSlipped] != 20 || c[countDropRate] != 20 || c[countReplies] != 25 || len(f.sent) != 25 || f.released != 45 {
+		t.Errorf("counts %v, %d sent, %d given back", c, len(f.sent), f.released)
+	}
+}
+
+func TestXDPPutsOff(t *testing.T) {
+	q, f := newTestQueue(t, Config{}, func(*Request) (int, Action) { return 0, Defer })
+	for _, c := range []struct {
+		from, to   string
+		fd, ctlLen int
+		family     uint16
+		scope      uint32
+	}{
+		{"192.0.2.7:4711", "198.51.100.53:53", 40, 0, unix.AF_INET, 0},
+		{"192.0.2.7:4711", "198.51.100.53:5353", 41, unix.CmsgSpace(unix.SizeofInet4Pktinfo), unix.AF_INET, 0},
+		{"[2001:db8::7]:4711", "[2001:db8::53]:53", 60, 0, unix.AF_INET6, 0},
+		{"[fe80::7]:4711", "[fe80::53]:5353", 61, unix.CmsgSpace(unix.SizeofInet6Pktinfo), unix.AF_INET6, 7},
+	} {
+		from, to := netip.MustParseAddrPort(c.from), netip.MustParseAddrPort(c.to)
+		msg := query(1, "a.", 1)
+		f.put(xdpFrame(from, to, msg))
+		q.step()
+		j, queue := q.srv.slow.take()
+		name := j.name
+		if j.fd != c.fd || j.ctlLen != c.ctlLen || j.source != from || !bytes.Equal(j.query[:j.n], msg) ||
+			binary.NativeEndian.Uint16(name[:]) != c.family || binary.BigEndian.Uint16(name[2:]) != from.Port() ||
+			binary.NativeEndian.Uint32(name[24:]) != c.scope || int(j.family) != int(familyOf(from.Addr())) {
+			t.Errorf("%s at %s: %+v", c.from, c.to, j)
+		}
+		if c.ctlLen > 0 {
+			checkControl(t, j.ctl[:j.ctlLen], to.Addr())
+		}
+		queue.free <- j
+	}
+	if f.released != 4 || len(f.sent) != 0 {
+		t.Errorf("%d given back, %d sent", f.released, len(f.sent))
+	}
+}
+
+// checkControl has the system's own parser read a control message that is to send from an address.
+func checkControl(t *testing.T, ctl []byte, from netip.Addr) {
+	t.Helper()
+	msgs, err := unix.ParseSocketControlMessage(ctl)
+	if err != nil || len(msgs) != 1 {
+		t.Fatalf("%x: %v, %v", ctl, msgs, err)
+	}
+	data := msgs[0].Data
+	if from.Is4() {
+		if netip.AddrFrom4([4]byte(data[4:8])) != from || msgs[0].Header.Type != unix.IP_PKTINFO {
+			t.Errorf("%x does not send from %s", ctl, from)
+		}
+	} else if netip.AddrFrom16([16]byte(data[:16])) != from || msgs[0].Header.Type != unix.IPV6_PKTINFO || data[16] != 7 {
+		t.Errorf("%x does not send from %s", ctl, from)
+	}
+}
+
+func TestXDPAllocatesNothing(t *testing.T) {
+	q, f := newTestQueue(t, Config{}, echo)
+	f.keep = false
+	f.put(xdpFrame(xdpClient[0], xdpServer[0], query(1, "www.example.", 1)), xdpFrame(xdpClient[1], xdpServer[1], query(1, "www.example.", 1)))
+	waiting, memory := slices.Clone(f.waiting), bytes.Clone(f.memory)
+	allocs := testing.AllocsPerRun(200, func() {
+		copy(f.memory, memory)
+		f.waiting = waiting
+		q.step()
+	})
+	if allocs != 0 {
+		t.Errorf("%v allocations", allocs)
+	}
+	if c := xdpCounts(q); c[0][countReplies] != 201 || c[1][countReplies] != 201 {
+		t.Errorf("counts %v", c)
+	}
+}
+
+func TestXDPWithoutTheInterface(t *testing.T) {
+	s := start(t, Config{XDP: []string{"gtm-no-such"}}, echo)
+	client := dial(t, "udp", s.Addrs()[0])
+	msg := query(1, "www.example.", 1)
+	if got := ask(t, client, msg); !bytes.Equal(got, reply(msg)) {
+		t.Errorf("the sockets answer %x", got)
+	}
+	if mode, queues, _ := s.ways[0].state(); mode != "none" || queues != 0 {
+		t.Errorf("%d queues, mode %s", queues, mode)
+	}
+}
