@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/gti/gtm/bench/figures"
+	"github.com/gti/gtm/bench/scale/rig"
+	"github.com/gti/gtm/pkg/store"
+)
+
+const (
+	edges         = 3
+	everyQuestion = 500 * time.Microsecond
+	changePause   = 100 * time.Millisecond
+)
+
+// changeStage is one machine with three edges, of which one shares its process with control and etcd.
+type changeStage struct {
+	o       options
+	edges   []*rig.Gtmd
+	askers  []*rig.Asker
+	file    string
+	weighed bool
+}
+
+// changed is one change by gtmctl: since its start, when it ended and when each edge's answers had changed, sorted.
+type changed struct {
+	exit  time.Duration
+	edges []time.Duration
+}
+
+// The endpoints of the pool whose weights change. b has weight 0, or one beside which a has next to none.
+var weighed = map[bool]netip.Addr{false: netip.MustParseAddr("198.51.100.1"), true: netip.MustParseAddr("198.51.100.2")}
+
+func changes(ctx context.Context, o options, report *figures.Report) error {
+	report.Section("A changed weight, from gtmctl to every edge")
+	report.Text("`gtmctl apply` of a file with one pool, one of whose weights has changed, on a machine with %d edges: one in the process of control "+
+		"and the embedded etcd, the others processes of their own. Nothing is bound to a core. Time runs from before gtmctl is executed to "+
+		"the first of the answers of each edge that all are as they should (asked every %s).", edges, everyQuestion)
+	var rows, marks [][]string
+	var series []figures.Series
+	for _, services := range []int{1000, o.services} {
+		all, err := measureChanges(ctx, o, services)
+		if err != nil {
+			return err
+		}
+		var exit, first, last []float64
+		for _, c := range all {
+			exit, first, last = append(exit, millis([]time.Duration{c.exit})...), append(first, millis(c.edges[:1])...), append(last, millis(c.edges[edges-1:])...)
+		}
+		name := fmt.Sprintf("%d services", services)
+		at := func(numbers []float64, share float64) string {
+			return figures.Number(figures.Percentile(numbers, share))
+		}
+		rows = append(rows, []string{name, fmt.Sprint(len(all)), at(exit, 0.5), at(first, 0.5), at(last, 0.5), at(exit, 0.99), at(last, 0.99), at(last, 1)})
+		marks = append(marks, mark(name+": p99 of the last edge's time", figures.Percentile(last, 0.99), 100, "ms"))
+		series = append(series, distribution(name, last))
+	}
+	report.Table([]string{"configuration", "changes", "gtmctl ends, p50 ms", "first edge, p50 ms", "last edge, p50 ms", "gtmctl ends, p99 ms", "last edge, p99 ms", "most ms"}, rows)
+	report.Table(markHead, marks)
+	return report.Picture("change", "gtmctl to the last edge", func(file string) error {
+		return figures.SaveLines(file, figures.Chart{Title: "gtmctl to the last edge's answer", X: "share of changes, %", Y: "at most, ms", Mark: 100, Series: series})
+	})
+}
+
+func measureChanges(ctx context.Context, o options, services int) ([]changed, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	s, err := newChangeStage(ctx, o, services)
+	defer func() {
+		cancel()
+		for _, e := range slices.Backward(s.edges) { // the one with etcd last
+			e.Stop()
+		}
+	}()
+	if err != nil {
+		return nil, err
+	}
+	var all []changed
+	for i := range o.changes {
+		c, err := s.change(ctx)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+		if (i+1)%50 == 0 {
+			fmt.Printf("change %d/%d, %d services: gtmctl ended after %s, the last edge had it after %s\n", i+1, o.changes, services, c.exit, c.edges[edges-1])
+		}
+	}
+	return all, nil
+}
+
+func newChangeStage(ctx context.Context, o options, services int) (*changeStage, error) {
+	s := &changeStage{o: o}
+	dir, err := o.folder("change")
+	if err != nil {
+		return s, err
+	}
+	s.file = filepath.Join(dir, "weight.yaml")
+	for i := range edges {
+		args, env := []string{"--roles", "edge,control"}, []string(nil)
+		if i > 0 {
+			args = []string{"--roles", "edge", "--id", fmt.Sprint("edge", i), "--etcd", s.edges[0].Socket()}
+		}
+		e, err := rig.Start(rig.Command{Binary: o.gtmd(), Data: filepath.Join(dir, fmt.Sprint("edge", i)), Args: args, Env: env})
+		if err != nil {
+			return s, err
+		}
+		s.edges = append(s.edges, e)
+		if err := e.AwaitHTTP(ctx, patience); err != nil {
+			return s, err
+		}
+		if i == 0 {
+			if err := putWorld(ctx, s.edges[0], rig.World{Services: services, Endpoints: endpoints, Partitions: 10}); err != nil {
+				return s, err
+			}
+			if _, err := e.AwaitAnswer(ctx, rig.Host(services-1), startPatience); err != nil {
+				return s, err
+			}
+		}
+	}
+	if err := s.apply(ctx, "---\nkind: Service\ntenant: "+rig.Tenant+"\nname: weighed\nspec: {host: weighed."+rig.Zone+", rules: [{pools: [weighed]}]}\n"); err != nil {
+		return s, err
+	}
+	for _, e := range s.edges {
+		if _, err := e.AwaitAnswer(ctx, "weighed."+rig.Zone, startPatience); err != nil {
+			return s, err
+		}
+		asker, err := rig.NewAsker(e.DNS, rig.Query("weighed."+rig.Zone, rig.Elsewhere), everyQuestion)
+		if err != nil {
+			return s, err
+		}
+		go asker.Run(ctx)
+		s.askers = append(s.askers, asker)
+	}
+	return s, nil
+}
+
+// putWorld writes a world into the etcd of g.
+func putWorld(ctx context.Context, g *rig.Gtmd, world rig.World) error {
+	c, err := store.Open(ctx, store.Config{Endpoints: []string{g.Socket()}})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return world.Put(ctx, c)
+}
+
+// apply writes the file with the other weight, and more, and applies it.
+func (s *changeStage) apply(ctx context.Context, more string) error {
+	s.weighed = !s.weighed
+	weight := map[bool]int{true: 65535}[s.weighed]
+	text := fmt.Sprintf("kind: Pool\ntenant: %s\nname: weighed\nspec:\n  endpoints:\n    - {name: a, addresses: [%s], weight: 1}\n    - {name: b, addresses: [%s], weight: %d}\n%s",
+		rig.Tenant, weighed[false], weighed[true], weight, more)
+	if err := os.WriteFile(s.file, []byte(text), 0o644); err != nil {
+		return err
+	}
+	main := s.edges[0]
+	output, err := exec.CommandContext(ctx, s.o.gtmctl(), "apply", "-f", s.file, "--server", main.Server(),
+		"--token-file", filepath.Join(main.Data, "token")).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("gtmctl apply: %w\n%s", err, output)
+	}
+	return nil
+}
+
+func (s *changeStage) change(ctx context.Context) (changed, error) {
+	time.Sleep(changePause)
+	var c changed
+	began := time.Now()
+	if err := s.apply(ctx, ""); err != nil {
+		return c, err
+	}
+	c.exit = time.Since(began)
+	for _, a := range s.askers {
+		turned, err := a.Turned(ctx, began, weighed[s.weighed], settle, patience)
+		if err != nil {
+			return c, err
+		}
+		c.edges = append(c.edges, turned.Sub(began))
+	}
+	slices.Sort(c.edges)
+	return c, nil
+}

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/gti/gtm/bench/figures"
+	"github.com/gti/gtm/bench/scale/rig"
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/store"
+)
+
+const (
+	endpoints     = 10 // of each pool
+	partitions    = 1000
+	settle        = 10 * time.Millisecond
+	everyVerdict  = 100 * time.Millisecond
+	questions     = 500_000
+	patience      = 10 * time.Second
+	startPatience = 3 * time.Minute
+)
+
+// verdictStage is an edge that follows an etcd through a proxy, and this program in the judge's place.
+type verdictStage struct {
+	o       options
+	control *rig.Gtmd
+	edge    *rig.Gtmd
+	proxy   *rig.Proxy
+	store   *store.Client
+	load    *rig.Load
+	world   rig.World
+	turn    int
+	close   []func()
+}
+
+// verdictKind is one pool whose verdict changes, and the name that tells.
+type verdictKind struct {
+	name      string
+	pool      health.PoolID
+	endpoints int
+	host      string
+	address   func(j int) netip.Addr
+}
+
+// verdictRun is one run under load.
+type verdictRun struct {
+	load    rig.Figures
+	latency []time.Duration // from the edge's socket to the first of the answers that all obey
+	written []time.Duration // the same, from when the judge began to write it
+	missed  int             // watched questions without an answer
+}
+
+func verdicts(ctx context.Context, o options, report *figures.Report) error {
+	s, err := newVerdictStage(ctx, o)
+	if s != nil {
+		defer s.stop()
+	}
+	if err != nil {
+		return err
+	}
+	kinds := []verdictKind{
+		{"one service's pool", rig.Pool(0), endpoints, rig.Alone, func(j int) netip.Addr { return s.world.Address(0, j) }},
+		{"one pool of all services", rig.Shared, 2, rig.Host(1), rig.SharedAddress},
+	}
+	runs := map[string][]verdictRun{}
+	for round := range o.rounds {
+		quiet, err := s.run(ctx, nil)
+		if err != nil {
+			return err
+		}
+		runs["quiet"] = append(runs["quiet"], quiet)
+		for _, k := range kinds {
+			r, err := s.run(ctx, &k)
+			if err != nil {
+				return fmt.Errorf("%s: %w", k.name, err)
+			}
+			runs[k.name] = append(runs[k.name], r)
+			fmt.Printf("verdict %d/%d %s: %d changes, p99 %.2f ms; load %.0f/s p999 %.0f us (quiet %.0f), lost %d, late %.0f us\n", round+1, o.rounds,
+				k.name, len(r.latency), figures.Percentile(millis(r.latency), 0.99), float64(r.load.Sent)/o.seconds, r.load.P999, quiet.load.P999,
+				r.load.Lost, r.load.Late)
+		}
+	}
+	return reportVerdicts(o, report, kinds, runs)
+}
+
+func newVerdictStage(ctx context.Context, o options) (*verdictStage, error) {
+	s := &verdictStage{o: o, world: rig.World{Services: o.services, Endpoints: endpoints, Partitions: min(partitions, o.services)}}
+	dir, err := o.folder("verdict")
+	if err != nil {
+		return nil, err
+	}
+	s.control, err = rig.Start(rig.Command{Binary: o.gtmd(), Data: filepath.Join(dir, "control"), Core: restCore, Args: []string{"--roles", "control"}})
+	if err != nil {
+		return s, err
+	}
+	if err := s.control.AwaitHTTP(ctx, patience); err != nil {
+		return s, err
+	}
+	if s.store, err = store.Open(ctx, store.Config{Endpoints: []string{s.control.Socket()}}); err != nil {
+		return s, err
+	}
+	if err := s.world.Put(ctx, s.store); err != nil {
+		return s, err
+	}
+	if s.proxy, err = rig.NewProxy(s.control.Socket()); err != nil {
+		return s, err
+	}
+	s.edge, err = rig.Start(rig.Command{Binary: o.gtmd(), Data: filepath.Join(dir, "edge"), Core: edgeCore, Env: strings.Fields(o.env),
+		Args: []string{"--roles", "edge", "--etcd", s.proxy.Endpoint()}})
+	if err != nil {
+		return s, err
+	}
+	if _, err := s.edge.AwaitAnswer(ctx, rig.Host(o.services-1), startPatience); err != nil {
+		return s, err
+	}
+	queries := filepath.Join(dir, "queries")
+	if err := rig.WriteQueries(queries, questions, rig.Steered(o.services)); err != nil {
+		return s, err
+	}
+	if s.load, err = rig.NewLoad(queries); err != nil {
+		return s, err
+	}
+	return s, s.lead(ctx)
+}
+
+// lead becomes the judge.
+func (s *verdictStage) lead(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	elected, over := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(over)
+		_ = s.store.Campaign(ctx, "bench", func(ctx context.Context) error {
+			close(elected)
+			<-ctx.Done()
+			cancel()
+			return nil
+		})
+	}()
+	s.close = append(s.close, func() { cancel(); <-over })
+	select {
+	case <-elected:
+		return nil
+	case <-time.After(patience):
+		return errors.New("nobody was elected judge")
+	}
+}
+
+func (s *verdictStage) stop() {
+	for _, f := range s.close {
+		f()
+	}
+	if s.store != nil {
+		_ = s.store.Close()
+	}
+	if s.edge != nil {
+		s.edge.Stop()
+	}
+	if s.proxy != nil {
+		s.proxy.Close()
+	}
+	if s.control != nil {
+		s.control.Stop()
+	}
+}
+
+// run loads the edge and meanwhile changes the verdict on a pool; nil: on none.
+func (s *verdictStage) run(ctx context.Context, k *verdictKind) (verdictRun, error) {
+	var r verdictRun
+	asked := rig.Alone
+	if k != nil {
+		asked = k.host
+	}
+	asker, err := rig.NewAsker(s.edge.DNS, rig.Query(asked, rig.Elsewhere), 250*time.Microsecond)
+	if err != nil {
+		return r, err
+	}
+	asking, stop := context.WithCancel(ctx)
+	defer stop()
+	over := make(chan struct{})
+	go func() { defer close(over); asker.Run(asking) }()
+	time.Sleep(200 * time.Millisecond)
+	runtime.GC() // rather now than in the middle
+	loaded := make(chan error, 1)
+	go func() {
+		var err error
+		r.load, err = s.load.Run(ctx, s.edge.DNS, loadCore, seconds(s.o.seconds), s.o.rate)
+		loaded <- err
+	}()
+	for {
+		select {
+		case err := <-loaded:
+			stop()
+			<-over
+			r.missed = asker.Lost()
+			return r, err
+		case <-ctx.Done():
+			return r, ctx.Err()
+		case <-time.After(everyVerdict):
+		}
+		if k == nil {
+			continue
+		}
+		if err := s.change(ctx, *k, asker, &r); err != nil {
+			return r, err
+		}
+	}
+}
+
+// change leaves another endpoint of the pool up, and waits until the answers tell so.
+func (s *verdictStage) change(ctx context.Context, k verdictKind, asker *rig.Asker, r *verdictRun) error {
+	s.turn++
+	j, judge := s.turn%2, fmt.Sprintf("bench-%09d", s.turn)
+	s.proxy.Expect(judge)
+	began := time.Now()
+	if err := s.store.PutVerdicts(ctx, []health.Verdict{rig.OneUp(k.pool, k.endpoints, j, judge)}); err != nil {
+		return err
+	}
+	turned, err := asker.Turned(ctx, began, k.address(j), settle, patience)
+	if err != nil {
+		return err
+	}
+	passed, err := s.proxy.Passed()
+	if err != nil {
+		return err
+	}
+	if s.turn > 2 { // the first ones turn from what is unknown
+		r.latency = append(r.latency, turned.Sub(passed))
+		r.written = append(r.written, turned.Sub(began))
+	}
+	return nil
+}
