@@ -75,8 +75,8 @@ func parseVersionValue(value []byte) (storedVersion, error) {
 
 // decodeResource makes the resource of a stored version whose content was joined to text. A key that is
 // not zero is what the resource must say that it is.
-func decodeResource(key spec.Key, raw []byte, text string) (*spec.Resource, error) {
-	r, err := spec.DecodeJSON(raw, spec.Tolerant)
+func decodeResource(reader *spec.Reader, key spec.Key, raw []byte, text string) (*spec.Resource, error) {
+	r, err := reader.Decode(raw)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +86,6 @@ func decodeResource(key spec.Key, raw []byte, text string) (*spec.Resource, erro
 	if r.Spec == nil {
 		return nil, errors.New("it has no spec")
 	}
-	r.Origin = spec.Origin{} // lines of a stored text tell nobody anything, and fill memory
 	if z, ok := r.Spec.(*spec.Zone); ok && text != "" {
 		z.Content = text
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -241,11 +242,8 @@ func compareKeys(a, b spec.Key) int {
 	if d := strings.Compare(a.Tenant, b.Tenant); d != 0 {
 		return d
 	}
-	if d := kindRank(a.Kind) - kindRank(b.Kind); d != 0 {
-		return d
-	}
-	if d := strings.Compare(string(a.Kind), string(b.Kind)); d != 0 {
-		return d
+	if a.Kind != b.Kind {
+		return cmp.Or(kindRank(a.Kind)-kindRank(b.Kind), strings.Compare(string(a.Kind), string(b.Kind)))
 	}
 	return strings.Compare(a.Name, b.Name)
 }

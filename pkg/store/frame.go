@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 )
 
 // A frame is one record of a snapshot's files: kind (1 byte), length of the payload (4, big-endian),
@@ -51,26 +52,61 @@ func newFrameReader(r io.Reader, off, size int64) *frameReader {
 // next gives the next frame, in memory of its own; io.EOF at a clean end. The offset stays before a frame
 // that is refused.
 func (f *frameReader) next() (kind byte, payload []byte, err error) {
-	if f.off == f.size {
-		return 0, nil, io.EOF
-	}
-	head, err := f.r.Peek(frameHeader)
+	size, err := f.peek()
 	if err != nil {
-		return 0, nil, errTorn
+		return 0, nil, err
 	}
-	n := int64(binary.BigEndian.Uint32(head[1:]))
-	if f.off+frameHeader+n > f.size {
-		return 0, nil, errTorn
-	}
-	whole := make([]byte, frameHeader+n)
+	whole := make([]byte, size)
 	if _, err := io.ReadFull(f.r, whole); err != nil {
 		return 0, nil, errTorn
 	}
-	if frameSum(whole) != binary.BigEndian.Uint32(whole[5:]) {
-		return 0, nil, errChecksum
+	if kind, payload, _, err = cutFrame(whole); err == nil {
+		f.off += size
 	}
-	f.off += frameHeader + n
-	return whole[0], whole[frameHeader:], nil
+	return kind, payload, err
+}
+
+// peek gives the size of the next frame, which is all there; io.EOF at a clean end.
+func (f *frameReader) peek() (int64, error) {
+	if f.off == f.size {
+		return 0, io.EOF
+	}
+	head, err := f.r.Peek(frameHeader)
+	if err != nil {
+		return 0, errTorn
+	}
+	size := frameHeader + int64(binary.BigEndian.Uint32(head[1:]))
+	if f.off+size > f.size {
+		return 0, errTorn
+	}
+	return size, nil
+}
+
+// frames appends whole frames, unchecked, until b holds least bytes or more. Its error tells why there are no more: io.EOF at a
+// clean end.
+func (f *frameReader) frames(b []byte, least int) ([]byte, error) {
+	for len(b) < least {
+		size, err := f.peek()
+		if err != nil {
+			return b, err
+		}
+		b = slices.Grow(b, int(size))
+		if _, err := io.ReadFull(f.r, b[len(b):len(b)+int(size)]); err != nil {
+			return b, errTorn
+		}
+		b = b[:len(b)+int(size)]
+		f.off += size
+	}
+	return b, nil
+}
+
+// cutFrame checks the frame that b begins with.
+func cutFrame(b []byte) (kind byte, payload []byte, size int, err error) {
+	size = frameHeader + int(binary.BigEndian.Uint32(b[1:]))
+	if frameSum(b[:size]) != binary.BigEndian.Uint32(b[5:]) {
+		return 0, nil, 0, errChecksum
+	}
+	return b[0], b[frameHeader:size], size, nil
 }
 
 // countFrames counts the whole frames of a kind and payload size that stand anywhere in b.

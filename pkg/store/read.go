@@ -86,6 +86,7 @@ type reader struct {
 	etcd    *clientv3.Client
 	rev     int64
 	cluster uint64
+	values  spec.Reader
 }
 
 func (c *Client) reader(etcd *clientv3.Client) *reader { return &reader{c: c, etcd: etcd} }
@@ -202,7 +203,7 @@ func (r *reader) decode(ctx context.Context, f found) (*spec.Resource, error) {
 	if err != nil {
 		return nil, err
 	}
-	return decodeResource(f.key, v.Resource, text)
+	return decodeResource(&r.values, f.key, v.Resource, text)
 }
 
 // unreachable marks an error of the connection, not of the data.

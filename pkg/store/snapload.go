@@ -1,19 +1,16 @@
 package store
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
+	"maps"
 	"os"
-	"runtime"
+	"slices"
 
-	"golang.org/x/sync/errgroup"
-
-	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
 // load reads both files into the mirror.
@@ -26,10 +23,14 @@ func (s *Snapshot) load() (*Update, error) {
 		return nil, err
 	}
 	s.mirror.Apply(base.update)
-	if err := s.loadJournal(base); err != nil {
+	told, err := s.loadJournal(base)
+	if err != nil {
 		return nil, err
 	}
-	u := s.mirror.full()
+	u := base.update
+	if told {
+		u = s.mirror.full()
+	}
 	base.addBroken(&u)
 	return &u, nil
 }
@@ -39,6 +40,7 @@ type loaded struct {
 	seq    uint64
 	update Update
 	broken map[spec.Key]BrokenResource // not decodable, and not replaced by the journal
+	reader spec.Reader
 }
 
 func (l *loaded) addBroken(u *Update) {
@@ -91,25 +93,9 @@ func (s *Snapshot) loadBase() (*loaded, error) {
 	}
 	defer f.Close()
 	s.seq, s.bytes.base = meta.Seq, r.size
-	var items []item
-	for {
-		kind, payload, err := r.next()
-		if err == nil && kind == frameEnd {
-			if len(payload) != 8 || binary.BigEndian.Uint64(payload) != uint64(len(items)) || r.off != r.size {
-				return nil, &CorruptError{File: f.Name(), Offset: r.off, Reason: "records are missing or surplus"}
-			}
-			break
-		}
-		if err == nil && !isItem(kind) {
-			err = fmt.Errorf("a record of kind %q does not belong here", kind)
-		}
-		if err != nil {
-			return nil, &CorruptError{File: f.Name(), Offset: r.off, Reason: reasonOf(err)}
-		}
-		items = append(items, item{kind: kind, payload: payload})
-	}
-	if err := decodeItems(items); err != nil {
-		return nil, &CorruptError{File: f.Name(), Offset: r.off, Reason: err.Error()}
+	items, at, err := readBase(r)
+	if err != nil {
+		return nil, &CorruptError{File: f.Name(), Offset: at, Reason: reasonOf(err)}
 	}
 	l := &loaded{seq: meta.Seq, broken: map[spec.Key]BrokenResource{}}
 	l.update = Update{Full: true, Cursor: meta.Cursor, Cluster: meta.Cluster, Epoch: meta.Epoch}
@@ -128,74 +114,13 @@ func isItem(kind byte) bool {
 	return kind == frameVersion || kind == frameVerdict || kind == frameKeyset
 }
 
-// item is a version, a verdict or a keyset, and what it decodes to.
-type item struct {
-	kind    byte
-	payload []byte
-
-	version Version
-	verdict health.Verdict
-	keyset  dnssec.Keyset
-	broken  *BrokenResource
-}
-
-// decodeItems decodes with all cores. Its error means that the frames, though whole, are not ours.
-func decodeItems(items []item) error {
-	var g errgroup.Group
-	g.SetLimit(runtime.GOMAXPROCS(0))
-	const batch = 512
-	for from := 0; from < len(items); from += batch {
-		part := items[from:min(from+batch, len(items))]
-		g.Go(func() error {
-			for i := range part {
-				if err := part[i].decode(); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	return g.Wait()
-}
-
-func (it *item) decode() error {
-	p := it.payload
-	it.payload = nil
-	switch it.kind {
-	case frameVerdict:
-		return json.Unmarshal(p, &it.verdict)
-	case frameKeyset:
-		return json.Unmarshal(p, &it.keyset)
-	}
-	gen, used := binary.Uvarint(p)
-	if used <= 0 {
-		return errors.New("a version has no generation")
-	}
-	raw, text, err := cutBytes(p[used:])
-	if err != nil {
-		return err
-	}
-	r, err := decodeResource(spec.Key{}, raw, string(text))
-	if err != nil {
-		var key spec.Key
-		if json.Unmarshal(raw, &key) != nil {
-			return fmt.Errorf("a resource is not understood: %w", err)
-		}
-		it.broken = &BrokenResource{Key: key, Generation: Generation(gen), Err: err}
-		return nil
-	}
-	it.version = Version{Resource: r, Generation: Generation(gen)}
-	return nil
-}
-
 // fill sorts decoded items into the update.
-func (l *loaded) fill(items []item, heads map[string]Generation) {
+func (l *loaded) fill(items iter.Seq[*item], heads map[string]Generation) {
 	tenants := map[string]*TenantUpdate{}
 	for name, head := range heads {
 		tenants[name] = &TenantUpdate{Tenant: name, Head: head}
 	}
-	for i := range items {
-		it := &items[i]
+	for it := range items {
 		switch {
 		case it.kind == frameVerdict:
 			l.update.Verdicts = append(l.update.Verdicts, it.verdict)
@@ -210,26 +135,26 @@ func (l *loaded) fill(items []item, heads map[string]Generation) {
 			}
 		}
 	}
-	for _, t := range tenants {
-		l.update.Tenants = append(l.update.Tenants, *t)
+	for _, name := range slices.Sorted(maps.Keys(tenants)) {
+		l.update.Tenants = append(l.update.Tenants, *tenants[name])
 	}
 }
 
-// loadJournal applies the journal's updates to the mirror, and opens it for more.
-func (s *Snapshot) loadJournal(base *loaded) error {
+// loadJournal applies the journal's updates to the mirror, and opens it for more. told: there were some.
+func (s *Snapshot) loadJournal(base *loaded) (told bool, err error) {
 	f, r, meta, err := s.openFrames("journal", journalMagic)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer f.Close()
 	if meta.Seq != base.seq {
 		if meta.Seq > base.seq {
-			return &CorruptError{File: f.Name(), Offset: 0, Reason: "it continues a base that is not there"}
+			return false, &CorruptError{File: f.Name(), Offset: 0, Reason: "it continues a base that is not there"}
 		}
-		return nil // the base was written, its journal not yet: the base holds everything
+		return false, nil // the base was written, its journal not yet: the base holds everything
 	}
 	whole := r.off
 	for {
@@ -239,16 +164,16 @@ func (s *Snapshot) loadJournal(base *loaded) error {
 		}
 		if err != nil {
 			if err := s.cutTail(f, whole, r, err); err != nil {
-				return err
+				return false, err
 			}
 			break
 		}
 		s.mirror.Apply(l)
-		whole = r.off
+		told, whole = true, r.off
 	}
 	s.bytes.journal = whole
 	s.journal, err = os.OpenFile(s.path("journal"), os.O_WRONLY|os.O_APPEND, 0o600)
-	return err
+	return told, err
 }
 
 // cutTail cuts a last, unfinished update off the journal (its commit may be there: disks write in any
@@ -292,15 +217,15 @@ func (s *Snapshot) nextUpdate(r *frameReader, base *loaded) (Update, error) {
 		if !isItem(kind) {
 			return Update{}, fmt.Errorf("a record of kind %q does not belong here", kind)
 		}
-		items = append(items, item{kind: kind, payload: payload})
-	}
-	if err := decodeItems(items); err != nil {
-		return Update{}, err
+		items = append(items, item{kind: kind})
+		if err := items[len(items)-1].decode(payload, &base.reader); err != nil {
+			return Update{}, err
+		}
 	}
 	l := &loaded{broken: base.broken}
 	l.update = Update{Cursor: meta.Cursor, Cluster: meta.Cluster, Epoch: meta.Epoch,
 		VerdictsDeleted: meta.VerdictsDeleted, KeysetsDeleted: meta.KeysetsDeleted}
-	l.fill(items, meta.Heads)
+	l.fill(each(items), meta.Heads)
 	for _, key := range meta.Deleted {
 		delete(base.broken, key)
 		for i := range l.update.Tenants {

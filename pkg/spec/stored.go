@@ -1,0 +1,274 @@
+package spec
+
+import (
+	"bytes"
+	"net/netip"
+	"slices"
+)
+
+// Reader reads resources in their stored form, as Resource.MarshalJSON writes it: what DecodeJSON does in the Tolerant mode, but
+// faster, without Origin, and with equal parts of several resources in memory once. The zero value is ready. It is for one goroutine.
+//
+// It reads pools and services by itself, as long as they hold nothing that is seldom. Everything else, faults too, it leaves to
+// DecodeJSON: a field that is added to those types is read without a change here.
+type Reader struct {
+	words   map[string]string
+	whens   map[string]*When
+	ttls    map[string]*Duration
+	weights [maxShared]*int
+
+	in        []byte // what is left of the input
+	endpoints []Endpoint
+	addrs     []netip.Addr
+	rules     []Rule
+	refs      []PoolRef
+}
+
+// These bound what is kept of shared parts, so that a store full of different ones does not fill memory with their index.
+const (
+	maxWords  = 1 << 16
+	maxShared = 1 << 12
+)
+
+// Decode reads one resource. The error is an Errors.
+func (r *Reader) Decode(data []byte) (*Resource, error) {
+	if len(data) < maxNodes { // so that there cannot be too many values in it
+		r.in = data
+		if res, ok := r.resource(); ok && len(r.in) == 0 {
+			return res, nil
+		}
+	}
+	res, err := DecodeJSON(data, Tolerant)
+	if err == nil && res != nil {
+		res.Origin = Origin{} // lines of a stored text tell nobody anything
+	}
+	return res, err
+}
+
+// resource reads {"kind","tenant","name","spec"} in this order. Like all that follows it gives false where it does not
+// understand, or would have to look closer.
+func (r *Reader) resource() (*Resource, bool) {
+	kind, ok1 := r.field(`{"kind":`)
+	tenant, ok2 := r.field(`,"tenant":`)
+	name, ok3 := r.field(`,"name":`)
+	if !ok1 || !ok2 || !ok3 || len(tenant) == 0 || len(name) == 0 || !r.skip(`,"spec":`) {
+		return nil, false
+	}
+	res := &Resource{Key: Key{Tenant: r.word(tenant), Name: string(name)}}
+	ok := false
+	switch string(kind) {
+	case string(KindPool):
+		p := &Pool{}
+		res.Kind, res.Spec, ok = KindPool, p, r.pool(p)
+	case string(KindService):
+		s := &Service{}
+		res.Kind, res.Spec, ok = KindService, s, r.service(s)
+	}
+	return res, ok && r.skip("}")
+}
+
+func (r *Reader) pool(p *Pool) bool {
+	return r.object(func(key []byte) (bit int, ok bool) {
+		switch string(key) {
+		case "site":
+			return 1, r.shared(&p.Site)
+		case "monitor":
+			return 2, r.shared(&p.Monitor)
+		case "minHealthy":
+			return 4, r.shared(&p.MinHealthy)
+		case "endpoints":
+			return 8, r.endpointList(&p.Endpoints)
+		}
+		return 0, false
+	})
+}
+
+// endpointList reads endpoints into memory of their own: one piece for them, one for all of their addresses.
+func (r *Reader) endpointList(to *[]Endpoint) bool {
+	r.endpoints, r.addrs = r.endpoints[:0], r.addrs[:0]
+	ok := r.list(func() bool {
+		r.endpoints = append(r.endpoints, Endpoint{})
+		return r.endpoint(&r.endpoints[len(r.endpoints)-1])
+	})
+	addrs := slices.Clone(r.addrs)
+	for i := range r.endpoints {
+		e := &r.endpoints[i]
+		if n := len(e.Addresses); e.Addresses != nil { // so far only its length counts
+			e.Addresses, addrs = addrs[:n:n], addrs[n:]
+		}
+	}
+	*to = append(make([]Endpoint, 0, len(r.endpoints)), r.endpoints...)
+	return ok
+}
+
+func (r *Reader) endpoint(e *Endpoint) bool {
+	return r.object(func(key []byte) (bit int, ok bool) {
+		switch string(key) {
+		case "name":
+			return 1, r.shared(&e.Name)
+		case "addresses":
+			from := len(r.addrs)
+			ok := r.list(r.addr)
+			e.Addresses = r.addrs[from:len(r.addrs):len(r.addrs)]
+			return 2, ok && e.Addresses != nil
+		case "weight":
+			n, ok := r.number(1<<31 - 1)
+			if ok {
+				e.Weight = r.weight(n)
+			}
+			return 4, ok
+		case "host":
+			return 8, r.own(&e.Host)
+		case "probe":
+			return 16, r.own(&e.Probe)
+		}
+		return 0, false
+	})
+}
+
+func (r *Reader) addr() bool {
+	text, ok := r.text()
+	if !ok {
+		return false
+	}
+	a, ok := parseIPv4(text)
+	if !ok {
+		var err error
+		if a, err = netip.ParseAddr(string(text)); err != nil || a.Zone() != "" {
+			return false
+		}
+	}
+	r.addrs = append(r.addrs, a)
+	return true
+}
+
+// parseIPv4 reads four decimal numbers with dots between them.
+func parseIPv4(text []byte) (netip.Addr, bool) {
+	var a [4]byte
+	part, n, digits := 0, 0, 0
+	for _, c := range text {
+		switch {
+		case c == '.':
+			if digits == 0 || part == 3 {
+				return netip.Addr{}, false
+			}
+			a[part], n, digits = byte(n), 0, 0
+			part++
+		case c < '0' || c > '9', digits > 0 && n == 0, n*10+int(c-'0') > 255:
+			return netip.Addr{}, false
+		default:
+			n, digits = n*10+int(c-'0'), digits+1
+		}
+	}
+	if a[3] = byte(n); part != 3 || digits == 0 {
+		return netip.Addr{}, false
+	}
+	return netip.AddrFrom4(a), true
+}
+
+func (r *Reader) service(s *Service) bool {
+	return r.object(func(key []byte) (bit int, ok bool) {
+		switch string(key) {
+		case "host":
+			return 1, r.own(&s.Host)
+		case "ttl":
+			return 2, r.ttl(&s.TTL)
+		case "answers":
+			s.Answers, ok = r.number(1<<31 - 1)
+			return 4, ok
+		case "pick":
+			return 8, r.shared(&s.Pick)
+		case "rules":
+			return 16, r.ruleList(&s.Rules)
+		case "lastResort":
+			return 32, r.refList(&s.LastResort)
+		case "allDown":
+			return 64, r.shared(&s.AllDown)
+		case "metrics":
+			return 128, r.truth(&s.Metrics)
+		case "coherent":
+			return 256, r.truth(&s.Coherent)
+		}
+		return 0, false
+	})
+}
+
+func (r *Reader) ruleList(to *[]Rule) bool {
+	r.rules = r.rules[:0]
+	ok := r.list(func() bool {
+		r.rules = append(r.rules, Rule{})
+		return r.rule(&r.rules[len(r.rules)-1])
+	})
+	*to = append(make([]Rule, 0, len(r.rules)), r.rules...)
+	return ok
+}
+
+func (r *Reader) rule(to *Rule) bool {
+	return r.object(func(key []byte) (bit int, ok bool) {
+		switch string(key) {
+		case "name":
+			return 1, r.shared(&to.Name)
+		case "when":
+			to.When, ok = r.when()
+			return 2, ok
+		case "pools":
+			return 4, r.refList(&to.Pools)
+		}
+		return 0, false
+	})
+}
+
+// when reads a condition, or finds that an equal one was read before. It ends at the first brace: no list or name of places
+// and maps has one, and with one that has it would not be read whole.
+func (r *Reader) when() (*When, bool) {
+	raw := r.in[:bytes.IndexByte(r.in, '}')+1]
+	if w := r.whens[string(raw)]; w != nil {
+		r.in = r.in[len(raw):]
+		return w, true
+	}
+	w, rest := &When{}, len(r.in)-len(raw)
+	ok := r.object(func(key []byte) (bit int, ok bool) {
+		switch string(key) {
+		case "geo":
+			return 1, r.wordList(&w.Geo)
+		case "asn":
+			return 2, r.numbers(&w.ASN)
+		case "map":
+			return 4, r.wordList((*[]string)(&w.Map))
+		}
+		return 0, false
+	})
+	if !ok || len(r.in) != rest {
+		return nil, false
+	}
+	if r.whens == nil {
+		r.whens = map[string]*When{}
+	}
+	if len(r.whens) < maxShared {
+		r.whens[string(raw)] = w
+	}
+	return w, true
+}
+
+func (r *Reader) refList(to *[]PoolRef) bool {
+	r.refs = r.refs[:0]
+	ok := r.list(func() bool {
+		r.refs = append(r.refs, PoolRef{})
+		ref := &r.refs[len(r.refs)-1]
+		if len(r.in) == 0 || r.in[0] != '{' {
+			return r.shared(&ref.Pool)
+		}
+		return r.object(func(key []byte) (bit int, ok bool) {
+			switch string(key) {
+			case "pool":
+				return 1, r.shared(&ref.Pool)
+			case "weight":
+				ref.Weight, ok = r.number(1<<31 - 1)
+				return 2, ok
+			}
+			return 0, false
+		})
+	})
+	*to = append(make([]PoolRef, 0, len(r.refs)), r.refs...)
+	return ok
+}

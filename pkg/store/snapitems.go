@@ -1,0 +1,157 @@
+package store
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"runtime"
+	"sync"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/zone/dnssec"
+)
+
+// item is a version, a verdict or a keyset, and what it decodes to.
+type item struct {
+	kind    byte
+	version Version
+	verdict health.Verdict
+	keyset  dnssec.Keyset
+	broken  *BrokenResource
+}
+
+// decode reads a frame's payload, of which it keeps nothing. Its error means that the frame, though whole, is not ours.
+func (it *item) decode(p []byte, reader *spec.Reader) error {
+	switch it.kind {
+	case frameVerdict:
+		return json.Unmarshal(p, &it.verdict)
+	case frameKeyset:
+		return json.Unmarshal(p, &it.keyset)
+	}
+	gen, used := binary.Uvarint(p)
+	if used <= 0 {
+		return errors.New("a version has no generation")
+	}
+	raw, text, err := cutBytes(p[used:])
+	if err != nil {
+		return err
+	}
+	r, err := decodeResource(reader, spec.Key{}, raw, string(text))
+	if err != nil {
+		var key spec.Key
+		if json.Unmarshal(raw, &key) != nil {
+			return fmt.Errorf("a resource is not understood: %w", err)
+		}
+		it.broken = &BrokenResource{Key: key, Generation: Generation(gen), Err: err}
+		return nil
+	}
+	it.version = Version{Resource: r, Generation: Generation(gen)}
+	return nil
+}
+
+func each(items []item) iter.Seq[*item] {
+	return func(yield func(*item) bool) {
+		for i := range items {
+			if !yield(&items[i]) {
+				return
+			}
+		}
+	}
+}
+
+// batchBytes is how much of a base is checked and decoded at a time: much more than a frame has, and little enough that what is
+// on its way fits into a CPU's cache.
+const batchBytes = 256 << 10
+
+// batch is a run of whole frames of a base.
+type batch struct {
+	off   int64 // in the file
+	raw   []byte
+	items []item
+	end   []byte // the payload of the end frame, if that is in it
+	at    int64  // where err is
+	err   error
+}
+
+// readBase reads the frames behind the first one, and decodes them with all CPUs. at tells where an error is.
+func readBase(r *frameReader) (items iter.Seq[*item], at int64, err error) {
+	var all []*batch
+	var free sync.Pool // of buffers
+	work := make(chan *batch, runtime.GOMAXPROCS(0))
+	var decoding sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		decoding.Go(func() {
+			var reader spec.Reader
+			for b := range work {
+				b.decode(&reader)
+				free.Put(&b.raw)
+				b.raw = nil
+			}
+		})
+	}
+	for err == nil {
+		b := &batch{off: r.off}
+		if buf, ok := free.Get().(*[]byte); ok {
+			b.raw = (*buf)[:0]
+		}
+		if b.raw, err = r.frames(b.raw, batchBytes); len(b.raw) > 0 {
+			all = append(all, b)
+			work <- b
+		}
+	}
+	close(work)
+	decoding.Wait()
+	count := uint64(0)
+	for i, b := range all {
+		switch last := i == len(all)-1; {
+		case b.err != nil:
+			return nil, b.at, b.err
+		case b.end != nil && (!last || !errors.Is(err, io.EOF) || len(b.end) != 8 || binary.BigEndian.Uint64(b.end) != count+uint64(len(b.items))):
+			return nil, b.off, errors.New("records are missing or surplus")
+		case b.end != nil:
+			return chain(all), 0, nil
+		}
+		count += uint64(len(b.items))
+	}
+	return nil, r.off, err // without an end
+}
+
+func chain(all []*batch) iter.Seq[*item] {
+	return func(yield func(*item) bool) {
+		for _, b := range all {
+			for it := range each(b.items) {
+				if !yield(it) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// decode checks the frames of a batch and decodes them, up to the first that is at fault.
+func (b *batch) decode(reader *spec.Reader) {
+	for rest := b.raw; len(rest) > 0; {
+		b.at = b.off + int64(len(b.raw)-len(rest))
+		kind, payload, size, err := cutFrame(rest)
+		if b.err = err; err != nil {
+			return
+		}
+		rest = rest[size:]
+		switch {
+		case kind == frameEnd && len(rest) == 0:
+			b.end = append([]byte{}, payload...)
+		case !isItem(kind):
+			b.err = fmt.Errorf("a record of kind %q does not belong here", kind)
+			return
+		default:
+			b.items = append(b.items, item{kind: kind})
+			if b.err = b.items[len(b.items)-1].decode(payload, reader); b.err != nil {
+				return
+			}
+		}
+	}
+}
