@@ -179,7 +179,7 @@ func (s *changeStage) change(ctx context.Context) (changed, error) {
 	}
 	c.exit = time.Since(began)
 	for _, a := range s.askers {
-		turned, err := a.Turned(ctx, began, weighed[s.weighed], settle, patience)
+		turned, err := a.Turned(ctx, began, rig.Only(weighed[s.weighed]), settle, patience)
 		if err != nil {
 			return c, err
 		}

@@ -221,7 +221,7 @@ func (s *verdictStage) change(ctx context.Context, k verdictKind, asker *rig.Ask
 	if err := s.store.PutVerdicts(ctx, []health.Verdict{rig.OneUp(k.pool, k.endpoints, j, judge)}); err != nil {
 		return err
 	}
-	turned, err := asker.Turned(ctx, began, k.address(j), settle, patience)
+	turned, err := asker.Turned(ctx, began, rig.Only(k.address(j)), settle, patience)
 	if err != nil {
 		return err
 	}

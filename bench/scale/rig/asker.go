@@ -117,18 +117,18 @@ func firstAddress(msg []byte) netip.Addr {
 	return netip.AddrFrom4([4]byte(msg[at+12 : at+16]))
 }
 
-// Turned tells since when the answers have been addr without exception, of those after the time given. It waits until they
+// Turned tells since when the answers have been good without exception, of those after the time given. It waits until they
 // have been for settle.
-func (a *Asker) Turned(ctx context.Context, after time.Time, addr netip.Addr, settle, patience time.Duration) (time.Time, error) {
+func (a *Asker) Turned(ctx context.Context, after time.Time, good func(netip.Addr) bool, settle, patience time.Duration) (time.Time, error) {
 	for deadline := time.Now().Add(patience); ; {
-		since, latest, err := a.unbroken(after, addr)
+		since, latest, err := a.unbroken(after, good)
 		switch {
 		case err != nil:
 			return since, err
 		case !since.IsZero() && latest.Sub(since) >= settle:
 			return since, nil
 		case time.Now().After(deadline):
-			return since, fmt.Errorf("%s after the change the answers are not yet %s alone", patience, addr)
+			return since, fmt.Errorf("%s after the change the answers do not tell of it yet", patience)
 		}
 		select {
 		case <-ctx.Done():
@@ -138,16 +138,21 @@ func (a *Asker) Turned(ctx context.Context, after time.Time, addr netip.Addr, se
 	}
 }
 
-// unbroken gives the first and the last of the answers at the end that all are addr; zero times where there are none.
-func (a *Asker) unbroken(after time.Time, addr netip.Addr) (since, latest time.Time, err error) {
+// unbroken gives the first and the last of the answers at the end that all are good; zero times where there are none.
+func (a *Asker) unbroken(after time.Time, good func(netip.Addr) bool) (since, latest time.Time, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for i := len(a.seen) - 1; i >= 0 && a.seen[i].At.After(after) && a.seen[i].Addr == addr; i-- {
+	for i := len(a.seen) - 1; i >= 0 && a.seen[i].At.After(after) && good(a.seen[i].Addr); i-- {
 		if since = a.seen[i].At; latest.IsZero() {
 			latest = since
 		}
 	}
 	return since, latest, a.err
+}
+
+// Only is the answer of one address.
+func Only(addr netip.Addr) func(netip.Addr) bool {
+	return func(a netip.Addr) bool { return a == addr }
 }
 
 // Lost tells how many questions got no answer. It may be asked after Run.

@@ -2,8 +2,11 @@ package rig
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"testing"
+
+	"github.com/gti/gtm/pkg/geo"
 )
 
 func TestHistogram(t *testing.T) {
@@ -42,5 +45,25 @@ func TestWorld(t *testing.T) {
 	}
 	if want := 1 + 1 + 2000 + 1 + 2000; n != want {
 		t.Errorf("%d resources, want %d", n, want)
+	}
+}
+
+func TestGeography(t *testing.T) {
+	dir := t.TempDir()
+	file, err := Geography(dir, 20000, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	atlas, err := geo.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := atlas.Info()[0].Networks; n < 15000 || n > 30000 {
+		t.Errorf("%d networks; about 20000 were asked for", n)
+	}
+	for _, addr := range []string{"1.2.3.4", "198.18.5.1", "2a00:1450::1"} {
+		if place, _ := atlas.Lookup(netip.MustParseAddr(addr)); place.Country == "" || place.Subdivision == "" {
+			t.Errorf("%s is at %v", addr, place)
+		}
 	}
 }

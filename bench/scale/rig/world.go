@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
@@ -111,14 +112,11 @@ func (w World) pool(i int) *spec.Resource {
 }
 
 func (w World) service(i int) *spec.Resource {
-	own, set := Pool(i).Pool, i%max(1, w.Partitions)
-	a, b := set/(len(places)-1), set%(len(places)-1)
-	if b >= a {
-		b++
-	}
+	own := Pool(i).Pool
+	a, b := placesOf(i % max(1, w.Partitions))
 	return service(fmt.Sprintf("s%d", i), Host(i),
-		spec.Rule{When: &spec.When{Geo: []string{places[a]}}, Pools: refs(own)},
-		spec.Rule{When: &spec.When{Geo: []string{places[b]}}, Pools: refs(own, Shared.Pool)},
+		spec.Rule{When: &spec.When{Geo: []string{a}}, Pools: refs(own)},
+		spec.Rule{When: &spec.When{Geo: []string{b}}, Pools: refs(own, Shared.Pool)},
 		spec.Rule{Pools: refs(Shared.Pool, own)})
 }
 
@@ -192,4 +190,23 @@ func OneUp(id health.PoolID, endpoints, j int, by string) health.Verdict {
 		v.Endpoints[fmt.Sprintf("e%d", i)] = f
 	}
 	return v
+}
+
+// Matchers gives the matches of a set as geo compiles them.
+func Matchers(set int) []geo.Matcher {
+	a, b := placesOf(set)
+	match := func(place string) geo.Matcher {
+		continent, country, _ := strings.Cut(place, "-")
+		return geo.Matcher{Geo: []geo.Place{{Continent: continent, Country: country}}}
+	}
+	return []geo.Matcher{match(a), match(b), {}}
+}
+
+// placesOf gives the two places of a set of matches.
+func placesOf(set int) (string, string) {
+	a, b := set/(len(places)-1), set%(len(places)-1)
+	if b >= a {
+		b++
+	}
+	return places[a], places[b]
 }
