@@ -8,10 +8,16 @@ GO       ?= go
 DATA     ?= data
 RUNFLAGS ?=
 FUZZTIME ?= 20s
-PAIRS    ?= 31
+PAIRS    ?= 11
+ONLY     ?=
+QUICK    ?=
+REF      ?=
 
 # What the interop tests talk to, as Debian names it.
 CLIENTS := bind9 bind9-dnsutils curl gdnsd knot knot-dnssecutils knot-dnsutils ldnsutils nsd python3-certbot-dns-rfc2136 tor-geoipdb unbound
+
+# What make bench measures gtm beside, and with.
+PEERS := bind9 gcc gdnsd knot knot-module-geoip ldnsutils libc6-dev nsd pdns-backend-geoip pdns-server tor-geoipdb util-linux
 
 # The version of a build: the commit, and whether the tree differed from it.
 VERSION := $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
@@ -22,11 +28,13 @@ RACY = $(GO) list -f '{{range .Imports}}{{if eq . "sync" "sync/atomic" "context"
 
 .PHONY: help
 help: ## Tell what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make run DATA=DIR RUNFLAGS='--log json'   other data folder, further flags of gtmd"
 	@echo "  DIFFERENTIAL_CASES=1000000 make interop    more cases against knotd and NSD (DIFFERENTIAL_SEED=N: one of them)"
-	@echo "  make fuzz FUZZTIME=5m                     longer; make bench PAIRS=61: more rounds"
+	@echo "  make fuzz FUZZTIME=5m                     longer; make bench PAIRS=31: more rounds"
+	@echo "  make bench QUICK=1 ONLY=steered,static    a short look at some loads; make bench-scale, -latency, -streams, -xdp: each by itself"
+	@echo "  make bench-compare REF=v1.0               micro benchmarks of the tree beside those of a commit"
 
 .PHONY: build
 build: ## Build bin/gtmd and bin/gtmctl
@@ -74,9 +82,22 @@ fuzz: ## Fuzz every fuzz target for FUZZTIME each
 	done
 
 .PHONY: bench
-bench: build ## Compare with gdnsd and the kernel's floor on the steered job (bench/README.md)
-	cmd/gtmd/interop/install gdnsd tor-geoipdb gcc libc6-dev util-linux
-	$(GO) run ./bench/steered -pairs $(PAIRS)
+bench: build ## Compare with other servers and the kernel's floor, with tables and plots (bench/README.md)
+	cmd/gtmd/interop/install $(PEERS)
+	$(GO) run ./bench/matrix -pairs $(PAIRS) -only '$(ONLY)' $(if $(QUICK),-quick -pairs 6)
+
+# Further programs of bench, each with a report of its own.
+.PHONY: bench-xdp bench-streams bench-scale bench-latency
+bench-xdp bench-streams bench-scale bench-latency: bench-%: build
+	cmd/gtmd/interop/install $(PEERS)
+	$(GO) run ./bench/$* -pairs $(PAIRS)
+
+.PHONY: bench-all
+bench-all: bench bench-streams bench-xdp bench-latency bench-scale ## bench, and encrypted transports, AF_XDP, latency of changes, scale
+
+.PHONY: bench-compare
+bench-compare: ## Compare micro benchmarks with those of the commit REF (benchstat)
+	GO='$(GO)' bench/compare '$(REF)'
 
 .PHONY: clean
 clean: ## Remove what was built (the data folder stays)

@@ -1,10 +1,12 @@
-// dnsload [ADDRESS:]PORT FILE SECONDS WINDOW [RATE]: asks a DNS server over UDP (on 127.0.0.1, or the IPv4 address
+// dnsload [ADDRESS:]PORT FILE SECONDS WINDOW [RATE [BURST [CORE]]]: asks a DNS server over UDP (on 127.0.0.1, or the IPv4 address
 // given) and prints how it did.
 //
 // FILE holds queries, each behind its length in two bytes, big end first; they are asked round and round, through
 // several sockets. WINDOW is how many may be unanswered at once. RATE is queries a second; without it, or with 0,
 // the window alone holds back, which is saturation. A reply counts if its ID is that of an open question. At a fixed
-// rate latency counts from when the query was due, so that what keeps the load waiting is not left out.
+// rate queries come in bursts of BURST (1), as network cards deliver them, and latency counts from when the query was
+// due, so that what keeps the load waiting is not left out. CORE is the server's: busy is the share of the time in which
+// it was not idle.
 //
 // lateus is how far the load fell behind the rate at most; batch is how many queries it sent at once: near 64 at
 // saturation, the load is the limit and not the server.
@@ -48,7 +50,7 @@ static struct {
 	int window, in_flight, next, turn;
 	uint16_t id, oldest; // the next ID, and the oldest that may be open
 	double interval;     // ns between queries, 0 where only the window holds back
-	uint64_t began;
+	uint64_t began, burst;
 } run;
 
 // A message is queries of equal length that are sent together; the control message tells the kernel where to cut.
@@ -84,26 +86,50 @@ static void *need(void *memory) {
 
 static void read_queries(const char *name) {
 	FILE *f = fopen(name, "rb");
-	if (!f)
+	if (!f || fseek(f, 0, SEEK_END) < 0)
 		fail(name);
+	size_t size = ftell(f), at = 0;
+	rewind(f);
+	uint8_t *text = need(malloc(size + 1));
+	if (fread(text, 1, size, f) != size)
+		fail(name);
+	fclose(f);
 	query = need(calloc(MAXQUERIES, sizeof *query));
 	query_len = need(calloc(MAXQUERIES, sizeof *query_len));
-	uint8_t head[2];
-	while (queries < MAXQUERIES && fread(head, 1, 2, f) == 2) {
-		uint16_t len = head[0] << 8 | head[1];
-		uint8_t *q = need(malloc(len));
-		if (len < 12 || len > 512 || fread(q, 1, len, f) != len) {
+	for (; queries < MAXQUERIES && at + 2 <= size; queries++) {
+		uint16_t len = text[at] << 8 | text[at + 1];
+		if (len < 12 || len > 512 || at + 2 + len > size) {
 			fprintf(stderr, "dnsload: %s: query %d is cut off, or has not 12 to 512 bytes\n", name, queries);
 			exit(1);
 		}
-		query[queries] = q;
-		query_len[queries++] = len;
+		query[queries] = text + at + 2;
+		query_len[queries] = len;
+		at += 2 + len;
 	}
-	fclose(f);
 	if (queries < BATCH) {
 		fprintf(stderr, "dnsload: %s: %d queries; at least %d are needed\n", name, queries, BATCH);
 		exit(1);
 	}
+}
+
+// core_time reads how long a core has been idle, and how long there was, in ticks: proc(5), stat.
+static void core_time(int core, double *idle, double *all) {
+	FILE *f = fopen("/proc/stat", "r");
+	char line[512], want[16];
+	*idle = *all = 0;
+	snprintf(want, sizeof want, "cpu%d ", core);
+	while (f && fgets(line, sizeof line, f)) {
+		if (strncmp(line, want, strlen(want)))
+			continue;
+		char *p = line + strlen(want);
+		for (int i = 0; i < 8; i++) { // user nice system idle iowait irq softirq steal
+			double ticks = strtod(p, &p);
+			*all += ticks;
+			*idle += i == 3 || i == 4 ? ticks : 0;
+		}
+	}
+	if (f)
+		fclose(f);
 }
 
 static struct sockaddr_in parse_address(const char *text) {
@@ -155,8 +181,8 @@ static void give_up(uint64_t t) {
 	}
 }
 
-// due is when a query of a paced run is to be sent.
-static uint64_t due(uint64_t number) { return run.began + (uint64_t)(number * run.interval); }
+// due is when a query of a paced run is to be sent: with all of its burst.
+static uint64_t due(uint64_t number) { return run.began + (uint64_t)(number / run.burst * run.burst * run.interval); }
 
 // room tells how many queries may be sent now.
 static int room(uint64_t t) {
@@ -276,9 +302,8 @@ static void measure(double seconds) {
 	uint64_t end = run.began + (uint64_t)(seconds * 1e9);
 	for (uint64_t t = run.began; t < end; t = now()) {
 		give_up(t);
-		int n = room(t);
-		if (n > 0)
-			ask(n, t);
+		for (int n = room(t), more = SOCKETS; n > 0 && more > 0; n = room(t), more--)
+			ask(n, t); // as much at most as one round of hear() takes
 		hear();
 	}
 }
@@ -296,19 +321,25 @@ static double percentile(double share) {
 
 int main(int argc, char **argv) {
 	if (argc < 5) {
-		fprintf(stderr, "usage: dnsload [ADDRESS:]PORT FILE SECONDS WINDOW [RATE]\n");
+		fprintf(stderr, "usage: dnsload [ADDRESS:]PORT FILE SECONDS WINDOW [RATE [BURST [CORE]]]\n");
 		return 2;
 	}
 	run.window = atoi(argv[4]);
 	double rate = argc > 5 ? atof(argv[5]) : 0;
 	run.interval = rate > 0 ? 1e9 / rate : 0;
+	run.burst = argc > 6 && atoi(argv[6]) > 1 ? atoi(argv[6]) : 1;
+	int core = argc > 7 ? atoi(argv[7]) : -1;
 	read_queries(argv[2]);
 	open_sockets(parse_address(argv[1]));
+	double idle[2], all[2];
+	core_time(core, &idle[0], &all[0]);
 	measure(atof(argv[3]));
+	core_time(core, &idle[1], &all[1]);
 	double took = (now() - run.began) * 1e-9;
 	printf("qps=%.0f sent=%lu got=%lu lost=%lu noerror=%lu nxdomain=%lu other=%lu truncated=%lu bytes=%.1f p50us=%.1f p90us=%.1f p99us=%.1f "
-	       "p999us=%.1f maxus=%.1f lateus=%.1f batch=%.1f\n",
+	       "p999us=%.1f maxus=%.1f lateus=%.1f batch=%.1f seconds=%.3f busy=%.3f\n",
 	       tally.got / took, tally.sent, tally.got, tally.lost, tally.rcode[0], tally.rcode[3], tally.got - tally.rcode[0],
 	       tally.truncated, tally.got ? (double)tally.bytes / tally.got : 0, percentile(0.5), percentile(0.9), percentile(0.99),
-	       percentile(0.999), tally.worst * 1e-3, tally.latest * 1e-3, tally.batches ? (double)tally.sent / tally.batches : 0);
+	       percentile(0.999), tally.worst * 1e-3, tally.latest * 1e-3, tally.batches ? (double)tally.sent / tally.batches : 0, took,
+	       all[1] > all[0] ? 1 - (idle[1] - idle[0]) / (all[1] - all[0]) : 0);
 }

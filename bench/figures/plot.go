@@ -40,7 +40,14 @@ type Chart struct {
 	Title, X, Y string // the title, and what the axes mean, with units
 	LogX, LogY  bool
 	Mark        float64 // where not 0: a dashed line across, the mark to hold
+	Ticks       []Tick  // of the x axis, where its own numbers say little
 	Series      []Series
+}
+
+// A Tick names a place on an axis.
+type Tick struct {
+	At   float64
+	Name string
 }
 
 const (
@@ -54,8 +61,8 @@ var (
 	standBack = color.RGBA{R: 0xb8, G: 0xb8, B: 0xb8, A: 255}
 	between   = color.RGBA{R: 0x8f, G: 0xb3, B: 0xa0, A: 255}
 	ink       = color.RGBA{R: 0x30, G: 0x30, B: 0x30, A: 255}
-	lines     = []color.RGBA{standOut, {R: 0xd0, G: 0x6a, B: 0x1c, A: 255}, {R: 0x3a, G: 0x8f, B: 0x55, A: 255},
-		{R: 0x9b, G: 0x3f, B: 0x9b, A: 255}, {R: 0x80, G: 0x80, B: 0x80, A: 255}, {R: 0xb8, G: 0x9a, B: 0x00, A: 255}}
+	lines     = []color.RGBA{{R: 0xd0, G: 0x6a, B: 0x1c, A: 255}, {R: 0x3a, G: 0x8f, B: 0x55, A: 255},
+		{R: 0x9b, G: 0x3f, B: 0x9b, A: 255}, {R: 0xc0, G: 0x30, B: 0x40, A: 255}, {R: 0x1a, G: 0x9a, B: 0xa8, A: 255}, {R: 0xb8, G: 0x9a, B: 0x00, A: 255}}
 )
 
 // SaveBars draws the panels side by side, two in a row. The file's ending, .svg or .png, says how.
@@ -96,10 +103,11 @@ func (panel Panel) plot() (*plot.Plot, error) {
 		if err := bar.add(p, float64(row)); err != nil {
 			return nil, fmt.Errorf("%s, %s: %w", panel.Title, bar.Name, err)
 		}
-		p.X.Max = max(p.X.Max, bar.Value.High*1.18) // room for the number behind the bar
+		p.X.Max = max(p.X.Max, bar.Value.High*1.2) // room for the number behind the bar
 	}
 	p.Y.Min, p.Y.Max = -0.6, float64(len(panel.Bars))-0.4
 	p.NominalY(names...)
+	p.Y.Padding = vg.Points(4)
 	p.X.Tick.Marker = thousands{plot.DefaultTicks{}}
 	return p, nil
 }
@@ -119,7 +127,7 @@ func (b Bar) add(p *plot.Plot, y float64) error {
 		return err
 	}
 	whisker.LineStyle.Color, whisker.CapWidth = ink, 0.15*vg.Centimeter
-	label, err := plotter.NewLabels(plotter.XYLabels{XYs: plotter.XYs{{X: b.Value.High, Y: y}}, Labels: []string{" " + grouped(b.Value.Median)}})
+	label, err := plotter.NewLabels(plotter.XYLabels{XYs: plotter.XYs{{X: b.Value.High, Y: y}}, Labels: []string{"  " + grouped(b.Value.Median)}})
 	if err != nil {
 		return err
 	}
@@ -141,8 +149,16 @@ func (chart Chart) plot() (*plot.Plot, error) {
 	if chart.LogY {
 		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, thousands{plot.LogTicks{}}
 	}
-	for i, series := range chart.Series {
-		if err := series.add(p, lines[i%len(lines)]); err != nil {
+	if len(chart.Ticks) > 0 {
+		var ticks plot.ConstantTicks
+		for _, tick := range chart.Ticks {
+			ticks = append(ticks, plot.Tick{Value: tick.At, Label: tick.Name})
+		}
+		p.X.Tick.Marker = ticks
+	}
+	for i, c := range colours(chart.Series) {
+		series := chart.Series[i]
+		if err := series.add(p, c); err != nil {
 			return nil, fmt.Errorf("%s, %s: %w", chart.Title, series.Name, err)
 		}
 	}
@@ -163,6 +179,24 @@ func (chart Chart) plot() (*plot.Plot, error) {
 		p.Y.Max *= 1 + 0.07*float64(len(chart.Series)+1)
 	}
 	return p, nil
+}
+
+// colours gives each series its own: the first that begins with "gtm" stands out, the first floor stands back.
+func colours(all []Series) []color.RGBA {
+	chosen := make([]color.RGBA, len(all))
+	next := 0
+	taken := map[string]bool{}
+	for i, series := range all {
+		word, _, _ := strings.Cut(series.Name, " ")
+		if (word == "gtm" || word == "floor") && !taken[word] {
+			taken[word] = true
+			chosen[i] = shade(word)
+			continue
+		}
+		chosen[i] = lines[next%len(lines)]
+		next++
+	}
+	return chosen
 }
 
 // add draws a series: a line with points, and whiskers where intervals are known.

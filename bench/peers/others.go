@@ -2,30 +2,41 @@ package peers
 
 import (
 	"fmt"
+	"os/exec"
+	"path/filepath"
 	"strings"
 )
 
-// Ports are where the other peers listen, on 127.0.0.1.
-type Ports struct{ Knot, NSD, PowerDNS, BIND int }
-
-// WriteOthers writes the job for peers that can do part of it: Knot (no weights: the heavier address only) and
-// PowerDNS steer; NSD and BIND serve the static names, and each steered name with the address for everyone else.
-func (j Job) WriteOthers(ports Ports) error {
-	zone := j.static("$ORIGIN " + Zone + "\n")
-	for i := range j.Names {
-		zone += fmt.Sprintf("w%d A %s\n", i, Pools[len(Pools)-1].Addresses[0])
+// WriteKnot writes the job for Knot, in the folder knot: it signs by itself, and steers, but draws no weights, so that
+// it has the heavier address of each pool only.
+func (j Job) WriteKnot(port int) error {
+	files := map[string]string{"knot/run/.keep": ""}
+	config := fmt.Sprintf(knotConfig, port, j.Dir)
+	for _, zone := range j.zones() {
+		files["knot/"+zone+"zone"] = j.flat(zone)
+		config += fmt.Sprintf("  - domain: %s\n    storage: %s/knot\n    file: %szone\n", zone, j.Dir, zone)
+		if zone == SignedZone {
+			config += "    dnssec-signing: on\n    dnssec-policy: job\n    zonefile-sync: -1\n    zonefile-load: difference\n    journal-content: all\n"
+		}
+		if !j.Large {
+			config += "    module: mod-geoip/" + strings.TrimSuffix(zone, ".") + "\n"
+			files["knot/"+zone+"geo"] = j.knotGeo(zone)
+		}
 	}
-	for name, text := range map[string]string{
-		"flat.zone":      zone,
-		"knot-run/.keep": "",
-		"knot.geo":       j.knotGeo(),
-		"knot.conf":      fmt.Sprintf(knotConfig, ports.Knot, j.Dir, j.MMDB),
-		"nsd.conf":       fmt.Sprintf(nsdConfig, ports.NSD, j.Dir),
-		"pdns-geo.yaml":  j.pdnsGeo(),
-		"pdns.conf":      fmt.Sprintf(pdnsConfig, ports.PowerDNS, j.Dir, j.MMDB),
-		"named.conf":     fmt.Sprintf(bindConfig, ports.BIND, j.Dir),
-	} {
-		if err := j.write(name, text); err != nil {
+	modules := ""
+	if !j.Large {
+		modules = "mod-geoip:\n"
+		for _, zone := range j.zones() {
+			modules += fmt.Sprintf(knotModule, strings.TrimSuffix(zone, "."), j.Dir, zone, TTL, j.MMDB)
+		}
+	}
+	files["knot/knot.conf"] = strings.Replace(config, "zone:\n", modules+"zone:\n", 1)
+	if err := j.writeAll(files); err != nil || j.Large {
+		return err
+	}
+	// The module signs what it steers with the keys that are there when it is loaded: before Knot would make them.
+	for _, role := range []string{"ksk=yes", "zsk=yes"} {
+		if _, err := command(j.Dir, "keymgr", "-c", "knot/knot.conf", SignedZone, "generate", "algorithm=ecdsap256sha256", role); err != nil {
 			return err
 		}
 	}
@@ -33,10 +44,10 @@ func (j Job) WriteOthers(ports Ports) error {
 }
 
 // knotGeo is the table of Knot's module geoip, in mode geodb.
-func (j Job) knotGeo() string {
+func (j Job) knotGeo(zone string) string {
 	var b strings.Builder
 	for i := range j.Names {
-		fmt.Fprintf(&b, "w%d.%s:\n", i, Zone)
+		fmt.Fprintf(&b, "w%d.%s:\n", i, zone)
 		for _, pool := range Pools {
 			continent := pool.Continent
 			if continent == "" {
@@ -48,89 +59,109 @@ func (j Job) knotGeo() string {
 	return b.String()
 }
 
-// pdnsGeo is the zone of PowerDNS's backend geoip: a name for each continent, to which each steered name leads.
-func (j Job) pdnsGeo() string {
-	zone := strings.TrimSuffix(Zone, ".")
-	var b strings.Builder
-	fmt.Fprintf(&b, "domains:\n- domain: %[1]s\n  ttl: %[2]d\n  records:\n    %[1]s:\n"+
-		"      - soa: ns1.%[1]s hostmaster.%[1]s 1 7200 1800 1209600 60\n      - ns: ns1.%[1]s\n", zone, ttl)
-	for _, continent := range []string{"na", "eu", "as", "oc", "sa", "af", "an", "unknown"} {
-		pool := Pools[len(Pools)-1]
-		for _, p := range Pools {
-			if strings.EqualFold(p.Continent, continent) {
-				pool = p
-			}
-		}
-		fmt.Fprintf(&b, "    %s.pool.%s:\n      - a: {content: %s, weight: 3}\n      - a: {content: %s, weight: 1}\n",
-			continent, zone, pool.Addresses[0], pool.Addresses[1])
-	}
-	b.WriteString("  services:\n")
-	for i := range j.Names {
-		fmt.Fprintf(&b, "    w%d.%s: '%%cn.pool.%s'\n", i, zone, zone)
-	}
-	return b.String()
-}
-
 const knotConfig = `server:
     listen: 127.0.0.1@%[1]d
-    rundir: %[2]s/knot-run
+    rundir: %[2]s/knot/run
     udp-workers: 1
     tcp-workers: 1
     background-workers: 1
     edns-client-subnet: on
 database:
-    storage: %[2]s/knot-run
-mod-geoip:
+    storage: %[2]s/knot/run
+policy:
   - id: job
-    config-file: %[2]s/knot.geo
-    ttl: 60
-    mode: geodb
-    geodb-file: %[3]s
-    geodb-key: [ continent/code ]
+    algorithm: ecdsap256sha256
 zone:
-  - domain: gtm.test
-    storage: %[2]s
-    file: flat.zone
-    module: mod-geoip/job
 `
+
+const knotModule = `  - id: %[1]s
+    config-file: %[2]s/knot/%[3]sgeo
+    ttl: %[4]d
+    mode: geodb
+    geodb-file: %[5]s
+    geodb-key: [ continent/code ]
+`
+
+// WriteNSD writes what is static of the job for NSD, in the folder nsd. Sign comes before it, for the signed zone.
+func (j Job) WriteNSD(port int) error {
+	config := fmt.Sprintf(nsdConfig, port, j.Dir)
+	for _, zone := range j.zones() {
+		config += fmt.Sprintf("zone:\n    name: %s\n    zonefile: %s/%s\n", zone, j.Dir, flatFile(zone))
+	}
+	return j.write("nsd/nsd.conf", config)
+}
 
 const nsdConfig = `server:
     ip-address: 127.0.0.1@%[1]d
     server-count: 1
-    zonesdir: %[2]s
-    pidfile: %[2]s/nsd.pid
+    zonesdir: %[2]s/nsd
+    pidfile: %[2]s/nsd/nsd.pid
     database: ""
-    xfrdfile: %[2]s/xfrd.state
-    zonelistfile: %[2]s/zone.list
+    xfrdfile: %[2]s/nsd/xfrd.state
+    zonelistfile: %[2]s/nsd/zone.list
     username: ""
     rrl-ratelimit: 0
     rrl-whitelist-ratelimit: 0
     minimal-responses: yes
 remote-control:
     control-enable: no
-zone:
-    name: gtm.test
-    zonefile: flat.zone
 `
 
-const pdnsConfig = `launch=geoip
-geoip-database-files=mmdb:%[3]s
-geoip-zones-file=%[2]s/pdns-geo.yaml
-edns-subnet-processing=yes
-local-address=127.0.0.1
-local-port=%[1]d
-socket-dir=%[2]s
-receiver-threads=1
-distributor-threads=1
-cache-ttl=20
-daemon=no
-guardian=no
-`
+// WriteBIND writes what is static of the job for BIND, in the folder bind. Sign comes before it, for the signed zone.
+func (j Job) WriteBIND(port int) error {
+	config := fmt.Sprintf(bindConfig, port, j.Dir)
+	for _, zone := range j.zones() {
+		config += fmt.Sprintf("zone %q { type primary; file \"%s/%s\"; };\n", zone, j.Dir, flatFile(zone))
+	}
+	return j.write("bind/named.conf", config)
+}
 
 const bindConfig = `options {
-	directory "%[2]s"; listen-on port %[1]d { 127.0.0.1; }; listen-on-v6 { none; };
-	recursion no; pid-file "%[2]s/named.pid"; minimal-responses yes;
+	directory "%[2]s/bind"; listen-on port %[1]d { 127.0.0.1; }; listen-on-v6 { none; };
+	recursion no; pid-file "%[2]s/bind/named.pid"; minimal-responses yes; answer-cookie no;
 };
-zone "gtm.test" { type primary; file "flat.zone"; };
 controls { };
 `
+
+// flatFile is where WriteFlat and Sign leave a zone.
+func flatFile(zone string) string {
+	if zone == SignedZone {
+		return "flat/" + zone + "zone.signed"
+	}
+	return "flat/" + zone + "zone"
+}
+
+// WriteFlat writes the zones as master files for servers that do not steer, and signs the signed one with ldnsutils.
+func (j Job) WriteFlat() error {
+	for _, zone := range j.zones() {
+		if err := j.write("flat/"+zone+"zone", j.flat(zone)); err != nil {
+			return err
+		}
+		if zone != SignedZone {
+			continue
+		}
+		dir := filepath.Join(j.Dir, "flat")
+		key, err := command(dir, "ldns-keygen", "-a", "ECDSAP256SHA256", "-r", "/dev/urandom", zone)
+		if err != nil {
+			return err
+		}
+		if _, err := command(dir, "ldns-signzone", "-f", filepath.Base(flatFile(zone)), zone+"zone", strings.TrimSpace(key)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// command runs a program in a folder and gives what it prints.
+func command(dir, name string, args ...string) (string, error) {
+	cmd := exec.Command(name, args...)
+	cmd.Dir = dir
+	text, err := cmd.Output()
+	if exit, ok := err.(*exec.ExitError); ok {
+		return "", fmt.Errorf("%s: %w: %s", name, err, exit.Stderr)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%w (apt-get install knot ldnsutils)", err)
+	}
+	return string(text), nil
+}

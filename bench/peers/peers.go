@@ -1,31 +1,27 @@
-// Package peers writes one steering job in the words of each server that is compared, and the queries for it.
+// Package peers writes one job in the words of each server that is compared, and the queries for it.
 //
-// The job: zone gtm.test., n steered names w0 to w(n-1) and n static names s0 to s(n-1), all of type A. The client's
-// continent, from its EDNS client subnet, picks one of four pools (NA, EU, AS, everything else); a pool has two
-// addresses with the weights 3 and 1. Clients are networks of /24 drawn from the ranges of Debian's tor-geoipdb.
+// The job: zone gtm.test., all of type A, with n steered names w0 to w(n-1), n static names s0 to s(n-1) and n
+// delegations d0 to d(n-1); and zone sig.test., signed, with n steered and n static names. The client's continent, from
+// its EDNS client subnet, picks one of four pools (NA, EU, AS, everything else); a pool has two addresses with the
+// weights 3 and 1. Clients are networks of /24 drawn from the ranges of Debian's tor-geoipdb.
 package peers
 
 import (
-	"encoding/binary"
 	"fmt"
-	"math/rand/v2"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 )
 
-// Zone is the zone of the job.
-const Zone = "gtm.test."
-
-// The query files that Write leaves in the job's folder: each query behind its length in two bytes.
+// The zones of the job. Their names are of equal length, so that answers from both differ by signatures alone.
 const (
-	Steered = "steered.q"
-	Static  = "static.q"
+	Zone       = "gtm.test."
+	SignedZone = "sig.test."
 )
 
-// perFile is how many queries a file has: enough that no cache of the machine holds them.
-const perFile = 200_000
+// TTL of every record of the job but those of SOA's negative answers, in seconds.
+const TTL = 60
 
 // A Pool is one set of two addresses; the first has three times the weight of the second.
 type Pool struct {
@@ -55,37 +51,42 @@ func PoolOf(addr netip.Addr) (Pool, bool) {
 // A Job is where and how big. Dir must be absolute: the servers run elsewhere.
 type Job struct {
 	Dir   string
-	MMDB  string // the database for gdnsd; gtm has it built in
+	MMDB  string // the database for the peers; gtm has it built in
 	Names int
+	Large bool // without the signed zone and delegations, and Knot without steering: what matters with many names alone
 }
 
-// WriteQueries writes the two files of queries. ranges is Debian's /usr/share/tor/geoip.
-func (j Job) WriteQueries(ranges string) error {
-	networks, err := readRanges(ranges)
-	if err != nil {
-		return err
+// master is a zone as a master file: what is static in it, for a server that has the origin from elsewhere.
+func (j Job) master(zone string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "$TTL %d\n@ SOA ns1 hostmaster 1 7200 1800 1209600 60\n@ NS ns1\nns1 A 127.0.0.1\n", TTL)
+	for i := range j.Names {
+		fmt.Fprintf(&b, "s%d A 10.%d.%d.%d\n", i, i>>16&255, i>>8&255, i&255)
 	}
-	random := rand.New(rand.NewPCG(7, 7)) // the same clients in every run
-	steered := func() []byte {
-		r := networks[random.IntN(len(networks))]
-		client := r.first + uint32(random.Uint64N(uint64(r.last-r.first)+1))
-		return query(fmt.Sprintf("w%d.%s", random.IntN(j.Names), Zone), true, client)
+	if zone == Zone && !j.Large {
+		for i := range j.Names {
+			fmt.Fprintf(&b, "d%d NS ns.d%d\nns.d%d A 172.16.%d.%d\n", i, i, i, i>>8&255, i&255)
+		}
 	}
-	static := func() []byte { return query(fmt.Sprintf("s%d.%s", random.IntN(j.Names), Zone), false, 0) }
-	if err := j.writeQueries(Steered, steered); err != nil {
-		return err
-	}
-	return j.writeQueries(Static, static)
+	return b.String()
 }
 
-func (j Job) writeQueries(name string, draw func() []byte) error {
-	var all []byte
-	for range perFile {
-		q := draw()
-		all = binary.BigEndian.AppendUint16(all, uint16(len(q)))
-		all = append(all, q...)
+// flat is a zone for servers that do not steer: each steered name has the address for everyone else.
+func (j Job) flat(zone string) string {
+	var b strings.Builder
+	b.WriteString("$ORIGIN " + zone + "\n" + j.master(zone))
+	for i := range j.Names {
+		fmt.Fprintf(&b, "w%d A %s\n", i, Pools[len(Pools)-1].Addresses[0])
 	}
-	return j.write(name, string(all))
+	return b.String()
+}
+
+// zones are the zones of the job.
+func (j Job) zones() []string {
+	if j.Large {
+		return []string{Zone}
+	}
+	return []string{Zone, SignedZone}
 }
 
 // write writes one file of the job.
@@ -97,42 +98,12 @@ func (j Job) write(name, text string) error {
 	return os.WriteFile(file, []byte(text), 0o644)
 }
 
-type addrRange struct{ first, last uint32 }
-
-// readRanges reads lines of "first,last,country" with addresses as numbers; ranges without a country are left out.
-func readRanges(file string) ([]addrRange, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("%w (apt-get install tor-geoipdb)", err)
-	}
-	var ranges []addrRange
-	for line := range strings.Lines(string(text)) {
-		var r addrRange
-		var country string
-		if strings.HasPrefix(line, "#") {
-			continue
-		}
-		if _, err := fmt.Sscanf(strings.ReplaceAll(line, ",", " "), "%d %d %s", &r.first, &r.last, &country); err == nil && country != "??" {
-			ranges = append(ranges, r)
+// writeAll writes files by their names.
+func (j Job) writeAll(files map[string]string) error {
+	for name, text := range files {
+		if err := j.write(name, text); err != nil {
+			return err
 		}
 	}
-	if len(ranges) < 1000 {
-		return nil, fmt.Errorf("%s: only %d ranges", file, len(ranges))
-	}
-	return ranges, nil
-}
-
-// query writes a query for the name's A, with EDNS, and with the client's /24 where subnet is set.
-func query(name string, subnet bool, client uint32) []byte {
-	q := []byte{0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1}
-	for label := range strings.SplitSeq(strings.TrimSuffix(name, "."), ".") {
-		q = append(append(q, byte(len(label))), label...)
-	}
-	q = append(q, 0, 0, 1, 0, 1)                           // the root; A, IN
-	q = append(q, 0, 0, 41, 1232>>8, 1232&255, 0, 0, 0, 0) // OPT of 1232 bytes
-	if !subnet {
-		return append(q, 0, 0)
-	}
-	q = append(q, 0, 11, 0, 8, 0, 7, 0, 1, 24, 0) // client subnet, IPv4, /24
-	return append(q, byte(client>>24), byte(client>>16), byte(client>>8))
+	return nil
 }

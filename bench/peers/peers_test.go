@@ -15,10 +15,12 @@ import (
 func TestQuery(t *testing.T) {
 	for _, c := range []struct {
 		name, subnet string
+		do           bool
 		raw          []byte
 	}{
-		{"w7.gtm.test.", "81.2.69.0/24", query("w7.gtm.test.", true, 81<<24|2<<16|69<<8|160)},
-		{"s7.gtm.test.", "", query("s7.gtm.test.", false, 0)},
+		{"w7.gtm.test.", "81.2.69.0/24", false, question{"w7.gtm.test.", 81<<24 | 2<<16 | 69<<8 | 160, false}.pack()},
+		{"w7.sig.test.", "81.2.69.0/24", true, question{"w7.sig.test.", 81<<24 | 2<<16 | 69<<8 | 160, true}.pack()},
+		{"s7.gtm.test.", "", false, question{"s7.gtm.test.", 0, false}.pack()},
 	} {
 		m := new(dns.Msg)
 		if err := m.Unpack(c.raw); err != nil {
@@ -28,8 +30,8 @@ func TestQuery(t *testing.T) {
 			t.Errorf("%s: %v", c.name, m)
 		}
 		opt := m.IsEdns0()
-		if opt == nil || opt.UDPSize() != 1232 {
-			t.Fatalf("%s: no EDNS of 1232 bytes: %v", c.name, m)
+		if opt == nil || opt.UDPSize() != 1232 || opt.Do() != c.do {
+			t.Fatalf("%s: no EDNS of 1232 bytes, DO %v: %v", c.name, c.do, m)
 		}
 		var subnet string
 		for _, option := range opt.Option {
@@ -61,7 +63,7 @@ func TestWriteQueries(t *testing.T) {
 	if err := job.WriteQueries(file); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{Steered, Static} {
+	for _, name := range []string{Steered, Static, Mixed, SteeredDO, SteeredSigned, StaticSigned} {
 		text, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)

@@ -1,0 +1,299 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/gti/gtm/bench/figures"
+	"github.com/gti/gtm/bench/peers"
+)
+
+// A bench is one job with the servers that serve it.
+type bench struct {
+	options
+	tmp     string
+	job     peers.Job
+	servers map[string]*server // by subject, floors by the bytes that they send
+	floors  int                // how many were started
+}
+
+// A result is what was measured with one load: at saturation first, then at fixed rates.
+type result struct {
+	load
+	agreed string
+	memory map[string]float64 // MB of each server's processes, by lane
+	runs   []run
+}
+
+// runAll measures the chosen loads, job by job, and writes the report.
+func runAll(ctx context.Context, o options) error {
+	chosen, err := choose(loads(o.large), o.only, installed)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	tmp := filepath.Join(o.root, "bench", "results", "tmp")
+	if err := prepare(ctx, o.root, tmp); err != nil {
+		return err
+	}
+	if !o.keep {
+		defer os.RemoveAll(tmp)
+	}
+	var results []result
+	versions := map[string]string{}
+	for _, names := range append([]int{small}, o.large...) {
+		wanted := slices.DeleteFunc(slices.Clone(chosen), func(l load) bool { return l.names != names })
+		if len(wanted) == 0 {
+			continue
+		}
+		b := &bench{options: o, tmp: tmp, servers: map[string]*server{},
+			job: peers.Job{Dir: filepath.Join(tmp, short(names)), MMDB: filepath.Join(o.root, "geo", "country.mmdb"), Names: names, Large: names != small}}
+		measured, err := b.measureJob(ctx, wanted, versions)
+		if err != nil {
+			return err
+		}
+		results = append(results, measured...)
+	}
+	return report(o, results, versions, began)
+}
+
+// prepare makes the working folder empty, and the load and the floor from their sources.
+func prepare(ctx context.Context, root, tmp string) error {
+	if err := os.RemoveAll(tmp); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(tmp, 0o755); err != nil {
+		return err
+	}
+	for _, name := range []string{"dnsload", "udplimit"} {
+		source := filepath.Join(root, "bench", name, name+".c")
+		output, err := exec.CommandContext(ctx, "gcc", "-O2", "-o", filepath.Join(tmp, name), source).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("compiling %s: %w\n%s", source, err, output)
+		}
+	}
+	return nil
+}
+
+// measureJob writes the job, starts its servers, measures the loads and stops the servers.
+func (b *bench) measureJob(ctx context.Context, wanted []load, versions map[string]string) ([]result, error) {
+	subjects := subjects(b.options, b.job, wanted)
+	if err := b.write(subjects); err != nil {
+		return nil, err
+	}
+	defer b.stopAll()
+	for _, s := range subjects {
+		started, err := start(b.job.Dir, s.name, s.port, s.args...)
+		if err != nil {
+			return nil, err
+		}
+		b.servers[s.name] = started
+		if s.version != "" {
+			versions[s.name] = s.version
+		}
+	}
+	for _, l := range wanted {
+		for _, lane := range l.lanes {
+			if lane.isFloor() {
+				continue
+			}
+			if err := b.servers[lane.on].await(ctx, 3*time.Minute, func() error { return b.ready(l, lane) }); err != nil {
+				return nil, err
+			}
+		}
+	}
+	var results []result
+	for _, l := range wanted {
+		measured, err := b.measureLoad(ctx, l)
+		if err != nil {
+			return nil, err
+		}
+		results = append(results, measured)
+	}
+	return results, nil
+}
+
+// write writes the job for the subjects, and the queries.
+func (b *bench) write(subjects []subject) error {
+	fmt.Printf("writing the job with %d names\n", b.job.Names)
+	if slices.ContainsFunc(subjects, func(s subject) bool { return s.name == "nsd" || s.name == "bind" }) {
+		if err := b.job.WriteFlat(); err != nil {
+			return err
+		}
+	}
+	for _, s := range subjects {
+		if err := s.write(b.job); err != nil {
+			return fmt.Errorf("the job for %s: %w", s.name, err)
+		}
+	}
+	return b.job.WriteQueries("/usr/share/tor/geoip")
+}
+
+// ready tells whether a lane's server answers a query of the lane's file as it is to.
+func (b *bench) ready(l load, lane lane) error {
+	queries, err := readQueries(filepath.Join(b.job.Dir, lane.file), 1)
+	if err != nil {
+		return err
+	}
+	at := net.JoinHostPort("127.0.0.1", strconv.Itoa(b.servers[lane.on].port))
+	var keys []*dns.DNSKEY
+	if lane.file == peers.SteeredSigned || lane.file == peers.StaticSigned {
+		if keys, err = zoneKeys(at); err != nil {
+			return err
+		}
+	}
+	conn, err := dns.Dial("udp", at)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	a, err := ask(conn, queries[0], l.steers, keys)
+	if err == nil && len(a.answer)+len(a.authority) == 0 {
+		err = fmt.Errorf("%s for %s", dns.RcodeToString[a.rcode], a.question)
+	}
+	return err
+}
+
+func (b *bench) stopAll() {
+	for _, s := range b.servers {
+		s.stop()
+	}
+}
+
+// measureLoad warms the servers up, checks that they agree, and measures: at saturation, then, where the load is paced,
+// at half and at four fifths of what the slowest server can that comes near gtm.
+func (b *bench) measureLoad(ctx context.Context, l load) (result, error) {
+	r := result{load: l, memory: map[string]float64{}}
+	sizes := map[string]int{}
+	for _, lane := range l.lanes {
+		if lane.isFloor() {
+			continue
+		}
+		warm, err := b.measure(ctx, b.servers[lane.on], filepath.Join(b.job.Dir, lane.file), b.warmUp(), 0)
+		if err != nil {
+			return r, fmt.Errorf("load %s, warming up: %w", l.name, err)
+		}
+		sizes[lane.name] = int(math.Round(warm.bytes))
+		if r.memory[lane.name], err = groupMemory(b.servers[lane.on].cmd.Process.Pid); err != nil {
+			return r, err
+		}
+	}
+	var err error
+	if r.agreed, err = b.agree(l); err != nil {
+		return r, err
+	}
+	fmt.Printf("%s: %s\n", l.name, r.agreed)
+	r.lanes = slices.Clone(l.lanes)
+	for i, lane := range r.lanes {
+		if lane.isFloor() {
+			if r.lanes[i].on, err = b.floor(sizes[lane.like]); err != nil {
+				return r, err
+			}
+		}
+	}
+	saturated, err := b.measureRun(ctx, l.name, r.lanes, 0)
+	if err != nil {
+		return r, err
+	}
+	r.runs = append(r.runs, saturated)
+	if !b.paced || !l.paced {
+		return r, nil
+	}
+	near, rates := pace(saturated)
+	for _, rate := range rates {
+		paced, err := b.measureRun(ctx, l.name, near, rate)
+		if err != nil {
+			return r, err
+		}
+		r.runs = append(r.runs, paced)
+	}
+	return r, nil
+}
+
+// warmUp is how long a server is warmed up: until each query was asked, and with it each signature made.
+func (b *bench) warmUp() float64 {
+	return min(max(0.5, float64(max(b.job.Names, 200_000))/150_000), 8)
+}
+
+// floor gives the key of the floor that sends so many bytes, and starts it where there is none.
+func (b *bench) floor(bytes int) (string, error) {
+	key := fmt.Sprintf("floor of %d bytes", bytes)
+	if b.servers[key] != nil {
+		return key, nil
+	}
+	port := firstFloor + b.floors
+	b.floors++
+	started, err := start(b.job.Dir, "floor", port, filepath.Join(b.tmp, "udplimit"), strconv.Itoa(port), strconv.Itoa(bytes))
+	if err != nil {
+		return "", err
+	}
+	b.servers[key] = started
+	return key, nil
+}
+
+// pace gives the lanes that come to at least half of the first lane's rate, and the rates to measure them at.
+func pace(saturated run) ([]lane, []float64) {
+	median := func(l lane) float64 { return figures.Median(saturated.column(l.name, qps)) }
+	first := median(saturated.lanes[0])
+	near := slices.DeleteFunc(slices.Clone(saturated.lanes), func(l lane) bool { return median(l) < first/2 })
+	slowest := math.Inf(1)
+	for _, l := range near {
+		slowest = min(slowest, median(l))
+	}
+	var rates []float64
+	for _, share := range []float64{0.5, 0.8} {
+		rates = append(rates, max(1000, math.Floor(slowest*share/1000)*1000))
+	}
+	return near, rates
+}
+
+// measureRun measures each lane once in each round. Rounds begin with another lane each, and go forward and backward in
+// turns, so that none always comes first or behind the same other.
+func (b *bench) measureRun(ctx context.Context, name string, lanes []lane, rate float64) (run, error) {
+	r := run{rate: rate, lanes: lanes, rounds: make([]map[string]sample, b.pairs)}
+	for round := range b.pairs {
+		r.rounds[round] = map[string]sample{}
+		line := fmt.Sprintf("%s %2d/%d", name, round+1, b.pairs)
+		if rate > 0 {
+			line = fmt.Sprintf("%s at %.0f/s %2d/%d", name, rate, round+1, b.pairs)
+		}
+		for _, i := range order(round, len(lanes)) {
+			measured, err := b.measure(ctx, b.servers[lanes[i].on], filepath.Join(b.job.Dir, lanes[i].file), b.seconds, rate)
+			if err != nil {
+				return r, err
+			}
+			r.rounds[round][lanes[i].name] = measured
+		}
+		for _, l := range lanes {
+			s := r.rounds[round][l.name]
+			line += fmt.Sprintf("  %s %.0f/s %.2f us %.0f%%", l.name, s.qps, s.cpu, 100*s.core)
+		}
+		fmt.Println(line)
+		if err := ctx.Err(); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+// order is the order of n lanes in a round.
+func order(round, n int) []int {
+	var all []int
+	for i := range n {
+		all = append(all, (round+i)%n)
+	}
+	if round%2 == 1 {
+		slices.Reverse(all)
+	}
+	return all
+}

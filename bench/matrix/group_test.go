@@ -1,0 +1,23 @@
+package main
+
+import (
+	"math"
+	"syscall"
+	"testing"
+)
+
+// The group of this test has computed, and holds memory; one that cannot exist is an error, not a cheap server.
+func TestGroup(t *testing.T) {
+	group := syscall.Getpgrp()
+	computed, err := groupCPU(group)
+	if err != nil || computed <= 0 {
+		t.Errorf("computed %v: %v", computed, err)
+	}
+	megabytes, err := groupMemory(group)
+	if err != nil || megabytes < 1 {
+		t.Errorf("memory %v: %v", megabytes, err)
+	}
+	if _, err := groupCPU(math.MaxInt32); err == nil {
+		t.Error("a group that is not there has computed")
+	}
+}
