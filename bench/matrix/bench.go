@@ -241,11 +241,11 @@ func (b *bench) floor(bytes int) (string, error) {
 	return key, nil
 }
 
-// pace gives the lanes that come to at least half of the first lane's rate, and the rates to measure them at.
+// pace gives the lanes that come to at least two thirds of the first lane's rate, and the rates to measure them at.
 func pace(saturated run) ([]lane, []float64) {
 	median := func(l lane) float64 { return figures.Median(saturated.column(l.name, qps)) }
 	first := median(saturated.lanes[0])
-	near := slices.DeleteFunc(slices.Clone(saturated.lanes), func(l lane) bool { return median(l) < first/2 })
+	near := slices.DeleteFunc(slices.Clone(saturated.lanes), func(l lane) bool { return median(l) < first*2/3 })
 	slowest := math.Inf(1)
 	for _, l := range near {
 		slowest = min(slowest, median(l))
