@@ -27,11 +27,14 @@ type batch struct {
 	pktinfo bool // the socket is bound to a wildcard: say which address to answer from
 	used    int  // slots that the last receive filled
 	queued  int  // headers of out that are to be sent
+	tries   int  // waits for room in the socket's send buffer that are left to the batch
 
 	in, out       [batchSize]mmsghdr
 	inVec, outVec [batchSize]unix.Iovec
 	names         [batchSize][nameSize]byte
 	ctl           [batchSize][ctlSize]byte
+	from          [batchSize]uint8 // the datagram that each of out answers
+	bundles       *bundles         // nil: replies are sent one by one
 	poll          [1]unix.PollFd
 	buf           []byte
 }
@@ -53,6 +56,9 @@ func newBatch(fd int, pktinfo bool) *batch {
 		o.SetIovlen(1)
 	}
 	b.used = batchSize
+	if !pktinfo {
+		b.bundles = newBundles()
+	}
 	return b
 }
 
@@ -104,6 +110,7 @@ func (b *batch) source(i int) netip.AddrPort {
 func (b *batch) queue(i, n int) {
 	k := b.queued
 	b.queued++
+	b.from[k] = uint8(i)
 	b.outVec[k].Base = &b.slot(i)[0]
 	b.outVec[k].SetLen(n)
 	h := &b.out[k].Hdr
@@ -150,25 +157,43 @@ func (b *batch) putOff(i int, j *slowJob) {
 // send sends what was queued. Replies that can't be sent are given up: failed, because of an error of their own;
 // busy, because the send buffer stayed full for sendTries waits.
 func (b *batch) send() (sent, failed, busy int) {
-	tries := sendTries
+	b.tries = sendTries
+	if b.bundles != nil {
+		if hdrs := b.bundles.make(b); len(hdrs) < b.queued {
+			return b.sendBundles(hdrs)
+		}
+	}
 	for at := 0; at < b.queued; {
-		n, errno := sendmmsg(b.fd, b.out[at:b.queued])
+		n, errno := b.trySend(b.out[at:b.queued])
+		at += n
+		sent += n
 		switch errno {
 		case 0:
-			at += n
-			sent += n
-		case unix.EINTR:
 		case unix.EAGAIN:
-			if tries == 0 {
-				return sent, failed, b.queued - at
-			}
-			tries--
-			b.poll[0].Revents = 0
-			_, _ = unix.Poll(b.poll[:], sendWaitMSs) // whatever it says, the next sendmmsg knows better
+			return sent, failed, b.queued - at
 		default:
 			at++
 			failed++
 		}
 	}
 	return sent, failed, 0
+}
+
+// trySend sends some of hdrs, at least one if errno is 0. It is EAGAIN when the send buffer stayed full for as long as is left of
+// the batch's waits.
+func (b *batch) trySend(hdrs []mmsghdr) (n int, errno unix.Errno) {
+	for {
+		n, errno = sendmmsg(b.fd, hdrs)
+		switch {
+		case errno == unix.EINTR:
+		case errno == unix.EAGAIN && b.tries > 0:
+			b.tries--
+			b.poll[0].Revents = 0
+			_, _ = unix.Poll(b.poll[:], sendWaitMSs) // whatever it says, the next sendmmsg knows better
+		case errno != 0:
+			return 0, errno
+		default:
+			return n, 0
+		}
+	}
 }
