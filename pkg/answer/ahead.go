@@ -1,6 +1,7 @@
 package answer
 
 import (
+	"encoding/binary"
 	"net/netip"
 
 	"github.com/gti/gtm/pkg/dnswire"
@@ -82,15 +83,9 @@ func (l *look) follows() bool {
 }
 
 func netOf(s *dnswire.Subnet) table.Net {
-	var hi, lo uint64
-	for i := range 8 {
-		hi = hi<<8 | uint64(s.Addr[i])
-	}
+	hi := binary.BigEndian.Uint64(s.Addr[:])
 	if s.Family == 1 {
 		return table.Net{Hi: hi, Bits: s.Source, V4: true}
 	}
-	for i := 8; i < 16; i++ {
-		lo = lo<<8 | uint64(s.Addr[i])
-	}
-	return table.Net{Hi: hi, Lo: lo, Bits: s.Source}
+	return table.Net{Hi: hi, Lo: binary.BigEndian.Uint64(s.Addr[8:]), Bits: s.Source}
 }

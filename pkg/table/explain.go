@@ -147,12 +147,12 @@ func (e *Explanation) shares(v *View, s *Service, f Family) {
 	}
 	total := 0.0
 	for i := first; i < end; i++ {
-		if v.gives(s, i, f, e.Fallback == AsIfUp) {
+		if v.giving(s, i, f, e.Fallback == AsIfUp) != nil {
 			total += float64(s.refs[i].weight)
 		}
 	}
 	for i := first; i < end; i++ {
-		if v.gives(s, i, f, e.Fallback == AsIfUp) {
+		if v.giving(s, i, f, e.Fallback == AsIfUp) != nil {
 			e.Pools[at+i-e.Ref].Share = float64(s.refs[i].weight) / total
 		}
 	}

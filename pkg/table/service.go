@@ -224,11 +224,12 @@ func (v *View) steps(d *Decision, s *Service, f Family, rule int, r, hash uint64
 	end := int(s.index[rule+1])
 	for i := int(s.index[rule]); i < end; {
 		first, total, n, only := i, uint32(0), 0, i
+		var draw *Draw
 		for {
-			if v.gives(s, i, f, asIfUp) {
+			if got := v.giving(s, i, f, asIfUp); got != nil {
 				total += uint32(s.refs[i].weight)
 				n++
-				only = i
+				only, draw = i, got
 			}
 			i++
 			if s.refs[i-1].last {
@@ -240,29 +241,30 @@ func (v *View) steps(d *Decision, s *Service, f Family, rule int, r, hash uint64
 		}
 		if n > 1 {
 			only = v.split(s, f, first, i, total, r, hash, asIfUp)
+			draw = v.draws.at(s.refs[only].draw)
 		}
-		d.Ref, d.Draw = only, v.draws.at(s.refs[only].draw)
-		d.picks = d.Draw.fams[f].pick(asIfUp)
+		d.Ref, d.Draw, d.picks = only, draw, draw.fams[f].pick(asIfUp)
 		d.Set = d.picks.choose(uint32(r), hash)
 		return (s.Pick == Sticky || s.coherent) && (n > 1 || d.picks.table != nil), true
 	}
 	return false, false
 }
 
-// gives tells whether a ref has an answer in family f. Where every family is to come from the same pool, it needs one in each.
-func (v *View) gives(s *Service, i int, f Family, asIfUp bool) bool {
-	if s.refs[i].weight == 0 {
-		return false
+// giving gives the draw of a ref if it has an answer in family f, nil otherwise. Where every family is to come from the same
+// pool, it needs one in each.
+func (v *View) giving(s *Service, i int, f Family, asIfUp bool) *Draw {
+	ref := &s.refs[i]
+	d := v.draws.at(ref.draw)
+	if ref.weight == 0 || d.fams[f].pick(asIfUp) == nil || s.coherent && !asIfUp && !d.givesAll(s) {
+		return nil
 	}
-	d := v.draws.at(s.refs[i].draw)
-	if d.fams[f].pick(asIfUp) == nil {
-		return false
-	}
-	if !s.coherent || asIfUp {
-		return true
-	}
-	for g := range families {
-		if s.Serves(g) && d.fams[g].live == nil {
+	return d
+}
+
+// givesAll tells whether there is an answer in each family that the service serves.
+func (d *Draw) givesAll(s *Service) bool {
+	for f := range families {
+		if s.Serves(f) && d.fams[f].live == nil {
 			return false
 		}
 	}
@@ -274,7 +276,7 @@ func (v *View) split(s *Service, f Family, first, end int, total uint32, r, hash
 	if s.Pick == Sticky || s.coherent {
 		best, at := 0.0, -1
 		for i := first; i < end; i++ {
-			if !v.gives(s, i, f, asIfUp) {
+			if v.giving(s, i, f, asIfUp) == nil {
 				continue
 			}
 			if score := steer.Rendezvous(hash, v.draws.at(s.refs[i].draw).id, float64(s.refs[i].weight)); at < 0 || score > best {
@@ -285,7 +287,7 @@ func (v *View) split(s *Service, f Family, first, end int, total uint32, r, hash
 	}
 	left := uint32((r >> 32) * uint64(total) >> 32)
 	for i := first; i < end; i++ {
-		if !v.gives(s, i, f, asIfUp) {
+		if v.giving(s, i, f, asIfUp) == nil {
 			continue
 		}
 		w := uint32(s.refs[i].weight)
