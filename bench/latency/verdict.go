@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gti/gtm/bench/figures"
@@ -132,13 +133,13 @@ func newVerdictStage(ctx context.Context, o options) (*verdictStage, error) {
 // lead becomes the judge.
 func (s *verdictStage) lead(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
+	var once sync.Once
 	elected, over := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(over)
 		_ = s.store.Campaign(ctx, "bench", func(ctx context.Context) error {
-			close(elected)
+			once.Do(func() { close(elected) })
 			<-ctx.Done()
-			cancel()
 			return nil
 		})
 	}()
@@ -218,7 +219,12 @@ func (s *verdictStage) change(ctx context.Context, k verdictKind, asker *rig.Ask
 	j, judge := s.turn%2, fmt.Sprintf("bench-%09d", s.turn)
 	s.proxy.Expect(judge)
 	began := time.Now()
-	if err := s.store.PutVerdicts(ctx, []health.Verdict{rig.OneUp(k.pool, k.endpoints, j, judge)}); err != nil {
+	err := s.store.PutVerdicts(ctx, []health.Verdict{rig.OneUp(k.pool, k.endpoints, j, judge)})
+	for errors.Is(err, store.ErrNotLeader) && time.Since(began) < patience { // it may have lost its lease, and campaigns again
+		time.Sleep(settle)
+		err = s.store.PutVerdicts(ctx, []health.Verdict{rig.OneUp(k.pool, k.endpoints, j, judge)})
+	}
+	if err != nil {
 		return err
 	}
 	turned, err := asker.Turned(ctx, began, rig.Only(k.address(j)), settle, patience)

@@ -3,16 +3,17 @@ package change
 import (
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/gti/gtm/pkg/spec"
 )
 
-// steered lists all services, and the aliases of zones as the services that they stand for.
-func steered(after *overlay) iter.Seq[*spec.Resource] {
+// steered lists the services near the change, and the aliases of zones as the services that they stand for.
+func steered(after near) iter.Seq[*spec.Resource] {
 	return func(yield func(*spec.Resource) bool) {
-		for r := range after.Of(spec.KindService) {
+		for r := range after.Near(spec.KindService) {
 			if !yield(r) {
 				return
 			}
@@ -31,7 +32,7 @@ func steered(after *overlay) iter.Seq[*spec.Resource] {
 func ofZone(r *spec.Resource) bool { return strings.HasSuffix(r.Name, ".") }
 
 // deadEnds finds aliases that lead to a name of our zones at which the change leaves neither a service nor addresses.
-func deadEnds(after *overlay, before *State, changed []*spec.Resource, deleted []spec.Key) (errs spec.Errors) {
+func deadEnds(after near, before *State, changed []*spec.Resource, deleted []spec.Key) (errs spec.Errors) {
 	touched, freed := map[spec.Key]bool{}, map[string]bool{} // hosts that a service had
 	for _, r := range changed {
 		touched[r.Key] = true
@@ -82,7 +83,7 @@ func deadEnds(after *overlay, before *State, changed []*spec.Resource, deleted [
 }
 
 // zoneKey names the zone that declares an alias.
-func zoneKey(after *overlay, r *spec.Resource) spec.Key {
+func zoneKey(after near, r *spec.Resource) spec.Key {
 	if z := spec.ZoneOf(after, r.Name); z != nil {
 		return z.Key
 	}
@@ -113,17 +114,21 @@ func holds(z *spec.Resource, to string) bool {
 }
 
 // leadsTo gives the tenant whose service an alias leads to; empty: nobody's.
-func leadsTo(after *overlay, a *spec.Alias) string {
-	if a == nil {
+func leadsTo(after *overlay, s *spec.Service) string {
+	to := aliasTarget(s)
+	if to == "" {
 		return ""
 	}
-	to, err := spec.CanonicalName(a.To)
-	if err != nil {
-		return ""
+	keys := map[spec.Key]bool{}
+	after.index.addHost(keys, to)
+	for k := range after.put {
+		keys[k] = true
 	}
-	for r := range after.Of(spec.KindService) {
-		if host, err := spec.CanonicalName(r.Spec.(*spec.Service).Host); err == nil && host == to {
-			return r.Tenant
+	for _, k := range slices.SortedFunc(maps.Keys(keys), spec.Key.Compare) {
+		if other, ok := specOf(after.Get(k)).(*spec.Service); ok {
+			if host, err := spec.CanonicalName(other.Host); err == nil && host == to {
+				return k.Tenant
+			}
 		}
 	}
 	return ""

@@ -187,7 +187,7 @@ func reliesOn(before, after *overlay, p Part) []string {
 			coGrantees(after, s.Host, names)
 		}
 		if s, ok := st.new.Spec.(*spec.Service); ok {
-			if t := leadsTo(after, s.Alias); t != "" {
+			if t := leadsTo(after, s); t != "" {
 				names[t] = true
 			}
 		}

@@ -21,13 +21,14 @@ func lawful(after *overlay, before *State, steps []Step) (warnings spec.Errors, 
 			changed = append(changed, st.new)
 		}
 	}
-	warnings, err = spec.ValidateSet(after, changed, deleted)
+	near := nearTo(after, steps)
+	warnings, err = spec.ValidateSet(near, changed, deleted)
 	errs, _ := err.(spec.Errors)
 	errs = append(errs, unknownTenants(after, before, changed)...)
 	if len(errs) == 0 { // what follows wants resources that are whole
-		clashErrs, clashWarnings := clashes(after, changed)
+		clashErrs, clashWarnings := clashes(near, changed)
 		errs, warnings = append(errs, clashErrs...), append(warnings, clashWarnings...)
-		errs = append(errs, deadEnds(after, before, changed, deleted)...)
+		errs = append(errs, deadEnds(near, before, changed, deleted)...)
 	}
 	if len(errs) > 0 {
 		return warnings, errs
@@ -133,7 +134,7 @@ func faults(r *spec.Resource, problems zone.Problems) (errs spec.Errors) {
 }
 
 // clashes compares services with the records of their zones: those that changed, and those whose zone did.
-func clashes(after *overlay, changed []*spec.Resource) (errs, warnings spec.Errors) {
+func clashes(after near, changed []*spec.Resource) (errs, warnings spec.Errors) {
 	touched := map[spec.Key]bool{}
 	relevant := false
 	for _, r := range changed {
@@ -177,7 +178,7 @@ func usesTouched(r *spec.Resource, touched map[spec.Key]bool) bool {
 }
 
 // clashesIn reads one zone's content once, for all its services.
-func clashesIn(after *overlay, z *spec.Resource, hosts map[string]*spec.Resource) (errs, warnings spec.Errors) {
+func clashesIn(after near, z *spec.Resource, hosts map[string]*spec.Resource) (errs, warnings spec.Errors) {
 	own := map[string][]string{} // the types at each host
 	cuts := map[string]string{}  // the type that takes the names below away
 	for line := range strings.SplitSeq(z.Spec.(*spec.Zone).Content, "\n") {

@@ -28,6 +28,12 @@ type Store interface {
 // State is what all tenants declare, each at its head. It is immutable and a spec.Lookup.
 type State struct {
 	tenants map[string]store.TenantState
+	index   *index // of this state, or of a later one
+}
+
+func newState(tenants map[string]store.TenantState, x *index) *State {
+	x.follow(tenants)
+	return &State{tenants, x}
 }
 
 // ReadState reads the state from the store.
@@ -36,21 +42,22 @@ func ReadState(ctx context.Context, s Store) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	state := &State{tenants: make(map[string]store.TenantState, len(heads))}
+	tenants := make(map[string]store.TenantState, len(heads))
 	for tenant, head := range heads {
 		t, err := s.Read(ctx, tenant, head)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return nil, err
 		}
-		state.tenants[tenant] = t
+		tenants[tenant] = t
 	}
-	return state, nil
+	return newState(tenants, newIndex()), nil
 }
 
 // FollowState gives a function that takes the state from a mirror, as soon as that has caught up with
 // the store's heads: for programs that follow the store anyway. It waits as long as its context lets it.
 // A store whose heads are behind what the mirror had before is a *store.WentBackError.
 func FollowState(s Store, m *store.Mirror) func(context.Context) (*State, error) {
+	x := newIndex()
 	return func(ctx context.Context) (*State, error) {
 		known := map[string]store.Generation{}
 		for _, tenant := range m.Tenants() {
@@ -65,14 +72,14 @@ func FollowState(s Store, m *store.Mirror) func(context.Context) (*State, error)
 				return nil, &store.WentBackError{Reason: fmt.Sprintf("%s is at generation %d, but was at %d", tenant, heads[tenant], known[tenant])}
 			}
 		}
-		state := &State{tenants: make(map[string]store.TenantState, len(heads))}
+		tenants := make(map[string]store.TenantState, len(heads))
 		for tenant, head := range heads {
 			if err := m.WaitGeneration(ctx, tenant, head); err != nil {
 				return nil, err
 			}
-			state.tenants[tenant] = m.Tenant(tenant)
+			tenants[tenant] = m.Tenant(tenant)
 		}
-		return state, nil
+		return newState(tenants, x), nil
 	}
 }
 
@@ -98,6 +105,14 @@ func (s *State) Get(k spec.Key) *spec.Resource { return s.tenants[k.Tenant].Reso
 // Of gives every resource of that kind, in any order.
 func (s *State) Of(kind spec.Kind) iter.Seq[*spec.Resource] {
 	return func(yield func(*spec.Resource) bool) {
+		if isFew(kind) {
+			for _, k := range s.index.ofKind(kind) {
+				if r := s.Get(k); r != nil && !yield(r) {
+					return
+				}
+			}
+			return
+		}
 		for _, t := range s.tenants {
 			for k, v := range t.Resources {
 				if k.Kind == kind && !yield(v.Resource) {

@@ -129,7 +129,7 @@ type aliasLine struct {
 
 // aliases lists all aliases of the set, sorted.
 func (v *setChecker) aliases() (out []aliasLine) {
-	for r := range v.after.Of(KindService) {
+	for r := range v.near(KindService) {
 		if s := r.Spec.(*Service); s.Alias != nil {
 			out = append(out, aliasLine{r, "spec.alias", canonicalOr(s.Host), *s.Alias, r.Tenant != Platform})
 		}
@@ -155,7 +155,7 @@ func (v *setChecker) checkAliases() {
 		return
 	}
 	hosts, aliased := map[string]*Resource{}, map[string]*aliasLine{}
-	for r := range v.after.Of(KindService) {
+	for r := range v.near(KindService) {
 		hosts[canonicalOr(r.Spec.(*Service).Host)] = r
 	}
 	for i := range all {

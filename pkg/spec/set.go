@@ -16,6 +16,14 @@ type Lookup interface {
 	Of(Kind) iter.Seq[*Resource]
 }
 
+// Near is a Lookup that knows what a change can have something to do with, so that ValidateSet need not look for it among
+// everything: of a kind, at least all that was changed, all that refers to what was changed or deleted and notices, services
+// that have a host of those, and what aliases join to them.
+type Near interface {
+	Lookup
+	Near(Kind) iter.Seq[*Resource]
+}
+
 // Set is the plain Lookup.
 type Set map[Key]*Resource
 
@@ -75,10 +83,18 @@ type setChecker struct {
 	errs, warnings   Errors
 }
 
+// near gives the resources of a kind among which those are that the change can have something to do with.
+func (v *setChecker) near(kind Kind) iter.Seq[*Resource] {
+	if n, ok := v.after.(Near); ok {
+		return n.Near(kind)
+	}
+	return v.after.Of(kind)
+}
+
 // affected gives the resources of a kind that must be looked at, in the order of their keys.
 func (v *setChecker) affected(kind Kind) []*Resource {
 	var out []*Resource
-	for r := range v.after.Of(kind) {
+	for r := range v.near(kind) {
 		if v.changed[r.Key] || v.refersToTouched(r) {
 			out = append(out, r)
 		}
@@ -103,6 +119,15 @@ func (v *setChecker) refersToTouched(r *Resource) bool {
 type reference struct {
 	path string
 	to   Key
+}
+
+// References gives the keys that a resource names, in the order of its fields; one may stand there more than once.
+func References(r *Resource) []Key {
+	var keys []Key
+	for _, ref := range references(r) {
+		keys = append(keys, ref.to)
+	}
+	return keys
 }
 
 // references gives what a resource names, in the order of its fields.
@@ -337,7 +362,7 @@ func (v *setChecker) uniqueHosts(changed []*Resource) {
 		return
 	}
 	at := map[string][]*Resource{}
-	for r := range v.after.Of(KindService) {
+	for r := range v.near(KindService) {
 		host := canonicalOr(r.Spec.(*Service).Host)
 		at[host] = append(at[host], r)
 	}

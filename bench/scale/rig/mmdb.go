@@ -29,11 +29,12 @@ func Geography(dir string, networks int, seed uint64) (string, error) {
 		return "", err
 	}
 	g := &geographer{tree: tree, random: rand.New(rand.NewPCG(seed, 5)), places: placeRecords()}
-	v4 := networks * 7 / 10
+	asked := networks * 108 / 100 // neighbours of one place are one network
+	v4 := asked * 7 / 10
 	if err := g.strew(netip.MustParseAddr("1.0.0.0"), netip.MustParseAddr("223.255.255.255"), v4); err != nil {
 		return "", err
 	}
-	if err := g.strew(netip.MustParseAddr("2400::"), netip.MustParseAddr("2bff:ffff:ffff:ffff::"), networks-v4); err != nil {
+	if err := g.strew(netip.MustParseAddr("2400::"), netip.MustParseAddr("2bff:ffff:ffff:ffff::"), asked-v4); err != nil {
 		return "", err
 	}
 	return file, g.write(file)
