@@ -14,8 +14,9 @@ import (
 
 // watched is what the declared state says of zones. It looks at everything when something was declared anew.
 type watched struct {
-	heads map[string]store.Generation
-	zones map[string]*declared
+	heads  map[string]store.Generation
+	zones  map[string]*declared
+	states []store.TenantState // whose services' TTLs are not in zones yet; they are needed for signed zones alone
 }
 
 // declared is one zone, and the longest TTLs in it.
@@ -46,10 +47,7 @@ func (w *watched) update(m *store.Mirror) {
 		}
 		zones[key.Name] = d
 	}
-	for _, state := range states {
-		addServices(zones, state)
-	}
-	w.heads, w.zones = heads, zones
+	w.heads, w.zones, w.states = heads, zones, slices.Collect(maps.Values(states))
 }
 
 // addServices takes the TTLs of a tenant's services into the zones in which they stand.
@@ -78,6 +76,10 @@ func (w *watched) policy(name string) (dnssec.Policy, bool) {
 	if d == nil {
 		return dnssec.Policy{}, false
 	}
+	for _, state := range w.states {
+		addServices(w.zones, state)
+	}
+	w.states = nil
 	z := d.resource.Spec.(*spec.Zone)
 	if d.content < 0 {
 		d.content = longestTTL(z.Content)
