@@ -29,12 +29,13 @@ type edgeRun struct {
 // result is what one start showed. Memory is in MB (1e6 bytes) of resident memory.
 type result struct {
 	answer                time.Duration
+	cpu                   time.Duration // of the process until then
 	atAnswer, later, peak int
 	stirred               int // after changes; 0: there were none
 }
 
 func (r result) String() string {
-	s := fmt.Sprintf("first answer after %v; %d MB then, %d MB later", r.answer.Round(time.Millisecond), r.atAnswer, r.later)
+	s := fmt.Sprintf("first answer after %v (%v of CPU); %d MB then, %d MB later", r.answer.Round(time.Millisecond), r.cpu, r.atAnswer, r.later)
 	if r.stirred > 0 {
 		s += fmt.Sprintf(", %d MB after changes", r.stirred)
 	}
@@ -65,7 +66,7 @@ func (e edgeRun) run(ctx context.Context, stir func(context.Context) error) (res
 	if err := e.await(ctx, dnsAddr, e.size.services/2); err != nil {
 		return r, err
 	}
-	r.answer = time.Since(begun)
+	r.answer, r.cpu = time.Since(begun), cpuTime(cmd.Process.Pid)
 	r.atAnswer = memory(cmd.Process.Pid, "VmRSS")
 	if e.current {
 		if err := awaitCurrent(ctx, httpAddr); err != nil {
@@ -153,6 +154,22 @@ func awaitCurrent(ctx context.Context, addr string) error {
 		}
 	}
 	return fmt.Errorf("the edge does not follow the store within a minute")
+}
+
+// cpuTime is the CPU time that a process has used, in steps of 10 ms (proc_pid_stat(5)).
+func cpuTime(pid int) time.Duration {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
 // memory reads a line of a process's status, in MB.

@@ -49,6 +49,7 @@ type server struct {
 
 // serveRoles runs what cfg asks for until ctx ends.
 func serveRoles(ctx context.Context, cfg *config, out io.Writer) (err error) {
+	settle := hurry()
 	s := &server{cfg: cfg, registry: prometheus.NewRegistry(), mirror: store.NewMirror()}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.followed.Store(&store.FollowStatus{State: store.Connecting, Since: time.Now()})
@@ -84,6 +85,7 @@ func serveRoles(ctx context.Context, cfg *config, out io.Writer) (err error) {
 		}
 		if s.waitEdge(ctx, applied) == nil {
 			s.greet(out)
+			settle()
 		}
 		return nil
 	})

@@ -12,7 +12,8 @@ import (
 )
 
 // compile makes a view of each piece of news, one after the other, until ctx ends. What came meanwhile goes into one view.
-func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *store.Update) {
+// served is closed behind the view of first, if there is that.
+func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *store.Update, served chan<- struct{}) {
 	c := table.NewCompiler(table.Config{Seed: randomSeed(), Workers: e.rows}, atlas)
 	expiry := time.NewTimer(time.Hour)
 	defer expiry.Stop()
@@ -22,6 +23,7 @@ func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *store.Updat
 		e.takeKeys(c, first)
 		e.publish(c, expiry)
 	}
+	close(served)
 	for {
 		select {
 		case <-ctx.Done():
@@ -60,7 +62,7 @@ func (e *Edge) take(c *table.Compiler, n news) {
 
 // publish compiles and hands the view to the workers.
 func (e *Edge) publish(c *table.Compiler, expiry *time.Timer) {
-	start := e.cfg.Now()
+	start, begins := e.cfg.Now(), e.view.Load() == nil
 	v, broken, next := c.Compile(start)
 	for _, zone := range slices.Sorted(maps.Keys(e.unopened)) {
 		broken = append(broken, e.unopened[zone])
@@ -78,6 +80,9 @@ func (e *Edge) publish(c *table.Compiler, expiry *time.Timer) {
 		wait = max(time.Millisecond, next.Sub(start))
 	}
 	expiry.Reset(wait)
+	if begins {
+		e.log.Info("ready", "after", e.cfg.Now().Sub(e.started).Round(time.Millisecond), "services", v.ServiceCount(), "zones", len(v.Zones()))
+	}
 	e.logBroken(was, broken)
 }
 

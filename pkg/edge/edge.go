@@ -170,14 +170,20 @@ func (e *Edge) AddrsOf(t serve.Transport) []netip.AddrPort { return e.server.Add
 
 // Run serves until ctx ends, and then closes what New opened.
 func (e *Edge) Run(ctx context.Context) error {
-	atlas, err := geo.Open(e.cfg.GeoFiles...)
-	if err != nil {
-		return errors.Join(err, e.close())
-	}
+	var atlas *geo.Atlas
+	var noAtlas error
+	var opening sync.WaitGroup
+	opening.Go(func() { atlas, noAtlas = geo.Open(e.cfg.GeoFiles...) })
 	snapshot, first, err := store.OpenSnapshot(filepath.Join(e.cfg.Dir, "snapshot"), e.log)
 	if err != nil {
 		e.log.Error("the snapshot on disk cannot be used; starting without it", "error", err)
 		e.setSnapshot(func(s *snapshotState) { s.err = err.Error() })
+	}
+	if opening.Wait(); noAtlas != nil {
+		if snapshot != nil {
+			noAtlas = errors.Join(noAtlas, snapshot.Close())
+		}
+		return errors.Join(noAtlas, e.close())
 	}
 	if snapshot != nil && e.cfg.Registerer != nil {
 		if err := e.cfg.Registerer.Register(snapshot); err != nil {
@@ -191,7 +197,8 @@ func (e *Edge) Run(ctx context.Context) error {
 		e.setSnapshot(func(s *snapshotState) { s.from, s.written = true, snapshot.LastWrite() })
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { e.compile(ctx, atlas, first); return nil })
+	served := make(chan struct{}) // closed when there is a view, or nothing to make one of
+	g.Go(func() error { e.compile(ctx, atlas, first, served); return nil })
 	g.Go(func() error { e.keep(ctx, snapshot); return nil })
 	g.Go(func() error { e.clock.run(ctx, e.cfg.Now); return nil })
 	g.Go(func() error { e.aliases.Run(ctx); return nil })
@@ -199,7 +206,8 @@ func (e *Edge) Run(ctx context.Context) error {
 	g.Go(func() error { e.transfer.Run(ctx); return nil })
 	g.Go(func() error { e.watchTSIG(ctx); return nil })
 	g.Go(func() error {
-		return e.cfg.Store.Follow(ctx, store.FollowConfig{From: from, OnStatus: e.setStatus, OnUpdate: func(u store.Update) error {
+		<-served // the store is not to be in the way of the first answer
+		return e.cfg.Store.Follow(ctx, store.FollowConfig{From: from, Has: first, OnStatus: e.setStatus, OnUpdate: func(u store.Update) error {
 			return e.tell(ctx, news{update: &u})
 		}})
 	})

@@ -2,6 +2,8 @@ package store
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -59,6 +61,12 @@ func marshalPlain(v any) ([]byte, error) {
 		return nil, err
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// digestOf tells stored versions of one generation apart. It is never 0.
+func digestOf(value []byte) uint64 {
+	sum := sha256.Sum256(value)
+	return max(1, binary.BigEndian.Uint64(sum[:]))
 }
 
 // parseVersionValue reads a stored version without its content.

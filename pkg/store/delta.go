@@ -68,7 +68,7 @@ func (d *delta) add(ctx context.Context, r *reader, v found) error {
 		return gone.error
 	}
 	d.tenant(v.key.Tenant).versions[v.key] = change{
-		told:     toldVersion{gen: v.gen, mod: v.mod, deleted: err == nil && res == nil, broken: err != nil},
+		told:     toldVersion{gen: v.gen, mod: v.mod, digest: digestOf(v.value), deleted: err == nil && res == nil, broken: err != nil},
 		resource: res, err: err,
 	}
 	return nil
@@ -111,7 +111,7 @@ func (tu *TenantUpdate) add(key spec.Key, c change, full bool, old *told) {
 	case c.err != nil:
 		tu.Broken = append(tu.Broken, BrokenResource{Key: key, Generation: c.told.gen, Err: c.err})
 	case !c.told.deleted:
-		tu.Put = append(tu.Put, Version{Resource: c.resource, Generation: c.told.gen})
+		tu.Put = append(tu.Put, Version{Resource: c.resource, Generation: c.told.gen, Digest: c.told.digest})
 	case !full && old != nil:
 		if was, ok := old.versions[key]; ok && !was.deleted {
 			tu.Deleted = append(tu.Deleted, key)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"time"
 
@@ -21,6 +22,8 @@ import (
 // accepts it.
 func (c *Client) Follow(ctx context.Context, cfg FollowConfig) error {
 	f := &follower{c: c, cfg: cfg, known: cfg.From, tenants: map[string]*told{}, verdicts: map[health.PoolID]int64{}, keysets: map[string]int64{}}
+	f.assume(cfg.From, cfg.Has)
+	f.cfg.Has = nil
 	from, to := c.keys.followed()
 	f.setStatus(Connecting, nil)
 	fd := &feed{c: c, from: from, to: to, begin: f.begin, events: f.events, progress: f.progress, lost: f.forget, status: f.setStatus}
@@ -39,6 +42,7 @@ type follower struct {
 	verdicts map[health.PoolID]int64 // etcd's revision of each
 	keysets  map[string]int64        // likewise, by zone
 	broken   int                     // versions told as broken
+	has      *Mirror                 // what the consumer came with, until everything was compared once
 	etcd     *clientv3.Client        // the connection of this session
 	status   FollowStatus
 }
@@ -51,8 +55,41 @@ type told struct {
 
 type toldVersion struct {
 	gen             Generation
-	mod             int64
+	mod             int64  // 0: not known
+	digest          uint64 // 0: not known
 	deleted, broken bool
+}
+
+// same tells whether a stored version is the one that was told.
+func (t *toldVersion) same(v found) bool {
+	if t.gen != v.gen {
+		return false
+	}
+	return t.mod == v.mod || t.mod == 0 && t.digest != 0 && t.digest == digestOf(v.value)
+}
+
+// assume has the follower take as told what the consumer came with.
+func (f *follower) assume(from *Cursor, has *Update) {
+	if from == nil || has == nil {
+		return
+	}
+	f.started, f.anew = true, true
+	f.known = &Cursor{Cluster: from.Cluster, Revision: from.Revision, Epoch: from.Epoch, Heads: maps.Clone(from.Heads)}
+	for _, tu := range has.Tenants {
+		t := &told{head: tu.Head, versions: make(map[spec.Key]toldVersion, len(tu.Put))}
+		for _, v := range tu.Put {
+			t.versions[v.Resource.Key] = toldVersion{gen: v.Generation, digest: v.Digest}
+		}
+		f.tenants[tu.Tenant] = t
+	}
+	f.has = NewMirror()
+	f.has.Apply(Update{Full: true, Verdicts: has.Verdicts, Keysets: has.Keysets})
+	for _, v := range has.Verdicts {
+		f.verdicts[v.Pool] = 0
+	}
+	for _, ks := range has.Keysets {
+		f.keysets[ks.Zone] = 0
+	}
 }
 
 func (f *follower) forget() { f.anew = true }
@@ -135,7 +172,9 @@ func (f *follower) load(ctx context.Context, r *reader, epoch int64, heads map[s
 	}
 	err := r.newest(ctx, f.c.keys.resources(), func(t string) Generation { return heads[t] }, func(v found) error {
 		d.seen[v.key] = true
-		if was, ok := f.version(v.key); ok && !full && was.gen == v.gen && was.mod == v.mod {
+		if was, ok := f.version(v.key); ok && !full && was.same(v) {
+			was.mod = v.mod
+			f.tenants[v.key.Tenant].versions[v.key] = was
 			return nil
 		}
 		return d.add(ctx, r, v)
@@ -153,7 +192,7 @@ func (f *follower) load(ctx context.Context, r *reader, epoch int64, heads map[s
 		f.addVanished(d, heads)
 	}
 	f.c.metrics.resyncs.Inc()
-	f.anew = false
+	f.anew, f.has = false, nil
 	return f.tell(d, mark{cluster: r.cluster, rev: r.rev}, epoch)
 }
 
@@ -189,6 +228,10 @@ func (f *follower) loadVerdicts(ctx context.Context, r *reader, d *delta) error 
 			return nil
 		}
 		f.addVerdict(d, p, kv)
+		if v, ok := d.verdicts[p]; ok && f.has != nil && !d.full && reflect.DeepEqual(v.verdict, f.has.Verdicts()[p]) {
+			delete(d.verdicts, p)
+			d.kept[p], f.verdicts[p] = true, v.mod
+		}
 		return nil
 	})
 }

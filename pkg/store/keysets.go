@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -106,6 +107,10 @@ func (f *follower) loadKeysets(ctx context.Context, r *reader, d *delta) error {
 			return nil
 		}
 		f.addKeyset(d, parts[2], kv)
+		if ks, ok := d.keysets[parts[2]]; ok && f.has != nil && !d.full && reflect.DeepEqual(ks.keyset, f.has.Keysets()[parts[2]]) {
+			delete(d.keysets, parts[2])
+			d.keptKeysets[parts[2]], f.keysets[parts[2]] = true, ks.mod
+		}
 		return nil
 	})
 }

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 )
@@ -192,13 +194,25 @@ type following struct {
 	stop   func()
 }
 
+// noDigest leaves the digests of versions out of comparisons.
+var noDigest = cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".Digest" }, cmp.Ignore())
+
 func follow(t testing.TB, c *Client, from *Cursor) *following {
+	t.Helper()
+	return followFrom(t, c, from, nil)
+}
+
+// followFrom follows as a consumer that has a state already.
+func followFrom(t testing.TB, c *Client, from *Cursor, has *Update) *following {
 	f := &following{t: t, mirror: NewMirror(), news: make(chan struct{}, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
+	if has != nil {
+		f.mirror.Apply(*has)
+	}
 	go func() {
 		defer close(done)
-		_ = c.Follow(ctx, FollowConfig{From: from, OnUpdate: func(u Update) error {
+		_ = c.Follow(ctx, FollowConfig{From: from, Has: has, OnUpdate: func(u Update) error {
 			f.mirror.Apply(u)
 			f.note(func() { f.all = append(f.all, u) })
 			return nil

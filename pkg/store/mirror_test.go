@@ -125,11 +125,11 @@ func TestWhatTheMirrorHandsOutStays(t *testing.T) {
 func TestMirrorKeepsTheLastGoodForm(t *testing.T) {
 	m := NewMirror()
 	a := site("shop", "a", "EU")
-	m.Apply(Update{Full: true, Tenants: []TenantUpdate{{Tenant: "shop", Head: 1, Put: []Version{{a, 1}}}}})
+	m.Apply(Update{Full: true, Tenants: []TenantUpdate{{Tenant: "shop", Head: 1, Put: []Version{{Resource: a, Generation: 1}}}}})
 	broken := []BrokenResource{{Key: a.Key, Generation: 2, Err: errors.New("x")}}
 	m.Apply(Update{Tenants: []TenantUpdate{{Tenant: "shop", Head: 2, Broken: broken}}})
 	m.Apply(Update{Full: true, Tenants: []TenantUpdate{{Tenant: "shop", Head: 2, Broken: broken}}})
-	if got, want := m.Tenant("shop"), (TenantState{Head: 2, Resources: map[spec.Key]Version{a.Key: {a, 1}}}); !cmp.Equal(got, want) {
+	if got, want := m.Tenant("shop"), (TenantState{Head: 2, Resources: map[spec.Key]Version{a.Key: {Resource: a, Generation: 1}}}); !cmp.Equal(got, want) {
 		t.Errorf("held %+v", got)
 	}
 }

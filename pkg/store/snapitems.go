@@ -32,6 +32,13 @@ func (it *item) decode(p []byte, reader *spec.Reader) error {
 	case frameKeyset:
 		return json.Unmarshal(p, &it.keyset)
 	}
+	digest := uint64(0)
+	if it.kind == frameDigested {
+		if len(p) < 8 {
+			return errors.New("a version has no digest")
+		}
+		digest, p = binary.BigEndian.Uint64(p), p[8:]
+	}
 	gen, used := binary.Uvarint(p)
 	if used <= 0 {
 		return errors.New("a version has no generation")
@@ -49,7 +56,7 @@ func (it *item) decode(p []byte, reader *spec.Reader) error {
 		it.broken = &BrokenResource{Key: key, Generation: Generation(gen), Err: err}
 		return nil
 	}
-	it.version = Version{Resource: r, Generation: Generation(gen)}
+	it.version = Version{Resource: r, Generation: Generation(gen), Digest: digest}
 	return nil
 }
 

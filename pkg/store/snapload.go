@@ -41,6 +41,8 @@ type loaded struct {
 	update Update
 	broken map[spec.Key]BrokenResource // not decodable, and not replaced by the journal
 	reader spec.Reader
+	// foreign: written by a program that reads resources in another way. What it left out, this one may understand.
+	foreign bool
 }
 
 func (l *loaded) addBroken(u *Update) {
@@ -97,7 +99,7 @@ func (s *Snapshot) loadBase() (*loaded, error) {
 	if err != nil {
 		return nil, &CorruptError{File: f.Name(), Offset: at, Reason: reasonOf(err)}
 	}
-	l := &loaded{seq: meta.Seq, broken: map[spec.Key]BrokenResource{}}
+	l := &loaded{seq: meta.Seq, broken: map[spec.Key]BrokenResource{}, foreign: meta.Schema != spec.Schema()}
 	l.update = Update{Full: true, Cursor: meta.Cursor, Cluster: meta.Cluster, Epoch: meta.Epoch}
 	l.fill(items, meta.Heads)
 	return l, nil
@@ -111,7 +113,7 @@ func reasonOf(err error) string {
 }
 
 func isItem(kind byte) bool {
-	return kind == frameVersion || kind == frameVerdict || kind == frameKeyset
+	return kind == frameVersion || kind == frameDigested || kind == frameVerdict || kind == frameKeyset
 }
 
 // fill sorts decoded items into the update.
@@ -130,6 +132,9 @@ func (l *loaded) fill(items iter.Seq[*item], heads map[string]Generation) {
 			l.broken[it.broken.Key] = *it.broken
 		default:
 			delete(l.broken, it.version.Resource.Key)
+			if l.foreign {
+				it.version.Digest = 0
+			}
 			if t := tenants[it.version.Resource.Tenant]; t != nil {
 				t.Put = append(t.Put, it.version)
 			}
@@ -172,6 +177,9 @@ func (s *Snapshot) loadJournal(base *loaded) (told bool, err error) {
 		told, whole = true, r.off
 	}
 	s.bytes.journal = whole
+	if base.foreign {
+		return told, nil // the next update writes a base of this program's
+	}
 	s.journal, err = os.OpenFile(s.path("journal"), os.O_WRONLY|os.O_APPEND, 0o600)
 	return told, err
 }
@@ -222,7 +230,7 @@ func (s *Snapshot) nextUpdate(r *frameReader, base *loaded) (Update, error) {
 			return Update{}, err
 		}
 	}
-	l := &loaded{broken: base.broken}
+	l := &loaded{broken: base.broken, foreign: base.foreign}
 	l.update = Update{Cursor: meta.Cursor, Cluster: meta.Cluster, Epoch: meta.Epoch,
 		VerdictsDeleted: meta.VerdictsDeleted, KeysetsDeleted: meta.KeysetsDeleted}
 	l.fill(each(items), meta.Heads)

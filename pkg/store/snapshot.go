@@ -40,13 +40,14 @@ const (
 	baseMagic    = "GTMBASE1"
 	journalMagic = "GTMJRNL1"
 
-	frameMeta    = 'M'
-	frameVersion = 'V'
-	frameVerdict = 'H'
-	frameKeyset  = 'K'
-	frameEnd     = 'E'
-	frameUpdate  = 'U'
-	frameCommit  = 'C'
+	frameMeta     = 'M'
+	frameVersion  = 'V'
+	frameDigested = 'D' // a version behind the 8 bytes of its digest
+	frameVerdict  = 'H'
+	frameKeyset   = 'K'
+	frameEnd      = 'E'
+	frameUpdate   = 'U'
+	frameCommit   = 'C'
 
 	// commitSize is the payload of a commit frame: number of the base, cursor.
 	commitSize = 16
@@ -62,6 +63,8 @@ type snapMeta struct {
 	Cluster uint64                `json:"cluster,omitempty"`
 	Epoch   int64                 `json:"epoch,omitempty"`
 	Heads   map[string]Generation `json:"heads,omitempty"`
+	// Schema is spec.Schema of the program that wrote it.
+	Schema string `json:"schema,omitempty"`
 }
 
 // snapUpdate is what an update says beside its versions, verdicts and keysets.
@@ -310,7 +313,7 @@ func syncDir(dir string) error {
 
 func writeState(f io.Writer, u Update, seq uint64) error {
 	w := &frameWriter{buf: []byte(baseMagic)}
-	w.json(frameMeta, snapMeta{Seq: seq, Cursor: u.Cursor, Cluster: u.Cluster, Epoch: u.Epoch, Heads: u.Position().Heads})
+	w.json(frameMeta, snapMeta{Seq: seq, Cursor: u.Cursor, Cluster: u.Cluster, Epoch: u.Epoch, Heads: u.Position().Heads, Schema: spec.Schema()})
 	count := uint64(0)
 	for _, t := range u.Tenants {
 		for _, v := range t.Put {
@@ -362,6 +365,10 @@ func (w *frameWriter) version(v Version) {
 	}
 	head := binary.AppendUvarint(nil, uint64(v.Generation))
 	head = binary.AppendUvarint(head, uint64(len(b)))
+	if v.Digest != 0 {
+		w.buf = appendFrame(w.buf, frameDigested, binary.BigEndian.AppendUint64(nil, v.Digest), head, b, []byte(text))
+		return
+	}
 	w.buf = appendFrame(w.buf, frameVersion, head, b, []byte(text))
 }
 

@@ -93,7 +93,7 @@ func TestJournalIsFoldedIntoTheBase(t *testing.T) {
 	first := s.seq
 	text := strings.Repeat("x.\t1\tIN\tTXT\ty\n", 20000)
 	for g := range 10 {
-		mustAppend(t, s, Update{Cursor: int64(g), Tenants: []TenantUpdate{{Tenant: spec.Platform, Head: Generation(g), Put: []Version{{zone("z.", text), Generation(g)}}}}})
+		mustAppend(t, s, Update{Cursor: int64(g), Tenants: []TenantUpdate{{Tenant: spec.Platform, Head: Generation(g), Put: []Version{{Resource: zone("z.", text), Generation: Generation(g)}}}}})
 	}
 	if s.seq == first || s.bytes.journal > 3<<20 {
 		t.Errorf("the journal grew to %d bytes beside a base of %d", s.bytes.journal, s.bytes.base)
@@ -275,7 +275,7 @@ func TestResourceThatIsNotUnderstoodIsBroken(t *testing.T) {
 	dir := t.TempDir()
 	a := site("shop", "a", "EU")
 	s, _ := openSnapshot(t, dir)
-	mustAppend(t, s, Update{Full: true, Tenants: []TenantUpdate{{Tenant: "shop", Head: 3, Put: []Version{{a, 1}, {site("shop", "b", "EU"), 2}}}}})
+	mustAppend(t, s, Update{Full: true, Tenants: []TenantUpdate{{Tenant: "shop", Head: 3, Put: []Version{{Resource: a, Generation: 1}, {Resource: site("shop", "b", "EU"), Generation: 2}}}}})
 	s.Close()
 	// As an older program reads a kind that it does not know.
 	raw, _ := os.ReadFile(filepath.Join(dir, "base"))
@@ -361,7 +361,7 @@ func BenchmarkSnapshotLoad100k(b *testing.B) {
 	for i := range 100_000 {
 		r := &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindService, Name: fmt.Sprint(i)}, Spec: &spec.Service{
 			Host: fmt.Sprintf("h%d.shop.gtm.example.", i), Rules: []spec.Rule{{When: &spec.When{Geo: []string{"EU"}}, Pools: []spec.PoolRef{{Pool: "eu"}, {Pool: "us"}}}}}}
-		u.Tenants[0].Put = append(u.Tenants[0].Put, Version{r, 1})
+		u.Tenants[0].Put = append(u.Tenants[0].Put, Version{Resource: r, Generation: 1})
 	}
 	mustAppend(b, s, u)
 	s.Close()

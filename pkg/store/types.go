@@ -16,6 +16,8 @@ type Generation uint64
 type Version struct {
 	Resource   *spec.Resource
 	Generation Generation
+	// Digest is a hash of the stored form that Resource was read from; 0: not known.
+	Digest uint64
 }
 
 // TenantState is what a tenant declares at its generation Head. The map must not be changed.
@@ -124,6 +126,9 @@ type FollowStatus struct {
 type FollowConfig struct {
 	// From is a known past, as from a snapshot; nil: none.
 	From *Cursor
+	// Has, if not nil, is the state at From, which the consumer holds already: as long as the store is the same one, only what
+	// differs from it is told, and versions with the Digest of the stored ones are not read again.
+	Has *Update
 	// OnUpdate takes the next update; its error ends Follow.
 	OnUpdate func(Update) error
 	// OnStatus, if not nil, is called whenever the state or its reason changes, and when the cursor moves while the
