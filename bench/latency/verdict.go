@@ -36,7 +36,8 @@ type verdictStage struct {
 	store   *store.Client
 	load    *rig.Load
 	world   rig.World
-	turn    int
+	turns   map[health.PoolID]int // changes of each pool so far
+	serial  int
 	close   []func()
 }
 
@@ -91,7 +92,7 @@ func verdicts(ctx context.Context, o options, report *figures.Report) error {
 }
 
 func newVerdictStage(ctx context.Context, o options) (*verdictStage, error) {
-	s := &verdictStage{o: o, world: rig.World{Services: o.services, Endpoints: endpoints, Partitions: min(partitions, o.services)}}
+	s := &verdictStage{o: o, turns: map[health.PoolID]int{}, world: rig.World{Services: o.services, Endpoints: endpoints, Partitions: min(partitions, o.services)}}
 	dir, err := o.folder("verdict")
 	if err != nil {
 		return nil, err
@@ -215,8 +216,9 @@ func (s *verdictStage) run(ctx context.Context, k *verdictKind) (verdictRun, err
 
 // change leaves another endpoint of the pool up, and waits until the answers tell so.
 func (s *verdictStage) change(ctx context.Context, k verdictKind, asker *rig.Asker, r *verdictRun) error {
-	s.turn++
-	j, judge := s.turn%2, fmt.Sprintf("bench-%09d", s.turn)
+	s.serial++
+	s.turns[k.pool]++
+	j, judge := s.turns[k.pool]%2, fmt.Sprintf("bench-%09d", s.serial)
 	s.proxy.Expect(judge)
 	began := time.Now()
 	err := s.store.PutVerdicts(ctx, []health.Verdict{rig.OneUp(k.pool, k.endpoints, j, judge)})
@@ -235,7 +237,7 @@ func (s *verdictStage) change(ctx context.Context, k verdictKind, asker *rig.Ask
 	if err != nil {
 		return err
 	}
-	if s.turn > 2 { // the first ones turn from what is unknown
+	if s.turns[k.pool] > 1 { // the first turns from what is unknown
 		r.latency = append(r.latency, turned.Sub(passed))
 		r.written = append(r.written, turned.Sub(began))
 	}

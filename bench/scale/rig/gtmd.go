@@ -35,6 +35,7 @@ type Gtmd struct {
 	Executed time.Time
 	cmd      *exec.Cmd
 	done     chan error
+	stopped  bool
 }
 
 // Start starts gtmd at free ports. Its output goes to the file log in its data folder.
@@ -134,8 +135,21 @@ func (g *Gtmd) await(ctx context.Context, patience, pause time.Duration, try fun
 	return fmt.Errorf("gtmd did not answer in %s (%v); see %s", patience, last, filepath.Join(g.Data, "log"))
 }
 
-// Stop ends gtmd and its children, and waits for them.
+// Bind leaves the process, all its threads, so many cores.
+func (g *Gtmd) Bind(cores string) error {
+	output, err := exec.Command("taskset", "-apc", cores, strconv.Itoa(g.cmd.Process.Pid)).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("binding gtmd to core %s: %w\n%s", cores, err, output)
+	}
+	return nil
+}
+
+// Stop ends gtmd and its children, and waits for them. It may be called again.
 func (g *Gtmd) Stop() {
+	if g.stopped {
+		return
+	}
+	g.stopped = true
 	group := -g.cmd.Process.Pid
 	_ = syscall.Kill(group, syscall.SIGTERM)
 	select {

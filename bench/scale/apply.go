@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gti/gtm/bench/figures"
+	"github.com/gti/gtm/bench/scale/rig"
+	"github.com/gti/gtm/pkg/spec"
+)
+
+// applied is one size that went through gtmctl.
+type applied struct {
+	services, resources int
+	bytes               int64
+	first               time.Duration // gtmctl apply into an empty store
+	served              time.Duration // until the edge answers for the last of them
+	again               time.Duration // the same once more, which changes nothing
+	cold                time.Duration // an edge without a snapshot, from exec to its first answer
+	control             int64         // peak RSS of the process with control and edge
+}
+
+// apply measures how long gtmctl takes to fill a store, and an edge to start from it.
+func apply(ctx context.Context, o options, report *figures.Report) error {
+	report.Section("gtmctl apply, and a cold start")
+	report.Text("`gtmctl apply` of YAML files with so many services and their pools of %d endpoints into an empty store, on one gtmd with the roles edge and "+
+		"control; the same again, which changes nothing; and a second edge, which has no snapshot, from exec to its first answer.", endpoints)
+	var rows [][]string
+	var all []applied
+	for _, n := range o.steps {
+		if len(all) > 0 {
+			last := all[len(all)-1]
+			if why := o.tooLarge(n, last.services, last.control, last.first+last.served+last.again); why != "" {
+				report.Text("%s", why)
+				fmt.Println("apply", why)
+				continue
+			}
+		}
+		a, err := applyOne(ctx, o, n)
+		if err != nil {
+			return fmt.Errorf("%d services: %w", n, err)
+		}
+		fmt.Printf("apply %d: %+v\n", n, a)
+		all = append(all, a)
+		rows = append(rows, []string{fmt.Sprint(n), fmt.Sprint(a.resources), megabytes(a.bytes), figures.Number(a.first.Seconds()), figures.Number(a.served.Seconds()),
+			figures.Number(a.again.Seconds()), figures.Number(a.cold.Seconds()), megabytes(a.control)})
+	}
+	report.Table([]string{"services", "resources", "YAML MB", "apply s", "until served s", "again s", "cold start s", "peak MB of gtmd"}, rows)
+	if len(all) < 2 {
+		return nil
+	}
+	line := func(name string, y func(applied) time.Duration) figures.Series {
+		s := figures.Series{Name: name}
+		for _, a := range all {
+			s.X, s.Y = append(s.X, float64(a.services)), append(s.Y, y(a).Seconds())
+		}
+		return s
+	}
+	return report.Picture("apply", "gtmctl apply and cold start", func(file string) error {
+		return figures.SaveLines(file, figures.Chart{Title: "gtmctl apply and cold start", X: "services", Y: "seconds", LogX: true, LogY: true, Series: []figures.Series{
+			line("apply", func(a applied) time.Duration { return a.first }), line("again", func(a applied) time.Duration { return a.again }),
+			line("cold start", func(a applied) time.Duration { return a.cold })}})
+	})
+}
+
+func applyOne(ctx context.Context, o options, n int) (applied, error) {
+	a := applied{services: n}
+	dir, err := o.folder("apply")
+	if err != nil {
+		return a, err
+	}
+	defer os.RemoveAll(dir)
+	files := filepath.Join(dir, "files")
+	if a.resources, err = writeYAML(files, steered(n, 10).world); err != nil {
+		return a, err
+	}
+	if a.bytes, err = sizeOf(files); err != nil {
+		return a, err
+	}
+	all, err := rig.Start(rig.Command{Binary: o.gtmd(), Data: filepath.Join(dir, "gtmd"), Args: []string{"--roles", "edge,control"}, Env: o.env})
+	if err != nil {
+		return a, err
+	}
+	defer all.Stop()
+	if err := all.AwaitHTTP(ctx, startPatience); err != nil {
+		return a, err
+	}
+	began := time.Now()
+	if err := gtmctl(ctx, o, all, files); err != nil {
+		return a, err
+	}
+	a.first = time.Since(began)
+	served, err := all.AwaitAnswer(ctx, rig.Host(n-1), startPatience)
+	if err != nil {
+		return a, err
+	}
+	a.served = served.Sub(began)
+	began = time.Now()
+	if err := gtmctl(ctx, o, all, files); err != nil {
+		return a, err
+	}
+	a.again = time.Since(began)
+	if _, a.control, err = all.Memory(); err != nil {
+		return a, err
+	}
+	edge, err := rig.Start(rig.Command{Binary: o.gtmd(), Data: filepath.Join(dir, "cold"), Env: o.env,
+		Args: []string{"--roles", "edge", "--id", "cold", "--etcd", all.Socket()}})
+	if err != nil {
+		return a, err
+	}
+	defer edge.Stop()
+	at, err := edge.AwaitAnswer(ctx, rig.Host(n-1), startPatience)
+	a.cold = at.Sub(edge.Executed)
+	return a, err
+}
+
+// gtmctl applies the files. What it prints is shown only where it fails.
+func gtmctl(ctx context.Context, o options, g *rig.Gtmd, files string) error {
+	output, err := exec.CommandContext(ctx, o.gtmctl(), "apply", "-f", files, "--server", g.Server(), "--token-file", filepath.Join(g.Data, "token")).CombinedOutput()
+	if err != nil {
+		lines := strings.Split(strings.TrimSpace(string(output)), "\n")
+		return fmt.Errorf("gtmctl apply: %w\n%s", err, strings.Join(lines[max(0, len(lines)-5):], "\n"))
+	}
+	return nil
+}
+
+// perFile is how many resources one YAML file has.
+const perFile = 10_000
+
+// writeYAML writes a world as a folder of files.
+func writeYAML(dir string, world rig.World) (resources int, err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return 0, err
+	}
+	all := slices.Collect(world.Resources())
+	for i, part := range slices.Collect(slices.Chunk(all, perFile)) {
+		if err := writePart(filepath.Join(dir, fmt.Sprintf("%04d.yaml", i)), part); err != nil {
+			return 0, err
+		}
+	}
+	return len(all), nil
+}
+
+func writePart(file string, part []*spec.Resource) error {
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	w := bufio.NewWriter(f)
+	for i, r := range part {
+		text, err := spec.EncodeYAML([]*spec.Resource{r})
+		if err != nil {
+			return err
+		}
+		if i > 0 {
+			fmt.Fprintln(w, "---")
+		}
+		w.Write(text)
+	}
+	return w.Flush()
+}
