@@ -101,8 +101,7 @@ type picks struct {
 	sets  []span
 	data  []byte
 	table []uint16  // sticky: it draws the set, and the spans' cuts don't
-	parts [][]int   // indexes of each set's candidates; for explanations
-	share []float64 // of each set; for explanations
+	parts []uint16 // the candidates of the sets, set after set, as many for each; for explanations
 }
 
 // newDraw compiles p for one way of picking. old may be nil; what did not change is taken from it.
@@ -209,8 +208,11 @@ func newPicks(p *steer.Pool, f Family, items []steer.Item, key drawKey) (*picks,
 	if len(c.Sets) > math.MaxUint16 {
 		return nil, fmt.Errorf("pool %s: %d endpoints are more than one draw can hold (65535)", p.ID, len(c.Sets))
 	}
-	out := &picks{parts: c.Sets}
+	out := new(picks)
 	for _, set := range c.Sets {
+		for _, i := range set {
+			out.parts = append(out.parts, uint16(i))
+		}
 		off := len(out.data)
 		count, err := out.render(p, f, set, &key.extra)
 		if err != nil {
@@ -220,17 +222,36 @@ func newPicks(p *steer.Pool, f Family, items []steer.Item, key drawKey) (*picks,
 	}
 	if c.Table != nil && len(c.Sets) > 1 {
 		out.table = c.Table
-		out.share = make([]float64, len(c.Sets))
-		for _, s := range c.Table {
-			out.share[s] += 1 / float64(len(c.Table))
-		}
-		return out, nil
+	} else if c.Weights != nil {
+		alias(out.sets, c.Weights)
+	} else {
+		alias(out.sets, []float64{1})
 	}
-	if c.Weights == nil {
-		c.Weights = []float64{1}
-	}
-	out.share = alias(out.sets, c.Weights)
+	out.sets, out.data, out.parts = slices.Clone(out.sets), slices.Clone(out.data), slices.Clone(out.parts)
 	return out, nil
+}
+
+// partsOf gives the indexes of a set's candidates.
+func (p *picks) partsOf(set int) []uint16 {
+	n := len(p.parts) / len(p.sets)
+	return p.parts[set*n : (set+1)*n]
+}
+
+// shares gives how often each set is drawn.
+func (p *picks) shares() []float64 {
+	share := make([]float64, len(p.sets))
+	for _, s := range p.table {
+		share[s] += 1 / float64(len(p.table))
+	}
+	if p.table != nil {
+		return share
+	}
+	for i := range p.sets {
+		own := float64(p.sets[i].cut) / math.MaxUint32
+		share[i] += own / float64(len(p.sets))
+		share[p.sets[i].other] += (1 - own) / float64(len(p.sets))
+	}
+	return share
 }
 
 // contentID tells sets of records apart by what they hold.
@@ -252,19 +273,17 @@ func appendRecord(b []byte, typ uint16, ttl uint32, data []byte) []byte {
 	return append(b, data...)
 }
 
-// alias makes slots the alias table of weights, and gives each one's share.
-func alias(slots []span, weights []float64) []float64 {
+// alias makes slots the alias table of weights.
+func alias(slots []span, weights []float64) {
 	n := len(weights)
 	total := 0.0
 	for _, w := range weights {
 		total += w
 	}
-	share := make([]float64, n)
 	scaled := make([]float64, n)
 	var small, large []int
 	for i, w := range weights {
-		share[i] = w / total
-		scaled[i] = share[i] * float64(n)
+		scaled[i] = w / total * float64(n)
 		if scaled[i] < 1 {
 			small = append(small, i)
 		} else {
@@ -284,7 +303,6 @@ func alias(slots []span, weights []float64) []float64 {
 			small = append(small, l)
 		}
 	}
-	return share
 }
 
 // choose gives the set that r (uniform) or, for sticky, the client's hash draws.

@@ -110,9 +110,9 @@ func (e *Explanation) pools(v *View, s *Service, rule int, last bool) {
 			from = fd.all
 		}
 		if from != nil {
-			for set, parts := range from.parts {
-				for _, c := range parts {
-					p.Shares[c] += from.share[set]
+			for set, share := range from.shares() {
+				for _, c := range from.partsOf(set) {
+					p.Shares[c] += share
 				}
 			}
 		}
@@ -168,7 +168,7 @@ func (e *Explanation) Example() []string {
 		return nil
 	}
 	var out []string
-	for _, i := range e.picks.parts[e.Set] {
+	for _, i := range e.picks.partsOf(e.Set) {
 		end := e.Draw.Pool.Candidates[i].Endpoint
 		if end.Host != "" {
 			out = append(out, end.Host)
