@@ -1,4 +1,4 @@
-// dnsload [ADDRESS:]PORT FILE SECONDS WINDOW [RATE [BURST [CORE]]]: asks a DNS server over UDP (on 127.0.0.1, or the IPv4 address
+// dnsload [ADDRESS:]PORT FILE SECONDS WINDOW [RATE [BURST [CORE [PORTS]]]]: asks a DNS server over UDP (on 127.0.0.1, or the IPv4 address
 // given) and prints how it did.
 //
 // FILE holds queries, each behind its length in two bytes, big end first; they are asked round and round, through
@@ -6,7 +6,8 @@
 // the window alone holds back, which is saturation. A reply counts if its ID is that of an open question. At a fixed
 // rate queries come in bursts of BURST (1), as network cards deliver them, and latency counts from when the query was
 // due, so that what keeps the load waiting is not left out. CORE is the server's: busy is the share of the time in which
-// it was not idle.
+// it was not idle. PORTS (8) is how many sockets there are, each with a source port of its own. With more than 64, each
+// query goes through the next one, as from resolvers, which take another port for each.
 //
 // lateus is how far the load fell behind the rate at most; batch is how many queries it sent at once: near 64 at
 // saturation, the load is the limit and not the server.
@@ -26,7 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCH = 64, ROOM = 4096, SOCKETS = 8, IDS = 1 << 16, MAXQUERIES = 1 << 22 };
+enum { BATCH = 64, ROOM = 4096, MAXPORTS = 512, IDS = 1 << 16, MAXQUERIES = 1 << 22 };
 enum { FINE = 64, BUCKETS = 40 * FINE }; // of the histogram: 64 buckets between powers of two, up to 2^40 ns
 
 static const uint64_t GIVE_UP = 250 * 1000 * 1000; // ns after which an open question counts as lost and its place is free
@@ -38,7 +39,7 @@ static int queries;
 
 // Open questions by ID: when they were asked (0: not open), and through which socket.
 static uint64_t asked_at[IDS];
-static uint8_t asked_through[IDS];
+static uint16_t asked_through[IDS];
 
 // What is being measured. Times are in ns.
 static struct {
@@ -46,8 +47,8 @@ static struct {
 } tally;
 
 static struct {
-	int fd[SOCKETS], open[SOCKETS]; // sockets, and how many questions are open on each
-	int window, in_flight, next, turn;
+	int fd[MAXPORTS], open[MAXPORTS]; // sockets, and how many questions are open on each
+	int ports, window, in_flight, next, turn;
 	uint16_t id, oldest; // the next ID, and the oldest that may be open
 	double interval;     // ns between queries, 0 where only the window holds back
 	uint64_t began, burst;
@@ -150,7 +151,7 @@ static struct sockaddr_in parse_address(const char *text) {
 
 static void open_sockets(struct sockaddr_in at) {
 	int size = 8 << 20;
-	for (int i = 0; i < SOCKETS; i++) {
+	for (int i = 0; i < run.ports; i++) {
 		run.fd[i] = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
 		if (run.fd[i] < 0 || connect(run.fd[i], (struct sockaddr *)&at, sizeof at) < 0)
 			fail("dnsload");
@@ -247,11 +248,17 @@ static void ask(int n, uint64_t t) {
 		}
 	if (run.interval > 0 && t - due(tally.sent) > tally.latest)
 		tally.latest = t - due(tally.sent);
-	run.turn = (s + 1) % SOCKETS;
+	run.turn = (s + 1) % run.ports;
 	run.id += n;
 	run.next = (run.next + n) % queries;
 	tally.sent += n - refused;
 	tally.batches++;
+}
+
+// ask_apart sends n queries, each through the next socket.
+static void ask_apart(int n, uint64_t t) {
+	for (int i = 0; i < n; i++)
+		ask(1, t);
 }
 
 // bucket gives the place in the histogram: exact below 64 ns, then within one part in 64.
@@ -287,7 +294,7 @@ static void count(const uint8_t *r, size_t len, uint64_t t) {
 
 // hear takes the replies that are there, up to a batch from each socket that has open questions.
 static void hear(void) {
-	for (int s = 0; s < SOCKETS; s++) {
+	for (int s = 0; s < run.ports; s++) {
 		if (run.open[s] == 0)
 			continue;
 		int n = recvmmsg(run.fd[s], in, BATCH, MSG_DONTWAIT, NULL);
@@ -302,8 +309,8 @@ static void measure(double seconds) {
 	uint64_t end = run.began + (uint64_t)(seconds * 1e9);
 	for (uint64_t t = run.began; t < end; t = now()) {
 		give_up(t);
-		for (int n = room(t), more = SOCKETS; n > 0 && more > 0; n = room(t), more--)
-			ask(n, t); // as much at most as one round of hear() takes
+		for (int n = room(t), more = 8; n > 0 && more > 0; n = room(t), more--)
+			run.ports > BATCH ? ask_apart(n, t) : ask(n, t);
 		hear();
 	}
 }
@@ -321,7 +328,7 @@ static double percentile(double share) {
 
 int main(int argc, char **argv) {
 	if (argc < 5) {
-		fprintf(stderr, "usage: dnsload [ADDRESS:]PORT FILE SECONDS WINDOW [RATE [BURST [CORE]]]\n");
+		fprintf(stderr, "usage: dnsload [ADDRESS:]PORT FILE SECONDS WINDOW [RATE [BURST [CORE [PORTS]]]]\n");
 		return 2;
 	}
 	run.window = atoi(argv[4]);
@@ -329,6 +336,11 @@ int main(int argc, char **argv) {
 	run.interval = rate > 0 ? 1e9 / rate : 0;
 	run.burst = argc > 6 && atoi(argv[6]) > 1 ? atoi(argv[6]) : 1;
 	int core = argc > 7 ? atoi(argv[7]) : -1;
+	run.ports = argc > 8 ? atoi(argv[8]) : 8;
+	if (run.ports < 1 || run.ports > MAXPORTS) {
+		fprintf(stderr, "dnsload: %d ports; 1 to %d can be had\n", run.ports, MAXPORTS);
+		return 2;
+	}
 	read_queries(argv[2]);
 	open_sockets(parse_address(argv[1]));
 	double idle[2], all[2];

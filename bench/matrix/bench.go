@@ -179,7 +179,7 @@ func (b *bench) measureLoad(ctx context.Context, l load) (result, error) {
 		if lane.isFloor() {
 			continue
 		}
-		warm, err := b.measure(ctx, b.servers[lane.on], filepath.Join(b.job.Dir, lane.file), b.warmUp(), 0)
+		warm, err := b.measure(ctx, b.servers[lane.on], filepath.Join(b.job.Dir, lane.file), b.warmUp(), 0, fewPorts)
 		if err != nil {
 			return r, fmt.Errorf("load %s, warming up: %w", l.name, err)
 		}
@@ -196,12 +196,12 @@ func (b *bench) measureLoad(ctx context.Context, l load) (result, error) {
 	r.lanes = slices.Clone(l.lanes)
 	for i, lane := range r.lanes {
 		if lane.isFloor() {
-			if r.lanes[i].on, err = b.floor(sizes[lane.like]); err != nil {
+			if r.lanes[i].on, err = b.floor(sizes[lane.like], lane.bundled); err != nil {
 				return r, err
 			}
 		}
 	}
-	saturated, err := b.measureRun(ctx, l.name, r.lanes, 0)
+	saturated, err := b.measureRun(ctx, l, r.lanes, 0)
 	if err != nil {
 		return r, err
 	}
@@ -209,9 +209,9 @@ func (b *bench) measureLoad(ctx context.Context, l load) (result, error) {
 	if !b.paced || !l.paced {
 		return r, nil
 	}
-	near, rates := pace(saturated)
+	lanes, rates := pace(saturated)
 	for _, rate := range rates {
-		paced, err := b.measureRun(ctx, l.name, near, rate)
+		paced, err := b.measureRun(ctx, l, lanes, rate)
 		if err != nil {
 			return r, err
 		}
@@ -226,14 +226,15 @@ func (b *bench) warmUp() float64 {
 }
 
 // floor gives the key of the floor that sends so many bytes, and starts it where there is none.
-func (b *bench) floor(bytes int) (string, error) {
-	key := fmt.Sprintf("floor of %d bytes", bytes)
+func (b *bench) floor(bytes int, bundled bool) (string, error) {
+	how := map[bool]string{false: "apart", true: "bundle"}[bundled]
+	key := fmt.Sprintf("floor of %d bytes, %s", bytes, how)
 	if b.servers[key] != nil {
 		return key, nil
 	}
 	port := firstFloor + b.floors
 	b.floors++
-	started, err := start(b.job.Dir, "floor", port, filepath.Join(b.tmp, "udplimit"), strconv.Itoa(port), strconv.Itoa(bytes))
+	started, err := start(b.job.Dir, "floor", port, filepath.Join(b.tmp, "udplimit"), strconv.Itoa(port), strconv.Itoa(bytes), how)
 	if err != nil {
 		return "", err
 	}
@@ -241,42 +242,50 @@ func (b *bench) floor(bytes int) (string, error) {
 	return key, nil
 }
 
-// pace gives the lanes that come to at least two thirds of the first lane's rate, and the rates to measure them at.
+// near is the share of the floor's rate that a server must come to for a part in the runs at fixed rates: slower ones
+// would keep these rates low for all.
+const near = 0.65
+
+// pace gives the lanes that are near the floor, the first in any case, and the rates to measure them at.
 func pace(saturated run) ([]lane, []float64) {
-	median := func(l lane) float64 { return figures.Median(saturated.column(l.name, qps)) }
-	first := median(saturated.lanes[0])
-	near := slices.DeleteFunc(slices.Clone(saturated.lanes), func(l lane) bool { return median(l) < first*2/3 })
+	median := func(name string) float64 { return figures.Median(saturated.column(name, qps)) }
+	first, floor := saturated.lanes[0].name, median("floor")
+	chosen := slices.DeleteFunc(slices.Clone(saturated.lanes), func(l lane) bool { return l.name != first && median(l.name) < near*floor })
 	slowest := math.Inf(1)
-	for _, l := range near {
-		slowest = min(slowest, median(l))
+	for _, l := range chosen {
+		slowest = min(slowest, median(l.name))
 	}
 	var rates []float64
 	for _, share := range []float64{0.5, 0.8} {
 		rates = append(rates, max(1000, math.Floor(slowest*share/1000)*1000))
 	}
-	return near, rates
+	return chosen, rates
 }
 
 // measureRun measures each lane once in each round. Rounds begin with another lane each, and go forward and backward in
 // turns, so that none always comes first or behind the same other.
-func (b *bench) measureRun(ctx context.Context, name string, lanes []lane, rate float64) (run, error) {
+func (b *bench) measureRun(ctx context.Context, l load, lanes []lane, rate float64) (run, error) {
 	r := run{rate: rate, lanes: lanes, rounds: make([]map[string]sample, b.pairs)}
+	ports := l.ports
+	if ports == 0 {
+		ports = fewPorts
+	}
 	for round := range b.pairs {
 		r.rounds[round] = map[string]sample{}
-		line := fmt.Sprintf("%s %2d/%d", name, round+1, b.pairs)
+		line := fmt.Sprintf("%s %2d/%d", l.name, round+1, b.pairs)
 		if rate > 0 {
-			line = fmt.Sprintf("%s at %.0f/s %2d/%d", name, rate, round+1, b.pairs)
+			line = fmt.Sprintf("%s at %.0f/s %2d/%d", l.name, rate, round+1, b.pairs)
 		}
 		for _, i := range order(round, len(lanes)) {
-			measured, err := b.measure(ctx, b.servers[lanes[i].on], filepath.Join(b.job.Dir, lanes[i].file), b.seconds, rate)
+			measured, err := b.measure(ctx, b.servers[lanes[i].on], filepath.Join(b.job.Dir, lanes[i].file), b.seconds, rate, ports)
 			if err != nil {
 				return r, err
 			}
 			r.rounds[round][lanes[i].name] = measured
 		}
-		for _, l := range lanes {
-			s := r.rounds[round][l.name]
-			line += fmt.Sprintf("  %s %.0f/s %.2f us %.0f%%", l.name, s.qps, s.cpu, 100*s.core)
+		for _, lane := range lanes {
+			s := r.rounds[round][lane.name]
+			line += fmt.Sprintf("  %s %.0f/s %.2f us %.0f%%", lane.name, s.qps, s.cpu, 100*s.own)
 		}
 		fmt.Println(line)
 		if err := ctx.Err(); err != nil {

@@ -10,10 +10,11 @@ import (
 
 // A lane is one row of a load's table: a server and the queries that it is asked.
 type lane struct {
-	name string // in tables
-	on   string // the subject, floor for a floor
-	file string // of queries
-	like string // of a floor: the lane whose answers' size it sends
+	name    string // in tables
+	on      string // the subject, floor for a floor
+	file    string // of queries
+	like    string // of a floor: the lane whose answers' size it sends
+	bundled bool   // of a floor: answers to one client go to the kernel as one message
 }
 
 func (l lane) isFloor() bool { return l.on == "floor" }
@@ -30,6 +31,7 @@ type comparison struct {
 type load struct {
 	name, about string
 	names       int    // of each kind in the job
+	ports       int    // from which is asked; 0: few
 	lanes       []lane // gtm first: the others' answers are held against its answers
 	paced       bool   // at fixed rates as well
 	steers      bool   // answers are drawn from a pool
@@ -44,12 +46,17 @@ const small = 1000
 func loads(large []int) []load {
 	all := []load{
 		{name: "steered", about: "Names steered by the client's continent (client subnet of /24) to weighted pools. Knot draws no weights: it has the heavier address only.",
-			names: small, lanes: append(on(peers.Steered, "gtm", "gdnsd", "knot", "pdns"), floorLike("gtm")), paced: true, steers: true,
-			compare: []comparison{{of: "gtm", over: "floor", mark: 0.95}, {of: "gtm", over: "gdnsd", mark: 1}, {of: "gtm", over: "knot"}, {of: "gtm", over: "pdns"}}},
+			names: small, lanes: append(on(peers.Steered, "gtm", "gdnsd", "knot", "pdns"), floorLike("gtm"), bundledLike("gtm")), paced: true, steers: true,
+			compare: []comparison{{of: "gtm", over: "floor", mark: 0.95}, {of: "gtm", over: "gdnsd", mark: 1}, {of: "gtm", over: "knot"}, {of: "gtm", over: "pdns"},
+				{of: "gtm", over: "floor bundled"}}},
+		{name: "steered-ports", about: "The same, each query from the next of 256 ports, as resolvers ask: there is next to nothing that could be bundled. The load has as much to do " +
+			"as the server here, so that the server's core may not be full.",
+			names: small, ports: 256, lanes: append(on(peers.Steered, "gtm", "gdnsd", "knot"), floorLike("gtm")), paced: true, steers: true,
+			compare: []comparison{{of: "gtm", over: "floor", mark: 0.95}, {of: "gtm", over: "gdnsd", mark: 1}, {of: "gtm", over: "knot"}}},
 		{name: "static", about: "Static names.",
-			names: small, lanes: append(on(peers.Static, "gtm", "gdnsd", "knot", "nsd", "bind", "pdns"), floorLike("gtm")), paced: true,
+			names: small, lanes: append(on(peers.Static, "gtm", "gdnsd", "knot", "nsd", "bind", "pdns"), floorLike("gtm"), bundledLike("gtm")), paced: true,
 			compare: []comparison{{of: "gtm", over: "floor", mark: 0.97}, {of: "gtm", over: "gdnsd", mark: 1}, {of: "gtm", over: "knot", mark: 1},
-				{of: "gtm", over: "nsd"}, {of: "gtm", over: "bind"}, {of: "gtm", over: "pdns"}}},
+				{of: "gtm", over: "nsd"}, {of: "gtm", over: "bind"}, {of: "gtm", over: "pdns"}, {of: "gtm", over: "floor bundled"}}},
 		{name: "mixed", about: "Half of the names do not exist, half are below delegations. The floor sends the mean size of gtm's answers.",
 			names: small, lanes: append(on(peers.Mixed, "gtm", "gdnsd", "knot", "nsd", "bind"), floorLike("gtm")),
 			compare: []comparison{{of: "gtm", over: "floor"}, {of: "gtm", over: "gdnsd"}, {of: "gtm", over: "knot"}, {of: "gtm", over: "nsd"}, {of: "gtm", over: "bind"}}},
@@ -86,6 +93,11 @@ func on(file string, subjects ...string) []lane {
 
 // floorLike is the floor that sends as many bytes as the lane of that name; it is asked what gtm is asked.
 func floorLike(name string) lane { return lane{name: "floor", on: "floor", like: name} }
+
+// bundledLike is a floor like that which bundles.
+func bundledLike(name string) lane {
+	return lane{name: "floor bundled", on: "floor", like: name, bundled: true}
+}
 
 // short writes a number of names: 100k, 1M.
 func short(n int) string {

@@ -24,7 +24,7 @@ func report(o options, results []result, versions map[string]string, began time.
 		"Medians, with the interval that holds the true median with 95 %%. Took %v.\n\n"+
 		"*Core busy*: share of the time in which the server's core was not idle; *own*: in which the server's processes computed. Answers/s count where "+
 		"both were at least %.0f %% in both lines of a comparison; else the CPU that an answer costs at a fixed rate counts. *floor*: a program that sends each "+
-		"query back, padded to the size of gtm's answer.", serverCore, loadCore, o.pairs, o.seconds, o.window, time.Since(began).Round(time.Second), 100*full)
+		"query back, padded to the size of gtm's answer; *floor bundled* hands the kernel answers to one client as one message.", serverCore, loadCore, o.pairs, o.seconds, o.window, time.Since(began).Round(time.Second), 100*full)
 	if lane, share := restless(results); share > 0.05 {
 		r.Text("**The machine was not quiet**: of the core of %s others took %s. Take the ratios with care.", lane, percent(share))
 	}

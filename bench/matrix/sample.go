@@ -28,6 +28,9 @@ const pause = 50 * time.Millisecond
 // burst is how many queries come at once in paced runs, as from a network card that is busy.
 const burst = 8
 
+// fewPorts is from how many ports is asked where the load says nothing.
+const fewPorts = 8
+
 // pacedWindow is how many queries may be unanswered in a paced run: so many that the rate is held, whatever happens.
 const pacedWindow = 20_000
 
@@ -35,11 +38,12 @@ const pacedWindow = 20_000
 const tries = 3
 
 // measure loads a lane's server for so many seconds: at saturation where rate is 0, else at that many queries a second.
-func (b *bench) measure(ctx context.Context, s *server, file string, seconds, rate float64) (sample, error) {
+// It asks from so many ports.
+func (b *bench) measure(ctx context.Context, s *server, file string, seconds, rate float64, ports int) (sample, error) {
 	var got sample
 	var err error
 	for range tries {
-		if got, err = b.measureOnce(ctx, s, file, seconds, rate); !errors.Is(err, errSilent) {
+		if got, err = b.measureOnce(ctx, s, file, seconds, rate, ports); !errors.Is(err, errSilent) {
 			break
 		}
 	}
@@ -49,7 +53,7 @@ func (b *bench) measure(ctx context.Context, s *server, file string, seconds, ra
 // errSilent is a measurement without an answer.
 var errSilent = errors.New("no answer came")
 
-func (b *bench) measureOnce(ctx context.Context, s *server, file string, seconds, rate float64) (sample, error) {
+func (b *bench) measureOnce(ctx context.Context, s *server, file string, seconds, rate float64, ports int) (sample, error) {
 	time.Sleep(pause)
 	window := b.window
 	if rate > 0 {
@@ -60,7 +64,7 @@ func (b *bench) measureOnce(ctx context.Context, s *server, file string, seconds
 		return sample{}, err
 	}
 	output, err := exec.CommandContext(ctx, "taskset", "-c", loadCore, filepath.Join(b.tmp, "dnsload"), strconv.Itoa(s.port), file, decimal(seconds),
-		strconv.Itoa(window), decimal(rate), strconv.Itoa(burst), serverCore).Output()
+		strconv.Itoa(window), decimal(rate), strconv.Itoa(burst), serverCore, strconv.Itoa(ports)).Output()
 	if err != nil {
 		return sample{}, fmt.Errorf("loading %s: %w", s.name, err)
 	}
