@@ -13,10 +13,13 @@ import (
 // bin is the folder of the programs under test.
 var bin string
 
-// TestMain builds the programs, and plays an etcd member where a test has started this binary as one.
+// TestMain builds the programs, and plays another part where a test has started this binary for it.
 func TestMain(m *testing.M) {
 	if name := os.Getenv(memberEnv); name != "" {
 		os.Exit(runMember(name))
+	}
+	if file := os.Getenv(seededEnv); file != "" {
+		os.Exit(runSeeded(file))
 	}
 	os.Exit(buildAndRun(m))
 }
