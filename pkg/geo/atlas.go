@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"sync"
 	"time"
 
 	builtin "github.com/gti/gtm/geo"
@@ -18,6 +19,9 @@ type Atlas struct {
 	places []Place
 	infos  []Info
 	files  []watched // what Watch compares with
+
+	mu    sync.Mutex
+	shape *shape // what Compile made last
 }
 
 // Info describes one database of an atlas.

@@ -1,21 +1,29 @@
 package geo
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
+	"time"
 )
+
+func benchMatchers(b *testing.B) []Matcher {
+	return []Matcher{{Geo: places(b, "EU")}, {Geo: places(b, "AS", "OC")}, {}}
+}
 
 func benchPartition(b *testing.B) *Partition {
 	b.Helper()
-	p, err := Compile(builtinAtlas(b), nil, []Matcher{{Geo: places(b, "EU")}, {Geo: places(b, "AS", "OC")}, {}})
+	p, err := Compile(builtinAtlas(b), nil, benchMatchers(b))
 	if err != nil {
 		b.Fatal(err)
 	}
 	return p
 }
 
+// BenchmarkOpenBuiltin reads and walks the built-in database.
 func BenchmarkOpenBuiltin(b *testing.B) {
+	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := Open(); err != nil {
 			b.Fatal(err)
@@ -23,53 +31,97 @@ func BenchmarkOpenBuiltin(b *testing.B) {
 	}
 }
 
+// BenchmarkCompile makes one more partition of the built-in database.
 func BenchmarkCompile(b *testing.B) {
-	a := builtinAtlas(b)
-	matchers := []Matcher{{Geo: places(b, "EU")}, {Geo: places(b, "AS", "OC")}, {}}
-	var p *Partition
+	a, matchers := builtinAtlas(b), benchMatchers(b)
+	p := benchPartition(b)
+	b.ReportAllocs()
 	for b.Loop() {
 		p, _ = Compile(a, nil, matchers)
 	}
-	v4, v6 := p.Len()
-	b.ReportMetric(float64(a.v4.len()+a.v6.len()), "atoms")
-	b.ReportMetric(float64(v4+v6), "runs")
 	b.ReportMetric(float64(p.Bytes()), "bytes")
 }
 
-func BenchmarkLookup4(b *testing.B) {
-	p, rng := benchPartition(b), rand.New(rand.NewPCG(1, 1))
-	a := builtinAtlas(b)
-	addrs := make([]uint32, 1<<16)
+// benchAddresses draws half of the addresses evenly and half where networks are small; IPv6 addresses all so.
+func benchAddresses(a *Atlas, v4 bool, n int) []u128 {
+	rng := rand.New(rand.NewPCG(1, 1))
+	addrs := make([]u128, n)
 	for i := range addrs {
-		addrs[i] = rng.Uint32N(224 << 24)
+		switch r := a.family(v4); {
+		case v4 && i&1 == 0:
+			addrs[i].hi = uint64(rng.Uint32N(224<<24)) << 32
+		case v4:
+			addrs[i] = r.start(rng.IntN(r.len()))
+		default:
+			addrs[i] = r.start(rng.IntN(r.len()))
+			addrs[i].lo |= rng.Uint64()
+		}
 	}
-	for i := range addrs[:1<<15] { // half of them where networks are small
-		addrs[i] = uint32(a.v4.hi[rng.IntN(a.v4.len())] >> 32)
-	}
-	rng.Shuffle(len(addrs), func(i, j int) { addrs[i], addrs[j] = addrs[j], addrs[i] })
-	i := 0
-	for b.Loop() {
-		p.Lookup4(addrs[i&0xffff])
-		i++
+	rng.Shuffle(n, func(i, j int) { addrs[i], addrs[j] = addrs[j], addrs[i] })
+	return addrs
+}
+
+// BenchmarkLookup looks up few addresses and many.
+func BenchmarkLookup(b *testing.B) {
+	a, p := builtinAtlas(b), benchPartition(b)
+	for _, n := range []int{1 << 9, 1 << 16} {
+		v4, v6 := benchAddresses(a, true, n), benchAddresses(a, false, n)
+		b.Run(fmt.Sprintf("v4/%d", n), func(b *testing.B) {
+			for i := 0; b.Loop(); i++ {
+				p.Lookup4(uint32(v4[i&(n-1)].hi >> 32))
+			}
+		})
+		b.Run(fmt.Sprintf("v6/%d", n), func(b *testing.B) {
+			for i := 0; b.Loop(); i++ {
+				p.Lookup6(v6[i&(n-1)].hi, v6[i&(n-1)].lo)
+			}
+		})
 	}
 }
 
-func BenchmarkLookup6(b *testing.B) {
-	p, rng := benchPartition(b), rand.New(rand.NewPCG(1, 1))
+// BenchmarkLookupCold has every lookup wait for the one before, and between rounds of 32 lookups something else uses the
+// caches, as the kernel does between batches; with many partitions each lookup asks another one.
+func BenchmarkLookupCold(b *testing.B) {
 	a := builtinAtlas(b)
-	addrs := make([]u128, 1<<16)
-	for i := range addrs {
-		addrs[i] = a.v6.start(rng.IntN(a.v6.len()))
-		addrs[i].lo |= rng.Uint64()
-	}
-	i := 0
-	for b.Loop() {
-		x := addrs[i&0xffff]
-		p.Lookup6(x.hi, x.lo)
-		i++
+	for _, partitions := range []int{1, 64} {
+		list := make([]*Partition, partitions)
+		for i := range list {
+			list[i], _ = Compile(a, nil, []Matcher{{Geo: places(b, "EU")}, {Geo: places(b, "AS", "OC")}, {ASN: []uint32{uint32(i)}}, {}})
+		}
+		for _, v4 := range []bool{true, false} {
+			addrs := benchAddresses(a, v4, 1<<16)
+			b.Run(fmt.Sprintf("partitions=%d/v4=%t", partitions, v4), func(b *testing.B) { lookupCold(b, list, addrs, v4) })
+		}
 	}
 }
 
+func lookupCold(b *testing.B, list []*Partition, addrs []u128, v4 bool) {
+	const round = 32
+	other := make([]uint64, 4<<20/8)
+	var took time.Duration
+	at, n := 0, 0
+	for b.Loop() {
+		for i := 0; i < len(other); i += 8 {
+			other[i]++
+		}
+		start := time.Now()
+		for range round {
+			x, p := addrs[at&(len(addrs)-1)], list[n%len(list)]
+			var class uint16
+			if v4 {
+				class, _ = p.Lookup4(uint32(x.hi >> 32))
+			} else {
+				class, _ = p.Lookup6(x.hi, x.lo)
+			}
+			at += 1 + int(class>>14&1) // so that the next address is not known before
+			n++
+		}
+		took += time.Since(start)
+	}
+	b.ReportMetric(float64(took.Nanoseconds())/float64(b.N*round), "ns/lookup")
+}
+
+// BenchmarkCompileManyNetworks compiles over maps that have changed.
 func BenchmarkCompileManyNetworks(b *testing.B) {
 	a, rng := builtinAtlas(b), rand.New(rand.NewPCG(1, 1))
 	maps := []Map{{Name: "many"}, {Name: "placed", Place: &Place{Continent: "EU", Country: "DE"}}}
@@ -77,7 +129,8 @@ func BenchmarkCompileManyNetworks(b *testing.B) {
 		x := u128{hi: rng.Uint64()}
 		maps[i&1].Networks = append(maps[i&1].Networks, netip.PrefixFrom(x.addr(i%3 > 0), 24).Masked())
 	}
-	for b.Loop() {
+	for i := uint32(1); b.Loop(); i++ {
+		maps[1].ASN = i
 		if _, err := Compile(a, maps, []Matcher{{Maps: []string{"many"}}, {Geo: places(b, "EU")}}); err != nil {
 			b.Fatal(err)
 		}

@@ -20,24 +20,39 @@ type Map struct {
 type layer struct {
 	place   int32 // 1 + index of the map that sets the place; 0: none
 	asn     int32 // 1 + index of the map that sets the ASN
-	members int32 // index into overlay.members: the named maps that hold the address
-	special int16 // 1 + index into specialBlocks, if no map covers the address
-	covered bool  // a map covers the address
+	members int32 // index into layers.members: the maps that hold the address
+	special int16 // 1 + index into specialBlocks, unless a map that sets something covers the address
+	lifted  bool  // such a map covers it
 }
 
-// overlay is one family's address space divided by maps and special-purpose blocks.
-type overlay struct {
-	*runs            // of indexes into layers
-	layers  []layer  // layer 0 is the zero layer
+// layers are what a list of maps makes of addresses.
+type layers struct {
+	maps    []Map
+	list    []layer  // layer 0 is the zero layer
 	members []bitset // members 0 is empty
 	ids     map[layer]uint32
-	unions  map[[2]int32]int32 // members + map bit → members
+	unions  map[[2]int32]int32 // members + map → members
+}
+
+func newLayers(maps []Map) *layers {
+	return &layers{maps: maps, list: []layer{{}}, members: []bitset{nil},
+		ids: map[layer]uint32{{}: 0}, unions: map[[2]int32]int32{}}
 }
 
 // bitset is a set of small numbers.
 type bitset []uint64
 
 func (b bitset) has(i int) bool { return i>>6 < len(b) && b[i>>6]>>(i&63)&1 != 0 }
+
+// meets tells whether b and c have a number in common.
+func (b bitset) meets(c bitset) bool {
+	for i := range min(len(b), len(c)) {
+		if b[i]&c[i] != 0 {
+			return true
+		}
+	}
+	return false
+}
 
 // with gives a copy of b that has i.
 func (b bitset) with(i int) bitset {
@@ -55,9 +70,9 @@ type mapNet struct {
 	block int
 }
 
-// networksOf lists one family's networks of the maps that count, and its special-purpose blocks, sorted so
+// networksOf lists one family's networks of the maps, and its special-purpose blocks, sorted so
 // that a network stands behind those that hold it, and of equal ones the first map's stands last.
-func networksOf(maps []Map, counts func(int) bool, v4 bool) []mapNet {
+func networksOf(maps []Map, v4 bool) []mapNet {
 	var list []mapNet
 	for i, block := range specialBlocks {
 		if start, is4 := fromAddr(block.Addr()); is4 == v4 {
@@ -65,9 +80,6 @@ func networksOf(maps []Map, counts func(int) bool, v4 bool) []mapNet {
 		}
 	}
 	for i := range maps {
-		if !counts(i) {
-			continue
-		}
 		for _, network := range maps[i].Networks {
 			network, _ = unmapped(network)
 			if network.Addr().Is4() == v4 {
@@ -103,15 +115,10 @@ func checkMaps(maps []Map) error {
 	return nil
 }
 
-// newOverlay divides one family's address space. named tells which maps matchers ask for; maps that
-// neither are named nor set anything do not count.
-func newOverlay(maps []Map, named []bool, v4 bool) *overlay {
-	o := &overlay{
-		runs: newRuns(v4, 64), layers: []layer{{}}, members: []bitset{nil},
-		ids: map[layer]uint32{{}: 0}, unions: map[[2]int32]int32{},
-	}
-	counts := func(i int) bool { return named[i] || maps[i].Place != nil || maps[i].ASN != 0 }
-	o.add(u128{}, 0)
+// overlay divides one family's address space by the maps and the special-purpose blocks: runs of indexes into list.
+func (l *layers) overlay(v4 bool) *runs {
+	r := newRuns(v4, 64)
+	r.add(u128{}, 0)
 	type open struct {
 		end  u128
 		over bool
@@ -125,63 +132,76 @@ func newOverlay(maps []Map, named []bool, v4 bool) *overlay {
 				return
 			}
 			stack = stack[:len(stack)-1]
-			o.add(top.end, o.intern(stack[len(stack)-1].layer))
+			r.add(top.end, l.intern(stack[len(stack)-1].layer))
 		}
 	}
-	for _, n := range networksOf(maps, counts, v4) {
+	for _, n := range networksOf(l.maps, v4) {
 		closeTo(n.start, false)
-		l := o.within(stack[len(stack)-1].layer, n, maps, named)
+		inner := l.within(stack[len(stack)-1].layer, n)
 		end, over := n.start.after(n.bits)
-		stack = append(stack, open{end, over, l})
-		o.add(n.start, o.intern(l))
+		stack = append(stack, open{end, over, inner})
+		r.add(n.start, l.intern(inner))
 	}
 	closeTo(u128{}, true)
-	return o
+	return r
 }
 
-// within gives the layer of network n inside l.
-func (o *overlay) within(l layer, n mapNet, maps []Map, named []bool) layer {
+// within gives the layer of network n inside of outer.
+func (l *layers) within(outer layer, n mapNet) layer {
 	if n.mapAt < 0 {
-		if !l.covered {
-			l.special = int16(n.block + 1)
+		if !outer.lifted {
+			outer.special = int16(n.block + 1)
 		}
-		return l
+		return outer
 	}
-	l.covered, l.special = true, 0
-	if maps[n.mapAt].Place != nil {
-		l.place = int32(n.mapAt + 1)
+	m := &l.maps[n.mapAt]
+	if m.Place != nil {
+		outer.place = int32(n.mapAt + 1)
 	}
-	if maps[n.mapAt].ASN != 0 {
-		l.asn = int32(n.mapAt + 1)
+	if m.ASN != 0 {
+		outer.asn = int32(n.mapAt + 1)
 	}
-	if named[n.mapAt] {
-		l.members = o.union(l.members, int32(n.mapAt))
+	if m.Place != nil || m.ASN != 0 {
+		outer.lifted, outer.special = true, 0
 	}
-	return l
+	outer.members = l.union(outer.members, int32(n.mapAt))
+	return outer
 }
 
 // union gives the id of the set members and mapAt.
-func (o *overlay) union(members, mapAt int32) int32 {
-	if o.members[members].has(int(mapAt)) {
+func (l *layers) union(members, mapAt int32) int32 {
+	if l.members[members].has(int(mapAt)) {
 		return members
 	}
 	key := [2]int32{members, mapAt}
-	id, ok := o.unions[key]
+	id, ok := l.unions[key]
 	if !ok {
-		id = int32(len(o.members))
-		o.members = append(o.members, o.members[members].with(int(mapAt)))
-		o.unions[key] = id
+		id = int32(len(l.members))
+		l.members = append(l.members, l.members[members].with(int(mapAt)))
+		l.unions[key] = id
 	}
 	return id
 }
 
 // intern gives the id of a layer.
-func (o *overlay) intern(l layer) uint32 {
-	id, ok := o.ids[l]
+func (l *layers) intern(x layer) uint32 {
+	id, ok := l.ids[x]
 	if !ok {
-		id = uint32(len(o.layers))
-		o.layers = append(o.layers, l)
-		o.ids[l] = id
+		id = uint32(len(l.list))
+		l.list = append(l.list, x)
+		l.ids[x] = id
 	}
 	return id
+}
+
+// overlaid is a place as a layer corrects it.
+func (l *layers) overlaid(p Place, x layer) Place {
+	if x.place != 0 {
+		q := l.maps[x.place-1].Place
+		p.Continent, p.Country, p.Subdivision = q.Continent, q.Country, q.Subdivision
+	}
+	if x.asn != 0 {
+		p.ASN = l.maps[x.asn-1].ASN
+	}
+	return p
 }

@@ -1,23 +1,66 @@
 package geo
 
-import "net/netip"
+import (
+	"math/bits"
+	"net/netip"
+)
 
 // Partition gives, for an address, the index of the first matcher that it meets and the scope: the length
 // of the shortest prefix around it throughout which that index is the same. Immutable; lookups allocate
 // nothing and are safe for concurrent use.
 type Partition struct {
-	v4      table4
-	v6      table6
-	special uint16 // the class of an address of which nothing is known
+	rules   uint16          // how many matchers there are
+	special uint16          // the class of an address of which nothing is known
+	shape   *shape          // shared
+	top     *[1 << 16]uint8 // by the upper half of an IPv4 address, what all that begin so have: an index into answers; 0: look further
+	answers *[1 << 8]uint32 // values of whole cells
+	v4      values
+	v6      values
+	classes []uint16 // ids of classes, by atom
+}
+
+// values are what a partition makes of the cells of a table, by number: a value is the answer for a whole cell,
+// an id of a class from bit 8 on and the scope from bit 1 on; or (mixedBit) bit n tells that the cell's run n, which is not
+// the first, has another class than the run before.
+//
+// An id is the index of a matcher; behind those come the id of no class, and one for each special-purpose block.
+type values struct {
+	small []uint16
+	large []uint32 // instead of small, where there are more ids than 8 bits can tell
+}
+
+const (
+	mixedBit = 1
+	smallIDs = 1 << 8
+)
+
+func (v *values) at(cell uint32) uint32 {
+	if cell < uint32(len(v.small)) {
+		return uint32(v.small[cell])
+	}
+	return v.large[cell]
 }
 
 // Lookup4 looks up an IPv4 address in host order. The class is the index of a matcher, NoClass or
 // SpecialClass; the scope is 0 to 32.
-func (p *Partition) Lookup4(a uint32) (class uint16, scope uint8) { return p.v4.lookup(a) }
+func (p *Partition) Lookup4(a uint32) (class uint16, scope uint8) {
+	if t := p.top[a>>16]; t != 0 {
+		v := p.answers[t]
+		return p.class(v >> 8), uint8(v >> 1 & 0x7f)
+	}
+	e := p.shape.v4.find4(a)
+	v := p.v4.at(e & cellMask)
+	if v&mixedBit == 0 {
+		return p.class(v >> 8), uint8(v >> 1 & 0x7f)
+	}
+	return p.mixed(&p.shape.v4, e, v, u128{hi: uint64(a) << 32})
+}
 
 // Lookup6 looks up an IPv6 address given as its upper and lower half; the scope is 0 to 128. An IPv4-mapped
 // address is not looked up as IPv4: unmap it before.
-func (p *Partition) Lookup6(hi, lo uint64) (class uint16, scope uint8) { return p.v6.lookup(hi, lo) }
+func (p *Partition) Lookup6(hi, lo uint64) (class uint16, scope uint8) {
+	return p.lookup6(u128{hi, lo})
+}
 
 // Lookup looks up an address of either family; an IPv4-mapped one counts as IPv4.
 func (p *Partition) Lookup(addr netip.Addr) (class uint16, scope uint8) {
@@ -25,51 +68,110 @@ func (p *Partition) Lookup(addr netip.Addr) (class uint16, scope uint8) {
 	if v4 {
 		return p.Lookup4(uint32(x.hi >> 32))
 	}
-	return p.Lookup6(x.hi, x.lo)
+	return p.lookup6(x)
 }
 
 // LookupResolver4 is Lookup4, but an address in a special-purpose block has the class of an unknown place;
 // it never gives SpecialClass.
 func (p *Partition) LookupResolver4(a uint32) (class uint16, scope uint8) {
-	if class, scope = p.v4.lookup(a); class == SpecialClass {
-		class = p.special
-	}
-	return class, scope
+	class, scope = p.Lookup4(a)
+	return p.unspecial(class), scope
 }
 
 // LookupResolver6 is Lookup6, but an address in a special-purpose block has the class of an unknown place;
 // it never gives SpecialClass.
 func (p *Partition) LookupResolver6(hi, lo uint64) (class uint16, scope uint8) {
-	if class, scope = p.v6.lookup(hi, lo); class == SpecialClass {
-		class = p.special
-	}
-	return class, scope
+	class, scope = p.Lookup6(hi, lo)
+	return p.unspecial(class), scope
 }
 
 // LookupResolver is Lookup, but never gives SpecialClass.
 func (p *Partition) LookupResolver(addr netip.Addr) (class uint16, scope uint8) {
-	if class, scope = p.Lookup(addr); class == SpecialClass {
-		class = p.special
-	}
-	return class, scope
+	class, scope = p.Lookup(addr)
+	return p.unspecial(class), scope
 }
 
-// Len gives the number of runs of addresses of equal class, by family.
-func (p *Partition) Len() (v4, v6 int) { return p.v4.runs, p.v6.runs }
-
-// Bytes gives the memory that the partition holds.
-func (p *Partition) Bytes() int { return p.v4.bytes() + p.v6.bytes() }
-
-// An entry of a top table, where one run fills its whole slice of the address space, holds the answer:
-// answerBit, the scope from bit 16 on, the class. Otherwise it is the place of the next table.
-const answerBit = 1 << 31
-
-func answer(class uint16, scope int) uint32 { return answerBit | uint32(scope)<<16 | uint32(class) }
-
-// classOf turns the id of a run into a class.
-func classOf(id uint32) uint16 {
-	if id >= specialID {
-		return SpecialClass
+func (p *Partition) unspecial(class uint16) uint16 {
+	if class == SpecialClass {
+		return p.special
 	}
-	return uint16(id)
+	return class
+}
+
+// Bytes gives the memory that is the partition's own: what partitions of the same atlas and maps share is not counted.
+func (p *Partition) Bytes() int {
+	return len(p.top) + 4*len(p.answers) + 2*(cap(p.v4.small)+cap(p.v6.small)+cap(p.classes)) + 4*(cap(p.v4.large)+cap(p.v6.large))
+}
+
+func (p *Partition) lookup6(x u128) (class uint16, scope uint8) {
+	e := p.shape.v6.find(x)
+	v := p.v6.at(e & cellMask)
+	if v&mixedBit == 0 {
+		return p.class(v >> 8), uint8(v >> 1 & 0x7f)
+	}
+	return p.mixed(&p.shape.v6, e, v, x)
+}
+
+// mixed looks x up in a cell that has several classes; e is the entry that led there, v the cell's value.
+func (p *Partition) mixed(t *table, e, v uint32, x u128) (class uint16, scope uint8) {
+	cell, depth := e&cellMask, uint(e>>24&0x7f)
+	if cell < uint32(len(t.narrow)) {
+		return p.narrow(&t.narrow[cell], v, window(x, depth)>>49, depth)
+	}
+	return p.wide(t.wideRuns(cell), v, x)
+}
+
+// narrow looks up a key in a narrow cell, whose prefix has depth bits, and whose value is v.
+//
+// The prefix around the address must end before the nearest runs on both sides that have another class (see runs.scope).
+// There is at least one in the cell, so it decides.
+func (p *Partition) narrow(l *line, v uint32, key uint64, depth uint) (class uint16, scope uint8) {
+	i := l.search(key)
+	left, right := before(v, i), behind(v, i)
+	shared := bits.LeadingZeros16(uint16(l.start(left)-1^key)) - 1
+	if left == 0 {
+		shared = 0
+	}
+	if n := bits.LeadingZeros16(uint16(l.start(right)^key)) - 1; right < cellRuns && n > shared {
+		shared = n
+	}
+	return p.class(uint32(p.classes[l.ids[i%cellRuns]])), uint8(int(depth) + 1 + shared)
+}
+
+// wide looks x up in a wide cell.
+func (p *Partition) wide(list []wideRun, v uint32, x u128) (class uint16, scope uint8) {
+	i := len(list) - 1
+	for i > 0 && x.less(list[i].start) {
+		i--
+	}
+	shared := 0
+	if left := before(v, uint32(i)); left > 0 {
+		shared = x.common(list[left].start.prev())
+	}
+	if right := behind(v, uint32(i)); right < cellRuns {
+		shared = max(shared, x.common(list[right].start))
+	}
+	return p.class(uint32(p.classes[list[i].id])), uint8(1 + shared)
+}
+
+// before gives the last run, up to i, where the class changes; 0 if it does not. v is a cell's value.
+func before(v, i uint32) uint32 {
+	return uint32(bits.Len32(v&(2<<(i&31)-1)|1)) - 1
+}
+
+// behind gives the first run behind i where the class changes; 32 if it does not.
+func behind(v, i uint32) uint32 {
+	return uint32(bits.TrailingZeros32(v &^ (2<<(i&31) - 1)))
+}
+
+// class gives the class of an id.
+func (p *Partition) class(id uint32) uint16 {
+	class := uint16(id)
+	if class >= p.rules {
+		class = NoClass
+	}
+	if uint16(id) > p.rules {
+		class = SpecialClass
+	}
+	return class
 }
