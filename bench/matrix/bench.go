@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -59,12 +60,15 @@ func runAll(ctx context.Context, o options) error {
 		b := &bench{options: o, tmp: tmp, servers: map[string]*server{},
 			job: peers.Job{Dir: filepath.Join(tmp, short(names)), MMDB: filepath.Join(o.root, "geo", "country.mmdb"), Names: names, Large: names != small}}
 		measured, err := b.measureJob(ctx, wanted, versions)
-		if err != nil {
-			return err
-		}
 		results = append(results, measured...)
+		if err != nil {
+			if len(results) == 0 {
+				return err
+			}
+			return errors.Join(err, report(o, results, versions, began, err)) // what was measured is not lost
+		}
 	}
-	return report(o, results, versions, began)
+	return report(o, results, versions, began, nil)
 }
 
 // prepare makes the working folder empty, and the load and the floor from their sources.
@@ -85,7 +89,8 @@ func prepare(ctx context.Context, root, tmp string) error {
 	return nil
 }
 
-// measureJob writes the job, starts its servers, measures the loads and stops the servers.
+// measureJob writes the job, starts its servers, measures the loads and stops the servers. After an error it gives the
+// results that were whole before.
 func (b *bench) measureJob(ctx context.Context, wanted []load, versions map[string]string) ([]result, error) {
 	subjects := subjects(b.options, b.job, wanted)
 	if err := b.write(subjects); err != nil {
@@ -116,7 +121,7 @@ func (b *bench) measureJob(ctx context.Context, wanted []load, versions map[stri
 	for _, l := range wanted {
 		measured, err := b.measureLoad(ctx, l)
 		if err != nil {
-			return nil, err
+			return results, err
 		}
 		results = append(results, measured)
 	}

@@ -49,7 +49,7 @@ func parse(args []string) (options, error) {
 	set.StringVar(&o.root, "root", ".", "the repository's `folder`")
 	set.StringVar(&o.gtmd, "gtmd", "", "the `program` to measure (default bin/gtmd of the repository)")
 	set.IntVar(&o.pairs, "pairs", 11, "rounds in which every server is measured once (6 with -quick)")
-	set.Float64Var(&o.seconds, "seconds", 0.8, "length of one measurement (0.3 with -quick)")
+	set.Float64Var(&o.seconds, "seconds", 0.7, "length of one measurement (0.3 with -quick)")
 	set.IntVar(&o.window, "window", 128, "queries that may be unanswered at once, at saturation: few enough for every server's default buffer")
 	set.BoolVar(&o.paced, "paced", true, "measure at fixed rates as well")
 	set.BoolVar(&o.keep, "keep", false, "keep the working files in bench/results/tmp")

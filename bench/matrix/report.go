@@ -13,8 +13,8 @@ import (
 // load or the machine held them back, and what counts is the CPU that an answer costs at a fixed rate.
 const full = 0.97
 
-// report prints what was measured and keeps it in bench/results, named by date.
-func report(o options, results []result, versions map[string]string, began time.Time) error {
+// report prints what was measured and keeps it in bench/results, named by date. broken is why the run ended early, or nil.
+func report(o options, results []result, versions map[string]string, began time.Time, broken error) error {
 	var peers []string
 	for _, name := range slices.Sorted(maps.Keys(versions)) {
 		peers = append(peers, versions[name])
@@ -25,6 +25,9 @@ func report(o options, results []result, versions map[string]string, began time.
 		"*Core busy*: share of the time in which the server's core was not idle; *own*: in which the server's processes computed. Answers/s count where "+
 		"both were at least %.0f %% in both lines of a comparison; else the CPU that an answer costs at a fixed rate counts. *floor*: a program that sends each "+
 		"query back, padded to the size of gtm's answer; *floor bundled* hands the kernel answers to one client as one message.", serverCore, loadCore, o.pairs, o.seconds, o.window, time.Since(began).Round(time.Second), 100*full)
+	if broken != nil {
+		r.Text("**The run ended early**: %v", broken)
+	}
 	if lane, share := restless(results); share > 0.05 {
 		r.Text("**The machine was not quiet**: of the core of %s others took %s. Take the ratios with care.", lane, percent(share))
 	}

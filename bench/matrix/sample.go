@@ -35,7 +35,7 @@ const fewPorts = 8
 const pacedWindow = 20_000
 
 // tries is how often a measurement is made in which no answer came: something else had the core.
-const tries = 3
+const tries = 10
 
 // measure loads a lane's server for so many seconds: at saturation where rate is 0, else at that many queries a second.
 // It asks from so many ports.
