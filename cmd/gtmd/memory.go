@@ -8,7 +8,7 @@ import (
 // How much the heap may grow between two collections, in percent of what lives. At the start nearly all that is allocated stays,
 // so that collecting early is in vain. Later little is allocated: a low share keeps memory small, and costs little.
 const (
-	startGrowth  = 400
+	startGrowth  = 200
 	steadyGrowth = 40
 )
 

@@ -86,6 +86,26 @@ func (e *Edge) publish(c *table.Compiler, expiry *time.Timer) {
 	e.logBroken(was, broken)
 }
 
+// settlePause is how long a view may stand before its tables are written down: those of one that is soon replaced never are.
+const settlePause = time.Second
+
+// settle has the views that last write down what they need not find out at each query.
+func (e *Edge) settle(ctx context.Context) {
+	tick := time.NewTicker(settlePause)
+	defer tick.Stop()
+	for settled := (*table.View)(nil); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if v := e.view.Load(); v != settled {
+			v.Settle(ctx)
+			settled = v
+		}
+	}
+}
+
 // logBroken tells what has become broken, and what no longer is.
 func (e *Edge) logBroken(was, now []table.Broken) {
 	faults := func(list []table.Broken) map[string]string { // by resource; one may have several

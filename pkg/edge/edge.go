@@ -200,6 +200,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	served := make(chan struct{}) // closed when there is a view, or nothing to make one of
 	g.Go(func() error { e.compile(ctx, atlas, first, served); return nil })
 	g.Go(func() error { e.keep(ctx, snapshot); return nil })
+	g.Go(func() error { e.settle(ctx); return nil })
 	g.Go(func() error { e.clock.run(ctx, e.cfg.Now); return nil })
 	g.Go(func() error { e.aliases.Run(ctx); return nil })
 	g.Go(func() error { e.cookies.run(ctx); return nil })

@@ -19,7 +19,13 @@ func BenchmarkSticky(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			items := crowd(n)
 			for b.Loop() {
-				Sticky(items, 1)
+				Sticky(items, 1).Table.Fill()
+			}
+		})
+		b.Run(fmt.Sprint(n, " unfilled"), func(b *testing.B) {
+			table, hash := Sticky(crowd(n), 1).Table, uint64(1)
+			for b.Loop() {
+				hash = mix(hash + uint64(table.Set(hash)))
 			}
 		})
 	}

@@ -25,7 +25,7 @@ type Item struct {
 type Choice struct {
 	Sets    [][]int   // indexes as in Item.Index, in the order in which they are answered
 	Weights []float64 // of each set; nil with Table
-	Table   []uint16  // for sticky: bucket to set, Buckets long; nil otherwise
+	Table   *Table    // for sticky: bucket to set; nil otherwise
 }
 
 // All names every item in one set.
@@ -153,17 +153,16 @@ func systematic(c *Choice, items []Item, share []float64, order []int, n int, we
 // so a change of one item moves only the buckets that it wins or loses. Where the items could form more than
 // MaxSets sets, a bucket's first item is chosen so, and the others follow from the first.
 func Sticky(items []Item, n int) Choice {
-	n = min(n, len(items))
-	c := Choice{Table: make([]uint16, Buckets)}
+	if n = min(n, len(items)); n <= 1 || len(items) == 1 {
+		return Choice{Sets: singles(items), Table: &Table{race: newRace(items)}}
+	}
+	var c Choice
+	table := new([Buckets]uint16)
 	index := map[string]uint16{}
 	scored := make([]scoredItem, len(items))
 	free := combinations(len(items), n) <= MaxSets
 	variants := uint64(max(1, MaxSets/max(1, len(items))))
-	if n <= 1 || len(items) == 1 {
-		c.stickyOne(items)
-		return c
-	}
-	for b := range c.Table {
+	for b := range table {
 		rank(scored, items, mix(uint64(b)))
 		if !free {
 			first := scored[0].item
@@ -187,85 +186,12 @@ func Sticky(items []Item, n int) Choice {
 			index[key] = at
 			c.Sets = append(c.Sets, set)
 		}
-		c.Table[b] = at
+		table[b] = at
 	}
+	c.Table = &Table{}
+	c.Table.filled.Store(table)
 	return c
 }
-
-// stickyOne is Sticky for one item a set, without sorting.
-func (c *Choice) stickyOne(items []Item) {
-	c.Sets = singles(items)
-	if len(items) == 1 {
-		return
-	}
-	r := newRace(items)
-	for b := range c.Table {
-		c.Table[b] = uint16(r.winner(mix(uint64(b))))
-	}
-}
-
-// race finds the item of the highest Rendezvous score. Items of one weight stand together: among them the highest draw wins,
-// which takes no logarithm.
-type race []heat
-
-// heat is the items of one weight, at most maxHeat.
-type heat struct {
-	weight float64
-	ids    []uint64
-	items  []int // their indexes
-}
-
-// place are the bits of a draw that unit does not look at. They hold the item's place in its heat, counted down, so that the
-// highest draw tells whose it is, and among equals prefers the first.
-const (
-	place   = 1<<11 - 1
-	maxHeat = place + 1
-)
-
-func newRace(items []Item) race {
-	var r race
-	last := map[float64]int{} // heat of a weight
-	for i, it := range items {
-		at, ok := last[it.Weight]
-		if !ok || len(r[at].ids) == maxHeat {
-			at = len(r)
-			last[it.Weight] = at
-			r = append(r, heat{weight: it.Weight})
-		}
-		r[at].ids = append(r[at].ids, it.ID)
-		r[at].items = append(r[at].items, i)
-	}
-	return r
-}
-
-// winner gives the index of the item with the highest score for h, the first of equals.
-func (r race) winner(h uint64) int {
-	best, at := math.Inf(-1), 0
-	for i := range r {
-		x := r[i].draw(h)
-		u := unitOf(x)
-		if u-1 <= best*r[i].weight {
-			continue // since ln(u) < u-1
-		}
-		if s := math.Log(u) / r[i].weight; s > best {
-			best, at = s, r[i].items[place-x&place]
-		}
-	}
-	return at
-}
-
-// draw gives the highest draw of the heat for h.
-func (t *heat) draw(h uint64) uint64 {
-	high, low := uint64(0), uint64(place)
-	for _, id := range t.ids {
-		high = max(high, mix(h^id)&^place|low)
-		low--
-	}
-	return high
-}
-
-// unitOf turns x into a number between 0 and 1, both excluded.
-func unitOf(x uint64) float64 { return (float64(x>>11) + 0.5) / (1 << 53) }
 
 type scoredItem struct {
 	score float64

@@ -17,12 +17,17 @@ import (
 // Candidate is one endpoint of a pool as steering sees it.
 type Candidate struct {
 	Endpoint *spec.Endpoint
-	Weight   int // as declared, or as an override says
-	State    health.State
-	Score    float64 // 0 to 1
-	Drained  bool
+	*Standing
+	Weight  int     // as declared, or as an override says
+	Score   float64 // 0 to 1
+	Drained bool
 	// Effective is the weight that draws use: Weight times Score, 0 for what is left out.
 	Effective float64
+}
+
+// Standing is what is known of a candidate, in words. Most are alike, and share it: it must not be changed.
+type Standing struct {
+	State health.State
 	// Out says why the endpoint takes no part; empty when it does.
 	Out string
 	// Held says what was seen of the endpoint and is not followed because the brake holds; empty when it does not.
@@ -45,9 +50,11 @@ type Pool struct {
 // so that those for one endpoint win; of several of a sort the last has the say on weight and state.
 func NewPool(id health.PoolID, p *spec.Pool, v *health.Verdict, overrides []*spec.Override, now time.Time) *Pool {
 	out := &Pool{ID: id, Site: p.Site, Candidates: make([]Candidate, len(p.Endpoints))}
+	var standing Standing
 	for i := range p.Endpoints {
 		e := &p.Endpoints[i]
-		c := Candidate{Endpoint: e, Weight: weightOf(e), State: health.Unknown, Score: 1}
+		standing = unknown
+		c := Candidate{Endpoint: e, Standing: &standing, Weight: weightOf(e), Score: 1}
 		reason := ""
 		if v != nil {
 			f, ok := v.Endpoints[e.Name]
@@ -73,11 +80,29 @@ func NewPool(id health.PoolID, p *spec.Pool, v *health.Verdict, overrides []*spe
 		if c.Out != "" {
 			c.Effective = 0
 		}
+		c.Standing = standing.keep()
 		out.Candidates[i] = c
 	}
 	out.Frozen = v != nil && v.Frozen
 	out.judge(p.MinHealthy)
 	return out
+}
+
+// The standings of nearly all candidates.
+var (
+	unknown = Standing{State: health.Unknown}
+	up      = Standing{State: health.Up}
+)
+
+// keep gives the standing to keep.
+func (s Standing) keep() *Standing {
+	switch s {
+	case unknown:
+		return &unknown
+	case up:
+		return &up
+	}
+	return &s
 }
 
 // leaveOut sets Out from weight and score.

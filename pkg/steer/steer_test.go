@@ -170,9 +170,9 @@ func itemsOf(weights ...float64) []Item {
 func shares(c Choice, n int) []float64 {
 	out, total := make([]float64, n), 0.0
 	if c.Table != nil && len(c.Sets) > 1 {
-		for _, s := range c.Table {
+		for s, share := range c.Table.Shares(len(c.Sets)) {
 			for _, i := range c.Sets[s] {
-				out[i] += 1 / float64(len(c.Table))
+				out[i] += share
 			}
 		}
 		return out
@@ -247,7 +247,7 @@ func TestStickySharesAreWithinOnePoint(t *testing.T) {
 func TestStickyMovesOnlyTheShareOfWhatChanged(t *testing.T) {
 	items := itemsOf(3, 1, 2, 2)
 	before := Sticky(items, 1)
-	owner := func(c Choice, b int) int { return c.Sets[c.Table[b]][0] }
+	owner := func(c Choice, b int) int { return c.Sets[c.Table.Set(uint64(b))][0] }
 	without := Sticky(slices.Delete(slices.Clone(items), 2, 3), 1)
 	for b := range Buckets {
 		if was := owner(before, b); was != 2 && owner(without, b) != was {

@@ -100,13 +100,37 @@ type span struct {
 type picks struct {
 	sets  []span
 	data  []byte
-	table []uint16  // sticky: it draws the set, and the spans' cuts don't
-	parts []uint16 // the candidates of the sets, set after set, as many for each; for explanations
+	table *steer.Table // sticky: it draws the set, and the spans' cuts don't
+	parts []uint16     // the candidates of the sets, set after set, as many for each; for explanations
+}
+
+// partsOf gives the indexes of a set's candidates.
+func (p *picks) partsOf(set int) []uint16 {
+	n := len(p.parts) / len(p.sets)
+	return p.parts[set*n : (set+1)*n]
+}
+
+// shares gives how often each set is drawn.
+func (p *picks) shares() []float64 {
+	if p.table != nil {
+		return p.table.Shares(len(p.sets))
+	}
+	shares := make([]float64, len(p.sets))
+	for i := range p.sets {
+		s, own := &p.sets[i], 1.0
+		if s.cut != math.MaxUint32 {
+			own = float64(s.cut) / (1 << 32)
+		}
+		shares[i] += own / float64(len(p.sets))
+		shares[s.other] += (1 - own) / float64(len(p.sets))
+	}
+	return shares
 }
 
 // newDraw compiles p for one way of picking. old may be nil; what did not change is taken from it.
 func newDraw(p *steer.Pool, key drawKey, old *Draw) (*Draw, error) {
 	d := &Draw{Pool: p, id: steer.NameID(p.ID.String())}
+	var last choice
 	for f := range families {
 		all, live := items(p, f)
 		if len(all) == 0 || !key.wants(f) {
@@ -118,7 +142,7 @@ func newDraw(p *steer.Pool, key drawKey, old *Draw) (*Draw, error) {
 		}
 		var err error
 		if fd.all == nil {
-			if fd.all, err = newPicks(p, f, all, key); err != nil {
+			if fd.all, err = newPicks(p, f, all, key, &last); err != nil {
 				return nil, err
 			}
 		}
@@ -127,7 +151,7 @@ func newDraw(p *steer.Pool, key drawKey, old *Draw) (*Draw, error) {
 		}
 		if slices.Equal(all, live) {
 			fd.live = fd.all
-		} else if fd.live, err = newPicks(p, f, live, key); err != nil {
+		} else if fd.live, err = newPicks(p, f, live, key, &last); err != nil {
 			return nil, err
 		}
 	}
@@ -191,67 +215,67 @@ func hasFamily(c *steer.Candidate, f Family) bool {
 	return false
 }
 
-func newPicks(p *steer.Pool, f Family, items []steer.Item, key drawKey) (*picks, error) {
-	var c steer.Choice
+// choice is the outcome of choose, and what it was made of.
+type choice struct {
+	items   []steer.Item
+	answers int // 0: all
+	steer.Choice
+}
+
+// choose compiles how a family's items are drawn. Where they are those of last, so is the choice.
+func (key *drawKey) choose(f Family, items []steer.Item, last *choice) steer.Choice {
 	answers := key.answers
-	if f == CNAME {
-		answers = 1 // a name has one CNAME
-	}
 	switch {
 	case key.pick == All && f != CNAME, f == SRV, f == MX:
-		c = steer.All(items)
-	case key.pick == Sticky:
-		c = steer.Sticky(items, answers)
-	default:
-		c = steer.Weighted(items, answers)
+		answers = 0
+	case f == CNAME:
+		answers = 1 // a name has one CNAME
 	}
+	if last.items != nil && last.answers == answers && slices.Equal(last.items, items) {
+		return last.Choice
+	}
+	*last = choice{items: items, answers: answers}
+	switch {
+	case answers == 0:
+		last.Choice = steer.All(items)
+	case key.pick == Sticky:
+		last.Choice = steer.Sticky(items, answers)
+	default:
+		last.Choice = steer.Weighted(items, answers)
+	}
+	return last.Choice
+}
+
+func newPicks(p *steer.Pool, f Family, items []steer.Item, key drawKey, last *choice) (*picks, error) {
+	c := key.choose(f, items, last)
 	if len(c.Sets) > math.MaxUint16 {
 		return nil, fmt.Errorf("pool %s: %d endpoints are more than one draw can hold (65535)", p.ID, len(c.Sets))
 	}
-	out := new(picks)
-	for _, set := range c.Sets {
-		for _, i := range set {
-			out.parts = append(out.parts, uint16(i))
+	out := &picks{sets: make([]span, 0, len(c.Sets)), parts: make([]uint16, 0, len(c.Sets)*len(c.Sets[0]))}
+	for i, set := range c.Sets {
+		for _, member := range set {
+			out.parts = append(out.parts, uint16(member))
 		}
 		off := len(out.data)
 		count, err := out.render(p, f, set, &key.extra)
 		if err != nil {
 			return nil, fmt.Errorf("pool %s: %w", p.ID, err)
 		}
+		if i == 0 { // the others are about as long
+			out.data = slices.Grow(out.data, (len(c.Sets)-1)*len(out.data))
+		}
 		out.sets = append(out.sets, span{count: count, off: uint32(off), size: uint32(len(out.data) - off), id: contentID(f, out.data[off:])})
 	}
+	out.data = slices.Clip(out.data)
 	if c.Table != nil && len(c.Sets) > 1 {
 		out.table = c.Table
-	} else if c.Weights != nil {
-		alias(out.sets, c.Weights)
-	} else {
-		alias(out.sets, []float64{1})
+		return out, nil
 	}
-	out.sets, out.data, out.parts = slices.Clone(out.sets), slices.Clone(out.data), slices.Clone(out.parts)
+	if c.Weights == nil {
+		c.Weights = []float64{1}
+	}
+	alias(out.sets, c.Weights)
 	return out, nil
-}
-
-// partsOf gives the indexes of a set's candidates.
-func (p *picks) partsOf(set int) []uint16 {
-	n := len(p.parts) / len(p.sets)
-	return p.parts[set*n : (set+1)*n]
-}
-
-// shares gives how often each set is drawn.
-func (p *picks) shares() []float64 {
-	share := make([]float64, len(p.sets))
-	for _, s := range p.table {
-		share[s] += 1 / float64(len(p.table))
-	}
-	if p.table != nil {
-		return share
-	}
-	for i := range p.sets {
-		own := float64(p.sets[i].cut) / math.MaxUint32
-		share[i] += own / float64(len(p.sets))
-		share[p.sets[i].other] += (1 - own) / float64(len(p.sets))
-	}
-	return share
 }
 
 // contentID tells sets of records apart by what they hold.
@@ -280,8 +304,8 @@ func alias(slots []span, weights []float64) {
 	for _, w := range weights {
 		total += w
 	}
-	scaled := make([]float64, n)
-	var small, large []int
+	scaled, order := make([]float64, n), make([]int, 2*n)
+	small, large := order[:0:n], order[n:n]
 	for i, w := range weights {
 		scaled[i] = w / total * float64(n)
 		if scaled[i] < 1 {
@@ -308,7 +332,7 @@ func alias(slots []span, weights []float64) {
 // choose gives the set that r (uniform) or, for sticky, the client's hash draws.
 func (p *picks) choose(r uint32, hash uint64) int {
 	if p.table != nil {
-		return int(p.table[hash%steer.Buckets])
+		return p.table.Set(hash)
 	}
 	m := uint64(r) * uint64(len(p.sets))
 	at := int(m >> 32)

@@ -1,9 +1,11 @@
 package table
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -604,5 +606,34 @@ func TestDecideDoesNotAllocate(t *testing.T) {
 	var hashes Hashes
 	if n := testing.AllocsPerRun(1000, func() { h.view.Find(&q, &hashes).Lookup(&q, &hashes) }); n != 0 {
 		t.Errorf("lookup: %v allocations", n)
+	}
+}
+
+func TestSettledViewAnswersTheSame(t *testing.T) {
+	h := newHarness(t, testZone, testPools, service("web", "  pick: sticky\n  rules: [{pools: [eu]}]\n"))
+	s := h.service("web.shop.gtm.example.")
+	table := h.view.draws.at(s.refs[0].draw).fams[IPv4].live.table
+	answers := func() (all []int) {
+		for i := range 500 {
+			var d Decision
+			decide(h.view, &d, s, clientAt(fmt.Sprintf("81.2.%d.0/24", i%256)), uint64(i))
+			all = append(all, d.Set)
+		}
+		return all
+	}
+	if table.Filled() {
+		t.Fatal("the table of a new draw is filled")
+	}
+	before := answers()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if h.view.Settle(ended); table.Filled() {
+		t.Error("settling does not end with its context")
+	}
+	if h.view.Settle(t.Context()); !table.Filled() {
+		t.Error("the table is not filled")
+	}
+	if after := answers(); !slices.Equal(before, after) {
+		t.Errorf("before %v, after %v", before, after)
 	}
 }
