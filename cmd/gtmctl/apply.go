@@ -98,7 +98,9 @@ func filesFlag(c *cobra.Command, paths *[]string) {
 
 // apply loads the files and sends them; faults come back with the lines of their fields.
 func (a *app) apply(ctx context.Context, paths []string, request api.ApplyRequest) (*api.ApplyReply, []*spec.Resource, error) {
+	end := a.busy("reading " + strings.Join(paths, ", "))
 	resources, err := files.Load(paths, a.in)
+	end()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -114,7 +116,11 @@ func (a *app) apply(ctx context.Context, paths []string, request api.ApplyReques
 		request.Resources = append(request.Resources, wire)
 	}
 	var reply api.ApplyReply
-	if err := a.call(ctx, http.MethodPost, "apply", nil, request, &reply); err != nil {
+	a.timeout = a.patience(len(resources))
+	end = a.busy(plural(len(resources), "resource") + " on their way to " + a.server)
+	err = a.call(ctx, http.MethodPost, "apply", nil, request, &reply)
+	end()
+	if err != nil {
 		return nil, nil, locate(err, resources)
 	}
 	locateIssues(reply.Warnings, resources)

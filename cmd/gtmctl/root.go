@@ -34,6 +34,7 @@ type app struct {
 	author    string
 	output    string
 	timeout   time.Duration
+	patient   bool // the timeout was left as it is, and large changes may take longer
 	// started tells that the command line made sense, so that what fails from now on is no usage error.
 	started bool
 }
@@ -129,7 +130,7 @@ func (a *app) globalFlags(root *cobra.Command) {
 	f.StringVar(&a.tokenFile, "token-file", a.env("GTM_TOKEN_FILE", "./data/token"), "file with the API's token (or GTM_TOKEN_FILE)")
 	f.StringVar(&a.author, "author", a.env("GTM_AUTHOR", self()), "who history says made the change (or GTM_AUTHOR)")
 	f.StringVarP(&a.output, "output", "o", "table", "table, json or yaml")
-	f.DurationVar(&a.timeout, "timeout", 30*time.Second, "how long to wait for the server, and for wait and apply --wait in all")
+	f.DurationVar(&a.timeout, "timeout", 30*time.Second, "how long to wait for the server (apply: 10ms more a resource), and for wait and apply --wait in all")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -144,6 +145,7 @@ func (a *app) start(c *cobra.Command, _ []string) error {
 	if a.timeout <= 0 {
 		return fmt.Errorf("--timeout %s is not positive; write it as in 30s", a.timeout)
 	}
+	a.patient = !c.Flags().Changed("timeout")
 	a.started = true
 	return nil
 }

@@ -115,8 +115,14 @@ func (r *run) parts(ctx context.Context, p *Plan) error {
 	return nil
 }
 
+// atOnce is how many steps are not even tried in one generation: beside them stand a record and a head.
+const atOnce = store.MaxChangeOps - 2
+
 // commit makes one part a generation, or halves it until its pieces fit. piece numbers the pieces from 1; 0: whole.
 func (r *run) commit(ctx context.Context, part Part, heads map[string]store.Generation, piece int) error {
+	if len(part.Steps) > atOnce {
+		return r.halves(ctx, part, heads, piece)
+	}
 	ch := store.Change{Tenant: part.Tenant, Base: heads[part.Tenant], Author: r.author, Message: r.message, Time: r.at,
 		Reads: make(map[string]store.Generation, len(part.Reads))}
 	if ch.Message == "" {

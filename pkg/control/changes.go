@@ -54,7 +54,7 @@ type acceptInput struct {
 }
 
 func (s *Server) routeChanges(h huma.API) {
-	huma.Register(h, operation("apply", http.MethodPost, "/apply", "Create, update and delete resources: all or nothing", maxBody), s.apply)
+	huma.Register(h, operation("apply", http.MethodPost, "/apply", "Create, update and delete resources: all or nothing", s.cfg.MaxBody), s.apply)
 	huma.Register(h, operation("delete-resource", http.MethodDelete, "/resources/{tenant}/{kind}/{name}", "Delete a resource", maxSmallBody), s.remove)
 	huma.Register(h, operation("weights", http.MethodPost, "/pools/{tenant}/{pool}/weights", "Set weights of endpoints", maxSmallBody), s.weights)
 	huma.Register(h, operation("drain", http.MethodPost, "/pools/{tenant}/{pool}/drain", "Take an endpoint or a pool out of new answers", maxSmallBody), s.drain)

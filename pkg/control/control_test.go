@@ -384,7 +384,7 @@ func TestBodies(t *testing.T) {
 	if len(reply.Plan) != 1000 || len(reply.Records) != 1 {
 		t.Errorf("%d planned, records %+v", len(reply.Plan), reply.Records)
 	}
-	problem(t, w.ask(t, "POST", "/v1/apply", `{"message": "`+strings.Repeat("x", maxBody)+`"}`, nil), http.StatusRequestEntityTooLarge)
+	problem(t, w.ask(t, "POST", "/v1/apply", `{"message": "`+strings.Repeat("x", testBody)+`"}`, nil), http.StatusRequestEntityTooLarge)
 	problem(t, w.ask(t, "POST", "/v1/rollback/shop", `{"message": "`+strings.Repeat("x", maxSmallBody)+`"}`, nil), http.StatusRequestEntityTooLarge)
 	problem(t, w.ask(t, "POST", "/v1/apply", `{"message": `, nil), http.StatusBadRequest)
 	problem(t, w.ask(t, "POST", "/v1/apply", `{}`, nil), http.StatusUnprocessableEntity)

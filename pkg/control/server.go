@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,15 +26,17 @@ import (
 
 // Limits of a request.
 const (
-	maxBody       = 64 << 20 // bytes of an apply; every other request is small
+	maxBody       = 512 << 20 // bytes of an apply, unless Config says otherwise: a million endpoints are 90 MB; every other request is small
 	maxSmallBody  = 1 << 20
-	bodyTime      = 30 * time.Second // to read a body
+	bodyTime      = 30 * time.Second // to read a small body
 	requestTime   = time.Minute      // for all of a request
-	mirrorTime    = 5 * time.Second  // to see a change of our own in the mirror
-	edgeTime      = 2 * time.Second  // for one edge, or the list of them, to answer
-	maxEdgeReply  = 16 << 20         // bytes
-	edgesAtOnce   = 32               // edges asked at the same time
-	historyAtMost = 1000             // records of one answer
+	largeBodyTime = 5 * time.Minute  // for those that may change everything at once
+	largeTime     = 15 * time.Minute
+	mirrorTime    = 5 * time.Second // to see a change of our own in the mirror
+	edgeTime      = 2 * time.Second // for one edge, or the list of them, to answer
+	maxEdgeReply  = 16 << 20        // bytes
+	edgesAtOnce   = 32              // edges asked at the same time
+	historyAtMost = 1000            // records of one answer
 )
 
 // Config is what a Server needs.
@@ -48,6 +51,8 @@ type Config struct {
 	Keys Keys
 	// Token opens everything under /v1/; see CreateToken. TokenFile, where given, is named to who has none.
 	Token, TokenFile string
+	// MaxBody is the most bytes that an apply may have; 0: 512 MiB.
+	MaxBody int64
 
 	Logger     *slog.Logger          // nil: silent
 	Registerer prometheus.Registerer // nil: no metrics
@@ -82,6 +87,9 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.MaxBody == 0 {
+		cfg.MaxBody = maxBody
+	}
 	if cfg.HTTPClient == nil {
 		cfg.HTTPClient = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
@@ -114,10 +122,22 @@ func (s *Server) routes() {
 
 // operation describes one endpoint; body is the most that its request may hold, in bytes.
 func operation(id, method, path, summary string, body int64) huma.Operation {
+	patience := bodyTime
+	if body > maxSmallBody {
+		patience = largeBodyTime
+	}
 	return huma.Operation{
-		OperationID: id, Method: method, Path: api.Version + path, Summary: summary, MaxBodyBytes: body, BodyReadTimeout: bodyTime,
+		OperationID: id, Method: method, Path: api.Version + path, Summary: summary, MaxBodyBytes: body, BodyReadTimeout: patience,
 		Errors: []int{http.StatusUnauthorized, http.StatusUnprocessableEntity},
 	}
+}
+
+// timeOf gives how long a request may take.
+func timeOf(path string) time.Duration {
+	if path == api.Version+"/apply" || strings.HasPrefix(path, api.Version+"/rollback/") {
+		return largeTime
+	}
+	return requestTime
 }
 
 // Handler serves everything under /v1/.
@@ -125,7 +145,7 @@ func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	start, rec := s.cfg.Now(), &recorder{ResponseWriter: w}
-	ctx, cancel := context.WithTimeout(r.Context(), requestTime)
+	ctx, cancel := context.WithTimeout(r.Context(), timeOf(r.URL.Path))
 	defer cancel()
 	r = r.WithContext(ctx)
 	defer func() {

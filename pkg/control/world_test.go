@@ -116,11 +116,14 @@ type world struct {
 	status   store.FollowStatus // how the store is followed
 }
 
+// testBody is the most that an apply may have in tests.
+const testBody = 32 << 20
+
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{registry: prometheus.NewRegistry(), status: store.FollowStatus{State: store.Current, Since: now, Cursor: 7}, store: &memory{Mirror: store.NewMirror(), states: map[string]store.TenantState{}}}
 	w.store.Apply(testState(t))
-	s, err := New(Config{Store: w.store, Mirror: w.store.Mirror, Token: testToken, TokenFile: "/var/lib/gtm/token",
+	s, err := New(Config{Store: w.store, Mirror: w.store.Mirror, Token: testToken, TokenFile: "/var/lib/gtm/token", MaxBody: testBody,
 		Registerer: w.registry, Now: func() time.Time { return now },
 		Following: func() store.FollowStatus { return w.status }})
 	if err != nil {

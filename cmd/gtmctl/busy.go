@@ -1,0 +1,40 @@
+package main
+
+import (
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+)
+
+// busy shows on a terminal what is being done and for how long, until the function that it gives is called.
+func (a *app) busy(what string) (end func()) {
+	if !isTerminal(a.err) {
+		return func() {}
+	}
+	bar := progressbar.NewOptions(-1, progressbar.OptionSetWriter(a.err), progressbar.OptionSetDescription(what), progressbar.OptionSpinnerType(14),
+		progressbar.OptionSetElapsedTime(true), progressbar.OptionClearOnFinish())
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(100 * time.Millisecond) // what is over sooner is not shown
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				_ = bar.Finish() // a terminal that is gone is no reason to stop
+				return
+			case <-tick.C:
+				_ = bar.Add(1)
+			}
+		}
+	}()
+	return func() { close(stop); <-stopped }
+}
+
+// patience is how long the server may take over so many resources.
+func (a *app) patience(resources int) time.Duration {
+	if !a.patient {
+		return a.timeout
+	}
+	return a.timeout + time.Duration(resources)*10*time.Millisecond
+}
