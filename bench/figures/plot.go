@@ -107,7 +107,7 @@ func (panel Panel) plot() (*plot.Plot, error) {
 	}
 	p.Y.Min, p.Y.Max = -0.6, float64(len(panel.Bars))-0.4
 	p.NominalY(names...)
-	p.Y.Padding = vg.Points(4)
+	p.Y.Tick.Length = vg.Points(4) // of no width: distance
 	p.X.Tick.Marker = thousands{plot.DefaultTicks{}}
 	return p, nil
 }
@@ -127,10 +127,11 @@ func (b Bar) add(p *plot.Plot, y float64) error {
 		return err
 	}
 	whisker.LineStyle.Color, whisker.CapWidth = ink, 0.15*vg.Centimeter
-	label, err := plotter.NewLabels(plotter.XYLabels{XYs: plotter.XYs{{X: b.Value.High, Y: y}}, Labels: []string{"  " + grouped(b.Value.Median)}})
+	label, err := plotter.NewLabels(plotter.XYLabels{XYs: plotter.XYs{{X: b.Value.High, Y: y}}, Labels: []string{grouped(b.Value.Median)}})
 	if err != nil {
 		return err
 	}
+	label.Offset.X = vg.Points(4)
 	style := &label.TextStyle[0]
 	style.Font.Size, style.Font.Variant, style.Color, style.YAlign = vg.Points(8), sans, ink, text.YCenter
 	p.Add(bar, whisker, label)
