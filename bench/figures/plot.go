@@ -1,6 +1,7 @@
 package figures
 
 import (
+	"bytes"
 	"fmt"
 	"image/color"
 	"math"
@@ -340,13 +341,11 @@ func save(file string, plots []*plot.Plot, tall vg.Length) error {
 			}
 		}
 	}
-	out, err := os.Create(file)
-	if err != nil {
+	var out bytes.Buffer
+	if _, err := canvas.WriteTo(&out); err != nil {
 		return err
 	}
-	if _, err := canvas.WriteTo(out); err != nil {
-		out.Close()
-		return err
-	}
-	return out.Close()
+	// Where Liberation Sans is not installed, Arial and Helvetica are as wide, so that numbers and names stay in place.
+	drawn := bytes.ReplaceAll(out.Bytes(), []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif;"))
+	return os.WriteFile(file, drawn, 0o644)
 }

@@ -28,7 +28,7 @@ func TestSaveBars(t *testing.T) {
 		if len(drawn) > 100_000 {
 			t.Errorf("%s has %d bytes", name, len(drawn))
 		}
-		for _, want := range []string{"gdnsd", "290 000", "answers/s", "300k"} {
+		for _, want := range []string{"gdnsd", "290 000", "answers/s", "300k", "Liberation Sans,Arial"} {
 			if strings.HasSuffix(name, ".svg") && !strings.Contains(string(drawn), want) {
 				t.Errorf("%s lacks %q", name, want)
 			}
