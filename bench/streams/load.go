@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -45,14 +46,23 @@ type sample struct {
 	busy         float64 // the share of its core that the server's processes used
 }
 
-// measure loads the server, at saturation.
-func (s *server) measure(ctx context.Context, o options, l load) (sample, error) {
+// crashed tells whether a program was ended by a signal: dnsperf 2.10 now and then is, where it asks by HTTPS.
+func crashed(err error) bool {
+	var exit *exec.ExitError
+	return errors.As(err, &exit) && exit.ExitCode() < 0
+}
+
+// measure loads the server, at saturation. Where the load crashes, it is tried again, so many times in all.
+func (s *server) measure(ctx context.Context, o options, l load, tries int) (sample, error) {
 	rest(ctx)
 	before, err := groupCPU(s.cmd.Process.Pid)
 	if err != nil {
 		return sample{}, err
 	}
 	text, err := command(ctx, o, l, s.ports[l.transport]).CombinedOutput()
+	if crashed(err) && tries > 1 {
+		return s.measure(ctx, o, l, tries-1)
+	}
 	if err != nil {
 		return sample{}, fmt.Errorf("loading %s with %s: %w\n%s", s.name, l.name, err, text)
 	}

@@ -139,7 +139,7 @@ func measureAll(ctx context.Context, o options, servers []*server, l load) (tabl
 	t := table{load: l, rounds: make([]map[string]sample, o.pairs)}
 	for _, s := range servers { // to warm up
 		t.names = append(t.names, s.name)
-		if _, err := s.measure(ctx, o, l); err != nil {
+		if _, err := s.measure(ctx, o, l, tries); err != nil {
 			return t, err
 		}
 	}
@@ -147,7 +147,7 @@ func measureAll(ctx context.Context, o options, servers []*server, l load) (tabl
 		t.rounds[round] = map[string]sample{}
 		for i := range servers {
 			s := servers[(round+i)%len(servers)]
-			measured, err := s.measure(ctx, o, l)
+			measured, err := s.measure(ctx, o, l, tries)
 			if err != nil {
 				return t, err
 			}
@@ -160,6 +160,9 @@ func measureAll(ctx context.Context, o options, servers []*server, l load) (tabl
 	}
 	return t, nil
 }
+
+// tries is how often a load may be begun.
+const tries = 5
 
 // pause lets a server that has just been measured come to rest.
 const pause = 100 * time.Millisecond

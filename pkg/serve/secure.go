@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log"
@@ -39,14 +40,14 @@ func (s *Server) openSecure(b *binding) (err error) {
 	return err
 }
 
-// openHTTP makes the HTTP servers of b: one for HTTP/1.1 and HTTP/2, one for HTTP/3.
+// openHTTP makes the HTTP servers of b: one for HTTP/1.1, one for HTTP/3. HTTP/2 is served by web2.
 func (s *Server) openHTTP(b *binding) {
-	b.tls = s.keys.config("h2", "http/1.1")
+	b.tls = s.keys.config(alpnHTTP2, "http/1.1")
 	cfg := &s.cfg
 	b.webConns = &connQueue{conns: make(chan net.Conn), done: make(chan struct{}), addr: b.tcp.Addr()}
-	port := strconv.Itoa(int(b.addr.Port()))
+	alternative := `h3=":` + strconv.Itoa(int(b.addr.Port())) + `"; ma=86400`
 	b.web = &http.Server{
-		Handler:                      &web{srv: s, alternative: `h3=":` + port + `"; ma=86400`},
+		Handler:                      &web{srv: s, words: web2Words{alternative, webOK(alternative)}},
 		TLSConfig:                    b.tls,
 		DisableGeneralOptionsHandler: true,
 		ReadHeaderTimeout:            cfg.FirstTimeout,
@@ -55,9 +56,7 @@ func (s *Server) openHTTP(b *binding) {
 		MaxHeaderBytes:               maxHTTPHeader,
 		ErrorLog:                     log.New(io.Discard, "", 0), // it tells of clients' faults, at clients' speed
 		ConnContext:                  webContext,
-		// Clients take a buffer of 64 KB for granted until they hear otherwise (RFC 9113, 6.9.2).
-		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: streamsPerConn, MaxReceiveBufferPerConnection: 64 << 10,
-			MaxReceiveBufferPerStream: 64 << 10, WriteByteTimeout: cfg.WriteTimeout},
+		TLSNextProto:                 map[string]func(*http.Server, *tls.Conn, http.Handler){}, // no HTTP/2
 	}
 	b.web3 = &http3.Server{Handler: &web{srv: s}, MaxHeaderBytes: maxHTTPHeader, IdleTimeout: cfg.IdleTimeout,
 		ConnContext: web3Context}

@@ -73,6 +73,9 @@ func (c *stream) read() error {
 		var until time.Time
 		var slack time.Duration
 		if c.dry {
+			if len(c.in) > 0 {
+				c.tap.hasten()
+			}
 			until, slack = c.patience()
 		}
 		if err := c.fill(streamInMax, until, slack); err != nil || c.whole() {

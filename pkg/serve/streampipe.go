@@ -163,16 +163,26 @@ func (p *pipe) write() bool {
 	if len(p.out) == 0 {
 		return true
 	}
-	limit := p.srv.cfg.WriteTimeout
-	if moved(&p.writeBy, time.Now().Add(limit), limit/slackPart) && p.tap.SetWriteDeadline(p.writeBy) != nil {
-		return false
+	ok := p.mayWrite()
+	if ok {
+		_, err := p.conn.Write(p.out)
+		ok = err == nil
 	}
-	_, err := p.conn.Write(p.out)
+	p.releaseOut()
+	return ok
+}
+
+// mayWrite gives the client time to take what is written next.
+func (p *pipe) mayWrite() bool {
+	limit := p.srv.cfg.WriteTimeout
+	return !moved(&p.writeBy, time.Now().Add(limit), limit/slackPart) || p.tap.SetWriteDeadline(p.writeBy) == nil
+}
+
+func (p *pipe) releaseOut() {
 	if p.outRoom != nil {
 		outRooms.Put(p.outRoom)
 	}
 	p.out, p.outRoom = nil, nil
-	return err == nil
 }
 
 // linger closes our half and waits a little for the client to close its own: closing while unread bytes are there
@@ -188,9 +198,10 @@ func (p *pipe) linger() {
 	_, _ = io.CopyN(io.Discard, p.tap.TCPConn, lingerBytes) // any end of it is an end
 }
 
-// end closes the connection and gives back what it holds.
+// end gives back what the connection holds, and closes it.
 func (p *pipe) end() {
-	_ = p.conn.Close()
 	p.tap.release()
 	p.releaseIn()
+	p.releaseOut()
+	_ = p.conn.Close()
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,52 +21,89 @@ const (
 	webType = "application/dns-message"
 )
 
-// webConn is a connection of HTTP/1.1 or HTTP/2. net/http holds it, under TLS; this watches over its seat.
+// webConn is a connection of HTTPS by TCP. What speaks HTTP/2 is served by web2, and the rest is lent to net/http.
 type webConn struct {
 	seat
-	*net.TCPConn
-	srv  *Server
+	pipe
+	web2Words
+	held []byte // records of TLS that are to be written together; nil: each is written at once
+	lent atomic.Bool
 	once sync.Once
 }
 
-// welcomeHTTP hands a connection to net/http.
+// welcomeHTTP takes in a connection.
 func (s *Server) welcomeHTTP(b *binding, conn *net.TCPConn, peer netip.AddrPort) {
-	c := &webConn{TCPConn: conn, srv: s}
+	c := &webConn{pipe: newPipe(s, conn, nil), web2Words: b.web.Handler.(*web).words}
+	c.conn = tls.Server(webSocket{c.tap, c}, b.tls)
 	c.seat = seat{guest: c, transport: HTTPS, peer: peer}
 	if !s.conns.admit(&c.seat) {
 		c.abort()
 		return
 	}
-	select {
-	case b.webConns.conns <- tls.Server(c, b.tls):
-	case <-b.webConns.done:
-		_ = c.Close()
-	}
+	go c.run(b)
 }
 
-// Close is the end of the connection. net/http always calls it.
-func (c *webConn) Close() error {
-	c.once.Do(func() { c.srv.conns.leave(&c.seat) })
-	return c.TCPConn.Close()
-}
-
-// Write cuts off a client that is too slow to take what is written: TLS would wait for it once more, to say goodbye.
-func (c *webConn) Write(data []byte) (int, error) {
-	n, err := c.TCPConn.Write(data)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+// run does the handshake, which tells how to go on.
+func (c *webConn) run(b *binding) {
+	deadline := time.Now().Add(c.srv.cfg.FirstTimeout)
+	state, ok := c.shakeHands(deadline)
+	switch {
+	case !ok:
 		c.abort()
+		c.end()
+	case state.NegotiatedProtocol == alpnHTTP2:
+		newWeb2(c, state, deadline).run()
+	default:
+		c.lend(b)
 	}
-	return n, err
 }
 
-func (c *webConn) abort() {
-	_ = c.SetLinger(0) // on a connection that is closed already both may fail
-	_ = c.TCPConn.Close()
+// lend hands the connection to net/http, which sets deadlines of its own.
+func (c *webConn) lend(b *binding) {
+	c.tap.patient = true
+	c.lent.Store(true)
+	if c.srv.stopping.Load() { // it may have been looked at before
+		c.hurry()
+	}
+	select {
+	case b.webConns.conns <- c.conn:
+	case <-b.webConns.done:
+		c.end()
+	}
 }
 
 // hurry closes the connection when it has nothing to do any more; net/http would wait for long.
 func (c *webConn) hurry() {
-	time.AfterFunc(stopGrace, func() { c.srv.conns.dismiss(&c.seat, func() { _ = c.Close() }) })
+	if !c.lent.Load() {
+		c.pipe.hurry()
+		return
+	}
+	time.AfterFunc(stopGrace, func() { c.srv.conns.dismiss(&c.seat, func() { _ = c.tap.Close() }) })
+}
+
+// webSocket is what TLS reads from and writes to.
+type webSocket struct {
+	*tap
+	c *webConn
+}
+
+// Close is the end of the connection; both servers call it.
+func (s webSocket) Close() error {
+	s.c.once.Do(func() { s.c.srv.conns.leave(&s.c.seat) })
+	return s.TCPConn.Close()
+}
+
+// Write cuts off a client that is too slow to take what is written: TLS would wait for it once more, to say goodbye.
+func (s webSocket) Write(data []byte) (int, error) {
+	if s.c.held != nil {
+		s.c.held = append(s.c.held, data...)
+		return len(data), nil
+	}
+	n, err := s.TCPConn.Write(data)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		s.c.abort()
+	}
+	return n, err
 }
 
 // webKey is the context's key for a connection's host.
@@ -78,95 +116,135 @@ type host struct {
 }
 
 func webContext(ctx context.Context, conn net.Conn) context.Context {
-	c := conn.(*tls.Conn).NetConn().(*webConn)
+	c := conn.(*tls.Conn).NetConn().(webSocket).c
 	return context.WithValue(ctx, webKey{}, host{&c.seat, func() netip.AddrPort { return c.peer }})
 }
 
 // web answers HTTP requests (RFC 8484), of all versions of HTTP.
 type web struct {
-	srv         *Server
-	alternative string // for HTTP/1.1 and HTTP/2: where HTTP/3 is (RFC 7838)
+	srv   *Server
+	words web2Words // for HTTP/1.1 and HTTP/2
+}
+
+// web2Words are what all connections of a listener say.
+type web2Words struct {
+	alternative string // where HTTP/3 is (RFC 7838)
+	ok          []byte // how the header of an answer begins, in HTTP/2
+}
+
+// A refusal is why a request is not answered with DNS. The zero refusal is none.
+type refusal struct {
+	status int
+	text   string
+}
+
+const webMethods = "GET, HEAD, POST"
+
+var (
+	notOurPath     = refusal{http.StatusNotFound, "DNS is at " + webPath}
+	wrongMethod    = refusal{http.StatusMethodNotAllowed, "use GET or POST"}
+	wrongType      = refusal{http.StatusUnsupportedMediaType, "the content type is not " + webType}
+	headerTooLarge = refusal{http.StatusRequestHeaderFieldsTooLarge, "the header is too large"}
+	notBase64      = refusal{http.StatusBadRequest, "the parameter dns is not base64url without padding"}
+	noMessage      = refusal{http.StatusBadRequest, "this is no DNS message"}
+	endedEarly     = refusal{http.StatusBadRequest, "the message ended too early"}
+	noAnswer       = refusal{http.StatusBadRequest, "this message gets no answer"}
+	tooLong        = refusal{http.StatusRequestEntityTooLarge, "a DNS message has 65535 bytes at most"}
+	tooMany        = refusal{http.StatusTooManyRequests, "too many messages are under way"}
+	tooManyBig     = refusal{http.StatusServiceUnavailable, "too many large messages are under way"}
+	tooSlow        = refusal{status: http.StatusRequestTimeout} // it gets no answer
+)
+
+// isWebType tells whether a content type is that of DNS messages, whatever its parameters.
+func isWebType(text string) bool {
+	if text == webType {
+		return true
+	}
+	kind, _, err := mime.ParseMediaType(text)
+	return err == nil && kind == webType
 }
 
 // ServeHTTP implements http.Handler.
 func (h *web) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if h.alternative != "" {
-		w.Header().Set("Alt-Svc", h.alternative)
+	if h.words.alternative != "" {
+		w.Header().Set("Alt-Svc", h.words.alternative)
 	}
 	if r.URL.Path != webPath {
-		refuse(w, http.StatusNotFound, "DNS is at "+webPath)
+		refuse(w, notOurPath)
 		return
 	}
 	at := r.Context().Value(webKey{}).(host)
 	if !h.srv.conns.enter(at.seat) {
-		refuse(w, http.StatusTooManyRequests, "too many messages are under way")
+		refuse(w, tooMany)
 		return
 	}
 	defer h.srv.conns.exit(at.seat)
-	query, status, why := h.read(w, r)
-	switch {
-	case status == http.StatusRequestTimeout:
+	query, why := h.read(w, r)
+	switch why {
+	case refusal{}:
+		h.respond(w, &asked{query: query, source: at.source(), transport: HTTPS, peer: r.TLS}, at.seat)
+	case tooSlow:
 		at.seat.guest.abort()
 		panic(http.ErrAbortHandler) // or else it would be status 200
-	case status != 0:
-		refuse(w, status, why)
 	default:
-		h.respond(w, &asked{query: query, source: at.source(), transport: HTTPS, peer: r.TLS}, at.seat)
+		refuse(w, why)
 	}
 }
 
 // refuse answers a request that is not answered with DNS.
-func refuse(w http.ResponseWriter, status int, why string) {
+func refuse(w http.ResponseWriter, why refusal) {
 	w.Header().Set("Cache-Control", "no-store")
-	http.Error(w, why, status)
+	if why == wrongMethod {
+		w.Header().Set("Allow", webMethods)
+	}
+	http.Error(w, why.text, why.status)
 }
 
-// read gives the query of a request or else a status, and why.
-func (h *web) read(w http.ResponseWriter, r *http.Request) (query []byte, status int, why string) {
+// read gives the query of a request, or why there is none.
+func (h *web) read(w http.ResponseWriter, r *http.Request) (query []byte, why refusal) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
 		var err error
 		if query, err = base64.RawURLEncoding.DecodeString(r.URL.Query().Get("dns")); err != nil {
-			return nil, http.StatusBadRequest, "the parameter dns is not base64url without padding"
+			return nil, notBase64
 		}
 	case http.MethodPost:
-		if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != webType {
-			return nil, http.StatusUnsupportedMediaType, "the content type is not " + webType
+		if !isWebType(r.Header.Get("Content-Type")) {
+			return nil, wrongType
 		}
-		if query, status, why = h.readBody(w, r); status != 0 {
-			return nil, status, why
+		if query, why = h.readBody(w, r); why != (refusal{}) {
+			return nil, why
 		}
 	default:
-		w.Header().Set("Allow", "GET, HEAD, POST")
-		return nil, http.StatusMethodNotAllowed, "use GET or POST"
+		return nil, wrongMethod
 	}
 	if len(query) < headerSize {
-		return nil, http.StatusBadRequest, "this is no DNS message"
+		return nil, noMessage
 	}
-	return query, 0, ""
+	return query, refusal{}
 }
 
-// readBody reads the query of a POST. StatusRequestTimeout: the client is too slow.
-func (h *web) readBody(w http.ResponseWriter, r *http.Request) (query []byte, status int, why string) {
+// readBody reads the query of a POST, or tells why not.
+func (h *web) readBody(w http.ResponseWriter, r *http.Request) (query []byte, why refusal) {
 	if r.ContentLength > streamRoom {
-		return nil, http.StatusRequestEntityTooLarge, "a DNS message has 65535 bytes at most"
+		return nil, tooLong
 	}
 	deadline := time.Now().Add(h.srv.cfg.MessageTimeout)
 	if err := http.NewResponseController(w).SetReadDeadline(deadline); err != nil {
-		return nil, http.StatusRequestTimeout, ""
+		return nil, tooSlow
 	}
 	query, err := h.srv.readMessage(r.Body, streamRoom)
 	switch {
 	case errors.Is(err, errMessageTooLong):
-		return nil, http.StatusRequestEntityTooLarge, "a DNS message has 65535 bytes at most"
+		return nil, tooLong
 	case errors.Is(err, errTooManyBig):
-		return nil, http.StatusServiceUnavailable, "too many large messages are under way"
+		return nil, tooManyBig
 	case err != nil && !time.Now().Before(deadline):
-		return nil, http.StatusRequestTimeout, ""
+		return nil, tooSlow
 	case err != nil:
-		return nil, http.StatusBadRequest, "the message ended too early"
+		return nil, endedEarly
 	}
-	return query, 0, ""
+	return query, refusal{}
 }
 
 // respond has a query answered.
@@ -175,7 +253,7 @@ func (h *web) respond(w http.ResponseWriter, q *asked, at *seat) {
 	defer h.srv.conns.setBusy(at, false)
 	reply, _, _ := h.srv.one(q, nil)
 	if len(reply) == 0 {
-		refuse(w, http.StatusBadRequest, "this message gets no answer")
+		refuse(w, noAnswer)
 		return
 	}
 	header := w.Header()
