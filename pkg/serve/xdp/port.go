@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
@@ -147,6 +148,9 @@ func (p *Port) Serve(addrs []netip.AddrPort) error {
 
 // TooLong tells whether an MTU is another than that which the port was opened with.
 func (p *Port) TooLong(mtu int) bool { return mtu+etherSize != p.Limit }
+
+// Replace puts another program into the place of the port's own, as long as the port is open.
+func (p *Port) Replace(with *ebpf.Program) error { return p.link.Update(with) }
 
 // Detach hands everything that comes from now on back to the kernel. What has come stays in the sockets.
 func (p *Port) Detach() {

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// The cores of the server and of the load, each with the receive work of its own interface.
+const serverCore, loadCore = 0, 1
+
+var serverAddr, loadAddr = netip.MustParseAddr("10.98.0.1"), netip.MustParseAddr("10.98.0.2")
+
+// A pair is a veth pair between two namespaces: the server's and the load's. Every server has one, all made alike, since
+// a program that is attached to an interface is in the way of others there.
+type pair struct {
+	server, load       string // namespaces
+	serverNIC, loadNIC string
+	mac                net.HardwareAddr // the server's
+	own                bool             // see newPair
+}
+
+// newPair makes a pair. With own, receive work is done by a thread on the core of the receiving side, as a network card's
+// interrupt would have it; for that the interfaces do GRO, as cards do. Otherwise the sender's core does it, as
+// veth does by itself.
+func newPair(ctx context.Context, i int, own bool) (*pair, error) {
+	name := fmt.Sprintf("gtmbench%d-%d", os.Getpid(), i)
+	p := &pair{server: name + "s", load: name + "l", serverNIC: fmt.Sprintf("bs%d", i), loadNIC: fmt.Sprintf("bl%d", i), own: own}
+	for _, ns := range []string{p.server, p.load} {
+		if err := ip(ctx, "netns", "add", ns); err != nil {
+			return p, err
+		}
+	}
+	if err := ip(ctx, "link", "add", p.serverNIC, "netns", p.server, "type", "veth", "peer", "name", p.loadNIC, "netns", p.load); err != nil {
+		return p, err
+	}
+	for _, end := range []struct {
+		ns, nic string
+		addr    netip.Addr
+	}{{p.server, p.serverNIC, serverAddr}, {p.load, p.loadNIC, loadAddr}} {
+		for _, args := range [][]string{{"link", "set", "lo", "up"}, {"addr", "add", end.addr.String() + "/24", "dev", end.nic},
+			{"link", "set", end.nic, "up"}} {
+			if err := ip(ctx, append([]string{"-n", end.ns}, args...)...); err != nil {
+				return p, err
+			}
+		}
+		if !own {
+			continue
+		}
+		threaded := "echo 1 > /sys/class/net/" + end.nic + "/threaded"
+		for _, args := range [][]string{{"ethtool", "-K", end.nic, "gro", "on"}, {"sh", "-c", threaded}} {
+			if err := ip(ctx, append([]string{"netns", "exec", end.ns}, args...)...); err != nil {
+				return p, err
+			}
+		}
+	}
+	return p, p.findMAC(ctx)
+}
+
+func (p *pair) findMAC(ctx context.Context) error {
+	text, err := exec.CommandContext(ctx, "ip", "netns", "exec", p.server, "cat", "/sys/class/net/"+p.serverNIC+"/address").Output()
+	if err == nil {
+		p.mac, err = net.ParseMAC(strings.TrimSpace(string(text)))
+	}
+	return err
+}
+
+// place puts the interfaces' threads on their cores. Threads come anew when a program is attached.
+func (p *pair) place(fifo bool) error {
+	if !p.own {
+		return nil
+	}
+	for _, end := range []struct {
+		nic  string
+		core int
+	}{{p.serverNIC, serverCore}, {p.loadNIC, loadCore}} {
+		pids, err := threadsOf("napi/" + end.nic + "-")
+		if err != nil {
+			return err
+		}
+		if len(pids) == 0 {
+			return fmt.Errorf("interface %s has no thread of its own; this needs Linux 5.12", end.nic)
+		}
+		for _, pid := range pids {
+			commands := [][]string{{"taskset", "-pc", strconv.Itoa(end.core), pid}}
+			if fifo {
+				commands = append(commands, []string{"chrt", "-f", "-p", "10", pid})
+			}
+			for _, c := range commands {
+				if output, err := exec.Command(c[0], c[1:]...).CombinedOutput(); err != nil {
+					return fmt.Errorf("%v: %w: %s", c, err, output)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// threadsOf lists the kernel's threads by the beginning of their names.
+func threadsOf(prefix string) (pids []string, err error) {
+	files, err := filepath.Glob("/proc/[0-9]*/comm")
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err == nil && strings.HasPrefix(string(text), prefix) { // it may have ended meanwhile
+			pids = append(pids, filepath.Base(filepath.Dir(file)))
+		}
+	}
+	return pids, nil
+}
+
+// remove removes the namespaces, and with them the pair.
+func (p *pair) remove() {
+	for _, ns := range []string{p.server, p.load} {
+		_ = exec.Command("ip", "netns", "del", ns).Run() // it may not have been made
+	}
+}
+
+func ip(ctx context.Context, args ...string) error {
+	if output, err := exec.CommandContext(ctx, "ip", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, output)
+	}
+	return nil
+}
