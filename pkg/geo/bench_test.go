@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 )
@@ -40,6 +42,38 @@ func BenchmarkCompile(b *testing.B) {
 		p, _ = Compile(a, nil, matchers)
 	}
 	b.ReportMetric(float64(p.Bytes()), "bytes")
+}
+
+// BenchmarkCompileThousand makes a thousand different partitions, from the walk on, and tells what they hold.
+func BenchmarkCompileThousand(b *testing.B) {
+	var all []Place
+	for continent, countries := range countriesOf {
+		for country := range strings.FieldsSeq(countries) {
+			all = append(all, Place{Continent: continent, Country: country})
+		}
+	}
+	for b.Loop() {
+		before := heap()
+		a, err := Open()
+		if err != nil {
+			b.Fatal(err)
+		}
+		rng := rand.New(rand.NewPCG(1, 1))
+		list := make([]*Partition, 1000)
+		for i := range list {
+			list[i] = mustCompile(b, a, nil, Matcher{Geo: []Place{all[rng.IntN(len(all))], all[rng.IntN(len(all))]}},
+				Matcher{Geo: []Place{{Continent: all[rng.IntN(len(all))].Continent}}}, Matcher{})
+		}
+		b.ReportMetric(float64(heap()-before)/1e6, "MB")
+		runtime.KeepAlive(list)
+	}
+}
+
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
 
 // benchAddresses draws half of the addresses evenly and half where networks are small; IPv6 addresses all so.

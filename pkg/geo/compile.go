@@ -20,8 +20,8 @@ const (
 	// SpecialClass is the class of addresses in a special-purpose block (RFC 6890: private, loopback,
 	// link-local and the like) that no map covers. The resolver's address decides then, but the scope is this one's.
 	SpecialClass = 0xFFFE
-	// maxMatchers leaves room for the ids of no class and of the special-purpose blocks; see values.
-	maxMatchers = 65_000
+	// maxMatchers leaves room for the ids of no class and of the special-purpose blocks in 15 bits; see values.
+	maxMatchers = 32_000
 )
 
 // Compile divides the address space by the first of matchers that an address meets. Inside maps, which
@@ -31,8 +31,8 @@ const (
 // A special-purpose block is lifted (looked up like any other) where a map covers it that a matcher names
 // or that sets a place or an ASN. Other maps have no effect at all.
 //
-// The first call for a list of maps costs as much as dividing the addresses by atlas and maps does; the atlas keeps
-// that for calls with the same maps, which must not be changed any more. Compile is safe for concurrent use.
+// The first call for a list of maps divides the addresses by atlas and maps, which takes longer than the rest; the atlas keeps
+// that for the next call with equal maps. The networks of maps must not be changed any more. Compile is safe for concurrent use.
 func Compile(a *Atlas, maps []Map, matchers []Matcher) (*Partition, error) {
 	if len(matchers) > maxMatchers {
 		return nil, fmt.Errorf("%d rules in one service; at most %d are possible", len(matchers), maxMatchers)
@@ -63,10 +63,12 @@ func Compile(a *Atlas, maps []Map, matchers []Matcher) (*Partition, error) {
 // newPartition makes a partition of a shape, given the ids of its atoms' classes.
 func newPartition(s *shape, classes []uint16, rules int) *Partition {
 	p := &Partition{shape: s, rules: uint16(rules), classes: classes}
+	named := new([maxNarrow]uint16)
+	copy(named[:], classes)
 	if rules+1+len(specialBlocks) <= smallIDs {
-		p.v4.small, p.v6.small = valuesOf[uint16](&s.v4, classes), valuesOf[uint16](&s.v6, classes)
+		p.v4.small, p.v6.small = valuesOf[uint16](&s.v4, classes, named), valuesOf[uint16](&s.v6, classes, named)
 	} else {
-		p.v4.large, p.v6.large = valuesOf[uint32](&s.v4, classes), valuesOf[uint32](&s.v6, classes)
+		p.v4.large, p.v6.large = valuesOf[uint32](&s.v4, classes, named), valuesOf[uint32](&s.v6, classes, named)
 	}
 	p.top, p.answers = topOf(&s.v4, &p.v4)
 	return p

@@ -9,7 +9,7 @@ import (
 // made once, and those partitions share it; see docs/decisions/0060.
 type shape struct {
 	v4, v6  table
-	maps    []Map    // not changed by anybody
+	maps    []Map    // what it was made of
 	atoms   []atom   // what the shape's runs are of
 	members []bitset // by atom.members
 }
@@ -28,7 +28,7 @@ func newShape(a *Atlas, maps []Map) (*shape, error) {
 	if len(b.atoms) > maxNarrow {
 		b.rank(v4, v6)
 	}
-	s := &shape{maps: maps, atoms: b.atoms, members: l.members}
+	s := &shape{maps: slices.Clone(maps), atoms: b.atoms, members: l.members}
 	if err := s.v4.build(v4); err != nil {
 		return nil, err
 	}

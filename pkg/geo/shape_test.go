@@ -173,6 +173,11 @@ func TestShapeIsShared(t *testing.T) {
 	}
 	checkLookups(t, first, []lookupTest{{"9.0.0.1", 0, 24}, {"9.0.0.200", 0, 24}})
 	checkLookups(t, other, []lookupTest{{"9.0.0.1", 0, 25}, {"9.0.0.200", NoClass, 25}})
+
+	again := maps("9.0.0.0/24")
+	mustCompile(t, a, again, Matcher{})
+	again[0].ASN = 7
+	checkLookups(t, mustCompile(t, a, again, Matcher{ASN: []uint32{7}}), []lookupTest{{"9.0.0.1", 0, 24}, {"9.0.1.1", NoClass, 24}})
 }
 
 // TestManyAtoms has more different places than a line can name.

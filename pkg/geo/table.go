@@ -192,7 +192,7 @@ func (t *table) find4(a uint32) uint32 {
 }
 
 const (
-	lastStart = 1<<15 - 1
+	lastStart = 1<<15 - 1 // the highest
 	lanes     = 0x0001_0001_0001_0001
 )
 
