@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gti/gtm/bench/figures"
@@ -104,11 +105,11 @@ func newChangeStage(ctx context.Context, o options, services int) (*changeStage,
 	}
 	s.file = filepath.Join(dir, "weight.yaml")
 	for i := range edges {
-		args, env := []string{"--roles", "edge,control"}, []string(nil)
+		args := []string{"--roles", "edge,control"}
 		if i > 0 {
 			args = []string{"--roles", "edge", "--id", fmt.Sprint("edge", i), "--etcd", s.edges[0].Socket()}
 		}
-		e, err := rig.Start(rig.Command{Binary: o.gtmd(), Data: filepath.Join(dir, fmt.Sprint("edge", i)), Args: args, Env: env})
+		e, err := rig.Start(rig.Command{Binary: o.gtmd(), Data: filepath.Join(dir, fmt.Sprint("edge", i)), Args: args, Env: strings.Fields(o.env)})
 		if err != nil {
 			return s, err
 		}

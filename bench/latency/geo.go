@@ -29,7 +29,7 @@ type geoStage struct {
 	files [2]string
 	live  string // what the edge was given
 	edge  *rig.Gtmd
-	load  *rig.Load
+	load  rig.Load
 	asker *rig.Asker
 	own   netip.Addr // what the watched client gets from files[0], and not from files[1]
 	turn  int
@@ -131,7 +131,7 @@ func (s *geoStage) start(ctx context.Context, client uint32) error {
 		return err
 	}
 	s.edge, err = rig.Start(rig.Command{Binary: s.o.gtmd(), Data: filepath.Join(dir, "edge"), Core: edgeCore, Env: strings.Fields(s.o.env),
-		Args: []string{"--roles", "edge", "--etcd", "http://127.0.0.1:1", "--geo", s.live}})
+		Args: []string{"--roles", "edge", "--workers", "1", "--etcd", "http://127.0.0.1:1", "--geo", s.live}})
 	if err != nil {
 		return err
 	}
@@ -142,9 +142,7 @@ func (s *geoStage) start(ctx context.Context, client uint32) error {
 	if err := rig.WriteQueries(queries, questions, rig.Steered(geoServices)); err != nil {
 		return err
 	}
-	if s.load, err = rig.NewLoad(queries); err != nil {
-		return err
-	}
+	s.load = rig.Load{File: queries}
 	if s.asker, err = rig.NewAsker(s.edge.DNS, rig.Query(rig.Host(0), client), time.Millisecond); err != nil {
 		return err
 	}

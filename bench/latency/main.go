@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/bench/figures"
+	"github.com/gti/gtm/bench/scale/rig"
 )
 
 // The cores: the edge that is measured has one for itself; load, etcd, control and this program share the other.
@@ -64,6 +65,7 @@ func main() {
 	flag.IntVar(&o.networks, "networks", 5_000_000, "networks of the geography files")
 	flag.StringVar(&o.env, "env", "", "further environment of edges, as in GOMAXPROCS=2 GODEBUG=gctrace=1")
 	flag.Parse()
+	rig.LoadProcess()
 	runtime.GOMAXPROCS(8) // threads that ask must find a place at once when they wake
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

@@ -34,7 +34,7 @@ type verdictStage struct {
 	edge    *rig.Gtmd
 	proxy   *rig.Proxy
 	store   *store.Client
-	load    *rig.Load
+	load    rig.Load
 	world   rig.World
 	turns   map[health.PoolID]int // changes of each pool so far
 	serial  int
@@ -114,7 +114,7 @@ func newVerdictStage(ctx context.Context, o options) (*verdictStage, error) {
 		return s, err
 	}
 	s.edge, err = rig.Start(rig.Command{Binary: o.gtmd(), Data: filepath.Join(dir, "edge"), Core: edgeCore, Env: strings.Fields(o.env),
-		Args: []string{"--roles", "edge", "--etcd", s.proxy.Endpoint()}})
+		Args: []string{"--roles", "edge", "--workers", "1", "--etcd", s.proxy.Endpoint()}})
 	if err != nil {
 		return s, err
 	}
@@ -125,9 +125,7 @@ func newVerdictStage(ctx context.Context, o options) (*verdictStage, error) {
 	if err := rig.WriteQueries(queries, questions, rig.Steered(o.services)); err != nil {
 		return s, err
 	}
-	if s.load, err = rig.NewLoad(queries); err != nil {
-		return s, err
-	}
+	s.load = rig.Load{File: queries}
 	return s, s.lead(ctx)
 }
 

@@ -102,10 +102,7 @@ func (p *point) use(ctx context.Context, o options, w workload, dir string, edge
 	if err := rig.WriteQueries(queries, questions, w.name); err != nil {
 		return err
 	}
-	load, err := rig.NewLoad(queries)
-	if err != nil {
-		return err
-	}
+	load := rig.Load{File: queries}
 	before, err := edge.CPU()
 	if err != nil {
 		return err

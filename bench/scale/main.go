@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/bench/figures"
+	"github.com/gti/gtm/bench/scale/rig"
 )
 
 // The cores: the edge that is measured has one for itself.
@@ -49,6 +50,7 @@ var parts = []struct {
 }
 
 func main() {
+	rig.LoadProcess()
 	runtime.GOMAXPROCS(8) // threads that ask must find a place at once when they wake
 	var o options
 	var steps, env string

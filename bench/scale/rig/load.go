@@ -14,10 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Load asks at a fixed rate, whatever the answers. It sleeps between small batches, so that what shares its core has room
+// loader asks at a fixed rate, whatever the answers. It sleeps between small batches, so that what shares its core has room
 // too, and runs on a thread that goes before others. A latency runs from the batch's sending to the
 // kernel's stamp of the answer's arrival; that the load itself was late is told apart.
-type Load struct {
+type loader struct {
 	queries [][]byte
 	sockets [loadSockets]loadSocket
 	next    int
@@ -62,13 +62,13 @@ type Figures struct {
 	Late      float64 // how far the load was behind its own rate at most, in microseconds
 }
 
-// NewLoad reads a file of questions as WriteQueries writes it.
-func NewLoad(file string) (*Load, error) {
+// newLoader reads a file of questions as WriteQueries writes it.
+func newLoader(file string) (*loader, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
-	l := &Load{}
+	l := &loader{}
 	for len(data) >= 2 {
 		n := int(binary.BigEndian.Uint16(data))
 		if len(data) < 2+n || n < 12 {
@@ -92,8 +92,8 @@ func NewLoad(file string) (*Load, error) {
 	return l, nil
 }
 
-// Run asks a port at 127.0.0.1 for so long, or until ctx ends, at a rate a second, from one core.
-func (l *Load) Run(ctx context.Context, port, core int, length time.Duration, rate float64) (Figures, error) {
+// run asks a port at 127.0.0.1 for so long, or until ctx ends, at a rate a second, from one core.
+func (l *loader) run(ctx context.Context, port, core int, length time.Duration, rate float64) (Figures, error) {
 	runtime.LockOSThread() // and never unlocked: the thread keeps its place and its core
 	var only unix.CPUSet
 	only.Set(core)
@@ -128,9 +128,9 @@ func (l *Load) Run(ctx context.Context, port, core int, length time.Duration, ra
 	return l.figures(), nil
 }
 
-// punctual has the calling thread go before all that is not real time, and wake when it wants to.
+// punctual has the calling thread go before what else there is (SCHED_FIFO), and wake when it wants to.
 func punctual() error {
-	return errors.Join(unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}, 0),
+	return errors.Join(unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 50}, 0),
 		unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0))
 }
 
@@ -157,7 +157,7 @@ func stampedSocket(port int) (int, error) {
 }
 
 // ask sends the next n questions, at most loadBatch, through the next socket.
-func (l *Load) ask(n int) {
+func (l *loader) ask(n int) {
 	s := &l.sockets[l.next%loadSockets]
 	now := time.Now().UnixNano()
 	for i := range n {
@@ -184,7 +184,7 @@ func (l *Load) ask(n int) {
 }
 
 // hear takes all answers that are there.
-func (l *Load) hear() {
+func (l *loader) hear() {
 	for i := range l.sockets {
 		s := &l.sockets[i]
 		for {
@@ -205,7 +205,7 @@ func (l *Load) hear() {
 	}
 }
 
-func (l *Load) count(s *loadSocket, j int) {
+func (l *loader) count(s *loadSocket, j int) {
 	r := &l.room[j]
 	at, ok := stampOf(r.control[:l.in[j].hdr.Controllen])
 	id := binary.BigEndian.Uint16(r.data[:])
@@ -226,7 +226,7 @@ func (l *Load) count(s *loadSocket, j int) {
 	l.f.Max = max(l.f.Max, float64(took)/1e3)
 }
 
-func (l *Load) figures() Figures {
+func (l *loader) figures() Figures {
 	for i := range l.sockets {
 		for _, at := range &l.sockets[i].asked {
 			if at != 0 {
