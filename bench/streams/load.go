@@ -100,12 +100,12 @@ func command(ctx context.Context, o options, l load, port int) *exec.Cmd {
 	return cmd
 }
 
-// figures are what dnsperf prints, in its units.
-type figures struct{ answers, qps, latency, bytes, seconds float64 }
+// printedFigures are what dnsperf prints, in its units.
+type printedFigures struct{ answers, qps, latency, bytes, seconds float64 }
 
 // parseFigures reads what dnsperf prints at its end. Anything but NOERROR is an error: a server that fails is not to be
 // compared.
-func parseFigures(text string) (f figures, err error) {
+func parseFigures(text string) (f printedFigures, err error) {
 	for _, field := range []struct {
 		pattern *regexp.Regexp
 		to      *float64

@@ -37,7 +37,7 @@ func TestParseFigures(t *testing.T) {
 		if (err != nil) != c.wrong {
 			t.Errorf("%s: %v", c.name, err)
 		}
-		if want := (figures{answers: 990, qps: 1980, latency: 0.0015, bytes: 45, seconds: 0.5}); !c.wrong && got != want {
+		if want := (printedFigures{answers: 990, qps: 1980, latency: 0.0015, bytes: 45, seconds: 0.5}); !c.wrong && got != want {
 			t.Errorf("%s: %+v", c.name, got)
 		}
 	}
@@ -55,7 +55,7 @@ func TestOurOwnReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := parseFigures(b.String())
-	if want := (figures{answers: 500, qps: 250, latency: 0.002, bytes: 46, seconds: 2}); err != nil || got != want {
+	if want := (printedFigures{answers: 500, qps: 250, latency: 0.002, bytes: 46, seconds: 2}); err != nil || got != want {
 		t.Errorf("%+v, %v", got, err)
 	}
 }

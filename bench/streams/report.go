@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/gti/gtm/bench/figures"
 )
 
 // saturated is the share of its core above which the server is what holds back.
@@ -33,7 +35,7 @@ func (t table) line(round int) string {
 
 // middle is the median of a figure of a server.
 func (t table) middle(name string, figure func(sample) float64) float64 {
-	return median(t.column(name, figure))
+	return figures.Median(t.column(name, figure))
 }
 
 // column gives one figure of a server in each round.
@@ -73,7 +75,7 @@ func (t table) markdown() string {
 	fmt.Fprintf(&b, "## %s\n\n| server | answers/s | 95 %% interval | CPU us/answer | core busy | bytes | latency us |\n|---|---|---|---|---|---|---|\n",
 		t.load.title)
 	for _, name := range t.names {
-		low, high := interval(t.column(name, qps))
+		low, high := figures.Interval(t.column(name, qps))
 		fmt.Fprintf(&b, "| %s | %.0f | %.0f to %.0f | %.2f | %.0f %% | %.0f | %.0f |\n", name, t.middle(name, qps), low, high,
 			t.middle(name, func(s sample) float64 { return s.cpu }), 100*t.middle(name, busy),
 			t.middle(name, func(s sample) float64 { return s.bytes }), t.middle(name, func(s sample) float64 { return s.latency }))
@@ -88,12 +90,12 @@ func (t table) markdown() string {
 			of   func(sample) float64
 		}{{"answers/s", qps}, {"answers per CPU second", perCPU}} {
 			ratios := t.ratios(t.names[0], over, figure.of)
-			low, high := interval(ratios)
+			low, high := figures.Interval(ratios)
 			counts := ""
 			if t.counts(t.names[0], over) == figure.name {
 				counts = "yes"
 			}
-			fmt.Fprintf(&b, "| %s / %s | %s | %.3f | %.3f | %.3f | %s |\n", t.names[0], over, figure.name, median(ratios), low, high, counts)
+			fmt.Fprintf(&b, "| %s / %s | %s | %.3f | %.3f | %.3f | %s |\n", t.names[0], over, figure.name, figures.Median(ratios), low, high, counts)
 		}
 	}
 	return b.String()
