@@ -44,6 +44,7 @@ func (c *Compiler) compileServices() {
 			c.services[k] = s
 		}
 		s.err = guard(k, func() error { return c.compileService(k, declared, s) })
+		c.note(s)
 	}
 	for _, k := range keys { // who made room in vain goes back
 		if s := c.services[k]; s != nil && s.err != nil && s.compiled != nil && !s.placed {
@@ -72,9 +73,8 @@ func (c *Compiler) putBack(k spec.Key, s *serviceState) {
 	if _, taken := c.hosts[s.host]; taken || z == nil {
 		return
 	}
-	z.services[s.host] = hostedAs(s.slot, s.compiled)
+	c.host(z, s.host, hostedAs(s.slot, s.compiled))
 	c.hosts[s.host] = k
-	c.dirty.zones[s.zone] = true
 	s.placed = true
 }
 
@@ -85,6 +85,18 @@ func (c *Compiler) removeService(k spec.Key, s *serviceState) {
 		c.serviceSlots.remove(s.slot)
 	}
 	delete(c.services, k)
+	delete(c.counting, s)
+	delete(c.failing, s)
+}
+
+// note keeps the lists of the services that count and that fail.
+func (c *Compiler) note(s *serviceState) {
+	if delete(c.failing, s); s.err != nil {
+		c.failing[s] = true
+	}
+	if delete(c.counting, s); s.compiled != nil && s.compiled.counts != nil {
+		c.counting[s] = true
+	}
 }
 
 // release gives back what a compiled service refers to.

@@ -33,7 +33,7 @@ func (c *Compiler) compileZoneContent() {
 		}
 		c.list(name, it.Resource.Spec.(*spec.Zone).Catalog)
 		if z == nil {
-			z = &zoneState{key: k, services: map[string]hosted{},
+			z = &zoneState{key: k, services: map[string]hosted{}, moved: map[string]bool{},
 				counts: NewZoneCounts(name, c.cfg.Workers)}
 			c.zones[name] = z
 			c.dirty.zoneList = true
@@ -112,12 +112,17 @@ func (c *Compiler) place(k spec.Key, eff *spec.Service, out *Service, s *service
 		s.slot, s.slotted = c.serviceSlots.add(nil), true
 	}
 	if at, ok := z.services[host]; !ok || at != hostedAs(s.slot, out) {
-		z.services[host] = hostedAs(s.slot, out)
-		c.dirty.zones[z.key.Name] = true
+		c.host(z, host, hostedAs(s.slot, out))
 	}
 	c.hosts[host] = k
 	s.placed, s.zone, s.host = true, z.key.Name, host
 	return nil
+}
+
+// host has a service stand in a zone.
+func (c *Compiler) host(z *zoneState, host string, at hosted) {
+	z.services[host], z.moved[host] = at, true
+	c.dirty.zones[z.key.Name] = true
 }
 
 // hostedAs is how a compiled service stands in its zone.
@@ -132,6 +137,7 @@ func (c *Compiler) unplace(k spec.Key, s *serviceState) {
 	}
 	if z := c.zones[s.zone]; z != nil {
 		delete(z.services, s.host)
+		z.moved[s.host] = true
 		c.dirty.zones[s.zone] = true
 	}
 	if c.hosts[s.host] == k {
@@ -180,11 +186,10 @@ func (c *Compiler) compileZones() {
 		}
 		c.stampZone(z)
 		err := guard(z.key, func() error {
-			compiled, err := newZone(&zoneInput{static: z.static, serial: z.serial, added: z.added, catalog: c.catalogs[name] != nil, members: sortedKeys(c.catalogs[name]), debug: *z.res.Debug,
-				services: maps.Clone(z.services), counts: z.counts, seed: c.cfg.Seed,
-				signer: z.signer, keys: c.keys[name], old: z.compiled})
+			compiled, err := c.compileZone(name, z)
 			if err == nil {
 				compiled.Spec, compiled.Day = z.res, c.today
+				clear(z.moved)
 				c.relist(z, compiled)
 			}
 			return err
@@ -205,6 +210,23 @@ func (c *Compiler) compileZones() {
 			}
 		}
 	}
+}
+
+// compileZone compiles a zone, from its old form where only services came and went.
+func (c *Compiler) compileZone(name string, z *zoneState) (*Zone, error) {
+	ordinary := z.signer == nil && c.keys[name] == nil && c.catalogs[name] == nil && !bringsSignatures(z.static)
+	if ordinary && z.ordinary == z.static && len(z.moved) <= maxMoves {
+		if fresh, ok := z.compiled.moved(z.static, sortedKeys(z.moved), z.services, z.nextSerial()); ok {
+			return fresh, nil
+		}
+	}
+	fresh, err := newZone(&zoneInput{static: z.static, serial: z.serial, added: z.added, catalog: c.catalogs[name] != nil, members: sortedKeys(c.catalogs[name]), debug: *z.res.Debug,
+		services: z.services, counts: z.counts, seed: c.cfg.Seed,
+		signer: z.signer, keys: c.keys[name], old: z.compiled})
+	if z.ordinary = nil; err == nil && ordinary {
+		z.ordinary = z.static
+	}
+	return fresh, err
 }
 
 // relist gives a zone its new form, for which the list of zones need not be made anew if the zone is in it.

@@ -99,7 +99,9 @@ type Compiler struct {
 	depths       [2]uint64
 	zoneList     []*Zone
 
-	counted []*ServiceCounts
+	counted  []*ServiceCounts
+	counting map[*serviceState]bool // services with counts
+	failing  map[*serviceState]bool // services with an err
 
 	faults []Broken // what is not served as declared
 	dirty  dirt
@@ -125,6 +127,8 @@ type zoneState struct {
 	static   *zone.Zone
 	compiled *Zone
 	services map[string]hosted // wire host
+	moved    map[string]bool   // hosts of which services differ from those of compiled
+	ordinary *zone.Zone        // what compiled was made of; nil: it holds more than that and services
 	counts   *ZoneCounts
 	signer   *signer
 	err      error
@@ -185,7 +189,8 @@ func NewCompiler(cfg Config, atlas *geo.Atlas) *Compiler {
 	c := &Compiler{cfg: cfg, atlas: atlas, heads: map[string]uint64{}, items: map[spec.Key]Item{},
 		verdicts: map[health.PoolID]*health.Verdict{}, overrides: map[health.PoolID]map[spec.Key]*spec.Override{},
 		unread: map[spec.Key]error{}, keys: map[string]*ZoneKeys{}, alias: newAliases(), goodMaps: map[spec.Key]geo.Map{}, zones: map[string]*zoneState{}, listed: map[string]string{}, catalogs: map[string]map[string]bool{}, apexes: map[string]*zoneState{}, expiring: map[health.PoolID]time.Time{}, pools: map[health.PoolID]*poolState{},
-		services: map[spec.Key]*serviceState{}, hosts: map[string]spec.Key{}, parts: map[string]*partState{}}
+		services: map[spec.Key]*serviceState{}, hosts: map[string]spec.Key{}, parts: map[string]*partState{},
+		counting: map[*serviceState]bool{}, failing: map[*serviceState]bool{}}
 	c.dirty.reset()
 	c.dirty.heads, c.dirty.zoneList = true, true
 	return c
@@ -373,8 +378,8 @@ const maxCounted = 1000
 
 func (c *Compiler) listCounted() {
 	c.counted = nil
-	for _, s := range c.services {
-		if s.compiled != nil && s.placed && s.compiled.counts != nil {
+	for s := range c.counting {
+		if s.placed {
 			c.counted = append(c.counted, s.compiled.counts)
 		}
 	}
@@ -405,10 +410,8 @@ func (c *Compiler) broken() []Broken {
 			out = append(out, Broken{k, p.err, c.form(k)})
 		}
 	}
-	for k, s := range c.services {
-		if s.err == nil {
-			continue
-		}
+	for s := range c.failing {
+		k := s.key
 		if zone, ok := c.alias.zones[k]; ok {
 			out = append(out, Broken{zone, fmt.Errorf("alias %s: %w", k.Name, s.err), c.form(k)})
 			continue

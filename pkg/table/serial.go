@@ -189,16 +189,20 @@ func (c *Compiler) renumberZones() {
 		if z == nil || z.compiled == nil || z.static == nil || c.dirty.zones[name] {
 			continue
 		}
-		at := slices.IndexFunc(z.static.Sets, isSOA)
-		if at < 0 {
+		if !slices.ContainsFunc(z.static.Sets, isSOA) {
 			continue
 		}
-		data := z.static.Sets[at].Data[0]
 		c.stampZone(z)
-		fresh := z.compiled.renumbered(serialOf(be32(data[len(data)-20:]), z.serial, z.added))
+		fresh := z.compiled.renumbered(z.nextSerial())
 		fresh.Day = c.today
 		c.relist(z, fresh)
 	}
+}
+
+// nextSerial gives the serial that the zone is to be served with.
+func (z *zoneState) nextSerial() uint32 {
+	data := z.static.Sets[slices.IndexFunc(z.static.Sets, isSOA)].Data[0]
+	return serialOf(be32(data[len(data)-20:]), z.serial, z.added)
 }
 
 // renumbered gives a copy of the zone with another serial. Signatures stay, but that of the SOA record.
