@@ -67,8 +67,7 @@ func (w *xdpWay) check() {
 	nic, err := net.InterfaceByName(w.name)
 	if err != nil || nic.Index != w.port.Index || !bytes.Equal(nic.HardwareAddr, w.port.MAC) || w.port.TooLong(nic.MTU) {
 		w.srv.cfg.Logger.Warn("the interface of --xdp is gone, or another; the sockets serve", "interface", w.name)
-		w.close()
-		w.open()
+		w.close() // it is opened at the next check: the kernel gives queues back a little later
 		return
 	}
 	if err := w.port.Serve(w.addrs()); err != nil {

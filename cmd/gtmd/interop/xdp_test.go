@@ -111,6 +111,7 @@ func TestXDPServes(t *testing.T) {
 	t.Run("many", func(t *testing.T) { many(t, p, e) })
 	t.Run("as sockets", func(t *testing.T) { asSockets(t, p, apply) })
 	t.Run("MTU", func(t *testing.T) { smallerMTU(t, p, e) })
+	t.Run("generic", func(t *testing.T) { genericMode(t, p, e) })
 	t.Run("cable", func(t *testing.T) { cableCut(t, p, e) })
 	if err := e.stop(); err != nil {
 		t.Errorf("after SIGINT: %v", err)
@@ -282,16 +283,38 @@ func smallerMTU(t *testing.T, p *pair, e *xdpEdge) {
 	})
 }
 
+// genericMode makes packets so large that veth does not take the program: the kernel runs it then.
+func genericMode(t *testing.T, p *pair, e *xdpEdge) {
+	p.cut()
+	p.connect(9000)
+	eventually(t, 20*time.Second, "the mode is generic", func() error {
+		if e.queues("generic") != 1 {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	for _, server := range []netip.Addr{xdpServer4, xdpServer6} {
+		way := e.wayOf(func() {
+			if output := p.ask("dig", "@"+server.String(), "+short", "long.gtm.test", "TXT"); !strings.Contains(output, "xxx") {
+				t.Errorf("at %s: %s", server, output)
+			}
+		})
+		if way != "xdp" {
+			t.Errorf("at %s it went by %q", server, way)
+		}
+	}
+}
+
 // cableCut removes the interface, and makes it again.
 func cableCut(t *testing.T, p *pair, e *xdpEdge) {
 	p.cut()
 	eventually(t, 20*time.Second, "the sockets serve", func() error {
-		if e.queues("none") != 0 || strings.Contains(metricsOf(e), `mode="native"`) {
+		if e.queues("none") != 0 || !strings.Contains(metricsOf(e), `mode="none"`) {
 			return errors.New("a queue is still served")
 		}
 		return nil
 	})
-	p.connect()
+	p.connect(1500)
 	eventually(t, 20*time.Second, "the new interface is served", func() error {
 		if e.queues("native") != 1 {
 			return errors.New("not yet")

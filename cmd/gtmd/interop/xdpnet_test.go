@@ -39,14 +39,15 @@ func newPair(t *testing.T) *pair {
 		t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", ns).Run() })
 		run(t, "ip", "-n", ns, "link", "set", "lo", "up")
 	}
-	p.connect()
+	p.connect(1500)
 	return p
 }
 
-// connect makes the cable.
-func (p *pair) connect() {
+// connect makes the cable, for packets of so many bytes.
+func (p *pair) connect(mtu int) {
 	p.t.Helper()
-	run(p.t, "ip", "link", "add", "srv", "netns", p.server, "type", "veth", "peer", "name", "cli", "netns", p.client)
+	size := fmt.Sprint(mtu)
+	run(p.t, "ip", "link", "add", "srv", "mtu", size, "netns", p.server, "type", "veth", "peer", "name", "cli", "mtu", size, "netns", p.client)
 	for _, end := range []struct {
 		ns, nic   string
 		four, six netip.Addr
