@@ -32,6 +32,7 @@ type options struct {
 	root, work, bin string
 	only            string
 	steps           []int
+	starts          int
 	seconds         float64
 	rate            float64
 	memory          int64 // bytes that a step may take at most
@@ -60,11 +61,13 @@ func main() {
 	flag.StringVar(&o.bin, "bin", "", "`folder` of gtmd and gtmctl (default: bin in the repository)")
 	flag.StringVar(&o.only, "only", "marks,services,names,networks,apply", "what to measure")
 	flag.StringVar(&steps, "steps", "1000,10000,100000,1000000", "sizes")
+	flag.IntVar(&o.starts, "pairs", 5, "starts of each configuration; those that take long are fewer")
 	flag.Float64Var(&o.seconds, "seconds", 5, "length of a load")
 	flag.Float64Var(&o.rate, "rate", 50_000, "queries a second")
 	flag.Int64Var(&gigabytes, "memory", 12, "gigabytes that a step may take at most")
 	flag.StringVar(&env, "env", "", "further environment of edges, as in GOMAXPROCS=2 GODEBUG=gctrace=1")
 	flag.Parse()
+	o.starts = max(1, o.starts)
 	o.memory, o.env = gigabytes<<30, strings.Fields(env)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

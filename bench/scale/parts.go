@@ -24,7 +24,7 @@ func steered(n, sets int) workload {
 func marks(ctx context.Context, o options, report *figures.Report) error {
 	report.Section("Start and memory of the edge role")
 	report.Text("From exec to the first answer, the median of %d starts (fewer where one takes long) from the snapshot, with the built-in world geography; "+
-		"resident memory %s after it. Each service has a pool of %d endpoints of its own, and all use one more pool.", starts, rest, endpoints)
+		"resident memory %s after it. Each service has a pool of %d endpoints of its own, and all use one more pool.", o.starts, rest, endpoints)
 	var rows [][]string
 	for _, m := range []struct {
 		services, sets int

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"math/bits"
 	"math/rand/v2"
 	"net"
@@ -29,12 +30,11 @@ func Geography(dir string, networks int, seed uint64) (string, error) {
 		return "", err
 	}
 	g := &geographer{tree: tree, random: rand.New(rand.NewPCG(seed, 5)), places: placeRecords()}
-	asked := networks * 108 / 100 // neighbours of one place are one network
-	v4 := asked * 7 / 10
+	v4 := networks * 7 / 10
 	if err := g.strew(netip.MustParseAddr("1.0.0.0"), netip.MustParseAddr("223.255.255.255"), v4); err != nil {
 		return "", err
 	}
-	if err := g.strew(netip.MustParseAddr("2400::"), netip.MustParseAddr("2bff:ffff:ffff:ffff::"), asked-v4); err != nil {
+	if err := g.strew(netip.MustParseAddr("2400::"), netip.MustParseAddr("2bff:ffff:ffff:ffff::"), networks-v4); err != nil {
 		return "", err
 	}
 	return file, g.write(file)
@@ -74,13 +74,14 @@ func placeRecords() []mmdbtype.Map {
 // strew lays about n networks of several sizes from one address to another, end to end. Those of IPv6 are counted in /64.
 func (g *geographer) strew(from, to netip.Addr, n int) error {
 	at, end := number(from), number(to)
-	mean := (end - at) / uint64(n)
-	size := uint64(1)
-	for size < mean/4 {
-		size <<= 1
-	}
+	// A network has one, two, four or eight times the least size, less what alignment cuts off: 2.4 times it in the mean.
+	least := max(1, float64(end-at)/float64(n)/2.4)
+	power := math.Exp2(math.Floor(math.Log2(least)))
 	for at < end {
-		part := size << g.random.IntN(4) // and what alignment cuts off
+		part := uint64(power) << g.random.IntN(4)
+		if g.random.Float64() < least/power-1 {
+			part <<= 1
+		}
 		for at%part != 0 || at+part-1 > end {
 			part >>= 1
 		}
