@@ -8,8 +8,8 @@ import (
 // How much the heap may grow between two collections, in percent of what lives. At the start nearly all that is allocated stays,
 // so that collecting early is in vain. Later little is allocated: a low share keeps memory small, and costs little.
 const (
-	startGrowth  = 200
-	steadyGrowth = 40
+	startGrowth  = 120
+	steadyGrowth = 25
 )
 
 // hurry has the garbage collector wait while the first view is made. Where the environment says how the collector is to work

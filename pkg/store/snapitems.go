@@ -19,8 +19,8 @@ import (
 type item struct {
 	kind    byte
 	version Version
-	verdict health.Verdict
-	keyset  dnssec.Keyset
+	verdict *health.Verdict
+	keyset  *dnssec.Keyset
 	broken  *BrokenResource
 }
 
@@ -28,9 +28,11 @@ type item struct {
 func (it *item) decode(p []byte, reader *spec.Reader) error {
 	switch it.kind {
 	case frameVerdict:
-		return json.Unmarshal(p, &it.verdict)
+		it.verdict = new(health.Verdict)
+		return json.Unmarshal(p, it.verdict)
 	case frameKeyset:
-		return json.Unmarshal(p, &it.keyset)
+		it.keyset = new(dnssec.Keyset)
+		return json.Unmarshal(p, it.keyset)
 	}
 	digest := uint64(0)
 	if it.kind == frameDigested {

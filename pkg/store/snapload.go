@@ -125,9 +125,9 @@ func (l *loaded) fill(items iter.Seq[*item], heads map[string]Generation) {
 	for it := range items {
 		switch {
 		case it.kind == frameVerdict:
-			l.update.Verdicts = append(l.update.Verdicts, it.verdict)
+			l.update.Verdicts = append(l.update.Verdicts, *it.verdict)
 		case it.kind == frameKeyset:
-			l.update.Keysets = append(l.update.Keysets, it.keyset)
+			l.update.Keysets = append(l.update.Keysets, *it.keyset)
 		case it.broken != nil:
 			l.broken[it.broken.Key] = *it.broken
 		default:
