@@ -31,28 +31,39 @@ func (a *Answerer) Look(i int, msg []byte, source netip.AddrPort) {
 // Follow ends a row of n calls of Look, for queries 0 to n-1: those that may be handed to Answer with a Meta whose Ahead tells
 // which. After the next Look they may not.
 func (a *Answerer) Follow(n int) {
-	v, looks, touched := a.cfg.View.Load(), a.looks[:n], uint32(0)
+	v, looks := a.cfg.View.Load(), a.looks[:n]
 	if a.window = v; v == nil {
 		return
 	}
 	for i := range looks { // not at once, since the CPU is slow to read in other pieces what it has just written
 		if l := &looks[i]; l.follows() {
-			touched += l.path.Begin(v, &l.q, &l.hashes)
+			l.path.Begin(v, &l.q, &l.hashes)
 		}
 	}
 	for i := range looks {
 		l := &looks[i]
-		touched += l.path.Name(v, &l.q, &l.hashes)
+		l.path.Name(v, &l.q, &l.hashes)
 	}
 	for i := range looks {
 		l := &looks[i]
-		touched += l.path.Place(v, &l.client)
+		l.path.Near(v, &l.client)
 	}
 	for i := range looks {
 		l := &looks[i]
-		touched += l.path.Pool(v, l.q.QType)
+		l.path.Cell(&l.client)
 	}
-	a.touched += touched
+	for i := range looks {
+		l := &looks[i]
+		l.path.Value(&l.client)
+	}
+	for i := range looks {
+		l := &looks[i]
+		l.path.Place(v, &l.client)
+	}
+	for i := range looks {
+		l := &looks[i]
+		l.path.Pool(v, l.q.QType)
+	}
 }
 
 // read parses a query, and takes its client from it.

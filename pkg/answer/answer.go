@@ -87,7 +87,6 @@ type Answerer struct {
 	trail   trail
 	counts  tally
 	counted *table.ZoneCounts // whose this query is; nil: nobody's
-	touched uint32            // see table.Path
 }
 
 // New makes an Answerer.

@@ -60,9 +60,10 @@ type extra struct {
 
 // Draw is how clients of one kind of service draw from one pool. It is immutable.
 type Draw struct {
-	fams [families]famDraw // first, since a query reads its beginning alone
-	Pool *steer.Pool
+	// What a query reads comes first.
 	id   uint64 // of the pool, for sticky splits
+	fams [families]famDraw
+	Pool *steer.Pool
 }
 
 // wants tells whether the services that share the key serve a family, as far as the pool allows.

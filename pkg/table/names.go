@@ -3,6 +3,8 @@ package table
 import (
 	"encoding/binary"
 	"math/bits"
+
+	"github.com/gti/gtm/pkg/prefetch"
 )
 
 // MaxLabels is how many labels a name of 255 bytes can have, without the root.
@@ -75,12 +77,11 @@ func newNames(n int) names {
 
 func tagOf(h uint64) uint32 { return uint32(h>>32) | 1 }
 
-// touch reads of the line where the search for h begins, so that it is on its way to the CPU.
-func (n *names) touch(h uint64) uint32 {
-	if len(n.lines) == 0 {
-		return 0
+// prefetch asks for the line where the search for h begins.
+func (n *names) prefetch(h uint64) {
+	if len(n.lines) > 0 {
+		prefetch.Uint32(&n.lines[h&n.mask].tag)
 	}
-	return n.lines[h&n.mask].tag
 }
 
 // find gives the line of name, whose hash is h, nil when it is not there.
