@@ -77,8 +77,7 @@ func (l *look) read(msg []byte, source netip.AddrPort) {
 	if l.client.Has {
 		l.client.Subnet = netOf(s)
 	}
-	addr := source.Addr()
-	l.client.Resolver = table.NetOf(addr, uint8(addr.BitLen()))
+	l.client.Resolver = table.HostNet(source.Addr())
 }
 
 // follows tells whether the query is of the kind whose answer begins at its name in the closest zone.

@@ -73,7 +73,7 @@ type Answerer struct {
 	looks  [Window + 1]look // the last is for queries that Look has not seen
 	window *table.View      // of those that it has
 	choice table.Decision
-	meta   Meta
+	meta   *Meta // of the query being answered
 	moment table.When
 	view   *table.View
 
@@ -100,7 +100,7 @@ func New(cfg Config) *Answerer {
 	return a
 }
 
-// Answer reads the query buf[:n] and writes the reply over it. It keeps no reference to m. len(buf) is at least 512.
+// Answer reads the query buf[:n] and writes the reply over it. m is not to change meanwhile, and not looked at afterwards. len(buf) is at least 512.
 func (a *Answerer) Answer(buf []byte, n int, m *Meta) Outcome {
 	if m.Ahead > 0 {
 		a.look, a.view = &a.looks[m.Ahead-1], a.window
@@ -118,7 +118,7 @@ func (a *Answerer) Answer(buf []byte, n int, m *Meta) Outcome {
 	if m.QUIC && a.q.TCPKeepalive { // RFC 9250, 4.3.3
 		return Outcome{Size: Fatal}
 	}
-	a.meta = *m
+	a.meta = m                                   // as it is: what was just written in pieces is slow to read as a whole
 	if a.q.DO || a.q.QType == dnswire.TypeNSEC { // it may be deferred
 		a.tail = append(a.tail[:0], buf[a.q.End:n]...)
 	}

@@ -33,8 +33,9 @@ type handler struct {
 }
 
 func (h *handler) Handle(r *serve.Request) (n int, action serve.Action) {
-	h.meta = answer.Meta{Source: r.Source, Stream: r.Transport != serve.UDP, Encrypted: encrypted(r.Transport),
-		QUIC: r.Transport == serve.QUIC, Slow: r.Slow, KeepAlive: r.KeepAlive, Ahead: r.Ahead}
+	m := &h.meta
+	m.Source, m.Slow, m.KeepAlive, m.Ahead = r.Source, r.Slow, r.KeepAlive, r.Ahead
+	m.Stream, m.Encrypted, m.QUIC = r.Transport != serve.UDP, encrypted(r.Transport), r.Transport == serve.QUIC
 	o := h.Answer(r.Buf, r.N, &h.meta)
 	if o.Size == answer.Foreign {
 		return h.foreign(r)

@@ -16,6 +16,16 @@ func NetOf(a netip.Addr, bits uint8) Net {
 	return masked(binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:]), min(bits, 128), false)
 }
 
+// HostNet gives the network that holds nothing but the address, which is not an IPv4-mapped one.
+func HostNet(a netip.Addr) Net {
+	if a.Is4() {
+		b := a.As4()
+		return Net{Hi: uint64(binary.BigEndian.Uint32(b[:])) << 32, Bits: 32, V4: true}
+	}
+	b := a.As16()
+	return Net{Hi: binary.BigEndian.Uint64(b[:8]), Lo: binary.BigEndian.Uint64(b[8:]), Bits: 128}
+}
+
 // masked clears what lies past bits.
 func masked(hi, lo uint64, bits uint8, v4 bool) Net {
 	if bits < 64 {
