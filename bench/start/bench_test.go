@@ -89,6 +89,41 @@ func BenchmarkFullCompile(b *testing.B) {
 	}
 }
 
+// kept is what a benchmark leaves, so that -memprofile shows it.
+var kept []any
+
+// BenchmarkStart is a start without the process around it: from the snapshot to the first view.
+func BenchmarkStart(b *testing.B) {
+	for name, s := range map[string]size{"1000": small, "100000": large} {
+		b.Run(name, func(b *testing.B) {
+			data := b.TempDir()
+			u, err := s.world()
+			if err != nil {
+				b.Fatal(err)
+			}
+			if err := writeSnapshot(data, u); err != nil {
+				b.Fatal(err)
+			}
+			u, kept = nil, nil
+			a := openAtlas(b)
+			for b.Loop() {
+				s, u, err := store.OpenSnapshot(filepath.Join(data, "edge", "snapshot"), nil)
+				if err != nil {
+					b.Fatal(err)
+				}
+				c := table.NewCompiler(table.Config{Seed: 1, Workers: 2}, a)
+				c.Apply(changeOf(u))
+				v, broken, _ := c.Compile(noon)
+				if len(broken) > 0 {
+					b.Fatal(broken[0].Err)
+				}
+				kept = []any{s, c, v}
+				s.Close()
+			}
+		})
+	}
+}
+
 // compiled is a compiler that has compiled everything.
 func compiled(b *testing.B, s size) *table.Compiler {
 	b.Helper()
@@ -97,6 +132,7 @@ func compiled(b *testing.B, s size) *table.Compiler {
 	if _, broken, _ := c.Compile(noon); len(broken) > 0 {
 		b.Fatal(broken[0].Err)
 	}
+	c.CatchUp()
 	return c
 }
 

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"os"
 	"runtime/debug"
+	"time"
 )
 
 // How much the heap may grow between two collections, in percent of what lives. At the start nearly all that is allocated stays,
@@ -12,14 +14,22 @@ const (
 	steadyGrowth = 25
 )
 
+// settleAfter is when what follows the first view at once is over: tables that were put off, and what the store had in addition.
+const settleAfter = 3 * time.Second
+
 // hurry has the garbage collector wait while the first view is made. Where the environment says how the collector is to work
 // (GOGC, GOMEMLIMIT), that holds, and settle does nothing.
-func hurry() (settle func()) {
+func hurry() (settle func(context.Context)) {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
-		return func() {}
+		return func(context.Context) {}
 	}
 	debug.SetGCPercent(startGrowth)
-	return func() {
+	return func(ctx context.Context) {
+		select {
+		case <-time.After(settleAfter):
+		case <-ctx.Done():
+			return
+		}
 		debug.SetGCPercent(steadyGrowth)
 		debug.FreeOSMemory() // what the start took and does not need any more
 	}

@@ -84,6 +84,7 @@ func (e *Edge) publish(c *table.Compiler, expiry *time.Timer) {
 		e.log.Info("ready", "after", e.cfg.Now().Sub(e.started).Round(time.Millisecond), "services", v.ServiceCount(), "zones", len(v.Zones()))
 	}
 	e.logBroken(was, broken)
+	c.CatchUp()
 }
 
 // settlePause is how long a view may stand before its tables are written down: those of one that is soon replaced never are.

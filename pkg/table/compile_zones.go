@@ -179,24 +179,28 @@ func isBelow(host, name string) bool {
 
 // compileZones compiles the zones whose content or services changed, and the table over them.
 func (c *Compiler) compileZones() {
+	var dirty []*zoneState
 	for _, name := range sortedKeys(c.dirty.zones) {
-		z := c.zones[name]
-		if z == nil || z.static == nil {
-			continue
+		if z := c.zones[name]; z != nil && z.static != nil {
+			c.stampZone(z)
+			dirty = append(dirty, z)
 		}
-		c.stampZone(z)
-		err := guard(z.key, func() error {
-			compiled, err := c.compileZone(name, z)
-			if err == nil {
-				compiled.Spec, compiled.Day = z.res, c.today
-				clear(z.moved)
-				c.relist(z, compiled)
-			}
+	}
+	fresh, errs := make([]*Zone, len(dirty)), make([]error, len(dirty))
+	atOnce(len(dirty), func(i int) {
+		errs[i] = guard(dirty[i].key, func() (err error) {
+			fresh[i], err = c.compileZone(dirty[i])
 			return err
 		})
-		if err != nil {
-			z.err = err
+	})
+	for i, z := range dirty {
+		if errs[i] != nil {
+			z.err = errs[i]
+			continue
 		}
+		fresh[i].Spec, fresh[i].Day = z.res, c.today
+		clear(z.moved)
+		c.relist(z, fresh[i])
 	}
 	c.renumberZones()
 	if c.dirty.zoneList {
@@ -212,8 +216,9 @@ func (c *Compiler) compileZones() {
 	}
 }
 
-// compileZone compiles a zone, from its old form where only services came and went.
-func (c *Compiler) compileZone(name string, z *zoneState) (*Zone, error) {
+// compileZone compiles a zone, from its old form where only services came and went. It changes nothing but z.
+func (c *Compiler) compileZone(z *zoneState) (*Zone, error) {
+	name := z.key.Name
 	ordinary := z.signer == nil && c.keys[name] == nil && c.catalogs[name] == nil && !bringsSignatures(z.static)
 	if ordinary && z.ordinary == z.static && len(z.moved) <= maxMoves {
 		if fresh, ok := z.compiled.moved(z.static, sortedKeys(z.moved), z.services, z.nextSerial()); ok {

@@ -99,6 +99,7 @@ type Compiler struct {
 	depths       [2]uint64
 	zoneList     []*Zone
 
+	untold   []*serviceState // see CatchUp
 	counted  []*ServiceCounts
 	counting map[*serviceState]bool // services with counts
 	failing  map[*serviceState]bool // services with an err
@@ -337,6 +338,7 @@ func (c *Compiler) dropOverride(k spec.Key, old Item) {
 // form, or is not served if it never had one, and is listed as broken. next is when an override ends and Compile
 // should run again; zero: never.
 func (c *Compiler) Compile(now time.Time) (v *View, broken []Broken, next time.Time) {
+	c.CatchUp()
 	c.turnDay(now)
 	c.compileMaps()
 	for id, end := range c.expiring {

@@ -132,20 +132,24 @@ func (s *Service) defaultRules() []int {
 // count, since a copy would not follow them.
 func (d *Draw) defaults(f Family, x *extra) [][]byte {
 	plain := *d.Pool
-	plain.Candidates = slices.Clone(d.Pool.Candidates)
+	if f == SRV { // the one that tells of weights
+		plain.Candidates = slices.Clone(d.Pool.Candidates)
+	}
 	var all, weighted []int
 	for i := range plain.Candidates {
 		c := &plain.Candidates[i]
 		if !hasFamily(c, f) {
 			continue
 		}
-		c.Weight = 1
+		weight := 1
 		if c.Endpoint.Weight != nil {
-			c.Weight = *c.Endpoint.Weight
+			weight = *c.Endpoint.Weight
 		}
-		c.Effective = float64(c.Weight)
+		if f == SRV {
+			c.Weight, c.Effective = weight, float64(weight)
+		}
 		all = append(all, i)
-		if c.Weight > 0 {
+		if weight > 0 {
 			weighted = append(weighted, i)
 		}
 	}

@@ -131,11 +131,27 @@ func (c *Compiler) compileDefaults() {
 		if s == nil || s.compiled == nil || !s.placed {
 			continue
 		}
+		if s.defaults == 0 { // it is new
+			c.untold = append(c.untold, s)
+			c.dirty.serials[s.zone] = true
+			continue
+		}
 		if told := s.told(); told != s.defaults {
 			s.defaults = told
 			c.dirty.serials[s.zone] = true
 		}
 	}
+}
+
+// CatchUp does what Compile has put off to be done sooner: hashing what secondaries get of new services, for later comparisons.
+// To call it is never needed; the next Compile begins with it.
+func (c *Compiler) CatchUp() {
+	for _, s := range c.untold {
+		if s.defaults == 0 && s.compiled != nil && len(s.draws) == len(s.compiled.refs) {
+			s.defaults = s.told()
+		}
+	}
+	c.untold = nil
 }
 
 // told hashes all that a secondary gets of a service.
