@@ -14,8 +14,9 @@ const (
 	steadyGrowth = 25
 )
 
-// settleAfter is when what follows the first view at once is over: tables that were put off, and what the store had in addition.
-const settleAfter = 3 * time.Second
+// settleAfter is when what follows the first view is over: tables that were put off, and then comparing the store with what the
+// edge has. What they took is given back, too.
+var settleAfter = []time.Duration{3 * time.Second, 30 * time.Second}
 
 // hurry has the garbage collector wait while the first view is made. Where the environment says how the collector is to work
 // (GOGC, GOMEMLIMIT), that holds, and settle does nothing.
@@ -25,12 +26,14 @@ func hurry() (settle func(context.Context)) {
 	}
 	debug.SetGCPercent(startGrowth)
 	return func(ctx context.Context) {
-		select {
-		case <-time.After(settleAfter):
-		case <-ctx.Done():
-			return
+		for _, wait := range settleAfter {
+			select {
+			case <-time.After(wait):
+			case <-ctx.Done():
+				return
+			}
+			debug.SetGCPercent(steadyGrowth)
+			debug.FreeOSMemory() // what the start took and does not need any more
 		}
-		debug.SetGCPercent(steadyGrowth)
-		debug.FreeOSMemory() // what the start took and does not need any more
 	}
 }
