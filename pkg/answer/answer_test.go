@@ -32,6 +32,7 @@ type server struct {
 	view atomic.Pointer[table.View]
 	a    *Answerer
 	src  netip.AddrPort
+	meta Meta
 	now  uint32          // Unix time
 	told []health.PoolID // what down was called for
 
@@ -144,7 +145,8 @@ func query(t testing.TB, name, typ string, opts ...string) *dns.Msg {
 
 // answer sends bytes through the answerer.
 func (s *server) answer(buf, msg []byte, stream bool) (n int, truncated bool) {
-	o := s.a.Answer(buf, copy(buf, msg), &Meta{Source: s.src, Stream: stream})
+	s.meta = Meta{Source: s.src, Stream: stream}
+	o := s.a.Answer(buf, copy(buf, msg), &s.meta)
 	return o.Size, o.Truncated
 }
 

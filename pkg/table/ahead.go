@@ -42,7 +42,7 @@ func (p *Path) Name(v *View, q *dnswire.Query, h *Hashes) {
 		return
 	}
 	if p.Match = (Match{Exact, l.value, l.service, 0}); l.service != 0 {
-		p.service = v.services.at(l.service - 1)
+		p.service = v.services.ref(l.service - 1)
 		prefetch.Uint32(&p.service.TTL)
 		return
 	}
@@ -60,7 +60,6 @@ func (p *Path) Near(v *View, c *Client) {
 			return
 		}
 		prefetch.Uint32(&s.refs[0].draw)
-		prefetch.Uint16(&s.index[0])
 		at := asker(c)
 		p.part = v.parts[s.part]
 		p.search.Begin(p.part, at.Hi, at.V4)
@@ -129,7 +128,7 @@ func (p *Path) Pool(v *View, qtype uint16) {
 
 // first gives the draw that comes first for a class, nil where the class has none.
 func (v *View) first(s *Service, class Class) *Draw {
-	at := int(s.index[s.rule(class)])
+	at, _ := s.rule(s.ruleFor(class))
 	if at >= len(s.refs) {
 		return nil
 	}

@@ -9,7 +9,10 @@ type chunked[T any] struct {
 }
 
 // at gives element i, which must exist.
-func (c *chunked[T]) at(i uint32) T { return c.chunks[i>>chunkBits][i&(1<<chunkBits-1)] }
+func (c *chunked[T]) at(i uint32) T { return *c.ref(i) }
+
+// ref gives the place of element i, which must exist. It is not to be written to.
+func (c *chunked[T]) ref(i uint32) *T { return &c.chunks[i>>chunkBits][i&(1<<chunkBits-1)] }
 
 // writer changes a chunked list without changing the copies that were given out.
 type writer[T any] struct {

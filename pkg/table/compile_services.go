@@ -140,7 +140,7 @@ func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *service
 	out.counts = sameCounts(counts, out)
 	out.metrics = out.counts != nil
 	out.sigs = sameSigs(out.sigs, c.zones[fresh.zone].signer, fresh.host, out.TTL)
-	c.serviceSlots.set(fresh.slot, out)
+	c.serviceSlots.set(fresh.slot, *out)
 	for _, d := range s.draws {
 		c.releaseDraw(d)
 	}
@@ -185,8 +185,8 @@ func (c *Compiler) newService(k spec.Key, p *plan, s *serviceState) (*Service, e
 		return c.newPending(k, p, s)
 	}
 	eff := p.eff
-	out := &Service{Tenant: k.Tenant, Name: k.Name, Spec: eff, AliasOf: p.aliasOf, TTL: uint32(time.Duration(*eff.TTL) / time.Second),
-		servfail: eff.AllDown == "servfail", coherent: eff.Coherent || eff.Pick == "sticky"}
+	out := &Service{serviceInfo: &serviceInfo{Tenant: k.Tenant, Name: k.Name, Spec: eff, AliasOf: p.aliasOf},
+		TTL: uint32(time.Duration(*eff.TTL) / time.Second), servfail: eff.AllDown == "servfail", coherent: eff.Coherent || eff.Pick == "sticky"}
 	key, err := drawKeyOf(eff)
 	if err != nil {
 		return nil, err
@@ -203,6 +203,7 @@ func (c *Compiler) newService(k spec.Key, p *plan, s *serviceState) (*Service, e
 		return nil, fmt.Errorf("lastResort: %w", err)
 	}
 	out.index = append(out.index, uint16(len(out.refs)))
+	out.settle()
 	v4, v6, cname := spec.Served(eff, func(name string) spec.Families {
 		if i := slices.Index(out.pools, name); i >= 0 {
 			return s.draws[i].pool.has

@@ -109,7 +109,7 @@ func (c *Compiler) place(k spec.Key, eff *spec.Service, out *Service, s *service
 		c.unplace(k, s)
 	}
 	if !s.slotted {
-		s.slot, s.slotted = c.serviceSlots.add(nil), true
+		s.slot, s.slotted = c.serviceSlots.add(Service{}), true
 	}
 	if at, ok := z.services[host]; !ok || at != hostedAs(s.slot, out) {
 		c.host(z, host, hostedAs(s.slot, out))

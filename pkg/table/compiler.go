@@ -94,7 +94,7 @@ type Compiler struct {
 
 	drawSlots    writer[*Draw]
 	ahead        ahead // compiled before its turn
-	serviceSlots writer[*Service]
+	serviceSlots writer[Service]
 	top          names
 	depths       [2]uint64
 	zoneList     []*Zone

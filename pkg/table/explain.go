@@ -42,14 +42,14 @@ func (v *View) Explain(s *Service, f Family, c *Client, r uint64) *Explanation {
 		e.Asker = c.Resolver
 	}
 	e.Place, e.PlaceBits = v.Place(e.Asker)
-	rule := len(s.index) - 2
+	rule := int(s.rules)
 	if e.Index != NoRule {
 		rule = int(e.Index)
 		e.Rule = ruleName(s.Spec, rule)
 		e.Matched = v.matched(s, rule, e)
 	}
 	e.pools(v, s, rule, false)
-	if last := len(s.index) - 2; rule != last {
+	if last := int(s.rules); rule != last {
 		e.pools(v, s, last, true)
 	}
 	e.shares(v, s, f)
@@ -97,7 +97,7 @@ func mapHas(m geo.Map, n Net) bool {
 // pools lists the pools of a rule in their turn.
 func (e *Explanation) pools(v *View, s *Service, rule int, last bool) {
 	step := 1
-	for i := int(s.index[rule]); i < int(s.index[rule+1]); i++ {
+	for i, end := s.rule(rule); i < end; i++ {
 		d := v.draws.at(s.refs[i].draw)
 		fd := &d.fams[e.Family]
 		p := PoolInTurn{Pool: d.Pool, Step: step, LastResort: last || e.Index == NoRule, Up: fd.live != nil, Chosen: i == e.Ref, Why: d.Pool.Why,

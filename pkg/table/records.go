@@ -103,7 +103,7 @@ func (s *Service) defaults(f Family, draw func(uint32) *Draw) [][]byte {
 		return nil
 	}
 	for _, rule := range s.defaultRules() {
-		for i := int(s.index[rule]); i < int(s.index[rule+1]); i++ {
+		for i, end := s.rule(rule); i < end; i++ {
 			if data := draw(s.refs[i].draw).defaults(f, &x); len(data) > 0 {
 				return data
 			}
@@ -114,7 +114,7 @@ func (s *Service) defaults(f Family, draw func(uint32) *Draw) [][]byte {
 
 // defaultRules gives the rules in the order in which they are tried: the first for everyone, lastResort, the rest from the end.
 func (s *Service) defaultRules() []int {
-	last := len(s.index) - 2 // lastResort
+	last := int(s.rules) // lastResort
 	everyone := slices.IndexFunc(s.Spec.Rules, func(r spec.Rule) bool { return r.MatchesAll() })
 	var order []int
 	if everyone >= 0 {

@@ -170,7 +170,7 @@ func (s *serviceState) toldOf(f Family, rules []int) uint64 {
 		return 0
 	}
 	for _, rule := range rules {
-		for i := int(s.compiled.index[rule]); i < int(s.compiled.index[rule+1]); i++ {
+		for i, end := s.compiled.rule(rule); i < end; i++ {
 			if h := s.draws[i].toldOf(f); h != toldNothing {
 				return h
 			}

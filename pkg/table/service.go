@@ -18,28 +18,56 @@ type ref struct {
 }
 
 // Service is one compiled steered name. It is immutable but for its counters.
+//
+// What every query reads of it is one cache line; a view holds the lines of its services side by side.
 type Service struct {
-	// What every query reads comes first, so that it lies in one cache line.
-	refs     []ref    // of all rules, then of lastResort
-	index    []uint16 // rule i holds refs[index[i]:index[i+1]]; the rule behind the last one is lastResort
-	TTL      uint32   // seconds
-	part     uint32   // of View.parts
-	Pick     Pick
-	Pending  bool  // an alias of what was never resolved: SERVFAIL
+	*serviceInfo
+	refs   []ref            // of all rules, then of lastResort
+	starts [fewRules]uint16 // as serviceInfo.index, where that has no more
+	TTL    uint32           // seconds
+	part   uint32           // of View.parts
+	rules  uint16           // how many; the rule behind the last one is lastResort
+
 	served   uint8 // bit f: family f exists
-	coherent bool  // every family comes from the same pool
+	Pick     Pick
+	Pending  bool // an alias of what was never resolved: SERVFAIL
+	coherent bool // every family comes from the same pool
 	servfail bool
 	metrics  bool // counts is there
+}
 
-	counts *ServiceCounts
-	sigs   *steeredSigs // nil: its zone is not signed
+// serviceInfo is what few queries read of a Service.
+type serviceInfo struct {
 	Tenant string
 	Name   string
 	Spec   *spec.Service // with defaults filled in
 	// AliasOf is what the service's answers are taken from, for people; empty: it is no alias.
 	AliasOf string
 	extra   extra
+	index   []uint16 // rule i has refs[index[i]:index[i+1]]; nil once Service.starts holds it
 	pools   []string // of each ref
+	counts  *ServiceCounts
+	sigs    *steeredSigs // nil: its zone is not signed
+}
+
+// fewRules is so many places as fill the line.
+const fewRules = 8
+
+// settle puts the index in its place, once it is complete.
+func (s *Service) settle() {
+	s.rules = uint16(len(s.index) - 2)
+	if len(s.index) <= fewRules {
+		copy(s.starts[:], s.index)
+		s.index = nil
+	}
+}
+
+// rule gives the range of a rule's refs.
+func (s *Service) rule(i int) (from, to int) {
+	if s.rules <= fewRules-2 {
+		return int(s.starts[i]), int(s.starts[i+1])
+	}
+	return int(s.index[i]), int(s.index[i+1])
 }
 
 // Serves tells whether the family exists at the service's name, for whichever client.
@@ -144,10 +172,10 @@ type Class struct {
 // NoRule stands for the rule of a client that none matches; lastResort answers it.
 const NoRule = 0xFFFF
 
-// rule gives the place in index of the rule for a class.
-func (s *Service) rule(c Class) int {
+// ruleFor gives the rule for a class.
+func (s *Service) ruleFor(c Class) int {
 	if c.Index == NoRule {
-		return len(s.index) - 2
+		return int(s.rules)
 	}
 	return int(c.Index)
 }
@@ -160,7 +188,7 @@ func (v *View) Decide(d *Decision, s *Service, f Family, c *Client, class Class,
 	if s.Pick == Sticky || s.coherent {
 		hash, bits = stickyHash(c, d.Resolver)
 	}
-	hashed := v.walk(d, s, f, s.rule(class), r, hash)
+	hashed := v.walk(d, s, f, s.ruleFor(class), r, hash)
 	if d.Draw != nil && hashed && !d.Resolver {
 		d.Scope = max(d.Scope, bits)
 	}
@@ -191,7 +219,7 @@ func (v *View) Classify(s *Service, c *Client) (class Class) {
 // walk goes through the steps of a rule, then lastResort, then both again as if all were up. It reports
 // whether the client's hash had a say.
 func (v *View) walk(d *Decision, s *Service, f Family, rule int, r, hash uint64) bool {
-	last := len(s.index) - 2
+	last := int(s.rules)
 	if hashed, ok := v.steps(d, s, f, rule, r, hash, false); ok {
 		if rule == last {
 			d.Fallback = LastResort
@@ -221,8 +249,7 @@ func (v *View) walk(d *Decision, s *Service, f Family, rule int, r, hash uint64)
 
 // steps walks the steps of one rule and draws from the first that has a pool to give.
 func (v *View) steps(d *Decision, s *Service, f Family, rule int, r, hash uint64, asIfUp bool) (hashed, ok bool) {
-	end := int(s.index[rule+1])
-	for i := int(s.index[rule]); i < end; {
+	for i, end := s.rule(rule); i < end; {
 		first, total, n, only := i, uint32(0), 0, i
 		var draw *Draw
 		for {

@@ -21,7 +21,7 @@ type View struct {
 	top      names
 	depths   [2]uint64 // bit n: there is a zone of n labels
 	zones    []*Zone
-	services chunked[*Service]
+	services chunked[Service]
 	draws    chunked[*Draw]
 	parts    []*geo.Partition
 
@@ -58,7 +58,7 @@ func (v *View) Service(m Match) *Service {
 	if m.service == 0 {
 		return nil
 	}
-	return v.services.at(m.service - 1)
+	return v.services.ref(m.service - 1)
 }
 
 // Place tells where the view holds an address to be, and the network over which that is the same.

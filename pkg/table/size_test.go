@@ -1,0 +1,16 @@
+package table
+
+import (
+	"testing"
+	"unsafe"
+)
+
+// TestServiceIsOneCacheLine: a query waits for it once.
+func TestServiceIsOneCacheLine(t *testing.T) {
+	if n := unsafe.Sizeof(Service{}); n != 64 {
+		t.Errorf("a Service has %d bytes", n)
+	}
+	if n := unsafe.Sizeof(line{}); n != 64 {
+		t.Errorf("a name's line has %d bytes", n)
+	}
+}
