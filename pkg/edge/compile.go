@@ -28,6 +28,9 @@ func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *store.Updat
 		select {
 		case <-ctx.Done():
 			return
+		case q := <-e.geoAsked:
+			q.answer <- c.Geography(q.atlas)
+			continue
 		case <-expiry.C:
 		case n := <-e.news:
 			e.take(c, n)
@@ -45,11 +48,8 @@ func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *store.Updat
 }
 
 func (e *Edge) take(c *table.Compiler, n news) {
-	if n.atlas != nil {
-		c.SetAtlas(n.atlas)
-		for _, i := range n.atlas.Info() {
-			e.log.Info("geography", "file", i.File, "type", i.Type, "built", i.Built, "networks", i.Networks)
-		}
+	if n.geography != nil {
+		c.SetGeography(n.geography)
 	}
 	e.takeResolved(c, n.resolved)
 	if n.update == nil {

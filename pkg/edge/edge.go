@@ -94,6 +94,7 @@ type Edge struct {
 	transfer *transfer.Server
 	tsig     *transfer.Keyring
 	news     chan news
+	geoAsked chan geoQuestion
 	// elsewhere counts the queries that belong to no zone
 	elsewhere *table.ZoneCounts
 	save      saveQueue
@@ -112,9 +113,9 @@ type Edge struct {
 
 // news is what makes a new view.
 type news struct {
-	update   *store.Update
-	atlas    *geo.Atlas
-	resolved *resolved
+	update    *store.Update
+	geography *table.Geography
+	resolved  *resolved
 }
 
 // edgeTTL is how long an edge that died can still be found.
@@ -135,7 +136,7 @@ func New(cfg Config) (*Edge, error) {
 		cfg.ExplainFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	}
 	e := &Edge{cfg: cfg, log: cfg.Logger, started: cfg.Now(), rows: cfg.Workers*(max(1, len(cfg.DNS))+2*len(cfg.XDP)) + 1,
-		news: make(chan news, 16), save: saveQueue{signal: make(chan struct{}, 1)},
+		news: make(chan news, 16), geoAsked: make(chan geoQuestion), save: saveQueue{signal: make(chan struct{}, 1)},
 		status: store.FollowStatus{State: store.Connecting, Since: cfg.Now()}}
 	e.elsewhere = table.NewZoneCounts("none", e.rows)
 	e.clock.set(cfg.Now())
@@ -220,10 +221,7 @@ func (e *Edge) Run(ctx context.Context) error {
 		return e.cfg.Store.KeepEdge(ctx, told, edgeTTL)
 	})
 	if len(e.cfg.GeoFiles) > 0 {
-		g.Go(func() error {
-			geo.Watch(ctx, atlas, func(a *geo.Atlas) { _ = e.tell(ctx, news{atlas: a}) }, e.refuseGeo)
-			return nil
-		})
+		g.Go(func() error { e.watchGeo(ctx, atlas); return nil })
 	}
 	err = g.Wait()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -259,11 +257,6 @@ func addrStrings(addrs []netip.AddrPort) []string {
 		out[i] = a.String()
 	}
 	return out
-}
-
-func (e *Edge) refuseGeo(err error) {
-	e.metrics.geoRefused.Inc()
-	e.log.Error("a new geography file is refused; the old one serves on", "error", err)
 }
 
 func (e *Edge) setStatus(s store.FollowStatus) {

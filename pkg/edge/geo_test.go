@@ -75,6 +75,9 @@ func TestNewGeographyWithoutRestart(t *testing.T) {
 	if got := r.value("gtm_edge_geo_refused_total"); got != 0 {
 		t.Errorf("%v refused", got)
 	}
+	r.valueIs(1, "gtm_edge_geo_open_seconds")
+	r.valueIs(1, "gtm_edge_geo_compile_seconds")
+	r.logged("level=INFO", "geography", "partitions=2")
 }
 
 func TestCorruptGeographyIsRefused(t *testing.T) {

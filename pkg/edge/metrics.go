@@ -12,9 +12,11 @@ import (
 
 // metrics of an edge. What the workers count is read where it lies, when it is asked for.
 type metrics struct {
-	edge       *Edge
-	compile    prometheus.Histogram
-	geoRefused prometheus.Counter
+	edge        *Edge
+	compile     prometheus.Histogram
+	geoRefused  prometheus.Counter
+	geoOpened   prometheus.Histogram
+	geoCompiled prometheus.Histogram
 }
 
 var (
@@ -37,17 +39,23 @@ func newMetrics(e *Edge, reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{edge: e,
 		compile: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "gtm_edge_compile_seconds", Help: "How long it took to make a view.",
 			Buckets: []float64{.0001, .0003, .001, .003, .01, .03, .1, .3, 1, 3}}),
-		geoRefused: prometheus.NewCounter(prometheus.CounterOpts{Name: "gtm_edge_geo_refused_total", Help: "Geography files that were refused."}),
+		geoRefused:  prometheus.NewCounter(prometheus.CounterOpts{Name: "gtm_edge_geo_refused_total", Help: "Geography files that were refused."}),
+		geoOpened:   geoSeconds("gtm_edge_geo_open_seconds", "How long it took to read and walk new geography files."),
+		geoCompiled: geoSeconds("gtm_edge_geo_compile_seconds", "How long it took to compile all partitions of new geography files."),
 	}
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.compile, m.geoRefused, m} {
+	for _, c := range []prometheus.Collector{m.compile, m.geoRefused, m.geoOpened, m.geoCompiled, m} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
+}
+
+func geoSeconds(name, help string) prometheus.Histogram {
+	return prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: []float64{.03, .1, .3, 1, 3, 10, 30, 100}})
 }
 
 // Describe sends nothing: the series depend on what is configured, so the collector is unchecked.

@@ -18,7 +18,8 @@ type Atlas struct {
 	v4, v6 *runs // of place ids
 	places []Place
 	infos  []Info
-	files  []watched // what Watch compares with
+	files  []watched     // what Watch compares with
+	took   time.Duration // to open it
 
 	mu    sync.Mutex
 	shape *shape // what Compile made last
@@ -45,6 +46,7 @@ func Open(files ...string) (*Atlas, error) {
 		return OpenBytes("built-in", builtin.CountryMMDB)
 	}
 	var atlas *Atlas
+	begun := time.Now()
 	for _, file := range files {
 		seen := statFile(file)
 		mmdb, err := os.ReadFile(file)
@@ -62,6 +64,7 @@ func Open(files ...string) (*Atlas, error) {
 			atlas = merge(atlas, next)
 		}
 	}
+	atlas.took = time.Since(begun)
 	return atlas, nil
 }
 
@@ -103,6 +106,9 @@ func (a *Atlas) Lookup(addr netip.Addr) (Place, netip.Prefix) {
 
 // Info describes the databases, in the order of Open.
 func (a *Atlas) Info() []Info { return append([]Info(nil), a.infos...) }
+
+// OpenedIn is how long Open took for it: to read, verify, walk and merge the files. 0 for one that was not opened from files.
+func (a *Atlas) OpenedIn() time.Duration { return a.took }
 
 func (a *Atlas) family(v4 bool) *runs {
 	if v4 {

@@ -19,6 +19,8 @@ const aheadLeast = 64
 type ahead struct {
 	draws map[drawKey]*aheadDraw
 	parts map[string]*aheadPart
+
+	geography *Geography // compiled beside; nil: none is new
 }
 
 type aheadDraw struct {

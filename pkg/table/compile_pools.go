@@ -40,21 +40,8 @@ func (c *Compiler) compileMaps() {
 	}
 	slices.SortFunc(list, func(a, b geo.Map) int { return strings.Compare(a.Name, b.Name) })
 	c.maps = list
-	for _, key := range sortedKeys(c.parts) {
-		p := c.parts[key]
-		p.err = guard(key, func() error {
-			part, err := geo.Compile(c.atlas, c.maps, p.matchers)
-			if err == nil {
-				c.partList[p.slot] = part
-			}
-			return err
-		})
-		for k, s := range c.services { // where it failed they say so, and keep the partition that they have
-			if s.part == p && (p.err != nil || s.err != nil) {
-				c.dirty.services[k] = true
-			}
-		}
-	}
+	c.takeGeography()
+	c.compileParts()
 }
 
 // newMap brings a map into the form of geo.

@@ -201,12 +201,6 @@ func (d *dirt) reset() {
 	*d = dirt{zones: map[string]bool{}, serials: map[string]bool{}, defaults: map[spec.Key]bool{}, pools: map[health.PoolID]bool{}, services: map[spec.Key]bool{}}
 }
 
-// SetAtlas takes a new geography.
-func (c *Compiler) SetAtlas(a *geo.Atlas) {
-	c.atlas = a
-	c.dirty.maps = true
-}
-
 // Apply takes news. Nothing is compiled before the next Compile.
 func (c *Compiler) Apply(ch Change) {
 	if ch.Full {
