@@ -99,6 +99,13 @@ bench-all: bench bench-streams bench-xdp bench-latency bench-scale ## bench, and
 bench-compare: ## Compare micro benchmarks with those of the commit REF (benchstat)
 	GO='$(GO)' bench/compare '$(REF)'
 
+.PHONY: profile
+profile: ## Profile the way of a query anew; builds of gtmd are optimized by it (cmd/gtmd/default.pgo)
+	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; set -x; \
+	$(GO) test -run '^$$' -bench 'Steered/1000/ahead|Answer' -benchtime 20s -cpuprofile "$$tmp/answer" -o "$$tmp/test" ./pkg/answer; \
+	$(GO) test -run '^$$' -bench 'Echo$$' -benchtime 5s -cpuprofile "$$tmp/serve" -o "$$tmp/test" ./pkg/serve; \
+	$(GO) tool pprof -proto "$$tmp/answer" "$$tmp/serve" >"$$tmp/both"; mv "$$tmp/both" cmd/gtmd/default.pgo
+
 .PHONY: clean
 clean: ## Remove what was built (the data folder stays)
 	rm -rf bin
