@@ -2,6 +2,7 @@ package xdp
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"net/netip"
 )
 
@@ -29,6 +30,11 @@ type Datagram struct {
 	Source netip.AddrPort
 	// Payload is where the payload begins in the frame (Overhead4 or Overhead6), Size its length.
 	Payload, Size int
+}
+
+// Over6 tells whether a frame says that it holds IPv6.
+func Over6(frame []byte) bool {
+	return len(frame) >= etherSize && binary.BigEndian.Uint16(frame[12:]) == etherIPv6
 }
 
 // Parse reads a frame. It gives false, and d is of no use, if the frame is not one whole UDP datagram over IPv4 without
@@ -99,7 +105,7 @@ func (d *Datagram) payload(addrs, udp []byte, mayLack bool) bool {
 		return mayLack
 	}
 	head := pseudo(addrs, length)
-	return fold(add(head, udp[:length])) == 0xffff || fold(head) == sum
+	return fold(head) == sum || fold(add(head, udp[:length])) == 0xffff
 }
 
 // To gives the address and port that the frame, which d was parsed from, was sent to.
@@ -117,48 +123,54 @@ func (d *Datagram) To(frame []byte) netip.AddrPort {
 func (d *Datagram) Reply(frame []byte, size int, id uint16) int {
 	end := d.Payload + size
 	frame = frame[:end]
-	swap(frame[0:6], frame[6:12])
-	ip, udp := frame[etherSize:], frame[d.Payload-udpSize:]
-	var addrs []byte
+	turnEther(frame)
+	var sum uint64 // of the addresses, in either order
+	ip := frame[etherSize:]
 	if d.Payload == Overhead4 {
-		addrs = ip[12:20]
-		head4(ip, id)
+		sum = turn4(ip, id)
 	} else {
-		addrs = ip[8:40]
-		head6(ip)
+		sum = turn6(ip)
 	}
-	swap(addrs[:len(addrs)/2], addrs[len(addrs)/2:])
-	swap(udp[0:2], udp[2:4])
-	binary.BigEndian.PutUint16(udp[4:], uint16(len(udp)))
-	binary.LittleEndian.PutUint16(udp[6:], 0)
-	sum := ^fold(add(pseudo(addrs, len(udp)), udp))
-	if sum == 0 {
-		sum = 0xffff // 0 would say that there is none
+	udp := frame[d.Payload-udpSize:]
+	ports := binary.LittleEndian.Uint32(udp)
+	length := number(len(udp))
+	sum += number(protocolUDP) + length // the pseudo header's
+	sum += uint64(ports) + length       // the header's
+	check := ^fold(add(sum, udp[udpSize:]))
+	if check == 0 {
+		check = 0xffff // 0 would say that there is none
 	}
-	binary.LittleEndian.PutUint16(udp[6:], sum)
+	binary.LittleEndian.PutUint64(udp, uint64(bits.RotateLeft32(ports, 16))|length<<32|uint64(check)<<48)
 	return end
 }
 
-// head4 writes what is not an address into the IPv4 header of a packet. It may be fragmented, as what sockets send.
-func head4(ip []byte, id uint16) {
-	ip[0], ip[1] = 0x45, 0
-	binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)))
-	binary.BigEndian.PutUint16(ip[4:], id)
-	ip[6], ip[7], ip[8], ip[9], ip[10], ip[11] = 0, 0, freshTTL, protocolUDP, 0, 0
-	binary.LittleEndian.PutUint16(ip[10:], ^fold(add(0, ip[:ip4Size])))
+// turnEther exchanges the hardware addresses.
+func turnEther(frame []byte) {
+	a, b := binary.LittleEndian.Uint64(frame), binary.LittleEndian.Uint32(frame[8:])
+	binary.LittleEndian.PutUint64(frame, a>>48|uint64(b)<<16|a<<48)
+	binary.LittleEndian.PutUint32(frame[8:], uint32(a>>16))
 }
 
-// head6 does so for IPv6.
-func head6(ip []byte) {
-	binary.BigEndian.PutUint32(ip, 6<<28)
-	binary.BigEndian.PutUint16(ip[4:], uint16(len(ip)-ip6Size))
-	ip[6], ip[7] = protocolUDP, freshTTL
+// turn4 makes the IPv4 header of a packet into the reply's, which may be fragmented, as what sockets send. It gives the sum of
+// the addresses.
+func turn4(ip []byte, id uint16) uint64 {
+	const lifetime = freshTTL | protocolUDP<<8
+	first := 0x45 | number(len(ip))<<16 | number(int(id))<<32
+	addrs := binary.LittleEndian.Uint64(ip[12:])
+	sum := words(addrs)
+	check := ^fold(sum + words(first) + lifetime)
+	binary.LittleEndian.PutUint64(ip, first)
+	binary.LittleEndian.PutUint32(ip[8:], lifetime|uint32(check)<<16)
+	binary.LittleEndian.PutUint64(ip[12:], bits.RotateLeft64(addrs, 32))
+	return sum
 }
 
-// swap exchanges the content of two slices of the same length, 16 at most.
-func swap(a, b []byte) {
-	var c [16]byte
-	n := copy(c[:], a)
-	copy(a, b)
-	copy(b, c[:n])
+// turn6 does so for IPv6.
+func turn6(ip []byte) uint64 {
+	const version, lifetime = 0x60, protocolUDP | freshTTL<<8
+	binary.LittleEndian.PutUint64(ip, version|number(len(ip)-ip6Size)<<32|lifetime<<48)
+	from, to := [16]byte(ip[8:]), [16]byte(ip[24:])
+	copy(ip[8:24], to[:])
+	copy(ip[24:40], from[:])
+	return add(0, ip[8:40])
 }

@@ -22,7 +22,7 @@ type Frame = unix.XDPDesc
 type Socket struct {
 	fd         int
 	zeroCopy   bool
-	frameSize  uint64
+	frameSize  uint64 // a power of two
 	umem       []byte
 	fill, done ring[uint64] // frames to receive into, frames that were sent
 	rx, tx     ring[Frame]
@@ -129,7 +129,7 @@ func (s *Socket) Ready() bool { return s.rx.ready() > 0 }
 
 // Bytes are the received bytes of a frame; up to cap there is room for a reply.
 func (s *Socket) Bytes(f Frame) []byte {
-	end := (f.Addr/s.frameSize + 1) * s.frameSize
+	end := (f.Addr | (s.frameSize - 1)) + 1
 	return s.umem[f.Addr : f.Addr+uint64(f.Len) : end]
 }
 
@@ -165,7 +165,7 @@ func (s *Socket) Reap() {
 	n := s.done.ready()
 	for range n {
 		if at := s.done.take(); len(s.spare) < s.reserve {
-			s.spare = append(s.spare, at/s.frameSize*s.frameSize)
+			s.spare = append(s.spare, at&^(s.frameSize-1))
 		} else {
 			s.fill.put(at)
 		}
