@@ -1,7 +1,6 @@
 package geo
 
 import (
-	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io/fs"
@@ -78,10 +77,9 @@ func OpenBytes(name string, mmdb []byte) (*Atlas, error) {
 	if err != nil {
 		return nil, corruptError(name, err)
 	}
-	sum := sha256.Sum256(mmdb)
 	info := Info{
 		File: name, Type: metadata.DatabaseType, Built: metadata.BuildTime().UTC(),
-		Networks: src.networks, SHA256: hex.EncodeToString(sum[:]),
+		Networks: src.networks, SHA256: hex.EncodeToString(sumOf(mmdb)),
 	}
 	return &Atlas{v4: src.v4, v6: src.v6, places: src.places, infos: []Info{info}}, nil
 }

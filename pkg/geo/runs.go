@@ -1,7 +1,6 @@
 package geo
 
 import (
-	"slices"
 	"sort"
 )
 
@@ -79,8 +78,8 @@ func (r *runs) scope(i int, x u128) int {
 
 // trim gives back the room that was not used.
 func (r *runs) trim() {
-	r.hi, r.id = slices.Clone(r.hi), slices.Clone(r.id)
+	r.hi, r.id = clone(r.hi), clone(r.id)
 	if r.lo != nil {
-		r.lo = slices.Clone(r.lo)
+		r.lo = clone(r.lo)
 	}
 }

@@ -1,9 +1,6 @@
 package geo
 
-import (
-	"math/bits"
-	"slices"
-)
+import "math/bits"
 
 // table finds the cell of an address, and holds what is in the cells of one family.
 //
@@ -55,7 +52,7 @@ func (t *table) build(r *runs) error {
 	if len(f.entries) > blockMask {
 		return errTooFine
 	}
-	t.shift, t.entries, t.wide = uint8(64-strideOf(root)), slices.Clone(f.entries), slices.Clone(t.wide)
+	t.shift, t.entries, t.wide = uint8(64-strideOf(root)), clone(f.entries), clone(t.wide)
 	return nil
 }
 
@@ -102,7 +99,7 @@ func (t *table) fill(r *runs, cells []cell) {
 				l.ids[k] = uint16(r.id[run])
 			}
 		case wide:
-			t.wide = append(t.wide, wideRun{c.start, r.id[first]})
+			t.wide = append(roomFor(t.wide, cellRuns), wideRun{c.start, r.id[first]})
 			for k := first + 1; k <= last; k++ {
 				t.wide = append(t.wide, wideRun{r.start(k), r.id[k]})
 			}
@@ -138,7 +135,7 @@ type finder struct {
 func (f *finder) block(i, j, depth int) uint32 {
 	stride := min(max(bits.Len(uint(j-i)), 4), maxStride, 128-depth)
 	at := len(f.entries)
-	f.entries = append(f.entries, make([]uint32, 1<<stride)...)
+	f.entries = roomFor(f.entries, 1<<stride)[:at+1<<stride]
 	for e := at; e < at+1<<stride; {
 		c := &f.cells[i]
 		if over := int(c.depth) - depth; over <= stride { // the cell fills entries
