@@ -17,7 +17,7 @@ REF      ?=
 CLIENTS := bind9 bind9-dnsutils curl gdnsd knot knot-dnssecutils knot-dnsutils ldnsutils nsd python3-certbot-dns-rfc2136 tor-geoipdb unbound
 
 # What make bench measures gtm beside, and with.
-PEERS := bind9 gcc gdnsd knot knot-module-geoip ldnsutils libc6-dev nsd pdns-backend-geoip pdns-server tor-geoipdb util-linux
+PEERS := bind9 bind9-dnsutils ethtool gcc gdnsd knot knot-module-geoip ldnsutils libc6-dev nsd pdns-backend-geoip pdns-server tor-geoipdb util-linux
 
 # The version of a build: the commit, and whether the tree differed from it.
 VERSION := $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)

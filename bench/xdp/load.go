@@ -79,14 +79,23 @@ func runLoad(t target, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	worked, err := worktime(os.Getpid(), "napi/"+t.nic+"-")
+	if err != nil {
+		return err
+	}
 	l.run(time.Duration(t.seconds * float64(time.Second)))
 	took := time.Since(l.started)
 	after, err := readStat()
 	if err != nil {
 		return err
 	}
+	workedAfter, err := worktime(os.Getpid(), "napi/"+t.nic+"-")
+	if err != nil {
+		return err
+	}
 	l.print(out, took, before, after)
-	return nil
+	_, err = fmt.Fprintf(out, "loadcpu=%.3f\n", (workedAfter-worked).Seconds()*1e6/float64(max(1, l.seen)))
+	return err
 }
 
 // readQueries reads queries, each behind its length in two bytes.

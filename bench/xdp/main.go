@@ -3,7 +3,7 @@
 //
 // Servers run on one core, the load on another, in interleaved rounds; what is told is the median of the rounds'
 // ratios with an interval, and what an answer costs the whole machine. See bench/README.md. It needs root, two cores,
-// bin/gtmd, and Debian's gdnsd, knot, ethtool, dnsutils and tor-geoipdb.
+// bin/gtmd, and Debian's gdnsd, knot, ethtool, bind9-dnsutils and tor-geoipdb.
 package main
 
 import (
@@ -16,9 +16,9 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
-	"github.com/gti/gtm/bench/figures"
 	"github.com/gti/gtm/bench/peers"
 )
 
@@ -31,15 +31,15 @@ type options struct {
 	window  int
 	rate    float64
 	gtmd    string
-	fifo    bool
+	first   bool
 	keep    bool
 	tmp     string
 }
 
 // priority is put before a command.
 func (o options) priority() []string {
-	if o.fifo {
-		return []string{"chrt", "-f", "10"}
+	if o.first {
+		return []string{"nice", "-n", "-20"}
 	}
 	return nil
 }
@@ -51,20 +51,23 @@ func main() {
 	flag.StringVar(&o.root, "root", ".", "the repository's `folder`")
 	flag.IntVar(&o.pairs, "pairs", 11, "rounds in which every server is measured once")
 	flag.IntVar(&o.names, "names", 1000, "steered names, and static names")
-	flag.Float64Var(&o.seconds, "seconds", 1, "length of one measurement")
+	flag.Float64Var(&o.seconds, "seconds", 0.8, "length of one measurement")
 	flag.IntVar(&o.window, "window", 240, "queries that may be unanswered at once; a veth holds 256")
 	flag.Float64Var(&o.rate, "rate", 100_000, "queries a second, for the cost of an answer")
 	flag.StringVar(&o.gtmd, "gtmd", "", "the gtmd to measure (default: bin/gtmd)")
-	flag.BoolVar(&o.fifo, "fifo", false, "run servers and load before all other work of the machine (SCHED_FIFO)")
+	flag.BoolVar(&o.first, "first", false, "run servers and load before all other work of the machine (nice -n -20)")
 	flag.BoolVar(&o.keep, "keep", false, "keep the working files")
 	flag.StringVar(&t.nic, "load", "", "do not measure: be the load, through this `interface`")
 	flag.StringVar(&mac, "mac", "", "hardware address of the server, for -load")
-	flag.StringVar(&t.queries, "queries", "", "`file` of queries, for -load")
+	flag.StringVar(&t.queries, "queries", "", "`file` of queries, for -load and -ask")
+	ask := flag.Bool("ask", false, "do not measure: print answers")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	var err error
-	if t.nic == "" {
+	if *ask {
+		err = runAsk(t.queries, os.Stdout)
+	} else if t.nic == "" {
 		err = run(ctx, o)
 	} else if t.mac, err = net.ParseMAC(mac); err == nil {
 		t.from, t.to = netip.AddrPortFrom(loadAddr, 0), serverPort
@@ -103,6 +106,9 @@ func run(ctx context.Context, o options) (err error) {
 	if err := (peers.Job{Dir: o.tmp, Names: o.names}).WriteQueries("/usr/share/tor/geoip"); err != nil {
 		return err
 	}
+	if err := sweep(); err != nil {
+		return err
+	}
 	var servers []*server
 	defer func() {
 		for _, s := range servers {
@@ -123,6 +129,9 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	var tables []table
 	for _, load := range []string{peers.Steered, peers.Static} {
+		if err := agree(ctx, servers, filepath.Join(o.tmp, load)); err != nil {
+			return err
+		}
 		for _, rate := range []float64{0, o.rate} {
 			t, err := measureAll(ctx, o, servers, load, rate)
 			if err != nil {
@@ -157,11 +166,11 @@ func measureAll(ctx context.Context, o options, servers []*server, load string, 
 		for i := range servers {
 			s := servers[(round+i)%len(servers)]
 			time.Sleep(50 * time.Millisecond)
-			figures, err := s.measure(ctx, o, queries, rate)
+			got, err := s.measure(ctx, o, queries, rate)
 			if err != nil {
 				return t, err
 			}
-			measured[s.name] = figures
+			measured[s.name] = got
 		}
 		t.rounds = append(t.rounds, measured)
 		fmt.Printf("%s %2d/%d ", load, round+1, o.pairs)
@@ -179,54 +188,4 @@ func (t table) column(name, figure string) (all []float64) {
 		all = append(all, round[name][figure])
 	}
 	return all
-}
-
-// report writes the page.
-func report(o options, tables []table) error {
-	r := figures.NewReport(o.root, "xdp", "AF_XDP on veth pairs", time.Now(), figures.Debian("gdnsd"), figures.Debian("knot"))
-	r.Text("Server on core %d, load (by AF_XDP) on core %d, %d rounds of %g s, at most %d queries open, %d names. Each server has a veth pair of its own, all "+
-		"made alike. Packets are received by a thread of the receiving interface on the core of its side (threaded NAPI, GRO on), "+
-		"or else, where it says *sender's softirq*, on the core that sent them, as veth does by itself. CPU is what all cores of the machine spent for an answer, the load's part included.",
-		serverCore, loadCore, o.pairs, o.seconds, o.window, o.names)
-	for _, t := range tables {
-		what := "saturated"
-		if t.rate > 0 {
-			what = fmt.Sprintf("%.0f queries a second", t.rate)
-		}
-		r.Section(t.load[:len(t.load)-len(".q")] + ", " + what)
-		t.report(r)
-	}
-	file, err := r.Save()
-	if err == nil {
-		fmt.Printf("\n%s\n(kept as %s)\n", r, file)
-	}
-	return err
-}
-
-func (t table) report(r *figures.Report) {
-	var rows [][]string
-	for _, name := range t.names {
-		row := []string{name, figures.Summarize(t.column(name, "qps")).String(), figures.Summarize(t.column(name, "cpu")).String()}
-		for _, figure := range []string{"server", "load", "p50us", "p99us", "lost"} {
-			row = append(row, figures.Number(figures.Median(t.column(name, figure))))
-		}
-		rows = append(rows, row)
-	}
-	r.Table([]string{"server", "answers/s", "machine's CPU us/answer", "server's core busy", "load's core busy", "p50 us", "p99 us", "lost"}, rows)
-	var ratios []figures.Ratio
-	for _, where := range []string{"", senderSide} {
-		for _, over := range []struct {
-			name string
-			mark float64
-		}{{"gdnsd", 1.8}, {"knot xdp", 1}, {"gtm sockets", 0}} {
-			of, over, mark := "gtm xdp"+where, over.name+where, over.mark
-			if t.rate == 0 {
-				ratios = append(ratios, figures.Ratio{Of: of, Over: over, Figure: "answers/s", Mark: mark,
-					Ratios: figures.Ratios(t.column(of, "qps"), t.column(over, "qps"))})
-			}
-			ratios = append(ratios, figures.Ratio{Of: of, Over: over, Figure: "machine's CPU per answer",
-				Ratios: figures.Ratios(t.column(of, "cpu"), t.column(over, "cpu"))})
-		}
-	}
-	r.Ratios(ratios)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -26,11 +27,30 @@ type pair struct {
 	own                bool             // see newPair
 }
 
+// prefix begins the names of namespaces; the process and the number of the pair follow.
+const prefix = "gtmbench"
+
+// sweep removes what a process left behind that was killed.
+func sweep() error {
+	names, err := filepath.Glob("/run/netns/" + prefix + "[0-9]*-*")
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		name = filepath.Base(name)
+		pid, _, _ := strings.Cut(name[len(prefix):], "-")
+		if _, err := os.Stat("/proc/" + pid); errors.Is(err, os.ErrNotExist) {
+			_ = exec.Command("ip", "netns", "del", name).Run() // whoever else sweeps may have been faster
+		}
+	}
+	return nil
+}
+
 // newPair makes a pair. With own, receive work is done by a thread on the core of the receiving side, as a network card's
 // interrupt would have it; for that the interfaces do GRO, as cards do. Otherwise the sender's core does it, as
 // veth does by itself.
 func newPair(ctx context.Context, i int, own bool) (*pair, error) {
-	name := fmt.Sprintf("gtmbench%d-%d", os.Getpid(), i)
+	name := fmt.Sprintf("%s%d-%d", prefix, os.Getpid(), i)
 	p := &pair{server: name + "s", load: name + "l", serverNIC: fmt.Sprintf("bs%d", i), loadNIC: fmt.Sprintf("bl%d", i), own: own}
 	for _, ns := range []string{p.server, p.load} {
 		if err := ip(ctx, "netns", "add", ns); err != nil {
@@ -71,8 +91,11 @@ func (p *pair) findMAC(ctx context.Context) error {
 	return err
 }
 
+// threads is how the names of the server's interface's threads begin.
+func (p *pair) threads() string { return "napi/" + p.serverNIC + "-" }
+
 // place puts the interfaces' threads on their cores. Threads come anew when a program is attached.
-func (p *pair) place(fifo bool) error {
+func (p *pair) place(first bool) error {
 	if !p.own {
 		return nil
 	}
@@ -89,8 +112,8 @@ func (p *pair) place(fifo bool) error {
 		}
 		for _, pid := range pids {
 			commands := [][]string{{"taskset", "-pc", strconv.Itoa(end.core), pid}}
-			if fifo {
-				commands = append(commands, []string{"chrt", "-f", "-p", "10", pid})
+			if first {
+				commands = append(commands, []string{"renice", "-n", "-20", "-p", pid})
 			}
 			for _, c := range commands {
 				if output, err := exec.Command(c[0], c[1:]...).CombinedOutput(); err != nil {

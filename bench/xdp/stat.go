@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -60,4 +61,30 @@ func (s stat) worked(before stat) time.Duration {
 		ticks += s[i].all - before[i].all - (s[i].idle - before[i].idle)
 	}
 	return time.Duration(ticks) * tick
+}
+
+// worktime is how long the threads of a process, and the kernel's threads whose names begin so, have run on any core. Unlike the
+// share of a core it does not count what else the machine does.
+func worktime(pid int, kernel string) (total time.Duration, err error) {
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/[0-9]*/schedstat", pid))
+	if err != nil {
+		return 0, err
+	}
+	threads, err := threadsOf(kernel)
+	if err != nil {
+		return 0, err
+	}
+	for _, id := range threads {
+		files = append(files, filepath.Join("/proc", id, "schedstat"))
+	}
+	for _, file := range files {
+		var ran int64
+		if text, err := os.ReadFile(file); err != nil {
+			continue // the thread has ended
+		} else if _, err := fmt.Sscan(string(text), &ran); err != nil {
+			return 0, fmt.Errorf("%s: %q: %w", file, text, err)
+		}
+		total += time.Duration(ran)
+	}
+	return total, nil
 }
