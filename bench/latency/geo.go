@@ -71,8 +71,8 @@ func geography(ctx context.Context, o options, report *figures.Report) error {
 			return err
 		}
 		quiet, swaps = append(quiet, q), append(swaps, sw)
-		fmt.Printf("geo %d/%d: swapped after %s; load p99 %.0f us (quiet %.0f), most %.0f us, lost %d, late %.0f us\n", len(swaps), o.rounds,
-			sw.took.Round(time.Millisecond), sw.load.P99, q.P99, sw.load.Max, sw.load.Lost, sw.load.Late)
+		fmt.Printf("geo %d/%d: swapped after %s; load p99 %.0f us (quiet %.0f), most %.0f us (quiet %.0f), lost %d, late %.0f us (quiet %.0f)\n",
+			len(swaps), o.rounds, sw.took.Round(time.Millisecond), sw.load.P99, q.P99, sw.load.Max, q.Max, sw.load.Lost, sw.load.Late, q.Late)
 	}
 	opened, _, err := s.edge.Metric("gtm_edge_geo_open_seconds_sum")
 	if err != nil {

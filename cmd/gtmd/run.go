@@ -85,6 +85,7 @@ func serveRoles(ctx context.Context, cfg *config, out io.Writer) (err error) {
 		}
 		if s.waitEdge(ctx, applied) == nil {
 			s.greet(out)
+			makeRoom(cfg)
 			settle(ctx)
 		}
 		return nil

@@ -45,9 +45,9 @@ func (r *runs) add(start u128, id uint32) {
 	if n > 0 && r.id[n-1] == id {
 		return
 	}
-	r.hi, r.id = append(r.hi, start.hi), append(r.id, id)
+	r.hi, r.id = append(roomFor(r.hi, 1), start.hi), append(roomFor(r.id, 1), id)
 	if r.lo != nil {
-		r.lo = append(r.lo, start.lo)
+		r.lo = append(roomFor(r.lo, 1), start.lo)
 	}
 }
 

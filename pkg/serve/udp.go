@@ -64,10 +64,10 @@ func newUDPWorker(s *Server, sock udpSocket) *udpWorker {
 }
 
 // run serves until Shutdown. It keeps its thread, so that the kernel's receive queue, the thread and its
-// caches stay together.
+// caches stay together; the thread ends with it.
 func (w *udpWorker) run() {
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	shortenSlice()
 	for !w.srv.stopping.Load() {
 		if errno := w.step(0); errno != 0 && errno != unix.EINTR && errno != unix.EAGAIN {
 			w.srv.cfg.Logger.Error("receiving from a UDP socket failed; going on", "error", errno)
