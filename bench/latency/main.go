@@ -60,7 +60,7 @@ func main() {
 	flag.IntVar(&o.services, "services", 100_000, "services for verdicts; each has a pool of ten endpoints")
 	flag.Float64Var(&o.rate, "rate", 100_000, "queries a second")
 	flag.IntVar(&o.rounds, "pairs", 11, "rounds of a quiet run and runs with changes")
-	flag.Float64Var(&o.seconds, "seconds", 5, "length of a run")
+	flag.Float64Var(&o.seconds, "seconds", 4, "length of a run")
 	flag.IntVar(&o.changes, "changes", 200, "changes by gtmctl")
 	flag.IntVar(&o.networks, "networks", 5_000_000, "networks of the geography files")
 	flag.StringVar(&o.env, "env", "", "further environment of edges, as in GOMAXPROCS=2 GODEBUG=gctrace=1")
