@@ -76,6 +76,7 @@ func (h *handler) foreign(r *serve.Request) (n int, action serve.Action) {
 
 // again answers the question of a signed message.
 func (h *handler) again(buf []byte, n int) (size int, deferred bool) {
+	h.meta.Ahead = 0 // what was looked at is the message with its signature
 	o := h.Answer(buf, n, &h.meta)
 	return o.Size, o.Deferred
 }
