@@ -133,3 +133,26 @@ func TestClockRuns(t *testing.T) {
 		t.Errorf("the clock shows %d", got)
 	}
 }
+
+// TestASignedQuestionIsReadAnew: over UDP a signed message is looked at ahead of its turn, and what is answered is the message
+// without its signature. Taken for the one that was looked at, it was left unanswered.
+func TestASignedQuestionIsReadAnew(t *testing.T) {
+	h := bareEdge(t, Config{ID: "edge"}).newHandler().(*handler)
+	m := new(dns.Msg).SetQuestion("www.example.", dns.TypeA)
+	plain, err := m.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.SetTsig("key.example.", dns.HmacSHA256, 300, noon.Unix())
+	signed, err := m.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Look(0, signed, netip.AddrPortFrom(cookieAddr, 4444))
+	h.Follow(1)
+	h.meta.Ahead = 1
+	buf := make([]byte, 4096)
+	if size, deferred := h.again(buf, copy(buf, plain)); size <= 0 || deferred {
+		t.Errorf("size %d, deferred %v", size, deferred)
+	}
+}
