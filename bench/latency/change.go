@@ -99,7 +99,7 @@ func measureChanges(ctx context.Context, o options, services int) ([]changed, er
 
 func newChangeStage(ctx context.Context, o options, services int) (*changeStage, error) {
 	s := &changeStage{o: o}
-	dir, err := o.folder("change")
+	dir, err := o.Folder("change")
 	if err != nil {
 		return s, err
 	}
@@ -109,7 +109,7 @@ func newChangeStage(ctx context.Context, o options, services int) (*changeStage,
 		if i > 0 {
 			args = []string{"--roles", "edge", "--id", fmt.Sprint("edge", i), "--etcd", s.edges[0].Socket()}
 		}
-		e, err := rig.Start(rig.Command{Binary: o.gtmd(), Data: filepath.Join(dir, fmt.Sprint("edge", i)), Args: args, Env: strings.Fields(o.env)})
+		e, err := rig.Start(rig.Command{Binary: o.Gtmd(), Data: filepath.Join(dir, fmt.Sprint("edge", i)), Args: args, Env: strings.Fields(o.env)})
 		if err != nil {
 			return s, err
 		}
@@ -163,7 +163,7 @@ func (s *changeStage) apply(ctx context.Context, more string) error {
 		return err
 	}
 	main := s.edges[0]
-	output, err := exec.CommandContext(ctx, s.o.gtmctl(), "apply", "-f", s.file, "--server", main.Server(),
+	output, err := exec.CommandContext(ctx, s.o.Gtmctl(), "apply", "-f", s.file, "--server", main.Server(),
 		"--token-file", filepath.Join(main.Data, "token")).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("gtmctl apply: %w\n%s", err, output)

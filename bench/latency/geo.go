@@ -45,7 +45,7 @@ func geography(ctx context.Context, o options, report *figures.Report) error {
 	s := &geoStage{o: o}
 	for i := range s.files {
 		var err error
-		if s.files[i], err = rig.Geography(o.work, o.networks, uint64(i+1)); err != nil {
+		if s.files[i], err = rig.Geography(o.Work(), o.networks, uint64(i+1)); err != nil {
 			return err
 		}
 	}
@@ -118,7 +118,7 @@ func (s *geoStage) alone() (client uint32, walk, each []time.Duration, err error
 }
 
 func (s *geoStage) start(ctx context.Context, client uint32) error {
-	dir, err := s.o.folder("geo")
+	dir, err := s.o.Folder("geo")
 	if err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func (s *geoStage) start(ctx context.Context, client uint32) error {
 	if err := s.put(); err != nil {
 		return err
 	}
-	s.edge, err = rig.Start(rig.Command{Binary: s.o.gtmd(), Data: filepath.Join(dir, "edge"), Core: edgeCore, Env: strings.Fields(s.o.env),
+	s.edge, err = rig.Start(rig.Command{Binary: s.o.Gtmd(), Data: filepath.Join(dir, "edge"), Core: edgeCore, Env: strings.Fields(s.o.env),
 		Args: []string{"--roles", "edge", "--workers", "1", "--etcd", "http://127.0.0.1:1", "--geo", s.live}})
 	if err != nil {
 		return err

@@ -9,10 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/gti/gtm/bench/figures"
@@ -28,35 +25,24 @@ const (
 
 // options are what the command line says.
 type options struct {
-	root, work string
-	bin        string // folder of gtmd and gtmctl
-	only       string
-	services   int
-	rate       float64
-	rounds     int
-	seconds    float64
-	changes    int
-	networks   int
-	env        string
+	rig.Places
+	services int
+	rate     float64
+	rounds   int
+	seconds  float64
+	changes  int
+	networks int
+	env      string
 }
-
-func (o options) gtmd() string   { return filepath.Join(o.bin, "gtmd") }
-func (o options) gtmctl() string { return filepath.Join(o.bin, "gtmctl") }
 
 // parts are what can be measured, in order.
-var parts = []struct {
-	name    string
-	measure func(context.Context, options, *figures.Report) error
-}{
-	{"verdict", verdicts}, {"change", changes}, {"geo", geography},
-}
+var parts = []string{"verdict", "change", "geo"}
+
+var measures = map[string]func(context.Context, options, *figures.Report) error{"verdict": verdicts, "change": changes, "geo": geography}
 
 func main() {
 	var o options
-	flag.StringVar(&o.root, "root", ".", "the repository's `folder`")
-	flag.StringVar(&o.work, "work", filepath.Join(os.TempDir(), "gtm-latency"), "`folder` for working files; geography files are kept there for the next run")
-	flag.StringVar(&o.bin, "bin", "", "`folder` of gtmd and gtmctl (default: bin in the repository)")
-	flag.StringVar(&o.only, "only", "verdict,change,geo", "what to measure")
+	o.Flags("latency", parts)
 	flag.IntVar(&o.services, "services", 100_000, "services for verdicts; each has a pool of ten endpoints")
 	flag.Float64Var(&o.rate, "rate", 100_000, "queries a second")
 	flag.IntVar(&o.rounds, "pairs", 11, "rounds of a quiet run and runs with changes")
@@ -69,49 +55,12 @@ func main() {
 	runtime.GOMAXPROCS(8) // threads that ask must find a place at once when they wake
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, o); err != nil {
+	if err := o.Measure("latency", "How long changes take", parts, func(part string, to *figures.Report) error {
+		return measures[part](ctx, o, to)
+	}); err != nil {
 		fmt.Fprintln(os.Stderr, "latency:", err)
 		os.Exit(1)
 	}
-}
-
-func run(ctx context.Context, o options) error {
-	var err error
-	if o.root, err = filepath.Abs(o.root); err != nil {
-		return err
-	}
-	if o.bin == "" {
-		o.bin = filepath.Join(o.root, "bin")
-	}
-	if o.work, err = filepath.Abs(o.work); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(o.work, 0o755); err != nil {
-		return err
-	}
-	report := figures.NewReport(o.root, "latency", "How long changes take", time.Now())
-	wanted := strings.Split(o.only, ",")
-	for _, p := range parts {
-		if !slices.Contains(wanted, p.name) {
-			continue
-		}
-		if err := p.measure(ctx, o, report); err != nil {
-			return fmt.Errorf("%s: %w", p.name, err)
-		}
-	}
-	file, err := report.Save()
-	fmt.Println(report.String())
-	fmt.Println(file)
-	return err
-}
-
-// folder gives an empty folder of that name below the work folder.
-func (o options) folder(name string) (string, error) {
-	dir := filepath.Join(o.work, name)
-	if err := os.RemoveAll(dir); err != nil {
-		return "", err
-	}
-	return dir, os.MkdirAll(dir, 0o700)
 }
 
 // millis gives durations as numbers of milliseconds.

@@ -93,11 +93,11 @@ func verdicts(ctx context.Context, o options, report *figures.Report) error {
 
 func newVerdictStage(ctx context.Context, o options) (*verdictStage, error) {
 	s := &verdictStage{o: o, turns: map[health.PoolID]int{}, world: rig.World{Services: o.services, Endpoints: endpoints, Partitions: min(partitions, o.services)}}
-	dir, err := o.folder("verdict")
+	dir, err := o.Folder("verdict")
 	if err != nil {
 		return nil, err
 	}
-	s.control, err = rig.Start(rig.Command{Binary: o.gtmd(), Data: filepath.Join(dir, "control"), Core: restCore, Args: []string{"--roles", "control"}})
+	s.control, err = rig.Start(rig.Command{Binary: o.Gtmd(), Data: filepath.Join(dir, "control"), Core: restCore, Args: []string{"--roles", "control"}})
 	if err != nil {
 		return s, err
 	}
@@ -113,7 +113,7 @@ func newVerdictStage(ctx context.Context, o options) (*verdictStage, error) {
 	if s.proxy, err = rig.NewProxy(s.control.Socket()); err != nil {
 		return s, err
 	}
-	s.edge, err = rig.Start(rig.Command{Binary: o.gtmd(), Data: filepath.Join(dir, "edge"), Core: edgeCore, Env: strings.Fields(o.env),
+	s.edge, err = rig.Start(rig.Command{Binary: o.Gtmd(), Data: filepath.Join(dir, "edge"), Core: edgeCore, Env: strings.Fields(o.env),
 		Args: []string{"--roles", "edge", "--workers", "1", "--etcd", s.proxy.Endpoint()}})
 	if err != nil {
 		return s, err

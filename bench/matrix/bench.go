@@ -16,6 +16,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gti/gtm/bench/figures"
+	"github.com/gti/gtm/bench/group"
 	"github.com/gti/gtm/bench/peers"
 )
 
@@ -189,7 +190,7 @@ func (b *bench) measureLoad(ctx context.Context, l load) (result, error) {
 			return r, fmt.Errorf("load %s, warming up: %w", l.name, err)
 		}
 		sizes[lane.name] = int(math.Round(warm.bytes))
-		if r.memory[lane.name], err = groupMemory(b.servers[lane.on].cmd.Process.Pid); err != nil {
+		if r.memory[lane.name], err = group.Memory(b.servers[lane.on].cmd.Process.Pid); err != nil {
 			return r, err
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/gti/gtm/bench/group"
 )
 
 // A sample is one measurement of one lane.
@@ -59,7 +61,7 @@ func (b *bench) measureOnce(ctx context.Context, s *server, file string, seconds
 	if rate > 0 {
 		window = pacedWindow
 	}
-	before, err := groupCPU(s.cmd.Process.Pid)
+	before, err := group.CPU(s.cmd.Process.Pid)
 	if err != nil {
 		return sample{}, err
 	}
@@ -68,7 +70,7 @@ func (b *bench) measureOnce(ctx context.Context, s *server, file string, seconds
 	if err != nil {
 		return sample{}, fmt.Errorf("loading %s: %w", s.name, err)
 	}
-	after, err := groupCPU(s.cmd.Process.Pid)
+	after, err := group.CPU(s.cmd.Process.Pid)
 	if err != nil {
 		return sample{}, err
 	}

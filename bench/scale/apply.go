@@ -72,7 +72,7 @@ func apply(ctx context.Context, o options, report *figures.Report) error {
 
 func applyOne(ctx context.Context, o options, n int) (applied, error) {
 	a := applied{services: n}
-	dir, err := o.folder("apply")
+	dir, err := o.Folder("apply")
 	if err != nil {
 		return a, err
 	}
@@ -84,7 +84,7 @@ func applyOne(ctx context.Context, o options, n int) (applied, error) {
 	if a.bytes, err = sizeOf(files); err != nil {
 		return a, err
 	}
-	all, err := rig.Start(rig.Command{Binary: o.gtmd(), Data: filepath.Join(dir, "gtmd"), Args: []string{"--roles", "edge,control"}, Env: o.env})
+	all, err := rig.Start(rig.Command{Binary: o.Gtmd(), Data: filepath.Join(dir, "gtmd"), Args: []string{"--roles", "edge,control"}, Env: o.env})
 	if err != nil {
 		return a, err
 	}
@@ -110,7 +110,7 @@ func applyOne(ctx context.Context, o options, n int) (applied, error) {
 	if _, a.control, err = all.Memory(); err != nil {
 		return a, err
 	}
-	edge, err := rig.Start(rig.Command{Binary: o.gtmd(), Data: filepath.Join(dir, "cold"), Env: o.env,
+	edge, err := rig.Start(rig.Command{Binary: o.Gtmd(), Data: filepath.Join(dir, "cold"), Env: o.env,
 		Args: []string{"--roles", "edge", "--id", "cold", "--etcd", all.Socket()}})
 	if err != nil {
 		return a, err
@@ -123,7 +123,7 @@ func applyOne(ctx context.Context, o options, n int) (applied, error) {
 
 // gtmctl applies the files. What it prints is shown only where it fails.
 func gtmctl(ctx context.Context, o options, g *rig.Gtmd, files string) error {
-	output, err := exec.CommandContext(ctx, o.gtmctl(), "apply", "-f", files, "--server", g.Server(), "--token-file", filepath.Join(g.Data, "token")).CombinedOutput()
+	output, err := exec.CommandContext(ctx, o.Gtmctl(), "apply", "-f", files, "--server", g.Server(), "--token-file", filepath.Join(g.Data, "token")).CombinedOutput()
 	if err != nil {
 		lines := strings.Split(strings.TrimSpace(string(output)), "\n")
 		return fmt.Errorf("gtmctl apply: %w\n%s", err, strings.Join(lines[max(0, len(lines)-5):], "\n"))

@@ -43,7 +43,7 @@ const startsTime = time.Minute
 // measure writes the snapshot, starts the edge some times, and loads it.
 func measure(ctx context.Context, o options, w workload, size int) (point, error) {
 	p := point{size: size}
-	dir, err := o.folder("edge")
+	dir, err := o.Folder("edge")
 	if err != nil {
 		return p, err
 	}
@@ -81,7 +81,7 @@ func startEdge(ctx context.Context, o options, w workload, dir string) (*rig.Gtm
 	if w.geo != "" {
 		args = append(args, "--geo", w.geo)
 	}
-	edge, err := rig.Start(rig.Command{Binary: o.gtmd(), Data: dir, Args: args, Env: o.env})
+	edge, err := rig.Start(rig.Command{Binary: o.Gtmd(), Data: dir, Args: args, Env: o.env})
 	if err != nil {
 		return nil, 0, err
 	}

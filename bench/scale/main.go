@@ -9,9 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,26 +27,20 @@ const (
 
 // options are what the command line says.
 type options struct {
-	root, work, bin string
-	only            string
-	steps           []int
-	starts          int
-	seconds         float64
-	rate            float64
-	memory          int64 // bytes that a step may take at most
-	env             []string
+	rig.Places
+	steps   []int
+	starts  int
+	seconds float64
+	rate    float64
+	memory  int64 // bytes that a step may take at most
+	env     []string
 }
-
-func (o options) gtmd() string   { return filepath.Join(o.bin, "gtmd") }
-func (o options) gtmctl() string { return filepath.Join(o.bin, "gtmctl") }
 
 // parts are what can be measured, in order.
-var parts = []struct {
-	name    string
-	measure func(context.Context, options, *figures.Report) error
-}{
-	{"marks", marks}, {"services", services}, {"names", names}, {"networks", networks}, {"apply", apply},
-}
+var parts = []string{"marks", "services", "names", "networks", "apply"}
+
+var measures = map[string]func(context.Context, options, *figures.Report) error{"marks": marks, "services": services, "names": names,
+	"networks": networks, "apply": apply}
 
 func main() {
 	rig.LoadProcess()
@@ -56,10 +48,7 @@ func main() {
 	var o options
 	var steps, env string
 	var gigabytes int64
-	flag.StringVar(&o.root, "root", ".", "the repository's `folder`")
-	flag.StringVar(&o.work, "work", filepath.Join(os.TempDir(), "gtm-scale"), "`folder` for working files; geography files are kept there for the next run")
-	flag.StringVar(&o.bin, "bin", "", "`folder` of gtmd and gtmctl (default: bin in the repository)")
-	flag.StringVar(&o.only, "only", "marks,services,names,networks,apply", "what to measure")
+	o.Flags("scale", parts)
 	flag.StringVar(&steps, "steps", "1000,10000,100000,1000000", "sizes")
 	flag.IntVar(&o.starts, "pairs", 5, "starts of each configuration; those that take long are fewer")
 	flag.Float64Var(&o.seconds, "seconds", 5, "length of a load")
@@ -85,42 +74,9 @@ func run(ctx context.Context, o options, steps string) error {
 		}
 		o.steps = append(o.steps, n)
 	}
-	var err error
-	if o.root, err = filepath.Abs(o.root); err != nil {
-		return err
-	}
-	if o.bin == "" {
-		o.bin = filepath.Join(o.root, "bin")
-	}
-	if o.work, err = filepath.Abs(o.work); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(o.work, 0o755); err != nil {
-		return err
-	}
-	report := figures.NewReport(o.root, "scale", "From a thousand to a million", time.Now())
-	wanted := strings.Split(o.only, ",")
-	for _, p := range parts {
-		if !slices.Contains(wanted, p.name) {
-			continue
-		}
-		if err := p.measure(ctx, o, report); err != nil {
-			return fmt.Errorf("%s: %w", p.name, err)
-		}
-	}
-	file, err := report.Save()
-	fmt.Println(report.String())
-	fmt.Println(file)
-	return err
-}
-
-// folder gives an empty folder of that name below the work folder.
-func (o options) folder(name string) (string, error) {
-	dir := filepath.Join(o.work, name)
-	if err := os.RemoveAll(dir); err != nil {
-		return "", err
-	}
-	return dir, os.MkdirAll(dir, 0o700)
+	return o.Measure("scale", "From a thousand to a million", parts, func(part string, to *figures.Report) error {
+		return measures[part](ctx, o, to)
+	})
 }
 
 // tooLarge tells why a step is left out; empty: it is not. The estimate is a straight line through the last step.

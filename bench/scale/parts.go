@@ -114,7 +114,7 @@ func networks(ctx context.Context, o options, report *figures.Report) error {
 	return overSteps(ctx, o, report, "networks", "networks of the file", func(n int) (workload, error) {
 		w := steered(1000, 10)
 		var err error
-		w.geo, err = rig.Geography(o.work, n, 1)
+		w.geo, err = rig.Geography(o.Work(), n, 1)
 		return w, err
 	})
 }

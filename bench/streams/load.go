@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+
+	"github.com/gti/gtm/bench/group"
 )
 
 // A load is one way of asking.
@@ -55,7 +57,7 @@ func crashed(err error) bool {
 // measure loads the server, at saturation. Where the load crashes, it is tried again, so many times in all.
 func (s *server) measure(ctx context.Context, o options, l load, tries int) (sample, error) {
 	rest(ctx)
-	before, err := groupCPU(s.cmd.Process.Pid)
+	before, err := group.CPU(s.cmd.Process.Pid)
 	if err != nil {
 		return sample{}, err
 	}
@@ -66,7 +68,7 @@ func (s *server) measure(ctx context.Context, o options, l load, tries int) (sam
 	if err != nil {
 		return sample{}, fmt.Errorf("loading %s with %s: %w\n%s", s.name, l.name, err, text)
 	}
-	after, err := groupCPU(s.cmd.Process.Pid)
+	after, err := group.CPU(s.cmd.Process.Pid)
 	if err != nil {
 		return sample{}, err
 	}

@@ -6,8 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -98,44 +96,4 @@ func rest(ctx context.Context) {
 	case <-ctx.Done():
 	case <-time.After(pause):
 	}
-}
-
-// groupCPU is the time that the living threads of a process group have computed: proc(5), the field pgrp of stat, and
-// the first of schedstat, which counts nanoseconds where stat counts ticks.
-func groupCPU(group int) (time.Duration, error) {
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil {
-		return 0, err
-	}
-	var sum time.Duration
-	for _, stat := range stats {
-		text, err := os.ReadFile(stat)
-		if err != nil {
-			continue // it ended meanwhile
-		}
-		_, rest, _ := strings.Cut(string(text), ") ") // behind the name, which may hold blanks
-		if fields := strings.Fields(rest); len(fields) < 3 || fields[2] != strconv.Itoa(group) {
-			continue
-		}
-		threads, err := filepath.Glob(filepath.Join(filepath.Dir(stat), "task", "*", "schedstat"))
-		if err != nil {
-			return 0, err
-		}
-		for _, thread := range threads {
-			text, err := os.ReadFile(thread)
-			if err != nil {
-				continue
-			}
-			first, _, _ := strings.Cut(string(text), " ")
-			computed, err := strconv.ParseInt(first, 10, 64)
-			if err != nil {
-				return 0, fmt.Errorf("%s: %w", thread, err)
-			}
-			sum += time.Duration(computed)
-		}
-	}
-	if sum == 0 {
-		return 0, fmt.Errorf("no thread of the process group %d has computed: has it ended?", group)
-	}
-	return sum, nil
 }

@@ -135,16 +135,16 @@ func (l *load) run(d time.Duration) {
 	poll := []unix.PollFd{{Fd: int32(l.sock.FD()), Events: unix.POLLIN}}
 	l.started = time.Now()
 	l.last = l.started
-	for now := time.Duration(0); now < d; now = time.Since(l.started) {
+	for passed := time.Duration(0); passed < d; passed = time.Since(l.started) {
 		n := l.sock.Receive(frames[:])
 		for _, f := range frames[:n] {
-			l.take(f, int64(now))
+			l.take(f, int64(passed))
 		}
 		good, bad := l.sink.read()
 		if answered := good + bad + l.got; answered > l.seen {
-			l.seen, l.last = answered, l.started.Add(now)
+			l.seen, l.last = answered, l.started.Add(passed)
 		}
-		sent := l.send(now)
+		sent := l.send(passed)
 		if n+sent > 0 {
 			l.sock.Flush()
 			continue

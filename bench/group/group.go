@@ -1,4 +1,5 @@
-package main
+// Package group tells what a process group has computed, and what memory it holds: a server with its children.
+package group
 
 import (
 	"fmt"
@@ -29,9 +30,9 @@ func members(group int) ([]string, error) {
 	return found, nil
 }
 
-// groupCPU is the time that the living threads of a process group have computed: the first field of schedstat, which
+// CPU is the time that the living threads of a process group have computed: the first field of schedstat, which
 // counts nanoseconds where stat counts ticks.
-func groupCPU(group int) (time.Duration, error) {
+func CPU(group int) (time.Duration, error) {
 	processes, err := members(group)
 	if err != nil {
 		return 0, err
@@ -61,8 +62,8 @@ func groupCPU(group int) (time.Duration, error) {
 	return sum, nil
 }
 
-// groupMemory is the resident memory of a process group in MB (1e6 bytes): the second field of statm, in pages.
-func groupMemory(group int) (float64, error) {
+// Memory is the resident memory of a process group in MB (1e6 bytes): the second field of statm, in pages.
+func Memory(group int) (float64, error) {
 	processes, err := members(group)
 	if err != nil {
 		return 0, err
