@@ -55,7 +55,7 @@ func (p *Path) Name(v *View, q *dnswire.Query, h *Hashes) {
 func (p *Path) Near(v *View, c *Client) {
 	if s := p.service; s != nil {
 		p.Found = true
-		if s.Pending {
+		if s.Pending || len(s.refs) == 0 {
 			p.service = nil
 			return
 		}
@@ -79,7 +79,9 @@ func (p *Path) Cell(c *Client) {
 		at := asker(c)
 		p.search.Cell(p.part, at.Hi, at.Lo, at.V4)
 	} else if p.node != nil {
-		prefetch.Byte(&p.Zone.data[p.Zone.sets[p.node.first].off])
+		if at := p.Zone.sets[p.node.first].off; int(at) < len(p.Zone.data) {
+			prefetch.Byte(&p.Zone.data[at])
+		}
 	}
 }
 
