@@ -58,12 +58,28 @@ func noOneSpeaksForAllClasses(ours, theirs *reply) bool {
 }
 
 // aliasTargets: gtm adds the addresses of every target of an SVCB set that it holds, and the sets of other targets
-// (RFC 9460, 4.1). knotd adds some of them, those made by a wildcard under the wildcard's own name.
+// (RFC 9460, 4.1), and where a set holds aliases, those of the aliases alone, since clients must ignore the rest (2.4.1).
+// knotd adds some of either kind, those made by a wildcard under the wildcard's own name.
 func aliasTargets(q question, ours, knot *reply) bool {
+	aliases := targetsOfAliases(ours)
 	return (q.typ == dns.TypeSVCB || q.typ == dns.TypeHTTPS) && !slices.ContainsFunc(knot.sections[2], func(rr string) bool {
+		owner, _, _ := strings.Cut(rr, "\t")
 		_, rest, _ := strings.Cut(rr, "\tin\t")
-		return strings.HasPrefix(rest, "a") && !strings.HasPrefix(rr, "*.") && !slices.Contains(ours.sections[2], rr)
+		ignored := len(aliases) > 0 && !slices.Contains(aliases, owner)
+		return strings.HasPrefix(rest, "a") && !ignored && !strings.HasPrefix(rr, "*.") && !slices.Contains(ours.sections[2], rr)
 	})
+}
+
+// targetsOfAliases gives the targets of the records of an answer that are in alias form (RFC 9460, 2.4.2).
+func targetsOfAliases(r *reply) (targets []string) {
+	for _, rr := range r.sections[0] {
+		for _, form := range []string{"\tin\tsvcb\t0 ", "\tin\thttps\t0 "} {
+			if _, target, ok := strings.Cut(rr, form); ok {
+				targets = append(targets, target)
+			}
+		}
+	}
+	return targets
 }
 
 // followedOn: NSD and gtm follow a CNAME record into another zone; then knotd, which is the one to compare additional
