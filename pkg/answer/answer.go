@@ -84,6 +84,7 @@ type Answerer struct {
 	cookie  [cookieLen]byte // of the reply
 	tail    []byte          // of the query, behind what the reply repeats
 	chain   dnswire.Query   // the name that a CNAME or DNAME led to
+	places  [128]uint16     // where in the reply its labels are, the root with them
 	trail   trail
 	counts  tally
 	counted *table.ZoneCounts // whose this query is; nil: nobody's
@@ -255,13 +256,13 @@ func (a *Answerer) node(z *table.Zone, q *dnswire.Query, m table.Match, at, hops
 	start := a.pos
 	if q.QType == dnswire.TypeANY && !z.Empty(m.Node) {
 		if set, ok := z.Set(m.Node, dnswire.TypeCNAME); ok { // it is all that there is
-			a.appendSet(set, at, &a.an)
+			a.appendHeld(z, set, q, at, 0, &a.an)
 			a.signSet(z, q, m, set, at)
 			return 0
 		}
 		if a.brought(z) { // nothing that is made here could be signed
 			set := z.AnySet(m.Node)
-			a.appendSet(set, at, &a.an)
+			a.appendHeld(z, set, q, at, 0, &a.an)
 			a.signSet(z, q, m, set, at)
 			return 0
 		}
@@ -273,15 +274,19 @@ func (a *Answerer) node(z *table.Zone, q *dnswire.Query, m table.Match, at, hops
 		if q.QType == dnswire.TypeDNAME && m.Kind == table.Exact && a.renamed(z, m.Node, hops) {
 			return 0 // it has led to itself
 		}
-		a.appendSet(set, at, &a.an)
+		if set.Shortens() {
+			a.appendHeld(z, set, q, at, 0, &a.an)
+		} else {
+			a.appendSet(set, at, &a.an)
+		}
 		a.signSet(z, q, m, set, at)
 		a.prove()
 		a.appendAdditional(z.Additional(m.Node, q.QType), start)
 		return 0
 	}
 	if set, ok := z.Set(m.Node, dnswire.TypeCNAME); ok {
-		a.appendSet(set, at, &a.an)
-		next = a.pos - len(set.Wire) + 12
+		a.appendHeld(z, set, q, at, 0, &a.an)
+		next = start + 12
 		a.signSet(z, q, m, set, at)
 		return next
 	}
@@ -344,7 +349,11 @@ func (a *Answerer) negative(z *table.Zone, q *dnswire.Query, m table.Match, at i
 	if a.q.QClass == dnswire.ClassANY {
 		return // other classes may know better
 	}
-	a.appendSet(z.SOA(), a.owner(q, at, q.Labels-z.Labels()), &a.ns)
+	soa, start := z.SOA(), a.pos
+	a.appendHeld(z, soa, q, at, q.Labels-z.Labels(), &a.ns)
+	if !a.truncated {
+		copy(a.buf[start+6:start+10], soa.Wire[6:10]) // its short form has the TTL of the zone
+	}
 	a.deny(z, q, m, at)
 }
 
@@ -354,11 +363,10 @@ func (a *Answerer) referral(z *table.Zone, q *dnswire.Query, m table.Match, at i
 		a.flags &^= dnswire.FlagAA
 	}
 	set, _ := z.Set(m.Node, dnswire.TypeNS)
-	owner, start := a.owner(q, at, m.Label), a.pos
-	a.appendSet(set, owner, &a.ns)
+	start := a.pos
+	a.appendHeld(z, set, q, at, m.Label, &a.ns)
 	a.signReferral(z, q, m, at)
-	glue := z.Glue(m.Node)
-	a.appendWire(glue.Wire, glue.Count, &a.ar)
+	a.appendGlue(z.Glue(m.Node), start)
 	a.appendAdditional(z.Additional(m.Node, dnswire.TypeNS), start)
 }
 
@@ -394,14 +402,6 @@ func (a *Answerer) rename(z *table.Zone, q *dnswire.Query, m table.Match, at, ho
 		return 0 // which was asked for
 	}
 	return a.pos - n
-}
-
-// owner gives the offset of the name's label i, for a name that stands at offset at.
-func (a *Answerer) owner(q *dnswire.Query, at, i int) int {
-	if i >= q.Labels {
-		return at + q.NameLen - 1
-	}
-	return at + int(q.LabelOff[i])
 }
 
 func be32(b []byte) uint32 {

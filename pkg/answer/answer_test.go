@@ -476,6 +476,8 @@ func TestNoAllocation(t *testing.T) {
 		query(t, "sticky.shop.gtm.example.", "A", "ecs=91.198.174.0/24"),
 		query(t, "cdn.shop.gtm.example.", "A"),
 		query(t, "nothing.gtm.example.", "A", "edns"),
+		query(t, "gtm.example.", "MX"),
+		query(t, "gtm.example.", "NS"),
 		query(t, "x.wild.gtm.example.", "TXT"),
 		query(t, "alias.gtm.example.", "A"),
 		query(t, "a.b.old.gtm.example.", "A"),

@@ -127,6 +127,17 @@ func (r *reply) appendAdditional(e table.Additional, set int) {
 	}
 }
 
+// appendGlue appends the addresses without which a delegation, whose NS set stands at offset set, leads nowhere (RFC 9471).
+func (r *reply) appendGlue(e table.Additional, set int) {
+	had := r.ar
+	if !r.room(len(e.Wire)) {
+		return
+	}
+	if r.appendAdditional(e, set); r.ar-had != e.Count {
+		r.truncated = true
+	}
+}
+
 // firstSet gives the size and count of the records at the start of wire that have one owner and type.
 func firstSet(wire []byte) (size int, count uint16) {
 	for size < len(wire) && string(wire[size:size+4]) == string(wire[:4]) {

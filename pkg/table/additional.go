@@ -1,7 +1,6 @@
 package table
 
 import (
-	"encoding/binary"
 	"slices"
 
 	"github.com/gti/gtm/pkg/dnswire"
@@ -9,17 +8,11 @@ import (
 )
 
 // Additional holds what goes into the additional section with a set, mostly addresses, because its records name hosts
-// (RFC 1035, 3.3; RFC 2782; RFC 9460, 4.1). Each record's owner is two bytes: where, in the set's Wire, the name stands. It
-// is a service to the reader: what does not fit is left out, one RRset at a time.
+// (RFC 1035, 3.3; RFC 2782; RFC 9460, 4.1). Each record's owner is two bytes: where the name stands, in the records of the set's
+// Short, or of its Wire if it has none. It is a service to the reader: what does not fit is left out, one RRset at a time.
 type Additional struct {
 	Wire  []byte
 	Count uint16
-}
-
-// additional is where an Additional lies in Zone.data.
-type additional struct {
-	off, size uint32
-	count     uint16
 }
 
 // Additional gives the addresses that go with the set of a type at a node. Those that a delegation cannot do without are its Glue.
@@ -29,8 +22,8 @@ func (z *Zone) Additional(at uint32, typ uint16) Additional {
 	}
 	n := &z.nodes[at]
 	for i := n.first; i < n.first+uint32(n.count); i++ {
-		if s := &z.sets[i]; s.typ == typ && s.additional != 0 {
-			e := &z.extras[s.additional-1]
+		if s := &z.sets[i]; s.typ == typ && s.extra != 0 {
+			e := &z.extras[s.extra-1]
 			return Additional{z.data[e.off : e.off+e.size], e.count}
 		}
 	}
@@ -58,44 +51,30 @@ func (b *zoneBuilder) addAdditionals() {
 			if _, ok := hostAt(b.z.sets[at].typ); !ok {
 				continue
 			}
-			set := &b.z.sets[at]
-			if e := b.additionalOf(name, set, n.cut == uint32(i) && i != 0); e.count > 0 {
-				b.z.extras = append(b.z.extras, e)
-				set.additional = uint32(len(b.z.extras))
-			}
+			b.addAdditional(name, &b.z.sets[at], n.cut == uint32(i) && i != 0)
 		}
 	}
 }
 
-// additionalOf renders the addresses of the hosts of a set. Where the set is a delegation's, the hosts inside are left to its glue.
-func (b *zoneBuilder) additionalOf(owner string, s *set, delegation bool) additional {
-	skip, _ := hostAt(s.typ)
-	e := additional{off: uint32(len(b.z.data))}
-	wire := b.z.data[s.off : s.off+s.size]
+// addAdditional renders the addresses of the hosts of a set. Where the set is a delegation's, the hosts inside are left to its glue.
+func (b *zoneBuilder) addAdditional(owner string, s *set, delegation bool) {
+	off, count := len(b.z.data), 0
+	first := b.z.data[s.off+12 : s.off+s.size]
 	done := map[string]bool{}
-	for at := 0; at < len(wire); {
-		rdata := wire[at+12 : at+12+int(binary.BigEndian.Uint16(wire[at+10:]))]
-		ref := at + 12 + skip
-		host, ok := hostName(rdata, skip)
-		at += 12 + len(rdata)
-		if isAlias(s.typ, wire[12:]) != isAlias(s.typ, rdata) {
-			continue // beside an alias, others must be ignored (RFC 9460, 2.4.1); aliases come first
+	b.eachHost(s, func(rdata []byte, host string, ref int) {
+		if isAlias(s.typ, first) != isAlias(s.typ, rdata) {
+			return // beside an alias, others must be ignored (RFC 9460, 2.4.1); aliases come first
 		}
-		if !ok || done[host] || delegation && isAtOrBelow(host, owner) || ref > 0xFFFF {
-			continue
+		if done[host] || delegation && isAtOrBelow(host, owner) || ref > 0xFFFF {
+			return
 		}
 		done[host] = true
-		for _, a := range b.worthAdding(host, s.typ, host != owner) {
-			for _, data := range a.Data {
-				rr := appendRecord(nil, a.Type, a.TTL, data)
-				binary.BigEndian.PutUint16(rr, uint16(ref))
-				b.z.data = append(b.z.data, rr...)
-				e.count++
-			}
-		}
+		count += b.refer(ref, b.worthAdding(host, s.typ, host != owner))
+	})
+	if count > 0 {
+		e := b.extra(s)
+		e.off, e.size, e.count = uint32(off), uint32(len(b.z.data)-off), uint16(count)
 	}
-	e.size = uint32(len(b.z.data)) - e.off
-	return e
 }
 
 // isAlias tells whether RDATA is that of an alias (RFC 9460, 2.4.2).
@@ -116,6 +95,9 @@ func (b *zoneBuilder) worthAdding(host string, typ uint16, other bool) (sets []z
 func hostName(rdata []byte, skip int) (string, bool) {
 	end := skip
 	for end < len(rdata) && rdata[end] != 0 {
+		if rdata[end] > 63 {
+			return "", false
+		}
 		end += 1 + int(rdata[end])
 	}
 	if end >= len(rdata) {

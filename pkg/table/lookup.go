@@ -87,10 +87,10 @@ func (z *Zone) Set(at uint32, typ uint16) (Set, bool) { return z.find(&z.nodes[a
 // Empty tells whether a node owns nothing: it is an empty non-terminal (RFC 4592, 2.2.2).
 func (z *Zone) Empty(at uint32) bool { return z.nodes[at].count == 0 && z.nodes[at].service == 0 }
 
-// Glue gives the addresses that the zone holds for a delegation's name servers: records with full owner names.
-func (z *Zone) Glue(at uint32) Set {
+// Glue gives the addresses that the zone holds for a delegation's name servers, owners as those of its NS set's Additional.
+func (z *Zone) Glue(at uint32) Additional {
 	s, _ := z.find(&z.nodes[at], glueType)
-	return s
+	return Additional{s.Wire, s.Count}
 }
 
 // SOA gives the SOA record for negative answers.

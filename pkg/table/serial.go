@@ -228,6 +228,9 @@ func (z *Zone) renumbered(serial uint32) *Zone {
 	n.data = slices.Clone(z.data)
 	s := z.sets[z.soa.at]
 	putSerial(n.data[s.off:s.off+s.size], serial)
+	if short, ok := n.Short(n.soa); ok {
+		putSerial(short.Data, serial)
+	}
 	n.soa.Wire = slices.Clone(z.soa.Wire)
 	putSerial(n.soa.Wire, serial)
 	if z.sigs == nil {

@@ -1,6 +1,7 @@
 package table
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -20,7 +21,7 @@ type Zone struct {
 	names  names
 	nodes  []node // 0 is the apex
 	sets   []set
-	extras []additional
+	extras []setExtra
 	data   []byte
 	seed   uint64
 	pre    *presigned // nil: it brings no signatures
@@ -68,10 +69,11 @@ const (
 type set struct {
 	typ, count uint16
 	off, size  uint32
-	additional uint32 // 1 + place in Zone.extras; 0: none
+	extra      uint32 // 1 + place in Zone.extras; 0: none
 }
 
-// glueType marks the pseudo set of a delegation that holds the addresses of the name servers in it, owners in full.
+// glueType marks the pseudo set of a delegation that holds the addresses of the name servers in it. Their owners are as those of
+// Additional.
 const glueType = 0
 
 // Set is an RRset (RFC 9499) in wire form. Owners are compression pointers to offset 12.
@@ -247,9 +249,10 @@ func (b *zoneBuilder) fill() {
 				continue
 			}
 			b.render(s)
+			b.shorten(name, &b.z.sets[len(b.z.sets)-1])
 		}
 		if n.cut == uint32(i) && i != 0 {
-			b.glue(name)
+			b.glue(name, n)
 		}
 		n.count = uint16(len(b.z.sets) - int(n.first))
 	}
@@ -288,28 +291,32 @@ func (b *zoneBuilder) soaData(data []byte) []byte {
 
 // glue renders the addresses that this zone holds for the name servers inside of a delegation: without them nobody gets
 // there (RFC 9471, 2.1).
-func (b *zoneBuilder) glue(name string) {
+func (b *zoneBuilder) glue(name string, n *node) {
 	off, count := len(b.z.data), 0
-	for _, ns := range b.sets[name] {
-		if ns.Type != dnswire.TypeNS {
+	for i := n.first; i < uint32(len(b.z.sets)); i++ {
+		if b.z.sets[i].typ != dnswire.TypeNS {
 			continue
 		}
-		for _, target := range ns.Data {
-			host := slices.Clone(target)
-			dnswire.FoldName(host)
-			if !isAtOrBelow(string(host), name) {
-				continue
+		b.eachHost(&b.z.sets[i], func(_ []byte, host string, ref int) {
+			if isAtOrBelow(host, name) && ref <= 0xFFFF {
+				count += b.refer(ref, b.addresses(host))
 			}
-			for _, s := range b.addresses(string(host)) {
-				for _, data := range s.Data {
-					rr := appendRecord(nil, s.Type, s.TTL, data)
-					b.z.data = append(append(b.z.data, host...), rr[2:]...)
-					count++
-				}
-			}
-		}
+		})
 	}
 	b.z.sets = append(b.z.sets, set{typ: glueType, count: uint16(count), off: uint32(off), size: uint32(len(b.z.data) - off)})
+}
+
+// refer renders records whose owner is named at an offset of another set.
+func (b *zoneBuilder) refer(ref int, sets []zone.RRset) (count int) {
+	for _, s := range sets {
+		for _, data := range s.Data {
+			at := len(b.z.data)
+			b.z.data = appendRecord(b.z.data, s.Type, s.TTL, data)
+			binary.BigEndian.PutUint16(b.z.data[at:], uint16(ref))
+			count++
+		}
+	}
+	return count
 }
 
 func be32(b []byte) uint32 {
