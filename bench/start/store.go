@@ -65,7 +65,7 @@ func (s size) stir(ctx context.Context, c *store.Client) error {
 	}
 	head := state.Head
 	for i := range 100 {
-		v, ok := state.Resources[spec.Key{Tenant: tenant, Kind: spec.KindPool, Name: poolName(i * s.tenants % s.pools)}]
+		v, ok := state.Resources.Get(spec.Key{Tenant: tenant, Kind: spec.KindPool, Name: poolName(i * s.tenants % s.pools)})
 		if !ok {
 			continue
 		}

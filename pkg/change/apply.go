@@ -270,11 +270,11 @@ func (c *Changer) Rollback(ctx context.Context, tenant string, to store.Generati
 		return Input{}, err
 	}
 	edit := func(now *State) (put []*spec.Resource, deleted []spec.Key, err error) {
-		for _, v := range then.Resources {
+		for _, v := range then.Resources.All() {
 			put = append(put, v.Resource)
 		}
 		for _, r := range now.Tenant(tenant) {
-			if _, was := then.Resources[r.Key]; !was {
+			if _, was := then.Resources.Get(r.Key); !was {
 				deleted = append(deleted, r.Key)
 			}
 		}

@@ -266,7 +266,7 @@ func TestApply(t *testing.T) {
 	if _, err := c.Apply(context.Background(), p); err == nil || !strings.Contains(err.Error(), "needs an author") {
 		t.Errorf("got %v", err)
 	}
-	zone := m.states["platform"][0].Resources[key("platform/Zone/gtm.example.")].Resource.Spec.(*spec.Zone)
+	zone := at(m.states["platform"][0], key("platform/Zone/gtm.example.")).Spec.(*spec.Zone)
 	if !strings.HasPrefix(zone.Content, "gtm.example.\t3600\tIN\tSOA\t") || !strings.Contains(zone.Content, "static.shop.gtm.example.\t3600\tIN\tA\t192.0.2.80\n") {
 		t.Errorf("the zone is not stored in canonical form: %s", zone.Content)
 	}
@@ -292,7 +292,7 @@ func TestApplyInChunks(t *testing.T) {
 			}
 		}
 	}
-	if len(m.states["shop"][m.head("shop")-1].Resources) != 12 {
+	if m.states["shop"][m.head("shop")-1].Resources.Len() != 12 {
 		t.Error("something is missing")
 	}
 	m.fail = &store.TooLargeError{Bytes: 9, MaxBytes: 8, MaxOps: 3}
@@ -317,9 +317,9 @@ func TestApplyRetries(t *testing.T) {
 	if len(recs) != 1 || recs[0].Generation != 5 || overtaken != 3 {
 		t.Errorf("got %v after %d", recs, overtaken)
 	}
-	pool := m.states["shop"][4].Resources[key("shop/Pool/eu")].Resource.Spec.(*spec.Pool)
+	pool := at(m.states["shop"][4], key("shop/Pool/eu")).Spec.(*spec.Pool)
 	if *pool.Endpoints[0].Weight != 7 || *pool.Endpoints[1].Weight != 13 {
-		t.Errorf("an edit is lost: %v", spec.Diff(nil, m.states["shop"][4].Resources[key("shop/Pool/eu")].Resource))
+		t.Errorf("an edit is lost: %v", spec.Diff(nil, at(m.states["shop"][4], key("shop/Pool/eu"))))
 	}
 }
 
@@ -420,9 +420,14 @@ func TestRollback(t *testing.T) {
 	}
 }
 
+func at(s store.TenantState, k spec.Key) *spec.Resource {
+	v, _ := s.Resources.Get(k)
+	return v.Resource
+}
+
 func resources(s store.TenantState) map[spec.Key]*spec.Resource {
 	out := map[spec.Key]*spec.Resource{}
-	for k, v := range s.Resources {
+	for k, v := range s.Resources.All() {
 		out[k] = v.Resource
 	}
 	return out
@@ -441,7 +446,7 @@ func TestFollowState(t *testing.T) {
 	for tenant := range m.states {
 		s, _ := m.Read(context.Background(), tenant, 0)
 		tu := store.TenantUpdate{Tenant: tenant, Head: s.Head}
-		for _, v := range s.Resources {
+		for _, v := range s.Resources.All() {
 			tu.Put = append(tu.Put, v)
 		}
 		u.Tenants = append(u.Tenants, tu)

@@ -42,7 +42,7 @@ func TestWeightsThatAreSoAlready(t *testing.T) {
 func TestDrainAndUndrain(t *testing.T) {
 	c, m := house(t)
 	override := func(name string) *spec.Override {
-		r := m.states["shop"][m.head("shop")-1].Resources[spec.Key{Tenant: "shop", Kind: spec.KindOverride, Name: name}].Resource
+		r := at(m.states["shop"][m.head("shop")-1], spec.Key{Tenant: "shop", Kind: spec.KindOverride, Name: name})
 		o, _ := specOf(r).(*spec.Override)
 		return o
 	}
@@ -78,7 +78,7 @@ func TestDrainBesideAWeight(t *testing.T) {
 	target := Target{"shop", "eu", "a"}
 	mustApply(t, c, Input{Edit: Drain(target, "disk", "ann", clock)})
 	mustApply(t, c, Input{Edit: Undrain(target)})
-	o := m.states["shop"][m.head("shop")-1].Resources[key("shop/Override/half")].Resource.Spec.(*spec.Override)
+	o := at(m.states["shop"][m.head("shop")-1], key("shop/Override/half")).Spec.(*spec.Override)
 	if o.State != "" || o.Weight == nil || *o.Weight != 2 {
 		t.Errorf("got %+v", o)
 	}
@@ -92,7 +92,7 @@ func TestDrainNames(t *testing.T) {
 		mustApply(t, c, Input{Edit: Drain(target, "x", "ann", clock)})
 	}
 	n := 0
-	for k := range m.states["shop"][m.head("shop")-1].Resources {
+	for k := range m.states["shop"][m.head("shop")-1].Resources.All() {
 		if k.Kind == spec.KindOverride {
 			n++
 		}

@@ -41,13 +41,13 @@ func (x *index) clear() {
 // isFew tells whether the resources of a kind are so few that all can be looked at for each change.
 func isFew(kind spec.Kind) bool { return kind != spec.KindPool && kind != spec.KindService }
 
-// follow takes the index to a state. A tenant that moved on costs a walk over its versions, and work for those that changed.
+// follow takes the index to a state. A tenant that moved on costs work for what changed in it.
 func (x *index) follow(tenants map[string]store.TenantState) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for name, was := range x.tenants {
 		if _, there := tenants[name]; !there {
-			x.stale += len(was.Resources)
+			x.stale += was.Resources.Len()
 			delete(x.tenants, name)
 		}
 	}
@@ -72,8 +72,8 @@ const looked = 16
 // back and was accepted: then no version is the one that it was, so that a few of them tell.
 func successor(was, now store.TenantState) bool {
 	n := 0
-	for k, v := range was.Resources {
-		if w, ok := now.Resources[k]; ok && w.Generation == v.Generation && w.Resource != v.Resource {
+	for k, v := range was.Resources.All() {
+		if w, ok := now.Resources.Get(k); ok && w.Generation == v.Generation && w.Resource != v.Resource {
 			return false
 		}
 		if n++; n == looked {
@@ -85,22 +85,22 @@ func successor(was, now store.TenantState) bool {
 
 // move notes what one tenant's new state has that the old one had not.
 func (x *index) move(was, now store.TenantState) {
-	known := was.Head
+	known, news := was.Head, now.Resources.Unlike(was.Resources)
 	if !successor(was, now) {
-		known = 0 // look at everything
+		known, news = 0, now.Resources.All() // look at everything
 	}
-	for k, v := range now.Resources {
+	for k, v := range news {
 		if v.Generation <= known {
 			continue
 		}
-		if old, had := was.Resources[k]; had && old.Resource == v.Resource {
+		if old, had := was.Resources.Get(k); had && old.Resource == v.Resource {
 			continue
 		} else if had {
 			x.stale++
 		}
 		x.note(v.Resource)
 	}
-	x.stale += max(0, len(was.Resources)-len(now.Resources))
+	x.stale += max(0, was.Resources.Len()-now.Resources.Len())
 }
 
 func (x *index) note(r *spec.Resource) {

@@ -136,7 +136,7 @@ func TestIndexForgets(t *testing.T) {
 	for i := range 1000 {
 		r := pool(i)
 		x.follow(map[string]store.TenantState{"shop": {Head: store.Generation(i + 1),
-			Resources: map[spec.Key]store.Version{r.Key: {Resource: r, Generation: store.Generation(i + 1)}}}})
+			Resources: store.NewResources(store.Version{Resource: r, Generation: store.Generation(i + 1)})}})
 		if len(x.hosts) > 3 {
 			t.Fatalf("after %d changes of one service the index knows %d hosts", i+1, len(x.hosts))
 		}
@@ -152,21 +152,21 @@ func TestIndexForgets(t *testing.T) {
 
 // largeState is one tenant with so many services, each with a pool of its own, and one pool for all.
 func largeState(services int) map[string]store.TenantState {
-	shop, platform := map[spec.Key]store.Version{}, map[spec.Key]store.Version{}
-	add := func(to map[spec.Key]store.Version, k spec.Key, s spec.Spec) {
-		to[k] = store.Version{Resource: &spec.Resource{Key: k, Spec: s}, Generation: 1}
+	var shop, platform []store.Version
+	add := func(to *[]store.Version, k spec.Key, s spec.Spec) {
+		*to = append(*to, store.Version{Resource: &spec.Resource{Key: k, Spec: s}, Generation: 1})
 	}
-	add(platform, spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: "x.example."}, &spec.Zone{Grants: map[string][]string{"shop": {"x.example."}},
+	add(&platform, spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: "x.example."}, &spec.Zone{Grants: map[string][]string{"shop": {"x.example."}},
 		Content: "x.example.\t60\tIN\tSOA\tns1.x.example. h.x.example. 1 2 3 4 5\n"})
 	ends := []spec.Endpoint{{Name: "a", Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}}
-	add(shop, key("shop/Pool/all"), &spec.Pool{Endpoints: ends})
+	add(&shop, key("shop/Pool/all"), &spec.Pool{Endpoints: ends})
 	for i := range services {
 		own := fmt.Sprint("p", i)
-		add(shop, key("shop/Pool/"+own), &spec.Pool{Endpoints: ends})
-		add(shop, key(fmt.Sprint("shop/Service/s", i)), &spec.Service{Host: fmt.Sprintf("s%d.x.example.", i),
+		add(&shop, key("shop/Pool/"+own), &spec.Pool{Endpoints: ends})
+		add(&shop, key(fmt.Sprint("shop/Service/s", i)), &spec.Service{Host: fmt.Sprintf("s%d.x.example.", i),
 			Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: own}, {Pool: "all"}}}}})
 	}
-	return map[string]store.TenantState{spec.Platform: {Head: 1, Resources: platform}, "shop": {Head: 1, Resources: shop}}
+	return map[string]store.TenantState{spec.Platform: {Head: 1, Resources: store.NewResources(platform...)}, "shop": {Head: 1, Resources: store.NewResources(shop...)}}
 }
 
 // BenchmarkOneWeight plans the change of one weight among so many services: of a pool of one, and of the pool of all.

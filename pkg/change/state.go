@@ -92,7 +92,7 @@ func (s *State) Tenants() []string { return slices.Sorted(maps.Keys(s.tenants)) 
 // Tenant gives a tenant's resources, sorted by key.
 func (s *State) Tenant(name string) []*spec.Resource {
 	var out []*spec.Resource
-	for _, v := range s.tenants[name].Resources {
+	for _, v := range s.tenants[name].Resources.All() {
 		out = append(out, v.Resource)
 	}
 	slices.SortFunc(out, func(a, b *spec.Resource) int { return a.Key.Compare(b.Key) })
@@ -100,7 +100,10 @@ func (s *State) Tenant(name string) []*spec.Resource {
 }
 
 // Get gives the resource of that key, or nil.
-func (s *State) Get(k spec.Key) *spec.Resource { return s.tenants[k.Tenant].Resources[k].Resource }
+func (s *State) Get(k spec.Key) *spec.Resource {
+	v, _ := s.tenants[k.Tenant].Resources.Get(k)
+	return v.Resource
+}
 
 // Of gives every resource of that kind, in any order.
 func (s *State) Of(kind spec.Kind) iter.Seq[*spec.Resource] {
@@ -114,7 +117,7 @@ func (s *State) Of(kind spec.Kind) iter.Seq[*spec.Resource] {
 			return
 		}
 		for _, t := range s.tenants {
-			for k, v := range t.Resources {
+			for k, v := range t.Resources.All() {
 				if k.Kind == kind && !yield(v.Resource) {
 					return
 				}

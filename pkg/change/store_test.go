@@ -57,9 +57,10 @@ func (m *memStore) Commit(ctx context.Context, c store.Change) (store.Record, er
 			return store.Record{}, e
 		}
 	}
-	next := store.TenantState{Head: c.Base + 1, Resources: map[spec.Key]store.Version{}}
+	next := store.TenantState{Head: c.Base + 1}
+	var put []store.Version
 	if c.Base > 0 {
-		next.Resources = maps.Clone(m.states[c.Tenant][c.Base-1].Resources)
+		next.Resources = m.states[c.Tenant][c.Base-1].Resources
 	}
 	rec := store.Record{Tenant: c.Tenant, Generation: next.Head, Time: c.Time, Author: c.Author, Message: c.Message, Deleted: c.Delete}
 	for _, r := range c.Put {
@@ -67,12 +68,10 @@ func (m *memStore) Commit(ctx context.Context, c store.Change) (store.Record, er
 			return store.Record{}, fmt.Errorf("%s in a change of %s", r.Key, c.Tenant)
 		}
 		stored := &spec.Resource{Key: r.Key, Spec: r.Spec} // an Origin is not stored
-		next.Resources[r.Key] = store.Version{Resource: stored, Generation: next.Head}
+		put = append(put, store.Version{Resource: stored, Generation: next.Head})
 		rec.Put = append(rec.Put, r.Key)
 	}
-	for _, k := range c.Delete {
-		delete(next.Resources, k)
-	}
+	next.Resources = next.Resources.With(put, c.Delete)
 	m.states[c.Tenant] = append(m.states[c.Tenant], next)
 	m.records[c.Tenant] = append(m.records[c.Tenant], rec)
 	m.reads = append(m.reads, c.Reads)

@@ -244,7 +244,8 @@ func TestPools(t *testing.T) {
 		}
 	}
 	key := spec.Key{Tenant: "shop", Kind: spec.KindOverride, Name: "drain-eu"}
-	o, ok := w.store.Tenant("shop").Resources[key].Resource.Spec.(*spec.Override)
+	v, _ := w.store.Tenant("shop").Resources.Get(key)
+	o, ok := v.Resource.Spec.(*spec.Override)
 	if !ok || o.Expires != "2026-05-04T04:02:01Z" || o.Author != "alice@build-7" || o.Reason != "r" {
 		t.Errorf("override %+v", o)
 	}

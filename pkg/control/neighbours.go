@@ -25,12 +25,15 @@ func (s *Server) refersTo(r *spec.Resource) []spec.Key {
 // lookup is the mirror as a spec.Lookup.
 type lookup struct{ *store.Mirror }
 
-func (l lookup) Get(k spec.Key) *spec.Resource { return l.Tenant(k.Tenant).Resources[k].Resource }
+func (l lookup) Get(k spec.Key) *spec.Resource {
+	v, _ := l.Tenant(k.Tenant).Resources.Get(k)
+	return v.Resource
+}
 
 func (l lookup) Of(kind spec.Kind) iter.Seq[*spec.Resource] {
 	return func(yield func(*spec.Resource) bool) {
 		for _, tenant := range l.Tenants() {
-			for key, v := range l.Tenant(tenant).Resources {
+			for key, v := range l.Tenant(tenant).Resources.All() {
 				if key.Kind == kind && !yield(v.Resource) {
 					return
 				}
@@ -79,7 +82,7 @@ func (s *Server) referredBy(key spec.Key) []spec.Key {
 		if tenant != key.Tenant && key.Tenant != spec.Platform {
 			continue // a tenant refers to itself and to the platform only
 		}
-		for other, v := range s.cfg.Mirror.Tenant(tenant).Resources {
+		for other, v := range s.cfg.Mirror.Tenant(tenant).Resources.All() {
 			if slices.Contains(s.refersTo(v.Resource), key) {
 				keys = append(keys, other)
 			}

@@ -30,7 +30,7 @@ func (s *Server) pools() []api.Pool {
 // pool gives one pool; false: key names none.
 func (s *Server) pool(key spec.Key) (api.Pool, bool) {
 	state := s.cfg.Mirror.Tenant(key.Tenant)
-	v, ok := state.Resources[key]
+	v, ok := state.Resources.Get(key)
 	if !ok || key.Kind != spec.KindPool {
 		return api.Pool{}, false
 	}

@@ -64,8 +64,8 @@ func (s *Server) list(_ context.Context, in *listInput) (*reply[api.ResourceList
 
 // sorted gives the resources of a tenant by kind (dependencies first) and name.
 func sorted(state store.TenantState) []store.Version {
-	all := make([]store.Version, 0, len(state.Resources))
-	for _, v := range state.Resources {
+	all := make([]store.Version, 0, state.Resources.Len())
+	for _, v := range state.Resources.All() {
 		all = append(all, v)
 	}
 	slices.SortFunc(all, func(a, b store.Version) int { return a.Resource.Key.Compare(b.Resource.Key) })
@@ -96,11 +96,11 @@ func (s *Server) find(key spec.Key) (store.Version, error) {
 		return store.Version{}, noTenant(key.Tenant, tenants)
 	}
 	state := s.cfg.Mirror.Tenant(key.Tenant)
-	if v, ok := state.Resources[key]; ok {
+	if v, ok := state.Resources.Get(key); ok {
 		return v, nil
 	}
 	var names []string
-	for other := range state.Resources {
+	for other := range state.Resources.All() {
 		if other.Kind == key.Kind {
 			names = append(names, other.Name)
 		}

@@ -50,14 +50,14 @@ func (p *plan) inHands(id health.PoolID, endpoint string, now time.Time) bool {
 }
 
 // makePlan reads a tenant's resources. broken are those that stand in the store and cannot be decoded.
-func makePlan(resources map[spec.Key]store.Version, broken map[spec.Key]bool) *plan {
+func makePlan(resources store.Resources, broken map[spec.Key]bool) *plan {
 	p := &plan{pools: map[health.PoolID]*poolPlan{}, held: map[health.PoolID]bool{}, hands: map[health.PoolID][]hand{}}
 	for key := range broken {
-		if _, ok := resources[key]; !ok && key.Kind == spec.KindPool {
+		if _, ok := resources.Get(key); !ok && key.Kind == spec.KindPool {
 			p.held[health.PoolID{Tenant: key.Tenant, Pool: key.Name}] = true
 		}
 	}
-	for key, v := range resources {
+	for key, v := range resources.All() {
 		switch s := v.Resource.Spec.(type) {
 		case *spec.Pool:
 			p.addPool(key, s, resources)
@@ -69,12 +69,12 @@ func makePlan(resources map[spec.Key]store.Version, broken map[spec.Key]bool) *p
 	return p
 }
 
-func (p *plan) addPool(key spec.Key, pool *spec.Pool, resources map[spec.Key]store.Version) {
+func (p *plan) addPool(key spec.Key, pool *spec.Pool, resources store.Resources) {
 	if pool.Monitor == "" {
 		return // without a monitor there is no verdict: its endpoints are unknown, and answer
 	}
 	id := health.PoolID{Tenant: key.Tenant, Pool: key.Name}
-	declared, ok := resources[spec.Key{Tenant: key.Tenant, Kind: spec.KindMonitor, Name: pool.Monitor}]
+	declared, ok := resources.Get(spec.Key{Tenant: key.Tenant, Kind: spec.KindMonitor, Name: pool.Monitor})
 	if !ok {
 		p.held[id] = true
 		p.faults = append(p.faults, fmt.Sprintf("%s: monitor %q is missing or cannot be read; the last verdict holds", key, pool.Monitor))

@@ -11,11 +11,11 @@ import (
 )
 
 func planOf(resources ...*spec.Resource) *plan {
-	m := map[spec.Key]store.Version{}
+	var all []store.Version
 	for _, r := range resources {
-		m[r.Key] = store.Version{Resource: r}
+		all = append(all, store.Version{Resource: r})
 	}
-	return makePlan(m, nil)
+	return makePlan(store.NewResources(all...), nil)
 }
 
 // An override of the state takes its endpoints into an operator's hands until it expires; one of the weight does not.

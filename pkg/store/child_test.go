@@ -56,7 +56,7 @@ func TestChildServesAndKeepsItsData(t *testing.T) {
 	child = startTestChild(t, dir)
 	c = openTest(t, Config{Endpoints: []string{child.Endpoint()}})
 	state, err := c.Read(testContext(t), "shop", 0)
-	if err != nil || state.Head != 1 || len(state.Resources) != 1 {
+	if err != nil || state.Head != 1 || state.Resources.Len() != 1 {
 		t.Errorf("after a restart: %+v, %v", state, err)
 	}
 }

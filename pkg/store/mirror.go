@@ -7,16 +7,14 @@ import (
 	"sync"
 
 	"github.com/gti/gtm/pkg/health"
-	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
-// Mirror is the followed state as maps. It is safe for concurrent use. The maps that it hands out never
-// change: the first update after that copies the one it touches, so that a tenant that nobody looks at
-// costs nothing, and one of 100,000 resources costs a copy of its map (some milliseconds) per look.
+// Mirror is the followed state. It is safe for concurrent use. What it hands out never changes: for maps (of verdicts, of keysets)
+// the first update after that copies the one it touches, so that one that nobody looks at costs nothing.
 type Mirror struct {
 	mu       sync.RWMutex
-	tenants  map[string]*mirrored
+	tenants  map[string]TenantState
 	verdicts map[health.PoolID]health.Verdict
 	lent     bool // verdicts were handed out
 	keysets  map[string]dnssec.Keyset
@@ -25,14 +23,9 @@ type Mirror struct {
 	position Cursor
 }
 
-type mirrored struct {
-	state TenantState
-	lent  bool
-}
-
 // NewMirror makes an empty mirror.
 func NewMirror() *Mirror {
-	return &Mirror{tenants: map[string]*mirrored{}, verdicts: map[health.PoolID]health.Verdict{},
+	return &Mirror{tenants: map[string]TenantState{}, verdicts: map[health.PoolID]health.Verdict{},
 		keysets: map[string]dnssec.Keyset{}, changed: make(chan struct{})}
 }
 
@@ -51,20 +44,15 @@ func (m *Mirror) Apply(u Update) {
 }
 
 func (m *Mirror) replace(u Update) {
-	tenants := make(map[string]*mirrored, len(u.Tenants))
+	tenants := make(map[string]TenantState, len(u.Tenants))
 	for _, tu := range u.Tenants {
-		t := &mirrored{state: TenantState{Head: tu.Head, Resources: make(map[spec.Key]Version, len(tu.Put))}}
-		for _, v := range tu.Put {
-			t.state.Resources[v.Resource.Key] = v
-		}
-		if old := m.tenants[tu.Tenant]; old != nil {
-			for _, b := range tu.Broken {
-				if v, ok := old.state.Resources[b.Key]; ok {
-					t.state.Resources[b.Key] = v
-				}
+		var kept []Version
+		for _, b := range tu.Broken {
+			if v, ok := m.tenants[tu.Tenant].Resources.Get(b.Key); ok {
+				kept = append(kept, v)
 			}
 		}
-		tenants[tu.Tenant] = t
+		tenants[tu.Tenant] = TenantState{Head: tu.Head, Resources: NewResources(tu.Put...).With(kept, nil)}
 	}
 	m.tenants = tenants
 	m.verdicts, m.lent = make(map[health.PoolID]health.Verdict, len(u.Verdicts)), false
@@ -79,21 +67,7 @@ func (m *Mirror) replace(u Update) {
 
 func (m *Mirror) merge(u Update) {
 	for _, tu := range u.Tenants {
-		t := m.tenants[tu.Tenant]
-		if t == nil {
-			t = &mirrored{state: TenantState{Resources: map[spec.Key]Version{}}}
-			m.tenants[tu.Tenant] = t
-		}
-		t.state.Head = tu.Head
-		if t.lent && len(tu.Put)+len(tu.Deleted) > 0 {
-			t.state.Resources, t.lent = maps.Clone(t.state.Resources), false
-		}
-		for _, v := range tu.Put {
-			t.state.Resources[v.Resource.Key] = v
-		}
-		for _, k := range tu.Deleted {
-			delete(t.state.Resources, k)
-		}
+		m.tenants[tu.Tenant] = TenantState{Head: tu.Head, Resources: m.tenants[tu.Tenant].Resources.With(tu.Put, tu.Deleted)}
 	}
 	if m.lent && len(u.Verdicts)+len(u.VerdictsDeleted) > 0 {
 		m.verdicts, m.lent = maps.Clone(m.verdicts), false
@@ -117,14 +91,9 @@ func (m *Mirror) merge(u Update) {
 
 // Tenant gives a tenant's state; the zero TenantState for one that is not known.
 func (m *Mirror) Tenant(name string) TenantState {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	t := m.tenants[name]
-	if t == nil {
-		return TenantState{}
-	}
-	t.lent = true
-	return t.state
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.tenants[name]
 }
 
 // Tenants lists the known tenants, sorted.
@@ -162,8 +131,8 @@ func (m *Mirror) WaitGeneration(ctx context.Context, tenant string, gen Generati
 	for {
 		changed := m.Changed()
 		m.mu.RLock()
-		t := m.tenants[tenant]
-		there := t != nil && t.state.Head >= gen
+		t, known := m.tenants[tenant]
+		there := known && t.Head >= gen
 		m.mu.RUnlock()
 		if there {
 			return nil
@@ -183,7 +152,10 @@ func (m *Mirror) full() Update {
 	u := Update{Full: true, Cursor: m.position.Revision, Cluster: m.position.Cluster, Epoch: m.position.Epoch}
 	for _, name := range slices.Sorted(maps.Keys(m.tenants)) {
 		t := m.tenants[name]
-		tu := TenantUpdate{Tenant: name, Head: t.state.Head, Put: slices.Collect(maps.Values(t.state.Resources))}
+		tu := TenantUpdate{Tenant: name, Head: t.Head, Put: make([]Version, 0, t.Resources.Len())}
+		for _, v := range t.Resources.All() {
+			tu.Put = append(tu.Put, v)
+		}
 		tu.sort()
 		u.Tenants = append(u.Tenants, tu)
 	}

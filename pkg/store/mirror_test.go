@@ -15,17 +15,27 @@ import (
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
-// randomUpdate makes updates as Follow does, and keeps the state that they add up to.
+// plainState is a TenantState as a map.
+type plainState struct {
+	Head      Generation
+	Resources map[spec.Key]Version
+}
+
+func plain(s TenantState) plainState {
+	return plainState{s.Head, maps.Collect(s.Resources.All())}
+}
+
+// updateMaker makes updates as Follow does, and keeps the state that they add up to.
 type updateMaker struct {
 	rng      *rand.Rand
 	cursor   int64
-	tenants  map[string]TenantState
+	tenants  map[string]plainState
 	verdicts map[health.PoolID]health.Verdict
 	keysets  map[string]dnssec.Keyset
 }
 
 func newUpdateMaker(seed uint64) *updateMaker {
-	return &updateMaker{rng: rand.New(rand.NewPCG(seed, 1)), tenants: map[string]TenantState{}, verdicts: map[health.PoolID]health.Verdict{},
+	return &updateMaker{rng: rand.New(rand.NewPCG(seed, 1)), tenants: map[string]plainState{}, verdicts: map[health.PoolID]health.Verdict{},
 		keysets: map[string]dnssec.Keyset{}}
 }
 
@@ -38,7 +48,7 @@ func (m *updateMaker) delta() Update {
 			continue
 		}
 		state := m.tenants[name]
-		state = TenantState{Head: state.Head + 1, Resources: maps.Clone(state.Resources)}
+		state = plainState{Head: state.Head + 1, Resources: maps.Clone(state.Resources)}
 		if state.Resources == nil {
 			state.Resources = map[spec.Key]Version{}
 		}
@@ -81,9 +91,9 @@ func (m *updateMaker) delta() Update {
 
 // diff compares a mirror with what the updates add up to.
 func (m *updateMaker) diff(got *Mirror) string {
-	states := map[string]TenantState{}
+	states := map[string]plainState{}
 	for _, name := range got.Tenants() {
-		states[name] = got.Tenant(name)
+		states[name] = plain(got.Tenant(name))
 	}
 	return cmp.Diff(m.tenants, states) + cmp.Diff(m.verdicts, got.Verdicts()) + cmp.Diff(m.keysets, got.Keysets())
 }
@@ -108,15 +118,18 @@ func TestMirrorAddsUp(t *testing.T) {
 
 func TestWhatTheMirrorHandsOutStays(t *testing.T) {
 	maker, mirror := newUpdateMaker(2), NewMirror()
-	type look struct{ got, want TenantState }
+	type look struct {
+		got  TenantState
+		want plainState
+	}
 	var looks []look
 	for range 100 {
 		mirror.Apply(maker.delta())
 		s := mirror.Tenant("t1")
-		looks = append(looks, look{s, TenantState{Head: s.Head, Resources: maps.Clone(s.Resources)}})
+		looks = append(looks, look{s, plain(s)})
 	}
 	for i, l := range looks {
-		if !cmp.Equal(l.got, l.want) {
+		if !cmp.Equal(plain(l.got), l.want) {
 			t.Fatalf("the state handed out at %d changed later", i)
 		}
 	}
@@ -129,7 +142,7 @@ func TestMirrorKeepsTheLastGoodForm(t *testing.T) {
 	broken := []BrokenResource{{Key: a.Key, Generation: 2, Err: errors.New("x")}}
 	m.Apply(Update{Tenants: []TenantUpdate{{Tenant: "shop", Head: 2, Broken: broken}}})
 	m.Apply(Update{Full: true, Tenants: []TenantUpdate{{Tenant: "shop", Head: 2, Broken: broken}}})
-	if got, want := m.Tenant("shop"), (TenantState{Head: 2, Resources: map[spec.Key]Version{a.Key: {Resource: a, Generation: 1}}}); !cmp.Equal(got, want) {
+	if got, want := plain(m.Tenant("shop")), (plainState{Head: 2, Resources: map[spec.Key]Version{a.Key: {Resource: a, Generation: 1}}}); !cmp.Equal(got, want) {
 		t.Errorf("held %+v", got)
 	}
 }

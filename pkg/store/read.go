@@ -37,21 +37,21 @@ func (c *Client) Read(ctx context.Context, tenant string, at Generation) (Tenant
 	if at > now {
 		return TenantState{}, fmt.Errorf("%s@%d (the head is %d): %w", tenant, at, now, ErrNotFound)
 	}
-	state := TenantState{Head: at, Resources: map[spec.Key]Version{}}
+	var all []Version
 	err = r.newest(ctx, c.keys.tenant(tenant), func(string) Generation { return at }, func(f found) error {
 		v, broken := r.decode(ctx, f)
 		if broken != nil {
 			return fmt.Errorf("%s in %s@%d: %w", f.key, tenant, f.gen, broken)
 		}
 		if v != nil {
-			state.Resources[f.key] = Version{Resource: v, Generation: f.gen}
+			all = append(all, Version{Resource: v, Generation: f.gen})
 		}
 		return nil
 	})
 	if err != nil {
 		return TenantState{}, c.explain(what, err)
 	}
-	return state, nil
+	return TenantState{Head: at, Resources: NewResources(all...)}, nil
 }
 
 // Heads gives every tenant's head.

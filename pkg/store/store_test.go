@@ -17,7 +17,7 @@ import (
 
 func regionOf(t testing.TB, s TenantState, name string) string {
 	t.Helper()
-	for key, v := range s.Resources {
+	for key, v := range s.Resources.All() {
 		if key.Kind == spec.KindSite && key.Name == name {
 			return v.Resource.Spec.(*spec.Site).Region
 		}
@@ -170,8 +170,8 @@ func TestThousandsOfResourcesInOneGeneration(t *testing.T) {
 	f.untilState(Current)
 	mustCommit(t, c, Change{Tenant: "shop", Put: put})
 	s, err := c.Read(ctx, "shop", 0)
-	if err != nil || len(s.Resources) != len(put) {
-		t.Fatalf("%d resources, %v", len(s.Resources), err)
+	if err != nil || s.Resources.Len() != len(put) {
+		t.Fatalf("%d resources, %v", s.Resources.Len(), err)
 	}
 	f.untilHead("shop", 1)
 	for _, u := range f.told() {
@@ -231,7 +231,8 @@ func TestZoneContentIsStoredByDifference(t *testing.T) {
 			t.Fatal(err)
 		}
 		key := spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: "big.example."}
-		if got := s.Resources[key].Resource.Spec.(*spec.Zone).Content; got != want {
+		v, _ := s.Resources.Get(key)
+		if got := v.Resource.Spec.(*spec.Zone).Content; got != want {
 			t.Errorf("generation %d: the content differs (%d bytes, want %d)", at, len(got), len(want))
 		}
 	}

@@ -20,10 +20,10 @@ type Version struct {
 	Digest uint64
 }
 
-// TenantState is what a tenant declares at its generation Head. The map must not be changed.
+// TenantState is what a tenant declares at its generation Head.
 type TenantState struct {
 	Head      Generation
-	Resources map[spec.Key]Version
+	Resources Resources
 }
 
 // Record tells who made a generation, when and why, and which resources it touched (sorted).

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http/httptest"
 	"strings"
@@ -33,16 +32,15 @@ func (m *memory) Commit(_ context.Context, c store.Change) (store.Record, error)
 	if have := store.Generation(len(m.states)); c.Base != have {
 		return store.Record{}, &store.ConflictError{Tenant: c.Tenant, Want: c.Base, Have: have}
 	}
-	next := store.TenantState{Head: c.Base + 1, Resources: map[spec.Key]store.Version{}}
+	next := store.TenantState{Head: c.Base + 1}
+	var put []store.Version
 	if c.Base > 0 {
-		next.Resources = maps.Clone(m.states[c.Base-1].Resources)
+		next.Resources = m.states[c.Base-1].Resources
 	}
 	for _, r := range c.Put {
-		next.Resources[r.Key] = store.Version{Resource: r, Generation: next.Head}
+		put = append(put, store.Version{Resource: r, Generation: next.Head})
 	}
-	for _, k := range c.Delete {
-		delete(next.Resources, k)
-	}
+	next.Resources = next.Resources.With(put, c.Delete)
 	m.states = append(m.states, next)
 	rec := store.Record{Tenant: c.Tenant, Generation: next.Head, Author: c.Author, Message: c.Message}
 	m.records = append(m.records, rec)
@@ -73,7 +71,8 @@ func (m *memory) news() <-chan struct{} { m.mu.Lock(); defer m.mu.Unlock(); retu
 func (m *memory) zone(name string) *spec.Zone {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.states[len(m.states)-1].Resources[zoneKey(name)].Resource.Spec.(*spec.Zone)
+	v, _ := m.states[len(m.states)-1].Resources.Get(zoneKey(name))
+	return v.Resource.Spec.(*spec.Zone)
 }
 
 // desk is a Control with a store.

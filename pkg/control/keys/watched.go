@@ -37,7 +37,7 @@ func (w *watched) update(m *store.Mirror) {
 		return
 	}
 	zones := map[string]*declared{}
-	for key, v := range states[spec.Platform].Resources {
+	for key, v := range states[spec.Platform].Resources.All() {
 		if key.Kind != spec.KindZone {
 			continue
 		}
@@ -52,7 +52,7 @@ func (w *watched) update(m *store.Mirror) {
 
 // addServices takes the TTLs of a tenant's services into the zones in which they stand.
 func addServices(zones map[string]*declared, state store.TenantState) {
-	for _, v := range state.Resources {
+	for _, v := range state.Resources.All() {
 		s, ok := v.Resource.Spec.(*spec.Service)
 		if !ok {
 			continue

@@ -1,0 +1,90 @@
+package store
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gti/gtm/pkg/spec"
+)
+
+// Resources hold over any changes what a map holds, those of before stay as they were, and Unlike tells of all that came.
+func TestResourcesAreAMap(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 3))
+	type state struct {
+		got  Resources
+		want map[spec.Key]Version
+	}
+	states := []state{{want: map[spec.Key]Version{}}}
+	for step := range 400 {
+		was := states[random.IntN(len(states))]
+		want := maps.Clone(was.want)
+		var put []Version
+		for range random.IntN(1 << random.IntN(9)) {
+			v := Version{Resource: site("shop", fmt.Sprint(random.IntN(1000)), "EU"), Generation: Generation(step)}
+			put, want[v.Resource.Key] = append(put, v), v
+		}
+		var deleted []spec.Key
+		for range random.IntN(1 << random.IntN(9)) {
+			k := site("shop", fmt.Sprint(random.IntN(1000)), "").Key
+			deleted = append(deleted, k)
+			delete(want, k)
+		}
+		got := was.got.With(put, deleted)
+		news := maps.Collect(got.Unlike(was.got))
+		for k, v := range want {
+			if _, told := news[k]; was.want[k] != v && !told {
+				t.Fatalf("step %d: %s is new, and not told", step, k)
+			}
+		}
+		states = append(states, state{got, want})
+	}
+	for i, s := range states {
+		if diff := cmp.Diff(s.want, maps.Collect(s.got.All()), cmp.Comparer(func(a, b Version) bool { return a == b })); diff != "" || s.got.Len() != len(s.want) {
+			t.Fatalf("state %d has %d resources rather than %d:\n%s", i, s.got.Len(), len(s.want), diff)
+		}
+		for n := range 1000 {
+			k := site("shop", fmt.Sprint(n), "").Key
+			v, ok := s.got.Get(k)
+			if want, there := s.want[k]; v != want || ok != there {
+				t.Fatalf("state %d: %s is %v %v, not %v %v", i, k, v, ok, want, there)
+			}
+		}
+	}
+}
+
+// One change among many leaves nearly everything shared.
+func TestResourcesShare(t *testing.T) {
+	var all []Version
+	for i := range 10_000 {
+		all = append(all, Version{Resource: site("shop", fmt.Sprint(i), "EU"), Generation: 1})
+	}
+	was := NewResources(all...)
+	one := Version{Resource: site("shop", "77", "NA"), Generation: 2}
+	news := maps.Collect(was.With([]Version{one}, nil).Unlike(was))
+	if news[one.Resource.Key] != one || len(news) > 2*pieceMost {
+		t.Errorf("%d resources may have changed", len(news))
+	}
+}
+
+func BenchmarkResourcesWith(b *testing.B) {
+	var all []Version
+	for i := range 200_000 {
+		all = append(all, Version{Resource: site("shop", fmt.Sprint(i), "EU"), Generation: 1})
+	}
+	b.Run("all", func(b *testing.B) {
+		for b.Loop() {
+			NewResources(all...)
+		}
+	})
+	r := NewResources(all...)
+	b.Run("one", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			r = r.With(all[7:8], nil)
+		}
+	})
+}
