@@ -28,6 +28,8 @@ type Zone struct {
 	Origin string  // absolute, lower case
 	Apex   []byte  // Origin in wire form
 	Sets   []RRset // sorted by owner (canonical order, RFC 4034, 6.1), then type
+	text   string  // that it was read from
+	plain  bool    // whose lines can be read one by one; see Edit
 }
 
 // Problem is something found in a master file.
@@ -64,7 +66,7 @@ func Parse(origin, text string) (*Zone, error) {
 	if len(problems) > 0 {
 		return nil, problems
 	}
-	z := &Zone{Origin: origin}
+	z := &Zone{Origin: origin, text: text, plain: plainLines(text, len(rrs))}
 	var err error
 	if z.Apex, err = packName(origin); err != nil {
 		return nil, Problems{{File: origin, Text: "the zone's name: " + err.Error()}}
