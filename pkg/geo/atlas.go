@@ -14,7 +14,7 @@ import (
 
 // Atlas is one immutable set of databases, walked once. It is safe for concurrent use and keeps no file open.
 type Atlas struct {
-	v4, v6 *runs // of place ids
+	v4, v6 *packed // of place ids
 	places []Place
 	infos  []Info
 	files  []watched     // what Watch compares with
@@ -42,6 +42,7 @@ type Info struct {
 // (::ffff:0:0/96, 6to4, Teredo), IPv6 addresses have no place.
 func Open(files ...string) (*Atlas, error) {
 	if len(files) == 0 {
+		defer forget(builtin.CountryMMDB)
 		return OpenBytes("built-in", builtin.CountryMMDB)
 	}
 	var atlas *Atlas
@@ -96,10 +97,9 @@ func (a *Atlas) Lookup(addr netip.Addr) (Place, netip.Prefix) {
 		return Place{}, netip.Prefix{}
 	}
 	x, v4 := fromAddr(addr)
-	r := a.family(v4)
-	i := r.find(x)
-	prefix, _ := x.addr(v4).Prefix(r.scope(i, x))
-	return a.places[r.id[i]], prefix
+	id, scope := a.family(v4).find(x)
+	prefix, _ := x.addr(v4).Prefix(scope)
+	return a.places[id], prefix
 }
 
 // Info describes the databases, in the order of Open.
@@ -108,7 +108,7 @@ func (a *Atlas) Info() []Info { return append([]Info(nil), a.infos...) }
 // OpenedIn is how long Open took for it: to read, verify, walk and merge the files. 0 for one that was not opened from files.
 func (a *Atlas) OpenedIn() time.Duration { return a.took }
 
-func (a *Atlas) family(v4 bool) *runs {
+func (a *Atlas) family(v4 bool) *packed {
 	if v4 {
 		return a.v4
 	}

@@ -204,7 +204,7 @@ func openSound(t testing.TB, mmdb []byte) bool {
 		t.Errorf("compile: %v", err)
 		return true
 	}
-	for _, r := range []*runs{a.v4, a.v6} {
+	for _, r := range []*runs{a.v4.unpack(), a.v6.unpack()} {
 		for i := range r.len() {
 			if i == 0 && r.start(0) != (u128{}) || i > 0 && (!r.start(i-1).less(r.start(i)) || r.id[i-1] == r.id[i]) {
 				t.Errorf("run %d does not follow the one before", i)

@@ -79,9 +79,9 @@ func heap() uint64 {
 // benchAddresses draws half of the addresses evenly and half where networks are small; IPv6 addresses all so.
 func benchAddresses(a *Atlas, v4 bool, n int) []u128 {
 	rng := rand.New(rand.NewPCG(1, 1))
-	addrs := make([]u128, n)
+	addrs, r := make([]u128, n), a.family(v4).unpack()
 	for i := range addrs {
-		switch r := a.family(v4); {
+		switch {
 		case v4 && i&1 == 0:
 			addrs[i].hi = uint64(rng.Uint32N(224<<24)) << 32
 		case v4:

@@ -4,8 +4,8 @@ package geo
 func merge(a, b *Atlas) *Atlas {
 	m := &merger{a: a.places, b: b.places, ids: map[Place]uint32{{}: 0}, pairs: map[uint64]uint32{}, places: []Place{{}}}
 	return &Atlas{
-		v4:     m.runs(a.v4, b.v4, true),
-		v6:     m.runs(a.v6, b.v6, false),
+		v4:     m.runs(a.v4, b.v4),
+		v6:     m.runs(a.v6, b.v6),
 		places: m.places,
 		infos:  append(append([]Info(nil), a.infos...), b.infos...),
 		files:  append(append([]watched(nil), a.files...), b.files...),
@@ -20,27 +20,10 @@ type merger struct {
 	pairs  map[uint64]uint32 // a's id << 32 | b's id
 }
 
-// runs goes through both in step.
-func (m *merger) runs(a, b *runs, v4 bool) *runs {
-	out := newRuns(v4, a.len()+b.len())
-	at := u128{}
-	for i, j := 0, 0; ; {
-		out.add(at, m.id(a.id[i], b.id[j]))
-		moreA, moreB := i+1 < a.len(), j+1 < b.len()
-		switch {
-		case !moreA && !moreB:
-			return out
-		case !moreB || moreA && a.start(i+1).less(b.start(j+1)):
-			i++
-			at = a.start(i)
-		case !moreA || b.start(j+1).less(a.start(i+1)):
-			j++
-			at = b.start(j)
-		default:
-			i, j = i+1, j+1
-			at = a.start(i)
-		}
-	}
+func (m *merger) runs(a, b *packed) *packed {
+	out := newPacker(a.v4, len(a.data)+len(b.data))
+	inStep(a, b, func(start u128, x, y uint32) { out.add(start, m.id(x, y)) })
+	return out.done()
 }
 
 func (m *merger) id(a, b uint32) uint32 {

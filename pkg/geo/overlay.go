@@ -116,8 +116,8 @@ func checkMaps(maps []Map) error {
 }
 
 // overlay divides one family's address space by the maps and the special-purpose blocks: runs of indexes into list.
-func (l *layers) overlay(v4 bool) *runs {
-	r := newRuns(v4, 64)
+func (l *layers) overlay(v4 bool) *packed {
+	r := newPacker(v4, 1<<10)
 	r.add(u128{}, 0)
 	type open struct {
 		end  u128
@@ -143,7 +143,7 @@ func (l *layers) overlay(v4 bool) *runs {
 		r.add(n.start, l.intern(inner))
 	}
 	closeTo(u128{}, true)
-	return r
+	return r.done()
 }
 
 // within gives the layer of network n inside of outer.

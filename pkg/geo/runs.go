@@ -75,11 +75,3 @@ func (r *runs) scope(i int, x u128) int {
 	}
 	return n
 }
-
-// trim gives back the room that was not used.
-func (r *runs) trim() {
-	r.hi, r.id = clone(r.hi), clone(r.id)
-	if r.lo != nil {
-		r.lo = clone(r.lo)
-	}
-}

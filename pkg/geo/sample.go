@@ -22,7 +22,7 @@ const (
 // of the longest stretch of IPv4 addresses there, or of IPv6 addresses where there are none. Sorted by place.
 func (a *Atlas) Samples(countries bool) []Sample {
 	best := map[Place]stretch{}
-	for _, r := range []*runs{a.v4, a.v6} {
+	for _, r := range []*runs{a.v4.unpack(), a.v6.unpack()} {
 		found := map[Place]stretch{}
 		for i := range r.id {
 			where, ok := region(a.places[r.id[i]], countries)

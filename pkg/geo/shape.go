@@ -24,7 +24,7 @@ type atom struct {
 func newShape(a *Atlas, maps []Map) (*shape, error) {
 	l := newLayers(maps)
 	b := &atomizer{layers: l, places: a.places, plain: make([]uint32, len(a.places)), seen: map[uint64]uint32{}, ids: map[atom]uint32{}}
-	v4, v6 := b.divide(a.v4, true), b.divide(a.v6, false)
+	v4, v6 := b.divide(a.v4), b.divide(a.v6)
 	if len(b.atoms) > maxNarrow {
 		b.rank(v4, v6)
 	}
@@ -49,25 +49,10 @@ type atomizer struct {
 }
 
 // divide goes through the runs of the atlas and of the overlay in step.
-func (b *atomizer) divide(places *runs, v4 bool) *runs {
-	o := b.overlay(v4)
-	out := newRuns(v4, places.len()+2*o.len())
-	i := 0 // the run that holds the start of the overlay's run j
-	for j := range o.len() {
-		start, stop := o.start(j), places.len()
-		if j+1 < o.len() {
-			stop = places.firstFrom(o.start(j+1), i)
-		}
-		for k := i; k < stop; k++ {
-			out.add(start, b.atom(o.id[j], places.id[k]))
-			if k+1 < stop {
-				start = places.start(k + 1)
-			}
-		}
-		if i = stop; j+1 < o.len() && (i == places.len() || o.start(j+1).less(places.start(i))) {
-			i--
-		}
-	}
+func (b *atomizer) divide(places *packed) *runs {
+	o := b.overlay(places.v4)
+	out := newRuns(places.v4, places.len()+o.len())
+	inStep(o, places, func(start u128, layer, place uint32) { out.add(start, b.atom(layer, place)) })
 	return out
 }
 

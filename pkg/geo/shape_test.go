@@ -57,9 +57,7 @@ func randomRuns(rng *rand.Rand, v4 bool, n, ids int) *runs {
 
 // runsAt gives runs that begin at starts, and at zero, with ids drawn at random.
 func runsAt(rng *rand.Rand, v4 bool, starts []u128, ids int) *runs {
-	slices.SortFunc(starts, func(a, b u128) int {
-		return cmp.Or(cmp.Compare(a.hi, b.hi), cmp.Compare(a.lo, b.lo))
-	})
+	slices.SortFunc(starts, compareStarts)
 	r := newRuns(v4, len(starts)+1)
 	r.add(u128{}, rng.Uint32N(uint32(ids)))
 	for _, x := range starts {
@@ -183,12 +181,13 @@ func TestShapeIsShared(t *testing.T) {
 // TestManyAtoms has more different places than a line can name.
 func TestManyAtoms(t *testing.T) {
 	a := smallAtlas(t)
-	big := &Atlas{v4: newRuns(true, 1<<17), v6: a.v6, places: a.places}
-	big.v4.add(u128{}, 0)
+	big, v4 := &Atlas{v6: a.v6, places: a.places}, newPacker(true, 0)
+	v4.add(u128{}, 0)
 	for i := range uint64(100_000) {
-		big.v4.add(u128{hi: (i*7 + 11<<24) << 32}, uint32(len(big.places)))
+		v4.add(u128{hi: (i*7 + 11<<24) << 32}, uint32(len(big.places)))
 		big.places = append(big.places, Place{ASN: uint32(i + 1)})
 	}
+	big.v4 = v4.done()
 	p := mustCompile(t, big, nil, Matcher{ASN: []uint32{90_001, 90_002}}, Matcher{ASN: []uint32{5}})
 	at := func(i uint32) uint32 { return i*7 + 11<<24 }
 	for _, test := range []struct {
@@ -199,4 +198,8 @@ func TestManyAtoms(t *testing.T) {
 			t.Errorf("%x: class %d; want %d", test.addr, class, test.class)
 		}
 	}
+}
+
+func compareStarts(a, b u128) int {
+	return cmp.Or(cmp.Compare(a.hi, b.hi), cmp.Compare(a.lo, b.lo))
 }

@@ -41,6 +41,41 @@ func (x u128) prev() u128 {
 	return u128{x.hi - borrow, lo}
 }
 
+// minus is x-y, wrapping.
+func (x u128) minus(y u128) u128 {
+	lo, borrow := bits.Sub64(x.lo, y.lo, 0)
+	return u128{x.hi - y.hi - borrow, lo}
+}
+
+// plus is x+y, wrapping.
+func (x u128) plus(y u128) u128 {
+	lo, carry := bits.Add64(x.lo, y.lo, 0)
+	return u128{x.hi + y.hi + carry, lo}
+}
+
+// up and down shift by n bits, which are fewer than 128.
+func (x u128) up(n uint) u128 {
+	if n >= 64 {
+		return u128{hi: x.lo << (n - 64)}
+	}
+	return u128{x.hi<<n | x.lo>>(64-n), x.lo << n}
+}
+
+func (x u128) down(n uint) u128 {
+	if n >= 64 {
+		return u128{lo: x.hi >> (n - 64)}
+	}
+	return u128{x.hi >> n, x.lo>>n | x.hi<<(64-n)}
+}
+
+// zeros is the number of zero bits at the end; 128 for zero.
+func (x u128) zeros() uint {
+	if x.lo != 0 {
+		return uint(bits.TrailingZeros64(x.lo))
+	}
+	return 64 + uint(bits.TrailingZeros64(x.hi))
+}
+
 // after is the first address behind the prefix of n bits at x; over is true if the space ends there.
 func (x u128) after(n int) (next u128, over bool) {
 	if n == 0 {

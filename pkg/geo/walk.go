@@ -8,7 +8,7 @@ import (
 
 // source is one MMDB file walked into runs of place ids; id 0 is the zero Place.
 type source struct {
-	v4, v6   *runs
+	v4, v6   *packed
 	places   []Place
 	networks int // that hold data
 }
@@ -19,6 +19,7 @@ type walker struct {
 	*mmdb
 	section
 	starts  starts
+	w4, w6  *packer
 	four    uint32 // what all of IPv4 hangs from
 	rest    int    // how many networks more there may be
 	ids     map[Place]uint32
@@ -42,24 +43,22 @@ func walk(db *mmdb) (*source, error) {
 	w := &walker{mmdb: db, section: db.data, starts: starts, four: db.root4(), rest: 8*int(db.nodes) + 1<<16,
 		ids: map[Place]uint32{{}: 0}, records: map[uint32]uint32{}}
 	w.places = []Place{{}}
-	// Mostly enough, and what is not used is never touched: growing would cost more.
-	room := int(db.nodes)/2 + 16
-	if w.v4, w.v6 = newRuns(true, room), newRuns(false, 1); db.only4 {
-		err = w.descend(w.v4, 0, u128{}, 0)
+	// A byte for each node is mostly enough: growing would cost more.
+	if w.w4, w.w6 = newPacker(true, int(db.nodes)), newPacker(false, int(db.nodes)); db.only4 {
+		err = w.descend(w.w4, 0, u128{}, 0)
 	} else {
-		w.v6 = newRuns(false, room)
-		w.v6.add(u128{}, 0)
-		err = w.descend(w.v6, 0, u128{}, 0)
+		w.w6.add(u128{}, 0)
+		err = w.descend(w.w6, 0, u128{}, 0)
 	}
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range []*runs{w.v4, w.v6} {
-		if r.len() == 0 {
+	for _, r := range []*packer{w.w4, w.w6} {
+		if r.empty() {
 			r.add(u128{}, 0)
 		}
-		r.trim()
 	}
+	w.v4, w.v6 = w.w4.done(), w.w6.done()
 	if len(w.places) == 1 {
 		return nil, errors.New("it holds no continent, country, subdivision or ASN in the layout of GeoIP2 or GeoLite2 City, Country or ASN")
 	}
@@ -68,21 +67,21 @@ func walk(db *mmdb) (*source, error) {
 
 // descend goes through what hangs from a record, in the order of the addresses: x is the first of them, depth the length
 // of the way from the root.
-func (w *walker) descend(r *runs, record uint32, x u128, depth int) error {
+func (w *walker) descend(r *packer, record uint32, x u128, depth int) error {
 	if record >= w.nodes {
 		return w.network(r, record, x, depth)
 	}
-	if r == w.v6 && record == w.four {
+	if r == w.w6 && record == w.four {
 		if x != (u128{}) {
 			r.add(x, 0) // an alias of IPv4
 			return nil
 		}
 		if depth == 96 {
-			r = w.v4
+			r = w.w4
 			depth = 0
 		}
 	}
-	if depth == familyBits(r == w.v4) {
+	if depth == familyBits(r == w.w4) {
 		return errors.New("its search tree is deeper than an address is long")
 	}
 	zero, one := w.node(record)
@@ -93,18 +92,18 @@ func (w *walker) descend(r *runs, record uint32, x u128, depth int) error {
 }
 
 // network appends the network that a record which is no node stands for.
-func (w *walker) network(r *runs, record uint32, x u128, depth int) error {
+func (w *walker) network(r *packer, record uint32, x u128, depth int) error {
 	if w.rest--; w.rest < 0 {
 		return errors.New("its search tree has far more networks than nodes")
 	}
 	id, err := w.placeID(record)
 	if err != nil {
-		prefix, _ := x.addr(r == w.v4).Prefix(depth)
+		prefix, _ := x.addr(r == w.w4).Prefix(depth)
 		return fmt.Errorf("the data of network %s: %w", prefix, err)
 	}
-	if r == w.v6 && x == (u128{}) && depth <= 96 {
+	if r == w.w6 && x == (u128{}) && depth <= 96 {
 		// No branch of the tree is IPv4's own: this network holds all of it.
-		w.v4.add(u128{}, id)
+		w.w4.add(u128{}, id)
 		x = behindIPv4
 	}
 	r.add(x, id)
