@@ -101,7 +101,7 @@ func (e *Edge) settle(ctx context.Context) {
 		case <-tick.C:
 		}
 		if v := e.view.Load(); v != settled {
-			v.Settle(ctx)
+			v.Settle(ctx, settled)
 			settled = v
 		}
 	}

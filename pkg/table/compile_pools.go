@@ -74,8 +74,9 @@ func (c *Compiler) compileOnePool(id health.PoolID, now time.Time) {
 	declared, p := c.poolResource(id), c.pools[id]
 	if declared == nil {
 		if p != nil {
-			p.spec = nil
+			p.spec, p.err = nil, nil
 			delete(c.expiring, id)
+			delete(c.failingPools, p)
 			c.touchUsers(p)
 			c.releasePool(id, p)
 		}
@@ -95,6 +96,9 @@ func (c *Compiler) compileOnePool(id health.PoolID, now time.Time) {
 	before := p.err
 	if p.err = guard(id, func() error { return c.compilePool(id, p, now) }); p.err != nil {
 		p.spec, p.has = was, had
+	}
+	if delete(c.failingPools, p); p.err != nil {
+		c.failingPools[p] = true
 	}
 	c.dirty.faults = c.dirty.faults || p.err != nil || before != nil
 }

@@ -103,6 +103,8 @@ type Compiler struct {
 	counted  []*ServiceCounts
 	counting map[*serviceState]bool // services with counts
 	failing  map[*serviceState]bool // services with an err
+	// failingPools are pools with an err
+	failingPools map[*poolState]bool
 
 	faults []Broken // what is not served as declared
 	dirty  dirt
@@ -129,7 +131,8 @@ type zoneState struct {
 	compiled *Zone
 	services map[string]hosted // wire host
 	moved    map[string]bool   // hosts of which services differ from those of compiled
-	ordinary *zone.Zone        // what compiled was made of; nil: it holds more than that and services
+	edited   map[string]bool   // owners of which the static sets differ from those of compiled, if ordinary is static
+	ordinary *zone.Zone        // what compiled was made of, but for edited; nil: it holds more than that and services
 	counts   *ZoneCounts
 	signer   *signer
 	err      error
@@ -191,7 +194,7 @@ func NewCompiler(cfg Config, atlas *geo.Atlas) *Compiler {
 		verdicts: map[health.PoolID]*health.Verdict{}, overrides: map[health.PoolID]map[spec.Key]*spec.Override{},
 		unread: map[spec.Key]error{}, keys: map[string]*ZoneKeys{}, alias: newAliases(), goodMaps: map[spec.Key]geo.Map{}, zones: map[string]*zoneState{}, listed: map[string]string{}, catalogs: map[string]map[string]bool{}, apexes: map[string]*zoneState{}, expiring: map[health.PoolID]time.Time{}, pools: map[health.PoolID]*poolState{},
 		services: map[spec.Key]*serviceState{}, hosts: map[string]spec.Key{}, parts: map[string]*partState{},
-		counting: map[*serviceState]bool{}, failing: map[*serviceState]bool{}}
+		counting: map[*serviceState]bool{}, failing: map[*serviceState]bool{}, failingPools: map[*poolState]bool{}}
 	c.dirty.reset()
 	c.dirty.heads, c.dirty.zoneList = true, true
 	return c
@@ -400,11 +403,9 @@ func (c *Compiler) broken() []Broken {
 			}
 		}
 	}
-	for id, p := range c.pools {
-		if p.err != nil {
-			k := spec.Key{Tenant: id.Tenant, Kind: spec.KindPool, Name: id.Pool}
-			out = append(out, Broken{k, p.err, c.form(k)})
-		}
+	for p := range c.failingPools {
+		k := spec.Key{Tenant: p.id.Tenant, Kind: spec.KindPool, Name: p.id.Pool}
+		out = append(out, Broken{k, p.err, c.form(k)})
 	}
 	for s := range c.failing {
 		k := s.key

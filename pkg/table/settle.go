@@ -3,9 +3,13 @@ package table
 import "context"
 
 // Settle writes down the tables of sticky draws that the view is among the first to have: it answers the same before, but more
-// slowly. It ends early with ctx.
-func (v *View) Settle(ctx context.Context) {
-	for _, chunk := range v.draws.chunks {
+// slowly. What it shares with a view that was settled before (nil: there is none) it leaves out: looking through all draws would
+// drive from the caches what queries need. It ends early with ctx.
+func (v *View) Settle(ctx context.Context, settled *View) {
+	for i, chunk := range v.draws.chunks {
+		if settled != nil && i < len(settled.draws.chunks) && &settled.draws.chunks[i][0] == &chunk[0] {
+			continue
+		}
 		for _, d := range chunk {
 			if d == nil {
 				continue

@@ -627,10 +627,13 @@ func TestSettledViewAnswersTheSame(t *testing.T) {
 	before := answers()
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if h.view.Settle(ended); table.Filled() {
+	if h.view.Settle(ended, nil); table.Filled() {
 		t.Error("settling does not end with its context")
 	}
-	if h.view.Settle(t.Context()); !table.Filled() {
+	if h.view.Settle(t.Context(), h.view); table.Filled() {
+		t.Error("what was settled before is settled again")
+	}
+	if h.view.Settle(t.Context(), nil); !table.Filled() {
 		t.Error("the table is not filled")
 	}
 	if after := answers(); !slices.Equal(before, after) {
