@@ -90,7 +90,9 @@ func (f *frameReader) frames(b []byte, least int) ([]byte, error) {
 		if err != nil {
 			return b, err
 		}
-		b = slices.Grow(b, int(size))
+		if int(size) > cap(b)-len(b) {
+			b = slices.Grow(b, max(int(size), least+least/8-len(b))) // at once for all, mostly
+		}
 		if _, err := io.ReadFull(f.r, b[len(b):len(b)+int(size)]); err != nil {
 			return b, errTorn
 		}

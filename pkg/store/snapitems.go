@@ -89,24 +89,24 @@ type batch struct {
 // readBase reads the frames behind the first one, and decodes them with all CPUs. at tells where an error is.
 func readBase(r *frameReader) (items iter.Seq[*item], at int64, err error) {
 	var all []*batch
-	var free sync.Pool // of buffers
-	work := make(chan *batch, runtime.GOMAXPROCS(0))
+	workers := runtime.GOMAXPROCS(0)
+	work, free := make(chan *batch, workers), make(chan []byte, 2*workers+1) // of buffers: as many as can be on their way
+	for range cap(free) {
+		free <- nil
+	}
 	var decoding sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
+	for range workers {
 		decoding.Go(func() {
 			var reader spec.Reader
 			for b := range work {
 				b.decode(&reader)
-				free.Put(&b.raw)
+				free <- b.raw[:0]
 				b.raw = nil
 			}
 		})
 	}
 	for err == nil {
-		b := &batch{off: r.off}
-		if buf, ok := free.Get().(*[]byte); ok {
-			b.raw = (*buf)[:0]
-		}
+		b := &batch{off: r.off, raw: <-free}
 		if b.raw, err = r.frames(b.raw, batchBytes); len(b.raw) > 0 {
 			all = append(all, b)
 			work <- b
