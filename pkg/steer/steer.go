@@ -102,7 +102,8 @@ func (s Standing) keep() *Standing {
 	case up:
 		return &up
 	}
-	return &s
+	own := s // so that s is not allocated for the others
+	return &own
 }
 
 // leaveOut sets Out from weight and score.
