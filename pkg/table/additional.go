@@ -46,12 +46,15 @@ func hostAt(typ uint16) (offset int, ok bool) {
 // addAdditionals renders the additionals of all sets. It comes when every set is there.
 func (b *zoneBuilder) addAdditionals() {
 	for i, name := range b.order {
-		n := &b.z.nodes[i]
-		for at := n.first; at < n.first+uint32(n.count); at++ {
-			if _, ok := hostAt(b.z.sets[at].typ); !ok {
-				continue
-			}
-			b.addAdditional(name, &b.z.sets[at], n.cut == uint32(i) && i != 0)
+		b.addAdditionalsOf(uint32(i), name)
+	}
+}
+
+func (b *zoneBuilder) addAdditionalsOf(i uint32, name string) {
+	n := &b.z.nodes[i]
+	for at := n.first; at < n.first+uint32(n.count); at++ {
+		if _, ok := hostAt(b.z.sets[at].typ); ok {
+			b.addAdditional(name, &b.z.sets[at], n.cut == i && i != 0)
 		}
 	}
 }
@@ -115,16 +118,17 @@ func (b *zoneBuilder) addresses(host string) []zone.RRset {
 
 // setsOf gives the sets of some types that the zone itself holds for a host, also by a wildcard.
 func (b *zoneBuilder) setsOf(host string, wanted func(uint16) bool) (sets []zone.RRset) {
-	at, ok := b.at[host]
+	at, ok := b.nodeAt(host)
+	name := host
 	if !ok {
-		if at, ok = b.wildcardOf(host); !ok {
+		if at, name, ok = b.wildcardOf(host); !ok {
 			return nil
 		}
 	}
 	if b.z.nodes[at].service != 0 {
 		return nil // what depends on the client
 	}
-	for _, s := range b.sets[b.order[at]] {
+	for _, s := range b.setsAt(name) {
 		if wanted(s.Type) {
 			sets = append(sets, s)
 		}
@@ -133,15 +137,16 @@ func (b *zoneBuilder) setsOf(host string, wanted func(uint16) bool) (sets []zone
 }
 
 // wildcardOf gives the node of the wildcard that stands for a name that is not there (RFC 4592, 3.3.1).
-func (b *zoneBuilder) wildcardOf(name string) (uint32, bool) {
+func (b *zoneBuilder) wildcardOf(name string) (at uint32, wild string, ok bool) {
 	for name[0] != 0 {
 		name = name[1+int(name[0]):]
-		if _, ok := b.at[name]; ok {
-			at, ok := b.at["\x01*"+name]
-			return at, ok
+		if _, ok := b.nodeAt(name); ok {
+			wild = "\x01*" + name
+			at, ok := b.nodeAt(wild)
+			return at, wild, ok
 		}
 	}
-	return 0, false
+	return 0, "", false
 }
 
 func isAtOrBelow(name, above string) bool { return name == above || isBelow(name, above) }

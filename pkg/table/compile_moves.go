@@ -22,7 +22,7 @@ type moves struct {
 // where the zone must be compiled from its beginning. The serial is the new form's.
 func (z *Zone) moved(static *zone.Zone, hosts []string, services map[string]hosted, serial uint32) (*Zone, bool) {
 	m := moves{z: z.renumbered(serial), static: static}
-	m.z.names.lines, m.z.names.long = slices.Clone(z.names.lines), slices.Clip(z.names.long)
+	m.ownNames()
 	m.z.nodes = slices.Grow(slices.Clone(z.nodes), len(hosts))
 	for _, host := range hosts {
 		if len(setsAt(static, host)) > 0 {
@@ -38,13 +38,18 @@ func (z *Zone) moved(static *zone.Zone, hosts []string, services map[string]host
 		case line != nil:
 			ok = m.remove(line, host)
 		case stands:
-			ok = m.add(at)
+			ok = m.add(node{service: at.place + 1, served: at.served})
 		}
 		if !ok {
 			return nil, false
 		}
 	}
 	return m.z, true
+}
+
+// ownNames has the new form change the table of names in a copy.
+func (m *moves) ownNames() {
+	m.z.names.lines, m.z.names.long = slices.Clone(m.z.names.lines), slices.Clip(m.z.names.long)
 }
 
 // plain tells whether a node is like any other.
@@ -63,7 +68,7 @@ func (m *moves) set(l *line, at hosted) bool {
 }
 
 // add makes a name, with what lies between it and the closest name that is there.
-func (m *moves) add(at hosted) bool {
+func (m *moves) add(leaf node) bool {
 	k := &m.key
 	up := 1
 	for m.z.names.find(k.suffix(up), k.hashes[up]) == nil {
@@ -79,7 +84,7 @@ func (m *moves) add(at hosted) bool {
 		}
 		n := node{first: uint32(len(m.z.sets)), labels: uint8(k.labels - i)}
 		if i == 0 {
-			n.service, n.served = at.place+1, at.served
+			n.service, n.served = leaf.service, leaf.served
 		}
 		l := m.z.names.put(name, k.hashes[i], uint32(len(m.z.nodes)))
 		l.service = n.service

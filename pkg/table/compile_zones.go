@@ -33,7 +33,7 @@ func (c *Compiler) compileZoneContent() {
 		}
 		c.list(name, it.Resource.Spec.(*spec.Zone).Catalog)
 		if z == nil {
-			z = &zoneState{key: k, services: map[string]hosted{}, moved: map[string]bool{},
+			z = &zoneState{key: k, services: map[string]hosted{}, moved: map[string]bool{}, edited: map[string]bool{},
 				counts: NewZoneCounts(name, c.cfg.Workers)}
 			c.zones[name] = z
 			c.dirty.zoneList = true
@@ -47,7 +47,7 @@ func (c *Compiler) compileZoneContent() {
 				c.dirty.zoneList = true
 				return fmt.Errorf("zone %s has not been copied from its primaries yet, or has expired", name)
 			}
-			static, err := zone.Parse(name, res.Content)
+			static, err := z.read(name, res.Content)
 			if err != nil {
 				return err
 			}
@@ -61,6 +61,22 @@ func (c *Compiler) compileZoneContent() {
 			return nil
 		})
 	}
+}
+
+// read parses the content of a zone; where little of it has changed, only that.
+func (z *zoneState) read(name, content string) (*zone.Zone, error) {
+	if z.static == nil || z.ordinary != z.static {
+		return zone.Parse(name, content)
+	}
+	fresh, changed, ok := z.static.Edit(content)
+	if !ok {
+		return zone.Parse(name, content)
+	}
+	for _, owner := range changed {
+		z.edited[string(owner)] = true
+	}
+	z.ordinary = fresh
+	return fresh, nil
 }
 
 // orphan has the services of a zone look for their place anew.
@@ -200,6 +216,7 @@ func (c *Compiler) compileZones() {
 		}
 		fresh[i].Spec, fresh[i].Day = z.res, c.today
 		clear(z.moved)
+		clear(z.edited)
 		c.relist(z, fresh[i])
 	}
 	c.renumberZones()
@@ -216,18 +233,18 @@ func (c *Compiler) compileZones() {
 	}
 }
 
-// compileZone compiles a zone, from its old form where only services came and went. It changes nothing but z.
+// compileZone compiles a zone, from its old form where only services and a few static sets came and went. It changes nothing but z.
 func (c *Compiler) compileZone(z *zoneState) (*Zone, error) {
 	name := z.key.Name
-	ordinary := z.signer == nil && c.keys[name] == nil && c.catalogs[name] == nil && !bringsSignatures(z.static)
-	if ordinary && z.ordinary == z.static && len(z.moved) <= maxMoves {
-		if fresh, ok := z.compiled.moved(z.static, sortedKeys(z.moved), z.services, z.nextSerial()); ok {
+	in := &zoneInput{static: z.static, serial: z.serial, added: z.added, catalog: c.catalogs[name] != nil, members: sortedKeys(c.catalogs[name]),
+		debug: *z.res.Debug, services: z.services, counts: z.counts, seed: c.cfg.Seed, signer: z.signer, keys: c.keys[name], old: z.compiled}
+	ordinary := z.signer == nil && in.keys == nil && !in.catalog && !bringsSignatures(z.static)
+	if ordinary && z.ordinary == z.static && len(z.moved)+len(z.edited) <= maxMoves && in.debug == *z.compiled.Spec.Debug {
+		if fresh, ok := z.compiled.edited(in, sortedKeys(z.edited), sortedKeys(z.moved), z.nextSerial()); ok {
 			return fresh, nil
 		}
 	}
-	fresh, err := newZone(&zoneInput{static: z.static, serial: z.serial, added: z.added, catalog: c.catalogs[name] != nil, members: sortedKeys(c.catalogs[name]), debug: *z.res.Debug,
-		services: z.services, counts: z.counts, seed: c.cfg.Seed,
-		signer: z.signer, keys: c.keys[name], old: z.compiled})
+	fresh, err := newZone(in)
 	if z.ordinary = nil; err == nil && ordinary {
 		z.ordinary = z.static
 	}

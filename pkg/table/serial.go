@@ -225,7 +225,7 @@ func (z *zoneState) nextSerial() uint32 {
 func (z *Zone) renumbered(serial uint32) *Zone {
 	n := *z
 	n.Serial = serial
-	n.data = slices.Clone(z.data)
+	n.data = append(make([]byte, 0, len(z.data)+len(z.data)/64), z.data...) // with some room for sets that replace others
 	s := z.sets[z.soa.at]
 	putSerial(n.data[s.off:s.off+s.size], serial)
 	if short, ok := n.Short(n.soa); ok {

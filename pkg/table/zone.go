@@ -30,6 +30,7 @@ type Zone struct {
 	Counts *ZoneCounts
 	// Problems names static sets that are not served because a service stands at their name.
 	Problems []string
+	waste    int // bytes of data that belonged to sets which have been replaced since
 }
 
 // ZoneCounts counts the answers of a zone by RCODE, one row a worker. Each worker writes its own row alone.
@@ -112,7 +113,7 @@ type zoneBuilder struct {
 	z     *Zone
 	in    *zoneInput
 	order []string          // wire names of nodes
-	at    map[string]uint32 // wire name to node
+	at    map[string]uint32 // wire name to node; nil: z.names has it, since only some nodes are made anew
 	sets  map[string][]zone.RRset
 
 	members [][]byte // owners that make a catalog
@@ -237,25 +238,50 @@ func (b *zoneBuilder) has(name string, typ uint16) bool {
 // fill renders the sets of every node. Where a service stands, its own types are not taken from the zone.
 func (b *zoneBuilder) fill() {
 	for i, name := range b.order {
-		n := &b.z.nodes[i]
-		n.first = uint32(len(b.z.sets))
-		for _, s := range b.sets[name] {
-			if n.service != 0 && (s.Type == dnswire.TypeA || s.Type == dnswire.TypeAAAA) {
-				continue // a name on its way from the zone to a service, or back: whoever changed it was told
-			}
-			if n.service != 0 && b.shadowed(name, s.Type) {
-				b.z.Problems = append(b.z.Problems, fmt.Sprintf("%s %s is not served: a service stands at this name; remove one of the two",
-					dnswire.NameString([]byte(name)), dnswire.TypeString(s.Type)))
-				continue
-			}
-			b.render(s)
-			b.shorten(name, &b.z.sets[len(b.z.sets)-1])
-		}
-		if n.cut == uint32(i) && i != 0 {
-			b.glue(name, n)
-		}
-		n.count = uint16(len(b.z.sets) - int(n.first))
+		b.fillNode(uint32(i), name)
 	}
+}
+
+func (b *zoneBuilder) fillNode(i uint32, name string) {
+	n := &b.z.nodes[i]
+	n.first = uint32(len(b.z.sets))
+	for _, s := range b.setsAt(name) {
+		if n.service != 0 && (s.Type == dnswire.TypeA || s.Type == dnswire.TypeAAAA) {
+			continue // a name on its way from the zone to a service, or back: whoever changed it was told
+		}
+		if n.service != 0 && b.shadowed(name, s.Type) {
+			b.z.Problems = append(b.z.Problems, fmt.Sprintf("%s %s is not served: a service stands at this name; remove one of the two",
+				dnswire.NameString([]byte(name)), dnswire.TypeString(s.Type)))
+			continue
+		}
+		b.render(s)
+		b.shorten(name, &b.z.sets[len(b.z.sets)-1])
+	}
+	if n.cut == i && i != 0 {
+		b.glue(name, n)
+	}
+	n.count = uint16(len(b.z.sets) - int(n.first))
+}
+
+// setsAt gives the static sets of an owner.
+func (b *zoneBuilder) setsAt(owner string) []zone.RRset {
+	if b.at == nil {
+		return setsAt(b.in.static, owner)
+	}
+	return b.sets[owner]
+}
+
+// nodeAt gives the node of a name that is there.
+func (b *zoneBuilder) nodeAt(name string) (at uint32, ok bool) {
+	if b.at != nil {
+		at, ok = b.at[name]
+		return at, ok
+	}
+	k := newWireKey([]byte(name), b.z.seed)
+	if l := b.z.names.find([]byte(name), k.hashes[0]); l != nil {
+		return l.value, true
+	}
+	return 0, false
 }
 
 func (b *zoneBuilder) shadowed(name string, typ uint16) bool {
