@@ -47,8 +47,9 @@ func changes(ctx context.Context, o options, report *figures.Report) error {
 		"the first of the answers of each edge that all are as they should (asked every %s).", edges, everyQuestion)
 	var rows, marks [][]string
 	var series []figures.Series
-	for _, services := range []int{1000, o.services} {
-		all, err := measureChanges(ctx, o, services)
+	var over curve
+	for _, services := range o.sizes {
+		all, err := measureChanges(ctx, o.of(services))
 		if err != nil {
 			return err
 		}
@@ -63,17 +64,22 @@ func changes(ctx context.Context, o options, report *figures.Report) error {
 		rows = append(rows, []string{name, fmt.Sprint(len(all)), at(exit, 0.5), at(first, 0.5), at(last, 0.5), at(exit, 0.99), at(last, 0.99), at(last, 1)})
 		marks = append(marks, mark(name+": p99 of the last edge's time", figures.Percentile(last, 0.99), 100, "ms"))
 		series = append(series, distribution(name, last))
+		over.add("the last edge", services, last)
+		over.add("gtmctl", services, exit)
 	}
 	report.Table([]string{"configuration", "changes", "gtmctl ends, p50 ms", "first edge, p50 ms", "last edge, p50 ms", "gtmctl ends, p99 ms", "last edge, p99 ms", "most ms"}, rows)
 	report.Table(markHead, marks)
+	if err := over.report(report, "change-sizes", "a changed weight, over services", 100); err != nil {
+		return err
+	}
 	return report.Picture("change", "gtmctl to the last edge", func(file string) error {
 		return figures.SaveLines(file, figures.Chart{Title: "gtmctl to the last edge's answer", X: "share of changes, %", Y: "at most, ms", Mark: 100, Series: series})
 	})
 }
 
-func measureChanges(ctx context.Context, o options, services int) ([]changed, error) {
+func measureChanges(ctx context.Context, o options) ([]changed, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	s, err := newChangeStage(ctx, o, services)
+	s, err := newChangeStage(ctx, o)
 	defer func() {
 		cancel()
 		for _, e := range slices.Backward(s.edges) { // the one with etcd last
@@ -91,13 +97,13 @@ func measureChanges(ctx context.Context, o options, services int) ([]changed, er
 		}
 		all = append(all, c)
 		if (i+1)%50 == 0 {
-			fmt.Printf("change %d/%d, %d services: gtmctl ended after %s, the last edge had it after %s\n", i+1, o.changes, services, c.exit, c.edges[edges-1])
+			fmt.Printf("change %d/%d, %d services: gtmctl ended after %s, the last edge had it after %s\n", i+1, o.changes, o.services, c.exit, c.edges[edges-1])
 		}
 	}
 	return all, nil
 }
 
-func newChangeStage(ctx context.Context, o options, services int) (*changeStage, error) {
+func newChangeStage(ctx context.Context, o options) (*changeStage, error) {
 	s := &changeStage{o: o}
 	dir, err := o.Folder("change")
 	if err != nil {
@@ -118,10 +124,10 @@ func newChangeStage(ctx context.Context, o options, services int) (*changeStage,
 			return s, err
 		}
 		if i == 0 {
-			if err := putWorld(ctx, s.edges[0], rig.World{Services: services, Endpoints: endpoints, Partitions: 10}); err != nil {
+			if err := putWorld(ctx, s.edges[0], rig.World{Services: o.services, Endpoints: endpoints, Partitions: 10}); err != nil {
 				return s, err
 			}
-			if _, err := e.AwaitAnswer(ctx, rig.Host(services-1), startPatience); err != nil {
+			if _, err := e.AwaitAnswer(ctx, rig.Host(o.services-1), startPatience); err != nil {
 				return s, err
 			}
 		}

@@ -10,6 +10,9 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gti/gtm/bench/figures"
@@ -26,7 +29,8 @@ const (
 // options are what the command line says.
 type options struct {
 	rig.Places
-	services int
+	sizes    []int // numbers of services, the largest last
+	services int   // of the configuration at hand
 	rate     float64
 	rounds   int
 	seconds  float64
@@ -43,13 +47,16 @@ var measures = map[string]func(context.Context, options, *figures.Report) error{
 func main() {
 	var o options
 	o.Flags("latency", parts)
-	flag.IntVar(&o.services, "services", 100_000, "services for verdicts; each has a pool of ten endpoints")
+	flag.Func("services", "numbers of services, each with a pool of ten endpoints; marks are those of the largest (default "+defaultSizes+")", o.setSizes)
 	flag.Float64Var(&o.rate, "rate", 100_000, "queries a second")
 	flag.IntVar(&o.rounds, "pairs", 11, "rounds of a quiet run and runs with changes")
-	flag.Float64Var(&o.seconds, "seconds", 4, "length of a run")
-	flag.IntVar(&o.changes, "changes", 200, "changes by gtmctl")
+	flag.Float64Var(&o.seconds, "seconds", 3, "length of a run")
+	flag.IntVar(&o.changes, "changes", 200, "changes by gtmctl of the largest configuration")
 	flag.IntVar(&o.networks, "networks", 5_000_000, "networks of the geography files")
 	flag.StringVar(&o.env, "env", "", "further environment of edges, as in GOMAXPROCS=2 GODEBUG=gctrace=1")
+	if err := o.setSizes(defaultSizes); err != nil {
+		panic(err)
+	}
 	flag.Parse()
 	rig.LoadProcess()
 	runtime.GOMAXPROCS(8) // threads that ask must find a place at once when they wake
@@ -61,6 +68,31 @@ func main() {
 		fmt.Fprintln(os.Stderr, "latency:", err)
 		os.Exit(1)
 	}
+}
+
+const defaultSizes = "1000,10000,100000"
+
+// setSizes reads the numbers of services.
+func (o *options) setSizes(text string) error {
+	o.sizes = nil
+	for field := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(field)
+		if err != nil || n < 100 {
+			return fmt.Errorf("%q is no number from 100 on", field)
+		}
+		o.sizes = append(o.sizes, n)
+	}
+	slices.Sort(o.sizes)
+	return nil
+}
+
+// of gives the options for one size. What is not the largest is there for the curve, for which fewer rounds and changes will do.
+func (o options) of(services int) options {
+	o.services = services
+	if services != o.sizes[len(o.sizes)-1] {
+		o.rounds, o.changes = max(1, o.rounds/4), max(1, o.changes/2)
+	}
+	return o
 }
 
 // millis gives durations as numbers of milliseconds.

@@ -58,37 +58,64 @@ type verdictRun struct {
 	missed  int             // watched questions without an answer
 }
 
+// verdictKinds are the pools whose verdicts change. Pools of all sizes of a world have the same addresses at their beginning.
+var verdictKinds = []verdictKind{
+	{"one service's pool", rig.Pool(0), endpoints, rig.Alone, func(j int) netip.Addr { return rig.World{Endpoints: endpoints}.Address(0, j) }},
+	{"one pool of all services", rig.Shared, 2, rig.Host(1), rig.SharedAddress},
+}
+
 func verdicts(ctx context.Context, o options, report *figures.Report) error {
+	var over curve
+	for i, services := range o.sizes {
+		runs, err := measureVerdicts(ctx, o.of(services))
+		if err != nil {
+			return fmt.Errorf("%d services: %w", services, err)
+		}
+		for _, k := range verdictKinds {
+			var times []float64
+			for _, r := range runs[k.name] {
+				times = append(times, millis(r.latency)...)
+			}
+			over.add(k.name, services, times)
+		}
+		if i+1 < len(o.sizes) {
+			continue
+		}
+		if err := reportVerdicts(o.of(services), report, verdictKinds, runs); err != nil {
+			return err
+		}
+	}
+	return over.report(report, "verdict-sizes", "verdict to answer, over services", 5)
+}
+
+// measureVerdicts gives the runs of each kind, and the quiet ones, by name.
+func measureVerdicts(ctx context.Context, o options) (map[string][]verdictRun, error) {
 	s, err := newVerdictStage(ctx, o)
 	if s != nil {
 		defer s.stop()
 	}
 	if err != nil {
-		return err
-	}
-	kinds := []verdictKind{
-		{"one service's pool", rig.Pool(0), endpoints, rig.Alone, func(j int) netip.Addr { return s.world.Address(0, j) }},
-		{"one pool of all services", rig.Shared, 2, rig.Host(1), rig.SharedAddress},
+		return nil, err
 	}
 	runs := map[string][]verdictRun{}
 	for round := range o.rounds {
 		quiet, err := s.run(ctx, nil)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		runs["quiet"] = append(runs["quiet"], quiet)
-		for _, k := range kinds {
+		for _, k := range verdictKinds {
 			r, err := s.run(ctx, &k)
 			if err != nil {
-				return fmt.Errorf("%s: %w", k.name, err)
+				return nil, fmt.Errorf("%s: %w", k.name, err)
 			}
 			runs[k.name] = append(runs[k.name], r)
-			fmt.Printf("verdict %d/%d %s: %d changes, p99 %.2f ms; load %.0f/s p999 %.0f us (quiet %.0f), lost %d, late %.0f us\n", round+1, o.rounds,
-				k.name, len(r.latency), figures.Percentile(millis(r.latency), 0.99), float64(r.load.Sent)/o.seconds, r.load.P999, quiet.load.P999,
+			fmt.Printf("verdict %d/%d, %d services, %s: %d changes, p99 %.2f ms; load %.0f/s p999 %.0f us (quiet %.0f), lost %d, late %.0f us\n", round+1, o.rounds,
+				o.services, k.name, len(r.latency), figures.Percentile(millis(r.latency), 0.99), float64(r.load.Sent)/o.seconds, r.load.P999, quiet.load.P999,
 				r.load.Lost, r.load.Late)
 		}
 	}
-	return reportVerdicts(o, report, kinds, runs)
+	return runs, nil
 }
 
 func newVerdictStage(ctx context.Context, o options) (*verdictStage, error) {
