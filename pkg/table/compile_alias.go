@@ -130,7 +130,7 @@ func (c *Compiler) newPending(k spec.Key, p *plan, s *serviceState) (*Service, e
 
 // setsAt gives the sets of a name.
 func setsAt(z *zone.Zone, owner string) []zone.RRset {
-	first := sort.Search(len(z.Sets), func(i int) bool { return CompareNames(z.Sets[i].Owner, []byte(owner)) >= 0 })
+	first := sort.Search(len(z.Sets), func(i int) bool { return zone.CompareNames(z.Sets[i].Owner, []byte(owner)) >= 0 })
 	end := first
 	for end < len(z.Sets) && string(z.Sets[end].Owner) == owner {
 		end++

@@ -115,7 +115,7 @@ func (b *zoneBuilder) presign() error {
 			}
 		}
 	}
-	slices.SortFunc(p.chain, func(a, b link) int { return CompareNames(a.key, b.key) })
+	slices.SortFunc(p.chain, func(a, b link) int { return zone.CompareNames(a.key, b.key) })
 	return b.presignHashed()
 }
 
@@ -226,7 +226,7 @@ func (z *Zone) Prove(out *Proofs, q *dnswire.Query, m Match, given bool) {
 
 // before gives the NSEC record at a name, or the one that covers it.
 func (p *presigned) before(name []byte) int {
-	return sort.Search(len(p.chain), func(i int) bool { return CompareNames(p.chain[i].key, name) > 0 }) - 1
+	return sort.Search(len(p.chain), func(i int) bool { return zone.CompareNames(p.chain[i].key, name) > 0 }) - 1
 }
 
 func (p *presigned) proveHashed(out *Proofs, q *dnswire.Query, m Match, name, wild []byte, given bool, apex int) {

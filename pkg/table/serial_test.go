@@ -135,20 +135,6 @@ func TestRecordsHoldDefaultAnswers(t *testing.T) {
 	}
 }
 
-func TestCompareNames(t *testing.T) {
-	// the order of RFC 4034, 6.1
-	order := []string{"example.", "a.example.", "yljkjljk.a.example.", "z.a.example.", "zabc.a.example.", "z.example.", "\\001.z.example.", "*.z.example.", "\\200.z.example."}
-	for i := range order {
-		for j := range order {
-			a, _ := dnswire.AppendName(nil, order[i])
-			b, _ := dnswire.AppendName(nil, order[j])
-			if got := CompareNames(a, b); (got < 0) != (i < j) || (got == 0) != (i == j) {
-				t.Errorf("CompareNames(%s, %s) = %d", order[i], order[j], got)
-			}
-		}
-	}
-}
-
 func TestSerialRisesWithWhatAnAliasIsResolvedTo(t *testing.T) {
 	h := newHarness(t, testZone+"  aliases: [{name: www, to: www.outside.test.}]\n")
 	target := Target{Host: "www.outside.test."}

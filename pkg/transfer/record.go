@@ -7,6 +7,7 @@ import (
 
 	"github.com/gti/gtm/pkg/dnswire"
 	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/zone"
 )
 
 // rr is one record: owner folded, nothing compressed.
@@ -20,7 +21,7 @@ type rr struct {
 // compare orders records canonically, and those of one set by their bytes.
 func (r *rr) compare(o *rr) int {
 	if !bytes.Equal(r.owner, o.owner) {
-		return table.CompareNames(r.owner, o.owner)
+		return zone.CompareNames(r.owner, o.owner)
 	}
 	return cmp.Or(cmp.Compare(r.typ, o.typ), cmp.Compare(r.ttl, o.ttl), bytes.Compare(r.data, o.data))
 }

@@ -2,6 +2,7 @@ package zone
 
 import (
 	"slices"
+	"sort"
 	"strings"
 )
 
@@ -15,23 +16,32 @@ func (z *Zone) Edit(text string) (fresh *Zone, changed [][]byte, ok bool) {
 	if !z.plain {
 		return nil, nil, false
 	}
-	d := differ(z.text, text)
-	if d.empty() {
+	hunks := differ(z.text, text)
+	if len(hunks) == 0 {
 		return z, nil, true
 	}
-	gone, there := z.text[d.start:d.oldEnd], text[d.start:d.newEnd]
-	if max(len(gone), len(there)) > maxEdit {
-		return nil, nil, false
+	fresh = &Zone{Origin: z.Origin, Apex: z.Apex, text: text, plain: true, Sets: make([]RRset, 0, len(z.Sets)+len(hunks))}
+	taken := 0 // of z.Sets
+	for _, h := range hunks {
+		if max(h.oldEnd-h.old, h.newEnd-h.new) > maxEdit {
+			return nil, nil, false
+		}
+		before, _, okBefore := z.part(z.text[h.old:h.oldEnd])
+		after, plain, okAfter := z.part(text[h.new:h.newEnd])
+		at, found := z.place(ownerBefore(z.text, h.old), before)
+		if !okBefore || !okAfter || !plain || !found || at < taken {
+			return nil, nil, false
+		}
+		fresh.Sets = append(fresh.Sets, z.Sets[taken:at]...)
+		first := max(0, len(fresh.Sets)-1)
+		fresh.Sets = append(fresh.Sets, after...)
+		if taken = at + len(before); !sorted(fresh.Sets[first:], z.Sets[taken:min(taken+1, len(z.Sets))]) {
+			return nil, nil, false
+		}
+		changed = append(changed, unlike(before, after)...)
 	}
-	before, _, okBefore := z.part(gone)
-	after, plain, okAfter := z.part(there)
-	at, found := z.place(ownerBefore(text, d.start), before)
-	if !okBefore || !okAfter || !found || !plain {
-		return nil, nil, false
-	}
-	fresh = &Zone{Origin: z.Origin, Apex: z.Apex, text: text, plain: true,
-		Sets: slices.Concat(z.Sets[:at], after, z.Sets[at+len(before):])}
-	return fresh, unlike(before, after), true
+	fresh.Sets = append(fresh.Sets, z.Sets[taken:]...)
+	return fresh, changed, true
 }
 
 // part reads some lines. plain tells whether each is whole.
@@ -51,13 +61,23 @@ func (z *Zone) place(owner string, part []RRset) (at int, ok bool) {
 		if err != nil {
 			return 0, false
 		}
-		for at = len(z.Sets); at > 0 && string(z.Sets[at-1].Owner) != string(wire); at-- {
-		}
-		if at == 0 {
-			return 0, false
-		}
+		at = sort.Search(len(z.Sets), func(i int) bool { return CompareNames(z.Sets[i].Owner, wire) > 0 })
 	}
 	return at, at+len(part) <= len(z.Sets) && slices.EqualFunc(part, z.Sets[at:at+len(part)], sameSet)
+}
+
+// sorted tells whether sets stand in the order of their owners.
+func sorted(lists ...[]RRset) bool {
+	var last []byte
+	for _, list := range lists {
+		for i := range list {
+			if last != nil && string(last) != string(list[i].Owner) && CompareNames(last, list[i].Owner) > 0 {
+				return false
+			}
+			last = list[i].Owner
+		}
+	}
+	return true
 }
 
 func sameSet(a, b RRset) bool {
@@ -81,80 +101,6 @@ func unlike(a, b []RRset) (owners [][]byte) {
 	}
 	slices.SortFunc(owners, slices.Compare)
 	return owners
-}
-
-// difference is where two texts differ: whole lines, and all lines of an owner.
-type difference struct{ start, oldEnd, newEnd int }
-
-func (d difference) empty() bool { return d.start == d.oldEnd && d.start == d.newEnd }
-
-func differ(a, b string) difference {
-	start := commonPrefix(a, b)
-	if start == len(a) && start == len(b) {
-		return difference{start, start, start}
-	}
-	start = strings.LastIndexByte(a[:start], '\n') + 1
-	same := commonSuffix(a[start:], b[start:])
-	tail := a[len(a)-same:]
-	tail = tail[strings.IndexByte(tail, '\n')+1:] // of "" when there is no whole line
-	if same == 0 || !strings.HasSuffix(b, tail) {
-		tail = ""
-	}
-	d := difference{start, len(a) - len(tail), len(b) - len(tail)}
-	d.widen(a, b)
-	return d
-}
-
-// widen takes in the other lines of the first and the last owner.
-func (d *difference) widen(a, b string) {
-	first := [2]string{ownerAt(a[d.start:d.oldEnd]), ownerAt(b[d.start:d.newEnd])}
-	for owner := ownerBefore(a, d.start); owner != "" && (owner == first[0] || owner == first[1]); owner = ownerBefore(a, d.start) {
-		d.start = strings.LastIndexByte(a[:d.start-1], '\n') + 1
-	}
-	last := [2]string{ownerBefore(a[d.start:d.oldEnd], d.oldEnd-d.start), ownerBefore(b[d.start:d.newEnd], d.newEnd-d.start)}
-	for owner := ownerAt(a[d.oldEnd:]); owner != "" && (owner == last[0] || owner == last[1]); owner = ownerAt(a[d.oldEnd:]) {
-		n := strings.IndexByte(a[d.oldEnd:], '\n') + 1
-		d.oldEnd, d.newEnd = d.oldEnd+n, d.newEnd+n
-	}
-}
-
-// ownerAt gives the owner of the first line.
-func ownerAt(text string) string {
-	owner, _, _ := strings.Cut(text, "\t")
-	return owner
-}
-
-// ownerBefore gives the owner of the line that ends at an offset.
-func ownerBefore(text string, end int) string {
-	if end == 0 {
-		return ""
-	}
-	return ownerAt(text[strings.LastIndexByte(text[:end-1], '\n')+1 : end])
-}
-
-// step is how many bytes are compared at a time.
-const step = 4096
-
-func commonPrefix(a, b string) int {
-	n := 0
-	for len(a)-n >= step && len(b)-n >= step && a[n:n+step] == b[n:n+step] {
-		n += step
-	}
-	for n < len(a) && n < len(b) && a[n] == b[n] {
-		n++
-	}
-	return n
-}
-
-func commonSuffix(a, b string) int {
-	n := 0
-	for len(a)-n >= step && len(b)-n >= step && a[len(a)-n-step:len(a)-n] == b[len(b)-n-step:len(b)-n] {
-		n += step
-	}
-	for n < len(a) && n < len(b) && a[len(a)-1-n] == b[len(b)-1-n] {
-		n++
-	}
-	return n
 }
 
 // plainLines tells whether text has so many records, and each is one line that depends on no other, as Canonical writes it.

@@ -66,7 +66,7 @@ func Parse(origin, text string) (*Zone, error) {
 	if len(problems) > 0 {
 		return nil, problems
 	}
-	z := &Zone{Origin: origin, text: text, plain: plainLines(text, len(rrs))}
+	z := &Zone{Origin: origin, text: text}
 	var err error
 	if z.Apex, err = packName(origin); err != nil {
 		return nil, Problems{{File: origin, Text: "the zone's name: " + err.Error()}}
@@ -74,6 +74,7 @@ func Parse(origin, text string) (*Zone, error) {
 	if z.Sets, err = sets(rrs); err != nil {
 		return nil, Problems{{File: origin, Text: err.Error()}}
 	}
+	z.plain = plainLines(text, len(rrs)) && sorted(z.Sets)
 	return z, nil
 }
 
