@@ -16,8 +16,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
-	"time"
 
 	"github.com/gti/gtm/bench/peers"
 )
@@ -28,20 +28,14 @@ type options struct {
 	pairs   int
 	names   int
 	seconds float64
+	trials  int
 	window  int
 	rate    float64
 	gtmd    string
+	marks   bool
 	first   bool
 	keep    bool
 	tmp     string
-}
-
-// priority is put before a command.
-func (o options) priority() []string {
-	if o.first {
-		return []string{"nice", "-n", "-20"}
-	}
-	return nil
 }
 
 func main() {
@@ -52,9 +46,11 @@ func main() {
 	flag.IntVar(&o.pairs, "pairs", 11, "rounds in which every server is measured once")
 	flag.IntVar(&o.names, "names", 1000, "steered names, and static names")
 	flag.Float64Var(&o.seconds, "seconds", 0.8, "length of one measurement")
+	flag.IntVar(&o.trials, "trials", 4, "parts of a measurement, which servers take in turns")
 	flag.IntVar(&o.window, "window", 240, "queries that may be unanswered at once; a veth holds 256")
 	flag.Float64Var(&o.rate, "rate", 100_000, "queries a second, for the cost of an answer")
 	flag.StringVar(&o.gtmd, "gtmd", "", "the gtmd to measure (default: bin/gtmd)")
+	flag.BoolVar(&o.marks, "marks", false, "measure only the pairs that marks are about")
 	flag.BoolVar(&o.first, "first", false, "run servers and load before all other work of the machine (nice -n -20)")
 	flag.BoolVar(&o.keep, "keep", false, "keep the working files")
 	flag.StringVar(&t.nic, "load", "", "do not measure: be the load, through this `interface`")
@@ -71,8 +67,8 @@ func main() {
 		err = run(ctx, o)
 	} else if t.mac, err = net.ParseMAC(mac); err == nil {
 		t.from, t.to = netip.AddrPortFrom(loadAddr, 0), serverPort
-		t.seconds, t.window, t.rate = o.seconds, o.window, o.rate
-		err = runLoad(t, os.Stdout)
+		t.window = o.window
+		err = runLoad(t, os.Stdin, os.Stdout)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "xdp:", err)
@@ -106,6 +102,11 @@ func run(ctx context.Context, o options) (err error) {
 	if err := (peers.Job{Dir: o.tmp, Names: o.names}).WriteQueries("/usr/share/tor/geoip"); err != nil {
 		return err
 	}
+	if o.first {
+		if err := preferSession(); err != nil {
+			return err
+		}
+	}
 	if err := sweep(); err != nil {
 		return err
 	}
@@ -116,6 +117,9 @@ func run(ctx context.Context, o options) (err error) {
 		}
 	}()
 	for i, subject := range subjects() {
+		if o.marks && !subject.own {
+			continue
+		}
 		s, err := start(ctx, o, i, subject)
 		servers = append(servers, s)
 		if err != nil {
@@ -132,54 +136,94 @@ func run(ctx context.Context, o options) (err error) {
 		if err := agree(ctx, servers, filepath.Join(o.tmp, load)); err != nil {
 			return err
 		}
-		for _, rate := range []float64{0, o.rate} {
-			t, err := measureAll(ctx, o, servers, load, rate)
+		for _, own := range []bool{true, false} {
+			some := slices.DeleteFunc(slices.Clone(servers), func(s *server) bool { return s.subject.own != own })
+			if len(some) == 0 {
+				continue
+			}
+			measured, err := measureAll(ctx, o, some, load)
 			if err != nil {
 				return err
 			}
-			tables = append(tables, t)
+			tables = append(tables, measured...)
 		}
 	}
 	return report(o, tables)
 }
 
-// A table is what was measured with one load.
+// A table is what was measured of some servers with one load.
 type table struct {
 	load   string
+	own    bool                            // see newPair
 	rate   float64                         // 0: saturated
 	names  []string                        // of the servers
 	rounds []map[string]map[string]float64 // figures by server
 }
 
-// measureAll measures each server once in each round. The order turns from round to round.
-func measureAll(ctx context.Context, o options, servers []*server, load string, rate float64) (table, error) {
-	t := table{load: load, rate: rate}
-	queries := filepath.Join(o.tmp, load)
-	for _, s := range servers { // to warm up
-		t.names = append(t.names, s.name)
-		if _, err := s.measure(ctx, o, queries, rate); err != nil {
-			return t, err
+// measureAll measures servers, all of which receive in the same way, saturated and at a rate.
+func measureAll(ctx context.Context, o options, servers []*server, load string) (tables []table, err error) {
+	var clients []*client
+	defer func() {
+		for _, c := range clients {
+			_ = c.end() // its trials are over
 		}
+	}()
+	for _, s := range servers {
+		c, err := newClient(ctx, o, s, filepath.Join(o.tmp, load))
+		if err != nil {
+			return nil, err
+		}
+		clients = append(clients, c)
 	}
-	for round := range o.pairs {
-		measured := map[string]map[string]float64{}
-		for i := range servers {
-			s := servers[(round+i)%len(servers)]
-			time.Sleep(50 * time.Millisecond)
-			got, err := s.measure(ctx, o, queries, rate)
+	for _, rate := range []float64{0, o.rate} {
+		t := table{load: load, own: servers[0].subject.own, rate: rate}
+		for _, s := range servers {
+			t.names = append(t.names, s.name)
+		}
+		for round := range o.pairs {
+			measured, err := measureRound(o, clients, round, rate)
 			if err != nil {
-				return t, err
+				return nil, err
 			}
-			measured[s.name] = got
+			t.rounds = append(t.rounds, measured)
+			fmt.Printf("%s %2d/%d ", load, round+1, o.pairs)
+			for _, name := range t.names {
+				f := measured[name]
+				fmt.Printf(" %s %.0f/s %.2f us, waited %.2f;", name, f["qps"], f["servercpu"], f["waited"])
+			}
+			fmt.Println()
 		}
-		t.rounds = append(t.rounds, measured)
-		fmt.Printf("%s %2d/%d ", load, round+1, o.pairs)
-		for _, name := range t.names {
-			fmt.Printf(" %s %.0f/s %.2f us;", name, measured[name]["qps"], measured[name]["cpu"])
-		}
-		fmt.Println()
+		tables = append(tables, t)
 	}
-	return t, nil
+	return tables, nil
+}
+
+// measureRound measures each server once: in several trials, in turns, so that what else happens on the machine falls on all alike.
+// The order turns from round to round. A first trial of each, which does not count, has it warm.
+func measureRound(o options, clients []*client, round int, rate float64) (map[string]map[string]float64, error) {
+	sums := make([]sum, len(clients))
+	for trial := range 1 + o.trials {
+		for i := range clients {
+			at := (round + trial + i) % len(clients)
+			got, err := clients[at].try(o.seconds/float64(o.trials), rate)
+			if err != nil {
+				return nil, err
+			}
+			if trial == 0 {
+				sums[at] = sum{}
+			} else {
+				sums[at].add(got)
+			}
+		}
+	}
+	measured := map[string]map[string]float64{}
+	for i, c := range clients {
+		if sums[i]["got"] == 0 {
+			return nil, fmt.Errorf("%s: not one answer came", c.name)
+		}
+		measured[c.name] = sums[i].figures(o.trials)
+	}
+	return measured, nil
 }
 
 // column gives one figure of a server in each round.

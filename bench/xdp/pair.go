@@ -47,8 +47,9 @@ func sweep() error {
 }
 
 // newPair makes a pair. With own, receive work is done by a thread on the core of the receiving side, as a network card's
-// interrupt would have it; for that the interfaces do GRO, as cards do. Otherwise the sender's core does it, as
-// veth does by itself.
+// interrupt would have it; for that the interfaces do GRO, as cards do. The load's interface also leaves it to the load to look for
+// answers, and has its thread look only when that has not happened for a while (2 ms): so no server pays for waking what on a
+// network would be another machine. Otherwise the sender's core does it, as veth does by itself.
 func newPair(ctx context.Context, i int, own bool) (*pair, error) {
 	name := fmt.Sprintf("%s%d-%d", prefix, os.Getpid(), i)
 	p := &pair{server: name + "s", load: name + "l", serverNIC: fmt.Sprintf("bs%d", i), loadNIC: fmt.Sprintf("bl%d", i), own: own}
@@ -73,7 +74,10 @@ func newPair(ctx context.Context, i int, own bool) (*pair, error) {
 		if !own {
 			continue
 		}
-		threaded := "echo 1 > /sys/class/net/" + end.nic + "/threaded"
+		threaded := "cd /sys/class/net/" + end.nic + "; echo 1 >threaded"
+		if end.ns == p.load {
+			threaded += "; echo 1 >napi_defer_hard_irqs; echo 2000000 >gro_flush_timeout"
+		}
 		for _, args := range [][]string{{"ethtool", "-K", end.nic, "gro", "on"}, {"sh", "-c", threaded}} {
 			if err := ip(ctx, append([]string{"netns", "exec", end.ns}, args...)...); err != nil {
 				return p, err
@@ -111,13 +115,12 @@ func (p *pair) place(first bool) error {
 			return fmt.Errorf("interface %s has no thread of its own; this needs Linux 5.12", end.nic)
 		}
 		for _, pid := range pids {
-			commands := [][]string{{"taskset", "-pc", strconv.Itoa(end.core), pid}}
-			if first {
-				commands = append(commands, []string{"renice", "-n", "-20", "-p", pid})
+			if output, err := exec.Command("taskset", "-pc", strconv.Itoa(end.core), pid).CombinedOutput(); err != nil {
+				return fmt.Errorf("placing %s: %w: %s", pid, err, output)
 			}
-			for _, c := range commands {
-				if output, err := exec.Command(c[0], c[1:]...).CombinedOutput(); err != nil {
-					return fmt.Errorf("%v: %w: %s", c, err, output)
+			if first {
+				if err := prefer(pid); err != nil {
+					return err
 				}
 			}
 		}

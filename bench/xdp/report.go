@@ -20,9 +20,11 @@ func report(o options, tables []table) error {
 	r.Text("Marks are of the pairs whose packets are received by a thread of the receiving interface on the core of its side (threaded NAPI, GRO "+
 		"on): all that a server needs is on its core, as with a card's interrupt. *%s* is veth as it comes: the core that sent also receives, so that "+
 		"the load's core does work of the server's, more of it the less the server's socket does, and may be the limit.", senderSide[2:])
-	r.Text("A side's CPU is what its process and its interface's thread ran for an answer; the load's must be below the server's, or "+
-		"the load is the limit. The machine's CPU is that of all cores, of what else ran too. Where the server's core was less than %g busy "+
-		"at saturation, the mark is on its CPU at the fixed rate.", busyEnough)
+	r.Text("A round is %d trials of each server, in turns. At saturation the load never sleeps: *load waited* is for how much of the time it had nothing "+
+		"to take in and no room to ask more; where that is nothing, the load was the limit. At a rate, queries come %d at a time, and the load sleeps in "+
+		"between. A side's CPU is what its process and its interface's thread ran for an answer (the load's at saturation with its waiting). The "+
+		"machine's CPU is that of all cores, of what else ran too. Where the server's core was less than %g busy at saturation, the mark is on its CPU "+
+		"at the fixed rate.", o.trials, together, busyEnough)
 	var marked []figures.Ratio
 	var byRate bool
 	for _, t := range tables {
@@ -30,7 +32,10 @@ func report(o options, tables []table) error {
 		if t.rate > 0 {
 			what = fmt.Sprintf("%.0f queries a second", t.rate)
 		} else {
-			byRate = !t.saturated()
+			byRate = t.own && !t.saturated()
+		}
+		if !t.own {
+			what += senderSide
 		}
 		r.Section(t.title() + ", " + what)
 		t.figures(r)
@@ -81,40 +86,42 @@ func (t table) figures(r *figures.Report) {
 	var rows [][]string
 	for _, name := range t.names {
 		row := []string{name, figures.Summarize(t.column(name, "qps")).String(), figures.Summarize(t.column(name, "cpu")).String()}
-		for _, figure := range []string{"servercpu", "loadcpu", "server", "load", "p50us", "p99us", "lost"} {
+		for _, figure := range []string{"servercpu", "loadcpu", "server", "waited", "p50us", "p99us", "lost"} {
 			row = append(row, figures.Number(figures.Median(t.column(name, figure))))
 		}
 		rows = append(rows, row)
 	}
-	r.Table([]string{"server", "answers/s", "machine's CPU us/answer", "server's CPU us/answer", "load's", "server's core busy", "load's", "p50 us", "p99 us",
+	r.Table([]string{"server", "answers/s", "machine's CPU us/answer", "server's CPU us/answer", "load's", "server's core busy", "load waited", "p50 us", "p99 us",
 		"lost"}, rows)
 }
 
 // ratios compares gtm's way with the others: of answers where they are as many as can be, and of CPU the other way round, so that
 // more is better everywhere.
 func (t table) ratios(marked bool) (all []figures.Ratio) {
-	for _, where := range []string{"", senderSide} {
-		for _, over := range []struct {
-			name string
-			mark float64
-		}{{"gdnsd", 1.8}, {"knot xdp", 1}, {"gtm sockets", 0}} {
-			own, other, mark := "gtm xdp"+where, over.name+where, over.mark
-			if !marked || where != "" {
-				mark = 0
-			}
-			cpu := figures.Ratio{Of: other, Over: own, Figure: "server's CPU per answer", Ratios: figures.Ratios(t.column(other, "servercpu"), t.column(own, "servercpu"))}
-			if t.rate == 0 {
-				all = append(all, figures.Ratio{Of: own, Over: other, Figure: "answers/s", Mark: mark,
-					Ratios: figures.Ratios(t.column(own, "qps"), t.column(other, "qps"))})
-			} else {
-				cpu.Mark = mark
-			}
-			if where == "" { // elsewhere the load's core does part of it
-				all = append(all, cpu)
-			}
-			all = append(all, figures.Ratio{Of: other, Over: own, Figure: "machine's CPU per answer",
-				Ratios: figures.Ratios(t.column(other, "cpu"), t.column(own, "cpu"))})
+	where := ""
+	if !t.own {
+		where = senderSide
+	}
+	for _, over := range []struct {
+		name string
+		mark float64
+	}{{"gdnsd", 1.8}, {"knot xdp", 1}, {"gtm sockets", 0}} {
+		own, other, mark := "gtm xdp"+where, over.name+where, over.mark
+		if !marked || !t.own {
+			mark = 0
 		}
+		cpu := figures.Ratio{Of: other, Over: own, Figure: "server's CPU per answer", Ratios: figures.Ratios(t.column(other, "servercpu"), t.column(own, "servercpu"))}
+		if t.rate == 0 {
+			all = append(all, figures.Ratio{Of: own, Over: other, Figure: "answers/s", Mark: mark,
+				Ratios: figures.Ratios(t.column(own, "qps"), t.column(other, "qps"))})
+		} else {
+			cpu.Mark = mark
+		}
+		if t.own { // elsewhere the load's core does part of it
+			all = append(all, cpu)
+		}
+		all = append(all, figures.Ratio{Of: other, Over: own, Figure: "machine's CPU per answer",
+			Ratios: figures.Ratios(t.column(other, "cpu"), t.column(own, "cpu"))})
 	}
 	return all
 }

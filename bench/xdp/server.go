@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -117,7 +115,7 @@ func start(ctx context.Context, o options, i int, s subject) (*server, error) {
 		return sv, err
 	}
 	defer log.Close()
-	args := append([]string{"netns", "exec", sv.server, "taskset", "-c", strconv.Itoa(serverCore)}, o.priority()...)
+	args := []string{"netns", "exec", sv.server, "taskset", "-c", strconv.Itoa(serverCore)}
 	sv.cmd = exec.Command("ip", append(args, s.args(o, sv.dir, sv.serverNIC)...)...)
 	sv.cmd.Stdout, sv.cmd.Stderr = log, log
 	sv.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
@@ -169,59 +167,4 @@ func (s *server) end() {
 	if s.pair != nil {
 		s.remove()
 	}
-}
-
-// errNothing is told of a measurement without one answer.
-var errNothing = errors.New("not one answer came")
-
-// measure loads the server: as much as it bears, or with a rate of queries a second. Where the machine stood still, or the kernel had
-// not given the queue back yet, it says so and tries again.
-func (s *server) measure(ctx context.Context, o options, queries string, rate float64) (figures map[string]float64, err error) {
-	for range 3 {
-		figures, err = s.measureOnce(ctx, o, queries, rate)
-		var ended *exec.ExitError
-		if !errors.Is(err, errNothing) && !errors.As(err, &ended) || ctx.Err() != nil {
-			break
-		}
-		fmt.Printf("again: %v\n", err)
-		time.Sleep(time.Second)
-	}
-	return figures, err
-}
-
-func (s *server) measureOnce(ctx context.Context, o options, queries string, rate float64) (map[string]float64, error) {
-	if err := s.place(o.first); err != nil {
-		return nil, err
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	args := slices.Concat([]string{"netns", "exec", s.load, "taskset", "-c", strconv.Itoa(loadCore)}, o.priority(),
-		[]string{self, "-load", s.loadNIC, "-mac", s.mac.String(), "-queries", queries, "-seconds", fmt.Sprint(o.seconds),
-			"-window", strconv.Itoa(o.window), "-rate", fmt.Sprint(rate)})
-	before, err := worktime(s.cmd.Process.Pid, s.threads())
-	if err != nil {
-		return nil, err
-	}
-	output, err := exec.CommandContext(ctx, "ip", args...).CombinedOutput()
-	if err != nil {
-		return nil, fmt.Errorf("loading %s: %w: %s", s.name, err, output)
-	}
-	figures := map[string]float64{}
-	for field := range strings.FieldsSeq(string(output)) {
-		name, value, _ := strings.Cut(field, "=")
-		if figures[name], err = strconv.ParseFloat(value, 64); err != nil {
-			return nil, fmt.Errorf("the load printed %q", output)
-		}
-	}
-	if figures["got"] == 0 {
-		return nil, fmt.Errorf("%s: %w: %s", s.name, errNothing, output)
-	}
-	if figures["bad"] > 0 {
-		return nil, fmt.Errorf("%s: not every answer was NOERROR with records: %s", s.name, output)
-	}
-	after, err := worktime(s.cmd.Process.Pid, s.threads())
-	figures["servercpu"] = (after - before).Seconds() * 1e6 / figures["got"]
-	return figures, err
 }
