@@ -107,11 +107,6 @@ func (t *trial) drain() {
 	}
 }
 
-// look has the kernel take in, on this thread, what has come.
-func look(fd int) {
-	_, _, _ = unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), 0, 0, unix.MSG_DONTWAIT, 0, 0)
-}
-
 // receive takes in answers, and tells whether there were any.
 func (t *trial) receive(passed time.Duration) bool {
 	var frames [burst]xdp.Frame
