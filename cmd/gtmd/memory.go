@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"runtime/debug"
+	"runtime/metrics"
 	"time"
 )
 
@@ -17,9 +18,12 @@ const (
 	roomyGrowth = 1000
 )
 
-// settleAfter is when what follows the first view is over: tables that were put off, and then comparing the store with what the
-// edge has. What they took is given back, too.
-var settleAfter = []time.Duration{3 * time.Second, 30 * time.Second}
+const (
+	// settleAfter is when what follows the first view is over, but for comparing the store with what the edge has.
+	settleAfter = 3 * time.Second
+	// tidyEvery is how often it is looked whether that, or a change, left something behind that can be given back.
+	tidyEvery = 10 * time.Second
+)
 
 // hurry has the garbage collector wait while the first view is made. Where the environment says how the collector is to work
 // (GOGC, GOMEMLIMIT), that holds, and settle does nothing.
@@ -29,15 +33,69 @@ func hurry() (settle func(context.Context)) {
 	}
 	debug.SetGCPercent(startGrowth)
 	return func(ctx context.Context) {
-		for _, wait := range settleAfter {
-			select {
-			case <-time.After(wait):
-			case <-ctx.Done():
-				return
+		if !sleep(ctx, settleAfter) {
+			return
+		}
+		giveBack() // what the start took and does not need any more
+		for was := measureHeap(); sleep(ctx, tidyEvery); {
+			now := measureHeap()
+			if now.tidy(was) {
+				giveBack()
+				now = measureHeap()
 			}
-			debug.SetGCPercent(roomyGrowth)
-			debug.FreeOSMemory() // what the start took and does not need any more
-			debug.SetGCPercent(steadyGrowth)
+			was = now
 		}
 	}
+}
+
+func giveBack() {
+	debug.SetGCPercent(roomyGrowth)
+	debug.FreeOSMemory()
+	debug.SetGCPercent(steadyGrowth)
+}
+
+// sleep tells whether the time passed before ctx ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// heap is what the runtime tells of it, in bytes.
+type heap struct {
+	live      uint64 // after the last collection
+	objects   uint64 // that, and all that was allocated since
+	free      uint64 // held for what comes
+	allocated uint64 // ever
+}
+
+// What makes tidying worthwhile, and what is quiet: shares of what lives, but never less than some bytes.
+const (
+	tidyShare, tidyLeast   = 16, 3 << 20
+	quietShare, quietLeast = 128, 1 << 20
+)
+
+// tidy tells whether there is something to give back, and nothing going on: in the midst of changes the next ones would only
+// take it again. before is how it was when last looked.
+func (h heap) tidy(before heap) bool {
+	left := h.free + max(h.objects, h.live) - h.live
+	return left > max(h.live/tidyShare, tidyLeast) && h.allocated-before.allocated < max(h.live/quietShare, quietLeast)
+}
+
+func measureHeap() heap {
+	samples := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/memory/classes/heap/free:bytes"}, {Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(samples)
+	var v [4]uint64
+	for i, s := range samples {
+		if s.Value.Kind() == metrics.KindUint64 {
+			v[i] = s.Value.Uint64()
+		}
+	}
+	return heap{live: v[0], objects: v[1], free: v[2], allocated: v[3]}
 }
