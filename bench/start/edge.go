@@ -31,15 +31,16 @@ type result struct {
 	answer                time.Duration
 	cpu                   time.Duration // of the process until then
 	atAnswer, later, peak int
-	stirred               int // after changes; 0: there were none
+	stirred, busy         int // after changes, and at most during them; 0: there were none
 }
 
 func (r result) String() string {
-	s := fmt.Sprintf("first answer after %v (%v of CPU); %d MB then, %d MB later", r.answer.Round(time.Millisecond), r.cpu, r.atAnswer, r.later)
+	s := fmt.Sprintf("first answer after %v (%v of CPU); %d MB then, %d MB at most, %d MB later", r.answer.Round(time.Millisecond), r.cpu,
+		r.atAnswer, r.peak, r.later)
 	if r.stirred > 0 {
-		s += fmt.Sprintf(", %d MB after changes", r.stirred)
+		s += fmt.Sprintf("; %d MB at most during changes, %d MB after them", r.busy, r.stirred)
 	}
-	return s + fmt.Sprintf(", %d MB at most", r.peak)
+	return s
 }
 
 // run starts the edge, asks until it answers, looks at its memory, and ends it.
@@ -76,18 +77,26 @@ func (e edgeRun) run(ctx context.Context, stir func(context.Context) error) (res
 	if err := rest(ctx, e.rest); err != nil {
 		return r, err
 	}
-	r.later = memory(cmd.Process.Pid, "VmRSS")
-	if stir != nil {
-		if err := stir(ctx); err != nil {
-			return r, err
-		}
-		if err := rest(ctx, e.rest); err != nil {
-			return r, err
-		}
-		r.stirred = memory(cmd.Process.Pid, "VmRSS")
+	r.later, r.peak = memory(cmd.Process.Pid, "VmRSS"), memory(cmd.Process.Pid, "VmHWM")
+	if stir == nil {
+		return r, nil
 	}
-	r.peak = memory(cmd.Process.Pid, "VmHWM")
+	if err := resetPeak(cmd.Process.Pid); err != nil {
+		return r, err
+	}
+	if err := stir(ctx); err != nil {
+		return r, err
+	}
+	if err := rest(ctx, e.rest); err != nil {
+		return r, err
+	}
+	r.stirred, r.busy = memory(cmd.Process.Pid, "VmRSS"), memory(cmd.Process.Pid, "VmHWM")
 	return r, nil
+}
+
+// resetPeak has VmHWM begin anew (proc_pid_clear_refs(5)).
+func resetPeak(pid int) error {
+	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
 }
 
 func rest(ctx context.Context, d time.Duration) error {

@@ -2,7 +2,11 @@
 // later: the real gtmd, in a process of its own, from a snapshot as a former run left it.
 //
 //	go run ./bench/start -size large                # no store within reach
-//	go run ./bench/start -size small -store         # an etcd with the same configuration within reach
+//	go run ./bench/start -size small -store         # an etcd with the same configuration within reach, and changes
+//
+// The four figures of docs/performance.md, the last one from an edge whose store changes:
+//
+//	go run ./bench/start -all
 package main
 
 import (
@@ -25,9 +29,24 @@ type options struct {
 	gtmd, dir string
 	size      size
 	store     bool
+	changes   int
 	runs      int
 	rest      time.Duration
 	port      int
+}
+
+// all are the figures of docs/performance.md: what is measured, in a folder of which name, and how long memory is given to settle.
+var all = []struct {
+	dir        string
+	size       size
+	partitions int
+	store      bool
+	rest       time.Duration
+}{
+	{"small", small, 20, false, 15 * time.Second},
+	{"small-store", small, 20, true, 15 * time.Second},
+	{"large", large, 20, false, 30 * time.Second},
+	{"large-store", large, 1000, true, 45 * time.Second},
 }
 
 func main() {
@@ -45,8 +64,10 @@ func run(ctx context.Context, args []string) error {
 	name := set.String("size", "small", "small (1,000 services) or large (100,000 services, 1,000,000 endpoints)")
 	parts := set.Int("partitions", 0, "how many sets of places the rules have (0: 20)")
 	set.StringVar(&o.gtmd, "gtmd", "", "the program (default: built for this run)")
-	set.StringVar(&o.dir, "dir", "", "folder to work in, kept (default: a temporary one)")
-	set.BoolVar(&o.store, "store", false, "have an etcd within reach")
+	set.StringVar(&o.dir, "dir", "", "folder to work in, kept, and used again as it is (default: a temporary one)")
+	every := set.Bool("all", false, "the four figures, one after the other, whatever -size, -partitions, -store and -rest say")
+	set.BoolVar(&o.store, "store", false, "have an etcd within reach, and changes in it")
+	set.IntVar(&o.changes, "changes", 100, "how many verdicts, and how many weights, change there before memory is looked at once more")
 	set.IntVar(&o.runs, "runs", 5, "how many starts")
 	set.DurationVar(&o.rest, "rest", 10*time.Second, "when after the first answer memory is looked at again")
 	set.IntVar(&o.port, "port", 5399, "port of the edge; its HTTP port is the next one")
@@ -80,7 +101,21 @@ func run(ctx context.Context, args []string) error {
 			return fmt.Errorf("building gtmd (run this at the module's root, or give -gtmd): %w", err)
 		}
 	}
-	return measure(ctx, o)
+	if !*every {
+		return measure(ctx, o)
+	}
+	for _, a := range all {
+		one := o
+		one.dir, one.size, one.store, one.rest = filepath.Join(o.dir, a.dir), a.size, a.store, a.rest
+		one.size.partitions = a.partitions
+		if err := os.MkdirAll(one.dir, 0o700); err != nil {
+			return err
+		}
+		if err := measure(ctx, one); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // measure prepares a data folder and starts the edge on it again and again.
@@ -102,7 +137,7 @@ func measure(ctx context.Context, o options) (err error) {
 			return err
 		}
 		defer client.Close()
-		if err := commit(ctx, client, u); err != nil {
+		if err := fillStore(ctx, client, u); err != nil {
 			return err
 		}
 		first := edgeRun{options: o, etcd: etcd, current: true}
@@ -112,11 +147,12 @@ func measure(ctx context.Context, o options) (err error) {
 	} else if err := writeSnapshot(filepath.Join(o.dir, "data"), u); err != nil {
 		return err
 	}
+	u = nil // the processes measured share the memory with this one
 	var all []result
 	for range o.runs {
 		var stir func(context.Context) error
 		if o.store {
-			stir = func(ctx context.Context) error { return o.size.stir(ctx, client) }
+			stir = func(ctx context.Context) error { return o.size.stir(ctx, client, o.changes) }
 		}
 		r := edgeRun{options: o, etcd: etcd, current: o.store}
 		res, err := r.run(ctx, stir)

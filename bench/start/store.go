@@ -14,6 +14,15 @@ import (
 // commitSize is how many resources one generation takes.
 const commitSize = 500
 
+// fillStore commits a configuration, unless the store has one from a former run.
+func fillStore(ctx context.Context, c *store.Client, u *store.Update) error {
+	heads, err := c.Heads(ctx)
+	if err != nil || len(heads) > 0 {
+		return err
+	}
+	return commit(ctx, c, u)
+}
+
 // commit brings the configuration into a store that is empty.
 func commit(ctx context.Context, c *store.Client, u *store.Update) error {
 	for _, t := range u.Tenants {
@@ -49,10 +58,10 @@ func judge(ctx context.Context, c *store.Client, verdicts []health.Verdict) erro
 	return errors.Join(wrote, err)
 }
 
-// stir makes changes: verdicts on a hundred pools, and a hundred times another weight.
-func (s size) stir(ctx context.Context, c *store.Client) error {
+// stir makes changes: verdicts on n pools, and n times another weight.
+func (s size) stir(ctx context.Context, c *store.Client, n int) error {
 	var verdicts []health.Verdict
-	for i := range min(100, s.pools) {
+	for i := range min(n, s.pools) {
 		verdicts = append(verdicts, s.verdict(i, int(time.Now().UnixNano())%s.endpoints))
 	}
 	if err := judge(ctx, c, verdicts); err != nil {
@@ -64,7 +73,7 @@ func (s size) stir(ctx context.Context, c *store.Client) error {
 		return err
 	}
 	head := state.Head
-	for i := range 100 {
+	for i := range n {
 		v, ok := state.Resources.Get(spec.Key{Tenant: tenant, Kind: spec.KindPool, Name: poolName(i * s.tenants % s.pools)})
 		if !ok {
 			continue
