@@ -20,6 +20,7 @@ const (
 	edges         = 3
 	everyQuestion = 500 * time.Microsecond
 	changePause   = 100 * time.Millisecond
+	leastChanges  = 50 // however little time is left
 )
 
 // changeStage is one machine with three edges, of which one shares its process with control and etcd.
@@ -91,6 +92,9 @@ func measureChanges(ctx context.Context, o options) ([]changed, error) {
 	}
 	var all []changed
 	for i := range o.changes {
+		if i >= leastChanges && o.Left() < 0 {
+			break
+		}
 		c, err := s.change(ctx)
 		if err != nil {
 			return nil, err

@@ -61,7 +61,10 @@ func geography(ctx context.Context, o options, report *figures.Report) error {
 	defer s.edge.Stop()
 	var quiet []rig.Figures
 	var swaps []swap
-	for range o.rounds {
+	for round := range o.rounds {
+		if round >= leastRounds && o.Left() < 0 {
+			break
+		}
 		q, err := s.load.Run(ctx, s.edge.DNS, loadCore, seconds(o.seconds), o.rate)
 		if err != nil {
 			return err
@@ -82,7 +85,7 @@ func geography(ctx context.Context, o options, report *figures.Report) error {
 	if err != nil {
 		return err
 	}
-	n := float64(o.rounds)
+	n := float64(len(swaps))
 	return reportGeo(o, report, quiet, swaps, walk, each, opened/n, compiled/n/geoPartitions)
 }
 

@@ -46,7 +46,7 @@ var measures = map[string]func(context.Context, options, *figures.Report) error{
 
 func main() {
 	var o options
-	o.Flags("latency", parts)
+	o.Flags("latency", parts, 8*time.Minute)
 	flag.Func("services", "numbers of services, each with a pool of ten endpoints; marks are those of the largest (default "+defaultSizes+")", o.setSizes)
 	flag.Float64Var(&o.rate, "rate", 100_000, "queries a second")
 	flag.IntVar(&o.rounds, "pairs", 11, "rounds of a quiet run and runs with changes")

@@ -24,6 +24,7 @@ const (
 	everyVerdict  = 100 * time.Millisecond
 	questions     = 500_000
 	patience      = 10 * time.Second
+	leastRounds   = 3 // however little time is left
 	startPatience = 3 * time.Minute
 )
 
@@ -99,6 +100,9 @@ func measureVerdicts(ctx context.Context, o options) (map[string][]verdictRun, e
 	}
 	runs := map[string][]verdictRun{}
 	for round := range o.rounds {
+		if round >= leastRounds && o.Left() < 0 {
+			break
+		}
 		quiet, err := s.run(ctx, nil)
 		if err != nil {
 			return nil, err

@@ -34,21 +34,20 @@ func apply(ctx context.Context, o options, report *figures.Report) error {
 		"control; the same again, which changes nothing; and a second edge, which has no snapshot, from exec to its first answer.", endpoints)
 	var rows [][]string
 	var all []applied
+	var done []step
 	for _, n := range o.steps {
-		if len(all) > 0 {
-			last := all[len(all)-1]
-			if why := o.tooLarge(n, last.services, last.control, last.first+last.served+last.again); why != "" {
-				report.Text("%s", why)
-				fmt.Println("apply", why)
-				continue
-			}
+		if why := o.tooLarge(n, done); why != "" {
+			report.Text("%s", why)
+			fmt.Println("apply", why)
+			continue
 		}
+		began := time.Now()
 		a, err := applyOne(ctx, o, n)
 		if err != nil {
 			return fmt.Errorf("%d services: %w", n, err)
 		}
 		fmt.Printf("apply %d: %+v\n", n, a)
-		all = append(all, a)
+		all, done = append(all, a), append(done, step{n, a.control, time.Since(began)})
 		rows = append(rows, []string{fmt.Sprint(n), fmt.Sprint(a.resources), megabytes(a.bytes), figures.Number(a.first.Seconds()), figures.Number(a.served.Seconds()),
 			figures.Number(a.again.Seconds()), figures.Number(a.cold.Seconds()), megabytes(a.control)})
 	}

@@ -37,8 +37,8 @@ type workload struct {
 	name  func(*rand.Rand) string
 }
 
-// startsTime is how long starts of one configuration may take together, but for the first two.
-const startsTime = time.Minute
+// startsTime is how long starts of one configuration may take together, but for the first.
+const startsTime = 15 * time.Second
 
 // measure writes the snapshot, starts the edge some times, and loads it.
 func measure(ctx context.Context, o options, w workload, size int) (point, error) {
@@ -66,7 +66,7 @@ func measure(ctx context.Context, o options, w workload, size int) (point, error
 			return p, err
 		}
 		all = append(all, took.Seconds())
-		if i+1 == o.starts || i > 0 && time.Since(began) > startsTime {
+		if i+1 == o.starts || time.Since(began) > startsTime {
 			p.start = time.Duration(figures.Median(all) * float64(time.Second))
 			return p, p.use(ctx, o, w, dir, edge)
 		}

@@ -48,12 +48,12 @@ func main() {
 	var o options
 	var steps, env string
 	var gigabytes int64
-	o.Flags("scale", parts)
+	o.Flags("scale", parts, 12*time.Minute)
 	flag.StringVar(&steps, "steps", "1000,10000,100000,1000000", "sizes")
 	flag.IntVar(&o.starts, "pairs", 5, "starts of each configuration; those that take long are fewer")
 	flag.Float64Var(&o.seconds, "seconds", 5, "length of a load")
 	flag.Float64Var(&o.rate, "rate", 50_000, "queries a second")
-	flag.Int64Var(&gigabytes, "memory", 12, "gigabytes that a step may take at most")
+	flag.Int64Var(&gigabytes, "memory", freeGigabytes()*4/5, "gigabytes that a step may take at most; the default is most of what is free")
 	flag.StringVar(&env, "env", "", "further environment of edges, as in GOMAXPROCS=2 GODEBUG=gctrace=1")
 	flag.Parse()
 	o.starts = max(1, o.starts)
@@ -79,18 +79,40 @@ func run(ctx context.Context, o options, steps string) error {
 	})
 }
 
-// tooLarge tells why a step is left out; empty: it is not. The estimate is a straight line through the last step.
-func (o options) tooLarge(n, lastN int, lastPeak int64, lastTook time.Duration) string {
-	const longest = 5 * time.Minute
-	if lastN == 0 {
+// step is what a step took that was made.
+type step struct {
+	size int
+	peak int64 // bytes
+	took time.Duration
+}
+
+// tooLarge tells why a step is left out after others; empty: it is not. The estimate is a straight line through the last two steps, since each
+// has a part that does not depend on its size.
+func (o options) tooLarge(n int, before []step) string {
+	if len(before) < 2 {
 		return ""
 	}
-	times := float64(n) / float64(lastN)
+	a, b := before[len(before)-2], before[len(before)-1]
+	times := float64(n-b.size) / float64(b.size-a.size)
+	peak := float64(b.peak) + times*float64(b.peak-a.peak)
+	took := b.took + time.Duration(times*float64(b.took-a.took))
 	switch {
-	case float64(lastPeak)*times > float64(o.memory):
-		return fmt.Sprintf("%d: left out, since %d took %.1f GB at most, and %d GB is the limit", n, lastN, float64(lastPeak)/(1<<30), o.memory>>30)
-	case time.Duration(float64(lastTook)*times) > longest:
-		return fmt.Sprintf("%d: left out, since %d took %s, and %s is the limit", n, lastN, lastTook.Round(time.Second), longest)
+	case peak > float64(o.memory):
+		return fmt.Sprintf("%d: left out, since it would take %.0f GB, and %d GB is the limit", n, peak/(1<<30), o.memory>>30)
+	case took > o.Left():
+		return fmt.Sprintf("%d: left out, since it would take %s, and %s are left for it (-most)", n, took.Round(time.Second), max(0, o.Left()).Round(time.Second))
 	}
 	return ""
+}
+
+// freeGigabytes is how much memory is free, or is so when asked for (MemAvailable of proc(5)).
+func freeGigabytes() int64 {
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(text), "MemAvailable:")
+	number, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
+	kb, _ := strconv.ParseInt(number, 10, 64) // 0 where there is no such line: then all but the first two steps are left out
+	return kb >> 20
 }

@@ -59,15 +59,12 @@ func overSteps(ctx context.Context, o options, report *figures.Report, part, x s
 	var points []point
 	var rows [][]string
 	var left []string
-	var took time.Duration
+	var done []step
 	for _, n := range o.steps {
-		if len(points) > 0 {
-			last := points[len(points)-1]
-			if why := o.tooLarge(n, last.size, last.peak, took); why != "" {
-				left = append(left, why)
-				fmt.Println(part, why)
-				continue
-			}
+		if why := o.tooLarge(n, done); why != "" {
+			left = append(left, why)
+			fmt.Println(part, why)
+			continue
 		}
 		began := time.Now()
 		w, err := of(n)
@@ -78,7 +75,8 @@ func overSteps(ctx context.Context, o options, report *figures.Report, part, x s
 		if err != nil {
 			return fmt.Errorf("%d: %w", n, err)
 		}
-		took = time.Since(began)
+		took := time.Since(began)
+		done = append(done, step{n, p.peak, took})
 		points, rows = append(points, p), append(rows, p.row())
 		fmt.Printf("%s %d: start %s, RSS %s MB, %s us a query, all in %s\n", part, n, p.start, megabytes(p.rss), figures.Number(p.cpu), took.Round(time.Second))
 	}

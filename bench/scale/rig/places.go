@@ -12,18 +12,21 @@ import (
 	"github.com/gti/gtm/bench/figures"
 )
 
-// Places are the folders that a measuring program works with, and which of its parts it is to measure.
+// Places are the folders that a measuring program works with, which of its parts it is to measure, and how long it may take.
 type Places struct {
 	root, work, bin string
 	only            string
+	most            time.Duration
+	until           time.Time // when the part at hand is to be over
 }
 
-// Flags adds the flags of a program with that name and those parts.
-func (p *Places) Flags(name string, parts []string) {
+// Flags adds the flags of a program with that name and those parts, which takes so long at most unless the command line says otherwise.
+func (p *Places) Flags(name string, parts []string, most time.Duration) {
 	flag.StringVar(&p.root, "root", ".", "the repository's `folder`")
 	flag.StringVar(&p.work, "work", filepath.Join(os.TempDir(), "gtm-"+name), "`folder` for working files; geography files are kept there for the next run")
 	flag.StringVar(&p.bin, "bin", "", "`folder` of gtmd and gtmctl (default: bin in the repository)")
 	flag.StringVar(&p.only, "only", strings.Join(parts, ","), "what to measure")
+	flag.DurationVar(&p.most, "most", most, "how `long` all may take; what would take longer has fewer rounds, or is left out")
 }
 
 // Gtmd is the server that is measured.
@@ -34,6 +37,9 @@ func (p *Places) Gtmctl() string { return filepath.Join(p.bin, "gtmctl") }
 
 // Work is the folder for working files.
 func (p *Places) Work() string { return p.work }
+
+// Left is how much time the part that is being measured has left: what the parts before left over is shared by those that follow.
+func (p *Places) Left() time.Duration { return time.Until(p.until) }
 
 // Folder gives an empty folder of that name below the work folder.
 func (p *Places) Folder(name string) (string, error) {
@@ -59,16 +65,17 @@ func (p *Places) Measure(name, title string, parts []string, measure func(part s
 	if err := os.MkdirAll(p.work, 0o755); err != nil {
 		return err
 	}
-	report := figures.NewReport(p.root, name, title, time.Now())
+	began := time.Now()
+	report := figures.NewReport(p.root, name, title, began)
 	wanted := strings.Split(p.only, ",")
-	for _, part := range parts {
-		if !slices.Contains(wanted, part) {
-			continue
-		}
+	parts = slices.DeleteFunc(slices.Clone(parts), func(part string) bool { return !slices.Contains(wanted, part) })
+	for i, part := range parts {
+		p.until = time.Now().Add(time.Until(began.Add(p.most)) / time.Duration(len(parts)-i))
 		if err := measure(part, report); err != nil {
 			return fmt.Errorf("%s: %w", part, err)
 		}
 	}
+	report.Text("All of it took %s.", time.Since(began).Round(time.Second))
 	file, err := report.Save()
 	fmt.Println(report.String())
 	fmt.Println(file)
