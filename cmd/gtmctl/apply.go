@@ -116,7 +116,7 @@ func (a *app) apply(ctx context.Context, paths []string, request api.ApplyReques
 		request.Resources = append(request.Resources, wire)
 	}
 	var reply api.ApplyReply
-	a.timeout = a.patience(len(resources))
+	a.timeout = a.patience(resources)
 	end = a.busy(plural(len(resources), "resource") + " on their way to " + a.server)
 	err = a.call(ctx, http.MethodPost, "apply", nil, request, &reply)
 	end()

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/schollz/progressbar/v3"
+
+	"github.com/gti/gtm/pkg/spec"
 )
 
 // busy shows on a terminal what is being done and for how long, until the function that it gives is called.
@@ -31,10 +33,16 @@ func (a *app) busy(what string) (end func()) {
 	return func() { close(stop); <-stopped }
 }
 
-// patience is how long the server may take over so many resources.
-func (a *app) patience(resources int) time.Duration {
+// patience is how long the server may take over resources.
+func (a *app) patience(resources []*spec.Resource) time.Duration {
 	if !a.patient {
 		return a.timeout
 	}
-	return a.timeout + time.Duration(resources)*10*time.Millisecond
+	content := 0
+	for _, r := range resources {
+		if z, ok := r.Spec.(*spec.Zone); ok {
+			content += len(z.Content)
+		}
+	}
+	return a.timeout + time.Duration(len(resources))*10*time.Millisecond + time.Duration(content>>20)*2*time.Second
 }

@@ -130,7 +130,7 @@ func (a *app) globalFlags(root *cobra.Command) {
 	f.StringVar(&a.tokenFile, "token-file", a.env("GTM_TOKEN_FILE", "./data/token"), "file with the API's token (or GTM_TOKEN_FILE)")
 	f.StringVar(&a.author, "author", a.env("GTM_AUTHOR", self()), "who history says made the change (or GTM_AUTHOR)")
 	f.StringVarP(&a.output, "output", "o", "table", "table, json or yaml")
-	f.DurationVar(&a.timeout, "timeout", 30*time.Second, "how long to wait for the server (apply: 10ms more a resource), and for wait and apply --wait in all")
+	f.DurationVar(&a.timeout, "timeout", 30*time.Second, "how long to wait for the server (apply: 10ms more a resource, 2s more a MiB of zone content), and for wait and apply --wait in all")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 }
 

@@ -66,8 +66,8 @@ func shorten(s string) string {
 
 // Limits of one input. They are far above what people write and stop what attackers write.
 const (
-	maxInput      = 64 << 20 // bytes
-	maxDepth      = 32       // nested lists and mappings
+	maxInput      = 256 << 20 // bytes: a zone of a million names is 50 to 100 MB of text
+	maxDepth      = 32        // nested lists and mappings
 	maxNodes      = 4 << 20
 	maxAliasBytes = 4 << 20 // what aliases may add, in bytes of text and nodes
 )

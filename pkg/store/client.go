@@ -54,8 +54,8 @@ var defaultPatience = patience{
 	judgeTTL: 5 * time.Second,
 }
 
-// Limits of one generation: writes (one per resource and per new run of zone content, and two more) and
-// bytes of keys and values. The embedded etcd is started so that they fit; a cluster should be, too.
+// Limits of one generation: writes (one per resource, and two more) and bytes of keys and values. Zone content does not count: a
+// little comes with the generation, much is written before. The embedded etcd is started so that they fit; a cluster should be, too.
 const (
 	MaxChangeOps   = 8000
 	MaxChangeBytes = 24 << 20

@@ -28,8 +28,6 @@ func (c *Client) Commit(ctx context.Context, ch Change) (Record, error) {
 }
 
 func (c *Client) commit(ctx context.Context, ch Change) (Record, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.wait.commit)
-	defer cancel()
 	t, err := c.draft(ch)
 	if err != nil {
 		return Record{}, err
@@ -38,12 +36,14 @@ func (c *Client) commit(ctx context.Context, ch Change) (Record, error) {
 	if _, err := c.reader(c.etcd).get(ctx, c.keys.head(ch.Tenant)); err != nil {
 		return Record{}, c.explain("changing "+ch.Tenant+" (nothing was written)", err)
 	}
-	if err := c.addTexts(ctx, t); err != nil {
-		return Record{}, err
-	}
 	if t.bytes > MaxChangeBytes || len(t.ops) > MaxChangeOps {
 		return Record{}, &TooLargeError{Ops: len(t.ops), MaxOps: MaxChangeOps, Bytes: t.bytes, MaxBytes: MaxChangeBytes}
 	}
+	if err := c.addTexts(ctx, t); err != nil {
+		return Record{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.wait.commit)
+	defer cancel()
 	resp, err := c.etcd.Txn(ctx).If(t.compares...).Then(t.ops...).Else(t.heads...).Commit()
 	if sizeRefused(err) {
 		return Record{}, &TooLargeError{Ops: len(t.ops), Bytes: t.bytes}
@@ -143,28 +143,81 @@ func (c *Client) seal(t *draft) error {
 	return nil
 }
 
-// textBatch is how many runs one request asks for; etcd's default limit is 128 operations.
-const textBatch = 100
+// How many runs one request asks for or writes, and the bytes that it writes: what etcd takes as it comes, 128 operations and 1.5 MB.
+const (
+	textBatch      = 100
+	textBatchBytes = 1 << 20
+)
 
 // addTexts adds the runs that the store does not have. Runs are never removed, so that what is there now
-// is there when the transaction runs.
+// is there when the transaction runs; and since nothing looks at a run that no version names, more of them than fit one
+// request are written before, in requests of their own.
 func (c *Client) addTexts(ctx context.Context, t *draft) error {
-	slices.SortFunc(t.runs, func(a, b run) int { return strings.Compare(a.hash, b.hash) })
-	t.runs = slices.CompactFunc(t.runs, func(a, b run) bool { return a.hash == b.hash })
-	for runs := range slices.Chunk(t.runs, textBatch) {
+	runs, err := c.missing(ctx, t.runs)
+	if err != nil {
+		return err
+	}
+	size := 0
+	for _, r := range runs {
+		size += len(r.text)
+	}
+	if size <= textBatchBytes && len(runs) <= textBatch {
+		for _, r := range runs {
+			t.put(c.keys.text(r.hash), []byte(r.text))
+		}
+		return nil
+	}
+	for len(runs) > 0 {
+		n := 0
+		for size := 0; n < len(runs) && n < textBatch && (n == 0 || size+len(runs[n].text) <= textBatchBytes); n++ {
+			size += len(runs[n].text)
+		}
+		if err := c.writeTexts(ctx, runs[:n]); err != nil {
+			return err
+		}
+		runs = runs[n:]
+	}
+	return nil
+}
+
+// missing gives the runs that the store does not have, once each.
+func (c *Client) missing(ctx context.Context, all []run) (absent []run, err error) {
+	all = slices.SortedFunc(slices.Values(all), func(a, b run) int { return strings.Compare(a.hash, b.hash) })
+	all = slices.CompactFunc(all, func(a, b run) bool { return a.hash == b.hash })
+	for runs := range slices.Chunk(all, textBatch) {
 		asks := make([]clientv3.Op, len(runs))
 		for i, r := range runs {
 			asks[i] = clientv3.OpGet(c.keys.text(r.hash), clientv3.WithCountOnly())
 		}
-		resp, err := c.etcd.Txn(ctx).Then(asks...).Commit()
+		resp, err := c.askTexts(ctx, asks)
 		if err != nil {
-			return c.explain("looking for zone content (nothing was written)", err)
+			return nil, c.explain("looking for zone content (nothing was written)", err)
 		}
 		for i, r := range runs {
 			if resp.Responses[i].GetResponseRange().Count == 0 {
-				t.put(c.keys.text(r.hash), []byte(r.text))
+				absent = append(absent, r)
 			}
 		}
+	}
+	return absent, nil
+}
+
+func (c *Client) askTexts(ctx context.Context, asks []clientv3.Op) (*clientv3.TxnResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.wait.commit)
+	defer cancel()
+	return c.etcd.Txn(ctx).Then(asks...).Commit()
+}
+
+// writeTexts writes runs that no version names yet.
+func (c *Client) writeTexts(ctx context.Context, runs []run) error {
+	ops := make([]clientv3.Op, len(runs))
+	for i, r := range runs {
+		ops[i] = clientv3.OpPut(c.keys.text(r.hash), r.text)
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.wait.commit)
+	defer cancel()
+	if _, err := c.etcd.Txn(ctx).Then(ops...).Commit(); err != nil {
+		return c.explain("writing zone content (nothing has changed, since nothing refers to it yet)", err)
 	}
 	return nil
 }

@@ -32,13 +32,14 @@
 //
 // The content of a zone is cut into runs of whole owner names, at names that their hash chooses, so that
 // a changed name touches one run. A version of a zone lists the hashes of its runs; a run is written when
-// it is new and never removed, since older generations refer to it.
+// it is new and never removed, since older generations refer to it. New content of more than a megabyte is written before the
+// transaction that refers to it, in requests that any etcd takes; if that transaction fails, the runs wait for the next attempt.
 //
 // # Clusters
 //
 // An etcd that is not the embedded one should be of version 3.5.8 or later, and started with
 // --max-txn-ops=8192 --max-request-bytes=33554432 and automatic compaction; with its defaults, a generation
-// holds some 120 resources and 1.5 MB. Versions and records are kept for ever.
+// holds some 120 resources and 1.5 MB, zone content apart. Versions and records are kept for ever.
 //
 // # Silence
 //

@@ -203,6 +203,44 @@ func TestTooLargeAChange(t *testing.T) {
 	}
 }
 
+// TestMuchZoneContentIsWrittenBefore has a zone come whose content any etcd would refuse in one transaction.
+func TestMuchZoneContentIsWrittenBefore(t *testing.T) {
+	c, ctx := testClient(t), testContext(t)
+	want := zoneText(40000, nil)
+	if _, err := c.Commit(ctx, Change{Tenant: spec.Platform, Put: resources(zone("big.example.", want))}); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := c.etcd.Get(ctx, c.keys.join("config", ""), clientv3.WithPrefix())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sizes, heads := map[int64]int{}, map[int64]bool{}
+	for _, kv := range resp.Kvs {
+		sizes[kv.ModRevision] += len(kv.Key) + len(kv.Value)
+		if strings.HasPrefix(string(kv.Key), c.keys.heads()) {
+			heads[kv.ModRevision] = true
+		}
+	}
+	for rev, size := range sizes {
+		if size > 1<<20+textBatch*128 {
+			t.Errorf("revision %d has %d bytes", rev, size)
+		}
+		if rev > resp.Header.Revision || heads[rev] != (rev == resp.Header.Revision) {
+			t.Errorf("revision %d of %d: head %v", rev, resp.Header.Revision, heads[rev])
+		}
+	}
+	if len(sizes) < len(want)>>20 {
+		t.Errorf("%d bytes in %d revisions", len(want), len(sizes))
+	}
+	state, err := c.Read(ctx, spec.Platform, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := state.Resources.Get(spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: "big.example."}); got.Resource.Spec.(*spec.Zone).Content != want {
+		t.Error("other content came back")
+	}
+}
+
 func TestZoneContentIsStoredByDifference(t *testing.T) {
 	c, ctx := testClient(t), testContext(t)
 	texts := func() int64 {

@@ -137,11 +137,10 @@ func packData(rr dns.RR) ([]byte, error) {
 func sortRecords(rrs []record) {
 	slices.SortStableFunc(rrs, func(a, b record) int {
 		x, y := a.rr.Header(), b.rr.Header()
-		return cmp.Or(
-			cmp.Compare(notSOA(a), notSOA(b)),
-			slices.Compare(a.labels, b.labels),
-			cmp.Compare(x.Rrtype, y.Rrtype),
-			strings.Compare(a.rr.String(), b.rr.String()))
+		if c := cmp.Or(cmp.Compare(notSOA(a), notSOA(b)), slices.Compare(a.labels, b.labels), cmp.Compare(x.Rrtype, y.Rrtype)); c != 0 {
+			return c
+		}
+		return strings.Compare(a.rr.String(), b.rr.String()) // which takes long to make
 	})
 }
 

@@ -19,7 +19,7 @@ import (
 const Stdin = "-"
 
 // maxFile bounds one file, in bytes.
-const maxFile = 64 << 20
+const maxFile = 256 << 20
 
 // Load reads the resources of files, of folders (their *.yaml and *.yml, not those of folders inside), and of stdin
 // for the path "-". The master file that a zone names is read too, relative to the file that declares the zone, and is checked:
