@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/gti/gtm/bench/figures"
@@ -52,6 +53,7 @@ func measure(ctx context.Context, o options, w workload, size int) (point, error
 	if err := w.world.Snapshot(snapshot); err != nil {
 		return p, err
 	}
+	debug.FreeOSMemory() // a million services need the room
 	if p.snapshot, err = sizeOf(snapshot); err != nil {
 		return p, err
 	}

@@ -87,15 +87,17 @@ type step struct {
 }
 
 // tooLarge tells why a step is left out after others; empty: it is not. The estimate is a straight line through the last two steps, since each
-// has a part that does not depend on its size.
+// has a part that does not depend on its size, but never more than in proportion to the last: small steps differ by chance.
 func (o options) tooLarge(n int, before []step) string {
 	if len(before) < 2 {
 		return ""
 	}
 	a, b := before[len(before)-2], before[len(before)-1]
-	times := float64(n-b.size) / float64(b.size-a.size)
-	peak := float64(b.peak) + times*float64(b.peak-a.peak)
-	took := b.took + time.Duration(times*float64(b.took-a.took))
+	times := float64(n-b.size) / float64(max(1, b.size-a.size))
+	ratio := float64(n) / float64(b.size)
+	line := func(a, b float64) float64 { return min(b+times*(b-a), b*ratio) }
+	peak := line(float64(a.peak), float64(b.peak))
+	took := time.Duration(line(float64(a.took), float64(b.took)))
 	switch {
 	case peak > float64(o.memory):
 		return fmt.Sprintf("%d: left out, since it would take %.0f GB, and %d GB is the limit", n, peak/(1<<30), o.memory>>30)
