@@ -28,10 +28,10 @@ func (a *Answerer) Look(i int, msg []byte, source netip.AddrPort) {
 	a.looks[i].read(msg, source)
 }
 
-// Follow ends a row of n calls of Look, for queries 0 to n-1: those that may be handed to Answer with a Meta whose Ahead tells
+// Follow ends a row of calls of Look, for queries 0 to queries-1: those that may be handed to Answer with a Meta whose Ahead tells
 // which. After the next Look they may not.
-func (a *Answerer) Follow(n int) {
-	v, looks := a.cfg.View.Load(), a.looks[:n]
+func (a *Answerer) Follow(queries int) {
+	v, looks := a.cfg.View.Load(), a.looks[:queries]
 	if a.window = v; v == nil {
 		return
 	}
@@ -46,15 +46,26 @@ func (a *Answerer) Follow(n int) {
 	}
 	for i := range looks {
 		l := &looks[i]
-		l.path.Near(v, &l.client)
+		l.path.Near(v, &l.q, &l.client)
 	}
+	var open [Window]uint8 // those with an open place, without a branch that nobody can predict
+	n := 0
 	for i := range looks {
+		l := &looks[i]
+		open[n&(Window-1)] = uint8(i)
+		n += l.path.Records(&l.client)
+	}
+	for _, i := range open[:n] {
 		l := &looks[i]
 		l.path.Cell(&l.client)
 	}
-	for i := range looks {
+	for _, i := range open[:n] {
 		l := &looks[i]
 		l.path.Value(&l.client)
+	}
+	for _, i := range open[:n] {
+		l := &looks[i]
+		l.path.Run(&l.client)
 	}
 	for i := range looks {
 		l := &looks[i]
@@ -62,22 +73,22 @@ func (a *Answerer) Follow(n int) {
 	}
 	for i := range looks {
 		l := &looks[i]
-		l.path.Pool(v, l.q.QType)
+		l.path.Pool()
 	}
 }
 
-// read parses a query, and takes its client from it.
+// read parses a query, and takes its client from it, but for the resolver where the client's subnet is known: few answers ask for it.
 func (l *look) read(msg []byte, source netip.AddrPort) {
 	l.path = table.Path{}
 	if l.parsed, l.fault = l.q.Parse(msg); l.parsed == dnswire.Silent {
 		return
 	}
 	s := &l.q.Subnet
-	l.client.Has = s.Present && s.Source > 0
-	if l.client.Has {
+	if l.client.Has = s.Present && s.Source > 0; l.client.Has {
 		l.client.Subnet = netOf(s)
+	} else {
+		l.client.Resolver = table.HostNet(source.Addr())
 	}
-	l.client.Resolver = table.HostNet(source.Addr())
 }
 
 // follows tells whether the query is of the kind whose answer begins at its name in the closest zone.

@@ -5,7 +5,6 @@
 package answer
 
 import (
-	"math/rand/v2"
 	"net/netip"
 	"sync/atomic"
 
@@ -67,7 +66,7 @@ const (
 type Answerer struct {
 	cfg  Config
 	nsid []byte
-	rng  rand.PCG
+	rng  generator
 
 	*look                   // of the query
 	looks  [Window + 1]look // the last is for queries that Look has not seen
@@ -97,7 +96,7 @@ func New(cfg Config) *Answerer {
 	}
 	cfg.MaxUDP = max(512, min(cfg.MaxUDP, 4096))
 	a := &Answerer{cfg: cfg, nsid: []byte(cfg.ID)}
-	a.rng.Seed(cfg.Seed, uint64(cfg.Row))
+	a.rng.seed(cfg.Seed, uint64(cfg.Row))
 	return a
 }
 
@@ -105,6 +104,9 @@ func New(cfg Config) *Answerer {
 func (a *Answerer) Answer(buf []byte, n int, m *Meta) Outcome {
 	if m.Ahead > 0 {
 		a.look, a.view = &a.looks[m.Ahead-1], a.window
+		if o, ok := a.direct(buf, m); ok {
+			return o
+		}
 	} else {
 		a.look, a.view = &a.looks[Window], a.cfg.View.Load()
 		a.read(buf[:n], m.Source)
@@ -113,6 +115,7 @@ func (a *Answerer) Answer(buf []byte, n int, m *Meta) Outcome {
 	if result == dnswire.Silent {
 		return Outcome{}
 	}
+	a.client.Resolver = table.HostNet(m.Source.Addr())
 	if a.cfg.Foreign && a.foreign() {
 		return Outcome{Size: Foreign}
 	}
@@ -310,7 +313,7 @@ func (a *Answerer) steered(z *table.Zone, q *dnswire.Query, s *table.Service, f 
 	if !ok {
 		class = a.view.Classify(s, &a.client)
 	}
-	a.view.Decide(d, s, f, &a.client, class, a.rng.Uint64())
+	a.view.Decide(d, s, f, &a.client, class, a.rng.next())
 	if a.client.Has {
 		a.opt.Scope = d.Scope
 	}

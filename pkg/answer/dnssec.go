@@ -12,7 +12,7 @@ func (a *Answerer) secure(z *table.Zone) bool { return a.q.DO && z.Signed() }
 
 // when tells the table the moment, and whether it may sign now.
 func (a *Answerer) when() *table.When {
-	a.moment = table.When{Now: a.cfg.Clock(), Slow: a.meta.Slow, Draw: uint32(a.rng.Uint64())}
+	a.moment = table.When{Now: a.cfg.Clock(), Slow: a.meta.Slow, Draw: uint32(a.rng.next())}
 	return &a.moment
 }
 

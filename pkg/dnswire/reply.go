@@ -84,15 +84,13 @@ func AppendOPT(b []byte, o *OPT) []byte {
 		pad = o.padding(len(b)+optFixed+size, cap(b))
 		size += pad
 	}
-	b = append(b, 0, 0, byte(TypeOPT), byte(o.UDPSize>>8), byte(o.UDPSize),
-		byte(o.Rcode>>4), 0, byte(flags>>8), byte(flags), byte(size>>8), byte(size))
+	b = appendFixed(b, o.UDPSize, o.Rcode, flags, size)
 	if o.NSID != nil {
 		b = append(b, 0, optNSID, byte(len(o.NSID)>>8), byte(len(o.NSID)))
 		b = append(b, o.NSID...)
 	}
 	if s := o.Subnet; s != nil && s.Present {
-		b = append(b, 0, optSubnet, 0, 4+s.OptLen, byte(s.Family>>8), byte(s.Family), s.Source, o.Scope)
-		b = append(b, s.Addr[:s.OptLen]...)
+		b = s.append(b, o.Scope)
 	}
 	if len(o.Cookie) > 0 {
 		b = append(b, 0, optCookie, byte(len(o.Cookie)>>8), byte(len(o.Cookie)))
@@ -114,6 +112,33 @@ func AppendOPT(b []byte, o *OPT) []byte {
 	}
 	return b
 }
+
+// appendFixed appends an OPT record that has size bytes of options, up to them.
+func appendFixed(b []byte, udpSize, rcode, flags uint16, size int) []byte {
+	return append(b, 0, 0, byte(TypeOPT), byte(udpSize>>8), byte(udpSize),
+		byte(rcode>>4), 0, byte(flags>>8), byte(flags), byte(size>>8), byte(size))
+}
+
+// append appends the option that tells a client for which network an answer holds (RFC 7871, 6).
+func (s *Subnet) append(b []byte, scope uint8) []byte {
+	b = append(b, 0, optSubnet, 0, 4+s.OptLen, byte(s.Family>>8), byte(s.Family), s.Source, scope)
+	if n := len(b); cap(b)-n >= len(s.Addr) { // as one piece, quicker than a few bytes
+		*(*[16]byte)(b[n:cap(b)]) = s.Addr
+		return b[:n+int(s.OptLen)]
+	}
+	return append(b, s.Addr[:s.OptLen]...)
+}
+
+// AppendSubnetOPT is AppendOPT for an OPT that has UDPSize, Subnet and Scope alone.
+func AppendSubnetOPT(b []byte, udpSize uint16, s *Subnet, scope uint8) []byte {
+	if !s.Present {
+		return appendFixed(b, udpSize, 0, 0, 0)
+	}
+	return s.append(appendFixed(b, udpSize, 0, 0, 8+int(s.OptLen)), scope)
+}
+
+// MaxSubnetOPT is how many bytes AppendSubnetOPT appends at most.
+const MaxSubnetOPT = optFixed + 8 + 16
 
 // padding gives the length of the Padding option, with its head, for a message of n bytes that may have room bytes:
 // up to the end of a block, or of the room (RFC 8467, 4.1). 0: no option.

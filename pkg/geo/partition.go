@@ -45,15 +45,14 @@ func (v *values) at(cell uint32) uint32 {
 // SpecialClass; the scope is 0 to 32.
 func (p *Partition) Lookup4(a uint32) (class uint16, scope uint8) {
 	if t := p.top[a>>16]; t != 0 {
-		v := p.answers[t]
-		return p.class(v >> 8), uint8(v >> 1 & 0x7f)
+		return p.answer(wholeCell(p.answers[t]))
 	}
 	e := p.shape.v4.find4(a)
 	v := p.v4.at(e & cellMask)
 	if v&mixedBit == 0 {
-		return p.class(v >> 8), uint8(v >> 1 & 0x7f)
+		return p.answer(wholeCell(v))
 	}
-	return p.mixed(&p.shape.v4, e, v, u128{hi: uint64(a) << 32})
+	return p.answer(p.mixed(&p.shape.v4, e, v, u128{hi: uint64(a) << 32}))
 }
 
 // Lookup6 looks up an IPv6 address given as its upper and lower half; the scope is 0 to 128. An IPv4-mapped
@@ -107,13 +106,24 @@ func (p *Partition) lookup6(x u128) (class uint16, scope uint8) {
 	e := p.shape.v6.find(x)
 	v := p.v6.at(e & cellMask)
 	if v&mixedBit == 0 {
-		return p.class(v >> 8), uint8(v >> 1 & 0x7f)
+		return p.answer(wholeCell(v))
 	}
-	return p.mixed(&p.shape.v6, e, v, x)
+	return p.answer(p.mixed(&p.shape.v6, e, v, x))
+}
+
+// found is what a lookup found: an id of a class from bit 8 on, and the scope.
+type found uint32
+
+// wholeCell gives what the value of a whole cell says.
+func wholeCell(v uint32) found { return found(v&^0xff | v>>1&0x7f) }
+
+// answer takes it apart.
+func (p *Partition) answer(f found) (class uint16, scope uint8) {
+	return p.class(uint32(f >> 8)), uint8(f)
 }
 
 // mixed looks x up in a cell that has several classes; e is the entry that led there, v the cell's value.
-func (p *Partition) mixed(t *table, e, v uint32, x u128) (class uint16, scope uint8) {
+func (p *Partition) mixed(t *table, e, v uint32, x u128) found {
 	cell, depth := e&cellMask, uint(e>>24&0x7f)
 	if cell < uint32(len(t.narrow)) {
 		return p.narrow(&t.narrow[cell], v, window(x, depth)>>49, depth)
@@ -125,21 +135,19 @@ func (p *Partition) mixed(t *table, e, v uint32, x u128) (class uint16, scope ui
 //
 // The prefix around the address must end before the nearest runs on both sides that have another class (see runs.scope).
 // There is at least one in the cell, so it decides.
-func (p *Partition) narrow(l *line, v uint32, key uint64, depth uint) (class uint16, scope uint8) {
+func (p *Partition) narrow(l *line, v uint32, key uint64, depth uint) found {
 	i := l.search(key)
-	left, right := before(v, i), behind(v, i)
-	shared := bits.LeadingZeros16(uint16(l.start(left)-1^key)) - 1
-	if left == 0 {
-		shared = 0
-	}
-	if n := bits.LeadingZeros16(uint16(l.start(right)^key)) - 1; right < cellRuns && n > shared {
-		shared = n
-	}
-	return p.class(uint32(p.classes[l.ids[i%cellRuns]])), uint8(int(depth) + 1 + shared)
+	left, right := before(v, i), behind(v, i) // 32 and more: none
+	// Nobody can predict on which sides there is one, hence no branches: where there is none, the first bit differs.
+	none, first := (uint64(left)-1)>>63, uint64(1)<<14
+	before := (l.start(left)-1^key)&lastStart | none*first
+	after := l.start(right) ^ key | uint64(right>>5)*first
+	shared := bits.LeadingZeros16(uint16(min(before, after))) - 1
+	return found(p.classes[l.ids[i%cellRuns]])<<8 | found(int(depth)+1+shared)
 }
 
 // wide looks x up in a wide cell.
-func (p *Partition) wide(list []wideRun, v uint32, x u128) (class uint16, scope uint8) {
+func (p *Partition) wide(list []wideRun, v uint32, x u128) found {
 	i := len(list) - 1
 	for i > 0 && x.less(list[i].start) {
 		i--
@@ -151,7 +159,7 @@ func (p *Partition) wide(list []wideRun, v uint32, x u128) (class uint16, scope 
 	if right := behind(v, uint32(i)); right < cellRuns {
 		shared = max(shared, x.common(list[right].start))
 	}
-	return p.class(uint32(p.classes[list[i].id])), uint8(1 + shared)
+	return found(p.classes[list[i].id])<<8 | found(1+shared)
 }
 
 // before gives the last run, up to i, where the class changes; 0 if it does not. v is a cell's value.

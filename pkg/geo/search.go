@@ -2,10 +2,14 @@ package geo
 
 import "github.com/gti/gtm/pkg/prefetch"
 
-// Search is a lookup in steps: Begin, Cell, Value, and then Result, which does not wait for memory any more. Each step prefetches
-// what the next one reads, so that who has many addresses to look up, and takes one step for all of them, then the next, waits
-// little. All steps get the same partition and address: an IPv4 address in the upper half of hi.
-type Search struct{ entry, value uint32 }
+// Search is a lookup in steps: Begin, Top, Cell, Value, Run, and then Result, which does not wait for memory any more. Each step
+// prefetches what the next one reads, so that who has many addresses to look up, and takes one step for all of them, then the
+// next, waits little. All steps get the same partition and address: an IPv4 address in the upper half of hi. Cell, Value and
+// Run are for searches that Top leaves open.
+type Search struct {
+	entry, value uint32
+	found        found
+}
 
 // side gives what p has of a family.
 func (p *Partition) side(v4 bool) (*table, *values) {
@@ -17,8 +21,22 @@ func (p *Partition) side(v4 bool) (*table, *values) {
 
 // Begin starts a lookup.
 func (s *Search) Begin(p *Partition, hi uint64, v4 bool) {
+	if v4 {
+		prefetch.Of(&p.top[hi>>48])
+	}
 	t, _ := p.side(v4)
-	prefetch.Uint32(&t.entries[hi>>(t.shift&63)])
+	prefetch.Of(&t.entries[hi>>(t.shift&63)])
+}
+
+// Top finds what all addresses have in common that begin like this one. Where they have nothing in common, the search stays open,
+// and open is 1, else 0: a number, since nobody can predict it, and who goes on with some of many had better do so without a branch.
+func (s *Search) Top(p *Partition, hi uint64, v4 bool) (open int) {
+	if !v4 {
+		return 1
+	}
+	t := p.top[hi>>48]
+	s.found = wholeCell(p.answers[t])
+	return int((uint32(t) - 1) >> 31)
 }
 
 // Cell goes to the cell that holds the address, or one step towards it.
@@ -29,7 +47,7 @@ func (s *Search) Cell(p *Partition, hi, lo uint64, v4 bool) {
 		return
 	}
 	at := uint64(s.entry&blockMask) + window(u128{hi, lo}, 64-uint(t.shift))>>((64-strideOf(s.entry))&63)
-	prefetch.Uint32(&t.entries[at])
+	prefetch.Of(&t.entries[at])
 }
 
 // Value takes what the partition makes of the cell.
@@ -40,23 +58,32 @@ func (s *Search) Value(p *Partition, hi, lo uint64, v4 bool) {
 	}
 	cell := s.entry & cellMask
 	if s.value = v.at(cell); s.value&mixedBit != 0 && cell < uint32(len(t.narrow)) {
-		prefetch.Uint64(&t.narrow[cell].starts[0])
+		prefetch.Of(&t.narrow[cell])
 	}
+}
+
+// Run finds the run in the cell.
+func (s *Search) Run(p *Partition, hi, lo uint64, v4 bool) {
+	if s.value&mixedBit == 0 {
+		s.found = wholeCell(s.value)
+		return
+	}
+	if cell := s.entry & cellMask; v4 && cell < uint32(len(p.shape.v4.narrow)) {
+		depth := uint(s.entry >> 24 & 0x3f)
+		s.found = p.narrow(&p.shape.v4.narrow[cell], s.value, hi<<depth>>49, depth)
+		return
+	}
+	t, _ := p.side(v4)
+	s.found = p.mixed(t, s.entry, s.value, u128{hi, lo})
 }
 
 // Result gives what Lookup4 or Lookup6 gives.
-func (s *Search) Result(p *Partition, hi, lo uint64, v4 bool) (class uint16, scope uint8) {
-	if s.value&mixedBit == 0 {
-		return p.class(s.value >> 8), uint8(s.value >> 1 & 0x7f)
-	}
-	t, _ := p.side(v4)
-	return p.mixed(t, s.entry, s.value, u128{hi, lo})
-}
+func (s *Search) Result(p *Partition) (class uint16, scope uint8) { return p.answer(s.found) }
 
 func (v *values) prefetch(cell uint32) {
 	if v.large != nil {
-		prefetch.Uint32(&v.large[cell])
+		prefetch.Of(&v.large[cell])
 	} else {
-		prefetch.Uint16(&v.small[cell])
+		prefetch.Of(&v.small[cell])
 	}
 }

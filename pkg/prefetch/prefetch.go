@@ -1,23 +1,9 @@
-//go:build amd64 || arm64
-
 package prefetch
 
-// Byte asks for the cache line of *p.
-//
-//go:noescape
-func Byte(p *byte)
+import "unsafe"
 
-// Uint16 asks for the cache line of *p.
+// Of asks for the cache line that *p begins in. p may be nil.
 //
-//go:noescape
-func Uint16(p *uint16)
-
-// Uint32 asks for the cache line of *p.
-//
-//go:noescape
-func Uint32(p *uint32)
-
-// Uint64 asks for the cache line of *p.
-//
-//go:noescape
-func Uint64(p *uint64)
+// The address of a field, &x.f, is not a good p: Go then reads *x to be sure that x is not nil, and waits for what was to be
+// prefetched. Give x.
+func Of[T any](p *T) { line(unsafe.Pointer(p)) }

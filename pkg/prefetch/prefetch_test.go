@@ -7,15 +7,13 @@ func TestChangesNothing(t *testing.T) {
 	a, b, c, d := []byte{1, 2, 3}, []uint16{4, 5, 6}, []uint32{7, 8, 9}, []uint64{10, 11, 12}
 	if n := testing.AllocsPerRun(100, func() {
 		for i := range 3 {
-			Byte(&a[i])
-			Uint16(&b[i])
-			Uint32(&c[i])
-			Uint64(&d[i])
+			Of(&a[i])
+			Of(&b[i])
+			Of(&c[i])
+			Of(&d[i])
 		}
-		Byte(nil)
-		Uint16(nil)
-		Uint32(nil)
-		Uint64(nil)
+		Of[byte](nil)
+		Of[uint64](nil)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

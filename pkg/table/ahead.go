@@ -12,17 +12,22 @@ import (
 // whether its path was followed or not.
 //
 // The steps are the methods from Begin to Pool, in the order in which they stand here. A step does nothing where the one before led
-// nowhere.
+// nowhere; Cell, Value and Run are for paths of which Records has said that they are open.
 type Path struct {
 	Zone    *Zone // nil: there is none
 	Match   Match // of the whole name, if Found
 	Class   Class // if Placed
 	Found   bool
 	Placed  bool
+	family  Family   // of the question at the service, if asked
+	asked   bool     // the service answers for the question's type
 	service *Service // that stands at the name, unless it is pending
 	node    *node    // of a name that is not steered
 	part    *geo.Partition
 	search  geo.Search
+	draw    *Draw  // that comes first for the client's class, if Placed
+	picks   *picks // what is drawn from; see Direct
+	alone   bool   // the draw is the only one of its step, and is drawn from without regard to who asks
 }
 
 // Begin finds the zone of a query, and fills h.
@@ -43,23 +48,24 @@ func (p *Path) Name(v *View, q *dnswire.Query, h *Hashes) {
 	}
 	if p.Match = (Match{Exact, l.value, l.service, 0}); l.service != 0 {
 		p.service = v.services.ref(l.service - 1)
-		prefetch.Uint32(&p.service.TTL)
+		prefetch.Of(p.service)
 		return
 	}
 	p.node = &p.Zone.nodes[l.value]
-	prefetch.Uint32(&p.node.first)
+	prefetch.Of(p.node)
 }
 
 // Near goes to the service's partition, or to the name's first set, where it is a name that just stands in the zone: not cut off,
 // and no debugging name.
-func (p *Path) Near(v *View, c *Client) {
+func (p *Path) Near(v *View, q *dnswire.Query, c *Client) {
 	if s := p.service; s != nil {
 		p.Found = true
 		if s.Pending || len(s.refs) == 0 {
 			p.service = nil
 			return
 		}
-		prefetch.Uint32(&s.refs[0].draw)
+		prefetch.Of(&s.refs[0])
+		p.family, p.asked = s.FamilyOf(q.QType)
 		at := asker(c)
 		p.part = v.parts[s.part]
 		p.search.Begin(p.part, at.Hi, at.V4)
@@ -67,30 +73,42 @@ func (p *Path) Near(v *View, c *Client) {
 	}
 	if n := p.node; n != nil && n.kind == plain && n.cut == 0 && n.service == 0 && n.count > 0 {
 		p.Found = true
-		prefetch.Uint32(&p.Zone.sets[n.first].off)
+		prefetch.Of(&p.Zone.sets[n.first])
 	} else {
 		p.node = nil
 	}
 }
 
-// Cell comes closer to the client's place, or goes to the set's records.
-func (p *Path) Cell(c *Client) {
+// Records goes to the set's records. open is 1 where the client's place, which matters, is still open, else 0; see geo.Search.Top.
+func (p *Path) Records(c *Client) (open int) {
 	if p.service != nil {
 		at := asker(c)
-		p.search.Cell(p.part, at.Hi, at.Lo, at.V4)
-	} else if p.node != nil {
+		return p.search.Top(p.part, at.Hi, at.V4)
+	}
+	if p.node != nil {
 		if at := p.Zone.sets[p.node.first].off; int(at) < len(p.Zone.data) {
-			prefetch.Byte(&p.Zone.data[at])
+			prefetch.Of(&p.Zone.data[at])
 		}
 	}
+	return 0
 }
 
-// Value comes still closer to the client's place.
+// Cell comes closer to a place that is open.
+func (p *Path) Cell(c *Client) {
+	at := asker(c)
+	p.search.Cell(p.part, at.Hi, at.Lo, at.V4)
+}
+
+// Value comes still closer to a place that is open.
 func (p *Path) Value(c *Client) {
-	if p.service != nil {
-		at := asker(c)
-		p.search.Value(p.part, at.Hi, at.Lo, at.V4)
-	}
+	at := asker(c)
+	p.search.Value(p.part, at.Hi, at.Lo, at.V4)
+}
+
+// Run finds a place that is open.
+func (p *Path) Run(c *Client) {
+	at := asker(c)
+	p.search.Run(p.part, at.Hi, at.Lo, at.V4)
 }
 
 // Place classifies the client, and goes to the pool that comes first for its class.
@@ -99,45 +117,42 @@ func (p *Path) Place(v *View, c *Client) {
 	if s == nil {
 		return
 	}
-	p.Placed = true
-	if n := &c.Subnet; c.Has {
-		p.Class.Resolver = false
-		p.Class.Index, p.Class.Scope = p.search.Result(p.part, n.Hi, n.Lo, n.V4)
+	var class Class // stays in registers: what was just written in pieces is slow to read as a whole
+	class.Index, class.Scope = p.search.Result(p.part)
+	if !c.Has {
+		class = v.Classify(s, c)
+	} else if class.Index == specialClass {
+		return // the resolver decides, which is not known yet
 	}
-	if !c.Has || p.Class.Index == specialClass {
-		p.Class = v.Classify(s, c)
+	p.Placed, p.Class = true, class
+	from, _ := s.rule(s.ruleFor(class))
+	if from >= len(s.refs) {
+		return
 	}
-	if d := v.first(s, p.Class); d != nil {
-		prefetch.Uint64(&d.id)
-	}
+	r := &s.refs[from]
+	p.alone = r.last && r.weight > 0 && s.Pick != Sticky && !s.coherent
+	p.draw = v.draws.at(r.draw)
+	prefetch.Of(p.draw)
 }
 
 // Pool goes on to that pool's records.
-func (p *Path) Pool(v *View, qtype uint16) {
-	if !p.Placed {
+func (p *Path) Pool() {
+	if p.draw == nil || !p.asked {
 		return
 	}
-	d := v.first(p.service, p.Class)
-	f, ok := p.service.FamilyOf(qtype)
-	if d == nil || !ok {
+	live := p.draw.fams[p.family].live
+	if live == nil {
 		return
 	}
-	if live := d.fams[f].live; live != nil {
-		prefetch.Uint32(&live.sets[0].cut)
-		prefetch.Byte(&live.data[0])
+	prefetch.Of(&live.sets[0])
+	prefetch.Of(&live.data[0])
+	if p.alone && live.table == nil {
+		p.picks = live
 	}
 }
 
-// first gives the draw that comes first for a class, nil where the class has none.
-func (v *View) first(s *Service, class Class) *Draw {
-	at, _ := s.rule(s.ruleFor(class))
-	if at >= len(s.refs) {
-		return nil
-	}
-	return v.draws.at(s.refs[at].draw)
-}
-
-// asker gives the address that the client's place is looked up for.
+// asker gives the address that the client's place is looked up for. Of a client whose subnet is known, a path never asks
+// for the resolver.
 func asker(c *Client) *Net {
 	if c.Has {
 		return &c.Subnet
@@ -147,3 +162,13 @@ func asker(c *Client) *Net {
 
 // ClassFor gives the client's class for s, if it is known.
 func (p *Path) ClassFor(s *Service) (Class, bool) { return p.Class, p.Placed && p.service == s }
+
+// Direct gives what the path led to, if nothing but a draw among records is left to choose. What Draw gives of it is what Decide
+// would choose.
+func (p *Path) Direct() (s *Service, d *Draw, ok bool) { return p.service, p.draw, p.picks != nil }
+
+// Draw chooses among the records that a direct path led to, with r as random as Decide wants it. See Decision.Records for what
+// it gives.
+func (p *Path) Draw(r uint64) (records []byte, count uint16) {
+	return p.picks.records(p.picks.choose(uint32(r), 0))
+}

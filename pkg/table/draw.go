@@ -111,6 +111,12 @@ func (p *picks) partsOf(set int) []uint16 {
 	return p.parts[set*n : (set+1)*n]
 }
 
+// records gives those of a set; see Decision.Records.
+func (p *picks) records(set int) ([]byte, uint16) {
+	s := &p.sets[set]
+	return p.data[s.off : s.off+s.size], s.count
+}
+
 // shares gives how often each set is drawn.
 func (p *picks) shares() []float64 {
 	if p.table != nil {
@@ -336,9 +342,9 @@ func (p *picks) choose(r uint32, hash uint64) int {
 		return p.table.Set(hash)
 	}
 	m := uint64(r) * uint64(len(p.sets))
-	at := int(m >> 32)
-	if s := &p.sets[at]; uint32(m) >= s.cut {
-		return int(s.other)
-	}
-	return at
+	at := uint32(m >> 32)
+	s := &p.sets[at]
+	// Nobody can predict whether it is the other one, hence no branch: below is all ones if it is not.
+	below := uint32((uint64(uint32(m)) - uint64(s.cut)) >> 32)
+	return int(at&below | uint32(s.other)&^below)
 }

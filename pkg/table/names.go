@@ -18,32 +18,35 @@ type Hashes [MaxLabels + 1]uint64
 // falls out on the way.
 func hashSuffixes(out *Hashes, name *[256]byte, offs *[128]uint8, labels, length int, seed uint64) {
 	h, end := seed, length-1
-	out[labels] = h
+	out[labels&MaxLabels] = h
 	for i := labels - 1; i >= 0; i-- {
-		off := int(offs[i])
-		h = hashLabel(h, name, off, end)
-		out[i] = h
-		end = off
+		off := int(offs[i&127])
+		next := off
+		for ; end-off > 8; off += 8 {
+			h = mix(h, binary.LittleEndian.Uint64(name[off:off+8]))
+		}
+		if off <= 248 {
+			h = mix(h, binary.LittleEndian.Uint64(name[off:off+8])&(^uint64(0)>>((64-8*uint(end-off))&63)))
+		} else {
+			h = mix(h, lastWord(name, off, end))
+		}
+		out[i&MaxLabels] = h
+		end = next
 	}
 }
 
-// hashLabel mixes name[off:end] (length byte and label) into h, eight bytes at a time.
-func hashLabel(h uint64, name *[256]byte, off, end int) uint64 {
-	const k0, k1 = 0xa0761d6478bd642f, 0xe7037ed1a0b428db
-	for ; end-off > 8; off += 8 {
-		hi, lo := bits.Mul64(h^binary.LittleEndian.Uint64(name[off:off+8])^k0, k1)
-		h = hi ^ lo
-	}
-	var w uint64
-	if off <= 248 {
-		w = binary.LittleEndian.Uint64(name[off:off+8]) & (^uint64(0) >> (64 - 8*uint(end-off)))
-	} else {
-		for i := end - 1; i >= off; i-- {
-			w = w<<8 | uint64(name[i])
-		}
-	}
-	hi, lo := bits.Mul64(h^w^k0, k1)
+// mix mixes eight bytes of a label (with its length byte) into the hash of what is to the right of it.
+func mix(h, w uint64) uint64 {
+	hi, lo := bits.Mul64(h^w^0xa0761d6478bd642f, 0xe7037ed1a0b428db)
 	return hi ^ lo
+}
+
+// lastWord gives name[off:end], less than eight bytes at the end of the room for a name, as a word.
+func lastWord(name *[256]byte, off, end int) (w uint64) {
+	for i := end - 1; i >= off; i-- {
+		w = w<<8 | uint64(name[i])
+	}
+	return w
 }
 
 // inlineName is how long a name fits into its line.
@@ -80,7 +83,7 @@ func tagOf(h uint64) uint32 { return uint32(h>>32) | 1 }
 // prefetch asks for the line where the search for h begins.
 func (n *names) prefetch(h uint64) {
 	if len(n.lines) > 0 {
-		prefetch.Uint32(&n.lines[h&n.mask].tag)
+		prefetch.Of(&n.lines[h&n.mask])
 	}
 }
 
@@ -94,7 +97,7 @@ func (n *names) find(name []byte, h uint64) *line {
 		l := &n.lines[i]
 		if l.tag == tag && int(l.size) == len(name) {
 			if len(name) <= inlineName {
-				if string(l.name[:len(name)]) == string(name) {
+				if l.holds(name) {
 					return l
 				}
 			} else if string(n.long[l.off:int(l.off)+len(name)]) == string(name) {
@@ -105,6 +108,21 @@ func (n *names) find(name []byte, h uint64) *line {
 			return nil
 		}
 	}
+}
+
+// holds tells whether the line's name, which is as long, is name. A loop over words is quicker than a call for so few bytes.
+func (l *line) holds(name []byte) bool {
+	i := 0
+	for ; i+8 <= len(name) && i+8 <= inlineName; i += 8 {
+		if binary.LittleEndian.Uint64(l.name[i:i+8]) != binary.LittleEndian.Uint64(name[i:i+8]) {
+			return false
+		}
+	}
+	if i == 0 {
+		return string(l.name[:len(name)]) == string(name)
+	}
+	i = len(name) - 8 // the last eight, some of which may have been compared
+	return binary.LittleEndian.Uint64(l.name[i:i+8]) == binary.LittleEndian.Uint64(name[i:i+8])
 }
 
 // put adds a name that is not there yet, and gives its line.

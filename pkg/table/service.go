@@ -361,8 +361,7 @@ func stickyHash(c *Client, resolver bool) (hash uint64, bits uint8) {
 
 // Records gives the chosen records: owner pointing at offset 12, TTL zero, all of one length unless CNAME.
 func (d *Decision) Records() (records []byte, count uint16) {
-	s := d.picks.sets[d.Set]
-	return d.picks.data[s.off : s.off+s.size], s.count
+	return d.picks.records(d.Set)
 }
 
 // String names the fallback for people.

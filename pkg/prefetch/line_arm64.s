@@ -1,0 +1,6 @@
+#include "textflag.h"
+
+TEXT ·line(SB), NOSPLIT, $0-8
+	MOVD p+0(FP), R0
+	PRFM (R0), PLDL1KEEP
+	RET
