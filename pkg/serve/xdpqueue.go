@@ -22,10 +22,6 @@ type frames interface {
 	Unsent() int
 }
 
-// yields is how often a worker that finds nothing lets others have the CPU before it sleeps: under load, it is most often the
-// kernel's receiving thread that needs the same CPU, and brings more. That spares both sides the sleep and the waking.
-const yields = 2
-
 // xdpQueue serves one receive queue of an interface, past the kernel's stack. What it takes at once is sorted by family
 // into two batches, each with a worker (and Handler) of its own, since they count by family; both are sent together.
 // Frames go to a batch with what was read from their headers, and are answered in place.
@@ -55,19 +51,16 @@ func newXDPQueue(s *Server, w *xdpWay, sock frames, limit, index int) *xdpQueue 
 	return q
 }
 
-// run serves until the end of its way, and then answers what has come. It keeps its thread, as udpWorker.run does.
+// run serves until the end of its way, and then answers what has come. It keeps its thread, as udpWorker.run does. When there is
+// nothing, it sleeps until the kernel wakes it: it neither spins nor yields. See docs/decisions/0097.
 func (q *xdpQueue) run() {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	for idle := 0; !q.ending.Load(); idle++ {
-		switch {
-		case q.step():
-			idle = 0
-		case idle < yields:
-			yield()
-		default:
+	runtime.LockOSThread() // never unlocked: the thread ends with it, and its slice
+	shortenSlice()
+	var r rest
+	for !q.ending.Load() {
+		if !q.step() {
+			r.take()
 			_, _ = unix.Poll(q.poll[:], -1) // whatever it says, the rings and the flag know better
-			idle = 0
 		}
 	}
 	for range drainBatches {
@@ -76,9 +69,6 @@ func (q *xdpQueue) run() {
 		}
 	}
 }
-
-// yield goes through RawSyscall, since it takes no longer than any other loss of the CPU.
-func yield() { _, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }
 
 // step takes, handles and answers what has come, and tells whether there was anything.
 func (q *xdpQueue) step() bool {
