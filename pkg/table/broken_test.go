@@ -2,6 +2,7 @@ package table
 
 import (
 	"errors"
+	"net/netip"
 	"testing"
 
 	"github.com/gti/gtm/pkg/health"
@@ -81,6 +82,32 @@ func TestBrokenTellsWhatIsServed(t *testing.T) {
 				t.Errorf("broken: %+v, want %s, which serves %s", h.last, tc.key, tc.want)
 			}
 		})
+	}
+}
+
+// TestABrokenPoolIsToldWhileItIs: one with an address that is none is told, as long as it is there and until it is mended.
+func TestABrokenPoolIsToldWhileItIs(t *testing.T) {
+	k := spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "bad"}
+	generation := uint64(100)
+	pool := func(a netip.Addr) Change {
+		generation++
+		r := &spec.Resource{Key: k, Spec: &spec.Pool{Endpoints: []spec.Endpoint{{Name: "a", Addresses: []netip.Addr{a}}}}}
+		return Change{Tenants: []TenantChange{{Tenant: "shop", Head: generation, Put: []Item{{r, generation}}}}}
+	}
+	gone := Change{Tenants: []TenantChange{{Tenant: "shop", Head: 200, Deleted: []spec.Key{k}}}}
+	good := pool(netip.MustParseAddr("192.0.2.1"))
+	for what, end := range map[string]Change{"mended": good, "deleted": gone} {
+		h := newHarness(t, testZone, testPools, service("web", webRules))
+		h.apply(pool(netip.Addr{}))
+		if len(h.last) != 1 || h.last[0].Key != k || h.last[0].Serves != Nothing {
+			t.Fatalf("broken: %+v", h.last)
+		}
+		if h.apply(Change{Verdicts: []health.Verdict{{Pool: health.PoolID{Tenant: "shop", Pool: "eu"}}}}); len(h.last) != 1 {
+			t.Errorf("after a verdict on another pool: %+v", h.last)
+		}
+		if h.apply(end); len(h.last) != 0 {
+			t.Errorf("%s: still %+v", what, h.last)
+		}
 	}
 }
 
