@@ -44,8 +44,9 @@ var weighed = map[bool]netip.Addr{false: netip.MustParseAddr("198.51.100.1"), tr
 func changes(ctx context.Context, o options, report *figures.Report) error {
 	report.Section("A changed weight, from gtmctl to every edge")
 	report.Text("`gtmctl apply` of a file with one pool, one of whose weights has changed, on a machine with %d edges: one in the process of control "+
-		"and the embedded etcd, the others processes of their own. Nothing is bound to a core. Time runs from before gtmctl is executed to "+
-		"the first of the answers of each edge that all are as they should (asked every %s).", edges, everyQuestion)
+		"and the embedded etcd, the others processes of their own. Nothing is bound to a core. Changes begin %s after the last "+
+		"edge's first answer. Time runs from before gtmctl is executed to "+
+		"the first of the answers of each edge that all are as they should (asked every %s).", edges, calm, everyQuestion)
 	var rows, marks [][]string
 	var series []figures.Series
 	var over curve
@@ -150,6 +151,7 @@ func newChangeStage(ctx context.Context, o options) (*changeStage, error) {
 		go asker.Run(ctx)
 		s.askers = append(s.askers, asker)
 	}
+	time.Sleep(calm)
 	return s, nil
 }
 

@@ -24,7 +24,8 @@ const (
 	everyVerdict  = 100 * time.Millisecond
 	questions     = 500_000
 	patience      = 10 * time.Second
-	leastRounds   = 3 // however little time is left
+	leastRounds   = 3                // however little time is left
+	calm          = 10 * time.Second // after the last start: edges collect what that left behind, on all cores
 	startPatience = 3 * time.Minute
 )
 
@@ -157,6 +158,7 @@ func newVerdictStage(ctx context.Context, o options) (*verdictStage, error) {
 		return s, err
 	}
 	s.load = rig.Load{File: queries}
+	time.Sleep(calm)
 	return s, s.lead(ctx)
 }
 

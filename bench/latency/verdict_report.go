@@ -11,9 +11,9 @@ func reportVerdicts(o options, report *figures.Report, kinds []verdictKind, runs
 	report.Section("A verdict, inside one edge")
 	report.Text("%d services, each with a pool of %d endpoints of its own and all with one more pool; %.0f queries a second for all of them at random, "+
 		"over UDP. The edge (its role alone) has core %s, and everything else core %s: load, etcd, control, and this program, which writes verdicts in the "+
-		"judge's place. A verdict's time begins when a proxy between etcd and edge is about to hand its bytes to the edge's socket, and ends with "+
+		"judge's place. Verdicts begin %s after the edge's first answer. A verdict's time begins when a proxy between etcd and edge is about to hand its bytes to the edge's socket, and ends with "+
 		"the first of the answers that all obey it, by the kernel's time stamps of a question asked every "+
-		"250 us. etcd and its disk are left out; \"from the judge\" has them in.", o.services, endpoints, o.rate, edgeCore, restCore)
+		"250 us. etcd and its disk are left out; \"from the judge\" has them in.", o.services, endpoints, o.rate, edgeCore, restCore, calm)
 	var rows, marks [][]string
 	quiet := p999s(runs["quiet"])
 	lost := 0
