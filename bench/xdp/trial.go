@@ -146,17 +146,23 @@ func (t *trial) take(f xdp.Frame, now int64) {
 	t.sock.Release(f)
 }
 
-// send asks as many as the window and the rate allow, unless they are too few, and tells whether there were any.
-func (t *trial) send(passed time.Duration) bool {
+// due is how many queries the window and the rate allow, so many seconds after the start; none, if they are too few.
+func (t *trial) due(passed float64) int {
 	n := min(burst, t.window-(t.sent-t.lost-t.seen))
 	few := min(least, t.window)
 	if t.rate > 0 {
-		n = min(n, int(t.rate*passed.Seconds())-t.sent)
+		n = min(n, int(t.rate*passed)-t.sent)
 		few = together
 	}
 	if n < few {
-		return false
+		return 0
 	}
+	return n
+}
+
+// send asks as many as are due, and tells whether there were any.
+func (t *trial) send(passed time.Duration) bool {
+	n := t.due(passed.Seconds())
 	for i := range n {
 		f, ok := t.sock.Spare()
 		if !ok {
@@ -171,5 +177,5 @@ func (t *trial) send(passed time.Duration) bool {
 		t.next = (t.next + 1) % ids
 		t.sent++
 	}
-	return true
+	return n > 0
 }
