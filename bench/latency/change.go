@@ -47,11 +47,11 @@ func changes(ctx context.Context, o options, report *figures.Report) error {
 		"and the embedded etcd, the others processes of their own. Nothing is bound to a core. Changes begin %s after the last "+
 		"edge's first answer. Time runs from before gtmctl is executed to "+
 		"the first of the answers of each edge that all are as they should (asked every %s).", edges, calm, everyQuestion)
-	var rows, marks [][]string
+	var rows, marks, besides [][]string
 	var series []figures.Series
 	var over curve
 	for _, services := range o.sizes {
-		all, err := measureChanges(ctx, o.of(services))
+		all, machine, err := measureChanges(ctx, o.of(services))
 		if err != nil {
 			return err
 		}
@@ -66,11 +66,15 @@ func changes(ctx context.Context, o options, report *figures.Report) error {
 		rows = append(rows, []string{name, fmt.Sprint(len(all)), at(exit, 0.5), at(first, 0.5), at(last, 0.5), at(exit, 0.99), at(last, 0.99), at(last, 1)})
 		marks = append(marks, mark(name+": p99 of the last edge's time", figures.Percentile(last, 0.99), 100, "ms"))
 		series = append(series, distribution(name, last))
+		besides = append(besides, machine.row(name))
 		over.add("the last edge", services, last)
 		over.add("gtmctl", services, exit)
 	}
 	report.Table([]string{"configuration", "changes", "gtmctl ends, p50 ms", "first edge, p50 ms", "last edge, p50 ms", "gtmctl ends, p99 ms", "last edge, p99 ms", "most ms"}, rows)
 	report.Table(markHead, marks)
+	report.Text("Between the changes the machine itself was asked for what every change contains: to run `gtmctl version`, and to bring %d bytes to the disk. "+
+		"Where that is late, changes are, too.", besideBytes)
+	report.Table(besideHead, besides)
 	if err := over.report(report, "change-sizes", "a changed weight, over services", 100); err != nil {
 		return err
 	}
@@ -79,7 +83,7 @@ func changes(ctx context.Context, o options, report *figures.Report) error {
 	})
 }
 
-func measureChanges(ctx context.Context, o options) ([]changed, error) {
+func measureChanges(ctx context.Context, o options) ([]changed, *beside, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	s, err := newChangeStage(ctx, o)
 	defer func() {
@@ -89,23 +93,27 @@ func measureChanges(ctx context.Context, o options) ([]changed, error) {
 		}
 	}()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var all []changed
+	var machine beside
 	for i := range o.changes {
 		if i >= leastChanges && o.Left() < 0 {
 			break
 		}
+		if err := machine.measure(ctx, o.Gtmctl(), filepath.Dir(s.file)); err != nil {
+			return nil, nil, err
+		}
 		c, err := s.change(ctx)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		all = append(all, c)
 		if (i+1)%50 == 0 {
 			fmt.Printf("change %d/%d, %d services: gtmctl ended after %s, the last edge had it after %s\n", i+1, o.changes, o.services, c.exit, c.edges[edges-1])
 		}
 	}
-	return all, nil
+	return all, &machine, nil
 }
 
 func newChangeStage(ctx context.Context, o options) (*changeStage, error) {
