@@ -12,7 +12,7 @@ import (
 func Decode(file string, data []byte) ([]*Resource, error) {
 	var errs Errors
 	if len(data) > maxInput {
-		return nil, Errors{{File: file, Msg: fmt.Sprintf("larger than %d MiB", maxInput>>20)}}
+		return nil, Errors{{File: file, Msg: fmt.Sprintf("larger than %d MiB, the most that one input may have: cut it into several", maxInput>>20)}}
 	}
 	reader := &yamlReader{errs: &errs, file: file}
 	var out []*Resource
@@ -31,7 +31,7 @@ func Decode(file string, data []byte) ([]*Resource, error) {
 // DecodeJSON reads one resource: {"kind", "tenant", "name", "spec"}. The error is an Errors.
 func DecodeJSON(data []byte, mode Mode) (*Resource, error) {
 	if len(data) > maxInput {
-		return nil, Errors{{Msg: fmt.Sprintf("larger than %d MiB", maxInput>>20)}}
+		return nil, Errors{{Msg: fmt.Sprintf("larger than %d MiB, the most that one input may have: cut it into several", maxInput>>20)}}
 	}
 	n, e := readJSON(data)
 	if e != nil {
