@@ -40,11 +40,11 @@ func (l *load) try(d time.Duration, rate float64, out io.Writer) error {
 	t.good, t.bad = l.sink.read()
 	l.took = l.took[:0]
 	clear(l.asked[:])
-	before, err := readStat()
+	worked, err := worktime(os.Getpid(), "napi/"+l.nic+"-")
 	if err != nil {
 		return err
 	}
-	worked, err := worktime(os.Getpid(), "napi/"+l.nic+"-")
+	before, err := readStat() // last, since worktime takes its time, and the server's core has nothing to do meanwhile
 	if err != nil {
 		return err
 	}
