@@ -12,7 +12,7 @@ import (
 // How much the heap may grow between two collections, in percent of what lives. At the start nearly all that is allocated stays,
 // so that collecting early is in vain. Later little is allocated: a low share keeps memory small, and costs little.
 const (
-	startGrowth  = 120
+	startGrowth  = 400
 	steadyGrowth = 25
 	// roomyGrowth holds during a collection that is asked for. It begins with the heap as large as it happens to be, and where that is
 	// as large as it may become, whoever allocates is made to collect nearly all of it first: a change waited for 0.7 s.
@@ -34,6 +34,8 @@ func hurry() (settle func(context.Context)) {
 	}
 	debug.SetGCPercent(startGrowth)
 	return func(ctx context.Context) {
+		runtime.GC() // first with as much room as before
+		debug.SetGCPercent(steadyGrowth)
 		if !sleep(ctx, settleAfter) {
 			return
 		}

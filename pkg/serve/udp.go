@@ -68,7 +68,9 @@ func newUDPWorker(s *Server, sock udpSocket) *udpWorker {
 func (w *udpWorker) run() {
 	runtime.LockOSThread()
 	shortenSlice()
+	var r rest
 	for !w.srv.stopping.Load() {
+		r.take()
 		if errno := w.step(0); errno != 0 && errno != unix.EINTR && errno != unix.EAGAIN {
 			w.srv.cfg.Logger.Error("receiving from a UDP socket failed; going on", "error", errno)
 			time.Sleep(errorPause)

@@ -158,6 +158,7 @@ func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *service
 
 // watchPools notes which pools a service names, so that it is compiled anew when they appear or change shape, and gives them.
 func (c *Compiler) watchPools(p *plan, s *serviceState) (uses []*poolState) {
+	uses = make([]*poolState, 0, poolRefs(p.eff))
 	note := func(refs []spec.PoolRef) {
 		for _, r := range refs {
 			id := health.PoolID{Tenant: p.tenant, Pool: r.Pool}
@@ -176,7 +177,7 @@ func (c *Compiler) watchPools(p *plan, s *serviceState) (uses []*poolState) {
 		note(p.eff.Rules[i].Pools)
 	}
 	note(p.eff.LastResort)
-	return slices.Clip(uses)
+	return uses
 }
 
 // newService compiles rules, pools and partition. What it takes is noted in s.
@@ -224,12 +225,18 @@ func (c *Compiler) newService(k spec.Key, p *plan, s *serviceState) (*Service, e
 	return out, err
 }
 
-// makeRoom allocates what addRefs fills.
-func (s *Service) makeRoom(eff *spec.Service) {
+// poolRefs is how often a service names a pool.
+func poolRefs(eff *spec.Service) int {
 	n := len(eff.LastResort)
 	for i := range eff.Rules {
 		n += len(eff.Rules[i].Pools)
 	}
+	return n
+}
+
+// makeRoom allocates what addRefs fills.
+func (s *Service) makeRoom(eff *spec.Service) {
+	n := poolRefs(eff)
 	s.refs, s.pools = make([]ref, 0, n), make([]string, 0, n)
 	s.index = make([]uint16, 0, len(eff.Rules)+2)
 }

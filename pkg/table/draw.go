@@ -139,8 +139,11 @@ func newDraw(p *steer.Pool, key drawKey, old *Draw) (*Draw, error) {
 	d := &Draw{Pool: p, id: steer.NameID(p.ID.String())}
 	var last choice
 	for f := range families {
+		if !key.wants(f) {
+			continue
+		}
 		all, live := items(p, f)
-		if len(all) == 0 || !key.wants(f) {
+		if len(all) == 0 {
 			continue
 		}
 		fd := &d.fams[f]
@@ -166,28 +169,41 @@ func newDraw(p *steer.Pool, key drawKey, old *Draw) (*Draw, error) {
 }
 
 // items lists the endpoints of a family: all that an answer may name when nothing is healthy (drained ones and
-// those of weight 0 only when there are no others), and the healthy ones.
+// those of weight 0 only when there are no others), and the healthy ones. Where these are all, and weigh the same, both are one slice.
 func items(p *steer.Pool, f Family) (all, live []steer.Item) {
-	var rest []steer.Item
+	n, alike, rest := 0, true, true
+	for i := range p.Candidates {
+		if c := &p.Candidates[i]; hasFamily(c, f) {
+			n++
+			if !c.Drained && c.Weight > 0 {
+				alike, rest = alike && c.Effective == float64(c.Weight), false
+			}
+		}
+	}
+	if n == 0 {
+		return nil, nil
+	}
+	all = make([]steer.Item, 0, n)
+	if !alike {
+		live = make([]steer.Item, 0, n)
+	}
 	for i := range p.Candidates {
 		c := &p.Candidates[i]
-		if !hasFamily(c, f) {
+		if out := c.Drained || c.Weight <= 0; !hasFamily(c, f) || out != rest {
 			continue
 		}
 		it := steer.Item{ID: steer.NameID(c.Endpoint.Name), Index: i, Weight: float64(c.Weight)}
-		if c.Drained || c.Weight <= 0 {
+		if rest {
 			it.Weight = 1
-			rest = append(rest, it)
-			continue
 		}
 		all = append(all, it)
-		if c.Effective > 0 {
+		if !alike && c.Effective > 0 {
 			it.Weight = c.Effective
 			live = append(live, it)
 		}
 	}
-	if len(all) == 0 {
-		all = rest
+	if alike && !rest {
+		live = all
 	}
 	return all, live
 }

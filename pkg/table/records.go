@@ -114,7 +114,7 @@ func (d *Draw) defaults(f Family, x *extra) [][]byte {
 	if f == SRV { // the one that tells of weights
 		plain.Candidates = slices.Clone(d.Pool.Candidates)
 	}
-	var all, weighted []int
+	all, weighted := make([]int, 0, len(plain.Candidates)), make([]int, 0, len(plain.Candidates))
 	for i := range plain.Candidates {
 		c := &plain.Candidates[i]
 		if !hasFamily(c, f) {
@@ -141,7 +141,7 @@ func (d *Draw) defaults(f Family, x *extra) [][]byte {
 	if f == CNAME {
 		all = all[:1] // a name has one
 	}
-	var p picks
+	p := picks{data: make([]byte, 0, 28*len(all))} // enough for addresses
 	if _, err := p.render(&plain, f, all, x); err != nil {
 		return nil // the draw itself could not have been compiled
 	}

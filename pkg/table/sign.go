@@ -189,6 +189,11 @@ func (s *steeredSigs) put(id uint64, sig *signature) {
 
 // dataOf takes the RDATA out of rendered records.
 func dataOf(wire []byte) (data [][]byte) {
+	n := 0
+	for at := 0; at < len(wire); at += 12 + int(wire[at+10])<<8 + int(wire[at+11]) {
+		n++
+	}
+	data = make([][]byte, 0, n)
 	for len(wire) > 0 {
 		end := 12 + int(wire[10])<<8 + int(wire[11])
 		data = append(data, wire[12:end])
