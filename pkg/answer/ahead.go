@@ -61,7 +61,7 @@ func (a *Answerer) Follow(queries int) {
 	}
 	for _, i := range open[:n] {
 		l := &looks[i]
-		l.path.Value(&l.client)
+		l.path.Deep(&l.client)
 	}
 	for _, i := range open[:n] {
 		l := &looks[i]

@@ -12,7 +12,7 @@ import (
 // whether its path was followed or not.
 //
 // The steps are the methods from Begin to Pool, in the order in which they stand here. A step does nothing where the one before led
-// nowhere; Cell, Value and Run are for paths of which Records has said that they are open.
+// nowhere; Cell, Deep and Run are for paths of which Records has said that they are open.
 type Path struct {
 	Zone    *Zone // nil: there is none
 	Match   Match // of the whole name, if Found
@@ -99,10 +99,10 @@ func (p *Path) Cell(c *Client) {
 	p.search.Cell(p.part, at.Hi, at.Lo, at.V4)
 }
 
-// Value comes still closer to a place that is open.
-func (p *Path) Value(c *Client) {
+// Deep comes still closer to a place that is open.
+func (p *Path) Deep(c *Client) {
 	at := asker(c)
-	p.search.Value(p.part, at.Hi, at.Lo, at.V4)
+	p.search.Deep(p.part, at.Hi, at.Lo, at.V4)
 }
 
 // Run finds a place that is open.
