@@ -48,22 +48,22 @@ func (a *Answerer) Follow(queries int) {
 		l := &looks[i]
 		l.path.Near(v, &l.q, &l.client)
 	}
-	var open [Window]uint8 // those with an open place, without a branch that nobody can predict
+	var some [Window]uint8 // those for which a step is, found without a branch that nobody can predict
 	n := 0
 	for i := range looks {
 		l := &looks[i]
-		open[n&(Window-1)] = uint8(i)
-		n += l.path.Records(&l.client)
+		some[n&(Window-1)] = uint8(i)
+		n += l.path.Set(&l.client)
 	}
-	for _, i := range open[:n] {
+	for _, i := range some[:n] {
 		l := &looks[i]
 		l.path.Cell(&l.client)
 	}
-	for _, i := range open[:n] {
+	for _, i := range some[:n] {
 		l := &looks[i]
 		l.path.Deep(&l.client)
 	}
-	for _, i := range open[:n] {
+	for _, i := range some[:n] {
 		l := &looks[i]
 		l.path.Run(&l.client)
 	}
@@ -71,9 +71,17 @@ func (a *Answerer) Follow(queries int) {
 		l := &looks[i]
 		l.path.Place(v, &l.client)
 	}
+	n = 0
 	for i := range looks {
 		l := &looks[i]
-		l.path.Pool()
+		some[n&(Window-1)] = uint8(i)
+		n += l.path.Pool()
+	}
+	for _, i := range some[:n] {
+		looks[i].path.Signatures()
+	}
+	for _, i := range some[:n] {
+		looks[i].path.Signed()
 	}
 }
 

@@ -4,24 +4,32 @@ import (
 	"encoding/binary"
 
 	"github.com/gti/gtm/pkg/dnswire"
+	"github.com/gti/gtm/pkg/table"
 )
 
 // directRoom is what every client takes, so that a reply within it needs no look at limits (RFC 1035, 4.2.1).
 const directRoom = 512
 
 // direct answers what nearly everybody asks: an address of a steered name, where the query's path led to its records and the
-// query has no option but a client subnet. It writes what the long way would, which a test compares. Where that is not
-// certain, ok is false, and nothing has happened.
+// query has no option but a client subnet, and DO where the signatures are there. It writes what the long way would, which a
+// test compares. Where that is not certain, ok is false, and nothing has happened.
 func (a *Answerer) direct(buf []byte, m *Meta) (o Outcome, ok bool) {
 	q, p := &a.q, &a.path
 	s, d, ok := p.Direct()
-	if !ok || q.DO || q.CO || q.NSID || q.Cookie.Present || q.TCPKeepalive || q.HasTSIG || m.Encrypted {
+	if !ok || q.CO || q.NSID || q.Cookie.Present || q.TCPKeepalive || q.HasTSIG || m.Encrypted {
 		return Outcome{}, false
 	}
 	before := a.rng
-	records, count := p.Draw(a.rng.next())
+	set := p.Draw(a.rng.next())
+	records, count := p.Records(set)
+	var sig table.Sig
+	if q.DO {
+		a.meta = m
+		sig, ok = a.signatureOf(set)
+	}
 	pos := q.End + len(records)
-	if pos+dnswire.MaxSubnetOPT > directRoom {
+	end := pos + len(sig.Wire)
+	if !ok || end+dnswire.MaxSubnetOPT > directRoom {
 		a.rng = before
 		return Outcome{}, false
 	}
@@ -35,17 +43,31 @@ func (a *Answerer) direct(buf []byte, m *Meta) (o Outcome, ok bool) {
 		binary.BigEndian.PutUint32(b[6:], s.TTL)
 		b, records = b[n:], records[n:]
 	}
+	copy(buf[pos:end], sig.Wire)
 	additional := uint16(0)
 	if q.EDNS {
 		additional = 1
-		pos = len(dnswire.AppendSubnetOPT(buf[:pos:directRoom], uint16(a.cfg.MaxUDP), &q.Subnet, p.Class.Scope))
+		end = len(dnswire.AppendSubnetOPT(buf[:end:directRoom], uint16(a.cfg.MaxUDP), q.DO, &q.Subnet, p.Class.Scope))
 	}
-	dnswire.SetHeader(buf, q.ID, dnswire.FlagQR|dnswire.FlagAA|q.Flags&(dnswire.FlagRD|dnswire.FlagCD), 1, count, 0, additional)
+	dnswire.SetHeader(buf, q.ID, dnswire.FlagQR|dnswire.FlagAA|q.Flags&(dnswire.FlagRD|dnswire.FlagCD), 1, count+sig.Count, 0, additional)
 	if c := s.Counts(); c != nil {
 		c.Add(d.Pool.ID.Pool)
 	}
 	if counts := p.Zone.Counts; counts != nil {
 		a.counts.add(counts, dnswire.RcodeSuccess, a.cfg.Row)
 	}
-	return Outcome{Size: pos}, true
+	return Outcome{Size: end}, true
+}
+
+// signatureOf gives the signatures that go with a set of the path, none where the zone is not signed. ok is false if the long
+// way must see to them.
+func (a *Answerer) signatureOf(set int) (sig table.Sig, ok bool) {
+	z := a.path.Zone
+	if a.brought(z) {
+		return table.Sig{}, false
+	}
+	if !z.Signed() {
+		return table.Sig{}, true
+	}
+	return a.path.Signature(set, a.when())
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
 // lookedAt answers one query that was looked at.
@@ -38,7 +39,7 @@ func TestWhatIsAnsweredDirectly(t *testing.T) {
 		{"web.shop.gtm.example.", "A", []string{"ecs=91.198.174.0/24"}, Meta{Stream: true}, true},
 		{"web.shop.gtm.example.", "A", []string{"ecs=0.0.0.0/0"}, Meta{}, true},
 		{"web.shop.gtm.example.", "A", []string{"ecs=10.1.0.0/16"}, Meta{}, false}, // the resolver decides
-		{"web.shop.gtm.example.", "A", []string{"do"}, Meta{}, false},
+		{"web.shop.gtm.example.", "A", []string{"do"}, Meta{}, true},               // the zone is not signed
 		{"web.shop.gtm.example.", "A", []string{"co"}, Meta{}, false},
 		{"web.shop.gtm.example.", "A", []string{"nsid"}, Meta{}, false},
 		{"web.shop.gtm.example.", "A", nil, Meta{Encrypted: true, Stream: true}, false}, // it is padded
@@ -64,6 +65,56 @@ func TestWhatIsAnsweredDirectly(t *testing.T) {
 				t.Error("the query was written over")
 			}
 		})
+	}
+}
+
+// TestDirectSigned: signed answers are the same directly and otherwise, through the whole life of their signatures, and where a
+// signature is missing, the query is put off with the same draw.
+func TestDirectSigned(t *testing.T) {
+	s := newServer(t)
+	s.sign(dnssec.ECDSAP256)
+	cfg := s.a.cfg
+	ahead, plain := &server{t: t, a: New(cfg), src: s.src}, New(cfg)
+	msg, err := query(t, "web.shop.gtm.example.", "A", "do", "ecs=91.198.174.0/24").Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	answered, deferred := 0, 0
+	for i := range 2000 {
+		s.now += 1000 // 23 days in all
+		if i%700 == 0 {
+			for range 8 { // a slow worker, both sets
+				buf := make([]byte, 4096)
+				s.a.Answer(buf, copy(buf, msg), &Meta{Source: s.src, Slow: true})
+			}
+		}
+		got, want := make([]byte, 4096), make([]byte, 4096)
+		ahead.a.Look(0, msg, s.src)
+		ahead.a.Follow(1)
+		og := ahead.a.Answer(got, copy(got, msg), &Meta{Source: s.src, Ahead: 1})
+		ow := plain.Answer(want, copy(want, msg), &Meta{Source: s.src})
+		if og != ow || !bytes.Equal(got, want) {
+			t.Fatalf("question %d:\nlooked at %+v %x\notherwise %+v %x", i, og, got[:max(0, og.Size)], ow, want[:max(0, ow.Size)])
+		}
+		if og.Deferred {
+			deferred++
+		} else {
+			answered++
+		}
+	}
+	if answered < 1000 || deferred < 1 {
+		t.Errorf("%d answered, %d put off", answered, deferred)
+	}
+	direct, buf, meta := 0, make([]byte, 4096), &Meta{Source: s.src, Ahead: 1}
+	if n := testing.AllocsPerRun(300, func() {
+		ahead.a.Look(0, buf[:copy(buf, msg)], s.src)
+		ahead.a.Follow(1)
+		ahead.a.look = &ahead.a.looks[0]
+		if _, ok := ahead.a.direct(buf, meta); ok {
+			direct++
+		}
+	}); n != 0 || direct < 300 {
+		t.Errorf("%v allocations a query, %d answered directly", n, direct)
 	}
 }
 

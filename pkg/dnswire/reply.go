@@ -71,10 +71,7 @@ func (o *OPT) text() string {
 // AppendOPT appends the record to b and gives b back. It allocates only where b has no room for o.Len() bytes. With
 // Block, b is the message from its header on, cap(b) is all that it may take, and the record must be its last.
 func AppendOPT(b []byte, o *OPT) []byte {
-	var flags uint16
-	if o.DO {
-		flags |= ednsDO
-	}
+	flags := flagsOf(o.DO)
 	if o.CO {
 		flags |= ednsCO
 	}
@@ -129,12 +126,19 @@ func (s *Subnet) append(b []byte, scope uint8) []byte {
 	return append(b, s.Addr[:s.OptLen]...)
 }
 
-// AppendSubnetOPT is AppendOPT for an OPT that has UDPSize, Subnet and Scope alone.
-func AppendSubnetOPT(b []byte, udpSize uint16, s *Subnet, scope uint8) []byte {
+// AppendSubnetOPT is AppendOPT for an OPT that has UDPSize, DO, Subnet and Scope alone.
+func AppendSubnetOPT(b []byte, udpSize uint16, do bool, s *Subnet, scope uint8) []byte {
 	if !s.Present {
-		return appendFixed(b, udpSize, 0, 0, 0)
+		return appendFixed(b, udpSize, 0, flagsOf(do), 0)
 	}
-	return s.append(appendFixed(b, udpSize, 0, 0, 8+int(s.OptLen)), scope)
+	return s.append(appendFixed(b, udpSize, 0, flagsOf(do), 8+int(s.OptLen)), scope)
+}
+
+func flagsOf(do bool) uint16 {
+	if do {
+		return ednsDO
+	}
+	return 0
 }
 
 // MaxSubnetOPT is how many bytes AppendSubnetOPT appends at most.

@@ -11,8 +11,8 @@ import (
 // read comes from memory at the same time instead of one wait after the other. Nothing else comes of it: an answer is the same
 // whether its path was followed or not.
 //
-// The steps are the methods from Begin to Pool, in the order in which they stand here. A step does nothing where the one before led
-// nowhere; Cell, Deep and Run are for paths of which Records has said that they are open.
+// The steps are the methods from Begin to Signed, in the order in which they stand here. A step does nothing where the one before led
+// nowhere; Cell, Deep and Run are for paths of which Set has said that they are open, Signatures and Signed for those that Pool calls signed.
 type Path struct {
 	Zone    *Zone // nil: there is none
 	Match   Match // of the whole name, if Found
@@ -28,6 +28,8 @@ type Path struct {
 	draw    *Draw  // that comes first for the client's class, if Placed
 	picks   *picks // what is drawn from; see Direct
 	alone   bool   // the draw is the only one of its step, and is drawn from without regard to who asks
+	signed  bool   // the answer carries signatures
+	sigs    *steeredSigs
 }
 
 // Begin finds the zone of a query, and fills h.
@@ -66,6 +68,9 @@ func (p *Path) Near(v *View, q *dnswire.Query, c *Client) {
 		}
 		prefetch.Of(&s.refs[0])
 		p.family, p.asked = s.FamilyOf(q.QType)
+		if p.signed = q.DO && p.Zone.Signed(); p.signed {
+			prefetch.Of(s.serviceInfo)
+		}
 		at := asker(c)
 		p.part = v.parts[s.part]
 		p.search.Begin(p.part, at.Hi, at.V4)
@@ -79,8 +84,8 @@ func (p *Path) Near(v *View, q *dnswire.Query, c *Client) {
 	}
 }
 
-// Records goes to the set's records. open is 1 where the client's place, which matters, is still open, else 0; see geo.Search.Top.
-func (p *Path) Records(c *Client) (open int) {
+// Set goes to the set's records. open is 1 where the client's place, which matters, is still open, else 0; see geo.Search.Top.
+func (p *Path) Set(c *Client) (open int) {
 	if p.service != nil {
 		at := asker(c)
 		return p.search.Top(p.part, at.Hi, at.V4)
@@ -133,21 +138,53 @@ func (p *Path) Place(v *View, c *Client) {
 	p.alone = r.last && r.weight > 0 && s.Pick != Sticky && !s.coherent
 	p.draw = v.draws.at(r.draw)
 	prefetch.Of(p.draw)
+	if p.signed {
+		p.sigs = s.sigs
+		prefetch.Of(p.sigs)
+	}
 }
 
-// Pool goes on to that pool's records.
-func (p *Path) Pool() {
+// Pool goes on to that pool's records. signed is 1 where signatures go with them, else 0.
+func (p *Path) Pool() (signed int) {
 	if p.draw == nil || !p.asked {
-		return
+		return 0
 	}
 	live := p.draw.fams[p.family].live
 	if live == nil {
-		return
+		return 0
 	}
 	prefetch.Of(&live.sets[0])
 	prefetch.Of(&live.data[0])
 	if p.alone && live.table == nil {
 		p.picks = live
+	}
+	if p.sigs == nil {
+		return 0
+	}
+	prefetch.Of(p.sigs.known.Load())
+	return 1
+}
+
+// Signatures goes to the signatures of a service's few sets.
+func (p *Path) Signatures() {
+	if t := p.sigs.known.Load(); t != nil {
+		for i := range t.few {
+			prefetch.Of(t.few[i].sig)
+		}
+	}
+}
+
+// Signed goes to the bytes of these signatures.
+func (p *Path) Signed() {
+	t := p.sigs.known.Load()
+	if t == nil {
+		return
+	}
+	for i := range t.few {
+		if sig := t.few[i].sig; sig != nil && len(sig.wire) > 64 {
+			prefetch.Of(&sig.wire[0])
+			prefetch.Of(&sig.wire[64])
+		}
 	}
 }
 
@@ -167,8 +204,20 @@ func (p *Path) ClassFor(s *Service) (Class, bool) { return p.Class, p.Placed && 
 // would choose.
 func (p *Path) Direct() (s *Service, d *Draw, ok bool) { return p.service, p.draw, p.picks != nil }
 
-// Draw chooses among the records that a direct path led to, with r as random as Decide wants it. See Decision.Records for what
-// it gives.
-func (p *Path) Draw(r uint64) (records []byte, count uint16) {
-	return p.picks.records(p.picks.choose(uint32(r), 0))
+// Draw chooses among the sets of records that a direct path led to, with r as random as Decide wants it.
+func (p *Path) Draw(r uint64) (set int) { return p.picks.choose(uint32(r), 0) }
+
+// Records gives the records of a set. See Decision.Records.
+func (p *Path) Records(set int) (records []byte, count uint16) { return p.picks.records(set) }
+
+// Signature gives the signatures of a set, as SteeredSignature does. ok is false where that may say more.
+func (p *Path) Signature(set int, w *When) (sig Sig, ok bool) {
+	if p.sigs == nil {
+		return Sig{}, false
+	}
+	have := p.sigs.get(p.picks.sets[set].id)
+	if must, _ := w.wanted(have); must {
+		return Sig{}, false
+	}
+	return Sig{have.wire, have.count}, true
 }

@@ -38,6 +38,7 @@ type Service struct {
 
 // serviceInfo is what few queries read of a Service.
 type serviceInfo struct {
+	sigs   *steeredSigs // nil: its zone is not signed
 	Tenant string
 	Name   string
 	Spec   *spec.Service // with defaults filled in
@@ -47,7 +48,6 @@ type serviceInfo struct {
 	index   []uint16 // rule i has refs[index[i]:index[i+1]]; nil once Service.starts holds it
 	pools   []string // of each ref
 	counts  *ServiceCounts
-	sigs    *steeredSigs // nil: its zone is not signed
 }
 
 // fewRules is so many places as fill the line.

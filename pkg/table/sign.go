@@ -3,6 +3,7 @@ package table
 import (
 	"encoding/binary"
 	"hash/maphash"
+	"maps"
 	"sync"
 	"sync/atomic"
 
@@ -157,34 +158,64 @@ func (s *signer) keep(owner, key []byte, sum uint64, sig *signature) {
 // steeredSigs are the signatures of a service's alternative sets. They outlive changes of health and of the service, as long as
 // host, TTL and keys stay.
 type steeredSigs struct {
+	known  atomic.Pointer[sigTable] // what queries read comes first
 	signer *signer
 	owner  []byte
 	ttl    uint32
 	mu     sync.Mutex // of writers
-	known  atomic.Pointer[map[uint64]*signature]
 }
 
-// maxSteered bounds the signatures of one service; beyond, those that were made first go.
-const maxSteered = 4096
+// sigTable is what steeredSigs knew at one moment: nearly every service has few sets.
+type sigTable struct {
+	few  [fewSigs]keptSig // without gaps
+	more map[uint64]*signature
+}
 
-func (s *steeredSigs) get(id uint64) *signature {
-	if m := s.known.Load(); m != nil {
-		return (*m)[id]
+// keptSig is the signature of the set with an id; see span.
+type keptSig struct {
+	id  uint64
+	sig *signature // nil: there is none
+}
+
+const (
+	fewSigs = 4 // that fill a cache line
+	// maxSteered bounds the signatures of one service; beyond, those that were made first go.
+	maxSteered = 4096
+)
+
+func (s *steeredSigs) get(id uint64) *signature { return s.known.Load().get(id) }
+
+func (t *sigTable) get(id uint64) *signature {
+	if t == nil {
+		return nil
 	}
-	return nil
+	for i := range t.few {
+		if k := &t.few[i]; k.id == id && k.sig != nil {
+			return k.sig
+		}
+	}
+	return t.more[id]
 }
 
 func (s *steeredSigs) put(id uint64, sig *signature) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fresh := map[uint64]*signature{}
-	if old := s.known.Load(); old != nil && len(*old) < maxSteered {
-		for k, v := range *old {
-			fresh[k] = v
+	fresh := new(sigTable)
+	if old := s.known.Load(); old != nil && len(old.more) < maxSteered {
+		*fresh = *old
+	}
+	for i := range fresh.few {
+		if k := &fresh.few[i]; k.id == id || k.sig == nil {
+			*k = keptSig{id, sig}
+			s.known.Store(fresh)
+			return
 		}
 	}
-	fresh[id] = sig
-	s.known.Store(&fresh)
+	more := make(map[uint64]*signature, len(fresh.more)+1)
+	maps.Copy(more, fresh.more)
+	more[id] = sig
+	fresh.more = more
+	s.known.Store(fresh)
 }
 
 // dataOf takes the RDATA out of rendered records.
