@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/gti/gtm/bench/group"
 )
 
 // The cores of the server and of the load.
@@ -58,6 +60,31 @@ func (s *server) await(ctx context.Context, patience time.Duration, ready func()
 		}
 	}
 	return fmt.Errorf("%s is not ready after %v (%w); see %s", s.name, patience, last, s.log)
+}
+
+// settle waits until the server computes next to nothing by itself, at most for patience: after its start a large one still
+// collects garbage, on the core on which others are measured.
+func (s *server) settle(ctx context.Context, patience time.Duration) error {
+	const look = time.Second
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		before, err := group.CPU(s.cmd.Process.Pid)
+		if err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(look):
+		}
+		after, err := group.CPU(s.cmd.Process.Pid)
+		if err != nil {
+			return err
+		}
+		if after-before < look/20 {
+			return nil
+		}
+	}
+	return nil // the report tells how busy the core was
 }
 
 // stop ends the server's process group.
