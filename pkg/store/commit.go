@@ -150,18 +150,18 @@ const (
 )
 
 // addTexts adds the runs that the store does not have. Runs are never removed, so that what is there now
-// is there when the transaction runs; and since nothing looks at a run that no version names, more of them than fit one
-// request are written before, in requests of their own.
+// is there when the transaction runs; and since nothing looks at a run that no version names, those that do not fit one
+// request together with what names them are written before, in requests of their own.
 func (c *Client) addTexts(ctx context.Context, t *draft) error {
 	runs, err := c.missing(ctx, t.runs)
 	if err != nil {
 		return err
 	}
-	size := 0
+	size := t.bytes // beside the resources: a cluster may be one with etcd's defaults
 	for _, r := range runs {
 		size += len(r.text)
 	}
-	if size <= textBatchBytes && len(runs) <= textBatch {
+	if size <= textBatchBytes && len(t.ops)+len(runs) <= textBatch {
 		for _, r := range runs {
 			t.put(c.keys.text(r.hash), []byte(r.text))
 		}

@@ -241,6 +241,35 @@ func TestMuchZoneContentIsWrittenBefore(t *testing.T) {
 	}
 }
 
+// TestZoneContentTakesNoRoomFromResources: where a generation's resources fit a transaction of etcd's defaults (128 writes, 1.5 MB),
+// content that is new with them must not make it larger than that: a cluster with the defaults would refuse it.
+func TestZoneContentTakesNoRoomFromResources(t *testing.T) {
+	c, ctx := testClient(t), testContext(t)
+	many := Change{Tenant: spec.Platform}
+	for i := range 80 {
+		many.Put = append(many.Put, zone(fmt.Sprintf("many%d.example.", i), zoneText(3, map[int]string{0: fmt.Sprint(i)})))
+	}
+	long := Change{Tenant: spec.Platform, Put: resources(zone("long.example.", zoneText(8000, nil)))}
+	for i := range 10 {
+		long.Put = append(long.Put, site(spec.Platform, fmt.Sprint(i), strings.Repeat("x", 100_000)))
+	}
+	for name, ch := range map[string]Change{"many zones": many, "long resources": long} {
+		d, err := c.draft(ch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.addTexts(ctx, d); err != nil {
+			t.Fatal(err)
+		}
+		if len(d.ops) > 128 || d.bytes > 3<<19 {
+			t.Errorf("%s: a transaction of %d writes and %d bytes", name, len(d.ops), d.bytes)
+		}
+		if absent, err := c.missing(ctx, d.runs); err != nil || len(d.ops) == len(ch.Put)+2 && len(absent) > 0 {
+			t.Errorf("%s: %d runs are neither written nor in the transaction, %v", name, len(absent), err)
+		}
+	}
+}
+
 func TestZoneContentIsStoredByDifference(t *testing.T) {
 	c, ctx := testClient(t), testContext(t)
 	texts := func() int64 {
