@@ -34,8 +34,10 @@ func (z *Zone) Edit(text string) (fresh *Zone, changed [][]byte, ok bool) {
 		}
 		fresh.Sets = append(fresh.Sets, z.Sets[taken:at]...)
 		first := max(0, len(fresh.Sets)-1)
+		apartBefore := apart(fresh.Sets, after)
 		fresh.Sets = append(fresh.Sets, after...)
-		if taken = at + len(before); !sorted(fresh.Sets[first:], z.Sets[taken:min(taken+1, len(z.Sets))]) {
+		taken = at + len(before)
+		if !apartBefore || !apart(fresh.Sets, z.Sets[taken:]) || !sorted(fresh.Sets[first:], z.Sets[taken:min(taken+1, len(z.Sets))]) {
 			return nil, nil, false
 		}
 		changed = append(changed, unlike(before, after)...)
@@ -78,6 +80,12 @@ func sorted(lists ...[]RRset) bool {
 		}
 	}
 	return true
+}
+
+// apart tells whether no owner is in both lists, which follow each other: one that is written in two ways is, though its lines
+// do not look as if they belonged together.
+func apart(a, b []RRset) bool {
+	return len(a) == 0 || len(b) == 0 || string(a[len(a)-1].Owner) != string(b[0].Owner)
 }
 
 func sameSet(a, b RRset) bool {

@@ -101,6 +101,30 @@ func TestEditLeavesMuchToParse(t *testing.T) {
 	}
 }
 
+// TestEditJoinsAnOwnerWrittenInTwoWays: names in any case are the same (RFC 4343), and so are those with escapes; a set of such an
+// owner must not become two.
+func TestEditJoinsAnOwnerWrittenInTwoWays(t *testing.T) {
+	const soa, a = "edit.example.\t5\tIN\tSOA\tns1.edit.example. host.edit.example. 1 2 3 4 5\n", "a.edit.example.\t5\tIN\tA\t192.0.2.1\n"
+	for _, text := range []string{
+		soa + a + "A.edit.example.\t5\tIN\tA\t192.0.2.2\n",
+		soa + a + "\\097.edit.example.\t5\tIN\tA\t192.0.2.2\n",
+		soa + "A.edit.example.\t5\tIN\tA\t192.0.2.2\n" + a,
+		soa + a + "A.edit.example.\t5\tIN\tTXT\tx\n",
+	} {
+		z, err := Parse("edit.example.", soa+a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := Parse("edit.example.", text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _, ok := z.Edit(text); ok && !slices.EqualFunc(got.Sets, want.Sets, sameSet) {
+			t.Errorf("%q\n%v\nwant\n%v", text, got.Sets, want.Sets)
+		}
+	}
+}
+
 func TestCompareNames(t *testing.T) {
 	// the order of RFC 4034, 6.1
 	order := []string{"example.", "a.example.", "yljkjljk.a.example.", "z.a.example.", "zabc.a.example.", "z.example.", "\\001.z.example.", "*.z.example.", "\\200.z.example."}
