@@ -1,8 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -12,8 +14,12 @@ import (
 	"github.com/gti/gtm/pkg/spec"
 )
 
-// pageKeys is how many keys one range request reads.
-const pageKeys = 1000
+// How many keys one range request reads at most, and how many bytes it is to bring: a version of a large zone lists thousands of
+// runs, and a thousand of those would not come in the time that a request has.
+const (
+	pageKeys  = 1000
+	pageBytes = 8 << 20
+)
 
 // Read gives the state of a tenant at a generation; 0 means its head. ErrNotFound: there is no such
 // tenant or generation. A resource that cannot be decoded is an error.
@@ -87,6 +93,8 @@ type reader struct {
 	rev     int64
 	cluster uint64
 	values  spec.Reader
+	page    int // keys of the next page; 0: as many as may be
+	most    int // keys of a page that came in time, after one that did not; 0: pageKeys
 }
 
 func (c *Client) reader(etcd *clientv3.Client) *reader { return &reader{c: c, etcd: etcd} }
@@ -119,11 +127,18 @@ func (r *reader) get(ctx context.Context, key string) (*mvccpb.KeyValue, error) 
 func (r *reader) each(ctx context.Context, prefix string, fn func(*mvccpb.KeyValue) error, opts ...clientv3.OpOption) error {
 	from, to := prefix, clientv3.GetPrefixRangeEnd(prefix)
 	for {
-		resp, err := r.ask(ctx, from, append([]clientv3.OpOption{clientv3.WithRange(to), clientv3.WithLimit(pageKeys)}, opts...)...)
+		limit := cmp.Or(r.page, r.most, pageKeys)
+		resp, err := r.ask(ctx, from, append([]clientv3.OpOption{clientv3.WithRange(to), clientv3.WithLimit(int64(limit))}, opts...)...)
+		if err != nil && ctx.Err() == nil && limit > 1 && tooMuch(err) {
+			r.page, r.most = 0, max(1, limit/10)
+			continue
+		}
 		if err != nil {
 			return err
 		}
+		size := 0
 		for _, kv := range resp.Kvs {
+			size += len(kv.Key) + len(kv.Value)
 			if err := fn(kv); err != nil {
 				return err
 			}
@@ -131,8 +146,22 @@ func (r *reader) each(ctx context.Context, prefix string, fn func(*mvccpb.KeyVal
 		if !resp.More {
 			return nil
 		}
+		r.page = min(nextPage(limit, size), cmp.Or(r.most, pageKeys))
 		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
 	}
+}
+
+// nextPage gives how many keys to read after limit of them had so many bytes.
+func nextPage(limit, bytes int) int {
+	if bytes > pageBytes {
+		return max(1, int(int64(limit)*pageBytes/int64(bytes)))
+	}
+	return 2 * limit
+}
+
+// tooMuch tells whether a request may have failed because of the size of its answer.
+func tooMuch(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "message larger than max")
 }
 
 func (r *reader) heads(ctx context.Context) (map[string]Generation, error) {
