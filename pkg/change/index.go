@@ -65,22 +65,10 @@ func (x *index) follow(tenants map[string]store.TenantState) {
 	}
 }
 
-// looked is how many versions successor compares.
-const looked = 16
-
 // successor tells whether now came out of was by changes. It did not where all was read anew, as from a store that went
-// back and was accepted: then no version is the one that it was, so that a few of them tell.
+// back and was accepted: generations of then tell nothing of those of now.
 func successor(was, now store.TenantState) bool {
-	n := 0
-	for k, v := range was.Resources.All() {
-		if w, ok := now.Resources.Get(k); ok && w.Generation == v.Generation && w.Resource != v.Resource {
-			return false
-		}
-		if n++; n == looked {
-			break
-		}
-	}
-	return was.Head <= now.Head
+	return was.Head <= now.Head && now.Resources.SharesWith(was.Resources)
 }
 
 // move notes what one tenant's new state has that the old one had not.

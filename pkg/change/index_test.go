@@ -191,3 +191,17 @@ func BenchmarkOneWeight(b *testing.B) {
 		}
 	}
 }
+
+// TestIndexAfterAnotherHistory: a store went back and was accepted, and then others changed it further than it was before. What came
+// meanwhile has generations that the index has seen, of other resources; a look at a few resources did not tell, and they were missed.
+func TestIndexAfterAnotherHistory(t *testing.T) {
+	service := func(name string, at store.Generation) store.Version {
+		return store.Version{Resource: &spec.Resource{Key: key("shop/Service/" + name), Spec: &spec.Service{Host: name + ".x.example."}}, Generation: at}
+	}
+	x := newIndex()
+	x.follow(map[string]store.TenantState{"shop": {Head: 5, Resources: store.NewResources(service("a", 5))}})
+	x.follow(map[string]store.TenantState{"shop": {Head: 6, Resources: store.NewResources(service("a", 6), service("b", 5))}})
+	if got := x.hosts["b.x.example."]; !slices.Contains(got, key("shop/Service/b")) {
+		t.Errorf("the host of the other history has %v", got)
+	}
+}

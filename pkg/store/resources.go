@@ -68,10 +68,13 @@ func (r Resources) All() iter.Seq2[spec.Key, Version] {
 	}
 }
 
+// SharesWith tells whether r and other came out of the same Resources by With; false: one of them was made anew.
+func (r Resources) SharesWith(other Resources) bool { return r.seed == other.seed }
+
 // Unlike gives those that can be others than in was, or missing there: at least all that are, and of Resources that came out of
 // was by a small change few besides.
 func (r Resources) Unlike(was Resources) iter.Seq2[spec.Key, Version] {
-	if r.seed != was.seed || len(r.pieces) != len(was.pieces) {
+	if !r.SharesWith(was) || len(r.pieces) != len(was.pieces) {
 		return r.All()
 	}
 	return func(yield func(spec.Key, Version) bool) {
