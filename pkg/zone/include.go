@@ -10,28 +10,33 @@ import (
 	"github.com/miekg/dns"
 )
 
-// maxIncluded bounds what a master file includes, in bytes.
-const maxIncluded = 64 << 20
+// maxIncluded bounds a master file with what it includes, in bytes: it is what one without includes may have.
+const maxIncluded = 256 << 20
 
 // Expand gives the content of a master file with what it includes ($INCLUDE, RFC 1035, 5.1) in its place, one record a line. It
 // opens nothing but files of folder; name is that of the master file there. Includes are at most seven deep, so loops
 // end. A content that includes nothing comes back as it is. An error is a Problems, whose files are names in folder.
 func Expand(origin, name, content string, folder fs.FS) (string, error) {
+	return expand(origin, name, content, folder, maxIncluded)
+}
+
+// expand is Expand with a limit, in bytes.
+func expand(origin, name, content string, folder fs.FS, most int64) (string, error) {
 	if !strings.Contains(content, "$INCLUDE") {
 		return content, nil
 	}
 	if line := badEscape(content); line > 0 {
 		return "", Problems{escapeProblem(name, line)}
 	}
-	files := &includes{folder: folder, room: maxIncluded}
+	files := &includes{folder: folder, room: most, most: most}
 	p := dns.NewZoneParser(strings.NewReader(withGeneratedTTL(content)), dns.CanonicalName(origin), name)
 	p.SetDefaultTTL(soaTTL)
 	p.SetIncludeAllowed(true)
 	p.SetIncludeFS(files)
 	var b strings.Builder
 	for rr, ok := p.Next(); ok; rr, ok = p.Next() {
-		if b.WriteString(rr.String()); b.Len() > maxIncluded {
-			return "", Problems{{File: name, Text: fmt.Sprintf("what it includes and generates is larger than %d MiB", maxIncluded>>20)}}
+		if b.WriteString(rr.String()); int64(b.Len()) > most {
+			return "", Problems{{File: name, Text: fmt.Sprintf("what it includes and generates is larger than %d MiB", most>>20)}}
 		}
 		b.WriteByte('\n')
 	}
@@ -52,7 +57,8 @@ func includeProblem(name string, err error) Problem {
 // includes opens files of a folder, and reads them whole and only so much of them all.
 type includes struct {
 	folder fs.FS
-	room   int64
+	room   int64 // bytes that may still come
+	most   int64 // bytes of all
 }
 
 // Open gives a file that is already read.
@@ -67,7 +73,7 @@ func (f *includes) Open(name string) (fs.File, error) {
 		return nil, err
 	}
 	if f.room -= int64(len(data)); f.room < 0 {
-		return nil, fmt.Errorf("the included files are larger than %d MiB together", maxIncluded>>20)
+		return nil, fmt.Errorf("the included files are larger than %d MiB together", f.most>>20)
 	}
 	if line := badEscape(string(data)); line > 0 {
 		return nil, fmt.Errorf("%s", escapeProblem(path.Base(name), line))
