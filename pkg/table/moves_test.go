@@ -3,6 +3,7 @@ package table
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/gti/gtm/pkg/dnswire"
@@ -102,6 +103,30 @@ func compareName(t *testing.T, v *View, a, b *Zone, name string) {
 		w, _ := b.Set(y.Node, typ)
 		if s.Count != w.Count || fmt.Sprint(a.Additional(x.Node, typ)) != fmt.Sprint(b.Additional(y.Node, typ)) {
 			t.Fatalf("%s: other records", name)
+		}
+	}
+}
+
+// TestDebuggingNameComesBackWhenAServiceGoes: where a service stood at or below a debugging name, that stands again afterwards.
+func TestDebuggingNameComesBackWhenAServiceGoes(t *testing.T) {
+	for host, kind := range map[string]MatchKind{"whoami.gtm.example.": Whoami, "k.whoami.gtm.example.": Whoami, "k._explain.gtm.example.": Explain} {
+		h := newHarness(t, strings.Replace(movesZone, "[shop.gtm.example.]", "[gtm.example.]", 1), testPools)
+		h.put(fmt.Sprintf("kind: Service\ntenant: shop\nname: s\nspec: {host: %s, rules: [{pools: [eu]}]}\n", host))
+		h.delete(spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "s"})
+		name := "whoami.gtm.example."
+		if kind == Explain {
+			name = "x._explain.gtm.example."
+		}
+		wire, err := wireHost(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := newWireKey([]byte(wire), h.view.seed)
+		q := &dnswire.Query{Name: k.name, LabelOff: k.offs, Labels: k.labels, NameLen: k.length, QType: dnswire.TypeTXT}
+		var hashes Hashes
+		h.view.Find(q, &hashes)
+		if m := h.view.Zones()[0].Lookup(q, &hashes); m.Kind != kind {
+			t.Errorf("after a service at %s: %s is found as %+v", host, name, m)
 		}
 	}
 }
