@@ -123,6 +123,9 @@ func compareRuns(t *testing.T, p *Partition, r *runs, rng *rand.Rand) {
 		if class, got := p.Lookup(addr); class != p.class(uint32(id)) || int(got) != scope {
 			t.Fatalf("%s: class %d scope %d; want class %d scope %d", addr, class, got, p.class(uint32(id)), scope)
 		}
+		if class, got := inSteps(p, x, v4); class != p.class(uint32(id)) || int(got) != scope {
+			t.Fatalf("%s in steps: class %d scope %d; want class %d scope %d", addr, class, got, p.class(uint32(id)), scope)
+		}
 	}
 	for i := range r.len() {
 		x := r.start(i)
@@ -137,6 +140,17 @@ func compareRuns(t *testing.T, p *Partition, r *runs, rng *rand.Rand) {
 		}
 		check(u128{hi: rng.Uint64(), lo: rng.Uint64()})
 	}
+}
+
+// inSteps looks an address up as Search does.
+func inSteps(p *Partition, x u128, v4 bool) (class uint16, scope uint8) {
+	var s Search
+	if s.Begin(p, x.hi, v4); s.Top(p, x.hi, v4) == 1 {
+		s.Cell(p, x.hi, x.lo, v4)
+		s.Deep(p, x.hi, x.lo, v4)
+		s.Run(p, x.hi, x.lo, v4)
+	}
+	return s.Result(p)
 }
 
 // TestDenseNetworks has every address of some networks be a run of its own, which no cell may hold.
