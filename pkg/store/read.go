@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -242,9 +243,10 @@ func (u unreachable) Unwrap() error { return u.error }
 
 // text joins runs, from the cache or else from etcd.
 func (r *reader) text(ctx context.Context, hashes []string) (string, error) {
+	got := r.runs(ctx, hashes)
 	var b strings.Builder
 	for _, h := range hashes {
-		s, ok := r.c.texts.get(h)
+		s, ok := got[h]
 		if !ok {
 			kv, err := r.get(ctx, r.c.keys.text(h))
 			if err != nil {
@@ -253,14 +255,66 @@ func (r *reader) text(ctx context.Context, hashes []string) (string, error) {
 			if kv == nil {
 				return "", fmt.Errorf("the run %.12s of its content is not in the store", h)
 			}
-			got := newRun(string(kv.Value))
-			if got.hash != h {
+			if s, ok = r.keep(h, kv); !ok {
 				return "", fmt.Errorf("the run %.12s of its content is damaged in the store", h)
 			}
-			r.c.texts.put(got)
-			s = got.text
 		}
 		b.WriteString(s)
 	}
 	return b.String(), nil
+}
+
+// runsAtOnce is how many runs one request reads: some 40 KB each, 1.3 MB at most.
+const runsAtOnce = 16
+
+// runs gives those runs that the cache has, or that come in requests for several: a zone that is larger than the cache needs hundreds
+// with each change, and one after the other they would take as many round trips. What fails is left out, for text to look into.
+func (r *reader) runs(ctx context.Context, hashes []string) map[string]string {
+	got := make(map[string]string, len(hashes))
+	var absent []string
+	for _, h := range hashes {
+		if s, ok := r.c.texts.get(h); ok {
+			got[h] = s
+		} else {
+			absent = append(absent, h)
+		}
+	}
+	for part := range slices.Chunk(absent, runsAtOnce) {
+		if len(part) == 1 || !r.runsOf(ctx, part, got) {
+			break
+		}
+	}
+	return got
+}
+
+// runsOf adds some runs, in one request; false: it failed.
+func (r *reader) runsOf(ctx context.Context, hashes []string, got map[string]string) bool {
+	asks := make([]clientv3.Op, len(hashes))
+	for i, h := range hashes {
+		asks[i] = clientv3.OpGet(r.c.keys.text(h), clientv3.WithRev(r.rev))
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.c.wait.call)
+	defer cancel()
+	resp, err := r.etcd.Txn(ctx).Then(asks...).Commit()
+	if err != nil {
+		return false
+	}
+	for i, h := range hashes {
+		if kvs := resp.Responses[i].GetResponseRange().Kvs; len(kvs) > 0 {
+			if s, ok := r.keep(h, kvs[0]); ok {
+				got[h] = s
+			}
+		}
+	}
+	return true
+}
+
+// keep puts a run that came from etcd into the cache; false: it is not the one of that hash.
+func (r *reader) keep(hash string, kv *mvccpb.KeyValue) (string, bool) {
+	run := newRun(string(kv.Value))
+	if run.hash != hash {
+		return "", false
+	}
+	r.c.texts.put(run)
+	return run.text, true
 }

@@ -12,7 +12,23 @@ import (
 	"go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/gti/gtm/pkg/spec"
 )
+
+// watched gives a connection whose requests go through a function.
+func watched(t *testing.T, c *Client, through grpc.UnaryClientInterceptor) *clientv3.Client {
+	t.Helper()
+	etcd, err := clientv3.New(clientv3.Config{Endpoints: c.dialer.targets, Logger: zap.NewNop(), DialOptions: []grpc.DialOption{
+		grpc.WithContextDialer(c.dialer.dial), grpc.WithChainUnaryInterceptor(through)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { etcd.Close() })
+	return etcd
+}
 
 // TestPagesThatDoNotComeInTimeAreReadInSmallerOnes: a thousand versions of a zone of a million names are 160 MB, which a slow line
 // does not bring in the time of one request. Whoever follows the store would ask for the same page for ever.
@@ -29,19 +45,14 @@ func TestPagesThatDoNotComeInTimeAreReadInSmallerOnes(t *testing.T) {
 		}
 		return invoke(ctx, method, req, reply, cc, opts...)
 	}
-	etcd, err := clientv3.New(clientv3.Config{Endpoints: c.dialer.targets, Logger: zap.NewNop(), DialOptions: []grpc.DialOption{
-		grpc.WithContextDialer(c.dialer.dial), grpc.WithChainUnaryInterceptor(slow)}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer etcd.Close()
+	etcd := watched(t, c, slow)
 	var want, got []string
 	for i := range 230 {
 		want = append(want, c.keys.join("page", fmt.Sprintf("%04d", i)))
 		put(t, c, want[i], "x")
 	}
 	c.wait.call = time.Second
-	err = c.reader(etcd).each(ctx, c.keys.join("page", ""), func(kv *mvccpb.KeyValue) error {
+	err := c.reader(etcd).each(ctx, c.keys.join("page", ""), func(kv *mvccpb.KeyValue) error {
 		got = append(got, string(kv.Key))
 		return nil
 	})
@@ -57,6 +68,41 @@ func TestNextPage(t *testing.T) {
 	} {
 		if got := nextPage(row.limit, row.bytes); got != row.want {
 			t.Errorf("after %d keys of %d bytes: %d; want %d", row.limit, row.bytes, got, row.want)
+		}
+	}
+}
+
+// TestRunsThatTheCacheLacksAreReadTogether: of a zone that is larger than the cache, each change has a follower read hundreds of runs.
+// One after the other, that took a round trip each: 20 s from an edge that is 20 ms away.
+func TestRunsThatTheCacheLacksAreReadTogether(t *testing.T) {
+	c := testClient(t)
+	big := zone("big.example.", zoneText(20000, nil))
+	mustCommit(t, c, Change{Tenant: spec.Platform, Put: resources(big)})
+	_, runs, err := encodeVersion(big)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var hashes []string
+	for _, r := range runs {
+		hashes = append(hashes, r.hash)
+	}
+	asked, refuse := 0, false
+	etcd := watched(t, c, func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		asked++
+		if _, ok := req.(*etcdserverpb.TxnRequest); ok && refuse {
+			return status.Error(codes.Unavailable, "an election")
+		}
+		return invoke(ctx, method, req, reply, cc, opts...)
+	})
+	for _, row := range []struct {
+		refuse bool
+		most   int // requests
+	}{{false, (len(runs) + runsAtOnce - 1) / runsAtOnce}, {true, len(runs) + 1}} {
+		asked, refuse = 0, row.refuse
+		c.texts = newTextCache(100 << 10) // much less than the zone has
+		got, err := c.reader(etcd).text(testContext(t), hashes)
+		if err != nil || got != big.Spec.(*spec.Zone).Content || asked > row.most || len(runs) < 2*runsAtOnce {
+			t.Errorf("refused %v: %d bytes of %d runs in %d requests, %v", row.refuse, len(got), len(runs), asked, err)
 		}
 	}
 }
