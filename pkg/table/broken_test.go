@@ -111,6 +111,25 @@ func TestABrokenPoolIsToldWhileItIs(t *testing.T) {
 	}
 }
 
+// TestAPoolThatNobodyUsesAnyMoreIsMended: a broken pool is told until it is mended, also when the service that named it is gone by then.
+func TestAPoolThatNobodyUsesAnyMoreIsMended(t *testing.T) {
+	k := spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "bad"}
+	pool := func(generation uint64, a netip.Addr) Change {
+		r := &spec.Resource{Key: k, Spec: &spec.Pool{Endpoints: []spec.Endpoint{{Name: "a", Addresses: []netip.Addr{a}}}}}
+		return Change{Tenants: []TenantChange{{Tenant: "shop", Head: generation, Put: []Item{{r, generation}}}}}
+	}
+	h := newHarness(t, testZone, testPools)
+	h.apply(pool(100, netip.Addr{}))
+	h.put(service("user", "  rules: [{pools: [bad]}]\n")[5:])
+	h.delete(spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "user"})
+	if len(h.last) != 1 || h.last[0].Key != k {
+		t.Fatalf("broken: %+v", h.last)
+	}
+	if h.apply(pool(200, netip.MustParseAddr("192.0.2.1"))); len(h.last) != 0 {
+		t.Errorf("mended: still %+v", h.last)
+	}
+}
+
 // TestAnEndpointsOverrideWinsOverItsPools whatever their names are.
 func TestAnEndpointsOverrideWinsOverItsPools(t *testing.T) {
 	for _, names := range [][2]string{{"a", "b"}, {"b", "a"}} {

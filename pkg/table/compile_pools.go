@@ -105,7 +105,7 @@ func (c *Compiler) compileOnePool(id health.PoolID, now time.Time) {
 
 // releasePool forgets a pool that neither a resource nor a service names.
 func (c *Compiler) releasePool(id health.PoolID, p *poolState) {
-	if p.spec == nil && len(p.users) == 0 {
+	if p.spec == nil && p.err == nil && len(p.users) == 0 { // what is broken is told of until it is mended
 		delete(c.pools, id)
 	}
 }
