@@ -30,11 +30,16 @@ type Defaults struct {
 //
 // The error is a Problems with everything that was found; warnings do not hinder.
 func Canonical(origin, file, content string, d Defaults) (text string, warnings Problems, err error) {
+	return canonical(origin, file, content, d, maxContent)
+}
+
+// canonical is Canonical with a limit of the text, in bytes.
+func canonical(origin, file, content string, d Defaults, most int) (text string, warnings Problems, err error) {
 	origin = dns.CanonicalName(origin)
 	if file == "" {
 		file = origin
 	}
-	rrs, problems := read(origin, file, content)
+	rrs, problems := read(origin, file, content, most)
 	if len(problems) > 0 {
 		return "", nil, problems // what is missing cannot be told from what was not read
 	}
@@ -56,6 +61,9 @@ func Canonical(origin, file, content string, d Defaults) (text string, warnings 
 		if !plain(r.rr) && !readable(line) {
 			errs = append(errs, Problem{File: file, Text: fmt.Sprintf("%s %s: its data have no text that could be read again: they are not whole",
 				r.rr.Header().Name, dns.Type(r.rr.Header().Rrtype))})
+		}
+		if b.Len()+len(line) >= most {
+			return "", warnings, tooLarge(file, r.line, most)
 		}
 		b.WriteString(line)
 		b.WriteByte('\n')

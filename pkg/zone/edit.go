@@ -1,6 +1,7 @@
 package zone
 
 import (
+	"math"
 	"slices"
 	"sort"
 	"strings"
@@ -48,7 +49,7 @@ func (z *Zone) Edit(text string) (fresh *Zone, changed [][]byte, ok bool) {
 
 // part reads some lines. plain tells whether each is whole.
 func (z *Zone) part(text string) (out []RRset, plain, ok bool) {
-	rrs, problems := read(z.Origin, z.Origin, text)
+	rrs, problems := read(z.Origin, z.Origin, text, math.MaxInt)
 	if len(problems) > 0 {
 		return nil, false, false
 	}

@@ -23,8 +23,20 @@ type record struct {
 // maxGenerated bounds the records that $GENERATE makes in one file, beyond one for each line.
 const maxGenerated = 1 << 18
 
-// read parses a master file. $INCLUDE is refused: content travels without its folder; see Expand.
-func read(origin, file, content string) ([]record, Problems) {
+// maxContent bounds a zone's content with all names written out, in bytes: a file of relative names below a long origin would
+// otherwise become twenty times as large, in the memory of whoever reads it and in the store.
+const maxContent = 256 << 20
+
+// leastLine is what a line of canonical text has at least, beside its owner.
+const leastLine = 10
+
+func tooLarge(file string, line, most int) Problems {
+	return Problems{{File: file, Line: line, Text: fmt.Sprintf("with all names written out it is larger than %d MiB: delegate a part of its names", most>>20)}}
+}
+
+// read parses a master file of which canonical text has most bytes at most; it may let one pass that is somewhat larger. $INCLUDE is
+// refused: content travels without its folder; see Expand.
+func read(origin, file, content string, most int) ([]record, Problems) {
 	if line := badEscape(content); line > 0 {
 		return nil, Problems{escapeProblem(file, line)}
 	}
@@ -32,10 +44,13 @@ func read(origin, file, content string) ([]record, Problems) {
 	lines := &lineReader{text: withGeneratedTTL(content)}
 	p := dns.NewZoneParser(lines, origin, file)
 	p.SetDefaultTTL(soaTTL)
-	room := strings.Count(content, "\n") + 1 + maxGenerated
+	room, size := strings.Count(content, "\n")+1+maxGenerated, 0
 	for rr, ok := p.Next(); ok; rr, ok = p.Next() {
 		if room--; room < 0 {
 			return nil, Problems{{File: file, Line: lines.line, Text: fmt.Sprintf("$GENERATE makes more than %d records: declare fewer, or write a wildcard", maxGenerated)}}
+		}
+		if size += len(rr.Header().Name) + leastLine; size > most {
+			return nil, tooLarge(file, lines.line, most)
 		}
 		rrs = append(rrs, newRecord(rr, lines.line))
 	}

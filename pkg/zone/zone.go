@@ -7,6 +7,7 @@ package zone
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -62,7 +63,7 @@ func (ps Problems) Error() string {
 // Parse reads canonical text, as Canonical made it. Any error is a fault of whoever wrote the text.
 func Parse(origin, text string) (*Zone, error) {
 	origin = dns.CanonicalName(origin)
-	rrs, problems := read(origin, origin, text)
+	rrs, problems := read(origin, origin, text, math.MaxInt) // what the store has is read
 	if len(problems) > 0 {
 		return nil, problems
 	}
