@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
 	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
 	"testing"
 )
 
@@ -36,4 +39,43 @@ func TestMeasureHeap(t *testing.T) {
 		t.Errorf("before %+v, then %+v", before, after)
 	}
 	runtime.KeepAlive(b)
+}
+
+// TestTheOperatorsCollectorHolds: where the environment says how the collector is to work, gtmd changes nothing of that, neither at the
+// start nor later.
+func TestTheOperatorsCollectorHolds(t *testing.T) {
+	percent := func() uint64 {
+		sample := []metrics.Sample{{Name: "/gc/gogc:percent"}}
+		metrics.Read(sample)
+		return sample[0].Value.Uint64()
+	}
+	defer debug.SetGCPercent(debug.SetGCPercent(77))
+	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("GOGC", "")
+			t.Setenv("GOMEMLIMIT", "")
+			t.Setenv(name, "88")
+			settle := hurry()
+			settle(t.Context())
+			if got := percent(); got != 77 {
+				t.Errorf("the collector was set to %d%%", got)
+			}
+		})
+	}
+	t.Setenv("GOGC", "")
+	t.Setenv("GOMEMLIMIT", "")
+	settle := hurry()
+	if got := percent(); got != startGrowth {
+		t.Errorf("at the start: %d%%", got)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	settle(ended) // it ends where gtmd does
+	if got := percent(); got != steadyGrowth {
+		t.Errorf("after the start: %d%%", got)
+	}
+	debug.SetGCPercent(77)
+	if giveBack(); percent() != steadyGrowth {
+		t.Errorf("after giving back: %d%%", percent())
+	}
 }
