@@ -247,3 +247,30 @@ func checkPointers(t *testing.T, msg []byte) {
 		t.Fatalf("the message ends at %d, not %d\n%x", len(msg), at, msg)
 	}
 }
+
+// TestManyNameServersAreNotCut: over a stream, a delegation to so many that no pointer reaches the last ones has the addresses of the
+// others, and is not truncated: there is no larger reply to ask for.
+func TestManyNameServersAreNotCut(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("$TTL 300\n@ SOA ns1.other.test. host.other.test. 1 2 3 4 60\n@ NS ns1.other.test.\n")
+	const servers = 400
+	for i := range servers {
+		host := fmt.Sprintf("n%d-%s.cut", i, strings.Repeat("x", 50))
+		fmt.Fprintf(&b, "cut NS %s\n%s A 192.0.2.%d\n", host, host, i%250)
+	}
+	text, _, err := zone.Canonical(namesOrigin, namesOrigin, b.String(), zone.Defaults{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newServer(t)
+	s.apply(table.Change{Tenants: []table.TenantChange{{Tenant: spec.Platform, Head: 42, Put: []table.Item{{Generation: 42,
+		Resource: &spec.Resource{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: namesOrigin}, Spec: &spec.Zone{Content: text}}}}}}})
+	wire, r := s.wire(query(t, "www.cut."+namesOrigin, "A")), new(dns.Msg)
+	if err := r.Unpack(wire); err != nil {
+		t.Fatal(err)
+	}
+	checkPointers(t, wire)
+	if r.Truncated || len(r.Ns) != servers || len(r.Extra) < 200 || len(r.Extra) >= servers {
+		t.Errorf("truncated %v, %d name servers, %d addresses", r.Truncated, len(r.Ns), len(r.Extra))
+	}
+}
