@@ -263,8 +263,7 @@ func (a *Answerer) node(z *table.Zone, q *dnswire.Query, m table.Match, at, hops
 			a.signSet(z, q, m, set, at)
 			return 0
 		}
-		if a.brought(z) { // nothing that is made here could be signed
-			set := z.AnySet(m.Node)
+		if set := z.AnySet(m.Node); set.Count > 0 && a.brought(z) { // nothing that is made here could be signed
 			a.appendHeld(z, set, q, at, 0, &a.an)
 			a.signSet(z, q, m, set, at)
 			return 0
