@@ -131,10 +131,18 @@ func run(ctx context.Context, o options) (err error) {
 			return err
 		}
 	}
-	var tables []table
+	tables, err := measureLoads(ctx, o, servers)
+	if err != nil {
+		return err
+	}
+	return report(o, tables)
+}
+
+// measureLoads measures the servers with each load, once they give the same answers to it.
+func measureLoads(ctx context.Context, o options, servers []*server) (tables []table, err error) {
 	for _, load := range []string{peers.Steered, peers.Static} {
 		if err := agree(ctx, servers, filepath.Join(o.tmp, load)); err != nil {
-			return err
+			return nil, err
 		}
 		for _, own := range []bool{true, false} {
 			some := slices.DeleteFunc(slices.Clone(servers), func(s *server) bool { return s.subject.own != own })
@@ -143,12 +151,12 @@ func run(ctx context.Context, o options) (err error) {
 			}
 			measured, err := measureAll(ctx, o, some, load)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			tables = append(tables, measured...)
 		}
 	}
-	return report(o, tables)
+	return tables, nil
 }
 
 // A table is what was measured of some servers with one load.
