@@ -31,7 +31,8 @@ help: ## Tell what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make run DATA=DIR RUNFLAGS='--log json'   other data folder, further flags of gtmd"
-	@echo "  DIFFERENTIAL_CASES=1000000 make interop    more cases against knotd and NSD (DIFFERENTIAL_SEED=N: one of them)"
+	@echo "  DIFFERENTIAL_CASES=1000000 make interop    more and other cases against knotd and NSD (DIFFERENTIAL_SEED=N: one of them)"
+	@echo "  INTEROP_SEED=2 make interop               other random questions to the other peers"
 	@echo "  make fuzz FUZZTIME=5m                     longer; make bench PAIRS=31: more rounds"
 	@echo "  make bench QUICK=1 ONLY=steered,static    a short look at some loads; make bench-scale, -latency, -streams, -xdp: each by itself"
 	@echo "  make bench-compare REF=v1.0               micro benchmarks of the tree beside those of a commit"

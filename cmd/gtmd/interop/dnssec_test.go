@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/miekg/dns"
 )
@@ -184,8 +183,7 @@ func aggressiveNames(random *rand.Rand, n int) []string {
 // Through a resolver that concludes from denials in its cache, every name must have what it has directly, whatever was asked
 // before: nothing is denied that exists.
 func TestAggressiveCacheDeniesNothingElse(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := runSeed(t)
 	random := rand.New(rand.NewPCG(seed, 9))
 	s := startSigned(t, 300, "")
 	between := startRelay(t, s.dns)

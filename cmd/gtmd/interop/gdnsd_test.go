@@ -132,8 +132,7 @@ func askGdnsd(t *testing.T, addrs []netip.Addr) map[netip.Addr]finding {
 // The same addresses asked of gtmd (over UDP, as clients of length /32 and /128) and of gdnsd, over the same MMDB, must
 // come out at the same place. The scope is gdnsd's, or shorter and yet correct, or longer for a stated reason.
 func TestGdnsdAgrees(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := runSeed(t)
 	world := openAtlas(t)
 	addrs := slices.DeleteFunc(append(besideSpecial(), world.addresses(rand.New(rand.NewPCG(seed, 1)), 21_000)...),
 		func(addr netip.Addr) bool { return inAny(addr, embedsIPv4) })

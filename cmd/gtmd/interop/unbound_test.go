@@ -154,8 +154,7 @@ func clients(t *testing.T, world *atlas, random *rand.Rand, n int) []netip.Prefi
 // Through unbound, whose cache believes our scopes, every client must get the land that it gets directly, whoever
 // asked before it.
 func TestUnboundCachesByScope(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := runSeed(t)
 	random := rand.New(rand.NewPCG(seed, 2))
 	world := openAtlas(t)
 	d := startGtmd(t, t.TempDir(), "--apply", landsJob(t))

@@ -14,11 +14,14 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Environment variables for longer runs, and to look at one cluster again.
+// Environment variables for longer runs, which ask something new each time, and to look at one cluster again.
 const (
 	casesEnv = "DIFFERENTIAL_CASES" // how many questions to ask at least
 	seedEnv  = "DIFFERENTIAL_SEED"  // of one cluster
 )
+
+// usualSeed is that of all other runs: what fails there has come with a change, and fails again.
+const usualSeed = 1
 
 const (
 	defaultCases = 24_000
@@ -27,15 +30,16 @@ const (
 )
 
 // found holds the seeds of clusters that showed a fault, which are asked first: loops and repeated records, glue made by a
-// wildcard, DNAMEs that lead into themselves or that answer for CNAME, an escaped asterisk, DS at an apex, SVCB's aliases, alone and beside records that must then be ignored.
+// wildcard, DNAMEs that lead into themselves or that answer for CNAME, an escaped asterisk, DS at an apex, SVCB's aliases, alone and beside records that must then be ignored,
+// and wildcards that exist only as parents of names, where another zone holds names beside them.
 var found = []uint64{1, 2, 3, 11435386605236587875, 11098437935134279177, 9924041730461117041, 4779837245565387408, 13844566411279577536,
 	13438578169910588165, 2483999007310739116, 8697292573062865660, 12132334713190313089, 10446640828618217572, 1795601090747912256,
-	6680068510269400601, 6472208169146527494, 5750446379028503066, 1860873257167838157, 15399928020083302952, 11959337347365829820}
+	6680068510269400601, 6472208169146527494, 5750446379028503066, 1860873257167838157, 15399928020083302952, 11959337347365829820, 14661808903807578690, 12164937267888181985, 16735801435281842524}
 
 // Of the same questions about the same zones, knotd, nsd and gtm give the same answers; where knotd and nsd differ,
 // gtm gives that of one of them. docs/decisions explains the exceptions that explained makes.
 func TestKnotAndNSDAgree(t *testing.T) {
-	seeds, cases := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1)), defaultCases
+	run, cases := uint64(usualSeed), defaultCases
 	if s := os.Getenv(seedEnv); s != "" {
 		seed, err := strconv.ParseUint(s, 10, 64)
 		if err != nil {
@@ -49,9 +53,9 @@ func TestKnotAndNSDAgree(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", casesEnv, err)
 		}
-		cases = n
+		run, cases = uint64(time.Now().UnixNano()), n
 	}
-	next := found
+	seeds, next := rand.New(rand.NewPCG(run, 1)), found
 	for done := 0; done < cases && !t.Failed(); {
 		var clusters []*cluster
 		for range batch {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -25,7 +26,10 @@ const brokenZones = 300
 // Of zones with faults of all kinds, gtm refuses those that kzonecheck finds a serious fault in, and warns of missing glue
 // where it does. What gtm refuses beyond is out of zone, which kzonecheck skips.
 func TestKzonecheckAgrees(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
+	seed := uint64(usualSeed)
+	if os.Getenv(casesEnv) != "" {
+		seed = uint64(time.Now().UnixNano())
+	}
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 1))
 	dir := t.TempDir()
