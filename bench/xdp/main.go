@@ -17,6 +17,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/gti/gtm/bench/peers"
@@ -32,6 +33,8 @@ type options struct {
 	window  int
 	rate    float64
 	gtmd    string
+	other   string
+	only    string
 	marks   bool
 	first   bool
 	keep    bool
@@ -50,6 +53,8 @@ func main() {
 	flag.IntVar(&o.window, "window", 240, "queries that may be unanswered at once; a veth holds 256")
 	flag.Float64Var(&o.rate, "rate", 100_000, "queries a second, for the cost of an answer")
 	flag.StringVar(&o.gtmd, "gtmd", "", "the gtmd to measure (default: bin/gtmd)")
+	flag.StringVar(&o.other, "other", "", "compare with this other gtmd instead, by --xdp both; nothing is kept")
+	flag.StringVar(&o.only, "only", "steered,static", "the `loads` to measure with")
 	flag.BoolVar(&o.marks, "marks", false, "measure only the pairs that marks are about")
 	flag.BoolVar(&o.first, "first", false, "run servers and load before all other work of the machine (nice -n -20)")
 	flag.BoolVar(&o.keep, "keep", false, "keep the working files")
@@ -116,7 +121,7 @@ func run(ctx context.Context, o options) (err error) {
 			s.end()
 		}
 	}()
-	for i, subject := range subjects() {
+	for i, subject := range subjects(o) {
 		if o.marks && !subject.own {
 			continue
 		}
@@ -141,6 +146,9 @@ func run(ctx context.Context, o options) (err error) {
 // measureLoads measures the servers with each load, once they give the same answers to it.
 func measureLoads(ctx context.Context, o options, servers []*server) (tables []table, err error) {
 	for _, load := range []string{peers.Steered, peers.Static} {
+		if !slices.Contains(strings.Split(o.only, ","), loadName(load)) {
+			continue
+		}
 		if err := agree(ctx, servers, filepath.Join(o.tmp, load)); err != nil {
 			return nil, err
 		}
@@ -183,6 +191,9 @@ func measureAll(ctx context.Context, o options, servers []*server, load string) 
 		}
 		clients = append(clients, c)
 	}
+	if err := checkReceivers(clients); err != nil {
+		return nil, err
+	}
 	for _, rate := range []float64{0, o.rate} {
 		t := table{load: load, own: servers[0].subject.own, rate: rate}
 		for _, s := range servers {
@@ -204,6 +215,29 @@ func measureAll(ctx context.Context, o options, servers []*server, load string) 
 		tables = append(tables, t)
 	}
 	return tables, nil
+}
+
+// checkReceivers has each client load its server for a moment, and makes sure that the packets are received where pairs promise it.
+func checkReceivers(clients []*client) error {
+	const moment = 0.1 // s
+	for _, c := range clients {
+		before, err := worktime(nobody, c.threads())
+		if err != nil {
+			return err
+		}
+		if _, err := c.try(moment, 0); err != nil {
+			return err
+		}
+		after, err := worktime(nobody, c.threads())
+		if err != nil {
+			return err
+		}
+		if c.pair.own && (after-before).Seconds() < moment/100 {
+			return fmt.Errorf("%s: the thread of interface %s ran for %v only: another core receives its packets, so that figures "+
+				"could not be compared; see newPair", c.name, c.serverNIC, after-before)
+		}
+	}
+	return nil
 }
 
 // measureRound measures each server once: in several trials, in turns, so that what else happens on the machine falls on all alike.

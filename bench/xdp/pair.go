@@ -47,7 +47,7 @@ func sweep() error {
 }
 
 // newPair makes a pair. With own, receive work is done by a thread on the core of the receiving side, as a network card's
-// interrupt would have it; for that the interfaces do GRO, as cards do. The load's interface also leaves it to the load to look for
+// interrupt would have it; for that the interfaces do GRO, as cards do, and do not segment TCP (see docs/decisions/0103). The load's interface also leaves it to the load to look for
 // answers, and has its thread look only when that has not happened for a while (2 ms): so no server pays for waking what on a
 // network would be another machine. Otherwise the sender's core does it, as veth does by itself.
 func newPair(ctx context.Context, i int, own bool) (*pair, error) {
@@ -74,14 +74,15 @@ func newPair(ctx context.Context, i int, own bool) (*pair, error) {
 		if !own {
 			continue
 		}
+		if err := ip(ctx, "netns", "exec", end.ns, "ethtool", "-K", end.nic, "gro", "on", "tso", "off"); err != nil {
+			return p, err
+		}
 		threaded := "cd /sys/class/net/" + end.nic + "; echo 1 >threaded"
 		if end.ns == p.load {
 			threaded += "; echo 1 >napi_defer_hard_irqs; echo 2000000 >gro_flush_timeout"
 		}
-		for _, args := range [][]string{{"ethtool", "-K", end.nic, "gro", "on"}, {"sh", "-c", threaded}} {
-			if err := ip(ctx, append([]string{"netns", "exec", end.ns}, args...)...); err != nil {
-				return p, err
-			}
+		if err := ip(ctx, "netns", "exec", end.ns, "sh", "-c", threaded); err != nil {
+			return p, err
 		}
 	}
 	return p, p.findMAC(ctx)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,7 +19,7 @@ func report(o options, tables []table) error {
 		"made alike. Before, all servers gave the same answers (steered: addresses of the same pool) to %d queries of each load.",
 		serverCore, loadCore, o.pairs, o.seconds, o.window, o.names, asked)
 	r.Text("Marks are of the pairs whose packets are received by a thread of the receiving interface on the core of its side (threaded NAPI, GRO "+
-		"on): all that a server needs is on its core, as with a card's interrupt. *%s* is veth as it comes: the core that sent also receives, so that "+
+		"on, TSO off; it was made sure that every server's thread ran): all that a server needs is on its core, as with a card's interrupt. *%s* is veth as it comes: the core that sent also receives, so that "+
 		"the load's core does work of the server's, more of it the less the server's socket does, and may be the limit.", senderSide[2:])
 	r.Text("A round is %d trials of each server, in turns. At saturation the load never sleeps: *load waited* is for how much of the time it had nothing "+
 		"to take in and no room to ask more; where that is nothing, the load was the limit. At a rate, queries come %d at a time, and the load sleeps in "+
@@ -50,6 +51,10 @@ func report(o options, tables []table) error {
 	}
 	r.Section("Marks")
 	r.Ratios(marked)
+	if o.other != "" {
+		fmt.Printf("\n%s\n", r)
+		return nil
+	}
 	file, err := r.Save()
 	if err == nil {
 		fmt.Printf("\n%s\n(kept as %s)\n%s", r, file, verdicts(marked))
@@ -70,12 +75,15 @@ func verdicts(marked []figures.Ratio) string {
 	return lines.String()
 }
 
-func (t table) title() string { return strings.TrimSuffix(t.load, ".q") }
+// loadName is what people call a load, which is the name of its file.
+func loadName(load string) string { return strings.TrimSuffix(load, ".q") }
+
+func (t table) title() string { return loadName(t.load) }
 
 // saturated tells whether the core was the limit of each server that a mark is about.
 func (t table) saturated() bool {
-	for _, name := range []string{"gtm xdp", "gdnsd", "knot xdp"} {
-		if figures.Median(t.column(name, "server")) < busyEnough {
+	for _, name := range []string{gtmXDP, "gdnsd", "knot xdp"} {
+		if slices.Contains(t.names, name) && figures.Median(t.column(name, "server")) < busyEnough {
 			return false
 		}
 	}
@@ -105,8 +113,11 @@ func (t table) ratios(marked bool) (all []figures.Ratio) {
 	for _, over := range []struct {
 		name string
 		mark float64
-	}{{"gdnsd", 1.8}, {"knot xdp", 1}, {"gtm sockets", 0}} {
-		own, other, mark := "gtm xdp"+where, over.name+where, over.mark
+	}{{"gdnsd", 1.8}, {"knot xdp", 1}, {"gtm sockets", 0}, {gtmXDP + otherBuild, 0}} {
+		if !slices.Contains(t.names, over.name+where) {
+			continue
+		}
+		own, other, mark := gtmXDP+where, over.name+where, over.mark
 		if !marked || !t.own {
 			mark = 0
 		}

@@ -23,8 +23,9 @@ type subject struct {
 	args func(o options, dir, nic string) []string
 }
 
-// subjects lists what is measured: each server with both ways of receiving, since each way suits another one.
-func subjects() []subject {
+// subjects lists what is measured: each server with both ways of receiving, since each way suits another one. Or else only two
+// builds of gtmd.
+func subjects(o options) []subject {
 	gtm := func(more ...string) func(options, string, string) []string {
 		return func(o options, dir, nic string) []string {
 			args := []string{o.gtmd, "--data", filepath.Join(dir, "data"), "--dns", serverPort.String(), "--workers", "1", "--apply", filepath.Join(dir, "gtm")}
@@ -35,6 +36,13 @@ func subjects() []subject {
 		}
 	}
 	prepGtm := func(j peers.Job, _ string) error { return j.WriteGtm() }
+	if o.other != "" {
+		own, other := gtm("--xdp", "NIC"), gtm("--xdp", "NIC")
+		return []subject{{gtmXDP, true, prepGtm, own}, {gtmXDP + otherBuild, true, prepGtm, func(o options, dir, nic string) []string {
+			o.gtmd = o.other
+			return other(o, dir, nic)
+		}}}
+	}
 	gdnsd := func(_ options, dir, _ string) []string {
 		return []string{"gdnsd", "-c", filepath.Join(dir, "gdnsd"), "start"}
 	}
@@ -63,11 +71,14 @@ func subjects() []subject {
 		name string
 		own  bool
 	}{{"", true}, {senderSide, false}} {
-		all = append(all, subject{"gtm xdp" + where.name, where.own, prepGtm, gtm("--xdp", "NIC")}, subject{"gdnsd" + where.name, where.own, prepGdnsd, gdnsd},
+		all = append(all, subject{gtmXDP + where.name, where.own, prepGtm, gtm("--xdp", "NIC")}, subject{"gdnsd" + where.name, where.own, prepGdnsd, gdnsd},
 			subject{"knot xdp" + where.name, where.own, prepKnot, knot}, subject{"gtm sockets" + where.name, where.own, prepGtm, gtm()})
 	}
 	return all
 }
+
+// gtmXDP is the name of what marks are about, otherBuild what is added for another build of it.
+const gtmXDP, otherBuild = "gtm xdp", ", the other"
 
 // senderSide is in the names of those whose packets are received by the sender's core.
 const senderSide = ", sender's softirq"

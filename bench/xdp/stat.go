@@ -63,6 +63,9 @@ func (s stat) worked(before stat) time.Duration {
 	return time.Duration(ticks) * tick
 }
 
+// nobody is no process.
+const nobody = -1
+
 // worktime is how long the threads of a process, and the kernel's threads whose names begin so, have run on any core. Unlike the
 // share of a core it does not count what else the machine does.
 func worktime(pid int, kernel string) (total time.Duration, err error) {
