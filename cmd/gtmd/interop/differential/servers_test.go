@@ -204,10 +204,24 @@ func startNSD(t testing.TB, zones []*masterFile) *remote {
 	return start(t, "nsd", port, dir, "nsd", "-d", "-c", conf)
 }
 
-// start runs a server in the foreground until the test ends, and waits until it answers.
+// start runs a server in the foreground until the test ends, and waits until it answers. NSD, whose processes wait for each other
+// at the start, now and then gives up then on a machine with much else to do: a server that ends is started again.
 func start(t testing.TB, name string, port int, dir string, command ...string) *remote {
 	t.Helper()
 	log := filepath.Join(dir, "log")
+	s := &remote{name: name, addr: fmt.Sprintf("127.0.0.1:%d", port), log: func() string { text, _ := os.ReadFile(log); return string(text) }}
+	for range 3 {
+		if s.answers(run(t, log, command)) {
+			return s
+		}
+	}
+	t.Fatalf("%s does not answer:\n%s", name, s.log())
+	return nil
+}
+
+// run starts a command, which is interrupted when the test ends. ended is closed when it has ended.
+func run(t testing.TB, log string, command []string) (ended chan struct{}) {
+	t.Helper()
 	out, err := os.Create(log)
 	if err != nil {
 		t.Fatal(err)
@@ -219,17 +233,28 @@ func start(t testing.TB, name string, port int, dir string, command ...string) *
 	cmd.WaitDelay = 10 * time.Second
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
+		stop()
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { stop(); cmd.Wait() })
-	s := &remote{name: name, addr: fmt.Sprintf("127.0.0.1:%d", port), log: func() string { text, _ := os.ReadFile(log); return string(text) }}
+	ended = make(chan struct{})
+	go func() { cmd.Wait(); close(ended) }()
+	t.Cleanup(func() { stop(); <-ended })
+	return ended
+}
+
+// answers waits until the server answers, has ended, or should long have answered.
+func (s *remote) answers(ended chan struct{}) bool {
 	probe := new(dns.Msg)
 	probe.SetQuestion("ready.invalid.", dns.TypeSOA)
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
 		if _, _, err := (&dns.Client{Net: "tcp", Timeout: time.Second}).Exchange(probe, s.addr); err == nil {
-			return s
+			return true
+		}
+		select {
+		case <-ended:
+			return false
+		case <-time.After(50 * time.Millisecond):
 		}
 	}
-	t.Fatalf("%s does not answer:\n%s", name, s.log())
-	return nil
+	return false
 }
