@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/gti/gtm/pkg/dnswire"
+	"github.com/gti/gtm/pkg/prefetch"
 	"github.com/gti/gtm/pkg/table"
 )
 
@@ -35,53 +36,71 @@ func (a *Answerer) Follow(queries int) {
 	if a.window = v; v == nil {
 		return
 	}
-	for i := range looks { // not at once, since the CPU is slow to read in other pieces what it has just written
-		if l := &looks[i]; l.follows() {
-			l.path.Begin(v, &l.q, &l.hashes)
+	var lines [3 * Window]prefetch.Line // what the next step reads
+	for i := range looks {              // not at once, since the CPU is slow to read in other pieces what it has just written
+		l := &looks[i]
+		if lines[i] = prefetch.At(l); l.follows() {
+			lines[i] = l.path.Begin(v, &l.q, &l.hashes)
 		}
 	}
+	prefetch.Lines(lines[:queries])
 	for i := range looks {
 		l := &looks[i]
-		l.path.Name(v, &l.q, &l.hashes)
+		lines[i] = l.path.Name(v, &l.q, &l.hashes)
 	}
+	prefetch.Lines(lines[:queries])
 	for i := range looks {
 		l := &looks[i]
-		l.path.Near(v, &l.q, &l.client)
+		lines[3*i], lines[3*i+1], lines[3*i+2] = l.path.Near(v, &l.q, &l.client)
 	}
-	var some [Window]uint8 // those for which a step is, found without a branch that nobody can predict
-	n := 0
+	prefetch.Lines(lines[:3*queries])
+	a.placed(looks, &lines)
 	for i := range looks {
 		l := &looks[i]
-		some[n&(Window-1)] = uint8(i)
-		n += l.path.Set(&l.client)
+		lines[i] = l.path.Place(v, &l.client)
 	}
-	for _, i := range some[:n] {
-		l := &looks[i]
-		l.path.Cell(&l.client)
-	}
-	for _, i := range some[:n] {
-		l := &looks[i]
-		l.path.Deep(&l.client)
-	}
-	for _, i := range some[:n] {
-		l := &looks[i]
-		l.path.Run(&l.client)
-	}
-	for i := range looks {
-		l := &looks[i]
-		l.path.Place(v, &l.client)
-	}
-	n = 0
+	prefetch.Lines(lines[:queries])
+	var some [Window]uint8
+	signed, n := 0, 0
 	for i := range looks {
 		l := &looks[i]
 		some[n&(Window-1)] = uint8(i)
-		n += l.path.Pool()
+		lines[2*i], lines[2*i+1], signed = l.path.Pool()
+		n += signed
 	}
+	prefetch.Lines(lines[:2*queries])
 	for _, i := range some[:n] {
 		looks[i].path.Signatures()
 	}
 	for _, i := range some[:n] {
 		looks[i].path.Signed()
+	}
+}
+
+// placed follows the steps that find where clients are, and those to the records of names that are not steered.
+func (a *Answerer) placed(looks []look, lines *[3 * Window]prefetch.Line) {
+	var some [Window]uint8 // those for which a step is, found without a branch that nobody can predict
+	open, n := 0, 0
+	for i := range looks {
+		l := &looks[i]
+		some[n&(Window-1)] = uint8(i)
+		lines[i], open = l.path.Set(&l.client)
+		n += open
+	}
+	prefetch.Lines(lines[:len(looks)])
+	for at, i := range some[:n] {
+		l := &looks[i]
+		lines[2*at], lines[2*at+1] = l.path.Cell(&l.client)
+	}
+	prefetch.Lines(lines[:2*n])
+	for at, i := range some[:n] {
+		l := &looks[i]
+		lines[2*at], lines[2*at+1] = l.path.Deep(&l.client)
+	}
+	prefetch.Lines(lines[:2*n])
+	for _, i := range some[:n] {
+		l := &looks[i]
+		l.path.Run(&l.client)
 	}
 }
 

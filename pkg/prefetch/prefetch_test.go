@@ -11,9 +11,11 @@ func TestChangesNothing(t *testing.T) {
 			Of(&b[i])
 			Of(&c[i])
 			Of(&d[i])
+			Lines([]Line{At(&a[i]), At(&b[i]), At(&c[i]), At(&d[i]), At[byte](nil)})
 		}
 		Of[byte](nil)
 		Of[uint64](nil)
+		Lines(nil)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 // Path is what a query will be answered from, as far as it was followed before the query's turn. A worker that has many queries
-// at hand follows all of them one step each, then the next; each step prefetches what the next one reads, so what the queries
+// at hand follows all of them one step each, then the next; each step gives what the next one reads, to be prefetched, so what the queries
 // read comes from memory at the same time instead of one wait after the other. Nothing else comes of it: an answer is the same
 // whether its path was followed or not.
 //
@@ -32,82 +32,86 @@ type Path struct {
 	sigs    *steeredSigs
 }
 
+// nothing is what a step gives that leads nowhere: a line that is near.
+func (p *Path) nothing() prefetch.Line { return prefetch.At(p) }
+
 // Begin finds the zone of a query, and fills h.
-func (p *Path) Begin(v *View, q *dnswire.Query, h *Hashes) {
-	if p.Zone = v.Find(q, h); p.Zone != nil {
-		p.Zone.names.prefetch(h[0])
+func (p *Path) Begin(v *View, q *dnswire.Query, h *Hashes) prefetch.Line {
+	if p.Zone = v.Find(q, h); p.Zone == nil {
+		return p.nothing()
 	}
+	return p.Zone.names.ahead(h[0])
 }
 
 // Name finds the name.
-func (p *Path) Name(v *View, q *dnswire.Query, h *Hashes) {
+func (p *Path) Name(v *View, q *dnswire.Query, h *Hashes) prefetch.Line {
 	if p.Zone == nil {
-		return
+		return p.nothing()
 	}
 	l := p.Zone.names.find(q.Name[:q.NameLen], h[0])
 	if l == nil {
-		return
+		return p.nothing()
 	}
 	if p.Match = (Match{Exact, l.value, l.service, 0}); l.service != 0 {
 		p.service = v.services.ref(l.service - 1)
-		prefetch.Of(p.service)
-		return
+		return prefetch.At(p.service)
 	}
 	p.node = &p.Zone.nodes[l.value]
-	prefetch.Of(p.node)
+	return prefetch.At(p.node)
 }
 
 // Near goes to the service's partition, or to the name's first set, where it is a name that just stands in the zone: not cut off,
 // and no debugging name.
-func (p *Path) Near(v *View, q *dnswire.Query, c *Client) {
+func (p *Path) Near(v *View, q *dnswire.Query, c *Client) (first, top, entry prefetch.Line) {
+	first = p.nothing()
 	if s := p.service; s != nil {
 		p.Found = true
 		if s.Pending || len(s.refs) == 0 {
 			p.service = nil
-			return
+			return first, first, first
 		}
-		prefetch.Of(&s.refs[0])
 		p.family, p.asked = s.FamilyOf(q.QType)
 		if p.signed = q.DO && p.Zone.Signed(); p.signed {
 			prefetch.Of(s.serviceInfo)
 		}
 		at := asker(c)
 		p.part = v.parts[s.part]
-		p.search.Begin(p.part, at.Hi, at.V4)
-		return
+		top, entry = p.search.Begin(p.part, at.Hi, at.V4)
+		return prefetch.At(&s.refs[0]), top, entry
 	}
 	if n := p.node; n != nil && n.kind == plain && n.cut == 0 && n.service == 0 && n.count > 0 {
 		p.Found = true
-		prefetch.Of(&p.Zone.sets[n.first])
+		first = prefetch.At(&p.Zone.sets[n.first])
 	} else {
 		p.node = nil
 	}
+	return first, first, first
 }
 
 // Set goes to the set's records. open is 1 where the client's place, which matters, is still open, else 0; see geo.Search.Top.
-func (p *Path) Set(c *Client) (open int) {
+func (p *Path) Set(c *Client) (records prefetch.Line, open int) {
 	if p.service != nil {
 		at := asker(c)
-		return p.search.Top(p.part, at.Hi, at.V4)
+		return p.nothing(), p.search.Top(p.part, at.Hi, at.V4)
 	}
 	if p.node != nil {
 		if at := p.Zone.sets[p.node.first].off; int(at) < len(p.Zone.data) {
-			prefetch.Of(&p.Zone.data[at])
+			return prefetch.At(&p.Zone.data[at]), 0
 		}
 	}
-	return 0
+	return p.nothing(), 0
 }
 
 // Cell comes closer to a place that is open.
-func (p *Path) Cell(c *Client) {
+func (p *Path) Cell(c *Client) (a, b prefetch.Line) {
 	at := asker(c)
-	p.search.Cell(p.part, at.Hi, at.Lo, at.V4)
+	return p.search.Cell(p.part, at.Hi, at.Lo, at.V4)
 }
 
 // Deep comes still closer to a place that is open.
-func (p *Path) Deep(c *Client) {
+func (p *Path) Deep(c *Client) (a, b prefetch.Line) {
 	at := asker(c)
-	p.search.Deep(p.part, at.Hi, at.Lo, at.V4)
+	return p.search.Deep(p.part, at.Hi, at.Lo, at.V4)
 }
 
 // Run finds a place that is open.
@@ -117,52 +121,51 @@ func (p *Path) Run(c *Client) {
 }
 
 // Place classifies the client, and goes to the pool that comes first for its class.
-func (p *Path) Place(v *View, c *Client) {
+func (p *Path) Place(v *View, c *Client) prefetch.Line {
 	s := p.service
 	if s == nil {
-		return
+		return p.nothing()
 	}
 	var class Class // stays in registers: what was just written in pieces is slow to read as a whole
 	class.Index, class.Scope = p.search.Result(p.part)
 	if !c.Has {
 		class = v.Classify(s, c)
 	} else if class.Index == specialClass {
-		return // the resolver decides, which is not known yet
+		return p.nothing() // the resolver decides, which is not known yet
 	}
 	p.Placed, p.Class = true, class
 	from, _ := s.rule(s.ruleFor(class))
 	if from >= len(s.refs) {
-		return
+		return p.nothing()
 	}
 	r := &s.refs[from]
 	p.alone = r.last && r.weight > 0 && s.Pick != Sticky && !s.coherent
 	p.draw = v.draws.at(r.draw)
-	prefetch.Of(p.draw)
 	if p.signed {
 		p.sigs = s.sigs
 		prefetch.Of(p.sigs)
 	}
+	return prefetch.At(p.draw)
 }
 
 // Pool goes on to that pool's records. signed is 1 where signatures go with them, else 0.
-func (p *Path) Pool() (signed int) {
+func (p *Path) Pool() (sets, data prefetch.Line, signed int) {
+	sets = p.nothing()
 	if p.draw == nil || !p.asked {
-		return 0
+		return sets, sets, 0
 	}
 	live := p.draw.fams[p.family].live
 	if live == nil {
-		return 0
+		return sets, sets, 0
 	}
-	prefetch.Of(&live.sets[0])
-	prefetch.Of(&live.data[0])
 	if p.alone && live.table == nil {
 		p.picks = live
 	}
-	if p.sigs == nil {
-		return 0
+	if p.sigs != nil {
+		prefetch.Of(p.sigs.known.Load())
+		signed = 1
 	}
-	prefetch.Of(p.sigs.known.Load())
-	return 1
+	return prefetch.At(&live.sets[0]), prefetch.At(&live.data[0]), signed
 }
 
 // Signatures goes to the signatures of a service's few sets.

@@ -80,11 +80,12 @@ func newNames(n int) names {
 
 func tagOf(h uint64) uint32 { return uint32(h>>32) | 1 }
 
-// prefetch asks for the line where the search for h begins.
-func (n *names) prefetch(h uint64) {
-	if len(n.lines) > 0 {
-		prefetch.Of(&n.lines[h&n.mask])
+// ahead gives the line where the search for h begins.
+func (n *names) ahead(h uint64) prefetch.Line {
+	if len(n.lines) == 0 {
+		return prefetch.At(n)
 	}
+	return prefetch.At(&n.lines[h&n.mask])
 }
 
 // find gives the line of name, whose hash is h, nil when it is not there.
