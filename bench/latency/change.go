@@ -49,7 +49,7 @@ func changes(ctx context.Context, o options, report *figures.Report) error {
 		"the first of the answers of each edge that all are as they should (asked every %s).", edges, calm, everyQuestion)
 	var rows, marks, besides [][]string
 	var series []figures.Series
-	var over curve
+	over := curve{over: "services"}
 	for _, services := range o.sizes {
 		all, machine, err := measureChanges(ctx, o.of(services))
 		if err != nil {
@@ -137,7 +137,7 @@ func newChangeStage(ctx context.Context, o options) (*changeStage, error) {
 			return s, err
 		}
 		if i == 0 {
-			if err := putWorld(ctx, s.edges[0], rig.World{Services: o.services, Endpoints: endpoints, Partitions: 10}); err != nil {
+			if err := putWorld(ctx, s.edges[0], rig.World{Services: o.services, Endpoints: o.endpoints, Partitions: 10}); err != nil {
 				return s, err
 			}
 			if _, err := e.AwaitAnswer(ctx, rig.Host(o.services-1), startPatience); err != nil {

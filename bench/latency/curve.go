@@ -6,8 +6,9 @@ import (
 	"github.com/gti/gtm/bench/figures"
 )
 
-// curve is how times grow with the number of services.
+// curve is how times grow with the number of something.
 type curve struct {
+	over  string   // of what
 	names []string // in the order in which they came
 	lines map[string]*[2]figures.Series
 	rows  [][]string
@@ -17,7 +18,7 @@ type curve struct {
 var curveShares = [2]float64{0.5, 0.99}
 
 // add adds the times of one size, in milliseconds.
-func (c *curve) add(name string, services int, times []float64) {
+func (c *curve) add(name string, number int, times []float64) {
 	if c.lines == nil {
 		c.lines = map[string]*[2]figures.Series{}
 	}
@@ -26,10 +27,10 @@ func (c *curve) add(name string, services int, times []float64) {
 		l = &[2]figures.Series{{Name: name + ", p50"}, {Name: name + ", p99"}}
 		c.lines[name], c.names = l, append(c.names, name)
 	}
-	row := []string{name, fmt.Sprint(services), fmt.Sprint(len(times))}
+	row := []string{name, fmt.Sprint(number), fmt.Sprint(len(times))}
 	for i, share := range curveShares {
 		at := figures.Percentile(times, share)
-		l[i].X, l[i].Y = append(l[i].X, float64(services)), append(l[i].Y, at)
+		l[i].X, l[i].Y = append(l[i].X, float64(number)), append(l[i].Y, at)
 		row = append(row, figures.Number(at))
 	}
 	c.rows = append(c.rows, append(row, figures.Number(figures.Percentile(times, 1))))
@@ -37,8 +38,8 @@ func (c *curve) add(name string, services int, times []float64) {
 
 // report writes the table, and draws the lines where there are at least two sizes.
 func (c *curve) report(to *figures.Report, part, title string, mark float64) error {
-	to.Table([]string{"what", "services", "changes", "p50 ms", "p99 ms", "most ms"}, c.rows)
-	chart := figures.Chart{Title: title, X: "services", Y: "ms", LogX: true, LogY: true, Mark: mark}
+	to.Table([]string{"what", c.over, "changes", "p50 ms", "p99 ms", "most ms"}, c.rows)
+	chart := figures.Chart{Title: title, X: c.over, Y: "ms", LogX: true, LogY: true, Mark: mark}
 	for _, name := range c.names {
 		chart.Series = append(chart.Series, c.lines[name][0], c.lines[name][1])
 	}

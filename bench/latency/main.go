@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/gti/gtm/bench/figures"
@@ -29,24 +30,25 @@ const (
 // options are what the command line says.
 type options struct {
 	rig.Places
-	sizes    []int // numbers of services, the largest last
-	services int   // of the configuration at hand
-	rate     float64
-	rounds   int
-	seconds  float64
-	changes  int
-	networks int
-	env      string
+	sizes     []int // numbers of services, the largest last
+	services  int   // of the configuration at hand
+	endpoints int   // of each of its pools
+	rate      float64
+	rounds    int
+	seconds   float64
+	changes   int
+	networks  int
+	env       string
 }
 
 // parts are what can be measured, in order.
-var parts = []string{"verdict", "change", "geo"}
+var parts = []string{"verdict", "pools", "change", "geo"}
 
-var measures = map[string]func(context.Context, options, *figures.Report) error{"verdict": verdicts, "change": changes, "geo": geography}
+var measures = map[string]func(context.Context, options, *figures.Report) error{"verdict": verdicts, "pools": pools, "change": changes, "geo": geography}
 
 func main() {
-	var o options
-	o.Flags("latency", parts, 8*time.Minute)
+	o := options{endpoints: 10}
+	o.Flags("latency", parts, 10*time.Minute)
 	flag.Func("services", "numbers of services, each with a pool of ten endpoints; marks are those of the largest (default "+defaultSizes+")", o.setSizes)
 	flag.Float64Var(&o.rate, "rate", 100_000, "queries a second")
 	flag.IntVar(&o.rounds, "pairs", 11, "rounds of a quiet run and runs with changes")
@@ -60,7 +62,7 @@ func main() {
 	flag.Parse()
 	rig.LoadProcess()
 	runtime.GOMAXPROCS(8) // threads that ask must find a place at once when they wake
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	if err := o.Measure("latency", "How long changes take", parts, func(part string, to *figures.Report) error {
 		return measures[part](ctx, o, to)

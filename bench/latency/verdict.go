@@ -18,7 +18,6 @@ import (
 )
 
 const (
-	endpoints     = 10 // of each pool
 	partitions    = 1000
 	settle        = 10 * time.Millisecond
 	everyVerdict  = 100 * time.Millisecond
@@ -60,34 +59,66 @@ type verdictRun struct {
 	missed  int             // watched questions without an answer
 }
 
-// verdictKinds are the pools whose verdicts change. Pools of all sizes of a world have the same addresses at their beginning.
-var verdictKinds = []verdictKind{
-	{"one service's pool", rig.Pool(0), endpoints, rig.Alone, func(j int) netip.Addr { return rig.World{Endpoints: endpoints}.Address(0, j) }},
-	{"one pool of all services", rig.Shared, 2, rig.Host(1), rig.SharedAddress},
+// verdictKinds are the pools whose verdicts change, where services have pools of so many endpoints.
+func verdictKinds(endpoints int) []verdictKind {
+	return []verdictKind{
+		{"one service's pool", rig.Pool(0), endpoints, rig.Alone, func(j int) netip.Addr { return rig.World{Endpoints: endpoints}.Address(0, j) }},
+		{"one pool of all services", rig.Shared, 2, rig.Host(1), rig.SharedAddress},
+	}
 }
 
 func verdicts(ctx context.Context, o options, report *figures.Report) error {
-	var over curve
+	over := curve{over: "services"}
+	kinds := verdictKinds(o.endpoints)
 	for i, services := range o.sizes {
 		runs, err := measureVerdicts(ctx, o.of(services))
 		if err != nil {
 			return fmt.Errorf("%d services: %w", services, err)
 		}
-		for _, k := range verdictKinds {
-			var times []float64
-			for _, r := range runs[k.name] {
-				times = append(times, millis(r.latency)...)
-			}
-			over.add(k.name, services, times)
+		for _, k := range kinds {
+			over.add(k.name, services, latencies(runs[k.name]))
 		}
 		if i+1 < len(o.sizes) {
 			continue
 		}
-		if err := reportVerdicts(o.of(services), report, verdictKinds, runs); err != nil {
+		if err := reportVerdicts(o.of(services), report, kinds, runs); err != nil {
 			return err
 		}
 	}
 	return over.report(report, "verdict-sizes", "verdict to answer, over services", 5)
+}
+
+// poolSizes are the numbers of endpoints of each service's pool that pools measures: the largest has a million in all.
+var poolSizes = []int{10, 100, 1000}
+
+// poolServices is how many services there are then.
+const poolServices = 1000
+
+// pools measures how long a verdict takes with larger pools.
+func pools(ctx context.Context, o options, report *figures.Report) error {
+	report.Section("A verdict on larger pools")
+	report.Text("As above, with %d services, whose pools have more endpoints.", poolServices)
+	over := curve{over: "endpoints"}
+	for _, o.endpoints = range poolSizes {
+		o.services, o.rounds = poolServices, leastRounds
+		runs, err := measureVerdicts(ctx, o)
+		if err != nil {
+			return fmt.Errorf("pools of %d endpoints: %w", o.endpoints, err)
+		}
+		for _, k := range verdictKinds(o.endpoints) {
+			over.add(k.name, o.services*o.endpoints, latencies(runs[k.name]))
+		}
+	}
+	return over.report(report, "verdict-endpoints", "verdict to answer, over endpoints", 5)
+}
+
+// latencies are those of all runs, in milliseconds.
+func latencies(runs []verdictRun) []float64 {
+	var all []float64
+	for _, r := range runs {
+		all = append(all, millis(r.latency)...)
+	}
+	return all
 }
 
 // measureVerdicts gives the runs of each kind, and the quiet ones, by name.
@@ -109,7 +140,7 @@ func measureVerdicts(ctx context.Context, o options) (map[string][]verdictRun, e
 			return nil, err
 		}
 		runs["quiet"] = append(runs["quiet"], quiet)
-		for _, k := range verdictKinds {
+		for _, k := range verdictKinds(o.endpoints) {
 			r, err := s.run(ctx, &k)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", k.name, err)
@@ -124,7 +155,7 @@ func measureVerdicts(ctx context.Context, o options) (map[string][]verdictRun, e
 }
 
 func newVerdictStage(ctx context.Context, o options) (*verdictStage, error) {
-	s := &verdictStage{o: o, turns: map[health.PoolID]int{}, world: rig.World{Services: o.services, Endpoints: endpoints, Partitions: min(partitions, o.services)}}
+	s := &verdictStage{o: o, turns: map[health.PoolID]int{}, world: rig.World{Services: o.services, Endpoints: o.endpoints, Partitions: min(partitions, o.services)}}
 	dir, err := o.Folder("verdict")
 	if err != nil {
 		return nil, err

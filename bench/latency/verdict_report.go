@@ -13,7 +13,7 @@ func reportVerdicts(o options, report *figures.Report, kinds []verdictKind, runs
 		"over UDP. The edge (its role alone) has core %s, and everything else core %s: load, etcd, control, and this program, which writes verdicts in the "+
 		"judge's place. Verdicts begin %s after the edge's first answer. A verdict's time begins when a proxy between etcd and edge is about to hand its bytes to the edge's socket, and ends with "+
 		"the first of the answers that all obey it, by the kernel's time stamps of a question asked every "+
-		"250 us. etcd and its disk are left out; \"from the judge\" has them in.", o.services, endpoints, o.rate, edgeCore, restCore, calm)
+		"250 us. etcd and its disk are left out; \"from the judge\" has them in.", o.services, o.endpoints, o.rate, edgeCore, restCore, calm)
 	var rows, marks [][]string
 	quiet := p999s(runs["quiet"])
 	lost := 0

@@ -59,6 +59,9 @@ func parse(args []string) (options, error) {
 	if err := set.Parse(args); err != nil {
 		return o, err
 	}
+	if set.NArg() > 0 {
+		return o, fmt.Errorf("%q: there are flags only (-help)", set.Arg(0))
+	}
 	if *quick {
 		given := map[string]bool{}
 		set.Visit(func(f *flag.Flag) { given[f.Name] = true })

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/gti/gtm/bench/figures"
@@ -37,10 +38,10 @@ type options struct {
 }
 
 // parts are what can be measured, in order.
-var parts = []string{"marks", "services", "names", "networks", "apply"}
+var parts = []string{"marks", "services", "endpoints", "names", "networks", "apply"}
 
-var measures = map[string]func(context.Context, options, *figures.Report) error{"marks": marks, "services": services, "names": names,
-	"networks": networks, "apply": apply}
+var measures = map[string]func(context.Context, options, *figures.Report) error{"marks": marks, "services": services, "endpoints": manyEndpoints,
+	"names": names, "networks": networks, "apply": apply}
 
 func main() {
 	rig.LoadProcess()
@@ -58,7 +59,7 @@ func main() {
 	flag.Parse()
 	o.starts = max(1, o.starts)
 	o.memory, o.env = gigabytes<<30, strings.Fields(env)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	if err := run(ctx, o, steps); err != nil {
 		fmt.Fprintln(os.Stderr, "scale:", err)

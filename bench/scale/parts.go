@@ -94,6 +94,19 @@ func services(ctx context.Context, o options, report *figures.Report) error {
 	return overSteps(ctx, o, report, "services", "services", func(n int) (workload, error) { return steered(n, partitions), nil })
 }
 
+// fixedServices is how many services stand beside what grows.
+const fixedServices = 1000
+
+func manyEndpoints(ctx context.Context, o options, report *figures.Report) error {
+	report.Section("Endpoints")
+	report.Text("So many endpoints in all, in equal pools of %d services (of fewer where there are fewer endpoints), and 10 distinct partitions.", fixedServices)
+	return overSteps(ctx, o, report, "endpoints", "endpoints", func(n int) (workload, error) {
+		w := steered(min(n, fixedServices), 10)
+		w.world.Endpoints = n / w.world.Services
+		return w, nil
+	})
+}
+
 func names(ctx context.Context, o options, report *figures.Report) error {
 	report.Section("Names")
 	report.Text("So many static names in one zone, beside ten services; queries for all of the names at random.")
@@ -108,9 +121,9 @@ func names(ctx context.Context, o options, report *figures.Report) error {
 
 func networks(ctx context.Context, o options, report *figures.Report) error {
 	report.Section("Networks")
-	report.Text("A geography file of so many networks, 1,000 services, 10 distinct partitions.")
+	report.Text("A geography file of so many networks, %d services, 10 distinct partitions.", fixedServices)
 	return overSteps(ctx, o, report, "networks", "networks of the file", func(n int) (workload, error) {
-		w := steered(1000, 10)
+		w := steered(fixedServices, 10)
 		var err error
 		w.geo, err = rig.Geography(o.Work(), n, 1)
 		return w, err

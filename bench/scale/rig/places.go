@@ -1,6 +1,8 @@
 package rig
 
 import (
+	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -17,15 +19,17 @@ type Places struct {
 	root, work, bin string
 	only            string
 	most            time.Duration
-	until           time.Time // when the part at hand is to be over
+	until           time.Time       // when the part at hand is to be over
+	made            map[string]bool // folders that Folder gave, also to a copy of this
 }
 
 // Flags adds the flags of a program with that name and those parts, which takes so long at most unless the command line says otherwise.
 func (p *Places) Flags(name string, parts []string, most time.Duration) {
+	p.made = map[string]bool{}
 	flag.StringVar(&p.root, "root", ".", "the repository's `folder`")
-	flag.StringVar(&p.work, "work", filepath.Join(os.TempDir(), "gtm-"+name), "`folder` for working files; geography files are kept there for the next run")
+	flag.StringVar(&p.work, "work", filepath.Join(os.TempDir(), "gtm-"+name), "`folder` for working files; geography files stay there for the next run, and what failed, with its logs")
 	flag.StringVar(&p.bin, "bin", "", "`folder` of gtmd and gtmctl (default: bin in the repository)")
-	flag.StringVar(&p.only, "only", strings.Join(parts, ","), "what to measure")
+	flag.StringVar(&p.only, "only", strings.Join(parts, ","), "the `parts` to measure")
 	flag.DurationVar(&p.most, "most", most, "how `long` all may take; what would take longer has fewer rounds, or is left out")
 }
 
@@ -47,12 +51,40 @@ func (p *Places) Folder(name string) (string, error) {
 	if err := os.RemoveAll(dir); err != nil {
 		return "", err
 	}
+	p.made[dir] = true
 	return dir, os.MkdirAll(dir, 0o700)
 }
 
-// Measure makes the places ready, measures those of the parts that were asked for, and keeps a report under that name.
-func (p *Places) Measure(name, title string, parts []string, measure func(part string, to *figures.Report) error) error {
-	var err error
+// chosen gives those of the parts that were asked for, in their order. The error names one that there is not, or a word too many.
+func (p *Places) chosen(parts []string) ([]string, error) {
+	if flag.NArg() > 0 {
+		return nil, fmt.Errorf("%q: there are flags only (-help)", flag.Arg(0))
+	}
+	wanted := strings.Split(p.only, ",")
+	for _, part := range wanted {
+		if !slices.Contains(parts, part) {
+			return nil, fmt.Errorf("-only: there is no part %q; there are %s", part, strings.Join(parts, ", "))
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(parts), func(part string) bool { return !slices.Contains(wanted, part) }), nil
+}
+
+// clear removes the folders that Folder gave, and the work folder where nothing is left in it.
+func (p *Places) clear() error {
+	var all error
+	for dir := range p.made {
+		all = errors.Join(all, os.RemoveAll(dir))
+	}
+	_ = os.Remove(p.work) // which fails where geography files are in it
+	return all
+}
+
+// Measure makes the places ready, measures those of the parts that were asked for, and keeps a report under that name. The
+// folders that Folder gave go, unless something failed: their logs tell what.
+func (p *Places) Measure(name, title string, parts []string, measure func(part string, to *figures.Report) error) (err error) {
+	if parts, err = p.chosen(parts); err != nil {
+		return err
+	}
 	if p.root, err = filepath.Abs(p.root); err != nil {
 		return err
 	}
@@ -65,10 +97,13 @@ func (p *Places) Measure(name, title string, parts []string, measure func(part s
 	if err := os.MkdirAll(p.work, 0o755); err != nil {
 		return err
 	}
+	defer func() {
+		if err == nil || errors.Is(err, context.Canceled) {
+			err = errors.Join(err, p.clear())
+		}
+	}()
 	began := time.Now()
 	report := figures.NewReport(p.root, name, title, began)
-	wanted := strings.Split(p.only, ",")
-	parts = slices.DeleteFunc(slices.Clone(parts), func(part string) bool { return !slices.Contains(wanted, part) })
 	for i, part := range parts {
 		p.until = time.Now().Add(time.Until(began.Add(p.most)) / time.Duration(len(parts)-i))
 		if err := measure(part, report); err != nil {

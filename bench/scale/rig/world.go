@@ -132,8 +132,11 @@ func refs(pools ...string) []spec.PoolRef {
 	return out
 }
 
-// perGeneration is how many resources Put writes at once: well below what a transaction holds.
-const perGeneration = 4000
+// Put writes so many resources at once at most, and so many endpoints: well below what a transaction holds.
+const (
+	perGeneration = 4000
+	perCommit     = 40_000
+)
 
 // Put writes the world into an empty store as generations, without the checks that control makes.
 func (w World) Put(ctx context.Context, c *store.Client) error {
@@ -145,8 +148,9 @@ func (w World) Put(ctx context.Context, c *store.Client) error {
 		return err
 	}
 	var batch []*spec.Resource
+	most := max(1, min(perGeneration, perCommit/max(1, w.Endpoints)))
 	for r := range w.Resources() {
-		if len(batch) > 0 && (len(batch) == perGeneration || r.Tenant != batch[0].Tenant) {
+		if len(batch) > 0 && (len(batch) == most || r.Tenant != batch[0].Tenant) {
 			if err := commit(batch); err != nil {
 				return err
 			}
