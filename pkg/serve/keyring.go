@@ -129,6 +129,9 @@ func (k *keyring) config(protocols ...string) *tls.Config {
 // choose gives the first certificate that suits the client, or else the first.
 func (k *keyring) choose(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	use := *k.use.Load()
+	if len(use) == 1 { // it is given anyway
+		return &use[0], nil
+	}
 	for i := range use {
 		if hello.SupportsCertificate(&use[i]) == nil {
 			return &use[i], nil

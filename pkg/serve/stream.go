@@ -56,7 +56,7 @@ func (c *stream) run() {
 			}
 		}
 		if err != nil {
-			c.linger()
+			c.part(err)
 			return
 		}
 	}

@@ -59,6 +59,7 @@ func (p *pipe) hurry() { _ = p.tap.SetReadDeadline(p.srv.stopBy()) }
 // shakeHands does what TLS needs before the first message, and gives its state; nil without TLS.
 func (p *pipe) shakeHands(until time.Time) (state *tls.ConnectionState, ok bool) {
 	if secure, is := p.conn.(*tls.Conn); is {
+		deepen(1)
 		if p.tap.SetWriteDeadline(until) != nil || p.readUntil(until, 0) != nil || secure.Handshake() != nil {
 			return nil, false
 		}
@@ -183,6 +184,14 @@ func (p *pipe) releaseOut() {
 		outRooms.Put(p.outRoom)
 	}
 	p.out, p.outRoom = nil, nil
+}
+
+// part ends the connection after reading has failed by err. Where that is io.EOF, the client has ended its half after all
+// that we have read, and there is nothing to wait for: end says goodbye.
+func (p *pipe) part(err error) {
+	if err != io.EOF {
+		p.linger()
+	}
 }
 
 // linger closes our half and waits a little for the client to close its own: closing while unread bytes are there

@@ -93,10 +93,7 @@ func (f *web2Framer) giveBack() {
 // run serves the connection to its end.
 func (c *web2) run() {
 	defer c.finishAll()
-	if !c.greet() {
-		c.abort()
-		return
-	}
+	c.greet()
 	for {
 		err := c.read()
 		for c.whole(c.in) {
@@ -111,13 +108,13 @@ func (c *web2) run() {
 	}
 }
 
-// greet says what the client may do.
-func (c *web2) greet() bool {
+// greet says what the client may do. That is written with the first reply, or when the client has nothing for us yet.
+func (c *web2) greet() {
 	f := c.framer()
 	defer f.giveBack()
-	return f.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: streamsPerConn},
+	_ = f.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: streamsPerConn},
 		http2.Setting{ID: http2.SettingInitialWindowSize, Val: web2Window},
-		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: maxHTTPHeader}) == nil && c.write()
+		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: maxHTTPHeader}) // into c.out, which takes everything
 }
 
 // whole tells whether in begins with a whole frame, and all that continues it; or with something that is too long.
@@ -158,6 +155,9 @@ func (c *web2) read() error {
 		var until time.Time
 		var slack time.Duration
 		if c.dry {
+			if !c.write() { // the greeting
+				return errNotTaken
+			}
 			if len(c.in)+len(c.open) > 0 {
 				c.tap.hasten()
 			}
@@ -297,14 +297,16 @@ func (c *web2) write() bool {
 	return err == nil
 }
 
-// leaveTaking ends the connection, for err; io.EOF: the client has ended it.
+// leaveTaking ends the connection, for err; io.EOF: the client has ended it, and is not told.
 func (c *web2) leaveTaking(err error) {
 	code := http2.ErrCodeNo
 	var fault http2.ConnectionError
 	switch late := time.Now(); {
+	case err == io.EOF:
+		return
 	case errors.As(err, &fault):
 		code = http2.ErrCode(fault)
-	case err != io.EOF && !c.srv.stopping.Load() && c.overdue(late):
+	case !c.srv.stopping.Load() && c.overdue(late):
 		c.abort()
 		return
 	}
