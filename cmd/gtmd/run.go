@@ -86,6 +86,7 @@ func serveRoles(ctx context.Context, cfg *config, out io.Writer) (err error) {
 		if s.waitEdge(ctx, applied) == nil {
 			s.greet(out)
 			makeRoom(cfg)
+			keepRoom()
 			settle(ctx)
 		}
 		return nil

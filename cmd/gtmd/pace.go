@@ -1,0 +1,47 @@
+package main
+
+import (
+	"os"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+)
+
+// leastRoom is how many bytes may be allocated between two collections of an edge at rest, whatever lives. A new connection of TLS
+// leaves some 50 KB of garbage, nearly all of it crypto/tls's: where little lives, a quarter of that would be collected every 50
+// connections. It is a fifth of the memory that a small edge may have.
+const leastRoom = 16 << 20
+
+// mostGrowth bounds what leastRoom can come to, in percent of what lives: less than other growths that somebody wants for a while.
+const mostGrowth = 300
+
+// keepRoom sees to it after each collection that the next one waits for leastRoom. To be called once.
+func keepRoom() {
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		afterCollection(adjustRoom)
+	}
+}
+
+// afterCollection calls fn after each collection.
+func afterCollection(fn func()) {
+	type witness struct{ _ *byte } // a pointer, so that it shares its memory with nothing
+	runtime.AddCleanup(new(witness), func(fn func()) {
+		afterCollection(fn)
+		fn()
+	}, fn)
+}
+
+// adjustRoom sets the growth that fits what lives now, unless somebody else wants another one for a while.
+func adjustRoom() {
+	samples := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/gogc:percent"}}
+	metrics.Read(samples)
+	now, want := samples[1].Value.Uint64(), growthFor(samples[0].Value.Uint64())
+	if now <= mostGrowth && now != want {
+		debug.SetGCPercent(int(want))
+	}
+}
+
+// growthFor is how much the heap may grow, in percent of what lives.
+func growthFor(live uint64) uint64 {
+	return max(steadyGrowth, min(mostGrowth, leastRoom*100/max(live, 1)))
+}

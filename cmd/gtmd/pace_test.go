@@ -1,0 +1,60 @@
+package main
+
+import (
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"testing"
+	"time"
+)
+
+func TestGrowthFor(t *testing.T) {
+	const mb = 1 << 20
+	for _, test := range []struct{ live, want uint64 }{
+		{0, mostGrowth}, {mb, mostGrowth}, {8 * mb, 200}, {16 * mb, 100}, {64 * mb, steadyGrowth}, {800 * mb, steadyGrowth},
+	} {
+		if got := growthFor(test.live); got != test.want {
+			t.Errorf("%d MB: %d%%; want %d%%", test.live/mb, got, test.want)
+		}
+	}
+}
+
+func TestAdjustRoom(t *testing.T) {
+	percent := func() uint64 {
+		samples := []metrics.Sample{{Name: "/gc/gogc:percent"}}
+		metrics.Read(samples)
+		return samples[0].Value.Uint64()
+	}
+	defer debug.SetGCPercent(debug.SetGCPercent(steadyGrowth))
+	runtime.GC()
+	if adjustRoom(); percent() <= steadyGrowth || percent() > mostGrowth { // little lives in a test
+		t.Errorf("in a small heap: %d%%", percent())
+	}
+	for _, wanted := range []int{startGrowth, roomyGrowth} {
+		debug.SetGCPercent(wanted)
+		if adjustRoom(); percent() != uint64(wanted) {
+			t.Errorf("where %d%% are wanted for a while: %d%%", wanted, percent())
+		}
+	}
+}
+
+// TestAfterCollection counts collections; each is noticed before the next one is asked for.
+func TestAfterCollection(t *testing.T) {
+	noticed := make(chan bool)
+	ended := make(chan bool)
+	defer close(ended)
+	afterCollection(func() {
+		select {
+		case noticed <- true:
+		case <-ended:
+		}
+	})
+	for i := range 3 {
+		runtime.GC()
+		select {
+		case <-noticed:
+		case <-time.After(10 * time.Second):
+			t.Fatalf("collection %d went unnoticed", i)
+		}
+	}
+}
