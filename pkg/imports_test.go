@@ -76,7 +76,8 @@ var house = map[string]room{
 	"cmd/gtmctl": {floor: 7, outside: []string{cobra, pflag, "github.com/schollz/progressbar/v3",
 		"github.com/jedib0t/go-pretty/v6", "golang.org/x/term", "gopkg.in/yaml.v3"}},
 
-	"bench": {floor: 8, outside: []string{dnsLibrary, "gonum.org/v1/plot", unix, "github.com/quic-go/quic-go", "github.com/maxmind/mmdbwriter", "github.com/cilium/ebpf"}},
+	"bench": {floor: 8, outside: []string{dnsLibrary, "gonum.org/v1/plot", unix, "github.com/quic-go/quic-go", "github.com/maxmind/mmdbwriter", "github.com/cilium/ebpf",
+		"golang.org/x/net/http2"}},
 }
 
 // What a test may import besides: oracles, comparers, script runners, and what stands in for the outside.

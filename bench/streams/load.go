@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,21 +18,35 @@ import (
 type load struct {
 	name, title string
 	transport   transport
-	args        []string // of dnsperf; nil: it is asked by our own client
-	outstanding int      // where it is not what the command line says
+	args        []string // of dnsperf
+	own         []string // of this program, where it is not dnsperf that asks; the address follows
+	oneEach     bool     // one query at a time in each connection
+	conns       int      // where it is not what the command line says
 }
 
 var loads = []load{
-	{"tcp", "TCP", tcp, []string{"-m", "tcp"}, 0},
-	{"dot", "DNS over TLS", dot, []string{"-m", "dot"}, 0},
-	{"dot-edns", "DNS over TLS with EDNS, for which gtm pads its answers (RFC 8467)", dot, []string{"-m", "dot", "-e"}, 0},
-	{"dot-one", "DNS over TLS, one query at a time in each connection", dot, []string{"-m", "dot"}, -1},
-	{"dot-new", "DNS over TLS, a new connection for each query", dot, []string{"-m", "dot", "-O", "num-queries-per-conn=1"}, -1},
-	{"doh", "DNS over HTTPS, GET", doh, []string{"-m", "doh", "-O", "doh-method=GET"}, 0},
-	{"doh-post", "DNS over HTTPS, POST", doh, []string{"-m", "doh", "-O", "doh-method=POST"}, 0},
-	{"doh-one", "DNS over HTTPS, GET, one query at a time in each connection", doh, []string{"-m", "doh", "-O", "doh-method=GET"}, -1},
-	{"doq", "DNS over QUIC", doq, nil, 0},
+	{name: "tcp", title: "TCP", transport: tcp, args: []string{"-m", "tcp"}},
+	{name: "dot", title: "DNS over TLS", transport: dot, args: []string{"-m", "dot"}},
+	{name: "dot-edns", title: "DNS over TLS with EDNS, for which gtm pads its answers (RFC 8467)", transport: dot, args: []string{"-m", "dot", "-e"}},
+	{name: "dot-one", title: "DNS over TLS, one query at a time in each connection", transport: dot, args: []string{"-m", "dot"}, oneEach: true},
+	{name: "dot-few", title: "DNS over TLS, a new connection for each query, few a second (dnsperf sleeps between them)", transport: dot,
+		args: []string{"-m", "dot", "-O", "num-queries-per-conn=1"}, oneEach: true},
+	{name: "dot-new", title: "DNS over TLS, a new connection for each query", transport: dot, conns: manyConns,
+		own: []string{"-connect-protocol", protocolTLS, "-connect-load"}},
+	{name: "dot-resumed", title: "DNS over TLS, a new connection for each query, of a session that is resumed", transport: dot, conns: manyConns,
+		own: []string{"-connect-protocol", protocolTLS, "-connect-resume", "-connect-load"}},
+	{name: "doh", title: "DNS over HTTPS, GET", transport: doh, args: []string{"-m", "doh", "-O", "doh-method=GET"}},
+	{name: "doh-post", title: "DNS over HTTPS, POST", transport: doh, args: []string{"-m", "doh", "-O", "doh-method=POST"}},
+	{name: "doh-one", title: "DNS over HTTPS, GET, one query at a time in each connection", transport: doh,
+		args: []string{"-m", "doh", "-O", "doh-method=GET"}, oneEach: true},
+	{name: "doh-new", title: "DNS over HTTPS, a new connection for each query", transport: doh, conns: manyConns,
+		own: []string{"-connect-protocol", protocolHTTP, "-connect-load"}},
+	{name: "doq", title: "DNS over QUIC", transport: doq, own: []string{"-quic-load"}},
 }
+
+// manyConns are at work at once where each query has a connection of its own: NSD's and BIND's wait for what TCP has its
+// clients acknowledge late (40 ms), and with fewer they would have nothing to do meanwhile.
+const manyConns = 64
 
 func loadNames() (names []string) {
 	for _, l := range loads {
@@ -82,18 +97,19 @@ func (s *server) measure(ctx context.Context, o options, l load, tries int) (sam
 
 // command asks, for so long, on the core of the load.
 func command(ctx context.Context, o options, l load, port int) *exec.Cmd {
-	outstanding := o.outstanding
-	if l.outstanding < 0 {
-		outstanding = o.conns
+	conns, outstanding := cmp.Or(l.conns, o.conns), o.outstanding
+	if l.oneEach {
+		outstanding = conns
 	}
 	seconds := strconv.FormatFloat(o.seconds, 'f', -1, 64)
 	args := []string{"-c", loadCore}
-	if l.args == nil {
-		args = append(args, self(), "-quic-load", local(port), "-quic-dir", o.tmp, "-conns", strconv.Itoa(o.conns),
-			"-outstanding", strconv.Itoa(outstanding), "-seconds", seconds)
+	if l.own != nil {
+		args = append(append(args, self(), "-dir", o.tmp, "-conns", strconv.Itoa(conns), "-outstanding", strconv.Itoa(outstanding),
+			"-seconds", seconds), l.own...)
+		args = append(args, local(port))
 	} else {
 		args = append(args, "dnsperf", "-s", "127.0.0.1", "-p", strconv.Itoa(port), "-d", filepath.Join(o.tmp, queryFile), "-T", "1",
-			"-c", strconv.Itoa(o.conns), "-q", strconv.Itoa(outstanding), "-l", seconds,
+			"-c", strconv.Itoa(conns), "-q", strconv.Itoa(outstanding), "-l", seconds,
 			"-O", fmt.Sprintf("doh-uri=https://localhost:%d/dns-query", port))
 		args = append(args, l.args...)
 	}

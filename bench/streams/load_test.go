@@ -43,15 +43,15 @@ func TestParseFigures(t *testing.T) {
 	}
 }
 
-// TestOurOwnReport has parseFigures read what our client of QUIC prints.
+// TestOurOwnReport has parseFigures read what our own loads print.
 func TestOurOwnReport(t *testing.T) {
-	var tally quicTally
-	tally.answers.Store(500)
-	tally.good.Store(500)
-	tally.bytes.Store(500 * 46)
-	tally.waited.Store(int64(500 * 2 * time.Millisecond))
+	var own tally
+	own.answers.Store(500)
+	own.good.Store(500)
+	own.bytes.Store(500 * 46)
+	own.waited.Store(int64(500 * 2 * time.Millisecond))
 	var b bytes.Buffer
-	if err := tally.report(&b, 2*time.Second); err != nil {
+	if err := own.report(&b, 2*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	got, err := parseFigures(b.String())

@@ -36,6 +36,7 @@ type options struct {
 func main() {
 	var o options
 	var quic quicOptions
+	var connect connectOptions
 	flag.StringVar(&o.root, "root", ".", "the repository's `folder`")
 	flag.IntVar(&o.pairs, "pairs", 11, "rounds in which every server is measured once")
 	flag.IntVar(&o.names, "names", 1000, "static names")
@@ -49,13 +50,19 @@ func main() {
 	flag.StringVar(&quic.serve, "quic-serve", "", "do not measure: answer every stream at this `address` with -quic-answer bytes")
 	flag.StringVar(&quic.load, "quic-load", "", "do not measure: ask at this `address`")
 	flag.IntVar(&quic.answer, "quic-answer", 49, "bytes of an answer, with its length, for -quic-serve")
-	flag.StringVar(&quic.dir, "quic-dir", "", "where certificate and queries are, for -quic-serve and -quic-load")
+	flag.StringVar(&connect.load, "connect-load", "", "do not measure: ask at this `address`, each query by a new connection of TLS")
+	flag.StringVar(&connect.protocol, "connect-protocol", protocolTLS, "what is spoken above TLS, for -connect-load: dot or h2")
+	flag.BoolVar(&connect.resume, "connect-resume", false, "resume sessions, for -connect-load")
+	flag.StringVar(&quic.dir, "dir", "", "where certificate and queries are, for -quic-serve, -quic-load and -connect-load")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	quic.conns, quic.outstanding, quic.seconds = o.conns, o.outstanding, o.seconds
+	connect.dir, connect.conns, connect.seconds = quic.dir, o.conns, o.seconds
 	var err error
 	switch {
+	case connect.load != "":
+		err = loadConnections(ctx, connect, os.Stdout)
 	case quic.serve != "":
 		err = serveQUIC(ctx, quic)
 	case quic.load != "":

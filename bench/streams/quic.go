@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -79,7 +78,7 @@ func loadQUIC(ctx context.Context, q quicOptions, w io.Writer) error {
 		return err
 	}
 	trust.NextProtos = []string{protocolQUIC}
-	var tally quicTally
+	var t tally
 	var group sync.WaitGroup
 	failed := make(chan error, q.outstanding)
 	began := time.Now()
@@ -92,7 +91,7 @@ func loadQUIC(ctx context.Context, q quicOptions, w io.Writer) error {
 		defer conn.CloseWithError(0, "")
 		for range (q.outstanding + i) / q.conns { // as even as it gets
 			group.Go(func() {
-				if err := tally.askOn(ctx, conn, queries, until); err != nil {
+				if err := t.askOn(ctx, conn, queries, until); err != nil {
 					failed <- err
 				}
 			})
@@ -104,7 +103,7 @@ func loadQUIC(ctx context.Context, q quicOptions, w io.Writer) error {
 		return err
 	default:
 	}
-	return tally.report(w, time.Since(began))
+	return t.report(w, time.Since(began))
 }
 
 // packQueries makes framed queries of the file that dnsperf reads.
@@ -130,10 +129,7 @@ func packQueries(dir string) (all [][]byte, err error) {
 	return all, nil
 }
 
-// quicTally counts over all connections.
-type quicTally struct{ next, answers, good, bytes, waited atomic.Int64 }
-
-func (t *quicTally) askOn(ctx context.Context, conn *quic.Conn, queries [][]byte, until time.Time) error {
+func (t *tally) askOn(ctx context.Context, conn *quic.Conn, queries [][]byte, until time.Time) error {
 	for room := make([]byte, 4096); ; {
 		began := time.Now()
 		if began.After(until) {
@@ -146,12 +142,7 @@ func (t *quicTally) askOn(ctx context.Context, conn *quic.Conn, queries [][]byte
 		if n < 2+12 || int(binary.BigEndian.Uint16(room)) != n-2 {
 			return fmt.Errorf("an answer of %d bytes that is none", n)
 		}
-		t.answers.Add(1)
-		t.bytes.Add(int64(n - 2))
-		t.waited.Add(int64(time.Since(began)))
-		if room[2+3]&15 == dns.RcodeSuccess {
-			t.good.Add(1)
-		}
+		t.count(room[2:n], began)
 	}
 }
 
@@ -178,15 +169,6 @@ func exchange(ctx context.Context, conn *quic.Conn, framed, room []byte) (n int,
 		}
 	}
 	return 0, errors.New("an answer is too long")
-}
-
-// report prints in dnsperf's words.
-func (t *quicTally) report(w io.Writer, took time.Duration) error {
-	n := float64(max(t.answers.Load(), 1))
-	_, err := fmt.Fprintf(w, "Queries completed: %d\nResponse codes: NOERROR %d\nAverage packet size: request 0, response %.0f\n"+
-		"Run time (s): %f\nQueries per second: %f\nAverage Latency (s): %f\n", t.answers.Load(), t.good.Load(), float64(t.bytes.Load())/n,
-		took.Seconds(), float64(t.answers.Load())/took.Seconds(), time.Duration(float64(t.waited.Load())/n).Seconds())
-	return err
 }
 
 // newQUICAsker is newAsker for DNS over QUIC.

@@ -49,7 +49,7 @@ func subjects(o options) []subject {
 		subject{"nsd", [...]int{tcp: nsdPort, dot: nsdPort + 1, doq: 0}, []string{"nsd", "-d", "-c", in("nsd.conf")}, debian("nsd")},
 		subject{"bind", [...]int{tcp: bindPort, dot: bindPort + 1, doh: bindPort + 2, doq: 0},
 			[]string{"named", "-f", "-n", "1", "-c", in("named.conf")}, debian("bind9")},
-		subject{"quic-go", [...]int{doq: echoPort}, []string{self(), "-quic-serve", local(echoPort), "-quic-dir", o.tmp,
+		subject{"quic-go", [...]int{doq: echoPort}, []string{self(), "-quic-serve", local(echoPort), "-dir", o.tmp,
 			"-quic-answer", "49"}, []string{"go", "list", "-C", o.root, "-m", "-f", "{{.Version}}", "github.com/quic-go/quic-go"}})
 }
 
