@@ -26,10 +26,13 @@ type fakeFrames struct {
 	sent     [][]byte
 	keep     bool // what is sent is copied
 	flushed  int
+	unsent   int // what is left at each flush
+	pending  bool
 }
 
 func (f *fakeFrames) FD() int           { return -1 }
-func (f *fakeFrames) Unsent() int       { return 0 }
+func (f *fakeFrames) Unsent() int       { return f.unsent }
+func (f *fakeFrames) Pending() bool     { return f.pending || f.unsent > 0 }
 func (f *fakeFrames) Release(xdp.Frame) { f.released++ }
 func (f *fakeFrames) Flush() unix.Errno { f.flushed++; return 0 }
 
@@ -316,6 +319,37 @@ func TestXDPAllocatesNothing(t *testing.T) {
 	}
 	if c := xdpCounts(q); c[0][countReplies] != 201 || c[1][countReplies] != 201 {
 		t.Errorf("counts %v", c)
+	}
+}
+
+// TestXDPComesBack has a socket that can't send, as that of an interface that is down: the worker tries again, but neither spins nor
+// sleeps for good, and its end is not held up.
+func TestXDPComesBack(t *testing.T) {
+	q, f := newTestQueue(t, Config{}, echo)
+	f.unsent = 1
+	if q.step() || f.flushed != 1 {
+		t.Errorf("something came, or %d flushes", f.flushed)
+	}
+	for _, c := range []struct {
+		unsent  int
+		pending bool
+		want    int
+	}{{0, false, -1}, {1, false, 1}, {0, true, 1}} {
+		f.unsent, f.pending = c.unsent, c.pending
+		if got := q.patience(); got != c.want {
+			t.Errorf("%d unsent, pending %v: sleeps for %d ms at most, want %d", c.unsent, c.pending, got, c.want)
+		}
+	}
+	f.unsent, f.flushed = 1, 0
+	q.ending.Store(true)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		q.run()
+	}()
+	<-done
+	if f.flushed != drainBatches {
+		t.Errorf("%d flushes before the end", f.flushed)
 	}
 }
 

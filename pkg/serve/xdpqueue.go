@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -20,7 +21,11 @@ type frames interface {
 	Release(f xdp.Frame)
 	Flush() unix.Errno
 	Unsent() int
+	Pending() bool
 }
+
+// comeBack is how long a worker sleeps at most while its socket is pending.
+const comeBack = time.Millisecond
 
 // xdpQueue serves one receive queue of an interface, past the kernel's stack. What it takes at once is sorted by family
 // into two batches, each with a worker (and Handler) of its own, since they count by family; both are sent together.
@@ -60,17 +65,34 @@ func (q *xdpQueue) run() {
 	for !q.ending.Load() {
 		if !q.step() {
 			r.take()
-			_, _ = unix.Poll(q.poll[:], -1) // whatever it says, the rings and the flag know better
+			q.sleep()
 		}
 	}
 	for range drainBatches {
-		if !q.step() {
+		if !q.step() && q.sock.Unsent() == 0 {
 			return
 		}
 	}
 }
 
-// step takes, handles and answers what has come, and tells whether there was anything.
+// sleep waits until something comes, or the end, or for as long as the socket allows.
+func (q *xdpQueue) sleep() {
+	q.poll[0].Revents = 0
+	_, _ = unix.Poll(q.poll[:], q.patience()) // whatever it says, the rings and the flag know better
+	if q.poll[0].Revents&unix.POLLERR != 0 {
+		time.Sleep(errorPause) // the interface is gone, which its way learns when it looks next
+	}
+}
+
+// patience is how long a sleep may take, in milliseconds, as poll takes it: below 0 for without end.
+func (q *xdpQueue) patience() int {
+	if q.sock.Pending() {
+		return int(comeBack.Milliseconds())
+	}
+	return -1
+}
+
+// step takes, handles and answers what has come, and tells whether there was anything. What could not be sent before is tried again.
 func (q *xdpQueue) step() bool {
 	n := q.sock.Receive(q.frames[:])
 	if n == 0 && q.sock.Unsent() == 0 {
@@ -90,7 +112,7 @@ func (q *xdpQueue) step() bool {
 			q.srv.cfg.Logger.Warn("sending past the kernel's stack fails", "error", errno)
 		}
 	}
-	return true
+	return n > 0
 }
 
 // sort puts a frame into its family's batch, or gives it back if it is not a sound datagram. It is read where it will stand.

@@ -9,10 +9,10 @@ import (
 )
 
 // newRing makes a ring in this process's memory, with its indices shortly before they wrap around.
-func newRing(size int) (ours, theirs *ring[uint64]) {
+func newRing[T any](size int) (ours, theirs *ring[T]) {
 	const start = 1<<32 - 5
-	r := &ring[uint64]{producer: new(atomic.Uint32), consumer: new(atomic.Uint32), flags: new(atomic.Uint32),
-		entries: make([]uint64, size), mask: uint32(size - 1), own: start}
+	r := &ring[T]{producer: new(atomic.Uint32), consumer: new(atomic.Uint32), flags: new(atomic.Uint32),
+		entries: make([]T, size), mask: uint32(size - 1), own: start}
 	r.producer.Store(start)
 	r.consumer.Store(start)
 	other := *r
@@ -23,7 +23,7 @@ func newRing(size int) (ours, theirs *ring[uint64]) {
 func TestRing(t *testing.T) {
 	const size = 8
 	random := rand.New(rand.NewPCG(3, 4))
-	from, to := newRing(size)
+	from, to := newRing[uint64](size)
 	var queue []uint64
 	published, taken := 0, 0 // of the queue; taken and not released
 	for next := uint64(0); next < 10_000; {
@@ -58,7 +58,7 @@ func TestRing(t *testing.T) {
 }
 
 func TestRingAsleep(t *testing.T) {
-	r, _ := newRing(2)
+	r, _ := newRing[uint64](2)
 	if r.asleep() {
 		t.Error("asleep")
 	}

@@ -124,9 +124,6 @@ func (s *Socket) Spare() (f Frame, ok bool) {
 	return f, true
 }
 
-// Ready tells whether something has been received.
-func (s *Socket) Ready() bool { return s.rx.ready() > 0 }
-
 // Bytes are the received bytes of a frame; up to cap there is room for a reply.
 func (s *Socket) Bytes(f Frame) []byte {
 	end := (f.Addr | (s.frameSize - 1)) + 1
@@ -173,6 +170,15 @@ func (s *Socket) Reap() {
 	if n > 0 {
 		s.done.release()
 	}
+}
+
+// Pending tells whether somebody must come back soon, though nothing is received: Flush has left something unsent, or fewer than
+// half of the frames are left to receive into, since the others were sent and have not been given back. The kernel wakes nobody
+// for either, and receives nothing more once it has no frames. It takes back what it can.
+func (s *Socket) Pending() bool {
+	s.Reap()
+	s.fill.publish()
+	return s.tx.waiting() > 0 || s.fill.waiting() < len(s.fill.entries)/2
 }
 
 // Unsent is how many frames Flush has left.
