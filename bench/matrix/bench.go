@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/miekg/dns"
@@ -39,9 +40,16 @@ type result struct {
 
 // runAll measures the chosen loads, job by job, and writes the report.
 func runAll(ctx context.Context, o options) error {
+	if os.Geteuid() != 0 {
+		return errors.New("the servers, and the account of their CPU, need root")
+	}
+	o.missing = missing(loads(o.large), o.only, installed)
 	chosen, err := choose(loads(o.large), o.only, installed)
 	if err != nil {
 		return err
+	}
+	if len(o.missing) > 0 {
+		fmt.Printf("not installed, and so not measured: %s (make bench installs them)\n", strings.Join(o.missing, ", "))
 	}
 	began := time.Now()
 	tmp := filepath.Join(o.root, "bench", "results", "tmp")

@@ -110,6 +110,22 @@ func short(n int) string {
 	return fmt.Sprint(n)
 }
 
+// missing names the servers that the chosen loads would ask, and that are not installed.
+func missing(all []load, only []string, installed func(string) bool) []string {
+	var names []string
+	for _, l := range all {
+		if len(only) > 0 && !slices.Contains(only, l.name) {
+			continue
+		}
+		for _, lane := range l.lanes {
+			if !lane.isFloor() && !installed(lane.on) && !slices.Contains(names, lane.on) {
+				names = append(names, lane.on)
+			}
+		}
+	}
+	return names
+}
+
 // choose leaves the loads that only names, and of these the lanes that installed says are there. Floors get the queries
 // of the lane that they are like.
 func choose(all []load, only []string, installed func(string) bool) ([]load, error) {

@@ -27,6 +27,7 @@ type options struct {
 	large   []int
 	paced   bool
 	keep    bool
+	missing []string // servers that are not installed
 }
 
 func main() {

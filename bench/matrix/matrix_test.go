@@ -61,6 +61,9 @@ func TestChoose(t *testing.T) {
 			t.Error("compared with nsd, which is not there")
 		}
 	}
+	if got := missing(loads(nil), []string{"static"}, func(name string) bool { return name != "nsd" }); !slices.Equal(got, []string{"nsd"}) {
+		t.Errorf("missing: %v", got)
+	}
 	if _, err := choose(loads(nil), []string{"statik"}, everything); err == nil || !strings.Contains(err.Error(), "steered-signed") {
 		t.Errorf("of an unknown load: %v", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gti/gtm/bench/figures"
@@ -25,6 +26,9 @@ func report(o options, results []result, versions map[string]string, began time.
 		"*Core busy*: share of the time in which the server's core was not idle; *own*: in which the server's processes computed. Answers/s count where "+
 		"both were at least %.0f %% in both lines of a comparison; else the CPU that an answer costs at a fixed rate counts. *floor*: a program that sends each "+
 		"query back, padded to the size of gtm's answer; *floor bundled* hands the kernel answers to one client as one message.", serverCore, loadCore, o.pairs, o.seconds, o.window, time.Since(began).Round(time.Second), 100*full)
+	if len(o.missing) > 0 {
+		r.Text("**Not installed, and so not measured**: %s.", strings.Join(o.missing, ", "))
+	}
 	if broken != nil {
 		r.Text("**The run ended early**: %v", broken)
 	}

@@ -85,6 +85,9 @@ func (p *Places) Measure(name, title string, parts []string, measure func(part s
 	if parts, err = p.chosen(parts); err != nil {
 		return err
 	}
+	if os.Geteuid() != 0 {
+		return errors.New("threads that go before others need root")
+	}
 	if p.root, err = filepath.Abs(p.root); err != nil {
 		return err
 	}
