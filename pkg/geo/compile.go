@@ -63,13 +63,13 @@ func Compile(a *Atlas, maps []Map, matchers []Matcher) (*Partition, error) {
 // newPartition makes a partition of a shape, given the ids of its atoms' classes.
 func newPartition(s *shape, classes []uint16, rules int) *Partition {
 	p := &Partition{shape: s, rules: uint16(rules), classes: classes}
-	named := new([maxNarrow]uint16)
-	copy(named[:], classes)
+	named := s.takeNamed(classes)
 	if rules+1+len(specialBlocks) <= smallIDs {
 		p.v4.small, p.v6.small = valuesOf[uint16](&s.v4, classes, named), valuesOf[uint16](&s.v6, classes, named)
 	} else {
 		p.v4.large, p.v6.large = valuesOf[uint32](&s.v4, classes, named), valuesOf[uint32](&s.v6, classes, named)
 	}
+	s.named.Put(named)
 	p.top, p.answers = topOf(&s.v4, &p.v4)
 	return p
 }

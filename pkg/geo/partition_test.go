@@ -2,8 +2,10 @@ package geo
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -267,5 +269,24 @@ func comparePlaces(t *testing.T, o *oracle, a *Atlas, addrs []netip.Addr) {
 				t.Fatalf("%s in %s: with maps %v, but %s has %v", addr, network, place, same, want)
 			}
 		}
+	}
+}
+
+// TestPartitionsLeaveNothing: an edge makes hundreds of partitions as it starts. What is allocated for one beside what it keeps would
+// be most of what the start leaves to the collector.
+func TestPartitionsLeaveNothing(t *testing.T) {
+	a := builtinAtlas(t)
+	matchers := []Matcher{{Geo: places(t, "EU", "NA-US")}, {Geo: places(t, "AS")}, {}}
+	p := mustCompile(t, a, nil, matchers...) // which makes the shape
+	least := uint64(math.MaxUint64)
+	for range 20 { // what is kept for the next partition may be dropped at any time
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		p = mustCompile(t, a, nil, matchers...)
+		runtime.ReadMemStats(&after)
+		least = min(least, after.TotalAlloc-before.TotalAlloc)
+	}
+	if most := uint64(p.Bytes() + p.Bytes()/8); least > most {
+		t.Errorf("%d bytes were allocated for a partition of %d", least, p.Bytes())
 	}
 }

@@ -3,6 +3,7 @@ package geo
 import (
 	"cmp"
 	"slices"
+	"sync"
 )
 
 // shape is the address space divided by all that partitions of one atlas and one list of maps can tell apart. It is
@@ -12,6 +13,8 @@ type shape struct {
 	maps    []Map    // what it was made of
 	atoms   []atom   // what the shape's runs are of
 	members []bitset // by atom.members
+
+	named sync.Pool // of *[maxNarrow]uint16, for partitions being made: hundreds are made one after the other
 }
 
 // atom is what matchers can see of an address.
@@ -33,6 +36,17 @@ func newShape(a *Atlas, maps []Map) (*shape, error) {
 		return nil, err
 	}
 	return s, s.v6.build(v6)
+}
+
+// takeNamed gives classes with room for all ids that a narrow cell can hold. What stands behind the classes counts for nothing, since
+// cells hold no such ids.
+func (s *shape) takeNamed(classes []uint16) *[maxNarrow]uint16 {
+	named, ok := s.named.Get().(*[maxNarrow]uint16)
+	if !ok {
+		named = new([maxNarrow]uint16)
+	}
+	copy(named[:], classes)
+	return named
 }
 
 // bytes is the memory that the shape holds, names and maps apart.

@@ -38,6 +38,8 @@ const (
 	cellMask  = maxCells - 1
 	blockMask = 1<<27 - 1
 	maxStride = 16 // bits; kept from bit 27 on, less one
+
+	entriesPerCell = 8 // mostly some fewer: growing to what is needed would allocate it five times
 )
 
 func (t *table) build(r *runs) error {
@@ -47,7 +49,7 @@ func (t *table) build(r *runs) error {
 	}
 	t.number(cells)
 	t.fill(r, cells)
-	f := finder{cells: cells, order: t.order}
+	f := finder{cells: cells, order: t.order, entries: make([]uint32, 0, entriesPerCell*len(cells))}
 	root := f.block(0, len(cells), 0)
 	if len(f.entries) > blockMask {
 		return errTooFine

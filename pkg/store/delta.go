@@ -20,7 +20,6 @@ type delta struct {
 	full     bool
 	tenants  map[string]*tenantDelta
 	verdicts map[health.PoolID]verdictChange
-	seen     map[spec.Key]bool      // read while loading
 	kept     map[health.PoolID]bool // read while loading, and as it was
 
 	keysets     map[string]keysetChange
@@ -47,7 +46,7 @@ type verdictChange struct {
 
 func newDelta(full bool) *delta {
 	return &delta{full: full, tenants: map[string]*tenantDelta{}, verdicts: map[health.PoolID]verdictChange{},
-		seen: map[spec.Key]bool{}, kept: map[health.PoolID]bool{},
+		kept:    map[health.PoolID]bool{},
 		keysets: map[string]keysetChange{}, keptKeysets: map[string]bool{}}
 }
 
@@ -130,19 +129,20 @@ func (d *delta) remember(f *follower) {
 	for name, td := range d.tenants {
 		t := f.tenants[name]
 		if t == nil {
-			t = &told{versions: map[spec.Key]toldVersion{}}
+			t = &told{versions: make(map[spec.Key]*toldVersion, len(td.versions))}
 			f.tenants[name] = t
 		}
 		t.head = max(t.head, td.head)
 		f.known.Heads[name] = t.head
 		for key, c := range td.versions {
-			if t.versions[key].broken {
+			if was := t.versions[key]; was != nil && was.broken {
 				f.broken--
 			}
 			if c.told.broken {
 				f.broken++
 			}
-			t.versions[key] = c.told
+			told := c.told // alone: c holds the resource
+			t.versions[key] = &told
 		}
 	}
 	for p, c := range d.verdicts {
@@ -256,8 +256,10 @@ func (f *follower) newestOf(newest map[spec.Key]found, key spec.Key) Generation 
 	if v, ok := newest[key]; ok {
 		return v.gen
 	}
-	was, _ := f.version(key)
-	return was.gen
+	if was := f.version(key); was != nil {
+		return was.gen
+	}
+	return 0
 }
 
 // headEvent reads a head that moved; 0 stands for one that is to be left alone.
@@ -296,7 +298,7 @@ func (f *follower) versionEvent(ev *clientv3.Event, parts []string) (found, bool
 		return found{}, false, nil
 	}
 	if ev.Type == clientv3.EventTypeDelete {
-		if was, known := f.version(key); known && was.gen == gen {
+		if was := f.version(key); was != nil && was.gen == gen {
 			f.anew = true
 			return found{}, false, errReadAnew
 		}

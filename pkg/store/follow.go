@@ -45,12 +45,13 @@ type follower struct {
 	has      *Mirror                 // what the consumer came with, until everything was compared once
 	etcd     *clientv3.Client        // the connection of this session
 	status   FollowStatus
+	loads    uint32 // how often everything was compared
 }
 
 // told is what the consumer knows of one tenant.
 type told struct {
 	head     Generation
-	versions map[spec.Key]toldVersion
+	versions map[spec.Key]*toldVersion
 }
 
 type toldVersion struct {
@@ -58,6 +59,7 @@ type toldVersion struct {
 	mod             int64  // 0: not known
 	digest          uint64 // 0: not known
 	deleted, broken bool
+	load            uint32 // in which it was last found to be the same; see follower.loads
 }
 
 // same tells whether a stored version is the one that was told.
@@ -76,9 +78,11 @@ func (f *follower) assume(from *Cursor, has *Update) {
 	f.started, f.anew = true, true
 	f.known = &Cursor{Cluster: from.Cluster, Revision: from.Revision, Epoch: from.Epoch, Heads: maps.Clone(from.Heads)}
 	for _, tu := range has.Tenants {
-		t := &told{head: tu.Head, versions: make(map[spec.Key]toldVersion, len(tu.Put))}
-		for _, v := range tu.Put {
-			t.versions[v.Resource.Key] = toldVersion{gen: v.Generation, digest: v.Digest}
+		t := &told{head: tu.Head, versions: make(map[spec.Key]*toldVersion, len(tu.Put))}
+		versions := make([]toldVersion, len(tu.Put))
+		for i, v := range tu.Put {
+			versions[i] = toldVersion{gen: v.Generation, digest: v.Digest}
+			t.versions[v.Resource.Key] = &versions[i]
 		}
 		f.tenants[tu.Tenant] = t
 	}
@@ -167,14 +171,13 @@ func checkBack(known *Cursor, here mark, epoch int64, heads map[string]Generatio
 // load reads everything at r's revision, and tells all of it or what differs from what was told.
 func (f *follower) load(ctx context.Context, r *reader, epoch int64, heads map[string]Generation, full bool) error {
 	d := newDelta(full)
+	f.loads++
 	for t, head := range heads {
 		d.tenant(t).head = head
 	}
 	err := r.newest(ctx, f.c.keys.resources(), func(t string) Generation { return heads[t] }, func(v found) error {
-		d.seen[v.key] = true
-		if was, ok := f.version(v.key); ok && !full && was.same(v) {
-			was.mod = v.mod
-			f.tenants[v.key.Tenant].versions[v.key] = was
+		if was := f.version(v.key); was != nil && !full && was.same(v) {
+			was.mod, was.load = v.mod, f.loads
 			return nil
 		}
 		return d.add(ctx, r, v)
@@ -200,8 +203,12 @@ func (f *follower) load(ctx context.Context, r *reader, epoch int64, heads map[s
 func (f *follower) addVanished(d *delta, heads map[string]Generation) {
 	for name, t := range f.tenants {
 		for key, v := range t.versions {
-			if !d.seen[key] && !v.deleted {
-				d.tenant(name).versions[key] = change{told: toldVersion{gen: heads[name], deleted: true}}
+			if v.load == f.loads || v.deleted {
+				continue
+			}
+			found := d.tenant(name).versions
+			if _, other := found[key]; !other {
+				found[key] = change{told: toldVersion{gen: heads[name], deleted: true}}
 			}
 		}
 	}
@@ -247,13 +254,12 @@ func (f *follower) addVerdict(d *delta, p health.PoolID, kv *mvccKV) {
 	d.verdicts[p] = verdictChange{verdict: v, mod: kv.ModRevision}
 }
 
-func (f *follower) version(k spec.Key) (toldVersion, bool) {
-	t, ok := f.tenants[k.Tenant]
-	if !ok {
-		return toldVersion{}, false
+// version gives what was told of a resource; nil: nothing.
+func (f *follower) version(k spec.Key) *toldVersion {
+	if t := f.tenants[k.Tenant]; t != nil {
+		return t.versions[k]
 	}
-	v, ok := t.versions[k]
-	return v, ok
+	return nil
 }
 
 // tell delivers a delta and remembers it.

@@ -111,6 +111,15 @@ func cutFrame(b []byte) (kind byte, payload []byte, size int, err error) {
 	return b[0], b[frameHeader:size], size, nil
 }
 
+// framesIn counts the frames of b, which holds whole ones.
+func framesIn(b []byte) int {
+	n := 0
+	for ; len(b) >= frameHeader; n++ {
+		b = b[min(len(b), frameHeader+int(binary.BigEndian.Uint32(b[1:]))):]
+	}
+	return n
+}
+
 // countFrames counts the whole frames of a kind and payload size that stand anywhere in b.
 func countFrames(b []byte, kind byte, size int) int {
 	n := 0

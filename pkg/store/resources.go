@@ -137,6 +137,9 @@ func (r Resources) spread(total int) resourceWriter {
 	if r.n == 0 {
 		w.seed = maphash.MakeSeed()
 	}
+	for room, i := total/size, 0; room > 0 && i < size; i++ { // some more than on average, since few get exactly that
+		w.pieces[i] = make([]entry, 0, room+room/4)
+	}
 	for _, piece := range r.pieces {
 		for _, e := range piece {
 			at := e.hash & uint64(size-1)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -29,6 +30,9 @@ func (it *item) decode(p []byte, reader *spec.Reader) error {
 	switch it.kind {
 	case frameVerdict:
 		it.verdict = new(health.Verdict)
+		if n := bytes.Count(p, []byte("{")) - 2; n > 8 { // about as many endpoints: a map that grows is allocated twice
+			it.verdict.Endpoints = make(map[string]health.Finding, n)
+		}
 		return json.Unmarshal(p, it.verdict)
 	case frameKeyset:
 		it.keyset = new(dnssec.Keyset)
@@ -143,6 +147,7 @@ func chain(all []*batch) iter.Seq[*item] {
 
 // decode checks the frames of a batch and decodes them, up to the first that is at fault.
 func (b *batch) decode(reader *spec.Reader) {
+	b.items = make([]item, 0, framesIn(b.raw))
 	for rest := b.raw; len(rest) > 0; {
 		b.at = b.off + int64(len(b.raw)-len(rest))
 		kind, payload, size, err := cutFrame(rest)

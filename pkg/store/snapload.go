@@ -122,6 +122,7 @@ func (l *loaded) fill(items iter.Seq[*item], heads map[string]Generation) {
 	for name, head := range heads {
 		tenants[name] = &TenantUpdate{Tenant: name, Head: head}
 	}
+	l.makeRoom(items, tenants)
 	for it := range items {
 		switch {
 		case it.kind == frameVerdict:
@@ -142,6 +143,23 @@ func (l *loaded) fill(items iter.Seq[*item], heads map[string]Generation) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(tenants)) {
 		l.update.Tenants = append(l.update.Tenants, *tenants[name])
+	}
+}
+
+// makeRoom allocates what fill fills.
+func (l *loaded) makeRoom(items iter.Seq[*item], tenants map[string]*TenantUpdate) {
+	versions, verdicts := map[string]int{}, 0
+	for it := range items {
+		switch {
+		case it.kind == frameVerdict:
+			verdicts++
+		case it.version.Resource != nil:
+			versions[it.version.Resource.Tenant]++
+		}
+	}
+	l.update.Verdicts = slices.Grow(l.update.Verdicts, verdicts)
+	for name, t := range tenants {
+		t.Put = slices.Grow(t.Put, versions[name])
 	}
 }
 

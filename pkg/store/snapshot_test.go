@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 )
 
@@ -367,5 +368,50 @@ func BenchmarkSnapshotLoad100k(b *testing.B) {
 	s.Close()
 	for b.Loop() {
 		openAndClose(b, dir)
+	}
+}
+
+func TestFramesIn(t *testing.T) {
+	var b []byte
+	for n := range 5 {
+		if got := framesIn(b); got != n {
+			t.Errorf("%d frames in %d; want %d", got, len(b), n)
+		}
+		b = appendFrame(b, frameVersion, bytes.Repeat([]byte{0xff}, 100*n))
+	}
+	if got := framesIn(b[:len(b)-1]); got != 5 { // never past the end
+		t.Errorf("%d frames where the last one is cut; want 5", got)
+	}
+}
+
+// TestSnapshotLoadsIntoExactRoom: lists that grow while a large snapshot is loaded would leave as much again to the collector.
+func TestSnapshotLoadsIntoExactRoom(t *testing.T) {
+	dir := t.TempDir()
+	s, _ := openSnapshot(t, dir)
+	full := Update{Full: true, Cursor: 1, Cluster: 1}
+	for tenant, n := range map[string]int{"one": 1, "many": 1000, "none": 0} {
+		tu := TenantUpdate{Tenant: tenant, Head: 1}
+		for i := range n {
+			tu.Put = append(tu.Put, Version{Resource: site(tenant, fmt.Sprintf("site-%d", i), "EU"), Generation: 1})
+		}
+		full.Tenants = append(full.Tenants, tu)
+	}
+	many := verdictOf("many", "pool", 1)
+	for i := range 100 {
+		many.Endpoints[fmt.Sprintf("e%d", i)] = health.Finding{State: health.Up, Score: 1}
+	}
+	full.Verdicts = []health.Verdict{many, verdictOf("one", "pool", 0.5)} // as they are written
+	mustAppend(t, s, full)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, u := openSnapshot(t, dir)
+	for _, tu := range u.Tenants {
+		if most := len(tu.Put) + len(tu.Put)/4; cap(tu.Put) > most {
+			t.Errorf("%s: room for %d versions, of which there are %d", tu.Tenant, cap(tu.Put), len(tu.Put))
+		}
+	}
+	if diff := cmp.Diff(full.Verdicts, u.Verdicts); diff != "" {
+		t.Errorf("verdicts (-want +got):\n%s", diff)
 	}
 }
