@@ -11,12 +11,15 @@ import (
 const directRoom = 512
 
 // direct answers what nearly everybody asks: an address of a steered name, where the query's path led to its records and the
-// query has no option but a client subnet, and DO where the signatures are there. It writes what the long way would, which a
+// query has no options but a client subnet and a cookie, and DO where the signatures are there. It writes what the long way would, which a
 // test compares. Where that is not certain, ok is false, and nothing has happened.
 func (a *Answerer) direct(buf []byte, m *Meta) (o Outcome, ok bool) {
 	q, p := &a.q, &a.path
 	s, d, ok := p.Direct()
-	if !ok || q.CO || q.NSID || q.Cookie.Present || q.TCPKeepalive || q.HasTSIG || m.Encrypted {
+	if !ok || q.CO || q.NSID || q.TCPKeepalive || q.HasTSIG || m.Encrypted {
+		return Outcome{}, false
+	}
+	if q.Cookie.Present && !a.directCookie(m) {
 		return Outcome{}, false
 	}
 	before := a.rng
@@ -29,7 +32,7 @@ func (a *Answerer) direct(buf []byte, m *Meta) (o Outcome, ok bool) {
 	}
 	pos := q.End + len(records)
 	end := pos + len(sig.Wire)
-	if !ok || end+dnswire.MaxSubnetOPT > directRoom {
+	if !ok || end+dnswire.MaxUsualOPT > directRoom {
 		a.rng = before
 		return Outcome{}, false
 	}
@@ -47,7 +50,11 @@ func (a *Answerer) direct(buf []byte, m *Meta) (o Outcome, ok bool) {
 	additional := uint16(0)
 	if q.EDNS {
 		additional = 1
-		end = len(dnswire.AppendSubnetOPT(buf[:end:directRoom], uint16(a.cfg.MaxUDP), q.DO, &q.Subnet, p.Class.Scope))
+		var cookie []byte
+		if q.Cookie.Present {
+			cookie = a.opt.Cookie
+		}
+		end = len(dnswire.AppendUsualOPT(buf[:end:directRoom], uint16(a.cfg.MaxUDP), q.DO, &q.Subnet, p.Class.Scope, cookie))
 	}
 	dnswire.SetHeader(buf, q.ID, dnswire.FlagQR|dnswire.FlagAA|q.Flags&(dnswire.FlagRD|dnswire.FlagCD), 1, count+sig.Count, 0, additional)
 	if c := s.Counts(); c != nil {
@@ -56,7 +63,14 @@ func (a *Answerer) direct(buf []byte, m *Meta) (o Outcome, ok bool) {
 	if counts := p.Zone.Counts; counts != nil {
 		a.counts.add(counts, dnswire.RcodeSuccess, a.cfg.Row)
 	}
-	return Outcome{Size: end}, true
+	return Outcome{Size: end, Exempt: q.Cookie.Present && a.exempt}, true
+}
+
+// directCookie checks the query's cookies, and makes those of the reply. It tells false where the reply is BADCOOKIE.
+func (a *Answerer) directCookie(m *Meta) bool {
+	a.meta, a.opt.Cookie, a.exempt, a.badCookie = m, nil, false, false
+	a.takeCookie(&a.q)
+	return !a.badCookie
 }
 
 // signatureOf gives the signatures that go with a set of the path, none where the zone is not signed. ok is false if the long

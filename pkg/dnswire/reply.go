@@ -126,12 +126,26 @@ func (s *Subnet) append(b []byte, scope uint8) []byte {
 	return append(b, s.Addr[:s.OptLen]...)
 }
 
-// AppendSubnetOPT is AppendOPT for an OPT that has UDPSize, DO, Subnet and Scope alone.
-func AppendSubnetOPT(b []byte, udpSize uint16, do bool, s *Subnet, scope uint8) []byte {
-	if !s.Present {
-		return appendFixed(b, udpSize, 0, flagsOf(do), 0)
+// AppendUsualOPT is AppendOPT for an OPT that has UDPSize, DO, Subnet, Scope and Cookie alone, with a cookie that is empty or as long
+// as those of this server.
+func AppendUsualOPT(b []byte, udpSize uint16, do bool, s *Subnet, scope uint8, cookie []byte) []byte {
+	size := 0
+	if s.Present {
+		size = 8 + int(s.OptLen)
 	}
-	return s.append(appendFixed(b, udpSize, 0, flagsOf(do), 8+int(s.OptLen)), scope)
+	if len(cookie) == 0 {
+		b = appendFixed(b, udpSize, 0, flagsOf(do), size)
+		if s.Present {
+			b = s.append(b, scope)
+		}
+		return b
+	}
+	b = appendFixed(b, udpSize, 0, flagsOf(do), size+4+len(cookie))
+	if s.Present {
+		b = s.append(b, scope)
+	}
+	b = append(b, 0, optCookie, 0, byte(len(cookie)))
+	return append(b, cookie...)
 }
 
 func flagsOf(do bool) uint16 {
@@ -141,8 +155,8 @@ func flagsOf(do bool) uint16 {
 	return 0
 }
 
-// MaxSubnetOPT is how many bytes AppendSubnetOPT appends at most.
-const MaxSubnetOPT = optFixed + 8 + 16
+// MaxUsualOPT is how many bytes AppendUsualOPT appends at most.
+const MaxUsualOPT = optFixed + 8 + 16 + 4 + 8 + ServerCookieLen
 
 // padding gives the length of the Padding option, with its head, for a message of n bytes that may have room bytes:
 // up to the end of a block, or of the room (RFC 8467, 4.1). 0: no option.

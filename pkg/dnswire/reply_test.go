@@ -72,6 +72,32 @@ func TestAppendOPTAgainstOracle(t *testing.T) {
 	}
 }
 
+// TestAppendUsualOPT compares the short form with the general one.
+func TestAppendUsualOPT(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	most := 0
+	for range 20_000 {
+		o := randomOPT(r)
+		if o.Subnet == nil {
+			o.Subnet = &Subnet{}
+		}
+		cookie := []byte("client..1......server...")[:8+ServerCookieLen]
+		usual := OPT{UDPSize: o.UDPSize, DO: o.DO, Subnet: o.Subnet, Scope: o.Scope}
+		if r.IntN(2) == 0 {
+			usual.Cookie = cookie
+		}
+		room := make([]byte, 12, 12+r.IntN(100)) // with and without space behind
+		got := AppendUsualOPT(room, o.UDPSize, o.DO, o.Subnet, o.Scope, usual.Cookie)
+		if want := AppendOPT(make([]byte, 12), &usual); !bytes.Equal(got, want) {
+			t.Fatalf("%+v: %x, not %x", usual, got, want)
+		}
+		most = max(most, len(got)-12)
+	}
+	if most != MaxUsualOPT {
+		t.Errorf("%d bytes at most, not %d", most, MaxUsualOPT)
+	}
+}
+
 func checkOPT(t *testing.T, o *OPT, m *dns.Msg) {
 	t.Helper()
 	opt := m.IsEdns0()
