@@ -3,8 +3,10 @@ package serve
 import (
 	"bytes"
 	"encoding/binary"
+	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,13 +30,21 @@ type fakeFrames struct {
 	flushed  int
 	unsent   int // what is left at each flush
 	pending  bool
+	errnos   []unix.Errno // of the next flushes
 }
 
 func (f *fakeFrames) FD() int           { return -1 }
 func (f *fakeFrames) Unsent() int       { return f.unsent }
 func (f *fakeFrames) Pending() bool     { return f.pending || f.unsent > 0 }
 func (f *fakeFrames) Release(xdp.Frame) { f.released++ }
-func (f *fakeFrames) Flush() unix.Errno { f.flushed++; return 0 }
+
+func (f *fakeFrames) Flush() (errno unix.Errno) {
+	f.flushed++
+	if len(f.errnos) > 0 {
+		errno, f.errnos = f.errnos[0], f.errnos[1:]
+	}
+	return errno
+}
 
 func (f *fakeFrames) Receive(frames []xdp.Frame) int {
 	n := copy(frames, f.waiting)
@@ -350,6 +360,21 @@ func TestXDPComesBack(t *testing.T) {
 	<-done
 	if f.flushed != drainBatches {
 		t.Errorf("%d flushes before the end", f.flushed)
+	}
+}
+
+// TestXDPSaysWhySendingFails has sending fail now and then, for one reason and then for another.
+func TestXDPSaysWhySendingFails(t *testing.T) {
+	var log bytes.Buffer
+	q, f := newTestQueue(t, Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}, echo)
+	f.unsent = 1
+	f.errnos = []unix.Errno{unix.ENETDOWN, 0, unix.ENETDOWN, unix.ENETDOWN, 0, unix.ENOBUFS, 0, unix.ENOBUFS}
+	for len(f.errnos) > 0 {
+		q.step()
+	}
+	down, full := strings.Count(log.String(), unix.ENETDOWN.Error()), strings.Count(log.String(), unix.ENOBUFS.Error())
+	if lines := strings.Count(log.String(), "\n"); down != 1 || full != 1 || lines != 2 {
+		t.Errorf("logged:\n%s", log.String())
 	}
 }
 

@@ -39,7 +39,7 @@ type xdpQueue struct {
 	batches [2]*xdpBatch // by family
 	workers [2]*udpWorker
 	poll    [2]unix.PollFd // the socket, and what wakes it for the end
-	failed  unix.Errno     // of the last flush, so that it is logged once
+	failed  unix.Errno     // of the last flush that did, so that a reason that comes and goes is logged once
 }
 
 // newXDPQueue makes what serves sock, which is of the interface with that index, and may send frames of limit bytes.
@@ -107,10 +107,9 @@ func (q *xdpQueue) step() bool {
 			b.in = b.in[:0]
 		}
 	}
-	if errno := q.sock.Flush(); errno != q.failed {
-		if q.failed = errno; errno != 0 {
-			q.srv.cfg.Logger.Warn("sending past the kernel's stack fails", "error", errno)
-		}
+	if errno := q.sock.Flush(); errno != 0 && errno != q.failed {
+		q.failed = errno
+		q.srv.cfg.Logger.Warn("sending past the kernel's stack fails", "error", errno)
 	}
 	return n > 0
 }
