@@ -31,12 +31,13 @@ func afterCollection(fn func()) {
 	}, fn)
 }
 
-// adjustRoom sets the growth that fits what lives now, unless somebody else wants another one for a while.
+// adjustRoom sets the growth that fits what lives now, unless somebody else wants another one for a while, or it is about right: setting
+// it stops everything for a moment.
 func adjustRoom() {
 	samples := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/gogc:percent"}}
 	metrics.Read(samples)
 	now, want := samples[1].Value.Uint64(), growthFor(samples[0].Value.Uint64())
-	if now <= mostGrowth && now != want {
+	if tooLow, tooHigh := now < want*3/4, now > want*5/4; now <= mostGrowth && (tooLow || tooHigh) {
 		debug.SetGCPercent(int(want))
 	}
 }

@@ -29,6 +29,7 @@ type Server struct {
 	ways        []*xdpWay
 	morgue      *morgue
 	bigMessages chan struct{} // permits to read one; see readMessage
+	turns       turns         // to compute handshakes of TLS
 	handshakes  atomic.Int32  // of QUIC, under way
 
 	stopping  atomic.Bool
@@ -71,7 +72,7 @@ func Listen(cfg Config) (*Server, error) {
 // newServer makes what does not need a socket.
 func newServer(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, quarantine: newQuarantine(cfg.Now), conns: newConnTable(cfg.MaxConns, cfg.MaxConnsPerClient),
-		slow: newSlowQueues(cfg.SlowQueue), bigMessages: make(chan struct{}, maxBigMessages)}
+		slow: newSlowQueues(cfg.SlowQueue), turns: newTurns(), bigMessages: make(chan struct{}, maxBigMessages)}
 	s.alive, s.stop = context.WithCancel(context.Background())
 	s.taking, s.stopTake = context.WithCancel(context.Background())
 	s.streams = newStreamPool(s, 2*runtime.GOMAXPROCS(0), false) // more would only share the CPUs, as Handlers don't block

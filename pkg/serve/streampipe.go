@@ -56,20 +56,6 @@ func (p *pipe) abort() {
 // hurry ends reading when Shutdown has given enough time. It may be called concurrently.
 func (p *pipe) hurry() { _ = p.tap.SetReadDeadline(p.srv.stopBy()) }
 
-// shakeHands does what TLS needs before the first message, and gives its state; nil without TLS.
-func (p *pipe) shakeHands(until time.Time) (state *tls.ConnectionState, ok bool) {
-	if secure, is := p.conn.(*tls.Conn); is {
-		deepen(1)
-		if p.tap.SetWriteDeadline(until) != nil || p.readUntil(until, 0) != nil || secure.Handshake() != nil {
-			return nil, false
-		}
-		state = new(tls.ConnectionState)
-		*state = secure.ConnectionState()
-	}
-	p.tap.patient = false
-	return state, true
-}
-
 // fill waits until something has come, if all that came before is in, and takes in what there is, until in is full. Room
 // grows only with bytes that have come, and up to most. The client has until then, or slack more; see moved.
 func (p *pipe) fill(most int, until time.Time, slack time.Duration) error {

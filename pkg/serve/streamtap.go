@@ -21,7 +21,8 @@ var tapRooms = sync.Pool{New: func() any { return new([tapRoom]byte) }}
 type tap struct {
 	*net.TCPConn
 	raw     syscall.RawConn
-	patient bool // Read waits for the client, rather than give errDry
+	patient bool  // Read waits for the client, rather than give errDry
+	turns   turns // of which one is held; nil: none is
 	room    *[tapRoom]byte
 	left    []byte // of room; empty where it is nil
 
@@ -53,7 +54,7 @@ func (t *tap) Read(p []byte) (int, error) {
 		if !t.patient {
 			return 0, errDry
 		}
-		if err := t.wait(); err != nil {
+		if err := t.waitInTurn(); err != nil {
 			return 0, err
 		}
 	}
@@ -62,6 +63,32 @@ func (t *tap) Read(p []byte) (int, error) {
 		t.release()
 	}
 	return n, nil
+}
+
+// waitInTurn waits, and lets others compute their handshakes meanwhile. After an error no turn is held.
+func (t *tap) waitInTurn() error {
+	turns := t.turns
+	t.endTurn()
+	err := t.wait()
+	if err == nil {
+		t.takeTurn(turns)
+	}
+	return err
+}
+
+// takeTurn waits for a turn; nil needs none.
+func (t *tap) takeTurn(of turns) {
+	if t.turns = of; of != nil {
+		of <- struct{}{}
+	}
+}
+
+// endTurn gives back the turn, if one is held.
+func (t *tap) endTurn() {
+	if t.turns != nil {
+		<-t.turns
+		t.turns = nil
+	}
 }
 
 // wait waits until there is something to Read.
