@@ -68,23 +68,52 @@ func (e *Edge) keep(ctx context.Context, s *store.Snapshot) {
 			e.write(s, &failing)
 			return
 		case <-e.save.signal:
-			e.write(s, &failing)
+			pause := time.NewTimer(pauseAfter(e.write(s, &failing)))
+			select {
+			case <-pause.C:
+			case <-ctx.Done():
+			}
+			pause.Stop()
 		}
 	}
 }
 
-func (e *Edge) write(s *store.Snapshot, failing *bool) {
-	for _, u := range e.save.take() {
-		err := s.Append(u)
-		e.setSnapshot(func(st *snapshotState) {
-			st.err, st.written = "", s.LastWrite()
-			if err != nil {
-				st.err = err.Error()
-			}
-		})
-		if err != nil && !*failing {
-			e.log.Error("the snapshot cannot be written; serving on from memory", "error", err)
-		}
-		*failing = err != nil
+// write brings the copy up to date, and tells how many bytes that took. What waits is told as one: each resource once, in its last
+// form, and the disk waited for once.
+func (e *Edge) write(s *store.Snapshot, failing *bool) (bytes int64) {
+	us, before := e.save.take(), s.Written()
+	if len(us) > 0 && us[0].Full {
+		e.append(s, us[0], failing)
+		us = us[1:]
 	}
+	if len(us) > 0 {
+		e.append(s, store.Joined(us), failing)
+	}
+	return s.Written() - before
+}
+
+func (e *Edge) append(s *store.Snapshot, u store.Update, failing *bool) {
+	err := s.Append(u)
+	e.setSnapshot(func(st *snapshotState) {
+		st.err, st.written = "", s.LastWrite()
+		if err != nil {
+			st.err = err.Error()
+		}
+	})
+	if err != nil && !*failing {
+		e.log.Error("the snapshot cannot be written; serving on from memory", "error", err)
+	}
+	*failing = err != nil
+}
+
+// Each change of a zone brings the zone's whole text. So that a large zone which changes all the time does not keep the disk busy,
+// large writes are followed by a pause, in which changes gather.
+const (
+	saveRate  = 4 << 20 // bytes a second, on average
+	savePause = 2 * time.Second
+)
+
+// pauseAfter gives the pause after so many bytes.
+func pauseAfter(bytes int64) time.Duration {
+	return min(time.Duration(float64(bytes)/saveRate*float64(time.Second)), savePause)
 }

@@ -2,10 +2,12 @@ package edge
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
@@ -150,6 +152,53 @@ func breakResource(u *store.Update, key spec.Key) {
 				tu.Broken = append(tu.Broken, store.BrokenResource{Key: key, Generation: tu.Head, Err: errBroken})
 				return
 			}
+		}
+	}
+}
+
+// TestWhatWaitsIsWrittenAsOne: updates that gathered while the disk was busy cost it one text of a zone, and lead to the same copy.
+func TestWhatWaitsIsWrittenAsOne(t *testing.T) {
+	dir := t.TempDir()
+	s, _, err := store.OpenSnapshot(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &Edge{save: saveQueue{signal: make(chan struct{}, 1)}, log: slog.New(slog.DiscardHandler)}
+	failing := false
+	e.save.put(everything(t, 1))
+	e.write(s, &failing)
+	put := func(gen uint64) {
+		e.save.put(delta(t, gen, resources(t, strings.ReplaceAll(platformYAML, "192.0.2.80", fmt.Sprint("192.0.2.", gen)))...))
+	}
+	put(2)
+	one := e.write(s, &failing)
+	for gen := range uint64(50) {
+		put(3 + gen)
+	}
+	if many := e.write(s, &failing); one < 100 || many > one+20 {
+		t.Errorf("one update takes %d bytes, fifty that waited take %d", one, many)
+	}
+	if e.write(s, &failing) != 0 || failing || s.Close() != nil {
+		t.Error("the queue is not empty, or writing failed")
+	}
+	s, u, err := store.OpenSnapshot(dir, nil)
+	if err != nil || u == nil || u.Cursor != 152 {
+		t.Fatalf("the copy is %+v, %v", u, err)
+	}
+	defer s.Close()
+	for _, tu := range u.Tenants {
+		for _, v := range tu.Put {
+			if z, ok := v.Resource.Spec.(*spec.Zone); ok && strings.Contains(z.Content, "static") && !strings.Contains(z.Content, "192.0.2.52") {
+				t.Errorf("the zone is not that of the last update:\n%s", z.Content)
+			}
+		}
+	}
+}
+
+func TestPauseAfter(t *testing.T) {
+	for bytes, want := range map[int64]time.Duration{0: 0, 4 << 10: 976562, 1 << 20: 250 * time.Millisecond, 4 << 20: time.Second, 1 << 40: 2 * time.Second} {
+		if got := pauseAfter(bytes); got != want {
+			t.Errorf("after %d bytes %v, want %v", bytes, got, want)
 		}
 	}
 }

@@ -33,6 +33,7 @@ type Snapshot struct {
 	seq     uint64   // number of the base
 	journal *os.File // nil: the base must be written anew first
 	bytes   struct{ base, journal int64 }
+	written int64 // since it was opened
 	last    time.Time
 }
 
@@ -178,6 +179,13 @@ func (s *Snapshot) LastWrite() time.Time {
 	return s.last
 }
 
+// Written tells how many bytes were written to the disk since the snapshot was opened.
+func (s *Snapshot) Written() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.written
+}
+
 // Age is the time since LastWrite; 0 if it holds nothing.
 func (s *Snapshot) Age() time.Duration {
 	last := s.LastWrite()
@@ -189,6 +197,7 @@ func (s *Snapshot) Age() time.Duration {
 
 var (
 	descSnapshotBytes = prometheus.NewDesc("gtm_store_snapshot_bytes", "Size of the snapshot on disk, by file: base, journal.", []string{"file"}, nil)
+	descSnapshotWrote = prometheus.NewDesc("gtm_store_snapshot_written_bytes_total", "Bytes written to the snapshot on disk since the start.", nil, nil)
 	descSnapshotAge   = prometheus.NewDesc("gtm_store_snapshot_age_seconds", "Time since the snapshot on disk was brought up to date; -1: it holds nothing.", nil, nil)
 )
 
@@ -196,6 +205,7 @@ var (
 func (s *Snapshot) Describe(ch chan<- *prometheus.Desc) {
 	ch <- descSnapshotBytes
 	ch <- descSnapshotAge
+	ch <- descSnapshotWrote
 }
 
 // Collect is part of prometheus.Collector.
@@ -207,6 +217,7 @@ func (s *Snapshot) Collect(ch chan<- prometheus.Metric) {
 		age = time.Since(s.last).Seconds()
 	}
 	ch <- prometheus.MustNewConstMetric(descSnapshotAge, prometheus.GaugeValue, age)
+	ch <- prometheus.MustNewConstMetric(descSnapshotWrote, prometheus.CounterValue, float64(s.written))
 	ch <- prometheus.MustNewConstMetric(descSnapshotBytes, prometheus.GaugeValue, float64(s.bytes.base), "base")
 	ch <- prometheus.MustNewConstMetric(descSnapshotBytes, prometheus.GaugeValue, float64(s.bytes.journal), "journal")
 }
@@ -248,6 +259,7 @@ func (s *Snapshot) writeUpdate(u Update) error {
 		return err
 	}
 	s.bytes.journal += int64(len(w.buf))
+	s.written += int64(len(w.buf))
 	return nil
 }
 
@@ -264,6 +276,7 @@ func (s *Snapshot) writeBase() error {
 		return err
 	}
 	s.seq, s.bytes.base = seq, size
+	s.written += size
 	size, err = s.replace("journal", func(f io.Writer) error {
 		w := &frameWriter{buf: []byte(journalMagic)}
 		w.json(frameMeta, snapMeta{Seq: seq})

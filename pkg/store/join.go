@@ -1,0 +1,91 @@
+package store
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/zone/dnssec"
+)
+
+// Joined gives one update that leads where us lead one after the other: of what changed in several, the last. us are in order, at
+// least one, and none is Full. What was found broken stays what it was, and is not told.
+func Joined(us []Update) Update {
+	last := us[len(us)-1]
+	out := Update{Cursor: last.Cursor, Cluster: last.Cluster, Epoch: last.Epoch}
+	tenants := map[string]*joinedTenant{}
+	verdicts, keysets := newLatest[health.PoolID, health.Verdict](), newLatest[string, dnssec.Keyset]()
+	for _, u := range us {
+		for _, tu := range u.Tenants {
+			t := tenants[tu.Tenant]
+			if t == nil {
+				t = &joinedTenant{latest: newLatest[spec.Key, Version]()}
+				tenants[tu.Tenant] = t
+			}
+			t.add(tu)
+		}
+		for _, v := range u.Verdicts {
+			verdicts.set(v.Pool, v)
+		}
+		verdicts.drop(u.VerdictsDeleted)
+		for _, ks := range u.Keysets {
+			keysets.set(ks.Zone, ks)
+		}
+		keysets.drop(u.KeysetsDeleted)
+	}
+	for _, name := range slices.Sorted(maps.Keys(tenants)) {
+		tu := TenantUpdate{Tenant: name, Head: tenants[name].head}
+		tu.Put, tu.Deleted = tenants[name].lists(compareKeys)
+		tu.sort()
+		out.Tenants = append(out.Tenants, tu)
+	}
+	out.Verdicts, out.VerdictsDeleted = verdicts.lists(comparePools)
+	out.Keysets, out.KeysetsDeleted = keysets.lists(cmp.Compare)
+	return out
+}
+
+// joinedTenant is what several updates come to for one tenant.
+type joinedTenant struct {
+	head Generation
+	latest[spec.Key, Version]
+}
+
+func (t *joinedTenant) add(tu TenantUpdate) {
+	t.head = tu.Head
+	for _, v := range tu.Put {
+		t.set(v.Resource.Key, v)
+	}
+	t.drop(tu.Deleted)
+}
+
+// latest is what was last heard of each key.
+type latest[K comparable, V any] struct {
+	put  map[K]V
+	gone map[K]bool
+}
+
+func newLatest[K comparable, V any]() latest[K, V] {
+	return latest[K, V]{map[K]V{}, map[K]bool{}}
+}
+
+func (l latest[K, V]) set(k K, v V) {
+	l.put[k] = v
+	delete(l.gone, k)
+}
+
+func (l latest[K, V]) drop(keys []K) {
+	for _, k := range keys {
+		l.gone[k] = true
+		delete(l.put, k)
+	}
+}
+
+// lists gives what is there and the keys of what is gone, both in the keys' order.
+func (l latest[K, V]) lists(compare func(a, b K) int) (put []V, gone []K) {
+	for _, k := range slices.SortedFunc(maps.Keys(l.put), compare) {
+		put = append(put, l.put[k])
+	}
+	return put, slices.SortedFunc(maps.Keys(l.gone), compare)
+}

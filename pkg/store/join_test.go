@@ -1,0 +1,67 @@
+package store
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+)
+
+// TestJoinedLeadsToTheSame: however a row of updates is cut and each piece joined, a mirror comes to the same state.
+func TestJoinedLeadsToTheSame(t *testing.T) {
+	for seed := range uint64(40) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		maker, mirror := newUpdateMaker(seed), NewMirror()
+		for range 30 {
+			var us []Update
+			for range 1 + rng.IntN(8) {
+				us = append(us, maker.delta())
+			}
+			joined := Joined(us)
+			if last := us[len(us)-1]; joined.Full || joined.Cursor != last.Cursor || joined.Cluster != last.Cluster || joined.Epoch != last.Epoch {
+				t.Fatalf("seed %d: joined %+v, the last %+v", seed, joined, last)
+			}
+			if told := twice(joined); told != "" {
+				t.Fatalf("seed %d: %s is told twice", seed, told)
+			}
+			mirror.Apply(joined)
+			if diff := maker.diff(mirror); diff != "" {
+				t.Fatalf("seed %d: %s", seed, diff)
+			}
+		}
+	}
+}
+
+// twice gives something that an update tells more than once, "" if there is nothing.
+func twice(u Update) string {
+	seen := map[string]bool{}
+	var again string
+	tell := func(what ...any) {
+		if s := fmt.Sprint(what...); seen[s] {
+			again = s
+		} else {
+			seen[s] = true
+		}
+	}
+	for _, tu := range u.Tenants {
+		tell("tenant ", tu.Tenant)
+		for _, v := range tu.Put {
+			tell(v.Resource.Key)
+		}
+		for _, k := range tu.Deleted {
+			tell(k)
+		}
+	}
+	for _, v := range u.Verdicts {
+		tell(v.Pool)
+	}
+	for _, p := range u.VerdictsDeleted {
+		tell(p)
+	}
+	for _, ks := range u.Keysets {
+		tell("keyset ", ks.Zone)
+	}
+	for _, zone := range u.KeysetsDeleted {
+		tell("keyset ", zone)
+	}
+	return again
+}
