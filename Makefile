@@ -8,7 +8,7 @@ GO       ?= go
 DATA     ?= data
 RUNFLAGS ?=
 FUZZTIME ?= 20s
-PAIRS    ?= 11
+PAIRS    ?= $(if $(QUICK),6,11)
 ONLY     ?=
 QUICK    ?=
 REF      ?=
@@ -17,7 +17,7 @@ REF      ?=
 CLIENTS := bind9 bind9-dnsutils curl gdnsd knot knot-dnssecutils knot-dnsutils ldnsutils nsd python3-certbot-dns-rfc2136 tor-geoipdb unbound
 
 # What make bench measures gtm beside, and with.
-PEERS := bind9 bind9-dnsutils ethtool gcc gdnsd knot knot-module-geoip ldnsutils libc6-dev nsd pdns-backend-geoip pdns-server tor-geoipdb util-linux
+PEERS := bind9 bind9-dnsutils dnsperf ethtool gcc gdnsd knot knot-module-geoip ldnsutils libc6-dev nsd openssl pdns-backend-geoip pdns-server tor-geoipdb util-linux
 
 # The version of a build: the commit, and whether the tree differed from it.
 VERSION := $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
@@ -35,7 +35,7 @@ help: ## Tell what can be made
 	@echo "  INTEROP_SEED=2 make interop               other random questions to the other peers"
 	@echo "  make fuzz FUZZTIME=5m                     longer; make bench PAIRS=31: more rounds"
 	@echo "  make bench QUICK=1 ONLY=steered,static    a short look at some loads; make bench-scale, -latency, -streams, -xdp: each by itself"
-	@echo "  make bench-compare REF=v1.0               micro benchmarks of the tree beside those of a commit"
+	@echo "  make bench-compare REF=HEAD~5             micro benchmarks of the tree beside those of a commit"
 
 .PHONY: build
 build: ## Build bin/gtmd and bin/gtmctl
@@ -85,7 +85,7 @@ fuzz: ## Fuzz every fuzz target for FUZZTIME each
 .PHONY: bench
 bench: build ## Compare with other servers and the kernel's floor, with tables and plots (bench/README.md)
 	cmd/gtmd/interop/install $(PEERS)
-	$(GO) run ./bench/matrix -pairs $(PAIRS) -only '$(ONLY)' $(if $(QUICK),-quick -pairs 6)
+	$(GO) run ./bench/matrix -pairs $(PAIRS) -only '$(ONLY)' $(if $(QUICK),-quick)
 
 # Further programs of bench, each with a report of its own.
 .PHONY: bench-xdp bench-streams bench-scale bench-latency
@@ -103,7 +103,7 @@ bench-compare: ## Compare micro benchmarks with those of the commit REF (benchst
 .PHONY: profile
 profile: ## Profile the way of a query anew; builds of gtmd are optimized by it (cmd/gtmd/default.pgo)
 	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; set -x; \
-	$(GO) test -run '^$$' -bench 'Steered/1000/ahead|Answer' -benchtime 20s -cpuprofile "$$tmp/answer" -o "$$tmp/test" ./pkg/answer; \
+	$(GO) test -run '^$$' -bench 'Steered/1000$$/ahead|Answer' -benchtime 20s -cpuprofile "$$tmp/answer" -o "$$tmp/test" ./pkg/answer; \
 	$(GO) test -run '^$$' -bench 'Echo$$' -benchtime 5s -cpuprofile "$$tmp/serve" -o "$$tmp/test" ./pkg/serve; \
 	$(GO) tool pprof -proto "$$tmp/answer" "$$tmp/serve" >"$$tmp/both"; mv "$$tmp/both" cmd/gtmd/default.pgo
 

@@ -39,7 +39,7 @@ func Over6(frame []byte) bool {
 
 // Parse reads a frame. It gives false, and d is of no use, if the frame is not one whole UDP datagram over IPv4 without
 // options or IPv6 without extension headers, if a checksum is wrong, or if the sender's address is none that can be
-// answered.
+// answered, or the one that it was sent to.
 //
 // A UDP checksum may also be the sum of the pseudo header alone: so the kernel leaves it in packets that have not left
 // the machine, where the network card would have filled it in (CHECKSUM_PARTIAL). None at all is lawful with
@@ -65,7 +65,7 @@ func (d *Datagram) parse4(frame []byte) bool {
 		binary.BigEndian.Uint16(ip[6:])&fragment != 0 || fold(add(0, ip[:ip4Size])) != 0xffff {
 		return false
 	}
-	if first := ip[12]; first == 0 || first == 127 || first >= 224 {
+	if first := ip[12]; first == 0 || first == 127 || first >= 224 || string(ip[12:16]) == string(ip[16:20]) {
 		return false
 	}
 	udp := ip[ip4Size:total]
@@ -84,7 +84,7 @@ func (d *Datagram) parse6(frame []byte) bool {
 		return false
 	}
 	source := netip.AddrFrom16([16]byte(ip[8:24]))
-	if source.IsUnspecified() || source.IsLoopback() || source.IsMulticast() || source.Is4In6() {
+	if source.IsUnspecified() || source.IsLoopback() || source.IsMulticast() || source.Is4In6() || string(ip[8:24]) == string(ip[24:40]) {
 		return false
 	}
 	udp := ip[ip6Size : ip6Size+length]

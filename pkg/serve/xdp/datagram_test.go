@@ -50,7 +50,7 @@ func plainRead(frame []byte) (p plain, ok bool) {
 			return p, false
 		}
 		source, dest, udp, p.ttl = header[12:16], header[16:20], packet[20:length], header[8]
-		if source[0] == 0 || source[0] == 127 || source[0] >= 224 {
+		if source[0] == 0 || source[0] == 127 || source[0] >= 224 || bytes.Equal(source, dest) {
 			return p, false
 		}
 		pseudo = slices.Concat(source, dest, []byte{0, 17})
@@ -67,7 +67,7 @@ func plainRead(frame []byte) (p plain, ok bool) {
 				return p, false
 			}
 		}
-		if address.Is4In6() {
+		if address.Is4In6() || bytes.Equal(source, dest) {
 			return p, false
 		}
 		pseudo = slices.Concat(source, dest, []byte{0, 0, 0, 17})
@@ -189,6 +189,8 @@ func TestParse(t *testing.T) {
 		{"IPv6, from loopback", plainFrame(netip.MustParseAddrPort("[::1]:9"), server6, nil, 0), false},
 		{"IPv6, from nowhere", plainFrame(netip.MustParseAddrPort("[::]:9"), server6, nil, 0), false},
 		{"IPv6, from a mapped address", plainFrame(netip.MustParseAddrPort("[::ffff:1.2.3.4]:9"), server6, nil, 0), false},
+		{"from the server's own address", plainFrame(netip.AddrPortFrom(server4.Addr(), 9), server4, nil, 0), false},
+		{"IPv6, from the server's own address", plainFrame(netip.AddrPortFrom(server6.Addr(), 9), server6, nil, 0), false},
 		{"IPv6, link-local", plainFrame(netip.MustParseAddrPort("[fe80::9]:9"), server6, nil, 0), true},
 	} {
 		var d Datagram
