@@ -45,8 +45,9 @@ var loads = []load{
 }
 
 // manyConns are at work at once where each query has a connection of its own: NSD's and BIND's wait for what TCP has its
-// clients acknowledge late (40 ms), and with fewer they would have nothing to do meanwhile.
-const manyConns = 64
+// clients acknowledge late (40 ms), and with few they would have nothing to do meanwhile. gtm gives one client 128 places, and one that is
+// left counts until that is seen.
+const manyConns = 32
 
 func loadNames() (names []string) {
 	for _, l := range loads {
