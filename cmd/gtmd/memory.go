@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// How much the heap may grow between two collections, in percent of what lives. At the start nearly all that is allocated stays,
-// so that collecting early is in vain. Later little is allocated: a low share keeps memory small, and costs little.
+// How much the heap may grow between two collections, in percent of what lives. At the start most of what is allocated stays,
+// so that collecting often is in vain; more than this, and the peak is all that was ever allocated. Later little is allocated: a low share keeps memory small, and costs little.
 const (
-	startGrowth  = 400
+	startGrowth  = 200
 	steadyGrowth = 25
 	// roomyGrowth holds during a collection that is asked for. It begins with the heap as large as it happens to be, and where that is
 	// as large as it may become, whoever allocates is made to collect nearly all of it first: a change waited for 0.7 s.
@@ -24,6 +24,8 @@ const (
 	settleAfter = 3 * time.Second
 	// tidyEvery is how often it is looked whether that, or a change, left something behind that can be given back.
 	tidyEvery = 10 * time.Second
+	// tidyAnyway is how long that waits for a quiet time. Where streams come and go there never is one.
+	tidyAnyway = 5 * time.Minute
 )
 
 // hurry has the garbage collector wait while the first view is made. Where the environment says how the collector is to work
@@ -40,11 +42,13 @@ func hurry() (settle func(context.Context)) {
 			return
 		}
 		giveBack() // what the start took and does not need any more
+		waited := time.Duration(0)
 		for was := measureHeap(); sleep(ctx, tidyEvery); {
+			waited += tidyEvery
 			now := measureHeap()
-			if now.tidy(was) {
+			if now.tidy(was, waited) {
 				giveBack()
-				now = measureHeap()
+				now, waited = measureHeap(), 0
 			}
 			was = now
 		}
@@ -86,10 +90,11 @@ const (
 )
 
 // tidy tells whether there is something to give back, and nothing going on: in the midst of changes the next ones would only
-// take it again. before is how it was when last looked.
-func (h heap) tidy(before heap) bool {
+// take it again. before is how it was when last looked; waited is how long nothing has been given back, which is not to last for ever.
+func (h heap) tidy(before heap, waited time.Duration) bool {
 	left := h.free + max(h.objects, h.live) - h.live
-	return left > max(h.live/tidyShare, tidyLeast) && h.allocated-before.allocated < max(h.live/quietShare, quietLeast)
+	quiet := h.allocated-before.allocated < max(h.live/quietShare, quietLeast)
+	return left > max(h.live/tidyShare, tidyLeast) && (quiet || waited >= tidyAnyway)
 }
 
 func measureHeap() heap {

@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"testing"
+	"time"
 )
 
 func TestTidy(t *testing.T) {
@@ -13,18 +14,22 @@ func TestTidy(t *testing.T) {
 	for _, test := range []struct {
 		name     string
 		was, now heap
+		waited   time.Duration
 		worthIt  bool
 	}{
-		{"small, nothing left", heap{allocated: 100 * mb}, heap{live: 25 * mb, objects: 26 * mb, free: mb, allocated: 100 * mb}, false},
-		{"small, a burst before", heap{allocated: 100 * mb}, heap{live: 25 * mb, objects: 30 * mb, allocated: 100*mb + 1000}, true},
-		{"small, held free", heap{allocated: 100 * mb}, heap{live: 25 * mb, objects: 25 * mb, free: 4 * mb, allocated: 100 * mb}, true},
-		{"small, in the midst", heap{allocated: 95 * mb}, heap{live: 25 * mb, objects: 30 * mb, allocated: 100 * mb}, false},
-		{"large, nothing worth it", heap{allocated: 2000 * mb}, heap{live: 800 * mb, objects: 830 * mb, allocated: 2000 * mb}, false},
-		{"large, a burst before", heap{allocated: 2000 * mb}, heap{live: 800 * mb, objects: 900 * mb, allocated: 2003 * mb}, true},
-		{"large, in the midst", heap{allocated: 1990 * mb}, heap{live: 800 * mb, objects: 900 * mb, allocated: 2000 * mb}, false},
-		{"just collected", heap{allocated: 100 * mb}, heap{live: 25 * mb, objects: 24 * mb, allocated: 100 * mb}, false},
+		{"small, nothing left", heap{allocated: 100 * mb}, heap{live: 25 * mb, objects: 26 * mb, free: mb, allocated: 100 * mb}, tidyEvery, false},
+		{"small, a burst before", heap{allocated: 100 * mb}, heap{live: 25 * mb, objects: 30 * mb, allocated: 100*mb + 1000}, tidyEvery, true},
+		{"small, held free", heap{allocated: 100 * mb}, heap{live: 25 * mb, objects: 25 * mb, free: 4 * mb, allocated: 100 * mb}, tidyEvery, true},
+		{"small, in the midst", heap{allocated: 95 * mb}, heap{live: 25 * mb, objects: 30 * mb, allocated: 100 * mb}, tidyEvery, false},
+		{"large, nothing worth it", heap{allocated: 2000 * mb}, heap{live: 800 * mb, objects: 830 * mb, allocated: 2000 * mb}, tidyEvery, false},
+		{"large, a burst before", heap{allocated: 2000 * mb}, heap{live: 800 * mb, objects: 900 * mb, allocated: 2003 * mb}, tidyEvery, true},
+		{"large, in the midst", heap{allocated: 1990 * mb}, heap{live: 800 * mb, objects: 900 * mb, allocated: 2000 * mb}, tidyEvery, false},
+		{"streams, not yet", heap{allocated: 50 * mb}, heap{live: 25 * mb, objects: 30 * mb, allocated: 100 * mb}, tidyAnyway - 1, false},
+		{"streams, long enough", heap{allocated: 50 * mb}, heap{live: 25 * mb, objects: 30 * mb, allocated: 100 * mb}, tidyAnyway, true},
+		{"streams, nothing left", heap{allocated: 50 * mb}, heap{live: 25 * mb, objects: 26 * mb, allocated: 100 * mb}, tidyAnyway, false},
+		{"just collected", heap{allocated: 100 * mb}, heap{live: 25 * mb, objects: 24 * mb, allocated: 100 * mb}, tidyEvery, false},
 	} {
-		if got := test.now.tidy(test.was); got != test.worthIt {
+		if got := test.now.tidy(test.was, test.waited); got != test.worthIt {
 			t.Errorf("%s: %v; want %v", test.name, got, test.worthIt)
 		}
 	}

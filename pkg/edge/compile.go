@@ -18,16 +18,21 @@ func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *store.Updat
 	expiry := time.NewTimer(time.Hour)
 	defer expiry.Stop()
 	e.takeKept(c)
+	var pause <-chan time.Time
 	if first != nil {
 		c.Apply(changeOf(first))
 		e.takeKeys(c, first)
 		e.publish(c, expiry)
+		pause = time.After(settlePause) // what a start leaves is collected first: catching up allocates once more
 	}
 	close(served)
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-pause:
+			c.CatchUp()
+			continue
 		case q := <-e.geoAsked:
 			q.answer <- c.Geography(q.atlas)
 			continue
@@ -44,6 +49,7 @@ func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *store.Updat
 			}
 		}
 		e.publish(c, expiry)
+		c.CatchUp()
 	}
 }
 
@@ -84,7 +90,6 @@ func (e *Edge) publish(c *table.Compiler, expiry *time.Timer) {
 		e.log.Info("ready", "after", e.cfg.Now().Sub(e.started).Round(time.Millisecond), "services", v.ServiceCount(), "zones", len(v.Zones()))
 	}
 	e.logBroken(was, broken)
-	c.CatchUp()
 }
 
 // settlePause is how long a view may stand before its tables are written down: those of one that is soon replaced never are.
