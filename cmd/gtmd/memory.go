@@ -10,7 +10,8 @@ import (
 )
 
 // How much the heap may grow between two collections, in percent of what lives. At the start most of what is allocated stays,
-// so that collecting often is in vain; more than this, and the peak is all that was ever allocated. Later little is allocated: a low share keeps memory small, and costs little.
+// so that collecting often is in vain; with more than this the peak is all that was ever allocated. Later little is allocated: a low
+// share keeps memory small, and costs little.
 const (
 	startGrowth  = 200
 	steadyGrowth = 25
