@@ -245,8 +245,8 @@ func (f *follower) loadVerdicts(ctx context.Context, r *reader, d *delta) error 
 
 // addVerdict adds a verdict; one that is not understood leaves the last one in force.
 func (f *follower) addVerdict(d *delta, p health.PoolID, kv *mvccKV) {
-	var v health.Verdict
-	if err := json.Unmarshal(kv.Value, &v); err != nil || v.Pool != p {
+	v, err := parseVerdict(kv.Value)
+	if err != nil || v.Pool != p {
 		f.c.log.Error("a verdict in the store is not understood; the one before holds", "pool", p, "error", err)
 		d.kept[p] = true
 		return

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -29,11 +28,9 @@ type item struct {
 func (it *item) decode(p []byte, reader *spec.Reader) error {
 	switch it.kind {
 	case frameVerdict:
-		it.verdict = new(health.Verdict)
-		if n := bytes.Count(p, []byte("{")) - 2; n > 8 { // about as many endpoints: a map that grows is allocated twice
-			it.verdict.Endpoints = make(map[string]health.Finding, n)
-		}
-		return json.Unmarshal(p, it.verdict)
+		v, err := parseVerdict(p)
+		it.verdict = &v
+		return err
 	case frameKeyset:
 		it.keyset = new(dnssec.Keyset)
 		return json.Unmarshal(p, it.keyset)
