@@ -2,9 +2,13 @@ package serve
 
 import (
 	"crypto/tls"
+	"fmt"
 	"net"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestTurnsOfHandshakes holds all turns: no handshake gets anywhere then, and they do again afterwards.
@@ -54,4 +58,53 @@ func TestNoTurnIsHeldWhileWaiting(t *testing.T) {
 			conn.Close()
 		}
 	}
+}
+
+// TestNoTurnIsHeldWhileWriting has more clients than there are turns say hello and take no reply: they take segments so small, and so few,
+// that the kernel does not take a certificate off the server's hands.
+func TestNoTurnIsHeldWhileWriting(t *testing.T) {
+	var names []string
+	for i := range 4000 {
+		names = append(names, fmt.Sprintf("server-%d.example", i))
+	}
+	files := writeCertificate(t, t.TempDir(), time.Now().Add(time.Hour), append(names, "ns.example")...)
+	s := startSecure(t, Config{Certificates: []CertificateFiles{files}}, echo)
+	hello := clientHello(t, s)
+	for _, transport := range []Transport{TLS, HTTPS} {
+		for range cap(s.turns) + 1 {
+			conn := dialNarrow(t, s, transport)
+			write(t, conn, hello)
+			if n, err := conn.Read(make([]byte, 1)); n == 0 {
+				t.Fatalf("%v: no answer to a hello: %v", transport, err)
+			}
+		}
+		if err := dialTLS(t, s).Handshake(); err != nil {
+			t.Errorf("%v: %v", transport, err)
+		}
+	}
+}
+
+// dialNarrow connects as a client with room for next to nothing.
+func dialNarrow(t *testing.T, s *Server, transport Transport) net.Conn {
+	t.Helper()
+	var failure error
+	dialer := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
+		err := raw.Control(func(fd uintptr) {
+			for _, o := range [][3]int{{unix.SOL_SOCKET, unix.SO_RCVBUF, 1}, {unix.IPPROTO_TCP, unix.TCP_MAXSEG, 536}} {
+				if err := unix.SetsockoptInt(int(fd), o[0], o[1], o[2]); err != nil {
+					failure = err
+				}
+			}
+		})
+		return err
+	}}
+	conn, err := dialer.Dial("tcp", target(s, transport).String())
+	if err != nil || failure != nil {
+		t.Fatal(err, failure)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	return conn
 }

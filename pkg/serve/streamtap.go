@@ -76,6 +76,34 @@ func (t *tap) waitInTurn() error {
 	return err
 }
 
+// Write writes all of data. Where the client has to be waited for, others compute their handshakes meanwhile; after an error no turn is
+// held.
+func (t *tap) Write(data []byte) (int, error) {
+	turns := t.turns
+	if turns == nil {
+		return t.TCPConn.Write(data)
+	}
+	n := t.writeSome(data)
+	if n == len(data) {
+		return n, nil
+	}
+	t.endTurn()
+	more, err := t.TCPConn.Write(data[n:])
+	if err == nil {
+		t.takeTurn(turns)
+	}
+	return n + more, err
+}
+
+// writeSome writes what the kernel takes at once. What fails leaves it at nothing.
+func (t *tap) writeSome(data []byte) (n int) {
+	_ = t.raw.Write(func(fd uintptr) bool {
+		n, _ = unix.Write(int(fd), data)
+		return true
+	})
+	return max(n, 0)
+}
+
 // takeTurn waits for a turn; nil needs none.
 func (t *tap) takeTurn(of turns) {
 	if t.turns = of; of != nil {

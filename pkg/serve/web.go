@@ -99,7 +99,7 @@ func (s webSocket) Write(data []byte) (int, error) {
 		s.c.held = append(s.c.held, data...)
 		return len(data), nil
 	}
-	n, err := s.TCPConn.Write(data)
+	n, err := s.tap.Write(data)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		s.c.abort()
 	}
