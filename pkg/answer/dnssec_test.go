@@ -14,29 +14,35 @@ import (
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
-// sign gives zone gtm.example. keys, and gives its DNSKEY records for checking.
-func (s *server) sign(alg dnssec.Algorithm) []*dns.DNSKEY {
-	s.t.Helper()
+// zoneKeys makes keys for zone gtm.example., and signs what they are published by, at the time now.
+func zoneKeys(t testing.TB, alg dnssec.Algorithm, now uint32) *table.ZoneKeys {
+	t.Helper()
 	ksk, err := dnssec.Generate(alg, true)
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	zsk, err := dnssec.Generate(alg, false)
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	apex, err := dnswire.AppendName(nil, "gtm.example.")
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	set := dnssec.SignedSet{Type: dnswire.TypeDNSKEY, TTL: 3600, Data: [][]byte{ksk.DNSKEY(), zsk.DNSKEY()}}
 	slices.SortFunc(set.Data, slices.Compare)
-	sig, err := ksk.Sign(apex, 2, dnswire.TypeDNSKEY, 3600, set.Data, apex, s.now-3600, s.now+86400*14)
+	sig, err := ksk.Sign(apex, 2, dnswire.TypeDNSKEY, 3600, set.Data, apex, now-3600, now+86400*14)
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	set.Sigs = [][]byte{sig}
-	s.c.SetKeys("gtm.example.", &table.ZoneKeys{Keys: []*dnssec.Key{zsk}, Sets: []dnssec.SignedSet{set}})
+	return &table.ZoneKeys{Keys: []*dnssec.Key{zsk}, Sets: []dnssec.SignedSet{set}}
+}
+
+// sign gives zone gtm.example. keys, and gives its DNSKEY records for checking.
+func (s *server) sign(alg dnssec.Algorithm) []*dns.DNSKEY {
+	s.t.Helper()
+	s.c.SetKeys("gtm.example.", zoneKeys(s.t, alg, s.now))
 	s.apply(table.Change{})
 	r := s.askSigned(query(s.t, "gtm.example.", "DNSKEY", "do"))
 	var keys []*dns.DNSKEY
