@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -55,7 +56,7 @@ func main() {
 	flag.BoolVar(&connect.resume, "connect-resume", false, "resume sessions, for -connect-load")
 	flag.StringVar(&quic.dir, "dir", "", "where certificate and queries are, for -quic-serve, -quic-load and -connect-load")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	quic.conns, quic.outstanding, quic.seconds = o.conns, o.outstanding, o.seconds
 	connect.dir, connect.conns, connect.seconds = quic.dir, o.conns, o.seconds
