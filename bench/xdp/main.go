@@ -86,6 +86,10 @@ func run(ctx context.Context, o options) (err error) {
 	if o.pairs < 6 {
 		return fmt.Errorf("-pairs %d: with fewer than 6 there is no 95%% interval", o.pairs)
 	}
+	loads, err := chosen(o.only)
+	if err != nil {
+		return err
+	}
 	if os.Geteuid() != 0 {
 		return errors.New("namespaces and XDP need root")
 	}
@@ -136,19 +140,30 @@ func run(ctx context.Context, o options) (err error) {
 			return err
 		}
 	}
-	tables, err := measureLoads(ctx, o, servers)
+	tables, err := measureLoads(ctx, o, servers, loads)
 	if err != nil {
 		return err
 	}
 	return report(o, tables)
 }
 
-// measureLoads measures the servers with each load, once they give the same answers to it.
-func measureLoads(ctx context.Context, o options, servers []*server) (tables []table, err error) {
-	for _, load := range []string{peers.Steered, peers.Static} {
-		if !slices.Contains(strings.Split(o.only, ","), loadName(load)) {
-			continue
+// chosen gives the loads that a list names, in its order.
+func chosen(only string) (loads []string, err error) {
+	for name := range strings.SplitSeq(only, ",") {
+		i := slices.IndexFunc(allLoads, func(load string) bool { return loadName(load) == name })
+		if i < 0 {
+			return nil, fmt.Errorf("-only: there is no load %q; there are steered and static", name)
 		}
+		loads = append(loads, allLoads[i])
+	}
+	return loads, nil
+}
+
+var allLoads = []string{peers.Steered, peers.Static}
+
+// measureLoads measures the servers with each load, once they give the same answers to it.
+func measureLoads(ctx context.Context, o options, servers []*server, loads []string) (tables []table, err error) {
+	for _, load := range loads {
 		if err := agree(ctx, servers, filepath.Join(o.tmp, load)); err != nil {
 			return nil, err
 		}
