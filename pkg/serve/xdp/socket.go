@@ -28,6 +28,7 @@ type Socket struct {
 	rx, tx     ring[Frame]
 	reserve    int      // how many frames are kept to be sent, rather than received into
 	spare      []uint64 // those of them that are not on their way
+	out        int      // frames that are on their way: given to Send, and not taken back
 }
 
 // newSocket opens a socket with its rings, gives the kernel frames to receive into and keeps reserve more (no more than
@@ -134,6 +135,7 @@ func (s *Socket) Bytes(f Frame) []byte {
 func (s *Socket) Send(f Frame) {
 	f.Options = 0
 	s.tx.put(f)
+	s.out++
 }
 
 // Release gives a frame back that is not sent. The kernel hears of it at the next Flush.
@@ -160,6 +162,7 @@ func (s *Socket) Flush() (errno unix.Errno) {
 // Reap takes back what has been sent.
 func (s *Socket) Reap() {
 	n := s.done.ready()
+	s.out -= n
 	for range n {
 		if at := s.done.take(); len(s.spare) < s.reserve {
 			s.spare = append(s.spare, at&^(s.frameSize-1))
@@ -173,12 +176,13 @@ func (s *Socket) Reap() {
 }
 
 // Pending tells whether somebody must come back soon, though nothing is received: Flush has left something unsent, or fewer than
-// half of the frames are left to receive into, since the others were sent and have not been given back. The kernel wakes nobody
-// for either, and receives nothing more once it has no frames. It takes back what it can.
+// half of the frames are left to receive into, while some were sent and have not been given back. The kernel wakes nobody
+// for either, and receives nothing more once it has no frames. It takes back what it can. Where nothing is on its way there is nothing
+// to come back for: a card with a long ring of its own holds frames by the thousand, also at rest.
 func (s *Socket) Pending() bool {
 	s.Reap()
 	s.fill.publish()
-	return s.tx.waiting() > 0 || s.fill.waiting() < len(s.fill.entries)/2
+	return s.tx.waiting() > 0 || s.out > 0 && s.fill.waiting() < len(s.fill.entries)/2
 }
 
 // Unsent is how many frames Flush has left.

@@ -49,3 +49,24 @@ func TestPending(t *testing.T) {
 		t.Errorf("the kernel has %d of %d frames: %v", len(seen), size, seen)
 	}
 }
+
+// TestNothingPendingAtRest has a card take nearly all frames into a ring of its own, as those without copies do: nobody comes back every
+// millisecond for that.
+func TestNothingPendingAtRest(t *testing.T) {
+	const size = 8
+	fill, kernelFill := newRing[uint64](size)
+	done, _ := newRing[uint64](size)
+	tx, _ := newRing[Frame](size)
+	s := Socket{fill: *fill, done: *done, tx: *tx, frameSize: smallFrame}
+	for i := range uint64(size) {
+		s.fill.put(i * smallFrame)
+	}
+	s.fill.publish()
+	for range size - 1 {
+		kernelFill.take()
+	}
+	kernelFill.release()
+	if s.Pending() {
+		t.Error("pending, though nothing was sent")
+	}
+}
