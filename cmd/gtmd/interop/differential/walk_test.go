@@ -3,6 +3,7 @@
 package differential
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -12,7 +13,7 @@ import (
 // closest zone alone: whether it exists there, is made by a wildcard, or not. ok is false where the name is in none of the zones, or
 // leads on.
 func (c *cluster) rcodeByWalk(q question, answer []string) (rcode string, ok bool) {
-	name := lastName(q.name, answer)
+	name := lastName(q, answer)
 	z := c.closest(name, q.typ)
 	if z == nil {
 		return "", false
@@ -24,9 +25,9 @@ func (c *cluster) rcodeByWalk(q question, answer []string) (rcode string, ok boo
 		case !exists:
 			types, exists = owners["*."+parent(at)]
 			// of delegations at a wildcard, which RFC 4592, 4.2, leaves open, gtm makes nothing
-			return rcodeFor(exists && !types[dns.TypeNS]), !types[dns.TypeCNAME]
+			return rcodeFor(exists && !types[dns.TypeNS]), !types[dns.TypeCNAME] || asksForCNAME(q)
 		case at == name:
-			return rcodeFor(true), !types[dns.TypeCNAME] || q.typ == dns.TypeCNAME
+			return rcodeFor(true), !types[dns.TypeCNAME] || asksForCNAME(q)
 		case types[dns.TypeDNAME]:
 			return "", false
 		case at != key(z.origin) && types[dns.TypeNS]:
@@ -42,18 +43,40 @@ func rcodeFor(exists bool) string {
 	return "NXDOMAIN"
 }
 
-// lastName follows the CNAME records of an answer.
-func lastName(name string, answer []string) string {
-	name = key(name)
+// asksForCNAME tells whether a CNAME record is what is asked for, and not followed (RFC 1034, 4.3.2, 3a; 3.7.1 for ANY).
+func asksForCNAME(q question) bool { return q.typ == dns.TypeCNAME || q.typ == dns.TypeANY }
+
+// lastName follows the CNAME records of an answer; of what is an answer itself, only those that a DNAME makes (RFC 6672, 3.2).
+func lastName(q question, answer []string) string {
+	name := key(q.name)
 	for range answer {
 		for _, rr := range answer {
-			if owner, target, found := strings.Cut(rr, "\tin\tcname\t"); found && key(owner[:strings.Index(owner, "\t")]) == name {
+			target, found := recordAt(rr, "cname", func(owner string) bool { return owner == name })
+			if found && (!asksForCNAME(q) || renamed(name, answer)) {
 				name = key(target)
 				break
 			}
 		}
 	}
 	return name
+}
+
+// renamed tells whether an answer has a DNAME record above a name.
+func renamed(name string, answer []string) bool {
+	return slices.ContainsFunc(answer, func(rr string) bool {
+		_, found := recordAt(rr, "dname", func(owner string) bool { return owner != name && dns.IsSubDomain(owner, name) })
+		return found
+	})
+}
+
+// recordAt gives the data of a record of class IN, if it is of that type and its owner is right.
+func recordAt(rr, typ string, right func(owner string) bool) (data string, found bool) {
+	head, data, found := strings.Cut(rr, "\tin\t"+typ+"\t")
+	if !found {
+		return "", false
+	}
+	owner, _, _ := strings.Cut(head, "\t")
+	return data, right(key(owner))
 }
 
 // closest gives the zone that answers for a name; a DS record stands in the zone above.
