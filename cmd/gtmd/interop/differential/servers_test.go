@@ -211,11 +211,17 @@ func start(t testing.TB, name string, port int, dir string, command ...string) *
 	log := filepath.Join(dir, "log")
 	s := &remote{name: name, addr: fmt.Sprintf("127.0.0.1:%d", port), log: func() string { text, _ := os.ReadFile(log); return string(text) }}
 	for range 3 {
-		if s.answers(run(t, log, command)) {
+		ended := run(t, log, command)
+		if s.answers(ended) {
 			return s
 		}
+		select {
+		case <-ended:
+		default:
+			t.Fatalf("%s runs, but does not answer:\n%s", name, s.log())
+		}
 	}
-	t.Fatalf("%s does not answer:\n%s", name, s.log())
+	t.Fatalf("%s ends at its start:\n%s", name, s.log())
 	return nil
 }
 
