@@ -26,6 +26,7 @@ import (
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/table"
 	"github.com/gti/gtm/pkg/zone"
+	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
 // seededEnv, set to a file of resources, makes this test binary two servers with equal seeds instead of tests: one at port
@@ -48,12 +49,16 @@ func serveSeeded(file string) error {
 	if err != nil {
 		return err
 	}
+	newAnswerer := func() *answer.Answerer {
+		return answer.New(answer.Config{View: view, ID: "seeded", Seed: 7, Clock: func() uint32 { return seededTime }})
+	}
+	if err := signAhead(newAnswerer()); err != nil {
+		return err
+	}
 	for _, c := range []serve.Config{{XDP: []string{"srv"}, Addrs: []netip.AddrPort{netip.AddrPortFrom(xdpServer4, 53), netip.AddrPortFrom(xdpServer6, 53)}},
 		{Addrs: []netip.AddrPort{netip.AddrPortFrom(xdpServer4, 5353), netip.AddrPortFrom(xdpServer6, 5353)}}} {
-		c.Workers = 1
-		c.NewHandler = func() serve.Handler {
-			return &seeded{Answerer: answer.New(answer.Config{View: view, ID: "seeded", Seed: 7, Clock: func() uint32 { return 1 }})}
-		}
+		c.Workers, c.SlowWorkers = 1, 1
+		c.NewHandler = func() serve.Handler { return &seeded{Answerer: newAnswerer()} }
 		server, err := serve.Listen(c)
 		if err != nil {
 			return err
@@ -64,18 +69,44 @@ func serveSeeded(file string) error {
 	return nil
 }
 
-// seeded answers, with the draws of its seed.
+// seededTime is the servers' clock, in Unix seconds.
+const seededTime = 1795435200
+
+// signAhead has all signed that the queries may draw, so that it does not matter for the draws which server is asked first.
+func signAhead(a *answer.Answerer) error {
+	buf := make([]byte, 65535)
+	for i := range 3 * seededQueries {
+		m := seededQuery(i)
+		if strings.HasPrefix(m.Question[0].Name, "fresh") {
+			continue
+		}
+		query, err := m.Pack()
+		if err != nil {
+			return err
+		}
+		a.Answer(buf, copy(buf, query), &answer.Meta{Source: netip.AddrPortFrom(xdpClient4, 4444), Slow: true})
+	}
+	return nil
+}
+
+// seeded answers, with the draws of its seed, and on the ways of an edge: queries are looked ahead at, and what must be signed first
+// is put off.
 type seeded struct{ *answer.Answerer }
 
+var _ serve.Foreseer = (*seeded)(nil)
+
 func (h *seeded) Handle(r *serve.Request) (int, serve.Action) {
-	o := h.Answer(r.Buf, r.N, &answer.Meta{Source: r.Source, Stream: r.Transport != serve.UDP, Slow: r.Slow})
-	if o.Size <= 0 {
+	o := h.Answer(r.Buf, r.N, &answer.Meta{Source: r.Source, Stream: r.Transport != serve.UDP, Slow: r.Slow, Ahead: r.Ahead})
+	switch {
+	case o.Deferred:
+		return 0, serve.Defer
+	case o.Size <= 0:
 		return 0, serve.Drop
 	}
 	return o.Size, serve.Send
 }
 
-// compileFile compiles resources as an edge does.
+// compileFile compiles resources as an edge does, and signs zone gtm.test. by an algorithm that signs the same way each time.
 func compileFile(file string) (*atomic.Pointer[table.View], error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -102,6 +133,11 @@ func compileFile(file string) (*atomic.Pointer[table.View], error) {
 		return nil, err
 	}
 	compiler := table.NewCompiler(table.Config{Seed: 9, Workers: 1}, atlas)
+	key, err := dnssec.Generate(dnssec.Ed25519, false)
+	if err != nil {
+		return nil, err
+	}
+	compiler.SetKeys("gtm.test.", &table.ZoneKeys{Keys: []*dnssec.Key{key}})
 	var all table.Change
 	for _, c := range changes {
 		all.Tenants = append(all.Tenants, *c)
@@ -115,6 +151,9 @@ func compileFile(file string) (*atomic.Pointer[table.View], error) {
 	view.Store(v)
 	return view, nil
 }
+
+// seededRecords are in the zone beside xdpZone's: a chain of CNAME records to a steered name.
+const seededRecords = "chain CNAME chain2\n    chain2 CNAME www.shop\n"
 
 const seededResources = `kind: Pool
 tenant: shop
@@ -142,12 +181,33 @@ spec:
   rules:
     - {when: {geo: [EU]}, pools: [eu]}
     - {pools: [rest]}
+---
+kind: Service
+tenant: shop
+name: several
+spec: {host: several.shop.gtm.test., answers: 2, rules: [{pools: [eu]}]}
+---
+kind: Service
+tenant: shop
+name: sticky
+spec: {host: sticky.shop.gtm.test., pick: sticky, rules: [{pools: [eu]}]}
+---
+kind: Pool
+tenant: shop
+name: one
+spec: {endpoints: [{name: a, addresses: [203.0.113.1, "2001:db8::3"]}]}
+---
+kind: Service
+tenant: shop
+name: star
+spec: {host: "*.star.shop.gtm.test.", rules: [{pools: [one]}]}
 `
 
-// TestXDPSeeds compares whole replies, draws included, of two servers with equal seeds.
+// TestXDPSeeds compares whole replies, draws included, of two servers with equal seeds: one past the kernel's stack, one by UDP
+// sockets. How UDP sockets compare with all other transports is TestEqualSeedsOverEveryTransport of pkg/answer.
 func TestXDPSeeds(t *testing.T) {
 	p := newPair(t)
-	file := writeFile(t, t.TempDir(), "job.yaml", xdpZone()+"---\n"+seededResources)
+	file := writeFile(t, t.TempDir(), "job.yaml", xdpZone()+"    "+seededRecords+"---\n"+seededResources)
 	self, err := filepath.Abs(os.Args[0])
 	if err != nil {
 		t.Fatal(err)
@@ -164,7 +224,7 @@ func TestXDPSeeds(t *testing.T) {
 		}
 		return nil
 	})
-	drawn := map[string]bool{}
+	drawn, signed := map[string]bool{}, 0
 	for _, server := range []netip.Addr{xdpServer4, xdpServer6} {
 		past, sockets := p.dial("udp", net.JoinHostPort(server.String(), "53")), p.dial("udp", net.JoinHostPort(server.String(), "5353"))
 		for _, conn := range []net.Conn{past, sockets} { // what is on its way while the program is being attached may be lost
@@ -173,9 +233,15 @@ func TestXDPSeeds(t *testing.T) {
 				return err
 			})
 		}
-		for i := range 2000 {
+		for i := range seededQueries {
 			query := pack(t, seededQuery(i))
-			one, two := exchange(t, past, query), exchange(t, sockets, query)
+			conns := []net.Conn{past, sockets}
+			replies := make([][]byte, 2)
+			for k := range conns { // by turns one and the other is the first, which has to sign what is fresh
+				k = (k + i/2) % 2
+				replies[k] = exchange(t, conns[k], query)
+			}
+			one, two := replies[0], replies[1]
 			if !bytes.Equal(one, two) {
 				t.Fatalf("query %d at %s: %x past the kernel, %x by sockets", i, server, one, two)
 			}
@@ -184,30 +250,55 @@ func TestXDPSeeds(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, rr := range reply.Answer {
+				if _, ok := rr.(*dns.RRSIG); ok {
+					signed++
+				}
 				drawn[strings.TrimPrefix(rr.String(), rr.Header().String())] = true
 			}
 		}
 	}
-	if !drawn["192.0.2.1"] || !drawn["192.0.2.3"] || !drawn["198.51.100.2"] {
-		t.Errorf("the answers do not show that anything was drawn: %v", drawn)
+	if !drawn["192.0.2.1"] || !drawn["192.0.2.3"] || !drawn["198.51.100.2"] || signed < seededQueries/4 {
+		t.Errorf("the answers do not show that anything was drawn, and signed (%d): %v", signed, drawn)
 	}
 	if err := process.stop(); err != nil {
 		t.Error(err)
 	}
 }
 
-// seededQuery asks for steered and other names in turn, for clients in and out of Europe.
+// seededQueries is how many queries are asked at each address.
+const seededQueries = 2000
+
+// seededNames are asked in turn.
+var seededNames = []struct {
+	name string
+	typ  uint16
+}{
+	{"www.shop", dns.TypeA}, {"WWW.shop", dns.TypeA}, {"several.shop", dns.TypeA}, {"www.shop", dns.TypeAAAA}, {"sticky.shop", dns.TypeA}, {"n7", dns.TypeA},
+	{"www.shop", dns.TypeA}, {"fresh", dns.TypeA}, {"several.shop", dns.TypeA}, {"x.star.shop", dns.TypeA}, {"x.star.shop", dns.TypeAAAA}, {"x.w", dns.TypeTXT},
+	{"host.sub", dns.TypeA}, {"chain", dns.TypeA}, {"nothing", dns.TypeA}, {"long", dns.TypeTXT}, {"www", dns.TypeMX},
+}
+
+// seededQuery asks for steered and other names in turn, for clients in and out of Europe, signed and not. "fresh" is a name that nobody
+// has asked for.
 func seededQuery(i int) *dns.Msg {
-	name := []string{"www.shop.gtm.test.", "www.shop.gtm.test.", "n7.gtm.test.", "nothing.gtm.test.", "www.shop.gtm.test."}[i%5]
-	m := new(dns.Msg).SetQuestion(name, []uint16{dns.TypeA, dns.TypeA, dns.TypeAAAA}[i/5%3])
+	q := seededNames[i%len(seededNames)]
+	if q.name == "fresh" {
+		q.name += fmt.Sprint(i)
+	}
+	m := new(dns.Msg).SetQuestion(q.name+".gtm.test.", q.typ)
 	m.Id = uint16(i)
 	if i%7 != 0 {
-		m.SetEdns0(1232, i%11 == 0)
+		m.SetEdns0(1232, i%11 < 5)
 		subnet := &dns.EDNS0_SUBNET{Code: dns.EDNS0SUBNET, Family: 1, SourceNetmask: 24, Address: net.IPv4(81, 2, byte(i), 0)}
-		if i%3 == 0 {
+		switch i % 5 {
+		case 0:
 			subnet.Address = net.IPv4(8, 8, byte(i), 0)
+		case 1:
+			subnet.Family, subnet.SourceNetmask, subnet.Address = 2, 56, net.ParseIP("2a02:ec80:300::")
 		}
-		m.IsEdns0().Option = []dns.EDNS0{subnet}
+		if i%5 != 2 {
+			m.IsEdns0().Option = []dns.EDNS0{subnet}
+		}
 	}
 	return m
 }
