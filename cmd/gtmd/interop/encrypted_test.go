@@ -224,7 +224,8 @@ func TestCurlOverHTTPS(t *testing.T) {
 	}
 }
 
-// Every transport gives the same records as UDP, and the encrypted ones whole blocks of padding. A bad TSIG is refused by each.
+// Every transport of gtmd gives the same sections as UDP, and the encrypted ones whole blocks of padding. A bad TSIG is refused by each.
+// That draws are the same too is TestEqualSeedsOverEveryTransport of pkg/answer.
 func TestEveryTransportAnswersAlike(t *testing.T) {
 	g := startGuarded(t)
 	ways := g.ways(t)
@@ -286,15 +287,17 @@ func badTSIG(w way) error {
 	return nil
 }
 
-// recordsOf gives the records of a reply, sorted.
+// recordsOf gives the records of a reply, section by section, in their order.
 func recordsOf(r *dns.Msg) string {
 	var lines []string
-	for _, rr := range slices.Concat(r.Answer, r.Ns, r.Extra) {
-		if rr.Header().Rrtype != dns.TypeOPT {
-			lines = append(lines, rr.String())
+	for i, section := range [][]dns.RR{r.Answer, r.Ns, r.Extra} {
+		lines = append(lines, []string{"answer:", "authority:", "additional:"}[i])
+		for _, rr := range section {
+			if rr.Header().Rrtype != dns.TypeOPT {
+				lines = append(lines, rr.String())
+			}
 		}
 	}
-	slices.Sort(lines)
 	return strings.Join(lines, "\n")
 }
 
