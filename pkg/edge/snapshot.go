@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,7 +19,7 @@ type saveQueue struct {
 
 func (q *saveQueue) put(u store.Update) {
 	q.mu.Lock()
-	if u.Full {
+	if u.Full && !tellsBroken(u) {
 		q.waiting = nil // all that there is: what waits is in it
 	}
 	q.waiting = append(q.waiting, u)
@@ -27,6 +28,11 @@ func (q *saveQueue) put(u store.Update) {
 	case q.signal <- struct{}{}:
 	default:
 	}
+}
+
+// tellsBroken tells whether u leaves resources in the form that they had before.
+func tellsBroken(u store.Update) bool {
+	return slices.ContainsFunc(u.Tenants, func(tu store.TenantUpdate) bool { return len(tu.Broken) > 0 })
 }
 
 func (q *saveQueue) take() []store.Update {
@@ -78,16 +84,20 @@ func (e *Edge) keep(ctx context.Context, s *store.Snapshot) {
 	}
 }
 
-// write brings the copy up to date, and tells how many bytes that took. What waits is told as one: each resource once, in its last
-// form, and the disk waited for once.
+// write brings the copy up to date, and tells how many bytes that took. What waits is told as one, but for Full updates: each resource
+// once, in its last form, and the disk waited for once.
 func (e *Edge) write(s *store.Snapshot, failing *bool) (bytes int64) {
 	us, before := e.save.take(), s.Written()
-	if len(us) > 0 && us[0].Full {
-		e.append(s, us[0], failing)
-		us = us[1:]
-	}
-	if len(us) > 0 {
-		e.append(s, store.Joined(us), failing)
+	for len(us) > 0 {
+		next, n := us[0], 1
+		if !next.Full {
+			for n < len(us) && !us[n].Full {
+				n++
+			}
+			next = store.Joined(us[:n])
+		}
+		e.append(s, next, failing)
+		us = us[n:]
 	}
 	return s.Written() - before
 }

@@ -195,6 +195,57 @@ func TestWhatWaitsIsWrittenAsOne(t *testing.T) {
 	}
 }
 
+// TestWhatWaitsHoldsTheFormBeforeABrokenOne: while the disk is busy a service changes, and then everything is told anew, that service as
+// broken. The copy keeps its last good form, which only what waited has.
+func TestWhatWaitsHoldsTheFormBeforeABrokenOne(t *testing.T) {
+	dir := t.TempDir()
+	s, _, err := store.OpenSnapshot(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &Edge{save: saveQueue{signal: make(chan struct{}, 1)}, log: slog.New(slog.DiscardHandler)}
+	failing := false
+	e.save.put(everything(t, 1))
+	e.write(s, &failing)
+	key := spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "web"}
+	e.save.put(delta(t, 2, resources(t, shopYAML)...))
+	whole := everything(t, 3)
+	breakResource(&whole, key)
+	e.save.put(whole)
+	e.save.put(delta(t, 4, resources(t, platformYAML)...))
+	if e.write(s, &failing); failing || s.Close() != nil {
+		t.Error("writing failed")
+	}
+	s, u, err := store.OpenSnapshot(dir, nil)
+	if err != nil || u == nil {
+		t.Fatalf("the copy is %+v, %v", u, err)
+	}
+	defer s.Close()
+	gens := map[spec.Key]store.Generation{}
+	for _, tu := range u.Tenants {
+		for _, v := range tu.Put {
+			gens[v.Resource.Key] = v.Generation
+		}
+	}
+	for k, got := range gens {
+		want := store.Generation(3)
+		switch k.Tenant {
+		case "shop":
+			if k == key {
+				want = 2
+			}
+		case "platform":
+			want = 4
+		}
+		if got != want {
+			t.Errorf("%v is of generation %d, want %d", k, got, want)
+		}
+	}
+	if gens[key] == 0 {
+		t.Errorf("%v is lost", key)
+	}
+}
+
 func TestPauseAfter(t *testing.T) {
 	for bytes, want := range map[int64]time.Duration{0: 0, 4 << 10: 976562, 1 << 20: 250 * time.Millisecond, 4 << 20: time.Second, 1 << 40: 2 * time.Second} {
 		if got := pauseAfter(bytes); got != want {
