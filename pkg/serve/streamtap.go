@@ -106,8 +106,9 @@ func (t *tap) writeSome(data []byte) (n int) {
 
 // takeTurn waits for a turn; nil needs none.
 func (t *tap) takeTurn(of turns) {
-	if t.turns = of; of != nil {
+	if of != nil { // else turns stays untouched, since HTTP/1 reads and writes at the same time
 		of <- struct{}{}
+		t.turns = of
 	}
 }
 
