@@ -1,7 +1,6 @@
 package steer
 
 import (
-	"cmp"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -123,6 +122,39 @@ func inclusion(items []Item, n int) []float64 {
 // systematic lays the items end to end, each as long as its share, and takes those under n pegs one apart.
 // As the pegs slide by one unit the set changes only where an item's edge passes a peg.
 func systematic(c *Choice, items []Item, share []float64, order []int, n int, weight float64) {
+	edges := edgesOf(share, order)
+	ends, sum := make([]float64, len(order)), 0.0
+	for at, i := range order {
+		sum += share[i]
+		ends[at] = sum
+	}
+	under := make([]int, n) // each peg's item, as a place in order: it only ever moves on
+	for k := 1; k < len(edges); k++ {
+		width := edges[k] - edges[k-1]
+		if width < 1e-9 {
+			continue
+		}
+		set := make([]int, 0, n)
+		peg, after := (edges[k]+edges[k-1])/2, 0
+		for j := range under {
+			at := max(under[j], after)
+			for at < len(ends) && ends[at] <= peg {
+				at++
+			}
+			if under[j] = at; at == len(ends) {
+				break // by rounding alone
+			}
+			set = append(set, items[order[at]].Index)
+			after = at + 1
+			peg++
+		}
+		c.Sets = append(c.Sets, set)
+		c.Weights = append(c.Weights, width*weight)
+	}
+}
+
+// edgesOf gives where items end between two pegs, and the pegs, sorted.
+func edgesOf(share []float64, order []int) []float64 {
 	edges := make([]float64, 0, len(order)+2)
 	sum := 0.0
 	for _, i := range order {
@@ -131,80 +163,22 @@ func systematic(c *Choice, items []Item, share []float64, order []int, n int, we
 	}
 	edges = append(edges, 0, 1)
 	slices.Sort(edges)
-	for k := 1; k < len(edges); k++ {
-		width := edges[k] - edges[k-1]
-		if width < 1e-9 {
-			continue
-		}
-		set := make([]int, 0, n)
-		peg, end := (edges[k]+edges[k-1])/2, 0.0
-		for _, i := range order {
-			if end += share[i]; peg < end && len(set) < n {
-				set = append(set, items[i].Index)
-				peg++
-			}
-		}
-		c.Sets = append(c.Sets, set)
-		c.Weights = append(c.Weights, width*weight)
-	}
+	return edges
 }
 
 // Sticky fills a table of buckets by weighted rendezvous: each bucket takes the n items of the highest scores,
 // so a change of one item moves only the buckets that it wins or loses. Where the items could form more than
 // MaxSets sets, a bucket's first item is chosen so, and the others follow from the first.
 func Sticky(items []Item, n int) Choice {
-	if n = min(n, len(items)); n <= 1 || len(items) == 1 {
-		return Choice{Sets: singles(items), Table: &Table{race: newRace(items)}}
+	switch n = min(n, len(items)); {
+	case n <= 1:
+		return Choice{Sets: singles(items), Table: &Table{race: newRace(items), variants: 1}}
+	case combinations(len(items), n) <= MaxSets:
+		f := newFree(items, n)
+		return Choice{Sets: f.members(), Table: &Table{free: f}}
 	}
-	var c Choice
-	table := new([Buckets]uint16)
-	index := map[string]uint16{}
-	scored := make([]scoredItem, len(items))
-	free := combinations(len(items), n) <= MaxSets
-	variants := uint64(max(1, MaxSets/max(1, len(items))))
-	for b := range table {
-		rank(scored, items, mix(uint64(b)))
-		if !free {
-			first := scored[0].item
-			rank(scored, items, mix(first.ID^mix(uint64(b)%variants+Buckets)))
-			i := slices.IndexFunc(scored, func(s scoredItem) bool { return s.item.ID == first.ID })
-			s := scored[i]
-			copy(scored[1:i+1], scored[:i])
-			scored[0] = s
-		}
-		set := make([]int, n)
-		for i := range set {
-			set[i] = scored[i].item.Index
-		}
-		if free {
-			slices.Sort(set)
-		}
-		key := fmtSet(set)
-		at, ok := index[key]
-		if !ok {
-			at = uint16(len(c.Sets))
-			index[key] = at
-			c.Sets = append(c.Sets, set)
-		}
-		table[b] = at
-	}
-	c.Table = &Table{}
-	c.Table.filled.Store(table)
-	return c
-}
-
-type scoredItem struct {
-	score float64
-	item  Item
-}
-
-func rank(scored []scoredItem, items []Item, h uint64) {
-	for i, it := range items {
-		scored[i] = scoredItem{Rendezvous(h, it.ID, it.Weight), it}
-	}
-	slices.SortFunc(scored, func(a, b scoredItem) int {
-		return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(a.item.ID, b.item.ID))
-	})
+	variants := max(1, MaxSets/len(items))
+	return Choice{Sets: followed(items, n, variants), Table: &Table{race: newRace(items), variants: variants}}
 }
 
 // Rendezvous is the score of id for h: the highest score wins, in proportion to weight (the logarithmic method of
@@ -241,12 +215,4 @@ func combinations(n, k int) int {
 		}
 	}
 	return r
-}
-
-func fmtSet(set []int) string {
-	b := make([]byte, 0, 2*len(set))
-	for _, i := range set {
-		b = append(b, byte(i>>8), byte(i))
-	}
-	return string(b)
 }

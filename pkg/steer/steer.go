@@ -51,10 +51,11 @@ type Pool struct {
 func NewPool(id health.PoolID, p *spec.Pool, v *health.Verdict, overrides []*spec.Override, now time.Time) *Pool {
 	out := &Pool{ID: id, Site: p.Site, Candidates: make([]Candidate, len(p.Endpoints))}
 	var standing Standing
+	last, word := &unknown, wording{}
 	for i := range p.Endpoints {
-		e := &p.Endpoints[i]
+		e, c := &p.Endpoints[i], &out.Candidates[i]
 		standing = unknown
-		c := Candidate{Endpoint: e, Standing: &standing, Weight: weightOf(e), Score: 1}
+		*c = Candidate{Endpoint: e, Standing: &standing, Weight: weightOf(e), Score: 1}
 		reason := ""
 		if v != nil {
 			f, ok := v.Endpoints[e.Name]
@@ -68,7 +69,7 @@ func NewPool(id health.PoolID, p *spec.Pool, v *health.Verdict, overrides []*spe
 				c.Held = f.Held()
 			}
 		}
-		c.leaveOut(reason)
+		c.leaveOut(&word, reason)
 		for _, whole := range []bool{true, false} {
 			for _, o := range overrides {
 				if whole == (o.Endpoint == "") {
@@ -80,8 +81,8 @@ func NewPool(id health.PoolID, p *spec.Pool, v *health.Verdict, overrides []*spe
 		if c.Out != "" {
 			c.Effective = 0
 		}
-		c.Standing = standing.keep()
-		out.Candidates[i] = c
+		last = standing.keep(last)
+		c.Standing = last
 	}
 	out.Frozen = v != nil && v.Frozen
 	out.judge(p.MinHealthy)
@@ -94,28 +95,40 @@ var (
 	up      = Standing{State: health.Up}
 )
 
-// keep gives the standing to keep.
-func (s Standing) keep() *Standing {
+// keep gives the standing to keep. last is one that is kept already, and often the same.
+func (s Standing) keep(last *Standing) *Standing {
 	switch s {
 	case unknown:
 		return &unknown
 	case up:
 		return &up
+	case *last:
+		return last
 	}
 	own := s // so that s is not allocated for the others
 	return &own
 }
 
+// wording is a reason and how it is told: those of many endpoints are often the same, and then stand in memory once.
+type wording struct{ reason, out string }
+
+func (w *wording) of(reason string) string {
+	if reason == "" {
+		return "down"
+	}
+	if w.reason != reason {
+		*w = wording{reason, "down: " + reason}
+	}
+	return w.out
+}
+
 // leaveOut sets Out from weight and score.
-func (c *Candidate) leaveOut(reason string) {
+func (c *Candidate) leaveOut(w *wording, reason string) {
 	switch {
 	case c.Weight <= 0:
 		c.Out = "weight 0"
 	case c.Score <= 0:
-		c.Out = "down"
-		if reason != "" {
-			c.Out += ": " + reason
-		}
+		c.Out = w.of(reason)
 	default:
 		c.Out = ""
 	}
@@ -153,7 +166,7 @@ func (c *Candidate) override(o *spec.Override, now, next time.Time) time.Time {
 		c.Out = "drained: " + o.Reason
 	case c.Drained: // by the pool's override, which holds beside the endpoint's
 	case o.State != "" || o.Weight != nil:
-		c.leaveOut(why)
+		c.leaveOut(&wording{}, why)
 	}
 	return next
 }
@@ -170,7 +183,8 @@ func InForce(o *spec.Override, now time.Time) (end time.Time, holds bool) {
 // judge decides whether the pool is up: enough of the endpoints that have a weight and are not drained are healthy.
 func (p *Pool) judge(minHealthy string) {
 	counted, healthy := 0, 0
-	for _, c := range p.Candidates {
+	for i := range p.Candidates {
+		c := &p.Candidates[i]
 		if c.Drained || c.Weight <= 0 {
 			continue
 		}

@@ -8,8 +8,10 @@ import (
 // Table gives each of Buckets buckets its set. Until it is filled, a bucket's set is found out each time that it is asked for,
 // which is some ten times slower than reading it, and gives the same. Safe for concurrent use.
 type Table struct {
-	race   race
-	filled atomic.Pointer[[Buckets]uint16]
+	race     race
+	variants int   // how many sets each item is the first of: they stand side by side
+	free     *free // in place of these, where there are few sets
+	filled   atomic.Pointer[[Buckets]uint16]
 }
 
 // Set gives the set of the bucket that a hash falls into.
@@ -17,7 +19,15 @@ func (t *Table) Set(hash uint64) int {
 	if filled := t.filled.Load(); filled != nil {
 		return int(filled[hash%Buckets])
 	}
-	return t.race.winner(mix(hash % Buckets))
+	return t.find(hash % Buckets)
+}
+
+// find finds a bucket's set out.
+func (t *Table) find(bucket uint64) int {
+	if t.free != nil {
+		return t.free.set(mix(bucket))
+	}
+	return t.race.winner(mix(bucket))*t.variants + int(bucket%uint64(t.variants))
 }
 
 // Filled tells whether Fill has been called.
@@ -30,7 +40,7 @@ func (t *Table) Fill() {
 	}
 	filled := new([Buckets]uint16)
 	for b := range filled {
-		filled[b] = uint16(t.race.winner(mix(uint64(b))))
+		filled[b] = uint16(t.find(uint64(b)))
 	}
 	t.filled.Store(filled)
 }
@@ -70,12 +80,15 @@ const (
 func newRace(items []Item) race {
 	var r race
 	last := map[float64]int{} // heat of a weight
+	at := 0
 	for i, it := range items {
-		at, ok := last[it.Weight]
-		if !ok || len(r[at].ids) == maxHeat {
-			at = len(r)
-			last[it.Weight] = at
-			r = append(r, heat{weight: it.Weight})
+		if at == len(r) || r[at].weight != it.Weight || len(r[at].ids) == maxHeat { // items of one weight often stand side by side
+			var ok bool
+			if at, ok = last[it.Weight]; !ok || len(r[at].ids) == maxHeat {
+				at = len(r)
+				last[it.Weight] = at
+				r = append(r, heat{weight: it.Weight})
+			}
 		}
 		r[at].ids = append(r[at].ids, it.ID)
 		r[at].items = append(r[at].items, uint16(i))

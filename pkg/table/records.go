@@ -125,7 +125,7 @@ func (d *Draw) defaults(f Family, x *extra) [][]byte {
 			weight = *c.Endpoint.Weight
 		}
 		if f == SRV {
-			c.Weight, c.Effective = weight, float64(weight)
+			c.Weight = weight
 		}
 		all = append(all, i)
 		if weight > 0 {
@@ -142,7 +142,7 @@ func (d *Draw) defaults(f Family, x *extra) [][]byte {
 		all = all[:1] // a name has one
 	}
 	p := picks{data: make([]byte, 0, 28*len(all))} // enough for addresses
-	if _, err := p.render(&plain, f, all, x); err != nil {
+	if _, err := p.render(&plain, f, all, x, true); err != nil {
 		return nil // the draw itself could not have been compiled
 	}
 	data := dataOf(p.data)

@@ -12,8 +12,9 @@ import (
 	"github.com/gti/gtm/pkg/steer"
 )
 
-// render appends the records of a set, owner pointing at the question, TTL zero: the service fills it in.
-func (p *picks) render(pool *steer.Pool, f Family, set []int, x *extra) (count uint16, err error) {
+// render appends the records of a set, owner pointing at the question, TTL zero: the service fills it in. asIfUp
+// has weights told as they are declared.
+func (p *picks) render(pool *steer.Pool, f Family, set []int, x *extra, asIfUp bool) (count uint16, err error) {
 	switch f {
 	case IPv4, IPv6:
 		for _, i := range set {
@@ -34,7 +35,7 @@ func (p *picks) render(pool *steer.Pool, f Family, set []int, x *extra) (count u
 	}
 	for _, i := range set {
 		c := &pool.Candidates[i]
-		data, err := dnswire.AppendName(hostHead(f, c, x), c.Endpoint.Host)
+		data, err := dnswire.AppendName(hostHead(f, c, x, asIfUp), c.Endpoint.Host)
 		if err != nil {
 			return 0, fmt.Errorf("endpoint %s: host %q: %w", c.Endpoint.Name, c.Endpoint.Host, err)
 		}
@@ -45,12 +46,15 @@ func (p *picks) render(pool *steer.Pool, f Family, set []int, x *extra) (count u
 }
 
 // hostHead gives the RDATA that stands before the host name.
-func hostHead(f Family, c *steer.Candidate, x *extra) []byte {
+func hostHead(f Family, c *steer.Candidate, x *extra, asIfUp bool) []byte {
 	switch f {
 	case SRV: // priority, weight, port (RFC 2782)
-		weight := uint16(math.Ceil(min(c.Effective, math.MaxUint16)))
+		weight := c.Effective
+		if asIfUp {
+			weight = float64(c.Weight)
+		}
 		b := binary.BigEndian.AppendUint16(nil, uint16((x.srv-1)>>16))
-		b = binary.BigEndian.AppendUint16(b, weight)
+		b = binary.BigEndian.AppendUint16(b, uint16(math.Ceil(min(weight, math.MaxUint16))))
 		return binary.BigEndian.AppendUint16(b, uint16(x.srv-1))
 	case MX:
 		return binary.BigEndian.AppendUint16(nil, uint16(x.mx-1))
