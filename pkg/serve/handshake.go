@@ -17,7 +17,7 @@ func newTurns() turns { return make(turns, max(1, runtime.GOMAXPROCS(0)/2)) }
 // shakeHands does what TLS needs before the first message, and gives its state; nil without TLS.
 func (p *pipe) shakeHands(until time.Time) (state *tls.ConnectionState, ok bool) {
 	if secure, is := p.conn.(*tls.Conn); is {
-		if p.tap.SetWriteDeadline(until) != nil || p.readUntil(until, 0) != nil || !p.handshake(secure) {
+		if p.tap.SetWriteDeadline(until) != nil || p.readUntil(until, 0) != nil || !p.handshake(secure, until) {
 			return nil, false
 		}
 		state = new(tls.ConnectionState)
@@ -28,14 +28,19 @@ func (p *pipe) shakeHands(until time.Time) (state *tls.ConnectionState, ok bool)
 }
 
 // handshake takes turns for the handshake, from when the client has said something.
-func (p *pipe) handshake(secure *tls.Conn) bool {
+func (p *pipe) handshake(secure *tls.Conn, until time.Time) bool {
 	if p.tap.wait() != nil {
 		return false
 	}
 	deepen(1)
 	p.tap.takeTurn(p.srv.turns)
 	defer p.tap.endTurn()
-	return secure.Handshake() == nil
+	return !p.late(until) && secure.Handshake() == nil
+}
+
+// late tells whether a handshake would be in vain: in a flood, connections wait so long that many had to make room for others meanwhile.
+func (p *pipe) late(until time.Time) bool {
+	return time.Now().After(until) || p.tap.raw.Control(func(uintptr) {}) != nil // which fails where the connection is closed
 }
 
 // handshakeStack is more than the calls of a TLS handshake need at once, and with what else is on the stack it still is

@@ -108,3 +108,41 @@ func dialNarrow(t *testing.T, s *Server, transport Transport) net.Conn {
 	}
 	return conn
 }
+
+// TestNoHandshakeInVain: who had to make room, or whose time passed, while waiting for a turn costs nothing when it comes.
+func TestNoHandshakeInVain(t *testing.T) {
+	s := startSecure(t, Config{}, echo)
+	hello := clientHello(t, s)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	for name, test := range map[string]struct {
+		closed bool
+		left   time.Duration
+		begun  bool
+	}{"open": {false, patience, true}, "closed": {true, patience, false}, "late": {false, -time.Second, false}} {
+		client := dial(t, "tcp", listener.Addr().(*net.TCPAddr).AddrPort())
+		conn, err := listener.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := false
+		p := newPipe(s, conn.(*net.TCPConn), &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			begun = true
+			return nil, net.ErrClosed
+		}})
+		write(t, client, hello)
+		if err := p.tap.wait(); err != nil {
+			t.Fatal(err)
+		}
+		if test.closed {
+			p.abort()
+		}
+		if p.handshake(p.conn.(*tls.Conn), time.Now().Add(test.left)) || begun != test.begun || len(s.turns) != 0 {
+			t.Errorf("%s: begun %v, %d turns held", name, begun, len(s.turns))
+		}
+		p.end()
+	}
+}
