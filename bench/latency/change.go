@@ -159,8 +159,7 @@ func newChangeStage(ctx context.Context, o options) (*changeStage, error) {
 		go asker.Run(ctx)
 		s.askers = append(s.askers, asker)
 	}
-	time.Sleep(calm)
-	return s, nil
+	return s, rig.Rest(ctx, calm)
 }
 
 // putWorld writes a world into the etcd of g.

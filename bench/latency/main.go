@@ -64,7 +64,7 @@ func main() {
 	runtime.GOMAXPROCS(8) // threads that ask must find a place at once when they wake
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	if err := o.Measure("latency", "How long changes take", parts, func(part string, to *figures.Report) error {
+	if err := o.Measure(ctx, "latency", "How long changes take", parts, func(part string, to *figures.Report) error {
 		return measures[part](ctx, o, to)
 	}); err != nil {
 		fmt.Fprintln(os.Stderr, "latency:", err)

@@ -189,7 +189,9 @@ func newVerdictStage(ctx context.Context, o options) (*verdictStage, error) {
 		return s, err
 	}
 	s.load = rig.Load{File: queries}
-	time.Sleep(calm)
+	if err := rig.Rest(ctx, calm); err != nil {
+		return s, err
+	}
 	return s, s.lead(ctx)
 }
 
@@ -210,6 +212,8 @@ func (s *verdictStage) lead(ctx context.Context) error {
 	select {
 	case <-elected:
 		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	case <-time.After(patience):
 		return errors.New("nobody was elected judge")
 	}
@@ -284,7 +288,7 @@ func (s *verdictStage) change(ctx context.Context, k verdictKind, asker *rig.Ask
 	s.proxy.Expect(judge)
 	began := time.Now()
 	err := s.store.PutVerdicts(ctx, []health.Verdict{rig.OneUp(k.pool, k.endpoints, j, judge)})
-	for errors.Is(err, store.ErrNotLeader) && time.Since(began) < patience { // it may have lost its lease, and campaigns again
+	for errors.Is(err, store.ErrNotLeader) && ctx.Err() == nil && time.Since(began) < patience { // it may have lost its lease, and campaigns again
 		time.Sleep(settle)
 		err = s.store.PutVerdicts(ctx, []health.Verdict{rig.OneUp(k.pool, k.endpoints, j, judge)})
 	}

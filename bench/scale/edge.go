@@ -93,8 +93,10 @@ func startEdge(ctx context.Context, o options, w workload, dir string) (*rig.Gtm
 
 // use measures the memory of an edge at rest, binds it to its core, loads it, and measures again.
 func (p *point) use(ctx context.Context, o options, w workload, dir string, edge *rig.Gtmd) error {
-	time.Sleep(rest)
-	var err error
+	err := rig.Rest(ctx, rest)
+	if err != nil {
+		return err
+	}
 	if p.rss, p.peak, err = edge.Memory(); err != nil {
 		return err
 	}

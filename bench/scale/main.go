@@ -75,7 +75,7 @@ func run(ctx context.Context, o options, steps string) error {
 		}
 		o.steps = append(o.steps, n)
 	}
-	return o.Measure("scale", "From a thousand to a million", parts, func(part string, to *figures.Report) error {
+	return o.Measure(ctx, "scale", "From a thousand to a million", parts, func(part string, to *figures.Report) error {
 		return measures[part](ctx, o, to)
 	})
 }

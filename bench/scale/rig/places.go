@@ -55,6 +55,16 @@ func (p *Places) Folder(name string) (string, error) {
 	return dir, os.MkdirAll(dir, 0o700)
 }
 
+// Rest waits for so long, or until ctx ends, which is the error.
+func Rest(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // chosen gives those of the parts that were asked for, in their order. The error names one that there is not, or a word too many.
 func (p *Places) chosen(parts []string) ([]string, error) {
 	if flag.NArg() > 0 {
@@ -80,8 +90,8 @@ func (p *Places) clear() error {
 }
 
 // Measure makes the places ready, measures those of the parts that were asked for, and keeps a report under that name. The
-// folders that Folder gave go, unless something failed: their logs tell what.
-func (p *Places) Measure(name, title string, parts []string, measure func(part string, to *figures.Report) error) (err error) {
+// folders that Folder gave go, unless something failed: their logs tell what. Once ctx has ended, whatever fails does so for that.
+func (p *Places) Measure(ctx context.Context, name, title string, parts []string, measure func(part string, to *figures.Report) error) (err error) {
 	if parts, err = p.chosen(parts); err != nil {
 		return err
 	}
@@ -101,7 +111,10 @@ func (p *Places) Measure(name, title string, parts []string, measure func(part s
 		return err
 	}
 	defer func() {
-		if err == nil || errors.Is(err, context.Canceled) {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		if err == nil || ctx.Err() != nil {
 			err = errors.Join(err, p.clear())
 		}
 	}()
@@ -111,6 +124,9 @@ func (p *Places) Measure(name, title string, parts []string, measure func(part s
 		p.until = time.Now().Add(time.Until(began.Add(p.most)) / time.Duration(len(parts)-i))
 		if err := measure(part, report); err != nil {
 			return fmt.Errorf("%s: %w", part, err)
+		}
+		if ctx.Err() != nil { // what was cut short is not reported
+			return ctx.Err()
 		}
 	}
 	report.Text("All of it took %s.", time.Since(began).Round(time.Second))
