@@ -193,11 +193,18 @@ func TestPortDownAndUp(t *testing.T) {
 		if _, _, errno := serve(server); errno != 0 && errno != unix.ENETDOWN {
 			t.Fatal(errno)
 		}
-		take(client, func([]byte) { answers++ })
+		take(client, func(frame []byte) {
+			if bytes.Contains(frame, []byte("a later")) { // one of before may still come
+				answers++
+			}
+		})
 		return atRest(server)
 	}
 	await(t, "the server does not go on", pump)
-	answers = 0
+	for _, q := range queries {
+		copy(q[Overhead4:], "a later")
+		clear(q[40:42]) // the UDP checksum
+	}
 	ask(t, client, queries...)
 	await(t, "no answers after the interface came back", func() bool { return pump() && answers == n })
 }
