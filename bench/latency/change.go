@@ -48,10 +48,12 @@ func changes(ctx context.Context, o options, report *figures.Report) error {
 		"edge's first answer. Time runs from before gtmctl is executed to "+
 		"the first of the answers of each edge that all are as they should (asked every %s).", edges, calm, everyQuestion)
 	var rows, marks, besides [][]string
+	var slowest []float64 // p99 of each size
 	var series []figures.Series
 	over := curve{over: "services"}
+	var crowd others
 	for _, services := range o.sizes {
-		all, machine, err := measureChanges(ctx, o.of(services))
+		all, machine, err := measureChanges(ctx, o.of(services), &crowd)
 		if err != nil {
 			return err
 		}
@@ -64,13 +66,17 @@ func changes(ctx context.Context, o options, report *figures.Report) error {
 			return figures.Number(figures.Percentile(numbers, share))
 		}
 		rows = append(rows, []string{name, fmt.Sprint(len(all)), at(exit, 0.5), at(first, 0.5), at(last, 0.5), at(exit, 0.99), at(last, 0.99), at(last, 1)})
-		marks = append(marks, mark(name+": p99 of the last edge's time", figures.Percentile(last, 0.99), 100, "ms"))
+		slowest = append(slowest, figures.Percentile(last, 0.99))
 		series = append(series, distribution(name, last))
 		besides = append(besides, machine.row(name))
 		over.add("the last edge", services, last)
 		over.add("gtmctl", services, exit)
 	}
 	report.Table([]string{"configuration", "changes", "gtmctl ends, p50 ms", "first edge, p50 ms", "last edge, p50 ms", "gtmctl ends, p99 ms", "last edge, p99 ms", "most ms"}, rows)
+	for i, services := range o.sizes {
+		marks = append(marks, crowd.mark(fmt.Sprintf("%d services: p99 of the last edge's time", services), slowest[i], 100, "ms"))
+	}
+	crowd.tell(report)
 	report.Table(markHead, marks)
 	report.Text("Between the changes the machine itself was asked for what every change contains: to run `gtmctl version`, and to bring %d bytes to the disk. "+
 		"Where that is late, changes are, too.", besideBytes)
@@ -83,7 +89,8 @@ func changes(ctx context.Context, o options, report *figures.Report) error {
 	})
 }
 
-func measureChanges(ctx context.Context, o options) ([]changed, *beside, error) {
+// measureChanges makes the changes of one size. crowd watches them.
+func measureChanges(ctx context.Context, o options, crowd *others) ([]changed, *beside, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	s, err := newChangeStage(ctx, o)
 	defer func() {
@@ -97,23 +104,26 @@ func measureChanges(ctx context.Context, o options) ([]changed, *beside, error) 
 	}
 	var all []changed
 	var machine beside
-	for i := range o.changes {
-		if i >= leastChanges && o.Left() < 0 {
-			break
+	err = crowd.watch(func() error {
+		for i := range o.changes {
+			if i >= leastChanges && o.Left() < 0 {
+				break
+			}
+			if err := machine.measure(ctx, o.Gtmctl(), filepath.Dir(s.file)); err != nil {
+				return err
+			}
+			c, err := s.change(ctx)
+			if err != nil {
+				return err
+			}
+			all = append(all, c)
+			if (i+1)%50 == 0 {
+				fmt.Printf("change %d/%d, %d services: gtmctl ended after %s, the last edge had it after %s\n", i+1, o.changes, o.services, c.exit, c.edges[edges-1])
+			}
 		}
-		if err := machine.measure(ctx, o.Gtmctl(), filepath.Dir(s.file)); err != nil {
-			return nil, nil, err
-		}
-		c, err := s.change(ctx)
-		if err != nil {
-			return nil, nil, err
-		}
-		all = append(all, c)
-		if (i+1)%50 == 0 {
-			fmt.Printf("change %d/%d, %d services: gtmctl ended after %s, the last edge had it after %s\n", i+1, o.changes, o.services, c.exit, c.edges[edges-1])
-		}
-	}
-	return all, &machine, nil
+		return nil
+	})
+	return all, &machine, err
 }
 
 func newChangeStage(ctx context.Context, o options) (*changeStage, error) {

@@ -61,16 +61,19 @@ func geography(ctx context.Context, o options, report *figures.Report) error {
 	defer s.edge.Stop()
 	var quiet []rig.Figures
 	var swaps []swap
+	var crowd others
 	for round := range o.rounds {
 		if round >= leastRounds && o.Left() < 0 {
 			break
 		}
-		q, err := s.load.Run(ctx, s.edge.DNS, loadCore, seconds(o.seconds), o.rate)
-		if err != nil {
+		var q rig.Figures
+		var sw swap
+		if err := crowd.watch(func() (err error) {
+			if q, err = s.load.Run(ctx, s.edge.DNS, loadCore, seconds(o.seconds), o.rate); err == nil {
+				sw, err = s.swap(ctx)
+			}
 			return err
-		}
-		sw, err := s.swap(ctx)
-		if err != nil {
+		}); err != nil {
 			return err
 		}
 		quiet, swaps = append(quiet, q), append(swaps, sw)
@@ -86,7 +89,7 @@ func geography(ctx context.Context, o options, report *figures.Report) error {
 		return err
 	}
 	n := float64(len(swaps))
-	return reportGeo(o, report, quiet, swaps, walk, each, opened/n, compiled/n/geoPartitions)
+	return reportGeo(o, report, quiet, swaps, walk, each, opened/n, compiled/n/geoPartitions, &crowd)
 }
 
 // alone walks both files and compiles partitions of them in this process, and finds a client that the files place apart.
@@ -200,7 +203,7 @@ func (s *geoStage) swap(ctx context.Context) (swap, error) {
 	return r, nil
 }
 
-func reportGeo(o options, report *figures.Report, quiet []rig.Figures, swaps []swap, walk, each []time.Duration, opened, compiled float64) error {
+func reportGeo(o options, report *figures.Report, quiet []rig.Figures, swaps []swap, walk, each []time.Duration, opened, compiled float64, crowd *others) error {
 	report.Section("A geography file, swapped under load")
 	report.Text("Files of %d networks, 1,020 places in them; %d services with %d distinct sets of matches; %.0f queries a second. The edge, which answers "+
 		"from its snapshot, has core %s, the load core %s. Quiet runs of %.0f s alternate with runs from the renaming of a file until a second after "+
@@ -217,13 +220,14 @@ func reportGeo(o options, report *figures.Report, quiet []rig.Figures, swaps []s
 	}
 	report.Table([]string{"swap", "took s", "quiet p99 us", "p99 us", "quiet p999 us", "p999 us", "most us", "lost", "load late by us"}, rows)
 	inSeconds := func(all []time.Duration) float64 { return figures.Median(millis(all)) / 1000 }
+	crowd.tell(report)
 	report.Table(markHead, [][]string{
-		mark("p99 above the quiet run's, median", figures.Median(beyond), 1, "ms"),
-		mark("queries lost", float64(lost), 0, ""),
-		mark("walk, alone", inSeconds(walk), 5, "s"),
-		mark("each partition, alone", inSeconds(each), 0.5, "s"),
-		mark("reading and walk, in the edge under load", opened, 5, "s"),
-		mark("each partition, in the edge under load", compiled, 0.5, "s"),
+		crowd.mark("p99 above the quiet run's, median", figures.Median(beyond), 1, "ms"),
+		crowd.mark("queries lost", float64(lost), 0, ""),
+		crowd.mark("walk, alone", inSeconds(walk), 5, "s"),
+		crowd.mark("each partition, alone", inSeconds(each), 0.5, "s"),
+		crowd.mark("reading and walk, in the edge under load", opened, 5, "s"),
+		crowd.mark("each partition, in the edge under load", compiled, 0.5, "s"),
 		{"from the renaming to the answer, median", figures.Number(figures.Median(took)) + " s", "", ""},
 	})
 	return nil

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -31,6 +32,7 @@ const (
 type options struct {
 	rig.Places
 	sizes     []int // numbers of services, the largest last
+	poolSizes []int // numbers of endpoints of each pool, where these are what changes
 	services  int   // of the configuration at hand
 	endpoints int   // of each of its pools
 	rate      float64
@@ -49,14 +51,15 @@ var measures = map[string]func(context.Context, options, *figures.Report) error{
 func main() {
 	o := options{endpoints: 10}
 	o.Flags("latency", parts, 10*time.Minute)
-	flag.Func("services", "numbers of services, each with a pool of ten endpoints; marks are those of the largest (default "+defaultSizes+")", o.setSizes)
+	flag.Func("services", "numbers of services, each with a pool of ten endpoints; marks are those of the largest (default "+defaultSizes+")", setNumbers(&o.sizes, 100))
+	flag.Func("endpoints", "numbers of endpoints of each pool that pools measures (default "+defaultPools+")", setNumbers(&o.poolSizes, 2))
 	flag.Float64Var(&o.rate, "rate", 100_000, "queries a second")
 	flag.IntVar(&o.rounds, "pairs", 11, "rounds of a quiet run and runs with changes")
 	flag.Float64Var(&o.seconds, "seconds", 3, "length of a run")
 	flag.IntVar(&o.changes, "changes", 200, "changes by gtmctl of the largest configuration")
 	flag.IntVar(&o.networks, "networks", 5_000_000, "networks of the geography files")
 	flag.StringVar(&o.env, "env", "", "further environment of edges, as in GOMAXPROCS=2 GODEBUG=gctrace=1")
-	if err := o.setSizes(defaultSizes); err != nil {
+	if err := errors.Join(setNumbers(&o.sizes, 100)(defaultSizes), setNumbers(&o.poolSizes, 2)(defaultPools)); err != nil {
 		panic(err)
 	}
 	flag.Parse()
@@ -72,20 +75,25 @@ func main() {
 	}
 }
 
-const defaultSizes = "1000,10000,100000"
+const (
+	defaultSizes = "1000,10000,100000"
+	defaultPools = "10,100,1000"
+)
 
-// setSizes reads the numbers of services.
-func (o *options) setSizes(text string) error {
-	o.sizes = nil
-	for field := range strings.SplitSeq(text, ",") {
-		n, err := strconv.Atoi(field)
-		if err != nil || n < 100 {
-			return fmt.Errorf("%q is no number from 100 on", field)
+// setNumbers reads numbers of at least least, and sorts them.
+func setNumbers(to *[]int, least int) func(string) error {
+	return func(text string) error {
+		*to = nil
+		for field := range strings.SplitSeq(text, ",") {
+			n, err := strconv.Atoi(field)
+			if err != nil || n < least {
+				return fmt.Errorf("%q is no number from %d on", field, least)
+			}
+			*to = append(*to, n)
 		}
-		o.sizes = append(o.sizes, n)
+		slices.Sort(*to)
+		return nil
 	}
-	slices.Sort(o.sizes)
-	return nil
 }
 
 // of gives the options for one size. What is not the largest is there for the curve, for which fewer rounds and changes will do.
@@ -107,14 +115,3 @@ func millis(all []time.Duration) []float64 {
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
-
-// mark is one row of a table of marks.
-func mark(what string, measured, most float64, unit string) []string {
-	met := "yes"
-	if measured > most {
-		met = "no"
-	}
-	return []string{what, figures.Number(measured) + " " + unit, "at most " + figures.Number(most) + " " + unit, met}
-}
-
-var markHead = []string{"what", "measured", "mark", "met"}

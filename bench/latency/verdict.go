@@ -23,6 +23,7 @@ const (
 	everyVerdict  = 100 * time.Millisecond
 	questions     = 500_000
 	patience      = 10 * time.Second
+	verdictMark   = 5                // milliseconds
 	leastRounds   = 3                // however little time is left
 	calm          = 10 * time.Second // after the last start: edges collect what that left behind, on all cores
 	startPatience = 3 * time.Minute
@@ -71,7 +72,8 @@ func verdicts(ctx context.Context, o options, report *figures.Report) error {
 	over := curve{over: "services"}
 	kinds := verdictKinds(o.endpoints)
 	for i, services := range o.sizes {
-		runs, err := measureVerdicts(ctx, o.of(services))
+		var crowd others
+		runs, err := measureVerdicts(ctx, o.of(services), &crowd)
 		if err != nil {
 			return fmt.Errorf("%d services: %w", services, err)
 		}
@@ -81,17 +83,14 @@ func verdicts(ctx context.Context, o options, report *figures.Report) error {
 		if i+1 < len(o.sizes) {
 			continue
 		}
-		if err := reportVerdicts(o.of(services), report, kinds, runs); err != nil {
+		if err := reportVerdicts(o.of(services), report, kinds, runs, &crowd); err != nil {
 			return err
 		}
 	}
-	return over.report(report, "verdict-sizes", "verdict to answer, over services", 5)
+	return over.report(report, "verdict-sizes", "verdict to answer, over services", verdictMark)
 }
 
-// poolSizes are the numbers of endpoints of each service's pool that pools measures: the largest has a million in all.
-var poolSizes = []int{10, 100, 1000}
-
-// poolServices is how many services there are then.
+// poolServices is how many services there are where pools are larger: with the largest there are a million endpoints in all.
 const poolServices = 1000
 
 // pools measures how long a verdict takes with larger pools.
@@ -99,17 +98,26 @@ func pools(ctx context.Context, o options, report *figures.Report) error {
 	report.Section("A verdict on larger pools")
 	report.Text("As above, with %d services, whose pools have more endpoints.", poolServices)
 	over := curve{over: "endpoints"}
-	for _, o.endpoints = range poolSizes {
+	var crowd others
+	slowest := map[int]float64{} // p99 by endpoints, of the kind that is slower
+	for _, o.endpoints = range o.poolSizes {
 		o.services, o.rounds = poolServices, leastRounds
-		runs, err := measureVerdicts(ctx, o)
+		runs, err := measureVerdicts(ctx, o, &crowd)
 		if err != nil {
 			return fmt.Errorf("pools of %d endpoints: %w", o.endpoints, err)
 		}
 		for _, k := range verdictKinds(o.endpoints) {
 			over.add(k.name, o.services*o.endpoints, latencies(runs[k.name]))
+			slowest[o.endpoints] = max(slowest[o.endpoints], figures.Percentile(latencies(runs[k.name]), 0.99))
 		}
 	}
-	return over.report(report, "verdict-endpoints", "verdict to answer, over endpoints", 5)
+	crowd.tell(report)
+	var marks [][]string
+	for _, n := range o.poolSizes {
+		marks = append(marks, crowd.mark(fmt.Sprintf("pools of %d endpoints: p99 of the verdict's time", n), slowest[n], verdictMark, "ms"))
+	}
+	report.Table(markHead, marks)
+	return over.report(report, "verdict-endpoints", "verdict to answer, over endpoints", verdictMark)
 }
 
 // latencies are those of all runs, in milliseconds.
@@ -121,8 +129,8 @@ func latencies(runs []verdictRun) []float64 {
 	return all
 }
 
-// measureVerdicts gives the runs of each kind, and the quiet ones, by name.
-func measureVerdicts(ctx context.Context, o options) (map[string][]verdictRun, error) {
+// measureVerdicts gives the runs of each kind, and the quiet ones, by name. crowd watches them.
+func measureVerdicts(ctx context.Context, o options, crowd *others) (map[string][]verdictRun, error) {
 	s, err := newVerdictStage(ctx, o)
 	if s != nil {
 		defer s.stop()
@@ -135,13 +143,13 @@ func measureVerdicts(ctx context.Context, o options) (map[string][]verdictRun, e
 		if round >= leastRounds && o.Left() < 0 {
 			break
 		}
-		quiet, err := s.run(ctx, nil)
+		quiet, err := s.watched(ctx, nil, crowd)
 		if err != nil {
 			return nil, err
 		}
 		runs["quiet"] = append(runs["quiet"], quiet)
 		for _, k := range verdictKinds(o.endpoints) {
-			r, err := s.run(ctx, &k)
+			r, err := s.watched(ctx, &k, crowd)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", k.name, err)
 			}
@@ -235,6 +243,15 @@ func (s *verdictStage) stop() {
 	if s.control != nil {
 		s.control.Stop()
 	}
+}
+
+// watched is run, watched.
+func (s *verdictStage) watched(ctx context.Context, k *verdictKind, crowd *others) (r verdictRun, err error) {
+	err = crowd.watch(func() error {
+		r, err = s.run(ctx, k)
+		return err
+	})
+	return r, err
 }
 
 // run loads the edge and meanwhile changes the verdict on a pool; nil: on none.

@@ -7,7 +7,7 @@ import (
 )
 
 // reportVerdicts tells of all runs of all kinds.
-func reportVerdicts(o options, report *figures.Report, kinds []verdictKind, runs map[string][]verdictRun) error {
+func reportVerdicts(o options, report *figures.Report, kinds []verdictKind, runs map[string][]verdictRun, crowd *others) error {
 	report.Section("A verdict, inside one edge")
 	report.Text("%d services, each with a pool of %d endpoints of its own and all with one more pool; %.0f queries a second for all of them at random, "+
 		"over UDP. The edge (its role alone) has core %s, and everything else core %s: load, etcd, control, and this program, which writes verdicts in the "+
@@ -34,15 +34,16 @@ func reportVerdicts(o options, report *figures.Report, kinds []verdictKind, runs
 		rows = append(rows, []string{k.name, fmt.Sprint(len(latency)), at(0.5), at(0.99), at(1), figures.Number(figures.Percentile(written, 0.99)),
 			figures.Summarize(p999s(runs[k.name])).String(), fmt.Sprint(lost)})
 		marks = append(marks,
-			mark(k.name+": p99 of the verdict's time", figures.Percentile(latency, 0.99), 5, "ms"),
-			mark(k.name+": the load's p999 above the quiet run beside it, median", figures.Summarize(beyond).Median, 2, "ms"),
-			mark(k.name+": queries lost", float64(lost), 0, ""))
+			crowd.mark(k.name+": p99 of the verdict's time", figures.Percentile(latency, 0.99), verdictMark, "ms"),
+			crowd.mark(k.name+": the load's p999 above the quiet run beside it, median", figures.Summarize(beyond).Median, 2, "ms"),
+			crowd.mark(k.name+": queries lost", float64(lost), 0, ""))
 		series = append(series, distribution(k.name, latency))
 	}
 	report.Table([]string{"verdicts on", "changes", "p50 ms", "p99 ms", "most ms", "p99 from the judge, ms", "load's p999 us", "lost"}, rows)
+	crowd.tell(report)
 	report.Table(markHead, marks)
 	return report.Picture("verdict", "verdict to answer", func(file string) error {
-		return figures.SaveLines(file, figures.Chart{Title: "verdict to answer", X: "share of changes, %", Y: "at most, ms", Mark: 5, Series: series})
+		return figures.SaveLines(file, figures.Chart{Title: "verdict to answer", X: "share of changes, %", Y: "at most, ms", Mark: verdictMark, Series: series})
 	})
 }
 

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gti/gtm/bench/figures"
+)
+
+// others tells how much of the CPUs went to what is no part of a measurement, while it went on: what waits for a CPU is late,
+// whatever gtm does. The zero value has watched nothing.
+type others struct {
+	taken, watched time.Duration
+	most           float64 // of what watch watched once, in CPUs
+}
+
+// mostOthers is how much of a CPU others may take before figures say little.
+const mostOthers = 0.1
+
+// watch runs f and watches.
+func (o *others) watch(f func() error) error {
+	before, err := readCPU()
+	if err != nil {
+		return err
+	}
+	if err := f(); err != nil {
+		return err
+	}
+	after, err := readCPU()
+	if err != nil {
+		return err
+	}
+	o.add(before, after)
+	return nil
+}
+
+func (o *others) add(before, after cpu) {
+	length := after.at.Sub(before.at)
+	taken := time.Duration(after.cpus)*length - (after.idle - before.idle) - (after.own - before.own)
+	o.taken, o.watched = o.taken+taken, o.watched+length
+	o.most = max(o.most, taken.Seconds()/length.Seconds())
+}
+
+// cpus is how many CPUs others had, all in all.
+func (o *others) cpus() float64 {
+	if o.watched == 0 {
+		return 0
+	}
+	return max(0, o.taken.Seconds()/o.watched.Seconds()) // ticks may make it a little less than nothing
+}
+
+func (o *others) restless() bool { return o.cpus() > mostOthers }
+
+// tell says how quiet the machine was.
+func (o *others) tell(to *figures.Report) {
+	quiet := "Others took %s of a CPU meanwhile, and %s in the run in which they took the most."
+	if o.restless() {
+		quiet = "**The machine was not quiet**: others took %s of a CPU meanwhile, and %s in the run in which they took the most. No mark counts as met."
+	}
+	to.Text(quiet, figures.Number(o.cpus()), figures.Number(o.most))
+}
+
+// mark is one row of a table of marks. One that was measured beside others is not met.
+func (o *others) mark(what string, measured, most float64, unit string) []string {
+	met := "yes"
+	switch {
+	case measured > most:
+		met = "no"
+	case o.restless():
+		met = "unknown: not quiet"
+	}
+	return []string{what, figures.Number(measured) + " " + unit, "at most " + figures.Number(most) + " " + unit, met}
+}
+
+var markHead = []string{"what", "measured", "mark", "met"}
+
+// cpu is what the machine and this program have done up to a time.
+type cpu struct {
+	at   time.Time
+	cpus int
+	idle time.Duration // of all CPUs
+	own  time.Duration // what this process and its children computed, and the kernel's threads, which send and receive for them
+}
+
+// tick is the unit of the times in /proc (USER_HZ, which is the same on all architectures but Alpha and IA-64).
+const tick = 10 * time.Millisecond
+
+func readCPU() (c cpu, err error) {
+	stat, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return c, err
+	}
+	files, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return c, err
+	}
+	c.at = time.Now()
+	var processes []string
+	for _, file := range files {
+		if text, err := os.ReadFile(file); err == nil { // else it ended meanwhile
+			processes = append(processes, string(text))
+		}
+	}
+	if c.cpus, c.idle, err = idleOf(string(stat)); err != nil {
+		return c, err
+	}
+	ours := []int{os.Getpid()}
+	if slices.ContainsFunc(processes, func(p string) bool { return strings.HasPrefix(p, "2 (kthreadd) ") }) { // a container may not show it
+		ours = append(ours, 2)
+	}
+	c.own, err = computedBy(ours, processes)
+	return c, err
+}
+
+// idleOf reads /proc/stat (proc_stat(5)): how many CPUs there are, and how long all together had nothing to do.
+func idleOf(stat string) (cpus int, idle time.Duration, err error) {
+	for line := range strings.Lines(stat) {
+		fields := strings.Fields(line)
+		if len(fields) < 6 || !strings.HasPrefix(fields[0], "cpu") {
+			continue
+		}
+		if fields[0] != "cpu" {
+			cpus++
+			continue
+		}
+		for _, field := range fields[4:6] { // idle, and waiting for a disk
+			n, err := strconv.ParseInt(field, 10, 64)
+			if err != nil {
+				return 0, 0, fmt.Errorf("/proc/stat: %q", line)
+			}
+			idle += time.Duration(n) * tick
+		}
+	}
+	if cpus == 0 {
+		return 0, 0, fmt.Errorf("/proc/stat tells of no CPU: %q", stat)
+	}
+	return cpus, idle, nil
+}
+
+// computedBy adds up what some processes, their children and theirs have computed, and those of theirs that have ended. Each of
+// processes is a stat file (proc_pid_stat(5)).
+func computedBy(roots []int, processes []string) (time.Duration, error) {
+	ticks, children := map[int]int64{}, map[int][]int{}
+	for _, text := range processes {
+		pid, err := strconv.Atoi(text[:max(0, strings.IndexByte(text, ' '))])
+		fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:]) // behind the name, which may hold anything
+		if err != nil || len(fields) < 15 {
+			return 0, fmt.Errorf("/proc/*/stat: %q", text)
+		}
+		parent, err := strconv.Atoi(fields[1])
+		if err != nil {
+			return 0, fmt.Errorf("/proc/%d/stat: %q", pid, text)
+		}
+		children[parent] = append(children[parent], pid)
+		for _, field := range fields[11:15] { // user and system, and those of children that were waited for
+			n, err := strconv.ParseInt(field, 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("/proc/%d/stat: %q", pid, text)
+			}
+			ticks[pid] += n
+		}
+	}
+	sum := int64(0)
+	for todo := slices.Clone(roots); len(todo) > 0; {
+		pid := todo[len(todo)-1]
+		sum, todo = sum+ticks[pid], append(todo[:len(todo)-1], children[pid]...)
+	}
+	return time.Duration(sum) * tick, nil
+}
