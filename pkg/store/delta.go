@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -213,6 +214,10 @@ func (f *follower) revision(evs []*clientv3.Event, d *delta, newest map[spec.Key
 			}
 		case "config/keys":
 			f.keysetEvent(ev, parts, d)
+		case "verdict/pulse":
+			if ev.Type == clientv3.EventTypePut {
+				f.pulse(ev.Kv)
+			}
 		default:
 			f.verdictEvent(ev, parts, d)
 		}
@@ -305,6 +310,15 @@ func (f *follower) versionEvent(ev *clientv3.Event, parts []string) (found, bool
 		return found{}, false, nil
 	}
 	return found{key: key, gen: gen, mod: ev.Kv.ModRevision, value: ev.Kv.Value}, true, nil
+}
+
+// pulse passes a pulse of the judge on; one that is not understood is none.
+func (f *follower) pulse(kv *mvccKV) {
+	var p Pulse
+	if f.cfg.OnPulse == nil || json.Unmarshal(kv.Value, &p) != nil {
+		return
+	}
+	f.cfg.OnPulse(p)
 }
 
 func (f *follower) verdictEvent(ev *clientv3.Event, parts []string, d *delta) {

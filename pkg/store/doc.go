@@ -20,6 +20,7 @@
 //	config/res/<tenant>/<kind>/<name>/<gen>   one version: {"resource":{...},"text":[...]} or {"deleted":true}
 //	config/text/<sha256>                      a run of lines of zone content, addressed by its content
 //	verdict/<tenant>/<pool>                   health.Verdict (JSON), written by the elected judge only
+//	verdict/pulse                             Pulse (JSON), written by the elected judge every few seconds
 //	world/edge/<id>                           Edge (JSON), leased
 //	world/judge/<lease>                       candidates of the judge's election; the oldest one leads
 //	world/obs/<vantage>/<tenant>/<pool>       health.Observation (JSON), without a lease

@@ -226,6 +226,10 @@ func (f *follower) addVanished(d *delta, heads map[string]Generation) {
 
 func (f *follower) loadVerdicts(ctx context.Context, r *reader, d *delta) error {
 	return r.each(ctx, f.c.keys.verdicts(), func(kv *mvccKV) error {
+		if string(kv.Key) == f.c.keys.pulse() {
+			f.pulse(kv)
+			return nil
+		}
 		p, ok := parsePool(f.c.keys.split(string(kv.Key)), 1)
 		if !ok {
 			return nil

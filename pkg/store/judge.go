@@ -120,6 +120,15 @@ func (c *Client) DeleteVerdict(ctx context.Context, p health.PoolID) error {
 	return c.asLeader(ctx, []clientv3.Op{clientv3.OpDelete(c.keys.verdict(p))})
 }
 
+// PutPulse tells that the judge lives; as PutVerdicts, for the leader only.
+func (c *Client) PutPulse(ctx context.Context, p Pulse) error {
+	value, err := marshalPlain(p)
+	if err != nil {
+		return err
+	}
+	return c.asLeader(ctx, []clientv3.Op{clientv3.OpPut(c.keys.pulse(), string(value))})
+}
+
 func (c *Client) asLeader(ctx context.Context, ops []clientv3.Op) error {
 	f := c.leading.Load()
 	if f == nil {

@@ -42,6 +42,7 @@ func (k keyspace) resources() string              { return k.join("config", "res
 func (k keyspace) tenant(t string) string         { return k.join("config", "res", t, "") }
 func (k keyspace) text(hash string) string        { return k.join("config", "text", hash) }
 func (k keyspace) verdicts() string               { return k.join("verdict", "") }
+func (k keyspace) pulse() string                  { return k.join("verdict", "pulse") }
 func (k keyspace) judge() string                  { return k.join("world", "judge") }
 func (k keyspace) edges() string                  { return k.join("world", "edge", "") }
 func (k keyspace) edge(id string) string          { return k.join("world", "edge", id) }

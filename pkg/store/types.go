@@ -22,7 +22,9 @@ type Version struct {
 
 // TenantState is what a tenant declares at its generation Head.
 type TenantState struct {
-	Head      Generation
+	Head Generation
+	// ID identifies the generation Head; see Change. Empty: not known.
+	ID        string
 	Resources Resources
 }
 
@@ -74,6 +76,9 @@ type Update struct {
 type TenantUpdate struct {
 	Tenant string
 	Head   Generation
+	// ID identifies the generation Head, which its number alone does not: a store that went back gives the same number again. Empty:
+	// not known.
+	ID string
 	// Put is sorted by kind (dependencies first) and name. In a Full update it is everything.
 	Put     []Version
 	Deleted []spec.Key
@@ -131,9 +136,23 @@ type FollowConfig struct {
 	Has *Update
 	// OnUpdate takes the next update; its error ends Follow.
 	OnUpdate func(Update) error
+	// OnPulse, if not nil, is called with each pulse of the judge that comes while following, and with the last one at the start.
+	OnPulse func(Pulse)
 	// OnStatus, if not nil, is called whenever the state or its reason changes, and when the cursor moves while the
 	// state is Current.
 	OnStatus func(FollowStatus)
+}
+
+// Pulse is the judge's sign of life among the verdicts. As long as pulses come, a verdict that does not change is one that is judged
+// again and again, and not one that nobody looks at.
+type Pulse struct {
+	Judge string    `json:"judge"` // its vantage
+	Time  time.Time `json:"time"`  // by the judge's clock
+	// Nonce makes each pulse unlike any other, so that it also identifies its point in the store's history.
+	Nonce string `json:"nonce"`
+	// Alive and Silent are the vantages that hold their lease and those that have lost it, sorted.
+	Alive  []string `json:"alive,omitempty"`
+	Silent []string `json:"silent,omitempty"`
 }
 
 // ObservationUpdate is all that the probers told (Full), or what changed.

@@ -10,7 +10,9 @@ type EdgeStatus struct {
 	DNS     []string  `json:"dns"`
 	View    View      `json:"view"`
 	// Tenants are the generations that it answers from.
-	Tenants  map[string]uint64 `json:"tenants"`
+	Tenants map[string]uint64 `json:"tenants"`
+	// IDs identify these generations, which their numbers alone do not where a store went back; absent where not known.
+	IDs      map[string]string `json:"ids,omitempty"`
 	Source   Source            `json:"source"`
 	Services int               `json:"services"`
 	Zones    int               `json:"zones"`

@@ -11,6 +11,8 @@ type Status struct {
 	Time time.Time `json:"time"`
 	// Heads are the newest generations, by tenant.
 	Heads map[string]uint64 `json:"heads"`
+	// IDs identify the generations in Heads, as EdgeStatus.IDs do.
+	IDs   map[string]string `json:"ids,omitempty"`
 	Edges []Edge            `json:"edges"`
 	Pools []Pool            `json:"pools"`
 	Store StoreStatus       `json:"store"`
@@ -51,6 +53,8 @@ type Forgotten struct {
 // Edges tells what every registered edge answers from.
 type Edges struct {
 	Heads map[string]uint64 `json:"heads"`
+	// IDs identify the generations in Heads, as EdgeStatus.IDs do.
+	IDs   map[string]string `json:"ids,omitempty"`
 	Edges []Edge            `json:"edges"`
 }
 
