@@ -183,6 +183,13 @@ func (a *Answerer) internet() {
 		a.fail(dnswire.RcodeRefused, dnswire.EDENotAuthoritative, "")
 		return
 	}
+	if z.Void {
+		if z.Counts != nil {
+			a.counted = z.Counts
+		}
+		a.fail(dnswire.RcodeServFail, dnswire.EDEInvalidData, "the zone has no content that may be served: not copied yet, expired, or broken")
+		return
+	}
 	a.flags |= dnswire.FlagAA
 	a.counted = z.Counts
 	a.waiting = a.waiting[:0]
@@ -197,7 +204,7 @@ func (a *Answerer) internet() {
 func (a *Answerer) find(q *dnswire.Query) *table.Zone {
 	z := a.view.Find(q, &a.hashes)
 	if z != nil && q.QType == dnswire.TypeDS && q.Labels == z.Labels() {
-		if above := a.view.FindAbove(z, q, &a.hashes); above != nil {
+		if above := a.view.FindAbove(z, q, &a.hashes); above != nil && !above.Void {
 			return above
 		}
 	}
@@ -236,8 +243,8 @@ func (a *Answerer) name(z *table.Zone, q *dnswire.Query, at int) {
 			return
 		}
 		q, at = &a.chain, next
-		if z = a.find(q); z == nil {
-			return
+		if z = a.find(q); z == nil || z.Void {
+			return // who asked goes on by itself
 		}
 	}
 }

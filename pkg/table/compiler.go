@@ -97,7 +97,8 @@ type Compiler struct {
 	serviceSlots writer[Service]
 	top          names
 	depths       [2]uint64
-	zoneList     []*Zone
+	zoneList     []*Zone // as View.zones
+	served       int     // as View.served
 
 	untold   []*serviceState // see CatchUp
 	counted  []*ServiceCounts
@@ -223,6 +224,7 @@ func (c *Compiler) Apply(ch Change) {
 		}
 		for _, b := range t.Broken {
 			c.unread[b.Key] = b.Err
+			c.dirty.zoneList = c.dirty.zoneList || b.Key.Kind == spec.KindZone
 		}
 	}
 	for i := range ch.Verdicts {
@@ -356,7 +358,7 @@ func (c *Compiler) Compile(now time.Time) (v *View, broken []Broken, next time.T
 	}
 	c.serial++
 	v = &View{Serial: c.serial, Published: now, Atlas: c.atlas, Maps: c.maps, seed: c.cfg.Seed, Heads: c.headsView,
-		top: c.top, depths: c.depths, zones: c.zoneList, parts: slices.Clone(c.partList),
+		top: c.top, depths: c.depths, zones: c.zoneList, served: c.served, parts: slices.Clone(c.partList),
 		services: c.serviceSlots.freeze(), draws: c.drawSlots.freeze(),
 		serviceCount: len(c.hosts), counted: c.counted}
 	next = c.nextDay()
