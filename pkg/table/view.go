@@ -20,8 +20,8 @@ type View struct {
 	seed     uint64
 	top      names
 	depths   [2]uint64 // bit n: there is a zone of n labels
-	zones    []*Zone // those that are served first, void ones behind them
-	served   int     // how many those are
+	zones    []*Zone   // those that are served first, void ones behind them
+	served   int       // how many those are
 	services chunked[Service]
 	draws    chunked[*Draw]
 	parts    []*geo.Partition
