@@ -219,6 +219,9 @@ func (c *web2) get(f *web2Framer, w *streamWorker, r *web2Request, dns string) e
 	if r.body, err = base64.RawURLEncoding.AppendDecode(r.body[:0], f.text); err != nil {
 		return c.refuse(f, r, notBase64)
 	}
+	if !safe(r.body) {
+		return c.refuse(f, r, notSafe)
+	}
 	return c.respondTo(f, w, r)
 }
 
