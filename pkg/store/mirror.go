@@ -127,6 +127,14 @@ func (m *Mirror) Verdicts() map[health.PoolID]health.Verdict {
 	return m.verdicts
 }
 
+// Verdict gives the verdict of one pool; false: it has none.
+func (m *Mirror) Verdict(p health.PoolID) (health.Verdict, bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	v, ok := m.verdicts[p]
+	return v, ok
+}
+
 // Keysets gives the keyset of each signed zone. The map must not be changed.
 func (m *Mirror) Keysets() map[string]dnssec.Keyset {
 	m.mu.Lock()
