@@ -28,13 +28,14 @@ func (c *Client) Commit(ctx context.Context, ch Change) (Record, error) {
 }
 
 func (c *Client) commit(ctx context.Context, ch Change) (Record, error) {
-	t, err := c.draft(ch)
+	// A short question first: with etcd away, this fails soon, and it is certain that nothing was written.
+	base, err := c.ground(ctx, ch)
 	if err != nil {
 		return Record{}, err
 	}
-	// A short question first: with etcd away, this fails soon, and it is certain that nothing was written.
-	if _, err := c.reader(c.etcd).get(ctx, c.keys.head(ch.Tenant)); err != nil {
-		return Record{}, c.explain("changing "+ch.Tenant+" (nothing was written)", err)
+	t, err := c.draft(ch, base)
+	if err != nil {
+		return Record{}, err
 	}
 	if t.bytes > MaxChangeBytes || len(t.ops) > MaxChangeOps {
 		return Record{}, &TooLargeError{Ops: len(t.ops), MaxOps: MaxChangeOps, Bytes: t.bytes, MaxBytes: MaxChangeBytes}
@@ -44,28 +45,36 @@ func (c *Client) commit(ctx context.Context, ch Change) (Record, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.wait.commit)
 	defer cancel()
-	resp, err := c.etcd.Txn(ctx).If(t.compares...).Then(t.ops...).Else(t.heads...).Commit()
-	if sizeRefused(err) {
-		return Record{}, &TooLargeError{Ops: len(t.ops), Bytes: t.bytes}
+	for {
+		resp, err := c.etcd.Txn(ctx).If(t.compares...).Then(t.ops...).Else(t.heads...).Commit()
+		if sizeRefused(err) {
+			return Record{}, &TooLargeError{Ops: len(t.ops), Bytes: t.bytes}
+		}
+		if err != nil {
+			return c.settle(ctx, t, err)
+		}
+		if resp.Succeeded {
+			return t.record, nil
+		}
+		again, err := c.passDamaged(ctx, ch, t, resp)
+		if err != nil {
+			return Record{}, c.explain("changing "+ch.Tenant+" (nothing was written)", err)
+		}
+		if !again {
+			return Record{}, c.conflict(ctx, ch, resp)
+		}
 	}
-	if err != nil {
-		return c.settle(ctx, t, err)
-	}
-	if !resp.Succeeded {
-		return Record{}, c.conflict(ctx, ch, resp)
-	}
-	return t.record, nil
 }
 
 // draft is a change on its way to a transaction.
 type draft struct {
 	record   Record
-	digest   string
 	compares []clientv3.Cmp
 	heads    []clientv3.Op // reads the compared heads, should the comparison fail
 	ops      []clientv3.Op
 	bytes    int
 	runs     []run
+	passed   map[string]int64 // damaged heads that are let pass, by tenant: etcd's revision of each
 }
 
 func (d *draft) put(key string, value []byte) {
@@ -83,8 +92,8 @@ func (d *draft) expect(key string, g Generation) {
 	d.bytes += 2*len(key) + 32
 }
 
-// draft lays out the transaction, all but the runs of zone content.
-func (c *Client) draft(ch Change) (*draft, error) {
+// draft lays out the transaction, all but the runs of zone content. base is the generation that it follows.
+func (c *Client) draft(ch Change, base identity) (*draft, error) {
 	if ch.Tenant == "" {
 		return nil, errors.New("a change without a tenant")
 	}
@@ -92,12 +101,16 @@ func (c *Client) draft(ch Change) (*draft, error) {
 		return nil, fmt.Errorf("the change of %s touches nothing; a generation holds at least one resource", ch.Tenant)
 	}
 	gen := ch.Base + 1
-	t := &draft{record: Record{Tenant: ch.Tenant, Generation: gen, Time: ch.Time.UTC(), Author: ch.Author, Message: ch.Message}}
+	t := &draft{passed: map[string]int64{}, record: Record{Tenant: ch.Tenant, Generation: gen, Time: ch.Time.UTC(), Author: ch.Author, Message: ch.Message}}
 	t.expect(c.keys.head(ch.Tenant), ch.Base)
 	for _, name := range readsOf(ch) {
 		t.expect(c.keys.head(name), ch.Reads[name])
 	}
+	if ch.Base != 0 {
+		t.compares = append(t.compares, clientv3.Compare(clientv3.ModRevision(c.keys.record(ch.Tenant, ch.Base)), "=", base.mod))
+	}
 	sum := sha256.New()
+	fmt.Fprintf(sum, "%s %s %d\n", base.id, ch.Tenant, gen)
 	seen := map[spec.Key]bool{}
 	add := func(key spec.Key, value []byte) error {
 		if key.Tenant != ch.Tenant || seen[key] {
@@ -127,14 +140,14 @@ func (c *Client) draft(ch Change) (*draft, error) {
 	}
 	sortKeys(t.record.Put)
 	sortKeys(t.record.Deleted)
-	fmt.Fprintf(sum, "%s %s %s %s", t.record.Author, t.record.Message, t.record.Time, ch.Tenant)
-	t.digest = hex.EncodeToString(sum.Sum(nil))
+	fmt.Fprintf(sum, "%q %q %s", t.record.Author, t.record.Message, t.record.Time.Format(time.RFC3339Nano))
+	t.record.ID = hex.EncodeToString(sum.Sum(nil))
 	return t, c.seal(t)
 }
 
 // seal adds the record and the head.
 func (c *Client) seal(t *draft) error {
-	value, err := marshalPlain(storedRecord{Record: t.record, Digest: t.digest})
+	value, err := marshalPlain(storedRecord{Record: t.record, Digest: t.record.ID})
 	if err != nil {
 		return err
 	}
@@ -222,6 +235,36 @@ func (c *Client) writeTexts(ctx context.Context, runs []run) error {
 	return nil
 }
 
+// passDamaged lets a change pass heads that are damaged where they should be at what the change expects: those it compares by etcd's
+// revision from now on. again: there were some, and the transaction is worth another try.
+func (c *Client) passDamaged(ctx context.Context, ch Change, t *draft, resp *clientv3.TxnResponse) (again bool, err error) {
+	for i, name := range append([]string{ch.Tenant}, readsOf(ch)...) {
+		kvs := resp.Responses[i].GetResponseRange().Kvs
+		if len(kvs) == 0 {
+			continue
+		}
+		if _, damaged := parseHead(kvs[0].Value); damaged == nil {
+			continue
+		}
+		g, err := c.reader(c.etcd).head(ctx, name, kvs[0])
+		if err != nil {
+			return false, err
+		}
+		want := ch.Base
+		if i > 0 {
+			want = ch.Reads[name]
+		}
+		if g != want {
+			return false, nil // conflict tells it
+		}
+		if t.passed[name] != kvs[0].ModRevision {
+			t.compares[i] = clientv3.Compare(clientv3.ModRevision(string(kvs[0].Key)), "=", kvs[0].ModRevision)
+			t.passed[name], again = kvs[0].ModRevision, true
+		}
+	}
+	return again, nil
+}
+
 // conflict tells which head was not where the change wanted it.
 func (c *Client) conflict(ctx context.Context, ch Change, resp *clientv3.TxnResponse) error {
 	names := append([]string{ch.Tenant}, readsOf(ch)...)
@@ -232,9 +275,9 @@ func (c *Client) conflict(ctx context.Context, ch Change, resp *clientv3.TxnResp
 		}
 		var have Generation
 		if kvs := resp.Responses[i].GetResponseRange().Kvs; len(kvs) > 0 {
-			g, err := parseHead(kvs[0].Value)
+			g, err := c.reader(c.etcd).head(ctx, name, kvs[0])
 			if err != nil {
-				return fmt.Errorf("the head of %s: %w", name, err)
+				return c.explain("changing "+ch.Tenant+" (nothing was written)", err)
 			}
 			have = g
 		}
@@ -257,7 +300,7 @@ func (c *Client) settle(ctx context.Context, t *draft, cause error) (Record, err
 	defer cancel()
 	stored, err := c.storedRecord(ctx, t.record.Tenant, t.record.Generation)
 	switch {
-	case err == nil && stored.Digest == t.digest:
+	case err == nil && stored.Digest == t.record.ID:
 		return t.record, nil
 	case err == nil:
 		return Record{}, &ConflictError{Tenant: t.record.Tenant, Want: t.record.Generation - 1, Have: t.record.Generation, Last: stored.Record}

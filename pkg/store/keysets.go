@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -48,8 +49,13 @@ func (c *Client) replaceKeyset(ctx context.Context, zone string, serial uint64, 
 	mod := int64(0)
 	if kv != nil {
 		mod = kv.ModRevision
-		if old, err = decodeKeyset(zone, kv.Value); err != nil {
+		switch old, err = decodeKeyset(zone, kv.Value); {
+		case err == nil:
+		case serial == 0: // who knows of none would make new keys, which nobody can verify
 			return fmt.Errorf("%s: what the store holds is not understood: %w", what, err)
+		default: // who holds the one before mends it
+			c.log.Error("the keys of a zone in the store are damaged, and are replaced", "zone", zone, "error", err)
+			old.Serial = serial
 		}
 	}
 	if old.Serial != serial {
@@ -92,7 +98,7 @@ func decodeKeyset(zone string, value []byte) (dnssec.Keyset, error) {
 
 type keysetChange struct {
 	keyset  dnssec.Keyset
-	mod     int64
+	sum     uint64 // of its stored form
 	deleted bool
 }
 
@@ -102,14 +108,15 @@ func (f *follower) loadKeysets(ctx context.Context, r *reader, d *delta) error {
 		if len(parts) != 3 {
 			return nil
 		}
-		if mod, told := f.keysets[parts[2]]; told && !d.full && mod == kv.ModRevision {
+		d.seen.see(kv, false, false)
+		if sum := f.keysets[parts[2]]; sum != 0 && !d.full && sum == f.sum(kv.Value) {
 			d.keptKeysets[parts[2]] = true
 			return nil
 		}
 		f.addKeyset(d, parts[2], kv)
 		if ks, ok := d.keysets[parts[2]]; ok && f.has != nil && !d.full && reflect.DeepEqual(ks.keyset, f.has.Keysets()[parts[2]]) {
 			delete(d.keysets, parts[2])
-			d.keptKeysets[parts[2]], f.keysets[parts[2]] = true, ks.mod
+			d.keptKeysets[parts[2]], f.keysets[parts[2]] = true, ks.sum
 		}
 		return nil
 	})
@@ -123,7 +130,7 @@ func (f *follower) addKeyset(d *delta, zone string, kv *mvccKV) {
 		d.keptKeysets[zone] = true
 		return
 	}
-	d.keysets[zone] = keysetChange{keyset: ks, mod: kv.ModRevision}
+	d.keysets[zone] = keysetChange{keyset: ks, sum: f.sum(kv.Value)}
 }
 
 func (f *follower) keysetEvent(ev *clientv3.Event, parts []string, d *delta) {
@@ -150,6 +157,9 @@ func (d *delta) addKeysets(u *Update) {
 			u.Keysets = append(u.Keysets, c.keyset)
 		}
 	}
+	if d.full {
+		u.KeysetsBroken = slices.Sorted(maps.Keys(d.keptKeysets))
+	}
 	slices.SortFunc(u.Keysets, func(a, b dnssec.Keyset) int { return strings.Compare(a.Zone, b.Zone) })
 	slices.Sort(u.KeysetsDeleted)
 }
@@ -159,7 +169,7 @@ func (d *delta) rememberKeysets(f *follower) {
 		if c.deleted {
 			delete(f.keysets, zone)
 		} else {
-			f.keysets[zone] = c.mod
+			f.keysets[zone] = c.sum
 		}
 	}
 }

@@ -194,8 +194,8 @@ type following struct {
 	stop   func()
 }
 
-// noDigest leaves the digests of versions out of comparisons.
-var noDigest = cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".Digest" }, cmp.Ignore())
+// noDigest leaves the digests of versions and the IDs of generations out of comparisons.
+var noDigest = cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".Digest" || p.Last().String() == ".ID" }, cmp.Ignore())
 
 func follow(t testing.TB, c *Client, from *Cursor) *following {
 	t.Helper()

@@ -27,16 +27,16 @@ const (
 func (c *Client) Read(ctx context.Context, tenant string, at Generation) (TenantState, error) {
 	what := "reading " + tenant
 	r := c.reader(c.etcd)
-	head, err := r.get(ctx, c.keys.head(tenant))
+	kv, err := r.get(ctx, c.keys.head(tenant))
 	if err != nil {
 		return TenantState{}, c.explain(what, err)
 	}
-	if head == nil {
+	if kv == nil {
 		return TenantState{}, fmt.Errorf("tenant %s: %w", tenant, ErrNotFound)
 	}
-	now, err := parseHead(head.Value)
+	now, err := r.head(ctx, tenant, kv)
 	if err != nil {
-		return TenantState{}, fmt.Errorf("%s: %w", what, err)
+		return TenantState{}, c.explain(what, err)
 	}
 	if at == 0 {
 		at = now
@@ -58,7 +58,11 @@ func (c *Client) Read(ctx context.Context, tenant string, at Generation) (Tenant
 	if err != nil {
 		return TenantState{}, c.explain(what, err)
 	}
-	return TenantState{Head: at, Resources: NewResources(all...)}, nil
+	record, err := r.get(ctx, c.keys.record(tenant, at))
+	if err != nil {
+		return TenantState{}, c.explain(what, err)
+	}
+	return TenantState{Head: at, ID: identityOf(record).id, Resources: NewResources(all...)}, nil
 }
 
 // Heads gives every tenant's head.
@@ -67,7 +71,7 @@ func (c *Client) Heads(ctx context.Context) (map[string]Generation, error) {
 	return heads, c.explain("reading the heads", err)
 }
 
-// History gives a tenant's last changes, newest first; limit 0: all.
+// History gives a tenant's last changes, newest first; limit 0: all. In the place of a record that is damaged stands one that says so.
 func (c *Client) History(ctx context.Context, tenant string, limit int) ([]Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.wait.commit)
 	defer cancel()
@@ -78,10 +82,16 @@ func (c *Client) History(ctx context.Context, tenant string, limit int) ([]Recor
 	}
 	out := make([]Record, 0, len(resp.Kvs))
 	for _, kv := range resp.Kvs {
-		var r storedRecord
-		if err := json.Unmarshal(kv.Value, &r); err != nil {
-			return nil, fmt.Errorf("the record %s is not understood: %w", kv.Key, err)
+		g, ok := parseRecordKey(c.keys.split(string(kv.Key)))
+		if !ok {
+			continue
 		}
+		var r storedRecord
+		if err := json.Unmarshal(kv.Value, &r); err != nil || r.Generation != g {
+			c.log.Error("the record of a change is damaged in the store", "tenant", tenant, "generation", g, "error", err)
+			r = storedRecord{Record: Record{Tenant: tenant, Generation: g, Message: "(the record of this change is damaged in the store)"}}
+		}
+		r.ID = r.Digest
 		out = append(out, r.Record)
 	}
 	return out, nil
@@ -165,8 +175,10 @@ func tooMuch(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "message larger than max")
 }
 
+// heads gives every tenant's head; of one that is damaged what the log says.
 func (r *reader) heads(ctx context.Context) (map[string]Generation, error) {
 	heads := map[string]Generation{}
+	var damaged []*mvccpb.KeyValue
 	err := r.each(ctx, r.c.keys.heads(), func(kv *mvccpb.KeyValue) error {
 		parts := r.c.keys.split(string(kv.Key))
 		if len(parts) != 3 {
@@ -174,21 +186,59 @@ func (r *reader) heads(ctx context.Context) (map[string]Generation, error) {
 		}
 		g, err := parseHead(kv.Value)
 		if err != nil {
-			r.c.log.Error("the head of a tenant in the store is not understood; the tenant is left as it is", "tenant", parts[2], "error", err)
+			damaged = append(damaged, kv)
 			return nil
 		}
 		heads[parts[2]] = g
 		return nil
 	})
+	for _, kv := range damaged {
+		if err != nil {
+			break
+		}
+		tenant := r.c.keys.split(string(kv.Key))[2]
+		var g Generation
+		if g, err = r.head(ctx, tenant, kv); g != 0 {
+			heads[tenant] = g
+		}
+	}
 	return heads, err
+}
+
+// head reads a tenant's head. Of one that is damaged it gives the newest generation that left anything, a record or else a version:
+// those are written with the head. 0: nothing is left.
+func (r *reader) head(ctx context.Context, tenant string, kv *mvccpb.KeyValue) (g Generation, err error) {
+	g, damaged := parseHead(kv.Value)
+	if damaged == nil {
+		return g, nil
+	}
+	err = r.each(ctx, r.c.keys.log(tenant), func(kv *mvccpb.KeyValue) error {
+		if found, ok := parseRecordKey(r.c.keys.split(string(kv.Key))); ok {
+			g = max(g, found)
+		}
+		return nil
+	}, clientv3.WithKeysOnly())
+	if err == nil && g == 0 {
+		err = r.each(ctx, r.c.keys.tenant(tenant), func(kv *mvccpb.KeyValue) error {
+			if _, found, ok := parseVersion(r.c.keys.split(string(kv.Key))); ok {
+				g = max(g, found)
+			}
+			return nil
+		}, clientv3.WithKeysOnly())
+	}
+	if err == nil {
+		r.c.log.Error("the head of a tenant in the store is damaged; the newest change that stands in its log counts, and the next one mends it",
+			"tenant", tenant, "generation", g, "error", damaged)
+	}
+	return g, err
 }
 
 // found is a stored version and where it stood.
 type found struct {
 	key   spec.Key
 	gen   Generation
-	mod   int64 // etcd's revision of the key
 	value []byte
+	kv    *mvccpb.KeyValue
 }
 
 // newest calls fn with the newest version of each resource below prefix that is not newer than headOf its
@@ -213,7 +263,7 @@ func (r *reader) newest(ctx context.Context, prefix string, headOf func(tenant s
 				return err
 			}
 		}
-		last = &found{key: key, gen: gen, mod: kv.ModRevision, value: kv.Value}
+		last = &found{key: key, gen: gen, value: kv.Value, kv: kv}
 		return nil
 	})
 	if err != nil {

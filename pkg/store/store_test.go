@@ -33,7 +33,8 @@ func TestCommitMakesGenerations(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Record{Tenant: "shop", Generation: 1, Time: testTime, Author: "ann", Message: "begin", Put: []spec.Key{fra.Key, nyc.Key}}
-	if !reflect.DeepEqual(rec, want) {
+	want.ID = rec.ID
+	if rec.ID == "" || !reflect.DeepEqual(rec, want) {
 		t.Errorf("record %+v, want %+v", rec, want)
 	}
 	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "fra", "EU-FR"))})
@@ -254,7 +255,7 @@ func TestZoneContentTakesNoRoomFromResources(t *testing.T) {
 		long.Put = append(long.Put, site(spec.Platform, fmt.Sprint(i), strings.Repeat("x", 100_000)))
 	}
 	for name, ch := range map[string]Change{"many zones": many, "long resources": long} {
-		d, err := c.draft(ch)
+		d, err := c.draft(ch, identity{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -371,7 +372,7 @@ func TestCommitWhoseAnswerIsLost(t *testing.T) {
 	c := testClient(t)
 	ch := Change{Tenant: "shop", Put: resources(site("shop", "a", "EU")), Time: testTime}
 	want := mustCommit(t, c, ch)
-	d, err := c.draft(ch)
+	d, err := c.draft(ch, identity{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -380,7 +381,7 @@ func TestCommitWhoseAnswerIsLost(t *testing.T) {
 		t.Errorf("our own change: %+v, %v", rec, err)
 	}
 	ch.Put = resources(site("shop", "a", "AF"))
-	if d, err = c.draft(ch); err != nil {
+	if d, err = c.draft(ch, identity{}); err != nil {
 		t.Fatal(err)
 	}
 	var e *ConflictError
@@ -388,7 +389,7 @@ func TestCommitWhoseAnswerIsLost(t *testing.T) {
 		t.Errorf("another's change: %v", err)
 	}
 	ch.Base = 1
-	if d, err = c.draft(ch); err != nil {
+	if d, err = c.draft(ch, identity{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.settle(testContext(t), d, lost); !errors.Is(err, lost) || !strings.Contains(err.Error(), "may have been made") {

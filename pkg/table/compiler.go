@@ -20,6 +20,7 @@ type Change struct {
 	Tenants         []TenantChange
 	Verdicts        []health.Verdict
 	VerdictsDeleted []health.PoolID
+	VerdictsBroken  []health.PoolID // in a full change: could not be read; the last one holds
 }
 
 // TenantChange is one tenant's step to a generation.
@@ -263,6 +264,9 @@ func (c *Compiler) forget(ch *Change) {
 		}
 	}
 	told := map[health.PoolID]bool{}
+	for _, id := range ch.VerdictsBroken {
+		told[id] = true
+	}
 	for i := range ch.Verdicts {
 		told[ch.Verdicts[i].Pool] = true
 	}
