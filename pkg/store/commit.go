@@ -42,19 +42,47 @@ func (c *Client) commit(ctx context.Context, ch Change) (Record, error) {
 	if err := c.addTexts(ctx, t); err != nil {
 		return Record{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.wait.commit)
-	defer cancel()
-	resp, err := c.etcd.Txn(ctx).If(t.compares...).Then(t.ops...).Else(t.heads...).Commit()
-	if sizeRefused(err) {
-		return Record{}, &TooLargeError{Ops: len(t.ops), Bytes: t.bytes}
-	}
-	if err != nil {
-		return c.settle(ctx, t, err)
-	}
-	if !resp.Succeeded {
+	return c.make(ctx, ch, t)
+}
+
+// make makes the transaction, on one member or another. That it was made by an attempt whose answer was lost, its record tells;
+// and it is never made twice, since it compares the heads.
+func (c *Client) make(ctx context.Context, ch Change, t *draft) (Record, error) {
+	var resp *clientv3.TxnResponse
+	open := false // an attempt's answer was lost: it may have been made, or may yet be
+	first := c.attemptFor(t.bytes)
+	err := c.attempts(ctx, first, min(8*first, c.wait.commit), func(ctx context.Context) (err error) {
+		resp, err = c.etcd.Txn(ctx).If(t.compares...).Then(t.ops...).Else(t.heads...).Commit()
+		open = open || lost(err)
+		return err
+	})
+	switch {
+	case err == nil && resp.Succeeded:
+		return t.record, nil
+	case err == nil && !open:
 		return Record{}, c.conflict(ctx, ch, resp)
+	case sizeRefused(err):
+		return Record{}, &TooLargeError{Ops: len(t.ops), Bytes: t.bytes}
+	case refused(err) && !open:
+		return Record{}, c.explain(t.what()+" (nothing was written)", err)
 	}
-	return t.record, nil
+	made, settled, looked := c.settle(ctx, t)
+	switch {
+	case made:
+		return t.record, nil
+	case settled != nil:
+		return Record{}, settled
+	case err == nil && looked == nil: // the heads moved, by others: no attempt can succeed any more
+		return Record{}, c.conflict(ctx, ch, resp)
+	case looked == nil && !open:
+		return Record{}, c.explain(t.what()+" (nothing was written)", err)
+	}
+	return Record{}, &UnknownError{Tenant: ch.Tenant, Generation: t.record.Generation, err: c.explain(t.what(), cmp.Or(err, looked))}
+}
+
+// attemptFor gives the time of the first attempt to write so many bytes.
+func (c *Client) attemptFor(bytes int) time.Duration {
+	return c.wait.attempt * time.Duration(1+bytes>>20)
 }
 
 // draft is a change on its way to a transaction.
@@ -66,6 +94,10 @@ type draft struct {
 	ops      []clientv3.Op
 	bytes    int
 	runs     []run
+}
+
+func (d *draft) what() string {
+	return fmt.Sprintf("changing %s to generation %d", d.record.Tenant, d.record.Generation)
 }
 
 func (d *draft) put(key string, value []byte) {
@@ -203,20 +235,27 @@ func (c *Client) missing(ctx context.Context, all []run) (absent []run, err erro
 }
 
 func (c *Client) askTexts(ctx context.Context, asks []clientv3.Op) (*clientv3.TxnResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.wait.commit)
-	defer cancel()
-	return c.etcd.Txn(ctx).Then(asks...).Commit()
+	var resp *clientv3.TxnResponse
+	err := c.try(ctx, func(ctx context.Context) (err error) {
+		resp, err = c.etcd.Txn(ctx).Then(asks...).Commit()
+		return err
+	})
+	return resp, err
 }
 
 // writeTexts writes runs that no version names yet.
 func (c *Client) writeTexts(ctx context.Context, runs []run) error {
-	ops := make([]clientv3.Op, len(runs))
+	ops, size := make([]clientv3.Op, len(runs)), 0
 	for i, r := range runs {
 		ops[i] = clientv3.OpPut(c.keys.text(r.hash), r.text)
+		size += len(r.text)
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.wait.commit)
-	defer cancel()
-	if _, err := c.etcd.Txn(ctx).Then(ops...).Commit(); err != nil {
+	first := c.attemptFor(size)
+	err := c.attempts(ctx, first, min(8*first, c.wait.commit), func(ctx context.Context) error {
+		_, err := c.etcd.Txn(ctx).Then(ops...).Commit()
+		return err
+	})
+	if err != nil {
 		return c.explain("writing zone content (nothing has changed, since nothing refers to it yet)", err)
 	}
 	return nil
@@ -250,19 +289,21 @@ func (c *Client) conflict(ctx context.Context, ch Change, resp *clientv3.TxnResp
 	return errors.New("a head moved and moved back while the change was made; plan the change anew")
 }
 
-// settle finds out whether a change was made whose answer got lost.
-func (c *Client) settle(ctx context.Context, t *draft, cause error) (Record, error) {
-	what := fmt.Sprintf("changing %s to generation %d", t.record.Tenant, t.record.Generation)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.wait.call)
+// settle looks whether a change was made whose answer got lost, or another in its place, which is a conflict; neither, and no error:
+// there is no such generation yet.
+func (c *Client) settle(ctx context.Context, t *draft) (made bool, conflict, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.wait.attempt)
 	defer cancel()
 	stored, err := c.storedRecord(ctx, t.record.Tenant, t.record.Generation)
 	switch {
 	case err == nil && stored.Digest == t.digest:
-		return t.record, nil
+		return true, nil, nil
 	case err == nil:
-		return Record{}, &ConflictError{Tenant: t.record.Tenant, Want: t.record.Generation - 1, Have: t.record.Generation, Last: stored.Record}
+		return false, &ConflictError{Tenant: t.record.Tenant, Want: t.record.Generation - 1, Have: t.record.Generation, Last: stored.Record}, nil
+	case errors.Is(err, ErrNotFound):
+		return false, nil, nil
 	}
-	return Record{}, c.explain(what+" (look at its history before trying again: it may have been made)", cause)
+	return false, nil, err
 }
 
 func (c *Client) storedRecord(ctx context.Context, tenant string, g Generation) (storedRecord, error) {

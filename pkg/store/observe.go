@@ -22,17 +22,19 @@ func (c *Client) PutObservation(ctx context.Context, o health.Observation) error
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.wait.call)
-	defer cancel()
-	_, err = c.etcd.Put(ctx, c.keys.observation(o.Vantage, o.Pool), string(value))
+	err = c.try(ctx, func(ctx context.Context) error {
+		_, err := c.etcd.Put(ctx, c.keys.observation(o.Vantage, o.Pool), string(value))
+		return err
+	})
 	return c.explain("writing an observation", err)
 }
 
 // DeleteObservation removes what a vantage knew of a pool. There may be nothing.
 func (c *Client) DeleteObservation(ctx context.Context, vantage string, p health.PoolID) error {
-	ctx, cancel := context.WithTimeout(ctx, c.wait.call)
-	defer cancel()
-	_, err := c.etcd.Delete(ctx, c.keys.observation(vantage, p))
+	err := c.try(ctx, func(ctx context.Context) error {
+		_, err := c.etcd.Delete(ctx, c.keys.observation(vantage, p))
+		return err
+	})
 	return c.explain("deleting an observation", err)
 }
 

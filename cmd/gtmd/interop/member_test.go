@@ -3,6 +3,7 @@
 package interop
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -27,6 +28,7 @@ const memberEnv = "GTM_INTEROP_ETCD_MEMBER"
 // A member of a cluster, as it is told to the process that is to be it.
 type member struct {
 	Name, Dir, Client, Peer string // Client and Peer are URLs
+	PeerAt                  string // where it listens, if not at Peer
 	Cluster                 string // name=peer,...
 }
 
@@ -34,10 +36,17 @@ type member struct {
 type cluster struct {
 	members   []member
 	processes []*process
+	cut       *cutMembers // of startDivisibleCluster
 }
 
 // startCluster starts three members and waits until they serve.
 func startCluster(t *testing.T) *cluster {
+	t.Helper()
+	return startClusterBy(t, func(*member) {})
+}
+
+// startClusterBy starts members that are as change makes them.
+func startClusterBy(t *testing.T, change func(*member)) *cluster {
 	t.Helper()
 	c := &cluster{}
 	dir := t.TempDir()
@@ -45,6 +54,7 @@ func startCluster(t *testing.T) *cluster {
 	for i := range 3 {
 		m := member{Name: fmt.Sprintf("m%d", i+1), Client: "http://" + freePort(t).String(), Peer: "http://" + freePort(t).String()}
 		m.Dir = filepath.Join(dir, m.Name)
+		change(&m)
 		peers = append(peers, m.Name+"="+m.Peer)
 		c.members = append(c.members, m)
 	}
@@ -140,7 +150,7 @@ func (m member) config() *embed.Config {
 	config := embed.NewConfig()
 	config.Name, config.Dir = m.Name, m.Dir
 	config.ListenClientUrls, config.AdvertiseClientUrls = urls(m.Client), urls(m.Client)
-	config.ListenPeerUrls, config.AdvertisePeerUrls = urls(m.Peer), urls(m.Peer)
+	config.ListenPeerUrls, config.AdvertisePeerUrls = urls(cmp.Or(m.PeerAt, m.Peer)), urls(m.Peer)
 	config.InitialCluster = m.Cluster
 	config.MaxTxnOps = 8192
 	config.MaxRequestBytes = 32 << 20
