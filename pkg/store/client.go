@@ -80,6 +80,8 @@ type Client struct {
 	texts   *textCache
 	// leading is the election key that fences verdicts; nil while another judge leads.
 	leading atomic.Pointer[fence]
+	// written is the newest revision of which an answer to overwrite told.
+	written atomic.Int64
 }
 
 // Open checks cfg and makes a client. It does not wait for etcd, since an edge must start without it:

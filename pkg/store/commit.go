@@ -18,8 +18,8 @@ import (
 )
 
 // Commit makes a change the tenant's next generation, whole or not at all. *ConflictError: a head has
-// moved; *TooLargeError: split it. Any other error with etcd's answer lost leaves it open whether the
-// change was made, and says so.
+// moved; *TooLargeError: split it; *UnknownError: it may have been made. With any other error, nothing was
+// written but zone content that nothing refers to.
 func (c *Client) Commit(ctx context.Context, ch Change) (Record, error) {
 	start := time.Now()
 	rec, err := c.commit(ctx, ch)
@@ -77,7 +77,7 @@ func (c *Client) make(ctx context.Context, ch Change, t *draft) (Record, error) 
 	case looked == nil && !open:
 		return Record{}, c.explain(t.what()+" (nothing was written)", err)
 	}
-	return Record{}, &UnknownError{Tenant: ch.Tenant, Generation: t.record.Generation, err: c.explain(t.what(), cmp.Or(err, looked))}
+	return Record{}, &UnknownError{Tenant: ch.Tenant, Generation: t.record.Generation, Err: c.explain(t.what(), cmp.Or(err, looked))}
 }
 
 // attemptFor gives the time of the first attempt to write so many bytes.

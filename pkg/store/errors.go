@@ -68,14 +68,14 @@ func (e *TooLargeError) Error() string {
 type UnknownError struct {
 	Tenant     string
 	Generation Generation // which it would be, or is
-	err        error
+	Err        error      // why there was no answer
 }
 
 func (e *UnknownError) Error() string {
-	return fmt.Sprintf("%s; it may have been made: look at gtmctl history %s before trying again", e.err, e.Tenant)
+	return fmt.Sprintf("%s; it may have been made: look at gtmctl history %s before trying again", e.Err, e.Tenant)
 }
 
-func (e *UnknownError) Unwrap() error { return e.err }
+func (e *UnknownError) Unwrap() error { return e.Err }
 
 // CorruptError: a snapshot on disk cannot be trusted.
 type CorruptError struct {

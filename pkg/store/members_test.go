@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/status"
 
+	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
@@ -191,6 +192,43 @@ func TestKeysWhoseAnswerIsLostAreWrittenOnce(t *testing.T) {
 		if err := c.DeleteKeyset(testContext(t), "gtm.example.", 1); !errors.Is(err, ErrKeysetChanged) {
 			t.Errorf("%s, deleted twice: %v", name, err)
 		}
+	}
+}
+
+// TestAnObservationFromBeforeOverwritesNothing: a member that stood still for a minute carries out what waited in it.
+func TestAnObservationFromBeforeOverwritesNothing(t *testing.T) {
+	c, ctx := testClient(t), testContext(t)
+	other := openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: c.cfg.Prefix})
+	c.wait.attempt = 300 * time.Millisecond
+	var late []*etcdserverpb.TxnRequest
+	obs := health.Observation{Vantage: "fra", Pool: health.PoolID{Tenant: "shop", Pool: "eu"}}
+	for i, do := range []func(context.Context, func() error) error{func(_ context.Context, carry func() error) error { return carry() }, silence, losesTheAnswer} {
+		silent := onWrites(1, do)
+		through(t, c, func(ctx context.Context, req any, carry func() error) error {
+			if writes(req) {
+				late = append(late, req.(*etcdserverpb.TxnRequest))
+			}
+			return silent(ctx, req, carry)
+		})
+		obs.Endpoints = map[string]health.Sight{"a": {State: health.Up, Since: testTime.Add(time.Duration(i) * time.Second)}}
+		if err := c.PutObservation(ctx, obs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, req := range slices.Backward(late) {
+		if _, err := etcdserverpb.NewKVClient(other.etcd.ActiveConnection()).Txn(ctx, req); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kv, err := other.reader(other.etcd).get(ctx, c.keys.observation(obs.Vantage, obs.Pool))
+	if want, _ := marshalPlain(obs); err != nil || string(kv.Value) != string(want) || len(late) < 5 {
+		t.Errorf("%s, %v after %d late attempts; want %s", kv.Value, err, len(late), want)
+	}
+	if err := c.DeleteObservation(ctx, obs.Vantage, obs.Pool); err != nil {
+		t.Error(err)
+	}
+	if kv, err := other.reader(other.etcd).get(ctx, c.keys.observation(obs.Vantage, obs.Pool)); kv != nil || err != nil {
+		t.Errorf("after its deletion: %v, %v", kv, err)
 	}
 }
 

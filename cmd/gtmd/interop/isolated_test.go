@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -19,7 +21,7 @@ const (
 	isolatedLeast   = 100              // changes that are acknowledged,
 	isolatedWithin  = 20 * time.Second // in this time
 	isolatedCall    = 6 * time.Second  // and none takes longer
-	isolatedAtLeast = 8 * time.Second  // of writing, however fast it goes
+	isolatedAtLeast = 5 * time.Second  // of writing, however fast it goes
 )
 
 // TestOneIsolatedMemberStopsNoChange: calls went over the members in turn and waited for each, though it had no leader or
@@ -40,18 +42,155 @@ func TestOneIsolatedMemberStopsNoChange(t *testing.T) {
 			}
 			s := newSteadyWriter(t, c)
 			s.write(t, 3) // all is well
-			if row.stop {
-				pid := -c.processes[victim].cmd.Process.Pid
-				if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
-			} else {
-				c.isolate(t, victim)
-			}
+			c.hurt(t, victim, row.stop)
 			s.steadily(t)
 		})
 	}
+}
+
+// hurt lets a member be of no use until the test ends.
+func (c *cluster) hurt(t *testing.T, i int, stop bool) {
+	t.Helper()
+	if !stop {
+		c.isolate(t, i)
+		return
+	}
+	pid := -c.processes[i].cmd.Process.Pid
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
+}
+
+// TestOneIsolatedMemberKeepsNobodyForLong: who judges, follows or holds a lease by way of such a member goes on by another.
+func TestOneIsolatedMemberKeepsNobodyForLong(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		stop bool
+	}{{"isolated", false}, {"stopped", true}} {
+		t.Run(row.name, func(t *testing.T) {
+			c := startDivisibleCluster(t)
+			victim := c.leader(t, c.client(t))
+			s := newSteadyWriter(t, c)
+			w := startWatchers(t, c)
+			s.write(t, 3)
+			eventually(t, startTimeout, "all is well", func() error { return w.behind(s.head) })
+			c.hurt(t, victim, row.stop)
+			begun := time.Now()
+			for time.Since(begun) < keptWatched {
+				s.change()
+				time.Sleep(100 * time.Millisecond)
+			}
+			eventually(t, keptAtMost, "all goes on", func() error { return w.behind(s.head) })
+			t.Logf("longest without a pulse %v, without a vantage %v, without news %v; %d changes", w.pulse.longest(), w.vantage.longest(),
+				w.news.longest(), len(s.acked))
+			for what, g := range map[string]*gap{"pulse": &w.pulse, "vantage": &w.vantage, "news": &w.news} {
+				if g.longest() > keptAtMost {
+					t.Errorf("%v without %s", g.longest(), what)
+				}
+			}
+		})
+	}
+}
+
+const (
+	// keptAtMost is how long a member may keep somebody from going on: until a connection is given up, and a lease after that.
+	keptAtMost  = 20 * time.Second
+	keptWatched = 13 * time.Second // until a connection to a silent member is given up
+)
+
+// A gap is the longest time without something that keeps coming.
+type gap struct {
+	mu   sync.Mutex
+	last time.Time
+	most time.Duration
+}
+
+func (g *gap) seen() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if now := time.Now(); g.last.IsZero() {
+		g.last = now
+	} else {
+		g.most, g.last = max(g.most, now.Sub(g.last)), now
+	}
+}
+
+// longest counts the time since as well.
+func (g *gap) longest() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return max(g.most, time.Since(g.last)).Round(time.Millisecond)
+}
+
+// watchers are two candidates for judge, a follower and a vantage, each with a connection of its own to all members.
+type watchers struct {
+	pulse, vantage, news gap
+	head                 atomic.Uint64
+}
+
+func startWatchers(t *testing.T, c *cluster) *watchers {
+	t.Helper()
+	w := &watchers{}
+	ctx, cancel := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	t.Cleanup(func() { cancel(); all.Wait() })
+	run := func(what func(*store.Client)) {
+		client, err := store.Open(ctx, store.Config{Endpoints: c.endpoints()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Go(func() { what(client); client.Close() })
+	}
+	for _, id := range []string{"one", "two"} {
+		run(func(client *store.Client) {
+			_ = client.Campaign(ctx, id, func(ctx context.Context) error {
+				for ctx.Err() == nil {
+					if client.PutPulse(ctx, store.Pulse{Judge: id, Time: time.Now()}) == nil {
+						w.pulse.seen()
+					}
+					time.Sleep(200 * time.Millisecond)
+				}
+				return nil
+			})
+		})
+	}
+	run(func(client *store.Client) { _ = client.KeepVantage(ctx, "fra", 3*time.Second) })
+	run(func(client *store.Client) {
+		_ = client.Follow(ctx, store.FollowConfig{OnUpdate: func(u store.Update) error {
+			for _, tu := range u.Tenants {
+				w.head.Store(uint64(tu.Head))
+				w.news.seen()
+			}
+			return nil
+		}})
+	})
+	run(func(client *store.Client) {
+		for ctx.Err() == nil {
+			if all, err := client.Vantages(ctx); err == nil && len(all) == 1 && all[0].Alive {
+				w.vantage.seen()
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	})
+	return w
+}
+
+// behind tells who does not go on at the moment.
+func (w *watchers) behind(head store.Generation) error {
+	const lately = 2 * time.Second
+	for what, g := range map[string]*gap{"pulse": &w.pulse, "vantage": &w.vantage} {
+		g.mu.Lock()
+		since := time.Since(g.last)
+		g.mu.Unlock()
+		if since > lately {
+			return fmt.Errorf("%v without %s", since, what)
+		}
+	}
+	if now := w.head.Load(); now != uint64(head) {
+		return fmt.Errorf("heard of generation %d, not of %d", now, head)
+	}
+	return nil
 }
 
 // A steadyWriter makes one change after the other, each once, whatever comes of it.

@@ -64,13 +64,27 @@ func startClusterBy(t *testing.T, change func(*member)) *cluster {
 		c.start(t, i)
 	}
 	client := c.client(t)
-	eventually(t, startTimeout, "the cluster serves", func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		defer cancel()
-		_, err := client.Get(ctx, "any")
-		return err
-	})
+	eventually(t, startTimeout, "the cluster serves", func() error { return c.serves(client) })
 	return c
+}
+
+// serves tells whether every member runs and knows the leader.
+func (c *cluster) serves(client *clientv3.Client) error {
+	for i, m := range c.members {
+		if !c.processes[i].running() {
+			return fmt.Errorf("member %s has ended: %s", m.Name, tail(c.processes[i].log.String(), 200))
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		status, err := client.Status(ctx, m.Client)
+		cancel()
+		if err != nil {
+			return err
+		}
+		if status.Leader == 0 {
+			return fmt.Errorf("member %s knows no leader", m.Name)
+		}
+	}
+	return nil
 }
 
 // start starts one member, anew or again.
