@@ -18,8 +18,8 @@ import (
 )
 
 // Commit makes a change the tenant's next generation, whole or not at all. *ConflictError: a head has
-// moved; *TooLargeError: split it. Any other error with etcd's answer lost leaves it open whether the
-// change was made, and says so.
+// moved; *TooLargeError: split it; *UnknownError: it may have been made. With any other error, nothing was
+// written but zone content that nothing refers to.
 func (c *Client) Commit(ctx context.Context, ch Change) (Record, error) {
 	start := time.Now()
 	rec, err := c.commit(ctx, ch)
@@ -43,27 +43,65 @@ func (c *Client) commit(ctx context.Context, ch Change) (Record, error) {
 	if err := c.addTexts(ctx, t); err != nil {
 		return Record{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.wait.commit)
-	defer cancel()
+	return c.make(ctx, ch, t)
+}
+
+// make makes the transaction, on one member or another. That it was made by an attempt whose answer was lost, its record tells;
+// and it is never made twice, since it compares the heads.
+func (c *Client) make(ctx context.Context, ch Change, t *draft) (Record, error) {
+	open := false // an attempt's answer was lost: it may have been made, or may yet be
 	for {
-		resp, err := c.etcd.Txn(ctx).If(t.compares...).Then(t.ops...).Else(t.heads...).Commit()
-		if sizeRefused(err) {
-			return Record{}, &TooLargeError{Ops: len(t.ops), Bytes: t.bytes}
-		}
-		if err != nil {
-			return c.settle(ctx, t, err)
-		}
-		if resp.Succeeded {
-			return t.record, nil
-		}
-		again, err := c.passDamaged(ctx, ch, t, resp)
-		if err != nil {
-			return Record{}, c.explain("changing "+ch.Tenant+" (nothing was written)", err)
+		resp, err := c.transact(ctx, t, &open)
+		again := false
+		if err == nil && !resp.Succeeded {
+			again, err = c.passDamaged(ctx, ch, t, resp)
 		}
 		if !again {
-			return Record{}, c.conflict(ctx, ch, resp)
+			return c.outcome(ctx, ch, t, resp, open, err)
 		}
 	}
+}
+
+// transact tries the transaction until a member answers. open is set where an attempt's answer was lost.
+func (c *Client) transact(ctx context.Context, t *draft, open *bool) (resp *clientv3.TxnResponse, err error) {
+	first := c.attemptFor(t.bytes)
+	err = c.attempts(ctx, first, min(8*first, c.wait.commit), func(ctx context.Context) (err error) {
+		resp, err = c.etcd.Txn(ctx).If(t.compares...).Then(t.ops...).Else(t.heads...).Commit()
+		*open = *open || lost(err)
+		return err
+	})
+	return resp, err
+}
+
+// outcome tells what became of a change.
+func (c *Client) outcome(ctx context.Context, ch Change, t *draft, resp *clientv3.TxnResponse, open bool, err error) (Record, error) {
+	switch {
+	case err == nil && resp.Succeeded:
+		return t.record, nil
+	case err == nil && !open:
+		return Record{}, c.conflict(ctx, ch, resp)
+	case sizeRefused(err):
+		return Record{}, &TooLargeError{Ops: len(t.ops), Bytes: t.bytes}
+	case refused(err) && !open:
+		return Record{}, c.explain(t.what()+" (nothing was written)", err)
+	}
+	made, settled, looked := c.settle(ctx, t)
+	switch {
+	case made:
+		return t.record, nil
+	case settled != nil:
+		return Record{}, settled
+	case err == nil && looked == nil: // the heads moved, by others: no attempt can succeed any more
+		return Record{}, c.conflict(ctx, ch, resp)
+	case looked == nil && !open:
+		return Record{}, c.explain(t.what()+" (nothing was written)", err)
+	}
+	return Record{}, &UnknownError{Tenant: ch.Tenant, Generation: t.record.Generation, Err: c.explain(t.what(), cmp.Or(err, looked))}
+}
+
+// attemptFor gives the time of the first attempt to write so many bytes.
+func (c *Client) attemptFor(bytes int) time.Duration {
+	return c.wait.attempt * time.Duration(1+bytes>>20)
 }
 
 // draft is a change on its way to a transaction.
@@ -75,6 +113,10 @@ type draft struct {
 	bytes    int
 	runs     []run
 	passed   map[string]int64 // damaged heads that are let pass, by tenant: etcd's revision of each
+}
+
+func (d *draft) what() string {
+	return fmt.Sprintf("changing %s to generation %d", d.record.Tenant, d.record.Generation)
 }
 
 func (d *draft) put(key string, value []byte) {
@@ -216,20 +258,27 @@ func (c *Client) missing(ctx context.Context, all []run) (absent []run, err erro
 }
 
 func (c *Client) askTexts(ctx context.Context, asks []clientv3.Op) (*clientv3.TxnResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.wait.commit)
-	defer cancel()
-	return c.etcd.Txn(ctx).Then(asks...).Commit()
+	var resp *clientv3.TxnResponse
+	err := c.try(ctx, func(ctx context.Context) (err error) {
+		resp, err = c.etcd.Txn(ctx).Then(asks...).Commit()
+		return err
+	})
+	return resp, err
 }
 
 // writeTexts writes runs that no version names yet.
 func (c *Client) writeTexts(ctx context.Context, runs []run) error {
-	ops := make([]clientv3.Op, len(runs))
+	ops, size := make([]clientv3.Op, len(runs)), 0
 	for i, r := range runs {
 		ops[i] = clientv3.OpPut(c.keys.text(r.hash), r.text)
+		size += len(r.text)
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.wait.commit)
-	defer cancel()
-	if _, err := c.etcd.Txn(ctx).Then(ops...).Commit(); err != nil {
+	first := c.attemptFor(size)
+	err := c.attempts(ctx, first, min(8*first, c.wait.commit), func(ctx context.Context) error {
+		_, err := c.etcd.Txn(ctx).Then(ops...).Commit()
+		return err
+	})
+	if err != nil {
 		return c.explain("writing zone content (nothing has changed, since nothing refers to it yet)", err)
 	}
 	return nil
@@ -293,19 +342,21 @@ func (c *Client) conflict(ctx context.Context, ch Change, resp *clientv3.TxnResp
 	return errors.New("a head moved and moved back while the change was made; plan the change anew")
 }
 
-// settle finds out whether a change was made whose answer got lost.
-func (c *Client) settle(ctx context.Context, t *draft, cause error) (Record, error) {
-	what := fmt.Sprintf("changing %s to generation %d", t.record.Tenant, t.record.Generation)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.wait.call)
+// settle looks whether a change was made whose answer got lost, or another in its place, which is a conflict; neither, and no error:
+// there is no such generation yet.
+func (c *Client) settle(ctx context.Context, t *draft) (made bool, conflict, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.wait.attempt)
 	defer cancel()
 	stored, err := c.storedRecord(ctx, t.record.Tenant, t.record.Generation)
 	switch {
 	case err == nil && stored.Digest == t.record.ID:
-		return t.record, nil
+		return true, nil, nil
 	case err == nil:
-		return Record{}, &ConflictError{Tenant: t.record.Tenant, Want: t.record.Generation - 1, Have: t.record.Generation, Last: stored.Record}
+		return false, &ConflictError{Tenant: t.record.Tenant, Want: t.record.Generation - 1, Have: t.record.Generation, Last: stored.Record}, nil
+	case errors.Is(err, ErrNotFound):
+		return false, nil, nil
 	}
-	return Record{}, c.explain(what+" (look at its history before trying again: it may have been made)", cause)
+	return false, nil, err
 }
 
 func (c *Client) storedRecord(ctx context.Context, tenant string, g Generation) (storedRecord, error) {

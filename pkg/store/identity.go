@@ -63,10 +63,13 @@ func (r *reader) someRecords(ctx context.Context, tenants []string, at map[strin
 	for i, t := range tenants {
 		asks[i] = clientv3.OpGet(r.c.keys.record(t, at[t]), clientv3.WithRev(r.rev))
 	}
-	asking, cancel := context.WithTimeout(ctx, r.c.wait.call)
-	defer cancel()
-	resp, err := r.etcd.Txn(asking).Then(asks...).Commit()
-	if err != nil && ctx.Err() == nil && len(tenants) > 1 && tooMuch(err) {
+	var resp *clientv3.TxnResponse
+	err := r.c.try(ctx, func(ctx context.Context) (err error) {
+		resp, err = r.etcd.Txn(ctx).Then(asks...).Commit()
+		return err
+	})
+	first := r.c.keys.record(tenants[0], at[tenants[0]])
+	if err != nil && ctx.Err() == nil && len(tenants) > 1 && r.unlessTooMuch(ctx, err, first, first+"\x00") == nil {
 		half := len(tenants) / 2
 		if err := r.someRecords(ctx, tenants[:half], at, fn); err != nil {
 			return err

@@ -103,7 +103,7 @@ func startTestChild(t testing.TB, dir string) *Child {
 
 // testPatience makes tests fast.
 var testPatience = patience{
-	call: 5 * time.Second, commit: 30 * time.Second,
+	attempt: 2 * time.Second, call: 5 * time.Second, commit: 30 * time.Second,
 	progress: 50 * time.Millisecond, stall: 500 * time.Millisecond,
 	retryMin: 20 * time.Millisecond, retryMax: 200 * time.Millisecond,
 	judgeTTL: 2 * time.Second,

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/client/v3"
@@ -73,10 +74,12 @@ func (c *Client) Heads(ctx context.Context) (map[string]Generation, error) {
 
 // History gives a tenant's last changes, newest first; limit 0: all. In the place of a record that is damaged stands one that says so.
 func (c *Client) History(ctx context.Context, tenant string, limit int) ([]Record, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.wait.commit)
-	defer cancel()
-	resp, err := c.etcd.Get(ctx, c.keys.log(tenant), clientv3.WithPrefix(),
-		clientv3.WithSort(clientv3.SortByKey, clientv3.SortDescend), clientv3.WithLimit(int64(limit)))
+	var resp *clientv3.GetResponse
+	err := c.attempts(ctx, c.wait.call, c.wait.commit, func(ctx context.Context) (err error) {
+		resp, err = c.etcd.Get(ctx, c.keys.log(tenant), clientv3.WithPrefix(),
+			clientv3.WithSort(clientv3.SortByKey, clientv3.SortDescend), clientv3.WithLimit(int64(limit)))
+		return err
+	})
 	if err != nil {
 		return nil, c.explain("reading the history of "+tenant, err)
 	}
@@ -110,13 +113,16 @@ type reader struct {
 
 func (c *Client) reader(etcd *clientv3.Client) *reader { return &reader{c: c, etcd: etcd} }
 
-func (r *reader) ask(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, r.c.wait.call)
-	defer cancel()
+// ask makes a read; its first attempt has the time first.
+func (r *reader) ask(ctx context.Context, first time.Duration, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
 	if r.rev != 0 {
 		opts = append(opts, clientv3.WithRev(r.rev))
 	}
-	resp, err := r.etcd.Get(ctx, key, opts...)
+	var resp *clientv3.GetResponse
+	err := r.c.attempts(ctx, first, r.c.wait.call, func(ctx context.Context) (err error) {
+		resp, err = r.etcd.Get(ctx, key, opts...)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +133,7 @@ func (r *reader) ask(ctx context.Context, key string, opts ...clientv3.OpOption)
 }
 
 func (r *reader) get(ctx context.Context, key string) (*mvccpb.KeyValue, error) {
-	resp, err := r.ask(ctx, key)
+	resp, err := r.ask(ctx, r.c.wait.attempt, key)
 	if err != nil || len(resp.Kvs) == 0 {
 		return nil, err
 	}
@@ -139,10 +145,13 @@ func (r *reader) each(ctx context.Context, prefix string, fn func(*mvccpb.KeyVal
 	from, to := prefix, clientv3.GetPrefixRangeEnd(prefix)
 	for {
 		limit := cmp.Or(r.page, r.most, pageKeys)
-		resp, err := r.ask(ctx, from, append([]clientv3.OpOption{clientv3.WithRange(to), clientv3.WithLimit(int64(limit))}, opts...)...)
-		if err != nil && ctx.Err() == nil && limit > 1 && tooMuch(err) {
-			r.page, r.most = 0, max(1, limit/10)
-			continue
+		resp, err := r.ask(ctx, r.c.wait.call, from, append([]clientv3.OpOption{clientv3.WithRange(to), clientv3.WithLimit(int64(limit))}, opts...)...)
+		if err != nil && ctx.Err() == nil && limit > 1 {
+			err = r.unlessTooMuch(ctx, err, from, to)
+			if err == nil {
+				r.page, r.most = 0, max(1, limit/10)
+				continue
+			}
 		}
 		if err != nil {
 			return err
@@ -170,9 +179,19 @@ func nextPage(limit, bytes int) int {
 	return 2 * limit
 }
 
-// tooMuch tells whether a request may have failed because of the size of its answer.
-func tooMuch(err error) bool {
-	return errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "message larger than max")
+// unlessTooMuch gives why a page did not come; nil: because of its size. Where its time was up, a single key tells: if that does
+// not come either, smaller pages will not, and asking for those would only hide for how long etcd is away.
+func (r *reader) unlessTooMuch(ctx context.Context, err error, from, to string) error {
+	if strings.Contains(err.Error(), "message larger than max") {
+		return nil
+	}
+	if !errors.Is(err, context.DeadlineExceeded) || wasNotSent(err) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.c.wait.attempt)
+	defer cancel()
+	_, err = r.ask(ctx, r.c.wait.attempt, from, clientv3.WithRange(to), clientv3.WithLimit(1), clientv3.WithKeysOnly())
+	return err
 }
 
 // heads gives every tenant's head; of one that is damaged what the log says.

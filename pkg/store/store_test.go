@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -365,34 +364,5 @@ func TestKeysWithOddNames(t *testing.T) {
 		if _, _, ok := parseVersion(k.split(key)); ok {
 			t.Errorf("%s was taken for a version", key)
 		}
-	}
-}
-
-func TestCommitWhoseAnswerIsLost(t *testing.T) {
-	c := testClient(t)
-	ch := Change{Tenant: "shop", Put: resources(site("shop", "a", "EU")), Time: testTime}
-	want := mustCommit(t, c, ch)
-	d, err := c.draft(ch, identity{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	lost := context.DeadlineExceeded
-	if rec, err := c.settle(testContext(t), d, lost); err != nil || !reflect.DeepEqual(rec, want) {
-		t.Errorf("our own change: %+v, %v", rec, err)
-	}
-	ch.Put = resources(site("shop", "a", "AF"))
-	if d, err = c.draft(ch, identity{}); err != nil {
-		t.Fatal(err)
-	}
-	var e *ConflictError
-	if _, err := c.settle(testContext(t), d, lost); !errors.As(err, &e) {
-		t.Errorf("another's change: %v", err)
-	}
-	ch.Base = 1
-	if d, err = c.draft(ch, identity{}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.settle(testContext(t), d, lost); !errors.Is(err, lost) || !strings.Contains(err.Error(), "may have been made") {
-		t.Errorf("no change: %v", err)
 	}
 }
