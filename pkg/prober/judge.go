@@ -246,6 +246,11 @@ func (t *term) logBrake(tenant string, tally health.Tally) {
 			"tenant", tenant, "failing", tally.Failing, "endpoints", tally.Total, "held", tally.Held)
 		return
 	}
+	if tally.Would > 0 {
+		t.cfg.Logger.Warn("the brake would hold what fails, and only observes", "tenant", tenant, "failing", tally.Failing,
+			"endpoints", tally.Total, "would hold", tally.Would)
+		return
+	}
 	t.cfg.Logger.Info("the brake lets go", "tenant", tenant, "failing", tally.Failing, "endpoints", tally.Total)
 }
 
