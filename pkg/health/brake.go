@@ -2,6 +2,7 @@ package health
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -229,7 +230,7 @@ func (r *round) refuge(id PoolID) bool {
 		switch h.fate(name) {
 		case well:
 			up++
-			if v.Votes[name] == Up {
+			if !v.Unvoted[name] {
 				known++
 			}
 		case fresh, recent:
@@ -297,7 +298,7 @@ func (h *hearing) fate(name string) fate {
 
 // fails tells whether an endpoint is down by evidence: by that of now, or else by what it is held for. (B5)
 func (h *hearing) fails(name string) bool {
-	return h.now.Endpoints[name].State == Down || h.was.held(name) && h.now.Votes[name] != Up
+	return h.now.Endpoints[name].State == Down || h.was.held(name) && h.now.Unvoted[name]
 }
 
 func (h *hearing) age(name string) time.Duration {
@@ -326,24 +327,29 @@ func (h *hearing) stops() bool {
 func (r *round) settle(id PoolID, v Verdict, cause string) Verdict {
 	h := r.hearing(id, &v)
 	out := v
-	out.Votes, out.Released = nil, nil
-	out.Endpoints = make(map[string]Finding, len(v.Endpoints))
+	out.Unvoted, out.Released = nil, nil
+	changed := map[string]Finding{}
 	stopped := cause != "" && h.stops()
 	for name, f := range v.Endpoints {
 		fate, released := h.fate(name), h.released(name)
 		stop := stopped && !released && (fate == fresh || fate == recent)
 		switch {
 		case stop && r.brake.Mode != Observe:
-			f = h.hold(name) // B4
+			changed[name] = h.hold(name) // B4
 			r.tally.Held++
 			out.Frozen, out.FrozenSince, out.Cause = true, r.since, cause
 		case h.fails(name):
-			f = h.down(name, stop && fate == fresh)
+			if g := h.down(name, stop && fate == fresh); g != f {
+				changed[name] = g
+			}
 			if released {
 				out.Released = append(out.Released, name)
 			}
 		}
-		out.Endpoints[name] = f
+	}
+	if len(changed) > 0 {
+		out.Endpoints = maps.Clone(v.Endpoints)
+		maps.Copy(out.Endpoints, changed)
 	}
 	slices.Sort(out.Released)
 	return out

@@ -128,6 +128,9 @@ func TestBrakeIsNotForWhatWasNeverUp(t *testing.T) {
 	x.verdicts = viaJSON(t, x.verdicts) // a new judge knows it too
 	x.set(at(3), Down, "p0/e0", "p0/e1")
 	x.want(t, "another pool fails over", false, append([]string{"p0/e0", "p0/e1"}, wrong...)...)
+	if x.tally.Total != 4 || x.tally.Failing != 2 {
+		t.Errorf("they count afterwards: %+v", x.tally)
+	}
 	x.set(at(4), Up, wrong...)
 	x.set(at(5), Down, wrong[:6]...)
 	x.want(t, "once they were up, they count", true, "p0/e0", "p0/e1")
@@ -181,26 +184,27 @@ func TestBrakeRefugeNeedsAndWords(t *testing.T) {
 		was.Endpoints[e], failing.Endpoints[e] = Finding{State: Up, Score: 1}, Finding{State: Down}
 	}
 	up := Verdict{Pool: b, Endpoints: map[string]Finding{"1": {State: Up, Score: 1}, "2": {State: Up, Score: 1}, "3": {State: Up, Score: 1}},
-		Votes: map[string]State{"1": Up, "2": Up}}
+		Unvoted: map[string]bool{"3": true}}
+	nobody := map[string]bool{"1": true, "2": true, "3": true}
 	rows := []Row{{"rule 1", []PoolID{a, b}}}
 	for _, tc := range []struct {
-		what  string
-		b     Declared
-		votes map[string]State
-		held  bool
+		what    string
+		b       Declared
+		unvoted map[string]bool
+		held    bool
 	}{
-		{"two of three known, one needed", Declared{Size: 3}, up.Votes, false},
-		{"all needed", Declared{Size: 3, Needs: func(n int) int { return n }}, up.Votes, true},
-		{"all needed, but one takes no clients", Declared{Size: 3, Needs: func(n int) int { return n }, Stands: map[string]Stand{"3": Weightless}}, up.Votes, false},
-		{"all needed, but one is drained", Declared{Size: 3, Needs: func(n int) int { return n }, Stands: map[string]Stand{"3": Drained}}, up.Votes, false},
-		{"nobody votes: a silent vantage", Declared{Size: 3}, nil, true},
-		{"an operator says up", Declared{Size: 3, Stands: map[string]Stand{"1": SaidUp, "2": SaidUp, "3": SaidUp}}, nil, false},
-		{"an operator says down", Declared{Size: 3, Stands: map[string]Stand{"1": SaidDown, "2": SaidDown, "3": SaidDown}}, up.Votes, true},
-		{"drained", Declared{Size: 3, Stands: map[string]Stand{"1": Drained, "2": Drained, "3": Drained}}, up.Votes, true},
-		{"weight 0", Declared{Size: 3, Stands: map[string]Stand{"1": Weightless, "2": Weightless, "3": Weightless}}, up.Votes, true},
+		{"two of three known, one needed", Declared{Size: 3}, up.Unvoted, false},
+		{"all needed", Declared{Size: 3, Needs: func(n int) int { return n }}, up.Unvoted, true},
+		{"all needed, but one takes no clients", Declared{Size: 3, Needs: func(n int) int { return n }, Stands: map[string]Stand{"3": Weightless}}, up.Unvoted, false},
+		{"all needed, but one is drained", Declared{Size: 3, Needs: func(n int) int { return n }, Stands: map[string]Stand{"3": Drained}}, up.Unvoted, false},
+		{"nobody votes: a silent vantage", Declared{Size: 3}, nobody, true},
+		{"an operator says up", Declared{Size: 3, Stands: map[string]Stand{"1": SaidUp, "2": SaidUp, "3": SaidUp}}, nobody, false},
+		{"an operator says down", Declared{Size: 3, Stands: map[string]Stand{"1": SaidDown, "2": SaidDown, "3": SaidDown}}, up.Unvoted, true},
+		{"drained", Declared{Size: 3, Stands: map[string]Stand{"1": Drained, "2": Drained, "3": Drained}}, up.Unvoted, true},
+		{"weight 0", Declared{Size: 3, Stands: map[string]Stand{"1": Weightless, "2": Weightless, "3": Weightless}}, up.Unvoted, true},
 	} {
 		backup := up
-		backup.Votes = tc.votes
+		backup.Unvoted = tc.unvoted
 		_, tally := Brake{}.Apply(Docket{Now: at(10), Previous: map[PoolID]Verdict{a: was, b: up}, Proposed: map[PoolID]Verdict{a: failing, b: backup},
 			Pools: map[PoolID]Declared{a: {Rows: rows, Size: 4}, b: tc.b}})
 		if tally.Frozen != tc.held {

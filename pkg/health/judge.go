@@ -42,7 +42,7 @@ func Judge(c Case) Verdict {
 	if quorum < 1 {
 		quorum = len(voters)/2 + 1
 	}
-	v := Verdict{Pool: c.Pool, Endpoints: make(map[string]Finding, len(c.Endpoints)), Votes: make(map[string]State, len(c.Endpoints))}
+	v := Verdict{Pool: c.Pool, Endpoints: make(map[string]Finding, len(c.Endpoints))}
 	for _, name := range c.Endpoints {
 		previous, known := c.Previous.Endpoints[name]
 		if !known || previous.State == "" {
@@ -51,8 +51,11 @@ func Judge(c Case) Verdict {
 		p := c.poll(name, voters, quorum)
 		f := p.find(previous, c.Now)
 		v.Endpoints[name] = f
-		if vote := p.vote(); vote != Unknown {
-			v.Votes[name] = vote
+		if p.vote() == Unknown {
+			if v.Unvoted == nil {
+				v.Unvoted = map[string]bool{}
+			}
+			v.Unvoted[name] = true
 		}
 		if f.State == Down && (previous.State == Unknown || slices.Contains(c.Previous.NeverUp, name)) {
 			v.NeverUp = append(v.NeverUp, name)

@@ -57,8 +57,8 @@ type Verdict struct {
 	NeverUp []string `json:"neverUp,omitempty"`
 	// Released are the endpoints that are down by a person's word against the brake, sorted: it does not take them back.
 	Released []string `json:"released,omitempty"`
-	// Votes is what a quorum of vantages says now, of those endpoints of which one does. Judge gives it, for the brake; it is not kept.
-	Votes map[string]State `json:"-"`
+	// Unvoted are the endpoints whose state no quorum of vantages votes for now. Judge gives it, for the brake; it is not kept.
+	Unvoted map[string]bool `json:"-"`
 }
 
 // Finding is the verdict on one endpoint. Score multiplies the weight; 0 is down. Unknown has score 1: it answers.

@@ -215,6 +215,7 @@ func (t *term) carryOut(ctx context.Context, work verdictWork) error {
 			return err
 		}
 		delete(t.held[id.Tenant], id)
+		delete(t.ages.fell, id)
 	}
 	for _, tenant := range work.judged {
 		if len(t.held[tenant]) == 0 {
