@@ -186,6 +186,9 @@ func TestBrakeThawsOnlyBelowTheShare(t *testing.T) {
 	x.want(t, "five of ten: still held", true)
 	x.set(at(3), Up, names[1])
 	x.want(t, "four of ten: let go", false, names[2:6]...)
+	y := newTenant(8)
+	y.set(at(1), Down, names[:4]...)
+	y.want(t, "four of eight: it does not take hold", false, names[:4]...)
 }
 
 func TestBrakeLetsRecoveriesThrough(t *testing.T) {
