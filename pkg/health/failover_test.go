@@ -194,6 +194,7 @@ func TestBrakeRefugeNeedsAndWords(t *testing.T) {
 		held    bool
 	}{
 		{"two of three known, one needed", Declared{Size: 3}, up.Unvoted, false},
+		{"one of three known, one needed", Declared{Size: 3}, map[string]bool{"2": true, "3": true}, true},
 		{"all needed", Declared{Size: 3, Needs: func(n int) int { return n }}, up.Unvoted, true},
 		{"all needed, but one takes no clients", Declared{Size: 3, Needs: func(n int) int { return n }, Stands: map[string]Stand{"3": Weightless}}, up.Unvoted, false},
 		{"all needed, but one is drained", Declared{Size: 3, Needs: func(n int) int { return n }, Stands: map[string]Stand{"3": Drained}}, up.Unvoted, false},
