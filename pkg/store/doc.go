@@ -24,6 +24,7 @@
 //	world/edge/<id>                           Edge (JSON), leased
 //	world/judge/<lease>                       candidates of the judge's election; the oldest one leads
 //	world/obs/<vantage>/<tenant>/<pool>       health.Observation (JSON), without a lease
+//	world/release/<tenant>[/<pool>]           Release (JSON), leased: the judge follows it and takes it away
 //	world/vantage/<id>                        leased: the prober is alive
 //
 // What edges follow, config/ and verdict/, is one range of keys, so that one watch brings it in order and
