@@ -69,7 +69,7 @@ func (b *backedUp) accept() {
 func pass(t *testing.T, c *Client, n int) (rev int64) {
 	t.Helper()
 	for i := range n {
-		resp, err := c.etcd.Put(testContext(t), c.keys.join("elsewhere"), fmt.Sprint(i))
+		resp, err := c.etcd.Put(testContext(t), c.keys.join("world", "elsewhere"), fmt.Sprint(i))
 		if err != nil {
 			t.Fatal(err)
 		}
