@@ -43,7 +43,8 @@ type sightings map[string]health.Observation
 
 func newWorld(log *slog.Logger) *world {
 	return &world{
-		log: log, mirror: store.NewMirror(), complete: make(chan struct{}), reread: make(chan struct{}, 1), status: store.FollowStatus{State: store.Connecting},
+		log: log, mirror: store.NewMirror(), complete: make(chan struct{}), reread: make(chan struct{}, 1),
+		status: store.FollowStatus{State: store.Connecting},
 		broken: map[string]map[spec.Key]bool{}, plans: map[string]*plan{},
 		observations: map[string]map[health.PoolID]sightings{}, alive: map[string]bool{},
 		releases: map[string][]store.Release{}, listeners: map[*listener]bool{},

@@ -47,5 +47,11 @@
 //
 // Loss of etcd is not an error of Follow but a status: it keeps trying, tells the consumer that what it
 // has is stale, and goes on where it stopped. What it delivers never goes back by itself: a store that
-// was restored to an older state is refused until Client.Accept.
+// was restored to an older state is refused until Client.Accept, also when its numbers have caught up, since each generation has an ID
+// (see Record) that is compared.
+//
+// # Damage
+//
+// A value that is not understood costs its own tenant, pool, zone or resource, and whoever holds an earlier form keeps it. A head that
+// is damaged counts as what the tenant's log says, and is mended by the tenant's next change.
 package store
