@@ -85,7 +85,11 @@ func NewPool(id health.PoolID, p *spec.Pool, v *health.Verdict, overrides []*spe
 		c.Standing = last
 	}
 	out.Frozen = v != nil && v.Frozen
-	out.judge(p.MinHealthy)
+	unseen := neverChecked
+	if v == nil && p.Monitor == "" {
+		unseen = notMonitored
+	}
+	out.judge(p.MinHealthy, unseen)
 	return out
 }
 
@@ -180,29 +184,59 @@ func InForce(o *spec.Override, now time.Time) (end time.Time, holds bool) {
 	return end, err == nil && now.Before(end)
 }
 
-// judge decides whether the pool is up: enough of the endpoints that have a weight and are not drained are healthy.
-func (p *Pool) judge(minHealthy string) {
-	counted, healthy := 0, 0
+// judge decides whether the pool is up: enough of the endpoints that have a weight and are not drained answer. Unknown ones
+// and held ones do, but nobody has seen that they are well, so that words tell them apart. unseen says what unknown ones are.
+func (p *Pool) judge(minHealthy, unseen string) {
+	counted, healthy, unknown, held := 0, 0, 0, 0
 	for i := range p.Candidates {
 		c := &p.Candidates[i]
 		if c.Drained || c.Weight <= 0 {
 			continue
 		}
 		counted++
-		if c.Score > 0 {
+		switch {
+		case c.Score <= 0:
+		case c.Held != "":
+			held++
+		case c.State == health.Up:
 			healthy++
+		default:
+			unknown++
 		}
 	}
 	need := max(1, need(minHealthy, counted))
-	p.Up = healthy >= need
+	p.Up = healthy+unknown+held >= need
 	switch {
 	case counted == 0:
 		p.Why = "no endpoint takes clients: all are drained or have weight 0"
-	case p.Up:
-		p.Why = fmt.Sprintf("%d of %d endpoints healthy", healthy, counted)
+		return
+	case unseen == notMonitored && unknown == counted:
+		p.Why = endpoints(counted) + ", " + unseen
 	default:
-		p.Why = fmt.Sprintf("%d of %d endpoints healthy, %d needed", healthy, counted, need)
+		p.Why = fmt.Sprintf("%d of %d endpoints healthy", healthy, counted)
+		if unknown > 0 {
+			p.Why += fmt.Sprintf(", %d %s", unknown, unseen)
+		}
+		if held > 0 {
+			p.Why += fmt.Sprintf(", %d held by the brake", held)
+		}
 	}
+	if !p.Up {
+		p.Why += fmt.Sprintf(", %d needed", need)
+	}
+}
+
+// What endpoints are of whose health nothing is known: nobody has looked yet, or nobody is asked to.
+const (
+	neverChecked = "never checked"
+	notMonitored = "not monitored"
+)
+
+func endpoints(n int) string {
+	if n == 1 {
+		return "1 endpoint"
+	}
+	return fmt.Sprintf("%d endpoints", n)
 }
 
 // need gives how many of n endpoints minHealthy asks for, rounded up.

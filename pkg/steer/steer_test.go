@@ -281,3 +281,35 @@ func TestStickySeveral(t *testing.T) {
 		}
 	}
 }
+
+// TestWordsCountWhatWasSeen: endpoints that nobody has checked, and those that the brake holds, counted as healthy in words.
+func TestWordsCountWhatWasSeen(t *testing.T) {
+	held := findings("a=1 b=0 c=?")
+	held.Frozen = true
+	held.Endpoints["a"] = health.Finding{State: health.Up, Score: 1, Reason: "held by the brake: status 503"}
+	byHand := []*spec.Override{{Pool: "eu", Endpoint: "a", State: "up", Reason: "seen by eye"}}
+	for _, tc := range []struct {
+		what, min string
+		verdict   *health.Verdict
+		overrides []*spec.Override
+		monitor   string
+		up        bool
+		why       string
+	}{
+		{"all seen", "", findings("a=1 b=1 c=0.5 d=0"), nil, "m", true, "3 of 4 endpoints healthy"},
+		{"none checked yet", "", nil, nil, "m", true, "0 of 4 endpoints healthy, 4 never checked"},
+		{"some never checked", "", findings("a=1 b=0 c=?"), nil, "m", true, "1 of 4 endpoints healthy, 2 never checked"},
+		{"some held", "", held, nil, "m", true, "0 of 4 endpoints healthy, 2 never checked, 1 held by the brake"},
+		{"too few, even so", "100%", findings("a=1 b=0 c=?"), nil, "m", false, "1 of 4 endpoints healthy, 2 never checked, 4 needed"},
+		{"all down", "", findings("a=0 b=0 c=0 d=0"), nil, "m", false, "0 of 4 endpoints healthy, 1 needed"},
+		{"by an operator", "", nil, byHand, "m", true, "1 of 4 endpoints healthy, 3 never checked"},
+		{"no monitor", "", nil, nil, "", true, "4 endpoints, not monitored"},
+		{"no monitor, but an operator", "", nil, byHand, "", true, "1 of 4 endpoints healthy, 3 not monitored"},
+	} {
+		declared := pool(tc.min, 1, 1, 1, 1)
+		declared.Monitor = tc.monitor
+		if p := NewPool(id, declared, tc.verdict, tc.overrides, noon); p.Why != tc.why || p.Up != tc.up {
+			t.Errorf("%s: up %v, %q; want %v, %q", tc.what, p.Up, p.Why, tc.up, tc.why)
+		}
+	}
+}
