@@ -16,6 +16,7 @@ import (
 // Target is a check that is made again and again.
 type Target struct {
 	ID    ID
+	Of    string // what is checked, in the caller's words: results have it
 	Check Check
 }
 
@@ -93,7 +94,7 @@ func (s *Scheduler) Set(tenant string, targets []Target) {
 	for _, t := range targets {
 		wanted[t.ID] = true
 		old := s.tasks[tenant][t.ID]
-		if old != nil && reflect.DeepEqual(old.target.Check, t.Check) {
+		if old != nil && old.target.Of == t.Of && reflect.DeepEqual(old.target.Check, t.Check) {
 			continue
 		}
 		if old != nil {
@@ -242,7 +243,7 @@ func (s *Scheduler) finish(ctx context.Context, t *task, r Result) {
 		return
 	}
 	s.metrics.count(t.target.Check.Type, r)
-	r.ID = t.target.ID
+	r.ID, r.Of = t.target.ID, t.target.Of
 	s.cfg.OnResult(r)
 	t.round++
 	t.due = t.due.Add(t.target.Check.Interval + s.jitter(t))

@@ -81,7 +81,7 @@ func (b *bench) starts(id ID) []time.Time {
 // target makes one whose checks take so long.
 func target(tenant, endpoint string, interval, took time.Duration) Target {
 	id := ID{tenant, "p", endpoint}
-	return Target{id, Check{Type: "tcp", Interval: interval, Timeout: interval, Path: took.String(), Host: fmt.Sprint(tenant, " p ", endpoint)}}
+	return Target{ID: id, Check: Check{Type: "tcp", Interval: interval, Timeout: interval, Path: took.String(), Host: fmt.Sprint(tenant, " p ", endpoint)}}
 }
 
 func many(tenant string, n int, interval, took time.Duration) (list []Target) {

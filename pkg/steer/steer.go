@@ -52,14 +52,15 @@ func NewPool(id health.PoolID, p *spec.Pool, v *health.Verdict, overrides []*spe
 	out := &Pool{ID: id, Site: p.Site, Candidates: make([]Candidate, len(p.Endpoints))}
 	var standing Standing
 	last, word := &unknown, wording{}
+	known := lookup{verdict: v}
 	for i := range p.Endpoints {
 		e, c := &p.Endpoints[i], &out.Candidates[i]
 		standing = unknown
 		*c = Candidate{Endpoint: e, Standing: &standing, Weight: weightOf(e), Score: 1}
 		reason := ""
 		if v != nil {
-			f, ok := v.Endpoints[e.Name]
-			if ok && f.State != health.Unknown && f.State != "" {
+			f := known.of(e)
+			if f.State != health.Unknown && f.State != "" {
 				c.State, c.Score, reason = f.State, clamp(f.Score), f.Reason
 				if f.State == health.Down {
 					c.Score = 0
@@ -91,6 +92,36 @@ func NewPool(id health.PoolID, p *spec.Pool, v *health.Verdict, overrides []*spe
 	}
 	out.judge(p.MinHealthy, unseen)
 	return out
+}
+
+// Known gives what a verdict says of an endpoint, by what is checked of it, whatever it was called: names can be given to other
+// addresses before the judge has heard of it, or after. The zero Finding: nothing. v may be nil.
+func Known(v *health.Verdict, e *spec.Endpoint) health.Finding {
+	known := lookup{verdict: v}
+	return known.of(e)
+}
+
+// lookup finds the findings of one verdict.
+type lookup struct {
+	verdict *health.Verdict
+	names   map[string]string // by what they speak of; nil until one is not found by its name
+}
+
+func (k *lookup) of(e *spec.Endpoint) health.Finding {
+	if k.verdict == nil {
+		return health.Finding{}
+	}
+	f, ok := k.verdict.Endpoints[e.Name]
+	if ok && (f.Of == "" || e.IsChecked(f.Of)) {
+		return f
+	}
+	if k.names == nil {
+		k.names = k.verdict.NamesOf()
+	}
+	if name, ok := k.names[e.Checked()]; ok {
+		return k.verdict.Endpoints[name]
+	}
+	return health.Finding{}
 }
 
 // The standings of nearly all candidates.
