@@ -313,3 +313,40 @@ func TestWordsCountWhatWasSeen(t *testing.T) {
 		}
 	}
 }
+
+// TestFindingsFollowAddresses: an edge that hears of swapped addresses before the judge's word on them, or after it, names no dead one.
+func TestFindingsFollowAddresses(t *testing.T) {
+	const dead, well = "192.0.2.1", "192.0.2.2"
+	declared, swapped := pool("", 1, 1), pool("", 1, 1)
+	swapped.Endpoints[0].Addresses, swapped.Endpoints[1].Addresses = declared.Endpoints[1].Addresses, declared.Endpoints[0].Addresses
+	verdict := func(deadAt, wellAt string) *health.Verdict {
+		return &health.Verdict{Pool: id, Endpoints: map[string]health.Finding{
+			deadAt: {State: health.Down, Of: dead}, wellAt: {State: health.Up, Score: 1, Of: well}}}
+	}
+	for _, tc := range []struct {
+		what string
+		p    *spec.Pool
+		v    *health.Verdict
+		a, b health.State
+	}{
+		{"before", declared, verdict("a", "b"), health.Down, health.Up},
+		{"the configuration first", swapped, verdict("a", "b"), health.Up, health.Down},
+		{"the verdict first", declared, verdict("b", "a"), health.Down, health.Up},
+		{"after", swapped, verdict("b", "a"), health.Up, health.Down},
+		{"renamed", swapped, verdict("x", "y"), health.Up, health.Down},
+	} {
+		c := NewPool(id, tc.p, tc.v, nil, noon).Candidates
+		if c[0].State != tc.a || c[1].State != tc.b || Known(tc.v, &tc.p.Endpoints[0]).State != tc.a {
+			t.Errorf("%s: a %s, b %s; want %s and %s", tc.what, c[0].State, c[1].State, tc.a, tc.b)
+		}
+	}
+	moved := pool("", 1, 1)
+	moved.Endpoints[0].Addresses = []netip.Addr{netip.MustParseAddr("203.0.113.9")}
+	if c := NewPool(id, moved, verdict("a", "b"), nil, noon).Candidates; c[0].State != health.Unknown || c[0].Effective != 1 {
+		t.Errorf("an address that nobody has checked: %+v", c[0])
+	}
+	older := findings("a=0 b=1")
+	if c := NewPool(id, moved, older, nil, noon).Candidates; c[0].State != health.Down {
+		t.Errorf("a verdict of an older judge goes by name: %+v", c[0])
+	}
+}
