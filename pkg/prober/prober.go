@@ -42,7 +42,7 @@ type Config struct {
 	OwnPorts []uint16
 	// Resolver looks up endpoints that are host names. nil: the system's.
 	Resolver *net.Resolver
-	// Concurrency is how many checks run at once. 0: 256.
+	// Concurrency is how many quick checks run at once: see probe.SchedulerConfig. 0: 256.
 	Concurrency int
 	Brake       health.Brake     // zero: its defaults
 	Clock       func() time.Time // nil: time.Now
