@@ -171,8 +171,12 @@ func (a *app) showPoolInTurn(p *api.PoolInTurn) {
 		if c.Host != "" {
 			where = c.Host
 		}
+		note := firstOf(c.Out, c.Held)
+		if c.AsIfUp != "" {
+			note = "as if up, though " + c.AsIfUp
+		}
 		rows = append(rows, []string{c.Name, where, fmt.Sprint(c.Weight), number(c.Score), a.state(c.State), number(c.Effective),
-			percent(c.Share), orDash(firstOf(c.Out, c.Held))})
+			percent(c.Share), orDash(note)})
 	}
 	a.table([]string{"endpoint", "where", "weight", "score", "state", "effective", "share", "note"}, rows)
 }

@@ -187,8 +187,6 @@ func (a *app) showPool(p *api.Pool) {
 		a.printf("; judged by %s", p.Judge)
 	case p.Monitor != "":
 		a.printf("; no verdict yet")
-	default:
-		a.printf("; not monitored")
 	}
 	a.printf("\n")
 	if p.Brake != "" {

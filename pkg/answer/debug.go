@@ -179,9 +179,14 @@ func endpointLines(p *table.PoolInTurn) []string {
 		if c.Held != "" {
 			text += ", " + c.Held
 		}
-		if c.Out != "" {
+		switch {
+		case c.Out == "":
+		case p.AsIfUp && p.Shares[i] > 0:
+			text += ", as if up, though " + c.Out
+		default:
 			text += ", out: " + c.Out
-		} else {
+		}
+		if c.Out == "" || p.AsIfUp {
 			text += fmt.Sprintf(", share %.1f%%", 100*p.Shares[i])
 		}
 		lines = append(lines, text)

@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -38,11 +39,14 @@ type memory struct {
 	release  *store.Release      // that waits
 	judge    func(store.Release) // follows releases; nil: there is none
 	err      error
+	noSights error // what Vantages gives, if err is nil
 }
 
 func (m *memory) Edges(context.Context) ([]store.Edge, error) { return m.edges, m.err }
 
-func (m *memory) Vantages(context.Context) ([]store.Vantage, error) { return m.vantages, m.err }
+func (m *memory) Vantages(context.Context) ([]store.Vantage, error) {
+	return m.vantages, cmp.Or(m.err, m.noSights)
+}
 
 func (m *memory) ForgetVantage(_ context.Context, id string) (int, error) {
 	i := slices.IndexFunc(m.vantages, func(v store.Vantage) bool { return v.ID == id })

@@ -9,7 +9,6 @@ import (
 
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/dnswire"
-	"github.com/gti/gtm/pkg/steer"
 	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/table"
 )
@@ -186,14 +185,18 @@ func describePool(p *table.PoolInTurn) api.PoolInTurn {
 		out.Why += "; frozen by the brake"
 	}
 	for i := range p.Pool.Candidates {
-		out.Endpoints = append(out.Endpoints, describeCandidate(&p.Pool.Candidates[i], p.Shares[i]))
+		out.Endpoints = append(out.Endpoints, describeCandidate(p, i))
 	}
 	return out
 }
 
-func describeCandidate(c *steer.Candidate, share float64) api.Candidate {
+func describeCandidate(p *table.PoolInTurn, i int) api.Candidate {
+	c := &p.Pool.Candidates[i]
 	out := api.Candidate{Name: c.Endpoint.Name, Host: c.Endpoint.Host, Weight: c.Weight, Score: c.Score, State: string(c.State),
-		Effective: c.Effective, Share: share, Out: c.Out, Held: c.Held}
+		Effective: p.Weights[i], Share: p.Shares[i], Out: c.Out, Held: c.Held}
+	if p.AsIfUp && out.Share > 0 {
+		out.Out, out.AsIfUp = "", c.Out
+	}
 	for _, a := range c.Endpoint.Addresses {
 		out.Addresses = append(out.Addresses, a.String())
 	}

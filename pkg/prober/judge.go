@@ -190,11 +190,12 @@ func (t *term) judgeTenant(tenant string, work *verdictWork) {
 	work.taken = append(work.taken, released...)
 	for id, pp := range p.pools {
 		seen, alive := t.world.evidence(id)
-		if previous, ok := held[id]; ok {
-			d.Previous[id] = previous
+		previous, ok := held[id]
+		if previous = previous.For(pp.endpoints, pp.of); ok {
+			d.Previous[id] = previous // the brake goes by names
 		}
 		d.Proposed[id] = health.Judge(health.Case{
-			Pool: id, Endpoints: pp.endpoints, Previous: held[id], Vantages: pp.vantages, Quorum: pp.quorum,
+			Pool: id, Endpoints: pp.endpoints, Of: pp.of, Previous: previous, Vantages: pp.vantages, Quorum: pp.quorum,
 			Observations: seen, Alive: alive, Now: now,
 		})
 	}

@@ -120,10 +120,11 @@ type Candidate struct {
 	Weight    int      `json:"weight"`
 	Score     float64  `json:"score"`
 	State     string   `json:"state"`
-	Effective float64  `json:"effective"` // weight times score, after overrides
+	Effective float64  `json:"effective"` // weight times score, after overrides; as declared where all pools are down
 	Share     float64  `json:"share"`     // 0 to 1, within the pool
 	Out       string   `json:"out,omitempty"`
-	Held      string   `json:"held,omitempty"` // what was seen and is not followed, because the brake holds
+	AsIfUp    string   `json:"asIfUp,omitempty"` // why it would be left out, were not all pools down
+	Held      string   `json:"held,omitempty"`   // what was seen and is not followed, because the brake holds
 }
 
 // ExampleAnswer is one answer that the client may get.
