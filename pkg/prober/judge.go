@@ -178,7 +178,8 @@ func (t *term) judgeTenant(tenant string, work *verdictWork) {
 	p := t.world.plan(tenant)
 	held := t.held[tenant]
 	now := t.cfg.now()
-	d := health.Docket{Previous: map[health.PoolID]health.Verdict{}, Proposed: map[health.PoolID]health.Verdict{}, Pools: p.declared(now), Now: now}
+	d := health.Docket{Previous: map[health.PoolID]health.Verdict{}, Proposed: map[health.PoolID]health.Verdict{},
+		Pools: p.declared(now), Now: now}
 	d.Age = func(id health.PoolID, endpoint string) time.Duration {
 		return t.ages.down(id, endpoint, held[id].Endpoints[endpoint])
 	}
