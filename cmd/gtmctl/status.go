@@ -70,7 +70,8 @@ func (a *app) showStatus(s *api.Status) {
 	rows := make([][]string, 0, len(s.Pools))
 	for i := range s.Pools {
 		p := &s.Pools[i]
-		rows = append(rows, []string{p.Tenant + "/" + p.Pool, a.state(upOrFrozen(p)), p.Why + a.wordAge(s.Health), orDash(p.Site), endpointsShort(p), orDash(overridesShort(p))})
+		rows = append(rows, []string{p.Tenant + "/" + p.Pool, a.state(upOrFrozen(p)), p.Why + a.wordAge(s.Health),
+			orDash(p.Site), endpointsShort(p), orDash(overridesShort(p))})
 	}
 	a.table([]string{"pool", "state", "why", "site", "endpoints", "overrides"}, rows)
 	for i := range s.Pools {

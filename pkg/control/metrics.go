@@ -25,7 +25,8 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 			Buckets: []float64{.005, .02, .1, .5, 2, 10, 60},
 		}, []string{"operation"}),
 		edges: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "gtm_control_edges", Help: "Edges that are known, each once: alive, silent (without a lease), behind (alive, and not known to answer from the newest generations).",
+			Name: "gtm_control_edges",
+			Help: "Edges that are known, each once: alive, silent (without a lease), behind (alive, not known to answer from the newest generations).",
 		}, []string{"state"}),
 	}
 	if registerer == nil {

@@ -38,7 +38,7 @@ func (s *Server) Run(ctx context.Context) {
 	tick := time.NewTicker(listEvery)
 	defer tick.Stop()
 	for round := 0; ; round++ {
-		if edges, err := s.registered(ctx); err == nil && round%askEvery == 0 {
+		if edges, _ := s.registered(ctx); round%askEvery == 0 { // without the store, those that it told last
 			s.askAll(ctx, edges)
 		}
 		select {
@@ -161,7 +161,8 @@ type edgeInput struct {
 
 func (s *Server) routeEdges(h huma.API) {
 	huma.Register(h, operation("edges", http.MethodGet, "/edges", "What every edge answers from", maxSmallBody), s.edgesNow)
-	huma.Register(h, operation("forget-edge", http.MethodDelete, "/edges/{id}", "Do not miss an edge that is no more", maxSmallBody), s.forgetEdge)
+	forget := operation("forget-edge", http.MethodDelete, "/edges/{id}", "Do not miss an edge that is no more", maxSmallBody)
+	huma.Register(h, forget, s.forgetEdge)
 }
 
 func (s *Server) forgetEdge(ctx context.Context, in *edgeInput) (*reply[api.ForgottenEdge], error) {

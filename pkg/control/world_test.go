@@ -140,7 +140,8 @@ const testBody = 32 << 20
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{registry: prometheus.NewRegistry(), clock: now, status: store.FollowStatus{State: store.Current, Since: now, Cursor: 7}, store: &memory{Mirror: store.NewMirror(), states: map[string]store.TenantState{}}}
+	w := &world{registry: prometheus.NewRegistry(), clock: now,
+		status: store.FollowStatus{State: store.Current, Since: now, Cursor: 7}, store: &memory{Mirror: store.NewMirror(), states: map[string]store.TenantState{}}}
 	w.store.Apply(testState(t))
 	s, err := New(Config{Store: w.store, Mirror: w.store.Mirror, Token: testToken, TokenFile: "/var/lib/gtm/token", MaxBody: testBody,
 		Registerer: w.registry, Now: func() time.Time { return w.clock }, Evidence: &w.evidence,

@@ -50,7 +50,8 @@ func (c *Client) know(ctx context.Context, e Edge) {
 	}
 	resp, err := c.etcd.Put(ctx, c.keys.knownEdge(e.ID), string(value), clientv3.WithPrevKV())
 	if err != nil {
-		c.log.Warn("the store does not know this edge for later yet, and would not miss it", "edge", e.ID, "error", c.explain("writing it down", err))
+		c.log.Warn("the store does not know this edge for later yet, and would not miss it", "edge", e.ID,
+			"error", c.explain("writing it down", err))
 		return
 	}
 	var before knownEdge

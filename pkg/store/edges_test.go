@@ -129,6 +129,7 @@ func TestEvidenceTellsSinceWhenHealthStandsStill(t *testing.T) {
 	start := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 	at := func(seconds int) time.Time { return start.Add(time.Duration(seconds) * time.Second) }
 	current := FollowStatus{State: Current, Since: start}
+	stale := FollowStatus{State: Stale, Since: at(109)}
 	pulse := Pulse{Judge: "fra", Nonce: "1", Silent: []string{"nyc"}}
 	cases := []struct {
 		name      string
@@ -143,9 +144,9 @@ func TestEvidenceTellsSinceWhenHealthStandsStill(t *testing.T) {
 		{"a pulse", map[string]int{"1": 100}, 102, current, at(101), time.Time{}, ""},
 		{"one was missed", map[string]int{"1": 100}, 120, current, at(119), time.Time{}, ""},
 		{"none for long", map[string]int{"1": 100}, 121, current, at(120), at(100), "no judge is heard, and the last one was fra"},
-		{"the store is away, and pulses came just now", map[string]int{"1": 100}, 110, FollowStatus{State: Stale, Since: at(109)}, at(102), at(102), "the store is not heard"},
-		{"an older judge, and the store is away", nil, 110, FollowStatus{State: Stale, Since: at(109)}, at(102), at(102), "the store is not heard"},
-		{"last contact not known", nil, 110, FollowStatus{State: Stale, Since: at(109)}, time.Time{}, at(109), "the store is not heard"},
+		{"the store is away, and pulses came just now", map[string]int{"1": 100}, 110, stale, at(102), at(102), "the store is not heard"},
+		{"an older judge, and the store is away", nil, 110, stale, at(102), at(102), "the store is not heard"},
+		{"last contact not known", nil, 110, stale, time.Time{}, at(109), "the store is not heard"},
 		{"refused", map[string]int{"1": 100}, 110, FollowStatus{State: Refused, Since: at(90)}, at(109), at(90), "the store is refused"},
 		{"from the snapshot", nil, 110, FollowStatus{State: Connecting, Since: at(108)}, at(10), at(10), "the store has not been heard yet"},
 	}
@@ -166,7 +167,8 @@ func TestEvidenceTellsSinceWhenHealthStandsStill(t *testing.T) {
 		}
 	}
 	h := Health{StandsStill: true, Since: at(190), Why: "the store is not heard"}
-	if got := h.Text(at(382)); got != "health stands still since 12:03:10Z (3m12s): the store is not heard; what stands above is what was known then" {
+	const want = "health stands still since 12:03:10Z (3m12s): the store is not heard; what stands above is what was known then"
+	if got := h.Text(at(382)); got != want {
 		t.Error(got)
 	}
 	if got := h.Text(at(190 + 86400)); !strings.Contains(got, "since 2026-05-04 12:03:10Z (24h0m0s)") {

@@ -71,13 +71,16 @@ func (c *Client) hold(ctx context.Context, l leased) (held bool, err error) {
 	return true, fmt.Errorf("the lease of %d s ran out", seconds)
 }
 
+// settledAfter is how long after its start a process is what it will be (an edge has a view).
+const settledAfter = 10 * time.Second
+
 // attend does what is to be done beside a lease, until that is lost.
 func (c *Client) attend(ctx context.Context, alive <-chan *clientv3.LeaseKeepAliveResponse, beside func(context.Context)) {
 	if beside == nil {
 		beside = func(context.Context) {}
 	}
 	beside(ctx)
-	again := time.NewTicker(c.wait.known)
+	again := time.NewTimer(min(c.wait.known, settledAfter))
 	defer again.Stop()
 	for {
 		select {
@@ -87,6 +90,7 @@ func (c *Client) attend(ctx context.Context, alive <-chan *clientv3.LeaseKeepAli
 			}
 		case <-again.C:
 			beside(ctx)
+			again.Reset(c.wait.known)
 		}
 	}
 }
