@@ -82,6 +82,11 @@ func (a *Answerer) explain(z *table.Zone, q *dnswire.Query, m table.Match, at in
 	if s := a.view.FindService(host); s != nil {
 		e := a.view.Explain(s, s.Families()[0], &a.client, a.rng.next())
 		lines = explainLines(e, a.cfg.ID)
+		if a.cfg.Evidence != nil {
+			if still := a.cfg.Evidence(); still != "" {
+				lines = append(lines, fmt.Sprintf("%d: %s", len(lines)+1, still))
+			}
+		}
 	}
 	if a.q.Subnet.Present {
 		a.opt.Scope = a.q.Subnet.Source

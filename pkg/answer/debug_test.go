@@ -36,3 +36,20 @@ func TestExplainShowsTheSharesOfWhatIsAllDown(t *testing.T) {
 		}
 	}
 }
+
+// TestExplainTellsThatHealthStandsStill, and says nothing of it while it does not.
+func TestExplainTellsThatHealthStandsStill(t *testing.T) {
+	s := newServer(t)
+	still := ""
+	s.a.cfg.Evidence = func() string { return still }
+	ask := func() string {
+		return text(s.ask(query(t, "web.shop.gtm.example._explain.gtm.example.", "TXT", "ecs=91.198.174.0/24"), true).Answer)
+	}
+	if got := ask(); strings.Contains(got, "stands still") || !strings.Contains(got, "pool eu up") {
+		t.Error(got)
+	}
+	still = "health stands still since 12:03:10Z (3m12s): the store is not heard"
+	if got := ask(); !strings.Contains(got, ": "+still) {
+		t.Errorf("%s\nlacks %q", got, still)
+	}
+}

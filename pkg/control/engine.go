@@ -18,6 +18,8 @@ import (
 type Store interface {
 	change.Store
 	Edges(ctx context.Context) ([]store.Edge, error)
+	ForgetEdge(ctx context.Context, id string) error
+	LastContact() time.Time
 	Accept(ctx context.Context, author string) error
 	Vantages(ctx context.Context) ([]store.Vantage, error)
 	ForgetVantage(ctx context.Context, id string) (pools int, err error)

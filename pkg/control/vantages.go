@@ -43,19 +43,22 @@ func (s *Server) knownVantages(ctx context.Context) ([]api.Vantage, error) {
 	stored, err := s.cfg.Store.Vantages(ctx)
 	s.mu.Lock()
 	if err == nil {
-		s.lastVantages = stored
+		s.lastVantages, s.vantagesAt = stored, s.cfg.Now()
 	}
-	stored = s.lastVantages
+	stored, heard := s.lastVantages, s.vantagesAt.UTC()
 	s.mu.Unlock()
 
 	named := s.vantagesNamed()
 	all := make([]api.Vantage, 0, len(stored))
 	for _, v := range stored {
-		state := api.VantageSilent
-		if v.Alive {
-			state = api.VantageAlive
+		known := api.Vantage{ID: v.ID, State: api.VantageSilent, Pools: v.Pools, Monitors: named[v.ID]}
+		switch {
+		case v.Alive && err != nil:
+			known.State, known.Heard = api.VantageUnknown, &heard
+		case v.Alive:
+			known.State = api.VantageAlive
 		}
-		all = append(all, api.Vantage{ID: v.ID, State: state, Pools: v.Pools, Monitors: named[v.ID]})
+		all = append(all, known)
 		delete(named, v.ID)
 	}
 	for id, monitors := range named {

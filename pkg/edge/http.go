@@ -48,7 +48,7 @@ func (e *Edge) Status() api.EdgeStatus {
 	for _, b := range e.broken {
 		s.Broken = append(s.Broken, api.Broken{Resource: b.Key.String(), Error: b.Err.Error(), Serves: b.Serves.String()})
 	}
-	s.Aliases = e.aliasStates()
+	s.Aliases, s.Health = e.aliasStates(), e.healthAt(e.cfg.Now())
 	if v == nil {
 		return s
 	}
@@ -88,7 +88,11 @@ func (e *Edge) explain(param func(string) string) (*api.Explanation, *httpError)
 	if err != nil {
 		return nil, &httpError{http.StatusBadRequest, err.Error()}
 	}
-	return e.describe(v.Explain(s, f, client, randomSeed())), nil
+	out := e.describe(v.Explain(s, f, client, randomSeed()))
+	if note := e.standsStill(); note != "" {
+		out.Notes = append(out.Notes, note)
+	}
+	return out, nil
 }
 
 // clientOf reads the client of an explanation. Without a resolver it asks as if from the subnet itself, or from loopback.
