@@ -95,7 +95,7 @@ func (a *app) showEdges(s *api.Status) {
 		return
 	}
 	rows := make([][]string, 0, len(s.Edges))
-	var notes []string
+	var notes, hints []string
 	for _, e := range s.Edges {
 		if e.Status == nil {
 			rows = append(rows, []string{e.ID, strings.Join(e.DNS, " "), orDash(e.Version), a.state("unreachable"), "-", "-", "-"})
@@ -111,11 +111,32 @@ func (a *app) showEdges(s *api.Status) {
 		for _, b := range st.Broken {
 			notes = append(notes, e.ID+": "+brokenText(b))
 		}
+		hints = append(hints, unknownTexts(e.ID, st.Unknown)...)
 	}
 	a.table([]string{"edge", "dns", "version", "source", "answers from", "behind", "age"}, rows)
 	for _, note := range notes {
 		a.printf("%s %s\n", a.paint(bad, "!"), note)
 	}
+	for _, hint := range hints {
+		a.printf("%s %s\n", a.paint(odd, "i"), hint)
+	}
+}
+
+// unknownTexts tells what an edge is too old for: a few resources by name, and how many more.
+func unknownTexts(edge string, list []api.Unknown) []string {
+	const most = 3
+	var lines []string
+	for i, u := range list {
+		if i == most {
+			return append(lines, fmt.Sprintf("%s: and %d more of a newer gtm", edge, len(list)-most))
+		}
+		what := "its kind"
+		if len(u.Fields) > 0 {
+			what = strings.Join(u.Fields, ", ")
+		}
+		lines = append(lines, fmt.Sprintf("%s: a newer gtm wrote %s; this edge does not know %s, and goes by the rest", edge, u.Resource, clip(what)))
+	}
+	return lines
 }
 
 // states writes generations as in: platform@3 shop@41.

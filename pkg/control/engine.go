@@ -10,7 +10,9 @@ import (
 
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
 // Store is what control needs of a *store.Client.
@@ -20,6 +22,7 @@ type Store interface {
 	Accept(ctx context.Context, author string) error
 	Vantages(ctx context.Context) ([]store.Vantage, error)
 	ForgetVantage(ctx context.Context, id string) (pools int, err error)
+	PutBack(ctx context.Context, keysets []dnssec.Keyset, verdicts []health.Verdict) (zones []string, err error)
 }
 
 // carryOut plans a change and, unless it is only to be shown, applies it. It answers when the mirror shows what was made, so that
@@ -58,7 +61,7 @@ func (s *Server) mayChange() error {
 		return nil
 	}
 	if f := s.cfg.Following(); f.State == store.Refused {
-		return problemf(http.StatusConflict, "nothing can be changed: %s", f.Err)
+		return problemf(http.StatusConflict, "nothing can be changed: %s; to make it as files say first (an empty cluster), run: gtmctl store rebuild -f DIR", f.Err)
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
 const testToken = "a-token-for-tests-only"
@@ -34,8 +35,11 @@ type memory struct {
 	records  []store.Record // newest first
 	states   map[string]store.TenantState
 	accepted string
-	onAccept func()
-	err      error
+	// back and verdictsBack are what was put back.
+	back         []dnssec.Keyset
+	verdictsBack []health.Verdict
+	onAccept     func()
+	err          error
 }
 
 func (m *memory) Edges(context.Context) ([]store.Edge, error) { return m.edges, m.err }
@@ -55,6 +59,14 @@ func (m *memory) ForgetVantage(_ context.Context, id string) (int, error) {
 	pools := m.vantages[i].Pools
 	m.vantages = slices.Delete(m.vantages, i, i+1)
 	return pools, nil
+}
+
+func (m *memory) PutBack(_ context.Context, keysets []dnssec.Keyset, verdicts []health.Verdict) (zones []string, err error) {
+	for _, ks := range keysets {
+		zones = append(zones, ks.Zone)
+	}
+	m.back, m.verdictsBack = append(m.back, keysets...), append(m.verdictsBack, verdicts...)
+	return zones, m.err
 }
 
 func (m *memory) Accept(_ context.Context, author string) error {

@@ -23,6 +23,7 @@ import (
 	"github.com/gti/gtm/pkg/alias"
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/serve"
+	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/table"
 	"github.com/gti/gtm/pkg/transfer"
@@ -108,6 +109,7 @@ type Edge struct {
 	mu       sync.Mutex
 	status   store.FollowStatus
 	broken   []table.Broken
+	unknown  map[spec.Key][]string // fields that only a newer gtm knows; none: nor the kind
 	snapshot snapshotState
 }
 
