@@ -38,7 +38,8 @@ it since, nothing is applied, and you are told who. Without that line it replace
 			if err != nil {
 				return err
 			}
-			reply, resources, err := a.apply(c.Context(), paths, api.ApplyRequest{DryRun: dryRun, DropUnknown: drop, Message: message, Expect: expect})
+			request := api.ApplyRequest{DryRun: dryRun, DropUnknown: drop, Message: message, Expect: expect}
+			reply, resources, err := a.apply(c.Context(), paths, request)
 			if err != nil {
 				return err
 			}

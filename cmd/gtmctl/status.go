@@ -134,7 +134,8 @@ func unknownTexts(edge string, list []api.Unknown) []string {
 		if len(u.Fields) > 0 {
 			what = strings.Join(u.Fields, ", ")
 		}
-		lines = append(lines, fmt.Sprintf("%s: a newer gtm wrote %s; this edge does not know %s, and goes by the rest", edge, u.Resource, clip(what)))
+		lines = append(lines, fmt.Sprintf("%s: a newer gtm wrote %s; this edge does not know %s, and goes by the rest",
+			edge, u.Resource, clip(what)))
 	}
 	return lines
 }

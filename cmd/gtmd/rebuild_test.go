@@ -31,6 +31,28 @@ func (d *daemon) v1(dir, method, path string, in, out any) (int, string) {
 	return code, body
 }
 
+// does fails unless the API does what it is asked for.
+func (d *daemon) does(dir, method, path string, in, out any) {
+	d.t.Helper()
+	if code, body := d.v1(dir, method, path, in, out); code != http.StatusOK {
+		d.t.Fatalf("%s %s: %d %s", method, path, code, body)
+	}
+}
+
+// refuses fails unless the API answers with this status, and says all of these.
+func (d *daemon) refuses(dir string, status int, method, path string, in any, says ...string) {
+	d.t.Helper()
+	code, body := d.v1(dir, method, path, in, nil)
+	if code != status {
+		d.t.Errorf("%s %s: %d %s, want %d", method, path, code, body, status)
+	}
+	for _, part := range says {
+		if !strings.Contains(body, part) {
+			d.t.Errorf("%s %s: %s does not say %q", method, path, body, part)
+		}
+	}
+}
+
 // call is v1 for goroutines.
 func (d *daemon) call(dir, method, path string, in, out any) (int, string, error) {
 	token, err := os.ReadFile(filepath.Join(dir, "token"))
@@ -139,26 +161,50 @@ func (c *cluster) controlRefuses() {
 func (c *cluster) rebuilt(what string, in api.RebuildRequest, keys []string) api.RebuildReply {
 	c.t.Helper()
 	var out api.RebuildReply
-	if code, body := c.control.v1(c.dir, "POST", "store/rebuild", in, &out); code != http.StatusOK || out.Accepted == nil || len(out.Records) < 2 {
-		c.t.Fatalf("%s: %d %s", what, code, body)
+	c.control.does(c.dir, "POST", "store/rebuild", in, &out)
+	if out.Accepted == nil || len(out.Records) < 2 {
+		c.t.Fatalf("%s: %+v", what, out)
 	}
 	c.edge.sourceIs("current")
-	c.edge.eventually(what+": the edge answers from the new store, with the zone's keys", func() error {
-		s := c.edge.status()
-		for tenant, head := range out.Heads {
-			if s.Tenants[tenant] != head {
-				return fmt.Errorf("%v, want %v", s.Tenants, out.Heads)
-			}
-		}
-		if now := c.edge.dnskeys(); !slices.Equal(now, keys) || len(s.Broken) > 0 {
-			return fmt.Errorf("keys %v, want %v; broken %v", now, keys, s.Broken)
+	c.serves(what, out.Heads)
+	c.edge.eventually(what+": the edge has the zone's keys", func() error {
+		if now := c.edge.dnskeys(); !slices.Equal(now, keys) {
+			return fmt.Errorf("keys %v, want %v", now, keys)
 		}
 		return nil
 	})
-	if code, body := c.control.v1(c.dir, "POST", "store/rebuild", in, nil); code != http.StatusConflict {
-		c.t.Errorf("%s: rebuilding what is well: %d %s", what, code, body)
-	}
+	c.control.refuses(c.dir, http.StatusConflict, "POST", "store/rebuild", in, "gtmctl apply -f DIR")
 	return out
+}
+
+// serves waits until the edge answers from these generations, with nothing broken.
+func (c *cluster) serves(what string, heads map[string]uint64) {
+	c.t.Helper()
+	c.edge.eventually(what+": the edge answers from it", func() error {
+		s := c.edge.status()
+		for tenant, head := range heads {
+			if s.Tenants[tenant] != head || len(s.Broken) > 0 {
+				return fmt.Errorf("%v, want %v; broken %v", s.Tenants, heads, s.Broken)
+			}
+		}
+		return nil
+	})
+}
+
+// weigh makes changes, so that a new store begins below.
+func (c *cluster) weigh(weights ...int) {
+	c.t.Helper()
+	heads := map[string]uint64{}
+	for _, weight := range weights {
+		for _, pool := range []string{"shop/eu", "other/p"} {
+			var out api.ApplyReply
+			c.control.does(c.dir, "POST", "pools/"+pool+"/weights", api.WeightsRequest{Weights: map[string]int{"a": weight}}, &out)
+			for tenant, head := range out.Heads {
+				heads[tenant] = head
+			}
+		}
+	}
+	c.serves("changes", heads)
 }
 
 // asking asks the edge all the time, until stop, which gives the answers that were not the right one.
@@ -183,26 +229,15 @@ func asking(d *daemon, name, address string) (stop func() (asked int, wrong []st
 	}
 }
 
-// A new, empty cluster: edges serve the old store until the new one is whole, and signed zones keep their keys; from files, from
-// control's memory, and by a control that was started since.
-func TestAnEmptyStoreIsRebuiltBehindEdgesThatServe(t *testing.T) {
-	t.Parallel()
-	c := &cluster{t: t, hubDir: newDir(t), dir: newDir(t), edgeDir: newDir(t)}
+// newCluster serves the tests' configuration, with its zone signed.
+func newCluster(t *testing.T) (c *cluster, wire []api.Resource, keys []string) {
+	c = &cluster{t: t, hubDir: newDir(t), dir: newDir(t), edgeDir: newDir(t)}
 	file := filepath.Join(t.TempDir(), "config.yaml")
 	writeFile(t, file, strings.Replace(configYAML, "spec:\n  content", "spec:\n  dnssec: {}\n  content", 1))
 	c.hub = start(t, c.hubDir, "--roles", "prober", "--vantage", "p1")
 	c.startControl("--apply", file)
 	c.edge = start(t, c.edgeDir, "--roles", "edge", "--etcd", socketOf(c.hubDir), "--id", "fra-1")
 	c.edge.comesToAnswer(webHost, "198.51.100.1")
-	for weight := range 3 { // so that a new store begins below
-		in := api.WeightsRequest{Weights: map[string]int{"a": weight + 2}}
-		for _, pool := range []string{"shop/eu", "other/p"} {
-			if code, body := c.control.v1(c.dir, "POST", "pools/"+pool+"/weights", in, nil); code != http.StatusOK {
-				t.Fatalf("%d %s", code, body)
-			}
-		}
-	}
-	var keys []string
 	c.edge.eventually("the zone is signed", func() error {
 		if keys = c.edge.dnskeys(); len(keys) < 2 {
 			return fmt.Errorf("%d keys", len(keys))
@@ -210,54 +245,41 @@ func TestAnEmptyStoreIsRebuiltBehindEdgesThatServe(t *testing.T) {
 		return nil
 	})
 	c.edge.sourceIs("current")
+	return c, wireOf(t, file), keys
+}
+
+// A new, empty cluster: edges serve the old store until the new one is whole, and signed zones keep their keys; from files, from
+// control's memory, and by a control that was started since.
+func TestAnEmptyStoreIsRebuiltBehindEdgesThatServe(t *testing.T) {
+	t.Parallel()
+	c, wire, keys := newCluster(t)
+	c.weigh(2, 3, 4)
 	stop := asking(c.edge, webHost, "198.51.100.1")
 
 	c.empty()
 	c.controlRefuses()
-	wire := wireOf(t, file)
-	if code, body := c.control.v1(c.dir, "POST", "apply", api.ApplyRequest{Resources: wire}, nil); code != http.StatusConflict || !strings.Contains(body, "gtmctl store rebuild") {
-		t.Errorf("apply to the empty store: %d %s", code, body)
-	}
+	c.control.refuses(c.dir, http.StatusConflict, "POST", "apply", api.ApplyRequest{Resources: wire}, "gtmctl store rebuild -f DIR")
 	var plan api.RebuildReply
-	part := wire[:len(wire)-1]
-	if code, body := c.control.v1(c.dir, "POST", "store/rebuild", api.RebuildRequest{Resources: part, DryRun: true}, &plan); code != http.StatusOK ||
-		plan.Accepted != nil || len(plan.Plan) != len(part) || len(plan.Lost) != 1 || plan.Lost[0] != wire[len(wire)-1].Key() {
-		t.Errorf("a dry run: %d %s", code, body)
+	part, last := wire[:len(wire)-1], wire[len(wire)-1].Key()
+	c.control.does(c.dir, "POST", "store/rebuild", api.RebuildRequest{Resources: part, DryRun: true}, &plan)
+	if plan.Accepted != nil || len(plan.Plan) != len(part) || len(plan.Lost) != 1 || plan.Lost[0] != last {
+		t.Errorf("a dry run: %+v", plan)
 	}
 	out := c.rebuilt("from files", api.RebuildRequest{Resources: wire}, keys)
 	if !slices.Equal(out.Keys, []string{"gtm.example."}) {
 		t.Errorf("zones with their keys: %v", out.Keys)
 	}
-	if code, body := c.control.v1(c.dir, "POST", "pools/shop/eu/weights", api.WeightsRequest{Weights: map[string]int{"a": 9}}, nil); code != http.StatusOK {
-		t.Errorf("the first change after: %d %s", code, body)
-	}
-	c.edge.eventually("the edge has it", func() error {
-		if s := c.edge.status(); s.Tenants["shop"] != out.Heads["shop"]+1 {
-			return fmt.Errorf("%v", s.Tenants)
-		}
-		return nil
-	})
+	c.weigh(5, 6)
 
 	c.empty()
 	c.controlRefuses()
 	c.rebuilt("from memory", api.RebuildRequest{FromMemory: true}, keys)
-	if code, body := c.control.v1(c.dir, "POST", "pools/shop/eu/weights", api.WeightsRequest{Weights: map[string]int{"a": 8}}, nil); code != http.StatusOK {
-		t.Errorf("a change after: %d %s", code, body)
-	}
-	c.edge.sourceIs("current")
-	c.edge.eventually("the edge has it", func() error {
-		if s := c.edge.status(); s.Tenants["shop"] < 2 {
-			return fmt.Errorf("%v", s.Tenants)
-		}
-		return nil
-	})
+	c.weigh(7, 8)
 
 	c.control.interrupt()
 	c.empty()
 	c.startControl()
-	if code, body := c.control.v1(c.dir, "POST", "store/rebuild", api.RebuildRequest{FromMemory: true}, nil); code != http.StatusConflict || !strings.Contains(body, "-f DIR") {
-		t.Errorf("a control without a memory: %d %s", code, body)
-	}
+	c.control.refuses(c.dir, http.StatusConflict, "POST", "store/rebuild", api.RebuildRequest{FromMemory: true}, "gtmctl store rebuild -f DIR")
 	c.rebuilt("by a control that was started since", api.RebuildRequest{Resources: wire}, keys)
 
 	asked, wrong := stop()
@@ -325,82 +347,87 @@ func TestParallelApplyLosesNothing(t *testing.T) {
 	}
 }
 
+// versionKey is the key of a resource's version.
+func versionKey(of string, generation int) string {
+	return fmt.Sprintf("config/res/%s/%016x", of, generation)
+}
+
 // A newer program wrote a field and a kind that this one does not know. Nothing of it is lost or broken, and both can be deleted.
 func TestAnOlderControlKeepsWhatItDoesNotKnow(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
 	d := start(t, dir, "--apply", writeConfig(t, "198.51.100.1"))
 	d.sourceIs("current")
-	const pool = `{"resource":{"kind":"Pool","tenant":"shop","name":"eu","spec":{"somethingNew":{"a":1},"endpoints":[{"name":"a","addresses":["198.51.100.1"],"color":"red"}]}}}`
-	const flux = `{"resource":{"kind":"Flux","tenant":"shop","name":"x","spec":{"much":[1,2]}}}`
-	writeStraight(t, dir, map[string]string{"config/res/shop/Pool/eu/0000000000000002": pool, "config/res/shop/Flux/x/0000000000000002": flux, "config/head/shop": "2"})
-	d.eventually("status tells it apart", func() error {
-		s := d.status()
-		if len(s.Broken) != 0 || len(s.Unknown) != 2 || s.Unknown[0].Resource != "shop/Pool/eu" || !slices.Equal(s.Unknown[0].Fields, []string{"spec.somethingNew", "spec.endpoints[0].color"}) ||
-			s.Unknown[1].Resource != "shop/Flux/x" || s.Tenants["shop"] != 2 {
-			return fmt.Errorf("%+v", s)
-		}
-		return nil
-	})
+	writeStraight(t, dir, map[string]string{"config/head/shop": "2",
+		versionKey("shop/Pool/eu", 2): `{"resource":{"kind":"Pool","tenant":"shop","name":"eu","spec":{"somethingNew":{"a":1},` +
+			`"endpoints":[{"name":"a","addresses":["198.51.100.1"],"color":"red"}]}}}`,
+		versionKey("shop/Flux/x", 2): `{"resource":{"kind":"Flux","tenant":"shop","name":"x","spec":{"much":[1,2]}}}`})
+	unknown := func(want string) {
+		t.Helper()
+		d.eventually("status tells it apart", func() error {
+			s := d.status()
+			if got := fmt.Sprint(s.Unknown); got != want || len(s.Broken) != 0 {
+				return fmt.Errorf("unknown %s, broken %v", got, s.Broken)
+			}
+			return nil
+		})
+	}
+	const pool, flux = "{shop/Pool/eu [spec.somethingNew spec.endpoints[0].color]}", "{shop/Flux/x []}"
+	unknown("[" + pool + " " + flux + "]")
 	d.eventually("control has it", func() error {
 		if code, body := d.v1(dir, "GET", "resources/shop/flux/x", nil, nil); code != http.StatusOK || !strings.Contains(body, `"much":[1,2]`) {
 			return fmt.Errorf("%d %s", code, body)
 		}
 		return nil
 	})
-	if code, body := d.v1(dir, "POST", "pools/shop/eu/weights", api.WeightsRequest{Weights: map[string]int{"a": 7}}, nil); code != http.StatusOK {
-		t.Fatalf("weights: %d %s", code, body)
-	}
-	var r api.Resource
-	d.v1(dir, "GET", "resources/shop/Pool/eu", nil, &r)
-	for _, part := range []string{`"somethingNew":{"a":1}`, `"color":"red"`, `"weight":7`} {
-		if !strings.Contains(string(r.Spec), part) {
-			t.Errorf("%s is lost: %s", part, r.Spec)
+	holds := func(parts ...string) {
+		t.Helper()
+		var r api.Resource
+		d.does(dir, "GET", "resources/shop/Pool/eu", nil, &r)
+		for _, part := range parts {
+			if !strings.Contains(string(r.Spec), part) {
+				t.Errorf("%s is lost: %s", part, r.Spec)
+			}
 		}
 	}
-	whole := api.Resource{Kind: "Pool", Tenant: "shop", Name: "eu", Spec: json.RawMessage(`{"endpoints":[{"name":"a","addresses":["198.51.100.1"],"weight":8}]}`)}
-	code, body := d.v1(dir, "POST", "apply", api.ApplyRequest{Resources: []api.Resource{whole}}, nil)
-	if code != http.StatusUnprocessableEntity || !strings.Contains(body, "spec.somethingNew") || !strings.Contains(body, "--drop-unknown") {
-		t.Errorf("a whole apply: %d %s", code, body)
-	}
-	if code, body := d.v1(dir, "POST", "apply", api.ApplyRequest{Resources: []api.Resource{whole}, DropUnknown: true}, nil); code != http.StatusOK || !strings.Contains(body, `"path":"spec.somethingNew.a"`) {
-		t.Errorf("with --drop-unknown: %d %s", code, body)
-	}
-	if code, body := d.v1(dir, "POST", "rollback/shop", api.RollbackRequest{Generation: 2}, nil); code != http.StatusOK {
-		t.Errorf("rollback: %d %s", code, body)
-	}
-	d.v1(dir, "GET", "resources/shop/Pool/eu", nil, &r)
-	if !strings.Contains(string(r.Spec), `"color":"red"`) {
-		t.Errorf("a rollback does not bring back: %s", r.Spec)
-	}
-	if code, body := d.v1(dir, "DELETE", "resources/shop/Flux/x", nil, nil); code != http.StatusOK {
-		t.Errorf("delete: %d %s", code, body)
-	}
-	d.eventually("it is gone", func() error {
-		if s := d.status(); len(s.Unknown) != 1 || len(s.Broken) != 0 {
-			return fmt.Errorf("%+v", s)
-		}
-		return nil
-	})
+	d.does(dir, "POST", "pools/shop/eu/weights", api.WeightsRequest{Weights: map[string]int{"a": 7}}, nil)
+	holds(`"somethingNew":{"a":1}`, `"color":"red"`, `"weight":7`)
+	in := api.ApplyRequest{Resources: []api.Resource{{Kind: "Pool", Tenant: "shop", Name: "eu",
+		Spec: json.RawMessage(`{"endpoints":[{"name":"a","addresses":["198.51.100.1"],"weight":8}]}`)}}}
+	d.refuses(dir, http.StatusUnprocessableEntity, "POST", "apply", in, "spec.somethingNew", "--drop-unknown")
+	in.DropUnknown = true
+	d.does(dir, "POST", "apply", in, nil)
+	unknown("[" + flux + "]")
+	d.does(dir, "POST", "rollback/shop", api.RollbackRequest{Generation: 2}, nil)
+	holds(`"somethingNew":{"a":1}`, `"color":"red"`)
+	d.does(dir, "DELETE", "resources/shop/Flux/x", nil, nil)
+	unknown("[" + pool + "]")
 	d.interrupt()
 	d = start(t, dir) // the copy on disk has it all
-	if s := d.status(); len(s.Unknown) != 1 || len(s.Broken) != 0 {
-		t.Errorf("after a restart: %+v", s)
-	}
-	// What cannot be decoded can be deleted too, by a control that never saw a form of it.
-	d.interrupt()
-	d = start(t, dir)
-	writeStraight(t, dir, map[string]string{"config/res/shop/Monitor/m/0000000000000007": `{"resource":{"kind":"Monitor","tenant":"shop","name":"m","spec":{"port":"many"}}}`, "config/head/shop": "7"})
+	unknown("[" + pool + "]")
+}
+
+// What cannot be decoded can be listed and deleted, though no form of it was ever seen.
+func TestWhatCannotBeDecodedCanBeDeleted(t *testing.T) {
+	t.Parallel()
+	dir := newDir(t)
+	d := start(t, dir, "--apply", writeConfig(t, "198.51.100.1"))
+	d.sourceIs("current")
+	writeStraight(t, dir, map[string]string{"config/head/shop": "2",
+		versionKey("shop/Monitor/m", 2): `{"resource":{"kind":"Monitor","tenant":"shop","name":"m","spec":{"port":"many"}}}`})
 	d.eventually("it is listed", func() error {
-		if code, body := d.v1(dir, "GET", "resources?kind=Monitor", nil, nil); code != http.StatusOK || !strings.Contains(body, "shop@7 wrote cannot be read") {
+		code, body := d.v1(dir, "GET", "resources?kind=Monitor", nil, nil)
+		if code != http.StatusOK || !strings.Contains(body, "shop@2 wrote cannot be read") {
 			return fmt.Errorf("%d %s", code, body)
 		}
 		return nil
 	})
-	if code, body := d.v1(dir, "DELETE", "resources/shop/Monitor/m", nil, nil); code != http.StatusOK {
-		t.Errorf("delete: %d %s", code, body)
-	}
-	if code, body := d.v1(dir, "POST", "rollback/shop", api.RollbackRequest{Generation: 7}, nil); code == http.StatusOK || !strings.Contains(body, "shop/Monitor/m") {
-		t.Errorf("rollback to what cannot be read: %d %s", code, body)
-	}
+	d.does(dir, "DELETE", "resources/shop/Monitor/m", nil, nil)
+	d.eventually("nothing is broken", func() error {
+		if s := d.status(); len(s.Broken) != 0 || s.Tenants["shop"] != 3 {
+			return fmt.Errorf("%v, broken %v", s.Tenants, s.Broken)
+		}
+		return nil
+	})
+	d.refuses(dir, http.StatusServiceUnavailable, "POST", "rollback/shop", api.RollbackRequest{Generation: 2}, "shop/Monitor/m", "cannot be rolled back")
 }

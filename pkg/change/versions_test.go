@@ -33,7 +33,8 @@ func TestADeclarationReplacesTheVersionThatItWasMadeFrom(t *testing.T) {
 	if _, err := c.Plan(ctx, made("1")); !errors.As(err, &changed) {
 		t.Fatalf("%v", err)
 	}
-	for _, part := range []string{"eu.yaml:4: shop/Pool/eu: generation: was changed in shop@2 by bob at ", "since this was made from shop@1", "get it again", "remove the line generation:"} {
+	for _, part := range []string{"eu.yaml:4: shop/Pool/eu: generation: was changed in shop@2 by bob at ",
+		"since this was made from shop@1", "get it again", "remove the line generation:"} {
 		if !strings.Contains(changed.Error(), part) {
 			t.Errorf("%q does not say %q", changed, part)
 		}

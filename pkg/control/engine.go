@@ -61,7 +61,8 @@ func (s *Server) mayChange() error {
 		return nil
 	}
 	if f := s.cfg.Following(); f.State == store.Refused {
-		return problemf(http.StatusConflict, "nothing can be changed: %s; to make it as files say first (an empty cluster), run: gtmctl store rebuild -f DIR", f.Err)
+		return problemf(http.StatusConflict, "nothing can be changed: %s; to fill it from files before (an empty cluster), run: "+
+			"gtmctl store rebuild -f DIR", f.Err)
 	}
 	return nil
 }

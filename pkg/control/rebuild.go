@@ -31,7 +31,8 @@ func (s *Server) rebuild(ctx context.Context, in *rebuildInput) (*reply[api.Rebu
 		return nil, problemOf(err)
 	}
 	changer := change.New(change.Config{Store: s.cfg.Store, Now: s.cfg.Now}) // by what the store holds now, whatever control follows
-	plan, err := changer.Plan(ctx, change.Input{Put: r.put, DropUnknown: in.Body.DropUnknown, Author: author(in.Author), Message: in.Body.Message})
+	plan, err := changer.Plan(ctx, change.Input{Put: r.put, DropUnknown: in.Body.DropUnknown,
+		Author: author(in.Author), Message: in.Body.Message})
 	if err != nil {
 		return nil, problemOf(err)
 	}
@@ -52,7 +53,8 @@ func (s *Server) rebuild(ctx context.Context, in *rebuildInput) (*reply[api.Rebu
 func (s *Server) mayRebuild(ctx context.Context, fromMemory bool) error {
 	refused := s.mayChange() != nil
 	if fromMemory && (!refused || len(s.cfg.Mirror.Tenants()) == 0) {
-		return problemf(http.StatusConflict, "control remembers no other state than the store's (it was started since): name the files, gtmctl store rebuild -f DIR")
+		return problemf(http.StatusConflict, "control remembers no other state than the store's (it was started since): name the files, "+
+			"gtmctl store rebuild -f DIR")
 	}
 	if refused {
 		return nil
@@ -195,7 +197,8 @@ func (r *rebuilding) carryOut(ctx context.Context, changer *change.Changer, plan
 	if err := r.s.cfg.Store.Accept(ctx, plan.Author); err != nil {
 		return err
 	}
-	r.s.cfg.Logger.Warn("the store was rebuilt and accepted", "author", plan.Author, "generations", len(out.Records), "zones with their keys", out.Keys)
+	r.s.cfg.Logger.Warn("the store was rebuilt and accepted", "author", plan.Author,
+		"generations", len(out.Records), "zones with their keys", out.Keys)
 	r.s.untilFollowed(ctx)
 	return nil
 }

@@ -100,7 +100,8 @@ func TestARebuildNamesWhatElseIsThere(t *testing.T) {
 	e.Apply(store.Update{Tenants: []store.TenantUpdate{{Tenant: "shop", Head: 2, Put: []store.Version{{Resource: pool, Generation: 2}}}}})
 	var out api.RebuildReply
 	w.ask(t, "POST", "/v1/store/rebuild", api.RebuildRequest{FromMemory: true, DryRun: true}, &out)
-	if len(out.Kept) != 1 || out.Kept[0] != pool.Key || len(out.Plan) != 6 || len(out.Records) != 0 || out.Accepted != nil || e.accepted != "" {
+	if len(out.Kept) != 1 || out.Kept[0] != pool.Key || len(out.Plan) != 6 || len(out.Records) != 0 || out.Accepted != nil ||
+		e.accepted != "" {
 		t.Errorf("%+v", out)
 	}
 }
@@ -108,7 +109,8 @@ func TestARebuildNamesWhatElseIsThere(t *testing.T) {
 // A zone that others change, and the keys of a signed one, are not in files.
 func TestARebuildRemembersWhatIsInNoFile(t *testing.T) {
 	w, e := newEmptied(t)
-	const name, text = "moving.", "moving.\t60\tIN\tSOA\tns1.example. h.example. 7 7200 1800 1209600 60\nmoving.\t60\tIN\tNS\tns1.example.net.\n"
+	const name = "moving."
+	const text = "moving.\t60\tIN\tSOA\tns1.example. h.example. 7 7200 1800 1209600 60\nmoving.\t60\tIN\tNS\tns1.example.net.\n"
 	zone := func(z *spec.Zone) *spec.Resource {
 		return &spec.Resource{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: name}, Spec: z}
 	}

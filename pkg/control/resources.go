@@ -19,7 +19,7 @@ import (
 type reply[T any] struct{ Body T }
 
 type listInput struct {
-	Kind   string `query:"kind" maxLength:"63" doc:"only of this kind: Zone, Site, Map, Monitor, Pool, Service, Override, or another that stands in the store"`
+	Kind   string `query:"kind" maxLength:"63" doc:"only of this kind: Zone, Site and so on, or another that stands in the store"`
 	Tenant string `query:"tenant" doc:"only of this tenant"`
 }
 

@@ -64,14 +64,16 @@ func TestAnEditKeepsUnknownFields(t *testing.T) {
 	if len(lost) != 4 || lost[0].Path != "labels.x" {
 		t.Errorf("what is lost: %v", lost)
 	}
-	if plain := tolerant(t, strings.NewReplacer(`"labels":{"x":1},`, "", `"hedge":{"after":"5ms"},`, "", `,"color":"red"`, "", `,"color":"blue"`, "").Replace(newer)); plain.Unknown != nil {
+	known := strings.NewReplacer(`"labels":{"x":1},`, "", `"hedge":{"after":"5ms"},`, "", `,"color":"red"`, "", `,"color":"blue"`, "")
+	if plain := tolerant(t, known.Replace(newer)); plain.Unknown != nil {
 		t.Errorf("a form that is understood keeps its text: %v", plain.Unknown.Fields)
 	}
 }
 
 // Lists without names are matched by their places.
 func TestAnEditKeepsUnknownFieldsOfUnnamedParts(t *testing.T) {
-	const text = `{"kind":"Service","tenant":"shop","name":"web","spec":{"host":"a.example.","rules":[{"when":{"geo":["EU"],"hour":[1,2]},"pools":["eu",{"pool":"us","weight":3,"burst":1}]},{"pools":["us"]}]}}`
+	const text = `{"kind":"Service","tenant":"shop","name":"web","spec":{"host":"a.example.","rules":[` +
+		`{"when":{"geo":["EU"],"hour":[1,2]},"pools":["eu",{"pool":"us","weight":3,"burst":1}]},{"pools":["us"]}]}}`
 	r := tolerant(t, text)
 	s := *r.Spec.(*Service)
 	s.Rules = slices.Clone(s.Rules)
@@ -111,7 +113,8 @@ func TestGenerationInFiles(t *testing.T) {
 		t.Error("it is stored")
 	}
 	for _, bad := range []string{"0", "-1", "x", "1.5"} {
-		if _, err := Decode("a.yaml", []byte(strings.Replace(text, "41", bad, 1))); err == nil || !strings.Contains(err.Error(), "a.yaml:4: platform/Site/fra: generation:") && !strings.Contains(err.Error(), "a.yaml:4: generation:") {
+		_, err := Decode("a.yaml", []byte(strings.Replace(text, "41", bad, 1)))
+		if err == nil || !strings.HasPrefix(err.Error(), "a.yaml:4:") || !strings.Contains(err.Error(), "generation:") {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}

@@ -102,7 +102,8 @@ func New(cfg Config) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Manager{cfg: cfg, folder: f, zones: map[string]*zone{}, copied: map[string]uint64{}, recipients: []string{cfg.Identity.Recipient().String()}}
+	m := &Manager{cfg: cfg, folder: f, zones: map[string]*zone{}, copied: map[string]uint64{},
+		recipients: []string{cfg.Identity.Recipient().String()}}
 	if m.metrics, err = newMetrics(cfg.Registerer); err != nil {
 		return nil, fmt.Errorf("keys: %w", err)
 	}
