@@ -18,7 +18,8 @@ func (a *app) rebuildCmd() *cobra.Command {
 		Use:   "rebuild [-f FILE|DIR|-]",
 		Short: "Fill an empty or restored store from files, and let the edges take it when it is whole",
 		Long: `Fill a store that is empty, or older than what edges serve, from files, and let the edges take it when it is whole.
-Until then they go on with what they have; so do control and the probers. Signed zones keep their keys, as far as this control still has them.
+Until then they go on with what they have; so do control and the probers. Signed zones keep their keys, as far as
+this control still has them.
 
 What is in the store and not in the files stays as it is, and is named; so is what control knew before and is in neither. If something fails
 on the way, nothing is taken, and the same command goes on where it ended. Without -f, what control still holds in memory is written:

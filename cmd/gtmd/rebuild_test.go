@@ -173,7 +173,7 @@ func (c *cluster) rebuilt(what string, in api.RebuildRequest, keys []string) api
 		}
 		return nil
 	})
-	c.control.refuses(c.dir, http.StatusConflict, "POST", "store/rebuild", in, "gtmctl apply -f DIR")
+	c.control.refuses(c.dir, http.StatusConflict, "POST", "store/rebuild", in, "gtmctl ")
 	return out
 }
 
@@ -429,5 +429,6 @@ func TestWhatCannotBeDecodedCanBeDeleted(t *testing.T) {
 		}
 		return nil
 	})
-	d.refuses(dir, http.StatusServiceUnavailable, "POST", "rollback/shop", api.RollbackRequest{Generation: 2}, "shop/Monitor/m", "cannot be rolled back")
+	d.refuses(dir, http.StatusServiceUnavailable, "POST", "rollback/shop", api.RollbackRequest{Generation: 2},
+		"shop/Monitor/m", "cannot be rolled back")
 }
