@@ -16,7 +16,7 @@ import (
 
 func (a *app) applyCmd() *cobra.Command {
 	var paths, pins []string
-	var dryRun, wait bool
+	var dryRun, wait, drop bool
 	var message string
 	c := &cobra.Command{
 		Use:   "apply -f FILE|DIR|-",
@@ -24,7 +24,10 @@ func (a *app) applyCmd() *cobra.Command {
 		Long: `Make resources be as the files say: create what is missing, change what differs, leave the rest alone.
 
 Either everything is applied or, if anything is wrong with any of it, nothing. FILE is YAML with any number of
-resources; of a DIR, its *.yaml and *.yml files are read; - is standard input.`,
+resources; of a DIR, its *.yaml and *.yml files are read; - is standard input.
+
+A resource with a line generation:, as gtmctl get -o yaml writes it, replaces that version of it alone: if somebody changed or deleted
+it since, nothing is applied, and you are told who. Without that line it replaces whatever is there.`,
 		Example: `  gtmctl apply -f zones/
   gtmctl apply -f pools.yaml -f services.yaml --message 'more weight for fra' --wait
   gtmctl apply -f pools.yaml --expect shop@41
@@ -35,7 +38,8 @@ resources; of a DIR, its *.yaml and *.yml files are read; - is standard input.`,
 			if err != nil {
 				return err
 			}
-			reply, resources, err := a.apply(c.Context(), paths, api.ApplyRequest{DryRun: dryRun, Message: message, Expect: expect})
+			request := api.ApplyRequest{DryRun: dryRun, DropUnknown: drop, Message: message, Expect: expect}
+			reply, resources, err := a.apply(c.Context(), paths, request)
 			if err != nil {
 				return err
 			}
@@ -54,6 +58,7 @@ resources; of a DIR, its *.yaml and *.yml files are read; - is standard input.`,
 	}
 	filesFlag(c, &paths)
 	changeFlags(c, &dryRun, &wait, &message)
+	c.Flags().BoolVar(&drop, "drop-unknown", false, "replace resources although they have fields of a newer gtm, which are lost")
 	c.Flags().StringSliceVar(&pins, "expect", nil, "refuse if a tenant is not at this generation any more, as in shop@41 (repeatable)")
 	return c
 }
@@ -98,6 +103,21 @@ func filesFlag(c *cobra.Command, paths *[]string) {
 
 // apply loads the files and sends them; faults come back with the lines of their fields.
 func (a *app) apply(ctx context.Context, paths []string, request api.ApplyRequest) (*api.ApplyReply, []*spec.Resource, error) {
+	resources, wire, err := a.load(paths)
+	if err != nil {
+		return nil, nil, err
+	}
+	request.Resources = wire
+	var reply api.ApplyReply
+	if err := a.send(ctx, "apply", request, resources, &reply); err != nil {
+		return nil, nil, err
+	}
+	locateIssues(reply.Warnings, resources)
+	return &reply, resources, nil
+}
+
+// load reads resources, and gives them in the form of the wire, too.
+func (a *app) load(paths []string) ([]*spec.Resource, []api.Resource, error) {
 	end := a.busy("reading " + strings.Join(paths, ", "))
 	resources, err := files.Load(paths, a.in)
 	end()
@@ -107,24 +127,23 @@ func (a *app) apply(ctx context.Context, paths []string, request api.ApplyReques
 	if len(resources) == 0 {
 		return nil, nil, fmt.Errorf("there is no resource in %s", strings.Join(paths, ", "))
 	}
-	for _, r := range resources {
-		wire, err := api.FromSpec(r)
-		if err != nil {
+	wire := make([]api.Resource, len(resources))
+	for i, r := range resources {
+		if wire[i], err = api.FromSpec(r); err != nil {
 			return nil, nil, err
 		}
-		wire.Origin = &api.Origin{File: r.Origin.File, Line: r.Origin.Line}
-		request.Resources = append(request.Resources, wire)
+		wire[i].Origin = &api.Origin{File: r.Origin.File, Line: r.Origin.Line}
 	}
-	var reply api.ApplyReply
+	return resources, wire, nil
+}
+
+// send posts a request with many resources.
+func (a *app) send(ctx context.Context, path string, request any, resources []*spec.Resource, reply any) error {
 	a.timeout = a.patience(resources)
-	end = a.busy(plural(len(resources), "resource") + " on their way to " + a.server)
-	err = a.call(ctx, http.MethodPost, "apply", nil, request, &reply)
+	end := a.busy(plural(len(resources), "resource") + " on their way to " + a.server)
+	err := a.call(ctx, http.MethodPost, path, nil, request, reply)
 	end()
-	if err != nil {
-		return nil, nil, locate(err, resources)
-	}
-	locateIssues(reply.Warnings, resources)
-	return &reply, resources, nil
+	return locate(err, resources)
 }
 
 // locate gives the issues of a problem the lines of the fields that they name; the server knows only where a resource begins.

@@ -120,7 +120,7 @@ func (a *app) showEdges(s *api.Status) {
 		return
 	}
 	rows := make([][]string, 0, len(s.Edges))
-	var notes []string
+	var notes, hints []string
 	goals := api.Goals(s.Heads, s.IDs)
 	for i := range s.Edges {
 		e := &s.Edges[i]
@@ -134,10 +134,16 @@ func (a *app) showEdges(s *api.Status) {
 		for _, note := range a.edgeNotes(s, e, b) {
 			notes = append(notes, e.ID+": "+note)
 		}
+		if e.Status != nil {
+			hints = append(hints, unknownTexts(e.ID, e.Status.Unknown)...)
+		}
 	}
 	a.table([]string{"edge", "dns", "version", "source", "answers from", "behind", "age"}, rows)
 	for _, note := range notes {
 		a.printf("%s %s\n", a.paint(bad, "!"), note)
+	}
+	for _, hint := range hints {
+		a.printf("%s %s\n", a.paint(odd, "i"), hint)
 	}
 }
 

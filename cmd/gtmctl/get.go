@@ -54,7 +54,7 @@ func (a *app) resources(ctx context.Context, args []string, tenant string) (*api
 	if len(args) == 0 {
 		return list, client.do(ctx, http.MethodGet, "resources", query, nil, list)
 	}
-	kind, err := parseKind(args[0])
+	kind, err := a.kind(ctx, args[0])
 	if err != nil {
 		return nil, err
 	}
@@ -80,10 +80,35 @@ func resourcePath(key spec.Key) string {
 	return "resources/" + url.PathEscape(key.Tenant) + "/" + url.PathEscape(string(key.Kind)) + "/" + url.PathEscape(key.Name)
 }
 
+// kind reads a kind as people type it. One that gtmctl does not know may stand in the store all the same, written by a newer program.
+func (a *app) kind(ctx context.Context, word string) (spec.Kind, error) {
+	kind, unknown := parseKind(word)
+	if unknown == nil {
+		return kind, nil
+	}
+	for _, form := range []string{word, strings.TrimSuffix(word, "s")} {
+		var list api.ResourceList
+		err := a.call(ctx, http.MethodGet, "resources", url.Values{"kind": {form}}, nil, &list)
+		if err == nil && len(list.Resources) > 0 {
+			return list.Resources[0].Kind, nil
+		}
+	}
+	return "", unknown
+}
+
+// aboutGenerations stands over what get prints as YAML.
+const aboutGenerations = "# apply compares generation, and refuses if somebody changed the resource since. Without that line it overwrites.\n"
+
 // writeManifest prints resources as apply reads them.
 func (a *app) writeManifest(resources []api.Resource) error {
 	declared := make([]*spec.Resource, 0, len(resources))
 	for _, r := range resources {
+		if r.Error != "" {
+			fmt.Fprintf(a.err, "%s: %s: %s\n", a.paint(odd, "warning"), r.Key(), r.Error)
+		}
+		if len(r.Spec) == 0 {
+			continue
+		}
 		d, err := r.ToSpec(spec.Tolerant)
 		if err != nil {
 			return fmt.Errorf("%s cannot be read (is gtmctl older than gtmd?): %w", r.Key(), err)
@@ -91,10 +116,10 @@ func (a *app) writeManifest(resources []api.Resource) error {
 		declared = append(declared, d)
 	}
 	text, err := spec.EncodeYAML(declared)
-	if err != nil {
+	if err != nil || len(text) == 0 {
 		return err
 	}
-	_, err = a.out.Write(text)
+	_, err = a.out.Write(append([]byte(aboutGenerations), text...))
 	return err
 }
 
@@ -112,11 +137,16 @@ func (a *app) showResources(list *api.ResourceList) {
 
 // summary says in a few words what a resource is about.
 func summary(r api.Resource) string {
+	if r.Error != "" {
+		return clip("(" + r.Error + ")")
+	}
 	d, err := r.ToSpec(spec.Tolerant)
 	if err != nil {
 		return "(cannot be read)"
 	}
 	switch s := d.Spec.(type) {
+	case *spec.Opaque:
+		return "(not understood: of a newer gtm)"
 	case *spec.Zone:
 		return plural(strings.Count(s.Content, "\n"), "line") + ", " + plural(len(s.Grants), "grant")
 	case *spec.Site:
@@ -197,7 +227,7 @@ func (a *app) deleteCmd() *cobra.Command {
 		Args:              needArgs(2, -1),
 		ValidArgsFunction: a.completeKindThenName,
 		RunE: func(c *cobra.Command, args []string) error {
-			kind, err := parseKind(args[0])
+			kind, err := a.kind(c.Context(), args[0])
 			if err != nil {
 				return err
 			}

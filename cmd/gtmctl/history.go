@@ -86,6 +86,7 @@ func (a *app) storeCmd() *cobra.Command {
 		Args:  a.subcommand,
 		RunE:  showHelp,
 	}
+	store.AddCommand(a.rebuildCmd())
 	store.AddCommand(&cobra.Command{
 		Use:   "accept",
 		Short: "Let the edges take the store's present state although it went back",

@@ -118,6 +118,24 @@ func upOrFrozen(p *api.Pool) string {
 	return upOr(p)
 }
 
+// unknownTexts tells what an edge is too old for: a few resources by name, and how many more.
+func unknownTexts(edge string, list []api.Unknown) []string {
+	const most = 3
+	var lines []string
+	for i, u := range list {
+		if i == most {
+			return append(lines, fmt.Sprintf("%s: and %d more of a newer gtm", edge, len(list)-most))
+		}
+		what := "its kind"
+		if len(u.Fields) > 0 {
+			what = strings.Join(u.Fields, ", ")
+		}
+		lines = append(lines, fmt.Sprintf("%s: a newer gtm wrote %s; this edge does not know %s, and goes by the rest",
+			edge, u.Resource, clip(what)))
+	}
+	return lines
+}
+
 // states writes generations as in: platform@3 shop@41.
 func states(generations map[string]uint64) string {
 	words := make([]string, 0, len(generations))

@@ -239,6 +239,11 @@ func (e *ConflictError) Error() string {
 
 // explain adds to a conflict who wrote what since.
 func (c *Changer) explain(ctx context.Context, err error) error {
+	var changed *ChangedError
+	if errors.As(err, &changed) {
+		c.explainChanged(ctx, changed)
+		return err
+	}
 	var conflict *ConflictError
 	if !errors.As(err, &conflict) || conflict.Have <= conflict.Want {
 		return err
@@ -269,7 +274,7 @@ func (c *Changer) Rollback(ctx context.Context, tenant string, to store.Generati
 	}
 	then, err := c.cfg.Store.Read(ctx, tenant, to)
 	if err != nil {
-		return Input{}, err
+		return Input{}, undecoded(err)
 	}
 	edit := func(now *State) (put []*spec.Resource, deleted []spec.Key, err error) {
 		for _, v := range then.Resources.All() {
@@ -278,6 +283,11 @@ func (c *Changer) Rollback(ctx context.Context, tenant string, to store.Generati
 		for _, r := range now.Tenant(tenant) {
 			if _, was := then.Resources.Get(r.Key); !was {
 				deleted = append(deleted, r.Key)
+			}
+		}
+		for k := range now.tenants[tenant].Broken {
+			if _, was := then.Resources.Get(k); !was && now.Get(k) == nil {
+				deleted = append(deleted, k)
 			}
 		}
 		return put, deleted, nil

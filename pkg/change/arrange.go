@@ -130,7 +130,8 @@ func splitAliases(now *overlay, waiting []Part) []Part {
 			first.Steps = append(first.Steps, st)
 			continue
 		}
-		r := &spec.Resource{Key: st.Key, Spec: &without, Origin: st.new.Origin}
+		r := st.new.With(&without)
+		r.Origin = st.new.Origin
 		if changes := spec.Diff(old, r); len(changes) > 0 || old == nil {
 			first.Steps = append(first.Steps, Step{st.Action, st.Key, changes, r})
 		}

@@ -84,7 +84,7 @@ func Weights(tenant, pool string, weights map[string]int) Edit {
 				p.Endpoints[i].Weight = &w
 			}
 		}
-		return []*spec.Resource{{Key: r.Key, Spec: &p}}, nil, nil
+		return []*spec.Resource{r.With(&p)}, nil, nil
 	}
 }
 
@@ -99,13 +99,13 @@ func Drain(t Target, reason, author string, expires time.Time) Edit {
 		if !expires.IsZero() {
 			o.Expires = expires.UTC().Format(time.RFC3339)
 		}
-		key := spec.Key{Tenant: t.Tenant, Kind: spec.KindOverride, Name: drainName(s, t)}
+		r := &spec.Resource{Key: spec.Key{Tenant: t.Tenant, Kind: spec.KindOverride, Name: drainName(s, t)}}
 		for _, old := range overridesOf(s, t) {
 			if was := old.Spec.(*spec.Override); was.State == spec.StateDrain || was.State == "" {
-				key, o.Weight = old.Key, was.Weight
+				r, o.Weight = old, was.Weight
 			}
 		}
-		return []*spec.Resource{{Key: key, Spec: o}}, nil, nil
+		return []*spec.Resource{r.With(o)}, nil, nil
 	}
 }
 
@@ -123,7 +123,7 @@ func Undrain(t Target) Edit {
 				deleted = append(deleted, r.Key)
 			default: // what else it overrides stays
 				o.State = ""
-				put = append(put, &spec.Resource{Key: r.Key, Spec: &o})
+				put = append(put, r.With(&o))
 			}
 		}
 		if len(put)+len(deleted) == 0 {

@@ -88,7 +88,7 @@ func TestNearFindsTheSame(t *testing.T) {
 			in.Put, in.Delete = in.Put[:min(len(in.Put), 1+w.rnd.IntN(2))], in.Delete[:min(len(in.Delete), w.rnd.IntN(2))]
 		}
 		mk := &maker{state: state}
-		steps := mk.steps(in.Put, in.Delete)
+		steps := mk.steps(nil, in.Put, in.Delete)
 		if len(mk.errs) > 0 {
 			continue
 		}

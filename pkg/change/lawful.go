@@ -79,7 +79,7 @@ func (m *maker) canonical(r *spec.Resource) *spec.Resource {
 			kept.Content, kept.Expired = was.Content, was.Expired && len(z.Primaries) > 0
 		}
 		if kept.Content != "" || len(z.Primaries) > 0 { // else it begins with what nameservers and contact make
-			return &spec.Resource{Key: r.Key, Spec: &kept, Origin: r.Origin}
+			return instead(r, &kept)
 		}
 	}
 	text, warnings, err := zone.Canonical(r.Name, z.File, z.Content, zone.Defaults{Nameservers: z.Nameservers, Contact: z.Contact})
@@ -95,7 +95,14 @@ func (m *maker) canonical(r *spec.Resource) *spec.Resource {
 	m.unusedNameservers(r, z, text)
 	stored := *z
 	stored.Content, stored.File = text, ""
-	return &spec.Resource{Key: r.Key, Spec: &stored, Origin: r.Origin}
+	return instead(r, &stored)
+}
+
+// instead gives a declaration with another spec.
+func instead(r *spec.Resource, s spec.Spec) *spec.Resource {
+	out := *r
+	out.Spec = s
+	return &out
 }
 
 // unusedNameservers warns where the content has NS records of its own, which count.

@@ -15,13 +15,15 @@ type Edit func(*State) (put []*spec.Resource, deleted []spec.Key, err error)
 
 // Input is what someone wants.
 type Input struct {
-	Put    []*spec.Resource // whole resources, which replace what is there
+	Put    []*spec.Resource // whole resources, which replace what is there; with a Generation only if it is of that
 	Delete []spec.Key
 	Edit   Edit // more of both; nil: none
 	// Expect pins tenants to the generation on which the change was prepared: if one has moved since, the
 	// change is refused with a *ConflictError. Tenants that are not pinned may move: then it is planned anew.
 	Expect map[string]store.Generation
-	Author string // who is asking; Apply requires it
+	// DropUnknown lets Put replace resources that hold what this program does not understand, which is then lost.
+	DropUnknown bool
+	Author      string // who is asking; Apply requires it
 	// Message says why. Absent: what the change does.
 	Message string
 
@@ -75,23 +77,28 @@ type Plan struct {
 func (p *Plan) Empty() bool { return len(p.Parts) == 0 }
 
 // Make works out the change that in asks for. It is pure. The error is a spec.Errors with everything that is
-// wrong, a *ConflictError where a pinned tenant has moved, or what in.Edit says.
+// wrong, a *ConflictError where a pinned tenant has moved, a *ChangedError where a resource has, or what in.Edit says.
 func Make(state *State, in Input) (*Plan, error) {
 	for _, tenant := range sortedKeys(in.Expect) {
 		if want, have := in.Expect[tenant], state.Head(tenant); want != have {
 			return nil, &ConflictError{Tenant: tenant, Want: want, Have: have}
 		}
 	}
-	put, deletes := in.Put, in.Delete
+	var edited []*spec.Resource
+	deletes := in.Delete
 	if in.Edit != nil {
-		morePut, moreDeletes, err := in.Edit(state)
-		if err != nil {
+		var more []spec.Key
+		var err error
+		if edited, more, err = in.Edit(state); err != nil {
 			return nil, err
 		}
-		put, deletes = slices.Concat(put, morePut), slices.Concat(deletes, moreDeletes)
+		deletes = slices.Concat(deletes, more)
 	}
-	m := &maker{state: state, again: in.again}
-	steps := m.steps(put, deletes)
+	m := &maker{state: state, again: in.again, dropUnknown: in.DropUnknown}
+	steps := m.steps(in.Put, edited, deletes)
+	if len(m.changed) > 0 {
+		return nil, &ChangedError{m.changed}
+	}
 	if len(m.errs) > 0 {
 		// The rest is checked all the same, to tell everything at once.
 		_, err := lawful(newOverlay(state).with(steps), state, steps)
@@ -129,29 +136,32 @@ func joined(errs spec.Errors, err error) error {
 
 // maker turns wishes into steps.
 type maker struct {
-	state    *State
-	again    bool
-	errs     spec.Errors
-	warnings spec.Errors
+	state       *State
+	again       bool
+	dropUnknown bool
+	errs        spec.Errors
+	changed     []Changed // declarations that were made from another version than there is
+	warnings    spec.Errors
 }
 
-// steps gives what differs from the state, in the order in which it is safe to do.
-func (m *maker) steps(put []*spec.Resource, deletes []spec.Key) []Step {
+// steps gives what differs from the state, in the order in which it is safe to do. What was edited comes out of the state itself.
+func (m *maker) steps(declared, edited []*spec.Resource, deletes []spec.Key) []Step {
 	var puts, dels []Step
-	wanted := make(map[spec.Key]bool, len(put))
-	for _, r := range put {
+	wanted := make(map[spec.Key]bool, len(declared)+len(edited))
+	for i, r := range slices.Concat(declared, edited) {
 		if wanted[r.Key] {
 			m.fail(r, "", "keep one of them", "is declared twice")
 			continue
 		}
 		wanted[r.Key] = true
-		r := m.canonical(r)
 		old := m.state.Get(r.Key)
+		r := m.whole(old, m.canonical(r), i < len(declared))
 		changes := spec.Diff(old, r)
 		switch {
+		case old != nil && len(changes) == 0 && !m.state.broken(r.Key), !m.made(r):
 		case old == nil:
 			puts = append(puts, Step{Create, r.Key, changes, r})
-		case len(changes) > 0:
+		default:
 			puts = append(puts, Step{Update, r.Key, changes, r})
 		}
 	}
@@ -160,7 +170,7 @@ func (m *maker) steps(put []*spec.Resource, deletes []spec.Key) []Step {
 		switch {
 		case wanted[k]:
 			m.errs = append(m.errs, &spec.Error{Resource: k.String(), Msg: "is both declared and deleted", Hint: "keep one of them"})
-		case m.state.Get(k) == nil:
+		case m.state.Get(k) == nil && !m.state.broken(k):
 			if !m.again {
 				m.errs = append(m.errs, missing(m.state, k))
 			}

@@ -45,7 +45,8 @@ func ReadState(ctx context.Context, s Store) (*State, error) {
 	tenants := make(map[string]store.TenantState, len(heads))
 	for tenant, head := range heads {
 		t, err := s.Read(ctx, tenant, head)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
+		var damaged *store.DamagedError
+		if err != nil && !errors.Is(err, store.ErrNotFound) && !errors.As(err, &damaged) {
 			return nil, err
 		}
 		tenants[tenant] = t
@@ -113,6 +114,18 @@ func (s *State) Tenant(name string) []*spec.Resource {
 func (s *State) Get(k spec.Key) *spec.Resource {
 	v, _ := s.tenants[k.Tenant].Resources.Get(k)
 	return v.Resource
+}
+
+// version gives the generation that wrote a resource; 0: it is not there.
+func (s *State) version(k spec.Key) store.Generation {
+	v, _ := s.tenants[k.Tenant].Resources.Get(k)
+	return v.Generation
+}
+
+// broken tells whether what the store holds of a resource cannot be decoded.
+func (s *State) broken(k spec.Key) bool {
+	_, is := s.tenants[k.Tenant].Broken[k]
+	return is
 }
 
 // Of gives every resource of that kind, in any order.

@@ -23,7 +23,7 @@ type applyInput struct {
 
 type deleteInput struct {
 	Tenant  string    `path:"tenant"`
-	Kind    spec.Kind `path:"kind" enum:"Zone,Site,Map,Monitor,Pool,Service,Override,Tenant"`
+	Kind    spec.Kind `path:"kind" maxLength:"63"`
 	Name    string    `path:"name" maxLength:"255"`
 	Author  string    `header:"X-Gtm-Author"`
 	DryRun  bool      `query:"dryRun"`
@@ -62,27 +62,40 @@ func (s *Server) routeChanges(h huma.API) {
 	huma.Register(h, operation("rollback", http.MethodPost, "/rollback/{tenant}", "Make a new generation like an older one", maxSmallBody), s.rollback)
 	huma.Register(h, operation("history", http.MethodGet, "/history/{tenant}", "Who changed what, and when", maxSmallBody), s.history)
 	huma.Register(h, operation("store-accept", http.MethodPost, "/store/accept", "Let the edges take a store that went back", maxSmallBody), s.accept)
+	huma.Register(h, operation("store-rebuild", http.MethodPost, "/store/rebuild", "Fill an empty or older store, and let the edges take it",
+		s.cfg.MaxBody), s.rebuild)
 }
 
 // apply decodes every resource strictly, and tells all faults of all of them.
 func (s *Server) apply(ctx context.Context, in *applyInput) (*reply[api.ApplyReply], error) {
-	c := change.Input{Author: author(in.Author), Message: in.Body.Message, Delete: in.Body.Delete, Expect: expected(in.Body.Expect)}
-	var faults spec.Errors
-	for _, r := range in.Body.Resources {
-		decoded, err := r.ToSpec(spec.Strict)
-		if err != nil {
-			faults = append(faults, asFaults(err)...)
-			continue
-		}
-		c.Put = append(c.Put, decoded)
-	}
-	if len(faults) > 0 {
-		return nil, problemOf(faults)
+	c := change.Input{Author: author(in.Author), Message: in.Body.Message, Delete: in.Body.Delete, Expect: expected(in.Body.Expect),
+		DropUnknown: in.Body.DropUnknown}
+	var err error
+	if c.Put, err = decoded(in.Body.Resources); err != nil {
+		return nil, problemOf(err)
 	}
 	if len(c.Put)+len(c.Delete) == 0 {
 		return nil, problemf(http.StatusUnprocessableEntity, "there is nothing to apply: resources and delete are both empty")
 	}
 	return s.carryOut(ctx, c, in.Body.DryRun, tenantsOf(&in.Body)...)
+}
+
+// decoded reads the resources of a request. The error is a spec.Errors.
+func decoded(resources []api.Resource) ([]*spec.Resource, error) {
+	var out []*spec.Resource
+	var faults spec.Errors
+	for _, r := range resources {
+		one, err := r.ToSpec(spec.Strict)
+		if err != nil {
+			faults = append(faults, asFaults(err)...)
+			continue
+		}
+		out = append(out, one)
+	}
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	return out, nil
 }
 
 func asFaults(err error) spec.Errors {
@@ -94,7 +107,11 @@ func asFaults(err error) spec.Errors {
 }
 
 func (s *Server) remove(ctx context.Context, in *deleteInput) (*reply[api.ApplyReply], error) {
-	key := spec.Key{Tenant: in.Tenant, Kind: in.Kind, Name: in.Name}
+	kind, err := s.kindOf(string(in.Kind))
+	if err != nil {
+		return nil, err
+	}
+	key := spec.Key{Tenant: in.Tenant, Kind: kind, Name: in.Name}
 	return s.carryOut(ctx, change.Input{Author: author(in.Author), Message: in.Message, Delete: []spec.Key{key}}, in.DryRun, in.Tenant)
 }
 

@@ -99,7 +99,7 @@ func TestWhatIsNotThere(t *testing.T) {
 		{"GET", "/v1/resources/shop/Pool/ue", 404, "did you mean eu?"},
 		{"GET", "/v1/resources/shpo/Pool/eu", 404, "did you mean shop?"},
 		{"GET", "/v1/resources?tenant=sho", 404, "did you mean shop?"},
-		{"GET", "/v1/resources?kind=Poool", 422, "validation failed"},
+		{"GET", "/v1/resources?kind=Poool", 422, "there is no kind"},
 		{"DELETE", "/v1/resources/shop/Pool/us", 422, "1 fault; nothing was changed"},
 		{"POST", "/v1/rollback/shoop", 404, "did you mean shop?"},
 		{"GET", "/v1/history/shoop", 404, "did you mean shop?"},

@@ -10,6 +10,7 @@ import (
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/keys"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
 // Keys looks after the keys of signed zones: a *keys.Manager.
@@ -18,6 +19,8 @@ type Keys interface {
 	Roll(ctx context.Context, zone string, ksk bool) error
 	DSSeen(ctx context.Context, zone string) error
 	DSGone(ctx context.Context, zone string) error
+	// Kept gives the last keysets that were seen of the zones, also from before the last start, by zone.
+	Kept() (map[string]dnssec.Keyset, error)
 }
 
 type zoneInput struct {

@@ -9,10 +9,12 @@ import (
 
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/keys"
+	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
 // fakeKeys has one signed zone, which ds-gone gives up.
 type fakeKeys struct {
+	kept  map[string]dnssec.Keyset
 	asked []string
 	err   error
 	gone  bool
@@ -39,6 +41,8 @@ func (f *fakeKeys) DSGone(_ context.Context, zone string) error {
 	f.asked, f.gone = append(f.asked, "gone "+zone), f.err == nil
 	return f.err
 }
+
+func (f *fakeKeys) Kept() (map[string]dnssec.Keyset, error) { return f.kept, f.err }
 
 func TestKeys(t *testing.T) {
 	w, f := newWorld(t), &fakeKeys{}

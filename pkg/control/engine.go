@@ -11,7 +11,9 @@ import (
 
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
 // Store is what control needs of a *store.Client.
@@ -26,6 +28,7 @@ type Store interface {
 	PutRelease(ctx context.Context, r store.Release, ttl time.Duration) error
 	HasRelease(ctx context.Context, tenant, pool string) (bool, error)
 	WithdrawRelease(ctx context.Context, tenant, pool string) error
+	PutBack(ctx context.Context, keysets []dnssec.Keyset, verdicts []health.Verdict) (zones []string, err error)
 }
 
 // carryOut plans a change and, unless it is only to be shown, applies it. It answers when the mirror shows what was made, so that
@@ -65,7 +68,8 @@ func (s *Server) mayChange() error {
 		return nil
 	}
 	if f := s.cfg.Following(); f.State == store.Refused {
-		return problemf(http.StatusConflict, "nothing can be changed: %s", f.Err)
+		return problemf(http.StatusConflict, "nothing can be changed: %s; to fill it from files before (an empty cluster), run: "+
+			"gtmctl store rebuild -f DIR", f.Err)
 	}
 	return nil
 }

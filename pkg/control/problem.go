@@ -33,11 +33,16 @@ func problemOf(err error) error {
 	var problem *api.Problem
 	var faults spec.Errors
 	var unknown *store.UnknownError
+	var changed *change.ChangedError
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &problem):
 		return problem
+	case errors.As(err, &changed):
+		p := problemf(http.StatusConflict, "%s changed meanwhile; %s", count(len(changed.Resources), "resource"), done(err))
+		p.Errors = api.Issues(changed.Faults())
+		return p
 	case errors.As(err, &faults):
 		p := problemf(http.StatusUnprocessableEntity, "%s; %s", count(len(faults), "fault"), done(err))
 		p.Errors = api.Issues(faults)

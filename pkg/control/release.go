@@ -65,7 +65,7 @@ func (s *Server) release(ctx context.Context, in *releaseInput) (*reply[api.Rele
 // known tells of a tenant, or a pool of it, that is not there.
 func (s *Server) known(tenant, pool string) error {
 	if pool != "" {
-		_, err := s.find(spec.Key{Tenant: tenant, Kind: spec.KindPool, Name: pool})
+		_, err := s.find(&spec.Key{Tenant: tenant, Kind: spec.KindPool, Name: pool})
 		return err
 	}
 	if tenants := s.cfg.Mirror.Tenants(); !slices.Contains(tenants, tenant) {

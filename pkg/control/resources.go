@@ -3,8 +3,10 @@ package control
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -17,13 +19,13 @@ import (
 type reply[T any] struct{ Body T }
 
 type listInput struct {
-	Kind   spec.Kind `query:"kind" enum:"Zone,Site,Map,Monitor,Pool,Service,Override,Tenant" doc:"only of this kind"`
-	Tenant string    `query:"tenant" doc:"only of this tenant"`
+	Kind   string `query:"kind" maxLength:"63" doc:"only of this kind: Zone, Site and so on, or another that stands in the store"`
+	Tenant string `query:"tenant" doc:"only of this tenant"`
 }
 
 type keyInput struct {
 	Tenant string    `path:"tenant"`
-	Kind   spec.Kind `path:"kind" enum:"Zone,Site,Map,Monitor,Pool,Service,Override,Tenant"`
+	Kind   spec.Kind `path:"kind" maxLength:"63"`
 	Name   string    `path:"name" maxLength:"255"`
 }
 
@@ -44,20 +46,25 @@ func (s *Server) list(_ context.Context, in *listInput) (*reply[api.ResourceList
 		}
 		tenants = []string{in.Tenant}
 	}
+	kind, err := s.kindOf(in.Kind)
+	if err != nil {
+		return nil, err
+	}
 	list := api.ResourceList{Resources: []api.Resource{}, Heads: map[string]uint64{}}
 	for _, tenant := range tenants {
 		state := s.cfg.Mirror.Tenant(tenant)
 		list.Heads[tenant] = uint64(state.Head)
 		for _, v := range sorted(state) {
-			if in.Kind != "" && v.Resource.Kind != in.Kind {
+			if kind != "" && v.Resource.Kind != kind {
 				continue
 			}
-			r, err := wire(v)
+			r, err := wire(state, v)
 			if err != nil {
 				return nil, problemOf(err)
 			}
 			list.Resources = append(list.Resources, r)
 		}
+		list.Resources = append(list.Resources, unread(state, kind)...)
 	}
 	return &reply[api.ResourceList]{list}, nil
 }
@@ -72,10 +79,63 @@ func sorted(state store.TenantState) []store.Version {
 	return all
 }
 
-func wire(v store.Version) (api.Resource, error) {
+func wire(state store.TenantState, v store.Version) (api.Resource, error) {
 	r, err := api.FromSpec(v.Resource)
 	r.Generation = uint64(v.Generation)
+	if b, broken := state.Broken[v.Resource.Key]; broken {
+		r.Error = brokenText(b)
+	}
 	return r, err
+}
+
+func brokenText(b store.BrokenResource) string {
+	return fmt.Sprintf("what %s@%d wrote cannot be read: %v", b.Key.Tenant, b.Generation, b.Err)
+}
+
+// unread gives the resources of a kind (empty: of all) of which nothing could ever be read, sorted.
+func unread(state store.TenantState, kind spec.Kind) []api.Resource {
+	var out []api.Resource
+	for _, key := range slices.SortedFunc(maps.Keys(state.Broken), spec.Key.Compare) {
+		if _, readable := state.Resources.Get(key); readable || kind != "" && key.Kind != kind {
+			continue
+		}
+		out = append(out, unreadOne(state.Broken[key]))
+	}
+	return out
+}
+
+func unreadOne(b store.BrokenResource) api.Resource {
+	return api.Resource{Kind: b.Key.Kind, Tenant: b.Key.Tenant, Name: b.Key.Name, Generation: uint64(b.Generation), Error: brokenText(b)}
+}
+
+// kindOf reads a kind in any letter case: one that is known, or one that stands in the store all the same. Empty stays empty.
+func (s *Server) kindOf(word string) (spec.Kind, error) {
+	if word == "" {
+		return "", nil
+	}
+	names := map[string]bool{}
+	for _, k := range spec.Kinds {
+		if strings.EqualFold(word, string(k)) {
+			return k, nil
+		}
+		names[string(k)] = true
+	}
+	for _, tenant := range s.cfg.Mirror.Tenants() {
+		state := s.cfg.Mirror.Tenant(tenant)
+		for k := range state.Resources.All() {
+			names[string(k.Kind)] = true
+		}
+		for k := range state.Broken {
+			names[string(k.Kind)] = true
+		}
+	}
+	sorted := slices.Sorted(maps.Keys(names))
+	for _, name := range sorted {
+		if strings.EqualFold(word, name) {
+			return spec.Kind(name), nil
+		}
+	}
+	return "", problemf(http.StatusUnprocessableEntity, "there is no kind %q%s", word, didYouMean(word, sorted))
 }
 
 func noTenant(name string, tenants []string) error {
@@ -90,14 +150,22 @@ func didYouMean(word string, candidates []string) string {
 }
 
 // find gives a resource's present version, or a problem that names the nearest.
-func (s *Server) find(key spec.Key) (store.Version, error) {
+func (s *Server) find(key *spec.Key) (store.Version, error) {
+	kind, err := s.kindOf(string(key.Kind))
+	if err != nil {
+		return store.Version{}, err
+	}
+	key.Kind = kind
 	tenants := s.cfg.Mirror.Tenants()
 	if !slices.Contains(tenants, key.Tenant) {
 		return store.Version{}, noTenant(key.Tenant, tenants)
 	}
 	state := s.cfg.Mirror.Tenant(key.Tenant)
-	if v, ok := state.Resources.Get(key); ok {
+	if v, ok := state.Resources.Get(*key); ok {
 		return v, nil
+	}
+	if b, ok := state.Broken[*key]; ok {
+		return store.Version{}, problemf(http.StatusNotFound, "%s: %s; apply it anew, or delete it", *key, brokenText(b))
 	}
 	var names []string
 	for other := range state.Resources.All() {
@@ -106,31 +174,37 @@ func (s *Server) find(key spec.Key) (store.Version, error) {
 		}
 	}
 	slices.Sort(names)
-	return store.Version{}, problemf(http.StatusNotFound, "%s does not exist%s", key, didYouMean(key.Name, names))
+	return store.Version{}, problemf(http.StatusNotFound, "%s does not exist%s", *key, didYouMean(key.Name, names))
 }
 
 func (s *Server) get(_ context.Context, in *keyInput) (*reply[api.Resource], error) {
-	v, err := s.find(in.key())
+	key := in.key()
+	v, err := s.find(&key)
+	state := s.cfg.Mirror.Tenant(key.Tenant)
+	if b, broken := state.Broken[key]; err != nil && broken {
+		return &reply[api.Resource]{unreadOne(b)}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	r, err := wire(v)
+	r, err := wire(state, v)
 	return &reply[api.Resource]{r}, problemOf(err)
 }
 
 func (s *Server) describe(ctx context.Context, in *keyInput) (*reply[api.Description], error) {
-	v, err := s.find(in.key())
+	key := in.key()
+	v, err := s.find(&key)
 	if err != nil {
 		return nil, err
 	}
-	d := api.Description{RefersTo: s.refersTo(v.Resource), ReferredBy: s.referredBy(in.key())}
-	if d.Resource, err = wire(v); err != nil {
+	d := api.Description{RefersTo: s.refersTo(v.Resource), ReferredBy: s.referredBy(key)}
+	if d.Resource, err = wire(s.cfg.Mirror.Tenant(key.Tenant), v); err != nil {
 		return nil, problemOf(err)
 	}
 	if d.Record, err = s.recordOf(ctx, in.Tenant, v.Generation); err != nil {
-		s.cfg.Logger.Warn("the history of a resource cannot be read", "resource", in.key().String(), "error", err)
+		s.cfg.Logger.Warn("the history of a resource cannot be read", "resource", key.String(), "error", err)
 	}
-	for _, key := range append([]spec.Key{in.key()}, d.RefersTo...) {
+	for _, key := range append([]spec.Key{key}, d.RefersTo...) {
 		if pool, ok := s.pool(key); ok {
 			d.Pools = append(d.Pools, pool)
 		}

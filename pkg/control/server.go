@@ -143,7 +143,7 @@ func operation(id, method, path, summary string, body int64) huma.Operation {
 
 // timeOf gives how long a request may take.
 func timeOf(path string) time.Duration {
-	if path == api.Version+"/apply" || strings.HasPrefix(path, api.Version+"/rollback/") {
+	if path == api.Version+"/apply" || path == api.Version+"/store/rebuild" || strings.HasPrefix(path, api.Version+"/rollback/") {
 		return largeTime
 	}
 	return requestTime

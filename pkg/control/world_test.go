@@ -21,6 +21,7 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
 const testToken = "a-token-for-tests-only"
@@ -36,11 +37,14 @@ type memory struct {
 	records  []store.Record // newest first
 	states   map[string]store.TenantState
 	accepted string
-	onAccept func()
 	release  *store.Release      // that waits
 	judge    func(store.Release) // follows releases; nil: there is none
-	err      error
-	noSights error // what Vantages gives, if err is nil
+	noSights error               // what Vantages gives, if err is nil
+	// back and verdictsBack are what was put back.
+	back         []dnssec.Keyset
+	verdictsBack []health.Verdict
+	onAccept     func()
+	err          error
 }
 
 func (m *memory) Edges(context.Context) ([]store.Edge, error) { return m.edges, m.err }
@@ -96,6 +100,14 @@ func (m *memory) HasRelease(context.Context, string, string) (bool, error) {
 func (m *memory) WithdrawRelease(context.Context, string, string) error {
 	m.release = nil
 	return m.err
+}
+
+func (m *memory) PutBack(_ context.Context, keysets []dnssec.Keyset, verdicts []health.Verdict) (zones []string, err error) {
+	for _, ks := range keysets {
+		zones = append(zones, ks.Zone)
+	}
+	m.back, m.verdictsBack = append(m.back, keysets...), append(m.verdictsBack, verdicts...)
+	return zones, m.err
 }
 
 func (m *memory) Accept(_ context.Context, author string) error {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/table"
 )
@@ -22,6 +23,7 @@ func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *store.Updat
 	if first != nil {
 		c.Apply(changeOf(first))
 		e.takeIDs(first)
+		e.takeUnknown(first)
 		e.takeKeys(c, first)
 		e.publish(c, expiry)
 		pause = time.After(settlePause) // what a start leaves is collected first: catching up allocates once more
@@ -64,6 +66,7 @@ func (e *Edge) take(c *table.Compiler, n news) {
 	}
 	c.Apply(changeOf(n.update))
 	e.takeIDs(n.update)
+	e.takeUnknown(n.update)
 	e.takeKeys(c, n.update)
 	e.save.put(*n.update)
 }
@@ -159,7 +162,9 @@ func changeOf(u *store.Update) table.Change {
 	for _, t := range u.Tenants {
 		tc := table.TenantChange{Tenant: t.Tenant, Head: uint64(t.Head), Deleted: t.Deleted}
 		for _, v := range t.Put {
-			tc.Put = append(tc.Put, table.Item{Resource: v.Resource, Generation: uint64(v.Generation)})
+			if _, opaque := v.Resource.Spec.(*spec.Opaque); !opaque { // nothing can be made of it
+				tc.Put = append(tc.Put, table.Item{Resource: v.Resource, Generation: uint64(v.Generation)})
+			}
 		}
 		for _, b := range t.Broken {
 			tc.Broken = append(tc.Broken, table.Broken{Key: b.Key, Err: b.Err})

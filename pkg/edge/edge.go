@@ -23,6 +23,7 @@ import (
 	"github.com/gti/gtm/pkg/alias"
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/serve"
+	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/table"
 	"github.com/gti/gtm/pkg/transfer"
@@ -112,7 +113,8 @@ type Edge struct {
 	mu       sync.Mutex
 	status   store.FollowStatus
 	broken   []table.Broken
-	ids      map[string]string // of the view's generations
+	ids      map[string]string     // of the view's generations
+	unknown  map[spec.Key][]string // fields that only a newer gtm knows; none: nor the kind
 	snapshot snapshotState
 }
 

@@ -15,7 +15,7 @@ type Mode uint8
 const (
 	// Strict is for what people send: an unknown field, a duplicate or a missing part is an error.
 	Strict Mode = iota
-	// Tolerant is for what a newer gtm may have stored: unknown fields are ignored. Wrong types are errors still.
+	// Tolerant is for what a newer gtm may have stored: unknown fields and kinds are kept as they are. Wrong types are errors still.
 	Tolerant
 )
 
@@ -26,6 +26,7 @@ type decoder struct {
 	resource string // names the resource in messages, as soon as it is known
 	errs     *Errors
 	lines    map[string]int // of each field path
+	unknown  []string       // paths of fields that a newer program knows
 }
 
 // maxLines bounds the field lines kept per resource; what has none takes the line of what holds it.
@@ -203,9 +204,7 @@ func (d *decoder) structure(n *node, path string, v reflect.Value) {
 	d.eachKey(n, path, func(e entry, at string) {
 		i, known := fields.index[e.key]
 		if !known {
-			if d.mode == Strict {
-				d.fail(e.line, at, didYouMean(e.key, fields.names), "unknown field")
-			}
+			d.unknownField(e, at, fields.names)
 			return
 		}
 		f, faults := v.Type().Field(i), len(*d.errs)
@@ -215,6 +214,16 @@ func (d *decoder) structure(n *node, path string, v reflect.Value) {
 			d.fail(e.value.line, at, "leave it out for the default", "cannot be 0")
 		}
 	})
+}
+
+// unknownField notes a field that is none of those known.
+func (d *decoder) unknownField(e entry, at string, known []string) {
+	switch {
+	case d.mode == Strict:
+		d.fail(e.line, at, didYouMean(e.key, known), "unknown field")
+	case len(d.unknown) < maxUnknown:
+		d.unknown = append(d.unknown, at)
+	}
 }
 
 func isZeroNumber(text string) bool { return strings.Trim(text, "+-0") == "" }

@@ -236,7 +236,7 @@ func checkJSON(t *testing.T, r *Resource) {
 func TestDecodeJSON(t *testing.T) {
 	for _, c := range []struct{ name, in, strict, tolerant string }{
 		{"unknown field", `{"kind":"Site","tenant":"platform","name":"a",` + "\n" + `"spec":{"regino":"EU"}, "x": 1}`,
-			"line 2: platform/Site/a: x: unknown field; it can be kind, name, spec, tenant\nline 2: platform/Site/a: spec.regino: unknown field; did you mean region?", ""},
+			"line 2: platform/Site/a: x: unknown field; it can be generation, kind, name, spec, tenant\nline 2: platform/Site/a: spec.regino: unknown field; did you mean region?", ""},
 		{"wrong type", `{"kind":"Pool","tenant":"a","name":"b","spec":{"endpoints":5}}`,
 			"line 1: a/Pool/b: spec.endpoints: wants a list, not the number 5", "line 1: a/Pool/b: spec.endpoints: wants a list, not the number 5"},
 		{"no spec", `{"kind":"Pool","tenant":"a","name":"b"}`, "line 1: a/Pool/b: spec: is missing", ""},

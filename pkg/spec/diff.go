@@ -28,6 +28,9 @@ type Difference struct {
 func Diff(old, new *Resource) []FieldChange {
 	var d differ
 	d.value("spec", tree(old), tree(new))
+	if a, b := beside(old), beside(new); a != nil || b != nil {
+		d.mapping("", a, b)
+	}
 	slices.SortStableFunc(d.changes, func(a, b FieldChange) int { return strings.Compare(a.Path, b.Path) })
 	return d.changes
 }
@@ -55,10 +58,29 @@ func tree(r *Resource) any {
 	if r == nil {
 		return nil
 	}
-	data, err := json.Marshal(r.Spec)
+	data, err := r.SpecJSON()
 	if err != nil {
 		panic("spec: " + r.Key.String() + " cannot be written as JSON: " + err.Error()) // every type of this package can be
 	}
+	return treeOf(data)
+}
+
+// beside gives what stands beside kind, tenant, name and spec, which only a newer program writes; nil: nothing.
+func beside(r *Resource) map[string]any {
+	if r == nil || r.Unknown == nil {
+		return nil
+	}
+	all, _ := treeOf(r.Unknown.raw).(map[string]any)
+	for _, known := range []string{"kind", "tenant", "name", "spec"} {
+		delete(all, known)
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return all
+}
+
+func treeOf(data []byte) any {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.UseNumber()
 	var v any

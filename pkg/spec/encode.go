@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -17,13 +19,20 @@ type envelope struct {
 	Spec   Spec   `json:"spec"`
 }
 
-// MarshalJSON gives {"kind", "tenant", "name", "spec"}: what was declared, without defaults and Origin.
-// Equal resources give equal bytes.
+// MarshalJSON gives {"kind", "tenant", "name", "spec"}: what was declared, without defaults, Generation and Origin, and with what is
+// Unknown. Equal resources give equal bytes.
 func (r Resource) MarshalJSON() ([]byte, error) {
+	if r.Unknown != nil {
+		n, err := r.whole()
+		if err != nil {
+			return nil, err
+		}
+		return n.appendJSON(nil), nil
+	}
 	return json.Marshal(envelope{r.Kind, r.Tenant, r.Name, r.Spec})
 }
 
-// EncodeYAML gives the resources as a YAML stream that Decode reads back to the same.
+// EncodeYAML gives the resources as a YAML stream that Decode reads back to the same. Those that have a Generation say so.
 func EncodeYAML(resources []*Resource) ([]byte, error) {
 	if len(resources) == 0 {
 		return nil, nil // the encoder would fail on no document
@@ -39,6 +48,10 @@ func EncodeYAML(resources []*Resource) ([]byte, error) {
 		n, fault := readJSON(data)
 		if fault != nil {
 			return nil, fmt.Errorf("%s: cannot be written: %w", r.Key, fault)
+		}
+		if r.Generation != 0 {
+			at := min(len(n.keys), 3) // behind kind, tenant and name
+			n.keys = slices.Insert(n.keys, at, entry{key: "generation", value: &node{shape: shapeInt, text: strconv.FormatUint(r.Generation, 10)}})
 		}
 		if err := enc.Encode(yamlOf(n)); err != nil {
 			return nil, fmt.Errorf("%s: cannot be written as YAML: %w", r.Key, err)

@@ -1,6 +1,8 @@
 package spec
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
 	"reflect"
 	"strings"
@@ -43,6 +45,9 @@ func DecodeJSON(data []byte, mode Mode) (*Resource, error) {
 	if err := errs.orNil(); err != nil {
 		return nil, err
 	}
+	if len(d.unknown) > 0 && r != nil {
+		r.Unknown = &Unknown{Fields: d.unknown, raw: bytes.Clone(data)}
+	}
 	return r, nil
 }
 
@@ -74,11 +79,14 @@ func (d *decoder) envelope(n *node) *Resource {
 	d.lines = map[string]int{}
 	names := fieldsOf(reflect.TypeFor[header]())
 	unknown := []entry{}
+	generation := int64(0)
 	d.eachKey(n, "", func(e entry, at string) {
 		i, known := names.index[e.key]
 		switch {
 		case e.key == "spec":
 			body = e.value
+		case e.key == "generation" && d.mode == Strict:
+			generation = d.integer(e.value, at, 1, 1<<53)
 		case known:
 			d.value(e.value, at, reflect.ValueOf(&h).Elem().Field(i), "")
 		default:
@@ -88,15 +96,13 @@ func (d *decoder) envelope(n *node) *Resource {
 	if Kind(h.Kind) == KindZone {
 		h.Name = canonicalOr(h.Name) // one zone has one key, however people write it
 	}
-	r := &Resource{Key: Key{Tenant: h.Tenant, Kind: Kind(h.Kind), Name: h.Name},
+	r := &Resource{Key: Key{Tenant: h.Tenant, Kind: Kind(h.Kind), Name: h.Name}, Generation: uint64(generation),
 		Origin: Origin{File: d.file, Line: n.line, Fields: d.lines}}
 	if h.Kind != "" && h.Tenant != "" && h.Name != "" {
 		d.resource = r.Key.String()
 	}
 	for _, e := range unknown {
-		if d.mode == Strict {
-			d.fail(e.line, joinPath("", e.key), didYouMean(e.key, append([]string{"spec"}, names.names...)), "unknown field")
-		}
+		d.unknownField(e, joinPath("", e.key), append([]string{"spec", "generation"}, names.names...))
 	}
 	return d.body(r, n, body)
 }
@@ -116,6 +122,10 @@ func (d *decoder) body(r *Resource, n, body *node) *Resource {
 		return nil
 	}
 	r.Spec = newSpec(r.Kind)
+	if r.Spec == nil && d.mode == Tolerant {
+		r.Spec = &Opaque{Raw: cmp.Or(body, &node{}).appendJSON(nil)}
+		return r
+	}
 	if r.Spec == nil {
 		d.fail(d.lines["kind"], "kind", didYouMean(string(r.Kind), kindNames()), "unknown kind %q", shorten(string(r.Kind)))
 		return nil

@@ -61,10 +61,15 @@ func (k Kind) rank() int {
 }
 
 // Resource is one declared resource. Spec is never nil and is the pointer type of its kind
-// (*Zone, *Site, *Map, *Monitor, *Pool, *Service, *Override, *Tenant). A Resource is immutable once shared.
+// (*Zone, *Site, *Map, *Monitor, *Pool, *Service, *Override, *Tenant), or an *Opaque. A Resource is immutable once shared.
 type Resource struct {
 	Key
 	Spec Spec
+	// Generation is that of the version which a declaration was made from, so that it replaces no other; 0: whatever is there. It is
+	// not stored.
+	Generation uint64
+	// Unknown is what this program does not understand of a stored form; nil: nothing.
+	Unknown *Unknown
 	// Origin is where it was declared, for messages only; it is neither stored nor compared.
 	Origin Origin
 }

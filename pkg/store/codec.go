@@ -34,7 +34,7 @@ func stripText(r *spec.Resource) (*spec.Resource, string) {
 	}
 	bare := *z
 	bare.Content = ""
-	return &spec.Resource{Key: r.Key, Spec: &bare}, z.Content
+	return r.With(&bare), z.Content
 }
 
 // encodeVersion gives a resource's stored form, and the runs that it refers to.

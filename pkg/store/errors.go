@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/gti/gtm/pkg/spec"
 )
 
 // ErrNotFound: the tenant or generation does not exist.
@@ -93,6 +96,25 @@ type WentBackError struct{ Reason string }
 
 func (e *WentBackError) Error() string {
 	return "the store went back: " + e.Reason + "; if that is meant (a restored backup), run: gtmctl store accept"
+}
+
+// DamagedError: resources of a state cannot be decoded.
+type DamagedError struct {
+	State  string // as in shop@41
+	Broken map[spec.Key]BrokenResource
+}
+
+func (e *DamagedError) Error() string {
+	keys := slices.SortedFunc(maps.Keys(e.Broken), compareKeys)
+	lines := make([]string, 0, len(keys))
+	for _, k := range keys {
+		lines = append(lines, fmt.Sprintf("%s, as %s@%d wrote it: %v", k, k.Tenant, e.Broken[k].Generation, e.Broken[k].Err))
+	}
+	const most = 5
+	if more := len(lines) - most; more > 0 {
+		lines = append(lines[:most], fmt.Sprintf("and %d more", more))
+	}
+	return fmt.Sprintf("%s has resources that cannot be decoded: %s; apply them anew, or delete them", e.State, strings.Join(lines, "; "))
 }
 
 // sizeRefused tells whether etcd found a request too large.

@@ -165,7 +165,7 @@ func TestBrokenResourceHarmsNothingElse(t *testing.T) {
 	}
 	again := follow(t, c, nil)
 	again.untilState(Current)
-	if full := again.told()[0]; len(full.Tenants) != 1 || len(full.Tenants[0].Broken) != 2 || len(full.Tenants[0].Put) != 1 {
+	if full := again.told()[0]; len(full.Tenants) != 1 || len(full.Tenants[0].Broken) != 1 || len(full.Tenants[0].Put) != 2 {
 		t.Errorf("a fresh start is told %+v", full.Tenants)
 	}
 	mustCommit(t, c, Change{Tenant: "shop", Base: 3, Put: resources(site("shop", "a", "AS"))})

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
@@ -57,7 +58,7 @@ func (m *Mirror) replace(u Update) {
 				kept = append(kept, v)
 			}
 		}
-		tenants[tu.Tenant] = TenantState{Head: tu.Head, ID: tu.ID, Resources: NewResources(tu.Put...).With(kept, nil)}
+		tenants[tu.Tenant] = TenantState{Head: tu.Head, ID: tu.ID, Resources: NewResources(tu.Put...).With(kept, nil), Broken: brokenAfter(nil, tu)}
 	}
 	m.tenants = tenants
 	verdicts := make(map[health.PoolID]health.Verdict, len(u.Verdicts))
@@ -81,9 +82,30 @@ func (m *Mirror) replace(u Update) {
 	m.verdicts, m.lent, m.keysets, m.keysLent = verdicts, false, keysets, false
 }
 
+// brokenAfter gives what cannot be decoded after an update.
+func brokenAfter(was map[spec.Key]BrokenResource, tu TenantUpdate) map[spec.Key]BrokenResource {
+	if len(was)+len(tu.Broken) == 0 {
+		return nil
+	}
+	now := make(map[spec.Key]BrokenResource, len(was)+len(tu.Broken))
+	maps.Copy(now, was)
+	for _, v := range tu.Put {
+		delete(now, v.Resource.Key)
+	}
+	for _, k := range tu.Deleted {
+		delete(now, k)
+	}
+	for _, b := range tu.Broken {
+		now[b.Key] = b
+	}
+	return now
+}
+
 func (m *Mirror) merge(u Update) {
 	for _, tu := range u.Tenants {
-		m.tenants[tu.Tenant] = TenantState{Head: tu.Head, ID: tu.ID, Resources: m.tenants[tu.Tenant].Resources.With(tu.Put, tu.Deleted)}
+		was := m.tenants[tu.Tenant]
+		m.tenants[tu.Tenant] = TenantState{Head: tu.Head, ID: tu.ID, Resources: was.Resources.With(tu.Put, tu.Deleted),
+			Broken: brokenAfter(was.Broken, tu)}
 	}
 	if m.lent && len(u.Verdicts)+len(u.VerdictsDeleted) > 0 {
 		m.verdicts, m.lent = maps.Clone(m.verdicts), false

@@ -24,7 +24,7 @@ const (
 )
 
 // Read gives the state of a tenant at a generation; 0 means its head. ErrNotFound: there is no such
-// tenant or generation. A resource that cannot be decoded is an error.
+// tenant or generation. Where resources cannot be decoded, the error is a *DamagedError, and the state is that of all others.
 func (c *Client) Read(ctx context.Context, tenant string, at Generation) (TenantState, error) {
 	what := "reading " + tenant
 	r := c.reader(c.etcd)
@@ -46,10 +46,15 @@ func (c *Client) Read(ctx context.Context, tenant string, at Generation) (Tenant
 		return TenantState{}, fmt.Errorf("%s@%d (the head is %d): %w", tenant, at, now, ErrNotFound)
 	}
 	var all []Version
+	damaged := map[spec.Key]BrokenResource{}
 	err = r.newest(ctx, c.keys.tenant(tenant), func(string) Generation { return at }, func(f found) error {
 		v, broken := r.decode(ctx, f)
+		var gone unreachable
+		if errors.As(broken, &gone) {
+			return gone.error
+		}
 		if broken != nil {
-			return fmt.Errorf("%s in %s@%d: %w", f.key, tenant, f.gen, broken)
+			damaged[f.key] = BrokenResource{Key: f.key, Generation: f.gen, Err: broken}
 		}
 		if v != nil {
 			all = append(all, Version{Resource: v, Generation: f.gen})
@@ -63,7 +68,12 @@ func (c *Client) Read(ctx context.Context, tenant string, at Generation) (Tenant
 	if err != nil {
 		return TenantState{}, c.explain(what, err)
 	}
-	return TenantState{Head: at, ID: identityOf(record).id, Resources: NewResources(all...)}, nil
+	state := TenantState{Head: at, ID: identityOf(record).id, Resources: NewResources(all...)}
+	if len(damaged) > 0 {
+		state.Broken = damaged
+		return state, &DamagedError{State: tenant + "@" + headText(at), Broken: damaged}
+	}
+	return state, nil
 }
 
 // Heads gives every tenant's head.

@@ -278,10 +278,10 @@ func TestResourceThatIsNotUnderstoodIsBroken(t *testing.T) {
 	s, _ := openSnapshot(t, dir)
 	mustAppend(t, s, Update{Full: true, Tenants: []TenantUpdate{{Tenant: "shop", Head: 3, Put: []Version{{Resource: a, Generation: 1}, {Resource: site("shop", "b", "EU"), Generation: 2}}}}})
 	s.Close()
-	// As an older program reads a kind that it does not know.
+	// A Site of what no site can be.
 	raw, _ := os.ReadFile(filepath.Join(dir, "base"))
 	raw = reframe(t, raw, func(b []byte) []byte {
-		return bytes.Replace(b, []byte(`"kind":"Site","tenant":"shop","name":"a"`), []byte(`"kind":"Kite","tenant":"shop","name":"a"`), 1)
+		return bytes.Replace(b, []byte(`"name":"a","spec":{"region":"EU"}`), []byte(`"name":"a","spec":{"region":1234}`), 1)
 	})
 	if err := os.WriteFile(filepath.Join(dir, "base"), raw, 0o600); err != nil {
 		t.Fatal(err)

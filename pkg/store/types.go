@@ -26,6 +26,8 @@ type TenantState struct {
 	// ID identifies the generation Head; see Record. Empty: not known.
 	ID        string
 	Resources Resources
+	// Broken are the resources that cannot be decoded; Resources may hold an earlier form of them.
+	Broken map[spec.Key]BrokenResource
 }
 
 // Record tells who made a generation, when and why, and which resources it touched (sorted).

@@ -61,7 +61,11 @@ func reconcile(s *change.State, catalog *spec.Resource, listed []string) (put []
 				continue
 			}
 		}
-		put = append(put, &spec.Resource{Key: zoneKey(name), Spec: z})
+		r := &spec.Resource{Key: zoneKey(name)}
+		if old := s.Get(r.Key); old != nil {
+			r = old // what is not understood of it stays
+		}
+		put = append(put, r.With(z))
 	}
 	for r := range s.Of(spec.KindZone) {
 		if z := r.Spec.(*spec.Zone); z.MemberOf == catalog.Name && !wanted[r.Name] {

@@ -260,7 +260,7 @@ func (c *Control) edit(ctx context.Context, zone, message string, do func(*spec.
 		}
 		z := *r.Spec.(*spec.Zone)
 		do(&z)
-		return []*spec.Resource{{Key: r.Key, Spec: &z, Origin: r.Origin}}, nil, nil
+		return []*spec.Resource{r.With(&z)}, nil, nil
 	})
 }
 

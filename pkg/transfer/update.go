@@ -171,7 +171,7 @@ func (u *updater) edit(r *spec.Resource) ([]*spec.Resource, []spec.Key, error) {
 		c.raiseSerial()
 	}
 	z.Content = c.text()
-	return []*spec.Resource{{Key: r.Key, Spec: &z, Origin: r.Origin}}, nil, nil
+	return []*spec.Resource{r.With(&z)}, nil, nil
 }
 
 // allowed tells whether a rule lets the record be changed.

@@ -25,8 +25,11 @@ type Resource struct {
 	Tenant string          `json:"tenant" doc:"the tenant that owns it"`
 	Name   string          `json:"name"`
 	Spec   json.RawMessage `json:"spec" doc:"what it declares; the fields depend on kind"`
-	// Generation is the tenant's generation that wrote this version; absent in requests.
-	Generation uint64 `json:"generation,omitempty" doc:"the tenant's generation that wrote it; absent in requests"`
+	// Generation is the tenant's generation that wrote this version. In requests: the one that the declaration was made from; where
+	// the resource is of another now, and not as declared, that is a conflict. Absent: it replaces whatever is there.
+	Generation uint64 `json:"generation,omitempty" doc:"the tenant's generation that wrote it; in requests, the one it must still be of"`
+	// Error tells why what the store holds of it cannot be read; Spec is then the form before, or absent. Absent in requests.
+	Error string `json:"error,omitempty" doc:"why what the store holds cannot be read"`
 	// Origin is where it was declared, so that errors can name file and line; absent in replies.
 	Origin *Origin `json:"origin,omitempty" doc:"where it was declared; errors name it"`
 }
@@ -45,6 +48,8 @@ type ApplyRequest struct {
 	Resources []Resource `json:"resources,omitempty"`
 	// Delete names what is to go.
 	Delete []spec.Key `json:"delete,omitempty"`
+	// DropUnknown lets resources be replaced that hold what this control does not understand, which is then lost.
+	DropUnknown bool `json:"dropUnknown,omitempty" doc:"replace resources although fields of a newer gtm are lost"`
 	// DryRun asks for the plan alone.
 	DryRun  bool   `json:"dryRun,omitempty" doc:"plan only; change nothing"`
 	Message string `json:"message,omitempty" maxLength:"4096" doc:"why; history shows it"`
@@ -137,6 +142,29 @@ type RollbackRequest struct {
 // History is a tenant's generations, newest first.
 type History struct {
 	Records []Record `json:"records"`
+}
+
+// RebuildRequest asks that a store which is empty, or older than what edges serve, be made as the resources say, and then be taken.
+type RebuildRequest struct {
+	Resources []Resource `json:"resources,omitempty"`
+	// FromMemory takes what control still holds from before in the place of Resources.
+	FromMemory  bool   `json:"fromMemory,omitempty" doc:"what control still holds from before, in the place of resources"`
+	DropUnknown bool   `json:"dropUnknown,omitempty" doc:"replace resources although fields of a newer gtm are lost"`
+	DryRun      bool   `json:"dryRun,omitempty" doc:"plan only; change nothing"`
+	Message     string `json:"message,omitempty" maxLength:"4096"`
+}
+
+// RebuildReply tells what a rebuild made, or would make.
+type RebuildReply struct {
+	ApplyReply
+	// Kept were in the store and not in the request: they stay as they are.
+	Kept []spec.Key `json:"kept,omitempty"`
+	// Lost are those that control knew before, and that are neither in the request nor in the store.
+	Lost []spec.Key `json:"lost,omitempty"`
+	// Keys are the signed zones that keep the keys that they had.
+	Keys []string `json:"keys,omitempty"`
+	// Accepted tells that the store is to be taken now; absent after a dry run.
+	Accepted *Accepted `json:"accepted,omitempty"`
 }
 
 // Accepted tells that the store's present state is the one to take, and who said so.

@@ -8,13 +8,13 @@ import (
 	"github.com/gti/gtm/pkg/spec"
 )
 
-// FromSpec gives a declared resource in the form of the wire, without generation and origin.
+// FromSpec gives a declared resource in the form of the wire, without origin.
 func FromSpec(r *spec.Resource) (Resource, error) {
-	body, err := json.Marshal(r.Spec)
+	body, err := r.SpecJSON()
 	if err != nil {
 		return Resource{}, fmt.Errorf("%s cannot be written as JSON: %w", r.Key, err)
 	}
-	return Resource{Kind: r.Kind, Tenant: r.Tenant, Name: r.Name, Spec: body}, nil
+	return Resource{Kind: r.Kind, Tenant: r.Tenant, Name: r.Name, Spec: body, Generation: r.Generation}, nil
 }
 
 // ToSpec reads a resource. The error is a spec.Errors, whose faults have the resource's origin as their place.
@@ -42,7 +42,7 @@ func (r Resource) ToSpec(mode spec.Mode) (*spec.Resource, error) {
 	if err != nil {
 		return nil, err
 	}
-	decoded.Origin = spec.Origin{}
+	decoded.Generation, decoded.Origin = r.Generation, spec.Origin{}
 	if r.Origin != nil {
 		decoded.Origin = spec.Origin{File: r.Origin.File, Line: r.Origin.Line}
 	}

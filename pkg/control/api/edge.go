@@ -19,8 +19,10 @@ type EdgeStatus struct {
 	Services int     `json:"services"`
 	Zones    int     `json:"zones"`
 	// Broken are the resources that are not served as declared.
-	Broken []Broken   `json:"broken,omitempty"`
-	Geo    []GeoState `json:"geo,omitempty"`
+	Broken []Broken `json:"broken,omitempty"`
+	// Unknown are the resources that it does not wholly understand, since a newer gtm wrote them; all else of them is served.
+	Unknown []Unknown  `json:"unknown,omitempty"`
+	Geo     []GeoState `json:"geo,omitempty"`
 	// Aliases are the hosts outside that aliases lead to.
 	Aliases []AliasState `json:"aliases,omitempty"`
 }
@@ -68,6 +70,13 @@ type Broken struct {
 	Error    string `json:"error"`
 	// Serves tells what is served in its place: nothing, lastGood (the form before), or theRest (itself but for what Error says).
 	Serves string `json:"serves,omitempty"`
+}
+
+// Unknown is a resource, by its key as text, of which only a newer gtm understands all.
+type Unknown struct {
+	Resource string `json:"resource"`
+	// Fields are those that are not known; absent: its kind is not.
+	Fields []string `json:"fields,omitempty"`
 }
 
 // The values of Broken.Serves.

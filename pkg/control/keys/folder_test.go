@@ -6,7 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
@@ -72,5 +74,44 @@ func TestLoadIdentity(t *testing.T) {
 		if _, err := LoadIdentity(path); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("%q: %v", text, err)
 		}
+	}
+}
+
+// A control that was started since the store was lost still has the keyset that the parent's DS belongs to.
+func TestCopiesOfKeysets(t *testing.T) {
+	w := newWorld(t)
+	w.to(4 * time.Hour)
+	last := w.keyset("example.")
+	w.store.Mirror = store.NewMirror() // an empty store
+	w.start()
+	w.look()
+	kept, err := w.Kept()
+	if err != nil || len(kept) != 1 || kept["example."].Serial != last.Serial || len(kept["example."].ZSKs) == 0 {
+		t.Fatalf("kept %+v, %v; the last was %d", kept, err, last.Serial)
+	}
+	// A store that went back does not take the newer copy away.
+	old := last
+	old.Serial--
+	w.store.Apply(store.Update{Keysets: []dnssec.Keyset{old}})
+	w.look()
+	if kept, _ := w.Kept(); kept["example."].Serial != last.Serial {
+		t.Errorf("the copy is that of serial %d", kept["example."].Serial)
+	}
+	w.store.Apply(store.Update{KeysetsDeleted: []string{"example."}})
+	w.store.Apply(store.Update{Keysets: []dnssec.Keyset{kept["example."]}})
+	w.store.declare(map[string]*spec.Zone{"example.": signed()})
+	w.look()
+	if now := w.keyset("example."); now.Serial != last.Serial && !shareKeys(now, last) {
+		t.Errorf("other keys: %+v", now.State.Keys)
+	}
+	w.verify(w.keyset("example."))
+	if info, err := os.Stat(w.folder.keptPath("example.")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if err := w.folder.forgetKept("example."); err != nil {
+		t.Error(err)
+	}
+	if kept, err := w.Kept(); err != nil || len(kept) != 0 {
+		t.Errorf("forgotten: %v, %v", kept, err)
 	}
 }

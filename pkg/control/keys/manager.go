@@ -68,7 +68,8 @@ type Manager struct {
 	mu         sync.Mutex
 	watched    watched
 	zones      map[string]*zone
-	recipients []string // wanted for active keys, sorted
+	copied     map[string]uint64 // by zone: the serial of the keyset whose copy is in the folder
+	recipients []string          // wanted for active keys, sorted
 	edgesDue   time.Time
 }
 
@@ -101,7 +102,8 @@ func New(cfg Config) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Manager{cfg: cfg, folder: f, zones: map[string]*zone{}, recipients: []string{cfg.Identity.Recipient().String()}}
+	m := &Manager{cfg: cfg, folder: f, zones: map[string]*zone{}, copied: map[string]uint64{},
+		recipients: []string{cfg.Identity.Recipient().String()}}
 	if m.metrics, err = newMetrics(cfg.Registerer); err != nil {
 		return nil, fmt.Errorf("keys: %w", err)
 	}
@@ -150,6 +152,7 @@ func (m *Manager) prepare(ctx context.Context) []string {
 			m.cfg.Logger.Warn("who zone-signing keys are sealed for is not known anew; the last who were known hold", "error", err)
 		}
 	}
+	m.keepCopies()
 	m.watched.update(m.cfg.Mirror)
 	return m.watched.signed(m.cfg.Mirror.Keysets())
 }
@@ -294,6 +297,10 @@ func (m *Manager) drop(ctx context.Context, ks dnssec.Keyset) error {
 		return err
 	}
 	m.cfg.Logger.Info("a zone is not signed any more", "zone", ks.Zone)
+	delete(m.copied, ks.Zone)
+	if err := m.folder.forgetKept(ks.Zone); err != nil {
+		return err
+	}
 	return m.folder.remove(ks.Zone, goneKSKs(ks.State, dnssec.State{}))
 }
 

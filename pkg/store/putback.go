@@ -1,0 +1,70 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"go.etcd.io/etcd/client/v3"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/zone/dnssec"
+)
+
+// PutBack writes what a store lost that was emptied or restored: keysets that it has not, or has older ones of, and verdicts that it
+// has not. It gives the zones whose keyset is now the one given, sorted.
+func (c *Client) PutBack(ctx context.Context, keysets []dnssec.Keyset, verdicts []health.Verdict) (zones []string, err error) {
+	for _, ks := range keysets {
+		ours, err := c.putBackKeyset(ctx, ks)
+		if err != nil {
+			return zones, c.explain("writing back the keys of "+ks.Zone, err)
+		}
+		if ours {
+			zones = append(zones, ks.Zone)
+		}
+	}
+	for _, v := range verdicts {
+		value, err := marshalPlain(v)
+		if err != nil {
+			return zones, err
+		}
+		if err := c.putIfAt(ctx, c.keys.verdict(v.Pool), 0, value); err != nil {
+			return zones, c.explain(fmt.Sprintf("writing back the verdict on %s/%s", v.Pool.Tenant, v.Pool.Pool), err)
+		}
+	}
+	slices.Sort(zones)
+	return zones, nil
+}
+
+func (c *Client) putBackKeyset(ctx context.Context, ks dnssec.Keyset) (ours bool, err error) {
+	value, err := marshalPlain(ks)
+	if err != nil {
+		return false, err
+	}
+	key, mod := c.keys.keyset(ks.Zone), int64(0)
+	has, err := c.getKey(ctx, key)
+	if err != nil {
+		return false, err
+	}
+	if has != nil {
+		var old dnssec.Keyset
+		if json.Unmarshal(has.Value, &old) == nil && old.Serial >= ks.Serial {
+			return string(has.Value) == string(value), nil
+		}
+		mod = has.ModRevision
+	}
+	return true, c.putIfAt(ctx, key, mod, value)
+}
+
+func (c *Client) getKey(ctx context.Context, key string) (*mvccKV, error) {
+	return c.reader(c.etcd).get(ctx, key)
+}
+
+// putIfAt writes a key if it is of that revision; 0: if there is none. Otherwise somebody else wrote it, and it is left alone.
+func (c *Client) putIfAt(ctx context.Context, key string, mod int64, value []byte) error {
+	return c.try(ctx, func(ctx context.Context) error { // that it is done twice does no harm
+		_, err := c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", mod)).Then(clientv3.OpPut(key, string(value))).Commit()
+		return err
+	})
+}
