@@ -111,6 +111,9 @@ func (a *app) showEdges(s *api.Status) {
 		for _, b := range st.Broken {
 			notes = append(notes, e.ID+": "+brokenText(b))
 		}
+		if st.Snapshot != nil && st.Snapshot.Error != "" {
+			notes = append(notes, e.ID+": the copy on disk: "+st.Snapshot.Error)
+		}
 	}
 	a.table([]string{"edge", "dns", "version", "source", "answers from", "behind", "age"}, rows)
 	for _, note := range notes {

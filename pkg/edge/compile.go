@@ -12,31 +12,31 @@ import (
 )
 
 // compile makes a view of each piece of news, one after the other, until ctx ends. What came meanwhile goes into one view.
-// served is closed behind the view of first, if there is that.
-func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *store.Update, served chan<- struct{}) {
+// served is closed behind the view of first, if there is that. Its error is that the sockets cannot be opened.
+func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *store.Update, served chan<- struct{}) error {
 	c := table.NewCompiler(table.Config{Seed: randomSeed(), Workers: e.rows}, atlas)
-	expiry := time.NewTimer(time.Hour)
-	defer expiry.Stop()
 	e.takeKept(c)
 	var pause <-chan time.Time
 	if first != nil {
 		c.Apply(changeOf(first))
 		e.takeKeys(c, first)
-		e.publish(c, expiry)
+		if err := e.publish(c); err != nil {
+			return err
+		}
 		pause = time.After(settlePause) // what a start leaves is collected first: catching up allocates once more
 	}
 	close(served)
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-pause:
 			c.CatchUp()
 			continue
 		case q := <-e.geoAsked:
 			q.answer <- c.Geography(q.atlas)
 			continue
-		case <-expiry.C:
+		case <-e.clock.rings:
 		case n := <-e.news:
 			e.take(c, n)
 			for more := true; more; {
@@ -48,7 +48,9 @@ func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *store.Updat
 				}
 			}
 		}
-		e.publish(c, expiry)
+		if err := e.publish(c); err != nil {
+			return err
+		}
 		c.CatchUp()
 	}
 }
@@ -66,8 +68,8 @@ func (e *Edge) take(c *table.Compiler, n news) {
 	e.save.put(*n.update)
 }
 
-// publish compiles and hands the view to the workers.
-func (e *Edge) publish(c *table.Compiler, expiry *time.Timer) {
+// publish compiles and hands the view to the workers. The first one opens the sockets.
+func (e *Edge) publish(c *table.Compiler) error {
 	start, begins := e.cfg.Now(), e.view.Load() == nil
 	v, broken, next := c.Compile(start)
 	for _, zone := range slices.Sorted(maps.Keys(e.unopened)) {
@@ -79,17 +81,20 @@ func (e *Edge) publish(c *table.Compiler, expiry *time.Timer) {
 	e.view.Store(v)
 	e.transfer.Changed()
 	e.mu.Unlock()
+	if begins {
+		if err := e.server.Open(); err != nil {
+			return err
+		}
+		close(e.opened)
+	}
 	e.wantAliases(c, v.Atlas)
 	e.metrics.compile.Observe(e.cfg.Now().Sub(start).Seconds())
-	wait := time.Hour
-	if !next.IsZero() {
-		wait = max(time.Millisecond, next.Sub(start))
-	}
-	expiry.Reset(wait)
+	e.clock.ringAt(next)
 	if begins {
 		e.log.Info("ready", "after", e.cfg.Now().Sub(e.started).Round(time.Millisecond), "services", v.ServiceCount(), "zones", len(v.Zones()))
 	}
 	e.logBroken(was, broken)
+	return nil
 }
 
 // settlePause is how long a view may stand before its tables are written down: those of one that is soon replaced never are.

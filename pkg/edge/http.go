@@ -49,7 +49,7 @@ func (e *Edge) Status() api.EdgeStatus {
 	for _, b := range e.broken {
 		s.Broken = append(s.Broken, api.Broken{Resource: b.Key.String(), Error: b.Err.Error(), Serves: b.Serves.String()})
 	}
-	s.Aliases = e.aliasStates()
+	s.Aliases, s.Snapshot = e.aliasStates(), e.snapshot.told()
 	if v == nil {
 		return s
 	}
