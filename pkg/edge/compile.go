@@ -16,11 +16,12 @@ import (
 func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *store.Update, served chan<- struct{}) error {
 	c := table.NewCompiler(table.Config{Seed: randomSeed(), Workers: e.rows}, atlas)
 	e.takeKept(c)
+	filled := e.cfg.Filled
 	var pause <-chan time.Time
 	if first != nil {
 		c.Apply(changeOf(first))
 		e.takeKeys(c, first)
-		if err := e.publish(c); err != nil {
+		if err := e.publish(c, filled == nil); err != nil {
 			return err
 		}
 		pause = time.After(settlePause) // what a start leaves is collected first: catching up allocates once more
@@ -37,6 +38,8 @@ func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *store.Updat
 			q.answer <- c.Geography(q.atlas)
 			continue
 		case <-e.clock.rings:
+		case <-filled:
+			filled = nil
 		case n := <-e.news:
 			e.take(c, n)
 			for more := true; more; {
@@ -48,7 +51,7 @@ func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *store.Updat
 				}
 			}
 		}
-		if err := e.publish(c); err != nil {
+		if err := e.publish(c, filled == nil); err != nil {
 			return err
 		}
 		c.CatchUp()
@@ -68,9 +71,9 @@ func (e *Edge) take(c *table.Compiler, n news) {
 	e.save.put(*n.update)
 }
 
-// publish compiles and hands the view to the workers. The first one opens the sockets.
-func (e *Edge) publish(c *table.Compiler) error {
-	start, begins := e.cfg.Now(), e.view.Load() == nil
+// publish compiles and hands the view to the workers. The first one opens the sockets; one without zones only where filled.
+func (e *Edge) publish(c *table.Compiler, filled bool) error {
+	start := e.cfg.Now()
 	v, broken, next := c.Compile(start)
 	for _, zone := range slices.Sorted(maps.Keys(e.unopened)) {
 		broken = append(broken, e.unopened[zone])
@@ -81,6 +84,7 @@ func (e *Edge) publish(c *table.Compiler) error {
 	e.view.Store(v)
 	e.transfer.Changed()
 	e.mu.Unlock()
+	begins := !e.isOpen() && (filled || len(v.Zones()) > 0)
 	if begins {
 		if err := e.server.Open(); err != nil {
 			return err

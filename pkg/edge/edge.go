@@ -43,6 +43,8 @@ type Config struct {
 	Store   Store
 	// Dir holds the snapshot and the packets that made a handler panic.
 	Dir string
+	// Filled, if not nil, is closed when the store holds what is put there at the start: until then, a view without zones is none.
+	Filled <-chan struct{}
 	// DNS are the addresses served by UDP and TCP; Workers is how many UDP workers each has (0: one a CPU).
 	DNS     []netip.AddrPort
 	Workers int
@@ -303,12 +305,20 @@ func (e *Edge) setStatus(s store.FollowStatus) {
 	e.log.Log(context.Background(), level, "store", args...)
 }
 
-// Ready tells whether queries are answered, and if not, why.
-func (e *Edge) Ready() error {
+// isOpen tells whether the sockets are open.
+func (e *Edge) isOpen() bool {
 	select {
 	case <-e.opened:
-		return nil
+		return true
 	default:
+		return false
+	}
+}
+
+// Ready tells whether queries are answered, and if not, why.
+func (e *Edge) Ready() error {
+	if e.isOpen() {
+		return nil
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -121,6 +121,31 @@ func TestNothingListensWithoutAnAnswer(t *testing.T) {
 	r.always("static.gtm.example.", "A", "", "NOERROR 192.0.2.80")
 }
 
+// TestAnEmptyStoreIsNoAnswerBeforeApply: the store of a first start is empty until --apply has filled it.
+func TestAnEmptyStoreIsNoAnswerBeforeApply(t *testing.T) {
+	t.Parallel()
+	for _, with := range []string{"zones", "nothing"} {
+		filled := make(chan struct{})
+		r := start(t, t.TempDir(), func(c *Config) { c.Filled = filled })
+		r.tell(store.Update{Full: true, Cursor: 1, Cluster: 7})
+		eventually(t, "there is a view", func() error {
+			if r.fetchStatus().View.Serial == 0 {
+				return errors.New("there is none")
+			}
+			return nil
+		})
+		if r.e.Ready() == nil {
+			t.Error("it is ready with a store that is empty")
+		}
+		if with == "zones" {
+			r.tell(everything(t, 1))
+		} else {
+			close(filled)
+		}
+		r.ready()
+	}
+}
+
 // TestAddressIsTakenMeanwhile: what comes into the way of an edge that waits for its first view ends it, as at its start.
 func TestAddressIsTakenMeanwhile(t *testing.T) {
 	t.Parallel()
