@@ -148,8 +148,8 @@ func (s *server) open(ctx context.Context) (err error) {
 		s.filled = make(chan struct{})
 	}
 	if cfg.roles[roleEdge] {
-		s.edge, err = edge.New(edge.Config{ID: cfg.id, Version: version, Store: s.store, Dir: filepath.Join(cfg.data, "edge"), DNS: cfg.dns, Filled: s.filled,
-			Workers: cfg.workers, XDP: cfg.serving.xdp, HTTP: s.httpAddr(), GeoFiles: cfg.geo, ExplainFrom: cfg.explain, Aliases: alias.Config{Resolvers: cfg.resolvers}, TSIGKeys: cfg.tsigKeys, Forward: s.forward(), Identity: cfg.signing.identity,
+		s.edge, err = edge.New(edge.Config{ID: cfg.id, Version: version, Store: s.store, Dir: filepath.Join(cfg.data, "edge"), DNS: cfg.dns,
+			Filled: s.filled, Workers: cfg.workers, XDP: cfg.serving.xdp, HTTP: s.httpAddr(), GeoFiles: cfg.geo, ExplainFrom: cfg.explain, Aliases: alias.Config{Resolvers: cfg.resolvers}, TSIGKeys: cfg.tsigKeys, Forward: s.forward(), Identity: cfg.signing.identity,
 			TLS: cfg.serving.tls, HTTPS: cfg.serving.https, QUIC: cfg.serving.quic, Certificates: cfg.serving.certs, RateLimit: cfg.serving.rate,
 			CookieSecrets: cfg.serving.cookieSecrets, RequireCookies: cfg.serving.requireCookies, Logger: cfg.logger, Registerer: s.registry})
 		if err != nil {
@@ -180,7 +180,8 @@ func (s *server) loadIdentity() (err error) {
 	if _, there := os.Stat(g.groupKey); !errors.Is(there, fs.ErrNotExist) {
 		return err
 	}
-	s.cfg.logger.Error("the identity of this edge cannot be kept; after a restart, signed zones wait for control to seal their keys for a new one", "error", err)
+	s.cfg.logger.Error("the identity of this edge cannot be kept; after a restart, signed zones wait for control to seal their keys anew",
+		"error", err)
 	g.identity, err = age.GenerateX25519Identity()
 	return err
 }

@@ -251,5 +251,6 @@ func lockDir(dir, name string) (*os.File, error) {
 type inUseError struct{ dir, process string }
 
 func (e *inUseError) Error() string {
-	return fmt.Sprintf("the folder %s is in use by another gtmd (process %s); stop that one, or give this one another --data folder", e.dir, e.process)
+	return fmt.Sprintf("the folder %s is in use by another gtmd (process %s); stop that one, or give this one another --data folder",
+		e.dir, e.process)
 }

@@ -125,7 +125,8 @@ func countFrames(b []byte, kind byte) int {
 	n := 0
 	for i := 0; i+frameHeader <= len(b); i++ {
 		f := b[i:]
-		if size := frameHeader + int(binary.BigEndian.Uint32(f[1:])); f[0] == kind && size <= len(f) && frameSum(f[:size]) == binary.BigEndian.Uint32(f[5:]) {
+		size := frameHeader + int(binary.BigEndian.Uint32(f[1:]))
+		if f[0] == kind && size <= len(f) && frameSum(f[:size]) == binary.BigEndian.Uint32(f[5:]) {
 			n++
 		}
 	}

@@ -185,7 +185,8 @@ func (s *Snapshot) done(err error) error {
 		s.last = s.told
 		return nil
 	case diskFull(err):
-		return fmt.Errorf("the snapshot in %s was not brought up to date, and the one before stays: the disk is full; make room there: %w", s.dir, err)
+		return fmt.Errorf("the snapshot in %s was not brought up to date, and the one before stays: "+
+			"the disk is full; make room there: %w", s.dir, err)
 	}
 	return fmt.Errorf("the snapshot in %s was not brought up to date, and the one before stays: %w", s.dir, err)
 }

@@ -31,11 +31,13 @@ const manyServices = 3000
 func manyHosts(t *testing.T, address string) string {
 	t.Helper()
 	var b strings.Builder
-	b.WriteString("kind: Zone\ntenant: platform\nname: gtm.example.\nspec:\n  content: |\n    @ 3600 IN SOA ns1 hostmaster 0 7200 1800 1209600 60\n" +
-		"    @ 3600 IN NS ns1\n    ns1 3600 IN A 192.0.2.53\n  grants: {shop: [shop.gtm.example.]}\n")
+	b.WriteString("kind: Zone\ntenant: platform\nname: gtm.example.\nspec:\n  content: |\n" +
+		"    @ 3600 IN SOA ns1 hostmaster 0 7200 1800 1209600 60\n    @ 3600 IN NS ns1\n    ns1 3600 IN A 192.0.2.53\n" +
+		"  grants: {shop: [shop.gtm.example.]}\n")
 	fmt.Fprintf(&b, "---\nkind: Pool\ntenant: shop\nname: p\nspec: {endpoints: [{name: a, addresses: [%s]}]}\n", address)
 	for i := range manyServices {
-		fmt.Fprintf(&b, "---\nkind: Service\ntenant: shop\nname: s%d\nspec: {host: s%d.shop.gtm.example., rules: [{name: at-%s, pools: [p]}]}\n", i, i, strings.ReplaceAll(address, ".", "-"))
+		fmt.Fprintf(&b, "---\nkind: Service\ntenant: shop\nname: s%d\n"+
+			"spec: {host: s%d.shop.gtm.example., rules: [{name: at-%s, pools: [p]}]}\n", i, i, strings.ReplaceAll(address, ".", "-"))
 	}
 	return writeFile(t, t.TempDir(), "many.yaml", b.String())
 }
@@ -43,8 +45,8 @@ func manyHosts(t *testing.T, address string) string {
 // inNamespace starts the edge anew in a mount namespace of its own, on the ports of before. script prepares that, with $D the data folder.
 func (d *daemon) inNamespace(t *testing.T, script string, args ...string) {
 	t.Helper()
-	all := append([]string{"-m", "sh", "-ec", script + "\nexec \"$@\"", "sh", filepath.Join(bin, "gtmd"), "--data", d.data, "--dns", d.dns.String(),
-		"--http", strings.TrimPrefix(d.http, "http://")}, args...)
+	all := append([]string{"-m", "sh", "-ec", script + "\nexec \"$@\"", "sh", filepath.Join(bin, "gtmd"),
+		"--data", d.data, "--dns", d.dns.String(), "--http", strings.TrimPrefix(d.http, "http://")}, args...)
 	cmd := exec.Command("unshare", all...)
 	cmd.Env = append(os.Environ(), "D="+d.data)
 	d.process = startProcess(t, cmd)
@@ -161,8 +163,8 @@ func TestARestartHasNoServfail(t *testing.T) {
 	}
 	close(stop)
 	asking.Wait()
-	t.Logf("in 5 restarts: %d answers, %d SERVFAIL, %d refused by the system, %d without any answer, %d wrong", o.good.Load(), o.servfail.Load(),
-		o.refused.Load(), o.silent.Load(), o.wrong.Load())
+	t.Logf("in 5 restarts: %d answers, %d SERVFAIL, %d refused by the system, %d without any answer, %d wrong",
+		o.good.Load(), o.servfail.Load(), o.refused.Load(), o.silent.Load(), o.wrong.Load())
 	if o.servfail.Load() > 0 || o.wrong.Load() > 0 {
 		t.Error("there were SERVFAILs or wrong answers")
 	}
