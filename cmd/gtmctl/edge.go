@@ -170,6 +170,9 @@ func (a *app) edgeNotes(s *api.Status, e *api.Edge, b api.Behind) []string {
 	if h := st.Health; h != nil && h.StandsStill && (s.Health == nil || !s.Health.StandsStill) {
 		notes = append(notes, fmt.Sprintf("health stands still for %s: %s", a.age(h.Since), h.Why))
 	}
+	if st.Snapshot != nil && st.Snapshot.Error != "" {
+		notes = append(notes, "the copy on disk: "+st.Snapshot.Error)
+	}
 	for _, broken := range st.Broken {
 		notes = append(notes, brokenText(broken))
 	}

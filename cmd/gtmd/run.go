@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"filippo.io/age"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
@@ -46,6 +48,7 @@ type server struct {
 	followed atomic.Pointer[store.FollowStatus]
 	evidence store.Evidence // of health, as control hears it
 	demo     []*demoEndpoint
+	filled   chan struct{} // closed behind --apply; nil: there is none
 }
 
 // serveRoles runs what cfg asks for until ctx ends.
@@ -85,6 +88,9 @@ func serveRoles(ctx context.Context, cfg *config, out io.Writer) (err error) {
 		if err != nil {
 			return err
 		}
+		if s.filled != nil {
+			close(s.filled)
+		}
 		if s.waitEdge(ctx, applied) == nil {
 			s.greet(out)
 			makeRoom(cfg)
@@ -104,7 +110,10 @@ func serveRoles(ctx context.Context, cfg *config, out io.Writer) (err error) {
 func (s *server) open(ctx context.Context) (err error) {
 	cfg := s.cfg
 	if err := os.MkdirAll(cfg.data, 0o700); err != nil {
-		return fmt.Errorf("--data: %w", err)
+		if !s.mayDoWithoutDisk() {
+			return fmt.Errorf("--data: %w", err)
+		}
+		cfg.logger.Error("--data cannot be made; serving from memory", "error", err)
 	}
 	if s.web, err = net.Listen("tcp", cfg.http); err != nil {
 		return fmt.Errorf("--http: %w: stop what listens there, or choose another address", err)
@@ -128,7 +137,7 @@ func (s *server) open(ctx context.Context) (err error) {
 		return err
 	}
 	if cfg.roles[roleEdge] || cfg.roles[roleControl] {
-		if cfg.signing.identity, err = keys.LoadIdentity(cfg.signing.groupKey); err != nil {
+		if err := s.loadIdentity(); err != nil {
 			return fmt.Errorf("--group-key: %w", err)
 		}
 	}
@@ -137,9 +146,12 @@ func (s *server) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if len(cfg.apply) > 0 {
+		s.filled = make(chan struct{})
+	}
 	if cfg.roles[roleEdge] {
 		s.edge, err = edge.New(edge.Config{ID: cfg.id, Version: version, Store: s.store, Dir: filepath.Join(cfg.data, "edge"), DNS: cfg.dns,
-			Workers: cfg.workers, XDP: cfg.serving.xdp, HTTP: s.httpAddr(), GeoFiles: cfg.geo, ExplainFrom: cfg.explain, Aliases: alias.Config{Resolvers: cfg.resolvers}, TSIGKeys: cfg.tsigKeys, Forward: s.forward(), Identity: cfg.signing.identity,
+			Filled: s.filled, Workers: cfg.workers, XDP: cfg.serving.xdp, HTTP: s.httpAddr(), GeoFiles: cfg.geo, ExplainFrom: cfg.explain, Aliases: alias.Config{Resolvers: cfg.resolvers}, TSIGKeys: cfg.tsigKeys, Forward: s.forward(), Identity: cfg.signing.identity,
 			TLS: cfg.serving.tls, HTTPS: cfg.serving.https, QUIC: cfg.serving.quic, Certificates: cfg.serving.certs, RateLimit: cfg.serving.rate,
 			CookieSecrets: cfg.serving.cookieSecrets, RequireCookies: cfg.serving.requireCookies, Logger: cfg.logger, Registerer: s.registry})
 		if err != nil {
@@ -155,6 +167,25 @@ func (s *server) open(ctx context.Context) (err error) {
 		return s.openControl()
 	}
 	return nil
+}
+
+// mayDoWithoutDisk tells whether all roles can work where nothing can be written: control keeps keys, and an etcd of its own everything.
+func (s *server) mayDoWithoutDisk() bool { return len(s.cfg.etcd) > 0 && !s.cfg.roles[roleControl] }
+
+// loadIdentity reads the identity that opens zone-signing keys, or makes one. An edge whose folder cannot be written has one in memory,
+// for which control seals keys, too.
+func (s *server) loadIdentity() (err error) {
+	g := &s.cfg.signing
+	if g.identity, err = keys.LoadIdentity(g.groupKey); err == nil || !s.mayDoWithoutDisk() {
+		return err
+	}
+	if _, there := os.Stat(g.groupKey); !errors.Is(there, fs.ErrNotExist) {
+		return err
+	}
+	s.cfg.logger.Error("the identity of this edge cannot be kept; after a restart, signed zones wait for control to seal their keys anew",
+		"error", err)
+	g.identity, err = age.GenerateX25519Identity()
+	return err
 }
 
 func (s *server) openControl() error {

@@ -13,33 +13,36 @@ import (
 )
 
 // compile makes a view of each piece of news, one after the other, until ctx ends. What came meanwhile goes into one view.
-// served is closed behind the view of first, if there is that.
-func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *store.Update, served chan<- struct{}) {
+// served is closed behind the view of first, if there is that. Its error is that the sockets cannot be opened.
+func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *store.Update, served chan<- struct{}) error {
 	c := table.NewCompiler(table.Config{Seed: randomSeed(), Workers: e.rows}, atlas)
-	expiry := time.NewTimer(time.Hour)
-	defer expiry.Stop()
 	e.takeKept(c)
+	filled := e.cfg.Filled
 	var pause <-chan time.Time
 	if first != nil {
 		c.Apply(changeOf(first))
 		e.takeIDs(first)
 		e.takeUnknown(first)
 		e.takeKeys(c, first)
-		e.publish(c, expiry)
+		if err := e.publish(c, filled == nil); err != nil {
+			return err
+		}
 		pause = time.After(settlePause) // what a start leaves is collected first: catching up allocates once more
 	}
 	close(served)
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-pause:
 			c.CatchUp()
 			continue
 		case q := <-e.geoAsked:
 			q.answer <- c.Geography(q.atlas)
 			continue
-		case <-expiry.C:
+		case <-e.clock.rings:
+		case <-filled:
+			filled = nil
 		case n := <-e.news:
 			e.take(c, n)
 			for more := true; more; {
@@ -51,7 +54,9 @@ func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *store.Updat
 				}
 			}
 		}
-		e.publish(c, expiry)
+		if err := e.publish(c, filled == nil); err != nil {
+			return err
+		}
 		c.CatchUp()
 	}
 }
@@ -88,9 +93,9 @@ func (e *Edge) takeIDs(u *store.Update) {
 	e.nextIDs = ids
 }
 
-// publish compiles and hands the view to the workers.
-func (e *Edge) publish(c *table.Compiler, expiry *time.Timer) {
-	start, begins := e.cfg.Now(), e.view.Load() == nil
+// publish compiles and hands the view to the workers. The first one opens the sockets; one without zones only where filled.
+func (e *Edge) publish(c *table.Compiler, filled bool) error {
+	start := e.cfg.Now()
 	v, broken, next := c.Compile(start)
 	for _, zone := range slices.Sorted(maps.Keys(e.unopened)) {
 		broken = append(broken, e.unopened[zone])
@@ -101,17 +106,21 @@ func (e *Edge) publish(c *table.Compiler, expiry *time.Timer) {
 	e.view.Store(v)
 	e.transfer.Changed()
 	e.mu.Unlock()
+	begins := !e.isOpen() && (filled || len(v.Zones())+len(v.Void()) > 0)
+	if begins {
+		if err := e.server.Open(); err != nil {
+			return err
+		}
+		close(e.opened)
+	}
 	e.wantAliases(c, v.Atlas)
 	e.metrics.compile.Observe(e.cfg.Now().Sub(start).Seconds())
-	wait := time.Hour
-	if !next.IsZero() {
-		wait = max(time.Millisecond, next.Sub(start))
-	}
-	expiry.Reset(wait)
+	e.clock.ringAt(next)
 	if begins {
 		e.log.Info("ready", "after", e.cfg.Now().Sub(e.started).Round(time.Millisecond), "services", v.ServiceCount(), "zones", len(v.Zones()))
 	}
 	e.logBroken(was, broken)
+	return nil
 }
 
 // settlePause is how long a view may stand before its tables are written down: those of one that is soon replaced never are.

@@ -51,8 +51,13 @@ func newCookies(shared, dir string, now func() time.Time, log *slog.Logger) (*co
 	if !k.own {
 		return nil, err
 	}
-	log.Warn("the edge's cookie secret cannot be kept on disk: clients will have to learn a new one after a restart", "error", err)
 	k.failed.Store(true)
+	if k.current.Load() != nil { // only rolling it over failed, which is tried again
+		log.Warn("the edge's cookie secret cannot be rolled over on disk; the one that is there stays", "error", err)
+		k.lastErr = err.Error()
+		return k, nil
+	}
+	log.Warn("the edge's cookie secret cannot be kept on disk: clients will have to learn a new one after a restart", "error", err)
 	k.path = ""
 	return k, k.refresh()
 }

@@ -10,8 +10,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,6 +46,8 @@ type Config struct {
 	Store   Store
 	// Dir holds the snapshot and the packets that made a handler panic.
 	Dir string
+	// Filled, if not nil, is closed when the store holds what is put there at the start: until then, a view without zones is none.
+	Filled <-chan struct{}
 	// DNS are the addresses served by UDP and TCP; Workers is how many UDP workers each has (0: one a CPU).
 	DNS     []netip.AddrPort
 	Workers int
@@ -93,6 +97,7 @@ type Edge struct {
 	rows    int
 	nextRow atomic.Int64
 	server  *serve.Server
+	opened  chan struct{} // closed when the server is open, for which it needs a view
 
 	transfer *transfer.Server
 	tsig     *transfer.Keyring
@@ -128,7 +133,8 @@ type news struct {
 // edgeTTL is how long an edge that died can still be found.
 const edgeTTL = 10 * time.Second
 
-// New opens geography, snapshot and sockets. Queries get SERVFAIL until Run has a first view.
+// New looks whether all that Run needs is there. DNS is served once Run has a first view: an edge without an answer leaves its
+// addresses alone, so that resolvers ask another one at once.
 func New(cfg Config) (*Edge, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -143,9 +149,10 @@ func New(cfg Config) (*Edge, error) {
 		cfg.ExplainFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	}
 	e := &Edge{cfg: cfg, log: cfg.Logger, started: cfg.Now(), rows: cfg.Workers*(max(1, len(cfg.DNS))+2*len(cfg.XDP)) + 1,
-		news: make(chan news, 16), geoAsked: make(chan geoQuestion), save: saveQueue{signal: make(chan struct{}, 1)},
+		opened: make(chan struct{}), news: make(chan news, 16), geoAsked: make(chan geoQuestion), save: saveQueue{signal: make(chan struct{}, 1)},
 		status: store.FollowStatus{State: store.Connecting, Since: cfg.Now()}}
 	e.elsewhere = table.NewZoneCounts("none", e.rows)
+	e.clock.rings = make(chan struct{}, 1)
 	e.clock.set(cfg.Now())
 	var err error
 	if e.cookies, err = newCookies(cfg.CookieSecrets, cfg.Dir, cfg.Now, cfg.Logger); err != nil {
@@ -161,16 +168,26 @@ func New(cfg Config) (*Edge, error) {
 	if err = e.newTransfer(); err != nil {
 		return nil, err
 	}
-	e.server, err = serve.Listen(serve.Config{Addrs: cfg.DNS, TLS: cfg.TLS, HTTPS: cfg.HTTPS, QUIC: cfg.QUIC,
+	e.server, err = serve.New(serve.Config{Addrs: cfg.DNS, TLS: cfg.TLS, HTTPS: cfg.HTTPS, QUIC: cfg.QUIC,
 		Certificates: cfg.Certificates, RateLimit: cfg.RateLimit, Workers: cfg.Workers, XDP: cfg.XDP, NewHandler: e.newHandler, Logger: cfg.Logger,
-		Registerer: cfg.Registerer, PanicDir: filepath.Join(cfg.Dir, "panics"), Now: cfg.Now})
+		Registerer: cfg.Registerer, PanicDir: e.panicDir(), Now: cfg.Now})
 	if err != nil {
 		return nil, err
 	}
 	return e, nil
 }
 
-// Addrs are the addresses that are served.
+// panicDir makes the folder for packets that made a handler panic. Without it they are kept in memory.
+func (e *Edge) panicDir() string {
+	dir := filepath.Join(e.cfg.Dir, "panics")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		e.log.Warn("packets that make the code panic cannot be kept on disk", "error", err)
+		return ""
+	}
+	return dir
+}
+
+// Addrs are the addresses that are served. Where a free port was asked for, it is known once the edge is ready.
 func (e *Edge) Addrs() []netip.AddrPort { return e.server.Addrs() }
 
 // AddrsOf are the addresses that one transport is served at.
@@ -182,11 +199,8 @@ func (e *Edge) Run(ctx context.Context) error {
 	var noAtlas error
 	var opening sync.WaitGroup
 	opening.Go(func() { atlas, noAtlas = geo.Open(e.cfg.GeoFiles...) })
-	snapshot, first, err := store.OpenSnapshot(filepath.Join(e.cfg.Dir, "snapshot"), e.log)
-	if err != nil {
-		e.log.Error("the snapshot on disk cannot be used; starting without it", "error", err)
-		e.setSnapshot(func(s *snapshotState) { s.err = err.Error() })
-	}
+	snapshot, first, noSnapshot := store.OpenSnapshot(filepath.Join(e.cfg.Dir, "snapshot"), e.log)
+	e.tellOpened(first, noSnapshot)
 	if opening.Wait(); noAtlas != nil {
 		if snapshot != nil {
 			noAtlas = errors.Join(noAtlas, snapshot.Close())
@@ -206,8 +220,8 @@ func (e *Edge) Run(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	served := make(chan struct{}) // closed when there is a view, or nothing to make one of
-	g.Go(func() error { e.compile(ctx, atlas, first, served); return nil })
-	g.Go(func() error { e.keep(ctx, snapshot); return nil })
+	g.Go(func() error { return e.compile(ctx, atlas, first, served) })
+	g.Go(func() error { e.keep(ctx, snapshot, noSnapshot != nil); return nil })
 	g.Go(func() error { e.settle(ctx); return nil })
 	g.Go(func() error { e.clock.run(ctx, e.cfg.Now); return nil })
 	g.Go(func() error { e.aliases.Run(ctx); return nil })
@@ -215,22 +229,36 @@ func (e *Edge) Run(ctx context.Context) error {
 	g.Go(func() error { e.transfer.Run(ctx); return nil })
 	g.Go(func() error { e.watchTSIG(ctx); return nil })
 	g.Go(func() error {
-		<-served // the store is not to be in the way of the first answer
+		select {
+		case <-served: // the store is not to be in the way of the first answer
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 		return e.cfg.Store.Follow(ctx, store.FollowConfig{From: from, Has: first, OnStatus: e.setStatus, OnPulse: e.heard, OnUpdate: func(u store.Update) error {
 			return e.tell(ctx, news{update: &u})
 		}})
 	})
-	g.Go(func() error {
-		return e.cfg.Store.KeepEdge(ctx, e.self, edgeTTL)
-	})
+	g.Go(func() error { return e.beFound(ctx) })
 	if len(e.cfg.GeoFiles) > 0 {
 		g.Go(func() error { e.watchGeo(ctx, atlas); return nil })
 	}
-	err = g.Wait()
+	err := g.Wait()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil
 	}
 	return errors.Join(err, e.close())
+}
+
+// beFound tells the store of this edge until ctx ends; not before its ports are known.
+func (e *Edge) beFound(ctx context.Context) error {
+	if slices.ContainsFunc(e.Addrs(), func(a netip.AddrPort) bool { return a.Port() == 0 }) {
+		select {
+		case <-e.opened:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return e.cfg.Store.KeepEdge(ctx, e.self, edgeTTL)
 }
 
 func (e *Edge) tell(ctx context.Context, n news) error {
@@ -280,15 +308,29 @@ func (e *Edge) setStatus(s store.FollowStatus) {
 	e.log.Log(context.Background(), level, "store", args...)
 }
 
-// Ready tells whether queries are answered from a view, and if not, why.
+// isOpen tells whether the sockets are open.
+func (e *Edge) isOpen() bool {
+	select {
+	case <-e.opened:
+		return true
+	default:
+		return false
+	}
+}
+
+// Ready tells whether queries are answered, and if not, why.
 func (e *Edge) Ready() error {
-	if e.view.Load() != nil {
+	if e.isOpen() {
 		return nil
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	why := "the store is " + e.status.State
 	if e.status.Err != "" {
-		return fmt.Errorf("no configuration yet: the store is %s: %s", e.status.State, e.status.Err)
+		why += ": " + e.status.Err
 	}
-	return fmt.Errorf("no configuration yet: the store is %s", e.status.State)
+	if e.snapshot.err != "" {
+		why += "; the copy on disk: " + e.snapshot.err
+	}
+	return fmt.Errorf("no configuration yet, so that nothing listens for DNS: %s", why)
 }

@@ -1,9 +1,12 @@
 package edge
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,9 +22,6 @@ func TestAnswersOnAllAddresses(t *testing.T) {
 	r := start(t, t.TempDir(), func(c *Config) { c.DNS = addrs("127.0.0.1:0", "127.0.0.2:0", "[::1]:0") })
 	if err := r.e.Ready(); err == nil || !strings.Contains(err.Error(), "the store is connecting") {
 		t.Errorf("before any news, it is ready: %v", err)
-	}
-	if got := r.ask("static.gtm.example.", "A", ""); got != "SERVFAIL" {
-		t.Errorf("before any news: %s", got)
 	}
 	r.status(store.Stale, "connection refused")
 	if err := r.e.Ready(); err == nil || !strings.Contains(err.Error(), "stale: connection refused") {
@@ -76,14 +76,103 @@ func TestWhoAnswers(t *testing.T) {
 func TestIsFoundInTheStore(t *testing.T) {
 	t.Parallel()
 	r := start(t, t.TempDir(), func(c *Config) { c.DNS = addrs("127.0.0.1:0", "[::1]:0") })
+	r.tell(everything(t, 1)) // so that it knows its ports
 	select {
 	case e := <-r.store.edges:
 		want := []string{r.e.Addrs()[0].String(), r.e.Addrs()[1].String()}
 		if e.ID != "edge-1" || e.HTTP != "192.0.2.1:8053" || e.Version != "v7" || fmt.Sprint(e.DNS) != fmt.Sprint(want) || e.Started.IsZero() {
 			t.Errorf("it is found as %+v", e)
 		}
+		if r.e.Addrs()[0].Port() == 0 {
+			t.Error("its ports are not known")
+		}
 	case <-time.After(within):
 		t.Fatal("it is not found")
+	}
+}
+
+// TestNothingListensWithoutAnAnswer: sockets that were open before there was a view answered SERVFAIL at each start.
+func TestNothingListensWithoutAnAnswer(t *testing.T) {
+	t.Parallel()
+	free := startServing(t, nil)
+	at := free.e.Addrs()[0]
+	free.stop()
+	r := start(t, t.TempDir(), func(c *Config) { c.DNS = []netip.AddrPort{at} })
+	select {
+	case e := <-r.store.edges:
+		if fmt.Sprint(e.DNS) != fmt.Sprint([]string{at.String()}) {
+			t.Errorf("it is found as %+v", e)
+		}
+	case <-time.After(within):
+		t.Fatal("it is not found")
+	}
+	r.status(store.Stale, "connection refused")
+	for _, network := range []string{"udp", "tcp"} {
+		if reply, err := exchange(query("static.gtm.example.", "A", ""), network, at.String()); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("%s: %v, %v", network, reply, err)
+		}
+	}
+	if err := r.e.Ready(); err == nil || !strings.Contains(err.Error(), "nothing listens for DNS: the store is stale: connection refused") {
+		t.Errorf("it is ready: %v", err)
+	}
+	r.logged("there is no configuration on disk: DNS is served once the store has told one")
+	r.tell(everything(t, 1))
+	r.ready()
+	r.always("static.gtm.example.", "A", "", "NOERROR 192.0.2.80")
+}
+
+// TestAnEmptyStoreIsNoAnswerBeforeApply: the store of a first start is empty until --apply has filled it.
+func TestAnEmptyStoreIsNoAnswerBeforeApply(t *testing.T) {
+	t.Parallel()
+	for _, with := range []string{"zones", "nothing"} {
+		filled := make(chan struct{})
+		r := start(t, t.TempDir(), func(c *Config) { c.Filled = filled })
+		r.tell(store.Update{Full: true, Cursor: 1, Cluster: 7})
+		eventually(t, "there is a view", func() error {
+			if r.fetchStatus().View.Serial == 0 {
+				return errors.New("there is none")
+			}
+			return nil
+		})
+		if r.e.Ready() == nil {
+			t.Error("it is ready with a store that is empty")
+		}
+		if with == "zones" {
+			r.tell(everything(t, 1))
+		} else {
+			close(filled)
+		}
+		r.ready()
+	}
+}
+
+// TestAddressIsTakenMeanwhile: what comes into the way of an edge that waits for its first view ends it, as at its start.
+func TestAddressIsTakenMeanwhile(t *testing.T) {
+	t.Parallel()
+	free := startServing(t, nil)
+	at := free.e.Addrs()[0]
+	free.stop()
+	waiting := newFakeStore()
+	e, err := New(Config{ID: "e", Store: waiting, Dir: t.TempDir(), DNS: []netip.AddrPort{at}, GeoFiles: []string{writeGeo(t, t.TempDir(), fixtureGeo)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- e.Run(t.Context()) }()
+	start(t, t.TempDir(), func(c *Config) { c.DNS = []netip.AddrPort{at} }).tell(everything(t, 1))
+	eventually(t, "the other one has the address", func() error {
+		_, err := exchange(query("static.gtm.example.", "A", ""), "tcp", at.String())
+		return err
+	})
+	whole := everything(t, 1)
+	waiting.calls <- func(cfg store.FollowConfig) { _ = cfg.OnUpdate(whole) }
+	select {
+	case err := <-done:
+		if err == nil || !strings.Contains(err.Error(), at.String()) || !strings.Contains(err.Error(), "stop that, or give another address") {
+			t.Errorf("it ends with %v", err)
+		}
+	case <-time.After(within):
+		t.Error("it does not end")
 	}
 }
 
@@ -126,9 +215,25 @@ spec: {pool: eu, endpoint: a, state: down, reason: test, expires: "%s"}
 	}
 }
 
+// TestOverrideEndsWhenTheClockIsSet: the end was a timer's, which a step of the clock does not move.
+func TestOverrideEndsWhenTheClockIsSet(t *testing.T) {
+	t.Parallel()
+	var ahead atomic.Int64
+	now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())).Round(0) }
+	r := startServing(t, func(c *Config) { c.Now = now })
+	override := fmt.Sprintf("{kind: Override, tenant: shop, name: o, spec: {pool: eu, endpoint: a, state: down, reason: test, expires: %q}}",
+		now().Add(time.Hour).UTC().Format(time.RFC3339))
+	r.tell(delta(t, 2, resources(t, override)...))
+	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+usA)
+	ahead.Store(int64(59 * time.Minute))
+	r.always("web.shop.gtm.example.", "A", european, "NOERROR "+usA)
+	ahead.Store(int64(61 * time.Minute))
+	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+euA)
+}
+
 func TestAddressInUse(t *testing.T) {
 	t.Parallel()
-	r := start(t, t.TempDir(), nil)
+	r := startServing(t, nil)
 	taken := r.e.Addrs()[0]
 	_, err := New(Config{ID: "e", Store: newFakeStore(), Dir: t.TempDir(), DNS: []netip.AddrPort{taken}})
 	if err == nil || !strings.Contains(err.Error(), taken.String()) {

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/store"
 )
 
@@ -50,14 +51,46 @@ type snapshotState struct {
 	err     string
 }
 
+// told is how the copy on disk is told of.
+func (s *snapshotState) told() *api.SnapshotState {
+	out := &api.SnapshotState{Error: s.err}
+	if !s.written.IsZero() {
+		at := s.written.UTC().Truncate(time.Second)
+		out.Written = &at
+	}
+	return out
+}
+
 func (e *Edge) setSnapshot(f func(*snapshotState)) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	f(&e.snapshot)
 }
 
-// keep writes what was published to disk, so that the edge can start without the store.
-func (e *Edge) keep(ctx context.Context, s *store.Snapshot) {
+// tellOpened tells how the snapshot was found.
+func (e *Edge) tellOpened(first *store.Update, err error) {
+	if first == nil {
+		e.log.Info("there is no configuration on disk: DNS is served once the store has told one")
+	}
+	if err == nil {
+		return
+	}
+	e.setSnapshot(func(s *snapshotState) { s.err = err.Error() })
+	text := "the snapshot on disk cannot be used; starting without it"
+	if first != nil {
+		text = "the snapshot on disk is not as it should be; what is intact of it is served"
+	}
+	e.log.Error(text, "error", err)
+}
+
+// After a failure the copy on disk is tried again, after a pause that doubles each time.
+const (
+	saveAgainMin = time.Second
+	saveAgainMax = 30 * time.Second
+)
+
+// keep writes what was published to disk, so that the edge can start without the store. failing: the copy is not as it should be.
+func (e *Edge) keep(ctx context.Context, s *store.Snapshot, failing bool) {
 	if s == nil {
 		<-ctx.Done()
 		return
@@ -67,27 +100,49 @@ func (e *Edge) keep(ctx context.Context, s *store.Snapshot) {
 			e.log.Error("closing the snapshot", "error", err)
 		}
 	}()
-	failing := false
-	for {
+	pause, again := saveAgainMin, time.NewTimer(saveAgainMin)
+	defer again.Stop()
+	for tried := false; ; tried = failing && !s.Empty() {
+		news := e.save.signal
+		if tried {
+			news = nil // a full disk is not asked anew with each update
+		}
+		if failing {
+			again.Reset(pause)
+			pause = min(2*pause, saveAgainMax)
+		} else {
+			again.Stop()
+			pause = saveAgainMin
+		}
 		select {
 		case <-ctx.Done():
 			e.write(s, &failing)
 			return
-		case <-e.save.signal:
-			pause := time.NewTimer(pauseAfter(e.write(s, &failing)))
-			select {
-			case <-pause.C:
-			case <-ctx.Done():
-			}
-			pause.Stop()
+		case <-again.C:
+			e.write(s, &failing)
+		case <-news:
+			sleep(ctx, pauseAfter(e.write(s, &failing)))
 		}
 	}
 }
 
+// sleep waits for a while, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
+	pause := time.NewTimer(d)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-ctx.Done():
+	}
+}
+
 // write brings the copy up to date, and tells how many bytes that took. What waits is told as one, but for Full updates: each resource
-// once, in its last form, and the disk waited for once.
+// once, in its last form, and the disk waited for once. Where nothing waits, what failed before is tried again.
 func (e *Edge) write(s *store.Snapshot, failing *bool) (bytes int64) {
 	us, before := e.save.take(), s.Written()
+	if len(us) == 0 && *failing {
+		e.wrote(s, s.Again(), failing)
+	}
 	for len(us) > 0 {
 		next, n := us[0], 1
 		if !next.Full {
@@ -96,22 +151,28 @@ func (e *Edge) write(s *store.Snapshot, failing *bool) (bytes int64) {
 			}
 			next = store.Joined(us[:n])
 		}
-		e.append(s, next, failing)
+		e.wrote(s, s.Append(next), failing)
 		us = us[n:]
 	}
 	return s.Written() - before
 }
 
-func (e *Edge) append(s *store.Snapshot, u store.Update, failing *bool) {
-	err := s.Append(u)
+// wrote tells how writing went.
+func (e *Edge) wrote(s *store.Snapshot, err error, failing *bool) {
+	if err == nil && s.Empty() {
+		return // nothing was to be written, and what was on disk before stays lost
+	}
 	e.setSnapshot(func(st *snapshotState) {
 		st.err, st.written = "", s.LastWrite()
 		if err != nil {
 			st.err = err.Error()
 		}
 	})
-	if err != nil && !*failing {
+	switch {
+	case err != nil && !*failing:
 		e.log.Error("the snapshot cannot be written; serving on from memory", "error", err)
+	case err == nil && *failing:
+		e.log.Info("the snapshot on disk is up to date again")
 	}
 	*failing = err != nil
 }

@@ -87,8 +87,8 @@ func TestCorruptSnapshot(t *testing.T) {
 	if err := r.e.Ready(); err == nil {
 		t.Error("it is ready with nothing to answer from")
 	}
-	if got := r.ask("static.gtm.example.", "A", ""); got != "SERVFAIL" {
-		t.Errorf("with nothing to answer from: %s", got)
+	if s := r.fetchStatus().Snapshot; s == nil || !strings.Contains(s.Error, base) || s.Written != nil {
+		t.Errorf("status tells of the snapshot as %+v", s)
 	}
 	r.tell(everything(t, 5))
 	r.ready()
@@ -98,6 +98,73 @@ func TestCorruptSnapshot(t *testing.T) {
 	again := start(t, dir, nil)
 	again.ready()
 	again.always("web.shop.gtm.example.", "A", european, "NOERROR "+euA)
+}
+
+// TestDamagedJournal: one flipped bit threw everything away, and an edge without a store had no answer.
+func TestDamagedJournal(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	savedEdge(t, dir)
+	journal := filepath.Join(dir, "snapshot", "journal")
+	data, err := os.ReadFile(journal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[3] ^= 0x40
+	if err := os.WriteFile(journal, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		r := start(t, dir, nil)
+		r.ready()
+		r.always("web.shop.gtm.example.", "A", european, "NOERROR "+euA) // what the journal told is lost
+		if s := r.fetchStatus(); s.Source.State != "snapshot" || s.Snapshot.Written == nil {
+			t.Errorf("status %+v", s)
+		}
+		if data != nil {
+			r.logged("level=ERROR", "what is intact of it is served", journal, "until 20")
+			r.logged("the snapshot on disk is up to date again") // by itself, though the store is silent
+		}
+		r.valueIs(1, "gtm_edge_snapshot_ok_info")
+		r.stop()
+		data = nil
+	}
+}
+
+// TestDiskThatHasRoomAgain: the copy is written again by itself, though nothing comes that is to be written.
+func TestDiskThatHasRoomAgain(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	blocked := filepath.Join(dir, "snapshot", "base.new") // a folder in the way of the new base
+	if err := os.MkdirAll(filepath.Join(blocked, "full"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, dir, nil)
+	r.tell(everything(t, 1))
+	r.logged("level=ERROR", "the snapshot cannot be written; serving on from memory")
+	r.valueIs(0, "gtm_edge_snapshot_ok_info")
+	u := delta(t, 2, resources(t, strings.ReplaceAll(shopYAML, euA, "198.51.100.9"))...)
+	r.tell(u)
+	r.expect("web.shop.gtm.example.", "A", european, "NOERROR 198.51.100.9")
+	if err := os.RemoveAll(blocked); err != nil {
+		t.Fatal(err)
+	}
+	r.valueIs(1, "gtm_edge_snapshot_ok_info")
+	r.logged("the snapshot on disk is up to date again")
+	_, kept, err := store.OpenSnapshot(copyOf(t, filepath.Join(dir, "snapshot")), nil)
+	if err != nil || kept == nil || kept.Cursor != u.Cursor {
+		t.Errorf("on disk is %+v, %v", kept, err)
+	}
+}
+
+// copyOf copies the files of a folder.
+func copyOf(t *testing.T, dir string) string {
+	t.Helper()
+	to := t.TempDir()
+	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	return to
 }
 
 // A disk that takes nothing harms neither answers nor the end.

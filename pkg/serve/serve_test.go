@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -323,4 +325,54 @@ func TestTransportString(t *testing.T) {
 	if got := fmt.Sprint(UDP, TCP, TLS, HTTPS, QUIC, Transport(77)); got != "udp tcp tls https quic unknown" {
 		t.Error(got)
 	}
+}
+
+// TestNothingListensBeforeOpen: a server that has nothing to answer yet leaves its addresses alone, and finds early who holds them.
+func TestNothingListensBeforeOpen(t *testing.T) {
+	at := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), freePort(t))
+	cfg := Config{Addrs: []netip.AddrPort{at}, NewHandler: func() Handler { return handlerFunc(echo) }}
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Addrs(); len(got) != 1 || got[0] != at {
+		t.Errorf("before Open it serves %v", got)
+	}
+	if conn, err := net.Dial("tcp", at.String()); err == nil {
+		conn.Close()
+		t.Error("somebody listens")
+	}
+	conn := dial(t, "udp", at)
+	write(t, conn, make([]byte, 12))
+	if _, err := conn.Read(make([]byte, 12)); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("by UDP: %v", err)
+	}
+	if err := s.Open(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), at.String()) {
+		t.Errorf("the address is taken: %v", err)
+	}
+	write(t, conn, make([]byte, 12))
+	if _, err := conn.Read(make([]byte, 12)); err != nil {
+		t.Error(err)
+	}
+	stop(t, s)
+
+	s, err = New(cfg) // and ends without ever having served
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop(t, s)
+}
+
+// freePort gives a port that was free a moment ago.
+func freePort(t *testing.T) uint16 {
+	t.Helper()
+	s, err := Listen(Config{Addrs: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}, NewHandler: func() Handler { return handlerFunc(echo) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop(t, s)
+	return s.Addrs()[0].Port()
 }

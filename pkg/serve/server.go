@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,7 +18,8 @@ import (
 // Server serves until Shutdown. Its methods are safe for concurrent use.
 type Server struct {
 	cfg         Config
-	binds       []*binding
+	binds       []*binding                                      // made by Open
+	addrs       atomic.Pointer[[numTransports][]netip.AddrPort] // likewise
 	metrics     *collector
 	conns       *connTable
 	streams     *streamPool
@@ -44,8 +46,29 @@ type Server struct {
 	stopErr   error
 }
 
-// Listen binds every address, or none, and serves at once. Its error names the address, what stands in the way, and
-// what to do.
+// New makes a Server that serves from Open on. It binds every address for a moment, so that what stands in the way is found
+// early. Its error names the address, what stands there, and what to do.
+func New(cfg Config) (*Server, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s, err := newServer(cfg)
+	if err != nil {
+		return nil, err
+	}
+	trial := cfg
+	trial.Workers = 0
+	binds, err := bindAll(trial)
+	closeAll(binds)
+	if err != nil {
+		s.morgue.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Listen is New with Open.
 func Listen(cfg Config) (*Server, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -55,18 +78,35 @@ func Listen(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.binds, err = bindAll(cfg); err != nil {
+	if err := s.Open(); err != nil {
 		s.morgue.close()
 		return nil, err
 	}
+	return s, nil
+}
+
+// Open binds every address, or none, and serves at once. It is to be called once, and not beside Shutdown, which is needed also
+// where it fails. Its error is as New's.
+func (s *Server) Open() (err error) {
+	if s.binds, err = bindAll(s.cfg); err != nil {
+		return err
+	}
+	for _, name := range s.cfg.XDP {
+		s.ways = append(s.ways, &xdpWay{srv: s, name: name})
+	}
+	s.metrics.ways = s.ways
 	if err := s.open(); err != nil {
 		closeAll(s.binds)
-		s.morgue.close()
-		return nil, err
+		s.binds, s.ways = nil, nil
+		return err
 	}
-	s.openXDP()
 	s.start()
-	return s, nil
+	s.setAddrs()
+	for _, w := range s.ways {
+		w.open() // it takes longer, and is not in the way of the first answer
+		s.running.Go(w.keep)
+	}
+	return nil
 }
 
 // newServer makes what does not need a socket.
@@ -120,9 +160,6 @@ func (s *Server) start() {
 			s.running.Go(func() { s.acceptQUIC(b) })
 		}
 	}
-	for _, w := range s.ways {
-		s.running.Go(w.keep)
-	}
 	if len(s.cfg.Addrs) > 0 {
 		for range s.cfg.SlowWorkers {
 			s.slowly.Go(newSlowWorker(s).run)
@@ -149,21 +186,28 @@ func (s *Server) sweep() {
 	}
 }
 
-// Addrs gives the addresses that are served by UDP and TCP, in the order of Config.Addrs, with their real ports.
+// Addrs gives the addresses that are served by UDP and TCP, in the order of Config.Addrs: before Open with the ports that were
+// asked for, then with their real ones.
 func (s *Server) Addrs() []netip.AddrPort { return s.AddrsOf(UDP) }
 
-// AddrsOf gives the addresses that are served by one transport, in the order of Config, with their real ports.
+// AddrsOf gives the addresses that are served by one transport, in the order of Config, with ports as Addrs has them.
 func (s *Server) AddrsOf(t Transport) []netip.AddrPort {
 	if t == TCP {
 		t = UDP // the same
 	}
-	var addrs []netip.AddrPort
-	for _, b := range s.binds {
-		if b.transport == t {
-			addrs = append(addrs, b.addr)
-		}
+	if all := s.addrs.Load(); all != nil {
+		return slices.Clone(all[t])
 	}
-	return addrs
+	return slices.Clone([numTransports][]netip.AddrPort{UDP: s.cfg.Addrs, TLS: s.cfg.TLS, HTTPS: s.cfg.HTTPS, QUIC: s.cfg.QUIC}[t])
+}
+
+// setAddrs takes note of the real ports.
+func (s *Server) setAddrs() {
+	var all [numTransports][]netip.AddrPort
+	for _, b := range s.binds {
+		all[b.transport] = append(all[b.transport], b.addr)
+	}
+	s.addrs.Store(&all)
 }
 
 // Panics gives the last messages that made a Handler panic, oldest first, 16 at most.

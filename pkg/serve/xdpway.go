@@ -32,16 +32,6 @@ type xdpWay struct {
 	said    string // the last warning
 }
 
-// openXDP sets up the ways that were asked for, as far as they can be had.
-func (s *Server) openXDP() {
-	for _, name := range s.cfg.XDP {
-		w := &xdpWay{srv: s, name: name}
-		s.metrics.ways = append(s.metrics.ways, w)
-		s.ways = append(s.ways, w)
-		w.open()
-	}
-}
-
 // keep looks after the way until Shutdown, and then ends it.
 func (w *xdpWay) keep() {
 	tick := time.NewTicker(xdpCheck)

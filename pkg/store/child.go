@@ -238,16 +238,19 @@ func lockDir(dir, name string) (*os.File, error) {
 		if time.Now().After(deadline) {
 			holder, _ := os.ReadFile(path)
 			f.Close()
-			return nil, fmt.Errorf("the folder %s is in use by another gtmd (process %s); stop that one, or give this one another --data folder",
-				dir, orElse(strings.TrimSpace(string(holder)), "unknown"))
+			return nil, &inUseError{dir, orElse(strings.TrimSpace(string(holder)), "unknown")}
 		}
 	}
-	if err = f.Truncate(0); err == nil {
-		_, err = fmt.Fprintf(f, "%d\n", os.Getpid())
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
+	if f.Truncate(0) == nil {
+		_, _ = fmt.Fprintf(f, "%d\n", os.Getpid()) // for messages; a full disk does not take it
 	}
 	return f, nil
+}
+
+// inUseError: another process has taken the folder.
+type inUseError struct{ dir, process string }
+
+func (e *inUseError) Error() string {
+	return fmt.Sprintf("the folder %s is in use by another gtmd (process %s); stop that one, or give this one another --data folder",
+		e.dir, e.process)
 }

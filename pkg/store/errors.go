@@ -80,15 +80,21 @@ func (e *UnknownError) Error() string {
 
 func (e *UnknownError) Unwrap() error { return e.Err }
 
-// CorruptError: a snapshot on disk cannot be trusted.
+// CorruptError: a part of the snapshot on disk is damaged or missing.
 type CorruptError struct {
 	File   string
-	Offset int64
+	Offset int64 // negative: it is not about a place in the file
 	Reason string
+	// Serves tells what is left.
+	Serves string
+	absent bool // there is no such file
 }
 
 func (e *CorruptError) Error() string {
-	return fmt.Sprintf("%s is damaged at byte %d: %s; it is not used, and the state is read from etcd", e.File, e.Offset, e.Reason)
+	if e.Offset < 0 {
+		return fmt.Sprintf("%s cannot be read: %s; %s", e.File, e.Reason, e.Serves)
+	}
+	return fmt.Sprintf("%s is damaged at byte %d: %s; %s", e.File, e.Offset, e.Reason, e.Serves)
 }
 
 // WentBackError: the store holds an older state than was seen before.

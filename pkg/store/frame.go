@@ -120,12 +120,13 @@ func framesIn(b []byte) int {
 	return n
 }
 
-// countFrames counts the whole frames of a kind and payload size that stand anywhere in b.
-func countFrames(b []byte, kind byte, size int) int {
+// countFrames counts the whole frames of a kind that stand anywhere in b.
+func countFrames(b []byte, kind byte) int {
 	n := 0
-	for i := 0; i+frameHeader+size <= len(b); i++ {
-		f := b[i : i+frameHeader+size]
-		if f[0] == kind && binary.BigEndian.Uint32(f[1:]) == uint32(size) && frameSum(f) == binary.BigEndian.Uint32(f[5:]) {
+	for i := 0; i+frameHeader <= len(b); i++ {
+		f := b[i:]
+		size := frameHeader + int(binary.BigEndian.Uint32(f[1:]))
+		if f[0] == kind && size <= len(f) && frameSum(f[:size]) == binary.BigEndian.Uint32(f[5:]) {
 			n++
 		}
 	}
@@ -139,4 +140,51 @@ func cutBytes(p []byte) (head, rest []byte, err error) {
 		return nil, nil, fmt.Errorf("a length in a record points past its end")
 	}
 	return p[used : used+int(n)], p[used+int(n):], nil
+}
+
+// frameWriter gathers frames; its error is the first one.
+type frameWriter struct {
+	buf []byte
+	err error
+}
+
+func (w *frameWriter) json(kind byte, v any) {
+	b, err := marshalPlain(v)
+	if err != nil && w.err == nil {
+		w.err = err
+	}
+	w.buf = appendFrame(w.buf, kind, b)
+}
+
+// version: generation, length of the resource, resource, zone content.
+func (w *frameWriter) version(v Version) {
+	bare, text := stripText(v.Resource)
+	b, err := marshalPlain(bare)
+	if err != nil && w.err == nil {
+		w.err = err
+	}
+	head := binary.AppendUvarint(nil, uint64(v.Generation))
+	head = binary.AppendUvarint(head, uint64(len(b)))
+	if v.Digest != 0 {
+		w.buf = appendFrame(w.buf, frameDigested, binary.BigEndian.AppendUint64(nil, v.Digest), head, b, []byte(text))
+		return
+	}
+	w.buf = appendFrame(w.buf, frameVersion, head, b, []byte(text))
+}
+
+// spill writes when there is enough.
+func (w *frameWriter) spill(f io.Writer) error {
+	if len(w.buf) < 1<<20 {
+		return w.err
+	}
+	return w.flush(f)
+}
+
+func (w *frameWriter) flush(f io.Writer) error {
+	if w.err != nil {
+		return w.err
+	}
+	_, err := f.Write(w.buf)
+	w.buf = w.buf[:0]
+	return err
 }

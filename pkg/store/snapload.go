@@ -8,36 +8,78 @@ import (
 	"iter"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/gti/gtm/pkg/spec"
 )
 
-// load reads both files into the mirror.
+// load reads the newest state that is intact into the mirror, and gives it; nil: there is none. Its error is a *CorruptError.
 func (s *Snapshot) load() (*Update, error) {
-	base, err := s.loadBase()
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil // a journal alone has nothing to stand on
-	}
-	if err != nil {
-		return nil, err
+	base, fault := s.loadBase(baseFile)
+	if base != nil {
+		s.whole = true
+		s.bytes.prev = s.sizeOf(basePrev) + s.sizeOf(journalPrev)
+	} else if base, fault = s.loadPrev(fault); base == nil {
+		if fault == nil {
+			return nil, nil
+		}
+		return nil, fault
 	}
 	s.mirror.Apply(base.update)
-	told, err := s.loadJournal(base)
-	if err != nil {
-		return nil, err
-	}
+	s.told = base.at
+	told, lost := s.loadJournal(base)
+	s.last = s.told
 	u := base.update
 	if told {
 		u = s.mirror.full()
 	}
 	base.addBroken(&u)
-	return &u, nil
+	switch {
+	case fault == nil && lost == nil:
+		return &u, nil
+	case fault == nil:
+		lost.Serves = fmt.Sprintf("what was written before that, until %s, is served", s.told.UTC().Format(time.DateTime+"Z"))
+		return &u, lost
+	}
+	fault.Serves = fmt.Sprintf("the state that was kept before it, of %s, is served", s.told.UTC().Format(time.DateTime+"Z"))
+	if lost != nil {
+		fault.Serves += "; what was written after that is lost too: " + lost.Reason
+	}
+	return &u, fault
+}
+
+// loadPrev reads the base before the one that is at fault, which is set aside with its journal. Without a fault there is no snapshot.
+func (s *Snapshot) loadPrev(fault *CorruptError) (*loaded, *CorruptError) {
+	prev, older := s.loadBase(basePrev)
+	if fault.absent && older != nil && older.absent {
+		return nil, nil // a journal alone has nothing to stand on
+	}
+	if !fault.absent {
+		s.setAside(baseFile, nil, 0)
+	}
+	if prev == nil {
+		fault.Serves = fmt.Sprintf("nor can the one before it be used (%s), and the state is read from etcd", older.Reason)
+		if !older.absent {
+			s.setAside(basePrev, nil, 0)
+		}
+	}
+	f, _, meta, err := s.openFrames(journalFile, journalMagic)
+	if err == nil {
+		f.Close()
+		s.seq = max(s.seq, meta.Seq)
+	}
+	if prev == nil || err != nil || meta.Seq != prev.seq {
+		s.setAside(journalFile, nil, 0)
+	}
+	return prev, fault
 }
 
 // loaded is a state on its way from disk.
 type loaded struct {
 	seq    uint64
+	at     time.Time // when it was told
 	update Update
 	broken map[spec.Key]BrokenResource // not decodable, and not replaced by the journal
 	reader spec.Reader
@@ -57,12 +99,12 @@ func (l *loaded) addBroken(u *Update) {
 	}
 }
 
-// openFrames opens one of the files and reads its magic and meta.
+// openFrames opens one of the files and reads its magic and meta. Its error is a *CorruptError.
 func (s *Snapshot) openFrames(name, magic string) (*os.File, *frameReader, snapMeta, error) {
 	var meta snapMeta
 	f, err := os.Open(s.path(name))
 	if err != nil {
-		return nil, nil, meta, err
+		return nil, nil, meta, s.unread(name, err)
 	}
 	fail := func(off int64, reason string) (*os.File, *frameReader, snapMeta, error) {
 		f.Close()
@@ -71,10 +113,7 @@ func (s *Snapshot) openFrames(name, magic string) (*os.File, *frameReader, snapM
 	info, err := f.Stat()
 	if err != nil {
 		f.Close()
-		return nil, nil, meta, err
-	}
-	if at := info.ModTime(); at.After(s.last) {
-		s.last = at
+		return nil, nil, meta, s.unread(name, err)
 	}
 	head := make([]byte, len(magic))
 	if _, err := io.ReadFull(f, head); err != nil || string(head) != magic {
@@ -85,21 +124,34 @@ func (s *Snapshot) openFrames(name, magic string) (*os.File, *frameReader, snapM
 	if err != nil || kind != frameMeta || json.Unmarshal(payload, &meta) != nil {
 		return fail(r.off, "its first record is not understood")
 	}
+	s.seq = max(s.seq, meta.Seq)
+	if meta.At.IsZero() { // an older program's
+		meta.At = info.ModTime()
+	}
 	return f, r, meta, nil
 }
 
-func (s *Snapshot) loadBase() (*loaded, error) {
-	f, r, meta, err := s.openFrames("base", baseMagic)
+// unread tells of a file that cannot even be opened.
+func (s *Snapshot) unread(name string, err error) *CorruptError {
+	if errors.Is(err, os.ErrNotExist) {
+		return &CorruptError{File: s.path(name), Offset: -1, Reason: "it is missing", absent: true}
+	}
+	return &CorruptError{File: s.path(name), Offset: -1, Reason: err.Error()}
+}
+
+// loadBase reads a base; nil: it is at fault.
+func (s *Snapshot) loadBase(name string) (*loaded, *CorruptError) {
+	f, r, meta, err := s.openFrames(name, baseMagic)
 	if err != nil {
-		return nil, err
+		return nil, err.(*CorruptError)
 	}
 	defer f.Close()
-	s.seq, s.bytes.base = meta.Seq, r.size
 	items, at, err := readBase(r)
 	if err != nil {
 		return nil, &CorruptError{File: f.Name(), Offset: at, Reason: reasonOf(err)}
 	}
-	l := &loaded{seq: meta.Seq, broken: map[spec.Key]BrokenResource{}, foreign: meta.Schema != spec.Schema()}
+	s.bytes.base = r.size
+	l := &loaded{seq: meta.Seq, at: meta.At, broken: map[spec.Key]BrokenResource{}, foreign: meta.Schema != spec.Schema()}
 	l.update = Update{Full: true, Cursor: meta.Cursor, Cluster: meta.Cluster, Epoch: meta.Epoch}
 	l.fill(items, meta.Heads, meta.IDs)
 	return l, nil
@@ -163,89 +215,123 @@ func (l *loaded) makeRoom(items iter.Seq[*item], tenants map[string]*TenantUpdat
 	}
 }
 
-// loadJournal applies the journal's updates to the mirror, and opens it for more. told: there were some.
-func (s *Snapshot) loadJournal(base *loaded) (told bool, err error) {
-	f, r, meta, err := s.openFrames("journal", journalMagic)
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
+// loadJournal applies the base's journal to the mirror, up to where it is damaged, and opens it for more if it is not. told: there
+// were updates.
+func (s *Snapshot) loadJournal(base *loaded) (told bool, lost *CorruptError) {
+	f, r, lost := s.findJournal(base)
+	if f == nil {
+		return false, lost
 	}
 	defer f.Close()
-	if meta.Seq != base.seq {
-		if meta.Seq > base.seq {
-			return false, &CorruptError{File: f.Name(), Offset: 0, Reason: "it continues a base that is not there"}
-		}
-		return false, nil // the base was written, its journal not yet: the base holds everything
-	}
-	whole := r.off
-	for {
-		l, err := s.nextUpdate(r, base)
-		if errors.Is(err, io.EOF) {
+	whole, err := r.off, error(nil)
+	for err == nil {
+		var u Update
+		var at time.Time
+		if u, at, err = s.nextUpdate(r, base); err != nil {
 			break
 		}
-		if err != nil {
-			if err := s.cutTail(f, whole, r, err); err != nil {
-				return false, err
-			}
-			break
-		}
-		s.mirror.Apply(l)
+		s.mirror.Apply(u)
 		told, whole = true, r.off
+		if s.told = at; at.IsZero() {
+			s.told = modTime(f)
+		}
 	}
+	name := filepath.Base(f.Name())
 	s.bytes.journal = whole
-	if base.foreign {
-		return told, nil // the next update writes a base of this program's
+	switch {
+	case errors.Is(err, io.EOF):
+	case isTorn(f, r, err):
+		s.log.Warn("the journal of the snapshot ends within an update, as after a power cut; that update is left out",
+			"file", f.Name(), "bytes", r.size-whole, "reason", err)
+		if s.lock == nil || !s.whole || os.Truncate(f.Name(), whole) != nil {
+			return told, nil // the next update writes a base
+		}
+	default:
+		if s.whole {
+			s.setAside(name, f, whole)
+		}
+		return told, &CorruptError{File: f.Name(), Offset: r.off, Reason: err.Error()}
 	}
-	s.journal, err = os.OpenFile(s.path("journal"), os.O_WRONLY|os.O_APPEND, 0o600)
-	return told, err
+	if base.foreign || !s.whole || s.lock == nil {
+		return told, nil // the next update writes a base, of this program's
+	}
+	if err := s.openJournal(name); err != nil {
+		return told, s.unread(name, err)
+	}
+	return told, nil
 }
 
-// cutTail cuts a last, unfinished update off the journal (its commit may be there: disks write in any
-// order). With another update behind it, the fault is no power cut.
-func (s *Snapshot) cutTail(f *os.File, whole int64, r *frameReader, cause error) error {
+// findJournal opens the journal that continues base, whichever name it has; nil: there is none. lost: there was one.
+func (s *Snapshot) findJournal(base *loaded) (_ *os.File, _ *frameReader, lost *CorruptError) {
+	for _, name := range []string{journalFile, journalPrev} {
+		own := (name == journalFile) == s.whole // the name that it has but in the midst of renamings
+		f, r, meta, err := s.openFrames(name, journalMagic)
+		if err != nil {
+			if c := err.(*CorruptError); own && !c.absent {
+				lost = c
+			}
+			continue
+		}
+		if meta.Seq == base.seq {
+			return f, r, nil
+		}
+		f.Close()
+		if own && meta.Seq > base.seq {
+			lost = &CorruptError{File: s.path(name), Reason: "it continues a base that is not there"}
+		}
+	}
+	if lost != nil && s.whole {
+		s.setAside(journalFile, nil, 0)
+	}
+	return nil, nil, lost
+}
+
+func modTime(f *os.File) (at time.Time) {
+	if info, err := f.Stat(); err == nil {
+		at = info.ModTime()
+	}
+	return at
+}
+
+// isTorn tells whether the journal ends within its last update (whose commit may be there: disks write in any
+// order). With a part of another update behind it, the fault is no power cut.
+func isTorn(f *os.File, r *frameReader, cause error) bool {
+	if !errors.Is(cause, errTorn) && !errors.Is(cause, errChecksum) {
+		return false
+	}
 	rest := make([]byte, r.size-r.off)
-	if _, err := f.ReadAt(rest, r.off); err != nil {
-		return err
-	}
-	torn := errors.Is(cause, errTorn) || errors.Is(cause, errChecksum)
-	if !torn || countFrames(rest, frameCommit, commitSize) > 1 {
-		return &CorruptError{File: f.Name(), Offset: r.off, Reason: cause.Error()}
-	}
-	s.log.Warn("the journal of the snapshot ends within an update, as after a power cut; that update is left out",
-		"file", f.Name(), "bytes", r.size-whole, "reason", cause)
-	return os.Truncate(f.Name(), whole)
+	_, err := f.ReadAt(rest, r.off)
+	return err == nil && countFrames(rest, frameCommit) <= 1 && countFrames(rest, frameUpdate) == 0
 }
 
-// nextUpdate reads one update up to its commit; io.EOF: there is none.
-func (s *Snapshot) nextUpdate(r *frameReader, base *loaded) (Update, error) {
+// nextUpdate reads one update up to its commit, and when it was told; io.EOF: there is none.
+func (s *Snapshot) nextUpdate(r *frameReader, base *loaded) (u Update, at time.Time, err error) {
 	kind, payload, err := r.next()
 	if err != nil {
-		return Update{}, err
+		return u, at, err
 	}
 	var meta snapUpdate
 	if kind != frameUpdate || json.Unmarshal(payload, &meta) != nil {
-		return Update{}, errors.New("an update does not begin where it should")
+		return u, at, errors.New("an update does not begin where it should")
 	}
 	var items []item
 	for {
 		kind, payload, err := r.next()
 		if errors.Is(err, io.EOF) {
-			return Update{}, errTorn
+			return u, at, errTorn
 		}
 		if err != nil {
-			return Update{}, err
+			return u, at, err
 		}
 		if kind == frameCommit {
 			break
 		}
 		if !isItem(kind) {
-			return Update{}, fmt.Errorf("a record of kind %q does not belong here", kind)
+			return u, at, fmt.Errorf("a record of kind %q does not belong here", kind)
 		}
 		items = append(items, item{kind: kind})
 		if err := items[len(items)-1].decode(payload, &base.reader); err != nil {
-			return Update{}, err
+			return u, at, err
 		}
 	}
 	l := &loaded{broken: base.broken, foreign: base.foreign}
@@ -260,5 +346,5 @@ func (s *Snapshot) nextUpdate(r *frameReader, base *loaded) (Update, error) {
 			}
 		}
 	}
-	return l.update, nil
+	return l.update, meta.At, nil
 }

@@ -11,30 +11,31 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 )
 
 // Snapshot keeps the followed state on disk, so that an edge starts without etcd: a base file with the
-// whole state, and a journal of the updates since. It is safe for concurrent use, and is a
-// prometheus.Collector of its size and age.
+// whole state, and a journal of the updates since. The pair before these two is kept as base.prev and journal.prev, for the day
+// on which the base turns out to be damaged. It is safe for concurrent use, and is a prometheus.Collector of its size and age.
 //
 // base:    magic, meta frame, one frame per version, verdict and keyset, end frame with their number.
 // journal: magic, meta frame that names the base, and per update: update frame, frames as in the base, commit frame.
 type Snapshot struct {
-	dir  string
-	log  *slog.Logger
-	lock *os.File
+	dir string
+	log *slog.Logger
 
 	mu      sync.Mutex
+	closed  bool
+	lock    *os.File // nil: the folder cannot be written
 	mirror  *Mirror
-	seq     uint64   // number of the base
-	journal *os.File // nil: the base must be written anew first
-	bytes   struct{ base, journal int64 }
+	seq     uint64    // the highest number of a base that was seen; that of the base, while there is a journal
+	whole   bool      // the base on disk is known to be good
+	journal *os.File  // nil: the base must be written anew first
+	told    time.Time // when the mirror took in something last; zero: it holds nothing
+	last    time.Time // the same for what is on disk
+	bytes   struct{ base, journal, prev int64 }
 	written int64 // since it was opened
-	last    time.Time
 }
 
 const (
@@ -67,6 +68,8 @@ type snapMeta struct {
 	IDs     map[string]string     `json:"ids,omitempty"`
 	// Schema is spec.Schema of the program that wrote it.
 	Schema string `json:"schema,omitempty"`
+	// At is when the state was told.
+	At time.Time `json:"at,omitzero"`
 }
 
 // snapUpdate is what an update says beside its versions, verdicts and keysets.
@@ -79,102 +82,137 @@ type snapUpdate struct {
 	Deleted         []spec.Key            `json:"deleted,omitempty"`
 	VerdictsDeleted []health.PoolID       `json:"verdictsDeleted,omitempty"`
 	KeysetsDeleted  []string              `json:"keysetsDeleted,omitempty"`
+	At              time.Time             `json:"at,omitzero"`
 }
 
 // OpenSnapshot opens the snapshot in dir, which is made where needed, and gives the state that it holds as
 // a Full update; nil: none. A journal that ends within an update, as after a power cut, is cut off there.
-// With a *CorruptError the files are set aside as NAME.damaged, and the Snapshot that is returned beside
-// it is empty and can be used. Resources that this program cannot decode are Broken in the update.
+// Resources that this program cannot decode are Broken in the update.
+//
+// Beside an error there is what is intact. With a *CorruptError the damaged files are set aside as NAME.damaged. In a folder that
+// cannot be written the snapshot is read all the same. In both cases the Snapshot can be used, and Again writes what is missing on
+// disk. It is nil only where another process uses the folder.
 func OpenSnapshot(dir string, logger *slog.Logger) (*Snapshot, *Update, error) {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	if err := privateDir(dir); err != nil {
-		return nil, nil, err
+	s := &Snapshot{dir: dir, log: logger, mirror: NewMirror()}
+	locked := s.take()
+	var busy *inUseError
+	if errors.As(locked, &busy) {
+		return nil, nil, locked
 	}
-	lock, err := lockDir(dir, "snapshot.lock")
-	if err != nil {
-		return nil, nil, err
-	}
-	s := &Snapshot{dir: dir, log: logger, lock: lock, mirror: NewMirror()}
 	u, err := s.load()
-	var corrupt *CorruptError
-	switch {
-	case errors.As(err, &corrupt):
-		s.setAside()
-		return s, nil, err
-	case err != nil:
-		lock.Close()
-		return nil, nil, fmt.Errorf("reading the snapshot in %s: %w", dir, err)
+	if err != nil && locked != nil {
+		err = fmt.Errorf("%w; and %w", err, locked)
 	}
-	return s, u, nil
+	if err == nil {
+		err = locked
+	}
+	return s, u, err
 }
 
-func (s *Snapshot) path(name string) string { return filepath.Join(s.dir, name) }
-
-// setAside keeps damaged files for study, and begins anew.
-func (s *Snapshot) setAside() {
-	if s.journal != nil {
-		s.journal.Close()
+// take makes the folder this process's own, to write there.
+func (s *Snapshot) take() error {
+	err := privateDir(s.dir)
+	if err == nil {
+		s.lock, err = lockDir(s.dir, "snapshot.lock")
 	}
-	for _, name := range []string{"base", "journal"} {
-		if err := os.Rename(s.path(name), s.path(name+".damaged")); err != nil && !errors.Is(err, os.ErrNotExist) {
-			s.log.Warn("a damaged snapshot could not be set aside", "file", s.path(name), "error", err)
-		}
-	}
-	s.journal, s.mirror, s.seq, s.last = nil, NewMirror(), s.seq+1, time.Time{}
-	s.bytes.base, s.bytes.journal = 0, 0
-}
-
-// Append adds an update and returns when the disk has it. A Full update, or a journal that has grown to
-// the size of the base, writes the base anew. After an error the state of before stays on disk, and the
-// next Append tries to write the whole.
-func (s *Snapshot) Append(u Update) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.lock == nil {
-		return errors.New("the snapshot is closed")
-	}
-	s.mirror.Apply(u)
-	if u.Full || s.journal == nil {
-		return s.failure(s.writeBase())
-	}
-	if err := s.writeUpdate(u); err != nil {
-		s.journal.Close()
-		s.journal = nil
-		return s.failure(err)
-	}
-	if s.bytes.journal > max(journalLeast, s.bytes.base) {
-		return s.failure(s.writeBase())
+	if err != nil {
+		return fmt.Errorf("the snapshot in %s cannot be written: %w", s.dir, err)
 	}
 	return nil
 }
 
-func (s *Snapshot) failure(err error) error {
-	if err == nil {
-		s.last = time.Now()
+func (s *Snapshot) path(name string) string { return filepath.Join(s.dir, name) }
+
+// Append adds an update and returns when the disk has it. A Full update, or a journal that has grown to
+// the size of the base, writes the base anew. After an error the state of before stays on disk, and the
+// next Append, or Again, tries to write the whole.
+func (s *Snapshot) Append(u Update) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return errors.New("the snapshot is closed")
+	}
+	s.mirror.Apply(u)
+	s.told = time.Now()
+	return s.done(s.write(&u))
+}
+
+// Again brings the disk up to date after an error of OpenSnapshot or Append.
+func (s *Snapshot) Again() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.journal != nil {
 		return nil
 	}
-	return fmt.Errorf("the snapshot in %s was not brought up to date (the one before stays; is the disk full?): %w", s.dir, err)
+	return s.done(s.write(nil))
+}
+
+// Empty tells whether it has neither found nor been told anything.
+func (s *Snapshot) Empty() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.told.IsZero()
+}
+
+// write brings to disk what the mirror took in; u is what came last, nil: nothing did.
+func (s *Snapshot) write(u *Update) error {
+	if s.lock == nil {
+		if err := s.take(); err != nil {
+			return err
+		}
+	}
+	if u == nil || u.Full || s.journal == nil {
+		if s.told.IsZero() {
+			return nil // an empty base would be served
+		}
+		return s.writeBase()
+	}
+	if err := s.writeUpdate(*u); err != nil {
+		s.journal.Close()
+		s.journal = nil
+		return err
+	}
+	if s.bytes.journal > max(journalLeast, s.bytes.base) {
+		return s.writeBase()
+	}
+	return nil
+}
+
+func (s *Snapshot) done(err error) error {
+	switch {
+	case err == nil:
+		s.last = s.told
+		return nil
+	case diskFull(err):
+		return fmt.Errorf("the snapshot in %s was not brought up to date, and the one before stays: "+
+			"the disk is full; make room there: %w", s.dir, err)
+	}
+	return fmt.Errorf("the snapshot in %s was not brought up to date, and the one before stays: %w", s.dir, err)
 }
 
 // Close ends writing. The files stay.
 func (s *Snapshot) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.lock == nil {
+	if s.closed {
 		return nil
 	}
+	s.closed = true
 	var err error
 	if s.journal != nil {
 		err = s.journal.Close()
 	}
-	err = errors.Join(err, s.lock.Close())
+	if s.lock != nil {
+		err = errors.Join(err, s.lock.Close())
+	}
 	s.journal, s.lock = nil, nil
 	return err
 }
 
-// LastWrite is when the snapshot was last brought up to date; zero: it holds nothing.
+// LastWrite is when the state on disk was told; zero: there is none.
 func (s *Snapshot) LastWrite() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -197,37 +235,10 @@ func (s *Snapshot) Age() time.Duration {
 	return time.Since(last)
 }
 
-var (
-	descSnapshotBytes = prometheus.NewDesc("gtm_store_snapshot_bytes", "Size of the snapshot on disk, by file: base, journal.", []string{"file"}, nil)
-	descSnapshotWrote = prometheus.NewDesc("gtm_store_snapshot_written_bytes_total", "Bytes written to the snapshot on disk since the start.", nil, nil)
-	descSnapshotAge   = prometheus.NewDesc("gtm_store_snapshot_age_seconds", "Time since the snapshot on disk was brought up to date; -1: it holds nothing.", nil, nil)
-)
-
-// Describe is part of prometheus.Collector.
-func (s *Snapshot) Describe(ch chan<- *prometheus.Desc) {
-	ch <- descSnapshotBytes
-	ch <- descSnapshotAge
-	ch <- descSnapshotWrote
-}
-
-// Collect is part of prometheus.Collector.
-func (s *Snapshot) Collect(ch chan<- prometheus.Metric) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	age := -1.0
-	if !s.last.IsZero() {
-		age = time.Since(s.last).Seconds()
-	}
-	ch <- prometheus.MustNewConstMetric(descSnapshotAge, prometheus.GaugeValue, age)
-	ch <- prometheus.MustNewConstMetric(descSnapshotWrote, prometheus.CounterValue, float64(s.written))
-	ch <- prometheus.MustNewConstMetric(descSnapshotBytes, prometheus.GaugeValue, float64(s.bytes.base), "base")
-	ch <- prometheus.MustNewConstMetric(descSnapshotBytes, prometheus.GaugeValue, float64(s.bytes.journal), "journal")
-}
-
 // writeUpdate adds an update to the journal, in one write.
 func (s *Snapshot) writeUpdate(u Update) error {
 	meta := snapUpdate{Cursor: u.Cursor, Cluster: u.Cluster, Epoch: u.Epoch, Heads: map[string]Generation{}, IDs: map[string]string{},
-		VerdictsDeleted: u.VerdictsDeleted, KeysetsDeleted: u.KeysetsDeleted}
+		VerdictsDeleted: u.VerdictsDeleted, KeysetsDeleted: u.KeysetsDeleted, At: s.told}
 	for _, t := range u.Tenants {
 		meta.Heads[t.Tenant] = t.Head
 		if t.ID != "" {
@@ -268,71 +279,11 @@ func (s *Snapshot) writeUpdate(u Update) error {
 	return nil
 }
 
-// writeBase writes the whole state, and an empty journal that belongs to it.
-func (s *Snapshot) writeBase() error {
-	if s.journal != nil {
-		s.journal.Close()
-		s.journal = nil
-	}
-	u := s.mirror.full()
-	seq := s.seq + 1
-	size, err := s.replace("base", func(f io.Writer) error { return writeState(f, u, seq) })
-	if err != nil {
-		return err
-	}
-	s.seq, s.bytes.base = seq, size
-	s.written += size
-	size, err = s.replace("journal", func(f io.Writer) error {
-		w := &frameWriter{buf: []byte(journalMagic)}
-		w.json(frameMeta, snapMeta{Seq: seq})
-		return w.flush(f)
-	})
-	if err != nil {
-		return err
-	}
-	s.bytes.journal = size
-	s.journal, err = os.OpenFile(s.path("journal"), os.O_WRONLY|os.O_APPEND, 0o600)
-	return err
-}
-
-// replace writes a file beside the one that it replaces, and lets it take its place when the disk has it.
-func (s *Snapshot) replace(name string, write func(io.Writer) error) (int64, error) {
-	temp := s.path(name + ".new")
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return 0, err
-	}
-	err = write(f)
-	var size int64
-	if err == nil {
-		size, err = f.Seek(0, io.SeekCurrent)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(temp, s.path(name))
-	}
-	if err != nil {
-		os.Remove(temp)
-		return 0, err
-	}
-	return size, syncDir(s.dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
-}
-
-func writeState(f io.Writer, u Update, seq uint64) error {
+func writeState(f io.Writer, u Update, seq uint64, at time.Time) error {
 	w := &frameWriter{buf: []byte(baseMagic)}
-	at := u.Position()
-	w.json(frameMeta, snapMeta{Seq: seq, Cursor: u.Cursor, Cluster: u.Cluster, Epoch: u.Epoch, Heads: at.Heads, IDs: at.IDs, Schema: spec.Schema()})
+	where := u.Position()
+	w.json(frameMeta, snapMeta{Seq: seq, Cursor: u.Cursor, Cluster: u.Cluster, Epoch: u.Epoch, Heads: where.Heads, IDs: where.IDs,
+		Schema: spec.Schema(), At: at})
 	count := uint64(0)
 	for _, t := range u.Tenants {
 		for _, v := range t.Put {
@@ -359,51 +310,4 @@ func writeState(f io.Writer, u Update, seq uint64) error {
 	}
 	w.buf = appendFrame(w.buf, frameEnd, binary.BigEndian.AppendUint64(nil, count))
 	return w.flush(f)
-}
-
-// frameWriter gathers frames; its error is the first one.
-type frameWriter struct {
-	buf []byte
-	err error
-}
-
-func (w *frameWriter) json(kind byte, v any) {
-	b, err := marshalPlain(v)
-	if err != nil && w.err == nil {
-		w.err = err
-	}
-	w.buf = appendFrame(w.buf, kind, b)
-}
-
-// version: generation, length of the resource, resource, zone content.
-func (w *frameWriter) version(v Version) {
-	bare, text := stripText(v.Resource)
-	b, err := marshalPlain(bare)
-	if err != nil && w.err == nil {
-		w.err = err
-	}
-	head := binary.AppendUvarint(nil, uint64(v.Generation))
-	head = binary.AppendUvarint(head, uint64(len(b)))
-	if v.Digest != 0 {
-		w.buf = appendFrame(w.buf, frameDigested, binary.BigEndian.AppendUint64(nil, v.Digest), head, b, []byte(text))
-		return
-	}
-	w.buf = appendFrame(w.buf, frameVersion, head, b, []byte(text))
-}
-
-// spill writes when there is enough.
-func (w *frameWriter) spill(f io.Writer) error {
-	if len(w.buf) < 1<<20 {
-		return w.err
-	}
-	return w.flush(f)
-}
-
-func (w *frameWriter) flush(f io.Writer) error {
-	if w.err != nil {
-		return w.err
-	}
-	_, err := f.Write(w.buf)
-	w.buf = w.buf[:0]
-	return err
 }

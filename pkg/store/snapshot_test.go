@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -146,56 +145,6 @@ func openAndClose(t testing.TB, dir string) (*Snapshot, *Update) {
 	s, u := openSnapshot(t, dir)
 	s.Close()
 	return s, u
-}
-
-// A flipped bit anywhere is refused, or, in the last update of the journal, costs that update.
-func TestDamageIsNoticed(t *testing.T) {
-	dir := t.TempDir()
-	filled(t, dir, 4)
-	_, u := openAndClose(t, dir)
-	rng := rand.New(rand.NewPCG(9, 9))
-	for _, name := range []string{"base", "journal"} {
-		good, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		refused := 0
-		for range 60 {
-			bad := bytes.Clone(good)
-			bad[rng.IntN(len(bad))] ^= 1 << rng.IntN(8)
-			if err := os.WriteFile(filepath.Join(dir, name), bad, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			other := map[string]string{"base": "journal", "journal": "base"}[name]
-			kept, _ := os.ReadFile(filepath.Join(dir, other))
-			s, got, err := OpenSnapshot(dir, nil)
-			var corrupt *CorruptError
-			switch {
-			case errors.As(err, &corrupt):
-				refused++
-				if got != nil || !strings.Contains(err.Error(), filepath.Join(dir, name)) {
-					t.Fatalf("%v with %v", err, got)
-				}
-				if _, err := os.Stat(filepath.Join(dir, name+".damaged")); err != nil {
-					t.Error(err)
-				}
-				mustAppend(t, s, Update{Full: true, Cursor: 5})
-			case err != nil:
-				t.Fatal(err)
-			case name == "base" || got.Cursor >= u.Cursor:
-				t.Fatalf("damage of %s was not noticed", name)
-			}
-			s.Close()
-			os.WriteFile(filepath.Join(dir, other), kept, 0o600)
-		}
-		if refused < 20 {
-			t.Errorf("%s: only %d of 60 were refused", name, refused)
-		}
-		os.WriteFile(filepath.Join(dir, name), good, 0o600)
-	}
-	if _, again := openAndClose(t, dir); !cmp.Equal(again, u) {
-		t.Error("the good files no longer hold the state")
-	}
 }
 
 func TestBaseThatIsCutIsRefused(t *testing.T) {

@@ -25,6 +25,14 @@ type EdgeStatus struct {
 	Geo     []GeoState `json:"geo,omitempty"`
 	// Aliases are the hosts outside that aliases lead to.
 	Aliases []AliasState `json:"aliases,omitempty"`
+	// Snapshot is the copy on disk; absent: of a program that does not tell.
+	Snapshot *SnapshotState `json:"snapshot,omitempty"`
+}
+
+// SnapshotState tells of the copy on disk: of when it is, and why it is not as it should be.
+type SnapshotState struct {
+	Written *time.Time `json:"written,omitempty"` // absent: there is none
+	Error   string     `json:"error,omitempty"`
 }
 
 // Health tells how old is what is known of health: its fields are those of store.Health.
