@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -30,6 +31,7 @@ const (
 type load struct {
 	rig     *rig.Rig
 	writers map[string]*writer // by tenant
+	bound   time.Duration      // when a dead endpoint must be gone
 	stop    chan struct{}
 	running sync.WaitGroup
 
@@ -51,7 +53,7 @@ type seen struct{ change, era int }
 
 // startLoad begins to ask. What it found is told at the end of the test, which fails if anything was wrong.
 func startLoad(r *rig.Rig, writers ...*writer) *load {
-	l := &load{rig: r, stop: make(chan struct{}), faults: map[string]int{}, newest: map[place]seen{}, writers: map[string]*writer{}, healthy: time.Now()}
+	l := &load{rig: r, bound: healthBound, stop: make(chan struct{}), faults: map[string]int{}, newest: map[place]seen{}, writers: map[string]*writer{}, healthy: time.Now()}
 	for _, w := range writers {
 		l.writers[w.tenant] = w
 	}
@@ -131,7 +133,7 @@ func (l *load) askEdge(edge *rig.Node) {
 		case <-tick.C:
 		}
 		question, asked := questions[i%len(questions)], time.Now()
-		reply, err := q.ask(question.host, loadTimeout)
+		reply, err := q.ask(question.host, dns.TypeA, loadTimeout)
 		l.count(edge, asked, err)
 		switch {
 		case err != nil:
@@ -155,6 +157,13 @@ func (l *load) count(edge *rig.Node, asked time.Time, err error) {
 	if err != nil {
 		l.lost++
 	}
+}
+
+// told gives how many queries there were, and what was wrong.
+func (l *load) told() (int, map[string]int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.asked, maps.Clone(l.faults)
 }
 
 func (l *load) fault(kind, format string, args ...any) {
@@ -198,12 +207,12 @@ func (l *load) judgeHealth(edge *rig.Node, asked time.Time, addr netip.Addr) {
 	if dead.IsZero() || healthy.IsZero() {
 		return
 	}
-	for _, since := range []time.Time{healthy, l.rig.Targets.Changed(), edge.Calm()} {
+	for _, since := range []time.Time{healthy, l.rig.Targets.Changed(), edge.Calm(), edge.Healed()} {
 		if since.After(dead) {
 			dead = since
 		}
 	}
-	if asked.Sub(dead) < healthBound {
+	if asked.Sub(dead) < l.bound {
 		return
 	}
 	for _, other := range []netip.Addr{mainA, mainB, backup} {
@@ -227,8 +236,8 @@ func (q *asker) close() {
 	}
 }
 
-// ask asks for the addresses of a host.
-func (q *asker) ask(host string, limit time.Duration) (*dns.Msg, error) {
+// ask asks for a host.
+func (q *asker) ask(host string, qtype uint16, limit time.Duration) (*dns.Msg, error) {
 	if q.conn == nil {
 		conn, err := net.Dial("udp", netip.AddrPortFrom(q.edge.Outside, 53).String())
 		if err != nil {
@@ -237,7 +246,7 @@ func (q *asker) ask(host string, limit time.Duration) (*dns.Msg, error) {
 		q.conn = &dns.Conn{Conn: conn, UDPSize: 1232}
 	}
 	q.id++
-	query := new(dns.Msg).SetQuestion(host, dns.TypeA)
+	query := new(dns.Msg).SetQuestion(host, qtype)
 	query.Id = q.id
 	if err := q.conn.SetDeadline(time.Now().Add(limit)); err != nil {
 		return nil, err
@@ -265,7 +274,7 @@ func addrOf(rr dns.RR) netip.Addr {
 func answer(edge *rig.Node, host string) (netip.Addr, error) {
 	q := &asker{edge: edge}
 	defer q.close()
-	reply, err := q.ask(host, loadTimeout)
+	reply, err := q.ask(host, dns.TypeA, loadTimeout)
 	if err != nil {
 		return netip.Addr{}, err
 	}
@@ -287,4 +296,19 @@ func answers(t testing.TB, limit time.Duration, edges []*rig.Node, host string, 
 			return err
 		})
 	}
+}
+
+// text asks an edge for a text of several lines.
+func text(edge *rig.Node, host string) (string, error) {
+	q := &asker{edge: edge}
+	defer q.close()
+	reply, err := q.ask(host, dns.TypeTXT, loadTimeout)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	for _, rr := range reply.Answer {
+		b.WriteString(rr.String() + "\n")
+	}
+	return b.String(), nil
 }

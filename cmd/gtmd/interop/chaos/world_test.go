@@ -29,15 +29,17 @@ var (
 func writerHost(tenant, pool string) string { return fmt.Sprintf("%s.%s.gtm.test.", pool, tenant) }
 
 // valueOf is the address that change i gives a pool.
-func valueOf(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 9, byte(i >> 8), byte(i)}) }
+func valueOf(i int) netip.Addr {
+	return netip.AddrFrom4([4]byte{10, 128 | byte(i>>16), byte(i >> 8), byte(i)})
+}
 
 // changeOf is the way back; -1: no change gives that address.
 func changeOf(a netip.Addr) int {
-	b := a.As4()
-	if b[0] != 10 || b[1] != 9 {
+	if !a.Is4() || a.As4()[0] != 10 || a.As4()[1] < 128 {
 		return -1
 	}
-	return int(b[2])<<8 | int(b[3])
+	b := a.As4()
+	return int(b[1]&127)<<16 | int(b[2])<<8 | int(b[3])
 }
 
 // monitor is quick, so that a test sees much in a short time.

@@ -13,72 +13,85 @@ import (
 	"testing"
 	"time"
 
+	"github.com/anishathalye/porcupine"
+
 	"github.com/gti/gtm/cmd/gtmd/interop/rig"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store"
 )
 
 const writeTimeout = 10 * time.Second // for one attempt
 
 // A writer changes the pools of one tenant, one after the other, through any control that answers, and remembers what was
-// acknowledged.
+// acknowledged. Every attempt says which generation it is made for: one that comes late, when another was acknowledged, does nothing.
 type writer struct {
 	rig    *rig.Rig
 	tenant string
-	tried  atomic.Int64 // the newest change that may have been made
+	store  *store.Client // to look up the head after an error
+	tried  atomic.Int64  // the newest change that may have been made
+	head   uint64        // 0: look it up
+	turn   int
 
 	mu      sync.Mutex
 	acked   map[uint64]string // generation to message
-	last    map[string]int    // the newest acknowledged change of each pool
-	refused int               // attempts of which control said that nothing was made
-	unknown int               // attempts that may have been made, or not
-	turn    int
+	ops     map[string][]porcupine.Operation
+	refused int // attempts of which control said that nothing was made
+	unknown int // attempts that may have been made, or not
+	slowest time.Duration
 }
 
 func newWriter(r *rig.Rig, tenant string) *writer {
-	return &writer{rig: r, tenant: tenant, acked: map[uint64]string{}, last: map[string]int{}}
+	return &writer{rig: r, tenant: tenant, store: r.Store(), acked: map[uint64]string{}, ops: map[string][]porcupine.Operation{}}
 }
 
 func messageOf(change int) string { return fmt.Sprintf("change %d", change) }
 
-// try makes the next change, once; an error means that it may have been made or not, or, if it is a *api.Problem of a client's fault, that
-// it was not.
+func poolOf(change int) string { return writerPools[change%len(writerPools)] }
+
+// try makes a change, once. After an error it may have been made or not.
 func (w *writer) try(ctx context.Context, change int) error {
-	pool := writerPools[change%len(writerPools)]
-	body := json.RawMessage(fmt.Sprintf(`{"endpoints":[{"name":"e0","addresses":["%s"]}]}`, valueOf(change)))
-	request := api.ApplyRequest{Message: messageOf(change), Resources: []api.Resource{{Kind: spec.KindPool, Tenant: w.tenant, Name: pool, Spec: body}}}
-	w.mu.Lock()
-	control := w.rig.Controls[w.turn%len(w.rig.Controls)]
-	w.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
+	if w.head == 0 {
+		heads, err := w.store.Heads(ctx)
+		if err != nil {
+			return err
+		}
+		w.head = uint64(heads[w.tenant])
+	}
+	body := json.RawMessage(fmt.Sprintf(`{"endpoints":[{"name":"e0","addresses":["%s"]}]}`, valueOf(change)))
+	request := api.ApplyRequest{Message: messageOf(change), Expect: map[string]uint64{w.tenant: w.head},
+		Resources: []api.Resource{{Kind: spec.KindPool, Tenant: w.tenant, Name: poolOf(change), Spec: body}}}
 	var reply api.ApplyReply
-	err := w.rig.API(ctx, control, http.MethodPost, "/apply", request, &reply)
+	err := w.rig.API(ctx, w.rig.Controls[w.turn%len(w.rig.Controls)], http.MethodPost, "/apply", request, &reply)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var problem *api.Problem
 	switch {
-	case err == nil:
+	case err == nil: // without a record, an attempt before was made
 		for _, record := range reply.Records {
 			w.acked[record.Generation] = request.Message
+			w.head = record.Generation
 		}
-		w.last[pool] = change
+		return nil
 	case errors.As(err, &problem) && problem.Status < 500:
 		w.refused++
-		w.turn++
 	default:
 		w.unknown++
-		w.turn++
 	}
+	w.head = 0
+	w.turn++
 	return err
 }
 
 // write makes the next change, and tries until it is acknowledged, as an operator would.
 func (w *writer) write(ctx context.Context) error {
-	change := int(w.tried.Add(1))
+	change, began := int(w.tried.Add(1)), now()
 	var err error
 	for ctx.Err() == nil {
 		if err = w.try(ctx, change); err == nil {
+			w.did(poolOf(change), register{op: opWrite, value: change}, began, 0)
 			return nil
 		}
 		select {
@@ -86,6 +99,7 @@ func (w *writer) write(ctx context.Context) error {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+	w.did(poolOf(change), register{op: opWrite, value: change}, began, forEver)
 	return fmt.Errorf("change %d of %s: %w", change, w.tenant, err)
 }
 
@@ -117,7 +131,7 @@ func (w *writer) checkNothingLost(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	records, err := w.rig.Store().History(ctx, w.tenant, 0)
+	records, err := w.store.History(ctx, w.tenant, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/gti/gtm/pkg/store"
 )
@@ -149,6 +150,29 @@ func (r *Rig) Put(pairs ...string) {
 	})
 }
 
+// Age lets revisions go by that nobody follows.
+func (r *Rig) Age(revisions int) {
+	r.T.Helper()
+	var g errgroup.Group
+	const writers = 8
+	for w := range writers {
+		g.Go(func() error {
+			for range revisions / writers {
+				ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+				_, err := r.Etcd.Put(ctx, fmt.Sprintf("%sworld/elsewhere/%d", store.DefaultPrefix, w), "")
+				cancel()
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		r.T.Fatal(err)
+	}
+}
+
 // Get reads a key below gtm's prefix; "" if there is none.
 func (r *Rig) Get(key string) string {
 	r.T.Helper()
@@ -163,6 +187,26 @@ func (r *Rig) Get(key string) string {
 		return err
 	})
 	return value
+}
+
+// Keys lists the keys with a prefix, both below gtm's prefix.
+func (r *Rig) Keys(prefix string) []string {
+	r.T.Helper()
+	var keys []string
+	Eventually(r.T, startTimeout, "etcd lists "+prefix, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		reply, err := r.Etcd.Get(ctx, store.DefaultPrefix+prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
+		if err != nil {
+			return err
+		}
+		keys = nil
+		for _, kv := range reply.Kvs {
+			keys = append(keys, strings.TrimPrefix(string(kv.Key), store.DefaultPrefix))
+		}
+		return nil
+	})
+	return keys
 }
 
 // SaveSnapshot saves the store, as an operator does, and gives the file.

@@ -28,6 +28,8 @@ type Node struct {
 	mu       sync.Mutex
 	troubled bool      // stopped, killed or frozen now
 	calm     time.Time // when trouble ended last
+	cut      bool
+	healed   time.Time
 }
 
 // newNode makes the namespace and its cables; nothing runs in it yet.
@@ -69,11 +71,32 @@ func (n *Node) port(bridge string) string { return n.Name + "-" + bridge[:3] }
 // Cut lets nothing through the node's cable inside any more, and nobody is told: packets vanish.
 func (n *Node) Cut() {
 	n.rig.must("bridge link set dev " + n.port("inside") + " state disabled")
+	n.isCut(true)
 }
 
 // Heal ends a Cut.
 func (n *Node) Heal() {
 	n.rig.must("bridge link set dev " + n.port("inside") + " state forwarding")
+	n.isCut(false)
+}
+
+func (n *Node) isCut(is bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cut && !is {
+		n.healed = time.Now()
+	}
+	n.cut = is
+}
+
+// Healed tells when the node was cut off last.
+func (n *Node) Healed() time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cut {
+		return time.Now()
+	}
+	return n.healed
 }
 
 // Start runs the node's program, anew or again. It does not wait until that is ready.
@@ -128,6 +151,9 @@ func (n *Node) trouble(is bool) {
 	}
 	n.troubled = is
 }
+
+// Ready tells that the program is well again, for one of which WaitReady cannot find it out.
+func (n *Node) Ready() { n.trouble(false) }
 
 // Troubled tells whether the program was stopped at any time since.
 func (n *Node) Troubled(since time.Time) bool {
