@@ -145,21 +145,30 @@ type trouble struct {
 // sometimes picks troubles until the context ends, and holds each for a while. How often one is picked is as often as it stands there.
 func (s *storm) sometimes(ctx context.Context, random *rand.Rand, pick func() trouble) {
 	for ctx.Err() == nil {
-		trouble, length, pause := pick(), random.N(6*time.Second), random.N(4*time.Second)
+		trouble, length, pause := pick(), upTo(random, 6*time.Second), upTo(random, 4*time.Second)
 		wait(ctx, pause)
 		if ctx.Err() != nil {
 			return
 		}
-		s.whole.RLock()
-		s.note(trouble.name)
-		trouble.begin()
-		if trouble.end != nil {
-			wait(ctx, length)
-			trouble.end()
-			s.say("end of %s", trouble.name)
-		}
-		s.whole.RUnlock()
+		s.suffer(ctx, trouble, length)
 	}
+}
+
+// suffer begins a trouble, and ends it after a time.
+func (s *storm) suffer(ctx context.Context, trouble trouble, length time.Duration) {
+	s.whole.RLock()
+	defer s.whole.RUnlock()
+	s.note(trouble.name)
+	trouble.begin()
+	if trouble.end != nil {
+		wait(ctx, length)
+		trouble.end()
+		s.say("end of %s", trouble.name)
+	}
+}
+
+func upTo(random *rand.Rand, most time.Duration) time.Duration {
+	return time.Duration(random.Int64N(int64(most)))
 }
 
 func (s *storm) note(name string) {
@@ -243,7 +252,7 @@ func (s *storm) endpoints(ctx context.Context, random *rand.Rand) {
 		wait(ctx, troubledBound+10*time.Second)
 		s.rig.Targets.Heal(set...)
 		s.say("endpoints %v are well", set)
-		wait(ctx, random.N(10*time.Second))
+		wait(ctx, upTo(random, 10*time.Second))
 	}
 }
 
@@ -264,7 +273,7 @@ func (s *storm) save() {
 
 // restore puts the saved store in place of what there is, and accepts it. All else is well meanwhile, as an operator sees to that.
 func (s *storm) restore() {
-	s.whole.RUnlock() // held by sometimes
+	s.whole.RUnlock() // held by suffer
 	s.whole.Lock()
 	defer func() { s.whole.Unlock(); s.whole.RLock() }()
 	if s.snapshot == "" {
