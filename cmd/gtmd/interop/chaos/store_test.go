@@ -18,7 +18,7 @@ func TestAnIsolatedMemberStopsNothing(t *testing.T) {
 	r := rig.New(t, rig.Size{Control: 2, Edges: 2, Probers: 1}, world())
 	w1, w2 := newWriter(r, "t1"), newWriter(r, "t2")
 	w2.turn = 1 // the other control
-	startLoad(r, w1, w2)
+	startLoad(r, w1, w2).bound = troubledBound
 	for _, member := range append([]*rig.Node{r.Leader()}, r.Members...) {
 		member.Cut()
 		began := time.Now()
