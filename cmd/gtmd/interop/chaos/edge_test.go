@@ -90,9 +90,14 @@ func wellAgain(t *testing.T, r *rig.Rig) {
 
 // S7: an edge is started again and again under load. Until it has answers, its sockets are not open; it never answers that it has none.
 func TestAStartIsNoServfail(t *testing.T) {
-	r := rig.New(t, small, world())
+	var more strings.Builder // so that a start takes a while
+	for i := range 6000 {
+		name := fmt.Sprintf("s%d", i)
+		more.WriteString(serviceYAML("t2", name, name+".t2.gtm.test.", "a"))
+	}
+	r := rig.New(t, small, world()+more.String())
 	w := newWriter(r, "t1")
-	startLoad(r, w)
+	startLoadOf(r, 2*time.Millisecond, w)
 	edge := r.Edges[1]
 	for range 5 {
 		w.writeMany(t, 2, soon)

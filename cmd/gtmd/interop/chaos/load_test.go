@@ -52,13 +52,16 @@ type place struct{ edge, host string }
 type seen struct{ change, era int }
 
 // startLoad begins to ask. What it found is told at the end of the test, which fails if anything was wrong.
-func startLoad(r *rig.Rig, writers ...*writer) *load {
+func startLoad(r *rig.Rig, writers ...*writer) *load { return startLoadOf(r, loadEvery, writers...) }
+
+// startLoadOf is startLoad with a time from one query to an edge to the next.
+func startLoadOf(r *rig.Rig, pause time.Duration, writers ...*writer) *load {
 	l := &load{rig: r, bound: healthBound, stop: make(chan struct{}), faults: map[string]int{}, newest: map[place]seen{}, writers: map[string]*writer{}, healthy: time.Now()}
 	for _, w := range writers {
 		l.writers[w.tenant] = w
 	}
 	for _, edge := range r.Edges {
-		l.running.Go(func() { l.askEdge(edge) })
+		l.running.Go(func() { l.askEdge(edge, pause) })
 	}
 	r.T.Cleanup(l.end)
 	return l
@@ -121,8 +124,8 @@ func (l *load) questions() []question {
 	return all
 }
 
-func (l *load) askEdge(edge *rig.Node) {
-	questions, tick := l.questions(), time.NewTicker(loadEvery)
+func (l *load) askEdge(edge *rig.Node, pause time.Duration) {
+	questions, tick := l.questions(), time.NewTicker(pause)
 	defer tick.Stop()
 	q := &asker{edge: edge}
 	defer q.close()
