@@ -77,6 +77,7 @@ func TestRandom(t *testing.T) {
 }
 
 func (s *storm) say(format string, args ...any) {
+	s.t.Helper()
 	s.t.Logf("%6.1fs %s", time.Since(s.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
