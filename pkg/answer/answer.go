@@ -183,6 +183,13 @@ func (a *Answerer) internet() {
 		a.fail(dnswire.RcodeRefused, dnswire.EDENotAuthoritative, "")
 		return
 	}
+	if z.Void {
+		if z.Counts != nil {
+			a.counted = z.Counts
+		}
+		a.fail(dnswire.RcodeServFail, dnswire.EDEInvalidData, "the zone has no content that may be served: not copied yet, expired, or broken")
+		return
+	}
 	a.flags |= dnswire.FlagAA
 	a.counted = z.Counts
 	a.waiting = a.waiting[:0]
@@ -197,7 +204,7 @@ func (a *Answerer) internet() {
 func (a *Answerer) find(q *dnswire.Query) *table.Zone {
 	z := a.view.Find(q, &a.hashes)
 	if z != nil && q.QType == dnswire.TypeDS && q.Labels == z.Labels() {
-		if above := a.view.FindAbove(z, q, &a.hashes); above != nil {
+		if above := a.view.FindAbove(z, q, &a.hashes); above != nil && !above.Void {
 			return above
 		}
 	}
@@ -212,6 +219,10 @@ func (a *Answerer) name(z *table.Zone, q *dnswire.Query, at int) {
 			m = z.Lookup(q, &a.hashes)
 		}
 		a.trail[hops].name, a.trail[hops].zone = at, nil
+		if q.QType == dnswire.TypeNSEC && a.secure(z) && m.Kind != table.Referral && m.Kind != table.Rename {
+			a.nsec(z, q, m, at)
+			return
+		}
 		var next int
 		switch m.Kind {
 		case table.Exact, table.Wildcard:
@@ -236,8 +247,8 @@ func (a *Answerer) name(z *table.Zone, q *dnswire.Query, at int) {
 			return
 		}
 		q, at = &a.chain, next
-		if z = a.find(q); z == nil {
-			return
+		if z = a.find(q); z == nil || z.Void {
+			return // who asked goes on by itself
 		}
 	}
 }
@@ -286,15 +297,15 @@ func (a *Answerer) node(z *table.Zone, q *dnswire.Query, m table.Match, at, hops
 		a.appendAdditional(z.Additional(m.Node, q.QType), start)
 		return 0
 	}
+	if z.Signed() && q.QType == dnswire.TypeNSEC { // before CNAME, beside which it stands (RFC 4035, 2.5)
+		a.nsec(z, q, m, at)
+		return 0
+	}
 	if set, ok := z.Set(m.Node, dnswire.TypeCNAME); ok {
 		a.appendHeld(z, set, q, at, 0, &a.an)
 		next = start + 12
 		a.signSet(z, q, m, set, at)
 		return next
-	}
-	if z.Signed() && q.QType == dnswire.TypeNSEC {
-		a.nsec(z, q, m, at)
-		return 0
 	}
 	if z.Signed() && q.QType == dnswire.TypeRRSIG { // signatures come with what they sign
 		a.flags &^= dnswire.FlagAA

@@ -293,7 +293,7 @@ func TestScope(t *testing.T) {
 		{"no condition", "four.shop.gtm.example.", "A", "91.198.174.0/24", is(0)},
 		{"sticky", "sticky.shop.gtm.example.", "A", "91.198.174.0/24", is(24)},
 		{"sticky takes at most 24 bits", "sticky.shop.gtm.example.", "A", "91.198.174.77/32", is(24)},
-		{"sticky takes no more than the source", "sticky.shop.gtm.example.", "A", "91.198.160.0/20", is(20)},
+		{"sticky of a source too short to decide has the scope of its first network", "sticky.shop.gtm.example.", "A", "91.198.160.0/20", is(24)},
 		{"sticky, IPv6", "sticky.shop.gtm.example.", "A", "2a02:ec80:300::/56", is(48)},
 		{"steered, IPv6", "web.shop.gtm.example.", "A", "2a02:ec80:300::/56", between(1, 64)},
 		{"a map decides", "mapped.shop.gtm.example.", "A", "198.18.7.0/24", is(25)},

@@ -136,20 +136,24 @@ func (a *Answerer) signReferral(z *table.Zone, q *dnswire.Query, m table.Match, 
 	a.addSig(s, ok, offset, &a.ns)
 }
 
-// nsec answers a query for the NSEC record of a name that exists.
+// nsec answers a query for the NSEC record of a name. One that does not exist has one, too, since its denial says so (RFC 9824): NODATA
+// would be contradicted by its own proof. It stands beside CNAME (RFC 4035, 2.5), so a CNAME is no answer either.
 func (a *Answerer) nsec(z *table.Zone, q *dnswire.Query, m table.Match, at int) {
 	owner := q.Name[:q.NameLen]
 	var s table.Sig
 	var ok bool
-	if m.Kind == table.Wildcard {
+	switch m.Kind {
+	case table.Missing:
+		s, ok = z.DynamicDenial(0, owner, a.when())
+	case table.Wildcard, table.Explain:
 		s, ok = z.DynamicDenial(m.Node, owner, a.when())
-	} else {
+	default:
 		s, ok = z.Denial(m.Node, owner, a.when())
 	}
 	if !a.q.DO { // the signatures stand behind the record itself
 		s = s.First()
 	}
-	a.madeUp = a.madeUp || !ok && m.Kind == table.Wildcard
+	a.madeUp = a.madeUp || !ok && (m.Kind == table.Missing || m.Kind == table.Wildcard)
 	a.addSig(s, ok, at, &a.an)
 }
 

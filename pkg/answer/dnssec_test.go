@@ -172,6 +172,12 @@ func TestSignedAnswers(t *testing.T) {
 			{"whoami nodata", "whoami.gtm.example.", "A", nil, 0, "whoami.gtm.example. TXT RRSIG NSEC"},
 			{"explain", "web.shop.gtm.example._explain.gtm.example.", "TXT", nil, 0, ""},
 			{"NSEC asked for", "static.gtm.example.", "NSEC", nil, 0, ""},
+			{"NSEC of a name that does not exist", "nothing.gtm.example.", "NSEC", nil, 0, ""},
+			{"NSEC of a CNAME's owner", "alias.gtm.example.", "NSEC", nil, 0, ""},
+			{"NSEC of a steered CNAME", "cdn.shop.gtm.example.", "NSEC", nil, 0, ""},
+			{"NSEC of a wildcard", "any.wild.gtm.example.", "NSEC", nil, 0, ""},
+			{"NSEC of whoami", "whoami.gtm.example.", "NSEC", nil, 0, ""},
+			{"NSEC of an explanation", "web.shop.gtm.example._explain.gtm.example.", "NSEC", nil, 0, ""},
 		} {
 			t.Run(alg.String()+" "+tc.name, func(t *testing.T) {
 				s.t = t
@@ -194,6 +200,9 @@ func TestSignedAnswers(t *testing.T) {
 							t.Errorf("next %s, want %s: it must deny no other name", n.NextDomain, want)
 						}
 					}
+				}
+				if tc.qtype == "NSEC" && (len(r.Answer) != 2 || r.Answer[0].Header().Rrtype != dns.TypeNSEC || r.Answer[0].Header().Name != tc.qname) {
+					t.Errorf("no NSEC record of the name: %v", r.Answer)
 				}
 				if got != tc.nsec {
 					t.Errorf("denial %q, want %q", got, tc.nsec)

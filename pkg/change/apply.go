@@ -98,14 +98,16 @@ type run struct {
 	author, message string // message is empty where each part tells its own
 	at              time.Time
 	records         []store.Record
+	ids             map[string]string // of the heads that are compared, as far as they are known
 }
 
 // parts commits all parts of a plan. The heads that it compares are those of the plan's state, moved on by what
 // it commits itself.
 func (r *run) parts(ctx context.Context, p *Plan) error {
 	heads := map[string]store.Generation{}
+	r.ids = map[string]string{}
 	for _, t := range p.state.Tenants() {
-		heads[t] = p.state.Head(t)
+		heads[t], r.ids[t] = p.state.Head(t), p.state.ID(t)
 	}
 	for _, part := range p.Parts {
 		if err := r.commit(ctx, part, heads, 0); err != nil {
@@ -124,7 +126,7 @@ func (r *run) commit(ctx context.Context, part Part, heads map[string]store.Gene
 		return r.halves(ctx, part, heads, piece)
 	}
 	ch := store.Change{Tenant: part.Tenant, Base: heads[part.Tenant], Author: r.author, Message: r.message, Time: r.at,
-		Reads: make(map[string]store.Generation, len(part.Reads))}
+		Reads: make(map[string]store.Generation, len(part.Reads)), IDs: map[string]string{part.Tenant: r.ids[part.Tenant]}}
 	if ch.Message == "" {
 		ch.Message = summary(part.Steps) // of this tenant alone: its history is no place for what others have
 	}
@@ -132,7 +134,7 @@ func (r *run) commit(ctx context.Context, part Part, heads map[string]store.Gene
 		ch.Message += fmt.Sprintf(" (part %d)", piece)
 	}
 	for _, t := range part.Reads {
-		ch.Reads[t] = heads[t]
+		ch.Reads[t], ch.IDs[t] = heads[t], r.ids[t]
 	}
 	for _, st := range part.Steps {
 		if st.Action == Delete {
@@ -152,7 +154,7 @@ func (r *run) commit(ctx context.Context, part Part, heads map[string]store.Gene
 	if err != nil {
 		return err
 	}
-	heads[part.Tenant] = rec.Generation
+	heads[part.Tenant], r.ids[part.Tenant] = rec.Generation, rec.ID
 	r.records = append(r.records, rec)
 	return nil
 }

@@ -55,10 +55,12 @@ func ReadState(ctx context.Context, s Store) (*State, error) {
 
 // FollowState gives a function that takes the state from a mirror, as soon as that has caught up with
 // the store's heads: for programs that follow the store anyway. It waits as long as its context lets it.
-// A store whose heads are behind what the mirror had before is a *store.WentBackError.
+// A store whose heads are behind what the mirror had before is a *store.WentBackError; whether they are the same under the same
+// numbers is compared when a change is made, with the IDs that the state has.
 func FollowState(s Store, m *store.Mirror) func(context.Context) (*State, error) {
 	x := newIndex()
-	return func(ctx context.Context) (*State, error) {
+	var look func(ctx context.Context) (*State, error)
+	look = func(ctx context.Context) (*State, error) {
 		known := map[string]store.Generation{}
 		for _, tenant := range m.Tenants() {
 			known[tenant] = m.Tenant(tenant).Head
@@ -74,17 +76,25 @@ func FollowState(s Store, m *store.Mirror) func(context.Context) (*State, error)
 		}
 		tenants := make(map[string]store.TenantState, len(heads))
 		for tenant, head := range heads {
-			if err := m.WaitGeneration(ctx, tenant, head); err != nil {
+			err := m.WaitGeneration(ctx, tenant, head)
+			if errors.Is(err, store.ErrReplaced) {
+				return look(ctx)
+			}
+			if err != nil {
 				return nil, err
 			}
 			tenants[tenant] = m.Tenant(tenant)
 		}
 		return newState(tenants, x), nil
 	}
+	return look
 }
 
 // Head gives a tenant's generation; 0: it has none.
 func (s *State) Head(tenant string) store.Generation { return s.tenants[tenant].Head }
+
+// ID identifies a tenant's generation; empty: not known.
+func (s *State) ID(tenant string) string { return s.tenants[tenant].ID }
 
 // Tenants lists the tenants that have a generation, sorted.
 func (s *State) Tenants() []string { return slices.Sorted(maps.Keys(s.tenants)) }

@@ -127,7 +127,7 @@ func (s *Server) undrain(ctx context.Context, in *poolInput[api.DrainRequest]) (
 }
 
 func (s *Server) rollback(ctx context.Context, in *rollbackInput) (*reply[api.ApplyReply], error) {
-	if s.heads()[in.Tenant] == 0 {
+	if s.cfg.Mirror.Tenant(in.Tenant).Head == 0 {
 		return nil, noTenant(in.Tenant, s.cfg.Mirror.Tenants())
 	}
 	if err := s.mayChange(); err != nil {
@@ -145,7 +145,7 @@ func (s *Server) rollback(ctx context.Context, in *rollbackInput) (*reply[api.Ap
 }
 
 func (s *Server) history(ctx context.Context, in *historyInput) (*reply[api.History], error) {
-	if s.heads()[in.Tenant] == 0 {
+	if s.cfg.Mirror.Tenant(in.Tenant).Head == 0 {
 		return nil, noTenant(in.Tenant, s.cfg.Mirror.Tenants())
 	}
 	records, err := s.cfg.Store.History(ctx, in.Tenant, in.Limit)

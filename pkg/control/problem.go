@@ -32,6 +32,7 @@ func writeProblem(w http.ResponseWriter, status int, detail string) {
 func problemOf(err error) error {
 	var problem *api.Problem
 	var faults spec.Errors
+	var unknown *store.UnknownError
 	switch {
 	case err == nil:
 		return nil
@@ -45,6 +46,8 @@ func problemOf(err error) error {
 		return problemf(changeProblem(err), "%s", err)
 	case errors.Is(err, store.ErrNotFound):
 		return problemf(http.StatusNotFound, "%s", err)
+	case errors.As(err, &unknown):
+		return problemf(http.StatusGatewayTimeout, "%s", err) // with what to do before another attempt
 	case errors.Is(err, context.DeadlineExceeded):
 		return problemf(http.StatusGatewayTimeout, "%s; is etcd well? gtmctl status tells", err)
 	}

@@ -26,17 +26,22 @@ func (s *Server) routeStatus(h huma.API) {
 	huma.Register(h, operation("explain", http.MethodGet, "/explain", "What a client gets, and why", maxSmallBody), s.explain)
 }
 
-func (s *Server) heads() map[string]uint64 {
-	heads := map[string]uint64{}
+// heads gives the newest generations, and what identifies them.
+func (s *Server) heads() (heads map[string]uint64, ids map[string]string) {
+	heads, ids = map[string]uint64{}, map[string]string{}
 	for _, tenant := range s.cfg.Mirror.Tenants() {
-		heads[tenant] = uint64(s.cfg.Mirror.Tenant(tenant).Head)
+		t := s.cfg.Mirror.Tenant(tenant)
+		if heads[tenant] = uint64(t.Head); t.ID != "" {
+			ids[tenant] = t.ID
+		}
 	}
-	return heads
+	return heads, ids
 }
 
 // status answers even where etcd does not: then the mirror is what there is, and the store's part says so.
 func (s *Server) status(ctx context.Context, _ *struct{}) (*reply[api.Status], error) {
-	out := api.Status{Time: s.cfg.Now().UTC(), Heads: s.heads(), Pools: s.pools(), Edges: []api.Edge{}}
+	heads, ids := s.heads()
+	out := api.Status{Time: s.cfg.Now().UTC(), Heads: heads, IDs: ids, Pools: s.pools(), Edges: []api.Edge{}}
 	if s.cfg.Following != nil {
 		f := s.cfg.Following()
 		out.Store = api.StoreStatus{State: f.State, Since: f.Since, Error: f.Err, Cursor: f.Cursor}
@@ -60,7 +65,8 @@ func (s *Server) edgesNow(ctx context.Context, _ *struct{}) (*reply[api.Edges], 
 	if err != nil && len(edges) == 0 {
 		return nil, problemOf(err)
 	}
-	return &reply[api.Edges]{api.Edges{Heads: s.heads(), Edges: s.askAll(ctx, edges)}}, nil
+	heads, ids := s.heads()
+	return &reply[api.Edges]{api.Edges{Heads: heads, IDs: ids, Edges: s.askAll(ctx, edges)}}, nil
 }
 
 // explain passes the question on to an edge, since only the code that answers can tell why.

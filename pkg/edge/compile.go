@@ -21,6 +21,7 @@ func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *store.Updat
 	var pause <-chan time.Time
 	if first != nil {
 		c.Apply(changeOf(first))
+		e.takeIDs(first)
 		e.takeKeys(c, first)
 		e.publish(c, expiry)
 		pause = time.After(settlePause) // what a start leaves is collected first: catching up allocates once more
@@ -62,8 +63,26 @@ func (e *Edge) take(c *table.Compiler, n news) {
 		return
 	}
 	c.Apply(changeOf(n.update))
+	e.takeIDs(n.update)
 	e.takeKeys(c, n.update)
 	e.save.put(*n.update)
+}
+
+// takeIDs notes what identifies the generations that the next view is of.
+func (e *Edge) takeIDs(u *store.Update) {
+	if !u.Full && len(u.Tenants) == 0 {
+		return
+	}
+	ids := map[string]string{} // a new one: the one before may be lent
+	if !u.Full {
+		maps.Copy(ids, e.nextIDs)
+	}
+	for _, t := range u.Tenants {
+		if delete(ids, t.Tenant); t.ID != "" {
+			ids[t.Tenant] = t.ID
+		}
+	}
+	e.nextIDs = ids
 }
 
 // publish compiles and hands the view to the workers.
@@ -75,7 +94,7 @@ func (e *Edge) publish(c *table.Compiler, expiry *time.Timer) {
 	}
 	e.mu.Lock() // so that nobody sees new generations with the faults of old ones
 	was := e.broken
-	e.broken = broken
+	e.broken, e.ids = broken, e.nextIDs
 	e.view.Store(v)
 	e.transfer.Changed()
 	e.mu.Unlock()
@@ -136,7 +155,7 @@ func (e *Edge) logBroken(was, now []table.Broken) {
 
 // changeOf brings an update of the store into the compiler's form.
 func changeOf(u *store.Update) table.Change {
-	ch := table.Change{Full: u.Full, Verdicts: u.Verdicts, VerdictsDeleted: u.VerdictsDeleted}
+	ch := table.Change{Full: u.Full, Verdicts: u.Verdicts, VerdictsDeleted: u.VerdictsDeleted, VerdictsBroken: u.VerdictsBroken}
 	for _, t := range u.Tenants {
 		tc := table.TenantChange{Tenant: t.Tenant, Head: uint64(t.Head), Deleted: t.Deleted}
 		for _, v := range t.Put {

@@ -104,10 +104,12 @@ type Edge struct {
 	aliases   *alias.Keeper
 
 	unopened map[string]table.Broken // by zone: keys that cannot be opened; for the compiling goroutine
+	nextIDs  map[string]string       // of generations, for the next view; likewise
 
 	mu       sync.Mutex
 	status   store.FollowStatus
 	broken   []table.Broken
+	ids      map[string]string // of the view's generations
 	snapshot snapshotState
 }
 

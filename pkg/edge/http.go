@@ -54,7 +54,7 @@ func (e *Edge) Status() api.EdgeStatus {
 		return s
 	}
 	s.View = api.View{Serial: v.Serial, Published: v.Published}
-	s.Tenants, s.Zones, s.Services = v.Heads, len(v.Zones()), v.ServiceCount()
+	s.Tenants, s.IDs, s.Zones, s.Services = v.Heads, e.ids, len(v.Zones()), v.ServiceCount()
 	for _, g := range v.Atlas.Info() {
 		s.Geo = append(s.Geo, api.GeoState{File: g.File, Type: g.Type, Built: g.Built, Networks: g.Networks})
 	}

@@ -18,6 +18,9 @@ func (e *Edge) takeKeys(c *table.Compiler, u *store.Update) {
 	gone := u.KeysetsDeleted
 	if u.Full {
 		told := map[string]bool{}
+		for _, zone := range u.KeysetsBroken {
+			told[zone] = true
+		}
 		for i := range u.Keysets {
 			told[u.Keysets[i].Zone] = true
 		}

@@ -83,6 +83,11 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, z := range v.Zones() {
 		queries(ch, z.Counts)
 	}
+	for _, z := range v.Void() {
+		if z.Counts != nil {
+			queries(ch, z.Counts)
+		}
+	}
 	for _, c := range v.ServiceCounts() {
 		for i, pool := range c.Pools {
 			ch <- prometheus.MustNewConstMetric(descAnswers, prometheus.CounterValue, float64(c.Answers[i].Load()), c.Tenant, c.Service, pool)

@@ -30,9 +30,9 @@ func (q *saveQueue) put(u store.Update) {
 	}
 }
 
-// tellsBroken tells whether u leaves resources in the form that they had before.
+// tellsBroken tells whether u leaves something in the form that it had before.
 func tellsBroken(u store.Update) bool {
-	return slices.ContainsFunc(u.Tenants, func(tu store.TenantUpdate) bool { return len(tu.Broken) > 0 })
+	return len(u.VerdictsBroken)+len(u.KeysetsBroken) > 0 || slices.ContainsFunc(u.Tenants, func(tu store.TenantUpdate) bool { return len(tu.Broken) > 0 })
 }
 
 func (q *saveQueue) take() []store.Update {

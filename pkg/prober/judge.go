@@ -59,9 +59,10 @@ func (j *judge) lead(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-t.news.wake:
-			if !pause(ctx, gather) {
+			if !pause(ctx, max(gather, j.world.unsettled())) {
 				return nil
 			}
+			t.notice(t.news.takeVerdicts())
 			err = t.pass(ctx, t.news.take())
 		case <-ticker.C:
 			t.compare()
@@ -104,6 +105,30 @@ func (t *term) compare() {
 		if _, ok := t.held[id.Tenant][id]; !ok {
 			t.hold(id, v)
 		}
+	}
+}
+
+// notice compares what is stored now of some pools with what is held. Tenants where it differs, as after a restore of the store, are
+// news: what differs is written again.
+func (t *term) notice(pools []health.PoolID, all bool) {
+	if all {
+		t.compare()
+		t.news.again()
+		return
+	}
+	for _, id := range pools {
+		stored, is := t.world.mirror.Verdict(id)
+		held, holds := t.held[id.Tenant][id]
+		switch {
+		case holds && (!is || !stored.Equal(held)):
+			held.Judge = "" // differs from every verdict that is written
+			t.hold(id, held)
+		case !holds && is:
+			t.hold(id, stored)
+		default:
+			continue
+		}
+		t.news.again(id.Tenant)
 	}
 }
 

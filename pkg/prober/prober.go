@@ -60,6 +60,8 @@ const (
 	lookTime = 10 * time.Second
 	// gather is how long news are gathered before they are worked on, so that a burst is one piece of work.
 	gather = 5 * time.Millisecond
+	// correctTime is how long vantages have to correct observations that were read anew, before they are judged.
+	correctTime = time.Second
 	// sweep is how often everything is looked at again: overrides expire, and what is stored may not be what was written.
 	sweep = 30 * time.Second
 )

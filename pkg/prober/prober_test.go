@@ -417,3 +417,75 @@ func TestBadID(t *testing.T) {
 		}
 	}
 }
+
+// What the store holds is not what the judge wrote, as after a restore: that is mended at once, not in the next sweep.
+func TestVerdictsThatTheStoreLostAreWrittenAtOnce(t *testing.T) {
+	inLab(t, func(l *lab) {
+		l.declare(monitorRes("m", spec.Monitor{}), poolRes("eu", "m", s1, s2), poolRes("us", "m", s3, s4))
+		l.set(probe.Failed, s1, s3)
+		l.start("fra")
+		time.Sleep(settle + 3*time.Second) // between two sweeps
+		l.want("before", "eu", "a:down b:up")
+		right := l.verdict("eu")
+		lose := func(full bool) {
+			l.fakeStore.mu.Lock()
+			defer l.fakeStore.mu.Unlock()
+			old := right
+			old.Endpoints = map[string]health.Finding{"a": {State: health.Up, Score: 1}, "b": {State: health.Up, Score: 1}}
+			l.verdicts[right.Pool] = old
+			gone := health.PoolID{Tenant: "shop", Pool: "us"}
+			delete(l.verdicts, gone)
+			u := store.Update{Full: full, Verdicts: []health.Verdict{old}}
+			if full {
+				u.Tenants = []store.TenantUpdate{{Tenant: "shop", Head: l.head}}
+				for _, v := range l.declared {
+					u.Tenants[0].Put = append(u.Tenants[0].Put, v)
+				}
+			} else {
+				u.VerdictsDeleted = []health.PoolID{gone}
+			}
+			l.tellConfig(u)
+		}
+		for _, full := range []bool{false, true} {
+			lose(full)
+			time.Sleep(100 * time.Millisecond)
+			l.want("mended", "eu", "a:down b:up")
+			l.want("written again", "us", "a:down b:up")
+		}
+		_, before := l.writes()
+		time.Sleep(time.Hour)
+		if _, after := l.writes(); after != before {
+			t.Errorf("%d verdicts were written in an hour without news", after-before)
+		}
+	})
+}
+
+// Observations of a store that went back are old: each prober corrects its own before the judge believes them.
+func TestOldObservationsAreCorrectedBeforeTheyAreJudged(t *testing.T) {
+	inLab(t, func(l *lab) {
+		l.declare(monitorRes("m", spec.Monitor{}), poolRes("eu", "m", s1, s2))
+		l.set(probe.Failed, s1)
+		l.start("fra")
+		l.start("nyc")
+		time.Sleep(settle + 3*time.Second)
+		l.want("before", "eu", "a:down b:up")
+		_, before := l.writes()
+		l.fakeStore.mu.Lock()
+		for key, o := range l.obs {
+			o.Endpoints = map[string]health.Sight{"a": {State: health.Up, Score: 1}, "b": {State: health.Down, Reason: "old"}}
+			l.obs[key] = o
+		}
+		l.fakeStore.mu.Unlock()
+		l.again()
+		time.Sleep(2 * time.Second)
+		l.want("after", "eu", "a:down b:up")
+		if _, after := l.writes(); after != before {
+			t.Errorf("%d verdicts were written on old evidence", after-before)
+		}
+		for key, o := range l.obs {
+			if o.Endpoints["a"].State != health.Down {
+				t.Errorf("%s tells %+v still", key.Vantage, o)
+			}
+		}
+	})
+}

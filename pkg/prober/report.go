@@ -30,6 +30,9 @@ func (a *agent) report(ctx context.Context) error {
 		case <-ticker.C:
 			a.audit()
 			continue
+		case <-a.world.reread:
+			a.audit()
+			continue
 		case <-a.wake:
 		}
 		if !pause(ctx, gather) {

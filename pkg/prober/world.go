@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
@@ -19,8 +20,11 @@ type world struct {
 	mirror *store.Mirror
 	// complete is closed once configuration and observations were heard of in full.
 	complete chan struct{}
+	// reread has a token when observations came anew in full: the store may have lost some.
+	reread chan struct{}
 
 	mu           sync.Mutex
+	settled      time.Time // until then vantages correct the observations that came anew
 	heardConfig  bool
 	heardSights  bool
 	status       store.FollowStatus // Refused: the store went back, and nobody has accepted it
@@ -36,7 +40,7 @@ type sightings map[string]health.Observation
 
 func newWorld(log *slog.Logger) *world {
 	return &world{
-		log: log, mirror: store.NewMirror(), complete: make(chan struct{}), status: store.FollowStatus{State: store.Connecting},
+		log: log, mirror: store.NewMirror(), complete: make(chan struct{}), reread: make(chan struct{}, 1), status: store.FollowStatus{State: store.Connecting},
 		broken: map[string]map[spec.Key]bool{}, plans: map[string]*plan{},
 		observations: map[string]map[health.PoolID]sightings{}, alive: map[string]bool{},
 		listeners: map[*listener]bool{},
@@ -46,14 +50,17 @@ func newWorld(log *slog.Logger) *world {
 // listener collects the tenants that there is news of, until someone takes them.
 type listener struct {
 	world   *world
-	sights  bool            // observations and vantages are news too
+	sights  bool            // observations, vantages and verdicts are news too
 	tenants map[string]bool // guarded by world.mu
-	wake    chan struct{}   // has a token when there is something to take
+	// verdicts are pools of which the store told a verdict, or none any more; anew: of all. Likewise guarded.
+	verdicts map[health.PoolID]bool
+	anew     bool
+	wake     chan struct{} // has a token when there is something to take
 }
 
 // listen makes a listener, to whom every tenant is news. End it with stop.
 func (w *world) listen(sights bool) *listener {
-	l := &listener{world: w, sights: sights, tenants: map[string]bool{}, wake: make(chan struct{}, 1)}
+	l := &listener{world: w, sights: sights, tenants: map[string]bool{}, verdicts: map[health.PoolID]bool{}, wake: make(chan struct{}, 1)}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.listeners[l] = true
@@ -86,13 +93,23 @@ func (l *listener) take() []string {
 	return tenants
 }
 
+// takeVerdicts gives the pools whose stored verdicts are news; all: they were told anew, and some may be missing.
+func (l *listener) takeVerdicts() (pools []health.PoolID, all bool) {
+	l.world.mu.Lock()
+	defer l.world.mu.Unlock()
+	pools, all = slices.Collect(maps.Keys(l.verdicts)), l.anew
+	clear(l.verdicts)
+	l.anew = false
+	return pools, all
+}
+
 // tell is called with world.mu held.
 func (l *listener) tell(tenants []string) {
-	if len(tenants) == 0 {
-		return
-	}
 	for _, t := range tenants {
 		l.tenants[t] = true
+	}
+	if len(l.tenants)+len(l.verdicts) == 0 {
+		return
 	}
 	select {
 	case l.wake <- struct{}{}:
@@ -137,6 +154,7 @@ func (w *world) applyConfig(u store.Update) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var news []string
+	w.noteVerdicts(u)
 	old := w.plans
 	if u.Full {
 		w.heardConfig = true
@@ -157,6 +175,23 @@ func (w *world) applyConfig(u store.Update) error {
 	}
 	w.announce(news, false)
 	return nil
+}
+
+// noteVerdicts tells the judge what verdicts the store has now: they may not be those that it wrote.
+func (w *world) noteVerdicts(u store.Update) {
+	for l := range w.listeners {
+		if !l.sights {
+			continue
+		}
+		for i := range u.Verdicts {
+			l.verdicts[u.Verdicts[i].Pool] = true
+		}
+		for _, id := range u.VerdictsDeleted {
+			l.verdicts[id] = true
+		}
+		l.anew = l.anew || u.Full
+		l.tell(nil)
+	}
 }
 
 // noteBroken keeps track of the resources that stand in the store and cannot be decoded.
@@ -194,7 +229,7 @@ func (w *world) applyObservations(u store.ObservationUpdate) error {
 	defer w.mu.Unlock()
 	news := map[string]bool{}
 	if u.Full {
-		w.heardSights = true
+		w.readAnew()
 		clear(w.observations)
 	}
 	for _, o := range u.Put {
@@ -215,6 +250,26 @@ func (w *world) applyObservations(u store.ObservationUpdate) error {
 	}
 	w.announce(tenants, true)
 	return nil
+}
+
+// readAnew has this vantage look at once whether the store has what it saw, when all is read for another time; and the judge wait
+// until the vantages have: observations of a store that went back are old.
+func (w *world) readAnew() {
+	if w.heardSights {
+		w.settled = time.Now().Add(correctTime)
+		select {
+		case w.reread <- struct{}{}:
+		default:
+		}
+	}
+	w.heardSights = true
+}
+
+// unsettled tells how long observations that came anew are still to be waited for.
+func (w *world) unsettled() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return time.Until(w.settled)
 }
 
 func (w *world) see(o health.Observation) {

@@ -26,11 +26,14 @@ type seat struct {
 	peer      netip.AddrPort // at its beginning
 
 	// owned by connTable
-	place    *list.Element
-	busy     int       // messages being answered
-	messages int       // messages under way: being read, answered or written
-	answered bool      // at least one
-	since    time.Time // when it came, or when it was last answered
+	place    *list.Element // in connTable.order
+	own      *list.Element // in share.conns
+	share    *share        // its client's
+	busy     int           // messages being answered
+	at       time.Time     // when it became busy
+	messages int           // messages under way: being read, answered or written
+	answered bool          // at least one
+	since    time.Time     // when it came, or when it was last answered
 }
 
 func (c *seat) family() uint8 { return familyOf(c.peer.Addr()) }
@@ -42,20 +45,28 @@ type connTable struct {
 
 	mu       sync.Mutex
 	order    *list.List // of *seat; the one whose last batch of messages is longest ago first
-	client   map[netip.Addr]share
+	client   map[netip.Addr]*share
+	sizes    []int // how many clients have so many connections
+	most     int   // connections of the client that has most of them
 	messages int
+	leaving  int // messages of connections that were expelled because there were too many
 	closed   bool
 	gone     sync.WaitGroup // seats that are to leave
 	n        [numTransports]connStats
 }
 
 // share is what one client has of the table.
-type share struct{ conns, messages int }
+type share struct {
+	key      netip.Addr
+	conns    *list.List // of *seat, in the same order
+	messages int
+}
 
 type connStats struct{ open, opened, refused, evicted, overload uint64 }
 
 func newConnTable(maxConns, maxPerClient int) *connTable {
-	return &connTable{max: maxConns, maxPerClient: maxPerClient, order: list.New(), client: make(map[netip.Addr]share)}
+	return &connTable{max: maxConns, maxPerClient: maxPerClient, order: list.New(), client: make(map[netip.Addr]*share),
+		sizes: make([]int, maxPerClient+1)}
 }
 
 // clientKey is whom connections are counted for: an IPv4 address, or an IPv6 /64, since one host has a whole one.
@@ -66,70 +77,62 @@ func clientKey(a netip.Addr) netip.Addr {
 	return a
 }
 
-// admit takes c in, evicting another if need be. False: c must be closed, as its client has too many or the
-// server is stopping. After true, leave must be called once.
+// admit takes c in, evicting another if need be: one of the same client where that has as many as it may. False: c must be closed,
+// as its client has too many, all of them at work, or the server is stopping. After true, leave must be called once.
 func (t *connTable) admit(c *seat) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	key := clientKey(c.peer.Addr())
 	if t.closed {
 		return false
 	}
-	if t.client[key].conns >= t.maxPerClient {
-		t.n[c.transport].refused++
-		return false
+	c.since = time.Now()
+	key := clientKey(c.peer.Addr())
+	if s := t.client[key]; s != nil && s.conns.Len() >= t.maxPerClient {
+		idle := s.victim(c.since)
+		if idle == nil {
+			t.n[c.transport].refused++
+			return false
+		}
+		t.expel(idle)
 	}
 	if t.order.Len() >= t.max {
 		t.evict()
 	}
-	c.since = time.Now()
+	c.share = t.shareOf(key)
 	c.place = t.order.PushBack(c)
-	t.change(key, 1, 0)
+	c.own = c.share.conns.PushBack(c)
+	t.resized(c.share.conns.Len()-1, c.share.conns.Len())
 	t.n[c.transport].opened++
 	t.n[c.transport].open++
 	t.gone.Add(1)
 	return true
 }
 
-// change counts a client's connections and messages. mu is held.
-func (t *connTable) change(key netip.Addr, conns, messages int) {
+// shareOf gives what a client has, or begins it. mu is held.
+func (t *connTable) shareOf(key netip.Addr) *share {
 	s := t.client[key]
-	s.conns += conns
-	s.messages += messages
-	if s == (share{}) {
-		delete(t.client, key)
-		return
+	if s == nil {
+		s = &share{key: key, conns: list.New()}
+		t.client[key] = s
 	}
-	t.client[key] = s
+	return s
 }
 
-// evictOne makes room, for instance for file descriptors.
-func (t *connTable) evictOne() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.evict()
-}
-
-// evict closes the connection that has been idle for longest; where none is idle, the one that has been busy
-// for longest (it is a client that does not take its replies). mu is held.
-func (t *connTable) evict() {
-	victim := t.order.Front()
-	for e := victim; e != nil; e = e.Next() {
-		if e.Value.(*seat).busy == 0 {
-			victim = e
-			break
-		}
-	}
-	if victim != nil {
-		t.expel(victim.Value.(*seat))
+// tidy forgets a client that has nothing any more. mu is held.
+func (t *connTable) tidy(s *share) {
+	if s.conns.Len() == 0 && s.messages == 0 {
+		delete(t.client, s.key)
 	}
 }
 
-// expel closes c, to make room. mu is held.
-func (t *connTable) expel(c *seat) {
-	t.remove(c)
-	t.n[c.transport].evicted++
-	c.guest.abort()
+// resized keeps count of how many connections clients have. mu is held.
+func (t *connTable) resized(was, is int) {
+	t.sizes[was]--
+	t.sizes[is]++
+	t.most = max(t.most, is)
+	for t.most > 0 && t.sizes[t.most] == 0 {
+		t.most--
+	}
 }
 
 // remove takes c out, if it still is in. mu is held.
@@ -138,9 +141,11 @@ func (t *connTable) remove(c *seat) {
 		return
 	}
 	t.order.Remove(c.place)
-	c.place = nil
+	c.share.conns.Remove(c.own)
+	c.place, c.own = nil, nil
+	t.resized(c.share.conns.Len()+1, c.share.conns.Len())
 	t.n[c.transport].open--
-	t.change(clientKey(c.peer.Addr()), -1, 0)
+	t.tidy(c.share)
 }
 
 // leave forgets c, at its very end.
@@ -151,24 +156,25 @@ func (t *connTable) leave(c *seat) {
 	t.gone.Done()
 }
 
-// enter counts one more message of c as under way, before it is read. False: there are too many, and it is to be
+// enter counts one more message of c as under way, before it is read. False: there are too many, or c was told to end, and it is to be
 // refused. After true, exit must be called once. Transports that take one message at a time need it not.
 func (t *connTable) enter(c *seat) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	key := clientKey(c.peer.Addr())
-	if t.client[key].messages >= messagesPerConn*t.maxPerClient {
+	switch {
+	case c.place == nil:
+		return false // it is cut off: what still stands in its batch costs nobody anything
+	case c.share.messages >= messagesPerConn*t.maxPerClient:
 		t.n[c.transport].overload++
 		return false
-	}
-	if t.messages >= messagesPerConn*t.max {
+	case t.messages >= messagesPerConn*t.max:
 		t.n[c.transport].overload++
-		t.evict() // most likely one of those that let their messages drip in
+		t.relieve(c)
 		return false
 	}
 	t.messages++
 	c.messages++
-	t.change(key, 0, 1)
+	c.share.messages++
 	return true
 }
 
@@ -178,7 +184,11 @@ func (t *connTable) exit(c *seat) {
 	defer t.mu.Unlock()
 	t.messages--
 	c.messages--
-	t.change(clientKey(c.peer.Addr()), 0, -1)
+	c.share.messages--
+	if c.place == nil {
+		t.leaving = max(0, t.leaving-1)
+	}
+	t.tidy(c.share)
 }
 
 // setBusy notes that one message, or one batch of them, is being answered, or no longer. Each end of it makes c the
@@ -186,14 +196,18 @@ func (t *connTable) exit(c *seat) {
 func (t *connTable) setBusy(c *seat, busy bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	now := time.Now()
 	if busy {
-		c.busy++
+		if c.busy++; c.busy == 1 {
+			c.at = now
+		}
 		return
 	}
 	c.busy--
-	c.answered, c.since = true, time.Now()
+	c.answered, c.since = true, now
 	if c.place != nil {
 		t.order.MoveToBack(c.place)
+		c.share.conns.MoveToBack(c.own)
 	}
 }
 

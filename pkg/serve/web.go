@@ -146,6 +146,7 @@ var (
 	wrongType      = refusal{http.StatusUnsupportedMediaType, "the content type is not " + webType}
 	headerTooLarge = refusal{http.StatusRequestHeaderFieldsTooLarge, "the header is too large"}
 	notBase64      = refusal{http.StatusBadRequest, "the parameter dns is not base64url without padding"}
+	notSafe        = refusal{http.StatusBadRequest, "only queries are asked by GET; send this message by POST"}
 	noMessage      = refusal{http.StatusBadRequest, "this is no DNS message"}
 	endedEarly     = refusal{http.StatusBadRequest, "the message ended too early"}
 	noAnswer       = refusal{http.StatusBadRequest, "this message gets no answer"}
@@ -208,6 +209,9 @@ func (h *web) read(w http.ResponseWriter, r *http.Request) (query []byte, why re
 		if query, err = base64.RawURLEncoding.DecodeString(r.URL.Query().Get("dns")); err != nil {
 			return nil, notBase64
 		}
+		if !safe(query) {
+			return nil, notSafe
+		}
 	case http.MethodPost:
 		if !isWebType(r.Header.Get("Content-Type")) {
 			return nil, wrongType
@@ -222,6 +226,13 @@ func (h *web) read(w http.ResponseWriter, r *http.Request) (query []byte, why re
 		return nil, noMessage
 	}
 	return query, refusal{}
+}
+
+// safe tells whether a message may come by GET, which changes nothing (RFC 9110, 9.2.1) and may be sent again by anyone on the way: a
+// query may, an UPDATE may not.
+func safe(msg []byte) bool {
+	const opcode = 0xF << 3
+	return len(msg) < headerSize || msg[2]&opcode == 0
 }
 
 // readBody reads the query of a POST, or tells why not.

@@ -23,6 +23,9 @@ const (
 	web2InMax    = 2 * (web2Header + web2Frame) // that a request's header may have, in frames; less than any other frame
 )
 
+// streamsGiven is how many streams that we gave up are remembered.
+const streamsGiven = 32
+
 // web2 is a connection of HTTP/2 (RFC 9113) with DNS in it (RFC 8484). One goroutine reads what there is, has all whole
 // requests answered, and writes the replies together; net/http, with a goroutine for each request and a frame for each
 // write, needs several times as much. Frames and compressed headers are read by golang.org/x/net. As in a stream, what
@@ -35,12 +38,14 @@ type web2 struct {
 	open    []*web2Request // those whose message is not whole, that wait for slow work, or whose reply the client does not take yet
 	spare   *web2Request
 
-	greeted, settled bool   // the client's preface has come, its first settings too
-	last             uint32 // the highest stream that it has opened
-	window           int64  // what it takes in all streams together, of replies
-	cuts             []int  // where replies end in out
-	initial          int64  // what it takes in a new one
-	received         int    // of its messages, not given back yet
+	greeted, settled bool                 // the client's preface has come, its first settings too
+	last             uint32               // the highest stream that it has opened
+	given            [streamsGiven]uint32 // the last streams that we gave up, whose messages may still be on their way
+	givenAt          int                  // how many there were
+	window           int64                // what it takes in all streams together, of replies
+	cuts             []int                // where replies end in out
+	initial          int64                // what it takes in a new one
+	received         int                  // of its messages, not given back yet
 
 	now      time.Time // when the batch at hand began
 	busy     bool      // a message of that batch was answered

@@ -343,7 +343,7 @@ func TestWeb2Streams(t *testing.T) {
 		t.Fatalf("one more: %+v", all[id(streamsPerConn)])
 	}
 	c.must(c.framer.WriteRSTStream(id(0), http2.ErrCodeCancel))
-	c.must(c.framer.WriteData(id(0), true, msg)) // of no interest any more
+	c.must(c.framer.WriteData(id(0), true, msg)) // though it has ended it
 	c.post(id(streamsPerConn+1), msg)
 	for i := 1; i < streamsPerConn; i++ {
 		c.must(c.framer.WriteData(id(i), false, msg[:5]))
@@ -363,8 +363,55 @@ func TestWeb2Streams(t *testing.T) {
 			t.Fatalf("stream %d: %+v", id(i), all[id(i)])
 		}
 	}
-	if all[id(0)] != nil {
-		t.Errorf("the one given up: %+v", all[id(0)])
+	if got := all[id(0)]; got == nil || got.status != "" || got.reset != http2.ErrCodeStreamClosed {
+		t.Errorf("the one given up: %+v", got)
+	}
+}
+
+// A request that is refused was answered while its message was still on its way; some clients then lose the answer (curl 7.88).
+func TestWeb2RefusesBehindTheMessage(t *testing.T) {
+	s := startSecure(t, Config{}, echo)
+	c := dialWeb2(t, s)
+	msg := query(0, "a.", 1)
+	fields := append([]string{}, postFields...)
+	for i := range fields {
+		fields[i] = strings.Replace(fields[i], webType, "text/plain", 1)
+	}
+	c.request(1, false, fields...)
+	c.must(c.framer.WriteData(1, false, msg))
+	c.get(3, msg)
+	c.send()
+	all := map[uint32]*web2Answer{}
+	if _, ended := c.until(all, 3); ended || all[1] != nil {
+		t.Fatalf("before the message's end: %+v", all[1])
+	}
+	c.must(c.framer.WriteData(1, true, msg))
+	c.send()
+	if _, ended := c.until(all, 1); ended || all[1].status != "415" || all[1].reset != 0 {
+		t.Errorf("behind it: %+v", all[1])
+	}
+}
+
+// Data of a stream that has ended is told to be so (RFC 9113, 5.1); where it was us who gave up, the client cannot know yet.
+func TestWeb2DataOfEndedStreams(t *testing.T) {
+	s := startSecure(t, Config{}, echo)
+	c := dialWeb2(t, s)
+	msg := query(0, "a.", 1)
+	c.get(1, msg)
+	c.request(3, false, append(append([]string{}, postFields...), "content-length 70000")...) // refused at once: it is too long
+	c.send()
+	all := map[uint32]*web2Answer{}
+	c.until(all, 1)
+	if _, ended := c.until(all, 3); ended || all[3].status != "413" {
+		t.Fatalf("too long: %+v", all[3])
+	}
+	c.must(c.framer.WriteData(3, true, msg))
+	c.must(c.framer.WriteData(1, true, msg))
+	c.get(5, msg)
+	c.send()
+	again := map[uint32]*web2Answer{}
+	if _, ended := c.until(again, 5); ended || again[1] == nil || again[1].reset != http2.ErrCodeStreamClosed || again[3] != nil && again[3].reset != http2.ErrCodeNo {
+		t.Errorf("%+v, %+v", again[1], again[3])
 	}
 }
 

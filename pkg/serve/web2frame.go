@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"slices"
 
 	"golang.org/x/net/http2"
 )
@@ -110,8 +111,10 @@ func (c *web2) data(f *web2Framer, w *streamWorker, frame *http2.DataFrame) erro
 	switch {
 	case r == nil && frame.StreamID > c.last:
 		return connFault(http2.ErrCodeProtocol)
-	case r == nil: // given up by us, or by the client
-		return nil
+	case r == nil && slices.Contains(c.given[:], frame.StreamID):
+		return nil // which the client did not know when it sent this
+	case r == nil: // ended by the client (RFC 9113, 5.1)
+		return f.WriteRSTStream(frame.StreamID, http2.ErrCodeStreamClosed)
 	case r.ended:
 		return c.reset(f, r.id, http2.ErrCodeStreamClosed)
 	}
@@ -179,5 +182,12 @@ func (c *web2) widen(f *web2Framer, frame *http2.WindowUpdateFrame) error {
 // reset gives up a stream.
 func (c *web2) reset(f *web2Framer, id uint32, code http2.ErrCode) error {
 	c.forget(id)
+	c.giveUp(id)
 	return f.WriteRSTStream(id, code)
+}
+
+// giveUp remembers that it was us who ended a stream: what still comes of it is no fault.
+func (c *web2) giveUp(id uint32) {
+	c.given[c.givenAt%streamsGiven] = id
+	c.givenAt++
 }

@@ -127,6 +127,7 @@ func (c *web2) send(f *web2Framer, r *web2Request, reply []byte) error {
 	}
 	r.rest = append([]byte(nil), r.rest...) // reply belongs to a worker
 	if !c.enlist(r, c.srv.cfg.WriteTimeout) {
+		c.giveUp(r.id)
 		err := f.WriteRSTStream(r.id, http2.ErrCodeEnhanceYourCalm)
 		c.release(r)
 		return err
@@ -154,6 +155,7 @@ func (c *web2) advance(r *web2Request) bool {
 // finish ends a request that is answered. A client that still sends is told that nobody listens (RFC 9113, 8.1).
 func (c *web2) finish(f *web2Framer, r *web2Request) (err error) {
 	if !r.ended {
+		c.giveUp(r.id)
 		err = f.WriteRSTStream(r.id, http2.ErrCodeNo)
 	}
 	c.release(r)

@@ -113,9 +113,11 @@ type web2Request struct {
 	head   bool // the header alone is asked for
 	ended  bool // the message is whole, or of no interest any more
 	length int64
-	body   []byte // the message
-	rest   []byte // of the reply: what waits for the client to want it
-	window int64  // what the client takes of the reply
+	came   int64   // of the message
+	body   []byte  // the message
+	why    refusal // it is refused, once it has come to its end: clients lose a reply that comes before
+	rest   []byte  // of the reply: what waits for the client to want it
+	window int64   // what the client takes of the reply
 	until  time.Time
 
 	open      bool // it is in web2.open
@@ -178,8 +180,10 @@ func (c *web2) begin(f *web2Framer, w *streamWorker, id uint32, ended bool) erro
 	h := &c.head
 	switch {
 	case h.malformed || h.method == "" || h.scheme == "" || h.path == "":
+		c.giveUp(id)
 		return f.WriteRSTStream(id, http2.ErrCodeProtocol)
 	case len(c.open) >= streamsPerConn:
+		c.giveUp(id)
 		return f.WriteRSTStream(id, http2.ErrCodeRefusedStream)
 	}
 	r := c.spare
@@ -192,17 +196,21 @@ func (c *web2) begin(f *web2Framer, w *streamWorker, id uint32, ended bool) erro
 	case h.tooLarge:
 		return c.refuse(f, r, headerTooLarge)
 	case !ours:
-		return c.refuse(f, r, notOurPath)
+		r.why = notOurPath
 	case h.method == http.MethodGet, r.head:
 		return c.get(f, w, r, dns)
 	case h.method != http.MethodPost:
-		return c.refuse(f, r, wrongMethod)
+		r.why = wrongMethod
 	case !isWebType(h.contentType):
-		return c.refuse(f, r, wrongType)
+		r.why = wrongType
+	case ended:
+		r.why = noMessage
+	}
+	switch {
 	case h.length > streamRoom:
 		return c.refuse(f, r, tooLong)
-	case ended:
-		return c.refuse(f, r, noMessage)
+	case r.why != (refusal{}) && (ended || h.expects):
+		return c.refuse(f, r, r.why)
 	case !c.enlist(r, c.srv.cfg.MessageTimeout):
 		return c.refuse(f, r, tooMany)
 	}
@@ -219,14 +227,20 @@ func (c *web2) get(f *web2Framer, w *streamWorker, r *web2Request, dns string) e
 	if r.body, err = base64.RawURLEncoding.AppendDecode(r.body[:0], f.text); err != nil {
 		return c.refuse(f, r, notBase64)
 	}
+	if !safe(r.body) {
+		return c.refuse(f, r, notSafe)
+	}
 	return c.respondTo(f, w, r)
 }
 
 // collect takes in a part of a message, or says why not. Room grows as in readMessage.
 func (c *web2) collect(r *web2Request, data []byte) (why refusal) {
 	size := len(r.body) + len(data)
-	if size > streamRoom {
+	if r.came += int64(len(data)); r.came > streamRoom {
 		return tooLong
+	}
+	if r.why != (refusal{}) {
+		return refusal{}
 	}
 	if size > smallMessage && !r.permitted {
 		select {
@@ -242,10 +256,12 @@ func (c *web2) collect(r *web2Request, data []byte) (why refusal) {
 
 // complete answers a message that has come to its end.
 func (c *web2) complete(f *web2Framer, w *streamWorker, r *web2Request) error {
-	if r.length >= 0 && r.length != int64(len(r.body)) {
+	if r.length >= 0 && r.length != r.came {
 		return c.reset(f, r.id, http2.ErrCodeProtocol)
 	}
-	r.ended = true
+	if r.ended = true; r.why != (refusal{}) {
+		return c.refuse(f, r, r.why)
+	}
 	return c.respondTo(f, w, r)
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -65,6 +66,8 @@ func TestHTTPStatus(t *testing.T) {
 		t.Fatal("that needs no padding")
 	}
 	get := func(query string) string { return webPath + query }
+	update := slices.Clone(msg)
+	update[2] |= 5 << 3
 	named := func(name string) []byte { return query(0, name, 1) }
 	for _, tc := range []struct {
 		name, method, path, kind string
@@ -81,6 +84,8 @@ func TestHTTPStatus(t *testing.T) {
 		{"a stream", "POST", webPath, webType, named("stream."), 200, "max-age=0"},
 		{"close", "POST", webPath, webType, named("close."), 200, "max-age=0"},
 		{"no answer", "POST", webPath, webType, named("drop."), 400, "no-store"},
+		{"UPDATE by GET", "GET", get("?dns=" + base64.RawURLEncoding.EncodeToString(update)), "", nil, 400, "no-store"},
+		{"UPDATE by POST", "POST", webPath, webType, update, 200, "max-age=60"},
 		{"other path", "GET", "/", "", nil, 404, "no-store"},
 		{"path below", "POST", webPath + "/", webType, msg, 404, "no-store"},
 		{"no query", "GET", webPath, "", nil, 400, "no-store"},

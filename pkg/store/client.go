@@ -38,7 +38,8 @@ type Config struct {
 
 // patience is how long the client waits, and how often it asks.
 type patience struct {
-	call     time.Duration // one request
+	attempt  time.Duration // the first attempt of a call, before another member is asked
+	call     time.Duration // one request, with all its attempts
 	commit   time.Duration // one change, which may be large
 	progress time.Duration // between two signs of life asked for while following
 	stall    time.Duration // without a sign of life: the connection is given up
@@ -48,7 +49,7 @@ type patience struct {
 }
 
 var defaultPatience = patience{
-	call: 5 * time.Second, commit: 60 * time.Second,
+	attempt: 2 * time.Second, call: 5 * time.Second, commit: 60 * time.Second,
 	progress: 2 * time.Second, stall: 7 * time.Second,
 	retryMin: 200 * time.Millisecond, retryMax: 5 * time.Second,
 	judgeTTL: 5 * time.Second,
@@ -79,6 +80,8 @@ type Client struct {
 	texts   *textCache
 	// leading is the election key that fences verdicts; nil while another judge leads.
 	leading atomic.Pointer[fence]
+	// written is the newest revision of which an answer to overwrite told.
+	written atomic.Int64
 }
 
 // Open checks cfg and makes a client. It does not wait for etcd, since an edge must start without it:
@@ -125,14 +128,15 @@ func (c *Client) Close() error {
 
 // Ping asks etcd for a sign of life that needs a quorum; its error says what to do.
 func (c *Client) Ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, c.wait.call)
-	defer cancel()
-	_, err := c.etcd.Get(ctx, c.keys.epoch(), clientv3.WithCountOnly())
+	err := c.try(ctx, func(ctx context.Context) error {
+		_, err := c.etcd.Get(ctx, c.keys.epoch(), clientv3.WithCountOnly())
+		return err
+	})
 	return c.explain("asking for a sign of life", err)
 }
 
 // connect makes a connection of its own to etcd, lazily.
-func (c *Client) connect() (*clientv3.Client, error) {
+func (c *Client) connect(more ...grpc.DialOption) (*clientv3.Client, error) {
 	return clientv3.New(clientv3.Config{
 		Endpoints:            c.dialer.targets,
 		DialTimeout:          c.wait.call,
@@ -141,27 +145,18 @@ func (c *Client) connect() (*clientv3.Client, error) {
 		MaxCallSendMsgSize:   serverMaxRequest,
 		MaxCallRecvMsgSize:   1 << 30,
 		Logger:               zap.NewNop(),
-		// Reads are tried for two seconds, which bridges an election or a restart.
-		MaxUnaryRetries:    40,
-		BackoffWaitBetween: 50 * time.Millisecond,
-		DialOptions: []grpc.DialOption{
+		MaxUnaryRetries:      1, // Client.unary knows what may be repeated
+		DialOptions: append([]grpc.DialOption{
 			grpc.WithContextDialer(c.dialer.dial),
-			grpc.WithChainUnaryInterceptor(failFast),
+			grpc.WithChainUnaryInterceptor(c.unary),
+			grpc.WithDisableServiceConfig(), // that of etcd's client asks for turns without regard
+			grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"` + balancerName + `": {}}]}`),
 			grpc.WithConnectParams(grpc.ConnectParams{
 				Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 				MinConnectTimeout: dialPatience,
 			}),
-		},
+		}, more...),
 	})
-}
-
-// failFast lets a read that finds no connection fail, and be tried again, instead of waiting for one until
-// its time is up: the error then tells why there is none.
-func failFast(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	if method == "/etcdserverpb.KV/Range" {
-		opts = append(opts, grpc.WaitForReady(false))
-	}
-	return invoke(ctx, method, req, reply, cc, opts...)
 }
 
 // checkEndpoints tells whether all endpoints are well-formed and of one kind, and which kind that is.

@@ -19,8 +19,8 @@ type storedVersion struct {
 	Text []string `json:"text,omitempty"`
 }
 
-// storedRecord is a Record as it stands in etcd. Digest tells a writer whose answer was lost whether the
-// generation is its own.
+// storedRecord is a Record as it stands in etcd. Digest is the generation's ID; it also tells a writer whose answer was lost whether
+// the generation is its own.
 type storedRecord struct {
 	Record
 	Digest string `json:"digest,omitempty"`

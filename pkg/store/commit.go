@@ -18,8 +18,8 @@ import (
 )
 
 // Commit makes a change the tenant's next generation, whole or not at all. *ConflictError: a head has
-// moved; *TooLargeError: split it. Any other error with etcd's answer lost leaves it open whether the
-// change was made, and says so.
+// moved; *TooLargeError: split it; *UnknownError: it may have been made. With any other error, nothing was
+// written but zone content that nothing refers to.
 func (c *Client) Commit(ctx context.Context, ch Change) (Record, error) {
 	start := time.Now()
 	rec, err := c.commit(ctx, ch)
@@ -28,13 +28,14 @@ func (c *Client) Commit(ctx context.Context, ch Change) (Record, error) {
 }
 
 func (c *Client) commit(ctx context.Context, ch Change) (Record, error) {
-	t, err := c.draft(ch)
+	// A short question first: with etcd away, this fails soon, and it is certain that nothing was written.
+	base, err := c.ground(ctx, ch)
 	if err != nil {
 		return Record{}, err
 	}
-	// A short question first: with etcd away, this fails soon, and it is certain that nothing was written.
-	if _, err := c.reader(c.etcd).get(ctx, c.keys.head(ch.Tenant)); err != nil {
-		return Record{}, c.explain("changing "+ch.Tenant+" (nothing was written)", err)
+	t, err := c.draft(ch, base)
+	if err != nil {
+		return Record{}, err
 	}
 	if t.bytes > MaxChangeBytes || len(t.ops) > MaxChangeOps {
 		return Record{}, &TooLargeError{Ops: len(t.ops), MaxOps: MaxChangeOps, Bytes: t.bytes, MaxBytes: MaxChangeBytes}
@@ -42,30 +43,80 @@ func (c *Client) commit(ctx context.Context, ch Change) (Record, error) {
 	if err := c.addTexts(ctx, t); err != nil {
 		return Record{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.wait.commit)
-	defer cancel()
-	resp, err := c.etcd.Txn(ctx).If(t.compares...).Then(t.ops...).Else(t.heads...).Commit()
-	if sizeRefused(err) {
-		return Record{}, &TooLargeError{Ops: len(t.ops), Bytes: t.bytes}
+	return c.make(ctx, ch, t)
+}
+
+// make makes the transaction, on one member or another. That it was made by an attempt whose answer was lost, its record tells;
+// and it is never made twice, since it compares the heads.
+func (c *Client) make(ctx context.Context, ch Change, t *draft) (Record, error) {
+	open := false // an attempt's answer was lost: it may have been made, or may yet be
+	for {
+		resp, err := c.transact(ctx, t, &open)
+		again := false
+		if err == nil && !resp.Succeeded {
+			again, err = c.passDamaged(ctx, ch, t, resp)
+		}
+		if !again {
+			return c.outcome(ctx, ch, t, resp, open, err)
+		}
 	}
-	if err != nil {
-		return c.settle(ctx, t, err)
-	}
-	if !resp.Succeeded {
+}
+
+// transact tries the transaction until a member answers. open is set where an attempt's answer was lost.
+func (c *Client) transact(ctx context.Context, t *draft, open *bool) (resp *clientv3.TxnResponse, err error) {
+	first := c.attemptFor(t.bytes)
+	err = c.attempts(ctx, first, min(8*first, c.wait.commit), func(ctx context.Context) (err error) {
+		resp, err = c.etcd.Txn(ctx).If(t.compares...).Then(t.ops...).Else(t.heads...).Commit()
+		*open = *open || lost(err)
+		return err
+	})
+	return resp, err
+}
+
+// outcome tells what became of a change.
+func (c *Client) outcome(ctx context.Context, ch Change, t *draft, resp *clientv3.TxnResponse, open bool, err error) (Record, error) {
+	switch {
+	case err == nil && resp.Succeeded:
+		return t.record, nil
+	case err == nil && !open:
 		return Record{}, c.conflict(ctx, ch, resp)
+	case sizeRefused(err):
+		return Record{}, &TooLargeError{Ops: len(t.ops), Bytes: t.bytes}
+	case refused(err) && !open:
+		return Record{}, c.explain(t.what()+" (nothing was written)", err)
 	}
-	return t.record, nil
+	made, settled, looked := c.settle(ctx, t)
+	switch {
+	case made:
+		return t.record, nil
+	case settled != nil:
+		return Record{}, settled
+	case err == nil && looked == nil: // the heads moved, by others: no attempt can succeed any more
+		return Record{}, c.conflict(ctx, ch, resp)
+	case looked == nil && !open:
+		return Record{}, c.explain(t.what()+" (nothing was written)", err)
+	}
+	return Record{}, &UnknownError{Tenant: ch.Tenant, Generation: t.record.Generation, Err: c.explain(t.what(), cmp.Or(err, looked))}
+}
+
+// attemptFor gives the time of the first attempt to write so many bytes.
+func (c *Client) attemptFor(bytes int) time.Duration {
+	return c.wait.attempt * time.Duration(1+bytes>>20)
 }
 
 // draft is a change on its way to a transaction.
 type draft struct {
 	record   Record
-	digest   string
 	compares []clientv3.Cmp
 	heads    []clientv3.Op // reads the compared heads, should the comparison fail
 	ops      []clientv3.Op
 	bytes    int
 	runs     []run
+	passed   map[string]int64 // damaged heads that are let pass, by tenant: etcd's revision of each
+}
+
+func (d *draft) what() string {
+	return fmt.Sprintf("changing %s to generation %d", d.record.Tenant, d.record.Generation)
 }
 
 func (d *draft) put(key string, value []byte) {
@@ -83,8 +134,8 @@ func (d *draft) expect(key string, g Generation) {
 	d.bytes += 2*len(key) + 32
 }
 
-// draft lays out the transaction, all but the runs of zone content.
-func (c *Client) draft(ch Change) (*draft, error) {
+// draft lays out the transaction, all but the runs of zone content. base is the generation that it follows.
+func (c *Client) draft(ch Change, base identity) (*draft, error) {
 	if ch.Tenant == "" {
 		return nil, errors.New("a change without a tenant")
 	}
@@ -92,12 +143,16 @@ func (c *Client) draft(ch Change) (*draft, error) {
 		return nil, fmt.Errorf("the change of %s touches nothing; a generation holds at least one resource", ch.Tenant)
 	}
 	gen := ch.Base + 1
-	t := &draft{record: Record{Tenant: ch.Tenant, Generation: gen, Time: ch.Time.UTC(), Author: ch.Author, Message: ch.Message}}
+	t := &draft{passed: map[string]int64{}, record: Record{Tenant: ch.Tenant, Generation: gen, Time: ch.Time.UTC(), Author: ch.Author, Message: ch.Message}}
 	t.expect(c.keys.head(ch.Tenant), ch.Base)
 	for _, name := range readsOf(ch) {
 		t.expect(c.keys.head(name), ch.Reads[name])
 	}
+	if ch.Base != 0 {
+		t.compares = append(t.compares, clientv3.Compare(clientv3.ModRevision(c.keys.record(ch.Tenant, ch.Base)), "=", base.mod))
+	}
 	sum := sha256.New()
+	fmt.Fprintf(sum, "%s %s %d\n", base.id, ch.Tenant, gen)
 	seen := map[spec.Key]bool{}
 	add := func(key spec.Key, value []byte) error {
 		if key.Tenant != ch.Tenant || seen[key] {
@@ -127,14 +182,14 @@ func (c *Client) draft(ch Change) (*draft, error) {
 	}
 	sortKeys(t.record.Put)
 	sortKeys(t.record.Deleted)
-	fmt.Fprintf(sum, "%s %s %s %s", t.record.Author, t.record.Message, t.record.Time, ch.Tenant)
-	t.digest = hex.EncodeToString(sum.Sum(nil))
+	fmt.Fprintf(sum, "%q %q %s", t.record.Author, t.record.Message, t.record.Time.Format(time.RFC3339Nano))
+	t.record.ID = hex.EncodeToString(sum.Sum(nil))
 	return t, c.seal(t)
 }
 
 // seal adds the record and the head.
 func (c *Client) seal(t *draft) error {
-	value, err := marshalPlain(storedRecord{Record: t.record, Digest: t.digest})
+	value, err := marshalPlain(storedRecord{Record: t.record, Digest: t.record.ID})
 	if err != nil {
 		return err
 	}
@@ -203,23 +258,60 @@ func (c *Client) missing(ctx context.Context, all []run) (absent []run, err erro
 }
 
 func (c *Client) askTexts(ctx context.Context, asks []clientv3.Op) (*clientv3.TxnResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.wait.commit)
-	defer cancel()
-	return c.etcd.Txn(ctx).Then(asks...).Commit()
+	var resp *clientv3.TxnResponse
+	err := c.try(ctx, func(ctx context.Context) (err error) {
+		resp, err = c.etcd.Txn(ctx).Then(asks...).Commit()
+		return err
+	})
+	return resp, err
 }
 
 // writeTexts writes runs that no version names yet.
 func (c *Client) writeTexts(ctx context.Context, runs []run) error {
-	ops := make([]clientv3.Op, len(runs))
+	ops, size := make([]clientv3.Op, len(runs)), 0
 	for i, r := range runs {
 		ops[i] = clientv3.OpPut(c.keys.text(r.hash), r.text)
+		size += len(r.text)
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.wait.commit)
-	defer cancel()
-	if _, err := c.etcd.Txn(ctx).Then(ops...).Commit(); err != nil {
+	first := c.attemptFor(size)
+	err := c.attempts(ctx, first, min(8*first, c.wait.commit), func(ctx context.Context) error {
+		_, err := c.etcd.Txn(ctx).Then(ops...).Commit()
+		return err
+	})
+	if err != nil {
 		return c.explain("writing zone content (nothing has changed, since nothing refers to it yet)", err)
 	}
 	return nil
+}
+
+// passDamaged lets a change pass heads that are damaged where they should be at what the change expects: those it compares by etcd's
+// revision from now on. again: there were some, and the transaction is worth another try.
+func (c *Client) passDamaged(ctx context.Context, ch Change, t *draft, resp *clientv3.TxnResponse) (again bool, err error) {
+	for i, name := range append([]string{ch.Tenant}, readsOf(ch)...) {
+		kvs := resp.Responses[i].GetResponseRange().Kvs
+		if len(kvs) == 0 {
+			continue
+		}
+		if _, damaged := parseHead(kvs[0].Value); damaged == nil {
+			continue
+		}
+		g, err := c.reader(c.etcd).head(ctx, name, kvs[0])
+		if err != nil {
+			return false, err
+		}
+		want := ch.Base
+		if i > 0 {
+			want = ch.Reads[name]
+		}
+		if g != want {
+			return false, nil // conflict tells it
+		}
+		if t.passed[name] != kvs[0].ModRevision {
+			t.compares[i] = clientv3.Compare(clientv3.ModRevision(string(kvs[0].Key)), "=", kvs[0].ModRevision)
+			t.passed[name], again = kvs[0].ModRevision, true
+		}
+	}
+	return again, nil
 }
 
 // conflict tells which head was not where the change wanted it.
@@ -232,9 +324,9 @@ func (c *Client) conflict(ctx context.Context, ch Change, resp *clientv3.TxnResp
 		}
 		var have Generation
 		if kvs := resp.Responses[i].GetResponseRange().Kvs; len(kvs) > 0 {
-			g, err := parseHead(kvs[0].Value)
+			g, err := c.reader(c.etcd).head(ctx, name, kvs[0])
 			if err != nil {
-				return fmt.Errorf("the head of %s: %w", name, err)
+				return c.explain("changing "+ch.Tenant+" (nothing was written)", err)
 			}
 			have = g
 		}
@@ -250,19 +342,21 @@ func (c *Client) conflict(ctx context.Context, ch Change, resp *clientv3.TxnResp
 	return errors.New("a head moved and moved back while the change was made; plan the change anew")
 }
 
-// settle finds out whether a change was made whose answer got lost.
-func (c *Client) settle(ctx context.Context, t *draft, cause error) (Record, error) {
-	what := fmt.Sprintf("changing %s to generation %d", t.record.Tenant, t.record.Generation)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.wait.call)
+// settle looks whether a change was made whose answer got lost, or another in its place, which is a conflict; neither, and no error:
+// there is no such generation yet.
+func (c *Client) settle(ctx context.Context, t *draft) (made bool, conflict, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.wait.attempt)
 	defer cancel()
 	stored, err := c.storedRecord(ctx, t.record.Tenant, t.record.Generation)
 	switch {
-	case err == nil && stored.Digest == t.digest:
-		return t.record, nil
+	case err == nil && stored.Digest == t.record.ID:
+		return true, nil, nil
 	case err == nil:
-		return Record{}, &ConflictError{Tenant: t.record.Tenant, Want: t.record.Generation - 1, Have: t.record.Generation, Last: stored.Record}
+		return false, &ConflictError{Tenant: t.record.Tenant, Want: t.record.Generation - 1, Have: t.record.Generation, Last: stored.Record}, nil
+	case errors.Is(err, ErrNotFound):
+		return false, nil, nil
 	}
-	return Record{}, c.explain(what+" (look at its history before trying again: it may have been made)", cause)
+	return false, nil, err
 }
 
 func (c *Client) storedRecord(ctx context.Context, tenant string, g Generation) (storedRecord, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 
@@ -19,9 +20,10 @@ type mvccKV = mvccpb.KeyValue
 // delta gathers what is to be told next.
 type delta struct {
 	full     bool
+	seen     witnesses // up to its end
 	tenants  map[string]*tenantDelta
 	verdicts map[health.PoolID]verdictChange
-	kept     map[health.PoolID]bool // read while loading, and as it was
+	kept     map[health.PoolID]bool // read while loading: as it was, or not understood
 
 	keysets     map[string]keysetChange
 	keptKeysets map[string]bool
@@ -29,6 +31,7 @@ type delta struct {
 
 type tenantDelta struct {
 	head     Generation
+	id       string // of head; empty: not known
 	versions map[spec.Key]change
 }
 
@@ -41,7 +44,7 @@ type change struct {
 
 type verdictChange struct {
 	verdict health.Verdict
-	mod     int64
+	sum     uint64 // of its stored form
 	deleted bool
 }
 
@@ -68,7 +71,7 @@ func (d *delta) add(ctx context.Context, r *reader, v found) error {
 		return gone.error
 	}
 	d.tenant(v.key.Tenant).versions[v.key] = change{
-		told:     toldVersion{gen: v.gen, mod: v.mod, digest: digestOf(v.value), deleted: err == nil && res == nil, broken: err != nil},
+		told:     toldVersion{gen: v.gen, digest: digestOf(v.value), deleted: err == nil && res == nil, broken: err != nil},
 		resource: res, err: err,
 	}
 	return nil
@@ -78,15 +81,18 @@ func (d *delta) add(ctx context.Context, r *reader, v found) error {
 func (d *delta) update(f *follower) Update {
 	u := Update{Full: d.full}
 	for name, td := range d.tenants {
-		tu := TenantUpdate{Tenant: name, Head: td.head}
+		tu := TenantUpdate{Tenant: name, Head: td.head, ID: td.id}
 		old := f.tenants[name]
 		if td.head == 0 && old != nil {
 			tu.Head = old.head
 		}
+		if tu.ID == "" && old != nil && tu.Head == old.head && !d.full {
+			tu.ID = old.id
+		}
 		for key, c := range td.versions {
 			tu.add(key, c, d.full, old)
 		}
-		if !d.full && old != nil && old.head == tu.Head && len(tu.Put)+len(tu.Deleted)+len(tu.Broken) == 0 {
+		if !d.full && old != nil && old.head == tu.Head && old.id == tu.ID && len(tu.Put)+len(tu.Deleted)+len(tu.Broken) == 0 {
 			continue
 		}
 		tu.sort()
@@ -99,6 +105,9 @@ func (d *delta) update(f *follower) Update {
 		} else {
 			u.Verdicts = append(u.Verdicts, c.verdict)
 		}
+	}
+	if d.full {
+		u.VerdictsBroken = slices.SortedFunc(maps.Keys(d.kept), comparePools)
 	}
 	slices.SortFunc(u.Verdicts, func(a, b health.Verdict) int { return comparePools(a.Pool, b.Pool) })
 	slices.SortFunc(u.VerdictsDeleted, comparePools)
@@ -133,8 +142,11 @@ func (d *delta) remember(f *follower) {
 			t = &told{versions: make(map[spec.Key]*toldVersion, len(td.versions))}
 			f.tenants[name] = t
 		}
+		if td.head > t.head || td.id != "" {
+			t.id = td.id
+		}
 		t.head = max(t.head, td.head)
-		f.known.Heads[name] = t.head
+		f.known.Heads[name], f.known.IDs[name] = t.head, t.id
 		for key, c := range td.versions {
 			if was := t.versions[key]; was != nil && was.broken {
 				f.broken--
@@ -150,7 +162,7 @@ func (d *delta) remember(f *follower) {
 		if c.deleted {
 			delete(f.verdicts, p)
 		} else {
-			f.verdicts[p] = c.mod
+			f.verdicts[p] = c.sum
 		}
 	}
 	d.rememberKeysets(f)
@@ -160,6 +172,7 @@ func (d *delta) remember(f *follower) {
 // events turns the watch's events, which come in order and in whole revisions, into one update.
 func (f *follower) events(ctx context.Context, evs []*clientv3.Event) error {
 	d := newDelta(false)
+	d.seen = f.seen
 	r := f.c.reader(f.etcd)
 	newest := map[spec.Key]found{}
 	for rest := evs; len(rest) > 0; {
@@ -173,6 +186,9 @@ func (f *follower) events(ctx context.Context, evs []*clientv3.Event) error {
 		rest = rest[n:]
 	}
 	for _, v := range newest {
+		if was := f.version(v.key); was != nil && was.same(v) {
+			continue
+		}
 		if err := d.add(ctx, r, v); err != nil {
 			f.anew = true
 			return err
@@ -182,48 +198,26 @@ func (f *follower) events(ctx context.Context, evs []*clientv3.Event) error {
 	return f.tell(d, at, f.known.Epoch)
 }
 
+// moves is what the events of one revision say of tenants.
+type moves struct {
+	heads    map[string]Generation
+	logged   map[string]identity // the records that came, by tenant
+	versions []found
+}
+
 // revision sorts the events of one revision into d and newest.
 func (f *follower) revision(evs []*clientv3.Event, d *delta, newest map[spec.Key]found) error {
-	heads := map[string]Generation{}
-	made := map[string]bool{} // tenants of which a version of the new head is among the events
-	var versions []found
+	m := moves{heads: map[string]Generation{}, logged: map[string]identity{}}
 	for _, ev := range evs {
-		parts := f.c.keys.split(string(ev.Kv.Key))
-		switch kind := joinTwo(parts); kind {
-		case "config/epoch":
-			return errReadAnew
-		case "config/text":
-			if ev.Type == clientv3.EventTypePut {
-				f.c.texts.put(newRun(string(ev.Kv.Value)))
-			}
-		case "config/head":
-			g, err := f.headEvent(ev, parts, d)
-			if err != nil {
-				return err
-			}
-			if g != 0 {
-				heads[parts[2]] = g
-			}
-		case "config/res":
-			v, ok, err := f.versionEvent(ev, parts)
-			if err != nil {
-				return err
-			}
-			if ok {
-				versions = append(versions, v)
-			}
-		case "config/keys":
-			f.keysetEvent(ev, parts, d)
-		case "verdict/pulse":
-			if ev.Type == clientv3.EventTypePut {
-				f.pulse(ev.Kv)
-			}
-		default:
-			f.verdictEvent(ev, parts, d)
+		unique, err := f.event(ev, d, &m)
+		if err != nil {
+			return err
 		}
+		d.seen.see(ev.Kv, ev.Type == clientv3.EventTypeDelete, unique)
 	}
-	for _, v := range versions {
-		head, moved := heads[v.key.Tenant]
+	made := map[string]bool{} // tenants of which a version of the new head is among the events
+	for _, v := range m.versions {
+		head, moved := m.heads[v.key.Tenant]
 		if moved && v.gen == head {
 			made[v.key.Tenant] = true
 		}
@@ -231,7 +225,69 @@ func (f *follower) revision(evs []*clientv3.Event, d *delta, newest map[spec.Key
 			newest[v.key] = v
 		}
 	}
-	return f.checkWhole(heads, made)
+	for t := range m.heads {
+		d.tenant(t).id = m.logged[t].id
+	}
+	return f.checkWhole(m.heads, made)
+}
+
+// event sorts one event into d and m. unique: no other event is like it.
+func (f *follower) event(ev *clientv3.Event, d *delta, m *moves) (unique bool, err error) {
+	parts := f.c.keys.split(string(ev.Kv.Key))
+	put := ev.Type == clientv3.EventTypePut
+	switch kind := joinTwo(parts); kind {
+	case "config/epoch":
+		return false, f.epochEvent(ev)
+	case "config/text":
+		if put {
+			f.c.texts.put(newRun(string(ev.Kv.Value)))
+		}
+	case "config/head":
+		g, err := f.headEvent(ev, parts, d)
+		if err != nil {
+			return false, err
+		}
+		if g != 0 {
+			m.heads[parts[2]] = g
+		}
+	case "config/log":
+		if _, ok := parseRecordKey(parts); ok && put {
+			i := identityOf(ev.Kv)
+			m.logged[parts[2]] = i
+			return i.id != "", nil
+		}
+	case "config/res":
+		v, ok, err := f.versionEvent(ev, parts)
+		if err != nil {
+			return false, err
+		}
+		if ok {
+			m.versions = append(m.versions, v)
+		}
+	case "config/keys":
+		f.keysetEvent(ev, parts, d)
+	case "verdict/pulse":
+		return put && f.pulse(ev.Kv), nil
+	default:
+		f.verdictEvent(ev, parts, d)
+	}
+	return false, nil
+}
+
+// epochEvent passes over an epoch that says nothing new; any other has everything compared, by begin.
+func (f *follower) epochEvent(ev *clientv3.Event) error {
+	epoch := int64(0)
+	if ev.Type == clientv3.EventTypePut {
+		var err error
+		if epoch, err = parseEpoch(ev.Kv.Value); err != nil {
+			f.c.log.Error("the store's epoch is damaged; the one that was known counts", "error", err)
+			return nil
+		}
+	}
+	if epoch == f.known.Epoch {
+		return nil
+	}
+	return errReadAnew
 }
 
 // checkWhole makes sure that a head that moved came with its versions, as Commit writes them; anything
@@ -239,7 +295,6 @@ func (f *follower) revision(evs []*clientv3.Event, d *delta, newest map[spec.Key
 func (f *follower) checkWhole(heads map[string]Generation, made map[string]bool) error {
 	for t := range heads {
 		if !made[t] {
-			f.anew = true
 			return errReadAnew
 		}
 	}
@@ -278,18 +333,16 @@ func (f *follower) headEvent(ev *clientv3.Event, parts []string, d *delta) (Gene
 		if was == 0 {
 			return 0, nil
 		}
-		f.anew = true
 		return 0, errReadAnew // begin finds that it went back
 	}
 	g, err := parseHead(ev.Kv.Value)
 	switch {
 	case err != nil:
-		f.c.log.Error("the head of a tenant in the store is not understood; the tenant is left as it is", "tenant", tenant, "error", err)
+		f.c.log.Error("the head of a tenant in the store is damaged; the tenant is left as it is, and the next change mends it", "tenant", tenant, "error", err)
 		return 0, nil
 	case g == was:
 		return 0, nil
 	case g != was+1:
-		f.anew = true
 		return 0, errReadAnew
 	}
 	d.tenant(tenant).head = g
@@ -304,21 +357,23 @@ func (f *follower) versionEvent(ev *clientv3.Event, parts []string) (found, bool
 	}
 	if ev.Type == clientv3.EventTypeDelete {
 		if was := f.version(key); was != nil && was.gen == gen {
-			f.anew = true
 			return found{}, false, errReadAnew
 		}
 		return found{}, false, nil
 	}
-	return found{key: key, gen: gen, mod: ev.Kv.ModRevision, value: ev.Kv.Value}, true, nil
+	return found{key: key, gen: gen, value: ev.Kv.Value, kv: ev.Kv}, true, nil
 }
 
-// pulse passes a pulse of the judge on; one that is not understood is none.
-func (f *follower) pulse(kv *mvccKV) {
+// pulse passes a pulse of the judge on; one that is not understood is none. unique: no other is like it.
+func (f *follower) pulse(kv *mvccKV) (unique bool) {
 	var p Pulse
-	if f.cfg.OnPulse == nil || json.Unmarshal(kv.Value, &p) != nil {
-		return
+	if json.Unmarshal(kv.Value, &p) != nil {
+		return false
 	}
-	f.cfg.OnPulse(p)
+	if f.cfg.OnPulse != nil {
+		f.cfg.OnPulse(p)
+	}
+	return p.Nonce != ""
 }
 
 func (f *follower) verdictEvent(ev *clientv3.Event, parts []string, d *delta) {
@@ -332,6 +387,10 @@ func (f *follower) verdictEvent(ev *clientv3.Event, parts []string, d *delta) {
 		} else {
 			delete(d.verdicts, p)
 		}
+		return
+	}
+	if sum := f.verdicts[p]; sum != 0 && sum == f.sum(ev.Kv.Value) {
+		delete(d.verdicts, p) // as it was told
 		return
 	}
 	f.addVerdict(d, p, ev.Kv)

@@ -63,6 +63,20 @@ func (e *TooLargeError) Error() string {
 		e.Ops, e.Bytes, e.MaxOps, e.MaxBytes)
 }
 
+// UnknownError: no answer came to a change, and the store could not be asked afterwards, or did not have it then. It may have been
+// made, or may yet be: it is for the store to tell, not for another attempt.
+type UnknownError struct {
+	Tenant     string
+	Generation Generation // which it would be, or is
+	Err        error      // why there was no answer
+}
+
+func (e *UnknownError) Error() string {
+	return fmt.Sprintf("%s; it may have been made: look at gtmctl history %s before trying again", e.Err, e.Tenant)
+}
+
+func (e *UnknownError) Unwrap() error { return e.Err }
+
 // CorruptError: a snapshot on disk cannot be trusted.
 type CorruptError struct {
 	File   string
@@ -114,7 +128,7 @@ func (c *Client) explain(what string, err error) error {
 		if cause != "" {
 			why += " (" + cause + ")"
 		}
-	case cause != "" && status.Code(err) == codes.Unavailable:
+	case cause != "" && status.Code(err) == codes.Unavailable && !errors.As(err, new(rpctypes.EtcdError)):
 		why = cause
 	}
 	hint := hintFor(err, cause, c.dialer.tls != nil)
@@ -129,6 +143,8 @@ func hintFor(err error, cause string, encrypted bool) string {
 	switch {
 	case errors.Is(err, rpctypes.ErrNoSpace):
 		return "; its quota is used up: compact and defragment it, then disarm its alarm"
+	case is(err, rpctypes.ErrNoLeader):
+		return "; check that most members run and reach one another"
 	case contains("first record does not look like a TLS handshake"):
 		return "; it does not speak TLS: use http:// in --etcd"
 	case contains("certificate", "x509"):

@@ -27,8 +27,14 @@ type feed struct {
 	// status tells how it goes; err is nil if and only if state is Current.
 	status func(state string, err error)
 
-	reached bool // it was current once
+	reached bool  // it was current once
+	rev     int64 // up to which the consumer is up to date
+	again   int   // how many sessions ended one after the other without getting on from stuck
+	stuck   int64
 }
+
+// mostAgain is how often reading may begin again without getting on, before that is told as trouble.
+const mostAgain = 5
 
 // mark is a point in a cluster's history.
 type mark struct {
@@ -42,8 +48,11 @@ type stopError struct{ error }
 func (s stopError) Unwrap() error { return s.error }
 
 var (
+	// errReadAnew: what happened cannot be followed event by event.
 	errReadAnew = errors.New("the state is read anew")
-	errStalled  = errors.New("etcd gives no sign of life")
+	// errBehind: another member of the cluster answers, which has not caught up; or the store went back, which begin finds out.
+	errBehind  = errors.New("etcd answers with an older revision than before")
+	errStalled = errors.New("etcd gives no sign of life")
 )
 
 // run goes on until ctx ends or the consumer fails.
@@ -62,7 +71,10 @@ func (f *feed) run(ctx context.Context) error {
 		if up && time.Since(begun) > f.c.wait.retryMax {
 			pause = f.c.wait.retryMin
 		}
-		if !errors.Is(err, errReadAnew) {
+		if errors.Is(err, errReadAnew) {
+			f.lost()
+		}
+		if !f.quiet(err) {
 			f.report(err)
 		}
 		if !sleep(ctx, pause/2+rand.N(pause/2+1)) {
@@ -70,6 +82,24 @@ func (f *feed) run(ctx context.Context) error {
 		}
 		pause = min(2*pause, f.c.wait.retryMax)
 	}
+}
+
+// quiet tells whether the end of a session is no trouble: reading just begins again, and gets on by that.
+func (f *feed) quiet(err error) bool {
+	if !errors.Is(err, errReadAnew) && !errors.Is(err, errBehind) {
+		return false
+	}
+	if f.rev != f.stuck {
+		f.stuck, f.again = f.rev, 0
+	}
+	f.again++
+	return f.again <= mostAgain
+}
+
+// wentOn tells that the consumer has got on, or that there is nothing more to get.
+func (f *feed) wentOn(rev int64) {
+	f.rev, f.again = rev, 0
+	f.status(Current, nil)
 }
 
 func (f *feed) report(err error) {
@@ -95,9 +125,11 @@ func (f *feed) session(ctx context.Context) (up bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	f.reached = true
+	f.reached, f.rev = true, at.rev
 	f.c.metrics.heard()
-	f.status(Current, nil)
+	if f.again <= mostAgain || at.rev != f.stuck {
+		f.status(Current, nil)
+	}
 
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
@@ -127,6 +159,7 @@ func (f *feed) listen(ctx context.Context, etcd *clientv3.Client, opened <-chan 
 			if err := f.take(ctx, resp, &at); err != nil {
 				return err
 			}
+			f.wentOn(at.rev)
 			f.c.metrics.heard()
 			last = time.Now() // after the consumer, whose time is not the connection's
 		case <-tick.C:
@@ -145,13 +178,15 @@ func (f *feed) listen(ctx context.Context, etcd *clientv3.Client, opened <-chan 
 func (f *feed) take(ctx context.Context, resp clientv3.WatchResponse, at *mark) error {
 	if err := resp.Err(); err != nil {
 		if errors.Is(err, rpctypes.ErrCompacted) {
-			f.lost()
 			return errReadAnew
 		}
 		return err
 	}
-	if resp.Header.ClusterId != at.cluster || resp.Header.Revision < at.rev {
-		return errReadAnew // it may have gone back; begin looks into it
+	if resp.Header.ClusterId != at.cluster {
+		return errReadAnew
+	}
+	if resp.Header.Revision < at.rev {
+		return errBehind
 	}
 	if resp.IsProgressNotify() {
 		if f.progress != nil {

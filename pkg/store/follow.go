@@ -1,9 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"hash/maphash"
 	"maps"
 	"reflect"
 	"slices"
@@ -18,10 +21,11 @@ import (
 // Follow tells of the whole state and then of every change, until ctx ends or OnUpdate fails; it returns
 // that error. A generation is told whole or not at all. Follow survives what befalls etcd: it tells so
 // through OnStatus and goes on where it stopped, or, where etcd no longer knows how (compaction), reads
-// the state anew and tells the difference. A state older than the known one is not told until someone
-// accepts it.
+// the state anew and tells the difference. A state that is older than the known one, or another under the same numbers, is not told
+// until someone accepts it.
 func (c *Client) Follow(ctx context.Context, cfg FollowConfig) error {
-	f := &follower{c: c, cfg: cfg, known: cfg.From, tenants: map[string]*told{}, verdicts: map[health.PoolID]int64{}, keysets: map[string]int64{}}
+	f := &follower{c: c, cfg: cfg, known: cfg.From, tenants: map[string]*told{}, verdicts: map[health.PoolID]uint64{}, keysets: map[string]uint64{},
+		seen: witnesses{seed: maphash.MakeSeed()}}
 	f.assume(cfg.From, cfg.Has)
 	f.cfg.Has = nil
 	from, to := c.keys.followed()
@@ -34,16 +38,17 @@ func (c *Client) Follow(ctx context.Context, cfg FollowConfig) error {
 type follower struct {
 	c        *Client
 	cfg      FollowConfig
-	known    *Cursor // never told less than this
-	started  bool    // a Full update was told
-	anew     bool    // what happened since cannot be watched: compare everything
-	cursor   int64
+	known    *Cursor   // never told less than this
+	started  bool      // a Full update was told
+	anew     bool      // what happened since cannot be watched: compare everything
+	seen     witnesses // of what was told
+	cursor   int64     // the revision up to which it was, in this session
 	tenants  map[string]*told
-	verdicts map[health.PoolID]int64 // etcd's revision of each
-	keysets  map[string]int64        // likewise, by zone
-	broken   int                     // versions told as broken
-	has      *Mirror                 // what the consumer came with, until everything was compared once
-	etcd     *clientv3.Client        // the connection of this session
+	verdicts map[health.PoolID]uint64 // sums of their stored forms; 0: not known
+	keysets  map[string]uint64        // likewise, by zone
+	broken   int                      // versions told as broken
+	has      *Mirror                  // what the consumer came with, until everything was compared once
+	etcd     *clientv3.Client         // the connection of this session
 	status   FollowStatus
 	loads    uint32 // how often everything was compared
 }
@@ -51,24 +56,24 @@ type follower struct {
 // told is what the consumer knows of one tenant.
 type told struct {
 	head     Generation
+	id       string
 	versions map[spec.Key]*toldVersion
 }
 
 type toldVersion struct {
 	gen             Generation
-	mod             int64  // 0: not known
 	digest          uint64 // 0: not known
 	deleted, broken bool
 	load            uint32 // in which it was last found to be the same; see follower.loads
 }
 
-// same tells whether a stored version is the one that was told.
+// same tells whether a stored version is the one that was told. What it says decides: numbers return when a store went back.
 func (t *toldVersion) same(v found) bool {
-	if t.gen != v.gen {
-		return false
-	}
-	return t.mod == v.mod || t.mod == 0 && t.digest != 0 && t.digest == digestOf(v.value)
+	return t.gen == v.gen && t.digest != 0 && t.digest == digestOf(v.value)
 }
+
+// sum tells stored forms apart, for as long as this follower lives.
+func (f *follower) sum(value []byte) uint64 { return max(1, maphash.Bytes(f.seen.seed, value)) }
 
 // assume has the follower take as told what the consumer came with.
 func (f *follower) assume(from *Cursor, has *Update) {
@@ -76,9 +81,10 @@ func (f *follower) assume(from *Cursor, has *Update) {
 		return
 	}
 	f.started, f.anew = true, true
-	f.known = &Cursor{Cluster: from.Cluster, Revision: from.Revision, Epoch: from.Epoch, Heads: maps.Clone(from.Heads)}
+	f.known = &Cursor{Cluster: from.Cluster, Revision: from.Revision, Epoch: from.Epoch, Heads: maps.Clone(from.Heads), IDs: map[string]string{}}
+	maps.Copy(f.known.IDs, from.IDs)
 	for _, tu := range has.Tenants {
-		t := &told{head: tu.Head, versions: make(map[spec.Key]*toldVersion, len(tu.Put))}
+		t := &told{head: tu.Head, id: tu.ID, versions: make(map[spec.Key]*toldVersion, len(tu.Put))}
 		versions := make([]toldVersion, len(tu.Put))
 		for i, v := range tu.Put {
 			versions[i] = toldVersion{gen: v.Generation, digest: v.Digest}
@@ -130,7 +136,7 @@ func (f *follower) setStatus(state string, err error) {
 func (f *follower) begin(ctx context.Context, etcd *clientv3.Client) (mark, error) {
 	f.etcd = etcd
 	r := f.c.reader(etcd)
-	epoch, err := r.epoch(ctx)
+	epoch, err := f.epoch(ctx, r)
 	if err != nil {
 		return mark{}, err
 	}
@@ -138,19 +144,44 @@ func (f *follower) begin(ctx context.Context, etcd *clientv3.Client) (mark, erro
 	if err != nil {
 		return mark{}, err
 	}
-	here := mark{cluster: r.cluster, rev: r.rev}
-	if err := checkBack(f.known, here, epoch, heads); err != nil {
+	if err := checkBack(f.known, epoch, heads); err != nil {
+		f.anew = true // also if it is not accepted: what comes then is yet another store
 		return mark{}, err
 	}
-	same := f.started && f.known.Cluster == here.cluster && f.known.Epoch == epoch
-	if same && !f.anew {
-		return mark{cluster: here.cluster, rev: f.cursor}, nil
+	same := f.started && f.known.Cluster == r.cluster && f.known.Epoch == epoch
+	if same && !f.anew && f.cursor <= r.rev {
+		resume, err := f.seen.hold(ctx, r)
+		if err != nil {
+			return mark{}, err
+		}
+		if resume { // from where history is known to be the same: what came since was told, and is not told again
+			f.cursor = f.seen.unique.rev
+			return mark{cluster: r.cluster, rev: f.cursor}, nil
+		}
 	}
-	return here, f.load(ctx, r, epoch, heads, !same)
+	if err := f.checkIDs(ctx, r, epoch, heads); err != nil {
+		f.anew = true
+		return mark{}, err
+	}
+	return mark{cluster: r.cluster, rev: r.rev}, f.load(ctx, r, epoch, heads, !same)
 }
 
-// checkBack tells whether a store is older than what is known of it.
-func checkBack(known *Cursor, here mark, epoch int64, heads map[string]Generation) error {
+// epoch gives the store's epoch. One that is not understood says nothing, and the known one counts.
+func (f *follower) epoch(ctx context.Context, r *reader) (int64, error) {
+	epoch, err := r.epoch(ctx)
+	if !errors.Is(err, errEpoch) {
+		return epoch, err
+	}
+	f.c.log.Error("the store's epoch is damaged; the one that was known counts", "error", err)
+	if f.known == nil {
+		return 0, nil
+	}
+	return f.known.Epoch, nil
+}
+
+// checkBack tells whether the numbers of a store are lower than known. Its revision does not count: a store that lost nothing but what
+// nobody follows has not gone back.
+func checkBack(known *Cursor, epoch int64, heads map[string]Generation) error {
 	if known == nil || epoch > known.Epoch {
 		return nil
 	}
@@ -162,22 +193,53 @@ func checkBack(known *Cursor, here mark, epoch int64, heads map[string]Generatio
 			return &WentBackError{fmt.Sprintf("%s is at generation %d, but was at %d", t, heads[t], known.Heads[t])}
 		}
 	}
-	if here.cluster == known.Cluster && here.rev < known.Revision {
-		return &WentBackError{fmt.Sprintf("its revision is %d, but was %d", here.rev, known.Revision)}
-	}
 	return nil
+}
+
+// checkIDs tells whether what stands in the store under the known generations is what was known. A record that is damaged or absent
+// says nothing.
+func (f *follower) checkIDs(ctx context.Context, r *reader, epoch int64, heads map[string]Generation) error {
+	if f.known == nil || epoch > f.known.Epoch {
+		return nil
+	}
+	at := map[string]Generation{}
+	for t, id := range f.known.IDs {
+		if g := f.known.Heads[t]; id != "" && g != 0 && heads[t] != 0 {
+			at[t] = g
+		}
+	}
+	var back error
+	err := r.records(ctx, at, func(t string, kv *mvccKV) {
+		i := identityOf(kv)
+		if i.id == "" {
+			f.c.log.Error("the record of a known change is damaged or gone in the store; its number alone counts", "tenant", t, "generation", at[t])
+		}
+		if back == nil {
+			back = i.differs(t, at[t], f.known.IDs[t])
+		}
+	})
+	return cmp.Or(err, back)
 }
 
 // load reads everything at r's revision, and tells all of it or what differs from what was told.
 func (f *follower) load(ctx context.Context, r *reader, epoch int64, heads map[string]Generation, full bool) error {
 	d := newDelta(full)
 	f.loads++
-	for t, head := range heads {
-		d.tenant(t).head = head
+	d.seen = witnesses{seed: f.seen.seed}
+	err := r.records(ctx, heads, func(t string, kv *mvccKV) {
+		td := d.tenant(t)
+		td.head, td.id = heads[t], identityOf(kv).id
+		if kv != nil {
+			d.seen.see(kv, false, td.id != "")
+		}
+	})
+	if err != nil {
+		return err
 	}
-	err := r.newest(ctx, f.c.keys.resources(), func(t string) Generation { return heads[t] }, func(v found) error {
+	err = r.newest(ctx, f.c.keys.resources(), func(t string) Generation { return heads[t] }, func(v found) error {
+		d.seen.see(v.kv, false, false)
 		if was := f.version(v.key); was != nil && !full && was.same(v) {
-			was.mod, was.load = v.mod, f.loads
+			was.load = f.loads
 			return nil
 		}
 		return d.add(ctx, r, v)
@@ -227,21 +289,22 @@ func (f *follower) addVanished(d *delta, heads map[string]Generation) {
 func (f *follower) loadVerdicts(ctx context.Context, r *reader, d *delta) error {
 	return r.each(ctx, f.c.keys.verdicts(), func(kv *mvccKV) error {
 		if string(kv.Key) == f.c.keys.pulse() {
-			f.pulse(kv)
+			d.seen.see(kv, false, f.pulse(kv))
 			return nil
 		}
+		d.seen.see(kv, false, false)
 		p, ok := parsePool(f.c.keys.split(string(kv.Key)), 1)
 		if !ok {
 			return nil
 		}
-		if mod, told := f.verdicts[p]; told && !d.full && mod == kv.ModRevision {
+		if sum := f.verdicts[p]; sum != 0 && !d.full && sum == f.sum(kv.Value) {
 			d.kept[p] = true
 			return nil
 		}
 		f.addVerdict(d, p, kv)
 		if v, ok := d.verdicts[p]; ok && f.has != nil && !d.full && reflect.DeepEqual(v.verdict, f.has.Verdicts()[p]) {
 			delete(d.verdicts, p)
-			d.kept[p], f.verdicts[p] = true, v.mod
+			d.kept[p], f.verdicts[p] = true, v.sum
 		}
 		return nil
 	})
@@ -255,7 +318,7 @@ func (f *follower) addVerdict(d *delta, p health.PoolID, kv *mvccKV) {
 		d.kept[p] = true
 		return
 	}
-	d.verdicts[p] = verdictChange{verdict: v, mod: kv.ModRevision}
+	d.verdicts[p] = verdictChange{verdict: v, sum: f.sum(kv.Value)}
 }
 
 // version gives what was told of a resource; nil: nothing.
@@ -276,14 +339,31 @@ func (f *follower) tell(d *delta, at mark, epoch int64) error {
 		}
 	}
 	if d.full {
-		f.tenants, f.verdicts, f.keysets, f.broken = map[string]*told{}, map[health.PoolID]int64{}, map[string]int64{}, 0
-		f.known = &Cursor{Heads: map[string]Generation{}}
+		f.forgetAll(d)
 	}
 	d.remember(f)
-	f.started = true
+	f.started, f.seen = true, d.seen
 	f.known.Cluster, f.known.Revision, f.known.Epoch = at.cluster, at.rev, epoch
+	f.cursor = at.rev // also downwards: this store's numbers count from now on
 	f.progress(at.rev)
 	return nil
+}
+
+// forgetAll makes room for a full delta. What is broken in it stays known, since the consumer keeps it.
+func (f *follower) forgetAll(d *delta) {
+	verdicts, keysets := map[health.PoolID]uint64{}, map[string]uint64{}
+	for p := range d.kept {
+		if _, told := f.verdicts[p]; told {
+			verdicts[p] = 0
+		}
+	}
+	for zone := range d.keptKeysets {
+		if _, told := f.keysets[zone]; told {
+			keysets[zone] = 0
+		}
+	}
+	f.tenants, f.verdicts, f.keysets, f.broken = map[string]*told{}, verdicts, keysets, 0
+	f.known = &Cursor{Heads: map[string]Generation{}, IDs: map[string]string{}}
 }
 
 // Accept lets the store's present state be followed even where it is older than what edges know: it writes
@@ -331,9 +411,16 @@ func (r *reader) epoch(ctx context.Context) (int64, error) {
 	if err != nil || kv == nil {
 		return 0, err
 	}
+	return parseEpoch(kv.Value)
+}
+
+// errEpoch: the epoch in the store is damaged.
+var errEpoch = errors.New("the store's epoch is not understood")
+
+func parseEpoch(value []byte) (int64, error) {
 	var v epochValue
-	if err := json.Unmarshal(kv.Value, &v); err != nil {
-		return 0, fmt.Errorf("the store's epoch is not understood (run gtmctl store accept to write a new one): %w", err)
+	if err := json.Unmarshal(value, &v); err != nil || v.Epoch <= 0 {
+		return 0, fmt.Errorf("%w: %.40q", errEpoch, value)
 	}
 	return v.Epoch, nil
 }

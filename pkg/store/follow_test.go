@@ -340,13 +340,13 @@ func TestCheckBack(t *testing.T) {
 		{"went on", known, mark{7, 101}, 5, heads(4), false},
 		{"lower head", known, mark{7, 200}, 5, heads(2), true},
 		{"no head", known, mark{7, 200}, 5, nil, true},
-		{"lower revision", known, mark{7, 99}, 5, heads(3), true},
+		{"lower revision, of which nothing is followed", known, mark{7, 99}, 5, heads(3), false},
 		{"another cluster, lower revision", known, mark{8, 9}, 5, heads(3), false},
 		{"another cluster, lower head", known, mark{8, 900}, 5, heads(2), true},
 		{"lower epoch", known, mark{7, 200}, 4, heads(3), true},
 		{"accepted", known, mark{7, 9}, 6, nil, false},
 	} {
-		if err := checkBack(row.known, row.here, row.epoch, row.heads); (err != nil) != row.refuse {
+		if err := checkBack(row.known, row.epoch, row.heads); (err != nil) != row.refuse {
 			t.Errorf("%s: %v", row.name, err)
 		}
 	}

@@ -36,7 +36,7 @@ func Joined(us []Update) Update {
 		keysets.drop(u.KeysetsDeleted)
 	}
 	for _, name := range slices.Sorted(maps.Keys(tenants)) {
-		tu := TenantUpdate{Tenant: name, Head: tenants[name].head}
+		tu := TenantUpdate{Tenant: name, Head: tenants[name].head, ID: tenants[name].id}
 		tu.Put, tu.Deleted = tenants[name].lists(compareKeys)
 		tu.sort()
 		out.Tenants = append(out.Tenants, tu)
@@ -49,11 +49,12 @@ func Joined(us []Update) Update {
 // joinedTenant is what several updates come to for one tenant.
 type joinedTenant struct {
 	head Generation
+	id   string
 	latest[spec.Key, Version]
 }
 
 func (t *joinedTenant) add(tu TenantUpdate) {
-	t.head = tu.Head
+	t.head, t.id = tu.Head, tu.ID
 	for _, v := range tu.Put {
 		t.set(v.Resource.Key, v)
 	}

@@ -46,14 +46,16 @@ func (c *Client) Campaign(ctx context.Context, id string, lead func(context.Cont
 
 // candidate goes through one election and, if won, one time in office.
 func (c *Client) candidate(ctx context.Context, id string, lead func(context.Context) error) (led bool, err error) {
-	granting, cancel := context.WithTimeout(ctx, c.wait.call)
-	defer cancel()
-	lease, err := c.etcd.Grant(granting, int64(c.wait.judgeTTL/time.Second))
+	lease, err := c.grant(ctx, int64(c.wait.judgeTTL/time.Second))
 	if err != nil {
 		return false, c.explain("standing for election", err)
 	}
-	defer c.revoke(ctx, lease.ID)
-	session, err := concurrency.NewSession(c.etcd, concurrency.WithLease(lease.ID), concurrency.WithContext(ctx))
+	defer c.revoke(ctx, lease)
+	// Its lease is renewed by a stream of its own: one that was opened before may lead to a member that is of no use any more.
+	own := clientv3.NewCtxClient(ctx)
+	own.KV, own.Watcher, own.Lease = c.etcd.KV, c.etcd.Watcher, clientv3.NewLease(c.etcd)
+	defer own.Lease.Close()
+	session, err := concurrency.NewSession(own, concurrency.WithLease(lease), concurrency.WithContext(ctx))
 	if err != nil {
 		return false, c.explain("standing for election", err)
 	}
@@ -145,9 +147,11 @@ func (c *Client) asLeader(ctx context.Context, ops []clientv3.Op) error {
 }
 
 func (c *Client) fenced(ctx context.Context, f fence, ops []clientv3.Op) error {
-	ctx, cancel := context.WithTimeout(ctx, c.wait.call)
-	defer cancel()
-	resp, err := c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(f.key), "=", f.rev)).Then(ops...).Commit()
+	var resp *clientv3.TxnResponse
+	err := c.try(ctx, func(ctx context.Context) (err error) { // the same leader's verdicts twice are the same verdicts
+		resp, err = c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(f.key), "=", f.rev)).Then(ops...).Commit()
+		return err
+	})
 	if err != nil {
 		return c.explain("writing verdicts", err)
 	}

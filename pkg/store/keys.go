@@ -103,6 +103,15 @@ func parseVersion(parts []string) (spec.Key, Generation, bool) {
 	return spec.Key{Tenant: parts[2], Kind: spec.Kind(parts[3]), Name: parts[4]}, Generation(g), true
 }
 
+// parseRecordKey reads the generation from the components of a record's key.
+func parseRecordKey(parts []string) (Generation, bool) {
+	if len(parts) != 4 || parts[0] != "config" || parts[1] != "log" || len(parts[3]) != 16 {
+		return 0, false
+	}
+	g, err := strconv.ParseUint(parts[3], 16, 64)
+	return Generation(g), err == nil && g != 0
+}
+
 func parseHead(value []byte) (Generation, error) {
 	g, err := strconv.ParseUint(string(value), 10, 64)
 	if err != nil || g == 0 {

@@ -1,10 +1,12 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -27,48 +29,90 @@ func (c *Client) PutKeyset(ctx context.Context, ks dnssec.Keyset) error {
 	if err != nil {
 		return err
 	}
-	return c.replaceKeyset(ctx, ks.Zone, ks.Serial-1, func(key string) clientv3.Op { return clientv3.OpPut(key, string(value)) })
+	return c.replaceKeyset(ctx, ks.Zone, ks.Serial-1, value)
 }
 
 // DeleteKeyset removes a zone's keyset if it has that serial, else the error is ErrKeysetChanged.
 func (c *Client) DeleteKeyset(ctx context.Context, zone string, serial uint64) error {
-	return c.replaceKeyset(ctx, zone, serial, func(key string) clientv3.Op { return clientv3.OpDelete(key) })
+	return c.replaceKeyset(ctx, zone, serial, nil)
 }
 
-func (c *Client) replaceKeyset(ctx context.Context, zone string, serial uint64, op func(key string) clientv3.Op) error {
-	ctx, cancel := context.WithTimeout(ctx, c.wait.call)
-	defer cancel()
-	what := "writing the keys of " + zone
-	key := c.keys.keyset(zone)
-	kv, err := c.reader(c.etcd).get(ctx, key)
-	if err != nil {
+// replaceKeyset puts value in the place of the keyset of that serial; nil: it deletes that.
+func (c *Client) replaceKeyset(ctx context.Context, zone string, serial uint64, value []byte) error {
+	w := keysetWrite{c: c, key: c.keys.keyset(zone), zone: zone, serial: serial, value: value}
+	err := c.try(ctx, w.attempt)
+	switch what := "writing the keys of " + zone; {
+	case w.broken != nil:
+		return fmt.Errorf("%s: what the store holds is not understood: %w", what, w.broken)
+	case err != nil && w.open:
+		return c.explain(what+" (they may have been written)", err)
+	case err != nil:
 		return c.explain(what, err)
-	}
-	var old dnssec.Keyset
-	mod := int64(0)
-	if kv != nil {
-		mod = kv.ModRevision
-		if old, err = decodeKeyset(zone, kv.Value); err != nil {
-			return fmt.Errorf("%s: what the store holds is not understood: %w", what, err)
-		}
-	}
-	if old.Serial != serial {
-		return ErrKeysetChanged
-	}
-	resp, err := c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", mod)).Then(op(key)).Commit()
-	if err != nil {
-		return c.explain(what, err)
-	}
-	if !resp.Succeeded {
+	case !w.done:
 		return ErrKeysetChanged
 	}
 	return nil
 }
 
+// keysetWrite is a keyset on its way into the store.
+type keysetWrite struct {
+	c         *Client
+	key, zone string
+	serial    uint64
+	value     []byte
+	open      bool  // an attempt's answer was lost
+	done      bool  // it was written
+	broken    error // what is there cannot be compared
+}
+
+func (w *keysetWrite) attempt(ctx context.Context) error {
+	for {
+		kv, err := w.c.reader(w.c.etcd).get(ctx, w.key)
+		if err != nil {
+			return err
+		}
+		var old dnssec.Keyset
+		var there []byte
+		mod := int64(0)
+		if kv != nil {
+			mod, there = kv.ModRevision, kv.Value
+		}
+		if w.open && bytes.Equal(there, w.value) {
+			w.done = true // by the attempt whose answer was lost: nobody else makes the same keys
+			return nil
+		}
+		if kv != nil {
+			var damaged error
+			switch old, damaged = decodeKeyset(w.zone, there); {
+			case damaged == nil:
+			case w.serial == 0: // who knows of none would make new keys, which nobody can verify
+				w.broken = damaged
+				return nil
+			default: // who holds the one before mends it
+				w.c.log.Error("the keys of a zone in the store are damaged, and are replaced", "zone", w.zone, "error", damaged)
+				old.Serial = w.serial
+			}
+		}
+		if old.Serial != w.serial {
+			return nil
+		}
+		op := clientv3.OpDelete(w.key)
+		if w.value != nil {
+			op = clientv3.OpPut(w.key, string(w.value))
+		}
+		resp, err := w.c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(w.key), "=", mod)).Then(op).Commit()
+		w.open = w.open || lost(err)
+		if err != nil {
+			return err
+		}
+		if w.done = resp.Succeeded; w.done || !w.open {
+			return nil
+		}
+	}
+}
+
 // Keyset reads a zone's keyset; ErrNotFound: it has none.
 func (c *Client) Keyset(ctx context.Context, zone string) (dnssec.Keyset, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.wait.call)
-	defer cancel()
 	kv, err := c.reader(c.etcd).get(ctx, c.keys.keyset(zone))
 	if err != nil {
 		return dnssec.Keyset{}, c.explain("reading the keys of "+zone, err)
@@ -92,7 +136,7 @@ func decodeKeyset(zone string, value []byte) (dnssec.Keyset, error) {
 
 type keysetChange struct {
 	keyset  dnssec.Keyset
-	mod     int64
+	sum     uint64 // of its stored form
 	deleted bool
 }
 
@@ -102,14 +146,15 @@ func (f *follower) loadKeysets(ctx context.Context, r *reader, d *delta) error {
 		if len(parts) != 3 {
 			return nil
 		}
-		if mod, told := f.keysets[parts[2]]; told && !d.full && mod == kv.ModRevision {
+		d.seen.see(kv, false, false)
+		if sum := f.keysets[parts[2]]; sum != 0 && !d.full && sum == f.sum(kv.Value) {
 			d.keptKeysets[parts[2]] = true
 			return nil
 		}
 		f.addKeyset(d, parts[2], kv)
 		if ks, ok := d.keysets[parts[2]]; ok && f.has != nil && !d.full && reflect.DeepEqual(ks.keyset, f.has.Keysets()[parts[2]]) {
 			delete(d.keysets, parts[2])
-			d.keptKeysets[parts[2]], f.keysets[parts[2]] = true, ks.mod
+			d.keptKeysets[parts[2]], f.keysets[parts[2]] = true, ks.sum
 		}
 		return nil
 	})
@@ -123,7 +168,7 @@ func (f *follower) addKeyset(d *delta, zone string, kv *mvccKV) {
 		d.keptKeysets[zone] = true
 		return
 	}
-	d.keysets[zone] = keysetChange{keyset: ks, mod: kv.ModRevision}
+	d.keysets[zone] = keysetChange{keyset: ks, sum: f.sum(kv.Value)}
 }
 
 func (f *follower) keysetEvent(ev *clientv3.Event, parts []string, d *delta) {
@@ -150,6 +195,9 @@ func (d *delta) addKeysets(u *Update) {
 			u.Keysets = append(u.Keysets, c.keyset)
 		}
 	}
+	if d.full {
+		u.KeysetsBroken = slices.Sorted(maps.Keys(d.keptKeysets))
+	}
 	slices.SortFunc(u.Keysets, func(a, b dnssec.Keyset) int { return strings.Compare(a.Zone, b.Zone) })
 	slices.Sort(u.KeysetsDeleted)
 }
@@ -159,7 +207,7 @@ func (d *delta) rememberKeysets(f *follower) {
 		if c.deleted {
 			delete(f.keysets, zone)
 		} else {
-			f.keysets[zone] = c.mod
+			f.keysets[zone] = c.sum
 		}
 	}
 }

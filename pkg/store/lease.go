@@ -69,23 +69,40 @@ func (c *Client) keep(ctx context.Context, key string, value []byte, ttl time.Du
 // hold makes the key once, and returns when its lease is lost or ctx ends; then it takes the key away.
 func (c *Client) hold(ctx context.Context, key string, value []byte, ttl time.Duration) (held bool, err error) {
 	seconds := max(int64((ttl+time.Second-1)/time.Second), 2)
-	asking, cancel := context.WithTimeout(ctx, c.wait.call)
-	defer cancel()
-	lease, err := c.etcd.Grant(asking, seconds)
+	lease, err := c.grant(ctx, seconds)
 	if err != nil {
 		return false, err
 	}
-	defer c.revoke(ctx, lease.ID)
-	if _, err := c.etcd.Put(asking, key, string(value), clientv3.WithLease(lease.ID)); err != nil {
+	defer c.revoke(ctx, lease)
+	err = c.try(ctx, func(ctx context.Context) error {
+		_, err := c.etcd.Put(ctx, key, string(value), clientv3.WithLease(lease))
+		return err
+	})
+	if err != nil {
 		return false, err
 	}
-	alive, err := c.etcd.KeepAlive(ctx, lease.ID)
+	// By a stream of its own: one that was opened before may lead to a member that is of no use any more.
+	renewing := clientv3.NewLease(c.etcd)
+	defer renewing.Close()
+	alive, err := renewing.KeepAlive(ctx, lease)
 	if err != nil {
 		return false, err
 	}
 	for range alive {
 	}
 	return true, fmt.Errorf("the lease of %d s ran out", seconds)
+}
+
+// grant makes a lease. One whose answer is lost runs out.
+func (c *Client) grant(ctx context.Context, seconds int64) (id clientv3.LeaseID, err error) {
+	err = c.try(ctx, func(ctx context.Context) error {
+		lease, err := c.etcd.Grant(ctx, seconds)
+		if err == nil {
+			id = lease.ID
+		}
+		return err
+	})
+	return id, err
 }
 
 // revoke ends a lease at once where etcd can be reached; else it ends by itself.

@@ -103,7 +103,7 @@ func startTestChild(t testing.TB, dir string) *Child {
 
 // testPatience makes tests fast.
 var testPatience = patience{
-	call: 5 * time.Second, commit: 30 * time.Second,
+	attempt: 2 * time.Second, call: 5 * time.Second, commit: 30 * time.Second,
 	progress: 50 * time.Millisecond, stall: 500 * time.Millisecond,
 	retryMin: 20 * time.Millisecond, retryMax: 200 * time.Millisecond,
 	judgeTTL: 2 * time.Second,
@@ -194,8 +194,8 @@ type following struct {
 	stop   func()
 }
 
-// noDigest leaves the digests of versions out of comparisons.
-var noDigest = cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".Digest" }, cmp.Ignore())
+// noDigest leaves the digests of versions and the IDs of generations out of comparisons.
+var noDigest = cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".Digest" || p.Last().String() == ".ID" }, cmp.Ignore())
 
 func follow(t testing.TB, c *Client, from *Cursor) *following {
 	t.Helper()

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -21,6 +22,7 @@ type Mirror struct {
 	keysLent bool // keysets were handed out
 	changed  chan struct{}
 	position Cursor
+	replaced int // how often another state of the store was accepted
 }
 
 // NewMirror makes an empty mirror.
@@ -29,10 +31,13 @@ func NewMirror() *Mirror {
 		keysets: map[string]dnssec.Keyset{}, changed: make(chan struct{})}
 }
 
-// Apply takes in an update. A broken resource keeps the form that it had.
+// Apply takes in an update. What is broken in it keeps the form that it had.
 func (m *Mirror) Apply(u Update) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if u.Full && u.Epoch != m.position.Epoch && len(m.tenants) > 0 {
+		m.replaced++
+	}
 	m.position = Cursor{Cluster: u.Cluster, Revision: u.Cursor, Epoch: u.Epoch}
 	if u.Full {
 		m.replace(u)
@@ -52,22 +57,33 @@ func (m *Mirror) replace(u Update) {
 				kept = append(kept, v)
 			}
 		}
-		tenants[tu.Tenant] = TenantState{Head: tu.Head, Resources: NewResources(tu.Put...).With(kept, nil)}
+		tenants[tu.Tenant] = TenantState{Head: tu.Head, ID: tu.ID, Resources: NewResources(tu.Put...).With(kept, nil)}
 	}
 	m.tenants = tenants
-	m.verdicts, m.lent = make(map[health.PoolID]health.Verdict, len(u.Verdicts)), false
+	verdicts := make(map[health.PoolID]health.Verdict, len(u.Verdicts))
+	for _, p := range u.VerdictsBroken {
+		if v, ok := m.verdicts[p]; ok {
+			verdicts[p] = v
+		}
+	}
 	for _, v := range u.Verdicts {
-		m.verdicts[v.Pool] = v
+		verdicts[v.Pool] = v
 	}
-	m.keysets, m.keysLent = make(map[string]dnssec.Keyset, len(u.Keysets)), false
+	keysets := make(map[string]dnssec.Keyset, len(u.Keysets))
+	for _, zone := range u.KeysetsBroken {
+		if ks, ok := m.keysets[zone]; ok {
+			keysets[zone] = ks
+		}
+	}
 	for _, ks := range u.Keysets {
-		m.keysets[ks.Zone] = ks
+		keysets[ks.Zone] = ks
 	}
+	m.verdicts, m.lent, m.keysets, m.keysLent = verdicts, false, keysets, false
 }
 
 func (m *Mirror) merge(u Update) {
 	for _, tu := range u.Tenants {
-		m.tenants[tu.Tenant] = TenantState{Head: tu.Head, Resources: m.tenants[tu.Tenant].Resources.With(tu.Put, tu.Deleted)}
+		m.tenants[tu.Tenant] = TenantState{Head: tu.Head, ID: tu.ID, Resources: m.tenants[tu.Tenant].Resources.With(tu.Put, tu.Deleted)}
 	}
 	if m.lent && len(u.Verdicts)+len(u.VerdictsDeleted) > 0 {
 		m.verdicts, m.lent = maps.Clone(m.verdicts), false
@@ -111,6 +127,14 @@ func (m *Mirror) Verdicts() map[health.PoolID]health.Verdict {
 	return m.verdicts
 }
 
+// Verdict gives the verdict of one pool; false: it has none.
+func (m *Mirror) Verdict(p health.PoolID) (health.Verdict, bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	v, ok := m.verdicts[p]
+	return v, ok
+}
+
 // Keysets gives the keyset of each signed zone. The map must not be changed.
 func (m *Mirror) Keysets() map[string]dnssec.Keyset {
 	m.mu.Lock()
@@ -126,16 +150,26 @@ func (m *Mirror) Changed() <-chan struct{} {
 	return m.changed
 }
 
-// WaitGeneration waits until a tenant's head is gen or later.
+// ErrReplaced: the store went back and that was accepted, so that what was waited for may never come.
+var ErrReplaced = errors.New("another state of the store was accepted meanwhile; look at what there is now")
+
+// WaitGeneration waits until a tenant's head is gen or later. ErrReplaced: numbers no longer mean what they meant when it began.
 func (m *Mirror) WaitGeneration(ctx context.Context, tenant string, gen Generation) error {
+	m.mu.RLock()
+	began := m.replaced
+	m.mu.RUnlock()
 	for {
 		changed := m.Changed()
 		m.mu.RLock()
 		t, known := m.tenants[tenant]
 		there := known && t.Head >= gen
+		replaced := m.replaced != began
 		m.mu.RUnlock()
 		if there {
 			return nil
+		}
+		if replaced {
+			return ErrReplaced
 		}
 		select {
 		case <-changed:
@@ -152,7 +186,7 @@ func (m *Mirror) full() Update {
 	u := Update{Full: true, Cursor: m.position.Revision, Cluster: m.position.Cluster, Epoch: m.position.Epoch}
 	for _, name := range slices.Sorted(maps.Keys(m.tenants)) {
 		t := m.tenants[name]
-		tu := TenantUpdate{Tenant: name, Head: t.Head, Put: make([]Version, 0, t.Resources.Len())}
+		tu := TenantUpdate{Tenant: name, Head: t.Head, ID: t.ID, Put: make([]Version, 0, t.Resources.Len())}
 		for _, v := range t.Resources.All() {
 			tu.Put = append(tu.Put, v)
 		}

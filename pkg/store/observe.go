@@ -22,18 +22,34 @@ func (c *Client) PutObservation(ctx context.Context, o health.Observation) error
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.wait.call)
-	defer cancel()
-	_, err = c.etcd.Put(ctx, c.keys.observation(o.Vantage, o.Pool), string(value))
-	return c.explain("writing an observation", err)
+	key := c.keys.observation(o.Vantage, o.Pool)
+	return c.explain("writing an observation", c.overwrite(ctx, key, clientv3.OpPut(key, string(value))))
+}
+
+// overwrite puts or deletes a key that nobody else writes. A member that stood still may carry an attempt out a minute after its
+// time was up, when newer ones were made elsewhere. So each attempt says up to which revision of the store it knows the key.
+func (c *Client) overwrite(ctx context.Context, key string, op clientv3.Op) error {
+	return c.try(ctx, func(ctx context.Context) error {
+		for {
+			rev := c.written.Load()
+			resp, err := c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "<", rev+1)).Then(op).Commit()
+			if err != nil {
+				return err
+			}
+			for now := resp.Header.Revision; rev < now && !c.written.CompareAndSwap(rev, now); {
+				rev = c.written.Load()
+			}
+			if resp.Succeeded {
+				return nil
+			}
+		}
+	})
 }
 
 // DeleteObservation removes what a vantage knew of a pool. There may be nothing.
 func (c *Client) DeleteObservation(ctx context.Context, vantage string, p health.PoolID) error {
-	ctx, cancel := context.WithTimeout(ctx, c.wait.call)
-	defer cancel()
-	_, err := c.etcd.Delete(ctx, c.keys.observation(vantage, p))
-	return c.explain("deleting an observation", err)
+	key := c.keys.observation(vantage, p)
+	return c.explain("deleting an observation", c.overwrite(ctx, key, clientv3.OpDelete(key)))
 }
 
 // FollowObservations calls fn with all observations and live vantages, and then with every change, until

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/client/v3"
@@ -27,16 +28,16 @@ const (
 func (c *Client) Read(ctx context.Context, tenant string, at Generation) (TenantState, error) {
 	what := "reading " + tenant
 	r := c.reader(c.etcd)
-	head, err := r.get(ctx, c.keys.head(tenant))
+	kv, err := r.get(ctx, c.keys.head(tenant))
 	if err != nil {
 		return TenantState{}, c.explain(what, err)
 	}
-	if head == nil {
+	if kv == nil {
 		return TenantState{}, fmt.Errorf("tenant %s: %w", tenant, ErrNotFound)
 	}
-	now, err := parseHead(head.Value)
+	now, err := r.head(ctx, tenant, kv)
 	if err != nil {
-		return TenantState{}, fmt.Errorf("%s: %w", what, err)
+		return TenantState{}, c.explain(what, err)
 	}
 	if at == 0 {
 		at = now
@@ -58,7 +59,11 @@ func (c *Client) Read(ctx context.Context, tenant string, at Generation) (Tenant
 	if err != nil {
 		return TenantState{}, c.explain(what, err)
 	}
-	return TenantState{Head: at, Resources: NewResources(all...)}, nil
+	record, err := r.get(ctx, c.keys.record(tenant, at))
+	if err != nil {
+		return TenantState{}, c.explain(what, err)
+	}
+	return TenantState{Head: at, ID: identityOf(record).id, Resources: NewResources(all...)}, nil
 }
 
 // Heads gives every tenant's head.
@@ -67,21 +72,29 @@ func (c *Client) Heads(ctx context.Context) (map[string]Generation, error) {
 	return heads, c.explain("reading the heads", err)
 }
 
-// History gives a tenant's last changes, newest first; limit 0: all.
+// History gives a tenant's last changes, newest first; limit 0: all. In the place of a record that is damaged stands one that says so.
 func (c *Client) History(ctx context.Context, tenant string, limit int) ([]Record, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.wait.commit)
-	defer cancel()
-	resp, err := c.etcd.Get(ctx, c.keys.log(tenant), clientv3.WithPrefix(),
-		clientv3.WithSort(clientv3.SortByKey, clientv3.SortDescend), clientv3.WithLimit(int64(limit)))
+	var resp *clientv3.GetResponse
+	err := c.attempts(ctx, c.wait.call, c.wait.commit, func(ctx context.Context) (err error) {
+		resp, err = c.etcd.Get(ctx, c.keys.log(tenant), clientv3.WithPrefix(),
+			clientv3.WithSort(clientv3.SortByKey, clientv3.SortDescend), clientv3.WithLimit(int64(limit)))
+		return err
+	})
 	if err != nil {
 		return nil, c.explain("reading the history of "+tenant, err)
 	}
 	out := make([]Record, 0, len(resp.Kvs))
 	for _, kv := range resp.Kvs {
-		var r storedRecord
-		if err := json.Unmarshal(kv.Value, &r); err != nil {
-			return nil, fmt.Errorf("the record %s is not understood: %w", kv.Key, err)
+		g, ok := parseRecordKey(c.keys.split(string(kv.Key)))
+		if !ok {
+			continue
 		}
+		var r storedRecord
+		if err := json.Unmarshal(kv.Value, &r); err != nil || r.Generation != g {
+			c.log.Error("the record of a change is damaged in the store", "tenant", tenant, "generation", g, "error", err)
+			r = storedRecord{Record: Record{Tenant: tenant, Generation: g, Message: "(the record of this change is damaged in the store)"}}
+		}
+		r.ID = r.Digest
 		out = append(out, r.Record)
 	}
 	return out, nil
@@ -100,13 +113,16 @@ type reader struct {
 
 func (c *Client) reader(etcd *clientv3.Client) *reader { return &reader{c: c, etcd: etcd} }
 
-func (r *reader) ask(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, r.c.wait.call)
-	defer cancel()
+// ask makes a read; its first attempt has the time first.
+func (r *reader) ask(ctx context.Context, first time.Duration, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
 	if r.rev != 0 {
 		opts = append(opts, clientv3.WithRev(r.rev))
 	}
-	resp, err := r.etcd.Get(ctx, key, opts...)
+	var resp *clientv3.GetResponse
+	err := r.c.attempts(ctx, first, r.c.wait.call, func(ctx context.Context) (err error) {
+		resp, err = r.etcd.Get(ctx, key, opts...)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +133,7 @@ func (r *reader) ask(ctx context.Context, key string, opts ...clientv3.OpOption)
 }
 
 func (r *reader) get(ctx context.Context, key string) (*mvccpb.KeyValue, error) {
-	resp, err := r.ask(ctx, key)
+	resp, err := r.ask(ctx, r.c.wait.attempt, key)
 	if err != nil || len(resp.Kvs) == 0 {
 		return nil, err
 	}
@@ -129,10 +145,13 @@ func (r *reader) each(ctx context.Context, prefix string, fn func(*mvccpb.KeyVal
 	from, to := prefix, clientv3.GetPrefixRangeEnd(prefix)
 	for {
 		limit := cmp.Or(r.page, r.most, pageKeys)
-		resp, err := r.ask(ctx, from, append([]clientv3.OpOption{clientv3.WithRange(to), clientv3.WithLimit(int64(limit))}, opts...)...)
-		if err != nil && ctx.Err() == nil && limit > 1 && tooMuch(err) {
-			r.page, r.most = 0, max(1, limit/10)
-			continue
+		resp, err := r.ask(ctx, r.c.wait.call, from, append([]clientv3.OpOption{clientv3.WithRange(to), clientv3.WithLimit(int64(limit))}, opts...)...)
+		if err != nil && ctx.Err() == nil && limit > 1 {
+			err = r.unlessTooMuch(ctx, err, from, to)
+			if err == nil {
+				r.page, r.most = 0, max(1, limit/10)
+				continue
+			}
 		}
 		if err != nil {
 			return err
@@ -160,13 +179,25 @@ func nextPage(limit, bytes int) int {
 	return 2 * limit
 }
 
-// tooMuch tells whether a request may have failed because of the size of its answer.
-func tooMuch(err error) bool {
-	return errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "message larger than max")
+// unlessTooMuch gives why a page did not come; nil: because of its size. Where its time was up, a single key tells: if that does
+// not come either, smaller pages will not, and asking for those would only hide for how long etcd is away.
+func (r *reader) unlessTooMuch(ctx context.Context, err error, from, to string) error {
+	if strings.Contains(err.Error(), "message larger than max") {
+		return nil
+	}
+	if !errors.Is(err, context.DeadlineExceeded) || wasNotSent(err) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.c.wait.attempt)
+	defer cancel()
+	_, err = r.ask(ctx, r.c.wait.attempt, from, clientv3.WithRange(to), clientv3.WithLimit(1), clientv3.WithKeysOnly())
+	return err
 }
 
+// heads gives every tenant's head; of one that is damaged what the log says.
 func (r *reader) heads(ctx context.Context) (map[string]Generation, error) {
 	heads := map[string]Generation{}
+	var damaged []*mvccpb.KeyValue
 	err := r.each(ctx, r.c.keys.heads(), func(kv *mvccpb.KeyValue) error {
 		parts := r.c.keys.split(string(kv.Key))
 		if len(parts) != 3 {
@@ -174,21 +205,59 @@ func (r *reader) heads(ctx context.Context) (map[string]Generation, error) {
 		}
 		g, err := parseHead(kv.Value)
 		if err != nil {
-			r.c.log.Error("the head of a tenant in the store is not understood; the tenant is left as it is", "tenant", parts[2], "error", err)
+			damaged = append(damaged, kv)
 			return nil
 		}
 		heads[parts[2]] = g
 		return nil
 	})
+	for _, kv := range damaged {
+		if err != nil {
+			break
+		}
+		tenant := r.c.keys.split(string(kv.Key))[2]
+		var g Generation
+		if g, err = r.head(ctx, tenant, kv); g != 0 {
+			heads[tenant] = g
+		}
+	}
 	return heads, err
+}
+
+// head reads a tenant's head. Of one that is damaged it gives the newest generation that left anything, a record or else a version:
+// those are written with the head. 0: nothing is left.
+func (r *reader) head(ctx context.Context, tenant string, kv *mvccpb.KeyValue) (g Generation, err error) {
+	g, damaged := parseHead(kv.Value)
+	if damaged == nil {
+		return g, nil
+	}
+	err = r.each(ctx, r.c.keys.log(tenant), func(kv *mvccpb.KeyValue) error {
+		if found, ok := parseRecordKey(r.c.keys.split(string(kv.Key))); ok {
+			g = max(g, found)
+		}
+		return nil
+	}, clientv3.WithKeysOnly())
+	if err == nil && g == 0 {
+		err = r.each(ctx, r.c.keys.tenant(tenant), func(kv *mvccpb.KeyValue) error {
+			if _, found, ok := parseVersion(r.c.keys.split(string(kv.Key))); ok {
+				g = max(g, found)
+			}
+			return nil
+		}, clientv3.WithKeysOnly())
+	}
+	if err == nil {
+		r.c.log.Error("the head of a tenant in the store is damaged; the newest change that stands in its log counts, and the next one mends it",
+			"tenant", tenant, "generation", g, "error", damaged)
+	}
+	return g, err
 }
 
 // found is a stored version and where it stood.
 type found struct {
 	key   spec.Key
 	gen   Generation
-	mod   int64 // etcd's revision of the key
 	value []byte
+	kv    *mvccpb.KeyValue
 }
 
 // newest calls fn with the newest version of each resource below prefix that is not newer than headOf its
@@ -213,7 +282,7 @@ func (r *reader) newest(ctx context.Context, prefix string, headOf func(tenant s
 				return err
 			}
 		}
-		last = &found{key: key, gen: gen, mod: kv.ModRevision, value: kv.Value}
+		last = &found{key: key, gen: gen, value: kv.Value, kv: kv}
 		return nil
 	})
 	if err != nil {

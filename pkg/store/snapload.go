@@ -101,7 +101,7 @@ func (s *Snapshot) loadBase() (*loaded, error) {
 	}
 	l := &loaded{seq: meta.Seq, broken: map[spec.Key]BrokenResource{}, foreign: meta.Schema != spec.Schema()}
 	l.update = Update{Full: true, Cursor: meta.Cursor, Cluster: meta.Cluster, Epoch: meta.Epoch}
-	l.fill(items, meta.Heads)
+	l.fill(items, meta.Heads, meta.IDs)
 	return l, nil
 }
 
@@ -117,10 +117,10 @@ func isItem(kind byte) bool {
 }
 
 // fill sorts decoded items into the update.
-func (l *loaded) fill(items iter.Seq[*item], heads map[string]Generation) {
+func (l *loaded) fill(items iter.Seq[*item], heads map[string]Generation, ids map[string]string) {
 	tenants := map[string]*TenantUpdate{}
 	for name, head := range heads {
-		tenants[name] = &TenantUpdate{Tenant: name, Head: head}
+		tenants[name] = &TenantUpdate{Tenant: name, Head: head, ID: ids[name]}
 	}
 	l.makeRoom(items, tenants)
 	for it := range items {
@@ -251,7 +251,7 @@ func (s *Snapshot) nextUpdate(r *frameReader, base *loaded) (Update, error) {
 	l := &loaded{broken: base.broken, foreign: base.foreign}
 	l.update = Update{Cursor: meta.Cursor, Cluster: meta.Cluster, Epoch: meta.Epoch,
 		VerdictsDeleted: meta.VerdictsDeleted, KeysetsDeleted: meta.KeysetsDeleted}
-	l.fill(each(items), meta.Heads)
+	l.fill(each(items), meta.Heads, meta.IDs)
 	for _, key := range meta.Deleted {
 		delete(base.broken, key)
 		for i := range l.update.Tenants {

@@ -64,6 +64,7 @@ type snapMeta struct {
 	Cluster uint64                `json:"cluster,omitempty"`
 	Epoch   int64                 `json:"epoch,omitempty"`
 	Heads   map[string]Generation `json:"heads,omitempty"`
+	IDs     map[string]string     `json:"ids,omitempty"`
 	// Schema is spec.Schema of the program that wrote it.
 	Schema string `json:"schema,omitempty"`
 }
@@ -74,6 +75,7 @@ type snapUpdate struct {
 	Cluster         uint64                `json:"cluster"`
 	Epoch           int64                 `json:"epoch,omitempty"`
 	Heads           map[string]Generation `json:"heads,omitempty"`
+	IDs             map[string]string     `json:"ids,omitempty"`
 	Deleted         []spec.Key            `json:"deleted,omitempty"`
 	VerdictsDeleted []health.PoolID       `json:"verdictsDeleted,omitempty"`
 	KeysetsDeleted  []string              `json:"keysetsDeleted,omitempty"`
@@ -224,10 +226,13 @@ func (s *Snapshot) Collect(ch chan<- prometheus.Metric) {
 
 // writeUpdate adds an update to the journal, in one write.
 func (s *Snapshot) writeUpdate(u Update) error {
-	meta := snapUpdate{Cursor: u.Cursor, Cluster: u.Cluster, Epoch: u.Epoch, Heads: map[string]Generation{},
+	meta := snapUpdate{Cursor: u.Cursor, Cluster: u.Cluster, Epoch: u.Epoch, Heads: map[string]Generation{}, IDs: map[string]string{},
 		VerdictsDeleted: u.VerdictsDeleted, KeysetsDeleted: u.KeysetsDeleted}
 	for _, t := range u.Tenants {
 		meta.Heads[t.Tenant] = t.Head
+		if t.ID != "" {
+			meta.IDs[t.Tenant] = t.ID
+		}
 		meta.Deleted = append(meta.Deleted, t.Deleted...)
 	}
 	w := &frameWriter{}
@@ -326,7 +331,8 @@ func syncDir(dir string) error {
 
 func writeState(f io.Writer, u Update, seq uint64) error {
 	w := &frameWriter{buf: []byte(baseMagic)}
-	w.json(frameMeta, snapMeta{Seq: seq, Cursor: u.Cursor, Cluster: u.Cluster, Epoch: u.Epoch, Heads: u.Position().Heads, Schema: spec.Schema()})
+	at := u.Position()
+	w.json(frameMeta, snapMeta{Seq: seq, Cursor: u.Cursor, Cluster: u.Cluster, Epoch: u.Epoch, Heads: at.Heads, IDs: at.IDs, Schema: spec.Schema()})
 	count := uint64(0)
 	for _, t := range u.Tenants {
 		for _, v := range t.Put {

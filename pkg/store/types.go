@@ -23,7 +23,7 @@ type Version struct {
 // TenantState is what a tenant declares at its generation Head.
 type TenantState struct {
 	Head Generation
-	// ID identifies the generation Head; see Change. Empty: not known.
+	// ID identifies the generation Head; see Record. Empty: not known.
 	ID        string
 	Resources Resources
 }
@@ -37,6 +37,9 @@ type Record struct {
 	Message    string     `json:"message,omitempty"`
 	Put        []spec.Key `json:"put,omitempty"`
 	Deleted    []spec.Key `json:"deleted,omitempty"`
+	// ID identifies the generation: a digest of the change and of the ID of the generation before, and so of all that led to it.
+	// Empty: not known.
+	ID string `json:"-"`
 }
 
 // Change is a tenant's next generation.
@@ -46,6 +49,8 @@ type Change struct {
 	Base Generation
 	// Reads are the heads of other tenants that the change relies on; 0: must not exist.
 	Reads map[string]Generation
+	// IDs identify Base (under Tenant) and Reads, as far as they are known.
+	IDs map[string]string
 	// Put and Delete must all belong to Tenant, and name a key at most once.
 	Put    []*spec.Resource
 	Delete []spec.Key
@@ -67,9 +72,12 @@ type Update struct {
 	// Verdicts are those that were written (in a Full update: all), VerdictsDeleted those that are gone.
 	Verdicts        []health.Verdict
 	VerdictsDeleted []health.PoolID
+	// VerdictsBroken, in a Full update, stand in the store and are not understood: whoever holds an earlier form keeps it.
+	VerdictsBroken []health.PoolID
 	// Keysets likewise, by zone.
 	Keysets        []dnssec.Keyset
 	KeysetsDeleted []string
+	KeysetsBroken  []string
 }
 
 // TenantUpdate takes a tenant to its generation Head.
@@ -98,14 +106,20 @@ type Cursor struct {
 	Cluster  uint64
 	Revision int64
 	Heads    map[string]Generation
-	Epoch    int64
+	// IDs identify the generations in Heads, as far as they are known.
+	IDs   map[string]string
+	Epoch int64
 }
 
 // Position gives the cursor that stands behind a Full update.
 func (u *Update) Position() *Cursor {
-	c := &Cursor{Cluster: u.Cluster, Revision: u.Cursor, Epoch: u.Epoch, Heads: make(map[string]Generation, len(u.Tenants))}
+	c := &Cursor{Cluster: u.Cluster, Revision: u.Cursor, Epoch: u.Epoch,
+		Heads: make(map[string]Generation, len(u.Tenants)), IDs: make(map[string]string, len(u.Tenants))}
 	for _, t := range u.Tenants {
 		c.Heads[t.Tenant] = t.Head
+		if t.ID != "" {
+			c.IDs[t.Tenant] = t.ID
+		}
 	}
 	return c
 }

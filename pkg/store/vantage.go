@@ -59,17 +59,21 @@ func (c *Client) Vantages(ctx context.Context) ([]Vantage, error) {
 // ForgetVantage removes all evidence of a prober that is no more, in one transaction, and gives on how many pools there was any.
 // ErrVantageAlive: it is alive; ErrNotFound: there is none of it.
 func (c *Client) ForgetVantage(ctx context.Context, id string) (pools int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, c.wait.call)
-	defer cancel()
-	resp, err := c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(c.keys.vantage(id)), "=", 0)).
-		Then(clientv3.OpDelete(c.keys.observationsOf(id), clientv3.WithPrefix())).Commit()
+	var resp *clientv3.TxnResponse
+	open := false // an attempt's answer was lost: it may have removed everything
+	err = c.try(ctx, func(ctx context.Context) (err error) {
+		resp, err = c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(c.keys.vantage(id)), "=", 0)).
+			Then(clientv3.OpDelete(c.keys.observationsOf(id), clientv3.WithPrefix())).Commit()
+		open = open || lost(err)
+		return err
+	})
 	if err != nil {
 		return 0, c.explain("forgetting vantage "+id, err)
 	}
 	if !resp.Succeeded {
 		return 0, fmt.Errorf("vantage %s cannot be forgotten: %w", id, ErrVantageAlive)
 	}
-	if pools = int(resp.Responses[0].GetResponseDeleteRange().Deleted); pools == 0 {
+	if pools = int(resp.Responses[0].GetResponseDeleteRange().Deleted); pools == 0 && !open {
 		return 0, fmt.Errorf("evidence of vantage %s: %w", id, ErrNotFound)
 	}
 	return pools, nil

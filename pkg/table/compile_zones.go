@@ -260,18 +260,48 @@ func (c *Compiler) relist(z *zoneState, fresh *Zone) {
 	c.dirty.relisted = append(c.dirty.relisted, z)
 }
 
-// listZones lists all zones, and makes the table over them.
+// listZones lists all zones, and makes the table over them. Void ones stand behind the others.
 func (c *Compiler) listZones() {
-	c.zoneList = nil
-	c.top, c.depths = newNames(len(c.zones)), [2]uint64{}
-	for _, name := range sortedKeys(c.zones) {
-		z := c.zones[name]
-		if z.compiled == nil {
-			continue
+	names := sortedKeys(c.zones)
+	for k := range c.unread {
+		if _, known := c.zones[k.Name]; k.Kind == spec.KindZone && !known {
+			names = append(names, k.Name)
 		}
-		k := newWireKey(z.static.Apex, c.cfg.Seed)
-		c.top.put(z.static.Apex, k.hashes[0], uint32(len(c.zoneList)))
-		c.depths[k.labels>>6] |= 1 << (k.labels & 63)
-		c.zoneList = append(c.zoneList, z.compiled)
 	}
+	slices.Sort(names)
+	c.zoneList, c.top, c.depths = nil, newNames(len(names)), [2]uint64{}
+	var void []*Zone
+	for _, name := range names {
+		if z := c.zones[name]; z != nil && z.compiled != nil {
+			c.listZone(z.static.Apex, z.compiled)
+		} else if v := c.voidZone(name, z); v != nil {
+			void = append(void, v)
+		}
+	}
+	c.served = len(c.zoneList)
+	for _, v := range void {
+		apex, _ := wireHost(v.Name) // voidZone has read it
+		c.listZone([]byte(apex), v)
+	}
+}
+
+func (c *Compiler) listZone(apex []byte, z *Zone) {
+	k := newWireKey(apex, c.cfg.Seed)
+	c.top.put(apex, k.hashes[0], uint32(len(c.zoneList)))
+	c.depths[k.labels>>6] |= 1 << (k.labels & 63)
+	c.zoneList = append(c.zoneList, z)
+}
+
+// voidZone gives what stands for a zone that has nothing to serve, so that the zone above does not answer for its names. z is nil where
+// it could not even be read. nil: the name is none.
+func (c *Compiler) voidZone(name string, z *zoneState) *Zone {
+	apex, err := wireHost(name)
+	if err != nil {
+		return nil
+	}
+	v := &Zone{Name: name, Void: true, labels: newWireKey([]byte(apex), c.cfg.Seed).labels, names: newNames(0), seed: c.cfg.Seed}
+	if z != nil {
+		v.Counts = z.counts
+	}
+	return v
 }

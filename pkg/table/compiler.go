@@ -20,6 +20,7 @@ type Change struct {
 	Tenants         []TenantChange
 	Verdicts        []health.Verdict
 	VerdictsDeleted []health.PoolID
+	VerdictsBroken  []health.PoolID // in a full change: could not be read; the last one holds
 }
 
 // TenantChange is one tenant's step to a generation.
@@ -97,7 +98,8 @@ type Compiler struct {
 	serviceSlots writer[Service]
 	top          names
 	depths       [2]uint64
-	zoneList     []*Zone
+	zoneList     []*Zone // as View.zones
+	served       int     // as View.served
 
 	untold   []*serviceState // see CatchUp
 	counted  []*ServiceCounts
@@ -223,6 +225,7 @@ func (c *Compiler) Apply(ch Change) {
 		}
 		for _, b := range t.Broken {
 			c.unread[b.Key] = b.Err
+			c.dirty.zoneList = c.dirty.zoneList || b.Key.Kind == spec.KindZone
 		}
 	}
 	for i := range ch.Verdicts {
@@ -261,6 +264,9 @@ func (c *Compiler) forget(ch *Change) {
 		}
 	}
 	told := map[health.PoolID]bool{}
+	for _, id := range ch.VerdictsBroken {
+		told[id] = true
+	}
 	for i := range ch.Verdicts {
 		told[ch.Verdicts[i].Pool] = true
 	}
@@ -356,7 +362,7 @@ func (c *Compiler) Compile(now time.Time) (v *View, broken []Broken, next time.T
 	}
 	c.serial++
 	v = &View{Serial: c.serial, Published: now, Atlas: c.atlas, Maps: c.maps, seed: c.cfg.Seed, Heads: c.headsView,
-		top: c.top, depths: c.depths, zones: c.zoneList, parts: slices.Clone(c.partList),
+		top: c.top, depths: c.depths, zones: c.zoneList, served: c.served, parts: slices.Clone(c.partList),
 		services: c.serviceSlots.freeze(), draws: c.drawSlots.freeze(),
 		serviceCount: len(c.hosts), counted: c.counted}
 	next = c.nextDay()

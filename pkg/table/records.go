@@ -178,10 +178,10 @@ func (z *Zone) SOARecord() RRset {
 	return RRset{z.Apex(), dnswire.TypeSOA, be32(wire[6:]), dataOf(wire)}
 }
 
-// Zone gives the zone of exactly that folded wire name, nil when there is none.
+// Zone gives the zone of exactly that folded wire name, nil when there is none or it is void.
 func (v *View) Zone(apex []byte) *Zone {
 	k := newWireKey(apex, v.seed)
-	if l := v.top.find(apex, k.hashes[0]); l != nil {
+	if l := v.top.find(apex, k.hashes[0]); l != nil && !v.zones[l.value].Void {
 		return v.zones[l.value]
 	}
 	return nil

@@ -333,30 +333,26 @@ func (fd *famDraw) pick(asIfUp bool) *picks {
 	return fd.live
 }
 
-// Sticky choices hash at most so many bits of the client's network.
+// Sticky choices hash so many bits of the client's network.
 const (
 	stickyBits4 = 24
 	stickyBits6 = 48
 )
 
-// stickyHash hashes the network that a sticky choice depends on, and tells how many bits of the client's subnet
-// that took: none when the resolver's address decides.
+// stickyHash hashes the network that a sticky choice depends on, and tells how many bits that took. A client subnet that is shorter is
+// too short to decide: it gets the answer of its first network of that length, with the scope of that, so that what resolvers keep for
+// networks of different lengths never overlaps (RFC 7871, 7.2.1).
 func stickyHash(c *Client, resolver bool) (hash uint64, bits uint8) {
 	n := c.Subnet
 	if resolver {
 		n = c.Resolver
 	}
-	if n.V4 {
-		bits = min(stickyBits4, n.Bits)
-	} else {
-		bits = min(stickyBits6, n.Bits)
-	}
-	hi := n.Hi &^ (^uint64(0) >> bits)
+	bits = stickyBits6
 	fam := uint64(6)
 	if n.V4 {
-		fam = 4
+		bits, fam = stickyBits4, 4
 	}
-	return steer.Hash(hi, fam), bits
+	return steer.Hash(n.Hi&^(^uint64(0)>>bits), fam), bits
 }
 
 // Records gives the chosen records: owner pointing at offset 12, TTL zero, all of one length unless CNAME.

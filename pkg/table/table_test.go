@@ -640,3 +640,20 @@ func TestSettledViewAnswersTheSame(t *testing.T) {
 		t.Errorf("before %v, after %v", before, after)
 	}
 }
+
+// Scopes of sticky answers to short client subnets covered those of longer ones, with other answers (RFC 7871, 7.2.1).
+func TestStickyHashHasOneLength(t *testing.T) {
+	for _, tc := range []struct {
+		net  string
+		bits uint8
+	}{{"91.198.160.0/20", 24}, {"91.198.160.0/24", 24}, {"91.198.160.77/32", 24}, {"2a02:ec80::/32", 48}, {"2a02:ec80::/56", 48}} {
+		p := netip.MustParsePrefix(tc.net)
+		n := NetOf(p.Addr(), uint8(p.Bits()))
+		first := NetOf(p.Addr(), tc.bits)
+		hash, bits := stickyHash(&Client{Subnet: n, Has: true}, false)
+		want, _ := stickyHash(&Client{Subnet: first, Has: true}, false)
+		if bits != tc.bits || hash != want {
+			t.Errorf("%s hashes %d bits, as its first network does: %v", tc.net, bits, hash == want)
+		}
+	}
+}

@@ -20,7 +20,8 @@ type View struct {
 	seed     uint64
 	top      names
 	depths   [2]uint64 // bit n: there is a zone of n labels
-	zones    []*Zone
+	zones    []*Zone   // those that are served first, void ones behind them
+	served   int       // how many those are
 	services chunked[Service]
 	draws    chunked[*Draw]
 	parts    []*geo.Partition
@@ -67,8 +68,11 @@ func (v *View) Place(n Net) (geo.Place, uint8) {
 	return p, uint8(net.Bits())
 }
 
-// Zones lists the zones by name.
-func (v *View) Zones() []*Zone { return v.zones }
+// Zones lists the zones by name, without void ones.
+func (v *View) Zones() []*Zone { return v.zones[:v.served:v.served] }
+
+// Void lists the zones that are declared and have nothing to serve.
+func (v *View) Void() []*Zone { return v.zones[v.served:] }
 
 // Parts gives how many partitions the view holds, and their size in bytes.
 func (v *View) Parts() (n, size int) {

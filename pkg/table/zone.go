@@ -30,7 +30,10 @@ type Zone struct {
 	Counts *ZoneCounts
 	// Problems names static sets that are not served because a service stands at their name.
 	Problems []string
-	waste    int // bytes of data that belonged to sets which have been replaced since
+	// Void tells that the zone is declared and has no content that may be served: it was never copied, has expired, or is broken without
+	// an earlier form. All of its names are SERVFAIL, and not what the zone above says of them.
+	Void  bool
+	waste int // bytes of data that belonged to sets which have been replaced since
 }
 
 // ZoneCounts counts the answers of a zone by RCODE, one row a worker. Each worker writes its own row alone.

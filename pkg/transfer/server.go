@@ -182,7 +182,8 @@ func (x *exchange) authenticate() (r Reply, ok bool) {
 	if k == nil || string(k.alg.wire) != string(x.tsig.alg) {
 		return x.refuse(badKey), false
 	}
-	sess := &session{key: k}
+	id := binary.BigEndian.Uint16(x.plain)
+	sess := &session{key: k, relayed: id != x.tsig.id, id: id}
 	plain, code, err := sess.verify(x.plain, x.tsig, uint64(x.s.cfg.Now().Unix()))
 	switch {
 	case err != nil:

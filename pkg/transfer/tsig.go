@@ -100,10 +100,13 @@ func lastRecord(msg []byte) (int, error) {
 		}
 		off += 4
 	}
-	last := -1
-	for i := range counts[1] + counts[2] + counts[3] {
+	last, records := -1, counts[1]+counts[2]+counts[3]
+	for i := range records {
 		if i >= counts[1]+counts[2] {
 			last = off
+		}
+		if is := typeAt(msg, off) == typeTSIG; is && (i < records-1 || last < 0) {
+			return 0, errFormat // it stands last, among the additional records (RFC 8945, 5.1)
 		}
 		if off = skipRecord(msg, off); off < 0 {
 			return 0, errFormat
@@ -113,6 +116,15 @@ func lastRecord(msg []byte) (int, error) {
 		return 0, errFormat
 	}
 	return last, nil
+}
+
+// typeAt gives the type of the record at off; 0: there is none that can be read.
+func typeAt(msg []byte, off int) uint16 {
+	_, off = readName(msg, off)
+	if off < 0 || len(msg)-off < 2 {
+		return 0
+	}
+	return binary.BigEndian.Uint16(msg[off:])
 }
 
 func skipRecord(msg []byte, off int) int {
@@ -172,6 +184,10 @@ type session struct {
 	pending []byte // messages that came without TSIG since
 	prior   []byte // the MAC before: the request's, then that of each message of a stream
 	later   bool   // a message of this stream has been signed or verified: from now on the digest has timers only
+	// relayed: a forwarder gave the request another ID than it was signed with (RFC 8945, 5.5). Replies are signed with that one, and
+	// go out with the one that the forwarder knows, id.
+	relayed bool
+	id      uint16
 }
 
 // digest gives the MAC over a message without its TSIG record, and the record's own fields (RFC 8945, 4.3.3).
@@ -246,6 +262,9 @@ func (s *session) sign(msg []byte, now uint64, code uint16, requested uint64) []
 	t.mac = s.digest(msg, t)
 	t.owner, t.alg = s.key.wire, s.key.alg.wire
 	s.prior = t.mac
+	if s.relayed {
+		binary.BigEndian.PutUint16(msg, s.id)
+	}
 	return t.append(msg)
 }
 

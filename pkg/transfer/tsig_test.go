@@ -1,8 +1,10 @@
 package transfer
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -194,4 +196,67 @@ func FuzzHandle(f *testing.F) {
 			t.Errorf("%x: the reply is none: %x", msg, buf[:r.Size])
 		}
 	})
+}
+
+// relay gives a signed message the ID that a forwarder would, and takes the ID back in the reply.
+func relay(wire []byte) []byte {
+	wire = append([]byte(nil), wire...)
+	wire[0] ^= 0x5a
+	return wire
+}
+
+// A forwarder may change the ID (RFC 8945, 5.5): the reply went out with the ID of before, so that edges took control's answers
+// for another message's, applied updates and said SERVFAIL.
+func TestForwarderMayChangeTheID(t *testing.T) {
+	d := newDesk(t, updateZone+fmt.Sprintf(updateContent, 0))
+	m := new(dns.Msg).SetUpdate("gtm.example.")
+	m.Insert(rrs(t, "new.dyn 60 A 192.0.2.3"))
+	m.SetTsig("one.", dns.HmacSHA256, 300, time.Now().Unix())
+	wire, mac, err := dns.TsigGenerate(m, oneSecret, "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t)
+	w.put(updateZone + fmt.Sprintf(updateContent, 0))
+	w.s.cfg.Forward = func(ctx context.Context, msg []byte, source netip.AddrPort) ([]byte, error) {
+		return d.c.Handle(ctx, msg, source), nil
+	}
+	buf := make([]byte, 4096)
+	r := w.s.Handle(&Message{Buf: buf, N: copy(buf, relay(wire)), Source: local, Slow: true}, refuseAll)
+	if r.Size < 12 || buf[0] != wire[0]^0x5a || buf[3]&0xF != dns.RcodeSuccess {
+		t.Fatalf("the answer: %x", buf[:r.Size])
+	}
+	if err := dns.TsigVerify(relay(buf[:r.Size]), oneSecret, mac, false); err != nil {
+		t.Errorf("the answer's signature: %v", err)
+	}
+	if err := dns.TsigVerify(buf[:r.Size], oneSecret, mac, false); err != nil {
+		t.Errorf("and as the forwarder sees it: %v", err)
+	}
+}
+
+// A TSIG record that is not the last one was taken for a record of another kind, or for none.
+func TestMisplacedTSIGIsFormErr(t *testing.T) {
+	for _, section := range []string{"answer", "authority", "before the last"} {
+		for _, opcode := range []int{dns.OpcodeUpdate, dns.OpcodeNotify, dns.OpcodeQuery} {
+			m := new(dns.Msg).SetQuestion("gtm.example.", dns.TypeSOA)
+			m.Opcode = opcode
+			ts := &dns.TSIG{Hdr: dns.RR_Header{Name: "one.", Rrtype: dns.TypeTSIG, Class: dns.ClassANY}, Algorithm: dns.HmacSHA256, MAC: "00", MACSize: 1}
+			a := &dns.A{Hdr: dns.RR_Header{Name: "a.gtm.example.", Rrtype: dns.TypeA, Class: dns.ClassINET}, A: []byte{192, 0, 2, 1}}
+			switch section {
+			case "answer":
+				m.Answer = []dns.RR{ts}
+			case "authority":
+				m.Ns = []dns.RR{ts}
+			default:
+				m.Extra = []dns.RR{ts, a}
+			}
+			wire, err := m.Pack()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, _, reply := newWorld(t).handle(wire, false); reply == nil || reply.Rcode != dns.RcodeFormatError {
+				t.Errorf("%s, opcode %d: %v", section, opcode, reply)
+			}
+		}
+	}
 }

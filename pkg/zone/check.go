@@ -227,6 +227,9 @@ const maxLoop = 64
 func (c *checker) ttls(name string) {
 	for _, t := range types(c.at[name]) {
 		set := c.at[name][t]
+		if ttl := set[0].rr.Header().Ttl; ttl > maxTTL {
+			c.warn(set[0], "%s %s: the TTL %d is above %d, and served as 0 (RFC 2181, 8)", name, dns.Type(t), ttl, maxTTL)
+		}
 		for _, r := range set[1:] {
 			if r.rr.Header().Ttl != set[0].rr.Header().Ttl && t != dns.TypeRRSIG {
 				c.warn(r, "%s %s: records of one set have different TTLs; the lowest is served (RFC 2181, 5.2)", name, dns.Type(t))

@@ -43,6 +43,7 @@ func TestDoubtsAreWarnings(t *testing.T) {
 		{"glue by a wildcard", head + "w NS ns.w\n*.w A 192.0.2.1\n", ""},
 		{"a loop", head + "b CNAME c\nc CNAME a\na CNAME b\nd CNAME a\n", "f:6: a.example.org.: its CNAME leads back to itself"},
 		{"a DNAME into itself", head + "b DNAME c.b\n", "f:4: b.example.org. DNAME c.b.example.org. leads into itself"},
+		{"a TTL that is none", head + "b 2147483648 A 192.0.2.1\n", "f:4: b.example.org. A: the TTL 2147483648 is above 2147483647, and served as 0"},
 		{"TTLs", head + "b 1 A 192.0.2.1\nb 2 A 192.0.2.2\n", "f:5: b.example.org. A: records of one set have different TTLs"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -83,6 +84,19 @@ func TestNamesOfAnyCaseAreOneRecord(t *testing.T) {
 	for _, s := range z.Sets {
 		if want := map[uint16]int{15: 1, 65280: 2}[s.Type]; want != 0 && len(s.Data) != want {
 			t.Errorf("type %d has %d records, want %d", s.Type, len(s.Data), want)
+		}
+	}
+}
+
+// A TTL with its highest bit set is none, and was served as it stood.
+func TestTTLsAbove31BitsAreServedAsZero(t *testing.T) {
+	z, err := Parse("example.org.", head+"a 2147483647 A 192.0.2.1\nb 4294967295 A 192.0.2.1\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range z.Sets {
+		if want := map[string]uint32{"\x01a\x07example\x03org\x00": 1<<31 - 1, "\x01b\x07example\x03org\x00": 0}; s.TTL != want[string(s.Owner)] && (s.Owner[1] == 'a' || s.Owner[1] == 'b') {
+			t.Errorf("%q is served with the TTL %d", s.Owner, s.TTL)
 		}
 	}
 }

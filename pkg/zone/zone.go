@@ -79,6 +79,17 @@ func Parse(origin, text string) (*Zone, error) {
 	return z, nil
 }
 
+// maxTTL is the largest TTL that there is (RFC 2181, 8).
+const maxTTL = 1<<31 - 1
+
+// servedTTL gives the TTL that is served: 0 in place of one that is none, as whoever receives it takes it (RFC 2181, 8).
+func servedTTL(declared uint32) uint32 {
+	if declared > maxTTL {
+		return 0
+	}
+	return declared
+}
+
 // sets groups records, which are sorted by sortRecords, into RRsets.
 func sets(rrs []record) ([]RRset, error) {
 	var out []RRset
@@ -94,11 +105,11 @@ func sets(rrs []record) ([]RRset, error) {
 		}
 		if n := len(out); n > 0 && out[n-1].Type == h.Rrtype && string(out[n-1].Owner) == string(owner) {
 			last := &out[n-1]
-			last.TTL = min(last.TTL, h.Ttl)
+			last.TTL = min(last.TTL, servedTTL(h.Ttl))
 			last.Data = append(last.Data, data)
 			continue
 		}
-		out = append(out, RRset{Owner: owner, Type: h.Rrtype, TTL: h.Ttl, Data: [][]byte{data}})
+		out = append(out, RRset{Owner: owner, Type: h.Rrtype, TTL: servedTTL(h.Ttl), Data: [][]byte{data}})
 	}
 	for i := range out {
 		typ := out[i].Type

@@ -3,6 +3,7 @@
 package interop
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -27,6 +28,7 @@ const memberEnv = "GTM_INTEROP_ETCD_MEMBER"
 // A member of a cluster, as it is told to the process that is to be it.
 type member struct {
 	Name, Dir, Client, Peer string // Client and Peer are URLs
+	PeerAt                  string // where it listens, if not at Peer
 	Cluster                 string // name=peer,...
 }
 
@@ -34,10 +36,17 @@ type member struct {
 type cluster struct {
 	members   []member
 	processes []*process
+	cut       *cutMembers // of startDivisibleCluster
 }
 
 // startCluster starts three members and waits until they serve.
 func startCluster(t *testing.T) *cluster {
+	t.Helper()
+	return startClusterBy(t, func(*member) {})
+}
+
+// startClusterBy starts members that are as change makes them.
+func startClusterBy(t *testing.T, change func(*member)) *cluster {
 	t.Helper()
 	c := &cluster{}
 	dir := t.TempDir()
@@ -45,6 +54,7 @@ func startCluster(t *testing.T) *cluster {
 	for i := range 3 {
 		m := member{Name: fmt.Sprintf("m%d", i+1), Client: "http://" + freePort(t).String(), Peer: "http://" + freePort(t).String()}
 		m.Dir = filepath.Join(dir, m.Name)
+		change(&m)
 		peers = append(peers, m.Name+"="+m.Peer)
 		c.members = append(c.members, m)
 	}
@@ -54,13 +64,27 @@ func startCluster(t *testing.T) *cluster {
 		c.start(t, i)
 	}
 	client := c.client(t)
-	eventually(t, startTimeout, "the cluster serves", func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		defer cancel()
-		_, err := client.Get(ctx, "any")
-		return err
-	})
+	eventually(t, startTimeout, "the cluster serves", func() error { return c.serves(client) })
 	return c
+}
+
+// serves tells whether every member runs and knows the leader.
+func (c *cluster) serves(client *clientv3.Client) error {
+	for i, m := range c.members {
+		if !c.processes[i].running() {
+			return fmt.Errorf("member %s has ended: %s", m.Name, tail(c.processes[i].log.String(), 200))
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		status, err := client.Status(ctx, m.Client)
+		cancel()
+		if err != nil {
+			return err
+		}
+		if status.Leader == 0 {
+			return fmt.Errorf("member %s knows no leader", m.Name)
+		}
+	}
+	return nil
 }
 
 // start starts one member, anew or again.
@@ -140,7 +164,7 @@ func (m member) config() *embed.Config {
 	config := embed.NewConfig()
 	config.Name, config.Dir = m.Name, m.Dir
 	config.ListenClientUrls, config.AdvertiseClientUrls = urls(m.Client), urls(m.Client)
-	config.ListenPeerUrls, config.AdvertisePeerUrls = urls(m.Peer), urls(m.Peer)
+	config.ListenPeerUrls, config.AdvertisePeerUrls = urls(cmp.Or(m.PeerAt, m.Peer)), urls(m.Peer)
 	config.InitialCluster = m.Cluster
 	config.MaxTxnOps = 8192
 	config.MaxRequestBytes = 32 << 20
