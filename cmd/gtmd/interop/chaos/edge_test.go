@@ -37,12 +37,7 @@ func TestAnEdgeThatIsGoneIsMissed(t *testing.T) {
 			wellAgain(t, r)
 			c.lose()
 			isMissed(t, r, w, lost)
-			rig.Eventually(t, time.Minute, "its lease is gone", func() error {
-				if r.Get("world/edge/"+lost.Name) != "" {
-					return errors.New("it is there")
-				}
-				return nil
-			})
+			leaseGone(t, r, lost)
 			isMissed(t, r, w, lost)
 			c.back()
 			wellAgain(t, r)

@@ -212,26 +212,30 @@ func (s *storm) back(n *rig.Node) {
 	s.rig.WaitReady(n)
 }
 
-// members troubles one member of etcd at a time, and the store as a whole.
+// members troubles one member of etcd at a time, and the store as a whole. A backup is saved early in each round, and restored late.
 func (s *storm) members(ctx context.Context, random *rand.Rand) {
+	turn := 0
 	s.sometimes(ctx, random, func() trouble {
-		n, kind := s.rig.Members[random.IntN(len(s.rig.Members))], random.IntN(14)
-		switch kind {
-		case 9, 10:
-			return trouble{"compact", s.compact, nil}
-		case 11:
-			return trouble{"write the epoch anew", func() {
-				if epoch := s.rig.Get("config/epoch"); epoch != "" {
-					s.rig.Put("config/epoch", epoch)
-				}
-			}, nil}
-		case 12:
+		n, kind := s.rig.Members[random.IntN(len(s.rig.Members))], random.IntN(12)
+		turn++
+		switch {
+		case turn == 3:
 			return trouble{"save the store", s.save, nil}
-		case 13:
+		case turn == 9:
 			return trouble{"restore the store", s.restore, nil}
+		case kind >= 10:
+			return trouble{"compact", s.compact, nil}
+		case kind == 9:
+			return trouble{"write the epoch anew", s.sameEpoch, nil}
 		}
 		return s.nodeTrouble(n, kind%3)
 	})
+}
+
+func (s *storm) sameEpoch() {
+	if epoch := s.rig.Get("config/epoch"); epoch != "" {
+		s.rig.Put("config/epoch", epoch)
+	}
 }
 
 // roles troubles one edge, control or prober at a time.
@@ -246,8 +250,9 @@ func (s *storm) roles(ctx context.Context, random *rand.Rand) {
 // endpoints lets endpoints fail, long enough for all edges to hear it.
 func (s *storm) endpoints(ctx context.Context, random *rand.Rand) {
 	sets := [][]netip.Addr{{mainA}, {mainB}, {mainA, mainB}, {backup}}
-	for ctx.Err() == nil {
-		set := sets[random.IntN(len(sets))]
+	random.Shuffle(len(sets), func(i, j int) { sets[i], sets[j] = sets[j], sets[i] })
+	for i := 0; ctx.Err() == nil; i++ {
+		set := sets[i%len(sets)]
 		s.note(fmt.Sprintf("endpoints %v fail", set))
 		s.rig.Targets.Fail(set...)
 		wait(ctx, troubledBound+10*time.Second)

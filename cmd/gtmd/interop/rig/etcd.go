@@ -76,8 +76,14 @@ func (r *Rig) Store() *store.Client {
 	return client
 }
 
-// Endpoints gives the URLs of the members, with commas in between.
-func (r *Rig) Endpoints() string { return strings.Join(r.etcd, ",") }
+// URLs are those of the members.
+func (r *Rig) URLs() []string { return r.etcd }
+
+// MemberEnv is how a member is configured, as etcd takes it from its environment.
+func (r *Rig) MemberEnv(n *Node) []string {
+	return []string{"ETCD_NAME=" + n.Name, "ETCD_DATA_DIR=" + n.Dir, "ETCD_INITIAL_CLUSTER=" + r.cluster,
+		"ETCD_INITIAL_ADVERTISE_PEER_URLS=http://" + n.Inside.String() + ":2380"}
+}
 
 // Leader gives the member that leads.
 func (r *Rig) Leader() *Node {
@@ -228,7 +234,7 @@ func (r *Rig) Restore(file, token string) {
 		token = "etcd-cluster" // etcd's default
 	}
 	for _, n := range r.Members {
-		r.wipe(n)
+		r.Wipe(n)
 		r.Run(Bin("etcdutl"), "snapshot", "restore", file, "--name", n.Name, "--initial-cluster", r.cluster, "--initial-cluster-token", token,
 			"--initial-advertise-peer-urls", "http://"+n.Inside.String()+":2380", "--data-dir", n.Dir)
 	}
@@ -240,7 +246,7 @@ func (r *Rig) Empty() {
 	r.T.Helper()
 	r.StopMembers()
 	for _, n := range r.Members {
-		r.wipe(n)
+		r.Wipe(n)
 	}
 	r.StartMembers()
 }
@@ -263,7 +269,9 @@ func (r *Rig) StartMembers() {
 	r.WaitMembers()
 }
 
-func (r *Rig) wipe(n *Node) {
+// Wipe removes a node's data.
+func (r *Rig) Wipe(n *Node) {
+	r.T.Helper()
 	if err := os.RemoveAll(n.Dir); err != nil {
 		r.T.Fatal(err)
 	}

@@ -24,6 +24,9 @@ type Size struct{ Control, Edges, Probers int }
 // Whole is the size that the manual advises, and one edge more.
 var Whole = Size{Control: 2, Edges: 4, Probers: 3}
 
+// edgeNames are the edges' names; the manual has some of them.
+var edgeNames = []string{"fra1", "ams1", "iad1", "sin1"}
+
 // A Rig is a whole gtm. It is for one goroutine, but for what says otherwise.
 type Rig struct {
 	T                                        testing.TB
@@ -50,13 +53,13 @@ func New(t testing.TB, size Size, resources string) *Rig {
 	r.startMembers()
 	file := r.Write("resources.yaml", resources)
 	for i := range size.Control {
-		r.Controls = append(r.Controls, r.gtmd("control", "c", i, 2))
+		r.Controls = append(r.Controls, r.gtmd("control", fmt.Sprintf("c%d", i+1), i, 2))
 	}
 	for i := range size.Edges {
-		r.Edges = append(r.Edges, r.gtmd("edge", "e", i, 3))
+		r.Edges = append(r.Edges, r.gtmd("edge", edgeNames[i], i, 3))
 	}
 	for i := range size.Probers {
-		r.Probers = append(r.Probers, r.gtmd("prober", "p", i, 4))
+		r.Probers = append(r.Probers, r.gtmd("prober", fmt.Sprintf("p%d", i+1), i, 4))
 	}
 	r.WaitReady(r.Controls...)
 	if resources != "" {
@@ -80,21 +83,20 @@ func NewSingle(t testing.TB, resources string) *Rig {
 		}
 	})
 	r.Targets = startTargets(t)
-	n := r.gtmd("edge,control,prober", "g", 0, 5, "--apply", r.Write("resources.yaml", resources))
+	n := r.gtmd("edge,control,prober", "one", 0, 5, "--apply", r.Write("resources.yaml", resources))
 	r.Controls, r.Edges, r.Probers = []*Node{n}, []*Node{n}, []*Node{n}
 	r.WaitReady(n)
 	return r
 }
 
 // gtmd makes a node of a role and starts it.
-func (r *Rig) gtmd(role, letter string, i, net int, more ...string) *Node {
-	name := fmt.Sprintf("%s%d", letter, i+1)
+func (r *Rig) gtmd(role, name string, i, net int, more ...string) *Node {
 	inside := netip.AddrFrom4([4]byte{10, 77, byte(net), byte(i + 1)})
 	var outside netip.Addr
 	args := []string{Bin("gtmd"), "--roles", role, "--id", name, "--vantage", name, "--data", r.path(name),
 		"--http", inside.String() + ":8053"}
 	if len(r.etcd) > 0 {
-		args = append(args, "--etcd", r.Endpoints())
+		args = append(args, "--etcd", strings.Join(r.etcd, ","))
 	}
 	if strings.Contains(role, "edge") {
 		outside = netip.AddrFrom4([4]byte{10, 76, byte(net), byte(i + 1)})
