@@ -17,14 +17,9 @@ import (
 // binEnv tells the inner process where the programs are. It is set in the inner one only.
 const binEnv = "GTM_RIG_BIN"
 
-// programs are the packages of what a rig runs, and the name of each.
-var programs = map[string]string{
-	"gtmd":    "github.com/gti/gtm/cmd/gtmd",
-	"gtmctl":  "github.com/gti/gtm/cmd/gtmctl",
-	"etcd":    "go.etcd.io/etcd/server/v3",
-	"etcdctl": "go.etcd.io/etcd/etcdctl/v3",
-	"etcdutl": "go.etcd.io/etcd/etcdutl/v3",
-}
+// programs are the packages of what a rig runs: gtmd, gtmctl, etcd (whose package is server), etcdctl and etcdutl.
+var programs = []string{"github.com/gti/gtm/cmd/gtmd", "github.com/gti/gtm/cmd/gtmctl",
+	"go.etcd.io/etcd/server/v3", "go.etcd.io/etcd/etcdctl/v3", "go.etcd.io/etcd/etcdutl/v3"}
 
 // Bin gives the path of one of the programs.
 func Bin(name string) string { return filepath.Join(os.Getenv(binEnv), name) }
@@ -82,13 +77,11 @@ func outer() int {
 }
 
 func build(dir string) error {
-	for name, pkg := range programs {
-		out, err := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(dir, name), pkg).CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("building %s: %w\n%s", name, err, out)
-		}
+	command := exec.Command("go", append([]string{"build", "-buildvcs=false", "-o", dir + string(filepath.Separator)}, programs...)...)
+	if out, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("building the programs: %w\n%s", err, out)
 	}
-	return nil
+	return os.Rename(filepath.Join(dir, "server"), filepath.Join(dir, "etcd"))
 }
 
 // shell runs a command of words without quotes.

@@ -49,7 +49,7 @@ func New(t testing.TB, size Size, resources string) *Rig {
 			r.tellLogs()
 		}
 	})
-	r.Targets = startTargets(t)
+	r.Targets = StartTargets(t)
 	r.startMembers()
 	file := r.Write("resources.yaml", resources)
 	for i := range size.Control {
@@ -82,7 +82,7 @@ func NewSingle(t testing.TB, resources string) *Rig {
 			r.tellLogs()
 		}
 	})
-	r.Targets = startTargets(t)
+	r.Targets = StartTargets(t)
 	n := r.gtmd("edge,control,prober", "one", 0, 5, "--apply", r.Write("resources.yaml", resources))
 	r.Controls, r.Edges, r.Probers = []*Node{n}, []*Node{n}, []*Node{n}
 	r.WaitReady(n)

@@ -24,8 +24,8 @@ type Targets struct {
 	changed time.Time
 }
 
-// startTargets starts them, all well.
-func startTargets(t testing.TB) *Targets {
+// StartTargets starts them, all well; they go with the test.
+func StartTargets(t testing.TB) *Targets {
 	t.Helper()
 	s := &Targets{dead: map[netip.Addr]time.Time{}}
 	l, err := net.ListenTCP("tcp4", &net.TCPAddr{Port: TargetPort})
