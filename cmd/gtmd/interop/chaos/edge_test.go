@@ -18,8 +18,8 @@ import (
 	"github.com/gti/gtm/pkg/store"
 )
 
-// Point 4: an edge is killed, frozen, or cut off. It is missed: status and wait end with 1 and name it, for as long as it is not back, also when its
-// lease is long gone; and until it is forgotten.
+// Point 4: an edge is killed, frozen, or cut off. It is missed: status and wait end with 1 and name it, for as long as
+// it is not back, also when its lease is long gone; and until it is forgotten.
 func TestAnEdgeThatIsGoneIsMissed(t *testing.T) {
 	r := rig.New(t, small, world())
 	w := newWriter(r, "t1")
@@ -103,7 +103,8 @@ func TestAStartIsNoServfail(t *testing.T) {
 	agree(t, r)
 }
 
-// S7: the journal of an edge's snapshot has a flipped bit, and the store cannot be reached. What is intact is served, and nothing is SERVFAIL.
+// S7: the journal of an edge's snapshot has a flipped bit, and the store cannot be reached. What is intact is served,
+// and nothing is SERVFAIL.
 func TestAFlippedBitInTheJournal(t *testing.T) {
 	r := rig.New(t, small, world())
 	w := newWriter(r, "t1")
@@ -143,7 +144,8 @@ func TestAFlippedBitInTheJournal(t *testing.T) {
 	stateIs(t, r, store.Current, r.Edges...)
 }
 
-// S7: an edge's data folder can only be read. It serves what stands there while the store cannot be reached, and follows the store when it can.
+// S7: an edge's data folder can only be read. It serves what stands there while the store cannot be reached, and follows
+// the store when it can.
 func TestADataFolderThatCanOnlyBeRead(t *testing.T) {
 	r := rig.New(t, small, world())
 	w := newWriter(r, "t1")
@@ -165,8 +167,8 @@ func TestADataFolderThatCanOnlyBeRead(t *testing.T) {
 	stateIs(t, r, store.Current, edge)
 }
 
-// S7: an edge's disk is full for a while. It follows all the same, and when there is room again, the snapshot is written without a further
-// change: an edge that starts without the store then has all.
+// S7: an edge's disk is full for a while. It follows all the same, and when there is room again, the snapshot is written
+// without a further change: an edge that starts without the store then has all.
 func TestADiskThatWasFull(t *testing.T) {
 	r := rig.New(t, small, world())
 	w := newWriter(r, "t1")

@@ -106,8 +106,8 @@ func spread(edge *rig.Node, host string, n int) (map[netip.Addr]int, error) {
 	return counts, nil
 }
 
-// Point 1: a primary pool dies, all at once or one endpoint a second, whatever its size beside the backup's. In the end all of 50 answers name a backup,
-// which is alive.
+// Point 1: a primary pool dies, all at once or one endpoint a second, whatever its size beside the backup's. In the end
+// all of 50 answers name a backup, which is alive.
 func TestPrimaryDies(t *testing.T) {
 	all := shapes()
 	r := rig.NewSingle(t, worldOf(all))
@@ -141,8 +141,8 @@ func onlyBackup(r *rig.Rig, s *shape) error {
 	return nil
 }
 
-// Point 1: where there is no backup, what is dead is answered as if it were up, over all of the pool and never on the last one alone. Status says so, names
-// the next step and ends with 1; and that step works.
+// Point 1: where there is no backup, what is dead is answered as if it were up, over all of the pool and never on the
+// last one alone. Status says so, names the next step and ends with 1; and that step works.
 func TestPrimaryAloneDies(t *testing.T) {
 	all := []shape{newShape(10, "alone", 4, 0, false)}
 	r := rig.NewSingle(t, worldOf(all))

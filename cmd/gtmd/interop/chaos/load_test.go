@@ -56,7 +56,8 @@ func startLoad(r *rig.Rig, writers ...*writer) *load { return startLoadOf(r, loa
 
 // startLoadOf is startLoad with a time from one query to an edge to the next.
 func startLoadOf(r *rig.Rig, pause time.Duration, writers ...*writer) *load {
-	l := &load{rig: r, bound: healthBound, stop: make(chan struct{}), faults: map[string]int{}, newest: map[place]seen{}, writers: map[string]*writer{}, healthy: time.Now()}
+	l := &load{rig: r, bound: healthBound, stop: make(chan struct{}), faults: map[string]int{}, newest: map[place]seen{},
+		writers: map[string]*writer{}, healthy: time.Now()}
 	for _, w := range writers {
 		l.writers[w.tenant] = w
 	}

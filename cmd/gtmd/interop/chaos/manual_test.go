@@ -20,8 +20,8 @@ import (
 
 const manualFile = "../../../../docs/operating.md"
 
-// manual gives the commands of a section of docs/operating.md: the lines that begin with "    $ ". Those between which there is no other text but what
-// they print are one block.
+// manual gives the commands of a section of docs/operating.md: the lines that begin with "    $ ". Those between which
+// there is no other text but what they print are one block.
 func manual(t *testing.T, heading string) [][]string {
 	t.Helper()
 	data, err := os.ReadFile(manualFile)

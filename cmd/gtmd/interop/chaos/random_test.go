@@ -21,8 +21,8 @@ const (
 	forEnv  = "CHAOS_FOR"
 	// roundTime is after how long all troubles end and everything is judged.
 	roundTime = 2 * time.Minute
-	// troubledBound is healthBound while members, probers and edges come and go: an election, and what it takes to give a silent connection up, come
-	// on top.
+	// troubledBound is healthBound while members, probers and edges come and go: an election, and what it takes to give a
+	// silent connection up, come on top.
 	troubledBound = 40 * time.Second
 	// lateBound is when a change must be acknowledged: one member may be silent, and one control.
 	lateBound = 60 * time.Second
@@ -44,8 +44,9 @@ type storm struct {
 	done map[string]int
 }
 
-// The randomized form: troubles of a seed, under a load that judges every answer, writers that remember every acknowledgement, and readers. After each
-// round everything is well again, all edges must answer what the store holds, and what was written and read must fit together.
+// The randomized form: troubles of a seed, under a load that judges every answer, writers that remember every
+// acknowledgement, and readers. After each round everything is well again, all edges must answer what the store holds,
+// and what was written and read must fit together.
 func TestRandom(t *testing.T) {
 	seed, total := uint64(1), roundTime
 	var err error

@@ -14,8 +14,8 @@ import (
 	"github.com/gti/gtm/pkg/spec"
 )
 
-// A register is what porcupine sees of a pool: changes write it and reads of the store read it. A backup keeps what it holds, and a restore puts that back:
-// what was acknowledged in between is gone then, and nothing else ever is.
+// A register is what porcupine sees of a pool: changes write it and reads of the store read it. A backup keeps what it
+// holds, and a restore puts that back: what was acknowledged in between is gone then, and nothing else ever is.
 type register struct {
 	op    op
 	value int
@@ -152,7 +152,8 @@ func TestRegisterModel(t *testing.T) {
 		{"lost", false, []porcupine.Operation{write(1, 0, 1), write(2, 2, 3), read(1, 4, 5)}},
 		{"of unknown outcome", true, []porcupine.Operation{write(1, 0, 1), write(2, 2, forEver), read(1, 4, 5), read(2, 6, 7)}},
 		{"restored", true, []porcupine.Operation{write(1, 0, 1), keep(opSave, 2, 3), write(2, 4, 5), keep(opRestore, 6, 7), read(1, 8, 9)}},
-		{"lost before the backup", false, []porcupine.Operation{write(1, 0, 1), write(2, 2, 3), keep(opSave, 4, 5), keep(opRestore, 6, 7), read(1, 8, 9)}},
+		{"lost before the backup", false, []porcupine.Operation{write(1, 0, 1), write(2, 2, 3), keep(opSave, 4, 5),
+			keep(opRestore, 6, 7), read(1, 8, 9)}},
 	} {
 		if got := porcupine.CheckOperations(registerModel, c.ops); got != c.ok {
 			t.Errorf("%s: %v, want %v", c.name, got, c.ok)

@@ -115,8 +115,8 @@ func never(edge *rig.Node, host string, not netip.Addr) error {
 	return nil
 }
 
-// S1: after a restore that was accepted, etcd's revision is below what edges have seen. They must hear what comes next, also after their
-// connection broke.
+// S1: after a restore that was accepted, etcd's revision is below what edges have seen. They must hear what comes next,
+// also after their connection broke.
 func TestEdgesHearAfterARestore(t *testing.T) {
 	r := rig.New(t, small, world())
 	w := newWriter(r, "t1")
@@ -170,8 +170,8 @@ func TestEdgesHearAfterTheRevisionAloneWentBack(t *testing.T) {
 	w.checkNothingLost(t)
 }
 
-// S2: after a restore, a control that was restarted makes changes until the numbers are those of before. It is another history all the same: edges
-// refuse it, say so, and nobody is told that all is well, until someone accepts it.
+// S2: after a restore, a control that was restarted makes changes until the numbers are those of before. It is another
+// history all the same: edges refuse it, say so, and nobody is told that all is well, until someone accepts it.
 func TestEqualNumbersAreNotTheSameHistory(t *testing.T) {
 	r := rig.New(t, small, world())
 	w := newWriter(r, "t1")
@@ -210,8 +210,8 @@ func TestEqualNumbersAreNotTheSameHistory(t *testing.T) {
 	w.checkNothingLost(t)
 }
 
-// S2: an edge that was cut off while the store was restored and changed, and has never been told of it, finds the store with higher numbers than
-// its own. It takes nothing of it before it is accepted.
+// S2: an edge that was cut off while the store was restored and changed, and has never been told of it, finds the store
+// with higher numbers than its own. It takes nothing of it before it is accepted.
 func TestAnEdgeThatWasCutDuringTheRestore(t *testing.T) {
 	r := rig.New(t, small, world())
 	w := newWriter(r, "t1")

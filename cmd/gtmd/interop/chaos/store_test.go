@@ -51,8 +51,8 @@ func TestEpochIsWrittenAnewWithAnEqualValue(t *testing.T) {
 	stateIs(t, r, store.Current, r.Edges...)
 }
 
-// S5: one value in the store is garbage. It costs its own tenant, zone or pool at most, of which the last good form is served on, and all
-// others go on: edges that stay connected, edges that connect anew, and a control that starts anew.
+// S5: one value in the store is garbage. It costs its own tenant, zone or pool at most, of which the last good form is
+// served on, and all others go on: edges that stay connected, edges that connect anew, and a control that starts anew.
 func TestGarbageCostsItsOwnAlone(t *testing.T) {
 	const other = "---\nkind: Zone\ntenant: platform\nname: other.test.\n" +
 		"spec: {nameservers: [ns1.example.net.], contact: hostmaster.other.test., content: \"www A 192.0.2.7\\n\"}\n"
@@ -108,8 +108,8 @@ func othersGoOn(t *testing.T, r *rig.Rig, w *writer) {
 	answers(t, soon, r.Edges, "www.other.test.", netip.MustParseAddr("192.0.2.7"))
 }
 
-// S6: the store is gone, and a new, empty cluster takes its place. One command fills it; edges serve what they had until the new is whole, and no
-// query is refused.
+// S6: the store is gone, and a new, empty cluster takes its place. One command fills it; edges serve what they had until
+// the new is whole, and no query is refused.
 func TestANewEmptyClusterIsFilledByOneCommand(t *testing.T) {
 	r := rig.New(t, small, world())
 	w := newWriter(r, "t1")

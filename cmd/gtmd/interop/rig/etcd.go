@@ -19,8 +19,8 @@ import (
 
 const members = 3
 
-// startMembers starts an etcd cluster, as docs/operating.md asks for it, and waits until it serves. Snapshots are frequent, so that a member that
-// comes back is sent one rather than the log.
+// startMembers starts an etcd cluster, as docs/operating.md asks for it, and waits until it serves. Snapshots are
+// frequent, so that a member that comes back is sent one rather than the log.
 func (r *Rig) startMembers() {
 	r.T.Helper()
 	var peers []string

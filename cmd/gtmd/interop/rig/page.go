@@ -26,8 +26,8 @@ func (r *Rig) Page(n *Node, path string) ([]byte, error) {
 	return r.request(ctx, n, http.MethodGet, path, nil)
 }
 
-// API does a request below /v1/ at a control, and decodes the reply into out (nil: ignored). An error that the API tells is an *api.Problem. It may
-// be called by several goroutines.
+// API does a request below /v1/ at a control, and decodes the reply into out (nil: ignored). An error that the API tells
+// is an *api.Problem. It may be called by several goroutines.
 func (r *Rig) API(ctx context.Context, control *Node, method, path string, in, out any) error {
 	var body []byte
 	if in != nil {
