@@ -369,12 +369,16 @@ func (f *follower) forgetAll(d *delta) {
 // Accept lets the store's present state be followed even where it is older than what edges know: it writes
 // a newer epoch, which says who took that decision.
 func (c *Client) Accept(ctx context.Context, author string) error {
-	ctx, cancel := context.WithTimeout(ctx, c.wait.call)
-	defer cancel()
+	err := c.try(ctx, func(ctx context.Context) error { return c.accept(ctx, author) }) // that it is done twice does no harm
+	return c.explain("accepting the store's state", err)
+}
+
+// accept writes the next epoch once.
+func (c *Client) accept(ctx context.Context, author string) error {
 	for {
 		kv, err := c.reader(c.etcd).get(ctx, c.keys.epoch())
 		if err != nil {
-			return c.explain("accepting the store's state", err)
+			return err
 		}
 		var old epochValue
 		mod := int64(0)
@@ -390,11 +394,8 @@ func (c *Client) Accept(ctx context.Context, author string) error {
 		}
 		resp, err := c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(c.keys.epoch()), "=", mod)).
 			Then(clientv3.OpPut(c.keys.epoch(), string(value))).Commit()
-		if err != nil {
-			return c.explain("accepting the store's state", err)
-		}
-		if resp.Succeeded {
-			return nil
+		if err != nil || resp.Succeeded {
+			return err
 		}
 	}
 }
