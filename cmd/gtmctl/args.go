@@ -101,13 +101,15 @@ func parseKind(word string) (spec.Kind, error) {
 	return "", misusef("%q is not a kind; it can be %s", word, strings.Join(names, ", "))
 }
 
-// parseName reads TENANT/NAME of a kind. For the platform's own kinds the tenant may be left out, and a zone's
+// parseName reads TENANT/NAME of a kind. For the platform's own kinds, and a Tenant, the tenant may be left out, and a zone's
 // final dot.
 func parseName(kind spec.Kind, word string) (spec.Key, error) {
 	tenant, name, ok := strings.Cut(word, "/")
 	if !ok {
-		tenant, name = spec.Platform, word
-		if !ofPlatform(kind) {
+		switch tenant, name = spec.Platform, word; {
+		case kind == spec.KindTenant:
+			tenant = word // its name is the tenant's
+		case !ofPlatform(kind):
 			return spec.Key{}, misusef("%q does not say whose %s it is; write TENANT/%s", word, kind, word)
 		}
 	}

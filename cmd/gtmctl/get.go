@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -139,10 +140,34 @@ func summary(r api.Resource) string {
 			return s.Host + ", alias of " + s.Alias.To
 		}
 		return s.Host + ", " + plural(len(s.Rules), "rule")
+	case *spec.Tenant:
+		return brakeSummary(s)
 	case *spec.Override:
 		return clip(overrideText(s.State, s.Weight) + " " + strings.Trim(s.Pool+"/"+s.Endpoint, "/") + ": " + s.Reason)
 	}
 	return ""
+}
+
+// brakeSummary says what a tenant sets for its brake.
+func brakeSummary(t *spec.Tenant) string {
+	var words []string
+	if b := t.Brake; b != nil {
+		words = append(words, b.Mode, b.Share)
+		if b.Min != 0 {
+			words = append(words, fmt.Sprintf("at least %d", b.Min))
+		}
+		if b.Window != 0 {
+			words = append(words, "in "+b.Window.String())
+		}
+	}
+	words = slices.DeleteFunc(words, func(word string) bool { return word == "" })
+	if len(words) > 0 {
+		words = append([]string{"brake"}, words...)
+	}
+	if t.Limits != nil && t.Limits.Brake != nil {
+		words = append(words, "(bounds for tenants)")
+	}
+	return strings.Join(words, " ")
 }
 
 func overrideText(state string, weight *int) string {

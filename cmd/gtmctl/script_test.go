@@ -62,7 +62,7 @@ func TestScripts(t *testing.T) {
 			Setup:               func(env *testscript.Env) error { return setup(env, etcd.Endpoint()) },
 			Cmds: map[string]func(*testscript.TestScript, bool, []string){
 				"edge": edgeCmd, "stop": stopCmd, "broken": brokenCmd, "verdict": verdictCmd, "evidence": evidenceCmd, "prober": proberCmd,
-				"stranger": strangerCmd, "exits": exitsCmd, "later": laterCmd,
+				"stranger": strangerCmd, "exits": exitsCmd, "later": laterCmd, "judge": judgeCmd,
 			},
 		})
 	})
@@ -272,10 +272,34 @@ func verdictCmd(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		if state == "held" {
 			finding.State, finding.Reason, v.Frozen = health.Up, "held by the brake: status 503", true
+			v.Cause = "5 of 6 endpoints that were up failed within 1m, and no other pool of rule europe of service web is known up"
 		}
 		v.Endpoints[endpoint] = finding
 	}
 	s.mirror.Apply(store.Update{Verdicts: []health.Verdict{v}})
+}
+
+// judgeCmd: "judge TENANT/POOL ENDPOINT=STATE..." follows the next release of the pool or its tenant, by judging the pool so.
+func judgeCmd(ts *testscript.TestScript, _ bool, args []string) {
+	s := ts.Value(serverKey{}).(*server)
+	name, err := parsePool(args[0], false)
+	ts.Check(err)
+	done := make(chan struct{})
+	ctx, cancel := context.WithCancel(s.ctx)
+	ts.Defer(func() { cancel(); <-done })
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			for _, pool := range []string{name.pool, ""} {
+				if waits, err := s.store.HasRelease(ctx, name.tenant, pool); err == nil && waits {
+					verdictCmd(ts, false, args)
+					_ = s.store.WithdrawRelease(ctx, name.tenant, pool)
+					return
+				}
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
 }
 
 // laterCmd: "later DURATION ZONE PHASE..." lets the keys live for so long, and waits until the zone's keys are in these phases.

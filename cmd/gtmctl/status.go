@@ -17,9 +17,11 @@ func (a *app) statusCmd() *cobra.Command {
 		Use:   "status",
 		Short: "Show the edges with their generations and age, the probers, the pools with their health, the store",
 		Long: `Show the edges with their generations and age, the probers, the pools with their health, and how the store is followed. A
-pool is frozen while the brake holds: more endpoints failed at once than is likely, and new failures are not followed.
+pool is frozen while the brake holds it: more endpoints failed at once than is likely, and those of the pool answer as if they
+were up. gtmctl health release lets them down.
 
-Exit code 1 if an edge cannot be asked, serves something broken or no longer follows, or if the store is not followed.`,
+Exit code 1 if an edge cannot be asked, serves something broken or no longer follows, if the store is not followed, or while the
+brake holds anything.`,
 		Example: `  gtmctl status
   gtmctl status -o json | jq '.pools[] | select(.up | not)'`,
 		Args: needArgs(0, 0),
@@ -41,6 +43,9 @@ Exit code 1 if an edge cannot be asked, serves something broken or no longer fol
 
 func wellAll(s *api.Status) bool {
 	if s.Store.State != "current" || s.Store.Error != "" {
+		return false
+	}
+	if slices.ContainsFunc(s.Pools, func(p api.Pool) bool { return p.Frozen }) {
 		return false
 	}
 	return !slices.ContainsFunc(s.Edges, func(e api.Edge) bool {
@@ -73,8 +78,11 @@ func (a *app) showStatus(s *api.Status) {
 	}
 }
 
-// showHeld tells what was seen in a pool and is not followed.
+// showHeld tells what was seen in a pool and is not followed, why, and what to do.
 func (a *app) showHeld(p *api.Pool) {
+	if p.Brake != "" {
+		a.printf("%s %s/%s is frozen: %s\n", a.paint(bad, "!"), p.Tenant, p.Pool, p.Brake)
+	}
 	for _, e := range p.Endpoints {
 		if e.Held {
 			a.printf("%s %s/%s is frozen: %s is %s\n", a.paint(bad, "!"), p.Tenant, p.Pool, e.Name, e.Reason)
@@ -183,6 +191,9 @@ func (a *app) showPool(p *api.Pool) {
 		a.printf("; not monitored")
 	}
 	a.printf("\n")
+	if p.Brake != "" {
+		a.printf("%s\n", p.Brake)
+	}
 	rows := make([][]string, 0, len(p.Endpoints))
 	for _, e := range p.Endpoints {
 		where := strings.Join(e.Addresses, " ")

@@ -472,6 +472,35 @@ func TestAStoreThatWentBackIsSaid(t *testing.T) {
 	}
 }
 
+// A change tells the store which generations it was planned on, not their numbers alone: those come again in a store that went back.
+func TestChangesCarryTheIDsOfWhatTheyStandOn(t *testing.T) {
+	_, m := house(t)
+	mirror := store.NewMirror()
+	u := store.Update{Full: true}
+	for tenant := range m.states {
+		s, _ := m.Read(context.Background(), tenant, 0)
+		tu := store.TenantUpdate{Tenant: tenant, Head: s.Head, ID: tenant + "-one"}
+		for _, v := range s.Resources.All() {
+			tu.Put = append(tu.Put, v)
+		}
+		u.Tenants = append(u.Tenants, tu)
+	}
+	mirror.Apply(u)
+	var got []map[string]string
+	m.before = func(c store.Change) { got = append(got, c.IDs) }
+	c := New(Config{Store: m, State: FollowState(m, mirror)})
+	plan, err := c.Plan(context.Background(), Input{Author: "ann", Put: decode(t, poolOf("shop", "p", "198.51.100.9"))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Apply(context.Background(), plan); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 1 || got[0]["shop"] != "shop-one" || got[0]["platform"] != "platform-one" {
+		t.Errorf("IDs %v", got)
+	}
+}
+
 // TestAutomaticMessagesNameTheTenantsOwn resources only, since history is read by tenant.
 func TestAutomaticMessagesNameTheTenantsOwn(t *testing.T) {
 	m := newMemStore()

@@ -23,7 +23,7 @@ type applyInput struct {
 
 type deleteInput struct {
 	Tenant  string    `path:"tenant"`
-	Kind    spec.Kind `path:"kind" enum:"Zone,Site,Map,Monitor,Pool,Service,Override"`
+	Kind    spec.Kind `path:"kind" enum:"Zone,Site,Map,Monitor,Pool,Service,Override,Tenant"`
 	Name    string    `path:"name" maxLength:"255"`
 	Author  string    `header:"X-Gtm-Author"`
 	DryRun  bool      `query:"dryRun"`

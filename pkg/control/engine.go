@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/gti/gtm/pkg/change"
@@ -20,6 +21,9 @@ type Store interface {
 	Accept(ctx context.Context, author string) error
 	Vantages(ctx context.Context) ([]store.Vantage, error)
 	ForgetVantage(ctx context.Context, id string) (pools int, err error)
+	PutRelease(ctx context.Context, r store.Release, ttl time.Duration) error
+	HasRelease(ctx context.Context, tenant, pool string) (bool, error)
+	WithdrawRelease(ctx context.Context, tenant, pool string) error
 }
 
 // carryOut plans a change and, unless it is only to be shown, applies it. It answers when the mirror shows what was made, so that

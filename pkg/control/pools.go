@@ -60,7 +60,7 @@ func poolOf(r *spec.Resource, verdicts map[health.PoolID]health.Verdict, overrid
 	verdict, judged := verdicts[id]
 	out := api.Pool{
 		Tenant: r.Tenant, Pool: r.Name, Site: declared.Site, Monitor: declared.Monitor, MinHealthy: declared.MinHealthy,
-		Frozen: verdict.Frozen, Judge: verdict.Judge, Endpoints: []api.Endpoint{},
+		Frozen: verdict.Frozen, Brake: brakeText(verdict), Judge: verdict.Judge, Endpoints: []api.Endpoint{},
 	}
 	specs := make([]*spec.Override, 0, len(overrides))
 	for _, o := range overrides {

@@ -17,13 +17,13 @@ import (
 type reply[T any] struct{ Body T }
 
 type listInput struct {
-	Kind   spec.Kind `query:"kind" enum:"Zone,Site,Map,Monitor,Pool,Service,Override" doc:"only of this kind"`
+	Kind   spec.Kind `query:"kind" enum:"Zone,Site,Map,Monitor,Pool,Service,Override,Tenant" doc:"only of this kind"`
 	Tenant string    `query:"tenant" doc:"only of this tenant"`
 }
 
 type keyInput struct {
 	Tenant string    `path:"tenant"`
-	Kind   spec.Kind `path:"kind" enum:"Zone,Site,Map,Monitor,Pool,Service,Override"`
+	Kind   spec.Kind `path:"kind" enum:"Zone,Site,Map,Monitor,Pool,Service,Override,Tenant"`
 	Name   string    `path:"name" maxLength:"255"`
 }
 

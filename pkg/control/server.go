@@ -67,6 +67,8 @@ type Server struct {
 	changer *change.Changer
 	metrics *metrics
 	mux     *http.ServeMux
+	// patience is how long the judge has for a release.
+	patience time.Duration
 
 	mu           sync.Mutex
 	lastEdges    []store.Edge // as the store told last
@@ -97,7 +99,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("control: %w", err)
 	}
-	s := &Server{cfg: cfg, token: sha256.Sum256([]byte(cfg.Token)), metrics: m, mux: http.NewServeMux()}
+	s := &Server{cfg: cfg, token: sha256.Sum256([]byte(cfg.Token)), metrics: m, mux: http.NewServeMux(), patience: releaseTime}
 	s.changer = change.New(change.Config{Store: cfg.Store, State: change.FollowState(cfg.Store, cfg.Mirror), Now: cfg.Now})
 	s.routes()
 	return s, nil
@@ -118,6 +120,7 @@ func (s *Server) routes() {
 	s.routeStatus(h)
 	s.routeKeys(h)
 	s.routeVantages(h)
+	s.routeHealth(h)
 }
 
 // operation describes one endpoint; body is the most that its request may hold, in bytes.

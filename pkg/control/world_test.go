@@ -35,6 +35,8 @@ type memory struct {
 	states   map[string]store.TenantState
 	accepted string
 	onAccept func()
+	release  *store.Release      // that waits
+	judge    func(store.Release) // follows releases; nil: there is none
 	err      error
 }
 
@@ -55,6 +57,24 @@ func (m *memory) ForgetVantage(_ context.Context, id string) (int, error) {
 	pools := m.vantages[i].Pools
 	m.vantages = slices.Delete(m.vantages, i, i+1)
 	return pools, nil
+}
+
+func (m *memory) PutRelease(_ context.Context, r store.Release, _ time.Duration) error {
+	m.release = &r
+	return m.err
+}
+
+func (m *memory) HasRelease(context.Context, string, string) (bool, error) {
+	if m.judge != nil && m.release != nil {
+		m.judge(*m.release)
+		m.release = nil
+	}
+	return m.release != nil, m.err
+}
+
+func (m *memory) WithdrawRelease(context.Context, string, string) error {
+	m.release = nil
+	return m.err
 }
 
 func (m *memory) Accept(_ context.Context, author string) error {

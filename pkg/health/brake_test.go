@@ -16,6 +16,10 @@ type tenant struct {
 	pools    map[PoolID]int // endpoints each
 	evidence map[string]State
 	exempt   map[string]bool
+	rules    [][]string // of pools; nil: each pool has a rule of its own
+	silent   bool       // the only vantage is
+	release  map[PoolID]bool
+	age      func(PoolID, string) time.Duration
 	verdicts map[PoolID]Verdict
 	tally    Tally
 }
@@ -38,7 +42,7 @@ func newTenant(pools ...int) *tenant {
 func (x *tenant) judge(now time.Time) {
 	proposed := map[PoolID]Verdict{}
 	for id, n := range x.pools {
-		c := Case{Pool: id, Previous: x.verdicts[id], Vantages: []string{"v"}, Alive: map[string]bool{"v": true}, Now: now}
+		c := Case{Pool: id, Previous: x.verdicts[id], Vantages: []string{"v"}, Alive: map[string]bool{"v": !x.silent}, Now: now}
 		sights := map[string]Sight{}
 		for e := range n {
 			name := fmt.Sprint("e", e)
@@ -48,8 +52,34 @@ func (x *tenant) judge(now time.Time) {
 		c.Observations = map[string]Observation{"v": {Endpoints: sights}}
 		proposed[id] = Judge(c)
 	}
-	exempt := func(id PoolID, e string) bool { return x.exempt[endpointKey(id, e)] }
-	x.verdicts, x.tally = x.brake.Apply(Docket{Previous: x.verdicts, Proposed: proposed, Exempt: exempt, Now: now})
+	release := func(id PoolID) bool { return x.release[id] }
+	x.verdicts, x.tally = x.brake.Apply(Docket{Previous: x.verdicts, Proposed: proposed, Pools: x.declared(), Release: release, Age: x.age, Now: now})
+}
+
+func (x *tenant) declared() map[PoolID]Declared {
+	all := map[PoolID]Declared{}
+	for id, n := range x.pools {
+		d := Declared{Size: n, Stands: map[string]Stand{}}
+		for e := range n {
+			if name := fmt.Sprint("e", e); x.exempt[endpointKey(id, name)] {
+				d.Stands[name] = SaidDown
+			}
+		}
+		if x.rules == nil {
+			d.Rows = []Row{{"rule own", []PoolID{id}}}
+		}
+		for i, rule := range x.rules {
+			if slices.Contains(rule, id.Pool) {
+				d.Rows = append(d.Rows, Row{fmt.Sprint("rule ", i), nil})
+				for _, pool := range rule {
+					last := &d.Rows[len(d.Rows)-1]
+					last.Pools = append(last.Pools, PoolID{"shop", pool})
+				}
+			}
+		}
+		all[id] = d
+	}
+	return all
 }
 
 // set gives evidence for endpoints such as "p0/e1" and judges.
@@ -87,7 +117,7 @@ func TestBrakeLetsAPoolFail(t *testing.T) {
 	x.set(at(2), Down, "p1/e0")
 	x.want(t, "half is not more than half", false, "p0/e0", "p0/e1", "p1/e0")
 	x.set(at(3), Down, "p1/e1")
-	x.want(t, "the fourth of six within the window", true, "p0/e0", "p0/e1", "p1/e0")
+	x.want(t, "the fourth of six within the window, and its pool as if all were up", true, "p0/e0", "p0/e1")
 }
 
 func TestBrakeLeavesSmallTenantsAlone(t *testing.T) {
@@ -125,8 +155,10 @@ func TestBrakeFreezesAndThaws(t *testing.T) {
 // TestHeldFindingsSaySo: what Apply writes is what Held reads.
 func TestHeldFindingsSaySo(t *testing.T) {
 	id := PoolID{"shop", "eu"}
-	d := Docket{Now: time.Unix(9, 0), Previous: map[PoolID]Verdict{}, Proposed: map[PoolID]Verdict{id: {Pool: id, Endpoints: map[string]Finding{}}}}
+	d := Docket{Now: time.Unix(9, 0), Previous: map[PoolID]Verdict{id: {Pool: id, Endpoints: map[string]Finding{}}},
+		Proposed: map[PoolID]Verdict{id: {Pool: id, Endpoints: map[string]Finding{}}}, Pools: map[PoolID]Declared{id: {Rows: []Row{{"rule 1", []PoolID{id}}}}}}
 	for _, name := range []string{"a", "b", "c", "d"} {
+		d.Previous[id].Endpoints[name] = Finding{State: Up, Score: 1}
 		d.Proposed[id].Endpoints[name] = Finding{State: Down, Reason: "status 503"}
 	}
 	d.Proposed[id].Endpoints["e"] = Finding{State: Up, Score: 1}
@@ -154,14 +186,17 @@ func TestBrakeThawsOnlyBelowTheShare(t *testing.T) {
 	x.want(t, "five of ten: still held", true)
 	x.set(at(3), Up, names[1])
 	x.want(t, "four of ten: let go", false, names[2:6]...)
+	y := newTenant(8)
+	y.set(at(1), Down, names[:4]...)
+	y.want(t, "four of eight: it does not take hold", false, names[:4]...)
 }
 
 func TestBrakeLetsRecoveriesThrough(t *testing.T) {
 	x := newTenant(8)
 	x.set(at(1), Down, "p0/e0")
-	x.set(at(2), Down, "p0/e1", "p0/e2", "p0/e3", "p0/e4", "p0/e5")
-	x.want(t, "frozen", true, "p0/e0")
-	x.set(at(3), Up, "p0/e0")
+	x.set(at(100), Down, "p0/e1", "p0/e2", "p0/e3", "p0/e4", "p0/e5")
+	x.want(t, "frozen; what went down long before stays down", true, "p0/e0")
+	x.set(at(103), Up, "p0/e0")
 	x.want(t, "a recovery passes", true)
 }
 
@@ -175,7 +210,7 @@ func TestBrakeWindow(t *testing.T) {
 	y.set(at(1), Down, "p0/e0", "p0/e1", "p0/e2")
 	y.set(at(30), Down, "p0/e3")
 	y.judge(at(500))
-	y.want(t, "does not age while held", true, "p0/e0", "p0/e1", "p0/e2")
+	y.want(t, "does not age while held", true)
 }
 
 // An operator acts: endpoints under an override neither count nor are held.

@@ -1,8 +1,10 @@
 package health
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -24,14 +26,16 @@ type Case struct {
 //
 //	R1  The verdict has exactly the pool's endpoints. A new one is Unknown, with score 1.
 //	R2  Quorum counts the vantages of the case, whether they are alive or not. Others have no say.
-//	R3  A vantage that is silent, or blind for the endpoint, votes for nothing. Its last evidence stays as an objection.
-//	R4  An endpoint turns Down if a quorum votes down and there is no quorum of evidence for up.
-//	R5  An endpoint turns Up if a quorum votes up and there is no quorum of evidence for down.
+//	R3  A vantage that is silent, or blind for the endpoint, is unknown: it neither votes nor objects.
+//	R4  An endpoint turns Down if a quorum votes down and no quorum votes up.
+//	R5  An endpoint turns Up if a quorum votes up and no quorum votes down.
 //	R6  Otherwise state and score hold. Since is when the state changed.
-//	R7  With R5 the score is the median of the scores of all evidence for up; Down scores 0.
+//	R7  With R5 the score is the median of the scores of the votes for up; Down scores 0.
 //
-// By R3, R6 and R7 a vantage that falls silent changes nothing, not even a reason.
-// The brake comes after Judge; Frozen and Judge are left empty.
+// Where the quorum is a majority, a vantage that falls silent changes no state, by R3 and R6: it can only take votes away. With a
+// smaller one those that live decide, at once.
+//
+// The brake comes after Judge; Frozen, Cause, Released and Judge are left empty.
 func Judge(c Case) Verdict {
 	voters := c.electorate()
 	quorum := c.Quorum
@@ -44,8 +48,20 @@ func Judge(c Case) Verdict {
 		if !known || previous.State == "" {
 			previous = Finding{State: Unknown, Score: 1, Since: c.Now} // R1
 		}
-		v.Endpoints[name] = c.poll(name, voters).find(previous, quorum, c.Now)
+		p := c.poll(name, voters, quorum)
+		f := p.find(previous, c.Now)
+		v.Endpoints[name] = f
+		if p.vote() == Unknown {
+			if v.Unvoted == nil {
+				v.Unvoted = map[string]bool{}
+			}
+			v.Unvoted[name] = true
+		}
+		if f.State == Down && (previous.State == Unknown || slices.Contains(c.Previous.NeverUp, name)) {
+			v.NeverUp = append(v.NeverUp, name)
+		}
 	}
+	slices.Sort(v.NeverUp)
 	return v
 }
 
@@ -66,41 +82,36 @@ func (c *Case) electorate() []string {
 	return slices.Compact(voters)
 }
 
-// poll is what the vantages say of one endpoint.
+// poll is what the vantages say of one endpoint: the votes of those that are alive and see.
 type poll struct {
-	voters             int
-	votesUp, votesDown int       // of the vantages that are alive and see
-	up                 []float64 // scores of all evidence for up
-	down               []string  // reasons of all evidence for down, by vantage
-	worst              Sight     // the lowest score of evidence for up
-	blind              string    // a reason for not seeing
+	voters, quorum int
+	up             []float64 // scores of the votes for up
+	down           []string  // reasons of the votes for down, by vantage
+	worst          Sight     // the lowest score of a vote for up
+	blind          string    // a reason for not seeing
+	silent         []string  // vantages that are not alive
 }
 
-func (c *Case) poll(endpoint string, voters []string) poll {
-	p := poll{voters: len(voters), worst: Sight{Score: 1}}
+func (c *Case) poll(endpoint string, voters []string, quorum int) poll {
+	p := poll{voters: len(voters), quorum: quorum, worst: Sight{Score: 1}}
 	for _, vantage := range voters {
 		sight, ok := c.Observations[vantage].Endpoints[endpoint]
-		if !ok {
-			continue
-		}
-		votes := c.Alive[vantage] && !sight.Blind // R3
-		if sight.Blind && p.blind == "" {
-			p.blind = sight.Reason
-		}
-		switch sight.State {
-		case Up:
-			p.countUp(sight, votes)
-		case Down:
+		switch {
+		case !c.Alive[vantage]: // R3
+			p.silent = append(p.silent, vantage)
+		case !ok:
+		case sight.Blind: // R3
+			p.blind = cmp.Or(p.blind, sight.Reason)
+		case sight.State == Up:
+			p.countUp(sight)
+		case sight.State == Down:
 			p.down = append(p.down, sight.Reason)
-			if votes {
-				p.votesDown++
-			}
 		}
 	}
 	return p
 }
 
-func (p *poll) countUp(s Sight, votes bool) {
+func (p *poll) countUp(s Sight) {
 	if !(s.Score > 0 && s.Score <= 1) { // foreign or damaged: up is up
 		s.Score = 1
 	}
@@ -108,48 +119,72 @@ func (p *poll) countUp(s Sight, votes bool) {
 	if s.Score < p.worst.Score {
 		p.worst = s
 	}
-	if votes {
-		p.votesUp++
+}
+
+// vote is what a quorum says and no other quorum denies; Unknown: nothing.
+func (p *poll) vote() State {
+	switch up, down := len(p.up) >= p.quorum, len(p.down) >= p.quorum; {
+	case down && !up:
+		return Down // R4
+	case up && !down:
+		return Up // R5
 	}
+	return Unknown
 }
 
 // find applies R4 to R7.
-func (p poll) find(previous Finding, quorum int, now time.Time) Finding {
+func (p *poll) find(previous Finding, now time.Time) Finding {
 	f := previous
-	switch {
-	case p.votesDown >= quorum && len(p.up) < quorum: // R4
+	vote := p.vote()
+	switch vote {
+	case Down:
 		f.State, f.Score = Down, 0
-	case p.votesUp >= quorum && len(p.down) < quorum: // R5, R7
-		f.State, f.Score = Up, median(p.up)
+	case Up:
+		f.State, f.Score = Up, median(p.up) // R7
 	}
 	if f.State != previous.State {
 		f.Since = now
 	}
-	f.Reason = p.reason(f, quorum)
+	f.Reason = p.reason(f, vote)
 	return f
 }
 
-// reason explains a finding from all evidence, the silent ones' too: silence must not rewrite a verdict.
-func (p poll) reason(f Finding, quorum int) string {
+// reason explains a finding. Where nobody votes, and somebody is silent, it stays what it was: silence must not rewrite every verdict.
+func (p *poll) reason(f Finding, vote State) string {
 	switch {
-	case f.State == Down && len(p.down) == 0 && len(p.up) == 0:
+	case len(p.down) == 0 && vote == Unknown && p.blind != "" && f.State != Down:
+		return p.blind
+	case len(p.down)+len(p.up) == 0 && (f.State == Down || len(p.silent) > 0):
 		return f.Reason // nobody knows more than was known
-	case f.State == Down && len(p.up) > 0 && len(p.down) < quorum:
-		return fmt.Sprintf("%d of %d vantages see it up, %d must", len(p.up), p.voters, quorum)
+	case f.State == Down && len(p.up) > 0 && len(p.down) < p.quorum:
+		return fmt.Sprintf("%d of %d vantages see it up, %d must%s", len(p.up), p.voters, p.quorum, p.missing())
+	case f.State == Down && len(p.down) < p.quorum && len(p.silent) > 0:
+		return f.Reason
 	case f.State == Down:
 		return p.objection()
+	case len(p.down) > 0 && vote == Unknown:
+		return fmt.Sprintf("held: %d must say down, and %s%s", p.quorum, p.objection(), p.missing())
 	case len(p.down) > 0:
-		return fmt.Sprintf("held: %d must say down, and %s", quorum, p.objection())
-	case p.blind != "":
-		return p.blind
+		return fmt.Sprintf("held: %d must say down, and %s", p.quorum, p.objection())
 	case f.Score < 1:
-		return p.worst.Reason
+		return cmp.Or(p.worst.Reason, f.Reason)
 	}
 	return ""
 }
 
+// missing names the silent vantages, whose votes may be what a quorum lacks.
+func (p *poll) missing() string {
+	switch len(p.silent) {
+	case 0:
+		return ""
+	case 1:
+		return "; " + p.silent[0] + " is silent"
+	}
+	return "; " + strings.Join(p.silent, ", ") + " are silent"
+}
+
 // objection is the commonest reason for down, and how many vantages are of that mind if there are several vantages.
-func (p poll) objection() string {
+func (p *poll) objection() string {
 	count := make(map[string]int, 1)
 	best := p.down[0]
 	for _, r := range p.down {
@@ -178,7 +213,8 @@ func median(scores []float64) float64 {
 
 // Equal tells whether two verdicts say the same. Who judged does not count.
 func (v Verdict) Equal(o Verdict) bool {
-	if v.Pool != o.Pool || v.Frozen != o.Frozen || !v.FrozenSince.Equal(o.FrozenSince) || len(v.Endpoints) != len(o.Endpoints) {
+	if v.Pool != o.Pool || v.Frozen != o.Frozen || !v.FrozenSince.Equal(o.FrozenSince) || v.Cause != o.Cause ||
+		!slices.Equal(v.NeverUp, o.NeverUp) || !slices.Equal(v.Released, o.Released) || len(v.Endpoints) != len(o.Endpoints) {
 		return false
 	}
 	for name, f := range v.Endpoints {

@@ -21,7 +21,7 @@ func scene(votes string, quorum int, previous State) Case {
 		if previous == Down {
 			score = 0
 		}
-		c.Previous = Verdict{Pool: pool, Endpoints: map[string]Finding{"a": {State: previous, Score: score, Since: at(1)}}}
+		c.Previous = Verdict{Pool: pool, Endpoints: map[string]Finding{"a": {State: previous, Score: score, Since: at(1), Reason: "as before"}}}
 	}
 	for i, r := range votes {
 		v := fmt.Sprint("v", i)
@@ -73,17 +73,21 @@ func TestJudge(t *testing.T) {
 		{"R4 quorum 1 without contradiction", "d???", 1, Up, Down, 0, true, "1 of 4 vantages: refused"},
 		{"R6 quorum 1 contradicted holds Down too", "du", 1, Down, Down, 0, false, "1 of 2 vantages: refused"},
 		{"R2 a quorum beyond the vantages is never reached", "dd", 3, Up, Up, 1, false, "held: 3 must say down, and 2 of 2 vantages: refused"},
-		{"R3 a silent vantage takes nobody down", "DdU", 0, Up, Up, 1, false, "held: 2 must say down, and 2 of 3 vantages: refused"},
-		{"R3 a silent lone vantage: held", "D", 0, Up, Up, 1, false, "held: 1 must say down, and refused"},
-		{"R3 a silent vantage brings nobody up", "Uu?", 0, Down, Down, 0, false, "2 of 3 vantages see it up, 2 must"},
-		{"R3 a silent objection at quorum still holds", "Ud", 1, Up, Up, 1, false, "held: 1 must say down, and 1 of 2 vantages: refused"},
-		{"R3 all silent: held", "UUU", 0, Down, Down, 0, false, "3 of 3 vantages see it up, 2 must"},
+		{"R3 a silent vantage takes nobody down", "DdU", 0, Up, Up, 1, false, "held: 2 must say down, and 1 of 3 vantages: refused; v0, v2 are silent"},
+		{"R3 a silent lone vantage: held", "D", 0, Up, Up, 1, false, "as before"},
+		{"R3 a silent vantage brings nobody up", "Uu?", 0, Down, Down, 0, false, "1 of 3 vantages see it up, 2 must; v0 is silent"},
+		{"R3 quorum 1: a silent vantage does not object", "Ud", 1, Up, Down, 0, true, "1 of 2 vantages: refused"},
+		{"R3 quorum 1: nor does it object to up", "Du", 1, Down, Up, 1, true, ""},
+		{"R3 quorum 1: nor a blind one", "bd", 1, Up, Down, 0, true, "1 of 2 vantages: refused"},
+		{"R3 all silent: held", "UUU", 0, Down, Down, 0, false, "as before"},
+		{"R3 one of two that saw it up is silent: held", "Uu ", 0, Up, Up, 1, false, ""},
 		{"R3 the living outvote the silent", "ddU", 0, Up, Down, 0, true, "2 of 3 vantages: refused"},
-		{"R3 a blind vantage does not vote", "b", 0, Down, Down, 0, false, "1 of 1 vantages see it up, 1 must"},
-		{"R3 a blind vantage does not vote down", "c", 0, Up, Up, 1, false, "held: 1 must say down, and not checked"},
+		{"R3 a blind vantage does not vote", "b", 0, Down, Down, 0, false, "as before"},
+		{"R3 a blind vantage does not vote down", "c", 0, Up, Up, 1, false, "not checked"},
 		{"R7 the median of those that agree", "hhu", 0, Up, Up, 0.5, false, "flaps"},
 		{"R7 the median of an even number", "hu", 0, Up, Up, 0.75, false, "flaps"},
 		{"R7 one bad view of three weighs nothing", "huu", 0, Up, Up, 1, false, ""},
+		{"R7 a silent vantage has no part in it", "Huu", 0, Up, Up, 1, false, ""},
 		{"R7 those that say down have no part in it", "uudhh", 0, Up, Up, 0.75, false, "held: 3 must say down, and 1 of 5 vantages: refused"},
 	} {
 		t.Run(tc.rule, func(t *testing.T) {
@@ -182,8 +186,8 @@ func TestJudgeIsMonotonic(t *testing.T) {
 	}
 }
 
-// Silence is not failure: vantages that fall silent, or blind, leave the verdict exactly as it was; and judging
-// again without news changes nothing.
+// Silence is not failure: where the quorum is a majority, vantages that fall silent change no state; where all do, they change
+// nothing at all; and judging again without news changes nothing either.
 func TestSilenceChangesNothing(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	for range 50_000 {
@@ -193,19 +197,33 @@ func TestSilenceChangesNothing(t *testing.T) {
 		if again := Judge(c); !again.Equal(c.Previous) {
 			t.Fatalf("no news: %s", cmp.Diff(c.Previous, again))
 		}
-		if c.Vantages == nil { // who lived and never reported leaves the electorate; that is another rule
-			c.Vantages = c.electorate()
-		}
+		c.Vantages = c.electorate() // who lived and never reported leaves an open electorate; that is another rule
+		all := maps.Clone(c.Alive)
+		clear(all)
 		c.Alive = maps.Clone(c.Alive)
 		for v := range c.Alive {
 			if rng.IntN(2) == 0 {
 				c.Alive[v] = false
 			}
 		}
-		if quiet := Judge(c); !quiet.Equal(c.Previous) {
-			t.Fatalf("%+v\nsilence changed it: %s", c, cmp.Diff(c.Previous, quiet))
+		was, quiet := c.Previous.Endpoints["a"], Judge(c).Endpoints["a"]
+		if majority := c.Quorum < 1 || c.Quorum > len(c.Vantages)/2; majority && (quiet.State != was.State || !quiet.Since.Equal(was.Since)) {
+			t.Fatalf("%+v\nsilence changed it: %s", c, cmp.Diff(was, quiet))
+		}
+		if c.Alive = all; !blind(c) && !Judge(c).Equal(c.Previous) {
+			t.Fatalf("%+v\nsilence of all changed it: %s", c, cmp.Diff(c.Previous, Judge(c)))
 		}
 	}
+}
+
+// blind tells whether a vantage is: it said why, and a silent one says nothing.
+func blind(c Case) bool {
+	for _, o := range c.Observations {
+		if o.Endpoints["a"].Blind {
+			return true
+		}
+	}
+	return false
 }
 
 // plainJudge is the slow, obvious twin for the state: R4 to R6 read literally.
@@ -228,18 +246,17 @@ func plainJudge(c Case) State {
 		for quorum = 0; 2*quorum <= len(voters); quorum++ {
 		}
 	}
-	votes, evidence := map[State]int{}, map[State]int{}
+	votes := map[State]int{}
 	for v := range voters {
 		s := c.Observations[v].Endpoints["a"]
-		evidence[s.State]++
 		if c.Alive[v] && !s.Blind {
 			votes[s.State]++
 		}
 	}
-	if votes[Down] >= quorum && evidence[Up] < quorum {
+	if votes[Down] >= quorum && votes[Up] < quorum {
 		return Down
 	}
-	if votes[Up] >= quorum && evidence[Down] < quorum {
+	if votes[Up] >= quorum && votes[Down] < quorum {
 		return Up
 	}
 	if p := c.Previous.Endpoints["a"].State; p != "" {

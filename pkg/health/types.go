@@ -51,6 +51,14 @@ type Verdict struct {
 	// FrozenSince is when the brake took hold of the tenant. Zero unless Frozen.
 	FrozenSince time.Time `json:"frozenSince,omitzero"`
 	Judge       string    `json:"judge,omitempty"` // the vantage that judged
+	// Cause says why the brake holds, in words. Empty unless Frozen.
+	Cause string `json:"cause,omitempty"`
+	// NeverUp are the endpoints that are down and never were up, sorted: they say nothing of how many failed.
+	NeverUp []string `json:"neverUp,omitempty"`
+	// Released are the endpoints that are down by a person's word against the brake, sorted: it does not take them back.
+	Released []string `json:"released,omitempty"`
+	// Unvoted are the endpoints whose state no quorum of vantages votes for now. Judge gives it, for the brake; it is not kept.
+	Unvoted map[string]bool `json:"-"`
 }
 
 // Finding is the verdict on one endpoint. Score multiplies the weight; 0 is down. Unknown has score 1: it answers.

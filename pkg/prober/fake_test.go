@@ -30,6 +30,10 @@ type fakeStore struct {
 	obs      map[store.ObservationKey]health.Observation
 	alive    map[string]bool
 	status   func(store.FollowStatus) // of the last follower
+	releases []store.Release
+	taken    []store.Release
+	pulses   []store.Pulse
+	hear     map[int]func(store.Pulse) // by follower
 	config   map[chan store.Update]bool
 	sights   map[chan store.ObservationUpdate]bool
 	leader   string
@@ -107,7 +111,7 @@ func (f *fakeStore) tellConfig(u store.Update) {
 }
 
 func (f *fakeStore) tellSights(u store.ObservationUpdate) {
-	u.Alive = slices.Sorted(maps.Keys(f.alive))
+	u.Alive, u.Releases = slices.Sorted(maps.Keys(f.alive)), slices.Clone(f.releases)
 	for c := range f.sights {
 		c <- u
 	}
@@ -123,6 +127,14 @@ func (f *fakeStore) Follow(ctx context.Context, cfg store.FollowConfig) error {
 		full.Tenants = []store.TenantUpdate{{Tenant: "shop", Head: f.head, Put: slices.Collect(maps.Values(f.declared)), Broken: f.broken}}
 	}
 	f.status = cfg.OnStatus
+	if f.hear == nil {
+		f.hear = map[int]func(store.Pulse){}
+	}
+	me := len(f.hear)
+	f.hear[me] = cfg.OnPulse
+	if n := len(f.pulses); n > 0 {
+		cfg.OnPulse(f.pulses[n-1])
+	}
 	f.mu.Unlock()
 	cfg.OnStatus(store.FollowStatus{State: store.Current})
 	return drain(ctx, full, news, cfg.OnUpdate)
@@ -133,7 +145,7 @@ func (f *fakeStore) FollowObservations(ctx context.Context, fn func(store.Observ
 	news := make(chan store.ObservationUpdate, 10_000)
 	f.sights[news] = true
 	defer func() { f.mu.Lock(); delete(f.sights, news); f.mu.Unlock() }()
-	full := store.ObservationUpdate{Full: true, Put: slices.Collect(maps.Values(f.obs)), Alive: slices.Sorted(maps.Keys(f.alive))}
+	full := store.ObservationUpdate{Full: true, ReleasesChanged: true, Releases: slices.Clone(f.releases), Put: slices.Collect(maps.Values(f.obs)), Alive: slices.Sorted(maps.Keys(f.alive))}
 	f.mu.Unlock()
 	return drain(ctx, full, news, fn)
 }
@@ -250,6 +262,36 @@ func (f *fakeStore) DeleteVerdict(_ context.Context, p health.PoolID) error {
 	return nil
 }
 
+func (f *fakeStore) PutPulse(_ context.Context, p store.Pulse) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := fails(&f.failVerdicts); err != nil {
+		return err
+	}
+	f.pulses = append(f.pulses, p)
+	for _, hear := range f.hear {
+		hear(p)
+	}
+	return nil
+}
+
+// release is a person's word.
+func (f *fakeStore) release(r store.Release) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.releases = append(f.releases, r)
+	f.tellSights(store.ObservationUpdate{ReleasesChanged: true})
+}
+
+func (f *fakeStore) TakeRelease(_ context.Context, r store.Release) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.taken = append(f.taken, r)
+	f.releases = slices.DeleteFunc(f.releases, func(is store.Release) bool { return is == r })
+	f.tellSights(store.ObservationUpdate{ReleasesChanged: true})
+	return nil
+}
+
 // servers are the checked ones, by address: what a check of them gives. Absent: it passes.
 type servers struct {
 	mu     sync.Mutex
@@ -291,6 +333,7 @@ type lab struct {
 	servers
 	running map[string]func()
 	probers map[string]*Prober
+	ahead   map[string]time.Duration // of a prober's wall clock
 }
 
 // mustNew is New in a test.
@@ -305,7 +348,7 @@ func mustNew(t *testing.T, cfg Config) *Prober {
 
 func inLab(t *testing.T, play func(*lab)) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &lab{T: t, fakeStore: newFakeStore(), running: map[string]func(){}, probers: map[string]*Prober{}}
+		l := &lab{T: t, fakeStore: newFakeStore(), running: map[string]func(){}, probers: map[string]*Prober{}, ahead: map[string]time.Duration{}}
 		l.servers = servers{result: map[string]probe.Result{}, checks: map[string]int{}}
 		defer func() {
 			for id := range l.running {
@@ -319,7 +362,8 @@ func inLab(t *testing.T, play func(*lab)) {
 func (l *lab) start(id string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	p := mustNew(l.T, Config{ID: id, Store: l.fakeStore, check: l.servers.check})
+	ahead := l.ahead[id]
+	p := mustNew(l.T, Config{ID: id, Store: l.fakeStore, check: l.servers.check, Clock: func() time.Time { return time.Now().Add(ahead) }})
 	l.probers[id] = p
 	go func() { done <- p.Run(ctx) }()
 	l.running[id] = func() {
@@ -391,6 +435,26 @@ func poolRes(name, monitor string, addrs ...string) *spec.Resource {
 
 func poolKey(name string) spec.Key {
 	return spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: name}
+}
+
+func serviceRes(name string, s spec.Service) *spec.Resource {
+	return &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindService, Name: name}, Spec: &s}
+}
+
+// rulesRes makes a service with a rule for each list of pools; only the last one takes every client.
+func rulesRes(name string, rules ...[]string) *spec.Resource {
+	s := spec.Service{Host: name + ".example."}
+	for i, pools := range rules {
+		rule := spec.Rule{}
+		if i+1 < len(rules) {
+			rule.When = &spec.When{ASN: []uint32{uint32(i + 1)}}
+		}
+		for _, pool := range pools {
+			rule.Pools = append(rule.Pools, spec.PoolRef{Pool: pool})
+		}
+		s.Rules = append(s.Rules, rule)
+	}
+	return serviceRes(name, s)
 }
 
 func overrideRes(name string, o spec.Override) *spec.Resource {

@@ -3,6 +3,7 @@ package prober
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"maps"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
 )
 
@@ -24,13 +26,18 @@ type judge struct {
 type term struct {
 	*judge
 	news *listener
+	ages *ages
+	beat *time.Ticker
 	held map[string]map[health.PoolID]health.Verdict // by tenant: what is stored, as far as this judge knows
+	// followed are the releases that were: that they are gone from the store may not have been heard yet.
+	followed map[store.Release]bool
 }
 
 // verdictWork is what one pass over some tenants wants written.
 type verdictWork struct {
 	put    []health.Verdict
 	gone   []health.PoolID
+	taken  []store.Release         // that are followed with it
 	tally  map[string]health.Tally // by tenant
 	judged []string
 }
@@ -43,7 +50,10 @@ func (j *judge) lead(ctx context.Context) error {
 	case <-j.world.complete:
 	}
 	j.cfg.Logger.Info("this prober is the judge now", "vantage", j.cfg.ID)
-	t := &term{judge: j, news: j.world.listen(true), held: map[string]map[health.PoolID]health.Verdict{}}
+	t := &term{judge: j, news: j.world.listen(true), held: map[string]map[health.PoolID]health.Verdict{},
+		followed: map[store.Release]bool{}}
+	t.ages, t.beat = newAges(j.world.lastPulse().Time, j.cfg.now()), time.NewTicker(beat)
+	defer t.beat.Stop()
 	defer t.news.stop()
 	defer j.metrics.endTerm()
 	j.metrics.leading.Set(1)
@@ -52,12 +62,26 @@ func (j *judge) lead(ctx context.Context) error {
 	}
 	ticker := time.NewTicker(sweep)
 	defer ticker.Stop()
-	retry := retryMin
+	retry, err := retryMin, t.pulse(ctx)
 	for {
-		var err error
+		switch {
+		case err == nil:
+			retry = retryMin
+		case ctx.Err() != nil || errors.Is(err, store.ErrNotLeader):
+			return nil
+		default:
+			j.cfg.Logger.Warn("what the judge says could not be written; it will be, again", "error", err)
+			if !pause(ctx, retry) {
+				return nil
+			}
+			retry = min(2*retry, retryMax)
+		}
+		err = nil
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-t.beat.C:
+			err = t.pulse(ctx)
 		case <-t.news.wake:
 			if !pause(ctx, max(gather, j.world.unsettled())) {
 				return nil
@@ -68,19 +92,20 @@ func (j *judge) lead(ctx context.Context) error {
 			t.compare()
 			t.news.again()
 		}
-		switch {
-		case err == nil:
-			retry = retryMin
-		case ctx.Err() != nil || errors.Is(err, store.ErrNotLeader):
-			return nil
-		default:
-			j.cfg.Logger.Warn("verdicts could not be written; they will be, again", "error", err)
-			if !pause(ctx, retry) {
-				return nil
-			}
-			retry = min(2*retry, retryMax)
-		}
 	}
+}
+
+// pulse says that the judge lives, and who looks. While the store is refused nothing is judged, and nothing is said.
+func (t *term) pulse(ctx context.Context) error {
+	if t.world.isRefused() {
+		return nil
+	}
+	alive, silent := t.world.vantages()
+	err := t.cfg.Store.PutPulse(ctx, store.Pulse{Judge: t.cfg.ID, Time: t.cfg.now(), Nonce: rand.Text(), Alive: alive, Silent: silent})
+	if t.beat.Reset(beat); err != nil {
+		t.beat.Reset(beat / 5) // edges wait for it
+	}
+	return err
 }
 
 func (t *term) hold(id health.PoolID, v health.Verdict) {
@@ -153,8 +178,16 @@ func (t *term) judgeTenant(tenant string, work *verdictWork) {
 	p := t.world.plan(tenant)
 	held := t.held[tenant]
 	now := t.cfg.now()
-	d := health.Docket{Previous: map[health.PoolID]health.Verdict{}, Proposed: map[health.PoolID]health.Verdict{}, Now: now}
-	d.Exempt = func(id health.PoolID, endpoint string) bool { return p.inHands(id, endpoint, now) }
+	d := health.Docket{Previous: map[health.PoolID]health.Verdict{}, Proposed: map[health.PoolID]health.Verdict{}, Pools: p.declared(now), Now: now}
+	d.Age = func(id health.PoolID, endpoint string) time.Duration {
+		return t.ages.down(id, endpoint, held[id].Endpoints[endpoint])
+	}
+	d.FrozenFor = func() time.Duration { return t.ages.frozen(tenant, frozenSince(held)) }
+	released := slices.DeleteFunc(t.world.released(tenant), func(r store.Release) bool { return t.followed[r] })
+	d.Release = func(id health.PoolID) bool {
+		return slices.ContainsFunc(released, func(r store.Release) bool { return r.Covers(id) })
+	}
+	work.taken = append(work.taken, released...)
 	for id, pp := range p.pools {
 		seen, alive := t.world.evidence(id)
 		if previous, ok := held[id]; ok {
@@ -165,7 +198,7 @@ func (t *term) judgeTenant(tenant string, work *verdictWork) {
 			Observations: seen, Alive: alive, Now: now,
 		})
 	}
-	verdicts, tally := t.cfg.Brake.Apply(d)
+	verdicts, tally := brakeOf(p.settings(), t.world.plan(spec.Platform).settings()).Apply(d)
 	work.tally[tenant] = tally
 	for id, v := range verdicts {
 		if old, ok := held[id]; !ok || old.Judge == "" || !old.Equal(v) {
@@ -189,8 +222,17 @@ func (t *term) carryOut(ctx context.Context, work verdictWork) error {
 		}
 	}
 	for _, v := range work.put {
-		t.logChanges(t.held[v.Pool.Tenant][v.Pool], v)
+		was := t.held[v.Pool.Tenant][v.Pool]
+		t.logChanges(was, v)
+		t.ages.note(was, v)
 		t.hold(v.Pool, v)
+	}
+	for _, r := range work.taken {
+		if err := t.cfg.Store.TakeRelease(ctx, r); err != nil {
+			return err
+		}
+		t.followed[r] = true
+		t.cfg.Logger.Warn("a person released what the brake held", "tenant", r.Tenant, "pool", r.Pool, "author", r.Author, "reason", r.Reason)
 	}
 	slices.SortFunc(work.gone, comparePools)
 	for _, id := range work.gone {
@@ -198,11 +240,13 @@ func (t *term) carryOut(ctx context.Context, work verdictWork) error {
 			return err
 		}
 		delete(t.held[id.Tenant], id)
+		delete(t.ages.fell, id)
 	}
 	for _, tenant := range work.judged {
 		if len(t.held[tenant]) == 0 {
 			delete(t.held, tenant)
 		}
+		t.ages.noteBrake(tenant, work.tally[tenant].Frozen)
 		if t.metrics.judged(tenant, t.held[tenant], work.tally[tenant]) {
 			t.logBrake(tenant, work.tally[tenant])
 		}
@@ -224,8 +268,13 @@ func (t *term) logChanges(old, now health.Verdict) {
 func (t *term) logBrake(tenant string, tally health.Tally) {
 	if tally.Frozen {
 		t.cfg.Logger.Error("the brake holds: so many endpoints fail at once that the observer is likelier to have broken; "+
-			"look at the probers, or override the endpoints that have really failed",
+			"look at the probers; if they have really failed: gtmctl health release",
 			"tenant", tenant, "failing", tally.Failing, "endpoints", tally.Total, "held", tally.Held)
+		return
+	}
+	if tally.Would > 0 {
+		t.cfg.Logger.Warn("the brake would hold what fails, and only observes", "tenant", tenant, "failing", tally.Failing,
+			"endpoints", tally.Total, "would hold", tally.Would)
 		return
 	}
 	t.cfg.Logger.Info("the brake lets go", "tenant", tenant, "failing", tally.Failing, "endpoints", tally.Total)

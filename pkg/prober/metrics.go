@@ -17,6 +17,7 @@ type metrics struct {
 	endpoints *prometheus.GaugeVec
 	frozen    prometheus.Gauge
 	held      prometheus.Gauge
+	would     prometheus.Gauge
 
 	mu      sync.Mutex
 	tenants map[string]tenantCount
@@ -24,10 +25,10 @@ type metrics struct {
 }
 
 // tenantCount is what the judge holds of one tenant.
-type tenantCount struct{ unknown, up, down, held, frozen int }
+type tenantCount struct{ unknown, up, down, held, would, frozen int }
 
 func (c tenantCount) plus(o tenantCount, sign int) tenantCount {
-	return tenantCount{c.unknown + sign*o.unknown, c.up + sign*o.up, c.down + sign*o.down, c.held + sign*o.held, c.frozen + sign*o.frozen}
+	return tenantCount{c.unknown + sign*o.unknown, c.up + sign*o.up, c.down + sign*o.down, c.held + sign*o.held, c.would + sign*o.would, c.frozen + sign*o.frozen}
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -41,8 +42,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		endpoints: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "gtm_prober_endpoints", Help: "Endpoints with a verdict, by state, as the judge holds them.",
 		}, []string{"state"}),
-		frozen:  f.NewGauge(prometheus.GaugeOpts{Name: "gtm_prober_brake_frozen_tenants", Help: "Tenants whose verdicts the brake holds."}),
-		held:    f.NewGauge(prometheus.GaugeOpts{Name: "gtm_prober_brake_held_endpoints", Help: "Endpoints that failed and that the brake holds."}),
+		frozen: f.NewGauge(prometheus.GaugeOpts{Name: "gtm_prober_brake_frozen_tenants", Help: "Tenants whose verdicts the brake holds."}),
+		held:   f.NewGauge(prometheus.GaugeOpts{Name: "gtm_prober_brake_held_endpoints", Help: "Endpoints that failed and that the brake holds."}),
+		would: f.NewGauge(prometheus.GaugeOpts{Name: "gtm_prober_brake_observed_endpoints",
+			Help: "Endpoints that went down and that the brake would hold, did it not only observe."}),
 		tenants: map[string]tenantCount{},
 	}
 }
@@ -57,7 +60,7 @@ func (m *metrics) countWrite(err error) {
 
 func (m *metrics) countVerdicts(n int) { m.verdicts.Add(float64(n)) }
 
-// judged takes what is held of a tenant now, and tells whether the brake took hold or let go.
+// judged takes what is held of a tenant now, and tells whether the brake took hold or let go, or would have.
 func (m *metrics) judged(tenant string, verdicts map[health.PoolID]health.Verdict, tally health.Tally) bool {
 	var c tenantCount
 	for _, v := range verdicts {
@@ -75,6 +78,7 @@ func (m *metrics) judged(tenant string, verdicts map[health.PoolID]health.Verdic
 	if tally.Frozen {
 		c.frozen, c.held = 1, tally.Held
 	}
+	c.would = tally.Would
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	old := m.tenants[tenant]
@@ -83,7 +87,7 @@ func (m *metrics) judged(tenant string, verdicts map[health.PoolID]health.Verdic
 		delete(m.tenants, tenant)
 	}
 	m.show()
-	return old.frozen != c.frozen
+	return old.frozen != c.frozen || (old.would > 0) != (c.would > 0)
 }
 
 // endTerm forgets what was held as the judge.
@@ -102,4 +106,5 @@ func (m *metrics) show() {
 	m.endpoints.WithLabelValues(string(health.Down)).Set(float64(m.total.down))
 	m.frozen.Set(float64(m.total.frozen))
 	m.held.Set(float64(m.total.held))
+	m.would.Set(float64(m.total.would))
 }

@@ -3,6 +3,7 @@ package prober
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gti/gtm/pkg/health"
@@ -18,7 +19,18 @@ type plan struct {
 	// observed and judged stays.
 	held   map[health.PoolID]bool
 	hands  map[health.PoolID][]hand
-	faults []string // for the log
+	rows   map[health.PoolID][]health.Row // the rules that name each pool
+	sets   map[health.PoolID]*spec.Pool   // every pool, also those without a monitor
+	tenant *spec.Tenant                   // nil: none is declared
+	faults []string                       // for the log
+}
+
+// settings gives what the tenant sets for all of itself; nil: nothing.
+func (p *plan) settings() *spec.Tenant {
+	if p == nil {
+		return nil
+	}
+	return p.tenant
 }
 
 // poolPlan is one pool with a monitor.
@@ -36,22 +48,18 @@ func (p *poolPlan) asks(vantage string) bool {
 	return len(p.vantages) == 0 || slices.Contains(p.vantages, vantage)
 }
 
-// hand is an operator's hand on an endpoint: an override of its state.
+// hand is an operator's hand on an endpoint: an override.
 type hand struct {
-	endpoint string    // empty: all of the pool
+	endpoint string // empty: all of the pool
+	state    string // empty: only a weight
+	weight   *int
 	until    time.Time // zero: no end
-}
-
-// inHands tells whether an operator decides the state of an endpoint.
-func (p *plan) inHands(id health.PoolID, endpoint string, now time.Time) bool {
-	return slices.ContainsFunc(p.hands[id], func(h hand) bool {
-		return (h.endpoint == "" || h.endpoint == endpoint) && (h.until.IsZero() || now.Before(h.until))
-	})
 }
 
 // makePlan reads a tenant's resources. broken are those that stand in the store and cannot be decoded.
 func makePlan(resources store.Resources, broken map[spec.Key]bool) *plan {
-	p := &plan{pools: map[health.PoolID]*poolPlan{}, held: map[health.PoolID]bool{}, hands: map[health.PoolID][]hand{}}
+	p := &plan{pools: map[health.PoolID]*poolPlan{}, held: map[health.PoolID]bool{}, hands: map[health.PoolID][]hand{},
+		rows: map[health.PoolID][]health.Row{}, sets: map[health.PoolID]*spec.Pool{}}
 	for key := range broken {
 		if _, ok := resources.Get(key); !ok && key.Kind == spec.KindPool {
 			p.held[health.PoolID{Tenant: key.Tenant, Pool: key.Name}] = true
@@ -60,10 +68,18 @@ func makePlan(resources store.Resources, broken map[spec.Key]bool) *plan {
 	for key, v := range resources.All() {
 		switch s := v.Resource.Spec.(type) {
 		case *spec.Pool:
+			p.sets[health.PoolID{Tenant: key.Tenant, Pool: key.Name}] = s
 			p.addPool(key, s, resources)
+		case *spec.Service:
+			p.addRows(key, s)
 		case *spec.Override:
 			p.addOverride(key, s)
+		case *spec.Tenant:
+			p.tenant = s
 		}
+	}
+	for _, rows := range p.rows { // what the brake says names the first that stops it
+		slices.SortFunc(rows, func(a, b health.Row) int { return strings.Compare(a.Name, b.Name) })
 	}
 	slices.Sort(p.faults)
 	return p
@@ -99,10 +115,7 @@ func (p *plan) addPool(key spec.Key, pool *spec.Pool, resources store.Resources)
 }
 
 func (p *plan) addOverride(key spec.Key, o *spec.Override) {
-	if o.State == "" {
-		return
-	}
-	h := hand{endpoint: o.Endpoint}
+	h := hand{endpoint: o.Endpoint, state: o.State, weight: o.Weight}
 	if o.Expires != "" {
 		until, err := time.Parse(time.RFC3339, o.Expires)
 		if err != nil {

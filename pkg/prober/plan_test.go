@@ -18,26 +18,69 @@ func planOf(resources ...*spec.Resource) *plan {
 	return makePlan(store.NewResources(all...), nil)
 }
 
-// An override of the state takes its endpoints into an operator's hands until it expires; one of the weight does not.
-func TestHands(t *testing.T) {
+// What operators and weights say of endpoints: an override of the state until it expires, and weights of 0.
+func TestStands(t *testing.T) {
 	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	zero, one := 0, 1
+	const judged, up, down, drained, weightless = health.Judged, health.SaidUp, health.SaidDown, health.Drained, health.Weightless
 	for _, tc := range []struct {
 		what string
-		o    spec.Override
-		a, b bool
+		o    []spec.Override
+		a, b health.Stand
 	}{
-		{"one endpoint", spec.Override{Pool: "eu", Endpoint: "a", State: "down"}, true, false},
-		{"the whole pool", spec.Override{Pool: "eu", State: "drain"}, true, true},
-		{"another pool", spec.Override{Pool: "us", State: "down"}, false, false},
-		{"until later", spec.Override{Pool: "eu", State: "up", Expires: "2026-01-01T13:00:01+01:00"}, true, true},
-		{"until now", spec.Override{Pool: "eu", State: "up", Expires: "2026-01-01T12:00:00Z"}, false, false},
-		{"a date that cannot be read", spec.Override{Pool: "eu", State: "up", Expires: "tomorrow"}, false, false},
-		{"only a weight", spec.Override{Pool: "eu", Weight: new(int)}, false, false},
+		{"nothing", nil, judged, weightless},
+		{"one endpoint", []spec.Override{{Pool: "eu", Endpoint: "a", State: "down"}}, down, weightless},
+		{"the whole pool", []spec.Override{{Pool: "eu", State: "drain"}}, drained, drained},
+		{"another pool", []spec.Override{{Pool: "us", State: "down"}}, judged, weightless},
+		{"until later", []spec.Override{{Pool: "eu", State: "up", Expires: "2026-01-01T13:00:01+01:00"}}, up, drained},
+		{"until now", []spec.Override{{Pool: "eu", State: "up", Expires: "2026-01-01T12:00:00Z"}}, judged, weightless},
+		{"a date that cannot be read", []spec.Override{{Pool: "eu", State: "up", Expires: "tomorrow"}}, judged, weightless},
+		{"only a weight", []spec.Override{{Pool: "eu", Endpoint: "a", Weight: &zero}, {Pool: "eu", Endpoint: "b", Weight: &one}}, weightless, judged},
+		{"that of an endpoint comes first", []spec.Override{{Pool: "eu", Endpoint: "a", State: "up"}, {Pool: "eu", State: "down"}}, up, drained},
+		{"but a drain holds", []spec.Override{{Pool: "eu", Endpoint: "a", State: "up"}, {Pool: "eu", State: "drain"}}, drained, drained},
 	} {
-		p := planOf(overrideRes("o", tc.o))
-		id := health.PoolID{Tenant: "shop", Pool: "eu"}
-		if a, b := p.inHands(id, "a", now), p.inHands(id, "b", now); a != tc.a || b != tc.b {
-			t.Errorf("%s: %v %v, want %v %v", tc.what, a, b, tc.a, tc.b)
+		eu := poolRes("eu", "m", s1, s2)
+		eu.Spec.(*spec.Pool).Endpoints[1].Weight = &zero
+		resources := []*spec.Resource{eu}
+		for i, o := range tc.o {
+			resources = append(resources, overrideRes(string(rune('p'+i)), o))
+		}
+		stands := planOf(resources...).declared(now)[health.PoolID{Tenant: "shop", Pool: "eu"}].Stands
+		if stands["a"] != tc.a || stands["b"] != tc.b {
+			t.Errorf("%s: %v, want %v %v", tc.what, stands, tc.a, tc.b)
+		}
+	}
+}
+
+// A pool stands in the row of each rule that can lead to it, by its pools or by lastResort; what no client gets to makes none.
+func TestRows(t *testing.T) {
+	refs := func(names ...string) (out []spec.PoolRef) {
+		for _, name := range names {
+			out = append(out, spec.PoolRef{Pool: name})
+		}
+		return out
+	}
+	p := planOf(poolRes("a", ""), poolRes("b", ""), poolRes("c", ""), poolRes("d", ""), poolRes("e", ""),
+		serviceRes("web", spec.Service{LastResort: refs("c"), Rules: []spec.Rule{{Name: "eu", When: &spec.When{Geo: []string{"EU"}}, Pools: refs("a", "b", "a")},
+			{Pools: refs("b")}, {Name: "never", Pools: refs("d")}}}),
+		serviceRes("api", spec.Service{LastResort: refs("c"), Rules: []spec.Rule{{Name: "eu", When: &spec.When{Geo: []string{"EU"}}, Pools: refs("a")}}}),
+		serviceRes("alias", spec.Service{Alias: &spec.Alias{To: "web.example."}}))
+	for pool, want := range map[string]string{
+		"a": "rule eu of service api: a c; rule eu of service web: a b c; ",
+		"b": "rule 2 of service web: b c; rule eu of service web: a b c; ",
+		"c": "lastResort of service api: c; rule 2 of service web: b c; rule eu of service api: a c; rule eu of service web: a b c; ",
+		"d": "", "e": "",
+	} {
+		got := ""
+		for _, row := range p.declared(time.Time{})[health.PoolID{Tenant: "shop", Pool: pool}].Rows {
+			got += row.Name + ":"
+			for _, id := range row.Pools {
+				got += " " + id.Pool
+			}
+			got += "; "
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", pool, got, want)
 		}
 	}
 }

@@ -30,6 +30,8 @@ type Store interface {
 	Campaign(ctx context.Context, id string, lead func(context.Context) error) error
 	PutVerdicts(context.Context, []health.Verdict) error
 	DeleteVerdict(context.Context, health.PoolID) error
+	PutPulse(context.Context, store.Pulse) error
+	TakeRelease(context.Context, store.Release) error
 }
 
 // Config says how a prober works.
@@ -44,7 +46,6 @@ type Config struct {
 	Resolver *net.Resolver
 	// Concurrency is how many checks run at once. 0: 256.
 	Concurrency int
-	Brake       health.Brake     // zero: its defaults
 	Clock       func() time.Time // nil: time.Now
 	Logger      *slog.Logger
 	Registerer  prometheus.Registerer
@@ -64,6 +65,8 @@ const (
 	correctTime = time.Second
 	// sweep is how often everything is looked at again: overrides expire, and what is stored may not be what was written.
 	sweep = 30 * time.Second
+	// beat is how often the judge says that it lives.
+	beat = 5 * time.Second
 )
 
 // Prober is a running prober. Its methods are safe for concurrent use.
@@ -90,7 +93,7 @@ func (p *Prober) Run(ctx context.Context) error {
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		return cfg.Store.Follow(ctx, store.FollowConfig{OnUpdate: w.applyConfig, OnStatus: w.applyStatus})
+		return cfg.Store.Follow(ctx, store.FollowConfig{OnUpdate: w.applyConfig, OnStatus: w.applyStatus, OnPulse: w.applyPulse})
 	})
 	g.Go(func() error { return cfg.Store.FollowObservations(ctx, w.applyObservations) })
 	g.Go(func() error { return a.scheduler.Run(ctx) })

@@ -166,7 +166,7 @@ func TestQuorumCountsTheConfigured(t *testing.T) {
 		l.set(probe.Failed, s1)
 		time.Sleep(settle)
 		l.want("held", "eu", "a:up")
-		if r := l.verdict("eu").Endpoints["a"].Reason; r != "held: 2 must say down, and 1 of 3 vantages: refused" {
+		if r := l.verdict("eu").Endpoints["a"].Reason; r != "held: 2 must say down, and 1 of 3 vantages: refused; ams, fra are silent" {
 			t.Errorf("reason %q", r)
 		}
 		l.start("ams")
@@ -231,7 +231,7 @@ func TestCleaningUpAfterTheFact(t *testing.T) {
 
 func TestBrakeAndOverride(t *testing.T) {
 	inLab(t, func(l *lab) {
-		l.declare(monitorRes("m", spec.Monitor{}), poolRes("eu", "m", s1, s2, s3), poolRes("us", "m", s4, s5, s6))
+		l.declare(monitorRes("m", spec.Monitor{}), poolRes("eu", "m", s1, s2, s3), poolRes("us", "m", s4, s5, s6), rulesRes("web", []string{"eu", "us"}))
 		l.start("fra")
 		time.Sleep(settle)
 		l.set(probe.Failed, s1, s2, s3)

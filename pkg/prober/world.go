@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -32,6 +33,8 @@ type world struct {
 	plans        map[string]*plan
 	observations map[string]map[health.PoolID]sightings // by tenant
 	alive        map[string]bool
+	releases     map[string][]store.Release // by tenant: those that wait
+	pulse        store.Pulse                // the last one
 	listeners    map[*listener]bool
 }
 
@@ -40,10 +43,11 @@ type sightings map[string]health.Observation
 
 func newWorld(log *slog.Logger) *world {
 	return &world{
-		log: log, mirror: store.NewMirror(), complete: make(chan struct{}), reread: make(chan struct{}, 1), status: store.FollowStatus{State: store.Connecting},
+		log: log, mirror: store.NewMirror(), complete: make(chan struct{}), reread: make(chan struct{}, 1),
+		status: store.FollowStatus{State: store.Connecting},
 		broken: map[string]map[spec.Key]bool{}, plans: map[string]*plan{},
 		observations: map[string]map[health.PoolID]sightings{}, alive: map[string]bool{},
-		listeners: map[*listener]bool{},
+		releases: map[string][]store.Release{}, listeners: map[*listener]bool{},
 	}
 }
 
@@ -117,13 +121,16 @@ func (l *listener) tell(tenants []string) {
 	}
 }
 
-// everyone lists all tenants that anything is known of: plans, observations and verdicts.
+// everyone lists all tenants that anything is known of: plans, observations, verdicts and releases.
 func (w *world) everyone() []string {
 	all := map[string]bool{}
 	for t := range w.plans {
 		all[t] = true
 	}
 	for t := range w.observations {
+		all[t] = true
+	}
+	for t := range w.releases {
 		all[t] = true
 	}
 	for id := range w.mirror.Verdicts() {
@@ -155,7 +162,7 @@ func (w *world) applyConfig(u store.Update) error {
 	defer w.mu.Unlock()
 	var news []string
 	w.noteVerdicts(u)
-	old := w.plans
+	old, platform := w.plans, w.plans[spec.Platform].settings()
 	if u.Full {
 		w.heardConfig = true
 		news = w.everyone() // those that are gone, too
@@ -172,6 +179,9 @@ func (w *world) applyConfig(u store.Update) error {
 		}
 		w.plans[t.Tenant] = p
 		news = append(news, t.Tenant)
+	}
+	if !reflect.DeepEqual(platform, w.plans[spec.Platform].settings()) {
+		news = w.everyone() // what the platform sets is for all
 	}
 	w.announce(news, false)
 	return nil
@@ -192,6 +202,48 @@ func (w *world) noteVerdicts(u store.Update) {
 		l.anew = l.anew || u.Full
 		l.tell(nil)
 	}
+}
+
+// applyPulse takes a sign of life of a judge.
+func (w *world) applyPulse(p store.Pulse) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pulse = p
+}
+
+// lastPulse gives the last sign of life of any judge.
+func (w *world) lastPulse() store.Pulse {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.pulse
+}
+
+// vantages lists those that are alive, and those that monitors name or that have told something and are not.
+func (w *world) vantages() (alive, silent []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	known := map[string]bool{}
+	for _, p := range w.plans {
+		for _, pp := range p.pools {
+			for _, v := range pp.vantages {
+				known[v] = true
+			}
+		}
+	}
+	for _, pools := range w.observations {
+		for _, seen := range pools {
+			for v := range seen {
+				known[v] = true
+			}
+		}
+	}
+	for v := range known {
+		if !w.alive[v] {
+			silent = append(silent, v)
+		}
+	}
+	slices.Sort(silent)
+	return slices.Sorted(maps.Keys(w.alive)), silent
 }
 
 // noteBroken keeps track of the resources that stand in the store and cannot be decoded.
@@ -231,6 +283,13 @@ func (w *world) applyObservations(u store.ObservationUpdate) error {
 	if u.Full {
 		w.readAnew()
 		clear(w.observations)
+	}
+	if u.ReleasesChanged {
+		w.releases = map[string][]store.Release{}
+		for _, r := range u.Releases {
+			w.releases[r.Tenant] = append(w.releases[r.Tenant], r)
+			news[r.Tenant] = true
+		}
 	}
 	for _, o := range u.Put {
 		w.see(o)
@@ -303,6 +362,13 @@ func (w *world) plan(tenant string) *plan {
 		return p
 	}
 	return &plan{}
+}
+
+// released gives the releases that wait for a tenant.
+func (w *world) released(tenant string) []store.Release {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.releases[tenant])
 }
 
 // seenBy gives what a vantage has stored on the pools of a tenant.

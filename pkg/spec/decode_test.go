@@ -27,7 +27,7 @@ func TestDecodeErrors(t *testing.T) {
 		{"duplicate resource", "kind: Site\ntenant: platform\nname: a\nspec: {}\n---\nkind: Site\ntenant: platform\nname: a\nspec: {}\n",
 			`f.yaml:6: platform/Site/a: is declared twice; first at f.yaml:1`},
 		{"unknown kind", "kind: Servise\ntenant: a\nname: b\nspec: {}\n", `f.yaml:1: a/Servise/b: kind: unknown kind "Servise"; did you mean Service?`},
-		{"no kind", "tenant: a\nname: b\nspec: {}\n", `f.yaml:1: kind: is missing; it can be Zone, Site, Map, Monitor, Pool, Service, Override`},
+		{"no kind", "tenant: a\nname: b\nspec: {}\n", `f.yaml:1: kind: is missing; it can be Zone, Site, Map, Monitor, Pool, Service, Override, Tenant`},
 		{"no tenant", "kind: Pool\nname: b\nspec: {}\n", `f.yaml:1: tenant: is missing; say whose it is; zones, sites and maps are the tenant platform's`},
 		{"no name", "kind: Pool\ntenant: b\nspec: {}\n", `f.yaml:1: name: is missing`},
 		{"no spec", "kind: Pool\ntenant: b\nname: c\n", `f.yaml:1: b/Pool/c: spec: is missing`},
@@ -169,6 +169,13 @@ kind: Override
 tenant: shop
 name: drain-eu
 spec: {pool: eu, endpoint: a, state: drain, weight: 0, reason: "it's: broken", author: me, expires: 2030-01-01T00:00:00Z}
+---
+kind: Tenant
+tenant: platform
+name: platform
+spec:
+  brake: {share: 60%, min: 3, window: 90s, mode: observe}
+  limits: {brake: {share: {least: 20%, most: 80%}, min: {least: 2, most: 9}, window: {least: 10s, most: 5m}, modes: [enforce, observe]}}
 `
 
 var sameButOrigin = []cmp.Option{cmpopts.IgnoreFields(Resource{}, "Origin"), cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})}

@@ -156,6 +156,8 @@ func newSpec(k Kind) Spec {
 		return &Service{}
 	case KindOverride:
 		return &Override{}
+	case KindTenant:
+		return &Tenant{}
 	}
 	return nil
 }

@@ -22,10 +22,11 @@ const (
 	KindPool     Kind = "Pool"
 	KindService  Kind = "Service"
 	KindOverride Kind = "Override"
+	KindTenant   Kind = "Tenant"
 )
 
 // Kinds lists every kind, dependencies first: a resource refers only to kinds that stand before its own.
-var Kinds = []Kind{KindZone, KindSite, KindMap, KindMonitor, KindPool, KindService, KindOverride}
+var Kinds = []Kind{KindZone, KindSite, KindMap, KindMonitor, KindPool, KindService, KindOverride, KindTenant}
 
 // Platform is the tenant that owns zones, sites and maps.
 const Platform = "platform"
@@ -60,7 +61,7 @@ func (k Kind) rank() int {
 }
 
 // Resource is one declared resource. Spec is never nil and is the pointer type of its kind
-// (*Zone, *Site, *Map, *Monitor, *Pool, *Service, *Override). A Resource is immutable once shared.
+// (*Zone, *Site, *Map, *Monitor, *Pool, *Service, *Override, *Tenant). A Resource is immutable once shared.
 type Resource struct {
 	Key
 	Spec Spec

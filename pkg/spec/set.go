@@ -69,6 +69,7 @@ func ValidateSet(after Lookup, changed []*Resource, deleted []Key) (warnings Err
 		}
 	}
 	v.checkAliases()
+	v.tenants()
 	v.uniqueHosts(changed)
 	v.uniqueOverrides(changed)
 	v.warnings.sort()

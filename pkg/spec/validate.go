@@ -29,6 +29,8 @@ func Validate(r *Resource) error {
 		c.service(s)
 	case *Override:
 		c.override(s)
+	case *Tenant:
+		c.tenant(s)
 	}
 	return c.errs.orNil()
 }

@@ -143,7 +143,8 @@ func (c *Client) draft(ch Change, base identity) (*draft, error) {
 		return nil, fmt.Errorf("the change of %s touches nothing; a generation holds at least one resource", ch.Tenant)
 	}
 	gen := ch.Base + 1
-	t := &draft{passed: map[string]int64{}, record: Record{Tenant: ch.Tenant, Generation: gen, Time: ch.Time.UTC(), Author: ch.Author, Message: ch.Message}}
+	t := &draft{passed: map[string]int64{}}
+	t.record = Record{Tenant: ch.Tenant, Generation: gen, Time: ch.Time.UTC(), Author: ch.Author, Message: ch.Message}
 	t.expect(c.keys.head(ch.Tenant), ch.Base)
 	for _, name := range readsOf(ch) {
 		t.expect(c.keys.head(name), ch.Reads[name])

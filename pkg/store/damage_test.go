@@ -38,7 +38,8 @@ func TestDamagedHeadCostsNobodyElse(t *testing.T) {
 	}
 	mustCommit(t, c, Change{Tenant: "other", Base: 2, Reads: map[string]Generation{"shop": 2}, Put: resources(site("other", "a", "AS"))})
 	var moved *ConflictError
-	if _, err := c.Commit(ctx, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "a", "AS"))}); !errors.As(err, &moved) || moved.Have != 2 {
+	_, err := c.Commit(ctx, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "a", "AS"))})
+	if !errors.As(err, &moved) || moved.Have != 2 {
 		t.Errorf("a change on an older generation: %v", err)
 	}
 	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Put: resources(site("shop", "a", "AS"))})
@@ -78,7 +79,8 @@ func TestDamagedRecordIsToldInItsPlace(t *testing.T) {
 	has := settled(t, c)
 	put(t, c, c.keys.record("shop", 3), "{dam")
 	history, err := c.History(testContext(t), "shop", 2)
-	if err != nil || len(history) != 2 || history[0].Generation != 3 || !strings.Contains(history[0].Message, "damaged") || history[1].Message != "fine" {
+	if err != nil || len(history) != 2 || history[0].Generation != 3 || !strings.Contains(history[0].Message, "damaged") ||
+		history[1].Message != "fine" {
 		t.Errorf("history %+v, %v", history, err)
 	}
 	f := followFrom(t, c, has.Position(), has)
@@ -128,7 +130,8 @@ func TestMirrorKeepsVerdictsAndKeysThatAreBroken(t *testing.T) {
 	m := NewMirror()
 	v, ks := verdictOf("shop", "eu", 0), keysetOf("a.example.", 1)
 	m.Apply(Update{Full: true, Verdicts: []health.Verdict{v}, Keysets: []dnssec.Keyset{ks}})
-	m.Apply(Update{Full: true, VerdictsBroken: []health.PoolID{v.Pool, {Tenant: "shop", Pool: "new"}}, KeysetsBroken: []string{"a.example.", "b."}})
+	m.Apply(Update{Full: true, VerdictsBroken: []health.PoolID{v.Pool, {Tenant: "shop", Pool: "new"}},
+		KeysetsBroken: []string{"a.example.", "b."}})
 	if got, ok := m.Verdict(v.Pool); !ok || !got.Equal(v) || len(m.Verdicts()) != 1 || len(m.Keysets()) != 1 {
 		t.Errorf("held: %v, %v", m.Verdicts(), m.Keysets())
 	}

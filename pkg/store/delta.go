@@ -338,7 +338,8 @@ func (f *follower) headEvent(ev *clientv3.Event, parts []string, d *delta) (Gene
 	g, err := parseHead(ev.Kv.Value)
 	switch {
 	case err != nil:
-		f.c.log.Error("the head of a tenant in the store is damaged; the tenant is left as it is, and the next change mends it", "tenant", tenant, "error", err)
+		f.c.log.Error("the head of a tenant in the store is damaged; the tenant is left as it is, and its next change mends it",
+			"tenant", tenant, "error", err)
 		return 0, nil
 	case g == was:
 		return 0, nil

@@ -24,6 +24,7 @@
 //	world/edge/<id>                           Edge (JSON), leased
 //	world/judge/<lease>                       candidates of the judge's election; the oldest one leads
 //	world/obs/<vantage>/<tenant>/<pool>       health.Observation (JSON), without a lease
+//	world/release/<tenant>[/<pool>]           Release (JSON), leased: the judge follows it and takes it away
 //	world/vantage/<id>                        leased: the prober is alive
 //
 // What edges follow, config/ and verdict/, is one range of keys, so that one watch brings it in order and
@@ -46,5 +47,11 @@
 //
 // Loss of etcd is not an error of Follow but a status: it keeps trying, tells the consumer that what it
 // has is stale, and goes on where it stopped. What it delivers never goes back by itself: a store that
-// was restored to an older state is refused until Client.Accept.
+// was restored to an older state is refused until Client.Accept, also when its numbers have caught up, since each generation has an ID
+// (see Record) that is compared.
+//
+// # Damage
+//
+// A value that is not understood costs its own tenant, pool, zone or resource, and whoever holds an earlier form keeps it. A head that
+// is damaged counts as what the tenant's log says, and is mended by the tenant's next change.
 package store

@@ -48,11 +48,18 @@ func (k keyspace) edges() string                  { return k.join("world", "edge
 func (k keyspace) edge(id string) string          { return k.join("world", "edge", id) }
 func (k keyspace) observations() string           { return k.join("world", "obs", "") }
 func (k keyspace) observationsOf(v string) string { return k.join("world", "obs", v, "") }
+func (k keyspace) releases() string               { return k.join("world", "release", "") }
 func (k keyspace) vantages() string               { return k.join("world", "vantage", "") }
 func (k keyspace) vantage(id string) string       { return k.join("world", "vantage", id) }
 func (k keyspace) verdict(p health.PoolID) string { return k.join("verdict", p.Tenant, p.Pool) }
 func (k keyspace) observation(vantage string, p health.PoolID) string {
 	return k.join("world", "obs", vantage, p.Tenant, p.Pool)
+}
+func (k keyspace) release(tenant, pool string) string {
+	if pool == "" {
+		return k.join("world", "release", tenant)
+	}
+	return k.join("world", "release", tenant, pool)
 }
 func (k keyspace) record(tenant string, g Generation) string {
 	return k.join("config", "log", tenant, genText(g))
@@ -66,7 +73,7 @@ func (k keyspace) followed() (from, to string) {
 	return k.join("config", ""), clientv3.GetPrefixRangeEnd(k.verdicts())
 }
 
-// observed is the range of keys that the judge needs: world/obs/ and world/vantage/.
+// observed is the range of keys that the judge needs: world/obs/, world/release/ and world/vantage/.
 func (k keyspace) observed() (from, to string) {
 	return k.observations(), clientv3.GetPrefixRangeEnd(k.vantages())
 }

@@ -55,17 +55,18 @@ func (c *Client) DeleteObservation(ctx context.Context, vantage string, p health
 // FollowObservations calls fn with all observations and live vantages, and then with every change, until
 // ctx ends or fn fails; it returns that error. After a loss of contact it begins again with everything.
 func (c *Client) FollowObservations(ctx context.Context, fn func(ObservationUpdate) error) error {
-	o := &observer{c: c, fn: fn, alive: map[string]bool{}}
+	o := &observer{c: c, fn: fn, alive: map[string]bool{}, releases: map[string]Release{}}
 	from, to := c.keys.observed()
 	fd := &feed{c: c, from: from, to: to, begin: o.begin, events: o.events, lost: func() {}, status: o.status}
 	return fd.run(ctx)
 }
 
 type observer struct {
-	c     *Client
-	fn    func(ObservationUpdate) error
-	alive map[string]bool
-	state string
+	c        *Client
+	fn       func(ObservationUpdate) error
+	alive    map[string]bool
+	releases map[string]Release // by key
+	state    string
 }
 
 func (o *observer) status(state string, err error) {
@@ -78,10 +79,20 @@ func (o *observer) status(state string, err error) {
 // begin reads everything, also after a loss: it is little.
 func (o *observer) begin(ctx context.Context, etcd *clientv3.Client) (mark, error) {
 	r := o.c.reader(etcd)
-	u := ObservationUpdate{Full: true, AliveChanged: true}
+	u := ObservationUpdate{Full: true, AliveChanged: true, ReleasesChanged: true}
 	err := r.each(ctx, o.c.keys.observations(), func(kv *mvccKV) error {
 		if obs, ok := o.decode(kv); ok {
 			u.Put = append(u.Put, obs)
+		}
+		return nil
+	})
+	if err != nil {
+		return mark{}, err
+	}
+	clear(o.releases)
+	err = r.each(ctx, o.c.keys.releases(), func(kv *mvccKV) error {
+		if rel, ok := o.release(kv); ok {
+			o.releases[string(kv.Key)] = rel
 		}
 		return nil
 	})
@@ -98,7 +109,7 @@ func (o *observer) begin(ctx context.Context, etcd *clientv3.Client) (mark, erro
 	if err != nil {
 		return mark{}, err
 	}
-	u.Alive = slices.Sorted(maps.Keys(o.alive))
+	u.Alive, u.Releases = slices.Sorted(maps.Keys(o.alive)), o.waiting()
 	return mark{cluster: r.cluster, rev: r.rev}, o.tell(u)
 }
 
@@ -143,6 +154,14 @@ func (o *observer) events(_ context.Context, evs []*clientv3.Event) error {
 			}
 			continue
 		}
+		if joinTwo(parts) == "world/release" {
+			u.ReleasesChanged = true
+			delete(o.releases, string(ev.Kv.Key))
+			if rel, ok := o.release(ev.Kv); ok && ev.Type == clientv3.EventTypePut {
+				o.releases[string(ev.Kv.Key)] = rel
+			}
+			continue
+		}
 		key, ok := parseObservation(parts)
 		if !ok {
 			continue
@@ -159,8 +178,8 @@ func (o *observer) events(_ context.Context, evs []*clientv3.Event) error {
 		u.Put = append(u.Put, put[k])
 	}
 	u.Deleted = slices.SortedFunc(maps.Keys(deleted), compareObservations)
-	u.Alive = slices.Sorted(maps.Keys(o.alive))
-	if len(u.Put)+len(u.Deleted) == 0 && !u.AliveChanged {
+	u.Alive, u.Releases = slices.Sorted(maps.Keys(o.alive)), o.waiting()
+	if len(u.Put)+len(u.Deleted) == 0 && !u.AliveChanged && !u.ReleasesChanged {
 		return nil
 	}
 	return o.tell(u)

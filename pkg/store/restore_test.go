@@ -69,7 +69,7 @@ func (b *backedUp) accept() {
 func pass(t *testing.T, c *Client, n int) (rev int64) {
 	t.Helper()
 	for i := range n {
-		resp, err := c.etcd.Put(testContext(t), c.keys.join("elsewhere"), fmt.Sprint(i))
+		resp, err := c.etcd.Put(testContext(t), c.keys.join("world", "elsewhere"), fmt.Sprint(i))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -172,20 +172,21 @@ func TestStoreThatWentBackAndCaughtUpIsRefused(t *testing.T) {
 	b.door.open()
 	late := followFrom(t, b.c, has.Position(), has)
 	for _, f := range []*following{f, late} {
-		if s := f.untilState(Refused); !strings.Contains(s.Err, "shop@2 in the store is not the shop@2 that was known: it was changed by bob at 2026-02-03 04:05:06Z") {
+		const why = "shop@2 in the store is not the shop@2 that was known: it was changed by bob at 2026-02-03 04:05:06Z"
+		if s := f.untilState(Refused); !strings.Contains(s.Err, why) {
 			t.Errorf("status %+v", s)
 		}
 		if got := regionOf(t, f.mirror.Tenant("shop"), "a"); got != "AF" {
 			t.Errorf("what went back was taken: %s", got)
 		}
 	}
-	_, err := b.c.Commit(testContext(t), Change{Tenant: "shop", Base: 2, IDs: map[string]string{"shop": lost.ID}, Put: resources(site("shop", "a", "NA"))})
+	ids := map[string]string{"shop": lost.ID}
+	_, err := b.c.Commit(testContext(t), Change{Tenant: "shop", Base: 2, IDs: ids, Put: resources(site("shop", "a", "NA"))})
 	var back *WentBackError
 	if !errors.As(err, &back) {
 		t.Errorf("a change that was planned on the lost generation: %v", err)
 	}
-	_, err = b.c.Commit(testContext(t), Change{Tenant: "other", Reads: map[string]Generation{"shop": 2}, IDs: map[string]string{"shop": lost.ID},
-		Put: resources(site("other", "a", "NA"))})
+	_, err = b.c.Commit(testContext(t), Change{Tenant: "other", Reads: map[string]Generation{"shop": 2}, IDs: ids, Put: resources(site("other", "a", "NA"))})
 	if !errors.As(err, &back) {
 		t.Errorf("a change that relies on the lost generation: %v", err)
 	}

@@ -177,6 +177,9 @@ type ObservationUpdate struct {
 	// Alive are all vantages that hold a lease now, sorted; AliveChanged tells that it is news.
 	Alive        []string
 	AliveChanged bool
+	// Releases are all that wait for the judge; ReleasesChanged tells that it is news.
+	Releases        []Release
+	ReleasesChanged bool
 }
 
 // ObservationKey names one vantage's observation of one pool.

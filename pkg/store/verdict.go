@@ -45,7 +45,33 @@ func (s *verdictScanner) verdict() (v health.Verdict, ok bool) {
 	if s.literal(`,"judge":`) && !s.text(&v.Judge) {
 		return v, false
 	}
+	if s.literal(`,"cause":`) && !s.text(&v.Cause) {
+		return v, false
+	}
+	if s.literal(`,"neverUp":`) && !s.texts(&v.NeverUp) || s.literal(`,"released":`) && !s.texts(&v.Released) {
+		return v, false
+	}
 	return v, s.literal("}") && len(s.rest) == 0
+}
+
+// texts reads a list of strings that is not empty.
+func (s *verdictScanner) texts(to *[]string) bool {
+	if !s.literal("[") {
+		return false
+	}
+	for {
+		var text string
+		if !s.text(&text) {
+			return false
+		}
+		*to = append(*to, text)
+		if s.literal("]") {
+			return true
+		}
+		if !s.literal(",") {
+			return false
+		}
+	}
 }
 
 func (s *verdictScanner) findings() (map[string]health.Finding, bool) {

@@ -39,7 +39,10 @@ func randomVerdict(random *rand.Rand) health.Verdict {
 		}
 	}
 	if random.IntN(3) == 0 {
-		v.Frozen, v.FrozenSince = random.IntN(4) > 0, moment()
+		v.Frozen, v.FrozenSince, v.Cause = random.IntN(4) > 0, moment(), text()
+	}
+	for range max(0, random.IntN(6)-3) {
+		v.NeverUp, v.Released = append(v.NeverUp, text()), append(v.Released, text(), text())
 	}
 	return v
 }
@@ -62,9 +65,10 @@ func TestParseVerdict(t *testing.T) {
 
 // TestParseVerdictInOneGo sees to it that what PutVerdicts writes does not fall back to encoding/json.
 func TestParseVerdictInOneGo(t *testing.T) {
-	v := health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: "p"}, Judge: "eu1", Frozen: true, FrozenSince: time.Unix(1e9, 0), Endpoints: map[string]health.Finding{
-		"a": {State: health.Up, Score: 1, Since: time.Unix(1e9, 5)}, "b": {State: health.Down, Since: time.Unix(1e9, 0), Reason: `Get "http://192.0.2.1/": EOF`},
-		"ç": {State: health.Unknown, Score: 0.25}}}
+	v := health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: "p"}, Judge: "eu1", Frozen: true, FrozenSince: time.Unix(1e9, 0),
+		Cause: "4 of 4 failed", NeverUp: []string{"x", "y"}, Released: []string{"b"}, Endpoints: map[string]health.Finding{
+			"a": {State: health.Up, Score: 1, Since: time.Unix(1e9, 5)}, "b": {State: health.Down, Since: time.Unix(1e9, 0), Reason: `Get "http://192.0.2.1/": EOF`},
+			"ç": {State: health.Unknown, Score: 0.25}}}
 	value, err := marshalPlain(v)
 	if err != nil {
 		t.Fatal(err)

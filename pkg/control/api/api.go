@@ -21,7 +21,7 @@ const AuthorHeader = "X-Gtm-Author"
 
 // Resource is one declared resource.
 type Resource struct {
-	Kind   spec.Kind       `json:"kind" doc:"Zone, Site, Map, Monitor, Pool, Service or Override"`
+	Kind   spec.Kind       `json:"kind" doc:"Zone, Site, Map, Monitor, Pool, Service, Override or Tenant"`
 	Tenant string          `json:"tenant" doc:"the tenant that owns it"`
 	Name   string          `json:"name"`
 	Spec   json.RawMessage `json:"spec" doc:"what it declares; the fields depend on kind"`

@@ -47,6 +47,11 @@ kind: Override
 tenant: shop
 name: o
 spec: {pool: eu, endpoint: a, state: drain, weight: 2, reason: "r", expires: "2026-05-04T03:02:01Z"}
+---
+kind: Tenant
+tenant: shop
+name: shop
+spec: {brake: {share: 60%, min: 3, window: 90s, mode: observe}}
 `))
 	if err != nil {
 		t.Fatal(err)

@@ -90,6 +90,8 @@ type Pool struct {
 	Why string `json:"why,omitempty"`
 	// Frozen: the brake holds, changes were seen and not followed.
 	Frozen bool `json:"frozen,omitempty"`
+	// Brake tells why it holds, and what to do.
+	Brake string `json:"brake,omitempty"`
 	// Judge is the prober that judged; absent: no verdict yet.
 	Judge string `json:"judge,omitempty"`
 	// Overrides are those in force on the pool or its endpoints.

@@ -1,0 +1,167 @@
+package control
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store"
+)
+
+// How long the judge has for a release, and how long the word stays in the store where nobody withdraws it.
+const (
+	releaseTime = 15 * time.Second
+	releaseTTL  = time.Minute
+	releasePoll = 100 * time.Millisecond
+)
+
+type releaseInput struct {
+	Author string `header:"X-Gtm-Author"`
+	Tenant string `path:"tenant"`
+	Body   api.ReleaseRequest
+}
+
+func (s *Server) routeHealth(h huma.API) {
+	huma.Register(h, operation("health-release", http.MethodPost, "/health/{tenant}/release",
+		"Let down what the brake holds: it has really failed", maxSmallBody), s.release)
+}
+
+// release has the judge let down what the brake holds, and answers when that is seen here.
+func (s *Server) release(ctx context.Context, in *releaseInput) (*reply[api.Released], error) {
+	if strings.TrimSpace(in.Body.Reason) == "" {
+		return nil, problemf(http.StatusUnprocessableEntity, "a release needs a reason, so that others know (--reason)")
+	}
+	if err := s.known(in.Tenant, in.Body.Pool); err != nil {
+		return nil, err
+	}
+	if err := s.mayChange(); err != nil {
+		return nil, err
+	}
+	word := store.Release{Tenant: in.Tenant, Pool: in.Body.Pool, Time: s.cfg.Now().UTC(), Author: author(in.Author), Reason: in.Body.Reason}
+	held := s.held(word)
+	out := api.Released{Held: targetNames(held), Down: []string{}}
+	if len(held) == 0 {
+		return &reply[api.Released]{out}, nil
+	}
+	if err := s.cfg.Store.PutRelease(ctx, word, releaseTTL); err != nil {
+		return nil, problemOf(err)
+	}
+	s.cfg.Logger.Warn("a release of what the brake holds was asked for", "tenant", word.Tenant, "pool", word.Pool, "author", word.Author, "reason", word.Reason)
+	if err := s.untilTaken(ctx, word); err != nil {
+		return nil, err
+	}
+	out.Down = targetNames(s.untilDown(ctx, word, held))
+	return &reply[api.Released]{out}, nil
+}
+
+// known tells of a tenant, or a pool of it, that is not there.
+func (s *Server) known(tenant, pool string) error {
+	if pool != "" {
+		_, err := s.find(spec.Key{Tenant: tenant, Kind: spec.KindPool, Name: pool})
+		return err
+	}
+	if tenants := s.cfg.Mirror.Tenants(); !slices.Contains(tenants, tenant) {
+		return noTenant(tenant, tenants)
+	}
+	return nil
+}
+
+// target is one endpoint of a pool.
+type target struct {
+	pool     health.PoolID
+	endpoint string
+}
+
+// held gives what the brake holds of that which a release covers.
+func (s *Server) held(word store.Release) (held []target) {
+	for id, v := range s.cfg.Mirror.Verdicts() {
+		if !v.Frozen || !word.Covers(id) {
+			continue
+		}
+		for name, f := range v.Endpoints {
+			if f.Held() != "" {
+				held = append(held, target{id, name})
+			}
+		}
+	}
+	return held
+}
+
+func targetNames(targets []target) []string {
+	words := make([]string, 0, len(targets))
+	for _, t := range targets {
+		words = append(words, t.pool.String()+"/"+t.endpoint)
+	}
+	slices.Sort(words)
+	return words
+}
+
+// untilTaken waits for the judge to have followed a release. One that it does not take is withdrawn.
+func (s *Server) untilTaken(ctx context.Context, word store.Release) error {
+	waiting, cancel := context.WithTimeout(ctx, s.patience)
+	defer cancel()
+	for {
+		waits, err := s.cfg.Store.HasRelease(waiting, word.Tenant, word.Pool)
+		switch {
+		case err == nil && !waits:
+			return nil
+		case err != nil && waiting.Err() == nil:
+			return problemOf(err)
+		}
+		select {
+		case <-waiting.Done():
+			withdrawn := "it is withdrawn"
+			if err := s.cfg.Store.WithdrawRelease(context.WithoutCancel(ctx), word.Tenant, word.Pool); err != nil {
+				withdrawn = "it runs out in a minute"
+			}
+			return problemf(http.StatusGatewayTimeout, "nothing went down: no judge followed the release within %s, and %s; is a prober alive? gtmctl status tells",
+				s.patience, withdrawn)
+		case <-time.After(releasePoll):
+		}
+	}
+}
+
+// untilDown waits a while to see what became of what was held, and gives what is down.
+func (s *Server) untilDown(ctx context.Context, word store.Release, held []target) (down []target) {
+	ctx, cancel := context.WithTimeout(ctx, mirrorTime)
+	defer cancel()
+	for {
+		changed := s.cfg.Mirror.Changed()
+		still := s.held(word)
+		if !slices.ContainsFunc(held, func(t target) bool { return slices.Contains(still, t) }) {
+			break
+		}
+		select {
+		case <-ctx.Done():
+		case <-changed:
+			continue
+		}
+		break
+	}
+	verdicts := s.cfg.Mirror.Verdicts()
+	for _, t := range held {
+		if verdicts[t.pool].Endpoints[t.endpoint].State == health.Down {
+			down = append(down, t)
+		}
+	}
+	return down
+}
+
+// brakeText tells why the brake holds a pool, and what to do.
+func brakeText(v health.Verdict) string {
+	if !v.Frozen {
+		return ""
+	}
+	cause := v.Cause
+	if cause == "" {
+		cause = "more endpoints failed at once than is likely"
+	}
+	return "held by the brake: " + cause + "; look at the probers; if they really failed: gtmctl health release " + v.Pool.String() + " --reason '...'"
+}

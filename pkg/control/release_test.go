@@ -1,0 +1,86 @@
+package control
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/store"
+)
+
+// judgedSo lets pool eu of shop be judged: h is held by the brake, d down, u up.
+func (w *world) judgedSo(a, b rune) {
+	v := health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: "eu"}, Endpoints: map[string]health.Finding{}}
+	for name, state := range map[string]rune{"a": a, "b": b} {
+		f := health.Finding{State: health.Up, Score: 1}
+		switch state {
+		case 'h':
+			f.Reason, v.Frozen, v.Cause = "held by the brake: refused", true, "4 of 4 endpoints that were up failed within 1m, and rule 1 of service web has no other pool"
+		case 'd':
+			f = health.Finding{State: health.Down, Reason: "refused"}
+		}
+		v.Endpoints[name] = f
+	}
+	w.store.Apply(store.Update{Verdicts: []health.Verdict{v}})
+}
+
+func TestHealthRelease(t *testing.T) {
+	w := newWorld(t)
+	ask := func(body string) (out api.Released) {
+		t.Helper()
+		w.ask(t, "POST", "/v1/health/shop/release", body, &out)
+		return out
+	}
+	w.judgedSo('u', 'd')
+	if out := ask(`{"reason": "fire"}`); len(out.Held)+len(out.Down) != 0 || w.store.release != nil {
+		t.Errorf("nothing is held: %+v", out)
+	}
+	var word store.Release
+	w.store.judge = func(r store.Release) { word = r; w.judgedSo('d', 'u') }
+	w.judgedSo('h', 'h')
+	if out := ask(`{"pool": "eu", "reason": "fire"}`); fmt.Sprint(out) != "{[shop/eu/a shop/eu/b] [shop/eu/a]}" {
+		t.Errorf("one went down, one recovered: %+v", out)
+	}
+	if want := (store.Release{Tenant: "shop", Pool: "eu", Time: now, Author: "alice@build-7", Reason: "fire"}); word != want {
+		t.Errorf("the judge got %+v", word)
+	}
+	for body, status := range map[string]int{`{"reason": " "}`: 422, `{"pool": "ue", "reason": "x"}`: 404, `{"pool": "eu"}`: 422} {
+		problem(t, w.ask(t, "POST", "/v1/health/shop/release", body, nil), status)
+	}
+	problem(t, w.ask(t, "POST", "/v1/health/shpo/release", `{"reason": "x"}`, nil), 404)
+	w.status.State = store.Refused
+	problem(t, w.ask(t, "POST", "/v1/health/shop/release", `{"reason": "x"}`, nil), http.StatusConflict)
+}
+
+// Without a judge the word is withdrawn, so that no later one follows it when nobody thinks of it any more.
+func TestHealthReleaseWithoutAJudge(t *testing.T) {
+	w := newWorld(t)
+	w.patience = 10 * time.Millisecond
+	w.judgedSo('h', 'u')
+	p := problem(t, w.ask(t, "POST", "/v1/health/shop/release", `{"reason": "fire"}`, nil), http.StatusGatewayTimeout)
+	if !strings.Contains(p.Detail, "no judge followed the release within 10ms, and it is withdrawn") || w.store.release != nil {
+		t.Errorf("%s (%+v)", p.Detail, w.store.release)
+	}
+}
+
+// status names the cause and what to do.
+func TestStatusNamesWhyTheBrakeHolds(t *testing.T) {
+	w := newWorld(t)
+	w.judgedSo('h', 'u')
+	var status api.Status
+	w.ask(t, "GET", "/v1/status", nil, &status)
+	const want = "held by the brake: 4 of 4 endpoints that were up failed within 1m, and rule 1 of service web has no other pool; " +
+		"look at the probers; if they really failed: gtmctl health release shop/eu --reason '...'"
+	if status.Pools[0].Brake != want {
+		t.Errorf("%q", status.Pools[0].Brake)
+	}
+	w.judgedSo('u', 'u')
+	status = api.Status{}
+	if w.ask(t, "GET", "/v1/status", nil, &status); status.Pools[0].Brake != "" {
+		t.Errorf("%q", status.Pools[0].Brake)
+	}
+}

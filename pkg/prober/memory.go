@@ -1,0 +1,90 @@
+package prober
+
+import (
+	"time"
+
+	"github.com/gti/gtm/pkg/health"
+)
+
+// ages is a judge's memory of when endpoints went down and the brake took hold, by its own monotonic clock: clocks of machines
+// differ, and jump. What was before its term it inherits as ages by the clock of the judge before: what that judge's last pulse and
+// its verdicts are apart.
+type ages struct {
+	start  time.Time
+	before time.Time // by the clock of the verdicts that were found; zero: not known
+	fell   map[health.PoolID]map[string]time.Time
+	froze  map[string]time.Time // by tenant
+}
+
+// newAges begins a term. pulse is when the judge before gave its last sign of life, by its own clock; where there was none, the
+// verdicts are measured by the wall clock of now.
+func newAges(pulse, now time.Time) *ages {
+	a := &ages{start: time.Now(), before: pulse, fell: map[health.PoolID]map[string]time.Time{}, froze: map[string]time.Time{}}
+	if pulse.IsZero() {
+		a.before = now
+	}
+	return a
+}
+
+// inherited gives when something was that stands in a verdict of an earlier judge.
+func (a *ages) inherited(at time.Time) time.Time {
+	return a.start.Add(-max(0, a.before.Sub(at)))
+}
+
+// down tells how long an endpoint has been down. f is its finding.
+func (a *ages) down(id health.PoolID, endpoint string, f health.Finding) time.Duration {
+	if at, ok := a.fell[id][endpoint]; ok {
+		return time.Since(at)
+	}
+	return time.Since(a.inherited(f.Since))
+}
+
+// frozen tells how long the brake has held a tenant. since is what the verdicts say.
+func (a *ages) frozen(tenant string, since time.Time) time.Duration {
+	if _, ok := a.froze[tenant]; !ok {
+		a.froze[tenant] = a.inherited(since)
+	}
+	return time.Since(a.froze[tenant])
+}
+
+// note remembers what a verdict changes.
+func (a *ages) note(was, now health.Verdict) {
+	for name, f := range now.Endpoints {
+		switch before := was.Endpoints[name].State; {
+		case f.State != health.Down:
+			delete(a.fell[now.Pool], name)
+		case before != health.Down:
+			if a.fell[now.Pool] == nil {
+				a.fell[now.Pool] = map[string]time.Time{}
+			}
+			a.fell[now.Pool][name] = time.Now()
+		}
+	}
+	for name := range a.fell[now.Pool] {
+		if _, is := now.Endpoints[name]; !is {
+			delete(a.fell[now.Pool], name)
+		}
+	}
+	if len(a.fell[now.Pool]) == 0 {
+		delete(a.fell, now.Pool)
+	}
+}
+
+// noteBrake remembers whether the brake holds.
+func (a *ages) noteBrake(tenant string, holds bool) {
+	if _, known := a.froze[tenant]; !holds {
+		delete(a.froze, tenant)
+	} else if !known {
+		a.froze[tenant] = time.Now()
+	}
+}
+
+// frozenSince gives the earliest that verdicts say of the brake; zero: it does not hold.
+func frozenSince(verdicts map[health.PoolID]health.Verdict) (since time.Time) {
+	for _, v := range verdicts {
+		if v.Frozen && (since.IsZero() || v.FrozenSince.Before(since)) {
+			since = v.FrozenSince
+		}
+	}
+	return since
+}

@@ -1,0 +1,91 @@
+package spec
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func tenantRes(tenant string, t *Tenant) *Resource {
+	return &Resource{Key: Key{tenant, KindTenant, tenant}, Spec: t}
+}
+
+func TestTenantIsDecodedStrictly(t *testing.T) {
+	for _, tc := range []struct{ body, says string }{
+		{"{brake: {share: 60%, min: 3, window: 90s, mode: observe}}", ""},
+		{"{brake: {shar: 60%}}", "spec.brake.shar: unknown field; did you mean share?"},
+		{"{brake: {min: 0}}", "spec.brake.min: cannot be 0; leave it out for the default"},
+		{"{brake: {window: 0s}}", "spec.brake.window: cannot be 0"},
+		{"{brake: {window: 90}}", "a duration needs a unit"},
+		{"{brake: {share: '50'}}", `spec.brake.share: wants a share from 1% to 99%, as in 50%, not "50"`},
+		{"{brake: {share: 100%}}", "wants a share from 1% to 99%"},
+		{"{brake: {window: 2h}}", "spec.brake.window: 2h is out of range: it can be 1s to 1h"},
+		{"{brake: {mode: of}}", `spec.brake.mode: "of" is not possible; did you mean off?`},
+		{"{limits: {brake: {min: {most: 8}}}}", "spec.limits: only the tenant platform sets limits"},
+	} {
+		got, err := Decode("f.yaml", []byte("kind: Tenant\ntenant: shop\nname: shop\nspec: "+tc.body+"\n"))
+		if err == nil {
+			err = Validate(got[0])
+		}
+		if tc.says == "" && err != nil || tc.says != "" && (err == nil || !strings.Contains(err.Error(), tc.says)) {
+			t.Errorf("%s: %v, want %q", tc.body, err, tc.says)
+		}
+	}
+	other := tenantRes("shop", &Tenant{})
+	other.Name = "brake"
+	if err := Validate(other); err == nil || !strings.Contains(err.Error(), "name: is not that of the tenant, shop; write shop") {
+		t.Errorf("another name: %v", err)
+	}
+	wrong := &BrakeLimits{Share: &ShareRange{"60%", "40%"}, Min: &NumberRange{5, 4}, Window: &DurationRange{Duration(time.Minute), Duration(time.Second)}, Modes: []string{"on"}}
+	err := Validate(tenantRes(Platform, &Tenant{Limits: &Limits{wrong}}))
+	for _, field := range []string{"share", "min", "window"} {
+		if err == nil || !strings.Contains(err.Error(), "spec.limits.brake."+field+": nothing is between") {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+}
+
+func TestEffectiveBrake(t *testing.T) {
+	const minute = Duration(time.Minute)
+	bounds := &BrakeLimits{Share: &ShareRange{"20%", "60%"}, Min: &NumberRange{2, 6}, Window: &DurationRange{Duration(10 * time.Second), 2 * minute}, Modes: []string{"enforce", "observe"}}
+	for _, tc := range []struct {
+		what          string
+		own, platform *Tenant
+		want          Brake
+	}{
+		{"nothing is set", nil, nil, Brake{"50%", 4, minute, "enforce"}},
+		{"the platform's", nil, &Tenant{Brake: &Brake{Share: "30%"}}, Brake{"30%", 4, minute, "enforce"}},
+		{"its own comes first", &Tenant{Brake: &Brake{Share: "40%", Mode: "off"}}, &Tenant{Brake: &Brake{Share: "30%", Min: 2}}, Brake{"40%", 2, minute, "off"}},
+		{"within bounds, too much", &Tenant{Brake: &Brake{"90%", 9, 5 * minute, "off"}}, &Tenant{Limits: &Limits{bounds}}, Brake{"60%", 6, 2 * minute, "enforce"}},
+		{"within bounds, too little", &Tenant{Brake: &Brake{"9%", 1, Duration(time.Second), "observe"}}, &Tenant{Limits: &Limits{bounds}}, Brake{"20%", 2, Duration(10 * time.Second), "observe"}},
+		{"what cannot be read counts as absent", &Tenant{Brake: &Brake{"half", -1, -1, "perhaps"}}, nil, Brake{"50%", 4, minute, "enforce"}},
+	} {
+		if got := EffectiveBrake(tc.own, tc.platform); got != tc.want {
+			t.Errorf("%s: %+v, want %+v", tc.what, got, tc.want)
+		}
+	}
+}
+
+// A tenant that sets more than the platform allows is refused with the bound's name; a platform that tightens its bounds is told.
+func TestTenantsKeepWithinThePlatformsBounds(t *testing.T) {
+	platform := tenantRes(Platform, &Tenant{Limits: &Limits{&BrakeLimits{Share: &ShareRange{Most: "60%"}, Min: &NumberRange{2, 6}, Modes: []string{"enforce"}}}})
+	shop := tenantRes("shop", &Tenant{Brake: &Brake{Share: "70%", Min: 1, Mode: "off"}})
+	set := Set{platform.Key: platform, shop.Key: shop}
+	_, err := ValidateSet(set, []*Resource{shop}, nil)
+	for _, want := range []string{
+		"spec.brake.share: 70% is out of the platform's bounds (platform/Tenant/platform: spec.limits.brake.share): it can be at most 60%",
+		"spec.brake.min: 1 is out of the platform's bounds (platform/Tenant/platform: spec.limits.brake.min): it can be 2 to 6",
+		"spec.brake.mode: off is out of the platform's bounds (platform/Tenant/platform: spec.limits.brake.mode): it can be enforce",
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v\nlacks %s", err, want)
+		}
+	}
+	warnings, err := ValidateSet(set, []*Resource{platform}, nil)
+	if err != nil || len(warnings) != 3 {
+		t.Errorf("the platform tightens: %v, warnings %v", err, warnings)
+	}
+	if warnings, err := ValidateSet(Set{shop.Key: shop}, []*Resource{shop}, []Key{platform.Key}); err != nil || len(warnings) != 0 {
+		t.Errorf("without bounds: %v, %v", err, warnings)
+	}
+}

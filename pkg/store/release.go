@@ -1,0 +1,128 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"slices"
+	"time"
+
+	"go.etcd.io/etcd/client/v3"
+
+	"github.com/gti/gtm/pkg/health"
+)
+
+// Release is a person's word that what the brake holds has really failed: the judge lets it go down, and takes the word away.
+type Release struct {
+	Tenant string    `json:"tenant"`
+	Pool   string    `json:"pool,omitempty"` // empty: all of the tenant
+	Time   time.Time `json:"time"`
+	Author string    `json:"author,omitempty"`
+	Reason string    `json:"reason"`
+
+	rev int64 // at which it was written
+}
+
+// Covers tells whether it speaks of a pool.
+func (r Release) Covers(p health.PoolID) bool {
+	return r.Tenant == p.Tenant && (r.Pool == "" || r.Pool == p.Pool)
+}
+
+// maxReleaseText bounds what a person says with a release, in bytes.
+const maxReleaseText = 4096
+
+// PutRelease writes a release. Where no judge takes it, it is gone after ttl: nobody wants it to be followed long after.
+func (c *Client) PutRelease(ctx context.Context, r Release, ttl time.Duration) error {
+	r.Reason, r.Author = clip(r.Reason, maxReleaseText), clip(r.Author, maxReleaseText)
+	value, err := marshalPlain(r)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.wait.call)
+	defer cancel()
+	lease, err := c.etcd.Grant(ctx, max(int64((ttl+time.Second-1)/time.Second), 2))
+	if err == nil {
+		_, err = c.etcd.Put(ctx, c.keys.release(r.Tenant, r.Pool), string(value), clientv3.WithLease(lease.ID))
+	}
+	return c.explain("writing a release", err)
+}
+
+func clip(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return s[:most]
+}
+
+// HasRelease tells whether a release waits for the judge still.
+func (c *Client) HasRelease(ctx context.Context, tenant, pool string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.wait.call)
+	defer cancel()
+	resp, err := c.etcd.Get(ctx, c.keys.release(tenant, pool), clientv3.WithCountOnly())
+	if err != nil {
+		return false, c.explain("looking for a release", err)
+	}
+	return resp.Count > 0, nil
+}
+
+// WithdrawRelease takes a release back that nobody has followed.
+func (c *Client) WithdrawRelease(ctx context.Context, tenant, pool string) error {
+	ctx, cancel := context.WithTimeout(ctx, c.wait.call)
+	defer cancel()
+	_, err := c.etcd.Delete(ctx, c.keys.release(tenant, pool))
+	return c.explain("withdrawing a release", err)
+}
+
+// TakeRelease removes a release that was followed, unless there is a newer one; as PutVerdicts, for the leader only.
+func (c *Client) TakeRelease(ctx context.Context, r Release) error {
+	f := c.leading.Load()
+	if f == nil {
+		return ErrNotLeader
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.wait.call)
+	defer cancel()
+	key := c.keys.release(r.Tenant, r.Pool)
+	own := clientv3.OpTxn([]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(key), "=", r.rev)}, []clientv3.Op{clientv3.OpDelete(key)}, nil)
+	resp, err := c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(f.key), "=", f.rev)).Then(own).Commit()
+	if err != nil {
+		return c.explain("taking a release", err)
+	}
+	if !resp.Succeeded {
+		return ErrNotLeader
+	}
+	return nil
+}
+
+// waiting gives the releases that nobody has followed, sorted.
+func (o *observer) waiting() []Release {
+	all := make([]Release, 0, len(o.releases))
+	for _, key := range slices.Sorted(maps.Keys(o.releases)) {
+		all = append(all, o.releases[key])
+	}
+	return all
+}
+
+// release reads a release. What it speaks of is in its key.
+func (o *observer) release(kv *mvccKV) (Release, bool) {
+	tenant, pool, ok := parseRelease(o.c.keys.split(string(kv.Key)))
+	var r Release
+	if !ok || len(kv.Value) == 0 { // a deletion has no value
+		return Release{}, false
+	}
+	if err := json.Unmarshal(kv.Value, &r); err != nil {
+		o.c.log.Warn("a release in the store is not understood; it is left to run out", "key", string(kv.Key), "error", err)
+		return Release{}, false
+	}
+	r.Tenant, r.Pool, r.rev = tenant, pool, kv.ModRevision
+	return r, true
+}
+
+func parseRelease(parts []string) (tenant, pool string, ok bool) {
+	if len(parts) < 3 || len(parts) > 4 || parts[0] != "world" || parts[1] != "release" || parts[2] == "" {
+		return "", "", false
+	}
+	if len(parts) == 4 {
+		pool = parts[3]
+	}
+	return parts[2], pool, true
+}
