@@ -212,10 +212,3 @@ func fieldText(f spec.FieldChange) string {
 	}
 	return fmt.Sprintf("%s: %s -> %s", f.Path, f.Old, f.New)
 }
-
-func orNone(s string) string {
-	if s == "" {
-		return "(none)"
-	}
-	return s
-}

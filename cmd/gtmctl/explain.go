@@ -42,6 +42,9 @@ The client is a --subnet, as a resolver sends it (EDNS Client Subnet), or else t
 	c.Flags().StringVar(&resolver, "resolver", "", "the resolver's address (default 127.0.0.1)")
 	c.Flags().StringVar(&rrtype, "type", "A", "the type asked for")
 	c.Flags().StringVar(&edge, "edge", "", "which edge to ask (default: the first that answers)")
+	_ = c.RegisterFlagCompletionFunc("edge", func(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return a.edgeIDs(c.Context(), func(*api.Edge) bool { return true }), cobra.ShellCompDirectiveNoFileComp
+	})
 	_ = c.RegisterFlagCompletionFunc("type", cobra.FixedCompletions([]string{"A", "AAAA", "CNAME"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
@@ -171,8 +174,12 @@ func (a *app) showPoolInTurn(p *api.PoolInTurn) {
 		if c.Host != "" {
 			where = c.Host
 		}
+		note := firstOf(c.Out, c.Held)
+		if c.AsIfUp != "" {
+			note = "as if up, though " + c.AsIfUp
+		}
 		rows = append(rows, []string{c.Name, where, fmt.Sprint(c.Weight), number(c.Score), a.state(c.State), number(c.Effective),
-			percent(c.Share), orDash(firstOf(c.Out, c.Held))})
+			percent(c.Share), orDash(note)})
 	}
 	a.table([]string{"endpoint", "where", "weight", "score", "state", "effective", "share", "note"}, rows)
 }

@@ -62,7 +62,7 @@ func TestScripts(t *testing.T) {
 			Setup:               func(env *testscript.Env) error { return setup(env, etcd.Endpoint()) },
 			Cmds: map[string]func(*testscript.TestScript, bool, []string){
 				"edge": edgeCmd, "stop": stopCmd, "broken": brokenCmd, "verdict": verdictCmd, "evidence": evidenceCmd, "prober": proberCmd,
-				"stranger": strangerCmd, "exits": exitsCmd, "later": laterCmd, "judge": judgeCmd,
+				"stranger": strangerCmd, "exits": exitsCmd, "later": laterCmd, "judge": judgeCmd, "pulse": pulseCmd,
 			},
 		})
 	})
@@ -74,9 +74,10 @@ type server struct {
 	store  *store.Client
 	mirror *store.Mirror
 	dir    string
-	broken chan []api.Broken // holds what every edge says is broken
-	edges  map[string]func() // ends an edge
-	ahead  atomic.Int64      // of the clock by which keys live
+	broken chan []api.Broken         // holds what every edge says is broken
+	edges  map[string]func(all bool) // ends an edge: its lease, or all of it
+	pulses store.Evidence
+	ahead  atomic.Int64 // of the clock by which keys live
 }
 
 type serverKey struct{}
@@ -89,7 +90,7 @@ func setup(env *testscript.Env, etcd string) error {
 		return err
 	}
 	env.Defer(func() { client.Close() })
-	s := &server{ctx: ctx, store: client, mirror: store.NewMirror(), dir: env.WorkDir, broken: make(chan []api.Broken, 1), edges: map[string]func(){}}
+	s := &server{ctx: ctx, store: client, mirror: store.NewMirror(), dir: env.WorkDir, broken: make(chan []api.Broken, 1), edges: map[string]func(bool){}}
 	s.broken <- nil
 	env.Values[serverKey{}] = s
 	followed, following := make(chan struct{}), make(chan store.FollowStatus, 1)
@@ -123,6 +124,7 @@ func setup(env *testscript.Env, etcd string) error {
 	env.Defer(func() { cancel(); <-signed })
 	c, err := control.New(control.Config{
 		Store: client, Mirror: s.mirror, Keys: signer, Token: token, TokenFile: filepath.Join(env.WorkDir, "token"), Logger: slog.New(slog.DiscardHandler),
+		Evidence:  &s.pulses,
 		Following: func() store.FollowStatus { f := <-following; following <- f; return f },
 	})
 	if err != nil {
@@ -179,16 +181,23 @@ func edgeCmd(ts *testscript.TestScript, neg bool, args []string) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	go func() {
 		defer close(done)
-		_ = s.store.KeepEdge(ctx, store.Edge{ID: args[0], HTTP: web.URL, Version: "v1", Started: time.Now()}, 10*time.Second)
+		self := store.Edge{ID: args[0], HTTP: web.URL, Version: "v1", Started: time.Now(), Tenants: map[string]store.Generation{"shop": 1}}
+		_ = s.store.KeepEdge(ctx, func() store.Edge { return self }, 10*time.Second)
 	}()
-	stop := func() { cancel(); <-done }
+	stop := func(all bool) {
+		cancel()
+		<-done
+		if all {
+			web.Close()
+		}
+	}
 	s.edges[args[0]] = stop
-	ts.Defer(stop)
+	ts.Defer(func() { stop(false) })
 	for { // until it is registered; the test's own time limit ends this
 		edges, err := s.store.Edges(s.ctx)
 		ts.Check(err)
 		for _, e := range edges {
-			if e.ID == args[0] {
+			if e.ID == args[0] && e.Alive && !e.Seen.IsZero() {
 				return
 			}
 		}
@@ -196,9 +205,10 @@ func edgeCmd(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// stopCmd: "stop ID" ends an edge.
+// stopCmd: "stop ID" ends an edge; "stop -lease ID" lets it answer on.
 func stopCmd(ts *testscript.TestScript, _ bool, args []string) {
-	ts.Value(serverKey{}).(*server).edges[args[0]]()
+	s := ts.Value(serverKey{}).(*server)
+	s.edges[args[len(args)-1]](args[0] != "-lease")
 }
 
 // brokenCmd: "broken [RESOURCE SERVES ERROR]" lets every edge say so, or that nothing is.
@@ -220,6 +230,13 @@ func evidenceCmd(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(err)
 		ts.Check(s.store.PutObservation(s.ctx, health.Observation{Vantage: args[0], Pool: health.PoolID{Tenant: name.tenant, Pool: name.pool}}))
 	}
+}
+
+// pulseCmd: "pulse JUDGE AGO" lets the judge have been heard so long ago.
+func pulseCmd(ts *testscript.TestScript, _ bool, args []string) {
+	ago, err := time.ParseDuration(args[1])
+	ts.Check(err)
+	ts.Value(serverKey{}).(*server).pulses.Heard(store.Pulse{Judge: args[0]}, time.Now().Add(-ago))
 }
 
 // proberCmd: "prober VANTAGE" lets a prober be alive.

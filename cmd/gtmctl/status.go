@@ -20,8 +20,11 @@ func (a *app) statusCmd() *cobra.Command {
 pool is frozen while the brake holds it: more endpoints failed at once than is likely, and those of the pool answer as if they
 were up. gtmctl health release lets them down.
 
-Exit code 1 if an edge cannot be asked, serves something broken or no longer follows, if the store is not followed, or while the
-brake holds anything.`,
+Edges are known until gtmctl edge forget. One that is silent (it lost its lease) or cannot be asked may answer from anything: what it
+is BEHIND in is unknown.
+
+Exit code 1 if an edge cannot be asked, serves something broken, no longer follows or stays behind, if the store is not followed, while the
+brake holds anything, or if health stands still: no judge is heard, and verdicts are those of before.`,
 		Example: `  gtmctl status
   gtmctl status -o json | jq '.pools[] | select(.up | not)'`,
 		Args: needArgs(0, 0),
@@ -45,12 +48,10 @@ func wellAll(s *api.Status) bool {
 	if s.Store.State != "current" || s.Store.Error != "" {
 		return false
 	}
-	if slices.ContainsFunc(s.Pools, func(p api.Pool) bool { return p.Frozen }) {
+	if s.Health != nil && s.Health.StandsStill || slices.ContainsFunc(s.Pools, func(p api.Pool) bool { return p.Frozen }) {
 		return false
 	}
-	return !slices.ContainsFunc(s.Edges, func(e api.Edge) bool {
-		return e.Status == nil || e.Status.Source.State != "current" || len(e.Status.Broken) > 0
-	})
+	return !slices.ContainsFunc(s.Edges, func(e api.Edge) bool { return !wellEdge(s, &e) })
 }
 
 func (a *app) showStatus(s *api.Status) {
@@ -61,7 +62,7 @@ func (a *app) showStatus(s *api.Status) {
 	if s.Store.Error != "" {
 		a.printf(": %s", s.Store.Error)
 	}
-	a.printf("\nheads   %s\nprobers %s\n\n", orDash(states(s.Heads)), a.vantagesShort(s.Vantages))
+	a.printf("\n%sheads   %s\nprobers %s\n\n", a.healthLine(s.Health), orDash(states(s.Heads)), a.vantagesShort(s.Vantages))
 	a.showEdges(s)
 	if len(s.Pools) == 0 {
 		return
@@ -70,12 +71,32 @@ func (a *app) showStatus(s *api.Status) {
 	rows := make([][]string, 0, len(s.Pools))
 	for i := range s.Pools {
 		p := &s.Pools[i]
-		rows = append(rows, []string{p.Tenant + "/" + p.Pool, a.state(upOrFrozen(p)), p.Why, orDash(p.Site), endpointsShort(p), orDash(overridesShort(p))})
+		rows = append(rows, []string{p.Tenant + "/" + p.Pool, a.state(upOrFrozen(p)), p.Why + a.wordAge(s.Health),
+			orDash(p.Site), endpointsShort(p), orDash(overridesShort(p))})
 	}
 	a.table([]string{"pool", "state", "why", "site", "endpoints", "overrides"}, rows)
 	for i := range s.Pools {
 		a.showHeld(&s.Pools[i])
 	}
+}
+
+// healthLine tells who judges, and how old that is; nothing where it is not known.
+func (a *app) healthLine(h *api.Health) string {
+	switch {
+	case h == nil:
+		return ""
+	case h.StandsStill:
+		return fmt.Sprintf("health  %s for %s: %s\n", a.paint(bad, "stands still"), orDash(a.age(h.Since)), h.Why)
+	}
+	return fmt.Sprintf("health  judged by %s, %s ago\n", orDash(h.Judge), a.age(h.Pulse))
+}
+
+// wordAge tells how old what is said of pools is, while health stands still.
+func (a *app) wordAge(h *api.Health) string {
+	if h == nil || !h.StandsStill {
+		return ""
+	}
+	return fmt.Sprintf(" (%s ago)", orDash(a.age(h.Since)))
 }
 
 // showHeld tells what was seen in a pool and is not followed, why, and what to do.
@@ -97,35 +118,6 @@ func upOrFrozen(p *api.Pool) string {
 	return upOr(p)
 }
 
-func (a *app) showEdges(s *api.Status) {
-	if len(s.Edges) == 0 {
-		a.printf("no edge is registered: nothing answers DNS yet (gtmd --roles edge starts one)\n")
-		return
-	}
-	rows := make([][]string, 0, len(s.Edges))
-	var notes []string
-	for _, e := range s.Edges {
-		if e.Status == nil {
-			rows = append(rows, []string{e.ID, strings.Join(e.DNS, " "), orDash(e.Version), a.state("unreachable"), "-", "-", "-"})
-			notes = append(notes, fmt.Sprintf("%s: %s", e.ID, e.Error))
-			continue
-		}
-		st := e.Status
-		rows = append(rows, []string{e.ID, strings.Join(st.DNS, " "), orDash(st.Version), a.state(st.Source.State),
-			states(st.Tenants), orDash(behind(st.Tenants, s.Heads)), a.age(st.View.Published)})
-		if st.Source.Error != "" {
-			notes = append(notes, fmt.Sprintf("%s: %s for %s: %s", e.ID, st.Source.State, a.age(st.Source.Since), st.Source.Error))
-		}
-		for _, b := range st.Broken {
-			notes = append(notes, e.ID+": "+brokenText(b))
-		}
-	}
-	a.table([]string{"edge", "dns", "version", "source", "answers from", "behind", "age"}, rows)
-	for _, note := range notes {
-		a.printf("%s %s\n", a.paint(bad, "!"), note)
-	}
-}
-
 // states writes generations as in: platform@3 shop@41.
 func states(generations map[string]uint64) string {
 	words := make([]string, 0, len(generations))
@@ -133,17 +125,6 @@ func states(generations map[string]uint64) string {
 		words = append(words, fmt.Sprintf("%s@%d", tenant, generations[tenant]))
 	}
 	return strings.Join(words, " ")
-}
-
-// behind names the tenants whose head is newer than what is answered from.
-func behind(have, heads map[string]uint64) string {
-	late := map[string]uint64{}
-	for tenant, head := range heads {
-		if have[tenant] < head {
-			late[tenant] = head
-		}
-	}
-	return states(late)
 }
 
 func upOr(p *api.Pool) string {
@@ -187,8 +168,6 @@ func (a *app) showPool(p *api.Pool) {
 		a.printf("; judged by %s", p.Judge)
 	case p.Monitor != "":
 		a.printf("; no verdict yet")
-	default:
-		a.printf("; not monitored")
 	}
 	a.printf("\n")
 	if p.Brake != "" {

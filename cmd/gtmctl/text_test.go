@@ -92,7 +92,7 @@ func TestNumber(t *testing.T) {
 // An edge that cannot be asked, or answers from less, is late; one that is further is not.
 func TestLateEdges(t *testing.T) {
 	edge := func(id string, shop uint64) api.Edge {
-		return api.Edge{ID: id, Status: &api.EdgeStatus{Tenants: map[string]uint64{"shop": shop}}}
+		return api.Edge{ID: id, Status: &api.EdgeStatus{Tenants: map[string]uint64{"shop": shop}, Source: api.Source{State: "current"}}}
 	}
 	now := &api.Edges{Edges: []api.Edge{edge("old", 40), edge("right", 41), edge("newer", 42), edge("new", 0), {ID: "gone", Error: "refused"}}}
 	late := lateEdges(now, map[string]uint64{"shop": 41})

@@ -47,7 +47,7 @@ func (a *app) showVantages(all []api.Vantage) {
 	}
 	rows := make([][]string, 0, len(all))
 	for _, v := range all {
-		rows = append(rows, []string{v.ID, a.state(v.State), fmt.Sprint(v.Pools), clip(keys(v.Monitors))})
+		rows = append(rows, []string{v.ID, a.vantageState(&v), fmt.Sprint(v.Pools), clip(keys(v.Monitors))})
 	}
 	a.table([]string{"vantage", "state", "pools", "named by"}, rows)
 }
@@ -94,7 +94,15 @@ func (a *app) completeVantage(c *cobra.Command, args []string, _ string) ([]stri
 func (a *app) vantagesShort(all []api.Vantage) string {
 	words := make([]string, len(all))
 	for i, v := range all {
-		words[i] = v.ID + " " + a.state(v.State)
+		words[i] = v.ID + " " + a.vantageState(&v)
 	}
 	return orDash(strings.Join(words, ", "))
+}
+
+// vantageState writes the state of a vantage, or how old what is known of it is.
+func (a *app) vantageState(v *api.Vantage) string {
+	if v.State == api.VantageUnknown && v.Heard != nil {
+		return a.paint(odd, "alive when last heard, "+a.age(*v.Heard)+" ago")
+	}
+	return a.state(v.State)
 }

@@ -25,8 +25,9 @@ func (a *app) waitCmd() *cobra.Command {
 		Use:   "wait [TENANT@GENERATION...]",
 		Short: "Wait until every edge answers from a generation",
 		Long: `Wait until every edge answers from a generation or a newer one, at most for --timeout. TENANT alone means its
-newest generation, --all those of all tenants. Exit code 1 if the time is over first, or if an edge that has the generation
-does not serve all of the tenant's resources as declared.`,
+newest generation, --all those of all tenants. Edges that are silent or cannot be asked are waited for as well, until they are
+forgotten (gtmctl edge forget). Exit code 1 if the time is over first, or if an edge that has the generation does not serve all of
+the tenant's resources as declared.`,
 		Example: `  gtmctl wait shop@41
   gtmctl wait --all --timeout 2m`,
 		ValidArgsFunction: a.completeTenant,
@@ -138,14 +139,17 @@ func allAnswer(edges int) string {
 
 // lateEdges names the edges that do not answer from the goals yet, and says what they do instead.
 func lateEdges(now *api.Edges, goals map[string]uint64) []string {
+	wanted := make(map[string]api.Goal, len(goals))
+	for tenant, generation := range goals {
+		wanted[tenant] = api.Goal{Generation: generation}
+		if now.Heads[tenant] == generation {
+			wanted[tenant] = api.Goal{Generation: generation, ID: now.IDs[tenant]}
+		}
+	}
 	var late []string
 	for _, e := range now.Edges {
-		if e.Status == nil {
-			late = append(late, fmt.Sprintf("edge %s cannot be asked: %s", e.ID, e.Error))
-			continue
-		}
-		if missing := behind(e.Status.Tenants, goals); missing != "" {
-			late = append(late, fmt.Sprintf("edge %s answers from %s (its source is %s)", e.ID, orNone(states(e.Status.Tenants)), e.Status.Source.State))
+		if b := e.Behind(wanted); len(b.Tenants) > 0 {
+			late = append(late, fmt.Sprintf("edge %s %s", e.ID, b.Why))
 		}
 	}
 	return late
@@ -155,6 +159,9 @@ func lateEdges(now *api.Edges, goals map[string]uint64) []string {
 func brokenEdges(now *api.Edges, concerns func(resource string) bool) []string {
 	var lines []string
 	for _, e := range now.Edges {
+		if e.Status == nil {
+			continue
+		}
 		for _, b := range e.Status.Broken {
 			if concerns(b.Resource) {
 				lines = append(lines, fmt.Sprintf("edge %s: %s", e.ID, brokenText(b)))

@@ -44,6 +44,7 @@ type server struct {
 	prober   *prober.Prober    // likewise
 	mirror   *store.Mirror
 	followed atomic.Pointer[store.FollowStatus]
+	evidence store.Evidence // of health, as control hears it
 	demo     []*demoEndpoint
 }
 
@@ -67,6 +68,7 @@ func serveRoles(ctx context.Context, cfg *config, out io.Writer) (err error) {
 	}
 	if s.control != nil {
 		g.Go(func() error { return s.follow(ctx) })
+		g.Go(func() error { s.control.Run(ctx); return nil })
 		g.Go(func() error { s.runTransfers(ctx); return nil })
 	}
 	if s.keys != nil {
@@ -167,7 +169,7 @@ func (s *server) openControl() error {
 		return err
 	}
 	s.control, err = control.New(control.Config{Store: s.store, Mirror: s.mirror, Keys: s.keys, Following: func() store.FollowStatus { return *s.followed.Load() },
-		Token: token, TokenFile: file, Logger: s.cfg.logger, Registerer: s.registry})
+		Evidence: &s.evidence, Token: token, TokenFile: file, Logger: s.cfg.logger, Registerer: s.registry})
 	return err
 }
 
@@ -194,6 +196,7 @@ func (s *server) follow(ctx context.Context) error {
 	return s.store.Follow(ctx, store.FollowConfig{
 		OnUpdate: func(u store.Update) error { s.mirror.Apply(u); return nil },
 		OnStatus: func(st store.FollowStatus) { s.followed.Store(&st) },
+		OnPulse:  func(p store.Pulse) { s.evidence.Heard(p, time.Now()) },
 	})
 }
 

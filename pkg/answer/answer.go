@@ -31,6 +31,8 @@ type Config struct {
 	// RequireCookies answers BADCOOKIE to clients that know cookies and come over UDP without a valid server cookie.
 	// The others, and those that have none at all, are answered as ever.
 	RequireCookies bool
+	// Evidence says that health stands still, or nothing. It is asked for explanations only. Nil: it never does.
+	Evidence func() string
 	// Foreign leaves to the caller what pkg/transfer answers: queries with a TSIG record, AXFR, IXFR, NOTIFY and UPDATE. Without it
 	// TSIG is not looked at, and the rest is refused.
 	Foreign bool

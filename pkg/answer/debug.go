@@ -82,6 +82,11 @@ func (a *Answerer) explain(z *table.Zone, q *dnswire.Query, m table.Match, at in
 	if s := a.view.FindService(host); s != nil {
 		e := a.view.Explain(s, s.Families()[0], &a.client, a.rng.next())
 		lines = explainLines(e, a.cfg.ID)
+		if a.cfg.Evidence != nil {
+			if still := a.cfg.Evidence(); still != "" {
+				lines = append(lines, fmt.Sprintf("%d: %s", len(lines)+1, still))
+			}
+		}
 	}
 	if a.q.Subnet.Present {
 		a.opt.Scope = a.q.Subnet.Source
@@ -179,9 +184,14 @@ func endpointLines(p *table.PoolInTurn) []string {
 		if c.Held != "" {
 			text += ", " + c.Held
 		}
-		if c.Out != "" {
+		switch {
+		case c.Out == "":
+		case p.AsIfUp && p.Shares[i] > 0:
+			text += ", as if up, though " + c.Out
+		default:
 			text += ", out: " + c.Out
-		} else {
+		}
+		if c.Out == "" || p.AsIfUp {
 			text += fmt.Sprintf(", share %.1f%%", 100*p.Shares[i])
 		}
 		lines = append(lines, text)

@@ -14,9 +14,42 @@ func TestExplainShowsTheBrake(t *testing.T) {
 	s.apply(table.Change{Verdicts: []health.Verdict{{Pool: health.PoolID{Tenant: "shop", Pool: "eu"}, Frozen: true,
 		Endpoints: map[string]health.Finding{"a": {State: health.Up, Score: 1, Reason: "held by the brake: status 503"}, "b": {State: health.Up, Score: 1}}}}})
 	got := text(s.ask(query(t, "web.shop.gtm.example._explain.gtm.example.", "TXT", "ecs=91.198.174.0/24"), true).Answer)
-	for _, want := range []string{"pool eu up: 2 of 2 endpoints healthy, frozen by the brake", "score 1 up, held by the brake: status 503, share 75.0%", "score 1 up, share 25.0%"} {
+	for _, want := range []string{"pool eu up: 1 of 2 endpoints healthy, 1 held by the brake, frozen by the brake", "score 1 up, held by the brake: status 503, share 75.0%", "score 1 up, share 25.0%"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%s\nlacks %q", got, want)
 		}
+	}
+}
+
+// TestExplainShowsTheSharesOfWhatIsAllDown: the chosen pool was told to be down, and its endpoints had no shares.
+func TestExplainShowsTheSharesOfWhatIsAllDown(t *testing.T) {
+	s := newServer(t)
+	for _, pool := range []string{"eu", "us"} {
+		s.apply(table.Change{Verdicts: []health.Verdict{{Pool: health.PoolID{Tenant: "shop", Pool: pool}, Endpoints: map[string]health.Finding{
+			"a": {State: health.Down, Reason: "status 503"}, "b": {State: health.Down, Reason: "status 503"}}}}})
+	}
+	got := text(s.ask(query(t, "web.shop.gtm.example._explain.gtm.example.", "TXT", "ecs=91.198.174.0/24"), true).Answer)
+	for _, want := range []string{"pool eu down: 0 of 2 endpoints healthy, 1 needed; all pools are down: answering as if up, chosen",
+		"weight 3 score 0 down, as if up, though down: status 503, share 75.0%", "as if up, though down: status 503, share 25.0%"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%s\nlacks %q", got, want)
+		}
+	}
+}
+
+// TestExplainTellsThatHealthStandsStill, and says nothing of it while it does not.
+func TestExplainTellsThatHealthStandsStill(t *testing.T) {
+	s := newServer(t)
+	still := ""
+	s.a.cfg.Evidence = func() string { return still }
+	ask := func() string {
+		return text(s.ask(query(t, "web.shop.gtm.example._explain.gtm.example.", "TXT", "ecs=91.198.174.0/24"), true).Answer)
+	}
+	if got := ask(); strings.Contains(got, "stands still") || !strings.Contains(got, "pool eu up") {
+		t.Error(got)
+	}
+	still = "health stands still since 12:03:10Z (3m12s): the store is not heard"
+	if got := ask(); !strings.Contains(got, ": "+still) {
+		t.Errorf("%s\nlacks %q", got, still)
 	}
 }

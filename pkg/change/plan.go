@@ -47,6 +47,9 @@ type Step struct {
 	new *spec.Resource
 }
 
+// Resource gives what the step writes, which must not be changed; of a deletion nil.
+func (s *Step) Resource() *spec.Resource { return s.new }
+
 // Part is what becomes one generation of a tenant (or several, where it is too large for one).
 type Part struct {
 	Tenant string `json:"tenant"`

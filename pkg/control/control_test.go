@@ -292,7 +292,7 @@ func TestStatus(t *testing.T) {
 		t.Errorf("status %+v", status)
 	}
 	p := status.Pools[0]
-	if p.Why != "1 of 2 endpoints healthy" || len(p.Overrides) != 1 || p.Overrides[0].Name != "now" || p.Judge != "p1" {
+	if p.Why != "0 of 2 endpoints healthy, 1 never checked" || len(p.Overrides) != 1 || p.Overrides[0].Name != "now" || p.Judge != "p1" {
 		t.Errorf("pool %+v", p)
 	}
 	for i, want := range []api.Endpoint{

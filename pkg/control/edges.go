@@ -15,7 +15,7 @@ import (
 	"github.com/gti/gtm/pkg/store"
 )
 
-// registered lists the edges. Where the store cannot be asked, it gives those that it told last, beside the error: the edges
+// registered lists the edges that are known. Where the store cannot be asked, it gives those that it told last, beside the error: the edges
 // answer all the same.
 func (s *Server) registered(ctx context.Context) ([]store.Edge, error) {
 	ctx, cancel := context.WithTimeout(ctx, edgeTime)
@@ -25,6 +25,7 @@ func (s *Server) registered(ctx context.Context) ([]store.Edge, error) {
 	defer s.mu.Unlock()
 	if err == nil {
 		s.lastEdges = edges
+		s.listed(edges)
 	}
 	return s.lastEdges, err
 }
@@ -42,18 +43,37 @@ func (s *Server) askAll(ctx context.Context, registered []store.Edge) []api.Edge
 		})
 	}
 	wg.Wait()
+	s.tally(all)
 	return all
 }
 
 func (s *Server) ask(ctx context.Context, e store.Edge) api.Edge {
-	out := api.Edge{ID: e.ID, HTTP: e.HTTP, DNS: e.DNS, Version: e.Version, Started: e.Started}
+	out := api.Edge{ID: e.ID, HTTP: e.HTTP, DNS: e.DNS, Version: e.Version, Started: e.Started, State: api.EdgeSilent}
+	if e.Alive {
+		out.State = api.EdgeAlive
+	}
+	err := s.spared(e)
+	if err == nil {
+		out.Status, err = s.statusOf(ctx, e)
+		s.asked(e, err)
+	}
+	if err != nil {
+		out.Error = err.Error()
+	}
+	s.recall(e, &out)
+	return out
+}
+
+// statusOf asks one edge, and takes no other's word: addresses are used again.
+func (s *Server) statusOf(ctx context.Context, e store.Edge) (*api.EdgeStatus, error) {
 	var status api.EdgeStatus
 	if err := s.fetch(ctx, e, "/edge/status", nil, &status); err != nil {
-		out.Error = err.Error()
-		return out
+		return nil, err
 	}
-	out.Status = &status
-	return out
+	if status.ID != e.ID {
+		return nil, fmt.Errorf("edge %s answers at its address", status.ID)
+	}
+	return &status, nil
 }
 
 // fetch gets JSON from an edge. An answer other than 200 is an *edgeRefusal.

@@ -18,6 +18,8 @@ import (
 type Store interface {
 	change.Store
 	Edges(ctx context.Context) ([]store.Edge, error)
+	ForgetEdge(ctx context.Context, id string) error
+	LastContact() time.Time
 	Accept(ctx context.Context, author string) error
 	Vantages(ctx context.Context) ([]store.Vantage, error)
 	ForgetVantage(ctx context.Context, id string) (pools int, err error)
@@ -36,7 +38,8 @@ func (s *Server) carryOut(ctx context.Context, in change.Input, dryRun bool, ten
 	if err != nil {
 		return nil, problemOf(err)
 	}
-	out := api.ApplyReply{Plan: itemsOf(plan), Warnings: api.Issues(plan.Warnings), Heads: map[string]uint64{}}
+	warnings := append(slices.Clip(plan.Warnings), s.vantageWarnings(ctx, plan)...)
+	out := api.ApplyReply{Plan: itemsOf(plan), Warnings: api.Issues(warnings), Heads: map[string]uint64{}}
 	if !dryRun && !plan.Empty() {
 		records, err := s.changer.Apply(ctx, plan)
 		s.seen(ctx, records)

@@ -12,6 +12,7 @@ import (
 type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
+	edges    *prometheus.GaugeVec
 }
 
 func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
@@ -23,11 +24,15 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 			Name: "gtm_control_request_seconds", Help: "How long requests to the HTTP API took, by operation.",
 			Buckets: []float64{.005, .02, .1, .5, 2, 10, 60},
 		}, []string{"operation"}),
+		edges: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "gtm_control_edges",
+			Help: "Edges that are known, each once: alive, silent (without a lease), behind (alive, not known to answer from the newest generations).",
+		}, []string{"state"}),
 	}
 	if registerer == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.seconds} {
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.edges} {
 		if err := registerer.Register(c); err != nil {
 			return nil, err
 		}

@@ -77,14 +77,13 @@ func poolOf(r *spec.Resource, verdicts map[health.PoolID]health.Verdict, overrid
 	steered := steer.NewPool(id, &effective, known, specs, now)
 	out.Up, out.Why = steered.Up, steered.Why
 	for i := range steered.Candidates {
-		out.Endpoints = append(out.Endpoints, endpointOf(&steered.Candidates[i], verdict))
+		out.Endpoints = append(out.Endpoints, endpointOf(&steered.Candidates[i], steer.Known(known, steered.Candidates[i].Endpoint)))
 	}
 	return out
 }
 
-func endpointOf(c *steer.Candidate, verdict health.Verdict) api.Endpoint {
-	finding, ok := verdict.Endpoints[c.Endpoint.Name]
-	if !ok || finding.State == "" {
+func endpointOf(c *steer.Candidate, finding health.Finding) api.Endpoint {
+	if finding.State == "" {
 		finding = health.Finding{State: health.Unknown, Score: 1}
 	}
 	e := api.Endpoint{

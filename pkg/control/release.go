@@ -53,7 +53,8 @@ func (s *Server) release(ctx context.Context, in *releaseInput) (*reply[api.Rele
 	if err := s.cfg.Store.PutRelease(ctx, word, releaseTTL); err != nil {
 		return nil, problemOf(err)
 	}
-	s.cfg.Logger.Warn("a release of what the brake holds was asked for", "tenant", word.Tenant, "pool", word.Pool, "author", word.Author, "reason", word.Reason)
+	s.cfg.Logger.Warn("a release of what the brake holds was asked for", "tenant", word.Tenant, "pool", word.Pool,
+		"author", word.Author, "reason", word.Reason)
 	if err := s.untilTaken(ctx, word); err != nil {
 		return nil, err
 	}
@@ -121,8 +122,9 @@ func (s *Server) untilTaken(ctx context.Context, word store.Release) error {
 			if err := s.cfg.Store.WithdrawRelease(context.WithoutCancel(ctx), word.Tenant, word.Pool); err != nil {
 				withdrawn = "it runs out in a minute"
 			}
-			return problemf(http.StatusGatewayTimeout, "nothing went down: no judge followed the release within %s, and %s; is a prober alive? gtmctl status tells",
-				s.patience, withdrawn)
+			return problemf(http.StatusGatewayTimeout,
+				"nothing went down: no judge followed the release within %s, and %s; "+
+					"is a prober alive? gtmctl status tells", s.patience, withdrawn)
 		case <-time.After(releasePoll):
 		}
 	}
@@ -163,5 +165,6 @@ func brakeText(v health.Verdict) string {
 	if cause == "" {
 		cause = "more endpoints failed at once than is likely"
 	}
-	return "held by the brake: " + cause + "; look at the probers; if they really failed: gtmctl health release " + v.Pool.String() + " --reason '...'"
+	return "held by the brake: " + cause +
+		"; look at the probers; if they really failed: gtmctl health release " + v.Pool.String() + " --reason '...'"
 }

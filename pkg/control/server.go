@@ -47,6 +47,8 @@ type Config struct {
 	Mirror *store.Mirror
 	// Following tells how that following fares; nil: it is not shown.
 	Following func() store.FollowStatus
+	// Evidence knows how old is what is known of health, where the caller has it hear the pulses of that following; nil: that is not shown.
+	Evidence *store.Evidence
 	// Keys looks after signed zones; nil: this control does not.
 	Keys Keys
 	// Token opens everything under /v1/; see CreateToken. TokenFile, where given, is named to who has none.
@@ -73,6 +75,8 @@ type Server struct {
 	mu           sync.Mutex
 	lastEdges    []store.Edge // as the store told last
 	lastVantages []store.Vantage
+	vantagesAt   time.Time            // when that was
+	sightings    map[string]*sighting // by edge
 }
 
 // New makes a server; it opens no socket.
@@ -99,7 +103,8 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("control: %w", err)
 	}
-	s := &Server{cfg: cfg, token: sha256.Sum256([]byte(cfg.Token)), metrics: m, mux: http.NewServeMux(), patience: releaseTime}
+	s := &Server{cfg: cfg, token: sha256.Sum256([]byte(cfg.Token)), metrics: m, mux: http.NewServeMux(), patience: releaseTime,
+		sightings: map[string]*sighting{}}
 	s.changer = change.New(change.Config{Store: cfg.Store, State: change.FollowState(cfg.Store, cfg.Mirror), Now: cfg.Now})
 	s.routes()
 	return s, nil
@@ -121,6 +126,7 @@ func (s *Server) routes() {
 	s.routeKeys(h)
 	s.routeVantages(h)
 	s.routeHealth(h)
+	s.routeEdges(h)
 }
 
 // operation describes one endpoint; body is the most that its request may hold, in bytes.

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/store"
 )
 
 type explainInput struct {
@@ -22,26 +24,34 @@ type explainInput struct {
 
 func (s *Server) routeStatus(h huma.API) {
 	huma.Register(h, operation("status", http.MethodGet, "/status", "The whole system at a glance", maxSmallBody), s.status)
-	huma.Register(h, operation("edges", http.MethodGet, "/edges", "What every edge answers from", maxSmallBody), s.edgesNow)
 	huma.Register(h, operation("explain", http.MethodGet, "/explain", "What a client gets, and why", maxSmallBody), s.explain)
 }
 
-// heads gives the newest generations, and what identifies them.
-func (s *Server) heads() (heads map[string]uint64, ids map[string]string) {
+func (s *Server) heads() map[string]uint64 {
+	heads, _ := s.identified()
+	return heads
+}
+
+// identified gives the heads, and what identifies them where that is known.
+func (s *Server) identified() (heads map[string]uint64, ids map[string]string) {
 	heads, ids = map[string]uint64{}, map[string]string{}
 	for _, tenant := range s.cfg.Mirror.Tenants() {
-		t := s.cfg.Mirror.Tenant(tenant)
-		if heads[tenant] = uint64(t.Head); t.ID != "" {
-			ids[tenant] = t.ID
+		state := s.cfg.Mirror.Tenant(tenant)
+		heads[tenant] = uint64(state.Head)
+		if state.ID != "" {
+			ids[tenant] = state.ID
 		}
 	}
 	return heads, ids
 }
 
+// goals are the heads, as what edges are to answer from.
+func (s *Server) goals() map[string]api.Goal { return api.Goals(s.identified()) }
+
 // status answers even where etcd does not: then the mirror is what there is, and the store's part says so.
 func (s *Server) status(ctx context.Context, _ *struct{}) (*reply[api.Status], error) {
-	heads, ids := s.heads()
-	out := api.Status{Time: s.cfg.Now().UTC(), Heads: heads, IDs: ids, Pools: s.pools(), Edges: []api.Edge{}}
+	out := api.Status{Time: s.cfg.Now().UTC(), Pools: s.pools(), Edges: []api.Edge{}, Health: s.health()}
+	out.Heads, out.IDs = s.identified()
 	if s.cfg.Following != nil {
 		f := s.cfg.Following()
 		out.Store = api.StoreStatus{State: f.State, Since: f.Since, Error: f.Err, Cursor: f.Cursor}
@@ -65,7 +75,7 @@ func (s *Server) edgesNow(ctx context.Context, _ *struct{}) (*reply[api.Edges], 
 	if err != nil && len(edges) == 0 {
 		return nil, problemOf(err)
 	}
-	heads, ids := s.heads()
+	heads, ids := s.identified() // before the edges are asked, which can only be further then
 	return &reply[api.Edges]{api.Edges{Heads: heads, IDs: ids, Edges: s.askAll(ctx, edges)}}, nil
 }
 
@@ -82,7 +92,7 @@ func (s *Server) explain(ctx context.Context, in *explainInput) (*reply[api.Expl
 		}
 	}
 	var ids, silent []string
-	for _, e := range edges {
+	for _, e := range livingFirst(edges) {
 		ids = append(ids, e.ID)
 		if in.Edge != "" && e.ID != in.Edge {
 			continue
@@ -105,4 +115,19 @@ func (s *Server) explain(ctx context.Context, in *explainInput) (*reply[api.Expl
 		return nil, problemf(http.StatusNotFound, "there is no edge %s; there are %s", in.Edge, strings.Join(ids, ", "))
 	}
 	return nil, problemf(http.StatusBadGateway, "no edge could explain: %s", strings.Join(silent, "; "))
+}
+
+// livingFirst puts the edges that hold no lease last: asking them takes a while, and tells nothing when they are dead.
+func livingFirst(edges []store.Edge) []store.Edge {
+	sorted := slices.Clone(edges)
+	slices.SortStableFunc(sorted, func(a, b store.Edge) int {
+		switch {
+		case a.Alive == b.Alive:
+			return 0
+		case a.Alive:
+			return -1
+		}
+		return 1
+	})
+	return sorted
 }

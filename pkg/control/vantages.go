@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
@@ -41,19 +43,22 @@ func (s *Server) knownVantages(ctx context.Context) ([]api.Vantage, error) {
 	stored, err := s.cfg.Store.Vantages(ctx)
 	s.mu.Lock()
 	if err == nil {
-		s.lastVantages = stored
+		s.lastVantages, s.vantagesAt = stored, s.cfg.Now()
 	}
-	stored = s.lastVantages
+	stored, heard := s.lastVantages, s.vantagesAt.UTC()
 	s.mu.Unlock()
 
 	named := s.vantagesNamed()
 	all := make([]api.Vantage, 0, len(stored))
 	for _, v := range stored {
-		state := api.VantageSilent
-		if v.Alive {
-			state = api.VantageAlive
+		known := api.Vantage{ID: v.ID, State: api.VantageSilent, Pools: v.Pools, Monitors: named[v.ID]}
+		switch {
+		case v.Alive && err != nil:
+			known.State, known.Heard = api.VantageUnknown, &heard
+		case v.Alive:
+			known.State = api.VantageAlive
 		}
-		all = append(all, api.Vantage{ID: v.ID, State: state, Pools: v.Pools, Monitors: named[v.ID]})
+		all = append(all, known)
 		delete(named, v.ID)
 	}
 	for id, monitors := range named {
@@ -76,6 +81,65 @@ func (s *Server) vantagesNamed() map[string][]spec.Key {
 		}
 	}
 	return named
+}
+
+// vantageWarnings tells of monitors in a plan that ask vantages of which nobody has ever heard: such a monitor checks nothing, and
+// what it is to check answers as if it were well. Where the store cannot be asked, there are none.
+func (s *Server) vantageWarnings(ctx context.Context, plan *change.Plan) (warnings spec.Errors) {
+	monitors := monitorsOf(plan)
+	if len(monitors) == 0 {
+		return nil
+	}
+	known, err := s.knownVantages(ctx)
+	if err != nil {
+		return nil
+	}
+	var seen []string
+	for _, v := range known {
+		if v.State != api.VantageAbsent {
+			seen = append(seen, v.ID)
+		}
+	}
+	for _, r := range monitors {
+		for _, w := range neverSeen(r.Spec.(*spec.Monitor).Vantages, seen) {
+			w.Resource = r.Key.String()
+			warnings = append(warnings, w)
+		}
+	}
+	return warnings
+}
+
+// monitorsOf gives the monitors that a plan writes and that name vantages.
+func monitorsOf(plan *change.Plan) (list []*spec.Resource) {
+	for _, part := range plan.Parts {
+		for _, step := range part.Steps {
+			if r := step.Resource(); r != nil && step.Key.Kind == spec.KindMonitor && len(r.Spec.(*spec.Monitor).Vantages) > 0 {
+				list = append(list, r)
+			}
+		}
+	}
+	return list
+}
+
+// neverSeen warns of the vantages that are not among those seen.
+func neverSeen(vantages, seen []string) (warnings spec.Errors) {
+	hint := ""
+	for i, id := range vantages {
+		if slices.Contains(seen, id) {
+			continue
+		}
+		w := &spec.Error{Field: fmt.Sprintf("spec.vantages[%d]", i), Msg: "vantage " + id + " was never seen"}
+		if near := spec.Closest(id, seen); near != "" {
+			w.Hint = "did you mean " + near + "?"
+			hint = cmp.Or(hint, w.Hint)
+		}
+		warnings = append(warnings, w)
+	}
+	if len(warnings) < len(vantages) {
+		return warnings
+	}
+	return spec.Errors{{Field: "spec.vantages", Msg: "none of its vantages (" + strings.Join(vantages, ", ") + ") was ever seen: nothing is checked until a prober of that name runs",
+		Hint: cmp.Or(hint, "gtmctl vantage list shows those that there are")}}
 }
 
 func (s *Server) forget(ctx context.Context, in *vantageInput) (*reply[api.Forgotten], error) {

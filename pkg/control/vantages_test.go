@@ -2,6 +2,7 @@ package control
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -72,5 +73,47 @@ func TestAZoneIsUsedByTheServicesInIt(t *testing.T) {
 	w.ask(t, "GET", "/v1/resources/shop/Service/api/describe", nil, &d)
 	if got := keyText(d.RefersTo); got != "shop/Pool/eu,platform/Zone/deep.example." {
 		t.Errorf("api refers to %s", got)
+	}
+}
+
+// TestMonitorsOfVantagesThatDoNotExistAreWarnedOf: such a monitor was taken without a word, and checked nothing.
+func TestMonitorsOfVantagesThatDoNotExistAreWarnedOf(t *testing.T) {
+	const apart = "none of its vantages (%s) was ever seen: nothing is checked until a prober of that name runs"
+	w := newWorld(t)
+	w.store.vantages = []store.Vantage{{ID: "fra", Alive: true}, {ID: "old"}}
+	ask := func(vantages ...string) (warnings []string) {
+		r := &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindMonitor, Name: "m"}, Spec: &spec.Monitor{Type: "tcp", Port: 80, Vantages: vantages}}
+		var out api.ApplyReply
+		wire, err := api.FromSpec(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec := w.ask(t, "POST", "/v1/apply", api.ApplyRequest{DryRun: true, Resources: []api.Resource{wire}}, &out)
+		if rec.Code != http.StatusOK {
+			t.Fatalf("%d: %s", rec.Code, rec.Body)
+		}
+		for _, i := range out.Warnings {
+			warnings = append(warnings, i.Resource+": "+i.Field+": "+i.Message+"; "+i.Hint)
+		}
+		return warnings
+	}
+	for _, tc := range []struct {
+		vantages []string
+		want     string
+	}{
+		{nil, ""},
+		{[]string{"fra", "old"}, ""},
+		{[]string{"fra", "nyc"}, "shop/Monitor/m: spec.vantages[1]: vantage nyc was never seen; "},
+		{[]string{"fra", "odl"}, "shop/Monitor/m: spec.vantages[1]: vantage odl was never seen; did you mean old?"},
+		{[]string{"fra1"}, "shop/Monitor/m: spec.vantages: " + fmt.Sprintf(apart, "fra1") + "; did you mean fra?"},
+		{[]string{"tokyo", "osaka"}, "shop/Monitor/m: spec.vantages: " + fmt.Sprintf(apart, "tokyo, osaka") + "; gtmctl vantage list shows those that there are"},
+	} {
+		if got := strings.Join(ask(tc.vantages...), "\n"); got != tc.want {
+			t.Errorf("%v: %q, want %q", tc.vantages, got, tc.want)
+		}
+	}
+	w.store.noSights = errors.New("the vantages cannot be read")
+	if got := ask("tokyo"); got != nil {
+		t.Errorf("without etcd: %q", got)
 	}
 }

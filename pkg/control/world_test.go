@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -30,6 +31,7 @@ var now = time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
 type memory struct {
 	*store.Mirror
 	edges    []store.Edge
+	contact  time.Time // when the store was last heard
 	vantages []store.Vantage
 	records  []store.Record // newest first
 	states   map[string]store.TenantState
@@ -38,11 +40,30 @@ type memory struct {
 	release  *store.Release      // that waits
 	judge    func(store.Release) // follows releases; nil: there is none
 	err      error
+	noSights error // what Vantages gives, if err is nil
 }
 
 func (m *memory) Edges(context.Context) ([]store.Edge, error) { return m.edges, m.err }
 
-func (m *memory) Vantages(context.Context) ([]store.Vantage, error) { return m.vantages, m.err }
+func (m *memory) LastContact() time.Time { return m.contact }
+
+func (m *memory) ForgetEdge(_ context.Context, id string) error {
+	i := slices.IndexFunc(m.edges, func(e store.Edge) bool { return e.ID == id })
+	switch {
+	case m.err != nil:
+		return m.err
+	case i < 0:
+		return store.ErrNotFound
+	case m.edges[i].Alive:
+		return fmt.Errorf("edge %s cannot be forgotten: %w", id, store.ErrEdgeAlive)
+	}
+	m.edges = slices.Delete(slices.Clone(m.edges), i, i+1)
+	return nil
+}
+
+func (m *memory) Vantages(context.Context) ([]store.Vantage, error) {
+	return m.vantages, cmp.Or(m.err, m.noSights)
+}
 
 func (m *memory) ForgetVantage(_ context.Context, id string) (int, error) {
 	i := slices.IndexFunc(m.vantages, func(v store.Vantage) bool { return v.ID == id })
@@ -134,6 +155,8 @@ type world struct {
 	store    *memory
 	registry *prometheus.Registry
 	status   store.FollowStatus // how the store is followed
+	evidence store.Evidence
+	clock    time.Time
 }
 
 // testBody is the most that an apply may have in tests.
@@ -141,10 +164,11 @@ const testBody = 32 << 20
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{registry: prometheus.NewRegistry(), status: store.FollowStatus{State: store.Current, Since: now, Cursor: 7}, store: &memory{Mirror: store.NewMirror(), states: map[string]store.TenantState{}}}
+	w := &world{registry: prometheus.NewRegistry(), clock: now,
+		status: store.FollowStatus{State: store.Current, Since: now, Cursor: 7}, store: &memory{Mirror: store.NewMirror(), states: map[string]store.TenantState{}}}
 	w.store.Apply(testState(t))
 	s, err := New(Config{Store: w.store, Mirror: w.store.Mirror, Token: testToken, TokenFile: "/var/lib/gtm/token", MaxBody: testBody,
-		Registerer: w.registry, Now: func() time.Time { return now },
+		Registerer: w.registry, Now: func() time.Time { return w.clock }, Evidence: &w.evidence,
 		Following: func() store.FollowStatus { return w.status }})
 	if err != nil {
 		t.Fatal(err)

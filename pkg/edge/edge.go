@@ -31,7 +31,9 @@ import (
 // Store is what an edge needs of the store: to read it, and to be found in it.
 type Store interface {
 	Follow(context.Context, store.FollowConfig) error
-	KeepEdge(context.Context, store.Edge, time.Duration) error
+	KeepEdge(ctx context.Context, tell func() store.Edge, ttl time.Duration) error
+	// LastContact is when it was last heard; zero: never.
+	LastContact() time.Time
 }
 
 // Config says what an edge is and where it serves.
@@ -102,6 +104,7 @@ type Edge struct {
 	clock     clock
 	cookies   *cookieKeeper
 	aliases   *alias.Keeper
+	evidence  store.Evidence // of health
 
 	unopened map[string]table.Broken // by zone: keys that cannot be opened; for the compiling goroutine
 	nextIDs  map[string]string       // of generations, for the next view; likewise
@@ -211,16 +214,12 @@ func (e *Edge) Run(ctx context.Context) error {
 	g.Go(func() error { e.watchTSIG(ctx); return nil })
 	g.Go(func() error {
 		<-served // the store is not to be in the way of the first answer
-		return e.cfg.Store.Follow(ctx, store.FollowConfig{From: from, Has: first, OnStatus: e.setStatus, OnUpdate: func(u store.Update) error {
+		return e.cfg.Store.Follow(ctx, store.FollowConfig{From: from, Has: first, OnStatus: e.setStatus, OnPulse: e.heard, OnUpdate: func(u store.Update) error {
 			return e.tell(ctx, news{update: &u})
 		}})
 	})
 	g.Go(func() error {
-		told := store.Edge{ID: e.cfg.ID, HTTP: e.cfg.HTTP, DNS: addrStrings(e.Addrs()), Version: e.cfg.Version, Started: e.started}
-		if e.cfg.Identity != nil {
-			told.Recipient = e.cfg.Identity.Recipient().String()
-		}
-		return e.cfg.Store.KeepEdge(ctx, told, edgeTTL)
+		return e.cfg.Store.KeepEdge(ctx, e.self, edgeTTL)
 	})
 	if len(e.cfg.GeoFiles) > 0 {
 		g.Go(func() error { e.watchGeo(ctx, atlas); return nil })

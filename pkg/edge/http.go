@@ -9,7 +9,6 @@ import (
 
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/dnswire"
-	"github.com/gti/gtm/pkg/steer"
 	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/table"
 )
@@ -49,7 +48,7 @@ func (e *Edge) Status() api.EdgeStatus {
 	for _, b := range e.broken {
 		s.Broken = append(s.Broken, api.Broken{Resource: b.Key.String(), Error: b.Err.Error(), Serves: b.Serves.String()})
 	}
-	s.Aliases = e.aliasStates()
+	s.Aliases, s.Health = e.aliasStates(), e.healthAt(e.cfg.Now())
 	if v == nil {
 		return s
 	}
@@ -89,7 +88,11 @@ func (e *Edge) explain(param func(string) string) (*api.Explanation, *httpError)
 	if err != nil {
 		return nil, &httpError{http.StatusBadRequest, err.Error()}
 	}
-	return e.describe(v.Explain(s, f, client, randomSeed())), nil
+	out := e.describe(v.Explain(s, f, client, randomSeed()))
+	if note := e.standsStill(); note != "" {
+		out.Notes = append(out.Notes, note)
+	}
+	return out, nil
 }
 
 // clientOf reads the client of an explanation. Without a resolver it asks as if from the subnet itself, or from loopback.
@@ -186,14 +189,18 @@ func describePool(p *table.PoolInTurn) api.PoolInTurn {
 		out.Why += "; frozen by the brake"
 	}
 	for i := range p.Pool.Candidates {
-		out.Endpoints = append(out.Endpoints, describeCandidate(&p.Pool.Candidates[i], p.Shares[i]))
+		out.Endpoints = append(out.Endpoints, describeCandidate(p, i))
 	}
 	return out
 }
 
-func describeCandidate(c *steer.Candidate, share float64) api.Candidate {
+func describeCandidate(p *table.PoolInTurn, i int) api.Candidate {
+	c := &p.Pool.Candidates[i]
 	out := api.Candidate{Name: c.Endpoint.Name, Host: c.Endpoint.Host, Weight: c.Weight, Score: c.Score, State: string(c.State),
-		Effective: c.Effective, Share: share, Out: c.Out, Held: c.Held}
+		Effective: p.Weights[i], Share: p.Shares[i], Out: c.Out, Held: c.Held}
+	if p.AsIfUp && out.Share > 0 {
+		out.Out, out.AsIfUp = "", c.Out
+	}
 	for _, a := range c.Endpoint.Addresses {
 		out.Addresses = append(out.Addresses, a.String())
 	}

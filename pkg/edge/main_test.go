@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -89,6 +90,7 @@ type fakeStore struct {
 	calls chan func(store.FollowConfig)
 	from  chan *store.Cursor
 	edges chan store.Edge
+	heard atomic.Pointer[time.Time] // nil: never
 }
 
 func newFakeStore() *fakeStore {
@@ -107,8 +109,15 @@ func (f *fakeStore) Follow(ctx context.Context, cfg store.FollowConfig) error {
 	}
 }
 
-func (f *fakeStore) KeepEdge(ctx context.Context, e store.Edge, _ time.Duration) error {
-	f.edges <- e
+func (f *fakeStore) LastContact() time.Time {
+	if at := f.heard.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
+}
+
+func (f *fakeStore) KeepEdge(ctx context.Context, tell func() store.Edge, _ time.Duration) error {
+	f.edges <- tell()
 	<-ctx.Done()
 	return ctx.Err()
 }

@@ -32,6 +32,7 @@ var (
 	descSince      = prometheus.NewDesc("gtm_edge_source_since_seconds", "Since when the source is in its state, in Unix time.", nil, nil)
 	descSnapAge    = prometheus.NewDesc("gtm_edge_snapshot_age_seconds", "How long ago the snapshot on disk was last written; absent before the first time.", nil, nil)
 	descCookiesOK  = prometheus.NewDesc("gtm_edge_cookie_secrets_ok_info", "1 unless the file of cookie secrets could not be used last time.", nil, nil)
+	descPulseAge   = prometheus.NewDesc("gtm_edge_health_pulse_age_seconds", "Time since the judge of health was last heard through the store; -1: never.", nil, nil)
 	descSnapOK     = prometheus.NewDesc("gtm_edge_snapshot_ok_info", "1 unless the snapshot could not be read or written last time.", nil, nil)
 )
 
@@ -118,6 +119,7 @@ func (m *metrics) status(gauge func(*prometheus.Desc, float64, ...string)) {
 		gauge(descSource, float64(boolToInt(s == status.State)), s)
 	}
 	gauge(descSince, float64(status.Since.UnixMilli())/1000)
+	gauge(descPulseAge, e.pulseAge())
 	gauge(descCookiesOK, float64(boolToInt(!e.cookies.failed.Load())))
 	gauge(descSnapOK, float64(boolToInt(snap.err == "")))
 	if !snap.written.IsZero() {

@@ -203,7 +203,8 @@ func (r *round) cause(id PoolID) string {
 		if !slices.ContainsFunc(row.Pools, func(other PoolID) bool { return other != id }) {
 			why = row.Name + " has no other pool"
 		}
-		return fmt.Sprintf("%d of %d endpoints that were up failed within %s, and %s", r.tally.Failing, r.tally.Total, short(r.brake.Window), why)
+		return fmt.Sprintf("%d of %d endpoints that were up failed within %s, and %s",
+			r.tally.Failing, r.tally.Total, short(r.brake.Window), why)
 	}
 	return ""
 }

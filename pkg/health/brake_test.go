@@ -211,6 +211,11 @@ func TestBrakeWindow(t *testing.T) {
 	y.set(at(30), Down, "p0/e3")
 	y.judge(at(500))
 	y.want(t, "does not age while held", true)
+	z := newTenant(4, 3)
+	z.set(at(1), Down, "p0/e0", "p0/e1", "p0/e2")
+	z.set(at(20), Down, "p1/e0")
+	z.judge(at(500))
+	z.want(t, "nor does what went down in another pool", true, "p0/e0", "p0/e1", "p0/e2")
 }
 
 // An operator acts: endpoints under an override neither count nor are held.

@@ -12,7 +12,9 @@ import (
 type Case struct {
 	Pool      PoolID
 	Endpoints []string // names of the endpoints that the pool has now
-	Previous  Verdict  // zero: none yet
+	// Of is what is checked of each of them now. What speaks of something else is neither evidence nor what was known of it.
+	Of       map[string]string
+	Previous Verdict // zero: none yet
 	// Vantages are those configured for the pool's monitor. Empty: every one that is alive or has reported on the pool.
 	Vantages []string
 	// Quorum is how many vantages must agree. Less than 1: a majority of Vantages.
@@ -20,11 +22,13 @@ type Case struct {
 	Observations map[string]Observation // by vantage
 	Alive        map[string]bool        // vantages that hold their lease now; the others are silent
 	Now          time.Time
+
+	names map[string]map[string]string // by vantage: see sight
 }
 
 // Judge gives the verdict on one pool. The rules, in order:
 //
-//	R1  The verdict has exactly the pool's endpoints. A new one is Unknown, with score 1.
+//	R1  The verdict has exactly the pool's endpoints. A new one is Unknown, with score 1; so is one that is checked elsewhere now.
 //	R2  Quorum counts the vantages of the case, whether they are alive or not. Others have no say.
 //	R3  A vantage that is silent, or blind for the endpoint, is unknown: it neither votes nor objects.
 //	R4  An endpoint turns Down if a quorum votes down and no quorum votes up.
@@ -43,13 +47,15 @@ func Judge(c Case) Verdict {
 		quorum = len(voters)/2 + 1
 	}
 	v := Verdict{Pool: c.Pool, Endpoints: make(map[string]Finding, len(c.Endpoints))}
+	known := c.Previous.For(c.Endpoints, c.Of)
 	for _, name := range c.Endpoints {
-		previous, known := c.Previous.Endpoints[name]
+		previous, known := known.Endpoints[name]
 		if !known || previous.State == "" {
 			previous = Finding{State: Unknown, Score: 1, Since: c.Now} // R1
 		}
 		p := c.poll(name, voters, quorum)
 		f := p.find(previous, c.Now)
+		f.Of = c.Of[name]
 		v.Endpoints[name] = f
 		if p.vote() == Unknown {
 			if v.Unvoted == nil {
@@ -95,7 +101,7 @@ type poll struct {
 func (c *Case) poll(endpoint string, voters []string, quorum int) poll {
 	p := poll{voters: len(voters), quorum: quorum, worst: Sight{Score: 1}}
 	for _, vantage := range voters {
-		sight, ok := c.Observations[vantage].Endpoints[endpoint]
+		sight, ok := c.sight(vantage, endpoint)
 		switch {
 		case !c.Alive[vantage]: // R3
 			p.silent = append(p.silent, vantage)
@@ -219,7 +225,7 @@ func (v Verdict) Equal(o Verdict) bool {
 	}
 	for name, f := range v.Endpoints {
 		g, ok := o.Endpoints[name]
-		if !ok || f.State != g.State || f.Score != g.Score || f.Reason != g.Reason || !f.Since.Equal(g.Since) {
+		if !ok || f.State != g.State || f.Score != g.Score || f.Reason != g.Reason || f.Of != g.Of || !f.Since.Equal(g.Since) {
 			return false
 		}
 	}

@@ -16,12 +16,15 @@ const memory = 16
 // Threshold is the rise-and-fall state machine of one endpoint at one vantage. The zero value is ready and Unknown.
 // It is not safe for concurrent use.
 //
-//	Unknown, Down → Up     after Rise results in a row that passed
+//	Unknown, Down → Up     after Rise results in a row that passed, or more where it is unstable
 //	Unknown, Up   → Down   after Fall results in a row that failed
 //	any           → blind  after Fall checks in a row that could not be made; the first result ends it
 //
 // The first result alone decides nothing: Unknown answers as up, so that waiting costs a healthy endpoint nothing,
 // and one lost packet at the start takes nobody out.
+//
+// It is unstable while it has turned Down more than 3 times in 10 minutes: each time more doubles the results in a row that it
+// needs for Up, up to 32 times Rise, until they are forgotten. Turning Down is never delayed.
 //
 // While Up, the score is the share of the last 16 results that passed, in quarters and at least ¼. It moves only when that
 // share is 3/16 or more away from it, so that it does not flutter. Turning Up starts it at 1.
@@ -30,13 +33,24 @@ type Threshold struct {
 	seen   string // the reason, blindness left aside
 	run    int    // results in a row of the kind that passed tells
 	passed bool
-	missed int    // checks in a row that could not be made
-	failed uint16 // the last 16 results, the newest in bit 0; 1 is a failure
+	missed int                           // checks in a row that could not be made
+	failed uint16                        // the last 16 results, the newest in bit 0; 1 is a failure
+	downs  [steady + doublings]time.Time // when it turned Down the last times, the newest first
 }
+
+// How a Threshold is damped: so many turns to Down within memoryTime are free, and so many more double Rise.
+const (
+	steady     = 3
+	doublings  = 5
+	memoryTime = 10 * time.Minute
+)
 
 // Resume continues from a sight that was stored, so that a restart neither forgets nor invents.
 func Resume(s Sight) Threshold {
 	t := Threshold{sight: s, seen: s.Reason}
+	if s.State == Down {
+		t.downs[0] = s.Since
+	}
 	if s.State == Up && s.Score > 0 && s.Score < 1 {
 		failures := int(math.Round((1 - s.Score) * memory))
 		t.failed = uint16(1)<<failures - 1
@@ -65,17 +79,47 @@ func (t *Threshold) Add(passed bool, reason string, at time.Time, l Limits) bool
 		t.failed |= 1
 	}
 	switch {
-	case passed && t.sight.State != Up && t.run >= max(l.Rise, 1):
+	case passed && t.sight.State != Up && t.run >= t.rise(at, l):
 		t.failed = 0
 		t.set(Sight{State: Up, Score: 1, Since: at})
 	case !passed && t.sight.State != Down && t.run >= max(l.Fall, 1):
-		t.set(Sight{State: Down, Since: at, Reason: reason})
+		t.turnDown(reason, at, l)
 	case t.sight.State == Up:
 		return t.rescore(reason) || changed
 	default:
 		return changed
 	}
 	return true
+}
+
+// turnDown remembers the turn, and says what it means for the way back.
+func (t *Threshold) turnDown(reason string, at time.Time, l Limits) {
+	copy(t.downs[1:], t.downs[:])
+	t.downs[0] = at
+	if n := t.fallen(at); n > steady {
+		times := fmt.Sprint(n)
+		if n == len(t.downs) {
+			times = "at least " + times
+		}
+		reason += fmt.Sprintf("; unstable: down %s times in %.0fm, %d good checks in a row needed", times, memoryTime.Minutes(), t.rise(at, l))
+	}
+	t.set(Sight{State: Down, Since: at, Reason: reason})
+}
+
+// fallen is how many times it has turned Down of late.
+func (t *Threshold) fallen(at time.Time) int {
+	n := 0
+	for _, down := range t.downs {
+		if !down.IsZero() && at.Sub(down) < memoryTime {
+			n++
+		}
+	}
+	return n
+}
+
+// rise is how many results in a row turn it Up now.
+func (t *Threshold) rise(at time.Time, l Limits) int {
+	return max(l.Rise, 1) << max(0, t.fallen(at)-steady)
 }
 
 // Miss takes one check that could not be made, which is no evidence, and tells whether the sight changed.

@@ -116,19 +116,30 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// plainState is the slow, obvious twin: it looks for the last run that was long enough.
+// plainState is the slow, obvious twin: it looks for the last run that was long enough, and counts anew how often it was down.
 func plainState(results []bool, l Limits) State {
 	state := Unknown
+	var downs []int
 	for end := 1; end <= len(results); end++ {
 		run := 1
 		for run < end && results[end-1-run] == results[end-1] {
 			run++
 		}
-		if results[end-1] && run >= l.Rise {
+		need, late := l.Rise, 0
+		for _, at := range downs {
+			if end-at < 600 {
+				late++
+			}
+		}
+		for extra := 3; extra < min(late, 8); extra++ {
+			need *= 2
+		}
+		if results[end-1] && run >= need {
 			state = Up
 		}
-		if !results[end-1] && run >= l.Fall {
+		if !results[end-1] && run >= l.Fall && state != Down {
 			state = Down
+			downs = append(downs, end)
 		}
 	}
 	return state

@@ -40,6 +40,8 @@ type Sight struct {
 	// Blind tells that the vantage cannot check the endpoint at present (no route, an address that may not be
 	// probed). The rest is what it knew before: for this endpoint it is like a silent vantage.
 	Blind bool `json:"blind,omitempty"`
+	// Of is what was checked: see spec.Endpoint.Checked. Empty: whatever the endpoint's name stands for.
+	Of string `json:"of,omitempty"`
 }
 
 // Verdict is what the judge holds of one pool. Edges only read verdicts.
@@ -67,4 +69,5 @@ type Finding struct {
 	Score  float64   `json:"score"`
 	Since  time.Time `json:"since"`
 	Reason string    `json:"reason,omitempty"`
+	Of     string    `json:"of,omitempty"` // as in Sight
 }

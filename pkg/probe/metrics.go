@@ -11,6 +11,7 @@ type metrics struct {
 	latency                    *prometheus.HistogramVec
 	lag                        prometheus.Histogram
 	targets, waiting, inFlight prometheus.Gauge
+	slow                       prometheus.Gauge
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -30,6 +31,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		targets:  f.NewGauge(prometheus.GaugeOpts{Name: "gtm_probe_targets", Help: "Targets that are checked."}),
 		waiting:  f.NewGauge(prometheus.GaugeOpts{Name: "gtm_probe_waiting_checks", Help: "Checks that are due and wait to begin."}),
 		inFlight: f.NewGauge(prometheus.GaugeOpts{Name: "gtm_probe_in_flight_checks", Help: "Checks that run."}),
+		slow: f.NewGauge(prometheus.GaugeOpts{
+			Name: "gtm_probe_slow_sockets", Help: "Sockets of checks that have taken longer than quick ones do, and hold no place of those.",
+		}),
 	}
 }
 

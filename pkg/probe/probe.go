@@ -54,6 +54,7 @@ func (o Outcome) String() string { return [...]string{"unable", "passed", "faile
 // Result is what came of one check.
 type Result struct {
 	ID      ID
+	Of      string // as in Target
 	Outcome Outcome
 	Reason  string // why it did not pass, as in "connect: connection refused", "status 503, want 200-299"
 	At      time.Time

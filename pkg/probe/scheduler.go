@@ -2,6 +2,7 @@ package probe
 
 import (
 	"container/heap"
+	"container/list"
 	"context"
 	"fmt"
 	"hash/fnv"
@@ -16,6 +17,7 @@ import (
 // Target is a check that is made again and again.
 type Target struct {
 	ID    ID
+	Of    string // what is checked, in the caller's words: results have it
 	Check Check
 }
 
@@ -26,8 +28,10 @@ type SchedulerConfig struct {
 	// OnResult takes the results, one at a time. It is called under the scheduler's lock, so that after Set no result of a
 	// replaced target comes any more; it must be quick and must not call the scheduler.
 	OnResult func(Result)
-	// Concurrency is how many checks run at once. 0: 256.
+	// Concurrency is how many quick checks run at once. 0: 256.
 	Concurrency int
+	// Slow is how many sockets those have at most that are not quick. 0: 16 times Concurrency.
+	Slow int
 	// Vantage makes this prober's phases differ from those of others.
 	Vantage    string
 	Clock      func() time.Time // nil: time.Now
@@ -38,9 +42,13 @@ type SchedulerConfig struct {
 // Scheduler makes the checks of its targets at their intervals.
 //
 // Each target has a phase in its interval by its name, so that neither a start nor a restart sends all checks at once, and two
-// probers check at different moments. What is due waits in a queue of its tenant; the queues take turns. A tenant
-// may always have its share of the running checks (Concurrency by the number of tenants), and more only while a quarter of
-// Concurrency stays free, so that slow targets of some tenants do not stop the checks of others. An idle target costs an entry in a heap.
+// probers check at different moments. What is due waits in a queue of its pool; tenants take turns, and so do the pools of each.
+//
+// A check begins in the quick room, of Concurrency places. One that takes longer than quickTime goes on in the slow room, which
+// counts sockets, and gives its place back: targets that hang for the whole timeout do not delay the checks of others, as long as
+// the slow room has places. In either room a tenant may always have its share (the places by the number of tenants), and
+// more only while a quarter of the room stays free; a pool its share of that, and more only while a quarter of that or half of the
+// room stays free. So where even the slow room is full, it is the pools that fill it which wait. An idle target costs an entry in a heap.
 type Scheduler struct {
 	cfg     SchedulerConfig
 	metrics *metrics
@@ -53,7 +61,10 @@ type Scheduler struct {
 	queues queues
 }
 
-// task is one target's life in the scheduler: it waits in the heap or in its tenant's queue, or it runs.
+// quickTime is how long a check is quick: most answers come sooner, and most failures that are not timeouts.
+const quickTime = 200 * time.Millisecond
+
+// task is one target's life in the scheduler: it waits in the heap or in its pool's queue, or it runs.
 type task struct {
 	target Target
 	due    time.Time
@@ -61,12 +72,23 @@ type task struct {
 	round  uint64
 	cancel context.CancelFunc // while it runs
 	gone   bool               // removed or replaced: if it waits in a queue, it is passed over
+
+	line  *line // while it waits in a queue or runs
+	began time.Time
+	seat  *list.Element // of fresh, or overdue if late; nil: in the slow room
+	late  bool
 }
+
+// sockets is how many the check has open while it waits for its target.
+func (t *task) sockets() int { return max(1, len(t.target.Check.Addrs)) }
 
 // NewScheduler makes a scheduler without targets.
 func NewScheduler(cfg SchedulerConfig) *Scheduler {
 	if cfg.Concurrency <= 0 {
 		cfg.Concurrency = 256
+	}
+	if cfg.Slow <= 0 {
+		cfg.Slow = 16 * cfg.Concurrency
 	}
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
@@ -79,7 +101,7 @@ func NewScheduler(cfg SchedulerConfig) *Scheduler {
 		metrics: newMetrics(cfg.Registerer),
 		wake:    make(chan struct{}, 1),
 		tasks:   make(map[string]map[ID]*task),
-		queues:  newQueues(cfg.Concurrency),
+		queues:  newQueues(cfg.Concurrency, cfg.Slow),
 	}
 }
 
@@ -93,7 +115,7 @@ func (s *Scheduler) Set(tenant string, targets []Target) {
 	for _, t := range targets {
 		wanted[t.ID] = true
 		old := s.tasks[tenant][t.ID]
-		if old != nil && reflect.DeepEqual(old.target.Check, t.Check) {
+		if old != nil && old.target.Of == t.Of && reflect.DeepEqual(old.target.Check, t.Check) {
 			continue
 		}
 		if old != nil {
@@ -116,7 +138,7 @@ func (s *Scheduler) add(t Target, now time.Time) {
 		s.tasks[t.ID.Tenant] = make(map[ID]*task)
 	}
 	s.tasks[t.ID.Tenant][t.ID] = k
-	s.queues.join(t.ID.Tenant)
+	s.queues.join(t.ID)
 	s.metrics.targets.Inc()
 	heap.Push(&s.due, k)
 }
@@ -128,7 +150,7 @@ func (s *Scheduler) drop(t *task) {
 	if len(s.tasks[id.Tenant]) == 0 {
 		delete(s.tasks, id.Tenant)
 	}
-	s.queues.leave(id.Tenant)
+	s.queues.leave(id)
 	s.metrics.targets.Dec()
 	if t.index >= 0 {
 		heap.Remove(&s.due, t.index)
@@ -189,7 +211,7 @@ func (s *Scheduler) signal() {
 	}
 }
 
-// dispatch starts what is due and may run, and gives how long until the next target is due.
+// dispatch starts what is due and may run, and gives how long until the next target is due, or a check is not quick any more.
 func (s *Scheduler) dispatch(ctx context.Context) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -197,14 +219,22 @@ func (s *Scheduler) dispatch(ctx context.Context) time.Duration {
 	for len(s.due) > 0 && !s.due[0].due.After(now) {
 		s.queues.push(heap.Pop(&s.due).(*task))
 	}
-	for t := s.queues.next(); t != nil; t = s.queues.next() {
+	next := s.queues.yield(now)
+	for t := s.queues.next(now); t != nil; t = s.queues.next(now) {
 		s.start(ctx, t, now)
+		if next.IsZero() {
+			next = now.Add(quickTime)
+		}
 	}
 	s.metrics.waiting.Set(float64(s.queues.waiting))
-	if len(s.due) == 0 {
-		return time.Hour
+	s.metrics.slow.Set(float64(s.queues.rooms[slow].taken))
+	if next.IsZero() {
+		next = now.Add(time.Hour)
 	}
-	return s.due[0].due.Sub(now)
+	if len(s.due) > 0 && s.due[0].due.Before(next) {
+		next = s.due[0].due
+	}
+	return next.Sub(now)
 }
 
 func (s *Scheduler) start(ctx context.Context, t *task, now time.Time) {
@@ -235,14 +265,14 @@ func (s *Scheduler) finish(ctx context.Context, t *task, r Result) {
 	cancelled := ctx.Err() != nil // it was dropped, or the scheduler ends
 	t.cancel()
 	t.cancel = nil
-	s.queues.done(t.target.ID.Tenant)
+	s.queues.done(t)
 	s.metrics.inFlight.Dec()
 	s.signal()
 	if cancelled {
 		return
 	}
 	s.metrics.count(t.target.Check.Type, r)
-	r.ID = t.target.ID
+	r.ID, r.Of = t.target.ID, t.target.Of
 	s.cfg.OnResult(r)
 	t.round++
 	t.due = t.due.Add(t.target.Check.Interval + s.jitter(t))

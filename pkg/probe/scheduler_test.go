@@ -81,7 +81,7 @@ func (b *bench) starts(id ID) []time.Time {
 // target makes one whose checks take so long.
 func target(tenant, endpoint string, interval, took time.Duration) Target {
 	id := ID{tenant, "p", endpoint}
-	return Target{id, Check{Type: "tcp", Interval: interval, Timeout: interval, Path: took.String(), Host: fmt.Sprint(tenant, " p ", endpoint)}}
+	return Target{ID: id, Check: Check{Type: "tcp", Interval: interval, Timeout: interval, Path: took.String(), Host: fmt.Sprint(tenant, " p ", endpoint)}}
 }
 
 func many(tenant string, n int, interval, took time.Duration) (list []Target) {
@@ -190,16 +190,16 @@ func TestTenantsAreFair(t *testing.T) {
 
 // Tenants take turns, however much each has waiting.
 func TestQueuesTakeTurns(t *testing.T) {
-	q := newQueues(100)
-	for _, tenant := range []string{"a", "a", "a", "a", "b", "b", "c"} {
-		q.join(tenant)
-		q.push(&task{target: Target{ID: ID{Tenant: tenant}}})
+	q := newQueues(100, 100)
+	for _, id := range []ID{{"a", "p", "1"}, {"a", "p", "2"}, {"a", "p", "3"}, {"a", "q", "4"}, {"b", "p", "5"}, {"b", "p", "6"}, {"c", "p", "7"}} {
+		q.join(id)
+		q.push(&task{target: Target{ID: id}})
 	}
 	order := ""
-	for x := q.next(); x != nil; x = q.next() {
-		order += x.target.ID.Tenant
+	for x := q.next(time.Time{}); x != nil; x = q.next(time.Time{}) {
+		order += x.target.ID.Endpoint
 	}
-	if order != "abcabaa" {
+	if order != "1574623" {
 		t.Errorf("order %s", order)
 	}
 }
@@ -240,7 +240,7 @@ func TestReplacingTargets(t *testing.T) {
 		}
 		b.Scheduler.mu.Lock()
 		defer b.Scheduler.mu.Unlock()
-		if len(b.tasks)+len(b.due)+len(b.queues.lanes)+b.queues.waiting+b.queues.running+b.queues.active != 0 {
+		if len(b.tasks)+len(b.due)+len(b.queues.lanes)+b.queues.waiting+b.queues.active+b.queues.rooms[quick].taken+b.queues.rooms[slow].taken != 0 {
 			t.Errorf("orphans: %d tasks, %d due, %+v", len(b.tasks), len(b.due), b.queues)
 		}
 	})
@@ -290,6 +290,7 @@ func TestSchedulerBooks(t *testing.T) {
 			var set []Target
 			for e := range rng.IntN(8) {
 				x := target(tenant, fmt.Sprint(e), 5*time.Second, time.Duration(rng.IntN(3000))*time.Millisecond)
+				x.ID.Pool = fmt.Sprint("p", rng.IntN(2))
 				x.Check.Port = uint16(rng.IntN(2))
 				set = append(set, x)
 			}
@@ -305,15 +306,28 @@ func (b *bench) checkBooks(t *testing.T, sets map[string]int) {
 	t.Helper()
 	b.Scheduler.mu.Lock()
 	defer b.Scheduler.mu.Unlock()
-	running, waiting := 0, 0
+	var taken [rooms]int
+	waiting := 0
 	for tenant, l := range b.queues.lanes {
-		running, waiting = running+l.running, waiting+l.waiting.Len()
-		if l.targets != sets[tenant] || len(b.tasks[tenant]) != sets[tenant] {
-			t.Fatalf("%s: %d targets, %d tasks, want %d", tenant, l.targets, len(b.tasks[tenant]), sets[tenant])
+		var own [rooms]int
+		targets := 0
+		for _, p := range l.pools {
+			waiting, targets = waiting+p.waiting.Len(), targets+p.targets
+			for kind := range rooms {
+				own[kind] += p.taken[kind]
+			}
+		}
+		for kind := range rooms {
+			taken[kind] += l.taken[kind]
+		}
+		if targets != sets[tenant] || len(b.tasks[tenant]) != sets[tenant] || own != l.taken {
+			t.Fatalf("%s: %d targets, %d tasks, want %d; taken %v of pools, %v", tenant, targets, len(b.tasks[tenant]), sets[tenant], own, l.taken)
 		}
 	}
-	if running != b.queues.running || waiting != b.queues.waiting || running > 10 {
-		t.Fatalf("running %d, waiting %d: %+v", running, waiting, b.queues)
+	q := &b.queues
+	if taken != [rooms]int{q.rooms[quick].taken, q.rooms[slow].taken} || waiting != q.waiting || taken[quick] > 10 || taken[slow] > 160 ||
+		q.fresh.Len()+q.overdue.Len() != taken[quick] {
+		t.Fatalf("taken %v, waiting %d: %+v", taken, waiting, q)
 	}
 }
 

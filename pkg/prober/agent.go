@@ -28,7 +28,20 @@ type agent struct {
 // watched is one pool that this vantage checks.
 type watched struct {
 	limits    health.Limits
-	endpoints map[string]*health.Threshold
+	endpoints map[string]*look
+}
+
+// look is what this vantage knows of one endpoint, and of what that is true: see spec.Endpoint.Checked.
+type look struct {
+	health.Threshold
+	of string
+}
+
+// Sight tells what the vantage knows.
+func (l *look) Sight() health.Sight {
+	s := l.Threshold.Sight()
+	s.Of = l.of
+	return s
 }
 
 func newAgent(cfg Config, w *world, m *metrics) *agent {
@@ -67,8 +80,8 @@ func (a *agent) assign(ctx context.Context) error {
 	}
 }
 
-// adopt brings what is watched of a tenant in step with its plan, and gives its targets. Thresholds of endpoints that stay go on,
-// also under changed settings: what was known holds until new results say otherwise.
+// adopt brings what is watched of a tenant in step with its plan, and gives its targets. Thresholds go on with the addresses that
+// they are about, also under changed settings and other names: what was known holds until new results say otherwise.
 func (a *agent) adopt(tenant string) []probe.Target {
 	p := a.world.plan(tenant)
 	stored := a.world.seenBy(a.cfg.ID, tenant)
@@ -87,7 +100,7 @@ func (a *agent) adopt(tenant string) []probe.Target {
 			a.touch(id)
 		}
 		for name, check := range pp.checks {
-			t := probe.Target{ID: probe.ID{Tenant: tenant, Pool: id.Pool, Endpoint: name}, Check: check}
+			t := probe.Target{ID: probe.ID{Tenant: tenant, Pool: id.Pool, Endpoint: name}, Of: pp.of[name], Check: check}
 			targets = append(targets, t)
 			if !a.assigned {
 				a.unseen[t.ID] = true
@@ -114,23 +127,36 @@ func (a *agent) adopt(tenant string) []probe.Target {
 	return targets
 }
 
-// watch gives the watched form of a pool: from what is watched already, or else from what was stored. changed: endpoints
-// that were told of are gone.
+// watch gives the watched form of a pool: from what is watched already, or else from what was stored. changed: endpoints that
+// were told of are gone, or are checked elsewhere.
 func watch(pp *poolPlan, before *watched, stored health.Observation) (w *watched, changed bool) {
-	w = &watched{limits: pp.limits, endpoints: make(map[string]*health.Threshold, len(pp.endpoints))}
-	known := map[string]*health.Threshold{}
+	w = &watched{limits: pp.limits, endpoints: make(map[string]*look, len(pp.endpoints))}
+	known := map[string]*look{}
 	if before != nil {
 		known = before.endpoints
 	} else {
 		for name, sight := range stored.Endpoints {
-			t := health.Resume(sight)
-			known[name] = &t
+			known[name] = &look{health.Resume(sight), sight.Of}
+		}
+	}
+	places := make(map[string]string, len(known)) // by what is checked: the first name
+	for name, l := range known {
+		if first, ok := places[l.of]; l.of != "" && (!ok || name < first) {
+			places[l.of] = name
 		}
 	}
 	for _, name := range pp.endpoints {
-		if w.endpoints[name] = known[name]; known[name] == nil {
-			w.endpoints[name] = &health.Threshold{}
+		of, own := pp.of[name], known[name]
+		moved, found := places[of]
+		switch {
+		case own != nil && (own.of == of || own.of == ""):
+			w.endpoints[name] = &look{own.Threshold, of}
+		case found:
+			w.endpoints[name] = &look{known[moved].Threshold, of}
+		default:
+			w.endpoints[name] = &look{of: of}
 		}
+		changed = changed || own != nil && own.of != of
 	}
 	for name := range known {
 		changed = changed || w.endpoints[name] == nil
@@ -154,8 +180,8 @@ func (a *agent) result(r probe.Result) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	w := a.pools[id.Tenant][id]
-	if w == nil || w.endpoints[r.ID.Endpoint] == nil {
-		return
+	if w == nil || w.endpoints[r.ID.Endpoint] == nil || w.endpoints[r.ID.Endpoint].of != r.Of {
+		return // of what is not watched any more
 	}
 	t := w.endpoints[r.ID.Endpoint]
 	changed := false

@@ -252,6 +252,48 @@ func TestRelease(t *testing.T) {
 	})
 }
 
+// A release that was followed, and of which it is not heard yet that it is gone, lets nothing more down.
+func TestReleaseIsFollowedOnce(t *testing.T) {
+	inLab(t, func(l *lab) {
+		pool, addrs := sized("only", 2, 6)
+		l.declare(monitorRes("m", spec.Monitor{}), pool, rulesRes("web", []string{"only"}))
+		l.start("fra")
+		time.Sleep(settle)
+		l.set(probe.Failed, addrs[:4]...)
+		time.Sleep(settle)
+		l.slow = true
+		l.release(store.Release{Tenant: "shop", Reason: "fire"})
+		time.Sleep(time.Second)
+		l.set(probe.Failed, addrs[4])
+		time.Sleep(settle)
+		l.set(probe.Failed, addrs[5])
+		time.Sleep(settle)
+		l.want("the later ones are held", "only", "a:down b:down c:down d:down e:up f:up frozen")
+	})
+}
+
+// A judge that has long been in office remembers when endpoints went down in its own term.
+func TestAgesWithinATerm(t *testing.T) {
+	for _, tc := range []struct {
+		pause time.Duration
+		held  bool
+	}{{20 * time.Second, true}, {10 * time.Minute, false}} {
+		inLab(t, func(l *lab) {
+			pool, addrs := sized("only", 2, 6)
+			l.declare(monitorRes("m", spec.Monitor{}), pool, rulesRes("web", []string{"only"}))
+			l.start("fra")
+			time.Sleep(time.Hour)
+			l.set(probe.Failed, addrs[:3]...)
+			time.Sleep(tc.pause)
+			l.set(probe.Failed, addrs[3])
+			time.Sleep(settle)
+			if v := l.verdict("only"); v.Frozen != tc.held {
+				t.Errorf("%v apart: frozen %v", tc.pause, v.Frozen)
+			}
+		})
+	}
+}
+
 // The platform's Tenant and the tenant's own set the brake, and a change of either is followed at once.
 func TestTheBrakeIsAsDeclared(t *testing.T) {
 	inLab(t, func(l *lab) {

@@ -32,6 +32,7 @@ type fakeStore struct {
 	status   func(store.FollowStatus) // of the last follower
 	releases []store.Release
 	taken    []store.Release
+	slow     bool // that a release is taken is not heard
 	pulses   []store.Pulse
 	hear     map[int]func(store.Pulse) // by follower
 	config   map[chan store.Update]bool
@@ -286,7 +287,9 @@ func (f *fakeStore) release(r store.Release) {
 func (f *fakeStore) TakeRelease(_ context.Context, r store.Release) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.taken = append(f.taken, r)
+	if f.taken = append(f.taken, r); f.slow {
+		return nil
+	}
 	f.releases = slices.DeleteFunc(f.releases, func(is store.Release) bool { return is == r })
 	f.tellSights(store.ObservationUpdate{ReleasesChanged: true})
 	return nil

@@ -178,7 +178,8 @@ func (t *term) judgeTenant(tenant string, work *verdictWork) {
 	p := t.world.plan(tenant)
 	held := t.held[tenant]
 	now := t.cfg.now()
-	d := health.Docket{Previous: map[health.PoolID]health.Verdict{}, Proposed: map[health.PoolID]health.Verdict{}, Pools: p.declared(now), Now: now}
+	d := health.Docket{Previous: map[health.PoolID]health.Verdict{}, Proposed: map[health.PoolID]health.Verdict{},
+		Pools: p.declared(now), Now: now}
 	d.Age = func(id health.PoolID, endpoint string) time.Duration {
 		return t.ages.down(id, endpoint, held[id].Endpoints[endpoint])
 	}
@@ -190,11 +191,12 @@ func (t *term) judgeTenant(tenant string, work *verdictWork) {
 	work.taken = append(work.taken, released...)
 	for id, pp := range p.pools {
 		seen, alive := t.world.evidence(id)
-		if previous, ok := held[id]; ok {
-			d.Previous[id] = previous
+		previous, ok := held[id]
+		if previous = previous.For(pp.endpoints, pp.of); ok {
+			d.Previous[id] = previous // the brake goes by names
 		}
 		d.Proposed[id] = health.Judge(health.Case{
-			Pool: id, Endpoints: pp.endpoints, Previous: held[id], Vantages: pp.vantages, Quorum: pp.quorum,
+			Pool: id, Endpoints: pp.endpoints, Of: pp.of, Previous: previous, Vantages: pp.vantages, Quorum: pp.quorum,
 			Observations: seen, Alive: alive, Now: now,
 		})
 	}

@@ -38,6 +38,7 @@ type poolPlan struct {
 	id        health.PoolID
 	endpoints []string // in the pool's order
 	checks    map[string]probe.Check
+	of        map[string]string // what is checked of each endpoint
 	limits    health.Limits
 	vantages  []string
 	quorum    int
@@ -99,11 +100,12 @@ func (p *plan) addPool(key spec.Key, pool *spec.Pool, resources store.Resources)
 	monitor := declared.Resource.Spec.(*spec.Monitor)
 	m := monitor.Effective()
 	pp := &poolPlan{
-		id: id, checks: make(map[string]probe.Check, len(pool.Endpoints)),
+		id: id, checks: make(map[string]probe.Check, len(pool.Endpoints)), of: make(map[string]string, len(pool.Endpoints)),
 		limits: health.Limits{Rise: m.Rise, Fall: m.Fall}, vantages: m.Vantages, quorum: m.Quorum,
 	}
 	for _, e := range pool.Endpoints {
 		pp.endpoints = append(pp.endpoints, e.Name)
+		pp.of[e.Name] = e.Checked()
 		check, err := probe.NewCheck(monitor, e)
 		if err != nil {
 			p.faults = append(p.faults, fmt.Sprintf("%s: endpoint %q is not checked: %v", key, e.Name, err))

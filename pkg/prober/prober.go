@@ -44,7 +44,7 @@ type Config struct {
 	OwnPorts []uint16
 	// Resolver looks up endpoints that are host names. nil: the system's.
 	Resolver *net.Resolver
-	// Concurrency is how many checks run at once. 0: 256.
+	// Concurrency is how many quick checks run at once: see probe.SchedulerConfig. 0: 256.
 	Concurrency int
 	Clock       func() time.Time // nil: time.Now
 	Logger      *slog.Logger

@@ -122,7 +122,7 @@ func (w *watched) matches(o health.Observation) bool {
 		if !told && (known.State != health.Unknown || known.Blind) {
 			return false
 		}
-		if told && (s.State != known.State || s.Score != known.Score || s.Blind != known.Blind) {
+		if told && (s.State != known.State || s.Score != known.Score || s.Blind != known.Blind || s.Of != known.Of) {
 			return false
 		}
 	}

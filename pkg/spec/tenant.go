@@ -258,8 +258,8 @@ func outOfBounds(r *Resource, platform *Tenant) (errs Errors) {
 	set, within := t.Brake.over(defaultBrake), EffectiveBrake(&Tenant{Brake: t.Brake}, &Tenant{Limits: platform.Limits})
 	fail := func(given bool, field, what, bound string) {
 		if given {
-			errs.add(faultOf(r, "spec.brake."+field, "the judge goes by "+bound, "%s is out of the platform's bounds (%s/%s/%s: spec.limits.brake.%s): it can be %s",
-				what, Platform, KindTenant, Platform, field, boundsOf(platform.Limits.Brake, field)))
+			errs.add(faultOf(r, "spec.brake."+field, "the judge goes by "+bound, "%s is out of the platform's bounds "+
+				"(%s/%s/%s: spec.limits.brake.%s): it can be %s", what, Platform, KindTenant, Platform, field, boundsOf(platform.Limits.Brake, field)))
 		}
 	}
 	fail(t.Brake.Share != "" && set.Share != within.Share, "share", set.Share, within.Share)

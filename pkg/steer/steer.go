@@ -52,14 +52,15 @@ func NewPool(id health.PoolID, p *spec.Pool, v *health.Verdict, overrides []*spe
 	out := &Pool{ID: id, Site: p.Site, Candidates: make([]Candidate, len(p.Endpoints))}
 	var standing Standing
 	last, word := &unknown, wording{}
+	known := lookup{verdict: v}
 	for i := range p.Endpoints {
 		e, c := &p.Endpoints[i], &out.Candidates[i]
 		standing = unknown
 		*c = Candidate{Endpoint: e, Standing: &standing, Weight: weightOf(e), Score: 1}
 		reason := ""
 		if v != nil {
-			f, ok := v.Endpoints[e.Name]
-			if ok && f.State != health.Unknown && f.State != "" {
+			f := known.of(e)
+			if f.State != health.Unknown && f.State != "" {
 				c.State, c.Score, reason = f.State, clamp(f.Score), f.Reason
 				if f.State == health.Down {
 					c.Score = 0
@@ -85,8 +86,42 @@ func NewPool(id health.PoolID, p *spec.Pool, v *health.Verdict, overrides []*spe
 		c.Standing = last
 	}
 	out.Frozen = v != nil && v.Frozen
-	out.judge(p.MinHealthy)
+	unseen := neverChecked
+	if v == nil && p.Monitor == "" {
+		unseen = notMonitored
+	}
+	out.judge(p.MinHealthy, unseen)
 	return out
+}
+
+// Known gives what a verdict says of an endpoint, by what is checked of it, whatever it was called: names can be given to other
+// addresses before the judge has heard of it, or after. The zero Finding: nothing. v may be nil.
+func Known(v *health.Verdict, e *spec.Endpoint) health.Finding {
+	known := lookup{verdict: v}
+	return known.of(e)
+}
+
+// lookup finds the findings of one verdict.
+type lookup struct {
+	verdict *health.Verdict
+	names   map[string]string // by what they speak of; nil until one is not found by its name
+}
+
+func (k *lookup) of(e *spec.Endpoint) health.Finding {
+	if k.verdict == nil {
+		return health.Finding{}
+	}
+	f, ok := k.verdict.Endpoints[e.Name]
+	if ok && (f.Of == "" || e.IsChecked(f.Of)) {
+		return f
+	}
+	if k.names == nil {
+		k.names = k.verdict.NamesOf()
+	}
+	if name, ok := k.names[e.Checked()]; ok {
+		return k.verdict.Endpoints[name]
+	}
+	return health.Finding{}
 }
 
 // The standings of nearly all candidates.
@@ -180,29 +215,59 @@ func InForce(o *spec.Override, now time.Time) (end time.Time, holds bool) {
 	return end, err == nil && now.Before(end)
 }
 
-// judge decides whether the pool is up: enough of the endpoints that have a weight and are not drained are healthy.
-func (p *Pool) judge(minHealthy string) {
-	counted, healthy := 0, 0
+// judge decides whether the pool is up: enough of the endpoints that have a weight and are not drained answer. Unknown ones
+// and held ones do, but nobody has seen that they are well, so that words tell them apart. unseen says what unknown ones are.
+func (p *Pool) judge(minHealthy, unseen string) {
+	counted, healthy, unknown, held := 0, 0, 0, 0
 	for i := range p.Candidates {
 		c := &p.Candidates[i]
 		if c.Drained || c.Weight <= 0 {
 			continue
 		}
 		counted++
-		if c.Score > 0 {
+		switch {
+		case c.Score <= 0:
+		case c.Held != "":
+			held++
+		case c.State == health.Up:
 			healthy++
+		default:
+			unknown++
 		}
 	}
 	need := max(1, need(minHealthy, counted))
-	p.Up = healthy >= need
+	p.Up = healthy+unknown+held >= need
 	switch {
 	case counted == 0:
 		p.Why = "no endpoint takes clients: all are drained or have weight 0"
-	case p.Up:
-		p.Why = fmt.Sprintf("%d of %d endpoints healthy", healthy, counted)
+		return
+	case unseen == notMonitored && unknown == counted:
+		p.Why = endpoints(counted) + ", " + unseen
 	default:
-		p.Why = fmt.Sprintf("%d of %d endpoints healthy, %d needed", healthy, counted, need)
+		p.Why = fmt.Sprintf("%d of %d endpoints healthy", healthy, counted)
+		if unknown > 0 {
+			p.Why += fmt.Sprintf(", %d %s", unknown, unseen)
+		}
+		if held > 0 {
+			p.Why += fmt.Sprintf(", %d held by the brake", held)
+		}
 	}
+	if !p.Up {
+		p.Why += fmt.Sprintf(", %d needed", need)
+	}
+}
+
+// What endpoints are of whose health nothing is known: nobody has looked yet, or nobody is asked to.
+const (
+	neverChecked = "never checked"
+	notMonitored = "not monitored"
+)
+
+func endpoints(n int) string {
+	if n == 1 {
+		return "1 endpoint"
+	}
+	return fmt.Sprintf("%d endpoints", n)
 }
 
 // need gives how many of n endpoints minHealthy asks for, rounded up.

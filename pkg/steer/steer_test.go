@@ -281,3 +281,72 @@ func TestStickySeveral(t *testing.T) {
 		}
 	}
 }
+
+// TestWordsCountWhatWasSeen: endpoints that nobody has checked, and those that the brake holds, counted as healthy in words.
+func TestWordsCountWhatWasSeen(t *testing.T) {
+	held := findings("a=1 b=0 c=?")
+	held.Frozen = true
+	held.Endpoints["a"] = health.Finding{State: health.Up, Score: 1, Reason: "held by the brake: status 503"}
+	byHand := []*spec.Override{{Pool: "eu", Endpoint: "a", State: "up", Reason: "seen by eye"}}
+	for _, tc := range []struct {
+		what, min string
+		verdict   *health.Verdict
+		overrides []*spec.Override
+		monitor   string
+		up        bool
+		why       string
+	}{
+		{"all seen", "", findings("a=1 b=1 c=0.5 d=0"), nil, "m", true, "3 of 4 endpoints healthy"},
+		{"none checked yet", "", nil, nil, "m", true, "0 of 4 endpoints healthy, 4 never checked"},
+		{"some never checked", "", findings("a=1 b=0 c=?"), nil, "m", true, "1 of 4 endpoints healthy, 2 never checked"},
+		{"some held", "", held, nil, "m", true, "0 of 4 endpoints healthy, 2 never checked, 1 held by the brake"},
+		{"too few, even so", "100%", findings("a=1 b=0 c=?"), nil, "m", false, "1 of 4 endpoints healthy, 2 never checked, 4 needed"},
+		{"all down", "", findings("a=0 b=0 c=0 d=0"), nil, "m", false, "0 of 4 endpoints healthy, 1 needed"},
+		{"by an operator", "", nil, byHand, "m", true, "1 of 4 endpoints healthy, 3 never checked"},
+		{"no monitor", "", nil, nil, "", true, "4 endpoints, not monitored"},
+		{"no monitor, but an operator", "", nil, byHand, "", true, "1 of 4 endpoints healthy, 3 not monitored"},
+	} {
+		declared := pool(tc.min, 1, 1, 1, 1)
+		declared.Monitor = tc.monitor
+		if p := NewPool(id, declared, tc.verdict, tc.overrides, noon); p.Why != tc.why || p.Up != tc.up {
+			t.Errorf("%s: up %v, %q; want %v, %q", tc.what, p.Up, p.Why, tc.up, tc.why)
+		}
+	}
+}
+
+// TestFindingsFollowAddresses: an edge that hears of swapped addresses before the judge's word on them, or after it, names no dead one.
+func TestFindingsFollowAddresses(t *testing.T) {
+	const dead, well = "192.0.2.1", "192.0.2.2"
+	declared, swapped := pool("", 1, 1), pool("", 1, 1)
+	swapped.Endpoints[0].Addresses, swapped.Endpoints[1].Addresses = declared.Endpoints[1].Addresses, declared.Endpoints[0].Addresses
+	verdict := func(deadAt, wellAt string) *health.Verdict {
+		return &health.Verdict{Pool: id, Endpoints: map[string]health.Finding{
+			deadAt: {State: health.Down, Of: dead}, wellAt: {State: health.Up, Score: 1, Of: well}}}
+	}
+	for _, tc := range []struct {
+		what string
+		p    *spec.Pool
+		v    *health.Verdict
+		a, b health.State
+	}{
+		{"before", declared, verdict("a", "b"), health.Down, health.Up},
+		{"the configuration first", swapped, verdict("a", "b"), health.Up, health.Down},
+		{"the verdict first", declared, verdict("b", "a"), health.Down, health.Up},
+		{"after", swapped, verdict("b", "a"), health.Up, health.Down},
+		{"renamed", swapped, verdict("x", "y"), health.Up, health.Down},
+	} {
+		c := NewPool(id, tc.p, tc.v, nil, noon).Candidates
+		if c[0].State != tc.a || c[1].State != tc.b || Known(tc.v, &tc.p.Endpoints[0]).State != tc.a {
+			t.Errorf("%s: a %s, b %s; want %s and %s", tc.what, c[0].State, c[1].State, tc.a, tc.b)
+		}
+	}
+	moved := pool("", 1, 1)
+	moved.Endpoints[0].Addresses = []netip.Addr{netip.MustParseAddr("203.0.113.9")}
+	if c := NewPool(id, moved, verdict("a", "b"), nil, noon).Candidates; c[0].State != health.Unknown || c[0].Effective != 1 {
+		t.Errorf("an address that nobody has checked: %+v", c[0])
+	}
+	older := findings("a=0 b=1")
+	if c := NewPool(id, moved, older, nil, noon).Candidates; c[0].State != health.Down {
+		t.Errorf("a verdict of an older judge goes by name: %+v", c[0])
+	}
+}

@@ -46,6 +46,7 @@ type patience struct {
 	retryMin time.Duration // first and longest pause between two attempts
 	retryMax time.Duration
 	judgeTTL time.Duration // lease of a candidate
+	known    time.Duration // between two times that an edge writes what it is
 }
 
 var defaultPatience = patience{
@@ -53,6 +54,7 @@ var defaultPatience = patience{
 	progress: 2 * time.Second, stall: 7 * time.Second,
 	retryMin: 200 * time.Millisecond, retryMax: 5 * time.Second,
 	judgeTTL: 5 * time.Second,
+	known:    5 * time.Minute,
 }
 
 // Limits of one generation: writes (one per resource, and two more) and bytes of keys and values. Zone content does not count: a

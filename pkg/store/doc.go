@@ -22,6 +22,7 @@
 //	verdict/<tenant>/<pool>                   health.Verdict (JSON), written by the elected judge only
 //	verdict/pulse                             Pulse (JSON), written by the elected judge every few seconds
 //	world/edge/<id>                           Edge (JSON), leased
+//	world/known/<id>                          Edge (JSON) and when it was written, without a lease: see Client.ForgetEdge
 //	world/judge/<lease>                       candidates of the judge's election; the oldest one leads
 //	world/obs/<vantage>/<tenant>/<pool>       health.Observation (JSON), without a lease
 //	world/release/<tenant>[/<pool>]           Release (JSON), leased: the judge follows it and takes it away

@@ -130,34 +130,27 @@ func TestVantagesComeAndGo(t *testing.T) {
 }
 
 func TestEdgesAreFoundWhileTheyLive(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
+	c := testClient(t)
 	want := []Edge{
 		{ID: "e1", HTTP: "http://192.0.2.1:8053", DNS: []string{"192.0.2.1:53"}, Version: "v1", Started: testTime},
 		{ID: "e2", HTTP: "http://192.0.2.2:8053", Started: testTime},
 	}
-	living, cancel := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	for _, e := range want {
-		wg.Go(func() { _ = c.KeepEdge(living, e, 5*time.Second) })
-	}
 	put(t, c, c.keys.edge("broken"), "{")
-	found := func(n int) []Edge {
-		for {
-			edges, err := c.Edges(ctx)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(edges) == n {
-				return edges
-			}
-		}
+	var ends []func()
+	for _, e := range want {
+		ends = append(ends, keepEdge(t, c, e))
 	}
-	if got := found(2); !cmp.Equal(got, want) {
-		t.Errorf("found %+v", got)
+	got := edgesUntil(t, c, "both live", living(2))
+	for i := range got {
+		want[i].Alive, want[i].Seen = true, got[i].Seen
 	}
-	cancel()
-	wg.Wait()
-	found(0)
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	for _, end := range ends {
+		end()
+	}
+	edgesUntil(t, c, "none lives", living(0))
 }
 
 func TestOneJudgeLeadsAndOthersFollow(t *testing.T) {

@@ -46,6 +46,8 @@ func (k keyspace) pulse() string                  { return k.join("verdict", "pu
 func (k keyspace) judge() string                  { return k.join("world", "judge") }
 func (k keyspace) edges() string                  { return k.join("world", "edge", "") }
 func (k keyspace) edge(id string) string          { return k.join("world", "edge", id) }
+func (k keyspace) knownEdges() string             { return k.join("world", "known", "") }
+func (k keyspace) knownEdge(id string) string     { return k.join("world", "known", id) }
 func (k keyspace) observations() string           { return k.join("world", "obs", "") }
 func (k keyspace) observationsOf(v string) string { return k.join("world", "obs", v, "") }
 func (k keyspace) releases() string               { return k.join("world", "release", "") }

@@ -2,8 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -17,48 +15,30 @@ func (c *Client) KeepVantage(ctx context.Context, id string, ttl time.Duration) 
 	if err != nil {
 		return err
 	}
-	return c.keep(ctx, c.keys.vantage(id), value, ttl)
+	return c.keep(ctx, leased{key: c.keys.vantage(id), value: func() ([]byte, error) { return value, nil }, ttl: ttl})
 }
 
-// KeepEdge lets an edge be found until ctx ends, as KeepVantage does for probers.
-func (c *Client) KeepEdge(ctx context.Context, e Edge, ttl time.Duration) error {
-	if e.ID == "" {
-		return errors.New("an edge needs an ID to be found by")
-	}
-	value, err := marshalPlain(e)
-	if err != nil {
-		return err
-	}
-	return c.keep(ctx, c.keys.edge(e.ID), value, ttl)
-}
-
-// Edges lists the edges that are alive, sorted by ID.
-func (c *Client) Edges(ctx context.Context) ([]Edge, error) {
-	var edges []Edge
-	err := c.reader(c.etcd).each(ctx, c.keys.edges(), func(kv *mvccKV) error {
-		var e Edge
-		if err := json.Unmarshal(kv.Value, &e); err != nil {
-			c.log.Warn("an edge's entry in the store is not understood and left out", "key", string(kv.Key), "error", err)
-			return nil
-		}
-		edges = append(edges, e)
-		return nil
-	})
-	return edges, c.explain("listing the edges", err)
+// leased is a key that goes with its process.
+type leased struct {
+	key   string
+	value func() ([]byte, error)
+	ttl   time.Duration
+	// beside, if not nil, is called whenever the key was made, and again and again while it is held.
+	beside func(context.Context)
 }
 
 // keep holds a leased key until ctx ends.
-func (c *Client) keep(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+func (c *Client) keep(ctx context.Context, l leased) error {
 	pause := c.wait.retryMin
 	for {
-		held, err := c.hold(ctx, key, value, ttl)
+		held, err := c.hold(ctx, l)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if held {
 			pause = c.wait.retryMin
 		}
-		c.log.Warn("a leased key was lost and is made again", "key", key, "error", c.explain("holding a lease", err))
+		c.log.Warn("a leased key was lost and is made again", "key", l.key, "error", c.explain("holding a lease", err))
 		if !sleep(ctx, pause) {
 			return ctx.Err()
 		}
@@ -67,15 +47,19 @@ func (c *Client) keep(ctx context.Context, key string, value []byte, ttl time.Du
 }
 
 // hold makes the key once, and returns when its lease is lost or ctx ends; then it takes the key away.
-func (c *Client) hold(ctx context.Context, key string, value []byte, ttl time.Duration) (held bool, err error) {
-	seconds := max(int64((ttl+time.Second-1)/time.Second), 2)
+func (c *Client) hold(ctx context.Context, l leased) (held bool, err error) {
+	value, err := l.value()
+	if err != nil {
+		return false, err
+	}
+	seconds := max(int64((l.ttl+time.Second-1)/time.Second), 2)
 	lease, err := c.grant(ctx, seconds)
 	if err != nil {
 		return false, err
 	}
 	defer c.revoke(ctx, lease)
 	err = c.try(ctx, func(ctx context.Context) error {
-		_, err := c.etcd.Put(ctx, key, string(value), clientv3.WithLease(lease))
+		_, err := c.etcd.Put(ctx, l.key, string(value), clientv3.WithLease(lease))
 		return err
 	})
 	if err != nil {
@@ -88,8 +72,7 @@ func (c *Client) hold(ctx context.Context, key string, value []byte, ttl time.Du
 	if err != nil {
 		return false, err
 	}
-	for range alive {
-	}
+	c.attend(ctx, alive, l.beside)
 	return true, fmt.Errorf("the lease of %d s ran out", seconds)
 }
 
@@ -103,6 +86,30 @@ func (c *Client) grant(ctx context.Context, seconds int64) (id clientv3.LeaseID,
 		return err
 	})
 	return id, err
+}
+
+// settledAfter is how long after its start a process is what it will be (an edge has a view).
+const settledAfter = 10 * time.Second
+
+// attend does what is to be done beside a lease, until that is lost.
+func (c *Client) attend(ctx context.Context, alive <-chan *clientv3.LeaseKeepAliveResponse, beside func(context.Context)) {
+	if beside == nil {
+		beside = func(context.Context) {}
+	}
+	beside(ctx)
+	again := time.NewTimer(min(c.wait.known, settledAfter))
+	defer again.Stop()
+	for {
+		select {
+		case _, held := <-alive:
+			if !held {
+				return
+			}
+		case <-again.C:
+			beside(ctx)
+			again.Reset(c.wait.known)
+		}
+	}
 }
 
 // revoke ends a lease at once where etcd can be reached; else it ends by itself.

@@ -107,6 +107,7 @@ var testPatience = patience{
 	progress: 50 * time.Millisecond, stall: 500 * time.Millisecond,
 	retryMin: 20 * time.Millisecond, retryMax: 200 * time.Millisecond,
 	judgeTTL: 2 * time.Second,
+	known:    100 * time.Millisecond,
 }
 
 func openTest(t testing.TB, cfg Config) *Client {

@@ -15,7 +15,7 @@ type metrics struct {
 	resyncs     prometheus.Counter
 	broken      prometheus.Gauge
 	commits     *prometheus.HistogramVec
-	contact     atomic.Int64 // when etcd was last heard of, Unix nanoseconds
+	contact     atomic.Pointer[time.Time] // when etcd was last heard of; nil: never
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -37,14 +37,23 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 }
 
 func (m *metrics) contactAge() float64 {
-	at := m.contact.Load()
-	if at == 0 {
-		return -1
+	if at := m.contact.Load(); at != nil {
+		return time.Since(*at).Seconds() // by a clock that nobody sets
 	}
-	return time.Since(time.Unix(0, at)).Seconds()
+	return -1
 }
 
-func (m *metrics) heard() { m.contact.Store(time.Now().UnixNano()) }
+func (m *metrics) lastContact() time.Time {
+	if at := m.contact.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
+}
+
+func (m *metrics) heard() {
+	now := time.Now()
+	m.contact.Store(&now)
+}
 
 func (m *metrics) state(now string) {
 	for _, s := range []string{Connecting, Current, Stale, Refused} {

@@ -197,4 +197,13 @@ type Edge struct {
 	Started time.Time `json:"started"`
 	// Recipient is the age recipient for which zone-signing keys are to be sealed; empty: it does not sign.
 	Recipient string `json:"recipient,omitempty"`
+	// Tenants are the generations that it answered from when it wrote this.
+	Tenants map[string]Generation `json:"tenants,omitempty"`
+
+	// Alive: it holds its lease. Filled in by Client.Edges.
+	Alive bool `json:"-"`
+	// Seen is when it last wrote what it is, by its own clock; zero: it is of a program that does not.
+	Seen time.Time `json:"-"`
+	// Twin, if not empty, says in which way another process seems to go by the same ID.
+	Twin string `json:"-"`
 }

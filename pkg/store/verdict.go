@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gti/gtm/pkg/health"
@@ -25,6 +26,8 @@ func parseVerdict(value []byte) (v health.Verdict, err error) {
 type verdictScanner struct {
 	rest   []byte
 	reason string // the last one, which is often the next one's too
+	of     string
+	texts  strings.Builder // the short ones, side by side: they live as long as the verdict
 }
 
 func (s *verdictScanner) verdict() (v health.Verdict, ok bool) {
@@ -48,14 +51,14 @@ func (s *verdictScanner) verdict() (v health.Verdict, ok bool) {
 	if s.literal(`,"cause":`) && !s.text(&v.Cause) {
 		return v, false
 	}
-	if s.literal(`,"neverUp":`) && !s.texts(&v.NeverUp) || s.literal(`,"released":`) && !s.texts(&v.Released) {
+	if s.literal(`,"neverUp":`) && !s.list(&v.NeverUp) || s.literal(`,"released":`) && !s.list(&v.Released) {
 		return v, false
 	}
 	return v, s.literal("}") && len(s.rest) == 0
 }
 
-// texts reads a list of strings that is not empty.
-func (s *verdictScanner) texts(to *[]string) bool {
+// list reads a list of strings that is not empty.
+func (s *verdictScanner) list(to *[]string) bool {
 	if !s.literal("[") {
 		return false
 	}
@@ -108,6 +111,12 @@ func (s *verdictScanner) finding(f *health.Finding) bool {
 		}
 		f.Reason = s.reason
 	}
+	if s.literal(`,"of":`) {
+		if !s.text(&s.of) {
+			return false
+		}
+		f.Of = s.of
+	}
 	return s.literal("}")
 }
 
@@ -151,9 +160,21 @@ func (s *verdictScanner) text(to *string) bool {
 		}
 	}
 	if string(inner) != *to {
-		*to = string(inner)
+		*to = s.keep(inner)
 	}
 	return true
+}
+
+// keep gives a string of b, which shares its memory with others: a verdict has two for each endpoint.
+func (s *verdictScanner) keep(b []byte) string {
+	const least, most = 64, 2048
+	if s.texts.Cap()-s.texts.Len() < len(b) {
+		s.texts = strings.Builder{}
+		s.texts.Grow(max(len(b), min(max(len(s.rest)/6, least), most)))
+	}
+	from := s.texts.Len()
+	s.texts.Write(b)
+	return s.texts.String()[from:]
 }
 
 func (s *verdictScanner) state(to *health.State) bool {

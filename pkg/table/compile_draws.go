@@ -58,7 +58,8 @@ func sameDraws(a, b *steer.Pool) (declared, followed bool) {
 	followed = a.Up == b.Up
 	for i := range a.Candidates {
 		x, y := &a.Candidates[i], &b.Candidates[i]
-		if x.Weight != y.Weight || x.Drained != y.Drained || !sameEndpoint(x.Endpoint, y.Endpoint) {
+		rank, weight := rankOf(x)
+		if r, w := rankOf(y); rank != r || weight != w || !sameEndpoint(x.Endpoint, y.Endpoint) {
 			return false, false
 		}
 		followed = followed && x.Effective == y.Effective
@@ -71,14 +72,19 @@ func sameEndpoint(a, b *spec.Endpoint) bool {
 	return a == b || a.Name == b.Name && a.Host == b.Host && slices.Equal(a.Addresses, b.Addresses)
 }
 
-// allItems lists all endpoints of a family that an answer may name when nothing is healthy: drained ones and those of weight 0
-// only when there are no others.
+// allItems lists all endpoints of a family that an answer may name when nothing is healthy, with the weights that are declared:
+// those that take clients, or where there are none, those of the next rank.
 func allItems(p *steer.Pool, f Family) []steer.Item {
-	n, rest := 0, true
+	n, best := 0, ranks
 	for i := range p.Candidates {
 		if c := &p.Candidates[i]; hasFamily(c, f) {
-			n++
-			rest = rest && !takesClients(c)
+			r, _ := rankOf(c)
+			if r < best {
+				n, best = 0, r
+			}
+			if r == best {
+				n++
+			}
 		}
 	}
 	if n == 0 {
@@ -87,16 +93,37 @@ func allItems(p *steer.Pool, f Family) []steer.Item {
 	all := make([]steer.Item, 0, n)
 	for i := range p.Candidates {
 		c := &p.Candidates[i]
-		if takesClients(c) == rest || !hasFamily(c, f) {
-			continue
+		if r, weight := rankOf(c); r == best && hasFamily(c, f) {
+			all = append(all, steer.Item{ID: steer.NameID(c.Endpoint.Name), Index: i, Weight: float64(weight)})
 		}
-		weight := float64(c.Weight)
-		if rest {
-			weight = 1
-		}
-		all = append(all, steer.Item{ID: steer.NameID(c.Endpoint.Name), Index: i, Weight: weight})
 	}
 	return all
+}
+
+// rank says how near an endpoint is to taking clients, whatever its health.
+type rank int
+
+const (
+	taking   rank = iota
+	drained       // it would, were it not drained
+	weighted      // an override has taken the weight away that is declared
+	spare         // weight 0 is what is declared
+	ranks
+)
+
+// rankOf gives an endpoint's rank, and its weight among those of that rank.
+func rankOf(c *steer.Candidate) (rank, int) {
+	switch e := c.Endpoint; {
+	case takesClients(c):
+		return taking, c.Weight
+	case c.Weight > 0:
+		return drained, c.Weight
+	case e.Weight == nil:
+		return weighted, 1
+	case *e.Weight > 0:
+		return weighted, *e.Weight
+	}
+	return spare, 1
 }
 
 // liveItems lists the healthy endpoints of a family, or tells that they are those of allItems, and weigh the same.

@@ -2,6 +2,7 @@ package table
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/gti/gtm/pkg/geo"
@@ -29,8 +30,10 @@ type PoolInTurn struct {
 	LastResort bool
 	Up         bool
 	Chosen     bool      // this client's answer came from it
+	AsIfUp     bool      // it answers though it is down, since all are
 	Share      float64   // of this client's answers that come from it
 	Shares     []float64 // of each of Pool.Candidates: how many of the pool's answers name it
+	Weights    []float64 // of each of Pool.Candidates: with which it is drawn
 	Why        string
 }
 
@@ -99,26 +102,52 @@ func (e *Explanation) pools(v *View, s *Service, rule int, last bool) {
 	step := 1
 	for i, end := s.rule(rule); i < end; i++ {
 		d := v.draws.at(s.refs[i].draw)
-		fd := &d.fams[e.Family]
-		p := PoolInTurn{Pool: d.Pool, Step: step, LastResort: last || e.Index == NoRule, Up: fd.live != nil, Chosen: i == e.Ref, Why: d.Pool.Why,
-			Shares: make([]float64, len(d.Pool.Candidates))}
-		if d.Pool.Up && fd.live == nil {
-			p.Why += fmt.Sprintf(", but none with %s", e.Family.noun())
+		p := PoolInTurn{Pool: d.Pool, Step: step, LastResort: last || e.Index == NoRule, Chosen: i == e.Ref, Why: d.Pool.Why}
+		lacks, lacking := d.lacks(s, e.Family)
+		if p.Up = !lacking; d.Pool.Up && lacking {
+			p.Why += fmt.Sprintf(", but none with %s", lacks.noun())
 		}
-		from := fd.live
-		if from == nil {
-			from = fd.all
-		}
-		if from != nil {
-			for set, share := range from.shares() {
-				for _, c := range from.partsOf(set) {
-					p.Shares[c] += share
-				}
-			}
-		}
+		p.weigh(d, e.Family, e.Fallback == AsIfUp)
 		e.Pools = append(e.Pools, p)
 		if s.refs[i].last {
 			step++
+		}
+	}
+}
+
+// lacks gives the family for want of which a draw is passed over while anything is up.
+func (d *Draw) lacks(s *Service, asked Family) (Family, bool) {
+	if d.fams[asked].live == nil {
+		return asked, true
+	}
+	for f := range families {
+		if s.coherent && s.Serves(f) && d.fams[f].live == nil {
+			return f, true
+		}
+	}
+	return 0, false
+}
+
+// weigh fills in how a pool's answers divide among its endpoints: by the draw that answers come from.
+func (p *PoolInTurn) weigh(d *Draw, f Family, asIfUp bool) {
+	n := len(d.Pool.Candidates)
+	p.Shares, p.Weights = make([]float64, n), make([]float64, n)
+	if asIfUp {
+		for _, it := range allItems(d.Pool, f) {
+			p.Weights[it.Index] = it.Weight
+		}
+	} else {
+		for i := range d.Pool.Candidates {
+			p.Weights[i] = d.Pool.Candidates[i].Effective
+		}
+	}
+	from := d.fams[f].pick(asIfUp)
+	if from == nil {
+		return
+	}
+	for set, share := range from.shares() {
+		for _, c := range from.partsOf(set) {
+			p.Shares[c] += share
 		}
 	}
 }
@@ -128,14 +157,9 @@ func (e *Explanation) shares(v *View, s *Service, f Family) {
 	if e.Ref < 0 {
 		return
 	}
-	at := 0
-	for i := range e.Pools {
-		if e.Pools[i].Chosen {
-			at = i
-		}
-	}
+	at := slices.IndexFunc(e.Pools, func(p PoolInTurn) bool { return p.Chosen })
 	if s.Pick == Sticky || s.coherent {
-		e.Pools[at].Share = 1 // this very client always gets this one
+		e.give(at, 1) // this very client always gets this one
 		return
 	}
 	first, end := e.Ref, e.Ref+1
@@ -153,8 +177,18 @@ func (e *Explanation) shares(v *View, s *Service, f Family) {
 	}
 	for i := first; i < end; i++ {
 		if v.giving(s, i, f, e.Fallback == AsIfUp) != nil {
-			e.Pools[at+i-e.Ref].Share = float64(s.refs[i].weight) / total
+			e.give(at+i-e.Ref, float64(s.refs[i].weight)/total)
 		}
+	}
+}
+
+// give says that a share of the answers comes from a pool.
+func (e *Explanation) give(at int, share float64) {
+	p := &e.Pools[at]
+	p.Share = share
+	if e.Fallback == AsIfUp {
+		p.AsIfUp = true
+		p.Why += "; all pools are down: answering as if up"
 	}
 }
 

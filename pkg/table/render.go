@@ -51,7 +51,8 @@ func hostHead(f Family, c *steer.Candidate, x *extra, asIfUp bool) []byte {
 	case SRV: // priority, weight, port (RFC 2782)
 		weight := c.Effective
 		if asIfUp {
-			weight = float64(c.Weight)
+			_, declared := rankOf(c)
+			weight = float64(declared)
 		}
 		b := binary.BigEndian.AppendUint16(nil, uint16((x.srv-1)>>16))
 		b = binary.BigEndian.AppendUint16(b, uint16(math.Ceil(min(weight, math.MaxUint16))))

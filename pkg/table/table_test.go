@@ -242,6 +242,31 @@ func TestAllDown(t *testing.T) {
 	}
 }
 
+// TestSwappedAddressesNeverNameTheDeadOne, whether the configuration or the verdict comes first.
+func TestSwappedAddressesNeverNameTheDeadOne(t *testing.T) {
+	well := map[string]float64{"198.51.100.2": 1}
+	of := [2]string{"198.51.100.1 2001:db8:1::1", "198.51.100.2 2001:db8:1::2"}
+	verdict := func(dead, up string) Change {
+		return Change{Verdicts: []health.Verdict{{Pool: health.PoolID{Tenant: "shop", Pool: "eu"}, Endpoints: map[string]health.Finding{
+			dead: {State: health.Down, Of: of[0]}, up: {State: health.Up, Score: 1, Of: of[1]}}}}}
+	}
+	swapped := strings.NewReplacer("name: a, addresses: [198.51", "name: b, addresses: [198.51", "name: b, addresses: [198.51", "name: a, addresses: [198.51").Replace(testPools)[5:]
+	for _, configFirst := range []bool{true, false} {
+		h := newHarness(t, testZone, testPools, service("web", "  rules: [{pools: [eu]}]\n"))
+		h.apply(verdict("a", "b"))
+		h.expect("web.shop.gtm.example.", berlin, IPv4, well)
+		if configFirst {
+			h.put(swapped)
+		} else {
+			h.apply(verdict("b", "a"))
+		}
+		h.expect("web.shop.gtm.example.", berlin, IPv4, well)
+		h.put(swapped)
+		h.apply(verdict("b", "a"))
+		h.expect("web.shop.gtm.example.", berlin, IPv4, well)
+	}
+}
+
 func TestSplitByWeight(t *testing.T) {
 	h := newHarness(t, testZone, testPools, service("web", "  rules: [{pools: [{pool: sg, weight: 70}, {pool: us, weight: 30}, eu]}]\n"))
 	h.expect("web.shop.gtm.example.", berlin, IPv4, map[string]float64{"203.0.113.1": .7, "192.0.2.1": .15, "192.0.2.2": .15})

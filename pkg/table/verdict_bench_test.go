@@ -64,6 +64,7 @@ func flipped(n, j int, one bool) health.Verdict {
 		if (i == j) == one {
 			f = health.Finding{State: health.Down, Since: noon, Reason: "connect: connection refused"}
 		}
+		f.Of = fmt.Sprintf("10.0.%d.%d", i>>8, i&255)
 		v.Endpoints[fmt.Sprint("e", i)] = f
 	}
 	return v

@@ -12,15 +12,30 @@ type EdgeStatus struct {
 	// Tenants are the generations that it answers from.
 	Tenants map[string]uint64 `json:"tenants"`
 	// IDs identify these generations, which their numbers alone do not where a store went back; absent where not known.
-	IDs      map[string]string `json:"ids,omitempty"`
-	Source   Source            `json:"source"`
-	Services int               `json:"services"`
-	Zones    int               `json:"zones"`
+	IDs    map[string]string `json:"ids,omitempty"`
+	Source Source            `json:"source"`
+	// Health tells how old is what it knows of health; absent: not known.
+	Health   *Health `json:"health,omitempty"`
+	Services int     `json:"services"`
+	Zones    int     `json:"zones"`
 	// Broken are the resources that are not served as declared.
 	Broken []Broken   `json:"broken,omitempty"`
 	Geo    []GeoState `json:"geo,omitempty"`
 	// Aliases are the hosts outside that aliases lead to.
 	Aliases []AliasState `json:"aliases,omitempty"`
+}
+
+// Health tells how old is what is known of health: its fields are those of store.Health.
+type Health struct {
+	// Judge is whose pulse came last, and Pulse when, by the clock of who tells; absent: none ever came.
+	Judge string    `json:"judge,omitempty"`
+	Pulse time.Time `json:"pulse,omitzero"`
+	// StandsStill: since Since verdicts may be out of date, and Why says why.
+	StandsStill bool      `json:"standsStill,omitempty"`
+	Since       time.Time `json:"since,omitzero"`
+	Why         string    `json:"why,omitempty"`
+	// Silent are the vantages that had lost their lease, by that pulse.
+	Silent []string `json:"silent,omitempty"`
 }
 
 // AliasState tells how a host outside was resolved last.
@@ -120,10 +135,11 @@ type Candidate struct {
 	Weight    int      `json:"weight"`
 	Score     float64  `json:"score"`
 	State     string   `json:"state"`
-	Effective float64  `json:"effective"` // weight times score, after overrides
+	Effective float64  `json:"effective"` // weight times score, after overrides; as declared where all pools are down
 	Share     float64  `json:"share"`     // 0 to 1, within the pool
 	Out       string   `json:"out,omitempty"`
-	Held      string   `json:"held,omitempty"` // what was seen and is not followed, because the brake holds
+	AsIfUp    string   `json:"asIfUp,omitempty"` // why it would be left out, were not all pools down
+	Held      string   `json:"held,omitempty"`   // what was seen and is not followed, because the brake holds
 }
 
 // ExampleAnswer is one answer that the client may get.

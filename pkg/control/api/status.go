@@ -16,6 +16,8 @@ type Status struct {
 	Edges []Edge            `json:"edges"`
 	Pools []Pool            `json:"pools"`
 	Store StoreStatus       `json:"store"`
+	// Health tells how old is what is known of health; absent: not known.
+	Health *Health `json:"health,omitempty"`
 	// Vantages are the probers.
 	Vantages []Vantage `json:"vantages,omitempty"`
 }
@@ -28,7 +30,9 @@ type Vantages struct {
 // Vantage is one prober.
 type Vantage struct {
 	ID    string `json:"id"`
-	State string `json:"state" enum:"alive,silent,absent"`
+	State string `json:"state" enum:"alive,silent,absent,unknown"`
+	// Heard is when it was last known to be alive; given where State is unknown.
+	Heard *time.Time `json:"heard,omitempty"`
 	// Pools is on how many pools there is evidence of it.
 	Pools int `json:"pools"`
 	// Monitors are those that name it.
@@ -40,6 +44,8 @@ const (
 	VantageAlive  = "alive"
 	VantageSilent = "silent" // it does not hold its lease; what it saw last stays, and says nothing
 	VantageAbsent = "absent" // a monitor names it, and it was never seen
+	// VantageUnknown: it was alive when the store was last heard.
+	VantageUnknown = "unknown"
 )
 
 // Forgotten tells what was forgotten of a vantage.
@@ -58,16 +64,35 @@ type Edges struct {
 	Edges []Edge            `json:"edges"`
 }
 
-// Edge is one registered edge, and what it said when it was asked just now.
+// Edge is one edge that the store knows, and what it said when it was asked just now.
 type Edge struct {
 	ID      string    `json:"id"`
 	HTTP    string    `json:"http"`
 	DNS     []string  `json:"dns,omitempty"`
 	Version string    `json:"version,omitempty"`
 	Started time.Time `json:"started"`
+	// State tells whether it holds its lease; absent: control is too old to know, and lists only those that do.
+	State string `json:"state,omitempty" enum:"alive,silent"`
+	// Since is since when it is as it is: silent, or not known to answer from the newest generations. Absent: not known.
+	Since *time.Time `json:"since,omitempty"`
+	// Last are the generations that it answered from when that was last known. It may answer from them still.
+	Last map[string]uint64 `json:"last,omitempty"`
+	// Twin tells in which way another process seems to go by its ID.
+	Twin string `json:"twin,omitempty"`
 	// Error tells why it could not be asked; Status is then absent.
 	Error  string      `json:"error,omitempty"`
 	Status *EdgeStatus `json:"status,omitempty"`
+}
+
+// The states of an edge.
+const (
+	EdgeAlive  = "alive"
+	EdgeSilent = "silent" // it does not hold its lease: it is dead, stopped, or cut off, and answers what it answered
+)
+
+// ForgottenEdge is an edge that is not missed any more.
+type ForgottenEdge struct {
+	ID string `json:"id"`
 }
 
 // StoreStatus is how control follows the store.

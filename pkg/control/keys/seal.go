@@ -42,6 +42,9 @@ func (m *Manager) findRecipients(ctx context.Context) error {
 			return err
 		}
 		for _, e := range edges {
+			if !e.Alive { // one that was stolen stays known
+				continue
+			}
 			r, err := age.ParseX25519Recipient(e.Recipient)
 			if e.Recipient != "" && err != nil {
 				m.cfg.Logger.Warn("an edge tells a recipient that is none: no keys are sealed for it", "edge", e.ID, "error", err)

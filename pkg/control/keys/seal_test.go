@@ -16,13 +16,13 @@ import (
 func TestEdgesGetKeys(t *testing.T) {
 	w := newWorld(t)
 	one, two := identity(t), identity(t)
-	w.store.edges = []store.Edge{{ID: "a", Recipient: one.Recipient().String()}, {ID: "b"}, {ID: "c", Recipient: "nonsense"}}
+	w.store.edges = []store.Edge{{ID: "a", Alive: true, Recipient: one.Recipient().String()}, {ID: "b", Alive: true}, {ID: "c", Alive: true, Recipient: "nonsense"}}
 	w.to(time.Hour)
 	ks := w.keyset("example.")
 	if _, err := ks.Open(one); err != nil || ks.Serial != 2 {
 		t.Errorf("serial %d: %v", ks.Serial, err)
 	}
-	w.store.edges = []store.Edge{{ID: "d", Recipient: two.Recipient().String()}}
+	w.store.edges = []store.Edge{{ID: "a", Recipient: one.Recipient().String()}, {ID: "d", Alive: true, Recipient: two.Recipient().String()}}
 	w.to(2 * time.Hour)
 	ks = w.keyset("example.")
 	for _, id := range []*age.X25519Identity{one, two, w.identity} {
@@ -55,7 +55,7 @@ func TestRecipientsFile(t *testing.T) {
 	w := newWorld(t)
 	listed, told := identity(t), identity(t)
 	file := filepath.Join(t.TempDir(), "recipients")
-	w.store.edges = []store.Edge{{ID: "a", Recipient: told.Recipient().String()}}
+	w.store.edges = []store.Edge{{ID: "a", Alive: true, Recipient: told.Recipient().String()}}
 	w.startWith(Config{Recipients: file})
 	w.look()
 	if !strings.Contains(w.log.String(), file) {

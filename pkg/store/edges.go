@@ -1,0 +1,145 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"go.etcd.io/etcd/client/v3"
+)
+
+// maxKnownEdges is how many edges Edges lists of those that do not live, the first by ID.
+const maxKnownEdges = 20_000
+
+// ErrEdgeAlive: an edge that is alive would be known again at once.
+var ErrEdgeAlive = errors.New("it is alive; stop it first")
+
+// knownEdge is an edge as it stays known when its lease is gone.
+type knownEdge struct {
+	Edge
+	Seen time.Time `json:"seen"`
+}
+
+// KeepEdge lets an edge be found until ctx ends, as KeepVantage does for probers, and lets it be known after that, until ForgetEdge.
+// tell is asked whenever something is written; its ID is always the same.
+func (c *Client) KeepEdge(ctx context.Context, tell func() Edge, ttl time.Duration) error {
+	id := tell().ID
+	if id == "" {
+		return errors.New("an edge needs an ID to be found by")
+	}
+	value := func() ([]byte, error) {
+		e := tell()
+		e.Tenants = nil // they change; who is alive can be asked
+		return marshalPlain(e)
+	}
+	return c.keep(ctx, leased{key: c.keys.edge(id), value: value, ttl: ttl, beside: func(ctx context.Context) { c.know(ctx, tell()) }})
+}
+
+// know writes down an edge that is to be missed when it is gone. That this fails is no reason to be without a lease.
+func (c *Client) know(ctx context.Context, e Edge) {
+	ctx, cancel := context.WithTimeout(ctx, c.wait.call)
+	defer cancel()
+	value, err := marshalPlain(knownEdge{Edge: e, Seen: c.cfg.Now().UTC()})
+	if err != nil {
+		c.log.Error("an edge cannot be written down", "edge", e.ID, "error", err)
+		return
+	}
+	resp, err := c.etcd.Put(ctx, c.keys.knownEdge(e.ID), string(value), clientv3.WithPrevKV())
+	if err != nil {
+		c.log.Warn("the store does not know this edge for later yet, and would not miss it", "edge", e.ID,
+			"error", c.explain("writing it down", err))
+		return
+	}
+	var before knownEdge
+	if resp.PrevKv == nil || json.Unmarshal(resp.PrevKv.Value, &before) != nil {
+		return
+	}
+	if twin := twinOf(e, before); twin != "" {
+		c.log.Error("two edges must not share an ID: give one of them another --id", "edge", e.ID, "other", twin)
+	}
+}
+
+// twinOf tells of a process that wrote itself down under the ID of e, and after e had started. It goes by the clocks of both.
+func twinOf(e Edge, other knownEdge) string {
+	if other.Started.Equal(e.Started) || !other.Seen.After(e.Started) {
+		return ""
+	}
+	return fmt.Sprintf("one at %s, started %s, and one at %s, started %s", orElse(e.HTTP, "?"), e.Started.UTC().Format(time.RFC3339),
+		orElse(other.HTTP, "?"), other.Started.UTC().Format(time.RFC3339))
+}
+
+var errEnough = errors.New("enough")
+
+// Edges lists the edges that are alive, and those that were and are not forgotten, sorted by ID. Of the latter it lists 20,000 at most.
+func (c *Client) Edges(ctx context.Context) ([]Edge, error) {
+	known := map[string]knownEdge{}
+	r := c.reader(c.etcd)
+	err := r.each(ctx, c.keys.knownEdges(), func(kv *mvccKV) error {
+		if len(known) == maxKnownEdges {
+			c.log.Warn("more edges are known than are listed; forget those that are no more: gtmctl edge forget", "listed", maxKnownEdges)
+			return errEnough
+		}
+		parts := c.keys.split(string(kv.Key))
+		if len(parts) != 3 {
+			return nil
+		}
+		var k knownEdge
+		if err := json.Unmarshal(kv.Value, &k); err != nil {
+			c.log.Warn("what an edge wrote down is not understood", "key", string(kv.Key), "error", err)
+			k = knownEdge{} // that there is one is known all the same
+		}
+		k.ID = parts[2]
+		known[k.ID] = k
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return nil, c.explain("listing the edges", err)
+	}
+	found := make(map[string]Edge, len(known))
+	for id, k := range known {
+		k.Edge.Seen = k.Seen
+		found[id] = k.Edge
+	}
+	err = r.each(ctx, c.keys.edges(), func(kv *mvccKV) error {
+		var e Edge
+		if err := json.Unmarshal(kv.Value, &e); err != nil {
+			c.log.Warn("an edge's entry in the store is not understood and left out", "key", string(kv.Key), "error", err)
+			return nil
+		}
+		e.Alive = true
+		if k, ok := known[e.ID]; ok {
+			e.Seen, e.Tenants, e.Twin = k.Seen, k.Tenants, twinOf(e, k)
+		}
+		found[e.ID] = e
+		return nil
+	})
+	if err != nil {
+		return nil, c.explain("listing the edges", err)
+	}
+	edges := make([]Edge, 0, len(found))
+	for _, id := range slices.Sorted(maps.Keys(found)) {
+		edges = append(edges, found[id])
+	}
+	return edges, nil
+}
+
+// ForgetEdge has an edge that is no more not be missed. ErrEdgeAlive: it is alive; ErrNotFound: it is not known.
+func (c *Client) ForgetEdge(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, c.wait.call)
+	defer cancel()
+	resp, err := c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(c.keys.edge(id)), "=", 0)).
+		Then(clientv3.OpDelete(c.keys.knownEdge(id))).Commit()
+	switch {
+	case err != nil:
+		return c.explain("forgetting edge "+id, err)
+	case !resp.Succeeded:
+		return fmt.Errorf("edge %s cannot be forgotten: %w", id, ErrEdgeAlive)
+	case resp.Responses[0].GetResponseDeleteRange().Deleted == 0:
+		return fmt.Errorf("edge %s: %w", id, ErrNotFound)
+	}
+	return nil
+}

@@ -1,0 +1,161 @@
+package table
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/gti/gtm/pkg/health"
+)
+
+// standings are the states of a service's pools that words and weights are held against.
+var standings = []struct {
+	name, overrides string
+	down            map[string][]string // by pool
+	held            string              // an endpoint of eu
+	asIfUp          bool
+}{
+	{name: "all up"},
+	{name: "mixed", down: map[string][]string{"eu": {"b"}}},
+	{name: "a pool down", down: map[string][]string{"eu": {"a", "b"}}},
+	{name: "all down", down: map[string][]string{"eu": {"a", "b"}, "us": {"a", "b"}}, asIfUp: true},
+	{name: "held", down: map[string][]string{"us": {"b"}}, held: "a"},
+	{name: "all drained", overrides: overrideOf("eu", "state: drain") + overrideOf("us", "state: drain"), asIfUp: true},
+	{name: "one down, the rest drained", overrides: overrideOf("eu", "state: drain, endpoint: a") + overrideOf("us", "state: drain"),
+		down: map[string][]string{"eu": {"b"}}, asIfUp: true},
+	{name: "weights taken away", overrides: overrideOf("eu", "weight: 0") + overrideOf("us", "weight: 0"), asIfUp: true},
+	{name: "down by hand", overrides: overrideOf("eu", "state: down") + overrideOf("us", "state: down"), asIfUp: true},
+}
+
+func overrideOf(pool, more string) string {
+	return fmt.Sprintf("\n---\nkind: Override\ntenant: shop\nname: %s-%d\nspec: {pool: %s, %s, reason: test}\n", pool, len(more), pool, more)
+}
+
+// hostPools are the pools of host names, for the families that name them.
+const hostPools = `
+---
+kind: Pool
+tenant: shop
+name: heu
+spec: {endpoints: [{name: a, host: a.example.net., weight: 3}, {name: b, host: b.example.net., weight: 1}]}
+---
+kind: Pool
+tenant: shop
+name: hus
+spec: {endpoints: [{name: a, host: c.example.net.}, {name: b, host: d.example.net., weight: 3}]}
+`
+
+// tell puts a case in place, in the pools of addresses and in those of host names.
+func (h *harness) tell(overrides string, down map[string][]string, held string) {
+	if overrides != "" {
+		h.put(overrides[4:], strings.NewReplacer("pool: ", "pool: h", "name: ", "name: h").Replace(overrides))
+	}
+	for _, pool := range []string{"eu", "us"} {
+		for _, prefix := range []string{"", "h"} {
+			v := health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: prefix + pool}, Endpoints: map[string]health.Finding{}}
+			for _, e := range []string{"a", "b"} {
+				v.Endpoints[e] = health.Finding{State: health.Up, Score: 1}
+			}
+			for _, e := range down[pool] {
+				v.Endpoints[e] = health.Finding{State: health.Down, Reason: "connect: refused"}
+			}
+			if held != "" && pool == "eu" {
+				v.Frozen = true
+				v.Endpoints[held] = health.Finding{State: health.Up, Score: 1, Reason: "held by the brake: refused"}
+			}
+			h.apply(Change{Verdicts: []health.Verdict{v}})
+		}
+	}
+}
+
+// TestExplanationsAreWhatAnswersFollow: the shares that are explained are those of 20,000 draws, also where everything is down.
+func TestExplanationsAreWhatAnswersFollow(t *testing.T) {
+	services := map[string]string{
+		"web":      "  rules: [{pools: [eu, us]}]\n",
+		"split":    "  rules: [{pools: [{pool: eu, weight: 7}, {pool: us, weight: 3}]}]\n",
+		"last":     "  rules: [{pools: [us]}]\n  lastResort: [eu]\n",
+		"all":      "  pick: all\n  rules: [{pools: [eu, us]}]\n",
+		"sticky":   "  pick: sticky\n  rules: [{pools: [eu, us]}]\n",
+		"coherent": "  coherent: true\n  rules: [{pools: [us, eu]}]\n",
+		"cname":    "  rules: [{pools: [heu, hus]}]\n",
+		"srv":      "  srv: {port: 443}\n  rules: [{pools: [heu, hus]}]\n",
+	}
+	yaml := []string{testZone, testPools, hostPools}
+	for name, rules := range services {
+		yaml = append(yaml, service(name, rules))
+	}
+	for _, tc := range standings {
+		h := newHarness(t, yaml...)
+		h.tell(tc.overrides, tc.down, tc.held)
+		if len(h.last) > 0 {
+			t.Fatal(h.last)
+		}
+		for name := range services {
+			s := h.service(name + ".shop.gtm.example.")
+			for _, f := range s.Families() {
+				t.Run(fmt.Sprint(tc.name, "/", name, "/", f.noun()), func(t *testing.T) { h.compareShares(t, s, f, tc.asIfUp) })
+			}
+		}
+	}
+}
+
+// compareShares draws for one client, or for many where the choice is theirs, and compares how often each endpoint was named.
+func (h *harness) compareShares(t *testing.T, s *Service, f Family, asIfUp bool) {
+	const draws = 20000
+	c := clientAt(berlin)
+	e := h.view.Explain(s, f, c, 1)
+	if (e.Fallback == AsIfUp) != asIfUp {
+		t.Fatalf("fallback %q", e.Fallback)
+	}
+	drawn := map[string]float64{}
+	rnd := rand.New(rand.NewPCG(1, 2))
+	var d Decision
+	for range draws {
+		if s.Pick == Sticky {
+			a := netip.AddrFrom4([4]byte{91, byte(rnd.Uint32()), byte(rnd.Uint32()), 0})
+			c = &Client{Has: true, Subnet: NetOf(a, 24), Resolver: c.Resolver}
+		}
+		h.view.Decide(&d, s, f, c, h.view.Classify(s, c), rnd.Uint64())
+		for _, i := range d.picks.partsOf(d.Set) {
+			drawn[d.Draw.Pool.ID.Pool+"/"+d.Draw.Pool.Candidates[i].Endpoint.Name] += 1.0 / draws
+		}
+	}
+	for _, p := range e.Pools {
+		for i, share := range p.Shares {
+			name := p.Pool.ID.Pool + "/" + p.Pool.Candidates[i].Endpoint.Name
+			if want := p.Share * share; !near(drawn[name], want) && !near((drawn[name]-want)/2, 0) {
+				t.Errorf("%s is told to have %.3f of the answers, and has %.3f", name, want, drawn[name])
+			}
+		}
+		if says := strings.Contains(p.Why, "answering as if up"); says != (asIfUp && p.Share > 0) {
+			t.Errorf("pool %s with %.2f of the answers says %q", p.Pool.ID.Pool, p.Share, p.Why)
+		}
+	}
+}
+
+// TestWeightsHoldWhenAllIsDrained: with everything drained, 3:1 became 1:1. Weight 0 alone is shared evenly.
+func TestWeightsHoldWhenAllIsDrained(t *testing.T) {
+	want := map[string]float64{"198.51.100.1": .75, "198.51.100.2": .25}
+	for _, more := range []string{"state: drain", "state: down", "weight: 0"} {
+		h := newHarness(t, testZone, testPools, service("web", "  rules: [{pools: [eu]}]\n"))
+		h.put(overrideOf("eu", more)[5:])
+		h.expect("web.shop.gtm.example.", berlin, IPv4, want)
+	}
+	spares := strings.NewReplacer("weight: 3", "weight: 0", "weight: 1", "weight: 0")
+	h := newHarness(t, testZone, spares.Replace(testPools), service("web", "  rules: [{pools: [eu]}]\n"))
+	h.expect("web.shop.gtm.example.", berlin, IPv4, map[string]float64{"198.51.100.1": .5, "198.51.100.2": .5})
+	// A drained endpoint is nearer to serving than one whose weight is 0.
+	h = newHarness(t, testZone, strings.Replace(testPools, "weight: 1", "weight: 0", 1), service("web", "  rules: [{pools: [eu]}]\n"))
+	h.put(overrideOf("eu", "state: drain")[5:])
+	h.expect("web.shop.gtm.example.", berlin, IPv4, map[string]float64{"198.51.100.1": 1})
+}
+
+// TestADeclaredWeightBehindAnOverrideIsFollowed: picks are kept while they are the same, and weights that an override hides count.
+func TestADeclaredWeightBehindAnOverrideIsFollowed(t *testing.T) {
+	h := newHarness(t, testZone, testPools, service("web", "  rules: [{pools: [eu]}]\n"))
+	h.put(overrideOf("eu", "weight: 0")[5:])
+	h.put(strings.Replace(testPools, "weight: 3", "weight: 9", 1)[5:])
+	h.expect("web.shop.gtm.example.", berlin, IPv4, map[string]float64{"198.51.100.1": .9, "198.51.100.2": .1})
+}
