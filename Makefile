@@ -12,9 +12,11 @@ PAIRS    ?= $(if $(QUICK),6,11)
 ONLY     ?=
 QUICK    ?=
 REF      ?=
+SEED     ?= $(shell date +%s)
+FOR      ?= 10m
 
 # What the interop tests talk to, as Debian names it.
-CLIENTS := bind9 bind9-dnsutils curl gdnsd knot knot-dnssecutils knot-dnsutils ldnsutils nsd python3-certbot-dns-rfc2136 tor-geoipdb unbound
+CLIENTS := bind9 bind9-dnsutils curl gdnsd iproute2 knot knot-dnssecutils knot-dnsutils ldnsutils nsd python3-certbot-dns-rfc2136 tor-geoipdb unbound
 
 # What make bench measures gtm beside, and with.
 PEERS := bind9 bind9-dnsutils dnsperf ethtool gcc gdnsd knot knot-module-geoip ldnsutils libc6-dev nsd openssl pdns-backend-geoip pdns-server tor-geoipdb util-linux
@@ -33,6 +35,7 @@ help: ## Tell what can be made
 	@echo "  make run DATA=DIR RUNFLAGS='--log json'   other data folder, further flags of gtmd"
 	@echo "  DIFFERENTIAL_CASES=1000000 make interop    more and other cases against knotd and NSD (DIFFERENTIAL_SEED=N: one of them)"
 	@echo "  INTEROP_SEED=2 make interop               other random questions to the other peers"
+	@echo "  make chaos SEED=1 FOR=2m                  the seed that make interop takes; others, and for longer"
 	@echo "  make fuzz FUZZTIME=5m                     longer; make bench PAIRS=31: more rounds"
 	@echo "  make bench QUICK=1 ONLY=steered,static    a short look at some loads; make bench-scale, -latency, -streams, -xdp: each by itself"
 	@echo "  make bench-compare REF=HEAD~5             micro benchmarks of the tree beside those of a commit"
@@ -69,9 +72,14 @@ lint: ## Format, vet and staticcheck only
 .PHONY: interop
 interop: ## Install real clients (apt-get, as root) and test against them
 	cmd/gtmd/interop/install $(CLIENTS)
-	$(GO) test -tags interop -count=1 -v -timeout 10m ./cmd/gtmd/interop/...
+	$(GO) test -tags interop -count=1 -v -timeout 10m $$($(GO) list -tags interop ./cmd/gtmd/interop/... | grep -v /chaos$$)
+	$(GO) test -tags interop -count=1 -v -timeout 20m ./cmd/gtmd/interop/chaos
 	@others=$$(grep -rlE '^//go:build interop' --include='*_test.go' pkg cmd | xargs -rn1 dirname | sort -u | grep -v '^cmd/gtmd/interop' | sed 's|^|./|' || true); \
 	if [ -n "$$others" ]; then set -x; $(GO) test -tags interop -count=1 -timeout 10m $$others; fi
+
+.PHONY: chaos
+chaos: ## Kill, stop, cut and restore at random, under a load that judges every answer (as root)
+	CHAOS_SEED='$(SEED)' CHAOS_FOR='$(FOR)' $(GO) test -tags interop -count=1 -v -timeout 0 -run 'TestRandom$$' ./cmd/gtmd/interop/chaos
 
 .PHONY: fuzz
 fuzz: ## Fuzz every fuzz target for FUZZTIME each

@@ -1,14 +1,17 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
 )
 
 // feed keeps a consumer up to date with a range of keys. Each attempt has a connection of its own, so that
@@ -53,7 +56,26 @@ var (
 	// errBehind: another member of the cluster answers, which has not caught up; or the store went back, which begin finds out.
 	errBehind  = errors.New("etcd answers with an older revision than before")
 	errStalled = errors.New("etcd gives no sign of life")
+	// errBroken: begin is to find out whether the store that can be reached again is the same.
+	errBroken = errors.New("the connection to etcd broke")
 )
+
+const watchMethod = "/etcdserverpb.Watch/Watch"
+
+// oneWatch ends a session when its watch is opened a second time. etcd's client would have a watch whose connection broke go on from
+// the next revision by itself, in whatever store it finds then: one that was restored meanwhile, and has come that far again, would
+// not be noticed.
+func oneWatch(end context.CancelCauseFunc) grpc.StreamClientInterceptor {
+	var opened atomic.Bool
+	return func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, next grpc.Streamer,
+		opts ...grpc.CallOption) (grpc.ClientStream, error) {
+		if method == watchMethod && opened.Swap(true) {
+			end(errBroken)
+			return nil, errBroken
+		}
+		return next(ctx, desc, cc, method, opts...)
+	}
+}
 
 // run goes on until ctx ends or the consumer fails.
 func (f *feed) run(ctx context.Context) error {
@@ -116,7 +138,9 @@ func (f *feed) report(err error) {
 
 // session follows over one connection until it fails; up tells whether it became current.
 func (f *feed) session(ctx context.Context) (up bool, err error) {
-	etcd, err := f.c.connect()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	etcd, err := f.c.connect(grpc.WithChainStreamInterceptor(oneWatch(end)))
 	if err != nil {
 		return false, err
 	}
@@ -131,8 +155,7 @@ func (f *feed) session(ctx context.Context) (up bool, err error) {
 		f.status(Current, nil)
 	}
 
-	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
-	defer cancel()
+	ctx = clientv3.WithRequireLeader(ctx)
 	opened := make(chan clientv3.WatchChan, 1)
 	go func() { // Watch waits for etcd's answer
 		// From at.rev, not from the next: etcd reports progress only once the first revision asked for exists.
@@ -150,11 +173,11 @@ func (f *feed) listen(ctx context.Context, etcd *clientv3.Client, opened <-chan 
 	for {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		case events = <-opened:
 		case resp, ok := <-events:
 			if !ok {
-				return errors.New("the watch ended")
+				return cmp.Or(context.Cause(ctx), errors.New("the watch ended"))
 			}
 			if err := f.take(ctx, resp, &at); err != nil {
 				return err

@@ -282,6 +282,8 @@ type proxy struct {
 	addr string
 	mu   sync.Mutex
 	gate chan struct{} // nil: open
+	shut bool          // closes everything at once
+	in   map[net.Conn]bool
 }
 
 func newProxy(t testing.TB, socket string) *proxy {
@@ -293,7 +295,7 @@ func newProxy(t testing.TB, socket string) *proxy {
 }
 
 func serveProxy(t testing.TB, ln net.Listener, socket string) *proxy {
-	p := &proxy{addr: ln.Addr().String()}
+	p := &proxy{addr: ln.Addr().String(), in: map[net.Conn]bool{}}
 	t.Cleanup(func() { ln.Close(); p.open() })
 	go func() {
 		for {
@@ -309,6 +311,13 @@ func serveProxy(t testing.TB, ln net.Listener, socket string) *proxy {
 
 func (p *proxy) serve(in net.Conn, socket string) {
 	defer in.Close()
+	p.mu.Lock()
+	if p.shut {
+		p.mu.Unlock()
+		return
+	}
+	p.in[in] = true
+	p.mu.Unlock()
 	out, err := net.Dial("unix", socket)
 	if err != nil {
 		return
@@ -342,9 +351,21 @@ func (p *proxy) blackhole() {
 	p.gate = make(chan struct{})
 }
 
+// close ends all connections, and takes no others until open.
+func (p *proxy) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.shut = true
+	for in := range p.in {
+		in.Close()
+	}
+	clear(p.in)
+}
+
 func (p *proxy) open() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.shut = false
 	if p.gate != nil {
 		close(p.gate)
 		p.gate = nil

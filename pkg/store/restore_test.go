@@ -198,6 +198,27 @@ func TestStoreThatWentBackAndCaughtUpIsRefused(t *testing.T) {
 	}
 }
 
+// A connection that breaks is made anew at once, by etcd's client itself. A store that was restored meanwhile and has come as far again is
+// noticed all the same.
+func TestAWatchIsNotResumedInARestoredStore(t *testing.T) {
+	t.Parallel()
+	b := backUp(t, func(c *Client) { mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))}) })
+	mustCommit(t, b.c, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "b", "AF"))})
+	b.proxied.wait.stall = within // silence would tell as well
+	f := follow(t, b.proxied, nil)
+	f.untilHead("shop", 2)
+	b.door.close()
+	b.restore()
+	for g := range Generation(3) {
+		mustCommit(t, b.c, Change{Tenant: "shop", Base: g + 1, Put: resources(site("shop", "a", "AS")), Author: "bob"})
+	}
+	b.door.open()
+	f.untilState(Refused)
+	if got := regionOf(t, f.mirror.Tenant("shop"), "a"); got != "EU" {
+		t.Errorf("a change of the restored store was taken: %s", got)
+	}
+}
+
 // Verdicts have no generations: where the store lost some, followers take what it has, whatever revisions say.
 func TestVerdictsOfAStoreThatWentBack(t *testing.T) {
 	t.Parallel()
