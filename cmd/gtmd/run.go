@@ -89,6 +89,7 @@ func serveRoles(ctx context.Context, cfg *config, out io.Writer) (err error) {
 			return err
 		}
 		if s.filled != nil {
+			_ = s.poll(ctx, func() bool { return s.edge == nil || s.edge.Ready() == nil || s.hasApplied(applied) })
 			close(s.filled)
 		}
 		if s.waitEdge(ctx, applied) == nil {
@@ -320,14 +321,18 @@ func (s *server) applyFiles(ctx context.Context) ([]store.Record, error) {
 
 // waitEdge waits until the edge, if there is one, answers, and does so from what was applied.
 func (s *server) waitEdge(ctx context.Context, applied []store.Record) error {
-	behind := func() bool {
-		if s.edge.Ready() != nil {
-			return true
-		}
-		serves := s.edge.Status().Tenants
-		return slices.ContainsFunc(applied, func(r store.Record) bool { return serves[r.Tenant] < uint64(r.Generation) })
-	}
-	for s.edge != nil && behind() {
+	return s.poll(ctx, func() bool { return s.edge == nil || s.edge.Ready() == nil && s.hasApplied(applied) })
+}
+
+// hasApplied tells whether the edge's view is of what was applied: the store had it before the edge heard of it.
+func (s *server) hasApplied(applied []store.Record) bool {
+	serves := s.edge.Status().Tenants
+	return !slices.ContainsFunc(applied, func(r store.Record) bool { return serves[r.Tenant] < uint64(r.Generation) })
+}
+
+// poll waits until something is so.
+func (s *server) poll(ctx context.Context, is func() bool) error {
+	for !is() {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
