@@ -210,7 +210,7 @@ func (r *round) cause(id PoolID) string {
 }
 
 // refuge tells whether clients can go to a pool: as many of its endpoints as it needs, and half of those that were up, are up by
-// votes now or by an operator's word, and it has not lost half within the window.
+// votes now or by an operator's word. One that has just lost more than half failed with those that look for it.
 func (r *round) refuge(id PoolID) bool {
 	declared, v := r.Pools[id], r.Proposed[id]
 	known, up, lost, size := 0, 0, 0, declared.Size
@@ -242,7 +242,7 @@ func (r *round) refuge(id PoolID) bool {
 	if declared.Needs != nil {
 		needs = max(needs, declared.Needs(size))
 	}
-	return known >= needs && 2*known >= up+lost && 2*lost < up+lost
+	return known >= needs && 2*known >= up+lost
 }
 
 // short writes 1m for what is 1m0s elsewhere.

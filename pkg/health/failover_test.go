@@ -146,7 +146,8 @@ func TestBrakeRefuge(t *testing.T) {
 	}{
 		{"healthy", 2, func(*tenant) {}, false},
 		{"one of three lost", 3, func(x *tenant) { x.evidence["p1/e0"] = Down }, false},
-		{"half lost", 2, func(x *tenant) { x.evidence["p1/e0"] = Down }, true},
+		{"half lost", 2, func(x *tenant) { x.evidence["p1/e0"] = Down }, false},
+		{"more than half lost", 3, func(x *tenant) { x.evidence["p1/e0"], x.evidence["p1/e1"] = Down, Down }, true},
 		{"unknown", 2, func(x *tenant) { delete(x.verdicts, PoolID{"shop", "p1"}); x.unknown("p1", 2) }, true},
 		{"in an operator's hands: down", 2, func(x *tenant) { x.exempt["p1/e0"], x.exempt["p1/e1"] = true, true }, true},
 		{"half in an operator's hands", 2, func(x *tenant) { x.exempt["p1/e0"] = true }, false},
@@ -163,7 +164,7 @@ func TestBrakeRefuge(t *testing.T) {
 		if x.tally.Frozen != tc.held {
 			t.Errorf("%s: frozen %v (%+v)", tc.what, x.tally.Frozen, x.verdicts)
 		}
-		if cause := x.verdicts[PoolID{"shop", "p0"}].Cause; tc.held != strings.Contains(cause, "4 of ") && tc.held != strings.Contains(cause, "5 of ") {
+		if cause := x.verdicts[PoolID{"shop", "p0"}].Cause; tc.held != strings.Contains(cause, " endpoints that were up failed within 1m") {
 			t.Errorf("%s: cause %q", tc.what, cause)
 		}
 	}
