@@ -110,6 +110,10 @@ func TestAFlippedBitInTheJournal(t *testing.T) {
 	w := newWriter(r, "t1")
 	l := startLoad(r, w)
 	edge := r.Edges[1]
+	edge.Stop() // it began with an empty store, and so with an empty base
+	r.Wipe(edge)
+	edge.Start()
+	r.WaitReady(edge)
 	w.writeMany(t, 20, time.Minute)
 	agree(t, r)
 	edge.Stop()
