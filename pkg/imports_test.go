@@ -72,6 +72,8 @@ var house = map[string]room{
 	"pkg/edge":    {floor: 6, outside: []string{prometheus, errgroup, "filippo.io/age"}},
 	"pkg/prober":  {floor: 6, outside: []string{prometheus, errgroup}},
 
+	"cmd/gtmd/interop/rig": {floor: 6, outside: []string{etcd, "go.uber.org/zap", errgroup}}, // for tests alone: processes and namespaces
+
 	"cmd/gtmd": {floor: 7, outside: []string{cobra, pflag, prometheus, errgroup, unix, age}},
 	"cmd/gtmctl": {floor: 7, outside: []string{cobra, pflag, "github.com/schollz/progressbar/v3",
 		"github.com/jedib0t/go-pretty/v6", "golang.org/x/term", "gopkg.in/yaml.v3"}},
@@ -83,7 +85,7 @@ var house = map[string]room{
 // What a test may import besides: oracles, comparers, script runners, and what stands in for the outside.
 var testOutside = []string{dnsLibrary, "github.com/quic-go/quic-go", prometheus, etcd, errgroup, unix, "github.com/google/go-cmp/cmp",
 	"github.com/rogpeppe/go-internal", "github.com/oschwald/maxminddb-golang/v2", "github.com/maxmind/mmdbwriter",
-	"gopkg.in/yaml.v3", "go.uber.org/zap", "google.golang.org/grpc"}
+	"gopkg.in/yaml.v3", "go.uber.org/zap", "google.golang.org/grpc", "github.com/anishathalye/porcupine"}
 
 // What a pure package has no use for.
 var worldly = []string{"net", "net/http", "os", "os/exec", "os/signal", "syscall", "log", "log/slog", "io/ioutil", "unsafe"}

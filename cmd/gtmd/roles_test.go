@@ -70,7 +70,11 @@ func TestEdgeOutlivesTheStore(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(edgeDir, "etcd")); err == nil {
 		t.Error("a gtmd with --etcd has an etcd of its own")
 	}
-	edges, err := openStore(t, dir).Edges(limited(t))
+	found := openStore(t, dir)
+	edges, err := found.Edges(limited(t))
+	for ctx := limited(t); len(edges) == 0 && err == nil && ctx.Err() == nil; edges, err = found.Edges(ctx) {
+		time.Sleep(20 * time.Millisecond) // it is told beside the answers, and not before
+	}
 	if err != nil || len(edges) != 1 || edges[0].ID != "fra-1" || "http://"+edges[0].HTTP != edge.web || edges[0].DNS[0] != edge.dns.String() {
 		t.Errorf("edges in the store: %+v, %v", edges, err)
 	}

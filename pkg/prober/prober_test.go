@@ -359,7 +359,7 @@ func TestObservationsToldAnew(t *testing.T) {
 		delete(l.alive, "ghost")
 		l.fakeStore.mu.Unlock()
 		l.again()
-		time.Sleep(time.Second)
+		time.Sleep(3 * time.Second) // the judge waits a second for vantages to correct what is old
 		if r := l.verdict("eu").Endpoints["a"].Reason; r != "held: 2 must say down, and refused" {
 			t.Errorf("reason %q", r)
 		}
