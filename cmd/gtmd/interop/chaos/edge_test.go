@@ -186,7 +186,13 @@ func TestADiskThatWasFull(t *testing.T) {
 	agree(t, r)
 	fill := filepath.Join(edge.Dir, "fill")
 	fillDisk(t, fill)
-	w.writeMany(t, 6, soon)
+	rig.Eventually(t, time.Minute, "the snapshot cannot be written", func() error { // the file's last page has room at first
+		w.writeMany(t, 2, soon)
+		if !strings.Contains(edge.Log(16<<10), "no space left") {
+			return errors.New("it was")
+		}
+		return nil
+	})
 	agree(t, r)
 	freed := time.Now()
 	if err := os.Remove(fill); err != nil {
