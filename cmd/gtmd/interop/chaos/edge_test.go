@@ -110,6 +110,10 @@ func TestAFlippedBitInTheJournal(t *testing.T) {
 	w := newWriter(r, "t1")
 	l := startLoad(r, w)
 	edge := r.Edges[1]
+	edge.Stop() // it began with an empty store, and so with an empty base
+	r.Wipe(edge)
+	edge.Start()
+	r.WaitReady(edge)
 	w.writeMany(t, 20, time.Minute)
 	agree(t, r)
 	edge.Stop()
@@ -182,7 +186,13 @@ func TestADiskThatWasFull(t *testing.T) {
 	agree(t, r)
 	fill := filepath.Join(edge.Dir, "fill")
 	fillDisk(t, fill)
-	w.writeMany(t, 6, soon)
+	rig.Eventually(t, time.Minute, "the snapshot cannot be written", func() error { // the file's last page has room at first
+		w.writeMany(t, 2, soon)
+		if !strings.Contains(edge.Log(16<<10), "no space left") {
+			return errors.New("it was")
+		}
+		return nil
+	})
 	agree(t, r)
 	freed := time.Now()
 	if err := os.Remove(fill); err != nil {

@@ -137,7 +137,7 @@ func (l *load) askEdge(edge *rig.Node, pause time.Duration) {
 		case <-tick.C:
 		}
 		question, asked := questions[i%len(questions)], time.Now()
-		reply, err := q.ask(question.host, dns.TypeA, loadTimeout)
+		reply, err := q.ask(question.host, loadTimeout)
 		l.count(edge, asked, err)
 		switch {
 		case err != nil:
@@ -240,8 +240,8 @@ func (q *asker) close() {
 	}
 }
 
-// ask asks for a host.
-func (q *asker) ask(host string, qtype uint16, limit time.Duration) (*dns.Msg, error) {
+// ask asks for the addresses of a host.
+func (q *asker) ask(host string, limit time.Duration) (*dns.Msg, error) {
 	if q.conn == nil {
 		conn, err := net.Dial("udp", netip.AddrPortFrom(q.edge.Outside, 53).String())
 		if err != nil {
@@ -250,7 +250,7 @@ func (q *asker) ask(host string, qtype uint16, limit time.Duration) (*dns.Msg, e
 		q.conn = &dns.Conn{Conn: conn, UDPSize: 1232}
 	}
 	q.id++
-	query := new(dns.Msg).SetQuestion(host, qtype)
+	query := new(dns.Msg).SetQuestion(host, dns.TypeA)
 	query.Id = q.id
 	if err := q.conn.SetDeadline(time.Now().Add(limit)); err != nil {
 		return nil, err
@@ -278,7 +278,7 @@ func addrOf(rr dns.RR) netip.Addr {
 func answer(edge *rig.Node, host string) (netip.Addr, error) {
 	q := &asker{edge: edge}
 	defer q.close()
-	reply, err := q.ask(host, dns.TypeA, loadTimeout)
+	reply, err := q.ask(host, loadTimeout)
 	if err != nil {
 		return netip.Addr{}, err
 	}
@@ -302,11 +302,10 @@ func answers(t testing.TB, limit time.Duration, edges []*rig.Node, host string, 
 	}
 }
 
-// text asks an edge for a text of several lines.
+// text asks an edge for a text of several lines, over TCP, since it can be long.
 func text(edge *rig.Node, host string) (string, error) {
-	q := &asker{edge: edge}
-	defer q.close()
-	reply, err := q.ask(host, dns.TypeTXT, loadTimeout)
+	client := &dns.Client{Net: "tcp", Timeout: loadTimeout}
+	reply, _, err := client.Exchange(new(dns.Msg).SetQuestion(host, dns.TypeTXT), netip.AddrPortFrom(edge.Outside, 53).String())
 	if err != nil {
 		return "", err
 	}

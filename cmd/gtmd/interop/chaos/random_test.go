@@ -158,6 +158,7 @@ func (s *storm) sometimes(ctx context.Context, random *rand.Rand, pick func() tr
 
 // suffer begins a trouble, and ends it after a time.
 func (s *storm) suffer(ctx context.Context, trouble trouble, length time.Duration) {
+	s.t.Helper()
 	s.whole.RLock()
 	defer s.whole.RUnlock()
 	s.note(trouble.name)
@@ -174,6 +175,7 @@ func upTo(random *rand.Rand, most time.Duration) time.Duration {
 }
 
 func (s *storm) note(name string) {
+	s.t.Helper()
 	s.say("%s", name)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -139,7 +139,7 @@ func TestHealthThatStandsStillSaysSo(t *testing.T) {
 	l.followHealth(false)
 	r.StopMembers()
 	r.Targets.Fail(mainA)
-	const still = "health stands still"
+	const still = "stands still"
 	says := func(what string, say func() (string, error)) {
 		t.Helper()
 		rig.Eventually(t, time.Minute, what+" says that health stands still", func() error {
