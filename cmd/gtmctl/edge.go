@@ -173,6 +173,9 @@ func (a *app) edgeNotes(s *api.Status, e *api.Edge, b api.Behind) []string {
 	if st.Snapshot != nil && st.Snapshot.Error != "" {
 		notes = append(notes, "the copy on disk: "+st.Snapshot.Error)
 	}
+	if st.GeoFault != "" {
+		notes = append(notes, "geography: "+st.GeoFault)
+	}
 	for _, broken := range st.Broken {
 		notes = append(notes, brokenText(broken))
 	}

@@ -121,6 +121,7 @@ type Edge struct {
 	ids      map[string]string     // of the view's generations
 	unknown  map[spec.Key][]string // fields that only a newer gtm knows; none: nor the kind
 	snapshot snapshotState
+	geoFault string // why geography files are not used as they are; empty: they are
 }
 
 // news is what makes a new view.
@@ -196,17 +197,18 @@ func (e *Edge) AddrsOf(t serve.Transport) []netip.AddrPort { return e.server.Add
 // Run serves until ctx ends, and then closes what New opened.
 func (e *Edge) Run(ctx context.Context) error {
 	var atlas *geo.Atlas
-	var noAtlas error
+	var noAtlas []error
 	var opening sync.WaitGroup
-	opening.Go(func() { atlas, noAtlas = geo.Open(e.cfg.GeoFiles...) })
+	opening.Go(func() { atlas, noAtlas = e.openGeo() })
 	snapshot, first, noSnapshot := store.OpenSnapshot(filepath.Join(e.cfg.Dir, "snapshot"), e.log)
 	e.tellOpened(first, noSnapshot)
-	if opening.Wait(); noAtlas != nil {
+	if opening.Wait(); atlas.Builtin() && noAtlas != nil && first == nil { // a first start: more likely a wrong name than a bad day
 		if snapshot != nil {
-			noAtlas = errors.Join(noAtlas, snapshot.Close())
+			noAtlas = append(noAtlas, snapshot.Close())
 		}
-		return errors.Join(noAtlas, e.close())
+		return errors.Join(append(noAtlas, e.close())...)
 	}
+	e.tellGeo(noAtlas)
 	if snapshot != nil && e.cfg.Registerer != nil {
 		if err := e.cfg.Registerer.Register(snapshot); err != nil {
 			return errors.Join(err, snapshot.Close(), e.close())

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"path/filepath"
 	"runtime"
 	"syscall"
 	"time"
@@ -21,6 +22,7 @@ type geoQuestion struct {
 func (e *Edge) watchGeo(ctx context.Context, atlas *geo.Atlas) {
 	runtime.LockOSThread()
 	standBack()
+	e.keepGeo(atlas)
 	geo.Watch(ctx, atlas, func(a *geo.Atlas) { e.takeGeo(ctx, a) }, e.refuseGeo)
 }
 
@@ -49,6 +51,8 @@ func (e *Edge) takeGeo(ctx context.Context, a *geo.Atlas) {
 	if e.tell(ctx, news{geography: g}) != nil {
 		return
 	}
+	e.keepGeo(a)
+	e.setGeoFault("")
 	e.metrics.geoOpened.Observe(a.OpenedIn().Seconds())
 	e.metrics.geoCompiled.Observe(compiled.Seconds())
 	for _, i := range a.Info() {
@@ -57,7 +61,43 @@ func (e *Edge) takeGeo(ctx context.Context, a *geo.Atlas) {
 	e.log.Info("geography", "opened", a.OpenedIn().Round(time.Millisecond), "partitions", g.Partitions(), "compiled", compiled.Round(time.Millisecond))
 }
 
+// refuseGeo tells of files that cannot be used; nil: they are as those in use again.
 func (e *Edge) refuseGeo(err error) {
+	if err == nil {
+		e.setGeoFault("")
+		e.log.Info("the geography files are as those in use again")
+		return
+	}
 	e.metrics.geoRefused.Inc()
+	e.setGeoFault(err.Error())
 	e.log.Error("a new geography file is refused; the old one serves on", "error", err)
+}
+
+// openGeo opens the geography files, or what was kept of them.
+func (e *Edge) openGeo() (*geo.Atlas, []error) {
+	return geo.OpenKept(e.geoDir(), e.cfg.GeoFiles...)
+}
+
+// tellGeo tells what was wrong with geography files at the start, and what is used in their place.
+func (e *Edge) tellGeo(faults []error) {
+	for _, err := range faults {
+		e.metrics.geoRefused.Inc()
+		e.setGeoFault(err.Error())
+		e.log.Error("a geography file is refused", "error", err)
+	}
+}
+
+// keepGeo keeps copies of the geography files in use, so that the next start does not depend on what the files are like then.
+func (e *Edge) keepGeo(a *geo.Atlas) {
+	if err := a.Keep(e.geoDir()); err != nil {
+		e.log.Warn("the geography files in use have no copy for the next start", "error", err)
+	}
+}
+
+func (e *Edge) geoDir() string { return filepath.Join(e.cfg.Dir, "geo") }
+
+func (e *Edge) setGeoFault(text string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.geoFault = text
 }

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"bytes"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -107,4 +108,43 @@ func TestCorruptGeographyAtTheStart(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), file) {
 		t.Fatalf("error %v; want one that names the file", err)
 	}
+}
+
+// A geography file that was refused while running stopped the next start: a rolling restart would have taken the whole fleet down.
+func TestCorruptGeographyStopsNoRestart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := writeGeo(t, dir, fixtureGeo)
+	good := mmdb(t, fixtureGeo)
+	r := startServing(t, func(c *Config) { c.GeoFiles = []string{file} })
+	r.always("web.shop.gtm.example.", "A", european, "NOERROR "+euA)
+	edgeDir := r.e.cfg.Dir
+	eventually(t, "a copy is kept", func() error {
+		if copies, _ := filepath.Glob(filepath.Join(edgeDir, "geo", "*.mmdb")); len(copies) != 1 {
+			return fmt.Errorf("%v", copies)
+		}
+		return nil
+	})
+	replaceFile(t, file, good[:len(good)/2])
+	r.valueIs(1, "gtm_edge_geo_refused_total")
+	r.stop()
+	r = start(t, edgeDir, func(c *Config) { c.GeoFiles = []string{file} })
+	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+euA)
+	r.logged("level=ERROR", "a geography file is refused", "its last good copy is used", file)
+	if s := r.fetchStatus(); !strings.Contains(s.GeoFault, file) || len(s.Geo) != 1 || s.Geo[0].File != file {
+		t.Errorf("status %q, %+v", s.GeoFault, s.Geo)
+	}
+	replaceFile(t, file, good)
+	r.logged("level=INFO", "the geography files are as those in use again")
+	if s := r.fetchStatus(); s.GeoFault != "" {
+		t.Errorf("then %q", s.GeoFault)
+	}
+	if err := os.RemoveAll(filepath.Join(edgeDir, "geo")); err != nil {
+		t.Fatal(err)
+	}
+	replaceFile(t, file, good[:len(good)/2])
+	r.stop()
+	r = start(t, edgeDir, func(c *Config) { c.GeoFiles = []string{file} }) // without a copy, but with a snapshot
+	r.logged("level=ERROR", "a geography file is refused", "the built-in database is used", file)
+	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+euA)
 }

@@ -20,8 +20,9 @@ type Atlas struct {
 	files  []watched     // what Watch compares with
 	took   time.Duration // to open it
 
-	mu    sync.Mutex
-	shape *shape // what Compile made last
+	mu      sync.Mutex
+	shape   *shape // what Compile made last
+	instead bool   // of another than its files, which could not be used
 }
 
 // Info describes one database of an atlas.
@@ -43,30 +44,46 @@ type Info struct {
 func Open(files ...string) (*Atlas, error) {
 	if len(files) == 0 {
 		defer forget(builtin.CountryMMDB)
-		return OpenBytes("built-in", builtin.CountryMMDB)
+		return OpenBytes(builtinName, builtin.CountryMMDB)
 	}
 	var atlas *Atlas
 	begun := time.Now()
 	for _, file := range files {
-		seen := statFile(file)
-		mmdb, err := os.ReadFile(file)
-		if err != nil {
-			return nil, fmt.Errorf("geographic database: %w", err)
-		}
-		next, err := OpenBytes(file, mmdb)
+		next, err := openFile(file)
 		if err != nil {
 			return nil, err
 		}
-		next.files = []watched{{file, seen}}
-		if atlas == nil {
-			atlas = next
-		} else {
-			atlas = merge(atlas, next)
-		}
+		atlas = atlas.merged(next)
 	}
 	atlas.took = time.Since(begun)
 	return atlas, nil
 }
+
+// openFile opens one file, which is to be watched.
+func openFile(file string) (*Atlas, error) {
+	seen := statFile(file)
+	mmdb, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("geographic database: %w", err)
+	}
+	a, err := OpenBytes(file, mmdb)
+	if err != nil {
+		return nil, err
+	}
+	a.files = []watched{{file, seen}}
+	return a, nil
+}
+
+// merged is merge for an a that may be nil, which is nothing yet.
+func (a *Atlas) merged(next *Atlas) *Atlas {
+	if a == nil {
+		return next
+	}
+	return merge(a, next)
+}
+
+// builtinName stands for the built-in database where others have the name of a file.
+const builtinName = "built-in"
 
 // OpenBytes is Open for one database in memory; name stands for it in messages. The bytes are not kept.
 func OpenBytes(name string, mmdb []byte) (*Atlas, error) {

@@ -17,7 +17,7 @@ type watched struct {
 // Watch looks at the files of a every two seconds until ctx ends. When one was replaced or written, and
 // has stayed as it is for one such interval, all are opened anew: the new atlas goes to onNew, or the error
 // to onErr, once for each change, and the atlas before stays in use. A file that merely is gone is reported to onErr
-// too. Renaming a complete file over the old one is the safe way to change it. Both functions are called
+// too; and nil when, after an error, the files are as those in use again. Renaming a complete file over the old one is the safe way to change it. Both functions are called
 // from the calling goroutine. An atlas without files (the built-in one) never changes.
 func Watch(ctx context.Context, a *Atlas, onNew func(*Atlas), onErr func(error)) {
 	w := newWatcher(a, onNew, onErr)
@@ -41,10 +41,11 @@ type watcher struct {
 	polled []stamp
 	onNew  func(*Atlas)
 	onErr  func(error)
+	failed bool // onErr was told of an error last
 }
 
 func newWatcher(a *Atlas, onNew func(*Atlas), onErr func(error)) *watcher {
-	w := &watcher{atlas: a, onNew: onNew, onErr: onErr}
+	w := &watcher{atlas: a, onNew: onNew, onErr: onErr, failed: a.instead}
 	for _, f := range a.files {
 		w.files = append(w.files, f.file)
 		w.opened = append(w.opened, f.seen)
@@ -67,13 +68,19 @@ func (w *watcher) poll() {
 	copy(w.opened, w.polled)
 	next, err := Open(w.files...)
 	if err != nil {
+		w.failed = true
 		w.onErr(err)
 		return
 	}
 	for i, f := range next.files {
 		w.opened[i] = f.seen
 	}
+	failed := w.failed
+	w.failed = false
 	if sameContent(w.atlas.infos, next.infos) {
+		if failed {
+			w.onErr(nil)
+		}
 		return
 	}
 	w.atlas = next

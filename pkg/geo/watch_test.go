@@ -2,6 +2,7 @@ package geo
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -41,7 +42,12 @@ func (l *watchLog) onNew(a *Atlas) {
 	l.countries = append(l.countries, p.Country)
 }
 
-func (l *watchLog) onErr(err error) { l.errs = append(l.errs, err.Error()) }
+func (l *watchLog) onErr(err error) {
+	if err == nil {
+		err = errors.New("as before")
+	}
+	l.errs = append(l.errs, err.Error())
+}
 
 // take gives what was told since the last call.
 func (l *watchLog) take() string {
@@ -73,7 +79,8 @@ func TestWatcher(t *testing.T) {
 		{"touched", func() { must(t, os.Chtimes(f.name, time.Time{}, time.Unix(1, 0))) }, ""},
 		{"gone", func() { must(t, os.Remove(f.name)) }, "no such file"},
 		{"still gone", func() {}, ""},
-		{"back with what it had", func() { f.replace(f.database("JP")) }, ""},
+		{"back with what it had", func() { f.replace(f.database("JP")) }, "as before"},
+		{"touched again", func() { must(t, os.Chtimes(f.name, time.Time{}, time.Unix(2, 0))) }, ""},
 		{"back with another", func() { f.replace(f.database("DE")) }, "DE"},
 	}
 	for _, step := range steps {

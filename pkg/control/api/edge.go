@@ -23,6 +23,8 @@ type EdgeStatus struct {
 	// Unknown are the resources that it does not wholly understand, since a newer gtm wrote them; all else of them is served.
 	Unknown []Unknown  `json:"unknown,omitempty"`
 	Geo     []GeoState `json:"geo,omitempty"`
+	// GeoFault tells why a geography file is not used as it is.
+	GeoFault string `json:"geoFault,omitempty"`
 	// Aliases are the hosts outside that aliases lead to.
 	Aliases []AliasState `json:"aliases,omitempty"`
 	// Snapshot is the copy on disk; absent: of a program that does not tell.
