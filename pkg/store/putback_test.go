@@ -11,7 +11,8 @@ import (
 
 func TestPutBack(t *testing.T) {
 	c, ctx := testClient(t), testContext(t)
-	for _, ks := range []dnssec.Keyset{{Zone: "newer.", Serial: 1}, {Zone: "older.", Serial: 1}, {Zone: "older.", Serial: 2}, {Zone: "same.", Serial: 1}} {
+	for _, ks := range []dnssec.Keyset{{Zone: "newer.", Serial: 1}, {Zone: "older.", Serial: 1}, {Zone: "older.", Serial: 2},
+		{Zone: "same.", Serial: 1}} {
 		if err := c.PutKeyset(ctx, ks); err != nil {
 			t.Fatal(err)
 		}

@@ -31,7 +31,8 @@ func (r Release) Covers(p health.PoolID) bool {
 // maxReleaseText bounds what a person says with a release, in bytes.
 const maxReleaseText = 4096
 
-// PutRelease writes a release, in one attempt: one that is carried out late, behind another, would be followed twice. Where no judge takes it, it is gone after ttl: nobody wants it to be followed long after.
+// PutRelease writes a release, in one attempt: one that is carried out late, behind another, would be followed twice. Where no judge
+// takes it, it is gone after ttl: nobody wants it to be followed long after.
 func (c *Client) PutRelease(ctx context.Context, r Release, ttl time.Duration) error {
 	r.Reason, r.Author = clip(r.Reason, maxReleaseText), clip(r.Author, maxReleaseText)
 	value, err := marshalPlain(r)
