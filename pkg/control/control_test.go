@@ -199,7 +199,8 @@ func TestErrorsFromBelow(t *testing.T) {
 		{&store.TooLargeError{Ops: 9, MaxOps: 8}, 413, "9 writes"},
 		{fmt.Errorf("shop@3: %w", store.ErrNotFound), 404, "shop@3: not found"},
 		{context.DeadlineExceeded, 504, "is etcd well?"},
-		{&change.PartlyError{Err: &store.UnknownError{Tenant: "shop", Err: context.DeadlineExceeded}}, 504, "it may have been made: look at gtmctl history shop"},
+		{&change.PartlyError{Err: &store.UnknownError{Tenant: "shop", Err: context.DeadlineExceeded}}, 504,
+			"it may have been made: look at gtmctl history shop"},
 		{errors.New("etcd is away"), 503, "etcd is away"},
 		{problemf(418, "tea"), 418, "tea"},
 	} {

@@ -26,7 +26,8 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 		}, []string{"operation"}),
 		edges: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "gtm_control_edges",
-			Help: "Edges that are known, each once: alive, silent (without a lease), behind (alive, not known to answer from the newest generations).",
+			Help: "Edges that are known, each once: alive, silent (without a lease), behind (alive, not known to answer from " +
+				"the newest generations).",
 		}, []string{"state"}),
 	}
 	if registerer == nil {

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -195,7 +196,7 @@ func (r *rebuilding) carryOut(ctx context.Context, changer *change.Changer, plan
 	}
 	out.Accepted = &api.Accepted{Author: plan.Author}
 	if err := r.s.cfg.Store.Accept(ctx, plan.Author); err != nil {
-		return err
+		return acceptError{err}
 	}
 	r.s.cfg.Logger.Warn("the store was rebuilt and accepted", "author", plan.Author,
 		"generations", len(out.Records), "zones with their keys", out.Keys)
@@ -243,13 +244,23 @@ func (r *rebuilding) verdicts() []health.Verdict {
 	return out
 }
 
-// halfway tells that nothing is taken yet, and what to do.
+// acceptError: accepting failed, or its answer was lost.
+type acceptError struct{ error }
+
+func (a acceptError) Unwrap() error { return a.error }
+
+// halfway tells that nothing is taken yet, or may be, and what to do.
 func (r *rebuilding) halfway(err error) error {
 	problem, ok := problemOf(err).(*api.Problem)
 	if !ok {
 		return err
 	}
 	told := *problem
+	if errors.As(err, new(acceptError)) {
+		told.Detail = fmt.Sprintf("the store is whole, but it is not known whether it was accepted: gtmctl status tells whether it is "+
+			"refused still; then run: gtmctl store accept. %s", told.Detail)
+		return &told
+	}
 	told.Detail = fmt.Sprintf("the store is not rebuilt, and was not accepted: edges serve on with what they have. %s. "+
 		"The same command goes on where this one ended", told.Detail)
 	return &told

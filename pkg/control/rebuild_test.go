@@ -94,6 +94,18 @@ func TestARebuildIsAcceptedWhenItIsWhole(t *testing.T) {
 	}
 }
 
+// TestARebuildWhoseAcceptanceIsNotAnswered: it said that the store was not accepted, which nobody knew.
+func TestARebuildWhoseAcceptanceIsNotAnswered(t *testing.T) {
+	w, e := newEmptied(t)
+	e.onAccept = func() { e.err = errors.New("etcd gives no answer") }
+	p := problem(t, w.ask(t, "POST", "/v1/store/rebuild", api.RebuildRequest{FromMemory: true}, nil), http.StatusServiceUnavailable)
+	const want = "the store is whole, but it is not known whether it was accepted: gtmctl status tells whether it is refused still; " +
+		"then run: gtmctl store accept. etcd gives no answer"
+	if p.Detail != want {
+		t.Errorf("%q", p.Detail)
+	}
+}
+
 func TestARebuildNamesWhatElseIsThere(t *testing.T) {
 	w, e := newEmptied(t)
 	pool := &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "old"}, Spec: &spec.Pool{}}

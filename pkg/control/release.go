@@ -104,30 +104,40 @@ func targetNames(targets []target) []string {
 	return words
 }
 
-// untilTaken waits for the judge to have followed a release. One that it does not take is withdrawn.
+// untilTaken waits for the judge to have followed a release. One that it does not take is withdrawn. While the store does not answer,
+// the judge may hear it all the same.
 func (s *Server) untilTaken(ctx context.Context, word store.Release) error {
 	waiting, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
+	var unheard error // why it is not known whether the release waits still
 	for {
 		waits, err := s.cfg.Store.HasRelease(waiting, word.Tenant, word.Pool)
-		switch {
-		case err == nil && !waits:
+		if err == nil && !waits {
 			return nil
-		case err != nil && waiting.Err() == nil:
-			return problemOf(err)
+		}
+		if err == nil || waiting.Err() == nil { // else the time is up, which says nothing of the store
+			unheard = err
 		}
 		select {
 		case <-waiting.Done():
-			withdrawn := "it is withdrawn"
-			if err := s.cfg.Store.WithdrawRelease(context.WithoutCancel(ctx), word.Tenant, word.Pool); err != nil {
-				withdrawn = "it runs out in a minute"
-			}
-			return problemf(http.StatusGatewayTimeout,
-				"nothing went down: no judge followed the release within %s, and %s; "+
-					"is a prober alive? gtmctl status tells", s.patience, withdrawn)
+			return s.notTaken(context.WithoutCancel(ctx), word, unheard)
 		case <-time.After(releasePoll):
 		}
 	}
+}
+
+// notTaken withdraws a release that nobody is known to have followed, and says so.
+func (s *Server) notTaken(ctx context.Context, word store.Release, unheard error) error {
+	withdrawn := "it is withdrawn"
+	if err := s.cfg.Store.WithdrawRelease(ctx, word.Tenant, word.Pool); err != nil {
+		withdrawn = "it runs out in a minute"
+	}
+	if unheard != nil {
+		return problemf(http.StatusGatewayTimeout, "whether a judge followed the release is not known, and %s; look at gtmctl status: %s",
+			withdrawn, unheard)
+	}
+	return problemf(http.StatusGatewayTimeout, "nothing went down: no judge followed the release within %s, and %s; "+
+		"is a prober alive? gtmctl status tells", s.patience, withdrawn)
 }
 
 // untilDown waits a while to see what became of what was held, and gives what is down.

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -19,7 +20,8 @@ func (w *world) judgedSo(a, b rune) {
 		f := health.Finding{State: health.Up, Score: 1}
 		switch state {
 		case 'h':
-			f.Reason, v.Frozen, v.Cause = "held by the brake: refused", true, "4 of 4 endpoints that were up failed within 1m, and rule 1 of service web has no other pool"
+			f.Reason, v.Frozen = "held by the brake: refused", true
+			v.Cause = "4 of 4 endpoints that were up failed within 1m, and rule 1 of service web has no other pool"
 		case 'd':
 			f = health.Finding{State: health.Down, Reason: "refused"}
 		}
@@ -64,6 +66,26 @@ func TestHealthReleaseWithoutAJudge(t *testing.T) {
 	p := problem(t, w.ask(t, "POST", "/v1/health/shop/release", `{"reason": "fire"}`, nil), http.StatusGatewayTimeout)
 	if !strings.Contains(p.Detail, "no judge followed the release within 10ms, and it is withdrawn") || w.store.release != nil {
 		t.Errorf("%s (%+v)", p.Detail, w.store.release)
+	}
+}
+
+// TestHealthReleaseWhileTheStoreIsSilent: the first question that got no answer ended the wait, with the release left to be followed.
+func TestHealthReleaseWhileTheStoreIsSilent(t *testing.T) {
+	w := newWorld(t)
+	w.judgedSo('h', 'u')
+	w.store.judge = func(store.Release) { w.judgedSo('d', 'u') }
+	w.store.noRelease = []error{errors.New("etcd is silent")}
+	var out api.Released
+	if w.ask(t, "POST", "/v1/health/shop/release", `{"reason": "fire"}`, &out); fmt.Sprint(out.Down) != "[shop/eu/a]" {
+		t.Errorf("%+v", out)
+	}
+	w.judgedSo('h', 'u')
+	w.patience, w.store.judge = 10*time.Millisecond, nil
+	w.store.noRelease = []error{errors.New("etcd is silent")}
+	p := problem(t, w.ask(t, "POST", "/v1/health/shop/release", `{"reason": "fire"}`, nil), http.StatusGatewayTimeout)
+	const want = "whether a judge followed the release is not known, and it is withdrawn; look at gtmctl status: etcd is silent"
+	if p.Detail != want || w.store.release != nil {
+		t.Errorf("%q (%+v)", p.Detail, w.store.release)
 	}
 }
 

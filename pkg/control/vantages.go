@@ -138,7 +138,8 @@ func neverSeen(vantages, seen []string) (warnings spec.Errors) {
 	if len(warnings) < len(vantages) {
 		return warnings
 	}
-	return spec.Errors{{Field: "spec.vantages", Msg: "none of its vantages (" + strings.Join(vantages, ", ") + ") was ever seen: nothing is checked until a prober of that name runs",
+	return spec.Errors{{Field: "spec.vantages", Msg: "none of its vantages (" + strings.Join(vantages, ", ") +
+		") was ever seen: nothing is checked until a prober of that name runs",
 		Hint: cmp.Or(hint, "gtmctl vantage list shows those that there are")}}
 }
 

@@ -82,7 +82,8 @@ func TestMonitorsOfVantagesThatDoNotExistAreWarnedOf(t *testing.T) {
 	w := newWorld(t)
 	w.store.vantages = []store.Vantage{{ID: "fra", Alive: true}, {ID: "old"}}
 	ask := func(vantages ...string) (warnings []string) {
-		r := &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindMonitor, Name: "m"}, Spec: &spec.Monitor{Type: "tcp", Port: 80, Vantages: vantages}}
+		r := &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindMonitor, Name: "m"},
+			Spec: &spec.Monitor{Type: "tcp", Port: 80, Vantages: vantages}}
 		var out api.ApplyReply
 		wire, err := api.FromSpec(r)
 		if err != nil {
@@ -106,7 +107,8 @@ func TestMonitorsOfVantagesThatDoNotExistAreWarnedOf(t *testing.T) {
 		{[]string{"fra", "nyc"}, "shop/Monitor/m: spec.vantages[1]: vantage nyc was never seen; "},
 		{[]string{"fra", "odl"}, "shop/Monitor/m: spec.vantages[1]: vantage odl was never seen; did you mean old?"},
 		{[]string{"fra1"}, "shop/Monitor/m: spec.vantages: " + fmt.Sprintf(apart, "fra1") + "; did you mean fra?"},
-		{[]string{"tokyo", "osaka"}, "shop/Monitor/m: spec.vantages: " + fmt.Sprintf(apart, "tokyo, osaka") + "; gtmctl vantage list shows those that there are"},
+		{[]string{"tokyo", "osaka"},
+			"shop/Monitor/m: spec.vantages: " + fmt.Sprintf(apart, "tokyo, osaka") + "; gtmctl vantage list shows those that there are"},
 	} {
 		if got := strings.Join(ask(tc.vantages...), "\n"); got != tc.want {
 			t.Errorf("%v: %q, want %q", tc.vantages, got, tc.want)

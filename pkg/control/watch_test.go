@@ -78,7 +78,8 @@ func TestAnEdgeThatDiesIsMissedSinceItsLease(t *testing.T) {
 
 	end()
 	w.clock = now.Add(3 * time.Second)
-	if e := w.edgeOf(t, "ams1"); e.State != api.EdgeAlive || e.Error == "" || !e.Since.Equal(w.clock) || !e.Behind(w.goals()).Unknown || e.Last["shop"] != 41 {
+	if e := w.edgeOf(t, "ams1"); e.State != api.EdgeAlive || e.Error == "" || !e.Since.Equal(w.clock) || !e.Behind(w.goals()).Unknown ||
+		e.Last["shop"] != 41 {
 		t.Errorf("unreachable: %+v", e)
 	}
 	w.edgesAre(t, "alive 0, behind 1, silent 0")
@@ -154,7 +155,8 @@ func TestEdgesAreForgotten(t *testing.T) {
 	w.store.edges = []store.Edge{{ID: "ams1"}, {ID: "fra1", Alive: true}}
 	for id, says := range map[string]string{"fra1": "it is alive; stop it first", "amz1": "did you mean ams1?"} {
 		rec := w.ask(t, "DELETE", "/v1/edges/"+id, nil, nil)
-		if p := problem(t, rec, map[bool]int{true: http.StatusConflict, false: http.StatusNotFound}[id == "fra1"]); !strings.Contains(p.Detail, says) {
+		code := map[bool]int{true: http.StatusConflict, false: http.StatusNotFound}[id == "fra1"]
+		if p := problem(t, rec, code); !strings.Contains(p.Detail, says) {
 			t.Errorf("%s: %s", id, p.Detail)
 		}
 	}
@@ -196,7 +198,8 @@ func TestSilenceOfTheStoreShowsInStatus(t *testing.T) {
 		t.Errorf("nobody was heard: %+v", status.Health)
 	}
 	w.evidence.Heard(store.Pulse{Judge: "fra", Nonce: "1", Silent: []string{"nyc"}}, now)
-	if w.ask(t, "GET", "/v1/status", nil, &status); status.Health.StandsStill || status.Health.Judge != "fra" || !slices.Equal(status.Health.Silent, []string{"nyc"}) {
+	if w.ask(t, "GET", "/v1/status", nil, &status); status.Health.StandsStill || status.Health.Judge != "fra" ||
+		!slices.Equal(status.Health.Silent, []string{"nyc"}) {
 		t.Errorf("%+v", status.Health)
 	}
 	w.clock, w.store.contact, w.store.err = now.Add(45*time.Second), now.Add(5*time.Second), errors.New("etcd is away")

@@ -40,6 +40,8 @@ type memory struct {
 	release  *store.Release      // that waits
 	judge    func(store.Release) // follows releases; nil: there is none
 	noSights error               // what Vantages gives, if err is nil
+	// noRelease is what HasRelease gives, one after the other, and then the truth.
+	noRelease []error
 	// back and verdictsBack are what was put back.
 	back         []dnssec.Keyset
 	verdictsBack []health.Verdict
@@ -90,6 +92,11 @@ func (m *memory) PutRelease(_ context.Context, r store.Release, _ time.Duration)
 }
 
 func (m *memory) HasRelease(context.Context, string, string) (bool, error) {
+	if len(m.noRelease) > 0 {
+		err := m.noRelease[0]
+		m.noRelease = m.noRelease[1:]
+		return false, err
+	}
 	if m.judge != nil && m.release != nil {
 		m.judge(*m.release)
 		m.release = nil
@@ -177,7 +184,8 @@ const testBody = 32 << 20
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{registry: prometheus.NewRegistry(), clock: now,
-		status: store.FollowStatus{State: store.Current, Since: now, Cursor: 7}, store: &memory{Mirror: store.NewMirror(), states: map[string]store.TenantState{}}}
+		status: store.FollowStatus{State: store.Current, Since: now, Cursor: 7},
+		store:  &memory{Mirror: store.NewMirror(), states: map[string]store.TenantState{}}}
 	w.store.Apply(testState(t))
 	s, err := New(Config{Store: w.store, Mirror: w.store.Mirror, Token: testToken, TokenFile: "/var/lib/gtm/token", MaxBody: testBody,
 		Registerer: w.registry, Now: func() time.Time { return w.clock }, Evidence: &w.evidence,

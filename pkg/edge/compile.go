@@ -20,10 +20,7 @@ func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *store.Updat
 	filled := e.cfg.Filled
 	var pause <-chan time.Time
 	if first != nil {
-		c.Apply(changeOf(first))
-		e.takeIDs(first)
-		e.takeUnknown(first)
-		e.takeKeys(c, first)
+		e.takeUpdate(c, first)
 		if err := e.publish(c, filled == nil); err != nil {
 			return err
 		}
@@ -69,11 +66,16 @@ func (e *Edge) take(c *table.Compiler, n news) {
 	if n.update == nil {
 		return
 	}
-	c.Apply(changeOf(n.update))
-	e.takeIDs(n.update)
-	e.takeUnknown(n.update)
-	e.takeKeys(c, n.update)
+	e.takeUpdate(c, n.update)
 	e.save.put(*n.update)
+}
+
+func (e *Edge) takeUpdate(c *table.Compiler, u *store.Update) {
+	c.Apply(changeOf(u))
+	e.takeIDs(u)
+	e.takeUnknown(u)
+	e.takeKeys(c, u)
+	e.told = true
 }
 
 // takeIDs notes what identifies the generations that the next view is of.
@@ -93,7 +95,8 @@ func (e *Edge) takeIDs(u *store.Update) {
 	e.nextIDs = ids
 }
 
-// publish compiles and hands the view to the workers. The first one opens the sockets; one without zones only where filled.
+// publish compiles and hands the view to the workers. The first one opens the sockets; one without zones only where filled, and told by
+// the store: what else makes a view knows of no zones.
 func (e *Edge) publish(c *table.Compiler, filled bool) error {
 	start := e.cfg.Now()
 	v, broken, next := c.Compile(start)
@@ -106,7 +109,7 @@ func (e *Edge) publish(c *table.Compiler, filled bool) error {
 	e.view.Store(v)
 	e.transfer.Changed()
 	e.mu.Unlock()
-	begins := !e.isOpen() && (filled || len(v.Zones())+len(v.Void()) > 0)
+	begins := !e.isOpen() && (filled && e.told || len(v.Zones())+len(v.Void()) > 0)
 	if begins {
 		if err := e.server.Open(); err != nil {
 			return err

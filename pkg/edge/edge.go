@@ -114,6 +114,7 @@ type Edge struct {
 
 	unopened map[string]table.Broken // by zone: keys that cannot be opened; for the compiling goroutine
 	nextIDs  map[string]string       // of generations, for the next view; likewise
+	told     bool                    // there was an update, or a snapshot; likewise
 
 	mu       sync.Mutex
 	status   store.FollowStatus
@@ -236,9 +237,8 @@ func (e *Edge) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		return e.cfg.Store.Follow(ctx, store.FollowConfig{From: from, Has: first, OnStatus: e.setStatus, OnPulse: e.heard, OnUpdate: func(u store.Update) error {
-			return e.tell(ctx, news{update: &u})
-		}})
+		return e.cfg.Store.Follow(ctx, store.FollowConfig{From: from, Has: first, OnStatus: e.setStatus, OnPulse: e.heard,
+			OnUpdate: func(u store.Update) error { return e.tell(ctx, news{update: &u}) }})
 	})
 	g.Go(func() error { return e.beFound(ctx) })
 	if len(e.cfg.GeoFiles) > 0 {

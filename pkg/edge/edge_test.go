@@ -146,6 +146,24 @@ func TestAnEmptyStoreIsNoAnswerBeforeApply(t *testing.T) {
 	}
 }
 
+// TestNothingIsAnsweredBeforeTheStoreTold: --apply has nothing to do where the store holds everything already, as after the loss of the
+// copy on disk. An edge that then opened with a view of nothing refused every query, until it heard the store.
+func TestNothingIsAnsweredBeforeTheStoreTold(t *testing.T) {
+	t.Parallel()
+	filled := make(chan struct{})
+	close(filled)
+	r := start(t, t.TempDir(), func(c *Config) { c.Filled = filled })
+	for range 3 { // there is room for one: with the third, the first has made a view, as any other news does
+		r.e.clock.rings <- struct{}{}
+	}
+	if r.e.Ready() == nil {
+		t.Error("it is ready without having heard the store")
+	}
+	r.tell(everything(t, 1))
+	r.ready()
+	r.always("static.gtm.example.", "A", "", "NOERROR 192.0.2.80")
+}
+
 // TestAddressIsTakenMeanwhile: what comes into the way of an edge that waits for its first view ends it, as at its start.
 func TestAddressIsTakenMeanwhile(t *testing.T) {
 	t.Parallel()
@@ -153,7 +171,8 @@ func TestAddressIsTakenMeanwhile(t *testing.T) {
 	at := free.e.Addrs()[0]
 	free.stop()
 	waiting := newFakeStore()
-	e, err := New(Config{ID: "e", Store: waiting, Dir: t.TempDir(), DNS: []netip.AddrPort{at}, GeoFiles: []string{writeGeo(t, t.TempDir(), fixtureGeo)}})
+	e, err := New(Config{ID: "e", Store: waiting, Dir: t.TempDir(), DNS: []netip.AddrPort{at},
+		GeoFiles: []string{writeGeo(t, t.TempDir(), fixtureGeo)}})
 	if err != nil {
 		t.Fatal(err)
 	}

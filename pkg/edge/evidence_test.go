@@ -39,7 +39,8 @@ func TestSilenceShows(t *testing.T) {
 	r := startServing(t, func(c *Config) { c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) } })
 	quiet := func(step string) {
 		t.Helper()
-		if text, notes := r.explained(), r.notes(); strings.Contains(text, "stands still") || !strings.Contains(text, "pool eu up") || len(notes) > 0 {
+		text, notes := r.explained(), r.notes()
+		if strings.Contains(text, "stands still") || !strings.Contains(text, "pool eu up") || len(notes) > 0 {
 			t.Errorf("%s: %s %v", step, text, notes)
 		}
 	}
@@ -66,7 +67,8 @@ func TestSilenceShows(t *testing.T) {
 	}
 	pulse("1")
 	quiet("with a pulse")
-	if h := r.fetchStatus().Health; h == nil || h.Judge != "fra" || h.StandsStill || h.Pulse.IsZero() || !slices.Equal(h.Silent, []string{"nyc"}) {
+	if h := r.fetchStatus().Health; h == nil || h.Judge != "fra" || h.StandsStill || h.Pulse.IsZero() ||
+		!slices.Equal(h.Silent, []string{"nyc"}) {
 		t.Errorf("%+v", h)
 	}
 	ahead.Add(int64(192 * time.Second))

@@ -69,9 +69,10 @@ type httpError struct {
 
 // explain tells the decision for a host and a client, given by the parameters host, subnet, resolver and type.
 func (e *Edge) explain(param func(string) string) (*api.Explanation, *httpError) {
+	notReady := e.Ready() // asked first: behind it there may be a view, but not the other way round
 	v := e.view.Load()
 	if v == nil {
-		return nil, &httpError{http.StatusServiceUnavailable, e.Ready().Error()}
+		return nil, &httpError{http.StatusServiceUnavailable, notReady.Error()}
 	}
 	client, err := clientOf(param("subnet"), param("resolver"))
 	if err != nil {

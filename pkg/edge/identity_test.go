@@ -29,7 +29,8 @@ func TestIDsOfWhatIsServed(t *testing.T) {
 	}
 	r.tell(whole)
 	want(map[string]string{"platform": "platform-one", "shop": "shop-one", "other": "other-one"})
-	r.tell(store.Update{Cursor: 102, Cluster: 7, Tenants: []store.TenantUpdate{{Tenant: "shop", Head: 2, ID: "shop-two"}, {Tenant: "other", Head: 2}}})
+	r.tell(store.Update{Cursor: 102, Cluster: 7,
+		Tenants: []store.TenantUpdate{{Tenant: "shop", Head: 2, ID: "shop-two"}, {Tenant: "other", Head: 2}}})
 	now := map[string]string{"platform": "platform-one", "shop": "shop-two"}
 	want(now)
 	r.tell(store.Update{Cursor: 103, Cluster: 7, Verdicts: []health.Verdict{down("eu", "a")}})

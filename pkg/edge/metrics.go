@@ -32,8 +32,9 @@ var (
 	descSince      = prometheus.NewDesc("gtm_edge_source_since_seconds", "Since when the source is in its state, in Unix time.", nil, nil)
 	descSnapAge    = prometheus.NewDesc("gtm_edge_snapshot_age_seconds", "How old the state on disk is; absent where there is none.", nil, nil)
 	descCookiesOK  = prometheus.NewDesc("gtm_edge_cookie_secrets_ok_info", "1 unless the file of cookie secrets could not be used last time.", nil, nil)
-	descPulseAge   = prometheus.NewDesc("gtm_edge_health_pulse_age_seconds", "Time since the judge of health was last heard through the store; -1: never.", nil, nil)
-	descSnapOK     = prometheus.NewDesc("gtm_edge_snapshot_ok_info", "1 unless the snapshot could not be read or written last time.", nil, nil)
+	descPulseAge   = prometheus.NewDesc("gtm_edge_health_pulse_age_seconds",
+		"Time since the judge of health was last heard through the store; -1: never.", nil, nil)
+	descSnapOK = prometheus.NewDesc("gtm_edge_snapshot_ok_info", "1 unless the snapshot could not be read or written last time.", nil, nil)
 )
 
 func newMetrics(e *Edge, reg prometheus.Registerer) (*metrics, error) {

@@ -33,7 +33,8 @@ func (q *saveQueue) put(u store.Update) {
 
 // tellsBroken tells whether u leaves something in the form that it had before.
 func tellsBroken(u store.Update) bool {
-	return len(u.VerdictsBroken)+len(u.KeysetsBroken) > 0 || slices.ContainsFunc(u.Tenants, func(tu store.TenantUpdate) bool { return len(tu.Broken) > 0 })
+	return len(u.VerdictsBroken)+len(u.KeysetsBroken) > 0 ||
+		slices.ContainsFunc(u.Tenants, func(tu store.TenantUpdate) bool { return len(tu.Broken) > 0 })
 }
 
 func (q *saveQueue) take() []store.Update {
@@ -42,6 +43,18 @@ func (q *saveQueue) take() []store.Update {
 	us := q.waiting
 	q.waiting = nil
 	return us
+}
+
+// drain drops what comes, where there is no disk to write to.
+func (q *saveQueue) drain(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-q.signal:
+			q.take()
+		}
+	}
 }
 
 // snapshotState tells what is known of the copy on disk.
@@ -92,7 +105,7 @@ const (
 // keep writes what was published to disk, so that the edge can start without the store. failing: the copy is not as it should be.
 func (e *Edge) keep(ctx context.Context, s *store.Snapshot, failing bool) {
 	if s == nil {
-		<-ctx.Done()
+		e.save.drain(ctx)
 		return
 	}
 	defer func() {

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -319,4 +320,32 @@ func TestPauseAfter(t *testing.T) {
 			t.Errorf("after %d bytes %v, want %v", bytes, got, want)
 		}
 	}
+}
+
+// TestUpdatesAreNotKeptForAFolderOfAnotherProcess: they were, each of them, for as long as the edge ran.
+func TestUpdatesAreNotKeptForAFolderOfAnotherProcess(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	start(t, dir, nil).tell(everything(t, 1))
+	eventually(t, "one has the folder", func() error {
+		_, err := os.Stat(filepath.Join(dir, "snapshot", "base"))
+		return err
+	})
+	r := start(t, dir, nil)
+	r.tell(everything(t, 1))
+	r.ready()
+	for gen := uint64(2); gen < 5; gen++ {
+		r.tell(delta(t, gen, resources(t, shopYAML)...))
+	}
+	eventually(t, "nothing waits for the disk", func() error {
+		if r.fetchStatus().Tenants["shop"] != 4 {
+			return errors.New("it has not heard all")
+		}
+		r.e.save.mu.Lock()
+		defer r.e.save.mu.Unlock()
+		if n := len(r.e.save.waiting); n > 0 {
+			return fmt.Errorf("%d updates wait", n)
+		}
+		return nil
+	})
 }

@@ -68,7 +68,8 @@ func TestAPrimaryFailsOver(t *testing.T) {
 				inLab(t, func(l *lab) {
 					primary, mine := sized("primary", 2, sizes[0])
 					backup, others := sized("backup", 3, sizes[1])
-					l.declare(monitorRes("m", spec.Monitor{}), primary, backup, rulesRes("web", []string{"primary", "backup"}, []string{"backup", "primary"}))
+					l.declare(monitorRes("m", spec.Monitor{}), primary, backup,
+						rulesRes("web", []string{"primary", "backup"}, []string{"backup", "primary"}))
 					l.start("fra")
 					time.Sleep(settle)
 					died := map[netip.Addr]time.Time{}
@@ -316,7 +317,8 @@ func TestTheBrakeIsAsDeclared(t *testing.T) {
 		}
 	})
 	own := &spec.Tenant{Brake: &spec.Brake{Share: "90%"}}
-	platform := &spec.Tenant{Brake: &spec.Brake{Min: 7, Mode: "off"}, Limits: &spec.Limits{Brake: &spec.BrakeLimits{Share: &spec.ShareRange{Most: "60%"}}}}
+	platform := &spec.Tenant{Brake: &spec.Brake{Min: 7, Mode: "off"},
+		Limits: &spec.Limits{Brake: &spec.BrakeLimits{Share: &spec.ShareRange{Most: "60%"}}}}
 	if got, want := brakeOf(own, platform), (health.Brake{Share: 0.6, Min: 7, Window: time.Minute, Mode: health.Off}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
@@ -332,7 +334,8 @@ func TestThePlatformsBrakeIsNewsForAll(t *testing.T) {
 	l := w.listen(true)
 	l.take()
 	brake := func(n int) *spec.Resource {
-		return &spec.Resource{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindTenant, Name: spec.Platform}, Spec: &spec.Tenant{Brake: &spec.Brake{Min: n}}}
+		return &spec.Resource{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindTenant, Name: spec.Platform},
+			Spec: &spec.Tenant{Brake: &spec.Brake{Min: n}}}
 	}
 	for _, step := range []struct {
 		n    int
@@ -362,7 +365,8 @@ func TestPulses(t *testing.T) {
 		last := l.pulses[len(l.pulses)-1]
 		l.failVerdicts = 3
 		l.fakeStore.mu.Unlock()
-		if last.Judge != "fra" || last.Nonce == "" || last.Nonce == l.pulses[0].Nonce || fmt.Sprint(last.Alive, last.Silent) != "[fra] [ams]" || time.Since(last.Time) > beat {
+		if last.Judge != "fra" || last.Nonce == "" || last.Nonce == l.pulses[0].Nonce ||
+			fmt.Sprint(last.Alive, last.Silent) != "[fra] [ams]" || time.Since(last.Time) > beat {
 			t.Errorf("%+v", last)
 		}
 		before := count()

@@ -146,7 +146,8 @@ func (f *fakeStore) FollowObservations(ctx context.Context, fn func(store.Observ
 	news := make(chan store.ObservationUpdate, 10_000)
 	f.sights[news] = true
 	defer func() { f.mu.Lock(); delete(f.sights, news); f.mu.Unlock() }()
-	full := store.ObservationUpdate{Full: true, ReleasesChanged: true, Releases: slices.Clone(f.releases), Put: slices.Collect(maps.Values(f.obs)), Alive: slices.Sorted(maps.Keys(f.alive))}
+	full := store.ObservationUpdate{Full: true, ReleasesChanged: true, Releases: slices.Clone(f.releases),
+		Put: slices.Collect(maps.Values(f.obs)), Alive: slices.Sorted(maps.Keys(f.alive))}
 	f.mu.Unlock()
 	return drain(ctx, full, news, fn)
 }

@@ -28,7 +28,8 @@ type metrics struct {
 type tenantCount struct{ unknown, up, down, held, would, frozen int }
 
 func (c tenantCount) plus(o tenantCount, sign int) tenantCount {
-	return tenantCount{c.unknown + sign*o.unknown, c.up + sign*o.up, c.down + sign*o.down, c.held + sign*o.held, c.would + sign*o.would, c.frozen + sign*o.frozen}
+	return tenantCount{c.unknown + sign*o.unknown, c.up + sign*o.up, c.down + sign*o.down,
+		c.held + sign*o.held, c.would + sign*o.would, c.frozen + sign*o.frozen}
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -43,7 +44,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "gtm_prober_endpoints", Help: "Endpoints with a verdict, by state, as the judge holds them.",
 		}, []string{"state"}),
 		frozen: f.NewGauge(prometheus.GaugeOpts{Name: "gtm_prober_brake_frozen_tenants", Help: "Tenants whose verdicts the brake holds."}),
-		held:   f.NewGauge(prometheus.GaugeOpts{Name: "gtm_prober_brake_held_endpoints", Help: "Endpoints that failed and that the brake holds."}),
+		held: f.NewGauge(prometheus.GaugeOpts{Name: "gtm_prober_brake_held_endpoints",
+			Help: "Endpoints that failed and that the brake holds."}),
 		would: f.NewGauge(prometheus.GaugeOpts{Name: "gtm_prober_brake_observed_endpoints",
 			Help: "Endpoints that went down and that the brake would hold, did it not only observe."}),
 		tenants: map[string]tenantCount{},

@@ -35,7 +35,8 @@ func TestStands(t *testing.T) {
 		{"until later", []spec.Override{{Pool: "eu", State: "up", Expires: "2026-01-01T13:00:01+01:00"}}, up, drained},
 		{"until now", []spec.Override{{Pool: "eu", State: "up", Expires: "2026-01-01T12:00:00Z"}}, judged, weightless},
 		{"a date that cannot be read", []spec.Override{{Pool: "eu", State: "up", Expires: "tomorrow"}}, judged, weightless},
-		{"only a weight", []spec.Override{{Pool: "eu", Endpoint: "a", Weight: &zero}, {Pool: "eu", Endpoint: "b", Weight: &one}}, weightless, judged},
+		{"only a weight", []spec.Override{{Pool: "eu", Endpoint: "a", Weight: &zero}, {Pool: "eu", Endpoint: "b", Weight: &one}},
+			weightless, judged},
 		{"that of an endpoint comes first", []spec.Override{{Pool: "eu", Endpoint: "a", State: "up"}, {Pool: "eu", State: "down"}}, up, drained},
 		{"but a drain holds", []spec.Override{{Pool: "eu", Endpoint: "a", State: "up"}, {Pool: "eu", State: "drain"}}, drained, drained},
 	} {
@@ -61,9 +62,11 @@ func TestRows(t *testing.T) {
 		return out
 	}
 	p := planOf(poolRes("a", ""), poolRes("b", ""), poolRes("c", ""), poolRes("d", ""), poolRes("e", ""),
-		serviceRes("web", spec.Service{LastResort: refs("c"), Rules: []spec.Rule{{Name: "eu", When: &spec.When{Geo: []string{"EU"}}, Pools: refs("a", "b", "a")},
+		serviceRes("web", spec.Service{LastResort: refs("c"), Rules: []spec.Rule{
+			{Name: "eu", When: &spec.When{Geo: []string{"EU"}}, Pools: refs("a", "b", "a")},
 			{Pools: refs("b")}, {Name: "never", Pools: refs("d")}}}),
-		serviceRes("api", spec.Service{LastResort: refs("c"), Rules: []spec.Rule{{Name: "eu", When: &spec.When{Geo: []string{"EU"}}, Pools: refs("a")}}}),
+		serviceRes("api", spec.Service{LastResort: refs("c"),
+			Rules: []spec.Rule{{Name: "eu", When: &spec.When{Geo: []string{"EU"}}, Pools: refs("a")}}}),
 		serviceRes("alias", spec.Service{Alias: &spec.Alias{To: "web.example."}}))
 	for pool, want := range map[string]string{
 		"a": "rule eu of service api: a c; rule eu of service web: a b c; ",

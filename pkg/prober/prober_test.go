@@ -231,7 +231,8 @@ func TestCleaningUpAfterTheFact(t *testing.T) {
 
 func TestBrakeAndOverride(t *testing.T) {
 	inLab(t, func(l *lab) {
-		l.declare(monitorRes("m", spec.Monitor{}), poolRes("eu", "m", s1, s2, s3), poolRes("us", "m", s4, s5, s6), rulesRes("web", []string{"eu", "us"}))
+		l.declare(monitorRes("m", spec.Monitor{}), poolRes("eu", "m", s1, s2, s3), poolRes("us", "m", s4, s5, s6),
+			rulesRes("web", []string{"eu", "us"}))
 		l.start("fra")
 		time.Sleep(settle)
 		l.set(probe.Failed, s1, s2, s3)

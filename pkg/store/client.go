@@ -47,6 +47,7 @@ type patience struct {
 	retryMax time.Duration
 	judgeTTL time.Duration // lease of a candidate
 	known    time.Duration // between two times that an edge writes what it is
+	look     time.Duration // between two looks whether a leased key is there
 }
 
 var defaultPatience = patience{
@@ -55,6 +56,7 @@ var defaultPatience = patience{
 	retryMin: 200 * time.Millisecond, retryMax: 5 * time.Second,
 	judgeTTL: 5 * time.Second,
 	known:    5 * time.Minute,
+	look:     30 * time.Second,
 }
 
 // Limits of one generation: writes (one per resource, and two more) and bytes of keys and values. Zone content does not count: a

@@ -66,9 +66,9 @@ func TestErrorsSayWhereAndWhatNext(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			c := openTest(t, Config{Endpoints: []string{row.endpoint}})
-			c.wait.call, c.wait.commit = 4*time.Second, 4*time.Second // handshakes take long on a busy machine
+			c.wait.attempt, c.wait.call, c.wait.commit = within/2, within/2, within/2 // handshakes take long on a busy machine
 			if row.name == "silence" {
-				c.wait.call, c.wait.commit = 500*time.Millisecond, time.Second
+				c.wait.attempt, c.wait.call, c.wait.commit = 500*time.Millisecond, 500*time.Millisecond, time.Second
 			}
 			pinged := c.Ping(testContext(t))
 			_, committed := c.Commit(testContext(t), Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})

@@ -41,14 +41,16 @@ func (c *Client) KeepEdge(ctx context.Context, tell func() Edge, ttl time.Durati
 
 // know writes down an edge that is to be missed when it is gone. That this fails is no reason to be without a lease.
 func (c *Client) know(ctx context.Context, e Edge) {
-	ctx, cancel := context.WithTimeout(ctx, c.wait.call)
-	defer cancel()
 	value, err := marshalPlain(knownEdge{Edge: e, Seen: c.cfg.Now().UTC()})
 	if err != nil {
 		c.log.Error("an edge cannot be written down", "edge", e.ID, "error", err)
 		return
 	}
-	resp, err := c.etcd.Put(ctx, c.keys.knownEdge(e.ID), string(value), clientv3.WithPrevKV())
+	var resp *clientv3.PutResponse
+	err = c.try(ctx, func(ctx context.Context) (err error) { // twice, it finds itself there, which is no twin
+		resp, err = c.etcd.Put(ctx, c.keys.knownEdge(e.ID), string(value), clientv3.WithPrevKV())
+		return err
+	})
 	if err != nil {
 		c.log.Warn("the store does not know this edge for later yet, and would not miss it", "edge", e.ID,
 			"error", c.explain("writing it down", err))
@@ -129,16 +131,20 @@ func (c *Client) Edges(ctx context.Context) ([]Edge, error) {
 
 // ForgetEdge has an edge that is no more not be missed. ErrEdgeAlive: it is alive; ErrNotFound: it is not known.
 func (c *Client) ForgetEdge(ctx context.Context, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, c.wait.call)
-	defer cancel()
-	resp, err := c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(c.keys.edge(id)), "=", 0)).
-		Then(clientv3.OpDelete(c.keys.knownEdge(id))).Commit()
+	var resp *clientv3.TxnResponse
+	open := false // an attempt's answer was lost: it may have removed it
+	err := c.try(ctx, func(ctx context.Context) (err error) {
+		resp, err = c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(c.keys.edge(id)), "=", 0)).
+			Then(clientv3.OpDelete(c.keys.knownEdge(id))).Commit()
+		open = open || lost(err)
+		return err
+	})
 	switch {
 	case err != nil:
 		return c.explain("forgetting edge "+id, err)
 	case !resp.Succeeded:
 		return fmt.Errorf("edge %s cannot be forgotten: %w", id, ErrEdgeAlive)
-	case resp.Responses[0].GetResponseDeleteRange().Deleted == 0:
+	case resp.Responses[0].GetResponseDeleteRange().Deleted == 0 && !open:
 		return fmt.Errorf("edge %s: %w", id, ErrNotFound)
 	}
 	return nil

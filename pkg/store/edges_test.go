@@ -175,3 +175,34 @@ func TestEvidenceTellsSinceWhenHealthStandsStill(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestALeasedKeyThatIsTakenAwayIsMadeAgain: of two edges with one ID, one got another. It took their key along, and the one that stayed
+// counted as silent for as long as it lived.
+func TestALeasedKeyThatIsTakenAwayIsMadeAgain(t *testing.T) {
+	c := testClient(t)
+	keepEdge(t, c, Edge{ID: "e1", HTTP: "192.0.2.1:8053", Started: testTime})
+	edgesUntil(t, c, "one lives", living(1))
+	end := keepEdge(t, c, Edge{ID: "e1", HTTP: "192.0.2.2:8053", Started: testTime})
+	edgesUntil(t, c, "the other has taken the key", func(edges []Edge) bool { return edges[0].HTTP == "192.0.2.2:8053" })
+	end()
+	got := edgesUntil(t, c, "the first is there again", func(edges []Edge) bool { return edges[0].Alive })
+	if got[0].HTTP != "192.0.2.1:8053" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestAnEdgeIsForgottenOverALostAnswer: what an attempt did whose answer was lost counts.
+func TestAnEdgeIsForgottenOverALostAnswer(t *testing.T) {
+	for name, do := range map[string]func(context.Context, func() error) error{"silence": silence, "lost answer": losesTheAnswer} {
+		c := testClient(t)
+		c.wait.attempt = 300 * time.Millisecond
+		put(t, c, c.keys.knownEdge("e1"), `{"id":"e1"}`)
+		through(t, c, onWrites(1, do))
+		if err := c.ForgetEdge(testContext(t), "e1"); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := c.ForgetEdge(testContext(t), "e1"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%s, again: %v", name, err)
+		}
+	}
+}

@@ -24,8 +24,8 @@ import (
 // the state anew and tells the difference. A state that is older than the known one, or another under the same numbers, is not told
 // until someone accepts it.
 func (c *Client) Follow(ctx context.Context, cfg FollowConfig) error {
-	f := &follower{c: c, cfg: cfg, known: cfg.From, tenants: map[string]*told{}, verdicts: map[health.PoolID]uint64{}, keysets: map[string]uint64{},
-		seen: witnesses{seed: maphash.MakeSeed()}}
+	f := &follower{c: c, cfg: cfg, known: cfg.From, tenants: map[string]*told{}, verdicts: map[health.PoolID]uint64{},
+		keysets: map[string]uint64{}, seen: witnesses{seed: maphash.MakeSeed()}}
 	f.assume(cfg.From, cfg.Has)
 	f.cfg.Has = nil
 	from, to := c.keys.followed()
@@ -81,7 +81,8 @@ func (f *follower) assume(from *Cursor, has *Update) {
 		return
 	}
 	f.started, f.anew = true, true
-	f.known = &Cursor{Cluster: from.Cluster, Revision: from.Revision, Epoch: from.Epoch, Heads: maps.Clone(from.Heads), IDs: map[string]string{}}
+	f.known = &Cursor{Cluster: from.Cluster, Revision: from.Revision, Epoch: from.Epoch, Heads: maps.Clone(from.Heads),
+		IDs: map[string]string{}}
 	maps.Copy(f.known.IDs, from.IDs)
 	for _, tu := range has.Tenants {
 		t := &told{head: tu.Head, id: tu.ID, versions: make(map[spec.Key]*toldVersion, len(tu.Put))}

@@ -72,7 +72,7 @@ func (c *Client) hold(ctx context.Context, l leased) (held bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	c.attend(ctx, alive, l.beside)
+	c.attend(ctx, alive, lease, l)
 	return true, fmt.Errorf("the lease of %d s ran out", seconds)
 }
 
@@ -92,24 +92,46 @@ func (c *Client) grant(ctx context.Context, seconds int64) (id clientv3.LeaseID,
 const settledAfter = 10 * time.Second
 
 // attend does what is to be done beside a lease, until that is lost.
-func (c *Client) attend(ctx context.Context, alive <-chan *clientv3.LeaseKeepAliveResponse, beside func(context.Context)) {
+func (c *Client) attend(ctx context.Context, alive <-chan *clientv3.LeaseKeepAliveResponse, lease clientv3.LeaseID, l leased) {
+	beside := l.beside
 	if beside == nil {
 		beside = func(context.Context) {}
 	}
 	beside(ctx)
 	again := time.NewTimer(min(c.wait.known, settledAfter))
 	defer again.Stop()
+	look := time.NewTicker(c.wait.look)
+	defer look.Stop()
 	for {
 		select {
 		case _, held := <-alive:
 			if !held {
 				return
 			}
+		case <-look.C:
+			c.remake(ctx, lease, l)
 		case <-again.C:
 			beside(ctx)
 			again.Reset(c.wait.known)
 		}
 	}
+}
+
+// remake makes a key anew that is gone though its lease is held: another process under the same ID took it along when it ended, or a
+// person deleted it. Where there is one, be it another's, it stays.
+func (c *Client) remake(ctx context.Context, lease clientv3.LeaseID, l leased) {
+	ctx, cancel := context.WithTimeout(ctx, c.wait.attempt)
+	defer cancel()
+	there, err := c.etcd.Get(ctx, l.key, clientv3.WithCountOnly())
+	if err != nil || there.Count > 0 {
+		return // the lease tells of an etcd that is not there
+	}
+	value, err := l.value()
+	if err == nil {
+		_, err = c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(l.key), "=", 0)).
+			Then(clientv3.OpPut(l.key, string(value), clientv3.WithLease(lease))).Commit()
+	}
+	c.log.Warn("a leased key was taken away while its lease was held, and is made again", "key", l.key, "error", err)
 }
 
 // revoke ends a lease at once where etcd can be reached; else it ends by itself.

@@ -108,6 +108,7 @@ var testPatience = patience{
 	retryMin: 20 * time.Millisecond, retryMax: 200 * time.Millisecond,
 	judgeTTL: 2 * time.Second,
 	known:    100 * time.Millisecond,
+	look:     50 * time.Millisecond,
 }
 
 func openTest(t testing.TB, cfg Config) *Client {

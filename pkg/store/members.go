@@ -121,7 +121,8 @@ func (c *Client) try(ctx context.Context, fn func(ctx context.Context) error) er
 }
 
 // unary makes a call of one answer. It repeats what was refused, on one member after the other; and reads, when they fail.
-func (c *Client) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+func (c *Client) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn,
+	invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	ctx = clientv3.WithRequireLeader(ctx)
 	if _, bounded := ctx.Deadline(); !bounded { // a candidate's, which may wait for long, but not for one answer
 		var cancel context.CancelFunc

@@ -172,7 +172,8 @@ func TestAChangeThatItsCallerLeavesIsOpen(t *testing.T) {
 		return silence(ctx, nil)
 	}))
 	var open *UnknownError
-	if _, err := c.Commit(ctx, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))}); !errors.As(err, &open) || !errors.Is(err, context.Canceled) {
+	_, err := c.Commit(ctx, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
+	if !errors.As(err, &open) || !errors.Is(err, context.Canceled) {
 		t.Errorf("%v; want that it is open", err)
 	}
 }
@@ -202,7 +203,8 @@ func TestAnObservationFromBeforeOverwritesNothing(t *testing.T) {
 	c.wait.attempt = 300 * time.Millisecond
 	var late []*etcdserverpb.TxnRequest
 	obs := health.Observation{Vantage: "fra", Pool: health.PoolID{Tenant: "shop", Pool: "eu"}}
-	for i, do := range []func(context.Context, func() error) error{func(_ context.Context, carry func() error) error { return carry() }, silence, losesTheAnswer} {
+	well := func(_ context.Context, carry func() error) error { return carry() }
+	for i, do := range []func(context.Context, func() error) error{well, silence, losesTheAnswer} {
 		silent := onWrites(1, do)
 		through(t, c, func(ctx context.Context, req any, carry func() error) error {
 			if writes(req) {
@@ -291,7 +293,8 @@ func TestOneSilentMemberCostsOneAttempt(t *testing.T) {
 	}
 }
 
-// TestAReadThatIsNotAnsweredFailsAfterOneCall: that its time was up counted as "too large", and it was tried with smaller pages, four times.
+// TestAReadThatIsNotAnsweredFailsAfterOneCall: that its time was up counted as "too large", and it was tried with smaller pages, four
+// times.
 func TestAReadThatIsNotAnsweredFailsAfterOneCall(t *testing.T) {
 	c := testClient(t)
 	c.wait.attempt, c.wait.call = 200*time.Millisecond, 500*time.Millisecond

@@ -29,7 +29,8 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		broken: prometheus.NewGauge(prometheus.GaugeOpts{Name: "gtm_store_broken_resources",
 			Help: "Resources in the store that cannot be decoded."}),
 		commits: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "gtm_store_commit_duration_seconds",
-			Help: "Time that a change took, by result: ok, conflict, too_large, unknown, error.", Buckets: prometheus.ExponentialBuckets(0.001, 4, 8)}, []string{"result"}),
+			Help:    "Time that a change took, by result: ok, conflict, too_large, unknown, error.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 4, 8)}, []string{"result"}),
 	}
 	contact := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gtm_store_contact_age_seconds",
 		Help: "Time since the followed etcd was last heard of; -1: never."}, m.contactAge)

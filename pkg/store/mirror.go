@@ -58,7 +58,8 @@ func (m *Mirror) replace(u Update) {
 				kept = append(kept, v)
 			}
 		}
-		tenants[tu.Tenant] = TenantState{Head: tu.Head, ID: tu.ID, Resources: NewResources(tu.Put...).With(kept, nil), Broken: brokenAfter(nil, tu)}
+		tenants[tu.Tenant] = TenantState{Head: tu.Head, ID: tu.ID, Resources: NewResources(tu.Put...).With(kept, nil),
+			Broken: brokenAfter(nil, tu)}
 	}
 	m.tenants = tenants
 	verdicts := make(map[health.PoolID]health.Verdict, len(u.Verdicts))

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -29,7 +30,7 @@ func (c *Client) PutBack(ctx context.Context, keysets []dnssec.Keyset, verdicts 
 		if err != nil {
 			return zones, err
 		}
-		if err := c.putIfAt(ctx, c.keys.verdict(v.Pool), 0, value); err != nil {
+		if _, err := c.putIfAt(ctx, c.keys.verdict(v.Pool), 0, value); err != nil {
 			return zones, c.explain(fmt.Sprintf("writing back the verdict on %s/%s", v.Pool.Tenant, v.Pool.Pool), err)
 		}
 	}
@@ -54,17 +55,25 @@ func (c *Client) putBackKeyset(ctx context.Context, ks dnssec.Keyset) (ours bool
 		}
 		mod = has.ModRevision
 	}
-	return true, c.putIfAt(ctx, key, mod, value)
+	return c.putIfAt(ctx, key, mod, value)
 }
 
 func (c *Client) getKey(ctx context.Context, key string) (*mvccKV, error) {
 	return c.reader(c.etcd).get(ctx, key)
 }
 
-// putIfAt writes a key if it is of that revision; 0: if there is none. Otherwise somebody else wrote it, and it is left alone.
-func (c *Client) putIfAt(ctx context.Context, key string, mod int64, value []byte) error {
-	return c.try(ctx, func(ctx context.Context) error { // that it is done twice does no harm
-		_, err := c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", mod)).Then(clientv3.OpPut(key, string(value))).Commit()
+// putIfAt writes a key if it is of that revision; 0: if there is none. Otherwise somebody else wrote it, and it is left alone. ours: it
+// has the value now, be it by an attempt whose answer was lost.
+func (c *Client) putIfAt(ctx context.Context, key string, mod int64, value []byte) (ours bool, err error) {
+	var resp *clientv3.TxnResponse
+	err = c.try(ctx, func(ctx context.Context) (err error) { // that it is done twice does no harm
+		resp, err = c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", mod)).
+			Then(clientv3.OpPut(key, string(value))).Else(clientv3.OpGet(key)).Commit()
 		return err
 	})
+	if err != nil || resp.Succeeded {
+		return err == nil, err
+	}
+	there := resp.Responses[0].GetResponseRange().Kvs
+	return len(there) > 0 && bytes.Equal(there[0].Value, value), nil
 }

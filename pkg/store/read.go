@@ -155,7 +155,8 @@ func (r *reader) each(ctx context.Context, prefix string, fn func(*mvccpb.KeyVal
 	from, to := prefix, clientv3.GetPrefixRangeEnd(prefix)
 	for {
 		limit := cmp.Or(r.page, r.most, pageKeys)
-		resp, err := r.ask(ctx, r.c.wait.call, from, append([]clientv3.OpOption{clientv3.WithRange(to), clientv3.WithLimit(int64(limit))}, opts...)...)
+		bounds := []clientv3.OpOption{clientv3.WithRange(to), clientv3.WithLimit(int64(limit))}
+		resp, err := r.ask(ctx, r.c.wait.call, from, append(bounds, opts...)...)
 		if err != nil && ctx.Err() == nil && limit > 1 {
 			err = r.unlessTooMuch(ctx, err, from, to)
 			if err == nil {

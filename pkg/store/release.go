@@ -31,7 +31,8 @@ func (r Release) Covers(p health.PoolID) bool {
 // maxReleaseText bounds what a person says with a release, in bytes.
 const maxReleaseText = 4096
 
-// PutRelease writes a release. Where no judge takes it, it is gone after ttl: nobody wants it to be followed long after.
+// PutRelease writes a release, in one attempt: one that is carried out late, behind another, would be followed twice. Where no judge
+// takes it, it is gone after ttl: nobody wants it to be followed long after.
 func (c *Client) PutRelease(ctx context.Context, r Release, ttl time.Duration) error {
 	r.Reason, r.Author = clip(r.Reason, maxReleaseText), clip(r.Author, maxReleaseText)
 	value, err := marshalPlain(r)
@@ -44,7 +45,7 @@ func (c *Client) PutRelease(ctx context.Context, r Release, ttl time.Duration) e
 	if err == nil {
 		_, err = c.etcd.Put(ctx, c.keys.release(r.Tenant, r.Pool), string(value), clientv3.WithLease(lease.ID))
 	}
-	return c.explain("writing a release", err)
+	return c.explain("writing a release (it may be followed)", err)
 }
 
 func clip(s string, most int) string {
@@ -56,9 +57,11 @@ func clip(s string, most int) string {
 
 // HasRelease tells whether a release waits for the judge still.
 func (c *Client) HasRelease(ctx context.Context, tenant, pool string) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.wait.call)
-	defer cancel()
-	resp, err := c.etcd.Get(ctx, c.keys.release(tenant, pool), clientv3.WithCountOnly())
+	var resp *clientv3.GetResponse
+	err := c.try(ctx, func(ctx context.Context) (err error) {
+		resp, err = c.etcd.Get(ctx, c.keys.release(tenant, pool), clientv3.WithCountOnly())
+		return err
+	})
 	if err != nil {
 		return false, c.explain("looking for a release", err)
 	}
@@ -67,9 +70,10 @@ func (c *Client) HasRelease(ctx context.Context, tenant, pool string) (bool, err
 
 // WithdrawRelease takes a release back that nobody has followed.
 func (c *Client) WithdrawRelease(ctx context.Context, tenant, pool string) error {
-	ctx, cancel := context.WithTimeout(ctx, c.wait.call)
-	defer cancel()
-	_, err := c.etcd.Delete(ctx, c.keys.release(tenant, pool))
+	err := c.try(ctx, func(ctx context.Context) error {
+		_, err := c.etcd.Delete(ctx, c.keys.release(tenant, pool))
+		return err
+	})
 	return c.explain("withdrawing a release", err)
 }
 
@@ -79,11 +83,13 @@ func (c *Client) TakeRelease(ctx context.Context, r Release) error {
 	if f == nil {
 		return ErrNotLeader
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.wait.call)
-	defer cancel()
 	key := c.keys.release(r.Tenant, r.Pool)
 	own := clientv3.OpTxn([]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(key), "=", r.rev)}, []clientv3.Op{clientv3.OpDelete(key)}, nil)
-	resp, err := c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(f.key), "=", f.rev)).Then(own).Commit()
+	var resp *clientv3.TxnResponse
+	err := c.try(ctx, func(ctx context.Context) (err error) { // a second time there is nothing left of that revision
+		resp, err = c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(f.key), "=", f.rev)).Then(own).Commit()
+		return err
+	})
 	if err != nil {
 		return c.explain("taking a release", err)
 	}

@@ -41,7 +41,8 @@ func TestReleasesAreFollowed(t *testing.T) {
 	must(c.PutRelease(ctx, Release{Tenant: "shop", Pool: "e/u", Reason: "y"}, time.Minute))
 	u = o.until(t, "another", waiting("shop/ shop/e/u"))
 	taken := u.Releases[1]
-	if !taken.Covers(health.PoolID{Tenant: "shop", Pool: "e/u"}) || taken.Covers(health.PoolID{Tenant: "shop", Pool: "us"}) || !u.Releases[0].Covers(health.PoolID{Tenant: "shop", Pool: "us"}) {
+	if !taken.Covers(health.PoolID{Tenant: "shop", Pool: "e/u"}) || taken.Covers(health.PoolID{Tenant: "shop", Pool: "us"}) ||
+		!u.Releases[0].Covers(health.PoolID{Tenant: "shop", Pool: "us"}) {
 		t.Errorf("covers something else: %+v", u.Releases)
 	}
 	if err := c.TakeRelease(ctx, taken); !errors.Is(err, ErrNotLeader) {

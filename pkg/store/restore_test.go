@@ -186,7 +186,8 @@ func TestStoreThatWentBackAndCaughtUpIsRefused(t *testing.T) {
 	if !errors.As(err, &back) {
 		t.Errorf("a change that was planned on the lost generation: %v", err)
 	}
-	_, err = b.c.Commit(testContext(t), Change{Tenant: "other", Reads: map[string]Generation{"shop": 2}, IDs: ids, Put: resources(site("other", "a", "NA"))})
+	_, err = b.c.Commit(testContext(t), Change{Tenant: "other", Reads: map[string]Generation{"shop": 2}, IDs: ids,
+		Put: resources(site("other", "a", "NA"))})
 	if !errors.As(err, &back) {
 		t.Errorf("a change that relies on the lost generation: %v", err)
 	}

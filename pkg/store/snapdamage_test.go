@@ -384,7 +384,8 @@ func TestNothingIsNotWritten(t *testing.T) {
 	}
 }
 
-// TestFullDiskTakesThePairBefore: where there is no room for a third base, the oldest goes; where there is none at all, what is there stays.
+// TestFullDiskTakesThePairBefore: where there is no room for a third base, the oldest goes; where there is none at all, what is there
+// stays.
 func TestFullDiskTakesThePairBefore(t *testing.T) {
 	h := newHistory(t)
 	dir := writeFiles(t, h.files)
@@ -399,7 +400,8 @@ func TestFullDiskTakesThePairBefore(t *testing.T) {
 	u.Cursor = 100
 	full() // until the first try, which takes the link away
 	mustAppend(t, s, u)
-	if got := slices.Sorted(maps.Keys(readFiles(t, dir))); !slices.Equal(got, []string{baseFile, basePrev, journalFile, journalPrev, "snapshot.lock"}) {
+	want := []string{baseFile, basePrev, journalFile, journalPrev, "snapshot.lock"}
+	if got := slices.Sorted(maps.Keys(readFiles(t, dir))); !slices.Equal(got, want) {
 		t.Errorf("there are %v", got)
 	}
 	for range 2 { // the second time there is no pair before any more

@@ -7,9 +7,12 @@ import (
 )
 
 var (
-	descSnapshotBytes = prometheus.NewDesc("gtm_store_snapshot_bytes", "Size of the snapshot on disk, by file: base, journal, and prev: both files of the pair before.", []string{"file"}, nil)
-	descSnapshotWrote = prometheus.NewDesc("gtm_store_snapshot_written_bytes_total", "Bytes written to the snapshot on disk since the start.", nil, nil)
-	descSnapshotAge   = prometheus.NewDesc("gtm_store_snapshot_age_seconds", "Time since the state on disk was told; -1: there is none.", nil, nil)
+	descSnapshotBytes = prometheus.NewDesc("gtm_store_snapshot_bytes",
+		"Size of the snapshot on disk, by file: base, journal, and prev: both files of the pair before.", []string{"file"}, nil)
+	descSnapshotWrote = prometheus.NewDesc("gtm_store_snapshot_written_bytes_total",
+		"Bytes written to the snapshot on disk since the start.", nil, nil)
+	descSnapshotAge = prometheus.NewDesc("gtm_store_snapshot_age_seconds",
+		"Time since the state on disk was told; -1: there is none.", nil, nil)
 )
 
 // Describe is part of prometheus.Collector.

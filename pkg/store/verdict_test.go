@@ -67,7 +67,8 @@ func TestParseVerdict(t *testing.T) {
 func TestParseVerdictInOneGo(t *testing.T) {
 	v := health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: "p"}, Judge: "eu1", Frozen: true, FrozenSince: time.Unix(1e9, 0),
 		Cause: "4 of 4 failed", NeverUp: []string{"x", "y"}, Released: []string{"b"}, Endpoints: map[string]health.Finding{
-			"a": {State: health.Up, Score: 1, Since: time.Unix(1e9, 5), Of: "192.0.2.1 2001:db8::1"}, "b": {State: health.Down, Since: time.Unix(1e9, 0), Reason: `Get "http://192.0.2.1/": EOF`},
+			"a": {State: health.Up, Score: 1, Since: time.Unix(1e9, 5), Of: "192.0.2.1 2001:db8::1"},
+			"b": {State: health.Down, Since: time.Unix(1e9, 0), Reason: `Get "http://192.0.2.1/": EOF`},
 			"ç": {State: health.Unknown, Score: 0.25}}}
 	value, err := marshalPlain(v)
 	if err != nil {
@@ -97,8 +98,9 @@ func BenchmarkParseVerdict(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			v := health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: "p"}, Endpoints: map[string]health.Finding{}, Judge: "eu1"}
 			for i := range n {
-				v.Endpoints[fmt.Sprint("e", i)] = health.Finding{State: health.Down, Since: time.Unix(1e9, int64(i)).UTC(), Reason: "connect: connection refused",
-					Of: fmt.Sprintf("10.0.%d.%d", i>>8, i&255)}
+				v.Endpoints[fmt.Sprint("e", i)] = health.Finding{State: health.Down, Since: time.Unix(1e9, int64(i)).UTC(),
+					Reason: "connect: connection refused",
+					Of:     fmt.Sprintf("10.0.%d.%d", i>>8, i&255)}
 			}
 			value, err := marshalPlain(v)
 			if err != nil {

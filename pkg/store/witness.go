@@ -56,9 +56,11 @@ func (w *witnesses) hold(ctx context.Context, r *reader) (bool, error) {
 }
 
 func (w *witnesses) holds(ctx context.Context, r *reader, one witness) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, r.c.wait.call)
-	defer cancel()
-	resp, err := r.etcd.Get(ctx, one.key, clientv3.WithRev(one.rev))
+	var resp *clientv3.GetResponse
+	err := r.c.try(ctx, func(ctx context.Context) (err error) {
+		resp, err = r.etcd.Get(ctx, one.key, clientv3.WithRev(one.rev))
+		return err
+	})
 	switch {
 	case errors.Is(err, rpctypes.ErrCompacted), errors.Is(err, rpctypes.ErrFutureRev):
 		return false, nil

@@ -30,7 +30,8 @@ func TestOnlyWhatAnEdgeSaysOfTheSameHistoryCounts(t *testing.T) {
 		{"stale, and further by number", "stale", 42, "bb", true, "shop@42 on it may be of another history"},
 		{"from the snapshot with the very generation", "snapshot", 41, "aa", false, ""},
 		{"from the snapshot, and further by number", "snapshot", 45, "cc", true, "another history"},
-		{"refused, and further by number", "refused", 45, "cc", true, "(its source is refused); shop@45 on it may be of another history than the store's: it went back"},
+		{"refused, and further by number", "refused", 45, "cc", true,
+			"(its source is refused); shop@45 on it may be of another history than the store's: it went back"},
 		{"refused with the number", "refused", 41, "aa", true, "refused"},
 		{"connecting", "connecting", 41, "aa", true, "connecting"},
 	}
@@ -61,8 +62,10 @@ func TestAnEdgeThatCannotBeAskedIsBehindInEverything(t *testing.T) {
 		says string
 	}{
 		{Edge{ID: "ams1", State: EdgeSilent, Since: &since, Error: "refused", Last: map[string]uint64{"shop": 41}},
-			"is silent since 2026-05-04 12:03:10Z (it held its lease until then): it may answer from shop@41; if it is gone for good: gtmctl edge forget ams1"},
-		{Edge{ID: "ams1", State: EdgeSilent, Error: "refused"}, "is silent: it may answer from anything; if it is gone for good: gtmctl edge forget ams1"},
+			"is silent since 2026-05-04 12:03:10Z (it held its lease until then): it may answer from shop@41; " +
+				"if it is gone for good: gtmctl edge forget ams1"},
+		{Edge{ID: "ams1", State: EdgeSilent, Error: "refused"},
+			"is silent: it may answer from anything; if it is gone for good: gtmctl edge forget ams1"},
 		{Edge{ID: "ams1", State: EdgeAlive, Since: &since, Error: "no route to host", Last: map[string]uint64{"shop": 41}},
 			"cannot be asked since 2026-05-04 12:03:10Z: no route to host; it may answer from shop@41"},
 		{Edge{ID: "ams1", Error: "no route to host"}, "cannot be asked: no route to host; it may answer from anything"},

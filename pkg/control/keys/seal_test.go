@@ -16,7 +16,8 @@ import (
 func TestEdgesGetKeys(t *testing.T) {
 	w := newWorld(t)
 	one, two := identity(t), identity(t)
-	w.store.edges = []store.Edge{{ID: "a", Alive: true, Recipient: one.Recipient().String()}, {ID: "b", Alive: true}, {ID: "c", Alive: true, Recipient: "nonsense"}}
+	w.store.edges = []store.Edge{{ID: "a", Alive: true, Recipient: one.Recipient().String()}, {ID: "b", Alive: true},
+		{ID: "c", Alive: true, Recipient: "nonsense"}}
 	w.to(time.Hour)
 	ks := w.keyset("example.")
 	if _, err := ks.Open(one); err != nil || ks.Serial != 2 {
