@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 
@@ -24,10 +25,26 @@ func (s *Server) registered(ctx context.Context) ([]store.Edge, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err == nil {
+		if f := s.cfg.Following; f != nil && f().State == store.Refused {
+			edges = withMissing(edges, s.lastEdges)
+		}
 		s.lastEdges = edges
 		s.listed(edges)
 	}
 	return s.lastEdges, err
+}
+
+// withMissing adds to the edges of a store that went back those that were known before: they are missed all the same.
+func withMissing(listed, before []store.Edge) []store.Edge {
+	all := slices.Clone(listed)
+	for _, e := range before {
+		if !slices.ContainsFunc(listed, func(l store.Edge) bool { return l.ID == e.ID }) {
+			e.Alive = false
+			all = append(all, e)
+		}
+	}
+	slices.SortFunc(all, func(a, b store.Edge) int { return strings.Compare(a.ID, b.ID) })
+	return all
 }
 
 // askAll asks edges for their status, at the same time.

@@ -28,6 +28,7 @@ type Store interface {
 	PutRelease(ctx context.Context, r store.Release, ttl time.Duration) error
 	HasRelease(ctx context.Context, tenant, pool string) (bool, error)
 	WithdrawRelease(ctx context.Context, tenant, pool string) error
+	PutBackEdges(ctx context.Context, edges []store.Edge) error
 	PutBack(ctx context.Context, keysets []dnssec.Keyset, verdicts []health.Verdict) (zones []string, err error)
 }
 

@@ -187,6 +187,13 @@ func (r *rebuilding) carryOut(ctx context.Context, changer *change.Changer, plan
 	if _, err := r.s.cfg.Store.PutBack(ctx, nil, r.verdicts()); err != nil {
 		return err
 	}
+	known, err := r.s.registered(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.s.cfg.Store.PutBackEdges(ctx, known); err != nil {
+		return err
+	}
 	heads, err := r.s.cfg.Store.Heads(ctx)
 	if err != nil {
 		return err

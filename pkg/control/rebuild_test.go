@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
@@ -91,6 +92,19 @@ func TestARebuildIsAcceptedWhenItIsWhole(t *testing.T) {
 	p = problem(t, w.ask(t, "POST", "/v1/store/rebuild", in, nil), http.StatusConflict)
 	if !strings.Contains(p.Detail, "gtmctl apply") {
 		t.Error(p.Detail)
+	}
+}
+
+// With an emptied store it was forgotten which edges there are: wait said that all answer while one that had not registered again did not.
+func TestARebuildKeepsEdgesKnown(t *testing.T) {
+	w, e := newEmptied(t)
+	gone := store.Edge{ID: "gone", Seen: time.Unix(1e9, 0).UTC()}
+	w.lastEdges = []store.Edge{gone, {ID: "here", Alive: true}}
+	e.edges = []store.Edge{{ID: "here", Alive: true}}
+	var out api.RebuildReply
+	w.ask(t, "POST", "/v1/store/rebuild", api.RebuildRequest{FromMemory: true}, &out)
+	if len(e.edgesBack) != 2 || e.edgesBack[0].ID != "gone" || e.edgesBack[0].Alive || !e.edgesBack[0].Seen.Equal(gone.Seen) || !e.edgesBack[1].Alive {
+		t.Errorf("edges that were put back: %+v", e.edgesBack)
 	}
 }
 

@@ -45,6 +45,7 @@ type memory struct {
 	// back and verdictsBack are what was put back.
 	back         []dnssec.Keyset
 	verdictsBack []health.Verdict
+	edgesBack    []store.Edge
 	onAccept     func()
 	err          error
 }
@@ -106,6 +107,11 @@ func (m *memory) HasRelease(context.Context, string, string) (bool, error) {
 
 func (m *memory) WithdrawRelease(context.Context, string, string) error {
 	m.release = nil
+	return m.err
+}
+
+func (m *memory) PutBackEdges(_ context.Context, edges []store.Edge) error {
+	m.edgesBack = edges
 	return m.err
 }
 

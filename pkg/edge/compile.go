@@ -21,7 +21,7 @@ func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *store.Updat
 	var pause <-chan time.Time
 	if first != nil {
 		e.takeUpdate(c, first)
-		if err := e.publish(c, filled == nil); err != nil {
+		if err := e.publish(c, false); err != nil { // a copy without zones may be what is left of a damaged one
 			return err
 		}
 		pause = time.After(settlePause) // what a start leaves is collected first: catching up allocates once more

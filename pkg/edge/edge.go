@@ -303,6 +303,12 @@ func (e *Edge) setStatus(s store.FollowStatus) {
 	if was.State == s.State && was.Err == s.Err {
 		return
 	}
+	if s.State == store.Current && !e.isOpen() { // where the store holds no zone, either, that is what is to be answered from
+		select {
+		case e.news <- news{}:
+		default: // there is other news, which does as well
+		}
+	}
 	level, args := slog.LevelInfo, []any{"state", s.State, "cursor", s.Cursor}
 	if s.Err != "" {
 		level, args = slog.LevelWarn, append(args, "error", s.Err)
