@@ -241,6 +241,13 @@ func (f *fakeStore) setLeader(id string) {
 	f.leader = id
 }
 
+// judging gives who judges; nobody: empty.
+func (f *fakeStore) judging() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.leader
+}
+
 func (f *fakeStore) PutVerdicts(_ context.Context, verdicts []health.Verdict) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
