@@ -232,8 +232,8 @@ func TestRelease(t *testing.T) {
 		l.release(store.Release{Tenant: "gone", Reason: "a tenant that is no more"})
 		l.start("fra")
 		time.Sleep(settle)
-		if len(l.taken) != 2 || len(l.releases) != 0 {
-			t.Errorf("taken %+v, left %+v", l.taken, l.releases)
+		if taken, left := l.releasedSo(); len(taken) != 2 || len(left) != 0 {
+			t.Errorf("taken %+v, left %+v", taken, left)
 		}
 		l.set(probe.Failed, addrs[:5]...)
 		time.Sleep(settle)
@@ -241,8 +241,8 @@ func TestRelease(t *testing.T) {
 		l.release(store.Release{Tenant: "shop", Pool: "only", Author: "bob", Reason: "the rack burns"})
 		time.Sleep(time.Second)
 		l.want("released", "only", "a:down b:down c:down d:down e:down f:up g:up h:up")
-		if len(l.releases) != 0 {
-			t.Errorf("left %+v", l.releases)
+		if _, left := l.releasedSo(); len(left) != 0 {
+			t.Errorf("left %+v", left)
 		}
 		l.stop("fra")
 		l.start("fra")
@@ -262,7 +262,9 @@ func TestReleaseIsFollowedOnce(t *testing.T) {
 		time.Sleep(settle)
 		l.set(probe.Failed, addrs[:4]...)
 		time.Sleep(settle)
+		l.fakeStore.mu.Lock()
 		l.slow = true
+		l.fakeStore.mu.Unlock()
 		l.release(store.Release{Tenant: "shop", Reason: "fire"})
 		time.Sleep(time.Second)
 		l.set(probe.Failed, addrs[4])
