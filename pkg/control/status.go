@@ -27,11 +27,6 @@ func (s *Server) routeStatus(h huma.API) {
 	huma.Register(h, operation("explain", http.MethodGet, "/explain", "What a client gets, and why", maxSmallBody), s.explain)
 }
 
-func (s *Server) heads() map[string]uint64 {
-	heads, _ := s.identified()
-	return heads
-}
-
 // identified gives the heads, and what identifies them where that is known.
 func (s *Server) identified() (heads map[string]uint64, ids map[string]string) {
 	heads, ids = map[string]uint64{}, map[string]string{}
