@@ -209,8 +209,8 @@ func TestClocksOfJudgesAreApart(t *testing.T) {
 			l.stop("eye") // so that fra is the next judge
 			l.stop("ams")
 			time.Sleep(time.Second)
-			if l.leader != "fra" {
-				t.Fatalf("%s judges", l.leader)
+			if judge := l.judging(); judge != "fra" {
+				t.Fatalf("%s judges", judge)
 			}
 			l.start("eye")
 			l.set(probe.Failed, addrs[3])
@@ -232,8 +232,8 @@ func TestRelease(t *testing.T) {
 		l.release(store.Release{Tenant: "gone", Reason: "a tenant that is no more"})
 		l.start("fra")
 		time.Sleep(settle)
-		if len(l.taken) != 2 || len(l.releases) != 0 {
-			t.Errorf("taken %+v, left %+v", l.taken, l.releases)
+		if taken, left := l.releasedSo(); len(taken) != 2 || len(left) != 0 {
+			t.Errorf("taken %+v, left %+v", taken, left)
 		}
 		l.set(probe.Failed, addrs[:5]...)
 		time.Sleep(settle)
@@ -241,8 +241,8 @@ func TestRelease(t *testing.T) {
 		l.release(store.Release{Tenant: "shop", Pool: "only", Author: "bob", Reason: "the rack burns"})
 		time.Sleep(time.Second)
 		l.want("released", "only", "a:down b:down c:down d:down e:down f:up g:up h:up")
-		if len(l.releases) != 0 {
-			t.Errorf("left %+v", l.releases)
+		if _, left := l.releasedSo(); len(left) != 0 {
+			t.Errorf("left %+v", left)
 		}
 		l.stop("fra")
 		l.start("fra")
@@ -262,7 +262,9 @@ func TestReleaseIsFollowedOnce(t *testing.T) {
 		time.Sleep(settle)
 		l.set(probe.Failed, addrs[:4]...)
 		time.Sleep(settle)
+		l.fakeStore.mu.Lock()
 		l.slow = true
+		l.fakeStore.mu.Unlock()
 		l.release(store.Release{Tenant: "shop", Reason: "fire"})
 		time.Sleep(time.Second)
 		l.set(probe.Failed, addrs[4])
@@ -362,17 +364,17 @@ func TestPulses(t *testing.T) {
 			t.Errorf("%d pulses in a minute", got)
 		}
 		l.fakeStore.mu.Lock()
-		last := l.pulses[len(l.pulses)-1]
+		begin, last := l.pulses[0], l.pulses[len(l.pulses)-1]
 		l.failVerdicts = 3
 		l.fakeStore.mu.Unlock()
-		if last.Judge != "fra" || last.Nonce == "" || last.Nonce == l.pulses[0].Nonce ||
+		if last.Judge != "fra" || last.Nonce == "" || last.Nonce == begin.Nonce ||
 			fmt.Sprint(last.Alive, last.Silent) != "[fra] [ams]" || time.Since(last.Time) > beat {
 			t.Errorf("%+v", last)
 		}
 		before := count()
 		time.Sleep(beat + 5*time.Second)
-		if count() == before || l.leader != "fra" {
-			t.Errorf("after failures: %d pulses, %q judges", count()-before, l.leader)
+		if count() == before || l.judging() != "fra" {
+			t.Errorf("after failures: %d pulses, %q judges", count()-before, l.judging())
 		}
 		l.setStatus(store.Refused)
 		time.Sleep(beat)

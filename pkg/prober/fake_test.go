@@ -241,6 +241,20 @@ func (f *fakeStore) setLeader(id string) {
 	f.leader = id
 }
 
+// releasedSo gives the releases that were taken, and those that wait.
+func (f *fakeStore) releasedSo() (taken, left []store.Release) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.taken), slices.Clone(f.releases)
+}
+
+// judging gives who judges; nobody: empty.
+func (f *fakeStore) judging() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.leader
+}
+
 func (f *fakeStore) PutVerdicts(_ context.Context, verdicts []health.Verdict) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
