@@ -31,7 +31,7 @@ it since, nothing is applied, and you are told who. Without that line it replace
 		Example: `  gtmctl apply -f zones/
   gtmctl apply -f pools.yaml -f services.yaml --message 'more weight for fra' --wait
   gtmctl apply -f pools.yaml --expect shop@41
-  gtmctl get pool shop/eu -o yaml | sed s/weight:.3/weight:.5/ | gtmctl apply -f -`,
+  gtmctl get pool shop/eu -o yaml | sed 's/weight: 3/weight: 5/' | gtmctl apply -f -`,
 		Args: needArgs(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			expect, err := parseExpect(pins)

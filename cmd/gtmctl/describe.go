@@ -20,7 +20,7 @@ func (a *app) describeCmd() *cobra.Command {
 		Args:              needArgs(2, 2),
 		ValidArgsFunction: a.completeKindThenName,
 		RunE: func(c *cobra.Command, args []string) error {
-			kind, err := parseKind(args[0])
+			kind, err := a.kind(c.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -55,6 +55,9 @@ func (a *app) showDescription(d *api.Description) error {
 	for i := range d.Pools {
 		a.printf("\n")
 		a.showPool(&d.Pools[i])
+	}
+	if h := d.Health; h != nil && h.StandsStill {
+		a.printf("\n%s%s\n", a.healthLine(h), "what stands above is what was known then")
 	}
 	return nil
 }

@@ -164,6 +164,7 @@ func (a *app) edgeNotes(s *api.Status, e *api.Edge, b api.Behind) []string {
 	case len(b.Tenants) == 0:
 	case b.Other != "":
 		notes = append(notes, b.Other)
+	case st.Source.Error != "": // which is why
 	case lags(s, e, b):
 		notes = append(notes, fmt.Sprintf("is behind for %s, though its source is %s", a.age(*e.Since), st.Source.State))
 	}

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -173,7 +174,7 @@ func summary(r api.Resource) string {
 	case *spec.Tenant:
 		return brakeSummary(s)
 	case *spec.Override:
-		return clip(overrideText(s.State, s.Weight) + " " + strings.Trim(s.Pool+"/"+s.Endpoint, "/") + ": " + s.Reason)
+		return clip(overrideText(s.State, s.Weight) + " " + strings.Trim(s.Pool+"/"+s.Endpoint, "/") + untilText(s.Expires) + ": " + s.Reason)
 	}
 	return ""
 }
@@ -198,6 +199,17 @@ func brakeSummary(t *spec.Tenant) string {
 		words = append(words, "(bounds for tenants)")
 	}
 	return strings.Join(words, " ")
+}
+
+// untilText tells when an override ends, or that it is over and waits for nothing but to be deleted.
+func untilText(expires string) string {
+	switch end, err := time.Parse(time.RFC3339, expires); {
+	case expires == "":
+		return ""
+	case err == nil && !end.After(time.Now()):
+		return ", ended"
+	}
+	return " until " + expires
 }
 
 func overrideText(state string, weight *int) string {

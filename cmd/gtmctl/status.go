@@ -24,7 +24,7 @@ Edges are known until gtmctl edge forget. One that is silent (it lost its lease)
 is BEHIND in is unknown.
 
 Exit code 1 if an edge cannot be asked, serves something broken, no longer follows or stays behind, if the store is not followed, while the
-brake holds anything, or if health stands still: no judge is heard, and verdicts are those of before.`,
+brake holds anything, if too few vantages of a monitor are alive to agree, or if health stands still: no judge is heard, and verdicts are those of before.`,
 		Example: `  gtmctl status
   gtmctl status -o json | jq '.pools[] | select(.up | not)'`,
 		Args: needArgs(0, 0),
@@ -48,7 +48,7 @@ func wellAll(s *api.Status) bool {
 	if s.Store.State != "current" || s.Store.Error != "" {
 		return false
 	}
-	if s.Health != nil && s.Health.StandsStill || slices.ContainsFunc(s.Pools, func(p api.Pool) bool { return p.Frozen }) {
+	if s.Health != nil && s.Health.StandsStill || len(s.Voteless) > 0 || slices.ContainsFunc(s.Pools, func(p api.Pool) bool { return p.Frozen }) {
 		return false
 	}
 	return !slices.ContainsFunc(s.Edges, func(e api.Edge) bool { return !wellEdge(s, &e) })
@@ -64,6 +64,9 @@ func (a *app) showStatus(s *api.Status) {
 	}
 	a.printf("\n%sheads   %s\nprobers %s\n\n", a.healthLine(s.Health), orDash(states(s.Heads)), a.vantagesShort(s.Vantages))
 	a.showEdges(s)
+	for _, v := range s.Voteless {
+		a.printf("%s %s: %s\n", a.paint(bad, "!"), clip(keys(v.Monitors)), v.Why)
+	}
 	if len(s.Pools) == 0 {
 		return
 	}

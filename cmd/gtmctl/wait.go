@@ -26,7 +26,8 @@ func (a *app) waitCmd() *cobra.Command {
 		Short: "Wait until every edge answers from a generation",
 		Long: `Wait until every edge answers from a generation or a newer one, at most for --timeout. TENANT alone means its
 newest generation, --all those of all tenants. Edges that are silent or cannot be asked are waited for as well, until they are
-forgotten (gtmctl edge forget). Exit code 1 if the time is over first, or if an edge that has the generation does not serve all of
+forgotten (gtmctl edge forget). Exit code 1 if the time is over first, if control does not follow the store meanwhile and so does not
+know the newest generations, or if an edge that has the generation does not serve all of
 the tenant's resources as declared.`,
 		Example: `  gtmctl wait shop@41
   gtmctl wait --all --timeout 2m`,
@@ -53,10 +54,43 @@ the tenant's resources as declared.`,
 	return c
 }
 
+// newest asks what the newest generations are. Control knows them while it follows the store: until then this waits.
+func (a *app) newest(ctx context.Context) (now api.Edges, err error) {
+	for end := time.Now().Add(a.timeout); ; {
+		now = api.Edges{}
+		if err := a.call(ctx, http.MethodGet, "edges", nil, nil, &now); err != nil {
+			return now, err
+		}
+		if now.Store == nil || now.Store.State == "current" {
+			return now, nil
+		}
+		if time.Now().After(end) {
+			return now, fmt.Errorf("which generations are the newest is not known, since control does not follow the store: it is %s; %s; "+
+				"those known before are %s", now.Store.State, orDash(now.Store.Error), orDash(states(now.Heads)))
+		}
+		select {
+		case <-ctx.Done():
+			return now, errors.New("interrupted")
+		case <-time.After(pollEvery):
+		}
+	}
+}
+
+// allGiven tells whether every word says which generation it means.
+func allGiven(words []string) bool {
+	return len(words) > 0 && !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(word, "@") })
+}
+
 // goals reads what to wait for; without words, every tenant's head.
 func (a *app) goals(ctx context.Context, words []string) (map[string]uint64, error) {
 	var now api.Edges
-	if err := a.call(ctx, http.MethodGet, "edges", nil, nil, &now); err != nil {
+	var err error
+	if allGiven(words) {
+		err = a.call(ctx, http.MethodGet, "edges", nil, nil, &now)
+	} else {
+		now, err = a.newest(ctx)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if len(words) == 0 {

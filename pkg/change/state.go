@@ -70,6 +70,9 @@ func FollowState(s Store, m *store.Mirror) func(context.Context) (*State, error)
 		if err != nil {
 			return nil, err
 		}
+		if len(heads) == 0 && len(known) > 0 {
+			return nil, &store.WentBackError{Reason: "it is empty", Empty: true}
+		}
 		for _, tenant := range sortedKeys(known) { // read before heads, so that it cannot be ahead by itself
 			if heads[tenant] < known[tenant] {
 				return nil, &store.WentBackError{Reason: fmt.Sprintf("%s is at generation %d, but was at %d", tenant, heads[tenant], known[tenant])}

@@ -178,6 +178,13 @@ func (s *Server) history(ctx context.Context, in *historyInput) (*reply[api.Hist
 
 func (s *Server) accept(ctx context.Context, in *acceptInput) (*reply[api.Accepted], error) {
 	who := author(in.Author)
+	switch heads, err := s.cfg.Store.Heads(ctx); {
+	case err != nil:
+		return nil, problemOf(err)
+	case len(heads) == 0: // edges would take it, and answer nothing more
+		return nil, problemf(http.StatusConflict, "the store is empty, and edges that take that answer nothing more: "+
+			"gtmctl store rebuild -f DIR fills it first, and then has it accepted")
+	}
 	if err := s.cfg.Store.Accept(ctx, who); err != nil {
 		return nil, problemOf(err)
 	}

@@ -349,6 +349,16 @@ func TestAccept(t *testing.T) {
 	}
 }
 
+// TestAnEmptyStoreIsNotAccepted: edges that took it would answer nothing more. What fills it is named.
+func TestAnEmptyStoreIsNotAccepted(t *testing.T) {
+	w := newWorld(t)
+	w.store.Mirror = store.NewMirror()
+	p := problem(t, w.ask(t, "POST", "/v1/store/accept", nil, nil), http.StatusConflict)
+	if !strings.Contains(p.Detail, "gtmctl store rebuild -f DIR") || w.store.accepted != "" {
+		t.Errorf("%s; accepted by %q", p.Detail, w.store.accepted)
+	}
+}
+
 // TestChangesAreRefusedWhileTheStoreIs: at once, with what to do about it, and not after.
 func TestChangesAreRefusedWhileTheStoreIs(t *testing.T) {
 	w := newWorld(t)

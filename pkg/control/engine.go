@@ -68,11 +68,14 @@ func (s *Server) mayChange() error {
 	if s.cfg.Following == nil {
 		return nil
 	}
-	if f := s.cfg.Following(); f.State == store.Refused {
-		return problemf(http.StatusConflict, "nothing can be changed: %s; to fill it from files before (an empty cluster), run: "+
-			"gtmctl store rebuild -f DIR", f.Err)
+	f := s.cfg.Following()
+	switch {
+	case f.State != store.Refused:
+		return nil
+	case strings.Contains(f.Err, "gtmctl store rebuild"): // it is empty, and says so itself
+		return problemf(http.StatusConflict, "nothing can be changed: %s", f.Err)
 	}
-	return nil
+	return problemf(http.StatusConflict, "nothing can be changed: %s; to write files into it before, run: gtmctl store rebuild -f DIR", f.Err)
 }
 
 // seen logs what was made, and waits a while for the mirror to have it.

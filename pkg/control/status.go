@@ -47,9 +47,8 @@ func (s *Server) goals() map[string]api.Goal { return api.Goals(s.identified()) 
 func (s *Server) status(ctx context.Context, _ *struct{}) (*reply[api.Status], error) {
 	out := api.Status{Time: s.cfg.Now().UTC(), Pools: s.pools(), Edges: []api.Edge{}, Health: s.health()}
 	out.Heads, out.IDs = s.identified()
-	if s.cfg.Following != nil {
-		f := s.cfg.Following()
-		out.Store = api.StoreStatus{State: f.State, Since: f.Since, Error: f.Err, Cursor: f.Cursor}
+	if followed := s.followed(); followed != nil {
+		out.Store = *followed
 	}
 	edges, err := s.registered(ctx)
 	if err != nil {
@@ -61,8 +60,20 @@ func (s *Server) status(ctx context.Context, _ *struct{}) (*reply[api.Status], e
 	if out.Vantages, err = s.knownVantages(ctx); err != nil && out.Store.Error == "" {
 		out.Store.Error = err.Error()
 	}
+	if err == nil {
+		out.Voteless = s.voteless(out.Vantages)
+	}
 	out.Edges = s.askAll(ctx, edges)
 	return &reply[api.Status]{out}, nil
+}
+
+// followed tells how control follows the store; nil: it does not know.
+func (s *Server) followed() *api.StoreStatus {
+	if s.cfg.Following == nil {
+		return nil
+	}
+	f := s.cfg.Following()
+	return &api.StoreStatus{State: f.State, Since: f.Since, Error: f.Err, Cursor: f.Cursor}
 }
 
 func (s *Server) edgesNow(ctx context.Context, _ *struct{}) (*reply[api.Edges], error) {
@@ -71,7 +82,7 @@ func (s *Server) edgesNow(ctx context.Context, _ *struct{}) (*reply[api.Edges], 
 		return nil, problemOf(err)
 	}
 	heads, ids := s.identified() // before the edges are asked, which can only be further then
-	return &reply[api.Edges]{api.Edges{Heads: heads, IDs: ids, Edges: s.askAll(ctx, edges)}}, nil
+	return &reply[api.Edges]{api.Edges{Heads: heads, IDs: ids, Edges: s.askAll(ctx, edges), Store: s.followed()}}, nil
 }
 
 // explain passes the question on to an edge, since only the code that answers can tell why.

@@ -53,6 +53,42 @@ func TestVantages(t *testing.T) {
 	problem(t, w.ask(t, "DELETE", "/v1/vantages/fra", nil, nil), http.StatusServiceUnavailable)
 }
 
+// TestVotelessMonitorsAreTold: with a dead vantage in the majority nothing goes down any more, and all words are those of before.
+func TestVotelessMonitorsAreTold(t *testing.T) {
+	alive, silent := api.Vantage{ID: "fra", State: api.VantageAlive}, api.Vantage{ID: "old", State: api.VantageSilent, Pools: 2}
+	mars := api.Vantage{ID: "mars", State: api.VantageAbsent}
+	for _, c := range []struct {
+		monitor spec.Monitor
+		known   []api.Vantage
+		says    string
+	}{
+		{spec.Monitor{}, nil, ""},
+		{spec.Monitor{}, []api.Vantage{alive, mars}, ""},
+		{spec.Monitor{}, []api.Vantage{alive, silent}, "1 of 2 vantages alive, 2 must agree; old is silent; if that prober is gone for good: gtmctl vantage forget old"},
+		{spec.Monitor{Quorum: 1}, []api.Vantage{alive, silent}, ""},
+		{spec.Monitor{Vantages: []string{"fra"}}, []api.Vantage{alive, silent}, ""},
+		{spec.Monitor{Vantages: []string{"mars"}}, []api.Vantage{alive, mars}, "0 of 1 vantages alive, 1 must agree; mars was never seen; start that prober, or change the monitor"},
+		{spec.Monitor{Vantages: []string{"fra", "old"}, Quorum: 2}, []api.Vantage{alive, silent}, "2 must agree; old is silent; start that prober"},
+	} {
+		if got := whyVoteless(&c.monitor, c.known); !strings.Contains(got, c.says) || (got == "") != (c.says == "") {
+			t.Errorf("%+v of %+v: %q, want %q", c.monitor, c.known, got, c.says)
+		}
+	}
+
+	w := newWorld(t)
+	monitor := spec.Key{Tenant: "shop", Kind: spec.KindMonitor, Name: "m"}
+	pool := spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "watched"}
+	w.store.Apply(store.Update{Tenants: []store.TenantUpdate{{Tenant: "shop", Head: 42, Put: []store.Version{
+		{Resource: &spec.Resource{Key: monitor, Spec: &spec.Monitor{Type: "tcp", Port: 80, Vantages: []string{"mars"}}}, Generation: 42},
+		{Resource: &spec.Resource{Key: pool, Spec: &spec.Pool{Monitor: "m"}}, Generation: 42},
+	}}}})
+	var status api.Status
+	w.ask(t, "GET", "/v1/status", nil, &status)
+	if len(status.Voteless) != 1 || !cmp.Equal(status.Voteless[0].Monitors, []spec.Key{monitor}) {
+		t.Errorf("voteless %+v", status.Voteless)
+	}
+}
+
 // TestAZoneIsUsedByTheServicesInIt, though they name it by their host only; the longest zone has them.
 func TestAZoneIsUsedByTheServicesInIt(t *testing.T) {
 	w := newWorld(t)

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -62,11 +63,15 @@ type snapshotState struct {
 	from    bool // what is served came from it, the store has not been heard yet
 	written time.Time
 	err     string
+	lost    string // what the start found damaged: it matters for as long as the edge serves from it
 }
 
 // told is how the copy on disk is told of.
 func (s *snapshotState) told() *api.SnapshotState {
 	out := &api.SnapshotState{Error: s.err}
+	if out.Error == "" && s.from {
+		out.Error = s.lost
+	}
 	if !s.written.IsZero() {
 		at := s.written.UTC().Truncate(time.Second)
 		out.Written = &at
@@ -88,7 +93,12 @@ func (e *Edge) tellOpened(first *store.Update, err error) {
 	if err == nil {
 		return
 	}
-	e.setSnapshot(func(s *snapshotState) { s.err = err.Error() })
+	var damaged *store.CorruptError
+	e.setSnapshot(func(s *snapshotState) {
+		if s.err = err.Error(); first != nil && errors.As(err, &damaged) {
+			s.lost = s.err
+		}
+	})
 	text := "the snapshot on disk cannot be used; starting without it"
 	if first != nil {
 		text = "the snapshot on disk is not as it should be; what is intact of it is served"

@@ -125,6 +125,9 @@ func TestDamagedJournal(t *testing.T) {
 		if data != nil {
 			r.logged("level=ERROR", "what is intact of it is served", journal, "until 20")
 			r.logged("the snapshot on disk is up to date again") // by itself, though the store is silent
+			if s := r.fetchStatus(); !strings.Contains(s.Snapshot.Error, "is served") {
+				t.Errorf("what is served came from a damaged copy, and status says %+v", s.Snapshot)
+			}
 		}
 		r.valueIs(1, "gtm_edge_snapshot_ok_info")
 		r.stop()

@@ -186,12 +186,15 @@ func checkBack(known *Cursor, epoch int64, heads map[string]Generation) error {
 	if known == nil || epoch > known.Epoch {
 		return nil
 	}
+	if len(heads) == 0 && len(known.Heads) > 0 {
+		return &WentBackError{Reason: "it is empty", Empty: true}
+	}
 	if epoch < known.Epoch {
-		return &WentBackError{fmt.Sprintf("its epoch is %d, but %d was accepted before", epoch, known.Epoch)}
+		return &WentBackError{Reason: fmt.Sprintf("its epoch is %d, but %d was accepted before", epoch, known.Epoch)}
 	}
 	for _, t := range slices.Sorted(maps.Keys(known.Heads)) {
 		if heads[t] < known.Heads[t] {
-			return &WentBackError{fmt.Sprintf("%s is at generation %d, but was at %d", t, heads[t], known.Heads[t])}
+			return &WentBackError{Reason: fmt.Sprintf("%s is at generation %d, but was at %d", t, heads[t], known.Heads[t])}
 		}
 	}
 	return nil

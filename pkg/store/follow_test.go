@@ -324,6 +324,17 @@ func TestHeadThatGoesBackUnderTheWatch(t *testing.T) {
 	f.untilState(Refused)
 }
 
+// TestAnEmptyStoreIsNotToBeAccepted: the advice for it is to fill it, since whoever takes it answers nothing more.
+func TestAnEmptyStoreIsNotToBeAccepted(t *testing.T) {
+	known := &Cursor{Epoch: 5, Heads: map[string]Generation{"shop": 3}}
+	for _, epoch := range []int64{0, 5} {
+		err := checkBack(known, epoch, nil)
+		if err == nil || strings.Contains(err.Error(), "accept") || !strings.Contains(err.Error(), "it is empty; if it is the right one, fill it: gtmctl store rebuild") {
+			t.Errorf("epoch %d: %v", epoch, err)
+		}
+	}
+}
+
 func TestCheckBack(t *testing.T) {
 	known := &Cursor{Cluster: 7, Revision: 100, Epoch: 5, Heads: map[string]Generation{"shop": 3}}
 	heads := func(g Generation) map[string]Generation { return map[string]Generation{"shop": g, "new": 1} }

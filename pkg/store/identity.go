@@ -40,7 +40,7 @@ func (i identity) differs(tenant string, g Generation, known string) error {
 	if known == "" || i.id == "" || i.id == known {
 		return nil
 	}
-	return &WentBackError{fmt.Sprintf("%s@%d in the store is not the %s@%d that was known: it was changed by %s at %s",
+	return &WentBackError{Reason: fmt.Sprintf("%s@%d in the store is not the %s@%d that was known: it was changed by %s at %s",
 		tenant, g, tenant, g, orElse(i.author, "someone"), i.time.UTC().Format("2006-01-02 15:04:05Z"))}
 }
 

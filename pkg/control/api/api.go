@@ -112,6 +112,8 @@ type Description struct {
 	ReferredBy []spec.Key `json:"referredBy,omitempty"`
 	// Pools are the health of the pool itself, or of the pools that a service sends to.
 	Pools []Pool `json:"pools,omitempty"`
+	// Health tells how old is what Pools say; absent: not known.
+	Health *Health `json:"health,omitempty"`
 }
 
 // WeightsRequest sets weights of a pool's endpoints, by endpoint name.

@@ -20,6 +20,15 @@ type Status struct {
 	Health *Health `json:"health,omitempty"`
 	// Vantages are the probers.
 	Vantages []Vantage `json:"vantages,omitempty"`
+	// Voteless are the monitors of which too few vantages are alive to agree on anything.
+	Voteless []Voteless `json:"voteless,omitempty"`
+}
+
+// Voteless are monitors whose endpoints stay as they are, whatever happens to them: too few of their vantages are alive.
+type Voteless struct {
+	Monitors []spec.Key `json:"monitors"`
+	// Why tells who is away, and what to do.
+	Why string `json:"why"`
 }
 
 // Vantages are the probers that the store or a monitor knows, sorted by ID.
@@ -62,6 +71,8 @@ type Edges struct {
 	// IDs identify the generations in Heads, as EdgeStatus.IDs do.
 	IDs   map[string]string `json:"ids,omitempty"`
 	Edges []Edge            `json:"edges"`
+	// Store tells whether Heads are the newest: as far as control follows the store. Absent: not known.
+	Store *StoreStatus `json:"store,omitempty"`
 }
 
 // Edge is one edge that the store knows, and what it said when it was asked just now.
