@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -86,6 +87,19 @@ func (f *following) untilCursor(rev int64) {
 	})
 }
 
+// isBackAfter does something that interrupts, and waits until that is over, which it may be at once.
+func (f *following) isBackAfter(interrupt func()) {
+	f.t.Helper()
+	f.mu.Lock()
+	before := len(f.status)
+	f.mu.Unlock()
+	interrupt()
+	f.until("current again", func() bool {
+		since := f.status[before:]
+		return slices.ContainsFunc(since, func(s FollowStatus) bool { return s.State == Stale }) && since[len(since)-1].State == Current
+	})
+}
+
 func (f *following) untilRegion(tenant, name, region string) {
 	f.t.Helper()
 	f.until(tenant+"/"+name+" in "+region, func() bool { return regionOf(f.t, f.mirror.Tenant(tenant), name) == region })
@@ -118,9 +132,7 @@ func TestRestoreOlderThanTheCursorIsHeard(t *testing.T) {
 	b.accept()
 	f.untilState(Current)
 	f.untilRegion("shop", "a", "EU")
-	b.restart()
-	f.untilState(Stale)
-	f.untilState(Current)
+	f.isBackAfter(b.restart)
 	mustCommit(t, b.c, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "a", "new"))})
 	f.untilRegion("shop", "a", "new")
 	f.sameAsRead(b.c)
@@ -135,9 +147,7 @@ func TestBackupThatLacksOnlyWhatNobodyFollows(t *testing.T) {
 	f.untilCursor(rev)
 	cut.untilCursor(rev)
 	b.door.blackhole()
-	b.restore()
-	f.untilState(Stale)
-	f.untilState(Current)
+	f.isBackAfter(b.restore)
 	mustCommit(t, b.c, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "a", "AF"))})
 	pass(t, b.c, 200) // past what cut was told, which so cannot see by the revision that it was another history
 	b.door.open()
