@@ -73,6 +73,6 @@ func whyVoteless(m *spec.Monitor, known []api.Vantage) string {
 	if voters == 0 || alive >= quorum {
 		return ""
 	}
-	return fmt.Sprintf("its endpoints stay as they are, whatever happens: %d of %d vantages alive, %d must agree; %s; %s",
+	return fmt.Sprintf("endpoints stay as they are, whatever happens to them: %d of %d vantages alive, %d must agree; %s; %s",
 		alive, voters, quorum, strings.Join(away, ", "), next)
 }

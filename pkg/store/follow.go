@@ -190,7 +190,8 @@ func checkBack(known *Cursor, epoch int64, heads map[string]Generation) error {
 		return &WentBackError{Reason: "it is empty", Empty: true}
 	}
 	if epoch < known.Epoch {
-		return &WentBackError{Reason: fmt.Sprintf("its epoch is %d, but %d was accepted before", epoch, known.Epoch)}
+		return &WentBackError{Reason: fmt.Sprintf("it does not hold what was accepted at %s (its epoch is %d, but was %d)",
+			time.UnixMilli(known.Epoch).UTC().Format("2006-01-02 15:04:05Z"), epoch, known.Epoch)}
 	}
 	for _, t := range slices.Sorted(maps.Keys(known.Heads)) {
 		if heads[t] < known.Heads[t] {
