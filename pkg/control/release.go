@@ -48,7 +48,7 @@ func (s *Server) release(ctx context.Context, in *releaseInput) (*reply[api.Rele
 	held := s.held(word)
 	out := api.Released{Held: targetNames(held), Down: []string{}}
 	if len(held) == 0 {
-		return &reply[api.Released]{out}, nil
+		return &reply[api.Released]{out}, s.heard()
 	}
 	if err := s.cfg.Store.PutRelease(ctx, word, releaseTTL); err != nil {
 		return nil, problemOf(err)
@@ -60,6 +60,18 @@ func (s *Server) release(ctx context.Context, in *releaseInput) (*reply[api.Rele
 	}
 	out.Down = targetNames(s.untilDown(ctx, word, held))
 	return &reply[api.Released]{out}, nil
+}
+
+// heard tells that the store is not heard at present, so that what is held now cannot be known.
+func (s *Server) heard() error {
+	if s.cfg.Following == nil {
+		return nil
+	}
+	if f := s.cfg.Following(); f.State == store.Stale || f.State == store.Connecting {
+		return problemf(http.StatusServiceUnavailable, "nothing is known to be held, but the store is not heard, so that may be old: %s; "+
+			"try again when gtmctl status says that the store is current", f.Err)
+	}
+	return nil
 }
 
 // known tells of a tenant, or a pool of it, that is not there.

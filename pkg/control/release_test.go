@@ -89,6 +89,17 @@ func TestHealthReleaseWhileTheStoreIsSilent(t *testing.T) {
 	}
 }
 
+// With the store away it said that nothing was held, from what was known before.
+func TestHealthReleaseDoesNotGoByOldKnowledge(t *testing.T) {
+	w := newWorld(t)
+	w.judgedSo('u', 'u')
+	w.status = store.FollowStatus{State: store.Stale, Err: "etcd gives no sign of life"}
+	p := problem(t, w.ask(t, "POST", "/v1/health/shop/release", `{"reason": "fire"}`, nil), http.StatusServiceUnavailable)
+	if !strings.Contains(p.Detail, "the store is not heard") || !strings.Contains(p.Detail, "no sign of life") {
+		t.Errorf("%q", p.Detail)
+	}
+}
+
 // status names the cause and what to do.
 func TestStatusNamesWhyTheBrakeHolds(t *testing.T) {
 	w := newWorld(t)
