@@ -21,6 +21,8 @@ type feed struct {
 	from, to string
 	// begin brings the consumer up to date, and gives the cluster and the revision up to which it is.
 	begin func(ctx context.Context, etcd *clientv3.Client) (mark, error)
+	// opened looks, once the watch is open, whether it is on the store that begin read: that may have been restored in between. May be nil.
+	opened func(ctx context.Context, etcd *clientv3.Client) error
 	// events takes the events of whole revisions, in order.
 	events func(ctx context.Context, evs []*clientv3.Event) error
 	// progress tells that everything up to a revision was seen. May be nil.
@@ -175,6 +177,11 @@ func (f *feed) listen(ctx context.Context, etcd *clientv3.Client, opened <-chan 
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case events = <-opened:
+			if f.opened != nil {
+				if err := f.opened(ctx, etcd); err != nil {
+					return err
+				}
+			}
 		case resp, ok := <-events:
 			if !ok {
 				return cmp.Or(context.Cause(ctx), errors.New("the watch ended"))

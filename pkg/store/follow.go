@@ -30,7 +30,7 @@ func (c *Client) Follow(ctx context.Context, cfg FollowConfig) error {
 	f.cfg.Has = nil
 	from, to := c.keys.followed()
 	f.setStatus(Connecting, nil)
-	fd := &feed{c: c, from: from, to: to, begin: f.begin, events: f.events, progress: f.progress, lost: f.forget, status: f.setStatus}
+	fd := &feed{c: c, from: from, to: to, begin: f.begin, opened: f.watches, events: f.events, progress: f.progress, lost: f.forget, status: f.setStatus}
 	return fd.run(ctx)
 }
 
@@ -165,6 +165,15 @@ func (f *follower) begin(ctx context.Context, etcd *clientv3.Client) (mark, erro
 		return mark{}, err
 	}
 	return mark{cluster: r.cluster, rev: r.rev}, f.load(ctx, r, epoch, heads, !same)
+}
+
+// watches makes sure that the watch that was opened is on the store that was read. From now on its connection vouches for that.
+func (f *follower) watches(ctx context.Context, etcd *clientv3.Client) error {
+	ok, err := f.seen.vouch(ctx, f.c.reader(etcd))
+	if err == nil && !ok {
+		return errReadAnew
+	}
+	return err
 }
 
 // epoch gives the store's epoch. One that is not understood says nothing, and the known one counts.

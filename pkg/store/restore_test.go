@@ -433,6 +433,7 @@ func TestReadingAnewWithoutEndIsTold(t *testing.T) {
 // A head that is gone is one that went back, not one that is damaged; and the right store is taken again without an acceptance.
 func TestHeadThatIsGoneIsNoDamage(t *testing.T) {
 	c := testClient(t)
+	mustCommit(t, c, Change{Tenant: "other", Put: resources(site("other", "a", "EU"))}) // without it the store would be called empty
 	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
 	f := follow(t, c, nil)
 	f.untilState(Current)

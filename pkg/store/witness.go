@@ -72,3 +72,35 @@ func (w *witnesses) holds(ctx context.Context, r *reader, one witness) (bool, er
 	kv := resp.Kvs[0]
 	return !one.gone && kv.ModRevision == one.rev && maphash.Bytes(w.seed, kv.Value) == one.sum, nil
 }
+
+// vouch tells whether the witnesses stand in the store that a watch was opened on just now. One that was compacted away vouches by its key,
+// where that has not been written since. Without any nothing is known, and nothing said.
+func (w *witnesses) vouch(ctx context.Context, r *reader) (bool, error) {
+	for _, one := range []witness{w.unique, w.last} {
+		if one.rev == 0 {
+			continue
+		}
+		ok, err := w.holds(ctx, r, one)
+		if err == nil && !ok && !one.gone {
+			ok, err = w.stands(ctx, r, one)
+		}
+		if err != nil || !ok {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// stands tells whether a witness is its key's newest event.
+func (w *witnesses) stands(ctx context.Context, r *reader, one witness) (bool, error) {
+	var resp *clientv3.GetResponse
+	err := r.c.try(ctx, func(ctx context.Context) (err error) {
+		resp, err = r.etcd.Get(ctx, one.key)
+		return err
+	})
+	if err != nil || len(resp.Kvs) == 0 {
+		return false, err
+	}
+	kv := resp.Kvs[0]
+	return kv.ModRevision == one.rev && maphash.Bytes(w.seed, kv.Value) == one.sum, nil
+}
