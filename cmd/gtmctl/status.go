@@ -48,7 +48,8 @@ func wellAll(s *api.Status) bool {
 	if s.Store.State != "current" || s.Store.Error != "" {
 		return false
 	}
-	if s.Health != nil && s.Health.StandsStill || len(s.Voteless) > 0 || slices.ContainsFunc(s.Pools, func(p api.Pool) bool { return p.Frozen }) {
+	if s.Health != nil && s.Health.StandsStill || len(s.Voteless) > 0 ||
+		slices.ContainsFunc(s.Pools, func(p api.Pool) bool { return p.Frozen }) {
 		return false
 	}
 	return !slices.ContainsFunc(s.Edges, func(e api.Edge) bool { return !wellEdge(s, &e) })

@@ -60,7 +60,8 @@ func (t *connTable) evict() {
 }
 
 // relieve makes room for messages, of which too many are under way, while newcomer has another one: it closes the connection that has
-// most of them, unless newcomer has as many itself. One at a time: what was closed before may not have let go of its messages yet. mu is held.
+// most of them, unless newcomer has as many itself. One at a time: what was closed before may
+// not have let go of its messages yet. mu is held.
 func (t *connTable) relieve(newcomer *seat) {
 	if t.leaving > 0 {
 		return

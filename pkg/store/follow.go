@@ -30,7 +30,8 @@ func (c *Client) Follow(ctx context.Context, cfg FollowConfig) error {
 	f.cfg.Has = nil
 	from, to := c.keys.followed()
 	f.setStatus(Connecting, nil)
-	fd := &feed{c: c, from: from, to: to, begin: f.begin, opened: f.watches, events: f.events, progress: f.progress, lost: f.forget, status: f.setStatus}
+	fd := &feed{c: c, from: from, to: to, begin: f.begin, opened: f.watches, events: f.events,
+		progress: f.progress, lost: f.forget, status: f.setStatus}
 	return fd.run(ctx)
 }
 

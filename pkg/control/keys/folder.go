@@ -102,6 +102,11 @@ func (f folder) write(zone string, keys ring) error {
 
 // writePrivate makes a file (0600) that is there whole or not at all. There must be none yet.
 func writePrivate(path string, text []byte) error {
+	return placePrivate(path, text, os.Link) // unlike a rename, it replaces nothing
+}
+
+// placePrivate writes a file (0600) beside its place, and has it put there when it is whole on the disk.
+func placePrivate(path string, text []byte, put func(temp, path string) error) error {
 	temp, err := os.CreateTemp(filepath.Dir(path), ".new-*") // 0600
 	if err != nil {
 		return err
@@ -114,7 +119,7 @@ func writePrivate(path string, text []byte) error {
 	if err = errors.Join(err, temp.Close()); err != nil {
 		return err
 	}
-	if err := os.Link(temp.Name(), path); err != nil { // unlike a rename, it replaces nothing
+	if err := put(temp.Name(), path); err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(path))

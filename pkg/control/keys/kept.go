@@ -64,22 +64,7 @@ func shareKeys(a, b dnssec.Keyset) bool {
 
 // replacePrivate writes a file (0600) that is there whole or not at all.
 func replacePrivate(path string, text []byte) error {
-	temp, err := os.CreateTemp(filepath.Dir(path), ".new-*") // 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(temp.Name())
-	_, err = temp.Write(text)
-	if err == nil {
-		err = temp.Sync()
-	}
-	if err = errors.Join(err, temp.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(temp.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
+	return placePrivate(path, text, os.Rename)
 }
 
 // Kept gives the last keysets that were seen, also from before the last start, by zone.
