@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gti/gtm/pkg/gtmtest"
 )
 
 // patience bounds waits for what must happen; only a failing test reaches it.
@@ -329,7 +331,7 @@ func TestTransportString(t *testing.T) {
 
 // TestNothingListensBeforeOpen: a server that has nothing to answer yet leaves its addresses alone, and finds early who holds them.
 func TestNothingListensBeforeOpen(t *testing.T) {
-	at := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), freePort(t))
+	at := gtmtest.FreePort(t)
 	cfg := Config{Addrs: []netip.AddrPort{at}, NewHandler: func() Handler { return handlerFunc(echo) }}
 	s, err := New(cfg)
 	if err != nil {
@@ -364,15 +366,4 @@ func TestNothingListensBeforeOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop(t, s)
-}
-
-// freePort gives a port that was free a moment ago.
-func freePort(t *testing.T) uint16 {
-	t.Helper()
-	s, err := Listen(Config{Addrs: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}, NewHandler: func() Handler { return handlerFunc(echo) }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer stop(t, s)
-	return s.Addrs()[0].Port()
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/gti/gtm/pkg/gtmtest"
 )
 
 // listedZone is a zone that a catalog lists.
@@ -43,7 +45,7 @@ func answers(t *testing.T, server netip.AddrPort, zone string, want bool) {
 
 // TestKnotConsumesCatalog has Knot serve what a catalog of gtm's lists.
 func TestKnotConsumesCatalog(t *testing.T) {
-	own := freePort(t)
+	own := gtmtest.FreePort(t)
 	catalog := fmt.Sprintf(`kind: Zone
 tenant: platform
 name: cat.test.
@@ -101,7 +103,7 @@ zone:
 
 // TestCatalogOfNamedIsConsumed has gtm serve what a catalog at named lists.
 func TestCatalogOfNamedIsConsumed(t *testing.T) {
-	dir, own, dnsPort := t.TempDir(), freePort(t), freePort(t)
+	dir, own, dnsPort := t.TempDir(), gtmtest.FreePort(t), gtmtest.FreePort(t)
 	writeFile(t, dir, "db", "$TTL 300\n@ SOA ns1 hostmaster 5 86400 86400 864000 60\n@ NS ns1\nns1 A 127.0.0.1\n")
 	writeFile(t, dir, "cat", "$TTL 0\n@ SOA invalid. invalid. 5 86400 86400 864000 0\n@ NS invalid.\nversion TXT \"2\"\nx.zones PTR one.test.\n")
 	primary := func(name, file string) string {
@@ -126,7 +128,7 @@ spec:
   members: {primaries: [{address: "%[1]s", key: one}]}
 `, own))
 	d := &daemon{dns: dnsPort, data: t.TempDir()}
-	d.http = "http://" + freePort(t).String()
+	d.http = "http://" + gtmtest.FreePort(t).String()
 	d.process = startProcess(t, exec.Command(bin+"/gtmd", "--data", d.data, "--dns", d.dns.String(), "--http", strings.TrimPrefix(d.http, "http://"),
 		"--roles", "edge,control", "--tsig-keys", keyFile(t), "--apply", apply))
 	d.waitReady(t)

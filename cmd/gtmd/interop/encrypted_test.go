@@ -25,6 +25,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/gti/gtm/pkg/gtmtest"
 )
 
 // serverName is the name in the certificates.
@@ -104,7 +106,7 @@ type guarded struct {
 // startGuarded starts gtmd with every transport, and with primaryZone and shopResources.
 func startGuarded(t *testing.T, args ...string) *guarded {
 	t.Helper()
-	g := &guarded{authority: newAuthority(t), tls: freePort(t), https: freePort(t), quic: freePort(t)}
+	g := &guarded{authority: newAuthority(t), tls: gtmtest.FreePort(t), https: gtmtest.FreePort(t), quic: gtmtest.FreePort(t)}
 	dir := t.TempDir()
 	g.certFile, g.keyFile = filepath.Join(dir, "ns.crt"), filepath.Join(dir, "ns.key")
 	g.issue(t, 100, g.certFile, g.keyFile)

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -20,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gti/gtm/pkg/gtmtest"
 )
 
 const (
@@ -126,8 +127,8 @@ func (p *process) stop() error {
 // startGtmd starts gtmd with a DNS and an HTTP port of its own, and waits until it is ready.
 func startGtmd(t *testing.T, data string, args ...string) *daemon {
 	t.Helper()
-	d := &daemon{dns: freePort(t), data: data}
-	d.http = "http://" + freePort(t).String()
+	d := &daemon{dns: gtmtest.FreePort(t), data: data}
+	d.http = "http://" + gtmtest.FreePort(t).String()
 	all := append([]string{"--data", data, "--dns", d.dns.String(), "--http", strings.TrimPrefix(d.http, "http://")}, args...)
 	d.process = startProcess(t, exec.Command(filepath.Join(bin, "gtmd"), all...))
 	d.waitReady(t)
@@ -179,26 +180,6 @@ func eventually(t *testing.T, limit time.Duration, what string, try func() error
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-}
-
-// freePort gives a loopback port that was free a moment ago for UDP and TCP alike.
-func freePort(t *testing.T) netip.AddrPort {
-	t.Helper()
-	for range 50 {
-		stream, err := net.Listen("tcp4", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		addr := stream.Addr().(*net.TCPAddr).AddrPort()
-		packet, err := net.ListenPacket("udp4", addr.String())
-		stream.Close()
-		if err == nil {
-			packet.Close()
-			return addr
-		}
-	}
-	t.Fatal("no port was free for UDP and TCP alike")
-	return netip.AddrPort{}
 }
 
 // writeFile writes a file of the test's own and gives its path.

@@ -19,6 +19,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
+
+	"github.com/gti/gtm/pkg/gtmtest"
 )
 
 // memberEnv, set to a member's description, makes this test binary an etcd member instead of tests: the very
@@ -52,7 +54,7 @@ func startClusterBy(t *testing.T, change func(*member)) *cluster {
 	dir := t.TempDir()
 	var peers []string
 	for i := range 3 {
-		m := member{Name: fmt.Sprintf("m%d", i+1), Client: "http://" + freePort(t).String(), Peer: "http://" + freePort(t).String()}
+		m := member{Name: fmt.Sprintf("m%d", i+1), Client: "http://" + gtmtest.FreePort(t).String(), Peer: "http://" + gtmtest.FreePort(t).String()}
 		m.Dir = filepath.Join(dir, m.Name)
 		change(&m)
 		peers = append(peers, m.Name+"="+m.Peer)

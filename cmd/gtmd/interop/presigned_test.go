@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/gti/gtm/pkg/gtmtest"
 )
 
 const unsignedZone = `$ORIGIN gtm.test.
@@ -69,7 +71,7 @@ func TestPresignedAsNSD(t *testing.T) {
 	for name, options := range map[string][]string{"NSEC": nil, "NSEC3": {"-n"}, "NSEC3 with salt": {"-n", "-s", "abcd", "-t", "3"}, "NSEC3 with opt-out": {"-n", "-p"}} {
 		t.Run(name, func(t *testing.T) {
 			text := signed(t, options...)
-			nsdAddr, dir := freePort(t), t.TempDir()
+			nsdAddr, dir := gtmtest.FreePort(t), t.TempDir()
 			writeFile(t, dir, "gtm.test.zone", text)
 			startProcess(t, exec.Command("nsd", "-d", "-c", writeFile(t, dir, "conf", fmt.Sprintf(`
 server:

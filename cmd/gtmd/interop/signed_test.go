@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/gti/gtm/pkg/gtmtest"
 )
 
 // signedParent is a zone with something of every kind. childDS are the records by which child.gtm.test is secure; as long as there
@@ -229,7 +231,7 @@ var validators = []struct{ name, modules, more string }{
 // startValidator starts unbound in front of a server.
 func (s *signedJob) startValidator(t *testing.T, server netip.AddrPort, modules, more string) netip.AddrPort {
 	t.Helper()
-	at, dir := freePort(t), t.TempDir()
+	at, dir := gtmtest.FreePort(t), t.TempDir()
 	anchors := ""
 	for _, ds := range s.anchors {
 		anchors += fmt.Sprintf("  trust-anchor: \"%s\"\n", strings.ReplaceAll(ds.String(), "\t", " "))

@@ -101,7 +101,17 @@ func (d *daemon) comesToAnswer(t *testing.T, address string) {
 }
 
 // outcomes counts what became of queries.
-type outcomes struct{ good, servfail, refused, silent, wrong atomic.Int64 }
+type outcomes struct {
+	good, servfail, refused, silent, wrong atomic.Int64
+
+	first sync.Once
+	said  string // what the first wrong one was
+}
+
+func (o *outcomes) isWrong(reply *dns.Msg, err error) {
+	o.wrong.Add(1)
+	o.first.Do(func() { o.said = fmt.Sprintf("%v %v", err, reply) })
+}
 
 // flood asks for names of all hosts, one after the other, until stop is closed.
 func (o *outcomes) flood(at string, stop <-chan struct{}) {
@@ -122,11 +132,11 @@ func (o *outcomes) flood(at string, stop <-chan struct{}) {
 		case errors.As(err, &late):
 			o.silent.Add(1)
 		case err != nil:
-			o.wrong.Add(1)
+			o.isWrong(r, err)
 		case r.Rcode == dns.RcodeServerFailure:
 			o.servfail.Add(1)
 		case r.Rcode != dns.RcodeSuccess || len(r.Answer) != 1:
-			o.wrong.Add(1)
+			o.isWrong(r, nil)
 		default:
 			o.good.Add(1)
 		}
@@ -166,7 +176,7 @@ func TestARestartHasNoServfail(t *testing.T) {
 	t.Logf("in 5 restarts: %d answers, %d SERVFAIL, %d refused by the system, %d without any answer, %d wrong",
 		o.good.Load(), o.servfail.Load(), o.refused.Load(), o.silent.Load(), o.wrong.Load())
 	if o.servfail.Load() > 0 || o.wrong.Load() > 0 {
-		t.Error("there were SERVFAILs or wrong answers")
+		t.Errorf("there were SERVFAILs or wrong answers, the first wrong one: %s", o.said)
 	}
 	if o.refused.Load() == 0 {
 		t.Error("the edge was never away: nothing was shown")

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/gti/gtm/pkg/gtmtest"
 )
 
 const (
@@ -85,7 +87,7 @@ func secondaries(t *testing.T) []secondary {
 	t.Helper()
 	config := func(dir, text string) string { return writeFile(t, dir, "conf", text) }
 	return []secondary{
-		{"knotd", freePort(t), func(dir string, own, primary netip.AddrPort) *exec.Cmd {
+		{"knotd", gtmtest.FreePort(t), func(dir string, own, primary netip.AddrPort) *exec.Cmd {
 			return exec.Command("knotd", "-c", config(dir, fmt.Sprintf(`
 server:
   listen: 127.0.0.1@%[1]s
@@ -116,7 +118,7 @@ zone:
     acl: news
 `, port(own), port(primary), dir, tsigSecret)))
 		}},
-		{"nsd", freePort(t), func(dir string, own, primary netip.AddrPort) *exec.Cmd {
+		{"nsd", gtmtest.FreePort(t), func(dir string, own, primary netip.AddrPort) *exec.Cmd {
 			return exec.Command("nsd", "-d", "-c", config(dir, fmt.Sprintf(`
 server:
   ip-address: 127.0.0.1@%[1]s
@@ -141,7 +143,7 @@ zone:
   request-xfr: 127.0.0.1@%[2]s one
 `, port(own), port(primary), dir, tsigSecret)))
 		}},
-		{"named", freePort(t), func(dir string, own, primary netip.AddrPort) *exec.Cmd {
+		{"named", gtmtest.FreePort(t), func(dir string, own, primary netip.AddrPort) *exec.Cmd {
 			return exec.Command("named", "-g", "-c", config(dir, fmt.Sprintf(`
 options {
   directory "%[3]s"; listen-on port %[1]s { 127.0.0.1; }; listen-on-v6 { none; }; pid-file none; session-keyfile none;

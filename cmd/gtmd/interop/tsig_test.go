@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gti/gtm/pkg/gtmtest"
 )
 
 // secureFlags gives gtmd TLS, HTTPS and QUIC at ports of their own, with a certificate that it signed itself.
@@ -38,7 +40,7 @@ func secureFlags(t *testing.T) (flags []string, ports map[string]string) {
 		writeFile(t, dir, "key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})))
 	flags, ports = []string{"--cert", files}, map[string]string{}
 	for _, name := range []string{"tls", "https", "quic"} {
-		a := freePort(t)
+		a := gtmtest.FreePort(t)
 		ports["+"+name] = port(a)
 		flags = append(flags, "--"+name, a.String())
 	}

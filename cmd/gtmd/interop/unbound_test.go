@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/gti/gtm/pkg/gtmtest"
 )
 
 // unboundConfig is a resolver that sends the client's own subnet on to the authority, and caches by it.
@@ -99,7 +101,7 @@ func (r *relay) pass(query []byte, client net.Addr, server netip.AddrPort) {
 // startUnbound starts unbound in front of a server.
 func startUnbound(t *testing.T, server netip.AddrPort) netip.AddrPort {
 	t.Helper()
-	at := freePort(t)
+	at := gtmtest.FreePort(t)
 	dir := t.TempDir()
 	config := writeFile(t, dir, "unbound.conf", fmt.Sprintf(unboundConfig, port(at), port(server), dir))
 	unbound := startProcess(t, exec.Command("unbound", "-d", "-d", "-c", config))

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/gti/gtm/pkg/gtmtest"
 )
 
 const updatableZone = `kind: Zone
@@ -120,7 +122,7 @@ func checkUpdates(t *testing.T, e, control *daemon) {
 
 // TestCopyOfNamed follows a real primary by NOTIFY and IXFR, while its names change, and passes the zone on to a secondary.
 func TestCopyOfNamed(t *testing.T) {
-	dir, own, dnsPort := t.TempDir(), freePort(t), freePort(t)
+	dir, own, dnsPort := t.TempDir(), gtmtest.FreePort(t), gtmtest.FreePort(t)
 	writeFile(t, dir, "db", "$TTL 300\n@ SOA ns1 hostmaster 5 86400 86400 864000 60\n@ NS ns1\nns1 A 127.0.0.1\nwww A 192.0.2.1\n")
 	conf := writeFile(t, dir, "conf", fmt.Sprintf(`
 options {
@@ -146,7 +148,7 @@ spec:
   transfer: {allow: [{key: one}], notify: [{address: "%s", key: one}]}
 `, own, nsd.addr))
 	d := &daemon{dns: dnsPort, data: t.TempDir()}
-	d.http = "http://" + freePort(t).String()
+	d.http = "http://" + gtmtest.FreePort(t).String()
 	d.process = startProcess(t, exec.Command(bin+"/gtmd", "--data", d.data, "--dns", d.dns.String(), "--http", strings.TrimPrefix(d.http, "http://"),
 		"--roles", "edge,control", "--tsig-keys", keyFile(t), "--apply", apply))
 	d.waitReady(t)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/gti/gtm/pkg/answer"
 	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/gtmtest"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/table"
 	"github.com/gti/gtm/pkg/zone"
@@ -138,26 +139,6 @@ func exchange(conn net.Conn, queries, replies [][]byte) bool {
 	return true
 }
 
-// freePort gives a port of 127.0.0.1 that is free for UDP and TCP.
-func freePort(t testing.TB) int {
-	t.Helper()
-	for range 50 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		u, err := net.ListenPacket("udp", l.Addr().String())
-		l.Close()
-		if err == nil {
-			u.Close()
-			return port
-		}
-	}
-	t.Fatal("no port is free for both UDP and TCP")
-	return 0
-}
-
 // writeZones writes each zone into a file of its own, and gives the files' names.
 func writeZones(t testing.TB, dir string, zones []*masterFile) []string {
 	t.Helper()
@@ -177,7 +158,7 @@ func writeFile(t testing.TB, name, text string) {
 }
 
 func startKnot(t testing.TB, zones []*masterFile) *remote {
-	dir, port := t.TempDir(), freePort(t)
+	dir, port := t.TempDir(), int(gtmtest.FreePort(t).Port())
 	var b strings.Builder
 	fmt.Fprintf(&b, "server:\n  rundir: %s\n  listen: 127.0.0.1@%d\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 2\n  automatic-acl: off\n", dir, port)
 	fmt.Fprintf(&b, "log:\n  - target: stderr\n    any: warning\ndatabase:\n  storage: %s\n", dir)
@@ -191,7 +172,7 @@ func startKnot(t testing.TB, zones []*masterFile) *remote {
 }
 
 func startNSD(t testing.TB, zones []*masterFile) *remote {
-	dir, port := t.TempDir(), freePort(t)
+	dir, port := t.TempDir(), int(gtmtest.FreePort(t).Port())
 	var b strings.Builder
 	fmt.Fprintf(&b, "server:\n  server-count: 1\n  ip-address: 127.0.0.1@%d\n  port: %d\n  username: \"\"\n  chroot: \"\"\n  zonesdir: %q\n  database: \"\"\n", port, port, dir)
 	fmt.Fprintf(&b, "  pidfile: %q\n  xfrdfile: %q\n  zonelistfile: %q\n  xfrdir: %q\n", dir+"/pid", dir+"/xfrd", dir+"/zones", dir)
