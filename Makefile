@@ -52,6 +52,7 @@ run: build ## Build, then serve the demo of zones/ in all roles (Ctrl-C ends it)
 .PHONY: test
 test: lint ## Format, vet, staticcheck, every test that needs only Go
 	$(GO) test ./...
+	$(GO) test -C bench ./...
 	$(GO) test -count=1 -v -run TestDemoFailsOver ./cmd/gtmd | grep -v '^time='
 	@if command -v "$$($(GO) env CC)" >/dev/null; then \
 		set -x; $(GO) test -race $$($(RACY)); \
@@ -66,8 +67,10 @@ lint: ## Format, vet and staticcheck only
 	@unformatted=$$(gofmt -l .); \
 	if [ -n "$$unformatted" ]; then echo "gofmt -w would change:"; echo "$$unformatted"; exit 1; fi >&2
 	$(GO) vet ./...
+	$(GO) vet -C bench ./...
 	$(GO) vet -tags interop ./...
 	$(GO) tool staticcheck -tags interop ./...
+	cd bench && $(GO) tool staticcheck ./...
 
 .PHONY: interop
 interop: ## Install real clients (apt-get, as root) and test against them
@@ -93,13 +96,13 @@ fuzz: ## Fuzz every fuzz target for FUZZTIME each
 .PHONY: bench
 bench: build ## Compare with other servers and the kernel's floor, with tables and plots (bench/README.md)
 	cmd/gtmd/interop/install $(PEERS)
-	$(GO) run ./bench/matrix -pairs $(PAIRS) -only '$(ONLY)' $(if $(QUICK),-quick)
+	$(GO) run -C bench ./matrix -pairs $(PAIRS) -only '$(ONLY)' $(if $(QUICK),-quick)
 
 # Further programs of bench, each with a report of its own.
 .PHONY: bench-xdp bench-streams bench-scale bench-latency
 bench-xdp bench-streams bench-scale bench-latency: bench-%: build
 	cmd/gtmd/interop/install $(PEERS)
-	$(GO) run ./bench/$* -pairs $(PAIRS)
+	$(GO) run -C bench ./$* -pairs $(PAIRS)
 
 .PHONY: bench-all
 bench-all: bench bench-streams bench-xdp bench-latency bench-scale ## bench, and encrypted transports, AF_XDP, latency of changes, scale

@@ -47,7 +47,7 @@ func main() {
 func parse(args []string) (options, error) {
 	var o options
 	set := flag.NewFlagSet("matrix", flag.ExitOnError)
-	set.StringVar(&o.root, "root", ".", "the repository's `folder`")
+	set.StringVar(&o.root, "root", "..", "the repository's `folder`")
 	set.StringVar(&o.gtmd, "gtmd", "", "the `program` to measure (default bin/gtmd of the repository)")
 	set.IntVar(&o.pairs, "pairs", 11, "rounds in which every server is measured once (6 with -quick)")
 	set.Float64Var(&o.seconds, "seconds", 0.7, "length of one measurement (0.3 with -quick)")

@@ -1,12 +1,12 @@
 // Command start measures how long an edge takes from its start to its first answer, and how much memory it has then and
 // later: the real gtmd, in a process of its own, from a snapshot as a former run left it.
 //
-//	go run ./bench/start -size large                # no store within reach
-//	go run ./bench/start -size small -store         # an etcd with the same configuration within reach, and changes
+//	go run -C bench ./start -size large                # no store within reach
+//	go run -C bench ./start -size small -store         # an etcd with the same configuration within reach, and changes
 //
 // The four figures of docs/performance.md, the last one from an edge whose store changes:
 //
-//	go run ./bench/start -all
+//	go run -C bench ./start -all
 package main
 
 import (
@@ -93,12 +93,16 @@ func run(ctx context.Context, args []string) error {
 		defer os.RemoveAll(dir)
 		o.dir = dir
 	}
+	var err error
+	if o.dir, err = filepath.Abs(o.dir); err != nil {
+		return err
+	}
 	if o.gtmd == "" {
 		o.gtmd = filepath.Join(o.dir, "gtmd")
-		build := exec.CommandContext(ctx, "go", "build", "-o", o.gtmd, "./cmd/gtmd")
+		build := exec.CommandContext(ctx, "go", "build", "-C", "..", "-o", o.gtmd, "./cmd/gtmd")
 		build.Stderr = os.Stderr
 		if err := build.Run(); err != nil {
-			return fmt.Errorf("building gtmd (run this at the module's root, or give -gtmd): %w", err)
+			return fmt.Errorf("building gtmd (run this as go run -C bench ./start, or give -gtmd): %w", err)
 		}
 	}
 	if !*every {

@@ -38,7 +38,7 @@ func main() {
 	var o options
 	var quic quicOptions
 	var connect connectOptions
-	flag.StringVar(&o.root, "root", ".", "the repository's `folder`")
+	flag.StringVar(&o.root, "root", "..", "the repository's `folder`")
 	flag.IntVar(&o.pairs, "pairs", 11, "rounds in which every server is measured once")
 	flag.IntVar(&o.names, "names", 1000, "static names")
 	flag.Float64Var(&o.seconds, "seconds", 2, "length of one measurement")

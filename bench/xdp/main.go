@@ -45,7 +45,7 @@ func main() {
 	var o options
 	var t target
 	var mac string
-	flag.StringVar(&o.root, "root", ".", "the repository's `folder`")
+	flag.StringVar(&o.root, "root", "..", "the repository's `folder`")
 	flag.IntVar(&o.pairs, "pairs", 11, "rounds in which every server is measured once")
 	flag.IntVar(&o.names, "names", 1000, "steered names, and static names")
 	flag.Float64Var(&o.seconds, "seconds", 0.8, "length of one measurement")

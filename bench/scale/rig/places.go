@@ -26,7 +26,7 @@ type Places struct {
 // Flags adds the flags of a program with that name and those parts, which takes so long at most unless the command line says otherwise.
 func (p *Places) Flags(name string, parts []string, most time.Duration) {
 	p.made = map[string]bool{}
-	flag.StringVar(&p.root, "root", ".", "the repository's `folder`")
+	flag.StringVar(&p.root, "root", "..", "the repository's `folder`")
 	flag.StringVar(&p.work, "work", filepath.Join(os.TempDir(), "gtm-"+name), "`folder` for working files; geography files stay there for the next run, and what failed, with its logs")
 	flag.StringVar(&p.bin, "bin", "", "`folder` of gtmd and gtmctl (default: bin in the repository)")
 	flag.StringVar(&p.only, "only", strings.Join(parts, ","), "the `parts` to measure")
