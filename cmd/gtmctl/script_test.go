@@ -185,7 +185,8 @@ func edgeCmd(ts *testscript.TestScript, neg bool, args []string) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	go func() {
 		defer close(done)
-		self := store.Edge{ID: args[0], HTTP: strings.TrimPrefix(web.URL, "http://"), Version: "v1", Started: time.Now(), Tenants: map[string]store.Generation{"shop": 1}}
+		self := store.Edge{ID: args[0], HTTP: strings.TrimPrefix(web.URL, "http://"), Version: "v1",
+			Started: time.Now(), Tenants: map[string]store.Generation{"shop": 1}}
 		_ = s.store.KeepEdge(ctx, func() store.Edge { return self }, 10*time.Second)
 	}()
 	stop := func(all bool) {

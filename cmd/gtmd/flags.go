@@ -56,7 +56,8 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringSliceVar(&f.resolvers, "resolver", nil, "resolvers for aliases of hosts outside, as in 192.0.2.1 or [2001:db8::1]:5353 (default: those of /etc/resolv.conf)")
 	s.StringVar(&f.tsigKeys, "tsig-keys", "", "file of TSIG keys (mode 0600) as tsig-keygen prints them; read again when it changes")
 	s.StringSliceVar(&f.edgeNetworks, "edge-networks", nil,
-		"networks in which control asks edges (default: all but loopback, link-local and addresses of this machine, which must be named by themselves)")
+		"networks in which control asks edges (default: all but loopback, link-local and addresses of this machine, "+
+			"which must be named by themselves)")
 	s.BoolVar(&f.observeOnly, "observe-only", false, "a prober that never judges, and needs no right to write verdicts")
 	f.signing.register(s)
 	f.serve.register(s)

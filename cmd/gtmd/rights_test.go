@@ -78,8 +78,9 @@ func (l *lockedEtcd) issue(name string) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	c := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore:   time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
 	if l.cert == nil {
 		c.IsCA, c.BasicConstraintsValid, c.KeyUsage, c.ExtKeyUsage = true, true, x509.KeyUsageCertSign, nil
@@ -121,7 +122,8 @@ func (l *lockedEtcd) asTold() {
 			words = strings.Replace(words, "prober-fra", "judge", 1) // of another prober, so that one is left that only observes
 		}
 		c := exec.CommandContext(limited(l.t), l.file("etcdctl"), strings.Fields(words)...)
-		c.Env = append(os.Environ(), "ETCDCTL_ENDPOINTS="+l.url, "ETCDCTL_CACERT="+l.file("ca.pem"), "ETCDCTL_CERT="+l.file("root.pem"), "ETCDCTL_KEY="+l.file("root.key"))
+		c.Env = append(os.Environ(), "ETCDCTL_ENDPOINTS="+l.url, "ETCDCTL_CACERT="+l.file("ca.pem"),
+			"ETCDCTL_CERT="+l.file("root.pem"), "ETCDCTL_KEY="+l.file("root.key"))
 		if out, err := c.CombinedOutput(); err != nil {
 			l.t.Fatalf("etcdctl %s: %v\n%s", words, err, out)
 		}
@@ -185,7 +187,7 @@ func (l *lockedEtcd) client(user string) *clientv3.Client {
 	return c
 }
 
-// TestEachRoleWorksWithItsLeastRights: an edge's access to etcd was access to everything, the verdicts on all endpoints among it. The real
+// TestEachRoleWorksWithItsLeastRights: an edge's access to etcd was access to everything, verdicts on endpoints among it. The real
 // roles run with the rights that the manual lists, and are refused what is another's.
 func TestEachRoleWorksWithItsLeastRights(t *testing.T) {
 	t.Parallel()
@@ -235,11 +237,13 @@ func TestEachRoleWorksWithItsLeastRights(t *testing.T) {
 func (l *lockedEtcd) isRefused() {
 	l.t.Helper()
 	for user, keys := range map[string][]string{
-		"nobody":     {"config/epoch", "world/edge/fra1"},
-		"fra1":       {"config/epoch", "config/head/shop", "verdict/shop/eu", "verdict/pulse", "world/edge/fra2", "world/known/fra2", "world/edge/fra11", "world/judge/1", "world/obs/fra/shop/eu", "world/vantage/fra", "world/release/shop"},
-		"prober-fra": {"config/epoch", "verdict/shop/eu", "verdict/pulse", "world/edge/fra1", "world/obs/nyc/shop/eu", "world/vantage/nyc", "world/judge/1", "world/release/shop"},
-		"judge":      {"config/epoch", "world/edge/fra1", "world/known/fra1", "world/obs/fra/shop/eu", "world/vantage/fra"},
-		"control":    {"world/edge/fra1", "world/vantage/fra", "world/judge/1"},
+		"nobody": {"config/epoch", "world/edge/fra1"},
+		"fra1": {"config/epoch", "config/head/shop", "verdict/shop/eu", "verdict/pulse", "world/edge/fra2", "world/known/fra2",
+			"world/edge/fra11", "world/judge/1", "world/obs/fra/shop/eu", "world/vantage/fra", "world/release/shop"},
+		"prober-fra": {"config/epoch", "verdict/shop/eu", "verdict/pulse", "world/edge/fra1", "world/obs/nyc/shop/eu", "world/vantage/nyc",
+			"world/judge/1", "world/release/shop"},
+		"judge":   {"config/epoch", "world/edge/fra1", "world/known/fra1", "world/obs/fra/shop/eu", "world/vantage/fra"},
+		"control": {"world/edge/fra1", "world/vantage/fra", "world/judge/1"},
 	} {
 		c := l.client(user)
 		for _, key := range keys {
@@ -257,7 +261,8 @@ func (l *lockedEtcd) isRefused() {
 			}
 		}
 	}
-	if err := l.store("fra1").Accept(limited(l.t), "an edge"); err == nil || !strings.Contains(err.Error(), "the user of --etcd-cert lacks that right") {
+	err := l.store("fra1").Accept(limited(l.t), "an edge")
+	if err == nil || !strings.Contains(err.Error(), "the user of --etcd-cert lacks that right") {
 		l.t.Errorf("an edge accepts a store: %v", err)
 	}
 }

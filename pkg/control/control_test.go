@@ -280,7 +280,8 @@ func TestStatus(t *testing.T) {
 	defer edge.Close()
 	gone := httptest.NewServer(nil)
 	gone.Close()
-	w.store.edges = []store.Edge{{ID: "e1", HTTP: strings.TrimPrefix(edge.URL, "http://")}, {ID: "e2", HTTP: strings.TrimPrefix(gone.URL, "http://")}}
+	w.store.edges = []store.Edge{{ID: "e1", HTTP: strings.TrimPrefix(edge.URL, "http://")},
+		{ID: "e2", HTTP: strings.TrimPrefix(gone.URL, "http://")}}
 	var status api.Status
 	w.ask(t, "GET", "/v1/status", nil, &status)
 	if len(status.Edges) != 2 || status.Edges[0].Status == nil || status.Edges[0].Status.Tenants["shop"] != 41 {
@@ -327,7 +328,8 @@ func TestExplain(t *testing.T) {
 	defer edge.Close()
 	gone := httptest.NewServer(nil)
 	gone.Close()
-	w.store.edges = []store.Edge{{ID: "e0", HTTP: strings.TrimPrefix(gone.URL, "http://")}, {ID: "e1", HTTP: strings.TrimPrefix(edge.URL, "http://")}}
+	w.store.edges = []store.Edge{{ID: "e0", HTTP: strings.TrimPrefix(gone.URL, "http://")},
+		{ID: "e1", HTTP: strings.TrimPrefix(edge.URL, "http://")}}
 	var e api.Explanation
 	w.ask(t, "GET", "/v1/explain?host=web.example&subnet=192.0.2.0/24", nil, &e)
 	if e.Service != "shop/web" || e.Client.Network != "192.0.2.0/24" {

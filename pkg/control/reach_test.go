@@ -103,7 +103,7 @@ func TestTheEdgeOfThisProcessIsAsked(t *testing.T) {
 	}
 }
 
-// TestWhatAnswersIsNotTold: errors held what answered (its ID, its status, its text), so that a stolen edge made control an eye behind walls.
+// TestWhatAnswersIsNotTold: errors held what answered (ID, status, text), so that a stolen edge made control an eye behind walls.
 func TestWhatAnswersIsNotTold(t *testing.T) {
 	const secret = "the secret of the intranet"
 	for what, answer := range map[string]http.HandlerFunc{
@@ -202,7 +202,8 @@ func TestLargeAnswersTakeTurns(t *testing.T) {
 
 // TestAnEdgesOwnNoIsPassedOn, without what could move a terminal.
 func TestAnEdgesOwnNoIsPassedOn(t *testing.T) {
-	no := refusalOf(store.Edge{ID: "ams1"}, http.StatusNotFound, []byte(`{"edge": "ams1", "error": "no service\u001b[2J at x`+strings.Repeat("y", 2000)+`"}`))
+	no := refusalOf(store.Edge{ID: "ams1"}, http.StatusNotFound,
+		[]byte(`{"edge": "ams1", "error": "no service\u001b[2J at x`+strings.Repeat("y", 2000)+`"}`))
 	var refusal *edgeRefusal
 	if !errors.As(no, &refusal) || refusal.status != 404 || !strings.HasPrefix(no.Error(), "no service[2J at x") || len(no.Error()) != 1024 {
 		t.Errorf("%v", no)

@@ -109,7 +109,8 @@ func TestAnEdgeThatWasDeadBefore(t *testing.T) {
 	gone := httptest.NewServer(nil)
 	gone.Close()
 	seen := now.Add(-time.Hour)
-	w.store.edges = []store.Edge{{ID: "ams1", HTTP: strings.TrimPrefix(gone.URL, "http://"), Seen: seen, Tenants: map[string]store.Generation{"shop": 40}}}
+	w.store.edges = []store.Edge{{ID: "ams1", HTTP: strings.TrimPrefix(gone.URL, "http://"),
+		Seen: seen, Tenants: map[string]store.Generation{"shop": 40}}}
 	if e := w.edgeOf(t, "ams1"); !e.Since.Equal(seen) || e.Last["shop"] != 40 || e.State != api.EdgeSilent {
 		t.Errorf("%+v", e)
 	}

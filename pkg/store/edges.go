@@ -112,7 +112,8 @@ func (c *Client) Edges(ctx context.Context) ([]Edge, error) {
 			c.log.Warn("an edge's entry in the store is not understood and left out", "key", string(kv.Key), "error", err)
 			return nil
 		}
-		if parts := c.keys.split(string(kv.Key)); len(parts) != 3 || parts[2] != e.ID { // an edge may write its own key, and speaks for itself alone
+		// An edge may write its own key, and speaks for itself alone.
+		if parts := c.keys.split(string(kv.Key)); len(parts) != 3 || parts[2] != e.ID {
 			c.log.Warn("an edge's entry in the store names another edge and is left out", "key", string(kv.Key))
 			return nil
 		}
