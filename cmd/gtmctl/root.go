@@ -94,6 +94,9 @@ func (a *app) root() *cobra.Command {
 		Short: "Change, show and explain what gtm serves",
 		Long: `gtmctl changes, shows and explains what a gtm serves, through the HTTP API of gtmd.
 
+Who has the token may do everything, for all tenants. History names whoever made a change by it "token",
+and adds who they said they are.
+
 Exit codes: 0 all is well, 1 something differs or failed, 2 the command line makes no sense.`,
 		Example: `  gtmctl apply -f zones/ --wait
   gtmctl status
@@ -130,7 +133,8 @@ func (a *app) globalFlags(root *cobra.Command) {
 	f := root.PersistentFlags()
 	f.StringVar(&a.server, "server", a.env("GTM_SERVER", "http://127.0.0.1:8053"), "URL of the API (or GTM_SERVER)")
 	f.StringVar(&a.tokenFile, "token-file", a.env("GTM_TOKEN_FILE", "./data/token"), "file with the API's token (or GTM_TOKEN_FILE)")
-	f.StringVar(&a.author, "author", a.env("GTM_AUTHOR", self()), "who history says made the change (or GTM_AUTHOR)")
+	f.StringVar(&a.author, "author", a.env("GTM_AUTHOR", self()),
+		"what history says beside \"token\" of who made the change; nobody checks it (or GTM_AUTHOR)")
 	f.StringVarP(&a.output, "output", "o", "table", "table, json or yaml")
 	f.DurationVar(&a.timeout, "timeout", 30*time.Second, "how long to wait for the server (apply: 10ms more a resource, 2s more a MiB of zone content), and for wait and apply --wait in all")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))

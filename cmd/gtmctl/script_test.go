@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -124,7 +125,7 @@ func setup(env *testscript.Env, etcd string) error {
 	env.Defer(func() { cancel(); <-signed })
 	c, err := control.New(control.Config{
 		Store: client, Mirror: s.mirror, Keys: signer, Token: token, TokenFile: filepath.Join(env.WorkDir, "token"), Logger: slog.New(slog.DiscardHandler),
-		Evidence:  &s.pulses,
+		Evidence: &s.pulses, EdgeNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		Following: func() store.FollowStatus { f := <-following; following <- f; return f },
 	})
 	if err != nil {
@@ -170,10 +171,13 @@ func edgeCmd(ts *testscript.TestScript, neg bool, args []string) {
 		text, err := os.ReadFile(filepath.Join(s.dir, "explain.json"))
 		if err != nil || r.URL.Query().Get("host") != "web.shop.gtm.example" {
 			w.WriteHeader(http.StatusNotFound)
-			fmt.Fprint(w, `{"error": "no steered name here; did you mean web.shop.gtm.example.?"}`)
+			fmt.Fprint(w, `{"edge": "`+args[0]+`", "error": "no steered name here; did you mean web.shop.gtm.example.?"}`)
 			return
 		}
-		_, _ = w.Write(text)
+		var x api.Explanation
+		ts.Check(json.Unmarshal(text, &x))
+		x.Edge = args[0] // it speaks for itself
+		_ = json.NewEncoder(w).Encode(x)
 	})
 	web := httptest.NewServer(mux)
 	ts.Defer(web.Close)
@@ -181,7 +185,8 @@ func edgeCmd(ts *testscript.TestScript, neg bool, args []string) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	go func() {
 		defer close(done)
-		self := store.Edge{ID: args[0], HTTP: web.URL, Version: "v1", Started: time.Now(), Tenants: map[string]store.Generation{"shop": 1}}
+		self := store.Edge{ID: args[0], HTTP: strings.TrimPrefix(web.URL, "http://"), Version: "v1",
+			Started: time.Now(), Tenants: map[string]store.Generation{"shop": 1}}
 		_ = s.store.KeepEdge(ctx, func() store.Edge { return self }, 10*time.Second)
 	}()
 	stop := func(all bool) {

@@ -29,6 +29,8 @@ type flags struct {
 	workers                             int
 	tsigKeys                            string
 	control                             []string
+	edgeNetworks                        []string
+	observeOnly                         bool
 	signing                             signing
 	serve                               serveFlags
 }
@@ -53,6 +55,10 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringSliceVar(&f.control, "control", nil, "URLs of servers with the role control, for an edge without it: they get updates and NOTIFY")
 	s.StringSliceVar(&f.resolvers, "resolver", nil, "resolvers for aliases of hosts outside, as in 192.0.2.1 or [2001:db8::1]:5353 (default: those of /etc/resolv.conf)")
 	s.StringVar(&f.tsigKeys, "tsig-keys", "", "file of TSIG keys (mode 0600) as tsig-keygen prints them; read again when it changes")
+	s.StringSliceVar(&f.edgeNetworks, "edge-networks", nil,
+		"networks in which control asks edges (default: all but loopback, link-local and addresses of this machine, "+
+			"which must be named by themselves)")
+	s.BoolVar(&f.observeOnly, "observe-only", false, "a prober that never judges, and needs no right to write verdicts")
 	f.signing.register(s)
 	f.serve.register(s)
 	s.StringVar(&f.log, "log", "text", "form of the log on standard error: text or json")
@@ -72,6 +78,8 @@ type config struct {
 	data, http, id, vantage string
 	tsigKeys                string
 	control                 []string
+	edgeNetworks            []netip.Prefix
+	observeOnly             bool
 	signing                 signing
 	roles                   map[string]bool
 	dns                     []netip.AddrPort
@@ -90,7 +98,7 @@ type config struct {
 // config checks everything, and tells all that is wrong at once.
 func (f *flags) config() (*config, error) {
 	c := &config{control: f.control, tsigKeys: f.tsigKeys, data: f.data, http: f.http, id: f.id, vantage: f.vantage, etcd: f.etcd, geo: f.geo, apply: f.apply, demo: f.demo,
-		demoPort: f.demoPort, workers: f.workers, roles: map[string]bool{}}
+		demoPort: f.demoPort, observeOnly: f.observeOnly, workers: f.workers, roles: map[string]bool{}}
 	var errs []error
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	for _, r := range f.roles {
@@ -123,6 +131,14 @@ func (f *flags) config() (*config, error) {
 			continue
 		}
 		c.explain = append(c.explain, p)
+	}
+	for _, n := range f.edgeNetworks {
+		p, err := netip.ParsePrefix(strings.TrimSpace(n))
+		if err != nil {
+			fail("--edge-networks: %q is not a network, as in 10.0.0.0/16 or 127.0.0.1/32", n)
+			continue
+		}
+		c.edgeNetworks = append(c.edgeNetworks, p)
 	}
 	for _, r := range f.resolvers {
 		a, err := (spec.Peer{Address: strings.TrimSpace(r)}).AddrPort()

@@ -158,7 +158,8 @@ func launch(t *testing.T, dir string, args ...string) *daemon {
 	t.Helper()
 	d := &daemon{t: t, log: &buffer{}, out: &buffer{}, ended: make(chan struct{})}
 	all := append([]string{"--data", dir}, args...)
-	for _, own := range [][2]string{{"--dns", "127.0.0.1:0"}, {"--http", "127.0.0.1:0"}, {"--id", "edge-1"}} {
+	for _, own := range [][2]string{{"--dns", "127.0.0.1:0"}, {"--http", "127.0.0.1:0"}, {"--id", "edge-1"},
+		{"--edge-networks", "127.0.0.0/8"}} {
 		if !slices.Contains(args, own[0]) {
 			all = append(all, own[0], own[1])
 		}

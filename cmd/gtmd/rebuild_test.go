@@ -322,7 +322,8 @@ func TestParallelApplyLosesNothing(t *testing.T) {
 			switch {
 			case err == nil && code == http.StatusOK:
 				made = append(made, 100+i)
-			case err == nil && code == http.StatusConflict && strings.Contains(body, "by alice@build-7") && strings.Contains(body, "get it again"):
+			case err == nil && code == http.StatusConflict && strings.Contains(body, `by token (said to be \"alice@build-7\")`) &&
+				strings.Contains(body, "get it again"):
 				refused++
 			default:
 				failures = append(failures, fmt.Errorf("%d %s: %w", code, body, err))

@@ -8,10 +8,11 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -49,6 +50,9 @@ type server struct {
 	evidence store.Evidence // of health, as control hears it
 	demo     []*demoEndpoint
 	filled   chan struct{} // closed behind --apply; nil: there is none
+
+	announce  sync.Once
+	announced netip.Addr // in place of a wildcard address
 }
 
 // serveRoles runs what cfg asks for until ctx ends.
@@ -202,8 +206,26 @@ func (s *server) openControl() error {
 		return err
 	}
 	s.control, err = control.New(control.Config{Store: s.store, Mirror: s.mirror, Keys: s.keys, Following: func() store.FollowStatus { return *s.followed.Load() },
+		EdgeNetworks: s.edgeNetworks(), OwnEdge: s.ownEdge(),
 		Evidence: &s.evidence, Token: token, TokenFile: file, Logger: s.cfg.logger, Registerer: s.registry})
 	return err
+}
+
+// edgeNetworks are where control asks edges. The demo is of this machine, so further edges beside it are, too.
+func (s *server) edgeNetworks() []netip.Prefix {
+	if len(s.cfg.edgeNetworks) > 0 || !s.cfg.demo {
+		return s.cfg.edgeNetworks
+	}
+	return []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0"),
+		netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+}
+
+// ownEdge is the edge of this process as it is found in the store; zero: there is none.
+func (s *server) ownEdge() store.Edge {
+	if s.edge == nil {
+		return store.Edge{}
+	}
+	return store.Edge{ID: s.cfg.id, HTTP: s.httpAddr()}
 }
 
 // close undoes open. Serving has ended before.
@@ -234,7 +256,7 @@ func (s *server) follow(ctx context.Context) error {
 }
 
 func (s *server) proberConfig() prober.Config {
-	cfg := prober.Config{ID: s.cfg.vantage, Store: s.store, Logger: s.cfg.logger, Registerer: s.registry}
+	cfg := prober.Config{ID: s.cfg.vantage, ObserveOnly: s.cfg.observeOnly, Store: s.store, Logger: s.cfg.logger, Registerer: s.registry}
 	for _, a := range s.cfg.dns {
 		cfg.OwnPorts = append(cfg.OwnPorts, a.Port())
 	}
@@ -247,17 +269,34 @@ func (s *server) proberConfig() prober.Config {
 	return cfg
 }
 
-// httpAddr is where others reach this server's HTTP port. A wildcard address is announced under the host's name.
+// httpAddr is where others reach this server's HTTP port. In place of a wildcard address stands the one by which etcd is reached.
 func (s *server) httpAddr() string {
 	a, ok := s.web.Addr().(*net.TCPAddr)
 	if !ok || !a.IP.IsUnspecified() {
 		return s.web.Addr().String()
 	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "127.0.0.1"
+	s.announce.Do(func() { s.announced = addressTo(s.cfg.etcd, a.IP.To4() != nil) })
+	return netip.AddrPortFrom(s.announced, uint16(a.Port)).String()
+}
+
+// addressTo gives this machine's address on the way to etcd, which is where control is, too; no packet is sent. Without a way it is
+// loopback: an etcd of its own is on this machine.
+func addressTo(etcd []string, only4 bool) netip.Addr {
+	network := map[bool]string{true: "udp4", false: "udp"}[only4]
+	for _, e := range etcd {
+		u, err := url.Parse(e)
+		if err != nil || u.Port() == "" {
+			continue
+		}
+		conn, err := net.DialTimeout(network, u.Host, time.Second)
+		if err != nil {
+			continue
+		}
+		local := conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
+		_ = conn.Close()
+		return local.WithZone("")
 	}
-	return net.JoinHostPort(host, strconv.Itoa(a.Port))
+	return netip.MustParseAddr("127.0.0.1")
 }
 
 // apply puts the resources of --apply into the store where they differ, and gives the generations that it made. Where that

@@ -17,7 +17,7 @@ import (
 )
 
 type applyInput struct {
-	Author string `header:"X-Gtm-Author" doc:"who asks for the change, as in alice@build-7"`
+	Author string `header:"X-Gtm-Author" doc:"who says to ask for the change, as in alice@build-7; nobody checks it"`
 	Body   api.ApplyRequest
 }
 

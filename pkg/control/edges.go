@@ -2,12 +2,6 @@ package control
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -81,69 +75,11 @@ func (s *Server) ask(ctx context.Context, e store.Edge) api.Edge {
 	return out
 }
 
-// statusOf asks one edge, and takes no other's word: addresses are used again.
+// statusOf asks one edge for what it answers from.
 func (s *Server) statusOf(ctx context.Context, e store.Edge) (*api.EdgeStatus, error) {
 	var status api.EdgeStatus
-	if err := s.fetch(ctx, e, "/edge/status", nil, &status); err != nil {
+	if err := s.fetch(ctx, e, "/edge/status", nil, &status, &status.ID); err != nil {
 		return nil, err
 	}
-	if status.ID != e.ID {
-		return nil, fmt.Errorf("edge %s answers at its address", status.ID)
-	}
 	return &status, nil
-}
-
-// fetch gets JSON from an edge. An answer other than 200 is an *edgeRefusal.
-func (s *Server) fetch(ctx context.Context, e store.Edge, path string, query url.Values, out any) error {
-	ctx, cancel := context.WithTimeout(ctx, edgeTime)
-	defer cancel()
-	base := e.HTTP
-	if !strings.Contains(base, "://") {
-		base = "http://" + base
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(base, "/")+path+"?"+query.Encode(), nil)
-	if err != nil {
-		return fmt.Errorf("its address %q is no URL", e.HTTP)
-	}
-	response, err := s.cfg.HTTPClient.Do(request)
-	if err != nil {
-		var wrapped *url.Error
-		if errors.As(err, &wrapped) {
-			err = wrapped.Err
-		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("%s did not answer within %s", base, edgeTime)
-		}
-		return err
-	}
-	defer response.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(response.Body, maxEdgeReply))
-	if err != nil {
-		return fmt.Errorf("the reply of %s broke off: %w", base, err)
-	}
-	if response.StatusCode != http.StatusOK {
-		refusal := &edgeRefusal{status: response.StatusCode}
-		var body struct{ Error string }
-		if json.Unmarshal(data, &body) == nil {
-			refusal.text = body.Error
-		}
-		return refusal
-	}
-	if err := json.Unmarshal(data, out); err != nil {
-		return fmt.Errorf("%s answered what cannot be read: %w", base, err)
-	}
-	return nil
-}
-
-// edgeRefusal is an edge's own no.
-type edgeRefusal struct {
-	status int
-	text   string
-}
-
-func (e *edgeRefusal) Error() string {
-	if e.text != "" {
-		return e.text
-	}
-	return fmt.Sprintf("it answered %d %s", e.status, http.StatusText(e.status))
 }

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -128,20 +129,27 @@ func changeProblem(err error) int {
 	return 0
 }
 
-// author makes what the client says of itself fit for history and logs.
+// author names who asked, for history and logs. All that is known is that it holds the token; who it says to be is told as no more
+// than that, within quotes that it cannot end.
 func author(given string) string {
-	const most = 128
+	const most = 128 // characters
+	clean := printable(given, most)
+	if clean == "" {
+		return api.TokenAuthor
+	}
+	return fmt.Sprintf("%s (said to be %q)", api.TokenAuthor, clean)
+}
+
+// printable makes a foreign text fit for people, with at most that many characters.
+func printable(given string, most int) string {
 	clean := strings.TrimSpace(strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
+		if unicode.IsPrint(r) && r != unicode.ReplacementChar {
 			return r
 		}
 		return -1
 	}, given))
 	if runes := []rune(clean); len(runes) > most {
 		clean = string(runes[:most])
-	}
-	if clean == "" {
-		return "unknown"
 	}
 	return clean
 }

@@ -10,7 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -34,7 +36,6 @@ const (
 	largeTime     = 15 * time.Minute
 	mirrorTime    = 5 * time.Second // to see a change of our own in the mirror
 	edgeTime      = 2 * time.Second // for one edge, or the list of them, to answer
-	maxEdgeReply  = 16 << 20        // bytes
 	edgesAtOnce   = 32              // edges asked at the same time
 	historyAtMost = 1000            // records of one answer
 )
@@ -53,12 +54,15 @@ type Config struct {
 	Keys Keys
 	// Token opens everything under /v1/; see CreateToken. TokenFile, where given, is named to who has none.
 	Token, TokenFile string
+	// EdgeNetworks are those in which edges are asked. Loopback, link-local and the like, and addresses of this machine, are open only to
+	// a network that lies inside them. None: all other unicast addresses. OwnEdge is the edge in this process, which is asked wherever it is.
+	EdgeNetworks []netip.Prefix
+	OwnEdge      store.Edge
 	// MaxBody is the most bytes that an apply may have; 0: 512 MiB.
 	MaxBody int64
 
 	Logger     *slog.Logger          // nil: silent
 	Registerer prometheus.Registerer // nil: no metrics
-	HTTPClient *http.Client          // to ask edges; nil: http.DefaultTransport without redirects
 	Now        func() time.Time      // nil: time.Now
 }
 
@@ -69,6 +73,9 @@ type Server struct {
 	changer *change.Changer
 	metrics *metrics
 	mux     *http.ServeMux
+	reach   reach
+	edges   *http.Client
+	large   chan struct{} // the turn of large replies of edges
 	// patience is how long the judge has for a release.
 	patience time.Duration
 
@@ -96,15 +103,16 @@ func New(cfg Config) (*Server, error) {
 	if cfg.MaxBody == 0 {
 		cfg.MaxBody = maxBody
 	}
-	if cfg.HTTPClient == nil {
-		cfg.HTTPClient = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	if len(cfg.EdgeNetworks) == 0 {
+		cfg.EdgeNetworks = everywhere
 	}
 	m, err := newMetrics(cfg.Registerer)
 	if err != nil {
 		return nil, fmt.Errorf("control: %w", err)
 	}
 	s := &Server{cfg: cfg, token: sha256.Sum256([]byte(cfg.Token)), metrics: m, mux: http.NewServeMux(), patience: releaseTime,
-		sightings: map[string]*sighting{}}
+		sightings: map[string]*sighting{}, edges: edgeClient(), large: make(chan struct{}, 1),
+		reach: reach{networks: cfg.EdgeNetworks, own: cfg.OwnEdge, local: net.InterfaceAddrs}}
 	s.changer = change.New(change.Config{Store: cfg.Store, State: change.FollowState(cfg.Store, cfg.Mirror), Now: cfg.Now})
 	s.routes()
 	return s, nil

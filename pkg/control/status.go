@@ -104,7 +104,7 @@ func (s *Server) explain(ctx context.Context, in *explainInput) (*reply[api.Expl
 			continue
 		}
 		var out api.Explanation
-		err := s.fetch(ctx, e, "/edge/explain", query, &out)
+		err := s.fetch(ctx, e, "/edge/explain", query, &out, &out.Edge)
 		var refusal *edgeRefusal
 		switch {
 		case err == nil:

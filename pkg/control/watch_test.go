@@ -17,7 +17,7 @@ import (
 )
 
 // edgeServer is an edge that says this of itself; asked counts how often.
-func edgeServer(t *testing.T, status api.EdgeStatus) (url string, asked *atomic.Int64, end func()) {
+func edgeServer(t *testing.T, status api.EdgeStatus) (addr string, asked *atomic.Int64, end func()) {
 	asked = &atomic.Int64{}
 	web := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
@@ -28,7 +28,7 @@ func edgeServer(t *testing.T, status api.EdgeStatus) (url string, asked *atomic.
 		_ = json.NewEncoder(rw).Encode(status)
 	}))
 	t.Cleanup(web.Close)
-	return web.URL, asked, web.Close
+	return strings.TrimPrefix(web.URL, "http://"), asked, web.Close
 }
 
 func follows(id string) api.EdgeStatus {
@@ -95,7 +95,7 @@ func TestAnEdgeThatDiesIsMissedSinceItsLease(t *testing.T) {
 
 	w.store.edges[0].HTTP, _, _ = edgeServer(t, follows("fra1")) // another took over its address
 	w.clock = now.Add(25 * time.Second)
-	if e := w.edgeOf(t, "ams1"); e.Status != nil || !strings.Contains(e.Error, "edge fra1 answers at its address") {
+	if e := w.edgeOf(t, "ams1"); e.Status != nil || !strings.Contains(e.Error, "what answers at its address is not this edge") {
 		t.Errorf("another's word counts: %+v", e)
 	}
 	if asked.Load() != 1 {
@@ -109,7 +109,8 @@ func TestAnEdgeThatWasDeadBefore(t *testing.T) {
 	gone := httptest.NewServer(nil)
 	gone.Close()
 	seen := now.Add(-time.Hour)
-	w.store.edges = []store.Edge{{ID: "ams1", HTTP: gone.URL, Seen: seen, Tenants: map[string]store.Generation{"shop": 40}}}
+	w.store.edges = []store.Edge{{ID: "ams1", HTTP: strings.TrimPrefix(gone.URL, "http://"),
+		Seen: seen, Tenants: map[string]store.Generation{"shop": 40}}}
 	if e := w.edgeOf(t, "ams1"); !e.Since.Equal(seen) || e.Last["shop"] != 40 || e.State != api.EdgeSilent {
 		t.Errorf("%+v", e)
 	}

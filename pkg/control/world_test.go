@@ -26,6 +26,9 @@ import (
 
 const testToken = "a-token-for-tests-only"
 
+// saidToBeAlice is the author of what world.ask asks for.
+const saidToBeAlice = `token (said to be "alice@build-7")`
+
 var now = time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
 
 // memory is a store whose mirror is always up to date.
@@ -184,6 +187,9 @@ type world struct {
 	clock    time.Time
 }
 
+// loopback is where the edges of tests are.
+var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+
 // testBody is the most that an apply may have in tests.
 const testBody = 32 << 20
 
@@ -194,7 +200,8 @@ func newWorld(t *testing.T) *world {
 		store:  &memory{Mirror: store.NewMirror(), states: map[string]store.TenantState{}}}
 	w.store.Apply(testState(t))
 	s, err := New(Config{Store: w.store, Mirror: w.store.Mirror, Token: testToken, TokenFile: "/var/lib/gtm/token", MaxBody: testBody,
-		Registerer: w.registry, Now: func() time.Time { return w.clock }, Evidence: &w.evidence,
+		EdgeNetworks: loopback,
+		Registerer:   w.registry, Now: func() time.Time { return w.clock }, Evidence: &w.evidence,
 		Following: func() store.FollowStatus { return w.status }})
 	if err != nil {
 		t.Fatal(err)

@@ -20,7 +20,7 @@ func (e *Edge) Handler() http.Handler {
 	mux.HandleFunc("GET /edge/explain", func(w http.ResponseWriter, r *http.Request) {
 		out, err := e.explain(r.URL.Query().Get)
 		if err != nil {
-			writeJSON(w, err.code, map[string]string{"error": err.text})
+			writeJSON(w, err.code, map[string]string{"edge": e.cfg.ID, "error": err.text})
 			return
 		}
 		writeJSON(w, http.StatusOK, out)

@@ -39,6 +39,8 @@ type Config struct {
 	// ID is the vantage's name, as monitors list it. No two probers may have the same.
 	ID    string
 	Store Store
+	// ObserveOnly has it never stand for election: it needs no right to write verdicts then.
+	ObserveOnly bool
 	// Allow opens networks that are refused otherwise, OwnPorts are gtm's own, which stay closed: see probe.Guard.
 	Allow    []netip.Prefix
 	OwnPorts []uint16
@@ -100,7 +102,9 @@ func (p *Prober) Run(ctx context.Context) error {
 	g.Go(func() error { return a.assign(ctx) })
 	g.Go(func() error { return a.report(ctx) })
 	g.Go(func() error { return a.keepAlive(ctx) })
-	g.Go(func() error { return cfg.Store.Campaign(ctx, cfg.ID, j.lead) })
+	if !cfg.ObserveOnly {
+		g.Go(func() error { return cfg.Store.Campaign(ctx, cfg.ID, j.lead) })
+	}
 	err := g.Wait()
 	if errors.Is(err, context.Canceled) {
 		return nil

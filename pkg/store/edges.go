@@ -112,6 +112,11 @@ func (c *Client) Edges(ctx context.Context) ([]Edge, error) {
 			c.log.Warn("an edge's entry in the store is not understood and left out", "key", string(kv.Key), "error", err)
 			return nil
 		}
+		// An edge may write its own key, and speaks for itself alone.
+		if parts := c.keys.split(string(kv.Key)); len(parts) != 3 || parts[2] != e.ID {
+			c.log.Warn("an edge's entry in the store names another edge and is left out", "key", string(kv.Key))
+			return nil
+		}
 		e.Alive = true
 		if k, ok := known[e.ID]; ok {
 			e.Seen, e.Tenants, e.Twin = k.Seen, k.Tenants, twinOf(e, k)

@@ -97,6 +97,21 @@ func TestAnEdgeOfAnOlderProgramIsListed(t *testing.T) {
 	}
 }
 
+// TestAnEdgeSpeaksForItselfAlone: a stolen one, which may write its own key, wrote another's ID in it and took that one's place.
+func TestAnEdgeSpeaksForItselfAlone(t *testing.T) {
+	c := testClient(t)
+	for key, value := range map[string]string{"fra1": `{"id":"fra1","http":"192.0.2.1:8053"}`,
+		"stolen": `{"id":"fra1","http":"192.0.2.66:8053"}`} {
+		if _, err := c.etcd.Put(testContext(t), c.keys.edge(key), value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := c.Edges(testContext(t))
+	if want := []Edge{{ID: "fra1", HTTP: "192.0.2.1:8053", Alive: true}}; err != nil || !cmp.Equal(want, got) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 // TestAnEdgeIsWrittenDownAgain, so that what it answers from is not that of its start.
 func TestAnEdgeIsWrittenDownAgain(t *testing.T) {
 	c := testClient(t)

@@ -178,6 +178,8 @@ func hintFor(err error, cause string, encrypted bool) string {
 	switch {
 	case errors.Is(err, rpctypes.ErrNoSpace):
 		return "; its quota is used up: compact and defragment it, then disarm its alarm"
+	case is(err, rpctypes.ErrPermissionDenied):
+		return "; the user of --etcd-cert lacks that right: docs/operating.md lists what each role needs"
 	case is(err, rpctypes.ErrNoLeader):
 		return "; check that most members run and reach one another"
 	case contains("first record does not look like a TLS handshake"):

@@ -129,7 +129,8 @@ func startGtmd(t *testing.T, data string, args ...string) *daemon {
 	t.Helper()
 	d := &daemon{dns: gtmtest.FreePort(t), data: data}
 	d.http = "http://" + gtmtest.FreePort(t).String()
-	all := append([]string{"--data", data, "--dns", d.dns.String(), "--http", strings.TrimPrefix(d.http, "http://")}, args...)
+	all := append([]string{"--data", data, "--dns", d.dns.String(), "--http", strings.TrimPrefix(d.http, "http://"),
+		"--edge-networks", "127.0.0.0/8"}, args...)
 	d.process = startProcess(t, exec.Command(filepath.Join(bin, "gtmd"), all...))
 	d.waitReady(t)
 	return d

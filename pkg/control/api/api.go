@@ -16,8 +16,12 @@ import (
 // Version is the first element of every path of the API.
 const Version = "/v1"
 
-// AuthorHeader names the person or program that asks for a change, as in alice@build-7. History shows it.
+// AuthorHeader says who asks for a change, as in alice@build-7. Nobody checks it: history shows it as what was said, beside
+// TokenAuthor.
 const AuthorHeader = "X-Gtm-Author"
+
+// TokenAuthor is the author of what was asked for with the token: that is all that is known of them.
+const TokenAuthor = "token"
 
 // Resource is one declared resource.
 type Resource struct {
