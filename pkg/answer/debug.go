@@ -146,6 +146,9 @@ func explainLines(e *table.Explanation, id string) []string {
 			lines = append(lines, endpointLines(&p)...)
 		}
 	}
+	if e.Fixed {
+		lines = append(lines, table.FixedNote)
+	}
 	for i := range lines {
 		lines[i] = fmt.Sprintf("%d: %s", i+1, lines[i])
 	}

@@ -179,7 +179,7 @@ func (e *Edge) describe(x *table.Explanation) *api.Explanation {
 		out.Pools = append(out.Pools, describePool(x, &p))
 	}
 	if x.Fixed {
-		out.Notes = append(out.Notes, "shares are of client networks: this one always gets the same answer")
+		out.Notes = append(out.Notes, table.FixedNote)
 	}
 	out.Answer = api.ExampleAnswer{Type: dnswire.TypeString(x.Family.Type()), TTL: int(x.Service.TTL), Records: x.Example()}
 	return out

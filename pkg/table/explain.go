@@ -227,6 +227,9 @@ func (e *Explanation) Turns(p *PoolInTurn) string {
 	return "chosen for " + Percent(p.Share) + " of the client networks, not for this one"
 }
 
+// FixedNote is what people are told of a Fixed explanation.
+const FixedNote = "shares are of client networks: this one always gets the same answer"
+
 // Percent writes a share with three digits, so that a small one does not look like none.
 func Percent(share float64) string { return strconv.FormatFloat(100*share, 'g', 3, 64) + "%" }
 
