@@ -14,15 +14,19 @@ const (
 	quarantineTime = time.Hour
 	// maxStrikes is how many different messages that are alike may panic for one client network.
 	maxStrikes = 4
+	// maxNetworks is for how many client networks a message may panic.
+	maxNetworks = 16
 )
 
 // quarantine remembers the messages that made a Handler panic, for an hour each, so that they are stopped before they reach one. Safe for
 // concurrent use; while it is empty, asking it costs one atomic load.
 //
-// A message is refused that equals one that panicked, but for its ID and the case of its name: nobody sends that who would have got an
-// answer. Near variants are counted for each client network: after maxStrikes of them, that network's messages with the same name, type,
-// class, header flags and length are stopped, too. By UDP, where the network may be forged, they get a truncated reply: who is honest
-// comes again by TCP, where nobody can strike in the name of others.
+// A message is refused that equals one that panicked for the same client network, but for its ID and the case of its name; after
+// maxNetworks of them, whoever sends it: until then the fault may lie in who asked, and others who ask the same get their answer.
+//
+// Near variants are counted for each client network: after maxStrikes of them, that network's messages with the same name, type, class,
+// header flags and length are stopped, too. By UDP, where the network may be forged, they get a truncated reply: who is honest comes
+// again by TCP, where nobody can strike in the name of others.
 type quarantine struct {
 	now             func() time.Time
 	seed            maphash.Seed
@@ -109,10 +113,12 @@ func (q *quarantine) judge(msg []byte, t Transport, source netip.Addr) measure {
 		q.last.CompareAndSwap(last, 0)
 		return passed
 	}
-	if q.messages.find(q.message(msg), now) != nil {
+	key := q.like(msg, t, source)
+	message, like := q.messages.find(q.message(msg), now), q.likes.find(key, now)
+	switch {
+	case message != nil && (like != nil || key == 0 || message.strikes.Load() >= maxNetworks):
 		return refused
-	}
-	if m := q.likes.find(q.like(msg, t, source), now); m == nil || m.strikes.Load() < maxStrikes {
+	case like == nil || like.strikes.Load() < maxStrikes:
 		return passed
 	}
 	if t == UDP {

@@ -236,6 +236,9 @@ func TestWeightedComeFirstByWeight(t *testing.T) {
 			}
 		}
 	}
+	if c := Rotated(crowd(MaxSets)); len(c.Sets) != MaxSets {
+		t.Errorf("%d sets of %d items", len(c.Sets), MaxSets)
+	}
 	if c := Rotated(crowd(MaxSets + 1)); len(c.Sets) != 1 || len(c.Sets[0]) != MaxSets+1 {
 		t.Errorf("%d sets of what no datagram holds", len(c.Sets))
 	}
