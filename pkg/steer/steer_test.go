@@ -217,7 +217,7 @@ func TestWeightedComeFirstByWeight(t *testing.T) {
 		}
 		items := itemsOf(weights...)
 		choices := map[string]Choice{"rotated": Rotated(items[:min(len(items), MaxSets)])}
-		for _, n := range []int{2, 3, 5, 12} {
+		for _, n := range []int{2, 3, 4, 5, 10, 12} {
 			choices[fmt.Sprint(n)] = Weighted(items, n)
 		}
 		if len(items) > MaxSets {
