@@ -19,7 +19,8 @@ func (a *app) explainCmd() *cobra.Command {
 		Short: "Tell what a client gets for a steered name, and why",
 		Long: `Tell what a client gets for a steered name, and why: its place, the rule that matched, the pools in their order, the
 candidates with weights and scores, what was left out, the scope of the answer and the generation. An edge tells it, by
-the code that answers queries.
+the code that answers queries. The share of a pool is of all answers to that client, and so is that of an endpoint, which counts where
+it comes first; with sticky and coherent, where the client's network decides, of all networks that the rule is for.
 
 The client is a --subnet, as a resolver sends it (EDNS Client Subnet), or else the --resolver itself.`,
 		Example: `  gtmctl explain web.shop.gtm.example --subnet 81.2.69.0/24
@@ -156,11 +157,14 @@ func (a *app) showPoolInTurn(p *api.PoolInTurn) {
 		up = "up"
 	}
 	a.printf("\n%d. pool %s is %s", p.Step, p.Pool, a.state(up))
-	if p.Chosen {
-		a.printf(", %s with %s of the answers", a.paint(good, "chosen"), percent(p.Share))
-	} else {
-		a.printf(", not chosen")
+	turns := p.Turns
+	if turns == "" { // an older edge
+		turns = "chosen in " + percent(p.Share) + " of the answers"
 	}
+	if p.Share > 0 {
+		turns = a.paint(good, turns)
+	}
+	a.printf(", %s", turns)
 	if p.Why != "" {
 		a.printf(": %s", p.Why)
 	}

@@ -74,7 +74,8 @@ type Answerer struct {
 	looks  [Window + 1]look // the last is for queries that Look has not seen
 	window *table.View      // of those that it has
 	choice table.Decision
-	meta   *Meta // of the query being answered
+	joined []byte // records of it that stand nowhere else
+	meta   *Meta  // of the query being answered
 	moment table.When
 	view   *table.View
 
@@ -333,7 +334,7 @@ func (a *Answerer) steered(z *table.Zone, q *dnswire.Query, s *table.Service, f 
 		a.refuse(s)
 		return
 	}
-	records, count := d.Records()
+	records, count := d.Records(&a.joined)
 	a.appendSteered(records, count, at, s.TTL)
 	a.signSteered(z, q, s, f, at)
 	if c := s.Counts(); c != nil {

@@ -454,7 +454,7 @@ func TestExplain(t *testing.T) {
 	s.down("eu")
 	r := s.ask(query(t, "web.shop.gtm.example._explain.gtm.example.", "TXT", "ecs=91.198.174.0/24"), true)
 	got := text(r.Answer)
-	for _, want := range []string{"shop/web at shop@41, edge edge-1", "subnet 91.198.174.0/24 place EU-NL", "rule europe (geo EU)", "pool eu down: 0 of 2", "pool us up", "chosen", "share 100.0%"} {
+	for _, want := range []string{"shop/web at shop@41, edge edge-1", "subnet 91.198.174.0/24 place EU-NL", "rule europe (geo EU)", "pool eu down: 0 of 2", "pool us up", "chosen in 100% of the answers", "share 100%"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%s\nlacks %q", got, want)
 		}

@@ -141,10 +141,13 @@ func explainLines(e *table.Explanation, id string) []string {
 			lines = append(lines, fmt.Sprintf("and %d more pools: see gtmctl explain", len(e.Pools)-i))
 			break
 		}
-		lines = append(lines, poolLine(&p))
-		if p.Chosen {
+		lines = append(lines, poolLine(e, &p))
+		if p.Share > 0 {
 			lines = append(lines, endpointLines(&p)...)
 		}
+	}
+	if e.Fixed {
+		lines = append(lines, table.FixedNote)
 	}
 	for i := range lines {
 		lines[i] = fmt.Sprintf("%d: %s", i+1, lines[i])
@@ -152,7 +155,7 @@ func explainLines(e *table.Explanation, id string) []string {
 	return lines
 }
 
-func poolLine(p *table.PoolInTurn) string {
+func poolLine(e *table.Explanation, p *table.PoolInTurn) string {
 	state := "down"
 	if p.Up {
 		state = "up"
@@ -164,13 +167,7 @@ func poolLine(p *table.PoolInTurn) string {
 	if p.LastResort {
 		text = "lastResort " + text
 	}
-	if p.Chosen {
-		text += ", chosen"
-	}
-	if p.Share > 0 && p.Share < 1 {
-		text += fmt.Sprintf(", share %.1f%%", 100*p.Share)
-	}
-	return text
+	return text + ", " + e.Turns(p)
 }
 
 func endpointLines(p *table.PoolInTurn) []string {
@@ -192,7 +189,7 @@ func endpointLines(p *table.PoolInTurn) []string {
 			text += ", out: " + c.Out
 		}
 		if c.Out == "" || p.AsIfUp {
-			text += fmt.Sprintf(", share %.1f%%", 100*p.Shares[i])
+			text += ", share " + table.Percent(p.Shares[i])
 		}
 		lines = append(lines, text)
 	}

@@ -14,7 +14,7 @@ func TestExplainShowsTheBrake(t *testing.T) {
 	s.apply(table.Change{Verdicts: []health.Verdict{{Pool: health.PoolID{Tenant: "shop", Pool: "eu"}, Frozen: true,
 		Endpoints: map[string]health.Finding{"a": {State: health.Up, Score: 1, Reason: "held by the brake: status 503"}, "b": {State: health.Up, Score: 1}}}}})
 	got := text(s.ask(query(t, "web.shop.gtm.example._explain.gtm.example.", "TXT", "ecs=91.198.174.0/24"), true).Answer)
-	for _, want := range []string{"pool eu up: 1 of 2 endpoints healthy, 1 held by the brake, frozen by the brake", "score 1 up, held by the brake: status 503, share 75.0%", "score 1 up, share 25.0%"} {
+	for _, want := range []string{"pool eu up: 1 of 2 endpoints healthy, 1 held by the brake, frozen by the brake", "score 1 up, held by the brake: status 503, share 75%", "score 1 up, share 25%"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%s\nlacks %q", got, want)
 		}
@@ -29,8 +29,8 @@ func TestExplainShowsTheSharesOfWhatIsAllDown(t *testing.T) {
 			"a": {State: health.Down, Reason: "status 503"}, "b": {State: health.Down, Reason: "status 503"}}}}})
 	}
 	got := text(s.ask(query(t, "web.shop.gtm.example._explain.gtm.example.", "TXT", "ecs=91.198.174.0/24"), true).Answer)
-	for _, want := range []string{"pool eu down: 0 of 2 endpoints healthy, 1 needed; all pools are down: answering as if up, chosen",
-		"weight 3 score 0 down, as if up, though down: status 503, share 75.0%", "as if up, though down: status 503, share 25.0%"} {
+	for _, want := range []string{"pool eu down: 0 of 2 endpoints healthy, 1 needed; all pools are down: answering as if up, chosen in 100% of the answers",
+		"weight 3 score 0 down, as if up, though down: status 503, share 75%", "as if up, though down: status 503, share 25%"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%s\nlacks %q", got, want)
 		}
@@ -51,5 +51,16 @@ func TestExplainTellsThatHealthStandsStill(t *testing.T) {
 	still = "health stands still since 12:03:10Z (3m12s): the store is not heard"
 	if got := ask(); !strings.Contains(got, ": "+still) {
 		t.Errorf("%s\nlacks %q", got, still)
+	}
+}
+
+// TestExplainShowsThatAnswersAreFixed: where the client's network decides, shares are not those of its own answers.
+func TestExplainShowsThatAnswersAreFixed(t *testing.T) {
+	s := newServer(t)
+	for host, fixed := range map[string]bool{"web": false, "sticky": true, "stickytwo": true, "all": false} {
+		got := text(s.ask(query(t, host+".shop.gtm.example._explain.gtm.example.", "TXT", "ecs=91.198.174.0/24"), true).Answer)
+		if strings.Contains(got, table.FixedNote) != fixed || !strings.Contains(got, "chosen in 100% of the answers") {
+			t.Errorf("%s: %s", host, got)
+		}
 	}
 }

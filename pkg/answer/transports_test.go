@@ -47,7 +47,8 @@ func wayQueries(t *testing.T, n int) []wayQuery {
 	pick := func(of ...string) string { return of[rnd.IntN(len(of))] }
 	var all []wayQuery
 	for range n {
-		name := pick(strings.Fields("web.shop WEB.shop web.shop counted.shop several.shop several.shop several.shop several.shop lots.shop lots.shop lots.shop sticky.shop all.shop https.shop _sip._tcp.shop mail.shop cdn.shop " +
+		name := pick(strings.Fields("web.shop WEB.shop web.shop counted.shop several.shop several.shop several.shop several.shop lots.shop lots.shop lots.shop " +
+			"sticky.shop stickytwo.shop all.shop https.shop _sip._tcp.shop mail.shop cdn.shop " +
 			"foo.star.shop four.shop mapped.shop to-web static nothing x.nothing shop @ many many x.wild x.known.wild www.sub sub alias dangling out into other loop1 many " +
 			"a.b.old old a.b.new www.other.example. www.example.net. whoami web.shop._explain id.server.")...)
 		if !strings.HasSuffix(name, ".") {

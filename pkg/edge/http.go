@@ -176,14 +176,17 @@ func (e *Edge) describe(x *table.Explanation) *api.Explanation {
 		out.Fallback = "the alias has not been resolved yet: SERVFAIL"
 	}
 	for _, p := range x.Pools {
-		out.Pools = append(out.Pools, describePool(&p))
+		out.Pools = append(out.Pools, describePool(x, &p))
+	}
+	if x.Fixed {
+		out.Notes = append(out.Notes, table.FixedNote)
 	}
 	out.Answer = api.ExampleAnswer{Type: dnswire.TypeString(x.Family.Type()), TTL: int(x.Service.TTL), Records: x.Example()}
 	return out
 }
 
-func describePool(p *table.PoolInTurn) api.PoolInTurn {
-	out := api.PoolInTurn{Pool: p.Pool.ID.Pool, Step: p.Step, Up: p.Up, Chosen: p.Chosen, Why: p.Why, Share: p.Share}
+func describePool(x *table.Explanation, p *table.PoolInTurn) api.PoolInTurn {
+	out := api.PoolInTurn{Pool: p.Pool.ID.Pool, Step: p.Step, Up: p.Up, Chosen: p.Chosen, Turns: x.Turns(p), Why: p.Why, Share: p.Share}
 	if p.LastResort {
 		out.Why = "lastResort; " + out.Why
 	}

@@ -48,11 +48,11 @@ func TestExplain(t *testing.T) {
 		Client: api.Client{Address: european, Source: "subnet", Place: "EU-GB", Network: european},
 		Rule:   &api.MatchedRule{Index: 0, Name: "europe", Matched: "geo EU"},
 		Pools: []api.PoolInTurn{
-			{Pool: "eu", Step: 1, Up: true, Chosen: true, Share: 1, Endpoints: []api.Candidate{
+			{Pool: "eu", Step: 1, Up: true, Chosen: true, Turns: "chosen in 100% of the answers", Share: 1, Endpoints: []api.Candidate{
 				{Name: "a", Addresses: []string{euA, "2001:db8:1::1"}, Weight: 3, Score: 1, State: "unknown", Effective: 3, Share: 1},
 				{Name: "b", Addresses: []string{euB, "2001:db8:1::2"}, Score: 1, State: "unknown", Out: "weight 0"}}},
-			{Pool: "us", Step: 2, Up: true, Endpoints: []api.Candidate{
-				{Name: "a", Addresses: []string{usA, "2001:db8:2::1"}, Weight: 1, Score: 1, State: "unknown", Effective: 1, Share: 1}}}},
+			{Pool: "us", Step: 2, Up: true, Turns: "chosen in 0% of the answers", Endpoints: []api.Candidate{
+				{Name: "a", Addresses: []string{usA, "2001:db8:2::1"}, Weight: 1, Score: 1, State: "unknown", Effective: 1}}}},
 		Answer: api.ExampleAnswer{Type: "AAAA", TTL: 30, Records: []string{"2001:db8:1::1"}}}
 	for i := range x.Pools {
 		if x.Pools[i].Why == "" {

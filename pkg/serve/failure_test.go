@@ -3,6 +3,7 @@ package serve
 import (
 	"bytes"
 	"encoding/binary"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -73,7 +74,8 @@ func FuzzFailure(f *testing.F) {
 		}
 		in := bytes.Clone(msg)
 		q := newQuarantine(time.Now)
-		q.like(msg)
+		q.message(msg)
+		q.like(msg, UDP, netip.MustParseAddr("192.0.2.1"))
 		if !bytes.Equal(in, msg) {
 			t.Fatal("the query was changed")
 		}

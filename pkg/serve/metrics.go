@@ -82,7 +82,7 @@ var (
 		"Receive queues that are served past the kernel's stack; 0 with the mode none where the sockets serve.", []string{"interface", "mode"}, nil)
 	xdpLostDesc = prometheus.NewDesc("gtm_serve_xdp_lost_total",
 		"Datagrams that the kernel has dropped because a queue's socket had no room.", []string{"interface"}, nil)
-	heldDesc = prometheus.NewDesc("gtm_serve_quarantine_entries", "Kinds of messages that are refused now.", nil, nil)
+	heldDesc = prometheus.NewDesc("gtm_serve_quarantine_entries", "Messages that are refused now.", nil, nil)
 )
 
 var familyNames = [2]string{"ipv4", "ipv6"}
@@ -175,5 +175,5 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(xdpDesc, prometheus.GaugeValue, float64(queues), w.name, mode)
 		ch <- prometheus.MustNewConstMetric(xdpLostDesc, prometheus.CounterValue, float64(lost), w.name)
 	}
-	ch <- prometheus.MustNewConstMetric(heldDesc, prometheus.GaugeValue, float64(c.quarantine.sweep()))
+	ch <- prometheus.MustNewConstMetric(heldDesc, prometheus.GaugeValue, float64(c.quarantine.size()))
 }

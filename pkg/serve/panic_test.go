@@ -203,42 +203,140 @@ func TestPanicsAreBounded(t *testing.T) {
 	}
 }
 
+var attacker, honest = netip.MustParseAddr("192.0.2.66"), netip.MustParseAddr("198.51.100.53")
+
 func TestQuarantine(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	q := newQuarantine(func() time.Time { return now })
 	bad := query(1, "boom.example.", 1)
 	with := func(change func(m []byte) []byte) []byte { return change(bytes.Clone(bad)) }
 	noQuestion := with(func(m []byte) []byte { m[5] = 0; return m })
-	alike := map[string]bool{}
-	check := func(name string, msg []byte, want bool) {
+	check := func(name string, msg []byte, want measure) {
 		t.Helper()
-		if got := q.holds(msg); got != want {
-			t.Errorf("%s: held %v, want %v", name, got, want)
+		for _, source := range []netip.Addr{attacker, attacker.Next()} {
+			if got := q.judge(msg, UDP, source); got != want {
+				t.Errorf("%s from %s: measure %v, want %v", name, source, got, want)
+			}
 		}
-		alike[name] = want
 	}
-	check("nothing held yet", bad, false)
-	q.add(bad)
-	check("itself", bad, true)
-	check("another ID", with(func(m []byte) []byte { m[0]++; return m }), true)
-	check("another case", with(func(m []byte) []byte { m[13] = 'B'; return m }), true)
-	check("another name", query(1, "beam.example.", 1), false)
-	check("another type", query(1, "boom.example.", 28), false)
-	check("a type that folds to the same", query(1, "boom.example.", 'A'), false)
-	check("another class", with(func(m []byte) []byte { m[len(m)-1] = 3; return m }), false)
-	check("other flags", with(func(m []byte) []byte { m[2] = 0; return m }), false)
-	check("something behind the question", append(bytes.Clone(bad), 0), false)
-	check("no question", noQuestion, false)
-	q.add(noQuestion)
-	check("no question, held", noQuestion, true)
-	check("empty", nil, false)
+	check("nothing held yet", bad, passed)
+	q.add(bad, UDP, attacker)
+	check("itself", bad, refused)
+	check("another ID", with(func(m []byte) []byte { m[0]++; return m }), refused)
+	check("another case", with(func(m []byte) []byte { m[13] = 'B'; return m }), refused)
+	check("another name", query(1, "beam.example.", 1), passed)
+	check("another type", query(1, "boom.example.", 28), passed)
+	check("a type that folds to the same", query(1, "boom.example.", 'A'), passed)
+	check("another class", with(func(m []byte) []byte { m[len(m)-1] = 3; return m }), passed)
+	check("other flags", with(func(m []byte) []byte { m[2] = 0; return m }), passed)
+	check("other counts", with(func(m []byte) []byte { m[11] = 1; return m }), passed)
+	check("something behind the question", append(bytes.Clone(bad), 0), passed)
+	check("no question", noQuestion, passed)
+	q.add(noQuestion, UDP, attacker)
+	check("no question, held", noQuestion, refused)
+	check("empty", nil, passed)
 
 	now = now.Add(quarantineTime - 1)
-	check("just before its end", bad, true)
+	check("just before its end", bad, refused)
 	now = now.Add(1)
-	check("at its end", bad, false)
-	if q.held.Load() != nil {
+	check("at its end", bad, passed)
+	if q.last.Load() != 0 || q.size() != 0 {
 		t.Error("not empty after all has ended")
+	}
+}
+
+// variant is one of many messages for a name that have one length.
+func variant(i int) []byte {
+	return append(query(1, "www.example.", 1), byte(i>>8), byte(i), 41)
+}
+
+// TestNobodyIsRefusedForWhatOthersSend: a message that panicked had all of its length refused for that name, so that whoever found one
+// could pick the length that resolvers send.
+func TestNobodyIsRefusedForWhatOthersSend(t *testing.T) {
+	q := newQuarantine(func() time.Time { return time.Unix(1_000_000, 0) })
+	other := netip.MustParseAddr("192.0.3.66")
+	for i := range maxStrikes {
+		if got := q.judge(variant(i), UDP, attacker); got != passed {
+			t.Errorf("variant %d: measure %v", i, got)
+		}
+		q.add(variant(i), UDP, attacker)
+	}
+	for _, tc := range []struct {
+		name      string
+		msg       []byte
+		transport Transport
+		source    netip.Addr
+		want      measure
+	}{
+		{"the next variant", variant(100), UDP, attacker, sentToTCP},
+		{"of a neighbour", variant(101), UDP, attacker.Next(), sentToTCP},
+		{"of one of them by TCP: its address was not forged", variant(100), TCP, attacker, passed},
+		{"of somebody else", variant(100), UDP, honest, passed},
+		{"of the next network", variant(100), UDP, other, passed},
+		{"another length", append(variant(100), 0), UDP, attacker, passed},
+		{"another name", append(query(1, "ww2.example.", 1), 0, 0, 41), UDP, attacker, passed},
+		{"one that panicked", variant(0), UDP, attacker, refused},
+		{"one that panicked for others", variant(0), UDP, honest, passed},
+	} {
+		if got := q.judge(tc.msg, tc.transport, tc.source); got != tc.want {
+			t.Errorf("%s: measure %v, want %v", tc.name, got, tc.want)
+		}
+	}
+	for i := range maxStrikes {
+		q.add(variant(200+i), TLS, attacker)
+	}
+	if got := q.judge(variant(300), HTTPS, attacker); got != refused {
+		t.Errorf("after as many by a stream: measure %v", got)
+	}
+	if got := q.judge(variant(300), TCP, honest); got != passed {
+		t.Errorf("somebody else by a stream: measure %v", got)
+	}
+	six := netip.MustParseAddr("2001:db8:0:1::1")
+	for i := range maxStrikes {
+		q.add(variant(i), UDP, six)
+	}
+	if q.judge(variant(300), UDP, netip.MustParseAddr("2001:db8:0:ff::2")) != sentToTCP ||
+		q.judge(variant(300), UDP, netip.MustParseAddr("2001:db8:0:100::2")) != passed {
+		t.Error("a network of IPv6 is not a /56")
+	}
+}
+
+// TestAFaultInWhoAsksIsTheirs: a message that panicked for one client was refused to all who ask the same, byte for byte, as many
+// resolvers do. What panics for many networks is refused to all.
+func TestAFaultInWhoAsksIsTheirs(t *testing.T) {
+	q := newQuarantine(func() time.Time { return time.Unix(1_000_000, 0) })
+	msg := query(1, "www.example.", 1)
+	for i := range byte(maxNetworks) {
+		if got := q.judge(msg, UDP, honest); got != passed {
+			t.Errorf("after %d networks: measure %v", i, got)
+		}
+		q.add(msg, UDP, netip.AddrFrom4([4]byte{10, 1, i, 1}))
+	}
+	if got := q.judge(msg, UDP, honest); got != refused {
+		t.Errorf("after %d networks: measure %v", maxNetworks, got)
+	}
+}
+
+// TestVariantsOfAPanicAreBounded: past the strikes, near variants reach no Handler any more, and the client is sent to TCP.
+func TestVariantsOfAPanicAreBounded(t *testing.T) {
+	w, client := newTestWorker(t, "127.0.0.1:0", brittle)
+	const n = 3 * maxStrikes
+	for i := range n {
+		write(t, client, append(query(uint16(i), "boom.example.", 1), byte(i)))
+	}
+	mustStep(t, w)
+	buf := make([]byte, slotSize)
+	truncated := 0
+	for range n {
+		if _, err := client.Read(buf); err != nil {
+			t.Fatal(err)
+		}
+		if buf[2]&2 != 0 && rcode(buf) == 0 {
+			truncated++
+		}
+	}
+	if c := totals(w); c[countPanics] != maxStrikes || c[countQuarantined] != n-maxStrikes || truncated != n-maxStrikes {
+		t.Errorf("%d panics, %d stopped, %d truncated", c[countPanics], c[countQuarantined], truncated)
 	}
 }
 
@@ -246,15 +344,37 @@ func TestQuarantineIsBounded(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	q := newQuarantine(func() time.Time { return now })
 	name := func(i int) []byte { return query(1, fmt.Sprintf("n%d.example.", i), 1) }
-	for i := range 2 * quarantineSize {
+	for i := range 10 * quarantineSize {
 		now = now.Add(time.Second)
-		q.add(name(i))
+		q.add(name(i), UDP, attacker)
+		if q.judge(name(i), UDP, attacker) != refused {
+			t.Fatalf("message %d is not held", i)
+		}
 	}
-	if n := q.sweep(); n != quarantineSize {
-		t.Errorf("%d held, want %d", n, quarantineSize)
+	at := now.UnixNano()
+	if messages, likes := q.size(), q.likes.count(at); messages != quarantineSize || likes != quarantineSize {
+		t.Errorf("%d and %d held, want %d", messages, likes, quarantineSize)
 	}
-	if q.holds(name(quarantineSize-1)) || !q.holds(name(quarantineSize)) {
-		t.Error("it is not the oldest that are let go")
+	for i := range 7 * quarantineSize { // by far the oldest: where they stood, newer ones do
+		if q.judge(name(i), UDP, attacker) != passed {
+			t.Errorf("message %d is held still", i)
+		}
+	}
+	// A strike long ago does not count for what comes after it has ended.
+	for i := range 2 * maxStrikes {
+		now = now.Add(quarantineTime)
+		q.add(variant(i), UDP, attacker)
+	}
+	if got := q.judge(variant(100), UDP, attacker); got != passed {
+		t.Errorf("after strikes an hour apart: measure %v", got)
+	}
+}
+
+// BenchmarkPanic is what one panic costs beside the Handler's own: whoever finds new names for it pays nothing for the next.
+func BenchmarkPanic(b *testing.B) {
+	q := newQuarantine(time.Now)
+	for i := 0; b.Loop(); i++ {
+		q.add(query(1, fmt.Sprint("n", i, ".example."), 1), UDP, attacker)
 	}
 }
 

@@ -77,7 +77,7 @@ func (m *morgue) close() {
 
 // add takes in one message, or nil if no message is to blame. It is called while the panic unwinds, so that the
 // stack is still there to be seen.
-func (m *morgue) add(value any, t Transport, source netip.AddrPort, packet []byte, like uint64) {
+func (m *morgue) add(value any, t Transport, source netip.AddrPort, packet []byte, hash uint64) {
 	p := Panic{Time: m.now(), Transport: t, Source: source, Where: panicLine(), Value: panicText(value),
 		Packet: slices.Clone(packet)}
 	m.mu.Lock()
@@ -87,7 +87,7 @@ func (m *morgue) add(value any, t Transport, source netip.AddrPort, packet []byt
 	}
 	m.last = append(m.last, p)
 	if m.dir != "" && packet != nil {
-		name := fmt.Sprintf("packet-%s-%s-%016x.bin", p.Time.UTC().Format("20060102T150405.000Z"), t, like)
+		name := fmt.Sprintf("packet-%s-%s-%016x.bin", p.Time.UTC().Format("20060102T150405.000Z"), t, hash)
 		select {
 		case m.write <- keptPacket{name, p.Packet}:
 		default: // a storm of panics: the first packets tell enough
@@ -95,7 +95,7 @@ func (m *morgue) add(value any, t Transport, source netip.AddrPort, packet []byt
 	}
 	if len(m.kinds) < panicKinds && !m.kinds[p.Where] {
 		m.kinds[p.Where] = true
-		m.log.Error("the handler panicked; the query, if there was one, got SERVFAIL and its like is refused for an hour",
+		m.log.Error("the handler panicked; the query, if there was one, got SERVFAIL and is refused for an hour",
 			"panic", p.Value, "where", p.Where, "transport", t.String(), "source", source.String(),
 			"packet", fmt.Sprintf("%x", packet[:min(len(packet), 512)]), "stack", string(debug.Stack()))
 	}

@@ -3,118 +3,202 @@ package serve
 import (
 	"encoding/binary"
 	"hash/maphash"
-	"maps"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
 const (
-	quarantineSize = 256
+	quarantineSize = 256 // marks of each kind
 	quarantineTime = time.Hour
+	// maxStrikes is how many different messages that are alike may panic for one client network.
+	maxStrikes = 4
+	// maxNetworks is for how many client networks a message may panic.
+	maxNetworks = 16
 )
 
-// quarantine remembers the likes of messages that made a Handler panic, for an hour each, so that they are
-// refused before they reach one. Safe for concurrent use; while it is empty, asking it costs one atomic load.
+// quarantine remembers the messages that made a Handler panic, for an hour each, so that they are stopped before they reach one. Safe for
+// concurrent use; while it is empty, asking it costs one atomic load.
 //
-// Two messages are alike if they have the same name (in any case), type, class, header flags and length. Name
-// and type alone would be too wide: whoever finds one option that makes the code panic could have any
-// name refused to everyone, by one packet.
+// A message is refused that equals one that panicked for the same client network, but for its ID and the case of its name; after
+// maxNetworks of them, whoever sends it: until then the fault may lie in who asked, and others who ask the same get their answer.
+//
+// Near variants are counted for each client network: after maxStrikes of them, that network's messages with the same name, type, class,
+// header flags and length are stopped, too. By UDP, where the network may be forged, they get a truncated reply: who is honest comes
+// again by TCP, where nobody can strike in the name of others.
 type quarantine struct {
-	now  func() time.Time
-	seed maphash.Seed
-	mu   sync.Mutex                           // held by writers
-	held atomic.Pointer[map[uint64]time.Time] // until when, by like; never changed once stored; nil: empty
+	now             func() time.Time
+	seed            maphash.Seed
+	mu              sync.Mutex   // held by writers
+	last            atomic.Int64 // when the last mark ends, as Unix time in nanoseconds; 0: there is none
+	messages, likes shelf
 }
+
+// shelf keeps marks, each in a place that its key leads to. Writers take turns; a reader may find a mark half changed, which then stops
+// one message more or less.
+type shelf [quarantineSize / shelfWidth][shelfWidth]mark
+
+const shelfWidth = 8 // marks that a key may be among
+
+// mark says until when something is remembered, and how many panics it has caused.
+type mark struct {
+	key     atomic.Uint64
+	until   atomic.Int64 // as quarantine.last
+	strikes atomic.Int64
+}
+
+// find gives the mark of a key, nil where there is none.
+func (s *shelf) find(key uint64, now int64) *mark {
+	set := &s[key%uint64(len(s))]
+	for i := range set {
+		if m := &set[i]; m.key.Load() == key && m.until.Load() > now {
+			return m
+		}
+	}
+	return nil
+}
+
+// strike marks a key, in the place of the mark that ends first where there is none.
+func (s *shelf) strike(key uint64, now, until int64) {
+	m := s.find(key, now)
+	if m == nil {
+		set := &s[key%uint64(len(s))]
+		m = &set[0]
+		for i := range set {
+			if set[i].until.Load() < m.until.Load() {
+				m = &set[i]
+			}
+		}
+		m.strikes.Store(0)
+		m.key.Store(key)
+	}
+	m.until.Store(until)
+	m.strikes.Add(1)
+}
+
+// count tells how many marks have not ended.
+func (s *shelf) count(now int64) (n int) {
+	for i := range s {
+		for j := range s[i] {
+			if s[i][j].until.Load() > now {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// measure is what the quarantine wants done with a message.
+type measure uint8
+
+const (
+	passed    measure = iota
+	refused           // with REFUSED
+	sentToTCP         // a truncated reply, so that the client comes by TCP
+)
 
 func newQuarantine(now func() time.Time) *quarantine {
 	return &quarantine{now: now, seed: maphash.MakeSeed()}
 }
 
-// holds tells whether the like of msg is held.
-func (q *quarantine) holds(msg []byte) bool {
-	held := q.held.Load()
-	if held == nil {
-		return false
+// judge tells what is to be done with a message.
+func (q *quarantine) judge(msg []byte, t Transport, source netip.Addr) measure {
+	last := q.last.Load()
+	if last == 0 {
+		return passed
 	}
-	like := q.like(msg)
-	until, ok := (*held)[like]
-	if !ok {
-		return false
+	now := q.now().UnixNano()
+	if now >= last {
+		q.last.CompareAndSwap(last, 0)
+		return passed
 	}
-	if !until.After(q.now()) {
-		q.sweep()
-		return false
+	key := q.like(msg, t, source)
+	message, like := q.messages.find(q.message(msg), now), q.likes.find(key, now)
+	switch {
+	case message != nil && (like != nil || key == 0 || message.strikes.Load() >= maxNetworks):
+		return refused
+	case like == nil || like.strikes.Load() < maxStrikes:
+		return passed
 	}
-	return true
+	if t == UDP {
+		return sentToTCP
+	}
+	return refused
 }
 
-// add holds the like of msg from now on, and gives it. When there are too many, the oldest is let go.
-func (q *quarantine) add(msg []byte) uint64 {
-	like := q.like(msg)
+// add marks a message that has made a Handler panic, and gives its hash.
+func (q *quarantine) add(msg []byte, t Transport, source netip.Addr) uint64 {
+	message, like := q.message(msg), q.like(msg, t, source)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	next := q.living()
-	if _, ok := next[like]; !ok && len(next) >= quarantineSize {
-		delete(next, oldest(next))
+	at := q.now()
+	now, until := at.UnixNano(), at.Add(quarantineTime).UnixNano()
+	q.messages.strike(message, now, until)
+	if like != 0 {
+		q.likes.strike(like, now, until)
 	}
-	next[like] = q.now().Add(quarantineTime)
-	q.held.Store(&next)
-	return like
+	q.last.Store(until)
+	return message
 }
 
-// sweep lets go of what has expired, and tells how many likes are left.
-func (q *quarantine) sweep() int {
-	if q.held.Load() == nil {
-		return 0
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	next := q.living()
-	if len(next) == 0 {
-		q.held.Store(nil)
-		return 0
-	}
-	q.held.Store(&next)
-	return len(next)
-}
+// size tells how many messages are refused now.
+func (q *quarantine) size() int { return q.messages.count(q.now().UnixNano()) }
 
-// living copies what has not expired. mu is held.
-func (q *quarantine) living() map[uint64]time.Time {
-	held := q.held.Load()
-	if held == nil {
-		return make(map[uint64]time.Time)
-	}
-	next, now := maps.Clone(*held), q.now()
-	maps.DeleteFunc(next, func(_ uint64, until time.Time) bool { return !until.After(now) })
-	return next
-}
-
-func oldest(held map[uint64]time.Time) (like uint64) {
-	var first time.Time
-	for k, until := range held {
-		if first.IsZero() || until.Before(first) {
-			like, first = k, until
-		}
-	}
-	return like
-}
-
-// like hashes what alike messages share. A message without a safely delimited question is like itself only, its
-// ID aside. The seed is secret, so nobody can make up a message that is like someone else's.
-func (q *quarantine) like(msg []byte) uint64 {
+// message hashes all of a message but its ID and the case of its name. The seed is secret, so nobody can make up a message that has the
+// hash of someone else's.
+func (q *quarantine) message(msg []byte) uint64 {
+	var h maphash.Hash
+	h.SetSeed(q.seed)
 	end := questionEnd(msg)
 	if end == 0 {
-		return maphash.Bytes(q.seed, msg[min(2, len(msg)):])
+		_, _ = h.Write(msg[min(2, len(msg)):])
+		return h.Sum64()
 	}
-	var key [2 + 2 + 255 + 4]byte
-	binary.BigEndian.PutUint16(key[:], uint16(len(msg)))
-	copy(key[2:4], msg[2:4])
-	n := 4 + copy(key[4:], msg[headerSize:end])
-	for i := 4; i < n-4; i++ { // the class and type are not folded; the lengths of labels are below 'A'
-		if c := key[i]; 'A' <= c && c <= 'Z' {
-			key[i] = c + 'a' - 'A'
+	var question [255 + 4]byte
+	_, _ = h.Write(msg[2:headerSize])
+	_, _ = h.Write(folded(&question, msg[headerSize:end]))
+	_, _ = h.Write(msg[end:])
+	return h.Sum64()
+}
+
+// like hashes what the near variants of a message have in common, and which network sent it by which kind of transport. 0: there is no
+// question by which it could be told.
+func (q *quarantine) like(msg []byte, t Transport, source netip.Addr) uint64 {
+	end := questionEnd(msg)
+	if end == 0 {
+		return 0
+	}
+	var h maphash.Hash
+	h.SetSeed(q.seed)
+	bits := 24
+	if source.Is6() {
+		bits = 56
+	}
+	network := source.As16()
+	if p, err := source.Prefix(bits); err == nil {
+		network = p.Addr().As16()
+	}
+	var question [255 + 4]byte
+	var rest [5]byte
+	if t != UDP {
+		rest[0] = 1
+	}
+	binary.BigEndian.PutUint16(rest[1:], uint16(len(msg)))
+	copy(rest[3:], msg[2:4])
+	_, _ = h.Write(network[:])
+	_, _ = h.Write(rest[:])
+	_, _ = h.Write(folded(&question, msg[headerSize:end]))
+	return max(1, h.Sum64())
+}
+
+// folded copies a question into room, its name in lower case. The class and type are not folded; the lengths of labels are below 'A'.
+func folded(room *[255 + 4]byte, question []byte) []byte {
+	n := copy(room[:], question)
+	for i := range n - 4 {
+		if c := room[i]; 'A' <= c && c <= 'Z' {
+			room[i] = c + 'a' - 'A'
 		}
 	}
-	return maphash.Bytes(q.seed, key[:n])
+	return room[:n]
 }

@@ -293,11 +293,11 @@ func clean(a netip.AddrPort) netip.AddrPort {
 
 // note remembers a panic. query is nil where no query is to blame. It must be called while the panic unwinds.
 func (s *Server) note(value any, t Transport, source netip.AddrPort, query []byte) {
-	var like uint64
+	var hash uint64
 	if query != nil {
-		like = s.quarantine.add(query)
+		hash = s.quarantine.add(query, t, source.Addr())
 	}
-	s.morgue.add(value, t, source, query, like)
+	s.morgue.add(value, t, source, query, hash)
 }
 
 // bury takes note of a panic in a Handler and gives its successor. query is nil where no query is to blame.

@@ -72,7 +72,7 @@ func (w *streamWorker) answer(q *asked) (reply []byte, action Action) {
 		return nil, Close // whatever this is, it is not DNS
 	}
 	var n int
-	if w.srv.quarantine.holds(q.query) {
+	if w.srv.quarantine.judge(q.query, q.transport, q.source.Addr()) != passed {
 		t[countQuarantined]++
 		n, action = w.fail(q.query, rcodeRefused)
 	} else {

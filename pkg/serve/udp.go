@@ -30,12 +30,12 @@ type datagram struct {
 	slot   []byte         // its room; slot[:size] is what was received
 	source netip.AddrPort // not valid if nobody sent it
 	size   int
-	cut    bool // it was longer than its room
-	held   bool // its like is in quarantine
+	cut    bool    // it was longer than its room
+	held   measure // by the quarantine
 }
 
 // plain tells whether a Handler will get it.
-func (d *datagram) plain() bool { return !d.cut && !d.held && d.source.Port() != 0 }
+func (d *datagram) plain() bool { return !d.cut && d.held == passed && d.source.Port() != 0 }
 
 // udpWorker serves one UDP socket: a loop of one recvmmsg, a Handler's calls, one sendmmsg. Nothing on that way
 // allocates, locks or logs.
@@ -130,7 +130,7 @@ func (w *udpWorker) look(n int) {
 	for i := range window {
 		d := &window[i]
 		w.batch.take(w.from+i, d)
-		d.held = w.srv.quarantine.holds(d.slot[:d.size])
+		d.held = w.srv.quarantine.judge(d.slot[:d.size], UDP, d.source.Addr())
 	}
 	foresee, ok := w.h.(Foreseer)
 	if w.foresee = nil; !ok {
@@ -166,9 +166,13 @@ func (w *udpWorker) handle(d *datagram) {
 	}
 	slot := d.slot
 	w.query = append(w.query[:0], slot[:d.size]...)
-	if d.held || w.srv.quarantine.holds(w.query) { // it may have come into it since the window was taken
+	held := d.held
+	if held == passed { // it may have come into it since the window was taken
+		held = w.srv.quarantine.judge(w.query, UDP, d.source.Addr())
+	}
+	if held != passed {
 		w.tally[countQuarantined]++
-		w.fail(i, rcodeRefused)
+		w.fail(i, [...]uint16{refused: rcodeRefused, sentToTCP: flagTC}[held])
 		return
 	}
 	w.req.Buf, w.req.N, w.req.Source = slot, d.size, d.source

@@ -237,7 +237,7 @@ func TestAllocatesNothing(t *testing.T) {
 			w, client := newTestWorker(t, addr, echo)
 			msg, buf := query(7, "www.example.", 1), make([]byte, slotSize)
 			if held {
-				w.srv.quarantine.add(query(7, "other.example.", 1))
+				w.srv.quarantine.add(query(7, "other.example.", 1), UDP, netip.MustParseAddr("127.0.0.1"))
 			}
 			fd := fdOf(t, client)
 			allocs := testing.AllocsPerRun(500, func() {

@@ -13,6 +13,9 @@ const MaxSets = 64
 // Buckets is the length of a sticky table.
 const Buckets = 1 << 15
 
+// MaxAnswers is how many items a bucket of a sticky table names at most.
+const MaxAnswers = 64
+
 // Item is an endpoint that takes part in a draw.
 type Item struct {
 	ID     uint64 // stays the same as long as the endpoint keeps its name
@@ -24,10 +27,10 @@ type Item struct {
 type Choice struct {
 	Sets    [][]int   // indexes as in Item.Index, in the order in which they are answered
 	Weights []float64 // of each set; nil with Table
-	Table   *Table    // for sticky: bucket to set; nil otherwise
+	Table   *Table    // for sticky: bucket to sets of one item; nil otherwise
 }
 
-// All names every item in one set.
+// All names every item in one set, as declared.
 func All(items []Item) Choice {
 	set := make([]int, len(items))
 	for i, it := range items {
@@ -36,14 +39,32 @@ func All(items []Item) Choice {
 	return Choice{Sets: [][]int{set}, Weights: []float64{1}}
 }
 
+// Rotated names every item in each set. Each item comes first in one, which is drawn in proportion to its weight; the others follow as
+// declared. More than MaxSets items, which fit into no datagram, are All.
+func Rotated(items []Item) Choice {
+	n := len(items)
+	if n > MaxSets {
+		return All(items)
+	}
+	c := Choice{Sets: make([][]int, n), Weights: make([]float64, n)}
+	for first, it := range items {
+		c.Weights[first] = it.Weight
+		for i := range n {
+			c.Sets[first] = append(c.Sets[first], items[(first+i)%n].Index)
+		}
+	}
+	return c
+}
+
 // Weighted draws n items without putting back, so that each is named in proportion to its weight
 // (an item whose share would exceed every answer is in every answer).
 //
 // With n = 1 each item is a set. Otherwise the sets come from systematic sampling over several shuffled
-// orders: within one order the inclusion probabilities are exact, and it gives at most one set per item.
+// orders: within one order the inclusion probabilities are exact, and it gives at most one set per item. Which item of a set comes
+// first is chosen so that over all sets each does so in proportion to its weight, as near as they allow.
 func Weighted(items []Item, n int) Choice {
-	if n >= len(items) {
-		return All(items)
+	if n >= len(items) && n > 1 {
+		return Rotated(items)
 	}
 	if n <= 1 {
 		c := Choice{Sets: singles(items), Weights: make([]float64, len(items))}
@@ -68,11 +89,54 @@ func Weighted(items []Item, n int) Choice {
 		rnd.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 		systematic(&c, items, share, order, n, 1/float64(orders))
 	}
+	c.repeat(max(MaxSets, len(items)) / len(c.Sets))
 	for _, s := range c.Sets {
 		rnd.Shuffle(len(s), func(i, j int) { s[i], s[j] = s[j], s[i] })
 	}
+	c.putFirst(items)
 	return c
 }
+
+// repeat makes several sets of each, which differ in who comes first.
+func (c *Choice) repeat(times int) {
+	for i, n := 0, len(c.Sets); i < n; i++ {
+		c.Weights[i] /= float64(times)
+		for range times - 1 {
+			c.Sets, c.Weights = append(c.Sets, slices.Clone(c.Sets[i])), append(c.Weights, c.Weights[i])
+		}
+	}
+}
+
+// putFirst gives each set a first member. In turn, each takes that which lacks most; looking again finds where others lack more by now.
+func (c *Choice) putFirst(items []Item) {
+	lacks, total, sum := make(map[int]float64, len(items)), 0.0, 0.0
+	for _, it := range items {
+		total += it.Weight
+	}
+	for i, s := range c.Sets {
+		lacks[s[0]] -= c.Weights[i]
+		sum += c.Weights[i]
+	}
+	for _, it := range items {
+		lacks[it.Index] += it.Weight / total * sum
+	}
+	for range firstRounds {
+		for i, s := range c.Sets {
+			lacks[s[0]] += c.Weights[i]
+			most := 0
+			for at, member := range s {
+				if lacks[member] > lacks[s[most]] {
+					most = at
+				}
+			}
+			s[0], s[most] = s[most], s[0]
+			lacks[s[0]] -= c.Weights[i]
+		}
+	}
+}
+
+// firstRounds is how often putFirst goes through the sets. More rounds bring little.
+const firstRounds = 8
 
 // singles gives a set of each item.
 func singles(items []Item) [][]int {
@@ -166,19 +230,12 @@ func edgesOf(share []float64, order []int) []float64 {
 	return edges
 }
 
-// Sticky fills a table of buckets by weighted rendezvous: each bucket takes the n items of the highest scores,
-// so a change of one item moves only the buckets that it wins or loses. Where the items could form more than
-// MaxSets sets, a bucket's first item is chosen so, and the others follow from the first.
+// Sticky draws by weighted rendezvous: each bucket ranks the items by their scores, and names the first n of them in that order. So
+// each item comes first in proportion to its weight; and when one is lost, only the buckets that named it change: what was behind it
+// moves up, and the next of the ranking comes last. The sets are of one item each, and the Table tells which of them, in which order.
 func Sticky(items []Item, n int) Choice {
-	switch n = min(n, len(items)); {
-	case n <= 1:
-		return Choice{Sets: singles(items), Table: &Table{race: newRace(items), variants: 1}}
-	case combinations(len(items), n) <= MaxSets:
-		f := newFree(items, n)
-		return Choice{Sets: f.members(), Table: &Table{free: f}}
-	}
-	variants := max(1, MaxSets/len(items))
-	return Choice{Sets: followed(items, n, variants), Table: &Table{race: newRace(items), variants: variants}}
+	n = max(1, min(n, len(items), MaxAnswers))
+	return Choice{Sets: singles(items), Table: &Table{race: newRace(items), items: items, answers: n}}
 }
 
 // Rendezvous is the score of id for h: the highest score wins, in proportion to weight (the logarithmic method of
@@ -205,14 +262,4 @@ func NameID(name string) uint64 {
 		h = (h ^ uint64(name[i])) * 1099511628211
 	}
 	return mix(h)
-}
-
-func combinations(n, k int) int {
-	r := 1
-	for i := range k {
-		if r = r * (n - i) / (i + 1); r > 1<<20 {
-			break
-		}
-	}
-	return r
 }

@@ -169,13 +169,8 @@ func itemsOf(weights ...float64) []Item {
 // shares gives how often each item is named per answer, by the choice's own weights.
 func shares(c Choice, n int) []float64 {
 	out, total := make([]float64, n), 0.0
-	if c.Table != nil && len(c.Sets) > 1 {
-		for s, share := range c.Table.Shares(len(c.Sets)) {
-			for _, i := range c.Sets[s] {
-				out[i] += share
-			}
-		}
-		return out
+	if c.Table != nil {
+		return c.Table.Shares()
 	}
 	for _, w := range c.Weights {
 		total += w
@@ -208,6 +203,48 @@ func TestWeightedSharesFollowTheWeights(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestWeightedComeFirstByWeight: the order of a set was left to chance, and where an answer named all there was one, in which the last
+// never came first.
+func TestWeightedComeFirstByWeight(t *testing.T) {
+	for _, weights := range [][]float64{{1, 1}, {3, 1}, {1, 1, 1, 1}, {10, 1, 1, 1}, {5, 3, 2, 1, 1},
+		{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, slices.Repeat([]float64{1}, 80)} {
+		total := 0.0
+		for _, w := range weights {
+			total += w
+		}
+		items := itemsOf(weights...)
+		choices := map[string]Choice{"rotated": Rotated(items[:min(len(items), MaxSets)])}
+		for _, n := range []int{2, 3, 4, 5, 10, 12} {
+			choices[fmt.Sprint(n)] = Weighted(items, n)
+		}
+		if len(items) > MaxSets {
+			delete(choices, "rotated")
+		}
+		for name, c := range choices {
+			first, sum := make([]float64, len(weights)), 0.0
+			for s, set := range c.Sets {
+				first[set[0]] += c.Weights[s]
+				sum += c.Weights[s]
+			}
+			slack := 1 / float64(max(MaxSets, len(weights)))
+			if len(c.Sets[0]) == len(weights) {
+				slack = 1e-9
+			}
+			for i, w := range weights {
+				if got, want := first[i]/sum, w/total; math.Abs(got-want) > slack {
+					t.Errorf("%s of %v: item %d comes first with share %.4f, want %.4f", name, weights, i, got, want)
+				}
+			}
+		}
+	}
+	if c := Rotated(crowd(MaxSets)); len(c.Sets) != MaxSets {
+		t.Errorf("%d sets of %d items", len(c.Sets), MaxSets)
+	}
+	if c := Rotated(crowd(MaxSets + 1)); len(c.Sets) != 1 || len(c.Sets[0]) != MaxSets+1 {
+		t.Errorf("%d sets of what no datagram holds", len(c.Sets))
 	}
 }
 
@@ -260,24 +297,6 @@ func TestStickyMovesOnlyTheShareOfWhatChanged(t *testing.T) {
 	for b := range Buckets {
 		if was, is := owner(before, b), owner(more, b); was != is && is != 1 {
 			t.Fatalf("bucket %d moved from %d to %d, though only endpoint 1 gained weight", b, was, is)
-		}
-	}
-}
-
-func TestStickySeveral(t *testing.T) {
-	for _, n := range []int{4, 30, 100} {
-		weights := make([]float64, n)
-		for i := range weights {
-			weights[i] = float64(1 + i%3)
-		}
-		c := Sticky(itemsOf(weights...), 3)
-		if len(c.Sets) > max(MaxSets, n) {
-			t.Errorf("%d endpoints: %d sets", n, len(c.Sets))
-		}
-		for _, set := range c.Sets {
-			if len(slices.Compact(slices.Sorted(slices.Values(set)))) != 3 {
-				t.Fatalf("%d endpoints: set %v", n, set)
-			}
 		}
 	}
 }

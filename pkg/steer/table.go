@@ -5,56 +5,72 @@ import (
 	"sync/atomic"
 )
 
-// Table gives each of Buckets buckets its set. Until it is filled, a bucket's set is found out each time that it is asked for,
-// which is some ten times slower than reading it, and gives the same. Safe for concurrent use.
+// Table gives each of Buckets buckets the items that it names, in order. Until it is filled, they are found out each time that they
+// are asked for, which is some ten times slower than reading them, and gives the same. Safe for concurrent use.
 type Table struct {
-	race     race
-	variants int   // how many sets each item is the first of: they stand side by side
-	free     *free // in place of these, where there are few sets
-	filled   atomic.Pointer[[Buckets]uint16]
+	race    race
+	items   []Item
+	answers int                      // how many items a bucket names
+	filled  atomic.Pointer[[]uint16] // of bucket after bucket
 }
 
-// Set gives the set of the bucket that a hash falls into.
+// Answers tells how many items a bucket names: at least one, at most MaxAnswers.
+func (t *Table) Answers() int { return t.answers }
+
+// Set gives the first item of the bucket that a hash falls into.
 func (t *Table) Set(hash uint64) int {
+	bucket := hash % Buckets
 	if filled := t.filled.Load(); filled != nil {
-		return int(filled[hash%Buckets])
+		return int((*filled)[bucket*uint64(t.answers)])
 	}
-	return t.find(hash % Buckets)
+	return t.race.winner(mix(bucket))
 }
 
-// find finds a bucket's set out.
-func (t *Table) find(bucket uint64) int {
-	if t.free != nil {
-		return t.free.set(mix(bucket))
+// Rank gives the items of the bucket that a hash falls into, in order. room is where it may put them, and has room for Answers.
+func (t *Table) Rank(hash uint64, room []uint16) []uint16 {
+	bucket := hash % Buckets
+	if filled := t.filled.Load(); filled != nil {
+		at := bucket * uint64(t.answers)
+		return (*filled)[at : at+uint64(t.answers)]
 	}
-	return t.race.winner(mix(bucket))*t.variants + int(bucket%uint64(t.variants))
+	return t.rank(bucket, room)
+}
+
+// rank finds a bucket's items out.
+func (t *Table) rank(bucket uint64, room []uint16) []uint16 {
+	if room = room[:t.answers]; t.answers == 1 {
+		room[0] = uint16(t.race.winner(mix(bucket)))
+		return room
+	}
+	var top [MaxAnswers]scored
+	for i, s := range highest(top[:], t.items, t.answers, mix(bucket)) {
+		room[i] = uint16(s.at)
+	}
+	return room
 }
 
 // Filled tells whether Fill has been called.
 func (t *Table) Filled() bool { return t.filled.Load() != nil }
 
-// Fill writes the set of each bucket down. It takes some milliseconds with a hundred items.
+// Fill writes the items of each bucket down: 64 KiB for each of the Answers. It takes some milliseconds with a hundred items.
 func (t *Table) Fill() {
 	if t.Filled() {
 		return
 	}
-	filled := new([Buckets]uint16)
-	for b := range filled {
-		filled[b] = uint16(t.find(uint64(b)))
+	filled := make([]uint16, Buckets*t.answers)
+	for b := range Buckets {
+		t.rank(uint64(b), filled[b*t.answers:])
 	}
-	t.filled.Store(filled)
+	t.filled.Store(&filled)
 }
 
-// Shares gives the share of the buckets that each of n sets has.
-func (t *Table) Shares(n int) []float64 {
+// Shares gives the share of the buckets in which each item comes first.
+func (t *Table) Shares() []float64 {
 	t.Fill()
-	counts := make([]int, n)
-	for _, s := range t.filled.Load() {
-		counts[s]++
-	}
-	shares := make([]float64, n)
-	for i, c := range counts {
-		shares[i] = float64(c) / Buckets
+	shares := make([]float64, len(t.items))
+	filled := *t.filled.Load()
+	for at := 0; at < len(filled); at += t.answers {
+		shares[filled[at]] += 1.0 / Buckets
 	}
 	return shares
 }

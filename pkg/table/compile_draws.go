@@ -172,16 +172,24 @@ func hasFamily(c *steer.Candidate, f Family) bool {
 // choice is the outcome of choose, and what it was made of.
 type choice struct {
 	items   []steer.Item
-	answers int // 0: all
+	answers int // or everything, allOf
 	steer.Choice
 }
+
+// Numbers of answers beside those that a service can have.
+const (
+	everything = -1 // in one order, since the records tell which one a client prefers (SRV), or clients choose by chance (MX)
+	allOf      = 0
+)
 
 // choose compiles how a family's items are drawn. Where they are those of last, so is the choice.
 func (key *drawKey) choose(f Family, items []steer.Item, last *choice) steer.Choice {
 	answers := key.answers
 	switch {
-	case key.pick == All && f != CNAME, f == SRV, f == MX:
-		answers = 0
+	case f == SRV, f == MX:
+		answers = everything
+	case key.pick == All && f != CNAME:
+		answers = allOf
 	case f == CNAME:
 		answers = 1 // a name has one CNAME
 	}
@@ -190,8 +198,10 @@ func (key *drawKey) choose(f Family, items []steer.Item, last *choice) steer.Cho
 	}
 	*last = choice{items: items, answers: answers}
 	switch {
-	case answers == 0:
+	case answers == everything:
 		last.Choice = steer.All(items)
+	case answers == allOf:
+		last.Choice = steer.Rotated(items)
 	case key.pick == Sticky:
 		last.Choice = steer.Sticky(items, answers)
 	default:
@@ -220,6 +230,9 @@ func newPicks(p *steer.Pool, f Family, items []steer.Item, key *drawKey, last *c
 	}
 	if c.Table != nil && len(c.Sets) > 1 {
 		out.table = c.Table
+		if c.Table.Answers() > 1 {
+			out.joint = newJoint(f, &key.extra)
+		}
 		return out, nil
 	}
 	if c.Weights == nil {

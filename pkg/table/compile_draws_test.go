@@ -28,7 +28,7 @@ func (d *Draw) dump() string {
 				continue
 			}
 			for bucket := range uint64(300) {
-				fmt.Fprintf(&b, " %d", p.table.Set(bucket*109))
+				fmt.Fprintf(&b, " %d", p.named(p.choose(0, bucket*109)))
 			}
 		}
 	}

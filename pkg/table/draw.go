@@ -101,6 +101,7 @@ type picks struct {
 	data  []byte
 	table *steer.Table // sticky: it draws the set, and the spans' cuts don't
 	parts []uint16     // the candidates of the sets, set after set, as many for each; for explanations
+	joint *joint       // sticky, several answers: what is drawn is a bucket of the table, which names several sets; else nil
 }
 
 // partsOf gives the indexes of a set's candidates.
@@ -109,16 +110,28 @@ func (p *picks) partsOf(set int) []uint16 {
 	return p.parts[set*n : (set+1)*n]
 }
 
+// named gives the indexes of the candidates that what was drawn names, in order.
+func (p *picks) named(drawn int) []uint16 {
+	if p.joint == nil {
+		return p.partsOf(drawn)
+	}
+	var out []uint16
+	for _, set := range p.table.Rank(uint64(drawn), make([]uint16, steer.MaxAnswers)) {
+		out = append(out, p.partsOf(int(set))...)
+	}
+	return out
+}
+
 // records gives those of a set; see Decision.Records.
 func (p *picks) records(set int) ([]byte, uint16) {
 	s := &p.sets[set]
 	return p.data[s.off : s.off+s.size], s.count
 }
 
-// shares gives how often each set is drawn.
+// shares gives how often each set is drawn, or comes first of those that are.
 func (p *picks) shares() []float64 {
 	if p.table != nil {
-		return p.table.Shares(len(p.sets))
+		return p.table.Shares()
 	}
 	shares := make([]float64, len(p.sets))
 	for i := range p.sets {
@@ -142,9 +155,12 @@ func appendRecord(b []byte, typ uint16, ttl uint32, data []byte) []byte {
 	return append(b, data...)
 }
 
-// choose gives the set that r (uniform) or, for sticky, the client's hash draws.
+// choose gives the set that r (uniform) or, for sticky, the client's hash draws; with joint, the bucket.
 func (p *picks) choose(r uint32, hash uint64) int {
 	if p.table != nil {
+		if p.joint != nil {
+			return int(hash % steer.Buckets)
+		}
 		return p.table.Set(hash)
 	}
 	m := uint64(r) * uint64(len(p.sets))

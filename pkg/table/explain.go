@@ -3,6 +3,7 @@ package table
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gti/gtm/pkg/geo"
@@ -21,6 +22,9 @@ type Explanation struct {
 	Rule       string    // its name or number; empty when none matches
 	Matched    string    // the condition that matched, as in "geo EU"; empty in a rule for everyone
 	Pools      []PoolInTurn
+	// Hashed: the client's network decides instead of chance. Shares are those of all networks that the rule is for, while this client
+	// always gets from the pool that is chosen, and with Fixed, this answer.
+	Hashed, Fixed bool
 }
 
 // PoolInTurn is one pool that the rule, or lastResort, names.
@@ -29,10 +33,10 @@ type PoolInTurn struct {
 	Step       int // from 1; pools of one step share it
 	LastResort bool
 	Up         bool
-	Chosen     bool      // this client's answer came from it
+	Chosen     bool      // the answer of this Decision came from it
 	AsIfUp     bool      // it answers though it is down, since all are
-	Share      float64   // of this client's answers that come from it
-	Shares     []float64 // of each of Pool.Candidates: how many of the pool's answers name it
+	Share      float64   // of the answers that come from it, 0 to 1; see Hashed
+	Shares     []float64 // of each of Pool.Candidates: of the same answers, those in which it comes first; their sum is Share
 	Weights    []float64 // of each of Pool.Candidates: with which it is drawn
 	Why        string
 }
@@ -128,7 +132,8 @@ func (d *Draw) lacks(s *Service, asked Family) (Family, bool) {
 	return 0, false
 }
 
-// weigh fills in how a pool's answers divide among its endpoints: by the draw that answers come from.
+// weigh fills in how a pool's answers divide among its endpoints: by the draw that answers come from. An answer of several counts for the
+// one that comes first; where clients do not go by the order, for each in proportion to its record's weight (SRV), or alike (MX).
 func (p *PoolInTurn) weigh(d *Draw, f Family, asIfUp bool) {
 	n := len(d.Pool.Candidates)
 	p.Shares, p.Weights = make([]float64, n), make([]float64, n)
@@ -145,24 +150,38 @@ func (p *PoolInTurn) weigh(d *Draw, f Family, asIfUp bool) {
 	if from == nil {
 		return
 	}
+	if f == SRV || f == MX {
+		p.weighRecords(f, from.partsOf(0))
+		return
+	}
 	for set, share := range from.shares() {
-		for _, c := range from.partsOf(set) {
-			p.Shares[c] += share
-		}
+		p.Shares[from.partsOf(set)[0]] += share
 	}
 }
 
-// shares fills in how the client's answers divide among the pools of the chosen step.
+func (p *PoolInTurn) weighRecords(f Family, named []uint16) {
+	total := 0.0
+	for _, c := range named {
+		if p.Shares[c] = 1; f == SRV {
+			p.Shares[c] = recordWeight(p.Weights[c])
+		}
+		total += p.Shares[c]
+	}
+	for _, c := range named {
+		p.Shares[c] /= total
+	}
+}
+
+// shares fills in how answers divide among the pools of the chosen step, and so among their endpoints.
 func (e *Explanation) shares(v *View, s *Service, f Family) {
 	if e.Ref < 0 {
+		for i := range e.Pools {
+			e.Pools[i].give(0, false)
+		}
 		return
 	}
-	at := slices.IndexFunc(e.Pools, func(p PoolInTurn) bool { return p.Chosen })
-	if s.Pick == Sticky || s.coherent {
-		e.give(at, 1) // this very client always gets this one
-		return
-	}
-	first, end := e.Ref, e.Ref+1
+	e.Hashed, e.Fixed = s.Pick == Sticky || s.coherent, e.picks.table != nil
+	first, end, asIfUp := e.Ref, e.Ref+1, e.Fallback == AsIfUp
 	for first > 0 && !s.refs[first-1].last {
 		first--
 	}
@@ -171,26 +190,48 @@ func (e *Explanation) shares(v *View, s *Service, f Family) {
 	}
 	total := 0.0
 	for i := first; i < end; i++ {
-		if v.giving(s, i, f, e.Fallback == AsIfUp) != nil {
+		if v.giving(s, i, f, asIfUp) != nil {
 			total += float64(s.refs[i].weight)
 		}
 	}
-	for i := first; i < end; i++ {
-		if v.giving(s, i, f, e.Fallback == AsIfUp) != nil {
-			e.give(at+i-e.Ref, float64(s.refs[i].weight)/total)
+	at := slices.IndexFunc(e.Pools, func(p PoolInTurn) bool { return p.Chosen }) - e.Ref
+	for i := range e.Pools {
+		share := 0.0
+		if ref := i - at; first <= ref && ref < end && v.giving(s, ref, f, asIfUp) != nil {
+			share = float64(s.refs[ref].weight) / total
 		}
+		e.Pools[i].give(share, asIfUp)
 	}
 }
 
-// give says that a share of the answers comes from a pool.
-func (e *Explanation) give(at int, share float64) {
-	p := &e.Pools[at]
+// give says that a share of the answers comes from the pool.
+func (p *PoolInTurn) give(share float64, asIfUp bool) {
 	p.Share = share
-	if e.Fallback == AsIfUp {
-		p.AsIfUp = true
+	for i := range p.Shares {
+		p.Shares[i] *= share
+	}
+	if p.AsIfUp = asIfUp && share > 0; p.AsIfUp {
 		p.Why += "; all pools are down: answering as if up"
 	}
 }
+
+// Turns says how often answers come from the pool, for people: "chosen in 10% of the answers". Of a split by chance, each pool that has
+// a share may be the one that is Chosen the next time.
+func (e *Explanation) Turns(p *PoolInTurn) string {
+	switch {
+	case !e.Hashed || p.Share == 0 || p.Share == 1:
+		return "chosen in " + Percent(p.Share) + " of the answers"
+	case p.Chosen:
+		return "chosen for " + Percent(p.Share) + " of the client networks, this one among them"
+	}
+	return "chosen for " + Percent(p.Share) + " of the client networks, not for this one"
+}
+
+// FixedNote is what people are told of a Fixed explanation.
+const FixedNote = "shares are of client networks: this one always gets the same answer"
+
+// Percent writes a share with three digits, so that a small one does not look like none.
+func Percent(share float64) string { return strconv.FormatFloat(100*share, 'g', 3, 64) + "%" }
 
 func (f Family) noun() string {
 	return [families]string{"IPv4 addresses", "IPv6 addresses", "host names", "addresses", "addresses", "host names", "host names"}[f]
@@ -202,7 +243,7 @@ func (e *Explanation) Example() []string {
 		return nil
 	}
 	var out []string
-	for _, i := range e.picks.partsOf(e.Set) {
+	for _, i := range e.picks.named(e.Set) {
 		end := e.Draw.Pool.Candidates[i].Endpoint
 		if end.Host != "" {
 			out = append(out, end.Host)

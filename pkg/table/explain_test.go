@@ -78,9 +78,13 @@ func TestExplanationsAreWhatAnswersFollow(t *testing.T) {
 		"last":     "  rules: [{pools: [us]}]\n  lastResort: [eu]\n",
 		"all":      "  pick: all\n  rules: [{pools: [eu, us]}]\n",
 		"sticky":   "  pick: sticky\n  rules: [{pools: [eu, us]}]\n",
+		"two":      "  pick: sticky\n  answers: 2\n  rules: [{pools: [{pool: eu, weight: 9}, {pool: us, weight: 1}]}]\n",
+		"wide":     "  answers: 2\n  rules: [{pools: [eu, us]}]\n",
+		"canary":   "  coherent: true\n  rules: [{pools: [{pool: eu, weight: 9}, {pool: us, weight: 1}]}]\n",
 		"coherent": "  coherent: true\n  rules: [{pools: [us, eu]}]\n",
 		"cname":    "  rules: [{pools: [heu, hus]}]\n",
 		"srv":      "  srv: {port: 443}\n  rules: [{pools: [heu, hus]}]\n",
+		"mx":       "  mx: {preference: 5}\n  rules: [{pools: [heu, hus]}]\n",
 	}
 	yaml := []string{testZone, testPools, hostPools}
 	for name, rules := range services {
@@ -113,24 +117,91 @@ func (h *harness) compareShares(t *testing.T, s *Service, f Family, asIfUp bool)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	var d Decision
 	for range draws {
-		if s.Pick == Sticky {
+		if s.Pick == Sticky || s.coherent {
 			a := netip.AddrFrom4([4]byte{91, byte(rnd.Uint32()), byte(rnd.Uint32()), 0})
 			c = &Client{Has: true, Subnet: NetOf(a, 24), Resolver: c.Resolver}
 		}
 		h.view.Decide(&d, s, f, c, h.view.Classify(s, c), rnd.Uint64())
-		for _, i := range d.picks.partsOf(d.Set) {
-			drawn[d.Draw.Pool.ID.Pool+"/"+d.Draw.Pool.Candidates[i].Endpoint.Name] += 1.0 / draws
+		named := d.picks.named(d.Set)
+		first := named[0]
+		switch {
+		case f == SRV: // clients choose by weight (RFC 2782)
+			p, sum := PoolInTurn{Weights: h.weightsOf(e, d.Draw)}, 0.0
+			for _, i := range named {
+				sum += p.Weights[i]
+			}
+			at := rnd.Float64() * sum
+			for _, i := range named {
+				if first = i; at < p.Weights[i] {
+					break
+				}
+				at -= p.Weights[i]
+			}
+		case f == MX:
+			first = named[rnd.IntN(len(named))]
 		}
+		drawn[d.Draw.Pool.ID.Pool+"/"+d.Draw.Pool.Candidates[first].Endpoint.Name] += 1.0 / draws
 	}
+	sum := 0.0
 	for _, p := range e.Pools {
 		for i, share := range p.Shares {
 			name := p.Pool.ID.Pool + "/" + p.Pool.Candidates[i].Endpoint.Name
-			if want := p.Share * share; !near(drawn[name], want) && !near((drawn[name]-want)/2, 0) {
-				t.Errorf("%s is told to have %.3f of the answers, and has %.3f", name, want, drawn[name])
+			if !near(drawn[name], share) && !near((drawn[name]-share)/2, 0) {
+				t.Errorf("%s is told to have %.3f of the answers, and has %.3f", name, share, drawn[name])
 			}
+			sum += share
 		}
 		if says := strings.Contains(p.Why, "answering as if up"); says != (asIfUp && p.Share > 0) {
 			t.Errorf("pool %s with %.2f of the answers says %q", p.Pool.ID.Pool, p.Share, p.Why)
+		}
+	}
+	if !near(sum, 1) {
+		t.Errorf("the shares are %.3f together", sum)
+	}
+}
+
+// weightsOf gives the weights that a pool's records tell.
+func (h *harness) weightsOf(e *Explanation, d *Draw) []float64 {
+	for _, p := range e.Pools {
+		if p.Pool == d.Pool {
+			return p.Weights
+		}
+	}
+	return nil
+}
+
+// TestExplainShowsASplit: the pool of a canary was told to be "not chosen" whenever the example came from the other one.
+func TestExplainShowsASplit(t *testing.T) {
+	const split = "  rules: [{pools: [{pool: eu, weight: 9}, {pool: us, weight: 1}]}]\n"
+	h := newHarness(t, testZone, testPools, service("web", split), service("sticky", "  pick: sticky\n"+split),
+		service("coherent", "  coherent: true\n"+split))
+	for name, want := range map[string][2][]string{
+		"web":      {{"chosen in 90% of the answers"}, {"chosen in 10% of the answers"}},
+		"sticky":   {{"chosen for 90% of the client networks, this one among them"}, {"chosen for 10% of the client networks, not for this one"}},
+		"coherent": {{"chosen for 90% of the client networks, this one among them"}, {"chosen for 10% of the client networks, not for this one"}},
+	} {
+		e := h.view.Explain(h.service(name+".shop.gtm.example."), IPv4, clientAt(berlin), 1)
+		if got := [2][]string{{e.Turns(&e.Pools[0])}, {e.Turns(&e.Pools[1])}}; fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+		if e.Fixed != (name == "sticky") || e.Hashed != (name != "web") {
+			t.Errorf("%s: hashed %v, fixed %v", name, e.Hashed, e.Fixed)
+		}
+		for i, want := range []float64{.675, .225, .05, .05} {
+			if got := e.Pools[i/2].Shares[i%2]; !near(got, want) {
+				t.Errorf("%s: endpoint %d has %.3f, want %.3f", name, i, got, want)
+			}
+		}
+	}
+	h.put(overrideOf("us", "state: drain")[5:])
+	e := h.view.Explain(h.service("web.shop.gtm.example."), IPv4, clientAt(berlin), 1)
+	us := &e.Pools[1]
+	if e.Turns(&e.Pools[0]) != "chosen in 100% of the answers" || e.Turns(us) != "chosen in 0% of the answers" || us.Shares[0] != 0 {
+		t.Errorf("a drained pool: %+v", e.Pools)
+	}
+	for share, want := range map[float64]string{0: "0%", 1: "100%", 1.0 / 3: "33.3%", 1.0 / 2001: "0.05%", 1.0 / 65536: "0.00153%"} {
+		if got := Percent(share); got != want {
+			t.Errorf("%v: %s, want %s", share, got, want)
 		}
 	}
 }

@@ -55,13 +55,16 @@ func hostHead(f Family, c *steer.Candidate, x *extra, asIfUp bool) []byte {
 			weight = float64(declared)
 		}
 		b := binary.BigEndian.AppendUint16(nil, uint16((x.srv-1)>>16))
-		b = binary.BigEndian.AppendUint16(b, uint16(math.Ceil(min(weight, math.MaxUint16))))
+		b = binary.BigEndian.AppendUint16(b, uint16(recordWeight(weight)))
 		return binary.BigEndian.AppendUint16(b, uint16(x.srv-1))
 	case MX:
 		return binary.BigEndian.AppendUint16(nil, uint16(x.mx-1))
 	}
 	return nil
 }
+
+// recordWeight is what an SRV record tells of a weight.
+func recordWeight(weight float64) float64 { return math.Ceil(min(weight, math.MaxUint16)) }
 
 // Keys of service parameters (RFC 9460, 14.3.2).
 const (

@@ -156,7 +156,7 @@ const (
 type Decision struct {
 	Class
 	Ref      int // index of the chosen ref; -1 with Refuse
-	Set      int
+	Set      int // what was drawn; see picks.choose
 	Fallback Fallback
 	Draw     *Draw
 	picks    *picks
@@ -355,8 +355,13 @@ func stickyHash(c *Client, resolver bool) (hash uint64, bits uint8) {
 	return steer.Hash(n.Hi&^(^uint64(0)>>bits), fam), bits
 }
 
-// Records gives the chosen records: owner pointing at offset 12, TTL zero, all of one length unless CNAME.
-func (d *Decision) Records() (records []byte, count uint16) {
+// Records gives the chosen records: owner pointing at offset 12, TTL zero, all of one length unless CNAME. They are not to be changed.
+// Where they stand nowhere as a whole, they are put into room, which grows where it has to.
+func (d *Decision) Records(room *[]byte) (records []byte, count uint16) {
+	if p := d.picks; p.joint != nil {
+		*room, count = p.join((*room)[:0], d.Set)
+		return *room, count
+	}
 	return d.picks.records(d.Set)
 }
 

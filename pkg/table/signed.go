@@ -158,12 +158,12 @@ func (s *signer) dynamically(owner, key []byte, w *When, sign func(uint32) (*sig
 
 // SteeredSignature gives the RRSIG records of a decision's records as they stand at owner.
 func (z *Zone) SteeredSignature(s *Service, d *Decision, f Family, owner []byte, w *When) (Sig, bool) {
-	span := &d.picks.sets[d.Set]
+	id := d.picks.id(d.Set)
 	if s.sigs == nil || string(s.sigs.owner) != string(owner) { // a wildcard's, so each name has its own
-		key := dynamicKey(3, f.Type(), span.id, s.TTL)
+		key := dynamicKey(3, f.Type(), id, s.TTL)
 		return z.sigs.dynamically(owner, key[:], w, func(now uint32) (*signature, error) { return z.sigs.signSteered(d, s.TTL, f, owner, now) })
 	}
-	have := s.sigs.get(span.id)
+	have := s.sigs.get(id)
 	must, ok := w.wanted(have)
 	if !must {
 		return Sig{have.wire, have.count}, true
@@ -175,12 +175,12 @@ func (z *Zone) SteeredSignature(s *Service, d *Decision, f Family, owner []byte,
 	if err != nil {
 		return Sig{}, false
 	}
-	s.sigs.put(span.id, fresh)
+	s.sigs.put(id, fresh)
 	return Sig{fresh.wire, fresh.count}, true
 }
 
 func (s *signer) signSteered(d *Decision, ttl uint32, f Family, owner []byte, now uint32) (*signature, error) {
-	records, _ := d.Records()
+	records, _ := d.Records(new([]byte))
 	wire, count, until, err := s.sign(nil, owner, f.Type(), ttl, dataOf(records), now)
 	return &signature{wire: wire, count: count, until: until}, err
 }

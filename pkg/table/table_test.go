@@ -635,21 +635,27 @@ func TestDecideDoesNotAllocate(t *testing.T) {
 }
 
 func TestSettledViewAnswersTheSame(t *testing.T) {
-	h := newHarness(t, testZone, testPools, service("web", "  pick: sticky\n  rules: [{pools: [eu]}]\n"))
+	for _, answers := range []int{1, 2} {
+		settledAnswersTheSame(t, answers)
+	}
+}
+
+func settledAnswersTheSame(t *testing.T, answers int) {
+	h := newHarness(t, testZone, testPools, service("web", fmt.Sprintf("  pick: sticky\n  answers: %d\n  rules: [{pools: [eu]}]\n", answers)))
 	s := h.service("web.shop.gtm.example.")
 	table := h.view.draws.at(s.refs[0].draw).fams[IPv4].live.table
-	answers := func() (all []int) {
+	ask := func() (all []uint16) {
 		for i := range 500 {
 			var d Decision
 			decide(h.view, &d, s, clientAt(fmt.Sprintf("81.2.%d.0/24", i%256)), uint64(i))
-			all = append(all, d.Set)
+			all = append(all, d.picks.named(d.Set)...)
 		}
 		return all
 	}
 	if table.Filled() {
 		t.Fatal("the table of a new draw is filled")
 	}
-	before := answers()
+	before := ask()
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if h.view.Settle(ended, nil); table.Filled() {
@@ -661,7 +667,7 @@ func TestSettledViewAnswersTheSame(t *testing.T) {
 	if h.view.Settle(t.Context(), nil); !table.Filled() {
 		t.Error("the table is not filled")
 	}
-	if after := answers(); !slices.Equal(before, after) {
+	if after := ask(); !slices.Equal(before, after) {
 		t.Errorf("before %v, after %v", before, after)
 	}
 }

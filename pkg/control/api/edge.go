@@ -135,14 +135,16 @@ type MatchedRule struct {
 	Matched string `json:"matched,omitempty"` // "geo EU"
 }
 
-// PoolInTurn is a pool in the order in which the rule tries them; pools of one Step share it by Share.
+// PoolInTurn is a pool in the order in which the rule tries them; pools of one Step share it by Share. Where the client's network decides
+// between them (sticky, coherent), shares are those of all networks that the rule is for.
 type PoolInTurn struct {
 	Pool      string      `json:"pool"`
 	Step      int         `json:"step"` // from 1
 	Up        bool        `json:"up"`
-	Chosen    bool        `json:"chosen"`
+	Chosen    bool        `json:"chosen"`          // the example answer came from it
+	Turns     string      `json:"turns,omitempty"` // "chosen in 10% of the answers"; an older edge does not say
 	Why       string      `json:"why,omitempty"`
-	Share     float64     `json:"share"` // 0 to 1, of this client's answers
+	Share     float64     `json:"share"` // 0 to 1, of the answers to this client
 	Endpoints []Candidate `json:"endpoints"`
 }
 
@@ -155,7 +157,7 @@ type Candidate struct {
 	Score     float64  `json:"score"`
 	State     string   `json:"state"`
 	Effective float64  `json:"effective"` // weight times score, after overrides; as declared where all pools are down
-	Share     float64  `json:"share"`     // 0 to 1, within the pool
+	Share     float64  `json:"share"`     // 0 to 1, of all answers, those in which it comes first; of all endpoints together 1
 	Out       string   `json:"out,omitempty"`
 	AsIfUp    string   `json:"asIfUp,omitempty"` // why it would be left out, were not all pools down
 	Held      string   `json:"held,omitempty"`   // what was seen and is not followed, because the brake holds
