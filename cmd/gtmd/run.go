@@ -202,7 +202,7 @@ func (s *server) openControl() error {
 		return err
 	}
 	s.control, err = control.New(control.Config{Store: s.store, Mirror: s.mirror, Keys: s.keys, Following: func() store.FollowStatus { return *s.followed.Load() },
-		Evidence: &s.evidence, Token: token, TokenFile: file, Logger: s.cfg.logger, Registerer: s.registry})
+		Evidence: &s.evidence, Token: token, Logger: s.cfg.logger, Registerer: s.registry})
 	return err
 }
 

@@ -44,7 +44,7 @@ const (
 type Step struct {
 	Action  Action             `json:"action"`
 	Key     spec.Key           `json:"key"`
-	Changes []spec.FieldChange `json:"changes,omitempty"` // of a deletion: none
+	Changes []spec.FieldChange `json:"changes,omitempty"` // of an update; otherwise none
 
 	new *spec.Resource
 }
@@ -164,11 +164,14 @@ func (m *maker) steps(declared, edited []*spec.Resource, deletes []spec.Key) []S
 		wanted[r.Key] = true
 		old := m.state.Get(r.Key)
 		r := m.whole(old, m.canonical(r), i < len(declared))
-		changes := spec.Diff(old, r)
+		var changes []spec.FieldChange
+		if old != nil {
+			changes = spec.Diff(old, r)
+		}
 		switch {
 		case old != nil && len(changes) == 0 && !m.state.broken(r.Key), !m.made(r):
 		case old == nil:
-			puts = append(puts, Step{Create, r.Key, changes, r})
+			puts = append(puts, Step{Create, r.Key, nil, r})
 		default:
 			puts = append(puts, Step{Update, r.Key, changes, r})
 		}

@@ -70,13 +70,13 @@ func cut(s string, most int) string {
 
 // Limits of one input. They are far above what people write and stop what attackers write.
 const (
-	maxInput      = 256 << 20 // bytes: a zone of a million names is 50 to 100 MB of text
-	maxDepth      = 32        // nested lists and mappings
-	maxNodes      = 4 << 20
+	maxInput = 256 << 20 // bytes: a zone of a million names is 50 to 100 MB of text
+	maxDepth = 32        // nested lists and mappings
+	maxNodes = 4 << 20
 	// A JSON input may have fewer values where it is short: what one costs is many times what "0," does. In lawful resources one stands
 	// for 9 bytes or more.
 	leastNodes, bytesPerNode = 1 << 16, 8
 	maxParts, largePart      = 1 << 16, 64 // of a list whose parts have more bytes than that: no list of such may have as many
-	maxKeyText               = 1024    // bytes of a tenant, a kind or a name: a zone's may have 1,000, written with \DDD
-	maxAliasBytes = 4 << 20 // what aliases may add, in bytes of text and nodes
+	maxKeyText               = 1024        // bytes of a tenant, a kind or a name: a zone's may have 1,000, written with \DDD
+	maxAliasBytes            = 4 << 20     // what aliases may add, in bytes of text and nodes
 )
