@@ -141,7 +141,7 @@ func TestLargeMessages(t *testing.T) {
 	group.Wait()
 	after, most := measure()
 	t.Logf("%d messages of %d bytes by %d clients: %d MB before, %d at the peak, %d after", posted.Load(), postedMessage, posters, before, most, after)
-	if posted.Load() == 0 || most > before+400 {
+	if posted.Load() == 0 || most > before+600 { // 332 were measured
 		t.Errorf("%d messages, and it grew from %d to %d MB", posted.Load(), before, most)
 	}
 }
