@@ -194,7 +194,7 @@ func (a *app) showRecords(records []api.Record) {
 	}
 }
 
-// maxFields is how many changed fields of one resource a plan for people shows; -o json has them all.
+// maxFields is how many changed fields of one resource a plan for people shows; -o json has all that came.
 const maxFields = 30
 
 // showPlan prints a plan as lines of + (create), ~ (update) and - (delete).
@@ -210,10 +210,12 @@ func (a *app) showPlan(reply *api.ApplyReply) {
 		}
 		for i, f := range item.Fields {
 			if i == maxFields {
-				a.printf("    ... and %d more\n", len(item.Fields)-i)
 				break
 			}
 			a.printf("    %s\n", fieldText(f))
+		}
+		if more := len(item.Fields) - min(len(item.Fields), maxFields) + item.More; more > 0 {
+			a.printf("    ... and %d more\n", more)
 		}
 	}
 	for _, w := range reply.Warnings {

@@ -16,8 +16,11 @@ import (
 	"github.com/gti/gtm/pkg/control/api"
 )
 
-// maxReply bounds what is read of one reply: the largest state that a server can hold in one is far below.
-const maxReply = 1 << 30
+// What is read of one reply, in bytes. The largest state that a server can hold is far below; what went wrong is told in less.
+const (
+	maxReply   = 1 << 30
+	maxProblem = 16 << 20
+)
 
 // client speaks to the API.
 type client struct {
@@ -85,9 +88,16 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values, 
 }
 
 func (c *client) read(response *http.Response, out any) error {
-	data, err := io.ReadAll(io.LimitReader(response.Body, maxReply))
+	most := maxReply
+	if response.StatusCode >= 300 {
+		most = maxProblem
+	}
+	data, err := io.ReadAll(io.LimitReader(response.Body, int64(most)+1))
 	if err != nil {
 		return fmt.Errorf("the reply of %s broke off: %w", c.base, err)
+	}
+	if len(data) > most {
+		return fmt.Errorf("the reply of %s (%s) has more than %d MiB, which gtmd does not send; is --server right?", c.base, response.Status, most>>20)
 	}
 	if response.StatusCode >= 300 {
 		problem := &api.Problem{}

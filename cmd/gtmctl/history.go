@@ -29,7 +29,12 @@ func (a *app) historyCmd() *cobra.Command {
 			if err := a.call(c.Context(), http.MethodGet, "history/"+url.PathEscape(args[0]), query, nil, &history); err != nil {
 				return err
 			}
-			return a.emit(history, func() { a.showHistory(history.Records) })
+			return a.emit(history, func() {
+				a.showHistory(history.Records)
+				if history.More {
+					fmt.Fprintln(a.err, "older changes are left out: those shown name as many resources as one answer may")
+				}
+			})
 		},
 	}
 	c.Flags().IntVar(&limit, "limit", 20, "how many, newest first")

@@ -124,7 +124,7 @@ func setup(env *testscript.Env, etcd string) error {
 	}()
 	env.Defer(func() { cancel(); <-signed })
 	c, err := control.New(control.Config{
-		Store: client, Mirror: s.mirror, Keys: signer, Token: token, TokenFile: filepath.Join(env.WorkDir, "token"), Logger: slog.New(slog.DiscardHandler),
+		Store: client, Mirror: s.mirror, Keys: signer, Token: token, Logger: slog.New(slog.DiscardHandler),
 		Evidence: &s.pulses, EdgeNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		Following: func() store.FollowStatus { f := <-following; following <- f; return f },
 	})

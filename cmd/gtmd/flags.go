@@ -28,7 +28,7 @@ type flags struct {
 	demoPort                            uint16
 	workers                             int
 	tsigKeys                            string
-	control                             []string
+	control, httpNames                  []string
 	edgeNetworks                        []string
 	observeOnly                         bool
 	signing                             signing
@@ -40,6 +40,7 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringSliceVar(&f.roles, "roles", []string{roleEdge, roleControl, roleProber}, "roles to play")
 	s.StringSliceVar(&f.dns, "dns", []string{"127.0.0.1:5300"}, "addresses to answer DNS on, UDP and TCP")
 	s.StringVar(&f.http, "http", "127.0.0.1:8053", "address of API, status and metrics")
+	s.StringSliceVar(&f.httpNames, "http-name", nil, "names by which --http is reached, beside addresses, localhost and the host's name")
 	s.StringSliceVar(&f.etcd, "etcd", nil, "URLs of an etcd cluster (default: an etcd of its own)")
 	s.StringVar(&f.etcdCA, "etcd-ca", "", "PEM file of the authority that signed etcd's certificates")
 	s.StringVar(&f.etcdCert, "etcd-cert", "", "PEM file of the client certificate for etcd")
@@ -77,7 +78,7 @@ const (
 type config struct {
 	data, http, id, vantage string
 	tsigKeys                string
-	control                 []string
+	control, httpNames      []string
 	edgeNetworks            []netip.Prefix
 	observeOnly             bool
 	signing                 signing
@@ -97,7 +98,8 @@ type config struct {
 
 // config checks everything, and tells all that is wrong at once.
 func (f *flags) config() (*config, error) {
-	c := &config{control: f.control, tsigKeys: f.tsigKeys, data: f.data, http: f.http, id: f.id, vantage: f.vantage, etcd: f.etcd, geo: f.geo, apply: f.apply, demo: f.demo,
+	c := &config{control: f.control, httpNames: f.httpNames, tsigKeys: f.tsigKeys,
+		data: f.data, http: f.http, id: f.id, vantage: f.vantage, etcd: f.etcd, geo: f.geo, apply: f.apply, demo: f.demo,
 		demoPort: f.demoPort, observeOnly: f.observeOnly, workers: f.workers, roles: map[string]bool{}}
 	var errs []error
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -123,6 +125,11 @@ func (f *flags) config() (*config, error) {
 	}
 	if _, _, err := net.SplitHostPort(f.http); err != nil {
 		fail("--http: %q is not an address with a port, as in 127.0.0.1:8053", f.http)
+	}
+	for _, n := range f.httpNames {
+		if name := canonicalHost(n); name == "" || strings.ContainsAny(name, "/: \t\n") {
+			fail("--http-name: %q is not a name, as in gtm.example.org", n)
+		}
 	}
 	for _, n := range f.explain {
 		p, err := netip.ParsePrefix(strings.TrimSpace(n))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"time"
@@ -16,11 +17,26 @@ import (
 	"github.com/gti/gtm/pkg/transfer"
 )
 
+// Times of a request on the HTTP port. The API moves its own deadlines, since its requests differ.
+const (
+	webHeaderTime = 5 * time.Second
+	webReadTime   = 30 * time.Second
+	webWriteTime  = 2 * time.Minute // from the request's header to the last byte of the reply
+	webIdleTime   = time.Minute
+	webMaxHeader  = 32 << 10 // bytes
+)
+
+func newWebServer(h http.Handler, conns *webConns, logger *slog.Logger) *http.Server {
+	return &http.Server{Handler: h, ConnState: conns.watch, ReadHeaderTimeout: webHeaderTime, ReadTimeout: webReadTime,
+		WriteTimeout: webWriteTime, IdleTimeout: webIdleTime, MaxHeaderBytes: webMaxHeader, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug)}
+}
+
 // serveHTTP serves status, metrics and, with the role, the API until ctx ends.
 func (s *server) serveHTTP(ctx context.Context) error {
-	web := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+	conns := limitConns(s.web, maxWebConns, maxWebConnsFrom)
+	web := newWebServer(newWebNames(s.cfg.http, s.cfg.httpNames).only(s.handler()), conns, s.cfg.logger)
 	done := make(chan error, 1)
-	go func() { done <- web.Serve(s.web) }()
+	go func() { done <- web.Serve(conns) }()
 	select {
 	case err := <-done:
 		return err

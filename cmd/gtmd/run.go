@@ -207,7 +207,7 @@ func (s *server) openControl() error {
 	}
 	s.control, err = control.New(control.Config{Store: s.store, Mirror: s.mirror, Keys: s.keys, Following: func() store.FollowStatus { return *s.followed.Load() },
 		EdgeNetworks: s.edgeNetworks(), OwnEdge: s.ownEdge(),
-		Evidence: &s.evidence, Token: token, TokenFile: file, Logger: s.cfg.logger, Registerer: s.registry})
+		Evidence: &s.evidence, Token: token, Logger: s.cfg.logger, Registerer: s.registry})
 	return err
 }
 

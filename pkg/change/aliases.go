@@ -76,7 +76,7 @@ func deadEnds(after near, before *State, changed []*spec.Resource, deleted []spe
 			if ofZone(r) {
 				e.Resource, e.Field, e.Line = zoneKey(after, r).String(), "spec.aliases", r.Origin.LineOf("spec.aliases")
 			}
-			errs = append(errs, e)
+			errs.Add(e)
 		}
 	}
 	return errs

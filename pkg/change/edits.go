@@ -71,7 +71,7 @@ func Weights(tenant, pool string, weights map[string]int) Edit {
 		var errs spec.Errors
 		for _, name := range slices.Sorted(maps.Keys(weights)) {
 			if e := hasEndpoint(r, name); e != nil {
-				errs = append(errs, e)
+				errs.Add(e)
 			}
 		}
 		if len(errs) > 0 {

@@ -24,11 +24,12 @@ func lawful(after *overlay, before *State, steps []Step) (warnings spec.Errors, 
 	near := nearTo(after, steps)
 	warnings, err = spec.ValidateSet(near, changed, deleted)
 	errs, _ := err.(spec.Errors)
-	errs = append(errs, unknownTenants(after, before, changed)...)
+	errs.Add(unknownTenants(after, before, changed)...)
 	if len(errs) == 0 { // what follows wants resources that are whole
 		clashErrs, clashWarnings := clashes(near, changed)
-		errs, warnings = append(errs, clashErrs...), append(warnings, clashWarnings...)
-		errs = append(errs, deadEnds(near, before, changed, deleted)...)
+		errs.Add(clashErrs...)
+		warnings.Add(clashWarnings...)
+		errs.Add(deadEnds(near, before, changed, deleted)...)
 	}
 	if len(errs) > 0 {
 		return warnings, errs
@@ -45,6 +46,9 @@ func unknownTenants(after *overlay, before *State, changed []*spec.Resource) (er
 		if r.Tenant == spec.Platform || before.Head(r.Tenant) > 0 || told[r.Tenant] {
 			continue
 		}
+		if errs.Full() {
+			return errs
+		}
 		if known == nil {
 			known = grantees(after)
 		}
@@ -53,13 +57,21 @@ func unknownTenants(after *overlay, before *State, changed []*spec.Resource) (er
 		}
 		told[r.Tenant] = true
 		hint := "the tenant " + spec.Platform + " makes it known by granting it names in a zone (spec.grants." + r.Tenant + ")"
-		if c := spec.Closest(r.Tenant, slices.Sorted(maps.Keys(known))); c != "" {
+		if c := closestOf(len(errs), r.Tenant, known); c != "" {
 			hint = "did you mean " + c + "? Else " + hint
 		}
-		errs = append(errs, &spec.Error{File: r.Origin.File, Line: r.Origin.LineOf("tenant"), Resource: r.Key.String(), Field: "tenant",
+		errs.Add(&spec.Error{File: r.Origin.File, Line: r.Origin.LineOf("tenant"), Resource: r.Key.String(), Field: "tenant",
 			Msg: fmt.Sprintf("there is no tenant %s", r.Tenant), Hint: hint})
 	}
 	return errs
+}
+
+// closestOf gives the known name that was probably meant; empty: none, or there were enough faults before to do without.
+func closestOf(before int, name string, known map[string]bool) string {
+	if before >= maxHints {
+		return ""
+	}
+	return spec.Closest(name, slices.Sorted(maps.Keys(known)))
 }
 
 // canonical brings a resource into the form that is stored: a zone's content one record a line, without
@@ -83,13 +95,13 @@ func (m *maker) canonical(r *spec.Resource) *spec.Resource {
 		}
 	}
 	text, warnings, err := zone.Canonical(r.Name, z.File, z.Content, zone.Defaults{Nameservers: z.Nameservers, Contact: z.Contact})
-	m.warnings = append(m.warnings, faults(r, warnings)...)
+	m.warnings.Add(faults(r, warnings)...)
 	if err != nil {
 		problems, ok := err.(zone.Problems)
 		if !ok {
 			problems = zone.Problems{{Text: err.Error()}}
 		}
-		m.errs = append(m.errs, faults(r, problems)...)
+		m.errs.Add(faults(r, problems)...)
 		return r
 	}
 	m.unusedNameservers(r, z, text)
@@ -117,7 +129,7 @@ func (m *maker) unusedNameservers(r *spec.Resource, z *spec.Zone, text string) {
 	slices.Sort(own)
 	slices.Sort(declared)
 	if len(declared) > 0 && !slices.Equal(slices.Compact(own), slices.Compact(declared)) {
-		m.warnings = append(m.warnings, &spec.Error{File: r.Origin.File, Line: r.Origin.LineOf("spec.nameservers"), Resource: r.Key.String(),
+		m.warnings.Add(&spec.Error{File: r.Origin.File, Line: r.Origin.LineOf("spec.nameservers"), Resource: r.Key.String(),
 			Field: "spec.nameservers", Msg: "is not used: the content has NS records of its own: " + strings.Join(own, ", "), Hint: "change the content, or remove its NS records"})
 	}
 }
@@ -125,6 +137,9 @@ func (m *maker) unusedNameservers(r *spec.Resource, z *spec.Zone, text string) {
 // faults gives the problems of a zone's content the form of all others.
 func faults(r *spec.Resource, problems zone.Problems) (errs spec.Errors) {
 	for _, p := range problems {
+		if errs.Full() {
+			return errs
+		}
 		e := &spec.Error{File: p.File, Line: p.Line, Resource: r.Key.String(), Field: "spec.content", Msg: p.Text}
 		if p.File == r.Name { // no file was named
 			e.File = ""
@@ -135,7 +150,7 @@ func faults(r *spec.Resource, problems zone.Problems) (errs spec.Errors) {
 			}
 			e.File, e.Line = r.Origin.File, r.Origin.LineOf(e.Field)
 		}
-		errs = append(errs, e)
+		errs.Add(e)
 	}
 	return errs
 }
@@ -166,7 +181,8 @@ func clashes(after near, changed []*spec.Resource) (errs, warnings spec.Errors) 
 	zones := slices.SortedFunc(maps.Keys(hosts), func(a, b *spec.Resource) int { return a.Key.Compare(b.Key) })
 	for _, z := range zones {
 		e, w := clashesIn(after, z, hosts[z])
-		errs, warnings = append(errs, e...), append(warnings, w...)
+		errs.Add(e...)
+		warnings.Add(w...)
 	}
 	return errs, warnings
 }
@@ -212,7 +228,7 @@ func clashesIn(after near, z *spec.Resource, hosts map[string]*spec.Resource) (e
 			return e
 		}
 		if cut, kind := cutAbove(host, z.Name, cuts); cut != "" {
-			errs = append(errs, tell("%s cannot be reached: zone %s gives it away by the %s record of %s", host, z.Name, kind, cut))
+			errs.Add(tell("%s cannot be reached: zone %s gives it away by the %s record of %s", host, z.Name, kind, cut))
 			continue
 		}
 		types, svc := own[host], r.Spec.(*spec.Service)
@@ -222,13 +238,13 @@ func clashesIn(after near, z *spec.Resource, hosts map[string]*spec.Resource) (e
 		})
 		switch replaced := inPlaceOf(svc, types); {
 		case names && svc.SRV == nil && svc.MX == nil && len(types) > 0:
-			errs = append(errs, tell("a service of host names answers CNAME, which allows nothing beside it, but zone %s has %s at %s", z.Name, strings.Join(types, ", "), host))
+			errs.Add(tell("a service of host names answers CNAME, which allows nothing beside it, but zone %s has %s at %s", z.Name, strings.Join(types, ", "), host))
 		case slices.Contains(types, "CNAME"):
-			errs = append(errs, tell("zone %s has a CNAME at %s", z.Name, host))
+			errs.Add(tell("zone %s has a CNAME at %s", z.Name, host))
 		case slices.Contains(replaced, "A") || slices.Contains(replaced, "AAAA"):
-			warnings = append(warnings, tell("zone %s has addresses of its own at %s: the service answers instead of them", z.Name, host))
+			warnings.Add(tell("zone %s has addresses of its own at %s: the service answers instead of them", z.Name, host))
 		case len(replaced) > 0:
-			warnings = append(warnings, tell("zone %s has %s of its own at %s: the service answers instead", z.Name, strings.Join(replaced, ", "), host))
+			warnings.Add(tell("zone %s has %s of its own at %s: the service answers instead", z.Name, strings.Join(replaced, ", "), host))
 		}
 	}
 	return errs, warnings

@@ -44,7 +44,7 @@ const (
 type Step struct {
 	Action  Action             `json:"action"`
 	Key     spec.Key           `json:"key"`
-	Changes []spec.FieldChange `json:"changes,omitempty"` // of a deletion: none
+	Changes []spec.FieldChange `json:"changes,omitempty"` // of an update; otherwise none
 
 	new *spec.Resource
 }
@@ -99,6 +99,9 @@ func Make(state *State, in Input) (*Plan, error) {
 	if len(m.changed) > 0 {
 		return nil, &ChangedError{m.changed}
 	}
+	if m.errs.Full() {
+		return nil, m.errs
+	}
 	if len(m.errs) > 0 {
 		// The rest is checked all the same, to tell everything at once.
 		_, err := lawful(newOverlay(state).with(steps), state, steps)
@@ -113,7 +116,8 @@ func Make(state *State, in Input) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{Parts: parts, Warnings: append(m.warnings, warnings...), Author: in.Author, Message: in.Message, in: in, state: state}
+	m.warnings.Add(warnings...)
+	p := &Plan{Parts: parts, Warnings: m.warnings, Author: in.Author, Message: in.Message, in: in, state: state}
 	if p.Message == "" {
 		p.Message = summary(steps)
 	}
@@ -128,7 +132,7 @@ func joined(errs spec.Errors, err error) error {
 	for _, e := range slices.Concat(errs, more) {
 		if !seen[*e] {
 			seen[*e] = true
-			out = append(out, e)
+			out.Add(e)
 		}
 	}
 	return out
@@ -142,6 +146,7 @@ type maker struct {
 	errs        spec.Errors
 	changed     []Changed // declarations that were made from another version than there is
 	warnings    spec.Errors
+	hints       int // of them that cost a look at all of a tenant
 }
 
 // steps gives what differs from the state, in the order in which it is safe to do. What was edited comes out of the state itself.
@@ -149,6 +154,9 @@ func (m *maker) steps(declared, edited []*spec.Resource, deletes []spec.Key) []S
 	var puts, dels []Step
 	wanted := make(map[spec.Key]bool, len(declared)+len(edited))
 	for i, r := range slices.Concat(declared, edited) {
+		if m.errs.Full() {
+			return nil // nothing becomes of it
+		}
 		if wanted[r.Key] {
 			m.fail(r, "", "keep one of them", "is declared twice")
 			continue
@@ -156,11 +164,14 @@ func (m *maker) steps(declared, edited []*spec.Resource, deletes []spec.Key) []S
 		wanted[r.Key] = true
 		old := m.state.Get(r.Key)
 		r := m.whole(old, m.canonical(r), i < len(declared))
-		changes := spec.Diff(old, r)
+		var changes []spec.FieldChange
+		if old != nil {
+			changes = spec.Diff(old, r)
+		}
 		switch {
 		case old != nil && len(changes) == 0 && !m.state.broken(r.Key), !m.made(r):
 		case old == nil:
-			puts = append(puts, Step{Create, r.Key, changes, r})
+			puts = append(puts, Step{Create, r.Key, nil, r})
 		default:
 			puts = append(puts, Step{Update, r.Key, changes, r})
 		}
@@ -168,11 +179,13 @@ func (m *maker) steps(declared, edited []*spec.Resource, deletes []spec.Key) []S
 	gone := map[spec.Key]bool{}
 	for _, k := range deletes {
 		switch {
+		case m.errs.Full():
+			return nil
 		case wanted[k]:
-			m.errs = append(m.errs, &spec.Error{Resource: k.String(), Msg: "is both declared and deleted", Hint: "keep one of them"})
+			m.errs.Add(&spec.Error{Resource: k.String(), Msg: "is both declared and deleted", Hint: "keep one of them"})
 		case m.state.Get(k) == nil && !m.state.broken(k):
 			if !m.again {
-				m.errs = append(m.errs, missing(m.state, k))
+				m.errs.Add(m.missing(k))
 			}
 		case !gone[k]:
 			gone[k] = true
@@ -185,7 +198,17 @@ func (m *maker) steps(declared, edited []*spec.Resource, deletes []spec.Key) []S
 }
 
 func (m *maker) fail(r *spec.Resource, field, hint, msg string) {
-	m.errs = append(m.errs, &spec.Error{File: r.Origin.File, Line: r.Origin.LineOf(field), Resource: r.Key.String(), Field: field, Msg: msg, Hint: hint})
+	m.errs.Add(&spec.Error{File: r.Origin.File, Line: r.Origin.LineOf(field), Resource: r.Key.String(), Field: field, Msg: msg, Hint: hint})
+}
+
+// maxHints is how many faults of one change come with what was probably meant: each costs a look at all names of a tenant.
+const maxHints = 20
+
+func (m *maker) missing(k spec.Key) *spec.Error {
+	if m.hints++; m.hints > maxHints {
+		return &spec.Error{Resource: k.String(), Msg: "does not exist"}
+	}
+	return missing(m.state, k)
 }
 
 // missing tells that a resource is not there, and which one was probably meant.

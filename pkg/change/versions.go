@@ -30,7 +30,7 @@ type Changed struct {
 func (e *ChangedError) Faults() spec.Errors {
 	var faults spec.Errors
 	for _, c := range e.Resources {
-		faults = append(faults, &spec.Error{File: c.file, Line: c.line, Resource: c.Key.String(), Field: "generation", Msg: c.what(),
+		faults.Add(&spec.Error{File: c.file, Line: c.line, Resource: c.Key.String(), Field: "generation", Msg: c.what(),
 			Hint: "get it again and change that, or remove the line generation: to overwrite"})
 	}
 	return faults

@@ -2,7 +2,6 @@ package control
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -16,9 +15,9 @@ import (
 	"github.com/gti/gtm/pkg/store"
 )
 
+// applyInput lacks the body: see readDeclared.
 type applyInput struct {
 	Author string `header:"X-Gtm-Author" doc:"who says to ask for the change, as in alice@build-7; nobody checks it"`
-	Body   api.ApplyRequest
 }
 
 type deleteInput struct {
@@ -54,56 +53,46 @@ type acceptInput struct {
 }
 
 func (s *Server) routeChanges(h huma.API) {
-	huma.Register(h, operation("apply", http.MethodPost, "/apply", "Create, update and delete resources: all or nothing", s.cfg.MaxBody), s.apply)
-	huma.Register(h, operation("delete-resource", http.MethodDelete, "/resources/{tenant}/{kind}/{name}", "Delete a resource", maxSmallBody), s.remove)
-	huma.Register(h, operation("weights", http.MethodPost, "/pools/{tenant}/{pool}/weights", "Set weights of endpoints", maxSmallBody), s.weights)
-	huma.Register(h, operation("drain", http.MethodPost, "/pools/{tenant}/{pool}/drain", "Take an endpoint or a pool out of new answers", maxSmallBody), s.drain)
-	huma.Register(h, operation("undrain", http.MethodPost, "/pools/{tenant}/{pool}/undrain", "End a drain", maxSmallBody), s.undrain)
-	huma.Register(h, operation("rollback", http.MethodPost, "/rollback/{tenant}", "Make a new generation like an older one", maxSmallBody), s.rollback)
-	huma.Register(h, operation("history", http.MethodGet, "/history/{tenant}", "Who changed what, and when", maxSmallBody), s.history)
-	huma.Register(h, operation("store-accept", http.MethodPost, "/store/accept", "Let the edges take a store that went back", maxSmallBody), s.accept)
-	huma.Register(h, operation("store-rebuild", http.MethodPost, "/store/rebuild", "Fill an empty or older store, and let the edges take it",
-		s.cfg.MaxBody), s.rebuild)
+	huma.Register(h, operation("apply", http.MethodPost, "/apply", "Create, update and delete resources: all or nothing"), s.apply)
+	describeBody[api.ApplyRequest](h, "/apply")
+	huma.Register(h, operation("delete-resource", http.MethodDelete, "/resources/{tenant}/{kind}/{name}", "Delete a resource"), s.remove)
+	huma.Register(h, operation("weights", http.MethodPost, "/pools/{tenant}/{pool}/weights", "Set weights of endpoints"), s.weights)
+	huma.Register(h, operation("drain", http.MethodPost, "/pools/{tenant}/{pool}/drain", "Take an endpoint or a pool out of new answers"), s.drain)
+	huma.Register(h, operation("undrain", http.MethodPost, "/pools/{tenant}/{pool}/undrain", "End a drain"), s.undrain)
+	huma.Register(h, operation("rollback", http.MethodPost, "/rollback/{tenant}", "Make a new generation like an older one"), s.rollback)
+	huma.Register(h, operation("history", http.MethodGet, "/history/{tenant}", "Who changed what, and when"), s.history)
+	huma.Register(h, operation("store-accept", http.MethodPost, "/store/accept", "Let the edges take a store that went back"), s.accept)
+	huma.Register(h, operation("store-rebuild", http.MethodPost, "/store/rebuild", "Fill an empty or older store, and let the edges take it"),
+		s.rebuild)
+	describeBody[api.RebuildRequest](h, "/store/rebuild")
 }
 
 // apply decodes every resource strictly, and tells all faults of all of them.
 func (s *Server) apply(ctx context.Context, in *applyInput) (*reply[api.ApplyReply], error) {
-	c := change.Input{Author: author(in.Author), Message: in.Body.Message, Delete: in.Body.Delete, Expect: expected(in.Body.Expect),
-		DropUnknown: in.Body.DropUnknown}
-	var err error
-	if c.Put, err = decoded(in.Body.Resources); err != nil {
+	var rest api.ApplyRequest
+	d, err := readDeclared(bodyOf(ctx), func(name string) any {
+		switch name {
+		case "delete":
+			return &rest.Delete
+		case "dropUnknown":
+			return &rest.DropUnknown
+		case "dryRun":
+			return &rest.DryRun
+		case "message":
+			return &rest.Message
+		case "expect":
+			return &rest.Expect
+		}
+		return nil
+	})
+	if err != nil {
 		return nil, problemOf(err)
 	}
-	if len(c.Put)+len(c.Delete) == 0 {
+	if len(d.put)+len(d.deleted) == 0 {
 		return nil, problemf(http.StatusUnprocessableEntity, "there is nothing to apply: resources and delete are both empty")
 	}
-	return s.carryOut(ctx, c, in.Body.DryRun, tenantsOf(&in.Body)...)
-}
-
-// decoded reads the resources of a request. The error is a spec.Errors.
-func decoded(resources []api.Resource) ([]*spec.Resource, error) {
-	var out []*spec.Resource
-	var faults spec.Errors
-	for _, r := range resources {
-		one, err := r.ToSpec(spec.Strict)
-		if err != nil {
-			faults = append(faults, asFaults(err)...)
-			continue
-		}
-		out = append(out, one)
-	}
-	if len(faults) > 0 {
-		return nil, faults
-	}
-	return out, nil
-}
-
-func asFaults(err error) spec.Errors {
-	var faults spec.Errors
-	if errors.As(err, &faults) {
-		return faults
-	}
-	return spec.Errors{{Msg: err.Error()}}
+	return s.carryOut(ctx, change.Input{Author: author(in.Author), Message: rest.Message, Put: d.put, Delete: d.deleted,
+		Expect: expected(rest.Expect), DropUnknown: rest.DropUnknown}, rest.DryRun, d.wanted()...)
 }
 
 func (s *Server) remove(ctx context.Context, in *deleteInput) (*reply[api.ApplyReply], error) {
@@ -165,11 +154,11 @@ func (s *Server) history(ctx context.Context, in *historyInput) (*reply[api.Hist
 	if s.cfg.Mirror.Tenant(in.Tenant).Head == 0 {
 		return nil, noTenant(in.Tenant, s.cfg.Mirror.Tenants())
 	}
-	records, err := s.cfg.Store.History(ctx, in.Tenant, in.Limit)
+	records, more, err := s.records(ctx, in.Tenant, in.Limit)
 	if err != nil {
 		return nil, problemOf(err)
 	}
-	out := api.History{Records: make([]api.Record, 0, len(records))}
+	out := api.History{Records: make([]api.Record, 0, len(records)), More: more}
 	for _, r := range records {
 		out.Records = append(out.Records, wireRecord(r))
 	}

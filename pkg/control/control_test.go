@@ -44,7 +44,7 @@ func TestEverythingNeedsTheToken(t *testing.T) {
 			rec := httptest.NewRecorder()
 			w.Handler().ServeHTTP(rec, r)
 			p := problem(t, rec, http.StatusUnauthorized)
-			if !strings.Contains(p.Detail, "/var/lib/gtm/token") || strings.Contains(p.Detail, testToken) {
+			if !strings.Contains(p.Detail, "--token-file") || strings.Contains(p.Detail, "/") || strings.Contains(p.Detail, testToken) {
 				t.Errorf("%s with %q: detail %q", path, header, p.Detail)
 			}
 		}

@@ -35,11 +35,11 @@ type rollInput struct {
 }
 
 func (s *Server) routeKeys(h huma.API) {
-	huma.Register(h, operation("list-signed-zones", http.MethodGet, "/dnssec", "The zones that are signed, and their keys", maxSmallBody), s.signedZones)
-	huma.Register(h, operation("get-signed-zone", http.MethodGet, "/dnssec/{zone}", "The keys of a zone", maxSmallBody), s.signedZone)
-	huma.Register(h, operation("roll-key", http.MethodPost, "/dnssec/{zone}/roll", "Go to a zone's next key", maxSmallBody), s.roll)
-	huma.Register(h, operation("ds-seen", http.MethodPost, "/dnssec/{zone}/ds-seen", "Tell that the parent has the DS", maxSmallBody), s.dsSeen)
-	huma.Register(h, operation("ds-gone", http.MethodPost, "/dnssec/{zone}/ds-gone", "Tell that the parent has no DS any more", maxSmallBody), s.dsGone)
+	huma.Register(h, operation("list-signed-zones", http.MethodGet, "/dnssec", "The zones that are signed, and their keys"), s.signedZones)
+	huma.Register(h, operation("get-signed-zone", http.MethodGet, "/dnssec/{zone}", "The keys of a zone"), s.signedZone)
+	huma.Register(h, operation("roll-key", http.MethodPost, "/dnssec/{zone}/roll", "Go to a zone's next key"), s.roll)
+	huma.Register(h, operation("ds-seen", http.MethodPost, "/dnssec/{zone}/ds-seen", "Tell that the parent has the DS"), s.dsSeen)
+	huma.Register(h, operation("ds-gone", http.MethodPost, "/dnssec/{zone}/ds-gone", "Tell that the parent has no DS any more"), s.dsGone)
 }
 
 func (s *Server) signedZones(context.Context, *struct{}) (*reply[api.SignedZones], error) {

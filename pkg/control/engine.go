@@ -92,13 +92,25 @@ func (s *Server) seen(ctx context.Context, records []store.Record) {
 	}
 }
 
+// What the plan of one reply tells of fields at most.
+const (
+	planFields = 10_000
+	planBytes  = 16 << 20
+)
+
 func itemsOf(plan *change.Plan) []api.PlanItem {
 	items := []api.PlanItem{}
+	fields, bytes := 0, 0
 	for _, part := range plan.Parts {
 		for _, step := range part.Steps {
 			item := api.PlanItem{Key: step.Key, Action: string(step.Action)}
 			if step.Action == change.Update {
-				item.Fields = step.Changes
+				n := 0
+				for ; n < len(step.Changes) && fields < planFields && bytes < planBytes; n++ {
+					f := &step.Changes[n]
+					fields, bytes = fields+1, bytes+len(f.Path)+len(f.Old)+len(f.New)
+				}
+				item.Fields, item.More = step.Changes[:n:n], len(step.Changes)-n
 			}
 			items = append(items, item)
 		}

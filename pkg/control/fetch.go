@@ -84,8 +84,8 @@ func (s *Server) readReply(ctx context.Context, body io.Reader) (data []byte, do
 		return data, done, nil
 	}
 	select {
-	case s.large <- struct{}{}:
-		done = func() { <-s.large }
+	case s.largeReply <- struct{}{}:
+		done = func() { <-s.largeReply }
 	case <-ctx.Done():
 		return nil, done, errUnreachable
 	}

@@ -49,10 +49,11 @@ func (m *metrics) observe(operation string, code int, took time.Duration) {
 	m.seconds.WithLabelValues(operation).Observe(took.Seconds())
 }
 
-// recorder notes the status of a response.
+// recorder notes the status of a response, and gives up a client that does not take it.
 type recorder struct {
 	http.ResponseWriter
-	code int
+	code    int
+	slowest time.Time // when all must be written
 }
 
 func (r *recorder) WriteHeader(code int) {
@@ -66,6 +67,11 @@ func (r *recorder) Write(b []byte) (int, error) {
 	if r.code == 0 {
 		r.code = http.StatusOK
 	}
+	by := time.Now().Add(writeTime)
+	if r.slowest.Before(by) {
+		by = r.slowest
+	}
+	_ = http.NewResponseController(r.ResponseWriter).SetWriteDeadline(by) // a recorder of a test has none
 	return r.ResponseWriter.Write(b)
 }
 

@@ -16,15 +16,22 @@ import (
 	"github.com/gti/gtm/pkg/store"
 )
 
+// maxDetail bounds what a problem says beside its list of issues, in bytes.
+const maxDetail = 16 << 10
+
 func problemf(status int, format string, args ...any) *api.Problem {
-	return &api.Problem{Title: http.StatusText(status), Status: status, Detail: fmt.Sprintf(format, args...)}
+	detail := fmt.Sprintf(format, args...)
+	if len(detail) > maxDetail {
+		detail = strings.ToValidUTF8(detail[:maxDetail], "") + "..."
+	}
+	return &api.Problem{Title: http.StatusText(status), Status: status, Detail: detail}
 }
 
 // writeProblem answers outside of huma, where a request does not get that far.
-func writeProblem(w http.ResponseWriter, status int, detail string) {
+func writeProblem(w http.ResponseWriter, p *api.Problem) {
 	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(problemf(status, "%s", detail)) // the client is gone; nobody is left to tell
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(p) // the client is gone; nobody is left to tell
 }
 
 // problemOf turns an error from below into what the client gets. Errors that nobody foresaw are told as they are: whoever may
@@ -44,7 +51,7 @@ func problemOf(err error) error {
 		p.Errors = api.Issues(changed.Faults())
 		return p
 	case errors.As(err, &faults):
-		p := problemf(http.StatusUnprocessableEntity, "%s; %s", count(len(faults), "fault"), done(err))
+		p := problemf(http.StatusUnprocessableEntity, "%s; %s", countFaults(faults), done(err))
 		p.Errors = api.Issues(faults)
 		return p
 	case changeProblem(err) != 0:
@@ -79,6 +86,14 @@ func count(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
+// countFaults says so where a list may have been cut.
+func countFaults(faults spec.Errors) string {
+	if faults.Full() {
+		return fmt.Sprintf("%d faults, and maybe more", spec.MaxErrors)
+	}
+	return count(len(faults), "fault")
+}
+
 // ownProblems gives what huma finds wrong with a request the form of our problems; it would echo the values, which can be large.
 func ownProblems(_ huma.Context, _ string, body any) (any, error) {
 	model, ok := body.(*huma.ErrorModel)
@@ -86,10 +101,14 @@ func ownProblems(_ huma.Context, _ string, body any) (any, error) {
 		return body, nil
 	}
 	p := problemf(model.Status, "%s", model.Detail)
+	var some spec.Errors // which bounds them
 	for _, e := range model.Errors {
 		if e != nil {
-			p.Errors = append(p.Errors, api.Issue{Location: e.Location, Message: e.Message})
+			some.Add(&spec.Error{Field: e.Location, Msg: e.Message})
 		}
+	}
+	for _, e := range some {
+		p.Errors = append(p.Errors, api.Issue{Location: e.Field, Message: e.Msg})
 	}
 	return p, nil
 }

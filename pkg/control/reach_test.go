@@ -169,7 +169,7 @@ func TestAnAnswerOfAnEdgeIsBounded(t *testing.T) {
 		if !errors.Is(err, c.err) {
 			t.Errorf("%s: %v, want %v", c.what, err, c.err)
 		}
-		if len(w.large) != 0 {
+		if len(w.largeReply) != 0 {
 			t.Errorf("%s: its turn was not given back", c.what)
 		}
 	}
@@ -178,7 +178,7 @@ func TestAnAnswerOfAnEdgeIsBounded(t *testing.T) {
 // TestLargeAnswersTakeTurns: while one is held, another waits, and a small one does not.
 func TestLargeAnswersTakeTurns(t *testing.T) {
 	w := newWorld(t)
-	w.large <- struct{}{} // somebody's turn
+	w.largeReply <- struct{}{} // somebody's turn
 	data, done, err := w.readReply(t.Context(), bytes.NewReader(make([]byte, smallEdgeReply-1)))
 	if err != nil || len(data) != smallEdgeReply-1 {
 		t.Errorf("a small one: %d bytes, %v", len(data), err)
@@ -194,9 +194,9 @@ func TestLargeAnswersTakeTurns(t *testing.T) {
 	if err := large(); !errors.Is(err, errUnreachable) {
 		t.Errorf("it did not wait: %v", err)
 	}
-	<-w.large
-	if _, _, err := w.readReply(t.Context(), bytes.NewReader(make([]byte, smallEdgeReply))); err != nil || len(w.large) != 1 {
-		t.Errorf("%v; %d turns are taken", err, len(w.large))
+	<-w.largeReply
+	if _, _, err := w.readReply(t.Context(), bytes.NewReader(make([]byte, smallEdgeReply))); err != nil || len(w.largeReply) != 1 {
+		t.Errorf("%v; %d turns are taken", err, len(w.largeReply))
 	}
 }
 

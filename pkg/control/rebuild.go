@@ -16,24 +16,41 @@ import (
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
+// rebuildInput lacks the body: see readDeclared.
 type rebuildInput struct {
 	Author string `header:"X-Gtm-Author"`
-	Body   api.RebuildRequest
 }
 
 // rebuild fills a store that is empty, or older than what edges serve, and lets it be taken only when it is whole: who knew the old
 // one refuses it meanwhile, and serves on.
 func (s *Server) rebuild(ctx context.Context, in *rebuildInput) (*reply[api.RebuildReply], error) {
-	if err := s.mayRebuild(ctx, in.Body.FromMemory); err != nil {
+	var rest api.RebuildRequest
+	d, err := readDeclared(bodyOf(ctx), func(name string) any {
+		switch name {
+		case "fromMemory":
+			return &rest.FromMemory
+		case "dropUnknown":
+			return &rest.DropUnknown
+		case "dryRun":
+			return &rest.DryRun
+		case "message":
+			return &rest.Message
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, problemOf(err)
+	}
+	if err := s.mayRebuild(ctx, rest.FromMemory); err != nil {
 		return nil, err
 	}
 	r := &rebuilding{s: s, memory: s.memory()}
-	if err := r.want(&in.Body); err != nil {
+	if err := r.want(rest.FromMemory, d.put); err != nil {
 		return nil, problemOf(err)
 	}
 	changer := change.New(change.Config{Store: s.cfg.Store, Now: s.cfg.Now}) // by what the store holds now, whatever control follows
-	plan, err := changer.Plan(ctx, change.Input{Put: r.put, DropUnknown: in.Body.DropUnknown,
-		Author: author(in.Author), Message: in.Body.Message})
+	plan, err := changer.Plan(ctx, change.Input{Put: r.put, DropUnknown: rest.DropUnknown,
+		Author: author(in.Author), Message: rest.Message})
 	if err != nil {
 		return nil, problemOf(err)
 	}
@@ -41,7 +58,7 @@ func (s *Server) rebuild(ctx context.Context, in *rebuildInput) (*reply[api.Rebu
 	if out.Kept, out.Lost, err = r.beside(ctx); err != nil {
 		return nil, problemOf(err)
 	}
-	if in.Body.DryRun {
+	if rest.DryRun {
 		return &reply[api.RebuildReply]{out}, nil
 	}
 	if err := r.carryOut(ctx, changer, plan, &out); err != nil {
@@ -100,14 +117,13 @@ type rebuilding struct {
 }
 
 // want works out what is to be in the store.
-func (r *rebuilding) want(in *api.RebuildRequest) (err error) {
-	if in.FromMemory {
+func (r *rebuilding) want(fromMemory bool, put []*spec.Resource) error {
+	if r.put = put; fromMemory {
+		r.put = nil
 		for _, v := range r.memory {
 			r.put = append(r.put, v.Resource)
 		}
 		slices.SortFunc(r.put, func(a, b *spec.Resource) int { return a.Key.Compare(b.Key) })
-	} else if r.put, err = decoded(in.Resources); err != nil {
-		return err
 	}
 	if len(r.put) == 0 {
 		return problemf(http.StatusUnprocessableEntity, "there is nothing to rebuild the store from: resources is empty")

@@ -30,7 +30,7 @@ type releaseInput struct {
 
 func (s *Server) routeHealth(h huma.API) {
 	huma.Register(h, operation("health-release", http.MethodPost, "/health/{tenant}/release",
-		"Let down what the brake holds: it has really failed", maxSmallBody), s.release)
+		"Let down what the brake holds: it has really failed"), s.release)
 }
 
 // release has the judge let down what the brake holds, and answers when that is seen here.

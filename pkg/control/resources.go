@@ -1,7 +1,9 @@
 package control
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -32,13 +34,17 @@ type keyInput struct {
 func (in *keyInput) key() spec.Key { return spec.Key{Tenant: in.Tenant, Kind: in.Kind, Name: in.Name} }
 
 func (s *Server) routeResources(h huma.API) {
-	huma.Register(h, operation("list-resources", http.MethodGet, "/resources", "List resources", maxSmallBody), s.list)
-	huma.Register(h, operation("get-resource", http.MethodGet, "/resources/{tenant}/{kind}/{name}", "Get a resource", maxSmallBody), s.get)
+	list := operation("list-resources", http.MethodGet, "/resources", "List resources")
+	list.Responses = map[string]*huma.Response{"200": {Description: http.StatusText(http.StatusOK), Content: map[string]*huma.MediaType{
+		"application/json": {Schema: schemaOf[api.ResourceList](h)}}}}
+	huma.Register(h, list, s.list)
+	huma.Register(h, operation("get-resource", http.MethodGet, "/resources/{tenant}/{kind}/{name}", "Get a resource"), s.get)
 	huma.Register(h, operation("describe-resource", http.MethodGet, "/resources/{tenant}/{kind}/{name}/describe",
-		"Get a resource with its health, its overrides and its neighbours", maxSmallBody), s.describe)
+		"Get a resource with its health, its overrides and its neighbours"), s.describe)
 }
 
-func (s *Server) list(_ context.Context, in *listInput) (*reply[api.ResourceList], error) {
+// list writes an api.ResourceList as it goes: a whole state in memory, once as resources and once as JSON, is for nobody to ask for.
+func (s *Server) list(_ context.Context, in *listInput) (*huma.StreamResponse, error) {
 	tenants := s.cfg.Mirror.Tenants()
 	if in.Tenant != "" {
 		if !slices.Contains(tenants, in.Tenant) {
@@ -50,23 +56,74 @@ func (s *Server) list(_ context.Context, in *listInput) (*reply[api.ResourceList
 	if err != nil {
 		return nil, err
 	}
-	list := api.ResourceList{Resources: []api.Resource{}, Heads: map[string]uint64{}}
-	for _, tenant := range tenants {
-		state := s.cfg.Mirror.Tenant(tenant)
-		list.Heads[tenant] = uint64(state.Head)
-		for _, v := range sorted(state) {
-			if kind != "" && v.Resource.Kind != kind {
-				continue
-			}
-			r, err := wire(state, v)
-			if err != nil {
-				return nil, problemOf(err)
-			}
-			list.Resources = append(list.Resources, r)
-		}
-		list.Resources = append(list.Resources, unread(state, kind)...)
+	states := make([]store.TenantState, len(tenants))
+	heads := map[string]uint64{}
+	for i, tenant := range tenants {
+		states[i] = s.cfg.Mirror.Tenant(tenant)
+		heads[tenant] = uint64(states[i].Head)
 	}
-	return &reply[api.ResourceList]{list}, nil
+	return &huma.StreamResponse{Body: func(c huma.Context) {
+		c.SetHeader("Content-Type", "application/json")
+		w := &listWriter{to: bufio.NewWriterSize(c.BodyWriter(), listBuffer)}
+		w.text(`{"resources":[`)
+		for i := range states {
+			w.state(&states[i], kind)
+		}
+		w.text(`],"heads":`)
+		w.json(heads)
+		w.text("}\n")
+		_ = w.to.Flush() // the client is gone; nobody is left to tell
+	}}, nil
+}
+
+// listBuffer is how much of a list is written at once, in bytes.
+const listBuffer = 32 << 10
+
+// listWriter writes one resource after the other. Behind an error it writes no more.
+type listWriter struct {
+	to   *bufio.Writer
+	some bool
+	err  error
+}
+
+func (w *listWriter) text(s string) {
+	if w.err == nil {
+		_, w.err = w.to.WriteString(s)
+	}
+}
+
+func (w *listWriter) json(v any) {
+	if w.err == nil {
+		w.err = json.NewEncoder(w.to).Encode(v)
+	}
+}
+
+func (w *listWriter) resource(r api.Resource) {
+	if w.some {
+		w.text(",")
+	}
+	w.some = true
+	w.json(r)
+}
+
+// state writes those of a tenant; kind empty: of every kind.
+func (w *listWriter) state(state *store.TenantState, kind spec.Kind) {
+	for _, v := range sorted(*state) {
+		if w.err != nil {
+			return
+		}
+		if kind != "" && v.Resource.Kind != kind {
+			continue
+		}
+		r, err := wire(*state, v)
+		if err != nil {
+			r = api.Resource{Kind: v.Resource.Kind, Tenant: v.Resource.Tenant, Name: v.Resource.Name, Generation: uint64(v.Generation), Error: err.Error()}
+		}
+		w.resource(r)
+	}
+	for _, r := range unread(*state, kind) {
+		w.resource(r)
+	}
 }
 
 // sorted gives the resources of a tenant by kind (dependencies first) and name.
@@ -218,7 +275,7 @@ func (s *Server) describe(ctx context.Context, in *keyInput) (*reply[api.Descrip
 // recordOf looks for the change that made a generation; nil: history is shorter.
 func (s *Server) recordOf(ctx context.Context, tenant string, generation store.Generation) (*api.Record, error) {
 	head := s.cfg.Mirror.Tenant(tenant).Head
-	records, err := s.cfg.Store.History(ctx, tenant, min(historyAtMost, int(head-generation)+1))
+	records, _, err := s.records(ctx, tenant, min(historyAtMost, int(head-generation)+1))
 	if err != nil {
 		return nil, fmt.Errorf("history of %s: %w", tenant, err)
 	}
@@ -229,6 +286,27 @@ func (s *Server) recordOf(ctx context.Context, tenant string, generation store.G
 		}
 	}
 	return nil, nil
+}
+
+// historyKeys bounds the resources that the records of one answer name: a record may have thousands.
+const historyKeys = 1 << 16
+
+// records gives a tenant's last changes, newest first: so many, or fewer where they name too many resources, which more tells.
+func (s *Server) records(ctx context.Context, tenant string, limit int) (records []store.Record, more bool, err error) {
+	for n := min(limit, 16); ; n = min(limit, 2*n) { // a record's size is known when it has been read
+		if records, err = s.cfg.Store.History(ctx, tenant, n); err != nil {
+			return nil, false, err
+		}
+		keys := 0
+		for i := range records {
+			if keys += len(records[i].Put) + len(records[i].Deleted); keys > historyKeys {
+				return records[:max(i, 1)], true, nil
+			}
+		}
+		if n == limit || len(records) < n {
+			return records, false, nil
+		}
+	}
 }
 
 func wireRecord(r store.Record) api.Record {

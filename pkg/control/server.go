@@ -34,10 +34,11 @@ const (
 	requestTime   = time.Minute      // for all of a request
 	largeBodyTime = 5 * time.Minute  // for those that may change everything at once
 	largeTime     = 15 * time.Minute
-	mirrorTime    = 5 * time.Second // to see a change of our own in the mirror
-	edgeTime      = 2 * time.Second // for one edge, or the list of them, to answer
-	edgesAtOnce   = 32              // edges asked at the same time
-	historyAtMost = 1000            // records of one answer
+	mirrorTime    = 5 * time.Second  // to see a change of our own in the mirror
+	edgeTime      = 2 * time.Second  // for one edge, or the list of them, to answer
+	writeTime     = 30 * time.Second // for the client to take some of a reply
+	edgesAtOnce   = 32               // edges asked at the same time
+	historyAtMost = 1000             // records of one answer
 )
 
 // Config is what a Server needs.
@@ -52,8 +53,8 @@ type Config struct {
 	Evidence *store.Evidence
 	// Keys looks after signed zones; nil: this control does not.
 	Keys Keys
-	// Token opens everything under /v1/; see CreateToken. TokenFile, where given, is named to who has none.
-	Token, TokenFile string
+	// Token opens everything under /v1/; see CreateToken.
+	Token string
 	// EdgeNetworks are those in which edges are asked. Loopback, link-local and the like, and addresses of this machine, are open only to
 	// a network that lies inside them. None: all other unicast addresses. OwnEdge is the edge in this process, which is asked wherever it is.
 	EdgeNetworks []netip.Prefix
@@ -68,14 +69,17 @@ type Config struct {
 
 // Server is the API. It is safe for concurrent use.
 type Server struct {
-	cfg     Config
-	token   [sha256.Size]byte
-	changer *change.Changer
-	metrics *metrics
-	mux     *http.ServeMux
-	reach   reach
-	edges   *http.Client
-	large   chan struct{} // the turn of large replies of edges
+	cfg        Config
+	token      [sha256.Size]byte
+	changer    *change.Changer
+	metrics    *metrics
+	mux        *http.ServeMux
+	reach      reach
+	edges      *http.Client
+	largeReply chan struct{} // the turn of large replies of edges
+	// What bodies hold, and whose turn it is to work: see admit.
+	smallBodies, largeBodies budget
+	small, large             *turns
 	// patience is how long the judge has for a release.
 	patience time.Duration
 
@@ -111,8 +115,10 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("control: %w", err)
 	}
 	s := &Server{cfg: cfg, token: sha256.Sum256([]byte(cfg.Token)), metrics: m, mux: http.NewServeMux(), patience: releaseTime,
-		sightings: map[string]*sighting{}, edges: edgeClient(), large: make(chan struct{}, 1),
-		reach: reach{networks: cfg.EdgeNetworks, own: cfg.OwnEdge, local: net.InterfaceAddrs}}
+		sightings: map[string]*sighting{}, edges: edgeClient(), largeReply: make(chan struct{}, 1),
+		reach: reach{networks: cfg.EdgeNetworks, own: cfg.OwnEdge, local: net.InterfaceAddrs},
+		small: newTurns(smallAtOne, mayWait, eachWaits), large: newTurns(largeAtOne, mayWait, eachWaits)}
+	s.smallBodies.most, s.largeBodies.most = smallBodies, cfg.MaxBody+smallBodies
 	s.changer = change.New(change.Config{Store: cfg.Store, State: change.FollowState(cfg.Store, cfg.Mirror), Now: cfg.Now})
 	s.routes()
 	return s, nil
@@ -137,15 +143,11 @@ func (s *Server) routes() {
 	s.routeEdges(h)
 }
 
-// operation describes one endpoint; body is the most that its request may hold, in bytes.
-func operation(id, method, path, summary string, body int64) huma.Operation {
-	patience := bodyTime
-	if body > maxSmallBody {
-		patience = largeBodyTime
-	}
+// operation describes one endpoint. Bodies are read by admit: their limits and times are not huma's.
+func operation(id, method, path, summary string) huma.Operation {
 	return huma.Operation{
-		OperationID: id, Method: method, Path: api.Version + path, Summary: summary, MaxBodyBytes: body, BodyReadTimeout: patience,
-		Errors: []int{http.StatusUnauthorized, http.StatusUnprocessableEntity},
+		OperationID: id, Method: method, Path: api.Version + path, Summary: summary, MaxBodyBytes: -1, BodyReadTimeout: -1,
+		Errors: []int{http.StatusUnauthorized, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
 	}
 }
 
@@ -165,11 +167,12 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), timeOf(r.URL.Path))
 	defer cancel()
 	r = r.WithContext(ctx)
+	rec.slowest = time.Now().Add(timeOf(r.URL.Path) + writeTime)
 	defer func() {
 		if fault := recover(); fault != nil {
 			s.cfg.Logger.Error("a request to the API panicked", "method", r.Method, "path", r.URL.Path, "panic", fault)
 			if rec.code == 0 {
-				writeProblem(rec, http.StatusInternalServerError, "gtmd has a fault here; its log says more")
+				writeProblem(rec, problemf(http.StatusInternalServerError, "gtmd has a fault here; its log says more"))
 			}
 		}
 		s.metrics.observe(r.Pattern, rec.code, s.cfg.Now().Sub(start))
@@ -179,8 +182,14 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if _, pattern := s.mux.Handler(r); pattern == "" {
-		writeProblem(rec, http.StatusNotFound, fmt.Sprintf("there is no %s %s; %s/openapi.json lists what there is", r.Method, r.URL.Path, api.Version))
+		writeProblem(rec, problemf(http.StatusNotFound, "there is no %s %s; %s/openapi.json lists what there is", r.Method, r.URL.Path, api.Version))
 		return
 	}
-	s.mux.ServeHTTP(rec, r)
+	admitted, done := s.admit(rec, r)
+	if admitted == nil {
+		return
+	}
+	defer done()
+	s.mux.ServeHTTP(rec, admitted)
+	r.Pattern = admitted.Pattern
 }

@@ -23,8 +23,8 @@ type explainInput struct {
 }
 
 func (s *Server) routeStatus(h huma.API) {
-	huma.Register(h, operation("status", http.MethodGet, "/status", "The whole system at a glance", maxSmallBody), s.status)
-	huma.Register(h, operation("explain", http.MethodGet, "/explain", "What a client gets, and why", maxSmallBody), s.explain)
+	huma.Register(h, operation("status", http.MethodGet, "/status", "The whole system at a glance"), s.status)
+	huma.Register(h, operation("explain", http.MethodGet, "/explain", "What a client gets, and why"), s.explain)
 }
 
 // identified gives the heads, and what identifies them where that is known.

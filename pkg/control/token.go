@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 )
 
@@ -67,14 +66,9 @@ func (s *Server) authorized(r *http.Request) bool {
 	return subtle.ConstantTimeCompare(hash[:], s.token[:]) == 1 && strings.EqualFold(scheme, "Bearer")
 }
 
-// unauthorized tells where the token is to be found, and never what was given.
+// unauthorized tells how to send a token. Where it lies on this machine is for those who know the machine: see docs/operating.md.
 func (s *Server) unauthorized(w http.ResponseWriter) {
-	where := "the file token in gtmd's data folder"
-	if s.cfg.TokenFile != "" {
-		if abs, err := filepath.Abs(s.cfg.TokenFile); err == nil {
-			where = abs
-		}
-	}
 	w.Header().Set("WWW-Authenticate", `Bearer realm="gtm"`)
-	writeProblem(w, http.StatusUnauthorized, "the token is missing or wrong; it is in "+where+" on gtmd's machine: send it as Authorization: Bearer TOKEN, or pass --token-file to gtmctl")
+	writeProblem(w, problemf(http.StatusUnauthorized, "the token is missing or wrong: send what the file token in gtmd's data folder holds "+
+		"as Authorization: Bearer TOKEN, or pass that file to gtmctl by --token-file"))
 }

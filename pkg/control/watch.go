@@ -160,8 +160,8 @@ type edgeInput struct {
 }
 
 func (s *Server) routeEdges(h huma.API) {
-	huma.Register(h, operation("edges", http.MethodGet, "/edges", "What every edge answers from", maxSmallBody), s.edgesNow)
-	forget := operation("forget-edge", http.MethodDelete, "/edges/{id}", "Do not miss an edge that is no more", maxSmallBody)
+	huma.Register(h, operation("edges", http.MethodGet, "/edges", "What every edge answers from"), s.edgesNow)
+	forget := operation("forget-edge", http.MethodDelete, "/edges/{id}", "Do not miss an edge that is no more")
 	huma.Register(h, forget, s.forgetEdge)
 }
 

@@ -199,7 +199,7 @@ func newWorld(t *testing.T) *world {
 		status: store.FollowStatus{State: store.Current, Since: now, Cursor: 7},
 		store:  &memory{Mirror: store.NewMirror(), states: map[string]store.TenantState{}}}
 	w.store.Apply(testState(t))
-	s, err := New(Config{Store: w.store, Mirror: w.store.Mirror, Token: testToken, TokenFile: "/var/lib/gtm/token", MaxBody: testBody,
+	s, err := New(Config{Store: w.store, Mirror: w.store.Mirror, Token: testToken, MaxBody: testBody,
 		EdgeNetworks: loopback,
 		Registerer:   w.registry, Now: func() time.Time { return w.clock }, Evidence: &w.evidence,
 		Following: func() store.FollowStatus { return w.status }})

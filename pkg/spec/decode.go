@@ -168,8 +168,15 @@ func (d *decoder) list(n *node, path string, v reflect.Value, tag reflect.Struct
 		d.wrongType(n, path, "a list")
 		return
 	}
+	if len(n.items) > maxParts && v.Type().Elem().Size() > largePart {
+		d.fail(n.line, path, "", "has %d parts: more than %d are not possible", len(n.items), maxParts)
+		return
+	}
 	v.Set(reflect.MakeSlice(v.Type(), len(n.items), len(n.items)))
 	for i, item := range n.items {
+		if d.errs.Full() {
+			return
+		}
 		at := path + "[" + strconv.Itoa(i) + "]"
 		d.note(at, item.line)
 		if item.shape == shapeNull {
@@ -232,6 +239,9 @@ func isZeroNumber(text string) bool { return strings.Trim(text, "+-0") == "" }
 func (d *decoder) eachKey(n *node, path string, f func(e entry, at string)) {
 	seen := make(map[string]int, len(n.keys))
 	for _, e := range n.keys {
+		if d.errs.Full() {
+			return
+		}
 		at := joinPath(path, e.key)
 		if first, twice := seen[e.key]; twice {
 			d.fail(e.line, at, "", "stands twice, first on line %d", first)

@@ -51,6 +51,26 @@ func DecodeJSON(data []byte, mode Mode) (*Resource, error) {
 	return r, nil
 }
 
+// DecodeSpec reads what a resource of that key declares, strictly: spec is JSON; nil: it is missing. The error is an Errors.
+func DecodeSpec(key Key, spec []byte) (*Resource, error) {
+	n := &node{shape: shapeMap, line: 1}
+	for _, part := range []struct{ field, value string }{{"kind", string(key.Kind)}, {"tenant", key.Tenant}, {"name", key.Name}} {
+		n.keys = append(n.keys, entry{key: part.field, line: 1, value: &node{shape: shapeString, line: 1, text: part.value}})
+	}
+	if spec != nil {
+		body, e := readJSON(spec)
+		if e != nil {
+			e.Resource, e.Field = cut(key.String(), maxText), "spec"
+			return nil, Errors{e}
+		}
+		n.keys = append(n.keys, entry{key: "spec", line: 1, value: body})
+	}
+	var errs Errors
+	d := &decoder{mode: Strict, errs: &errs}
+	r := d.envelope(n)
+	return r, errs.orNil()
+}
+
 // UnmarshalJSON reads a resource in the Tolerant mode.
 func (r *Resource) UnmarshalJSON(data []byte) error {
 	got, err := DecodeJSON(data, Tolerant)
@@ -93,6 +113,10 @@ func (d *decoder) envelope(n *node) *Resource {
 			unknown = append(unknown, e)
 		}
 	})
+	if longest := max(len(h.Kind), len(h.Tenant), len(h.Name)); longest > maxKeyText && d.mode == Strict {
+		d.fail(n.line, "name", "", "kind, tenant and name have at most %d bytes each, not %d", maxKeyText, longest)
+		return nil
+	}
 	if Kind(h.Kind) == KindZone {
 		h.Name = canonicalOr(h.Name) // one zone has one key, however people write it
 	}

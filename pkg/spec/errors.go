@@ -78,8 +78,11 @@ func (es Errors) Locate(resources []*Resource) {
 	}
 }
 
-// maxErrors bounds what one input can make us say.
-const maxErrors = 1000
+// MaxErrors bounds what one input can make us say: a list that has so many may be cut there.
+const MaxErrors = 1000
+
+// maxText bounds each text of a fault, in bytes: names and values come from whoever sent the input.
+const maxText = 1024
 
 // orNil gives nil without faults; otherwise the faults, sorted, as an error.
 func (es Errors) orNil() error {
@@ -96,9 +99,20 @@ func (es Errors) sort() {
 	})
 }
 
-// add appends a fault unless there are too many already.
-func (es *Errors) add(e *Error) {
-	if len(*es) < maxErrors {
+// Add appends faults, as long as there are fewer than MaxErrors. Texts of them that are too long are cut.
+func (es *Errors) Add(more ...*Error) {
+	for _, e := range more {
+		if es.Full() {
+			return
+		}
+		for _, text := range []*string{&e.File, &e.Resource, &e.Field, &e.Msg, &e.Hint} {
+			*text = cut(*text, maxText)
+		}
 		*es = append(*es, e)
 	}
 }
+
+func (es *Errors) add(e *Error) { es.Add(e) }
+
+// Full tells that no more faults are taken: what would only find more of them can stop.
+func (es *Errors) Full() bool { return len(*es) >= MaxErrors }

@@ -64,8 +64,8 @@ func (r *jsonReader) valueOf(t json.Token, depth int) (*node, *Error) {
 	if depth > maxDepth {
 		return nil, r.refuse("nested deeper than %d levels", maxDepth)
 	}
-	if r.nodes > maxNodes {
-		return nil, r.refuse("more than %d values in one input", maxNodes)
+	if most := min(maxNodes, leastNodes+len(r.data)/bytesPerNode); r.nodes > most {
+		return nil, r.refuse("more than %d values in %d bytes", most, len(r.data))
 	}
 	n := &node{line: r.here()}
 	switch t := t.(type) {

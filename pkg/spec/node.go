@@ -1,6 +1,9 @@
 package spec
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // node is one value of an input, be it YAML or JSON, with its place. The strict decoder walks nodes, so
 // that both formats have the same rules and the same messages.
@@ -52,22 +55,28 @@ func (n *node) describe() string {
 }
 
 // shorten keeps a message readable whatever the input holds.
-func shorten(s string) string {
-	const most = 60
+func shorten(s string) string { return cut(s, 60) }
+
+// cut gives at most so many bytes of a text, and tells that there was more.
+func cut(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}
-	cut := most
-	for cut > 0 && s[cut]&0xC0 == 0x80 { // not within a rune
-		cut--
+	for most > 0 && s[most]&0xC0 == 0x80 { // not within a rune
+		most--
 	}
-	return s[:cut] + "..."
+	return strings.Clone(s[:most]) + "..." // which does not keep the rest
 }
 
 // Limits of one input. They are far above what people write and stop what attackers write.
 const (
-	maxInput      = 256 << 20 // bytes: a zone of a million names is 50 to 100 MB of text
-	maxDepth      = 32        // nested lists and mappings
-	maxNodes      = 4 << 20
-	maxAliasBytes = 4 << 20 // what aliases may add, in bytes of text and nodes
+	maxInput = 256 << 20 // bytes: a zone of a million names is 50 to 100 MB of text
+	maxDepth = 32        // nested lists and mappings
+	maxNodes = 4 << 20
+	// A JSON input may have fewer values where it is short: what one costs is many times what "0," does. In lawful resources one stands
+	// for 9 bytes or more.
+	leastNodes, bytesPerNode = 1 << 16, 8
+	maxParts, largePart      = 1 << 16, 64 // of a list whose parts have more bytes than that: no list of such may have as many
+	maxKeyText               = 1024        // bytes of a tenant, a kind or a name: a zone's may have 1,000, written with \DDD
+	maxAliasBytes            = 4 << 20     // what aliases may add, in bytes of text and nodes
 )

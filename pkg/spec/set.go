@@ -82,6 +82,18 @@ type setChecker struct {
 	changed, deleted map[Key]bool
 	zonesTouched     bool
 	errs, warnings   Errors
+	hints            int
+}
+
+// maxHints is how many faults of one change come with what was probably meant: each costs a look at all resources of a kind.
+const maxHints = 20
+
+// candidates gives what one that does not exist may be a slip of: the resources of that kind, or none behind enough of such hints.
+func (v *setChecker) candidates(kind Kind) iter.Seq[*Resource] {
+	if v.hints++; v.hints > maxHints {
+		return func(func(*Resource) bool) {}
+	}
+	return v.after.Of(kind)
 }
 
 // near gives the resources of a kind among which those are that the change can have something to do with.
@@ -204,7 +216,7 @@ func (v *setChecker) dangling(r *Resource, ref reference) {
 		return
 	}
 	var names []string
-	for other := range v.after.Of(ref.to.Kind) {
+	for other := range v.candidates(ref.to.Kind) {
 		if other.Tenant == ref.to.Tenant {
 			names = append(names, other.Name)
 		}
@@ -222,7 +234,7 @@ func (v *setChecker) host(r *Resource, s *Service) {
 	zone := ZoneOf(v.after, host)
 	if zone == nil {
 		var zones []string
-		for z := range v.after.Of(KindZone) {
+		for z := range v.candidates(KindZone) {
 			zones = append(zones, z.Name)
 		}
 		slices.Sort(zones)

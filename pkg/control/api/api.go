@@ -83,6 +83,8 @@ type PlanItem struct {
 	spec.Key
 	Action string             `json:"action" enum:"create,update,delete"`
 	Fields []spec.FieldChange `json:"fields,omitempty" doc:"what an update changes"`
+	// More is how many fields it changes beside those told: one reply tells 10,000, or as many as make 16 MiB.
+	More int `json:"more,omitempty" doc:"how many more fields it changes"`
 }
 
 // Record is one generation of a tenant.
@@ -148,6 +150,8 @@ type RollbackRequest struct {
 // History is a tenant's generations, newest first.
 type History struct {
 	Records []Record `json:"records"`
+	// More tells that there are fewer than were asked for, since these name as many resources as one answer may.
+	More bool `json:"more,omitempty" doc:"fewer than asked for: they name as many resources as one answer may"`
 }
 
 // RebuildRequest asks that a store which is empty, or older than what edges serve, be made as the resources say, and then be taken.

@@ -1,0 +1,147 @@
+//go:build interop
+
+package interop
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+const (
+	hostileApply  = 40 << 20 // bytes
+	appliers      = 4
+	posters       = 300
+	postingTime   = 8 * time.Second
+	postedMessage = 60_000 // bytes
+)
+
+// peak forgets the largest size that a process has had, and gives a function that tells the size now and the largest since, in MB.
+func peak(t *testing.T, p *process) (measure func() (now, most int)) {
+	t.Helper()
+	dir := fmt.Sprintf("/proc/%d", p.cmd.Process.Pid)
+	if err := os.WriteFile(filepath.Join(dir, "clear_refs"), []byte("5"), 0); err != nil {
+		t.Skipf("the kernel does not let the peak be measured: %v", err)
+	}
+	return func() (now, most int) {
+		status, err := os.ReadFile(filepath.Join(dir, "status"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(status)) {
+			fmt.Sscanf(line, "VmRSS: %d kB", &now)
+			fmt.Sscanf(line, "VmHWM: %d kB", &most)
+		}
+		return now >> 10, most >> 10
+	}
+}
+
+// TestHostileApplies: 40 MiB of {} took 23 GB and killed gtmd, and 2 MiB of it 1.7 GB. Four such at the same time are refused within
+// a small multiple of their length, and an honest apply is made beside them.
+func TestHostileApplies(t *testing.T) {
+	d := limited(t)
+	token, err := os.ReadFile(filepath.Join(d.data, "token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	post := func(author string, body []byte) (int, int, error) {
+		r, err := http.NewRequest(http.MethodPost, d.http+"/v1/apply", bytes.NewReader(body))
+		if err != nil {
+			return 0, 0, err
+		}
+		r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+		r.Header.Set("X-Gtm-Author", author)
+		reply, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return 0, 0, err
+		}
+		defer reply.Body.Close()
+		n, err := io.Copy(io.Discard, reply.Body)
+		return reply.StatusCode, int(n), err
+	}
+	hostile := append([]byte(`{"resources":[{}`), bytes.Repeat([]byte(`,{}`), hostileApply/3)...)
+	hostile = append(hostile, `]}`...)
+	measure := peak(t, d.process)
+	before, _ := measure()
+	var group sync.WaitGroup
+	for i := range appliers {
+		group.Go(func() {
+			code, n, err := post(fmt.Sprintf("mallory%d", i), hostile)
+			if err != nil || code != http.StatusUnprocessableEntity || n > 1<<20 {
+				t.Errorf("status %d, a reply of %d bytes, %v", code, n, err)
+			}
+		})
+	}
+	start := time.Now()
+	code, _, err := post("alice", []byte(`{"dryRun":true,"resources":[{"kind":"Site","tenant":"platform","name":"fra","spec":{"region":"EU-DE"}}]}`))
+	t.Logf("an honest apply beside them: %d, %v after %v", code, err, time.Since(start).Round(time.Millisecond))
+	if err != nil || code != http.StatusOK {
+		t.Errorf("an honest apply: status %d, %v", code, err)
+	}
+	group.Wait()
+	after, most := measure()
+	t.Logf("%d applies of %d MiB at the same time: %d MB before, %d at the peak, %d after", appliers, hostileApply>>20, before, most, after)
+	if most > before+appliers*4*hostileApply>>20 {
+		t.Errorf("it grew from %d to %d MB", before, most)
+	}
+}
+
+// TestLargeMessages: 300 clients that post the largest DNS messages by HTTPS as fast as they can.
+func TestLargeMessages(t *testing.T) {
+	g := startGuarded(t)
+	pem, err := os.ReadFile(g.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	measure := peak(t, g.process)
+	before, _ := measure()
+	ctx, cancel := context.WithTimeout(t.Context(), postingTime)
+	defer cancel()
+	var posted atomic.Int64
+	var group sync.WaitGroup
+	message := make([]byte, postedMessage)
+	for i := range posters {
+		local := &net.TCPAddr{IP: net.IPv4(127, 0, 9, byte(1+i%hostileSources))}
+		transport := &http.Transport{ForceAttemptHTTP2: i%2 == 0, TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: serverName},
+			DialContext: (&net.Dialer{LocalAddr: local}).DialContext}
+		defer transport.CloseIdleConnections()
+		client := &http.Client{Transport: transport}
+		group.Go(func() {
+			for ctx.Err() == nil {
+				r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+g.https.String()+"/dns-query", bytes.NewReader(message))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				r.Header.Set("Content-Type", "application/dns-message")
+				reply, err := client.Do(r)
+				if err != nil {
+					continue // it gives way to others
+				}
+				_, _ = io.Copy(io.Discard, reply.Body)
+				_ = reply.Body.Close()
+				posted.Add(1)
+			}
+		})
+	}
+	group.Wait()
+	after, most := measure()
+	t.Logf("%d messages of %d bytes by %d clients: %d MB before, %d at the peak, %d after", posted.Load(), postedMessage, posters, before, most, after)
+	if posted.Load() == 0 || most > before+600 { // 332 were measured
+		t.Errorf("%d messages, and it grew from %d to %d MB", posted.Load(), before, most)
+	}
+}

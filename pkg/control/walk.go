@@ -1,0 +1,127 @@
+package control
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+)
+
+// errStop ends a walk early.
+var errStop = errors.New("stop")
+
+// eachItem calls f with each item of a list, as it stands in data, which must be valid JSON. Nothing is copied, so that a walk costs
+// nothing beside what f does. An error of f ends it; what is no list has no items, and gives false.
+func eachItem(data []byte, f func(item []byte) error) (isList bool, err error) {
+	at := skipSpace(data, 0)
+	if at >= len(data) || data[at] != '[' {
+		return false, nil
+	}
+	for at = skipSpace(data, at+1); at < len(data) && data[at] != ']'; at = skipComma(data, at) {
+		end := skipValue(data, at)
+		if err := f(data[at:end]); err != nil {
+			return true, err
+		}
+		at = end
+	}
+	return true, nil
+}
+
+// eachField is eachItem for the fields of a mapping.
+func eachField(data []byte, f func(name string, value []byte) error) (isMap bool, err error) {
+	at := skipSpace(data, 0)
+	if at >= len(data) || data[at] != '{' {
+		return false, nil
+	}
+	for at = skipSpace(data, at+1); at < len(data) && data[at] != '}'; at = skipComma(data, at) {
+		end := skipValue(data, at)
+		var name string
+		if err := json.Unmarshal(data[at:end], &name); err != nil {
+			return true, err
+		}
+		at = skipSpace(data, skipSpace(data, end)+1) // behind the colon
+		end = skipValue(data, at)
+		if err := f(name, data[at:end]); err != nil {
+			return true, err
+		}
+		at = end
+	}
+	return true, nil
+}
+
+func skipSpace(data []byte, at int) int {
+	for at < len(data) && strings.IndexByte(" \t\r\n", data[at]) >= 0 {
+		at++
+	}
+	return at
+}
+
+func skipComma(data []byte, at int) int {
+	if at = skipSpace(data, at); at < len(data) && data[at] == ',' {
+		return skipSpace(data, at+1)
+	}
+	return at
+}
+
+// skipValue gives where the value that begins at a place ends.
+func skipValue(data []byte, at int) int {
+	depth := 0
+	for at < len(data) {
+		switch data[at] {
+		case '"':
+			at = skipText(data, at)
+		case '{', '[':
+			depth++
+			at++
+		case '}', ']':
+			if depth == 0 {
+				return at
+			}
+			depth--
+			at++
+		case ',', ' ', '\t', '\r', '\n':
+			if depth == 0 {
+				return at
+			}
+			at++
+			continue
+		case ':':
+			at++
+			continue
+		default: // of a number or a word
+			for at++; at < len(data) && strings.IndexByte(",:]} \t\r\n", data[at]) < 0; at++ {
+			}
+		}
+		if depth == 0 {
+			return at
+		}
+	}
+	return at
+}
+
+// skipText gives where the text that begins at a place ends.
+func skipText(data []byte, at int) int {
+	for at++; at < len(data); at++ {
+		switch data[at] {
+		case '\\':
+			at++
+		case '"':
+			return at + 1
+		}
+	}
+	return len(data)
+}
+
+// countValues tells how many values JSON has, roughly: what an unmarshaller makes of it costs by these, not by its bytes. It counts
+// no further than most, and 1 more.
+func countValues(data []byte, most int) int {
+	n := 1
+	for at := 0; at < len(data) && n <= most; at++ {
+		switch data[at] {
+		case '"':
+			at = skipText(data, at) - 1
+		case '{', '[', ',', ':':
+			n++
+		}
+	}
+	return n
+}
