@@ -286,4 +286,39 @@ func TestJudgeForeignScores(t *testing.T) {
 	}
 }
 
+// TestVerdictsAreEqualInAllOrNotAtAll: what Equal passes over is not written, and no edge hears of it.
+func TestVerdictsAreEqualInAllOrNotAtAll(t *testing.T) {
+	verdict := func(change func(*Verdict, *Finding)) Verdict {
+		v := Verdict{Pool: pool, Frozen: true, FrozenSince: at(1), Judge: "v0", Cause: "c", NeverUp: []string{"n"}, Released: []string{"r"}}
+		f := Finding{State: Up, Score: 0.5, Since: at(2), Reason: "r", Of: "A"}
+		v.Endpoints = map[string]Finding{"b": f}
+		change(&v, &f)
+		v.Endpoints["a"] = f
+		return v
+	}
+	same := verdict(func(*Verdict, *Finding) {})
+	for what, change := range map[string]func(*Verdict, *Finding){
+		"pool":             func(v *Verdict, _ *Finding) { v.Pool.Pool = "us" },
+		"frozen":           func(v *Verdict, _ *Finding) { v.Frozen = false },
+		"frozen since":     func(v *Verdict, _ *Finding) { v.FrozenSince = at(3) },
+		"cause":            func(v *Verdict, _ *Finding) { v.Cause = "" },
+		"never up":         func(v *Verdict, _ *Finding) { v.NeverUp = nil },
+		"released":         func(v *Verdict, _ *Finding) { v.Released = []string{"s"} },
+		"another endpoint": func(v *Verdict, _ *Finding) { delete(v.Endpoints, "b"); v.Endpoints["c"] = Finding{} },
+		"one more":         func(v *Verdict, _ *Finding) { v.Endpoints["c"] = Finding{} },
+		"state":            func(_ *Verdict, f *Finding) { f.State = Unknown },
+		"score":            func(_ *Verdict, f *Finding) { f.Score = 1 },
+		"since":            func(_ *Verdict, f *Finding) { f.Since = at(4) },
+		"reason":           func(_ *Verdict, f *Finding) { f.Reason = "" },
+		"what is checked":  func(_ *Verdict, f *Finding) { f.Of = "B" },
+	} {
+		if other := verdict(change); same.Equal(other) || other.Equal(same) {
+			t.Errorf("another %s counts as the same", what)
+		}
+	}
+	if other := verdict(func(v *Verdict, f *Finding) { v.Judge, f.Since = "v1", f.Since.Local() }); !same.Equal(other) {
+		t.Error("another judge, and times of another zone, count as another verdict")
+	}
+}
+
 func nan() float64 { zero := 0.0; return zero / zero }
