@@ -333,6 +333,26 @@ func TestOverrides(t *testing.T) {
 	}
 }
 
+// TestAnOverrideThatMovesLeavesItsPool: declared anew for another pool, it does not hold on for the first.
+func TestAnOverrideThatMovesLeavesItsPool(t *testing.T) {
+	h := newHarness(t, testZone, testPools, service("web", webRules))
+	h.put("kind: Override\ntenant: shop\nname: o\nspec: {pool: eu, endpoint: a, state: drain, reason: test}\n")
+	h.expect("web.shop.gtm.example.", berlin, IPv4, map[string]float64{"198.51.100.2": 1})
+	h.put("kind: Override\ntenant: shop\nname: o\nspec: {pool: us, endpoint: a, state: drain, reason: test}\n")
+	h.expect("web.shop.gtm.example.", berlin, IPv4, map[string]float64{"198.51.100.1": .75, "198.51.100.2": .25})
+	h.expect("web.shop.gtm.example.", kansas, IPv4, map[string]float64{"192.0.2.2": 1})
+}
+
+// TestWhatIsDrainedInOneFamilyIsNotNamedInIt, though the pool is up by the other family.
+func TestWhatIsDrainedInOneFamilyIsNotNamedInIt(t *testing.T) {
+	mixed := "\n---\nkind: Pool\ntenant: shop\nname: mixed\nspec: {endpoints: [{name: four, addresses: [192.0.2.44]}, " +
+		"{name: six, addresses: [\"2001:db8::66\"]}]}\n"
+	h := newHarness(t, testZone, testPools, mixed, service("web", "  rules: [{pools: [mixed, us]}]\n"))
+	h.put("kind: Override\ntenant: shop\nname: o\nspec: {pool: mixed, endpoint: six, state: drain, reason: test}\n")
+	h.expect("web.shop.gtm.example.", berlin, IPv4, map[string]float64{"192.0.2.44": 1})
+	h.expect("web.shop.gtm.example.", berlin, IPv6, map[string]float64{"2001:db8:2::1": 1})
+}
+
 func TestOverrideEndsByItself(t *testing.T) {
 	h := newHarness(t, testZone, testPools, service("web", webRules))
 	h.put("kind: Override\ntenant: shop\nname: o1\nspec: {pool: eu, endpoint: a, state: drain, reason: r, expires: \"2026-11-23T12:30:00Z\"}\n")
