@@ -11,8 +11,8 @@ import (
 
 var pool = PoolID{"shop", "eu"}
 
-// scene writes a case of one endpoint "a" as votes: 'u' up, 'd' down, 'h' up at half score, '?' unknown, ' ' no observation;
-// upper case: the vantage is silent; 'b' blind after up, 'c' blind after down. Vantages are v0, v1...
+// scene writes a case of one endpoint "a" as votes: 'u' up, 'd' down, 't' down for another reason, 'h' up at half score, '?' unknown,
+// ' ' no observation; upper case: the vantage is silent; 'b' blind after up, 'c' blind after down. Vantages are v0, v1...
 func scene(votes string, quorum int, previous State) Case {
 	c := Case{Pool: pool, Endpoints: []string{"a"}, Quorum: quorum, Now: at(100),
 		Observations: map[string]Observation{}, Alive: map[string]bool{}}
@@ -35,6 +35,8 @@ func scene(votes string, quorum int, previous State) Case {
 			s = Sight{State: Up, Score: 0.5, Reason: "flaps"}
 		case 'd':
 			s = Sight{State: Down, Reason: "refused"}
+		case 't':
+			s = Sight{State: Down, Reason: "timeout"}
 		case 'b':
 			s = Sight{State: Up, Score: 1, Blind: true, Reason: "not checked"}
 		case 'c':
@@ -64,6 +66,8 @@ func TestJudge(t *testing.T) {
 		{"R4 a lone vantage decides", "d", 0, Up, Down, 0, true, "refused"},
 		{"R5 a lone vantage decides", "u", 0, Down, Up, 1, true, ""},
 		{"R4 a majority says down", "ddu", 0, Up, Down, 0, true, "2 of 3 vantages: refused"},
+		{"R4 the commonest reason is told", "dtt", 0, Up, Down, 0, true, "3 of 3 vantages: timeout"},
+		{"R4 of reasons that are as common, the first", "tdu", 0, Up, Down, 0, true, "2 of 3 vantages: timeout"},
 		{"R6 a minority says down", "duu", 0, Up, Up, 1, false, "held: 2 must say down, and 1 of 3 vantages: refused"},
 		{"R6 a minority says up", "udd", 0, Down, Down, 0, false, "2 of 3 vantages: refused"},
 		{"R6 up is not enough yet", "u??", 0, Down, Down, 0, false, "1 of 3 vantages see it up, 2 must"},

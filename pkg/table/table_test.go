@@ -440,6 +440,42 @@ func TestAnEmptyAddressIsBroken(t *testing.T) {
 	h.expect("web.shop.gtm.example.", kansas, IPv4, map[string]float64{"192.0.2.1": .5, "192.0.2.2": .5})
 }
 
+// TestServicesFollowTheFamiliesOfTheirPools when these appear, gain or lose one, and not where they are declared with a fault.
+func TestServicesFollowTheFamiliesOfTheirPools(t *testing.T) {
+	const host = "web.shop.gtm.example."
+	pool := func(endpoint string) string {
+		return "kind: Pool\ntenant: shop\nname: late\nspec: {endpoints: [{name: a, " + endpoint + "}]}\n"
+	}
+	h := newHarness(t, testZone, service("web", "  rules: [{pools: [late]}]\n"))
+	if len(h.last) != 1 {
+		t.Fatalf("a service without its pool is served: %v", h.last)
+	}
+	for _, tc := range []struct {
+		endpoint string
+		want     []Family
+	}{
+		{"addresses: [192.0.2.1]", []Family{IPv4}},
+		{`addresses: [192.0.2.1, "2001:db8::1"]`, []Family{IPv4, IPv6}},
+		{`addresses: ["2001:db8::1"]`, []Family{IPv6}},
+		{"host: a.example.net.", []Family{CNAME}},
+		{"addresses: [192.0.2.1]", []Family{IPv4}},
+	} {
+		h.put(pool(tc.endpoint))
+		for f := range families {
+			if got, want := h.service(host).Serves(f), slices.Contains(tc.want, f); got != want {
+				t.Errorf("%s: %s is served: %v, want %v", tc.endpoint, f.noun(), got, want)
+			}
+		}
+	}
+	bad := Item{&spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "late"},
+		Spec: &spec.Pool{Endpoints: []spec.Endpoint{{Name: "a", Addresses: []netip.Addr{netip.MustParseAddr("2001:db8::1"), {}}}}}}, 99}
+	h.apply(Change{Tenants: []TenantChange{{Tenant: "shop", Head: 99, Put: []Item{bad}}}})
+	h.put(service("web", "  ttl: 7s\n  rules: [{pools: [late]}]\n")[5:])
+	if s := h.service(host); s.TTL != 7 || !s.Serves(IPv4) || s.Serves(IPv6) {
+		t.Errorf("the pool is broken, and served in its last good form: TTL %d, %v", s.TTL, s.Families())
+	}
+}
+
 func TestAHostMovesBetweenServices(t *testing.T) {
 	h := newHarness(t, testZone, testPools, service("web", webRules))
 	h.put(service("web", strings.Replace(webRules, "  ttl", "  metrics: false\n  ttl", 1))[5:],
