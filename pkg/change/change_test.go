@@ -349,8 +349,9 @@ func TestClashesAreFoundAmongServicesThatDidNotChange(t *testing.T) {
 		docs = append(docs, serviceOf("shop", fmt.Sprint("s", i), fmt.Sprintf("s%d.other.example.", i), "eu"))
 	}
 	mustApply(t, c, Input{Put: decode(t, join(docs...))})
-	_, err := c.Plan(context.Background(), Input{Put: decode(t, strings.Replace(platform, "mail.shop MX 10 ns1", "web.shop CNAME ns1", 1))})
-	if err == nil || !strings.Contains(err.Error(), "zone gtm.example. has a CNAME at web.shop.gtm.example.") {
+	mustApply(t, c, Input{Put: decode(t, serviceOf("shop", "late", "late.shop.gtm.example.", "eu"))})
+	_, err := c.Plan(context.Background(), Input{Put: decode(t, strings.Replace(platform, "mail.shop MX 10 ns1", "late.shop CNAME ns1", 1))})
+	if err == nil || !strings.Contains(err.Error(), "zone gtm.example. has a CNAME at late.shop.gtm.example.") {
 		t.Errorf("got %v", err)
 	}
 }
