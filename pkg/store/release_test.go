@@ -59,6 +59,12 @@ func TestReleasesAreFollowed(t *testing.T) {
 			t.Errorf("the newer one is gone with the older: %v", err)
 		}
 		must(c.TakeRelease(ctx, newer))
+		if _, err := c.etcd.Delete(ctx, c.leading.Load().key); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.TakeRelease(testContext(t), newer); !errors.Is(err, ErrNotLeader) { // ctx may have ended by now
+			t.Errorf("taken by one who has lost the lead: %v", err)
+		}
 		return nil
 	})
 	o.until(t, "taken", waiting("shop/"))
