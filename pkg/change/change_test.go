@@ -132,6 +132,15 @@ func TestPlan(t *testing.T) {
 			"shop@1 update Pool/eu reads platform\nplatform@1 delete Site/fra reads bar,cafe,shop\n"},
 		{"the platform in two parts", join(strings.Replace(shop, "site: fra, ", "site: ber, ", 1), "kind: Site\ntenant: platform\nname: ber\nspec: {}\n"), "platform/Site/fra",
 			"platform@1 create Site/ber\nshop@1 update Pool/eu reads platform\nplatform@2 delete Site/fra reads bar,cafe,shop\n"},
+		{"a service that is taken away: aliases of the platform may lead there", "", "shop/Service/web",
+			"shop@1 delete Service/web reads platform\n"},
+		{"the first of a tenant: whether it is one at all", "kind: Monitor\ntenant: cafe\nname: m\nspec: {type: tcp, port: 80}\n", "",
+			"cafe@0 create Monitor/m reads platform\n"},
+		{"no pool, no service, and not the first", "kind: Monitor\ntenant: shop\nname: m\nspec: {type: tcp, port: 80}\n", "",
+			"shop@1 create Monitor/m\n"},
+		{"an alias of the platform to a new service", join(aliasOf("platform", "new", "new.gtm.example.", "new.shop.gtm.example."),
+			serviceOf("shop", "new", "new.shop.gtm.example.", "eu")), "",
+			"shop@1 create Service/new reads platform\nplatform@1 create Service/new reads shop\n"},
 		{"a host that others may take too", join(poolOf("cafe", "p", "198.51.100.9"), serviceOf("cafe", "s", "x.shared.gtm.example.", "p")), "",
 			"cafe@0 create Pool/p create Service/s reads bar,platform\n"},
 	} {
@@ -145,6 +154,16 @@ func TestPlan(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// TestEachDeletionIsLookedAt: what the first one relies on was all that a part relied on.
+func TestEachDeletionIsLookedAt(t *testing.T) {
+	c, _ := house(t)
+	mustApply(t, c, Input{Edit: Drain(Target{"shop", "eu", "a"}, "disk", "ann", clock)})
+	p := mustPlan(t, c, Input{Delete: []spec.Key{key("shop/Override/drain-eu-a"), key("shop/Service/web")}})
+	if diff := cmp.Diff("shop@2 delete Override/drain-eu-a delete Service/web reads platform\n", outline(p)); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -163,6 +182,10 @@ func TestPlanErrors(t *testing.T) {
 			"c.yaml:4: shop/Service/s: spec.host: zone gtm.example. has a CNAME at alias.shop.gtm.example.; change spec.host, or the content of zone gtm.example."},
 		{"below a delegation", serviceOf("shop", "s", "x.away.shop.gtm.example.", "eu"), "",
 			"c.yaml:4: shop/Service/s: spec.host: x.away.shop.gtm.example. cannot be reached: zone gtm.example. gives it away by the NS record of away.shop.gtm.example.; change spec.host, or the content of zone gtm.example."},
+		{"below a DNAME, though not at it", join(strings.Replace(platform, "mail.shop MX 10 ns1", "moved.shop DNAME shop.example.", 1),
+			serviceOf("shop", "at", "moved.shop.gtm.example.", "eu"), serviceOf("shop", "below", "x.moved.shop.gtm.example.", "eu")), "",
+			"c.yaml:28: shop/Service/below: spec.host: x.moved.shop.gtm.example. cannot be reached: zone gtm.example. gives it away by the " +
+				"DNAME record of moved.shop.gtm.example.; change spec.host, or the content of zone gtm.example."},
 		{"host names beside other data", join("kind: Pool\ntenant: shop\nname: cdn\nspec: {endpoints: [{name: a, host: x.}]}\n", serviceOf("shop", "s", "mail.shop.gtm.example.", "cdn")), "",
 			"c.yaml:9: shop/Service/s: spec.host: a service of host names answers CNAME, which allows nothing beside it, but zone gtm.example. has MX at mail.shop.gtm.example.; change spec.host, or the content of zone gtm.example."},
 		{"a delegation above a service", strings.Replace(platform, "mail.shop MX 10 ns1", "shop NS ns1", 1), "",
@@ -298,6 +321,37 @@ func TestApplyInChunks(t *testing.T) {
 	m.fail = &store.TooLargeError{Bytes: 9, MaxBytes: 8, MaxOps: 3}
 	_, err := c.Apply(context.Background(), mustPlan(t, c, Input{Put: decode(t, poolOf("shop", "huge", "198.51.100.9"))}))
 	if err == nil || !strings.HasPrefix(err.Error(), "shop/Pool/huge: ") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestAsManyStepsAsFitAreOneGeneration: the last one that fits beside record and head did not make it two.
+func TestAsManyStepsAsFitAreOneGeneration(t *testing.T) {
+	for steps, want := range map[int]int{atOnce: 1, atOnce + 1: 2} {
+		c, _ := house(t)
+		var put []*spec.Resource
+		for i := range steps {
+			k := spec.Key{Tenant: "shop", Kind: spec.KindMonitor, Name: fmt.Sprint("m", i)}
+			put = append(put, &spec.Resource{Key: k, Spec: &spec.Monitor{Type: "tcp", Port: 80}})
+		}
+		if recs := mustApply(t, c, Input{Put: put}); len(recs) != want {
+			t.Errorf("%d steps became %d generations, want %d", steps, len(recs), want)
+		}
+	}
+}
+
+// TestClashesAreFoundAmongServicesThatDidNotChange, of which there are many.
+func TestClashesAreFoundAmongServicesThatDidNotChange(t *testing.T) {
+	c, _ := house(t)
+	docs := []string{"kind: Zone\ntenant: platform\nname: other.example.\n" +
+		"spec: {nameservers: [ns1.gtm.example.], contact: a.b, grants: {shop: [other.example.]}}\n"}
+	for i := range 100 {
+		docs = append(docs, serviceOf("shop", fmt.Sprint("s", i), fmt.Sprintf("s%d.other.example.", i), "eu"))
+	}
+	mustApply(t, c, Input{Put: decode(t, join(docs...))})
+	mustApply(t, c, Input{Put: decode(t, serviceOf("shop", "late", "late.shop.gtm.example.", "eu"))})
+	_, err := c.Plan(context.Background(), Input{Put: decode(t, strings.Replace(platform, "mail.shop MX 10 ns1", "late.shop CNAME ns1", 1))})
+	if err == nil || !strings.Contains(err.Error(), "zone gtm.example. has a CNAME at late.shop.gtm.example.") {
 		t.Errorf("got %v", err)
 	}
 }

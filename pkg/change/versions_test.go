@@ -64,3 +64,37 @@ func TestADeclarationReplacesTheVersionThatItWasMadeFrom(t *testing.T) {
 		t.Errorf("made from what is there: %v, %v", records, err)
 	}
 }
+
+// TestADeclarationOfWhatIsGoneSaysWhoDeletedIt, and only if that was after it was read.
+func TestADeclarationOfWhatIsGoneSaysWhoDeletedIt(t *testing.T) {
+	c, _ := house(t)
+	pool := "kind: Pool\ntenant: shop\nname: us\nspec: {endpoints: [{name: a, addresses: [198.51.100.%s]}]}\n"
+	declared := func(last string) Input {
+		return Input{Put: decode(t, strings.Replace(pool, "%s", last, 1)), Author: "eve", Message: "us"}
+	}
+	mustApply(t, c, declared("7"))
+	mustApply(t, c, Input{Delete: []spec.Key{key("shop/Pool/us")}, Author: "bob", Message: "no us"})
+	mustApply(t, c, Input{Edit: Weights("shop", "eu", map[string]int{"a": 9}), Author: "dan", Message: "more"})
+	for made, want := range map[uint64]string{
+		2: "was deleted in shop@3 by bob at 2026-01-02T03:04:05Z (no us), since this was made from shop@2;",
+		3: "is not there any more, though this was made from shop@3;",
+	} {
+		in := declared("8")
+		in.Put[0].Generation = made
+		if _, err := c.Plan(context.Background(), in); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("made from %d: got %v, want %s", made, err, want)
+		}
+	}
+	mustApply(t, c, declared("9")) // shop@5
+	mustApply(t, c, Input{Edit: Weights("shop", "eu", map[string]int{"a": 8}), Author: "dan", Message: "less"})
+	for made, want := range map[uint64]string{
+		2: "was changed in shop@5 by eve at 2026-01-02T03:04:05Z (us), since this was made from shop@2;",
+		9: "is that of shop@5 by eve at 2026-01-02T03:04:05Z (us), older than the one that this was made from, shop@9;",
+	} {
+		in := declared("8")
+		in.Put[0].Generation = made
+		if _, err := c.Plan(context.Background(), in); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("made from %d: got %v, want %s", made, err, want)
+		}
+	}
+}

@@ -20,6 +20,9 @@ type tenant struct {
 	silent   bool       // the only vantage is
 	release  map[PoolID]bool
 	age      func(PoolID, string) time.Duration
+
+	frozenFor func() time.Duration
+
 	verdicts map[PoolID]Verdict
 	tally    Tally
 }
@@ -53,7 +56,8 @@ func (x *tenant) judge(now time.Time) {
 		proposed[id] = Judge(c)
 	}
 	release := func(id PoolID) bool { return x.release[id] }
-	x.verdicts, x.tally = x.brake.Apply(Docket{Previous: x.verdicts, Proposed: proposed, Pools: x.declared(), Release: release, Age: x.age, Now: now})
+	x.verdicts, x.tally = x.brake.Apply(Docket{Previous: x.verdicts, Proposed: proposed, Pools: x.declared(), Release: release,
+		Age: x.age, FrozenFor: x.frozenFor, Now: now})
 }
 
 func (x *tenant) declared() map[PoolID]Declared {

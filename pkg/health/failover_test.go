@@ -349,6 +349,48 @@ func TestBrakeGoesByItsOwnAges(t *testing.T) {
 	}
 }
 
+// TestTheWindowGrowsByTheJudgesOwnClock while the brake holds, and only then: times of other clocks have no part in it.
+func TestTheWindowGrowsByTheJudgesOwnClock(t *testing.T) {
+	for _, tc := range []struct {
+		what           string
+		age, frozenFor time.Duration
+		frozen, held   bool
+	}{
+		{"what went down before it took hold counts on", 530 * time.Second, 480 * time.Second, true, true},
+		{"it has held for a moment, whatever the verdicts' times say", 100 * time.Second, 0, true, false},
+		{"a clock that was set back does not shorten the window", 50 * time.Second, -30 * time.Second, true, true},
+		{"it does not hold", 100 * time.Second, time.Hour, false, false},
+	} {
+		x := newTenant(4, 3)
+		x.set(at(1), Down, endpointsOf("p0", 3)...)
+		if tc.frozen {
+			x.set(at(20), Down, "p1/e0")
+			x.want(t, tc.what, true, endpointsOf("p0", 3)...)
+		}
+		x.age = func(PoolID, string) time.Duration { return tc.age }
+		x.frozenFor = func() time.Duration { return tc.frozenFor }
+		x.set(at(500), Down, "p1/e0")
+		if x.tally.Frozen != tc.held {
+			t.Errorf("%s: frozen %v (%+v)", tc.what, x.tally.Frozen, x.tally)
+		}
+	}
+}
+
+// TestANewAddressDoesNotFail: what was down at another address, and is not checked yet, neither counts as failing nor is held as up.
+func TestANewAddressDoesNotFail(t *testing.T) {
+	id := PoolID{"shop", "a"}
+	was, now := Verdict{Pool: id, Endpoints: map[string]Finding{}}, Verdict{Pool: id, Endpoints: map[string]Finding{}}
+	for _, e := range []string{"1", "2", "3", "4"} {
+		was.Endpoints[e], now.Endpoints[e] = Finding{State: Up, Score: 1}, Finding{State: Down}
+	}
+	was.Endpoints["moved"], now.Endpoints["moved"] = Finding{State: Down, Of: "A"}, Finding{State: Unknown, Score: 1, Since: at(10), Of: "B"}
+	verdicts, tally := Brake{}.Apply(Docket{Now: at(10), Previous: map[PoolID]Verdict{id: was}, Proposed: map[PoolID]Verdict{id: now},
+		Pools: map[PoolID]Declared{id: {Rows: []Row{{"rule 1", []PoolID{id}}}, Size: 5}}})
+	if want := (Tally{Total: 4, Failing: 4, Held: 4, Frozen: true}); tally != want || verdicts[id].Endpoints["moved"] != now.Endpoints["moved"] {
+		t.Errorf("%+v, want %+v; the one that moved is %+v", tally, want, verdicts[id].Endpoints["moved"])
+	}
+}
+
 // With two pools that back each other up, one of which dies while the other is well, no answer ever names a dead endpoint, in whatever
 // order they die and recover; and nothing is held for ever once all are well.
 func TestBrakeFailoverProperties(t *testing.T) {

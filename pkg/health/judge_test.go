@@ -11,8 +11,8 @@ import (
 
 var pool = PoolID{"shop", "eu"}
 
-// scene writes a case of one endpoint "a" as votes: 'u' up, 'd' down, 'h' up at half score, '?' unknown, ' ' no observation;
-// upper case: the vantage is silent; 'b' blind after up, 'c' blind after down. Vantages are v0, v1...
+// scene writes a case of one endpoint "a" as votes: 'u' up, 'd' down, 't' down for another reason, 'h' up at half score, '?' unknown,
+// ' ' no observation; upper case: the vantage is silent; 'b' blind after up, 'c' blind after down. Vantages are v0, v1...
 func scene(votes string, quorum int, previous State) Case {
 	c := Case{Pool: pool, Endpoints: []string{"a"}, Quorum: quorum, Now: at(100),
 		Observations: map[string]Observation{}, Alive: map[string]bool{}}
@@ -35,6 +35,8 @@ func scene(votes string, quorum int, previous State) Case {
 			s = Sight{State: Up, Score: 0.5, Reason: "flaps"}
 		case 'd':
 			s = Sight{State: Down, Reason: "refused"}
+		case 't':
+			s = Sight{State: Down, Reason: "timeout"}
 		case 'b':
 			s = Sight{State: Up, Score: 1, Blind: true, Reason: "not checked"}
 		case 'c':
@@ -64,6 +66,8 @@ func TestJudge(t *testing.T) {
 		{"R4 a lone vantage decides", "d", 0, Up, Down, 0, true, "refused"},
 		{"R5 a lone vantage decides", "u", 0, Down, Up, 1, true, ""},
 		{"R4 a majority says down", "ddu", 0, Up, Down, 0, true, "2 of 3 vantages: refused"},
+		{"R4 the commonest reason is told", "dtt", 0, Up, Down, 0, true, "3 of 3 vantages: timeout"},
+		{"R4 of reasons that are as common, the first", "tdu", 0, Up, Down, 0, true, "2 of 3 vantages: timeout"},
 		{"R6 a minority says down", "duu", 0, Up, Up, 1, false, "held: 2 must say down, and 1 of 3 vantages: refused"},
 		{"R6 a minority says up", "udd", 0, Down, Down, 0, false, "2 of 3 vantages: refused"},
 		{"R6 up is not enough yet", "u??", 0, Down, Down, 0, false, "1 of 3 vantages see it up, 2 must"},
@@ -283,6 +287,41 @@ func TestJudgeForeignScores(t *testing.T) {
 		if f := Judge(c).Endpoints["a"]; f.Score != 1 {
 			t.Errorf("score %v became %v", score, f.Score)
 		}
+	}
+}
+
+// TestVerdictsAreEqualInAllOrNotAtAll: what Equal passes over is not written, and no edge hears of it.
+func TestVerdictsAreEqualInAllOrNotAtAll(t *testing.T) {
+	verdict := func(change func(*Verdict, *Finding)) Verdict {
+		v := Verdict{Pool: pool, Frozen: true, FrozenSince: at(1), Judge: "v0", Cause: "c", NeverUp: []string{"n"}, Released: []string{"r"}}
+		f := Finding{State: Up, Score: 0.5, Since: at(2), Reason: "r", Of: "A"}
+		v.Endpoints = map[string]Finding{"b": f}
+		change(&v, &f)
+		v.Endpoints["a"] = f
+		return v
+	}
+	same := verdict(func(*Verdict, *Finding) {})
+	for what, change := range map[string]func(*Verdict, *Finding){
+		"pool":             func(v *Verdict, _ *Finding) { v.Pool.Pool = "us" },
+		"frozen":           func(v *Verdict, _ *Finding) { v.Frozen = false },
+		"frozen since":     func(v *Verdict, _ *Finding) { v.FrozenSince = at(3) },
+		"cause":            func(v *Verdict, _ *Finding) { v.Cause = "" },
+		"never up":         func(v *Verdict, _ *Finding) { v.NeverUp = nil },
+		"released":         func(v *Verdict, _ *Finding) { v.Released = []string{"s"} },
+		"another endpoint": func(v *Verdict, _ *Finding) { delete(v.Endpoints, "b"); v.Endpoints["c"] = Finding{} },
+		"one more":         func(v *Verdict, _ *Finding) { v.Endpoints["c"] = Finding{} },
+		"state":            func(_ *Verdict, f *Finding) { f.State = Unknown },
+		"score":            func(_ *Verdict, f *Finding) { f.Score = 1 },
+		"since":            func(_ *Verdict, f *Finding) { f.Since = at(4) },
+		"reason":           func(_ *Verdict, f *Finding) { f.Reason = "" },
+		"what is checked":  func(_ *Verdict, f *Finding) { f.Of = "B" },
+	} {
+		if other := verdict(change); same.Equal(other) || other.Equal(same) {
+			t.Errorf("another %s counts as the same", what)
+		}
+	}
+	if other := verdict(func(v *Verdict, f *Finding) { v.Judge, f.Since = "v1", f.Since.Local() }); !same.Equal(other) {
+		t.Error("another judge, and times of another zone, count as another verdict")
 	}
 }
 

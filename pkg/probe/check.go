@@ -88,9 +88,6 @@ func (k *Checker) checkOne(ctx context.Context, c Check, place string) error {
 		return k.connectError(err)
 	}
 	defer conn.Close()
-	if deadline, ok := ctx.Deadline(); ok {
-		conn.SetDeadline(deadline)
-	}
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if c.Type == "tcp" {

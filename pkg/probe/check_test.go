@@ -10,8 +10,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -134,6 +136,17 @@ func TestHTTP(t *testing.T) {
 		{"headers without end", func(c *Check) {
 			c.Addrs = []netip.AddrPort{raw(t, "HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 1<<20))}
 		}, "response: the connection was closed too early"},
+		{"eight interim responses", func(c *Check) {
+			c.Addrs = []netip.AddrPort{raw(t, strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 8)+"HTTP/1.1 204 No Content\r\n\r\n")}
+		}, ""},
+		{"nine interim responses", func(c *Check) {
+			c.Addrs = []netip.AddrPort{raw(t, strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 9)+"HTTP/1.1 204 No Content\r\n\r\n")}
+		}, "response: too many interim responses"},
+		{"another protocol is no interim response", func(c *Check) {
+			c.Addrs = []netip.AddrPort{raw(t, "HTTP/1.1 101 Switching Protocols\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n")}
+		}, "status 101, want 200-299"},
+		{"closed behind an interim response", func(c *Check) { c.Addrs = []netip.AddrPort{raw(t, "HTTP/1.1 100 Continue\r\n\r\n")} },
+			"response: the connection was closed too early"},
 		{"interim responses without end", func(c *Check) {
 			c.Addrs = []netip.AddrPort{raw(t, strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 99))}
 		}, "response: too many interim responses"},
@@ -273,6 +286,29 @@ func TestNoRoute(t *testing.T) {
 	r := k.Check(context.Background(), Check{Type: "tcp", Addrs: []netip.AddrPort{to}, Timeout: 200 * time.Millisecond})
 	if r.Outcome != want || !strings.HasPrefix(r.Reason, "connect: ") {
 		t.Errorf("%+v, want %s", r, want)
+	}
+}
+
+// TestOwnFaultsSayNothingOfTheTarget: what this machine lacks, a route among it, is no evidence; what the target or a router says is.
+func TestOwnFaultsSayNothingOfTheTarget(t *testing.T) {
+	near := net.TCPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:9"))         // there is a route to it
+	nowhere := net.TCPAddrFromAddrPort(netip.MustParseAddrPort("[fe80::1%gone]:9")) // there is none: no such interface
+	for _, tc := range []struct {
+		errno syscall.Errno
+		to    net.Addr
+		want  Outcome
+	}{
+		{syscall.EMFILE, near, Unable}, {syscall.ENFILE, near, Unable}, {syscall.ENOBUFS, near, Unable}, {syscall.ENOMEM, near, Unable},
+		{syscall.EADDRNOTAVAIL, near, Unable}, {syscall.EAFNOSUPPORT, near, Unable}, {syscall.EPERM, near, Unable}, {syscall.EACCES, near, Unable},
+		{syscall.ECONNREFUSED, near, Failed}, {syscall.ECONNRESET, near, Failed}, {syscall.EHOSTUNREACH, near, Failed},
+		{syscall.ENETUNREACH, near, Failed}, // a router farther on says so
+		{syscall.ENETUNREACH, nil, Failed},
+		{syscall.ENETUNREACH, nowhere, Unable},
+		{syscall.EHOSTUNREACH, nowhere, Failed},
+	} {
+		var k Checker
+		err := &net.OpError{Op: "dial", Net: "tcp", Addr: tc.to, Err: os.NewSyscallError("connect", tc.errno)}
+		conclude(Check{}, k.connectError(err)).wants(t, fmt.Sprint(tc.errno, " to ", tc.to), tc.want, "connect: "+tc.errno.Error())
 	}
 }
 

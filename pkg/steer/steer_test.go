@@ -104,6 +104,24 @@ func TestDrainedEndpointsDoNotCountAsUnhealthy(t *testing.T) {
 	}
 }
 
+// TestDrainedEndpointsCountNeitherWay: a dead one that is drained does not take the pool down, and one that is well does not keep it up.
+func TestDrainedEndpointsCountNeitherWay(t *testing.T) {
+	drained := []*spec.Override{{Pool: "eu", Endpoint: "a", State: "drain", Reason: "deploy"}}
+	for _, tc := range []struct {
+		verdict, min string
+		up           bool
+		why          string
+	}{
+		{"a=0 b=1", "100%", true, "1 of 1 endpoints healthy"},
+		{"a=1 b=0", "1", false, "0 of 1 endpoints healthy, 1 needed"},
+		{"a=? b=0", "", false, "0 of 1 endpoints healthy, 1 needed"},
+	} {
+		if p := NewPool(id, pool(tc.min, 3, 1), findings(tc.verdict), drained, noon); p.Up != tc.up || p.Why != tc.why {
+			t.Errorf("%s: up %v, %q; want %v, %q", tc.verdict, p.Up, p.Why, tc.up, tc.why)
+		}
+	}
+}
+
 func TestOverridesKeepTheMeasuredStateApart(t *testing.T) {
 	up := []*spec.Override{{Pool: "eu", Endpoint: "a", State: "up", Reason: "probe is wrong"}}
 	if p := NewPool(id, pool("", 3, 1), findings("a=0 b=0"), up, noon); !p.Up || p.Candidates[0].Effective != 3 || p.Candidates[1].Effective != 0 {
@@ -319,6 +337,8 @@ func TestWordsCountWhatWasSeen(t *testing.T) {
 		{"none checked yet", "", nil, nil, "m", true, "0 of 4 endpoints healthy, 4 never checked"},
 		{"some never checked", "", findings("a=1 b=0 c=?"), nil, "m", true, "1 of 4 endpoints healthy, 2 never checked"},
 		{"some held", "", held, nil, "m", true, "0 of 4 endpoints healthy, 2 never checked, 1 held by the brake"},
+		{"held and unchecked ones answer, so that they are enough", "3", held, nil, "m", true,
+			"0 of 4 endpoints healthy, 2 never checked, 1 held by the brake"},
 		{"too few, even so", "100%", findings("a=1 b=0 c=?"), nil, "m", false, "1 of 4 endpoints healthy, 2 never checked, 4 needed"},
 		{"all down", "", findings("a=0 b=0 c=0 d=0"), nil, "m", false, "0 of 4 endpoints healthy, 1 needed"},
 		{"by an operator", "", nil, byHand, "m", true, "1 of 4 endpoints healthy, 3 never checked"},

@@ -36,6 +36,23 @@ func TestTableGivesTheItemOfTheHighestScore(t *testing.T) {
 	}
 }
 
+// TestHashesStayAsTheyAre: by another mixing every sticky client would move while a fleet is upgraded, and between edges of two versions.
+func TestHashesStayAsTheyAre(t *testing.T) {
+	for _, tc := range []struct {
+		what      string
+		got, want uint64
+	}{
+		{"an IPv4 network", Hash(0, 0xffffc0000200), 0x469b26b1638c8372},
+		{"an IPv6 network", Hash(0x20010db800000000, 0), 0xef130a859152f71a},
+		{"a name", NameID("eu-1"), 0xa1b3404673bc9226},
+		{"no name", NameID(""), 0xc3817c016ba4ff30},
+	} {
+		if tc.got != tc.want {
+			t.Errorf("%s is %#x, and was %#x", tc.what, tc.got, tc.want)
+		}
+	}
+}
+
 func TestFilledTableGivesTheSame(t *testing.T) {
 	table, filled := Sticky(crowd(30), 1).Table, Sticky(crowd(30), 1).Table
 	filled.Fill()

@@ -3,10 +3,12 @@ package store
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -68,6 +70,26 @@ func TestChildInAFolderWithALongAndOddName(t *testing.T) {
 	c := openTest(t, Config{Endpoints: []string{child.Endpoint()}})
 	if err := c.Ping(testContext(t)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestAClosedLogIsClosed, once and for all, and whoever goes on writing to it harms nobody.
+func TestAClosedLogIsClosed(t *testing.T) {
+	l, err := openBoundedLog(filepath.Join(t.TempDir(), "log"), 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := l.file
+	for range 2 {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := file.Stat(); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("the file is open still: %v", err)
+	}
+	if n, err := l.Write([]byte("late\n")); n != 5 || err != nil || !slices.Contains(l.Tail(), "late") {
+		t.Errorf("%d, %v, %q", n, err, l.Tail())
 	}
 }
 

@@ -3,6 +3,7 @@ package store
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"net"
 	"net/http/httptest"
 	"strings"
@@ -114,6 +115,39 @@ func TestFollowingWaitsForAnEtcdThatComesLater(t *testing.T) {
 	startTestChild(t, dir)
 	f.untilState(Current)
 	f.until("connecting all the while", func() bool { return f.status[0].State == Connecting && f.status[1].State == Connecting })
+}
+
+// TestNamesOfMembersAreCheckedOneByOne: each member is to prove its own name, not that of the first that was asked.
+func TestNamesOfMembersAreCheckedOneByOne(t *testing.T) {
+	d := &dialer{tls: &tls.Config{}}
+	for _, addr := range []string{"one.example:2379", "two.example:2379"} {
+		asked := make(chan string, 1)
+		here, there := net.Pipe()
+		go func() {
+			defer there.Close()
+			_ = tls.Server(there, &tls.Config{GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+				asked <- h.ServerName
+				return nil, errors.New("seen")
+			}}).Handshake()
+		}()
+		if _, err := d.encrypt(testContext(t), here, addr); err == nil {
+			t.Fatal("a handshake without a certificate")
+		}
+		if got := <-asked; got+":2379" != addr {
+			t.Errorf("%s was asked for %q", addr, got)
+		}
+	}
+}
+
+func TestContactIsNeverUntilHeard(t *testing.T) {
+	var m metrics
+	if at, age := m.lastContact(), m.contactAge(); !at.IsZero() || age != -1 {
+		t.Errorf("never heard, and yet at %v, %v s ago", at, age)
+	}
+	m.heard()
+	if at, age := m.lastContact(), m.contactAge(); at.IsZero() || age < 0 {
+		t.Errorf("heard, and yet at %v, %v s ago", at, age)
+	}
 }
 
 func TestMetrics(t *testing.T) {

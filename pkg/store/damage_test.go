@@ -3,12 +3,15 @@ package store
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
@@ -48,6 +51,58 @@ func TestDamagedHeadCostsNobodyElse(t *testing.T) {
 		f.sameAsRead(c)
 		if f.wasRefused() {
 			t.Error("it was refused")
+		}
+	}
+}
+
+// TestDamageAtTheFirstByteHasAPlace, and a file that cannot be opened has none.
+func TestDamageAtTheFirstByteHasAPlace(t *testing.T) {
+	for offset, want := range map[int64]string{0: "f is damaged at byte 0: r; s", 7: "f is damaged at byte 7: r; s", -1: "f cannot be read: r; s"} {
+		if got := (&CorruptError{File: "f", Offset: offset, Reason: "r", Serves: "s"}).Error(); got != want {
+			t.Errorf("%d: %q, want %q", offset, got, want)
+		}
+	}
+}
+
+// TestVersionsThatAreCutSayWhatIsMissing: their bytes are intact by their checksum, but another program may have written them.
+func TestVersionsThatAreCutSayWhatIsMissing(t *testing.T) {
+	for _, tc := range []struct {
+		kind    byte
+		payload string
+		want    string
+	}{
+		{frameDigested, "1234567", "a version has no digest"},
+		{frameDigested, "12345678", "a version has no generation"},
+		{frameVersion, "", "a version has no generation"},
+		{frameVersion, "\x80", "a version has no generation"},
+		{frameVersion, strings.Repeat("\xff", 11), "a version has no generation"},
+		{frameVersion, "\x01", "a length in a record points past its end"},
+		{frameVersion, "\x01\x09{}", "a length in a record points past its end"},
+	} {
+		it := item{kind: tc.kind}
+		if err := it.decode([]byte(tc.payload), &spec.Reader{}); err == nil || err.Error() != tc.want {
+			t.Errorf("%q: got %v, want %s", tc.payload, err, tc.want)
+		}
+	}
+}
+
+// TestBrokenResourcesEndWithWhatReplacesOrDeletesThem: those were told as broken for ever.
+func TestBrokenResourcesEndWithWhatReplacesOrDeletesThem(t *testing.T) {
+	a, b, c := site("shop", "a", "EU"), site("shop", "b", "EU"), site("shop", "c", "EU")
+	was := map[spec.Key]BrokenResource{a.Key: {Key: a.Key}, b.Key: {Key: b.Key}}
+	for _, tc := range []struct {
+		what string
+		tu   TenantUpdate
+		want []spec.Key
+	}{
+		{"nothing", TenantUpdate{}, []spec.Key{a.Key, b.Key}},
+		{"replaced", TenantUpdate{Put: []Version{{Resource: a}}}, []spec.Key{b.Key}},
+		{"deleted", TenantUpdate{Deleted: []spec.Key{b.Key}}, []spec.Key{a.Key}},
+		{"another one", TenantUpdate{Broken: []BrokenResource{{Key: c.Key}}}, []spec.Key{a.Key, b.Key, c.Key}},
+	} {
+		now := brokenAfter(was, tc.tu)
+		if got := slices.SortedFunc(maps.Keys(now), spec.Key.Compare); !slices.Equal(got, tc.want) || len(was) != 2 {
+			t.Errorf("%s: %v, want %v", tc.what, got, tc.want)
 		}
 	}
 }

@@ -59,6 +59,13 @@ func TestReleasesAreFollowed(t *testing.T) {
 			t.Errorf("the newer one is gone with the older: %v", err)
 		}
 		must(c.TakeRelease(ctx, newer))
+		later := testContext(t) // ctx ends with the lead
+		if _, err := c.etcd.Delete(later, c.leading.Load().key); err != nil {
+			t.Error(err)
+		}
+		if err := c.TakeRelease(later, newer); !errors.Is(err, ErrNotLeader) {
+			t.Errorf("taken by one who has lost the lead: %v", err)
+		}
 		return nil
 	})
 	o.until(t, "taken", waiting("shop/"))

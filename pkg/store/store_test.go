@@ -111,15 +111,19 @@ func TestCommitConflicts(t *testing.T) {
 func TestCommitRefusesNonsense(t *testing.T) {
 	c, ctx := testClient(t), testContext(t)
 	a := site("shop", "a", "EU")
-	for name, ch := range map[string]Change{
-		"no tenant":      {Put: resources(a)},
-		"nothing":        {Tenant: "shop"},
-		"other tenant's": {Tenant: "shop", Put: resources(site("other", "a", "EU"))},
-		"twice":          {Tenant: "shop", Put: resources(a, a)},
-		"put and delete": {Tenant: "shop", Put: resources(a), Delete: []spec.Key{a.Key}},
+	const once = "a change of shop holds each of that tenant's resources once at most" // etcd's own words for it name no resource
+	for name, tc := range map[string]struct {
+		ch   Change
+		want string
+	}{
+		"no tenant":      {Change{Put: resources(a)}, ""},
+		"nothing":        {Change{Tenant: "shop"}, ""},
+		"other tenant's": {Change{Tenant: "shop", Put: resources(site("other", "a", "EU"))}, once},
+		"twice":          {Change{Tenant: "shop", Put: resources(a, a)}, once},
+		"put and delete": {Change{Tenant: "shop", Put: resources(a), Delete: []spec.Key{a.Key}}, once},
 	} {
-		if _, err := c.Commit(ctx, ch); err == nil {
-			t.Errorf("%s: was taken", name)
+		if _, err := c.Commit(ctx, tc.ch); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: got %v, want %q", name, err, tc.want)
 		}
 	}
 	if heads, err := c.Heads(ctx); err != nil || len(heads) != 0 {

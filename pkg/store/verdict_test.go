@@ -90,6 +90,7 @@ func FuzzParseVerdict(f *testing.F) {
 		f.Add(value)
 	}
 	f.Add([]byte(`{"pool":{"tenant":"","pool":""},"endpoints":{"a":{"state":"up","score":01,"since":"2001-01-01T00:00:00Z"}}}`))
+	f.Add([]byte(`{"pool":{"tenant":"","pool":""},"endpoints":{"a":}}`)) // no finding at all, and all in order behind it
 	f.Fuzz(func(t *testing.T, value []byte) { checkParsed(t, value) })
 }
 

@@ -221,3 +221,16 @@ func TestAliasesShareDraws(t *testing.T) {
 		t.Errorf("%d targets are left", n)
 	}
 }
+
+// TestWhatIsResolvedBreaksAndMends: no tenant's change comes with it, and yet the list of what is broken is made anew.
+func TestWhatIsResolvedBreaksAndMends(t *testing.T) {
+	h := newHarness(t, aliasZone("    - {name: www, to: www.cdn.example.}\n"))
+	target := Target{Host: "www.cdn.example."}
+	h.resolve(target, &Resolved{TTL: 60, Addresses: addresses("192.0.2.1")})
+	h.broken()
+	h.resolve(target, &Resolved{TTL: 60, Addresses: []netip.Addr{{}}})
+	h.broken("is no address serves lastGood")
+	h.resolve(target, &Resolved{TTL: 60, Addresses: addresses("192.0.2.2")})
+	h.broken()
+	h.expect("www.gtm.example.", berlin, IPv4, map[string]float64{"192.0.2.2": 1})
+}

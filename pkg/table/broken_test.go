@@ -3,6 +3,7 @@ package table
 import (
 	"errors"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/gti/gtm/pkg/health"
@@ -127,6 +128,36 @@ func TestAPoolThatNobodyUsesAnyMoreIsMended(t *testing.T) {
 	}
 	if h.apply(pool(200, netip.MustParseAddr("192.0.2.1"))); len(h.last) != 0 {
 		t.Errorf("mended: still %+v", h.last)
+	}
+}
+
+// TestWhatNoServiceNamesAnyMoreIsForgotten: neither draws, nor pools that are not declared, stay behind what came and went.
+func TestWhatNoServiceNamesAnyMoreIsForgotten(t *testing.T) {
+	h := newHarness(t, testZone, testPools, service("web", webRules))
+	draws := func() (n int) {
+		for _, p := range h.c.pools {
+			n += len(p.draws)
+		}
+		return n
+	}
+	before, pools := draws(), len(h.c.pools)
+	for _, rules := range []string{
+		"  pick: sticky\n  rules: [{pools: [eu]}]\n",
+		"  answers: 2\n  rules: [{pools: [eu, us]}]\n",
+		"  pick: all\n  rules: [{pools: [us, missing]}]\n", // it is not compiled, and stays as it was
+		"  pick: all\n  rules: [{pools: [us, absent]}]\n",
+		"  pick: all\n  rules: [{pools: [us]}]\n",
+	} {
+		h.put(service("other", rules)[5:])
+		if strings.Contains(rules, "missing") && len(h.last) != 1 {
+			t.Errorf("%s is served: %v", rules, h.last)
+		}
+	}
+	if h.delete(spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "other"}); len(h.last) != 0 {
+		t.Errorf("broken: %v", h.last)
+	}
+	if draws() != before || len(h.c.pools) != pools {
+		t.Errorf("%d draws and %d pools stay, of %d and %d: %v", draws(), len(h.c.pools), before, pools, h.c.pools)
 	}
 }
 

@@ -333,6 +333,26 @@ func TestOverrides(t *testing.T) {
 	}
 }
 
+// TestAnOverrideThatMovesLeavesItsPool: declared anew for another pool, it does not hold on for the first.
+func TestAnOverrideThatMovesLeavesItsPool(t *testing.T) {
+	h := newHarness(t, testZone, testPools, service("web", webRules))
+	h.put("kind: Override\ntenant: shop\nname: o\nspec: {pool: eu, endpoint: a, state: drain, reason: test}\n")
+	h.expect("web.shop.gtm.example.", berlin, IPv4, map[string]float64{"198.51.100.2": 1})
+	h.put("kind: Override\ntenant: shop\nname: o\nspec: {pool: us, endpoint: a, state: drain, reason: test}\n")
+	h.expect("web.shop.gtm.example.", berlin, IPv4, map[string]float64{"198.51.100.1": .75, "198.51.100.2": .25})
+	h.expect("web.shop.gtm.example.", kansas, IPv4, map[string]float64{"192.0.2.2": 1})
+}
+
+// TestWhatIsDrainedInOneFamilyIsNotNamedInIt, though the pool is up by the other family.
+func TestWhatIsDrainedInOneFamilyIsNotNamedInIt(t *testing.T) {
+	mixed := "\n---\nkind: Pool\ntenant: shop\nname: mixed\nspec: {endpoints: [{name: four, addresses: [192.0.2.44]}, " +
+		"{name: six, addresses: [\"2001:db8::66\"]}]}\n"
+	h := newHarness(t, testZone, testPools, mixed, service("web", "  rules: [{pools: [mixed, us]}]\n"))
+	h.put("kind: Override\ntenant: shop\nname: o\nspec: {pool: mixed, endpoint: six, state: drain, reason: test}\n")
+	h.expect("web.shop.gtm.example.", berlin, IPv4, map[string]float64{"192.0.2.44": 1})
+	h.expect("web.shop.gtm.example.", berlin, IPv6, map[string]float64{"2001:db8:2::1": 1})
+}
+
 func TestOverrideEndsByItself(t *testing.T) {
 	h := newHarness(t, testZone, testPools, service("web", webRules))
 	h.put("kind: Override\ntenant: shop\nname: o1\nspec: {pool: eu, endpoint: a, state: drain, reason: r, expires: \"2026-11-23T12:30:00Z\"}\n")
@@ -418,6 +438,42 @@ func TestAnEmptyAddressIsBroken(t *testing.T) {
 		t.Fatalf("broken: %v", h.last)
 	}
 	h.expect("web.shop.gtm.example.", kansas, IPv4, map[string]float64{"192.0.2.1": .5, "192.0.2.2": .5})
+}
+
+// TestServicesFollowTheFamiliesOfTheirPools when these appear, gain or lose one, and not where they are declared with a fault.
+func TestServicesFollowTheFamiliesOfTheirPools(t *testing.T) {
+	const host = "web.shop.gtm.example."
+	pool := func(endpoint string) string {
+		return "kind: Pool\ntenant: shop\nname: late\nspec: {endpoints: [{name: a, " + endpoint + "}]}\n"
+	}
+	h := newHarness(t, testZone, service("web", "  rules: [{pools: [late]}]\n"))
+	if len(h.last) != 1 {
+		t.Fatalf("a service without its pool is served: %v", h.last)
+	}
+	for _, tc := range []struct {
+		endpoint string
+		want     []Family
+	}{
+		{"addresses: [192.0.2.1]", []Family{IPv4}},
+		{`addresses: [192.0.2.1, "2001:db8::1"]`, []Family{IPv4, IPv6}},
+		{`addresses: ["2001:db8::1"]`, []Family{IPv6}},
+		{"host: a.example.net.", []Family{CNAME}},
+		{"addresses: [192.0.2.1]", []Family{IPv4}},
+	} {
+		h.put(pool(tc.endpoint))
+		for f := range families {
+			if got, want := h.service(host).Serves(f), slices.Contains(tc.want, f); got != want {
+				t.Errorf("%s: %s is served: %v, want %v", tc.endpoint, f.noun(), got, want)
+			}
+		}
+	}
+	bad := Item{&spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "late"},
+		Spec: &spec.Pool{Endpoints: []spec.Endpoint{{Name: "a", Addresses: []netip.Addr{netip.MustParseAddr("2001:db8::1"), {}}}}}}, 99}
+	h.apply(Change{Tenants: []TenantChange{{Tenant: "shop", Head: 99, Put: []Item{bad}}}})
+	h.put(service("web", "  ttl: 7s\n  rules: [{pools: [late]}]\n")[5:])
+	if s := h.service(host); s.TTL != 7 || !s.Serves(IPv4) || s.Serves(IPv6) {
+		t.Errorf("the pool is broken, and served in its last good form: TTL %d, %v", s.TTL, s.Families())
+	}
 }
 
 func TestAHostMovesBetweenServices(t *testing.T) {
