@@ -24,10 +24,11 @@ const (
 // and ends when ctx does, or when standard input is closed, which is how a child learns that its parent
 // died.
 func RunEmbedded(ctx context.Context, dir string) error {
-	return runEmbedded(ctx, dir, os.Stdin, os.Stdout)
+	return runEmbedded(ctx, dir, os.Stdin, os.Stdout, func(*embed.Config) {})
 }
 
-func runEmbedded(ctx context.Context, dir string, parent io.Reader, ready io.Writer) error {
+// runEmbedded runs an etcd whose configuration tweak may change.
+func runEmbedded(ctx context.Context, dir string, parent io.Reader, ready io.Writer, tweak func(*embed.Config)) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return err
@@ -40,7 +41,9 @@ func runEmbedded(ctx context.Context, dir string, parent io.Reader, ready io.Wri
 		return err
 	}
 	defer release()
-	e, err := embed.StartEtcd(embeddedConfig(dir, socket))
+	cfg := embeddedConfig(dir, socket)
+	tweak(cfg)
+	e, err := embed.StartEtcd(cfg)
 	if err != nil {
 		return fmt.Errorf("the embedded etcd in %s did not start: %w", dir, err)
 	}

@@ -211,7 +211,7 @@ func TestDeposedJudgeWritesNothing(t *testing.T) {
 			if _, err := c.etcd.Delete(context.WithoutCancel(ctx), stale.key); err != nil {
 				t.Error(err)
 			}
-			if err := c.fenced(context.WithoutCancel(ctx), stale, []clientv3.Op{clientv3.OpPut(c.keys.verdict(health.PoolID{}), "x")}); !errors.Is(err, ErrNotLeader) {
+			if err := c.fenced(context.WithoutCancel(ctx), stale, []clientv3.Op{clientv3.OpPut(c.keys.verdict(health.PoolID{}), "x")}, 0); !errors.Is(err, ErrNotLeader) {
 				t.Errorf("deposed: %v", err)
 			}
 			<-ctx.Done() // the loss is noticed
