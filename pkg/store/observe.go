@@ -35,7 +35,7 @@ func (c *Client) WriteObservation(ctx context.Context, o health.Observation, was
 	if err == nil {
 		err = c.overwrite(ctx, key, bytes, append(ops, opDropPieces(key))...)
 	}
-	if sizeRefused(err) && len(o.Endpoints) > wholeMost {
+	if sizeRefused(err) && len(o.Endpoints) > WholeMost {
 		return c.writePieces(ctx, key, o, allPieces)
 	}
 	return Written{Bytes: bytes, Whole: true, Err: c.explain("writing an observation", err)}
@@ -193,7 +193,7 @@ func (o *observer) load(ctx context.Context, r *reader, u *ObservationUpdate) er
 	}
 	for key, all := range pieces {
 		w := pendingObservation{largeObservation: o.large[key]}
-		if w.whole && len(w.Endpoints) <= wholeMost {
+		if w.whole && len(w.Endpoints) <= WholeMost {
 			continue
 		}
 		w.Vantage, w.Pool = key.Vantage, key.Pool
@@ -207,7 +207,7 @@ func (o *observer) load(ctx context.Context, r *reader, u *ObservationUpdate) er
 	for _, key := range slices.SortedFunc(maps.Keys(o.large), compareObservations) {
 		l := o.large[key]
 		u.Put = append(u.Put, l.Observation)
-		if l.pieces == 0 && len(l.Endpoints) <= wholeMost {
+		if l.pieces == 0 && len(l.Endpoints) <= WholeMost {
 			delete(o.large, key)
 		}
 	}
@@ -315,7 +315,7 @@ func (s *sights) tell(u *ObservationUpdate) {
 		}
 		l := w.joined()
 		u.Put = append(u.Put, l.Observation)
-		if s.o.large[key] = l; l.pieces == 0 && len(l.Endpoints) <= wholeMost {
+		if s.o.large[key] = l; l.pieces == 0 && len(l.Endpoints) <= WholeMost {
 			delete(s.o.large, key)
 		}
 	}

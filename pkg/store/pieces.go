@@ -11,12 +11,13 @@ import (
 	"github.com/gti/gtm/pkg/health"
 )
 
-// What is known of a pool of more than wholeMost endpoints is one value, under the pool's key, and up to pieceCount pieces below it. A
+// What is known of a pool of more than WholeMost endpoints is one value, under the pool's key, and up to pieceCount pieces below it. A
 // piece has the form of the whole, with those endpoints alone whose names fall into it. It replaces what the whole says of them if
 // etcd's revision of it is newer, and a whole that is written takes the pieces away. See docs/decisions/0121. Both numbers, and
 // pieceOf, are part of what is stored.
 const (
-	wholeMost  = 64
+	// WholeMost is how many endpoints a pool has at most that is always one value.
+	WholeMost  = 64
 	pieceCount = 64
 )
 
@@ -138,7 +139,7 @@ func unlikeNames(was, now []string) (differ pieceSet) {
 
 // worthPieces tells whether what changed is better written in pieces. Where most of them change, the whole is smaller.
 func worthPieces(endpoints int, changed pieceSet) bool {
-	return endpoints > wholeMost && changed.len() <= pieceCount/2
+	return endpoints > WholeMost && changed.len() <= pieceCount/2
 }
 
 // changedSights gives the pieces of an observation that changed.

@@ -110,7 +110,7 @@ func (c *Client) verdictUnit(w *VerdictWrite) (verdictUnit, error) {
 	}
 	u.whole = true
 	err := u.put(key, w.Verdict)
-	if w.Was == nil || max(len(w.Was.Endpoints), len(w.Verdict.Endpoints)) > wholeMost {
+	if w.Was == nil || max(len(w.Was.Endpoints), len(w.Verdict.Endpoints)) > WholeMost {
 		u.ops = append(u.ops, opDropPieces(key))
 	}
 	return u, err
@@ -154,7 +154,7 @@ func (w *verdictWriter) write(ctx context.Context, units []verdictUnit) error {
 
 // alone writes what etcd did not take as it was: all of it in pieces, some at a time.
 func (w *verdictWriter) alone(ctx context.Context, u verdictUnit, err error) error {
-	if !sizeRefused(err) || len(u.verdict.Endpoints) <= wholeMost {
+	if !sizeRefused(err) || len(u.verdict.Endpoints) <= WholeMost {
 		w.done[u.pool] = Written{Err: fmt.Errorf("the verdict on %s (%d bytes): %w", u.pool, u.bytes, err)}
 		return nil
 	}
@@ -384,7 +384,7 @@ func (f *follower) addVerdict(d *delta, p health.PoolID, kv *mvccKV) {
 		return
 	}
 	c := verdictChange{verdict: v, sum: f.sum(kv.Value)}
-	if len(v.Endpoints) > wholeMost {
+	if len(v.Endpoints) > WholeMost {
 		c.large = &largeVerdict{verdict: v, whole: true}
 	}
 	delete(d.pending, p)
