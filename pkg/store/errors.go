@@ -177,7 +177,8 @@ func hintFor(err error, cause string, encrypted bool) string {
 	}
 	switch {
 	case errors.Is(err, rpctypes.ErrNoSpace):
-		return "; its quota is used up: compact and defragment it, then disarm its alarm"
+		return "; it is full, since its quota is used up, and takes no writes until you make room: compact and defragment it, then disarm " +
+			"its alarm (\"When etcd is full\" in docs/operating.md)"
 	case is(err, rpctypes.ErrNoLeader):
 		return "; check that most members run and reach one another"
 	case contains("first record does not look like a TLS handshake"):

@@ -98,10 +98,19 @@ func newTestLogger(t testing.TB) (*slog.Logger, *testLog) {
 	return slog.New(slog.NewTextHandler(l, nil)), l
 }
 
+const smallQuota = 24 << 20
+
 // tweaks are etcds that are set otherwise than the embedded one, by the word that starts them.
 var tweaks = map[string]func(*embed.Config){
 	"etcd-with-defaults": func(cfg *embed.Config) {
 		cfg.MaxTxnOps, cfg.MaxRequestBytes = embed.DefaultMaxTxnOps, embed.DefaultMaxRequestBytes
+	},
+	"etcd-small": func(cfg *embed.Config) { // and nobody looks after it
+		cfg.QuotaBackendBytes, embeddedRoom.every = smallQuota, time.Hour
+	},
+	"etcd-small-kept": func(cfg *embed.Config) {
+		cfg.QuotaBackendBytes = smallQuota
+		embeddedRoom = roomKeeping{every: 20 * time.Millisecond, keep: 5}
 	},
 }
 
@@ -126,6 +135,7 @@ var testPatience = patience{
 	judgeTTL: 2 * time.Second,
 	known:    100 * time.Millisecond,
 	look:     50 * time.Millisecond,
+	space:    50 * time.Millisecond,
 }
 
 func openTest(t testing.TB, cfg Config) *Client {
