@@ -74,6 +74,9 @@ func serveRoles(ctx context.Context, cfg *config, out io.Writer) (err error) {
 		g.Go(func() error { s.control.Run(ctx); return nil })
 		g.Go(func() error { s.runTransfers(ctx); return nil })
 	}
+	if s.control != nil || s.prober != nil {
+		g.Go(func() error { return s.store.WatchSpace(ctx) })
+	}
 	if s.keys != nil {
 		g.Go(func() error { return s.keys.Run(ctx) })
 	}
@@ -202,7 +205,7 @@ func (s *server) openControl() error {
 		return err
 	}
 	s.control, err = control.New(control.Config{Store: s.store, Mirror: s.mirror, Keys: s.keys, Following: func() store.FollowStatus { return *s.followed.Load() },
-		Evidence: &s.evidence, Token: token, TokenFile: file, Logger: s.cfg.logger, Registerer: s.registry})
+		Evidence: &s.evidence, Space: s.store.Space, Token: token, TokenFile: file, Logger: s.cfg.logger, Registerer: s.registry})
 	return err
 }
 

@@ -80,6 +80,7 @@ func (t *term) account(v health.Verdict, got store.Written, told bool) {
 		t.wait(id.Tenant, t.refused[id].until)
 	default:
 		delete(t.refused, id)
+		t.unheard[id] = unheard{got.Revision, now}
 		if len(v.Endpoints) <= store.WholeMost {
 			delete(t.wholes, id)
 			delete(t.pieces, id)
@@ -103,6 +104,7 @@ func (t *term) noteLate(tenant string) {
 // tidy forgets who has not written for long, and has large pools written as wholes that have been in pieces for long.
 func (t *term) tidy(now time.Time) {
 	t.budget.tidy(now)
+	maps.DeleteFunc(t.unheard, func(_ health.PoolID, u unheard) bool { return now.Sub(u.at) >= hearing })
 	maps.DeleteFunc(t.late, func(tenant string, _ bool) bool { return t.budget.waitTenant(tenant, now) == 0 })
 	for id := range t.pieces {
 		if v, is := t.held[id.Tenant][id]; is && now.Sub(t.wholes[id]) >= wholeEvery {

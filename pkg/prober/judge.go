@@ -37,6 +37,22 @@ type term struct {
 	wholes   map[health.PoolID]time.Time // when large pools were last written as wholes
 	pieces   map[health.PoolID]bool      // that were written in pieces since
 	late     map[string]bool             // tenants of which the log said that they are
+	unheard  map[health.PoolID]unheard   // what was written just now
+}
+
+// unheard is a write of which the watch may not have told yet.
+type unheard struct {
+	revision int64
+	at       time.Time
+}
+
+// hearing is how long what was written is waited for before what is stored is believed to be something else.
+const hearing = 2 * time.Second
+
+// isUnheard tells whether what is known of the store may be older than what was written.
+func (t *term) isUnheard(id health.PoolID) bool {
+	u, is := t.unheard[id]
+	return is && u.revision > t.world.mirror.Revision() && time.Since(u.at) < hearing
 }
 
 // refusal is a verdict that the store did not take.
@@ -64,7 +80,8 @@ func (j *judge) lead(ctx context.Context) error {
 	j.cfg.Logger.Info("this prober is the judge now", "vantage", j.cfg.ID)
 	t := &term{judge: j, news: j.world.listen(true), held: map[string]map[health.PoolID]health.Verdict{},
 		followed: map[store.Release]bool{}, budget: newBudget(), waiting: map[string]time.Time{}, refused: map[health.PoolID]refusal{},
-		wholes: map[health.PoolID]time.Time{}, pieces: map[health.PoolID]bool{}, late: map[string]bool{}}
+		wholes: map[health.PoolID]time.Time{}, pieces: map[health.PoolID]bool{}, late: map[string]bool{},
+		unheard: map[health.PoolID]unheard{}}
 	t.ages, t.beat = newAges(j.world.lastPulse().Time, j.cfg.now()), time.NewTicker(beat)
 	defer t.beat.Stop()
 	defer t.news.stop()
@@ -144,7 +161,7 @@ func (t *term) compare() {
 	stored := t.world.mirror.Verdicts()
 	for _, verdicts := range t.held {
 		for id, v := range verdicts {
-			if s, ok := stored[id]; !ok || !s.Equal(v) {
+			if s, ok := stored[id]; (!ok || !s.Equal(v)) && !t.isUnheard(id) {
 				v.Judge = "" // differs from every verdict that is written
 				verdicts[id] = v
 			}
@@ -161,6 +178,7 @@ func (t *term) compare() {
 // news: what differs is written again.
 func (t *term) notice(pools []health.PoolID, all bool) {
 	if all {
+		clear(t.unheard) // it may be another store
 		t.compare()
 		t.news.again()
 		return
@@ -169,6 +187,8 @@ func (t *term) notice(pools []health.PoolID, all bool) {
 		stored, is := t.world.mirror.Verdict(id)
 		held, holds := t.held[id.Tenant][id]
 		switch {
+		case t.isUnheard(id):
+			continue
 		case holds && (!is || !stored.Equal(held)):
 			held.Judge = "" // differs from every verdict that is written
 			t.hold(id, held)

@@ -112,23 +112,24 @@ func (c *Client) asLeader(ctx context.Context, ops []clientv3.Op) error {
 	if f == nil {
 		return ErrNotLeader
 	}
-	return c.fenced(ctx, *f, ops, 0)
+	_, err := c.fenced(ctx, *f, ops, 0)
+	return err
 }
 
-// fenced makes a transaction of the leader, of so many bytes.
-func (c *Client) fenced(ctx context.Context, f fence, ops []clientv3.Op, bytes int) error {
+// fenced makes a transaction of the leader, of so many bytes, and gives its revision.
+func (c *Client) fenced(ctx context.Context, f fence, ops []clientv3.Op, bytes int) (int64, error) {
 	var resp *clientv3.TxnResponse
 	err := c.attempts(ctx, c.attemptFor(bytes), c.wait.call+c.attemptFor(bytes)-c.wait.attempt, func(ctx context.Context) (err error) { // the same leader's verdicts twice are the same verdicts
 		resp, err = c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(f.key), "=", f.rev)).Then(ops...).Commit()
 		return err
 	})
 	if err != nil {
-		return c.explain("writing verdicts", err)
+		return 0, c.explain("writing verdicts", err)
 	}
 	if !resp.Succeeded {
-		return ErrNotLeader
+		return 0, ErrNotLeader
 	}
-	return nil
+	return resp.Header.Revision, nil
 }
 
 // errNoVantage guards against keys that name nobody.

@@ -199,5 +199,7 @@ func pieceKey(key string, i int) string { return key + "/" + pieceName(i) }
 type Written struct {
 	Bytes int  // of keys and values
 	Whole bool // it was written as one value, not in pieces
-	Err   error
+	// Revision is etcd's at or after the write, of verdicts: a Mirror at that revision has seen it.
+	Revision int64
+	Err      error
 }

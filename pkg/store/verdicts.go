@@ -133,11 +133,11 @@ func (w *verdictWriter) write(ctx context.Context, units []verdictUnit) error {
 	for i := range units {
 		ops, bytes = append(ops, units[i].ops...), bytes+units[i].bytes
 	}
-	err := w.c.fenced(ctx, *w.fence, ops, bytes)
+	rev, err := w.c.fenced(ctx, *w.fence, ops, bytes)
 	switch {
 	case err == nil:
 		for _, u := range units {
-			w.done[u.pool] = Written{Bytes: u.bytes, Whole: u.whole}
+			w.done[u.pool] = Written{Bytes: u.bytes, Whole: u.whole, Revision: rev}
 		}
 		return nil
 	case !faulty(err):
@@ -167,16 +167,17 @@ func (w *verdictWriter) alone(ctx context.Context, u verdictUnit, err error) err
 		for n < len(ops) && (n == 0 || bytes+len(ops[n].ValueBytes()) <= verdictBytes/2) {
 			bytes, n = bytes+len(ops[n].KeyBytes())+len(ops[n].ValueBytes()), n+1
 		}
-		switch err := w.c.fenced(ctx, *w.fence, ops[:n], bytes); {
+		switch rev, err := w.c.fenced(ctx, *w.fence, ops[:n], bytes); {
 		case err != nil && faulty(err):
 			w.done[u.pool] = Written{Err: fmt.Errorf("the verdict on %s (%d bytes, in pieces): %w", u.pool, p.bytes, err)}
 			return nil
 		case err != nil:
 			return err
+		default:
+			w.done[u.pool] = Written{Bytes: p.bytes, Revision: rev}
 		}
 		ops = ops[n:]
 	}
-	w.done[u.pool] = Written{Bytes: p.bytes}
 	return nil
 }
 
