@@ -273,8 +273,11 @@ func (f *fakeStore) judging() string {
 func (f *fakeStore) WriteVerdicts(ctx context.Context, writes []store.VerdictWrite) (map[health.PoolID]store.Written, error) {
 	written := map[health.PoolID]store.Written{}
 	var good []health.Verdict
+	f.mu.Lock()
+	refuse := f.refuse
+	f.mu.Unlock()
 	for _, w := range writes {
-		if f.refuse != "" && w.Verdict.Pool.Pool == f.refuse {
+		if refuse != "" && w.Verdict.Pool.Pool == refuse {
 			written[w.Verdict.Pool] = store.Written{Err: errFake}
 			continue
 		}

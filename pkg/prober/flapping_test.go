@@ -73,7 +73,7 @@ func BenchmarkFlappingPool(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer raw.Close()
-	const span = 20 * time.Second
+	const span = 60 * time.Second
 	watching, end := context.WithTimeout(ctx, span)
 	defer end()
 	sums, writes := map[string]int{}, map[string]int{}
