@@ -89,6 +89,9 @@ func (j *judge) lead(ctx context.Context) error {
 	j.metrics.leading.Set(1)
 	for id, v := range j.world.mirror.Verdicts() {
 		t.hold(id, v)
+		if len(v.Endpoints) > store.WholeMost {
+			t.pieces[id] = true // maybe: the next sweep writes a whole
+		}
 	}
 	ticker := time.NewTicker(sweep)
 	defer ticker.Stop()

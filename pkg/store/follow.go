@@ -24,7 +24,7 @@ import (
 // until someone accepts it.
 func (c *Client) Follow(ctx context.Context, cfg FollowConfig) error {
 	f := &follower{c: c, cfg: cfg, known: cfg.From, tenants: map[string]*told{}, verdicts: map[health.PoolID]uint64{},
-		large: map[health.PoolID]*largeVerdict{}, keysets: map[string]uint64{}, seen: witnesses{seed: maphash.MakeSeed()}}
+		large: map[health.PoolID]*largeVerdict{}, unread: map[health.PoolID]bool{}, keysets: map[string]uint64{}, seen: witnesses{seed: maphash.MakeSeed()}}
 	f.assume(cfg.From, cfg.Has)
 	f.cfg.Has = nil
 	from, to := c.keys.followed()
@@ -46,10 +46,11 @@ type follower struct {
 	tenants  map[string]*told
 	verdicts map[health.PoolID]uint64 // sums of their stored forms; 0: not known
 	large    map[health.PoolID]*largeVerdict
-	keysets  map[string]uint64 // likewise, by zone
-	broken   int               // versions told as broken
-	has      *Mirror           // what the consumer came with, until everything was compared once
-	etcd     *clientv3.Client  // the connection of this session
+	unread   map[health.PoolID]bool // of which a whole or a piece is not understood: pieces of them say too little
+	keysets  map[string]uint64      // likewise, by zone
+	broken   int                    // versions told as broken
+	has      *Mirror                // what the consumer came with, until everything was compared once
+	etcd     *clientv3.Client       // the connection of this session
 	status   FollowStatus
 	loads    uint32 // how often everything was compared
 }

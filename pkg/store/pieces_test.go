@@ -278,3 +278,50 @@ func TestVerdictsAreBatchedByBytes(t *testing.T) {
 		t.Error("a failure is not told")
 	}
 }
+
+// TestADamagedPieceCostsItsPoolAlone: who begins to follow is not told a verdict of which a part is missing, since that would take what is
+// down for unknown; and a whole mends it.
+func TestADamagedPieceCostsItsPoolAlone(t *testing.T) {
+	c, ctx := testClient(t), testContext(t)
+	inOffice(t, c)
+	v, other := largeVerdictOf("eu", 100), largeVerdictOf("us", 100)
+	if err := c.PutVerdicts(ctx, []health.Verdict{v, other}); err != nil {
+		t.Fatal(err)
+	}
+	has := follow(t, c, nil)
+	has.until("both", func() bool { return len(has.mirror.Verdicts()) == 2 })
+	put(t, c, pieceKey(c.keys.verdict(v.Pool), 3), "{broken")
+	put(t, c, pieceKey(c.keys.verdict(v.Pool), 99), "{}") // of a program to come
+	fresh := follow(t, c, nil)
+	fresh.untilState(Current)
+	if told := fresh.told(); len(told) != 1 || len(told[0].Verdicts) != 1 || !slices.Equal(told[0].VerdictsBroken, []health.PoolID{v.Pool}) {
+		t.Errorf("told %+v", told)
+	}
+	if now, _ := has.mirror.Verdict(v.Pool); !now.Equal(v) {
+		t.Error("who had the verdict before lost it")
+	}
+	value, _ := marshalPlain(verdictPiece(v, 5))
+	put(t, c, pieceKey(c.keys.verdict(v.Pool), 5), string(value))
+	if err := c.PutVerdicts(ctx, []health.Verdict{v}); err != nil {
+		t.Fatal(err)
+	}
+	fresh.until("it is mended", func() bool { now, ok := fresh.mirror.Verdict(v.Pool); return ok && now.Equal(v) })
+	for _, u := range fresh.told() {
+		for _, now := range u.Verdicts {
+			if now.Pool == v.Pool && !now.Equal(v) {
+				t.Errorf("told a part: %d endpoints", len(now.Endpoints))
+			}
+		}
+	}
+}
+
+func TestParsePiece(t *testing.T) {
+	for name, want := range map[string]int{"00": 0, "07": 7, "63": 63, "64": -1, "7": -1, "007": -1, "-1": -1, "+1": -1, "": -1, "x": -1} {
+		if i, ok := parsePiece(name); ok != (want >= 0) || ok && i != want {
+			t.Errorf("%q: %d, %v", name, i, ok)
+		}
+	}
+	if a, b := pieceOf("a"), pieceOf("endpoint-0007"); a != 44 || b != 18 { // they are part of what is stored
+		t.Errorf("%d, %d", a, b)
+	}
+}

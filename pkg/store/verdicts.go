@@ -281,6 +281,7 @@ func parseVerdictKey(parts []string) (p health.PoolID, piece int, ok bool) {
 
 // loadVerdicts reads all verdicts.
 func (f *follower) loadVerdicts(ctx context.Context, r *reader, d *delta) error {
+	clear(f.unread)
 	inPieces := map[health.PoolID][]verdictKV{}
 	wholes := map[health.PoolID]*mvccKV{} // of large pools
 	err := r.each(ctx, f.c.keys.verdicts(), func(kv *mvccKV) error {
@@ -340,7 +341,7 @@ func (f *follower) addJoined(d *delta, p health.PoolID, all []verdictKV) {
 	if err != nil {
 		f.c.log.Error("a verdict in the store is not understood; the one before holds", "pool", p, "error", err)
 		delete(d.verdicts, p)
-		d.kept[p] = true
+		d.kept[p], f.unread[p] = true, true
 		return
 	}
 	sum := uint64(0)
@@ -381,9 +382,10 @@ func (f *follower) addVerdict(d *delta, p health.PoolID, kv *mvccKV) {
 	v, err := parsePoolVerdict(p, kv.Value)
 	if err != nil {
 		f.c.log.Error("a verdict in the store is not understood; the one before holds", "pool", p, "error", err)
-		d.kept[p] = true
+		d.kept[p], f.unread[p] = true, f.large[p] == nil
 		return
 	}
+	delete(f.unread, p)
 	c := verdictChange{verdict: v, sum: f.sum(kv.Value)}
 	if len(v.Endpoints) > WholeMost {
 		c.large = &largeVerdict{verdict: v, whole: true}
@@ -419,6 +421,7 @@ func (f *follower) verdictEvent(ev *clientv3.Event, parts []string, d *delta) {
 
 func (f *follower) verdictGone(p health.PoolID, d *delta) {
 	delete(d.pending, p)
+	delete(f.unread, p)
 	if _, told := f.verdicts[p]; told {
 		d.verdicts[p] = verdictChange{deleted: true}
 	} else {
@@ -439,7 +442,7 @@ func (f *follower) pending(p health.PoolID, d *delta) *pendingVerdict {
 	switch {
 	case l != nil:
 		return &pendingVerdict{largeVerdict: *l}
-	case told || d.kept[p]:
+	case told || f.unread[p]:
 		return nil // the whole is small, or was not understood: the judge writes one
 	}
 	return &pendingVerdict{largeVerdict: largeVerdict{verdict: health.Verdict{Pool: p}}}
