@@ -20,8 +20,8 @@ const (
 	wholeEvery = time.Minute
 )
 
-// budget shares what is written between tenants, and bounds how often a pool is. Those who stay within their share never wait for others. It
-// is not safe for concurrent use. Make one with newBudget.
+// budget shares what is written between tenants, and bounds how often a pool is. Those who stay within their share never wait for
+// others. It is not safe for concurrent use. Make one with newBudget.
 type budget struct {
 	tenants map[string]*purse // those whose purse may not be full
 	pools   map[health.PoolID]time.Time

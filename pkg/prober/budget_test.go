@@ -147,7 +147,8 @@ func TestAFlapIsWrittenInPieces(t *testing.T) {
 		id := health.PoolID{Tenant: "shop", Pool: "eu"}
 		passes := false
 		flap := func() {
-			r := probe.Result{ID: probe.ID{Tenant: "shop", Pool: "eu", Endpoint: "endpoint-0007"}, Of: "198.18.0.7", At: time.Now(), Outcome: probe.Unable}
+			at := probe.ID{Tenant: "shop", Pool: "eu", Endpoint: "endpoint-0007"}
+			r := probe.Result{ID: at, Of: "198.18.0.7", At: time.Now(), Outcome: probe.Unable}
 			if passes = !passes; passes {
 				r.Outcome = probe.Passed
 			}

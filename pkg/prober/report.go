@@ -20,8 +20,8 @@ const (
 	retryMax = 2 * time.Second
 )
 
-// report writes what is dirty, until ctx ends. What the store does not take, and what its tenant or pool has written too much of, stays dirty,
-// and is written as it is then.
+// report writes what is dirty, until ctx ends. What the store does not take, and what its tenant or pool has written too much of, stays
+// dirty, and is written as it is then.
 func (a *agent) report(ctx context.Context) error {
 	ticker := time.NewTicker(sweep)
 	defer ticker.Stop()
@@ -100,7 +100,8 @@ func (a *agent) ready(now time.Time) map[health.PoolID]int {
 		}
 		if n++; !a.late[tenant] {
 			a.late[tenant] = true
-			a.cfg.Logger.Warn("a tenant's endpoints change faster than its share of the store allows; what is told of them is late", "tenant", tenant)
+			a.cfg.Logger.Warn("a tenant's endpoints change faster than its share of the store allows; what is told of them is late",
+				"tenant", tenant)
 		}
 	}
 	a.metrics.late.WithLabelValues("observations").Set(float64(n))

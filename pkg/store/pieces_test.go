@@ -113,7 +113,8 @@ func TestPiecesSayWhatTheWholeWould(t *testing.T) {
 		kinds[kind]++
 		if kind != "older program" {
 			written, err := c.WriteVerdicts(ctx, []VerdictWrite{{now, was}})
-			if w := written[now.Pool]; err != nil || w.Err != nil || w.Whole == (kind == "pieces" && was != nil && min(len(was.Endpoints), len(now.Endpoints)) > WholeMost) {
+			large := was != nil && min(len(was.Endpoints), len(now.Endpoints)) > WholeMost
+			if w := written[now.Pool]; err != nil || w.Err != nil || w.Whole == (kind == "pieces" && large) {
 				t.Fatal(step, kind, written, err)
 			}
 		}

@@ -24,8 +24,8 @@ func rewrite(ctx context.Context, c *Client, times int) (n int, err error) {
 	return n, nil
 }
 
-// TestAFullEtcdIsToldAndRecovers: with its quota used up, status said "store current", and nobody's change or failover worked. Now it is told
-// with what to do, and after that, all works.
+// TestAFullEtcdIsToldAndRecovers: with its quota used up, status said "store current", and nobody's change or failover worked. Now it is
+// told with what to do, and after that, all works.
 func TestAFullEtcdIsToldAndRecovers(t *testing.T) {
 	c := openTest(t, Config{Endpoints: []string{startTweaked(t, t.TempDir(), "etcd-small").Endpoint()}})
 	ctx := testContext(t)
@@ -108,7 +108,8 @@ func makeRoom(t *testing.T, c *Client) {
 	}
 }
 
-// TestTheEmbeddedEtcdMakesRoom: it compacted once an hour and never gave room back, so that its quota was used up within the hour, for good.
+// TestTheEmbeddedEtcdMakesRoom: it compacted once an hour and never gave room back, so that its quota was used up within the hour, for
+// good.
 func TestTheEmbeddedEtcdMakesRoom(t *testing.T) {
 	c := openTest(t, Config{Endpoints: []string{startTweaked(t, t.TempDir(), "etcd-small-kept").Endpoint()}})
 	ctx := testContext(t)

@@ -451,7 +451,8 @@ func (f *follower) pending(p health.PoolID, d *delta) *pendingVerdict {
 func (f *follower) pieceEvent(ev *clientv3.Event, p health.PoolID, piece int, d *delta) {
 	v, err := parsePoolVerdict(p, ev.Kv.Value)
 	if err != nil {
-		f.c.log.Error("a part of a verdict in the store is not understood; the one before holds", "pool", p, "piece", piece, "error", err)
+		f.c.log.Error("a part of a verdict in the store is not understood; the one before holds",
+			"pool", p, "piece", piece, "error", err)
 		return
 	}
 	if w := f.pending(p, d); w != nil {
