@@ -217,6 +217,29 @@ func TestAFlapWritesOnePiece(t *testing.T) {
 		t.Errorf("%+v after %+v, %v", piece, whole, err)
 	}
 	t.Logf("the whole is %d bytes, a piece %d", whole[now.Pool].Bytes, piece[now.Pool].Bytes)
+	keys := func() int64 {
+		resp, err := c.etcd.Get(ctx, c.keys.verdict(now.Pool), clientv3.WithPrefix(), clientv3.WithCountOnly())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.Count
+	}
+	sees := func(who string, want health.Verdict) {
+		f := follow(t, c, nil)
+		f.until(who, func() bool { v, ok := f.mirror.Verdict(want.Pool); return ok && v.Equal(want) })
+		f.stop()
+	}
+	sees("whole and piece", now)
+	value, _ := marshalPlain(was)
+	put(t, c, c.keys.verdict(was.Pool), string(value)) // an older program's whole is newer than the piece, which it leaves
+	sees("an older program's whole", was)
+	if n := keys(); n != 2 {
+		t.Errorf("%d keys", n)
+	}
+	if err := c.PutVerdicts(ctx, []health.Verdict{now}); err != nil || keys() != 1 {
+		t.Errorf("pieces stay beside a newer whole: %d keys, %v", keys(), err)
+	}
+	sees("a whole", now)
 	first := c.WriteObservation(ctx, health.Observation{Vantage: "p1", Pool: now.Pool, Endpoints: map[string]health.Sight{}}, nil)
 	if first.Err != nil || !first.Whole {
 		t.Errorf("%+v", first)
