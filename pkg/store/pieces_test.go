@@ -298,6 +298,10 @@ func TestVerdictsAreBatchedByBytes(t *testing.T) {
 	observe(t, c).until(t, "the observation in pieces", func(u ObservationUpdate) bool {
 		return len(u.Put) == 1 && changedSights(u.Put[0].Endpoints, obs.Endpoints) == 0
 	})
+	if err := c.DeleteVerdict(ctx, pools["huge"].Pool); err != nil {
+		t.Fatal(err)
+	}
+	f.until("a verdict in pieces alone is gone", func() bool { _, ok := f.mirror.Verdict(pools["huge"].Pool); return !ok })
 	if err := c.PutVerdicts(ctx, []health.Verdict{pools["last"], pools["hopeless"]}); err == nil {
 		t.Error("a failure is not told")
 	}
@@ -326,6 +330,10 @@ func TestADamagedPieceCostsItsPoolAlone(t *testing.T) {
 	}
 	value, _ := marshalPlain(verdictPiece(v, 5))
 	put(t, c, pieceKey(c.keys.verdict(v.Pool), 5), string(value))
+	if err := c.DeleteVerdict(ctx, other.Pool); err != nil {
+		t.Fatal(err)
+	}
+	fresh.until("the piece came", func() bool { _, ok := fresh.mirror.Verdict(other.Pool); return !ok })
 	if err := c.PutVerdicts(ctx, []health.Verdict{v}); err != nil {
 		t.Fatal(err)
 	}
