@@ -64,6 +64,7 @@ func TestScripts(t *testing.T) {
 			Cmds: map[string]func(*testscript.TestScript, bool, []string){
 				"edge": edgeCmd, "stop": stopCmd, "broken": brokenCmd, "verdict": verdictCmd, "evidence": evidenceCmd, "prober": proberCmd,
 				"stranger": strangerCmd, "exits": exitsCmd, "later": laterCmd, "judge": judgeCmd, "pulse": pulseCmd,
+				"room": roomCmd,
 			},
 		})
 	})
@@ -79,6 +80,7 @@ type server struct {
 	edges  map[string]func(all bool) // ends an edge: its lease, or all of it
 	pulses store.Evidence
 	ahead  atomic.Int64 // of the clock by which keys live
+	room   atomic.Pointer[store.Space]
 }
 
 type serverKey struct{}
@@ -93,6 +95,7 @@ func setup(env *testscript.Env, etcd string) error {
 	env.Defer(func() { client.Close() })
 	s := &server{ctx: ctx, store: client, mirror: store.NewMirror(), dir: env.WorkDir, broken: make(chan []api.Broken, 1), edges: map[string]func(bool){}}
 	s.broken <- nil
+	s.room.Store(&store.Space{})
 	env.Values[serverKey{}] = s
 	followed, following := make(chan struct{}), make(chan store.FollowStatus, 1)
 	following <- store.FollowStatus{State: store.Connecting}
@@ -126,6 +129,7 @@ func setup(env *testscript.Env, etcd string) error {
 	c, err := control.New(control.Config{
 		Store: client, Mirror: s.mirror, Keys: signer, Token: token, Logger: slog.New(slog.DiscardHandler),
 		Evidence: &s.pulses, EdgeNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+		Space:     func() store.Space { return *s.room.Load() },
 		Following: func() store.FollowStatus { f := <-following; following <- f; return f },
 	})
 	if err != nil {
@@ -237,11 +241,20 @@ func evidenceCmd(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// pulseCmd: "pulse JUDGE AGO" lets the judge have been heard so long ago.
+// roomCmd: "room MIB OF [full]" lets etcd have used so much of its quota.
+func roomCmd(ts *testscript.TestScript, _ bool, args []string) {
+	size, err := strconv.ParseInt(args[0], 10, 64)
+	ts.Check(err)
+	quota, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	ts.Value(serverKey{}).(*server).room.Store(&store.Space{Size: size << 20, InUse: 1 << 20, Quota: quota << 20, Full: len(args) > 2})
+}
+
+// pulseCmd: "pulse JUDGE AGO [TROUBLE]" lets the judge have been heard so long ago.
 func pulseCmd(ts *testscript.TestScript, _ bool, args []string) {
 	ago, err := time.ParseDuration(args[1])
 	ts.Check(err)
-	ts.Value(serverKey{}).(*server).pulses.Heard(store.Pulse{Judge: args[0]}, time.Now().Add(-ago))
+	ts.Value(serverKey{}).(*server).pulses.Heard(store.Pulse{Judge: args[0], Troubles: args[2:]}, time.Now().Add(-ago))
 }
 
 // proberCmd: "prober VANTAGE" lets a prober be alive.

@@ -23,8 +23,8 @@ were up. gtmctl health release lets them down.
 Edges are known until gtmctl edge forget. One that is silent (it lost its lease) or cannot be asked may answer from anything: what it
 is BEHIND in is unknown.
 
-Exit code 1 if an edge cannot be asked, serves something broken, no longer follows or stays behind, if the store is not followed, while the
-brake holds anything, if too few vantages of a monitor are alive to agree, or if health stands still: no judge is heard, and verdicts are those of before.`,
+Exit code 1 if an edge cannot be asked, serves something broken, no longer follows or stays behind, if the store is not followed, or has
+used four fifths of etcd's quota, if it does not take a verdict, or a tenant's verdicts are late, while the brake holds anything, if too few vantages of a monitor are alive to agree, or if health stands still: no judge is heard, and verdicts are those of before.`,
 		Example: `  gtmctl status
   gtmctl status -o json | jq '.pools[] | select(.up | not)'`,
 		Args: needArgs(0, 0),
@@ -45,10 +45,10 @@ brake holds anything, if too few vantages of a monitor are alive to agree, or if
 }
 
 func wellAll(s *api.Status) bool {
-	if s.Store.State != "current" || s.Store.Error != "" {
+	if s.Store.State != "current" || s.Store.Error != "" || s.Store.Room != "" {
 		return false
 	}
-	if s.Health != nil && s.Health.StandsStill || len(s.Voteless) > 0 ||
+	if s.Health != nil && (s.Health.StandsStill || len(s.Health.Troubles) > 0) || len(s.Voteless) > 0 ||
 		slices.ContainsFunc(s.Pools, func(p api.Pool) bool { return p.Frozen }) {
 		return false
 	}
@@ -63,10 +63,18 @@ func (a *app) showStatus(s *api.Status) {
 	if s.Store.Error != "" {
 		a.printf(": %s", s.Store.Error)
 	}
+	if s.Store.Room != "" {
+		a.printf("\n%s %s", a.paint(bad, "!"), s.Store.Room)
+	}
 	a.printf("\n%sheads   %s\nprobers %s\n\n", a.healthLine(s.Health), orDash(states(s.Heads)), a.vantagesShort(s.Vantages))
 	a.showEdges(s)
 	for _, v := range s.Voteless {
 		a.printf("%s %s: %s\n", a.paint(bad, "!"), clip(keys(v.Monitors)), v.Why)
+	}
+	if s.Health != nil {
+		for _, trouble := range s.Health.Troubles {
+			a.printf("%s %s\n", a.paint(bad, "!"), trouble)
+		}
 	}
 	if len(s.Pools) == 0 {
 		return

@@ -78,6 +78,9 @@ func serveRoles(ctx context.Context, cfg *config, out io.Writer) (err error) {
 		g.Go(func() error { s.control.Run(ctx); return nil })
 		g.Go(func() error { s.runTransfers(ctx); return nil })
 	}
+	if s.control != nil || s.prober != nil {
+		g.Go(func() error { return s.store.WatchSpace(ctx) })
+	}
 	if s.keys != nil {
 		g.Go(func() error { return s.keys.Run(ctx) })
 	}
@@ -207,7 +210,7 @@ func (s *server) openControl() error {
 	}
 	s.control, err = control.New(control.Config{Store: s.store, Mirror: s.mirror, Keys: s.keys, Following: func() store.FollowStatus { return *s.followed.Load() },
 		EdgeNetworks: s.edgeNetworks(), OwnEdge: s.ownEdge(),
-		Evidence: &s.evidence, Token: token, Logger: s.cfg.logger, Registerer: s.registry})
+		Evidence: &s.evidence, Space: s.store.Space, Token: token, Logger: s.cfg.logger, Registerer: s.registry})
 	return err
 }
 

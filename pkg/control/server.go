@@ -49,6 +49,8 @@ type Config struct {
 	Mirror *store.Mirror
 	// Following tells how that following fares; nil: it is not shown.
 	Following func() store.FollowStatus
+	// Space tells how full etcd is; nil: it is not shown.
+	Space func() store.Space
 	// Evidence knows how old is what is known of health, where the caller has it hear the pulses of that following; nil: that is not shown.
 	Evidence *store.Evidence
 	// Keys looks after signed zones; nil: this control does not.

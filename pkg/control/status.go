@@ -73,7 +73,12 @@ func (s *Server) followed() *api.StoreStatus {
 		return nil
 	}
 	f := s.cfg.Following()
-	return &api.StoreStatus{State: f.State, Since: f.Since, Error: f.Err, Cursor: f.Cursor}
+	out := &api.StoreStatus{State: f.State, Since: f.Since, Error: f.Err, Cursor: f.Cursor}
+	if s.cfg.Space != nil {
+		room := s.cfg.Space()
+		out.Size, out.InUse, out.Quota, out.Full, out.Room = room.Size, room.InUse, room.Quota, room.Full, room.Text()
+	}
+	return out
 }
 
 func (s *Server) edgesNow(ctx context.Context, _ *struct{}) (*reply[api.Edges], error) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/probe"
+	"github.com/gti/gtm/pkg/store"
 )
 
 // agent is the half of a prober that looks: it has the plans' endpoints checked, and writes what it sees on transitions.
@@ -21,7 +22,10 @@ type agent struct {
 	mu       sync.Mutex
 	pools    map[string]map[health.PoolID]*watched // by tenant
 	dirty    map[health.PoolID]bool                // to be written, or deleted where it is not watched any more
-	unseen   map[probe.ID]bool                     // of the first assignment; nil once looked
+	budget   *budget
+	failed   map[health.PoolID]backoff // what the store did not take
+	late     map[string]bool           // tenants of which the log said that they are
+	unseen   map[probe.ID]bool         // of the first assignment; nil once looked
 	assigned bool
 }
 
@@ -29,6 +33,7 @@ type agent struct {
 type watched struct {
 	limits    health.Limits
 	endpoints map[string]*look
+	written
 }
 
 // look is what this vantage knows of one endpoint, and of what that is true: see spec.Endpoint.Checked.
@@ -49,6 +54,7 @@ func newAgent(cfg Config, w *world, m *metrics) *agent {
 		cfg: cfg, world: w, metrics: m,
 		wake: make(chan struct{}, 1), looked: make(chan struct{}),
 		pools: map[string]map[health.PoolID]*watched{}, dirty: map[health.PoolID]bool{}, unseen: map[probe.ID]bool{},
+		budget: newBudget(), failed: map[health.PoolID]backoff{}, late: map[string]bool{},
 	}
 	a.scheduler = probe.NewScheduler(probe.SchedulerConfig{
 		Check: cfg.check, OnResult: a.result, Concurrency: cfg.Concurrency, Vantage: cfg.ID,
@@ -133,8 +139,9 @@ func watch(pp *poolPlan, before *watched, stored health.Observation) (w *watched
 	w = &watched{limits: pp.limits, endpoints: make(map[string]*look, len(pp.endpoints))}
 	known := map[string]*look{}
 	if before != nil {
-		known = before.endpoints
+		known, w.written = before.endpoints, before.written
 	} else {
+		w.pieces = len(stored.Endpoints) > store.WholeMost // maybe: the next audit writes a whole
 		for name, sight := range stored.Endpoints {
 			known[name] = &look{health.Resume(sight), sight.Of}
 		}

@@ -44,6 +44,8 @@ type fakeStore struct {
 	// what was written, for counting
 	putObs, putVerdicts, deleted int
 	verdictAt                    time.Time
+	bytes                        map[string]int // of observations, by tenant
+	refuse                       string         // the pool whose verdict is refused
 }
 
 var errFake = errors.New("the store is away")
@@ -53,7 +55,7 @@ func newFakeStore() *fakeStore {
 		declared: map[spec.Key]store.Version{}, verdicts: map[health.PoolID]health.Verdict{},
 		obs: map[store.ObservationKey]health.Observation{}, alive: map[string]bool{},
 		config: map[chan store.Update]bool{}, sights: map[chan store.ObservationUpdate]bool{},
-		vacant: make(chan struct{}, 1),
+		vacant: make(chan struct{}, 1), bytes: map[string]int{},
 	}
 	f.vacant <- struct{}{}
 	return f
@@ -177,6 +179,19 @@ func fails(left *int) error {
 	return nil
 }
 
+func (f *fakeStore) WriteObservation(ctx context.Context, o health.Observation, was *health.Observation) store.Written {
+	w := store.Written{Bytes: 100 * len(o.Endpoints), Whole: was == nil}
+	if was != nil {
+		w.Bytes /= 64
+	}
+	if w.Err = f.PutObservation(ctx, o); w.Err == nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.bytes[o.Pool.Tenant] += w.Bytes
+	}
+	return w
+}
+
 func (f *fakeStore) PutObservation(_ context.Context, o health.Observation) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -253,6 +268,26 @@ func (f *fakeStore) judging() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.leader
+}
+
+func (f *fakeStore) WriteVerdicts(ctx context.Context, writes []store.VerdictWrite) (map[health.PoolID]store.Written, error) {
+	written := map[health.PoolID]store.Written{}
+	var good []health.Verdict
+	f.mu.Lock()
+	refuse := f.refuse
+	f.mu.Unlock()
+	for _, w := range writes {
+		if refuse != "" && w.Verdict.Pool.Pool == refuse {
+			written[w.Verdict.Pool] = store.Written{Err: errFake}
+			continue
+		}
+		written[w.Verdict.Pool] = store.Written{Bytes: 100 * len(w.Verdict.Endpoints), Whole: w.Was == nil}
+		good = append(good, w.Verdict)
+	}
+	if err := f.PutVerdicts(ctx, good); err != nil {
+		return nil, err
+	}
+	return written, nil
 }
 
 func (f *fakeStore) PutVerdicts(_ context.Context, verdicts []health.Verdict) error {

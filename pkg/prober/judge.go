@@ -31,11 +31,39 @@ type term struct {
 	held map[string]map[health.PoolID]health.Verdict // by tenant: what is stored, as far as this judge knows
 	// followed are the releases that were: that they are gone from the store may not have been heard yet.
 	followed map[store.Release]bool
+	budget   *budget
+	waiting  map[string]time.Time        // tenants of which something waits: until when
+	refused  map[health.PoolID]refusal   // verdicts that the store did not take, while it took others
+	wholes   map[health.PoolID]time.Time // when large pools were last written as wholes
+	pieces   map[health.PoolID]bool      // that were written in pieces since
+	late     map[string]bool             // tenants of which the log said that they are
+	unheard  map[health.PoolID]unheard   // what was written just now
+}
+
+// unheard is a write of which the watch may not have told yet.
+type unheard struct {
+	revision int64
+	at       time.Time
+}
+
+// hearing is how long what was written is waited for before what is stored is believed to be something else.
+const hearing = 2 * time.Second
+
+// isUnheard tells whether what is known of the store may be older than what was written.
+func (t *term) isUnheard(id health.PoolID) bool {
+	u, is := t.unheard[id]
+	return is && u.revision > t.world.mirror.Revision() && time.Since(u.at) < hearing
+}
+
+// refusal is a verdict that the store did not take.
+type refusal struct {
+	backoff
+	why string
 }
 
 // verdictWork is what one pass over some tenants wants written.
 type verdictWork struct {
-	put    []health.Verdict
+	put    []store.VerdictWrite
 	gone   []health.PoolID
 	taken  []store.Release         // that are followed with it
 	tally  map[string]health.Tally // by tenant
@@ -51,7 +79,9 @@ func (j *judge) lead(ctx context.Context) error {
 	}
 	j.cfg.Logger.Info("this prober is the judge now", "vantage", j.cfg.ID)
 	t := &term{judge: j, news: j.world.listen(true), held: map[string]map[health.PoolID]health.Verdict{},
-		followed: map[store.Release]bool{}}
+		followed: map[store.Release]bool{}, budget: newBudget(), waiting: map[string]time.Time{}, refused: map[health.PoolID]refusal{},
+		wholes: map[health.PoolID]time.Time{}, pieces: map[health.PoolID]bool{}, late: map[string]bool{},
+		unheard: map[health.PoolID]unheard{}}
 	t.ages, t.beat = newAges(j.world.lastPulse().Time, j.cfg.now()), time.NewTicker(beat)
 	defer t.beat.Stop()
 	defer t.news.stop()
@@ -59,9 +89,14 @@ func (j *judge) lead(ctx context.Context) error {
 	j.metrics.leading.Set(1)
 	for id, v := range j.world.mirror.Verdicts() {
 		t.hold(id, v)
+		if len(v.Endpoints) > store.WholeMost {
+			t.pieces[id] = true // maybe: the next sweep writes a whole
+		}
 	}
 	ticker := time.NewTicker(sweep)
 	defer ticker.Stop()
+	due := time.NewTimer(sweep)
+	defer due.Stop()
 	retry, err := retryMin, t.pulse(ctx)
 	for {
 		switch {
@@ -77,9 +112,16 @@ func (j *judge) lead(ctx context.Context) error {
 			retry = min(2*retry, retryMax)
 		}
 		err = nil
+		if wait, is := t.nextWaiting(time.Now()); is {
+			due.Reset(wait)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-due.C:
+			if tenants := t.waited(time.Now()); len(tenants) > 0 {
+				t.news.again(tenants...)
+			}
 		case <-t.beat.C:
 			err = t.pulse(ctx)
 		case <-t.news.wake:
@@ -90,6 +132,7 @@ func (j *judge) lead(ctx context.Context) error {
 			err = t.pass(ctx, t.news.take())
 		case <-ticker.C:
 			t.compare()
+			t.tidy(time.Now())
 			t.news.again()
 		}
 	}
@@ -101,7 +144,8 @@ func (t *term) pulse(ctx context.Context) error {
 		return nil
 	}
 	alive, silent := t.world.vantages()
-	err := t.cfg.Store.PutPulse(ctx, store.Pulse{Judge: t.cfg.ID, Time: t.cfg.now(), Nonce: rand.Text(), Alive: alive, Silent: silent})
+	err := t.cfg.Store.PutPulse(ctx, store.Pulse{Judge: t.cfg.ID, Time: t.cfg.now(), Nonce: rand.Text(), Alive: alive, Silent: silent,
+		Troubles: t.troubles()})
 	if t.beat.Reset(beat); err != nil {
 		t.beat.Reset(beat / 5) // edges wait for it
 	}
@@ -120,7 +164,7 @@ func (t *term) compare() {
 	stored := t.world.mirror.Verdicts()
 	for _, verdicts := range t.held {
 		for id, v := range verdicts {
-			if s, ok := stored[id]; !ok || !s.Equal(v) {
+			if s, ok := stored[id]; (!ok || !s.Equal(v)) && !t.isUnheard(id) {
 				v.Judge = "" // differs from every verdict that is written
 				verdicts[id] = v
 			}
@@ -137,6 +181,7 @@ func (t *term) compare() {
 // news: what differs is written again.
 func (t *term) notice(pools []health.PoolID, all bool) {
 	if all {
+		clear(t.unheard) // it may be another store
 		t.compare()
 		t.news.again()
 		return
@@ -145,6 +190,8 @@ func (t *term) notice(pools []health.PoolID, all bool) {
 		stored, is := t.world.mirror.Verdict(id)
 		held, holds := t.held[id.Tenant][id]
 		switch {
+		case t.isUnheard(id):
+			continue
 		case holds && (!is || !stored.Equal(held)):
 			held.Judge = "" // differs from every verdict that is written
 			t.hold(id, held)
@@ -162,10 +209,18 @@ func (t *term) pass(ctx context.Context, tenants []string) error {
 	if t.world.isRefused() {
 		return nil // acceptance makes them news again
 	}
-	work := verdictWork{tally: map[string]health.Tally{}, judged: tenants}
+	work := verdictWork{tally: map[string]health.Tally{}}
+	now := time.Now()
 	for _, tenant := range tenants {
+		if wait := t.budget.waitTenant(tenant, now); wait > 0 && len(t.releases(tenant)) == 0 {
+			t.wait(tenant, now.Add(wait))
+			t.noteLate(tenant)
+			continue
+		}
+		work.judged = append(work.judged, tenant)
 		t.judgeTenant(tenant, &work)
 	}
+	t.metrics.late.WithLabelValues("verdicts").Set(float64(len(t.late)))
 	if err := t.carryOut(ctx, work); err != nil {
 		t.news.again(tenants...)
 		return err
@@ -184,7 +239,7 @@ func (t *term) judgeTenant(tenant string, work *verdictWork) {
 		return t.ages.down(id, endpoint, held[id].Endpoints[endpoint])
 	}
 	d.FrozenFor = func() time.Duration { return t.ages.frozen(tenant, frozenSince(held)) }
-	released := slices.DeleteFunc(t.world.released(tenant), func(r store.Release) bool { return t.followed[r] })
+	released := t.releases(tenant)
 	d.Release = func(id health.PoolID) bool {
 		return slices.ContainsFunc(released, func(r store.Release) bool { return r.Covers(id) })
 	}
@@ -204,8 +259,12 @@ func (t *term) judgeTenant(tenant string, work *verdictWork) {
 	work.tally[tenant] = tally
 	for id, v := range verdicts {
 		if old, ok := held[id]; !ok || old.Judge == "" || !old.Equal(v) {
+			if until := t.notBefore(id); len(released) == 0 && until.After(time.Now()) {
+				t.wait(tenant, until) // what is held is what is stored: it is judged again then
+				continue
+			}
 			v.Judge = t.cfg.ID
-			work.put = append(work.put, v)
+			work.put = append(work.put, t.writeOf(v, old))
 		}
 	}
 	for id := range held {
@@ -217,19 +276,37 @@ func (t *term) judgeTenant(tenant string, work *verdictWork) {
 
 // carryOut writes, and then holds what it wrote.
 func (t *term) carryOut(ctx context.Context, work verdictWork) error {
+	slices.SortFunc(work.put, func(a, b store.VerdictWrite) int { return comparePools(a.Verdict.Pool, b.Verdict.Pool) })
+	var written map[health.PoolID]store.Written
+	var err error
 	if len(work.put) > 0 {
-		slices.SortFunc(work.put, func(a, b health.Verdict) int { return comparePools(a.Pool, b.Pool) })
-		if err := t.cfg.Store.PutVerdicts(ctx, work.put); err != nil {
-			return err
-		}
+		written, err = t.cfg.Store.WriteVerdicts(ctx, work.put)
 	}
-	for _, v := range work.put {
+	wrote := 0
+	failed := map[string]bool{}
+	for _, w := range work.put {
+		v := w.Verdict
+		got, told := written[v.Pool]
+		t.account(v, got, told)
+		if !told || got.Err != nil {
+			failed[v.Pool.Tenant] = true
+			continue
+		}
 		was := t.held[v.Pool.Tenant][v.Pool]
 		t.logChanges(was, v)
 		t.ages.note(was, v)
 		t.hold(v.Pool, v)
+		wrote++
+	}
+	t.metrics.countVerdicts(wrote)
+	t.metrics.refused.Set(float64(len(t.refused)))
+	if err != nil {
+		return err
 	}
 	for _, r := range work.taken {
+		if failed[r.Tenant] {
+			continue // it still waits
+		}
 		if err := t.cfg.Store.TakeRelease(ctx, r); err != nil {
 			return err
 		}
@@ -243,6 +320,9 @@ func (t *term) carryOut(ctx context.Context, work verdictWork) error {
 		}
 		delete(t.held[id.Tenant], id)
 		delete(t.ages.fell, id)
+		delete(t.refused, id)
+		delete(t.wholes, id)
+		delete(t.pieces, id)
 	}
 	for _, tenant := range work.judged {
 		if len(t.held[tenant]) == 0 {
@@ -253,7 +333,6 @@ func (t *term) carryOut(ctx context.Context, work verdictWork) error {
 			t.logBrake(tenant, work.tally[tenant])
 		}
 	}
-	t.metrics.countVerdicts(len(work.put))
 	return nil
 }
 

@@ -13,6 +13,9 @@ import (
 type metrics struct {
 	writes    *prometheus.CounterVec
 	verdicts  prometheus.Counter
+	bytes     *prometheus.CounterVec
+	late      *prometheus.GaugeVec
+	refused   prometheus.Gauge
 	leading   prometheus.Gauge
 	endpoints *prometheus.GaugeVec
 	frozen    prometheus.Gauge
@@ -39,7 +42,14 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "gtm_prober_observation_writes_total", Help: "Observations written or deleted, by result (ok, error).",
 		}, []string{"result"}),
 		verdicts: f.NewCounter(prometheus.CounterOpts{Name: "gtm_prober_verdict_writes_total", Help: "Verdicts written as the judge."}),
-		leading:  f.NewGauge(prometheus.GaugeOpts{Name: "gtm_prober_leading", Help: "1 while this prober is the judge."}),
+		bytes: f.NewCounterVec(prometheus.CounterOpts{Name: "gtm_prober_written_bytes_total",
+			Help: "Bytes of keys and values written to the store, by what: observations, verdicts."}, []string{"what"}),
+		late: f.NewGaugeVec(prometheus.GaugeOpts{Name: "gtm_prober_late_tenants",
+			Help: "Tenants that have used up their share of what is written to the store, by what waits: observations, verdicts."},
+			[]string{"what"}),
+		refused: f.NewGauge(prometheus.GaugeOpts{Name: "gtm_prober_refused_verdicts",
+			Help: "Pools whose verdict the store does not take, while it takes those of others."}),
+		leading: f.NewGauge(prometheus.GaugeOpts{Name: "gtm_prober_leading", Help: "1 while this prober is the judge."}),
 		endpoints: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "gtm_prober_endpoints", Help: "Endpoints with a verdict, by state, as the judge holds them.",
 		}, []string{"state"}),
@@ -99,6 +109,8 @@ func (m *metrics) endTerm() {
 	clear(m.tenants)
 	m.total = tenantCount{}
 	m.show()
+	m.late.WithLabelValues("verdicts").Set(0)
+	m.refused.Set(0)
 	m.leading.Set(0)
 }
 

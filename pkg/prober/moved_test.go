@@ -80,7 +80,7 @@ func TestResultsOfTheOldAddressAreDropped(t *testing.T) {
 		for range 5 {
 			a.result(probe.Result{ID: probe.ID{Tenant: "shop", Pool: "eu", Endpoint: "a"}, Of: s1, Outcome: probe.Failed, At: time.Now()})
 		}
-		o, _ := a.observation(health.PoolID{Tenant: "shop", Pool: "eu"})
+		o, _, _ := a.observation(health.PoolID{Tenant: "shop", Pool: "eu"})
 		if o.Endpoints["a"].State != health.Unknown || o.Endpoints["a"].Of != s2 {
 			t.Errorf("%+v", o.Endpoints["a"])
 		}

@@ -24,11 +24,11 @@ import (
 type Store interface {
 	Follow(context.Context, store.FollowConfig) error
 	FollowObservations(context.Context, func(store.ObservationUpdate) error) error
-	PutObservation(context.Context, health.Observation) error
+	WriteObservation(ctx context.Context, o health.Observation, was *health.Observation) store.Written
 	DeleteObservation(ctx context.Context, vantage string, p health.PoolID) error
 	KeepVantage(ctx context.Context, id string, ttl time.Duration) error
 	Campaign(ctx context.Context, id string, lead func(context.Context) error) error
-	PutVerdicts(context.Context, []health.Verdict) error
+	WriteVerdicts(context.Context, []store.VerdictWrite) (map[health.PoolID]store.Written, error)
 	DeleteVerdict(context.Context, health.PoolID) error
 	PutPulse(context.Context, store.Pulse) error
 	TakeRelease(context.Context, store.Release) error

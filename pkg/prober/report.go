@@ -4,11 +4,13 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/store"
 )
 
 // How observations are written: so many at once, and so long after a failure.
@@ -18,11 +20,13 @@ const (
 	retryMax = 2 * time.Second
 )
 
-// report writes what is dirty, until ctx ends. What the store does not take stays dirty, and is written as it is then.
+// report writes what is dirty, until ctx ends. What the store does not take, and what its tenant or pool has written too much of, stays
+// dirty, and is written as it is then.
 func (a *agent) report(ctx context.Context) error {
 	ticker := time.NewTicker(sweep)
 	defer ticker.Stop()
-	retry := retryMin
+	due := time.NewTimer(0)
+	defer due.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -34,84 +38,201 @@ func (a *agent) report(ctx context.Context) error {
 			a.audit()
 			continue
 		case <-a.wake:
+		case <-due.C:
 		}
 		if !pause(ctx, gather) {
 			return ctx.Err()
 		}
-		if err := a.write(ctx); err == nil {
-			retry = retryMin
-			continue
-		} else if ctx.Err() == nil {
-			a.cfg.Logger.Warn("observations could not be written; they will be, again", "error", err)
+		if wait := a.write(ctx); wait > 0 {
+			due.Reset(wait)
 		}
-		if !pause(ctx, retry) {
-			return ctx.Err()
-		}
-		retry = min(2*retry, retryMax)
 	}
 }
 
-// write writes all that is dirty once, and gives the first error.
-func (a *agent) write(ctx context.Context) error {
-	a.mu.Lock()
-	dirty := slices.Collect(maps.Keys(a.dirty))
-	clear(a.dirty)
-	a.mu.Unlock()
+// write writes all that is dirty and may be written once, and tells how long the first of the rest must wait; 0: there is none.
+func (a *agent) write(ctx context.Context) (wait time.Duration) {
+	ready := a.ready(time.Now())
 	var g errgroup.Group
 	g.SetLimit(writers)
-	for _, id := range dirty {
+	var once sync.Once
+	for id, guess := range ready {
 		g.Go(func() error {
-			err := a.writeOne(ctx, id)
-			a.metrics.countWrite(err)
-			if err != nil {
-				a.mu.Lock()
-				defer a.mu.Unlock()
-				a.touch(id)
+			if err := a.writeOne(ctx, id, guess); err != nil && ctx.Err() == nil {
+				once.Do(func() {
+					a.cfg.Logger.Warn("observations could not be written; they will be, again", "pool", id.String(), "error", err)
+				})
 			}
-			return err
+			return nil
 		})
 	}
-	return g.Wait()
-}
-
-func (a *agent) writeOne(ctx context.Context, id health.PoolID) error {
-	o, ok := a.observation(id)
-	if !ok {
-		return a.cfg.Store.DeleteObservation(ctx, a.cfg.ID, id)
+	_ = g.Wait()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	for id := range a.dirty {
+		if d := a.waits(id, now); d > 0 && (wait == 0 || d < wait) {
+			wait = d
+		}
 	}
-	return a.cfg.Store.PutObservation(ctx, o)
+	return wait
 }
 
-// observation gives what is known of a pool now; not ok: it is not watched.
-func (a *agent) observation(id health.PoolID) (health.Observation, bool) {
+// ready takes what may be written now, with what it is likely to cost, which is paid already: pools of one tenant do not overdraw together.
+func (a *agent) ready(now time.Time) map[health.PoolID]int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	ready := map[health.PoolID]int{}
+	late := map[string]bool{}
+	for id := range a.dirty {
+		if a.waits(id, now) > 0 {
+			late[id.Tenant] = late[id.Tenant] || a.budget.waitTenant(id.Tenant, now) > 0
+			continue
+		}
+		ready[id] = a.pools[id.Tenant][id].cost()
+		a.budget.pay(id.Tenant, ready[id], now)
+		a.budget.count(id, now)
+		delete(a.dirty, id)
+	}
+	n := 0
+	for tenant, is := range late {
+		if !is {
+			continue
+		}
+		if n++; !a.late[tenant] {
+			a.late[tenant] = true
+			a.cfg.Logger.Warn("a tenant's endpoints change faster than its share of the store allows; what is told of them is late",
+				"tenant", tenant)
+		}
+	}
+	a.metrics.late.WithLabelValues("observations").Set(float64(n))
+	return ready
+}
+
+// waits tells how long a pool must wait; a.mu is held.
+func (a *agent) waits(id health.PoolID, now time.Time) time.Duration {
+	return max(a.budget.wait(id, now), a.failed[id].until.Sub(now))
+}
+
+// writeOne writes what is known of a pool now, and corrects what was paid for it.
+func (a *agent) writeOne(ctx context.Context, id health.PoolID, paid int) error {
+	o, was, ok := a.observation(id)
+	var w store.Written
+	if ok {
+		w = a.cfg.Store.WriteObservation(ctx, o, was)
+	} else {
+		w.Err = a.cfg.Store.DeleteObservation(ctx, a.cfg.ID, id)
+	}
+	a.metrics.countWrite(w.Err)
+	a.metrics.bytes.WithLabelValues("observations").Add(float64(w.Bytes))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	a.budget.pay(id.Tenant, w.Bytes-paid, now)
+	if watched := a.pools[id.Tenant][id]; watched != nil && ok {
+		watched.wrote(o, w, now)
+	}
+	if w.Err == nil {
+		delete(a.failed, id)
+		return nil
+	}
+	a.failed[id] = a.failed[id].after(now, retryMin, retryMax)
+	a.dirty[id] = true
+	return w.Err
+}
+
+// observation gives what is known of a pool now, and what the store holds of it if only what differs is to be written; not ok: it is not
+// watched.
+func (a *agent) observation(id health.PoolID) (o health.Observation, was *health.Observation, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	w := a.pools[id.Tenant][id]
 	if w == nil {
-		return health.Observation{}, false
+		return o, nil, false
 	}
-	o := health.Observation{Vantage: a.cfg.ID, Pool: id, Endpoints: make(map[string]health.Sight, len(w.endpoints))}
+	o = health.Observation{Vantage: a.cfg.ID, Pool: id, Endpoints: make(map[string]health.Sight, len(w.endpoints))}
 	for name, t := range w.endpoints {
 		o.Endpoints[name] = t.Sight()
 	}
-	return o, true
+	if !w.wholeDue(time.Now()) {
+		was = w.told
+	}
+	return o, was, true
 }
 
-// audit marks the pools of which the store holds something else than is known here: it was restored, or someone deleted it.
+// written is what the store holds of a large pool.
+type written struct {
+	told    *health.Observation // nil: not known
+	wholeAt time.Time           // when it was last written as a whole
+	pieces  bool                // it was written in pieces since
+	bytes   int                 // of the last write
+}
+
+// wrote notes what came of a write.
+func (w *written) wrote(o health.Observation, got store.Written, now time.Time) {
+	switch {
+	case got.Err != nil:
+		w.told = nil
+		return
+	case len(o.Endpoints) > store.WholeMost:
+		w.told = &o
+	default:
+		w.told = nil
+	}
+	w.bytes = got.Bytes
+	if w.pieces = !got.Whole; got.Whole {
+		w.wholeAt = now
+	}
+}
+
+func (w *written) wholeDue(now time.Time) bool { return now.Sub(w.wholeAt) >= wholeEvery }
+
+// cost guesses what the next write costs.
+func (w *watched) cost() int {
+	const perEndpoint = 100
+	switch {
+	case w == nil:
+		return 0
+	case w.bytes == 0 || w.told == nil || w.wholeDue(time.Now()):
+		return perEndpoint * len(w.endpoints)
+	case !w.pieces:
+		return perEndpoint * len(w.endpoints) / store.WholeMost
+	}
+	return w.bytes
+}
+
+// audit marks the pools of which the store holds something else than is known here, since it was restored, or someone deleted it; and those
+// that have been in pieces for long. It also forgets who has not written for long.
 func (a *agent) audit() {
 	a.mu.Lock()
 	tenants := slices.Collect(maps.Keys(a.pools))
+	now := time.Now()
+	a.budget.tidy(now)
+	maps.DeleteFunc(a.late, func(tenant string, _ bool) bool { return a.budget.waitTenant(tenant, now) == 0 })
+	maps.DeleteFunc(a.failed, func(id health.PoolID, _ backoff) bool { return !a.dirty[id] })
 	a.mu.Unlock()
 	for _, tenant := range tenants {
 		stored := a.world.seenBy(a.cfg.ID, tenant)
 		a.mu.Lock()
 		for id, w := range a.pools[tenant] {
-			if !w.matches(stored[id]) {
+			if w.told != nil && !sameSights(stored[id].Endpoints, w.told.Endpoints) {
+				w.told = nil
+				a.touch(id)
+			}
+			if !w.matches(stored[id]) || w.pieces && w.wholeDue(now) {
 				a.touch(id)
 			}
 		}
 		a.mu.Unlock()
 	}
+}
+
+// sameSights tells whether two observations say the same.
+func sameSights(a, b map[string]health.Sight) bool {
+	return maps.EqualFunc(a, b, func(x, y health.Sight) bool {
+		same := x.Since.Equal(y.Since)
+		x.Since = y.Since
+		return same && x == y
+	})
 }
 
 // matches tells whether an observation says what is known. What is Unknown need not be told.

@@ -48,6 +48,7 @@ type patience struct {
 	judgeTTL time.Duration // lease of a candidate
 	known    time.Duration // between two times that an edge writes what it is
 	look     time.Duration // between two looks whether a leased key is there
+	space    time.Duration // between two looks how full etcd is
 }
 
 var defaultPatience = patience{
@@ -57,6 +58,7 @@ var defaultPatience = patience{
 	judgeTTL: 5 * time.Second,
 	known:    5 * time.Minute,
 	look:     30 * time.Second,
+	space:    spaceEvery,
 }
 
 // Limits of one generation: writes (one per resource, and two more) and bytes of keys and values. Zone content does not count: a
@@ -86,6 +88,8 @@ type Client struct {
 	leading atomic.Pointer[fence]
 	// written is the newest revision of which an answer to overwrite told.
 	written atomic.Int64
+	// space is what WatchSpace found last.
+	space atomic.Pointer[Space]
 }
 
 // Open checks cfg and makes a client. It does not wait for etcd, since an edge must start without it:

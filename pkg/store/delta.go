@@ -24,6 +24,7 @@ type delta struct {
 	tenants  map[string]*tenantDelta
 	verdicts map[health.PoolID]verdictChange
 	kept     map[health.PoolID]bool // read while loading: as it was, or not understood
+	pending  map[health.PoolID]*pendingVerdict
 
 	keysets     map[string]keysetChange
 	keptKeysets map[string]bool
@@ -44,13 +45,14 @@ type change struct {
 
 type verdictChange struct {
 	verdict health.Verdict
-	sum     uint64 // of its stored form
+	sum     uint64 // of its stored form; 0: not known
 	deleted bool
+	large   *largeVerdict // nil: it has no pieces
 }
 
 func newDelta(full bool) *delta {
 	return &delta{full: full, tenants: map[string]*tenantDelta{}, verdicts: map[health.PoolID]verdictChange{},
-		kept:    map[health.PoolID]bool{},
+		kept: map[health.PoolID]bool{}, pending: map[health.PoolID]*pendingVerdict{},
 		keysets: map[string]keysetChange{}, keptKeysets: map[string]bool{}}
 }
 
@@ -80,6 +82,7 @@ func (d *delta) add(ctx context.Context, r *reader, v found) error {
 // update gives the sorted form; f knows what was told before.
 func (d *delta) update(f *follower) Update {
 	u := Update{Full: d.full}
+	d.settlePending(f)
 	for name, td := range d.tenants {
 		tu := TenantUpdate{Tenant: name, Head: td.head, ID: td.id}
 		old := f.tenants[name]
@@ -100,9 +103,11 @@ func (d *delta) update(f *follower) Update {
 	}
 	slices.SortFunc(u.Tenants, func(a, b TenantUpdate) int { return strings.Compare(a.Tenant, b.Tenant) })
 	for p, c := range d.verdicts {
-		if c.deleted {
+		switch before := f.large[p]; {
+		case c.deleted:
 			u.VerdictsDeleted = append(u.VerdictsDeleted, p)
-		} else {
+		case !d.full && before != nil && before.verdict.Judge == c.verdict.Judge && before.verdict.Equal(c.verdict): // told in pieces
+		default:
 			u.Verdicts = append(u.Verdicts, c.verdict)
 		}
 	}
@@ -164,6 +169,7 @@ func (d *delta) remember(f *follower) {
 		} else {
 			f.verdicts[p] = c.sum
 		}
+		f.rememberLarge(p, c.large)
 	}
 	d.rememberKeysets(f)
 	f.c.metrics.broken.Set(float64(f.broken))
@@ -377,39 +383,11 @@ func (f *follower) pulse(kv *mvccKV) (unique bool) {
 	return p.Nonce != ""
 }
 
-func (f *follower) verdictEvent(ev *clientv3.Event, parts []string, d *delta) {
-	p, ok := parsePool(parts, 1)
-	if !ok || parts[0] != "verdict" {
-		return
-	}
-	if ev.Type == clientv3.EventTypeDelete {
-		if _, told := f.verdicts[p]; told {
-			d.verdicts[p] = verdictChange{deleted: true}
-		} else {
-			delete(d.verdicts, p)
-		}
-		return
-	}
-	if sum := f.verdicts[p]; sum != 0 && sum == f.sum(ev.Kv.Value) {
-		delete(d.verdicts, p) // as it was told
-		return
-	}
-	f.addVerdict(d, p, ev.Kv)
-}
-
 func joinTwo(parts []string) string {
 	if len(parts) < 2 {
 		return ""
 	}
 	return parts[0] + "/" + parts[1]
-}
-
-// parsePool reads a pool from the last two components of a key, which has that many before them.
-func parsePool(parts []string, before int) (health.PoolID, bool) {
-	if len(parts) != before+2 {
-		return health.PoolID{}, false
-	}
-	return health.PoolID{Tenant: parts[before], Pool: parts[before+1]}, true
 }
 
 func comparePools(a, b health.PoolID) int {

@@ -20,11 +20,12 @@
 //	config/res/<tenant>/<kind>/<name>/<gen>   one version: {"resource":{...},"text":[...]} or {"deleted":true}
 //	config/text/<sha256>                      a run of lines of zone content, addressed by its content
 //	verdict/<tenant>/<pool>                   health.Verdict (JSON), written by the elected judge only
+//	verdict/<tenant>/<pool>/<piece>           a piece of it (00 to 63) that is newer, of a pool of more than 64 endpoints: see pieces.go
 //	verdict/pulse                             Pulse (JSON), written by the elected judge every few seconds
 //	world/edge/<id>                           Edge (JSON), leased
 //	world/known/<id>                          Edge (JSON) and when it was written, without a lease: see Client.ForgetEdge
 //	world/judge/<lease>                       candidates of the judge's election; the oldest one leads
-//	world/obs/<vantage>/<tenant>/<pool>       health.Observation (JSON), without a lease
+//	world/obs/<vantage>/<tenant>/<pool>       health.Observation (JSON), without a lease; pieces below it, as of verdicts
 //	world/release/<tenant>[/<pool>]           Release (JSON), leased: the judge follows it and takes it away
 //	world/vantage/<id>                        leased: the prober is alive
 //
@@ -41,7 +42,7 @@
 // # Clusters
 //
 // An etcd that is not the embedded one should be of version 3.5.8 or later, and started with
-// --max-txn-ops=8192 --max-request-bytes=33554432 and automatic compaction; with its defaults, a generation
+// --max-txn-ops=8192 --max-request-bytes=33554432 and --auto-compaction-retention=10m; with its defaults, a generation
 // holds some 120 resources and 1.5 MB, zone content apart. Versions and records are kept for ever.
 //
 // # Silence

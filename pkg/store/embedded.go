@@ -24,10 +24,11 @@ const (
 // and ends when ctx does, or when standard input is closed, which is how a child learns that its parent
 // died.
 func RunEmbedded(ctx context.Context, dir string) error {
-	return runEmbedded(ctx, dir, os.Stdin, os.Stdout)
+	return runEmbedded(ctx, dir, os.Stdin, os.Stdout, func(*embed.Config) {})
 }
 
-func runEmbedded(ctx context.Context, dir string, parent io.Reader, ready io.Writer) error {
+// runEmbedded runs an etcd whose configuration tweak may change.
+func runEmbedded(ctx context.Context, dir string, parent io.Reader, ready io.Writer, tweak func(*embed.Config)) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return err
@@ -40,11 +41,15 @@ func runEmbedded(ctx context.Context, dir string, parent io.Reader, ready io.Wri
 		return err
 	}
 	defer release()
-	e, err := embed.StartEtcd(embeddedConfig(dir, socket))
+	cfg := embeddedConfig(dir, socket)
+	tweak(cfg)
+	e, err := embed.StartEtcd(cfg)
 	if err != nil {
 		return fmt.Errorf("the embedded etcd in %s did not start: %w", dir, err)
 	}
 	defer closeSoon(e)
+	keeping, stop := context.WithCancel(ctx)
+	defer stop()
 	orphaned := make(chan struct{})
 	go func() {
 		defer close(orphaned)
@@ -52,6 +57,7 @@ func runEmbedded(ctx context.Context, dir string, parent io.Reader, ready io.Wri
 	}()
 	select {
 	case <-e.Server.ReadyNotify():
+		go (&roomKeeper{roomKeeping: embeddedRoom, e: e, quota: cfg.QuotaBackendBytes}).run(keeping)
 		fmt.Fprintln(ready, readyLine)
 	case err := <-e.Err():
 		return fmt.Errorf("the embedded etcd in %s: %w", dir, err)
@@ -102,7 +108,7 @@ func embeddedConfig(dir, socket string) *embed.Config {
 	cfg.TickMs, cfg.ElectionMs = 50, 500
 	cfg.MaxTxnOps, cfg.MaxRequestBytes = serverMaxTxnOps, serverMaxRequest
 	cfg.QuotaBackendBytes = 8 << 30
-	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = embed.CompactorModePeriodic, "1h"
+	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = embed.CompactorModePeriodic, "10m" // see budget.go of pkg/prober
 	cfg.SnapshotCount = 5000
 	cfg.MaxWalFiles, cfg.MaxSnapFiles = 2, 2
 	cfg.WarningApplyDuration, cfg.WarningUnaryRequestDuration = time.Second, time.Second

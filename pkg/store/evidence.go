@@ -26,6 +26,7 @@ type Health struct {
 	Since       time.Time // since when they may be
 	Why         string
 	Silent      []string // vantages that had lost their lease, by the last pulse
+	Troubles    []string // what the judge cannot write, by the last pulse
 }
 
 // Heard takes a pulse. One that is told again, as after a new connection, is no news.
@@ -43,7 +44,7 @@ func (e *Evidence) Heard(p Pulse, now time.Time) {
 func (e *Evidence) Health(now time.Time, following FollowStatus, contact time.Time) Health {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	h := Health{Judge: e.pulse.Judge, Pulse: e.at, Silent: slices.Clone(e.pulse.Silent)}
+	h := Health{Judge: e.pulse.Judge, Pulse: e.at, Silent: slices.Clone(e.pulse.Silent), Troubles: slices.Clone(e.pulse.Troubles)}
 	if contact.IsZero() {
 		contact = following.Since
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"maps"
-	"reflect"
 	"slices"
 	"time"
 
@@ -25,7 +24,7 @@ import (
 // until someone accepts it.
 func (c *Client) Follow(ctx context.Context, cfg FollowConfig) error {
 	f := &follower{c: c, cfg: cfg, known: cfg.From, tenants: map[string]*told{}, verdicts: map[health.PoolID]uint64{},
-		keysets: map[string]uint64{}, seen: witnesses{seed: maphash.MakeSeed()}}
+		large: map[health.PoolID]*largeVerdict{}, unread: map[health.PoolID]bool{}, keysets: map[string]uint64{}, seen: witnesses{seed: maphash.MakeSeed()}}
 	f.assume(cfg.From, cfg.Has)
 	f.cfg.Has = nil
 	from, to := c.keys.followed()
@@ -46,10 +45,12 @@ type follower struct {
 	cursor   int64     // the revision up to which it was, in this session
 	tenants  map[string]*told
 	verdicts map[health.PoolID]uint64 // sums of their stored forms; 0: not known
-	keysets  map[string]uint64        // likewise, by zone
-	broken   int                      // versions told as broken
-	has      *Mirror                  // what the consumer came with, until everything was compared once
-	etcd     *clientv3.Client         // the connection of this session
+	large    map[health.PoolID]*largeVerdict
+	unread   map[health.PoolID]bool // of which a whole or a piece is not understood: pieces of them say too little
+	keysets  map[string]uint64      // likewise, by zone
+	broken   int                    // versions told as broken
+	has      *Mirror                // what the consumer came with, until everything was compared once
+	etcd     *clientv3.Client       // the connection of this session
 	status   FollowStatus
 	loads    uint32 // how often everything was compared
 }
@@ -301,41 +302,6 @@ func (f *follower) addVanished(d *delta, heads map[string]Generation) {
 	}
 }
 
-func (f *follower) loadVerdicts(ctx context.Context, r *reader, d *delta) error {
-	return r.each(ctx, f.c.keys.verdicts(), func(kv *mvccKV) error {
-		if string(kv.Key) == f.c.keys.pulse() {
-			d.seen.see(kv, false, f.pulse(kv))
-			return nil
-		}
-		d.seen.see(kv, false, false)
-		p, ok := parsePool(f.c.keys.split(string(kv.Key)), 1)
-		if !ok {
-			return nil
-		}
-		if sum := f.verdicts[p]; sum != 0 && !d.full && sum == f.sum(kv.Value) {
-			d.kept[p] = true
-			return nil
-		}
-		f.addVerdict(d, p, kv)
-		if v, ok := d.verdicts[p]; ok && f.has != nil && !d.full && reflect.DeepEqual(v.verdict, f.has.Verdicts()[p]) {
-			delete(d.verdicts, p)
-			d.kept[p], f.verdicts[p] = true, v.sum
-		}
-		return nil
-	})
-}
-
-// addVerdict adds a verdict; one that is not understood leaves the last one in force.
-func (f *follower) addVerdict(d *delta, p health.PoolID, kv *mvccKV) {
-	v, err := parseVerdict(kv.Value)
-	if err != nil || v.Pool != p {
-		f.c.log.Error("a verdict in the store is not understood; the one before holds", "pool", p, "error", err)
-		d.kept[p] = true
-		return
-	}
-	d.verdicts[p] = verdictChange{verdict: v, sum: f.sum(kv.Value)}
-}
-
 // version gives what was told of a resource; nil: nothing.
 func (f *follower) version(k spec.Key) *toldVersion {
 	if t := f.tenants[k.Tenant]; t != nil {
@@ -366,10 +332,13 @@ func (f *follower) tell(d *delta, at mark, epoch int64) error {
 
 // forgetAll makes room for a full delta. What is broken in it stays known, since the consumer keeps it.
 func (f *follower) forgetAll(d *delta) {
-	verdicts, keysets := map[health.PoolID]uint64{}, map[string]uint64{}
+	verdicts, large, keysets := map[health.PoolID]uint64{}, map[health.PoolID]*largeVerdict{}, map[string]uint64{}
 	for p := range d.kept {
 		if _, told := f.verdicts[p]; told {
 			verdicts[p] = 0
+		}
+		if l := f.large[p]; l != nil {
+			large[p] = l
 		}
 	}
 	for zone := range d.keptKeysets {
@@ -377,7 +346,7 @@ func (f *follower) forgetAll(d *delta) {
 			keysets[zone] = 0
 		}
 	}
-	f.tenants, f.verdicts, f.keysets, f.broken = map[string]*told{}, verdicts, keysets, 0
+	f.tenants, f.verdicts, f.large, f.keysets, f.broken = map[string]*told{}, verdicts, large, keysets, 0
 	f.known = &Cursor{Heads: map[string]Generation{}, IDs: map[string]string{}}
 }
 

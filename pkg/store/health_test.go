@@ -211,7 +211,8 @@ func TestDeposedJudgeWritesNothing(t *testing.T) {
 			if _, err := c.etcd.Delete(context.WithoutCancel(ctx), stale.key); err != nil {
 				t.Error(err)
 			}
-			if err := c.fenced(context.WithoutCancel(ctx), stale, []clientv3.Op{clientv3.OpPut(c.keys.verdict(health.PoolID{}), "x")}); !errors.Is(err, ErrNotLeader) {
+			op := clientv3.OpPut(c.keys.verdict(health.PoolID{}), "x")
+			if _, err := c.fenced(context.WithoutCancel(ctx), stale, []clientv3.Op{op}, 0); !errors.Is(err, ErrNotLeader) {
 				t.Errorf("deposed: %v", err)
 			}
 			<-ctx.Done() // the loss is noticed

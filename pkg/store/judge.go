@@ -8,8 +8,6 @@ import (
 
 	"go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
-
-	"github.com/gti/gtm/pkg/health"
 )
 
 // fence is the election key of the leader: verdicts are written only while it stands.
@@ -17,9 +15,6 @@ type fence struct {
 	key string
 	rev int64 // its creation
 }
-
-// verdictBatch is how many verdicts one transaction writes; etcd's default limit is 128 operations.
-const verdictBatch = 100
 
 // Campaign stands for election as the judge until ctx ends, and returns ctx's error. While it leads, lead
 // runs; its ctx ends when leadership is lost. When lead returns, leadership is given up and the campaign
@@ -103,26 +98,7 @@ func (c *Client) govern(ctx context.Context, f fence, lead func(context.Context)
 	return nil
 }
 
-// PutVerdicts writes verdicts, a hundred per transaction. ErrNotLeader: this client does not lead (any
-// more); then the rest was not written.
-func (c *Client) PutVerdicts(ctx context.Context, verdicts []health.Verdict) error {
-	ops := make([]clientv3.Op, 0, len(verdicts))
-	for _, v := range verdicts {
-		value, err := marshalPlain(v)
-		if err != nil {
-			return fmt.Errorf("the verdict on %s: %w", v.Pool, err)
-		}
-		ops = append(ops, clientv3.OpPut(c.keys.verdict(v.Pool), string(value)))
-	}
-	return c.asLeader(ctx, ops)
-}
-
-// DeleteVerdict removes the verdict of a pool that is no more; as PutVerdicts, for the leader only.
-func (c *Client) DeleteVerdict(ctx context.Context, p health.PoolID) error {
-	return c.asLeader(ctx, []clientv3.Op{clientv3.OpDelete(c.keys.verdict(p))})
-}
-
-// PutPulse tells that the judge lives; as PutVerdicts, for the leader only.
+// PutPulse tells that the judge lives; for the leader only, as WriteVerdicts.
 func (c *Client) PutPulse(ctx context.Context, p Pulse) error {
 	value, err := marshalPlain(p)
 	if err != nil {
@@ -136,29 +112,24 @@ func (c *Client) asLeader(ctx context.Context, ops []clientv3.Op) error {
 	if f == nil {
 		return ErrNotLeader
 	}
-	for len(ops) > 0 {
-		n := min(len(ops), verdictBatch)
-		if err := c.fenced(ctx, *f, ops[:n]); err != nil {
-			return err
-		}
-		ops = ops[n:]
-	}
-	return nil
+	_, err := c.fenced(ctx, *f, ops, 0)
+	return err
 }
 
-func (c *Client) fenced(ctx context.Context, f fence, ops []clientv3.Op) error {
+// fenced makes a transaction of the leader, of so many bytes, and gives its revision.
+func (c *Client) fenced(ctx context.Context, f fence, ops []clientv3.Op, bytes int) (int64, error) {
 	var resp *clientv3.TxnResponse
-	err := c.try(ctx, func(ctx context.Context) (err error) { // the same leader's verdicts twice are the same verdicts
+	err := c.attempts(ctx, c.attemptFor(bytes), c.wait.call+c.attemptFor(bytes)-c.wait.attempt, func(ctx context.Context) (err error) { // the same leader's verdicts twice are the same verdicts
 		resp, err = c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(f.key), "=", f.rev)).Then(ops...).Commit()
 		return err
 	})
 	if err != nil {
-		return c.explain("writing verdicts", err)
+		return 0, c.explain("writing verdicts", err)
 	}
 	if !resp.Succeeded {
-		return ErrNotLeader
+		return 0, ErrNotLeader
 	}
-	return nil
+	return resp.Header.Revision, nil
 }
 
 // errNoVantage guards against keys that name nobody.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.etcd.io/etcd/server/v3/embed"
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
@@ -33,6 +34,13 @@ var shared struct {
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "etcd" {
 		if err := RunEmbedded(context.Background(), os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	if len(os.Args) == 3 && tweaks[os.Args[1]] != nil {
+		if err := runEmbedded(context.Background(), os.Args[2], os.Stdin, os.Stdout, tweaks[os.Args[1]]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -90,10 +98,28 @@ func newTestLogger(t testing.TB) (*slog.Logger, *testLog) {
 	return slog.New(slog.NewTextHandler(l, nil)), l
 }
 
-func startTestChild(t testing.TB, dir string) *Child {
+const smallQuota = 24 << 20
+
+// tweaks are etcds that are set otherwise than the embedded one, by the word that starts them.
+var tweaks = map[string]func(*embed.Config){
+	"etcd-with-defaults": func(cfg *embed.Config) {
+		cfg.MaxTxnOps, cfg.MaxRequestBytes = embed.DefaultMaxTxnOps, embed.DefaultMaxRequestBytes
+	},
+	"etcd-small": func(cfg *embed.Config) { // and nobody looks after it
+		cfg.QuotaBackendBytes, embeddedRoom.every = smallQuota, time.Hour
+	},
+	"etcd-small-kept": func(cfg *embed.Config) {
+		cfg.QuotaBackendBytes = smallQuota
+		embeddedRoom = roomKeeping{every: 20 * time.Millisecond, keep: 5}
+	},
+}
+
+func startTestChild(t testing.TB, dir string) *Child { return startTweaked(t, dir, "etcd") }
+
+func startTweaked(t testing.TB, dir, word string) *Child {
 	t.Helper()
 	log, _ := newTestLogger(t)
-	c, err := StartChild(testContext(t), ChildConfig{Dir: dir, Args: []string{"etcd"}, Logger: log})
+	c, err := StartChild(testContext(t), ChildConfig{Dir: dir, Args: []string{word}, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,6 +135,7 @@ var testPatience = patience{
 	judgeTTL: 2 * time.Second,
 	known:    100 * time.Millisecond,
 	look:     50 * time.Millisecond,
+	space:    50 * time.Millisecond,
 }
 
 func openTest(t testing.TB, cfg Config) *Client {

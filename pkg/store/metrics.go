@@ -15,6 +15,8 @@ type metrics struct {
 	resyncs     prometheus.Counter
 	broken      prometheus.Gauge
 	commits     *prometheus.HistogramVec
+	space       *prometheus.GaugeVec
+	full        prometheus.Gauge
 	contact     atomic.Pointer[time.Time] // when etcd was last heard of; nil: never
 }
 
@@ -32,9 +34,14 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Help:    "Time that a change took, by result: ok, conflict, too_large, unknown, error.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 8)}, []string{"result"}),
 	}
+	m.space = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "gtm_store_etcd_bytes",
+		Help: "Of the etcd member that has the least left: size of its database, what of that is in use, and its quota. 0: not known."},
+		[]string{"what"})
+	m.full = prometheus.NewGauge(prometheus.GaugeOpts{Name: "gtm_store_etcd_full",
+		Help: "1 while etcd takes no writes, since its quota is used up."})
 	contact := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gtm_store_contact_age_seconds",
 		Help: "Time since the followed etcd was last heard of; -1: never."}, m.contactAge)
-	return m, register(reg, m.followState, m.cursor, m.resyncs, m.broken, m.commits, contact)
+	return m, register(reg, m.followState, m.cursor, m.resyncs, m.broken, m.commits, m.space, m.full, contact)
 }
 
 func (m *metrics) contactAge() float64 {
@@ -49,6 +56,16 @@ func (m *metrics) lastContact() time.Time {
 		return *at
 	}
 	return time.Time{}
+}
+
+func (m *metrics) showSpace(s Space) {
+	for what, bytes := range map[string]int64{"size": s.Size, "in_use": s.InUse, "quota": s.Quota} {
+		m.space.WithLabelValues(what).Set(float64(bytes))
+	}
+	m.full.Set(0)
+	if s.Full {
+		m.full.Set(1)
+	}
 }
 
 func (m *metrics) heard() {

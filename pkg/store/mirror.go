@@ -158,6 +158,13 @@ func (m *Mirror) Verdict(p health.PoolID) (health.Verdict, bool) {
 	return v, ok
 }
 
+// Revision is etcd's revision up to which the mirror has seen what was told.
+func (m *Mirror) Revision() int64 {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.position.Revision
+}
+
 // Keysets gives the keyset of each signed zone. The map must not be changed.
 func (m *Mirror) Keysets() map[string]dnssec.Keyset {
 	m.mu.Lock()

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"maps"
@@ -12,27 +13,72 @@ import (
 	"github.com/gti/gtm/pkg/health"
 )
 
-// PutObservation writes what a vantage knows of a pool. It stays until it is deleted: a prober that dies
-// leaves its evidence.
+// PutObservation writes what a vantage knows of a pool, as a whole; see WriteObservation.
 func (c *Client) PutObservation(ctx context.Context, o health.Observation) error {
-	if o.Vantage == "" || o.Pool.Tenant == "" || o.Pool.Pool == "" {
-		return errNoVantage
-	}
-	value, err := marshalPlain(o)
-	if err != nil {
-		return err
-	}
-	key := c.keys.observation(o.Vantage, o.Pool)
-	return c.explain("writing an observation", c.overwrite(ctx, key, clientv3.OpPut(key, string(value))))
+	return c.WriteObservation(ctx, o, nil).Err
 }
 
-// overwrite puts or deletes a key that nobody else writes. A member that stood still may carry an attempt out a minute after its
-// time was up, when newer ones were made elsewhere. So each attempt says up to which revision of the store it knows the key.
-func (c *Client) overwrite(ctx context.Context, key string, op clientv3.Op) error {
-	return c.try(ctx, func(ctx context.Context) error {
+// WriteObservation writes what a vantage knows of a pool. It stays until it is deleted: a prober that dies leaves its evidence. was is what
+// the store holds of it, so that of a large pool only what changed is written; nil: not known, or a whole is due.
+func (c *Client) WriteObservation(ctx context.Context, o health.Observation, was *health.Observation) Written {
+	if o.Vantage == "" || o.Pool.Tenant == "" || o.Pool.Pool == "" {
+		return Written{Err: errNoVantage}
+	}
+	key := c.keys.observation(o.Vantage, o.Pool)
+	if was != nil {
+		changed := changedSights(was.Endpoints, o.Endpoints)
+		if worthPieces(min(len(was.Endpoints), len(o.Endpoints)), changed) { // pieces belong to large wholes only
+			return c.writePieces(ctx, key, o, changed)
+		}
+	}
+	ops, bytes, err := observationOps(nil, key, o)
+	if err == nil {
+		err = c.overwrite(ctx, key, bytes, append(ops, opDropPieces(key))...)
+	}
+	if sizeRefused(err) && len(o.Endpoints) > WholeMost {
+		return c.writePieces(ctx, key, o, allPieces)
+	}
+	return Written{Bytes: bytes, Whole: true, Err: c.explain("writing an observation", err)}
+}
+
+func observationOps(ops []clientv3.Op, key string, o health.Observation) ([]clientv3.Op, int, error) {
+	value, err := marshalPlain(o)
+	return append(ops, clientv3.OpPut(key, string(value))), len(key) + len(value), err
+}
+
+// writePieces writes pieces of an observation, as many at once as one request holds.
+func (c *Client) writePieces(ctx context.Context, key string, o health.Observation, pieces pieceSet) (w Written) {
+	var ops []clientv3.Op
+	size := 0
+	flush := func() {
+		if w.Err == nil && len(ops) > 0 {
+			w.Err = c.explain("writing an observation", c.overwrite(ctx, key, size, ops...))
+		}
+		ops, size = nil, 0
+	}
+	pieces.each(func(i int) {
+		piece := o
+		piece.Endpoints = cutPiece(o.Endpoints, i)
+		more, bytes, err := observationOps(nil, pieceKey(key, i), piece)
+		if w.Err = cmp.Or(w.Err, err); size > 0 && size+bytes > verdictBytes {
+			flush()
+		}
+		ops, size, w.Bytes = append(ops, more...), size+bytes, w.Bytes+bytes
+	})
+	flush()
+	return w
+}
+
+// overwrite changes a key, and what is below it, that nobody else writes. A member that stood still may carry an attempt out a minute after
+// its time was up, when newer ones were made elsewhere. So each attempt says up to which revision of the store it knows the keys.
+func (c *Client) overwrite(ctx context.Context, key string, bytes int, ops ...clientv3.Op) error {
+	first := c.attemptFor(bytes)
+	return c.attempts(ctx, first, c.wait.call+first-c.wait.attempt, func(ctx context.Context) error {
 		for {
 			rev := c.written.Load()
-			resp, err := c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "<", rev+1)).Then(op).Commit()
+			from, to := below(key)
+			resp, err := c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "<", rev+1),
+				clientv3.Compare(clientv3.ModRevision(from), "<", rev+1).WithRange(to)).Then(ops...).Commit()
 			if err != nil {
 				return err
 			}
@@ -49,13 +95,13 @@ func (c *Client) overwrite(ctx context.Context, key string, op clientv3.Op) erro
 // DeleteObservation removes what a vantage knew of a pool. There may be nothing.
 func (c *Client) DeleteObservation(ctx context.Context, vantage string, p health.PoolID) error {
 	key := c.keys.observation(vantage, p)
-	return c.explain("deleting an observation", c.overwrite(ctx, key, clientv3.OpDelete(key)))
+	return c.explain("deleting an observation", c.overwrite(ctx, key, 0, clientv3.OpDelete(key), opDropPieces(key)))
 }
 
 // FollowObservations calls fn with all observations and live vantages, and then with every change, until
 // ctx ends or fn fails; it returns that error. After a loss of contact it begins again with everything.
 func (c *Client) FollowObservations(ctx context.Context, fn func(ObservationUpdate) error) error {
-	o := &observer{c: c, fn: fn, alive: map[string]bool{}, releases: map[string]Release{}}
+	o := &observer{c: c, fn: fn, alive: map[string]bool{}, releases: map[string]Release{}, large: map[ObservationKey]largeObservation{}}
 	from, to := c.keys.observed()
 	fd := &feed{c: c, from: from, to: to, begin: o.begin, events: o.events, lost: func() {}, status: o.status}
 	return fd.run(ctx)
@@ -66,7 +112,15 @@ type observer struct {
 	fn       func(ObservationUpdate) error
 	alive    map[string]bool
 	releases map[string]Release // by key
+	large    map[ObservationKey]largeObservation
 	state    string
+}
+
+// largeObservation is one that may have pieces: what was told of it, whether it has a whole, and which pieces. Immutable.
+type largeObservation struct {
+	health.Observation
+	whole  bool
+	pieces pieceSet
 }
 
 func (o *observer) status(state string, err error) {
@@ -80,17 +134,11 @@ func (o *observer) status(state string, err error) {
 func (o *observer) begin(ctx context.Context, etcd *clientv3.Client) (mark, error) {
 	r := o.c.reader(etcd)
 	u := ObservationUpdate{Full: true, AliveChanged: true, ReleasesChanged: true}
-	err := r.each(ctx, o.c.keys.observations(), func(kv *mvccKV) error {
-		if obs, ok := o.decode(kv); ok {
-			u.Put = append(u.Put, obs)
-		}
-		return nil
-	})
-	if err != nil {
+	if err := o.load(ctx, r, &u); err != nil {
 		return mark{}, err
 	}
 	clear(o.releases)
-	err = r.each(ctx, o.c.keys.releases(), func(kv *mvccKV) error {
+	err := r.each(ctx, o.c.keys.releases(), func(kv *mvccKV) error {
 		if rel, ok := o.release(kv); ok {
 			o.releases[string(kv.Key)] = rel
 		}
@@ -120,30 +168,162 @@ func (o *observer) tell(u ObservationUpdate) error {
 	return nil
 }
 
-// decode reads an observation; one that is not understood is left out.
-func (o *observer) decode(kv *mvccKV) (health.Observation, bool) {
-	key, ok := parseObservation(o.c.keys.split(string(kv.Key)))
-	if !ok {
-		return health.Observation{}, false
+// load reads all observations. Pieces that are older than their whole are what an older program left behind.
+func (o *observer) load(ctx context.Context, r *reader, u *ObservationUpdate) error {
+	clear(o.large)
+	pieces, since := map[ObservationKey]map[int]health.Observation{}, map[ObservationKey]int64{}
+	revs := map[ObservationKey]map[int]int64{}
+	err := r.each(ctx, o.c.keys.observations(), func(kv *mvccKV) error {
+		key, piece, obs, ok := o.decode(kv)
+		switch {
+		case !ok:
+		case piece >= 0:
+			if pieces[key] == nil {
+				pieces[key], revs[key] = map[int]health.Observation{}, map[int]int64{}
+			}
+			pieces[key][piece], revs[key][piece] = obs, kv.ModRevision
+		default:
+			since[key] = kv.ModRevision
+			o.large[key] = largeObservation{Observation: obs, whole: true}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	var obs health.Observation
-	if err := json.Unmarshal(kv.Value, &obs); err != nil || obs.Vantage != key.Vantage || obs.Pool != key.Pool {
-		o.c.log.Warn("an observation in the store is not understood and left out", "key", string(kv.Key), "error", err)
-		return health.Observation{}, false
+	for key, all := range pieces {
+		w := pendingObservation{largeObservation: o.large[key]}
+		if w.whole && len(w.Endpoints) <= WholeMost {
+			continue
+		}
+		w.Vantage, w.Pool = key.Vantage, key.Pool
+		for i, obs := range all {
+			if revs[key][i] > since[key] {
+				w.add(i, obs)
+			}
+		}
+		o.large[key] = w.joined()
 	}
-	return obs, true
+	for _, key := range slices.SortedFunc(maps.Keys(o.large), compareObservations) {
+		l := o.large[key]
+		u.Put = append(u.Put, l.Observation)
+		if l.pieces == 0 && len(l.Endpoints) <= WholeMost {
+			delete(o.large, key)
+		}
+	}
+	return nil
 }
 
-func parseObservation(parts []string) (ObservationKey, bool) {
-	if len(parts) != 5 || parts[0] != "world" || parts[1] != "obs" {
-		return ObservationKey{}, false
+// decode reads an observation, or a piece of one; -1: the whole. One that is not understood is left out.
+func (o *observer) decode(kv *mvccKV) (key ObservationKey, piece int, obs health.Observation, ok bool) {
+	if key, piece, ok = parseObservation(o.c.keys.split(string(kv.Key))); !ok {
+		return key, piece, obs, false
 	}
-	return ObservationKey{Vantage: parts[2], Pool: health.PoolID{Tenant: parts[3], Pool: parts[4]}}, true
+	if err := json.Unmarshal(kv.Value, &obs); err != nil || obs.Vantage != key.Vantage || obs.Pool != key.Pool {
+		o.c.log.Warn("an observation in the store is not understood and left out", "key", string(kv.Key), "error", err)
+		return key, piece, obs, false
+	}
+	return key, piece, obs, true
+}
+
+// parseObservation reads the components of a key; piece is -1 for the whole.
+func parseObservation(parts []string) (key ObservationKey, piece int, ok bool) {
+	if len(parts) < 5 || len(parts) > 6 || parts[0] != "world" || parts[1] != "obs" {
+		return key, 0, false
+	}
+	key, piece, ok = ObservationKey{Vantage: parts[2], Pool: health.PoolID{Tenant: parts[3], Pool: parts[4]}}, -1, true
+	if len(parts) == 6 {
+		piece, ok = parsePiece(parts[5])
+	}
+	return key, piece, ok
+}
+
+// pendingObservation gathers what comes of one observation, and joins it once.
+type pendingObservation struct {
+	largeObservation
+	news map[int]map[string]health.Sight
+	gone bool
+}
+
+func (w *pendingObservation) add(i int, obs health.Observation) {
+	if w.news == nil {
+		w.news = map[int]map[string]health.Sight{}
+	}
+	w.news[i], w.pieces, w.gone = obs.Endpoints, w.pieces.with(i), false
+}
+
+func (w *pendingObservation) joined() largeObservation {
+	if len(w.news) > 0 {
+		w.Endpoints, w.news = joinPieces(w.Endpoints, w.news), nil
+	}
+	return w.largeObservation
+}
+
+// sights gathers the events of observations.
+type sights struct {
+	o       *observer
+	pending map[ObservationKey]*pendingObservation
+}
+
+// of gives what is known of an observation as of the events so far.
+func (s *sights) of(key ObservationKey) *pendingObservation {
+	w := s.pending[key]
+	if w == nil {
+		w = &pendingObservation{largeObservation: s.o.large[key]}
+		w.Vantage, w.Pool = key.Vantage, key.Pool
+	}
+	return w
+}
+
+func (s *sights) event(ev *clientv3.Event) {
+	key, piece, ok := parseObservation(s.o.c.keys.split(string(ev.Kv.Key)))
+	if !ok {
+		return
+	}
+	w := s.of(key)
+	if ev.Type == clientv3.EventTypeDelete {
+		if piece < 0 {
+			w = &pendingObservation{gone: true}
+		} else if !w.pieces.has(piece) {
+			return // with a whole that replaces it
+		} else if w.pieces &^= 1 << piece; w.pieces == 0 && !w.whole {
+			w = &pendingObservation{gone: true}
+		}
+		s.pending[key] = w
+		return
+	}
+	_, _, obs, ok := s.o.decode(ev.Kv)
+	switch {
+	case !ok:
+		return
+	case piece < 0:
+		w = &pendingObservation{largeObservation: largeObservation{Observation: obs, whole: true}}
+	default:
+		w.add(piece, obs)
+	}
+	s.pending[key] = w
+}
+
+// tell adds what came to an update.
+func (s *sights) tell(u *ObservationUpdate) {
+	for _, key := range slices.SortedFunc(maps.Keys(s.pending), compareObservations) {
+		w := s.pending[key]
+		if w.gone {
+			u.Deleted = append(u.Deleted, key)
+			delete(s.o.large, key)
+			continue
+		}
+		l := w.joined()
+		u.Put = append(u.Put, l.Observation)
+		if s.o.large[key] = l; l.pieces == 0 && len(l.Endpoints) <= WholeMost {
+			delete(s.o.large, key)
+		}
+	}
 }
 
 func (o *observer) events(_ context.Context, evs []*clientv3.Event) error {
 	u := ObservationUpdate{}
-	put, deleted := map[ObservationKey]health.Observation{}, map[ObservationKey]bool{}
+	seen := sights{o, map[ObservationKey]*pendingObservation{}}
 	for _, ev := range evs {
 		parts := o.c.keys.split(string(ev.Kv.Key))
 		if joinTwo(parts) == "world/vantage" && len(parts) == 3 {
@@ -162,22 +342,9 @@ func (o *observer) events(_ context.Context, evs []*clientv3.Event) error {
 			}
 			continue
 		}
-		key, ok := parseObservation(parts)
-		if !ok {
-			continue
-		}
-		if ev.Type == clientv3.EventTypeDelete {
-			deleted[key] = true
-			delete(put, key)
-		} else if obs, ok := o.decode(ev.Kv); ok {
-			put[key] = obs
-			delete(deleted, key)
-		}
+		seen.event(ev)
 	}
-	for _, k := range slices.SortedFunc(maps.Keys(put), compareObservations) {
-		u.Put = append(u.Put, put[k])
-	}
-	u.Deleted = slices.SortedFunc(maps.Keys(deleted), compareObservations)
+	seen.tell(&u)
 	u.Alive, u.Releases = slices.Sorted(maps.Keys(o.alive)), o.waiting()
 	if len(u.Put)+len(u.Deleted) == 0 && !u.AliveChanged && !u.ReleasesChanged {
 		return nil

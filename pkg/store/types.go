@@ -169,6 +169,8 @@ type Pulse struct {
 	// Alive and Silent are the vantages that hold their lease and those that have lost it, sorted.
 	Alive  []string `json:"alive,omitempty"`
 	Silent []string `json:"silent,omitempty"`
+	// Troubles say what the judge cannot write, of whom and why: a few, in words.
+	Troubles []string `json:"troubles,omitempty"`
 }
 
 // ObservationUpdate is all that the probers told (Full), or what changed.

@@ -26,8 +26,10 @@ var ErrVantageAlive = errors.New("its prober is alive; stop that first")
 func (c *Client) Vantages(ctx context.Context) ([]Vantage, error) {
 	found := map[string]Vantage{}
 	r := c.reader(c.etcd)
+	pools := map[ObservationKey]bool{} // which may be in pieces
 	err := r.each(ctx, c.keys.observations(), func(kv *mvccKV) error {
-		if key, ok := parseObservation(c.keys.split(string(kv.Key))); ok {
+		if key, _, ok := parseObservation(c.keys.split(string(kv.Key))); ok && !pools[key] {
+			pools[key] = true
 			v := found[key.Vantage]
 			v.Pools++
 			found[key.Vantage] = v
@@ -63,7 +65,8 @@ func (c *Client) ForgetVantage(ctx context.Context, id string) (pools int, err e
 	open := false // an attempt's answer was lost: it may have removed everything
 	err = c.try(ctx, func(ctx context.Context) (err error) {
 		resp, err = c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(c.keys.vantage(id)), "=", 0)).
-			Then(clientv3.OpDelete(c.keys.observationsOf(id), clientv3.WithPrefix())).Commit()
+			Then(clientv3.OpGet(c.keys.observationsOf(id), clientv3.WithPrefix(), clientv3.WithKeysOnly()),
+				clientv3.OpDelete(c.keys.observationsOf(id), clientv3.WithPrefix())).Commit()
 		open = open || lost(err)
 		return err
 	})
@@ -73,7 +76,13 @@ func (c *Client) ForgetVantage(ctx context.Context, id string) (pools int, err e
 	if !resp.Succeeded {
 		return 0, fmt.Errorf("vantage %s cannot be forgotten: %w", id, ErrVantageAlive)
 	}
-	if pools = int(resp.Responses[0].GetResponseDeleteRange().Deleted); pools == 0 && !open {
+	known := map[ObservationKey]bool{} // which may be in pieces
+	for _, kv := range resp.Responses[0].GetResponseRange().Kvs {
+		if key, _, ok := parseObservation(c.keys.split(string(kv.Key))); ok {
+			known[key] = true
+		}
+	}
+	if pools = len(known); pools == 0 && !open {
 		return 0, fmt.Errorf("evidence of vantage %s: %w", id, ErrNotFound)
 	}
 	return pools, nil

@@ -48,6 +48,8 @@ type Health struct {
 	Why         string    `json:"why,omitempty"`
 	// Silent are the vantages that had lost their lease, by that pulse.
 	Silent []string `json:"silent,omitempty"`
+	// Troubles say, by that pulse, whose verdicts the store does not take, or are late: a few, in words.
+	Troubles []string `json:"troubles,omitempty"`
 }
 
 // AliasState tells how a host outside was resolved last.

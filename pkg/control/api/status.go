@@ -112,6 +112,13 @@ type StoreStatus struct {
 	Since  time.Time `json:"since,omitzero"`
 	Error  string    `json:"error,omitempty"`
 	Cursor int64     `json:"cursor,omitempty"`
+	// Size of the database of the etcd member that has the least left, what of it is in use, and its quota, in bytes; absent: not known.
+	Size  int64 `json:"size,omitempty"`
+	InUse int64 `json:"inUse,omitempty"`
+	Quota int64 `json:"quota,omitempty"`
+	// Full: etcd takes no writes. Room says what to do, also when it is nearly full.
+	Full bool   `json:"full,omitempty"`
+	Room string `json:"room,omitempty"`
 }
 
 // Pool is a pool's declaration, its verdict and its overrides put together.

@@ -1,0 +1,146 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"go.etcd.io/etcd/client/v3"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
+)
+
+// rewrite writes one key again and again, a megabyte each time, and gives how often etcd took it.
+func rewrite(ctx context.Context, c *Client, times int) (n int, err error) {
+	for ; n < times; n++ {
+		if _, err = c.etcd.Put(ctx, c.keys.join("filler"), strings.Repeat("x", 1<<20)); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// TestAFullEtcdIsToldAndRecovers: with its quota used up, status said "store current", and nobody's change or failover worked. Now it is
+// told with what to do, and after that, all works.
+func TestAFullEtcdIsToldAndRecovers(t *testing.T) {
+	c := openTest(t, Config{Endpoints: []string{startTweaked(t, t.TempDir(), "etcd-small").Endpoint()}})
+	ctx := testContext(t)
+	go c.WatchSpace(ctx)
+	inOffice(t, c)
+	mustCommit(t, c, Change{Tenant: "shop", Put: []*spec.Resource{site("shop", "fra", "eu")}})
+	v := largeVerdictOf("eu", 100)
+	if err := c.PutVerdicts(ctx, []health.Verdict{v}); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := c.AskSpace(ctx); err != nil || s.Quota != smallQuota || s.Size <= 0 || s.InUse <= 0 || s.Full || s.Text() != "" {
+		t.Fatalf("before: %+v, %v", s, err)
+	}
+	if _, err := rewrite(ctx, c, 100); !errors.Is(err, rpctypes.ErrNoSpace) {
+		t.Fatalf("it is not full: %v", err)
+	}
+	const advice = `"When etcd is full" in docs/operating.md`
+	change := Change{Tenant: "shop", Base: 1, Put: []*spec.Resource{site("shop", "ams", "eu")}, Time: testTime}
+	for what, err := range map[string]error{
+		"a change":       func() error { _, err := c.Commit(ctx, change); return err }(),
+		"a verdict":      c.PutVerdicts(ctx, []health.Verdict{v}),
+		"an observation": c.PutObservation(ctx, observation("p1", "eu", health.Up)),
+	} {
+		if err == nil || !strings.Contains(err.Error(), advice) || !strings.Contains(err.Error(), "etcd.sock") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := c.WriteVerdicts(ctx, []VerdictWrite{{Verdict: v}}); err == nil {
+		t.Error("that nothing can be written is told of one verdict alone")
+	}
+	for !c.Space().Full {
+		if !sleep(ctx, 10*time.Millisecond) {
+			t.Fatal("it is not told")
+		}
+	}
+	if text := c.Space().Text(); !strings.Contains(text, "takes no writes") || !strings.Contains(text, advice) {
+		t.Errorf("%q", text)
+	}
+	makeRoom(t, c)
+	for c.Space().Full {
+		if !sleep(ctx, 10*time.Millisecond) {
+			t.Fatal("it is told for ever")
+		}
+	}
+	if text := c.Space().Text(); text != "" {
+		t.Errorf("%q", text)
+	}
+	if _, err := c.Commit(ctx, change); err != nil {
+		t.Error(err)
+	}
+	if err := c.PutVerdicts(ctx, []health.Verdict{v}); err != nil {
+		t.Error(err)
+	}
+	if err := c.PutObservation(ctx, observation("p1", "eu", health.Up)); err != nil {
+		t.Error(err)
+	}
+	follow(t, c, nil).untilHead("shop", 2)
+	keeping, stop := context.WithCancel(ctx)
+	go c.KeepVantage(keeping, "p1", 2*time.Second)
+	defer stop()
+	observe(t, c).until(t, "a lease", func(u ObservationUpdate) bool { return len(u.Alive) == 1 })
+}
+
+// makeRoom does what docs/operating.md says: compact, defragment, disarm.
+func makeRoom(t *testing.T, c *Client) {
+	t.Helper()
+	ctx := testContext(t)
+	resp, err := c.etcd.Get(ctx, c.keys.epoch())
+	if err == nil {
+		_, err = c.etcd.Compact(ctx, resp.Header.Revision, clientv3.WithCompactPhysical())
+	}
+	if err == nil {
+		_, err = c.etcd.Defragment(ctx, c.dialer.targets[0])
+	}
+	if err == nil {
+		_, err = c.etcd.AlarmDisarm(ctx, &clientv3.AlarmMember{})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestTheEmbeddedEtcdMakesRoom: it compacted once an hour and never gave room back, so that its quota was used up within the hour, for
+// good.
+func TestTheEmbeddedEtcdMakesRoom(t *testing.T) {
+	c := openTest(t, Config{Endpoints: []string{startTweaked(t, t.TempDir(), "etcd-small-kept").Endpoint()}})
+	ctx := testContext(t)
+	for left := 4 * smallQuota >> 20; left > 0; {
+		n, err := rewrite(ctx, c, left)
+		if left -= n; err != nil && !errors.Is(err, rpctypes.ErrNoSpace) {
+			t.Fatal(err)
+		}
+		if err != nil && !sleep(ctx, 10*time.Millisecond) {
+			t.Fatal("it stays full")
+		}
+	}
+	if s, err := c.AskSpace(ctx); err != nil || s.Size > smallQuota*5/4 {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+func TestSpaceIsTold(t *testing.T) {
+	for _, tc := range []struct {
+		s    Space
+		want string
+	}{
+		{Space{}, ""},
+		{Space{Size: 79, InUse: 10, Quota: 100}, ""},
+		{Space{Size: 8 << 30, InUse: 10}, ""}, // an older etcd tells no quota
+		{Space{Size: 8 << 20, InUse: 2 << 20, Quota: 10 << 20}, "etcd has used 80 % of its quota (8 MiB of 10 MiB, 2 MiB of it in use)"},
+		{Space{Size: 10 << 20, InUse: 2 << 20, Quota: 10 << 20, Full: true}, "etcd is full (10 MiB of 10 MiB), and takes no writes"},
+		{Space{Size: 10 << 20, Full: true}, "etcd is full (10 MiB of its quota), and takes no writes"},
+	} {
+		if got := tc.s.Text(); got != tc.want && (tc.want == "" || !strings.HasPrefix(got, tc.want)) {
+			t.Errorf("%+v: %q, want %q", tc.s, got, tc.want)
+		}
+	}
+}
