@@ -58,12 +58,18 @@ func (k *Checker) Check(ctx context.Context, c Check) Result {
 	return r
 }
 
-// checkAll checks every address at once, so that a dead one does not take the time of the next.
+// checkAll checks every address at once, so that a dead one does not take the time of the next; of an endpoint that has more than one may
+// have, which an older program allowed, so many at a time.
 func (k *Checker) checkAll(ctx context.Context, c Check) Result {
 	results := make([]Result, len(c.Addrs))
+	places := make(chan struct{}, c.sockets())
 	var wg sync.WaitGroup
 	for i, addr := range c.Addrs {
-		wg.Go(func() { results[i] = conclude(c, k.checkOne(ctx, c, addr.String())) })
+		places <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-places }()
+			results[i] = conclude(c, k.checkOne(ctx, c, addr.String()))
+		})
 	}
 	wg.Wait()
 	// A failure tells; else a pass tells; else nothing is known.

@@ -7,6 +7,8 @@ package probe
 import (
 	"net/netip"
 	"time"
+
+	"github.com/gti/gtm/pkg/spec"
 )
 
 // ID names what is checked: one endpoint of one pool.
@@ -35,6 +37,15 @@ type Check struct {
 	Insecure bool
 	Status   []StatusRange // one must hold; a redirect is a status like any other
 	Body     string        // must be in the first 64 KiB of the body; empty: the body is not read
+}
+
+// sockets is how many the check has open at most: one for each address that it looks at at a time; those of a host name are resolved
+// and tried two at a time.
+func (c *Check) sockets() int {
+	if len(c.Addrs) == 0 {
+		return 2
+	}
+	return min(len(c.Addrs), spec.MaxAddresses)
 }
 
 // Outcome is how a check ended.

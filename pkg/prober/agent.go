@@ -50,8 +50,13 @@ func newAgent(cfg Config, w *world, m *metrics) *agent {
 		wake: make(chan struct{}, 1), looked: make(chan struct{}),
 		pools: map[string]map[health.PoolID]*watched{}, dirty: map[health.PoolID]bool{}, unseen: map[probe.ID]bool{},
 	}
+	quick, slow := rooms(cfg.Descriptors)
+	if all := quick + slow; all < allSockets {
+		cfg.Logger.Warn("checks have fewer sockets than they could: raise the limit of open files (LimitNOFILE)",
+			"sockets", all, "limit", cfg.Descriptors, "wanted", 2*allSockets)
+	}
 	a.scheduler = probe.NewScheduler(probe.SchedulerConfig{
-		Check: cfg.check, OnResult: a.result, Concurrency: cfg.Concurrency, Vantage: cfg.ID,
+		Check: cfg.check, OnResult: a.result, Concurrency: quick, Slow: slow, Vantage: cfg.ID,
 		Clock: cfg.Clock, Logger: cfg.Logger, Registerer: cfg.Registerer,
 	})
 	return a

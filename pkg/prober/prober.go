@@ -44,8 +44,8 @@ type Config struct {
 	OwnPorts []uint16
 	// Resolver looks up endpoints that are host names. nil: the system's.
 	Resolver *net.Resolver
-	// Concurrency is how many quick checks run at once: see probe.SchedulerConfig. 0: 256.
-	Concurrency int
+	// Descriptors is how many files and sockets the process may have open: checks have half of them, and 4,352 at most. 0: its limit.
+	Descriptors uint64
 	Clock       func() time.Time // nil: time.Now
 	Logger      *slog.Logger
 	Registerer  prometheus.Registerer
@@ -118,6 +118,9 @@ func (cfg *Config) setDefaults() {
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Descriptors == 0 {
+		cfg.Descriptors = descriptors()
 	}
 	if cfg.check == nil {
 		checker := probe.Checker{Guard: probe.Guard{Allow: cfg.Allow, Own: cfg.OwnPorts}, Resolver: cfg.Resolver, Clock: cfg.Clock}
