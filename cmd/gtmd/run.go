@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -231,20 +230,6 @@ func (s *server) follow(ctx context.Context) error {
 		OnStatus: func(st store.FollowStatus) { s.followed.Store(&st) },
 		OnPulse:  func(p store.Pulse) { s.evidence.Heard(p, time.Now()) },
 	})
-}
-
-func (s *server) proberConfig() prober.Config {
-	cfg := prober.Config{ID: s.cfg.vantage, Store: s.store, Logger: s.cfg.logger, Registerer: s.registry}
-	for _, a := range s.cfg.dns {
-		cfg.OwnPorts = append(cfg.OwnPorts, a.Port())
-	}
-	if a, err := netip.ParseAddrPort(s.web.Addr().String()); err == nil {
-		cfg.OwnPorts = append(cfg.OwnPorts, a.Port())
-	}
-	if s.cfg.demo {
-		cfg.Allow = demoNets
-	}
-	return cfg
 }
 
 // httpAddr is where others reach this server's HTTP port. A wildcard address is announced under the host's name.

@@ -88,7 +88,7 @@ func (k *Checker) checkAll(ctx context.Context, c Check) Result {
 
 // checkOne connects to one place and does what the check asks. nil: passed.
 func (k *Checker) checkOne(ctx context.Context, c Check, place string) error {
-	dialer := net.Dialer{ControlContext: k.Guard.control, Resolver: k.Resolver, KeepAlive: -1}
+	dialer := net.Dialer{ControlContext: k.Guard.control(c.Lent), Resolver: k.Resolver, KeepAlive: -1}
 	conn, err := dialer.DialContext(ctx, "tcp", place)
 	if err != nil {
 		return k.connectError(err)

@@ -25,6 +25,8 @@ type Check struct {
 	Addrs []netip.AddrPort
 	Host  string // where there are no Addrs
 	Port  uint16 // of Host
+	// Lent are private networks that the guard lets this check into.
+	Lent []netip.Prefix
 	// Interval is from one check's beginning to the next one's, give or take 5 %. Timeout is for a whole check.
 	Interval, Timeout time.Duration
 
@@ -68,6 +70,7 @@ type Result struct {
 	Of      string // as in Target
 	Outcome Outcome
 	Reason  string // why it did not pass, as in "connect: connection refused", "status 503, want 200-299"
+	Detail  string // the same for whoever runs the prober alone; empty: there is no more to say
 	At      time.Time
 	Latency time.Duration // of the whole check; of the slowest address
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/probe"
+	"github.com/gti/gtm/pkg/spec"
 )
 
 // agent is the half of a prober that looks: it has the plans' endpoints checked, and writes what it sees on transitions.
@@ -89,7 +90,7 @@ func (a *agent) assign(ctx context.Context) error {
 // they are about, also under changed settings and other names: what was known holds until new results say otherwise.
 func (a *agent) adopt(tenant string) []probe.Target {
 	p := a.world.plan(tenant)
-	stored := a.world.seenBy(a.cfg.ID, tenant)
+	stored, lent := a.world.seenBy(a.cfg.ID, tenant), spec.Lent(a.world.plan(spec.Platform).settings(), tenant)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	before := a.pools[tenant]
@@ -105,6 +106,7 @@ func (a *agent) adopt(tenant string) []probe.Target {
 			a.touch(id)
 		}
 		for name, check := range pp.checks {
+			check.Lent = lent
 			t := probe.Target{ID: probe.ID{Tenant: tenant, Pool: id.Pool, Endpoint: name}, Of: pp.of[name], Check: check}
 			targets = append(targets, t)
 			if !a.assigned {
@@ -197,7 +199,7 @@ func (a *agent) result(r probe.Result) {
 	}
 	if changed {
 		s := t.Sight()
-		a.cfg.Logger.Debug("a sight changed", "endpoint", r.ID.String(), "state", s.State, "score", s.Score, "blind", s.Blind, "reason", s.Reason)
+		a.cfg.Logger.Debug("a sight changed", "endpoint", r.ID.String(), "state", s.State, "score", s.Score, "blind", s.Blind, "reason", s.Reason, "detail", r.Detail)
 		a.touch(id)
 	}
 	if a.unseen != nil {

@@ -39,9 +39,9 @@ type Config struct {
 	// ID is the vantage's name, as monitors list it. No two probers may have the same.
 	ID    string
 	Store Store
-	// Allow opens networks that are refused otherwise, OwnPorts are gtm's own, which stay closed: see probe.Guard.
-	Allow    []netip.Prefix
-	OwnPorts []uint16
+	// Allow opens networks that are refused otherwise, Deny closes others; OwnPorts are gtm's own, which stay closed: see probe.Guard.
+	Allow, Deny []netip.Prefix
+	OwnPorts    []uint16
 	// Resolver looks up endpoints that are host names. nil: the system's.
 	Resolver *net.Resolver
 	// Descriptors is how many files and sockets the process may have open: checks have half of them, and 4,352 at most. 0: its limit.
@@ -123,7 +123,8 @@ func (cfg *Config) setDefaults() {
 		cfg.Descriptors = descriptors()
 	}
 	if cfg.check == nil {
-		checker := probe.Checker{Guard: probe.Guard{Allow: cfg.Allow, Own: cfg.OwnPorts}, Resolver: cfg.Resolver, Clock: cfg.Clock}
+		guard := probe.Guard{Allow: cfg.Allow, Deny: cfg.Deny, Own: cfg.OwnPorts, Local: probe.Machine()}
+		checker := probe.Checker{Guard: guard, Resolver: cfg.Resolver, Clock: cfg.Clock}
 		cfg.check = checker.Check
 	}
 }
