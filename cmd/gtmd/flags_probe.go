@@ -74,7 +74,7 @@ var demoNets = func() (nets []netip.Prefix) {
 
 func (s *server) proberConfig() prober.Config {
 	cfg := prober.Config{ID: s.cfg.vantage, Store: s.store, Allow: s.cfg.probing.allow, Deny: s.cfg.probing.deny, OwnPorts: s.ownPorts(),
-		Logger: s.cfg.logger, Registerer: s.registry}
+		Secrets: s.cfg.probing.secrets, Logger: s.cfg.logger, Registerer: s.registry}
 	if s.cfg.demo {
 		cfg.Allow = append(cfg.Allow, demoNets...)
 	}

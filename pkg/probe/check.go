@@ -17,6 +17,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/gti/gtm/pkg/spec"
 )
 
 // Limits on what a target may make a check read.
@@ -32,6 +34,7 @@ type Checker struct {
 	Guard    Guard
 	Resolver *net.Resolver  // nil: the system's
 	Roots    *x509.CertPool // nil: the system's
+	Secrets  string         // the folder of secrets; empty: there are none
 	Clock    func() time.Time
 }
 
@@ -113,7 +116,19 @@ func (k *Checker) checkOne(ctx context.Context, c Check, place string) error {
 		}
 		conn = secure
 	}
-	return c.exchange(conn, name)
+	return k.exchange(conn, &c, name)
+}
+
+// roots are the authorities of a check.
+func (k *Checker) roots(c Check) *x509.CertPool {
+	if c.CA == "" {
+		return k.Roots
+	}
+	pool, err := spec.Authorities(c.CA)
+	if err != nil { // NewCheck has read it
+		return x509.NewCertPool()
+	}
+	return pool
 }
 
 func (k *Checker) tlsConfig(c Check, name string) *tls.Config {
@@ -122,17 +137,20 @@ func (k *Checker) tlsConfig(c Check, name string) *tls.Config {
 	}
 	return &tls.Config{
 		ServerName:         strings.Trim(name, "[]"),
-		RootCAs:            k.Roots,
+		RootCAs:            k.roots(c),
 		InsecureSkipVerify: c.Insecure, // the tenant's own choice, for its own endpoint
 		NextProtos:         []string{"http/1.1"},
 	}
 }
 
 // exchange sends the request and looks at the response.
-func (c *Check) exchange(conn net.Conn, name string) error {
+func (k *Checker) exchange(conn net.Conn, c *Check, name string) error {
 	request, err := c.request(name)
 	if err != nil {
 		return fail("request", err)
+	}
+	if err := k.addSecrets(request.Header, c.Secrets); err != nil {
+		return err
 	}
 	if err := request.Write(conn); err != nil {
 		return fail("send", err)

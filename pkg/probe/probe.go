@@ -35,6 +35,8 @@ type Check struct {
 	Method  string // GET or HEAD
 	Name    string // for the Host header, the SNI and the certificate; empty: the address or host itself
 	Headers map[string]string
+	Secrets []Secret // further headers, by name
+	CA      string   // the authorities of https, in PEM form; empty: those of the Checker
 	// Insecure leaves the certificate unchecked.
 	Insecure bool
 	Status   []StatusRange // one must hold; a redirect is a status like any other

@@ -42,6 +42,8 @@ type Config struct {
 	// Allow opens networks that are refused otherwise, Deny closes others; OwnPorts are gtm's own, which stay closed: see probe.Guard.
 	Allow, Deny []netip.Prefix
 	OwnPorts    []uint16
+	// Secrets is the folder of the secrets that headers of monitors name, each in the folder of its tenant. Empty: there are none.
+	Secrets string
 	// Resolver looks up endpoints that are host names. nil: the system's.
 	Resolver *net.Resolver
 	// Descriptors is how many files and sockets the process may have open: checks have half of them, and 4,352 at most. 0: its limit.
@@ -124,7 +126,7 @@ func (cfg *Config) setDefaults() {
 	}
 	if cfg.check == nil {
 		guard := probe.Guard{Allow: cfg.Allow, Deny: cfg.Deny, Own: cfg.OwnPorts, Local: probe.Machine()}
-		checker := probe.Checker{Guard: guard, Resolver: cfg.Resolver, Clock: cfg.Clock}
+		checker := probe.Checker{Guard: guard, Resolver: cfg.Resolver, Secrets: cfg.Secrets, Clock: cfg.Clock}
 		cfg.check = checker.Check
 	}
 }
