@@ -47,7 +47,8 @@ func (f *probeFlags) check(fail func(format string, args ...any)) probing {
 			case err != nil:
 				fail("%s: %q is not a network, as in 10.20.0.0/16", l.flag, s)
 			case n != n.Masked() || n.Addr().Is4In6():
-				fail("%s: %s has bits set behind its length; write %s", l.flag, n, netip.PrefixFrom(n.Addr().Unmap(), min(n.Bits(), n.Addr().Unmap().BitLen())).Masked())
+				a := n.Addr().Unmap()
+				fail("%s: %s has bits set behind its length; write %s", l.flag, n, netip.PrefixFrom(a, min(n.Bits(), a.BitLen())).Masked())
 			case l.flag == "--probe-allow" && !n.IsSingleIP() && !spec.CanOpen(n):
 				fail("--probe-allow: %s opens nothing: it lies in no network that is closed; to open private ones, write 10.0.0.0/8 and the like", n)
 			default:
