@@ -6,15 +6,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 )
-
-// demoNets is what the demo may probe although it is loopback.
-var demoNets = []netip.Prefix{netip.MustParsePrefix("127.0.2.0/24"), netip.MustParsePrefix("127.0.3.0/24"), netip.MustParsePrefix("127.0.4.0/24")}
 
 // demoEndpoint is a small web server that can be told to fail.
 type demoEndpoint struct {

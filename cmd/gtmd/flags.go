@@ -33,6 +33,7 @@ type flags struct {
 	observeOnly                         bool
 	signing                             signing
 	serve                               serveFlags
+	probe                               probeFlags
 }
 
 func (f *flags) register(s *pflag.FlagSet) {
@@ -62,6 +63,7 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.BoolVar(&f.observeOnly, "observe-only", false, "a prober that never judges, and needs no right to write verdicts")
 	f.signing.register(s)
 	f.serve.register(s)
+	f.probe.register(s)
 	s.StringVar(&f.log, "log", "text", "form of the log on standard error: text or json")
 	s.StringVar(&f.level, "log-level", "info", "debug, info, warn or error")
 	s.IntVar(&f.workers, "workers", 0, "UDP workers for each address (default: one for each CPU)")
@@ -94,6 +96,7 @@ type config struct {
 	workers                 int
 	logger                  *slog.Logger
 	serving                 serving
+	probing                 probing
 }
 
 // config checks everything, and tells all that is wrong at once.
@@ -176,6 +179,7 @@ func (f *flags) config() (*config, error) {
 	}
 	c.signing = f.signing.within(c.data)
 	c.serving = f.serve.check(fail)
+	c.probing = f.probe.check(fail)
 	errs = append(errs, f.logging(c), f.tls(c))
 	return c, errors.Join(errs...)
 }

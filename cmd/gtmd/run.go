@@ -258,20 +258,6 @@ func (s *server) follow(ctx context.Context) error {
 	})
 }
 
-func (s *server) proberConfig() prober.Config {
-	cfg := prober.Config{ID: s.cfg.vantage, ObserveOnly: s.cfg.observeOnly, Store: s.store, Logger: s.cfg.logger, Registerer: s.registry}
-	for _, a := range s.cfg.dns {
-		cfg.OwnPorts = append(cfg.OwnPorts, a.Port())
-	}
-	if a, err := netip.ParseAddrPort(s.web.Addr().String()); err == nil {
-		cfg.OwnPorts = append(cfg.OwnPorts, a.Port())
-	}
-	if s.cfg.demo {
-		cfg.Allow = demoNets
-	}
-	return cfg
-}
-
 // httpAddr is where others reach this server's HTTP port. In place of a wildcard address stands the one by which etcd is reached.
 func (s *server) httpAddr() string {
 	a, ok := s.web.Addr().(*net.TCPAddr)

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/gti/gtm/pkg/spec"
 )
 
 // Limits on what a target may make a check read.
@@ -32,6 +34,7 @@ type Checker struct {
 	Guard    Guard
 	Resolver *net.Resolver  // nil: the system's
 	Roots    *x509.CertPool // nil: the system's
+	Secrets  string         // the folder of secrets; empty: there are none
 	Clock    func() time.Time
 }
 
@@ -58,12 +61,18 @@ func (k *Checker) Check(ctx context.Context, c Check) Result {
 	return r
 }
 
-// checkAll checks every address at once, so that a dead one does not take the time of the next.
+// checkAll checks every address at once, so that a dead one does not take the time of the next; of an endpoint that has more than one may
+// have, which an older program allowed, so many at a time.
 func (k *Checker) checkAll(ctx context.Context, c Check) Result {
 	results := make([]Result, len(c.Addrs))
+	places := make(chan struct{}, c.sockets())
 	var wg sync.WaitGroup
 	for i, addr := range c.Addrs {
-		wg.Go(func() { results[i] = conclude(c, k.checkOne(ctx, c, addr.String())) })
+		places <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-places }()
+			results[i] = conclude(c, k.checkOne(ctx, c, addr.String()))
+		})
 	}
 	wg.Wait()
 	// A failure tells; else a pass tells; else nothing is known.
@@ -82,7 +91,7 @@ func (k *Checker) checkAll(ctx context.Context, c Check) Result {
 
 // checkOne connects to one place and does what the check asks. nil: passed.
 func (k *Checker) checkOne(ctx context.Context, c Check, place string) error {
-	dialer := net.Dialer{ControlContext: k.Guard.control, Resolver: k.Resolver, KeepAlive: -1}
+	dialer := net.Dialer{ControlContext: k.Guard.control(c.Lent), Resolver: k.Resolver, KeepAlive: -1}
 	conn, err := dialer.DialContext(ctx, "tcp", place)
 	if err != nil {
 		return k.connectError(err)
@@ -104,7 +113,19 @@ func (k *Checker) checkOne(ctx context.Context, c Check, place string) error {
 		}
 		conn = secure
 	}
-	return c.exchange(conn, name)
+	return k.exchange(conn, &c, name)
+}
+
+// roots are the authorities of a check.
+func (k *Checker) roots(c Check) *x509.CertPool {
+	if c.CA == "" {
+		return k.Roots
+	}
+	pool, err := spec.Authorities(c.CA)
+	if err != nil { // NewCheck has read it
+		return x509.NewCertPool()
+	}
+	return pool
 }
 
 func (k *Checker) tlsConfig(c Check, name string) *tls.Config {
@@ -113,17 +134,20 @@ func (k *Checker) tlsConfig(c Check, name string) *tls.Config {
 	}
 	return &tls.Config{
 		ServerName:         strings.Trim(name, "[]"),
-		RootCAs:            k.Roots,
+		RootCAs:            k.roots(c),
 		InsecureSkipVerify: c.Insecure, // the tenant's own choice, for its own endpoint
 		NextProtos:         []string{"http/1.1"},
 	}
 }
 
 // exchange sends the request and looks at the response.
-func (c *Check) exchange(conn net.Conn, name string) error {
+func (k *Checker) exchange(conn net.Conn, c *Check, name string) error {
 	request, err := c.request(name)
 	if err != nil {
 		return fail("request", err)
+	}
+	if err := k.addSecrets(request.Header, c.Secrets); err != nil {
+		return err
 	}
 	if err := request.Write(conn); err != nil {
 		return fail("send", err)

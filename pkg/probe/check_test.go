@@ -258,7 +258,7 @@ func TestSeveralAddresses(t *testing.T) {
 		{"one that cannot be checked says nothing", []netip.AddrPort{banned, open}, Passed, ""},
 		{"nor does it hide a failure", []netip.AddrPort{banned, shut}, Failed, "127.0.0.1: connect: connection refused"},
 		{"none can be checked", []netip.AddrPort{banned, banned}, Unable,
-			"169.254.169.254: 169.254.169.254 may not be probed: it is a metadata service"},
+			"169.254.169.254: refused by the prober's networks"},
 	} {
 		c := Check{Type: "tcp", Addrs: tc.addrs, Timeout: 10 * time.Second}
 		k.Check(context.Background(), c).wants(t, tc.what, tc.want, tc.reason)
@@ -353,18 +353,18 @@ func TestNames(t *testing.T) {
 	k.Check(context.Background(), c).wants(t, "allowed", Passed, "")
 
 	k = Checker{Resolver: nameServer(t, "127.0.0.1")}
-	k.Check(context.Background(), c).wants(t, "loopback by a name", Unable, "127.0.0.1 may not be probed: it is loopback")
+	k.Check(context.Background(), c).wants(t, "loopback by a name", Unable, "refused by the prober's networks")
 
 	k = Checker{Guard: Guard{Allow: prefixes("127.0.0.1/32")}, Resolver: nameServer(t, "127.0.0.1", "169.254.169.254")}
 	k.Check(context.Background(), c).wants(t, "first time", Passed, "")
-	k.Check(context.Background(), c).wants(t, "rebound", Unable, "169.254.169.254 may not be probed: it is a metadata service")
+	k.Check(context.Background(), c).wants(t, "rebound", Unable, "refused by the prober's networks")
 
 	c.Host = "gone.test"
 	k.Check(context.Background(), c).wants(t, "no such name", Failed, "resolve: no such host")
 
 	k = Checker{}
 	c.Host = "localhost"
-	if r := k.Check(context.Background(), c); r.Outcome != Unable || !strings.HasSuffix(r.Reason, "it is loopback") {
+	if r := k.Check(context.Background(), c); r.Outcome != Unable || r.Reason != errRefused.Error() || !strings.HasSuffix(r.Detail, "it is loopback") {
 		t.Errorf("localhost: %+v", r)
 	}
 }
@@ -376,11 +376,11 @@ func TestRefusedBeforeConnect(t *testing.T) {
 	server.Config.ConnState = func(net.Conn, http.ConnState) { heard.Add(1) }
 	server.Start()
 	var k Checker
-	k.Check(context.Background(), httpCheck(addrOf(server), "/")).wants(t, "default guard", Unable, "127.0.0.1 may not be probed: it is loopback")
+	k.Check(context.Background(), httpCheck(addrOf(server), "/")).wants(t, "default guard", Unable, "refused by the prober's networks")
 	k = Checker{Guard: loopback}
 	k.Guard.Own = []uint16{addrOf(server).Port()}
 	r := k.Check(context.Background(), httpCheck(addrOf(server), "/"))
-	if r.Outcome != Unable || !strings.Contains(r.Reason, "gtm's own port") {
+	if r.Outcome != Unable || r.Reason != errRefused.Error() || !strings.Contains(r.Detail, "gtm's own port") {
 		t.Errorf("own port: %+v", r)
 	}
 	server.Close()

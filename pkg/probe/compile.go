@@ -3,7 +3,9 @@ package probe
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -11,8 +13,8 @@ import (
 	"github.com/gti/gtm/pkg/spec"
 )
 
-// NewCheck makes the check of one endpoint from its monitor, defaults included. An error names what is wrong.
-func NewCheck(monitor *spec.Monitor, e spec.Endpoint) (Check, error) {
+// NewCheck makes the check of one endpoint of a tenant from its monitor, defaults included. An error names what is wrong.
+func NewCheck(tenant string, monitor *spec.Monitor, e spec.Endpoint) (Check, error) {
 	m := monitor.Effective()
 	c := Check{Type: m.Type, Interval: time.Duration(m.Interval), Timeout: time.Duration(m.Timeout)}
 	switch {
@@ -28,11 +30,29 @@ func NewCheck(monitor *spec.Monitor, e spec.Endpoint) (Check, error) {
 		return c, nil
 	}
 	c.Path, c.Method, c.Name = m.Path, m.Method, m.Host
-	c.Headers, c.Insecure, c.Body = m.Headers, m.Insecure, m.Body
+	c.Insecure, c.CA, c.Body = m.Insecure, m.CA, m.Body
+	c.setHeaders(tenant, m.Headers)
+	if c.CA != "" {
+		if _, err := spec.Authorities(c.CA); err != nil {
+			return Check{}, fmt.Errorf("ca %w", err)
+		}
+	}
 	if _, err := c.request("host"); err != nil {
 		return Check{}, fmt.Errorf("path %q is not part of a URL", c.Path)
 	}
 	return c, c.setStatus(m.Status)
+}
+
+func (c *Check) setHeaders(tenant string, headers map[string]spec.Header) {
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		if h := headers[name]; h.File != "" {
+			c.Secrets = append(c.Secrets, Secret{Header: name, Tenant: tenant, Name: h.File})
+		} else if c.Headers == nil {
+			c.Headers = map[string]string{name: h.Text}
+		} else {
+			c.Headers[name] = h.Text
+		}
+	}
 }
 
 // setTarget says where to connect: probe before host before addresses.

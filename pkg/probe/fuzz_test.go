@@ -30,7 +30,7 @@ func FuzzExchange(f *testing.F) {
 		}()
 		ours.SetDeadline(time.Now().Add(10 * time.Second))
 		c := Check{Type: "http", Path: "/", Method: "GET", Status: []StatusRange{{200, 200}}, Body: "ok", Timeout: time.Second}
-		r := conclude(c, c.exchange(ours, "host"))
+		r := conclude(c, new(Checker).exchange(ours, &c, "host"))
 		ours.Close()
 		if r.Outcome == Passed && !strings.Contains(sent, "200") {
 			t.Errorf("%q passed", sent)

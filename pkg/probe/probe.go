@@ -7,6 +7,8 @@ package probe
 import (
 	"net/netip"
 	"time"
+
+	"github.com/gti/gtm/pkg/spec"
 )
 
 // ID names what is checked: one endpoint of one pool.
@@ -23,6 +25,8 @@ type Check struct {
 	Addrs []netip.AddrPort
 	Host  string // where there are no Addrs
 	Port  uint16 // of Host
+	// Lent are private networks that the guard lets this check into.
+	Lent []netip.Prefix
 	// Interval is from one check's beginning to the next one's, give or take 5 %. Timeout is for a whole check.
 	Interval, Timeout time.Duration
 
@@ -31,10 +35,21 @@ type Check struct {
 	Method  string // GET or HEAD
 	Name    string // for the Host header, the SNI and the certificate; empty: the address or host itself
 	Headers map[string]string
+	Secrets []Secret // further headers, by name
+	CA      string   // the authorities of https, in PEM form; empty: those of the Checker
 	// Insecure leaves the certificate unchecked.
 	Insecure bool
 	Status   []StatusRange // one must hold; a redirect is a status like any other
 	Body     string        // must be in the first 64 KiB of the body; empty: the body is not read
+}
+
+// sockets is how many the check has open at most: one for each address that it looks at at a time; those of a host name are resolved
+// and tried two at a time.
+func (c *Check) sockets() int {
+	if len(c.Addrs) == 0 {
+		return 2
+	}
+	return min(len(c.Addrs), spec.MaxAddresses)
 }
 
 // Outcome is how a check ended.
@@ -57,6 +72,7 @@ type Result struct {
 	Of      string // as in Target
 	Outcome Outcome
 	Reason  string // why it did not pass, as in "connect: connection refused", "status 503, want 200-299"
+	Detail  string // the same for whoever runs the prober alone; empty: there is no more to say
 	At      time.Time
 	Latency time.Duration // of the whole check; of the slowest address
 }

@@ -30,8 +30,12 @@ func (h *dueHeap) Pop() any {
 	return t
 }
 
-// room is a number of places that running checks take: see Scheduler.
-type room struct{ limit, taken int }
+// room is a number of places, one for each socket, that running checks take: see Scheduler.
+type room struct {
+	limit, taken int
+	leaving      int  // taken by checks that were cut off, and come free at once
+	settled      bool // nobody is left who could be cut off; true until the next dispatch
+}
 
 func (r *room) free() int { return r.limit - r.taken }
 
@@ -42,7 +46,8 @@ const (
 	rooms
 )
 
-// queues hold the tasks that are due, by tenant and pool, and say whose turn it is. See Scheduler for the rules.
+// queues hold the tasks that are due, by tenant and pool, and say whose turn it is. See Scheduler for the rules. A task takes as many
+// places as it has sockets.
 type queues struct {
 	rooms   [rooms]room
 	waiting int
@@ -50,16 +55,18 @@ type queues struct {
 	active  int       // lanes with targets
 	turns   list.List // of *lane with waiting tasks, whose turn comes first in front
 	fresh   list.List // of *task that run in the quick room, the oldest in front
-	overdue list.List // of *task that wait for a place in the slow room, and run in the quick one
+	overdue list.List // of *task that wait for places in the slow room, and run in the quick one
+	hung    list.List // of *task that run in the slow room, the latest to come at the back
 }
 
 // lane is one tenant's pools. It lives as long as they do.
 type lane struct {
-	tenant string
-	taken  [rooms]int
-	pools  map[string]*line
-	active int       // pools with targets
-	turns  list.List // of *line with waiting tasks
+	tenant  string
+	taken   [rooms]int
+	leaving [rooms]int
+	pools   map[string]*line
+	active  int       // pools with targets
+	turns   list.List // of *line with waiting tasks
 }
 
 // line is one pool's queue. It lives as long as there are targets of the pool, or checks that run.
@@ -133,20 +140,39 @@ func (q *queues) push(t *task) {
 	q.waiting++
 }
 
-// next takes the task that may run now, or nil, and gives it a place. The lane whose turn it was goes to the end, as does the line.
+// next takes the task that may run now, or nil, and gives it places. The lane whose turn it was goes to the end, as does the line.
 func (q *queues) next(now time.Time) *task {
-	for turn := q.turns.Front(); turn != nil && q.rooms[quick].free() > 0; {
+	for turn := q.turns.Front(); turn != nil; {
 		l, following := turn.Value.(*lane), turn.Next()
 		t := q.nextOf(l)
 		switch {
-		case l.turns.Len() == 0:
+		case l.turns.Len() == 0: // all that waited was gone
 			q.turns.Remove(turn)
-		case t != nil:
-			q.turns.MoveToBack(turn)
+		case t == nil:
+		case t.places <= q.rooms[quick].free():
+			q.begin(t, turn, now)
+			return t
+		case q.vacate(t, quick):
+			q.turns.MoveToFront(turn) // what leaves is for this one
+			return nil
 		}
-		if t != nil {
-			q.take(t.line, quick, 1)
-			t.began, t.seat = now, q.fresh.PushBack(t)
+		turn = following
+	}
+	return nil
+}
+
+// nextOf gives a lane's next task that may run and is still wanted, and leaves it in front of its line.
+func (q *queues) nextOf(l *lane) *task {
+	for turn := l.turns.Front(); turn != nil; {
+		p, following := turn.Value.(*line), turn.Next()
+		for e := p.waiting.Front(); e != nil && e.Value.(*task).gone; e = p.waiting.Front() {
+			p.waiting.Remove(e)
+			q.waiting--
+		}
+		if p.waiting.Len() == 0 {
+			l.turns.Remove(turn)
+			q.forget(p)
+		} else if t := p.waiting.Front().Value.(*task); q.admits(t, quick) {
 			return t
 		}
 		turn = following
@@ -154,43 +180,72 @@ func (q *queues) next(now time.Time) *task {
 	return nil
 }
 
-// nextOf takes a lane's next task that may run and is still wanted.
-func (q *queues) nextOf(l *lane) *task {
-	for turn := l.turns.Front(); turn != nil; {
-		p, following := turn.Value.(*line), turn.Next()
-		if !q.admits(p, quick) {
-			turn = following
-			continue
-		}
-		t := p.waiting.Remove(p.waiting.Front()).(*task)
-		q.waiting--
-		if p.waiting.Len() > 0 {
-			l.turns.MoveToBack(turn)
-		} else {
-			l.turns.Remove(turn)
-		}
-		if !t.gone {
-			return t
-		}
-		q.forget(p)
-		turn = l.turns.Front()
+// begin gives places to the task in front of its line, whose lane has this turn.
+func (q *queues) begin(t *task, turn *list.Element, now time.Time) {
+	p, l := t.line, t.line.lane
+	p.waiting.Remove(p.waiting.Front())
+	q.waiting--
+	own := l.turns.Front()
+	for own.Value.(*line) != p {
+		own = own.Next()
 	}
-	return nil
+	if l.turns.MoveToBack(own); p.waiting.Len() == 0 {
+		l.turns.Remove(own)
+	}
+	if q.turns.MoveToBack(turn); l.turns.Len() == 0 {
+		q.turns.Remove(turn)
+	}
+	q.take(t, quick, 1)
+	t.began = now
+	t.move(&q.fresh)
 }
 
-// admits tells whether a pool may have more of a room: its tenant has its share of the room, or a quarter of the room is free; and
-// the pool has its share of that, or a quarter of that or half of the room is free.
-func (q *queues) admits(p *line, kind int) bool {
-	r := &q.rooms[kind]
-	share := max(1, r.limit/max(1, q.active))
-	if p.lane.taken[kind] >= share && r.free() <= r.limit/4 {
+// share is how many places of a room each tenant may always have.
+func (q *queues) share(kind int) int { return max(1, q.rooms[kind].limit/max(1, q.active)) }
+
+// within tells whether a tenant has no more than its share of a room with n places more. It may have one check, however large.
+func (q *queues) within(l *lane, kind, n int) bool {
+	return l.taken[kind] == 0 || l.taken[kind]+n <= q.share(kind)
+}
+
+// admits tells whether a task may have places in a room: its tenant stays within its share of the room, or a quarter of the room free;
+// and its pool stays within its share of that, or leaves a quarter of that, or half of the room is free. Where the tenant stays within
+// its share, they need not be free.
+func (q *queues) admits(t *task, kind int) bool {
+	p, r, n := t.line, &q.rooms[kind], t.places
+	if !q.within(p.lane, kind, n) && r.free()-n < r.limit/4 {
 		return false
 	}
-	return p.taken[kind] < max(1, share/max(1, p.lane.active)) || p.lane.taken[kind] < share-share/4 || r.free() > r.limit/2
+	share := q.share(kind)
+	return p.taken[kind] == 0 || p.taken[kind]+n <= share/max(1, p.lane.active) || p.lane.taken[kind]+n <= share-share/4 ||
+		r.free() > r.limit/2
 }
 
-// take gives a pool n places more of a room, or takes them back.
-func (q *queues) take(p *line, kind, n int) {
+// vacate cuts off checks that hang until the places for a task are free or come free: those of tenants that have more than their share of
+// the room, and more than its own would have, so that nobody takes from who takes from it. The latest go first: those who began before
+// come to their end. It tells whether any come free.
+func (q *queues) vacate(newcomer *task, kind int) bool {
+	r, from := &q.rooms[kind], &q.overdue
+	if kind == slow {
+		from = &q.hung
+	}
+	most := max(q.share(kind), newcomer.line.lane.taken[kind]+newcomer.places)
+	for e := from.Back(); e != nil && !r.settled && r.free()+r.leaving < newcomer.places; e = e.Prev() {
+		t := e.Value.(*task)
+		if l := t.line.lane; !t.cut && l.taken[kind]-l.leaving[kind] > most {
+			t.cut = true
+			r.leaving += t.places
+			l.leaving[kind] += t.places
+			t.cancel()
+		}
+	}
+	r.settled = r.settled || r.free()+r.leaving < newcomer.places && most == q.share(kind)
+	return r.leaving > 0
+}
+
+// take gives a task its places in a room, or with -1 takes them back.
+func (q *queues) take(t *task, kind, sign int) {
+	n, p := sign*t.places, t.line
 	q.rooms[kind].taken += n
 	p.lane.taken[kind] += n
 	p.taken[kind] += n
@@ -198,41 +253,47 @@ func (q *queues) take(p *line, kind, n int) {
 
 // yield moves the checks that are not quick to the slow room, as far as it admits them, and gives when the next one may have to.
 func (q *queues) yield(now time.Time) (next time.Time) {
+	for kind := range q.rooms {
+		q.rooms[kind].settled = false
+	}
 	for e := q.fresh.Front(); e != nil; e = q.fresh.Front() {
 		t := e.Value.(*task)
 		if next = t.began.Add(quickTime); next.After(now) {
 			break
 		}
-		q.fresh.Remove(e)
-		t.seat, t.late = q.overdue.PushBack(t), true
+		t.move(&q.overdue)
 		next = time.Time{}
 	}
 	for e := q.overdue.Front(); e != nil; {
 		t, following := e.Value.(*task), e.Next()
-		if r := &q.rooms[slow]; q.admits(t.line, slow) && (t.sockets() <= r.free() || r.taken == 0) {
-			q.overdue.Remove(e)
-			t.seat = nil
-			q.take(t.line, quick, -1)
-			q.take(t.line, slow, t.sockets())
+		switch {
+		case t.cut || !q.admits(t, slow):
+		case t.places <= q.rooms[slow].free():
+			q.take(t, quick, -1)
+			q.take(t, slow, 1)
+			t.move(&q.hung)
+		case q.vacate(t, slow):
+			q.overdue.MoveToFront(e) // what leaves is for this one
+			return next
 		}
 		e = following
 	}
 	return next
 }
 
-// done takes the place of a check back.
+// done takes the places of a check back.
 func (q *queues) done(t *task) {
-	switch {
-	case t.seat == nil:
-		q.take(t.line, slow, -t.sockets())
-	case t.late:
-		q.overdue.Remove(t.seat)
-		q.take(t.line, quick, -1)
-	default:
-		q.fresh.Remove(t.seat)
-		q.take(t.line, quick, -1)
+	kind := quick
+	if t.in == &q.hung {
+		kind = slow
 	}
+	q.take(t, kind, -1)
+	if t.cut {
+		q.rooms[kind].leaving -= t.places
+		t.line.lane.leaving[kind] -= t.places
+	}
+	t.in.Remove(t.seat)
 	p := t.line
-	t.line, t.seat, t.late = nil, nil, false
+	t.line, t.seat, t.in, t.cut = nil, nil, nil, false
 	q.forget(p)
 }

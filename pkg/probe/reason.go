@@ -21,9 +21,12 @@ type unable struct{ error }
 func conclude(c Check, err error) Result {
 	var blind unable
 	var at *stageError
+	var no *refused
 	switch {
 	case err == nil:
 		return Result{Outcome: Passed}
+	case errors.As(err, &no):
+		return Result{Outcome: Unable, Reason: errRefused.Error(), Detail: no.Error()}
 	case errors.As(err, &blind):
 		return Result{Outcome: Unable, Reason: clip(err.Error(), reasonLimit)}
 	case errors.As(err, &at) && isTimeout(err):
@@ -71,7 +74,7 @@ func (k *Checker) connectError(err error) error {
 	var errno syscall.Errno
 	switch {
 	case errors.As(err, &no):
-		return unable{no}
+		return no
 	case errors.As(err, &dns):
 		return resolveError(dns)
 	case errors.As(err, &errno) && slices.Contains(ownFaults, errno):

@@ -28,9 +28,9 @@ type SchedulerConfig struct {
 	// OnResult takes the results, one at a time. It is called under the scheduler's lock, so that after Set no result of a
 	// replaced target comes any more; it must be quick and must not call the scheduler.
 	OnResult func(Result)
-	// Concurrency is how many quick checks run at once. 0: 256.
+	// Concurrency is how many sockets quick checks have at once. 0: 256.
 	Concurrency int
-	// Slow is how many sockets those have at most that are not quick. 0: 16 times Concurrency.
+	// Slow is how many those have at most that are not quick. 0: 16 times Concurrency.
 	Slow int
 	// Vantage makes this prober's phases differ from those of others.
 	Vantage    string
@@ -44,11 +44,14 @@ type SchedulerConfig struct {
 // Each target has a phase in its interval by its name, so that neither a start nor a restart sends all checks at once, and two
 // probers check at different moments. What is due waits in a queue of its pool; tenants take turns, and so do the pools of each.
 //
-// A check begins in the quick room, of Concurrency places. One that takes longer than quickTime goes on in the slow room, which
-// counts sockets, and gives its place back: targets that hang for the whole timeout do not delay the checks of others, as long as
-// the slow room has places. In either room a tenant may always have its share (the places by the number of tenants), and
-// more only while a quarter of the room stays free; a pool its share of that, and more only while a quarter of that or half of the
-// room stays free. So where even the slow room is full, it is the pools that fill it which wait. An idle target costs an entry in a heap.
+// A check begins in the quick room, of Concurrency places. One that takes longer than quickTime goes on in the slow room, and gives
+// its places back: targets that hang for the whole timeout do not delay the checks of others, as long as the slow room has places. Each
+// socket that a check may have open takes a place, so one of an endpoint with several addresses takes several.
+//
+// In either room a tenant may always have its share (the places by the number of tenants), and more only while a quarter of the room stays
+// free; a pool its share of that, and more only while a quarter of that or half of the room stays free. So where even the slow room is
+// full, it is the pools that fill it which wait. What a tenant has beyond its share is lent: where another one lacks places of its own, the
+// latest checks of it that hang are cut off, without a result, and wait for their turn again. An idle target costs an entry in a heap.
 type Scheduler struct {
 	cfg     SchedulerConfig
 	metrics *metrics
@@ -67,6 +70,7 @@ const quickTime = 200 * time.Millisecond
 // task is one target's life in the scheduler: it waits in the heap or in its pool's queue, or it runs.
 type task struct {
 	target Target
+	places int // that the check takes while it runs
 	due    time.Time
 	index  int // in the heap; -1: not there
 	round  uint64
@@ -75,12 +79,18 @@ type task struct {
 
 	line  *line // while it waits in a queue or runs
 	began time.Time
-	seat  *list.Element // of fresh, or overdue if late; nil: in the slow room
-	late  bool
+	in    *list.List // while it runs: fresh, overdue or hung
+	seat  *list.Element
+	cut   bool // it gives its places back, and goes to the end of its line
 }
 
-// sockets is how many the check has open while it waits for its target.
-func (t *task) sockets() int { return max(1, len(t.target.Check.Addrs)) }
+// move puts a task that runs at the end of a list.
+func (t *task) move(to *list.List) {
+	if t.in != nil {
+		t.in.Remove(t.seat)
+	}
+	t.in, t.seat = to, to.PushBack(t)
+}
 
 // NewScheduler makes a scheduler without targets.
 func NewScheduler(cfg SchedulerConfig) *Scheduler {
@@ -133,7 +143,7 @@ func (s *Scheduler) Set(tenant string, targets []Target) {
 
 func (s *Scheduler) add(t Target, now time.Time) {
 	t.Check.Interval = max(t.Check.Interval, time.Millisecond)
-	k := &task{target: t, due: now.Add(s.phase(t, now))}
+	k := &task{target: t, due: now.Add(s.phase(t, now)), places: min(t.Check.sockets(), s.cfg.Concurrency, s.cfg.Slow)}
 	if s.tasks[t.ID.Tenant] == nil {
 		s.tasks[t.ID.Tenant] = make(map[ID]*task)
 	}
@@ -262,12 +272,17 @@ func (s *Scheduler) check(ctx context.Context, t Target) (r Result) {
 func (s *Scheduler) finish(ctx context.Context, t *task, r Result) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	cancelled := ctx.Err() != nil // it was dropped, or the scheduler ends
+	cancelled, cut := ctx.Err() != nil, t.cut // it was dropped or cut off, or the scheduler ends
 	t.cancel()
 	t.cancel = nil
 	s.queues.done(t)
 	s.metrics.inFlight.Dec()
 	s.signal()
+	if cut && !t.gone {
+		s.metrics.cut.Inc()
+		t.due = s.cfg.Clock()
+		heap.Push(&s.due, t)
+	}
 	if cancelled {
 		return
 	}

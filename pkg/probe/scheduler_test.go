@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -23,11 +24,12 @@ type bench struct {
 	now     int // checks that run
 	most    int
 	active  map[string]int // by tenant (in Host)
+	cut     map[string]int // checks that were cancelled, likewise
 }
 
 // newBench starts a scheduler inside of a synctest bubble, where time stands still until everything waits.
 func newBench(t *testing.T, concurrency int) *bench {
-	b := &bench{started: map[ID][]time.Time{}, active: map[string]int{}}
+	b := &bench{started: map[ID][]time.Time{}, active: map[string]int{}, cut: map[string]int{}}
 	b.Scheduler = NewScheduler(SchedulerConfig{Concurrency: concurrency, Check: b.play, OnResult: b.record, Vantage: "v"})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
@@ -51,6 +53,9 @@ func (b *bench) play(ctx context.Context, c Check) Result {
 	case <-time.After(took):
 	}
 	b.mu.Lock()
+	if ctx.Err() != nil {
+		b.cut[id.Tenant]++
+	}
 	b.now--
 	b.active[id.Tenant]--
 	b.mu.Unlock()
@@ -81,7 +86,13 @@ func (b *bench) starts(id ID) []time.Time {
 // target makes one whose checks take so long.
 func target(tenant, endpoint string, interval, took time.Duration) Target {
 	id := ID{tenant, "p", endpoint}
-	return Target{ID: id, Check: Check{Type: "tcp", Interval: interval, Timeout: interval, Path: took.String(), Host: fmt.Sprint(tenant, " p ", endpoint)}}
+	return Target{ID: id, Check: played(id, interval, interval, took)}
+}
+
+// played is a check of one address that play understands.
+func played(id ID, interval, timeout, took time.Duration) Check {
+	return Check{Type: "tcp", Interval: interval, Timeout: timeout, Path: took.String(), Addrs: make([]netip.AddrPort, 1),
+		Host: fmt.Sprint(id.Tenant, " ", id.Pool, " ", id.Endpoint)}
 }
 
 func many(tenant string, n int, interval, took time.Duration) (list []Target) {
@@ -193,7 +204,7 @@ func TestQueuesTakeTurns(t *testing.T) {
 	q := newQueues(100, 100)
 	for _, id := range []ID{{"a", "p", "1"}, {"a", "p", "2"}, {"a", "p", "3"}, {"a", "q", "4"}, {"b", "p", "5"}, {"b", "p", "6"}, {"c", "p", "7"}} {
 		q.join(id)
-		q.push(&task{target: Target{ID: id}})
+		q.push(&task{target: Target{ID: id}, places: 1})
 	}
 	order := ""
 	for x := q.next(time.Time{}); x != nil; x = q.next(time.Time{}) {

@@ -33,7 +33,7 @@ func crowd(tenant string, n, hanging int, interval, timeout time.Duration) (list
 		}
 		for e := range 50 {
 			id := ID{tenant, fmt.Sprintf("p%03d", p), fmt.Sprint("e", e)}
-			list = append(list, Target{ID: id, Check: Check{Type: "tcp", Interval: interval, Timeout: timeout, Path: took.String(), Host: fmt.Sprint(id.Tenant, " ", id.Pool, " ", id.Endpoint)}})
+			list = append(list, Target{ID: id, Check: played(id, interval, timeout, took)})
 		}
 	}
 	return list
@@ -69,7 +69,7 @@ func TestHangingTargetsDelayNobodyElse(t *testing.T) {
 func TestAFullSlowRoomHoldsUpThoseWhoFillIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const interval, timeout = 10 * time.Second, 5 * time.Second
-		b := &bench{started: map[ID][]time.Time{}, active: map[string]int{}}
+		b := &bench{started: map[ID][]time.Time{}, active: map[string]int{}, cut: map[string]int{}}
 		b.Scheduler = NewScheduler(SchedulerConfig{Concurrency: 64, Slow: 32, Check: b.play, OnResult: b.record, Vantage: "v"})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/probe"
+	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
 )
 
@@ -56,8 +57,13 @@ func newAgent(cfg Config, w *world, m *metrics) *agent {
 		pools: map[string]map[health.PoolID]*watched{}, dirty: map[health.PoolID]bool{}, unseen: map[probe.ID]bool{},
 		budget: newBudget(), failed: map[health.PoolID]backoff{}, late: map[string]bool{},
 	}
+	quick, slow := rooms(cfg.Descriptors)
+	if all := quick + slow; all < allSockets {
+		cfg.Logger.Warn("checks have fewer sockets than they could: raise the limit of open files (LimitNOFILE)",
+			"sockets", all, "limit", cfg.Descriptors, "wanted", 2*allSockets)
+	}
 	a.scheduler = probe.NewScheduler(probe.SchedulerConfig{
-		Check: cfg.check, OnResult: a.result, Concurrency: cfg.Concurrency, Vantage: cfg.ID,
+		Check: cfg.check, OnResult: a.result, Concurrency: quick, Slow: slow, Vantage: cfg.ID,
 		Clock: cfg.Clock, Logger: cfg.Logger, Registerer: cfg.Registerer,
 	})
 	return a
@@ -90,7 +96,7 @@ func (a *agent) assign(ctx context.Context) error {
 // they are about, also under changed settings and other names: what was known holds until new results say otherwise.
 func (a *agent) adopt(tenant string) []probe.Target {
 	p := a.world.plan(tenant)
-	stored := a.world.seenBy(a.cfg.ID, tenant)
+	stored, lent := a.world.seenBy(a.cfg.ID, tenant), spec.Lent(a.world.plan(spec.Platform).settings(), tenant)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	before := a.pools[tenant]
@@ -106,6 +112,7 @@ func (a *agent) adopt(tenant string) []probe.Target {
 			a.touch(id)
 		}
 		for name, check := range pp.checks {
+			check.Lent = lent
 			t := probe.Target{ID: probe.ID{Tenant: tenant, Pool: id.Pool, Endpoint: name}, Of: pp.of[name], Check: check}
 			targets = append(targets, t)
 			if !a.assigned {
@@ -199,7 +206,7 @@ func (a *agent) result(r probe.Result) {
 	}
 	if changed {
 		s := t.Sight()
-		a.cfg.Logger.Debug("a sight changed", "endpoint", r.ID.String(), "state", s.State, "score", s.Score, "blind", s.Blind, "reason", s.Reason)
+		a.cfg.Logger.Debug("a sight changed", "endpoint", r.ID.String(), "state", s.State, "score", s.Score, "blind", s.Blind, "reason", s.Reason, "detail", r.Detail)
 		a.touch(id)
 	}
 	if a.unseen != nil {

@@ -106,7 +106,7 @@ func (p *plan) addPool(key spec.Key, pool *spec.Pool, resources store.Resources)
 	for _, e := range pool.Endpoints {
 		pp.endpoints = append(pp.endpoints, e.Name)
 		pp.of[e.Name] = e.Checked()
-		check, err := probe.NewCheck(monitor, e)
+		check, err := probe.NewCheck(key.Tenant, monitor, e)
 		if err != nil {
 			p.faults = append(p.faults, fmt.Sprintf("%s: endpoint %q is not checked: %v", key, e.Name, err))
 			continue

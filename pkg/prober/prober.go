@@ -41,13 +41,15 @@ type Config struct {
 	Store Store
 	// ObserveOnly has it never stand for election: it needs no right to write verdicts then.
 	ObserveOnly bool
-	// Allow opens networks that are refused otherwise, OwnPorts are gtm's own, which stay closed: see probe.Guard.
-	Allow    []netip.Prefix
-	OwnPorts []uint16
+	// Allow opens networks that are refused otherwise, Deny closes others; OwnPorts are gtm's own, which stay closed: see probe.Guard.
+	Allow, Deny []netip.Prefix
+	OwnPorts    []uint16
+	// Secrets is the folder of the secrets that headers of monitors name, each in the folder of its tenant. Empty: there are none.
+	Secrets string
 	// Resolver looks up endpoints that are host names. nil: the system's.
 	Resolver *net.Resolver
-	// Concurrency is how many quick checks run at once: see probe.SchedulerConfig. 0: 256.
-	Concurrency int
+	// Descriptors is how many files and sockets the process may have open: checks have half of them, and 4,352 at most. 0: its limit.
+	Descriptors uint64
 	Clock       func() time.Time // nil: time.Now
 	Logger      *slog.Logger
 	Registerer  prometheus.Registerer
@@ -123,8 +125,12 @@ func (cfg *Config) setDefaults() {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Descriptors == 0 {
+		cfg.Descriptors = descriptors()
+	}
 	if cfg.check == nil {
-		checker := probe.Checker{Guard: probe.Guard{Allow: cfg.Allow, Own: cfg.OwnPorts}, Resolver: cfg.Resolver, Clock: cfg.Clock}
+		guard := probe.Guard{Allow: cfg.Allow, Deny: cfg.Deny, Own: cfg.OwnPorts, Local: probe.Machine()}
+		checker := probe.Checker{Guard: guard, Resolver: cfg.Resolver, Secrets: cfg.Secrets, Clock: cfg.Clock}
 		cfg.check = checker.Check
 	}
 }

@@ -162,7 +162,7 @@ func TestRealGuard(t *testing.T) {
 	done := make(chan error, 1)
 	p := mustNew(t, Config{ID: "fra", Store: f})
 	go func() { done <- p.Run(ctx) }()
-	const want = "not checked: 127.0.0.1 may not be probed: it is loopback"
+	const want = "not checked: refused by the prober's networks"
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		f.mu.Lock()
 		finding := f.verdicts[health.PoolID{Tenant: "shop", Pool: "eu"}].Endpoints["a"]

@@ -194,6 +194,8 @@ func (v *setChecker) check(r *Resource) {
 		}
 	}
 	switch s := r.Spec.(type) {
+	case *Pool:
+		v.reach(r, s)
 	case *Service:
 		v.host(r, s)
 		if whole && s.Alias == nil {

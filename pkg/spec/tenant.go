@@ -2,6 +2,7 @@ package spec
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,6 +32,8 @@ type Brake struct {
 // Limits bound what tenants may set.
 type Limits struct {
 	Brake *BrakeLimits `json:"brake,omitempty" yaml:"brake,omitempty"`
+	// Probe opens private networks to the checks of a tenant, by its name.
+	Probe map[string][]netip.Prefix `json:"probe,omitempty" yaml:"probe,omitempty"`
 }
 
 // BrakeLimits bound a Brake. What is absent is not bounded.
@@ -161,8 +164,11 @@ func (c *checker) tenant(t *Tenant) {
 	case t.Limits == nil:
 	case c.r.Tenant != Platform:
 		c.fail("spec.limits", "", "only the tenant %s sets limits", Platform)
-	case t.Limits.Brake != nil:
-		c.brakeLimits(t.Limits.Brake)
+	default:
+		c.lent(t.Limits.Probe)
+		if t.Limits.Brake != nil {
+			c.brakeLimits(t.Limits.Brake)
+		}
 	}
 }
 

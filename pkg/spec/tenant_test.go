@@ -31,13 +31,29 @@ func TestTenantIsDecodedStrictly(t *testing.T) {
 			t.Errorf("%s: %v, want %q", tc.body, err, tc.says)
 		}
 	}
+	for body, says := range map[string]string{
+		"{limits: {probe: {shop: [10.20.0.0/16, 'fd20::/16', 100.64.0.0/10]}}}":   "",
+		"{limits: {probe: {Shop: [10.20.0.0/16]}}}":                               `spec.limits.probe.Shop: the tenant "Shop" has the letter 'S'`,
+		"{limits: {probe: {shop: [10.20.0.1/16]}}}":                               "spec.limits.probe.shop[0]: 10.20.0.1/16 has bits set behind its length; write 10.20.0.0/16",
+		"{limits: {probe: {shop: [127.0.0.0/8]}}}":                                "spec.limits.probe.shop[0]: 127.0.0.0/8 lies in no private network",
+		"{limits: {probe: {shop: [0.0.0.0/0]}}}":                                  "spec.limits.probe.shop[0]: 0.0.0.0/0 lies in no private network",
+		"{limits: {probe: {shop: [" + strings.Repeat("10.0.0.0/8, ", 65) + "]}}}": "spec.limits.probe.shop: has 65 networks: it can have at most 64",
+	} {
+		got, err := Decode("f.yaml", []byte("kind: Tenant\ntenant: platform\nname: platform\nspec: "+body+"\n"))
+		if err == nil {
+			err = Validate(got[0])
+		}
+		if says == "" && err != nil || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
+			t.Errorf("%s: %v, want %q", body, err, says)
+		}
+	}
 	other := tenantRes("shop", &Tenant{})
 	other.Name = "brake"
 	if err := Validate(other); err == nil || !strings.Contains(err.Error(), "name: is not that of the tenant, shop; write shop") {
 		t.Errorf("another name: %v", err)
 	}
 	wrong := &BrakeLimits{Share: &ShareRange{"60%", "40%"}, Min: &NumberRange{5, 4}, Window: &DurationRange{Duration(time.Minute), Duration(time.Second)}, Modes: []string{"on"}}
-	err := Validate(tenantRes(Platform, &Tenant{Limits: &Limits{wrong}}))
+	err := Validate(tenantRes(Platform, &Tenant{Limits: &Limits{Brake: wrong}}))
 	for _, field := range []string{"share", "min", "window"} {
 		if err == nil || !strings.Contains(err.Error(), "spec.limits.brake."+field+": nothing is between") {
 			t.Errorf("%s: %v", field, err)
@@ -56,8 +72,8 @@ func TestEffectiveBrake(t *testing.T) {
 		{"nothing is set", nil, nil, Brake{"50%", 4, minute, "enforce"}},
 		{"the platform's", nil, &Tenant{Brake: &Brake{Share: "30%"}}, Brake{"30%", 4, minute, "enforce"}},
 		{"its own comes first", &Tenant{Brake: &Brake{Share: "40%", Mode: "off"}}, &Tenant{Brake: &Brake{Share: "30%", Min: 2}}, Brake{"40%", 2, minute, "off"}},
-		{"within bounds, too much", &Tenant{Brake: &Brake{"90%", 9, 5 * minute, "off"}}, &Tenant{Limits: &Limits{bounds}}, Brake{"60%", 6, 2 * minute, "enforce"}},
-		{"within bounds, too little", &Tenant{Brake: &Brake{"9%", 1, Duration(time.Second), "observe"}}, &Tenant{Limits: &Limits{bounds}}, Brake{"20%", 2, Duration(10 * time.Second), "observe"}},
+		{"within bounds, too much", &Tenant{Brake: &Brake{"90%", 9, 5 * minute, "off"}}, &Tenant{Limits: &Limits{Brake: bounds}}, Brake{"60%", 6, 2 * minute, "enforce"}},
+		{"within bounds, too little", &Tenant{Brake: &Brake{"9%", 1, Duration(time.Second), "observe"}}, &Tenant{Limits: &Limits{Brake: bounds}}, Brake{"20%", 2, Duration(10 * time.Second), "observe"}},
 		{"what cannot be read counts as absent", &Tenant{Brake: &Brake{"half", -1, -1, "perhaps"}}, nil, Brake{"50%", 4, minute, "enforce"}},
 	} {
 		if got := EffectiveBrake(tc.own, tc.platform); got != tc.want {
@@ -68,7 +84,7 @@ func TestEffectiveBrake(t *testing.T) {
 
 // A tenant that sets more than the platform allows is refused with the bound's name; a platform that tightens its bounds is told.
 func TestTenantsKeepWithinThePlatformsBounds(t *testing.T) {
-	platform := tenantRes(Platform, &Tenant{Limits: &Limits{&BrakeLimits{Share: &ShareRange{Most: "60%"}, Min: &NumberRange{2, 6}, Modes: []string{"enforce"}}}})
+	platform := tenantRes(Platform, &Tenant{Limits: &Limits{Brake: &BrakeLimits{Share: &ShareRange{Most: "60%"}, Min: &NumberRange{2, 6}, Modes: []string{"enforce"}}}})
 	shop := tenantRes("shop", &Tenant{Brake: &Brake{Share: "70%", Min: 1, Mode: "off"}})
 	set := Set{platform.Key: platform, shop.Key: shop}
 	_, err := ValidateSet(set, []*Resource{shop}, nil)

@@ -71,7 +71,9 @@ type Monitor struct {
 	// Absent: the endpoint's own host name or address.
 	Host string `json:"host,omitempty" yaml:"host,omitempty"`
 	// Headers are further request headers.
-	Headers map[string]string `json:"headers,omitempty" yaml:"headers,omitempty"`
+	Headers map[string]Header `json:"headers,omitempty" yaml:"headers,omitempty"`
+	// CA are the authorities, in PEM form, that a certificate of https must come from, in the place of the system's.
+	CA string `json:"ca,omitempty" yaml:"ca,omitempty"`
 	// Insecure skips the certificate check of https.
 	Insecure bool     `json:"insecure,omitempty" yaml:"insecure,omitempty"`
 	Interval Duration `json:"interval,omitempty" yaml:"interval,omitempty" zero:"absent"` // default 10s

@@ -67,7 +67,7 @@ func (c *checker) monitorTCP(m *Monitor) {
 		given bool
 	}{
 		{"spec.path", m.Path != ""}, {"spec.method", m.Method != ""}, {"spec.host", m.Host != ""},
-		{"spec.headers", len(m.Headers) > 0}, {"spec.insecure", m.Insecure},
+		{"spec.headers", len(m.Headers) > 0}, {"spec.insecure", m.Insecure}, {"spec.ca", m.CA != ""},
 		{"spec.status", len(m.Status) > 0}, {"spec.body", m.Body != ""},
 	} {
 		if f.given {
@@ -92,6 +92,31 @@ func (c *checker) monitorHTTP(m *Monitor) {
 	if m.Insecure && m.Type == "http" {
 		c.fail("spec.insecure", "", "means nothing without https")
 	}
+	c.authorities(m)
+	c.headers(m)
+	for i, s := range m.Status {
+		if _, _, err := ParseStatus(s); err != nil {
+			c.fail(indexed("spec.status", i), "", "%v", err)
+		}
+	}
+}
+
+func (c *checker) authorities(m *Monitor) {
+	if m.CA == "" {
+		return
+	}
+	switch {
+	case m.Type == "http":
+		c.fail("spec.ca", "", "means nothing without https")
+	case m.Insecure:
+		c.fail("spec.ca", "remove one of them", "means nothing where spec.insecure leaves certificates unchecked")
+	}
+	if _, err := Authorities(m.CA); err != nil {
+		c.fail("spec.ca", "", "%v", err)
+	}
+}
+
+func (c *checker) headers(m *Monitor) {
 	for _, name := range slices.Sorted(maps.Keys(m.Headers)) {
 		value := m.Headers[name]
 		path := joinPath("spec.headers", name)
@@ -101,13 +126,14 @@ func (c *checker) monitorHTTP(m *Monitor) {
 		if strings.EqualFold(name, "Host") {
 			c.fail(path, "use spec.host", "is not set as a header")
 		}
-		if strings.ContainsAny(value, "\r\n\x00") {
+		if strings.ContainsAny(value.Text, "\r\n\x00") {
 			c.fail(path, "", "a header is one line")
 		}
-	}
-	for i, s := range m.Status {
-		if _, _, err := ParseStatus(s); err != nil {
-			c.fail(indexed("spec.status", i), "", "%v", err)
+		if value.File == "" {
+			continue
+		}
+		if err := CheckSecret(value.File); err != nil {
+			c.fail(path+".file", "", "%v", err)
 		}
 	}
 }

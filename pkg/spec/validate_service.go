@@ -13,6 +13,10 @@ const (
 	maxRules     = 1000
 )
 
+// MaxAddresses is how many addresses an endpoint may have. Each check of it opens a connection to every one; so many of a family fit into
+// an answer of 512 bytes.
+const MaxAddresses = 16
+
 func (c *checker) pool(p *Pool) {
 	if p.Site != "" {
 		c.label("spec.site", p.Site)
@@ -62,6 +66,9 @@ func (c *checker) endpoint(path string, e *Endpoint) {
 		c.fail(path, "", "needs addresses or a host")
 	case e.Host != "":
 		c.hostName(path+".host", e.Host)
+	}
+	if n := len(e.Addresses); n > MaxAddresses {
+		c.fail(path+".addresses", "make several endpoints of them", "has %d addresses: an endpoint can have at most %d", n, MaxAddresses)
 	}
 	for i, a := range e.Addresses {
 		c.address(indexed(path+".addresses", i), a)

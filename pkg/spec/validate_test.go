@@ -23,6 +23,14 @@ func one(t *testing.T, kind Kind, tenant, name, body string) *Resource {
 }
 
 // Every message of Validate; field and what is said, without the part that is always the same.
+// seventeen are addresses.
+var seventeen = func() (list []string) {
+	for i := range 17 {
+		list = append(list, fmt.Sprint("198.51.100.", i))
+	}
+	return list
+}()
+
 func TestValidate(t *testing.T) {
 	const pools = "host: a.example, rules: [{pools: [eu]}]"
 	for _, c := range []struct {
@@ -70,6 +78,8 @@ func TestValidate(t *testing.T) {
 		{KindMonitor, `type: http, vantages: [""], quorum: -1`, "spec.vantages[0]: \"\" is not the name of a prober\nspec.quorum: cannot be negative"},
 		{KindPool, `endpoints: [{name: a, addresses: [192.0.2.1]}, {name: b, addresses: ["2001:db8::1"]}], minHealthy: 50%`, ``},
 		{KindPool, `endpoints: []`, `spec.endpoints: wants 1 to 4096 endpoints, not 0`},
+		{KindPool, `endpoints: [{name: a, addresses: [` + strings.Join(seventeen, ", ") + `]}]`,
+			`spec.endpoints[0].addresses: has 17 addresses: an endpoint can have at most 16; make several endpoints of them`},
 		{KindPool, `site: Fra, endpoints: [{name: a, host: x.}]`, `spec.site: "Fra" has the letter 'F'; a name is of a-z, 0-9 and -, at most 63 letters`},
 		{KindPool, `endpoints: [{name: a, addresses: [192.0.2.1], host: x.}]`, `spec.endpoints[0]: has both addresses and a host; make two endpoints of it, in two pools`},
 		{KindPool, `endpoints: [{name: a}]`, `spec.endpoints[0]: needs addresses or a host`},

@@ -102,6 +102,9 @@ func (r *Rig) gtmd(role, name string, i, net int, more ...string) *Node {
 		outside = netip.AddrFrom4([4]byte{10, 76, byte(net), byte(i + 1)})
 		args = append(args, "--dns", outside.String()+":53", "--explain-from", "10.76.0.0/16", "--workers", "1")
 	}
+	if strings.Contains(role, "prober") {
+		args = append(args, "--probe-allow", endpointNet)
+	}
 	n := r.newNode(name, inside, outside, append(args, more...)...)
 	n.Start()
 	return n

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/gti/gtm/pkg/prober"
+	"github.com/gti/gtm/pkg/spec"
+)
+
+// probeFlags are what a prober's checks may reach, and what they may know.
+type probeFlags struct {
+	allow, deny []string
+	secrets     string
+}
+
+func (f *probeFlags) register(s *pflag.FlagSet) {
+	s.StringSliceVar(&f.allow, "probe-allow", nil, "networks that checks may reach although they are private, loopback or otherwise special, as in "+
+		"10.20.0.0/16; this machine by an address of its own, as in 192.0.2.7/32")
+	s.StringSliceVar(&f.deny, "probe-deny", nil, "networks that checks may not reach, whatever is allowed")
+	s.StringVar(&f.secrets, "probe-secrets", "", "folder of the secrets that headers of monitors name: DIR/TENANT/NAME, mode 0600; read at each check")
+}
+
+// probing is probeFlags, checked.
+type probing struct {
+	allow, deny []netip.Prefix
+	secrets     string
+}
+
+// check tells all that is wrong through fail.
+func (f *probeFlags) check(fail func(format string, args ...any)) probing {
+	p := probing{secrets: f.secrets}
+	for _, l := range []struct {
+		flag string
+		in   []string
+		out  *[]netip.Prefix
+	}{{"--probe-allow", f.allow, &p.allow}, {"--probe-deny", f.deny, &p.deny}} {
+		for _, s := range l.in {
+			n, err := netip.ParsePrefix(strings.TrimSpace(s))
+			switch {
+			case err != nil:
+				fail("%s: %q is not a network, as in 10.20.0.0/16", l.flag, s)
+			case n != n.Masked() || n.Addr().Is4In6():
+				a := n.Addr().Unmap()
+				fail("%s: %s has bits set behind its length; write %s", l.flag, n, netip.PrefixFrom(a, min(n.Bits(), a.BitLen())).Masked())
+			case l.flag == "--probe-allow" && !n.IsSingleIP() && !spec.CanOpen(n):
+				fail("--probe-allow: %s opens nothing: it lies in no network that is closed; to open private ones, write 10.0.0.0/8 and the like", n)
+			default:
+				*l.out = append(*l.out, n)
+			}
+		}
+	}
+	if p.secrets == "" {
+		return p
+	}
+	if info, err := os.Stat(p.secrets); err != nil || !info.IsDir() {
+		fail("--probe-secrets: %s is not a folder that can be read", p.secrets)
+	}
+	return p
+}
+
+// demoNets is what --demo lets checks reach: its endpoints, which are loopback, and private networks, where first services stand.
+var demoNets = func() (nets []netip.Prefix) {
+	for _, s := range []string{"127.0.2.0/24", "127.0.3.0/24", "127.0.4.0/24", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"} {
+		nets = append(nets, netip.MustParsePrefix(s))
+	}
+	return nets
+}()
+
+func (s *server) proberConfig() prober.Config {
+	cfg := prober.Config{ID: s.cfg.vantage, ObserveOnly: s.cfg.observeOnly, Store: s.store, Allow: s.cfg.probing.allow, Deny: s.cfg.probing.deny, OwnPorts: s.ownPorts(),
+		Secrets: s.cfg.probing.secrets, Logger: s.cfg.logger, Registerer: s.registry}
+	if s.cfg.demo {
+		cfg.Allow = append(cfg.Allow, demoNets...)
+	}
+	return cfg
+}
+
+// ownPorts are those that this gtmd listens on, and those of its etcd.
+func (s *server) ownPorts() (ports []uint16) {
+	for _, l := range [][]netip.AddrPort{s.cfg.dns, s.cfg.serving.tls, s.cfg.serving.https, s.cfg.serving.quic} {
+		for _, a := range l {
+			ports = append(ports, a.Port())
+		}
+	}
+	if a, ok := s.web.Addr().(*net.TCPAddr); ok {
+		ports = append(ports, uint16(a.Port))
+	}
+	for _, e := range s.cfg.etcd {
+		if u, err := url.Parse(e); err == nil {
+			if port, err := strconv.ParseUint(u.Port(), 10, 16); err == nil {
+				ports = append(ports, uint16(port))
+			}
+		}
+	}
+	return ports
+}
