@@ -32,17 +32,17 @@ func Careful(edit Edit, tenant, pool string, down func(spec.Key) bool) Edit {
 			steps = append(steps, Step{Action: Delete, Key: k})
 		}
 		after := newOverlay(s).with(steps)
-		if !taking(s, s, tenant)[key] {
+		if !takerOf(s, s, tenant).takes(key) {
 			return put, deleted, nil // nobody is sent there as it is
 		}
-		takes := taking(s, after, tenant)
-		if takes[key] {
+		left := takerOf(s, after, tenant)
+		if left.takes(key) {
 			return put, deleted, nil
 		}
 		if p := after.Get(key).Spec.(*spec.Pool); !slices.ContainsFunc(p.Endpoints, hasWeight) {
 			return nil, nil, &AskError{fmt.Sprintf("all weights of %s/%s would be 0, and no client would be sent there any more", tenant, pool)}
 		}
-		if where := withoutPool(s, key, func(k spec.Key) bool { return takes[k] && (down == nil || !down(k)) }); where != "" {
+		if where := withoutPool(s, key, func(k spec.Key) bool { return left.takes(k) && (down == nil || !down(k)) }); where != "" {
 			return nil, nil, &AskError{fmt.Sprintf("%s/%s is the last pool that takes clients of %s", tenant, pool, where)}
 		}
 		return put, deleted, nil
@@ -51,33 +51,41 @@ func Careful(edit Edit, tenant, pool string, down func(spec.Key) bool) Edit {
 
 func hasWeight(e spec.Endpoint) bool { return e.Weight == nil || *e.Weight > 0 }
 
-// taking gives the pools of a tenant that have an endpoint with a weight that no override keeps from clients; s tells the time.
-func taking(s *State, set spec.Lookup, tenant string) map[spec.Key]bool {
-	overrides := map[Target]*spec.Override{}
+// taker tells which pools of a tenant take clients, in a set: those that have an endpoint with a weight that no override keeps from them.
+type taker struct {
+	set       spec.Lookup
+	overrides map[Target]*spec.Override
+}
+
+// takerOf looks at a set; s tells the time.
+func takerOf(s *State, set spec.Lookup, tenant string) taker {
+	t := taker{set, map[Target]*spec.Override{}}
 	for r := range set.Of(spec.KindOverride) {
 		if r.Tenant == tenant && !s.ended(r) {
 			o := r.Spec.(*spec.Override)
-			overrides[targetOf(tenant, o)] = o
+			t.overrides[targetOf(tenant, o)] = o
 		}
 	}
-	out := func(t Target) bool {
-		o := overrides[t]
-		return o != nil && (o.State == spec.StateDrain || o.State == spec.StateDown)
+	return t
+}
+
+func (t taker) out(target Target) bool {
+	o := t.overrides[target]
+	return o != nil && (o.State == spec.StateDrain || o.State == spec.StateDown)
+}
+
+func (t taker) takes(pool spec.Key) bool {
+	p, ok := specOf(t.set.Get(pool)).(*spec.Pool)
+	if !ok || t.out(Target{Tenant: pool.Tenant, Pool: pool.Name}) {
+		return false
 	}
-	takes := map[spec.Key]bool{}
-	for r := range set.Of(spec.KindPool) {
-		if r.Tenant != tenant || out(Target{Tenant: tenant, Pool: r.Name}) {
-			continue
+	return slices.ContainsFunc(p.Endpoints, func(e spec.Endpoint) bool {
+		target := Target{pool.Tenant, pool.Name, e.Name}
+		if o := t.overrides[target]; o != nil && o.Weight != nil {
+			e.Weight = o.Weight
 		}
-		takes[r.Key] = slices.ContainsFunc(r.Spec.(*spec.Pool).Endpoints, func(e spec.Endpoint) bool {
-			t := Target{tenant, r.Name, e.Name}
-			if o := overrides[t]; o != nil && o.Weight != nil {
-				e.Weight = o.Weight
-			}
-			return hasWeight(e) && !out(t)
-		})
-	}
-	return takes
+		return hasWeight(e) && !t.out(target)
+	})
 }
 
 // withoutPool names the first rule with this pool that has none which takes clients; "": there is none.
