@@ -69,7 +69,8 @@ func (a *app) findIn() error {
 func readToken(path string) (string, error) {
 	text, err := readSmall(path, maxToken)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("cannot read the API's token: %w; gtmd keeps it in the file token of its data folder: pass --data or --token-file, or set GTM_DATA or GTM_TOKEN_FILE", err)
+		return "", fmt.Errorf("cannot read the API's token: %w; gtmd keeps it in the file token of its data folder: pass --data or "+
+			"--token-file, or set GTM_DATA or GTM_TOKEN_FILE", err)
 	}
 	if err != nil {
 		return "", fmt.Errorf("cannot read the API's token: %w; pass the right file with --token-file", err)
@@ -79,7 +80,8 @@ func readToken(path string) (string, error) {
 	case token == "":
 		return "", fmt.Errorf("%s holds no token: it is empty; pass the file token of gtmd's data folder with --token-file", path)
 	case strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }):
-		return "", fmt.Errorf("%s holds no token: that is one word on one line; pass the file token of gtmd's data folder with --token-file", path)
+		return "", fmt.Errorf("%s holds no token: that is one word on one line; pass the file token of gtmd's data folder with --token-file",
+			path)
 	}
 	return token, nil
 }

@@ -15,7 +15,8 @@ func (a *app) weightsCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "weights TENANT/POOL ENDPOINT=WEIGHT...",
 		Short: "Set the weights of a pool's endpoints",
-		Long:  "Set the weights of a pool's endpoints. Endpoints that are not named keep theirs; 0 takes one out. All of them 0 asks for --force.",
+		Long: "Set the weights of a pool's endpoints. Endpoints that are not named keep theirs; 0 takes one out. All of them 0 asks for " +
+			"--force.",
 		Example: `  gtmctl weights shop/eu a=3 b=1
   gtmctl weights shop/eu b=0 --message 'b moves to new hardware' --wait`,
 		Args:              needArgs(2, -1),
@@ -29,7 +30,8 @@ func (a *app) weightsCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.change(c.Context(), pool.path("weights"), api.WeightsRequest{Weights: weights, DryRun: dryRun, Message: message, Force: force}, dryRun, wait)
+			return a.change(c.Context(), pool.path("weights"), api.WeightsRequest{Weights: weights, DryRun: dryRun, Message: message,
+				Force: force}, dryRun, wait)
 		},
 	}
 	c.Flags().BoolVar(&force, "force", false, "although all weights of the pool become 0")
@@ -63,7 +65,10 @@ down asks for --force.`,
 			case duration > 0:
 				request.For = duration.String()
 			}
-			return a.changeThen(c.Context(), pool.path("drain"), request, dryRun, wait, func(reply *api.ApplyReply) { a.showDrain(args[0], reply.Ends) })
+			return a.changeThen(c.Context(), pool.path("drain"), request, dryRun, wait, func(reply *api.ApplyReply) {
+				a.showDrain(args[0],
+					reply.Ends)
+			})
 		},
 	}
 	c.Flags().StringVar(&reason, "reason", "", "why; people see it beside the state")

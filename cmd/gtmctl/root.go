@@ -144,12 +144,16 @@ Exit codes: 0 all is well, 1 something differs or failed, 2 the command line mak
 
 func (a *app) globalFlags(root *cobra.Command) {
 	f := root.PersistentFlags()
-	f.StringVar(&a.server, "server", a.getenv("GTM_SERVER"), "URL of the API (or GTM_SERVER; default: as the data folder tells, else "+defaultServer+")")
-	f.StringVar(&a.tokenFile, "token-file", a.getenv("GTM_TOKEN_FILE"), "file with the API's token (or GTM_TOKEN_FILE; default: the data folder's)")
-	f.StringVar(&a.data, "data", a.getenv("GTM_DATA"), "gtmd's data folder, where its address and its token are (or GTM_DATA; default ./"+defaultData+")")
+	f.StringVar(&a.server, "server", a.getenv("GTM_SERVER"),
+		"URL of the API (or GTM_SERVER; default: as the data folder tells, else "+defaultServer+")")
+	f.StringVar(&a.tokenFile, "token-file", a.getenv("GTM_TOKEN_FILE"),
+		"file with the API's token (or GTM_TOKEN_FILE; default: the data folder's)")
+	f.StringVar(&a.data, "data", a.getenv("GTM_DATA"),
+		"gtmd's data folder, where its address and its token are (or GTM_DATA; default ./"+defaultData+")")
 	f.StringVar(&a.author, "author", a.env("GTM_AUTHOR", self()), "who history says made the change (or GTM_AUTHOR)")
 	f.StringVarP(&a.output, "output", "o", "table", "table, json or yaml")
-	durationVar(f, &a.timeout, "timeout", "how long to wait for the server (apply: 10ms more a resource, 2s more a MiB of zone content), and for wait and apply --wait in all")
+	durationVar(f, &a.timeout, "timeout", "how long to wait for the server (apply: 10ms more a resource, 2s more a MiB of zone content), "+
+		"and for wait and apply --wait in all")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 }
 

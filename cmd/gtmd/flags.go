@@ -43,7 +43,8 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.etcdCert, "etcd-cert", "", "PEM file of the client certificate for etcd")
 	s.StringVar(&f.etcdKey, "etcd-key", "", "PEM file of its key")
 	s.StringArrayVar(&f.geo, "geo", nil, "MMDB file (City, Country or ASN layout; repeatable; default: built-in countries)")
-	s.StringArrayVar(&f.apply, "apply", nil, "file or folder of resources to put into the store at every start, where they differ; what others changed since is set back, and logged")
+	s.StringArrayVar(&f.apply, "apply", nil, "file or folder of resources to put into the store at every start, where they differ; what "+
+		"others changed since is set back, and logged")
 	s.BoolVar(&f.applyOnce, "apply-once", false, "put the resources of --apply only into a store that is empty")
 	s.BoolVar(&f.demo, "demo", false, "start the demo's HTTP endpoints on 127.0.2.1 to 127.0.4.2, port 8080")
 	s.Uint16Var(&f.demoPort, "demo-port", 8080, "port of the demo's endpoints; their monitor must check the same")

@@ -21,7 +21,8 @@ func TestWeightsErrors(t *testing.T) {
 			"shop/Pool/eu: spec.endpoints: there is no endpoint x; did you mean a?\nshop/Pool/eu: spec.endpoints: there is no endpoint z; did you mean a?"},
 		{Weights("shop", "eu", map[string]int{"a": -1}), "shop/Pool/eu: spec.endpoints[0].weight: -1 is out of range: it can be 0 to 65535"},
 		{Drain(Target{"shop", "eu", "c"}, "x", "ann", later), "shop/Pool/eu: spec.endpoints: there is no endpoint c; did you mean a?"},
-		{Drain(Target{"shop", "eu", "a"}, "", "ann", later), "shop/Override/drain-eu-a: spec.reason: is missing; say why, for those who find it later"},
+		{Drain(Target{"shop", "eu", "a"}, "", "ann", later),
+			"shop/Override/drain-eu-a: spec.reason: is missing; say why, for those who find it later"},
 		{Undrain(Target{"shop", "eu", "a"}), "shop/Pool/eu: shop/eu/a is not drained"},
 		{Undrain(Target{"shop", "us", ""}), "shop/Pool/us: does not exist"},
 	} {

@@ -82,7 +82,8 @@ func TestADrainDoesNotBringBackAnExpiredWeight(t *testing.T) {
 	now := clock
 	m := newMemStore()
 	c := New(Config{Store: m, Now: func() time.Time { return now }})
-	mustApply(t, c, Input{Put: decode(t, join(platform, shop, overrideOf("half", "eu/a", `state: drain, weight: 2, expires: "2026-01-02T03:04:06Z"`)))})
+	mustApply(t, c, Input{Put: decode(t, join(platform, shop, overrideOf("half", "eu/a",
+		`state: drain, weight: 2, expires: "2026-01-02T03:04:06Z"`)))})
 	now = later
 	mustApply(t, c, Input{Edit: Drain(Target{"shop", "eu", "a"}, "r", "ann", time.Time{})})
 	o := at(m.states["shop"][m.head("shop")-1], key("shop/Override/half")).Spec.(*spec.Override)
@@ -119,8 +120,9 @@ func TestRollbackLeavesOverridesAlone(t *testing.T) {
 
 // Draining the last pool of a rule, and weights that are all 0, were done without a word.
 func TestTheLastThatTakesClientsIsAskedFor(t *testing.T) {
-	two := join(platform, shop, poolOf("shop", "us", "198.51.100.9"), poolOf("shop", "spare", "198.51.100.10"), "kind: Service\ntenant: shop\nname: api\nspec: {host: api.shop.gtm.example., "+
-		"rules: [{name: r, pools: [us, {pool: eu, weight: 5}]}]}\n")
+	two := join(platform, shop, poolOf("shop", "us", "198.51.100.9"), poolOf("shop", "spare", "198.51.100.10"),
+		"kind: Service\ntenant: shop\nname: api\nspec: {host: api.shop.gtm.example., "+
+			"rules: [{name: r, pools: [us, {pool: eu, weight: 5}]}]}\n")
 	drain := func(pool, endpoint string) Edit { return Drain(Target{"shop", pool, endpoint}, "r", "ann", later) }
 	usDown := func(k spec.Key) bool { return k.Name == "us" }
 	for _, c := range []struct {
@@ -131,18 +133,23 @@ func TestTheLastThatTakesClientsIsAskedFor(t *testing.T) {
 		down   func(spec.Key) bool
 		want   string // empty: it is made
 	}{
-		{"the only pool of a rule", nil, drain("eu", ""), "eu", nil, "shop/eu is the last pool that takes clients of rule rest of service shop/web"},
+		{"the only pool of a rule", nil, drain("eu", ""), "eu", nil,
+			"shop/eu is the last pool that takes clients of rule rest of service shop/web"},
 		{"one pool of two", nil, drain("us", ""), "us", nil, ""},
 		{"a pool that nothing uses", nil, drain("spare", ""), "spare", nil, ""},
 		{"one endpoint of two", nil, drain("eu", "a"), "eu", nil, ""},
-		{"the last endpoint", []Edit{drain("eu", "a")}, drain("eu", "b"), "eu", nil, "shop/eu is the last pool that takes clients of rule rest of service shop/web"},
-		{"the last pool of two", []Edit{drain("eu", "")}, drain("us", ""), "us", nil, "shop/us is the last pool that takes clients of rule r of service shop/api"},
+		{"the last endpoint", []Edit{drain("eu", "a")}, drain("eu", "b"), "eu", nil,
+			"shop/eu is the last pool that takes clients of rule rest of service shop/web"},
+		{"the last pool of two", []Edit{drain("eu", "")}, drain("us", ""), "us", nil,
+			"shop/us is the last pool that takes clients of rule r of service shop/api"},
 		{"the last that is not down", nil, drain("eu", ""), "eu", usDown, "of rule r of service shop/api (and of 1 more)"},
 		{"again", []Edit{drain("eu", "")}, drain("eu", ""), "eu", nil, ""},
 		{"all weights 0", nil, Weights("shop", "spare", map[string]int{"a": 0}), "spare", nil, "all weights of shop/spare would be 0"},
 		{"one weight 0", nil, Weights("shop", "eu", map[string]int{"a": 0}), "eu", nil, ""},
-		{"the last weight 0 beside a drain", []Edit{drain("eu", "b")}, Weights("shop", "eu", map[string]int{"a": 0}), "eu", nil, "shop/eu is the last pool"},
-		{"weights of 0 that are so already", []Edit{Weights("shop", "spare", map[string]int{"a": 0})}, Weights("shop", "spare", map[string]int{"a": 0}), "spare", nil, ""},
+		{"the last weight 0 beside a drain", []Edit{drain("eu", "b")}, Weights("shop", "eu", map[string]int{"a": 0}), "eu", nil,
+			"shop/eu is the last pool"},
+		{"weights of 0 that are so already", []Edit{Weights("shop", "spare", map[string]int{"a": 0})}, Weights("shop", "spare",
+			map[string]int{"a": 0}), "spare", nil, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ch := New(Config{Store: newMemStore(), Now: func() time.Time { return clock }})

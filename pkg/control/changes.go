@@ -61,7 +61,8 @@ func (s *Server) routeChanges(h huma.API) {
 	huma.Register(h, operation("undrain", http.MethodPost, "/pools/{tenant}/{pool}/undrain", "End a drain", maxSmallBody), s.undrain)
 	huma.Register(h, operation("rollback", http.MethodPost, "/rollback/{tenant}", "Make a new generation like an older one", maxSmallBody), s.rollback)
 	huma.Register(h, operation("history", http.MethodGet, "/history/{tenant}", "Who changed what, and when", maxSmallBody), s.history)
-	huma.Register(h, operation("get-change", http.MethodGet, "/history/{tenant}/{generation}", "One change, by field", maxSmallBody), s.oneChange)
+	huma.Register(h, operation("get-change", http.MethodGet, "/history/{tenant}/{generation}", "One change, by field", maxSmallBody),
+		s.oneChange)
 	huma.Register(h, operation("store-accept", http.MethodPost, "/store/accept", "Let the edges take a store that went back", maxSmallBody), s.accept)
 	huma.Register(h, operation("store-rebuild", http.MethodPost, "/store/rebuild", "Fill an empty or older store, and let the edges take it",
 		s.cfg.MaxBody), s.rebuild)

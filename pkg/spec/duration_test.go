@@ -22,7 +22,8 @@ func TestADayIsADuration(t *testing.T) {
 			t.Errorf("%q is %v", text, got)
 		}
 	}
-	if m := one(t, KindMonitor, "shop", "m", "type: http, interval: 1d").Spec.(*Monitor); m.Interval != Duration(day) || m.Interval.String() != "24h" {
+	if m := one(t, KindMonitor, "shop", "m", "type: http, interval: "+
+		"1d").Spec.(*Monitor); m.Interval != Duration(day) || m.Interval.String() != "24h" {
 		t.Errorf("an interval of 1d is %v", m.Interval)
 	}
 }

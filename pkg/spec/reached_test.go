@@ -21,11 +21,13 @@ func TestRulesThatAreNeverReachedAreTold(t *testing.T) {
 		{"the narrow one first", "{name: de, when: {geo: [EU-DE]}}, {name: eu, when: {geo: [EU]}}, {name: rest}", ""},
 		{"a place whose name begins alike", "{name: de, when: {geo: [EU-DE-B]}}, {name: be, when: {geo: [EU-DE-BE]}}, {name: rest}", ""},
 		{"one place of two", "{name: eu, when: {geo: [EU]}}, {name: x, when: {geo: [EU-DE, AS]}}, {name: rest}", ""},
-		{"two rules together", "{name: eu, when: {geo: [EU]}}, {name: as, when: {geo: [AS]}}, {name: x, when: {geo: [AS-SG, EU-DE]}}, {name: rest}",
+		{"two rules together", "{name: eu, when: {geo: [EU]}}, {name: as, when: {geo: [AS]}}, {name: x, when: {geo: [AS-SG, EU-DE]}}, {name: " +
+			"rest}",
 			"spec.rules[2]: is never reached: rules eu, as before it take all of its clients; put it before rule eu"},
 		{"a place and a network behind the place", "{name: eu, when: {geo: [EU]}}, {name: x, when: {geo: [EU-DE], asn: [64500]}}, {name: rest}",
 			"spec.rules[1]: is never reached: rule eu before it takes all of its clients; put it before rule eu"},
-		{"a place behind that place and a network", "{name: x, when: {geo: [EU], asn: [64500]}}, {name: eu, when: {geo: [EU-DE]}}, {name: rest}", ""},
+		{"a place behind that place and a network", "{name: x, when: {geo: [EU], asn: [64500]}}, {name: eu, when: {geo: [EU-DE]}}, {name: " +
+			"rest}", ""},
 		{"a network behind a place", "{name: eu, when: {geo: [EU]}}, {name: x, when: {asn: [64500]}}, {name: rest}", ""},
 		{"a place behind a network", "{name: x, when: {asn: [64500]}}, {name: eu, when: {geo: [EU]}}, {name: rest}", ""},
 		{"network numbers behind more of them", "{name: x, when: {asn: [64500, 64501]}}, {name: y, when: {asn: [64501]}}, {name: rest}",
@@ -44,7 +46,8 @@ func TestRulesThatAreNeverReachedAreTold(t *testing.T) {
 				"spec.rules[2]: is never reached: rule eu before it takes all of its clients; put it before rule eu"},
 	} {
 		rules := strings.ReplaceAll(strings.ReplaceAll(c.rules, "}, {name", ", pools: [eu]}, {name"), "}}, pools", "}, pools")
-		put := maps + "kind: Service\ntenant: shop\nname: web\nspec: {host: web.shop.gtm.example., rules: [" + rules[:len(rules)-1] + ", pools: [eu]}]}\n"
+		put := maps + "kind: Service\ntenant: shop\nname: web\nspec: {host: web.shop.gtm.example., rules: [" + rules[:len(rules)-1] + ", " +
+			"pools: [eu]}]}\n"
 		warnings, err := validateAfter(t, put, "")
 		if err != nil {
 			t.Errorf("%s: %v", c.name, err)
@@ -65,7 +68,8 @@ func TestTheSearchForHiddenRulesHasAnEnd(t *testing.T) {
 	for i := range 200 {
 		rules = append(rules, fmt.Sprintf("{name: r%d, when: {asn: [%s]}, pools: [eu]}", i, strings.Join(numbers[i%7:len(numbers)-i%5], ", ")))
 	}
-	put := "kind: Service\ntenant: shop\nname: web\nspec: {host: web.shop.gtm.example., rules: [" + strings.Join(rules, ", ") + ", {name: rest, pools: [eu]}]}\n"
+	put := "kind: Service\ntenant: shop\nname: web\nspec: {host: web.shop.gtm.example., rules: [" + strings.Join(rules,
+		", ") + ", {name: rest, pools: [eu]}]}\n"
 	resources, err := Decode("s.yaml", []byte(put))
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +90,8 @@ func TestTheSearchForHiddenRulesHasAnEnd(t *testing.T) {
 	}
 
 	few := strings.Repeat("{when: {geo: [EU]}, pools: [eu]}, ", maxHiddenTold+5)
-	warnings, err := validateAfter(t, "kind: Service\ntenant: shop\nname: web\nspec: {host: web.shop.gtm.example., rules: ["+few+"{pools: [eu]}]}\n", "")
+	warnings, err := validateAfter(t, "kind: Service\ntenant: shop\nname: web\nspec: {host: web.shop.gtm.example., rules: ["+few+"{pools: "+
+		"[eu]}]}\n", "")
 	if err != nil || len(warnings) != maxHiddenTold+1 || !strings.Contains(warnings[maxHiddenTold].Msg, "there are more") {
 		t.Errorf("%d warnings, the last of which must say that there are more: %v, %v", len(warnings), warnings, err)
 	}

@@ -28,7 +28,8 @@ const (
 )
 
 // Load reads the resources of files, of folders (their *.yaml and *.yml, and those of the folders inside; what begins with a dot is
-// left out), and of stdin for the path "-". The master file that a zone names is read too, relative to the file that declares the zone, and is checked:
+// left out), and of stdin for the path "-". The master file that a zone names is read too, relative to the file that
+// declares the zone, and is checked:
 // the zone then has Content and no File. Every fault of every file is in the error, which then is a spec.Errors.
 func Load(paths []string, stdin io.Reader) ([]*spec.Resource, error) {
 	var all []*spec.Resource

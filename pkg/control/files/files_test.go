@@ -106,7 +106,8 @@ func TestFoldersInFoldersAreReadOrRefused(t *testing.T) {
 	if err := os.Symlink(linked, filepath.Join(linked, "sub/round")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load([]string{linked}, nil); err == nil || !strings.Contains(err.Error(), "sub/round is a link to a folder, which is not followed") {
+	if _, err := Load([]string{linked}, nil); err == nil || !strings.Contains(err.Error(),
+		"sub/round is a link to a folder, which is not followed") {
 		t.Errorf("a link to a folder: %v", err)
 	}
 	deep := write(t, map[string]string{strings.Repeat("d/", maxDepth) + "a.yaml": site})
