@@ -226,6 +226,8 @@ func (a *app) showPlan(reply *api.ApplyReply) {
 // fieldText writes what a field was and is; a line of a text that came or went stands alone.
 func fieldText(f spec.FieldChange) string {
 	switch {
+	case f.Old == nil && f.Place != "":
+		return fmt.Sprintf("%s: + %s (%s)", f.Path, f.New, f.Place)
 	case f.Old == nil:
 		return fmt.Sprintf("%s: + %s", f.Path, f.New)
 	case f.New == nil:

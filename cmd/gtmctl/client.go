@@ -9,8 +9,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
-	"strings"
 	"syscall"
 
 	"github.com/gti/gtm/pkg/control/api"
@@ -24,24 +22,28 @@ const (
 
 // client speaks to the API.
 type client struct {
-	base   *url.URL
-	token  string
-	author string
-	http   *http.Client
+	base      *url.URL
+	token     string
+	tokenFile string
+	author    string
+	http      *http.Client
 }
 
 // connect reads the token and makes a client; it does not speak to the server yet.
 func (a *app) connect() (*client, error) {
+	if err := a.find(); err != nil { // completion comes here without start
+		return nil, err
+	}
 	base, err := url.Parse(a.server)
 	if err != nil || (base.Scheme != "http" && base.Scheme != "https") || base.Host == "" {
 		return nil, fmt.Errorf("--server %s is not a URL as in http://127.0.0.1:8053", a.server)
 	}
-	token, err := os.ReadFile(a.tokenFile)
+	token, err := readToken(a.tokenFile)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the API's token: %w; gtmd keeps it in the file token of its data folder: pass --token-file or set GTM_TOKEN_FILE", err)
+		return nil, err
 	}
 	return &client{
-		base: base, token: strings.TrimSpace(string(token)), author: a.author,
+		base: base, token: token, tokenFile: a.tokenFile, author: a.author,
 		http: &http.Client{Timeout: a.timeout},
 	}, nil
 }
@@ -103,6 +105,9 @@ func (c *client) read(response *http.Response, out any) error {
 		problem := &api.Problem{}
 		if json.Unmarshal(data, problem) != nil || problem.Status == 0 {
 			return fmt.Errorf("%s answered %s, not as gtmd does; is --server right?", c.base, response.Status)
+		}
+		if problem.Status == http.StatusUnauthorized {
+			problem.Detail += "; sent was that of " + c.tokenFile
 		}
 		return problem
 	}

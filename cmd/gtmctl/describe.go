@@ -3,6 +3,7 @@ package main
 import (
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -44,6 +45,11 @@ func (a *app) showDescription(d *api.Description) error {
 	if err := a.writeManifest([]api.Resource{d.Resource}); err != nil {
 		return err
 	}
+	if o, err := d.ToSpec(spec.Tolerant); err == nil {
+		if o, ok := o.Spec.(*spec.Override); ok && o.Ended(a.now()) {
+			a.printf("\n%s: it ended %s ago, and gives way to the next one of the same\n", a.paint(odd, "expired"), a.age(endOf(o)))
+		}
+	}
 	a.printf("\nwritten by  %s@%d", d.Tenant, d.Generation)
 	if r := d.Record; r != nil {
 		a.printf(", %s ago, by %s", a.age(r.Time), orDash(r.Author))
@@ -60,6 +66,11 @@ func (a *app) showDescription(d *api.Description) error {
 		a.printf("\n%s%s\n", a.healthLine(h), "what stands above is what was known then")
 	}
 	return nil
+}
+
+func endOf(o *spec.Override) time.Time {
+	end, _ := time.Parse(time.RFC3339, o.Expires) // zero of none
+	return end
 }
 
 func keys(all []spec.Key) string {

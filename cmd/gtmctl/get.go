@@ -20,6 +20,9 @@ func (a *app) getCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "get [KIND [TENANT/NAME...]]",
 		Short: "List resources, or print them as YAML to change and apply",
+		Long: `List resources, or print them to change and apply: what -o yaml and -o json print, apply -f reads.
+
+A table goes to a terminal in a frame, and elsewhere in plain columns, one row a line, with two spaces or more between them.`,
 		Example: `  gtmctl get
   gtmctl get pools --tenant shop
   gtmctl get service shop/web -o yaml > web.yaml`,
@@ -207,7 +210,7 @@ func untilText(expires string) string {
 	case expires == "":
 		return ""
 	case err == nil && !end.After(time.Now()):
-		return ", ended"
+		return " (expired)"
 	}
 	return " until " + expires
 }
@@ -269,6 +272,11 @@ func changeFlags(c *cobra.Command, dryRun, wait *bool, message *string) {
 
 // change posts a request that answers with an api.ApplyReply, and shows that.
 func (a *app) change(ctx context.Context, path string, request any, dryRun, wait bool) error {
+	return a.changeThen(ctx, path, request, dryRun, wait, func(*api.ApplyReply) {})
+}
+
+// changeThen is change, and says more behind what was made.
+func (a *app) changeThen(ctx context.Context, path string, request any, dryRun, wait bool, more func(*api.ApplyReply)) error {
 	var reply api.ApplyReply
 	if err := a.call(ctx, http.MethodPost, path, nil, request, &reply); err != nil {
 		return err
@@ -282,6 +290,9 @@ func (a *app) change(ctx context.Context, path string, request any, dryRun, wait
 			a.printf("dry run: nothing was changed\n")
 		}
 		a.showRecords(reply.Records)
+		if len(reply.Records) > 0 {
+			more(&reply)
+		}
 	})
 	if err != nil || !wait || dryRun {
 		return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -17,13 +18,21 @@ import (
 func (a *app) historyCmd() *cobra.Command {
 	var limit int
 	c := &cobra.Command{
-		Use:   "history TENANT",
-		Short: "Show who changed what of a tenant, and when",
+		Use:   "history TENANT[@GENERATION]",
+		Short: "Show who changed what of a tenant, and when; with a generation, that change by field",
 		Example: `  gtmctl history shop
+  gtmctl history shop@18
   gtmctl history platform --limit 5 -o json`,
 		Args:              needArgs(1, 1),
 		ValidArgsFunction: a.completeTenant,
 		RunE: func(c *cobra.Command, args []string) error {
+			tenant, generation, one, err := parseState(args[0])
+			if err != nil {
+				return err
+			}
+			if one {
+				return a.oneChange(c.Context(), tenant, generation)
+			}
 			var history api.History
 			query := url.Values{"limit": {strconv.Itoa(limit)}}
 			if err := a.call(c.Context(), http.MethodGet, "history/"+url.PathEscape(args[0]), query, nil, &history); err != nil {
@@ -50,6 +59,26 @@ func (a *app) showHistory(records []api.Record) {
 	a.table([]string{"state", "when", "who", "why", "what"}, rows)
 }
 
+// oneChange shows what a generation changed.
+func (a *app) oneChange(ctx context.Context, tenant string, generation uint64) error {
+	var change api.Change
+	path := "history/" + url.PathEscape(tenant) + "/" + strconv.FormatUint(generation, 10)
+	if err := a.call(ctx, http.MethodGet, path, nil, nil, &change); err != nil {
+		return err
+	}
+	return a.emit(change, func() {
+		a.printf("%s, %s, by %s", change.State(), change.Time.Local().Format(time.DateTime), orDash(change.Author))
+		if change.Message != "" {
+			a.printf(": %s", change.Message)
+		}
+		a.printf("\n")
+		a.showPlan(&api.ApplyReply{Plan: change.Plan})
+		if change.Incomplete != "" {
+			fmt.Fprintf(a.err, "%s: %s\n", a.paint(odd, "warning"), change.Incomplete)
+		}
+	})
+}
+
 func marked(mark string, all []spec.Key) []string {
 	words := make([]string, len(all))
 	for i, key := range all {
@@ -64,6 +93,8 @@ func (a *app) rollbackCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "rollback TENANT@GENERATION",
 		Short: "Make a new generation that says what an older one said",
+		Long: `Make a new generation that says what an older one said. Overrides (drains, weights set for a time) are of now and not of then:
+those that there are stay, but for those whose pool or endpoint goes, and none comes back.`,
 		Example: `  gtmctl rollback shop@39 --dry-run
   gtmctl rollback shop@39 --message 'undo the new weights' --wait`,
 		Args:              needArgs(1, 1),

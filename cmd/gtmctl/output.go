@@ -4,13 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
-	"golang.org/x/term"
 	"gopkg.in/yaml.v3"
 )
 
@@ -66,26 +63,6 @@ func writeYAML(w io.Writer, node *yaml.Node) error {
 
 func (a *app) printf(format string, args ...any) { fmt.Fprintf(a.out, format, args...) }
 
-// table prints rows under a header.
-func (a *app) table(header []string, rows [][]string) {
-	t := table.NewWriter()
-	t.SetOutputMirror(a.out)
-	t.SetStyle(table.StyleLight)
-	t.AppendHeader(row(header))
-	for _, cells := range rows {
-		t.AppendRow(row(cells))
-	}
-	t.Render()
-}
-
-func row(cells []string) table.Row {
-	r := make(table.Row, len(cells))
-	for i, cell := range cells {
-		r[i] = cell
-	}
-	return r
-}
-
 // Colours of states. They are used on a terminal only, and not where NO_COLOR is set.
 var (
 	good = text.Colors{text.FgGreen}
@@ -109,11 +86,6 @@ func (a *app) state(s string) string {
 		return a.paint(bad, s)
 	}
 	return a.paint(odd, s)
-}
-
-func isTerminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(file.Fd()))
 }
 
 // age tells how long ago t was, in at most two units; "" for no time.

@@ -10,12 +10,13 @@ import (
 )
 
 func (a *app) weightsCmd() *cobra.Command {
-	var dryRun, wait bool
+	var dryRun, wait, force bool
 	var message string
 	c := &cobra.Command{
 		Use:   "weights TENANT/POOL ENDPOINT=WEIGHT...",
 		Short: "Set the weights of a pool's endpoints",
-		Long:  "Set the weights of a pool's endpoints. Endpoints that are not named keep theirs; 0 takes one out.",
+		Long: "Set the weights of a pool's endpoints. Endpoints that are not named keep theirs; 0 takes one out. All of them 0 asks for " +
+			"--force.",
 		Example: `  gtmctl weights shop/eu a=3 b=1
   gtmctl weights shop/eu b=0 --message 'b moves to new hardware' --wait`,
 		Args:              needArgs(2, -1),
@@ -29,24 +30,27 @@ func (a *app) weightsCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.change(c.Context(), pool.path("weights"), api.WeightsRequest{Weights: weights, DryRun: dryRun, Message: message}, dryRun, wait)
+			return a.change(c.Context(), pool.path("weights"), api.WeightsRequest{Weights: weights, DryRun: dryRun, Message: message,
+				Force: force}, dryRun, wait)
 		},
 	}
+	c.Flags().BoolVar(&force, "force", false, "although all weights of the pool become 0")
 	changeFlags(c, &dryRun, &wait, &message)
 	return c
 }
 
 func (a *app) drainCmd() *cobra.Command {
-	var dryRun, wait bool
+	var dryRun, wait, force bool
 	var reason string
 	var duration time.Duration
 	c := &cobra.Command{
 		Use:   "drain TENANT/POOL[/ENDPOINT]",
 		Short: "Take an endpoint or a pool out of new answers",
 		Long: `Take an endpoint or a whole pool out of new answers, for a time or until undrain. It does not count as
-unhealthy, and its measured state stays visible.`,
+unhealthy, and its measured state stays visible. What would leave a rule of a service without a pool that takes clients and is not
+down asks for --force.`,
 		Example: `  gtmctl drain shop/eu/a --reason 'kernel upgrade' --for 1h
-  gtmctl drain shop/eu --reason 'fire drill'`,
+  gtmctl drain shop/eu --reason 'fire drill' --for 1d`,
 		Args:              needArgs(1, 1),
 		ValidArgsFunction: a.completePool,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -54,21 +58,35 @@ unhealthy, and its measured state stays visible.`,
 			if err != nil {
 				return err
 			}
-			request := api.DrainRequest{Endpoint: pool.endpoint, Reason: reason, DryRun: dryRun}
+			request := api.DrainRequest{Endpoint: pool.endpoint, Reason: reason, DryRun: dryRun, Force: force}
 			switch {
 			case duration < 0:
 				return misusef("--for %s is not positive", duration)
 			case duration > 0:
 				request.For = duration.String()
 			}
-			return a.change(c.Context(), pool.path("drain"), request, dryRun, wait)
+			return a.changeThen(c.Context(), pool.path("drain"), request, dryRun, wait, func(reply *api.ApplyReply) {
+				a.showDrain(args[0],
+					reply.Ends)
+			})
 		},
 	}
 	c.Flags().StringVar(&reason, "reason", "", "why; people see it beside the state")
-	c.Flags().DurationVar(&duration, "for", 0, "how long, as in 1h30m (default: until undrain)")
+	durationVar(c.Flags(), &duration, "for", "how long, as in 1h30m or 1d (default: until undrain)")
+	c.Flags().BoolVar(&force, "force", false, "although a rule is left without a pool that takes clients")
 	need(c, "reason", "say why with --reason, as in --reason 'kernel upgrade'; others see it beside the state")
 	changeFlags(c, &dryRun, &wait, nil)
 	return c
+}
+
+// showDrain tells when a drain ends, and how.
+func (a *app) showDrain(target string, ends time.Time) {
+	if ends.IsZero() {
+		a.printf("%s gets no new clients until: gtmctl undrain %s\n", target, target)
+		return
+	}
+	a.printf("%s gets no new clients until %s (for %s); sooner with: gtmctl undrain %s\n", target, ends.UTC().Format(time.RFC3339),
+		span(ends.Sub(a.now()).Round(time.Second)), target)
 }
 
 func (a *app) undrainCmd() *cobra.Command {

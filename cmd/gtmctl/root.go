@@ -29,7 +29,10 @@ var errSilent = errors.New("")
 // app is one call of gtmctl.
 type app struct {
 	world
-	server    string
+	server    string // "": not said, see find
+	data      string
+	found     bool // find was called
+	findErr   error
 	tokenFile string
 	author    string
 	output    string
@@ -41,7 +44,9 @@ type app struct {
 
 // run is the whole of gtmctl: it gives the exit code.
 func run(ctx context.Context, w world, args []string) int {
-	a := &app{world: w}
+	out := &keeper{Writer: w.out}
+	w.out = out
+	a := &app{world: w, timeout: 30 * time.Second}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(w.in)
@@ -50,8 +55,11 @@ func run(ctx context.Context, w world, args []string) int {
 	c, err := root.ExecuteContextC(ctx)
 	var typed misuse
 	switch {
-	case err == nil:
+	case err == nil && out.err == nil:
 		return exitOK
+	case out.err != nil:
+		fmt.Fprintf(w.err, "gtmctl: the output was not written, or not all of it: %s%s\n", out.err, butDone(err, out.err))
+		return exitFail
 	case !a.started || errors.As(err, &typed):
 		fmt.Fprintf(w.err, "gtmctl: %s\n", usageText(c, err))
 		return exitUsage
@@ -60,6 +68,14 @@ func run(ctx context.Context, w world, args []string) int {
 		a.complain(err)
 	}
 	return exitFail
+}
+
+// butDone tells how the command itself went, whose output was lost.
+func butDone(err, lost error) string {
+	if err == nil || errors.Is(err, errSilent) || errors.Is(err, lost) {
+		return "; the command itself went well"
+	}
+	return "; and " + err.Error()
 }
 
 // complain prints what failed: faults of files by file and line, as compilers do, anything else with our name.
@@ -131,12 +147,17 @@ Exit codes: 0 all is well, 1 something differs or failed, 2 the command line mak
 
 func (a *app) globalFlags(root *cobra.Command) {
 	f := root.PersistentFlags()
-	f.StringVar(&a.server, "server", a.env("GTM_SERVER", "http://127.0.0.1:8053"), "URL of the API (or GTM_SERVER)")
-	f.StringVar(&a.tokenFile, "token-file", a.env("GTM_TOKEN_FILE", "./data/token"), "file with the API's token (or GTM_TOKEN_FILE)")
+	f.StringVar(&a.server, "server", a.getenv("GTM_SERVER"),
+		"URL of the API (or GTM_SERVER; default: as the data folder tells, else "+defaultServer+")")
+	f.StringVar(&a.tokenFile, "token-file", a.getenv("GTM_TOKEN_FILE"),
+		"file with the API's token (or GTM_TOKEN_FILE; default: the data folder's)")
+	f.StringVar(&a.data, "data", a.getenv("GTM_DATA"),
+		"gtmd's data folder, where its address and its token are (or GTM_DATA; default ./"+defaultData+")")
 	f.StringVar(&a.author, "author", a.env("GTM_AUTHOR", self()),
 		"what history says beside \"token\" of who made the change; nobody checks it (or GTM_AUTHOR)")
 	f.StringVarP(&a.output, "output", "o", "table", "table, json or yaml")
-	f.DurationVar(&a.timeout, "timeout", 30*time.Second, "how long to wait for the server (apply: 10ms more a resource, 2s more a MiB of zone content), and for wait and apply --wait in all")
+	durationVar(f, &a.timeout, "timeout", "how long to wait for the server (apply: 10ms more a resource, 2s more a MiB of zone content), "+
+		"and for wait and apply --wait in all")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -151,6 +172,7 @@ func (a *app) start(c *cobra.Command, _ []string) error {
 	if a.timeout <= 0 {
 		return fmt.Errorf("--timeout %s is not positive; write it as in 30s", a.timeout)
 	}
+	_ = a.find() // who talks to the API is told
 	a.patient = !c.Flags().Changed("timeout")
 	a.started = true
 	return nil

@@ -131,3 +131,38 @@ func TestEveryCommandHasHelpAndAnExample(t *testing.T) {
 		}
 	}
 }
+
+// A pool with many endpoints, or long reasons, made tables wider than the terminal, whose lines then broke into each other.
+func TestAFrameIsNoWiderThanTheTerminal(t *testing.T) {
+	var out bytes.Buffer
+	long := strings.Repeat("198.51.100.1 ", 40)
+	rows := [][]string{{"a", long, "up"}, {"b", strings.Repeat("x", 200), "\x1b[31mdown\x1b[0m"}}
+	for _, width := range []int{60, 80, 200} {
+		out.Reset()
+		framed(&out, []string{"endpoint", "where", "state"}, rows, width)
+		for line := range strings.Lines(out.String()) {
+			if got := len([]rune(strings.TrimSuffix(strings.NewReplacer("\x1b[31m", "", "\x1b[0m", "").Replace(line), "\n"))); got > width {
+				t.Errorf("a line of %d columns in %d: %s", got, width, line)
+			}
+		}
+		if got := strings.Count(out.String(), "198.51.100.1"); got != 40 {
+			t.Errorf("%d of 40 addresses are left at %d columns", got, width)
+		}
+	}
+	out.Reset()
+	framed(&out, []string{"a", "b"}, [][]string{{"1", "2"}}, 80)
+	if got := strings.Count(out.String(), "\n"); got != 5 {
+		t.Errorf("what fits was broken:\n%s", out.String())
+	}
+}
+
+// Tables for programs had frames, and rows of several lines.
+func TestPipedTablesArePlainColumns(t *testing.T) {
+	var out bytes.Buffer
+	a := &app{world: world{out: &keeper{Writer: &out}}}
+	a.table([]string{"pool", "why", "n"}, [][]string{{"shop/eu", "two\nlines", ""}, {"shop/überall", "x", "12"}})
+	want := "POOL          WHY        N\nshop/eu       two lines  -\nshop/überall  x          12\n"
+	if out.String() != want {
+		t.Errorf("got\n%s", out.String())
+	}
+}

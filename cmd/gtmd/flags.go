@@ -24,7 +24,7 @@ type flags struct {
 	resolvers                           []string
 	apply                               []string
 	etcdCA, etcdCert, etcdKey           string
-	demo                                bool
+	demo, applyOnce                     bool
 	demoPort                            uint16
 	workers                             int
 	tsigKeys                            string
@@ -47,7 +47,9 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.etcdCert, "etcd-cert", "", "PEM file of the client certificate for etcd")
 	s.StringVar(&f.etcdKey, "etcd-key", "", "PEM file of its key")
 	s.StringArrayVar(&f.geo, "geo", nil, "MMDB file (City, Country or ASN layout; repeatable; default: built-in countries)")
-	s.StringArrayVar(&f.apply, "apply", nil, "file or folder of resources to put into the store at the start, where they differ")
+	s.StringArrayVar(&f.apply, "apply", nil, "file or folder of resources to put into the store at every start, where they differ; what "+
+		"others changed since is set back, and logged")
+	s.BoolVar(&f.applyOnce, "apply-once", false, "put the resources of --apply only into a store that is empty")
 	s.BoolVar(&f.demo, "demo", false, "start the demo's HTTP endpoints on 127.0.2.1 to 127.0.4.2, port 8080")
 	s.Uint16Var(&f.demoPort, "demo-port", 8080, "port of the demo's endpoints; their monitor must check the same")
 	_ = s.MarkHidden("demo-port") // it exists: the line above made it
@@ -91,7 +93,7 @@ type config struct {
 	geo, apply              []string
 	explain                 []netip.Prefix
 	resolvers               []netip.AddrPort // nil: the system's
-	demo                    bool
+	demo, applyOnce         bool
 	demoPort                uint16
 	workers                 int
 	logger                  *slog.Logger
@@ -122,6 +124,9 @@ func (f *flags) config() (*config, error) {
 			continue
 		}
 		c.dns = append(c.dns, a)
+	}
+	if c.applyOnce = f.applyOnce; c.applyOnce && len(f.apply) == 0 {
+		fail("--apply-once goes with --apply")
 	}
 	if len(c.dns) == 0 && len(f.dns) == 0 && c.roles[roleEdge] {
 		fail("--dns: an edge needs at least one address, as in 127.0.0.1:5300")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/files"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
@@ -64,11 +66,21 @@ func (s *server) handler() http.Handler {
 	if s.edge != nil {
 		mux.Handle("/edge/", s.edge.Handler())
 	}
-	if s.control != nil {
+	if s.control == nil {
+		mux.HandleFunc("/v1/", s.noControl)
+	} else {
 		mux.Handle("/v1/", s.control.Handler())
 		mux.Handle(transfer.MessagePath, s.moves)
 	}
 	return mux
+}
+
+// noControl tells who takes an edge for the API what it is.
+func (s *server) noControl(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(http.StatusNotFound)
+	_ = json.NewEncoder(w).Encode(api.Problem{Title: http.StatusText(http.StatusNotFound), Status: http.StatusNotFound,
+		Detail: "this gtmd has no API, since it does not play the role control: pass --server with the address of one that does"})
 }
 
 // ready tells whether every role can do its work: an edge needs a view, wherever it came from; control needs the store. A prober

@@ -39,6 +39,7 @@ type server struct {
 	child    *store.Child // nil with --etcd
 	store    *store.Client
 	web      net.Listener
+	address  string          // the file that tells where the API is, once it was written
 	edge     *edge.Edge      // nil without the role
 	control  *control.Server // likewise
 	moves    *transfer.Control
@@ -125,6 +126,11 @@ func (s *server) open(ctx context.Context) (err error) {
 	}
 	if s.web, err = net.Listen("tcp", cfg.http); err != nil {
 		return fmt.Errorf("--http: %w: stop what listens there, or choose another address", err)
+	}
+	if cfg.roles[roleControl] {
+		if err := s.leaveAddress(); err != nil { // on a full disk, say
+			cfg.logger.Warn("the API's address cannot be left for gtmctl, which needs --server now", "error", err)
+		}
 	}
 	if cfg.demo {
 		if s.demo, err = openDemo(cfg.demoPort); err != nil {
@@ -237,6 +243,9 @@ func (s *server) close() error {
 	if s.web != nil {
 		_ = s.web.Close() // closed already after serving
 	}
+	if s.address != "" {
+		_ = os.Remove(s.address) // nobody is to be sent to whoever listens there next
+	}
 	for _, e := range s.demo {
 		_ = e.listener.Close()
 	}
@@ -329,23 +338,51 @@ func (s *server) waitStore(ctx context.Context) error {
 }
 
 func (s *server) applyFiles(ctx context.Context) ([]store.Record, error) {
+	if s.cfg.applyOnce {
+		switch heads, err := s.store.Heads(ctx); {
+		case err != nil:
+			return nil, err
+		case len(heads) > 0:
+			s.cfg.logger.Info("--apply-once: the store holds a configuration, which stays as it is")
+			return nil, nil
+		}
+	}
 	resources, err := loadResources(s.cfg.apply)
 	if err != nil {
 		return nil, err
 	}
 	c := change.New(change.Config{Store: s.store})
-	plan, err := c.Plan(ctx, change.Input{Put: resources, Author: "gtmd@" + s.cfg.id, Message: "gtmd --apply"})
+	me := "gtmd@" + s.cfg.id
+	plan, err := c.Plan(ctx, change.Input{Put: resources, Author: me, Message: "gtmd --apply"})
 	if err != nil {
 		return nil, err
 	}
 	for _, w := range plan.Warnings {
 		s.cfg.logger.Warn("--apply", "warning", w.Error())
 	}
+	undone := c.SetBack(ctx, plan, me)
 	records, err := c.Apply(ctx, plan)
+	if err == nil {
+		s.tellSetBack(undone)
+	}
 	for _, r := range records {
 		s.cfg.logger.Info("applied", "state", fmt.Sprintf("%s@%d", r.Tenant, r.Generation), "put", len(r.Put))
 	}
 	return records, err
+}
+
+// tellSetBack logs what --apply took back of what others had changed, so that nobody has to find out by its effect.
+func (s *server) tellSetBack(undone []change.Undone) {
+	const most = 50
+	for i, u := range undone {
+		if i == most {
+			s.cfg.logger.Warn("--apply set back more of what others had changed", "resources", len(undone)-most)
+			return
+		}
+		s.cfg.logger.Warn("--apply set back what was changed since", "resource", u.Key.String(), "fields", u.Fields(), "by", u.By.Author,
+			"at", u.By.Time.UTC().Format(time.RFC3339), "message", u.By.Message,
+			"was", fmt.Sprintf("%s@%d", u.By.Tenant, u.By.Generation), "to keep it", "change the files too, or start with --apply-once")
+	}
 }
 
 // waitEdge waits until the edge, if there is one, answers, and does so from what was applied.

@@ -49,6 +49,7 @@ func (c *Changer) Plan(ctx context.Context, in Input) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	in.now = c.cfg.Now()
 	p, err := Make(state, in)
 	return p, c.explain(ctx, err)
 }
@@ -268,6 +269,8 @@ func (c *Changer) History(ctx context.Context, tenant string, limit int) ([]stor
 
 // Rollback gives the input that makes a tenant's resources what they were at a generation, as a new one.
 // store.ErrNotFound: there was no such generation.
+//
+// Overrides are of now, not of then: those that there are stay, but for those whose pool or endpoint goes, and none comes back.
 func (c *Changer) Rollback(ctx context.Context, tenant string, to store.Generation) (Input, error) {
 	if to == 0 {
 		return Input{}, errors.New("say to which generation: they count from 1")
@@ -278,15 +281,21 @@ func (c *Changer) Rollback(ctx context.Context, tenant string, to store.Generati
 	}
 	edit := func(now *State) (put []*spec.Resource, deleted []spec.Key, err error) {
 		for _, v := range then.Resources.All() {
-			put = append(put, v.Resource)
+			if v.Resource.Kind != spec.KindOverride {
+				put = append(put, v.Resource)
+			}
 		}
 		for _, r := range now.Tenant(tenant) {
-			if _, was := then.Resources.Get(r.Key); !was {
+			_, was := then.Resources.Get(r.Key)
+			if o, is := r.Spec.(*spec.Override); is {
+				was = targetOf(tenant, o).inState(then)
+			}
+			if !was {
 				deleted = append(deleted, r.Key)
 			}
 		}
 		for k := range now.tenants[tenant].Broken {
-			if _, was := then.Resources.Get(k); !was && now.Get(k) == nil {
+			if _, was := then.Resources.Get(k); !was && now.Get(k) == nil && k.Kind != spec.KindOverride {
 				deleted = append(deleted, k)
 			}
 		}

@@ -102,7 +102,9 @@ func Drain(t Target, reason, author string, expires time.Time) Edit {
 		r := &spec.Resource{Key: spec.Key{Tenant: t.Tenant, Kind: spec.KindOverride, Name: drainName(s, t)}}
 		for _, old := range overridesOf(s, t) {
 			if was := old.Spec.(*spec.Override); was.State == spec.StateDrain || was.State == "" {
-				r, o.Weight = old, was.Weight
+				if r = old; !s.ended(old) {
+					o.Weight = was.Weight
+				}
 			}
 		}
 		return []*spec.Resource{r.With(o)}, nil, nil

@@ -20,8 +20,9 @@ func TestWeightsErrors(t *testing.T) {
 		{Weights("shop", "eu", map[string]int{"a": 1, "x": 1, "z": 2}),
 			"shop/Pool/eu: spec.endpoints: there is no endpoint x; did you mean a?\nshop/Pool/eu: spec.endpoints: there is no endpoint z; did you mean a?"},
 		{Weights("shop", "eu", map[string]int{"a": -1}), "shop/Pool/eu: spec.endpoints[0].weight: -1 is out of range: it can be 0 to 65535"},
-		{Drain(Target{"shop", "eu", "c"}, "x", "ann", clock), "shop/Pool/eu: spec.endpoints: there is no endpoint c; did you mean a?"},
-		{Drain(Target{"shop", "eu", "a"}, "", "ann", clock), "shop/Override/drain-eu-a: spec.reason: is missing; say why, for those who find it later"},
+		{Drain(Target{"shop", "eu", "c"}, "x", "ann", later), "shop/Pool/eu: spec.endpoints: there is no endpoint c; did you mean a?"},
+		{Drain(Target{"shop", "eu", "a"}, "", "ann", later),
+			"shop/Override/drain-eu-a: spec.reason: is missing; say why, for those who find it later"},
 		{Undrain(Target{"shop", "eu", "a"}), "shop/Pool/eu: shop/eu/a is not drained"},
 		{Undrain(Target{"shop", "us", ""}), "shop/Pool/us: does not exist"},
 	} {
@@ -47,8 +48,8 @@ func TestDrainAndUndrain(t *testing.T) {
 		return o
 	}
 	target, pool := Target{"shop", "eu", "a"}, Target{Tenant: "shop", Pool: "eu"}
-	mustApply(t, c, Input{Edit: Drain(target, "disk", "ann", clock)})
-	want := &spec.Override{Pool: "eu", Endpoint: "a", State: "drain", Reason: "disk", Author: "ann", Expires: "2026-01-02T03:04:05Z"}
+	mustApply(t, c, Input{Edit: Drain(target, "disk", "ann", later)})
+	want := &spec.Override{Pool: "eu", Endpoint: "a", State: "drain", Reason: "disk", Author: "ann", Expires: "2026-01-02T04:04:05Z"}
 	if diff := cmp.Diff(want, override("drain-eu-a")); diff != "" {
 		t.Error(diff)
 	}
@@ -56,7 +57,7 @@ func TestDrainAndUndrain(t *testing.T) {
 	if o := override("drain-eu-a"); o.Reason != "still the disk" || o.Author != "bob" || !strings.HasPrefix(o.Expires, "2027") {
 		t.Errorf("got %+v", o)
 	}
-	mustApply(t, c, Input{Edit: Drain(pool, "move", "ann", clock.Add(-1).Add(1))})
+	mustApply(t, c, Input{Edit: Drain(pool, "move", "ann", later)})
 	if override("drain-eu") == nil {
 		t.Error("the pool is not drained")
 	}
@@ -76,7 +77,7 @@ func TestDrainBesideAWeight(t *testing.T) {
 	c, m := house(t)
 	mustApply(t, c, Input{Put: decode(t, "kind: Override\ntenant: shop\nname: half\nspec: {pool: eu, endpoint: a, weight: 2, reason: slow}\n")})
 	target := Target{"shop", "eu", "a"}
-	mustApply(t, c, Input{Edit: Drain(target, "disk", "ann", clock)})
+	mustApply(t, c, Input{Edit: Drain(target, "disk", "ann", later)})
 	mustApply(t, c, Input{Edit: Undrain(target)})
 	o := at(m.states["shop"][m.head("shop")-1], key("shop/Override/half")).Spec.(*spec.Override)
 	if o.State != "" || o.Weight == nil || *o.Weight != 2 {
@@ -89,7 +90,7 @@ func TestDrainNames(t *testing.T) {
 	long := strings.Repeat("p", 60)
 	mustApply(t, c, Input{Put: decode(t, join(poolOf("shop", long, "198.51.100.9"), poolOf("shop", "eu-a", "198.51.100.8")))})
 	for _, target := range []Target{{"shop", "eu", "a"}, {Tenant: "shop", Pool: "eu-a"}, {"shop", long, "a"}, {Tenant: "shop", Pool: long}} {
-		mustApply(t, c, Input{Edit: Drain(target, "x", "ann", clock)})
+		mustApply(t, c, Input{Edit: Drain(target, "x", "ann", later)})
 	}
 	n := 0
 	for k := range m.states["shop"][m.head("shop")-1].Resources.All() {

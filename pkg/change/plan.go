@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
@@ -27,7 +28,8 @@ type Input struct {
 	// Message says why. Absent: what the change does.
 	Message string
 
-	again bool // a part may be done already: deleting what is not there is no fault
+	again bool      // a part may be done already: deleting what is not there is no fault
+	now   time.Time // as the Changer has it
 }
 
 // Action is what a step does.
@@ -84,6 +86,7 @@ func Make(state *State, in Input) (*Plan, error) {
 			return nil, &ConflictError{Tenant: tenant, Want: want, Have: have}
 		}
 	}
+	state = state.at(in.now)
 	var edited []*spec.Resource
 	deletes := in.Delete
 	if in.Edit != nil {
@@ -170,6 +173,7 @@ func (m *maker) steps(declared, edited []*spec.Resource, deletes []spec.Key) []S
 		}
 		switch {
 		case old != nil && len(changes) == 0 && !m.state.broken(r.Key), !m.made(r):
+		case m.leftOut(old, r):
 		case old == nil:
 			puts = append(puts, Step{Create, r.Key, nil, r})
 		default:
@@ -192,6 +196,7 @@ func (m *maker) steps(declared, edited []*spec.Resource, deletes []spec.Key) []S
 			dels = append(dels, Step{Action: Delete, Key: k})
 		}
 	}
+	dels = append(dels, m.giveWay(puts, dels)...)
 	slices.SortFunc(puts, func(a, b Step) int { return a.Key.Compare(b.Key) })
 	slices.SortFunc(dels, func(a, b Step) int { return b.Key.Compare(a.Key) })
 	return append(puts, dels...)

@@ -12,6 +12,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
@@ -28,12 +29,13 @@ type Store interface {
 // State is what all tenants declare, each at its head. It is immutable and a spec.Lookup.
 type State struct {
 	tenants map[string]store.TenantState
-	index   *index // of this state, or of a later one
+	index   *index    // of this state, or of a later one
+	now     time.Time // by which overrides have ended; zero: none has
 }
 
 func newState(tenants map[string]store.TenantState, x *index) *State {
 	x.follow(tenants)
-	return &State{tenants, x}
+	return &State{tenants: tenants, index: x}
 }
 
 // ReadState reads the state from the store.

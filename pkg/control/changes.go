@@ -61,6 +61,7 @@ func (s *Server) routeChanges(h huma.API) {
 	huma.Register(h, operation("undrain", http.MethodPost, "/pools/{tenant}/{pool}/undrain", "End a drain"), s.undrain)
 	huma.Register(h, operation("rollback", http.MethodPost, "/rollback/{tenant}", "Make a new generation like an older one"), s.rollback)
 	huma.Register(h, operation("history", http.MethodGet, "/history/{tenant}", "Who changed what, and when"), s.history)
+	huma.Register(h, operation("get-change", http.MethodGet, "/history/{tenant}/{generation}", "One change, by field"), s.oneChange)
 	huma.Register(h, operation("store-accept", http.MethodPost, "/store/accept", "Let the edges take a store that went back"), s.accept)
 	huma.Register(h, operation("store-rebuild", http.MethodPost, "/store/rebuild", "Fill an empty or older store, and let the edges take it"),
 		s.rebuild)
@@ -106,7 +107,7 @@ func (s *Server) remove(ctx context.Context, in *deleteInput) (*reply[api.ApplyR
 
 func (s *Server) weights(ctx context.Context, in *poolInput[api.WeightsRequest]) (*reply[api.ApplyReply], error) {
 	return s.carryOut(ctx, change.Input{Author: author(in.Author), Message: in.Body.Message, Expect: expected(in.Body.Expect),
-		Edit: change.Weights(in.Tenant, in.Pool, in.Body.Weights)}, in.Body.DryRun, in.Tenant)
+		Edit: s.careful(change.Weights(in.Tenant, in.Pool, in.Body.Weights), in.Tenant, in.Pool, in.Body.Force)}, in.Body.DryRun, in.Tenant)
 }
 
 func (s *Server) drain(ctx context.Context, in *poolInput[api.DrainRequest]) (*reply[api.ApplyReply], error) {
@@ -115,15 +116,31 @@ func (s *Server) drain(ctx context.Context, in *poolInput[api.DrainRequest]) (*r
 	}
 	var until time.Time
 	if in.Body.For != "" {
-		duration, err := time.ParseDuration(in.Body.For)
+		duration, err := spec.ParseDuration(in.Body.For)
 		if err != nil || duration <= 0 {
-			return nil, problemf(http.StatusUnprocessableEntity, "for: %q is not a time as in 1h30m", in.Body.For)
+			return nil, problemf(http.StatusUnprocessableEntity, "for: %q is not a time as in 1h30m or 1d", in.Body.For)
 		}
 		until = s.cfg.Now().Add(duration)
 	}
 	target, who := change.Target{Tenant: in.Tenant, Pool: in.Pool, Endpoint: in.Body.Endpoint}, author(in.Author)
-	return s.carryOut(ctx, change.Input{Author: who, Message: fmt.Sprintf("drain %s: %s", target, in.Body.Reason),
-		Edit: change.Drain(target, in.Body.Reason, who, until)}, in.Body.DryRun, in.Tenant)
+	out, err := s.carryOut(ctx, change.Input{Author: who, Message: fmt.Sprintf("drain %s: %s", target, in.Body.Reason),
+		Edit: s.careful(change.Drain(target, in.Body.Reason, who, until), in.Tenant, in.Pool, in.Body.Force)}, in.Body.DryRun, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	out.Body.Ends = until
+	return out, nil
+}
+
+// careful has an edit of a pool refused where it would take the last that clients are sent to; force: not.
+func (s *Server) careful(edit change.Edit, tenant, pool string, force bool) change.Edit {
+	if force {
+		return edit
+	}
+	return change.Careful(edit, tenant, pool, func(key spec.Key) bool {
+		p, ok := s.pool(key)
+		return ok && !p.Up
+	})
 }
 
 func (s *Server) undrain(ctx context.Context, in *poolInput[api.DrainRequest]) (*reply[api.ApplyReply], error) {

@@ -224,7 +224,10 @@ func TestPools(t *testing.T) {
 		{"weights", `{"weights": {"a": 1}}`, 200, "update shop/Pool/eu"},
 		{"weights", `{"weights": {"z": 1}}`, 422, ""},
 		{"weights", `{"weights": {}}`, 422, ""},
-		{"drain", `{"reason": "r", "for": "1h"}`, 200, "create shop/Override/drain-eu"},
+		{"drain", `{"reason": "r", "for": "1h"}`, 409, ""}, // the only pool of a rule
+		{"weights", `{"weights": {"a": 0, "b": 0, "c": 0}}`, 409, ""},
+		{"weights", `{"weights": {"a": 0, "b": 0, "c": 0}, "force": true, "dryRun": true}`, 200, "update shop/Pool/eu"},
+		{"drain", `{"reason": "r", "for": "1h", "force": true}`, 200, "create shop/Override/drain-eu"},
 		{"drain", `{"reason": "r", "endpoint": "z"}`, 422, ""},
 		{"drain", `{"reason": " "}`, 422, ""},
 		{"drain", `{"reason": "r", "for": "soon"}`, 422, ""},

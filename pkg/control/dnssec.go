@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -69,7 +70,23 @@ func (s *Server) keysOf(name string) (*reply[api.SignedZone], error) {
 		}
 		names = append(names, z.Zone)
 	}
-	return nil, problemf(http.StatusNotFound, "the zone %s is not signed: declare dnssec in its spec%s", name, didYouMean(name, names))
+	return nil, s.noSigned(name, names)
+}
+
+// noSigned tells of a zone without keys whether it is a zone at all.
+func (s *Server) noSigned(name string, signed []string) error {
+	platform := s.cfg.Mirror.Tenant(spec.Platform)
+	if _, there := platform.Resources.Get(spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: name}); there {
+		return problemf(http.StatusNotFound, "the zone %s is not signed: declare dnssec in its spec%s", name, didYouMean(name, signed))
+	}
+	zones := signed
+	for key := range platform.Resources.All() {
+		if key.Kind == spec.KindZone {
+			zones = append(zones, key.Name)
+		}
+	}
+	slices.Sort(zones)
+	return problemf(http.StatusNotFound, "there is no zone %s%s", name, didYouMean(name, slices.Compact(zones)))
 }
 
 func canonicalZone(name string) string {

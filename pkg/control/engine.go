@@ -132,8 +132,9 @@ func changeProblem(err error) int {
 	var moved *store.ConflictError
 	var back *store.WentBackError
 	var large *store.TooLargeError
+	var ask *change.AskError
 	switch {
-	case errors.As(err, &pinned), errors.As(err, &moved), errors.As(err, &back):
+	case errors.As(err, &pinned), errors.As(err, &moved), errors.As(err, &back), errors.As(err, &ask):
 		return http.StatusConflict
 	case errors.As(err, &large):
 		return http.StatusRequestEntityTooLarge

@@ -56,6 +56,10 @@ func readToken(path string) (string, error) {
 	if len(token) < minToken {
 		return "", fmt.Errorf("the API's token in %s has fewer than %d characters; remove the file, and gtmd makes a new one at its next start", path, minToken)
 	}
+	if i := strings.IndexFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }); i >= 0 {
+		return "", fmt.Errorf("the API's token in %s has a character at %d that no request can carry; remove the file, and gtmd makes a new "+
+			"one at its next start", path, i+1)
+	}
 	return token, nil
 }
 

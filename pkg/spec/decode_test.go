@@ -43,7 +43,8 @@ func TestDecodeErrors(t *testing.T) {
 		{"zero for a default", service + "  answers: 0\n", `f.yaml:5: shop/Service/web: spec.answers: cannot be 0; leave it out for the default`},
 		{"bool", service + "  metrics: yes\n", `f.yaml:5: shop/Service/web: spec.metrics: wants true or false, not the text "yes"`},
 		{"duration without unit", service + "  ttl: 30\n", `f.yaml:5: shop/Service/web: spec.ttl: a duration needs a unit; write 30s for seconds`},
-		{"duration", service + "  ttl: soon\n", `f.yaml:5: shop/Service/web: spec.ttl: wants a duration as in 30s or 1m30s, not the text "soon"`},
+		{"duration", service + "  ttl: " +
+			"soon\n", `f.yaml:5: shop/Service/web: spec.ttl: wants a duration as in 30s, 1m30s or 1d, not the text "soon"`},
 		{"duration, negative", service + "  ttl: -5s\n", `f.yaml:5: shop/Service/web: spec.ttl: a duration cannot be negative`},
 		{"pool reference", service + "  lastResort: [[a]]\n", `f.yaml:5: shop/Service/web: spec.lastResort[0]: wants the name of a pool or {pool: NAME, weight: N}, not a list`},
 		{"pool reference of weight 0", service + "  lastResort: [{pool: a, weight: 0}]\n",

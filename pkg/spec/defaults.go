@@ -191,6 +191,12 @@ func (e *Endpoint) ProbeTarget() (netip.Addr, uint16, error) {
 	return ap.Addr(), ap.Port(), nil
 }
 
+// Ended tells whether an override is over at now.
+func (o *Override) Ended(now time.Time) bool {
+	end, err := time.Parse(time.RFC3339, o.Expires)
+	return err == nil && !now.Before(end)
+}
+
 // MatchesAll tells whether the rule takes every client.
 func (r *Rule) MatchesAll() bool {
 	return r.When == nil || (len(r.When.Geo) == 0 && len(r.When.ASN) == 0 && len(r.When.Map) == 0)

@@ -3,6 +3,7 @@ package spec
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -13,6 +14,8 @@ type FieldChange struct {
 	Path string          `json:"path"` // as in spec.endpoints[a].weight: parts of a list that have names go by them
 	Old  json.RawMessage `json:"old,omitempty"`
 	New  json.RawMessage `json:"new,omitempty"`
+	// Place tells where a rule that came stands among the others, whose order decides: 2 of 3, behind europe, before rest.
+	Place string `json:"place,omitempty"`
 }
 
 // Difference is one resource that is in one of two sets only (the other side is nil), or differs.
@@ -115,7 +118,7 @@ func (d *differ) value(path string, old, new any) {
 			return
 		}
 	}
-	d.changes = append(d.changes, FieldChange{path, o, n})
+	d.changes = append(d.changes, FieldChange{Path: path, Old: o, New: n})
 }
 
 func (d *differ) mapping(path string, old, new map[string]any) {
@@ -138,14 +141,15 @@ func (d *differ) list(path string, old, new []any) bool {
 	if o == nil || n == nil {
 		return false
 	}
-	d.mapEach(path, o, n)
+	d.mapEach(path, o, n, nNames)
 	if len(oNames) > 0 && len(nNames) > 0 && !slices.Equal(common(oNames, n), common(nNames, o)) {
-		d.changes = append(d.changes, FieldChange{path + ".order", raw(oNames), raw(nNames)})
+		d.changes = append(d.changes, FieldChange{Path: path + ".order", Old: raw(oNames), New: raw(nNames)})
 	}
 	return true
 }
 
-func (d *differ) mapEach(path string, old, new map[string]any) {
+// mapEach compares parts by their names; order are those of the new list.
+func (d *differ) mapEach(path string, old, new map[string]any, order []string) {
 	keys := slices.Collect(maps.Keys(old))
 	for k := range new {
 		if _, both := old[k]; !both {
@@ -156,11 +160,27 @@ func (d *differ) mapEach(path string, old, new map[string]any) {
 	for _, k := range keys {
 		at := path + "[" + k + "]"
 		if old[k] == nil || new[k] == nil { // a part that comes or goes is told whole
-			d.changes = append(d.changes, FieldChange{at, raw(old[k]), raw(new[k])})
+			d.changes = append(d.changes, FieldChange{Path: at, Old: raw(old[k]), New: raw(new[k]), Place: placeOf(path, k, order)})
 			continue
 		}
 		d.value(at, old[k], new[k])
 	}
+}
+
+// placeOf tells where a part stands in a list whose order means something; "" in others, and of a part that went.
+func placeOf(path, name string, order []string) string {
+	i := slices.Index(order, name)
+	if path != "spec.rules" || i < 0 {
+		return ""
+	}
+	place := fmt.Sprintf("%d of %d", i+1, len(order))
+	if i > 0 {
+		place += ", behind " + order[i-1]
+	}
+	if i+1 < len(order) {
+		place += ", before " + order[i+1]
+	}
+	return place
 }
 
 // byName indexes a list of mappings by their names; nil where a part has none or two have the same.
@@ -206,7 +226,7 @@ func (d *differ) lines(path, old, new string) {
 		}
 	}
 	if len(d.changes) == before { // the same lines in another order
-		d.changes = append(d.changes, FieldChange{path, raw(old), raw(new)})
+		d.changes = append(d.changes, FieldChange{Path: path, Old: raw(old), New: raw(new)})
 	}
 }
 

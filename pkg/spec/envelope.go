@@ -18,8 +18,11 @@ func Decode(file string, data []byte) ([]*Resource, error) {
 	}
 	reader := &yamlReader{errs: &errs, file: file}
 	var out []*Resource
-	for _, n := range reader.read(data) {
+	for _, n := range listed(reader.read(data)) {
 		d := &decoder{mode: Strict, file: file, errs: &errs}
+		if d.unread(n) {
+			continue
+		}
 		if r := d.envelope(n); r != nil {
 			out = append(out, r)
 		}
@@ -28,6 +31,37 @@ func Decode(file string, data []byte) ([]*Resource, error) {
 		errs.add(e)
 	}
 	return out, errs.orNil()
+}
+
+// listed takes apart the documents that are lists of resources, as gtmctl get -o json prints them: {"resources": [...], "heads": ...}.
+func listed(nodes []*node) (out []*node) {
+	for _, n := range nodes {
+		resources, other := (*node)(nil), false
+		for _, e := range n.keys {
+			if e.key == "resources" {
+				resources = e.value
+			} else if e.key != "heads" {
+				other = true
+			}
+		}
+		if resources == nil || other || resources.shape != shapeList {
+			out = append(out, n)
+			continue
+		}
+		out = append(out, resources.items...)
+	}
+	return out
+}
+
+// unread refuses a resource of such a list that could not be read from the store: what is printed of it is not what it was.
+func (d *decoder) unread(n *node) bool {
+	for _, e := range n.keys {
+		if e.key == "error" && e.value.shape == shapeString {
+			d.fail(e.line, "error", "declare it as it should be, without this line", "the store's form could not be read: %s", shorten(e.value.text))
+			return true
+		}
+	}
+	return false
 }
 
 // DecodeJSON reads one resource: {"kind", "tenant", "name", "spec"}. The error is an Errors.

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Duration is a time.Duration written as in 30s or 1m30s.
+// Duration is a time.Duration written as in 30s, 1m30s or 1d: see ParseDuration.
 type Duration time.Duration
 
 // String gives the shortest usual form: 1h, 1m30s, 200ms.
@@ -28,9 +28,9 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil
 
 // UnmarshalText reads the form of String.
 func (d *Duration) UnmarshalText(text []byte) error {
-	t, err := time.ParseDuration(string(text))
+	t, err := ParseDuration(string(text))
 	if err != nil {
-		return fmt.Errorf("%q is not a duration: write it as in 30s or 1m30s", shorten(string(text)))
+		return err
 	}
 	*d = Duration(t)
 	return nil
@@ -42,7 +42,7 @@ func (d *Duration) decodeNode(dec *decoder, n *node, path string) {
 		return
 	}
 	if n.shape != shapeString || d.UnmarshalText([]byte(n.text)) != nil {
-		dec.fail(n.line, path, "", "wants a duration as in 30s or 1m30s, not %s", n.describe())
+		dec.fail(n.line, path, "", "wants a duration as in 30s, 1m30s or 1d, not %s", n.describe())
 		return
 	}
 	if *d < 0 {

@@ -83,6 +83,8 @@ type setChecker struct {
 	zonesTouched     bool
 	errs, warnings   Errors
 	hints            int
+	hiddenWork       int                // of maxHiddenWork
+	mapsIn           map[[2]string]bool // whether the first lies in the second, as far as it was asked
 }
 
 // maxHints is how many faults of one change come with what was probably meant: each costs a look at all resources of a kind.
@@ -234,6 +236,10 @@ func (v *setChecker) host(r *Resource, s *Service) {
 		return // Validate says it
 	}
 	zone := ZoneOf(v.after, host)
+	if k, gone := v.deletedZone(host); gone && !v.changed[r.Key] {
+		v.inDeleted(r, k, host, zone)
+		return
+	}
 	if zone == nil {
 		var zones []string
 		for z := range v.candidates(KindZone) {
@@ -247,16 +253,42 @@ func (v *setChecker) host(r *Resource, s *Service) {
 		v.fail(r, "spec.host", hint, "%s is in no zone", host)
 		return
 	}
-	grants := zone.Spec.(*Zone).Effective().Grants[r.Tenant]
-	if r.Tenant == Platform || slices.ContainsFunc(grants, func(g string) bool { return Under(host, g) }) {
+	if v.granted(r.Tenant, zone, host) {
 		return
 	}
+	grants := zone.Spec.(*Zone).Effective().Grants[r.Tenant]
 	given := "nothing"
 	if len(grants) > 0 {
 		given = "only " + strings.Join(grants, ", ")
 	}
 	v.fail(r, "spec.host", "have the tenant "+Platform+" add it to the zone's spec.grants."+r.Tenant,
 		"%s is not granted: zone %s grants %s %s", host, zone.Name, r.Tenant, given)
+}
+
+// deletedZone gives the zone of a host that the change deletes, if it was the closest.
+func (v *setChecker) deletedZone(host string) (Key, bool) {
+	for name := host; name != ""; _, name, _ = strings.Cut(name, ".") {
+		k := Key{Platform, KindZone, name}
+		if v.deleted[k] || v.after.Get(k) != nil {
+			return k, v.deleted[k]
+		}
+	}
+	return Key{}, false
+}
+
+// inDeleted tells of a service in a zone that is deleted, unless a zone above grants the tenant its host as well.
+func (v *setChecker) inDeleted(r *Resource, k Key, host string, above *Resource) {
+	if above != nil && v.granted(r.Tenant, above, host) {
+		return
+	}
+	v.errs.add(&Error{Resource: k.String(), Msg: fmt.Sprintf("cannot be deleted: %s stands in it (%s)", r.Key, host),
+		Hint: "delete that first, or in the same change"})
+}
+
+// granted tells whether a tenant's service may stand at a host of the zone.
+func (v *setChecker) granted(tenant string, zone *Resource, host string) bool {
+	grants := zone.Spec.(*Zone).Effective().Grants[tenant]
+	return tenant == Platform || slices.ContainsFunc(grants, func(g string) bool { return Under(host, g) })
 }
 
 // ZoneOf gives the zone that a canonical name belongs to: the one with the longest name. nil: none.
@@ -338,17 +370,6 @@ func (v *setChecker) cname(r *Resource, s *Service) {
 	}
 	if s.Pick == PickAll {
 		v.fail(r, "spec.pick", "use weighted or sticky", "a service of host names answers one CNAME")
-	}
-}
-
-// unreachable warns of rules behind one that takes every client.
-func (v *setChecker) unreachable(r *Resource, s *Service) {
-	rules := s.Effective().Rules
-	for i := range rules {
-		if rules[i].MatchesAll() && i+1 < len(rules) {
-			v.warn(r, indexed("spec.rules", i+1), "put it before rule "+rules[i].Name, "is never reached: rule %s before it takes every client", rules[i].Name)
-			return
-		}
 	}
 }
 

@@ -106,7 +106,8 @@ func TestValidateSet(t *testing.T) {
 		{name: "deletion beside a new reference", del: "shop/Pool/us", put: web("host: web.shop.gtm.example, rules: [{pools: [us]}]"),
 			want: "s.yaml:4: shop/Service/web: spec.rules[0].pools[0]: shop/Pool/us is deleted by the same change"},
 		{name: "deletion of a zone in use", del: "platform/Zone/gtm.example.",
-			want: "shop/Service/web: spec.host: web.shop.gtm.example. is in no zone; zones are declared by the tenant platform"},
+			want: "platform/Zone/gtm.example.: cannot be deleted: shop/Service/web stands in it (web.shop.gtm.example.); delete that first, or " +
+				"in the same change"},
 		{name: "deletion of an endpoint in use", put: "kind: Pool\ntenant: shop\nname: eu\nspec: {endpoints: [{name: a, addresses: [192.0.2.1, \"2001:db8::1\"]}]}\n",
 			want: "s.yaml:4: shop/Pool/eu: spec.endpoints: endpoint b is gone, but shop/Override/drain-b still refers to it; delete the override too"},
 		{name: "deletion of users and used", del: "shop/Pool/us shop/Service/web"},

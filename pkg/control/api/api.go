@@ -69,6 +69,8 @@ type ApplyReply struct {
 	// Heads are the tenants' heads afterwards, of those that the request names.
 	Heads    map[string]uint64 `json:"heads,omitempty"`
 	Warnings []Issue           `json:"warnings,omitempty"`
+	// Ends is when a drain ends by itself; absent: it does not, or it was none.
+	Ends time.Time `json:"ends,omitzero" doc:"of a drain: when it ends by itself"`
 }
 
 // The actions of a plan.
@@ -128,15 +130,19 @@ type WeightsRequest struct {
 	DryRun  bool              `json:"dryRun,omitempty"`
 	Message string            `json:"message,omitempty" maxLength:"4096"`
 	Expect  map[string]uint64 `json:"expect,omitempty"`
+	// Force lets all weights of the pool become 0.
+	Force bool `json:"force,omitempty" doc:"although no endpoint of the pool would take clients any more"`
 }
 
 // DrainRequest takes an endpoint, or a whole pool, out of new answers.
 type DrainRequest struct {
 	Endpoint string `json:"endpoint,omitempty" doc:"absent: the whole pool"`
 	Reason   string `json:"reason,omitempty" maxLength:"4096" doc:"why; people see it beside the state (required for drain)"`
-	// For is how long, as in 1h30m; absent: until undrain.
-	For    string `json:"for,omitempty" doc:"how long, as in 1h30m; absent: until undrain"`
+	// For is how long, as in 1h30m or 1d; absent: until undrain.
+	For    string `json:"for,omitempty" doc:"how long, as in 1h30m or 1d; absent: until undrain"`
 	DryRun bool   `json:"dryRun,omitempty"`
+	// Force drains the last pool of a rule that takes clients, too.
+	Force bool `json:"force,omitempty" doc:"although a rule would have no pool left that takes clients"`
 }
 
 // RollbackRequest makes a new generation whose resources are those of an older one.
@@ -152,6 +158,14 @@ type History struct {
 	Records []Record `json:"records"`
 	// More tells that there are fewer than were asked for, since these name as many resources as one answer may.
 	More bool `json:"more,omitempty" doc:"fewer than asked for: they name as many resources as one answer may"`
+}
+
+// Change is one generation of a tenant with what it changed.
+type Change struct {
+	Record
+	Plan []PlanItem `json:"plan" doc:"one item for each resource that was written or deleted"`
+	// Incomplete tells why the fields are not all told; absent: they are.
+	Incomplete string `json:"incomplete,omitempty" doc:"why the fields are not all told"`
 }
 
 // RebuildRequest asks that a store which is empty, or older than what edges serve, be made as the resources say, and then be taken.

@@ -12,6 +12,37 @@ import (
 
 // A resource of every kind survives the way over the wire, and so do the lines of its faults.
 func TestResourcesOverTheWire(t *testing.T) {
+	declared := everyKind(t)
+	for _, want := range declared {
+		wire, err := FromSpec(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wire.Origin = &Origin{File: want.Origin.File, Line: want.Origin.Line}
+		sent, err := json.Marshal(wire)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var received Resource
+		if err := json.Unmarshal(sent, &received); err != nil {
+			t.Fatal(err)
+		}
+		got, err := received.ToSpec(spec.Strict)
+		if err != nil {
+			t.Fatalf("%s: %v", want.Key, err)
+		}
+		if got.Origin.File != "all.yaml" || got.Origin.Line != want.Origin.Line {
+			t.Errorf("%s: origin %+v, want that of %+v", want.Key, got.Origin, want.Origin)
+		}
+		if before, after := encode(t, want), encode(t, got); before != after {
+			t.Error(cmp.Diff(before, after))
+		}
+	}
+}
+
+// everyKind gives a resource of every kind.
+func everyKind(t *testing.T) []*spec.Resource {
+	t.Helper()
 	declared, err := spec.Decode("all.yaml", []byte(`
 kind: Zone
 tenant: platform
@@ -59,31 +90,7 @@ spec: {brake: {share: 60%, min: 3, window: 90s, mode: observe}}
 	if len(declared) != len(spec.Kinds) {
 		t.Fatalf("%d resources for %d kinds", len(declared), len(spec.Kinds))
 	}
-	for _, want := range declared {
-		wire, err := FromSpec(want)
-		if err != nil {
-			t.Fatal(err)
-		}
-		wire.Origin = &Origin{File: want.Origin.File, Line: want.Origin.Line}
-		sent, err := json.Marshal(wire)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var received Resource
-		if err := json.Unmarshal(sent, &received); err != nil {
-			t.Fatal(err)
-		}
-		got, err := received.ToSpec(spec.Strict)
-		if err != nil {
-			t.Fatalf("%s: %v", want.Key, err)
-		}
-		if got.Origin.File != "all.yaml" || got.Origin.Line != want.Origin.Line {
-			t.Errorf("%s: origin %+v, want that of %+v", want.Key, got.Origin, want.Origin)
-		}
-		if before, after := encode(t, want), encode(t, got); before != after {
-			t.Error(cmp.Diff(before, after))
-		}
-	}
+	return declared
 }
 
 func encode(t *testing.T, r *spec.Resource) string {
@@ -128,5 +135,43 @@ func TestIssueText(t *testing.T) {
 	}
 	if got := (&Problem{Title: "Conflict"}).Error(); got != "Conflict" {
 		t.Errorf("problem %q", got)
+	}
+}
+
+// What gtmctl get -o json printed could not be applied again.
+func TestAListOfEveryKindIsADeclaration(t *testing.T) {
+	declared := everyKind(t)
+	list := ResourceList{Heads: map[string]uint64{"shop": 7}}
+	for _, r := range declared {
+		r.Generation = 7
+		wire, err := FromSpec(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list.Resources = append(list.Resources, wire)
+	}
+	for name, encode := range map[string]func(any) ([]byte, error){
+		"one line": json.Marshal, "indented": func(v any) ([]byte, error) { return json.MarshalIndent(v, "", "  ") }} {
+		text, err := encode(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := spec.Decode("list.json", text)
+		if err != nil || len(got) != len(declared) {
+			t.Fatalf("%s: %d resources, %v", name, len(got), err)
+		}
+		for i := range got {
+			if d := spec.Diff(declared[i], got[i]); got[i].Key != declared[i].Key || got[i].Generation != 7 || len(d) > 0 {
+				t.Errorf("%s: %s@%d: %v", name, got[i].Key, got[i].Generation, d)
+			}
+		}
+	}
+	list.Resources = []Resource{{Kind: spec.KindPool, Tenant: "shop", Name: "x", Error: "what shop@3 wrote cannot be read"}}
+	text, err := json.Marshal(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := spec.Decode("list.json", text); err == nil || !strings.Contains(err.Error(), "could not be read: what shop@3 wrote") {
+		t.Errorf("a resource that could not be read: %v", err)
 	}
 }

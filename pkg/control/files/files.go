@@ -21,8 +21,15 @@ const Stdin = "-"
 // maxFile bounds one file, in bytes.
 const maxFile = 256 << 20
 
-// Load reads the resources of files, of folders (their *.yaml and *.yml, not those of folders inside), and of stdin
-// for the path "-". The master file that a zone names is read too, relative to the file that declares the zone, and is checked:
+// Bounds of a folder.
+const (
+	maxDepth = 16      // folders in one another
+	maxFiles = 100_000 // *.yaml and *.yml files
+)
+
+// Load reads the resources of files, of folders (their *.yaml and *.yml, and those of the folders inside; what begins with a dot is
+// left out), and of stdin for the path "-". The master file that a zone names is read too, relative to the file that
+// declares the zone, and is checked:
 // the zone then has Content and no File. Every fault of every file is in the error, which then is a spec.Errors.
 func Load(paths []string, stdin io.Reader) ([]*spec.Resource, error) {
 	var all []*spec.Resource
@@ -55,21 +62,49 @@ func expand(path string) ([]string, error) {
 	if err != nil || !info.IsDir() {
 		return []string{path}, err
 	}
-	entries, err := os.ReadDir(path)
-	if err != nil {
-		return nil, err
-	}
 	var names []string
-	for _, entry := range entries {
-		ext := filepath.Ext(entry.Name())
-		if !entry.IsDir() && (ext == ".yaml" || ext == ".yml") {
-			names = append(names, filepath.Join(path, entry.Name()))
-		}
+	if err := walk(path, 0, &names); err != nil {
+		return nil, err
 	}
 	if len(names) == 0 {
 		return nil, errors.New("the folder has no *.yaml or *.yml file")
 	}
 	return names, nil
+}
+
+// walk adds the YAML files of a folder and of those inside. A link to a folder is refused, since what is not read must not be taken
+// for read, and links can go round; links to files are files.
+func walk(folder string, depth int, names *[]string) error {
+	if depth > maxDepth {
+		return fmt.Errorf("%s is more than %d folders deep", folder, maxDepth)
+	}
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		path, ext := filepath.Join(folder, entry.Name()), filepath.Ext(entry.Name())
+		switch {
+		case strings.HasPrefix(entry.Name(), "."): // as of git, and what Kubernetes has beside the files of a ConfigMap
+		case entry.IsDir():
+			if err := walk(path, depth+1, names); err != nil {
+				return err
+			}
+		case entry.Type()&fs.ModeSymlink != 0 && isFolder(path):
+			return fmt.Errorf("%s is a link to a folder, which is not followed: name the folder itself too", path)
+		case ext != ".yaml" && ext != ".yml":
+		case len(*names) == maxFiles:
+			return fmt.Errorf("there are more than %d files", maxFiles)
+		default:
+			*names = append(*names, path)
+		}
+	}
+	return nil
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 func loadFile(name string, stdin io.Reader) ([]*spec.Resource, spec.Errors) {

@@ -34,7 +34,7 @@ func write(t *testing.T, files map[string]string) string {
 
 func TestLoadFolder(t *testing.T) {
 	dir := write(t, map[string]string{
-		"a.yaml": site, "b.yml": zoneYAML, "sub/example.zone": master, "c.txt": "not: yaml: at all", "sub/d.yaml": "ignored: true",
+		"a.yaml": site, "b.yml": zoneYAML, "sub/example.zone": master, "c.txt": "not: yaml: at all",
 	})
 	all, err := Load([]string{dir}, nil)
 	if err != nil {
@@ -85,5 +85,37 @@ func TestLoadTellsEveryFault(t *testing.T) {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("no fault has %q in\n%v", want, err)
 		}
+	}
+}
+
+// What was in the folders of a folder was not read, and nobody was told.
+func TestFoldersInFoldersAreReadOrRefused(t *testing.T) {
+	other := strings.Replace(site, "fra", "ams", 1)
+	dir := write(t, map[string]string{"a.yaml": site, "shop/eu/b.yml": other, ".git/c.yaml": "nope: 1\n", "empty/d.txt": "x"})
+	all, err := Load([]string{dir}, nil)
+	if err != nil || len(all) != 2 || all[1].Name != "ams" {
+		t.Errorf("loaded %v, %v", all, err)
+	}
+	linked := write(t, map[string]string{"sub/.keep": ""})
+	if err := os.Symlink(filepath.Join(dir, "a.yaml"), filepath.Join(linked, "sub/file.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := Load([]string{linked}, nil); err != nil || len(all) != 1 {
+		t.Errorf("a link to a file: %v, %v", all, err)
+	}
+	if err := os.Symlink(linked, filepath.Join(linked, "sub/round")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load([]string{linked}, nil); err == nil || !strings.Contains(err.Error(),
+		"sub/round is a link to a folder, which is not followed") {
+		t.Errorf("a link to a folder: %v", err)
+	}
+	deep := write(t, map[string]string{strings.Repeat("d/", maxDepth) + "a.yaml": site})
+	if all, err := Load([]string{deep}, nil); err != nil || len(all) != 1 {
+		t.Errorf("%d folders: %v, %v", maxDepth, all, err)
+	}
+	deep = write(t, map[string]string{strings.Repeat("d/", maxDepth+1) + "a.yaml": site})
+	if _, err := Load([]string{deep}, nil); err == nil || !strings.Contains(err.Error(), "folders deep") {
+		t.Errorf("%d folders: %v", maxDepth+1, err)
 	}
 }
