@@ -78,7 +78,15 @@ func (a *app) resources(ctx context.Context, args []string, tenant string) (*api
 }
 
 func resourcePath(key spec.Key) string {
-	return "resources/" + url.PathEscape(key.Tenant) + "/" + url.PathEscape(string(key.Kind)) + "/" + url.PathEscape(key.Name)
+	return "resources/" + url.PathEscape(key.Tenant) + "/" + url.PathEscape(string(key.Kind)) + "/" + segment(key.Name)
+}
+
+// segment makes a name one segment of a path. The root's would else be cut away, as that of the folder itself.
+func segment(name string) string {
+	if name == "." {
+		return "%2E"
+	}
+	return url.PathEscape(name)
 }
 
 // kind reads a kind as people type it. One that gtmctl does not know may stand in the store all the same, written by a newer program.

@@ -100,7 +100,7 @@ func holds(z *spec.Resource, to string) bool {
 	cuts := map[string]string{}
 	found := false
 	for line := range strings.SplitSeq(declared.Content, "\n") {
-		f := strings.Fields(line)
+		f := fieldsOf(line)
 		if len(f) < 4 {
 			continue
 		}

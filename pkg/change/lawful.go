@@ -109,7 +109,7 @@ func instead(r *spec.Resource, s spec.Spec) *spec.Resource {
 func (m *maker) unusedNameservers(r *spec.Resource, z *spec.Zone, text string) {
 	var own []string
 	for line := range strings.SplitSeq(text, "\n") {
-		if f := strings.Fields(line); len(f) == 5 && f[0] == r.Name && f[3] == "NS" {
+		if f := fieldsOf(line); len(f) == 5 && f[0] == r.Name && f[3] == "NS" {
 			own = append(own, f[4])
 		}
 	}
@@ -189,7 +189,7 @@ func clashesIn(after near, z *spec.Resource, hosts map[string]*spec.Resource) (e
 	own := map[string][]string{} // the types at each host
 	cuts := map[string]string{}  // the type that takes the names below away
 	for line := range strings.SplitSeq(z.Spec.(*spec.Zone).Content, "\n") {
-		f := strings.Fields(line)
+		f := fieldsOf(line)
 		if len(f) < 4 {
 			continue
 		}
@@ -234,6 +234,9 @@ func clashesIn(after near, z *spec.Resource, hosts map[string]*spec.Resource) (e
 	return errs, warnings
 }
 
+// fieldsOf takes a line of canonical content apart: owner, TTL, class, type, RDATA. Owners may hold spaces.
+func fieldsOf(line string) []string { return strings.SplitN(line, "\t", 5) }
+
 // inPlaceOf gives those of the types that a service answers itself, beside CNAME. All others stand beside it, as TXT does.
 func inPlaceOf(s *spec.Service, types []string) (out []string) {
 	answered := map[string]bool{"SRV": s.SRV != nil, "MX": s.MX != nil, "HTTPS": s.HTTPS != nil, "SVCB": s.SVCB != nil}
@@ -257,7 +260,7 @@ func cutAbove(host, apex string, cuts map[string]string) (owner, kind string) {
 		if name == apex {
 			return owner, kind
 		}
-		_, name, _ = strings.Cut(name, ".")
+		name = spec.Parent(name)
 	}
 }
 

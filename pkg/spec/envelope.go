@@ -94,7 +94,7 @@ func (d *decoder) envelope(n *node) *Resource {
 		}
 	})
 	if Kind(h.Kind) == KindZone {
-		h.Name = canonicalOr(h.Name) // one zone has one key, however people write it
+		h.Name = canonicalZoneOr(h.Name) // one zone has one key, however people write it
 	}
 	r := &Resource{Key: Key{Tenant: h.Tenant, Kind: Kind(h.Kind), Name: h.Name}, Generation: uint64(generation),
 		Origin: Origin{File: d.file, Line: n.line, Fields: d.lines}}

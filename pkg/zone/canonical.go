@@ -35,7 +35,7 @@ func Canonical(origin, file, content string, d Defaults) (text string, warnings 
 
 // canonical is Canonical with a limit of the text, in bytes.
 func canonical(origin, file, content string, d Defaults, most int) (text string, warnings Problems, err error) {
-	origin = dns.CanonicalName(origin)
+	origin = oneWriting(origin)
 	if file == "" {
 		file = origin
 	}

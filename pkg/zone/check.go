@@ -3,6 +3,7 @@ package zone
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/miekg/dns"
 
@@ -177,7 +178,7 @@ func (c *checker) hasAddress(host, of string) bool {
 		if host != of && c.delegated(host) {
 			return true
 		}
-		host = oneWriting("*." + host)
+		host = oneWriting("*." + strings.TrimPrefix(host, ".")) // the root is the dot alone
 	}
 	return len(c.at[host][dns.TypeA]) > 0 || len(c.at[host][dns.TypeAAAA]) > 0
 }

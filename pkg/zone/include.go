@@ -29,7 +29,7 @@ func expand(origin, name, content string, folder fs.FS, most int64) (string, err
 		return "", Problems{escapeProblem(name, line)}
 	}
 	files := &includes{folder: folder, room: most, most: most}
-	p := dns.NewZoneParser(strings.NewReader(withGeneratedTTL(content)), dns.CanonicalName(origin), name)
+	p := dns.NewZoneParser(strings.NewReader(withGeneratedTTL(content)), oneWriting(origin), name)
 	p.SetDefaultTTL(soaTTL)
 	p.SetIncludeAllowed(true)
 	p.SetIncludeFS(files)
