@@ -43,14 +43,13 @@ func canonical(origin, file, content string, d Defaults, most int) (text string,
 	if len(problems) > 0 {
 		return "", nil, problems // what is missing cannot be told from what was not read
 	}
-	if rrs, problems = complete(origin, file, rrs, d); len(problems) > 0 {
-		return "", nil, problems
-	}
+	rrs, problems = complete(origin, file, rrs, d)
 	sortRecords(rrs)
 	errs, warnings := check(origin, file, rrs)
-	if len(errs) > 0 {
+	if errs = append(problems, errs...); len(errs) > 0 {
 		return "", warnings, errs
 	}
+	var unread found
 	var b strings.Builder
 	last := ""
 	for _, r := range rrs {
@@ -59,7 +58,7 @@ func canonical(origin, file, content string, d Defaults, most int) (text string,
 			continue
 		}
 		if !plain(r.rr) && !readable(line) {
-			errs = append(errs, Problem{File: file, Text: fmt.Sprintf("%s %s: its data have no text that could be read again: they are not whole",
+			unread.add(Problem{File: file, Line: r.line, Text: fmt.Sprintf("%s %s: its data have no text that could be read again: they are not whole",
 				r.rr.Header().Name, dns.Type(r.rr.Header().Rrtype))})
 		}
 		if b.Len()+len(line) >= most {
@@ -69,7 +68,7 @@ func canonical(origin, file, content string, d Defaults, most int) (text string,
 		b.WriteByte('\n')
 		last = line
 	}
-	if len(errs) > 0 {
+	if errs = unread.all(file); len(errs) > 0 {
 		return "", warnings, errs
 	}
 	return b.String(), warnings, nil

@@ -17,7 +17,7 @@ type checker struct {
 	order          []string // the names that own records, each above those below it
 	at             map[string]map[uint16][]record
 	exists         map[string]bool // the names that own records, and those above them (RFC 4592, 2.2.2)
-	errs, warnings Problems
+	errs, warnings found
 }
 
 // check takes sorted records.
@@ -34,18 +34,15 @@ func check(origin, file string, rrs []record) (errs, warnings Problems) {
 		c.loop(name)
 		c.ttls(name)
 	}
-	byLine := func(a, b Problem) int { return a.Line - b.Line }
-	slices.SortStableFunc(c.errs, byLine)
-	slices.SortStableFunc(c.warnings, byLine)
-	return c.errs, c.warnings
+	return c.errs.all(file), c.warnings.all(file)
 }
 
 func (c *checker) fail(r record, format string, args ...any) {
-	c.errs = append(c.errs, Problem{File: c.file, Line: r.line, Text: fmt.Sprintf(format, args...)})
+	c.errs.add(Problem{File: c.file, Line: r.line, Text: fmt.Sprintf(format, args...)})
 }
 
 func (c *checker) warn(r record, format string, args ...any) {
-	c.warnings = append(c.warnings, Problem{File: c.file, Line: r.line, Text: fmt.Sprintf(format, args...)})
+	c.warnings.add(Problem{File: c.file, Line: r.line, Text: fmt.Sprintf(format, args...)})
 }
 
 // take sorts a record in, if it belongs to the zone.
