@@ -71,7 +71,7 @@ type header struct {
 // envelope reads a whole resource. It gives nil where not even the kind is known; faults are in d.errs.
 func (d *decoder) envelope(n *node) *Resource {
 	if n.shape != shapeMap {
-		d.fail(n.line, "", "", "wants a resource with kind, tenant, name and spec, not %s", n.describe())
+		d.fail(n.line, "", "", "wants a resource with kind, tenant, name and spec, not %s", n.shape) // the text may be a secret
 		return nil
 	}
 	var h header
