@@ -297,6 +297,7 @@ func (v *setChecker) pools(r *Resource, s *Service) {
 	if withHost != "" && (s.HTTPS != nil || s.SVCB != nil) {
 		v.fail(r, "spec", "use pools whose endpoints have addresses", "https and svcb stand beside A and AAAA, and the endpoints are host names")
 	}
+	v.fits(r, s)
 	v.unreachable(r, s)
 }
 

@@ -222,11 +222,22 @@ func (c *checker) loop(name string) {
 // maxLoop is the longest circle that is looked for.
 const maxLoop = 64
 
+// maxSet is how large a set of records can be, in bytes, that fits a message beside all else in it.
+const maxSet = 60 << 10
+
+// ttls looks at what the records of a set have to be together.
 func (c *checker) ttls(name string) {
 	for _, t := range types(c.at[name]) {
 		set := c.at[name][t]
 		if ttl := set[0].rr.Header().Ttl; ttl > maxTTL {
 			c.warn(set[0], "%s %s: the TTL %d is above %d, and served as 0 (RFC 2181, 8)", name, dns.Type(t), ttl, maxTTL)
+		}
+		size := 0
+		for _, r := range set {
+			size += dns.Len(r.rr) - len(name) + 1 // whose owner is compressed
+		}
+		if size > maxSet {
+			c.warn(set[0], "%s %s: %d records with %d bytes never fit a message, which has room for %d: spread them over several names", name, dns.Type(t), len(set), size, maxSet)
 		}
 		for _, r := range set[1:] {
 			if r.rr.Header().Ttl != set[0].rr.Header().Ttl && t != dns.TypeRRSIG {
