@@ -113,7 +113,7 @@ func (a *app) writeManifest(resources []api.Resource) error {
 	declared := make([]*spec.Resource, 0, len(resources))
 	for _, r := range resources {
 		if r.Error != "" {
-			fmt.Fprintf(a.err, "%s: %s: %s\n", a.paint(odd, "warning"), r.Key(), r.Error)
+			fmt.Fprintf(a.err, "%s: %s: %s\n", a.paint(odd, "warning"), line(r.Key().String()), line(r.Error))
 		}
 		if len(r.Spec) == 0 {
 			continue

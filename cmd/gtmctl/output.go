@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,10 +19,15 @@ import (
 func (a *app) emit(v any, people func()) error {
 	switch a.output {
 	case "json":
-		encoder := json.NewEncoder(a.out)
+		var b bytes.Buffer
+		encoder := json.NewEncoder(&b)
 		encoder.SetEscapeHTML(false)
 		encoder.SetIndent("", "  ")
-		return encoder.Encode(v)
+		if err := encoder.Encode(v); err != nil {
+			return err
+		}
+		_, err := io.WriteString(a.out, escapedJSON(b.String()))
+		return err
 	case "yaml":
 		node, err := yamlOf(v)
 		if err != nil {
@@ -50,6 +56,9 @@ func yamlOf(v any) (*yaml.Node, error) {
 // plain takes JSON's braces and quotes away; the encoder quotes again what needs it.
 func plain(node *yaml.Node) {
 	node.Style = 0
+	if strings.ContainsFunc(node.Value, unsafe) {
+		node.Style = yaml.DoubleQuotedStyle // in which escapes mean what they stand for
+	}
 	for _, child := range node.Content {
 		plain(child)
 	}
@@ -64,7 +73,15 @@ func writeYAML(w io.Writer, node *yaml.Node) error {
 	return encoder.Close()
 }
 
-func (a *app) printf(format string, args ...any) { fmt.Fprintf(a.out, format, args...) }
+// printf prints; each text among args stays on its line.
+func (a *app) printf(format string, args ...any) {
+	for i := range args {
+		if text, ok := args[i].(string); ok {
+			args[i] = line(text)
+		}
+	}
+	fmt.Fprintf(a.out, format, args...)
+}
 
 // table prints rows under a header.
 func (a *app) table(header []string, rows [][]string) {
@@ -81,7 +98,7 @@ func (a *app) table(header []string, rows [][]string) {
 func row(cells []string) table.Row {
 	r := make(table.Row, len(cells))
 	for i, cell := range cells {
-		r[i] = cell
+		r[i] = line(cell)
 	}
 	return r
 }
@@ -97,7 +114,7 @@ func (a *app) paint(colors text.Colors, s string) string {
 	if s == "" || a.getenv("NO_COLOR") != "" || !isTerminal(a.out) {
 		return s
 	}
-	return colors.EscapeSeq() + s + "\x1b[0m"
+	return colour + strings.TrimPrefix(colors.EscapeSeq(), "\x1b[") + s + colour + "0m"
 }
 
 // state paints a state by what it means.
@@ -112,6 +129,9 @@ func (a *app) state(s string) string {
 }
 
 func isTerminal(w io.Writer) bool {
+	if s, ok := w.(*screen); ok {
+		w = s.raw
+	}
 	file, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
 }

@@ -41,6 +41,10 @@ type app struct {
 
 // run is the whole of gtmctl: it gives the exit code.
 func run(ctx context.Context, w world, args []string) int {
+	out, errs := &screen{raw: w.out}, &screen{raw: w.err}
+	defer errs.end()
+	defer out.end()
+	w.out, w.err = out, errs
 	a := &app{world: w}
 	root := a.root()
 	root.SetArgs(args)
@@ -66,15 +70,23 @@ func run(ctx context.Context, w world, args []string) int {
 func (a *app) complain(err error) {
 	var faults spec.Errors
 	if errors.As(err, &faults) {
-		fmt.Fprintln(a.err, faults.Error())
+		for _, f := range faults {
+			fmt.Fprintln(a.err, line(f.Error()))
+		}
+		if note := spec.CutNote(len(faults)); note != "" {
+			fmt.Fprintln(a.err, note)
+		}
 		err = fmt.Errorf("%s; nothing was changed", plural(len(faults), "fault"))
 	}
 	var problem *api.Problem
 	if errors.As(err, &problem) && len(problem.Errors) > 0 {
 		for _, issue := range problem.Errors {
-			fmt.Fprintln(a.err, issue)
+			fmt.Fprintln(a.err, line(issue.String()))
 		}
-		err = errors.New(firstOf(problem.Detail, problem.Title))
+		if note := spec.CutNote(len(problem.Errors)); note != "" {
+			fmt.Fprintln(a.err, note)
+		}
+		err = errors.New(strings.ReplaceAll(firstOf(problem.Detail, problem.Title), "\n", "\n  "))
 	}
 	fmt.Fprintf(a.err, "gtmctl: %s\n", err)
 }
