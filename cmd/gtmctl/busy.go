@@ -14,7 +14,8 @@ func (a *app) busy(what string) (end func()) {
 	if !isTerminal(a.err) {
 		return func() {}
 	}
-	bar := progressbar.NewOptions(-1, progressbar.OptionSetWriter(a.terminal()), progressbar.OptionSetDescription(escaped(line(what))), progressbar.OptionSpinnerType(14),
+	bar := progressbar.NewOptions(-1, progressbar.OptionSetWriter(a.terminal()), progressbar.OptionSetDescription(escaped(line(what))),
+		progressbar.OptionSpinnerType(14),
 		progressbar.OptionSetElapsedTime(true), progressbar.OptionClearOnFinish())
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {

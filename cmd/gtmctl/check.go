@@ -15,8 +15,9 @@ func (a *app) checkCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check FILE|DIR...",
 		Short: "Check files without a server (they must be complete by themselves)",
-		Long: `Check files without a server: their form, their meaning, what refers to what, and what apply would refuse or warn of. The files are taken as all
-there is, so that a pool whose monitor is declared elsewhere is a fault; gtmctl diff checks against what a server has.`,
+		Long: `Check files without a server: their form, their meaning, what refers to what, and what apply would refuse or
+warn of. The files are taken as all there is, so that a pool whose monitor is declared
+elsewhere is a fault; gtmctl diff checks against what a server has.`,
 		Example: `  gtmctl check zones/
   gtmctl check platform/ shop/`,
 		Args: needArgs(1, -1),

@@ -46,7 +46,7 @@ func yamlOf(v any) (*yaml.Node, error) {
 		return nil, err
 	}
 	node := &yaml.Node{}
-	if err := yaml.Unmarshal(encoded, node); err != nil { // JSON is YAML
+	if err := yaml.Unmarshal([]byte(escaped(string(encoded))), node); err != nil { // JSON is YAML, but for some raw characters
 		return nil, err
 	}
 	plain(node)

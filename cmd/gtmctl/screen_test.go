@@ -64,7 +64,8 @@ func TestLinesOfOthersAreNotOurs(t *testing.T) {
 // What is escaped for the eye reads back to the same: get -o yaml and -o json are applied again.
 func TestEscapesReadBack(t *testing.T) {
 	valid := strings.ToValidUTF8(evil, "")
-	r := &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindOverride, Name: "x"}, Spec: &spec.Override{Pool: "eu", State: "drain", Reason: valid}}
+	r := &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindOverride, Name: "x"}, Spec: &spec.Override{Pool: "eu", State: "drain",
+		Reason: valid}}
 	manifest, err := spec.EncodeYAML([]*spec.Resource{r})
 	if err != nil {
 		t.Fatal(err)

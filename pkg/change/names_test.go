@@ -9,8 +9,10 @@ import (
 // In the root, looking for the delegation above a service never came to its apex; and the owner of a line was cut at its spaces.
 func TestServicesInZonesOfAnyName(t *testing.T) {
 	ch, _ := house(t)
-	root := "kind: Zone\ntenant: platform\nname: .\nspec: {nameservers: [ns1.gtm.example.], contact: a.b, content: \"away NS ns1.gtm.example.\\n\", grants: {shop: [free.]}}\n"
-	odd := "kind: Zone\ntenant: platform\nname: \"my\\\\032zone\"\nspec: {nameservers: [ns1.gtm.example.], contact: a.b, content: \"@ NS ns2.gtm.example.\\n\"}\n"
+	root := "kind: Zone\ntenant: platform\nname: .\nspec: {nameservers: [ns1.gtm.example.], contact: a.b, content: \"away NS ns1.gtm.example.\\n\", " +
+		"grants: {shop: [free.]}}\n"
+	odd := "kind: Zone\ntenant: platform\nname: \"my\\\\032zone\"\nspec: {nameservers: [ns1.gtm.example.], contact: a.b, " +
+		"content: \"@ NS ns2.gtm.example.\\n\"}\n"
 	p := mustPlan(t, ch, Input{Put: decode(t, join(root, odd, serviceOf("shop", "free", "www.free.", "eu")))})
 	mustApply(t, ch, Input{Put: decode(t, join(root, odd, serviceOf("shop", "free", "www.free.", "eu")))})
 	warnings := p.Warnings.Error()
@@ -22,7 +24,8 @@ func TestServicesInZonesOfAnyName(t *testing.T) {
 			t.Errorf("no warning has %q:\n%s", want, warnings)
 		}
 	}
-	_, err := ch.Plan(context.Background(), Input{Put: decode(t, serviceOf("platform", "lost", "x.away.", "eu")+"---\n"+poolOf("platform", "eu", "198.51.100.7"))})
+	_, err := ch.Plan(context.Background(), Input{Put: decode(t, serviceOf("platform", "lost", "x.away.", "eu")+"---\n"+poolOf("platform",
+		"eu", "198.51.100.7"))})
 	if err == nil || !strings.Contains(err.Error(), "x.away. cannot be reached: zone . gives it away by the NS record of away.") {
 		t.Errorf("got %v", err)
 	}

@@ -29,7 +29,8 @@ func TestWhatBelongsToOthersIsRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := check(path, "the token", 0o077, owner+1); err == nil || !strings.Contains(err.Error(), "the token "+path+" belongs to another user (") || !strings.Contains(err.Error(), "run: chown ") {
+		if err := check(path, "the token", 0o077, owner+1); err == nil || !strings.Contains(err.Error(),
+			"the token "+path+" belongs to another user (") || !strings.Contains(err.Error(), "run: chown ") {
 			t.Errorf("another's: %v", err)
 		}
 		if err := check(path, "the token", 0o077, owner); err != nil {
@@ -48,7 +49,8 @@ func TestWhatBelongsToOthersIsRefused(t *testing.T) {
 
 func TestWhatOthersCanReadOrChangeIsRefused(t *testing.T) {
 	dir := t.TempDir()
-	for mode, want := range map[os.FileMode][2]bool{0o700: {true, true}, 0o755: {false, true}, 0o750: {false, true}, 0o770: {false, false}, 0o702: {false, false}, 0o777: {false, false}} {
+	for mode, want := range map[os.FileMode][2]bool{0o700: {true, true}, 0o755: {false, true}, 0o750: {false, true}, 0o770: {false, false},
+		0o702: {false, false}, 0o777: {false, false}} {
 		if err := os.Chmod(dir, mode); err != nil {
 			t.Fatal(err)
 		}

@@ -22,8 +22,9 @@ func TestAnswersThatFitNoMessageAreRefused(t *testing.T) {
 		want          string
 	}{
 		{"all that fit", "pick: all", 3840, 1, false, ""},
-		{"one more", "pick: all", 3841, 1, false, "spec.rules[0].pools[0]: an answer with 3841 IPv4 addresses of pool big would have 61456 bytes, and at most 61440 fit a message; " +
-			"take fewer endpoints, or give them fewer addresses, or use answers with another pick"},
+		{"one more", "pick: all", 3841, 1, false,
+			"spec.rules[0].pools[0]: an answer with 3841 IPv4 addresses of pool big would have 61456 bytes, and at most 61440 fit a message; " +
+				"take fewer endpoints, or give them fewer addresses, or use answers with another pick"},
 		{"one of them each time", "answers: 1", 4096, 1, false, ""},
 		{"of IPv6", "pick: all", 2194, 1, true, ""},
 		{"one more of IPv6", "pick: all", 2195, 1, true, "an answer with 2195 IPv6 addresses"},
@@ -31,7 +32,8 @@ func TestAnswersThatFitNoMessageAreRefused(t *testing.T) {
 		{"64 with fewer", "answers: 64", 100, 60, false, ""},
 		{"one with all", "answers: 1", 2, 4000, false, "an answer with 4000 IPv4 addresses"},
 		{"hints", "pick: all, https: {}", 2195, 1, true, "IPv6 addresses"},
-		{"only hints", "pick: all, https: {ech: \"" + strings.Repeat("A", 62000) + "\"}", 1, 1, true, "an HTTPS or SVCB record and hints of 1 addresses"},
+		{"only hints", "pick: all, https: {ech: \"" + strings.Repeat("A", 62000) + "\"}", 1, 1, true,
+			"an HTTPS or SVCB record and hints of 1 addresses"},
 		{"hosts", "mx: {}", 300, 0, false, "an answer with 300 hosts of pool big"},
 		{"fewer hosts", "mx: {}", 200, 0, false, ""},
 	} {
@@ -48,7 +50,8 @@ func TestAnswersThatFitNoMessageAreRefused(t *testing.T) {
 				pool.Endpoints = append(pool.Endpoints, e)
 			}
 			set := Set{}
-			in, err := Decode("", []byte("kind: Zone\ntenant: platform\nname: x.\nspec: {}\n---\nkind: Service\ntenant: platform\nname: s\nspec: {host: a.x., rules: [{pools: [big]}], "+tc.service+"}\n"))
+			in, err := Decode("", []byte("kind: Zone\ntenant: platform\nname: x.\nspec: {}\n"+
+				"---\nkind: Service\ntenant: platform\nname: s\nspec: {host: a.x., rules: [{pools: [big]}], "+tc.service+"}\n"))
 			if err != nil {
 				t.Fatal(err)
 			}

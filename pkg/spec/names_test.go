@@ -65,10 +65,11 @@ func TestAnEscapedDotSeparatesNoLabels(t *testing.T) {
 }
 
 func TestOddZonesAreWarnedOf(t *testing.T) {
+	const odd = "the zone is served, but its names cannot be steered; see that it is meant so"
 	for name, want := range map[string]string{
 		"example.":                   "",
-		"*.example.":                 `platform/Zone/*.example.: name: the name has the letter '*': the zone is served, but its names cannot be steered; see that it is meant so`,
-		`0/25.2.0.192.in-addr.arpa.`: `platform/Zone/0/25.2.0.192.in-addr.arpa.: name: the name has the letter '/': the zone is served, but its names cannot be steered; see that it is meant so`,
+		"*.example.":                 `platform/Zone/*.example.: name: the name has the letter '*': ` + odd,
+		`0/25.2.0.192.in-addr.arpa.`: `platform/Zone/0/25.2.0.192.in-addr.arpa.: name: the name has the letter '/': ` + odd,
 		".":                          "platform/Zone/.: name: is the root: every name is answered from this zone that is in no other one here",
 	} {
 		z := &Resource{Key: Key{Platform, KindZone, name}, Spec: &Zone{}}

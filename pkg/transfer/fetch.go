@@ -71,7 +71,8 @@ func (f *fetcher) fetch(ctx context.Context, have *content) (fresh *content, err
 			return nil, err
 		}
 		if total += n; total > f.most {
-			return nil, fmt.Errorf("the zone takes more than %d MiB to copy, the most that gtm takes of a zone from elsewhere: delegate a part of it, or declare it with file", f.most>>20)
+			return nil, fmt.Errorf("the zone takes more than %d MiB to copy, the most that gtm takes of a zone from elsewhere: "+
+				"delegate a part of it, or declare it with file", f.most>>20)
 		}
 		if err := in.message(r); err != nil {
 			return nil, err

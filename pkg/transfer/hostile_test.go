@@ -83,7 +83,8 @@ func TestHostilePrimaries(t *testing.T) {
 func TestALargeZoneIsRefusedWithItsLimit(t *testing.T) {
 	soa := "@ 60 SOA ns1 hostmaster 1 60 10 86400 60"
 	text := "@ 60 TXT " + strings.Repeat("\""+strings.Repeat("x", 250)+"\" ", 200)
-	for most, want := range map[int]string{1 << 20: "", 100_000: "takes more than 0 MiB to copy, the most that gtm takes of a zone from elsewhere: delegate"} {
+	for most, want := range map[int]string{1 << 20: "",
+		100_000: "takes more than 0 MiB to copy, the most that gtm takes of a zone from elsewhere: delegate"} {
 		peer := netip.MustParseAddrPort(sends(t, rrs(t, soa, text), rrs(t, "a"+text[1:], "@ 60 NS ns1"), rrs(t, soa)))
 		f := &fetcher{addr: peer, now: time.Now, zone: "gtm.example.", most: most}
 		if _, err := f.fetch(t.Context(), nil); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {

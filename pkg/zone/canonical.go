@@ -58,8 +58,9 @@ func canonical(origin, file, content string, d Defaults, most int) (text string,
 			continue
 		}
 		if !plain(r.rr) && !readable(line) {
-			unread.add(Problem{File: file, Line: r.line, Text: fmt.Sprintf("%s %s: its data have no text that could be read again: they are not whole",
-				r.rr.Header().Name, dns.Type(r.rr.Header().Rrtype))})
+			unread.add(Problem{File: file, Line: r.line,
+				Text: fmt.Sprintf("%s %s: its data have no text that could be read again: they are not whole",
+					r.rr.Header().Name, dns.Type(r.rr.Header().Rrtype))})
 		}
 		if b.Len()+len(line) >= most {
 			return "", warnings, tooLarge(file, r.line, most)

@@ -237,7 +237,8 @@ func (c *checker) ttls(name string) {
 			size += dns.Len(r.rr) - len(name) + 1 // whose owner is compressed
 		}
 		if size > maxSet {
-			c.warn(set[0], "%s %s: %d records with %d bytes never fit a message, which has room for %d: spread them over several names", name, dns.Type(t), len(set), size, maxSet)
+			c.warn(set[0], "%s %s: %d records with %d bytes never fit a message, which has room for %d: spread them over several names", name,
+				dns.Type(t), len(set), size, maxSet)
 		}
 		for _, r := range set[1:] {
 			if r.rr.Header().Ttl != set[0].rr.Header().Ttl && t != dns.TypeRRSIG {

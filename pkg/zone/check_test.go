@@ -54,7 +54,8 @@ func TestDoubtsAreWarnings(t *testing.T) {
 		{"a DNAME into itself", head + "b DNAME c.b\n", "f:4: b.example.org. DNAME c.b.example.org. leads into itself"},
 		{"a TTL that is none", head + "b 2147483648 A 192.0.2.1\n", "f:4: b.example.org. A: the TTL 2147483648 is above 2147483647, and served as 0"},
 		{"a set that fits a message", head + addresses(3840), ""},
-		{"a set that fits no message", head + addresses(3841), "f:4: b.example.org. A: 3841 records with 61456 bytes never fit a message, which has room for 61440"},
+		{"a set that fits no message", head + addresses(3841),
+			"f:4: b.example.org. A: 3841 records with 61456 bytes never fit a message, which has room for 61440"},
 		{"TTLs", head + "b 1 A 192.0.2.1\nb 2 A 192.0.2.2\n", "f:5: b.example.org. A: records of one set have different TTLs"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

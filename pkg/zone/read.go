@@ -127,7 +127,8 @@ func (r *reader) take(rr dns.RR) bool {
 	r.any = true
 	switch r.room--; {
 	case r.room < 0:
-		r.faults.list = Problems{{File: r.file, Line: r.lines.line, Text: fmt.Sprintf("$GENERATE makes more than %d records: declare fewer, or write a wildcard", maxGenerated)}}
+		r.faults.list = Problems{{File: r.file, Line: r.lines.line,
+			Text: fmt.Sprintf("$GENERATE makes more than %d records: declare fewer, or write a wildcard", maxGenerated)}}
 	case r.size+len(rr.Header().Name)+leastLine > r.most:
 		r.faults.list = tooLarge(r.file, r.lines.line, r.most)
 	default:

@@ -69,9 +69,11 @@ func TestLongListsOfFaultsAreCutAndSaySo(t *testing.T) {
 // A file that is no master file was quoted: its first word, which may be a token.
 func TestFilesThatAreNoMasterFilesAreNotQuoted(t *testing.T) {
 	for name, content := range map[string]string{
-		"a token": "s3cr3t\n", "without an end": "s3cr3t", "pairs": "KEY=s3cr3t\nOTHER=s3cr3t\n", "words": "password s3cr3t\nlogin s3cr3t s3cr3t\n",
+		"a token": "s3cr3t\n", "without an end": "s3cr3t", "pairs": "KEY=s3cr3t\nOTHER=s3cr3t\n",
+		"words":  "password s3cr3t\nlogin s3cr3t s3cr3t\n",
 		"a type": "x A s3cr3t\n", "yaml": "keys:\n- name: s3cr3t\n  secret: \"s3cr3t\"\n", "a number": "1 2 s3cr3t\n", "an escape": `s3cr3t\1`,
-		"class": "x IN s3cr3t y\n", "directive": "$TTL s3cr3t\n$ORIGIN s3cr3t..\n", "generate": "$GENERATE s3cr3t x A 192.0.2.1\n", "PEM": "-----BEGIN s3cr3t-----\ns3cr3t+/=\n",
+		"class": "x IN s3cr3t y\n", "directive": "$TTL s3cr3t\n$ORIGIN s3cr3t..\n", "generate": "$GENERATE s3cr3t x A 192.0.2.1\n",
+		"PEM": "-----BEGIN s3cr3t-----\ns3cr3t+/=\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := Canonical("example.org.", "f", content, Defaults{})

@@ -139,7 +139,8 @@ func TestAnApexMayBeAnyName(t *testing.T) {
 			t.Errorf("%s: %v", origin, err)
 			continue
 		}
-		if n := len(warnings); n != 2 || !strings.Contains(warnings[0].Text, "NS ns"+below) || !strings.Contains(warnings[1].Text, "NS x.y.e"+below) {
+		if n := len(warnings); n != 2 || !strings.Contains(warnings[0].Text, "NS ns"+below) || !strings.Contains(warnings[1].Text,
+			"NS x.y.e"+below) {
 			t.Errorf("%s: %v", origin, warnings) // a wildcard has the address of the third
 		}
 		z, err := Parse(origin, text)

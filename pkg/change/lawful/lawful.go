@@ -91,7 +91,8 @@ func (c *Change) unknownTenants() (errs spec.Errors) {
 }
 
 // Canonical brings a declaration into the form that is stored: a zone's content one record a line, without
-// the name of the file that it came from. Where it cannot be, the faults are told and it stays as it is. old is what there is; nil: nothing.
+// the name of the file that it came from. Where it cannot be, the faults are told and it stays as it is. old is what there is;
+// nil: nothing.
 func Canonical(r, old *spec.Resource) (stored *spec.Resource, warnings, errs spec.Errors) {
 	z, ok := r.Spec.(*spec.Zone)
 	if !ok || spec.Validate(r) != nil { // which is told with all others
@@ -149,7 +150,8 @@ func unusedNameservers(r *spec.Resource, z *spec.Zone, text string) *spec.Error 
 		return nil
 	}
 	return &spec.Error{File: r.Origin.File, Line: r.Origin.LineOf("spec.nameservers"), Resource: r.Key.String(),
-		Field: "spec.nameservers", Msg: "is not used: the content has NS records of its own: " + strings.Join(own, ", "), Hint: "change the content, or remove its NS records"}
+		Field: "spec.nameservers", Msg: "is not used: the content has NS records of its own: " + strings.Join(own, ", "),
+		Hint: "change the content, or remove its NS records"}
 }
 
 // faults gives the problems of a zone's content the form of all others.

@@ -12,7 +12,8 @@ import (
 func TestFilesOfZonesOfAnyName(t *testing.T) {
 	f := folder("/keys")
 	seen := map[string]string{}
-	for _, zone := range []string{".", "example.", "0/25.2.0.192.in-addr.arpa.", `..\/x.`, `\000\/.`, strings.Repeat(`\000`, 63) + ".a.", strings.Repeat(`\000`, 63) + ".b.",
+	for _, zone := range []string{".", "example.", "0/25.2.0.192.in-addr.arpa.", `..\/x.`, `\000\/.`, strings.Repeat(`\000`, 63) + ".a.",
+		strings.Repeat(`\000`, 63) + ".b.",
 		strings.Repeat("a", 63) + "." + strings.Repeat("b", 63) + "." + strings.Repeat("c", 63) + "." + strings.Repeat("d", 40) + "."} {
 		for _, path := range []string{f.path(zone, keyName{dnssec.Algorithm(13), 65535}), f.keptPath(zone)} {
 			if filepath.Dir(path) != "/keys" || len(filepath.Base(path)) > 255 {
