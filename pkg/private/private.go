@@ -21,11 +21,14 @@ func check(path, what string, others fs.FileMode, self int) error {
 		return fmt.Errorf("cannot look at %s: %w", what, err)
 	}
 	if open := info.Mode().Perm() & others; open != 0 {
-		done, minus := "read", "="
-		if others&0o044 == 0 {
-			done, minus = "changed", "-w"
+		done, how := "read", "600"
+		switch {
+		case others&0o044 == 0:
+			done, how = "changed", "go-w"
+		case info.IsDir():
+			how = "go="
 		}
-		return fmt.Errorf("%s %s can be %s by others (mode %#o); run: chmod go%s %s", what, path, done, info.Mode().Perm(), minus, path)
+		return fmt.Errorf("%s %s can be %s by others (mode %#o); run: chmod %s %s", what, path, done, info.Mode().Perm(), how, path)
 	}
 	// root could read and change it whoever owns it, and is who puts secrets in place.
 	if s, ok := info.Sys().(*syscall.Stat_t); ok && int(s.Uid) != self && s.Uid != 0 {
