@@ -106,6 +106,10 @@ func (k *cookieKeeper) refresh() error {
 	case err != nil:
 		return fmt.Errorf("cookie secrets: %w", err)
 	}
+	info, err := os.Stat(k.path)
+	if err != nil {
+		return fmt.Errorf("cookie secrets: %w", err)
+	}
 	if err := private.Check(k.path, "the file of cookie secrets"); err != nil {
 		return err
 	}
