@@ -42,6 +42,7 @@ type room struct {
 var house = map[string]room{
 	"geo":          {floor: -1}, // the built-in database alone
 	"pkg/gtmtest":  {floor: -1}, // for tests alone
+	"pkg/private":  {floor: -1},
 	"pkg/prefetch": {floor: -1}, // pure but for unsafe, which its assembly takes
 
 	"pkg/dnswire": {floor: 0, pure: true},

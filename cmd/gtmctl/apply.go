@@ -219,7 +219,7 @@ func (a *app) showPlan(reply *api.ApplyReply) {
 		}
 	}
 	for _, w := range reply.Warnings {
-		fmt.Fprintf(a.err, "%s: %s\n", a.paint(odd, "warning"), w)
+		fmt.Fprintf(a.err, "%s: %s\n", a.paint(odd, "warning"), line(w.String()))
 	}
 }
 

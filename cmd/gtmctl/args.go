@@ -104,6 +104,9 @@ func parseKind(word string) (spec.Kind, error) {
 // parseName reads TENANT/NAME of a kind. For the platform's own kinds, and a Tenant, the tenant may be left out, and a zone's
 // final dot.
 func parseName(kind spec.Kind, word string) (spec.Key, error) {
+	if kind == spec.KindZone {
+		return parseZone(strings.TrimPrefix(word, spec.Platform+"/"))
+	}
 	tenant, name, ok := strings.Cut(word, "/")
 	if !ok {
 		switch tenant, name = spec.Platform, word; {
@@ -116,10 +119,16 @@ func parseName(kind spec.Kind, word string) (spec.Key, error) {
 	if tenant == "" || name == "" || strings.Contains(name, "/") {
 		return spec.Key{}, misusef("%q is not TENANT/NAME", word)
 	}
-	if kind == spec.KindZone && !strings.HasSuffix(name, ".") {
-		name += "."
-	}
 	return spec.Key{Tenant: tenant, Kind: kind, Name: name}, nil
+}
+
+// parseZone reads the name of a zone, which may have slashes, as in 0/25.2.0.192.in-addr.arpa. (RFC 2317).
+func parseZone(name string) (spec.Key, error) {
+	canonical, err := spec.CanonicalZone(name)
+	if err != nil {
+		return spec.Key{}, misusef("%q is not the name of a zone: %w", name, err)
+	}
+	return spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: canonical}, nil
 }
 
 func ofPlatform(kind spec.Kind) bool {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -13,7 +14,8 @@ func (a *app) busy(what string) (end func()) {
 	if !isTerminal(a.err) {
 		return func() {}
 	}
-	bar := progressbar.NewOptions(-1, progressbar.OptionSetWriter(a.err), progressbar.OptionSetDescription(what), progressbar.OptionSpinnerType(14),
+	bar := progressbar.NewOptions(-1, progressbar.OptionSetWriter(a.terminal()), progressbar.OptionSetDescription(escaped(line(what))),
+		progressbar.OptionSpinnerType(14),
 		progressbar.OptionSetElapsedTime(true), progressbar.OptionClearOnFinish())
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -31,6 +33,14 @@ func (a *app) busy(what string) (end func()) {
 		}
 	}()
 	return func() { close(stop); <-stopped }
+}
+
+// terminal gives what bars are drawn on, with sequences of their own.
+func (a *app) terminal() io.Writer {
+	if s, ok := a.err.(*screen); ok {
+		return s.raw
+	}
+	return a.err
 }
 
 // patience is how long the server may take over resources.

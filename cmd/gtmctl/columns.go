@@ -108,7 +108,7 @@ func plainTable(w io.Writer, header []string, rows [][]string) {
 func cells(words []string) table.Row {
 	r := make(table.Row, len(words))
 	for i, word := range words {
-		r[i] = word
+		r[i] = line(word)
 	}
 	return r
 }
@@ -134,6 +134,9 @@ func isTerminal(w io.Writer) bool {
 
 // terminal gives the file that w writes to, if that is one.
 func terminal(w io.Writer) (*os.File, bool) {
+	if s, ok := w.(*screen); ok {
+		w = s.raw
+	}
 	if k, ok := w.(*keeper); ok {
 		w = k.Writer
 	}

@@ -63,7 +63,7 @@ func (a *app) showDescription(d *api.Description) error {
 		a.showPool(&d.Pools[i])
 	}
 	if h := d.Health; h != nil && h.StandsStill {
-		a.printf("\n%s%s\n", a.healthLine(h), "what stands above is what was known then")
+		a.printf("\n%s%s\n", lines(a.healthLine(h)), "what stands above is what was known then")
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 	"time"
 
@@ -123,14 +122,14 @@ func (a *app) dsToldCmd(verb, short, long string) *cobra.Command {
 // askDNSSEC asks for something, and shows what has become of the keys.
 func (a *app) askDNSSEC(ctx context.Context, zone, verb string, in any) error {
 	var z api.SignedZone
-	if err := a.call(ctx, http.MethodPost, "dnssec/"+url.PathEscape(zone)+"/"+verb, nil, in, &z); err != nil {
+	if err := a.call(ctx, http.MethodPost, "dnssec/"+segment(zone)+"/"+verb, nil, in, &z); err != nil {
 		return err
 	}
 	return a.emit(z, func() { a.showSigned(z) })
 }
 
 func (a *app) signedZone(ctx context.Context, zone string) (z api.SignedZone, err error) {
-	err = a.call(ctx, http.MethodGet, "dnssec/"+url.PathEscape(zone), nil, nil, &z)
+	err = a.call(ctx, http.MethodGet, "dnssec/"+segment(zone), nil, nil, &z)
 	return z, err
 }
 

@@ -81,7 +81,15 @@ func (a *app) resources(ctx context.Context, args []string, tenant string) (*api
 }
 
 func resourcePath(key spec.Key) string {
-	return "resources/" + url.PathEscape(key.Tenant) + "/" + url.PathEscape(string(key.Kind)) + "/" + url.PathEscape(key.Name)
+	return "resources/" + url.PathEscape(key.Tenant) + "/" + url.PathEscape(string(key.Kind)) + "/" + segment(key.Name)
+}
+
+// segment makes a name one segment of a path. The root's would else be cut away, as that of the folder itself.
+func segment(name string) string {
+	if name == "." {
+		return "%2E"
+	}
+	return url.PathEscape(name)
 }
 
 // kind reads a kind as people type it. One that gtmctl does not know may stand in the store all the same, written by a newer program.
@@ -108,7 +116,7 @@ func (a *app) writeManifest(resources []api.Resource) error {
 	declared := make([]*spec.Resource, 0, len(resources))
 	for _, r := range resources {
 		if r.Error != "" {
-			fmt.Fprintf(a.err, "%s: %s: %s\n", a.paint(odd, "warning"), r.Key(), r.Error)
+			fmt.Fprintf(a.err, "%s: %s: %s\n", a.paint(odd, "warning"), line(r.Key().String()), line(r.Error))
 		}
 		if len(r.Spec) == 0 {
 			continue

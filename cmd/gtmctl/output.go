@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,10 +16,15 @@ import (
 func (a *app) emit(v any, people func()) error {
 	switch a.output {
 	case "json":
-		encoder := json.NewEncoder(a.out)
+		var b bytes.Buffer
+		encoder := json.NewEncoder(&b)
 		encoder.SetEscapeHTML(false)
 		encoder.SetIndent("", "  ")
-		return encoder.Encode(v)
+		if err := encoder.Encode(v); err != nil {
+			return err
+		}
+		_, err := io.WriteString(a.out, escapedJSON(b.String()))
+		return err
 	case "yaml":
 		node, err := yamlOf(v)
 		if err != nil {
@@ -37,7 +43,7 @@ func yamlOf(v any) (*yaml.Node, error) {
 		return nil, err
 	}
 	node := &yaml.Node{}
-	if err := yaml.Unmarshal(encoded, node); err != nil { // JSON is YAML
+	if err := yaml.Unmarshal([]byte(escaped(string(encoded))), node); err != nil { // JSON is YAML, but for some raw characters
 		return nil, err
 	}
 	plain(node)
@@ -47,6 +53,9 @@ func yamlOf(v any) (*yaml.Node, error) {
 // plain takes JSON's braces and quotes away; the encoder quotes again what needs it.
 func plain(node *yaml.Node) {
 	node.Style = 0
+	if strings.ContainsFunc(node.Value, unsafe) {
+		node.Style = yaml.DoubleQuotedStyle // in which escapes mean what they stand for
+	}
 	for _, child := range node.Content {
 		plain(child)
 	}
@@ -61,7 +70,15 @@ func writeYAML(w io.Writer, node *yaml.Node) error {
 	return encoder.Close()
 }
 
-func (a *app) printf(format string, args ...any) { fmt.Fprintf(a.out, format, args...) }
+// printf prints; each text among args stays on its line.
+func (a *app) printf(format string, args ...any) {
+	for i := range args {
+		if text, ok := args[i].(string); ok {
+			args[i] = line(text)
+		}
+	}
+	fmt.Fprintf(a.out, format, args...)
+}
 
 // Colours of states. They are used on a terminal only, and not where NO_COLOR is set.
 var (
@@ -74,7 +91,7 @@ func (a *app) paint(colors text.Colors, s string) string {
 	if s == "" || a.getenv("NO_COLOR") != "" || !isTerminal(a.out) {
 		return s
 	}
-	return colors.EscapeSeq() + s + "\x1b[0m"
+	return colour + strings.TrimPrefix(colors.EscapeSeq(), "\x1b[") + s + colour + "0m"
 }
 
 // state paints a state by what it means.

@@ -45,7 +45,9 @@ type app struct {
 // run is the whole of gtmctl: it gives the exit code.
 func run(ctx context.Context, w world, args []string) int {
 	out := &keeper{Writer: w.out}
-	w.out = out
+	shown, errs := &screen{raw: out}, &screen{raw: w.err}
+	defer errs.end()
+	w.out, w.err = shown, errs
 	a := &app{world: w, timeout: 30 * time.Second}
 	root := a.root()
 	root.SetArgs(args)
@@ -53,6 +55,7 @@ func run(ctx context.Context, w world, args []string) int {
 	root.SetOut(w.out)
 	root.SetErr(w.err)
 	c, err := root.ExecuteContextC(ctx)
+	shown.end()
 	var typed misuse
 	switch {
 	case err == nil && out.err == nil:
@@ -82,15 +85,23 @@ func butDone(err, lost error) string {
 func (a *app) complain(err error) {
 	var faults spec.Errors
 	if errors.As(err, &faults) {
-		fmt.Fprintln(a.err, faults.Error())
+		for _, f := range faults {
+			fmt.Fprintln(a.err, line(f.Error()))
+		}
+		if note := spec.CutNote(len(faults)); note != "" {
+			fmt.Fprintln(a.err, note)
+		}
 		err = fmt.Errorf("%s; nothing was changed", plural(len(faults), "fault"))
 	}
 	var problem *api.Problem
 	if errors.As(err, &problem) && len(problem.Errors) > 0 {
 		for _, issue := range problem.Errors {
-			fmt.Fprintln(a.err, issue)
+			fmt.Fprintln(a.err, line(issue.String()))
 		}
-		err = errors.New(firstOf(problem.Detail, problem.Title))
+		if note := spec.CutNote(len(problem.Errors)); note != "" {
+			fmt.Fprintln(a.err, note)
+		}
+		err = errors.New(strings.ReplaceAll(firstOf(problem.Detail, problem.Title), "\n", "\n  "))
 	}
 	fmt.Fprintf(a.err, "gtmctl: %s\n", err)
 }

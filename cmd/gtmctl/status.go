@@ -66,7 +66,7 @@ func (a *app) showStatus(s *api.Status) {
 	if s.Store.Room != "" {
 		a.printf("\n%s %s", a.paint(bad, "!"), s.Store.Room)
 	}
-	a.printf("\n%sheads   %s\nprobers %s\n\n", a.healthLine(s.Health), orDash(states(s.Heads)), a.vantagesShort(s.Vantages))
+	a.printf("\n%sheads   %s\nprobers %s\n\n", lines(a.healthLine(s.Health)), orDash(states(s.Heads)), a.vantagesShort(s.Vantages))
 	a.showEdges(s)
 	for _, v := range s.Voteless {
 		a.printf("%s %s: %s\n", a.paint(bad, "!"), clip(keys(v.Monitors)), v.Why)
@@ -98,9 +98,9 @@ func (a *app) healthLine(h *api.Health) string {
 	case h == nil:
 		return ""
 	case h.StandsStill:
-		return fmt.Sprintf("health  %s for %s: %s\n", a.paint(bad, "stands still"), orDash(a.age(h.Since)), h.Why)
+		return fmt.Sprintf("health  %s for %s: %s\n", a.paint(bad, "stands still"), orDash(a.age(h.Since)), line(h.Why))
 	}
-	return fmt.Sprintf("health  judged by %s, %s ago\n", orDash(h.Judge), a.age(h.Pulse))
+	return fmt.Sprintf("health  judged by %s, %s ago\n", orDash(line(h.Judge)), a.age(h.Pulse))
 }
 
 // wordAge tells how old what is said of pools is, while health stands still.

@@ -183,7 +183,7 @@ func lateEdges(now *api.Edges, goals map[string]uint64) []string {
 	var late []string
 	for _, e := range now.Edges {
 		if b := e.Behind(wanted); len(b.Tenants) > 0 {
-			late = append(late, fmt.Sprintf("edge %s %s", e.ID, b.Why))
+			late = append(late, line(fmt.Sprintf("edge %s %s", e.ID, b.Why)))
 		}
 	}
 	return late
@@ -198,7 +198,7 @@ func brokenEdges(now *api.Edges, concerns func(resource string) bool) []string {
 		}
 		for _, b := range e.Status.Broken {
 			if concerns(b.Resource) {
-				lines = append(lines, fmt.Sprintf("edge %s: %s", e.ID, brokenText(b)))
+				lines = append(lines, line(fmt.Sprintf("edge %s: %s", e.ID, brokenText(b))))
 			}
 		}
 	}
@@ -226,7 +226,7 @@ func (a *app) progress(what string) progress {
 	if !isTerminal(a.err) {
 		return progress{}
 	}
-	return progress{progressbar.NewOptions(1, progressbar.OptionSetWriter(a.err), progressbar.OptionSetDescription(what),
+	return progress{progressbar.NewOptions(1, progressbar.OptionSetWriter(a.terminal()), progressbar.OptionSetDescription(escaped(line(what))),
 		progressbar.OptionShowCount(), progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(30), progressbar.OptionSetPredictTime(false))}
 }
 

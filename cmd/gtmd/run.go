@@ -26,6 +26,7 @@ import (
 	"github.com/gti/gtm/pkg/control"
 	"github.com/gti/gtm/pkg/control/keys"
 	"github.com/gti/gtm/pkg/edge"
+	"github.com/gti/gtm/pkg/private"
 	"github.com/gti/gtm/pkg/prober"
 	"github.com/gti/gtm/pkg/serve"
 	"github.com/gti/gtm/pkg/store"
@@ -123,6 +124,8 @@ func (s *server) open(ctx context.Context) (err error) {
 			return fmt.Errorf("--data: %w", err)
 		}
 		cfg.logger.Error("--data cannot be made; serving from memory", "error", err)
+	} else if err := private.CheckFolder(cfg.data, "the folder of --data"); err != nil {
+		return err
 	}
 	if s.web, err = net.Listen("tcp", cfg.http); err != nil {
 		return fmt.Errorf("--http: %w: stop what listens there, or choose another address", err)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gti/gtm/pkg/change/lawful"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
 )
@@ -81,7 +82,7 @@ func next(now *overlay, state *State, waiting []Part) (int, error) {
 		if slices.ContainsFunc(waiting[:i], func(q Part) bool { return q.Tenant == p.Tenant }) {
 			continue
 		}
-		_, err := lawful(now.with(p.Steps), state, p.Steps)
+		_, err := check(now.with(p.Steps), state, p.Steps)
 		if err == nil {
 			return i, nil
 		}
@@ -172,8 +173,8 @@ func reliesOn(before, after *overlay, p Part) []string {
 			for _, t := range before.Tenants() {
 				names[t] = true
 			}
-			maps.Copy(names, grantees(before))
-			maps.Copy(names, grantees(after))
+			maps.Copy(names, lawful.Grantees(before))
+			maps.Copy(names, lawful.Grantees(after))
 		}
 		if st.Action == Delete {
 			if st.Key.Kind == spec.KindService {
@@ -222,6 +223,27 @@ func coGrantees(after *overlay, host string, names map[string]bool) {
 			names[tenant] = true
 		}
 	}
+}
+
+// leadsTo gives the tenant whose service an alias leads to; empty: nobody's.
+func leadsTo(after *overlay, s *spec.Service) string {
+	to := aliasTarget(s)
+	if to == "" {
+		return ""
+	}
+	keys := map[spec.Key]bool{}
+	after.index.addHost(keys, to)
+	for k := range after.put {
+		keys[k] = true
+	}
+	for _, k := range slices.SortedFunc(maps.Keys(keys), spec.Key.Compare) {
+		if other, ok := specOf(after.Get(k)).(*spec.Service); ok {
+			if host, err := spec.CanonicalName(other.Host); err == nil && host == to {
+				return k.Tenant
+			}
+		}
+	}
+	return ""
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/gti/gtm/pkg/change/lawful"
 	"github.com/gti/gtm/pkg/spec"
 )
 
@@ -99,7 +100,7 @@ func checkLawful(t testing.TB, m *memStore) {
 	if _, err := spec.ValidateSet(s, all, nil); err != nil {
 		t.Errorf("the state is unlawful: %v", err)
 	}
-	if errs, _ := clashes(nearTo(newOverlay(s).with(steps), steps), all); len(errs) > 0 {
+	if errs, _ := lawful.Clashes(nearTo(newOverlay(s).with(steps), steps), all); len(errs) > 0 {
 		t.Errorf("the state is unlawful: %v", errs)
 	}
 }

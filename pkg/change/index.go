@@ -195,12 +195,12 @@ func nearTo(after *overlay, steps []Step) near {
 }
 
 // sameToUsers tells whether a pool that changes is to those that refer to it what it was: its endpoints have the same names,
-// and those of them that have addresses have the same families.
+// and those of them that have addresses have the same families, and as many of them.
 func sameToUsers(old, new *spec.Resource) bool {
 	a, okA := specOf(old).(*spec.Pool)
 	b, okB := specOf(new).(*spec.Pool)
 	return okA && okB && a.Families() == b.Families() &&
-		slices.EqualFunc(a.Endpoints, b.Endpoints, func(c, d spec.Endpoint) bool { return c.Name == d.Name })
+		slices.EqualFunc(a.Endpoints, b.Endpoints, func(c, d spec.Endpoint) bool { return c.Name == d.Name && c.SameSize(&d) })
 }
 
 // Near gives the resources of a kind that the change can have something to do with: see spec.Near.

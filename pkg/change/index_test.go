@@ -13,25 +13,10 @@ import (
 	"github.com/gti/gtm/pkg/store"
 )
 
-// plainly is lawful, with everything looked at.
+// plainly is check, with everything looked at.
 func plainly(after *overlay, before *State, steps []Step) spec.Errors {
-	var changed []*spec.Resource
-	var deleted []spec.Key
-	for _, st := range steps {
-		if st.Action == Delete {
-			deleted = append(deleted, st.Key)
-		} else {
-			changed = append(changed, st.new)
-		}
-	}
-	_, err := spec.ValidateSet(after, changed, deleted)
+	_, err := changeOf(near{overlay: after, all: true}, before, steps).Check()
 	errs, _ := err.(spec.Errors)
-	errs = append(errs, unknownTenants(after, before, changed)...)
-	if len(errs) == 0 {
-		all := near{overlay: after, all: true}
-		errs, _ = clashes(all, changed)
-		errs = append(errs, deadEnds(all, before, changed, deleted)...)
-	}
 	return errs
 }
 
@@ -93,7 +78,7 @@ func TestNearFindsTheSame(t *testing.T) {
 			continue
 		}
 		after := newOverlay(state).with(steps)
-		_, err = lawful(after, state, steps)
+		_, err = check(after, state, steps)
 		errs, _ := err.(spec.Errors)
 		if got, want := faultsOf(errs), faultsOf(plainly(after, state, steps)); !slices.Equal(got, want) {
 			t.Fatalf("%d: %v\nnear: %q\nall:  %q", i, outlineSteps(steps), got, want)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gti/gtm/pkg/change/lawful"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
 )
@@ -107,11 +108,11 @@ func Make(state *State, in Input) (*Plan, error) {
 	}
 	if len(m.errs) > 0 {
 		// The rest is checked all the same, to tell everything at once.
-		_, err := lawful(newOverlay(state).with(steps), state, steps)
+		_, err := check(newOverlay(state).with(steps), state, steps)
 		return nil, joined(m.errs, err)
 	}
 	after := newOverlay(state).with(steps)
-	warnings, err := lawful(after, state, steps)
+	warnings, err := check(after, state, steps)
 	if err != nil {
 		return nil, err
 	}
@@ -125,6 +126,23 @@ func Make(state *State, in Input) (*Plan, error) {
 		p.Message = summary(steps)
 	}
 	return p, nil
+}
+
+// check tells what is wrong with the state that steps lead to. The error is a spec.Errors.
+func check(after *overlay, before *State, steps []Step) (warnings spec.Errors, err error) {
+	return changeOf(nearTo(after, steps), before, steps).Check()
+}
+
+func changeOf(after near, before *State, steps []Step) *lawful.Change {
+	c := &lawful.Change{After: after, Before: before, Known: func(tenant string) bool { return before.Head(tenant) > 0 }}
+	for _, st := range steps {
+		if st.Action == Delete {
+			c.Deleted = append(c.Deleted, st.Key)
+		} else {
+			c.Changed = append(c.Changed, st.new)
+		}
+	}
+	return c
 }
 
 // joined puts two lists of faults together.
@@ -166,7 +184,7 @@ func (m *maker) steps(declared, edited []*spec.Resource, deletes []spec.Key) []S
 		}
 		wanted[r.Key] = true
 		old := m.state.Get(r.Key)
-		r := m.whole(old, m.canonical(r), i < len(declared))
+		r := m.whole(old, m.canonical(r, old), i < len(declared))
 		var changes []spec.FieldChange
 		if old != nil {
 			changes = spec.Diff(old, r)
@@ -200,6 +218,14 @@ func (m *maker) steps(declared, edited []*spec.Resource, deletes []spec.Key) []S
 	slices.SortFunc(puts, func(a, b Step) int { return a.Key.Compare(b.Key) })
 	slices.SortFunc(dels, func(a, b Step) int { return b.Key.Compare(a.Key) })
 	return append(puts, dels...)
+}
+
+// canonical gives a declaration in the form that is stored.
+func (m *maker) canonical(r, old *spec.Resource) *spec.Resource {
+	stored, warnings, errs := lawful.Canonical(r, old)
+	m.warnings.Add(warnings...)
+	m.errs.Add(errs...)
+	return stored
 }
 
 func (m *maker) fail(r *spec.Resource, field, hint, msg string) {

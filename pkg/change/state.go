@@ -205,13 +205,9 @@ func (o *overlay) Of(kind spec.Kind) iter.Seq[*spec.Resource] {
 	}
 }
 
-// grantees names the tenants that some zone grants something.
-func grantees(set spec.Lookup) map[string]bool {
-	names := map[string]bool{}
-	for z := range set.Of(spec.KindZone) {
-		for tenant := range z.Spec.(*spec.Zone).Grants {
-			names[tenant] = true
-		}
+func specOf(r *spec.Resource) spec.Spec {
+	if r == nil {
+		return nil
 	}
-	return names
+	return r.Spec
 }

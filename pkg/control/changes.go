@@ -23,7 +23,7 @@ type applyInput struct {
 type deleteInput struct {
 	Tenant  string    `path:"tenant"`
 	Kind    spec.Kind `path:"kind" maxLength:"63"`
-	Name    string    `path:"name" maxLength:"255"`
+	Name    string    `path:"name" maxLength:"1024"`
 	Author  string    `header:"X-Gtm-Author"`
 	DryRun  bool      `query:"dryRun"`
 	Message string    `query:"message" maxLength:"4096"`

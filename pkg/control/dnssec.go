@@ -26,12 +26,12 @@ type Keys interface {
 
 type zoneInput struct {
 	Author string `header:"X-Gtm-Author"`
-	Zone   string `path:"zone" maxLength:"255"`
+	Zone   string `path:"zone" maxLength:"1024"`
 }
 
 type rollInput struct {
 	Author string `header:"X-Gtm-Author"`
-	Zone   string `path:"zone" maxLength:"255"`
+	Zone   string `path:"zone" maxLength:"1024"`
 	Body   api.RollRequest
 }
 
@@ -90,7 +90,7 @@ func (s *Server) noSigned(name string, signed []string) error {
 }
 
 func canonicalZone(name string) string {
-	if canonical, err := spec.CanonicalName(name); err == nil {
+	if canonical, err := spec.CanonicalZone(name); err == nil {
 		return canonical
 	}
 	return name

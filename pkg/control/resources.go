@@ -28,7 +28,7 @@ type listInput struct {
 type keyInput struct {
 	Tenant string    `path:"tenant"`
 	Kind   spec.Kind `path:"kind" maxLength:"63"`
-	Name   string    `path:"name" maxLength:"255"`
+	Name   string    `path:"name" maxLength:"1024"`
 }
 
 func (in *keyInput) key() spec.Key { return spec.Key{Tenant: in.Tenant, Kind: in.Kind, Name: in.Name} }

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"os"
 	"strings"
+
+	"github.com/gti/gtm/pkg/private"
 )
 
 // minToken is the least length of a token, in characters: below that it can be guessed.
@@ -41,12 +43,8 @@ func CreateToken(path string) (string, error) {
 }
 
 func readToken(path string) (string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", fmt.Errorf("cannot read the API's token: %w", err)
-	}
-	if open := info.Mode().Perm() & 0o077; open != 0 {
-		return "", fmt.Errorf("the API's token %s can be read by others (mode %#o); run: chmod 600 %s", path, info.Mode().Perm(), path)
+	if err := private.Check(path, "the API's token"); err != nil {
+		return "", err
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {

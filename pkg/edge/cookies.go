@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/dnswire"
+	"github.com/gti/gtm/pkg/private"
 )
 
 const (
@@ -109,8 +110,8 @@ func (k *cookieKeeper) refresh() error {
 	if err != nil {
 		return fmt.Errorf("cookie secrets: %w", err)
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("the cookie secrets %s can be read by others (mode %#o); run: chmod go= %s", k.path, info.Mode().Perm(), k.path)
+	if err := private.Check(k.path, "the file of cookie secrets"); err != nil {
+		return err
 	}
 	if k.current.Load() == nil || !bytes.Equal(data, k.seen) {
 		err := k.take(data)

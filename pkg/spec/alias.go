@@ -60,7 +60,7 @@ func (a *ZoneAlias) host(zone string) string {
 	case a.Name == "" || strings.HasSuffix(a.Name, "."):
 		return a.Name
 	}
-	return a.Name + "." + zone
+	return a.Name + "." + strings.TrimPrefix(zone, ".") // the root is the dot alone
 }
 
 func (c *checker) zoneAliases(z *Zone) {

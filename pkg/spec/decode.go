@@ -84,6 +84,9 @@ func (d *decoder) value(n *node, path string, v reflect.Value, tag reflect.Struc
 		d.mapping(n, path, v, tag)
 	case reflect.String:
 		v.SetString(d.text(n, path, tag.Get("number") == "ok"))
+		if n.block {
+			d.note(path+blockMark, n.line)
+		}
 	case reflect.Bool:
 		if n.shape != shapeBool {
 			d.wrongType(n, path, "true or false")

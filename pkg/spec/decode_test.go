@@ -32,7 +32,7 @@ func TestDecodeErrors(t *testing.T) {
 		{"no name", "kind: Pool\ntenant: b\nspec: {}\n", `f.yaml:1: name: is missing`},
 		{"no spec", "kind: Pool\ntenant: b\nname: c\n", `f.yaml:1: b/Pool/c: spec: is missing`},
 		{"spec is a list", "kind: Pool\ntenant: b\nname: c\nspec: []\n", `f.yaml:4: b/Pool/c: spec: wants a mapping, not a list`},
-		{"not a resource", "just words\n", `f.yaml:1: wants a resource with kind, tenant, name and spec, not the text "just words"`},
+		{"not a resource", "just words\n", `f.yaml:1: wants a resource with kind, tenant, name and spec, not a text`},
 		{"text wants quotes", "kind: Pool\ntenant: b\nname: 5\nspec: {}\n", `f.yaml:3: name: wants text, not the number 5; put it in quotes`},
 		{"text, true", service + "  host: true\n", `f.yaml:5: shop/Service/web: spec.host: wants text, not true; put it in quotes`},
 		{"text, list", service + "  host: [a]\n", `f.yaml:5: shop/Service/web: spec.host: wants text, not a list`},

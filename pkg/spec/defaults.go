@@ -43,7 +43,7 @@ func (z *Zone) Effective() Zone {
 	e.Grants = make(map[string][]string, len(z.Grants))
 	for tenant, names := range z.Grants {
 		for _, n := range names {
-			e.Grants[tenant] = append(e.Grants[tenant], canonicalOr(n))
+			e.Grants[tenant] = append(e.Grants[tenant], canonicalZoneOr(n))
 		}
 	}
 	if z.Debug == nil {

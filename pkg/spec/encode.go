@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"gopkg.in/yaml.v3"
 )
@@ -117,6 +118,6 @@ func fragile(s string) bool {
 		return true
 	}
 	return strings.ContainsFunc(s, func(c rune) bool {
-		return c != '\n' && c != '\t' && (c < ' ' || c == 0x7F || (c >= 0x80 && c < 0xA0) || c == 0x2028 || c == 0x2029 || c == 0xFEFF)
+		return c != '\n' && c != '\t' && unicode.In(c, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
 	})
 }

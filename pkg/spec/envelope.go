@@ -125,7 +125,7 @@ type header struct {
 // envelope reads a whole resource. It gives nil where not even the kind is known; faults are in d.errs.
 func (d *decoder) envelope(n *node) *Resource {
 	if n.shape != shapeMap {
-		d.fail(n.line, "", "", "wants a resource with kind, tenant, name and spec, not %s", n.describe())
+		d.fail(n.line, "", "", "wants a resource with kind, tenant, name and spec, not %s", n.shape) // the text may be a secret
 		return nil
 	}
 	var h header
@@ -152,7 +152,7 @@ func (d *decoder) envelope(n *node) *Resource {
 		return nil
 	}
 	if Kind(h.Kind) == KindZone {
-		h.Name = canonicalOr(h.Name) // one zone has one key, however people write it
+		h.Name = canonicalZoneOr(h.Name) // one zone has one key, however people write it
 	}
 	r := &Resource{Key: Key{Tenant: h.Tenant, Kind: Kind(h.Kind), Name: h.Name}, Generation: uint64(generation),
 		Origin: Origin{File: d.file, Line: n.line, Fields: d.lines}}

@@ -55,11 +55,22 @@ func spaced(b *strings.Builder, s string) {
 // this package that return an error return an Errors, which is never empty then.
 type Errors []*Error
 
+// CutNote says of a list of so many faults that it may be cut; empty: it is whole.
+func CutNote(n int) string {
+	if n < MaxErrors {
+		return ""
+	}
+	return fmt.Sprintf("and perhaps more: these are the first %d that were found; mend them and look again", n)
+}
+
 // Error gives one fault per line.
 func (es Errors) Error() string {
 	lines := make([]string, len(es))
 	for i, e := range es {
 		lines[i] = e.Error()
+	}
+	if note := CutNote(len(es)); note != "" {
+		lines = append(lines, note)
 	}
 	return strings.Join(lines, "\n")
 }

@@ -1,8 +1,11 @@
 package spec
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/gti/gtm/pkg/dnswire"
 )
 
 // maxLabel and maxName bound a label and a whole name in text (RFC 1035, 2.3.4, without escapes).
@@ -11,7 +14,7 @@ const (
 	maxName  = 254 // with the final dot
 )
 
-// CanonicalName gives a host or zone name in lower case with its final dot: web.example. The error says what is wrong with it.
+// CanonicalName gives a host name in lower case with its final dot: web.example. The error says what is wrong with it.
 // Labels are of letters, digits, - and _ (names that need other bytes cannot be steered).
 func CanonicalName(name string) (string, error) {
 	c := strings.ToLower(name)
@@ -50,14 +53,57 @@ func checkLabel(label, extra string) error {
 	return nil
 }
 
+// CanonicalZone gives the name of a zone, or of what stands in one, in lower case, with its final dot and in the one way of writing that
+// master files and messages have here: any byte will do (RFC 2181, 11), as \. or \DDD where it is no plain letter, and "." is
+// the root. The error says what is wrong with it.
+func CanonicalZone(name string) (string, error) {
+	for i := range len(name) {
+		if c := name[i]; c > '~' || c <= ' ' && (c != ' ' || i == 0 || name[i-1] != '\\') {
+			return "", fmt.Errorf("has the byte %q: write it as \\%03d", c, c)
+		}
+	}
+	wire, err := dnswire.AppendName(nil, name)
+	if err != nil {
+		return "", errors.Unwrap(err)
+	}
+	dnswire.FoldName(wire)
+	return dnswire.NameString(wire), nil
+}
+
+// Parent gives the name without its first label, and "." for the root. name is canonical.
+func Parent(name string) string {
+	for i := 0; i+1 < len(name); i++ {
+		switch name[i] {
+		case '\\':
+			i++
+		case '.':
+			return name[i+1:]
+		}
+	}
+	return "."
+}
+
 // Under tells whether a canonical name is the other one or stands below it.
 func Under(name, above string) bool {
-	return name == above || above == "." || strings.HasSuffix(name, "."+above)
+	for ; name != above; name = Parent(name) {
+		if name == "." || len(name) < len(above) {
+			return above == "."
+		}
+	}
+	return true
 }
 
 // canonicalOr gives the canonical form, or the name as it is where it has none.
 func canonicalOr(name string) string {
 	if c, err := CanonicalName(name); err == nil {
+		return c
+	}
+	return name
+}
+
+// canonicalZoneOr is canonicalOr for names that may have any byte.
+func canonicalZoneOr(name string) string {
+	if c, err := CanonicalZone(name); err == nil {
 		return c
 	}
 	return name

@@ -11,6 +11,7 @@ type node struct {
 	shape shape
 	line  int
 	text  string  // of a scalar, as written (unquoted)
+	block bool    // the text stands below its line, line by line (|)
 	keys  []entry // of a mapping, in the order of the input
 	items []*node // of a list
 }
@@ -35,6 +36,11 @@ const (
 	shapeList
 	shapeMap
 )
+
+// String names the type in messages.
+func (s shape) String() string {
+	return [...]string{"nothing", "a text", "a number", "a number", "true or false", "a text", "a list", "a mapping"}[s]
+}
 
 // describe names the value as a message about a wrong type needs it.
 func (n *node) describe() string {

@@ -85,6 +85,15 @@ type Origin struct {
 	Fields map[string]int
 }
 
+// blockMark marks, in Fields, the line above the first one of a text that stands there line by line.
+const blockMark = "|"
+
+// LineIn gives the line of the n-th line of a text. ok is false where it does not stand in the file line by line.
+func (o *Origin) LineIn(field string, n int) (line int, ok bool) {
+	above, ok := o.Fields[field+blockMark]
+	return above + n, ok && n > 0
+}
+
 // LineOf gives the line of a field, or of the nearest known part of the resource that holds it.
 func (o *Origin) LineOf(field string) int {
 	for field != "" {

@@ -68,6 +68,7 @@ func ValidateSet(after Lookup, changed []*Resource, deleted []Key) (warnings Err
 			v.check(r)
 		}
 	}
+	v.oddZones(changed)
 	v.checkAliases()
 	v.tenants()
 	v.uniqueHosts(changed)
@@ -293,13 +294,25 @@ func (v *setChecker) granted(tenant string, zone *Resource, host string) bool {
 
 // ZoneOf gives the zone that a canonical name belongs to: the one with the longest name. nil: none.
 func ZoneOf(set Lookup, host string) *Resource {
-	for name := host; name != ""; {
-		if z := set.Get(Key{Platform, KindZone, name}); z != nil {
+	for name := host; ; name = Parent(name) {
+		if z := set.Get(Key{Platform, KindZone, name}); z != nil || name == "." {
 			return z
 		}
-		_, name, _ = strings.Cut(name, ".")
 	}
-	return nil
+}
+
+// oddZones warns of zones whose names are lawful, but may be typing errors: no service can stand in most of them.
+func (v *setChecker) oddZones(changed []*Resource) {
+	for _, r := range changed {
+		if _, err := CanonicalZone(r.Name); r.Kind != KindZone || err != nil {
+			continue
+		}
+		if r.Name == "." {
+			v.warn(r, "name", "", "is the root: every name is answered from this zone that is in no other one here")
+		} else if _, err := CanonicalName(r.Name); err != nil {
+			v.warn(r, "name", "see that it is meant so", "the name %v: the zone is served, but its names cannot be steered", err)
+		}
+	}
 }
 
 // pools checks what a service's pools are together.
@@ -330,6 +343,7 @@ func (v *setChecker) pools(r *Resource, s *Service) {
 	if withHost != "" && (s.HTTPS != nil || s.SVCB != nil) {
 		v.fail(r, "spec", "use pools whose endpoints have addresses", "https and svcb stand beside A and AAAA, and the endpoints are host names")
 	}
+	v.fits(r, s)
 	v.unreachable(r, s)
 }
 

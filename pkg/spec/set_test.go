@@ -284,18 +284,20 @@ func TestResolveFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	var read []string
-	out, err := ResolveFiles(in, func(name string) ([]byte, error) {
-		read = append(read, name)
-		if name == "zones/c" {
+	out, err := ResolveFiles(in, func(folder, name string) ([]byte, error) {
+		read = append(read, folder+" "+name)
+		if name == "../c" {
 			return nil, nil
 		}
 		return []byte("content of " + name), nil
 	})
-	want := "zones/demo/all.yaml:9: platform/Zone/b.: spec.file: stands beside spec.content; remove one of them\nzones/demo/all.yaml:14: platform/Zone/c.: spec.file: zones/c is empty"
+	want := "zones/demo/all.yaml:9: platform/Zone/b.: spec.file: stands beside spec.content; remove one of them\n" +
+		"zones/demo/all.yaml:14: platform/Zone/c.: spec.file: ../c is empty"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v", err)
 	}
-	if !cmp.Equal(read, []string{"zones/demo/a.zone", "zones/c"}) || out[0].Spec.(*Zone).Content != "content of zones/demo/a.zone" || in[0].Spec.(*Zone).Content != "" {
+	if !cmp.Equal(read, []string{"zones/demo a.zone", "zones/demo ../c"}) || out[0].Spec.(*Zone).Content != "content of a.zone" ||
+		in[0].Spec.(*Zone).Content != "" {
 		t.Errorf("read %q", read)
 	}
 }

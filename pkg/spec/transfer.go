@@ -65,7 +65,7 @@ func (c *checker) catalog(z *Zone) {
 		if name == "" {
 			continue
 		}
-		if c.hostName(path, name) == c.r.Name {
+		if c.zoneName(path, name) == c.r.Name {
 			c.fail(path, "", "a catalog does not list itself")
 		}
 	}
@@ -113,7 +113,7 @@ func (c *checker) updates(z *Zone) {
 		c.hostName(path+".key", u.Key)
 		for j, n := range u.Names {
 			at := indexed(path+".names", j)
-			if name := c.hostName(at, n); name != "" && !Under(name, c.r.Name) {
+			if name := c.zoneName(at, n); name != "" && !Under(name, c.r.Name) {
 				c.fail(at, "", "%s is not in the zone %s", name, c.r.Name)
 			}
 		}

@@ -55,7 +55,7 @@ func (c *checker) envelope() {
 	r := c.r
 	c.label("tenant", r.Tenant)
 	if r.Kind == KindZone {
-		if name := c.hostName("name", r.Name); name != "" && name != r.Name {
+		if name := c.zoneName("name", r.Name); name != "" && name != r.Name {
 			c.fail("name", "", "must be written as %s", name)
 		}
 	} else {
@@ -89,6 +89,23 @@ func (c *checker) hostName(path, name string) string {
 	canonical, err := CanonicalName(name)
 	if err != nil {
 		hint := "a host name is of letters, digits, - and _ in labels of at most 63"
+		if strings.ContainsFunc(name, func(c rune) bool { return c > 0x7F }) {
+			hint = "write other scripts as in xn--bcher-kva.example"
+		}
+		c.fail(path, hint, "%q %v", shorten(name), err)
+	}
+	return canonical
+}
+
+// zoneName checks the name of a zone, or of something in one, and gives its canonical form, or "" with a fault.
+func (c *checker) zoneName(path, name string) string {
+	if name == "" {
+		c.fail(path, "", "is missing")
+		return ""
+	}
+	canonical, err := CanonicalZone(name)
+	if err != nil {
+		hint := ""
 		if strings.ContainsFunc(name, func(c rune) bool { return c > 0x7F }) {
 			hint = "write other scripts as in xn--bcher-kva.example"
 		}
@@ -160,7 +177,7 @@ func (c *checker) zone(z *Zone) {
 			c.fail(path, "", "the tenant %q %v", shorten(tenant), err)
 		}
 		for i, n := range z.Grants[tenant] {
-			if name := c.hostName(indexed(path, i), n); name != "" && !Under(name, c.r.Name) {
+			if name := c.zoneName(indexed(path, i), n); name != "" && !Under(name, c.r.Name) {
 				c.fail(indexed(path, i), "", "%s is not in the zone %s", name, c.r.Name)
 			}
 		}

@@ -157,7 +157,8 @@ func TestValidateEnvelope(t *testing.T) {
 		{Key{Platform, KindSite, strings.Repeat("a", 64)}, &Site{}, `name: "` + strings.Repeat("a", 60) + `..." has a label of more than 63 letters; a name is of a-z, 0-9 and -, at most 63 letters`},
 		{Key{Platform, KindSite, ""}, &Site{}, `name: is missing`},
 		{Key{Platform, KindZone, "GTM.example"}, &Zone{}, `name: must be written as gtm.example.`},
-		{Key{Platform, KindZone, strings.Repeat("a.", 127) + "b."}, &Zone{}, `name: "` + strings.Repeat("a.", 30) + `..." is longer than 253 letters; a host name is of letters, digits, - and _ in labels of at most 63`},
+		{Key{Platform, KindZone, strings.Repeat("a.", 127) + "b."}, &Zone{}, `name: "` + strings.Repeat("a.", 30) +
+			`..." longer than 255 bytes in wire form`},
 		{Key{"shop", KindMap, "a"}, &Map{}, "tenant: a Map belongs to the tenant platform; declare it there\nspec.networks: needs at least one network"},
 	} {
 		err := Validate(&Resource{Key: c.key, Spec: c.spec})

@@ -18,21 +18,48 @@ type yamlReader struct {
 	aliasBytes int
 	errs       *Errors
 	file       string
+	above      int // lines that stand before what is read
 }
 
-// read gives the documents up to the first one that cannot be parsed; empty ones are left out.
+// read gives the documents; empty ones are left out. Where one cannot be parsed, those behind it are read all the same.
 func (y *yamlReader) read(data []byte) []*node {
+	before := len(*y.errs)
+	docs, ok := y.stream(data)
+	if ok {
+		return docs
+	}
+	parts := cutDocuments(data)
+	if len(parts) == 1 {
+		return docs
+	}
+	*y.errs, y.nodes, y.aliasBytes, docs = (*y.errs)[:before], 0, 0, nil
+	for _, part := range parts {
+		if y.errs.Full() {
+			break
+		}
+		more, _ := y.stream(part)
+		docs = append(docs, more...)
+		y.above += bytes.Count(part, []byte{'\n'})
+	}
+	return docs
+}
+
+// stream reads documents until one cannot be parsed.
+func (y *yamlReader) stream(data []byte) (docs []*node, ok bool) {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
-	var docs []*node
 	for {
 		var doc yaml.Node
 		err := decodeFenced(dec, &doc)
 		if errors.Is(err, io.EOF) {
-			return docs
+			return docs, true
 		}
 		if err != nil {
-			y.errs.add(yamlSyntax(y.file, err))
-			return docs
+			e := yamlSyntax(y.file, err)
+			if e.Line > 0 {
+				e.Line += y.above
+			}
+			y.errs.add(e)
+			return docs, false
 		}
 		if doc.Kind != yaml.DocumentNode || len(doc.Content) != 1 {
 			continue
@@ -46,6 +73,22 @@ func (y *yamlReader) read(data []byte) []*node {
 			docs = append(docs, n)
 		}
 	}
+}
+
+// cutDocuments cuts a stream before the lines that begin a document (---), wherever they stand: no text can have one.
+func cutDocuments(data []byte) (parts [][]byte) {
+	begin, begun := 0, false // the part that is gathered, and whether it has more than directives and comments
+	for at := 0; at < len(data); {
+		line, _, _ := bytes.Cut(data[at:], []byte{'\n'})
+		marker := bytes.HasPrefix(line, []byte("---")) && (len(line) == 3 || bytes.IndexByte([]byte(" \t\r"), line[3]) >= 0)
+		if marker && begun {
+			parts, begin = append(parts, data[begin:at]), at
+		}
+		bare := bytes.TrimSpace(line)
+		begun = begun || marker || len(bare) > 0 && bare[0] != '#' && line[0] != '%'
+		at = min(len(data), at+len(line)+1)
+	}
+	return append(parts, data[begin:])
 }
 
 // decodeFenced reads one document. yaml.v3 has paths that panic on odd input instead of giving an error;
@@ -100,7 +143,7 @@ func (y *yamlReader) convert(n *yaml.Node, depth int, inAlias bool) (*node, *Err
 }
 
 func (y *yamlReader) scalar(n *yaml.Node) (*node, *Error) {
-	out := &node{line: n.Line, text: n.Value}
+	out := &node{line: y.above + n.Line, text: n.Value, block: n.Style&yaml.LiteralStyle != 0}
 	switch tag := n.ShortTag(); tag {
 	case "!!str":
 		out.shape = shapeString
@@ -123,7 +166,7 @@ func (y *yamlReader) scalar(n *yaml.Node) (*node, *Error) {
 }
 
 func (y *yamlReader) list(n *yaml.Node, depth int, inAlias bool) (*node, *Error) {
-	out := &node{shape: shapeList, line: n.Line}
+	out := &node{shape: shapeList, line: y.above + n.Line}
 	for _, c := range n.Content {
 		item, err := y.convert(c, depth+1, inAlias)
 		if err != nil {
@@ -135,7 +178,7 @@ func (y *yamlReader) list(n *yaml.Node, depth int, inAlias bool) (*node, *Error)
 }
 
 func (y *yamlReader) mapping(n *yaml.Node, depth int, inAlias bool) (*node, *Error) {
-	out := &node{shape: shapeMap, line: n.Line}
+	out := &node{shape: shapeMap, line: y.above + n.Line}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, err := y.convert(n.Content[i], depth+1, inAlias)
 		if err != nil {
@@ -148,11 +191,11 @@ func (y *yamlReader) mapping(n *yaml.Node, depth int, inAlias bool) (*node, *Err
 		if err != nil {
 			return nil, err
 		}
-		out.keys = append(out.keys, entry{key: key.text, line: n.Content[i].Line, value: value})
+		out.keys = append(out.keys, entry{key: key.text, line: y.above + n.Content[i].Line, value: value})
 	}
 	return out, nil
 }
 
 func (y *yamlReader) refuse(n *yaml.Node, format string, args ...any) *Error {
-	return &Error{File: y.file, Line: n.Line, Msg: fmt.Sprintf(format, args...)}
+	return &Error{File: y.file, Line: y.above + n.Line, Msg: fmt.Sprintf(format, args...)}
 }

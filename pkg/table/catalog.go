@@ -12,7 +12,7 @@ import (
 // list notes in which catalog a zone is listed; empty: in none. The catalogs that change are compiled anew.
 func (c *Compiler) list(name, catalog string) {
 	if catalog != "" {
-		if canonical, err := spec.CanonicalName(catalog); err == nil {
+		if canonical, err := spec.CanonicalZone(catalog); err == nil {
 			catalog = canonical
 		}
 	}

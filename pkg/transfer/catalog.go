@@ -16,11 +16,12 @@ import (
 // members reads a catalog (RFC 9432, 4): the zones that it lists, sorted. A catalog that is not of version 2, or broken, is an
 // error, and nothing is done with it (5.1).
 func (c *content) members() ([]string, error) {
-	version := c.sets[rrKey{name: "version." + c.origin, typ: dns.TypeTXT}]
+	origin := strings.TrimPrefix(c.origin, ".") // the root is the dot alone
+	version := c.sets[rrKey{name: "version." + origin, typ: dns.TypeTXT}]
 	if len(version) != 1 || !slices.Equal(version[0].(*dns.TXT).Txt, []string{"2"}) {
 		return nil, fmt.Errorf("%s is no catalog of version 2", c.origin)
 	}
-	below := ".zones." + c.origin
+	below := ".zones." + origin
 	seen := map[string]bool{}
 	var names []string
 	for k, set := range c.sets {

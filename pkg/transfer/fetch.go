@@ -18,7 +18,7 @@ import (
 
 // Bounds of a zone that comes in.
 const (
-	maxFetch     = 64 << 20         // bytes, as of declarations; taken apart they need some ten times as much
+	maxFetch     = 64 << 20         // bytes of messages; taken apart they need some ten times as much
 	fetchTimeout = 10 * time.Second // for each message
 	fetchTotal   = 10 * time.Minute // for all of them: a primary that lets its zone drip in must not keep us from the next one
 )
@@ -29,6 +29,7 @@ type fetcher struct {
 	key  *key // nil: nothing is signed
 	now  func() time.Time
 	zone string
+	most int // bytes of messages
 }
 
 // fetch asks for what is newer than have (nil: for everything) and changes it into that. fresh is nil where there is nothing newer.
@@ -69,8 +70,9 @@ func (f *fetcher) fetch(ctx context.Context, have *content) (fresh *content, err
 		if err != nil {
 			return nil, err
 		}
-		if total += n; total > maxFetch {
-			return nil, fmt.Errorf("the zone has more than %d MB", maxFetch>>20)
+		if total += n; total > f.most {
+			return nil, fmt.Errorf("the zone takes more than %d MiB to copy, the most that gtm takes of a zone from elsewhere: "+
+				"delegate a part of it, or declare it with file", f.most>>20)
 		}
 		if err := in.message(r); err != nil {
 			return nil, err

@@ -79,6 +79,20 @@ func TestHostilePrimaries(t *testing.T) {
 	}
 }
 
+// A zone that is larger than what is taken was refused without a word of what to do.
+func TestALargeZoneIsRefusedWithItsLimit(t *testing.T) {
+	soa := "@ 60 SOA ns1 hostmaster 1 60 10 86400 60"
+	text := "@ 60 TXT " + strings.Repeat("\""+strings.Repeat("x", 250)+"\" ", 200)
+	for most, want := range map[int]string{1 << 20: "",
+		100_000: "takes more than 0 MiB to copy, the most that gtm takes of a zone from elsewhere: delegate"} {
+		peer := netip.MustParseAddrPort(sends(t, rrs(t, soa, text), rrs(t, "a"+text[1:], "@ 60 NS ns1"), rrs(t, soa)))
+		f := &fetcher{addr: peer, now: time.Now, zone: "gtm.example.", most: most}
+		if _, err := f.fetch(t.Context(), nil); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("with %d: %v", most, err)
+		}
+	}
+}
+
 // TestPrimaryThatPanicsUs: whatever goes wrong with what one primary sends is an error of that zone.
 func TestPrimaryThatPanicsUs(t *testing.T) {
 	d := newDesk(t, updateZone+fmt.Sprintf(updateContent, 0))

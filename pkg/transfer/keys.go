@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/dnswire"
+	"github.com/gti/gtm/pkg/private"
 )
 
 // algorithm is a TSIG algorithm (RFC 8945, 6).
@@ -90,8 +91,8 @@ func (r *Keyring) read() error {
 		return err
 	}
 	r.stamp = stampOf(info)
-	if info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("%s holds secrets, and others may read it: chmod 600 %s", r.file, r.file)
+	if err := private.Check(r.file, "the file of TSIG keys"); err != nil {
+		return err
 	}
 	text, err := os.ReadFile(r.file)
 	if err != nil {

@@ -191,7 +191,7 @@ func (c *Control) from(ctx context.Context, zone string, p spec.Peer, have *cont
 	if err != nil {
 		return nil, err
 	}
-	f := &fetcher{addr: addr, now: c.server.cfg.Now, zone: zone}
+	f := &fetcher{addr: addr, now: c.server.cfg.Now, zone: zone, most: maxFetch}
 	if p.Key != "" {
 		if f.key = c.server.cfg.Keys.named(p.Key); f.key == nil {
 			return nil, fmt.Errorf("control has no TSIG key %s: add it to the file of --tsig-keys", p.Key)

@@ -179,7 +179,10 @@ func (u *updater) allowed(r dns.RR) bool {
 	h := r.Header()
 	name := dns.CanonicalName(h.Name)
 	return slices.ContainsFunc(u.rules, func(rule spec.UpdateRule) bool {
-		named := len(rule.Names) == 0 || slices.ContainsFunc(rule.Names, func(n string) bool { return dns.IsSubDomain(dns.CanonicalName(n), name) })
+		named := len(rule.Names) == 0 || slices.ContainsFunc(rule.Names, func(n string) bool {
+			above, err := spec.CanonicalZone(n)
+			return err == nil && spec.Under(name, above)
+		})
 		if !named {
 			return false
 		}

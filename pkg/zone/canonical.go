@@ -35,7 +35,7 @@ func Canonical(origin, file, content string, d Defaults) (text string, warnings 
 
 // canonical is Canonical with a limit of the text, in bytes.
 func canonical(origin, file, content string, d Defaults, most int) (text string, warnings Problems, err error) {
-	origin = dns.CanonicalName(origin)
+	origin = oneWriting(origin)
 	if file == "" {
 		file = origin
 	}
@@ -43,14 +43,13 @@ func canonical(origin, file, content string, d Defaults, most int) (text string,
 	if len(problems) > 0 {
 		return "", nil, problems // what is missing cannot be told from what was not read
 	}
-	if rrs, problems = complete(origin, file, rrs, d); len(problems) > 0 {
-		return "", nil, problems
-	}
+	rrs, problems = complete(origin, file, rrs, d)
 	sortRecords(rrs)
 	errs, warnings := check(origin, file, rrs)
-	if len(errs) > 0 {
+	if errs = append(problems, errs...); len(errs) > 0 {
 		return "", warnings, errs
 	}
+	var unread found
 	var b strings.Builder
 	last := ""
 	for _, r := range rrs {
@@ -59,8 +58,9 @@ func canonical(origin, file, content string, d Defaults, most int) (text string,
 			continue
 		}
 		if !plain(r.rr) && !readable(line) {
-			errs = append(errs, Problem{File: file, Text: fmt.Sprintf("%s %s: its data have no text that could be read again: they are not whole",
-				r.rr.Header().Name, dns.Type(r.rr.Header().Rrtype))})
+			unread.add(Problem{File: file, Line: r.line,
+				Text: fmt.Sprintf("%s %s: its data have no text that could be read again: they are not whole",
+					r.rr.Header().Name, dns.Type(r.rr.Header().Rrtype))})
 		}
 		if b.Len()+len(line) >= most {
 			return "", warnings, tooLarge(file, r.line, most)
@@ -69,7 +69,7 @@ func canonical(origin, file, content string, d Defaults, most int) (text string,
 		b.WriteByte('\n')
 		last = line
 	}
-	if len(errs) > 0 {
+	if errs = unread.all(file); len(errs) > 0 {
 		return "", warnings, errs
 	}
 	return b.String(), warnings, nil

@@ -3,6 +3,7 @@ package zone
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/miekg/dns"
 
@@ -16,7 +17,7 @@ type checker struct {
 	order          []string // the names that own records, each above those below it
 	at             map[string]map[uint16][]record
 	exists         map[string]bool // the names that own records, and those above them (RFC 4592, 2.2.2)
-	errs, warnings Problems
+	errs, warnings found
 }
 
 // check takes sorted records.
@@ -33,18 +34,15 @@ func check(origin, file string, rrs []record) (errs, warnings Problems) {
 		c.loop(name)
 		c.ttls(name)
 	}
-	byLine := func(a, b Problem) int { return a.Line - b.Line }
-	slices.SortStableFunc(c.errs, byLine)
-	slices.SortStableFunc(c.warnings, byLine)
-	return c.errs, c.warnings
+	return c.errs.all(file), c.warnings.all(file)
 }
 
 func (c *checker) fail(r record, format string, args ...any) {
-	c.errs = append(c.errs, Problem{File: c.file, Line: r.line, Text: fmt.Sprintf(format, args...)})
+	c.errs.add(Problem{File: c.file, Line: r.line, Text: fmt.Sprintf(format, args...)})
 }
 
 func (c *checker) warn(r record, format string, args ...any) {
-	c.warnings = append(c.warnings, Problem{File: c.file, Line: r.line, Text: fmt.Sprintf(format, args...)})
+	c.warnings.add(Problem{File: c.file, Line: r.line, Text: fmt.Sprintf(format, args...)})
 }
 
 // take sorts a record in, if it belongs to the zone.
@@ -177,7 +175,7 @@ func (c *checker) hasAddress(host, of string) bool {
 		if host != of && c.delegated(host) {
 			return true
 		}
-		host = oneWriting("*." + host)
+		host = oneWriting("*." + strings.TrimPrefix(host, ".")) // the root is the dot alone
 	}
 	return len(c.at[host][dns.TypeA]) > 0 || len(c.at[host][dns.TypeAAAA]) > 0
 }
@@ -224,11 +222,23 @@ func (c *checker) loop(name string) {
 // maxLoop is the longest circle that is looked for.
 const maxLoop = 64
 
+// maxSet is how large a set of records can be, in bytes, that fits a message beside all else in it.
+const maxSet = 60 << 10
+
+// ttls looks at what the records of a set have to be together.
 func (c *checker) ttls(name string) {
 	for _, t := range types(c.at[name]) {
 		set := c.at[name][t]
 		if ttl := set[0].rr.Header().Ttl; ttl > maxTTL {
 			c.warn(set[0], "%s %s: the TTL %d is above %d, and served as 0 (RFC 2181, 8)", name, dns.Type(t), ttl, maxTTL)
+		}
+		size := 0
+		for _, r := range set {
+			size += dns.Len(r.rr) - len(name) + 1 // whose owner is compressed
+		}
+		if size > maxSet {
+			c.warn(set[0], "%s %s: %d records with %d bytes never fit a message, which has room for %d: spread them over several names", name,
+				dns.Type(t), len(set), size, maxSet)
 		}
 		for _, r := range set[1:] {
 			if r.rr.Header().Ttl != set[0].rr.Header().Ttl && t != dns.TypeRRSIG {

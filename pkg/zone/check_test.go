@@ -1,6 +1,7 @@
 package zone
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -35,6 +36,14 @@ func TestErrorsNameTheirLine(t *testing.T) {
 	}
 }
 
+func addresses(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "b A 10.0.%d.%d\n", i>>8, i&255)
+	}
+	return b.String()
+}
+
 func TestDoubtsAreWarnings(t *testing.T) {
 	for _, tc := range []struct{ name, content, want string }{
 		{"name server is a CNAME", head + "w NS c\nc CNAME ns1\n", "f:4: w.example.org. NS c.example.org.: the name server has no address"},
@@ -44,6 +53,9 @@ func TestDoubtsAreWarnings(t *testing.T) {
 		{"a loop", head + "b CNAME c\nc CNAME a\na CNAME b\nd CNAME a\n", "f:6: a.example.org.: its CNAME leads back to itself"},
 		{"a DNAME into itself", head + "b DNAME c.b\n", "f:4: b.example.org. DNAME c.b.example.org. leads into itself"},
 		{"a TTL that is none", head + "b 2147483648 A 192.0.2.1\n", "f:4: b.example.org. A: the TTL 2147483648 is above 2147483647, and served as 0"},
+		{"a set that fits a message", head + addresses(3840), ""},
+		{"a set that fits no message", head + addresses(3841),
+			"f:4: b.example.org. A: 3841 records with 61456 bytes never fit a message, which has room for 61440"},
 		{"TTLs", head + "b 1 A 192.0.2.1\nb 2 A 192.0.2.2\n", "f:5: b.example.org. A: records of one set have different TTLs"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -3,7 +3,13 @@ package zone
 // badEscape finds the first backslash with a digit behind it that is not followed by three digits up to 255 (RFC 1035, 5.1),
 // which the parser would take as two characters. line is 0 if there is none.
 func badEscape(content string) (line int) {
-	line = 1
+	eachBadEscape(content, func(at int) bool { line = at; return false })
+	return line
+}
+
+// eachBadEscape calls f with the line of each, until it returns false.
+func eachBadEscape(content string, f func(line int) bool) {
+	line := 1
 	quoted, comment := false, false
 	for i := 0; i < len(content); i++ {
 		switch c := content[i]; {
@@ -16,15 +22,16 @@ func badEscape(content string) (line int) {
 		case c == ';':
 			comment = !quoted
 		case c == '\\' && i+1 < len(content) && digit(content[i+1]):
-			if !decimal(content[i+1:]) {
-				return line
+			switch {
+			case decimal(content[i+1:]):
+				i += 3
+			case !f(line):
+				return
 			}
-			i += 3
 		case c == '\\' && i+1 < len(content) && content[i+1] != '\n':
 			i++
 		}
 	}
-	return 0
 }
 
 func escapeProblem(file string, line int) Problem {

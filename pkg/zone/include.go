@@ -29,7 +29,7 @@ func expand(origin, name, content string, folder fs.FS, most int64) (string, err
 		return "", Problems{escapeProblem(name, line)}
 	}
 	files := &includes{folder: folder, room: most, most: most}
-	p := dns.NewZoneParser(strings.NewReader(withGeneratedTTL(content)), dns.CanonicalName(origin), name)
+	p := dns.NewZoneParser(strings.NewReader(withGeneratedTTL(content)), oneWriting(origin), name)
 	p.SetDefaultTTL(soaTTL)
 	p.SetIncludeAllowed(true)
 	p.SetIncludeFS(files)
@@ -41,17 +41,22 @@ func expand(origin, name, content string, folder fs.FS, most int64) (string, err
 		b.WriteByte('\n')
 	}
 	if err := p.Err(); err != nil {
-		return "", Problems{includeProblem(name, err)}
+		return "", Problems{includeProblem(name, b.Len() > 0, err)}
 	}
 	return b.String(), nil
 }
 
-// includeProblem names the file, which may be one that was included.
-func includeProblem(name string, err error) Problem {
-	if file, _, ok := strings.Cut(err.Error(), ": dns: "); ok {
-		name = file
+// includeProblem names the file, which may be one that was included. What was read of a file that may be any of the folder is not told.
+func includeProblem(name string, any bool, err error) Problem {
+	file, _, ok := strings.Cut(err.Error(), ": dns: ")
+	if !ok {
+		return syntaxProblem(name, err)
 	}
-	return syntaxProblem(name, err)
+	p := syntaxProblem(file, err)
+	if file != name || !any {
+		p.Text = unquoted(p.Text)
+	}
+	return p
 }
 
 // includes opens files of a folder, and reads them whole and only so much of them all.

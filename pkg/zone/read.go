@@ -35,29 +35,142 @@ func tooLarge(file string, line, most int) Problems {
 }
 
 // read parses a master file of which canonical text has most bytes at most; it may let one pass that is somewhat larger. $INCLUDE is
-// refused: content travels without its folder; see Expand.
+// refused: content travels without its folder; see Expand. Behind a fault it goes on with the next record, so that all are told.
 func read(origin, file, content string, most int) ([]record, Problems) {
-	if line := badEscape(content); line > 0 {
-		return nil, Problems{escapeProblem(file, line)}
+	r := &reader{origin: origin, file: file, most: most, lines: &lineReader{text: withGeneratedTTL(content)}}
+	r.room = strings.Count(content, "\n") + 1 + maxGenerated
+	eachBadEscape(content, func(line int) bool {
+		r.faults.add(escapeProblem(file, line))
+		r.faults.rest = r.faults.full()
+		return !r.faults.rest
+	})
+	for !r.done {
+		r.records()
 	}
-	var rrs []record
-	lines := &lineReader{text: withGeneratedTTL(content)}
-	p := dns.NewZoneParser(lines, origin, file)
+	if len(r.faults.list) > 0 {
+		return nil, r.faults.all(file)
+	}
+	return r.rrs, nil
+}
+
+// reader reads one master file.
+type reader struct {
+	origin, file string
+	lines        *lineReader
+	most         int // bytes of canonical text
+	room, size   int // records that may still come, and bytes of those that came
+	any, done    bool
+	rrs          []record
+	faults       found
+}
+
+// owner makes a record stand before where reading goes on, for one there that begins with a blank has the owner of the one before.
+const owner = "@ 0 IN TXT x\n"
+
+// records reads up to the end or a fault, and behind that goes to the next record.
+func (r *reader) records() {
+	if r.lines.line > 0 {
+		r.lines.head = owner
+	}
+	p := dns.NewZoneParser(r.lines, r.origin, r.file)
 	p.SetDefaultTTL(soaTTL)
-	room, size := strings.Count(content, "\n")+1+maxGenerated, 0
+	if r.lines.head != "" {
+		p.Next()
+	}
+	begin, first := r.lines.text, r.lines.line // the record that is read next, and how many lines stand before it
 	for rr, ok := p.Next(); ok; rr, ok = p.Next() {
-		if room--; room < 0 {
-			return nil, Problems{{File: file, Line: lines.line, Text: fmt.Sprintf("$GENERATE makes more than %d records: declare fewer, or write a wildcard", maxGenerated)}}
+		if begin, first = r.lines.text, r.lines.line; !r.take(rr) {
+			return
 		}
-		if size += len(rr.Header().Name) + leastLine; size > most {
-			return nil, tooLarge(file, lines.line, most)
+	}
+	r.done = true
+	err := p.Err()
+	if err == nil {
+		return
+	}
+	f := syntaxProblem(r.file, err)
+	if !r.any { // whatever this is, it may be a secret
+		f.Text = unquoted(f.Text)
+	}
+	at, end := faulty(begin, len(begin)-len(r.lines.text))
+	f.Line = first + lineAt(begin, at)
+	r.faults.add(f)
+	if end < len(begin) {
+		r.done = r.faults.full()
+		r.faults.rest = r.done
+		r.lines.line = first + strings.Count(begin[:end], "\n")
+		r.lines.text = begin[end:]
+	}
+}
+
+// faulty finds the record that cannot be read in a text of which so much was looked at: it gives where the fault was seen and where
+// the record ends. What stands before it there are directives and comments; one that lacks data may only be seen to in the next line.
+func faulty(text string, looked int) (at, end int) {
+	for end < looked {
+		line := text[end:]
+		n := recordEnd(line)
+		end += n
+		if bare := strings.TrimSpace(line[:n]); bare != "" && bare[0] != ';' && line[0] != '$' {
+			break
 		}
-		rrs = append(rrs, newRecord(rr, lines.line))
 	}
-	if err := p.Err(); err != nil {
-		return nil, Problems{syntaxProblem(file, err)}
+	return min(looked, end), end
+}
+
+// lineAt gives the number, from 1, of the line that the byte before an offset stands in.
+func lineAt(text string, at int) int {
+	return 1 + strings.Count(text[:max(0, at-1)], "\n")
+}
+
+// take keeps a record, unless there are too many.
+func (r *reader) take(rr dns.RR) bool {
+	r.any = true
+	switch r.room--; {
+	case r.room < 0:
+		r.faults.list = Problems{{File: r.file, Line: r.lines.line,
+			Text: fmt.Sprintf("$GENERATE makes more than %d records: declare fewer, or write a wildcard", maxGenerated)}}
+	case r.size+len(rr.Header().Name)+leastLine > r.most:
+		r.faults.list = tooLarge(r.file, r.lines.line, r.most)
+	default:
+		if r.size += len(rr.Header().Name) + leastLine; len(r.faults.list) == 0 {
+			r.rrs = append(r.rrs, newRecord(rr, r.lines.line))
+		}
+		return true
 	}
-	return rrs, nil
+	r.done = true
+	return false
+}
+
+// recordEnd gives where the first record ends: at the end of a line, outside of quotes and parentheses.
+func recordEnd(text string) int {
+	quoted, comment, depth := false, false, 0
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '\n':
+			if comment = false; !quoted && depth == 0 {
+				return i + 1
+			}
+		case comment:
+		case c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == ';':
+			comment = true
+		case c == '(':
+			depth++
+		case c == ')':
+			depth = max(0, depth-1)
+		}
+	}
+	return len(text)
+}
+
+// unquoted gives what the parser says of a fault without what it read there.
+func unquoted(text string) string {
+	what, _, _ := strings.Cut(text, "\"")
+	return strings.TrimRight(what, ": ") + ": this is no record of a master file"
 }
 
 func newRecord(rr dns.RR, line int) record {
@@ -70,12 +183,18 @@ func newRecord(rr dns.RR, line int) record {
 
 // lineReader reads a text byte by byte, as the parser then does too, and so knows the line that was read last.
 type lineReader struct {
+	head string // comes first, and is not counted
 	text string
 	line int
 }
 
 // Read is not used by the parser, which prefers ReadByte.
 func (r *lineReader) Read(b []byte) (int, error) {
+	if r.head != "" {
+		n := copy(b, r.head)
+		r.head = r.head[n:]
+		return n, nil
+	}
 	if r.text == "" {
 		return 0, io.EOF
 	}
@@ -87,6 +206,11 @@ func (r *lineReader) Read(b []byte) (int, error) {
 
 // ReadByte gives the next byte.
 func (r *lineReader) ReadByte() (byte, error) {
+	if r.head != "" {
+		c := r.head[0]
+		r.head = r.head[1:]
+		return c, nil
+	}
 	if r.text == "" {
 		return 0, io.EOF
 	}

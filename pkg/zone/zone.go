@@ -62,7 +62,7 @@ func (ps Problems) Error() string {
 
 // Parse reads canonical text, as Canonical made it. Any error is a fault of whoever wrote the text.
 func Parse(origin, text string) (*Zone, error) {
-	origin = dns.CanonicalName(origin)
+	origin = oneWriting(origin)
 	rrs, problems := read(origin, origin, text, math.MaxInt) // what the store has is read
 	if len(problems) > 0 {
 		return nil, problems

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/gti/gtm/pkg/dnswire"
 )
 
 var defaults = Defaults{Nameservers: []string{"NS1.example.net", "ns2.example.org."}, Contact: "host.master@example.org"}
@@ -123,4 +125,38 @@ func FuzzCanonical(f *testing.F) {
 			t.Fatalf("canonical text cannot be parsed: %v\n%s", err, text)
 		}
 	})
+}
+
+// Apexes that are a wildcard, the root, of RFC 2317 or of odd bytes were refused, or read and checked as if "." were a label.
+func TestAnApexMayBeAnyName(t *testing.T) {
+	for origin, written := range map[string]string{
+		".": ".", "*.example.": "*.example.", `\*.Example`: "*.example.", "0/25.2.0.192.in-addr.arpa.": "0/25.2.0.192.in-addr.arpa.",
+		`a\.b\032c.\000`: `a\.b\ c.\000.`,
+	} {
+		below := "." + strings.TrimPrefix(written, ".")
+		text, warnings, err := Canonical(origin, "f", "@ SOA ns h 1 2 3 4 5\n@ NS ns\n*.d A 192.0.2.1\nw NS x.y.d\nv NS x.y.e\n", Defaults{})
+		if err != nil {
+			t.Errorf("%s: %v", origin, err)
+			continue
+		}
+		if n := len(warnings); n != 2 || !strings.Contains(warnings[0].Text, "NS ns"+below) || !strings.Contains(warnings[1].Text,
+			"NS x.y.e"+below) {
+			t.Errorf("%s: %v", origin, warnings) // a wildcard has the address of the third
+		}
+		z, err := Parse(origin, text)
+		if err != nil {
+			t.Errorf("%s: %v", origin, err)
+			continue
+		}
+		if z.Origin != written || len(z.Sets) != 5 || dnswire.NameString(z.Sets[0].Owner) != written {
+			t.Errorf("%s: origin %s, %v", origin, z.Origin, z.Sets)
+		}
+		if _, changed, ok := z.Edit(strings.Replace(text, "192.0.2.1", "192.0.2.2", 1)); ok && len(changed) != 1 {
+			t.Errorf("%s: changed %q", origin, changed)
+		}
+	}
+	made, _, err := Canonical(".", "f", "", defaults)
+	if err != nil || !strings.HasPrefix(made, ".\t3600\tIN\tSOA\tns1.example.net. ") {
+		t.Errorf("made: %v\n%s", err, made)
+	}
 }

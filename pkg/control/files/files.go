@@ -48,9 +48,24 @@ func Load(paths []string, stdin io.Reader) ([]*spec.Resource, error) {
 	}
 	faults = append(faults, duplicates(all)...)
 	if len(faults) > 0 {
-		return nil, faults
+		return nil, append(faults, others(all, faults)...)
 	}
 	return all, nil
+}
+
+// others gives what is wrong with those resources by themselves that no fault was found in yet. What they are together is not to be
+// told while some are not as they are meant.
+func others(all []*spec.Resource, known spec.Errors) (faults spec.Errors) {
+	told := map[string]bool{}
+	for _, f := range known {
+		told[f.Resource] = true
+	}
+	for _, r := range all {
+		if more, ok := spec.Validate(r).(spec.Errors); ok && !told[r.Key.String()] {
+			faults = append(faults, more...)
+		}
+	}
+	return faults
 }
 
 // expand gives the files that a path stands for.
@@ -122,7 +137,7 @@ func loadFile(name string, stdin io.Reader) ([]*spec.Resource, spec.Errors) {
 	}
 	resources, err := spec.Decode(shown, data)
 	faults := asErrors(shown, err)
-	resources, err = spec.ResolveFiles(resources, read)
+	resources, err = spec.ResolveFiles(resources, readBeside)
 	faults = append(faults, asErrors(shown, err)...)
 	for _, r := range resources {
 		if z, ok := r.Spec.(*spec.Zone); ok && z.Content != "" {
@@ -142,6 +157,33 @@ func read(name string) ([]byte, error) {
 	return readAll(name, file)
 }
 
+// readBeside reads a file of a folder or of those below, and no other: who declares a zone is not always who may read all else here.
+func readBeside(folder, name string) ([]byte, error) {
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	info, err := root.Stat(name)
+	var path *fs.PathError
+	switch {
+	case !filepath.IsLocal(name), errors.As(err, &path) && path.Err.Error() == "path escapes from parent":
+		return nil, fmt.Errorf("%q leads out of the folder %s: put the master file beside the file that names it, or below", name, folder)
+	case path != nil:
+		return nil, fmt.Errorf("%q: %w", name, path.Err)
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%q is a folder, or no file at all", name)
+	}
+	file, err := root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return readAll(name, file)
+}
+
 func readAll(name string, r io.Reader) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxFile+1))
 	if err == nil && len(data) > maxFile {
@@ -154,7 +196,7 @@ func readAll(name string, r io.Reader) ([]byte, error) {
 // includes is put in its place.
 func checkZone(r *spec.Resource, z *spec.Zone) spec.Errors {
 	shown := z.File
-	if shown != "" && !filepath.IsAbs(shown) {
+	if shown != "" {
 		shown = filepath.Join(filepath.Dir(r.Origin.File), shown)
 	}
 	z.File = ""
@@ -215,10 +257,14 @@ func zoneFaults(r *spec.Resource, masterFile string, err error) spec.Errors {
 	for _, p := range problems {
 		f := &spec.Error{File: p.File, Line: p.Line, Resource: r.Key.String(), Msg: p.Text}
 		if masterFile == "" {
-			f.File, f.Line, f.Field = r.Origin.File, r.Origin.LineOf("spec.content"), "spec.content"
-			if p.Line > 0 {
-				f.Msg = fmt.Sprintf("line %d of the text: %s", p.Line, p.Text)
+			f.File, f.Field = r.Origin.File, "spec.content"
+			line, known := r.Origin.LineIn(f.Field, p.Line)
+			if !known {
+				if line = r.Origin.LineOf(f.Field); p.Line > 0 {
+					f.Msg = fmt.Sprintf("line %d of the text: %s", p.Line, p.Text)
+				}
 			}
+			f.Line = line
 		}
 		faults = append(faults, f)
 	}

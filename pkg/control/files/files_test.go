@@ -77,8 +77,8 @@ func TestLoadTellsEveryFault(t *testing.T) {
 	for _, want := range []string{
 		"a.yaml:9: platform/Site/fra: spec.regin: ",
 		"b.yaml:1: platform/Site/fra: is declared twice; first at ",
-		"c.yaml:5: platform/Zone/example.: spec.file: open ",
-		"e.yaml:5: platform/Zone/inline.: spec.content: ",
+		`c.yaml:5: platform/Zone/example.: spec.file: "missing.zone": no such file or directory`,
+		"e.yaml:5: platform/Zone/inline.: spec.content: zone inline. has no NS record",
 		"empty: the folder has no *.yaml or *.yml file",
 		"nothere.yaml: no such file or directory",
 	} {

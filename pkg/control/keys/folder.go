@@ -2,6 +2,7 @@ package keys
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 
 	"filippo.io/age"
 
+	"github.com/gti/gtm/pkg/private"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
@@ -27,23 +29,24 @@ func openFolder(dir string) (folder, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("cannot keep key-signing keys: %w", err)
 	}
-	return folder(dir), checkPrivate(dir, "the folder of key-signing keys")
+	return folder(dir), private.Check(dir, "the folder of key-signing keys")
 }
 
-// checkPrivate refuses what others may look into.
-func checkPrivate(path, what string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return fmt.Errorf("cannot look at %s: %w", what, err)
+// longestName is how long a zone's name can be in a file's name, which has 255 bytes at most.
+const longestName = 235
+
+// fileName gives a zone's name as files have it: without slashes, and a hash in the place of what would be too long.
+func fileName(zone string) string {
+	name := url.PathEscape(zone)
+	if len(name) > longestName {
+		sum := sha256.Sum256([]byte(zone))
+		name = fmt.Sprintf("%s~%x", name[:longestName-33], sum[:16])
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("%s %s can be read by others (mode %#o); run: chmod go= %s", what, path, info.Mode().Perm(), path)
-	}
-	return nil
+	return name
 }
 
 func (f folder) path(zone string, k keyName) string {
-	return filepath.Join(string(f), fmt.Sprintf("K%s+%03d+%05d.private", url.PathEscape(zone), k.algorithm, k.tag))
+	return filepath.Join(string(f), fmt.Sprintf("K%s+%03d+%05d.private", fileName(zone), k.algorithm, k.tag))
 }
 
 // read gives the key-signing keys of a keyset that are here.
@@ -61,7 +64,7 @@ func (f folder) read(ks dnssec.Keyset) ([]*dnssec.Key, error) {
 		if err != nil {
 			return nil, fmt.Errorf("cannot read a key-signing key: %w", err)
 		}
-		if err := checkPrivate(path, "the key-signing key"); err != nil {
+		if err := private.Check(path, "the key-signing key"); err != nil {
 			return nil, err
 		}
 		k, err := dnssec.ParsePrivate(text)
@@ -83,7 +86,7 @@ func (f folder) explain(err error) error {
 		return err
 	}
 	return fmt.Errorf("%w: in %s there is no file K%s+*+%05d.private; another control role may have it, and goes on with the zone; else bring it back from a backup",
-		err, f, url.PathEscape(missing.Zone), missing.Tag)
+		err, f, fileName(missing.Zone), missing.Tag)
 }
 
 // write keeps keys, and returns when the disk has them.
@@ -172,7 +175,7 @@ func LoadIdentity(path string) (*age.X25519Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read an age identity: %w", err)
 	}
-	if err := checkPrivate(path, "the age identity"); err != nil {
+	if err := private.Check(path, "the age identity"); err != nil {
 		return nil, err
 	}
 	ids, err := age.ParseIdentities(bytes.NewReader(text))

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,7 +19,7 @@ import (
 const keptSuffix = ".keyset"
 
 func (f folder) keptPath(zone string) string {
-	return filepath.Join(string(f), "K"+url.PathEscape(zone)+keptSuffix)
+	return filepath.Join(string(f), "K"+fileName(zone)+keptSuffix)
 }
 
 // keep writes the copy of a keyset, unless there is one of the same keys that is newer: then the store went back.

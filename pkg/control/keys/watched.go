@@ -61,9 +61,12 @@ func addServices(zones map[string]*declared, state store.TenantState) {
 		if err != nil {
 			continue
 		}
-		for name := host; name != ""; _, name, _ = strings.Cut(name, ".") {
+		for name := host; ; name = spec.Parent(name) {
 			if d, ok := zones[name]; ok { // and on: which of nested zones it stands in does not matter here
 				d.services = max(d.services, time.Duration(s.TTLSeconds())*time.Second)
+			}
+			if name == "." {
+				break
 			}
 		}
 	}

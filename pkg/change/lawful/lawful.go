@@ -1,7 +1,10 @@
-package change
+// Package lawful says what is wrong with the state that a change would leave, and brings declarations into the form that is stored. Plans
+// and gtmctl check go by it alike; it knows no store.
+package lawful
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -10,26 +13,25 @@ import (
 	"github.com/gti/gtm/pkg/zone"
 )
 
-// lawful checks the state that steps lead to. The error is a spec.Errors.
-func lawful(after *overlay, before *State, steps []Step) (warnings spec.Errors, err error) {
-	var changed []*spec.Resource
-	var deleted []spec.Key
-	for _, st := range steps {
-		if st.Action == Delete {
-			deleted = append(deleted, st.Key)
-		} else {
-			changed = append(changed, st.new)
-		}
-	}
-	near := nearTo(after, steps)
-	warnings, err = spec.ValidateSet(near, changed, deleted)
+// Change is what is looked at: all of a change, or a part of it.
+type Change struct {
+	After   spec.Near   // the state of all tenants that would result
+	Before  spec.Lookup // the state that it is made on
+	Known   func(tenant string) bool
+	Changed []*spec.Resource // in the form that Canonical gives
+	Deleted []spec.Key
+}
+
+// Check tells what is wrong with the state that would result, as far as the change has to do with it. The error is a spec.Errors.
+func (c *Change) Check() (warnings spec.Errors, err error) {
+	warnings, err = spec.ValidateSet(c.After, c.Changed, c.Deleted)
 	errs, _ := err.(spec.Errors)
-	errs.Add(unknownTenants(after, before, changed)...)
+	errs.Add(c.unknownTenants()...)
 	if len(errs) == 0 { // what follows wants resources that are whole
-		clashErrs, clashWarnings := clashes(near, changed)
+		clashErrs, clashWarnings := Clashes(c.After, c.Changed)
 		errs.Add(clashErrs...)
 		warnings.Add(clashWarnings...)
-		errs.Add(deadEnds(near, before, changed, deleted)...)
+		errs.Add(c.deadEnds()...)
 	}
 	if len(errs) > 0 {
 		return warnings, errs
@@ -37,20 +39,47 @@ func lawful(after *overlay, before *State, steps []Step) (warnings spec.Errors, 
 	return warnings, nil
 }
 
+// All is a set in which everything is near.
+type All struct{ spec.Set }
+
+// Near gives every resource of that kind.
+func (a All) Near(kind spec.Kind) iter.Seq[*spec.Resource] { return a.Of(kind) }
+
+// Declared checks resources that are taken as all there is, as gtmctl check does. The error is a spec.Errors.
+func Declared(resources []*spec.Resource) (warnings spec.Errors, err error) {
+	after := All{make(spec.Set, len(resources))}
+	c := &Change{After: after, Before: spec.Set{}, Known: func(string) bool { return false }}
+	var errs spec.Errors
+	for _, r := range resources {
+		stored, w, e := Canonical(r, nil)
+		errs.Add(e...)
+		warnings.Add(w...)
+		after.Set[r.Key] = stored
+		c.Changed = append(c.Changed, stored)
+	}
+	w, err := c.Check()
+	warnings.Add(w...)
+	more, _ := err.(spec.Errors)
+	if errs.Add(more...); len(errs) > 0 {
+		return warnings, errs
+	}
+	return warnings, nil
+}
+
 // unknownTenants refuses the first resource of a tenant that no zone grants anything. That catches typing
 // errors, and it makes the tenants that can come up while a zone, site or map is taken away a known set.
-func unknownTenants(after *overlay, before *State, changed []*spec.Resource) (errs spec.Errors) {
+func (c *Change) unknownTenants() (errs spec.Errors) {
 	var known map[string]bool
 	told := map[string]bool{}
-	for _, r := range changed {
-		if r.Tenant == spec.Platform || before.Head(r.Tenant) > 0 || told[r.Tenant] {
+	for _, r := range c.Changed {
+		if r.Tenant == spec.Platform || c.Known(r.Tenant) || told[r.Tenant] {
 			continue
 		}
 		if errs.Full() {
 			return errs
 		}
 		if known == nil {
-			known = grantees(after)
+			known = Grantees(c.After)
 		}
 		if known[r.Tenant] {
 			continue
@@ -66,6 +95,9 @@ func unknownTenants(after *overlay, before *State, changed []*spec.Resource) (er
 	return errs
 }
 
+// maxHints is how many faults of one change come with what was probably meant: each costs a look at all names.
+const maxHints = 20
+
 // closestOf gives the known name that was probably meant; empty: none, or there were enough faults before to do without.
 func closestOf(before int, name string, known map[string]bool) string {
 	if before >= maxHints {
@@ -74,40 +106,42 @@ func closestOf(before int, name string, known map[string]bool) string {
 	return spec.Closest(name, slices.Sorted(maps.Keys(known)))
 }
 
-// canonical brings a resource into the form that is stored: a zone's content one record a line, without
-// the name of the file that it came from. Where it cannot be, the faults are told and it stays as it is.
-func (m *maker) canonical(r *spec.Resource) *spec.Resource {
+// Canonical brings a declaration into the form that is stored: a zone's content one record a line, without
+// the name of the file that it came from. Where it cannot be, the faults are told and it stays as it is. old is what there is;
+// nil: nothing.
+func Canonical(r, old *spec.Resource) (stored *spec.Resource, warnings, errs spec.Errors) {
 	z, ok := r.Spec.(*spec.Zone)
 	if !ok || spec.Validate(r) != nil { // which is told with all others
-		return r
+		return r, nil, nil
 	}
-	if old := m.state.Get(r.Key); old != nil && z.File == "" && old.Spec.(*spec.Zone).Content == z.Content && z.Content != "" {
-		return r
+	if old != nil && z.File == "" && old.Spec.(*spec.Zone).Content == z.Content && z.Content != "" {
+		return r, nil, nil
 	}
 	if z.Moving() && z.File == "" && z.Content == "" {
 		kept := *z
-		if old := m.state.Get(r.Key); old != nil {
+		if old != nil {
 			was := old.Spec.(*spec.Zone)
 			kept.Content, kept.Expired = was.Content, was.Expired && len(z.Primaries) > 0
 		}
 		if kept.Content != "" || len(z.Primaries) > 0 { // else it begins with what nameservers and contact make
-			return instead(r, &kept)
+			return instead(r, &kept), nil, nil
 		}
 	}
-	text, warnings, err := zone.Canonical(r.Name, z.File, z.Content, zone.Defaults{Nameservers: z.Nameservers, Contact: z.Contact})
-	m.warnings.Add(faults(r, warnings)...)
+	text, found, err := zone.Canonical(r.Name, z.File, z.Content, zone.Defaults{Nameservers: z.Nameservers, Contact: z.Contact})
+	warnings = faults(r, found)
 	if err != nil {
 		problems, ok := err.(zone.Problems)
 		if !ok {
 			problems = zone.Problems{{Text: err.Error()}}
 		}
-		m.errs.Add(faults(r, problems)...)
-		return r
+		return r, warnings, faults(r, problems)
 	}
-	m.unusedNameservers(r, z, text)
-	stored := *z
-	stored.Content, stored.File = text, ""
-	return instead(r, &stored)
+	if w := unusedNameservers(r, z, text); w != nil {
+		warnings.Add(w)
+	}
+	canonical := *z
+	canonical.Content, canonical.File = text, ""
+	return instead(r, &canonical), warnings, nil
 }
 
 // instead gives a declaration with another spec.
@@ -118,20 +152,22 @@ func instead(r *spec.Resource, s spec.Spec) *spec.Resource {
 }
 
 // unusedNameservers warns where the content has NS records of its own, which count.
-func (m *maker) unusedNameservers(r *spec.Resource, z *spec.Zone, text string) {
+func unusedNameservers(r *spec.Resource, z *spec.Zone, text string) *spec.Error {
 	var own []string
 	for line := range strings.SplitSeq(text, "\n") {
-		if f := strings.Fields(line); len(f) == 5 && f[0] == r.Name && f[3] == "NS" {
+		if f := fieldsOf(line); len(f) == 5 && f[0] == r.Name && f[3] == "NS" {
 			own = append(own, f[4])
 		}
 	}
 	declared := z.Effective().Nameservers
 	slices.Sort(own)
 	slices.Sort(declared)
-	if len(declared) > 0 && !slices.Equal(slices.Compact(own), slices.Compact(declared)) {
-		m.warnings.Add(&spec.Error{File: r.Origin.File, Line: r.Origin.LineOf("spec.nameservers"), Resource: r.Key.String(),
-			Field: "spec.nameservers", Msg: "is not used: the content has NS records of its own: " + strings.Join(own, ", "), Hint: "change the content, or remove its NS records"})
+	if len(declared) == 0 || slices.Equal(slices.Compact(own), slices.Compact(declared)) {
+		return nil
 	}
+	return &spec.Error{File: r.Origin.File, Line: r.Origin.LineOf("spec.nameservers"), Resource: r.Key.String(),
+		Field: "spec.nameservers", Msg: "is not used: the content has NS records of its own: " + strings.Join(own, ", "),
+		Hint: "change the content, or remove its NS records"}
 }
 
 // faults gives the problems of a zone's content the form of all others.
@@ -145,18 +181,22 @@ func faults(r *spec.Resource, problems zone.Problems) (errs spec.Errors) {
 			e.File = ""
 		}
 		if e.File == "" { // the line is one of the content's, which stands somewhere in the declaring file
-			if e.Line > 0 {
-				e.Msg = fmt.Sprintf("line %d of the content: %s", e.Line, e.Msg)
+			e.File = r.Origin.File
+			line, known := r.Origin.LineIn(e.Field, e.Line)
+			if !known {
+				if line = r.Origin.LineOf(e.Field); e.Line > 0 {
+					e.Msg = fmt.Sprintf("line %d of the content: %s", e.Line, e.Msg)
+				}
 			}
-			e.File, e.Line = r.Origin.File, r.Origin.LineOf(e.Field)
+			e.Line = line
 		}
 		errs.Add(e)
 	}
 	return errs
 }
 
-// clashes compares services with the records of their zones: those that changed, and those whose zone did.
-func clashes(after near, changed []*spec.Resource) (errs, warnings spec.Errors) {
+// Clashes compares services with the records of their zones: those that changed, and those whose zone did.
+func Clashes(after spec.Near, changed []*spec.Resource) (errs, warnings spec.Errors) {
 	touched := map[spec.Key]bool{}
 	relevant := false
 	for _, r := range changed {
@@ -201,11 +241,11 @@ func usesTouched(r *spec.Resource, touched map[spec.Key]bool) bool {
 }
 
 // clashesIn reads one zone's content once, for all its services.
-func clashesIn(after near, z *spec.Resource, hosts map[string]*spec.Resource) (errs, warnings spec.Errors) {
+func clashesIn(after spec.Near, z *spec.Resource, hosts map[string]*spec.Resource) (errs, warnings spec.Errors) {
 	own := map[string][]string{} // the types at each host
 	cuts := map[string]string{}  // the type that takes the names below away
 	for line := range strings.SplitSeq(z.Spec.(*spec.Zone).Content, "\n") {
-		f := strings.Fields(line)
+		f := fieldsOf(line)
 		if len(f) < 4 {
 			continue
 		}
@@ -250,6 +290,9 @@ func clashesIn(after near, z *spec.Resource, hosts map[string]*spec.Resource) (e
 	return errs, warnings
 }
 
+// fieldsOf takes a line of canonical content apart: owner, TTL, class, type, RDATA. Owners may hold spaces.
+func fieldsOf(line string) []string { return strings.SplitN(line, "\t", 5) }
+
 // inPlaceOf gives those of the types that a service answers itself, beside CNAME. All others stand beside it, as TXT does.
 func inPlaceOf(s *spec.Service, types []string) (out []string) {
 	answered := map[string]bool{"SRV": s.SRV != nil, "MX": s.MX != nil, "HTTPS": s.HTTPS != nil, "SVCB": s.SVCB != nil}
@@ -273,8 +316,19 @@ func cutAbove(host, apex string, cuts map[string]string) (owner, kind string) {
 		if name == apex {
 			return owner, kind
 		}
-		_, name, _ = strings.Cut(name, ".")
+		name = spec.Parent(name)
 	}
+}
+
+// Grantees names the tenants that some zone grants something.
+func Grantees(set spec.Lookup) map[string]bool {
+	names := map[string]bool{}
+	for z := range set.Of(spec.KindZone) {
+		for tenant := range z.Spec.(*spec.Zone).Grants {
+			names[tenant] = true
+		}
+	}
+	return names
 }
 
 func specOf(r *spec.Resource) spec.Spec {

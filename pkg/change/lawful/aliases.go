@@ -1,4 +1,4 @@
-package change
+package lawful
 
 import (
 	"fmt"
@@ -11,7 +11,7 @@ import (
 )
 
 // steered lists the services near the change, and the aliases of zones as the services that they stand for.
-func steered(after near) iter.Seq[*spec.Resource] {
+func steered(after spec.Near) iter.Seq[*spec.Resource] {
 	return func(yield func(*spec.Resource) bool) {
 		for r := range after.Near(spec.KindService) {
 			if !yield(r) {
@@ -32,13 +32,14 @@ func steered(after near) iter.Seq[*spec.Resource] {
 func ofZone(r *spec.Resource) bool { return strings.HasSuffix(r.Name, ".") }
 
 // deadEnds finds aliases that lead to a name of our zones at which the change leaves neither a service nor addresses.
-func deadEnds(after near, before *State, changed []*spec.Resource, deleted []spec.Key) (errs spec.Errors) {
+func (c *Change) deadEnds() (errs spec.Errors) {
+	after := c.After
 	touched, freed := map[spec.Key]bool{}, map[string]bool{} // hosts that a service had
-	for _, r := range changed {
+	for _, r := range c.Changed {
 		touched[r.Key] = true
 	}
-	for _, k := range append(slices.Clone(deleted), keysOf(changed)...) {
-		if old, ok := specOf(before.Get(k)).(*spec.Service); ok {
+	for _, k := range append(slices.Clone(c.Deleted), keysOf(c.Changed)...) {
+		if old, ok := specOf(c.Before.Get(k)).(*spec.Service); ok {
 			if host, err := spec.CanonicalName(old.Host); err == nil {
 				freed[host] = true
 			}
@@ -64,7 +65,7 @@ func deadEnds(after near, before *State, changed []*spec.Resource, deleted []spe
 			delete(ends, host)
 		}
 	}
-	for _, to := range sortedKeys(ends) {
+	for _, to := range slices.Sorted(maps.Keys(ends)) {
 		z := spec.ZoneOf(after, to)
 		if holds(z, to) {
 			continue
@@ -83,7 +84,7 @@ func deadEnds(after near, before *State, changed []*spec.Resource, deleted []spe
 }
 
 // zoneKey names the zone that declares an alias.
-func zoneKey(after near, r *spec.Resource) spec.Key {
+func zoneKey(after spec.Near, r *spec.Resource) spec.Key {
 	if z := spec.ZoneOf(after, r.Name); z != nil {
 		return z.Key
 	}
@@ -100,7 +101,7 @@ func holds(z *spec.Resource, to string) bool {
 	cuts := map[string]string{}
 	found := false
 	for line := range strings.SplitSeq(declared.Content, "\n") {
-		f := strings.Fields(line)
+		f := fieldsOf(line)
 		if len(f) < 4 {
 			continue
 		}
@@ -111,27 +112,6 @@ func holds(z *spec.Resource, to string) bool {
 	}
 	cut, _ := cutAbove(to, z.Name, cuts)
 	return found || cut != ""
-}
-
-// leadsTo gives the tenant whose service an alias leads to; empty: nobody's.
-func leadsTo(after *overlay, s *spec.Service) string {
-	to := aliasTarget(s)
-	if to == "" {
-		return ""
-	}
-	keys := map[spec.Key]bool{}
-	after.index.addHost(keys, to)
-	for k := range after.put {
-		keys[k] = true
-	}
-	for _, k := range slices.SortedFunc(maps.Keys(keys), spec.Key.Compare) {
-		if other, ok := specOf(after.Get(k)).(*spec.Service); ok {
-			if host, err := spec.CanonicalName(other.Host); err == nil && host == to {
-				return k.Tenant
-			}
-		}
-	}
-	return ""
 }
 
 func keysOf(resources []*spec.Resource) []spec.Key {
