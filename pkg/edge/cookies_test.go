@@ -220,7 +220,7 @@ func TestOpenSecretsAreRefused(t *testing.T) {
 	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newCookies(path, t.TempDir(), time.Now, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "chmod go= "+path) {
+	if _, err := newCookies(path, t.TempDir(), time.Now, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "chmod 600 "+path) {
 		t.Errorf("got %v, want what to do", err)
 	}
 }

@@ -53,7 +53,7 @@ func TestMasterFilesStayInTheFolder(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			_, err := Load([]string{filepath.Join(dir, "z")}, nil)
+			_, err := Load([]string{filepath.Join(dir, "z", "b.yml")}, nil)
 			if err == nil || !strings.Contains(err.Error(), "b.yml:5: platform/Zone/example.: spec.file: \""+file+"\"") ||
 				strings.Contains(err.Error(), "s3cr3t") {
 				t.Errorf("got %v", err)
