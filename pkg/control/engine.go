@@ -166,16 +166,3 @@ func printable(given string, most int) string {
 	}
 	return clean
 }
-
-// tenantsOf names the tenants of a request, sorted.
-func tenantsOf(in *api.ApplyRequest) []string {
-	var tenants []string
-	for _, r := range in.Resources {
-		tenants = append(tenants, r.Tenant)
-	}
-	for _, key := range in.Delete {
-		tenants = append(tenants, key.Tenant)
-	}
-	slices.Sort(tenants)
-	return slices.Compact(tenants)
-}
