@@ -136,6 +136,7 @@ func startGtmd(t *testing.T, data string, args ...string) *daemon {
 	return d
 }
 
+// waitReady waits until gtmd answers, and from what --apply wrote: the generations of several tenants come one after the other.
 func (d *daemon) waitReady(t *testing.T) {
 	t.Helper()
 	eventually(t, startTimeout, "gtmd is ready", func() error {
@@ -145,6 +146,9 @@ func (d *daemon) waitReady(t *testing.T) {
 		status, body, err := get(d.http + "/readyz")
 		if err == nil && status != http.StatusOK {
 			err = fmt.Errorf("/readyz says %d: %s", status, body)
+		}
+		if err == nil && !strings.Contains(d.log.String(), " is ready\n") {
+			err = errors.New("it has not said so yet")
 		}
 		return err
 	})
