@@ -20,6 +20,7 @@ const (
 	askEvery   = 3                // and with every third list asked
 	spareFor   = 5 * time.Second  // one that is silent and gave no answer is not asked again
 	recallTwin = 12 * time.Minute // two processes with one ID overwrite each other every five minutes
+	twinAfter  = 30 * time.Second // of being seen: what a restored store holds of a former process goes with its lease
 )
 
 // sighting is what is remembered of one edge.
@@ -31,6 +32,27 @@ type sighting struct {
 	err    error             // which was this
 	twin   string
 	twinAt time.Time
+	double doubt
+}
+
+// doubt is for how long an edge was seen to be two.
+type doubt struct {
+	last time.Time // zero: it is one
+	seen time.Duration
+}
+
+// look takes one more look, and tells whether there are two beyond doubt. Time in which nobody looked proves nothing: leases are
+// prolonged while a store has no leader.
+func (d *doubt) look(two bool, now time.Time) bool {
+	if !two {
+		*d = doubt{}
+		return false
+	}
+	if !d.last.IsZero() {
+		d.seen += min(now.Sub(d.last), 2*listEvery)
+	}
+	d.last = now
+	return d.seen >= twinAfter
 }
 
 // Run watches the edges until ctx ends.
@@ -62,7 +84,7 @@ func (s *Server) listed(edges []store.Edge) {
 		if e.Alive {
 			seen.alive = now
 		}
-		if e.Twin != "" {
+		if seen.double.look(e.Twin != "", now) {
 			seen.twin, seen.twinAt = e.Twin, now
 		}
 	}

@@ -178,7 +178,10 @@ func TestATwinIsRecalled(t *testing.T) {
 	w := newWorld(t)
 	url, _, _ := edgeServer(t, follows("ams1"))
 	w.store.edges = []store.Edge{{ID: "ams1", HTTP: url, Alive: true, Twin: "one here, one there"}}
-	w.edgeOf(t, "ams1")
+	for range twinAfter/listEvery + 1 {
+		w.edgeOf(t, "ams1")
+		w.clock = w.clock.Add(listEvery)
+	}
 	w.store.edges[0].Twin = ""
 	w.clock = now.Add(5 * time.Minute)
 	if e := w.edgeOf(t, "ams1"); e.Twin != "one here, one there" {
@@ -187,6 +190,39 @@ func TestATwinIsRecalled(t *testing.T) {
 	w.clock = now.Add(time.Hour)
 	if e := w.edgeOf(t, "ams1"); e.Twin != "" {
 		t.Errorf("%+v", e)
+	}
+}
+
+// TestWhatARestoredStoreHoldsIsNoTwin: a restored store held the leased entry of a process that had ended, beside what its successor
+// wrote. For twelve minutes status said that there were two, and ended with 1.
+func TestWhatARestoredStoreHoldsIsNoTwin(t *testing.T) {
+	w := newWorld(t)
+	url, _, _ := edgeServer(t, follows("ams1"))
+	w.store.edges = []store.Edge{{ID: "ams1", HTTP: url, Alive: true}}
+	twin := func(two string) string {
+		w.store.edges[0].Twin = two
+		return w.edgeOf(t, "ams1").Twin
+	}
+	for range 10 { // the lease of 10 seconds, in every second of which somebody looks
+		if got := twin("one then, one now"); got != "" {
+			t.Fatalf("after %v: %s", w.clock.Sub(now), got)
+		}
+		w.clock = w.clock.Add(time.Second)
+	}
+	w.clock = w.clock.Add(time.Minute) // without a leader, in which leases do not end
+	if got := twin("one then, one now"); got != "" {
+		t.Error(got)
+	}
+	w.clock = w.clock.Add(listEvery)
+	twin("")
+	for seen := time.Duration(0); seen < twinAfter; seen += listEvery { // and another time, from the beginning
+		if got := twin("one then, one now"); got != "" {
+			t.Errorf("after %v: %s", seen, got)
+		}
+		w.clock = w.clock.Add(listEvery)
+	}
+	if twin("one then, one now") == "" {
+		t.Error("two that stay are not told of")
 	}
 }
 

@@ -179,7 +179,7 @@ func TestADiskThatWasFull(t *testing.T) {
 	startLoad(r, w)
 	edge := r.Edges[1]
 	edge.Stop()
-	r.Run("mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", edge.Dir)
+	r.Run("mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", edge.Dir)
 	defer func() { edge.Kill(); r.Run("umount", edge.Dir) }()
 	edge.Start()
 	r.WaitReady(edge)
