@@ -23,8 +23,11 @@ were up. gtmctl health release lets them down.
 Edges are known until gtmctl edge forget. One that is silent (it lost its lease) or cannot be asked may answer from anything: what it
 is BEHIND in is unknown.
 
-Exit code 1 if an edge cannot be asked, serves something broken, no longer follows or stays behind, if the store is not followed, or has
-used four fifths of etcd's quota, if it does not take a verdict, or a tenant's verdicts are late, while the brake holds anything, if too few vantages of a monitor are alive to agree, or if health stands still: no judge is heard, and verdicts are those of before.`,
+Exit code 1
+- if an edge is silent, cannot be asked, serves something broken, no longer follows or stays behind;
+- if the store is not followed, has used four fifths of etcd's quota, or does not take a verdict, or a tenant's verdicts are late;
+- while the brake holds anything, or too few vantages of a monitor are alive to agree;
+- if health stands still: no judge is heard, and verdicts are those of before.`,
 		Example: `  gtmctl status
   gtmctl status -o json | jq '.pools[] | select(.up | not)'`,
 		Args: needArgs(0, 0),
