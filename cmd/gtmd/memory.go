@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,8 +16,7 @@ import (
 const (
 	startGrowth  = 200
 	steadyGrowth = 25
-	// roomyGrowth holds during a collection that is asked for. It begins with the heap as large as it happens to be, and where that is
-	// as large as it may become, whoever allocates is made to collect nearly all of it first: a change waited for 0.7 s.
+	// roomyGrowth bounds roomyFor.
 	roomyGrowth = 1000
 )
 
@@ -56,12 +56,28 @@ func hurry() (settle func(context.Context)) {
 	}
 }
 
+// roomy tells that giveBack wants more room for a while.
+var roomy atomic.Bool
+
 // giveBack collects twice: what lies in a pool for the next user (sync.Pool) goes with the second collection.
 func giveBack() {
-	debug.SetGCPercent(roomyGrowth)
+	roomy.Store(true)
+	defer roomy.Store(false)
+	debug.SetGCPercent(int(measureHeap().roomyFor()))
 	runtime.GC()
 	debug.FreeOSMemory()
 	debug.SetGCPercent(steadyGrowth)
+}
+
+// leastRoomy is how many bytes may be allocated at least during a collection that is asked for.
+const leastRoomy = 32 << 20
+
+// roomyFor is how much the heap may grow during a collection that is asked for, in percent of what lives. It begins with the heap as large
+// as it happens to be, and where that is as large as it may become, whoever allocates is made to collect nearly all of it first: a change
+// waited for 0.7 s. But it lasts long where the processors are busy, and whatever is allowed is then allocated by whoever sends a lot.
+func (h heap) roomyFor() uint64 {
+	garbage := max(h.objects, h.live) - h.live
+	return min(roomyGrowth, (garbage+max(leastRoomy, h.live/2))*100/max(h.live, 1))
 }
 
 // sleep tells whether the time passed before ctx ended.

@@ -12,7 +12,7 @@ import (
 // connections. It is a fifth of the memory that a small edge may have.
 const leastRoom = 16 << 20
 
-// mostGrowth bounds what leastRoom can come to, in percent of what lives: less than other growths that somebody wants for a while.
+// mostGrowth bounds what leastRoom can come to, in percent of what lives.
 const mostGrowth = 300
 
 // keepRoom sees to it after each collection that the next one waits for leastRoom. To be called once.
@@ -31,13 +31,13 @@ func afterCollection(fn func()) {
 	}, fn)
 }
 
-// adjustRoom sets the growth that fits what lives now, unless somebody else wants another one for a while, or it is about right: setting
+// adjustRoom sets the growth that fits what lives now, unless giveBack wants another one for a while, or it is about right: setting
 // it stops everything for a moment.
 func adjustRoom() {
 	samples := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/gogc:percent"}}
 	metrics.Read(samples)
 	now, want := samples[1].Value.Uint64(), growthFor(samples[0].Value.Uint64())
-	if tooLow, tooHigh := now < want*3/4, now > want*5/4; now <= mostGrowth && (tooLow || tooHigh) {
+	if tooLow, tooHigh := now < want*3/4, now > want*5/4; !roomy.Load() && (tooLow || tooHigh) {
 		debug.SetGCPercent(int(want))
 	}
 }

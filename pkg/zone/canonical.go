@@ -52,7 +52,8 @@ func canonical(origin, file, content string, d Defaults, most int) (text string,
 	var unread found
 	var b strings.Builder
 	last := ""
-	for _, r := range rrs {
+	for i, r := range rrs {
+		rrs[i] = record{} // it is not needed any more, when the text grows
 		line := r.rr.String()
 		if line == last { // a record that is there twice counts once (RFC 2181, 5)
 			continue
@@ -102,10 +103,7 @@ func complete(origin, file string, rrs []record, d Defaults) ([]record, Problems
 	has := func(t uint16) bool {
 		return slices.ContainsFunc(rrs, func(r record) bool { return r.rr.Header().Rrtype == t && r.rr.Header().Name == origin })
 	}
-	var labels []string
-	if labels = dns.SplitDomainName(origin); labels != nil {
-		slices.Reverse(labels)
-	}
+	key := keyOf(origin)
 	hdr := func(t uint16, ttl uint32) dns.RR_Header {
 		return dns.RR_Header{Name: origin, Rrtype: t, Class: dns.ClassINET, Ttl: ttl}
 	}
@@ -115,7 +113,7 @@ func complete(origin, file string, rrs []record, d Defaults) ([]record, Problems
 			problems = append(problems, Problem{File: file, Text: "zone " + origin + " has no NS record at its apex: add one, or declare spec.nameservers"})
 		}
 		for _, ns := range d.Nameservers {
-			rrs = append(rrs, record{rr: &dns.NS{Hdr: hdr(dns.TypeNS, nsTTL), Ns: dns.CanonicalName(ns)}, labels: labels})
+			rrs = append(rrs, record{rr: &dns.NS{Hdr: hdr(dns.TypeNS, nsTTL), Ns: dns.CanonicalName(ns)}, key: key})
 		}
 	}
 	if !has(dns.TypeSOA) {
@@ -124,7 +122,7 @@ func complete(origin, file string, rrs []record, d Defaults) ([]record, Problems
 			problems = append(problems, Problem{File: file, Text: "zone " + origin + " has no SOA record: add one, or declare spec.contact and spec.nameservers"})
 			return rrs, problems
 		}
-		rrs = append(rrs, record{labels: labels, rr: &dns.SOA{Hdr: hdr(dns.TypeSOA, soaTTL), Ns: mname, Mbox: mailbox(d.Contact),
+		rrs = append(rrs, record{key: key, rr: &dns.SOA{Hdr: hdr(dns.TypeSOA, soaTTL), Ns: mname, Mbox: mailbox(d.Contact),
 			Refresh: soaRefresh, Retry: soaRetry, Expire: soaExpire, Minttl: soaMinimum}})
 	}
 	return rrs, problems

@@ -1,9 +1,9 @@
 package zone
 
 import (
-	"fmt"
+	"bytes"
 	"slices"
-	"strings"
+	"sort"
 
 	"github.com/miekg/dns"
 
@@ -11,81 +11,125 @@ import (
 )
 
 // checker finds what makes a zone wrong (errors) or doubtful (warnings). What is an error is one for kzonecheck and NSD too;
-// out of zone data, which they skip, is one more.
+// out of zone data, which they skip, is one more. Beside the records it holds some bytes for each name, and nothing that it does
+// for one grows with how many others there are.
 type checker struct {
 	origin, file   string
-	order          []string // the names that own records, each above those below it
-	at             map[string]map[uint16][]record
-	exists         map[string]bool // the names that own records, and those above them (RFC 4592, 2.2.2)
+	apex           string   // the key of origin
+	rrs            []record // that belong to the zone, sorted
+	names          []name   // that own them, each before those below it
 	errs, warnings found
 }
 
-// check takes sorted records.
+// name is one owner.
+type name struct {
+	first, end int32 // of its records
+	cut        int32 // the highest delegation at or above it, by its place among the names; -1: none
+}
+
+// check takes sorted records. It reuses their room.
 func check(origin, file string, rrs []record) (errs, warnings Problems) {
-	c := &checker{origin: origin, file: file, at: map[string]map[uint16][]record{}, exists: map[string]bool{}}
+	c := &checker{origin: origin, file: file, apex: keyOf(origin), rrs: rrs[:0]}
 	for _, r := range rrs {
-		c.take(r)
+		if c.takes(r) {
+			c.rrs = append(c.rrs, r)
+		}
 	}
-	for i, name := range c.order {
-		c.authority(name)
-		c.alone(name)
-		c.dname(name, i)
-		c.hosts(name)
-		c.loop(name)
-		c.ttls(name)
+	c.gather()
+	for i := range c.names {
+		c.alone(i)
+		c.dname(i)
+		c.hosts(i)
+		c.sets(i)
 	}
+	c.loops()
 	return c.errs.all(file), c.warnings.all(file)
 }
 
+// fail notes an error. Of those that are too many to be told no text is made.
 func (c *checker) fail(r record, format string, args ...any) {
-	c.errs.add(Problem{File: c.file, Line: r.line, Text: fmt.Sprintf(format, args...)})
+	c.errs.addf(c.file, r.line, format, args...)
 }
 
 func (c *checker) warn(r record, format string, args ...any) {
-	c.warnings.add(Problem{File: c.file, Line: r.line, Text: fmt.Sprintf(format, args...)})
+	c.warnings.addf(c.file, r.line, format, args...)
 }
 
-// take sorts a record in, if it belongs to the zone.
-func (c *checker) take(r record) {
+// takes tells whether a record belongs to the zone.
+func (c *checker) takes(r record) bool {
 	h := r.rr.Header()
 	switch {
-	case !dns.IsSubDomain(c.origin, h.Name):
+	case !below(r.key, c.apex):
 		c.fail(r, "%s %s is outside the zone %s: remove it, or put it into its own zone", h.Name, dns.Type(h.Rrtype), c.origin)
-		return
+		return false
 	case h.Class != dns.ClassINET:
 		c.fail(r, "%s: class %s: only IN can be served", h.Name, dns.Class(h.Class))
-		return
+		return false
 	case isMeta(h.Rrtype):
 		c.fail(r, "%s: the type %s is for questions and messages, not for zones: remove it", h.Name, dns.Type(h.Rrtype))
-		return
+		return false
+	case h.Rrtype == dns.TypeSOA && h.Name != c.origin:
+		c.fail(r, oneSOA, h.Name, c.origin)
+		return false
 	}
 	if _, err := packName(h.Name); err != nil {
 		c.fail(r, "%s: %v", h.Name, err)
-		return
+		return false
 	}
 	data, err := packData(r.rr)
 	if err != nil {
 		c.fail(r, "%s %s: its data cannot be encoded: %v", h.Name, dns.Type(h.Rrtype), err)
-		return
+		return false
 	}
 	if len(data) == 0 && !mayBeEmpty(r.rr) {
 		c.fail(r, "%s %s has no data", h.Name, dns.Type(h.Rrtype))
-		return
+		return false
 	}
 	if ds, ok := r.rr.(*dns.DS); ok && badDigest(ds) {
 		c.fail(r, "%s DS: the digest has not the length of its type %d: copy it whole", h.Name, ds.DigestType)
 	}
-	if c.at[h.Name] == nil {
-		c.at[h.Name] = map[uint16][]record{}
-		c.order = append(c.order, h.Name)
-		for name := h.Name; !c.exists[name]; name = parent(name) {
-			c.exists[name] = true
-			if name == c.origin {
-				break
-			}
+	return true
+}
+
+const oneSOA = "%s: a zone has one SOA, at its apex %s"
+
+// gather finds the names and the delegations above them: what lies below a name stands right behind it.
+func (c *checker) gather() {
+	for i := range c.rrs {
+		if n := len(c.names); n > 0 && c.rrs[i].key == c.key(n-1) {
+			c.names[n-1].end++
+			continue
 		}
+		c.names = append(c.names, name{first: int32(i), end: int32(i + 1), cut: -1})
 	}
-	c.at[h.Name][h.Rrtype] = append(c.at[h.Name][h.Rrtype], r)
+	cut := int32(-1)
+	for i := range c.names {
+		if cut >= 0 && !below(c.key(i), c.key(int(cut))) {
+			cut = -1
+		}
+		if cut < 0 && c.key(i) != c.apex && len(c.set(i, dns.TypeNS)) > 0 {
+			cut = int32(i)
+		}
+		c.names[i].cut = cut
+	}
+}
+
+func (c *checker) key(i int) string { return c.rrs[c.names[i].first].key }
+
+// all gives the records of a name, by type.
+func (c *checker) all(i int) []record { return c.rrs[c.names[i].first:c.names[i].end] }
+
+// set gives the records of a name that are of a type; not SOA, which stands first.
+func (c *checker) set(i int, t uint16) []record {
+	all := c.all(i)
+	from := sort.Search(len(all), func(j int) bool { h := all[j].rr.Header(); return h.Rrtype >= t && h.Rrtype != dns.TypeSOA })
+	n := sort.Search(len(all)-from, func(j int) bool { return all[from+j].rr.Header().Rrtype > t })
+	return all[from : from+n]
+}
+
+// find gives the place of the first name with that key or one behind it.
+func (c *checker) find(key string) int {
+	return sort.Search(len(c.names), func(i int) bool { return c.key(i) >= key })
 }
 
 func mayBeEmpty(rr dns.RR) bool {
@@ -105,167 +149,182 @@ func badDigest(ds *dns.DS) bool {
 // isMeta tells the types that no zone holds (RFC 6895, 3.1).
 func isMeta(t uint16) bool { return t == 0 || t == dns.TypeOPT || t >= 128 && t <= 255 }
 
-func (c *checker) authority(name string) {
-	soa := c.at[name][dns.TypeSOA]
-	if len(soa) > 0 && (name != c.origin || distinct(soa) > 1) {
-		c.fail(soa[len(soa)-1], "%s: a zone has one SOA, at its apex %s", name, c.origin)
-	}
-}
-
 // alone checks that a CNAME is.
-func (c *checker) alone(name string) {
-	cname := c.at[name][dns.TypeCNAME]
+func (c *checker) alone(i int) {
+	cname := c.set(i, dns.TypeCNAME)
 	if len(cname) == 0 {
 		return
 	}
-	other := slices.ContainsFunc(types(c.at[name]), func(t uint16) bool {
+	other := len(cname) < len(c.all(i)) && slices.ContainsFunc(c.all(i), func(r record) bool {
+		t := r.rr.Header().Rrtype
 		return t != dns.TypeCNAME && t != dns.TypeRRSIG && t != dns.TypeNSEC && t != dns.TypeKEY
 	})
-	if other || distinct(cname) > 1 {
-		c.fail(cname[len(cname)-1], "%s: a CNAME stands alone at its name (RFC 2181, 10.1): remove it or the other records", name)
+	if other || differing(cname) {
+		last := cname[len(cname)-1]
+		c.fail(last, "%s: a CNAME stands alone at its name (RFC 2181, 10.1): remove it or the other records", last.rr.Header().Name)
 	}
 }
 
 // dname checks that a DNAME is single, is no delegation, and has nothing below it (RFC 6672, 2.3 and 2.4).
-func (c *checker) dname(name string, i int) {
-	dname := c.at[name][dns.TypeDNAME]
+func (c *checker) dname(i int) {
+	dname := c.set(i, dns.TypeDNAME)
 	if len(dname) == 0 {
 		return
 	}
-	if distinct(dname) > 1 {
+	name, key := dname[0].rr.Header().Name, c.key(i)
+	if differing(dname) {
 		c.fail(dname[len(dname)-1], "%s: more than one DNAME (RFC 6672, 2.4)", name)
 	}
-	if len(c.at[name][dns.TypeNS]) > 0 && name != c.origin {
+	if len(c.set(i, dns.TypeNS)) > 0 && key != c.apex {
 		c.fail(dname[0], "%s: a DNAME stands beside NS records only at the apex (RFC 6672, 2.3): remove one of the two", name)
 	}
-	if i+1 < len(c.order) && dns.IsSubDomain(name, c.order[i+1]) {
-		below := c.order[i+1]
-		c.fail(c.any(below), "%s is below the DNAME %s, which renames it (RFC 6672, 2.4): remove one of the two", below, name)
+	if i+1 < len(c.names) && below(c.key(i+1), key) {
+		next := c.all(i + 1)[0]
+		c.fail(next, "%s is below the DNAME %s, which renames it (RFC 6672, 2.4): remove one of the two", next.rr.Header().Name, name)
 	}
-	if target := oneWriting(dname[0].rr.(*dns.DNAME).Target); dns.IsSubDomain(name, target) {
+	if target := oneWriting(dname[0].rr.(*dns.DNAME).Target); below(keyOf(target), key) {
 		c.warn(dname[0], "%s DNAME %s leads into itself: no name below it can be resolved", name, target)
 	}
 }
 
-// any gives one record of a name.
-func (c *checker) any(name string) record { return c.at[name][types(c.at[name])[0]][0] }
-
 // hosts checks that name servers in the zone have addresses.
-func (c *checker) hosts(name string) {
-	done := map[string]bool{}
-	if name != c.origin && c.delegated(parent(name)) {
+func (c *checker) hosts(i int) {
+	if cut := c.names[i].cut; cut >= 0 && int(cut) != i {
 		return // others know of these
 	}
-	for _, r := range c.at[name][dns.TypeNS] {
+	var told []string
+	for _, r := range c.set(i, dns.TypeNS) {
 		target := oneWriting(r.rr.(*dns.NS).Ns)
-		if !done[target] && dns.IsSubDomain(c.origin, target) && !c.hasAddress(target, name) {
-			c.warn(r, "%s NS %s: the name server has no address in the zone: add an A or AAAA record", name, target)
+		key := keyOf(target)
+		if !below(key, c.apex) || c.hasAddress(key, i) || slices.Contains(told, target) {
+			continue
 		}
-		done[target] = true
+		c.warn(r, "%s NS %s: the name server has no address in the zone: add an A or AAAA record", r.rr.Header().Name, target)
+		if told = append(told, target); len(told) == maxProblems {
+			return
+		}
 	}
 }
 
-// hasAddress tells whether the zone has an address for a name server of a zone, perhaps by a wildcard, or cannot have one
+// hasAddress tells whether the zone has an address for a name server of a name, perhaps by a wildcard, or cannot have one
 // since it lies in another delegation.
-func (c *checker) hasAddress(host, of string) bool {
-	if !c.exists[host] {
-		for !c.exists[host] && host != c.origin {
-			host = parent(host)
-		}
-		if host != of && c.delegated(host) {
+func (c *checker) hasAddress(host string, of int) bool {
+	at := c.find(host)
+	if at == len(c.names) || !below(c.key(at), host) {
+		host = c.encloser(host, at)
+		at = c.find(host)
+		cut := int(c.names[at].cut) // of what is at the encloser or below it
+		if cut >= 0 && below(host, c.key(cut)) && host != c.key(of) {
 			return true
 		}
-		host = oneWriting("*." + strings.TrimPrefix(host, ".")) // the root is the dot alone
+		host += wildcard
+		at = c.find(host)
 	}
-	return len(c.at[host][dns.TypeA]) > 0 || len(c.at[host][dns.TypeAAAA]) > 0
+	return at < len(c.names) && c.key(at) == host && len(c.set(at, dns.TypeA))+len(c.set(at, dns.TypeAAAA)) > 0
 }
 
-// delegated tells whether a name lies at or below a delegation.
-func (c *checker) delegated(name string) bool {
-	for ; name != c.origin; name = parent(name) {
-		if len(c.at[name][dns.TypeNS]) > 0 {
-			return true
+// encloser gives the key of the lowest name above one that does not exist, which would stand at a place (RFC 4592, 2.2.2: a name exists
+// where one below it does). Its neighbours there share most with it.
+func (c *checker) encloser(key string, at int) string {
+	n := len(c.apex)
+	for _, i := range []int{at - 1, at} {
+		if i >= 0 && i < len(c.names) {
+			n = max(n, shared(key, c.key(i)))
 		}
 	}
-	return false
+	return key[:n]
 }
 
-func parent(name string) string {
-	if i, end := dns.NextLabel(name, 0); !end {
-		return name[i:]
-	}
-	return "."
-}
-
-// loop warns, once for each, of CNAME records that lead in a circle.
-func (c *checker) loop(name string) {
-	seen := []string{name}
-	for at := name; ; {
-		cname := c.at[at][dns.TypeCNAME]
-		if len(cname) == 0 {
-			return
+// loops warns, once for each, of CNAME records that lead in a circle. Each record is followed once.
+func (c *checker) loops() {
+	const never = 0
+	walk := make([]int32, len(c.names)) // in which a name was met
+	for i := range c.names {
+		id := int32(i + 1)
+		at := i
+		for at >= 0 && walk[at] == never {
+			walk[at] = id
+			at = c.target(at)
 		}
-		at = oneWriting(cname[0].rr.(*dns.CNAME).Target)
-		if at == name {
-			if name == slices.Min(seen) {
-				c.warn(c.at[name][dns.TypeCNAME][0], "%s: its CNAME leads back to itself: it cannot be resolved", name)
+		if at < 0 || walk[at] != id {
+			continue // it ends, or leads to where another has led
+		}
+		first := at
+		for next := c.target(at); next != at; next = c.target(next) {
+			if c.all(next)[0].rr.Header().Name < c.all(first)[0].rr.Header().Name {
+				first = next
 			}
-			return
 		}
-		if slices.Contains(seen, at) || len(seen) == maxLoop {
-			return // a loop that this name is not part of, or none
-		}
-		seen = append(seen, at)
+		r := c.set(first, dns.TypeCNAME)[0]
+		c.warn(r, "%s: its CNAME leads back to itself: it cannot be resolved", r.rr.Header().Name)
 	}
 }
 
-// maxLoop is the longest circle that is looked for.
-const maxLoop = 64
+// target gives the place of the name that another leads to by its CNAME; -1: there is none.
+func (c *checker) target(i int) int {
+	cname := c.set(i, dns.TypeCNAME)
+	if len(cname) == 0 {
+		return -1
+	}
+	key := keyOf(oneWriting(cname[0].rr.(*dns.CNAME).Target))
+	if at := c.find(key); at < len(c.names) && c.key(at) == key {
+		return at
+	}
+	return -1
+}
 
 // maxSet is how large a set of records can be, in bytes, that fits a message beside all else in it.
 const maxSet = 60 << 10
 
-// ttls looks at what the records of a set have to be together.
-func (c *checker) ttls(name string) {
-	for _, t := range types(c.at[name]) {
-		set := c.at[name][t]
-		if ttl := set[0].rr.Header().Ttl; ttl > maxTTL {
-			c.warn(set[0], "%s %s: the TTL %d is above %d, and served as 0 (RFC 2181, 8)", name, dns.Type(t), ttl, maxTTL)
+// sets looks at what the records of a set have to be together.
+func (c *checker) sets(i int) {
+	for all := c.all(i); len(all) > 0; {
+		n := 1
+		for n < len(all) && all[n].rr.Header().Rrtype == all[0].rr.Header().Rrtype {
+			n++
 		}
-		size := 0
-		for _, r := range set {
-			size += dns.Len(r.rr) - len(name) + 1 // whose owner is compressed
-		}
-		if size > maxSet {
-			c.warn(set[0], "%s %s: %d records with %d bytes never fit a message, which has room for %d: spread them over several names", name,
-				dns.Type(t), len(set), size, maxSet)
-		}
-		for _, r := range set[1:] {
-			if r.rr.Header().Ttl != set[0].rr.Header().Ttl && t != dns.TypeRRSIG {
-				c.warn(r, "%s %s: records of one set have different TTLs; the lowest is served (RFC 2181, 5.2)", name, dns.Type(t))
-				break
-			}
+		c.oneSet(all[:n])
+		all = all[n:]
+	}
+}
+
+func (c *checker) oneSet(set []record) {
+	h := set[0].rr.Header()
+	if h.Rrtype == dns.TypeSOA && differing(set) {
+		c.fail(set[len(set)-1], oneSOA, h.Name, c.origin)
+	}
+	if h.Ttl > maxTTL {
+		c.warn(set[0], "%s %s: the TTL %d is above %d, and served as 0 (RFC 2181, 8)", h.Name, dns.Type(h.Rrtype), h.Ttl, maxTTL)
+	}
+	size := 0
+	for _, r := range set {
+		size += dns.Len(r.rr) - len(h.Name) + 1 // whose owner is compressed
+	}
+	if size > maxSet {
+		c.warn(set[0], "%s %s: %d records with %d bytes never fit a message, which has room for %d: spread them over several names", h.Name,
+			dns.Type(h.Rrtype), len(set), size, maxSet)
+	}
+	for _, r := range set[1:] {
+		if r.rr.Header().Ttl != h.Ttl && h.Rrtype != dns.TypeRRSIG {
+			c.warn(r, "%s %s: records of one set have different TTLs; the lowest is served (RFC 2181, 5.2)", h.Name, dns.Type(h.Rrtype))
+			break
 		}
 	}
 }
 
-func types(at map[uint16][]record) []uint16 {
-	list := make([]uint16, 0, len(at))
-	for t := range at {
-		list = append(list, t)
-	}
-	slices.Sort(list)
-	return list
-}
-
-func distinct(rrs []record) int {
-	seen := map[string]bool{}
-	for _, r := range rrs {
+// differing tells whether the data of a set are not all the same.
+func differing(set []record) bool {
+	var first []byte
+	for i, r := range set {
 		data, err := packData(r.rr)
 		if err != nil {
-			return len(rrs)
+			return true
 		}
-		seen[string(dnssec.Canonical(r.rr.Header().Rrtype, data))] = true
+		if data = dnssec.Canonical(r.rr.Header().Rrtype, data); i == 0 {
+			first = data
+		} else if !bytes.Equal(first, data) {
+			return true
+		}
 	}
-	return len(seen)
+	return false
 }

@@ -23,6 +23,15 @@ func (f *found) add(p Problem) {
 	f.list = append(f.list, p)
 }
 
+// addf is add, which makes no text where it is not told.
+func (f *found) addf(file string, line int, format string, args ...any) {
+	if f.full() {
+		f.more++
+		return
+	}
+	f.list = append(f.list, Problem{File: file, Line: line, Text: fmt.Sprintf(format, args...)})
+}
+
 func (f *found) full() bool { return len(f.list) == maxProblems }
 
 // all gives what was found in the order of the file, and says how much was left out.

@@ -15,9 +15,9 @@ import (
 
 // record is one record and what is needed to sort it and to speak of it.
 type record struct {
-	rr     dns.RR
-	line   int      // where it ends in the file; 0: it was made
-	labels []string // right to left, lower case
+	rr   dns.RR
+	key  string // of its owner
+	line int    // where it ends in the file; 0: it was made
 }
 
 // maxGenerated bounds the records that $GENERATE makes in one file, beyond one for each line.
@@ -132,9 +132,12 @@ func (r *reader) take(rr dns.RR) bool {
 	case r.size+len(rr.Header().Name)+leastLine > r.most:
 		r.faults.list = tooLarge(r.file, r.lines.line, r.most)
 	default:
-		if r.size += len(rr.Header().Name) + leastLine; len(r.faults.list) == 0 {
-			r.rrs = append(r.rrs, newRecord(rr, r.lines.line))
+		r.size += len(rr.Header().Name) + leastLine
+		if len(r.faults.list) > 0 {
+			r.rrs = nil // nothing becomes of them
+			return true
 		}
+		r.rrs = append(r.rrs, r.record(rr))
 		return true
 	}
 	r.done = true
@@ -173,12 +176,15 @@ func unquoted(text string) string {
 	return strings.TrimRight(what, ": ") + ": this is no record of a master file"
 }
 
-func newRecord(rr dns.RR, line int) record {
+// record takes in what was read. Records that follow each other have their owner in common where it is one.
+func (r *reader) record(rr dns.RR) record {
 	h := rr.Header()
 	h.Name = oneWriting(h.Name)
-	labels := dns.SplitDomainName(h.Name)
-	slices.Reverse(labels)
-	return record{rr, line, labels}
+	if n := len(r.rrs); n > 0 && r.rrs[n-1].rr.Header().Name == h.Name {
+		h.Name = r.rrs[n-1].rr.Header().Name
+		return record{rr, r.rrs[n-1].key, r.lines.line}
+	}
+	return record{rr, keyOf(h.Name), r.lines.line}
 }
 
 // lineReader reads a text byte by byte, as the parser then does too, and so knows the line that was read last.

@@ -145,15 +145,38 @@ func packData(rr dns.RR) ([]byte, error) {
 	return slices.Clone(buf[off+10 : end]), nil
 }
 
-// sortRecords brings records into canonical order: SOA first, then by owner, type and text.
+// sortRecords brings records into canonical order: SOA first, then by owner, type and text. Texts take long to make, and so are made
+// once for each record of a set, and held for one set at a time.
 func sortRecords(rrs []record) {
-	slices.SortStableFunc(rrs, func(a, b record) int {
-		x, y := a.rr.Header(), b.rr.Header()
-		if c := cmp.Or(cmp.Compare(notSOA(a), notSOA(b)), slices.Compare(a.labels, b.labels), cmp.Compare(x.Rrtype, y.Rrtype)); c != 0 {
-			return c
-		}
-		return strings.Compare(a.rr.String(), b.rr.String()) // which takes long to make
+	slices.SortFunc(rrs, func(a, b record) int {
+		return cmp.Or(cmp.Compare(notSOA(a), notSOA(b)), strings.Compare(a.key, b.key),
+			cmp.Compare(a.rr.Header().Rrtype, b.rr.Header().Rrtype), cmp.Compare(a.line, b.line))
 	})
+	for i := 0; i < len(rrs); {
+		n := 1
+		for i+n < len(rrs) && rrs[i+n].key == rrs[i].key && rrs[i+n].rr.Header().Rrtype == rrs[i].rr.Header().Rrtype {
+			n++
+		}
+		if n > 1 {
+			sortSet(rrs[i : i+n])
+		}
+		i += n
+	}
+}
+
+func sortSet(rrs []record) {
+	type written struct {
+		text string
+		record
+	}
+	all := make([]written, len(rrs))
+	for i, r := range rrs {
+		all[i] = written{r.rr.String(), r}
+	}
+	slices.SortStableFunc(all, func(a, b written) int { return strings.Compare(a.text, b.text) })
+	for i, w := range all {
+		rrs[i] = w.record
+	}
 }
 
 func notSOA(r record) int {

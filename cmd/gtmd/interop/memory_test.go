@@ -98,7 +98,8 @@ func TestHostileApplies(t *testing.T) {
 	}
 }
 
-// TestLargeMessages: 300 clients that post the largest DNS messages by HTTPS as fast as they can.
+// TestLargeMessages: 300 clients that post the largest DNS messages by HTTPS as fast as they can. It grew to 398 MB, once to 696: a
+// collection that was asked for in their midst allowed the heap ten times what lives.
 func TestLargeMessages(t *testing.T) {
 	g := startGuarded(t)
 	pem, err := os.ReadFile(g.file)
@@ -141,7 +142,7 @@ func TestLargeMessages(t *testing.T) {
 	group.Wait()
 	after, most := measure()
 	t.Logf("%d messages of %d bytes by %d clients: %d MB before, %d at the peak, %d after", posted.Load(), postedMessage, posters, before, most, after)
-	if posted.Load() == 0 || most > before+600 { // 332 were measured
+	if posted.Load() == 0 || most > before+150 { // 60 to 80 were measured
 		t.Errorf("%d messages, and it grew from %d to %d MB", posted.Load(), before, most)
 	}
 }

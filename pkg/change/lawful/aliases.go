@@ -65,12 +65,26 @@ func (c *Change) deadEnds() (errs spec.Errors) {
 			delete(ends, host)
 		}
 	}
+	byZone := map[*spec.Resource]map[string]bool{}
+	for to := range ends {
+		z := spec.ZoneOf(after, to)
+		if byZone[z] == nil {
+			byZone[z] = map[string]bool{}
+		}
+		byZone[z][to] = true
+	}
+	for z, names := range byZone {
+		dropHeld(z, names)
+	}
 	for _, to := range slices.Sorted(maps.Keys(ends)) {
 		z := spec.ZoneOf(after, to)
-		if holds(z, to) {
+		if !byZone[z][to] {
 			continue
 		}
 		for _, r := range ends[to] {
+			if errs.Full() {
+				return errs
+			}
 			e := &spec.Error{File: r.Origin.File, Line: r.Origin.LineOf("spec.alias"), Resource: r.Key.String(), Field: "spec.alias.to",
 				Msg:  fmt.Sprintf("%s leads to %s, but zone %s has neither a service nor addresses there", r.Spec.(*spec.Service).Host, to, z.Name),
 				Hint: "correct the alias, or change it first where it is not yours"}
@@ -91,27 +105,32 @@ func zoneKey(after spec.Near, r *spec.Resource) spec.Key {
 	return spec.Key{}
 }
 
-// holds tells whether an alias can lead to a name of a zone's content: to addresses, or below a delegation, which is elsewhere. What
-// a zone that is copied from other servers holds is not known before.
-func holds(z *spec.Resource, to string) bool {
+// dropHeld takes out of names those that an alias can lead to in a zone's content: to addresses, or below a delegation, which is
+// elsewhere. What a zone that is copied from other servers holds is not known before. The content is read once for all names.
+func dropHeld(z *spec.Resource, names map[string]bool) {
 	declared := z.Spec.(*spec.Zone)
 	if len(declared.Primaries) > 0 {
-		return true
+		clear(names)
+		return
 	}
 	cuts := map[string]string{}
-	found := false
 	for line := range strings.SplitSeq(declared.Content, "\n") {
-		f := fieldsOf(line)
-		if len(f) < 4 {
+		owner, kind, ok := ownerAndType(line)
+		if !ok {
 			continue
 		}
-		found = found || f[0] == to && (f[3] == "A" || f[3] == "AAAA")
-		if f[3] == "NS" && f[0] != z.Name {
-			cuts[f[0]] = f[3]
+		if kind == "A" || kind == "AAAA" {
+			delete(names, owner)
+		}
+		if kind == "NS" && owner != z.Name {
+			cuts[owner] = kind
 		}
 	}
-	cut, _ := cutAbove(to, z.Name, cuts)
-	return found || cut != ""
+	for to := range names {
+		if cut, _ := cutAbove(to, z.Name, cuts); cut != "" {
+			delete(names, to)
+		}
+	}
 }
 
 func keysOf(resources []*spec.Resource) []spec.Key {

@@ -155,8 +155,8 @@ func instead(r *spec.Resource, s spec.Spec) *spec.Resource {
 func unusedNameservers(r *spec.Resource, z *spec.Zone, text string) *spec.Error {
 	var own []string
 	for line := range strings.SplitSeq(text, "\n") {
-		if f := fieldsOf(line); len(f) == 5 && f[0] == r.Name && f[3] == "NS" {
-			own = append(own, f[4])
+		if owner, kind, _ := ownerAndType(line); owner == r.Name && kind == "NS" {
+			own = append(own, line[strings.LastIndexByte(line, '\t')+1:])
 		}
 	}
 	declared := z.Effective().Nameservers
@@ -245,13 +245,13 @@ func clashesIn(after spec.Near, z *spec.Resource, hosts map[string]*spec.Resourc
 	own := map[string][]string{} // the types at each host
 	cuts := map[string]string{}  // the type that takes the names below away
 	for line := range strings.SplitSeq(z.Spec.(*spec.Zone).Content, "\n") {
-		f := fieldsOf(line)
-		if len(f) < 4 {
+		owner, kind, ok := ownerAndType(line)
+		if !ok {
 			continue
 		}
-		owner, kind := f[0], f[3]
-		if hosts[owner] != nil && !slices.Contains(own[owner], kind) {
-			own[owner] = append(own[owner], kind)
+		// Types of an owner stand together. An owner may have all that there are.
+		if types := own[owner]; hosts[owner] != nil && (len(types) == 0 || types[len(types)-1] != kind) {
+			own[owner] = append(types, kind)
 		}
 		if kind == "DNAME" || kind == "NS" && owner != z.Name {
 			cuts[owner] = kind
@@ -290,8 +290,15 @@ func clashesIn(after spec.Near, z *spec.Resource, hosts map[string]*spec.Resourc
 	return errs, warnings
 }
 
-// fieldsOf takes a line of canonical content apart: owner, TTL, class, type, RDATA. Owners may hold spaces.
-func fieldsOf(line string) []string { return strings.SplitN(line, "\t", 5) }
+// ownerAndType takes from a line of canonical content what stands first and fourth in it, between tabs: owner, TTL, class, type,
+// RDATA. Owners may hold spaces.
+func ownerAndType(line string) (owner, kind string, ok bool) {
+	owner, rest, _ := strings.Cut(line, "\t")
+	_, rest, _ = strings.Cut(rest, "\t")
+	_, rest, ok = strings.Cut(rest, "\t")
+	kind, _, _ = strings.Cut(rest, "\t")
+	return owner, kind, ok
+}
 
 // inPlaceOf gives those of the types that a service answers itself, beside CNAME. All others stand beside it, as TXT does.
 func inPlaceOf(s *spec.Service, types []string) (out []string) {
