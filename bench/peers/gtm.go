@@ -26,6 +26,8 @@ func (j Job) WriteGtm() error {
 			return err
 		}
 	}
+	b.WriteString("---\nkind: Tenant\ntenant: platform\nname: platform\n" +
+		"spec: {limits: {quota: {all: {resources: 10000000, services: 10000000, megabytes: 100000}}}}\n")
 	for _, pool := range Pools {
 		fmt.Fprintf(&b, "---\nkind: Pool\ntenant: %s\nname: %s\nspec:\n  endpoints:\n"+
 			"    - {name: a, addresses: [%s], weight: 3}\n    - {name: b, addresses: [%s], weight: 1}\n", tenant, pool.Name, pool.Addresses[0], pool.Addresses[1])

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gti/gtm/pkg/spec"
@@ -20,11 +21,14 @@ type Config struct {
 	Now func() time.Time
 }
 
-// Changer plans and applies changes. It is safe for concurrent use; its changes are applied one after the
-// other, and those of other processes are met by planning anew.
+// Changer plans and applies changes. It is safe for concurrent use; its changes of one tenant are applied one after the
+// other, and those of other tenants and processes are met by planning anew.
 type Changer struct {
-	cfg  Config
-	turn chan struct{} // holds one token: whose turn it is to apply
+	cfg   Config
+	turns turns
+	// gate is held for reading by each commit, and for writing by who was overtaken, until its next commit is made: so nobody of this
+	// process is overtaken twice without getting on, and others wait for one commit at most.
+	gate sync.RWMutex
 }
 
 // New makes a Changer.
@@ -35,9 +39,7 @@ func New(cfg Config) *Changer {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	c := &Changer{cfg: cfg, turn: make(chan struct{}, 1)}
-	c.turn <- struct{}{}
-	return c
+	return &Changer{cfg: cfg}
 }
 
 // State gives the present state.
@@ -54,7 +56,7 @@ func (c *Changer) Plan(ctx context.Context, in Input) (*Plan, error) {
 	return p, c.explain(ctx, err)
 }
 
-// maxAttempts bounds how often a change is planned anew because others were faster.
+// maxAttempts bounds how often a change is planned anew because others were faster, without having got on in between.
 const maxAttempts = 20
 
 // Apply carries a plan out and gives the generations that it made, in their order: one for each part, or
@@ -65,15 +67,22 @@ func (c *Changer) Apply(ctx context.Context, p *Plan) ([]store.Record, error) {
 	if strings.TrimSpace(p.Author) == "" {
 		return nil, errors.New("a change needs an author: say who makes it")
 	}
-	select {
-	case <-c.turn:
-		defer func() { c.turn <- struct{}{} }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	end, err := c.turns.take(ctx, tenantsOf(p))
+	if err != nil {
+		return nil, err
 	}
+	defer end()
 	run := &run{c: c, message: p.in.Message, author: p.Author, at: c.cfg.Now()}
-	for range maxAttempts {
+	defer run.letOthers()
+	made, most := 0, 0 // generations; more of them than steps are made only where somebody undoes them
+	for _, part := range p.Parts {
+		most += len(part.Steps)
+	}
+	for attempt := 0; attempt < maxAttempts; attempt++ {
 		err := run.parts(ctx, p)
+		if n := len(run.records); n > made && n <= most {
+			made, attempt = n, 0
+		}
 		var moved *store.ConflictError
 		if !errors.As(err, &moved) {
 			return run.records, run.partly(err)
@@ -82,6 +91,7 @@ func (c *Changer) Apply(ctx context.Context, p *Plan) ([]store.Record, error) {
 		if want, pinned := in.Expect[moved.Tenant]; pinned {
 			return run.records, run.partly(c.explain(ctx, &ConflictError{Tenant: moved.Tenant, Want: want, Have: moved.Have}))
 		}
+		run.beforeOthers()
 		state, err := c.cfg.State(ctx)
 		if err != nil {
 			return run.records, run.partly(err)
@@ -100,6 +110,37 @@ type run struct {
 	at              time.Time
 	records         []store.Record
 	ids             map[string]string // of the heads that are compared, as far as they are known
+	before          bool              // it holds the gate, since it was overtaken
+}
+
+// beforeOthers has nobody of this process commit until this run has.
+func (r *run) beforeOthers() {
+	if !r.before {
+		r.c.gate.Lock()
+		r.before = true
+	}
+}
+
+// letOthers ends what beforeOthers began.
+func (r *run) letOthers() {
+	if r.before {
+		r.c.gate.Unlock()
+		r.before = false
+	}
+}
+
+// put commits, with others or before them.
+func (r *run) put(ctx context.Context, ch store.Change) (store.Record, error) {
+	if r.before {
+		rec, err := r.c.cfg.Store.Commit(ctx, ch)
+		if err == nil {
+			r.letOthers()
+		}
+		return rec, err
+	}
+	r.c.gate.RLock()
+	defer r.c.gate.RUnlock()
+	return r.c.cfg.Store.Commit(ctx, ch)
 }
 
 // parts commits all parts of a plan. The heads that it compares are those of the plan's state, moved on by what
@@ -144,7 +185,7 @@ func (r *run) commit(ctx context.Context, part Part, heads map[string]store.Gene
 			ch.Put = append(ch.Put, st.new)
 		}
 	}
-	rec, err := r.c.cfg.Store.Commit(ctx, ch)
+	rec, err := r.put(ctx, ch)
 	var large *store.TooLargeError
 	if errors.As(err, &large) && len(part.Steps) > 1 {
 		return r.halves(ctx, part, heads, piece)

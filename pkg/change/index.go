@@ -23,12 +23,13 @@ type index struct {
 	hosts   map[string][]spec.Key   // services by canonical host
 	leads   map[string][]spec.Key   // services that are aliases, by where they lead
 	few     map[spec.Kind]map[spec.Key]bool
-	entries int // resources noted
-	stale   int // of them, those that are no more, or are others now
+	tallies map[string]*tally // of the tenants for which somebody asked
+	entries int               // resources noted
+	stale   int               // of them, those that are no more, or are others now
 }
 
 func newIndex() *index {
-	x := &index{tenants: map[string]store.TenantState{}}
+	x := &index{tenants: map[string]store.TenantState{}, tallies: map[string]*tally{}}
 	x.clear()
 	return x
 }
@@ -49,11 +50,13 @@ func (x *index) follow(tenants map[string]store.TenantState) {
 		if _, there := tenants[name]; !there {
 			x.stale += was.Resources.Len()
 			delete(x.tenants, name)
+			delete(x.tallies, name)
 		}
 	}
 	for name, now := range tenants {
 		if was := x.tenants[name]; was.Head != now.Head || !successor(was, now) {
 			x.move(was, now)
+			x.recount(name, was, now)
 			x.tenants[name] = now
 		}
 	}

@@ -165,6 +165,9 @@ func BenchmarkOneWeight(b *testing.B) {
 				weight := 3
 				ends := []spec.Endpoint{{Name: "a", Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Weight: &weight}}
 				put := []*spec.Resource{{Key: key("shop/Pool/" + pool), Spec: &spec.Pool{Endpoints: ends}}}
+				if _, err := Make(newState(tenants, x), Input{Put: put}); err != nil { // the tenant is counted once
+					b.Fatal(err)
+				}
 				for head := store.Generation(2); b.Loop(); head++ {
 					shop := store.TenantState{Head: head, Resources: tenants["shop"].Resources}
 					state := newState(map[string]store.TenantState{spec.Platform: tenants[spec.Platform], "shop": shop}, x)

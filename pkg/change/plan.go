@@ -25,7 +25,9 @@ type Input struct {
 	Expect map[string]store.Generation
 	// DropUnknown lets Put replace resources that hold what this program does not understand, which is then lost.
 	DropUnknown bool
-	Author      string // who is asking; Apply requires it
+	// Unbounded has no quota stop the change: it puts back what was there before.
+	Unbounded bool
+	Author    string // who is asking; Apply requires it
 	// Message says why. Absent: what the change does.
 	Message string
 
@@ -106,13 +108,16 @@ func Make(state *State, in Input) (*Plan, error) {
 	if m.errs.Full() {
 		return nil, m.errs
 	}
-	if len(m.errs) > 0 {
-		// The rest is checked all the same, to tell everything at once.
-		_, err := check(newOverlay(state).with(steps), state, steps)
+	after := newOverlay(state).with(steps)
+	if !in.Unbounded {
+		over, told := overQuota(state, after, steps)
+		m.errs.Add(over...)
+		m.warnings.Add(told...)
+	}
+	warnings, err := check(after, state, steps)
+	if len(m.errs) > 0 { // the rest was checked all the same, to tell everything at once
 		return nil, joined(m.errs, err)
 	}
-	after := newOverlay(state).with(steps)
-	warnings, err := check(after, state, steps)
 	if err != nil {
 		return nil, err
 	}

@@ -49,7 +49,7 @@ func (s *Server) rebuild(ctx context.Context, in *rebuildInput) (*reply[api.Rebu
 		return nil, problemOf(err)
 	}
 	changer := change.New(change.Config{Store: s.cfg.Store, Now: s.cfg.Now}) // by what the store holds now, whatever control follows
-	plan, err := changer.Plan(ctx, change.Input{Put: r.put, DropUnknown: rest.DropUnknown,
+	plan, err := changer.Plan(ctx, change.Input{Put: r.put, DropUnknown: rest.DropUnknown, Unbounded: true,
 		Author: author(in.Author), Message: rest.Message})
 	if err != nil {
 		return nil, problemOf(err)

@@ -34,6 +34,8 @@ type Limits struct {
 	Brake *BrakeLimits `json:"brake,omitempty" yaml:"brake,omitempty"`
 	// Probe opens private networks to the checks of a tenant, by its name.
 	Probe map[string][]netip.Prefix `json:"probe,omitempty" yaml:"probe,omitempty"`
+	// Quota bounds how much tenants declare.
+	Quota *Quotas `json:"quota,omitempty" yaml:"quota,omitempty"`
 }
 
 // BrakeLimits bound a Brake. What is absent is not bounded.
@@ -166,6 +168,7 @@ func (c *checker) tenant(t *Tenant) {
 		c.fail("spec.limits", "", "only the tenant %s sets limits", Platform)
 	default:
 		c.lent(t.Limits.Probe)
+		c.quotas(t.Limits.Quota)
 		if t.Limits.Brake != nil {
 			c.brakeLimits(t.Limits.Brake)
 		}

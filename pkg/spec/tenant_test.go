@@ -38,6 +38,15 @@ func TestTenantIsDecodedStrictly(t *testing.T) {
 		"{limits: {probe: {shop: [127.0.0.0/8]}}}":                                "spec.limits.probe.shop[0]: 127.0.0.0/8 lies in no private network",
 		"{limits: {probe: {shop: [0.0.0.0/0]}}}":                                  "spec.limits.probe.shop[0]: 0.0.0.0/0 lies in no private network",
 		"{limits: {probe: {shop: [" + strings.Repeat("10.0.0.0/8, ", 65) + "]}}}": "spec.limits.probe.shop: has 65 networks: it can have at most 64",
+		"{limits: {quota: {all: {resources: 1, services: 2, endpoints: 3, overrides: 4, checks: 5, megabytes: 6}, tenants: {shop: {services: 9}}}}}": "",
+		"{limits: {quota: {all: {resources: 0}}}}":                   "spec.limits.quota.all.resources: cannot be 0; leave it out for the default",
+		"{limits: {quota: {all: {overrides: -1}}}}":                  "spec.limits.quota.all.overrides: -1 is out of range: it can be 1 to 1000000000",
+		"{limits: {quota: {all: {megabytes: 1000000001}}}}":          "spec.limits.quota.all.megabytes: 1000000001 is out of range",
+		"{limits: {quota: {tenants: {shop: {zones: 1}}}}}":           "spec.limits.quota.tenants.shop.zones: unknown field",
+		"{limits: {quota: {tenants: {shop: {checks: 2000000000}}}}}": "spec.limits.quota.tenants.shop.checks: 2000000000 is out of range",
+		"{limits: {quota: {tenants: {Shop: {checks: 1}}}}}":          `spec.limits.quota.tenants.Shop: the tenant "Shop" has the letter 'S'`,
+		"{limits: {quota: {tenants: {platform: {checks: 1}}}}}":      "spec.limits.quota.tenants.platform: the tenant platform is not bounded; leave it out",
+		"{limits: {quota: {tenants: {shop: [1]}}}}":                  "spec.limits.quota.tenants.shop: wants a mapping",
 	} {
 		got, err := Decode("f.yaml", []byte("kind: Tenant\ntenant: platform\nname: platform\nspec: "+body+"\n"))
 		if err == nil {

@@ -43,7 +43,7 @@ func TestWorld(t *testing.T) {
 			t.Fatalf("%v has no name", r.Key)
 		}
 	}
-	if want := 1 + 1 + 2000 + 1 + 2000; n != want {
+	if want := 2 + 1 + 2000 + 1 + 2000; n != want {
 		t.Errorf("%d resources, want %d", n, want)
 	}
 }

@@ -69,7 +69,7 @@ func key(kind spec.Kind, tenant, name string) spec.Key {
 // Resources gives everything there is, dependencies first.
 func (w World) Resources() iter.Seq[*spec.Resource] {
 	return func(yield func(*spec.Resource) bool) {
-		if !yield(w.zone()) || !yield(&spec.Resource{Key: key(spec.KindPool, Tenant, Shared.Pool), Spec: &spec.Pool{Endpoints: []spec.Endpoint{
+		if !yield(w.zone()) || !yield(unbounded()) || !yield(&spec.Resource{Key: key(spec.KindPool, Tenant, Shared.Pool), Spec: &spec.Pool{Endpoints: []spec.Endpoint{
 			endpoint(0, SharedAddress(0)), endpoint(1, SharedAddress(1))}}}) {
 			return
 		}
@@ -87,6 +87,13 @@ func (w World) Resources() iter.Seq[*spec.Resource] {
 			}
 		}
 	}
+}
+
+// unbounded lets the tenant have as much as a world wants.
+func unbounded() *spec.Resource {
+	const most = 1_000_000_000
+	q := &spec.Quotas{All: &spec.Quota{Resources: most, Services: most, Endpoints: most, Overrides: most, Checks: most, Megabytes: most}}
+	return &spec.Resource{Key: key(spec.KindTenant, spec.Platform, spec.Platform), Spec: &spec.Tenant{Limits: &spec.Limits{Quota: q}}}
 }
 
 func (w World) zone() *spec.Resource {
