@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -195,16 +196,22 @@ func (f *flags) logging(c *config) error {
 	if err := level.UnmarshalText([]byte(f.level)); err != nil {
 		errs = append(errs, fmt.Errorf("--log-level: %q is not debug, info, warn or error", f.level))
 	}
-	opts := &slog.HandlerOptions{Level: level}
-	switch f.log {
-	case "text":
-		c.logger = slog.New(slog.NewTextHandler(os.Stderr, opts))
-	case "json":
-		c.logger = slog.New(slog.NewJSONHandler(os.Stderr, opts))
-	default:
+	if c.logger = newLogger(f.log, os.Stderr, level); c.logger == nil {
 		errs = append(errs, fmt.Errorf("--log: %q is neither text nor json", f.log))
 	}
 	return errors.Join(errs...)
+}
+
+// newLogger gives a logger of that form, nil where it is neither text nor json. slog quotes in text what terminals would obey.
+func newLogger(form string, out io.Writer, level slog.Level) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: level}
+	switch form {
+	case "text":
+		return slog.New(slog.NewTextHandler(screened{out}, opts))
+	case "json":
+		return slog.New(slog.NewJSONHandler(screened{out}, opts))
+	}
+	return nil
 }
 
 // tls reads the files for etcd.

@@ -31,10 +31,10 @@ func run(args []string) int {
 	case err == nil:
 		return 0
 	case errors.As(err, &usage):
-		fmt.Fprintf(os.Stderr, "gtmd: %v\nSee gtmd --help.\n", err)
+		fmt.Fprintf(screened{os.Stderr}, "gtmd: %v\nSee gtmd --help.\n", err)
 		return 2
 	}
-	fmt.Fprintf(os.Stderr, "gtmd: %v\n", err)
+	fmt.Fprintf(screened{os.Stderr}, "gtmd: %v\n", err)
 	return 1
 }
 

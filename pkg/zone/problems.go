@@ -1,8 +1,10 @@
 package zone
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // maxProblems bounds what is told of one master file, of each sort: errors and warnings.
@@ -34,9 +36,17 @@ func (f *found) addf(file string, line int, format string, args ...any) {
 
 func (f *found) full() bool { return len(f.list) == maxProblems }
 
-// all gives what was found in the order of the file, and says how much was left out.
+// all gives what was found in the order of the file, those of files that it includes behind, and says how much was left out.
 func (f *found) all(file string) Problems {
-	slices.SortStableFunc(f.list, func(a, b Problem) int { return a.Line - b.Line })
+	included := func(p Problem) string {
+		if p.File == file {
+			return ""
+		}
+		return p.File
+	}
+	slices.SortStableFunc(f.list, func(a, b Problem) int {
+		return cmp.Or(strings.Compare(included(a), included(b)), a.Line-b.Line)
+	})
 	switch {
 	case f.rest:
 		return append(f.list, Problem{File: file, Text: "and perhaps more of these: mend them and look again"})

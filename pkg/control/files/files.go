@@ -200,46 +200,48 @@ func checkZone(r *spec.Resource, z *spec.Zone) spec.Errors {
 		shown = filepath.Join(filepath.Dir(r.Origin.File), shown)
 	}
 	z.File = ""
-	whole, err := include(r.Name, shown, z.Content)
+	whole, places, err := include(r.Name, shown, z.Content)
 	if err != nil {
 		return zoneFaults(r, shown, err)
 	}
 	_, _, err = zone.Canonical(r.Name, shown, whole, zone.Defaults{Nameservers: z.Nameservers, Contact: z.Contact})
-	if whole != z.Content {
-		err = withoutLines(err) // those of a text that nobody has seen
-	}
+	err = traced(err, places, filepath.Dir(shown))
 	z.Content = whole
 	return zoneFaults(r, shown, err)
 }
 
 // include puts in place what a master file includes, from its own folder and those below.
-func include(origin, file, content string) (string, error) {
+func include(origin, file, content string) (string, *zone.Places, error) {
 	if file == "" || !strings.Contains(content, "$INCLUDE") {
-		return content, nil
+		return content, nil, nil
 	}
 	folder, err := os.OpenRoot(filepath.Dir(file))
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	defer folder.Close()
-	whole, err := zone.Expand(origin, filepath.Base(file), content, folder.FS())
+	whole, places, err := zone.Expand(origin, filepath.Base(file), content, folder.FS())
 	var problems zone.Problems
 	if errors.As(err, &problems) {
 		for i := range problems {
 			problems[i].File = filepath.Join(filepath.Dir(file), problems[i].File)
 		}
 	}
-	return whole, err
+	return whole, places, err
 }
 
-func withoutLines(err error) error {
+// traced gives the problems of an expanded text, which nobody has seen, the files and lines that its lines come from.
+func traced(err error, places *zone.Places, folder string) error {
 	var problems zone.Problems
-	if !errors.As(err, &problems) {
+	if places == nil || !errors.As(err, &problems) {
 		return err
 	}
 	problems = slices.Clone(problems)
-	for i := range problems {
-		problems[i].Line = 0
+	for i, p := range problems {
+		file, line := places.Of(p.Line)
+		if problems[i].Line = line; line > 0 {
+			problems[i].File = filepath.Join(folder, file)
+		}
 	}
 	return problems
 }

@@ -51,11 +51,19 @@ type generator struct {
 // The labels that names are made of: few, so that names meet.
 var labels = []string{"a", "a", "b", "b", "c", "*", "*", "B", "d", "_x", `\000`, `x\.y`, `\*`, `\255\032`, strings.Repeat("l", 63), "0", "-"}
 
+// plainApexes are those of zones, below the cluster's name.
+var plainApexes = []string{"", "a.", "b.a.", "d.", strings.Repeat("l", 63) + ".", "c.b.a."}
+
 func newCluster(seed uint64, perZone int) *cluster {
 	g := &generator{Rand: rand.New(rand.NewPCG(seed, 3)), owners: map[string][]string{}}
 	g.top = "c" + strconv.FormatUint(seed, 36) + "."
 	g.odd = g.chance(15)
-	for _, prefix := range []string{"", "a.", "b.a.", "d.", strings.Repeat("l", 63) + ".", "c.b.a."} {
+	return g.cluster(seed, perZone, plainApexes)
+}
+
+// cluster makes zones at some of the apexes.
+func (g *generator) cluster(seed uint64, perZone int, apexes []string) *cluster {
+	for _, prefix := range apexes {
 		if g.chance(45) {
 			g.origins = append(g.origins, prefix+g.top)
 		}

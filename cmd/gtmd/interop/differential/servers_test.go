@@ -164,7 +164,7 @@ func startKnot(t testing.TB, zones []*masterFile) *remote {
 	fmt.Fprintf(&b, "log:\n  - target: stderr\n    any: warning\ndatabase:\n  storage: %s\n", dir)
 	b.WriteString("template:\n  - id: default\n    zonefile-sync: -1\n    zonefile-load: whole\n    journal-content: none\nzone:\n")
 	for i, file := range writeZones(t, dir, zones) {
-		fmt.Fprintf(&b, "  - domain: %q\n    file: %s\n", zones[i].origin, file)
+		fmt.Fprintf(&b, "  - domain: \"%s\"\n    file: %s\n", inConfig(zones[i].origin), file)
 	}
 	conf := filepath.Join(dir, "knot.conf")
 	writeFile(t, conf, b.String())
@@ -178,11 +178,32 @@ func startNSD(t testing.TB, zones []*masterFile) *remote {
 	fmt.Fprintf(&b, "  pidfile: %q\n  xfrdfile: %q\n  zonelistfile: %q\n  xfrdir: %q\n", dir+"/pid", dir+"/xfrd", dir+"/zones", dir)
 	b.WriteString("  minimal-responses: yes\n  tcp-count: 50\n  tcp-timeout: 120\n  rrl-ratelimit: 0\n  cookie-secret-file: \"\"\nremote-control:\n  control-enable: no\n")
 	for i, file := range writeZones(t, dir, zones) {
-		fmt.Fprintf(&b, "zone:\n  name: %q\n  zonefile: %q\n", zones[i].origin, file)
+		fmt.Fprintf(&b, "zone:\n  name: \"%s\"\n  zonefile: %q\n", inConfig(zones[i].origin), file)
 	}
 	conf := filepath.Join(dir, "nsd.conf")
 	writeFile(t, conf, b.String())
 	return start(t, "nsd", port, dir, "nsd", "-d", "-c", conf)
+}
+
+// inConfig writes a name so that no byte of it means anything to who reads a configuration: between quotes, neither server takes \ for more
+// than names do.
+func inConfig(name string) string {
+	var wire [256]byte
+	if _, err := dns.PackDomainName(name, wire[:], 0, nil, false); err != nil {
+		return name
+	}
+	var b strings.Builder
+	for at := 0; wire[at] != 0; at += 1 + int(wire[at]) {
+		for _, c := range wire[at+1:][:wire[at]] {
+			if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '*' {
+				b.WriteByte(c)
+			} else {
+				fmt.Fprintf(&b, `\%03d`, c)
+			}
+		}
+		b.WriteByte('.')
+	}
+	return b.String()
 }
 
 // start runs a server in the foreground until the test ends, and waits until it answers. NSD, whose processes wait for each other

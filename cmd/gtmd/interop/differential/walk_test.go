@@ -82,7 +82,8 @@ func recordAt(rr, typ string, right func(owner string) bool) (data string, found
 // closest gives the zone that answers for a name; a DS record stands in the zone above.
 func (c *cluster) closest(name string, typ uint16) (best *masterFile) {
 	for _, z := range c.zones {
-		if dns.IsSubDomain(z.origin, name) && (best == nil || dns.IsSubDomain(best.origin, z.origin)) && (typ != dns.TypeDS || key(z.origin) != name) {
+		apex := key(z.origin)
+		if dns.IsSubDomain(apex, name) && (best == nil || dns.IsSubDomain(key(best.origin), apex)) && (typ != dns.TypeDS || apex != name) {
 			best = z
 		}
 	}
