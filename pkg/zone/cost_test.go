@@ -110,7 +110,8 @@ func TestEmptyNamesExist(t *testing.T) {
 		"w NS ns2.w\nw NS ns2.w\nw NS NS2.w\nw A 1.2.3.4\n": "f:6: w.example.org. NS ns2.w.example.org.: ",
 	} {
 		_, warnings, err := Canonical("example.org.", "f", head+content, Defaults{})
-		if err != nil || (want == "") != (len(warnings) == 0) || len(warnings) > 1 || want != "" && !strings.HasPrefix(warnings[0].String(), want) {
+		if err != nil || (want == "") != (len(warnings) == 0) || len(warnings) > 1 ||
+			want != "" && !strings.HasPrefix(warnings[0].String(), want) {
 			t.Errorf("%q: %v, %v; want %s", content, warnings, err, want)
 		}
 	}
@@ -118,7 +119,8 @@ func TestEmptyNamesExist(t *testing.T) {
 
 // TestSetsAreSortedByText, those of two records too.
 func TestSetsAreSortedByText(t *testing.T) {
-	text, _, err := Canonical("example.org.", "f", head+"b A 192.0.2.2\nb A 192.0.2.1\nc A 192.0.2.3\nc A 192.0.2.1\nc A 192.0.2.2\n", Defaults{})
+	const content = head + "b A 192.0.2.2\nb A 192.0.2.1\nc A 192.0.2.3\nc A 192.0.2.1\nc A 192.0.2.2\n"
+	text, _, err := Canonical("example.org.", "f", content, Defaults{})
 	var last []string
 	for line := range strings.Lines(text) {
 		last = append(last, line[strings.LastIndexByte(line, '.')+1:])
