@@ -102,14 +102,30 @@ func TestEmptyNamesExist(t *testing.T) {
 		"w NS ns.x.e\n*.e A 192.0.2.1\ny.x.e TXT a\n":       "f:4: w.example.org. NS ns.x.e.example.org.: ",
 		"w NS ns.x.e\n*.e A 192.0.2.1\n":                    "",
 		"w NS ns.x.e\ne NS ns1\ny.x.e A 192.0.2.1\n":        "",
+		"w NS ns1\nv.w NS ns.q\n":                           "",
+		"w NS ns.e\nx.e NS ns1\n":                           "f:4: w.example.org. NS ns.e.example.org.: ",
 		"w NS ns.x.e\ne NS ns1\n":                           "",
 		"w NS ns.x\nv.w NS ns.x.w\n":                        "f:4: w.example.org. NS ns.x.example.org.: ",
 		"w NS ns.ww\nww TXT a\nw-w TXT a\n":                 "f:4: w.example.org. NS ns.ww.example.org.: ",
 		"w NS ns2.w\nw NS ns2.w\nw NS NS2.w\nw A 1.2.3.4\n": "f:6: w.example.org. NS ns2.w.example.org.: ",
 	} {
 		_, warnings, err := Canonical("example.org.", "f", head+content, Defaults{})
-		if err != nil || (want == "") != (len(warnings) == 0) || len(warnings) > 1 || want != "" && !strings.HasPrefix(warnings[0].String(), want) {
+		if err != nil || (want == "") != (len(warnings) == 0) || len(warnings) > 1 ||
+			want != "" && !strings.HasPrefix(warnings[0].String(), want) {
 			t.Errorf("%q: %v, %v; want %s", content, warnings, err, want)
 		}
+	}
+}
+
+// TestSetsAreSortedByText, those of two records too.
+func TestSetsAreSortedByText(t *testing.T) {
+	const content = head + "b A 192.0.2.2\nb A 192.0.2.1\nc A 192.0.2.3\nc A 192.0.2.1\nc A 192.0.2.2\n"
+	text, _, err := Canonical("example.org.", "f", content, Defaults{})
+	var last []string
+	for line := range strings.Lines(text) {
+		last = append(last, line[strings.LastIndexByte(line, '.')+1:])
+	}
+	if got := strings.Join(last[2:], ""); err != nil || got != "1\n2\n1\n2\n3\n1\n" { // that of ns1 is the last
+		t.Errorf("%q, %v", got, err)
 	}
 }

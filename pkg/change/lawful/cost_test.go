@@ -32,7 +32,8 @@ func TestContentIsReadOnceForAllAliases(t *testing.T) {
 	_, err := Declared([]*spec.Resource{r})
 	runtime.ReadMemStats(&after)
 	errs, _ := err.(spec.Errors)
-	if len(errs) != 2 || !strings.HasPrefix(errs[0].Msg, "b3.many.example. leads to nothing.") || !strings.HasPrefix(errs[1].Msg, "b2.many.example. leads to text.") {
+	if len(errs) != 2 || !strings.HasPrefix(errs[0].Msg, "b3.many.example. leads to nothing.") ||
+		!strings.HasPrefix(errs[1].Msg, "b2.many.example. leads to text.") {
 		t.Fatalf("%v", err)
 	}
 	if cost := after.TotalAlloc - before.TotalAlloc; cost > 100<<20 {
