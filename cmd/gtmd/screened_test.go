@@ -10,7 +10,8 @@ import (
 )
 
 // hostile is what somebody may call himself, or a server answer: ESC, C1, DEL, turned writing, tags, ends of line.
-var hostile = []string{"\x1b[2Jx", "\u009b31mx", "x\x7f", "x\u202ey", "\u2066x", "\U000e0041x", "\ufeffx", "x\u2028y", "x\ntime=now level=INFO msg=forged", "\r", "\x00\a"}
+var hostile = []string{"\x1b[2Jx", "\u009b31mx", "x\x7f", "x\u202ey", "\u2066x",
+	"\U000e0041x", "\ufeffx", "x\u2028y", "x\ntime=now level=INFO msg=forged", "\r", "\x00\a"}
 
 // In JSON logs, C1 characters and those that turn the direction of writing reached terminals as they were; text logs quote them.
 func TestLogsObeyNobody(t *testing.T) {
@@ -33,7 +34,8 @@ func TestLogsObeyNobody(t *testing.T) {
 
 // TestScreened has a plain text pass, and each byte that is no character be shown.
 func TestScreened(t *testing.T) {
-	for text, want := range map[string]string{"plain, Grüße, 東京 \t\n": "plain, Grüße, 東京 \t\n", "a\x9bb": `a\ufffdb`, "\U000e0041": `\udb40\udc41`, "\x1b": `\u001b`} {
+	for text, want := range map[string]string{"plain, Grüße, 東京 \t\n": "plain, Grüße, 東京 \t\n", "a\x9bb": `a\ufffdb`,
+		"\U000e0041": `\udb40\udc41`, "\x1b": `\u001b`} {
 		var b bytes.Buffer
 		if n, err := (screened{&b}).Write([]byte(text)); n != len(text) || err != nil || b.String() != want {
 			t.Errorf("%q: %q, %d, %v", text, b.String(), n, err)

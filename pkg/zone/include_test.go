@@ -50,7 +50,8 @@ func TestExpand(t *testing.T) {
 // A master file that includes others told its first fault alone: all are told, of each file with its own lines, and no more than of one.
 func TestExpandTellsAllFaults(t *testing.T) {
 	folder := fstest.MapFS{
-		"hosts": {Data: []byte("a A 192.0.2.1\nb A 192.0.2.999\n A 192.0.2.2\nc AAAA (\n 2001:db8::1\n x )\nd TXT \\25\ne MX\nf A 192.0.2.3\n$TTL x\n")},
+		"hosts": {Data: []byte("a A 192.0.2.1\nb A 192.0.2.999\n A 192.0.2.2\nc AAAA (\n 2001:db8::1\n x )\n" +
+			"d TXT \\25\ne MX\nf A 192.0.2.3\n$TTL x\n")},
 		"twice": {Data: []byte("g A 1\n")},
 		"many":  {Data: []byte(strings.Repeat("h A 1\n", maxProblems))},
 		"loop":  {Data: []byte("i A 192.0.2.300\n$INCLUDE loop\n")},

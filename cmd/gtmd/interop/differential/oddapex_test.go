@@ -13,7 +13,8 @@ import (
 )
 
 // oddLabels are what an apex may be made of that no host name is: asterisks, escapes, bytes of all kinds, and the shortest and longest.
-var oddLabels = []string{"*", "*", `\*`, `\*\*`, `\000`, `\.`, `x\.y`, `\\`, `\032`, `a\032b`, `\"`, `\;`, `\@`, `\$`, `\(`, `\)`, `\010`, `\009`, `\127`,
+var oddLabels = []string{"*", "*", `\*`, `\*\*`, `\000`, `\.`, `x\.y`, `\\`, `\032`, `a\032b`, `\"`, `\;`, `\@`,
+	`\$`, `\(`, `\)`, `\010`, `\009`, `\127`,
 	`\255`, `\255\000`, "_", "-", "0", "a", "B", "0-31", "1/2", `\035`, strings.Repeat("l", 63), strings.Repeat(`\200`, 63)}
 
 // newOddCluster is newCluster for zones whose apexes are odd: one label or more, one apex below another, and up to 255 bytes long.
