@@ -1,13 +1,7 @@
 package zone
 
-// badEscape finds the first backslash with a digit behind it that is not followed by three digits up to 255 (RFC 1035, 5.1),
-// which the parser would take as two characters. line is 0 if there is none.
-func badEscape(content string) (line int) {
-	eachBadEscape(content, func(at int) bool { line = at; return false })
-	return line
-}
-
-// eachBadEscape calls f with the line of each, until it returns false.
+// eachBadEscape calls f with the line of each backslash with a digit behind it that is not followed by three digits up to 255
+// (RFC 1035, 5.1), which the parser would take as two characters, until f returns false.
 func eachBadEscape(content string, f func(line int) bool) {
 	line := 1
 	quoted, comment := false, false
