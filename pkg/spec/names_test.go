@@ -80,6 +80,17 @@ func TestOddZonesAreWarnedOf(t *testing.T) {
 	}
 }
 
+// BIND 9.18 answers FORMERR to what it asked for itself, as its dig showed.
+func TestSignedZonesNamedByAWildcardAreWarnedOf(t *testing.T) {
+	for name, want := range map[string]bool{"*.example.": true, "a.*.example.": false, "example.": false} {
+		z := &Resource{Key: Key{Platform, KindZone, name}, Spec: &Zone{DNSSEC: &DNSSEC{}}}
+		warnings, _ := ValidateSet(Set{z.Key: z}, []*Resource{z}, nil)
+		if got := strings.Contains(warnings.Error(), "spec.dnssec: BIND cannot read"); got != want {
+			t.Errorf("%s: %v", name, warnings)
+		}
+	}
+}
+
 // A service in no other zone is one of the root's, whose name has no label to be cut off.
 func TestTheRootIsTheZoneOfAllOthers(t *testing.T) {
 	root := &Resource{Key: Key{Platform, KindZone, "."}, Spec: &Zone{}}

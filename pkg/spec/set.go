@@ -312,6 +312,10 @@ func (v *setChecker) oddZones(changed []*Resource) {
 		} else if _, err := CanonicalName(r.Name); err != nil {
 			v.warn(r, "name", "see that it is meant so", "the name %v: the zone is served, but its names cannot be steered", err)
 		}
+		if r.Spec.(*Zone).DNSSEC != nil && strings.HasPrefix(r.Name, "*.") {
+			// A signature does not count the label (RFC 4034, 3.1.3), and BIND takes it for one of a name above its signer's zone.
+			v.warn(r, "spec.dnssec", "sign a zone whose name does not begin with *", "BIND cannot read the signatures of a zone whose name begins with *")
+		}
 	}
 }
 
