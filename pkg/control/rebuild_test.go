@@ -173,3 +173,13 @@ func TestARebuildOfNothing(t *testing.T) {
 	w, _ = newEmptied(t)
 	problem(t, w.ask(t, "POST", "/v1/store/rebuild", api.RebuildRequest{}, nil), http.StatusUnprocessableEntity)
 }
+
+// TestARebuildFromMemoryWaitsForTheStore: in the second before control has seen that the store is a new one, it said that it had been
+// started since.
+func TestARebuildFromMemoryWaitsForTheStore(t *testing.T) {
+	w := newWorld(t)
+	for state, want := range map[string]int{store.Stale: http.StatusServiceUnavailable, store.Current: http.StatusConflict} {
+		w.status = store.FollowStatus{State: state}
+		problem(t, w.ask(t, "POST", "/v1/store/rebuild", api.RebuildRequest{FromMemory: true}, nil), want)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/cmd/gtmd/interop/rig"
+	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/store"
 )
 
@@ -144,12 +146,28 @@ func TestManualEmptyCluster(t *testing.T) {
 		l.followHealth(false)
 		r.Empty()
 		stateIs(t, r, store.Refused, r.Edges...)
+		controlRefuses(t, r)
 		l.newEra()
 		o.types(block)
 		agree(t, r)
 		l.followHealth(true)
 		wellAgain(t, r)
 	}
+}
+
+// controlRefuses waits until control has seen, as the edges have, that the store went back.
+func controlRefuses(t *testing.T, r *rig.Rig) {
+	t.Helper()
+	rig.Eventually(t, soon, "control refuses the store", func() error {
+		var status api.Status
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		err := r.API(ctx, r.Controls[0], http.MethodGet, "/status", nil, &status)
+		if err == nil && status.Store.State != store.Refused {
+			err = fmt.Errorf("it is %s: %s", status.Store.State, status.Store.Error)
+		}
+		return err
+	})
 }
 
 // The manual's way to take leave of an edge that is lost.
