@@ -99,7 +99,8 @@ func (c *client) read(response *http.Response, out any) error {
 		return fmt.Errorf("the reply of %s broke off: %w", c.base, err)
 	}
 	if len(data) > most {
-		return fmt.Errorf("the reply of %s (%s) has more than %d MiB, which gtmd does not send; is --server right?", c.base, response.Status, most>>20)
+		return fmt.Errorf("the reply of %s (%s) has more than %d MiB, which gtmd does not send; is --server right?",
+			c.base, response.Status, most>>20)
 	}
 	if response.StatusCode >= 300 {
 		problem := &api.Problem{}

@@ -118,14 +118,7 @@ func (f *flags) config() (*config, error) {
 	if len(f.roles) == 0 {
 		fail("--roles: give at least one of edge, control and prober")
 	}
-	for _, d := range f.dns {
-		a, err := netip.ParseAddrPort(strings.TrimSpace(d))
-		if err != nil {
-			fail("--dns: %q is not an address with a port, as in 127.0.0.1:5300 or [::1]:5300", d)
-			continue
-		}
-		c.dns = append(c.dns, a)
-	}
+	f.networks(c, fail)
 	if c.applyOnce = f.applyOnce; c.applyOnce && len(f.apply) == 0 {
 		fail("--apply-once goes with --apply")
 	}
@@ -140,30 +133,47 @@ func (f *flags) config() (*config, error) {
 			fail("--http-name: %q is not a name, as in gtm.example.org", n)
 		}
 	}
-	for _, n := range f.explain {
-		p, err := netip.ParsePrefix(strings.TrimSpace(n))
+	f.names(c, fail)
+	if f.workers < 0 || f.workers > 1024 {
+		fail("--workers: %d is not between 0 and 1024", f.workers)
+	}
+	c.signing = f.signing.within(c.data)
+	c.serving = f.serve.check(fail)
+	c.probing = f.probe.check(fail)
+	errs = append(errs, f.logging(c), f.tls(c))
+	return c, errors.Join(errs...)
+}
+
+// networks reads the addresses and the networks.
+func (f *flags) networks(c *config, fail func(format string, args ...any)) {
+	c.dns = each(f.dns, netip.ParseAddrPort, fail, "--dns: %q is not an address with a port, as in 127.0.0.1:5300 or [::1]:5300")
+	c.explain = each(f.explain, netip.ParsePrefix, fail, "--explain-from: %q is not a network, as in 192.0.2.0/24")
+	c.edgeNetworks = each(f.edgeNetworks, netip.ParsePrefix, fail, "--edge-networks: %q is not a network, as in 10.0.0.0/16 or 127.0.0.1/32")
+	resolver := func(s string) (netip.AddrPort, error) {
+		a, err := (spec.Peer{Address: s}).AddrPort()
+		if err == nil && a.Port() == 0 {
+			err = errors.New("it has no port")
+		}
+		return a, err
+	}
+	c.resolvers = each(f.resolvers, resolver, fail, "--resolver: %q is not an address, as in 192.0.2.1 or [2001:db8::1]:5353")
+}
+
+// each reads the values of a flag; those that cannot be read are told as fault says, and left out.
+func each[T any](values []string, parse func(string) (T, error), fail func(format string, args ...any), fault string) (read []T) {
+	for _, value := range values {
+		v, err := parse(strings.TrimSpace(value))
 		if err != nil {
-			fail("--explain-from: %q is not a network, as in 192.0.2.0/24", n)
+			fail(fault, value)
 			continue
 		}
-		c.explain = append(c.explain, p)
+		read = append(read, v)
 	}
-	for _, n := range f.edgeNetworks {
-		p, err := netip.ParsePrefix(strings.TrimSpace(n))
-		if err != nil {
-			fail("--edge-networks: %q is not a network, as in 10.0.0.0/16 or 127.0.0.1/32", n)
-			continue
-		}
-		c.edgeNetworks = append(c.edgeNetworks, p)
-	}
-	for _, r := range f.resolvers {
-		a, err := (spec.Peer{Address: strings.TrimSpace(r)}).AddrPort()
-		if err != nil || a.Port() == 0 {
-			fail("--resolver: %q is not an address, as in 192.0.2.1 or [2001:db8::1]:5353", r)
-			continue
-		}
-		c.resolvers = append(c.resolvers, a)
-	}
+	return read
+}
+
+// names checks who this is.
+func (f *flags) names(c *config, fail func(format string, args ...any)) {
 	if c.id == "" {
 		host, err := os.Hostname()
 		if err != nil {
@@ -180,14 +190,6 @@ func (f *flags) config() (*config, error) {
 	if strings.ContainsAny(c.vantage, "/ \t\n") {
 		fail("--vantage: %q must have neither spaces nor slashes", c.vantage)
 	}
-	if f.workers < 0 || f.workers > 1024 {
-		fail("--workers: %d is not between 0 and 1024", f.workers)
-	}
-	c.signing = f.signing.within(c.data)
-	c.serving = f.serve.check(fail)
-	c.probing = f.probe.check(fail)
-	errs = append(errs, f.logging(c), f.tls(c))
-	return c, errors.Join(errs...)
 }
 
 func (f *flags) logging(c *config) error {

@@ -30,7 +30,8 @@ const (
 
 func newWebServer(h http.Handler, conns *webConns, logger *slog.Logger) *http.Server {
 	return &http.Server{Handler: h, ConnState: conns.watch, ReadHeaderTimeout: webHeaderTime, ReadTimeout: webReadTime,
-		WriteTimeout: webWriteTime, IdleTimeout: webIdleTime, MaxHeaderBytes: webMaxHeader, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug)}
+		WriteTimeout: webWriteTime, IdleTimeout: webIdleTime, MaxHeaderBytes: webMaxHeader,
+		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug)}
 }
 
 // serveHTTP serves status, metrics and, with the role, the API until ctx ends.

@@ -57,7 +57,8 @@ func (s *Server) routeChanges(h huma.API) {
 	describeBody[api.ApplyRequest](h, "/apply")
 	huma.Register(h, operation("delete-resource", http.MethodDelete, "/resources/{tenant}/{kind}/{name}", "Delete a resource"), s.remove)
 	huma.Register(h, operation("weights", http.MethodPost, "/pools/{tenant}/{pool}/weights", "Set weights of endpoints"), s.weights)
-	huma.Register(h, operation("drain", http.MethodPost, "/pools/{tenant}/{pool}/drain", "Take an endpoint or a pool out of new answers"), s.drain)
+	huma.Register(h, operation("drain", http.MethodPost, "/pools/{tenant}/{pool}/drain",
+		"Take an endpoint or a pool out of new answers"), s.drain)
 	huma.Register(h, operation("undrain", http.MethodPost, "/pools/{tenant}/{pool}/undrain", "End a drain"), s.undrain)
 	huma.Register(h, operation("rollback", http.MethodPost, "/rollback/{tenant}", "Make a new generation like an older one"), s.rollback)
 	huma.Register(h, operation("history", http.MethodGet, "/history/{tenant}", "Who changed what, and when"), s.history)

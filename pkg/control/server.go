@@ -184,7 +184,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if _, pattern := s.mux.Handler(r); pattern == "" {
-		writeProblem(rec, problemf(http.StatusNotFound, "there is no %s %s; %s/openapi.json lists what there is", r.Method, r.URL.Path, api.Version))
+		writeProblem(rec, problemf(http.StatusNotFound, "there is no %s %s; %s/openapi.json lists what there is",
+			r.Method, r.URL.Path, api.Version))
 		return
 	}
 	admitted, done := s.admit(rec, r)

@@ -24,7 +24,8 @@ type vantageInput struct {
 
 func (s *Server) routeVantages(h huma.API) {
 	huma.Register(h, operation("list-vantages", http.MethodGet, "/vantages", "The probers: who is alive, who is silent"), s.vantages)
-	huma.Register(h, operation("forget-vantage", http.MethodDelete, "/vantages/{id}", "Forget what a prober that is no more has seen"), s.forget)
+	huma.Register(h, operation("forget-vantage", http.MethodDelete, "/vantages/{id}",
+		"Forget what a prober that is no more has seen"), s.forget)
 }
 
 func (s *Server) vantages(ctx context.Context, _ *struct{}) (*reply[api.Vantages], error) {

@@ -206,7 +206,8 @@ func (a *agent) result(r probe.Result) {
 	}
 	if changed {
 		s := t.Sight()
-		a.cfg.Logger.Debug("a sight changed", "endpoint", r.ID.String(), "state", s.State, "score", s.Score, "blind", s.Blind, "reason", s.Reason, "detail", r.Detail)
+		a.cfg.Logger.Debug("a sight changed", "endpoint", r.ID.String(), "state", s.State, "score", s.Score, "blind", s.Blind,
+			"reason", s.Reason, "detail", r.Detail)
 		a.touch(id)
 	}
 	if a.unseen != nil {

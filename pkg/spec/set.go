@@ -314,7 +314,8 @@ func (v *setChecker) oddZones(changed []*Resource) {
 		}
 		if r.Spec.(*Zone).DNSSEC != nil && strings.HasPrefix(r.Name, "*.") {
 			// A signature does not count the label (RFC 4034, 3.1.3), and BIND takes it for one of a name above its signer's zone.
-			v.warn(r, "spec.dnssec", "sign a zone whose name does not begin with *", "BIND cannot read the signatures of a zone whose name begins with *")
+			v.warn(r, "spec.dnssec", "sign a zone whose name does not begin with *",
+				"BIND cannot read the signatures of a zone whose name begins with *")
 		}
 	}
 }

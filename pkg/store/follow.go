@@ -24,7 +24,8 @@ import (
 // until someone accepts it.
 func (c *Client) Follow(ctx context.Context, cfg FollowConfig) error {
 	f := &follower{c: c, cfg: cfg, known: cfg.From, tenants: map[string]*told{}, verdicts: map[health.PoolID]uint64{},
-		large: map[health.PoolID]*largeVerdict{}, unread: map[health.PoolID]bool{}, keysets: map[string]uint64{}, seen: witnesses{seed: maphash.MakeSeed()}}
+		large: map[health.PoolID]*largeVerdict{}, unread: map[health.PoolID]bool{}, keysets: map[string]uint64{},
+		seen: witnesses{seed: maphash.MakeSeed()}}
 	f.assume(cfg.From, cfg.Has)
 	f.cfg.Has = nil
 	from, to := c.keys.followed()

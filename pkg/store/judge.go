@@ -119,7 +119,9 @@ func (c *Client) asLeader(ctx context.Context, ops []clientv3.Op) error {
 // fenced makes a transaction of the leader, of so many bytes, and gives its revision.
 func (c *Client) fenced(ctx context.Context, f fence, ops []clientv3.Op, bytes int) (int64, error) {
 	var resp *clientv3.TxnResponse
-	err := c.attempts(ctx, c.attemptFor(bytes), c.wait.call+c.attemptFor(bytes)-c.wait.attempt, func(ctx context.Context) (err error) { // the same leader's verdicts twice are the same verdicts
+	within := c.wait.call + c.attemptFor(bytes) - c.wait.attempt
+	// The same leader's verdicts twice are the same verdicts.
+	err := c.attempts(ctx, c.attemptFor(bytes), within, func(ctx context.Context) (err error) {
 		resp, err = c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(f.key), "=", f.rev)).Then(ops...).Commit()
 		return err
 	})
