@@ -70,12 +70,13 @@ func (s *Server) rebuild(ctx context.Context, in *rebuildInput) (*reply[api.Rebu
 // mayRebuild refuses where apply is the way.
 func (s *Server) mayRebuild(ctx context.Context, fromMemory bool) error {
 	refused := s.mayChange() != nil
-	if f := s.cfg.Following; fromMemory && !refused && f != nil && f().State != store.Current {
+	remembers := len(s.cfg.Mirror.Tenants()) > 0
+	if f := s.cfg.Following; fromMemory && remembers && !refused && f != nil && f().State != store.Current {
 		return problemf(http.StatusServiceUnavailable,
 			"control has not read the store since it lost it, and cannot tell yet whether it remembers "+
 				"another state: try again in some seconds")
 	}
-	if fromMemory && (!refused || len(s.cfg.Mirror.Tenants()) == 0) {
+	if fromMemory && (!refused || !remembers) {
 		return problemf(http.StatusConflict, "control remembers no other state than the store's (it was started since): name the files, "+
 			"gtmctl store rebuild -f DIR")
 	}

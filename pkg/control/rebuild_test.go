@@ -175,11 +175,13 @@ func TestARebuildOfNothing(t *testing.T) {
 }
 
 // TestARebuildFromMemoryWaitsForTheStore: in the second before control has seen that the store is a new one, it said that it had been
-// started since.
+// started since. A control that was started since has nothing to wait for, and says so at once.
 func TestARebuildFromMemoryWaitsForTheStore(t *testing.T) {
-	w := newWorld(t)
+	w, fresh := newWorld(t), newWorld(t)
+	fresh.store.Mirror.Apply(store.Update{Full: true})
 	for state, want := range map[string]int{store.Stale: http.StatusServiceUnavailable, store.Current: http.StatusConflict} {
-		w.status = store.FollowStatus{State: state}
+		w.status, fresh.status = store.FollowStatus{State: state}, store.FollowStatus{State: state}
 		problem(t, w.ask(t, "POST", "/v1/store/rebuild", api.RebuildRequest{FromMemory: true}, nil), want)
+		problem(t, fresh.ask(t, "POST", "/v1/store/rebuild", api.RebuildRequest{FromMemory: true}, nil), http.StatusConflict)
 	}
 }
