@@ -5,6 +5,8 @@ SHELL       := bash
 .DELETE_ON_ERROR:
 
 GO       ?= go
+# The toolchain of go.mod, also where the machine's Go is told to fetch no other.
+export GOTOOLCHAIN ?= auto
 DATA     ?= data
 RUNFLAGS ?=
 FUZZTIME ?= 20s

@@ -2,6 +2,8 @@ module github.com/gti/gtm
 
 go 1.26.0
 
+toolchain go1.27.4
+
 tool (
 	go.etcd.io/etcd/etcdctl/v3
 	go.etcd.io/etcd/etcdutl/v3

@@ -2,6 +2,8 @@ module github.com/gti/gtm/bench
 
 go 1.26.0
 
+toolchain go1.27.4
+
 replace github.com/gti/gtm => ../
 
 require github.com/gti/gtm v0.0.0-00010101000000-000000000000
