@@ -2,6 +2,7 @@ package store
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -238,7 +239,7 @@ func lockDir(dir, name string) (*os.File, error) {
 		if time.Now().After(deadline) {
 			holder, _ := os.ReadFile(path)
 			f.Close()
-			return nil, &inUseError{dir, orElse(strings.TrimSpace(string(holder)), "unknown")}
+			return nil, &inUseError{dir, cmp.Or(strings.TrimSpace(string(holder)), "unknown")}
 		}
 	}
 	if f.Truncate(0) == nil {

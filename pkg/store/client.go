@@ -200,3 +200,6 @@ func checkEndpoints(endpoints []string, withTLS bool) (string, error) {
 	}
 	return scheme, nil
 }
+
+// LastContact tells when a followed etcd was last heard of; zero: never.
+func (c *Client) LastContact() time.Time { return c.metrics.lastContact() }

@@ -382,24 +382,3 @@ func readsOf(ch Change) []string {
 	slices.Sort(names)
 	return names
 }
-
-// sortKeys sorts by tenant, kind (dependencies first) and name.
-func sortKeys(keys []spec.Key) { slices.SortFunc(keys, compareKeys) }
-
-func compareKeys(a, b spec.Key) int {
-	if d := strings.Compare(a.Tenant, b.Tenant); d != 0 {
-		return d
-	}
-	if a.Kind != b.Kind {
-		return cmp.Or(kindRank(a.Kind)-kindRank(b.Kind), strings.Compare(string(a.Kind), string(b.Kind)))
-	}
-	return strings.Compare(a.Name, b.Name)
-}
-
-// kindRank orders unknown kinds last.
-func kindRank(k spec.Kind) int {
-	if i := slices.Index(spec.Kinds, k); i >= 0 {
-		return i
-	}
-	return len(spec.Kinds)
-}

@@ -389,10 +389,3 @@ func joinTwo(parts []string) string {
 	}
 	return parts[0] + "/" + parts[1]
 }
-
-func comparePools(a, b health.PoolID) int {
-	if d := strings.Compare(a.Tenant, b.Tenant); d != 0 {
-		return d
-	}
-	return strings.Compare(a.Pool, b.Pool)
-}

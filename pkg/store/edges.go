@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -70,8 +71,8 @@ func twinOf(e Edge, other knownEdge) string {
 	if other.Started.Equal(e.Started) || !other.Seen.After(e.Started) {
 		return ""
 	}
-	return fmt.Sprintf("one at %s, started %s, and one at %s, started %s", orElse(e.HTTP, "?"), e.Started.UTC().Format(time.RFC3339),
-		orElse(other.HTTP, "?"), other.Started.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("one at %s, started %s, and one at %s, started %s", cmp.Or(e.HTTP, "?"), e.Started.UTC().Format(time.RFC3339),
+		cmp.Or(other.HTTP, "?"), other.Started.UTC().Format(time.RFC3339))
 }
 
 var errEnough = errors.New("enough")

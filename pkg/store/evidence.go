@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sync"
@@ -56,7 +57,7 @@ func (e *Evidence) Health(now time.Time, following FollowStatus, contact time.Ti
 	case following.State != Current:
 		h.Since, h.Why = contact, "the store has not been heard yet"
 	case !e.at.IsZero() && now.Sub(e.at) > pulsePatience:
-		h.Since, h.Why = e.at, fmt.Sprintf("no judge is heard, and the last one was %s", orElse(e.pulse.Judge, "one without a name"))
+		h.Since, h.Why = e.at, fmt.Sprintf("no judge is heard, and the last one was %s", cmp.Or(e.pulse.Judge, "one without a name"))
 	}
 	h.StandsStill = h.Why != ""
 	return h
@@ -78,6 +79,3 @@ func clockText(t, now time.Time) string {
 	}
 	return t.Format("2006-01-02 15:04:05Z")
 }
-
-// LastContact tells when a followed etcd was last heard of; zero: never.
-func (c *Client) LastContact() time.Time { return c.metrics.lastContact() }

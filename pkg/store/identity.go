@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -41,7 +42,7 @@ func (i identity) differs(tenant string, g Generation, known string) error {
 		return nil
 	}
 	return &WentBackError{Reason: fmt.Sprintf("%s@%d in the store is not the %s@%d that was known: it was changed by %s at %s",
-		tenant, g, tenant, g, orElse(i.author, "someone"), i.time.UTC().Format("2006-01-02 15:04:05Z"))}
+		tenant, g, tenant, g, cmp.Or(i.author, "someone"), i.time.UTC().Format("2006-01-02 15:04:05Z"))}
 }
 
 // recordsAtOnce is how many records one request reads: etcd's default limit is 128 operations.

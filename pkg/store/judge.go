@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -133,6 +132,3 @@ func (c *Client) fenced(ctx context.Context, f fence, ops []clientv3.Op, bytes i
 	}
 	return resp.Header.Revision, nil
 }
-
-// errNoVantage guards against keys that name nobody.
-var errNoVantage = errors.New("an observation needs a vantage, a tenant and a pool")

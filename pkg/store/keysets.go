@@ -211,8 +211,3 @@ func (d *delta) rememberKeysets(f *follower) {
 		}
 	}
 }
-
-// empty tells that an update has nothing to tell.
-func (u *Update) empty() bool {
-	return !u.Full && len(u.Tenants)+len(u.Verdicts)+len(u.VerdictsDeleted)+len(u.Keysets)+len(u.KeysetsDeleted) == 0
-}

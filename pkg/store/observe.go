@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -358,3 +359,6 @@ func compareObservations(a, b ObservationKey) int {
 	}
 	return comparePools(a.Pool, b.Pool)
 }
+
+// errNoVantage guards against keys that name nobody.
+var errNoVantage = errors.New("an observation needs a vantage, a tenant and a pool")

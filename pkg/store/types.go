@@ -44,23 +44,6 @@ type Record struct {
 	ID string `json:"-"`
 }
 
-// Change is a tenant's next generation.
-type Change struct {
-	Tenant string
-	// Base is the head that the change was planned on; 0: the tenant has none yet.
-	Base Generation
-	// Reads are the heads of other tenants that the change relies on; 0: must not exist.
-	Reads map[string]Generation
-	// IDs identify Base (under Tenant) and Reads, as far as they are known.
-	IDs map[string]string
-	// Put and Delete must all belong to Tenant, and name a key at most once.
-	Put    []*spec.Resource
-	Delete []spec.Key
-
-	Author, Message string
-	Time            time.Time
-}
-
 // Update is a whole state (Full) or what changed since the update before. Values are immutable.
 type Update struct {
 	Full bool
@@ -142,23 +125,6 @@ type FollowStatus struct {
 	Cursor int64
 }
 
-// FollowConfig says where following starts and whom it tells. The functions are called from one
-// goroutine, one at a time.
-type FollowConfig struct {
-	// From is a known past, as from a snapshot; nil: none.
-	From *Cursor
-	// Has, if not nil, is the state at From, which the consumer holds already: as long as the store is the same one, only what
-	// differs from it is told, and versions with the Digest of the stored ones are not read again.
-	Has *Update
-	// OnUpdate takes the next update; its error ends Follow.
-	OnUpdate func(Update) error
-	// OnPulse, if not nil, is called with each pulse of the judge that comes while following, and with the last one at the start.
-	OnPulse func(Pulse)
-	// OnStatus, if not nil, is called whenever the state or its reason changes, and when the cursor moves while the
-	// state is Current.
-	OnStatus func(FollowStatus)
-}
-
 // Pulse is the judge's sign of life among the verdicts. As long as pulses come, a verdict that does not change is one that is judged
 // again and again, and not one that nobody looks at.
 type Pulse struct {
@@ -173,41 +139,7 @@ type Pulse struct {
 	Troubles []string `json:"troubles,omitempty"`
 }
 
-// ObservationUpdate is all that the probers told (Full), or what changed.
-type ObservationUpdate struct {
-	Full    bool
-	Put     []health.Observation
-	Deleted []ObservationKey
-	// Alive are all vantages that hold a lease now, sorted; AliveChanged tells that it is news.
-	Alive        []string
-	AliveChanged bool
-	// Releases are all that wait for the judge; ReleasesChanged tells that it is news.
-	Releases        []Release
-	ReleasesChanged bool
-}
-
-// ObservationKey names one vantage's observation of one pool.
-type ObservationKey struct {
-	Vantage string
-	Pool    health.PoolID
-}
-
-// Edge is what an edge tells of itself, so that it can be found and asked.
-type Edge struct {
-	ID      string    `json:"id"`
-	HTTP    string    `json:"http"`
-	DNS     []string  `json:"dns,omitempty"`
-	Version string    `json:"version,omitempty"`
-	Started time.Time `json:"started"`
-	// Recipient is the age recipient for which zone-signing keys are to be sealed; empty: it does not sign.
-	Recipient string `json:"recipient,omitempty"`
-	// Tenants are the generations that it answered from when it wrote this.
-	Tenants map[string]Generation `json:"tenants,omitempty"`
-
-	// Alive: it holds its lease. Filled in by Client.Edges.
-	Alive bool `json:"-"`
-	// Seen is when it last wrote what it is, by its own clock; zero: it is of a program that does not.
-	Seen time.Time `json:"-"`
-	// Twin, if not empty, says in which way another process seems to go by the same ID.
-	Twin string `json:"-"`
+// empty tells that an update has nothing to tell.
+func (u *Update) empty() bool {
+	return !u.Full && len(u.Tenants)+len(u.Verdicts)+len(u.VerdictsDeleted)+len(u.Keysets)+len(u.KeysetsDeleted) == 0
 }

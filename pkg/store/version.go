@@ -11,21 +11,6 @@ import (
 	"github.com/gti/gtm/pkg/spec"
 )
 
-// storedVersion is a version as it stands in etcd.
-type storedVersion struct {
-	Deleted  bool            `json:"deleted,omitempty"`
-	Resource json.RawMessage `json:"resource,omitempty"`
-	// Text lists the runs that make a zone's content; the resource holds none then.
-	Text []string `json:"text,omitempty"`
-}
-
-// storedRecord is a Record as it stands in etcd. Digest is the generation's ID; it also tells a writer whose answer was lost whether
-// the generation is its own.
-type storedRecord struct {
-	Record
-	Digest string `json:"digest,omitempty"`
-}
-
 // stripText takes a zone's content out of a resource. The resource given stays as it is.
 func stripText(r *spec.Resource) (*spec.Resource, string) {
 	z, ok := r.Spec.(*spec.Zone)
@@ -35,21 +20,6 @@ func stripText(r *spec.Resource) (*spec.Resource, string) {
 	bare := *z
 	bare.Content = ""
 	return r.With(&bare), z.Content
-}
-
-// encodeVersion gives a resource's stored form, and the runs that it refers to.
-func encodeVersion(r *spec.Resource) (value []byte, runs []run, err error) {
-	bare, text := stripText(r)
-	v := storedVersion{}
-	if v.Resource, err = marshalPlain(bare); err != nil {
-		return nil, nil, fmt.Errorf("%s cannot be encoded: %w", r.Key, err)
-	}
-	runs = splitText(text)
-	for _, c := range runs {
-		v.Text = append(v.Text, c.hash)
-	}
-	value, err = marshalPlain(v)
-	return value, runs, err
 }
 
 // marshalPlain is json.Marshal without the escapes for HTML.
@@ -67,18 +37,6 @@ func marshalPlain(v any) ([]byte, error) {
 func digestOf(value []byte) uint64 {
 	sum := sha256.Sum256(value)
 	return max(1, binary.BigEndian.Uint64(sum[:]))
-}
-
-// parseVersionValue reads a stored version without its content.
-func parseVersionValue(value []byte) (storedVersion, error) {
-	var v storedVersion
-	if err := json.Unmarshal(value, &v); err != nil {
-		return v, fmt.Errorf("the stored version is not understood: %w", err)
-	}
-	if !v.Deleted && len(v.Resource) == 0 {
-		return v, errors.New("the stored version has no resource and is no deletion")
-	}
-	return v, nil
 }
 
 // decodeResource makes the resource of a stored version whose content was joined to text. A key that is
