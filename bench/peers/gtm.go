@@ -10,6 +10,7 @@ import (
 
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/zone"
 )
 
@@ -58,9 +59,9 @@ func (j Job) WriteSnapshot() error {
 	if err != nil {
 		return err
 	}
-	platform := store.TenantUpdate{Tenant: spec.Platform, Head: 1, Put: []store.Version{
+	platform := state.TenantUpdate{Tenant: spec.Platform, Head: 1, Put: []state.Version{
 		version(spec.Platform, spec.KindZone, Zone, &spec.Zone{Content: content, Grants: map[string][]string{tenant: {Zone}}})}}
-	job := store.TenantUpdate{Tenant: tenant, Head: 1}
+	job := state.TenantUpdate{Tenant: tenant, Head: 1}
 	var rules []spec.Rule
 	for _, pool := range Pools {
 		three, one := 3, 1
@@ -81,10 +82,10 @@ func (j Job) WriteSnapshot() error {
 	if err != nil {
 		return err
 	}
-	whole := store.Update{Full: true, Cursor: 1, Cluster: 1, Tenants: []store.TenantUpdate{platform, job}}
+	whole := state.Update{Full: true, Cursor: 1, Cluster: 1, Tenants: []state.TenantUpdate{platform, job}}
 	return errors.Join(snapshot.Append(whole), snapshot.Close())
 }
 
-func version(tenant string, kind spec.Kind, name string, s spec.Spec) store.Version {
-	return store.Version{Generation: 1, Resource: &spec.Resource{Key: spec.Key{Tenant: tenant, Kind: kind, Name: name}, Spec: s}}
+func version(tenant string, kind spec.Kind, name string, s spec.Spec) state.Version {
+	return state.Version{Generation: 1, Resource: &spec.Resource{Key: spec.Key{Tenant: tenant, Kind: kind, Name: name}, Spec: s}}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/table"
 	"github.com/gti/gtm/pkg/zone"
 )
@@ -17,9 +18,9 @@ import (
 var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
 // worldOf makes each configuration once.
-var worldOf = sync.OnceValues(func() (*store.Update, error) { return large.world() })
+var worldOf = sync.OnceValues(func() (*state.Update, error) { return large.world() })
 
-func loadWorld(b *testing.B, s size) *store.Update {
+func loadWorld(b *testing.B, s size) *state.Update {
 	b.Helper()
 	make := worldOf
 	if s != large {
@@ -44,7 +45,7 @@ func openAtlas(b *testing.B) *geo.Atlas {
 }
 
 // changeOf is what the edge makes of an update.
-func changeOf(u *store.Update) table.Change {
+func changeOf(u *state.Update) table.Change {
 	ch := table.Change{Full: u.Full, Verdicts: u.Verdicts}
 	for _, t := range u.Tenants {
 		tc := table.TenantChange{Tenant: t.Tenant, Head: uint64(t.Head)}

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 type options struct {
@@ -172,7 +173,7 @@ func measure(ctx context.Context, o options) (err error) {
 }
 
 // writeSnapshot leaves what an edge would.
-func writeSnapshot(data string, u *store.Update) error {
+func writeSnapshot(data string, u *state.Update) error {
 	s, _, err := store.OpenSnapshot(filepath.Join(data, "edge", "snapshot"), nil)
 	if err != nil {
 		return err

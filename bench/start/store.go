@@ -9,13 +9,14 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // commitSize is how many resources one generation takes.
 const commitSize = 500
 
 // fillStore commits a configuration, unless the store has one from a former run.
-func fillStore(ctx context.Context, c *store.Client, u *store.Update) error {
+func fillStore(ctx context.Context, c *store.Client, u *state.Update) error {
 	heads, err := c.Heads(ctx)
 	if err != nil || len(heads) > 0 {
 		return err
@@ -24,9 +25,9 @@ func fillStore(ctx context.Context, c *store.Client, u *store.Update) error {
 }
 
 // commit brings the configuration into a store that is empty.
-func commit(ctx context.Context, c *store.Client, u *store.Update) error {
+func commit(ctx context.Context, c *store.Client, u *state.Update) error {
 	for _, t := range u.Tenants {
-		base := store.Generation(0)
+		base := state.Generation(0)
 		for part := range slices.Chunk(t.Put, commitSize) {
 			ch := store.Change{Tenant: t.Tenant, Base: base, Author: "bench", Message: "configuration", Time: time.Now()}
 			for _, v := range part {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/zone"
 )
 
@@ -45,32 +45,32 @@ func (s size) hostName(i int) string {
 }
 
 // world makes the whole configuration, as the store would tell it.
-func (s size) world() (*store.Update, error) {
+func (s size) world() (*state.Update, error) {
 	rnd := rand.New(rand.NewPCG(1, 2))
-	u := &store.Update{Full: true, Cursor: 1000, Cluster: 1, Epoch: 0}
-	platform := store.TenantUpdate{Tenant: spec.Platform, Head: 1}
+	u := &state.Update{Full: true, Cursor: 1000, Cluster: 1, Epoch: 0}
+	platform := state.TenantUpdate{Tenant: spec.Platform, Head: 1}
 	for i := range s.zones {
 		z, err := s.zone(i)
 		if err != nil {
 			return nil, err
 		}
-		platform.Put = append(platform.Put, store.Version{Resource: z, Generation: 1})
+		platform.Put = append(platform.Put, state.Version{Resource: z, Generation: 1})
 	}
 	u.Tenants = append(u.Tenants, platform)
-	tenants := make([]store.TenantUpdate, s.tenants)
+	tenants := make([]state.TenantUpdate, s.tenants)
 	for i := range tenants {
-		tenants[i] = store.TenantUpdate{Tenant: tenantName(i), Head: 1}
+		tenants[i] = state.TenantUpdate{Tenant: tenantName(i), Head: 1}
 	}
 	for i := range s.pools {
 		t := &tenants[i%s.tenants]
-		t.Put = append(t.Put, store.Version{Resource: s.pool(i, rnd), Generation: 1})
+		t.Put = append(t.Put, state.Version{Resource: s.pool(i, rnd), Generation: 1})
 		if i < s.verdicts {
 			u.Verdicts = append(u.Verdicts, s.verdict(i, s.endpoints/2))
 		}
 	}
 	for i := range s.services {
 		t := &tenants[i%s.tenants]
-		t.Put = append(t.Put, store.Version{Resource: s.service(i, rnd), Generation: 1})
+		t.Put = append(t.Put, state.Version{Resource: s.service(i, rnd), Generation: 1})
 	}
 	u.Tenants = append(u.Tenants, tenants...)
 	return u, nil

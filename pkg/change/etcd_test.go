@@ -12,6 +12,7 @@ import (
 
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // TestMain is also the etcd that startEtcd runs.
@@ -52,11 +53,11 @@ func TestOnEtcd(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	client := startEtcd(ctx, t)
-	mirror := store.NewMirror()
+	mirror := state.NewMirror()
 	followed := make(chan error, 1)
 	followCtx, stop := context.WithCancel(ctx)
 	go func() {
-		followed <- client.Follow(followCtx, store.FollowConfig{OnUpdate: func(u store.Update) error { mirror.Apply(u); return nil }})
+		followed <- client.Follow(followCtx, store.FollowConfig{OnUpdate: func(u state.Update) error { mirror.Apply(u); return nil }})
 	}()
 	defer func() { stop(); <-followed }()
 
@@ -82,17 +83,17 @@ func TestOnEtcd(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	state := mustState(t, direct)
-	for _, e := range state.Get(key("shop/Pool/eu")).Spec.(*spec.Pool).Endpoints {
+	now := mustState(t, direct)
+	for _, e := range now.Get(key("shop/Pool/eu")).Spec.(*spec.Pool).Endpoints {
 		if *e.Weight != 104 {
 			t.Errorf("endpoint %s has weight %d", e.Name, *e.Weight)
 		}
 	}
-	if state.Head("shop") != 11 {
-		t.Errorf("shop is at %d, want 11", state.Head("shop"))
+	if now.Head("shop") != 11 {
+		t.Errorf("shop is at %d, want 11", now.Head("shop"))
 	}
 
-	_, err := following.Plan(ctx, Input{Delete: []spec.Key{key("shop/Service/web")}, Expect: map[string]store.Generation{"shop": 9}})
+	_, err := following.Plan(ctx, Input{Delete: []spec.Key{key("shop/Service/web")}, Expect: map[string]state.Generation{"shop": 9}})
 	var conflict *ConflictError
 	if !errors.As(err, &conflict) || len(conflict.Since) != 2 {
 		t.Errorf("got %v", err)

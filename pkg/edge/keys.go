@@ -4,14 +4,14 @@ import (
 	"errors"
 
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/table"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
 // takeKeys opens the keys of signed zones and gives them to the compiler. A zone whose keys cannot be opened keeps those that it
 // has, and is told of as broken.
-func (e *Edge) takeKeys(c *table.Compiler, u *store.Update) {
+func (e *Edge) takeKeys(c *table.Compiler, u *state.Update) {
 	if e.unopened == nil {
 		e.unopened = map[string]table.Broken{}
 	}

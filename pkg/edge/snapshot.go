@@ -9,17 +9,18 @@ import (
 
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // saveQueue holds the updates that the disk has not got yet. It is unbounded, since an update left out would make
 // the copy wrong; what waits shares its memory with what is served.
 type saveQueue struct {
 	mu      sync.Mutex
-	waiting []store.Update
+	waiting []state.Update
 	signal  chan struct{}
 }
 
-func (q *saveQueue) put(u store.Update) {
+func (q *saveQueue) put(u state.Update) {
 	q.mu.Lock()
 	if u.Full && !tellsBroken(u) {
 		q.waiting = nil // all that there is: what waits is in it
@@ -33,12 +34,12 @@ func (q *saveQueue) put(u store.Update) {
 }
 
 // tellsBroken tells whether u leaves something in the form that it had before.
-func tellsBroken(u store.Update) bool {
+func tellsBroken(u state.Update) bool {
 	return len(u.VerdictsBroken)+len(u.KeysetsBroken) > 0 ||
-		slices.ContainsFunc(u.Tenants, func(tu store.TenantUpdate) bool { return len(tu.Broken) > 0 })
+		slices.ContainsFunc(u.Tenants, func(tu state.TenantUpdate) bool { return len(tu.Broken) > 0 })
 }
 
-func (q *saveQueue) take() []store.Update {
+func (q *saveQueue) take() []state.Update {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	us := q.waiting
@@ -86,7 +87,7 @@ func (e *Edge) setSnapshot(f func(*snapshotState)) {
 }
 
 // tellOpened tells how the snapshot was found.
-func (e *Edge) tellOpened(first *store.Update, err error) {
+func (e *Edge) tellOpened(first *state.Update, err error) {
 	if first == nil {
 		e.log.Info("there is no configuration on disk: DNS is served once the store has told one")
 	}
@@ -172,7 +173,7 @@ func (e *Edge) write(s *store.Snapshot, failing *bool) (bytes int64) {
 			for n < len(us) && !us[n].Full {
 				n++
 			}
-			next = store.Joined(us[:n])
+			next = state.Joined(us[:n])
 		}
 		e.wrote(s, s.Append(next), failing)
 		us = us[n:]

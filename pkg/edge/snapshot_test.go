@@ -13,6 +13,7 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // savedEdge leaves what an edge had when it ended in dir: the fixtures, a delta, and a verdict.
@@ -46,12 +47,12 @@ func TestStartsFromTheSnapshot(t *testing.T) {
 	if age := r.value("gtm_edge_snapshot_age_seconds"); age <= 0 || age > 3600 {
 		t.Errorf("the snapshot is %v s old", age)
 	}
-	r.status(store.Stale, "connection refused")
+	r.status(state.Stale, "connection refused")
 	if s := r.sourceIs("snapshot"); s.Error != "connection refused" {
 		t.Errorf("the reason is lost: %+v", s)
 	}
 	r.logged("level=WARN", "connection refused")
-	r.status(store.Refused, "the store went back")
+	r.status(state.Refused, "the store went back")
 	r.sourceIs("refused")
 	r.always("web.shop.gtm.example.", "A", european, "NOERROR "+usA)
 
@@ -61,7 +62,7 @@ func TestStartsFromTheSnapshot(t *testing.T) {
 		t.Errorf("the cursor is %d, want %d", s.Cursor, full.Cursor)
 	}
 	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+euA) // the verdict is gone
-	r.status(store.Stale, "connection lost")
+	r.status(state.Stale, "connection lost")
 	r.sourceIs("stale") // no longer what the disk had
 }
 
@@ -214,13 +215,13 @@ func TestLastGoodFormOutlivesRestarts(t *testing.T) {
 }
 
 // breakResource makes an update tell that a resource cannot be read.
-func breakResource(u *store.Update, key spec.Key) {
+func breakResource(u *state.Update, key spec.Key) {
 	for i := range u.Tenants {
 		tu := &u.Tenants[i]
 		for j, v := range tu.Put {
 			if v.Resource.Key == key {
 				tu.Put = append(tu.Put[:j], tu.Put[j+1:]...)
-				tu.Broken = append(tu.Broken, store.BrokenResource{Key: key, Generation: tu.Head, Err: errBroken})
+				tu.Broken = append(tu.Broken, state.BrokenResource{Key: key, Generation: tu.Head, Err: errBroken})
 				return
 			}
 		}
@@ -292,14 +293,14 @@ func TestWhatWaitsHoldsTheFormBeforeABrokenOne(t *testing.T) {
 		t.Fatalf("the copy is %+v, %v", u, err)
 	}
 	defer s.Close()
-	gens := map[spec.Key]store.Generation{}
+	gens := map[spec.Key]state.Generation{}
 	for _, tu := range u.Tenants {
 		for _, v := range tu.Put {
 			gens[v.Resource.Key] = v.Generation
 		}
 	}
 	for k, got := range gens {
-		want := store.Generation(3)
+		want := state.Generation(3)
 		switch k.Tenant {
 		case "shop":
 			if k == key {

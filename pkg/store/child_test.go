@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // runParent is a program that starts a child and does not stop it.
@@ -100,7 +102,7 @@ func TestChildIsRestartedWhenItDies(t *testing.T) {
 	c := openTest(t, Config{Endpoints: []string{child.Endpoint()}})
 	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "fra", "EU-DE"))})
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	if err := syscall.Kill(childPID(t, dir), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 func TestOpenRefusesBadEndpoints(t *testing.T) {
@@ -113,8 +115,8 @@ func TestFollowingWaitsForAnEtcdThatComesLater(t *testing.T) {
 	f := follow(t, c, nil)
 	f.until("a reason", func() bool { return len(f.status) > 1 && f.status[1].Err != "" })
 	startTestChild(t, dir)
-	f.untilState(Current)
-	f.until("connecting all the while", func() bool { return f.status[0].State == Connecting && f.status[1].State == Connecting })
+	f.untilState(state.Current)
+	f.until("connecting all the while", func() bool { return f.status[0].State == state.Connecting && f.status[1].State == state.Connecting })
 }
 
 // TestNamesOfMembersAreCheckedOneByOne: each member is to prove its own name, not that of the first that was asked.
@@ -155,11 +157,11 @@ func TestMetrics(t *testing.T) {
 	c := openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: freshPrefix(), Registerer: reg})
 	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	if problems, err := testutil.GatherAndLint(reg); err != nil || len(problems) > 0 {
 		t.Errorf("%v, %v", problems, err)
 	}
-	if got := testutil.ToFloat64(c.metrics.followState.WithLabelValues(Current)); got != 1 {
+	if got := testutil.ToFloat64(c.metrics.followState.WithLabelValues(state.Current)); got != 1 {
 		t.Errorf("state current is %v", got)
 	}
 	if got := testutil.CollectAndCount(c.metrics.commits); got != 1 {

@@ -3,8 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
 	"strings"
 	"testing"
 
@@ -12,6 +10,7 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
@@ -23,23 +22,23 @@ func TestDamagedHeadCostsNobodyElse(t *testing.T) {
 	mustCommit(t, c, Change{Tenant: "other", Put: resources(site("other", "a", "EU"))})
 	has := settled(t, c)
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	put(t, c, c.keys.head("shop"), "4\x001")
 	mustCommit(t, c, Change{Tenant: "other", Base: 1, Put: resources(site("other", "a", "AF"))})
 	f.untilRegion("other", "a", "AF")
 
 	late, fresh := followFrom(t, c, has.Position(), has), follow(t, c, nil)
 	for _, f := range []*following{late, fresh} {
-		f.untilState(Current)
+		f.untilState(state.Current)
 		f.sameAsRead(c)
 		if s := f.mirror.Tenant("shop"); s.Head != 2 || s.ID == "" || s.Resources.Len() != 2 {
 			t.Errorf("held: %+v", s)
 		}
 	}
-	if heads, err := c.Heads(ctx); err != nil || !cmp.Equal(heads, map[string]Generation{"shop": 2, "other": 2}) {
+	if heads, err := c.Heads(ctx); err != nil || !cmp.Equal(heads, map[string]state.Generation{"shop": 2, "other": 2}) {
 		t.Errorf("heads %v, %v", heads, err)
 	}
-	mustCommit(t, c, Change{Tenant: "other", Base: 2, Reads: map[string]Generation{"shop": 2}, Put: resources(site("other", "a", "AS"))})
+	mustCommit(t, c, Change{Tenant: "other", Base: 2, Reads: map[string]state.Generation{"shop": 2}, Put: resources(site("other", "a", "AS"))})
 	var moved *ConflictError
 	_, err := c.Commit(ctx, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "a", "AS"))})
 	if !errors.As(err, &moved) || moved.Have != 2 {
@@ -86,27 +85,6 @@ func TestVersionsThatAreCutSayWhatIsMissing(t *testing.T) {
 	}
 }
 
-// TestBrokenResourcesEndWithWhatReplacesOrDeletesThem: those were told as broken for ever.
-func TestBrokenResourcesEndWithWhatReplacesOrDeletesThem(t *testing.T) {
-	a, b, c := site("shop", "a", "EU"), site("shop", "b", "EU"), site("shop", "c", "EU")
-	was := map[spec.Key]BrokenResource{a.Key: {Key: a.Key}, b.Key: {Key: b.Key}}
-	for _, tc := range []struct {
-		what string
-		tu   TenantUpdate
-		want []spec.Key
-	}{
-		{"nothing", TenantUpdate{}, []spec.Key{a.Key, b.Key}},
-		{"replaced", TenantUpdate{Put: []Version{{Resource: a}}}, []spec.Key{b.Key}},
-		{"deleted", TenantUpdate{Deleted: []spec.Key{b.Key}}, []spec.Key{a.Key}},
-		{"another one", TenantUpdate{Broken: []BrokenResource{{Key: c.Key}}}, []spec.Key{a.Key, b.Key, c.Key}},
-	} {
-		now := brokenAfter(was, tc.tu)
-		if got := slices.SortedFunc(maps.Keys(now), spec.Key.Compare); !slices.Equal(got, tc.want) || len(was) != 2 {
-			t.Errorf("%s: %v, want %v", tc.what, got, tc.want)
-		}
-	}
-}
-
 // Also where the log is gone, the versions tell where a damaged head was.
 func TestDamagedHeadWithoutALog(t *testing.T) {
 	c, ctx := testClient(t), testContext(t)
@@ -114,13 +92,13 @@ func TestDamagedHeadWithoutALog(t *testing.T) {
 	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "b", "EU"))})
 	has := settled(t, c)
 	put(t, c, c.keys.head("shop"), "-")
-	for g := range Generation(2) {
+	for g := range state.Generation(2) {
 		if _, err := c.etcd.Delete(ctx, c.keys.record("shop", g+1)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	f := followFrom(t, c, has.Position(), has)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Put: resources(site("shop", "a", "AS"))})
 	f.untilRegion("shop", "a", "AS")
 	f.sameAsRead(c)
@@ -128,7 +106,7 @@ func TestDamagedHeadWithoutALog(t *testing.T) {
 
 func TestDamagedRecordIsToldInItsPlace(t *testing.T) {
 	c := testClient(t)
-	for g := range Generation(3) {
+	for g := range state.Generation(3) {
 		mustCommit(t, c, Change{Tenant: "shop", Base: g, Put: resources(site("shop", "a", "EU")), Message: "fine"})
 	}
 	has := settled(t, c)
@@ -139,7 +117,7 @@ func TestDamagedRecordIsToldInItsPlace(t *testing.T) {
 		t.Errorf("history %+v, %v", history, err)
 	}
 	f := followFrom(t, c, has.Position(), has)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	if got := f.mirror.Tenant("shop").ID; got != has.Position().IDs["shop"] {
 		t.Errorf("the ID that was known is now %q", got)
 	}
@@ -156,7 +134,7 @@ func TestDamagedVerdictAndKeysetOutliveAFullUpdate(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	put(t, c, c.keys.verdict(v.Pool), "{dam")
 	put(t, c, c.keys.verdict(health.PoolID{Tenant: "shop", Pool: "new"}), "{dam")
 	put(t, c, c.keys.keyset("a.example."), "{dam")
@@ -182,15 +160,15 @@ func TestDamagedVerdictAndKeysetOutliveAFullUpdate(t *testing.T) {
 }
 
 func TestMirrorKeepsVerdictsAndKeysThatAreBroken(t *testing.T) {
-	m := NewMirror()
+	m := state.NewMirror()
 	v, ks := verdictOf("shop", "eu", 0), keysetOf("a.example.", 1)
-	m.Apply(Update{Full: true, Verdicts: []health.Verdict{v}, Keysets: []dnssec.Keyset{ks}})
-	m.Apply(Update{Full: true, VerdictsBroken: []health.PoolID{v.Pool, {Tenant: "shop", Pool: "new"}},
+	m.Apply(state.Update{Full: true, Verdicts: []health.Verdict{v}, Keysets: []dnssec.Keyset{ks}})
+	m.Apply(state.Update{Full: true, VerdictsBroken: []health.PoolID{v.Pool, {Tenant: "shop", Pool: "new"}},
 		KeysetsBroken: []string{"a.example.", "b."}})
 	if got, ok := m.Verdict(v.Pool); !ok || !got.Equal(v) || len(m.Verdicts()) != 1 || len(m.Keysets()) != 1 {
 		t.Errorf("held: %v, %v", m.Verdicts(), m.Keysets())
 	}
-	m.Apply(Update{Full: true})
+	m.Apply(state.Update{Full: true})
 	if len(m.Verdicts())+len(m.Keysets()) != 0 {
 		t.Error("what is gone was kept")
 	}
@@ -198,13 +176,13 @@ func TestMirrorKeepsVerdictsAndKeysThatAreBroken(t *testing.T) {
 
 // Numbers that were waited for may never come in a store that went back and was accepted.
 func TestWaitGenerationEndsWithAnAcceptance(t *testing.T) {
-	m := NewMirror()
-	m.Apply(Update{Full: true, Tenants: []TenantUpdate{{Tenant: "shop", Head: 41}}})
+	m := state.NewMirror()
+	m.Apply(state.Update{Full: true, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 41}}})
 	done := make(chan error)
-	wait := func(ctx context.Context, g Generation) { done <- m.WaitGeneration(ctx, "shop", g) }
+	wait := func(ctx context.Context, g state.Generation) { done <- m.WaitGeneration(ctx, "shop", g) }
 	go wait(testContext(t), 42)
 	for range 2 { // the second goes to a waiter for certain
-		m.Apply(Update{Full: true, Tenants: []TenantUpdate{{Tenant: "shop", Head: 41}}})
+		m.Apply(state.Update{Full: true, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 41}}})
 	}
 	select {
 	case err := <-done:
@@ -212,10 +190,10 @@ func TestWaitGenerationEndsWithAnAcceptance(t *testing.T) {
 	default:
 	}
 	for epoch := int64(1); ; epoch++ {
-		m.Apply(Update{Full: true, Epoch: epoch, Tenants: []TenantUpdate{{Tenant: "shop", Head: 7}}})
+		m.Apply(state.Update{Full: true, Epoch: epoch, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 7}}})
 		select {
 		case err := <-done:
-			if !errors.Is(err, ErrReplaced) {
+			if !errors.Is(err, state.ErrReplaced) {
 				t.Errorf("got %v", err)
 			}
 			return

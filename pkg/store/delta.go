@@ -13,6 +13,7 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 type mvccKV = mvccpb.KeyValue
@@ -31,7 +32,7 @@ type delta struct {
 }
 
 type tenantDelta struct {
-	head     Generation
+	head     state.Generation
 	id       string // of head; empty: not known
 	versions map[spec.Key]change
 }
@@ -73,18 +74,18 @@ func (d *delta) add(ctx context.Context, r *reader, v found) error {
 		return gone.error
 	}
 	d.tenant(v.key.Tenant).versions[v.key] = change{
-		told:     toldVersion{gen: v.gen, digest: digestOf(v.value), deleted: err == nil && res == nil, broken: err != nil},
+		told:     toldVersion{gen: v.gen, digest: state.DigestOf(v.value), deleted: err == nil && res == nil, broken: err != nil},
 		resource: res, err: err,
 	}
 	return nil
 }
 
 // update gives the sorted form; f knows what was told before.
-func (d *delta) update(f *follower) Update {
-	u := Update{Full: d.full}
+func (d *delta) update(f *follower) state.Update {
+	u := state.Update{Full: d.full}
 	d.settlePending(f)
 	for name, td := range d.tenants {
-		tu := TenantUpdate{Tenant: name, Head: td.head, ID: td.id}
+		tu := state.TenantUpdate{Tenant: name, Head: td.head, ID: td.id}
 		old := f.tenants[name]
 		if td.head == 0 && old != nil {
 			tu.Head = old.head
@@ -93,15 +94,15 @@ func (d *delta) update(f *follower) Update {
 			tu.ID = old.id
 		}
 		for key, c := range td.versions {
-			tu.add(key, c, d.full, old)
+			c.addTo(&tu, key, d.full, old)
 		}
 		if !d.full && old != nil && old.head == tu.Head && old.id == tu.ID && len(tu.Put)+len(tu.Deleted)+len(tu.Broken) == 0 {
 			continue
 		}
-		tu.sort()
+		tu.Sort()
 		u.Tenants = append(u.Tenants, tu)
 	}
-	slices.SortFunc(u.Tenants, func(a, b TenantUpdate) int { return strings.Compare(a.Tenant, b.Tenant) })
+	slices.SortFunc(u.Tenants, func(a, b state.TenantUpdate) int { return strings.Compare(a.Tenant, b.Tenant) })
 	for p, c := range d.verdicts {
 		switch before := f.large[p]; {
 		case c.deleted:
@@ -112,31 +113,26 @@ func (d *delta) update(f *follower) Update {
 		}
 	}
 	if d.full {
-		u.VerdictsBroken = slices.SortedFunc(maps.Keys(d.kept), comparePools)
+		u.VerdictsBroken = slices.SortedFunc(maps.Keys(d.kept), state.ComparePools)
 	}
-	slices.SortFunc(u.Verdicts, func(a, b health.Verdict) int { return comparePools(a.Pool, b.Pool) })
-	slices.SortFunc(u.VerdictsDeleted, comparePools)
+	slices.SortFunc(u.Verdicts, func(a, b health.Verdict) int { return state.ComparePools(a.Pool, b.Pool) })
+	slices.SortFunc(u.VerdictsDeleted, state.ComparePools)
 	d.addKeysets(&u)
 	return u
 }
 
-func (tu *TenantUpdate) add(key spec.Key, c change, full bool, old *told) {
+// addTo adds the change of a resource to what is told of its tenant.
+func (c change) addTo(tu *state.TenantUpdate, key spec.Key, full bool, old *told) {
 	switch {
 	case c.err != nil:
-		tu.Broken = append(tu.Broken, BrokenResource{Key: key, Generation: c.told.gen, Err: c.err})
+		tu.Broken = append(tu.Broken, state.BrokenResource{Key: key, Generation: c.told.gen, Err: c.err})
 	case !c.told.deleted:
-		tu.Put = append(tu.Put, Version{Resource: c.resource, Generation: c.told.gen, Digest: c.told.digest})
+		tu.Put = append(tu.Put, state.Version{Resource: c.resource, Generation: c.told.gen, Digest: c.told.digest})
 	case !full && old != nil:
 		if was, ok := old.versions[key]; ok && !was.deleted {
 			tu.Deleted = append(tu.Deleted, key)
 		}
 	}
-}
-
-func (tu *TenantUpdate) sort() {
-	slices.SortFunc(tu.Put, func(a, b Version) int { return compareKeys(a.Resource.Key, b.Resource.Key) })
-	sortKeys(tu.Deleted)
-	slices.SortFunc(tu.Broken, func(a, b BrokenResource) int { return compareKeys(a.Key, b.Key) })
 }
 
 // remember notes that the delta was told.
@@ -206,14 +202,14 @@ func (f *follower) events(ctx context.Context, evs []*clientv3.Event) error {
 
 // moves is what the events of one revision say of tenants.
 type moves struct {
-	heads    map[string]Generation
+	heads    map[string]state.Generation
 	logged   map[string]identity // the records that came, by tenant
 	versions []found
 }
 
 // revision sorts the events of one revision into d and newest.
 func (f *follower) revision(evs []*clientv3.Event, d *delta, newest map[spec.Key]found) error {
-	m := moves{heads: map[string]Generation{}, logged: map[string]identity{}}
+	m := moves{heads: map[string]state.Generation{}, logged: map[string]identity{}}
 	for _, ev := range evs {
 		unique, err := f.event(ev, d, &m)
 		if err != nil {
@@ -298,7 +294,7 @@ func (f *follower) epochEvent(ev *clientv3.Event) error {
 
 // checkWhole makes sure that a head that moved came with its versions, as Commit writes them; anything
 // else was written by hand, and is understood by comparing everything.
-func (f *follower) checkWhole(heads map[string]Generation, made map[string]bool) error {
+func (f *follower) checkWhole(heads map[string]state.Generation, made map[string]bool) error {
 	for t := range heads {
 		if !made[t] {
 			return errReadAnew
@@ -308,7 +304,7 @@ func (f *follower) checkWhole(heads map[string]Generation, made map[string]bool)
 }
 
 // headOf gives the head as of the events read so far.
-func (f *follower) headOf(d *delta, tenant string) Generation {
+func (f *follower) headOf(d *delta, tenant string) state.Generation {
 	if td := d.tenants[tenant]; td != nil && td.head != 0 {
 		return td.head
 	}
@@ -318,7 +314,7 @@ func (f *follower) headOf(d *delta, tenant string) Generation {
 	return 0
 }
 
-func (f *follower) newestOf(newest map[spec.Key]found, key spec.Key) Generation {
+func (f *follower) newestOf(newest map[spec.Key]found, key spec.Key) state.Generation {
 	if v, ok := newest[key]; ok {
 		return v.gen
 	}
@@ -329,7 +325,7 @@ func (f *follower) newestOf(newest map[spec.Key]found, key spec.Key) Generation 
 }
 
 // headEvent reads a head that moved; 0 stands for one that is to be left alone.
-func (f *follower) headEvent(ev *clientv3.Event, parts []string, d *delta) (Generation, error) {
+func (f *follower) headEvent(ev *clientv3.Event, parts []string, d *delta) (state.Generation, error) {
 	if len(parts) != 3 {
 		return 0, nil
 	}
@@ -373,7 +369,7 @@ func (f *follower) versionEvent(ev *clientv3.Event, parts []string) (found, bool
 
 // pulse passes a pulse of the judge on; one that is not understood is none. unique: no other is like it.
 func (f *follower) pulse(kv *mvccKV) (unique bool) {
-	var p Pulse
+	var p state.Pulse
 	if json.Unmarshal(kv.Value, &p) != nil {
 		return false
 	}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/client/v3"
+
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // maxKnownEdges is how many edges Edges lists of those that do not live, the first by ID.
@@ -35,14 +37,14 @@ func (c *Client) KeepEdge(ctx context.Context, tell func() Edge, ttl time.Durati
 	value := func() ([]byte, error) {
 		e := tell()
 		e.Tenants = nil // they change; who is alive can be asked
-		return marshalPlain(e)
+		return state.MarshalPlain(e)
 	}
 	return c.keep(ctx, leased{key: c.keys.edge(id), value: value, ttl: ttl, beside: func(ctx context.Context) { c.know(ctx, tell()) }})
 }
 
 // know writes down an edge that is to be missed when it is gone. That this fails is no reason to be without a lease.
 func (c *Client) know(ctx context.Context, e Edge) {
-	value, err := marshalPlain(knownEdge{Edge: e, Seen: c.cfg.Now().UTC()})
+	value, err := state.MarshalPlain(knownEdge{Edge: e, Seen: c.cfg.Now().UTC()})
 	if err != nil {
 		c.log.Error("an edge cannot be written down", "edge", e.ID, "error", err)
 		return

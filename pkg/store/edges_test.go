@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // keepEdge lets an edge live until the test or its own end.
@@ -54,7 +56,7 @@ func living(n int) func([]Edge) bool {
 // TestAnEdgeThatDiedIsKnownUntilItIsForgotten: one that vanished from the list was one that nobody missed.
 func TestAnEdgeThatDiedIsKnownUntilItIsForgotten(t *testing.T) {
 	c, ctx := testClient(t), testContext(t)
-	e1 := Edge{ID: "e1", HTTP: "http://192.0.2.1:8053", Version: "v1", Started: testTime, Tenants: map[string]Generation{"shop": 40}}
+	e1 := Edge{ID: "e1", HTTP: "http://192.0.2.1:8053", Version: "v1", Started: testTime, Tenants: map[string]state.Generation{"shop": 40}}
 	end := keepEdge(t, c, e1)
 	keepEdge(t, c, Edge{ID: "e2", Started: testTime})
 	edgesUntil(t, c, "both live", living(2))
@@ -143,14 +145,14 @@ func TestTwoEdgesWithOneIDAreTold(t *testing.T) {
 func TestEvidenceTellsSinceWhenHealthStandsStill(t *testing.T) {
 	start := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 	at := func(seconds int) time.Time { return start.Add(time.Duration(seconds) * time.Second) }
-	current := FollowStatus{State: Current, Since: start}
-	stale := FollowStatus{State: Stale, Since: at(109)}
-	pulse := Pulse{Judge: "fra", Nonce: "1", Silent: []string{"nyc"}}
+	current := state.FollowStatus{State: state.Current, Since: start}
+	stale := state.FollowStatus{State: state.Stale, Since: at(109)}
+	pulse := state.Pulse{Judge: "fra", Nonce: "1", Silent: []string{"nyc"}}
 	cases := []struct {
 		name      string
 		pulses    map[string]int // when each came, by nonce
 		now       int
-		following FollowStatus
+		following state.FollowStatus
 		contact   time.Time
 		since     time.Time
 		why       string
@@ -162,11 +164,11 @@ func TestEvidenceTellsSinceWhenHealthStandsStill(t *testing.T) {
 		{"the store is away, and pulses came just now", map[string]int{"1": 100}, 110, stale, at(102), at(102), "the store is not heard"},
 		{"an older judge, and the store is away", nil, 110, stale, at(102), at(102), "the store is not heard"},
 		{"last contact not known", nil, 110, stale, time.Time{}, at(109), "the store is not heard"},
-		{"refused", map[string]int{"1": 100}, 110, FollowStatus{State: Refused, Since: at(90)}, at(109), at(90), "the store is refused"},
-		{"from the snapshot", nil, 110, FollowStatus{State: Connecting, Since: at(108)}, at(10), at(10), "the store has not been heard yet"},
+		{"refused", map[string]int{"1": 100}, 110, state.FollowStatus{State: state.Refused, Since: at(90)}, at(109), at(90), "the store is refused"},
+		{"from the snapshot", nil, 110, state.FollowStatus{State: state.Connecting, Since: at(108)}, at(10), at(10), "the store has not been heard yet"},
 	}
 	for _, c := range cases {
-		var e Evidence
+		var e state.Evidence
 		for nonce, when := range c.pulses {
 			p := pulse
 			p.Nonce = nonce
@@ -181,7 +183,7 @@ func TestEvidenceTellsSinceWhenHealthStandsStill(t *testing.T) {
 			t.Errorf("%s: %+v", c.name, h)
 		}
 	}
-	h := Health{StandsStill: true, Since: at(190), Why: "the store is not heard"}
+	h := state.Health{StandsStill: true, Since: at(190), Why: "the store is not heard"}
 	const want = "health stands still since 12:03:10Z (3m12s): the store is not heard; what stands above is what was known then"
 	if got := h.Text(at(382)); got != want {
 		t.Error(got)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // ErrNotFound: the tenant or generation does not exist.
@@ -20,8 +21,8 @@ var ErrNotLeader = errors.New("not the elected judge (any more); nothing was wri
 // ConflictError: a head is not where the change was planned on. Nothing was written.
 type ConflictError struct {
 	Tenant     string
-	Want, Have Generation
-	Last       Record // the change that made Have; zero if there is none
+	Want, Have state.Generation
+	Last       state.Record // the change that made Have; zero if there is none
 }
 
 func (e *ConflictError) Error() string {
@@ -35,7 +36,7 @@ func (e *ConflictError) Error() string {
 	return s + "; plan the change anew"
 }
 
-func touched(r Record) string {
+func touched(r state.Record) string {
 	keys := append(append([]string(nil), keyStrings(r.Put)...), keyStrings(r.Deleted)...)
 	if len(keys) == 0 {
 		return "nothing"
@@ -66,8 +67,8 @@ func (e *TooLargeError) Error() string {
 // made, or may yet be: it is for the store to tell, not for another attempt.
 type UnknownError struct {
 	Tenant     string
-	Generation Generation // which it would be, or is
-	Err        error      // why there was no answer
+	Generation state.Generation // which it would be, or is
+	Err        error            // why there was no answer
 }
 
 func (e *UnknownError) Error() string {
@@ -79,11 +80,11 @@ func (e *UnknownError) Unwrap() error { return e.Err }
 // DamagedError: resources of a state cannot be decoded.
 type DamagedError struct {
 	State  string // as in shop@41
-	Broken map[spec.Key]BrokenResource
+	Broken map[spec.Key]state.BrokenResource
 }
 
 func (e *DamagedError) Error() string {
-	keys := slices.SortedFunc(maps.Keys(e.Broken), compareKeys)
+	keys := slices.SortedFunc(maps.Keys(e.Broken), state.CompareKeys)
 	lines := make([]string, 0, len(keys))
 	for _, k := range keys {
 		lines = append(lines, fmt.Sprintf("%s, as %s@%d wrote it: %v", k, k.Tenant, e.Broken[k].Generation, e.Broken[k].Err))

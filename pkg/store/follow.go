@@ -15,6 +15,7 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // Follow tells of the whole state and then of every change, until ctx ends or OnUpdate fails; it returns
@@ -29,7 +30,7 @@ func (c *Client) Follow(ctx context.Context, cfg FollowConfig) error {
 	f.assume(cfg.From, cfg.Has)
 	f.cfg.Has = nil
 	from, to := c.keys.followed()
-	f.setStatus(Connecting, nil)
+	f.setStatus(state.Connecting, nil)
 	fd := &feed{c: c, from: from, to: to, begin: f.begin, opened: f.watches, events: f.events,
 		progress: f.progress, lost: f.forget, status: f.setStatus}
 	return fd.run(ctx)
@@ -39,32 +40,32 @@ func (c *Client) Follow(ctx context.Context, cfg FollowConfig) error {
 type follower struct {
 	c        *Client
 	cfg      FollowConfig
-	known    *Cursor   // never told less than this
-	started  bool      // a Full update was told
-	anew     bool      // what happened since cannot be watched: compare everything
-	seen     witnesses // of what was told
-	cursor   int64     // the revision up to which it was, in this session
+	known    *state.Cursor // never told less than this
+	started  bool          // a Full update was told
+	anew     bool          // what happened since cannot be watched: compare everything
+	seen     witnesses     // of what was told
+	cursor   int64         // the revision up to which it was, in this session
 	tenants  map[string]*told
 	verdicts map[health.PoolID]uint64 // sums of their stored forms; 0: not known
 	large    map[health.PoolID]*largeVerdict
 	unread   map[health.PoolID]bool // of which a whole or a piece is not understood: pieces of them say too little
 	keysets  map[string]uint64      // likewise, by zone
 	broken   int                    // versions told as broken
-	has      *Mirror                // what the consumer came with, until everything was compared once
+	has      *state.Mirror          // what the consumer came with, until everything was compared once
 	etcd     *clientv3.Client       // the connection of this session
-	status   FollowStatus
+	status   state.FollowStatus
 	loads    uint32 // how often everything was compared
 }
 
 // told is what the consumer knows of one tenant.
 type told struct {
-	head     Generation
+	head     state.Generation
 	id       string
 	versions map[spec.Key]*toldVersion
 }
 
 type toldVersion struct {
-	gen             Generation
+	gen             state.Generation
 	digest          uint64 // 0: not known
 	deleted, broken bool
 	load            uint32 // in which it was last found to be the same; see follower.loads
@@ -72,19 +73,19 @@ type toldVersion struct {
 
 // same tells whether a stored version is the one that was told. What it says decides: numbers return when a store went back.
 func (t *toldVersion) same(v found) bool {
-	return t.gen == v.gen && t.digest != 0 && t.digest == digestOf(v.value)
+	return t.gen == v.gen && t.digest != 0 && t.digest == state.DigestOf(v.value)
 }
 
 // sum tells stored forms apart, for as long as this follower lives.
 func (f *follower) sum(value []byte) uint64 { return max(1, maphash.Bytes(f.seen.seed, value)) }
 
 // assume has the follower take as told what the consumer came with.
-func (f *follower) assume(from *Cursor, has *Update) {
+func (f *follower) assume(from *state.Cursor, has *state.Update) {
 	if from == nil || has == nil {
 		return
 	}
 	f.started, f.anew = true, true
-	f.known = &Cursor{Cluster: from.Cluster, Revision: from.Revision, Epoch: from.Epoch, Heads: maps.Clone(from.Heads),
+	f.known = &state.Cursor{Cluster: from.Cluster, Revision: from.Revision, Epoch: from.Epoch, Heads: maps.Clone(from.Heads),
 		IDs: map[string]string{}}
 	maps.Copy(f.known.IDs, from.IDs)
 	for _, tu := range has.Tenants {
@@ -96,8 +97,8 @@ func (f *follower) assume(from *Cursor, has *Update) {
 		}
 		f.tenants[tu.Tenant] = t
 	}
-	f.has = NewMirror()
-	f.has.Apply(Update{Full: true, Verdicts: has.Verdicts, Keysets: has.Keysets})
+	f.has = state.NewMirror()
+	f.has.Apply(state.Update{Full: true, Verdicts: has.Verdicts, Keysets: has.Keysets})
 	for _, v := range has.Verdicts {
 		f.verdicts[v.Pool] = 0
 	}
@@ -113,7 +114,7 @@ func (f *follower) progress(rev int64) {
 	f.c.metrics.cursor.Set(float64(f.cursor))
 	moved := f.cursor != f.status.Cursor
 	f.status.Cursor = f.cursor
-	if moved && f.status.State == Current && f.cfg.OnStatus != nil {
+	if moved && f.status.State == state.Current && f.cfg.OnStatus != nil {
 		f.cfg.OnStatus(f.status)
 	}
 }
@@ -194,20 +195,20 @@ func (f *follower) epoch(ctx context.Context, r *reader) (int64, error) {
 
 // checkBack tells whether the numbers of a store are lower than known. Its revision does not count: a store that lost nothing but what
 // nobody follows has not gone back.
-func checkBack(known *Cursor, epoch int64, heads map[string]Generation) error {
+func checkBack(known *state.Cursor, epoch int64, heads map[string]state.Generation) error {
 	if known == nil || epoch > known.Epoch {
 		return nil
 	}
 	if len(heads) == 0 && len(known.Heads) > 0 {
-		return &WentBackError{Reason: "it is empty", Empty: true}
+		return &state.WentBackError{Reason: "it is empty", Empty: true}
 	}
 	if epoch < known.Epoch {
-		return &WentBackError{Reason: fmt.Sprintf("it does not hold what was accepted at %s (its epoch is %d, but was %d)",
+		return &state.WentBackError{Reason: fmt.Sprintf("it does not hold what was accepted at %s (its epoch is %d, but was %d)",
 			time.UnixMilli(known.Epoch).UTC().Format("2006-01-02 15:04:05Z"), epoch, known.Epoch)}
 	}
 	for _, t := range slices.Sorted(maps.Keys(known.Heads)) {
 		if heads[t] < known.Heads[t] {
-			return &WentBackError{Reason: fmt.Sprintf("%s is at generation %d, but was at %d", t, heads[t], known.Heads[t])}
+			return &state.WentBackError{Reason: fmt.Sprintf("%s is at generation %d, but was at %d", t, heads[t], known.Heads[t])}
 		}
 	}
 	return nil
@@ -215,11 +216,11 @@ func checkBack(known *Cursor, epoch int64, heads map[string]Generation) error {
 
 // checkIDs tells whether what stands in the store under the known generations is what was known. A record that is damaged or absent
 // says nothing.
-func (f *follower) checkIDs(ctx context.Context, r *reader, epoch int64, heads map[string]Generation) error {
+func (f *follower) checkIDs(ctx context.Context, r *reader, epoch int64, heads map[string]state.Generation) error {
 	if f.known == nil || epoch > f.known.Epoch {
 		return nil
 	}
-	at := map[string]Generation{}
+	at := map[string]state.Generation{}
 	for t, id := range f.known.IDs {
 		if g := f.known.Heads[t]; id != "" && g != 0 && heads[t] != 0 {
 			at[t] = g
@@ -239,7 +240,7 @@ func (f *follower) checkIDs(ctx context.Context, r *reader, epoch int64, heads m
 }
 
 // load reads everything at r's revision, and tells all of it or what differs from what was told.
-func (f *follower) load(ctx context.Context, r *reader, epoch int64, heads map[string]Generation, full bool) error {
+func (f *follower) load(ctx context.Context, r *reader, epoch int64, heads map[string]state.Generation, full bool) error {
 	d := newDelta(full)
 	f.loads++
 	d.seen = witnesses{seed: f.seen.seed}
@@ -253,7 +254,7 @@ func (f *follower) load(ctx context.Context, r *reader, epoch int64, heads map[s
 	if err != nil {
 		return err
 	}
-	err = r.newest(ctx, f.c.keys.resources(), func(t string) Generation { return heads[t] }, func(v found) error {
+	err = r.newest(ctx, f.c.keys.resources(), func(t string) state.Generation { return heads[t] }, func(v found) error {
 		d.seen.see(v.kv, false, false)
 		if was := f.version(v.key); was != nil && !full && was.same(v) {
 			was.load = f.loads
@@ -279,7 +280,7 @@ func (f *follower) load(ctx context.Context, r *reader, epoch int64, heads map[s
 }
 
 // addVanished adds what was told and is no longer there.
-func (f *follower) addVanished(d *delta, heads map[string]Generation) {
+func (f *follower) addVanished(d *delta, heads map[string]state.Generation) {
 	for name, t := range f.tenants {
 		for key, v := range t.versions {
 			if v.load == f.loads || v.deleted {
@@ -315,7 +316,7 @@ func (f *follower) version(k spec.Key) *toldVersion {
 func (f *follower) tell(d *delta, at mark, epoch int64) error {
 	u := d.update(f)
 	u.Cursor, u.Cluster, u.Epoch = at.rev, at.cluster, epoch
-	if !u.empty() {
+	if !u.Empty() {
 		if err := f.cfg.OnUpdate(u); err != nil {
 			return stopError{err}
 		}
@@ -348,7 +349,7 @@ func (f *follower) forgetAll(d *delta) {
 		}
 	}
 	f.tenants, f.verdicts, f.large, f.keysets, f.broken = map[string]*told{}, verdicts, large, keysets, 0
-	f.known = &Cursor{Heads: map[string]Generation{}, IDs: map[string]string{}}
+	f.known = &state.Cursor{Heads: map[string]state.Generation{}, IDs: map[string]string{}}
 }
 
 // Accept lets the store's present state be followed even where it is older than what edges know: it writes
@@ -373,7 +374,7 @@ func (c *Client) accept(ctx context.Context, author string) error {
 		}
 		// By the clock, because a restored store does not know the epochs that were accepted since.
 		now := c.cfg.Now()
-		value, err := marshalPlain(epochValue{Epoch: max(old.Epoch+1, now.UnixMilli()), Author: author, Time: now.UTC()})
+		value, err := state.MarshalPlain(epochValue{Epoch: max(old.Epoch+1, now.UnixMilli()), Author: author, Time: now.UTC()})
 		if err != nil {
 			return err
 		}

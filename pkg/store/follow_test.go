@@ -13,6 +13,7 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // sameAsRead compares what was followed with what a plain read gives, which is the oracle.
@@ -59,16 +60,16 @@ func TestFollowTellsEverythingAndThenChanges(t *testing.T) {
 	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"), site("shop", "b", "EU"))})
 	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Delete: []spec.Key{site("shop", "b", "").Key}})
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Put: resources(site("shop", "c", "AF")), Delete: []spec.Key{site("shop", "a", "").Key}})
 	f.untilHead("shop", 3)
 	told := f.told()
 	for i := range told {
 		told[i].Cursor, told[i].Cluster = 0, 0
 	}
-	want := []Update{
-		{Full: true, Tenants: []TenantUpdate{{Tenant: "shop", Head: 2, Put: []Version{{Resource: site("shop", "a", "EU"), Generation: 1}}}}},
-		{Tenants: []TenantUpdate{{Tenant: "shop", Head: 3, Put: []Version{{Resource: site("shop", "c", "AF"), Generation: 3}}, Deleted: []spec.Key{site("shop", "a", "").Key}}}},
+	want := []state.Update{
+		{Full: true, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 2, Put: []state.Version{{Resource: site("shop", "a", "EU"), Generation: 1}}}}},
+		{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 3, Put: []state.Version{{Resource: site("shop", "c", "AF"), Generation: 3}}, Deleted: []spec.Key{site("shop", "a", "").Key}}}},
 	}
 	if diff := cmp.Diff(want, told, noDigest); diff != "" {
 		t.Errorf("-want +told:\n%s", diff)
@@ -78,9 +79,9 @@ func TestFollowTellsEverythingAndThenChanges(t *testing.T) {
 func TestFollowAgainstReadingOverRandomChanges(t *testing.T) {
 	c := testClient(t)
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	rng := rand.New(rand.NewPCG(3, 4))
-	heads := map[string]Generation{}
+	heads := map[string]state.Generation{}
 	for i := range 150 {
 		tenant := fmt.Sprint("t", rng.IntN(3))
 		ch := Change{Tenant: tenant, Base: heads[tenant]}
@@ -106,20 +107,20 @@ func TestFollowAgainstReadingOverRandomChanges(t *testing.T) {
 func TestFollowHoldsZonesAndVerdicts(t *testing.T) {
 	c := testClient(t)
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	mustCommit(t, c, Change{Tenant: spec.Platform, Put: resources(zone("big.example.", zoneText(3000, nil)))})
 	mustCommit(t, c, Change{Tenant: spec.Platform, Base: 1, Put: resources(zone("big.example.", zoneText(3000, map[int]string{5: "192.0.2.9"})))})
 	f.untilHead(spec.Platform, 2)
 	f.sameAsRead(c)
 
 	v := verdictOf("shop", "eu", 0.5)
-	value, _ := marshalPlain(v)
+	value, _ := state.MarshalPlain(v)
 	put(t, c, c.keys.verdict(v.Pool), string(value))
 	f.until("the verdict", func() bool { return f.mirror.Verdicts()[v.Pool].Judge == "p1" })
 	put(t, c, c.keys.verdict(v.Pool), "{broken")
 	put(t, c, c.keys.verdict(health.PoolID{Tenant: "shop", Pool: "us"}), string(value)) // another pool's
 	w := verdictOf("shop", "sg", 1)
-	value, _ = marshalPlain(w)
+	value, _ = state.MarshalPlain(w)
 	put(t, c, c.keys.verdict(w.Pool), string(value))
 	f.until("the next verdict", func() bool { return len(f.mirror.Verdicts()) == 2 })
 	if diff := cmp.Diff(map[health.PoolID]health.Verdict{v.Pool: v, w.Pool: w}, f.mirror.Verdicts()); diff != "" {
@@ -136,7 +137,7 @@ func TestBrokenResourceHarmsNothingElse(t *testing.T) {
 	a, b := site("shop", "a", "EU"), site("shop", "b", "EU")
 	mustCommit(t, c, Change{Tenant: "shop", Put: resources(a, b)})
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	broken := func(n int) func() bool {
 		return func() bool {
 			last := f.all[len(f.all)-1]
@@ -164,7 +165,7 @@ func TestBrokenResourceHarmsNothingElse(t *testing.T) {
 		t.Errorf("Read of a broken state: %v", err)
 	}
 	again := follow(t, c, nil)
-	again.untilState(Current)
+	again.untilState(state.Current)
 	if full := again.told()[0]; len(full.Tenants) != 1 || len(full.Tenants[0].Broken) != 1 || len(full.Tenants[0].Put) != 2 {
 		t.Errorf("a fresh start is told %+v", full.Tenants)
 	}
@@ -183,12 +184,12 @@ func TestCompactionUnderTheWatch(t *testing.T) {
 	a, b := site("shop", "a", "EU"), site("shop", "b", "EU")
 	mustCommit(t, direct, Change{Tenant: "shop", Put: resources(a, b, site("shop", "c", "EU"))})
 	gone := verdictOf("shop", "gone", 1)
-	value, _ := marshalPlain(gone)
+	value, _ := state.MarshalPlain(gone)
 	put(t, direct, direct.keys.verdict(gone.Pool), string(value))
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	p.blackhole()
-	f.untilState(Stale)
+	f.untilState(state.Stale)
 	mustCommit(t, direct, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "a", "AF")), Delete: []spec.Key{b.Key}})
 	mustCommit(t, direct, Change{Tenant: "shop", Base: 2, Put: resources(site("shop", "a", "AS"))})
 	if _, err := direct.etcd.Delete(testContext(t), direct.keys.verdict(gone.Pool)); err != nil {
@@ -197,13 +198,13 @@ func TestCompactionUnderTheWatch(t *testing.T) {
 	compact(t, direct)
 	p.open()
 	f.untilHead("shop", 3)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	f.sameAsRead(direct)
 	if n := len(f.mirror.Verdicts()); n != 0 {
 		t.Errorf("%d verdicts are held, want none", n)
 	}
 	delta := f.told()[1]
-	if want := (TenantUpdate{Tenant: "shop", Head: 3, Put: []Version{{Resource: site("shop", "a", "AS"), Generation: 3}}, Deleted: []spec.Key{b.Key}}); delta.Full || !cmp.Equal(delta.Tenants, []TenantUpdate{want}, noDigest) {
+	if want := (state.TenantUpdate{Tenant: "shop", Head: 3, Put: []state.Version{{Resource: site("shop", "a", "AS"), Generation: 3}}, Deleted: []spec.Key{b.Key}}); delta.Full || !cmp.Equal(delta.Tenants, []state.TenantUpdate{want}, noDigest) {
 		t.Errorf("told %+v, want %+v", delta, want)
 	}
 }
@@ -214,15 +215,15 @@ func TestBlackholedConnectionIsNoticedAndSurvived(t *testing.T) {
 	c := openTest(t, Config{Endpoints: []string{"http://" + p.addr}, Prefix: direct.cfg.Prefix})
 	mustCommit(t, direct, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	p.blackhole()
-	if s := f.untilState(Stale); !strings.Contains(s.Err, "no sign of life") || !strings.Contains(s.Err, p.addr) {
+	if s := f.untilState(state.Stale); !strings.Contains(s.Err, "no sign of life") || !strings.Contains(s.Err, p.addr) {
 		t.Errorf("status %+v", s)
 	}
 	mustCommit(t, direct, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "a", "AF"))})
 	p.open()
 	f.untilHead("shop", 2)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	if told := f.told(); len(told) != 2 || told[1].Full {
 		t.Errorf("it was told anew what it knew: %+v", told)
 	}
@@ -244,17 +245,17 @@ func TestRestoredStoreIsRefusedUntilAccepted(t *testing.T) {
 	f.untilHead("shop", 2)
 	full := f.told()[0]
 	child.Stop()
-	f.untilState(Stale)
+	f.untilState(state.Stale)
 	if err := copyDirOver(t, old, live); err != nil {
 		t.Fatal(err)
 	}
 	startTestChild(t, live)
-	s := f.untilState(Refused)
+	s := f.untilState(state.Refused)
 	if !strings.Contains(s.Err, "shop is at generation 1, but was at 2") || !strings.Contains(s.Err, "gtmctl store accept") {
 		t.Errorf("status %+v", s)
 	}
 	late := follow(t, c, full.Position()) // as after a restart, from a snapshot
-	late.untilState(Refused)
+	late.untilState(state.Refused)
 	if n := len(f.told()); n != 1 {
 		t.Errorf("%d updates were told, want the first alone", n)
 	}
@@ -262,7 +263,7 @@ func TestRestoredStoreIsRefusedUntilAccepted(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, f := range []*following{f, late} {
-		f.untilState(Current)
+		f.untilState(state.Current)
 		told := f.told()
 		if last := told[len(told)-1]; !last.Full || last.Epoch == 0 || len(last.Tenants) != 1 || last.Tenants[0].Head != 1 {
 			t.Errorf("accepted: %+v", last)
@@ -286,10 +287,13 @@ func copyDirOver(t *testing.T, from, to string) error {
 func TestTheToldCursorMoves(t *testing.T) {
 	c := testClient(t)
 	f := follow(t, c, nil)
-	first := f.untilState(Current)
+	first := f.untilState(state.Current)
 	reaches := func(what string, rev int64) {
 		t.Helper()
-		f.until(what, func() bool { last := f.status[len(f.status)-1]; return last.Cursor >= rev && last.State == Current })
+		f.until(what, func() bool {
+			last := f.status[len(f.status)-1]
+			return last.Cursor >= rev && last.State == state.Current
+		})
 	}
 	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
 	f.untilHead("shop", 1)
@@ -300,7 +304,7 @@ func TestTheToldCursorMoves(t *testing.T) {
 		t.Fatal(err)
 	}
 	reaches("the cursor of what is not followed", resp.Header.Revision)
-	if last := f.untilState(Current); !last.Since.Equal(first.Since) {
+	if last := f.untilState(state.Current); !last.Since.Equal(first.Since) {
 		t.Errorf("current since %v, but it was since %v", last.Since, first.Since)
 	}
 }
@@ -310,23 +314,23 @@ func TestHeadThatGoesBackUnderTheWatch(t *testing.T) {
 	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
 	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "a", "AF"))})
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	put(t, c, c.keys.head("shop"), "1")
-	f.untilState(Refused)
+	f.untilState(state.Refused)
 	if err := c.Accept(testContext(t), "ann"); err != nil {
 		t.Fatal(err)
 	}
-	f.untilState(Current)
+	f.untilState(state.Current)
 	f.sameAsRead(c)
 	if _, err := c.etcd.Delete(testContext(t), c.keys.head("shop")); err != nil {
 		t.Fatal(err)
 	}
-	f.untilState(Refused)
+	f.untilState(state.Refused)
 }
 
 // TestAnEmptyStoreIsNotToBeAccepted: the advice for it is to fill it, since whoever takes it answers nothing more.
 func TestAnEmptyStoreIsNotToBeAccepted(t *testing.T) {
-	known := &Cursor{Epoch: 5, Heads: map[string]Generation{"shop": 3}}
+	known := &state.Cursor{Epoch: 5, Heads: map[string]state.Generation{"shop": 3}}
 	for _, epoch := range []int64{0, 5} {
 		err := checkBack(known, epoch, nil)
 		if err == nil || strings.Contains(err.Error(), "accept") || !strings.Contains(err.Error(), "it is empty; if it is the right one, fill it: gtmctl store rebuild") {
@@ -336,14 +340,16 @@ func TestAnEmptyStoreIsNotToBeAccepted(t *testing.T) {
 }
 
 func TestCheckBack(t *testing.T) {
-	known := &Cursor{Cluster: 7, Revision: 100, Epoch: 5, Heads: map[string]Generation{"shop": 3}}
-	heads := func(g Generation) map[string]Generation { return map[string]Generation{"shop": g, "new": 1} }
+	known := &state.Cursor{Cluster: 7, Revision: 100, Epoch: 5, Heads: map[string]state.Generation{"shop": 3}}
+	heads := func(g state.Generation) map[string]state.Generation {
+		return map[string]state.Generation{"shop": g, "new": 1}
+	}
 	for _, row := range []struct {
 		name   string
-		known  *Cursor
+		known  *state.Cursor
 		here   mark
 		epoch  int64
-		heads  map[string]Generation
+		heads  map[string]state.Generation
 		refuse bool
 	}{
 		{"nothing known", nil, mark{7, 1}, 0, nil, false},
@@ -380,12 +386,12 @@ func TestAcceptIsNewerThanAnyEpochBefore(t *testing.T) {
 func TestConsumersErrorEndsFollow(t *testing.T) {
 	c := testClient(t)
 	stop := errors.New("enough")
-	err := c.Follow(testContext(t), FollowConfig{OnUpdate: func(Update) error { return stop }})
+	err := c.Follow(testContext(t), FollowConfig{OnUpdate: func(state.Update) error { return stop }})
 	if !errors.Is(err, stop) {
 		t.Errorf("got %v", err)
 	}
 	ctx, cancel := context.WithCancel(testContext(t))
-	err = c.Follow(ctx, FollowConfig{OnUpdate: func(Update) error { cancel(); return nil }})
+	err = c.Follow(ctx, FollowConfig{OnUpdate: func(state.Update) error { cancel(); return nil }})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
@@ -394,14 +400,14 @@ func TestConsumersErrorEndsFollow(t *testing.T) {
 func TestWatchOfBurstsIsWhole(t *testing.T) {
 	c := testClient(t)
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	const rounds, size = 20, 200
 	for g := range rounds {
 		var puts []*spec.Resource
 		for i := range size {
 			puts = append(puts, site("shop", fmt.Sprint(i), fmt.Sprint(g)))
 		}
-		mustCommit(t, c, Change{Tenant: "shop", Base: Generation(g), Put: puts})
+		mustCommit(t, c, Change{Tenant: "shop", Base: state.Generation(g), Put: puts})
 	}
 	f.untilHead("shop", rounds)
 	for _, u := range f.told()[1:] {

@@ -8,6 +8,8 @@ import (
 	"hash/crc32"
 	"io"
 	"slices"
+
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // A frame is one record of a snapshot's files: kind (1 byte), length of the payload (4, big-endian),
@@ -149,7 +151,7 @@ type frameWriter struct {
 }
 
 func (w *frameWriter) json(kind byte, v any) {
-	b, err := marshalPlain(v)
+	b, err := state.MarshalPlain(v)
 	if err != nil && w.err == nil {
 		w.err = err
 	}
@@ -157,9 +159,9 @@ func (w *frameWriter) json(kind byte, v any) {
 }
 
 // version: generation, length of the resource, resource, zone content.
-func (w *frameWriter) version(v Version) {
-	bare, text := stripText(v.Resource)
-	b, err := marshalPlain(bare)
+func (w *frameWriter) version(v state.Version) {
+	bare, text := state.StripText(v.Resource)
+	b, err := state.MarshalPlain(bare)
 	if err != nil && w.err == nil {
 		w.err = err
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/client/v3"
+
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // identity is what the log tells of one generation.
@@ -37,11 +39,11 @@ func identityOf(kv *mvccKV) identity {
 }
 
 // differs tells why a generation in the store is not the one that was known under that number; nil: nothing speaks for it.
-func (i identity) differs(tenant string, g Generation, known string) error {
+func (i identity) differs(tenant string, g state.Generation, known string) error {
 	if known == "" || i.id == "" || i.id == known {
 		return nil
 	}
-	return &WentBackError{Reason: fmt.Sprintf("%s@%d in the store is not the %s@%d that was known: it was changed by %s at %s",
+	return &state.WentBackError{Reason: fmt.Sprintf("%s@%d in the store is not the %s@%d that was known: it was changed by %s at %s",
 		tenant, g, tenant, g, cmp.Or(i.author, "someone"), i.time.UTC().Format("2006-01-02 15:04:05Z"))}
 }
 
@@ -49,7 +51,7 @@ func (i identity) differs(tenant string, g Generation, known string) error {
 const recordsAtOnce = 100
 
 // records calls fn with the record of one generation of each tenant; nil: there is none.
-func (r *reader) records(ctx context.Context, at map[string]Generation, fn func(tenant string, kv *mvccKV)) error {
+func (r *reader) records(ctx context.Context, at map[string]state.Generation, fn func(tenant string, kv *mvccKV)) error {
 	for tenants := range slices.Chunk(slices.Sorted(maps.Keys(at)), recordsAtOnce) {
 		if err := r.someRecords(ctx, tenants, at, fn); err != nil {
 			return err
@@ -59,7 +61,7 @@ func (r *reader) records(ctx context.Context, at map[string]Generation, fn func(
 }
 
 // someRecords reads records in one request, or in halves where that brings too much.
-func (r *reader) someRecords(ctx context.Context, tenants []string, at map[string]Generation, fn func(string, *mvccKV)) error {
+func (r *reader) someRecords(ctx context.Context, tenants []string, at map[string]state.Generation, fn func(string, *mvccKV)) error {
 	asks := make([]clientv3.Op, len(tenants))
 	for i, t := range tenants {
 		asks[i] = clientv3.OpGet(r.c.keys.record(t, at[t]), clientv3.WithRev(r.rev))
@@ -98,7 +100,7 @@ func (c *Client) ground(ctx context.Context, ch Change) (identity, error) {
 	if _, err := r.get(ctx, c.keys.head(ch.Tenant)); err != nil { // is tried again over an election
 		return identity{}, c.explain(what, err)
 	}
-	at := map[string]Generation{}
+	at := map[string]state.Generation{}
 	for tenant := range ch.IDs {
 		if g := ch.Reads[tenant]; g != 0 {
 			at[tenant] = g

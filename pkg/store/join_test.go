@@ -4,19 +4,21 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // TestJoinedLeadsToTheSame: however a row of updates is cut and each piece joined, a mirror comes to the same state.
 func TestJoinedLeadsToTheSame(t *testing.T) {
 	for seed := range uint64(40) {
 		rng := rand.New(rand.NewPCG(seed, 2))
-		maker, mirror := newUpdateMaker(seed), NewMirror()
+		maker, mirror := newUpdateMaker(seed), state.NewMirror()
 		for range 30 {
-			var us []Update
+			var us []state.Update
 			for range 1 + rng.IntN(8) {
 				us = append(us, maker.delta())
 			}
-			joined := Joined(us)
+			joined := state.Joined(us)
 			if last := us[len(us)-1]; joined.Full || joined.Cursor != last.Cursor || joined.Cluster != last.Cluster || joined.Epoch != last.Epoch {
 				t.Fatalf("seed %d: joined %+v, the last %+v", seed, joined, last)
 			}
@@ -32,7 +34,7 @@ func TestJoinedLeadsToTheSame(t *testing.T) {
 }
 
 // twice gives something that an update tells more than once, "" if there is nothing.
-func twice(u Update) string {
+func twice(u state.Update) string {
 	seen := map[string]bool{}
 	var again string
 	tell := func(what ...any) {

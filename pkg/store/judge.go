@@ -7,6 +7,8 @@ import (
 
 	"go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
+
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // fence is the election key of the leader: verdicts are written only while it stands.
@@ -98,8 +100,8 @@ func (c *Client) govern(ctx context.Context, f fence, lead func(context.Context)
 }
 
 // PutPulse tells that the judge lives; for the leader only, as WriteVerdicts.
-func (c *Client) PutPulse(ctx context.Context, p Pulse) error {
-	value, err := marshalPlain(p)
+func (c *Client) PutPulse(ctx context.Context, p state.Pulse) error {
+	value, err := state.MarshalPlain(p)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"go.etcd.io/etcd/client/v3"
 
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
@@ -25,7 +26,7 @@ func (c *Client) PutKeyset(ctx context.Context, ks dnssec.Keyset) error {
 	if ks.Zone == "" || ks.Serial == 0 {
 		return errors.New("a keyset needs a zone and a serial")
 	}
-	value, err := marshalPlain(ks)
+	value, err := state.MarshalPlain(ks)
 	if err != nil {
 		return err
 	}
@@ -187,7 +188,7 @@ func (f *follower) keysetEvent(ev *clientv3.Event, parts []string, d *delta) {
 	}
 }
 
-func (d *delta) addKeysets(u *Update) {
+func (d *delta) addKeysets(u *state.Update) {
 	for zone, c := range d.keysets {
 		if c.deleted {
 			u.KeysetsDeleted = append(u.KeysetsDeleted, zone)

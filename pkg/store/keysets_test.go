@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
@@ -24,7 +25,7 @@ func keysetOf(zone string, serial uint64) dnssec.Keyset {
 func TestKeysetsAreFollowed(t *testing.T) {
 	c, ctx := testClient(t), testContext(t)
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	for _, ks := range []dnssec.Keyset{keysetOf("a.example.", 1), keysetOf("b.example.", 1), keysetOf("a.example.", 2)} {
 		if err := c.PutKeyset(ctx, ks); err != nil {
 			t.Fatal(err)
@@ -63,9 +64,9 @@ func TestKeysetsAfterCompaction(t *testing.T) {
 		}
 	}
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	p.blackhole()
-	f.untilState(Stale)
+	f.untilState(state.Stale)
 	if err := errors.Join(direct.PutKeyset(ctx, keysetOf("new.", 2)), direct.DeleteKeyset(ctx, "gone.", 1)); err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +74,7 @@ func TestKeysetsAfterCompaction(t *testing.T) {
 	p.open()
 	f.until("the news", func() bool { return f.mirror.Keysets()["new."].Serial == 2 })
 	told := f.told()[1]
-	want := Update{Keysets: []dnssec.Keyset{keysetOf("new.", 2)}, KeysetsDeleted: []string{"gone."}}
+	want := state.Update{Keysets: []dnssec.Keyset{keysetOf("new.", 2)}, KeysetsDeleted: []string{"gone."}}
 	if told.Full || !cmp.Equal(told.Keysets, want.Keysets) || !cmp.Equal(told.KeysetsDeleted, want.KeysetsDeleted) {
 		t.Errorf("told %+v, want %+v", told, want)
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // shared is the etcd of the tests that need not harm it; each has a prefix of its own.
@@ -202,7 +203,7 @@ func zoneText(n int, changed map[int]string) string {
 	return b.String()
 }
 
-func mustCommit(t testing.TB, c *Client, ch Change) Record {
+func mustCommit(t testing.TB, c *Client, ch Change) state.Record {
 	t.Helper()
 	ch.Time = testTime
 	rec, err := c.Commit(testContext(t), ch)
@@ -215,10 +216,10 @@ func mustCommit(t testing.TB, c *Client, ch Change) Record {
 // following runs Follow, mirrors it, and lets a test wait for what it says.
 type following struct {
 	t      testing.TB
-	mirror *Mirror
+	mirror *state.Mirror
 	mu     sync.Mutex
-	all    []Update
-	status []FollowStatus
+	all    []state.Update
+	status []state.FollowStatus
 	news   chan struct{}
 	stop   func()
 }
@@ -226,14 +227,14 @@ type following struct {
 // noDigest leaves the digests of versions and the IDs of generations out of comparisons.
 var noDigest = cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".Digest" || p.Last().String() == ".ID" }, cmp.Ignore())
 
-func follow(t testing.TB, c *Client, from *Cursor) *following {
+func follow(t testing.TB, c *Client, from *state.Cursor) *following {
 	t.Helper()
 	return followFrom(t, c, from, nil)
 }
 
 // followFrom follows as a consumer that has a state already.
-func followFrom(t testing.TB, c *Client, from *Cursor, has *Update) *following {
-	f := &following{t: t, mirror: NewMirror(), news: make(chan struct{}, 1)}
+func followFrom(t testing.TB, c *Client, from *state.Cursor, has *state.Update) *following {
+	f := &following{t: t, mirror: state.NewMirror(), news: make(chan struct{}, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	if has != nil {
@@ -241,11 +242,11 @@ func followFrom(t testing.TB, c *Client, from *Cursor, has *Update) *following {
 	}
 	go func() {
 		defer close(done)
-		_ = c.Follow(ctx, FollowConfig{From: from, Has: has, OnUpdate: func(u Update) error {
+		_ = c.Follow(ctx, FollowConfig{From: from, Has: has, OnUpdate: func(u state.Update) error {
 			f.mirror.Apply(u)
 			f.note(func() { f.all = append(f.all, u) })
 			return nil
-		}, OnStatus: func(s FollowStatus) { f.note(func() { f.status = append(f.status, s) }) }})
+		}, OnStatus: func(s state.FollowStatus) { f.note(func() { f.status = append(f.status, s) }) }})
 	}()
 	f.stop = func() { cancel(); <-done }
 	t.Cleanup(f.stop)
@@ -282,27 +283,27 @@ func (f *following) until(what string, cond func() bool) {
 	}
 }
 
-func (f *following) untilState(state string) FollowStatus {
+func (f *following) untilState(now string) state.FollowStatus {
 	f.t.Helper()
-	var s FollowStatus
-	f.until("state "+state, func() bool {
+	var s state.FollowStatus
+	f.until("state "+now, func() bool {
 		if len(f.status) > 0 {
 			s = f.status[len(f.status)-1]
 		}
-		return s.State == state
+		return s.State == now
 	})
 	return s
 }
 
-func (f *following) untilHead(tenant string, g Generation) {
+func (f *following) untilHead(tenant string, g state.Generation) {
 	f.t.Helper()
 	f.until(fmt.Sprintf("%s@%d", tenant, g), func() bool { return f.mirror.Tenant(tenant).Head >= g })
 }
 
-func (f *following) told() []Update {
+func (f *following) told() []state.Update {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return append([]Update(nil), f.all...)
+	return append([]state.Update(nil), f.all...)
 }
 
 // proxy is a TCP door to a unix socket that can be made to swallow everything.

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
@@ -101,7 +102,7 @@ func TestAChangeWhoseAnswerIsLostIsMadeOnce(t *testing.T) {
 		name string
 		n    func(t *testing.T, c *Client) network
 		want string
-		head Generation
+		head state.Generation
 	}{
 		{"a silent member", func(*testing.T, *Client) network { return onWrites(1, silence) }, made, 1},
 		{"a lost answer", func(*testing.T, *Client) network { return onWrites(1, losesTheAnswer) }, made, 1},
@@ -223,7 +224,7 @@ func TestAnObservationFromBeforeOverwritesNothing(t *testing.T) {
 		}
 	}
 	kv, err := other.reader(other.etcd).get(ctx, c.keys.observation(obs.Vantage, obs.Pool))
-	if want, _ := marshalPlain(obs); err != nil || string(kv.Value) != string(want) || len(late) < 5 {
+	if want, _ := state.MarshalPlain(obs); err != nil || string(kv.Value) != string(want) || len(late) < 5 {
 		t.Errorf("%s, %v after %d late attempts; want %s", kv.Value, err, len(late), want)
 	}
 	if err := c.DeleteObservation(ctx, obs.Vantage, obs.Pool); err != nil {

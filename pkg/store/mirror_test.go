@@ -12,16 +12,17 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
 // plainState is a TenantState as a map.
 type plainState struct {
-	Head      Generation
-	Resources map[spec.Key]Version
+	Head      state.Generation
+	Resources map[spec.Key]state.Version
 }
 
-func plain(s TenantState) plainState {
+func plain(s state.TenantState) plainState {
 	return plainState{s.Head, maps.Collect(s.Resources.All())}
 }
 
@@ -39,35 +40,35 @@ func newUpdateMaker(seed uint64) *updateMaker {
 		keysets: map[string]dnssec.Keyset{}}
 }
 
-func (m *updateMaker) delta() Update {
+func (m *updateMaker) delta() state.Update {
 	m.cursor++
-	u := Update{Cursor: m.cursor, Cluster: 1 << 63, Epoch: 4}
+	u := state.Update{Cursor: m.cursor, Cluster: 1 << 63, Epoch: 4}
 	for range m.rng.IntN(3) {
 		name := fmt.Sprint("t", m.rng.IntN(4))
 		if len(u.Tenants) > 0 && u.Tenants[0].Tenant == name {
 			continue
 		}
-		state := m.tenants[name]
-		state = plainState{Head: state.Head + 1, Resources: maps.Clone(state.Resources)}
-		if state.Resources == nil {
-			state.Resources = map[spec.Key]Version{}
+		now := m.tenants[name]
+		now = plainState{Head: now.Head + 1, Resources: maps.Clone(now.Resources)}
+		if now.Resources == nil {
+			now.Resources = map[spec.Key]state.Version{}
 		}
-		tu := TenantUpdate{Tenant: name, Head: state.Head}
+		tu := state.TenantUpdate{Tenant: name, Head: now.Head}
 		for _, n := range m.rng.Perm(6)[:1+m.rng.IntN(3)] {
 			r := site(name, fmt.Sprint(n), fmt.Sprint(m.cursor))
 			if n == 5 {
 				r = &spec.Resource{Key: spec.Key{Tenant: name, Kind: spec.KindZone, Name: "z."}, Spec: &spec.Zone{Content: zoneText(m.rng.IntN(20), nil)}}
 			}
-			if _, ok := state.Resources[r.Key]; ok && m.rng.IntN(2) == 0 {
-				delete(state.Resources, r.Key)
+			if _, ok := now.Resources[r.Key]; ok && m.rng.IntN(2) == 0 {
+				delete(now.Resources, r.Key)
 				tu.Deleted = append(tu.Deleted, r.Key)
 				continue
 			}
-			v := Version{Resource: r, Generation: state.Head}
-			state.Resources[r.Key] = v
+			v := state.Version{Resource: r, Generation: now.Head}
+			now.Resources[r.Key] = v
 			tu.Put = append(tu.Put, v)
 		}
-		m.tenants[name] = state
+		m.tenants[name] = now
 		u.Tenants = append(u.Tenants, tu)
 	}
 	v := verdictOf("t0", fmt.Sprint(m.rng.IntN(5)), float64(m.cursor))
@@ -90,7 +91,7 @@ func (m *updateMaker) delta() Update {
 }
 
 // diff compares a mirror with what the updates add up to.
-func (m *updateMaker) diff(got *Mirror) string {
+func (m *updateMaker) diff(got *state.Mirror) string {
 	states := map[string]plainState{}
 	for _, name := range got.Tenants() {
 		states[name] = plain(got.Tenant(name))
@@ -99,7 +100,7 @@ func (m *updateMaker) diff(got *Mirror) string {
 }
 
 func TestMirrorAddsUp(t *testing.T) {
-	maker, mirror, copied := newUpdateMaker(1), NewMirror(), NewMirror()
+	maker, mirror, copied := newUpdateMaker(1), state.NewMirror(), state.NewMirror()
 	for i := range 200 {
 		mirror.Apply(maker.delta())
 		if i%3 == 0 {
@@ -108,7 +109,7 @@ func TestMirrorAddsUp(t *testing.T) {
 			}
 		}
 		if i%50 == 49 {
-			copied.Apply(mirror.full())
+			copied.Apply(mirror.Full())
 			if diff := maker.diff(copied); diff != "" {
 				t.Fatalf("full update %d:\n%s", i, diff)
 			}
@@ -117,9 +118,9 @@ func TestMirrorAddsUp(t *testing.T) {
 }
 
 func TestWhatTheMirrorHandsOutStays(t *testing.T) {
-	maker, mirror := newUpdateMaker(2), NewMirror()
+	maker, mirror := newUpdateMaker(2), state.NewMirror()
 	type look struct {
-		got  TenantState
+		got  state.TenantState
 		want plainState
 	}
 	var looks []look
@@ -136,23 +137,23 @@ func TestWhatTheMirrorHandsOutStays(t *testing.T) {
 }
 
 func TestMirrorKeepsTheLastGoodForm(t *testing.T) {
-	m := NewMirror()
+	m := state.NewMirror()
 	a := site("shop", "a", "EU")
-	m.Apply(Update{Full: true, Tenants: []TenantUpdate{{Tenant: "shop", Head: 1, Put: []Version{{Resource: a, Generation: 1}}}}})
-	broken := []BrokenResource{{Key: a.Key, Generation: 2, Err: errors.New("x")}}
-	m.Apply(Update{Tenants: []TenantUpdate{{Tenant: "shop", Head: 2, Broken: broken}}})
-	m.Apply(Update{Full: true, Tenants: []TenantUpdate{{Tenant: "shop", Head: 2, Broken: broken}}})
-	if got, want := plain(m.Tenant("shop")), (plainState{Head: 2, Resources: map[spec.Key]Version{a.Key: {Resource: a, Generation: 1}}}); !cmp.Equal(got, want) {
+	m.Apply(state.Update{Full: true, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 1, Put: []state.Version{{Resource: a, Generation: 1}}}}})
+	broken := []state.BrokenResource{{Key: a.Key, Generation: 2, Err: errors.New("x")}}
+	m.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 2, Broken: broken}}})
+	m.Apply(state.Update{Full: true, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 2, Broken: broken}}})
+	if got, want := plain(m.Tenant("shop")), (plainState{Head: 2, Resources: map[spec.Key]state.Version{a.Key: {Resource: a, Generation: 1}}}); !cmp.Equal(got, want) {
 		t.Errorf("held %+v", got)
 	}
 }
 
 func TestWaitGeneration(t *testing.T) {
-	m := NewMirror()
+	m := state.NewMirror()
 	done := make(chan error)
 	go func() { done <- m.WaitGeneration(testContext(t), "shop", 2) }()
-	for g := range Generation(2) {
-		m.Apply(Update{Tenants: []TenantUpdate{{Tenant: "shop", Head: g + 1}}})
+	for g := range state.Generation(2) {
+		m.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: g + 1}}})
 	}
 	if err := <-done; err != nil {
 		t.Error(err)

@@ -12,6 +12,7 @@ import (
 	"go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // PutObservation writes what a vantage knows of a pool, as a whole; see WriteObservation.
@@ -43,7 +44,7 @@ func (c *Client) WriteObservation(ctx context.Context, o health.Observation, was
 }
 
 func observationOps(ops []clientv3.Op, key string, o health.Observation) ([]clientv3.Op, int, error) {
-	value, err := marshalPlain(o)
+	value, err := state.MarshalPlain(o)
 	return append(ops, clientv3.OpPut(key, string(value))), len(key) + len(value), err
 }
 
@@ -357,7 +358,7 @@ func compareObservations(a, b ObservationKey) int {
 	if d := strings.Compare(a.Vantage, b.Vantage); d != 0 {
 		return d
 	}
-	return comparePools(a.Pool, b.Pool)
+	return state.ComparePools(a.Pool, b.Pool)
 }
 
 // errNoVantage guards against keys that name nobody.

@@ -14,6 +14,7 @@ import (
 	"go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // inOffice makes a client the judge for the rest of the test.
@@ -81,7 +82,7 @@ func TestPiecesSayWhatTheWholeWould(t *testing.T) {
 	c, ctx := testClient(t), testContext(t)
 	inOffice(t, c)
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	random := rand.New(rand.NewPCG(11, 7))
 	var was *health.Verdict
 	now := largeVerdictOf("eu", 200)
@@ -100,7 +101,7 @@ func TestPiecesSayWhatTheWholeWould(t *testing.T) {
 			kind, was = "whole", nil
 		case n == 1:
 			kind = "older program"
-			value, _ := marshalPlain(now)
+			value, _ := state.MarshalPlain(now)
 			put(t, c, c.keys.verdict(now.Pool), string(value))
 		case n == 2 && was != nil:
 			kind, was = "deleted", nil
@@ -123,9 +124,9 @@ func TestPiecesSayWhatTheWholeWould(t *testing.T) {
 			fresh := follow(t, c, nil)
 			sees("a new follower", fresh)
 			fresh.stop()
-			has := fresh.mirror.full()
+			has := fresh.mirror.Full()
 			back := followFrom(t, c, has.Position(), &has)
-			back.untilState(Current)
+			back.untilState(state.Current)
 			sees("one that comes back", back)
 			for _, u := range back.told() {
 				if len(u.Verdicts) != 0 {
@@ -177,7 +178,7 @@ func TestSightsInPieces(t *testing.T) {
 		case 0:
 			was = nil
 		case 1:
-			value, _ := marshalPlain(now)
+			value, _ := state.MarshalPlain(now)
 			put(t, c, c.keys.observation(key.Vantage, key.Pool), string(value)) // an older program
 			o.until(t, "what an older program wrote", is(now))
 		}
@@ -230,7 +231,7 @@ func TestAFlapWritesOnePiece(t *testing.T) {
 		f.stop()
 	}
 	sees("whole and piece", now)
-	value, _ := marshalPlain(was)
+	value, _ := state.MarshalPlain(was)
 	put(t, c, c.keys.verdict(was.Pool), string(value)) // an older program's whole is newer than the piece, which it leaves
 	sees("an older program's whole", was)
 	if n := keys(); n != 2 {
@@ -321,14 +322,14 @@ func TestADamagedPieceCostsItsPoolAlone(t *testing.T) {
 	put(t, c, pieceKey(c.keys.verdict(v.Pool), 3), "{broken")
 	put(t, c, pieceKey(c.keys.verdict(v.Pool), 99), "{}") // of a program to come
 	fresh := follow(t, c, nil)
-	fresh.untilState(Current)
+	fresh.untilState(state.Current)
 	if told := fresh.told(); len(told) != 1 || len(told[0].Verdicts) != 1 || !slices.Equal(told[0].VerdictsBroken, []health.PoolID{v.Pool}) {
 		t.Errorf("told %+v", told)
 	}
 	if now, _ := has.mirror.Verdict(v.Pool); !now.Equal(v) {
 		t.Error("who had the verdict before lost it")
 	}
-	value, _ := marshalPlain(verdictPiece(v, 5))
+	value, _ := state.MarshalPlain(verdictPiece(v, 5))
 	put(t, c, pieceKey(c.keys.verdict(v.Pool), 5), string(value))
 	if err := c.DeleteVerdict(ctx, other.Pool); err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
@@ -26,7 +27,7 @@ func (c *Client) PutBack(ctx context.Context, keysets []dnssec.Keyset, verdicts 
 		}
 	}
 	for _, v := range verdicts {
-		value, err := marshalPlain(v)
+		value, err := state.MarshalPlain(v)
 		if err != nil {
 			return zones, err
 		}
@@ -39,7 +40,7 @@ func (c *Client) PutBack(ctx context.Context, keysets []dnssec.Keyset, verdicts 
 }
 
 func (c *Client) putBackKeyset(ctx context.Context, ks dnssec.Keyset) (ours bool, err error) {
-	value, err := marshalPlain(ks)
+	value, err := state.MarshalPlain(ks)
 	if err != nil {
 		return false, err
 	}
@@ -82,7 +83,7 @@ func (c *Client) putIfAt(ctx context.Context, key string, mod int64, value []byt
 // down meanwhile is left as it is.
 func (c *Client) PutBackEdges(ctx context.Context, edges []Edge) error {
 	for _, e := range edges {
-		value, err := marshalPlain(knownEdge{Edge: e, Seen: e.Seen})
+		value, err := state.MarshalPlain(knownEdge{Edge: e, Seen: e.Seen})
 		if err != nil {
 			return err
 		}

@@ -9,22 +9,23 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // Resources hold over any changes what a map holds, those of before stay as they were, and Unlike tells of all that came.
 func TestResourcesAreAMap(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 3))
-	type state struct {
-		got  Resources
-		want map[spec.Key]Version
+	type look struct {
+		got  state.Resources
+		want map[spec.Key]state.Version
 	}
-	states := []state{{want: map[spec.Key]Version{}}}
+	states := []look{{want: map[spec.Key]state.Version{}}}
 	for step := range 400 {
 		was := states[random.IntN(len(states))]
 		want := maps.Clone(was.want)
-		var put []Version
+		var put []state.Version
 		for range random.IntN(1 << random.IntN(9)) {
-			v := Version{Resource: site("shop", fmt.Sprint(random.IntN(1000)), "EU"), Generation: Generation(step)}
+			v := state.Version{Resource: site("shop", fmt.Sprint(random.IntN(1000)), "EU"), Generation: state.Generation(step)}
 			put, want[v.Resource.Key] = append(put, v), v
 		}
 		var deleted []spec.Key
@@ -40,10 +41,10 @@ func TestResourcesAreAMap(t *testing.T) {
 				t.Fatalf("step %d: %s is new, and not told", step, k)
 			}
 		}
-		states = append(states, state{got, want})
+		states = append(states, look{got, want})
 	}
 	for i, s := range states {
-		if diff := cmp.Diff(s.want, maps.Collect(s.got.All()), cmp.Comparer(func(a, b Version) bool { return a == b })); diff != "" || s.got.Len() != len(s.want) {
+		if diff := cmp.Diff(s.want, maps.Collect(s.got.All()), cmp.Comparer(func(a, b state.Version) bool { return a == b })); diff != "" || s.got.Len() != len(s.want) {
 			t.Fatalf("state %d has %d resources rather than %d:\n%s", i, s.got.Len(), len(s.want), diff)
 		}
 		for n := range 1000 {
@@ -58,29 +59,29 @@ func TestResourcesAreAMap(t *testing.T) {
 
 // One change among many leaves nearly everything shared.
 func TestResourcesShare(t *testing.T) {
-	var all []Version
+	var all []state.Version
 	for i := range 10_000 {
-		all = append(all, Version{Resource: site("shop", fmt.Sprint(i), "EU"), Generation: 1})
+		all = append(all, state.Version{Resource: site("shop", fmt.Sprint(i), "EU"), Generation: 1})
 	}
-	was := NewResources(all...)
-	one := Version{Resource: site("shop", "77", "NA"), Generation: 2}
-	news := maps.Collect(was.With([]Version{one}, nil).Unlike(was))
-	if news[one.Resource.Key] != one || len(news) > 2*pieceMost {
+	was := state.NewResources(all...)
+	one := state.Version{Resource: site("shop", "77", "NA"), Generation: 2}
+	news := maps.Collect(was.With([]state.Version{one}, nil).Unlike(was))
+	if news[one.Resource.Key] != one || len(news) > 2*state.PieceMost {
 		t.Errorf("%d resources may have changed", len(news))
 	}
 }
 
 func BenchmarkResourcesWith(b *testing.B) {
-	var all []Version
+	var all []state.Version
 	for i := range 200_000 {
-		all = append(all, Version{Resource: site("shop", fmt.Sprint(i), "EU"), Generation: 1})
+		all = append(all, state.Version{Resource: site("shop", fmt.Sprint(i), "EU"), Generation: 1})
 	}
 	b.Run("all", func(b *testing.B) {
 		for b.Loop() {
-			NewResources(all...)
+			state.NewResources(all...)
 		}
 	})
-	r := NewResources(all...)
+	r := state.NewResources(all...)
 	b.Run("one", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // backedUp is an etcd of which there is a backup: its data folder, so that a restored one has the same cluster and member.
@@ -83,7 +84,7 @@ func (f *following) untilCursor(rev int64) {
 	f.t.Helper()
 	f.until(fmt.Sprintf("cursor %d", rev), func() bool {
 		last := f.status[len(f.status)-1]
-		return last.State == Current && last.Cursor >= rev
+		return last.State == state.Current && last.Cursor >= rev
 	})
 }
 
@@ -96,7 +97,7 @@ func (f *following) isBackAfter(interrupt func()) {
 	interrupt()
 	f.until("current again", func() bool {
 		since := f.status[before:]
-		return slices.ContainsFunc(since, func(s FollowStatus) bool { return s.State == Stale }) && since[len(since)-1].State == Current
+		return slices.ContainsFunc(since, func(s state.FollowStatus) bool { return s.State == state.Stale }) && since[len(since)-1].State == state.Current
 	})
 }
 
@@ -109,7 +110,7 @@ func (f *following) wasRefused() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, s := range f.status {
-		if s.State == Refused {
+		if s.State == state.Refused {
 			return true
 		}
 	}
@@ -122,15 +123,15 @@ func TestRestoreOlderThanTheCursorIsHeard(t *testing.T) {
 	t.Parallel()
 	b := backUp(t, func(c *Client) { mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))}) })
 	f := follow(t, b.c, nil)
-	for g := range Generation(5) {
+	for g := range state.Generation(5) {
 		mustCommit(t, b.c, Change{Tenant: "shop", Base: 1 + g, Put: resources(site("shop", "a", fmt.Sprint("old", g)))})
 	}
 	f.untilHead("shop", 6)
 	f.untilCursor(pass(t, b.c, 100))
 	b.restore()
-	f.untilState(Refused)
+	f.untilState(state.Refused)
 	b.accept()
-	f.untilState(Current)
+	f.untilState(state.Current)
 	f.untilRegion("shop", "a", "EU")
 	f.isBackAfter(b.restart)
 	mustCommit(t, b.c, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "a", "new"))})
@@ -164,7 +165,7 @@ func TestBackupThatLacksOnlyWhatNobodyFollows(t *testing.T) {
 // meanwhile, not for one that starts from its snapshot, not for a change that was planned on the old one.
 func TestStoreThatWentBackAndCaughtUpIsRefused(t *testing.T) {
 	t.Parallel()
-	change := func(c *Client, base Generation, region, author string) Record {
+	change := func(c *Client, base state.Generation, region, author string) state.Record {
 		return mustCommit(t, c, Change{Tenant: "shop", Base: base, Put: resources(site("shop", "a", region)), Author: author})
 	}
 	b := backUp(t, func(c *Client) { change(c, 0, "EU", "ann") })
@@ -176,14 +177,14 @@ func TestStoreThatWentBackAndCaughtUpIsRefused(t *testing.T) {
 	b.door.blackhole()
 	b.restore()
 	for g, region := range []string{"AS", "OC", "SA"} {
-		change(b.c, Generation(g)+1, region, "bob")
+		change(b.c, state.Generation(g)+1, region, "bob")
 	}
 	pass(t, b.c, 10)
 	b.door.open()
 	late := followFrom(t, b.c, has.Position(), has)
 	for _, f := range []*following{f, late} {
 		const why = "shop@2 in the store is not the shop@2 that was known: it was changed by bob at 2026-02-03 04:05:06Z"
-		if s := f.untilState(Refused); !strings.Contains(s.Err, why) {
+		if s := f.untilState(state.Refused); !strings.Contains(s.Err, why) {
 			t.Errorf("status %+v", s)
 		}
 		if got := regionOf(t, f.mirror.Tenant("shop"), "a"); got != "AF" {
@@ -192,18 +193,18 @@ func TestStoreThatWentBackAndCaughtUpIsRefused(t *testing.T) {
 	}
 	ids := map[string]string{"shop": lost.ID}
 	_, err := b.c.Commit(testContext(t), Change{Tenant: "shop", Base: 2, IDs: ids, Put: resources(site("shop", "a", "NA"))})
-	var back *WentBackError
+	var back *state.WentBackError
 	if !errors.As(err, &back) {
 		t.Errorf("a change that was planned on the lost generation: %v", err)
 	}
-	_, err = b.c.Commit(testContext(t), Change{Tenant: "other", Reads: map[string]Generation{"shop": 2}, IDs: ids,
+	_, err = b.c.Commit(testContext(t), Change{Tenant: "other", Reads: map[string]state.Generation{"shop": 2}, IDs: ids,
 		Put: resources(site("other", "a", "NA"))})
 	if !errors.As(err, &back) {
 		t.Errorf("a change that relies on the lost generation: %v", err)
 	}
 	b.accept()
 	for _, f := range []*following{f, late} {
-		f.untilState(Current)
+		f.untilState(state.Current)
 		f.untilRegion("shop", "a", "SA")
 		f.sameAsRead(b.c)
 	}
@@ -220,11 +221,11 @@ func TestAWatchIsNotResumedInARestoredStore(t *testing.T) {
 	f.untilHead("shop", 2)
 	b.door.close()
 	b.restore()
-	for g := range Generation(3) {
+	for g := range state.Generation(3) {
 		mustCommit(t, b.c, Change{Tenant: "shop", Base: g + 1, Put: resources(site("shop", "a", "AS")), Author: "bob"})
 	}
 	b.door.open()
-	f.untilState(Refused)
+	f.untilState(state.Refused)
 	if got := regionOf(t, f.mirror.Tenant("shop"), "a"); got != "EU" {
 		t.Errorf("a change of the restored store was taken: %s", got)
 	}
@@ -239,7 +240,7 @@ func TestVerdictsOfAStoreThatWentBack(t *testing.T) {
 		putVerdicts(t, c, up)
 	})
 	f := follow(t, b.proxied, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	putVerdicts(t, b.c, down, gone)
 	f.until("both verdicts", func() bool { return len(f.mirror.Verdicts()) == 2 && f.mirror.Verdicts()[up.Pool].Equal(down) })
 	b.door.blackhole()
@@ -261,7 +262,7 @@ func TestPulseTellsHistoriesApart(t *testing.T) {
 	}
 	b := backUp(t, func(c *Client) { mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))}) })
 	f := follow(t, b.proxied, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	putVerdicts(t, b.c, v)
 	pulse(b.c, "one")
 	putVerdicts(t, b.c, verdictOf("shop", "w9", 1))
@@ -333,7 +334,7 @@ func TestResumingReadsNothingAnew(t *testing.T) {
 	c := openTest(t, Config{Endpoints: []string{"http://" + p.addr}, Prefix: direct.cfg.Prefix})
 	mustCommit(t, direct, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	putVerdicts(t, direct, verdictOf("shop", "gone", 1), verdictOf("shop", "w1", 1))
 	f.until("the verdicts", func() bool { return len(f.mirror.Verdicts()) == 2 })
 	if _, err := direct.etcd.Delete(testContext(t), direct.keys.verdict(health.PoolID{Tenant: "shop", Pool: "gone"})); err != nil {
@@ -341,7 +342,7 @@ func TestResumingReadsNothingAnew(t *testing.T) {
 	}
 	f.until("the end of one", func() bool { return len(f.mirror.Verdicts()) == 1 })
 	p.blackhole()
-	f.untilState(Stale)
+	f.untilState(state.Stale)
 	mustCommit(t, direct, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "a", "AF"))})
 	putVerdicts(t, direct, verdictOf("shop", "w2", 1))
 	p.open()
@@ -359,11 +360,11 @@ func TestEpochRewrittenWithEqualValue(t *testing.T) {
 	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "0"))})
 	put(t, c, c.keys.epoch(), `{"epoch":7}`)
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	for i, epoch := range []string{`{"epoch":7}`, `{"epoch":7,"author":"ann"}`, `{"ep`, `{"epoch":-3}`, "", `{"epoch":7}`} {
 		put(t, c, c.keys.epoch(), epoch)
 		region := fmt.Sprint(i + 1)
-		mustCommit(t, c, Change{Tenant: "shop", Base: Generation(i) + 1, Put: resources(site("shop", "a", region))})
+		mustCommit(t, c, Change{Tenant: "shop", Base: state.Generation(i) + 1, Put: resources(site("shop", "a", region))})
 		f.untilRegion("shop", "a", region)
 	}
 	if got := testutil.ToFloat64(c.metrics.resyncs); got != 1 {
@@ -371,9 +372,9 @@ func TestEpochRewrittenWithEqualValue(t *testing.T) {
 	}
 	put(t, c, c.keys.epoch(), "garbage")
 	again := follow(t, c, nil)
-	again.untilState(Current)
+	again.untilState(state.Current)
 	late := followFrom(t, c, settled(t, c).Position(), nil)
-	late.untilState(Current)
+	late.untilState(state.Current)
 	if err := c.Accept(testContext(t), "ann"); err != nil {
 		t.Fatal(err)
 	}
@@ -393,14 +394,14 @@ func TestReadingAnewWithoutEndIsTold(t *testing.T) {
 	}
 	put(t, c, c.keys.epoch(), "second")
 	at := mark{cluster: resp.Header.ClusterId, rev: resp.Header.Revision}
-	states := make(chan FollowStatus, 1000)
+	states := make(chan state.FollowStatus, 1000)
 	lost := 0
 	fd := &feed{c: c, from: from, to: to,
 		begin:  func(context.Context, *clientv3.Client) (mark, error) { return at, nil },
 		events: func(context.Context, []*clientv3.Event) error { return errReadAnew },
 		lost:   func() { lost++ },
-		status: func(state string, err error) {
-			s := FollowStatus{State: state}
+		status: func(now string, err error) {
+			s := state.FollowStatus{State: now}
 			if err != nil {
 				s.Err = err.Error()
 			}
@@ -414,7 +415,7 @@ func TestReadingAnewWithoutEndIsTold(t *testing.T) {
 		select {
 		case s := <-states:
 			switch {
-			case s.State == Stale && strings.Contains(s.Err, errReadAnew.Error()):
+			case s.State == state.Stale && strings.Contains(s.Err, errReadAnew.Error()):
 				stale++
 			case stale > 0:
 				t.Errorf("it is %s again", s.State)
@@ -436,15 +437,15 @@ func TestHeadThatIsGoneIsNoDamage(t *testing.T) {
 	mustCommit(t, c, Change{Tenant: "other", Put: resources(site("other", "a", "EU"))}) // without it the store would be called empty
 	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	if _, err := c.etcd.Delete(testContext(t), c.keys.head("shop")); err != nil {
 		t.Fatal(err)
 	}
-	if s := f.untilState(Refused); !strings.Contains(s.Err, "shop is at generation 0, but was at 1") {
+	if s := f.untilState(state.Refused); !strings.Contains(s.Err, "shop is at generation 0, but was at 1") {
 		t.Errorf("status %+v", s)
 	}
 	put(t, c, c.keys.head("shop"), "1") // it is the right store after all: no acceptance is needed
-	f.untilState(Current)
+	f.untilState(state.Current)
 	if _, ok := f.mirror.Tenant("shop").Resources.Get(spec.Key{Tenant: "shop", Kind: spec.KindSite, Name: "a"}); !ok {
 		t.Error("the resource is gone")
 	}

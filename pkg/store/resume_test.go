@@ -10,17 +10,18 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // settled gives the state of the store, as a consumer's snapshot has it.
-func settled(t *testing.T, c *Client) *Update {
+func settled(t *testing.T, c *Client) *state.Update {
 	t.Helper()
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	f.stop()
 	dir := t.TempDir()
 	s, _ := openSnapshot(t, dir)
-	mustAppend(t, s, f.mirror.full())
+	mustAppend(t, s, f.mirror.Full())
 	s.Close()
 	_, u := openAndClose(t, dir)
 	return u
@@ -30,7 +31,7 @@ func settled(t *testing.T, c *Client) *Update {
 func putVerdicts(t *testing.T, c *Client, verdicts ...health.Verdict) {
 	t.Helper()
 	for _, v := range verdicts {
-		value, err := marshalPlain(v)
+		value, err := state.MarshalPlain(v)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -48,7 +49,7 @@ func TestFollowTellsWhatTheConsumerLacks(t *testing.T) {
 	has := settled(t, c)
 
 	same := followFrom(t, c, has.Position(), has)
-	same.untilState(Current)
+	same.untilState(state.Current)
 	same.sameAsRead(c)
 	if told := same.told(); len(told) != 0 {
 		t.Errorf("nothing has changed, and it was told %+v", told)
@@ -58,10 +59,10 @@ func TestFollowTellsWhatTheConsumerLacks(t *testing.T) {
 	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "b", "AS"), site("shop", "c", "AF")), Delete: []spec.Key{site("shop", "gone", "").Key}})
 	putVerdicts(t, c, verdictOf("shop", "p2", 0.5))
 	f := followFrom(t, c, has.Position(), has)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	f.sameAsRead(c)
-	want := []Update{{Tenants: []TenantUpdate{{Tenant: "shop", Head: 2,
-		Put:     []Version{{Resource: site("shop", "b", "AS"), Generation: 2}, {Resource: site("shop", "c", "AF"), Generation: 2}},
+	want := []state.Update{{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 2,
+		Put:     []state.Version{{Resource: site("shop", "b", "AS"), Generation: 2}, {Resource: site("shop", "c", "AF"), Generation: 2}},
 		Deleted: []spec.Key{site("shop", "gone", "").Key}}}, Verdicts: []health.Verdict{verdictOf("shop", "p2", 0.5)}}}
 	told := f.told()
 	for i := range told {
@@ -88,7 +89,7 @@ func TestFollowNoticesAnotherFormOfAGeneration(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := followFrom(t, c, has.Position(), has)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	f.sameAsRead(c)
 	if told := f.told(); len(told) != 1 || told[0].Full || len(told[0].Tenants) != 1 || len(told[0].Tenants[0].Put) != 1 {
 		t.Errorf("told %+v, want one version", told)
@@ -107,7 +108,7 @@ func TestForeignSnapshotIsReadAnew(t *testing.T) {
 		has.Tenants[0].Put[i].Digest = 0
 	}
 	f := followFrom(t, c, has.Position(), has)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	f.sameAsRead(c)
 	if told := f.told(); len(told) != 1 || told[0].Full || len(told[0].Tenants[0].Put) != 2 {
 		t.Errorf("told %+v, want both versions", told)
@@ -117,7 +118,7 @@ func TestForeignSnapshotIsReadAnew(t *testing.T) {
 func TestSnapshotOfAnotherSchemaIsWrittenAnew(t *testing.T) {
 	dir := t.TempDir()
 	s, _ := openSnapshot(t, dir)
-	mustAppend(t, s, Update{Full: true, Tenants: []TenantUpdate{{Tenant: "shop", Head: 1, Put: []Version{{Resource: site("shop", "a", "EU"), Generation: 1, Digest: 7}}}}})
+	mustAppend(t, s, state.Update{Full: true, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 1, Put: []state.Version{{Resource: site("shop", "a", "EU"), Generation: 1, Digest: 7}}}}})
 	s.Close()
 	if _, u := openAndClose(t, dir); u.Tenants[0].Put[0].Digest != 7 {
 		t.Errorf("the digest is lost: %+v", u.Tenants[0].Put[0])
@@ -135,7 +136,7 @@ func TestSnapshotOfAnotherSchemaIsWrittenAnew(t *testing.T) {
 	if got := u.Tenants[0].Put[0]; got.Digest != 0 || got.Resource == nil {
 		t.Errorf("a snapshot of another schema gives %+v", got)
 	}
-	mustAppend(t, s, Update{Cursor: 2, Tenants: []TenantUpdate{{Tenant: "shop", Head: 2, Put: []Version{{Resource: site("shop", "b", "EU"), Generation: 2, Digest: 8}}}}})
+	mustAppend(t, s, state.Update{Cursor: 2, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 2, Put: []state.Version{{Resource: site("shop", "b", "EU"), Generation: 2, Digest: 8}}}}})
 	s.Close()
 	if raw, err = os.ReadFile(file); err != nil || !bytes.Contains(raw, []byte(spec.Schema())) {
 		t.Errorf("the base was not written anew: %v", err)

@@ -14,12 +14,14 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // A history is a snapshot of two pairs, and all states on the way to it, by cursor.
 type history struct {
 	files  map[string][]byte
-	states map[int64]Update
+	states map[int64]state.Update
 	ends   map[string]map[int64]int64 // by journal: how long it was at each cursor
 	prev   int64                      // the last cursor of the pair before
 	base   int64                      // that of the base
@@ -32,15 +34,15 @@ func newHistory(t *testing.T) *history {
 	t.Helper()
 	dir := t.TempDir()
 	s, _ := openSnapshot(t, dir)
-	maker, mirror := newUpdateMaker(7), NewMirror()
-	h := &history{states: map[int64]Update{}, ends: map[string]map[int64]int64{journalPrev: {}, journalFile: {}}}
+	maker, mirror := newUpdateMaker(7), state.NewMirror()
+	h := &history{states: map[int64]state.Update{}, ends: map[string]map[int64]int64{journalPrev: {}, journalFile: {}}}
 	add := func(full bool, journal string) int64 {
 		u := maker.delta()
 		mirror.Apply(u)
 		if full {
-			u = mirror.full()
+			u = mirror.Full()
 		}
-		h.states[u.Cursor] = mirror.full()
+		h.states[u.Cursor] = mirror.Full()
 		mustAppend(t, s, u)
 		h.ends[journal][u.Cursor] = s.bytes.journal
 		return u.Cursor
@@ -103,9 +105,9 @@ func (h *history) opens(t *testing.T, dir string) (*Snapshot, int64, error) {
 	if u == nil {
 		return s, 0, err
 	}
-	m := NewMirror()
+	m := state.NewMirror()
 	m.Apply(*u)
-	if diff := cmp.Diff(h.states[u.Cursor], m.full()); diff != "" {
+	if diff := cmp.Diff(h.states[u.Cursor], m.Full()); diff != "" {
 		t.Fatalf("a state that never was (%v):\n%s", err, diff)
 	}
 	return s, u.Cursor, err
@@ -240,7 +242,7 @@ func TestPowerFailsWhileTheBaseIsWritten(t *testing.T) {
 	h := newHistory(t)
 	dir := writeFiles(t, h.files)
 	s, _, _ := h.opens(t, dir)
-	after := s.mirror.full()
+	after := s.mirror.Full()
 	after.Cursor++
 	h.states[after.Cursor] = after
 	mustAppend(t, s, after)
@@ -303,10 +305,10 @@ func TestDamagedJournalKeepsTheBase(t *testing.T) {
 func TestOlderStateSaysHowOldItIs(t *testing.T) {
 	dir := t.TempDir()
 	s, _ := openSnapshot(t, dir)
-	mustAppend(t, s, Update{Full: true, Cursor: 1})
-	mustAppend(t, s, Update{Cursor: 2})
+	mustAppend(t, s, state.Update{Full: true, Cursor: 1})
+	mustAppend(t, s, state.Update{Cursor: 2})
 	old := s.LastWrite()
-	mustAppend(t, s, Update{Full: true, Cursor: 3})
+	mustAppend(t, s, state.Update{Full: true, Cursor: 3})
 	s.Close()
 	if err := os.Truncate(filepath.Join(dir, baseFile), 20); err != nil {
 		t.Fatal(err)
@@ -344,13 +346,13 @@ func TestFolderThatCannotBeWritten(t *testing.T) {
 		if u == nil || u.Cursor != h.base+1 || err == nil || !strings.Contains(err.Error(), "cannot be written") {
 			t.Fatalf("%v with %+v", err, u)
 		}
-		if err := s.Append(Update{Cursor: 50}); err == nil || s.Again() == nil {
+		if err := s.Append(state.Update{Cursor: 50}); err == nil || s.Again() == nil {
 			t.Errorf("it was written: %v", err)
 		}
 		s.Close()
 	}
 	s, _, _ := OpenSnapshot(dir, nil)
-	if err := s.Append(Update{Cursor: 60}); err == nil {
+	if err := s.Append(state.Update{Cursor: 60}); err == nil {
 		t.Error("it was written")
 	}
 	if err := os.Remove(blocked); err != nil {
@@ -396,7 +398,7 @@ func TestFullDiskTakesThePairBefore(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	u := s.mirror.full()
+	u := s.mirror.Full()
 	u.Cursor = 100
 	full() // until the first try, which takes the link away
 	mustAppend(t, s, u)

@@ -12,23 +12,24 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
 // item is a version, a verdict or a keyset, and what it decodes to.
 type item struct {
 	kind    byte
-	version Version
+	version state.Version
 	verdict *health.Verdict
 	keyset  *dnssec.Keyset
-	broken  *BrokenResource
+	broken  *state.BrokenResource
 }
 
 // decode reads a frame's payload, of which it keeps nothing. Its error means that the frame, though whole, is not ours.
 func (it *item) decode(p []byte, reader *spec.Reader) error {
 	switch it.kind {
 	case frameVerdict:
-		v, err := parseVerdict(p)
+		v, err := state.ParseVerdict(p)
 		it.verdict = &v
 		return err
 	case frameKeyset:
@@ -50,16 +51,16 @@ func (it *item) decode(p []byte, reader *spec.Reader) error {
 	if err != nil {
 		return err
 	}
-	r, err := decodeResource(reader, spec.Key{}, raw, string(text))
+	r, err := state.DecodeResource(reader, spec.Key{}, raw, string(text))
 	if err != nil {
 		var key spec.Key
 		if json.Unmarshal(raw, &key) != nil {
 			return fmt.Errorf("a resource is not understood: %w", err)
 		}
-		it.broken = &BrokenResource{Key: key, Generation: Generation(gen), Err: err}
+		it.broken = &state.BrokenResource{Key: key, Generation: state.Generation(gen), Err: err}
 		return nil
 	}
-	it.version = Version{Resource: r, Generation: Generation(gen), Digest: digest}
+	it.version = state.Version{Resource: r, Generation: state.Generation(gen), Digest: digest}
 	return nil
 }
 

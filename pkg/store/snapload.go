@@ -13,10 +13,11 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // load reads the newest state that is intact into the mirror, and gives it; nil: there is none. Its error is a *CorruptError.
-func (s *Snapshot) load() (*Update, error) {
+func (s *Snapshot) load() (*state.Update, error) {
 	base, fault := s.loadBase(baseFile)
 	if base != nil {
 		s.whole = true
@@ -33,7 +34,7 @@ func (s *Snapshot) load() (*Update, error) {
 	s.last = s.told
 	u := base.update
 	if told {
-		u = s.mirror.full()
+		u = s.mirror.Full()
 	}
 	base.addBroken(&u)
 	switch {
@@ -80,14 +81,14 @@ func (s *Snapshot) loadPrev(fault *CorruptError) (*loaded, *CorruptError) {
 type loaded struct {
 	seq    uint64
 	at     time.Time // when it was told
-	update Update
-	broken map[spec.Key]BrokenResource // not decodable, and not replaced by the journal
+	update state.Update
+	broken map[spec.Key]state.BrokenResource // not decodable, and not replaced by the journal
 	reader spec.Reader
 	// foreign: written by a program that reads resources in another way. What it left out, this one may understand.
 	foreign bool
 }
 
-func (l *loaded) addBroken(u *Update) {
+func (l *loaded) addBroken(u *state.Update) {
 	for i := range u.Tenants {
 		t := &u.Tenants[i]
 		for key, b := range l.broken {
@@ -95,7 +96,7 @@ func (l *loaded) addBroken(u *Update) {
 				t.Broken = append(t.Broken, b)
 			}
 		}
-		t.sort()
+		t.Sort()
 	}
 }
 
@@ -151,8 +152,8 @@ func (s *Snapshot) loadBase(name string) (*loaded, *CorruptError) {
 		return nil, &CorruptError{File: f.Name(), Offset: at, Reason: reasonOf(err)}
 	}
 	s.bytes.base = r.size
-	l := &loaded{seq: meta.Seq, at: meta.At, broken: map[spec.Key]BrokenResource{}, foreign: meta.Schema != spec.Schema()}
-	l.update = Update{Full: true, Cursor: meta.Cursor, Cluster: meta.Cluster, Epoch: meta.Epoch}
+	l := &loaded{seq: meta.Seq, at: meta.At, broken: map[spec.Key]state.BrokenResource{}, foreign: meta.Schema != spec.Schema()}
+	l.update = state.Update{Full: true, Cursor: meta.Cursor, Cluster: meta.Cluster, Epoch: meta.Epoch}
 	l.fill(items, meta.Heads, meta.IDs)
 	return l, nil
 }
@@ -169,10 +170,10 @@ func isItem(kind byte) bool {
 }
 
 // fill sorts decoded items into the update.
-func (l *loaded) fill(items iter.Seq[*item], heads map[string]Generation, ids map[string]string) {
-	tenants := map[string]*TenantUpdate{}
+func (l *loaded) fill(items iter.Seq[*item], heads map[string]state.Generation, ids map[string]string) {
+	tenants := map[string]*state.TenantUpdate{}
 	for name, head := range heads {
-		tenants[name] = &TenantUpdate{Tenant: name, Head: head, ID: ids[name]}
+		tenants[name] = &state.TenantUpdate{Tenant: name, Head: head, ID: ids[name]}
 	}
 	l.makeRoom(items, tenants)
 	for it := range items {
@@ -199,7 +200,7 @@ func (l *loaded) fill(items iter.Seq[*item], heads map[string]Generation, ids ma
 }
 
 // makeRoom allocates what fill fills.
-func (l *loaded) makeRoom(items iter.Seq[*item], tenants map[string]*TenantUpdate) {
+func (l *loaded) makeRoom(items iter.Seq[*item], tenants map[string]*state.TenantUpdate) {
 	versions, verdicts := map[string]int{}, 0
 	for it := range items {
 		switch {
@@ -225,7 +226,7 @@ func (s *Snapshot) loadJournal(base *loaded) (told bool, lost *CorruptError) {
 	defer f.Close()
 	whole, err := r.off, error(nil)
 	for err == nil {
-		var u Update
+		var u state.Update
 		var at time.Time
 		if u, at, err = s.nextUpdate(r, base); err != nil {
 			break
@@ -305,7 +306,7 @@ func isTorn(f *os.File, r *frameReader, cause error) bool {
 }
 
 // nextUpdate reads one update up to its commit, and when it was told; io.EOF: there is none.
-func (s *Snapshot) nextUpdate(r *frameReader, base *loaded) (u Update, at time.Time, err error) {
+func (s *Snapshot) nextUpdate(r *frameReader, base *loaded) (u state.Update, at time.Time, err error) {
 	kind, payload, err := r.next()
 	if err != nil {
 		return u, at, err
@@ -335,7 +336,7 @@ func (s *Snapshot) nextUpdate(r *frameReader, base *loaded) (u Update, at time.T
 		}
 	}
 	l := &loaded{broken: base.broken, foreign: base.foreign}
-	l.update = Update{Cursor: meta.Cursor, Cluster: meta.Cluster, Epoch: meta.Epoch,
+	l.update = state.Update{Cursor: meta.Cursor, Cluster: meta.Cluster, Epoch: meta.Epoch,
 		VerdictsDeleted: meta.VerdictsDeleted, KeysetsDeleted: meta.KeysetsDeleted}
 	l.fill(each(items), meta.Heads, meta.IDs)
 	for _, key := range meta.Deleted {

@@ -60,7 +60,7 @@ func (s *Snapshot) writeBase() error {
 
 // prepare writes base and journal of a number beside those that are there, and gives their sizes.
 func (s *Snapshot) prepare(seq uint64) (base, journal int64, err error) {
-	u := s.mirror.full()
+	u := s.mirror.Full()
 	base, err = s.writeNew(baseFile, func(f io.Writer) error { return writeState(f, u, seq, s.told) })
 	if err != nil {
 		return 0, 0, err

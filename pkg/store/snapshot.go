@@ -13,6 +13,7 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // Snapshot keeps the followed state on disk, so that an edge starts without etcd: a base file with the
@@ -28,7 +29,7 @@ type Snapshot struct {
 	mu      sync.Mutex
 	closed  bool
 	lock    *os.File // nil: the folder cannot be written
-	mirror  *Mirror
+	mirror  *state.Mirror
 	seq     uint64    // the highest number of a base that was seen; that of the base, while there is a journal
 	whole   bool      // the base on disk is known to be good
 	journal *os.File  // nil: the base must be written anew first
@@ -60,12 +61,12 @@ const (
 
 // snapMeta opens both files.
 type snapMeta struct {
-	Seq     uint64                `json:"seq"`
-	Cursor  int64                 `json:"cursor,omitempty"`
-	Cluster uint64                `json:"cluster,omitempty"`
-	Epoch   int64                 `json:"epoch,omitempty"`
-	Heads   map[string]Generation `json:"heads,omitempty"`
-	IDs     map[string]string     `json:"ids,omitempty"`
+	Seq     uint64                      `json:"seq"`
+	Cursor  int64                       `json:"cursor,omitempty"`
+	Cluster uint64                      `json:"cluster,omitempty"`
+	Epoch   int64                       `json:"epoch,omitempty"`
+	Heads   map[string]state.Generation `json:"heads,omitempty"`
+	IDs     map[string]string           `json:"ids,omitempty"`
 	// Schema is spec.Schema of the program that wrote it.
 	Schema string `json:"schema,omitempty"`
 	// At is when the state was told.
@@ -74,15 +75,15 @@ type snapMeta struct {
 
 // snapUpdate is what an update says beside its versions, verdicts and keysets.
 type snapUpdate struct {
-	Cursor          int64                 `json:"cursor"`
-	Cluster         uint64                `json:"cluster"`
-	Epoch           int64                 `json:"epoch,omitempty"`
-	Heads           map[string]Generation `json:"heads,omitempty"`
-	IDs             map[string]string     `json:"ids,omitempty"`
-	Deleted         []spec.Key            `json:"deleted,omitempty"`
-	VerdictsDeleted []health.PoolID       `json:"verdictsDeleted,omitempty"`
-	KeysetsDeleted  []string              `json:"keysetsDeleted,omitempty"`
-	At              time.Time             `json:"at,omitzero"`
+	Cursor          int64                       `json:"cursor"`
+	Cluster         uint64                      `json:"cluster"`
+	Epoch           int64                       `json:"epoch,omitempty"`
+	Heads           map[string]state.Generation `json:"heads,omitempty"`
+	IDs             map[string]string           `json:"ids,omitempty"`
+	Deleted         []spec.Key                  `json:"deleted,omitempty"`
+	VerdictsDeleted []health.PoolID             `json:"verdictsDeleted,omitempty"`
+	KeysetsDeleted  []string                    `json:"keysetsDeleted,omitempty"`
+	At              time.Time                   `json:"at,omitzero"`
 }
 
 // OpenSnapshot opens the snapshot in dir, which is made where needed, and gives the state that it holds as
@@ -92,11 +93,11 @@ type snapUpdate struct {
 // Beside an error there is what is intact. With a *CorruptError the damaged files are set aside as NAME.damaged. In a folder that
 // cannot be written the snapshot is read all the same. In both cases the Snapshot can be used, and Again writes what is missing on
 // disk. It is nil only where another process uses the folder.
-func OpenSnapshot(dir string, logger *slog.Logger) (*Snapshot, *Update, error) {
+func OpenSnapshot(dir string, logger *slog.Logger) (*Snapshot, *state.Update, error) {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Snapshot{dir: dir, log: logger, mirror: NewMirror()}
+	s := &Snapshot{dir: dir, log: logger, mirror: state.NewMirror()}
 	locked := s.take()
 	var busy *inUseError
 	if errors.As(locked, &busy) {
@@ -129,7 +130,7 @@ func (s *Snapshot) path(name string) string { return filepath.Join(s.dir, name) 
 // Append adds an update and returns when the disk has it. A Full update, or a journal that has grown to
 // the size of the base, writes the base anew. After an error the state of before stays on disk, and the
 // next Append, or Again, tries to write the whole.
-func (s *Snapshot) Append(u Update) error {
+func (s *Snapshot) Append(u state.Update) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -158,7 +159,7 @@ func (s *Snapshot) Empty() bool {
 }
 
 // write brings to disk what the mirror took in; u is what came last, nil: nothing did.
-func (s *Snapshot) write(u *Update) error {
+func (s *Snapshot) write(u *state.Update) error {
 	if s.lock == nil {
 		if err := s.take(); err != nil {
 			return err
@@ -236,8 +237,8 @@ func (s *Snapshot) Age() time.Duration {
 }
 
 // writeUpdate adds an update to the journal, in one write.
-func (s *Snapshot) writeUpdate(u Update) error {
-	meta := snapUpdate{Cursor: u.Cursor, Cluster: u.Cluster, Epoch: u.Epoch, Heads: map[string]Generation{}, IDs: map[string]string{},
+func (s *Snapshot) writeUpdate(u state.Update) error {
+	meta := snapUpdate{Cursor: u.Cursor, Cluster: u.Cluster, Epoch: u.Epoch, Heads: map[string]state.Generation{}, IDs: map[string]string{},
 		VerdictsDeleted: u.VerdictsDeleted, KeysetsDeleted: u.KeysetsDeleted, At: s.told}
 	for _, t := range u.Tenants {
 		meta.Heads[t.Tenant] = t.Head
@@ -279,7 +280,7 @@ func (s *Snapshot) writeUpdate(u Update) error {
 	return nil
 }
 
-func writeState(f io.Writer, u Update, seq uint64, at time.Time) error {
+func writeState(f io.Writer, u state.Update, seq uint64, at time.Time) error {
 	w := &frameWriter{buf: []byte(baseMagic)}
 	where := u.Position()
 	w.json(frameMeta, snapMeta{Seq: seq, Cursor: u.Cursor, Cluster: u.Cluster, Epoch: u.Epoch, Heads: where.Heads, IDs: where.IDs,

@@ -13,9 +13,10 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
-func openSnapshot(t testing.TB, dir string) (*Snapshot, *Update) {
+func openSnapshot(t testing.TB, dir string) (*Snapshot, *state.Update) {
 	t.Helper()
 	s, u, err := OpenSnapshot(dir, nil)
 	if err != nil {
@@ -25,7 +26,7 @@ func openSnapshot(t testing.TB, dir string) (*Snapshot, *Update) {
 	return s, u
 }
 
-func mustAppend(t testing.TB, s *Snapshot, u Update) {
+func mustAppend(t testing.TB, s *Snapshot, u state.Update) {
 	t.Helper()
 	if err := s.Append(u); err != nil {
 		t.Fatal(err)
@@ -64,9 +65,9 @@ func TestSnapshotHoldsWhatWasTold(t *testing.T) {
 			continue
 		}
 		s.Close()
-		var back *Update
+		var back *state.Update
 		s, back = openSnapshot(t, dir)
-		m := NewMirror()
+		m := state.NewMirror()
 		m.Apply(*back)
 		if diff := maker.diff(m); diff != "" {
 			t.Fatalf("after %d updates:\n%s", i+1, diff)
@@ -81,7 +82,7 @@ func TestSnapshotHoldsWhatWasTold(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := s.Append(Update{}); err == nil {
+	if err := s.Append(state.Update{}); err == nil {
 		t.Error("a closed snapshot took an update")
 	}
 }
@@ -89,11 +90,11 @@ func TestSnapshotHoldsWhatWasTold(t *testing.T) {
 func TestJournalIsFoldedIntoTheBase(t *testing.T) {
 	dir := t.TempDir()
 	s, _ := openSnapshot(t, dir)
-	mustAppend(t, s, Update{Full: true, Tenants: []TenantUpdate{{Tenant: spec.Platform, Head: 1}}})
+	mustAppend(t, s, state.Update{Full: true, Tenants: []state.TenantUpdate{{Tenant: spec.Platform, Head: 1}}})
 	first := s.seq
 	text := strings.Repeat("x.\t1\tIN\tTXT\ty\n", 20000)
 	for g := range 10 {
-		mustAppend(t, s, Update{Cursor: int64(g), Tenants: []TenantUpdate{{Tenant: spec.Platform, Head: Generation(g), Put: []Version{{Resource: zone("z.", text), Generation: Generation(g)}}}}})
+		mustAppend(t, s, state.Update{Cursor: int64(g), Tenants: []state.TenantUpdate{{Tenant: spec.Platform, Head: state.Generation(g), Put: []state.Version{{Resource: zone("z.", text), Generation: state.Generation(g)}}}}})
 	}
 	if s.seq == first || s.bytes.journal > 3<<20 {
 		t.Errorf("the journal grew to %d bytes beside a base of %d", s.bytes.journal, s.bytes.base)
@@ -131,7 +132,7 @@ func TestTornTailIsCutOff(t *testing.T) {
 			if atEnd := s.bytes.journal == int64(size) && tail == nil; !atEnd && !strings.Contains(said.String(), "power cut") {
 				t.Errorf("nobody was told: %s", said)
 			}
-			mustAppend(t, s, Update{Cursor: 99, Cluster: 1 << 63, Epoch: 4})
+			mustAppend(t, s, state.Update{Cursor: 99, Cluster: 1 << 63, Epoch: 4})
 			s.Close()
 			if _, u := openAndClose(t, dir); u.Cursor != 99 {
 				t.Fatalf("after going on: cursor %d", u.Cursor)
@@ -140,7 +141,7 @@ func TestTornTailIsCutOff(t *testing.T) {
 	}
 }
 
-func openAndClose(t testing.TB, dir string) (*Snapshot, *Update) {
+func openAndClose(t testing.TB, dir string) (*Snapshot, *state.Update) {
 	t.Helper()
 	s, u := openSnapshot(t, dir)
 	s.Close()
@@ -180,7 +181,7 @@ func TestJournalOfAnOlderBaseIsLeftOut(t *testing.T) {
 	if got.Cursor != 1000 {
 		t.Errorf("cursor %d", got.Cursor)
 	}
-	mustAppend(t, s, Update{Cursor: 1001, Cluster: 1 << 63, Epoch: 4})
+	mustAppend(t, s, state.Update{Cursor: 1001, Cluster: 1 << 63, Epoch: 4})
 	s.Close()
 	if _, got := openAndClose(t, dir); got.Cursor != 1001 {
 		t.Errorf("cursor %d after going on", got.Cursor)
@@ -225,7 +226,7 @@ func TestResourceThatIsNotUnderstoodIsBroken(t *testing.T) {
 	dir := t.TempDir()
 	a := site("shop", "a", "EU")
 	s, _ := openSnapshot(t, dir)
-	mustAppend(t, s, Update{Full: true, Tenants: []TenantUpdate{{Tenant: "shop", Head: 3, Put: []Version{{Resource: a, Generation: 1}, {Resource: site("shop", "b", "EU"), Generation: 2}}}}})
+	mustAppend(t, s, state.Update{Full: true, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 3, Put: []state.Version{{Resource: a, Generation: 1}, {Resource: site("shop", "b", "EU"), Generation: 2}}}}})
 	s.Close()
 	// A Site of what no site can be.
 	raw, _ := os.ReadFile(filepath.Join(dir, "base"))
@@ -307,11 +308,11 @@ func fixSums(file []byte, magic string) []byte {
 func BenchmarkSnapshotLoad100k(b *testing.B) {
 	dir := b.TempDir()
 	s, _ := openSnapshot(b, dir)
-	u := Update{Full: true, Tenants: []TenantUpdate{{Tenant: "shop", Head: 1}}}
+	u := state.Update{Full: true, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 1}}}
 	for i := range 100_000 {
 		r := &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindService, Name: fmt.Sprint(i)}, Spec: &spec.Service{
 			Host: fmt.Sprintf("h%d.shop.gtm.example.", i), Rules: []spec.Rule{{When: &spec.When{Geo: []string{"EU"}}, Pools: []spec.PoolRef{{Pool: "eu"}, {Pool: "us"}}}}}}
-		u.Tenants[0].Put = append(u.Tenants[0].Put, Version{Resource: r, Generation: 1})
+		u.Tenants[0].Put = append(u.Tenants[0].Put, state.Version{Resource: r, Generation: 1})
 	}
 	mustAppend(b, s, u)
 	s.Close()
@@ -337,11 +338,11 @@ func TestFramesIn(t *testing.T) {
 func TestSnapshotLoadsIntoExactRoom(t *testing.T) {
 	dir := t.TempDir()
 	s, _ := openSnapshot(t, dir)
-	full := Update{Full: true, Cursor: 1, Cluster: 1}
+	full := state.Update{Full: true, Cursor: 1, Cluster: 1}
 	for tenant, n := range map[string]int{"one": 1, "many": 1000, "none": 0} {
-		tu := TenantUpdate{Tenant: tenant, Head: 1}
+		tu := state.TenantUpdate{Tenant: tenant, Head: 1}
 		for i := range n {
-			tu.Put = append(tu.Put, Version{Resource: site(tenant, fmt.Sprintf("site-%d", i), "EU"), Generation: 1})
+			tu.Put = append(tu.Put, state.Version{Resource: site(tenant, fmt.Sprintf("site-%d", i), "EU"), Generation: 1})
 		}
 		full.Tenants = append(full.Tenants, tu)
 	}

@@ -12,9 +12,10 @@ import (
 	"go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
-func regionOf(t testing.TB, s TenantState, name string) string {
+func regionOf(t testing.TB, s state.TenantState, name string) string {
 	t.Helper()
 	for key, v := range s.Resources.All() {
 		if key.Kind == spec.KindSite && key.Name == name {
@@ -31,7 +32,7 @@ func TestCommitMakesGenerations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Record{Tenant: "shop", Generation: 1, Time: testTime, Author: "ann", Message: "begin", Put: []spec.Key{fra.Key, nyc.Key}}
+	want := state.Record{Tenant: "shop", Generation: 1, Time: testTime, Author: "ann", Message: "begin", Put: []spec.Key{fra.Key, nyc.Key}}
 	want.ID = rec.ID
 	if rec.ID == "" || !reflect.DeepEqual(rec, want) {
 		t.Errorf("record %+v, want %+v", rec, want)
@@ -41,9 +42,9 @@ func TestCommitMakesGenerations(t *testing.T) {
 	mustCommit(t, c, Change{Tenant: "other", Put: resources(site("other", "fra", "AF"))})
 
 	for _, row := range []struct {
-		at       Generation
+		at       state.Generation
 		fra, nyc string
-		head     Generation
+		head     state.Generation
 	}{{1, "EU-DE", "NA-US", 1}, {2, "EU-FR", "NA-US", 2}, {3, "EU-FR", "", 3}, {0, "EU-FR", "", 3}} {
 		s, err := c.Read(ctx, "shop", row.at)
 		if err != nil || s.Head != row.head || regionOf(t, s, "fra") != row.fra || regionOf(t, s, "nyc") != row.nyc {
@@ -52,14 +53,14 @@ func TestCommitMakesGenerations(t *testing.T) {
 	}
 	for _, row := range []struct {
 		tenant string
-		at     Generation
+		at     state.Generation
 	}{{"shop", 4}, {"nobody", 0}} {
 		if _, err := c.Read(ctx, row.tenant, row.at); !errors.Is(err, ErrNotFound) {
 			t.Errorf("%s@%d: %v, want ErrNotFound", row.tenant, row.at, err)
 		}
 	}
 	heads, err := c.Heads(ctx)
-	if err != nil || !reflect.DeepEqual(heads, map[string]Generation{"shop": 3, "other": 1}) {
+	if err != nil || !reflect.DeepEqual(heads, map[string]state.Generation{"shop": 3, "other": 1}) {
 		t.Errorf("heads %v, %v", heads, err)
 	}
 	history, err := c.History(ctx, "shop", 2)
@@ -79,13 +80,13 @@ func TestCommitConflicts(t *testing.T) {
 		name       string
 		ch         Change
 		tenant     string
-		want, have Generation
+		want, have state.Generation
 	}{
 		{"moved on", Change{Tenant: "shop", Base: 1, Put: resources(a)}, "shop", 1, 2},
 		{"exists", Change{Tenant: "shop", Base: 0, Put: resources(a)}, "shop", 0, 2},
 		{"not yet", Change{Tenant: "new", Base: 3, Put: resources(site("new", "a", "EU"))}, "new", 3, 0},
-		{"read moved", Change{Tenant: "shop", Base: 2, Reads: map[string]Generation{spec.Platform: 7}, Put: resources(a)}, spec.Platform, 7, 1},
-		{"read must not exist", Change{Tenant: "shop", Base: 2, Reads: map[string]Generation{spec.Platform: 0}, Put: resources(a)}, spec.Platform, 0, 1},
+		{"read moved", Change{Tenant: "shop", Base: 2, Reads: map[string]state.Generation{spec.Platform: 7}, Put: resources(a)}, spec.Platform, 7, 1},
+		{"read must not exist", Change{Tenant: "shop", Base: 2, Reads: map[string]state.Generation{spec.Platform: 0}, Put: resources(a)}, spec.Platform, 0, 1},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			_, err := c.Commit(ctx, row.ch)
@@ -105,7 +106,7 @@ func TestCommitConflicts(t *testing.T) {
 	if heads, _ := c.Heads(ctx); heads["shop"] != 2 || len(heads) != 2 {
 		t.Errorf("refused changes left %v", heads)
 	}
-	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Reads: map[string]Generation{spec.Platform: 1, "nobody": 0}, Put: resources(a)})
+	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Reads: map[string]state.Generation{spec.Platform: 1, "nobody": 0}, Put: resources(a)})
 }
 
 func TestCommitRefusesNonsense(t *testing.T) {
@@ -172,7 +173,7 @@ func TestThousandsOfResourcesInOneGeneration(t *testing.T) {
 		put = append(put, r)
 	}
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	mustCommit(t, c, Change{Tenant: "shop", Put: put})
 	s, err := c.Read(ctx, "shop", 0)
 	if err != nil || s.Resources.Len() != len(put) {
@@ -295,7 +296,7 @@ func TestZoneContentIsStoredByDifference(t *testing.T) {
 	if now := texts(); now != before+1 {
 		t.Errorf("one changed name wrote %d runs of %d", now-before, before)
 	}
-	for at, want := range map[Generation]string{1: first, 2: second} {
+	for at, want := range map[state.Generation]string{1: first, 2: second} {
 		// A client with an empty cache has to read the runs.
 		fresh := openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: c.cfg.Prefix})
 		s, err := fresh.Read(ctx, spec.Platform, at)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // storedVersion is a version as it stands in etcd.
@@ -19,22 +20,22 @@ type storedVersion struct {
 // storedRecord is a Record as it stands in etcd. Digest is the generation's ID; it also tells a writer whose answer was lost whether
 // the generation is its own.
 type storedRecord struct {
-	Record
+	state.Record
 	Digest string `json:"digest,omitempty"`
 }
 
 // encodeVersion gives a resource's stored form, and the runs that it refers to.
 func encodeVersion(r *spec.Resource) (value []byte, runs []run, err error) {
-	bare, text := stripText(r)
+	bare, text := state.StripText(r)
 	v := storedVersion{}
-	if v.Resource, err = marshalPlain(bare); err != nil {
+	if v.Resource, err = state.MarshalPlain(bare); err != nil {
 		return nil, nil, fmt.Errorf("%s cannot be encoded: %w", r.Key, err)
 	}
 	runs = splitText(text)
 	for _, c := range runs {
 		v.Text = append(v.Text, c.hash)
 	}
-	value, err = marshalPlain(v)
+	value, err = state.MarshalPlain(v)
 	return value, runs, err
 }
 

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // What one transaction of verdicts holds at most, if it is more than one verdict: etcd's defaults are 128 operations and 1.5 MiB.
@@ -81,7 +82,7 @@ type verdictUnit struct {
 }
 
 func (u *verdictUnit) put(key string, v health.Verdict) error {
-	value, err := marshalPlain(v)
+	value, err := state.MarshalPlain(v)
 	if err != nil {
 		return err
 	}
@@ -260,7 +261,7 @@ func joinRead(p health.PoolID, all []verdictKV) (*largeVerdict, error) {
 
 // parsePoolVerdict reads a verdict that stands under the key of a pool.
 func parsePoolVerdict(p health.PoolID, value []byte) (health.Verdict, error) {
-	v, err := parseVerdict(value)
+	v, err := state.ParseVerdict(value)
 	if err == nil && v.Pool != p {
 		err = fmt.Errorf("it stands under the key of %s, but says that it is of %s", p, v.Pool)
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // ObservationUpdate is all that the probers told (Full), or what changed.
@@ -35,7 +36,7 @@ type Edge struct {
 	// Recipient is the age recipient for which zone-signing keys are to be sealed; empty: it does not sign.
 	Recipient string `json:"recipient,omitempty"`
 	// Tenants are the generations that it answered from when it wrote this.
-	Tenants map[string]Generation `json:"tenants,omitempty"`
+	Tenants map[string]state.Generation `json:"tenants,omitempty"`
 
 	// Alive: it holds its lease. Filled in by Client.Edges.
 	Alive bool `json:"-"`

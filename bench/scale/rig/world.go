@@ -13,6 +13,7 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // Zone is the one zone of a world, Tenant whose services stand in it.
@@ -147,7 +148,7 @@ const (
 
 // Put writes the world into an empty store as generations, without the checks that control makes.
 func (w World) Put(ctx context.Context, c *store.Client) error {
-	heads := map[string]store.Generation{}
+	heads := map[string]state.Generation{}
 	commit := func(rs []*spec.Resource) error {
 		tenant := rs[0].Tenant
 		rec, err := c.Commit(ctx, store.Change{Tenant: tenant, Base: heads[tenant], Put: rs, Author: "bench", Message: "bench", Time: time.Now()})
@@ -174,16 +175,16 @@ func (w World) Snapshot(dir string) error {
 	if err != nil {
 		return err
 	}
-	u := store.Update{Full: true, Cursor: 1, Cluster: 1}
-	platform, shop := store.TenantUpdate{Tenant: spec.Platform, Head: 1}, store.TenantUpdate{Tenant: Tenant, Head: 1}
+	u := state.Update{Full: true, Cursor: 1, Cluster: 1}
+	platform, shop := state.TenantUpdate{Tenant: spec.Platform, Head: 1}, state.TenantUpdate{Tenant: Tenant, Head: 1}
 	for r := range w.Resources() {
 		of := &shop
 		if r.Tenant == spec.Platform {
 			of = &platform
 		}
-		of.Put = append(of.Put, store.Version{Resource: r, Generation: 1})
+		of.Put = append(of.Put, state.Version{Resource: r, Generation: 1})
 	}
-	u.Tenants = []store.TenantUpdate{platform, shop}
+	u.Tenants = []state.TenantUpdate{platform, shop}
 	if err := s.Append(u); err != nil {
 		return err
 	}

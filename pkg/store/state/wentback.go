@@ -1,4 +1,4 @@
-package store
+package state
 
 // WentBackError: the store holds an older state than was seen before.
 type WentBackError struct {

@@ -1,4 +1,4 @@
-package store
+package state
 
 import (
 	"time"
@@ -140,6 +140,6 @@ type Pulse struct {
 }
 
 // empty tells that an update has nothing to tell.
-func (u *Update) empty() bool {
+func (u *Update) Empty() bool {
 	return !u.Full && len(u.Tenants)+len(u.Verdicts)+len(u.VerdictsDeleted)+len(u.Keysets)+len(u.KeysetsDeleted) == 0
 }

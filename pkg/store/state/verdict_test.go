@@ -1,4 +1,4 @@
-package store
+package state
 
 import (
 	"encoding/json"
@@ -16,7 +16,7 @@ func checkParsed(t *testing.T, value []byte) {
 	t.Helper()
 	var want health.Verdict
 	wrong := json.Unmarshal(value, &want)
-	got, err := parseVerdict(value)
+	got, err := ParseVerdict(value)
 	if (err == nil) != (wrong == nil) || err == nil && !reflect.DeepEqual(got, want) {
 		t.Errorf("%s\ngives %+v, %v\nwant  %+v, %v", value, got, err, want, wrong)
 	}
@@ -50,7 +50,7 @@ func randomVerdict(random *rand.Rand) health.Verdict {
 func TestParseVerdict(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 107))
 	for range 2000 {
-		value, err := marshalPlain(randomVerdict(random))
+		value, err := MarshalPlain(randomVerdict(random))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -70,7 +70,7 @@ func TestParseVerdictInOneGo(t *testing.T) {
 			"a": {State: health.Up, Score: 1, Since: time.Unix(1e9, 5), Of: "192.0.2.1 2001:db8::1"},
 			"b": {State: health.Down, Since: time.Unix(1e9, 0), Reason: `Get "http://192.0.2.1/": EOF`},
 			"ç": {State: health.Unknown, Score: 0.25}}}
-	value, err := marshalPlain(v)
+	value, err := MarshalPlain(v)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestParseVerdictInOneGo(t *testing.T) {
 func FuzzParseVerdict(f *testing.F) {
 	random := rand.New(rand.NewPCG(2, 107))
 	for range 20 {
-		value, err := marshalPlain(randomVerdict(random))
+		value, err := MarshalPlain(randomVerdict(random))
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -103,14 +103,14 @@ func BenchmarkParseVerdict(b *testing.B) {
 					Reason: "connect: connection refused",
 					Of:     fmt.Sprintf("10.0.%d.%d", i>>8, i&255)}
 			}
-			value, err := marshalPlain(v)
+			value, err := MarshalPlain(v)
 			if err != nil {
 				b.Fatal(err)
 			}
 			b.Run("written", func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					_, _ = parseVerdict(value)
+					_, _ = ParseVerdict(value)
 				}
 			})
 			b.Run("json", func(b *testing.B) {

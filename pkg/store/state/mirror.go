@@ -1,4 +1,4 @@
-package store
+package state
 
 import (
 	"context"
@@ -210,7 +210,7 @@ func (m *Mirror) WaitGeneration(ctx context.Context, tenant string, gen Generati
 }
 
 // full gives the mirrored state as a Full update.
-func (m *Mirror) full() Update {
+func (m *Mirror) Full() Update {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	u := Update{Full: true, Cursor: m.position.Revision, Cluster: m.position.Cluster, Epoch: m.position.Epoch}
@@ -220,10 +220,10 @@ func (m *Mirror) full() Update {
 		for _, v := range t.Resources.All() {
 			tu.Put = append(tu.Put, v)
 		}
-		tu.sort()
+		tu.Sort()
 		u.Tenants = append(u.Tenants, tu)
 	}
-	for _, p := range slices.SortedFunc(maps.Keys(m.verdicts), comparePools) {
+	for _, p := range slices.SortedFunc(maps.Keys(m.verdicts), ComparePools) {
 		u.Verdicts = append(u.Verdicts, m.verdicts[p])
 	}
 	for _, zone := range slices.Sorted(maps.Keys(m.keysets)) {

@@ -1,4 +1,4 @@
-package store
+package state
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ import (
 // parseVerdict reads a verdict as encoding/json does. In the form in which PutVerdicts writes it, which all but hand-made ones have,
 // it is read in one go: with a thousand endpoints encoding/json takes longer than all else between a verdict and the answers that
 // obey it. See docs/decisions/0107.
-func parseVerdict(value []byte) (v health.Verdict, err error) {
+func ParseVerdict(value []byte) (v health.Verdict, err error) {
 	s := verdictScanner{rest: value}
 	if v, ok := s.verdict(); ok {
 		return v, nil

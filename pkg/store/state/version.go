@@ -1,4 +1,4 @@
-package store
+package state
 
 import (
 	"bytes"
@@ -12,7 +12,7 @@ import (
 )
 
 // stripText takes a zone's content out of a resource. The resource given stays as it is.
-func stripText(r *spec.Resource) (*spec.Resource, string) {
+func StripText(r *spec.Resource) (*spec.Resource, string) {
 	z, ok := r.Spec.(*spec.Zone)
 	if !ok || z.Content == "" {
 		return r, ""
@@ -23,7 +23,7 @@ func stripText(r *spec.Resource) (*spec.Resource, string) {
 }
 
 // marshalPlain is json.Marshal without the escapes for HTML.
-func marshalPlain(v any) ([]byte, error) {
+func MarshalPlain(v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
@@ -34,14 +34,14 @@ func marshalPlain(v any) ([]byte, error) {
 }
 
 // digestOf tells stored versions of one generation apart. It is never 0.
-func digestOf(value []byte) uint64 {
+func DigestOf(value []byte) uint64 {
 	sum := sha256.Sum256(value)
 	return max(1, binary.BigEndian.Uint64(sum[:]))
 }
 
 // decodeResource makes the resource of a stored version whose content was joined to text. A key that is
 // not zero is what the resource must say that it is.
-func decodeResource(reader *spec.Reader, key spec.Key, raw []byte, text string) (*spec.Resource, error) {
+func DecodeResource(reader *spec.Reader, key spec.Key, raw []byte, text string) (*spec.Resource, error) {
 	r, err := reader.Decode(raw)
 	if err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package store
+package state
 
 import (
 	"cmp"
@@ -37,11 +37,11 @@ func Joined(us []Update) Update {
 	}
 	for _, name := range slices.Sorted(maps.Keys(tenants)) {
 		tu := TenantUpdate{Tenant: name, Head: tenants[name].head, ID: tenants[name].id}
-		tu.Put, tu.Deleted = tenants[name].lists(compareKeys)
-		tu.sort()
+		tu.Put, tu.Deleted = tenants[name].lists(CompareKeys)
+		tu.Sort()
 		out.Tenants = append(out.Tenants, tu)
 	}
-	out.Verdicts, out.VerdictsDeleted = verdicts.lists(comparePools)
+	out.Verdicts, out.VerdictsDeleted = verdicts.lists(ComparePools)
 	out.Keysets, out.KeysetsDeleted = keysets.lists(cmp.Compare)
 	return out
 }

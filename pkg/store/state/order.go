@@ -1,4 +1,4 @@
-package store
+package state
 
 import (
 	"cmp"
@@ -10,9 +10,9 @@ import (
 )
 
 // sortKeys sorts by tenant, kind (dependencies first) and name.
-func sortKeys(keys []spec.Key) { slices.SortFunc(keys, compareKeys) }
+func SortKeys(keys []spec.Key) { slices.SortFunc(keys, CompareKeys) }
 
-func compareKeys(a, b spec.Key) int {
+func CompareKeys(a, b spec.Key) int {
 	if d := strings.Compare(a.Tenant, b.Tenant); d != 0 {
 		return d
 	}
@@ -30,9 +30,15 @@ func kindRank(k spec.Kind) int {
 	return len(spec.Kinds)
 }
 
-func comparePools(a, b health.PoolID) int {
+func ComparePools(a, b health.PoolID) int {
 	if d := strings.Compare(a.Tenant, b.Tenant); d != 0 {
 		return d
 	}
 	return strings.Compare(a.Pool, b.Pool)
+}
+
+func (tu *TenantUpdate) Sort() {
+	slices.SortFunc(tu.Put, func(a, b Version) int { return CompareKeys(a.Resource.Key, b.Resource.Key) })
+	SortKeys(tu.Deleted)
+	slices.SortFunc(tu.Broken, func(a, b BrokenResource) int { return CompareKeys(a.Key, b.Key) })
 }

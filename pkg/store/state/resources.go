@@ -1,4 +1,4 @@
-package store
+package state
 
 import (
 	"hash/maphash"
@@ -22,8 +22,8 @@ type entry struct {
 
 // How many versions a piece holds on average at most, and how many it gets room for when all are made anew.
 const (
-	pieceMost = 256
-	pieceRoom = pieceMost / 2
+	PieceMost = 256
+	pieceRoom = PieceMost / 2
 )
 
 // NewResources gives the versions, of which later ones replace earlier ones of the same key.
@@ -119,7 +119,7 @@ type resourceWriter struct {
 
 // writer gives a writer that has room for so many more.
 func (r Resources) writer(more int) resourceWriter {
-	if size := len(r.pieces); size == 0 || r.n+more > size*pieceMost {
+	if size := len(r.pieces); size == 0 || r.n+more > size*PieceMost {
 		return r.spread(r.n + more)
 	}
 	w := resourceWriter{Resources: r, own: make([]bool, len(r.pieces))}
