@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/snapshot"
 	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/zone"
 )
@@ -78,7 +78,7 @@ func (j Job) WriteSnapshot() error {
 		job.Put = append(job.Put, version(tenant, spec.KindService, serviceName(Zone, i),
 			&spec.Service{Host: fmt.Sprintf("w%d.%s", i, Zone), TTL: &ttl, Rules: rules}))
 	}
-	snapshot, _, err := store.OpenSnapshot(filepath.Join(j.Dir, "gtm-edge", "edge", "snapshot"), nil)
+	snapshot, _, err := snapshot.Open(filepath.Join(j.Dir, "gtm-edge", "edge", "snapshot"), nil)
 	if err != nil {
 		return err
 	}

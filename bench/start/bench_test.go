@@ -9,7 +9,7 @@ import (
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/snapshot"
 	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/table"
 	"github.com/gti/gtm/pkg/zone"
@@ -65,7 +65,7 @@ func BenchmarkSnapshotLoad(b *testing.B) {
 				b.Fatal(err)
 			}
 			for b.Loop() {
-				s, u, err := store.OpenSnapshot(filepath.Join(data, "edge", "snapshot"), nil)
+				s, u, err := snapshot.Open(filepath.Join(data, "edge", "snapshot"), nil)
 				if err != nil || u == nil {
 					b.Fatal(err)
 				}
@@ -108,7 +108,7 @@ func BenchmarkStart(b *testing.B) {
 			u, kept = nil, nil
 			a := openAtlas(b)
 			for b.Loop() {
-				s, u, err := store.OpenSnapshot(filepath.Join(data, "edge", "snapshot"), nil)
+				s, u, err := snapshot.Open(filepath.Join(data, "edge", "snapshot"), nil)
 				if err != nil {
 					b.Fatal(err)
 				}

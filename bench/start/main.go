@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/embedded"
+	"github.com/gti/gtm/pkg/store/snapshot"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
@@ -132,7 +134,7 @@ func measure(ctx context.Context, o options) (err error) {
 	etcd := "http://127.0.0.1:1" // nobody listens there
 	var client *store.Client
 	if o.store {
-		child, err := store.StartChild(ctx, store.ChildConfig{Dir: filepath.Join(o.dir, "etcd"), Binary: o.gtmd, Args: []string{"etcd"}})
+		child, err := embedded.Start(ctx, embedded.Config{Dir: filepath.Join(o.dir, "etcd"), Binary: o.gtmd, Args: []string{"etcd"}})
 		if err != nil {
 			return err
 		}
@@ -174,7 +176,7 @@ func measure(ctx context.Context, o options) (err error) {
 
 // writeSnapshot leaves what an edge would.
 func writeSnapshot(data string, u *state.Update) error {
-	s, _, err := store.OpenSnapshot(filepath.Join(data, "edge", "snapshot"), nil)
+	s, _, err := snapshot.Open(filepath.Join(data, "edge", "snapshot"), nil)
 	if err != nil {
 		return err
 	}

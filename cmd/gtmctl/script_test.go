@@ -26,13 +26,14 @@ import (
 	zonekeys "github.com/gti/gtm/pkg/control/keys"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/embedded"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
 // TestMain makes this binary be gtmctl for the scripts, and etcd for their server.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "etcd" {
-		if err := store.RunEmbedded(context.Background(), os.Args[2]); err != nil {
+		if err := embedded.Run(context.Background(), os.Args[2]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -48,7 +49,7 @@ func TestScripts(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	etcd, err := store.StartChild(t.Context(), store.ChildConfig{Dir: filepath.Join(dir, "etcd"), Args: []string{"etcd"}})
+	etcd, err := embedded.Start(t.Context(), embedded.Config{Dir: filepath.Join(dir, "etcd"), Args: []string{"etcd"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,6 +30,7 @@ import (
 	"github.com/gti/gtm/pkg/prober"
 	"github.com/gti/gtm/pkg/serve"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/embedded"
 	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/transfer"
 )
@@ -38,7 +39,7 @@ import (
 type server struct {
 	cfg      *config
 	registry *prometheus.Registry
-	child    *store.Child // nil with --etcd
+	child    *embedded.Child // nil with --etcd
 	store    *store.Client
 	web      net.Listener
 	address  string          // the file that tells where the API is, once it was written
@@ -143,7 +144,7 @@ func (s *server) open(ctx context.Context) (err error) {
 	}
 	endpoints := cfg.etcd
 	if len(endpoints) == 0 {
-		s.child, err = store.StartChild(ctx, store.ChildConfig{Dir: filepath.Join(cfg.data, "etcd"), Args: []string{etcdCommand},
+		s.child, err = embedded.Start(ctx, embedded.Config{Dir: filepath.Join(cfg.data, "etcd"), Args: []string{etcdCommand},
 			Logger: cfg.logger, Registerer: s.registry})
 		if err != nil {
 			return err

@@ -12,13 +12,14 @@ import (
 
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/embedded"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
 // TestMain is also the etcd that startEtcd runs.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "etcd" {
-		if err := store.RunEmbedded(context.Background(), os.Args[2]); err != nil {
+		if err := embedded.Run(context.Background(), os.Args[2]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -35,7 +36,7 @@ func startEtcd(ctx context.Context, t *testing.T) *store.Client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	child, err := store.StartChild(ctx, store.ChildConfig{Dir: dir, Args: []string{"etcd"}})
+	child, err := embedded.Start(ctx, embedded.Config{Dir: dir, Args: []string{"etcd"}})
 	if err != nil {
 		t.Fatal(err)
 	}

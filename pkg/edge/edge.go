@@ -27,6 +27,7 @@ import (
 	"github.com/gti/gtm/pkg/serve"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/snapshot"
 	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/table"
 	"github.com/gti/gtm/pkg/transfer"
@@ -202,7 +203,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	var noAtlas []error
 	var opening sync.WaitGroup
 	opening.Go(func() { atlas, noAtlas = e.openGeo() })
-	snapshot, first, noSnapshot := store.OpenSnapshot(filepath.Join(e.cfg.Dir, "snapshot"), e.log)
+	snapshot, first, noSnapshot := snapshot.Open(filepath.Join(e.cfg.Dir, "snapshot"), e.log)
 	e.tellOpened(first, noSnapshot)
 	if opening.Wait(); atlas.Builtin() && noAtlas != nil && first == nil { // a first start: more likely a wrong name than a bad day
 		if snapshot != nil {

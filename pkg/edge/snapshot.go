@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/control/api"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/snapshot"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
@@ -94,7 +94,7 @@ func (e *Edge) tellOpened(first *state.Update, err error) {
 	if err == nil {
 		return
 	}
-	var damaged *store.CorruptError
+	var damaged *snapshot.CorruptError
 	e.setSnapshot(func(s *snapshotState) {
 		if s.err = err.Error(); first != nil && errors.As(err, &damaged) {
 			s.lost = s.err
@@ -114,7 +114,7 @@ const (
 )
 
 // keep writes what was published to disk, so that the edge can start without the store. failing: the copy is not as it should be.
-func (e *Edge) keep(ctx context.Context, s *store.Snapshot, failing bool) {
+func (e *Edge) keep(ctx context.Context, s *snapshot.Snapshot, failing bool) {
 	if s == nil {
 		e.save.drain(ctx)
 		return
@@ -162,7 +162,7 @@ func sleep(ctx context.Context, d time.Duration) {
 
 // write brings the copy up to date, and tells how many bytes that took. What waits is told as one, but for Full updates: each resource
 // once, in its last form, and the disk waited for once. Where nothing waits, what failed before is tried again.
-func (e *Edge) write(s *store.Snapshot, failing *bool) (bytes int64) {
+func (e *Edge) write(s *snapshot.Snapshot, failing *bool) (bytes int64) {
 	us, before := e.save.take(), s.Written()
 	if len(us) == 0 && *failing {
 		e.wrote(s, s.Again(), failing)
@@ -182,7 +182,7 @@ func (e *Edge) write(s *store.Snapshot, failing *bool) (bytes int64) {
 }
 
 // wrote tells how writing went.
-func (e *Edge) wrote(s *store.Snapshot, err error, failing *bool) {
+func (e *Edge) wrote(s *snapshot.Snapshot, err error, failing *bool) {
 	if err == nil && s.Empty() {
 		return // nothing was to be written, and what was on disk before stays lost
 	}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/snapshot"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
@@ -156,7 +156,7 @@ func TestDiskThatHasRoomAgain(t *testing.T) {
 	}
 	r.valueIs(1, "gtm_edge_snapshot_ok_info")
 	r.logged("the snapshot on disk is up to date again")
-	_, kept, err := store.OpenSnapshot(copyOf(t, filepath.Join(dir, "snapshot")), nil)
+	_, kept, err := snapshot.Open(copyOf(t, filepath.Join(dir, "snapshot")), nil)
 	if err != nil || kept == nil || kept.Cursor != u.Cursor {
 		t.Errorf("on disk is %+v, %v", kept, err)
 	}
@@ -231,7 +231,7 @@ func breakResource(u *state.Update, key spec.Key) {
 // TestWhatWaitsIsWrittenAsOne: updates that gathered while the disk was busy cost it one text of a zone, and lead to the same copy.
 func TestWhatWaitsIsWrittenAsOne(t *testing.T) {
 	dir := t.TempDir()
-	s, _, err := store.OpenSnapshot(dir, nil)
+	s, _, err := snapshot.Open(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +253,7 @@ func TestWhatWaitsIsWrittenAsOne(t *testing.T) {
 	if e.write(s, &failing) != 0 || failing || s.Close() != nil {
 		t.Error("the queue is not empty, or writing failed")
 	}
-	s, u, err := store.OpenSnapshot(dir, nil)
+	s, u, err := snapshot.Open(dir, nil)
 	if err != nil || u == nil || u.Cursor != 152 {
 		t.Fatalf("the copy is %+v, %v", u, err)
 	}
@@ -271,7 +271,7 @@ func TestWhatWaitsIsWrittenAsOne(t *testing.T) {
 // broken. The copy keeps its last good form, which only what waited has.
 func TestWhatWaitsHoldsTheFormBeforeABrokenOne(t *testing.T) {
 	dir := t.TempDir()
-	s, _, err := store.OpenSnapshot(dir, nil)
+	s, _, err := snapshot.Open(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,7 +288,7 @@ func TestWhatWaitsHoldsTheFormBeforeABrokenOne(t *testing.T) {
 	if e.write(s, &failing); failing || s.Close() != nil {
 		t.Error("writing failed")
 	}
-	s, u, err := store.OpenSnapshot(dir, nil)
+	s, u, err := snapshot.Open(dir, nil)
 	if err != nil || u == nil {
 		t.Fatalf("the copy is %+v, %v", u, err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/gti/gtm/pkg/probe"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/embedded"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
@@ -31,7 +32,7 @@ func crowd(n int) *spec.Pool {
 // BenchmarkFlappingPool tells how many bytes a second one endpoint makes that can and cannot be checked in turn, in a pool of 4,096 that is
 // checked as often as may be: keys and values that one prober, who is also the judge, writes to etcd.
 func BenchmarkFlappingPool(b *testing.B) {
-	child, err := store.StartChild(b.Context(), store.ChildConfig{Dir: b.TempDir(), Args: []string{"etcd"}})
+	child, err := embedded.Start(b.Context(), embedded.Config{Dir: b.TempDir(), Args: []string{"etcd"}})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -18,13 +18,14 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/embedded"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
 // TestMain lets this program be the etcd of its own tests.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "etcd" {
-		if err := store.RunEmbedded(context.Background(), os.Args[2]); err != nil {
+		if err := embedded.Run(context.Background(), os.Args[2]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -36,7 +37,7 @@ func TestMain(m *testing.M) {
 // realStore gives two clients of an etcd that runs for this test.
 func realStore(t *testing.T) (*store.Client, *store.Client) {
 	t.Helper()
-	child, err := store.StartChild(t.Context(), store.ChildConfig{Dir: t.TempDir(), Args: []string{"etcd"}})
+	child, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir(), Args: []string{"etcd"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +45,7 @@ func realStore(t *testing.T) (*store.Client, *store.Client) {
 	return open(t, child), open(t, child)
 }
 
-func open(t *testing.T, child *store.Child) *store.Client {
+func open(t *testing.T, child *embedded.Child) *store.Client {
 	t.Helper()
 	c, err := store.Open(t.Context(), store.Config{Endpoints: []string{child.Endpoint()}})
 	if err != nil {

@@ -9,22 +9,22 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gti/gtm/pkg/health"
-	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
+	"github.com/gti/gtm/pkg/store/storetest"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
 // A tenant's damaged head costs nobody anything: its log tells where it was, and its next change mends it.
 func TestDamagedHeadCostsNobodyElse(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
-	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
-	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "b", "EU"))})
-	mustCommit(t, c, Change{Tenant: "other", Put: resources(site("other", "a", "EU"))})
+	c, ctx := testClient(t), storetest.Context(t)
+	mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})
+	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "b", "EU"))})
+	mustCommit(t, c, Change{Tenant: "other", Put: storetest.Resources(storetest.Site("other", "a", "EU"))})
 	has := settled(t, c)
 	f := follow(t, c, nil)
 	f.untilState(state.Current)
 	put(t, c, c.keys.head("shop"), "4\x001")
-	mustCommit(t, c, Change{Tenant: "other", Base: 1, Put: resources(site("other", "a", "AF"))})
+	mustCommit(t, c, Change{Tenant: "other", Base: 1, Put: storetest.Resources(storetest.Site("other", "a", "AF"))})
 	f.untilRegion("other", "a", "AF")
 
 	late, fresh := followFrom(t, c, has.Position(), has), follow(t, c, nil)
@@ -38,13 +38,13 @@ func TestDamagedHeadCostsNobodyElse(t *testing.T) {
 	if heads, err := c.Heads(ctx); err != nil || !cmp.Equal(heads, map[string]state.Generation{"shop": 2, "other": 2}) {
 		t.Errorf("heads %v, %v", heads, err)
 	}
-	mustCommit(t, c, Change{Tenant: "other", Base: 2, Reads: map[string]state.Generation{"shop": 2}, Put: resources(site("other", "a", "AS"))})
+	mustCommit(t, c, Change{Tenant: "other", Base: 2, Reads: map[string]state.Generation{"shop": 2}, Put: storetest.Resources(storetest.Site("other", "a", "AS"))})
 	var moved *ConflictError
-	_, err := c.Commit(ctx, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "a", "AS"))})
+	_, err := c.Commit(ctx, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "a", "AS"))})
 	if !errors.As(err, &moved) || moved.Have != 2 {
 		t.Errorf("a change on an older generation: %v", err)
 	}
-	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Put: resources(site("shop", "a", "AS"))})
+	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Put: storetest.Resources(storetest.Site("shop", "a", "AS"))})
 	for _, f := range []*following{f, late, fresh} {
 		f.untilRegion("shop", "a", "AS")
 		f.sameAsRead(c)
@@ -54,42 +54,11 @@ func TestDamagedHeadCostsNobodyElse(t *testing.T) {
 	}
 }
 
-// TestDamageAtTheFirstByteHasAPlace, and a file that cannot be opened has none.
-func TestDamageAtTheFirstByteHasAPlace(t *testing.T) {
-	for offset, want := range map[int64]string{0: "f is damaged at byte 0: r; s", 7: "f is damaged at byte 7: r; s", -1: "f cannot be read: r; s"} {
-		if got := (&CorruptError{File: "f", Offset: offset, Reason: "r", Serves: "s"}).Error(); got != want {
-			t.Errorf("%d: %q, want %q", offset, got, want)
-		}
-	}
-}
-
-// TestVersionsThatAreCutSayWhatIsMissing: their bytes are intact by their checksum, but another program may have written them.
-func TestVersionsThatAreCutSayWhatIsMissing(t *testing.T) {
-	for _, tc := range []struct {
-		kind    byte
-		payload string
-		want    string
-	}{
-		{frameDigested, "1234567", "a version has no digest"},
-		{frameDigested, "12345678", "a version has no generation"},
-		{frameVersion, "", "a version has no generation"},
-		{frameVersion, "\x80", "a version has no generation"},
-		{frameVersion, strings.Repeat("\xff", 11), "a version has no generation"},
-		{frameVersion, "\x01", "a length in a record points past its end"},
-		{frameVersion, "\x01\x09{}", "a length in a record points past its end"},
-	} {
-		it := item{kind: tc.kind}
-		if err := it.decode([]byte(tc.payload), &spec.Reader{}); err == nil || err.Error() != tc.want {
-			t.Errorf("%q: got %v, want %s", tc.payload, err, tc.want)
-		}
-	}
-}
-
 // Also where the log is gone, the versions tell where a damaged head was.
 func TestDamagedHeadWithoutALog(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
-	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
-	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "b", "EU"))})
+	c, ctx := testClient(t), storetest.Context(t)
+	mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})
+	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "b", "EU"))})
 	has := settled(t, c)
 	put(t, c, c.keys.head("shop"), "-")
 	for g := range state.Generation(2) {
@@ -99,7 +68,7 @@ func TestDamagedHeadWithoutALog(t *testing.T) {
 	}
 	f := followFrom(t, c, has.Position(), has)
 	f.untilState(state.Current)
-	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Put: resources(site("shop", "a", "AS"))})
+	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Put: storetest.Resources(storetest.Site("shop", "a", "AS"))})
 	f.untilRegion("shop", "a", "AS")
 	f.sameAsRead(c)
 }
@@ -107,11 +76,11 @@ func TestDamagedHeadWithoutALog(t *testing.T) {
 func TestDamagedRecordIsToldInItsPlace(t *testing.T) {
 	c := testClient(t)
 	for g := range state.Generation(3) {
-		mustCommit(t, c, Change{Tenant: "shop", Base: g, Put: resources(site("shop", "a", "EU")), Message: "fine"})
+		mustCommit(t, c, Change{Tenant: "shop", Base: g, Put: storetest.Resources(storetest.Site("shop", "a", "EU")), Message: "fine"})
 	}
 	has := settled(t, c)
 	put(t, c, c.keys.record("shop", 3), "{dam")
-	history, err := c.History(testContext(t), "shop", 2)
+	history, err := c.History(storetest.Context(t), "shop", 2)
 	if err != nil || len(history) != 2 || history[0].Generation != 3 || !strings.Contains(history[0].Message, "damaged") ||
 		history[1].Message != "fine" {
 		t.Errorf("history %+v, %v", history, err)
@@ -121,15 +90,15 @@ func TestDamagedRecordIsToldInItsPlace(t *testing.T) {
 	if got := f.mirror.Tenant("shop").ID; got != has.Position().IDs["shop"] {
 		t.Errorf("the ID that was known is now %q", got)
 	}
-	mustCommit(t, c, Change{Tenant: "shop", Base: 3, Put: resources(site("shop", "a", "AF"))})
+	mustCommit(t, c, Change{Tenant: "shop", Base: 3, Put: storetest.Resources(storetest.Site("shop", "a", "AF"))})
 	f.untilRegion("shop", "a", "AF")
 }
 
 // What is damaged while everything is told anew stays as it was: that is what "the one before holds" promises.
 func TestDamagedVerdictAndKeysetOutliveAFullUpdate(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
-	v, ks := verdictOf("shop", "eu", 0), keysetOf("a.example.", 1)
-	putVerdicts(t, c, v, verdictOf("shop", "us", 1))
+	c, ctx := testClient(t), storetest.Context(t)
+	v, ks := storetest.VerdictOf("shop", "eu", 0), storetest.KeysetOf("a.example.", 1)
+	putVerdicts(t, c, v, storetest.VerdictOf("shop", "us", 1))
 	if err := c.PutKeyset(ctx, ks); err != nil {
 		t.Fatal(err)
 	}
@@ -146,10 +115,10 @@ func TestDamagedVerdictAndKeysetOutliveAFullUpdate(t *testing.T) {
 		t.Errorf("held: %v, %v", got, f.mirror.Keysets())
 	}
 	// Control, which holds the one before, mends the keys; who knows of none must not make others.
-	if err := c.PutKeyset(ctx, keysetOf("a.example.", 1)); err == nil {
+	if err := c.PutKeyset(ctx, storetest.KeysetOf("a.example.", 1)); err == nil {
 		t.Error("new keys took the place of damaged ones")
 	}
-	if err := c.PutKeyset(ctx, keysetOf("a.example.", 2)); err != nil {
+	if err := c.PutKeyset(ctx, storetest.KeysetOf("a.example.", 2)); err != nil {
 		t.Error(err)
 	}
 	f.until("the mended keys", func() bool { return f.mirror.Keysets()["a.example."].Serial == 2 })
@@ -161,7 +130,7 @@ func TestDamagedVerdictAndKeysetOutliveAFullUpdate(t *testing.T) {
 
 func TestMirrorKeepsVerdictsAndKeysThatAreBroken(t *testing.T) {
 	m := state.NewMirror()
-	v, ks := verdictOf("shop", "eu", 0), keysetOf("a.example.", 1)
+	v, ks := storetest.VerdictOf("shop", "eu", 0), storetest.KeysetOf("a.example.", 1)
 	m.Apply(state.Update{Full: true, Verdicts: []health.Verdict{v}, Keysets: []dnssec.Keyset{ks}})
 	m.Apply(state.Update{Full: true, VerdictsBroken: []health.PoolID{v.Pool, {Tenant: "shop", Pool: "new"}},
 		KeysetsBroken: []string{"a.example.", "b."}})
@@ -180,7 +149,7 @@ func TestWaitGenerationEndsWithAnAcceptance(t *testing.T) {
 	m.Apply(state.Update{Full: true, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 41}}})
 	done := make(chan error)
 	wait := func(ctx context.Context, g state.Generation) { done <- m.WaitGeneration(ctx, "shop", g) }
-	go wait(testContext(t), 42)
+	go wait(storetest.Context(t), 42)
 	for range 2 { // the second goes to a waiter for certain
 		m.Apply(state.Update{Full: true, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 41}}})
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/server"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
@@ -57,7 +58,7 @@ type TooLargeError struct {
 func (e *TooLargeError) Error() string {
 	if e.MaxOps == 0 {
 		return fmt.Sprintf("the change (%d writes, %d bytes) is larger than the etcd cluster lets one transaction be; "+
-			"apply it in parts, or start etcd with --max-txn-ops=%d --max-request-bytes=%d", e.Ops, e.Bytes, serverMaxTxnOps, serverMaxRequest)
+			"apply it in parts, or start etcd with --max-txn-ops=%d --max-request-bytes=%d", e.Ops, e.Bytes, server.MaxTxnOps, server.MaxRequestBytes)
 	}
 	return fmt.Sprintf("the change has %d writes and %d bytes, more than the %d writes and %d bytes that fit one generation; apply it in parts",
 		e.Ops, e.Bytes, e.MaxOps, e.MaxBytes)

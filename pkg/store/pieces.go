@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strconv"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/health"
 )

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/store/state"
+	"github.com/gti/gtm/pkg/store/storetest"
 )
 
 // inOffice makes a client the judge for the rest of the test.
@@ -29,7 +30,7 @@ func inOffice(t *testing.T, c *Client) {
 	t.Cleanup(func() { cancel(); <-done })
 	select {
 	case <-won:
-	case <-time.After(within):
+	case <-time.After(storetest.Within):
 		t.Fatal("nobody was elected")
 	}
 }
@@ -39,7 +40,7 @@ func largeVerdictOf(pool string, n int) health.Verdict {
 	v := health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: pool}, Judge: "p1", Endpoints: make(map[string]health.Finding, n)}
 	for i := range n {
 		of := fmt.Sprintf("198.18.%d.%d", i>>8, i&255)
-		v.Endpoints[fmt.Sprintf("endpoint-%04d", i)] = health.Finding{State: health.Up, Score: 1, Since: testTime, Of: of}
+		v.Endpoints[fmt.Sprintf("endpoint-%04d", i)] = health.Finding{State: health.Up, Score: 1, Since: storetest.Time, Of: of}
 	}
 	return v
 }
@@ -51,14 +52,14 @@ func changeSome(random *rand.Rand, v health.Verdict) health.Verdict {
 	for range random.IntN(5) {
 		f := v.Endpoints[names[random.IntN(len(names))]]
 		f.State, f.Score = []health.State{health.Up, health.Down, health.Unknown}[random.IntN(3)], float64(random.IntN(5))/4
-		f.Reason, f.Since = fmt.Sprint("reason ", random.IntN(9)), testTime.Add(time.Duration(random.IntN(1e6))*time.Millisecond)
+		f.Reason, f.Since = fmt.Sprint("reason ", random.IntN(9)), storetest.Time.Add(time.Duration(random.IntN(1e6))*time.Millisecond)
 		v.Endpoints[names[random.IntN(len(names))]] = f
 	}
 	switch random.IntN(4) {
 	case 0:
 		delete(v.Endpoints, names[random.IntN(len(names))])
 	case 1:
-		v.Endpoints[fmt.Sprint("new-", random.IntN(1000))] = health.Finding{State: health.Unknown, Score: 1, Since: testTime}
+		v.Endpoints[fmt.Sprint("new-", random.IntN(1000))] = health.Finding{State: health.Unknown, Score: 1, Since: storetest.Time}
 	}
 	v.NeverUp, v.Released = nil, nil
 	for _, name := range names {
@@ -71,7 +72,7 @@ func changeSome(random *rand.Rand, v health.Verdict) health.Verdict {
 	}
 	v.Frozen, v.FrozenSince, v.Cause = random.IntN(3) == 0, time.Time{}, ""
 	if v.Frozen {
-		v.FrozenSince, v.Cause = testTime, fmt.Sprint("cause ", random.IntN(3))
+		v.FrozenSince, v.Cause = storetest.Time, fmt.Sprint("cause ", random.IntN(3))
 	}
 	return v
 }
@@ -79,7 +80,7 @@ func changeSome(random *rand.Rand, v health.Verdict) health.Verdict {
 // TestPiecesSayWhatTheWholeWould: whatever is written in pieces, as a whole, by a program that knows no pieces, or is deleted, those who
 // follow, who begin to follow, and who come back see the last verdict.
 func TestPiecesSayWhatTheWholeWould(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
+	c, ctx := testClient(t), storetest.Context(t)
 	inOffice(t, c)
 	f := follow(t, c, nil)
 	f.untilState(state.Current)
@@ -152,7 +153,7 @@ func TestPiecesSayWhatTheWholeWould(t *testing.T) {
 
 // TestSightsInPieces is TestPiecesSayWhatTheWholeWould for observations.
 func TestSightsInPieces(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
+	c, ctx := testClient(t), storetest.Context(t)
 	random := rand.New(rand.NewPCG(3, 5))
 	o := observe(t, c)
 	key := ObservationKey{"p1", health.PoolID{Tenant: "shop", Pool: "eu"}}
@@ -203,7 +204,7 @@ func TestSightsInPieces(t *testing.T) {
 
 // TestAFlapWritesOnePiece: one endpoint that changed made all that is known of 4,096 be written again.
 func TestAFlapWritesOnePiece(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
+	c, ctx := testClient(t), storetest.Context(t)
 	inOffice(t, c)
 	was := largeVerdictOf("eu", 4096)
 	whole, err := c.WriteVerdicts(ctx, []VerdictWrite{{Verdict: was}})
@@ -212,7 +213,7 @@ func TestAFlapWritesOnePiece(t *testing.T) {
 	}
 	now := was
 	now.Endpoints = maps.Clone(was.Endpoints)
-	now.Endpoints["endpoint-0007"] = health.Finding{State: health.Down, Since: testTime, Reason: "connect: connection refused"}
+	now.Endpoints["endpoint-0007"] = health.Finding{State: health.Down, Since: storetest.Time, Reason: "connect: connection refused"}
 	piece, err := c.WriteVerdicts(ctx, []VerdictWrite{{now, &was}})
 	if err != nil || piece[now.Pool].Whole || !whole[now.Pool].Whole || piece[now.Pool].Bytes*40 > whole[now.Pool].Bytes {
 		t.Errorf("%+v after %+v, %v", piece, whole, err)
@@ -251,7 +252,7 @@ func TestAFlapWritesOnePiece(t *testing.T) {
 // etcd, and with them those of all tenants.
 func TestVerdictsAreBatchedByBytes(t *testing.T) {
 	c := openTest(t, Config{Endpoints: []string{startTweaked(t, t.TempDir(), "etcd-with-defaults").Endpoint()}})
-	ctx := testContext(t)
+	ctx := storetest.Context(t)
 	inOffice(t, c)
 	f := follow(t, c, nil)
 	var writes []VerdictWrite
@@ -311,7 +312,7 @@ func TestVerdictsAreBatchedByBytes(t *testing.T) {
 // TestADamagedPieceCostsItsPoolAlone: who begins to follow is not told a verdict of which a part is missing, since that would take what is
 // down for unknown; and a whole mends it.
 func TestADamagedPieceCostsItsPoolAlone(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
+	c, ctx := testClient(t), storetest.Context(t)
 	inOffice(t, c)
 	v, other := largeVerdictOf("eu", 100), largeVerdictOf("us", 100)
 	if err := c.PutVerdicts(ctx, []health.Verdict{v, other}); err != nil {

@@ -7,7 +7,7 @@ import (
 	"maps"
 	"slices"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/client/v3"
 )
 
 // Vantage is a prober as the store knows it.

@@ -6,7 +6,7 @@ import (
 	"hash/maphash"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/client/v3"
 )
 
 // witness is an event that was seen: as long as etcd still shows it at its revision, its history may be the one that was followed.

@@ -13,6 +13,7 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/snapshot"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
@@ -171,7 +172,7 @@ func (w World) Put(ctx context.Context, c *store.Client) error {
 
 // Snapshot writes the world as an edge keeps it on disk, into the folder of an edge that has none.
 func (w World) Snapshot(dir string) error {
-	s, _, err := store.OpenSnapshot(dir, nil)
+	s, _, err := snapshot.Open(dir, nil)
 	if err != nil {
 		return err
 	}

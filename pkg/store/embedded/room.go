@@ -1,4 +1,4 @@
-package store
+package embedded
 
 import (
 	"context"
@@ -30,8 +30,15 @@ type roomKeeper struct {
 
 // run looks until ctx ends.
 func (k *roomKeeper) run(ctx context.Context) {
-	for sleep(ctx, k.every) {
-		k.look(ctx, time.Now())
+	tick := time.NewTicker(k.every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			k.look(ctx, now)
+		}
 	}
 }
 

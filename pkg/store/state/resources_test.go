@@ -1,4 +1,4 @@
-package store
+package state_test
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
+	"github.com/gti/gtm/pkg/store/storetest"
 )
 
 // Resources hold over any changes what a map holds, those of before stay as they were, and Unlike tells of all that came.
@@ -25,12 +26,12 @@ func TestResourcesAreAMap(t *testing.T) {
 		want := maps.Clone(was.want)
 		var put []state.Version
 		for range random.IntN(1 << random.IntN(9)) {
-			v := state.Version{Resource: site("shop", fmt.Sprint(random.IntN(1000)), "EU"), Generation: state.Generation(step)}
+			v := state.Version{Resource: storetest.Site("shop", fmt.Sprint(random.IntN(1000)), "EU"), Generation: state.Generation(step)}
 			put, want[v.Resource.Key] = append(put, v), v
 		}
 		var deleted []spec.Key
 		for range random.IntN(1 << random.IntN(9)) {
-			k := site("shop", fmt.Sprint(random.IntN(1000)), "").Key
+			k := storetest.Site("shop", fmt.Sprint(random.IntN(1000)), "").Key
 			deleted = append(deleted, k)
 			delete(want, k)
 		}
@@ -48,7 +49,7 @@ func TestResourcesAreAMap(t *testing.T) {
 			t.Fatalf("state %d has %d resources rather than %d:\n%s", i, s.got.Len(), len(s.want), diff)
 		}
 		for n := range 1000 {
-			k := site("shop", fmt.Sprint(n), "").Key
+			k := storetest.Site("shop", fmt.Sprint(n), "").Key
 			v, ok := s.got.Get(k)
 			if want, there := s.want[k]; v != want || ok != there {
 				t.Fatalf("state %d: %s is %v %v, not %v %v", i, k, v, ok, want, there)
@@ -61,10 +62,10 @@ func TestResourcesAreAMap(t *testing.T) {
 func TestResourcesShare(t *testing.T) {
 	var all []state.Version
 	for i := range 10_000 {
-		all = append(all, state.Version{Resource: site("shop", fmt.Sprint(i), "EU"), Generation: 1})
+		all = append(all, state.Version{Resource: storetest.Site("shop", fmt.Sprint(i), "EU"), Generation: 1})
 	}
 	was := state.NewResources(all...)
-	one := state.Version{Resource: site("shop", "77", "NA"), Generation: 2}
+	one := state.Version{Resource: storetest.Site("shop", "77", "NA"), Generation: 2}
 	news := maps.Collect(was.With([]state.Version{one}, nil).Unlike(was))
 	if news[one.Resource.Key] != one || len(news) > 2*state.PieceMost {
 		t.Errorf("%d resources may have changed", len(news))
@@ -74,7 +75,7 @@ func TestResourcesShare(t *testing.T) {
 func BenchmarkResourcesWith(b *testing.B) {
 	var all []state.Version
 	for i := range 200_000 {
-		all = append(all, state.Version{Resource: site("shop", fmt.Sprint(i), "EU"), Generation: 1})
+		all = append(all, state.Version{Resource: storetest.Site("shop", fmt.Sprint(i), "EU"), Generation: 1})
 	}
 	b.Run("all", func(b *testing.B) {
 		for b.Loop() {

@@ -1,4 +1,4 @@
-package store
+package embedded
 
 import (
 	"context"
@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
+
+	"github.com/gti/gtm/pkg/private"
+	"github.com/gti/gtm/pkg/store/server"
 )
 
 // socketName and readyLine are what parent and child have agreed on.
@@ -23,26 +26,40 @@ const (
 // whose only door is a socket there. It tells on standard output when it is ready, logs to standard error,
 // and ends when ctx does, or when standard input is closed, which is how a child learns that its parent
 // died.
-func RunEmbedded(ctx context.Context, dir string) error {
-	return runEmbedded(ctx, dir, os.Stdin, os.Stdout, func(*embed.Config) {})
+func Run(ctx context.Context, dir string) error {
+	return RunTuned(ctx, dir, Tuning{})
 }
 
-// runEmbedded runs an etcd whose configuration tweak may change.
-func runEmbedded(ctx context.Context, dir string, parent io.Reader, ready io.Writer, tweak func(*embed.Config)) error {
+// Tuning is how an etcd of tests differs from the embedded one.
+type Tuning struct {
+	Etcd func(*embed.Config) // nil: as it is
+	// Every is how often room is looked for; 0: as usual. Where it is not 0, Keep revisions stay, and nothing waits for its turn.
+	Every time.Duration
+	Keep  int64
+}
+
+// RunTuned is Run of an etcd that is set otherwise.
+func RunTuned(ctx context.Context, dir string, tuning Tuning) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return err
 	}
-	if err := privateDir(dir); err != nil {
+	if err := private.MakeDir(dir); err != nil {
 		return err
 	}
-	socket, release, err := shortSocketPath(filepath.Join(dir, socketName))
+	socket, release, err := server.ShortSocketPath(filepath.Join(dir, socketName))
 	if err != nil {
 		return err
 	}
 	defer release()
 	cfg := embeddedConfig(dir, socket)
-	tweak(cfg)
+	if tuning.Etcd != nil {
+		tuning.Etcd(cfg)
+	}
+	room := embeddedRoom
+	if tuning.Every != 0 {
+		room = roomKeeping{every: tuning.Every, keep: tuning.Keep}
+	}
 	e, err := embed.StartEtcd(cfg)
 	if err != nil {
 		return fmt.Errorf("the embedded etcd in %s did not start: %w", dir, err)
@@ -53,12 +70,12 @@ func runEmbedded(ctx context.Context, dir string, parent io.Reader, ready io.Wri
 	orphaned := make(chan struct{})
 	go func() {
 		defer close(orphaned)
-		_, _ = io.Copy(io.Discard, parent)
+		_, _ = io.Copy(io.Discard, os.Stdin)
 	}()
 	select {
 	case <-e.Server.ReadyNotify():
-		go (&roomKeeper{roomKeeping: embeddedRoom, e: e, quota: cfg.QuotaBackendBytes}).run(keeping)
-		fmt.Fprintln(ready, readyLine)
+		go (&roomKeeper{roomKeeping: room, e: e, quota: cfg.QuotaBackendBytes}).run(keeping)
+		fmt.Println(readyLine)
 	case err := <-e.Err():
 		return fmt.Errorf("the embedded etcd in %s: %w", dir, err)
 	case <-orphaned:
@@ -106,7 +123,7 @@ func embeddedConfig(dir, socket string) *embed.Config {
 
 	// Alone it elects itself; the ticks only decide how soon.
 	cfg.TickMs, cfg.ElectionMs = 50, 500
-	cfg.MaxTxnOps, cfg.MaxRequestBytes = serverMaxTxnOps, serverMaxRequest
+	cfg.MaxTxnOps, cfg.MaxRequestBytes = server.MaxTxnOps, server.MaxRequestBytes
 	cfg.QuotaBackendBytes = 8 << 30
 	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = embed.CompactorModePeriodic, "10m" // see budget.go of pkg/prober
 	cfg.SnapshotCount = 5000
@@ -116,12 +133,4 @@ func embeddedConfig(dir, socket string) *embed.Config {
 	cfg.Logger, cfg.LogLevel, cfg.LogFormat = "zap", "info", "console"
 	cfg.LogOutputs = []string{"stderr"}
 	return cfg
-}
-
-// privateDir makes a folder that only its owner may enter, or takes others' rights to it away.
-func privateDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	return os.Chmod(dir, 0o700)
 }

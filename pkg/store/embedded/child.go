@@ -1,8 +1,7 @@
-package store
+package embedded
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,14 +13,15 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gti/gtm/pkg/private"
 )
 
 // ChildConfig says how the embedded etcd is run.
-type ChildConfig struct {
+type Config struct {
 	// Dir holds its data, socket, lock and log (etcd.log); it is made, for its owner only.
 	Dir string
 	// Binary and Args make the process that calls RunEmbedded(ctx, DIR): Dir is added behind Args as the
@@ -43,7 +43,7 @@ const (
 // Child is an etcd that runs as a child process, since etcd may exit the process that it is in. It is
 // restarted when it dies, and dies with its parent.
 type Child struct {
-	cfg      ChildConfig
+	cfg      Config
 	log      *slog.Logger
 	lock     *os.File
 	output   *boundedLog
@@ -56,7 +56,7 @@ type Child struct {
 
 // StartChild starts the child and waits until it is ready. ctx bounds only that wait. A second start on a
 // folder in use fails; so does one whose etcd does not come up, with the last lines of its log.
-func StartChild(ctx context.Context, cfg ChildConfig) (*Child, error) {
+func Start(ctx context.Context, cfg Config) (*Child, error) {
 	c, err := newChild(cfg)
 	if err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func StartChild(ctx context.Context, cfg ChildConfig) (*Child, error) {
 	return c, nil
 }
 
-func newChild(cfg ChildConfig) (*Child, error) {
+func newChild(cfg Config) (*Child, error) {
 	c := &Child{cfg: cfg, log: cfg.Logger, exited: make(chan error, 8), done: make(chan struct{})}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
@@ -93,15 +93,17 @@ func newChild(cfg ChildConfig) (*Child, error) {
 	if c.cfg.Dir, err = filepath.Abs(cfg.Dir); err != nil {
 		return nil, err
 	}
-	if err := privateDir(c.cfg.Dir); err != nil {
+	if err := private.MakeDir(c.cfg.Dir); err != nil {
 		return nil, fmt.Errorf("the folder of the embedded etcd: %w", err)
 	}
 	c.restarts = prometheus.NewCounter(prometheus.CounterOpts{Name: "gtm_store_child_restarts_total",
 		Help: "How often the embedded etcd was started again after it died."})
-	if err := register(cfg.Registerer, c.restarts); err != nil {
-		return nil, err
+	if cfg.Registerer != nil {
+		if err := cfg.Registerer.Register(c.restarts); err != nil {
+			return nil, err
+		}
 	}
-	if c.lock, err = lockDir(c.cfg.Dir, "etcd.lock"); err != nil {
+	if c.lock, err = private.LockDir(c.cfg.Dir, "etcd.lock"); err != nil {
 		return nil, err
 	}
 	if c.output, err = openBoundedLog(filepath.Join(c.cfg.Dir, "etcd.log"), childLogBytes); err != nil {
@@ -161,8 +163,10 @@ func (c *Child) supervise(ctx context.Context, ready chan<- error) {
 		}
 		c.log.Error("the embedded etcd died and is started again", "error", err, "in", pause)
 		c.restarts.Inc()
-		if !sleep(ctx, pause) {
+		select {
+		case <-ctx.Done():
 			return
+		case <-time.After(pause):
 		}
 		pause = min(2*pause, childCalm)
 	}
@@ -219,39 +223,4 @@ func (c *Child) failed(err error) error {
 	}
 	return fmt.Errorf("the embedded etcd in %s: %w; its last words (more in etcd.log there):\n  %s",
 		c.cfg.Dir, err, strings.Join(tail, "\n  "))
-}
-
-// lockWait is how long a lock may still be held by the child of a parent that just died.
-const lockWait = 2 * time.Second
-
-// lockDir takes a folder for this process and its child.
-func lockDir(dir, name string) (*os.File, error) {
-	path := filepath.Join(dir, name)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	for deadline := time.Now().Add(lockWait); ; time.Sleep(50 * time.Millisecond) {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			holder, _ := os.ReadFile(path)
-			f.Close()
-			return nil, &inUseError{dir, cmp.Or(strings.TrimSpace(string(holder)), "unknown")}
-		}
-	}
-	if f.Truncate(0) == nil {
-		_, _ = fmt.Fprintf(f, "%d\n", os.Getpid()) // for messages; a full disk does not take it
-	}
-	return f, nil
-}
-
-// inUseError: another process has taken the folder.
-type inUseError struct{ dir, process string }
-
-func (e *inUseError) Error() string {
-	return fmt.Sprintf("the folder %s is in use by another gtmd (process %s); stop that one, or give this one another --data folder",
-		e.dir, e.process)
 }

@@ -1,4 +1,4 @@
-package store
+package state_test
 
 import (
 	"fmt"
@@ -6,17 +6,18 @@ import (
 	"testing"
 
 	"github.com/gti/gtm/pkg/store/state"
+	"github.com/gti/gtm/pkg/store/storetest"
 )
 
 // TestJoinedLeadsToTheSame: however a row of updates is cut and each piece joined, a mirror comes to the same state.
 func TestJoinedLeadsToTheSame(t *testing.T) {
 	for seed := range uint64(40) {
 		rng := rand.New(rand.NewPCG(seed, 2))
-		maker, mirror := newUpdateMaker(seed), state.NewMirror()
+		maker, mirror := storetest.NewUpdateMaker(seed), state.NewMirror()
 		for range 30 {
 			var us []state.Update
 			for range 1 + rng.IntN(8) {
-				us = append(us, maker.delta())
+				us = append(us, maker.Delta())
 			}
 			joined := state.Joined(us)
 			if last := us[len(us)-1]; joined.Full || joined.Cursor != last.Cursor || joined.Cluster != last.Cluster || joined.Epoch != last.Epoch {
@@ -26,7 +27,7 @@ func TestJoinedLeadsToTheSame(t *testing.T) {
 				t.Fatalf("seed %d: %s is told twice", seed, told)
 			}
 			mirror.Apply(joined)
-			if diff := maker.diff(mirror); diff != "" {
+			if diff := maker.Diff(mirror); diff != "" {
 				t.Fatalf("seed %d: %s", seed, diff)
 			}
 		}

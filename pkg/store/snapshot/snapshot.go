@@ -1,4 +1,4 @@
-package store
+package snapshot
 
 import (
 	"encoding/binary"
@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/private"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
 )
@@ -93,13 +94,13 @@ type snapUpdate struct {
 // Beside an error there is what is intact. With a *CorruptError the damaged files are set aside as NAME.damaged. In a folder that
 // cannot be written the snapshot is read all the same. In both cases the Snapshot can be used, and Again writes what is missing on
 // disk. It is nil only where another process uses the folder.
-func OpenSnapshot(dir string, logger *slog.Logger) (*Snapshot, *state.Update, error) {
+func Open(dir string, logger *slog.Logger) (*Snapshot, *state.Update, error) {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Snapshot{dir: dir, log: logger, mirror: state.NewMirror()}
 	locked := s.take()
-	var busy *inUseError
+	var busy *private.InUseError
 	if errors.As(locked, &busy) {
 		return nil, nil, locked
 	}
@@ -115,9 +116,9 @@ func OpenSnapshot(dir string, logger *slog.Logger) (*Snapshot, *state.Update, er
 
 // take makes the folder this process's own, to write there.
 func (s *Snapshot) take() error {
-	err := privateDir(s.dir)
+	err := private.MakeDir(s.dir)
 	if err == nil {
-		s.lock, err = lockDir(s.dir, "snapshot.lock")
+		s.lock, err = private.LockDir(s.dir, "snapshot.lock")
 	}
 	if err != nil {
 		return fmt.Errorf("the snapshot in %s cannot be written: %w", s.dir, err)

@@ -1,4 +1,4 @@
-package store
+package snapshot
 
 import (
 	"bytes"
@@ -14,11 +14,12 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
+	"github.com/gti/gtm/pkg/store/storetest"
 )
 
 func openSnapshot(t testing.TB, dir string) (*Snapshot, *state.Update) {
 	t.Helper()
-	s, u, err := OpenSnapshot(dir, nil)
+	s, u, err := Open(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,15 +35,15 @@ func mustAppend(t testing.TB, s *Snapshot, u state.Update) {
 }
 
 // filled writes a base and n updates, and gives the maker of each state on the way.
-func filled(t testing.TB, dir string, n int) *updateMaker {
+func filled(t testing.TB, dir string, n int) *storetest.UpdateMaker {
 	t.Helper()
 	s, _ := openSnapshot(t, dir)
-	maker := newUpdateMaker(7)
-	full := maker.delta()
+	maker := storetest.NewUpdateMaker(7)
+	full := maker.Delta()
 	full.Full = true
 	mustAppend(t, s, full)
 	for range n {
-		mustAppend(t, s, maker.delta())
+		mustAppend(t, s, maker.Delta())
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -56,9 +57,9 @@ func TestSnapshotHoldsWhatWasTold(t *testing.T) {
 	if u != nil || !s.LastWrite().IsZero() || s.Age() != 0 {
 		t.Fatalf("an empty folder holds %+v", u)
 	}
-	maker := newUpdateMaker(5)
+	maker := storetest.NewUpdateMaker(5)
 	for i := range 120 {
-		u := maker.delta()
+		u := maker.Delta()
 		u.Full = i == 0
 		mustAppend(t, s, u)
 		if i%10 != 9 {
@@ -69,10 +70,10 @@ func TestSnapshotHoldsWhatWasTold(t *testing.T) {
 		s, back = openSnapshot(t, dir)
 		m := state.NewMirror()
 		m.Apply(*back)
-		if diff := maker.diff(m); diff != "" {
+		if diff := maker.Diff(m); diff != "" {
 			t.Fatalf("after %d updates:\n%s", i+1, diff)
 		}
-		if !back.Full || back.Cursor != maker.cursor || back.Cluster != 1<<63 || back.Epoch != 4 {
+		if !back.Full || back.Cursor != maker.Cursor || back.Cluster != 1<<63 || back.Epoch != 4 {
 			t.Errorf("position %+v", back.Position())
 		}
 		if s.LastWrite().IsZero() {
@@ -94,7 +95,7 @@ func TestJournalIsFoldedIntoTheBase(t *testing.T) {
 	first := s.seq
 	text := strings.Repeat("x.\t1\tIN\tTXT\ty\n", 20000)
 	for g := range 10 {
-		mustAppend(t, s, state.Update{Cursor: int64(g), Tenants: []state.TenantUpdate{{Tenant: spec.Platform, Head: state.Generation(g), Put: []state.Version{{Resource: zone("z.", text), Generation: state.Generation(g)}}}}})
+		mustAppend(t, s, state.Update{Cursor: int64(g), Tenants: []state.TenantUpdate{{Tenant: spec.Platform, Head: state.Generation(g), Put: []state.Version{{Resource: storetest.Zone("z.", text), Generation: state.Generation(g)}}}}})
 	}
 	if s.seq == first || s.bytes.journal > 3<<20 {
 		t.Errorf("the journal grew to %d bytes beside a base of %d", s.bytes.journal, s.bytes.base)
@@ -121,8 +122,8 @@ func TestTornTailIsCutOff(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, "journal"), append(whole[:size:size], tail...), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			log, said := newTestLogger(t)
-			s, u, err := OpenSnapshot(dir, log)
+			log, said := storetest.Logger(t)
+			s, u, err := Open(dir, log)
 			if err != nil {
 				t.Fatalf("cut to %d of %d: %v", size, len(whole), err)
 			}
@@ -156,7 +157,7 @@ func TestBaseThatIsCutIsRefused(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "base"), good[:size], 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s, _, err := OpenSnapshot(dir, nil)
+		s, _, err := Open(dir, nil)
 		var corrupt *CorruptError
 		if !errors.As(err, &corrupt) {
 			t.Fatalf("cut to %d of %d: %v", size, len(good), err)
@@ -197,7 +198,7 @@ func TestDiskThatTakesNothingKeepsTheOld(t *testing.T) {
 	if err := os.Mkdir(blocked, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	u := maker.delta()
+	u := maker.Delta()
 	u.Full = true
 	if err := s.Append(u); err == nil || !strings.Contains(err.Error(), dir) {
 		t.Errorf("got %v", err)
@@ -208,13 +209,13 @@ func TestDiskThatTakesNothingKeepsTheOld(t *testing.T) {
 		t.Error("the state of before is gone")
 	}
 	s.journal.Close() // as a full disk does, this makes writing fail
-	if err := s.Append(maker.delta()); err == nil {
+	if err := s.Append(maker.Delta()); err == nil {
 		t.Error("no error")
 	}
 	if err := os.Remove(blocked); err != nil {
 		t.Fatal(err)
 	}
-	next := maker.delta()
+	next := maker.Delta()
 	mustAppend(t, s, next)
 	s.Close()
 	if _, got := openAndClose(t, dir); got.Cursor != next.Cursor {
@@ -224,9 +225,9 @@ func TestDiskThatTakesNothingKeepsTheOld(t *testing.T) {
 
 func TestResourceThatIsNotUnderstoodIsBroken(t *testing.T) {
 	dir := t.TempDir()
-	a := site("shop", "a", "EU")
+	a := storetest.Site("shop", "a", "EU")
 	s, _ := openSnapshot(t, dir)
-	mustAppend(t, s, state.Update{Full: true, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 3, Put: []state.Version{{Resource: a, Generation: 1}, {Resource: site("shop", "b", "EU"), Generation: 2}}}}})
+	mustAppend(t, s, state.Update{Full: true, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 3, Put: []state.Version{{Resource: a, Generation: 1}, {Resource: storetest.Site("shop", "b", "EU"), Generation: 2}}}}})
 	s.Close()
 	// A Site of what no site can be.
 	raw, _ := os.ReadFile(filepath.Join(dir, "base"))
@@ -273,7 +274,7 @@ func FuzzSnapshot(f *testing.F) {
 		dir := t.TempDir()
 		os.WriteFile(filepath.Join(dir, "base"), base, 0o600)
 		os.WriteFile(filepath.Join(dir, "journal"), journal, 0o600)
-		s, u, err := OpenSnapshot(dir, nil)
+		s, u, err := Open(dir, nil)
 		var corrupt *CorruptError
 		if err != nil && !errors.As(err, &corrupt) {
 			t.Fatal(err)
@@ -342,15 +343,15 @@ func TestSnapshotLoadsIntoExactRoom(t *testing.T) {
 	for tenant, n := range map[string]int{"one": 1, "many": 1000, "none": 0} {
 		tu := state.TenantUpdate{Tenant: tenant, Head: 1}
 		for i := range n {
-			tu.Put = append(tu.Put, state.Version{Resource: site(tenant, fmt.Sprintf("site-%d", i), "EU"), Generation: 1})
+			tu.Put = append(tu.Put, state.Version{Resource: storetest.Site(tenant, fmt.Sprintf("site-%d", i), "EU"), Generation: 1})
 		}
 		full.Tenants = append(full.Tenants, tu)
 	}
-	many := verdictOf("many", "pool", 1)
+	many := storetest.VerdictOf("many", "pool", 1)
 	for i := range 100 {
 		many.Endpoints[fmt.Sprintf("e%d", i)] = health.Finding{State: health.Up, Score: 1}
 	}
-	full.Verdicts = []health.Verdict{many, verdictOf("one", "pool", 0.5)} // as they are written
+	full.Verdicts = []health.Verdict{many, storetest.VerdictOf("one", "pool", 0.5)} // as they are written
 	mustAppend(t, s, full)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

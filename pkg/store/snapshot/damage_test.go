@@ -1,4 +1,4 @@
-package store
+package snapshot
 
 import (
 	"bytes"
@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gti/gtm/pkg/store/state"
+	"github.com/gti/gtm/pkg/store/storetest"
 )
 
 // A history is a snapshot of two pairs, and all states on the way to it, by cursor.
@@ -34,10 +35,10 @@ func newHistory(t *testing.T) *history {
 	t.Helper()
 	dir := t.TempDir()
 	s, _ := openSnapshot(t, dir)
-	maker, mirror := newUpdateMaker(7), state.NewMirror()
+	maker, mirror := storetest.NewUpdateMaker(7), state.NewMirror()
 	h := &history{states: map[int64]state.Update{}, ends: map[string]map[int64]int64{journalPrev: {}, journalFile: {}}}
 	add := func(full bool, journal string) int64 {
-		u := maker.delta()
+		u := maker.Delta()
 		mirror.Apply(u)
 		if full {
 			u = mirror.Full()
@@ -97,7 +98,7 @@ func writeFiles(t *testing.T, files map[string][]byte) (dir string) {
 // opens opens a snapshot that may be damaged, and gives the cursor of the state that it has, which must be one that there was; 0: none.
 func (h *history) opens(t *testing.T, dir string) (*Snapshot, int64, error) {
 	t.Helper()
-	s, u, err := OpenSnapshot(dir, nil)
+	s, u, err := Open(dir, nil)
 	var corrupt *CorruptError
 	if err != nil && !errors.As(err, &corrupt) {
 		t.Fatal(err)
@@ -280,7 +281,7 @@ func TestDamagedJournalKeepsTheBase(t *testing.T) {
 	files[journalFile] = bytes.Clone(files[journalFile])
 	files[journalFile][h.ends[journalFile][h.base+1]+3] ^= 4
 	dir := writeFiles(t, files)
-	s, u, err := OpenSnapshot(dir, nil)
+	s, u, err := Open(dir, nil)
 	if u == nil || u.Cursor != h.base+1 || err == nil || !strings.Contains(err.Error(), "what was written before that, until ") {
 		t.Fatalf("%v with %+v", err, u)
 	}
@@ -313,7 +314,7 @@ func TestOlderStateSaysHowOldItIs(t *testing.T) {
 	if err := os.Truncate(filepath.Join(dir, baseFile), 20); err != nil {
 		t.Fatal(err)
 	}
-	s, u, err := OpenSnapshot(dir, nil)
+	s, u, err := Open(dir, nil)
 	if u == nil || u.Cursor != 2 || err == nil || !strings.Contains(err.Error(), "the state that was kept before it, of ") {
 		t.Fatalf("%v with %+v", err, u)
 	}
@@ -342,7 +343,7 @@ func TestFolderThatCannotBeWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		s, u, err := OpenSnapshot(dir, nil)
+		s, u, err := Open(dir, nil)
 		if u == nil || u.Cursor != h.base+1 || err == nil || !strings.Contains(err.Error(), "cannot be written") {
 			t.Fatalf("%v with %+v", err, u)
 		}
@@ -351,7 +352,7 @@ func TestFolderThatCannotBeWritten(t *testing.T) {
 		}
 		s.Close()
 	}
-	s, _, _ := OpenSnapshot(dir, nil)
+	s, _, _ := Open(dir, nil)
 	if err := s.Append(state.Update{Cursor: 60}); err == nil {
 		t.Error("it was written")
 	}
@@ -373,7 +374,7 @@ func TestNothingIsNotWritten(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, baseFile), []byte("rubbish"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s, u, err := OpenSnapshot(dir, nil)
+	s, u, err := Open(dir, nil)
 	if u != nil || err == nil || !s.Empty() || !strings.Contains(err.Error(), "the state is read from etcd") {
 		t.Fatalf("%v with %+v", err, u)
 	}
