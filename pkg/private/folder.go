@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// privateDir makes a folder that only its owner may enter, or takes others' rights to it away.
+// MakeDir makes a folder that only its owner may enter, or takes others' rights to it away.
 func MakeDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -21,7 +21,7 @@ func MakeDir(dir string) error {
 // lockWait is how long a lock may still be held by the child of a parent that just died.
 const lockWait = 2 * time.Second
 
-// lockDir takes a folder for this process and its child.
+// LockDir takes a folder for this process and its child.
 func LockDir(dir, name string) (*os.File, error) {
 	path := filepath.Join(dir, name)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
@@ -45,7 +45,7 @@ func LockDir(dir, name string) (*os.File, error) {
 	return f, nil
 }
 
-// inUseError: another process has taken the folder.
+// InUseError: another process has taken the folder.
 type InUseError struct{ dir, process string }
 
 func (e *InUseError) Error() string {

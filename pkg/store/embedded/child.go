@@ -20,11 +20,21 @@ import (
 	"github.com/gti/gtm/pkg/private"
 )
 
-// ChildConfig says how the embedded etcd is run.
+// socketName and readyLine are what parent and child have agreed on.
+const (
+	socketName = "etcd.sock"
+	readyLine  = "gtm: the embedded etcd is ready"
+)
+
+// errNotBuilt is what a program says that has no etcd in it.
+var errNotBuilt = errors.New("this program was built without an etcd of its own (by the tag noembed): " +
+	"give it one with --etcd, or build it without that tag")
+
+// Config says how the embedded etcd is run.
 type Config struct {
 	// Dir holds its data, socket, lock and log (etcd.log); it is made, for its owner only.
 	Dir string
-	// Binary and Args make the process that calls RunEmbedded(ctx, DIR): Dir is added behind Args as the
+	// Binary and Args make the process that calls Run(ctx, DIR): Dir is added behind Args as the
 	// last argument. Binary's default is this very program.
 	Binary string
 	Args   []string
@@ -54,9 +64,12 @@ type Child struct {
 	done   chan struct{}
 }
 
-// StartChild starts the child and waits until it is ready. ctx bounds only that wait. A second start on a
-// folder in use fails; so does one whose etcd does not come up, with the last lines of its log.
+// Start starts the child and waits until it is ready. ctx bounds only that wait. A second start on a
+// folder in use fails; so does one whose etcd does not come up, with the last lines of its log, and any in a program without an etcd.
 func Start(ctx context.Context, cfg Config) (*Child, error) {
+	if !Built {
+		return nil, errNotBuilt
+	}
 	c, err := newChild(cfg)
 	if err != nil {
 		return nil, err

@@ -1,3 +1,5 @@
+//go:build !noembed
+
 package embedded
 
 import (
@@ -16,13 +18,10 @@ import (
 	"github.com/gti/gtm/pkg/store/server"
 )
 
-// socketName and readyLine are what parent and child have agreed on.
-const (
-	socketName = "etcd.sock"
-	readyLine  = "gtm: the embedded etcd is ready"
-)
+// Built tells whether this program has an etcd in it.
+const Built = true
 
-// RunEmbedded is what the child process of StartChild runs: one etcd member whose data lies in dir and
+// Run is what the child process of Start runs: one etcd member whose data lies in dir and
 // whose only door is a socket there. It tells on standard output when it is ready, logs to standard error,
 // and ends when ctx does, or when standard input is closed, which is how a child learns that its parent
 // died.

@@ -11,7 +11,7 @@ import (
 // maxSocketPath is what every kernel takes in sockaddr_un.
 const maxSocketPath = 100
 
-// shortSocketPath gives a path to the same socket that is short enough to bind and dial; it is valid until
+// ShortSocketPath gives a path to the same socket that is short enough to bind and dial; it is valid until
 // release. A long one is reached through an open descriptor of its folder.
 func ShortSocketPath(path string) (short string, release func(), err error) {
 	if len(path) <= maxSocketPath {

@@ -87,7 +87,7 @@ type snapUpdate struct {
 	At              time.Time                   `json:"at,omitzero"`
 }
 
-// OpenSnapshot opens the snapshot in dir, which is made where needed, and gives the state that it holds as
+// Open opens the snapshot in dir, which is made where needed, and gives the state that it holds as
 // a Full update; nil: none. A journal that ends within an update, as after a power cut, is cut off there.
 // Resources that this program cannot decode are Broken in the update.
 //
@@ -142,7 +142,7 @@ func (s *Snapshot) Append(u state.Update) error {
 	return s.done(s.write(&u))
 }
 
-// Again brings the disk up to date after an error of OpenSnapshot or Append.
+// Again brings the disk up to date after an error of Open or Append.
 func (s *Snapshot) Again() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
