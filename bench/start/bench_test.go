@@ -46,7 +46,7 @@ func openAtlas(b *testing.B) *geo.Atlas {
 
 // changeOf is what the edge makes of an update.
 func changeOf(u *state.Update) table.Change {
-	ch := table.Change{Full: u.Full, Verdicts: u.Verdicts}
+	ch := table.Change{Full: u.Full, Verdicts: state.Verdicts.In(*u).Put}
 	for _, t := range u.Tenants {
 		tc := table.TenantChange{Tenant: t.Tenant, Head: uint64(t.Head)}
 		for _, v := range t.Put {

@@ -40,7 +40,7 @@ func commit(ctx context.Context, c *store.Client, u *state.Update) error {
 			base = rec.Generation
 		}
 	}
-	return judge(ctx, c, u.Verdicts)
+	return judge(ctx, c, state.Verdicts.In(*u).Put)
 }
 
 // judge writes verdicts, as the elected prober does.

@@ -58,6 +58,7 @@ func (s size) world() (*state.Update, error) {
 	}
 	u.Tenants = append(u.Tenants, platform)
 	tenants := make([]state.TenantUpdate, s.tenants)
+	var verdicts []health.Verdict
 	for i := range tenants {
 		tenants[i] = state.TenantUpdate{Tenant: tenantName(i), Head: 1}
 	}
@@ -65,7 +66,7 @@ func (s size) world() (*state.Update, error) {
 		t := &tenants[i%s.tenants]
 		t.Put = append(t.Put, state.Version{Resource: s.pool(i, rnd), Generation: 1})
 		if i < s.verdicts {
-			u.Verdicts = append(u.Verdicts, s.verdict(i, s.endpoints/2))
+			verdicts = append(verdicts, s.verdict(i, s.endpoints/2))
 		}
 	}
 	for i := range s.services {
@@ -73,6 +74,7 @@ func (s size) world() (*state.Update, error) {
 		t.Put = append(t.Put, state.Version{Resource: s.service(i, rnd), Generation: 1})
 	}
 	u.Tenants = append(u.Tenants, tenants...)
+	u.Values = state.Verdicts.Put(verdicts...)
 	return u, nil
 }
 

@@ -313,7 +313,7 @@ func verdictCmd(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		v.Endpoints[endpoint] = finding
 	}
-	s.mirror.Apply(state.Update{Verdicts: []health.Verdict{v}})
+	s.mirror.Apply(state.Update{Values: state.Verdicts.Put(v)})
 }
 
 // judgeCmd: "judge TENANT/POOL ENDPOINT=STATE..." follows the next release of the pool or its tenant, by judging the pool so.

@@ -28,7 +28,7 @@ func (w *world) judgedSo(a, b rune) {
 		}
 		v.Endpoints[name] = f
 	}
-	w.store.Apply(state.Update{Verdicts: []health.Verdict{v}})
+	w.store.Apply(state.Update{Values: state.Verdicts.Put(v)})
 }
 
 func TestHealthRelease(t *testing.T) {

@@ -170,7 +170,8 @@ func (e *Edge) logBroken(was, now []table.Broken) {
 
 // changeOf brings an update of the store into the compiler's form.
 func changeOf(u *state.Update) table.Change {
-	ch := table.Change{Full: u.Full, Verdicts: u.Verdicts, VerdictsDeleted: u.VerdictsDeleted, VerdictsBroken: u.VerdictsBroken}
+	verdicts := state.Verdicts.In(*u)
+	ch := table.Change{Full: u.Full, Verdicts: verdicts.Put, VerdictsDeleted: verdicts.Deleted, VerdictsBroken: verdicts.Broken}
 	for _, t := range u.Tenants {
 		tc := table.TenantChange{Tenant: t.Tenant, Head: uint64(t.Head), Deleted: t.Deleted}
 		for _, v := range t.Put {

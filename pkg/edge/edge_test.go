@@ -12,7 +12,6 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/store/state"
@@ -200,14 +199,14 @@ func TestDeltas(t *testing.T) {
 	t.Parallel()
 	r := startServing(t, nil)
 	u := delta(t, 2, resources(t, strings.ReplaceAll(shopYAML, "203.0.113.1", "203.0.113.9"))...)
-	u.Verdicts = append(u.Verdicts, down("eu", "a", "b"))
+	u.Values = state.Verdicts.Put(down("eu", "a", "b"))
 	r.tell(u)
 	r.expect("web.shop.gtm.example.", "A", european, "NOERROR 203.0.113.9")
 	r.always("w.other.gtm.example.", "A", "", "NOERROR "+otherA)
 	if got := r.fetchStatus().Tenants; got["shop"] != 2 || got["other"] != 1 || got["platform"] != 1 {
 		t.Errorf("generations %v", got)
 	}
-	r.tell(state.Update{Cursor: 103, Cluster: 7, VerdictsDeleted: []health.PoolID{u.Verdicts[0].Pool}})
+	r.tell(state.Update{Cursor: 103, Cluster: 7, Values: state.Verdicts.Delete(down("eu").Pool)})
 	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+euA)
 	gone := state.Update{Cursor: 104, Cluster: 7, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 3, Deleted: keysOf(u.Tenants[0].Put)}}}
 	r.tell(gone)

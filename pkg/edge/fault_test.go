@@ -109,8 +109,8 @@ func TestBrokenResources(t *testing.T) {
 				{Name: "b", Addresses: []netip.Addr{netip.MustParseAddr(euA)}}}}, spec.KindPool, "eu")
 		}},
 		{"a verdict of nonsense", "", func(t *testing.T, gen uint64) state.Update {
-			return state.Update{Cursor: 100 + int64(gen), Cluster: 7, Verdicts: []health.Verdict{{Pool: health.PoolID{Tenant: "shop", Pool: "eu"},
-				Endpoints: map[string]health.Finding{"a": {State: "odd", Score: 1e300}, "b": {Score: -5}, "": {}}}}}
+			return state.Update{Cursor: 100 + int64(gen), Cluster: 7, Values: state.Verdicts.Put(health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: "eu"},
+				Endpoints: map[string]health.Finding{"a": {State: "odd", Score: 1e300}, "b": {Score: -5}, "": {}}})}
 		}},
 	}
 	for _, c := range cases {
@@ -145,7 +145,7 @@ func TestBrokenResources(t *testing.T) {
 			r.valueIs(float64(len(broken)), "gtm_edge_broken_resources")
 
 			mended := delta(t, 3, good(t)...)
-			mended.VerdictsDeleted = []health.PoolID{{Tenant: "shop", Pool: "eu"}}
+			mended.Values = state.Verdicts.Delete(health.PoolID{Tenant: "shop", Pool: "eu"})
 			r.tell(mended)
 			r.valueIs(0, "gtm_edge_broken_resources")
 			r.always("web.shop.gtm.example.", "A", european, "NOERROR "+euA)

@@ -33,7 +33,7 @@ func TestIDsOfWhatIsServed(t *testing.T) {
 		Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 2, ID: "shop-two"}, {Tenant: "other", Head: 2}}})
 	now := map[string]string{"platform": "platform-one", "shop": "shop-two"}
 	want(now)
-	r.tell(state.Update{Cursor: 103, Cluster: 7, Verdicts: []health.Verdict{down("eu", "a")}})
+	r.tell(state.Update{Cursor: 103, Cluster: 7, Values: state.Verdicts.Put(down("eu", "a"))})
 	want(now)
 	r.stop()
 	r = start(t, dir, nil)
@@ -50,10 +50,10 @@ func TestDamagedVerdictHoldsOverAFullUpdate(t *testing.T) {
 	r := start(t, dir, nil)
 	r.tell(everything(t, 1))
 	v := down("eu", "a", "b")
-	r.tell(state.Update{Cursor: 102, Cluster: 7, Verdicts: []health.Verdict{v}})
+	r.tell(state.Update{Cursor: 102, Cluster: 7, Values: state.Verdicts.Put(v)})
 	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+usA)
 	u := everything(t, 2)
-	u.VerdictsBroken = []health.PoolID{v.Pool}
+	state.Verdicts.Set(&u, state.Changes[health.PoolID, health.Verdict]{Broken: []health.PoolID{v.Pool}})
 	r.tell(u)
 	eventually(t, "the next view", func() error {
 		if got := r.fetchStatus().Tenants["shop"]; got != 2 {

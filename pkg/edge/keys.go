@@ -15,14 +15,15 @@ func (e *Edge) takeKeys(c *table.Compiler, u *state.Update) {
 	if e.unopened == nil {
 		e.unopened = map[string]table.Broken{}
 	}
-	gone := u.KeysetsDeleted
+	keysets := state.Keysets.In(*u)
+	gone := keysets.Deleted
 	if u.Full {
 		told := map[string]bool{}
-		for _, zone := range u.KeysetsBroken {
+		for _, zone := range keysets.Broken {
 			told[zone] = true
 		}
-		for i := range u.Keysets {
-			told[u.Keysets[i].Zone] = true
+		for i := range keysets.Put {
+			told[keysets.Put[i].Zone] = true
 		}
 		for _, zone := range c.SignedZones() {
 			if !told[zone] {
@@ -34,8 +35,8 @@ func (e *Edge) takeKeys(c *table.Compiler, u *state.Update) {
 		c.SetKeys(zone, nil)
 		delete(e.unopened, zone)
 	}
-	for i := range u.Keysets {
-		ks := &u.Keysets[i]
+	for i := range keysets.Put {
+		ks := &keysets.Put[i]
 		keys, err := e.open(ks)
 		if err != nil {
 			k := spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: ks.Zone}

@@ -3,7 +3,6 @@ package edge
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -22,7 +21,7 @@ type saveQueue struct {
 
 func (q *saveQueue) put(u state.Update) {
 	q.mu.Lock()
-	if u.Full && !tellsBroken(u) {
+	if u.Full && !u.LeavesBroken() {
 		q.waiting = nil // all that there is: what waits is in it
 	}
 	q.waiting = append(q.waiting, u)
@@ -31,12 +30,6 @@ func (q *saveQueue) put(u state.Update) {
 	case q.signal <- struct{}{}:
 	default:
 	}
-}
-
-// tellsBroken tells whether u leaves something in the form that it had before.
-func tellsBroken(u state.Update) bool {
-	return len(u.VerdictsBroken)+len(u.KeysetsBroken) > 0 ||
-		slices.ContainsFunc(u.Tenants, func(tu state.TenantUpdate) bool { return len(tu.Broken) > 0 })
 }
 
 func (q *saveQueue) take() []state.Update {

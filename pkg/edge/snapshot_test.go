@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/snapshot"
 	"github.com/gti/gtm/pkg/store/state"
@@ -22,7 +21,7 @@ func savedEdge(t *testing.T, dir string) {
 	r := start(t, dir, nil)
 	r.tell(everything(t, 1))
 	u := delta(t, 2, resources(t, strings.ReplaceAll(shopYAML, euB, "198.51.100.9"))...)
-	u.Verdicts = []health.Verdict{down("eu", "a", "b")}
+	u.Values = state.Verdicts.Put(down("eu", "a", "b"))
 	r.tell(u)
 	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+usA)
 	r.stop()

@@ -126,7 +126,7 @@ func (f *fakeStore) Follow(ctx context.Context, cfg store.FollowConfig) error {
 	news := make(chan state.Update, 10_000)
 	f.config[news] = true
 	defer func() { f.mu.Lock(); delete(f.config, news); f.mu.Unlock() }()
-	full := state.Update{Full: true, Verdicts: slices.Collect(maps.Values(f.verdicts))}
+	full := state.Update{Full: true, Values: state.Verdicts.Put(slices.Collect(maps.Values(f.verdicts))...)}
 	if f.head > 0 {
 		full.Tenants = []state.TenantUpdate{{Tenant: "shop", Head: f.head, Put: slices.Collect(maps.Values(f.declared)), Broken: f.broken}}
 	}
@@ -302,7 +302,7 @@ func (f *fakeStore) PutVerdicts(_ context.Context, verdicts []health.Verdict) er
 		f.verdicts[v.Pool] = v
 	}
 	f.verdictAt = time.Now()
-	f.tellConfig(state.Update{Verdicts: verdicts})
+	f.tellConfig(state.Update{Values: state.Verdicts.Put(verdicts...)})
 	return nil
 }
 
@@ -310,7 +310,7 @@ func (f *fakeStore) DeleteVerdict(_ context.Context, p health.PoolID) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.verdicts, p)
-	f.tellConfig(state.Update{VerdictsDeleted: []health.PoolID{p}})
+	f.tellConfig(state.Update{Values: state.Verdicts.Delete(p)})
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/pieces"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
@@ -90,7 +91,7 @@ func (j *judge) lead(ctx context.Context) error {
 	j.metrics.leading.Set(1)
 	for id, v := range j.world.mirror.Verdicts() {
 		t.hold(id, v)
-		if len(v.Endpoints) > store.WholeMost {
+		if len(v.Endpoints) > pieces.WholeMost {
 			t.pieces[id] = true // maybe: the next sweep writes a whole
 		}
 	}

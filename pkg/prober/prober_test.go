@@ -437,15 +437,17 @@ func TestVerdictsThatTheStoreLostAreWrittenAtOnce(t *testing.T) {
 			l.verdicts[right.Pool] = old
 			gone := health.PoolID{Tenant: "shop", Pool: "us"}
 			delete(l.verdicts, gone)
-			u := state.Update{Full: full, Verdicts: []health.Verdict{old}}
+			verdicts := state.Changes[health.PoolID, health.Verdict]{Put: []health.Verdict{old}}
+			u := state.Update{Full: full}
 			if full {
 				u.Tenants = []state.TenantUpdate{{Tenant: "shop", Head: l.head}}
 				for _, v := range l.declared {
 					u.Tenants[0].Put = append(u.Tenants[0].Put, v)
 				}
 			} else {
-				u.VerdictsDeleted = []health.PoolID{gone}
+				verdicts.Deleted = []health.PoolID{gone}
 			}
+			state.Verdicts.Set(&u, verdicts)
 			l.tellConfig(u)
 		}
 		for _, full := range []bool{false, true} {

@@ -190,14 +190,15 @@ func (w *world) applyConfig(u state.Update) error {
 
 // noteVerdicts tells the judge what verdicts the store has now: they may not be those that it wrote.
 func (w *world) noteVerdicts(u state.Update) {
+	verdicts := state.Verdicts.In(u)
 	for l := range w.listeners {
 		if !l.sights {
 			continue
 		}
-		for i := range u.Verdicts {
-			l.verdicts[u.Verdicts[i].Pool] = true
+		for i := range verdicts.Put {
+			l.verdicts[verdicts.Put[i].Pool] = true
 		}
-		for _, id := range u.VerdictsDeleted {
+		for _, id := range verdicts.Deleted {
 			l.verdicts[id] = true
 		}
 		l.anew = l.anew || u.Full

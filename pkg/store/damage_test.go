@@ -131,9 +131,12 @@ func TestDamagedVerdictAndKeysetOutliveAFullUpdate(t *testing.T) {
 func TestMirrorKeepsVerdictsAndKeysThatAreBroken(t *testing.T) {
 	m := state.NewMirror()
 	v, ks := storetest.VerdictOf("shop", "eu", 0), storetest.KeysetOf("a.example.", 1)
-	m.Apply(state.Update{Full: true, Verdicts: []health.Verdict{v}, Keysets: []dnssec.Keyset{ks}})
-	m.Apply(state.Update{Full: true, VerdictsBroken: []health.PoolID{v.Pool, {Tenant: "shop", Pool: "new"}},
-		KeysetsBroken: []string{"a.example.", "b."}})
+	u := state.Update{Full: true, Values: state.Verdicts.Put(v)}
+	state.Keysets.Set(&u, state.Changes[string, dnssec.Keyset]{Put: []dnssec.Keyset{ks}})
+	m.Apply(u)
+	state.Verdicts.Set(&u, state.Changes[health.PoolID, health.Verdict]{Broken: []health.PoolID{v.Pool, {Tenant: "shop", Pool: "new"}}})
+	state.Keysets.Set(&u, state.Changes[string, dnssec.Keyset]{Broken: []string{"a.example.", "b."}})
+	m.Apply(u)
 	if got, ok := m.Verdict(v.Pool); !ok || !got.Equal(v) || len(m.Verdicts()) != 1 || len(m.Keysets()) != 1 {
 		t.Errorf("held: %v, %v", m.Verdicts(), m.Keysets())
 	}

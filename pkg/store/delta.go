@@ -4,14 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"maps"
 	"slices"
 	"strings"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/client/v3"
 
-	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
 )
@@ -20,15 +18,9 @@ type mvccKV = mvccpb.KeyValue
 
 // delta gathers what is to be told next.
 type delta struct {
-	full     bool
-	seen     witnesses // up to its end
-	tenants  map[string]*tenantDelta
-	verdicts map[health.PoolID]verdictChange
-	kept     map[health.PoolID]bool // read while loading: as it was, or not understood
-	pending  map[health.PoolID]*pendingVerdict
-
-	keysets     map[string]keysetChange
-	keptKeysets map[string]bool
+	full    bool
+	seen    witnesses // up to its end
+	tenants map[string]*tenantDelta
 }
 
 type tenantDelta struct {
@@ -44,17 +36,12 @@ type change struct {
 	err      error
 }
 
-type verdictChange struct {
-	verdict health.Verdict
-	sum     uint64 // of its stored form; 0: not known
-	deleted bool
-	large   *largeVerdict // nil: it has no pieces
-}
-
-func newDelta(full bool) *delta {
-	return &delta{full: full, tenants: map[string]*tenantDelta{}, verdicts: map[health.PoolID]verdictChange{},
-		kept: map[health.PoolID]bool{}, pending: map[health.PoolID]*pendingVerdict{},
-		keysets: map[string]keysetChange{}, keptKeysets: map[string]bool{}}
+// beginDelta makes a delta, and has the trackers of all kinds gather anew. reading: the whole store is read.
+func (f *follower) beginDelta(full, reading bool) *delta {
+	for _, k := range f.kinds {
+		k.Begin(full, reading)
+	}
+	return &delta{full: full, tenants: map[string]*tenantDelta{}}
 }
 
 func (d *delta) tenant(name string) *tenantDelta {
@@ -83,7 +70,6 @@ func (d *delta) add(ctx context.Context, r *reader, v found) error {
 // update gives the sorted form; f knows what was told before.
 func (d *delta) update(f *follower) state.Update {
 	u := state.Update{Full: d.full}
-	d.settlePending(f)
 	for name, td := range d.tenants {
 		tu := state.TenantUpdate{Tenant: name, Head: td.head, ID: td.id}
 		old := f.tenants[name]
@@ -103,21 +89,9 @@ func (d *delta) update(f *follower) state.Update {
 		u.Tenants = append(u.Tenants, tu)
 	}
 	slices.SortFunc(u.Tenants, func(a, b state.TenantUpdate) int { return strings.Compare(a.Tenant, b.Tenant) })
-	for p, c := range d.verdicts {
-		switch before := f.large[p]; {
-		case c.deleted:
-			u.VerdictsDeleted = append(u.VerdictsDeleted, p)
-		case !d.full && before != nil && before.verdict.Judge == c.verdict.Judge && before.verdict.Equal(c.verdict): // told in pieces
-		default:
-			u.Verdicts = append(u.Verdicts, c.verdict)
-		}
+	for _, k := range f.kinds {
+		k.Tell(&u)
 	}
-	if d.full {
-		u.VerdictsBroken = slices.SortedFunc(maps.Keys(d.kept), state.ComparePools)
-	}
-	slices.SortFunc(u.Verdicts, func(a, b health.Verdict) int { return state.ComparePools(a.Pool, b.Pool) })
-	slices.SortFunc(u.VerdictsDeleted, state.ComparePools)
-	d.addKeysets(&u)
 	return u
 }
 
@@ -159,21 +133,15 @@ func (d *delta) remember(f *follower) {
 			t.versions[key] = &told
 		}
 	}
-	for p, c := range d.verdicts {
-		if c.deleted {
-			delete(f.verdicts, p)
-		} else {
-			f.verdicts[p] = c.sum
-		}
-		f.rememberLarge(p, c.large)
+	for _, k := range f.kinds {
+		k.Told()
 	}
-	d.rememberKeysets(f)
 	f.c.metrics.broken.Set(float64(f.broken))
 }
 
 // events turns the watch's events, which come in order and in whole revisions, into one update.
 func (f *follower) events(ctx context.Context, evs []*clientv3.Event) error {
-	d := newDelta(false)
+	d := f.beginDelta(false, false)
 	d.seen = f.seen
 	r := f.c.reader(f.etcd)
 	newest := map[spec.Key]found{}
@@ -266,14 +234,27 @@ func (f *follower) event(ev *clientv3.Event, d *delta, m *moves) (unique bool, e
 		if ok {
 			m.versions = append(m.versions, v)
 		}
-	case "config/keys":
-		f.keysetEvent(ev, parts, d)
 	case "verdict/pulse":
 		return put && f.pulse(ev.Kv), nil
 	default:
-		f.verdictEvent(ev, parts, d)
+		f.kindEvent(ev, parts)
 	}
 	return false, nil
+}
+
+// kindEvent gives an event to the kind that it is of.
+func (f *follower) kindEvent(ev *clientv3.Event, parts []string) {
+	for _, k := range f.kinds {
+		if n := len(k.prefix); len(parts) > n && slices.Equal(parts[:n], k.prefix) {
+			k.Event(f.entry(parts[n:], ev.Kv), ev.Type == clientv3.EventTypeDelete)
+			return
+		}
+	}
+}
+
+// entry is a key as a Tracker takes it; parts stand behind the prefix of the kind.
+func (f *follower) entry(parts []string, kv *mvccKV) state.Entry {
+	return state.Entry{Parts: parts, Value: kv.Value, Rev: kv.ModRevision, Sum: f.sum(kv.Value)}
 }
 
 // epochEvent passes over an epoch that says nothing new; any other has everything compared, by begin.

@@ -13,7 +13,6 @@ import (
 
 	"go.etcd.io/etcd/client/v3"
 
-	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
 )
@@ -24,8 +23,7 @@ import (
 // the state anew and tells the difference. A state that is older than the known one, or another under the same numbers, is not told
 // until someone accepts it.
 func (c *Client) Follow(ctx context.Context, cfg FollowConfig) error {
-	f := &follower{c: c, cfg: cfg, known: cfg.From, tenants: map[string]*told{}, verdicts: map[health.PoolID]uint64{},
-		large: map[health.PoolID]*largeVerdict{}, unread: map[health.PoolID]bool{}, keysets: map[string]uint64{},
+	f := &follower{c: c, cfg: cfg, known: cfg.From, tenants: map[string]*told{},
 		seen: witnesses{seed: maphash.MakeSeed()}}
 	f.assume(cfg.From, cfg.Has)
 	f.cfg.Has = nil
@@ -38,23 +36,25 @@ func (c *Client) Follow(ctx context.Context, cfg FollowConfig) error {
 
 // follower knows what its consumer was told.
 type follower struct {
-	c        *Client
-	cfg      FollowConfig
-	known    *state.Cursor // never told less than this
-	started  bool          // a Full update was told
-	anew     bool          // what happened since cannot be watched: compare everything
-	seen     witnesses     // of what was told
-	cursor   int64         // the revision up to which it was, in this session
-	tenants  map[string]*told
-	verdicts map[health.PoolID]uint64 // sums of their stored forms; 0: not known
-	large    map[health.PoolID]*largeVerdict
-	unread   map[health.PoolID]bool // of which a whole or a piece is not understood: pieces of them say too little
-	keysets  map[string]uint64      // likewise, by zone
-	broken   int                    // versions told as broken
-	has      *state.Mirror          // what the consumer came with, until everything was compared once
-	etcd     *clientv3.Client       // the connection of this session
-	status   state.FollowStatus
-	loads    uint32 // how often everything was compared
+	c       *Client
+	cfg     FollowConfig
+	known   *state.Cursor // never told less than this
+	started bool          // a Full update was told
+	anew    bool          // what happened since cannot be watched: compare everything
+	seen    witnesses     // of what was told
+	cursor  int64         // the revision up to which it was, in this session
+	tenants map[string]*told
+	kinds   []tracked
+	broken  int              // versions told as broken
+	etcd    *clientv3.Client // the connection of this session
+	status  state.FollowStatus
+	loads   uint32 // how often everything was compared
+}
+
+// tracked is a followed kind, with what the consumer was told of it.
+type tracked struct {
+	prefix []string // of its keys
+	state.Tracker
 }
 
 // told is what the consumer knows of one tenant.
@@ -81,7 +81,13 @@ func (f *follower) sum(value []byte) uint64 { return max(1, maphash.Bytes(f.seen
 
 // assume has the follower take as told what the consumer came with.
 func (f *follower) assume(from *state.Cursor, has *state.Update) {
-	if from == nil || has == nil {
+	if from == nil {
+		has = nil
+	}
+	for _, kind := range state.Kinds() {
+		f.kinds = append(f.kinds, tracked{kind.KeyPrefix(), kind.Track(has, f.c.log)})
+	}
+	if has == nil {
 		return
 	}
 	f.started, f.anew = true, true
@@ -96,14 +102,6 @@ func (f *follower) assume(from *state.Cursor, has *state.Update) {
 			t.versions[v.Resource.Key] = &versions[i]
 		}
 		f.tenants[tu.Tenant] = t
-	}
-	f.has = state.NewMirror()
-	f.has.Apply(state.Update{Full: true, Verdicts: has.Verdicts, Keysets: has.Keysets})
-	for _, v := range has.Verdicts {
-		f.verdicts[v.Pool] = 0
-	}
-	for _, ks := range has.Keysets {
-		f.keysets[ks.Zone] = 0
 	}
 }
 
@@ -241,7 +239,7 @@ func (f *follower) checkIDs(ctx context.Context, r *reader, epoch int64, heads m
 
 // load reads everything at r's revision, and tells all of it or what differs from what was told.
 func (f *follower) load(ctx context.Context, r *reader, epoch int64, heads map[string]state.Generation, full bool) error {
-	d := newDelta(full)
+	d := f.beginDelta(full, true)
 	f.loads++
 	d.seen = witnesses{seed: f.seen.seed}
 	err := r.records(ctx, heads, func(t string, kv *mvccKV) {
@@ -265,18 +263,39 @@ func (f *follower) load(ctx context.Context, r *reader, epoch int64, heads map[s
 	if err != nil {
 		return err
 	}
-	if err := f.loadVerdicts(ctx, r, d); err != nil {
-		return err
-	}
-	if err := f.loadKeysets(ctx, r, d); err != nil {
+	if err := f.loadKinds(ctx, r, d); err != nil {
 		return err
 	}
 	if !full {
 		f.addVanished(d, heads)
 	}
 	f.c.metrics.resyncs.Inc()
-	f.anew, f.has = false, nil
+	f.anew = false
 	return f.tell(d, mark{cluster: r.cluster, rev: r.rev}, epoch)
+}
+
+// loadKinds reads the values of all followed kinds.
+func (f *follower) loadKinds(ctx context.Context, r *reader, d *delta) error {
+	for _, k := range f.kinds {
+		err := r.each(ctx, f.c.keys.below(k.prefix), func(kv *mvccKV) error {
+			if string(kv.Key) == f.c.keys.pulse() {
+				d.seen.see(kv, false, f.pulse(kv))
+				return nil
+			}
+			d.seen.see(kv, false, false)
+			if parts := f.c.keys.split(string(kv.Key)); len(parts) > len(k.prefix) {
+				k.Read(f.entry(parts[len(k.prefix):], kv))
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for _, k := range f.kinds {
+		k.ReadAll()
+	}
+	return nil
 }
 
 // addVanished adds what was told and is no longer there.
@@ -290,16 +309,6 @@ func (f *follower) addVanished(d *delta, heads map[string]state.Generation) {
 			if _, other := found[key]; !other {
 				found[key] = change{told: toldVersion{gen: heads[name], deleted: true}}
 			}
-		}
-	}
-	for p := range f.verdicts {
-		if _, ok := d.verdicts[p]; !ok && !d.kept[p] {
-			d.verdicts[p] = verdictChange{deleted: true}
-		}
-	}
-	for zone := range f.keysets {
-		if _, ok := d.keysets[zone]; !ok && !d.keptKeysets[zone] {
-			d.keysets[zone] = keysetChange{deleted: true}
 		}
 	}
 }
@@ -322,7 +331,7 @@ func (f *follower) tell(d *delta, at mark, epoch int64) error {
 		}
 	}
 	if d.full {
-		f.forgetAll(d)
+		f.forgetAll()
 	}
 	d.remember(f)
 	f.started, f.seen = true, d.seen
@@ -332,23 +341,9 @@ func (f *follower) tell(d *delta, at mark, epoch int64) error {
 	return nil
 }
 
-// forgetAll makes room for a full delta. What is broken in it stays known, since the consumer keeps it.
-func (f *follower) forgetAll(d *delta) {
-	verdicts, large, keysets := map[health.PoolID]uint64{}, map[health.PoolID]*largeVerdict{}, map[string]uint64{}
-	for p := range d.kept {
-		if _, told := f.verdicts[p]; told {
-			verdicts[p] = 0
-		}
-		if l := f.large[p]; l != nil {
-			large[p] = l
-		}
-	}
-	for zone := range d.keptKeysets {
-		if _, told := f.keysets[zone]; told {
-			keysets[zone] = 0
-		}
-	}
-	f.tenants, f.verdicts, f.large, f.keysets, f.broken = map[string]*told{}, verdicts, large, keysets, 0
+// forgetAll makes room for a full delta.
+func (f *follower) forgetAll() {
+	f.tenants, f.broken = map[string]*told{}, 0
 	f.known = &state.Cursor{Heads: map[string]state.Generation{}, IDs: map[string]string{}}
 }
 

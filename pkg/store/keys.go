@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -36,13 +37,11 @@ func genText(g state.Generation) string { return fmt.Sprintf("%016x", uint64(g))
 func (k keyspace) epoch() string                  { return k.join("config", "epoch") }
 func (k keyspace) heads() string                  { return k.join("config", "head", "") }
 func (k keyspace) head(tenant string) string      { return k.join("config", "head", tenant) }
-func (k keyspace) keysets() string                { return k.join("config", "keys", "") }
 func (k keyspace) keyset(zone string) string      { return k.join("config", "keys", zone) }
 func (k keyspace) log(tenant string) string       { return k.join("config", "log", tenant, "") }
 func (k keyspace) resources() string              { return k.join("config", "res", "") }
 func (k keyspace) tenant(t string) string         { return k.join("config", "res", t, "") }
 func (k keyspace) text(hash string) string        { return k.join("config", "text", hash) }
-func (k keyspace) verdicts() string               { return k.join("verdict", "") }
 func (k keyspace) pulse() string                  { return k.join("verdict", "pulse") }
 func (k keyspace) judge() string                  { return k.join("world", "judge") }
 func (k keyspace) edges() string                  { return k.join("world", "edge", "") }
@@ -71,9 +70,18 @@ func (k keyspace) version(r spec.Key, g state.Generation) string {
 	return k.join("config", "res", r.Tenant, string(r.Kind), r.Name, genText(g))
 }
 
-// followed is the range of keys that edges need: config/ and verdict/.
+// below is what the keys of a kind begin with.
+func (k keyspace) below(prefix []string) string { return k.join(append(slices.Clone(prefix), "")...) }
+
+// followed is the range of keys that edges need: config/, verdict/ and what else is followed.
 func (k keyspace) followed() (from, to string) {
-	return k.join("config", ""), clientv3.GetPrefixRangeEnd(k.verdicts())
+	from = k.join("config", "")
+	to = clientv3.GetPrefixRangeEnd(from)
+	for _, kind := range state.Kinds() {
+		prefix := k.below(kind.KeyPrefix())
+		from, to = min(from, prefix), max(to, clientv3.GetPrefixRangeEnd(prefix))
+	}
+	return from, to
 }
 
 // observed is the range of keys that the judge needs: world/obs/, world/release/ and world/vantage/.

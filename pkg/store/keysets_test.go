@@ -66,8 +66,8 @@ func TestKeysetsAfterCompaction(t *testing.T) {
 	p.open()
 	f.until("the news", func() bool { return f.mirror.Keysets()["new."].Serial == 2 })
 	told := f.told()[1]
-	want := state.Update{Keysets: []dnssec.Keyset{storetest.KeysetOf("new.", 2)}, KeysetsDeleted: []string{"gone."}}
-	if told.Full || !cmp.Equal(told.Keysets, want.Keysets) || !cmp.Equal(told.KeysetsDeleted, want.KeysetsDeleted) {
+	want := state.Changes[string, dnssec.Keyset]{Put: []dnssec.Keyset{storetest.KeysetOf("new.", 2)}, Deleted: []string{"gone."}}
+	if told.Full || !cmp.Equal(state.Keysets.In(told), want) {
 		t.Errorf("told %+v, want %+v", told, want)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/store/pieces"
 	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/store/storetest"
 )
@@ -115,7 +116,7 @@ func TestPiecesSayWhatTheWholeWould(t *testing.T) {
 		kinds[kind]++
 		if kind != "older program" {
 			written, err := c.WriteVerdicts(ctx, []VerdictWrite{{now, was}})
-			large := was != nil && min(len(was.Endpoints), len(now.Endpoints)) > WholeMost
+			large := was != nil && min(len(was.Endpoints), len(now.Endpoints)) > pieces.WholeMost
 			if w := written[now.Pool]; err != nil || w.Err != nil || w.Whole == (kind == "pieces" && large) {
 				t.Fatal(step, kind, written, err)
 			}
@@ -130,7 +131,7 @@ func TestPiecesSayWhatTheWholeWould(t *testing.T) {
 			back.untilState(state.Current)
 			sees("one that comes back", back)
 			for _, u := range back.told() {
-				if len(u.Verdicts) != 0 {
+				if len(state.Verdicts.In(u).Put) != 0 {
 					t.Errorf("step %d: told again what is as it was", step)
 				}
 			}
@@ -168,7 +169,7 @@ func TestSightsInPieces(t *testing.T) {
 	is := func(want health.Observation) func(ObservationUpdate) bool {
 		return func(u ObservationUpdate) bool {
 			return slices.ContainsFunc(u.Put, func(got health.Observation) bool {
-				return got.Pool == want.Pool && got.Vantage == want.Vantage && changedSights(got.Endpoints, want.Endpoints) == 0
+				return got.Pool == want.Pool && got.Vantage == want.Vantage && pieces.ChangedSights(got.Endpoints, want.Endpoints) == 0
 			})
 		}
 	}
@@ -185,7 +186,7 @@ func TestSightsInPieces(t *testing.T) {
 		}
 		if w := c.WriteObservation(ctx, now, was); w.Err != nil {
 			t.Fatal(w.Err)
-		} else if was == nil || changedSights(was.Endpoints, now.Endpoints) != 0 {
+		} else if was == nil || pieces.ChangedSights(was.Endpoints, now.Endpoints) != 0 {
 			o.until(t, fmt.Sprint("step ", step), is(now))
 		}
 		if step%20 == 0 {
@@ -298,7 +299,7 @@ func TestVerdictsAreBatchedByBytes(t *testing.T) {
 		t.Errorf("an observation that no request holds: %+v", w)
 	}
 	observe(t, c).until(t, "the observation in pieces", func(u ObservationUpdate) bool {
-		return len(u.Put) == 1 && changedSights(u.Put[0].Endpoints, obs.Endpoints) == 0
+		return len(u.Put) == 1 && pieces.ChangedSights(u.Put[0].Endpoints, obs.Endpoints) == 0
 	})
 	if err := c.DeleteVerdict(ctx, pools["huge"].Pool); err != nil {
 		t.Fatal(err)
@@ -320,18 +321,18 @@ func TestADamagedPieceCostsItsPoolAlone(t *testing.T) {
 	}
 	has := follow(t, c, nil)
 	has.until("both", func() bool { return len(has.mirror.Verdicts()) == 2 })
-	put(t, c, pieceKey(c.keys.verdict(v.Pool), 3), "{broken")
-	put(t, c, pieceKey(c.keys.verdict(v.Pool), 99), "{}") // of a program to come
+	put(t, c, pieces.Key(c.keys.verdict(v.Pool), 3), "{broken")
+	put(t, c, pieces.Key(c.keys.verdict(v.Pool), 99), "{}") // of a program to come
 	fresh := follow(t, c, nil)
 	fresh.untilState(state.Current)
-	if told := fresh.told(); len(told) != 1 || len(told[0].Verdicts) != 1 || !slices.Equal(told[0].VerdictsBroken, []health.PoolID{v.Pool}) {
+	if told := fresh.told(); len(told) != 1 || len(state.Verdicts.In(told[0]).Put) != 1 || !slices.Equal(state.Verdicts.In(told[0]).Broken, []health.PoolID{v.Pool}) {
 		t.Errorf("told %+v", told)
 	}
 	if now, _ := has.mirror.Verdict(v.Pool); !now.Equal(v) {
 		t.Error("who had the verdict before lost it")
 	}
-	value, _ := state.MarshalPlain(verdictPiece(v, 5))
-	put(t, c, pieceKey(c.keys.verdict(v.Pool), 5), string(value))
+	value, _ := state.MarshalPlain(pieces.OfVerdict(v, 5))
+	put(t, c, pieces.Key(c.keys.verdict(v.Pool), 5), string(value))
 	if err := c.DeleteVerdict(ctx, other.Pool); err != nil {
 		t.Fatal(err)
 	}
@@ -341,7 +342,7 @@ func TestADamagedPieceCostsItsPoolAlone(t *testing.T) {
 	}
 	fresh.until("it is mended", func() bool { now, ok := fresh.mirror.Verdict(v.Pool); return ok && now.Equal(v) })
 	for _, u := range fresh.told() {
-		for _, now := range u.Verdicts {
+		for _, now := range state.Verdicts.In(u).Put {
 			if now.Pool == v.Pool && !now.Equal(v) {
 				t.Errorf("told a part: %d endpoints", len(now.Endpoints))
 			}
@@ -351,11 +352,11 @@ func TestADamagedPieceCostsItsPoolAlone(t *testing.T) {
 
 func TestParsePiece(t *testing.T) {
 	for name, want := range map[string]int{"00": 0, "07": 7, "63": 63, "64": -1, "7": -1, "007": -1, "-1": -1, "+1": -1, "": -1, "x": -1} {
-		if i, ok := parsePiece(name); ok != (want >= 0) || ok && i != want {
+		if i, ok := pieces.Parse(name); ok != (want >= 0) || ok && i != want {
 			t.Errorf("%q: %d, %v", name, i, ok)
 		}
 	}
-	if a, b := pieceOf("a"), pieceOf("endpoint-0007"); a != 44 || b != 18 { // they are part of what is stored
+	if a, b := pieces.Of("a"), pieces.Of("endpoint-0007"); a != 44 || b != 18 { // they are part of what is stored
 		t.Errorf("%d, %d", a, b)
 	}
 }

@@ -27,7 +27,7 @@ func (c *Client) PutBack(ctx context.Context, keysets []dnssec.Keyset, verdicts 
 		}
 	}
 	for _, v := range verdicts {
-		value, err := state.MarshalPlain(v)
+		value, err := state.Verdicts.Encode(v)
 		if err != nil {
 			return zones, err
 		}
@@ -40,7 +40,7 @@ func (c *Client) PutBack(ctx context.Context, keysets []dnssec.Keyset, verdicts 
 }
 
 func (c *Client) putBackKeyset(ctx context.Context, ks dnssec.Keyset) (ours bool, err error) {
-	value, err := state.MarshalPlain(ks)
+	value, err := state.Keysets.Encode(ks)
 	if err != nil {
 		return false, err
 	}

@@ -71,7 +71,7 @@ func TestFollowTellsWhatTheConsumerLacks(t *testing.T) {
 	f.sameAsRead(c)
 	want := []state.Update{{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 2,
 		Put:     []state.Version{{Resource: storetest.Site("shop", "b", "AS"), Generation: 2}, {Resource: storetest.Site("shop", "c", "AF"), Generation: 2}},
-		Deleted: []spec.Key{storetest.Site("shop", "gone", "").Key}}}, Verdicts: []health.Verdict{storetest.VerdictOf("shop", "p2", 0.5)}}}
+		Deleted: []spec.Key{storetest.Site("shop", "gone", "").Key}}}, Values: state.Verdicts.Put(storetest.VerdictOf("shop", "p2", 0.5))}}
 	told := f.told()
 	for i := range told {
 		told[i].Cursor, told[i].Cluster = 0, 0

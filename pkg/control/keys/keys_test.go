@@ -42,11 +42,11 @@ type memory struct {
 func (m *memory) Edges(context.Context) ([]store.Edge, error) { return m.edges, m.err }
 
 func (m *memory) PutKeyset(_ context.Context, ks dnssec.Keyset) error {
-	return m.write(ks.Zone, ks.Serial-1, state.Update{Keysets: []dnssec.Keyset{ks}})
+	return m.write(ks.Zone, ks.Serial-1, state.Update{Values: state.Keysets.Put(ks)})
 }
 
 func (m *memory) DeleteKeyset(_ context.Context, zone string, serial uint64) error {
-	return m.write(zone, serial, state.Update{KeysetsDeleted: []string{zone}})
+	return m.write(zone, serial, state.Update{Values: state.Keysets.Delete(zone)})
 }
 
 func (m *memory) write(zone string, serial uint64, u state.Update) error {

@@ -289,7 +289,7 @@ func TestDamagedJournalKeepsTheBase(t *testing.T) {
 		t.Error("it does not know of when the state is")
 	}
 	next := *u
-	next.Full, next.Tenants, next.Verdicts, next.Keysets = false, nil, nil, nil
+	next.Full, next.Tenants, next.Values = false, nil, nil
 	next.Cursor = 100
 	before := s.seq
 	mustAppend(t, s, next)

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -156,6 +157,19 @@ func (w *frameWriter) json(kind byte, v any) {
 		w.err = err
 	}
 	w.buf = appendFrame(w.buf, kind, b)
+}
+
+// update: what an update says beside its frames, as one object. Names of what was deleted stand in a field of each kind.
+func (w *frameWriter) update(meta snapUpdate, u state.Update) {
+	b, err := state.MarshalPlain(meta)
+	for _, kind := range state.Kinds() {
+		gone, failed := kind.GoneIn(u)
+		if err = cmp.Or(err, failed); err == nil && gone != nil {
+			b = fmt.Appendf(b[:len(b)-1], ",%q:%s}", kind.GoneField(), gone)
+		}
+	}
+	w.err = cmp.Or(w.err, err)
+	w.buf = appendFrame(w.buf, frameUpdate, b)
 }
 
 // version: generation, length of the resource, resource, zone content.

@@ -10,31 +10,24 @@ import (
 	"runtime"
 	"sync"
 
-	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
-	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
-// item is a version, a verdict or a keyset, and what it decodes to.
+// item is a version, or a value of a followed kind, and what it decodes to.
 type item struct {
 	kind    byte
 	version state.Version
-	verdict *health.Verdict
-	keyset  *dnssec.Keyset
+	value   any // of a followed kind
 	broken  *state.BrokenResource
 }
 
 // decode reads a frame's payload, of which it keeps nothing. Its error means that the frame, though whole, is not ours.
 func (it *item) decode(p []byte, reader *spec.Reader) error {
-	switch it.kind {
-	case frameVerdict:
-		v, err := state.ParseVerdict(p)
-		it.verdict = &v
+	if kind := kindOf(it.kind); kind != nil {
+		v, err := kind.DecodeValue(p)
+		it.value = v
 		return err
-	case frameKeyset:
-		it.keyset = new(dnssec.Keyset)
-		return json.Unmarshal(p, it.keyset)
 	}
 	digest := uint64(0)
 	if it.kind == frameDigested {
@@ -61,6 +54,16 @@ func (it *item) decode(p []byte, reader *spec.Reader) error {
 		return nil
 	}
 	it.version = state.Version{Resource: r, Generation: state.Generation(gen), Digest: digest}
+	return nil
+}
+
+// kindOf gives the followed kind of a frame; nil: there is none.
+func kindOf(frame byte) state.Followed {
+	for _, kind := range state.Kinds() {
+		if kind.FrameKind() == frame {
+			return kind
+		}
+	}
 	return nil
 }
 

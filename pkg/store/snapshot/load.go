@@ -154,7 +154,9 @@ func (s *Snapshot) loadBase(name string) (*loaded, *CorruptError) {
 	s.bytes.base = r.size
 	l := &loaded{seq: meta.Seq, at: meta.At, broken: map[spec.Key]state.BrokenResource{}, foreign: meta.Schema != spec.Schema()}
 	l.update = state.Update{Full: true, Cursor: meta.Cursor, Cluster: meta.Cluster, Epoch: meta.Epoch}
-	l.fill(items, meta.Heads, meta.IDs)
+	if err := l.fill(items, meta.Heads, meta.IDs, nil); err != nil {
+		return nil, &CorruptError{File: f.Name(), Offset: -1, Reason: err.Error()}
+	}
 	return l, nil
 }
 
@@ -166,22 +168,21 @@ func reasonOf(err error) string {
 }
 
 func isItem(kind byte) bool {
-	return kind == frameVersion || kind == frameDigested || kind == frameVerdict || kind == frameKeyset
+	return kind == frameVersion || kind == frameDigested || kindOf(kind) != nil
 }
 
-// fill sorts decoded items into the update.
-func (l *loaded) fill(items iter.Seq[*item], heads map[string]state.Generation, ids map[string]string) {
+// fill sorts decoded items into the update, and what is gone by the names of fields.
+func (l *loaded) fill(items iter.Seq[*item], heads map[string]state.Generation, ids map[string]string, gone map[string]json.RawMessage) error {
 	tenants := map[string]*state.TenantUpdate{}
 	for name, head := range heads {
 		tenants[name] = &state.TenantUpdate{Tenant: name, Head: head, ID: ids[name]}
 	}
 	l.makeRoom(items, tenants)
+	values := map[byte][]any{}
 	for it := range items {
 		switch {
-		case it.kind == frameVerdict:
-			l.update.Verdicts = append(l.update.Verdicts, *it.verdict)
-		case it.kind == frameKeyset:
-			l.update.Keysets = append(l.update.Keysets, *it.keyset)
+		case it.value != nil:
+			values[it.kind] = append(values[it.kind], it.value)
 		case it.broken != nil:
 			l.broken[it.broken.Key] = *it.broken
 		default:
@@ -197,20 +198,22 @@ func (l *loaded) fill(items iter.Seq[*item], heads map[string]state.Generation, 
 	for _, name := range slices.Sorted(maps.Keys(tenants)) {
 		l.update.Tenants = append(l.update.Tenants, *tenants[name])
 	}
+	for _, kind := range state.Kinds() {
+		if err := kind.Fill(&l.update, values[kind.FrameKind()], gone[kind.GoneField()]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // makeRoom allocates what fill fills.
 func (l *loaded) makeRoom(items iter.Seq[*item], tenants map[string]*state.TenantUpdate) {
-	versions, verdicts := map[string]int{}, 0
+	versions := map[string]int{}
 	for it := range items {
-		switch {
-		case it.kind == frameVerdict:
-			verdicts++
-		case it.version.Resource != nil:
+		if it.version.Resource != nil {
 			versions[it.version.Resource.Tenant]++
 		}
 	}
-	l.update.Verdicts = slices.Grow(l.update.Verdicts, verdicts)
 	for name, t := range tenants {
 		t.Put = slices.Grow(t.Put, versions[name])
 	}
@@ -312,7 +315,8 @@ func (s *Snapshot) nextUpdate(r *frameReader, base *loaded) (u state.Update, at 
 		return u, at, err
 	}
 	var meta snapUpdate
-	if kind != frameUpdate || json.Unmarshal(payload, &meta) != nil {
+	var gone map[string]json.RawMessage // the same, with what each kind lost
+	if kind != frameUpdate || json.Unmarshal(payload, &meta) != nil || json.Unmarshal(payload, &gone) != nil {
 		return u, at, errors.New("an update does not begin where it should")
 	}
 	var items []item
@@ -336,9 +340,10 @@ func (s *Snapshot) nextUpdate(r *frameReader, base *loaded) (u state.Update, at 
 		}
 	}
 	l := &loaded{broken: base.broken, foreign: base.foreign}
-	l.update = state.Update{Cursor: meta.Cursor, Cluster: meta.Cluster, Epoch: meta.Epoch,
-		VerdictsDeleted: meta.VerdictsDeleted, KeysetsDeleted: meta.KeysetsDeleted}
-	l.fill(each(items), meta.Heads, meta.IDs)
+	l.update = state.Update{Cursor: meta.Cursor, Cluster: meta.Cluster, Epoch: meta.Epoch}
+	if err := l.fill(each(items), meta.Heads, meta.IDs, gone); err != nil {
+		return u, at, err
+	}
 	for _, key := range meta.Deleted {
 		delete(base.broken, key)
 		for i := range l.update.Tenants {

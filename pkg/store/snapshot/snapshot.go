@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/private"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
@@ -21,7 +20,7 @@ import (
 // whole state, and a journal of the updates since. The pair before these two is kept as base.prev and journal.prev, for the day
 // on which the base turns out to be damaged. It is safe for concurrent use, and is a prometheus.Collector of its size and age.
 //
-// base:    magic, meta frame, one frame per version, verdict and keyset, end frame with their number.
+// base:    magic, meta frame, one frame per version and per value of a followed kind, end frame with their number.
 // journal: magic, meta frame that names the base, and per update: update frame, frames as in the base, commit frame.
 type Snapshot struct {
 	dir string
@@ -47,8 +46,6 @@ const (
 	frameMeta     = 'M'
 	frameVersion  = 'V'
 	frameDigested = 'D' // a version behind the 8 bytes of its digest
-	frameVerdict  = 'H'
-	frameKeyset   = 'K'
 	frameEnd      = 'E'
 	frameUpdate   = 'U'
 	frameCommit   = 'C'
@@ -74,17 +71,15 @@ type snapMeta struct {
 	At time.Time `json:"at,omitzero"`
 }
 
-// snapUpdate is what an update says beside its versions, verdicts and keysets.
+// snapUpdate is what an update says beside its versions and values. A field more for each followed kind has what was deleted of it.
 type snapUpdate struct {
-	Cursor          int64                       `json:"cursor"`
-	Cluster         uint64                      `json:"cluster"`
-	Epoch           int64                       `json:"epoch,omitempty"`
-	Heads           map[string]state.Generation `json:"heads,omitempty"`
-	IDs             map[string]string           `json:"ids,omitempty"`
-	Deleted         []spec.Key                  `json:"deleted,omitempty"`
-	VerdictsDeleted []health.PoolID             `json:"verdictsDeleted,omitempty"`
-	KeysetsDeleted  []string                    `json:"keysetsDeleted,omitempty"`
-	At              time.Time                   `json:"at,omitzero"`
+	Cursor  int64                       `json:"cursor"`
+	Cluster uint64                      `json:"cluster"`
+	Epoch   int64                       `json:"epoch,omitempty"`
+	Heads   map[string]state.Generation `json:"heads,omitempty"`
+	IDs     map[string]string           `json:"ids,omitempty"`
+	Deleted []spec.Key                  `json:"deleted,omitempty"`
+	At      time.Time                   `json:"at,omitzero"`
 }
 
 // Open opens the snapshot in dir, which is made where needed, and gives the state that it holds as
@@ -239,8 +234,7 @@ func (s *Snapshot) Age() time.Duration {
 
 // writeUpdate adds an update to the journal, in one write.
 func (s *Snapshot) writeUpdate(u state.Update) error {
-	meta := snapUpdate{Cursor: u.Cursor, Cluster: u.Cluster, Epoch: u.Epoch, Heads: map[string]state.Generation{}, IDs: map[string]string{},
-		VerdictsDeleted: u.VerdictsDeleted, KeysetsDeleted: u.KeysetsDeleted, At: s.told}
+	meta := snapUpdate{Cursor: u.Cursor, Cluster: u.Cluster, Epoch: u.Epoch, Heads: map[string]state.Generation{}, IDs: map[string]string{}, At: s.told}
 	for _, t := range u.Tenants {
 		meta.Heads[t.Tenant] = t.Head
 		if t.ID != "" {
@@ -249,17 +243,14 @@ func (s *Snapshot) writeUpdate(u state.Update) error {
 		meta.Deleted = append(meta.Deleted, t.Deleted...)
 	}
 	w := &frameWriter{}
-	w.json(frameUpdate, meta)
+	w.update(meta, u)
 	for _, t := range u.Tenants {
 		for _, v := range t.Put {
 			w.version(v)
 		}
 	}
-	for _, v := range u.Verdicts {
-		w.json(frameVerdict, v)
-	}
-	for _, ks := range u.Keysets {
-		w.json(frameKeyset, ks)
+	for _, kind := range state.Kinds() {
+		_ = kind.EachPut(u, func(v any) error { w.json(kind.FrameKind(), v); return w.err })
 	}
 	var commit [commitSize]byte
 	binary.BigEndian.PutUint64(commit[:], s.seq)
@@ -296,17 +287,13 @@ func writeState(f io.Writer, u state.Update, seq uint64, at time.Time) error {
 			}
 		}
 	}
-	for _, v := range u.Verdicts {
-		w.json(frameVerdict, v)
-		count++
-		if err := w.spill(f); err != nil {
-			return err
-		}
-	}
-	for _, ks := range u.Keysets {
-		w.json(frameKeyset, ks)
-		count++
-		if err := w.spill(f); err != nil {
+	for _, kind := range state.Kinds() {
+		err := kind.EachPut(u, func(v any) error {
+			w.json(kind.FrameKind(), v)
+			count++
+			return w.spill(f)
+		})
+		if err != nil {
 			return err
 		}
 	}

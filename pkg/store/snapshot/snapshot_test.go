@@ -351,7 +351,7 @@ func TestSnapshotLoadsIntoExactRoom(t *testing.T) {
 	for i := range 100 {
 		many.Endpoints[fmt.Sprintf("e%d", i)] = health.Finding{State: health.Up, Score: 1}
 	}
-	full.Verdicts = []health.Verdict{many, storetest.VerdictOf("one", "pool", 0.5)} // as they are written
+	full.Values = state.Verdicts.Put(many, storetest.VerdictOf("one", "pool", 0.5)) // as they are written
 	mustAppend(t, s, full)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -362,7 +362,7 @@ func TestSnapshotLoadsIntoExactRoom(t *testing.T) {
 			t.Errorf("%s: room for %d versions, of which there are %d", tu.Tenant, cap(tu.Put), len(tu.Put))
 		}
 	}
-	if diff := cmp.Diff(full.Verdicts, u.Verdicts); diff != "" {
+	if diff := cmp.Diff(state.Verdicts.In(full).Put, state.Verdicts.In(*u).Put); diff != "" {
 		t.Errorf("verdicts (-want +got):\n%s", diff)
 	}
 }

@@ -1,13 +1,10 @@
 package state
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 
-	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
 // Joined gives one update that leads where us lead one after the other: of what changed in several, the last. us are in order, at
@@ -16,7 +13,6 @@ func Joined(us []Update) Update {
 	last := us[len(us)-1]
 	out := Update{Cursor: last.Cursor, Cluster: last.Cluster, Epoch: last.Epoch}
 	tenants := map[string]*joinedTenant{}
-	verdicts, keysets := newLatest[health.PoolID, health.Verdict](), newLatest[string, dnssec.Keyset]()
 	for _, u := range us {
 		for _, tu := range u.Tenants {
 			t := tenants[tu.Tenant]
@@ -26,14 +22,6 @@ func Joined(us []Update) Update {
 			}
 			t.add(tu)
 		}
-		for _, v := range u.Verdicts {
-			verdicts.set(v.Pool, v)
-		}
-		verdicts.drop(u.VerdictsDeleted)
-		for _, ks := range u.Keysets {
-			keysets.set(ks.Zone, ks)
-		}
-		keysets.drop(u.KeysetsDeleted)
 	}
 	for _, name := range slices.Sorted(maps.Keys(tenants)) {
 		tu := TenantUpdate{Tenant: name, Head: tenants[name].head, ID: tenants[name].id}
@@ -41,8 +29,9 @@ func Joined(us []Update) Update {
 		tu.Sort()
 		out.Tenants = append(out.Tenants, tu)
 	}
-	out.Verdicts, out.VerdictsDeleted = verdicts.lists(ComparePools)
-	out.Keysets, out.KeysetsDeleted = keysets.lists(cmp.Compare)
+	for _, kind := range Kinds() {
+		kind.join(us, &out)
+	}
 	return out
 }
 

@@ -54,16 +54,16 @@ func twice(u state.Update) string {
 			tell(k)
 		}
 	}
-	for _, v := range u.Verdicts {
+	for _, v := range state.Verdicts.In(u).Put {
 		tell(v.Pool)
 	}
-	for _, p := range u.VerdictsDeleted {
+	for _, p := range state.Verdicts.In(u).Deleted {
 		tell(p)
 	}
-	for _, ks := range u.Keysets {
+	for _, ks := range state.Keysets.In(u).Put {
 		tell("keyset ", ks.Zone)
 	}
-	for _, zone := range u.KeysetsDeleted {
+	for _, zone := range state.Keysets.In(u).Deleted {
 		tell("keyset ", zone)
 	}
 	return again

@@ -7,20 +7,15 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
-// Mirror is the followed state. It is safe for concurrent use. What it hands out never changes: for maps (of verdicts, of keysets)
+// Mirror is the followed state. It is safe for concurrent use. What it hands out never changes: of maps (of verdicts, of keysets)
 // the first update after that copies the one it touches, so that one that nobody looks at costs nothing.
 type Mirror struct {
 	mu       sync.RWMutex
 	tenants  map[string]TenantState
-	verdicts map[health.PoolID]health.Verdict
-	lent     bool // verdicts were handed out
-	keysets  map[string]dnssec.Keyset
-	keysLent bool // keysets were handed out
+	tables   map[Followed]any // of the values of each kind
 	changed  chan struct{}
 	position Cursor
 	replaced int // how often another state of the store was accepted
@@ -28,8 +23,7 @@ type Mirror struct {
 
 // NewMirror makes an empty mirror.
 func NewMirror() *Mirror {
-	return &Mirror{tenants: map[string]TenantState{}, verdicts: map[health.PoolID]health.Verdict{},
-		keysets: map[string]dnssec.Keyset{}, changed: make(chan struct{})}
+	return &Mirror{tenants: map[string]TenantState{}, tables: map[Followed]any{}, changed: make(chan struct{})}
 }
 
 // Apply takes in an update. What is broken in it keeps the form that it had.
@@ -44,6 +38,9 @@ func (m *Mirror) Apply(u Update) {
 		m.replace(u)
 	} else {
 		m.merge(u)
+	}
+	for _, kind := range Kinds() {
+		m.tables[kind] = kind.apply(m.tables[kind], &u)
 	}
 	close(m.changed)
 	m.changed = make(chan struct{})
@@ -62,25 +59,6 @@ func (m *Mirror) replace(u Update) {
 			Broken: brokenAfter(nil, tu)}
 	}
 	m.tenants = tenants
-	verdicts := make(map[health.PoolID]health.Verdict, len(u.Verdicts))
-	for _, p := range u.VerdictsBroken {
-		if v, ok := m.verdicts[p]; ok {
-			verdicts[p] = v
-		}
-	}
-	for _, v := range u.Verdicts {
-		verdicts[v.Pool] = v
-	}
-	keysets := make(map[string]dnssec.Keyset, len(u.Keysets))
-	for _, zone := range u.KeysetsBroken {
-		if ks, ok := m.keysets[zone]; ok {
-			keysets[zone] = ks
-		}
-	}
-	for _, ks := range u.Keysets {
-		keysets[ks.Zone] = ks
-	}
-	m.verdicts, m.lent, m.keysets, m.keysLent = verdicts, false, keysets, false
 }
 
 // brokenAfter gives what cannot be decoded after an update.
@@ -108,24 +86,6 @@ func (m *Mirror) merge(u Update) {
 		m.tenants[tu.Tenant] = TenantState{Head: tu.Head, ID: tu.ID, Resources: was.Resources.With(tu.Put, tu.Deleted),
 			Broken: brokenAfter(was.Broken, tu)}
 	}
-	if m.lent && len(u.Verdicts)+len(u.VerdictsDeleted) > 0 {
-		m.verdicts, m.lent = maps.Clone(m.verdicts), false
-	}
-	for _, v := range u.Verdicts {
-		m.verdicts[v.Pool] = v
-	}
-	for _, p := range u.VerdictsDeleted {
-		delete(m.verdicts, p)
-	}
-	if m.keysLent && len(u.Keysets)+len(u.KeysetsDeleted) > 0 {
-		m.keysets, m.keysLent = maps.Clone(m.keysets), false
-	}
-	for _, ks := range u.Keysets {
-		m.keysets[ks.Zone] = ks
-	}
-	for _, zone := range u.KeysetsDeleted {
-		delete(m.keysets, zone)
-	}
 }
 
 // Tenant gives a tenant's state; the zero TenantState for one that is not known.
@@ -142,35 +102,11 @@ func (m *Mirror) Tenants() []string {
 	return slices.Sorted(maps.Keys(m.tenants))
 }
 
-// Verdicts gives the verdict of each pool that has one. The map must not be changed.
-func (m *Mirror) Verdicts() map[health.PoolID]health.Verdict {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.lent = true
-	return m.verdicts
-}
-
-// Verdict gives the verdict of one pool; false: it has none.
-func (m *Mirror) Verdict(p health.PoolID) (health.Verdict, bool) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	v, ok := m.verdicts[p]
-	return v, ok
-}
-
 // Revision is etcd's revision up to which the mirror has seen what was told.
 func (m *Mirror) Revision() int64 {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return m.position.Revision
-}
-
-// Keysets gives the keyset of each signed zone. The map must not be changed.
-func (m *Mirror) Keysets() map[string]dnssec.Keyset {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.keysLent = true
-	return m.keysets
 }
 
 // Changed is closed at the next update. Take it before looking, so that none is missed.
@@ -209,7 +145,7 @@ func (m *Mirror) WaitGeneration(ctx context.Context, tenant string, gen Generati
 	}
 }
 
-// full gives the mirrored state as a Full update.
+// Full gives the mirrored state as a Full update.
 func (m *Mirror) Full() Update {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -223,11 +159,8 @@ func (m *Mirror) Full() Update {
 		tu.Sort()
 		u.Tenants = append(u.Tenants, tu)
 	}
-	for _, p := range slices.SortedFunc(maps.Keys(m.verdicts), ComparePools) {
-		u.Verdicts = append(u.Verdicts, m.verdicts[p])
-	}
-	for _, zone := range slices.Sorted(maps.Keys(m.keysets)) {
-		u.Keysets = append(u.Keysets, m.keysets[zone])
+	for _, kind := range Kinds() {
+		kind.tell(m.tables[kind], &u)
 	}
 	return u
 }

@@ -1,11 +1,10 @@
 package state
 
 import (
+	"slices"
 	"time"
 
-	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
 // Generation numbers the states of one tenant from 1 on. 0 is the state before the first change.
@@ -54,15 +53,8 @@ type Update struct {
 	Epoch int64
 	// Tenants are sorted by name. In a Full update they are all there are.
 	Tenants []TenantUpdate
-	// Verdicts are those that were written (in a Full update: all), VerdictsDeleted those that are gone.
-	Verdicts        []health.Verdict
-	VerdictsDeleted []health.PoolID
-	// VerdictsBroken, in a Full update, stand in the store and are not understood: whoever holds an earlier form keeps it.
-	VerdictsBroken []health.PoolID
-	// Keysets likewise, by zone.
-	Keysets        []dnssec.Keyset
-	KeysetsDeleted []string
-	KeysetsBroken  []string
+	// Values are what it says of the followed kinds: Verdicts.In(u), Keysets.In(u).
+	Values Values
 }
 
 // TenantUpdate takes a tenant to its generation Head.
@@ -139,7 +131,25 @@ type Pulse struct {
 	Troubles []string `json:"troubles,omitempty"`
 }
 
-// empty tells that an update has nothing to tell.
+// Empty tells that an update has nothing to tell.
 func (u *Update) Empty() bool {
-	return !u.Full && len(u.Tenants)+len(u.Verdicts)+len(u.VerdictsDeleted)+len(u.Keysets)+len(u.KeysetsDeleted) == 0
+	if u.Full || len(u.Tenants) > 0 {
+		return false
+	}
+	for kind, changes := range u.Values {
+		if !kind.saysNothing(changes) {
+			return false
+		}
+	}
+	return true
+}
+
+// LeavesBroken tells whether an update leaves something in the form that it had before, since what is stored is not understood.
+func (u *Update) LeavesBroken() bool {
+	for kind, changes := range u.Values {
+		if kind.leavesBroken(changes) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(u.Tenants, func(tu TenantUpdate) bool { return len(tu.Broken) > 0 })
 }

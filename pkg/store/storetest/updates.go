@@ -71,18 +71,18 @@ func (m *UpdateMaker) Delta() state.Update {
 	v := VerdictOf("t0", fmt.Sprint(m.rng.IntN(5)), float64(m.Cursor))
 	if _, ok := m.verdicts[v.Pool]; ok && m.rng.IntN(2) == 0 {
 		delete(m.verdicts, v.Pool)
-		u.VerdictsDeleted = append(u.VerdictsDeleted, v.Pool)
+		state.Verdicts.Set(&u, state.Changes[health.PoolID, health.Verdict]{Deleted: []health.PoolID{v.Pool}})
 	} else {
 		m.verdicts[v.Pool] = v
-		u.Verdicts = append(u.Verdicts, v)
+		state.Verdicts.Set(&u, state.Changes[health.PoolID, health.Verdict]{Put: []health.Verdict{v}})
 	}
 	ks := KeysetOf(fmt.Sprint("z", m.rng.IntN(5), "."), uint64(m.Cursor))
 	if _, ok := m.keysets[ks.Zone]; ok && m.rng.IntN(2) == 0 {
 		delete(m.keysets, ks.Zone)
-		u.KeysetsDeleted = append(u.KeysetsDeleted, ks.Zone)
+		state.Keysets.Set(&u, state.Changes[string, dnssec.Keyset]{Deleted: []string{ks.Zone}})
 	} else {
 		m.keysets[ks.Zone] = ks
-		u.Keysets = append(u.Keysets, ks)
+		state.Keysets.Set(&u, state.Changes[string, dnssec.Keyset]{Put: []dnssec.Keyset{ks}})
 	}
 	return u
 }
