@@ -20,7 +20,7 @@ const (
 )
 
 // serveQUIC serves a connection of DNS over QUIC to its end: one query in each stream.
-func (s *Server) serveQUIC(c *quicConn) {
+func (s *streamShared) serveQUIC(c *quicConn) {
 	peer := c.conn.ConnectionState().TLS
 	var group sync.WaitGroup
 	for {
@@ -50,7 +50,7 @@ func reset(str *quic.Stream, code quic.StreamErrorCode) {
 }
 
 // readQUIC gives the query of a stream, or nil, having done what is to be done instead.
-func (s *Server) readQUIC(c *quicConn, str *quic.Stream) (query []byte) {
+func (s *streamShared) readQUIC(c *quicConn, str *quic.Stream) (query []byte) {
 	deadline := time.Now().Add(s.cfg.MessageTimeout)
 	if str.SetReadDeadline(deadline) != nil {
 		return nil
@@ -80,7 +80,7 @@ func wholeFrame(framed []byte) bool {
 }
 
 // respondQUIC has a query answered, and ends its stream.
-func (s *Server) respondQUIC(c *quicConn, str *quic.Stream, q *asked) {
+func (s *streamShared) respondQUIC(c *quicConn, str *quic.Stream, q *asked) {
 	s.conns.setBusy(&c.seat, true)
 	defer s.conns.setBusy(&c.seat, false)
 	framed, action, produce := s.one(q, make([]byte, lengthSize, 512))

@@ -147,7 +147,11 @@ func TestQUICResetStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, str, []byte{0})
-	under := func() int { s.conns.mu.Lock(); defer s.conns.mu.Unlock(); return s.conns.messages }
+	under := func() int {
+		s.streams.conns.mu.Lock()
+		defer s.streams.conns.mu.Unlock()
+		return s.streams.conns.messages
+	}
 	eventually(t, "it is under way", func() bool { return under() == 1 })
 	str.CancelWrite(3)
 	eventually(t, "it is not any more", func() bool { return under() == 0 })
@@ -166,12 +170,12 @@ func TestForgedQUICHandshakes(t *testing.T) {
 	for i := range 40 {
 		forge(t, s, to, 1+i%2) // half a hello, or all of it
 	}
-	eventually(t, "handshakes are under way", func() bool { return s.handshakes.Load() >= places/2 })
+	eventually(t, "handshakes are under way", func() bool { return s.streams.handshakes.Load() >= places/2 })
 	conn := dialQUIC(t, s)
 	if _, err := exchangeQUIC(t, conn, frame(query(0, "a.", 1))); err != nil {
 		t.Fatal(err)
 	}
-	if n := s.handshakes.Load(); n > places/2 {
+	if n := s.streams.handshakes.Load(); n > places/2 {
 		t.Errorf("%d handshakes are under way", n)
 	}
 	if n := metric(t, reg, "gtm_serve_connections_open", "transport=quic"); n != places/2+1 {
@@ -215,10 +219,14 @@ func TestAbortOfQUICHandshakes(t *testing.T) {
 	for packets := range 2 {
 		forge(t, s, s.AddrsOf(QUIC)[0], 1+packets)
 	}
-	open := func() int { s.conns.mu.Lock(); defer s.conns.mu.Unlock(); return s.conns.order.Len() }
+	open := func() int {
+		s.streams.conns.mu.Lock()
+		defer s.streams.conns.mu.Unlock()
+		return s.streams.conns.order.Len()
+	}
 	eventually(t, "both are there", func() bool { return open() == 2 })
-	s.conns.evictOne()
-	s.conns.evictOne()
+	s.streams.conns.evictOne()
+	s.streams.conns.evictOne()
 	if n := open(); n != 0 {
 		t.Errorf("%d open", n)
 	}

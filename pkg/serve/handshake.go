@@ -33,7 +33,7 @@ func (p *pipe) handshake(secure *tls.Conn, until time.Time) bool {
 		return false
 	}
 	deepen(1)
-	p.tap.takeTurn(p.srv.turns)
+	p.tap.takeTurn(p.shared.turns)
 	defer p.tap.endTurn()
 	return !p.late(until) && secure.Handshake() == nil
 }

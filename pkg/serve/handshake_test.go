@@ -14,8 +14,8 @@ import (
 // TestTurnsOfHandshakes holds all turns: no handshake gets anywhere then, and they do again afterwards.
 func TestTurnsOfHandshakes(t *testing.T) {
 	s := startSecure(t, Config{}, echo)
-	for range cap(s.turns) {
-		s.turns <- struct{}{}
+	for range cap(s.streams.turns) {
+		s.streams.turns <- struct{}{}
 	}
 	for _, transport := range []Transport{TLS, HTTPS} {
 		conn := tls.Client(dial(t, "tcp", s.AddrsOf(transport)[0]), clientTLS(t, s))
@@ -26,8 +26,8 @@ func TestTurnsOfHandshakes(t *testing.T) {
 			t.Errorf("%v: a handshake without a turn", transport)
 		}
 	}
-	for range cap(s.turns) {
-		<-s.turns
+	for range cap(s.streams.turns) {
+		<-s.streams.turns
 	}
 	if err := dialTLS(t, s).Handshake(); err != nil {
 		t.Error(err)
@@ -41,7 +41,7 @@ func TestNoTurnIsHeldWhileWaiting(t *testing.T) {
 	hello := clientHello(t, s)
 	for round := range 2 {
 		var stopped []net.Conn
-		for i := range 3 * (cap(s.turns) + 1) {
+		for i := range 3 * (cap(s.streams.turns) + 1) {
 			conn := dial(t, "tcp", s.AddrsOf(TLS)[0])
 			write(t, conn, hello[:len(hello)*(i%3)/2])
 			if i%3 == 2 {
@@ -71,7 +71,7 @@ func TestNoTurnIsHeldWhileWriting(t *testing.T) {
 	s := startSecure(t, Config{Certificates: []CertificateFiles{files}}, echo)
 	hello := clientHello(t, s)
 	for _, transport := range []Transport{TLS, HTTPS} {
-		for range cap(s.turns) + 1 {
+		for range cap(s.streams.turns) + 1 {
 			conn := dialNarrow(t, s, transport)
 			write(t, conn, hello)
 			if n, err := conn.Read(make([]byte, 1)); n == 0 {
@@ -129,7 +129,7 @@ func TestNoHandshakeInVain(t *testing.T) {
 			t.Fatal(err)
 		}
 		begun := false
-		p := newPipe(s, conn.(*net.TCPConn), &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		p := newPipe(s.streams, conn.(*net.TCPConn), &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			begun = true
 			return nil, net.ErrClosed
 		}})
@@ -140,8 +140,8 @@ func TestNoHandshakeInVain(t *testing.T) {
 		if test.closed {
 			p.abort()
 		}
-		if p.handshake(p.conn.(*tls.Conn), time.Now().Add(test.left)) || begun != test.begun || len(s.turns) != 0 {
-			t.Errorf("%s: begun %v, %d turns held", name, begun, len(s.turns))
+		if p.handshake(p.conn.(*tls.Conn), time.Now().Add(test.left)) || begun != test.begun || len(s.streams.turns) != 0 {
+			t.Errorf("%s: begun %v, %d turns held", name, begun, len(s.streams.turns))
 		}
 		p.end()
 	}

@@ -177,7 +177,7 @@ func TestShutdownEndsEverything(t *testing.T) {
 	}
 	done := make(chan error)
 	go func() { done <- s.Shutdown(within(t)) }()
-	eventually(t, "shutdown begins", s.stopping.Load)
+	eventually(t, "shutdown begins", s.shared.stopping.Load)
 	close(release)
 	group.Wait()
 	if err := <-done; err != nil {
@@ -290,7 +290,7 @@ func (f guestFunc) hurry() {}
 func TestLargeMessagesAreBounded(t *testing.T) {
 	s := startSecure(t, Config{}, echo)
 	for range maxBigMessages {
-		s.bigMessages <- struct{}{}
+		s.streams.bigMessages <- struct{}{}
 	}
 	small := query(0, "a.", 1)
 	large := append(small, make([]byte, smallMessage)...)
@@ -310,7 +310,7 @@ func TestLargeMessagesAreBounded(t *testing.T) {
 	if _, err := exchangeQUIC(t, conn, frame(small)); err != nil {
 		t.Errorf("QUIC: %v", err)
 	}
-	<-s.bigMessages // one is free, and free again afterwards
+	<-s.streams.bigMessages // one is free, and free again afterwards
 	for range 3 {
 		if got, err := exchangeQUIC(t, conn, frame(large)); err != nil || !bytes.Equal(got, frame(reply(large))) {
 			t.Errorf("QUIC: %d bytes, %v", len(got), err)

@@ -18,7 +18,7 @@ var (
 // readMessage reads all of r, which is a message of limit bytes at most. Room grows only with bytes that have come,
 // and room beyond what nearly every message needs is limited for all connections together, since a client may have
 // many messages under way.
-func (s *Server) readMessage(r io.Reader, limit int) ([]byte, error) {
+func (s *streamShared) readMessage(r io.Reader, limit int) ([]byte, error) {
 	msg := make([]byte, 0, 512)
 	for permitted := false; ; {
 		n, err := r.Read(msg[len(msg):cap(msg)])

@@ -1,36 +1,7 @@
 package serve
 
 import (
-	"sync"
-	"sync/atomic"
-
 	"github.com/prometheus/client_golang/prometheus"
-)
-
-// count names what workers count, per transport and family.
-type count uint8
-
-const (
-	countPackets count = iota
-	countReplies
-	countTruncated
-	countBatches
-	countPanics
-	countQuarantined
-	countDropHandler // the Handler wanted no reply
-	countDropEmpty   // the Handler wanted a reply of no bytes
-	countDropPort0   // a source port to which nothing can be sent
-	countDropLarge   // longer than a slot
-	countDropFrame   // past the kernel's stack: not a whole and sound datagram
-	countDropShort   // on a stream: too short for a header
-	countDropFailed  // sending it failed
-	countDropBusy    // the send buffer stayed full
-	countDropSlow    // no room in the queue for slow work
-	countDropRate    // beyond the rate limit
-	countDeferred
-	countLimited
-	countSlipped
-	numCounts
 )
 
 // counters is the description of each count; drops share one, told apart by reason.
@@ -85,61 +56,13 @@ var (
 	heldDesc = prometheus.NewDesc("gtm_serve_quarantine_entries", "Messages that are refused now.", nil, nil)
 )
 
-var familyNames = [2]string{"ipv4", "ipv6"}
-
-// tally is what a worker has counted since it last published. It belongs to the worker.
-type tally [numCounts]uint64
-
-// sheet is what one worker has counted. Its worker alone writes, by plain load and store; anyone may read, and
-// nothing depends on what they read. The padding keeps workers out of each other's cache lines (and out of reach of
-// the prefetcher, which takes them in pairs).
-type sheet struct {
-	_         [128]byte
-	cells     [numCounts]atomic.Uint64
-	_         [128]byte
-	transport Transport
-	family    uint8 // index of familyNames
-}
-
-// publish moves t to s.
-func (s *sheet) publish(t *tally) {
-	for i, n := range t {
-		if n != 0 {
-			s.cells[i].Store(s.cells[i].Load() + n)
-			t[i] = 0
-		}
-	}
-}
-
 // collector exposes the sheets of all workers, the connections and the certificates.
 type collector struct {
-	mu         sync.Mutex
-	sheets     []*sheet
+	counts     *counts
 	conns      *connTable
 	quarantine *quarantine
 	keys       *keyring
-	ways       []*xdpWay
-}
-
-// newSheet makes the sheet of one more worker.
-func (c *collector) newSheet(t Transport, family uint8) *sheet {
-	s := &sheet{transport: t, family: family}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.sheets = append(c.sheets, s)
-	return s
-}
-
-// total sums one count over workers.
-func (c *collector) totals() (sum [numTransports + 1][2]tally) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, s := range c.sheets {
-		for i := range s.cells {
-			sum[s.transport][s.family][i] += s.cells[i].Load()
-		}
-	}
-	return sum
+	ways       []*way
 }
 
 // Describe implements prometheus.Collector.
@@ -147,9 +70,9 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeBy
 
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
-	for t, families := range c.totals() {
-		for f, counts := range families {
-			for i, n := range counts {
+	for t, families := range c.counts.totals() {
+		for f, tally := range families {
+			for i, n := range tally {
 				labels := []string{Transport(t).String(), familyNames[f]}
 				if r := counters[i].reason; r != "" {
 					labels = append(labels, r)

@@ -28,7 +28,7 @@ func brittle(r *Request) (int, Action) {
 func TestPanicInABatch(t *testing.T) {
 	w, client := newTestWorker(t, "127.0.0.1:0", brittle)
 	made := 0
-	w.srv.cfg.NewHandler = func() Handler { made++; return handlerFunc(brittle) }
+	w.shared.newHandler = func() Handler { made++; return handlerFunc(brittle) }
 	asked := [][]byte{
 		query(0, "a.example.", 1), query(1, "boom.example.", 1), query(2, "b.example.", 1),
 		query(3, "BOOM.example.", 1), // its like: another ID, another case
@@ -178,7 +178,7 @@ func TestPanicsAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	m, err := newMorgue(Config{Logger: log.logger(), Now: time.Now, PanicDir: dir})
+	m, err := newMorgue(dir, log.logger(), time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -405,12 +405,12 @@ func (s *seer) Handle(r *Request) (int, Action) {
 func TestPanicWhileLookingAhead(t *testing.T) {
 	var seers []*seer
 	w, client := newTestWorker(t, "127.0.0.1:0", echo)
-	w.srv.cfg.NewHandler = func() Handler {
+	w.shared.newHandler = func() Handler {
 		s := &seer{Handler: handlerFunc(echo)}
 		seers = append(seers, s)
 		return s
 	}
-	w.h = w.srv.cfg.NewHandler()
+	w.h = w.shared.newHandler()
 	const n = 2*Window + 3
 	for i := range n {
 		name := "www.example."

@@ -51,8 +51,9 @@ type keptPacket struct {
 	data []byte
 }
 
-func newMorgue(cfg Config) (*morgue, error) {
-	m := &morgue{log: cfg.Logger, now: cfg.Now, dir: cfg.PanicDir, kinds: make(map[string]bool),
+// newMorgue makes one that keeps files in dir; where that is empty, none.
+func newMorgue(dir string, log *slog.Logger, now func() time.Time) (*morgue, error) {
+	m := &morgue{log: log, now: now, dir: dir, kinds: make(map[string]bool),
 		write: make(chan keptPacket, panicQueue), done: make(chan struct{})}
 	have := 0
 	if m.dir != "" {

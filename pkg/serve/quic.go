@@ -14,6 +14,8 @@ import (
 	"github.com/quic-go/quic-go/http3"
 )
 
+const streamsPerConn = 32 // messages under way in one connection of HTTPS or QUIC
+
 // quicEndpoint is one socket of QUIC.
 type quicEndpoint struct {
 	transport *quic.Transport
@@ -23,7 +25,7 @@ type quicEndpoint struct {
 // quicConn is a connection of QUIC: of DNS over QUIC, or HTTP/3.
 type quicConn struct {
 	seat
-	srv         *Server
+	shared      *streamShared
 	calm, anger quic.ApplicationErrorCode // to close it with
 
 	mu      sync.Mutex
@@ -33,40 +35,40 @@ type quicConn struct {
 
 var errNoPlace = errors.New("serve: no place for this connection")
 
-// openQUIC makes the endpoint of b. A connection takes its seat with its first packet. That packet's source may be
+// openQUIC makes an endpoint of packets, which are bound to addr. A connection takes its seat with its first packet. That packet's source may be
 // forged; when handshakes under way are so many that forgers could take a client's places, clients have to show
 // that their address is their own before they get a seat (RFC 9000, 8.1.2).
-func (s *Server) openQUIC(b *binding, protocol string) (*quicEndpoint, error) {
+func (s *streamShared) openQUIC(t Transport, addr netip.AddrPort, packets *net.UDPConn, protocol string) (*quicEndpoint, error) {
 	uniStreams := int64(-1) // none
-	if b.transport == HTTPS {
+	if t == HTTPS {
 		uniStreams = 3 // control, and the tables of QPACK
 	}
 	var key quic.StatelessResetKey
 	_, _ = rand.Read(key[:]) // never fails (crypto/rand)
 	e := &quicEndpoint{transport: &quic.Transport{
-		Conn:              b.packets,
+		Conn:              packets,
 		StatelessResetKey: &key,
 		VerifySourceAddress: func(net.Addr) bool {
 			return int(s.handshakes.Load()) >= max(1, s.cfg.MaxConnsPerClient/2)
 		},
 		ConnContext: func(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
-			return s.welcomeQUIC(ctx, b.transport, info.RemoteAddr)
+			return s.welcomeQUIC(ctx, t, info.RemoteAddr)
 		},
 	}}
 	config := s.keys.config(protocol)
 	var err error
 	if e.listener, err = e.transport.ListenEarly(config, s.quicConfig(uniStreams)); err != nil {
-		return nil, fmt.Errorf("listen %s %s: %w", b.transport, b.addr, err)
+		return nil, fmt.Errorf("listen %s %s: %w", t, addr, err)
 	}
 	return e, nil
 }
 
 // welcomeQUIC gives a new connection a seat, until ctx ends.
-func (s *Server) welcomeQUIC(ctx context.Context, t Transport, from net.Addr) (context.Context, error) {
+func (s *streamShared) welcomeQUIC(ctx context.Context, t Transport, from net.Addr) (context.Context, error) {
 	if int(s.handshakes.Load()) >= s.cfg.MaxConns {
 		return nil, errNoPlace
 	}
-	c := &quicConn{srv: s, calm: doqNoError, anger: doqExcessiveLoad}
+	c := &quicConn{shared: s, calm: doqNoError, anger: doqExcessiveLoad}
 	if t == HTTPS {
 		c.calm, c.anger = quic.ApplicationErrorCode(http3.ErrCodeNoError), quic.ApplicationErrorCode(http3.ErrCodeExcessiveLoad)
 	}
@@ -106,7 +108,7 @@ func (c *quicConn) close(code quic.ApplicationErrorCode) { _ = c.conn.CloseWithE
 // hurry closes the connection when it has nothing to do any more.
 func (c *quicConn) hurry() {
 	time.AfterFunc(stopGrace, func() {
-		c.srv.conns.dismiss(&c.seat, func() {
+		c.shared.conns.dismiss(&c.seat, func() {
 			if c.settled() {
 				c.close(c.calm)
 			} else {
@@ -135,10 +137,10 @@ func (c *quicConn) source() netip.AddrPort {
 	return clean(c.conn.RemoteAddr().(*net.UDPAddr).AddrPort())
 }
 
-// acceptQUIC takes in the connections of one endpoint until it is closed.
-func (s *Server) acceptQUIC(b *binding) {
+// acceptQUIC takes in the connections of one endpoint until it is closed, and has each served.
+func (s *streamShared) acceptQUIC(e *quicEndpoint, serve func(*quicConn)) {
 	for {
-		conn, err := b.quic.listener.Accept(context.Background())
+		conn, err := e.listener.Accept(context.Background())
 		if err != nil {
 			return
 		}
@@ -153,18 +155,26 @@ func (s *Server) acceptQUIC(b *binding) {
 			case <-conn.Context().Done():
 			}
 			w.shookHands()
-			if b.transport == QUIC {
-				s.serveQUIC(w.quicConn)
-				return
-			}
-			_ = b.web3.ServeQUICConn(conn) // its end is the client's business
-			w.close(w.calm)
+			serve(w.quicConn)
 		})
 	}
 }
 
-// web3Context is webContext for HTTP/3.
-func web3Context(ctx context.Context, conn *quic.Conn) context.Context {
-	c := conn.Context().Value(quicKey{}).(welcomed)
-	return context.WithValue(ctx, webKey{}, host{&c.seat, c.source})
+// clean gives an address as Request.Source wants it.
+func clean(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
+}
+
+// quicConfig bounds what a connection of QUIC may hold.
+func (s *streamShared) quicConfig(uniStreams int64) *quic.Config {
+	return &quic.Config{
+		HandshakeIdleTimeout:           s.cfg.FirstTimeout,
+		MaxIdleTimeout:                 s.cfg.IdleTimeout,
+		InitialStreamReceiveWindow:     8 << 10,
+		MaxStreamReceiveWindow:         streamInMax,
+		InitialConnectionReceiveWindow: 64 << 10,
+		MaxConnectionReceiveWindow:     128 << 10,
+		MaxIncomingStreams:             streamsPerConn,
+		MaxIncomingUniStreams:          uniStreams,
+	}
 }

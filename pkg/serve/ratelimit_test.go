@@ -278,7 +278,7 @@ func TestRateLimitOfFailures(t *testing.T) {
 
 func TestRateLimitAllocatesNothing(t *testing.T) {
 	w, client := newTestWorker(t, "127.0.0.1:0", echo)
-	w.srv.limit = mustLimiter(t, RateLimit{Rate: 4, Exempt: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Slip: 2})
+	w.shared.limit = mustLimiter(t, RateLimit{Rate: 4, Exempt: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Slip: 2})
 	msg := query(7, "www.example.", 1)
 	if allocs := testing.AllocsPerRun(500, func() {
 		write(t, client, msg)
@@ -289,7 +289,7 @@ func TestRateLimitAllocatesNothing(t *testing.T) {
 	}); allocs != 0 {
 		t.Errorf("%v allocations per batch", allocs)
 	}
-	if w.srv.metrics.totals()[UDP][0][countLimited] == 0 {
+	if w.shared.counts.totals()[UDP][0][countLimited] == 0 {
 		t.Error("nothing was limited")
 	}
 }

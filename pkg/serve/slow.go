@@ -92,7 +92,7 @@ func (q *slowQueue) put(b datagrams, i int, family uint8, source netip.AddrPort,
 
 // slowWorker does slow work for datagrams, one at a time.
 type slowWorker struct {
-	srv    *Server
+	shared *datagramShared
 	h      Handler
 	req    Request
 	room   [slotSize]byte
@@ -104,10 +104,10 @@ type slowWorker struct {
 	poll [1]unix.PollFd
 }
 
-func newSlowWorker(s *Server) *slowWorker {
-	w := &slowWorker{srv: s}
+func newSlowWorker(s *datagramShared) *slowWorker {
+	w := &slowWorker{shared: s}
 	for f := range w.sheets {
-		w.sheets[f] = s.metrics.newSheet(UDP, uint8(f))
+		w.sheets[f] = s.counts.newSheet(UDP, uint8(f))
 	}
 	return w
 }
@@ -115,12 +115,12 @@ func newSlowWorker(s *Server) *slowWorker {
 // run works until the queue is closed and empty.
 func (w *slowWorker) run() {
 	for {
-		j, queue := w.srv.slow.take()
+		j, queue := w.shared.slow.take()
 		if j == nil {
 			return
 		}
 		if w.h == nil { // many servers never need it
-			w.h = w.srv.cfg.NewHandler()
+			w.h = w.shared.newHandler()
 		}
 		w.work(j)
 		queue.free <- j
@@ -152,7 +152,7 @@ func (w *slowWorker) handle(j *slowJob) (n int, action Action) {
 	defer func() {
 		if value := recover(); value != nil {
 			w.tally[j.family][countPanics]++
-			w.h = w.srv.bury(value, w.h, &w.req, query)
+			w.h = w.shared.bury(value, w.h, &w.req, query)
 			n, action = failure(w.room[:], query, rcodeServFail), Send
 		}
 	}()
@@ -170,7 +170,7 @@ func (w *slowWorker) flush(family uint8) {
 	defer func() {
 		if value := recover(); value != nil {
 			t[countPanics]++
-			w.h = w.srv.bury(value, w.h, &w.req, nil)
+			w.h = w.shared.bury(value, w.h, &w.req, nil)
 		}
 		w.sheets[family].publish(t)
 	}()

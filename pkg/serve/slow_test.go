@@ -121,7 +121,7 @@ func TestSlowQueueIsBounded(t *testing.T) {
 	}
 	done := make(chan error)
 	go func() { done <- s.Shutdown(context.Background()) }() // answers what waits
-	eventually(t, "shutdown begins", s.stopping.Load)
+	eventually(t, "shutdown begins", s.shared.stopping.Load)
 	close(release)
 	if err := <-done; err != nil {
 		t.Fatal(err)
@@ -197,16 +197,16 @@ func TestDeferAllocatesNothing(t *testing.T) {
 		w, client := newTestWorker(t, addr, deferring)
 		msg, buf := query(7, "slow.example.", 1), make([]byte, slotSize)
 		fd := fdOf(t, client)
-		slow := newSlowWorker(w.srv)
+		slow := newSlowWorker(w.shared)
 		slow.h = handlerFunc(deferring)
 		if allocs := testing.AllocsPerRun(500, func() {
 			if _, err := unix.Write(fd, msg); err != nil {
 				t.Fatal(err)
 			}
 			mustStep(t, w)
-			j := <-w.srv.slow.others.waiting
+			j := <-w.shared.slow.others.waiting
 			slow.work(j)
-			w.srv.slow.others.free <- j
+			w.shared.slow.others.free <- j
 			if _, err := unix.Read(fd, buf); err != nil {
 				t.Fatal(err)
 			}
@@ -258,10 +258,10 @@ func (m *moodySlow) Flush() {
 // TestSlowSend sends where it can't succeed, and, by a pair of Unix sockets, where the buffer is full.
 func TestSlowSend(t *testing.T) {
 	w, client := newTestWorker(t, "127.0.0.1:0", deferring)
-	slow := newSlowWorker(w.srv)
+	slow := newSlowWorker(w.shared)
 	write(t, client, query(0, "slow.", 1))
 	mustStep(t, w)
-	j := <-w.srv.slow.others.waiting
+	j := <-w.shared.slow.others.waiting
 	j.nameLen = 1 // EINVAL
 	if got := slow.send(j, 20); got != countDropFailed {
 		t.Errorf("counted as %d", got)
@@ -306,22 +306,22 @@ func TestPreferredSlowWorkComesFirst(t *testing.T) {
 		r.Preferred = preferred
 		return 0, Defer
 	})
-	room := cap(w.srv.slow.others.free)
+	room := cap(w.shared.slow.others.free)
 	for i := range room + 3 {
 		write(t, client, query(uint16(i), "flood.", 1))
 		mustStep(t, w)
 	}
-	if n := len(w.srv.slow.others.waiting); n != room {
+	if n := len(w.shared.slow.others.waiting); n != room {
 		t.Fatalf("%d wait, room is for %d", n, room)
 	}
 	preferred = true
 	write(t, client, query(7, "known.", 1))
 	mustStep(t, w)
-	j, queue := w.srv.slow.take()
-	if queue != w.srv.slow.preferred || !bytes.Contains(j.query[:j.n], []byte("known")) {
+	j, queue := w.shared.slow.take()
+	if queue != w.shared.slow.preferred || !bytes.Contains(j.query[:j.n], []byte("known")) {
 		t.Errorf("took %x", j.query[:j.n])
 	}
-	if _, queue := w.srv.slow.take(); queue != w.srv.slow.others {
+	if _, queue := w.shared.slow.take(); queue != w.shared.slow.others {
 		t.Error("the flood is not worked off")
 	}
 }

@@ -248,18 +248,18 @@ func TestConnectionsPerClient(t *testing.T) {
 func TestEvictOneTakesTheOneIdleForLongest(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	s := start(t, Config{Registerer: reg}, echo)
-	s.conns.evictOne() // nobody is there
+	s.streams.conns.evictOne() // nobody is there
 	a, b := dial(t, "tcp", s.Addrs()[0]), dial(t, "tcp", s.Addrs()[0])
 	for _, conn := range []net.Conn{b, a} { // b is idle for longer, though a came first
 		ask(t, conn, query(1, "a.", 1))
 		eventually(t, "the server has done its part", func() bool {
-			s.conns.mu.Lock()
-			defer s.conns.mu.Unlock()
-			last := s.conns.order.Back().Value.(*seat)
+			s.streams.conns.mu.Lock()
+			defer s.streams.conns.mu.Unlock()
+			last := s.streams.conns.order.Back().Value.(*seat)
 			return last.busy == 0 && last.peer.String() == conn.LocalAddr().String()
 		})
 	}
-	s.conns.evictOne()
+	s.streams.conns.evictOne()
 	if !ended(b) {
 		t.Error("b is open")
 	}
@@ -318,7 +318,7 @@ func TestShutdownAnswersPipelinedMessages(t *testing.T) {
 	<-entered
 	done := make(chan error)
 	go func() { done <- s.Shutdown(context.Background()) }()
-	eventually(t, "shutdown begins", s.stopping.Load)
+	eventually(t, "shutdown begins", s.shared.stopping.Load)
 	close(release)
 	if got, err := io.ReadAll(conn); err != nil || !bytes.Equal(got, frame(want...)) {
 		t.Errorf("got %d bytes, %v; want %d", len(got), err, len(frame(want...)))
@@ -357,7 +357,7 @@ func TestHandlersOfStreamsAreFew(t *testing.T) {
 	group.Wait()
 	mu.Lock()
 	defer mu.Unlock()
-	if most := 1 + cap(s.streams.free); made > most {
+	if most := 1 + cap(s.streams.streams.free); made > most {
 		t.Errorf("%d handlers for 64 connections, want %d at most", made, most)
 	}
 }

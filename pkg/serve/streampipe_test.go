@@ -24,19 +24,19 @@ func TestIdleConnectionsHoldNoRoom(t *testing.T) {
 		t.Fatal("ended")
 	}
 	idle := func() bool {
-		s.conns.mu.Lock()
-		defer s.conns.mu.Unlock()
-		for e := s.conns.order.Front(); e != nil; e = e.Next() {
+		s.streams.conns.mu.Lock()
+		defer s.streams.conns.mu.Unlock()
+		for e := s.streams.conns.order.Front(); e != nil; e = e.Next() {
 			if e.Value.(*seat).busy > 0 || !e.Value.(*seat).answered {
 				return false
 			}
 		}
-		return s.conns.order.Len() == 3
+		return s.streams.conns.order.Len() == 3
 	}
 	eventually(t, "all are idle", idle)
 	// Each goroutine waits in a read now, or is on its way there; Shutdown ends them, so that they can be looked at.
 	var pipes []*pipe
-	s.conns.close(func(g guest) {
+	s.streams.conns.close(func(g guest) {
 		switch g := g.(type) {
 		case *stream:
 			pipes = append(pipes, &g.pipe)

@@ -40,11 +40,11 @@ func (d *datagram) plain() bool { return !d.cut && d.held == passed && d.source.
 // udpWorker serves one UDP socket: a loop of one recvmmsg, a Handler's calls, one sendmmsg. Nothing on that way
 // allocates, locks or logs.
 type udpWorker struct {
-	srv   *Server
-	batch datagrams
-	h     Handler
-	req   Request
-	at    int // the datagram being handled
+	shared *datagramShared
+	batch  datagrams
+	h      Handler
+	req    Request
+	at     int // the datagram being handled
 
 	window  [Window]datagram
 	from    int      // the datagram that window[0] is
@@ -58,9 +58,9 @@ type udpWorker struct {
 	sheet   *sheet
 }
 
-func newUDPWorker(s *Server, sock udpSocket) *udpWorker {
-	return &udpWorker{srv: s, batch: newBatch(sock.fd, sock.wildcard), h: s.cfg.NewHandler(),
-		req: Request{Transport: UDP}, query: make([]byte, 0, slotSize), sheet: s.metrics.newSheet(UDP, sock.family)}
+func newUDPWorker(s *datagramShared, sock socket) *udpWorker {
+	return &udpWorker{shared: s, batch: newBatch(sock.fd, sock.wildcard), h: s.newHandler(),
+		req: Request{Transport: UDP}, query: make([]byte, 0, slotSize), sheet: s.counts.newSheet(UDP, sock.family)}
 }
 
 // run serves until Shutdown. It keeps its thread, so that the kernel's receive queue, the thread and its
@@ -69,10 +69,10 @@ func (w *udpWorker) run() {
 	runtime.LockOSThread()
 	shortenSlice()
 	var r rest
-	for !w.srv.stopping.Load() {
+	for !w.shared.stopping.Load() {
 		r.take()
 		if errno := w.step(0); errno != 0 && errno != unix.EINTR && errno != unix.EAGAIN {
-			w.srv.cfg.Logger.Error("receiving from a UDP socket failed; going on", "error", errno)
+			w.shared.logger.Error("receiving from a UDP socket failed; going on", "error", errno)
 			time.Sleep(errorPause)
 		}
 	}
@@ -89,8 +89,8 @@ func (w *udpWorker) step(flags int) unix.Errno {
 	if errno != 0 {
 		return errno
 	}
-	if w.srv.limit != nil {
-		w.tick = w.srv.limit.now()
+	if w.shared.limit != nil {
+		w.tick = w.shared.limit.now()
 	}
 	w.serve(n)
 	w.flush()
@@ -130,7 +130,7 @@ func (w *udpWorker) look(n int) {
 	for i := range window {
 		d := &window[i]
 		w.batch.take(w.from+i, d)
-		d.held = w.srv.quarantine.judge(d.slot[:d.size], UDP, d.source.Addr())
+		d.held = w.shared.quarantine.judge(d.slot[:d.size], UDP, d.source.Addr())
 	}
 	foresee, ok := w.h.(Foreseer)
 	if w.foresee = nil; !ok {
@@ -168,7 +168,7 @@ func (w *udpWorker) handle(d *datagram) {
 	w.query = append(w.query[:0], slot[:d.size]...)
 	held := d.held
 	if held == passed { // it may have come into it since the window was taken
-		held = w.srv.quarantine.judge(w.query, UDP, d.source.Addr())
+		held = w.shared.quarantine.judge(w.query, UDP, d.source.Addr())
 	}
 	if held != passed {
 		w.tally[countQuarantined]++
@@ -219,7 +219,7 @@ func (w *udpWorker) putOff(i int) {
 	if !w.allowed(i, w.req.Exempt) {
 		return
 	}
-	if w.srv.slow.of(w.req.Preferred).put(w.batch, i, w.sheet.family, w.req.Source, w.query) {
+	if w.shared.slow.of(w.req.Preferred).put(w.batch, i, w.sheet.family, w.req.Source, w.query) {
 		w.tally[countDeferred]++
 	} else {
 		w.tally[countDropSlow]++
@@ -229,7 +229,7 @@ func (w *udpWorker) putOff(i int) {
 // allowed tells whether the rate limit lets the reply to datagram i pass. If not, everything is done: it is dropped,
 // or slips through as a short one that sends its client to TCP.
 func (w *udpWorker) allowed(i int, exempt bool) bool {
-	l := w.srv.limit
+	l := w.shared.limit
 	if l == nil || exempt || l.allow(w.window[i-w.from].source.Addr(), w.tick) {
 		return true
 	}
@@ -261,10 +261,10 @@ func (w *udpWorker) contain() {
 	w.tally[countPanics]++
 	if w.foresee = nil; w.looking {
 		w.looking = false
-		w.h = w.srv.bury(value, w.h, &w.req, nil)
+		w.h = w.shared.bury(value, w.h, &w.req, nil)
 		return
 	}
-	w.h = w.srv.bury(value, w.h, &w.req, w.query)
+	w.h = w.shared.bury(value, w.h, &w.req, w.query)
 	w.fail(w.at, rcodeServFail)
 	w.at++
 }
@@ -274,7 +274,7 @@ func (w *udpWorker) flush() {
 	defer func() {
 		if value := recover(); value != nil {
 			w.tally[countPanics]++
-			w.h = w.srv.bury(value, w.h, &w.req, nil)
+			w.h = w.shared.bury(value, w.h, &w.req, nil)
 		}
 	}()
 	w.h.Flush()

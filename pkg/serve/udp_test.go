@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -22,17 +23,8 @@ import (
 // connected to it.
 func newTestWorker(t testing.TB, addr string, h func(*Request) (int, Action)) (*udpWorker, *net.UDPConn) {
 	t.Helper()
-	cfg, err := Config{Addrs: []netip.AddrPort{netip.MustParseAddrPort(addr)},
-		NewHandler: func() Handler { return handlerFunc(h) }}.withDefaults()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := newServer(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.morgue.close)
-	sock, err := openUDP(cfg.Addrs[0], true)
+	at := netip.MustParseAddrPort(addr)
+	sock, err := openUDP(at, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,8 +40,19 @@ func newTestWorker(t testing.TB, addr string, h func(*Request) (int, Action)) (*
 	case *unix.SockaddrInet6:
 		port = sa.Port
 	}
-	conn := dial(t, "udp", netip.AddrPortFrom(cfg.Addrs[0].Addr(), uint16(port)))
-	return newUDPWorker(s, sock), conn.(*net.UDPConn)
+	conn := dial(t, "udp", netip.AddrPortFrom(at.Addr(), uint16(port)))
+	return newUDPWorker(newTestShared(t, h), sock), conn.(*net.UDPConn)
+}
+
+// newTestShared makes what workers share, for a Handler.
+func newTestShared(t testing.TB, h func(*Request) (int, Action)) *datagramShared {
+	morgue, err := newMorgue("", slog.New(slog.DiscardHandler), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(morgue.close)
+	return newDatagramShared(&shared{newHandler: func() Handler { return handlerFunc(h) }, logger: slog.New(slog.DiscardHandler),
+		counts: new(counts), quarantine: newQuarantine(time.Now), morgue: morgue}, nil, 256)
 }
 
 // mustStep handles what is there.
@@ -63,7 +66,7 @@ func mustStep(t testing.TB, w *udpWorker) {
 func socketBatch(w *udpWorker) *batch { return w.batch.(*batch) }
 
 // totals gives what the worker has counted.
-func totals(w *udpWorker) tally { return w.srv.metrics.totals()[UDP][w.sheet.family] }
+func totals(w *udpWorker) tally { return w.shared.counts.totals()[UDP][w.sheet.family] }
 
 func TestBatch(t *testing.T) {
 	for _, addr := range []string{"127.0.0.1:0", "[::1]:0"} {
@@ -237,7 +240,7 @@ func TestAllocatesNothing(t *testing.T) {
 			w, client := newTestWorker(t, addr, echo)
 			msg, buf := query(7, "www.example.", 1), make([]byte, slotSize)
 			if held {
-				w.srv.quarantine.add(query(7, "other.example.", 1), UDP, netip.MustParseAddr("127.0.0.1"))
+				w.shared.quarantine.add(query(7, "other.example.", 1), UDP, netip.MustParseAddr("127.0.0.1"))
 			}
 			fd := fdOf(t, client)
 			allocs := testing.AllocsPerRun(500, func() {
@@ -353,7 +356,7 @@ func TestShutdownAnswersWhatHasCome(t *testing.T) {
 	}
 	done := make(chan error)
 	go func() { done <- s.Shutdown(context.Background()) }()
-	eventually(t, "shutdown begins", s.stopping.Load)
+	eventually(t, "shutdown begins", s.shared.stopping.Load)
 	close(release)
 	if err := <-done; err != nil {
 		t.Error(err)

@@ -1,18 +1,12 @@
 package serve
 
 import (
-	"context"
-	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"mime"
-	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"strconv"
-	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -21,115 +15,10 @@ const (
 	webType = "application/dns-message"
 )
 
-// webConn is a connection of HTTPS by TCP. What speaks HTTP/2 is served by web2, and the rest is lent to net/http.
-type webConn struct {
-	seat
-	pipe
-	web2Words
-	held []byte // records of TLS that are to be written together; nil: each is written at once
-	lent atomic.Bool
-	once sync.Once
-}
-
-// welcomeHTTP takes in a connection.
-func (s *Server) welcomeHTTP(b *binding, conn *net.TCPConn, peer netip.AddrPort) {
-	c := &webConn{pipe: newPipe(s, conn, nil), web2Words: b.web.Handler.(*web).words}
-	c.conn = tls.Server(webSocket{c.tap, c}, b.tls)
-	c.seat = seat{guest: c, transport: HTTPS, peer: peer}
-	if !s.conns.admit(&c.seat) {
-		c.abort()
-		return
-	}
-	go c.run(b)
-}
-
-// run does the handshake, which tells how to go on.
-func (c *webConn) run(b *binding) {
-	deadline := time.Now().Add(c.srv.cfg.FirstTimeout)
-	state, ok := c.shakeHands(deadline)
-	switch {
-	case !ok:
-		c.abort()
-		c.end()
-	case state.NegotiatedProtocol == alpnHTTP2:
-		newWeb2(c, state, deadline).run()
-	default:
-		c.lend(b)
-	}
-}
-
-// lend hands the connection to net/http, which sets deadlines of its own.
-func (c *webConn) lend(b *binding) {
-	c.tap.patient = true
-	c.lent.Store(true)
-	if c.srv.stopping.Load() { // it may have been looked at before
-		c.hurry()
-	}
-	select {
-	case b.webConns.conns <- c.conn:
-	case <-b.webConns.done:
-		c.end()
-	}
-}
-
-// hurry closes the connection when it has nothing to do any more; net/http would wait for long.
-func (c *webConn) hurry() {
-	if !c.lent.Load() {
-		c.pipe.hurry()
-		return
-	}
-	time.AfterFunc(stopGrace, func() { c.srv.conns.dismiss(&c.seat, func() { _ = c.tap.Close() }) })
-}
-
-// webSocket is what TLS reads from and writes to.
-type webSocket struct {
-	*tap
-	c *webConn
-}
-
-// Close is the end of the connection; both servers call it.
-func (s webSocket) Close() error {
-	s.c.once.Do(func() { s.c.srv.conns.leave(&s.c.seat) })
-	return s.TCPConn.Close()
-}
-
-// Write cuts off a client that is too slow to take what is written: TLS would wait for it once more, to say goodbye.
-func (s webSocket) Write(data []byte) (int, error) {
-	if s.c.held != nil {
-		s.c.held = append(s.c.held, data...)
-		return len(data), nil
-	}
-	n, err := s.tap.Write(data)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		s.c.abort()
-	}
-	return n, err
-}
-
-// webKey is the context's key for a connection's host.
-type webKey struct{}
-
-// host is what web needs to know of a request's connection.
-type host struct {
-	seat   *seat
-	source func() netip.AddrPort
-}
-
-func webContext(ctx context.Context, conn net.Conn) context.Context {
-	c := conn.(*tls.Conn).NetConn().(webSocket).c
-	return context.WithValue(ctx, webKey{}, host{&c.seat, func() netip.AddrPort { return c.peer }})
-}
-
 // web answers HTTP requests (RFC 8484), of all versions of HTTP.
 type web struct {
-	srv   *Server
-	words web2Words // for HTTP/1.1 and HTTP/2
-}
-
-// web2Words are what all connections of a listener say.
-type web2Words struct {
-	alternative string // where HTTP/3 is (RFC 7838)
-	ok          []byte // how the header of an answer begins, in HTTP/2
+	shared      *streamShared
+	alternative string // for HTTP/1.1: where HTTP/3 is (RFC 7838)
 }
 
 // A refusal is why a request is not answered with DNS. The zero refusal is none.
@@ -167,19 +56,19 @@ func isWebType(text string) bool {
 
 // ServeHTTP implements http.Handler.
 func (h *web) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if h.words.alternative != "" {
-		w.Header().Set("Alt-Svc", h.words.alternative)
+	if h.alternative != "" {
+		w.Header().Set("Alt-Svc", h.alternative)
 	}
 	if r.URL.Path != webPath {
 		refuse(w, notOurPath)
 		return
 	}
 	at := r.Context().Value(webKey{}).(host)
-	if !h.srv.conns.enter(at.seat) {
+	if !h.shared.conns.enter(at.seat) {
 		refuse(w, tooMany)
 		return
 	}
-	defer h.srv.conns.exit(at.seat)
+	defer h.shared.conns.exit(at.seat)
 	query, why := h.read(w, r)
 	switch why {
 	case refusal{}:
@@ -240,11 +129,11 @@ func (h *web) readBody(w http.ResponseWriter, r *http.Request) (query []byte, wh
 	if r.ContentLength > streamRoom {
 		return nil, tooLong
 	}
-	deadline := time.Now().Add(h.srv.cfg.MessageTimeout)
+	deadline := time.Now().Add(h.shared.cfg.MessageTimeout)
 	if err := http.NewResponseController(w).SetReadDeadline(deadline); err != nil {
 		return nil, tooSlow
 	}
-	query, err := h.srv.readMessage(r.Body, streamRoom)
+	query, err := h.shared.readMessage(r.Body, streamRoom)
 	switch {
 	case errors.Is(err, errMessageTooLong):
 		return nil, tooLong
@@ -260,9 +149,9 @@ func (h *web) readBody(w http.ResponseWriter, r *http.Request) (query []byte, wh
 
 // respond has a query answered.
 func (h *web) respond(w http.ResponseWriter, q *asked, at *seat) {
-	h.srv.conns.setBusy(at, true)
-	defer h.srv.conns.setBusy(at, false)
-	reply, _, _ := h.srv.one(q, nil)
+	h.shared.conns.setBusy(at, true)
+	defer h.shared.conns.setBusy(at, false)
+	reply, _, _ := h.shared.one(q, nil)
 	if len(reply) == 0 {
 		refuse(w, noAnswer)
 		return
@@ -271,7 +160,7 @@ func (h *web) respond(w http.ResponseWriter, q *asked, at *seat) {
 	header.Set("Content-Type", webType)
 	header.Set("Content-Length", strconv.Itoa(len(reply)))
 	header.Set("Cache-Control", "max-age="+strconv.FormatUint(uint64(freshness(reply)), 10))
-	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(h.srv.cfg.WriteTimeout)); err != nil {
+	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(h.shared.cfg.WriteTimeout)); err != nil {
 		at.guest.abort()
 		panic(http.ErrAbortHandler)
 	}

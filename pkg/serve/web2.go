@@ -184,9 +184,9 @@ func (c *web2) patience() (until time.Time, slack time.Duration) {
 	case !c.deadline.IsZero():
 		until = c.deadline
 	case !c.begun.IsZero():
-		until = c.begun.Add(c.srv.cfg.MessageTimeout)
+		until = c.begun.Add(c.shared.cfg.MessageTimeout)
 	case len(c.open) == 0:
-		idle := c.srv.conns.idleTime(c.srv.cfg.IdleTimeout)
+		idle := c.shared.conns.idleTime(c.shared.cfg.IdleTimeout)
 		return c.rested.Add(idle), idle / slackPart
 	}
 	for _, r := range c.open {
@@ -203,7 +203,7 @@ func (c *web2) respond() bool {
 	rest, err := c.handle()
 	if c.busy {
 		c.busy = false
-		defer c.srv.conns.setBusy(&c.seat, false)
+		defer c.shared.conns.setBusy(&c.seat, false)
 	}
 	if err != nil {
 		c.leaveTaking(err)
@@ -220,12 +220,12 @@ func (c *web2) respond() bool {
 
 // handle handles whole frames. It gives what remains of c.in.
 func (c *web2) handle() (rest []byte, err error) {
-	f, w := c.framer(), c.srv.streams.take()
+	f, w := c.framer(), c.shared.streams.take()
 	defer func() {
 		if c.busy {
 			w.flush(HTTPS, c.family())
 		}
-		c.srv.streams.give(w)
+		c.shared.streams.give(w)
 	}()
 	for rest = c.in; c.whole(rest) && len(c.out) < streamOut; {
 		if !c.greeted {
@@ -250,7 +250,7 @@ func (c *web2) handle() (rest []byte, err error) {
 func (c *web2) answering() {
 	if !c.busy {
 		c.busy = true
-		c.srv.conns.setBusy(&c.seat, true)
+		c.shared.conns.setBusy(&c.seat, true)
 	}
 	c.deadline, c.rested = time.Time{}, c.now
 }
@@ -262,11 +262,11 @@ func (c *web2) handleLater() bool {
 		if i < 0 {
 			return true
 		}
-		r, f, w := c.open[i], c.framer(), c.srv.slowStreams.take()
+		r, f, w := c.open[i], c.framer(), c.shared.slowStreams.take()
 		r.slow = false
 		err := c.answer(f, r, w)
 		w.flush(HTTPS, c.family())
-		c.srv.slowStreams.give(w) // before writing, which may have to wait for the client
+		c.shared.slowStreams.give(w) // before writing, which may have to wait for the client
 		f.giveBack()
 		c.rested = time.Now()
 		if err != nil || !c.write() {
@@ -311,7 +311,7 @@ func (c *web2) leaveTaking(err error) {
 		return
 	case errors.As(err, &fault):
 		code = http2.ErrCode(fault)
-	case !c.srv.stopping.Load() && c.overdue(late):
+	case !c.shared.stopping.Load() && c.overdue(late):
 		c.abort()
 		return
 	}

@@ -311,7 +311,11 @@ func TestWeb2Windows(t *testing.T) {
 			t.Fatalf("stream %d: %d bytes", id, len(all[id].body))
 		}
 	}
-	under := func() int { s.conns.mu.Lock(); defer s.conns.mu.Unlock(); return s.conns.messages }
+	under := func() int {
+		s.streams.conns.mu.Lock()
+		defer s.streams.conns.mu.Unlock()
+		return s.streams.conns.messages
+	}
 	eventually(t, "nothing is under way", func() bool { return under() == 0 })
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"log/slog"
 	"math"
 	"net/netip"
 	"testing"
@@ -16,17 +17,16 @@ import (
 // quietWeb2 is a connection of HTTP/2 without a client: what it would write is in out.
 func quietWeb2(t testing.TB, h func(*Request) (int, Action)) *web2 {
 	t.Helper()
-	cfg, err := Config{Addrs: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}, SlowQueue: 1,
-		NewHandler: func() Handler { return handlerFunc(h) }}.withDefaults()
+	morgue, err := newMorgue("", slog.New(slog.DiscardHandler), time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := newServer(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.morgue.close)
-	conn := &webConn{pipe: pipe{srv: s}, web2Words: web2Words{ok: webOK("h3")}}
+	t.Cleanup(morgue.close)
+	s := newStreamShared(&shared{newHandler: func() Handler { return handlerFunc(h) }, counts: new(counts),
+		quarantine: newQuarantine(time.Now), morgue: morgue},
+		streamLimits{MaxConns: 2048, MaxConnsPerClient: 128, MessageTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second,
+			SlowWorkers: 4}, nil)
+	conn := &webConn{pipe: pipe{shared: s}, web2Words: web2Words{ok: webOK("h3")}}
 	conn.seat = seat{guest: guestFunc(func() {}), transport: HTTPS, peer: netip.MustParseAddrPort("127.0.0.1:1")}
 	if !s.conns.admit(&conn.seat) {
 		t.Fatal("not admitted")
@@ -46,7 +46,7 @@ func (c *web2) hear(data []byte) (out []byte, err error) {
 		c.cuts = c.cuts[:0]
 		if c.busy {
 			c.busy = false
-			c.srv.conns.setBusy(&c.seat, false)
+			c.shared.conns.setBusy(&c.seat, false)
 		}
 	}
 	return out, err
@@ -84,8 +84,8 @@ func FuzzWeb2(f *testing.F) {
 		for len(c.open) > 0 {
 			c.release(c.open[0])
 		}
-		if n := c.srv.conns.messages; n != 0 || len(c.srv.bigMessages) != 0 {
-			t.Errorf("%d messages are under way, %d of them large", n, len(c.srv.bigMessages))
+		if n := c.shared.conns.messages; n != 0 || len(c.shared.bigMessages) != 0 {
+			t.Errorf("%d messages are under way, %d of them large", n, len(c.shared.bigMessages))
 		}
 	})
 }

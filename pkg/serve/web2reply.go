@@ -74,7 +74,7 @@ func (c *web2) answer(f *web2Framer, r *web2Request, w *streamWorker) error {
 	c.ask.query = r.body
 	reply, action := w.answer(&c.ask)
 	switch {
-	case action == Defer && !c.enlist(r, c.srv.cfg.MessageTimeout):
+	case action == Defer && !c.enlist(r, c.shared.cfg.MessageTimeout):
 		return c.refuse(f, r, tooMany)
 	case action == Defer:
 		r.slow = true
@@ -126,7 +126,7 @@ func (c *web2) send(f *web2Framer, r *web2Request, reply []byte) error {
 		return err
 	}
 	r.rest = append([]byte(nil), r.rest...) // reply belongs to a worker
-	if !c.enlist(r, c.srv.cfg.WriteTimeout) {
+	if !c.enlist(r, c.shared.cfg.WriteTimeout) {
 		c.giveUp(r.id)
 		err := f.WriteRSTStream(r.id, http2.ErrCodeEnhanceYourCalm)
 		c.release(r)

@@ -149,10 +149,10 @@ func (c *web2) release(r *web2Request) {
 		c.open = slices.DeleteFunc(c.open, func(o *web2Request) bool { return o == r })
 	}
 	if r.entered {
-		c.srv.conns.exit(&c.seat)
+		c.shared.conns.exit(&c.seat)
 	}
 	if r.permitted {
-		<-c.srv.bigMessages
+		<-c.shared.bigMessages
 	}
 	*r = web2Request{body: r.body[:0]}
 	if cap(r.body) <= smallMessage {
@@ -164,7 +164,7 @@ func (c *web2) release(r *web2Request) {
 func (c *web2) enlist(r *web2Request, limit time.Duration) bool {
 	r.until = c.now.Add(limit)
 	if !r.entered {
-		if r.entered = c.srv.conns.enter(&c.seat); !r.entered {
+		if r.entered = c.shared.conns.enter(&c.seat); !r.entered {
 			return false
 		}
 	}
@@ -211,7 +211,7 @@ func (c *web2) begin(f *web2Framer, w *streamWorker, id uint32, ended bool) erro
 		return c.refuse(f, r, tooLong)
 	case r.why != (refusal{}) && (ended || h.expects):
 		return c.refuse(f, r, r.why)
-	case !c.enlist(r, c.srv.cfg.MessageTimeout):
+	case !c.enlist(r, c.shared.cfg.MessageTimeout):
 		return c.refuse(f, r, tooMany)
 	}
 	if h.expects {
@@ -244,7 +244,7 @@ func (c *web2) collect(r *web2Request, data []byte) (why refusal) {
 	}
 	if size > smallMessage && !r.permitted {
 		select {
-		case c.srv.bigMessages <- struct{}{}:
+		case c.shared.bigMessages <- struct{}{}:
 			r.permitted = true
 		default:
 			return tooManyBig

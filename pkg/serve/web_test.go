@@ -256,7 +256,11 @@ func TestMessagesUnderWayAreBounded(t *testing.T) {
 			ended <- err
 		}()
 	}
-	under := func() int { s.conns.mu.Lock(); defer s.conns.mu.Unlock(); return s.conns.messages }
+	under := func() int {
+		s.streams.conns.mu.Lock()
+		defer s.streams.conns.mu.Unlock()
+		return s.streams.conns.messages
+	}
 	eventually(t, "all are under way", func() bool { return under() == most })
 	if _, err := post(client, webURL(s), query(0, "a.", 1)); err == nil || !strings.Contains(err.Error(), "429") {
 		t.Errorf("one more: %v", err)

@@ -97,26 +97,14 @@ func xdpFrame(from, to netip.AddrPort, msg []byte) []byte {
 }
 
 // newTestQueue makes a queue on a fake socket that nobody runs, so that a test can step it.
-func newTestQueue(t testing.TB, cfg Config, h func(*Request) (int, Action)) (*xdpQueue, *fakeFrames) {
+func newTestQueue(t testing.TB, h func(*Request) (int, Action)) (*xdpQueue, *fakeFrames) {
 	t.Helper()
-	cfg.Addrs = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}
-	cfg.NewHandler = func() Handler { return handlerFunc(h) }
-	cfg, err := cfg.withDefaults()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := newServer(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.morgue.close)
+	s := newTestShared(t, h)
 	f := &fakeFrames{keep: true}
-	q := newXDPQueue(s, &xdpWay{srv: s, wake: -1}, f, fakeLimit, 7)
-	for _, b := range q.batches {
-		b.origins = []origin{{xdpServer[0], 40}, {xdpServer[1], 60}, {netip.MustParseAddrPort("0.0.0.0:5353"), 41},
-			{netip.MustParseAddrPort("[::]:5353"), 61}}
-	}
-	return q, f
+	w := newWay(s, "", []origin{{xdpServer[0], 40}, {xdpServer[1], 60}, {netip.MustParseAddrPort("0.0.0.0:5353"), 41},
+		{netip.MustParseAddrPort("[::]:5353"), 61}})
+	w.wake = -1
+	return newXDPQueue(s, w, f, fakeLimit, 7), f
 }
 
 // read reads a frame as a client does.
@@ -130,10 +118,10 @@ func read(t testing.TB, frame []byte) (from, to netip.AddrPort, msg []byte) {
 }
 
 // xdpCounts gives what the queue has counted, by family.
-func xdpCounts(q *xdpQueue) [2]tally { return q.srv.metrics.totals()[pastKernel] }
+func xdpCounts(q *xdpQueue) [2]tally { return q.shared.counts.totals()[pastKernel] }
 
 func TestXDPAnswersInTheFrame(t *testing.T) {
-	q, f := newTestQueue(t, Config{}, echo)
+	q, f := newTestQueue(t, echo)
 	var frames [][]byte
 	const n = batchSize + 20
 	for i := range n {
@@ -164,7 +152,7 @@ func TestXDPAnswersInTheFrame(t *testing.T) {
 	if c[0][countPackets] != 55 || c[1][countPackets] != 28 || c[0][countDropFrame] != 1 || c[0][countReplies]+c[1][countReplies] != n-1 {
 		t.Errorf("counts %v", c)
 	}
-	if udp := q.srv.metrics.totals()[UDP]; udp != [2]tally{} {
+	if udp := q.shared.counts.totals()[UDP]; udp != [2]tally{} {
 		t.Errorf("counted as UDP: %v", udp)
 	}
 }
@@ -197,7 +185,7 @@ func TestXDPIsAsSockets(t *testing.T) {
 		}
 	}
 	w, client := newTestWorker(t, "127.0.0.1:0", fates())
-	q, f := newTestQueue(t, Config{}, fates())
+	q, f := newTestQueue(t, fates())
 	for id := range uint16(10) {
 		msg := query(id, string('a'+rune(id))+".example.", 1)
 		write(t, client, msg)
@@ -233,7 +221,7 @@ func TestXDPIsAsSockets(t *testing.T) {
 
 func TestXDPRoom(t *testing.T) {
 	var rooms []int
-	q, f := newTestQueue(t, Config{}, func(r *Request) (int, Action) {
+	q, f := newTestQueue(t, func(r *Request) (int, Action) {
 		rooms = append(rooms, len(r.Buf))
 		return len(r.Buf), Send
 	})
@@ -250,7 +238,8 @@ func TestXDPRoom(t *testing.T) {
 }
 
 func TestXDPRateLimit(t *testing.T) {
-	q, f := newTestQueue(t, Config{RateLimit: &RateLimit{Rate: 2, Slip: 2}}, echo)
+	q, f := newTestQueue(t, echo)
+	q.shared.limit = mustLimiter(t, RateLimit{Rate: 2, Slip: 2})
 	var frames [][]byte
 	for i := range 45 {
 		frames = append(frames, xdpFrame(xdpClient[0], xdpServer[0], query(uint16(i), "a.", 1)))
@@ -264,7 +253,7 @@ func TestXDPRateLimit(t *testing.T) {
 }
 
 func TestXDPPutsOff(t *testing.T) {
-	q, f := newTestQueue(t, Config{}, func(*Request) (int, Action) { return 0, Defer })
+	q, f := newTestQueue(t, func(*Request) (int, Action) { return 0, Defer })
 	for _, c := range []struct {
 		from, to   string
 		fd, ctlLen int
@@ -280,7 +269,7 @@ func TestXDPPutsOff(t *testing.T) {
 		msg := query(1, "a.", 1)
 		f.put(xdpFrame(from, to, msg))
 		q.step()
-		j, queue := q.srv.slow.take()
+		j, queue := q.shared.slow.take()
 		name := j.name
 		if j.fd != c.fd || j.ctlLen != c.ctlLen || j.source != from || !bytes.Equal(j.query[:j.n], msg) ||
 			binary.NativeEndian.Uint16(name[:]) != c.family || binary.BigEndian.Uint16(name[2:]) != from.Port() ||
@@ -315,7 +304,7 @@ func checkControl(t *testing.T, ctl []byte, from netip.Addr) {
 }
 
 func TestXDPAllocatesNothing(t *testing.T) {
-	q, f := newTestQueue(t, Config{}, echo)
+	q, f := newTestQueue(t, echo)
 	f.keep = false
 	f.put(xdpFrame(xdpClient[0], xdpServer[0], query(1, "www.example.", 1)), xdpFrame(xdpClient[1], xdpServer[1], query(1, "www.example.", 1)))
 	waiting, memory := slices.Clone(f.waiting), bytes.Clone(f.memory)
@@ -335,7 +324,7 @@ func TestXDPAllocatesNothing(t *testing.T) {
 // TestXDPComesBack has a socket that can't send, as that of an interface that is down: the worker tries again, but neither spins nor
 // sleeps for good, and its end is not held up.
 func TestXDPComesBack(t *testing.T) {
-	q, f := newTestQueue(t, Config{}, echo)
+	q, f := newTestQueue(t, echo)
 	f.unsent = 1
 	if q.step() || f.flushed != 1 {
 		t.Errorf("something came, or %d flushes", f.flushed)
@@ -366,7 +355,8 @@ func TestXDPComesBack(t *testing.T) {
 // TestXDPSaysWhySendingFails has sending fail now and then, for one reason and then for another.
 func TestXDPSaysWhySendingFails(t *testing.T) {
 	var log bytes.Buffer
-	q, f := newTestQueue(t, Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}, echo)
+	q, f := newTestQueue(t, echo)
+	q.shared.logger = slog.New(slog.NewTextHandler(&log, nil))
 	f.unsent = 1
 	f.errnos = []unix.Errno{unix.ENETDOWN, 0, unix.ENETDOWN, unix.ENETDOWN, 0, unix.ENOBUFS, 0, unix.ENOBUFS}
 	for len(f.errnos) > 0 {

@@ -31,7 +31,7 @@ const comeBack = time.Millisecond
 // into two batches, each with a worker (and Handler) of its own, since they count by family; both are sent together.
 // Frames go to a batch with what was read from their headers, and are answered in place.
 type xdpQueue struct {
-	srv     *Server
+	shared  *datagramShared
 	sock    frames
 	limit   int // bytes of the largest frame that may be sent
 	ending  *atomic.Bool
@@ -43,15 +43,15 @@ type xdpQueue struct {
 }
 
 // newXDPQueue makes what serves sock, which is of the interface with that index, and may send frames of limit bytes.
-func newXDPQueue(s *Server, w *xdpWay, sock frames, limit, index int) *xdpQueue {
-	q := &xdpQueue{srv: s, sock: sock, limit: limit, ending: &w.ending}
+func newXDPQueue(s *datagramShared, w *way, sock frames, limit, index int) *xdpQueue {
+	q := &xdpQueue{shared: s, sock: sock, limit: limit, ending: &w.ending}
 	q.poll[0] = unix.PollFd{Fd: int32(sock.FD()), Events: unix.POLLIN}
 	q.poll[1] = unix.PollFd{Fd: int32(w.wake), Events: unix.POLLIN}
 	for family := range q.workers {
-		b := &xdpBatch{sock: sock, in: make([]xdpDatagram, 0, batchSize), origins: s.origins(), index: index}
+		b := &xdpBatch{sock: sock, in: make([]xdpDatagram, 0, batchSize), origins: w.origins, index: index}
 		q.batches[family] = b
-		q.workers[family] = &udpWorker{srv: s, batch: b, h: s.cfg.NewHandler(), req: Request{Transport: UDP},
-			query: make([]byte, 0, slotSize), sheet: s.metrics.newSheet(pastKernel, uint8(family))}
+		q.workers[family] = &udpWorker{shared: s, batch: b, h: s.newHandler(), req: Request{Transport: UDP},
+			query: make([]byte, 0, slotSize), sheet: s.counts.newSheet(pastKernel, uint8(family))}
 	}
 	return q
 }
@@ -109,7 +109,7 @@ func (q *xdpQueue) step() bool {
 	}
 	if errno := q.sock.Flush(); errno != 0 && errno != q.failed {
 		q.failed = errno
-		q.srv.cfg.Logger.Warn("sending past the kernel's stack fails", "error", errno)
+		q.shared.logger.Warn("sending past the kernel's stack fails", "error", errno)
 	}
 	return n > 0
 }
@@ -173,22 +173,6 @@ func (b *xdpBatch) send() (sent, failed, busy int) {
 		sent++
 	}
 	return sent, 0, 0
-}
-
-// origin is a socket from which late replies are sent, and the address that it is bound to.
-type origin struct {
-	addr netip.AddrPort
-	fd   int
-}
-
-// origins lists a socket for each address that is served by UDP.
-func (s *Server) origins() (all []origin) {
-	for _, b := range s.binds {
-		if len(b.udp) > 0 {
-			all = append(all, origin{netip.AddrPortFrom(b.addr.Addr().WithZone(""), b.addr.Port()), b.udp[0].fd})
-		}
-	}
-	return all
 }
 
 // putOff leaves the reply to the kernel's stack: it is sent from the socket that would have received the query.

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"bytes"
+	"context"
 	"net"
 	"net/netip"
 	"sync"
@@ -17,11 +18,12 @@ import (
 // it can be.
 const xdpCheck = 2 * time.Second
 
-// xdpWay is the way past the kernel's stack for what comes by one interface. While it can't be had, the sockets serve;
+// way is the way past the kernel's stack for what comes by one interface. While it can't be had, the sockets serve;
 // so they do, at any time, what the program does not pick out.
-type xdpWay struct {
-	srv  *Server
-	name string
+type way struct {
+	shared  *datagramShared
+	name    string
+	origins []origin
 
 	mu      sync.Mutex
 	port    *xdp.Port // nil: the sockets serve
@@ -32,13 +34,24 @@ type xdpWay struct {
 	said    string // the last warning
 }
 
-// keep looks after the way until Shutdown, and then ends it.
-func (w *xdpWay) keep() {
+// origin is a socket of the kernel's, from which late replies are sent, and the address that it is bound to.
+type origin struct {
+	addr netip.AddrPort
+	fd   int
+}
+
+// newWay makes a way that is closed still. origins has a socket for each address that is served.
+func newWay(s *datagramShared, name string, origins []origin) *way {
+	return &way{shared: s, name: name, origins: origins}
+}
+
+// keep looks after the way until ctx ends, and then ends it.
+func (w *way) keep(ctx context.Context) {
 	tick := time.NewTicker(xdpCheck)
 	defer tick.Stop()
 	for {
 		select {
-		case <-w.srv.alive.Done():
+		case <-ctx.Done():
 			w.close()
 			return
 		case <-tick.C:
@@ -49,14 +62,14 @@ func (w *xdpWay) keep() {
 
 // check opens the way where it is closed, opens it anew where the interface is not what it was, and follows the
 // machine's addresses.
-func (w *xdpWay) check() {
+func (w *way) check() {
 	if w.port == nil {
 		w.open()
 		return
 	}
 	nic, err := net.InterfaceByName(w.name)
 	if err != nil || nic.Index != w.port.Index || !bytes.Equal(nic.HardwareAddr, w.port.MAC) || w.port.TooLong(nic.MTU) {
-		w.srv.cfg.Logger.Warn("the interface of --xdp is gone, or another; the sockets serve", "interface", w.name)
+		w.shared.logger.Warn("the interface of --xdp is gone, or another; the sockets serve", "interface", w.name)
 		w.close() // it is opened at the next check: the kernel gives queues back a little later
 		return
 	}
@@ -66,7 +79,7 @@ func (w *xdpWay) check() {
 }
 
 // open tries to open the way. Where it can't, the sockets serve, and the reason is logged when it is news.
-func (w *xdpWay) open() {
+func (w *way) open() {
 	port, err := xdp.Open(w.name, 0)
 	if err != nil {
 		w.warn(err)
@@ -83,7 +96,7 @@ func (w *xdpWay) open() {
 	w.mu.Unlock()
 	w.ending.Store(false)
 	for _, sock := range port.Sockets {
-		w.workers.Go(newXDPQueue(w.srv, w, sock, port.Limit, port.Index).run)
+		w.workers.Go(newXDPQueue(w.shared, w, sock, port.Limit, port.Index).run)
 	}
 	if err := port.Serve(w.addrs()); err != nil {
 		w.close()
@@ -91,21 +104,21 @@ func (w *xdpWay) open() {
 		return
 	}
 	w.said = ""
-	w.srv.cfg.Logger.Info("queries by UDP are taken past the kernel's stack", "interface", w.name, "mode", string(port.Mode),
+	w.shared.logger.Info("queries by UDP are taken past the kernel's stack", "interface", w.name, "mode", string(port.Mode),
 		"queues", len(port.Sockets))
 }
 
 // warn logs why the way can't be had, once for each reason.
-func (w *xdpWay) warn(err error) {
+func (w *way) warn(err error) {
 	if err.Error() == w.said {
 		return
 	}
 	w.said = err.Error()
-	w.srv.cfg.Logger.Warn("--xdp can't be had; the sockets serve", "error", err)
+	w.shared.logger.Warn("--xdp can't be had; the sockets serve", "error", err)
 }
 
 // close hands back to the sockets, once what has come is answered.
-func (w *xdpWay) close() {
+func (w *way) close() {
 	if w.port == nil {
 		return
 	}
@@ -130,22 +143,19 @@ func lostOf(port *xdp.Port) (n uint64) {
 
 // addrs are the addresses and ports that are served by UDP; a wildcard is all addresses of its family that this
 // machine has.
-func (w *xdpWay) addrs() (all []netip.AddrPort) {
+func (w *way) addrs() (all []netip.AddrPort) {
 	var own []netip.Addr
-	for _, b := range w.srv.binds {
-		if len(b.udp) == 0 {
-			continue
-		}
-		if !b.addr.Addr().IsUnspecified() {
-			all = append(all, netip.AddrPortFrom(b.addr.Addr().WithZone(""), b.addr.Port()))
+	for _, o := range w.origins {
+		if !o.addr.Addr().IsUnspecified() {
+			all = append(all, o.addr)
 			continue
 		}
 		if own == nil {
 			own = machineAddrs(w.name)
 		}
 		for _, a := range own {
-			if a.Is4() == b.addr.Addr().Is4() {
-				all = append(all, netip.AddrPortFrom(a, b.addr.Port()))
+			if a.Is4() == o.addr.Addr().Is4() {
+				all = append(all, netip.AddrPortFrom(a, o.addr.Port()))
 			}
 		}
 	}
@@ -174,7 +184,7 @@ func machineAddrs(name string) (all []netip.Addr) {
 }
 
 // state tells, for the metrics, how the way is served: the mode, the number of queues, and the datagrams lost.
-func (w *xdpWay) state() (mode string, queues int, lost uint64) {
+func (w *way) state() (mode string, queues int, lost uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.port == nil {

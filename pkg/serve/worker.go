@@ -2,6 +2,7 @@ package serve
 
 import (
 	"crypto/tls"
+	"errors"
 	"net/netip"
 	"sync/atomic"
 )
@@ -18,7 +19,7 @@ type asked struct {
 // streamWorker answers messages of connections: a Handler with its room and counters. Connections take one for as long
 // as it takes to answer what they have ready, so there are few of them, however many connections there are.
 type streamWorker struct {
-	srv    *Server
+	shared *streamShared
 	slow   bool // its Handler does slow work
 	h      Handler
 	req    Request
@@ -29,14 +30,14 @@ type streamWorker struct {
 
 // streamPool lends streamWorkers, made on demand up to a bound; beyond it, connections wait for each other.
 type streamPool struct {
-	srv  *Server
-	slow bool
-	free chan *streamWorker
-	made atomic.Int32
+	shared *streamShared
+	slow   bool
+	free   chan *streamWorker
+	made   atomic.Int32
 }
 
-func newStreamPool(s *Server, size int, slow bool) *streamPool {
-	return &streamPool{srv: s, slow: slow, free: make(chan *streamWorker, size)}
+func newStreamPool(s *streamShared, size int, slow bool) *streamPool {
+	return &streamPool{shared: s, slow: slow, free: make(chan *streamWorker, size)}
 }
 
 func (p *streamPool) take() *streamWorker {
@@ -49,10 +50,10 @@ func (p *streamPool) take() *streamWorker {
 		p.made.Add(-1)
 		return <-p.free
 	}
-	w := &streamWorker{srv: p.srv, slow: p.slow, h: p.srv.cfg.NewHandler(), room: make([]byte, streamRoom)}
+	w := &streamWorker{shared: p.shared, slow: p.slow, h: p.shared.newHandler(), room: make([]byte, streamRoom)}
 	for t := TCP; t < numTransports; t++ {
 		for f := range w.sheets[t] {
-			w.sheets[t][f] = p.srv.metrics.newSheet(t, uint8(f))
+			w.sheets[t][f] = p.shared.counts.newSheet(t, uint8(f))
 		}
 	}
 	return w
@@ -72,7 +73,7 @@ func (w *streamWorker) answer(q *asked) (reply []byte, action Action) {
 		return nil, Close // whatever this is, it is not DNS
 	}
 	var n int
-	if w.srv.quarantine.judge(q.query, q.transport, q.source.Addr()) != passed {
+	if w.shared.quarantine.judge(q.query, q.transport, q.source.Addr()) != passed {
 		t[countQuarantined]++
 		n, action = w.fail(q.query, rcodeRefused)
 	} else {
@@ -114,7 +115,7 @@ func (w *streamWorker) call(q *asked) (n int, action Action) {
 	defer func() {
 		if value := recover(); value != nil {
 			w.tally[q.transport][familyOf(q.source.Addr())][countPanics]++
-			w.h = w.srv.bury(value, w.h, &w.req, q.query)
+			w.h = w.shared.bury(value, w.h, &w.req, q.query)
 			n, action = w.fail(q.query, rcodeServFail)
 		}
 	}()
@@ -132,7 +133,7 @@ func (w *streamWorker) flush(transport Transport, family uint8) {
 	defer func() {
 		if value := recover(); value != nil {
 			t[countPanics]++
-			w.h = w.srv.bury(value, w.h, &w.req, nil)
+			w.h = w.shared.bury(value, w.h, &w.req, nil)
 		}
 		t[countBatches]++
 		w.sheets[transport][family].publish(t)
@@ -142,7 +143,7 @@ func (w *streamWorker) flush(transport Transport, family uint8) {
 
 // one has a single message answered, slowly where it takes that, and appends the reply to dst. With the action
 // Stream, produce is what makes the replies.
-func (s *Server) one(q *asked, dst []byte) (reply []byte, action Action, produce producer) {
+func (s *streamShared) one(q *asked, dst []byte) (reply []byte, action Action, produce producer) {
 	reply, action, produce = s.streams.one(q, dst)
 	if action == Defer {
 		return s.slowStreams.one(q, dst)
@@ -157,4 +158,42 @@ func (p *streamPool) one(q *asked, dst []byte) (reply []byte, action Action, pro
 	dst = append(dst, reply...)
 	w.flush(q.transport, familyOf(q.source.Addr()))
 	return dst, action, w.req.Produce
+}
+
+// producer is Request.Produce.
+type producer func(send func(msg []byte) error) error
+
+var errTooLong = errors.New("serve: a message over 65535 bytes can't be sent")
+
+// produce runs p for q, whose client gets each message by write, and tells whether it went well. A panic in it is
+// treated as one in a Handler.
+func (s *streamShared) produce(q *asked, p producer, write func(msg []byte) error) (ok bool) {
+	sent := uint64(0)
+	defer func() {
+		if value := recover(); value != nil {
+			s.note(value, q.transport, q.source, q.query)
+			ok = false
+		}
+		s.countReplies(q, sent)
+	}()
+	return p(func(msg []byte) error {
+		if len(msg) > streamRoom {
+			return errTooLong
+		}
+		err := write(msg)
+		if err == nil {
+			sent++
+		}
+		return err
+	}) == nil
+}
+
+// countReplies counts replies that no worker has made.
+func (s *streamShared) countReplies(q *asked, n uint64) {
+	w := s.streams.take()
+	defer s.streams.give(w)
+	family := familyOf(q.source.Addr())
+	t := &w.tally[q.transport][family]
+	t[countReplies] += n
+	w.sheets[q.transport][family].publish(t)
 }

@@ -26,7 +26,7 @@ var (
 // pipe is a connection by TCP, or by TLS above it: what has come and waits to be handled, what waits to be written, and
 // the deadlines. While the connection is idle, it holds no room for either. It belongs to the connection's goroutine.
 type pipe struct {
-	srv     *Server
+	shared  *streamShared
 	tap     *tap
 	conn    net.Conn // what messages go through: tap, or the TLS above it
 	in      []byte   // what has come
@@ -38,9 +38,9 @@ type pipe struct {
 	writeBy time.Time
 }
 
-func newPipe(s *Server, conn *net.TCPConn, config *tls.Config) pipe {
+func newPipe(s *streamShared, conn *net.TCPConn, config *tls.Config) pipe {
 	t := newTap(conn)
-	p := pipe{srv: s, tap: t, conn: t}
+	p := pipe{shared: s, tap: t, conn: t}
 	if config != nil {
 		p.conn = tls.Server(t, config)
 	}
@@ -54,7 +54,7 @@ func (p *pipe) abort() {
 }
 
 // hurry ends reading when Shutdown has given enough time. It may be called concurrently.
-func (p *pipe) hurry() { _ = p.tap.SetReadDeadline(p.srv.stopBy()) }
+func (p *pipe) hurry() { _ = p.tap.SetReadDeadline(p.shared.stopBy()) }
 
 // fill waits until something has come, if all that came before is in, and takes in what there is, until in is full. Room
 // grows only with bytes that have come, and up to most. The client has until then, or slack more; see moved.
@@ -120,8 +120,8 @@ func (p *pipe) readUntil(until time.Time, slack time.Duration) error {
 			return err
 		}
 	}
-	if p.srv.stopping.Load() { // looked at after the deadline was set, so that ours can't replace Shutdown's unseen
-		return p.tap.SetReadDeadline(p.srv.stopBy())
+	if p.shared.stopping.Load() { // looked at after the deadline was set, so that ours can't replace Shutdown's unseen
+		return p.tap.SetReadDeadline(p.shared.stopBy())
 	}
 	return nil
 }
@@ -161,7 +161,7 @@ func (p *pipe) write() bool {
 
 // mayWrite gives the client time to take what is written next.
 func (p *pipe) mayWrite() bool {
-	limit := p.srv.cfg.WriteTimeout
+	limit := p.shared.cfg.WriteTimeout
 	return !moved(&p.writeBy, time.Now().Add(limit), limit/slackPart) || p.tap.SetWriteDeadline(p.writeBy) == nil
 }
 

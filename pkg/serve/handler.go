@@ -37,6 +37,16 @@ func (t Transport) String() string {
 	return "unknown"
 }
 
+// familyOf gives the index of an address in familyNames.
+func familyOf(a netip.Addr) uint8 {
+	if a.Is4() {
+		return 0
+	}
+	return 1
+}
+
+var familyNames = [2]string{"ipv4", "ipv6"}
+
 // Request is one message on its way through a Handler. It is valid only during the call of Handle, and Buf's
 // bytes belong to the socket afterwards: a Handler that wants to keep something copies it.
 type Request struct {

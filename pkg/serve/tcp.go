@@ -29,7 +29,7 @@ type stream struct {
 }
 
 // newStream makes a stream, with TLS where there is a configuration for it.
-func newStream(s *Server, conn *net.TCPConn, peer netip.AddrPort, config *tls.Config) *stream {
+func newStream(s *streamShared, conn *net.TCPConn, peer netip.AddrPort, config *tls.Config) *stream {
 	c := &stream{pipe: newPipe(s, conn, config), deadline: time.Now().Add(s.cfg.FirstTimeout)}
 	c.seat = seat{guest: c, transport: TCP, peer: peer}
 	if config != nil {
@@ -41,7 +41,7 @@ func newStream(s *Server, conn *net.TCPConn, peer netip.AddrPort, config *tls.Co
 
 // run serves the connection to its end.
 func (c *stream) run() {
-	defer c.srv.conns.leave(&c.seat)
+	defer c.shared.conns.leave(&c.seat)
 	defer c.end()
 	var ok bool
 	if c.ask.peer, ok = c.shakeHands(c.deadline); !ok {
@@ -87,19 +87,19 @@ func (c *stream) read() error {
 // patience is when the client has to have sent something: by the end of the message that has begun, or of the idle time.
 func (c *stream) patience() (until time.Time, slack time.Duration) {
 	if c.deadline.IsZero() && len(c.in) > 0 {
-		c.deadline = time.Now().Add(c.srv.cfg.MessageTimeout)
+		c.deadline = time.Now().Add(c.shared.cfg.MessageTimeout)
 	}
 	if !c.deadline.IsZero() {
 		return c.deadline, 0
 	}
-	idle := c.srv.conns.idleTime(c.srv.cfg.IdleTimeout)
+	idle := c.shared.conns.idleTime(c.shared.cfg.IdleTimeout)
 	return time.Now().Add(idle), idle / slackPart
 }
 
 // respond answers whole messages, as many as fit into one write. False: the connection is at its end.
 func (c *stream) respond() bool {
-	c.srv.conns.setBusy(&c.seat, true)
-	defer c.srv.conns.setBusy(&c.seat, false)
+	c.shared.conns.setBusy(&c.seat, true)
+	defer c.shared.conns.setBusy(&c.seat, false)
 	rest := c.handle()
 	if !c.write() || !c.handleLater() || !c.transfer() {
 		c.abort()
@@ -117,8 +117,8 @@ func (c *stream) respond() bool {
 // handle has whole messages answered into c.out until there is enough to write, or one wants the connection for
 // itself. It gives what remains of c.in.
 func (c *stream) handle() (rest []byte) {
-	w := c.srv.streams.take()
-	defer c.srv.streams.give(w)
+	w := c.shared.streams.take()
+	defer c.shared.streams.give(w)
 	c.ask.keepAlive = c.keepAlive()
 	rest = c.in
 	for !c.closing && c.produce == nil && len(c.out) < streamOut && len(rest) >= lengthSize {
@@ -161,10 +161,10 @@ func (c *stream) handleLater() bool {
 	query, produce := c.ask.query, c.produce // of a message that came after these
 	for _, c.ask.query = range c.later {
 		c.produce = nil
-		w := c.srv.slowStreams.take()
+		w := c.shared.slowStreams.take()
 		c.answer(w)
 		w.flush(c.transport, c.family())
-		c.srv.slowStreams.give(w) // before writing, which may have to wait for the client
+		c.shared.slowStreams.give(w) // before writing, which may have to wait for the client
 		if !c.write() || !c.transfer() {
 			return false
 		}
@@ -180,7 +180,7 @@ func (c *stream) transfer() bool {
 	}
 	produce := c.produce
 	c.produce = nil
-	return c.srv.produce(&c.ask, produce, func(msg []byte) error {
+	return c.shared.produce(&c.ask, produce, func(msg []byte) error {
 		c.frame(msg)
 		if !c.write() {
 			return errNotTaken
@@ -191,7 +191,7 @@ func (c *stream) transfer() bool {
 
 // keepAlive is the idle time in the units of RFC 7828.
 func (c *stream) keepAlive() uint16 {
-	return uint16(min(max(c.srv.conns.idleTime(c.srv.cfg.IdleTimeout)/(100*time.Millisecond), 1), 65535))
+	return uint16(min(max(c.shared.conns.idleTime(c.shared.cfg.IdleTimeout)/(100*time.Millisecond), 1), 65535))
 }
 
 // errNotTaken tells a producer that its client does not take what it makes.
