@@ -27,10 +27,33 @@ type part struct{ name, files string }
 // The parts of packages that have some, lowest first: what a file uses of another one shall stand in its own part, or in one before.
 // Every file of a package listed here belongs to just one part.
 var parts = map[string][]part{
-	"pkg/serve": {
-		{"wire", "failure ttl"},
-		{"system", "thread rest mmsg message"},
-		{"the rest", "*"},
+	"pkg/serve": { // handling, guards, datagrams, streams: see the packages in its folder
+		{"names", "serve"},
+		{"configuration", "config"},
+		{"addresses", "binderror bind"},
+		{"server", "metrics server"},
+	},
+	"pkg/serve/datagram": {
+		{"sockets and threads", "socket mmsg thread rest"},
+		{"slow work", "datagram slow shared"},
+		{"batches", "batch bundle"},
+		{"workers", "udp"},
+		{"past the kernel", "xdp*"},
+	},
+	"pkg/serve/guard": {
+		{"counts", "counts"},
+		{"connections", "conns evict"},
+		{"replies", "ratelimit"},
+		{"panics", "quarantine panics"},
+		{"what workers share", "shared"},
+	},
+	"pkg/serve/stream": {
+		{"workers", "message shared worker"},
+		{"connections", "tap handshake pipe"},
+		{"TCP and TLS", "tcp"},
+		{"QUIC", "quic doq"},
+		{"HTTP", "web*"},
+		{"endpoints", "endpoint"},
 	},
 }
 
@@ -45,7 +68,6 @@ var wide = map[string]int{
 	"cmd/gtmctl":   26,
 	"pkg/control":  24,
 	"pkg/geo":      32,
-	"pkg/serve":    38,
 	"pkg/spec":     37,
 	"pkg/store":    45,
 	"pkg/table":    34,

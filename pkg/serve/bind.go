@@ -7,6 +7,10 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gti/gtm/pkg/serve/datagram"
+	"github.com/gti/gtm/pkg/serve/seam"
+	"github.com/gti/gtm/pkg/serve/stream"
 )
 
 const portTries = 32 // free TCP ports to try for one that is free with UDP too
@@ -16,16 +20,16 @@ type binding struct {
 	transport Transport // UDP stands for TCP, too
 	addr      netip.AddrPort
 	tcp       *net.TCPListener // all but QUIC
-	udp       []socket
+	udp       []datagram.Socket
 	packets   *net.UDPConn // HTTPS (for HTTP/3) and QUIC
 
-	streams *endpoint // made by open; nil where there is nothing but datagrams
+	streams *stream.Endpoint // made by open; nil where there is nothing but datagrams
 }
 
 // bindAll binds every address or none.
 func bindAll(cfg Config) ([]*binding, error) {
 	var binds []*binding
-	for t, addrs := range [numTransports][]netip.AddrPort{UDP: cfg.Addrs, TLS: cfg.TLS, HTTPS: cfg.HTTPS, QUIC: cfg.QUIC} {
+	for t, addrs := range [seam.NumTransports][]netip.AddrPort{UDP: cfg.Addrs, TLS: cfg.TLS, HTTPS: cfg.HTTPS, QUIC: cfg.QUIC} {
 		for _, addr := range addrs {
 			b, err := bind(Transport(t), addr, cfg.Workers)
 			if err != nil {
@@ -39,20 +43,20 @@ func bindAll(cfg Config) ([]*binding, error) {
 }
 
 // open makes what takes in the connections of b.
-func (b *binding) open(s *streamShared) (err error) {
+func (b *binding) open(s *stream.Shared) (err error) {
 	t := b.transport
 	if t == UDP {
 		t = TCP
 	}
-	b.streams, err = s.open(t, b.addr, b.tcp, b.packets)
+	b.streams, err = s.Open(t, b.addr, b.tcp, b.packets)
 	return err
 }
 
 // origins lists a socket for each address that is served by UDP.
-func origins(binds []*binding) (all []origin) {
+func origins(binds []*binding) (all []datagram.Origin) {
 	for _, b := range binds {
 		if len(b.udp) > 0 {
-			all = append(all, origin{netip.AddrPortFrom(b.addr.Addr().WithZone(""), b.addr.Port()), b.udp[0].fd})
+			all = append(all, datagram.Origin{Addr: netip.AddrPortFrom(b.addr.Addr().WithZone(""), b.addr.Port()), FD: b.udp[0].FD})
 		}
 	}
 	return all
@@ -64,7 +68,7 @@ func (b *binding) stop() {
 		_ = b.tcp.Close() // ends accept; it can't fail in a way that matters now
 	}
 	if b.streams != nil {
-		b.streams.stop()
+		b.streams.Stop()
 	}
 }
 
@@ -75,10 +79,10 @@ func closeAll(binds []*binding) {
 			_ = b.tcp.Close()
 		}
 		for _, sock := range b.udp {
-			_ = unix.Close(sock.fd)
+			_ = unix.Close(sock.FD)
 		}
 		if b.streams != nil {
-			b.streams.close()
+			b.streams.Close()
 		}
 		if b.packets != nil {
 			_ = b.packets.Close()
@@ -146,21 +150,23 @@ func (b *binding) bindPackets() error {
 }
 
 // network gives "tcp4" or the like, so that :: is IPv6 alone.
-func (b *binding) network(kind string) string { return kind + familyNames[familyOf(b.addr.Addr())][3:] }
+func (b *binding) network(kind string) string {
+	return kind + seam.FamilyNames[seam.FamilyOf(b.addr.Addr())][3:]
+}
 
 // bindUDP opens one socket per worker.
 func (b *binding) bindUDP(workers int) error {
 	// Sockets with SO_REUSEPORT would share the port with any other program of this user that set it too, and lose
 	// queries to it; one without the option finds out.
-	probe, err := openUDP(b.addr, false)
+	probe, err := datagram.OpenSocket(b.addr, false)
 	if err != nil {
 		return err
 	}
-	if err := unix.Close(probe.fd); err != nil {
+	if err := unix.Close(probe.FD); err != nil {
 		return err
 	}
 	for range workers {
-		sock, err := openUDP(b.addr, true)
+		sock, err := datagram.OpenSocket(b.addr, true)
 		if err != nil {
 			return err
 		}

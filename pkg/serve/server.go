@@ -9,19 +9,25 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gti/gtm/pkg/serve/cert"
+	"github.com/gti/gtm/pkg/serve/datagram"
+	"github.com/gti/gtm/pkg/serve/guard"
+	"github.com/gti/gtm/pkg/serve/seam"
+	"github.com/gti/gtm/pkg/serve/stream"
 )
 
 // Server serves until Shutdown. Its methods are safe for concurrent use.
 type Server struct {
 	cfg       Config
-	binds     []*binding                                      // made by Open
-	addrs     atomic.Pointer[[numTransports][]netip.AddrPort] // likewise
-	ways      []*way                                          // likewise
+	binds     []*binding                                           // made by Open
+	addrs     atomic.Pointer[[seam.NumTransports][]netip.AddrPort] // likewise
+	ways      []*datagram.Way                                      // likewise
 	metrics   *collector
-	shared    *shared
-	datagrams *datagramShared
-	streams   *streamShared
-	keys      *keyring
+	shared    *guard.Shared
+	datagrams *datagram.Shared
+	streams   *stream.Shared
+	keys      *cert.Keyring
 
 	alive   context.Context // ends when Shutdown begins
 	stop    context.CancelFunc
@@ -47,7 +53,7 @@ func New(cfg Config) (*Server, error) {
 	binds, err := bindAll(trial)
 	closeAll(binds)
 	if err != nil {
-		s.shared.morgue.close()
+		s.shared.Morgue.Close()
 		return nil, err
 	}
 	return s, nil
@@ -64,7 +70,7 @@ func Listen(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	if err := s.Open(); err != nil {
-		s.shared.morgue.close()
+		s.shared.Morgue.Close()
 		return nil, err
 	}
 	return s, nil
@@ -77,7 +83,7 @@ func (s *Server) Open() (err error) {
 		return err
 	}
 	for _, name := range s.cfg.XDP {
-		s.ways = append(s.ways, newWay(s.datagrams, name, origins(s.binds)))
+		s.ways = append(s.ways, datagram.NewWay(s.datagrams, name, origins(s.binds)))
 	}
 	s.metrics.ways = s.ways
 	if err := s.open(); err != nil {
@@ -88,32 +94,31 @@ func (s *Server) Open() (err error) {
 	s.start()
 	s.setAddrs()
 	for _, w := range s.ways {
-		w.open() // it takes longer, and is not in the way of the first answer
-		s.running.Go(func() { w.keep(s.alive) })
+		w.Open() // it takes longer, and is not in the way of the first answer
+		s.running.Go(func() { w.Keep(s.alive) })
 	}
 	return nil
 }
 
 // newServer makes what does not need a socket.
 func newServer(cfg Config) (*Server, error) {
-	limit, err := newLimiter(cfg.RateLimit, cfg.Now)
+	limit, err := guard.NewLimiter(cfg.RateLimit, cfg.Now)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := newKeyring(cfg.Certificates, cfg.Logger, cfg.Now)
+	keys, err := cert.New(cfg.Certificates, cfg.Logger, cfg.Now)
 	if err != nil {
 		return nil, err
 	}
-	morgue, err := newMorgue(cfg.PanicDir, cfg.Logger, cfg.Now)
+	all, err := guard.NewShared(cfg.NewHandler, cfg.PanicDir, cfg.Logger, cfg.Now)
 	if err != nil {
 		return nil, err
 	}
-	all := &shared{newHandler: cfg.NewHandler, logger: cfg.Logger, counts: new(counts), quarantine: newQuarantine(cfg.Now), morgue: morgue}
-	s := &Server{cfg: cfg, shared: all, keys: keys, datagrams: newDatagramShared(all, limit, cfg.SlowQueue),
-		streams: newStreamShared(all, streamLimits{MaxConns: cfg.MaxConns, MaxConnsPerClient: cfg.MaxConnsPerClient,
+	s := &Server{cfg: cfg, shared: all, keys: keys, datagrams: datagram.NewShared(all, limit, cfg.SlowQueue),
+		streams: stream.NewShared(all, stream.Limits{MaxConns: cfg.MaxConns, MaxConnsPerClient: cfg.MaxConnsPerClient,
 			FirstTimeout: cfg.FirstTimeout, IdleTimeout: cfg.IdleTimeout, MessageTimeout: cfg.MessageTimeout,
 			WriteTimeout: cfg.WriteTimeout, SlowWorkers: cfg.SlowWorkers}, keys)}
-	s.metrics = &collector{counts: all.counts, conns: s.streams.conns, quarantine: all.quarantine, keys: keys}
+	s.metrics = &collector{counts: all.Counts, conns: s.streams.Conns, quarantine: all.Quarantine, keys: keys}
 	s.alive, s.stop = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -137,19 +142,19 @@ func (s *Server) open() error {
 func (s *Server) start() {
 	for _, b := range s.binds {
 		for _, sock := range b.udp {
-			s.running.Go(func() { s.datagrams.serve(sock) })
+			s.running.Go(func() { s.datagrams.Serve(sock) })
 		}
-		b.streams.start()
+		b.streams.Start()
 	}
 	if len(s.cfg.Addrs) > 0 {
 		for range s.cfg.SlowWorkers {
-			s.slowly.Go(s.datagrams.workSlowly)
+			s.slowly.Go(s.datagrams.WorkSlowly)
 		}
 	}
 	if len(s.cfg.Certificates) > 0 {
-		s.slowly.Go(func() { s.keys.run(s.alive, s.cfg.CertificateCheck) })
+		s.slowly.Go(func() { s.keys.Run(s.alive, s.cfg.CertificateCheck) })
 	}
-	s.slowly.Go(func() { s.streams.sweep(s.alive) })
+	s.slowly.Go(func() { s.streams.Sweep(s.alive) })
 }
 
 // Addrs gives the addresses that are served by UDP and TCP, in the order of Config.Addrs: before Open with the ports that were
@@ -164,12 +169,12 @@ func (s *Server) AddrsOf(t Transport) []netip.AddrPort {
 	if all := s.addrs.Load(); all != nil {
 		return slices.Clone(all[t])
 	}
-	return slices.Clone([numTransports][]netip.AddrPort{UDP: s.cfg.Addrs, TLS: s.cfg.TLS, HTTPS: s.cfg.HTTPS, QUIC: s.cfg.QUIC}[t])
+	return slices.Clone([seam.NumTransports][]netip.AddrPort{UDP: s.cfg.Addrs, TLS: s.cfg.TLS, HTTPS: s.cfg.HTTPS, QUIC: s.cfg.QUIC}[t])
 }
 
 // setAddrs takes note of the real ports.
 func (s *Server) setAddrs() {
-	var all [numTransports][]netip.AddrPort
+	var all [seam.NumTransports][]netip.AddrPort
 	for _, b := range s.binds {
 		all[b.transport] = append(all[b.transport], b.addr)
 	}
@@ -177,7 +182,7 @@ func (s *Server) setAddrs() {
 }
 
 // Panics gives the last messages that made a Handler panic, oldest first, 16 at most.
-func (s *Server) Panics() []Panic { return s.shared.morgue.recent() }
+func (s *Server) Panics() []Panic { return s.shared.Morgue.Recent() }
 
 // Shutdown stops taking queries, answers those that have come, and returns when all is closed. When ctx ends
 // first, it cuts off the streams that are open and returns ctx's error. Further calls return what the first does.
@@ -187,26 +192,26 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 func (s *Server) shutdown(ctx context.Context) error {
-	s.streams.stop()
-	s.shared.stopping.Store(true)
+	s.streams.Stop()
+	s.shared.Stopping.Store(true)
 	s.stop()
 	for _, b := range s.binds {
 		b.stop()
 		for _, sock := range b.udp {
 			// Wakes a blocked receive, and every later one, but lets sends through. It reports ENOTCONN on any
 			// socket without a peer, after having done its work.
-			_ = unix.Shutdown(sock.fd, unix.SHUT_RD)
+			_ = unix.Shutdown(sock.FD, unix.SHUT_RD)
 		}
 	}
-	s.streams.hurry()
+	s.streams.Hurry()
 	ended := make(chan struct{})
 	go func() {
 		s.running.Wait()
-		s.streams.wait()
-		s.datagrams.close()
+		s.streams.Wait()
+		s.datagrams.Close()
 		s.slowly.Wait()
 		closeAll(s.binds) // only now: nobody can be using the descriptors' numbers
-		s.shared.morgue.close()
+		s.shared.Morgue.Close()
 		close(ended)
 	}()
 	if s.cfg.Registerer != nil {
@@ -216,7 +221,7 @@ func (s *Server) shutdown(ctx context.Context) error {
 	case <-ended:
 		return nil
 	case <-ctx.Done():
-		s.streams.abort()
+		s.streams.Abort()
 		return fmt.Errorf("serve: shutdown before all clients had their answers: %w", context.Cause(ctx))
 	}
 }
