@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -115,4 +116,29 @@ func TestWholeFrame(t *testing.T) {
 			t.Errorf("%x: %v", tc.framed, got)
 		}
 	}
+}
+
+// TestShutdownDoesNotWaitForWhoGoesOnAsking has a client ask without a pause: what is on its way when Shutdown begins is taken for a
+// while, and then no more.
+func TestShutdownDoesNotWaitForWhoGoesOnAsking(t *testing.T) {
+	s := startRig(t, Limits{}, servetest.Echo)
+	conn := servetest.DialQUIC(t, s)
+	msg := servetest.Frame(servetest.Query(0, "a.", 1))
+	asked := make(chan struct{})
+	var once sync.Once
+	var client sync.WaitGroup
+	client.Go(func() {
+		for {
+			if _, err := servetest.ExchangeQUIC(t, conn, msg); err != nil {
+				return
+			}
+			once.Do(func() { close(asked) })
+		}
+	})
+	servetest.WaitFor(t, "an answer", asked)
+	ended := make(chan struct{})
+	go func() { s.shutdown(); close(ended) }()
+	servetest.WaitFor(t, "the end of the shutdown", ended)
+	_ = conn.CloseWithError(0, "")
+	client.Wait()
 }
