@@ -93,8 +93,8 @@ func TestNewConnectionsEnd(t *testing.T) {
 	}
 	for protocol, say := range map[string]string{
 		servetest.ProtocolDoT: "\x01", "http/1.1": "GET / HTTP/1.1\r\nSlow: ",
-		"h2": "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x40\x00\x01\x00\x00\x00\x00\x01",
 		// preface, settings, half a header
+		"h2": "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x40\x00\x01\x00\x00\x00\x00\x01",
 	} {
 		to := s.AddrsOf(HTTPS)[0]
 		if protocol == servetest.ProtocolDoT {

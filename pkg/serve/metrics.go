@@ -56,8 +56,8 @@ var (
 	badDesc = prometheus.NewDesc("gtm_serve_certificate_refused",
 		"1 while the certificate's files hold something else than the certificate in use, and it can't be used.", []string{"file"}, nil)
 	xdpDesc = prometheus.NewDesc("gtm_serve_xdp_queues",
-		"Receive queues that are served past the kernel's stack; 0 with the mode none where the sockets serve.", []string{"interface",
-			"mode"}, nil)
+		"Receive queues that are served past the kernel's stack; 0 with the mode none where the sockets serve.",
+		[]string{"interface", "mode"}, nil)
 	xdpLostDesc = prometheus.NewDesc("gtm_serve_xdp_lost_total",
 		"Datagrams that the kernel has dropped because a queue's socket had no room.", []string{"interface"}, nil)
 	heldDesc = prometheus.NewDesc("gtm_serve_quarantine_entries", "Messages that are refused now.", nil, nil)

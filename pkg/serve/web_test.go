@@ -67,7 +67,7 @@ func TestHTTPStatus(t *testing.T) {
 	if !strings.HasSuffix(padded, "=") {
 		t.Fatal("that needs no padding")
 	}
-	get := func(query string) string { return servetest.DnsPath + query }
+	get := func(query string) string { return servetest.DNSPath + query }
 	update := slices.Clone(msg)
 	update[2] |= 5 << 3
 	named := func(name string) []byte { return servetest.Query(0, name, 1) }
@@ -80,28 +80,28 @@ func TestHTTPStatus(t *testing.T) {
 		{"GET", "GET", get("?dns=" + encoded), "", nil, 200, "max-age=60"},
 		{"GET with more", "GET", get("?x=1&dns=" + encoded + "&y=2"), "", nil, 200, "max-age=60"},
 		{"HEAD", "HEAD", get("?dns=" + encoded), "", nil, 200, "max-age=60"},
-		{"POST", "POST", servetest.DnsPath, servetest.DnsType, msg, 200, "max-age=60"},
-		{"POST with a parameter", "POST", servetest.DnsPath, servetest.DnsType + "; charset=x", msg, 200, "max-age=60"},
-		{"SERVFAIL", "POST", servetest.DnsPath, servetest.DnsType, named("servfail."), 200, "max-age=0"},
-		{"a stream", "POST", servetest.DnsPath, servetest.DnsType, named("stream."), 200, "max-age=0"},
-		{"close", "POST", servetest.DnsPath, servetest.DnsType, named("close."), 200, "max-age=0"},
-		{"no answer", "POST", servetest.DnsPath, servetest.DnsType, named("drop."), 400, "no-store"},
+		{"POST", "POST", servetest.DNSPath, servetest.DNSType, msg, 200, "max-age=60"},
+		{"POST with a parameter", "POST", servetest.DNSPath, servetest.DNSType + "; charset=x", msg, 200, "max-age=60"},
+		{"SERVFAIL", "POST", servetest.DNSPath, servetest.DNSType, named("servfail."), 200, "max-age=0"},
+		{"a stream", "POST", servetest.DNSPath, servetest.DNSType, named("stream."), 200, "max-age=0"},
+		{"close", "POST", servetest.DNSPath, servetest.DNSType, named("close."), 200, "max-age=0"},
+		{"no answer", "POST", servetest.DNSPath, servetest.DNSType, named("drop."), 400, "no-store"},
 		{"UPDATE by GET", "GET", get("?dns=" + base64.RawURLEncoding.EncodeToString(update)), "", nil, 400, "no-store"},
-		{"UPDATE by POST", "POST", servetest.DnsPath, servetest.DnsType, update, 200, "max-age=60"},
+		{"UPDATE by POST", "POST", servetest.DNSPath, servetest.DNSType, update, 200, "max-age=60"},
 		{"other path", "GET", "/", "", nil, 404, "no-store"},
-		{"path below", "POST", servetest.DnsPath + "/", servetest.DnsType, msg, 404, "no-store"},
-		{"no query", "GET", servetest.DnsPath, "", nil, 400, "no-store"},
+		{"path below", "POST", servetest.DNSPath + "/", servetest.DNSType, msg, 404, "no-store"},
+		{"no query", "GET", servetest.DNSPath, "", nil, 400, "no-store"},
 		{"padding", "GET", get("?dns=" + padded), "", nil, 400, "no-store"},
 		{"not base64url", "GET", get("?dns=a+b/"), "", nil, 400, "no-store"},
 		{"too short", "GET", get("?dns=AAAA"), "", nil, 400, "no-store"},
-		{"empty", "POST", servetest.DnsPath, servetest.DnsType, nil, 400, "no-store"},
-		{"other type", "POST", servetest.DnsPath, "application/json", msg, 415, "no-store"},
-		{"no type", "POST", servetest.DnsPath, "", msg, 415, "no-store"},
-		{"other method", "PUT", servetest.DnsPath, servetest.DnsType, msg, 405, "no-store"},
-		{"too long", "POST", servetest.DnsPath, servetest.DnsType, make([]byte, 65536), 413, "no-store"},
+		{"empty", "POST", servetest.DNSPath, servetest.DNSType, nil, 400, "no-store"},
+		{"other type", "POST", servetest.DNSPath, "application/json", msg, 415, "no-store"},
+		{"no type", "POST", servetest.DNSPath, "", msg, 415, "no-store"},
+		{"other method", "PUT", servetest.DNSPath, servetest.DNSType, msg, 405, "no-store"},
+		{"too long", "POST", servetest.DNSPath, servetest.DNSType, make([]byte, 65536), 413, "no-store"},
 	} {
 		for version, client := range servetest.WebClients(t, s) {
-			r, err := http.NewRequest(tc.method, strings.TrimSuffix(servetest.WebURL(s), servetest.DnsPath)+tc.path, bytes.NewReader(tc.body))
+			r, err := http.NewRequest(tc.method, strings.TrimSuffix(servetest.WebURL(s), servetest.DNSPath)+tc.path, bytes.NewReader(tc.body))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -131,7 +131,7 @@ func TestHTTPStatus(t *testing.T) {
 
 func checkWebReply(t *testing.T, name, method string, r *http.Response, body []byte) {
 	t.Helper()
-	if r.Header.Get("Content-Type") != servetest.DnsType {
+	if r.Header.Get("Content-Type") != servetest.DNSType {
 		t.Errorf("%s: type %s", name, r.Header.Get("Content-Type"))
 	}
 	if method == "HEAD" {
@@ -150,7 +150,7 @@ func checkWebReply(t *testing.T, name, method string, r *http.Response, body []b
 func TestHTTPLengthUnknown(t *testing.T) {
 	s := startSecure(t, Config{}, servetest.Echo)
 	for version, client := range servetest.WebClients(t, s) {
-		r, err := client.Post(servetest.WebURL(s), servetest.DnsType, io.LimitReader(forever{}, 70000))
+		r, err := client.Post(servetest.WebURL(s), servetest.DNSType, io.LimitReader(forever{}, 70000))
 		if err != nil {
 			t.Errorf("%s: %v", version, err)
 			continue
@@ -177,7 +177,7 @@ func TestSlowHTTPClientsAreCutOff(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.Header.Set("Content-Type", servetest.DnsType)
+		r.Header.Set("Content-Type", servetest.DNSType)
 		r.ContentLength = 100
 		ended := make(chan error)
 		go func() {
@@ -207,7 +207,7 @@ func TestHTTPClientThatTakesNoRepliesIsCutOff(t *testing.T) {
 			return len(r.Buf), Send
 		})
 	conn := tls.Client(servetest.Dial(t, "tcp", s.AddrsOf(HTTPS)[0]), servetest.ClientTLS(t, s, "http/1.1"))
-	ask := "GET " + servetest.DnsPath + "?dns=" + base64.RawURLEncoding.EncodeToString(servetest.Query(0, "a.",
+	ask := "GET " + servetest.DNSPath + "?dns=" + base64.RawURLEncoding.EncodeToString(servetest.Query(0, "a.",
 		1)) + " HTTP/1.1\r\nHost: ns.example\r\n\r\n"
 	for {
 		if _, err := conn.Write([]byte(ask)); err != nil {

@@ -151,6 +151,7 @@ type Status struct {
 	Refused float64
 }
 
+// Status gives the state of each certificate.
 func (k *Keyring) Status() (all []Status) {
 	if k == nil {
 		return nil

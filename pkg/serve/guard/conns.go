@@ -41,6 +41,7 @@ type Seat struct {
 	since    time.Time     // when it came, or when it was last answered
 }
 
+// Family gives the index of the client's family in seam.FamilyNames.
 func (c *Seat) Family() uint8 { return seam.FamilyOf(c.Peer.Addr()) }
 
 // Conns bounds the connections of all transports: how many there are, how many of one client, how many messages
@@ -67,8 +68,10 @@ type share struct {
 	messages int
 }
 
+// ConnStats counts the connections of one transport. Overload counts messages that were refused, as too many were under way.
 type ConnStats struct{ Open, Opened, Refused, Evicted, Overload uint64 }
 
+// NewConns makes an empty table for so many connections.
 func NewConns(maxConns, maxPerClient int) *Conns {
 	return &Conns{max: maxConns, maxPerClient: maxPerClient, order: list.New(), client: make(map[netip.Addr]*share),
 		sizes: make([]int, maxPerClient+1)}
@@ -288,6 +291,7 @@ func (t *Conns) UnderWay() int {
 // Wait returns when everybody who was admitted has left.
 func (t *Conns) Wait() { t.gone.Wait() }
 
+// Stats gives the counts of each transport.
 func (t *Conns) Stats() [seam.NumTransports]ConnStats {
 	t.mu.Lock()
 	defer t.mu.Unlock()

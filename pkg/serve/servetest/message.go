@@ -50,6 +50,7 @@ func Reply(msg []byte) []byte {
 	return r
 }
 
+// Dial connects to a server until the end of the test; reads and writes end with Patience.
 func Dial(t testing.TB, network string, to netip.AddrPort) net.Conn {
 	t.Helper()
 	conn, err := net.Dial(network, to.String())
@@ -63,6 +64,7 @@ func Dial(t testing.TB, network string, to netip.AddrPort) net.Conn {
 	return conn
 }
 
+// Frame puts the length in front of each message, as streams have it.
 func Frame(msgs ...[]byte) (out []byte) {
 	for _, m := range msgs {
 		out = binary.BigEndian.AppendUint16(out, uint16(len(m)))
@@ -71,6 +73,7 @@ func Frame(msgs ...[]byte) (out []byte) {
 	return out
 }
 
+// Write writes all of data.
 func Write(t testing.TB, w io.Writer, data []byte) {
 	t.Helper()
 	if _, err := w.Write(data); err != nil {
@@ -78,6 +81,7 @@ func Write(t testing.TB, w io.Writer, data []byte) {
 	}
 }
 
+// ReadFrame reads the next message of a stream.
 func ReadFrame(r io.Reader) ([]byte, error) {
 	var length [2]byte
 	if _, err := io.ReadFull(r, length[:]); err != nil {
@@ -108,6 +112,7 @@ func Ask(t testing.TB, conn net.Conn, msg []byte) []byte {
 	return buf[:n]
 }
 
+// Rcode gives the code of a reply.
 func Rcode(msg []byte) int { return int(msg[3] & 15) }
 
 // Ended reads until the server ends the connection, and tells whether it did.

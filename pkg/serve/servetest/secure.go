@@ -32,8 +32,8 @@ import (
 const (
 	ProtocolDoT = "dot"
 	ProtocolDoQ = "doq"
-	DnsPath     = "/dns-query"
-	DnsType     = "application/dns-message"
+	DNSPath     = "/dns-query"
+	DNSType     = "application/dns-message"
 )
 
 // Served is what serves, for clients: where, and with which certificates.
@@ -105,6 +105,7 @@ func Target(s Served, transport seam.Transport) netip.AddrPort {
 	return netip.AddrPortFrom(netip.IPv6Loopback(), a.Port())
 }
 
+// DialTLS connects by TLS until the end of the test.
 func DialTLS(t testing.TB, s Served) *tls.Conn {
 	t.Helper()
 	conn := tls.Client(Dial(t, "tcp", Target(s, seam.TLS)), ClientTLS(t, s, ProtocolDoT))
@@ -114,6 +115,7 @@ func DialTLS(t testing.TB, s Served) *tls.Conn {
 	return conn
 }
 
+// DialQUIC connects by DNS over QUIC until the end of the test.
 func DialQUIC(t testing.TB, s Served) *quic.Conn {
 	t.Helper()
 	conn, err := quic.DialAddr(Within(t), Target(s, seam.QUIC).String(), ClientTLS(t, s, ProtocolDoQ), nil)
@@ -155,11 +157,12 @@ func WebClients(t testing.TB, s Served) map[string]*http.Client {
 	}
 }
 
-func WebURL(s Served) string { return "https://" + Target(s, seam.HTTPS).String() + DnsPath }
+// WebURL gives where DNS is asked for by HTTPS.
+func WebURL(s Served) string { return "https://" + Target(s, seam.HTTPS).String() + DNSPath }
 
 // Post sends a query by HTTPS, and gives the reply if the status is 200.
 func Post(c *http.Client, url string, query []byte) ([]byte, error) {
-	r, err := c.Post(url, DnsType, bytes.NewReader(query))
+	r, err := c.Post(url, DNSType, bytes.NewReader(query))
 	if err != nil {
 		return nil, err
 	}

@@ -39,8 +39,10 @@ func (b *LockedBuffer) String() string {
 	return b.buf.String()
 }
 
+// Logger gives what writes to b.
 func (b *LockedBuffer) Logger() *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
 
+// WaitFor waits for done, but not for ever.
 func WaitFor(t testing.TB, what string, done <-chan struct{}) {
 	t.Helper()
 	select {
