@@ -119,6 +119,30 @@ func (r *Report) Picture(part, caption string, draw func(file string) error) err
 // String is the page so far.
 func (r *Report) String() string { return r.text.String() }
 
+// Keep saves the page, prints it and says where it is.
+func (r *Report) Keep() error {
+	file, err := r.Save()
+	if err == nil {
+		fmt.Printf("\n%s\n(kept as %s)\n", r, file)
+	}
+	return err
+}
+
+// MarkHead is the head of a table of marks, MarkRow one of its rows: what was measured, and the most that it is to be.
+var MarkHead = []string{"what", "measured", "mark", "met"}
+
+// MarkRow is a row of that table. Where the measurement is in doubt, a mark that seems to be met is not.
+func MarkRow(what string, measured, most float64, unit, doubt string) []string {
+	met := "yes"
+	switch {
+	case measured > most:
+		met = "no"
+	case doubt != "":
+		met = doubt
+	}
+	return []string{what, Number(measured) + " " + unit, "at most " + Number(most) + " " + unit, met}
+}
+
 // Save writes the page and gives its path.
 func (r *Report) Save() (string, error) {
 	if err := os.MkdirAll(r.dir, 0o755); err != nil {

@@ -86,3 +86,24 @@ func Number(x float64) string {
 	}
 	return fmt.Sprintf("%.3g", x)
 }
+
+// Rounds are measurements of several servers, each once in each round, by their names.
+type Rounds[S any] []map[string]S
+
+// Column gives one figure of a server in each round.
+func (r Rounds[S]) Column(name string, figure func(S) float64) (all []float64) {
+	for _, round := range r {
+		all = append(all, figure(round[name]))
+	}
+	return all
+}
+
+// Median is the median of a column.
+func (r Rounds[S]) Median(name string, figure func(S) float64) float64 {
+	return Median(r.Column(name, figure))
+}
+
+// Ratios divides a column by another, round by round.
+func (r Rounds[S]) Ratios(of, over string, figure func(S) float64) []float64 {
+	return Ratios(r.Column(of, figure), r.Column(over, figure))
+}

@@ -8,16 +8,14 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
-	"os/signal"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/gti/gtm/bench/figures"
+	"github.com/gti/gtm/bench/program"
 	"github.com/gti/gtm/bench/scale/rig"
 )
 
@@ -65,14 +63,9 @@ func main() {
 	flag.Parse()
 	rig.LoadProcess()
 	runtime.GOMAXPROCS(8) // threads that ask must find a place at once when they wake
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	if err := o.Measure(ctx, "latency", "How long changes take", parts, func(part string, to *figures.Report) error {
-		return measures[part](ctx, o, to)
-	}); err != nil {
-		fmt.Fprintln(os.Stderr, "latency:", err)
-		os.Exit(1)
-	}
+	program.Main("latency", func(ctx context.Context) error {
+		return o.Measure(ctx, "latency", "How long changes take", parts, func(part string, to *figures.Report) error { return measures[part](ctx, o, to) })
+	})
 }
 
 const (

@@ -8,10 +8,11 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/gti/gtm/bench/figures"
+	"github.com/gti/gtm/bench/peers"
+	"github.com/gti/gtm/bench/program"
 	"github.com/gti/gtm/bench/scale/rig"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/store"
@@ -36,11 +37,11 @@ type verdictStage struct {
 	edge    *rig.Gtmd
 	proxy   *rig.Proxy
 	store   *store.Client
-	load    rig.Load
+	queries string
 	world   rig.World
 	turns   map[health.PoolID]int // changes of each pool so far
 	serial  int
-	close   []func()
+	resign  func()
 }
 
 // verdictKind is one pool whose verdict changes, and the name that tells.
@@ -116,7 +117,7 @@ func pools(ctx context.Context, o options, report *figures.Report) error {
 	for _, n := range o.poolSizes {
 		marks = append(marks, crowd.mark(fmt.Sprintf("pools of %d endpoints: p99 of the verdict's time", n), slowest[n], verdictMark, "ms"))
 	}
-	report.Table(markHead, marks)
+	report.Table(figures.MarkHead, marks)
 	return over.report(report, "verdict-endpoints", "verdict to answer, over endpoints", verdictMark)
 }
 
@@ -196,40 +197,17 @@ func newVerdictStage(ctx context.Context, o options) (*verdictStage, error) {
 	if err := rig.WriteQueries(queries, questions, rig.Steered(o.services)); err != nil {
 		return s, err
 	}
-	s.load = rig.Load{File: queries}
-	if err := rig.Rest(ctx, calm); err != nil {
+	s.queries = queries
+	if err := program.Rest(ctx, calm); err != nil {
 		return s, err
 	}
-	return s, s.lead(ctx)
-}
-
-// lead becomes the judge.
-func (s *verdictStage) lead(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	var once sync.Once
-	elected, over := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(over)
-		_ = s.store.Campaign(ctx, "bench", func(ctx context.Context) error {
-			once.Do(func() { close(elected) })
-			<-ctx.Done()
-			return nil
-		})
-	}()
-	s.close = append(s.close, func() { cancel(); <-over })
-	select {
-	case <-elected:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(patience):
-		return errors.New("nobody was elected judge")
-	}
+	s.resign, err = rig.Lead(ctx, s.store, patience)
+	return s, err
 }
 
 func (s *verdictStage) stop() {
-	for _, f := range s.close {
-		f()
+	if s.resign != nil {
+		s.resign()
 	}
 	if s.store != nil {
 		_ = s.store.Close()
@@ -261,7 +239,7 @@ func (s *verdictStage) run(ctx context.Context, k *verdictKind) (verdictRun, err
 	if k != nil {
 		asked = k.host
 	}
-	asker, err := rig.NewAsker(s.edge.DNS, rig.Query(asked, rig.Elsewhere), 250*time.Microsecond)
+	asker, err := rig.NewAsker(s.edge.DNS, peers.Query(asked, rig.Elsewhere, false), 250*time.Microsecond)
 	if err != nil {
 		return r, err
 	}
@@ -274,7 +252,7 @@ func (s *verdictStage) run(ctx context.Context, k *verdictKind) (verdictRun, err
 	loaded := make(chan error, 1)
 	go func() {
 		var err error
-		r.load, err = s.load.Run(ctx, s.edge.DNS, loadCore, seconds(s.o.seconds), s.o.rate)
+		r.load, err = rig.Load(ctx, s.queries, s.edge.DNS, loadCore, seconds(s.o.seconds), s.o.rate)
 		loaded <- err
 	}()
 	for {

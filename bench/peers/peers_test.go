@@ -18,9 +18,9 @@ func TestQuery(t *testing.T) {
 		do           bool
 		raw          []byte
 	}{
-		{"w7.gtm.test.", "81.2.69.0/24", false, question{"w7.gtm.test.", 81<<24 | 2<<16 | 69<<8 | 160, false}.pack()},
-		{"w7.sig.test.", "81.2.69.0/24", true, question{"w7.sig.test.", 81<<24 | 2<<16 | 69<<8 | 160, true}.pack()},
-		{"s7.gtm.test.", "", false, question{"s7.gtm.test.", 0, false}.pack()},
+		{"w7.gtm.test.", "81.2.69.0/24", false, Query("w7.gtm.test.", 81<<24|2<<16|69<<8|160, false)},
+		{"w7.sig.test.", "81.2.69.0/24", true, Query("w7.sig.test.", 81<<24|2<<16|69<<8|160, true)},
+		{"s7.gtm.test.", "", false, Query("s7.gtm.test.", 0, false)},
 	} {
 		m := new(dns.Msg)
 		if err := m.Unpack(c.raw); err != nil {
@@ -78,6 +78,34 @@ func TestWriteQueries(t *testing.T) {
 		}
 		if count != perFile {
 			t.Errorf("%s has %d queries, want %d", name, count, perFile)
+		}
+	}
+}
+
+func TestReadQueries(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "q")
+	for _, c := range []struct {
+		text string
+		most int
+		want []string // none: an error
+	}{
+		{"\x00\x02ab\x00\x01c", 9, []string{"ab", "c"}},
+		{"\x00\x02ab\x00\x01c", 1, []string{"ab"}},
+		{"\x00\x02ab\x00\x02c", 9, nil},
+		{"\x00\x02ab\x00", 9, nil},
+		{"", 9, nil},
+	} {
+		if err := os.WriteFile(file, []byte(c.text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		queries, err := ReadQueries(file, c.most)
+		if (err != nil) != (c.want == nil) || len(queries) != len(c.want) {
+			t.Errorf("%q: %q, %v", c.text, queries, err)
+		}
+		for i := range queries {
+			if string(queries[i]) != c.want[i] {
+				t.Errorf("%q: %q", c.text, queries)
+			}
 		}
 	}
 }

@@ -5,10 +5,8 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gti/gtm/bench/figures"
@@ -92,17 +90,16 @@ func applyOne(ctx context.Context, o options, n int) (applied, error) {
 		return a, err
 	}
 	began := time.Now()
-	if err := gtmctl(ctx, o, all, files); err != nil {
+	if err := all.Apply(ctx, o.Gtmctl(), files); err != nil {
 		return a, err
 	}
 	a.first = time.Since(began)
-	served, err := all.AwaitAnswer(ctx, rig.Host(n-1), startPatience)
-	if err != nil {
+	if _, err := all.AwaitAnswer(ctx, rig.Host(n-1), startPatience); err != nil {
 		return a, err
 	}
-	a.served = served.Sub(began)
+	a.served = time.Since(began)
 	began = time.Now()
-	if err := gtmctl(ctx, o, all, files); err != nil {
+	if err := all.Apply(ctx, o.Gtmctl(), files); err != nil {
 		return a, err
 	}
 	a.again = time.Since(began)
@@ -115,19 +112,8 @@ func applyOne(ctx context.Context, o options, n int) (applied, error) {
 		return a, err
 	}
 	defer edge.Stop()
-	at, err := edge.AwaitAnswer(ctx, rig.Host(n-1), startPatience)
-	a.cold = at.Sub(edge.Executed)
+	a.cold, err = edge.AwaitAnswer(ctx, rig.Host(n-1), startPatience)
 	return a, err
-}
-
-// gtmctl applies the files. What it prints is shown only where it fails.
-func gtmctl(ctx context.Context, o options, g *rig.Gtmd, files string) error {
-	output, err := exec.CommandContext(ctx, o.Gtmctl(), "apply", "-f", files, "--server", g.Server(), "--token-file", filepath.Join(g.Data, "token")).CombinedOutput()
-	if err != nil {
-		lines := strings.Split(strings.TrimSpace(string(output)), "\n")
-		return fmt.Errorf("gtmctl apply: %w\n%s", err, strings.Join(lines[max(0, len(lines)-5):], "\n"))
-	}
-	return nil
 }
 
 // perFile is how many resources one YAML file has.

@@ -3,9 +3,11 @@ package rig
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -147,6 +149,11 @@ const (
 
 // Put writes the world into an empty store as generations, without the checks that control makes.
 func (w World) Put(ctx context.Context, c *store.Client) error {
+	return Put(ctx, c, w.Resources(), w.Endpoints)
+}
+
+// Put writes resources, those of one tenant together, into an empty store. Pools have so many endpoints.
+func Put(ctx context.Context, c *store.Client, all iter.Seq[*spec.Resource], endpoints int) error {
 	heads := map[string]store.Generation{}
 	commit := func(rs []*spec.Resource) error {
 		tenant := rs[0].Tenant
@@ -155,8 +162,8 @@ func (w World) Put(ctx context.Context, c *store.Client) error {
 		return err
 	}
 	var batch []*spec.Resource
-	most := max(1, min(perGeneration, perCommit/max(1, w.Endpoints)))
-	for r := range w.Resources() {
+	most := max(1, min(perGeneration, perCommit/max(1, endpoints)))
+	for r := range all {
 		if len(batch) > 0 && (len(batch) == most || r.Tenant != batch[0].Tenant) {
 			if err := commit(batch); err != nil {
 				return err
@@ -168,13 +175,8 @@ func (w World) Put(ctx context.Context, c *store.Client) error {
 	return commit(batch)
 }
 
-// Snapshot writes the world as an edge keeps it on disk, into the folder of an edge that has none.
-func (w World) Snapshot(dir string) error {
-	s, _, err := store.OpenSnapshot(dir, nil)
-	if err != nil {
-		return err
-	}
-	u := store.Update{Full: true, Cursor: 1, Cluster: 1}
+// Snapshot writes the world as an edge keeps it on disk, into the data folder of an edge that has none.
+func (w World) Snapshot(data string) error {
 	platform, shop := store.TenantUpdate{Tenant: spec.Platform, Head: 1}, store.TenantUpdate{Tenant: Tenant, Head: 1}
 	for r := range w.Resources() {
 		of := &shop
@@ -183,11 +185,19 @@ func (w World) Snapshot(dir string) error {
 		}
 		of.Put = append(of.Put, store.Version{Resource: r, Generation: 1})
 	}
-	u.Tenants = []store.TenantUpdate{platform, shop}
-	if err := s.Append(u); err != nil {
+	return WriteSnapshot(data, store.Update{Full: true, Cursor: 1, Cluster: 1, Tenants: []store.TenantUpdate{platform, shop}})
+}
+
+// SnapshotOf is where the snapshot is in an edge's data folder.
+func SnapshotOf(data string) string { return filepath.Join(data, "edge", "snapshot") }
+
+// WriteSnapshot leaves in a data folder what an edge would.
+func WriteSnapshot(data string, u store.Update) error {
+	s, _, err := store.OpenSnapshot(SnapshotOf(data), nil)
+	if err != nil {
 		return err
 	}
-	return s.Close()
+	return errors.Join(s.Append(u), s.Close())
 }
 
 // OneUp is a verdict on a pool of so many endpoints that leaves endpoint j alone up. by marks it: see Proxy.
