@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -14,7 +15,6 @@ import (
 	"github.com/gti/gtm/bench/peers"
 	"github.com/gti/gtm/bench/program"
 	"github.com/gti/gtm/bench/scale/rig"
-	"github.com/gti/gtm/pkg/store"
 )
 
 const (
@@ -175,12 +175,11 @@ func newChangeStage(ctx context.Context, o options) (*changeStage, error) {
 
 // putWorld writes a world into the etcd of g.
 func putWorld(ctx context.Context, g *rig.Gtmd, world rig.World) error {
-	c, err := store.Open(ctx, store.Config{Endpoints: []string{g.Socket()}})
+	c, err := g.Store(ctx)
 	if err != nil {
 		return err
 	}
-	defer c.Close()
-	return world.Put(ctx, c)
+	return errors.Join(world.Put(ctx, c), c.Close())
 }
 
 // apply writes the file with the other weight, and more, and applies it.

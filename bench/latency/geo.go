@@ -130,7 +130,7 @@ func (s *geoStage) start(ctx context.Context, client uint32) error {
 		return err
 	}
 	world := rig.World{Services: geoServices, Endpoints: 1, Partitions: geoPartitions}
-	if err := world.Snapshot(filepath.Join(dir, "edge")); err != nil {
+	if err := peers.WriteSnapshot(filepath.Join(dir, "edge"), world.Resources()); err != nil {
 		return err
 	}
 	s.live, s.own = filepath.Join(dir, "live.mmdb"), world.Address(0, 0)

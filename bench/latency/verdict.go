@@ -176,7 +176,7 @@ func newVerdictStage(ctx context.Context, o options) (*verdictStage, error) {
 	if err := s.control.AwaitHTTP(ctx, patience); err != nil {
 		return s, err
 	}
-	if s.store, err = store.Open(ctx, store.Config{Endpoints: []string{s.control.Socket()}}); err != nil {
+	if s.store, err = s.control.Store(ctx); err != nil {
 		return s, err
 	}
 	if err := s.world.Put(ctx, s.store); err != nil {

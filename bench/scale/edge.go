@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/bench/figures"
+	"github.com/gti/gtm/bench/peers"
 	"github.com/gti/gtm/bench/program"
 	"github.com/gti/gtm/bench/scale/rig"
 )
@@ -50,11 +51,11 @@ func measure(ctx context.Context, o options, w workload, size int) (point, error
 		return p, err
 	}
 	defer os.RemoveAll(dir)
-	if err := w.world.Snapshot(dir); err != nil {
+	if err := peers.WriteSnapshot(dir, w.world.Resources()); err != nil {
 		return p, err
 	}
 	debug.FreeOSMemory() // a million services need the room
-	if p.snapshot, err = sizeOf(rig.SnapshotOf(dir)); err != nil {
+	if p.snapshot, err = sizeOf(peers.SnapshotOf(dir)); err != nil {
 		return p, err
 	}
 	var all []float64

@@ -13,6 +13,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gti/gtm/bench/figures"
+	"github.com/gti/gtm/bench/peers"
 	"github.com/gti/gtm/bench/program"
 	"github.com/gti/gtm/bench/scale/rig"
 	"github.com/gti/gtm/pkg/control/api"
@@ -79,7 +80,7 @@ func startsOf(size rig.Mixed, partitions int, withStore bool, settle time.Durati
 				return err
 			}
 			name += "with a store"
-		} else if err := rig.WriteSnapshot(s.data, *u); err != nil {
+		} else if err := peers.WriteUpdate(s.data, *u); err != nil {
 			return err
 		} else {
 			name += "without a store"

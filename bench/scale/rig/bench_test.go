@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gti/gtm/bench/peers"
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
@@ -59,11 +60,11 @@ func BenchmarkSnapshotLoad(b *testing.B) {
 	for name, s := range map[string]Mixed{"1000": Small, "100000": Large} {
 		b.Run(name, func(b *testing.B) {
 			data := b.TempDir()
-			if err := WriteSnapshot(data, *loadWorld(b, s)); err != nil {
+			if err := peers.WriteUpdate(data, *loadWorld(b, s)); err != nil {
 				b.Fatal(err)
 			}
 			for b.Loop() {
-				s, u, err := store.OpenSnapshot(SnapshotOf(data), nil)
+				s, u, err := store.OpenSnapshot(peers.SnapshotOf(data), nil)
 				if err != nil || u == nil {
 					b.Fatal(err)
 				}
@@ -100,13 +101,13 @@ func BenchmarkStart(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			if err := WriteSnapshot(data, *u); err != nil {
+			if err := peers.WriteUpdate(data, *u); err != nil {
 				b.Fatal(err)
 			}
 			u, kept = nil, nil
 			a := openAtlas(b)
 			for b.Loop() {
-				s, u, err := store.OpenSnapshot(SnapshotOf(data), nil)
+				s, u, err := store.OpenSnapshot(peers.SnapshotOf(data), nil)
 				if err != nil {
 					b.Fatal(err)
 				}

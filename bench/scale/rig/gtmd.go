@@ -15,6 +15,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gti/gtm/bench/process"
+	"github.com/gti/gtm/pkg/store"
 )
 
 // Command says how a gtmd is to run.
@@ -65,6 +66,11 @@ func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(
 
 // Socket is the etcd of a gtmd that has its own.
 func (g *Gtmd) Socket() string { return "unix://" + filepath.Join(g.Data, "etcd", "etcd.sock") }
+
+// Store opens the store of a gtmd that has its own etcd.
+func (g *Gtmd) Store(ctx context.Context) (*store.Client, error) {
+	return store.Open(ctx, store.Config{Endpoints: []string{g.Socket()}})
+}
 
 // Page fetches one of its pages.
 func (g *Gtmd) Page(path string) ([]byte, error) {

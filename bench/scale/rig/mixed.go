@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gti/gtm/bench/peers"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
@@ -97,7 +98,7 @@ func (s Mixed) zone(i int) (*spec.Resource, error) {
 	for t := range s.Tenants {
 		grants[TenantName(t)] = []string{TenantName(t) + "." + name}
 	}
-	return resource(spec.Platform, spec.KindZone, name, &spec.Zone{Content: content, Grants: grants}), nil
+	return peers.Resource(spec.Platform, spec.KindZone, name, &spec.Zone{Content: content, Grants: grants}), nil
 }
 
 // pool makes pool i; every third one is of both families.
@@ -114,7 +115,7 @@ func (s Mixed) pool(i int, rnd *rand.Rand) *spec.Resource {
 		}
 		p.Endpoints = append(p.Endpoints, e)
 	}
-	return resource(TenantName(i%s.Tenants), spec.KindPool, PoolName(i), p)
+	return peers.Resource(TenantName(i%s.Tenants), spec.KindPool, PoolName(i), p)
 }
 
 // addressOf is the IPv4 address of an endpoint: one of 10.0.0.0/8.
@@ -165,7 +166,7 @@ func (s Mixed) service(i int, rnd *rand.Rand) *spec.Resource {
 		svc.Rules = append(svc.Rules, r)
 	}
 	svc.Rules = append(svc.Rules, spec.Rule{Pools: []spec.PoolRef{{Pool: pool()}, {Pool: pool()}}})
-	return resource(TenantName(i%s.Tenants), spec.KindService, fmt.Sprintf("service-%d", i), svc)
+	return peers.Resource(TenantName(i%s.Tenants), spec.KindService, fmt.Sprintf("service-%d", i), svc)
 }
 
 // places gives the conditions of the rules that go with partition n, each n others.
@@ -174,10 +175,6 @@ func (s Mixed) places(n int) [][]string {
 		{countries[n%len(countries)], countries[(n/len(countries)+n+1)%len(countries)]},
 		{continents[n%len(continents)]},
 	}
-}
-
-func resource(tenant string, kind spec.Kind, name string, s spec.Spec) *spec.Resource {
-	return &spec.Resource{Key: key(kind, tenant, name), Spec: s}
 }
 
 // ResourcesOf gives what an update puts, tenant by tenant.

@@ -3,14 +3,13 @@ package rig
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"net/netip"
-	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/gti/gtm/bench/peers"
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
@@ -64,15 +63,11 @@ func (w World) Address(i, j int) netip.Addr {
 // SharedAddress is that of endpoint j, 0 or 1, of the pool shared.
 func SharedAddress(j int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(1 + j)}) }
 
-func key(kind spec.Kind, tenant, name string) spec.Key {
-	return spec.Key{Tenant: tenant, Kind: kind, Name: name}
-}
-
 // Resources gives everything there is, dependencies first.
 func (w World) Resources() iter.Seq[*spec.Resource] {
 	return func(yield func(*spec.Resource) bool) {
-		if !yield(w.zone()) || !yield(unbounded()) || !yield(&spec.Resource{Key: key(spec.KindPool, Tenant, Shared.Pool), Spec: &spec.Pool{Endpoints: []spec.Endpoint{
-			endpoint(0, SharedAddress(0)), endpoint(1, SharedAddress(1))}}}) {
+		shared := &spec.Pool{Endpoints: []spec.Endpoint{endpoint(0, SharedAddress(0)), endpoint(1, SharedAddress(1))}}
+		if !yield(w.zone()) || !yield(peers.Unbounded()) || !yield(peers.Resource(Tenant, spec.KindPool, Shared.Pool, shared)) {
 			return
 		}
 		for i := range w.Services {
@@ -91,13 +86,6 @@ func (w World) Resources() iter.Seq[*spec.Resource] {
 	}
 }
 
-// unbounded lets the tenant have as much as a world wants.
-func unbounded() *spec.Resource {
-	const most = 1_000_000_000
-	q := &spec.Quotas{All: &spec.Quota{Resources: most, Services: most, Endpoints: most, Overrides: most, Checks: most, Megabytes: most}}
-	return &spec.Resource{Key: key(spec.KindTenant, spec.Platform, spec.Platform), Spec: &spec.Tenant{Limits: &spec.Limits{Quota: q}}}
-}
-
 func (w World) zone() *spec.Resource {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%[1]s 60 IN SOA ns1.%[1]s hostmaster.%[1]s 1 7200 1800 1209600 60\n%[1]s 60 IN NS ns1.%[1]s\nns1.%[1]s 60 IN A 127.0.0.1\n", Zone)
@@ -105,7 +93,7 @@ func (w World) zone() *spec.Resource {
 		fmt.Fprintf(&b, "n%d.%s 60 IN A 10.%d.%d.%d\n", i, Zone, i>>16&255, i>>8&255, i&255)
 	}
 	z := &spec.Zone{Content: b.String(), Grants: map[string][]string{Tenant: {Zone}}}
-	return &spec.Resource{Key: key(spec.KindZone, spec.Platform, Zone), Spec: z}
+	return peers.Resource(spec.Platform, spec.KindZone, Zone, z)
 }
 
 func endpoint(j int, a netip.Addr) spec.Endpoint {
@@ -117,7 +105,7 @@ func (w World) pool(i int) *spec.Resource {
 	for j := range p.Endpoints {
 		p.Endpoints[j] = endpoint(j, w.Address(i, j))
 	}
-	return &spec.Resource{Key: key(spec.KindPool, Tenant, Pool(i).Pool), Spec: p}
+	return peers.Resource(Tenant, spec.KindPool, Pool(i).Pool, p)
 }
 
 func (w World) service(i int) *spec.Resource {
@@ -130,7 +118,7 @@ func (w World) service(i int) *spec.Resource {
 }
 
 func service(name, host string, rules ...spec.Rule) *spec.Resource {
-	return &spec.Resource{Key: key(spec.KindService, Tenant, name), Spec: &spec.Service{Host: host, Rules: rules}}
+	return peers.Resource(Tenant, spec.KindService, name, &spec.Service{Host: host, Rules: rules})
 }
 
 func refs(pools ...string) []spec.PoolRef {
@@ -173,31 +161,6 @@ func Put(ctx context.Context, c *store.Client, all iter.Seq[*spec.Resource], end
 		batch = append(batch, r)
 	}
 	return commit(batch)
-}
-
-// Snapshot writes the world as an edge keeps it on disk, into the data folder of an edge that has none.
-func (w World) Snapshot(data string) error {
-	platform, shop := store.TenantUpdate{Tenant: spec.Platform, Head: 1}, store.TenantUpdate{Tenant: Tenant, Head: 1}
-	for r := range w.Resources() {
-		of := &shop
-		if r.Tenant == spec.Platform {
-			of = &platform
-		}
-		of.Put = append(of.Put, store.Version{Resource: r, Generation: 1})
-	}
-	return WriteSnapshot(data, store.Update{Full: true, Cursor: 1, Cluster: 1, Tenants: []store.TenantUpdate{platform, shop}})
-}
-
-// SnapshotOf is where the snapshot is in an edge's data folder.
-func SnapshotOf(data string) string { return filepath.Join(data, "edge", "snapshot") }
-
-// WriteSnapshot leaves in a data folder what an edge would.
-func WriteSnapshot(data string, u store.Update) error {
-	s, _, err := store.OpenSnapshot(SnapshotOf(data), nil)
-	if err != nil {
-		return err
-	}
-	return errors.Join(s.Append(u), s.Close())
 }
 
 // OneUp is a verdict on a pool of so many endpoints that leaves endpoint j alone up. by marks it: see Proxy.
