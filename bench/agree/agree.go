@@ -29,8 +29,22 @@ type Answer struct {
 	authority []string // likewise, where there is no answer
 }
 
-// Differ says how two answers differ, or nothing. Steered ones need the same pool only: both draw from it.
-func Differ(ours, theirs Answer, steers bool) string {
+// Compare tells in what another server's answers to the same queries differ from those of the first: an error. Steered ones need the
+// same pool only: both draw from it.
+func Compare(first, other []Answer, steers bool) error {
+	if len(first) != len(other) {
+		return fmt.Errorf("%d answers, and %d", len(first), len(other))
+	}
+	for i := range first {
+		if fault := differ(first[i], other[i], steers); fault != "" {
+			return fmt.Errorf("the answers to %s differ: %s", other[i].Question, fault)
+		}
+	}
+	return nil
+}
+
+// differ says how two answers differ, or nothing.
+func differ(ours, theirs Answer, steers bool) string {
 	switch {
 	case ours.rcode != theirs.rcode || ours.aa != theirs.aa:
 		return fmt.Sprintf("%s, aa %v; %s, aa %v", dns.RcodeToString[ours.rcode], ours.aa, dns.RcodeToString[theirs.rcode], theirs.aa)
@@ -44,19 +58,33 @@ func Differ(ours, theirs Answer, steers bool) string {
 	return ""
 }
 
-// A Server is what Ask asks: its name, and a connected UDP socket.
+// A Server is what is asked.
 type Server struct {
 	Name   string
-	Conn   *dns.Conn
-	Steers bool          // its answers have one address of a pool
-	Keys   []*dns.DNSKEY // by which signatures must hold; none: they are not looked at
+	Dial   func() (*dns.Conn, error) // a connected UDP socket
+	Steers bool                      // its answers have one address of a pool
+	Keys   []*dns.DNSKEY             // by which signatures must hold; none: they are not looked at
 }
 
-// All asks every query once.
-func (s Server) All(ctx context.Context, queries [][]byte) ([]Answer, error) {
+// UDP dials an address.
+func UDP(at string) func() (*dns.Conn, error) {
+	return func() (*dns.Conn, error) { return dns.Dial("udp", at) }
+}
+
+// Ask asks the first n queries of a file.
+func (s Server) Ask(ctx context.Context, file string, n int) ([]Answer, error) {
+	queries, err := peers.ReadQueries(file, n)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := s.Dial()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.Name, err)
+	}
+	defer conn.Close()
 	var all []Answer
 	for _, query := range queries {
-		a, err := s.Ask(query)
+		a, err := s.ask(conn, query)
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -69,19 +97,19 @@ func (s Server) All(ctx context.Context, queries [][]byte) ([]Answer, error) {
 }
 
 // exchange sends a query as often as three times, a second apart.
-func (s Server) exchange(query []byte) (reply *dns.Msg, err error) {
+func exchange(conn *dns.Conn, query []byte) (reply *dns.Msg, err error) {
 	asked := new(dns.Msg)
 	if err := asked.Unpack(query); err != nil {
 		return nil, err
 	}
 	for range 3 {
-		if err = s.Conn.SetDeadline(time.Now().Add(time.Second)); err != nil {
+		if err = conn.SetDeadline(time.Now().Add(time.Second)); err != nil {
 			return nil, err
 		}
-		if _, err = s.Conn.Write(query); err != nil {
+		if _, err = conn.Write(query); err != nil {
 			return nil, err
 		}
-		reply, err = s.Conn.ReadMsg()
+		reply, err = conn.ReadMsg()
 		if err == nil && !slices.Equal(reply.Question, asked.Question) {
 			return nil, fmt.Errorf("a reply without the question %v: %s", asked.Question, oneLine(reply))
 		}
@@ -93,9 +121,9 @@ func (s Server) exchange(query []byte) (reply *dns.Msg, err error) {
 	return nil, err
 }
 
-// Ask sends one query and reads the reply.
-func (s Server) Ask(query []byte) (Answer, error) {
-	reply, err := s.exchange(query)
+// ask sends one query and reads the reply.
+func (s Server) ask(conn *dns.Conn, query []byte) (Answer, error) {
+	reply, err := exchange(conn, query)
 	if err != nil {
 		return Answer{}, err
 	}

@@ -26,7 +26,7 @@ func TestDiffer(t *testing.T) {
 			Answer{answer: []string{"b"}, Pool: eu, Addr: eu.Addresses[1]}, true, true},
 		{"another pool", Answer{Pool: eu}, Answer{Pool: na}, true, false},
 	} {
-		if fault := Differ(c.ours, c.theirs, c.steers); (fault == "") != c.same {
+		if fault := differ(c.ours, c.theirs, c.steers); (fault == "") != c.same {
 			t.Errorf("%s: %q", c.name, fault)
 		}
 	}
@@ -61,7 +61,7 @@ func TestAsk(t *testing.T) {
 	defer conn.Close()
 	ask := func(steers bool, of ...string) (Answer, error) {
 		records = of
-		return Server{Conn: conn, Steers: steers}.Ask(peers.Query("w0.gtm.test.", 0, false))
+		return Server{Steers: steers}.ask(conn, peers.Query("w0.gtm.test.", 0, false))
 	}
 	const drawn, other, foreign = "w0.gtm.test. 60 A 192.0.2.1", "w0.gtm.test. 60 A 192.0.2.2", "w0.gtm.test. 60 A 203.0.113.77"
 	if a, err := ask(true, drawn); err != nil || a.Pool.Name != "na" || a.Empty() != nil {
@@ -74,7 +74,7 @@ func TestAsk(t *testing.T) {
 	}
 	a, errA := ask(false, drawn, other)
 	b, errB := ask(false, other, drawn)
-	if errA != nil || errB != nil || Differ(a, b, false) != "" {
+	if errA != nil || errB != nil || differ(a, b, false) != "" {
 		t.Errorf("order counts: %+v, %v; %+v, %v", a, errA, b, errB)
 	}
 	if none, err := ask(false); err != nil || none.Empty() == nil {
@@ -83,5 +83,17 @@ func TestAsk(t *testing.T) {
 	asked = "w1.gtm.test."
 	if a, err := ask(true, drawn); err == nil {
 		t.Errorf("an answer to another question passes: %+v", a)
+	}
+}
+
+func TestCompare(t *testing.T) {
+	a, b := Answer{answer: []string{"a"}}, Answer{answer: []string{"b"}}
+	if err := Compare([]Answer{a, b}, []Answer{a, b}, false); err != nil {
+		t.Error(err)
+	}
+	for _, other := range [][]Answer{{a}, {a, a}} {
+		if Compare([]Answer{a, b}, other, false) == nil {
+			t.Errorf("%v pass for the same", other)
+		}
 	}
 }

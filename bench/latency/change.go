@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gti/gtm/bench/figures"
@@ -139,7 +138,7 @@ func newChangeStage(ctx context.Context, o options) (*changeStage, error) {
 		if i > 0 {
 			args = []string{"--roles", "edge", "--id", fmt.Sprint("edge", i), "--etcd", s.edges[0].Socket()}
 		}
-		e, err := rig.Start(rig.Command{Binary: o.Gtmd(), Data: filepath.Join(dir, fmt.Sprint("edge", i)), Args: args, Env: strings.Fields(o.env)})
+		e, err := o.Start("", filepath.Join(dir, fmt.Sprint("edge", i)), args...)
 		if err != nil {
 			return s, err
 		}

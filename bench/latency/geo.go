@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/gti/gtm/bench/figures"
@@ -137,8 +136,7 @@ func (s *geoStage) start(ctx context.Context, client uint32) error {
 	if err := s.put(); err != nil {
 		return err
 	}
-	s.edge, err = rig.Start(rig.Command{Binary: s.o.Gtmd(), Data: filepath.Join(dir, "edge"), Core: edgeCore, Env: strings.Fields(s.o.env),
-		Args: []string{"--roles", "edge", "--workers", "1", "--etcd", rig.NoStore, "--geo", s.live}})
+	s.edge, err = s.o.Start(edgeCore, filepath.Join(dir, "edge"), "--roles", "edge", "--workers", "1", "--etcd", rig.NoStore, "--geo", s.live)
 	if err != nil {
 		return err
 	}

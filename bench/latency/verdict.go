@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"time"
 
 	"github.com/gti/gtm/bench/figures"
@@ -169,7 +168,7 @@ func newVerdictStage(ctx context.Context, o options) (*verdictStage, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.control, err = rig.Start(rig.Command{Binary: o.Gtmd(), Data: filepath.Join(dir, "control"), Core: restCore, Args: []string{"--roles", "control"}})
+	s.control, err = o.Start(restCore, filepath.Join(dir, "control"), "--roles", "control")
 	if err != nil {
 		return s, err
 	}
@@ -185,8 +184,7 @@ func newVerdictStage(ctx context.Context, o options) (*verdictStage, error) {
 	if s.proxy, err = rig.NewProxy(s.control.Socket()); err != nil {
 		return s, err
 	}
-	s.edge, err = rig.Start(rig.Command{Binary: o.Gtmd(), Data: filepath.Join(dir, "edge"), Core: edgeCore, Env: strings.Fields(o.env),
-		Args: []string{"--roles", "edge", "--workers", "1", "--etcd", s.proxy.Endpoint()}})
+	s.edge, err = o.Start(edgeCore, filepath.Join(dir, "edge"), "--roles", "edge", "--workers", "1", "--etcd", s.proxy.Endpoint())
 	if err != nil {
 		return s, err
 	}

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/miekg/dns"
-
 	"github.com/gti/gtm/bench/agree"
 	"github.com/gti/gtm/bench/figures"
 	"github.com/gti/gtm/bench/peers"
@@ -32,10 +30,8 @@ func (b *bench) agree(ctx context.Context, l load) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		for i := range first {
-			if fault := agree.Differ(first[i], theirs[i], l.steers); fault != "" {
-				return "", fmt.Errorf("load %s: %s and %s do not agree on %s: %s", l.name, l.lanes[0].name, lane.name, theirs[i].Question, fault)
-			}
+		if err := agree.Compare(first, theirs, l.steers); err != nil {
+			return "", fmt.Errorf("load %s, %s and %s: %w", l.name, l.lanes[0].name, lane.name, err)
 		}
 		said = append(said, about(l, lane.name, theirs)+sameScopes(l, first, theirs))
 	}
@@ -87,22 +83,15 @@ func heavy(all []agree.Answer) float64 {
 // answers asks a lane's server the first n queries of its file. Where weights are drawn they must be drawn 3 to 1, or not
 // at all; where zones are signed the signatures must hold.
 func (b *bench) answers(ctx context.Context, l load, lane lane, n int) ([]agree.Answer, error) {
-	queries, err := peers.ReadQueries(b.file(lane), n)
-	if err != nil {
-		return nil, err
-	}
-	s := agree.Server{Name: lane.name, Steers: l.steers}
 	at := fmt.Sprintf("127.0.0.1:%d", b.servers[lane.on].port)
+	s := agree.Server{Name: lane.name, Dial: agree.UDP(at), Steers: l.steers}
 	if lane.file == peers.SteeredSigned || lane.file == peers.StaticSigned {
+		var err error
 		if s.Keys, err = agree.ZoneKeys(at); err != nil {
 			return nil, fmt.Errorf("%s: %w", lane.name, err)
 		}
 	}
-	if s.Conn, err = dns.Dial("udp", at); err != nil {
-		return nil, err
-	}
-	defer s.Conn.Close()
-	all, err := s.All(ctx, queries)
+	all, err := s.Ask(ctx, b.file(lane), n)
 	if err != nil {
 		return nil, fmt.Errorf("load %s, %w", l.name, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -87,6 +88,26 @@ func Root(what string) error {
 // Split gives the words of a list with commas.
 func Split(list string) []string {
 	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+// Numbers adds a flag for numbers with commas, of which none is below least, in order; all are what it has without the flag.
+func Numbers(to *[]int, name, usage string, least int, all ...int) {
+	*to = all
+	flag.Func(name, fmt.Sprintf("%s (default %s)", usage, strings.ReplaceAll(strings.Trim(fmt.Sprint(all), "[]"), " ", ",")), func(text string) error {
+		*to = nil
+		for _, word := range Split(text) {
+			n, err := strconv.Atoi(word)
+			if err != nil || n < least {
+				return fmt.Errorf("%q is no number from %d on", word, least)
+			}
+			*to = append(*to, n)
+		}
+		slices.Sort(*to)
+		if len(*to) == 0 {
+			return errors.New("no number")
+		}
+		return nil
+	})
 }
 
 // Choose gives those that the list names, or all where it is empty. An unknown name is an error.

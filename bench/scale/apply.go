@@ -82,7 +82,7 @@ func applyOne(ctx context.Context, o options, n int) (applied, error) {
 	if a.bytes, err = sizeOf(files); err != nil {
 		return a, err
 	}
-	g, err := rig.Start(rig.Command{Binary: o.Gtmd(), Data: filepath.Join(dir, "gtmd"), Args: []string{"--roles", "edge,control"}, Env: o.env})
+	g, err := o.Start("", filepath.Join(dir, "gtmd"), "--roles", "edge,control")
 	if err != nil {
 		return a, err
 	}
@@ -107,8 +107,7 @@ func applyOne(ctx context.Context, o options, n int) (applied, error) {
 	if _, a.control, err = g.Memory(); err != nil {
 		return a, err
 	}
-	edge, err := rig.Start(rig.Command{Binary: o.Gtmd(), Data: filepath.Join(dir, "cold"), Env: o.env,
-		Args: []string{"--roles", "edge", "--id", "cold", "--etcd", g.Socket()}})
+	edge, err := o.Start("", filepath.Join(dir, "cold"), "--roles", "edge", "--id", "cold", "--etcd", g.Socket())
 	if err != nil {
 		return a, err
 	}

@@ -84,7 +84,7 @@ func startEdge(ctx context.Context, o options, w workload, dir string) (*rig.Gtm
 	if w.geo != "" {
 		args = append(args, "--geo", w.geo)
 	}
-	edge, err := rig.Start(rig.Command{Binary: o.Gtmd(), Data: dir, Args: args, Env: o.env})
+	edge, err := o.Start("", dir, args...)
 	if err != nil {
 		return nil, 0, err
 	}

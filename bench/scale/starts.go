@@ -123,7 +123,7 @@ func (s starter) fill(ctx context.Context, u *store.Update) error {
 
 // once starts the edge, asks until it answers, looks at its memory, makes changes where it is to, and ends it.
 func (s starter) once(ctx context.Context, stir bool) (r started, err error) {
-	edge, err := rig.Start(rig.Command{Binary: s.Gtmd(), Data: s.data, Args: []string{"--roles", "edge", "--etcd", s.etcd, "--id", "start"}, Env: s.env})
+	edge, err := s.Start("", s.data, "--roles", "edge", "--etcd", s.etcd, "--id", "start")
 	if err != nil {
 		return r, err
 	}

@@ -28,10 +28,8 @@ func compare(ctx context.Context, o options, servers []*server, load string) err
 		if first == nil {
 			first = all
 		}
-		for i := range first {
-			if fault := agree.Differ(first[i], all[i], load == peers.Steered); fault != "" {
-				return fmt.Errorf("%s and %s do not agree on %s: %s", servers[0].name, s.name, first[i].Question, fault)
-			}
+		if err := agree.Compare(first, all, load == peers.Steered); err != nil {
+			return fmt.Errorf("%s and %s: %w", servers[0].name, s.name, err)
 		}
 	}
 	return nil
@@ -39,19 +37,13 @@ func compare(ctx context.Context, o options, servers []*server, load string) err
 
 // answers asks the first n queries of a load through a socket at the load's end of the pair.
 func (s *server) answers(ctx context.Context, o options, load string, n int) ([]agree.Answer, error) {
-	queries, err := peers.ReadQueries(o.file(load), n)
-	if err != nil {
-		return nil, err
-	}
-	var conn *dns.Conn
-	if err := inside(s.load, func() (err error) {
-		conn, err = dns.Dial("udp", serverPort.String())
-		return err
-	}); err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	return agree.Server{Name: s.name, Conn: conn, Steers: load == peers.Steered}.All(ctx, queries)
+	return agree.Server{Name: s.name, Steers: load == peers.Steered, Dial: func() (conn *dns.Conn, err error) {
+		err = inside(s.load, func() error {
+			conn, err = dns.Dial("udp", serverPort.String())
+			return err
+		})
+		return conn, err
+	}}.Ask(ctx, o.file(load), n)
 }
 
 // inside runs f on a thread that is in a network namespace.

@@ -18,15 +18,6 @@ import (
 	"github.com/gti/gtm/pkg/store"
 )
 
-// Command says how a gtmd is to run.
-type Command struct {
-	Binary string
-	Data   string
-	Core   string // as taskset takes it; empty: any
-	Args   []string
-	Env    []string
-}
-
 // NoStore is an etcd that nobody serves, for edges that start from their snapshot.
 const NoStore = "http://127.0.0.1:1"
 
@@ -38,9 +29,10 @@ type Gtmd struct {
 	HTTP int // likewise
 }
 
-// Start starts gtmd at free ports. Its output goes to the file log in its data folder.
-func Start(c Command) (*Gtmd, error) {
-	g := &Gtmd{Data: c.Data}
+// Start starts gtmd at free ports, on a core as taskset takes it, or on all where it is empty. Its output goes to the file log in its
+// data folder.
+func (p *Places) Start(core, data string, args ...string) (*Gtmd, error) {
+	g := &Gtmd{Data: data}
 	var err error
 	if g.DNS, err = freePort(); err != nil {
 		return nil, err
@@ -48,8 +40,8 @@ func Start(c Command) (*Gtmd, error) {
 	if g.HTTP, err = freePort(); err != nil {
 		return nil, err
 	}
-	args := append([]string{c.Binary, "--data", c.Data, "--dns", local(g.DNS), "--http", local(g.HTTP)}, c.Args...)
-	g.Process, err = process.Start(process.Command{Name: "gtmd", Args: args, Core: c.Core, Env: c.Env, Log: filepath.Join(c.Data, "log")})
+	args = append([]string{p.Gtmd(), "--data", data, "--dns", local(g.DNS), "--http", local(g.HTTP)}, args...)
+	g.Process, err = process.Start(process.Command{Name: "gtmd", Args: args, Core: core, Env: strings.Fields(p.env), Log: filepath.Join(data, "log")})
 	return g, err
 }
 

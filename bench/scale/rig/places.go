@@ -18,7 +18,7 @@ import (
 // Places are the folders that a measuring program works with, which of its parts it is to measure, and how long it may take.
 type Places struct {
 	root, work, bin string
-	only            string
+	only, env       string
 	most            time.Duration
 	until           time.Time       // when the part at hand is to be over
 	made            map[string]bool // folders that Folder gave, also to a copy of this
@@ -31,6 +31,7 @@ func (p *Places) Flags(name string, parts []string, most time.Duration) {
 	flag.StringVar(&p.work, "work", filepath.Join(os.TempDir(), "gtm-"+name), "`folder` for working files; geography files stay there for the next run, and what failed, with its logs")
 	flag.StringVar(&p.bin, "bin", "", "`folder` of gtmd and gtmctl (default: bin in the repository)")
 	flag.StringVar(&p.only, "only", strings.Join(parts, ","), "the `parts` to measure")
+	flag.StringVar(&p.env, "env", "", "further environment of every gtmd, as in GOMAXPROCS=2 GODEBUG=gctrace=1")
 	flag.DurationVar(&p.most, "most", most, "how `long` all may take; what would take longer has fewer rounds, or is left out")
 }
 
