@@ -41,6 +41,14 @@ func Percentile(numbers []float64, share float64) float64 {
 	return sorted[min(max(rank, 1), len(sorted))-1]
 }
 
+// Percentiles writes some of them, as Number does.
+func Percentiles(numbers []float64, shares ...float64) (all []string) {
+	for _, share := range shares {
+		all = append(all, Number(Percentile(numbers, share)))
+	}
+	return all
+}
+
 // Interval gives the ends of an interval that holds the true median with a probability of at least 95 %, whatever
 // the numbers' distribution: the k-th smallest and the k-th largest, where fewer than k of n fair coins fall on heads
 // with at most 2.5 % (the sign test). It needs six numbers; of fewer it gives the smallest and the largest, which hold

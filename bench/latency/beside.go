@@ -45,9 +45,7 @@ func (b *beside) measure(ctx context.Context, gtmctl, dir string) error {
 func (b *beside) row(name string) []string {
 	row := []string{name}
 	for _, times := range [][]time.Duration{b.exec, b.disk} {
-		for _, share := range []float64{0.5, 0.99, 1} {
-			row = append(row, figures.Number(figures.Percentile(millis(times), share)))
-		}
+		row = append(row, figures.Percentiles(millis(times), 0.5, 0.99, 1)...)
 	}
 	return row
 }
