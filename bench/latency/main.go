@@ -43,8 +43,8 @@ var measures = map[string]func(context.Context, options, *figures.Report) error{
 func main() {
 	o := options{endpoints: 10}
 	o.Flags("latency", parts, 10*time.Minute)
-	program.Numbers(&o.sizes, "services", "numbers of services, each with a pool of ten endpoints; marks are those of the largest", 100, 1000, 10_000, 100_000)
-	program.Numbers(&o.poolSizes, "endpoints", "numbers of endpoints of each pool that pools measures", 2, 10, 100, 1000)
+	program.Numbers(flag.CommandLine, &o.sizes, "services", "numbers of services, each with a pool of ten endpoints; marks are those of the largest", 100, 1000, 10_000, 100_000)
+	program.Numbers(flag.CommandLine, &o.poolSizes, "endpoints", "numbers of endpoints of each pool that pools measures", 2, 10, 100, 1000)
 	flag.Float64Var(&o.rate, "rate", 100_000, "queries a second")
 	flag.IntVar(&o.rounds, "pairs", 11, "rounds of a quiet run and runs with changes")
 	flag.Float64Var(&o.seconds, "seconds", 3, "length of a run")

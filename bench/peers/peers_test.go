@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/gti/gtm/pkg/store"
 )
 
 func TestQuery(t *testing.T) {
@@ -107,5 +109,33 @@ func TestReadQueries(t *testing.T) {
 				t.Errorf("%q: %q", c.text, queries)
 			}
 		}
+	}
+}
+
+// TestWriteGtm reads back what gtm is given: both zones, the quotas, the pools and the services; and of the snapshot the unsigned part.
+func TestWriteGtm(t *testing.T) {
+	job := Job{Dir: t.TempDir(), Names: 3}
+	if err := job.WriteGtm(); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(job.Dir, "gtm", "0000.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for part, want := range map[string]int{"---\n": 2 + 1 + 4 + 6, "kind: Zone": 2, "dnssec: {}": 1, "kind: Pool": 4, "kind: Service": 6, "weight: 3": 4} {
+		if got := strings.Count(string(text), part); got != want {
+			t.Errorf("%d times %q, want %d:\n%s", got, part, want, text)
+		}
+	}
+	if err := job.WriteSnapshot(); err != nil {
+		t.Fatal(err)
+	}
+	s, u, err := store.OpenSnapshot(SnapshotOf(filepath.Join(job.Dir, "gtm-edge")), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if u == nil || len(u.Tenants) != 2 || len(u.Tenants[0].Put) != 4+3 || len(u.Tenants[1].Put) != 1+1 {
+		t.Errorf("the snapshot has %+v", u)
 	}
 }

@@ -91,9 +91,9 @@ func Split(list string) []string {
 }
 
 // Numbers adds a flag for numbers with commas, of which none is below least, in order; all are what it has without the flag.
-func Numbers(to *[]int, name, usage string, least int, all ...int) {
+func Numbers(set *flag.FlagSet, to *[]int, name, usage string, least int, all ...int) {
 	*to = all
-	flag.Func(name, fmt.Sprintf("%s (default %s)", usage, strings.ReplaceAll(strings.Trim(fmt.Sprint(all), "[]"), " ", ",")), func(text string) error {
+	set.Func(name, fmt.Sprintf("%s (default %s)", usage, strings.ReplaceAll(strings.Trim(fmt.Sprint(all), "[]"), " ", ",")), func(text string) error {
 		*to = nil
 		for _, word := range Split(text) {
 			n, err := strconv.Atoi(word)

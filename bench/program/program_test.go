@@ -1,6 +1,8 @@
 package program
 
 import (
+	"flag"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -30,6 +32,24 @@ func TestCheck(t *testing.T) {
 	} {
 		if err := c.options.Check(); (err == nil) != c.good {
 			t.Errorf("%+v: %v", c.options, err)
+		}
+	}
+}
+
+func TestNumbers(t *testing.T) {
+	set := flag.NewFlagSet("test", flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	var n []int
+	Numbers(set, &n, "sizes", "sizes", 10, 10, 20)
+	if !slices.Equal(n, []int{10, 20}) {
+		t.Errorf("without the flag: %v", n)
+	}
+	if err := set.Parse([]string{"-sizes", "30,10"}); err != nil || !slices.Equal(n, []int{10, 30}) {
+		t.Errorf("%v, %v", n, err)
+	}
+	for _, bad := range []string{"9", "x", ""} {
+		if err := set.Parse([]string{"-sizes", bad}); err == nil {
+			t.Errorf("%q is taken", bad)
 		}
 	}
 }

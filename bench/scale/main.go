@@ -56,7 +56,7 @@ func main() {
 	var o options
 	var gigabytes int64
 	o.Flags("scale", parts, 12*time.Minute)
-	program.Numbers(&o.steps, "steps", "sizes", 100, 1000, 10_000, 100_000, 1_000_000)
+	program.Numbers(flag.CommandLine, &o.steps, "steps", "sizes", 100, 1000, 10_000, 100_000, 1_000_000)
 	flag.IntVar(&o.starts, "pairs", 5, "starts of each configuration; those that take long are fewer")
 	flag.IntVar(&o.changes, "changes", 100, "how many verdicts, and how many weights, change in the parts whose names end in store")
 	flag.Float64Var(&o.seconds, "seconds", 5, "length of a load")
