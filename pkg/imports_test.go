@@ -81,7 +81,7 @@ var house = map[string]room{
 		"github.com/jedib0t/go-pretty/v6", "golang.org/x/term", "gopkg.in/yaml.v3"}},
 
 	"bench": {floor: 8, outside: []string{dnsLibrary, "gonum.org/v1/plot", unix, "github.com/quic-go/quic-go", "github.com/maxmind/mmdbwriter", "github.com/cilium/ebpf",
-		"golang.org/x/net/http2"}},
+		"golang.org/x/net/http2", errgroup}},
 }
 
 // What a test may import besides: oracles, comparers, script runners, and what stands in for the outside.
