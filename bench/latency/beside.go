@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/bench/figures"
-	"github.com/gti/gtm/bench/process"
+	"github.com/gti/gtm/cmd/gtmd/interop/process"
 )
 
 // beside is what the machine takes for two things that every change contains, measured between the changes: to start a program and

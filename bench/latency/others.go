@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/bench/figures"
-	"github.com/gti/gtm/bench/process"
+	"github.com/gti/gtm/cmd/gtmd/interop/process"
 )
 
 // others tells how much of the CPUs went to what is no part of a measurement, while it went on: what waits for a CPU is late,

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gti/gtm/bench/process"
+	"github.com/gti/gtm/cmd/gtmd/interop/process"
 )
 
 func TestOthers(t *testing.T) {

@@ -14,8 +14,8 @@ import (
 
 	"github.com/gti/gtm/bench/figures"
 	"github.com/gti/gtm/bench/peers"
-	"github.com/gti/gtm/bench/process"
 	"github.com/gti/gtm/bench/program"
+	"github.com/gti/gtm/cmd/gtmd/interop/process"
 )
 
 // A bench is one job with the servers that serve it.

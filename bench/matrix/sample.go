@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/bench/figures"
-	"github.com/gti/gtm/bench/process"
+	"github.com/gti/gtm/cmd/gtmd/interop/process"
 )
 
 // A sample is one measurement of one lane.

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/gti/gtm/bench/process"
+	"github.com/gti/gtm/cmd/gtmd/interop/process"
 )
 
 // WriteKnot writes the job for Knot, in the folder knot: it signs by itself, and steers, but draws no weights, so that

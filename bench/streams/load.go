@@ -10,8 +10,8 @@ import (
 	"regexp"
 	"strconv"
 
-	"github.com/gti/gtm/bench/process"
 	"github.com/gti/gtm/bench/program"
+	"github.com/gti/gtm/cmd/gtmd/interop/process"
 )
 
 // A load is one way of asking.

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gti/gtm/bench/process"
+	"github.com/gti/gtm/cmd/gtmd/interop/process"
 )
 
 // A client is a load, in a process of its own, that is told of its trials one by one.

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gti/gtm/bench/process"
+	"github.com/gti/gtm/cmd/gtmd/interop/process"
 )
 
 // The cores of the server and of the load, each with the receive work of its own interface.

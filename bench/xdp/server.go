@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/bench/peers"
-	"github.com/gti/gtm/bench/process"
+	"github.com/gti/gtm/cmd/gtmd/interop/process"
 )
 
 // A subject is what is measured.

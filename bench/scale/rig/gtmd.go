@@ -14,7 +14,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/gti/gtm/bench/process"
+	"github.com/gti/gtm/cmd/gtmd/interop/process"
 	"github.com/gti/gtm/pkg/store"
 )
 

@@ -1,8 +1,10 @@
-// Package process runs the programs that bench measures and measures with, and tells what they cost.
+// Package process runs the programs that bench measures and that tests of whole systems consist of, and tells what they cost. It is for
+// Linux.
 package process
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -84,7 +86,7 @@ func Start(c Command) (*Process, error) {
 	defer log.Close()
 	p := &Process{name: c.name(), log: c.Log, cmd: c.Cmd(context.Background()), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = log, log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread() // Pdeathsig is sent when the thread ends that started the program
@@ -103,6 +105,19 @@ func Start(c Command) (*Process, error) {
 	return p, nil
 }
 
+// Running tells whether it has not ended yet; Ended says how it did.
+func (p *Process) Running() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// Ended is how a process ended that does not run any more.
+func (p *Process) Ended() error { return p.err }
+
 // Pid is the process's, and its group's.
 func (p *Process) Pid() int { return p.cmd.Process.Pid }
 
@@ -110,13 +125,12 @@ func (p *Process) Pid() int { return p.cmd.Process.Pid }
 func (p *Process) Await(ctx context.Context, patience, pause time.Duration, ready func() error) error {
 	var last error
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(pause) {
-		select {
-		case <-p.done:
+		if !p.Running() {
 			text, _ := os.ReadFile(p.log)
 			return fmt.Errorf("%s ended: %v\n%s", p.name, p.err, text)
-		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
 			return ctx.Err()
-		default:
 		}
 		if last = ready(); last == nil {
 			return nil
@@ -125,20 +139,35 @@ func (p *Process) Await(ctx context.Context, patience, pause time.Duration, read
 	return fmt.Errorf("%s is not ready after %v (%w); see %s", p.name, patience, last, p.log)
 }
 
-// Stop ends the process's group, and waits for the process. It may be called again, and of nil.
-func (p *Process) Stop() {
-	if p == nil {
-		return
+// Signal sends a signal to the whole group.
+func (p *Process) Signal(s syscall.Signal) error { return syscall.Kill(-p.Pid(), s) }
+
+// Kill ends the whole group at once.
+func (p *Process) Kill() {
+	if p.Running() { // else its number may be another's by now
+		_ = p.Signal(syscall.SIGKILL)
+		<-p.done
 	}
-	select {
-	case <-p.done: // its number may be another's by now
-		return
-	default:
+}
+
+// patience is how long a process may take to end when it is asked to.
+const patience = 30 * time.Second
+
+// Stop asks the process to end, as systemd does, and waits for that. It may be called again, and of nil. One that does not end is
+// killed, with its group, which is the error.
+func (p *Process) Stop() error {
+	if p == nil || !p.Running() {
+		return nil
 	}
-	_ = syscall.Kill(-p.Pid(), syscall.SIGTERM)
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
 	select {
 	case <-p.done:
-	case <-time.After(10 * time.Second):
+		_ = p.Signal(syscall.SIGKILL) // what is left of its children
+		return nil
+	case <-time.After(patience):
+		p.Kill()
+		return fmt.Errorf("%s is still there %v after SIGTERM", p.name, patience)
 	}
-	_ = syscall.Kill(-p.Pid(), syscall.SIGKILL)
 }

@@ -17,7 +17,11 @@ func start(t *testing.T, script string) *Process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(p.Stop)
+	t.Cleanup(func() {
+		if err := p.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
 	return p
 }
 
@@ -49,8 +53,9 @@ func TestGroup(t *testing.T) {
 	if err := errors.Join(p.Bind("0"), p.ResetPeak()); err != nil {
 		t.Error(err)
 	}
-	p.Stop()
-	p.Stop()
+	if err := errors.Join(p.Stop(), p.Stop()); err != nil || p.Running() {
+		t.Errorf("stopped: %v, runs: %v", err, p.Running())
+	}
 	for deadline := time.Now().Add(20 * time.Second); ; { // the child's end is not waited for by Stop
 		if _, err := p.CPU(); err != nil {
 			break
