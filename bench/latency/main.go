@@ -43,7 +43,8 @@ var measures = map[string]func(context.Context, options, *figures.Report) error{
 func main() {
 	o := options{endpoints: 10}
 	o.Flags("latency", parts, 10*time.Minute)
-	program.Numbers(flag.CommandLine, &o.sizes, "services", "numbers of services, each with a pool of ten endpoints; marks are those of the largest", 100, 1000, 10_000, 100_000)
+	program.Numbers(flag.CommandLine, &o.sizes, "services",
+		"numbers of services, each with a pool of ten endpoints; marks are those of the largest", 100, 1000, 10_000, 100_000)
 	program.Numbers(flag.CommandLine, &o.poolSizes, "endpoints", "numbers of endpoints of each pool that pools measures", 2, 10, 100, 1000)
 	flag.Float64Var(&o.rate, "rate", 100_000, "queries a second")
 	flag.IntVar(&o.rounds, "pairs", 11, "rounds of a quiet run and runs with changes")
@@ -54,7 +55,8 @@ func main() {
 	rig.LoadProcess()
 	runtime.GOMAXPROCS(8) // threads that ask must find a place at once when they wake
 	program.Main("latency", func(ctx context.Context) error {
-		return o.Measure(ctx, "latency", "How long changes take", parts, func(part string, to *figures.Report) error { return measures[part](ctx, o, to) })
+		return o.Measure(ctx, "latency", "How long changes take", parts,
+			func(part string, to *figures.Report) error { return measures[part](ctx, o, to) })
 	})
 }
 

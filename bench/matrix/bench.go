@@ -39,7 +39,8 @@ const serverCore, loadCore = "0", "1"
 
 // start starts a program on the servers' core, and keeps it under key.
 func (b *bench) start(key, name string, port int, args ...string) error {
-	p, err := process.Start(process.Command{Name: name, Args: args, Core: serverCore, Log: filepath.Join(b.job.Dir, fmt.Sprintf("%s-%d.log", name, port))})
+	log := filepath.Join(b.job.Dir, fmt.Sprintf("%s-%d.log", name, port))
+	p, err := process.Start(process.Command{Name: name, Args: args, Core: serverCore, Log: log})
 	if err == nil {
 		b.servers[key] = &server{p, name, port}
 	}
@@ -106,7 +107,8 @@ func runAll(ctx context.Context, o options) error {
 			continue
 		}
 		b := &bench{options: o, tmp: tmp, servers: map[string]*server{},
-			job: peers.Job{Dir: filepath.Join(tmp, short(names)), MMDB: filepath.Join(o.Root, "geo", "country.mmdb"), Names: names, Large: names != small}}
+			job: peers.Job{Dir: filepath.Join(tmp, short(names)), MMDB: filepath.Join(o.Root, "geo", "country.mmdb"), Names: names,
+				Large: names != small}}
 		measured, err := b.measureJob(ctx, wanted, versions)
 		results = append(results, measured...)
 		if err != nil {

@@ -25,7 +25,8 @@ func report(o options, results []result, versions map[string]string, began time.
 		"Medians, with the interval that holds the true median with 95 %%. Took %v.\n\n"+
 		"*Core busy*: share of the time in which the server's core was not idle; *own*: in which the server's processes computed. Answers/s count where "+
 		"both were at least %.0f %% in both lines of a comparison; else the CPU that an answer costs at a fixed rate counts. *floor*: a program that sends each "+
-		"query back, padded to the size of gtm's answer; *floor bundled* hands the kernel answers to one client as one message.", serverCore, loadCore, o.Pairs, o.Seconds, o.window, time.Since(began).Round(time.Second), 100*full)
+		"query back, padded to the size of gtm's answer; *floor bundled* hands the kernel answers to one client as one message.", serverCore,
+		loadCore, o.Pairs, o.Seconds, o.window, time.Since(began).Round(time.Second), 100*full)
 	if len(o.missing) > 0 {
 		r.Text("**Not installed, and so not measured**: %s.", strings.Join(o.missing, ", "))
 	}
@@ -68,8 +69,9 @@ func (res result) write(r *figures.Report) {
 			memory = fmt.Sprintf("%.0f", mb)
 		}
 		m := func(figure func(sample) float64) float64 { return res.runs[0].rounds.Median(lane.name, figure) }
-		rows = append(rows, []string{lane.name, figures.Summarize(res.runs[0].rounds.Column(lane.name, qps)).String(), percent(m(core)), percent(m(own)),
-			fmt.Sprintf("%.3f %%", 100*m(lost)), fmt.Sprintf("%.2f", m(cpu)), fmt.Sprintf("%.0f", m(size)), fmt.Sprintf("%.0f", m(p50)), fmt.Sprintf("%.0f", m(p99)), memory})
+		rows = append(rows, []string{lane.name, figures.Summarize(res.runs[0].rounds.Column(lane.name, qps)).String(), percent(m(core)),
+			percent(m(own)), fmt.Sprintf("%.3f %%", 100*m(lost)), fmt.Sprintf("%.2f", m(cpu)), fmt.Sprintf("%.0f", m(size)),
+			fmt.Sprintf("%.0f", m(p50)), fmt.Sprintf("%.0f", m(p99)), memory})
 	}
 	r.Table([]string{"saturated", "answers/s", "core busy", "own", "lost", "CPU us/answer", "bytes", "p50 us", "p99 us", "memory MB"}, rows)
 	if len(res.runs) > 1 {
@@ -85,7 +87,8 @@ func (res result) writePaced(r *figures.Report) {
 		for _, lane := range run.lanes {
 			m := func(figure func(sample) float64) float64 { return run.rounds.Median(lane.name, figure) }
 			rows = append(rows, []string{fmt.Sprintf("%s, %.0f/s", lane.name, run.rate), fmt.Sprintf("%.0f", m(qps)), fmt.Sprintf("%.3f %%", 100*m(lost)), percent(m(core)),
-				figures.Summarize(run.rounds.Column(lane.name, cpu)).String(), fmt.Sprintf("%.1f", m(p50)), fmt.Sprintf("%.1f", m(p99)), fmt.Sprintf("%.1f", m(p999))})
+				figures.Summarize(run.rounds.Column(lane.name, cpu)).String(), fmt.Sprintf("%.1f", m(p50)), fmt.Sprintf("%.1f", m(p99)),
+				fmt.Sprintf("%.1f", m(p999))})
 		}
 	}
 	r.Table([]string{fmt.Sprintf("at a fixed rate, bursts of %d", burst), "answers/s", "lost", "core busy", "CPU us/answer", "p50 us", "p99 us", "p999 us"}, rows)

@@ -65,8 +65,9 @@ func (b *bench) measureOnce(ctx context.Context, s *server, file string, seconds
 	if err != nil {
 		return sample{}, err
 	}
-	output, err := process.Output(ctx, process.Command{Name: "loading " + s.name, Core: loadCore, Args: []string{filepath.Join(b.tmp, "dnsload"),
-		strconv.Itoa(s.port), file, decimal(seconds), strconv.Itoa(window), decimal(rate), strconv.Itoa(burst), serverCore, strconv.Itoa(ports)}})
+	output, err := process.Output(ctx, process.Command{Name: "loading " + s.name, Core: loadCore, Args: []string{
+		filepath.Join(b.tmp, "dnsload"), strconv.Itoa(s.port), file, decimal(seconds), strconv.Itoa(window), decimal(rate),
+		strconv.Itoa(burst), serverCore, strconv.Itoa(ports)}})
 	if err != nil {
 		return sample{}, err
 	}

@@ -122,7 +122,8 @@ func TestWriteGtm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for part, want := range map[string]int{"---\n": 2 + 1 + 4 + 6, "kind: Zone": 2, "dnssec: {}": 1, "kind: Pool": 4, "kind: Service": 6, "weight: 3": 4} {
+	for part, want := range map[string]int{"---\n": 2 + 1 + 4 + 6, "kind: Zone": 2, "dnssec: {}": 1, "kind: Pool": 4, "kind: Service": 6,
+		"weight: 3": 4} {
 		if got := strings.Count(string(text), part); got != want {
 			t.Errorf("%d times %q, want %d:\n%s", got, part, want, text)
 		}

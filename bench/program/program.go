@@ -93,7 +93,8 @@ func Split(list string) []string {
 // Numbers adds a flag for numbers with commas, of which none is below least, in order; all are what it has without the flag.
 func Numbers(set *flag.FlagSet, to *[]int, name, usage string, least int, all ...int) {
 	*to = all
-	set.Func(name, fmt.Sprintf("%s (default %s)", usage, strings.ReplaceAll(strings.Trim(fmt.Sprint(all), "[]"), " ", ",")), func(text string) error {
+	without := strings.ReplaceAll(strings.Trim(fmt.Sprint(all), "[]"), " ", ",")
+	set.Func(name, usage+" (default "+without+")", func(text string) error {
 		*to = nil
 		for _, word := range Split(text) {
 			n, err := strconv.Atoi(word)

@@ -30,10 +30,12 @@ type started struct {
 	stirred, busy         int64 // after changes, and at most during them; 0: there were none
 }
 
-var startedHead = []string{"start", "first answer s", "CPU until then s", "MB then", "MB at most", "MB later", "MB at most during changes", "MB after them"}
+var startedHead = []string{"start", "first answer s", "CPU until then s", "MB then", "MB at most", "MB later",
+	"MB at most during changes", "MB after them"}
 
 func (s started) row(name string) []string {
-	row := []string{name, figures.Number(s.answer.Seconds()), figures.Number(s.cpu.Seconds()), megabytes(s.atAnswer), megabytes(s.peak), megabytes(s.later)}
+	row := []string{name, figures.Number(s.answer.Seconds()), figures.Number(s.cpu.Seconds()), megabytes(s.atAnswer), megabytes(s.peak),
+		megabytes(s.later)}
 	if s.stirred > 0 {
 		row = append(row, megabytes(s.busy), megabytes(s.stirred))
 	}
@@ -87,8 +89,8 @@ func startsOf(size rig.Mixed, partitions int, withStore bool, settle time.Durati
 		}
 		u = nil // the processes measured share the memory with this one
 		report.Section("Starts: " + name)
-		report.Text("Memory is resident memory, looked at again %s after the first answer, and %s after %d changed verdicts and as many changed weights.",
-			settle, settle, o.changes)
+		report.Text("Memory is resident memory, looked at again %s after the first answer, and %s after %d changed verdicts and as many "+
+			"changed weights.", settle, settle, o.changes)
 		return s.measure(ctx, name, report)
 	}
 }

@@ -171,7 +171,8 @@ func askHTTPS(ctx context.Context, client *http.Client, url string, m *dns.Msg) 
 // negotiated tells which TLS OpenSSL gets from a server, set up as for dnsperf.
 func negotiated(ctx context.Context, o options, t transport, port int) (string, error) {
 	protocol := map[transport]string{dot: "dot", doh: "h2"}[t]
-	text, err := process.Output(ctx, process.Command{Args: []string{"openssl", "s_client", "-connect", local(port), "-alpn", protocol, "-brief"}, Env: o.openssl()})
+	text, err := process.Output(ctx, process.Command{Env: o.openssl(),
+		Args: []string{"openssl", "s_client", "-connect", local(port), "-alpn", protocol, "-brief"}})
 	if err != nil {
 		return "", err
 	}

@@ -102,7 +102,8 @@ func command(o options, l load, port int) process.Command {
 	seconds := strconv.FormatFloat(o.Seconds, 'f', -1, 64)
 	var args []string
 	if l.own != nil {
-		args = append([]string{process.Self(), "-dir", o.Tmp, "-conns", number(conns), "-outstanding", number(outstanding), "-seconds", seconds}, l.own...)
+		args = append([]string{process.Self(), "-dir", o.Tmp, "-conns", number(conns), "-outstanding", number(outstanding),
+			"-seconds", seconds}, l.own...)
 		args = append(args, local(port))
 	} else {
 		args = append([]string{"dnsperf", "-s", "127.0.0.1", "-p", number(port), "-d", filepath.Join(o.Tmp, queryFile), "-T", "1",

@@ -26,7 +26,8 @@ func (o options) openssl() []string {
 // something failed.
 func startAll(ctx context.Context, o options, subjects []subject) (servers []*server, err error) {
 	for _, s := range subjects {
-		p, err := process.Start(process.Command{Name: s.name, Args: s.args, Core: serverCore, Env: o.openssl(), Log: filepath.Join(o.Tmp, s.name+".log")})
+		p, err := process.Start(process.Command{Name: s.name, Args: s.args, Core: serverCore, Env: o.openssl(),
+			Log: filepath.Join(o.Tmp, s.name+".log")})
 		if err != nil {
 			return servers, err
 		}

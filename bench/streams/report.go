@@ -50,7 +50,8 @@ func (t table) write(r *figures.Report) {
 		m := func(format string, figure func(s sample) float64) string {
 			return fmt.Sprintf(format, t.rounds.Median(name, figure))
 		}
-		rows = append(rows, []string{name, m("%.0f", qps), fmt.Sprintf("%.0f to %.0f", low, high), m("%.2f", func(s sample) float64 { return s.cpu }),
+		rows = append(rows, []string{name, m("%.0f", qps), fmt.Sprintf("%.0f to %.0f", low, high),
+			m("%.2f", func(s sample) float64 { return s.cpu }),
 			m("%.0f %%", func(s sample) float64 { return 100 * s.busy }), m("%.0f", func(s sample) float64 { return s.bytes }),
 			m("%.0f", func(s sample) float64 { return s.latency })})
 	}

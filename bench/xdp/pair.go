@@ -62,7 +62,8 @@ func newPair(ctx context.Context, i int, own bool) (*pair, error) {
 			return p, err
 		}
 	}
-	if _, err := ip(ctx, "link", "add", p.serverNIC, "netns", p.server, "type", "veth", "peer", "name", p.loadNIC, "netns", p.load); err != nil {
+	if _, err := ip(ctx, "link", "add", p.serverNIC, "netns", p.server, "type", "veth",
+		"peer", "name", p.loadNIC, "netns", p.load); err != nil {
 		return p, err
 	}
 	for _, end := range []struct {

@@ -27,7 +27,8 @@ type subject struct {
 func subjects(o options) []subject {
 	gtm := func(more ...string) func(options, string, string) []string {
 		return func(o options, dir, nic string) []string {
-			args := []string{o.Gtmd, "--data", filepath.Join(dir, "data"), "--dns", serverPort.String(), "--workers", "1", "--apply", filepath.Join(dir, "gtm")}
+			args := []string{o.Gtmd, "--data", filepath.Join(dir, "data"), "--dns", serverPort.String(), "--workers", "1",
+				"--apply", filepath.Join(dir, "gtm")}
 			for _, m := range more {
 				args = append(args, strings.ReplaceAll(m, "NIC", nic))
 			}

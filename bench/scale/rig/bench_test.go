@@ -142,7 +142,8 @@ func putOne(c *table.Compiler, generation uint64, r *spec.Resource) {
 }
 
 // crowded has one zone with all names, small pools, and one pool that every service uses.
-var crowded = Mixed{Services: 100_000, Pools: 1, Endpoints: 100, Tenants: 1, Zones: 1, Partitions: 20, Statics: 100, Verdicts: 1, OnePool: true}
+var crowded = Mixed{Services: 100_000, Pools: 1, Endpoints: 100, Tenants: 1, Zones: 1, Partitions: 20, Statics: 100, Verdicts: 1,
+	OnePool: true}
 
 // BenchmarkChange is what one change costs where there are 100,000 services in one zone that all use one pool.
 func BenchmarkChange(b *testing.B) {

@@ -41,7 +41,8 @@ func (p *Places) Start(core, data string, args ...string) (*Gtmd, error) {
 		return nil, err
 	}
 	args = append([]string{p.Gtmd(), "--data", data, "--dns", local(g.DNS), "--http", local(g.HTTP)}, args...)
-	g.Process, err = process.Start(process.Command{Name: "gtmd", Args: args, Core: core, Env: strings.Fields(p.env), Log: filepath.Join(data, "log")})
+	g.Process, err = process.Start(process.Command{Name: "gtmd", Args: args, Core: core, Env: strings.Fields(p.env),
+		Log: filepath.Join(data, "log")})
 	return g, err
 }
 

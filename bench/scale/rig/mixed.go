@@ -34,8 +34,9 @@ var (
 // Lists that rules are made of.
 var (
 	continents = []string{"AF", "AS", "EU", "NA", "OC", "SA"}
-	countries  = []string{"EU-DE", "EU-FR", "EU-GB", "EU-IT", "EU-ES", "EU-NL", "EU-PL", "NA-US", "NA-CA", "NA-MX", "AS-CN", "AS-JP", "AS-IN", "AS-KR",
-		"AS-SG", "SA-BR", "SA-AR", "AF-ZA", "AF-EG", "OC-AU", "OC-NZ", "EU-SE", "EU-NO", "EU-CH", "EU-AT", "EU-CZ", "AS-TR", "AS-ID", "AS-VN", "EU-UA"}
+	countries  = []string{"EU-DE", "EU-FR", "EU-GB", "EU-IT", "EU-ES", "EU-NL", "EU-PL", "NA-US", "NA-CA", "NA-MX", "AS-CN", "AS-JP",
+		"AS-IN", "AS-KR", "AS-SG", "SA-BR", "SA-AR", "AF-ZA", "AF-EG", "OC-AU", "OC-NZ", "EU-SE", "EU-NO", "EU-CH", "EU-AT", "EU-CZ",
+		"AS-TR", "AS-ID", "AS-VN", "EU-UA"}
 )
 
 // TenantName names tenant i.
@@ -125,7 +126,8 @@ func addressOf(pool, endpoint int) netip.Addr {
 
 // Verdict has one endpoint of pool i down.
 func (s Mixed) Verdict(i, down int) health.Verdict {
-	v := health.Verdict{Pool: health.PoolID{Tenant: TenantName(i % s.Tenants), Pool: PoolName(i)}, Endpoints: map[string]health.Finding{}, Judge: "vantage"}
+	v := health.Verdict{Pool: health.PoolID{Tenant: TenantName(i % s.Tenants), Pool: PoolName(i)}, Endpoints: map[string]health.Finding{},
+		Judge: "vantage"}
 	for j := range s.Endpoints {
 		f := health.Finding{State: health.Up, Score: 1, Since: time.Unix(1_700_000_000, 0).UTC()}
 		if j == down {

@@ -121,7 +121,7 @@ func (p *Process) Bind(cores string) error { return Bind(p.Pid(), cores) }
 
 // Bind leaves a process, all its threads, so many cores.
 func Bind(pid int, cores string) error {
-	_, err := Output(context.Background(), Command{Name: "binding " + strconv.Itoa(pid), Args: []string{"taskset", "-apc", cores, strconv.Itoa(pid)}})
+	_, err := Output(context.Background(), Command{Args: []string{"taskset", "-apc", cores, strconv.Itoa(pid)}})
 	return err
 }
 

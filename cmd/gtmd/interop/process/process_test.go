@@ -13,7 +13,8 @@ import (
 // start starts a script of the shell.
 func start(t *testing.T, script string) *Process {
 	t.Helper()
-	p, err := Start(Command{Name: "script", Args: []string{"sh", "-c", script}, Env: []string{"WORD=hello"}, Log: filepath.Join(t.TempDir(), "logs", "log")})
+	p, err := Start(Command{Name: "script", Args: []string{"sh", "-c", script}, Env: []string{"WORD=hello"},
+		Log: filepath.Join(t.TempDir(), "logs", "log")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +73,9 @@ func TestAwaitTellsOfTheEnd(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "broken") {
 		t.Errorf("%v", err)
 	}
-	if err := start(t, "sleep 60").Await(t.Context(), time.Millisecond, time.Millisecond, func() error { return errors.ErrUnsupported }); !errors.Is(err, errors.ErrUnsupported) {
+	never := func() error { return errors.ErrUnsupported }
+	err = start(t, "sleep 60").Await(t.Context(), time.Millisecond, time.Millisecond, never)
+	if !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("%v", err)
 	}
 }
@@ -82,7 +85,8 @@ func TestOutput(t *testing.T) {
 	if text != "/\n" || err != nil {
 		t.Errorf("%q, %v", text, err)
 	}
-	if _, err := Output(context.Background(), Command{Args: []string{"sh", "-c", "echo why >&2; exit 1"}}); err == nil || !strings.Contains(err.Error(), "why") {
+	_, err = Output(context.Background(), Command{Args: []string{"sh", "-c", "echo why >&2; exit 1"}})
+	if err == nil || !strings.Contains(err.Error(), "why") {
 		t.Errorf("%v", err)
 	}
 }
