@@ -37,12 +37,12 @@ func (p *Process) CPU() (time.Duration, error) {
 	return CPU(pids...)
 }
 
-// members are the living processes of the group: proc_pid_stat(5), the fields state and pgrp.
+// members are the processes of the group: proc_pid_stat(5), the field pgrp.
 func (p *Process) members() ([]int, error) {
 	pids, err := pidsOf("stat", func(stat string) bool {
 		_, rest, _ := strings.Cut(stat, ") ") // behind the name, which may hold blanks
 		fields := strings.Fields(rest)
-		return len(fields) > 2 && fields[0] != "Z" && fields[2] == strconv.Itoa(p.Pid())
+		return len(fields) > 2 && fields[2] == strconv.Itoa(p.Pid())
 	})
 	if err == nil && len(pids) == 0 {
 		err = fmt.Errorf("%s has no process any more: has it ended?", p.name)

@@ -26,15 +26,15 @@ func start(t *testing.T, script string) *Process {
 	return p
 }
 
-// A group's account has its children in it, and ends with it.
+// A group's account has children and theirs in it, and ends with it.
 func TestGroup(t *testing.T) {
-	p := start(t, "sh -c 'echo $WORD; while :; do :; done' & wait")
+	p := start(t, `sh -c "echo $WORD; sh -c 'while :; do :; done' & wait" & wait`)
 	err := p.Await(t.Context(), 20*time.Second, time.Millisecond, func() error {
 		if text, err := os.ReadFile(p.log); err != nil || string(text) != "hello\n" {
 			return errors.New("not ready")
 		}
 		if computed, err := p.CPU(); err != nil || computed < 50*time.Millisecond {
-			return errors.New("the child has computed little")
+			return errors.New("the grandchild has computed little")
 		}
 		return nil
 	})
