@@ -89,8 +89,8 @@ func startsOf(size rig.Mixed, partitions int, withStore bool, settle time.Durati
 		}
 		u = nil // the processes measured share the memory with this one
 		report.Section("Starts: " + name)
-		report.Text("Memory is resident memory, looked at again %s after the first answer, and %s after %d changed verdicts and as many "+
-			"changed weights.", settle, settle, o.changes)
+		report.Text("Memory is resident memory, looked at again %s after the first answer; where there is a store, also as long after %d "+
+			"changed verdicts and as many changed weights.", settle, o.changes)
 		return s.measure(ctx, name, report)
 	}
 }
