@@ -14,6 +14,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gti/gtm/pkg/dnswire"
+	"github.com/gti/gtm/pkg/gtmtest"
 	"github.com/gti/gtm/pkg/gtmtest/views"
 	"github.com/gti/gtm/pkg/health"
 )
@@ -119,7 +120,7 @@ func (s *server) ask(m *dns.Msg, stream bool) *dns.Msg {
 	n, truncated := s.answer(buf, packed, stream)
 	r := new(dns.Msg)
 	if err := r.Unpack(buf[:n]); err != nil {
-		s.t.Fatalf("%s: the reply %x does not unpack: %v", m.Question[0].String(), buf[:n], err)
+		s.t.Fatalf("%s: the reply %x does not unpack: %v; see %s", m.Question[0].String(), buf[:n], err, gtmtest.Pcap(s.t, packed, buf[:n]))
 	}
 	if r.Id != m.Id || !r.Response || r.Truncated != truncated || r.Opcode != m.Opcode || r.RecursionDesired != m.RecursionDesired {
 		s.t.Errorf("header: %+v", r.MsgHdr)
