@@ -28,10 +28,8 @@ const (
 
 // A process is a program that a test started; it ends with the test, by its own pid.
 type process struct {
-	cmd  *exec.Cmd
-	log  *gtmtest.Log
-	done chan struct{}
-	err  error // valid when done is closed
+	*gtmtest.Process
+	log *gtmtest.Log
 }
 
 // A daemon is one running gtmd.
@@ -45,22 +43,17 @@ type daemon struct {
 // startProcess starts a command, in a process group of its own, and sees to its end.
 func startProcess(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
-	p := &process{cmd: cmd, log: &gtmtest.Log{}, done: make(chan struct{})}
-	cmd.Stdout, cmd.Stderr = p.log, p.log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.WaitDelay = 5 * time.Second
-	if err := cmd.Start(); err != nil {
+	log := &gtmtest.Log{}
+	running, err := gtmtest.StartProcess(cmd, log)
+	if err != nil {
 		t.Fatalf("starting %s: %v", cmd.Path, err)
 	}
-	go func() {
-		p.err = cmd.Wait()
-		close(p.done)
-	}()
+	p := &process{Process: running, log: log}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("%s (%d) said:\n%s", filepath.Base(cmd.Path), cmd.Process.Pid, tail(p.log.String(), 8000))
 		}
-		p.kill()
+		p.Kill()
 	})
 	return p
 }
@@ -72,36 +65,12 @@ func tail(text string, limit int) string {
 	return text
 }
 
-// running tells whether the process has not ended yet.
-func (p *process) running() bool {
-	select {
-	case <-p.done:
-		return false
-	default:
-		return true
-	}
-}
-
-// kill ends the process's whole group at once.
-func (p *process) kill() {
-	if p.running() {
-		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
-		<-p.done
-	}
-}
-
 // stop asks the process to end, as Ctrl-C does, and gives how it ended.
 func (p *process) stop() error {
-	if err := p.cmd.Process.Signal(syscall.SIGINT); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := p.Stop(syscall.SIGINT, stopTimeout); err != nil {
 		return err
 	}
-	select {
-	case <-p.done:
-		return p.err
-	case <-time.After(stopTimeout):
-		p.kill()
-		return fmt.Errorf("still there %v after SIGINT", stopTimeout)
-	}
+	return p.Err()
 }
 
 // startGtmd starts gtmd with a DNS and an HTTP port of its own, and waits until it is ready.
@@ -120,8 +89,8 @@ func startGtmd(t *testing.T, data string, args ...string) *daemon {
 func (d *daemon) waitReady(t *testing.T) {
 	t.Helper()
 	eventually(t, startTimeout, "gtmd is ready", func() error {
-		if !d.running() {
-			t.Fatalf("gtmd ended: %v", d.err)
+		if !d.Running() {
+			t.Fatalf("gtmd ended: %v", d.Err())
 		}
 		status, body, err := get(d.http + "/readyz")
 		if err == nil && status != http.StatusOK {

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/gti/gtm/pkg/gtmtest"
 )
 
 // A Node is a machine of the rig: a network namespace with a cable to the bridge inside, an edge's with one to the bridge outside as
@@ -23,7 +25,7 @@ type Node struct {
 	rig     *Rig
 	args    []string
 	log     tailBuffer
-	process *Process
+	process *gtmtest.Process
 
 	mu       sync.Mutex
 	troubled bool      // stopped, killed or frozen now
@@ -51,7 +53,7 @@ func (r *Rig) newNode(name string, inside netip.Addr, outside netip.Addr, args .
 	r.Nodes = append(r.Nodes, n)
 	r.T.Cleanup(func() {
 		if n.process != nil {
-			n.process.kill()
+			n.process.Kill()
 		}
 	})
 	return n
@@ -103,7 +105,7 @@ func (n *Node) Healed() time.Time {
 func (n *Node) Start() {
 	n.rig.T.Helper()
 	words := append([]string{"netns", "exec", n.Name}, n.args...)
-	process, err := start(exec.Command("ip", words...), &n.log)
+	process, err := gtmtest.StartProcess(exec.Command("ip", words...), &n.log)
 	if err != nil {
 		n.rig.T.Fatalf("starting %s: %v", n.Name, err)
 	}
@@ -113,14 +115,14 @@ func (n *Node) Start() {
 // Kill ends the program at once.
 func (n *Node) Kill() {
 	n.trouble(true)
-	n.process.kill()
+	n.process.Kill()
 }
 
 // Stop asks the program to end, and waits for that.
 func (n *Node) Stop() {
 	n.rig.T.Helper()
 	n.trouble(true)
-	if err := n.process.stop(); err != nil {
+	if err := n.process.Stop(syscall.SIGTERM, StopTimeout); err != nil {
 		n.rig.T.Errorf("stopping %s: %v", n.Name, err)
 	}
 }
@@ -138,7 +140,7 @@ func (n *Node) Thaw() {
 }
 
 func (n *Node) signal(s syscall.Signal) {
-	if err := syscall.Kill(-n.process.cmd.Process.Pid, s); err != nil {
+	if err := syscall.Kill(-n.process.Cmd.Process.Pid, s); err != nil {
 		n.rig.T.Errorf("%v to %s: %v", s, n.Name, err)
 	}
 }
