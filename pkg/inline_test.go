@@ -1,8 +1,10 @@
 package pkg_test
 
 import (
+	"maps"
 	"os/exec"
 	"regexp"
+	"slices"
 	"testing"
 )
 
@@ -19,7 +21,7 @@ var inlined = map[string][]string{
 // TestHotFunctionsAreInlined asks the compiler what it inlines. What it says of a package that did not change comes from the build cache.
 func TestHotFunctionsAreInlined(t *testing.T) {
 	args := []string{"build", "-gcflags=-m"}
-	for pkg := range inlined {
+	for _, pkg := range slices.Sorted(maps.Keys(inlined)) {
 		args = append(args, "./"+pkg)
 	}
 	said, err := exec.Command("go", args...).CombinedOutput()
@@ -30,8 +32,8 @@ func TestHotFunctionsAreInlined(t *testing.T) {
 	for _, line := range regexp.MustCompile(`(?m)^(?:.*/)?(\w+)/\w+\.go:\d+:\d+: can inline (.*)$`).FindAllSubmatch(said, -1) {
 		can[string(line[1])+" "+string(line[2])] = true
 	}
-	for pkg, functions := range inlined {
-		for _, function := range functions {
+	for _, pkg := range slices.Sorted(maps.Keys(inlined)) {
+		for _, function := range inlined[pkg] {
 			if !can[pkg+" "+function] {
 				t.Errorf("pkg/%s: %s is not inlined, or is there no more: make it smaller again, or take it out of the table", pkg, function)
 			}
