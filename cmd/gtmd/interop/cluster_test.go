@@ -176,7 +176,7 @@ func disturb(t *testing.T, c *cluster, victim int, w *writer, edge *daemon, comp
 		}
 	}
 	eventually(t, 2*time.Minute, "a third is made", made(changes/3))
-	c.processes[victim].Kill()
+	c.processes[victim].kill()
 	eventually(t, 2*time.Minute, "two thirds are made, without the member", made(changes*2/3))
 	if reply, err := newQuestioner(t, edge.dns).ask(landsHost, nowhere); err != nil || len(reply.Answer) != 1 {
 		t.Errorf("the edge whose etcd is gone answers %v, %v", reply, err)

@@ -28,8 +28,10 @@ const (
 
 // A process is a program that a test started; it ends with the test, by its own pid.
 type process struct {
-	*gtmtest.Process
-	log *gtmtest.Log
+	cmd  *exec.Cmd
+	log  *gtmtest.Log
+	done chan struct{}
+	err  error // valid when done is closed
 }
 
 // A daemon is one running gtmd.
@@ -43,17 +45,22 @@ type daemon struct {
 // startProcess starts a command, in a process group of its own, and sees to its end.
 func startProcess(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
-	log := &gtmtest.Log{}
-	running, err := gtmtest.StartProcess(cmd, log)
-	if err != nil {
+	p := &process{cmd: cmd, log: &gtmtest.Log{}, done: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = p.log, p.log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.WaitDelay = 5 * time.Second
+	if err := cmd.Start(); err != nil {
 		t.Fatalf("starting %s: %v", cmd.Path, err)
 	}
-	p := &process{Process: running, log: log}
+	go func() {
+		p.err = cmd.Wait()
+		close(p.done)
+	}()
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("%s (%d) said:\n%s", filepath.Base(cmd.Path), cmd.Process.Pid, tail(p.log.String(), 8000))
 		}
-		p.Kill()
+		p.kill()
 	})
 	return p
 }
@@ -65,12 +72,36 @@ func tail(text string, limit int) string {
 	return text
 }
 
+// running tells whether the process has not ended yet.
+func (p *process) running() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// kill ends the process's whole group at once.
+func (p *process) kill() {
+	if p.running() {
+		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+		<-p.done
+	}
+}
+
 // stop asks the process to end, as Ctrl-C does, and gives how it ended.
 func (p *process) stop() error {
-	if err := p.Stop(syscall.SIGINT, stopTimeout); err != nil {
+	if err := p.cmd.Process.Signal(syscall.SIGINT); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
-	return p.Err()
+	select {
+	case <-p.done:
+		return p.err
+	case <-time.After(stopTimeout):
+		p.kill()
+		return fmt.Errorf("still there %v after SIGINT", stopTimeout)
+	}
 }
 
 // startGtmd starts gtmd with a DNS and an HTTP port of its own, and waits until it is ready.
@@ -89,8 +120,8 @@ func startGtmd(t *testing.T, data string, args ...string) *daemon {
 func (d *daemon) waitReady(t *testing.T) {
 	t.Helper()
 	eventually(t, startTimeout, "gtmd is ready", func() error {
-		if !d.Running() {
-			t.Fatalf("gtmd ended: %v", d.Err())
+		if !d.running() {
+			t.Fatalf("gtmd ended: %v", d.err)
 		}
 		status, body, err := get(d.http + "/readyz")
 		if err == nil && status != http.StatusOK {

@@ -55,7 +55,7 @@ func (c *cluster) hurt(t *testing.T, i int, stop bool) {
 		c.isolate(t, i)
 		return
 	}
-	pid := -c.processes[i].Cmd.Process.Pid
+	pid := -c.processes[i].cmd.Process.Pid
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}

@@ -73,7 +73,7 @@ func startClusterBy(t *testing.T, change func(*member)) *cluster {
 // serves tells whether every member runs and knows the leader.
 func (c *cluster) serves(client *clientv3.Client) error {
 	for i, m := range c.members {
-		if !c.processes[i].Running() {
+		if !c.processes[i].running() {
 			return fmt.Errorf("member %s has ended: %s", m.Name, tail(c.processes[i].log.String(), 200))
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)

@@ -31,7 +31,7 @@ const (
 // peak forgets the largest size that a process has had, and gives a function that tells the size now and the largest since, in MB.
 func peak(t *testing.T, p *process) (measure func() (now, most int)) {
 	t.Helper()
-	dir := fmt.Sprintf("/proc/%d", p.Cmd.Process.Pid)
+	dir := fmt.Sprintf("/proc/%d", p.cmd.Process.Pid)
 	if err := os.WriteFile(filepath.Join(dir, "clear_refs"), []byte("5"), 0); err != nil {
 		t.Fatalf("the kernel does not let the peak be measured: %v", err)
 	}
@@ -153,7 +153,7 @@ func TestLargeZone(t *testing.T) {
 // processorTime is what a process has used.
 func processorTime(t *testing.T, p *process) time.Duration {
 	t.Helper()
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Cmd.Process.Pid))
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}

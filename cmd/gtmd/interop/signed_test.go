@@ -239,8 +239,8 @@ func (s *signedJob) startValidator(t *testing.T, server netip.AddrPort, modules,
 	config := writeFile(t, dir, "unbound.conf", fmt.Sprintf(unboundSigned, port(at), port(server), dir, modules, anchors, more))
 	unbound := startProcess(t, exec.Command("unbound", "-d", "-d", "-c", config))
 	eventually(t, startTimeout, "unbound validates", func() error {
-		if !unbound.Running() {
-			t.Fatalf("unbound ended: %v", unbound.Err())
+		if !unbound.running() {
+			t.Fatalf("unbound ended: %v", unbound.err)
 		}
 		r, err := askValidated(at, "gtm.test.", dns.TypeSOA, "")
 		if err == nil && (r.Rcode != dns.RcodeSuccess || !r.AuthenticatedData) {

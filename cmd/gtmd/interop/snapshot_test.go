@@ -147,7 +147,7 @@ func (o *outcomes) flood(at string, stop <-chan struct{}) {
 // resolver hears at once that nobody is there, or gets the answer.
 func TestARestartHasNoServfail(t *testing.T) {
 	hub, edge, _ := savedEdge(t)
-	hub.Kill() // from the snapshot alone
+	hub.kill() // from the snapshot alone
 	var o outcomes
 	stop := make(chan struct{})
 	var asking sync.WaitGroup
@@ -259,7 +259,7 @@ dd if=/dev/zero of="$D/edge/snapshot/filler" bs=1k count=100000 2>/dev/null || t
 		}
 		return nil
 	})
-	inside := filepath.Join("/proc", fmt.Sprint(edge.Cmd.Process.Pid), "root", edge.data, "edge", "snapshot")
+	inside := filepath.Join("/proc", fmt.Sprint(edge.cmd.Process.Pid), "root", edge.data, "edge", "snapshot")
 	if err := os.Remove(filepath.Join(inside, "filler")); err != nil {
 		t.Fatal(err)
 	}

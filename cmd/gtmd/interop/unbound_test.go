@@ -106,8 +106,8 @@ func startUnbound(t *testing.T, server netip.AddrPort) netip.AddrPort {
 	config := writeFile(t, dir, "unbound.conf", fmt.Sprintf(unboundConfig, port(at), port(server), dir))
 	unbound := startProcess(t, exec.Command("unbound", "-d", "-d", "-c", config))
 	eventually(t, startTimeout, "unbound answers", func() error {
-		if !unbound.Running() {
-			t.Fatalf("unbound ended: %v", unbound.Err())
+		if !unbound.running() {
+			t.Fatalf("unbound ended: %v", unbound.err)
 		}
 		query := new(dns.Msg).SetQuestion("localhost.", dns.TypeA)
 		_, err := dns.Exchange(query, at.String())

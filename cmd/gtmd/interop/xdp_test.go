@@ -260,7 +260,7 @@ func asSockets(t *testing.T, p *pair, apply string) {
 			}
 		}
 	}
-	other.Kill()
+	other.kill()
 }
 
 // smallerMTU makes the packets smaller than some answers: those must come truncated, and none in a larger frame.
@@ -346,10 +346,10 @@ func TestXDPKilled(t *testing.T) {
 	if !p.attached() {
 		t.Fatalf("no program is attached:\n%s", e.log)
 	}
-	if err := syscall.Kill(e.Cmd.Process.Pid, syscall.SIGKILL); err != nil {
+	if err := syscall.Kill(e.cmd.Process.Pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	<-e.Done()
+	<-e.done
 	eventually(t, 10*time.Second, "the program is gone", func() error {
 		if p.attached() {
 			return errors.New("it is still there")
@@ -402,7 +402,7 @@ func TestXDPRefused(t *testing.T) {
 			if way != want {
 				t.Errorf("went by %q, want %s:\n%s", way, want, e.log)
 			}
-			e.Kill()
+			e.kill()
 		})
 	}
 	first := p.startEdge(53, nil, "--apply", apply, "--xdp", "srv")

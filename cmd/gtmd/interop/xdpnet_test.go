@@ -125,8 +125,8 @@ func (p *pair) startEdge(port int, before []string, args ...string) *xdpEdge {
 		"--dns", fmt.Sprintf("%s:%d,[%s]:%d", xdpServer4, port, xdpServer6, port))
 	e.process = startProcess(p.t, exec.Command("ip", append(all, args...)...))
 	eventually(p.t, startTimeout, "gtmd is ready", func() error {
-		if !e.Running() {
-			p.t.Fatalf("gtmd ended: %v", e.Err())
+		if !e.running() {
+			p.t.Fatalf("gtmd ended: %v", e.err)
 		}
 		_, err := e.page("readyz")
 		return err

@@ -216,8 +216,8 @@ func TestXDPSeeds(t *testing.T) {
 	servers.Env = append(os.Environ(), seededEnv+"="+file)
 	process := startProcess(t, servers)
 	eventually(t, startTimeout, "the program is attached", func() error {
-		if !process.Running() {
-			t.Fatalf("it ended: %v\n%s", process.Err(), process.log)
+		if !process.running() {
+			t.Fatalf("it ended: %v\n%s", process.err, process.log)
 		}
 		if !p.attached() {
 			return fmt.Errorf("not yet")

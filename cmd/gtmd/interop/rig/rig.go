@@ -116,7 +116,7 @@ func (r *Rig) WaitReady(nodes ...*Node) {
 	for _, n := range nodes {
 		Eventually(r.T, startTimeout, n.Name+" is ready", func() error {
 			if !n.process.Running() {
-				r.T.Fatalf("%s ended: %v\n%s", n.Name, n.process.Err(), n.Log(4000))
+				r.T.Fatalf("%s ended: %v\n%s", n.Name, n.process.Ended(), n.Log(4000))
 			}
 			_, err := r.Page(n, "/readyz")
 			return err

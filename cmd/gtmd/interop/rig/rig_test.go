@@ -95,7 +95,7 @@ func (r *Rig) tryStore() {
 
 // stateIs reads a process's state as the kernel tells it.
 func stateIs(n *Node, want string) error {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n.process.Cmd.Process.Pid))
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n.process.Pid()))
 	if err != nil {
 		return err
 	}

@@ -2,13 +2,9 @@ package gtmtest
 
 import (
 	"encoding/binary"
-	"errors"
 	"os"
-	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 )
 
 func TestRandomIsTheTestsOwn(t *testing.T) {
@@ -57,37 +53,5 @@ func TestLogTellsWhatWasLogged(t *testing.T) {
 	l.Logger().Info("something", "n", 1)
 	if want := "level=INFO msg=something n=1\n"; !strings.Contains(l.String(), want) {
 		t.Errorf("%q lacks %q", l, want)
-	}
-}
-
-func TestProcessEndsWhenItIsAskedTo(t *testing.T) {
-	for _, c := range []struct {
-		script string
-		killed bool
-	}{{"echo begun; exec sleep 600", false}, {"trap '' TERM; echo begun; while :; do sleep 600; done", true}} {
-		log := NewLog(t)
-		p, err := StartProcess(exec.Command("sh", "-c", c.script), log)
-		if err != nil {
-			t.Fatal(err)
-		}
-		Eventually(t, "it has begun", func() error {
-			if log.String() != "begun\n" {
-				return errors.New(log.String())
-			}
-			return nil
-		})
-		if !p.Running() {
-			t.Fatalf("%s: ended with %v", c.script, p.Err())
-		}
-		limit := Patience
-		if c.killed {
-			limit = 10 * time.Millisecond
-		}
-		if err := p.Stop(syscall.SIGTERM, limit); (err != nil) != c.killed {
-			t.Errorf("%s: stop says %v", c.script, err)
-		}
-		if p.Running() || p.Err() == nil {
-			t.Errorf("%s: runs (%v), or ended without a signal (%v)", c.script, p.Running(), p.Err())
-		}
 	}
 }
