@@ -59,7 +59,7 @@ func ReadState(ctx context.Context, s Store) (*State, error) {
 
 // FollowState gives a function that takes the state from a mirror, as soon as that has caught up with
 // the store's heads: for programs that follow the store anyway. It waits as long as its context lets it.
-// A store whose heads are behind what the mirror had before is a *store.WentBackError; whether they are the same under the same
+// A store whose heads are behind what the mirror had before is a *state.WentBackError; whether they are the same under the same
 // numbers is compared when a change is made, with the IDs that the state has.
 func FollowState(s Store, m *state.Mirror) func(context.Context) (*State, error) {
 	x := newIndex()
