@@ -199,3 +199,21 @@ func checkEndpoints(endpoints []string, withTLS bool) (string, error) {
 
 // LastContact tells when a followed etcd was last heard of; zero: never.
 func (c *Client) LastContact() time.Time { return c.metrics.lastContact() }
+
+// fence is the election key of the leader: verdicts are written only while it stands.
+type fence struct {
+	key string
+	rev int64 // its creation
+}
+
+// sleep waits, and tells whether it was not interrupted.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

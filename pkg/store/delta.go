@@ -7,14 +7,11 @@ import (
 	"slices"
 	"strings"
 
-	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
 )
-
-type mvccKV = mvccpb.KeyValue
 
 // delta gathers what is to be told next.
 type delta struct {

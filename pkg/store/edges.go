@@ -157,3 +157,38 @@ func (c *Client) ForgetEdge(ctx context.Context, id string) error {
 	}
 	return nil
 }
+
+// Edge is what an edge tells of itself, so that it can be found and asked.
+type Edge struct {
+	ID      string    `json:"id"`
+	HTTP    string    `json:"http"`
+	DNS     []string  `json:"dns,omitempty"`
+	Version string    `json:"version,omitempty"`
+	Started time.Time `json:"started"`
+	// Recipient is the age recipient for which zone-signing keys are to be sealed; empty: it does not sign.
+	Recipient string `json:"recipient,omitempty"`
+	// Tenants are the generations that it answered from when it wrote this.
+	Tenants map[string]state.Generation `json:"tenants,omitempty"`
+
+	// Alive: it holds its lease. Filled in by Client.Edges.
+	Alive bool `json:"-"`
+	// Seen is when it last wrote what it is, by its own clock; zero: it is of a program that does not.
+	Seen time.Time `json:"-"`
+	// Twin, if not empty, says in which way another process seems to go by the same ID.
+	Twin string `json:"-"`
+}
+
+// PutBackEdges has edges known again that a store was emptied of, so that those which are silent are missed. One that has written itself
+// down meanwhile is left as it is.
+func (c *Client) PutBackEdges(ctx context.Context, edges []Edge) error {
+	for _, e := range edges {
+		value, err := state.MarshalPlain(knownEdge{Edge: e, Seen: e.Seen})
+		if err != nil {
+			return err
+		}
+		if _, err := c.putIfAt(ctx, c.keys.knownEdge(e.ID), 0, value); err != nil {
+			return c.explain("writing back that edge "+e.ID+" is known", err)
+		}
+	}
+	return nil
+}

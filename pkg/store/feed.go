@@ -239,15 +239,3 @@ func (f *feed) take(ctx context.Context, resp clientv3.WatchResponse, at *mark) 
 	at.rev = evs[len(evs)-1].Kv.ModRevision
 	return nil
 }
-
-// sleep waits, and tells whether it was not interrupted.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}

@@ -91,38 +91,3 @@ func (r *reader) someRecords(ctx context.Context, tenants []string, at map[strin
 	}
 	return nil
 }
-
-// ground looks at what a change stands on, and gives the generation that it follows. Where that, or what the change relies on, is
-// another than was known under its number, the error is a *WentBackError.
-func (c *Client) ground(ctx context.Context, ch Change) (identity, error) {
-	what := "changing " + ch.Tenant + " (nothing was written)"
-	r := c.reader(c.etcd)
-	if _, err := r.get(ctx, c.keys.head(ch.Tenant)); err != nil { // is tried again over an election
-		return identity{}, c.explain(what, err)
-	}
-	at := map[string]state.Generation{}
-	for tenant := range ch.IDs {
-		if g := ch.Reads[tenant]; g != 0 {
-			at[tenant] = g
-		}
-	}
-	delete(at, ch.Tenant)
-	if ch.Base != 0 {
-		at[ch.Tenant] = ch.Base
-	}
-	var base identity
-	var back error
-	err := r.records(ctx, at, func(tenant string, kv *mvccKV) {
-		i := identityOf(kv)
-		if err := i.differs(tenant, at[tenant], ch.IDs[tenant]); err != nil && back == nil {
-			back = err
-		}
-		if tenant == ch.Tenant {
-			base = i
-		}
-	})
-	if err != nil {
-		return identity{}, c.explain(what, err)
-	}
-	return base, back
-}

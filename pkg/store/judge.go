@@ -11,12 +11,6 @@ import (
 	"github.com/gti/gtm/pkg/store/state"
 )
 
-// fence is the election key of the leader: verdicts are written only while it stands.
-type fence struct {
-	key string
-	rev int64 // its creation
-}
-
 // Campaign stands for election as the judge until ctx ends, and returns ctx's error. While it leads, lead
 // runs; its ctx ends when leadership is lost. When lead returns, leadership is given up and the campaign
 // goes on. A client leads one campaign at a time.

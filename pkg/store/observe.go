@@ -364,3 +364,22 @@ func compareObservations(a, b ObservationKey) int {
 
 // errNoVantage guards against keys that name nobody.
 var errNoVantage = errors.New("an observation needs a vantage, a tenant and a pool")
+
+// ObservationUpdate is all that the probers told (Full), or what changed.
+type ObservationUpdate struct {
+	Full    bool
+	Put     []health.Observation
+	Deleted []ObservationKey
+	// Alive are all vantages that hold a lease now, sorted; AliveChanged tells that it is news.
+	Alive        []string
+	AliveChanged bool
+	// Releases are all that wait for the judge; ReleasesChanged tells that it is news.
+	Releases        []Release
+	ReleasesChanged bool
+}
+
+// ObservationKey names one vantage's observation of one pool.
+type ObservationKey struct {
+	Vantage string
+	Pool    health.PoolID
+}

@@ -78,18 +78,3 @@ func (c *Client) putIfAt(ctx context.Context, key string, mod int64, value []byt
 	there := resp.Responses[0].GetResponseRange().Kvs
 	return len(there) > 0 && bytes.Equal(there[0].Value, value), nil
 }
-
-// PutBackEdges has edges known again that a store was emptied of, so that those which are silent are missed. One that has written itself
-// down meanwhile is left as it is.
-func (c *Client) PutBackEdges(ctx context.Context, edges []Edge) error {
-	for _, e := range edges {
-		value, err := state.MarshalPlain(knownEdge{Edge: e, Seen: e.Seen})
-		if err != nil {
-			return err
-		}
-		if _, err := c.putIfAt(ctx, c.keys.knownEdge(e.ID), 0, value); err != nil {
-			return c.explain("writing back that edge "+e.ID+" is known", err)
-		}
-	}
-	return nil
-}

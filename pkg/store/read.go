@@ -399,3 +399,5 @@ func (r *reader) keep(hash string, kv *mvccpb.KeyValue) (string, bool) {
 	r.c.texts.put(run)
 	return run.text, true
 }
+
+type mvccKV = mvccpb.KeyValue
