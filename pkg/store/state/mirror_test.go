@@ -17,13 +17,13 @@ func TestMirrorAddsUp(t *testing.T) {
 	for i := range 200 {
 		mirror.Apply(maker.Delta())
 		if i%3 == 0 {
-			if diff := maker.Diff(mirror); diff != "" {
+			if diff := cmp.Diff(maker.Sum(), storetest.SumOf(mirror)); diff != "" {
 				t.Fatalf("update %d:\n%s", i, diff)
 			}
 		}
 		if i%50 == 49 {
 			copied.Apply(mirror.Full())
-			if diff := maker.Diff(copied); diff != "" {
+			if diff := cmp.Diff(maker.Sum(), storetest.SumOf(copied)); diff != "" {
 				t.Fatalf("full update %d:\n%s", i, diff)
 			}
 		}

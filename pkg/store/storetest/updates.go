@@ -5,8 +5,6 @@ import (
 	"maps"
 	"math/rand/v2"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
@@ -87,11 +85,21 @@ func (m *UpdateMaker) Delta() state.Update {
 	return u
 }
 
-// diff compares a mirror with what the updates add up to.
-func (m *UpdateMaker) Diff(got *state.Mirror) string {
-	states := map[string]PlainState{}
-	for _, name := range got.Tenants() {
-		states[name] = Plain(got.Tenant(name))
+// Sum is what updates add up to.
+type Sum struct {
+	Tenants  map[string]PlainState
+	Verdicts map[health.PoolID]health.Verdict
+	Keysets  map[string]dnssec.Keyset
+}
+
+// Sum gives what the updates so far add up to, which does not stay as it is.
+func (m *UpdateMaker) Sum() Sum { return Sum{m.tenants, m.verdicts, m.keysets} }
+
+// SumOf gives what a mirror has.
+func SumOf(m *state.Mirror) Sum {
+	tenants := map[string]PlainState{}
+	for _, name := range m.Tenants() {
+		tenants[name] = Plain(m.Tenant(name))
 	}
-	return cmp.Diff(m.tenants, states) + cmp.Diff(m.verdicts, got.Verdicts()) + cmp.Diff(m.keysets, got.Keysets())
+	return Sum{tenants, m.Verdicts(), m.Keysets()}
 }
