@@ -211,6 +211,7 @@ func TestALeasedKeyThatIsTakenAwayIsMadeAgain(t *testing.T) {
 
 // TestAnEdgeIsForgottenOverALostAnswer: what an attempt did whose answer was lost counts.
 func TestAnEdgeIsForgottenOverALostAnswer(t *testing.T) {
+	t.Parallel()
 	for name, do := range map[string]func(context.Context, func() error) error{"silence": silence, "lost answer": losesTheAnswer} {
 		c := testClient(t)
 		c.wait.attempt = 300 * time.Millisecond

@@ -211,6 +211,7 @@ func TestCompactionUnderTheWatch(t *testing.T) {
 }
 
 func TestBlackholedConnectionIsNoticedAndSurvived(t *testing.T) {
+	t.Parallel()
 	direct := testClient(t)
 	p := newProxy(t, strings.TrimPrefix(sharedEndpoint(t), "unix://"))
 	c := openTest(t, Config{Endpoints: []string{"http://" + p.addr}, Prefix: direct.cfg.Prefix})
@@ -311,6 +312,7 @@ func TestTheToldCursorMoves(t *testing.T) {
 }
 
 func TestHeadThatGoesBackUnderTheWatch(t *testing.T) {
+	t.Parallel()
 	c := testClient(t)
 	mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})
 	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "a", "AF"))})
@@ -399,6 +401,7 @@ func TestConsumersErrorEndsFollow(t *testing.T) {
 }
 
 func TestWatchOfBurstsIsWhole(t *testing.T) {
+	t.Parallel()
 	c := testClient(t)
 	f := follow(t, c, nil)
 	f.untilState(state.Current)

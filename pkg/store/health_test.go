@@ -107,6 +107,7 @@ func TestObservationsAreFollowed(t *testing.T) {
 }
 
 func TestVantagesComeAndGo(t *testing.T) {
+	t.Parallel()
 	c := testClient(t)
 	o := observe(t, c)
 	o.until(t, "nobody", alive())

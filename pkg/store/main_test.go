@@ -55,15 +55,22 @@ const smallQuota = 24 << 20
 
 // tunings are the etcds of tests, by the word that starts them.
 var tunings = map[string]embedded.Tuning{
-	"etcd": {},
+	"etcd": {Etcd: makeFast},
 	"etcd-with-defaults": {Etcd: func(cfg *embed.Config) {
+		makeFast(cfg)
 		cfg.MaxTxnOps, cfg.MaxRequestBytes = embed.DefaultMaxTxnOps, embed.DefaultMaxRequestBytes
 	}},
 	"etcd-small":      {Etcd: makeSmall, Every: time.Hour}, // and nobody looks after it
 	"etcd-small-kept": {Etcd: makeSmall, Every: 20 * time.Millisecond, Keep: 5},
 }
 
-func makeSmall(cfg *embed.Config) { cfg.QuotaBackendBytes = smallQuota }
+// makeFast has an etcd not wait for the disk: no test cuts the power.
+func makeFast(cfg *embed.Config) { cfg.UnsafeNoFsync = true }
+
+func makeSmall(cfg *embed.Config) {
+	makeFast(cfg)
+	cfg.QuotaBackendBytes = smallQuota
+}
 
 func startTestChild(t testing.TB, dir string) *embedded.Child { return startTweaked(t, dir, "etcd") }
 

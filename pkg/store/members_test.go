@@ -181,6 +181,7 @@ func TestAChangeThatItsCallerLeavesIsOpen(t *testing.T) {
 }
 
 func TestKeysWhoseAnswerIsLostAreWrittenOnce(t *testing.T) {
+	t.Parallel()
 	for name, do := range map[string]func(context.Context, func() error) error{"silence": silence, "lost answer": losesTheAnswer} {
 		c := testClient(t)
 		c.wait.attempt = 300 * time.Millisecond
@@ -200,6 +201,7 @@ func TestKeysWhoseAnswerIsLostAreWrittenOnce(t *testing.T) {
 
 // TestAnObservationFromBeforeOverwritesNothing: a member that stood still for a minute carries out what waited in it.
 func TestAnObservationFromBeforeOverwritesNothing(t *testing.T) {
+	t.Parallel()
 	c, ctx := testClient(t), storetest.Context(t)
 	other := openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: c.cfg.Prefix})
 	c.wait.attempt = 300 * time.Millisecond
@@ -267,6 +269,7 @@ func TestEveryCallAsksForALeader(t *testing.T) {
 
 // TestOneSilentMemberCostsOneAttempt: turns without regard gave every third call to the member that is silent.
 func TestOneSilentMemberCostsOneAttempt(t *testing.T) {
+	t.Parallel()
 	socket := strings.TrimPrefix(sharedEndpoint(t), "unix://")
 	good, bad := newProxy(t, socket), newProxy(t, socket)
 	c := openTest(t, Config{Endpoints: []string{"http://" + good.addr, "http://" + bad.addr}, Prefix: freshPrefix()})
@@ -298,6 +301,7 @@ func TestOneSilentMemberCostsOneAttempt(t *testing.T) {
 // TestAReadThatIsNotAnsweredFailsAfterOneCall: that its time was up counted as "too large", and it was tried with smaller pages, four
 // times.
 func TestAReadThatIsNotAnsweredFailsAfterOneCall(t *testing.T) {
+	t.Parallel()
 	c := testClient(t)
 	c.wait.attempt, c.wait.call = 200*time.Millisecond, 500*time.Millisecond
 	var limits []int64

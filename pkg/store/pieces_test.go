@@ -81,6 +81,7 @@ func changeSome(random *rand.Rand, v health.Verdict) health.Verdict {
 // TestPiecesSayWhatTheWholeWould: whatever is written in pieces, as a whole, by a program that knows no pieces, or is deleted, those who
 // follow, who begin to follow, and who come back see the last verdict.
 func TestPiecesSayWhatTheWholeWould(t *testing.T) {
+	t.Parallel()
 	c, ctx := testClient(t), storetest.Context(t)
 	inOffice(t, c)
 	f := follow(t, c, nil)
@@ -154,6 +155,7 @@ func TestPiecesSayWhatTheWholeWould(t *testing.T) {
 
 // TestSightsInPieces is TestPiecesSayWhatTheWholeWould for observations.
 func TestSightsInPieces(t *testing.T) {
+	t.Parallel()
 	c, ctx := testClient(t), storetest.Context(t)
 	random := rand.New(rand.NewPCG(3, 5))
 	o := observe(t, c)
@@ -252,6 +254,7 @@ func TestAFlapWritesOnePiece(t *testing.T) {
 // TestVerdictsAreBatchedByBytes: a hundred verdicts made one transaction however large they were; thirty large ones were refused by
 // etcd, and with them those of all tenants.
 func TestVerdictsAreBatchedByBytes(t *testing.T) {
+	t.Parallel()
 	c := openTest(t, Config{Endpoints: []string{startTweaked(t, t.TempDir(), "etcd-with-defaults").Endpoint()}})
 	ctx := storetest.Context(t)
 	inOffice(t, c)

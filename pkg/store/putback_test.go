@@ -40,6 +40,7 @@ func TestPutBack(t *testing.T) {
 
 // TestKeysThatAnotherWroteMeanwhileAreNotTold: they counted as put back. What an attempt wrote whose answer was lost, is.
 func TestKeysThatAnotherWroteMeanwhileAreNotTold(t *testing.T) {
+	t.Parallel()
 	var other *Client
 	ours := dnssec.Keyset{Zone: "gtm.example.", Serial: 3}
 	for name, tc := range map[string]struct {

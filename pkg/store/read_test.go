@@ -34,6 +34,7 @@ func watched(t *testing.T, c *Client, through grpc.UnaryClientInterceptor) *clie
 // TestPagesThatDoNotComeInTimeAreReadInSmallerOnes: a thousand versions of a zone of a million names are 160 MB, which a slow line
 // does not bring in the time of one request. Whoever follows the store would ask for the same page for ever.
 func TestPagesThatDoNotComeInTimeAreReadInSmallerOnes(t *testing.T) {
+	t.Parallel()
 	c, ctx := testClient(t), storetest.Context(t)
 	const most = 100 // keys that come in time
 	var limits []int64

@@ -24,6 +24,7 @@ func waiting(want string) func(ObservationUpdate) bool {
 
 // A release is told to whoever follows observations, until the leader takes it, someone withdraws it, or it runs out.
 func TestReleasesAreFollowed(t *testing.T) {
+	t.Parallel()
 	c, ctx := testClient(t), storetest.Context(t)
 	must := func(err error) {
 		t.Helper()

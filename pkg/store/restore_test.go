@@ -287,6 +287,7 @@ func TestPulseTellsHistoriesApart(t *testing.T) {
 }
 
 func TestIDsCoverAllThatLedToAGeneration(t *testing.T) {
+	t.Parallel()
 	ids := map[string]bool{}
 	for _, first := range []string{"EU", "EU", "AF"} {
 		c := testClient(t)
@@ -339,6 +340,7 @@ func TestRecordsWithoutIDs(t *testing.T) {
 
 // As long as etcd shows the witnesses, a lost connection costs no reading of everything.
 func TestResumingReadsNothingAnew(t *testing.T) {
+	t.Parallel()
 	direct := testClient(t)
 	p := newProxy(t, strings.TrimPrefix(sharedEndpoint(t), "unix://"))
 	c := openTest(t, Config{Endpoints: []string{"http://" + p.addr}, Prefix: direct.cfg.Prefix})
@@ -395,6 +397,7 @@ func TestEpochRewrittenWithEqualValue(t *testing.T) {
 
 // Whatever leads to reading anew again and again without getting on is told, instead of "current".
 func TestReadingAnewWithoutEndIsTold(t *testing.T) {
+	t.Parallel()
 	c := testClient(t)
 	from, to := c.keys.followed()
 	put(t, c, c.keys.epoch(), "first")

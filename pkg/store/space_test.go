@@ -28,6 +28,7 @@ func rewrite(ctx context.Context, c *Client, times int) (n int, err error) {
 // TestAFullEtcdIsToldAndRecovers: with its quota used up, status said "store current", and nobody's change or failover worked. Now it is
 // told with what to do, and after that, all works.
 func TestAFullEtcdIsToldAndRecovers(t *testing.T) {
+	t.Parallel()
 	c := openTest(t, Config{Endpoints: []string{startTweaked(t, t.TempDir(), "etcd-small").Endpoint()}})
 	ctx := storetest.Context(t)
 	go c.WatchSpace(ctx)
@@ -112,6 +113,7 @@ func makeRoom(t *testing.T, c *Client) {
 // TestTheEmbeddedEtcdMakesRoom: it compacted once an hour and never gave room back, so that its quota was used up within the hour, for
 // good.
 func TestTheEmbeddedEtcdMakesRoom(t *testing.T) {
+	t.Parallel()
 	c := openTest(t, Config{Endpoints: []string{startTweaked(t, t.TempDir(), "etcd-small-kept").Endpoint()}})
 	ctx := storetest.Context(t)
 	for left := 4 * smallQuota >> 20; left > 0; {

@@ -165,6 +165,7 @@ func TestOneOfManyConcurrentCommitsWins(t *testing.T) {
 }
 
 func TestThousandsOfResourcesInOneGeneration(t *testing.T) {
+	t.Parallel()
 	c, ctx := testClient(t), storetest.Context(t)
 	c.wait.attempt, c.wait.call = storetest.Within/2, storetest.Within/2 // 12 MB take long on a busy machine
 	var put []*spec.Resource
@@ -191,6 +192,7 @@ func TestThousandsOfResourcesInOneGeneration(t *testing.T) {
 }
 
 func TestTooLargeAChange(t *testing.T) {
+	t.Parallel()
 	c, ctx := testClient(t), storetest.Context(t)
 	many := make([]*spec.Resource, MaxChangeOps+1)
 	for i := range many {
