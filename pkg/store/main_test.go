@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -42,6 +43,10 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "failing" {
 		fmt.Fprintln(os.Stderr, "disk on fire")
 		os.Exit(3)
+	}
+	flag.Parse()
+	if err := flag.Set("test.parallel", "6"); err != nil { // they wait, and seldom compute
+		panic(err)
 	}
 	code := m.Run()
 	if shared.child != nil {
