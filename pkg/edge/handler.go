@@ -34,7 +34,7 @@ type handler struct {
 
 func (h *handler) Handle(r *serve.Request) (n int, action serve.Action) {
 	m := &h.meta
-	m.Source, m.Slow, m.KeepAlive, m.Ahead = r.Source, r.Slow, r.KeepAlive, r.Ahead
+	m.Source, m.Slow, m.Resume, m.KeepAlive, m.Ahead = r.Source, r.Slow, r.Resume, r.KeepAlive, r.Ahead
 	m.Stream, m.Encrypted, m.QUIC = r.Transport != serve.UDP, encrypted(r.Transport), r.Transport == serve.QUIC
 	o := h.Answer(r.Buf, r.N, &h.meta)
 	if o.Size == answer.Foreign {
@@ -43,7 +43,7 @@ func (h *handler) Handle(r *serve.Request) (n int, action serve.Action) {
 	r.Exempt = o.Exempt
 	switch {
 	case o.Deferred:
-		r.Preferred = o.Size == answer.Known
+		r.Preferred, r.Resume = o.Size == answer.Known, h.Resume()
 		return 0, serve.Defer
 	case o.Size == answer.Fatal:
 		return 0, serve.Close
@@ -65,6 +65,7 @@ func (h *handler) foreign(r *serve.Request) (n int, action serve.Action) {
 		r.Produce = reply.Produce
 		return 0, serve.Stream
 	case reply.Deferred:
+		r.Resume = h.Resume()
 		return 0, serve.Defer
 	case reply.Size == 0:
 		return 0, serve.Drop
