@@ -43,7 +43,7 @@ func (a *Answerer) direct(buf []byte, m *Meta) (o Outcome, ok bool) {
 		} else {
 			copy(b, records[:n])
 		}
-		binary.BigEndian.PutUint32(b[6:], s.TTL)
+		binary.BigEndian.PutUint32(b[6:], p.TTL)
 		b, records = b[n:], records[n:]
 	}
 	copy(buf[pos:end], sig.Wire)

@@ -121,7 +121,7 @@ func (c *Compiler) planOutside(eff *spec.Service, t Target, ttl *spec.Duration) 
 // newPending makes a service that answers SERVFAIL. It claims to have both families, so that nobody is told that one does not exist.
 func (c *Compiler) newPending(k spec.Key, p *plan, s *serviceState) (*Service, error) {
 	out := &Service{serviceInfo: &serviceInfo{Tenant: k.Tenant, Name: k.Name, Spec: p.eff, AliasOf: p.aliasOf}, TTL: p.eff.TTLSeconds(),
-		Pending: true, Pick: All, servfail: true}
+		Pending: true, Pick: All}
 	out.served = 1<<IPv4 | 1<<IPv6
 	var err error
 	out.part, err = c.takePart(&spec.Service{}, s)

@@ -11,7 +11,7 @@ import (
 
 // newDraw compiles p for one way of picking. old may be nil; what did not change is taken from it.
 func newDraw(p *steer.Pool, key drawKey, old *Draw) (*Draw, error) {
-	d := &Draw{Pool: p, id: steer.NameID(p.ID.String())}
+	d := &Draw{Pool: p}
 	declared, followed := false, false
 	if old != nil {
 		declared, followed = sameDraws(old.Pool, p)

@@ -153,8 +153,7 @@ func (c *Compiler) compilePool(id health.PoolID, p *poolState, now time.Time) er
 	}
 	p.state = state
 	for d, draw := range fresh {
-		d.draw = draw
-		c.drawSlots.set(d.slot, draw)
+		c.setDraw(d, draw)
 	}
 	return nil
 }
@@ -169,7 +168,7 @@ func (c *Compiler) overrideKeys(id health.PoolID) []spec.Key {
 	return keys
 }
 
-// draw gives a draw, compiling it if no other service uses it yet.
+// draw takes a draw, compiling it if no other service uses it yet.
 func (c *Compiler) draw(key drawKey) (*drawState, error) {
 	id := health.PoolID{Tenant: key.tenant, Pool: key.pool}
 	p := c.pools[id]
@@ -185,16 +184,10 @@ func (c *Compiler) draw(key drawKey) (*drawState, error) {
 		if err != nil {
 			return nil, err
 		}
-		d = &drawState{key: key, pool: p, draw: draw, slot: c.drawSlots.add(draw)}
+		d = &drawState{key: key, pool: p, draw: draw}
+		d.nodeState = nodeState{leaf: d, slot: c.nodeSlots.add(draw.node())}
 		p.draws[key] = d
 	}
 	d.refs++
 	return d, nil
-}
-
-func (c *Compiler) releaseDraw(d *drawState) {
-	if d.refs--; d.refs == 0 {
-		c.drawSlots.remove(d.slot)
-		delete(d.pool.draws, d.key)
-	}
 }

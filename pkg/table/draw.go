@@ -58,10 +58,22 @@ type extra struct {
 
 // Draw is how clients of one kind of service draw from one pool. It is immutable.
 type Draw struct {
-	// What a query reads comes first.
-	id   uint64 // of the pool, for sticky splits
-	fams [families]famDraw
+	fams [families]famDraw // what a query reads comes first
 	Pool *steer.Pool
+}
+
+// node gives the leaf that draws from d, but for its TTL.
+func (d *Draw) node() decisionNode {
+	n := decisionNode{draw: d, bits4: stickyBits4, bits6: stickyBits6}
+	for f := range families {
+		if d.fams[f].live != nil {
+			n.live |= 1 << f
+		}
+		if d.fams[f].all != nil {
+			n.all |= 1 << f
+		}
+	}
+	return n
 }
 
 // wants tells whether the services that share the key serve a family, as far as the pool allows.

@@ -147,7 +147,7 @@ func (c *Compiler) compileDefaults() {
 // To call it is never needed; the next Compile begins with it.
 func (c *Compiler) CatchUp() {
 	for _, s := range c.untold {
-		if s.defaults == 0 && s.compiled != nil && len(s.draws) == len(s.compiled.refs) {
+		if s.defaults == 0 && s.compiled != nil && len(s.steps) == len(s.compiled.steps) {
 			s.defaults = s.told()
 		}
 	}
@@ -170,9 +170,11 @@ func (s *serviceState) toldOf(f Family, rules []int) uint64 {
 		return 0
 	}
 	for _, rule := range rules {
-		for i, end := s.compiled.rule(rule); i < end; i++ {
-			if h := s.draws[i].toldOf(f); h != toldNothing {
-				return h
+		for i, end := s.compiled.row(rule); i < end; i++ {
+			for d := range s.steps[i].leaves {
+				if h := d.toldOf(f); h != toldNothing {
+					return h
+				}
 			}
 		}
 	}

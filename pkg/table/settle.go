@@ -6,11 +6,12 @@ import "context"
 // slowly. What it shares with a view that was settled before (nil: there is none) it leaves out: looking through all draws would
 // drive from the caches what queries need. It ends early with ctx.
 func (v *View) Settle(ctx context.Context, settled *View) {
-	for i, chunk := range v.draws.chunks {
-		if settled != nil && i < len(settled.draws.chunks) && &settled.draws.chunks[i][0] == &chunk[0] {
+	for i, chunk := range v.nodes.chunks {
+		if settled != nil && i < len(settled.nodes.chunks) && &settled.nodes.chunks[i][0] == &chunk[0] {
 			continue
 		}
-		for _, d := range chunk {
+		for n := range chunk {
+			d := chunk[n].draw
 			if d == nil {
 				continue
 			}

@@ -23,7 +23,7 @@ type View struct {
 	zones    []*Zone   // those that are served first, void ones behind them
 	served   int       // how many those are
 	services chunked[Service]
-	draws    chunked[*Draw]
+	nodes    chunked[decisionNode]
 	parts    []*geo.Partition
 
 	serviceCount int

@@ -1,0 +1,225 @@
+package table
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/steer"
+)
+
+// nodeState is what the Compiler knows of a node of View.nodes.
+type nodeState struct {
+	slot    uint32 // its place there
+	refs    int32  // how many steps of services, and arms, lead to it
+	leaf    *drawState
+	mix     *mixState          // nil: it is a leaf
+	parents map[*nodeState]int // those with arms that lead to it, and how many
+}
+
+// mixState is a node that has arms.
+type mixState struct {
+	key  string // of Compiler.nodes
+	kind decisionKind
+	need famset // an arm counts by health only if it gives all of these
+	arms []share
+}
+
+// share is an arm that is wanted.
+type share struct {
+	node   *nodeState
+	weight uint16
+}
+
+// rowsOf gives the pools of each row of a service: those of its rules, then those of lastResort.
+func rowsOf(s *spec.Service) [][]spec.PoolRef {
+	rows := make([][]spec.PoolRef, 0, len(s.Rules)+1)
+	for i := range s.Rules {
+		rows = append(rows, s.Rules[i].Pools)
+	}
+	return append(rows, s.LastResort)
+}
+
+// addRows compiles the rows of a service.
+func (c *Compiler) addRows(out *Service, s *serviceState, key drawKey) error {
+	if poolRefs(out.Spec) > math.MaxUint16 {
+		return fmt.Errorf("the rules of one service name at most %d pools", math.MaxUint16)
+	}
+	rows := rowsOf(out.Spec)
+	out.index = make([]uint16, 0, len(rows)+1)
+	s.steps = make([]*nodeState, 0, poolRefs(out.Spec))
+	for i, row := range rows {
+		out.index = append(out.index, uint16(len(s.steps)))
+		if err := c.addRow(s, out.need, key, row); err != nil {
+			if i == len(out.Spec.Rules) {
+				return fmt.Errorf("lastResort: %w", err)
+			}
+			return fmt.Errorf("rule %s: %w", ruleName(out.Spec, i), err)
+		}
+	}
+	out.index = append(out.index, uint16(len(s.steps)))
+	s.steps = slices.Clip(s.steps)
+	out.steps = make([]uint32, len(s.steps))
+	for i, n := range s.steps {
+		out.steps[i] = n.slot
+	}
+	out.settle()
+	return nil
+}
+
+// addRow appends the steps of one row: neighbours that carry a weight are one.
+func (c *Compiler) addRow(s *serviceState, need famset, key drawKey, pools []spec.PoolRef) error {
+	kind := weightedNode
+	if need != 0 {
+		kind = hashedNode
+	}
+	var arms []share
+	for i, p := range pools {
+		key.pool = p.Pool
+		d, err := c.draw(key)
+		if err != nil {
+			c.releaseArms(arms)
+			return err
+		}
+		arms = append(arms, share{&d.nodeState, uint16(min(max(p.Weight, 1), math.MaxUint16))})
+		if p.Weight > 0 && i+1 < len(pools) && pools[i+1].Weight > 0 {
+			continue
+		}
+		step := arms[0].node
+		if len(arms) > 1 {
+			if step, err = c.mix(kind, need, arms); err != nil {
+				c.releaseArms(arms)
+				return err
+			}
+		}
+		s.steps, arms = append(s.steps, step), nil
+	}
+	return nil
+}
+
+// mix takes a node with arms, compiling it if it is new. The arms, which were taken, belong to it from now on.
+func (c *Compiler) mix(kind decisionKind, need famset, arms []share) (*nodeState, error) {
+	key := mixKey(kind, need, arms)
+	if n := c.nodes[string(key)]; n != nil {
+		n.refs++
+		c.releaseArms(arms)
+		return n, nil
+	}
+	m := &mixState{key: string(key), kind: kind, need: need, arms: arms}
+	node := c.mixed(m)
+	if node.depth > maxDepth {
+		return nil, fmt.Errorf("choices are nested deeper than %d", maxDepth)
+	}
+	n := &nodeState{slot: c.nodeSlots.add(node), refs: 1, mix: m}
+	for _, a := range arms {
+		if a.node.parents == nil {
+			a.node.parents = map[*nodeState]int{}
+		}
+		a.node.parents[n]++
+	}
+	c.nodes[m.key] = n
+	return n, nil
+}
+
+// mixKey is the same for nodes that are the same.
+func mixKey(kind decisionKind, need famset, arms []share) []byte {
+	b := append(make([]byte, 0, 2+6*len(arms)), byte(kind), byte(need))
+	for _, a := range arms {
+		b = binary.BigEndian.AppendUint32(b, a.node.slot)
+		b = binary.BigEndian.AppendUint16(b, a.weight)
+	}
+	return b
+}
+
+// mixed makes a node of what its arms are at present.
+func (c *Compiler) mixed(m *mixState) decisionNode {
+	arms := make([]arm, len(m.arms))
+	n := decisionNode{kind: m.kind, arms: &arms, bits4: stickyBits4, bits6: stickyBits6}
+	for i, a := range m.arms {
+		below := c.nodeSlots.list.ref(a.node.slot)
+		arms[i] = arm{id: a.node.id(), node: a.node.slot, weight: a.weight, live: below.live, all: below.all}
+		n.depth, n.all = max(n.depth, below.depth+1), n.all|below.all
+		if below.live.holds(m.need) {
+			n.live |= below.live
+		}
+	}
+	return n
+}
+
+// id tells a node from others in a rendezvous. It does not depend on weights, which change without moving more clients than they must.
+func (n *nodeState) id() uint64 {
+	if n.mix == nil {
+		return steer.NameID(n.leaf.pool.id.String())
+	}
+	id := uint64(n.mix.kind)
+	for _, a := range n.mix.arms {
+		id = steer.Hash(id, a.node.id())
+	}
+	return id
+}
+
+// setDraw replaces the draw of a leaf.
+func (c *Compiler) setDraw(d *drawState, draw *Draw) {
+	d.draw = draw
+	c.setNode(&d.nodeState, draw.node())
+}
+
+// setNode replaces a node, and those above it if it gives other families now.
+func (c *Compiler) setNode(n *nodeState, fresh decisionNode) {
+	was := *c.nodeSlots.list.ref(n.slot)
+	c.nodeSlots.set(n.slot, fresh)
+	if was.live == fresh.live && was.all == fresh.all {
+		return
+	}
+	for p := range n.parents {
+		c.setNode(p, c.mixed(p.mix))
+	}
+}
+
+// releaseNodes gives back nodes that were taken.
+func (c *Compiler) releaseNodes(nodes []*nodeState) {
+	for _, n := range nodes {
+		c.releaseNode(n)
+	}
+}
+
+func (c *Compiler) releaseArms(arms []share) {
+	for _, a := range arms {
+		c.releaseNode(a.node)
+	}
+}
+
+func (c *Compiler) releaseNode(n *nodeState) {
+	if n.refs--; n.refs > 0 {
+		return
+	}
+	c.nodeSlots.remove(n.slot)
+	if n.mix == nil {
+		delete(n.leaf.pool.draws, n.leaf.key)
+		return
+	}
+	delete(c.nodes, n.mix.key)
+	for _, a := range n.mix.arms {
+		if a.node.parents[n]--; a.node.parents[n] == 0 {
+			delete(a.node.parents, n)
+		}
+	}
+	c.releaseArms(n.mix.arms)
+}
+
+// leaves goes through the draws below a node, in order.
+func (n *nodeState) leaves(yield func(*drawState) bool) { n.eachLeaf(yield) }
+
+func (n *nodeState) eachLeaf(yield func(*drawState) bool) bool {
+	if n.mix == nil {
+		return yield(n.leaf)
+	}
+	for _, a := range n.mix.arms {
+		if !a.node.eachLeaf(yield) {
+			return false
+		}
+	}
+	return true
+}
