@@ -184,7 +184,7 @@ func (c *Compiler) newService(k spec.Key, p *plan, s *serviceState) (*Service, e
 	out := &Service{serviceInfo: &serviceInfo{Tenant: k.Tenant, Name: k.Name, Spec: eff, AliasOf: p.aliasOf},
 		TTL: uint32(time.Duration(*eff.TTL) / time.Second), tiers: uint8(len(tiers))}
 	if eff.AllDown == "servfail" {
-		out.tiers = 2 // those that follow health
+		out.tiers = 1 // the one that follows health
 	}
 	key, err := drawKeyOf(eff)
 	if err != nil {

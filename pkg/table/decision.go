@@ -166,12 +166,6 @@ type Decision struct {
 	hashed   bool             // the client's network had a say
 }
 
-// tiers are what is tried in turn: the row of the client's class and that of lastResort, by health and as if all were up.
-var tiers = [...]struct {
-	lastResort bool
-	fallback   Fallback
-}{{false, Normal}, {true, LastResort}, {true, AsIfUp}, {false, AsIfUp}}
-
 // needs tells what a node must give for an answer in family f, and whether as if all were up.
 func (s *Service) needs(f Family, fallback Fallback) (need famset, asIfUp bool) {
 	if fallback == AsIfUp {
@@ -180,22 +174,44 @@ func (s *Service) needs(f Family, fallback Fallback) (need famset, asIfUp bool) 
 	return s.need | 1<<f, false
 }
 
-// enter gives the first node of the tiers that has an answer in family f, and its place in s.steps; nil: there is none.
+// enter gives the first node that has an answer in family f, and its place in s.steps; nil: there is none.
 func (v *View) enter(s *Service, row int, f Family) (n *decisionNode, step int, fallback Fallback) {
-	last := int(s.rules)
-	for t := range tiers[:s.tiers] {
-		tier, at := &tiers[t], row
+	n, step = v.firstOf(s, row, s.need|1<<f, false)
+	if n != nil && row < int(s.rules) {
+		return n, step, Normal
+	}
+	if n != nil {
+		return n, step, LastResort
+	}
+	return v.fallBack(s, row, f)
+}
+
+// firstOf gives the first node of a row that gives what is needed, nil if none does.
+func (v *View) firstOf(s *Service, row int, need famset, asIfUp bool) (n *decisionNode, step int) {
+	for i, end := s.row(row); i < end; i++ {
+		if n := v.nodes.ref(s.steps[i]); n.gives(need, asIfUp) {
+			return n, i
+		}
+	}
+	return nil, -1
+}
+
+// tiers are what is tried in turn where a client's row gives nothing: first what follows health.
+var tiers = [...]struct {
+	lastResort bool
+	fallback   Fallback
+}{{true, LastResort}, {true, AsIfUp}, {false, AsIfUp}}
+
+// fallBack goes through the tiers of a service.
+func (v *View) fallBack(s *Service, row int, f Family) (n *decisionNode, step int, fallback Fallback) {
+	for _, tier := range tiers[:s.tiers] {
+		at := row
 		if tier.lastResort {
-			at = last
+			at = int(s.rules)
 		}
 		need, asIfUp := s.needs(f, tier.fallback)
-		for i, end := s.row(at); i < end; i++ {
-			if n := v.nodes.ref(s.steps[i]); n.gives(need, asIfUp) {
-				if fallback = tier.fallback; fallback == Normal && row == last {
-					fallback = LastResort
-				}
-				return n, i, fallback
-			}
+		if n, step := v.firstOf(s, at, need, asIfUp); n != nil {
+			return n, step, tier.fallback
 		}
 	}
 	return nil, -1, Refuse
@@ -205,8 +221,9 @@ func (v *View) enter(s *Service, row int, f Family) (n *decisionNode, step int, 
 // all of the choice's randomness comes from it. It neither allocates nor blocks. d is overwritten.
 func (v *View) Decide(d *Decision, s *Service, f Family, c *Client, class Class, r uint64) {
 	n, step, fallback := v.enter(s, s.rowFor(class), f)
-	*d = Decision{Class: class, Fallback: fallback, step: step, TTL: s.TTL}
+	d.Class, d.Fallback, d.step, d.TTL, d.hashed = class, fallback, step, s.TTL, false
 	if n == nil {
+		d.Draw, d.picks, d.Set = nil, nil, 0
 		return
 	}
 	need, asIfUp := s.needs(f, fallback)

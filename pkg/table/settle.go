@@ -7,7 +7,7 @@ import "context"
 // drive from the caches what queries need. It ends early with ctx.
 func (v *View) Settle(ctx context.Context, settled *View) {
 	for i, chunk := range v.nodes.chunks {
-		if settled != nil && i < len(settled.nodes.chunks) && &settled.nodes.chunks[i][0] == &chunk[0] {
+		if settled != nil && i < len(settled.nodes.chunks) && settled.nodes.chunks[i] == chunk {
 			continue
 		}
 		for n := range chunk {
