@@ -145,7 +145,7 @@ func (p *Path) Place(v *View, c *Client) prefetch.Line {
 	if n == nil || fallback == AsIfUp {
 		return p.nothing()
 	}
-	if p.entry, p.TTL = n, n.limit(s.TTL); n.kind != leafNode {
+	if p.entry, p.TTL = n, min(s.TTL, n.ttl); n.kind != leafNode {
 		return prefetch.At(n.arms)
 	}
 	return prefetch.At(n.draw)
@@ -226,7 +226,7 @@ func (p *Path) Signature(set int, w *When) (sig Sig, ok bool) {
 	if p.sigs == nil {
 		return Sig{}, false
 	}
-	have := p.sigs.get(p.picks.sets[set].id)
+	have := p.sigs.get(sigID(p.picks.sets[set].id, p.TTL))
 	if must, _ := w.wanted(have); must {
 		return Sig{}, false
 	}

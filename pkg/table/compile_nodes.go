@@ -3,6 +3,7 @@ package table
 import (
 	"encoding/binary"
 	"fmt"
+	"iter"
 	"math"
 	"slices"
 
@@ -136,7 +137,7 @@ func mixKey(kind decisionKind, need famset, arms []share) []byte {
 // mixed makes a node of what its arms are at present.
 func (c *Compiler) mixed(m *mixState) decisionNode {
 	arms := make([]arm, len(m.arms))
-	n := decisionNode{kind: m.kind, arms: &arms, bits4: stickyBits4, bits6: stickyBits6}
+	n := decisionNode{kind: m.kind, arms: &arms, ttl: anyTTL, bits4: stickyBits4, bits6: stickyBits6}
 	for i, a := range m.arms {
 		below := c.nodeSlots.list.ref(a.node.slot)
 		arms[i] = arm{id: a.node.id(), node: a.node.slot, weight: a.weight, live: below.live, all: below.all}
@@ -163,7 +164,7 @@ func (n *nodeState) id() uint64 {
 // setDraw replaces the draw of a leaf.
 func (c *Compiler) setDraw(d *drawState, draw *Draw) {
 	d.draw = draw
-	c.setNode(&d.nodeState, draw.node())
+	c.setNode(&d.nodeState, draw.node(d.pool.ttl))
 }
 
 // setNode replaces a node, and those above it if it gives other families now.
@@ -209,15 +210,17 @@ func (c *Compiler) releaseNode(n *nodeState) {
 	c.releaseArms(n.mix.arms)
 }
 
-// leaves goes through the draws below a node, in order.
-func (n *nodeState) leaves(yield func(*drawState) bool) { n.eachLeaf(yield) }
+// leaves gives the draws below a node, in order, and the TTL of what comes from each, if that of what comes to the node is ttl.
+func (n *nodeState) leaves(ttl uint32) iter.Seq2[*drawState, uint32] {
+	return func(yield func(*drawState, uint32) bool) { n.eachLeaf(ttl, yield) }
+}
 
-func (n *nodeState) eachLeaf(yield func(*drawState) bool) bool {
+func (n *nodeState) eachLeaf(ttl uint32, yield func(*drawState, uint32) bool) bool {
 	if n.mix == nil {
-		return yield(n.leaf)
+		return yield(n.leaf, min(ttl, n.leaf.pool.ttl))
 	}
 	for _, a := range n.mix.arms {
-		if !a.node.eachLeaf(yield) {
+		if !a.node.eachLeaf(ttl, yield) {
 			return false
 		}
 	}

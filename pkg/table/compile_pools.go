@@ -92,7 +92,7 @@ func (c *Compiler) compileOnePool(id health.PoolID, now time.Time) {
 	if was == nil || had != p.has {
 		c.touchUsers(p)
 	}
-	c.noteDeclared(p, declared)
+	c.noteDeclared(p, declared, c.alias.ttlOf(id))
 	before := p.err
 	if p.err = guard(id, func() error { return c.compilePool(id, p, now) }); p.err != nil {
 		p.spec, p.has = was, had
@@ -185,7 +185,7 @@ func (c *Compiler) draw(key drawKey) (*drawState, error) {
 			return nil, err
 		}
 		d = &drawState{key: key, pool: p, draw: draw}
-		d.nodeState = nodeState{leaf: d, slot: c.nodeSlots.add(draw.node())}
+		d.nodeState = nodeState{leaf: d, slot: c.nodeSlots.add(draw.node(p.ttl))}
 		p.draws[key] = d
 	}
 	d.refs++

@@ -149,6 +149,7 @@ type poolState struct {
 	has  spec.Families // of spec
 	// declared is what spec was made of
 	declared *spec.Resource
+	ttl      uint32 // seconds, which answers from it have at most
 	state    *steer.Pool
 	draws    map[drawKey]*drawState
 	users    map[*serviceState]bool

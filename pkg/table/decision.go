@@ -1,6 +1,10 @@
 package table
 
-import "github.com/gti/gtm/pkg/steer"
+import (
+	"math"
+
+	"github.com/gti/gtm/pkg/steer"
+)
 
 // famset is a set of families: bit f stands for family f.
 type famset uint8
@@ -19,7 +23,7 @@ func (s famset) has(f Family) bool { return s>>f&1 == 1 }
 type decisionNode struct {
 	draw  *Draw  // of a leaf
 	arms  *[]arm // of the others
-	ttl   uint32 // seconds, which an answer from here may have at most; 0: no limit of its own
+	ttl   uint32 // seconds, which an answer from here has at most; anyTTL: no limit of its own
 	kind  decisionKind
 	depth uint8 // how many choices lead from here to the deepest leaf
 
@@ -38,6 +42,9 @@ const (
 	weightedNode                     // by chance, in proportion to the weights of the arms that give
 	hashedNode                       // by rendezvous of the client's network with the arms that give, in proportion to their weights
 )
+
+// anyTTL is above every TTL (RFC 2181, 8).
+const anyTTL = math.MaxUint32
 
 // maxDepth is how many choices stand above a leaf at most.
 const maxDepth = 6
@@ -229,7 +236,7 @@ func (v *View) Decide(d *Decision, s *Service, f Family, c *Client, class Class,
 	need, asIfUp := s.needs(f, fallback)
 	hash, bits, chance := uint64(0), uint8(0), uint32(r>>32)
 	for depth := 0; n.kind != leafNode; depth++ {
-		if d.TTL = n.limit(d.TTL); depth > 0 { // each choice has a chance of its own, and the draw the lower half of r
+		if d.TTL = min(d.TTL, n.ttl); depth > 0 { // each choice has a chance of its own, and the draw the lower half of r
 			chance = uint32(steer.Hash(r>>32, uint64(depth)))
 		}
 		if n.kind == hashedNode {
@@ -242,21 +249,13 @@ func (v *View) Decide(d *Decision, s *Service, f Family, c *Client, class Class,
 		d.path[depth] = uint16(at)
 		n = v.nodes.ref((*n.arms)[at].node)
 	}
-	d.TTL = n.limit(d.TTL)
+	d.TTL = min(d.TTL, n.ttl)
 	d.Draw, d.picks = n.draw, n.draw.fams[f].pick(asIfUp)
 	if d.picks.table != nil {
 		hash, bits = n.hash(c, d.Resolver)
 		d.hashes(bits)
 	}
 	d.Set = d.picks.choose(uint32(r), hash)
-}
-
-// limit gives the TTL of an answer that came to the node with ttl.
-func (n *decisionNode) limit(ttl uint32) uint32 {
-	if n.ttl != 0 && n.ttl < ttl {
-		return n.ttl
-	}
-	return ttl
 }
 
 // hashes notes that so many bits of the client's network had a say.

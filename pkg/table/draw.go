@@ -62,9 +62,9 @@ type Draw struct {
 	Pool *steer.Pool
 }
 
-// node gives the leaf that draws from d, but for its TTL.
-func (d *Draw) node() decisionNode {
-	n := decisionNode{draw: d, bits4: stickyBits4, bits6: stickyBits6}
+// node gives the leaf that draws from d.
+func (d *Draw) node(ttl uint32) decisionNode {
+	n := decisionNode{draw: d, ttl: ttl, bits4: stickyBits4, bits6: stickyBits6}
 	for f := range families {
 		if d.fams[f].live != nil {
 			n.live |= 1 << f

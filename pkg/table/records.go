@@ -101,7 +101,7 @@ func (v *View) leaves(node, ttl uint32) iter.Seq2[*Draw, uint32] {
 
 func (v *View) eachLeaf(node, ttl uint32, yield func(*Draw, uint32) bool) bool {
 	n := v.nodes.ref(node)
-	if ttl = n.limit(ttl); n.kind == leafNode {
+	if ttl = min(ttl, n.ttl); n.kind == leafNode {
 		return yield(n.draw, ttl)
 	}
 	for i := range *n.arms {

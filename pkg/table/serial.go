@@ -89,14 +89,13 @@ func (c *Compiler) nextDay() time.Time {
 	return time.Time{}
 }
 
-// noteDeclared has the default answers of a pool's services looked at when the pool is declared anew.
-func (c *Compiler) noteDeclared(p *poolState, declared *spec.Resource) {
-	if p.declared == declared {
+// noteDeclared has the default answers of a pool's services looked at when the pool, or the TTL of its answers, is declared anew.
+func (c *Compiler) noteDeclared(p *poolState, declared *spec.Resource, ttl uint32) {
+	if p.declared == declared && p.ttl == ttl {
 		return
 	}
-	was := p.declared
-	p.declared = declared
-	if was != nil && sameTold(was.Spec.(*spec.Pool), declared.Spec.(*spec.Pool)) {
+	same := p.declared != nil && p.ttl == ttl && sameTold(p.declared.Spec.(*spec.Pool), declared.Spec.(*spec.Pool))
+	if p.declared, p.ttl = declared, ttl; same {
 		return
 	}
 	for _, d := range p.draws {
@@ -156,7 +155,7 @@ func (c *Compiler) CatchUp() {
 
 // told hashes all that a secondary gets of a service.
 func (s *serviceState) told() uint64 {
-	h := uint64(s.compiled.TTL)
+	h := uint64(0)
 	order := s.compiled.defaultRules()
 	for f := range families {
 		h = steer.Hash(h, s.toldOf(f, order))
@@ -164,16 +163,16 @@ func (s *serviceState) told() uint64 {
 	return max(h, 1)
 }
 
-// toldOf hashes the default answer of a family, as Service.defaults gives it.
+// toldOf hashes the default answer of a family, as View.defaults gives it.
 func (s *serviceState) toldOf(f Family, rules []int) uint64 {
 	if !s.compiled.Serves(f) {
 		return 0
 	}
 	for _, rule := range rules {
 		for i, end := s.compiled.row(rule); i < end; i++ {
-			for d := range s.steps[i].leaves {
+			for d, ttl := range s.steps[i].leaves(s.compiled.TTL) {
 				if h := d.toldOf(f); h != toldNothing {
-					return h
+					return steer.Hash(h, uint64(ttl))
 				}
 			}
 		}
