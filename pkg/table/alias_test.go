@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gti/gtm/pkg/dnswire"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 )
@@ -241,4 +242,30 @@ func TestWhatIsResolvedBreaksAndMends(t *testing.T) {
 	h.resolve(target, &Resolved{TTL: 60, Addresses: addresses("192.0.2.2")})
 	h.broken()
 	h.expect("www.gtm.example.", berlin, IPv4, map[string]float64{"192.0.2.2": 1})
+}
+
+// TestSecondariesGetTheTTLOfAnAlias: of default answers, too, the least TTL along the nodes counts, and a new one is a new serial.
+func TestSecondariesGetTheTTLOfAnAlias(t *testing.T) {
+	h := newHarness(t, aliasZone(outsideAlias))
+	told := func() (ttl, serial uint32) {
+		for _, s := range h.view.Records(h.view.Zones()[0]) {
+			if s.Type == dnswire.TypeA && string(s.Owner) == string(h.view.Zones()[0].Apex()) {
+				return s.TTL, h.view.Zones()[0].Serial
+			}
+		}
+		t.Fatal("no default answer")
+		return 0, 0
+	}
+	was, last := uint32(1), uint32(0)
+	for _, tc := range []struct{ resolved, want uint32 }{{300, 60}, {7, 7}, {7, 7}, {0, 0}, {59, 59}} {
+		h.resolve(elsewhere, &Resolved{TTL: tc.resolved, Addresses: addresses("203.0.113.7")})
+		ttl, serial := told()
+		if ttl != tc.want || h.ttl("gtm.example.") != tc.want {
+			t.Errorf("resolved for %d: secondaries get %d, clients %d, want %d", tc.resolved, ttl, h.ttl("gtm.example."), tc.want)
+		}
+		if (serial > last) != (ttl != was) {
+			t.Errorf("resolved for %d: the serial is %d, before %d", tc.resolved, serial, last)
+		}
+		was, last = ttl, serial
+	}
 }
