@@ -30,9 +30,9 @@ type aheadDraw struct {
 }
 
 type aheadPart struct {
-	matchers []geo.Matcher
-	part     *geo.Partition
-	err      error
+	classifier *geo.Classifier
+	part       *geo.Partition
+	err        error
 }
 
 // draw gives the draw of a pool.
@@ -43,12 +43,12 @@ func (a *ahead) draw(p *steer.Pool, key drawKey) (*Draw, error) {
 	return newDraw(p, key, nil)
 }
 
-// part gives the partition of matchers, whose key is given.
-func (c *Compiler) part(key string, matchers []geo.Matcher) (*geo.Partition, error) {
+// part gives the partition of a classifier, whose key is given.
+func (c *Compiler) part(key string, classifier *geo.Classifier) (*geo.Partition, error) {
 	if p := c.ahead.parts[key]; p != nil {
 		return p.part, p.err
 	}
-	return geo.Compile(c.atlas, c.maps, matchers)
+	return geo.Compile(c.atlas, c.maps, classifier)
 }
 
 // lookAhead compiles what services will want, where they are many.
@@ -66,7 +66,7 @@ func (c *Compiler) lookAhead(keys []spec.Key) {
 	for key, p := range a.parts { // first, since each takes long
 		work = append(work, func() {
 			p.err = guard(key, func() (err error) {
-				p.part, err = geo.Compile(c.atlas, c.maps, p.matchers)
+				p.part, err = geo.Compile(c.atlas, c.maps, p.classifier)
 				return err
 			})
 		})
@@ -86,8 +86,8 @@ func (c *Compiler) lookAhead(keys []spec.Key) {
 // want notes the draws and the partition of a service that nobody has yet.
 func (c *Compiler) want(a *ahead, tenant string, s *spec.Service) {
 	if key := partKey(s); c.parts[string(key)] == nil && a.parts[string(key)] == nil {
-		if m, err := matchersOf(s); err == nil {
-			a.parts[string(key)] = &aheadPart{matchers: m}
+		if classifier, err := classifierOf(s); err == nil {
+			a.parts[string(key)] = &aheadPart{classifier: classifier}
 		}
 	}
 	key, err := drawKeyOf(s)

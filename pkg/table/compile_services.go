@@ -237,12 +237,12 @@ func (c *Compiler) takePart(eff *spec.Service, s *serviceState) (uint32, error) 
 	key := partKey(eff)
 	p := c.parts[string(key)]
 	if p == nil {
-		matchers, err := matchersOf(eff)
+		classifier, err := classifierOf(eff)
 		if err != nil {
 			return 0, err
 		}
-		p = &partState{key: string(key), matchers: matchers}
-		part, err := c.part(p.key, matchers)
+		p = &partState{key: string(key), classifier: classifier}
+		part, err := c.part(p.key, classifier)
 		if err != nil {
 			return 0, err
 		}
@@ -296,8 +296,8 @@ func partKey(eff *spec.Service) []byte {
 	return b
 }
 
-// matchersOf turns the conditions of a service's rules into what geo compiles.
-func matchersOf(eff *spec.Service) ([]geo.Matcher, error) {
+// classifierOf has geo divide places by the rules of a service.
+func classifierOf(eff *spec.Service) (*geo.Classifier, error) {
 	matchers := make([]geo.Matcher, len(eff.Rules))
 	for i := range eff.Rules {
 		m, err := matcher(eff.Rules[i].When)
@@ -306,10 +306,10 @@ func matchersOf(eff *spec.Service) ([]geo.Matcher, error) {
 		}
 		matchers[i] = m
 	}
-	return matchers, nil
+	return geo.FirstOf(matchers), nil
 }
 
-// matcher turns a condition into what geo compiles.
+// matcher turns a condition into what geo matches places with.
 func matcher(w *spec.When) (geo.Matcher, error) {
 	var m geo.Matcher
 	if w == nil {

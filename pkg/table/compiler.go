@@ -170,11 +170,11 @@ type drawState struct {
 }
 
 type partState struct {
-	key      string
-	slot     uint32
-	refs     int
-	matchers []geo.Matcher
-	err      error // why it could not be compiled anew
+	key        string
+	slot       uint32
+	refs       int
+	classifier *geo.Classifier
+	err        error // why it could not be compiled anew
 }
 
 type serviceState struct {
