@@ -113,7 +113,7 @@ func (c *Compiler) want(a *ahead, tenant string, s *spec.Service) {
 
 // drawKeyOf gives the key of a service's draws, but for their pools.
 func drawKeyOf(s *spec.Service) (key drawKey, err error) {
-	key.answers = max(1, s.Answers)
+	key.answers = int32(max(1, s.Answers))
 	switch s.Pick {
 	case spec.PickSticky:
 		key.pick = Sticky

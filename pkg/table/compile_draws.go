@@ -184,7 +184,7 @@ const (
 
 // choose compiles how a family's items are drawn. Where they are those of last, so is the choice.
 func (key *drawKey) choose(f Family, items []steer.Item, last *choice) steer.Choice {
-	answers := key.answers
+	answers := int(key.answers)
 	switch {
 	case f == SRV, f == MX:
 		answers = everything

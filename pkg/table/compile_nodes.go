@@ -16,8 +16,8 @@ type nodeState struct {
 	slot    uint32 // its place there
 	refs    int32  // how many steps of services, and arms, lead to it
 	leaf    *drawState
-	mix     *mixState          // nil: it is a leaf
-	parents map[*nodeState]int // those with arms that lead to it, and how many
+	mix     *mixState // nil: it is a leaf
+	parents []above   // the arms that lead to it, in any order
 }
 
 // mixState is a node that has arms.
@@ -28,10 +28,17 @@ type mixState struct {
 	arms []share
 }
 
-// share is an arm that is wanted.
+// share is one arm.
 type share struct {
 	node   *nodeState
 	weight uint16
+	at     uint32 // in node.parents
+}
+
+// above is an arm of a node, seen from what it leads to.
+type above struct {
+	node *nodeState
+	arm  int
 }
 
 // rowsOf gives the pools of each row of a service: those of its rules, then those of lastResort.
@@ -84,7 +91,7 @@ func (c *Compiler) addRow(s *serviceState, need famset, key drawKey, pools []spe
 			c.releaseArms(arms)
 			return err
 		}
-		arms = append(arms, share{&d.nodeState, uint16(min(max(p.Weight, 1), math.MaxUint16))})
+		arms = append(arms, share{node: &d.nodeState, weight: uint16(min(max(p.Weight, 1), math.MaxUint16))})
 		if p.Weight > 0 && i+1 < len(pools) && pools[i+1].Weight > 0 {
 			continue
 		}
@@ -114,14 +121,30 @@ func (c *Compiler) mix(kind decisionKind, need famset, arms []share) (*nodeState
 		return nil, fmt.Errorf("choices are nested deeper than %d", maxDepth)
 	}
 	n := &nodeState{slot: c.nodeSlots.add(node), refs: 1, mix: m}
-	for _, a := range arms {
-		if a.node.parents == nil {
-			a.node.parents = map[*nodeState]int{}
-		}
-		a.node.parents[n]++
-	}
+	n.attach()
 	c.nodes[m.key] = n
 	return n, nil
+}
+
+// attach tells those that the arms lead to.
+func (n *nodeState) attach() {
+	for i := range n.mix.arms {
+		a := &n.mix.arms[i]
+		a.at = uint32(len(a.node.parents))
+		a.node.parents = append(a.node.parents, above{n, i})
+	}
+}
+
+// detach takes back what attach told.
+func (n *nodeState) detach() {
+	for i := range n.mix.arms {
+		a := &n.mix.arms[i]
+		list := a.node.parents
+		last := list[len(list)-1]
+		list[a.at], last.node.mix.arms[last.arm].at = last, a.at
+		list[len(list)-1] = above{}
+		a.node.parents = list[:len(list)-1]
+	}
 }
 
 // mixKey is the same for nodes that are the same.
@@ -174,8 +197,8 @@ func (c *Compiler) setNode(n *nodeState, fresh decisionNode) {
 	if was.live == fresh.live && was.all == fresh.all {
 		return
 	}
-	for p := range n.parents {
-		c.setNode(p, c.mixed(p.mix))
+	for _, p := range n.parents {
+		c.setNode(p.node, c.mixed(p.node.mix))
 	}
 }
 
@@ -202,11 +225,7 @@ func (c *Compiler) releaseNode(n *nodeState) {
 		return
 	}
 	delete(c.nodes, n.mix.key)
-	for _, a := range n.mix.arms {
-		if a.node.parents[n]--; a.node.parents[n] == 0 {
-			delete(a.node.parents, n)
-		}
-	}
+	n.detach()
 	c.releaseArms(n.mix.arms)
 }
 

@@ -46,7 +46,7 @@ func (p Pick) String() string { return [...]string{"weighted", "sticky", "all"}[
 type drawKey struct {
 	tenant, pool string
 	pick         Pick
-	answers      int
+	answers      int32
 	extra        extra
 }
 
