@@ -107,13 +107,13 @@ func TestDrawsAfterVerdictsAreThoseMadeFromNothing(t *testing.T) {
 			if p.err != nil {
 				t.Fatal(p.err)
 			}
-			for key, d := range p.draws {
-				fresh, err := newDraw(p.state, key, nil)
+			for form, d := range p.draws {
+				fresh, err := newDraw(p.state, form, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
 				if got, want := d.draw.dump(), fresh.dump(); got != want {
-					t.Fatalf("%s, %s, %d answers:\n%s\nmade from nothing:\n%s", id, key.pick, key.answers, got, want)
+					t.Fatalf("%s, %s, %d answers:\n%s\nmade from nothing:\n%s", id, form.pick, form.answers, got, want)
 				}
 				compared++
 			}

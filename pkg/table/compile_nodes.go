@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/steer"
 )
@@ -51,7 +52,7 @@ func rowsOf(s *spec.Service) [][]spec.PoolRef {
 }
 
 // addRows compiles the rows of a service.
-func (c *Compiler) addRows(out *Service, s *serviceState, key drawKey) error {
+func (c *Compiler) addRows(out *Service, s *serviceState, p *plan, form drawForm) error {
 	if poolRefs(out.Spec) > math.MaxUint16 {
 		return fmt.Errorf("the rules of one service name at most %d pools", math.MaxUint16)
 	}
@@ -60,7 +61,7 @@ func (c *Compiler) addRows(out *Service, s *serviceState, key drawKey) error {
 	s.steps = make([]*nodeState, 0, poolRefs(out.Spec))
 	for i, row := range rows {
 		out.index = append(out.index, uint16(len(s.steps)))
-		if err := c.addRow(s, out.need, key, row); err != nil {
+		if err := c.addRow(s, out.need, p.tenant, form, row); err != nil {
 			if i == len(out.Spec.Rules) {
 				return fmt.Errorf("lastResort: %w", err)
 			}
@@ -78,15 +79,14 @@ func (c *Compiler) addRows(out *Service, s *serviceState, key drawKey) error {
 }
 
 // addRow appends the steps of one row: neighbours that carry a weight are one.
-func (c *Compiler) addRow(s *serviceState, need famset, key drawKey, pools []spec.PoolRef) error {
+func (c *Compiler) addRow(s *serviceState, need famset, tenant string, form drawForm, pools []spec.PoolRef) error {
 	kind := weightedNode
 	if need != 0 {
 		kind = hashedNode
 	}
 	var arms []share
 	for i, p := range pools {
-		key.pool = p.Pool
-		d, err := c.draw(key)
+		d, err := c.draw(health.PoolID{Tenant: tenant, Pool: p.Pool}, form)
 		if err != nil {
 			c.releaseArms(arms)
 			return err
@@ -221,7 +221,7 @@ func (c *Compiler) releaseNode(n *nodeState) {
 	}
 	c.nodeSlots.remove(n.slot)
 	if n.mix == nil {
-		delete(n.leaf.pool.draws, n.leaf.key)
+		delete(n.leaf.pool.draws, n.leaf.form)
 		return
 	}
 	delete(c.nodes, n.mix.key)

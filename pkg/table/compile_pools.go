@@ -144,8 +144,8 @@ func (c *Compiler) compilePool(id health.PoolID, p *poolState, now time.Time) er
 		c.expiring[id] = state.Expires
 	}
 	fresh := make(map[*drawState]*Draw, len(p.draws))
-	for key, d := range p.draws {
-		draw, err := newDraw(state, key, d.draw)
+	for form, d := range p.draws {
+		draw, err := newDraw(state, form, d.draw)
 		if err != nil {
 			return err
 		}
@@ -169,8 +169,7 @@ func (c *Compiler) overrideKeys(id health.PoolID) []spec.Key {
 }
 
 // draw takes a draw, compiling it if no other service uses it yet.
-func (c *Compiler) draw(key drawKey) (*drawState, error) {
-	id := health.PoolID{Tenant: key.tenant, Pool: key.pool}
+func (c *Compiler) draw(id health.PoolID, form drawForm) (*drawState, error) {
 	p := c.pools[id]
 	if p == nil || p.spec == nil {
 		return nil, fmt.Errorf("pool %s does not exist", id)
@@ -178,15 +177,15 @@ func (c *Compiler) draw(key drawKey) (*drawState, error) {
 	if p.state == nil {
 		return nil, fmt.Errorf("pool %s cannot be served: %w", id, p.err)
 	}
-	d := p.draws[key]
+	d := p.draws[form]
 	if d == nil {
-		draw, err := c.ahead.draw(p.state, key)
+		draw, err := c.ahead.draw(p.state, form)
 		if err != nil {
 			return nil, err
 		}
-		d = &drawState{key: key, pool: p, draw: draw}
+		d = &drawState{form: form, pool: p, draw: draw}
 		d.nodeState = nodeState{leaf: d, slot: c.nodeSlots.add(draw.node(p.ttl))}
-		p.draws[key] = d
+		p.draws[form] = d
 	}
 	d.refs++
 	return d, nil

@@ -186,15 +186,15 @@ func (c *Compiler) newService(k spec.Key, p *plan, s *serviceState) (*Service, e
 	if eff.AllDown == "servfail" {
 		out.tiers = 1 // the one that follows health
 	}
-	key, err := drawKeyOf(eff)
+	form, err := formOf(eff)
 	if err != nil {
 		return nil, err
 	}
-	key.tenant, out.Pick, out.extra = p.tenant, key.pick, key.extra
+	out.Pick, out.extra = form.pick, form.extra
 	if out.served = c.servedBy(p); eff.Coherent || out.Pick == Sticky {
 		out.need = out.served
 	}
-	if err := c.addRows(out, s, key); err != nil {
+	if err := c.addRows(out, s, p, form); err != nil {
 		return nil, err
 	}
 	if out.served == 0 {

@@ -151,19 +151,19 @@ type poolState struct {
 	declared *spec.Resource
 	ttl      uint32 // seconds, which answers from it have at most
 	state    *steer.Pool
-	draws    map[drawKey]*drawState
+	draws    map[drawForm]*drawState
 	users    map[*serviceState]bool
 	err      error
 }
 
 func newPoolState(id health.PoolID) *poolState {
-	return &poolState{id: id, draws: map[drawKey]*drawState{}, users: map[*serviceState]bool{}}
+	return &poolState{id: id, draws: map[drawForm]*drawState{}, users: map[*serviceState]bool{}}
 }
 
 // drawState is a leaf of policies.
 type drawState struct {
 	nodeState
-	key  drawKey
+	form drawForm
 	pool *poolState
 	draw *Draw
 	told [families]uint64 // what secondaries get of it, hashed; 0: not known yet

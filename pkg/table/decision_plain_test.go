@@ -24,15 +24,14 @@ type plainRef struct {
 
 // plainRows gives the rows of a service as it was declared.
 func (h *harness) plainRows(s *Service) (rows [][]plainRef) {
-	key, err := drawKeyOf(s.Spec)
+	form, err := formOf(s.Spec)
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	for _, pools := range rowsOf(s.Spec) {
 		var row []plainRef
 		for i, p := range pools {
-			key.tenant, key.pool = s.Tenant, p.Pool
-			draw := h.c.pools[health.PoolID{Tenant: s.Tenant, Pool: p.Pool}].draws[key].draw
+			draw := h.c.pools[health.PoolID{Tenant: s.Tenant, Pool: p.Pool}].draws[form].draw
 			row = append(row, plainRef{draw, uint32(max(1, p.Weight)), p.Weight == 0 || i+1 == len(pools) || pools[i+1].Weight == 0})
 		}
 		rows = append(rows, row)

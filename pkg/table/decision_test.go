@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/steer"
 )
@@ -23,7 +24,7 @@ type tree struct {
 func (h *harness) grow(t *testing.T, rnd *rand.Rand, depth int, need famset) *tree {
 	t.Helper()
 	if depth == 0 || rnd.IntN(4) == 0 {
-		d, err := h.c.draw(drawKey{tenant: "shop", pool: fmt.Sprint("p", rnd.IntN(4)), answers: 1})
+		d, err := h.c.draw(health.PoolID{Tenant: "shop", Pool: fmt.Sprint("p", rnd.IntN(4))}, drawForm{answers: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,7 +65,7 @@ func (n *tree) gives(need famset, asIfUp bool) bool {
 // id is that of the node in a rendezvous.
 func (n *tree) id() uint64 {
 	if n.leaf != nil {
-		return steer.NameID("shop/" + n.leaf.key.pool)
+		return steer.NameID("shop/" + n.leaf.pool.id.Pool)
 	}
 	id := uint64(n.kind)
 	for _, a := range n.arms {
@@ -158,7 +159,7 @@ func TestNodesOfAnyDepth(t *testing.T) {
 				hash, _ := stickyLeaf.hash(c, false)
 				leaf, hashed := root.walk(want, asIfUp, r, hash, 0)
 				if d.Draw != leaf.leaf.draw || d.hashed != hashed || hashed != (d.Scope == stickyBits4) {
-					t.Fatalf("policy %d: the walk ends at %v hashed %v, want %s hashed %v", n, d.Draw.Pool.ID, d.hashed, leaf.leaf.key.pool, hashed)
+					t.Fatalf("policy %d: the walk ends at %v hashed %v, want %s hashed %v", n, d.Draw.Pool.ID, d.hashed, leaf.leaf.pool.id.Pool, hashed)
 				}
 				walked[d.Fallback]++
 			}
@@ -186,7 +187,7 @@ func TestNodesOfAnyDepth(t *testing.T) {
 // TestNodesAreNotTooDeep: what a Decision has no room for is refused.
 func TestNodesAreNotTooDeep(t *testing.T) {
 	h := newHarness(t, testZone, testPools, service("web", "  rules: [{pools: [eu]}]\n"))
-	d, err := h.c.draw(drawKey{tenant: "shop", pool: "eu", answers: 1})
+	d, err := h.c.draw(health.PoolID{Tenant: "shop", Pool: "eu"}, drawForm{answers: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

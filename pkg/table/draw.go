@@ -42,12 +42,11 @@ const (
 // String gives the word used in resources.
 func (p Pick) String() string { return [...]string{"weighted", "sticky", "all"}[p] }
 
-// drawKey names a draw: services that pick alike from the same pool share it.
-type drawKey struct {
-	tenant, pool string
-	pick         Pick
-	answers      int32
-	extra        extra
+// drawForm is how services draw from a pool. Those that do it alike share its draw.
+type drawForm struct {
+	pick    Pick
+	answers int32
+	extra   extra
 }
 
 // extra is what a service adds to the records of its pools; see render. Comparable.
@@ -77,7 +76,7 @@ func (d *Draw) node(ttl uint32) decisionNode {
 }
 
 // wants tells whether the services that share the key serve a family, as far as the pool allows.
-func (k *drawKey) wants(f Family) bool {
+func (k *drawForm) wants(f Family) bool {
 	switch f {
 	case HTTPS:
 		return k.extra.https != ""

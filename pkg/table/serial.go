@@ -189,7 +189,7 @@ func (d *drawState) toldOf(f Family) uint64 {
 		return d.told[f]
 	}
 	d.told[f] = toldNothing
-	if data := d.draw.defaults(f, &d.key.extra); len(data) > 0 {
+	if data := d.draw.defaults(f, &d.form.extra); len(data) > 0 {
 		h := uint64(len(data))
 		for _, rdata := range data {
 			h = steer.Hash(h, steer.NameID(string(rdata)))
