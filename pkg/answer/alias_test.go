@@ -157,9 +157,16 @@ func TestSignaturesAreOfOneTTL(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	unsigned, err := query(t, "beyond.gtm.example.", "A").Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, ttl := range []uint32{20, 7, 15, 20} {
 		s.resolveFor(ttl, "203.0.113.7", "203.0.113.7")
-		straight := new(dns.Msg)
+		straight, bare := new(dns.Msg), new(dns.Msg)
+		if err := bare.Unpack(s.lookedAt(unsigned, Meta{})); err != nil || len(bare.Answer) != 1 || bare.Answer[0].Header().Ttl != ttl {
+			t.Errorf("without signatures: %v %v, want TTL %d", err, bare.Answer, ttl)
+		}
 		long := s.askSigned(q)
 		if err := straight.Unpack(s.lookedAt(msg, Meta{})); err != nil {
 			t.Fatal(err)

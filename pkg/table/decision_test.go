@@ -259,3 +259,17 @@ func TestRowsAtTheBorder(t *testing.T) {
 		}
 	}
 }
+
+// TestAsIfUpNeedsTheFamily: where all is down, a pool that has no endpoint of the family at all is still passed over.
+func TestAsIfUpNeedsTheFamily(t *testing.T) {
+	const four = "\n---\nkind: Pool\ntenant: shop\nname: four\nspec: {endpoints: [{name: a, addresses: [203.0.113.1]}]}\n"
+	for _, pools := range []string{"[four, eu]", "[{pool: four, weight: 7}, {pool: eu, weight: 3}]"} {
+		h := newHarness(t, testZone, testPools, four, service("web", "  rules: [{pools: "+pools+"}]\n"))
+		h.verdict("eu", "a", "b")
+		h.verdict("four", "a")
+		want := map[string]float64{"2001:db8:1::1": .75, "2001:db8:1::2": .25}
+		if d := h.expect("web.shop.gtm.example.", berlin, IPv6, want); d.Fallback != AsIfUp {
+			t.Errorf("%s: %q", pools, d.Fallback)
+		}
+	}
+}
