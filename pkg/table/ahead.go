@@ -208,12 +208,10 @@ func (p *Path) ClassFor(s *Service) (Class, bool) { return p.Class, p.Placed && 
 
 // Direct gives what the path led to, if nothing but a draw among records is left to choose. What Draw gives of it is what Decide
 // would choose.
-func (p *Path) Direct() (s *Service, d *Draw, ok bool) {
-	if p.picks == nil {
-		return nil, nil, false
-	}
-	return p.service, p.entry.draw, true
-}
+func (p *Path) Direct() (s *Service, ok bool) { return p.service, p.picks != nil }
+
+// Leaf gives the draw of a direct path.
+func (p *Path) Leaf() *Draw { return p.entry.draw }
 
 // Draw chooses among the sets of records that a direct path led to, with r as random as Decide wants it.
 func (p *Path) Draw(r uint64) (set int) { return p.picks.choose(uint32(r), 0) }

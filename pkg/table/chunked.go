@@ -2,7 +2,7 @@ package table
 
 import "slices"
 
-const chunkBits = 8
+const chunkBits = 6
 
 // chunked is a list in pieces, so that changing one element copies one piece and not the list.
 // The zero value is empty. A copy of it is a frozen list as long as only its writer writes.

@@ -183,12 +183,14 @@ func (s *Service) needs(f Family, fallback Fallback) (need famset, asIfUp bool) 
 
 // enter gives the first node that has an answer in family f, and its place in s.steps; nil: there is none.
 func (v *View) enter(s *Service, row int, f Family) (n *decisionNode, step int, fallback Fallback) {
-	n, step = v.firstOf(s, row, s.need|1<<f, false)
-	if n != nil && row < int(s.rules) {
-		return n, step, Normal
-	}
-	if n != nil {
-		return n, step, LastResort
+	need := s.need | 1<<f
+	for i, end := s.row(row); i < end; i++ { // as firstOf, without a call
+		if n := v.nodes.ref(s.steps[i]); n.live.holds(need) {
+			if row == int(s.rules) {
+				return n, i, LastResort
+			}
+			return n, i, Normal
+		}
 	}
 	return v.fallBack(s, row, f)
 }

@@ -201,7 +201,7 @@ func (h *harness) compareDirect(t *testing.T, s *Service, f Family, c *Client, r
 	if p.service != s {
 		t.Fatal("the path does not lead to the service")
 	}
-	_, draw, direct := p.Direct()
+	_, direct := p.Direct()
 	straight := p.entry != nil && p.entry.kind == leafNode && p.entry.draw.fams[f].live.table == nil
 	if direct != straight {
 		t.Fatalf("direct %v, straight %v", direct, straight)
@@ -209,7 +209,7 @@ func (h *harness) compareDirect(t *testing.T, s *Service, f Family, c *Client, r
 	if !direct {
 		return
 	}
-	if draw != d.Draw || p.Draw(r) != d.Set || p.TTL != d.TTL || p.Class.Scope != d.Scope {
+	if draw := p.Leaf(); draw != d.Draw || p.Draw(r) != d.Set || p.TTL != d.TTL || p.Class.Scope != d.Scope {
 		t.Fatalf("the path leads to %s set %d TTL %d, the decision is %+v", draw.Pool.ID, p.Draw(r), p.TTL, d)
 	}
 	seen["direct"]++

@@ -245,13 +245,13 @@ func TestRowsAtTheBorder(t *testing.T) {
 			t.Errorf("%d rules: the index is in the line: %v", rules, inside)
 		}
 		for i := range rules + 1 {
-			want, class := fmt.Sprint("p", i), uint16(i)
+			want, class, fallback := fmt.Sprint("p", i), uint16(i), Normal
 			if i == rules {
-				want, class = "last", NoRule
+				want, class, fallback = "last", NoRule, LastResort
 			}
 			var d Decision
-			if h.view.Decide(&d, s, IPv4, clientAt(berlin), Class{Index: class}, 1); d.Draw == nil || d.Draw.Pool.ID.Pool != want {
-				t.Errorf("%d rules, class %d: %+v, want pool %s", rules, class, d.Draw, want)
+			if h.view.Decide(&d, s, IPv4, clientAt(berlin), Class{Index: class}, 1); d.Draw == nil || d.Draw.Pool.ID.Pool != want || d.Fallback != fallback {
+				t.Errorf("%d rules, class %d: %+v %q, want pool %s", rules, class, d.Draw, d.Fallback, want)
 			}
 			if from, to := s.row(i); to-from != []int{2, 1}[i/rules] {
 				t.Errorf("%d rules: row %d has %d steps", rules, i, to-from)
