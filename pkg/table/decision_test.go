@@ -273,3 +273,26 @@ func TestAsIfUpNeedsTheFamily(t *testing.T) {
 		}
 	}
 }
+
+// TestTheLeastTTLCounts: of the service and of the nodes on the way to the answer.
+func TestTheLeastTTLCounts(t *testing.T) {
+	h := newHarness(t, testZone, testPools, service("web", "  rules: [{pools: [eu]}]\n"))
+	draw := h.view.nodes.ref(h.service("web.shop.gtm.example.").steps[0]).draw
+	for _, ttl := range [][3]uint32{{30, 20, 10}, {30, 10, 20}, {10, 20, 30}, {30, anyTTL, anyTTL}, {30, anyTTL, 0}, {30, 0, anyTTL}} {
+		var w writer[decisionNode]
+		leaf := draw.node(ttl[2])
+		arms := []arm{{node: w.add(leaf), weight: 1, live: leaf.live, all: leaf.all}}
+		top := w.add(decisionNode{kind: firstNode, arms: &arms, ttl: ttl[1], depth: 1, live: leaf.live, all: leaf.all})
+		v := &View{nodes: w.freeze()}
+		s := &Service{serviceInfo: &serviceInfo{}, starts: [fewRules]uint16{0, 1, 1}, rules: 1, TTL: ttl[0], steps: []uint32{top}}
+		var d Decision
+		v.Decide(&d, s, IPv4, clientAt(berlin), Class{}, 1)
+		told := uint32(anyTTL)
+		for _, ttl := range v.leaves(top, s.TTL) {
+			told = ttl
+		}
+		if want := min(ttl[0], ttl[1], ttl[2]); d.TTL != want || told != want {
+			t.Errorf("%v: clients get %d, secondaries %d, want %d", ttl, d.TTL, told, want)
+		}
+	}
+}
