@@ -47,9 +47,10 @@ func sweep() error {
 }
 
 // newPair makes a pair. With own, receive work is done by a thread on the core of the receiving side, as a network card's
-// interrupt would have it; for that the interfaces do GRO, as cards do, and do not segment TCP (see docs/decisions/0103). The load's interface also leaves it to the load to look for
-// answers, and has its thread look only when that has not happened for a while (2 ms): so no server pays for waking what on a
-// network would be another machine. Otherwise the sender's core does it, as veth does by itself.
+// interrupt would have it; for that the interfaces do GRO, as cards do, and do not segment TCP (see The benches in docs/performance.md).
+// The load's interface also leaves it to the load to look for answers, and has its thread look only when that has not happened for a
+// while (2 ms): so no server pays for waking what on a network would be another machine. Otherwise the sender's core does it, as veth
+// does by itself.
 func newPair(ctx context.Context, i int, own bool) (*pair, error) {
 	name := fmt.Sprintf("%s%d-%d", prefix, os.Getpid(), i)
 	p := &pair{server: name + "s", load: name + "l", serverNIC: fmt.Sprintf("bs%d", i), loadNIC: fmt.Sprintf("bl%d", i), own: own}
