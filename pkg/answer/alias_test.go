@@ -146,8 +146,8 @@ func TestAliasesAreSigned(t *testing.T) {
 	}
 }
 
-// TestSignaturesAreOfOneTTL: what an alias was resolved to gets another TTL, and its records stay. The signature of before was of the TTL of
-// before, and is not handed out with the new one, in whichever way the query is answered.
+// TestSignaturesAreOfOneTTL: what an alias was resolved to gets another TTL, and its records stay. The signature of before was of the
+// TTL of before, and is not handed out with the new one, in whichever way the query is answered.
 func TestSignaturesAreOfOneTTL(t *testing.T) {
 	s := withAliases(t)
 	keys := s.sign(dnssec.ECDSAP256)

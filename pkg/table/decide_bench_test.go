@@ -12,7 +12,7 @@ import (
 func BenchmarkDecide(b *testing.B) {
 	eight, shares := "", ""
 	for i := range 8 {
-		eight += fmt.Sprintf("\n---\nkind: Pool\ntenant: shop\nname: p%d\nspec: {endpoints: [{name: a, addresses: [192.0.2.%d]}, {name: b, addresses: [192.0.2.%d]}]}\n", i, i, i+100)
+		eight += poolOf(fmt.Sprint("p", i), fmt.Sprint("192.0.2.", i), fmt.Sprint("192.0.2.", 100+i))
 		shares += fmt.Sprintf("{pool: p%d, weight: %d}, ", i, i+1)
 	}
 	const two = "{pool: eu, weight: 7}, {pool: us, weight: 3}"
@@ -52,4 +52,14 @@ func BenchmarkDecide(b *testing.B) {
 			}
 		})
 	}
+}
+
+// poolOf is a pool of shop with an endpoint for each address.
+func poolOf(name string, addresses ...string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n---\nkind: Pool\ntenant: shop\nname: %s\nspec:\n  endpoints:\n", name)
+	for i, a := range addresses {
+		fmt.Fprintf(&b, "    - {name: e%d, addresses: [%q]}\n", i, a)
+	}
+	return b.String()
 }

@@ -240,7 +240,8 @@ func (p *Path) follow(v *View, q *dnswire.Query, c *Client, h *Hashes) {
 // randomPolicy is a service over pools that have both families, or one.
 func randomPolicy(rnd *rand.Rand) string {
 	var b strings.Builder
-	b.WriteString(testZone + "---\nkind: Map\ntenant: platform\nname: m\nspec: {networks: [81.2.69.0/25, \"2001:db8:7::/48\"]}\n")
+	b.WriteString(testZone)
+	b.WriteString("---\nkind: Map\ntenant: platform\nname: m\nspec: {networks: [81.2.69.0/25, \"2001:db8:7::/48\"]}\n")
 	for i := range 4 {
 		fmt.Fprintf(&b, "---\nkind: Pool\ntenant: shop\nname: p%d\nspec:\n  endpoints:\n", i)
 		for j := range 1 + rnd.IntN(3) {
@@ -251,7 +252,8 @@ func randomPolicy(rnd *rand.Rand) string {
 			fmt.Fprintf(&b, "    - {name: e%d, addresses: [%s], weight: %d}\n", j, addresses, 1+rnd.IntN(4))
 		}
 	}
-	more := []string{"", "  coherent: true\n", "  pick: sticky\n", "  pick: sticky\n  answers: 2\n", "  pick: all\n", "  answers: 2\n"}[rnd.IntN(6)]
+	picks := []string{"", "  coherent: true\n", "  pick: sticky\n", "  pick: sticky\n  answers: 2\n", "  pick: all\n", "  answers: 2\n"}
+	more := picks[rnd.IntN(len(picks))]
 	if rnd.IntN(4) == 0 {
 		more += "  https: {alpn: [h2]}\n"
 	}

@@ -133,7 +133,7 @@ func TestNodesOfAnyDepth(t *testing.T) {
 	for n := range 60 {
 		yaml := testZone
 		for i := range 4 {
-			yaml += fmt.Sprintf("---\nkind: Pool\ntenant: shop\nname: p%d\nspec: {endpoints: [{name: e0, addresses: [192.0.2.%d]}, {name: e1, addresses: [\"2001:db8::%d\"]}]}\n", i, i, i+1)
+			yaml += poolOf(fmt.Sprint("p", i), fmt.Sprint("192.0.2.", i), fmt.Sprint("2001:db8::", i+1))
 		}
 		h := newHarness(t, yaml, service("web", "  rules: [{pools: [p0, p1, p2, p3]}]\n"))
 		need := []famset{0, 1<<IPv4 | 1<<IPv6}[n%2]
@@ -236,10 +236,10 @@ func TestRowsAtTheBorder(t *testing.T) {
 	for rules := fewRules - 4; rules <= fewRules+2; rules++ {
 		yaml, own := testZone, "  rules:\n"
 		for i := range rules {
-			yaml += fmt.Sprintf("---\nkind: Pool\ntenant: shop\nname: p%d\nspec: {endpoints: [{name: e0, addresses: [192.0.2.%d]}]}\n", i, i)
+			yaml += poolOf(fmt.Sprint("p", i), fmt.Sprint("192.0.2.", i))
 			own += fmt.Sprintf("    - {when: {asn: [%d]}, pools: [p%d, p0]}\n", 1+i, i)
 		}
-		h := newHarness(t, yaml+"---\nkind: Pool\ntenant: shop\nname: last\nspec: {endpoints: [{name: e0, addresses: [192.0.2.99]}]}\n", service("web", own+"  lastResort: [last]\n"))
+		h := newHarness(t, yaml, poolOf("last", "192.0.2.99"), service("web", own+"  lastResort: [last]\n"))
 		s := h.service("web.shop.gtm.example.")
 		if inside := s.index == nil; inside != (rules+2 <= fewRules) {
 			t.Errorf("%d rules: the index is in the line: %v", rules, inside)
@@ -250,7 +250,8 @@ func TestRowsAtTheBorder(t *testing.T) {
 				want, class, fallback = "last", NoRule, LastResort
 			}
 			var d Decision
-			if h.view.Decide(&d, s, IPv4, clientAt(berlin), Class{Index: class}, 1); d.Draw == nil || d.Draw.Pool.ID.Pool != want || d.Fallback != fallback {
+			h.view.Decide(&d, s, IPv4, clientAt(berlin), Class{Index: class}, 1)
+			if d.Draw == nil || d.Draw.Pool.ID.Pool != want || d.Fallback != fallback {
 				t.Errorf("%d rules, class %d: %+v %q, want pool %s", rules, class, d.Draw, d.Fallback, want)
 			}
 			if from, to := s.row(i); to-from != []int{2, 1}[i/rules] {

@@ -18,7 +18,7 @@ func BenchmarkServices(b *testing.B) {
 				rules := "  rules: [{when: {geo: [EU]}, pools: [eu, us]}, {pools: [us, eu]}]\n"
 				pool := ""
 				own := func(name string) string {
-					return fmt.Sprintf("\n---\nkind: Pool\ntenant: shop\nname: %s%d\nspec: {endpoints: [{name: a, addresses: [192.0.2.%d]}, {name: b, addresses: [192.0.2.%d]}]}\n", name, i, i%256, i/256)
+					return poolOf(fmt.Sprint(name, i), fmt.Sprint("192.0.2.", i%256), fmt.Sprint("192.0.2.", i/256))
 				}
 				switch kind {
 				case "split":
