@@ -3,6 +3,7 @@ package table
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -294,6 +295,17 @@ func TestTheLeastTTLCounts(t *testing.T) {
 		}
 		if want := min(ttl[0], ttl[1], ttl[2]); d.TTL != want || told != want {
 			t.Errorf("%v: clients get %d, secondaries %d, want %d", ttl, d.TTL, told, want)
+		}
+	}
+}
+
+// TestSharesOfArms: of those that give, the first has everything, or each its part of the weight.
+func TestSharesOfArms(t *testing.T) {
+	arms := []arm{{weight: 5}, {weight: 3, live: 1 << IPv4}, {weight: 1, live: 1<<IPv4 | 1<<IPv6}}
+	for kind, want := range map[decisionKind][]float64{firstNode: {0, 1, 0}, weightedNode: {0, .75, .25}, hashedNode: {0, .75, .25}} {
+		n := decisionNode{kind: kind, arms: &arms}
+		if got := n.shares(1<<IPv4, false); !slices.Equal(got, want) {
+			t.Errorf("kind %d: %v, want %v", kind, got, want)
 		}
 	}
 }
