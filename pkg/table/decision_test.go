@@ -203,19 +203,39 @@ func TestNodesAreNotTooDeep(t *testing.T) {
 	}
 }
 
-// TestServicesShareNodes: a split that two services have alike is one node, until neither has it.
+// TestServicesShareNodes: a split that two services have alike is one node, until neither has it. One of coherent services is another,
+// and again another for each set of families that they serve.
 func TestServicesShareNodes(t *testing.T) {
-	const split = "  rules: [{pools: [{pool: eu, weight: 7}, {pool: us, weight: 3}]}]\n"
-	h := newHarness(t, testZone, testPools, service("web", split), service("more", split), service("coherent", "  coherent: true\n"+split))
-	web, more, coherent := h.service("web.shop.gtm.example."), h.service("more.shop.gtm.example."), h.service("coherent.shop.gtm.example.")
-	if web.steps[0] != more.steps[0] || web.steps[0] == coherent.steps[0] || len(h.c.nodes) != 2 {
-		t.Errorf("steps %v, %v and %v of %d nodes", web.steps, more.steps, coherent.steps, len(h.c.nodes))
+	const split, coherent = "  rules: [{pools: [{pool: eu, weight: 7}, {pool: us, weight: 3}]}", "  coherent: true\n"
+	h := newHarness(t, testZone, testPools, service("web", split+"]\n"), service("more", split+"]\n"), service("coherent", coherent+split+"]\n"),
+		service("four", coherent+split+", {pools: [sg]}]\n"))
+	step := func(name string) uint32 { return h.service(name + ".shop.gtm.example.").steps[0] }
+	if step("web") != step("more") || step("web") == step("coherent") || step("coherent") == step("four") || len(h.c.nodes) != 3 {
+		t.Errorf("%d, %d, %d and %d of %d nodes", step("web"), step("more"), step("coherent"), step("four"), len(h.c.nodes))
 	}
-	for i, name := range []string{"web", "coherent", "more"} {
+	for i, name := range []string{"web", "coherent", "four", "more"} {
 		h.delete(spec.Key{Tenant: "shop", Kind: spec.KindService, Name: name})
-		if want := []int{2, 1, 0}[i]; len(h.c.nodes) != want {
+		if want := []int{3, 2, 1, 0}[i]; len(h.c.nodes) != want {
 			t.Errorf("without %s: %d nodes, want %d", name, len(h.c.nodes), want)
 		}
+	}
+	if n := h.nodesUsed(); n != 0 {
+		t.Errorf("%d nodes are left", n)
+	}
+}
+
+// TestASplitThatIsDownFollowsItsPools: one that gets another family while all is down gives that, too.
+func TestASplitThatIsDownFollowsItsPools(t *testing.T) {
+	const rules = "  rules: [{pools: [{pool: four, weight: 1}, {pool: us, weight: 3}]}]\n"
+	h := newHarness(t, testZone, testPools, poolOf("four", "203.0.113.1"), service("web", rules))
+	h.verdict("us", "a", "b")
+	h.apply(Change{Verdicts: []health.Verdict{{Pool: health.PoolID{Tenant: "shop", Pool: "four"},
+		Endpoints: map[string]health.Finding{"e0": {State: health.Down}, "e1": {State: health.Down}}}}})
+	h.expect("web.shop.gtm.example.", berlin, IPv6, map[string]float64{"2001:db8:2::1": 1})
+	h.put(poolOf("four", "203.0.113.1", "2001:db8:4::1"))
+	d := h.expect("web.shop.gtm.example.", berlin, IPv6, map[string]float64{"2001:db8:2::1": .75, "2001:db8:4::1": .25})
+	if d.Fallback != AsIfUp {
+		t.Errorf("fallback %q", d.Fallback)
 	}
 }
 
