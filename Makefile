@@ -175,7 +175,7 @@ budget: ## Compare time and allocations of the hot paths with those of the commi
 profile: ## Profile the way of a query anew; builds of gtmd are optimized by it (cmd/gtmd/default.pgo)
 	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; set -x; \
 	$(GO) test -run '^$$' -bench 'Steered/1000$$/ahead|Answer' -benchtime 20s -cpuprofile "$$tmp/answer" -o "$$tmp/test" ./pkg/answer; \
-	$(GO) test -run '^$$' -bench 'Echo$$' -benchtime 5s -cpuprofile "$$tmp/serve" -o "$$tmp/test" ./pkg/serve; \
+	$(GO) test -run '^$$' -bench 'Echo$$' -benchtime 5s -cpuprofile "$$tmp/serve" -o "$$tmp/test" ./pkg/serve/datagram; \
 	$(GO) tool pprof -proto "$$tmp/answer" "$$tmp/serve" >"$$tmp/both"; mv "$$tmp/both" cmd/gtmd/default.pgo
 
 .PHONY: clean
