@@ -1,7 +1,9 @@
 package table
 
 import (
+	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync/atomic"
 
@@ -220,3 +222,48 @@ func (f Fallback) String() string {
 	}
 	return fmt.Sprintf("fallback %d", uint8(f))
 }
+
+// NetOf gives the network of an address, masked to bits.
+func NetOf(a netip.Addr, bits uint8) Net {
+	a = a.Unmap()
+	if a.Is4() {
+		b := a.As4()
+		return masked(uint64(binary.BigEndian.Uint32(b[:]))<<32, 0, min(bits, 32), true)
+	}
+	b := a.As16()
+	return masked(binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:]), min(bits, 128), false)
+}
+
+// HostNet gives the network that holds nothing but the address, which is not an IPv4-mapped one.
+func HostNet(a netip.Addr) Net {
+	if a.Is4() {
+		b := a.As4()
+		return Net{Hi: uint64(binary.BigEndian.Uint32(b[:])) << 32, Bits: 32, V4: true}
+	}
+	b := a.As16()
+	return Net{Hi: binary.BigEndian.Uint64(b[:8]), Lo: binary.BigEndian.Uint64(b[8:]), Bits: 128}
+}
+
+// masked clears what lies past bits.
+func masked(hi, lo uint64, bits uint8, v4 bool) Net {
+	if bits < 64 {
+		hi, lo = hi&^(^uint64(0)>>bits), 0
+	} else if bits < 128 {
+		lo &^= ^uint64(0) >> (bits - 64)
+	}
+	return Net{hi, lo, bits, v4}
+}
+
+// Addr gives the network's address.
+func (n Net) Addr() netip.Addr {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:8], n.Hi)
+	binary.BigEndian.PutUint64(b[8:], n.Lo)
+	if n.V4 {
+		return netip.AddrFrom4([4]byte(b[:4]))
+	}
+	return netip.AddrFrom16(b)
+}
+
+// Prefix gives the network.
+func (n Net) Prefix() netip.Prefix { return netip.PrefixFrom(n.Addr(), int(n.Bits)) }
