@@ -344,7 +344,7 @@ func (a *Answerer) steered(z *table.Zone, q *dnswire.Query, s *table.Service, f 
 		return
 	}
 	records, count := d.Records(&a.joined)
-	a.appendSteered(records, count, at, s.TTL)
+	a.appendSteered(records, count, at, d.TTL)
 	a.signSteered(z, q, s, f, at)
 	if c := s.Counts(); c != nil {
 		c.Add(d.Draw.Pool.ID.Pool)

@@ -129,7 +129,7 @@ func TestMerge(t *testing.T) {
 			t.Errorf("info %+v", a.Info())
 		}
 		matchers := w.matchers(nil)
-		p, err := Compile(a, nil, matchers)
+		p, err := Compile(a, nil, FirstOf(matchers))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -199,7 +199,7 @@ func openSound(t testing.TB, mmdb []byte) bool {
 		}
 		return false
 	}
-	p, err := Compile(a, nil, []Matcher{{Geo: []Place{{Continent: "EU"}}}, {ASN: []uint32{64500}}})
+	p, err := Compile(a, nil, FirstOf([]Matcher{{Geo: []Place{{Continent: "EU"}}}, {ASN: []uint32{64500}}}))
 	if err != nil {
 		t.Errorf("compile: %v", err)
 		return true

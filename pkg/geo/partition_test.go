@@ -79,7 +79,7 @@ func TestBuiltinAgainstOracle(t *testing.T) {
 	tries := newOracle(usualAliases, maps, nil, db).tries()
 	for i, matchers := range sets {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
-			p, err := Compile(builtinAtlas(t), maps, matchers)
+			p, err := Compile(builtinAtlas(t), maps, FirstOf(matchers))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -221,7 +221,7 @@ func TestRandomWorldsAgainstOracle(t *testing.T) {
 		}
 		maps := w.maps()
 		matchers := w.matchers(maps)
-		p, err := Compile(a, maps, matchers)
+		p, err := Compile(a, maps, FirstOf(matchers))
 		if err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}

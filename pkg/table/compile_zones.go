@@ -143,7 +143,7 @@ func (c *Compiler) host(z *zoneState, host string, at hosted) {
 
 // hostedAs is how a compiled service stands in its zone.
 func hostedAs(slot uint32, s *Service) hosted {
-	return hosted{place: slot, alone: s.Serves(CNAME), served: s.served}
+	return hosted{place: slot, alone: s.Serves(CNAME), served: uint8(s.served)}
 }
 
 // unplace takes a service out of its zone.
