@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/jsonscan"
 )
 
 // Shares of what requests may take.
@@ -122,7 +123,7 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, in *inflow) ([
 
 // checkValues refuses a small body that would cost many times its length. Large ones are bounded where they are decoded.
 func (s *Server) checkValues(path string, body []byte) error {
-	if !hasLargeBody(path) && countValues(body, maxValues) > maxValues {
+	if !hasLargeBody(path) && jsonscan.CountValues(body, maxValues) > maxValues {
 		return problemf(http.StatusUnprocessableEntity, "the request has more than %d values; nothing was changed", maxValues)
 	}
 	return nil

@@ -241,42 +241,6 @@ func TestAHistoryOfLargeChangesIsCut(t *testing.T) {
 	}
 }
 
-// FuzzWalk compares the walk over JSON with encoding/json.
-func FuzzWalk(f *testing.F) {
-	for _, s := range []string{`[]`, `[1, "a\"]", {"b":[2]} ,null]`, `{"a" : [1,2] , "b\u0041":{"c":"}"}}`, ` { } `, `"x"`, `[[],[[]]]`, `[-1e5]`} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if !json.Valid(data) {
-			return
-		}
-		var list []json.RawMessage
-		isListFor := json.Unmarshal(data, &list) == nil && list != nil
-		var got []string
-		isList, err := eachItem(data, func(item []byte) error { got = append(got, string(item)); return nil })
-		if err != nil || isList != isListFor || len(got) != len(list) {
-			t.Fatalf("%q: list %v, %d items, %v; want %v, %d", data, isList, len(got), err, isListFor, len(list))
-		}
-		for i := range list {
-			if got[i] != string(list[i]) {
-				t.Fatalf("%q: item %q, want %q", data, got[i], list[i])
-			}
-		}
-		var fields map[string]json.RawMessage
-		isMapFor := json.Unmarshal(data, &fields) == nil && fields != nil
-		last := map[string]string{}
-		isMap, err := eachField(data, func(name string, value []byte) error { last[name] = string(value); return nil })
-		if err != nil || isMap != isMapFor || len(last) != len(fields) {
-			t.Fatalf("%q: mapping %v, %d fields, %v; want %v, %d", data, isMap, len(last), err, isMapFor, len(fields))
-		}
-		for name, value := range fields {
-			if last[name] != string(value) {
-				t.Fatalf("%q: field %q is %q, want %q", data, name, last[name], value)
-			}
-		}
-	})
-}
-
 // TestAPlanOfManyFieldsIsCut: a zone whose every line differs was told line by line, whatever that came to.
 func TestAPlanOfManyFieldsIsCut(t *testing.T) {
 	w := newWorld(t)

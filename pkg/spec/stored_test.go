@@ -44,9 +44,9 @@ func TestReaderReadsAsDecodeJSON(t *testing.T) {
 	var r Reader // one for all, so that what it shares is looked at too
 	for range 2 {
 		for _, s := range storedSamples {
-			r.in = []byte(s.text)
+			r.in.Rest = []byte(s.text)
 			_, ok := r.resource()
-			if fast := ok && len(r.in) == 0; fast != s.fast {
+			if fast := ok && len(r.in.Rest) == 0; fast != s.fast {
 				t.Errorf("%s: read by itself %v, want %v", s.text, fast, s.fast)
 			}
 			compareReader(t, &r, []byte(s.text))
