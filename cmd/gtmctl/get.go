@@ -185,7 +185,7 @@ func summary(r api.Resource) string {
 	case *spec.Tenant:
 		return brakeSummary(s)
 	case *spec.Override:
-		return clip(overrideText(s.State, s.Weight) + " " + strings.Trim(s.Pool+"/"+s.Endpoint, "/") + untilText(s.Expires) + ": " + s.Reason)
+		return clip(overrideText(s.State, s.Weight) + " " + strings.Trim(s.Pool+"/"+s.Endpoint, "/") + untilText(s) + ": " + s.Reason)
 	}
 	return ""
 }
@@ -213,14 +213,14 @@ func brakeSummary(t *spec.Tenant) string {
 }
 
 // untilText tells when an override ends, or that it is over and waits for nothing but to be deleted.
-func untilText(expires string) string {
-	switch end, err := time.Parse(time.RFC3339, expires); {
-	case expires == "":
+func untilText(o *spec.Override) string {
+	switch {
+	case o.Expires.IsZero():
 		return ""
-	case err == nil && !end.After(time.Now()):
+	case o.Ended(time.Now()):
 		return " (expired)"
 	}
-	return " until " + expires
+	return " until " + o.Expires.String()
 }
 
 func overrideText(state string, weight *int) string {

@@ -49,12 +49,12 @@ func TestDrainAndUndrain(t *testing.T) {
 	}
 	target, pool := Target{"shop", "eu", "a"}, Target{Tenant: "shop", Pool: "eu"}
 	mustApply(t, c, Input{Edit: Drain(target, "disk", "ann", later)})
-	want := &spec.Override{Pool: "eu", Endpoint: "a", State: "drain", Reason: "disk", Author: "ann", Expires: "2026-01-02T04:04:05Z"}
+	want := &spec.Override{Pool: "eu", Endpoint: "a", State: "drain", Reason: "disk", Author: "ann", Expires: spec.TimeOf("2026-01-02T04:04:05Z")}
 	if diff := cmp.Diff(want, override("drain-eu-a")); diff != "" {
 		t.Error(diff)
 	}
 	mustApply(t, c, Input{Edit: Drain(target, "still the disk", "bob", clock.AddDate(1, 0, 0))})
-	if o := override("drain-eu-a"); o.Reason != "still the disk" || o.Author != "bob" || !strings.HasPrefix(o.Expires, "2027") {
+	if o := override("drain-eu-a"); o.Reason != "still the disk" || o.Author != "bob" || !strings.HasPrefix(o.Expires.String(), "2027") {
 		t.Errorf("got %+v", o)
 	}
 	mustApply(t, c, Input{Edit: Drain(pool, "move", "ann", later)})

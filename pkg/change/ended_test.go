@@ -87,7 +87,7 @@ func TestADrainDoesNotBringBackAnExpiredWeight(t *testing.T) {
 	now = later
 	mustApply(t, c, Input{Edit: Drain(Target{"shop", "eu", "a"}, "r", "ann", time.Time{})})
 	o := at(m.states["shop"][m.head("shop")-1], key("shop/Override/half")).Spec.(*spec.Override)
-	if o.Weight != nil || o.State != spec.StateDrain || o.Expires != "" {
+	if o.Weight != nil || o.State != spec.StateDrain || !o.Expires.IsZero() {
 		t.Errorf("got %+v", o)
 	}
 }

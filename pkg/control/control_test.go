@@ -251,7 +251,7 @@ func TestPools(t *testing.T) {
 	key := spec.Key{Tenant: "shop", Kind: spec.KindOverride, Name: "drain-eu"}
 	v, _ := w.store.Tenant("shop").Resources.Get(key)
 	o, ok := v.Resource.Spec.(*spec.Override)
-	if !ok || o.Expires != "2026-05-04T04:02:01Z" || o.Author != saidToBeAlice || o.Reason != "r" {
+	if !ok || o.Expires.String() != "2026-05-04T04:02:01Z" || o.Author != saidToBeAlice || o.Reason != "r" {
 		t.Errorf("override %+v", o)
 	}
 }

@@ -249,7 +249,7 @@ func TestBrakeAndOverride(t *testing.T) {
 		time.Sleep(time.Hour)
 		l.want("still held", "us", "a:up b:up c:up frozen")
 		until := time.Now().Add(time.Hour).Format(time.RFC3339)
-		l.declare(overrideRes("o", spec.Override{Pool: "us", State: "down", Reason: "fire", Expires: until}))
+		l.declare(overrideRes("o", spec.Override{Pool: "us", State: "down", Reason: "fire", Expires: spec.TimeOf(until)}))
 		time.Sleep(settle)
 		l.want("an operator acts", "us", "a:down b:down c:down")
 		l.set(probe.Passed, s1, s2, s3, s4, s5, s6)

@@ -193,8 +193,8 @@ func (e *Endpoint) ProbeTarget() (netip.Addr, uint16, error) {
 
 // Ended tells whether an override is over at now.
 func (o *Override) Ended(now time.Time) bool {
-	end, err := time.Parse(time.RFC3339, o.Expires)
-	return err == nil && !now.Before(end)
+	end, ok := o.Expires.Moment()
+	return ok && !now.Before(end)
 }
 
 // MatchesAll tells whether the rule takes every client.
