@@ -153,7 +153,7 @@ func FuzzRemake(f *testing.F) {
 			data = data[1:]
 			return int(first) % n
 		})
-		for step := 0; len(data) > 0 && step < 40; step++ {
+		for step := 0; len(data) > 0 && step < 10; step++ {
 			w.step()
 			w.check(t, step)
 		}
