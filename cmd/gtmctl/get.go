@@ -109,7 +109,8 @@ func (a *app) kind(ctx context.Context, word string) (spec.Kind, error) {
 }
 
 // aboutGenerations stands over what get prints as YAML.
-const aboutGenerations = "# apply compares generation, and refuses if somebody changed the resource since. Without that line it overwrites.\n"
+const aboutGenerations = "# apply compares generation, and refuses if somebody changed the resource since. Without that line it " +
+	"overwrites.\n"
 
 // writeManifest prints resources as apply reads them.
 func (a *app) writeManifest(resources []api.Resource) error {

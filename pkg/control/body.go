@@ -76,7 +76,8 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request) (*http.Request, f
 
 // busyf says that a request is to come again.
 func busyf(format string, args ...any) error {
-	return problemf(http.StatusServiceUnavailable, "gtmd is busy: "+format+"; nothing was changed, try again in %s s", append(args, busyAgain)...)
+	return problemf(http.StatusServiceUnavailable, "gtmd is busy: "+format+"; nothing was changed, try again in %s s",
+		append(args, busyAgain)...)
 }
 
 // refuse answers a request that gets no turn.
@@ -183,8 +184,8 @@ func (in *inflow) giveBack() {
 	}
 }
 
-// read reads all of a body of at most limit bytes; length is what was announced; 0 or less: nothing. Room doubles as the body comes, up to what
-// was announced.
+// read reads all of a body of at most limit bytes; length is what was announced; 0 or less: nothing. Room doubles as the body comes, up to
+// what was announced.
 func (in *inflow) read(from io.Reader, limit, length int64) ([]byte, error) {
 	if length <= 0 {
 		length = limit

@@ -41,15 +41,20 @@ func TestAnApplyOfNothingCostsItsLength(t *testing.T) {
 	}{
 		"resources that are nothing": {"/v1/apply", `{"resources":[` + many(300_000, `{}`) + `]}`, 422, 8},
 		"rebuilt":                    {"/v1/store/rebuild", `{"resources":[` + many(300_000, `{}`) + `]}`, 422, 8},
-		"resources without names":    {"/v1/apply", `{"resources":[` + many(30_000, `{"kind":"","tenant":"","name":"","spec":{}}`) + `]}`, 422, 8},
-		"parts that are nothing":     {"/v1/apply", `{"resources":[{"kind":"Pool","tenant":"shop","name":"a","spec":{"endpoints":[` + many(300_000, `{}`) + `]}}]}`, 422, 60},
-		"parts that are numbers":     {"/v1/apply", `{"resources":[{"kind":"Pool","tenant":"shop","name":"a","spec":{"endpoints":[` + many(400_000, `0`) + `]}}]}`, 422, 60},
-		"unknown fields":             {"/v1/apply", `{` + many(100_000, `"a":0`) + `}`, 422, 8},
-		"what is not there":          {"/v1/apply", `{"delete":[` + many(30_000, `{"tenant":"a","kind":"b","name":"c"}`) + `]}`, 422, 50},
-		"a name as long as all":      {"/v1/apply", `{"resources":[` + many(8, `{"kind":"Pool","tenant":"shop","name":"`+long+`","spec":{"a":[],"b":[]}}`) + `]}`, 422, 8},
-		"a file as long as all":      {"/v1/apply", `{"resources":[` + many(8, `{"kind":"Pool","tenant":"shop","name":"a","spec":{"a":0},"origin":{"file":"`+long+`"}}`) + `]}`, 422, 8},
-		"weights of nothing":         {"/v1/pools/shop/eu/weights", `{"weights":{` + many(90_000, `"a":"x"`) + `}}`, 422, 8},
-		"nested too deep":            {"/v1/apply", `{"resources":` + strings.Repeat("[", 500_000) + strings.Repeat("]", 500_000) + `}`, 400, 8},
+		"resources without names": {"/v1/apply", `{"resources":[` + many(30_000, `{"kind":"","tenant":"","name":"","spec":{}}`) +
+			`]}`, 422, 8},
+		"parts that are nothing": {"/v1/apply", `{"resources":[{"kind":"Pool","tenant":"shop","name":"a","spec":{"endpoints":[` +
+			many(300_000, `{}`) + `]}}]}`, 422, 60},
+		"parts that are numbers": {"/v1/apply", `{"resources":[{"kind":"Pool","tenant":"shop","name":"a","spec":{"endpoints":[` +
+			many(400_000, `0`) + `]}}]}`, 422, 60},
+		"unknown fields":    {"/v1/apply", `{` + many(100_000, `"a":0`) + `}`, 422, 8},
+		"what is not there": {"/v1/apply", `{"delete":[` + many(30_000, `{"tenant":"a","kind":"b","name":"c"}`) + `]}`, 422, 50},
+		"a name as long as all": {"/v1/apply", `{"resources":[` +
+			many(8, `{"kind":"Pool","tenant":"shop","name":"`+long+`","spec":{"a":[],"b":[]}}`) + `]}`, 422, 8},
+		"a file as long as all": {"/v1/apply", `{"resources":[` +
+			many(8, `{"kind":"Pool","tenant":"shop","name":"a","spec":{"a":0},"origin":{"file":"`+long+`"}}`) + `]}`, 422, 8},
+		"weights of nothing": {"/v1/pools/shop/eu/weights", `{"weights":{` + many(90_000, `"a":"x"`) + `}}`, 422, 8},
+		"nested too deep":    {"/v1/apply", `{"resources":` + strings.Repeat("[", 500_000) + strings.Repeat("]", 500_000) + `}`, 400, 8},
 	} {
 		w := newWorld(t)
 		got, rec := w.allocated(t, c.path, c.body)
@@ -175,7 +180,8 @@ func TestWhoCannotWaitIsToldWhenToComeAgain(t *testing.T) {
 	w := newWorld(t)
 	w.small = newTurns(0, 0, 0)
 	rec := w.ask(t, "POST", "/v1/apply", `{`+onePool+`}`, nil)
-	if p := problem(t, rec, http.StatusServiceUnavailable); rec.Header().Get("Retry-After") != "5" || !strings.Contains(p.Detail, "nothing was changed") {
+	if p := problem(t, rec, http.StatusServiceUnavailable); rec.Header().Get("Retry-After") != "5" ||
+		!strings.Contains(p.Detail, "nothing was changed") {
 		t.Errorf("%v: %s", rec.Header(), p.Detail)
 	}
 	w.small = newTurns(1, 0, 0)
@@ -253,7 +259,8 @@ func TestAPlanOfManyFieldsIsCut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return `{"dryRun": %v, "resources": [{"kind": "Zone", "tenant": "platform", "name": "many.", "spec": {"nameservers": ["ns1.example."],
+		return `{"dryRun": %v, "resources": [{"kind": "Zone", "tenant": "platform", "name": "many.", "spec": {
+			"nameservers": ["ns1.example."],
 			"contact": "h.example.", "content": ` + string(data) + `}}]}`
 	}
 	w.ask(t, "POST", "/v1/apply", fmt.Sprintf(content("192.0.2.1"), false), &api.ApplyReply{})

@@ -78,8 +78,8 @@ func (d *declared) more() error {
 	return nil
 }
 
-// fields reads a mapping. A slot is a pointer that the field is unmarshalled into, a *json.RawMessage that then is the field as it stands, or
-// a function that reads it.
+// fields reads a mapping. A slot is a pointer that the field is unmarshalled into, a *json.RawMessage that then is the field as it stands,
+// or a function that reads it.
 func (d *declared) fields(data []byte, at string, slot func(name string) any) error {
 	isMap, err := jsonscan.EachField(data, func(name string, value []byte) error {
 		field := name

@@ -8,7 +8,8 @@ import (
 
 // FuzzWalk compares the walk over JSON with encoding/json.
 func FuzzWalk(f *testing.F) {
-	for _, s := range []string{`[]`, `[1, "a\"]", {"b":[2]} ,null]`, `{"a" : [1,2] , "b\u0041":{"c":"}"}}`, ` { } `, `"x"`, `[[],[[]]]`, `[-1e5]`} {
+	for _, s := range []string{`[]`, `[1, "a\"]", {"b":[2]} ,null]`, `{"a" : [1,2] , "b\u0041":{"c":"}"}}`, ` { } `, `"x"`,
+		`[[],[[]]]`, `[-1e5]`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -48,13 +49,15 @@ func TestAnErrorEndsAWalk(t *testing.T) {
 	if is, err := EachItem([]byte(`[1,2,3]`), func([]byte) error { items++; return stop }); !is || err != stop || items != 1 {
 		t.Errorf("%v, %v after %d items", is, err, items)
 	}
-	if is, err := EachField([]byte(`{"a":1,"b":2}`), func(string, []byte) error { fields++; return stop }); !is || err != stop || fields != 1 {
+	if is, err := EachField([]byte(`{"a":1,"b":2}`), func(string, []byte) error { fields++; return stop }); !is || err != stop ||
+		fields != 1 {
 		t.Errorf("%v, %v after %d fields", is, err, fields)
 	}
 }
 
 func TestCountValues(t *testing.T) {
-	for text, want := range map[string]int{`1`: 1, `[]`: 2, `[1,2]`: 3, `{"a":1}`: 3, `{"a,:[":"]{,\",,"}`: 3, `[1,2,3,4,5,6,7,8,9,10,11,12]`: 9} {
+	for text, want := range map[string]int{`1`: 1, `[]`: 2, `[1,2]`: 3, `{"a":1}`: 3, `{"a,:[":"]{,\",,"}`: 3,
+		`[1,2,3,4,5,6,7,8,9,10,11,12]`: 9} {
 		if got := CountValues([]byte(text), 8); got != want {
 			t.Errorf("%s: %d, want %d", text, got, want)
 		}

@@ -37,7 +37,8 @@ func TestStands(t *testing.T) {
 		{"a date that cannot be read", []spec.Override{{Pool: "eu", State: "up", Expires: spec.TimeOf("tomorrow")}}, judged, weightless},
 		{"only a weight", []spec.Override{{Pool: "eu", Endpoint: "a", Weight: &zero}, {Pool: "eu", Endpoint: "b", Weight: &one}},
 			weightless, judged},
-		{"that of an endpoint comes first", []spec.Override{{Pool: "eu", Endpoint: "a", State: "up"}, {Pool: "eu", State: "down"}}, up, drained},
+		{"that of an endpoint comes first", []spec.Override{{Pool: "eu", Endpoint: "a", State: "up"}, {Pool: "eu", State: "down"}},
+			up, drained},
 		{"but a drain holds", []spec.Override{{Pool: "eu", Endpoint: "a", State: "up"}, {Pool: "eu", State: "drain"}}, drained, drained},
 	} {
 		eu := poolRes("eu", "m", s1, s2)

@@ -210,7 +210,8 @@ func TestPoolsComeAndGo(t *testing.T) {
 // What went while no prober ran is cleaned up; what merely cannot be read is not.
 func TestCleaningUpAfterTheFact(t *testing.T) {
 	inLab(t, func(l *lab) {
-		l.declare(monitorRes("m", spec.Monitor{}), poolRes("eu", "m", s1), poolRes("us", "m", s2), poolRes("sg", "m", s3), monitorRes("m2", spec.Monitor{}), poolRes("jp", "m2", s4))
+		l.declare(monitorRes("m", spec.Monitor{}), poolRes("eu", "m", s1), poolRes("us", "m", s2), poolRes("sg", "m", s3),
+			monitorRes("m2", spec.Monitor{}), poolRes("jp", "m2", s4))
 		l.start("fra")
 		time.Sleep(settle)
 		l.stop("fra")

@@ -186,7 +186,8 @@ func (e *Endpoint) ProbeTarget() (netip.Addr, uint16, error) {
 	}
 	ap, err := netip.ParseAddrPort(e.Probe)
 	if err != nil || ap.Port() == 0 {
-		return netip.Addr{}, 0, fmt.Errorf("wants an address, or one with a port as in 192.0.2.1:8080 or [2001:db8::1]:8080, not %q", shorten(e.Probe))
+		return netip.Addr{}, 0, fmt.Errorf("wants an address, or one with a port as in 192.0.2.1:8080 or [2001:db8::1]:8080, not %q",
+			shorten(e.Probe))
 	}
 	return ap.Addr(), ap.Port(), nil
 }

@@ -233,8 +233,10 @@ func (c *Compiler) compileZones() {
 // compileZone compiles a zone, from its old form where that can be done. It changes nothing.
 func (c *Compiler) compileZone(z *zoneState) (*Zone, error) {
 	name := z.key.Name
-	in := &zoneInput{static: z.static, serial: z.serial, added: z.added, catalog: c.catalogs[name] != nil, members: sortedKeys(c.catalogs[name]),
-		debug: *z.res.Debug, services: z.services, counts: z.counts, seed: c.cfg.Seed, signer: z.signer, keys: c.keys[name], old: z.compiled}
+	in := &zoneInput{static: z.static, serial: z.serial, added: z.added, catalog: c.catalogs[name] != nil,
+		members: sortedKeys(c.catalogs[name]),
+		debug:   *z.res.Debug, services: z.services, counts: z.counts, seed: c.cfg.Seed, signer: z.signer, keys: c.keys[name],
+		old: z.compiled}
 	if fresh, ok := z.compiled.remade(in, &z.touched); ok {
 		return fresh, nil
 	}

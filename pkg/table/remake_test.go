@@ -18,10 +18,10 @@ import (
 
 // remakeNames, remakeData and remakeHosts make up zones: lines of one of these names and one of these records, and hosts of services.
 var (
-	remakeNames = []string{"@", "a", "b", "s.a", "t.s.a", "x.y.z", "y.z", "*.w", "q.w", "cut", "ns.cut", "x.ns.cut", "d", "whoami", "_explain",
-		"mail", "ns1", "svc", "a-label-that-is-so-long-that-names-of-it-do-not-fit-into-a-line"}
-	remakeData = []string{"A 192.0.2.1", "A 192.0.2.2", "AAAA 2001:db8::1", "TXT text", "MX 10 mail", "MX 20 t.s.a", "MX 30 u.w", "SRV 1 2 3 s.a",
-		"HTTPS 0 svc", "HTTPS 1 . alpn=h2", "NS ns.cut", "NS ns1", "NS x.y.z", "DNAME elsewhere.example.", "PTR b"}
+	remakeNames = []string{"@", "a", "b", "s.a", "t.s.a", "x.y.z", "y.z", "*.w", "q.w", "cut", "ns.cut", "x.ns.cut", "d",
+		"whoami", "_explain", "mail", "ns1", "svc", "a-label-that-is-so-long-that-names-of-it-do-not-fit-into-a-line"}
+	remakeData = []string{"A 192.0.2.1", "A 192.0.2.2", "AAAA 2001:db8::1", "TXT text", "MX 10 mail", "MX 20 t.s.a", "MX 30 u.w",
+		"SRV 1 2 3 s.a", "HTTPS 0 svc", "HTTPS 1 . alpn=h2", "NS ns.cut", "NS ns1", "NS x.y.z", "DNAME elsewhere.example.", "PTR b"}
 	remakeHosts = []string{"v", "b", "v.a", "s.a", "z", "r.w", "u.w", "*.v", "x.*.v", "t.u.v.a", "k.whoami", "k._explain", "q.cut", "q.d",
 		"k.a-label-that-is-so-long-that-names-of-it-do-not-fit-into-a-line"}
 )
@@ -61,7 +61,8 @@ func (w *remakeWorld) toggle() {
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.records)) { // one DNAME and one alias at a name
 		n := strings.Fields(name)
-		if n[1] == "DNAME" && n[0] != "d" || n[0] == "d" && n[1] == "NS" || n[1] == "HTTPS" && n[2] == "0" && n[0] != "a" || len(w.records) > 30 {
+		if n[1] == "DNAME" && n[0] != "d" || n[0] == "d" && n[1] == "NS" || n[1] == "HTTPS" && n[2] == "0" && n[0] != "a" ||
+			len(w.records) > 30 {
 			delete(w.records, name)
 		}
 	}
@@ -131,7 +132,8 @@ func TestRemadeZoneEqualsFresh(t *testing.T) {
 		}
 	}
 	if moved < 60 || edited < 150 || wholes < 150 {
-		t.Errorf("of 900 steps %d for services and %d for static sets were made from the old form, %d from the beginning", moved, edited, wholes)
+		t.Errorf("of 900 steps %d for services and %d for static sets were made from the old form, %d from the beginning", moved,
+			edited, wholes)
 	}
 }
 
@@ -204,7 +206,8 @@ func sameName(t *testing.T, what string, v *View, got, want *Zone, name string, 
 		if ok {
 			short, _ = z.Short(set)
 		}
-		return out + fmt.Sprint(z.Empty(m.Node), z.nodes[m.Node].served, ok, set.Count, set.Wire, short, z.Additional(m.Node, typ), z.Glue(m.Node))
+		return out + fmt.Sprint(z.Empty(m.Node), z.nodes[m.Node].served, ok, set.Count, set.Wire, short, z.Additional(m.Node, typ),
+			z.Glue(m.Node))
 	}
 	if g, w := say(got), say(want); g != w {
 		t.Fatalf("%s\n%s %d: %s\nwant %s", what, name, typ, g, w)
@@ -228,7 +231,8 @@ func queryOf(t *testing.T, v *View, name string, typ uint16) (*dnswire.Query, *H
 func TestZoneIsWrittenAnewBeforeItIsMostlyWaste(t *testing.T) {
 	document := func(i int) string {
 		return fmt.Sprintf("kind: Zone\ntenant: platform\nname: gtm.example.\nspec:\n  content: |\n"+
-			"    @ SOA ns1 hostmaster 0 7200 1800 1209600 60\n    @ NS ns1\n    ns1 A 192.0.2.53\n    a TXT %d-%s\n", i, strings.Repeat("x", 200))
+			"    @ SOA ns1 hostmaster 0 7200 1800 1209600 60\n    @ NS ns1\n    ns1 A 192.0.2.53\n    a TXT %d-%s\n", i,
+			strings.Repeat("x", 200))
 	}
 	h := newHarness(t, document(0))
 	most := 0
