@@ -84,7 +84,7 @@ func (r *remake) service(host string) bool {
 	case l != nil && stands:
 		return r.set(l, at)
 	case l != nil:
-		return r.remove(host)
+		return r.remove()
 	case stands:
 		return r.add(node{service: at.place + 1, served: at.served})
 	}
@@ -160,12 +160,9 @@ func (r *remake) add(leaf node) bool {
 }
 
 // remove takes what stands at the present name away, and the name, and those above it that were only there because of it.
-func (r *remake) remove(name string) bool {
+func (r *remake) remove() bool {
 	l := r.above(0)
 	n := &r.z.nodes[l.value]
-	if !r.plain(n) || isWildcard(name) {
-		return false
-	}
 	n.service, n.served, l.service = 0, 0, 0
 	for i := 0; ; i++ {
 		l, above := r.above(i), r.key.suffix(i)
@@ -173,7 +170,7 @@ func (r *remake) remove(name string) bool {
 		if l.value == 0 || n.count > 0 || n.service != 0 || n.kind != plain || r.z.names.anyBelow(above) {
 			return true
 		}
-		if !r.plain(&r.z.nodes[r.above(i+1).value]) {
+		if !r.plain(&r.z.nodes[r.above(i+1).value]) { // of a wildcard's name, and of one below a delegation, too
 			return false
 		}
 		r.z.names.remove(above, r.key.hashes[i], r.z.seed)

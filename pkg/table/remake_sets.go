@@ -45,7 +45,7 @@ func (r *remake) stand(owner string) bool {
 		r.copyNames()
 		n := &r.z.nodes[l.value]
 		r.wasted(n)
-		if n.count = 0; wild || !r.remove(owner) {
+		if n.count = 0; wild || !r.remove() {
 			return false
 		}
 		r.tops = append(r.tops, r.highestMissing())
