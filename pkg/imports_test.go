@@ -76,14 +76,15 @@ var house = map[string]room{
 	"pkg/edge":    {floor: 6, outside: []string{prometheus, errgroup, "filippo.io/age"}},
 	"pkg/prober":  {floor: 6, outside: []string{prometheus, errgroup}},
 
-	"cmd/gtmd/interop/rig": {floor: 6, outside: []string{etcd, "go.uber.org/zap", errgroup}}, // for tests alone: processes and namespaces
+	"cmd/gtmd/interop/process": {floor: -1, outside: []string{unix}},                             // for tests and bench
+	"cmd/gtmd/interop/rig":     {floor: 6, outside: []string{etcd, "go.uber.org/zap", errgroup}}, // for tests alone: processes and namespaces
 
 	"cmd/gtmd": {floor: 7, outside: []string{cobra, pflag, prometheus, errgroup, unix, age}},
 	"cmd/gtmctl": {floor: 7, outside: []string{cobra, pflag, "github.com/schollz/progressbar/v3",
 		"github.com/jedib0t/go-pretty/v6", "golang.org/x/term", "gopkg.in/yaml.v3"}},
 
 	"bench": {floor: 8, outside: []string{dnsLibrary, "gonum.org/v1/plot", unix, "github.com/quic-go/quic-go",
-		"github.com/maxmind/mmdbwriter", "github.com/cilium/ebpf", "golang.org/x/net/http2"}},
+		"github.com/maxmind/mmdbwriter", "github.com/cilium/ebpf", "golang.org/x/net/http2", errgroup}},
 }
 
 // What a test may import besides: oracles, comparers, script runners, and what stands in for the outside.

@@ -29,11 +29,10 @@ type Panel struct {
 	Bars        []Bar
 }
 
-// A Series is one line of a chart. Low and High, where they are given, are the ends of the points' intervals.
+// A Series is one line of a chart.
 type Series struct {
-	Name      string
-	X, Y      []float64
-	Low, High []float64
+	Name string
+	X, Y []float64
 }
 
 // A Chart is one diagram of lines.
@@ -201,7 +200,7 @@ func colours(all []Series) []color.RGBA {
 	return chosen
 }
 
-// add draws a series: a line with points, and whiskers where intervals are known.
+// add draws a series: a line with points.
 func (s Series) add(p *plot.Plot, c color.RGBA) error {
 	if len(s.X) != len(s.Y) {
 		return fmt.Errorf("%d x for %d y", len(s.X), len(s.Y))
@@ -218,22 +217,6 @@ func (s Series) add(p *plot.Plot, c color.RGBA) error {
 	dots.Color, dots.Shape, dots.Radius = c, draw.CircleGlyph{}, vg.Points(2)
 	p.Add(line, dots)
 	p.Legend.Add(s.Name, line, dots)
-	if len(s.Low) != len(s.Y) || len(s.High) != len(s.Y) {
-		return nil
-	}
-	spread := make(plotter.YErrors, len(points))
-	for i := range points {
-		spread[i].Low, spread[i].High = s.Y[i]-s.Low[i], s.High[i]-s.Y[i]
-	}
-	whiskers, err := plotter.NewYErrorBars(struct {
-		plotter.XYs
-		plotter.YErrors
-	}{points, spread})
-	if err != nil {
-		return err
-	}
-	whiskers.LineStyle.Color = c
-	p.Add(whiskers)
 	return nil
 }
 

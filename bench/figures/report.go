@@ -64,23 +64,16 @@ func (r *Report) row(cells []string, width int) {
 }
 
 // A Ratio is one comparison: two columns that were measured in pairs, and the mark that the lower end of the
-// interval (or, where Below is set, its upper end) is held against. Mark 0 is no mark.
+// interval is held against. Mark 0 is no mark.
 type Ratio struct {
 	Of, Over string // what is compared, and with what
 	Figure   string // "answers/s"
 	Ratios   []float64
 	Mark     float64
-	Below    bool
 }
 
 // Met tells whether the whole interval lies on the right side of the mark.
-func (r Ratio) Met() bool {
-	s := Summarize(r.Ratios)
-	if r.Below {
-		return s.High <= r.Mark
-	}
-	return s.Low >= r.Mark
-}
+func (r Ratio) Met() bool { return Summarize(r.Ratios).Low >= r.Mark }
 
 // Ratios adds a table of ratios: the median, both ends of the interval, the mark and whether it is met.
 func (r *Report) Ratios(ratios []Ratio) {
@@ -90,7 +83,7 @@ func (r *Report) Ratios(ratios []Ratio) {
 		row := []string{ratio.Of + " / " + ratio.Over, ratio.Figure, fmt.Sprint(s.N), fmt.Sprintf("%.3f", s.Median),
 			fmt.Sprintf("%.3f", s.Low), fmt.Sprintf("%.3f", s.High), "", ""}
 		if ratio.Mark != 0 {
-			row[6] = map[bool]string{false: "at least ", true: "at most "}[ratio.Below] + Number(ratio.Mark)
+			row[6] = "at least " + Number(ratio.Mark)
 			row[7] = map[bool]string{false: "no", true: "yes"}[ratio.Met()]
 		}
 		rows = append(rows, row)
@@ -118,6 +111,30 @@ func (r *Report) Picture(part, caption string, draw func(file string) error) err
 
 // String is the page so far.
 func (r *Report) String() string { return r.text.String() }
+
+// Keep saves the page, prints it and says where it is.
+func (r *Report) Keep() error {
+	file, err := r.Save()
+	if err == nil {
+		fmt.Printf("\n%s\n(kept as %s)\n", r, file)
+	}
+	return err
+}
+
+// MarkHead is the head of a table of marks, MarkRow one of its rows: what was measured, and the most that it is to be.
+var MarkHead = []string{"what", "measured", "mark", "met"}
+
+// MarkRow is a row of that table. Where the measurement is in doubt, a mark that seems to be met is not.
+func MarkRow(what string, measured, most float64, unit, doubt string) []string {
+	met := "yes"
+	switch {
+	case measured > most:
+		met = "no"
+	case doubt != "":
+		met = doubt
+	}
+	return []string{what, Number(measured) + " " + unit, "at most " + Number(most) + " " + unit, met}
+}
 
 // Save writes the page and gives its path.
 func (r *Report) Save() (string, error) {

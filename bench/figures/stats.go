@@ -41,6 +41,14 @@ func Percentile(numbers []float64, share float64) float64 {
 	return sorted[min(max(rank, 1), len(sorted))-1]
 }
 
+// Percentiles writes some of them, as Number does.
+func Percentiles(numbers []float64, shares ...float64) (all []string) {
+	for _, share := range shares {
+		all = append(all, Number(Percentile(numbers, share)))
+	}
+	return all
+}
+
 // Interval gives the ends of an interval that holds the true median with a probability of at least 95 %, whatever
 // the numbers' distribution: the k-th smallest and the k-th largest, where fewer than k of n fair coins fall on heads
 // with at most 2.5 % (the sign test). It needs six numbers; of fewer it gives the smallest and the largest, which hold
@@ -85,4 +93,25 @@ func Number(x float64) string {
 		return fmt.Sprintf("%.2f", x)
 	}
 	return fmt.Sprintf("%.3g", x)
+}
+
+// Rounds are measurements of several servers, each once in each round, by their names.
+type Rounds[S any] []map[string]S
+
+// Column gives one figure of a server in each round.
+func (r Rounds[S]) Column(name string, figure func(S) float64) (all []float64) {
+	for _, round := range r {
+		all = append(all, figure(round[name]))
+	}
+	return all
+}
+
+// Median is the median of a column.
+func (r Rounds[S]) Median(name string, figure func(S) float64) float64 {
+	return Median(r.Column(name, figure))
+}
+
+// Ratios divides a column by another, round by round.
+func (r Rounds[S]) Ratios(of, over string, figure func(S) float64) []float64 {
+	return Ratios(r.Column(of, figure), r.Column(over, figure))
 }

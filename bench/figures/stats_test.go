@@ -82,3 +82,32 @@ func TestNumber(t *testing.T) {
 		}
 	}
 }
+
+func TestRounds(t *testing.T) {
+	r := Rounds[float64]{{"a": 2, "b": 1}, {"a": 9, "b": 3}, {"a": 4, "b": 1}}
+	twice := func(x float64) float64 { return 2 * x }
+	if got := r.Column("a", twice); !slices.Equal(got, []float64{4, 18, 8}) {
+		t.Errorf("column %v", got)
+	}
+	if got := r.Median("a", twice); got != 8 {
+		t.Errorf("median %v", got)
+	}
+	if got := r.Ratios("a", "b", twice); !slices.Equal(got, []float64{2, 3, 4}) {
+		t.Errorf("ratios %v", got)
+	}
+	if got := Percentiles(r.Column("a", twice), 0.5, 1); !slices.Equal(got, []string{"8.00", "18.0"}) {
+		t.Errorf("percentiles %v", got)
+	}
+}
+
+func TestMarkRow(t *testing.T) {
+	for _, c := range []struct {
+		measured float64
+		doubt    string
+		met      string
+	}{{5, "", "yes"}, {6, "", "no"}, {5, "unknown", "unknown"}, {6, "unknown", "no"}} {
+		if got := MarkRow("p99", c.measured, 5, "ms", c.doubt); got[2] != "at most 5.00 ms" || got[3] != c.met {
+			t.Errorf("%v, %q: %v", c.measured, c.doubt, got)
+		}
+	}
+}

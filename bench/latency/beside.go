@@ -2,13 +2,12 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"time"
 
 	"github.com/gti/gtm/bench/figures"
+	"github.com/gti/gtm/cmd/gtmd/interop/process"
 )
 
 // beside is what the machine takes for two things that every change contains, measured between the changes: to start a program and
@@ -23,8 +22,8 @@ var besideHead = []string{"the machine alone", "start of gtmctl, p50 ms", "p99 m
 // measure runs gtmctl version, and appends to a file in dir.
 func (b *beside) measure(ctx context.Context, gtmctl, dir string) error {
 	began := time.Now()
-	if err := exec.CommandContext(ctx, gtmctl, "version").Run(); err != nil {
-		return fmt.Errorf("%s version: %w", gtmctl, err)
+	if _, err := process.Output(ctx, process.Command{Args: []string{gtmctl, "version"}}); err != nil {
+		return err
 	}
 	b.exec = append(b.exec, time.Since(began))
 	f, err := os.OpenFile(filepath.Join(dir, "beside"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
@@ -46,9 +45,7 @@ func (b *beside) measure(ctx context.Context, gtmctl, dir string) error {
 func (b *beside) row(name string) []string {
 	row := []string{name}
 	for _, times := range [][]time.Duration{b.exec, b.disk} {
-		for _, share := range []float64{0.5, 0.99, 1} {
-			row = append(row, figures.Number(figures.Percentile(millis(times), share)))
-		}
+		row = append(row, figures.Percentiles(millis(times), 0.5, 0.99, 1)...)
 	}
 	return row
 }

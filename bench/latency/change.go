@@ -2,18 +2,18 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gti/gtm/bench/figures"
+	"github.com/gti/gtm/bench/peers"
+	"github.com/gti/gtm/bench/program"
 	"github.com/gti/gtm/bench/scale/rig"
-	"github.com/gti/gtm/pkg/store"
 )
 
 const (
@@ -77,7 +77,7 @@ func changes(ctx context.Context, o options, report *figures.Report) error {
 		marks = append(marks, crowd.mark(fmt.Sprintf("%d services: p99 of the last edge's time", services), slowest[i], 100, "ms"))
 	}
 	crowd.tell(report)
-	report.Table(markHead, marks)
+	report.Table(figures.MarkHead, marks)
 	report.Text("Between the changes the machine itself was asked for what every change contains: to run `gtmctl version`, and to bring %d bytes to the disk. "+
 		"Where that is late, changes are, too.", besideBytes)
 	report.Table(besideHead, besides)
@@ -138,7 +138,7 @@ func newChangeStage(ctx context.Context, o options) (*changeStage, error) {
 		if i > 0 {
 			args = []string{"--roles", "edge", "--id", fmt.Sprint("edge", i), "--etcd", s.edges[0].Socket()}
 		}
-		e, err := rig.Start(rig.Command{Binary: o.Gtmd(), Data: filepath.Join(dir, fmt.Sprint("edge", i)), Args: args, Env: strings.Fields(o.env)})
+		e, err := o.Start("", filepath.Join(dir, fmt.Sprint("edge", i)), args...)
 		if err != nil {
 			return s, err
 		}
@@ -162,24 +162,23 @@ func newChangeStage(ctx context.Context, o options) (*changeStage, error) {
 		if _, err := e.AwaitAnswer(ctx, "weighed."+rig.Zone, startPatience); err != nil {
 			return s, err
 		}
-		asker, err := rig.NewAsker(e.DNS, rig.Query("weighed."+rig.Zone, rig.Elsewhere), everyQuestion)
+		asker, err := rig.NewAsker(e.DNS, peers.Query("weighed."+rig.Zone, rig.Elsewhere, false), everyQuestion)
 		if err != nil {
 			return s, err
 		}
 		go asker.Run(ctx)
 		s.askers = append(s.askers, asker)
 	}
-	return s, rig.Rest(ctx, calm)
+	return s, program.Rest(ctx, calm)
 }
 
 // putWorld writes a world into the etcd of g.
 func putWorld(ctx context.Context, g *rig.Gtmd, world rig.World) error {
-	c, err := store.Open(ctx, store.Config{Endpoints: []string{g.Socket()}})
+	c, err := g.Store(ctx)
 	if err != nil {
 		return err
 	}
-	defer c.Close()
-	return world.Put(ctx, c)
+	return errors.Join(world.Put(ctx, c), c.Close())
 }
 
 // apply writes the file with the other weight, and more, and applies it.
@@ -191,13 +190,7 @@ func (s *changeStage) apply(ctx context.Context, more string) error {
 	if err := os.WriteFile(s.file, []byte(text), 0o644); err != nil {
 		return err
 	}
-	main := s.edges[0]
-	output, err := exec.CommandContext(ctx, s.o.Gtmctl(), "apply", "-f", s.file, "--server", main.Server(),
-		"--token-file", filepath.Join(main.Data, "token")).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("gtmctl apply: %w\n%s", err, output)
-	}
-	return nil
+	return s.edges[0].Apply(ctx, s.o.Gtmctl(), s.file)
 }
 
 func (s *changeStage) change(ctx context.Context) (changed, error) {

@@ -29,11 +29,9 @@ func (c *curve) add(name string, number int, times []float64) {
 	}
 	row := []string{name, fmt.Sprint(number), fmt.Sprint(len(times))}
 	for i, share := range curveShares {
-		at := figures.Percentile(times, share)
-		l[i].X, l[i].Y = append(l[i].X, float64(number)), append(l[i].Y, at)
-		row = append(row, figures.Number(at))
+		l[i].X, l[i].Y = append(l[i].X, float64(number)), append(l[i].Y, figures.Percentile(times, share))
 	}
-	c.rows = append(c.rows, append(row, figures.Number(figures.Percentile(times, 1))))
+	c.rows = append(c.rows, append(row, figures.Percentiles(times, 0.5, 0.99, 1)...))
 }
 
 // report writes the table, and draws the lines where there are at least two sizes.

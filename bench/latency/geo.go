@@ -9,10 +9,10 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/gti/gtm/bench/figures"
+	"github.com/gti/gtm/bench/peers"
 	"github.com/gti/gtm/bench/scale/rig"
 	"github.com/gti/gtm/pkg/geo"
 )
@@ -25,14 +25,14 @@ const (
 
 // geoStage is an edge that answers from its snapshot and from a file that is swapped for another and back.
 type geoStage struct {
-	o     options
-	files [2]string
-	live  string // what the edge was given
-	edge  *rig.Gtmd
-	load  rig.Load
-	asker *rig.Asker
-	own   netip.Addr // what the watched client gets from files[0], and not from files[1]
-	turn  int
+	o       options
+	files   [2]string
+	live    string // what the edge was given
+	edge    *rig.Gtmd
+	queries string
+	asker   *rig.Asker
+	own     netip.Addr // what the watched client gets from files[0], and not from files[1]
+	turn    int
 }
 
 // swap is one swap under load.
@@ -69,7 +69,7 @@ func geography(ctx context.Context, o options, report *figures.Report) error {
 		var q rig.Figures
 		var sw swap
 		if err := crowd.watch(func() (err error) {
-			if q, err = s.load.Run(ctx, s.edge.DNS, loadCore, seconds(o.seconds), o.rate); err == nil {
+			if q, err = rig.Load(ctx, s.queries, s.edge.DNS, loadCore, seconds(o.seconds), o.rate); err == nil {
 				sw, err = s.swap(ctx)
 			}
 			return err
@@ -80,11 +80,11 @@ func geography(ctx context.Context, o options, report *figures.Report) error {
 		fmt.Printf("geo %d/%d: swapped after %s; load p99 %.0f us (quiet %.0f), most %.0f us (quiet %.0f), lost %d, late %.0f us (quiet %.0f)\n",
 			len(swaps), o.rounds, sw.took.Round(time.Millisecond), sw.load.P99, q.P99, sw.load.Max, q.Max, sw.load.Lost, sw.load.Late, q.Late)
 	}
-	opened, _, err := s.edge.Metric("gtm_edge_geo_open_seconds_sum")
+	opened, err := s.edge.Metric("gtm_edge_geo_open_seconds_sum")
 	if err != nil {
 		return err
 	}
-	compiled, _, err := s.edge.Metric("gtm_edge_geo_compile_seconds_sum")
+	compiled, err := s.edge.Metric("gtm_edge_geo_compile_seconds_sum")
 	if err != nil {
 		return err
 	}
@@ -129,15 +129,14 @@ func (s *geoStage) start(ctx context.Context, client uint32) error {
 		return err
 	}
 	world := rig.World{Services: geoServices, Endpoints: 1, Partitions: geoPartitions}
-	if err := world.Snapshot(filepath.Join(dir, "edge", "edge", "snapshot")); err != nil {
+	if err := peers.WriteSnapshot(filepath.Join(dir, "edge"), world.Resources()); err != nil {
 		return err
 	}
 	s.live, s.own = filepath.Join(dir, "live.mmdb"), world.Address(0, 0)
 	if err := s.put(); err != nil {
 		return err
 	}
-	s.edge, err = rig.Start(rig.Command{Binary: s.o.Gtmd(), Data: filepath.Join(dir, "edge"), Core: edgeCore, Env: strings.Fields(s.o.env),
-		Args: []string{"--roles", "edge", "--workers", "1", "--etcd", "http://127.0.0.1:1", "--geo", s.live}})
+	s.edge, err = s.o.Start(edgeCore, filepath.Join(dir, "edge"), "--roles", "edge", "--workers", "1", "--etcd", rig.NoStore, "--geo", s.live)
 	if err != nil {
 		return err
 	}
@@ -148,8 +147,8 @@ func (s *geoStage) start(ctx context.Context, client uint32) error {
 	if err := rig.WriteQueries(queries, questions, rig.Steered(geoServices)); err != nil {
 		return err
 	}
-	s.load = rig.Load{File: queries}
-	if s.asker, err = rig.NewAsker(s.edge.DNS, rig.Query(rig.Host(0), client), time.Millisecond); err != nil {
+	s.queries = queries
+	if s.asker, err = rig.NewAsker(s.edge.DNS, peers.Query(rig.Host(0), client, false), time.Millisecond); err != nil {
 		return err
 	}
 	go s.asker.Run(ctx)
@@ -190,7 +189,7 @@ func (s *geoStage) swap(ctx context.Context) (swap, error) {
 	renamed := time.Now()
 	go func() {
 		var err error
-		r.load, err = s.load.Run(loading, s.edge.DNS, loadCore, swapPatience, s.o.rate)
+		r.load, err = rig.Load(loading, s.queries, s.edge.DNS, loadCore, swapPatience, s.o.rate)
 		loaded <- err
 	}()
 	good := func(a netip.Addr) bool { return (a == s.own) == (s.turn%2 == 0) }
@@ -221,7 +220,7 @@ func reportGeo(o options, report *figures.Report, quiet []rig.Figures, swaps []s
 	report.Table([]string{"swap", "took s", "quiet p99 us", "p99 us", "quiet p999 us", "p999 us", "most us", "lost", "load late by us"}, rows)
 	inSeconds := func(all []time.Duration) float64 { return figures.Median(millis(all)) / 1000 }
 	crowd.tell(report)
-	report.Table(markHead, [][]string{
+	report.Table(figures.MarkHead, [][]string{
 		crowd.mark("p99 above the quiet run's, median", figures.Median(beyond), 1, "ms"),
 		crowd.mark("queries lost", float64(lost), 0, ""),
 		crowd.mark("walk, alone", inSeconds(walk), 5, "s"),

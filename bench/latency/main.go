@@ -5,19 +5,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
-	"fmt"
-	"os"
-	"os/signal"
 	"runtime"
-	"slices"
-	"strconv"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/gti/gtm/bench/figures"
+	"github.com/gti/gtm/bench/program"
 	"github.com/gti/gtm/bench/scale/rig"
 )
 
@@ -40,7 +33,6 @@ type options struct {
 	seconds   float64
 	changes   int
 	networks  int
-	env       string
 }
 
 // parts are what can be measured, in order.
@@ -51,49 +43,21 @@ var measures = map[string]func(context.Context, options, *figures.Report) error{
 func main() {
 	o := options{endpoints: 10}
 	o.Flags("latency", parts, 10*time.Minute)
-	flag.Func("services", "numbers of services, each with a pool of ten endpoints; marks are those of the largest (default "+defaultSizes+")", setNumbers(&o.sizes, 100))
-	flag.Func("endpoints", "numbers of endpoints of each pool that pools measures (default "+defaultPools+")", setNumbers(&o.poolSizes, 2))
+	program.Numbers(flag.CommandLine, &o.sizes, "services",
+		"numbers of services, each with a pool of ten endpoints; marks are those of the largest", 100, 1000, 10_000, 100_000)
+	program.Numbers(flag.CommandLine, &o.poolSizes, "endpoints", "numbers of endpoints of each pool that pools measures", 2, 10, 100, 1000)
 	flag.Float64Var(&o.rate, "rate", 100_000, "queries a second")
 	flag.IntVar(&o.rounds, "pairs", 11, "rounds of a quiet run and runs with changes")
 	flag.Float64Var(&o.seconds, "seconds", 3, "length of a run")
 	flag.IntVar(&o.changes, "changes", 200, "changes by gtmctl of the largest configuration")
 	flag.IntVar(&o.networks, "networks", 5_000_000, "networks of the geography files")
-	flag.StringVar(&o.env, "env", "", "further environment of edges, as in GOMAXPROCS=2 GODEBUG=gctrace=1")
-	if err := errors.Join(setNumbers(&o.sizes, 100)(defaultSizes), setNumbers(&o.poolSizes, 2)(defaultPools)); err != nil {
-		panic(err)
-	}
 	flag.Parse()
 	rig.LoadProcess()
 	runtime.GOMAXPROCS(8) // threads that ask must find a place at once when they wake
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	if err := o.Measure(ctx, "latency", "How long changes take", parts, func(part string, to *figures.Report) error {
-		return measures[part](ctx, o, to)
-	}); err != nil {
-		fmt.Fprintln(os.Stderr, "latency:", err)
-		os.Exit(1)
-	}
-}
-
-const (
-	defaultSizes = "1000,10000,100000"
-	defaultPools = "10,100,1000"
-)
-
-// setNumbers reads numbers of at least least, and sorts them.
-func setNumbers(to *[]int, least int) func(string) error {
-	return func(text string) error {
-		*to = nil
-		for field := range strings.SplitSeq(text, ",") {
-			n, err := strconv.Atoi(field)
-			if err != nil || n < least {
-				return fmt.Errorf("%q is no number from %d on", field, least)
-			}
-			*to = append(*to, n)
-		}
-		slices.Sort(*to)
-		return nil
-	}
+	program.Main("latency", func(ctx context.Context) error {
+		return o.Measure(ctx, "latency", "How long changes take", parts,
+			func(part string, to *figures.Report) error { return measures[part](ctx, o, to) })
+	})
 }
 
 // of gives the options for one size. What is not the largest is there for the curve, for which fewer rounds and changes will do.

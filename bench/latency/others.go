@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/bench/figures"
+	"github.com/gti/gtm/cmd/gtmd/interop/process"
 )
 
 // others tells how much of the CPUs went to what is no part of a measurement, while it went on: what waits for a CPU is late,
@@ -41,7 +42,7 @@ func (o *others) watch(f func() error) error {
 
 func (o *others) add(before, after cpu) {
 	length := after.at.Sub(before.at)
-	taken := time.Duration(after.cpus)*length - (after.idle - before.idle) - (after.own - before.own)
+	taken := time.Duration(len(after.stat))*length - after.stat.Idle(before.stat) - (after.own - before.own)
 	o.taken, o.watched = o.taken+taken, o.watched+length
 	o.most = max(o.most, taken.Seconds()/length.Seconds())
 }
@@ -67,32 +68,18 @@ func (o *others) tell(to *figures.Report) {
 
 // mark is one row of a table of marks. One that was measured beside others is not met.
 func (o *others) mark(what string, measured, most float64, unit string) []string {
-	met := "yes"
-	switch {
-	case measured > most:
-		met = "no"
-	case o.restless():
-		met = "unknown: not quiet"
-	}
-	return []string{what, figures.Number(measured) + " " + unit, "at most " + figures.Number(most) + " " + unit, met}
+	return figures.MarkRow(what, measured, most, unit, map[bool]string{true: "unknown: not quiet"}[o.restless()])
 }
-
-var markHead = []string{"what", "measured", "mark", "met"}
 
 // cpu is what the machine and this program have done up to a time.
 type cpu struct {
 	at   time.Time
-	cpus int
-	idle time.Duration // of all CPUs
+	stat process.Stat
 	own  time.Duration // what this process and its children computed, and the kernel's threads, which send and receive for them
 }
 
-// tick is the unit of the times in /proc (USER_HZ, which is the same on all architectures but Alpha and IA-64).
-const tick = 10 * time.Millisecond
-
 func readCPU() (c cpu, err error) {
-	stat, err := os.ReadFile("/proc/stat")
-	if err != nil {
+	if c.stat, err = process.ReadStat(); err != nil {
 		return c, err
 	}
 	files, err := filepath.Glob("/proc/[0-9]*/stat")
@@ -106,40 +93,12 @@ func readCPU() (c cpu, err error) {
 			processes = append(processes, string(text))
 		}
 	}
-	if c.cpus, c.idle, err = idleOf(string(stat)); err != nil {
-		return c, err
-	}
 	ours := []int{os.Getpid()}
 	if slices.ContainsFunc(processes, func(p string) bool { return strings.HasPrefix(p, "2 (kthreadd) ") }) { // a container may not show it
 		ours = append(ours, 2)
 	}
 	c.own, err = computedBy(ours, processes)
 	return c, err
-}
-
-// idleOf reads /proc/stat (proc_stat(5)): how many CPUs there are, and how long all together had nothing to do.
-func idleOf(stat string) (cpus int, idle time.Duration, err error) {
-	for line := range strings.Lines(stat) {
-		fields := strings.Fields(line)
-		if len(fields) < 6 || !strings.HasPrefix(fields[0], "cpu") {
-			continue
-		}
-		if fields[0] != "cpu" {
-			cpus++
-			continue
-		}
-		for _, field := range fields[4:6] { // idle, and waiting for a disk
-			n, err := strconv.ParseInt(field, 10, 64)
-			if err != nil {
-				return 0, 0, fmt.Errorf("/proc/stat: %q", line)
-			}
-			idle += time.Duration(n) * tick
-		}
-	}
-	if cpus == 0 {
-		return 0, 0, fmt.Errorf("/proc/stat tells of no CPU: %q", stat)
-	}
-	return cpus, idle, nil
 }
 
 // computedBy adds up what some processes, their children and theirs have computed, and those of theirs that have ended. Each of
@@ -170,5 +129,5 @@ func computedBy(roots []int, processes []string) (time.Duration, error) {
 		pid := todo[len(todo)-1]
 		sum, todo = sum+ticks[pid], append(todo[:len(todo)-1], children[pid]...)
 	}
-	return time.Duration(sum) * tick, nil
+	return time.Duration(sum) * process.Tick, nil
 }

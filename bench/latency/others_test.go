@@ -4,6 +4,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/gti/gtm/cmd/gtmd/interop/process"
 )
 
 func TestOthers(t *testing.T) {
@@ -20,7 +22,8 @@ func TestOthers(t *testing.T) {
 		{"more than there is, by what ticks leave out", 13 * time.Second, 8 * time.Second, 0, "yes"},
 	} {
 		var o others
-		o.add(cpu{at: start, cpus: 2, idle: time.Hour, own: time.Minute}, cpu{at: start.Add(10 * time.Second), cpus: 2, idle: time.Hour + tc.idle, own: time.Minute + tc.own})
+		before, after := process.Stat{{Idle: time.Hour}, {}}, process.Stat{{Idle: time.Hour + tc.idle}, {}}
+		o.add(cpu{start, before, time.Minute}, cpu{start.Add(10 * time.Second), after, time.Minute + tc.own})
 		if got := o.cpus(); got != tc.cpus {
 			t.Errorf("%s: others took %v CPUs, want %v", tc.name, got, tc.cpus)
 		}
@@ -34,20 +37,13 @@ func TestOthers(t *testing.T) {
 }
 
 func TestReadsProc(t *testing.T) {
-	cpus, idle, err := idleOf("cpu  100 5 50 3000 20 0 4 1 0 0\ncpu0 50 0 25 1500 10 0 2 0 0 0\ncpu1 50 5 25 1500 10 0 2 1 0 0\nintr 7 8\n")
-	if cpus != 2 || idle != 30200*time.Millisecond || err != nil {
-		t.Errorf("%d CPUs idle for %s, %v", cpus, idle, err)
-	}
-	if _, _, err := idleOf("intr 7 8\n"); err == nil {
-		t.Error("no CPU is no error")
-	}
 	processes := []string{
 		"10 (latency) S 1 10 10 0 -1 0 0 0 0 0 100 20 3 4 20 0",
 		"11 (gt m) d) S 10 11 10 0 -1 0 0 0 0 0 1000 0 0 0 20 0",
 		"12 (etcd) S 11 11 10 0 -1 0 0 0 0 0 10000 0 0 0 20 0",
 		"14 (ksoftirqd/0) S 2 0 0 0 -1 0 0 0 0 0 0 500 0 0 20 0",
 		"13 (other) S 1 13 10 0 -1 0 0 0 0 0 500000 0 0 0 20 0"}
-	if got, err := computedBy([]int{10, 2}, processes); got != 11627*tick || err != nil {
+	if got, err := computedBy([]int{10, 2}, processes); got != 11627*process.Tick || err != nil {
 		t.Errorf("computed for %s, %v", got, err)
 	}
 	for _, broken := range []string{"", "10 (latency) S 1", "10 (latency) S x 10 10 0 -1 0 0 0 0 0 100 20 3 4 20 0", "10 (latency) S 1 10 10 0 -1 0 0 0 0 0 100 x 3 4 20 0"} {

@@ -7,11 +7,11 @@ import (
 	"net/netip"
 	"path/filepath"
 	"runtime"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/gti/gtm/bench/figures"
+	"github.com/gti/gtm/bench/peers"
+	"github.com/gti/gtm/bench/program"
 	"github.com/gti/gtm/bench/scale/rig"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/store"
@@ -36,11 +36,11 @@ type verdictStage struct {
 	edge    *rig.Gtmd
 	proxy   *rig.Proxy
 	store   *store.Client
-	load    rig.Load
+	queries string
 	world   rig.World
 	turns   map[health.PoolID]int // changes of each pool so far
 	serial  int
-	close   []func()
+	resign  func()
 }
 
 // verdictKind is one pool whose verdict changes, and the name that tells.
@@ -116,7 +116,7 @@ func pools(ctx context.Context, o options, report *figures.Report) error {
 	for _, n := range o.poolSizes {
 		marks = append(marks, crowd.mark(fmt.Sprintf("pools of %d endpoints: p99 of the verdict's time", n), slowest[n], verdictMark, "ms"))
 	}
-	report.Table(markHead, marks)
+	report.Table(figures.MarkHead, marks)
 	return over.report(report, "verdict-endpoints", "verdict to answer, over endpoints", verdictMark)
 }
 
@@ -168,14 +168,14 @@ func newVerdictStage(ctx context.Context, o options) (*verdictStage, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.control, err = rig.Start(rig.Command{Binary: o.Gtmd(), Data: filepath.Join(dir, "control"), Core: restCore, Args: []string{"--roles", "control"}})
+	s.control, err = o.Start(restCore, filepath.Join(dir, "control"), "--roles", "control")
 	if err != nil {
 		return s, err
 	}
 	if err := s.control.AwaitHTTP(ctx, patience); err != nil {
 		return s, err
 	}
-	if s.store, err = store.Open(ctx, store.Config{Endpoints: []string{s.control.Socket()}}); err != nil {
+	if s.store, err = s.control.Store(ctx); err != nil {
 		return s, err
 	}
 	if err := s.world.Put(ctx, s.store); err != nil {
@@ -184,8 +184,7 @@ func newVerdictStage(ctx context.Context, o options) (*verdictStage, error) {
 	if s.proxy, err = rig.NewProxy(s.control.Socket()); err != nil {
 		return s, err
 	}
-	s.edge, err = rig.Start(rig.Command{Binary: o.Gtmd(), Data: filepath.Join(dir, "edge"), Core: edgeCore, Env: strings.Fields(o.env),
-		Args: []string{"--roles", "edge", "--workers", "1", "--etcd", s.proxy.Endpoint()}})
+	s.edge, err = o.Start(edgeCore, filepath.Join(dir, "edge"), "--roles", "edge", "--workers", "1", "--etcd", s.proxy.Endpoint())
 	if err != nil {
 		return s, err
 	}
@@ -196,40 +195,17 @@ func newVerdictStage(ctx context.Context, o options) (*verdictStage, error) {
 	if err := rig.WriteQueries(queries, questions, rig.Steered(o.services)); err != nil {
 		return s, err
 	}
-	s.load = rig.Load{File: queries}
-	if err := rig.Rest(ctx, calm); err != nil {
+	s.queries = queries
+	if err := program.Rest(ctx, calm); err != nil {
 		return s, err
 	}
-	return s, s.lead(ctx)
-}
-
-// lead becomes the judge.
-func (s *verdictStage) lead(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	var once sync.Once
-	elected, over := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(over)
-		_ = s.store.Campaign(ctx, "bench", func(ctx context.Context) error {
-			once.Do(func() { close(elected) })
-			<-ctx.Done()
-			return nil
-		})
-	}()
-	s.close = append(s.close, func() { cancel(); <-over })
-	select {
-	case <-elected:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(patience):
-		return errors.New("nobody was elected judge")
-	}
+	s.resign, err = rig.Lead(ctx, s.store, patience)
+	return s, err
 }
 
 func (s *verdictStage) stop() {
-	for _, f := range s.close {
-		f()
+	if s.resign != nil {
+		s.resign()
 	}
 	if s.store != nil {
 		_ = s.store.Close()
@@ -261,7 +237,7 @@ func (s *verdictStage) run(ctx context.Context, k *verdictKind) (verdictRun, err
 	if k != nil {
 		asked = k.host
 	}
-	asker, err := rig.NewAsker(s.edge.DNS, rig.Query(asked, rig.Elsewhere), 250*time.Microsecond)
+	asker, err := rig.NewAsker(s.edge.DNS, peers.Query(asked, rig.Elsewhere, false), 250*time.Microsecond)
 	if err != nil {
 		return r, err
 	}
@@ -274,7 +250,7 @@ func (s *verdictStage) run(ctx context.Context, k *verdictKind) (verdictRun, err
 	loaded := make(chan error, 1)
 	go func() {
 		var err error
-		r.load, err = s.load.Run(ctx, s.edge.DNS, loadCore, seconds(s.o.seconds), s.o.rate)
+		r.load, err = rig.Load(ctx, s.queries, s.edge.DNS, loadCore, seconds(s.o.seconds), s.o.rate)
 		loaded <- err
 	}()
 	for {

@@ -41,7 +41,7 @@ func reportVerdicts(o options, report *figures.Report, kinds []verdictKind, runs
 	}
 	report.Table([]string{"verdicts on", "changes", "p50 ms", "p99 ms", "most ms", "p99 from the judge, ms", "load's p999 us", "lost"}, rows)
 	crowd.tell(report)
-	report.Table(markHead, marks)
+	report.Table(figures.MarkHead, marks)
 	return report.Picture("verdict", "verdict to answer", func(file string) error {
 		return figures.SaveLines(file, figures.Chart{Title: "verdict to answer", X: "share of changes, %", Y: "at most, ms", Mark: verdictMark, Series: series})
 	})

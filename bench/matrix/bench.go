@@ -5,20 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/miekg/dns"
-
 	"github.com/gti/gtm/bench/figures"
-	"github.com/gti/gtm/bench/group"
 	"github.com/gti/gtm/bench/peers"
+	"github.com/gti/gtm/bench/program"
+	"github.com/gti/gtm/cmd/gtmd/interop/process"
 )
 
 // A bench is one job with the servers that serve it.
@@ -28,6 +25,49 @@ type bench struct {
 	job     peers.Job
 	servers map[string]*server // by subject, floors by the bytes that they send
 	floors  int                // how many were started
+}
+
+// A server is one process that answers at a port.
+type server struct {
+	*process.Process
+	name string
+	port int
+}
+
+// The cores of the server and of the load.
+const serverCore, loadCore = "0", "1"
+
+// start starts a program on the servers' core, and keeps it under key.
+func (b *bench) start(key, name string, port int, args ...string) error {
+	log := filepath.Join(b.job.Dir, fmt.Sprintf("%s-%d.log", name, port))
+	p, err := process.Start(process.Command{Name: name, Args: args, Core: serverCore, Log: log})
+	if err == nil {
+		b.servers[key] = &server{p, name, port}
+	}
+	return err
+}
+
+// settle waits until the server computes next to nothing by itself, at most for patience: after its start a large one still
+// collects garbage, on the core on which others are measured.
+func (s *server) settle(ctx context.Context, patience time.Duration) error {
+	const look = time.Second
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		before, err := s.CPU()
+		if err != nil {
+			return err
+		}
+		if err := program.Rest(ctx, look); err != nil {
+			return err
+		}
+		after, err := s.CPU()
+		if err != nil {
+			return err
+		}
+		if after-before < look/20 {
+			return nil
+		}
+	}
+	return nil // the report tells how busy the core was
 }
 
 // A result is what was measured with one load: at saturation first, then at fixed rates.
@@ -40,23 +80,23 @@ type result struct {
 
 // runAll measures the chosen loads, job by job, and writes the report.
 func runAll(ctx context.Context, o options) error {
-	if os.Geteuid() != 0 {
-		return errors.New("the servers, and the account of their CPU, need root")
+	if err := program.Root("the servers, and the account of their CPU,"); err != nil {
+		return err
 	}
-	o.missing = missing(loads(o.large), o.only, installed)
-	chosen, err := choose(loads(o.large), o.only, installed)
+	chosen, missing, err := choose(loads(o.large), o.Only, installed)
 	if err != nil {
 		return err
 	}
+	o.missing = missing
 	if len(o.missing) > 0 {
 		fmt.Printf("not installed, and so not measured: %s (make bench installs them)\n", strings.Join(o.missing, ", "))
 	}
 	began := time.Now()
-	tmp := filepath.Join(o.root, "bench", "results", "tmp")
-	if err := prepare(ctx, o.root, tmp); err != nil {
+	tmp := filepath.Join(o.Root, "bench", "results", "tmp")
+	if err := prepare(ctx, o.Root, tmp); err != nil {
 		return err
 	}
-	if !o.keep {
+	if !o.Keep {
 		defer os.RemoveAll(tmp)
 	}
 	var results []result
@@ -67,7 +107,8 @@ func runAll(ctx context.Context, o options) error {
 			continue
 		}
 		b := &bench{options: o, tmp: tmp, servers: map[string]*server{},
-			job: peers.Job{Dir: filepath.Join(tmp, short(names)), MMDB: filepath.Join(o.root, "geo", "country.mmdb"), Names: names, Large: names != small}}
+			job: peers.Job{Dir: filepath.Join(tmp, short(names)), MMDB: filepath.Join(o.Root, "geo", "country.mmdb"), Names: names,
+				Large: names != small}}
 		measured, err := b.measureJob(ctx, wanted, versions)
 		results = append(results, measured...)
 		if err != nil {
@@ -89,10 +130,9 @@ func prepare(ctx context.Context, root, tmp string) error {
 		return err
 	}
 	for _, name := range []string{"dnsload", "udplimit"} {
-		source := filepath.Join(root, "bench", name, name+".c")
-		output, err := exec.CommandContext(ctx, "gcc", "-O2", "-o", filepath.Join(tmp, name), source).CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("compiling %s: %w\n%s", source, err, output)
+		args := []string{"gcc", "-O2", "-o", filepath.Join(tmp, name), filepath.Join(root, "bench", name, name+".c")}
+		if _, err := process.Output(ctx, process.Command{Args: args}); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -105,13 +145,15 @@ func (b *bench) measureJob(ctx context.Context, wanted []load, versions map[stri
 	if err := b.write(subjects); err != nil {
 		return nil, err
 	}
-	defer b.stopAll()
+	defer func() {
+		for _, s := range b.servers {
+			s.Stop()
+		}
+	}()
 	for _, s := range subjects {
-		started, err := start(b.job.Dir, s.name, s.port, s.args...)
-		if err != nil {
+		if err := b.start(s.name, s.name, s.port, s.args...); err != nil {
 			return nil, err
 		}
-		b.servers[s.name] = started
 		if s.version != "" {
 			versions[s.name] = s.version
 		}
@@ -121,7 +163,7 @@ func (b *bench) measureJob(ctx context.Context, wanted []load, versions map[stri
 			if lane.isFloor() {
 				continue
 			}
-			if err := b.servers[lane.on].await(ctx, 3*time.Minute, func() error { return b.ready(l, lane) }); err != nil {
+			if err := b.servers[lane.on].Await(ctx, 3*time.Minute, 100*time.Millisecond, func() error { return b.ready(ctx, l, lane) }); err != nil {
 				return nil, err
 			}
 		}
@@ -161,35 +203,16 @@ func (b *bench) write(subjects []subject) error {
 }
 
 // ready tells whether a lane's server answers a query of the lane's file as it is to.
-func (b *bench) ready(l load, lane lane) error {
-	queries, err := readQueries(filepath.Join(b.job.Dir, lane.file), 1)
+func (b *bench) ready(ctx context.Context, l load, lane lane) error {
+	all, err := b.answers(ctx, l, lane, 1)
 	if err != nil {
 		return err
 	}
-	at := net.JoinHostPort("127.0.0.1", strconv.Itoa(b.servers[lane.on].port))
-	var keys []*dns.DNSKEY
-	if lane.file == peers.SteeredSigned || lane.file == peers.StaticSigned {
-		if keys, err = zoneKeys(at); err != nil {
-			return err
-		}
-	}
-	conn, err := dns.Dial("udp", at)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	a, err := ask(conn, queries[0], l.steers, keys)
-	if err == nil && len(a.answer)+len(a.authority) == 0 {
-		err = fmt.Errorf("%s for %s", dns.RcodeToString[a.rcode], a.question)
-	}
-	return err
+	return all[0].Empty()
 }
 
-func (b *bench) stopAll() {
-	for _, s := range b.servers {
-		s.stop()
-	}
-}
+// file is what a lane is asked.
+func (b *bench) file(l lane) string { return filepath.Join(b.job.Dir, l.file) }
 
 // measureLoad warms the servers up, checks that they agree, and measures: at saturation, then, where the load is paced,
 // at half and at four fifths of what the slowest server can that comes near gtm.
@@ -200,17 +223,19 @@ func (b *bench) measureLoad(ctx context.Context, l load) (result, error) {
 		if lane.isFloor() {
 			continue
 		}
-		warm, err := b.measure(ctx, b.servers[lane.on], filepath.Join(b.job.Dir, lane.file), b.warmUp(), 0, fewPorts)
+		warm, err := b.measure(ctx, b.servers[lane.on], b.file(lane), b.warmUp(), 0, fewPorts)
 		if err != nil {
 			return r, fmt.Errorf("load %s, warming up: %w", l.name, err)
 		}
 		sizes[lane.name] = int(math.Round(warm.bytes))
-		if r.memory[lane.name], err = group.Memory(b.servers[lane.on].cmd.Process.Pid); err != nil {
+		bytes, err := b.servers[lane.on].GroupMemory()
+		if err != nil {
 			return r, err
 		}
+		r.memory[lane.name] = float64(bytes) / 1e6
 	}
 	var err error
-	if r.agreed, err = b.agree(l); err != nil {
+	if r.agreed, err = b.agree(ctx, l); err != nil {
 		return r, err
 	}
 	fmt.Printf("%s: %s\n", l.name, r.agreed)
@@ -255,12 +280,7 @@ func (b *bench) floor(bytes int, bundled bool) (string, error) {
 	}
 	port := firstFloor + b.floors
 	b.floors++
-	started, err := start(b.job.Dir, "floor", port, filepath.Join(b.tmp, "udplimit"), strconv.Itoa(port), strconv.Itoa(bytes), how)
-	if err != nil {
-		return "", err
-	}
-	b.servers[key] = started
-	return key, nil
+	return key, b.start(key, "floor", port, filepath.Join(b.tmp, "udplimit"), strconv.Itoa(port), strconv.Itoa(bytes), how)
 }
 
 // near is the share of the floor's rate that a server must come to for a part in the runs at fixed rates: slower ones
@@ -269,7 +289,7 @@ const near = 0.65
 
 // pace gives the lanes that are near the floor, the first in any case, and the rates to measure them at.
 func pace(saturated run) ([]lane, []float64) {
-	median := func(name string) float64 { return figures.Median(saturated.column(name, qps)) }
+	median := func(name string) float64 { return saturated.rounds.Median(name, qps) }
 	first, floor := saturated.lanes[0].name, median("floor")
 	chosen := slices.DeleteFunc(slices.Clone(saturated.lanes), func(l lane) bool { return l.name != first && median(l.name) < near*floor })
 	slowest := math.Inf(1)
@@ -286,19 +306,19 @@ func pace(saturated run) ([]lane, []float64) {
 // measureRun measures each lane once in each round. Rounds begin with another lane each, and go forward and backward in
 // turns, so that none always comes first or behind the same other.
 func (b *bench) measureRun(ctx context.Context, l load, lanes []lane, rate float64) (run, error) {
-	r := run{rate: rate, lanes: lanes, rounds: make([]map[string]sample, b.pairs)}
+	r := run{rate: rate, lanes: lanes, rounds: make(figures.Rounds[sample], b.Pairs)}
 	ports := l.ports
 	if ports == 0 {
 		ports = fewPorts
 	}
-	for round := range b.pairs {
+	for round := range b.Pairs {
 		r.rounds[round] = map[string]sample{}
-		line := fmt.Sprintf("%s %2d/%d", l.name, round+1, b.pairs)
+		line := fmt.Sprintf("%s %2d/%d", l.name, round+1, b.Pairs)
 		if rate > 0 {
-			line = fmt.Sprintf("%s at %.0f/s %2d/%d", l.name, rate, round+1, b.pairs)
+			line = fmt.Sprintf("%s at %.0f/s %2d/%d", l.name, rate, round+1, b.Pairs)
 		}
 		for _, i := range order(round, len(lanes)) {
-			measured, err := b.measure(ctx, b.servers[lanes[i].on], filepath.Join(b.job.Dir, lanes[i].file), b.seconds, rate, ports)
+			measured, err := b.measure(ctx, b.servers[lanes[i].on], b.file(lanes[i]), b.Seconds, rate, ports)
 			if err != nil {
 				return r, err
 			}

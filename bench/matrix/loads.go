@@ -3,9 +3,9 @@ package main
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/gti/gtm/bench/peers"
+	"github.com/gti/gtm/bench/program"
 )
 
 // A lane is one row of a load's table: a server and the queries that it is asked.
@@ -110,31 +110,29 @@ func short(n int) string {
 	return fmt.Sprint(n)
 }
 
-// missing names the servers that the chosen loads would ask, and that are not installed.
-func missing(all []load, only []string, installed func(string) bool) []string {
+// choose leaves the loads that only names, and of these the lanes that installed says are there; the others are missing. Floors
+// get the queries of the lane that they are like.
+func choose(all []load, only string, installed func(string) bool) (chosen []load, missing []string, err error) {
 	var names []string
 	for _, l := range all {
-		if len(only) > 0 && !slices.Contains(only, l.name) {
-			continue
-		}
-		for _, lane := range l.lanes {
-			if !lane.isFloor() && !installed(lane.on) && !slices.Contains(names, lane.on) {
-				names = append(names, lane.on)
-			}
-		}
+		names = append(names, l.name)
 	}
-	return names
-}
-
-// choose leaves the loads that only names, and of these the lanes that installed says are there. Floors get the queries
-// of the lane that they are like.
-func choose(all []load, only []string, installed func(string) bool) ([]load, error) {
-	var chosen []load
+	if names, err = program.Choose(only, names); err != nil {
+		return nil, nil, err
+	}
 	for _, l := range all {
-		if len(only) > 0 && !slices.Contains(only, l.name) {
+		if !slices.Contains(names, l.name) {
 			continue
 		}
-		l.lanes = slices.DeleteFunc(l.lanes, func(lane lane) bool { return !lane.isFloor() && !installed(lane.on) })
+		l.lanes = slices.DeleteFunc(l.lanes, func(lane lane) bool {
+			if lane.isFloor() || installed(lane.on) {
+				return false
+			}
+			if !slices.Contains(missing, lane.on) {
+				missing = append(missing, lane.on)
+			}
+			return true
+		})
 		for i, floor := range l.lanes {
 			if at := slices.IndexFunc(l.lanes, func(lane lane) bool { return lane.name == floor.like }); at >= 0 {
 				l.lanes[i].file = l.lanes[at].file
@@ -143,16 +141,7 @@ func choose(all []load, only []string, installed func(string) bool) ([]load, err
 		l.compare = slices.DeleteFunc(l.compare, func(c comparison) bool { return !l.has(c.of) || !l.has(c.over) })
 		chosen = append(chosen, l)
 	}
-	for _, name := range only {
-		if !slices.ContainsFunc(all, func(l load) bool { return l.name == name }) {
-			var names []string
-			for _, l := range all {
-				names = append(names, l.name)
-			}
-			return nil, fmt.Errorf("-only: there is no load %q; there are %s", name, strings.Join(names, ", "))
-		}
-	}
-	return chosen, nil
+	return chosen, missing, nil
 }
 
 func (l load) has(name string) bool {

@@ -33,7 +33,7 @@ func pictures(r *figures.Report, results []result) error {
 func bars(title, unit string, run run, figure func(sample) float64) figures.Panel {
 	panel := figures.Panel{Title: title, Unit: unit}
 	for _, lane := range run.lanes {
-		panel.Bars = append(panel.Bars, figures.Bar{Name: lane.name, Value: figures.Summarize(run.column(lane.name, figure))})
+		panel.Bars = append(panel.Bars, figures.Bar{Name: lane.name, Value: figures.Summarize(run.rounds.Column(lane.name, figure))})
 	}
 	return panel
 }
@@ -44,7 +44,7 @@ func latency(title string, run run) figures.Chart {
 	for _, lane := range run.lanes {
 		series := figures.Series{Name: lane.name, X: []float64{2, 100, 1000}}
 		for _, figure := range []func(sample) float64{p50, p99, p999} {
-			series.Y = append(series.Y, figures.Median(run.column(lane.name, figure)))
+			series.Y = append(series.Y, run.rounds.Median(lane.name, figure))
 		}
 		chart.Series = append(chart.Series, series)
 	}

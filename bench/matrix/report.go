@@ -20,12 +20,13 @@ func report(o options, results []result, versions map[string]string, began time.
 	for _, name := range slices.Sorted(maps.Keys(versions)) {
 		peers = append(peers, versions[name])
 	}
-	r := figures.NewReport(o.root, "matrix", "gtm beside its peers and the kernel's floor", began, peers...)
+	r := figures.NewReport(o.Root, "matrix", "gtm beside its peers and the kernel's floor", began, peers...)
 	r.Text("Servers on core %s, load on core %s, one UDP thread each; %d rounds of %g s for each line, interleaved; window %d. "+
 		"Medians, with the interval that holds the true median with 95 %%. Took %v.\n\n"+
 		"*Core busy*: share of the time in which the server's core was not idle; *own*: in which the server's processes computed. Answers/s count where "+
 		"both were at least %.0f %% in both lines of a comparison; else the CPU that an answer costs at a fixed rate counts. *floor*: a program that sends each "+
-		"query back, padded to the size of gtm's answer; *floor bundled* hands the kernel answers to one client as one message.", serverCore, loadCore, o.pairs, o.seconds, o.window, time.Since(began).Round(time.Second), 100*full)
+		"query back, padded to the size of gtm's answer; *floor bundled* hands the kernel answers to one client as one message.", serverCore,
+		loadCore, o.Pairs, o.Seconds, o.window, time.Since(began).Round(time.Second), 100*full)
 	if len(o.missing) > 0 {
 		r.Text("**Not installed, and so not measured**: %s.", strings.Join(o.missing, ", "))
 	}
@@ -41,19 +42,14 @@ func report(o options, results []result, versions map[string]string, began time.
 	for _, result := range results {
 		result.write(r)
 	}
-	file, err := r.Save()
-	if err != nil {
-		return err
-	}
-	fmt.Printf("\n%s\n(kept as %s)\n", r, file)
-	return nil
+	return r.Keep()
 }
 
 // restless finds the saturated lane in which the most of the server's core went to others, and how much that was.
 func restless(results []result) (lane string, share float64) {
 	for _, res := range results {
 		for _, l := range res.runs[0].lanes {
-			others := figures.Median(res.runs[0].column(l.name, core)) - figures.Median(res.runs[0].column(l.name, own))
+			others := res.runs[0].rounds.Median(l.name, core) - res.runs[0].rounds.Median(l.name, own)
 			if others > share {
 				lane, share = l.name+" under load "+res.name, others
 			}
@@ -72,11 +68,10 @@ func (res result) write(r *figures.Report) {
 		if mb, known := res.memory[lane.name]; known {
 			memory = fmt.Sprintf("%.0f", mb)
 		}
-		m := func(figure func(sample) float64) float64 {
-			return figures.Median(res.runs[0].column(lane.name, figure))
-		}
-		rows = append(rows, []string{lane.name, figures.Summarize(res.runs[0].column(lane.name, qps)).String(), percent(m(core)), percent(m(own)),
-			fmt.Sprintf("%.3f %%", 100*m(lost)), fmt.Sprintf("%.2f", m(cpu)), fmt.Sprintf("%.0f", m(size)), fmt.Sprintf("%.0f", m(p50)), fmt.Sprintf("%.0f", m(p99)), memory})
+		m := func(figure func(sample) float64) float64 { return res.runs[0].rounds.Median(lane.name, figure) }
+		rows = append(rows, []string{lane.name, figures.Summarize(res.runs[0].rounds.Column(lane.name, qps)).String(), percent(m(core)),
+			percent(m(own)), fmt.Sprintf("%.3f %%", 100*m(lost)), fmt.Sprintf("%.2f", m(cpu)), fmt.Sprintf("%.0f", m(size)),
+			fmt.Sprintf("%.0f", m(p50)), fmt.Sprintf("%.0f", m(p99)), memory})
 	}
 	r.Table([]string{"saturated", "answers/s", "core busy", "own", "lost", "CPU us/answer", "bytes", "p50 us", "p99 us", "memory MB"}, rows)
 	if len(res.runs) > 1 {
@@ -90,9 +85,10 @@ func (res result) writePaced(r *figures.Report) {
 	var rows [][]string
 	for _, run := range res.runs[1:] {
 		for _, lane := range run.lanes {
-			m := func(figure func(sample) float64) float64 { return figures.Median(run.column(lane.name, figure)) }
+			m := func(figure func(sample) float64) float64 { return run.rounds.Median(lane.name, figure) }
 			rows = append(rows, []string{fmt.Sprintf("%s, %.0f/s", lane.name, run.rate), fmt.Sprintf("%.0f", m(qps)), fmt.Sprintf("%.3f %%", 100*m(lost)), percent(m(core)),
-				figures.Summarize(run.column(lane.name, cpu)).String(), fmt.Sprintf("%.1f", m(p50)), fmt.Sprintf("%.1f", m(p99)), fmt.Sprintf("%.1f", m(p999))})
+				figures.Summarize(run.rounds.Column(lane.name, cpu)).String(), fmt.Sprintf("%.1f", m(p50)), fmt.Sprintf("%.1f", m(p99)),
+				fmt.Sprintf("%.1f", m(p999))})
 		}
 	}
 	r.Table([]string{fmt.Sprintf("at a fixed rate, bursts of %d", burst), "answers/s", "lost", "core busy", "CPU us/answer", "p50 us", "p99 us", "p999 us"}, rows)
@@ -130,7 +126,7 @@ func (res result) ratios() []figures.Ratio {
 // full tells whether the core was busy enough with the server, on both sides, for answers a second to count.
 func (c comparison) full(r run) bool {
 	for _, name := range []string{c.of, c.over} {
-		if figures.Median(r.column(name, core)) < full || figures.Median(r.column(name, own)) < full {
+		if r.rounds.Median(name, core) < full || r.rounds.Median(name, own) < full {
 			return false
 		}
 	}
@@ -146,9 +142,9 @@ func (c comparison) title() string {
 
 // ratios divides round by round, both sides by their floors first where that is asked for.
 func (c comparison) ratios(r run, figure func(sample) float64) []float64 {
-	of, over := r.column(c.of, figure), r.column(c.over, figure)
+	of, over := r.rounds.Column(c.of, figure), r.rounds.Column(c.over, figure)
 	if c.aside[0] != "" {
-		of, over = figures.Ratios(of, r.column(c.aside[0], figure)), figures.Ratios(over, r.column(c.aside[1], figure))
+		of, over = figures.Ratios(of, r.rounds.Column(c.aside[0], figure)), figures.Ratios(over, r.rounds.Column(c.aside[1], figure))
 	}
 	return figures.Ratios(of, over)
 }

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/gti/gtm/bench/group"
+	"github.com/gti/gtm/bench/figures"
+	"github.com/gti/gtm/cmd/gtmd/interop/process"
 )
 
 // A sample is one measurement of one lane.
@@ -61,20 +61,21 @@ func (b *bench) measureOnce(ctx context.Context, s *server, file string, seconds
 	if rate > 0 {
 		window = pacedWindow
 	}
-	before, err := group.CPU(s.cmd.Process.Pid)
+	before, err := s.CPU()
 	if err != nil {
 		return sample{}, err
 	}
-	output, err := exec.CommandContext(ctx, "taskset", "-c", loadCore, filepath.Join(b.tmp, "dnsload"), strconv.Itoa(s.port), file, decimal(seconds),
-		strconv.Itoa(window), decimal(rate), strconv.Itoa(burst), serverCore, strconv.Itoa(ports)).Output()
-	if err != nil {
-		return sample{}, fmt.Errorf("loading %s: %w", s.name, err)
-	}
-	after, err := group.CPU(s.cmd.Process.Pid)
+	output, err := process.Output(ctx, process.Command{Name: "loading " + s.name, Core: loadCore, Args: []string{
+		filepath.Join(b.tmp, "dnsload"), strconv.Itoa(s.port), file, decimal(seconds), strconv.Itoa(window), decimal(rate),
+		strconv.Itoa(burst), serverCore, strconv.Itoa(ports)}})
 	if err != nil {
 		return sample{}, err
 	}
-	measured, err := newSample(string(output), after-before, s.name == "floor")
+	after, err := s.CPU()
+	if err != nil {
+		return sample{}, err
+	}
+	measured, err := newSample(output, after-before, s.name == "floor")
 	if err != nil {
 		return sample{}, fmt.Errorf("%s: %w", s.name, err)
 	}
@@ -101,35 +102,26 @@ func decimal(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
 
 // parseFigures reads name=number fields.
 func parseFigures(line string) (map[string]float64, error) {
-	figures := map[string]float64{}
+	all := map[string]float64{}
 	for field := range strings.FieldsSeq(line) {
 		name, value, _ := strings.Cut(field, "=")
 		number, err := strconv.ParseFloat(value, 64)
 		if err != nil {
 			return nil, fmt.Errorf("dnsload printed %q", line)
 		}
-		figures[name] = number
+		all[name] = number
 	}
-	if len(figures) == 0 {
+	if len(all) == 0 {
 		return nil, errors.New("dnsload printed nothing")
 	}
-	return figures, nil
+	return all, nil
 }
 
 // A run is the rounds of one load at one rate.
 type run struct {
 	rate   float64 // queries a second; 0: saturation
 	lanes  []lane
-	rounds []map[string]sample // by lane
-}
-
-// column gives one figure of a lane in each round.
-func (r run) column(name string, figure func(sample) float64) []float64 {
-	var all []float64
-	for _, round := range r.rounds {
-		all = append(all, figure(round[name]))
-	}
-	return all
+	rounds figures.Rounds[sample] // by lane
 }
 
 // has tells whether a lane was measured in this run.

@@ -49,7 +49,7 @@ func installed(name string) bool {
 // small job. The larger ones it starts as an edge, from a snapshot, since that is how so many names come to a server.
 func subjects(o options, job peers.Job, wanted []load) []subject {
 	in := func(name string) string { return filepath.Join(job.Dir, name) }
-	gtm := subject{name: "gtm", port: gtmPort, write: peers.Job.WriteGtm, args: []string{o.gtmd, "--workers", "1",
+	gtm := subject{name: "gtm", port: gtmPort, write: peers.Job.WriteGtm, args: []string{o.Gtmd, "--workers", "1",
 		"--dns", fmt.Sprintf("127.0.0.1:%d", gtmPort), "--http", fmt.Sprintf("127.0.0.1:%d", httpPort)}}
 	if job.Large {
 		gtm.write = peers.Job.WriteSnapshot

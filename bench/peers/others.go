@@ -1,10 +1,12 @@
 package peers
 
 import (
+	"context"
 	"fmt"
-	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/gti/gtm/cmd/gtmd/interop/process"
 )
 
 // WriteKnot writes the job for Knot, in the folder knot: it signs by itself, and steers, but draws no weights, so that
@@ -84,21 +86,30 @@ const knotModule = `  - id: %[1]s
 
 // WriteNSD writes what is static of the job for NSD, in the folder nsd. Sign comes before it, for the signed zone.
 func (j Job) WriteNSD(port int) error {
-	config := fmt.Sprintf(nsdConfig, port, j.Dir)
+	config := NSD(j.Dir+"/nsd", port)
 	for _, zone := range j.zones() {
 		config += fmt.Sprintf("zone:\n    name: %s\n    zonefile: %s/%s\n", zone, j.Dir, flatFile(zone))
 	}
 	return j.write("nsd/nsd.conf", config)
 }
 
+// NSD is a configuration of NSD without zones, which works in a folder, with further lines of the section server.
+func NSD(dir string, port int, more ...string) string {
+	server := ""
+	for _, line := range more {
+		server += "    " + line + "\n"
+	}
+	return fmt.Sprintf(nsdConfig, port, dir, server)
+}
+
 const nsdConfig = `server:
-    ip-address: 127.0.0.1@%[1]d
+%[3]s    ip-address: 127.0.0.1@%[1]d
     server-count: 1
-    zonesdir: %[2]s/nsd
-    pidfile: %[2]s/nsd/nsd.pid
+    zonesdir: %[2]s
+    pidfile: %[2]s/nsd.pid
     database: ""
-    xfrdfile: %[2]s/nsd/xfrd.state
-    zonelistfile: %[2]s/nsd/zone.list
+    xfrdfile: %[2]s/xfrd.state
+    zonelistfile: %[2]s/zone.list
     username: ""
     rrl-ratelimit: 0
     rrl-whitelist-ratelimit: 0
@@ -154,14 +165,9 @@ func (j Job) WriteFlat() error {
 
 // command runs a program in a folder and gives what it prints.
 func command(dir, name string, args ...string) (string, error) {
-	cmd := exec.Command(name, args...)
-	cmd.Dir = dir
-	text, err := cmd.Output()
-	if exit, ok := err.(*exec.ExitError); ok {
-		return "", fmt.Errorf("%s: %w: %s", name, err, exit.Stderr)
-	}
+	text, err := process.Output(context.Background(), process.Command{Args: append([]string{name}, args...), Dir: dir})
 	if err != nil {
 		return "", fmt.Errorf("%w (apt-get install knot ldnsutils)", err)
 	}
-	return string(text), nil
+	return text, nil
 }

@@ -71,6 +71,9 @@ func (j Job) master(zone string) string {
 	return b.String()
 }
 
+// Static is the unsigned zone as a master file, with what is static in it alone.
+func (j Job) Static() string { return "$ORIGIN " + Zone + "\n" + j.master(Zone) }
+
 // flat is a zone for servers that do not steer: each steered name has the address for everyone else.
 func (j Job) flat(zone string) string {
 	var b strings.Builder

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/gti/gtm/pkg/store"
 )
 
 func TestQuery(t *testing.T) {
@@ -18,9 +20,9 @@ func TestQuery(t *testing.T) {
 		do           bool
 		raw          []byte
 	}{
-		{"w7.gtm.test.", "81.2.69.0/24", false, question{"w7.gtm.test.", 81<<24 | 2<<16 | 69<<8 | 160, false}.pack()},
-		{"w7.sig.test.", "81.2.69.0/24", true, question{"w7.sig.test.", 81<<24 | 2<<16 | 69<<8 | 160, true}.pack()},
-		{"s7.gtm.test.", "", false, question{"s7.gtm.test.", 0, false}.pack()},
+		{"w7.gtm.test.", "81.2.69.0/24", false, Query("w7.gtm.test.", 81<<24|2<<16|69<<8|160, false)},
+		{"w7.sig.test.", "81.2.69.0/24", true, Query("w7.sig.test.", 81<<24|2<<16|69<<8|160, true)},
+		{"s7.gtm.test.", "", false, Query("s7.gtm.test.", 0, false)},
 	} {
 		m := new(dns.Msg)
 		if err := m.Unpack(c.raw); err != nil {
@@ -79,5 +81,62 @@ func TestWriteQueries(t *testing.T) {
 		if count != perFile {
 			t.Errorf("%s has %d queries, want %d", name, count, perFile)
 		}
+	}
+}
+
+func TestReadQueries(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "q")
+	for _, c := range []struct {
+		text string
+		most int
+		want []string // none: an error
+	}{
+		{"\x00\x02ab\x00\x01c", 9, []string{"ab", "c"}},
+		{"\x00\x02ab\x00\x01c", 1, []string{"ab"}},
+		{"\x00\x02ab\x00\x02c", 9, nil},
+		{"\x00\x02ab\x00", 9, nil},
+		{"", 9, nil},
+	} {
+		if err := os.WriteFile(file, []byte(c.text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		queries, err := ReadQueries(file, c.most)
+		if (err != nil) != (c.want == nil) || len(queries) != len(c.want) {
+			t.Errorf("%q: %q, %v", c.text, queries, err)
+		}
+		for i := range queries {
+			if string(queries[i]) != c.want[i] {
+				t.Errorf("%q: %q", c.text, queries)
+			}
+		}
+	}
+}
+
+// TestWriteGtm reads back what gtm is given: both zones, the quotas, the pools and the services; and of the snapshot the unsigned part.
+func TestWriteGtm(t *testing.T) {
+	job := Job{Dir: t.TempDir(), Names: 3}
+	if err := job.WriteGtm(); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(job.Dir, "gtm", "0000.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for part, want := range map[string]int{"---\n": 2 + 1 + 4 + 6, "kind: Zone": 2, "dnssec: {}": 1, "kind: Pool": 4, "kind: Service": 6,
+		"weight: 3": 4} {
+		if got := strings.Count(string(text), part); got != want {
+			t.Errorf("%d times %q, want %d:\n%s", got, part, want, text)
+		}
+	}
+	if err := job.WriteSnapshot(); err != nil {
+		t.Fatal(err)
+	}
+	s, u, err := store.OpenSnapshot(SnapshotOf(filepath.Join(job.Dir, "gtm-edge")), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if u == nil || len(u.Tenants) != 2 || len(u.Tenants[0].Put) != 4+3 || len(u.Tenants[1].Put) != 1+1 {
+		t.Errorf("the snapshot has %+v", u)
 	}
 }

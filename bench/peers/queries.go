@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -21,47 +22,63 @@ const (
 // perFile is how many queries a file has at least: enough that no cache of the machine holds them.
 const perFile = 200_000
 
-// A question is what one query asks.
-type question struct {
-	name   string
-	subnet uint32 // the client's /24, 0 for none
-	do     bool
-}
-
 // WriteQueries writes the files of queries. ranges is Debian's /usr/share/tor/geoip.
 func (j Job) WriteQueries(ranges string) error {
 	networks, err := readRanges(ranges)
 	if err != nil {
 		return err
 	}
-	files := map[string]func(*rand.Rand) question{
-		Steered: func(r *rand.Rand) question { return question{j.name(r, "w", Zone), networks.draw(r), false} },
-		Static:  func(r *rand.Rand) question { return question{j.name(r, "s", Zone), 0, false} },
+	files := map[string]func(*rand.Rand) []byte{
+		Steered: func(r *rand.Rand) []byte { return Query(j.name(r, "w", Zone), networks.draw(r), false) },
+		Static:  func(r *rand.Rand) []byte { return Query(j.name(r, "s", Zone), 0, false) },
 	}
 	if !j.Large {
-		files[Mixed] = func(r *rand.Rand) question {
+		files[Mixed] = func(r *rand.Rand) []byte {
 			if r.IntN(2) == 0 {
-				return question{fmt.Sprintf("n%d.%s", r.IntN(1_000_000), Zone), 0, false}
+				return Query(fmt.Sprintf("n%d.%s", r.IntN(1_000_000), Zone), 0, false)
 			}
-			return question{j.name(r, "a.d", Zone), 0, false}
+			return Query(j.name(r, "a.d", Zone), 0, false)
 		}
-		files[SteeredDO] = func(r *rand.Rand) question { return question{j.name(r, "w", Zone), networks.draw(r), true} }
-		files[SteeredSigned] = func(r *rand.Rand) question { return question{j.name(r, "w", SignedZone), networks.draw(r), true} }
-		files[StaticSigned] = func(r *rand.Rand) question { return question{j.name(r, "s", SignedZone), 0, true} }
+		files[SteeredDO] = func(r *rand.Rand) []byte { return Query(j.name(r, "w", Zone), networks.draw(r), true) }
+		files[SteeredSigned] = func(r *rand.Rand) []byte { return Query(j.name(r, "w", SignedZone), networks.draw(r), true) }
+		files[StaticSigned] = func(r *rand.Rand) []byte { return Query(j.name(r, "s", SignedZone), 0, true) }
 	}
 	for name, draw := range files {
-		random := rand.New(rand.NewPCG(7, 7)) // the same clients in every run, and in every file
-		var all []byte
-		for range max(perFile, j.Names) {
-			q := draw(random).pack()
-			all = binary.BigEndian.AppendUint16(all, uint16(len(q)))
-			all = append(all, q...)
-		}
-		if err := j.write(name, string(all)); err != nil {
+		if err := WriteFile(filepath.Join(j.Dir, name), max(perFile, j.Names), draw); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// WriteFile writes n queries, the same in every run and of the same clients in every file, each behind its length in two bytes.
+func WriteFile(file string, n int, draw func(*rand.Rand) []byte) error {
+	random := rand.New(rand.NewPCG(7, 7))
+	var all []byte
+	for range n {
+		q := draw(random)
+		all = append(binary.BigEndian.AppendUint16(all, uint16(len(q))), q...)
+	}
+	return os.WriteFile(file, all, 0o644)
+}
+
+// ReadQueries reads the first n queries of such a file, or all of them if there are fewer; none is an error.
+func ReadQueries(file string, n int) (queries [][]byte, err error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	for len(text) > 0 && len(queries) < n {
+		if len(text) < 2 || len(text) < 2+int(binary.BigEndian.Uint16(text)) {
+			return nil, fmt.Errorf("%s ends within a query", file)
+		}
+		size := 2 + int(binary.BigEndian.Uint16(text))
+		queries, text = append(queries, text[2:size]), text[size:]
+	}
+	if len(queries) == 0 {
+		return nil, fmt.Errorf("%s holds no query", file)
+	}
+	return queries, nil
 }
 
 // name draws one of the job's names of that kind.
@@ -69,20 +86,20 @@ func (j Job) name(r *rand.Rand, kind, zone string) string {
 	return fmt.Sprintf("%s%d.%s", kind, r.IntN(j.Names), zone)
 }
 
-// pack writes the query for the name's A, with EDNS.
-func (q question) pack() []byte {
+// Query is a question for a name's A with EDNS; with a client's network of /24, unless client is 0.
+func Query(name string, client uint32, do bool) []byte {
 	b := []byte{0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1}
-	for label := range strings.SplitSeq(strings.TrimSuffix(q.name, "."), ".") {
+	for label := range strings.SplitSeq(strings.TrimSuffix(name, "."), ".") {
 		b = append(append(b, byte(len(label))), label...)
 	}
 	b = append(b, 0, 0, 1, 0, 1)                     // the root; A, IN
 	b = append(b, 0, 0, 41, 1232>>8, 1232&255, 0, 0) // OPT of 1232 bytes
-	b = append(b, map[bool]byte{true: 0x80}[q.do], 0)
-	if q.subnet == 0 {
+	b = append(b, map[bool]byte{true: 0x80}[do], 0)
+	if client == 0 {
 		return append(b, 0, 0)
 	}
 	b = append(b, 0, 11, 0, 8, 0, 7, 0, 1, 24, 0) // client subnet, IPv4, /24
-	return append(b, byte(q.subnet>>24), byte(q.subnet>>16), byte(q.subnet>>8))
+	return append(b, byte(client>>24), byte(client>>16), byte(client>>8))
 }
 
 type (

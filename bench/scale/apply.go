@@ -1,19 +1,16 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gti/gtm/bench/figures"
+	"github.com/gti/gtm/bench/peers"
 	"github.com/gti/gtm/bench/scale/rig"
-	"github.com/gti/gtm/pkg/spec"
 )
 
 // applied is one size that went through gtmctl.
@@ -77,92 +74,44 @@ func applyOne(ctx context.Context, o options, n int) (applied, error) {
 	}
 	defer os.RemoveAll(dir)
 	files := filepath.Join(dir, "files")
-	if a.resources, err = writeYAML(files, steered(n, 10).world); err != nil {
+	all := slices.Collect(steered(n, 10).world.Resources())
+	if err := peers.WriteYAML(files, all); err != nil {
 		return a, err
 	}
+	a.resources = len(all)
 	if a.bytes, err = sizeOf(files); err != nil {
 		return a, err
 	}
-	all, err := rig.Start(rig.Command{Binary: o.Gtmd(), Data: filepath.Join(dir, "gtmd"), Args: []string{"--roles", "edge,control"}, Env: o.env})
+	g, err := o.Start("", filepath.Join(dir, "gtmd"), "--roles", "edge,control")
 	if err != nil {
 		return a, err
 	}
-	defer all.Stop()
-	if err := all.AwaitHTTP(ctx, startPatience); err != nil {
+	defer g.Stop()
+	if err := g.AwaitHTTP(ctx, startPatience); err != nil {
 		return a, err
 	}
 	began := time.Now()
-	if err := gtmctl(ctx, o, all, files); err != nil {
+	if err := g.Apply(ctx, o.Gtmctl(), files); err != nil {
 		return a, err
 	}
 	a.first = time.Since(began)
-	served, err := all.AwaitAnswer(ctx, rig.Host(n-1), startPatience)
-	if err != nil {
+	if _, err := g.AwaitAnswer(ctx, rig.Host(n-1), startPatience); err != nil {
 		return a, err
 	}
-	a.served = served.Sub(began)
+	a.served = time.Since(began)
 	began = time.Now()
-	if err := gtmctl(ctx, o, all, files); err != nil {
+	if err := g.Apply(ctx, o.Gtmctl(), files); err != nil {
 		return a, err
 	}
 	a.again = time.Since(began)
-	if _, a.control, err = all.Memory(); err != nil {
+	if _, a.control, err = g.Memory(); err != nil {
 		return a, err
 	}
-	edge, err := rig.Start(rig.Command{Binary: o.Gtmd(), Data: filepath.Join(dir, "cold"), Env: o.env,
-		Args: []string{"--roles", "edge", "--id", "cold", "--etcd", all.Socket()}})
+	edge, err := o.Start("", filepath.Join(dir, "cold"), "--roles", "edge", "--id", "cold", "--etcd", g.Socket())
 	if err != nil {
 		return a, err
 	}
 	defer edge.Stop()
-	at, err := edge.AwaitAnswer(ctx, rig.Host(n-1), startPatience)
-	a.cold = at.Sub(edge.Executed)
+	a.cold, err = edge.AwaitAnswer(ctx, rig.Host(n-1), startPatience)
 	return a, err
-}
-
-// gtmctl applies the files. What it prints is shown only where it fails.
-func gtmctl(ctx context.Context, o options, g *rig.Gtmd, files string) error {
-	output, err := exec.CommandContext(ctx, o.Gtmctl(), "apply", "-f", files, "--server", g.Server(), "--token-file", filepath.Join(g.Data, "token")).CombinedOutput()
-	if err != nil {
-		lines := strings.Split(strings.TrimSpace(string(output)), "\n")
-		return fmt.Errorf("gtmctl apply: %w\n%s", err, strings.Join(lines[max(0, len(lines)-5):], "\n"))
-	}
-	return nil
-}
-
-// perFile is how many resources one YAML file has.
-const perFile = 10_000
-
-// writeYAML writes a world as a folder of files.
-func writeYAML(dir string, world rig.World) (resources int, err error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return 0, err
-	}
-	all := slices.Collect(world.Resources())
-	for i, part := range slices.Collect(slices.Chunk(all, perFile)) {
-		if err := writePart(filepath.Join(dir, fmt.Sprintf("%04d.yaml", i)), part); err != nil {
-			return 0, err
-		}
-	}
-	return len(all), nil
-}
-
-func writePart(file string, part []*spec.Resource) error {
-	f, err := os.Create(file)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	w := bufio.NewWriter(f)
-	for i, r := range part {
-		text, err := spec.EncodeYAML([]*spec.Resource{r})
-		if err != nil {
-			return err
-		}
-		if i > 0 {
-			fmt.Fprintln(w, "---")
-		}
-		w.Write(text)
-	}
-	return w.Flush()
 }

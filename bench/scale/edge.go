@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/gti/gtm/bench/figures"
+	"github.com/gti/gtm/bench/peers"
+	"github.com/gti/gtm/bench/program"
 	"github.com/gti/gtm/bench/scale/rig"
 )
 
@@ -49,12 +51,11 @@ func measure(ctx context.Context, o options, w workload, size int) (point, error
 		return p, err
 	}
 	defer os.RemoveAll(dir)
-	snapshot := filepath.Join(dir, "edge", "snapshot")
-	if err := w.world.Snapshot(snapshot); err != nil {
+	if err := peers.WriteSnapshot(dir, w.world.Resources()); err != nil {
 		return p, err
 	}
 	debug.FreeOSMemory() // a million services need the room
-	if p.snapshot, err = sizeOf(snapshot); err != nil {
+	if p.snapshot, err = sizeOf(peers.SnapshotOf(dir)); err != nil {
 		return p, err
 	}
 	var all []float64
@@ -79,21 +80,21 @@ func measure(ctx context.Context, o options, w workload, size int) (point, error
 
 // startEdge starts an edge with both cores, as on a machine of its own, and waits for its first answer.
 func startEdge(ctx context.Context, o options, w workload, dir string) (*rig.Gtmd, time.Duration, error) {
-	args := []string{"--roles", "edge", "--etcd", "http://127.0.0.1:1"}
+	args := []string{"--roles", "edge", "--etcd", rig.NoStore}
 	if w.geo != "" {
 		args = append(args, "--geo", w.geo)
 	}
-	edge, err := rig.Start(rig.Command{Binary: o.Gtmd(), Data: dir, Args: args, Env: o.env})
+	edge, err := o.Start("", dir, args...)
 	if err != nil {
 		return nil, 0, err
 	}
-	at, err := edge.AwaitAnswer(ctx, w.first, startPatience)
-	return edge, at.Sub(edge.Executed), err
+	took, err := edge.AwaitAnswer(ctx, w.first, startPatience)
+	return edge, took, err
 }
 
 // use measures the memory of an edge at rest, binds it to its core, loads it, and measures again.
 func (p *point) use(ctx context.Context, o options, w workload, dir string, edge *rig.Gtmd) error {
-	err := rig.Rest(ctx, rest)
+	err := program.Rest(ctx, rest)
 	if err != nil {
 		return err
 	}
@@ -107,15 +108,14 @@ func (p *point) use(ctx context.Context, o options, w workload, dir string, edge
 	if err := rig.WriteQueries(queries, questions, w.name); err != nil {
 		return err
 	}
-	load := rig.Load{File: queries}
-	before, err := edge.CPU()
+	before, err := edge.OwnCPU()
 	if err != nil {
 		return err
 	}
-	if p.load, err = load.Run(ctx, edge.DNS, loadCore, time.Duration(o.seconds*float64(time.Second)), o.rate); err != nil {
+	if p.load, err = rig.Load(ctx, queries, edge.DNS, loadCore, time.Duration(o.seconds*float64(time.Second)), o.rate); err != nil {
 		return err
 	}
-	after, err := edge.CPU()
+	after, err := edge.OwnCPU()
 	if err != nil {
 		return err
 	}

@@ -8,14 +8,14 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/gti/gtm/bench/figures"
+	"github.com/gti/gtm/bench/program"
 	"github.com/gti/gtm/bench/scale/rig"
 )
 
@@ -31,52 +31,43 @@ type options struct {
 	rig.Places
 	steps   []int
 	starts  int
+	changes int
 	seconds float64
 	rate    float64
 	memory  int64 // bytes that a step may take at most
-	env     []string
 }
 
-// parts are what can be measured, in order.
-var parts = []string{"marks", "services", "endpoints", "names", "networks", "apply"}
+// parts are what is measured unless -only says otherwise, in order; more are measured only when they are asked for.
+var (
+	parts = []string{"marks", "services", "endpoints", "names", "networks", "apply"}
+	more  = []string{"small", "small-store", "large", "large-store"}
+)
 
 var measures = map[string]func(context.Context, options, *figures.Report) error{"marks": marks, "services": services, "endpoints": manyEndpoints,
-	"names": names, "networks": networks, "apply": apply}
+	"names": names, "networks": networks, "apply": apply,
+	"small":       startsOf(rig.Small, 20, false, 15*time.Second),
+	"small-store": startsOf(rig.Small, 20, true, 15*time.Second),
+	"large":       startsOf(rig.Large, 20, false, 30*time.Second),
+	"large-store": startsOf(rig.Large, 1000, true, 45*time.Second)}
 
 func main() {
 	rig.LoadProcess()
 	runtime.GOMAXPROCS(8) // threads that ask must find a place at once when they wake
 	var o options
-	var steps, env string
 	var gigabytes int64
 	o.Flags("scale", parts, 12*time.Minute)
-	flag.StringVar(&steps, "steps", "1000,10000,100000,1000000", "sizes")
+	program.Numbers(flag.CommandLine, &o.steps, "steps", "sizes", 100, 1000, 10_000, 100_000, 1_000_000)
 	flag.IntVar(&o.starts, "pairs", 5, "starts of each configuration; those that take long are fewer")
+	flag.IntVar(&o.changes, "changes", 100, "how many verdicts, and how many weights, change in the parts whose names end in store")
 	flag.Float64Var(&o.seconds, "seconds", 5, "length of a load")
 	flag.Float64Var(&o.rate, "rate", 50_000, "queries a second")
 	flag.Int64Var(&gigabytes, "memory", freeGigabytes()*4/5, "gigabytes that a step may take at most; the default is most of what is free")
-	flag.StringVar(&env, "env", "", "further environment of edges, as in GOMAXPROCS=2 GODEBUG=gctrace=1")
 	flag.Parse()
 	o.starts = max(1, o.starts)
-	o.memory, o.env = gigabytes<<30, strings.Fields(env)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	if err := run(ctx, o, steps); err != nil {
-		fmt.Fprintln(os.Stderr, "scale:", err)
-		os.Exit(1)
-	}
-}
-
-func run(ctx context.Context, o options, steps string) error {
-	for text := range strings.SplitSeq(steps, ",") {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 100 {
-			return fmt.Errorf("-steps: %q is no number from 100 on", text)
-		}
-		o.steps = append(o.steps, n)
-	}
-	return o.Measure(ctx, "scale", "From a thousand to a million", parts, func(part string, to *figures.Report) error {
-		return measures[part](ctx, o, to)
+	o.memory = gigabytes << 30
+	program.Main("scale", func(ctx context.Context) error {
+		return o.Measure(ctx, "scale", "From a thousand to a million", slices.Concat(parts, more),
+			func(part string, to *figures.Report) error { return measures[part](ctx, o, to) })
 	})
 }
 

@@ -37,21 +37,13 @@ func marks(ctx context.Context, o options, report *figures.Report) error {
 		}
 		fmt.Printf("marks %d: start %s, RSS %s MB, peak %s MB, %s us a query\n", m.services, p.start, megabytes(p.rss), megabytes(p.peak), figures.Number(p.cpu))
 		what := fmt.Sprintf("%d services, %d endpoints, %d distinct partitions: ", m.services, m.services*endpoints, m.sets)
-		rows = append(rows, markRow(what+"start", p.start.Seconds(), m.start, "s"),
-			markRow(what+"RSS", float64(p.rss)/1e6, float64(m.rss)/1e6, "MB"),
+		rows = append(rows, figures.MarkRow(what+"start", p.start.Seconds(), m.start, "s", ""),
+			figures.MarkRow(what+"RSS", float64(p.rss)/1e6, float64(m.rss)/1e6, "MB", ""),
 			[]string{what + "peak of RSS", megabytes(p.peak) + " MB", "", ""},
 			[]string{what + "RSS under load", megabytes(p.loaded) + " MB", "", ""})
 	}
-	report.Table([]string{"what", "measured", "mark", "met"}, rows)
+	report.Table(figures.MarkHead, rows)
 	return nil
-}
-
-func markRow(what string, measured, most float64, unit string) []string {
-	met := "yes"
-	if measured > most {
-		met = "no"
-	}
-	return []string{what, figures.Number(measured) + " " + unit, "at most " + figures.Number(most) + " " + unit, met}
 }
 
 // overSteps measures a workload of each size, and says what is left out.

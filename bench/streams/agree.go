@@ -10,12 +10,13 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/gti/gtm/cmd/gtmd/interop/process"
 )
 
 // compared is how many names are compared before anything is measured.
@@ -103,7 +104,7 @@ func (s *server) reachable(ctx context.Context, o options) error {
 
 // newAsker makes what asks a server by one transport, over one connection, until end.
 func newAsker(ctx context.Context, o options, t transport, port int) (ask asker, end func(), err error) {
-	trust, err := trusted(o.tmp)
+	trust, err := trusted(o.Tmp)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -170,14 +171,13 @@ func askHTTPS(ctx context.Context, client *http.Client, url string, m *dns.Msg) 
 // negotiated tells which TLS OpenSSL gets from a server, set up as for dnsperf.
 func negotiated(ctx context.Context, o options, t transport, port int) (string, error) {
 	protocol := map[transport]string{dot: "dot", doh: "h2"}[t]
-	cmd := exec.CommandContext(ctx, "openssl", "s_client", "-connect", local(port), "-alpn", protocol, "-brief")
-	cmd.Env = append(os.Environ(), "OPENSSL_CONF="+filepath.Join(o.tmp, opensslFile))
-	text, err := cmd.CombinedOutput()
+	text, err := process.Output(ctx, process.Command{Env: o.openssl(),
+		Args: []string{"openssl", "s_client", "-connect", local(port), "-alpn", protocol, "-brief"}})
 	if err != nil {
-		return "", fmt.Errorf("openssl s_client: %w\n%s", err, text)
+		return "", err
 	}
 	var kind []string
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(text) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
 		switch name {
 		case "Protocol version", "Ciphersuite", "Signature type", "Server Temp Key":

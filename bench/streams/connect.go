@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+	"golang.org/x/sync/errgroup"
 )
 
 // connectOptions are what this program is told when it asks one query at a time in each connection of TLS. dnsperf can do
@@ -49,20 +49,12 @@ func loadConnections(ctx context.Context, o connectOptions, w io.Writer) error {
 	}
 	began := time.Now()
 	until := began.Add(time.Duration(o.seconds * float64(time.Second)))
-	failed := make(chan error, o.conns)
-	var group sync.WaitGroup
+	var group errgroup.Group
 	for range o.conns {
-		group.Go(func() {
-			if err := c.ask(ctx, until); err != nil {
-				failed <- err
-			}
-		})
+		group.Go(func() error { return c.ask(ctx, until) })
 	}
-	group.Wait()
-	select {
-	case err := <-failed:
+	if err := group.Wait(); err != nil {
 		return err
-	default:
 	}
 	if resumed, all := c.resumed.Load(), c.answers.Load(); o.resume && resumed < (all-int64(o.conns))/2 {
 		return fmt.Errorf("only %d of %d sessions were resumed", resumed, all)

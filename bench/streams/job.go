@@ -14,11 +14,13 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/gti/gtm/bench/peers"
 )
 
 // The job's files.
 const (
-	zone        = "gtm.test."
+	zone        = peers.Zone
 	queryFile   = "queries.txt"
 	certFile    = "cert.pem"
 	keyFile     = "key.pem"
@@ -38,31 +40,6 @@ CipherSuites = TLS_AES_128_GCM_SHA256
 Groups = X25519
 `
 
-const nsdConfig = `server:
-    ip-address: 127.0.0.1@%[2]d
-    ip-address: 127.0.0.1@%[3]d
-    tls-port: %[3]d
-    tls-service-key: %[1]s/key.pem
-    tls-service-pem: %[1]s/cert.pem
-    server-count: 1
-    tcp-count: 1000
-    tcp-timeout: 60
-    zonesdir: %[1]s
-    pidfile: %[1]s/nsd.pid
-    database: ""
-    xfrdfile: %[1]s/xfrd.state
-    zonelistfile: %[1]s/zone.list
-    username: ""
-    rrl-ratelimit: 0
-    rrl-whitelist-ratelimit: 0
-    minimal-responses: yes
-remote-control:
-    control-enable: no
-zone:
-    name: gtm.test
-    zonefile: zone
-`
-
 const bindConfig = `tls own { cert-file "%[1]s/cert.pem"; key-file "%[1]s/key.pem"; };
 http own { endpoints { "/dns-query"; }; };
 options {
@@ -79,22 +56,24 @@ controls { };
 
 // writeJob writes the zone, the queries, the certificate and the configurations.
 func writeJob(o options) error {
-	records := staticZone(o.names)
+	records := peers.Job{Names: o.names, Large: true}.Static()
 	var queries strings.Builder
 	for i := range o.names {
 		fmt.Fprintf(&queries, "s%d.%s A\n", i*7919%o.names, zone) // in no order
 	}
 	files := map[string]string{
-		"zone":                 records,
-		queryFile:              queries.String(),
-		opensslFile:            openssl,
-		"nsd.conf":             fmt.Sprintf(nsdConfig, o.tmp, nsdPort, nsdPort+1),
-		"named.conf":           fmt.Sprintf(bindConfig, o.tmp, bindPort, bindPort+1, bindPort+2),
+		"zone":      records,
+		queryFile:   queries.String(),
+		opensslFile: openssl,
+		"nsd.conf": peers.NSD(o.Tmp, nsdPort, fmt.Sprintf("ip-address: 127.0.0.1@%d", nsdPort+1), fmt.Sprintf("tls-port: %d", nsdPort+1),
+			"tls-service-key: "+filepath.Join(o.Tmp, keyFile), "tls-service-pem: "+filepath.Join(o.Tmp, certFile), "tcp-count: 1000",
+			"tcp-timeout: 60") + "zone:\n    name: gtm.test\n    zonefile: zone\n",
+		"named.conf":           fmt.Sprintf(bindConfig, o.Tmp, bindPort, bindPort+1, bindPort+2),
 		"gtm/job.yaml":         fmt.Sprintf("kind: Zone\ntenant: platform\nname: %s\nspec: {file: %szone, grants: {}}\n", zone, zone),
 		"gtm/" + zone + "zone": records,
 	}
 	for name, text := range files {
-		file := filepath.Join(o.tmp, name)
+		file := filepath.Join(o.Tmp, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			return err
 		}
@@ -102,17 +81,7 @@ func writeJob(o options) error {
 			return err
 		}
 	}
-	return writeCertificate(o.tmp)
-}
-
-// staticZone is the zone as a master file: names s0 to s(n-1), each with an address of its own.
-func staticZone(names int) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "$ORIGIN %s\n$TTL 60\n@ SOA ns1 hostmaster 1 7200 1800 1209600 60\n@ NS ns1\nns1 A 127.0.0.1\n", zone)
-	for i := range names {
-		fmt.Fprintf(&b, "s%d A 10.%d.%d.%d\n", i, i>>16&255, i>>8&255, i&255)
-	}
-	return b.String()
+	return writeCertificate(o.Tmp)
 }
 
 // writeCertificate makes a certificate of its own (ECDSA P-256), which all servers use.

@@ -5,13 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 
-	"github.com/gti/gtm/bench/group"
+	"github.com/gti/gtm/bench/program"
+	"github.com/gti/gtm/cmd/gtmd/interop/process"
 )
 
 // A load is one way of asking.
@@ -50,13 +50,6 @@ var loads = []load{
 // left counts until that is seen.
 const manyConns = 32
 
-func loadNames() (names []string) {
-	for _, l := range loads {
-		names = append(names, l.name)
-	}
-	return names
-}
-
 // A sample is one measurement.
 type sample struct {
 	qps, latency float64 // latency in microseconds, on average
@@ -73,23 +66,25 @@ func crashed(err error) bool {
 
 // measure loads the server, at saturation. Where the load crashes, it is tried again, so many times in all.
 func (s *server) measure(ctx context.Context, o options, l load, tries int) (sample, error) {
-	rest(ctx)
-	before, err := group.CPU(s.cmd.Process.Pid)
+	if err := program.Rest(ctx, pause); err != nil {
+		return sample{}, err
+	}
+	before, err := s.CPU()
 	if err != nil {
 		return sample{}, err
 	}
-	text, err := command(ctx, o, l, s.ports[l.transport]).CombinedOutput()
+	text, err := process.Output(ctx, command(o, l, s.ports[l.transport]))
 	if crashed(err) && tries > 1 {
 		return s.measure(ctx, o, l, tries-1)
 	}
 	if err != nil {
-		return sample{}, fmt.Errorf("loading %s with %s: %w\n%s", s.name, l.name, err, text)
+		return sample{}, fmt.Errorf("loading %s with %s: %w", s.name, l.name, err)
 	}
-	after, err := group.CPU(s.cmd.Process.Pid)
+	after, err := s.CPU()
 	if err != nil {
 		return sample{}, err
 	}
-	f, err := parseFigures(string(text))
+	f, err := parseFigures(text)
 	if err != nil {
 		return sample{}, fmt.Errorf("%s, %s: %w", s.name, l.name, err)
 	}
@@ -98,26 +93,24 @@ func (s *server) measure(ctx context.Context, o options, l load, tries int) (sam
 }
 
 // command asks, for so long, on the core of the load.
-func command(ctx context.Context, o options, l load, port int) *exec.Cmd {
+func command(o options, l load, port int) process.Command {
+	number := strconv.Itoa
 	conns, outstanding := cmp.Or(l.conns, o.conns), o.outstanding
 	if l.oneEach {
 		outstanding = conns
 	}
-	seconds := strconv.FormatFloat(o.seconds, 'f', -1, 64)
-	args := []string{"-c", loadCore}
+	seconds := strconv.FormatFloat(o.Seconds, 'f', -1, 64)
+	var args []string
 	if l.own != nil {
-		args = append(append(args, self(), "-dir", o.tmp, "-conns", strconv.Itoa(conns), "-outstanding", strconv.Itoa(outstanding),
-			"-seconds", seconds), l.own...)
+		args = append([]string{process.Self(), "-dir", o.Tmp, "-conns", number(conns), "-outstanding", number(outstanding),
+			"-seconds", seconds}, l.own...)
 		args = append(args, local(port))
 	} else {
-		args = append(args, "dnsperf", "-s", "127.0.0.1", "-p", strconv.Itoa(port), "-d", filepath.Join(o.tmp, queryFile), "-T", "1",
-			"-c", strconv.Itoa(conns), "-q", strconv.Itoa(outstanding), "-l", seconds,
-			"-O", fmt.Sprintf("doh-uri=https://localhost:%d/dns-query", port))
-		args = append(args, l.args...)
+		args = append([]string{"dnsperf", "-s", "127.0.0.1", "-p", number(port), "-d", filepath.Join(o.Tmp, queryFile), "-T", "1",
+			"-c", number(conns), "-q", number(outstanding), "-l", seconds,
+			"-O", fmt.Sprintf("doh-uri=https://localhost:%d/dns-query", port)}, l.args...)
 	}
-	cmd := exec.CommandContext(ctx, "taskset", args...)
-	cmd.Env = append(os.Environ(), "OPENSSL_CONF="+filepath.Join(o.tmp, opensslFile))
-	return cmd
+	return process.Command{Args: args, Core: loadCore, Env: o.openssl()}
 }
 
 // printedFigures are what dnsperf prints, in its units.

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gti/gtm/bench/figures"
 )
 
 const printed = `DNS Performance Testing Tool
@@ -79,7 +81,7 @@ func TestWhatCounts(t *testing.T) {
 		want string
 	}{{0.98, 0.99, "answers/s"}, {0.98, 0.5, "answers per CPU second"}, {0.5, 0.98, "answers per CPU second"}} {
 		round := map[string]sample{"a": {busy: c.a}, "b": {busy: c.b}}
-		if got := (table{rounds: []map[string]sample{round}}).counts("a", "b"); got != c.want {
+		if got := (table{rounds: figures.Rounds[sample]{round}}).counts("a", "b"); got != c.want {
 			t.Errorf("%v and %v busy: %s", c.a, c.b, got)
 		}
 	}

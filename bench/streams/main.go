@@ -11,26 +11,19 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-	"path/filepath"
 	"slices"
-	"strings"
-	"syscall"
 	"time"
+
+	"github.com/gti/gtm/bench/figures"
+	"github.com/gti/gtm/bench/program"
 )
 
 // options are what the command line says.
 type options struct {
-	root        string // of the repository
-	pairs       int
+	program.Options
 	names       int
-	seconds     float64
 	conns       int
 	outstanding int
-	only        string
-	tmp         string
-	keep        bool
-	gtmd        string
 	against     string // another gtmd
 }
 
@@ -38,15 +31,10 @@ func main() {
 	var o options
 	var quic quicOptions
 	var connect connectOptions
-	flag.StringVar(&o.root, "root", "..", "the repository's `folder`")
-	flag.IntVar(&o.pairs, "pairs", 11, "rounds in which every server is measured once")
+	o.Flags(flag.CommandLine, 2)
 	flag.IntVar(&o.names, "names", 1000, "static names")
-	flag.Float64Var(&o.seconds, "seconds", 2, "length of one measurement")
 	flag.IntVar(&o.conns, "conns", 8, "connections")
 	flag.IntVar(&o.outstanding, "outstanding", 100, "queries that may be unanswered at once, over all connections")
-	flag.StringVar(&o.only, "only", "", "measure these `loads` only, as in dot,doh")
-	flag.BoolVar(&o.keep, "keep", false, "keep the working files")
-	flag.StringVar(&o.gtmd, "gtmd", "", "the gtmd to measure (default: bin/gtmd)")
 	flag.StringVar(&o.against, "against", "", "another gtmd, measured beside it")
 	flag.StringVar(&quic.serve, "quic-serve", "", "do not measure: answer every stream at this `address` with -quic-answer bytes")
 	flag.StringVar(&quic.load, "quic-load", "", "do not measure: ask at this `address`")
@@ -57,55 +45,44 @@ func main() {
 	flag.BoolVar(&connect.resume, "connect-resume", false, "resume sessions, for -connect-load")
 	flag.StringVar(&quic.dir, "dir", "", "where certificate and queries are, for -quic-serve, -quic-load and -connect-load")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	quic.conns, quic.outstanding, quic.seconds = o.conns, o.outstanding, o.seconds
-	connect.dir, connect.conns, connect.seconds = quic.dir, o.conns, o.seconds
-	var err error
-	switch {
-	case connect.load != "":
-		err = loadConnections(ctx, connect, os.Stdout)
-	case quic.serve != "":
-		err = serveQUIC(ctx, quic)
-	case quic.load != "":
-		err = loadQUIC(ctx, quic, os.Stdout)
-	default:
-		err = run(ctx, o)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "streams:", err)
-		os.Exit(1)
-	}
+	quic.conns, quic.outstanding, quic.seconds = o.conns, o.outstanding, o.Seconds
+	connect.dir, connect.conns, connect.seconds = quic.dir, o.conns, o.Seconds
+	program.Main("streams", func(ctx context.Context) error {
+		switch {
+		case connect.load != "":
+			return loadConnections(ctx, connect, os.Stdout)
+		case quic.serve != "":
+			return serveQUIC(ctx, quic)
+		case quic.load != "":
+			return loadQUIC(ctx, quic, os.Stdout)
+		}
+		return run(ctx, o)
+	})
 }
 
 // run prepares the job, starts the servers, checks that they agree, measures, and writes the tables.
 func run(ctx context.Context, o options) error {
-	if o.pairs < 6 {
-		return fmt.Errorf("-pairs %d: with fewer than 6 there is no 95%% interval", o.pairs)
-	}
-	loads, err := chosen(o.only)
+	loads, err := chosen(o.Only)
 	if err != nil {
 		return err
 	}
-	if o.root, err = filepath.Abs(o.root); err != nil {
+	if err := o.Check(); err != nil {
 		return err
 	}
-	if o.gtmd == "" {
-		o.gtmd = filepath.Join(o.root, "bin", "gtmd")
-	}
-	if o.tmp, err = os.MkdirTemp("", "gtm-streams-"); err != nil {
+	remove, err := o.Folder()
+	if err != nil {
 		return err
 	}
-	if o.keep {
-		fmt.Println("working files are in", o.tmp)
-	} else {
-		defer os.RemoveAll(o.tmp)
-	}
+	defer remove()
 	if err := writeJob(o); err != nil {
 		return err
 	}
 	servers, err := startAll(ctx, o, subjects(o))
-	defer stopAll(servers)
+	defer func() {
+		for _, s := range servers {
+			s.Stop()
+		}
+	}()
 	if err != nil {
 		return err
 	}
@@ -122,21 +99,20 @@ func run(ctx context.Context, o options) error {
 		}
 		tables = append(tables, t)
 	}
-	return report(ctx, o, servers, agreed, tables)
+	return report(o, servers, agreed, tables)
 }
 
 // chosen gives the loads that a list names, or all.
-func chosen(list string) ([]load, error) {
-	if list == "" {
-		return loads, nil
+func chosen(list string) (some []load, err error) {
+	var names []string
+	for _, l := range loads {
+		names = append(names, l.name)
 	}
-	var some []load
-	for name := range strings.SplitSeq(list, ",") {
-		i := slices.IndexFunc(loads, func(l load) bool { return l.name == name })
-		if i < 0 {
-			return nil, fmt.Errorf("-only %s: there is no such load; there are %s", name, strings.Join(loadNames(), ", "))
-		}
-		some = append(some, loads[i])
+	if names, err = program.Choose(list, names); err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		some = append(some, loads[slices.IndexFunc(loads, func(l load) bool { return l.name == name })])
 	}
 	return some, nil
 }
@@ -145,14 +121,14 @@ func chosen(list string) ([]load, error) {
 // comes first or behind the same other.
 func measureAll(ctx context.Context, o options, servers []*server, l load) (table, error) {
 	servers = slices.DeleteFunc(slices.Clone(servers), func(s *server) bool { return s.ports[l.transport] == 0 })
-	t := table{load: l, rounds: make([]map[string]sample, o.pairs)}
+	t := table{load: l, rounds: make(figures.Rounds[sample], o.Pairs)}
 	for _, s := range servers { // to warm up
 		t.names = append(t.names, s.name)
 		if _, err := s.measure(ctx, o, l, tries); err != nil {
 			return t, err
 		}
 	}
-	for round := range o.pairs {
+	for round := range o.Pairs {
 		t.rounds[round] = map[string]sample{}
 		for i := range servers {
 			s := servers[(round+i)%len(servers)]
@@ -162,7 +138,7 @@ func measureAll(ctx context.Context, o options, servers []*server, l load) (tabl
 			}
 			t.rounds[round][s.name] = measured
 		}
-		fmt.Printf("%s %2d/%d  %s\n", l.name, round+1, o.pairs, t.line(round))
+		fmt.Printf("%s %2d/%d  %s\n", l.name, round+1, o.Pairs, t.line(round))
 		if err := ctx.Err(); err != nil {
 			return t, err
 		}

@@ -12,11 +12,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/miekg/dns"
 	"github.com/quic-go/quic-go"
+	"golang.org/x/sync/errgroup"
 )
 
 // quicOptions are what this program's two duties with QUIC are told.
@@ -79,8 +79,7 @@ func loadQUIC(ctx context.Context, q quicOptions, w io.Writer) error {
 	}
 	trust.NextProtos = []string{protocolQUIC}
 	var t tally
-	var group sync.WaitGroup
-	failed := make(chan error, q.outstanding)
+	var group errgroup.Group
 	began := time.Now()
 	until := began.Add(time.Duration(q.seconds * float64(time.Second)))
 	for i := range q.conns {
@@ -90,18 +89,11 @@ func loadQUIC(ctx context.Context, q quicOptions, w io.Writer) error {
 		}
 		defer conn.CloseWithError(0, "")
 		for range (q.outstanding + i) / q.conns { // as even as it gets
-			group.Go(func() {
-				if err := t.askOn(ctx, conn, queries, until); err != nil {
-					failed <- err
-				}
-			})
+			group.Go(func() error { return t.askOn(ctx, conn, queries, until) })
 		}
 	}
-	group.Wait()
-	select {
-	case err := <-failed:
+	if err := group.Wait(); err != nil {
 		return err
-	default:
 	}
 	return t.report(w, time.Since(began))
 }

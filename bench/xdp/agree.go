@@ -2,111 +2,64 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/netip"
 	"os"
-	"os/exec"
-	"slices"
-	"strings"
-	"time"
+	"runtime"
 
 	"github.com/miekg/dns"
+	"golang.org/x/sys/unix"
 
+	"github.com/gti/gtm/bench/agree"
 	"github.com/gti/gtm/bench/peers"
 )
 
 // asked is how many queries are compared before anything is measured.
 const asked = 500
 
-// agree holds the answers of each server against those of the first. One that answers something else is not to be compared:
+// compare holds the answers of each server against those of the first. One that answers something else is not to be compared:
 // that is an error.
-func agree(ctx context.Context, servers []*server, queries string) error {
-	var first []string
+func compare(ctx context.Context, o options, servers []*server, load string) error {
+	var first []agree.Answer
 	for _, s := range servers {
-		self, err := os.Executable()
+		all, err := s.answers(ctx, o, load, asked)
 		if err != nil {
 			return err
 		}
-		output, err := exec.CommandContext(ctx, "ip", "netns", "exec", s.load, self, "-ask", "-queries", queries).CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("asking %s: %w: %s", s.name, err, output)
-		}
-		lines := strings.Split(strings.TrimSpace(string(output)), "\n")
 		if first == nil {
-			first = lines
+			first = all
 		}
-		if len(lines) != asked || len(first) != asked {
-			return fmt.Errorf("%s gave %d answers to %d queries", s.name, len(lines), asked)
-		}
-		for i := range first {
-			if first[i] != lines[i] {
-				return fmt.Errorf("%s and %s do not agree: %s; %s", servers[0].name, s.name, first[i], lines[i])
-			}
+		if err := agree.Compare(first, all, load == peers.Steered); err != nil {
+			return fmt.Errorf("%s and %s: %w", servers[0].name, s.name, err)
 		}
 	}
 	return nil
 }
 
-// runAsk asks the first queries of a file through a socket, and prints a line of what counts of each answer.
-func runAsk(file string, out io.Writer) error {
-	queries, err := readQueries(file)
-	if err != nil {
-		return err
-	}
-	conn, err := dns.Dial("udp", serverPort.String())
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	for i := range asked {
-		reply, err := exchange(conn, queries[i%len(queries)])
-		if err != nil {
+// answers asks the first n queries of a load through a socket at the load's end of the pair.
+func (s *server) answers(ctx context.Context, o options, load string, n int) ([]agree.Answer, error) {
+	return agree.Server{Name: s.name, Steers: load == peers.Steered, Dial: func() (conn *dns.Conn, err error) {
+		err = inside(s.load, func() error {
+			conn, err = dns.Dial("udp", serverPort.String())
 			return err
-		}
-		fmt.Fprintln(out, essence(reply))
-	}
-	return nil
+		})
+		return conn, err
+	}}.Ask(ctx, o.file(load), n)
 }
 
-// exchange sends a query as often as three times, a second apart.
-func exchange(conn *dns.Conn, query []byte) (reply *dns.Msg, err error) {
-	for range 3 {
-		if err = conn.SetDeadline(time.Now().Add(time.Second)); err != nil {
-			return nil, err
+// inside runs f on a thread that is in a network namespace.
+func inside(ns string, f func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with this goroutine
+		file, err := os.Open("/run/netns/" + ns)
+		if err == nil {
+			defer file.Close()
+			err = unix.Setns(int(file.Fd()), unix.CLONE_NEWNET)
 		}
-		if _, err = conn.Write(query); err != nil {
-			return nil, err
+		if err == nil {
+			err = f()
 		}
-		reply, err = conn.ReadMsg()
-		var late net.Error
-		if !errors.As(err, &late) || !late.Timeout() {
-			return reply, err
-		}
-	}
-	return nil, err
-}
-
-// essence is what all servers must say alike: the question, the response code, AA, and the records; an address of a pool,
-// which is drawn, stands for its pool.
-func essence(m *dns.Msg) string {
-	var records []string
-	for _, record := range m.Answer {
-		text := strings.ReplaceAll(record.String(), "\t", " ")
-		if a, ok := record.(*dns.A); ok {
-			addr, _ := netip.AddrFromSlice(a.A.To4())
-			if pool, ok := peers.PoolOf(addr); ok {
-				text = "pool " + pool.Name
-			}
-		}
-		records = append(records, text)
-	}
-	slices.Sort(records)
-	name := ""
-	if len(m.Question) == 1 {
-		name = m.Question[0].String()
-	}
-	return strings.ReplaceAll(fmt.Sprintf("%s %s %v %q", name, dns.RcodeToString[m.Rcode], m.Authoritative, records), "\n", " ")
+		done <- err
+	}()
+	return <-done
 }

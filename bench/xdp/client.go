@@ -7,12 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/gti/gtm/cmd/gtmd/interop/process"
 )
 
 // A client is a load, in a process of its own, that is told of its trials one by one.
@@ -26,9 +26,9 @@ type client struct {
 
 // newClient starts the load of a server, and waits until it is ready. It tries again where the kernel has not given the queue back
 // yet that another load had.
-func newClient(ctx context.Context, o options, s *server, queries string) (c *client, err error) {
+func newClient(ctx context.Context, o options, s *server, load string) (c *client, err error) {
 	for range 3 {
-		if c, err = startClient(ctx, o, s, queries); err == nil || ctx.Err() != nil {
+		if c, err = startClient(ctx, o, s, load); err == nil || ctx.Err() != nil {
 			break
 		}
 		time.Sleep(time.Second)
@@ -36,16 +36,11 @@ func newClient(ctx context.Context, o options, s *server, queries string) (c *cl
 	return c, err
 }
 
-func startClient(ctx context.Context, o options, s *server, queries string) (*client, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	args := []string{"netns", "exec", s.load, "taskset", "-c", strconv.Itoa(loadCore), self,
-		"-load", s.loadNIC, "-mac", s.mac.String(), "-queries", queries, "-window", strconv.Itoa(o.window)}
-	c := &client{server: s, cmd: exec.CommandContext(ctx, "ip", args...)}
+func startClient(ctx context.Context, o options, s *server, load string) (c *client, err error) {
+	command := process.Command{Core: strconv.Itoa(loadCore), Netns: s.load, Args: []string{process.Self(),
+		"-load", s.loadNIC, "-mac", s.mac.String(), "-queries", o.file(load), "-window", strconv.Itoa(o.window)}}
+	c = &client{server: s, cmd: command.Cmd(ctx)} // it ends when its input does
 	c.cmd.Stderr = &c.stderr
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if c.in, err = c.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
@@ -61,8 +56,8 @@ func startClient(ctx context.Context, o options, s *server, queries string) (*cl
 		return nil, c.fault(c.end())
 	}
 	if o.first {
-		for _, pid := range []int{s.cmd.Process.Pid, c.cmd.Process.Pid} {
-			if err := prefer(strconv.Itoa(pid)); err != nil {
+		for _, pid := range []int{s.Pid(), c.cmd.Process.Pid} {
+			if err := prefer(pid); err != nil {
 				return nil, err
 			}
 		}
@@ -105,7 +100,7 @@ func (s sum) figures(trials int) map[string]float64 {
 
 // try makes one trial: as much as the server bears, or with a rate of queries a second.
 func (c *client) try(seconds, rate float64) (sum, error) {
-	before, err := worktime(c.server.cmd.Process.Pid, c.threads())
+	before, err := c.server.worktime()
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +110,7 @@ func (c *client) try(seconds, rate float64) (sum, error) {
 	if !c.out.Scan() {
 		return nil, c.fault(c.end())
 	}
-	after, err := worktime(c.server.cmd.Process.Pid, c.threads())
+	after, err := c.server.worktime()
 	if err != nil {
 		return nil, err
 	}

@@ -3,18 +3,17 @@ package main
 import (
 	"bufio"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"runtime"
 	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gti/gtm/bench/peers"
 	"github.com/gti/gtm/pkg/serve/xdp"
 )
 
@@ -77,7 +76,7 @@ func runLoad(t target, in io.Reader, out io.Writer) error {
 }
 
 func newLoad(t target, port *xdp.Port) (*load, error) {
-	queries, err := readQueries(t.queries)
+	queries, err := peers.ReadQueries(t.queries, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -102,26 +101,6 @@ func newLoad(t target, port *xdp.Port) (*load, error) {
 		return nil, fmt.Errorf("setting the slack of timers: %w", err)
 	}
 	return l, nil
-}
-
-// readQueries reads queries, each behind its length in two bytes.
-func readQueries(file string) (queries [][]byte, err error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	for len(text) > 2 {
-		size := int(binary.BigEndian.Uint16(text)) + 2
-		if size > len(text) {
-			return nil, fmt.Errorf("%s ends within a query", file)
-		}
-		queries = append(queries, text[2:size])
-		text = text[size:]
-	}
-	if len(queries) == 0 {
-		return nil, errors.New(file + " holds no query")
-	}
-	return queries, nil
 }
 
 // frameOf makes the frame of one query over IPv4. The codec only knows how to answer, so it is made as the reply to one

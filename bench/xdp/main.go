@@ -8,107 +8,76 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
-	"strings"
-	"syscall"
 
+	"github.com/gti/gtm/bench/figures"
 	"github.com/gti/gtm/bench/peers"
+	"github.com/gti/gtm/bench/program"
 )
 
 // options are what the command line says.
 type options struct {
-	root    string // of the repository
-	pairs   int
-	names   int
-	seconds float64
-	trials  int
-	window  int
-	rate    float64
-	gtmd    string
-	other   string
-	only    string
-	marks   bool
-	first   bool
-	keep    bool
-	tmp     string
+	program.Options
+	names  int
+	trials int
+	window int
+	rate   float64
+	other  string
+	marks  bool
+	first  bool
 }
 
 func main() {
 	var o options
 	var t target
-	var mac string
-	flag.StringVar(&o.root, "root", "..", "the repository's `folder`")
-	flag.IntVar(&o.pairs, "pairs", 11, "rounds in which every server is measured once")
+	o.Flags(flag.CommandLine, 0.8)
 	flag.IntVar(&o.names, "names", 1000, "steered names, and static names")
-	flag.Float64Var(&o.seconds, "seconds", 0.8, "length of one measurement")
 	flag.IntVar(&o.trials, "trials", 4, "parts of a measurement, which servers take in turns")
 	flag.IntVar(&o.window, "window", 240, "queries that may be unanswered at once; a veth holds 256")
 	flag.Float64Var(&o.rate, "rate", 100_000, "queries a second, for the cost of an answer")
-	flag.StringVar(&o.gtmd, "gtmd", "", "the gtmd to measure (default: bin/gtmd)")
 	flag.StringVar(&o.other, "other", "", "compare with this other gtmd instead, by --xdp both; nothing is kept")
-	flag.StringVar(&o.only, "only", "steered,static", "the `loads` to measure with")
 	flag.BoolVar(&o.marks, "marks", false, "measure only the pairs that marks are about")
 	flag.BoolVar(&o.first, "first", false, "run servers and load before all other work of the machine (nice -n -20)")
-	flag.BoolVar(&o.keep, "keep", false, "keep the working files")
 	flag.StringVar(&t.nic, "load", "", "do not measure: be the load, through this `interface`")
-	flag.StringVar(&mac, "mac", "", "hardware address of the server, for -load")
-	flag.StringVar(&t.queries, "queries", "", "`file` of queries, for -load and -ask")
-	ask := flag.Bool("ask", false, "do not measure: print answers")
+	mac := flag.String("mac", "", "hardware address of the server, for -load")
+	flag.StringVar(&t.queries, "queries", "", "`file` of queries, for -load")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	var err error
-	if *ask {
-		err = runAsk(t.queries, os.Stdout)
-	} else if t.nic == "" {
-		err = run(ctx, o)
-	} else if t.mac, err = net.ParseMAC(mac); err == nil {
-		t.from, t.to = netip.AddrPortFrom(loadAddr, 0), serverPort
-		t.window = o.window
-		err = runLoad(t, os.Stdin, os.Stdout)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "xdp:", err)
-		os.Exit(1)
-	}
+	program.Main("xdp", func(ctx context.Context) (err error) {
+		if t.nic == "" {
+			return run(ctx, o)
+		}
+		if t.mac, err = net.ParseMAC(*mac); err != nil {
+			return err
+		}
+		t.from, t.to, t.window = netip.AddrPortFrom(loadAddr, 0), serverPort, o.window
+		return runLoad(t, os.Stdin, os.Stdout)
+	})
 }
 
 // run starts the servers, measures, and writes the page.
-func run(ctx context.Context, o options) (err error) {
-	if o.pairs < 6 {
-		return fmt.Errorf("-pairs %d: with fewer than 6 there is no 95%% interval", o.pairs)
-	}
-	loads, err := chosen(o.only)
+func run(ctx context.Context, o options) error {
+	loads, err := chosen(o.Only)
 	if err != nil {
 		return err
 	}
-	if os.Geteuid() != 0 {
-		return errors.New("namespaces and XDP need root")
-	}
-	if o.root, err = filepath.Abs(o.root); err != nil {
+	if err := program.Root("namespaces and XDP"); err != nil {
 		return err
 	}
-	if o.gtmd == "" {
-		o.gtmd = filepath.Join(o.root, "bin", "gtmd")
-	}
-	if o.tmp, err = os.MkdirTemp("", "gtm-bench-xdp-"); err != nil {
+	if err := o.Check(); err != nil {
 		return err
 	}
-	if !o.keep {
-		defer os.RemoveAll(o.tmp)
-	}
-	if err := os.Chmod(o.tmp, 0o755); err != nil {
+	remove, err := o.Folder()
+	if err != nil {
 		return err
 	}
-	if err := (peers.Job{Dir: o.tmp, Names: o.names}).WriteQueries("/usr/share/tor/geoip"); err != nil {
+	defer remove()
+	if err := (peers.Job{Dir: o.Tmp, Names: o.names}).WriteQueries("/usr/share/tor/geoip"); err != nil {
 		return err
 	}
 	if o.first {
@@ -136,7 +105,7 @@ func run(ctx context.Context, o options) (err error) {
 		}
 	}
 	for _, s := range servers {
-		if err := s.await(ctx); err != nil {
+		if err := s.await(ctx, o); err != nil {
 			return err
 		}
 	}
@@ -147,24 +116,22 @@ func run(ctx context.Context, o options) (err error) {
 	return report(o, tables)
 }
 
-// chosen gives the loads that a list names, in its order.
-func chosen(only string) (loads []string, err error) {
-	for name := range strings.SplitSeq(only, ",") {
-		i := slices.IndexFunc(allLoads, func(load string) bool { return loadName(load) == name })
-		if i < 0 {
-			return nil, fmt.Errorf("-only: there is no load %q; there are steered and static", name)
-		}
-		loads = append(loads, allLoads[i])
-	}
-	return loads, nil
-}
+// file is where the queries of a load are.
+func (o options) file(load string) string { return filepath.Join(o.Tmp, load) }
 
-var allLoads = []string{peers.Steered, peers.Static}
+// chosen gives the loads that a list names, or all.
+func chosen(only string) (loads []string, err error) {
+	names, err := program.Choose(only, []string{loadName(peers.Steered), loadName(peers.Static)})
+	for _, name := range names {
+		loads = append(loads, name+".q")
+	}
+	return loads, err
+}
 
 // measureLoads measures the servers with each load, once they give the same answers to it.
 func measureLoads(ctx context.Context, o options, servers []*server, loads []string) (tables []table, err error) {
 	for _, load := range loads {
-		if err := agree(ctx, servers, filepath.Join(o.tmp, load)); err != nil {
+		if err := compare(ctx, o, servers, load); err != nil {
 			return nil, err
 		}
 		for _, own := range []bool{true, false} {
@@ -185,10 +152,10 @@ func measureLoads(ctx context.Context, o options, servers []*server, loads []str
 // A table is what was measured of some servers with one load.
 type table struct {
 	load   string
-	own    bool                            // see newPair
-	rate   float64                         // 0: saturated
-	names  []string                        // of the servers
-	rounds []map[string]map[string]float64 // figures by server
+	own    bool                               // see newPair
+	rate   float64                            // 0: saturated
+	names  []string                           // of the servers
+	rounds figures.Rounds[map[string]float64] // figures by server
 }
 
 // measureAll measures servers, all of which receive in the same way, saturated and at a rate.
@@ -200,7 +167,7 @@ func measureAll(ctx context.Context, o options, servers []*server, load string) 
 		}
 	}()
 	for _, s := range servers {
-		c, err := newClient(ctx, o, s, filepath.Join(o.tmp, load))
+		c, err := newClient(ctx, o, s, load)
 		if err != nil {
 			return nil, err
 		}
@@ -214,13 +181,13 @@ func measureAll(ctx context.Context, o options, servers []*server, load string) 
 		for _, s := range servers {
 			t.names = append(t.names, s.name)
 		}
-		for round := range o.pairs {
+		for round := range o.Pairs {
 			measured, err := measureRound(o, clients, round, rate)
 			if err != nil {
 				return nil, err
 			}
 			t.rounds = append(t.rounds, measured)
-			fmt.Printf("%s %2d/%d ", load, round+1, o.pairs)
+			fmt.Printf("%s %2d/%d ", load, round+1, o.Pairs)
 			for _, name := range t.names {
 				f := measured[name]
 				fmt.Printf(" %s %.0f/s %.2f us, waited %.2f;", name, f["qps"], f["servercpu"], f["waited"])
@@ -236,14 +203,14 @@ func measureAll(ctx context.Context, o options, servers []*server, load string) 
 func checkReceivers(clients []*client) error {
 	const moment = 0.1 // s
 	for _, c := range clients {
-		before, err := worktime(nobody, c.threads())
+		before, err := c.threadsCPU()
 		if err != nil {
 			return err
 		}
 		if _, err := c.try(moment, 0); err != nil {
 			return err
 		}
-		after, err := worktime(nobody, c.threads())
+		after, err := c.threadsCPU()
 		if err != nil {
 			return err
 		}
@@ -262,7 +229,7 @@ func measureRound(o options, clients []*client, round int, rate float64) (map[st
 	for trial := range 1 + o.trials {
 		for i := range clients {
 			at := (round + trial + i) % len(clients)
-			got, err := clients[at].try(o.seconds/float64(o.trials), rate)
+			got, err := clients[at].try(o.Seconds/float64(o.trials), rate)
 			if err != nil {
 				return nil, err
 			}
@@ -284,9 +251,6 @@ func measureRound(o options, clients []*client, round int, rate float64) (map[st
 }
 
 // column gives one figure of a server in each round.
-func (t table) column(name, figure string) (all []float64) {
-	for _, round := range t.rounds {
-		all = append(all, round[name][figure])
-	}
-	return all
+func (t table) column(name, figure string) []float64 {
+	return t.rounds.Column(name, func(f map[string]float64) float64 { return f[figure] })
 }

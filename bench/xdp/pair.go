@@ -11,6 +11,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/gti/gtm/cmd/gtmd/interop/process"
 )
 
 // The cores of the server and of the load, each with the receive work of its own interface.
@@ -47,18 +50,20 @@ func sweep() error {
 }
 
 // newPair makes a pair. With own, receive work is done by a thread on the core of the receiving side, as a network card's
-// interrupt would have it; for that the interfaces do GRO, as cards do, and do not segment TCP (see docs/decisions/0103). The load's interface also leaves it to the load to look for
-// answers, and has its thread look only when that has not happened for a while (2 ms): so no server pays for waking what on a
-// network would be another machine. Otherwise the sender's core does it, as veth does by itself.
+// interrupt would have it; for that the interfaces do GRO, as cards do, and do not segment TCP (see The benches in docs/performance.md).
+// The load's interface also leaves it to the load to look for answers, and has its thread look only when that has not happened for a
+// while (2 ms): so no server pays for waking what on a network would be another machine. Otherwise the sender's core does it, as veth
+// does by itself.
 func newPair(ctx context.Context, i int, own bool) (*pair, error) {
 	name := fmt.Sprintf("%s%d-%d", prefix, os.Getpid(), i)
 	p := &pair{server: name + "s", load: name + "l", serverNIC: fmt.Sprintf("bs%d", i), loadNIC: fmt.Sprintf("bl%d", i), own: own}
 	for _, ns := range []string{p.server, p.load} {
-		if err := ip(ctx, "netns", "add", ns); err != nil {
+		if _, err := ip(ctx, "netns", "add", ns); err != nil {
 			return p, err
 		}
 	}
-	if err := ip(ctx, "link", "add", p.serverNIC, "netns", p.server, "type", "veth", "peer", "name", p.loadNIC, "netns", p.load); err != nil {
+	if _, err := ip(ctx, "link", "add", p.serverNIC, "netns", p.server, "type", "veth",
+		"peer", "name", p.loadNIC, "netns", p.load); err != nil {
 		return p, err
 	}
 	for _, end := range []struct {
@@ -67,21 +72,21 @@ func newPair(ctx context.Context, i int, own bool) (*pair, error) {
 	}{{p.server, p.serverNIC, serverAddr}, {p.load, p.loadNIC, loadAddr}} {
 		for _, args := range [][]string{{"link", "set", "lo", "up"}, {"addr", "add", end.addr.String() + "/24", "dev", end.nic},
 			{"link", "set", end.nic, "up"}} {
-			if err := ip(ctx, append([]string{"-n", end.ns}, args...)...); err != nil {
+			if _, err := ip(ctx, append([]string{"-n", end.ns}, args...)...); err != nil {
 				return p, err
 			}
 		}
 		if !own {
 			continue
 		}
-		if err := ip(ctx, "netns", "exec", end.ns, "ethtool", "-K", end.nic, "gro", "on", "tso", "off"); err != nil {
+		if _, err := ip(ctx, "netns", "exec", end.ns, "ethtool", "-K", end.nic, "gro", "on", "tso", "off"); err != nil {
 			return p, err
 		}
 		threaded := "cd /sys/class/net/" + end.nic + "; echo 1 >threaded"
 		if end.ns == p.load {
 			threaded += "; echo 1 >napi_defer_hard_irqs; echo 2000000 >gro_flush_timeout"
 		}
-		if err := ip(ctx, "netns", "exec", end.ns, "sh", "-c", threaded); err != nil {
+		if _, err := ip(ctx, "netns", "exec", end.ns, "sh", "-c", threaded); err != nil {
 			return p, err
 		}
 	}
@@ -89,15 +94,25 @@ func newPair(ctx context.Context, i int, own bool) (*pair, error) {
 }
 
 func (p *pair) findMAC(ctx context.Context) error {
-	text, err := exec.CommandContext(ctx, "ip", "netns", "exec", p.server, "cat", "/sys/class/net/"+p.serverNIC+"/address").Output()
+	text, err := ip(ctx, "netns", "exec", p.server, "cat", "/sys/class/net/"+p.serverNIC+"/address")
 	if err == nil {
-		p.mac, err = net.ParseMAC(strings.TrimSpace(string(text)))
+		p.mac, err = net.ParseMAC(strings.TrimSpace(text))
 	}
 	return err
 }
 
-// threads is how the names of the server's interface's threads begin.
-func (p *pair) threads() string { return "napi/" + p.serverNIC + "-" }
+// worker is how the names of an interface's threads in the kernel begin.
+func worker(nic string) string { return "napi/" + nic + "-" }
+
+// cpuOf is how long processes, and the threads of an interface, have run on any core. Unlike the share of a core it does not count
+// what else the machine does.
+func cpuOf(nic string, pids ...int) (time.Duration, error) {
+	threads, err := process.Named(worker(nic))
+	if err != nil {
+		return 0, err
+	}
+	return process.CPU(append(threads, pids...)...)
+}
 
 // place puts the interfaces' threads on their cores. Threads come anew when a program is attached.
 func (p *pair) place(first bool) error {
@@ -108,7 +123,7 @@ func (p *pair) place(first bool) error {
 		nic  string
 		core int
 	}{{p.serverNIC, serverCore}, {p.loadNIC, loadCore}} {
-		pids, err := threadsOf("napi/" + end.nic + "-")
+		pids, err := process.Named(worker(end.nic))
 		if err != nil {
 			return err
 		}
@@ -116,8 +131,8 @@ func (p *pair) place(first bool) error {
 			return fmt.Errorf("interface %s has no thread of its own; this needs Linux 5.12", end.nic)
 		}
 		for _, pid := range pids {
-			if output, err := exec.Command("taskset", "-pc", strconv.Itoa(end.core), pid).CombinedOutput(); err != nil {
-				return fmt.Errorf("placing %s: %w: %s", pid, err, output)
+			if err := process.Bind(pid, strconv.Itoa(end.core)); err != nil {
+				return err
 			}
 			if first {
 				if err := prefer(pid); err != nil {
@@ -129,21 +144,6 @@ func (p *pair) place(first bool) error {
 	return nil
 }
 
-// threadsOf lists the kernel's threads by the beginning of their names.
-func threadsOf(prefix string) (pids []string, err error) {
-	files, err := filepath.Glob("/proc/[0-9]*/comm")
-	if err != nil {
-		return nil, err
-	}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err == nil && strings.HasPrefix(string(text), prefix) { // it may have ended meanwhile
-			pids = append(pids, filepath.Base(filepath.Dir(file)))
-		}
-	}
-	return pids, nil
-}
-
 // remove removes the namespaces, and with them the pair.
 func (p *pair) remove() {
 	for _, ns := range []string{p.server, p.load} {
@@ -151,9 +151,6 @@ func (p *pair) remove() {
 	}
 }
 
-func ip(ctx context.Context, args ...string) error {
-	if output, err := exec.CommandContext(ctx, "ip", args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, output)
-	}
-	return nil
+func ip(ctx context.Context, args ...string) (string, error) {
+	return process.Output(ctx, process.Command{Name: "ip " + strings.Join(args, " "), Args: append([]string{"ip"}, args...)})
 }

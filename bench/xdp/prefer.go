@@ -23,9 +23,9 @@ func preferSession() error {
 
 // prefer has the threads of a process run before other work of the machine: with the highest weight, and in slices so short that
 // they need not wait for others' to end.
-func prefer(pid string) error {
+func prefer(pid int) error {
 	const weight, slice = -20, 100_000 // ns, the least that the kernel takes
-	tasks, err := filepath.Glob("/proc/" + pid + "/task/[0-9]*")
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/[0-9]*", pid))
 	if err != nil {
 		return err
 	}

@@ -14,10 +14,10 @@ const busyEnough = 0.97
 
 // report writes the page, and says which marks are met.
 func report(o options, tables []table) error {
-	r := figures.NewReport(o.root, "xdp", "AF_XDP on veth pairs", time.Now(), figures.Debian("gdnsd"), figures.Debian("knot"))
+	r := figures.NewReport(o.Root, "xdp", "AF_XDP on veth pairs", time.Now(), figures.Debian("gdnsd"), figures.Debian("knot"))
 	r.Text("Server on core %d, load (by AF_XDP) on core %d, %d rounds of %g s, at most %d queries open, %d names. Each server has a veth pair of its own, all "+
 		"made alike. Before, all servers gave the same answers (steered: addresses of the same pool) to %d queries of each load.",
-		serverCore, loadCore, o.pairs, o.seconds, o.window, o.names, asked)
+		serverCore, loadCore, o.Pairs, o.Seconds, o.window, o.names, asked)
 	r.Text("Marks are of the pairs whose packets are received by a thread of the receiving interface on the core of its side (threaded NAPI, GRO "+
 		"on, TSO off; it was made sure that every server's thread ran): all that a server needs is on its core, as with a card's interrupt. *%s* is veth as it comes: the core that sent also receives, so that "+
 		"the load's core does work of the server's, more of it the less the server's socket does, and may be the limit.", senderSide[2:])
@@ -55,10 +55,8 @@ func report(o options, tables []table) error {
 		fmt.Printf("\n%s\n", r)
 		return nil
 	}
-	file, err := r.Save()
-	if err == nil {
-		fmt.Printf("\n%s\n(kept as %s)\n%s", r, file, verdicts(marked))
-	}
+	err := r.Keep()
+	fmt.Print(verdicts(marked))
 	return err
 }
 

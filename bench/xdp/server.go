@@ -5,14 +5,13 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/gti/gtm/bench/peers"
+	"github.com/gti/gtm/cmd/gtmd/interop/process"
 )
 
 // A subject is what is measured.
@@ -28,7 +27,8 @@ type subject struct {
 func subjects(o options) []subject {
 	gtm := func(more ...string) func(options, string, string) []string {
 		return func(o options, dir, nic string) []string {
-			args := []string{o.gtmd, "--data", filepath.Join(dir, "data"), "--dns", serverPort.String(), "--workers", "1", "--apply", filepath.Join(dir, "gtm")}
+			args := []string{o.Gtmd, "--data", filepath.Join(dir, "data"), "--dns", serverPort.String(), "--workers", "1",
+				"--apply", filepath.Join(dir, "gtm")}
 			for _, m := range more {
 				args = append(args, strings.ReplaceAll(m, "NIC", nic))
 			}
@@ -39,7 +39,7 @@ func subjects(o options) []subject {
 	if o.other != "" {
 		own, other := gtm("--xdp", "NIC"), gtm("--xdp", "NIC")
 		return []subject{{gtmXDP, true, prepGtm, own}, {gtmXDP + otherBuild, true, prepGtm, func(o options, dir, nic string) []string {
-			o.gtmd = o.other
+			o.Gtmd = o.other
 			return other(o, dir, nic)
 		}}}
 	}
@@ -102,79 +102,48 @@ func replace(file, old, by string) error {
 type server struct {
 	subject
 	*pair
-	dir  string
-	cmd  *exec.Cmd
-	done chan struct{}
+	*process.Process
 }
 
 // start starts a subject on a pair of its own.
 func start(ctx context.Context, o options, i int, s subject) (*server, error) {
-	sv := &server{subject: s, dir: filepath.Join(o.tmp, strconv.Itoa(i)), done: make(chan struct{})}
+	sv := &server{subject: s}
 	var err error
 	if sv.pair, err = newPair(ctx, i, s.own); err != nil {
 		return sv, err
 	}
-	if err := os.MkdirAll(sv.dir, 0o755); err != nil {
-		return sv, err
-	}
-	job := peers.Job{Dir: sv.dir, MMDB: filepath.Join(o.root, "geo", "country.mmdb"), Names: o.names}
+	job := peers.Job{Dir: filepath.Join(o.Tmp, strconv.Itoa(i)), MMDB: filepath.Join(o.Root, "geo", "country.mmdb"), Names: o.names}
 	if err := s.prep(job, sv.serverNIC); err != nil {
 		return sv, err
 	}
-	log, err := os.Create(filepath.Join(sv.dir, "log"))
-	if err != nil {
-		return sv, err
-	}
-	defer log.Close()
-	args := []string{"netns", "exec", sv.server, "taskset", "-c", strconv.Itoa(serverCore)}
-	sv.cmd = exec.Command("ip", append(args, s.args(o, sv.dir, sv.serverNIC)...)...)
-	sv.cmd.Stdout, sv.cmd.Stderr = log, log
-	sv.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	if err := sv.cmd.Start(); err != nil {
-		return sv, err
-	}
-	go func() {
-		_ = sv.cmd.Wait() // how it ended is in its log
-		close(sv.done)
-	}()
-	return sv, nil
+	sv.Process, err = process.Start(process.Command{Name: s.name, Args: s.args(o, job.Dir, sv.serverNIC), Netns: sv.server,
+		Core: strconv.Itoa(serverCore), Log: filepath.Join(job.Dir, "log")})
+	return sv, err
 }
 
 // await waits until the server answers, and, if its way is to be XDP, has a program attached.
-func (s *server) await(ctx context.Context) error {
-	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(200 * time.Millisecond) {
-		select {
-		case <-s.done:
-			text, _ := os.ReadFile(filepath.Join(s.dir, "log"))
-			return fmt.Errorf("%s ended:\n%s", s.name, text)
-		case <-ctx.Done():
-			return ctx.Err()
-		default:
+func (s *server) await(ctx context.Context, o options) error {
+	return s.Await(ctx, 2*time.Minute, 200*time.Millisecond, func() error {
+		if _, err := s.answers(ctx, o, peers.Steered, 1); err != nil {
+			return err
 		}
-		output, err := exec.CommandContext(ctx, "ip", "netns", "exec", s.load, "dig", "+short", "+tries=1", "+time=1", "@"+serverAddr.String(),
-			"w0."+peers.Zone).Output()
-		link, _ := exec.CommandContext(ctx, "ip", "-n", s.server, "link", "show", s.serverNIC).Output()
-		attached := strings.Contains(string(link), "prog/xdp") == strings.Contains(s.name, "xdp")
-		if _, bad := netip.ParseAddr(strings.TrimSpace(string(output))); err == nil && bad == nil && attached {
-			return nil
+		link, err := ip(ctx, "-n", s.server, "link", "show", s.serverNIC)
+		if err == nil && strings.Contains(link, "prog/xdp") != strings.Contains(s.name, "xdp") {
+			err = fmt.Errorf("interface %s: %s", s.serverNIC, link)
 		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("%s does not answer as it should after 2 minutes; see %s/log", s.name, s.dir)
-		}
-	}
+		return err
+	})
 }
 
-// end ends the server, by its process group, and removes its pair.
+// worktime is what the server's process and its interface's threads have computed.
+func (s *server) worktime() (time.Duration, error) { return cpuOf(s.serverNIC, s.Pid()) }
+
+// threadsCPU is what the threads have computed alone.
+func (s *server) threadsCPU() (time.Duration, error) { return cpuOf(s.serverNIC) }
+
+// end ends the server, and removes its pair.
 func (s *server) end() {
-	if s.cmd != nil && s.cmd.Process != nil {
-		group := -s.cmd.Process.Pid
-		_ = syscall.Kill(group, syscall.SIGTERM)
-		select {
-		case <-s.done:
-		case <-time.After(10 * time.Second):
-		}
-		_ = syscall.Kill(group, syscall.SIGKILL)
-	}
+	s.Stop()
 	if s.pair != nil {
 		s.remove()
 	}

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gti/gtm/cmd/gtmd/interop/process"
 	"github.com/gti/gtm/pkg/serve/xdp"
 )
 
@@ -40,21 +41,21 @@ func (l *load) try(d time.Duration, rate float64, out io.Writer) error {
 	t.good, t.bad = l.sink.read()
 	l.took = l.took[:0]
 	clear(l.asked[:])
-	worked, err := worktime(os.Getpid(), "napi/"+l.nic+"-")
+	worked, err := cpuOf(l.nic, os.Getpid())
 	if err != nil {
 		return err
 	}
-	before, err := readStat() // last, since worktime takes its time, and the server's core has nothing to do meanwhile
+	before, err := process.ReadStat() // last, since cpuOf takes its time, and the server's core has nothing to do meanwhile
 	if err != nil {
 		return err
 	}
 	t.run(d)
 	intime := t.seen
-	after, err := readStat()
+	after, err := process.ReadStat()
 	if err != nil {
 		return err
 	}
-	workedAfter, err := worktime(os.Getpid(), "napi/"+l.nic+"-")
+	workedAfter, err := cpuOf(l.nic, os.Getpid())
 	if err != nil {
 		return err
 	}
@@ -63,7 +64,7 @@ func (l *load) try(d time.Duration, rate float64, out io.Writer) error {
 	slices.Sort(l.took)
 	_, err = fmt.Fprintf(out, "seconds=%f intime=%d got=%d lost=%d bad=%d bytes=%d samples=%d p50=%g p99=%g server=%f waited=%f worked=%f loaded=%f\n",
 		d.Seconds(), intime, t.seen, t.sent-t.seen, bad-t.bad+t.ill, t.bytes, t.got, t.at(0.5), t.at(0.99),
-		after.busy(before, serverCore)*d.Seconds(), t.waited.Seconds(), after.worked(before).Seconds(),
+		after.Busy(before, serverCore)*d.Seconds(), t.waited.Seconds(), after.Worked(before).Seconds(),
 		(workedAfter - worked).Seconds())
 	return err
 }

@@ -57,7 +57,7 @@ func newXDPQueue(s *Server, w *xdpWay, sock frames, limit, index int) *xdpQueue 
 }
 
 // run serves until the end of its way, and then answers what has come. It keeps its thread, as udpWorker.run does. When there is
-// nothing, it sleeps until the kernel wakes it: it neither spins nor yields. See docs/decisions/0097.
+// nothing, it sleeps until the kernel wakes it: it neither spins nor yields. See AF_XDP in docs/performance.md.
 func (q *xdpQueue) run() {
 	runtime.LockOSThread() // never unlocked: the thread ends with it, and its slice
 	shortenSlice()

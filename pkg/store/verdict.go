@@ -12,7 +12,7 @@ import (
 
 // parseVerdict reads a verdict as encoding/json does. In the form in which PutVerdicts writes it, which all but hand-made ones have,
 // it is read in one go: with a thousand endpoints encoding/json takes longer than all else between a verdict and the answers that
-// obey it. See docs/decisions/0107.
+// obey it. See Changes and verdicts in docs/performance.md.
 func parseVerdict(value []byte) (v health.Verdict, err error) {
 	s := verdictScanner{in: jsonscan.Scanner{Rest: value}}
 	if v, ok := s.verdict(); ok {

@@ -8,7 +8,7 @@ import (
 )
 
 // Geography is a new atlas, with the partitions that a Compiler will want of it. They take long, so they are compiled beside
-// the Compiler, which takes other news meanwhile; see docs/decisions/0086.
+// the Compiler, which takes other news meanwhile; see Changes and verdicts in docs/performance.md.
 type Geography struct {
 	atlas *geo.Atlas
 	maps  []geo.Map

@@ -1,46 +1,38 @@
 package rig
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/gti/gtm/cmd/gtmd/interop/process"
+	"github.com/gti/gtm/pkg/store"
 )
 
-// Command says how a gtmd is to run.
-type Command struct {
-	Binary string
-	Data   string
-	Core   string // as taskset takes it; empty: any
-	Args   []string
-	Env    []string
-}
+// NoStore is an etcd that nobody serves, for edges that start from their snapshot.
+const NoStore = "http://127.0.0.1:1"
 
-// Gtmd is a running gtmd, with its children in a process group of its own.
+// Gtmd is a running gtmd.
 type Gtmd struct {
-	Data     string
-	DNS      int // the port at 127.0.0.1
-	HTTP     int // likewise
-	Executed time.Time
-	cmd      *exec.Cmd
-	done     chan error
-	stopped  bool
+	*process.Process
+	Data string
+	DNS  int // the port at 127.0.0.1
+	HTTP int // likewise
 }
 
-// Start starts gtmd at free ports. Its output goes to the file log in its data folder.
-func Start(c Command) (*Gtmd, error) {
-	g := &Gtmd{Data: c.Data, done: make(chan error, 1)}
+// Start starts gtmd at free ports, on a core as taskset takes it, or on all where it is empty. Its output goes to the file log in its
+// data folder.
+func (p *Places) Start(core, data string, args ...string) (*Gtmd, error) {
+	g := &Gtmd{Data: data}
 	var err error
 	if g.DNS, err = freePort(); err != nil {
 		return nil, err
@@ -48,28 +40,10 @@ func Start(c Command) (*Gtmd, error) {
 	if g.HTTP, err = freePort(); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(c.Data, 0o700); err != nil {
-		return nil, err
-	}
-	log, err := os.OpenFile(filepath.Join(c.Data, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close()
-	args := append([]string{c.Binary, "--data", c.Data, "--dns", g.dns(), "--http", g.http()}, c.Args...)
-	if c.Core != "" {
-		args = append([]string{"taskset", "-c", c.Core}, args...)
-	}
-	g.cmd = exec.Command(args[0], args[1:]...)
-	g.cmd.Env = append(os.Environ(), c.Env...)
-	g.cmd.Stdout, g.cmd.Stderr = log, log
-	g.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	g.Executed = time.Now()
-	if err := g.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting %s: %w (make build builds it)", c.Binary, err)
-	}
-	go func() { g.done <- g.cmd.Wait() }()
-	return g, nil
+	args = append([]string{p.Gtmd(), "--data", data, "--dns", local(g.DNS), "--http", local(g.HTTP)}, args...)
+	g.Process, err = process.Start(process.Command{Name: "gtmd", Args: args, Core: core, Env: strings.Fields(p.env),
+		Log: filepath.Join(data, "log")})
+	return g, err
 }
 
 func freePort() (int, error) {
@@ -81,144 +55,74 @@ func freePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
-func (g *Gtmd) dns() string  { return net.JoinHostPort("127.0.0.1", strconv.Itoa(g.DNS)) }
-func (g *Gtmd) http() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(g.HTTP)) }
-
-// Server is the URL of its API.
-func (g *Gtmd) Server() string { return "http://" + g.http() }
+func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
 // Socket is the etcd of a gtmd that has its own.
 func (g *Gtmd) Socket() string { return "unix://" + filepath.Join(g.Data, "etcd", "etcd.sock") }
 
+// Store opens the store of a gtmd that has its own etcd.
+func (g *Gtmd) Store(ctx context.Context) (*store.Client, error) {
+	return store.Open(ctx, store.Config{Endpoints: []string{g.Socket()}})
+}
+
+// Page fetches one of its pages.
+func (g *Gtmd) Page(path string) ([]byte, error) {
+	r, err := http.Get("http://" + local(g.HTTP) + path)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Body.Close()
+	return io.ReadAll(r.Body)
+}
+
 // AwaitHTTP waits until the status page answers.
 func (g *Gtmd) AwaitHTTP(ctx context.Context, patience time.Duration) error {
-	return g.await(ctx, patience, 20*time.Millisecond, func() error {
-		r, err := http.Get(g.Server() + "/metrics")
-		if err != nil {
-			return err
-		}
-		return r.Body.Close()
+	return g.Await(ctx, patience, 20*time.Millisecond, func() error {
+		_, err := g.Page("/metrics")
+		return err
 	})
 }
 
-// AwaitAnswer waits until name has an address, asking every millisecond, and tells when that was.
-func (g *Gtmd) AwaitAnswer(ctx context.Context, name string, patience time.Duration) (at time.Time, err error) {
+// AwaitAnswer waits until name has an address, asking every millisecond, and tells how long that was after the start.
+func (g *Gtmd) AwaitAnswer(ctx context.Context, name string, patience time.Duration) (time.Duration, error) {
+	_, after, err := g.AwaitReply(ctx, new(dns.Msg).SetQuestion(name, dns.TypeA), patience)
+	return after, err
+}
+
+// AwaitReply is AwaitAnswer for any query, and gives the reply.
+func (g *Gtmd) AwaitReply(ctx context.Context, query *dns.Msg, patience time.Duration) (reply *dns.Msg, after time.Duration, err error) {
 	client := &dns.Client{Timeout: 100 * time.Millisecond}
-	query := new(dns.Msg).SetQuestion(name, dns.TypeA)
-	err = g.await(ctx, patience, time.Millisecond, func() error {
-		reply, _, err := client.ExchangeContext(ctx, query, g.dns())
+	err = g.Await(ctx, patience, time.Millisecond, func() (err error) {
+		reply, _, err = client.ExchangeContext(ctx, query, local(g.DNS))
 		if err == nil && len(reply.Answer) == 0 {
 			err = errors.New(dns.RcodeToString[reply.Rcode])
 		}
-		at = time.Now()
+		after = time.Since(g.Executed)
 		return err
 	})
-	return at, err
+	return reply, after, err
 }
 
-func (g *Gtmd) await(ctx context.Context, patience, pause time.Duration, try func() error) error {
-	var last error
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(pause) {
-		select {
-		case err := <-g.done:
-			g.done <- err
-			text, _ := os.ReadFile(filepath.Join(g.Data, "log"))
-			return fmt.Errorf("gtmd ended: %v\n%s", err, text)
-		case <-ctx.Done():
-			return ctx.Err()
-		default:
-		}
-		if last = try(); last == nil {
-			return nil
-		}
-	}
-	return fmt.Errorf("gtmd did not answer in %s (%v); see %s", patience, last, filepath.Join(g.Data, "log"))
+// OwnCPU is what the process alone, without children, has computed so far.
+func (g *Gtmd) OwnCPU() (time.Duration, error) { return process.CPU(g.Pid()) }
+
+// Apply runs gtmctl, which applies what file, or the folder of that name, has.
+func (g *Gtmd) Apply(ctx context.Context, gtmctl, file string) error {
+	_, err := process.Output(ctx, process.Command{Args: []string{gtmctl, "apply", "-f", file, "--server", "http://" + local(g.HTTP),
+		"--token-file", filepath.Join(g.Data, "token")}})
+	return err
 }
 
-// Bind leaves the process, all its threads, so many cores.
-func (g *Gtmd) Bind(cores string) error {
-	output, err := exec.Command("taskset", "-apc", cores, strconv.Itoa(g.cmd.Process.Pid)).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("binding gtmd to core %s: %w\n%s", cores, err, output)
-	}
-	return nil
-}
-
-// Stop ends gtmd and its children, and waits for them. It may be called again.
-func (g *Gtmd) Stop() {
-	if g.stopped {
-		return
-	}
-	g.stopped = true
-	group := -g.cmd.Process.Pid
-	_ = syscall.Kill(group, syscall.SIGTERM)
-	select {
-	case <-g.done:
-	case <-time.After(10 * time.Second):
-	}
-	_ = syscall.Kill(group, syscall.SIGKILL)
-}
-
-// Memory gives what the process holds resident, and the most that it held, in bytes: VmRSS and VmHWM of proc(5).
-func (g *Gtmd) Memory() (rss, peak int64, err error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.cmd.Process.Pid))
-	if err != nil {
-		return 0, 0, err
-	}
-	for line := range strings.Lines(string(text)) {
-		f := strings.Fields(line)
-		if len(f) < 2 {
-			continue
-		}
-		kb, _ := strconv.ParseInt(f[1], 10, 64) // of other lines, words
-		switch f[0] {
-		case "VmRSS:":
-			rss = kb << 10
-		case "VmHWM:":
-			peak = kb << 10
-		}
-	}
-	return rss, peak, nil
-}
-
-// CPU is what the process alone, without children, has computed so far.
-func (g *Gtmd) CPU() (time.Duration, error) {
-	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", g.cmd.Process.Pid))
+// Metric gives the value of a series of /metrics, written with its labels as they stand there.
+func (g *Gtmd) Metric(series string) (float64, error) {
+	page, err := g.Page("/metrics")
 	if err != nil {
 		return 0, err
 	}
-	var sum time.Duration
-	for _, thread := range threads {
-		text, err := os.ReadFile(thread)
-		if err != nil {
-			continue // it ended meanwhile
-		}
-		first, _, _ := strings.Cut(string(text), " ")
-		n, err := strconv.ParseInt(first, 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("%s: %w", thread, err)
-		}
-		sum += time.Duration(n)
-	}
-	return sum, nil
-}
-
-// Metric gives the value of a series of /metrics, written with its labels as they stand there; ok is false without it.
-func (g *Gtmd) Metric(series string) (value float64, ok bool, err error) {
-	r, err := http.Get(g.Server() + "/metrics")
-	if err != nil {
-		return 0, false, err
-	}
-	defer r.Body.Close()
-	var b bytes.Buffer
-	if _, err := b.ReadFrom(r.Body); err != nil {
-		return 0, false, err
-	}
-	for line := range strings.Lines(b.String()) {
+	for line := range strings.Lines(string(page)) {
 		if rest, found := strings.CutPrefix(line, series+" "); found {
-			value, err = strconv.ParseFloat(strings.TrimSpace(rest), 64)
-			return value, err == nil, err
+			return strconv.ParseFloat(strings.TrimSpace(rest), 64)
 		}
 	}
-	return 0, false, nil
+	return 0, fmt.Errorf("/metrics has no %s", series)
 }

@@ -5,13 +5,15 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"math/bits"
-	"os"
 	"runtime"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gti/gtm/bench/peers"
 )
 
 // loader asks at a fixed rate, whatever the answers. It sleeps between small batches, so that what shares its core has room
@@ -64,19 +66,11 @@ type Figures struct {
 
 // newLoader reads a file of questions as WriteQueries writes it.
 func newLoader(file string) (*loader, error) {
-	data, err := os.ReadFile(file)
+	queries, err := peers.ReadQueries(file, math.MaxInt)
 	if err != nil {
 		return nil, err
 	}
-	l := &loader{}
-	for len(data) >= 2 {
-		n := int(binary.BigEndian.Uint16(data))
-		if len(data) < 2+n || n < 12 {
-			return nil, fmt.Errorf("%s is cut off", file)
-		}
-		l.queries = append(l.queries, data[2:2+n])
-		data = data[2+n:]
-	}
+	l := &loader{queries: queries}
 	if len(l.queries) < loadBatch { // none stands twice in a batch: its ID is written in place
 		return nil, fmt.Errorf("%s: %d questions; at least %d are needed", file, len(l.queries), loadBatch)
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/gti/gtm/bench/peers"
 	"github.com/gti/gtm/pkg/geo"
 )
 
@@ -33,7 +34,7 @@ func TestWorld(t *testing.T) {
 		t.Fatalf("there are only %d sets of matches", MaxPartitions)
 	}
 	dir := t.TempDir()
-	if err := w.Snapshot(dir); err != nil {
+	if err := peers.WriteSnapshot(dir, w.Resources()); err != nil {
 		t.Fatal(err)
 	}
 	n := 0

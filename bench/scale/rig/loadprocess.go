@@ -7,14 +7,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"runtime/debug"
 	"time"
-)
 
-// Load asks the questions of a file at a fixed rate, in a process of its own, so that nothing that this program does comes
-// between. A program that uses it calls LoadProcess first of all.
-type Load struct{ File string }
+	"github.com/gti/gtm/cmd/gtmd/interop/process"
+)
 
 // loadVariable is what the process that is the load finds in its environment.
 const loadVariable = "GTM_BENCH_LOAD"
@@ -27,19 +24,16 @@ type loadTask struct {
 	Rate       float64
 }
 
-// Run asks a port at 127.0.0.1 for so long, or until ctx ends, at a rate a second, from one core.
-func (l Load) Run(ctx context.Context, port, core int, length time.Duration, rate float64) (Figures, error) {
+// Load asks the questions of a file at a port at 127.0.0.1 for so long, or until ctx ends, at a rate a second, from one core: in a process
+// of its own, so that nothing that this program does comes between. A program that uses it calls LoadProcess first of all.
+func Load(ctx context.Context, file string, port, core int, length time.Duration, rate float64) (Figures, error) {
 	var f Figures
-	task, err := json.Marshal(loadTask{l.File, port, core, length, rate})
+	task, err := json.Marshal(loadTask{file, port, core, length, rate})
 	if err != nil {
 		return f, err
 	}
-	program, err := os.Executable()
-	if err != nil {
-		return f, err
-	}
-	cmd := exec.Command(program)
-	cmd.Env = append(os.Environ(), loadVariable+"="+string(task))
+	// It ends with its input, since it is to tell what it saw; ctx does not kill it.
+	cmd := process.Command{Args: []string{process.Self()}, Env: []string{loadVariable + "=" + string(task)}}.Cmd(context.Background())
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

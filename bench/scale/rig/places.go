@@ -12,12 +12,13 @@ import (
 	"time"
 
 	"github.com/gti/gtm/bench/figures"
+	"github.com/gti/gtm/bench/program"
 )
 
 // Places are the folders that a measuring program works with, which of its parts it is to measure, and how long it may take.
 type Places struct {
 	root, work, bin string
-	only            string
+	only, env       string
 	most            time.Duration
 	until           time.Time       // when the part at hand is to be over
 	made            map[string]bool // folders that Folder gave, also to a copy of this
@@ -30,6 +31,7 @@ func (p *Places) Flags(name string, parts []string, most time.Duration) {
 	flag.StringVar(&p.work, "work", filepath.Join(os.TempDir(), "gtm-"+name), "`folder` for working files; geography files stay there for the next run, and what failed, with its logs")
 	flag.StringVar(&p.bin, "bin", "", "`folder` of gtmd and gtmctl (default: bin in the repository)")
 	flag.StringVar(&p.only, "only", strings.Join(parts, ","), "the `parts` to measure")
+	flag.StringVar(&p.env, "env", "", "further environment of every gtmd, as in GOMAXPROCS=2 GODEBUG=gctrace=1")
 	flag.DurationVar(&p.most, "most", most, "how `long` all may take; what would take longer has fewer rounds, or is left out")
 }
 
@@ -55,30 +57,6 @@ func (p *Places) Folder(name string) (string, error) {
 	return dir, os.MkdirAll(dir, 0o700)
 }
 
-// Rest waits for so long, or until ctx ends, which is the error.
-func Rest(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// chosen gives those of the parts that were asked for, in their order. The error names one that there is not, or a word too many.
-func (p *Places) chosen(parts []string) ([]string, error) {
-	if flag.NArg() > 0 {
-		return nil, fmt.Errorf("%q: there are flags only (-help)", flag.Arg(0))
-	}
-	wanted := strings.Split(p.only, ",")
-	for _, part := range wanted {
-		if !slices.Contains(parts, part) {
-			return nil, fmt.Errorf("-only: there is no part %q; there are %s", part, strings.Join(parts, ", "))
-		}
-	}
-	return slices.DeleteFunc(slices.Clone(parts), func(part string) bool { return !slices.Contains(wanted, part) }), nil
-}
-
 // clear removes the folders that Folder gave, and the work folder where nothing is left in it.
 func (p *Places) clear() error {
 	var all error
@@ -92,11 +70,16 @@ func (p *Places) clear() error {
 // Measure makes the places ready, measures those of the parts that were asked for, and keeps a report under that name. The
 // folders that Folder gave go, unless something failed: their logs tell what. Once ctx has ended, whatever fails does so for that.
 func (p *Places) Measure(ctx context.Context, name, title string, parts []string, measure func(part string, to *figures.Report) error) (err error) {
-	if parts, err = p.chosen(parts); err != nil {
+	if flag.NArg() > 0 {
+		return fmt.Errorf("%q: there are flags only (-help)", flag.Arg(0))
+	}
+	wanted, err := program.Choose(p.only, parts)
+	if err != nil {
 		return err
 	}
-	if os.Geteuid() != 0 {
-		return errors.New("threads that go before others need root")
+	parts = slices.DeleteFunc(slices.Clone(parts), func(part string) bool { return !slices.Contains(wanted, part) })
+	if err := program.Root("threads that go before others"); err != nil {
+		return err
 	}
 	if p.root, err = filepath.Abs(p.root); err != nil {
 		return err
@@ -130,8 +113,5 @@ func (p *Places) Measure(ctx context.Context, name, title string, parts []string
 		}
 	}
 	report.Text("All of it took %s.", time.Since(began).Round(time.Second))
-	file, err := report.Save()
-	fmt.Println(report.String())
-	fmt.Println(file)
-	return err
+	return report.Keep()
 }

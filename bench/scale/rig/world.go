@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gti/gtm/bench/peers"
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
@@ -62,15 +63,11 @@ func (w World) Address(i, j int) netip.Addr {
 // SharedAddress is that of endpoint j, 0 or 1, of the pool shared.
 func SharedAddress(j int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(1 + j)}) }
 
-func key(kind spec.Kind, tenant, name string) spec.Key {
-	return spec.Key{Tenant: tenant, Kind: kind, Name: name}
-}
-
 // Resources gives everything there is, dependencies first.
 func (w World) Resources() iter.Seq[*spec.Resource] {
 	return func(yield func(*spec.Resource) bool) {
-		if !yield(w.zone()) || !yield(unbounded()) || !yield(&spec.Resource{Key: key(spec.KindPool, Tenant, Shared.Pool), Spec: &spec.Pool{Endpoints: []spec.Endpoint{
-			endpoint(0, SharedAddress(0)), endpoint(1, SharedAddress(1))}}}) {
+		shared := &spec.Pool{Endpoints: []spec.Endpoint{endpoint(0, SharedAddress(0)), endpoint(1, SharedAddress(1))}}
+		if !yield(w.zone()) || !yield(peers.Unbounded()) || !yield(peers.Resource(Tenant, spec.KindPool, Shared.Pool, shared)) {
 			return
 		}
 		for i := range w.Services {
@@ -89,13 +86,6 @@ func (w World) Resources() iter.Seq[*spec.Resource] {
 	}
 }
 
-// unbounded lets the tenant have as much as a world wants.
-func unbounded() *spec.Resource {
-	const most = 1_000_000_000
-	q := &spec.Quotas{All: &spec.Quota{Resources: most, Services: most, Endpoints: most, Overrides: most, Checks: most, Megabytes: most}}
-	return &spec.Resource{Key: key(spec.KindTenant, spec.Platform, spec.Platform), Spec: &spec.Tenant{Limits: &spec.Limits{Quota: q}}}
-}
-
 func (w World) zone() *spec.Resource {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%[1]s 60 IN SOA ns1.%[1]s hostmaster.%[1]s 1 7200 1800 1209600 60\n%[1]s 60 IN NS ns1.%[1]s\nns1.%[1]s 60 IN A 127.0.0.1\n", Zone)
@@ -103,7 +93,7 @@ func (w World) zone() *spec.Resource {
 		fmt.Fprintf(&b, "n%d.%s 60 IN A 10.%d.%d.%d\n", i, Zone, i>>16&255, i>>8&255, i&255)
 	}
 	z := &spec.Zone{Content: b.String(), Grants: map[string][]string{Tenant: {Zone}}}
-	return &spec.Resource{Key: key(spec.KindZone, spec.Platform, Zone), Spec: z}
+	return peers.Resource(spec.Platform, spec.KindZone, Zone, z)
 }
 
 func endpoint(j int, a netip.Addr) spec.Endpoint {
@@ -115,7 +105,7 @@ func (w World) pool(i int) *spec.Resource {
 	for j := range p.Endpoints {
 		p.Endpoints[j] = endpoint(j, w.Address(i, j))
 	}
-	return &spec.Resource{Key: key(spec.KindPool, Tenant, Pool(i).Pool), Spec: p}
+	return peers.Resource(Tenant, spec.KindPool, Pool(i).Pool, p)
 }
 
 func (w World) service(i int) *spec.Resource {
@@ -128,7 +118,7 @@ func (w World) service(i int) *spec.Resource {
 }
 
 func service(name, host string, rules ...spec.Rule) *spec.Resource {
-	return &spec.Resource{Key: key(spec.KindService, Tenant, name), Spec: &spec.Service{Host: host, Rules: rules}}
+	return peers.Resource(Tenant, spec.KindService, name, &spec.Service{Host: host, Rules: rules})
 }
 
 func refs(pools ...string) []spec.PoolRef {
@@ -147,6 +137,11 @@ const (
 
 // Put writes the world into an empty store as generations, without the checks that control makes.
 func (w World) Put(ctx context.Context, c *store.Client) error {
+	return Put(ctx, c, w.Resources(), w.Endpoints)
+}
+
+// Put writes resources, those of one tenant together, into an empty store. Pools have so many endpoints.
+func Put(ctx context.Context, c *store.Client, all iter.Seq[*spec.Resource], endpoints int) error {
 	heads := map[string]store.Generation{}
 	commit := func(rs []*spec.Resource) error {
 		tenant := rs[0].Tenant
@@ -155,8 +150,8 @@ func (w World) Put(ctx context.Context, c *store.Client) error {
 		return err
 	}
 	var batch []*spec.Resource
-	most := max(1, min(perGeneration, perCommit/max(1, w.Endpoints)))
-	for r := range w.Resources() {
+	most := max(1, min(perGeneration, perCommit/max(1, endpoints)))
+	for r := range all {
 		if len(batch) > 0 && (len(batch) == most || r.Tenant != batch[0].Tenant) {
 			if err := commit(batch); err != nil {
 				return err
@@ -166,28 +161,6 @@ func (w World) Put(ctx context.Context, c *store.Client) error {
 		batch = append(batch, r)
 	}
 	return commit(batch)
-}
-
-// Snapshot writes the world as an edge keeps it on disk, into the folder of an edge that has none.
-func (w World) Snapshot(dir string) error {
-	s, _, err := store.OpenSnapshot(dir, nil)
-	if err != nil {
-		return err
-	}
-	u := store.Update{Full: true, Cursor: 1, Cluster: 1}
-	platform, shop := store.TenantUpdate{Tenant: spec.Platform, Head: 1}, store.TenantUpdate{Tenant: Tenant, Head: 1}
-	for r := range w.Resources() {
-		of := &shop
-		if r.Tenant == spec.Platform {
-			of = &platform
-		}
-		of.Put = append(of.Put, store.Version{Resource: r, Generation: 1})
-	}
-	u.Tenants = []store.TenantUpdate{platform, shop}
-	if err := s.Append(u); err != nil {
-		return err
-	}
-	return s.Close()
 }
 
 // OneUp is a verdict on a pool of so many endpoints that leaves endpoint j alone up. by marks it: see Proxy.

@@ -3,13 +3,14 @@
 package rig
 
 import (
-	"bytes"
 	"fmt"
 	"net/netip"
-	"os/exec"
+	"os"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/gti/gtm/cmd/gtmd/interop/process"
 )
 
 // A Node is a machine of the rig: a network namespace with a cable to the bridge inside, an edge's with one to the bridge outside as
@@ -22,8 +23,7 @@ type Node struct {
 
 	rig     *Rig
 	args    []string
-	log     tailBuffer
-	process *Process
+	process *process.Process
 
 	mu       sync.Mutex
 	troubled bool      // stopped, killed or frozen now
@@ -51,7 +51,7 @@ func (r *Rig) newNode(name string, inside netip.Addr, outside netip.Addr, args .
 	r.Nodes = append(r.Nodes, n)
 	r.T.Cleanup(func() {
 		if n.process != nil {
-			n.process.kill()
+			n.process.Kill()
 		}
 	})
 	return n
@@ -102,25 +102,23 @@ func (n *Node) Healed() time.Time {
 // Start runs the node's program, anew or again. It does not wait until that is ready.
 func (n *Node) Start() {
 	n.rig.T.Helper()
-	words := append([]string{"netns", "exec", n.Name}, n.args...)
-	process, err := start(exec.Command("ip", words...), &n.log)
-	if err != nil {
-		n.rig.T.Fatalf("starting %s: %v", n.Name, err)
+	var err error
+	if n.process, err = process.Start(process.Command{Name: n.Name, Args: n.args, Netns: n.Name, Log: n.log()}); err != nil {
+		n.rig.T.Fatal(err)
 	}
-	n.process = process
 }
 
 // Kill ends the program at once.
 func (n *Node) Kill() {
 	n.trouble(true)
-	n.process.kill()
+	n.process.Kill()
 }
 
 // Stop asks the program to end, and waits for that.
 func (n *Node) Stop() {
 	n.rig.T.Helper()
 	n.trouble(true)
-	if err := n.process.stop(); err != nil {
+	if err := n.process.Stop(); err != nil {
 		n.rig.T.Errorf("stopping %s: %v", n.Name, err)
 	}
 }
@@ -138,7 +136,7 @@ func (n *Node) Thaw() {
 }
 
 func (n *Node) signal(s syscall.Signal) {
-	if err := syscall.Kill(-n.process.cmd.Process.Pid, s); err != nil {
+	if err := n.process.Signal(s); err != nil {
 		n.rig.T.Errorf("%v to %s: %v", s, n.Name, err)
 	}
 }
@@ -174,7 +172,11 @@ func (n *Node) Calm() time.Time {
 
 // Log is the end of what the node's programs wrote.
 func (n *Node) Log(limit int) string {
-	n.log.mu.Lock()
-	defer n.log.mu.Unlock()
-	return string(bytes.Clone(n.log.buf[max(0, len(n.log.buf)-limit):]))
+	text, err := os.ReadFile(n.log())
+	if err != nil {
+		return err.Error()
+	}
+	return string(text[max(0, len(text)-limit):])
 }
+
+func (n *Node) log() string { return n.Dir + ".log" }

@@ -115,8 +115,8 @@ func (r *Rig) WaitReady(nodes ...*Node) {
 	r.T.Helper()
 	for _, n := range nodes {
 		Eventually(r.T, startTimeout, n.Name+" is ready", func() error {
-			if !n.process.running() {
-				r.T.Fatalf("%s ended: %v\n%s", n.Name, n.process.err, n.Log(4000))
+			if !n.process.Running() {
+				r.T.Fatalf("%s ended: %v\n%s", n.Name, n.process.Ended(), n.Log(4000))
 			}
 			_, err := r.Page(n, "/readyz")
 			return err

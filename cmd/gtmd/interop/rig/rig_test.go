@@ -40,8 +40,8 @@ func TestARigDoesWhatItsTestsRelyOn(t *testing.T) {
 
 	for what, end := range map[string]func(){"killed": edge.Kill, "stopped": edge.Stop} {
 		end()
-		if err := answers(); err == nil || edge.process.running() || !edge.Troubled(time.Now()) {
-			t.Errorf("%s: it answers (%v), runs (%v)", what, err, edge.process.running())
+		if err := answers(); err == nil || edge.process.Running() || !edge.Troubled(time.Now()) {
+			t.Errorf("%s: it answers (%v), runs (%v)", what, err, edge.process.Running())
 		}
 		edge.Start()
 		r.WaitReady(edge)
@@ -95,7 +95,7 @@ func (r *Rig) tryStore() {
 
 // stateIs reads a process's state as the kernel tells it.
 func stateIs(n *Node, want string) error {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n.process.cmd.Process.Pid))
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n.process.Pid()))
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,11 @@
-package main
+package rig
 
 import (
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/gti/gtm/bench/peers"
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
@@ -17,13 +17,13 @@ import (
 var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
 // worldOf makes each configuration once.
-var worldOf = sync.OnceValues(func() (*store.Update, error) { return large.world() })
+var worldOf = sync.OnceValues(func() (*store.Update, error) { return Large.Update() })
 
-func loadWorld(b *testing.B, s size) *store.Update {
+func loadWorld(b *testing.B, s Mixed) *store.Update {
 	b.Helper()
 	make := worldOf
-	if s != large {
-		make = s.world
+	if s != Large {
+		make = s.Update
 	}
 	u, err := make()
 	if err != nil {
@@ -57,14 +57,14 @@ func changeOf(u *store.Update) table.Change {
 }
 
 func BenchmarkSnapshotLoad(b *testing.B) {
-	for name, s := range map[string]size{"1000": small, "100000": large} {
+	for name, s := range map[string]Mixed{"1000": Small, "100000": Large} {
 		b.Run(name, func(b *testing.B) {
 			data := b.TempDir()
-			if err := writeSnapshot(data, loadWorld(b, s)); err != nil {
+			if err := peers.WriteUpdate(data, *loadWorld(b, s)); err != nil {
 				b.Fatal(err)
 			}
 			for b.Loop() {
-				s, u, err := store.OpenSnapshot(filepath.Join(data, "edge", "snapshot"), nil)
+				s, u, err := store.OpenSnapshot(peers.SnapshotOf(data), nil)
 				if err != nil || u == nil {
 					b.Fatal(err)
 				}
@@ -75,7 +75,7 @@ func BenchmarkSnapshotLoad(b *testing.B) {
 }
 
 func BenchmarkFullCompile(b *testing.B) {
-	for name, s := range map[string]size{"1000": small, "100000": large} {
+	for name, s := range map[string]Mixed{"1000": Small, "100000": Large} {
 		b.Run(name, func(b *testing.B) {
 			ch, a := changeOf(loadWorld(b, s)), openAtlas(b)
 			for b.Loop() {
@@ -94,20 +94,20 @@ var kept []any
 
 // BenchmarkStart is a start without the process around it: from the snapshot to the first view.
 func BenchmarkStart(b *testing.B) {
-	for name, s := range map[string]size{"1000": small, "100000": large} {
+	for name, s := range map[string]Mixed{"1000": Small, "100000": Large} {
 		b.Run(name, func(b *testing.B) {
 			data := b.TempDir()
-			u, err := s.world()
+			u, err := s.Update()
 			if err != nil {
 				b.Fatal(err)
 			}
-			if err := writeSnapshot(data, u); err != nil {
+			if err := peers.WriteUpdate(data, *u); err != nil {
 				b.Fatal(err)
 			}
 			u, kept = nil, nil
 			a := openAtlas(b)
 			for b.Loop() {
-				s, u, err := store.OpenSnapshot(filepath.Join(data, "edge", "snapshot"), nil)
+				s, u, err := store.OpenSnapshot(peers.SnapshotOf(data), nil)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -125,7 +125,7 @@ func BenchmarkStart(b *testing.B) {
 }
 
 // compiled is a compiler that has compiled everything.
-func compiled(b *testing.B, s size) *table.Compiler {
+func compiled(b *testing.B, s Mixed) *table.Compiler {
 	b.Helper()
 	c := table.NewCompiler(table.Config{Seed: 1, Workers: 2}, openAtlas(b))
 	c.Apply(changeOf(loadWorld(b, s)))
@@ -142,7 +142,8 @@ func putOne(c *table.Compiler, generation uint64, r *spec.Resource) {
 }
 
 // crowded has one zone with all names, small pools, and one pool that every service uses.
-var crowded = size{services: 100_000, pools: 1, endpoints: 100, tenants: 1, zones: 1, partitions: 20, statics: 100, verdicts: 1, onePool: true}
+var crowded = Mixed{Services: 100_000, Pools: 1, Endpoints: 100, Tenants: 1, Zones: 1, Partitions: 20, Statics: 100, Verdicts: 1,
+	OnePool: true}
 
 // BenchmarkChange is what one change costs where there are 100,000 services in one zone that all use one pool.
 func BenchmarkChange(b *testing.B) {
@@ -152,7 +153,7 @@ func BenchmarkChange(b *testing.B) {
 	pool, service := own.Put[0].Resource, own.Put[1].Resource
 	b.Run("verdict", func(b *testing.B) {
 		for i := 0; b.Loop(); i++ {
-			c.Apply(table.Change{Verdicts: []health.Verdict{crowded.verdict(0, i%100)}})
+			c.Apply(table.Change{Verdicts: []health.Verdict{crowded.Verdict(0, i%100)}})
 			c.Compile(noon)
 		}
 	})
