@@ -77,8 +77,7 @@ var house = map[string]room{
 	"pkg/prober":  {floor: 6, outside: []string{prometheus, errgroup}},
 
 	"cmd/gtmd/interop/process": {floor: -1, outside: []string{unix}},                             // for tests and bench
-	"cmd/gtmd/interop/rig":     {floor: 6, outside: []string{etcd, "go.uber.org/zap", errgroup}},
-		// for tests alone: processes and namespaces
+	"cmd/gtmd/interop/rig":     {floor: 6, outside: []string{etcd, "go.uber.org/zap", errgroup}}, // for tests: processes, namespaces
 
 	"cmd/gtmd": {floor: 7, outside: []string{cobra, pflag, prometheus, errgroup, unix, age}},
 	"cmd/gtmctl": {floor: 7, outside: []string{cobra, pflag, "github.com/schollz/progressbar/v3",

@@ -43,9 +43,9 @@ type remake struct {
 	key      wireKey
 	ownNames bool // the table of names is a copy
 
-	owners []string // whose sets are to be rendered
-	hosts  [][]byte // that may have other addresses now
-	tops   [][]byte // the same of all hosts at and below
+	owners  []string // whose sets are to be rendered
+	hosts   [][]byte // that may have other addresses now
+	covered [][]byte // the same of all hosts below
 }
 
 // remade gives what newZone would of in, from the old form and all that was touched since; false: it has to be asked. z may be nil.
@@ -114,14 +114,6 @@ func (r *remake) find(name string) *line {
 // above gives the line of the present name from its label i on.
 func (r *remake) above(i int) *line { return r.z.names.find(r.key.suffix(i), r.key.hashes[i]) }
 
-// closest tells from which label on the present name is there; the apex is, always.
-func (r *remake) closest() (i int) {
-	for r.above(i) == nil {
-		i++
-	}
-	return i
-}
-
 // plain tells whether a node is like any other.
 func (r *remake) plain(n *node) bool {
 	return n.kind == plain && n.cut == 0 && n.wild == 0 && !r.z.renames(n)
@@ -139,7 +131,10 @@ func (r *remake) set(l *line, at hosted) bool {
 
 // add makes the present name, with what lies between it and the closest name that is there.
 func (r *remake) add(leaf node) bool {
-	up := r.closest()
+	up := 0
+	for r.above(up) == nil {
+		up++ // up to the apex, at most
+	}
 	if !r.plain(&r.z.nodes[r.above(up).value]) || 3*(len(r.z.nodes)+up) > 2*len(r.z.names.lines) {
 		return false
 	}

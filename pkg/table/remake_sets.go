@@ -30,14 +30,14 @@ func (r *remake) stand(owner string) bool {
 		return false
 	}
 	fresh := setsAt(r.in.static, owner)
-	l, wild := r.find(owner), isWildcard(owner)
+	l := r.find(owner)
 	switch {
 	case l == nil:
-		if len(fresh) == 0 || wild || hasType(fresh, dnswire.TypeNS) || hasType(fresh, dnswire.TypeDNAME) {
+		if len(fresh) == 0 || hasType(fresh, dnswire.TypeNS) {
 			return false
 		}
 		r.copyNames()
-		r.tops, r.owners = append(r.tops, r.highestMissing()), append(r.owners, owner)
+		r.owners, r.hosts = append(r.owners, owner), append(r.hosts, []byte(owner))
 		return r.add(node{})
 	case !r.sameKind(l.value, fresh):
 		return false
@@ -45,21 +45,15 @@ func (r *remake) stand(owner string) bool {
 		r.copyNames()
 		n := &r.z.nodes[l.value]
 		r.wasted(n)
-		if n.count = 0; wild || !r.remove() {
-			return false
-		}
-		r.tops = append(r.tops, r.highestMissing())
-		return true
+		n.count, r.hosts = 0, append(r.hosts, []byte(owner))
+		return r.remove()
 	}
 	r.owners, r.hosts = append(r.owners, owner), append(r.hosts, []byte(owner))
-	if wild {
-		r.tops = append(r.tops, []byte(owner[2:]))
+	if isWildcard(owner) {
+		r.covered = append(r.covered, []byte(owner[2:]))
 	}
 	return true
 }
-
-// highestMissing gives the highest name above the present one that is not there, or else the present one.
-func (r *remake) highestMissing() []byte { return slices.Clone(r.key.suffix(max(0, r.closest()-1))) }
 
 // sameKind tells whether a node stays what it is for others with its new sets.
 func (r *remake) sameKind(at uint32, fresh []zone.RRset) bool {
@@ -109,7 +103,7 @@ func (r *remake) refers(rdata []byte, skip int) bool {
 	name := room[:copy(room[:], rdata[skip:])]
 	dnswire.FoldName(name)
 	return slices.ContainsFunc(r.hosts, func(host []byte) bool { return bytes.HasPrefix(name, host) }) ||
-		slices.ContainsFunc(r.tops, func(top []byte) bool { return bytes.Contains(name, top) })
+		slices.ContainsFunc(r.covered, func(above []byte) bool { return bytes.Contains(name, above) })
 }
 
 // render makes the sets of the owners, first their records and then what goes with them.

@@ -137,7 +137,7 @@ func TestRemadeZoneEqualsFresh(t *testing.T) {
 	}
 }
 
-// TestAServiceComesWhereSomethingStands has services come to names that something else has to do with, and go.
+// TestAServiceComesWhereSomethingStands has services come to names that something else has to do with, and both come and go.
 func TestAServiceComesWhereSomethingStands(t *testing.T) {
 	for host, records := range map[string][]string{
 		"b":          {"b A 192.0.2.1", "b TXT text"},
@@ -153,17 +153,85 @@ func TestAServiceComesWhereSomethingStands(t *testing.T) {
 	} {
 		t.Run(host, func(t *testing.T) {
 			w := newRemakeWorld(t, nil)
-			for _, r := range records {
-				w.records[r] = true
+			service := fmt.Sprintf("kind: Service\ntenant: shop\nname: s\nspec: {host: \"%s.gtm.example.\", rules: [{pools: [eu]}]}\n",
+				host)
+			declare := func(there bool) {
+				clear(w.records)
+				for i := 0; there && i < len(records); i++ {
+					w.records[records[i]] = true
+				}
+				w.h.put(w.document())
 			}
-			w.h.put(w.document())
-			w.check(t, 0)
-			w.h.put(fmt.Sprintf("kind: Service\ntenant: shop\nname: s\nspec: {host: \"%s.gtm.example.\", rules: [{pools: [eu]}]}\n", host))
-			w.check(t, 1)
-			w.h.delete(spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "s"})
-			w.check(t, 2)
+			for step, f := range []func(){
+				func() { declare(true) },
+				func() { w.h.put(service) },
+				func() { declare(false) },
+				func() { declare(true) },
+				func() { w.h.delete(spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "s"}) },
+				func() { declare(false) },
+			} {
+				f()
+				w.check(t, step)
+			}
 		})
 	}
+}
+
+// TestWhatRefersToOthersFollows changes static sets that others name as hosts, or that stand beside them.
+func TestWhatRefersToOthersFollows(t *testing.T) {
+	for name, c := range map[string]struct{ always, more []string }{
+		"a wildcard's addresses":      {[]string{"@ MX 30 u.w", "*.w TXT text"}, []string{"*.w A 192.0.2.1"}},
+		"a name beside a wildcard":    {[]string{"@ MX 30 u.w", "*.w A 192.0.2.1"}, []string{"u.w TXT text"}},
+		"a name":                      {[]string{"@ MX 20 t.s.a"}, []string{"t.s.a A 192.0.2.1"}},
+		"an address":                  {[]string{"@ MX 20 t.s.a", "t.s.a TXT text"}, []string{"t.s.a A 192.0.2.1"}},
+		"an alias":                    {[]string{"@ HTTPS 0 svc", "svc A 192.0.2.1"}, []string{"svc HTTPS 1 . alpn=h2"}},
+		"glue":                        {[]string{"cut NS ns.cut", "ns.cut TXT text"}, []string{"ns.cut A 192.0.2.1"}},
+		"a DNAME where nothing stood": {[]string{"a A 192.0.2.1"}, []string{"d DNAME elsewhere.example."}},
+		"a DNAME where a name stands": {[]string{"d A 192.0.2.1"}, []string{"d DNAME elsewhere.example."}},
+		"a delegation":                {[]string{"a A 192.0.2.1"}, []string{"cut NS ns1"}},
+		"a wildcard":                  {[]string{"@ MX 30 u.w"}, []string{"*.w A 192.0.2.1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newRemakeWorld(t, nil)
+			for step := range 4 {
+				clear(w.records)
+				for _, r := range c.always {
+					w.records[r] = true
+				}
+				for i := 0; step%2 == 1 && i < len(c.more); i++ {
+					w.records[c.more[i]] = true
+				}
+				w.h.put(w.document())
+				w.check(t, step)
+			}
+		})
+	}
+}
+
+// TestWhatAServiceHidesIsToldOnce: a set that is not served since a service stands at its name is a problem of the zone, once.
+func TestWhatAServiceHidesIsToldOnce(t *testing.T) {
+	w := newRemakeWorld(t, nil)
+	w.records["b MX 10 mail"], w.records["mail TXT text"] = true, true
+	w.h.put(w.document(), "---\nkind: Service\ntenant: shop\nname: s\nspec: {host: b.gtm.example., mx: {}, rules: [{pools: [hosts]}]}\n",
+		"---\nkind: Pool\ntenant: shop\nname: hosts\nspec: {endpoints: [{name: a, host: a.example.}]}\n")
+	w.check(t, 0)
+	if problems := w.h.view.Zones()[0].Problems; len(problems) != 1 {
+		t.Fatalf("problems %q", problems)
+	}
+	w.records["mail A 192.0.2.1"] = true
+	w.h.put(w.document())
+	w.check(t, 1)
+}
+
+// TestAZoneThatIsReadAnewIsCompiledAnew: where nobody knows what differs, all may.
+func TestAZoneThatIsReadAnewIsCompiledAnew(t *testing.T) {
+	w := newRemakeWorld(t, nil)
+	w.records["a A 192.0.2.1"] = true
+	w.h.apply(Change{Tenants: []TenantChange{{Tenant: spec.Platform, Head: 9, Put: []Item{{Generation: 9, Resource: &spec.Resource{
+		Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: "gtm.example."},
+		// as no program of ours writes it
+		Spec: &spec.Zone{Content: w.content(), Grants: map[string][]string{"shop": {"gtm.example."}}}}}}}}})
+	w.check(t, 0)
 }
 
 // FuzzRemake is TestRemadeZoneEqualsFresh with changes of any kind.
