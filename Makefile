@@ -7,6 +7,8 @@ SHELL       := bash
 GO       ?= go
 # The toolchain of go.mod, also where the machine's Go is told to fetch no other.
 export GOTOOLCHAIN ?= auto
+# Programs and tests are compiled alike, so that each package is compiled once for both.
+export GOFLAGS ?= -trimpath
 DATA     ?= data
 RUNFLAGS ?=
 FUZZTIME ?= 20s
@@ -14,6 +16,8 @@ PAIRS    ?= $(if $(QUICK),6,11)
 ONLY     ?=
 QUICK    ?=
 REF      ?=
+BEFORE   ?=
+LIMIT    ?= 1.25
 SEED     ?= $(shell date +%s)
 FOR      ?= 10m
 
@@ -26,9 +30,12 @@ PEERS := bind9 bind9-dnsutils dnsperf ethtool gcc gdnsd knot knot-module-geoip l
 # The version of a build: the commit, and whether the tree differed from it.
 VERSION := $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
 
-# Packages that start something which runs at once, in their code or in their tests, are tested under the race detector as well: in the
-# others it can find nothing. cmd/gtmd was never among them: its tests run whole processes, and take long enough without.
-RACY = grep -rlE '^\s*(defer )?go |\.Go\(|t\.Parallel\(|AfterFunc\(|httptest\.' --include='*.go' cmd pkg | xargs -n1 dirname | sort -u | grep -v '^cmd/gtmd' | sed 's|^|./|'
+# Packages that start something which runs at once, in their code or in their tests, are tested under the race detector: in the others it
+# can find nothing. cmd/gtmd was never among them: its tests run whole processes, and take long enough without.
+RACY = grep -rlE '^\s*(defer )?go |\.Go\(|t\.Parallel\(|AfterFunc\(|httptest\.' --include='*.go' cmd pkg | xargs -n1 dirname | sort -u | grep -v '^cmd/gtmd'
+
+# Of these, what is tested without the detector, too: the way of a query, as it is compiled for those who run it.
+TWICE = pkg/serve|pkg/table
 
 .PHONY: help
 help: ## Tell what can be made
@@ -41,6 +48,7 @@ help: ## Tell what can be made
 	@echo "  make fuzz FUZZTIME=5m                     longer; make bench PAIRS=31: more rounds"
 	@echo "  make bench QUICK=1 ONLY=steered,static    a short look at some loads; make bench-scale, -latency, -streams, -xdp: each by itself"
 	@echo "  make bench-compare REF=HEAD~5             micro benchmarks of the tree beside those of a commit"
+	@echo "  make budget BEFORE=main LIMIT=1.1         hot paths beside those of another commit, with another bound"
 
 .PHONY: build
 build: ## Build bin/gtmd and bin/gtmctl
@@ -56,32 +64,67 @@ GOTEST = $(GO) test -vet=off
 
 .PHONY: test
 test: lint ## Format, vet, staticcheck, every test that needs only Go
-	$(GOTEST) -skip '^TestDemoFailsOver$$' ./...
-	$(GO) test -C bench -vet=off ./...
-	$(GOTEST) -count=1 -v -run '^TestDemoFailsOver$$' ./cmd/gtmd | grep -v '^time='
-	@if command -v "$$($(GO) env CC)" >/dev/null; then \
-		set -x; $(GOTEST) -race $$($(RACY)); \
+	@once='^$$'; racy=; \
+	if command -v "$$($(GO) env CC)" >/dev/null; then \
+		racy=$$($(RACY) | sed 's|^|./|'); \
+		once="/($$($(RACY) | grep -vE '^($(TWICE))' | paste -sd'|'))$$"; \
 	elif [ -n "$${CI:-}" ]; then \
 		echo "make test: the race detector needs a C compiler; install gcc" >&2; exit 1; \
 	else \
-		echo "make test: no C compiler, so the race detector did not run; install gcc to have it" >&2; \
-	fi
+		echo "make test: no C compiler, so the race detector does not run; install gcc to have it" >&2; \
+	fi; \
+	set -x; \
+	$(GOTEST) $(WAITING) -skip '^TestDemoFailsOver$$' $$($(GO) list ./... | grep -vE "$$once"); \
+	$(GO) test -C bench -vet=off ./...; \
+	$(GOTEST) -count=1 -v -run '^TestDemoFailsOver$$' ./cmd/gtmd | grep -v '^time='; \
+	if [ -n "$$racy" ]; then $(GOTEST) $(WAITING) -race $$racy; fi
+
+# Tests wait more than they compute, for disks and elections: more packages at once than there are cores.
+WAITING = -p $$((2 * $$(nproc)))
+
+FORMATTED = unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt -w would change:" $$unformatted >&2; exit 1; fi
 
 .PHONY: lint
 lint: ## Format, vet and staticcheck only
-	@unformatted=$$(gofmt -l .); \
-	if [ -n "$$unformatted" ]; then echo "gofmt -w would change:"; echo "$$unformatted"; exit 1; fi >&2
+	@$(FORMATTED)
 	@if grep -rlE '^//go:build .*!interop' --include='*.go' .; then echo "vet and staticcheck see no file without the tag interop"; exit 1; fi >&2
 	$(GO) vet -tags interop ./...
 	$(GO) vet -C bench ./...
 	$(GO) tool staticcheck -tags interop ./...
 	cd bench && $(GO) tool staticcheck ./...
 
+# What takes longer than one waits for while working.
+SLOW = cmd|pkg/edge|pkg/geo|pkg/probe|pkg/serve|pkg/store
+
+.PHONY: check
+check: ## Quick, while you work: format, vet, the rules of the house, the tests of what is fast
+	@$(FORMATTED)
+	$(GO) vet ./...
+	$(GOTEST) $$($(GO) list ./... | grep -vE '/($(SLOW))(/|$$)')
+
+# The vulnerabilities that the programs reach, of a database that is a module. What .ci/vuln/go.mod requires is verified by its hashes.
+VULN = -modfile=$(CURDIR)/.ci/vuln/go.mod
+
+.PHONY: vuln
+vuln: ## Known vulnerabilities that the code reaches (govulncheck)
+	$(GO) mod download $(VULN) golang.org/x/vulndb
+	@set -x; db=file://$$($(GO) list -m $(VULN) -f '{{.Dir}}' golang.org/x/vulndb)/data/osv; \
+	$(GO) tool $(VULN) govulncheck -db "$$db" ./...; \
+	$(GO) tool -C bench $(VULN) govulncheck -db "$$db" ./...
+
+# Each process of these tests has a network and mounts of its own, and they wait more than they compute: two run at once, each with tests
+# of about the same time together.
+HALF  = Random|Manual|Restore
+CHAOS = $(GOTEST) -tags interop -count=1 -v -timeout 20m ./cmd/gtmd/interop/chaos
+
 .PHONY: interop
 interop: ## Install real clients (apt-get, as root) and test against them
 	cmd/gtmd/interop/install $(CLIENTS)
 	$(GOTEST) -tags interop -count=1 -v -timeout 10m $$($(GO) list -tags interop ./cmd/gtmd/interop/... | grep -v /chaos$$)
-	$(GOTEST) -tags interop -count=1 -v -timeout 20m ./cmd/gtmd/interop/chaos
+	@half=$$(mktemp); trap 'rm -f "$$half"' EXIT; failed=; set -x; \
+	$(CHAOS) -run '$(HALF)' >"$$half" 2>&1 & \
+	$(CHAOS) -skip '$(HALF)' || failed=1; \
+	wait $$! || failed=1; cat "$$half"; [ -z "$$failed" ]
 	@files=$$(grep -rlE '^//go:build interop' --include='*_test.go' pkg cmd | grep -v '^cmd/gtmd/interop' || true); \
 	if [ -n "$$files" ]; then \
 		tests=$$(grep -hoE '^func Test[A-Za-z0-9_]+' $$files | sed 's/^func //' | paste -sd'|'); \
@@ -93,12 +136,16 @@ interop: ## Install real clients (apt-get, as root) and test against them
 chaos: ## Kill, stop, cut and restore at random, under a load that judges every answer (as root)
 	CHAOS_SEED='$(SEED)' CHAOS_FOR='$(FOR)' $(GO) test -tags interop -count=1 -v -timeout 0 -run 'TestRandom$$' ./cmd/gtmd/interop/chaos
 
+# Of what a fuzz target runs, only gtm's own packages tell the fuzzer what they did: etcd and the standard library are not compiled anew.
 .PHONY: fuzz
 fuzz: ## Fuzz every fuzz target for FUZZTIME each
-	@for pkg in $$(grep -rlE '^func Fuzz' --include='*_test.go' pkg cmd | xargs -rn1 dirname | sort -u); do \
-		for target in $$($(GO) test -list '^Fuzz' "./$$pkg" | grep '^Fuzz'); do \
+	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; known=$$($(GO) env GOCACHE)/fuzz; \
+	for pkg in $$(grep -rlE '^func Fuzz' --include='*_test.go' pkg cmd | xargs -n1 dirname | sort -u); do \
+		$(GOTEST) -c -gcflags='github.com/gti/gtm/...=-d=libfuzzer' -o "$$tmp/test" "./$$pkg"; \
+		for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$$pkg"/*_test.go | sed 's/^func //'); do \
 			echo "$$pkg $$target"; \
-			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$pkg"; \
+			(cd "$$pkg"; "$$tmp/test" -test.run '^$$' -test.fuzz "^$$target\$$" -test.fuzztime $(FUZZTIME) \
+				-test.fuzzcachedir "$$known/github.com/gti/gtm/$$pkg"); \
 		done; \
 	done
 
@@ -120,11 +167,15 @@ bench-all: bench bench-streams bench-xdp bench-latency bench-scale ## bench, and
 bench-compare: ## Compare micro benchmarks with those of the commit REF (benchstat)
 	GO='$(GO)' bench/compare '$(REF)'
 
+.PHONY: budget
+budget: ## Compare time and allocations of the hot paths with those of the commit before; fails where they grew by more than LIMIT
+	GO='$(GO)' LIMIT='$(LIMIT)' bench/budget $(BEFORE)
+
 .PHONY: profile
 profile: ## Profile the way of a query anew; builds of gtmd are optimized by it (cmd/gtmd/default.pgo)
 	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; set -x; \
 	$(GO) test -run '^$$' -bench 'Steered/1000$$/ahead|Answer' -benchtime 20s -cpuprofile "$$tmp/answer" -o "$$tmp/test" ./pkg/answer; \
-	$(GO) test -run '^$$' -bench 'Echo$$' -benchtime 5s -cpuprofile "$$tmp/serve" -o "$$tmp/test" ./pkg/serve; \
+	$(GO) test -run '^$$' -bench 'Echo$$' -benchtime 5s -cpuprofile "$$tmp/serve" -o "$$tmp/test" ./pkg/serve/datagram; \
 	$(GO) tool pprof -proto "$$tmp/answer" "$$tmp/serve" >"$$tmp/both"; mv "$$tmp/both" cmd/gtmd/default.pgo
 
 .PHONY: clean

@@ -35,13 +35,14 @@ type room struct {
 	floor   int
 	outside []string // what it may import from other modules, by prefix
 	pure    bool     // no sockets, files, processes, environment or logs: see worldly
+	tests   bool     // imported by tests alone, by those of its own floor, too
 }
 
 // The house, by folder; a package inside of another's folder belongs to that room. A package imports only
 // from rooms on lower floors. Rooms that are not built yet are there to keep their place.
 var house = map[string]room{
 	"geo":          {floor: -1}, // the built-in database alone
-	"pkg/gtmtest":  {floor: -1}, // for tests alone
+	"pkg/gtmtest":  {floor: -1, tests: true},
 	"pkg/private":  {floor: -1},
 	"pkg/prefetch": {floor: -1}, // pure but for unsafe, which its assembly takes
 
@@ -52,6 +53,11 @@ var house = map[string]room{
 	"pkg/serve": {floor: 0, outside: []string{unix, prometheus, "github.com/quic-go/quic-go", "github.com/cilium/ebpf",
 		"golang.org/x/net/http", "golang.org/x/net/http2"}},
 	"pkg/anycast": {floor: 0, outside: []string{prometheus, "github.com/osrg/gobgp"}},
+
+	// What tests set up out of gtm's own packages.
+	"pkg/gtmtest/declared": {floor: 2, tests: true},
+	"pkg/gtmtest/etcds":    {floor: 4, tests: true},
+	"pkg/gtmtest/views":    {floor: 5, tests: true},
 
 	"pkg/spec": {floor: 1, pure: true, outside: []string{"gopkg.in/yaml.v3"}},
 	"pkg/zone": {floor: 1, pure: true, outside: []string{dnsLibrary, age}},
@@ -76,8 +82,8 @@ var house = map[string]room{
 	"pkg/edge":    {floor: 6, outside: []string{prometheus, errgroup, "filippo.io/age"}},
 	"pkg/prober":  {floor: 6, outside: []string{prometheus, errgroup}},
 
-	"cmd/gtmd/interop/process": {floor: -1, outside: []string{unix}},                             // for tests and bench
-	"cmd/gtmd/interop/rig":     {floor: 6, outside: []string{etcd, "go.uber.org/zap", errgroup}}, // for tests: processes, namespaces
+	"cmd/gtmd/interop/process": {floor: -1, outside: []string{unix}},                                          // for tests and bench
+	"cmd/gtmd/interop/rig":     {floor: 6, tests: true, outside: []string{etcd, "go.uber.org/zap", errgroup}}, // processes and namespaces
 
 	"cmd/gtmd": {floor: 7, outside: []string{cobra, pflag, prometheus, errgroup, unix, age}},
 	"cmd/gtmctl": {floor: 7, outside: []string{cobra, pflag, "github.com/schollz/progressbar/v3",
@@ -192,6 +198,10 @@ func judge(own, imported string, test bool) string {
 		switch {
 		case !known:
 			return "that package is not in the table"
+		case house[other].tests && !test && !here.tests:
+			return "that package is for tests"
+		case house[other].tests && house[other].floor == here.floor:
+			return ""
 		case other != own && house[other].floor >= here.floor:
 			return "it stands on floor " + strconv.Itoa(house[other].floor) + ", which is not below floor " + strconv.Itoa(here.floor)
 		}
@@ -219,6 +229,9 @@ func TestJudge(t *testing.T) {
 		{"up", "pkg/dnswire", module + "/pkg/answer", false, true},
 		{"up, in a test", "pkg/dnswire", module + "/pkg/answer", true, true},
 		{"beside", "pkg/geo", module + "/pkg/dnswire", false, true},
+		{"for tests", "pkg/answer", module + "/pkg/gtmtest", false, true},
+		{"for tests of its floor", "pkg/answer", module + "/pkg/gtmtest/views", true, false},
+		{"for tests of higher floors", "pkg/zone", module + "/pkg/gtmtest/views", true, true},
 		{"unknown", "pkg/edge", module + "/pkg/util", false, true},
 		{"oracle in code", "pkg/dnswire", dnsLibrary, false, true},
 		{"oracle in a test", "pkg/dnswire", dnsLibrary, true, false},

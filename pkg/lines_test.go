@@ -12,8 +12,8 @@ import (
 // maxColumns is how wide a line of Go may be. A tab counts as four.
 const maxColumns = 140
 
-// wide are the folders whose lines are not broken yet. What is in none of them stays narrow; nothing is to be added.
-var wide = []string{"bench", "cmd/gtmctl", "cmd/gtmd", "pkg/answer", "pkg/change", "pkg/control", "pkg/edge", "pkg/geo", "pkg/prober",
+// wideFolders are those whose lines are not broken yet. What is in none of them stays narrow; nothing is to be added.
+var wideFolders = []string{"bench", "cmd/gtmctl", "cmd/gtmd", "pkg/answer", "pkg/change", "pkg/control", "pkg/edge", "pkg/geo", "pkg/prober",
 	"pkg/serve", "pkg/steer", "pkg/store", "pkg/table", "pkg/transfer"}
 
 // columns gives the width of a line.
@@ -29,7 +29,7 @@ func TestLinesAreNarrow(t *testing.T) {
 		}
 		name := filepath.ToSlash(strings.TrimPrefix(file, ".."+string(filepath.Separator)))
 		if entry.IsDir() {
-			if within(name, wide) || file != ".." && strings.HasPrefix(entry.Name(), ".") {
+			if within(name, wideFolders) || file != ".." && strings.HasPrefix(entry.Name(), ".") {
 				return filepath.SkipDir
 			}
 			return nil

@@ -24,43 +24,25 @@ import (
 	"github.com/gti/gtm/pkg/control"
 	"github.com/gti/gtm/pkg/control/api"
 	zonekeys "github.com/gti/gtm/pkg/control/keys"
+	"github.com/gti/gtm/pkg/gtmtest/etcds"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/store"
 )
 
 // TestMain makes this binary be gtmctl for the scripts, and etcd for their server.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == "etcd" {
-		if err := store.RunEmbedded(context.Background(), os.Args[2]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
+	etcds.Main()
 	testscript.Main(m, map[string]func(){"gtmctl": main})
 }
 
 // TestScripts runs each script against a control of its own, with a store of its own in one etcd.
 func TestScripts(t *testing.T) {
-	dir, err := os.MkdirTemp("", "gtmctl") // t.TempDir's is too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	etcd, err := store.StartChild(t.Context(), store.ChildConfig{Dir: filepath.Join(dir, "etcd"), Args: []string{"etcd"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := etcd.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	at := etcds.Start(t)
 	t.Run("all", func(t *testing.T) { // ends when the last script does, although they run beside each other
 		testscript.Run(t, testscript.Params{
 			Dir:                 "testdata/script",
 			RequireExplicitExec: true,
-			Setup:               func(env *testscript.Env) error { return setup(env, etcd.Endpoint()) },
+			Setup:               func(env *testscript.Env) error { return setup(env, at) },
 			Cmds: map[string]func(*testscript.TestScript, bool, []string){
 				"edge": edgeCmd, "stop": stopCmd, "broken": brokenCmd, "verdict": verdictCmd, "evidence": evidenceCmd, "prober": proberCmd,
 				"stranger": strangerCmd, "exits": exitsCmd, "later": laterCmd, "judge": judgeCmd, "pulse": pulseCmd,

@@ -16,7 +16,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -26,6 +25,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/gtmtest"
 )
 
 // asGtmd makes this test binary be gtmd. What it starts itself (etcd) inherits it.
@@ -123,30 +123,12 @@ func newDir(t *testing.T) string {
 	return dir
 }
 
-// buffer collects output.
-type buffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
 // daemon is a running gtmd.
 type daemon struct {
 	t      *testing.T
 	cmd    *exec.Cmd
-	log    *buffer // standard error
-	out    *buffer // standard output
+	log    *gtmtest.Log // standard error
+	out    *gtmtest.Log // standard output
 	ended  chan struct{}
 	dns    netip.AddrPort // zero without the role edge
 	web    string         // URL
@@ -156,7 +138,7 @@ type daemon struct {
 // launch starts gtmd on ports of its own, and does not wait for anything.
 func launch(t *testing.T, dir string, args ...string) *daemon {
 	t.Helper()
-	d := &daemon{t: t, log: &buffer{}, out: &buffer{}, ended: make(chan struct{})}
+	d := &daemon{t: t, log: &gtmtest.Log{}, out: &gtmtest.Log{}, ended: make(chan struct{})}
 	all := append([]string{"--data", dir}, args...)
 	for _, own := range [][2]string{{"--dns", "127.0.0.1:0"}, {"--http", "127.0.0.1:0"}, {"--id", "edge-1"},
 		{"--edge-networks", "127.0.0.0/8"}} {

@@ -31,15 +31,7 @@ var outside = table.Target{Host: "www.cdn.example.", By: spec.ByContinent}
 func withAliases(t *testing.T) *server {
 	t.Helper()
 	s := newServer(t)
-	resources, err := spec.Decode("aliases.yaml", []byte(aliases))
-	if err != nil {
-		t.Fatal(err)
-	}
-	tc := table.TenantChange{Tenant: spec.Platform, Head: 42}
-	for _, r := range resources {
-		tc.Put = append(tc.Put, table.Item{Resource: r, Generation: 42})
-	}
-	s.apply(table.Change{Tenants: []table.TenantChange{tc}})
+	s.Put(aliases)
 	return s
 }
 
@@ -50,8 +42,8 @@ func (s *server) resolve(addresses, european string) {
 		}
 		return out
 	}
-	s.c.SetResolved(outside, &table.Resolved{TTL: 20, Addresses: parse(addresses), Places: []table.Placed{{Place: "EU", Addresses: parse(european)}}})
-	s.apply(table.Change{})
+	s.SetResolved(outside, &table.Resolved{TTL: 20, Addresses: parse(addresses), Places: []table.Placed{{Place: "EU", Addresses: parse(european)}}})
+	s.Change(table.Change{})
 }
 
 // european is a network of Europe.

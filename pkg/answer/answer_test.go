@@ -7,7 +7,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,21 +14,15 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gti/gtm/pkg/dnswire"
-	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/gtmtest"
+	"github.com/gti/gtm/pkg/gtmtest/views"
 	"github.com/gti/gtm/pkg/health"
-	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/table"
-	"github.com/gti/gtm/pkg/zone"
 )
-
-// world is the built-in geography, opened once.
-var world = sync.OnceValues(func() (*geo.Atlas, error) { return geo.Open() })
 
 // server is an Answerer over the resources of testdata/zone.yaml.
 type server struct {
+	*views.World
 	t    testing.TB
-	c    *table.Compiler
-	view atomic.Pointer[table.View]
 	a    *Answerer
 	src  netip.AddrPort
 	meta Meta
@@ -41,55 +34,21 @@ type server struct {
 
 func newServer(t testing.TB) *server {
 	t.Helper()
-	atlas, err := world()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &server{t: t, c: table.NewCompiler(table.Config{Seed: 9, Workers: 1}, atlas), src: netip.MustParseAddrPort("127.0.0.1:4444"),
-		now: 1795435200}
 	data, err := os.ReadFile("testdata/zone.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	resources, err := spec.Decode("zone.yaml", data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tenants := map[string]*table.TenantChange{}
-	for _, r := range resources {
-		if z, ok := r.Spec.(*spec.Zone); ok {
-			if z.Content, _, err = zone.Canonical(r.Name, r.Name, z.Content, zone.Defaults{}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if tenants[r.Tenant] == nil {
-			tenants[r.Tenant] = &table.TenantChange{Tenant: r.Tenant, Head: 41}
-		}
-		tenants[r.Tenant].Put = append(tenants[r.Tenant].Put, table.Item{Resource: r, Generation: 41})
-	}
-	var ch table.Change
-	for _, tc := range tenants {
-		ch.Tenants = append(ch.Tenants, *tc)
-	}
-	s.apply(ch)
-	s.a = New(Config{View: &s.view, ID: "edge-1", Seed: 1, Clock: func() uint32 { return s.now }, ExplainFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	s := &server{World: views.New(t, 9), t: t, src: netip.MustParseAddrPort("127.0.0.1:4444"), now: 1795435200}
+	s.Now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	s.Generation = 40
+	s.Put(string(data))
+	s.a = New(Config{View: &s.View, ID: "edge-1", Seed: 1, Clock: func() uint32 { return s.now }, ExplainFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	return s
-}
-
-func (s *server) apply(ch table.Change) {
-	s.t.Helper()
-	s.c.Apply(ch)
-	v, broken, _ := s.c.Compile(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC))
-	if len(broken) > 0 {
-		s.t.Fatalf("broken: %v", broken)
-	}
-	s.view.Store(v)
 }
 
 func (s *server) down(pool string) {
 	s.told = append(s.told, health.PoolID{Tenant: "shop", Pool: pool})
-	s.apply(table.Change{Verdicts: []health.Verdict{{Pool: health.PoolID{Tenant: "shop", Pool: pool},
-		Endpoints: map[string]health.Finding{"a": {State: health.Down}, "b": {State: health.Down}}}}})
+	s.Down("shop", pool, "a", "b")
 }
 
 // query makes a message; opts are +tcp-like words: do, nsid, size=N, ecs=NETWORK, id=N, rd, class=CH, noedns.
@@ -161,7 +120,7 @@ func (s *server) ask(m *dns.Msg, stream bool) *dns.Msg {
 	n, truncated := s.answer(buf, packed, stream)
 	r := new(dns.Msg)
 	if err := r.Unpack(buf[:n]); err != nil {
-		s.t.Fatalf("%s: the reply %x does not unpack: %v", m.Question[0].String(), buf[:n], err)
+		s.t.Fatalf("%s: the reply %x does not unpack: %v; see %s", m.Question[0].String(), buf[:n], err, gtmtest.Pcap(s.t, packed, buf[:n]))
 	}
 	if r.Id != m.Id || !r.Response || r.Truncated != truncated || r.Opcode != m.Opcode || r.RecursionDesired != m.RecursionDesired {
 		s.t.Errorf("header: %+v", r.MsgHdr)
@@ -407,7 +366,7 @@ func TestServfailWhenTheServiceAsksForIt(t *testing.T) {
 
 func TestBeforeTheFirstView(t *testing.T) {
 	s := newServer(t)
-	s.view.Store(nil)
+	s.View.Store(nil)
 	if r := s.ask(query(t, "static.gtm.example.", "A", "edns"), false); r.Rcode != dns.RcodeServerFailure {
 		t.Errorf("%v", r)
 	}

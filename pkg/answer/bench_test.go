@@ -14,6 +14,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/gtmtest/views"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/table"
 	"github.com/gti/gtm/pkg/zone"
@@ -25,10 +26,7 @@ var million = flag.Bool("million", false, "benchmark with a million names as wel
 // weighted addresses.
 func steeredView(b *testing.B, n int) *atomic.Pointer[table.View] {
 	b.Helper()
-	atlas, err := world()
-	if err != nil {
-		b.Fatal(err)
-	}
+	atlas := views.Atlas(b)
 	content, _, err := zone.Canonical("bench.example.", "bench.example.", "@ 60 SOA ns1 hostmaster 1 7200 1800 1209600 60\n@ 60 NS ns1\nns1 60 A 127.0.0.1\n", zone.Defaults{})
 	if err != nil {
 		b.Fatal(err)
@@ -71,10 +69,7 @@ func steeredView(b *testing.B, n int) *atomic.Pointer[table.View] {
 // steeredQueries makes queries for random ones of n names, each with a client subnet of a network of the Internet.
 func steeredQueries(b *testing.B, n int) [][]byte {
 	b.Helper()
-	atlas, err := world()
-	if err != nil {
-		b.Fatal(err)
-	}
+	atlas := views.Atlas(b)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	var nets []netip.Prefix
 	for len(nets) < 1<<15 {

@@ -100,7 +100,7 @@ func TestShortNamesAreTheZonesNames(t *testing.T) {
 			continue // a CNAME beside other records, or above the names that an NS record needs
 		}
 		s := newServer(t)
-		s.apply(table.Change{Tenants: []table.TenantChange{{Tenant: spec.Platform, Head: 42, Put: []table.Item{{Generation: 42,
+		s.Change(table.Change{Tenants: []table.TenantChange{{Tenant: spec.Platform, Head: 42, Put: []table.Item{{Generation: 42,
 			Resource: &spec.Resource{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: namesOrigin}, Spec: &spec.Zone{Content: text}}}}}}})
 		known := recordsOf(t, text)
 		for range 300 {
@@ -263,7 +263,7 @@ func TestManyNameServersAreNotCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := newServer(t)
-	s.apply(table.Change{Tenants: []table.TenantChange{{Tenant: spec.Platform, Head: 42, Put: []table.Item{{Generation: 42,
+	s.Change(table.Change{Tenants: []table.TenantChange{{Tenant: spec.Platform, Head: 42, Put: []table.Item{{Generation: 42,
 		Resource: &spec.Resource{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: namesOrigin}, Spec: &spec.Zone{Content: text}}}}}}})
 	wire, r := s.wire(query(t, "www.cut."+namesOrigin, "A")), new(dns.Msg)
 	if err := r.Unpack(wire); err != nil {

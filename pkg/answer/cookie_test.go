@@ -86,7 +86,7 @@ func TestWithoutCookies(t *testing.T) {
 	// no secrets
 	s.cookies.Store(nil)
 	for _, cookies := range []*atomic.Pointer[dnswire.CookieSecrets]{nil, &s.cookies} {
-		s.a = New(Config{View: &s.view, ID: "edge-1", Cookies: cookies, RequireCookies: true})
+		s.a = New(Config{View: &s.View, ID: "edge-1", Cookies: cookies, RequireCookies: true})
 		if r, o := s.exchange(cookieQuery(t, cookieClient), Meta{}); r.Rcode != 0 || o.Exempt || len(r.IsEdns0().Option) != 0 {
 			t.Errorf("without secrets: %v", r)
 		}
@@ -125,7 +125,7 @@ func TestCookieWithoutQuestion(t *testing.T) {
 	if r, _ := s.exchange(bare(cookieClient), Meta{}); r.Rcode != dns.RcodeFormatError || cookieOf(r) != "" {
 		t.Errorf("without secrets: %v", r)
 	}
-	s.view.Store(nil)
+	s.View.Store(nil)
 	s.withCookies(false, secret1)
 	if r, _ := s.exchange(bare(cookieClient), Meta{}); r.Rcode != 0 || len(cookieOf(r)) != 48 {
 		t.Errorf("before the first view: %v", r)

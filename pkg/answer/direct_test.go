@@ -132,7 +132,7 @@ func TestDirectLeavesLargeReplies(t *testing.T) {
 		}
 		key := func(kind spec.Kind, name string) spec.Key { return spec.Key{Tenant: "shop", Kind: kind, Name: name} }
 		service := &spec.Service{Host: "big.shop.gtm.example.", Answers: 29, Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: "big"}}}}}
-		s.apply(table.Change{Tenants: []table.TenantChange{{Tenant: "shop", Head: 42, Put: []table.Item{
+		s.Change(table.Change{Tenants: []table.TenantChange{{Tenant: "shop", Head: 42, Put: []table.Item{
 			{Generation: 42, Resource: &spec.Resource{Key: key(spec.KindPool, "big"), Spec: pool}},
 			{Generation: 42, Resource: &spec.Resource{Key: key(spec.KindService, "big"), Spec: service}}}}}})
 	}
@@ -162,12 +162,12 @@ func TestDirectCounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	total := func(s *server) (zones, pools uint64) {
-		for _, z := range s.view.Load().Zones() {
+		for _, z := range s.View.Load().Zones() {
 			for i := range z.Counts.Rows {
 				zones += z.Counts.Rows[i][0].Load()
 			}
 		}
-		for _, c := range s.view.Load().ServiceCounts() {
+		for _, c := range s.View.Load().ServiceCounts() {
 			for i := range c.Answers {
 				pools += c.Answers[i].Load()
 			}

@@ -9,7 +9,6 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/table"
 	"github.com/gti/gtm/pkg/zone"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
@@ -37,7 +36,7 @@ func (s *server) edit(old, fresh string) {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		s.apply(table.Change{Tenants: []table.TenantChange{{Tenant: r.Tenant, Head: 42, Put: []table.Item{{Resource: r, Generation: 42}}}}})
+		s.PutResources(r)
 	}
 }
 
@@ -127,11 +126,11 @@ func TestMidnightDeniesNoWildcard(t *testing.T) {
 	}
 	const wild = `*.wild TXT "wild"`
 	s.edit(wild, wild+"\n*.new TXT \"new\"")
-	v, broken, _ := s.c.Compile(time.Date(2026, 11, 24, 0, 0, 1, 0, time.UTC))
+	v, broken, _ := s.Compile(time.Date(2026, 11, 24, 0, 0, 1, 0, time.UTC))
 	if len(broken) > 0 {
 		t.Fatalf("broken: %v", broken)
 	}
-	s.view.Store(v)
+	s.View.Store(v)
 	if got := denied(); !strings.HasSuffix(got, " TXT RRSIG NSEC") {
 		t.Errorf("after: %q", got)
 	}

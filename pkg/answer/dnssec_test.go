@@ -42,8 +42,8 @@ func zoneKeys(t testing.TB, alg dnssec.Algorithm, now uint32) *table.ZoneKeys {
 // sign gives zone gtm.example. keys, and gives its DNSKEY records for checking.
 func (s *server) sign(alg dnssec.Algorithm) []*dns.DNSKEY {
 	s.t.Helper()
-	s.c.SetKeys("gtm.example.", zoneKeys(s.t, alg, s.now))
-	s.apply(table.Change{})
+	s.SetKeys("gtm.example.", zoneKeys(s.t, alg, s.now))
+	s.Change(table.Change{})
 	r := s.askSigned(query(s.t, "gtm.example.", "DNSKEY", "do"))
 	var keys []*dns.DNSKEY
 	for _, rr := range r.Answer {
@@ -263,7 +263,7 @@ func TestHealthNeedsNoNewSignature(t *testing.T) {
 		t.Fatal("another pool's set cannot be signed yet")
 	}
 	ask(true)
-	s.apply(table.Change{VerdictsDeleted: s.told})
+	s.Change(table.Change{VerdictsDeleted: s.told})
 	if ask(false).Deferred {
 		t.Error("the first set was signed before, but is signed anew")
 	}

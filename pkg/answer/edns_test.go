@@ -23,7 +23,7 @@ func (s *server) withCookies(require bool, keys ...string) (clock *atomic.Uint32
 	clock = new(atomic.Uint32)
 	clock.Store(cookieTime)
 	s.cookies.Store(newSecrets(s.t, keys...))
-	s.a = New(Config{View: &s.view, ID: "edge-1", Seed: 1, Cookies: &s.cookies, Clock: clock.Load, RequireCookies: require})
+	s.a = New(Config{View: &s.View, ID: "edge-1", Seed: 1, Cookies: &s.cookies, Clock: clock.Load, RequireCookies: require})
 	return clock
 }
 
@@ -211,7 +211,7 @@ func TestTruncatedWithEDNS(t *testing.T) {
 func TestMaxUDP(t *testing.T) {
 	s := newServer(t)
 	for limit, want := range map[int]int{0: 1232, 600: 600, 100: 512, 2000: 2000, 9000: 4096} {
-		s.a = New(Config{View: &s.view, ID: "edge-1", MaxUDP: limit})
+		s.a = New(Config{View: &s.View, ID: "edge-1", MaxUDP: limit})
 		r, o := s.exchange(packWith(t, "many.gtm.example.", dns.TypeA, nil), Meta{})
 		if int(r.IsEdns0().UDPSize()) != want || o.Size > want || r.Truncated != (want < 1000) {
 			t.Errorf("MaxUDP %d: %d bytes, %v", limit, o.Size, r.IsEdns0())
@@ -313,7 +313,7 @@ func TestExtendedErrors(t *testing.T) {
 			t.Errorf("%s without EDNS: %v", tc.name, r)
 		}
 	}
-	s.view.Store(nil)
+	s.View.Store(nil)
 	r, _ := s.exchange(packWith(t, "gtm.example.", dns.TypeA, nil), Meta{})
 	if e, n := option[*dns.EDNS0_EDE](r); n != 1 || e.InfoCode != dns.ExtendedErrorCodeNotReady || r.Rcode != dns.RcodeServerFailure {
 		t.Errorf("%v", r)
@@ -332,7 +332,7 @@ func TestOptionsThatDoNotFit(t *testing.T) {
 		{169, long, true, false, false}, {174, long, true, false, false}, {175, long, false, true, true}, {255, "gtm.example.", true, true, true}} {
 		s.withCookies(false, secret1)
 		s.a.nsid = bytes.Repeat([]byte{'x'}, tc.id)
-		s.view.Store(nil) // so that there is an extended error with text
+		s.View.Store(nil) // so that there is an extended error with text
 		msg := packWith(t, tc.name, dns.TypeA, func(_ *dns.Msg, o *dns.OPT) {
 			o.SetUDPSize(512)
 			o.Option = append(o.Option, &dns.EDNS0_NSID{Code: dns.EDNS0NSID}, &dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: cookieClient},

@@ -26,7 +26,7 @@ func TestZonesOfAnyNameAreAnswered(t *testing.T) {
 		r := &spec.Resource{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: name}, Spec: &spec.Zone{Content: text}}
 		change.Put = append(change.Put, table.Item{Resource: r, Generation: 42})
 	}
-	s.apply(table.Change{Tenants: []table.TenantChange{change}})
+	s.Change(table.Change{Tenants: []table.TenantChange{change}})
 	soa := func(zone string) string { return zone + " 60 SOA ns.test. h.test. 2078000083 7200 1800 1209600 60" }
 	for _, tc := range []struct {
 		qname, qtype string

@@ -27,13 +27,13 @@ ns1 60 A 192.0.2.1
 	key := func(tenant string, kind spec.Kind, name string) spec.Key {
 		return spec.Key{Tenant: tenant, Kind: kind, Name: name}
 	}
-	s.c.Apply(table.Change{Tenants: []table.TenantChange{
+	s.Apply(table.Change{Tenants: []table.TenantChange{
 		{Tenant: spec.Platform, Head: 42, Put: []table.Item{{Generation: 42, Resource: &spec.Resource{Key: key(spec.Platform, spec.KindZone, "signed.example."),
 			Spec: &spec.Zone{Content: content, Grants: map[string][]string{"shop": {"web.signed.example."}}}}}}},
 		{Tenant: "shop", Head: 42, Put: []table.Item{{Generation: 42, Resource: &spec.Resource{Key: key("shop", spec.KindService, "signed"),
 			Spec: &spec.Service{Host: "web.signed.example.", Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: "eu"}}}}}}}}}}})
-	v, _, _ := s.c.Compile(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)) // which tells, as a problem, that the name has no signatures
-	s.view.Store(v)
+	v, _, _ := s.Compile(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)) // which tells, as a problem, that the name has no signatures
+	s.View.Store(v)
 	r := s.ask(query(t, "web.signed.example.", "ANY", "do"), false)
 	if len(r.Answer) != 1 || r.Answer[0].Header().Rrtype != dns.TypeHINFO || !strings.Contains(r.Answer[0].String(), "RFC8482") {
 		t.Errorf("want one HINFO record, got:\n%v", r)

@@ -61,7 +61,7 @@ func newStatic(t *testing.T) *server {
 		tc.Put = append(tc.Put, table.Item{Generation: 42, Resource: &spec.Resource{
 			Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: name}, Spec: &spec.Zone{Content: text}}})
 	}
-	s.apply(table.Change{Tenants: []table.TenantChange{tc}})
+	s.Change(table.Change{Tenants: []table.TenantChange{tc}})
 	return s
 }
 

@@ -29,7 +29,7 @@ func (s *server) drawing() {
 		service := &spec.Service{Host: name + ".shop.gtm.example.", Answers: answers, Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: "hundred"}}}}}
 		put = append(put, table.Item{Generation: 42, Resource: &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindService, Name: name}, Spec: service}})
 	}
-	s.apply(table.Change{Tenants: []table.TenantChange{{Tenant: "shop", Head: 42, Put: put}}})
+	s.Change(table.Change{Tenants: []table.TenantChange{{Tenant: "shop", Head: 42, Put: put}}})
 }
 
 // A wayQuery is a query, and what of its options matters to how transports may differ.
@@ -143,8 +143,8 @@ func equalServer(t *testing.T, keys *table.ZoneKeys) *server {
 	s := newServer(t)
 	s.drawing()
 	if keys != nil {
-		s.c.SetKeys("gtm.example.", keys)
-		s.apply(table.Change{})
+		s.SetKeys("gtm.example.", keys)
+		s.Change(table.Change{})
 	}
 	s.cookies.Store(newSecrets(t, secret1))
 	s.a.cfg.Cookies = &s.cookies

@@ -38,9 +38,9 @@ func TestVoidZoneIsNotAnsweredByTheZoneAbove(t *testing.T) {
 			tc.Put = append(tc.Put, table.Item{Resource: &spec.Resource{Key: r.Key, Spec: &z}, Generation: 42})
 		}
 		tc.Broken = []table.Broken{{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: "unread.gtm.example."}, Err: errors.New("unread")}}
-		s.c.Apply(table.Change{Tenants: []table.TenantChange{tc}})
-		v, _, _ := s.c.Compile(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)) // what is broken is what this is about
-		s.view.Store(v)
+		s.Apply(table.Change{Tenants: []table.TenantChange{tc}})
+		v, _, _ := s.Compile(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)) // what is broken is what this is about
+		s.View.Store(v)
 	}
 	void := func(name, typ string) {
 		t.Helper()
@@ -85,7 +85,7 @@ func TestVoidZoneIsNotAnsweredByTheZoneAbove(t *testing.T) {
 	}
 	put(func(z *spec.Zone) { z.Expired = true })
 	void("www.copied.gtm.example.", "A")
-	if n := len(s.view.Load().Void()); n != 3 {
+	if n := len(s.View.Load().Void()); n != 3 {
 		t.Errorf("%d zones are void", n)
 	}
 	put(func(*spec.Zone) {})

@@ -10,48 +10,22 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gti/gtm/pkg/gtmtest/etcds"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
 )
 
-// TestMain is also the etcd that startEtcd runs.
+// TestMain is also the etcd of these tests.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == "etcd" {
-		if err := store.RunEmbedded(context.Background(), os.Args[2]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
+	etcds.Main()
 	os.Exit(m.Run())
-}
-
-// startEtcd gives a client of a real etcd of this test's own.
-func startEtcd(ctx context.Context, t *testing.T) *store.Client {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "gtm-change") // t.TempDir is too long for the path of a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	child, err := store.StartChild(ctx, store.ChildConfig{Dir: dir, Args: []string{"etcd"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { child.Stop() })
-	client, err := store.Open(ctx, store.Config{Endpoints: []string{child.Endpoint()}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { client.Close() })
-	return client
 }
 
 // The same as on the store in memory, on the real one: whole changes, conflicts, history, a way back.
 func TestOnEtcd(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
-	client := startEtcd(ctx, t)
+	client := etcds.Open(t, etcds.Start(t))
 	mirror := store.NewMirror()
 	followed := make(chan error, 1)
 	followCtx, stop := context.WithCancel(ctx)
@@ -109,9 +83,7 @@ func TestOnEtcd(t *testing.T) {
 
 // A thousand resources and ten megabytes are one generation.
 func TestLargeOnEtcd(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	t.Cleanup(cancel)
-	c := New(Config{Store: startEtcd(ctx, t)})
+	c := New(Config{Store: etcds.Open(t, etcds.Start(t))})
 	mustApply(t, c, Input{Put: decode(t, platform+"---\n"+shop)})
 	var put []*spec.Resource
 	for i := range 1200 {

@@ -5,9 +5,10 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"math/bits"
-	"math/rand/v2"
 	"net/netip"
 	"testing"
+
+	"github.com/gti/gtm/pkg/gtmtest"
 )
 
 func unhex(t testing.TB, s string) []byte {
@@ -190,7 +191,7 @@ func TestSipHashAgainstOracle(t *testing.T) {
 	if got := slowSip(counting, counting[:15]); got != 0xa129ca6149be45e5 { // the vector of the paper's appendix A
 		t.Fatalf("the oracle itself gives %x", got)
 	}
-	r := rand.New(rand.NewPCG(11, 12))
+	r := gtmtest.Random(t)
 	random := func(n int) []byte {
 		b := make([]byte, n)
 		for i := range b {

@@ -2,14 +2,15 @@ package dnswire
 
 import (
 	"bytes"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/gti/gtm/pkg/gtmtest"
 )
 
 func FuzzParse(f *testing.F) {
-	r := rand.New(rand.NewPCG(9, 10))
+	r := gtmtest.Random(f)
 	for range 50 {
 		f.Add(randomQuery(f, r))
 	}

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/gti/gtm/pkg/gtmtest"
 )
 
 func TestAppendName(t *testing.T) {
@@ -86,7 +88,7 @@ func randomName(r *rand.Rand) []byte {
 }
 
 func TestNamesAgainstOracle(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2))
+	r := gtmtest.Random(t)
 	var packed [256]byte
 	for range 20_000 {
 		wire := randomName(r)

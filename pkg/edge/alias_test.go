@@ -12,6 +12,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gti/gtm/pkg/alias"
+	"github.com/gti/gtm/pkg/gtmtest/declared"
 )
 
 const aliasYAML = `
@@ -74,7 +75,7 @@ func TestAliases(t *testing.T) {
 	}
 	r := start(t, dir, with)
 	r.tell(everything(t, 1))
-	r.tell(delta(t, 2, resources(t, aliasYAML)...))
+	r.tell(delta(t, 2, declared.Resources(t, aliasYAML)...))
 	r.expect("brand.example.", "A", european, "NOERROR "+euA)
 	r.always("brand.example.", "AAAA", american, "NOERROR 2001:db8:2::1")
 	for _, host := range []string{"cdn.brand.example.", "near.brand.example."} {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/gti/gtm/pkg/gtmtest"
+	"github.com/gti/gtm/pkg/gtmtest/declared"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
@@ -129,7 +131,7 @@ func TestAnEmptyStoreIsNoAnswerBeforeApply(t *testing.T) {
 		filled := make(chan struct{})
 		r := start(t, t.TempDir(), func(c *Config) { c.Filled = filled })
 		r.tell(store.Update{Full: true, Cursor: 1, Cluster: 7})
-		eventually(t, "there is a view", func() error {
+		gtmtest.Eventually(t, "there is a view", func() error {
 			if r.fetchStatus().View.Serial == 0 {
 				return errors.New("there is none")
 			}
@@ -180,7 +182,7 @@ func TestAddressIsTakenMeanwhile(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- e.Run(t.Context()) }()
 	start(t, t.TempDir(), func(c *Config) { c.DNS = []netip.AddrPort{at} }).tell(everything(t, 1))
-	eventually(t, "the other one has the address", func() error {
+	gtmtest.Eventually(t, "the other one has the address", func() error {
 		_, err := exchange(query("static.gtm.example.", "A", ""), "tcp", at.String())
 		return err
 	})
@@ -200,7 +202,7 @@ func TestAddressIsTakenMeanwhile(t *testing.T) {
 func TestDeltas(t *testing.T) {
 	t.Parallel()
 	r := startServing(t, nil)
-	u := delta(t, 2, resources(t, strings.ReplaceAll(shopYAML, "203.0.113.1", "203.0.113.9"))...)
+	u := delta(t, 2, declared.Resources(t, strings.ReplaceAll(shopYAML, "203.0.113.1", "203.0.113.9"))...)
 	u.Verdicts = append(u.Verdicts, down("eu", "a", "b"))
 	r.tell(u)
 	r.expect("web.shop.gtm.example.", "A", european, "NOERROR 203.0.113.9")
@@ -228,7 +230,7 @@ name: o
 spec: {pool: eu, endpoint: a, state: down, reason: test, expires: "%s"}
 `
 	end := time.Now().Add(1500 * time.Millisecond)
-	r.tell(delta(t, 2, resources(t, fmt.Sprintf(override, end.UTC().Format(time.RFC3339Nano)))...))
+	r.tell(delta(t, 2, declared.Resources(t, fmt.Sprintf(override, end.UTC().Format(time.RFC3339Nano)))...))
 	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+usA)
 	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+euA)
 	if at := time.Now(); at.Before(end) {
@@ -245,7 +247,7 @@ func TestOverrideEndsWhenTheClockIsSet(t *testing.T) {
 	override := fmt.Sprintf("{kind: Override, tenant: shop, name: o, spec: {pool: eu, endpoint: a, state: down, reason: test, "+
 		"expires: %q}}",
 		now().Add(time.Hour).UTC().Format(time.RFC3339))
-	r.tell(delta(t, 2, resources(t, override)...))
+	r.tell(delta(t, 2, declared.Resources(t, override)...))
 	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+usA)
 	ahead.Store(int64(59 * time.Minute))
 	r.always("web.shop.gtm.example.", "A", european, "NOERROR "+usA)

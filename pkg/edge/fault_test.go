@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/gtmtest"
+	"github.com/gti/gtm/pkg/gtmtest/declared"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/serve"
 	"github.com/gti/gtm/pkg/spec"
@@ -49,7 +51,7 @@ func TestPanicCostsOneServfail(t *testing.T) {
 	r.valueIs(1, "gtm_serve_panics_total", "transport=tcp")
 	r.valueIs(2, "gtm_serve_quarantined_total", "transport=udp")
 	r.logged("level=ERROR", "the handler panicked", "panic=boom", "fault_test.go")
-	eventually(t, "the packets are kept", func() error {
+	gtmtest.Eventually(t, "the packets are kept", func() error {
 		files, err := filepath.Glob(filepath.Join(dir, "panics", "packet-*.bin"))
 		if err == nil && len(files) != 2 {
 			err = fmt.Errorf("%d files", len(files))
@@ -66,7 +68,7 @@ func TestPanicCostsOneServfail(t *testing.T) {
 // A resource that is broken harms only what needs it, is named, and is mended by a good version.
 func TestBrokenResources(t *testing.T) {
 	t.Parallel()
-	good := func(t *testing.T) []*spec.Resource { return resources(t, shopYAML) }
+	good := func(t *testing.T) []*spec.Resource { return declared.Resources(t, shopYAML) }
 	service := spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "web"}
 	replace := func(t *testing.T, gen uint64, s spec.Spec, kind spec.Kind, name string) store.Update {
 		return delta(t, gen, &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: kind, Name: name}, Spec: s})
@@ -121,7 +123,7 @@ func TestBrokenResources(t *testing.T) {
 			u := c.update(t, 2)
 			serial := r.fetchStatus().View.Serial
 			r.tell(u)
-			eventually(t, "a new view", func() error {
+			gtmtest.Eventually(t, "a new view", func() error {
 				if s := r.fetchStatus().View.Serial; s == serial {
 					return fmt.Errorf("it is still %d", s)
 				}
@@ -175,6 +177,6 @@ func TestBrokenFromTheStart(t *testing.T) {
 	if len(serves) != 2 || serves["shop/Pool/eu"] != api.ServesNothing || serves["shop/Service/web"] != api.ServesNothing {
 		t.Errorf("broken: %v", serves)
 	}
-	r.tell(delta(t, 2, resources(t, shopYAML)...))
+	r.tell(delta(t, 2, declared.Resources(t, shopYAML)...))
 	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+euA)
 }

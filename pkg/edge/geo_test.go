@@ -11,6 +11,8 @@ import (
 
 	"github.com/maxmind/mmdbwriter"
 	"github.com/maxmind/mmdbwriter/mmdbtype"
+
+	"github.com/gti/gtm/pkg/gtmtest"
 )
 
 // fixtureGeo tells continent and country of networks.
@@ -122,7 +124,7 @@ func TestCorruptGeographyStopsNoRestart(t *testing.T) {
 	r := startServing(t, func(c *Config) { c.GeoFiles = []string{file} })
 	r.always("web.shop.gtm.example.", "A", european, "NOERROR "+euA)
 	edgeDir := r.e.cfg.Dir
-	eventually(t, "a copy is kept", func() error {
+	gtmtest.Eventually(t, "a copy is kept", func() error {
 		if copies, _ := filepath.Glob(filepath.Join(edgeDir, "geo", "*.mmdb")); len(copies) != 1 {
 			return fmt.Errorf("%v", copies)
 		}

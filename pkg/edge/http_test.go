@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/gtmtest"
 	"github.com/gti/gtm/pkg/health"
 )
 
@@ -68,7 +69,7 @@ func TestExplain(t *testing.T) {
 	u := everything(t, 2)
 	u.Verdicts = append(u.Verdicts, down("eu", "a"))
 	r.tell(u)
-	eventually(t, "the verdict is in force", func() error { return missing(r.ask("web.shop.gtm.example.", "A", european), usA) })
+	gtmtest.Eventually(t, "the verdict is in force", func() error { return missing(r.ask("web.shop.gtm.example.", "A", european), usA) })
 	x = api.Explanation{}
 	r.get("/edge/explain?host=web.shop.gtm.example.&subnet="+european, &x)
 	if p := x.Pools[0]; p.Up || p.Chosen || p.Endpoints[0].State != "down" || p.Endpoints[0].Out != "down: status 503" ||
@@ -86,7 +87,7 @@ func TestExplainShowsWhatTheBrakeHolds(t *testing.T) {
 	u.Verdicts = []health.Verdict{{Pool: health.PoolID{Tenant: "shop", Pool: "eu"}, Frozen: true,
 		Endpoints: map[string]health.Finding{"a": {State: health.Up, Score: 1, Reason: held}}}}
 	r.tell(u)
-	eventually(t, "the verdict is told", func() error {
+	gtmtest.Eventually(t, "the verdict is told", func() error {
 		var x api.Explanation
 		r.get("/edge/explain?host=web.shop.gtm.example.&subnet="+european, &x)
 		if a := x.Pools[0].Endpoints[0]; a.Held != held || a.State != "up" || a.Out != "" {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"testing"
 
+	"github.com/gti/gtm/pkg/gtmtest"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/store"
 )
@@ -16,7 +17,7 @@ func TestIDsOfWhatIsServed(t *testing.T) {
 	r := start(t, dir, nil)
 	want := func(ids map[string]string) {
 		t.Helper()
-		eventually(t, "the IDs", func() error {
+		gtmtest.Eventually(t, "the IDs", func() error {
 			if got := r.fetchStatus().IDs; !maps.Equal(got, ids) {
 				return fmt.Errorf("IDs %v, want %v", got, ids)
 			}
@@ -55,7 +56,7 @@ func TestDamagedVerdictHoldsOverAFullUpdate(t *testing.T) {
 	u := everything(t, 2)
 	u.VerdictsBroken = []health.PoolID{v.Pool}
 	r.tell(u)
-	eventually(t, "the next view", func() error {
+	gtmtest.Eventually(t, "the next view", func() error {
 		if got := r.fetchStatus().Tenants["shop"]; got != 2 {
 			return fmt.Errorf("shop@%d", got)
 		}

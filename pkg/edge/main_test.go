@@ -1,11 +1,9 @@
 package edge
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -20,10 +18,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/gtmtest"
+	"github.com/gti/gtm/pkg/gtmtest/declared"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
-	"github.com/gti/gtm/pkg/zone"
 )
 
 // within bounds what must happen; a test that runs into it fails, none waits for it otherwise.
@@ -122,40 +121,12 @@ func (f *fakeStore) KeepEdge(ctx context.Context, tell func() store.Edge, _ time
 	return ctx.Err()
 }
 
-// testLog keeps what is logged, and shows it when the test fails.
-type testLog struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func newTestLog(t *testing.T) *testLog {
-	l := &testLog{}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("log:\n%s", l)
-		}
-	})
-	return l
-}
-
-func (l *testLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *testLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
 // running is an edge at work.
 type running struct {
 	t     *testing.T
 	e     *Edge
 	store *fakeStore
-	log   *testLog
+	log   *gtmtest.Log
 	reg   *prometheus.Registry
 	stop  func() // ends it, in good order; may be called again
 }
@@ -163,9 +134,9 @@ type running struct {
 // start starts an edge on the fixtures' geography; change adapts its configuration.
 func start(t *testing.T, dir string, change func(*Config)) *running {
 	t.Helper()
-	r := &running{t: t, store: newFakeStore(), log: newTestLog(t), reg: prometheus.NewPedanticRegistry()}
+	r := &running{t: t, store: newFakeStore(), log: gtmtest.NewLog(t), reg: prometheus.NewPedanticRegistry()}
 	cfg := Config{ID: "edge-1", Version: "v7", Store: r.store, Dir: dir, DNS: addrs("127.0.0.1:0"), Workers: 2, HTTP: "192.0.2.1:8053",
-		GeoFiles: []string{writeGeo(t, t.TempDir(), fixtureGeo)}, Logger: slog.New(slog.NewTextHandler(r.log, nil)), Registerer: r.reg}
+		GeoFiles: []string{writeGeo(t, t.TempDir(), fixtureGeo)}, Logger: r.log.Logger(), Registerer: r.reg}
 	if change != nil {
 		change(&cfg)
 	}
@@ -240,42 +211,7 @@ func (r *running) status(state, err string) {
 
 func (r *running) ready() {
 	r.t.Helper()
-	eventually(r.t, "the edge is ready", r.e.Ready)
-}
-
-// eventually tries until there is no error.
-func eventually(t *testing.T, what string, try func() error) {
-	t.Helper()
-	for deadline := time.Now().Add(within); ; time.Sleep(5 * time.Millisecond) {
-		err := try()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain until %s: %v", what, err)
-		}
-	}
-}
-
-// resources decodes YAML as gtmctl does, the content of zones included.
-func resources(t *testing.T, yaml ...string) []*spec.Resource {
-	t.Helper()
-	var all []*spec.Resource
-	for _, y := range yaml {
-		rs, err := spec.Decode("test.yaml", []byte(y))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, r := range rs {
-			if z, ok := r.Spec.(*spec.Zone); ok {
-				if z.Content, _, err = zone.Canonical(r.Name, r.Name, z.Content, zone.Defaults{}); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		all = append(all, rs...)
-	}
-	return all
+	gtmtest.Eventually(r.t, "the edge is ready", r.e.Ready)
 }
 
 // delta is an update that takes the tenants of the resources to a generation.
@@ -296,7 +232,7 @@ func delta(t *testing.T, gen uint64, rs ...*spec.Resource) store.Update {
 // everything is all of the fixtures at a generation.
 func everything(t *testing.T, gen uint64) store.Update {
 	t.Helper()
-	u := delta(t, gen, resources(t, platformYAML, shopYAML, otherYAML)...)
+	u := delta(t, gen, declared.Resources(t, platformYAML, shopYAML, otherYAML)...)
 	u.Full = true
 	return u
 }
@@ -361,7 +297,7 @@ func short(m *dns.Msg) string {
 // expect asks until the answer is as wanted.
 func (r *running) expect(name, typ, subnet, want string) {
 	r.t.Helper()
-	eventually(r.t, fmt.Sprintf("%s %s for %s is %s", name, typ, subnet, want), func() error {
+	gtmtest.Eventually(r.t, fmt.Sprintf("%s %s for %s is %s", name, typ, subnet, want), func() error {
 		if got := r.ask(name, typ, subnet); got != want {
 			return fmt.Errorf("it is %s", got)
 		}
@@ -407,7 +343,7 @@ func (r *running) fetchStatus() api.EdgeStatus {
 func (r *running) sourceIs(state string) api.Source {
 	r.t.Helper()
 	var s api.Source
-	eventually(r.t, "the source is "+state, func() error {
+	gtmtest.Eventually(r.t, "the source is "+state, func() error {
 		if s = r.fetchStatus().Source; s.State != state {
 			return fmt.Errorf("it is %+v", s)
 		}
@@ -419,7 +355,7 @@ func (r *running) sourceIs(state string) api.Source {
 // logged waits until the log holds all of these.
 func (r *running) logged(parts ...string) {
 	r.t.Helper()
-	eventually(r.t, "the log has its lines", func() error {
+	gtmtest.Eventually(r.t, "the log has its lines", func() error {
 		text := r.log.String()
 		for _, p := range parts {
 			if !strings.Contains(text, p) {
@@ -459,7 +395,7 @@ func (r *running) value(name string, labels ...string) float64 {
 // valueIs waits until a metric has a value.
 func (r *running) valueIs(want float64, name string, labels ...string) {
 	r.t.Helper()
-	eventually(r.t, fmt.Sprintf("%s%v is %v", name, labels, want), func() error {
+	gtmtest.Eventually(r.t, fmt.Sprintf("%s%v is %v", name, labels, want), func() error {
 		if got := r.value(name, labels...); got != want {
 			return fmt.Errorf("it is %v", got)
 		}

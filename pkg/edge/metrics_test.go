@@ -8,13 +8,16 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/gti/gtm/pkg/gtmtest"
+	"github.com/gti/gtm/pkg/gtmtest/declared"
 )
 
 func TestMetricsAreLawful(t *testing.T) {
 	t.Parallel()
 	r := startServing(t, nil)
 	r.ask("static.gtm.example.", "A", "")
-	eventually(t, "the snapshot is written", func() error {
+	gtmtest.Eventually(t, "the snapshot is written", func() error {
 		return missing(strings.Join(r.metricNames(), " "), "gtm_edge_snapshot_age_seconds")
 	})
 	problems, err := testutil.GatherAndLint(r.reg)
@@ -89,7 +92,7 @@ func TestCountersAddUp(t *testing.T) {
 			r.valueIs(float64(n), name, "transport="+network, "family=ipv4")
 		}
 	}
-	r.tell(delta(t, 2, resources(t, platformYAML, shopYAML)...)) // a new view does not forget
+	r.tell(delta(t, 2, declared.Resources(t, platformYAML, shopYAML)...)) // a new view does not forget
 	r.ask("none2.gtm.example.", "A", "")
 	r.valueIs(float64(want["NXDOMAIN"]+1), "gtm_edge_queries_total", "rcode=NXDOMAIN")
 	r.valueIs(30, "gtm_edge_service_answers_total")
@@ -100,7 +103,7 @@ func TestMetricsTellGenerationsAndState(t *testing.T) {
 	r := startServing(t, nil)
 	r.valueIs(1, "gtm_edge_source_state_info", "state=current")
 	r.valueIs(1, "gtm_edge_source_state_info")
-	r.tell(delta(t, 9, resources(t, otherYAML)...))
+	r.tell(delta(t, 9, declared.Resources(t, otherYAML)...))
 	r.valueIs(9, "gtm_edge_generation", "tenant=other")
 	r.valueIs(1, "gtm_edge_generation", "tenant=shop")
 	r.valueIs(r.value("gtm_edge_compile_seconds"), "gtm_edge_view_serial") // one compilation a view

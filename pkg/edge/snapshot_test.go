@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gti/gtm/pkg/gtmtest"
+	"github.com/gti/gtm/pkg/gtmtest/declared"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
@@ -20,7 +22,7 @@ func savedEdge(t *testing.T, dir string) {
 	t.Helper()
 	r := start(t, dir, nil)
 	r.tell(everything(t, 1))
-	u := delta(t, 2, resources(t, strings.ReplaceAll(shopYAML, euB, "198.51.100.9"))...)
+	u := delta(t, 2, declared.Resources(t, strings.ReplaceAll(shopYAML, euB, "198.51.100.9"))...)
 	u.Verdicts = []health.Verdict{down("eu", "a", "b")}
 	r.tell(u)
 	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+usA)
@@ -147,7 +149,7 @@ func TestDiskThatHasRoomAgain(t *testing.T) {
 	r.tell(everything(t, 1))
 	r.logged("level=ERROR", "the snapshot cannot be written; serving on from memory")
 	r.valueIs(0, "gtm_edge_snapshot_ok_info")
-	u := delta(t, 2, resources(t, strings.ReplaceAll(shopYAML, euA, "198.51.100.9"))...)
+	u := delta(t, 2, declared.Resources(t, strings.ReplaceAll(shopYAML, euA, "198.51.100.9"))...)
 	r.tell(u)
 	r.expect("web.shop.gtm.example.", "A", european, "NOERROR 198.51.100.9")
 	if err := os.RemoveAll(blocked); err != nil {
@@ -200,7 +202,7 @@ func TestLastGoodFormOutlivesRestarts(t *testing.T) {
 		r.tell(whole)
 		r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+euA)
 		if len(whole.Tenants[1].Broken) > 0 {
-			eventually(t, "the service is told to be broken", func() error { // the snapshot answers before the store is heard
+			gtmtest.Eventually(t, "the service is told to be broken", func() error { // the snapshot answers before the store is heard
 				if s := r.fetchStatus(); len(s.Broken) != 1 || s.Broken[0].Resource != key.String() {
 					return fmt.Errorf("broken: %+v", s.Broken)
 				}
@@ -239,7 +241,7 @@ func TestWhatWaitsIsWrittenAsOne(t *testing.T) {
 	e.save.put(everything(t, 1))
 	e.write(s, &failing)
 	put := func(gen uint64) {
-		e.save.put(delta(t, gen, resources(t, strings.ReplaceAll(platformYAML, "192.0.2.80", fmt.Sprint("192.0.2.", gen)))...))
+		e.save.put(delta(t, gen, declared.Resources(t, strings.ReplaceAll(platformYAML, "192.0.2.80", fmt.Sprint("192.0.2.", gen)))...))
 	}
 	put(2)
 	one := e.write(s, &failing)
@@ -280,11 +282,11 @@ func TestWhatWaitsHoldsTheFormBeforeABrokenOne(t *testing.T) {
 	e.save.put(everything(t, 1))
 	e.write(s, &failing)
 	key := spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "web"}
-	e.save.put(delta(t, 2, resources(t, shopYAML)...))
+	e.save.put(delta(t, 2, declared.Resources(t, shopYAML)...))
 	whole := everything(t, 3)
 	breakResource(&whole, key)
 	e.save.put(whole)
-	e.save.put(delta(t, 4, resources(t, platformYAML)...))
+	e.save.put(delta(t, 4, declared.Resources(t, platformYAML)...))
 	if e.write(s, &failing); failing || s.Close() != nil {
 		t.Error("writing failed")
 	}
@@ -332,7 +334,7 @@ func TestUpdatesAreNotKeptForAFolderOfAnotherProcess(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	start(t, dir, nil).tell(everything(t, 1))
-	eventually(t, "one has the folder", func() error {
+	gtmtest.Eventually(t, "one has the folder", func() error {
 		_, err := os.Stat(filepath.Join(dir, "snapshot", "base"))
 		return err
 	})
@@ -340,9 +342,9 @@ func TestUpdatesAreNotKeptForAFolderOfAnotherProcess(t *testing.T) {
 	r.tell(everything(t, 1))
 	r.ready()
 	for gen := uint64(2); gen < 5; gen++ {
-		r.tell(delta(t, gen, resources(t, shopYAML)...))
+		r.tell(delta(t, gen, declared.Resources(t, shopYAML)...))
 	}
-	eventually(t, "nothing waits for the disk", func() error {
+	gtmtest.Eventually(t, "nothing waits for the disk", func() error {
 		if r.fetchStatus().Tenants["shop"] != 4 {
 			return errors.New("it has not heard all")
 		}

@@ -1,4 +1,3 @@
-// Package gtmtest holds what the tests of several packages set up.
 package gtmtest
 
 import (

@@ -4,10 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/gti/gtm/pkg/gtmtest"
 )
 
 // tenant plays one tenant's life under the brake: evidence in, verdicts out, the previous verdicts fed back as a judge does.
@@ -235,7 +236,7 @@ func TestBrakeExempt(t *testing.T) {
 
 // A new judge that knows only the stored verdicts, through their JSON, does what the old one would have done.
 func TestBrakeContinuesFromStore(t *testing.T) {
-	rng := rand.New(rand.NewPCG(9, 10))
+	rng := gtmtest.Random(t)
 	froze := 0
 	for range 300 {
 		x := newTenant(1+rng.IntN(5), 1+rng.IntN(5), 1+rng.IntN(5))
@@ -283,7 +284,7 @@ func viaJSON(t *testing.T, in map[PoolID]Verdict) map[PoolID]Verdict {
 
 // Whatever happens: no step takes down more than the budget, nothing held is lost, recoveries always pass.
 func TestBrakeProperties(t *testing.T) {
-	rng := rand.New(rand.NewPCG(11, 12))
+	rng := gtmtest.Random(t)
 	for range 500 {
 		n := 1 + rng.IntN(20)
 		x := newTenant(n)

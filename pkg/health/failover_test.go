@@ -2,11 +2,12 @@ package health
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gti/gtm/pkg/gtmtest"
 )
 
 // answers names the endpoints that a client of the rule gets: those that are up of the first pool that has any, or else all of the
@@ -400,7 +401,7 @@ func TestANewAddressDoesNotFail(t *testing.T) {
 // With two pools that back each other up, one of which dies while the other is well, no answer ever names a dead endpoint, in whatever
 // order they die and recover; and nothing is held for ever once all are well.
 func TestBrakeFailoverProperties(t *testing.T) {
-	rng := rand.New(rand.NewPCG(13, 14))
+	rng := gtmtest.Random(t)
 	for range 300 {
 		n := 1 + rng.IntN(12)
 		x := newTenant(n, 1+rng.IntN(4))

@@ -1,10 +1,11 @@
 package health
 
 import (
-	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gti/gtm/pkg/gtmtest"
 )
 
 // TestFlappingIsDamped: an endpoint that came and went every 2 s made 30 verdicts a minute, for ever.
@@ -59,7 +60,7 @@ func TestTheFirstFailuresAreNotDamped(t *testing.T) {
 
 // TestTurningDownIsNeverDelayed, however often it was down, and Up never takes more than 32 times as many checks.
 func TestTurningDownIsNeverDelayed(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 114))
+	rng := gtmtest.Random(t)
 	for range 500 {
 		l := Limits{1 + rng.IntN(3), 1 + rng.IntN(3)}
 		var th Threshold

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gti/gtm/pkg/gtmtest"
 )
 
 var pool = PoolID{"shop", "eu"}
@@ -164,7 +166,7 @@ var rank = map[State]int{Down: 0, Unknown: 1, Up: 2}
 
 // More evidence for up never makes an endpoint go down, nor the other way round.
 func TestJudgeIsMonotonic(t *testing.T) {
-	rng := rand.New(rand.NewPCG(3, 4))
+	rng := gtmtest.Random(t)
 	moved := 0
 	for range 50_000 {
 		c := randomScene(rng)
@@ -198,7 +200,7 @@ func TestJudgeIsMonotonic(t *testing.T) {
 // Silence is not failure: where the quorum is a majority, vantages that fall silent change no state; where all do, they change
 // nothing at all; and judging again without news changes nothing either.
 func TestSilenceChangesNothing(t *testing.T) {
-	rng := rand.New(rand.NewPCG(5, 6))
+	rng := gtmtest.Random(t)
 	for range 50_000 {
 		c := randomScene(rng)
 		c.Previous = Judge(c)
@@ -276,7 +278,7 @@ func plainJudge(c Case) State {
 }
 
 func TestJudgeAgainstPlain(t *testing.T) {
-	rng := rand.New(rand.NewPCG(7, 8))
+	rng := gtmtest.Random(t)
 	for range 50_000 {
 		c := randomScene(rng)
 		if got, want := Judge(c).Endpoints["a"].State, plainJudge(c); got != want {

@@ -1,10 +1,11 @@
 package health
 
 import (
-	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gti/gtm/pkg/gtmtest"
 )
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -149,7 +150,7 @@ func plainState(results []bool, l Limits) State {
 }
 
 func TestThresholdAgainstPlain(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
+	rng := gtmtest.Random(t)
 	for range 2000 {
 		l := Limits{1 + rng.IntN(4), 1 + rng.IntN(4)}
 		var th Threshold

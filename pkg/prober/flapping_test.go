@@ -11,6 +11,7 @@ import (
 
 	"go.etcd.io/etcd/client/v3"
 
+	"github.com/gti/gtm/pkg/gtmtest/etcds"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/probe"
 	"github.com/gti/gtm/pkg/spec"
@@ -30,16 +31,8 @@ func crowd(n int) *spec.Pool {
 // BenchmarkFlappingPool tells how many bytes a second one endpoint makes that can and cannot be checked in turn, in a pool of 4,096 that is
 // checked as often as may be: keys and values that one prober, who is also the judge, writes to etcd.
 func BenchmarkFlappingPool(b *testing.B) {
-	child, err := store.StartChild(b.Context(), store.ChildConfig{Dir: b.TempDir(), Args: []string{"etcd"}})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer child.Stop()
-	c, err := store.Open(b.Context(), store.Config{Endpoints: []string{child.Endpoint()}})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer c.Close()
+	at := etcds.Start(b)
+	c := etcds.Open(b, at)
 	m := &spec.Monitor{Type: "tcp", Port: 80, Interval: spec.Duration(200 * time.Millisecond), Rise: 1, Fall: 1}
 	if _, err := c.Commit(b.Context(), store.Change{Tenant: "shop", Author: "test", Time: time.Now(), Put: []*spec.Resource{
 		{Key: spec.Key{Tenant: "shop", Kind: spec.KindMonitor, Name: "m"}, Spec: m}, {Key: poolKey("eu"), Spec: crowd(4096)},
@@ -68,7 +61,7 @@ func BenchmarkFlappingPool(b *testing.B) {
 		}
 		<-changed
 	}
-	raw, err := clientv3.New(clientv3.Config{Endpoints: []string{child.Endpoint()}})
+	raw, err := clientv3.New(clientv3.Config{Endpoints: []string{at}})
 	if err != nil {
 		b.Fatal(err)
 	}

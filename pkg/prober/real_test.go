@@ -2,7 +2,6 @@ package prober
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/gti/gtm/pkg/gtmtest/etcds"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
@@ -22,35 +22,15 @@ import (
 
 // TestMain lets this program be the etcd of its own tests.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == "etcd" {
-		if err := store.RunEmbedded(context.Background(), os.Args[2]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
+	etcds.Main()
 	os.Exit(m.Run())
 }
 
 // realStore gives two clients of an etcd that runs for this test.
 func realStore(t *testing.T) (*store.Client, *store.Client) {
 	t.Helper()
-	child, err := store.StartChild(t.Context(), store.ChildConfig{Dir: t.TempDir(), Args: []string{"etcd"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { child.Stop() })
-	return open(t, child), open(t, child)
-}
-
-func open(t *testing.T, child *store.Child) *store.Client {
-	t.Helper()
-	c, err := store.Open(t.Context(), store.Config{Endpoints: []string{child.Endpoint()}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c
+	at := etcds.Start(t)
+	return etcds.Open(t, at), etcds.Open(t, at)
 }
 
 // site is a real server that can be made to fail.

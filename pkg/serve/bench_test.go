@@ -1,85 +1,23 @@
 package serve
 
 import (
-	"encoding/binary"
-	"net/netip"
 	"sync"
 	"testing"
 
-	"golang.org/x/sys/unix"
+	"github.com/gti/gtm/pkg/serve/servetest"
 )
-
-// BenchmarkEcho tells how many queries per second go through one worker, client and all, over loopback: the cost of
-// sockets without DNS.
-func BenchmarkEcho(b *testing.B) {
-	for _, addr := range []string{"127.0.0.1:0", "0.0.0.0:0", "[::1]:0"} {
-		b.Run(addr, func(b *testing.B) { benchmarkEcho(b, addr) })
-	}
-}
-
-func benchmarkEcho(b *testing.B, addr string) {
-	s := start(b, Config{Workers: 1, Addrs: []netip.AddrPort{netip.MustParseAddrPort(addr)}}, echo)
-	to := s.Addrs()[0]
-	if to.Addr().IsUnspecified() {
-		to = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), to.Port())
-	}
-	sock, err := openUDP(netip.AddrPortFrom(to.Addr(), 0), false)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer unix.Close(sock.fd)
-	out, in := newBatch(sock.fd, false), newBatch(sock.fd, false)
-	msg := query(1, "www.example.", 1)
-	for i := range batchSize {
-		out.in[i].Hdr.Namelen = putName(&out.names[i], to)
-		copy(out.slot(i), msg)
-	}
-	b.ResetTimer()
-	for sent := 0; sent < b.N; {
-		n := min(batchSize, b.N-sent)
-		out.queued = 0
-		for i := range n {
-			out.queue(i, len(msg))
-		}
-		if ok, _, _ := out.send(); ok != n {
-			b.Fatal("sent", ok)
-		}
-		sent += n
-		for n > 0 {
-			got, errno := in.receive(0)
-			if errno != 0 {
-				b.Fatal(errno)
-			}
-			n -= got
-		}
-	}
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "queries/s")
-}
-
-// putName writes the socket address that the kernel would.
-func putName(name *[nameSize]byte, to netip.AddrPort) uint32 {
-	binary.BigEndian.PutUint16(name[2:], to.Port())
-	if to.Addr().Is4() {
-		binary.NativeEndian.PutUint16(name[:], unix.AF_INET)
-		copy(name[4:], to.Addr().AsSlice())
-		return unix.SizeofSockaddrInet4
-	}
-	binary.NativeEndian.PutUint16(name[:], unix.AF_INET6)
-	copy(name[8:], to.Addr().AsSlice())
-	return unix.SizeofSockaddrInet6
-}
 
 // BenchmarkEchoTCP keeps some pipelines full.
 func BenchmarkEchoTCP(b *testing.B) {
-	s := start(b, Config{Workers: 1}, echo)
+	s := start(b, Config{Workers: 1}, servetest.Echo)
 	const conns, depth = 4, 32
-	msgs := frame()
+	msgs := servetest.Frame()
 	for range depth {
-		msgs = append(msgs, frame(query(1, "www.example.", 1))...)
+		msgs = append(msgs, servetest.Frame(servetest.Query(1, "www.example.", 1))...)
 	}
 	var group sync.WaitGroup
 	for range conns {
-		conn := dial(b, "tcp", s.Addrs()[0])
+		conn := servetest.Dial(b, "tcp", s.Addrs()[0])
 		group.Go(func() {
 			for range (b.N + conns*depth - 1) / (conns * depth) {
 				if _, err := conn.Write(msgs); err != nil {
@@ -87,7 +25,7 @@ func BenchmarkEchoTCP(b *testing.B) {
 					return
 				}
 				for range depth {
-					if _, err := readFrame(conn); err != nil {
+					if _, err := servetest.ReadFrame(conn); err != nil {
 						b.Error(err)
 						return
 					}

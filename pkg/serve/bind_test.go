@@ -11,6 +11,9 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gti/gtm/pkg/serve/datagram"
+	"github.com/gti/gtm/pkg/serve/servetest"
 )
 
 // take holds an address in one of the ways in which others do.
@@ -33,11 +36,11 @@ func take(t *testing.T, how string, at netip.AddrPort) netip.AddrPort {
 		return c.LocalAddr().(*net.UDPAddr).AddrPort()
 	case "shared udp": // by a program that lets others share it
 		at = netip.AddrPortFrom(at.Addr(), take(t, "tcp then free", at).Port())
-		sock, err := openUDP(at, true)
+		sock, err := datagram.OpenSocket(at, true)
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { unix.Close(sock.fd) })
+		t.Cleanup(func() { unix.Close(sock.FD) })
 		return at
 	case "tcp then free":
 		l, err := net.Listen("tcp", at.String())
@@ -47,7 +50,7 @@ func take(t *testing.T, how string, at netip.AddrPort) netip.AddrPort {
 		defer l.Close()
 		return l.Addr().(*net.TCPAddr).AddrPort()
 	}
-	return start(t, Config{Addrs: []netip.AddrPort{at}}, echo).Addrs()[0]
+	return start(t, Config{Addrs: []netip.AddrPort{at}}, servetest.Echo).Addrs()[0]
 }
 
 func TestAddressInUse(t *testing.T) {
@@ -57,7 +60,7 @@ func TestAddressInUse(t *testing.T) {
 			taken := take(t, how, netip.AddrPortFrom(wanted, 0))
 			free := take(t, "tcp then free", netip.MustParseAddrPort("127.0.0.5:0"))
 			_, err := Listen(Config{Addrs: []netip.AddrPort{free, netip.AddrPortFrom(wanted, taken.Port())},
-				NewHandler: func() Handler { return handlerFunc(echo) }})
+				NewHandler: func() Handler { return servetest.HandlerFunc(servetest.Echo) }})
 			if !errors.Is(err, unix.EADDRINUSE) {
 				t.Errorf("%s %s: %v", how, local, err)
 				continue
@@ -71,7 +74,7 @@ func TestAddressInUse(t *testing.T) {
 			if strings.Count(err.Error(), "\n") != 0 {
 				t.Errorf("more than a line: %v", err)
 			}
-			start(t, Config{Addrs: []netip.AddrPort{free}}, echo) // all or nothing: it was given back
+			start(t, Config{Addrs: []netip.AddrPort{free}}, servetest.Echo) // all or nothing: it was given back
 		}
 	}
 }
@@ -116,7 +119,8 @@ func TestHolderReadsTheKernelsTables(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for link, to := range map[string]string{"612/fd/3": "socket:[22]", "612/fd/4": "socket:[33]", "613/fd/0": "/dev/null", "613/fd/7": "socket:[55]"} {
+	for link, to := range map[string]string{"612/fd/3": "socket:[22]", "612/fd/4": "socket:[33]", "613/fd/0": "/dev/null",
+		"613/fd/7": "socket:[55]"} {
 		file := filepath.Join(proc, link)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.Symlink(to, file)); err != nil {
 			t.Fatal(err)
@@ -133,17 +137,5 @@ func TestHolderReadsTheKernelsTables(t *testing.T) {
 		if got := holder(proc, tc.network, netip.MustParseAddrPort(tc.addr)); got != tc.want {
 			t.Errorf("%s %s: %q, want %q", tc.network, tc.addr, got, tc.want)
 		}
-	}
-}
-
-func TestZones(t *testing.T) {
-	for zone, want := range map[string]uint32{"7": 7, "lo": 1} {
-		sa, err := sockaddr(netip.AddrPortFrom(netip.MustParseAddr("fe80::1%"+zone), 53))
-		if six, ok := sa.(*unix.SockaddrInet6); err != nil || !ok || six.ZoneId != want {
-			t.Errorf("%s: %+v, %v", zone, sa, err)
-		}
-	}
-	if _, err := sockaddr(netip.MustParseAddrPort("[fe80::1%nosuch0]:53")); err == nil {
-		t.Error("no error for an interface that does not exist")
 	}
 }

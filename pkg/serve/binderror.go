@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gti/gtm/pkg/serve/seam"
 )
 
 // bindError says why addr can't be served and what to do about it. The cause stays in it for errors.Is.
@@ -24,7 +26,7 @@ func bindError(t Transport, network string, addr netip.AddrPort, cause error) er
 }
 
 func bindHint(t Transport, network string, addr netip.AddrPort, errno unix.Errno) string {
-	other := netip.AddrPortFrom(addr.Addr(), [numTransports]uint16{UDP: 5300, TLS: 8853, HTTPS: 8443, QUIC: 8853}[t])
+	other := netip.AddrPortFrom(addr.Addr(), [seam.NumTransports]uint16{UDP: 5300, TLS: 8853, HTTPS: 8443, QUIC: 8853}[t])
 	if addr.Port() >= 1024 && addr.Port() < 65535 {
 		other = netip.AddrPortFrom(addr.Addr(), addr.Port()+1)
 	}
@@ -40,7 +42,8 @@ func bindHint(t Transport, network string, addr netip.AddrPort, errno unix.Errno
 		}
 		return fmt.Sprintf("%s; stop that, or give another address or port, as in %s %s", who, flag, other)
 	case unix.EACCES, unix.EPERM:
-		return fmt.Sprintf("ports below 1024 need the capability CAP_NET_BIND_SERVICE; grant it, or give another port, as in %s %s", flag, other)
+		return fmt.Sprintf("ports below 1024 need the capability CAP_NET_BIND_SERVICE; grant it, or give another port, as in %s %s", flag,
+			other)
 	case unix.EADDRNOTAVAIL:
 		return "no interface of this machine has that address; add it (ip address add ... dev lo), or give one that it has"
 	case unix.EAFNOSUPPORT:

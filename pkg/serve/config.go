@@ -69,9 +69,6 @@ type Config struct {
 	Now func() time.Time
 }
 
-// CertificateFiles names the files of one certificate: PEM, the certificate's with the chain below it.
-type CertificateFiles struct{ Cert, Key string }
-
 // withDefaults gives a copy with defaults filled in, or says what is wrong.
 func (c Config) withDefaults() (Config, error) {
 	if len(c.Addrs)+len(c.TLS)+len(c.HTTPS)+len(c.QUIC) == 0 {

@@ -6,16 +6,18 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/gti/gtm/pkg/serve/servetest"
 )
 
 // BenchmarkConnectTLS asks one query by each of many new connections, several at once, client and all: what a new
 // connection costs, of memory too. The certificate is looked at by nobody, so that the client has little to do.
 func BenchmarkConnectTLS(b *testing.B) {
-	s := startSecure(b, Config{}, echo)
+	s := startSecure(b, Config{}, servetest.Echo)
 	to := s.AddrsOf(TLS)[0].String()
-	config := clientTLS(b, s, alpnTLS)
+	config := servetest.ClientTLS(b, s, servetest.ProtocolDoT)
 	config.InsecureSkipVerify, config.CurvePreferences = true, []tls.CurveID{tls.X25519}
-	msg := frame(query(1, "www.example.", 1))
+	msg := servetest.Frame(servetest.Query(1, "www.example.", 1))
 	var left atomic.Int64
 	left.Store(int64(b.N))
 	b.ReportAllocs()
@@ -43,6 +45,6 @@ func connectOnce(to string, config *tls.Config, msg []byte) error {
 	if _, err := conn.Write(msg); err != nil {
 		return err
 	}
-	_, err = readFrame(conn)
+	_, err = servetest.ReadFrame(conn)
 	return err
 }

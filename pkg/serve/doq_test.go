@@ -3,27 +3,36 @@ package serve
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/quic-go/quic-go"
+
+	"github.com/gti/gtm/pkg/serve/seam"
+	"github.com/gti/gtm/pkg/serve/servetest"
+)
+
+// The error codes of DNS over QUIC (RFC 9250, 4.3) that a client sees here.
+const (
+	protocolError = 2
+	excessiveLoad = 4
+	unspecified   = 5
 )
 
 func TestQUICManyStreams(t *testing.T) {
-	s := startSecure(t, Config{}, echo)
-	conn := dialQUIC(t, s)
+	s := startSecure(t, Config{}, servetest.Echo)
+	conn := servetest.DialQUIC(t, s)
 	var group sync.WaitGroup
 	for i := range 500 { // more than are allowed at once
 		group.Go(func() {
-			msg := query(0, fmt.Sprintf("n%d.example.", i), 1)
-			if got, err := exchangeQUIC(t, conn, frame(msg)); err != nil || !bytes.Equal(got, frame(reply(msg))) {
+			msg := servetest.Query(0, fmt.Sprintf("n%d.example.", i), 1)
+			if got, err := servetest.ExchangeQUIC(t, conn, servetest.Frame(msg)); err != nil || !bytes.Equal(got,
+				servetest.Frame(servetest.Reply(msg))) {
 				t.Errorf("got %x, %v", got, err)
 			}
 		})
@@ -33,7 +42,7 @@ func TestQUICManyStreams(t *testing.T) {
 
 func TestQUICProtocol(t *testing.T) {
 	s := startSecure(t, Config{}, func(r *Request) (int, Action) {
-		switch r.Buf[headerSize+1] {
+		switch r.Buf[seam.HeaderSize+1] {
 		case 'd':
 			return 0, Drop
 		case 'c':
@@ -41,9 +50,9 @@ func TestQUICProtocol(t *testing.T) {
 		case 'e':
 			return 0, Send
 		}
-		return echo(r)
+		return servetest.Echo(r)
 	})
-	msg := query(0, "a.", 1)
+	msg := servetest.Query(0, "a.", 1)
 	const connection, stream = true, false
 	for _, tc := range []struct {
 		name   string
@@ -51,20 +60,20 @@ func TestQUICProtocol(t *testing.T) {
 		ends   bool // the connection ends; else the stream alone
 		code   uint64
 	}{
-		{"an ID", frame(query(1, "a.", 1)), connection, doqProtocolError},
-		{"nothing", nil, connection, doqProtocolError},
-		{"half a length", []byte{0}, connection, doqProtocolError},
-		{"cut off", frame(msg)[:10], connection, doqProtocolError},
-		{"too short for a header", frame(msg[:11]), connection, doqProtocolError},
-		{"two messages", frame(msg, msg), connection, doqProtocolError},
-		{"one byte too many", append(frame(msg), 0), connection, doqProtocolError},
-		{"more than a message can be", make([]byte, lengthSize+streamRoom+1), connection, doqProtocolError},
-		{"what the handler takes for an error", frame(query(0, "close.", 1)), connection, doqProtocolError},
-		{"dropped", frame(query(0, "drop.", 1)), stream, doqUnspecified},
-		{"no reply", frame(query(0, "empty.", 1)), stream, doqUnspecified},
+		{"an ID", servetest.Frame(servetest.Query(1, "a.", 1)), connection, protocolError},
+		{"nothing", nil, connection, protocolError},
+		{"half a length", []byte{0}, connection, protocolError},
+		{"cut off", servetest.Frame(msg)[:10], connection, protocolError},
+		{"too short for a header", servetest.Frame(msg[:11]), connection, protocolError},
+		{"two messages", servetest.Frame(msg, msg), connection, protocolError},
+		{"one byte too many", append(servetest.Frame(msg), 0), connection, protocolError},
+		{"more than a message can be", make([]byte, 2+65535+1), connection, protocolError},
+		{"what the handler takes for an error", servetest.Frame(servetest.Query(0, "close.", 1)), connection, protocolError},
+		{"dropped", servetest.Frame(servetest.Query(0, "drop.", 1)), stream, unspecified},
+		{"no reply", servetest.Frame(servetest.Query(0, "empty.", 1)), stream, unspecified},
 	} {
-		conn := dialQUIC(t, s)
-		_, err := exchangeQUIC(t, conn, tc.framed)
+		conn := servetest.DialQUIC(t, s)
+		_, err := servetest.ExchangeQUIC(t, conn, tc.framed)
 		var ofConn *quic.ApplicationError
 		var ofStream *quic.StreamError
 		switch {
@@ -73,7 +82,8 @@ func TestQUICProtocol(t *testing.T) {
 		case !tc.ends && (!errors.As(err, &ofStream) || uint64(ofStream.ErrorCode) != tc.code):
 			t.Errorf("%s: %v", tc.name, err)
 		case !tc.ends:
-			if got, err := exchangeQUIC(t, conn, frame(msg)); err != nil || !bytes.Equal(got, frame(reply(msg))) {
+			if got, err := servetest.ExchangeQUIC(t, conn, servetest.Frame(msg)); err != nil || !bytes.Equal(got,
+				servetest.Frame(servetest.Reply(msg))) {
 				t.Errorf("%s: then %x, %v", tc.name, got, err)
 			}
 		}
@@ -82,13 +92,13 @@ func TestQUICProtocol(t *testing.T) {
 
 // TestQUICHasNoOtherStreams tries what only servers, or other protocols, do.
 func TestQUICHasNoOtherStreams(t *testing.T) {
-	s := startSecure(t, Config{}, echo)
-	conn := dialQUIC(t, s)
+	s := startSecure(t, Config{}, servetest.Echo)
+	conn := servetest.DialQUIC(t, s)
 	if _, err := conn.OpenUniStream(); err == nil {
 		t.Error("a stream in one direction was allowed")
 	}
 	for _, protocol := range []string{"h3", "dot"} {
-		if _, err := quic.DialAddr(within(t), s.AddrsOf(QUIC)[0].String(), clientTLS(t, s, protocol), nil); err == nil {
+		if _, err := quic.DialAddr(servetest.Within(t), s.AddrsOf(QUIC)[0].String(), servetest.ClientTLS(t, s, protocol), nil); err == nil {
 			t.Errorf("%s was taken for DNS", protocol)
 		}
 	}
@@ -96,134 +106,46 @@ func TestQUICHasNoOtherStreams(t *testing.T) {
 
 // TestQUICCloseAfterReply has the Handler close with a reply, which must come first.
 func TestQUICCloseAfterReply(t *testing.T) {
-	s := startSecure(t, Config{}, func(r *Request) (int, Action) { n, _ := echo(r); return n, Close })
-	conn := dialQUIC(t, s)
-	msg := query(0, "a.", 1)
-	if got, err := exchangeQUIC(t, conn, frame(msg)); err != nil || !bytes.Equal(got, frame(reply(msg))) {
+	s := startSecure(t, Config{}, func(r *Request) (int, Action) { n, _ := servetest.Echo(r); return n, Close })
+	conn := servetest.DialQUIC(t, s)
+	msg := servetest.Query(0, "a.", 1)
+	if got, err := servetest.ExchangeQUIC(t, conn, servetest.Frame(msg)); err != nil || !bytes.Equal(got,
+		servetest.Frame(servetest.Reply(msg))) {
 		t.Errorf("got %x, %v", got, err)
 	}
-	waitFor(t, "the connection ends", conn.Context().Done())
+	servetest.WaitFor(t, "the connection ends", conn.Context().Done())
 }
 
 func TestSlowQUICClientsAreCutOff(t *testing.T) {
 	const short = 50 * time.Millisecond
 	s := startSecure(t, Config{MessageTimeout: short, WriteTimeout: short, FirstTimeout: time.Hour, IdleTimeout: time.Hour},
 		func(r *Request) (int, Action) {
-			echo(r)
+			servetest.Echo(r)
 			return len(r.Buf), Send
 		})
 	address := s.AddrsOf(QUIC)[0].String()
-	for name, framed := range map[string][]byte{"reading": frame(query(0, "a.", 1)), "writing": {0, 50, 0}} {
+	for name, framed := range map[string][]byte{"reading": servetest.Frame(servetest.Query(0, "a.", 1)), "writing": {0, 50, 0}} {
 		// A window smaller than the reply, which nobody opens
-		conn, err := quic.DialAddr(within(t), address, clientTLS(t, s, alpnQUIC),
+		conn, err := quic.DialAddr(servetest.Within(t), address, servetest.ClientTLS(t, s, servetest.ProtocolDoQ),
 			&quic.Config{InitialStreamReceiveWindow: 1000, MaxStreamReceiveWindow: 1000, KeepAlivePeriod: time.Millisecond})
 		if err != nil {
 			t.Fatal(err)
 		}
-		str, err := conn.OpenStreamSync(within(t))
+		str, err := conn.OpenStreamSync(servetest.Within(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		write(t, str, framed)
+		servetest.Write(t, str, framed)
 		if name == "reading" {
 			if err := str.Close(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		waitFor(t, "a client slow at "+name+" is cut off", conn.Context().Done())
+		servetest.WaitFor(t, "a client slow at "+name+" is cut off", conn.Context().Done())
 		var fault *quic.ApplicationError
-		if !errors.As(context.Cause(conn.Context()), &fault) || fault.ErrorCode != doqExcessiveLoad {
+		if !errors.As(context.Cause(conn.Context()), &fault) || fault.ErrorCode != excessiveLoad {
 			t.Errorf("%s: %v", name, context.Cause(conn.Context()))
 		}
-	}
-}
-
-// TestQUICResetStream gives up a query while the server waits for its rest.
-func TestQUICResetStream(t *testing.T) {
-	s := startSecure(t, Config{MessageTimeout: time.Hour}, echo)
-	conn := dialQUIC(t, s)
-	str, err := conn.OpenStreamSync(within(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, str, []byte{0})
-	under := func() int { s.conns.mu.Lock(); defer s.conns.mu.Unlock(); return s.conns.messages }
-	eventually(t, "it is under way", func() bool { return under() == 1 })
-	str.CancelWrite(3)
-	eventually(t, "it is not any more", func() bool { return under() == 0 })
-	if _, err := exchangeQUIC(t, conn, frame(query(0, "a.", 1))); err != nil {
-		t.Error(err)
-	}
-}
-
-// TestForgedQUICHandshakes begins handshakes that nobody finishes, and finds that they take no more than a share of
-// a client's places, and that an honest client gets through.
-func TestForgedQUICHandshakes(t *testing.T) {
-	const places = 8
-	reg := prometheus.NewRegistry()
-	s := startSecure(t, Config{MaxConnsPerClient: places, FirstTimeout: time.Hour, Registerer: reg}, echo)
-	to := s.AddrsOf(QUIC)[0]
-	for i := range 40 {
-		forge(t, s, to, 1+i%2) // half a hello, or all of it
-	}
-	eventually(t, "handshakes are under way", func() bool { return s.handshakes.Load() >= places/2 })
-	conn := dialQUIC(t, s)
-	if _, err := exchangeQUIC(t, conn, frame(query(0, "a.", 1))); err != nil {
-		t.Fatal(err)
-	}
-	if n := s.handshakes.Load(); n > places/2 {
-		t.Errorf("%d handshakes are under way", n)
-	}
-	if n := metric(t, reg, "gtm_serve_connections_open", "transport=quic"); n != places/2+1 {
-		t.Errorf("%v connections open", n)
-	}
-	// The end of the test shuts down, which does not wait for them.
-}
-
-// forge sends the first packets of a handshake, and nothing more. The client's hello takes two.
-func forge(t *testing.T, s *Server, to netip.AddrPort, packets int) {
-	t.Helper()
-	front, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer front.Close()
-	ctx, cancel := context.WithCancel(within(t))
-	dialed := make(chan error)
-	go func() {
-		_, err := quic.DialAddr(ctx, front.LocalAddr().String(), clientTLS(t, s, alpnQUIC), nil)
-		dialed <- err
-	}()
-	buf := make([]byte, 65535)
-	back := dial(t, "udp", to)
-	for range packets {
-		n, err := front.Read(buf)
-		if err != nil {
-			t.Fatal(err)
-		}
-		write(t, back, buf[:n])
-	}
-	cancel()
-	if err := <-dialed; err == nil {
-		t.Error("a handshake without answers")
-	}
-}
-
-// TestAbortOfQUICHandshakes cuts off handshakes that have got nowhere, or half of the way.
-func TestAbortOfQUICHandshakes(t *testing.T) {
-	s := startSecure(t, Config{FirstTimeout: time.Hour}, echo)
-	for packets := range 2 {
-		forge(t, s, s.AddrsOf(QUIC)[0], 1+packets)
-	}
-	open := func() int { s.conns.mu.Lock(); defer s.conns.mu.Unlock(); return s.conns.order.Len() }
-	eventually(t, "both are there", func() bool { return open() == 2 })
-	s.conns.evictOne()
-	s.conns.evictOne()
-	if n := open(); n != 0 {
-		t.Errorf("%d open", n)
-	}
-	if _, err := exchangeQUIC(t, dialQUIC(t, s), frame(query(0, "a.", 1))); err != nil {
-		t.Error(err)
 	}
 }
 
@@ -231,9 +153,9 @@ func TestHonestClientAmongHostileOnesQUIC(t *testing.T) {
 	const hostile, places = 300, 50
 	reg := prometheus.NewRegistry()
 	s := startSecure(t, Config{MaxConns: places, MaxConnsPerClient: places, FirstTimeout: time.Hour, IdleTimeout: time.Hour,
-		MessageTimeout: time.Hour, WriteTimeout: time.Hour, Registerer: reg}, echo)
+		MessageTimeout: time.Hour, WriteTimeout: time.Hour, Registerer: reg}, servetest.Echo)
 	to := s.AddrsOf(QUIC)[0]
-	config := clientTLS(t, s, alpnQUIC)
+	config := servetest.ClientTLS(t, s, servetest.ProtocolDoQ)
 	for i := range hostile {
 		local, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 1, byte(i%200+1))})
 		if err != nil {
@@ -241,7 +163,7 @@ func TestHonestClientAmongHostileOnesQUIC(t *testing.T) {
 		}
 		from := &quic.Transport{Conn: local}
 		t.Cleanup(func() { from.Close(); local.Close() })
-		if conn, err := from.Dial(within(t), net.UDPAddrFromAddrPort(to), config, nil); err == nil && i%2 == 0 {
+		if conn, err := from.Dial(servetest.Within(t), net.UDPAddrFromAddrPort(to), config, nil); err == nil && i%2 == 0 {
 			str, err := conn.OpenStream()
 			if err == nil {
 				_, _ = str.Write([]byte{0, 100, 0}) // and no more
@@ -262,26 +184,13 @@ func TestHonestClientAmongHostileOnesQUIC(t *testing.T) {
 
 func honestQUIC(t *testing.T, s *Server) {
 	t.Helper()
-	conn := dialQUIC(t, s)
+	conn := servetest.DialQUIC(t, s)
 	for i := range 10 {
-		msg := query(0, fmt.Sprintf("honest%d.example.", i), 1)
-		if got, err := exchangeQUIC(t, conn, frame(msg)); err != nil || !bytes.Equal(got, frame(reply(msg))) {
+		msg := servetest.Query(0, fmt.Sprintf("honest%d.example.", i), 1)
+		if got, err := servetest.ExchangeQUIC(t, conn, servetest.Frame(msg)); err != nil || !bytes.Equal(got,
+			servetest.Frame(servetest.Reply(msg))) {
 			t.Fatalf("got %x, %v", got, err)
 		}
 	}
 	_ = conn.CloseWithError(0, "")
-}
-
-func TestWholeFrame(t *testing.T) {
-	for _, tc := range []struct {
-		framed []byte
-		want   bool
-	}{
-		{frame(query(0, "a.", 1)), true}, {frame(query(0x0100, "a.", 1)), false}, {frame(query(1, "a.", 1)), false},
-		{binary.BigEndian.AppendUint16(nil, 0), false}, {nil, false},
-	} {
-		if got := wholeFrame(tc.framed); got != tc.want {
-			t.Errorf("%x: %v", tc.framed, got)
-		}
-	}
 }

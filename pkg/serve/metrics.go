@@ -1,36 +1,12 @@
 package serve
 
 import (
-	"sync"
-	"sync/atomic"
-
 	"github.com/prometheus/client_golang/prometheus"
-)
 
-// count names what workers count, per transport and family.
-type count uint8
-
-const (
-	countPackets count = iota
-	countReplies
-	countTruncated
-	countBatches
-	countPanics
-	countQuarantined
-	countDropHandler // the Handler wanted no reply
-	countDropEmpty   // the Handler wanted a reply of no bytes
-	countDropPort0   // a source port to which nothing can be sent
-	countDropLarge   // longer than a slot
-	countDropFrame   // past the kernel's stack: not a whole and sound datagram
-	countDropShort   // on a stream: too short for a header
-	countDropFailed  // sending it failed
-	countDropBusy    // the send buffer stayed full
-	countDropSlow    // no room in the queue for slow work
-	countDropRate    // beyond the rate limit
-	countDeferred
-	countLimited
-	countSlipped
-	numCounts
+	"github.com/gti/gtm/pkg/serve/cert"
+	"github.com/gti/gtm/pkg/serve/datagram"
+	"github.com/gti/gtm/pkg/serve/guard"
+	"github.com/gti/gtm/pkg/serve/seam"
 )
 
 // counters is the description of each count; drops share one, told apart by reason.
@@ -38,31 +14,32 @@ var (
 	perTransport = []string{"transport", "family"}
 	dropped      = prometheus.NewDesc("gtm_serve_drops_total", "Messages that got no reply.",
 		[]string{"transport", "family", "reason"}, nil)
-	counters = [numCounts]struct {
+	counters = [guard.NumCounts]struct {
 		desc   *prometheus.Desc
 		reason string
 	}{
-		countPackets:   {desc: prometheus.NewDesc("gtm_serve_packets_total", "Messages that came.", perTransport, nil)},
-		countReplies:   {desc: prometheus.NewDesc("gtm_serve_replies_total", "Replies sent.", perTransport, nil)},
-		countTruncated: {desc: prometheus.NewDesc("gtm_serve_truncated_total", "Replies that were truncated.", perTransport, nil)},
-		countBatches:   {desc: prometheus.NewDesc("gtm_serve_batches_total", "Batches in which messages were handled.", perTransport, nil)},
-		countPanics:    {desc: prometheus.NewDesc("gtm_serve_panics_total", "Messages that made the handler panic.", perTransport, nil)},
-		countQuarantined: {desc: prometheus.NewDesc("gtm_serve_quarantined_total",
+		guard.CountPackets:   {desc: prometheus.NewDesc("gtm_serve_packets_total", "Messages that came.", perTransport, nil)},
+		guard.CountReplies:   {desc: prometheus.NewDesc("gtm_serve_replies_total", "Replies sent.", perTransport, nil)},
+		guard.CountTruncated: {desc: prometheus.NewDesc("gtm_serve_truncated_total", "Replies that were truncated.", perTransport, nil)},
+		guard.CountBatches: {desc: prometheus.NewDesc("gtm_serve_batches_total", "Batches in which messages were handled.", perTransport,
+			nil)},
+		guard.CountPanics: {desc: prometheus.NewDesc("gtm_serve_panics_total", "Messages that made the handler panic.", perTransport, nil)},
+		guard.CountQuarantined: {desc: prometheus.NewDesc("gtm_serve_quarantined_total",
 			"Messages refused because their like made the handler panic.", perTransport, nil)},
-		countDropHandler: {dropped, "handler"},
-		countDropEmpty:   {dropped, "empty"},
-		countDropPort0:   {dropped, "port0"},
-		countDropLarge:   {dropped, "large"},
-		countDropFrame:   {dropped, "frame"},
-		countDropShort:   {dropped, "short"},
-		countDropFailed:  {dropped, "failed"},
-		countDropBusy:    {dropped, "busy"},
-		countDropSlow:    {dropped, "slow"},
-		countDropRate:    {dropped, "rate"},
-		countDeferred:    {desc: prometheus.NewDesc("gtm_serve_deferred_total", "Messages that needed slow work.", perTransport, nil)},
-		countLimited: {desc: prometheus.NewDesc("gtm_serve_limited_total",
+		guard.CountDropHandler: {dropped, "handler"},
+		guard.CountDropEmpty:   {dropped, "empty"},
+		guard.CountDropPort0:   {dropped, "port0"},
+		guard.CountDropLarge:   {dropped, "large"},
+		guard.CountDropFrame:   {dropped, "frame"},
+		guard.CountDropShort:   {dropped, "short"},
+		guard.CountDropFailed:  {dropped, "failed"},
+		guard.CountDropBusy:    {dropped, "busy"},
+		guard.CountDropSlow:    {dropped, "slow"},
+		guard.CountDropRate:    {dropped, "rate"},
+		guard.CountDeferred:    {desc: prometheus.NewDesc("gtm_serve_deferred_total", "Messages that needed slow work.", perTransport, nil)},
+		guard.CountLimited: {desc: prometheus.NewDesc("gtm_serve_limited_total",
 			"Replies beyond the rate limit: dropped, slipped or, in a dry run, sent.", perTransport, nil)},
-		countSlipped: {desc: prometheus.NewDesc("gtm_serve_slipped_total",
+		guard.CountSlipped: {desc: prometheus.NewDesc("gtm_serve_slipped_total",
 			"Replies beyond the rate limit that were sent truncated.", perTransport, nil)},
 	}
 	byTransport = []string{"transport"}
@@ -79,67 +56,20 @@ var (
 	badDesc = prometheus.NewDesc("gtm_serve_certificate_refused",
 		"1 while the certificate's files hold something else than the certificate in use, and it can't be used.", []string{"file"}, nil)
 	xdpDesc = prometheus.NewDesc("gtm_serve_xdp_queues",
-		"Receive queues that are served past the kernel's stack; 0 with the mode none where the sockets serve.", []string{"interface", "mode"}, nil)
+		"Receive queues that are served past the kernel's stack; 0 with the mode none where the sockets serve.",
+		[]string{"interface", "mode"}, nil)
 	xdpLostDesc = prometheus.NewDesc("gtm_serve_xdp_lost_total",
 		"Datagrams that the kernel has dropped because a queue's socket had no room.", []string{"interface"}, nil)
 	heldDesc = prometheus.NewDesc("gtm_serve_quarantine_entries", "Messages that are refused now.", nil, nil)
 )
 
-var familyNames = [2]string{"ipv4", "ipv6"}
-
-// tally is what a worker has counted since it last published. It belongs to the worker.
-type tally [numCounts]uint64
-
-// sheet is what one worker has counted. Its worker alone writes, by plain load and store; anyone may read, and
-// nothing depends on what they read. The padding keeps workers out of each other's cache lines (and out of reach of
-// the prefetcher, which takes them in pairs).
-type sheet struct {
-	_         [128]byte
-	cells     [numCounts]atomic.Uint64
-	_         [128]byte
-	transport Transport
-	family    uint8 // index of familyNames
-}
-
-// publish moves t to s.
-func (s *sheet) publish(t *tally) {
-	for i, n := range t {
-		if n != 0 {
-			s.cells[i].Store(s.cells[i].Load() + n)
-			t[i] = 0
-		}
-	}
-}
-
 // collector exposes the sheets of all workers, the connections and the certificates.
 type collector struct {
-	mu         sync.Mutex
-	sheets     []*sheet
-	conns      *connTable
-	quarantine *quarantine
-	keys       *keyring
-	ways       []*xdpWay
-}
-
-// newSheet makes the sheet of one more worker.
-func (c *collector) newSheet(t Transport, family uint8) *sheet {
-	s := &sheet{transport: t, family: family}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.sheets = append(c.sheets, s)
-	return s
-}
-
-// total sums one count over workers.
-func (c *collector) totals() (sum [numTransports + 1][2]tally) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, s := range c.sheets {
-		for i := range s.cells {
-			sum[s.transport][s.family][i] += s.cells[i].Load()
-		}
-	}
-	return sum
+	counts     *guard.Counts
+	conns      *guard.Conns
+	quarantine *guard.Quarantine
+	keys       *cert.Keyring
+	ways       []*datagram.Way
 }
 
 // Describe implements prometheus.Collector.
@@ -147,10 +77,10 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeBy
 
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
-	for t, families := range c.totals() {
-		for f, counts := range families {
-			for i, n := range counts {
-				labels := []string{Transport(t).String(), familyNames[f]}
+	for t, families := range c.counts.Totals() {
+		for f, tally := range families {
+			for i, n := range tally {
+				labels := []string{Transport(t).String(), seam.FamilyNames[f]}
 				if r := counters[i].reason; r != "" {
 					labels = append(labels, r)
 				}
@@ -158,22 +88,22 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			}
 		}
 	}
-	for t, n := range c.conns.stats() {
+	for t, n := range c.conns.Stats() {
 		label := Transport(t).String()
-		ch <- prometheus.MustNewConstMetric(openDesc, prometheus.GaugeValue, float64(n.open), label)
-		ch <- prometheus.MustNewConstMetric(openedDesc, prometheus.CounterValue, float64(n.opened), label)
-		ch <- prometheus.MustNewConstMetric(refusedDesc, prometheus.CounterValue, float64(n.refused), label)
-		ch <- prometheus.MustNewConstMetric(evictedDesc, prometheus.CounterValue, float64(n.evicted), label)
-		ch <- prometheus.MustNewConstMetric(overloadDesc, prometheus.CounterValue, float64(n.overload), label)
+		ch <- prometheus.MustNewConstMetric(openDesc, prometheus.GaugeValue, float64(n.Open), label)
+		ch <- prometheus.MustNewConstMetric(openedDesc, prometheus.CounterValue, float64(n.Opened), label)
+		ch <- prometheus.MustNewConstMetric(refusedDesc, prometheus.CounterValue, float64(n.Refused), label)
+		ch <- prometheus.MustNewConstMetric(evictedDesc, prometheus.CounterValue, float64(n.Evicted), label)
+		ch <- prometheus.MustNewConstMetric(overloadDesc, prometheus.CounterValue, float64(n.Overload), label)
 	}
-	for _, p := range c.keys.status() {
-		ch <- prometheus.MustNewConstMetric(expiryDesc, prometheus.GaugeValue, float64(p.expiry.Unix()), p.file)
-		ch <- prometheus.MustNewConstMetric(badDesc, prometheus.GaugeValue, p.refused, p.file)
+	for _, p := range c.keys.Status() {
+		ch <- prometheus.MustNewConstMetric(expiryDesc, prometheus.GaugeValue, float64(p.Expiry.Unix()), p.File)
+		ch <- prometheus.MustNewConstMetric(badDesc, prometheus.GaugeValue, p.Refused, p.File)
 	}
 	for _, w := range c.ways {
-		mode, queues, lost := w.state()
-		ch <- prometheus.MustNewConstMetric(xdpDesc, prometheus.GaugeValue, float64(queues), w.name, mode)
-		ch <- prometheus.MustNewConstMetric(xdpLostDesc, prometheus.CounterValue, float64(lost), w.name)
+		mode, queues, lost := w.State()
+		ch <- prometheus.MustNewConstMetric(xdpDesc, prometheus.GaugeValue, float64(queues), w.Name, mode)
+		ch <- prometheus.MustNewConstMetric(xdpLostDesc, prometheus.CounterValue, float64(lost), w.Name)
 	}
-	ch <- prometheus.MustNewConstMetric(heldDesc, prometheus.GaugeValue, float64(c.quarantine.size()))
+	ch <- prometheus.MustNewConstMetric(heldDesc, prometheus.GaugeValue, float64(c.quarantine.Size()))
 }

@@ -2,48 +2,39 @@ package serve
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"net/netip"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gti/gtm/pkg/serve/cert"
+	"github.com/gti/gtm/pkg/serve/datagram"
+	"github.com/gti/gtm/pkg/serve/guard"
+	"github.com/gti/gtm/pkg/serve/seam"
+	"github.com/gti/gtm/pkg/serve/stream"
 )
 
 // Server serves until Shutdown. Its methods are safe for concurrent use.
 type Server struct {
-	cfg         Config
-	binds       []*binding                                      // made by Open
-	addrs       atomic.Pointer[[numTransports][]netip.AddrPort] // likewise
-	metrics     *collector
-	conns       *connTable
-	streams     *streamPool
-	slowStreams *streamPool
-	slow        *slowQueues
-	limit       *limiter // nil: none
-	keys        *keyring
-	quarantine  *quarantine
-	ways        []*xdpWay
-	morgue      *morgue
-	bigMessages chan struct{} // permits to read one; see readMessage
-	turns       turns         // to compute handshakes of TLS
-	handshakes  atomic.Int32  // of QUIC, under way
+	cfg       Config
+	binds     []*binding                                           // made by Open
+	addrs     atomic.Pointer[[seam.NumTransports][]netip.AddrPort] // likewise
+	ways      []*datagram.Way                                      // likewise
+	metrics   *collector
+	shared    *guard.Shared
+	datagrams *datagram.Shared
+	streams   *stream.Shared
+	keys      *cert.Keyring
 
-	stopping  atomic.Bool
-	stopUntil atomic.Int64    // with stopping: when streams stop to read, in Unix nanoseconds
-	alive     context.Context // ends when Shutdown begins
-	stop      context.CancelFunc
-	taking    context.Context // ends at stopUntil
-	stopTake  context.CancelFunc
-	running   sync.WaitGroup // what serves
-	slowly    sync.WaitGroup // what works for those, and ends after them
-	once      sync.Once
-	stopErr   error
+	alive   context.Context // ends when Shutdown begins
+	stop    context.CancelFunc
+	running sync.WaitGroup // what serves
+	slowly  sync.WaitGroup // what works for those, and ends after them
+	once    sync.Once
+	stopErr error
 }
 
 // New makes a Server that serves from Open on. It binds every address for a moment, so that what stands in the way is found
@@ -62,7 +53,7 @@ func New(cfg Config) (*Server, error) {
 	binds, err := bindAll(trial)
 	closeAll(binds)
 	if err != nil {
-		s.morgue.close()
+		s.shared.Morgue.Close()
 		return nil, err
 	}
 	return s, nil
@@ -79,7 +70,7 @@ func Listen(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	if err := s.Open(); err != nil {
-		s.morgue.close()
+		s.shared.Morgue.Close()
 		return nil, err
 	}
 	return s, nil
@@ -92,7 +83,7 @@ func (s *Server) Open() (err error) {
 		return err
 	}
 	for _, name := range s.cfg.XDP {
-		s.ways = append(s.ways, &xdpWay{srv: s, name: name})
+		s.ways = append(s.ways, datagram.NewWay(s.datagrams, name, origins(s.binds)))
 	}
 	s.metrics.ways = s.ways
 	if err := s.open(); err != nil {
@@ -103,36 +94,39 @@ func (s *Server) Open() (err error) {
 	s.start()
 	s.setAddrs()
 	for _, w := range s.ways {
-		w.open() // it takes longer, and is not in the way of the first answer
-		s.running.Go(w.keep)
+		w.Open() // it takes longer, and is not in the way of the first answer
+		s.running.Go(func() { w.Keep(s.alive) })
 	}
 	return nil
 }
 
 // newServer makes what does not need a socket.
 func newServer(cfg Config) (*Server, error) {
-	s := &Server{cfg: cfg, quarantine: newQuarantine(cfg.Now), conns: newConnTable(cfg.MaxConns, cfg.MaxConnsPerClient),
-		slow: newSlowQueues(cfg.SlowQueue), turns: newTurns(), bigMessages: make(chan struct{}, maxBigMessages)}
+	limit, err := guard.NewLimiter(cfg.RateLimit, cfg.Now)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := cert.New(cfg.Certificates, cfg.Logger, cfg.Now)
+	if err != nil {
+		return nil, err
+	}
+	all, err := guard.NewShared(cfg.NewHandler, cfg.PanicDir, cfg.Logger, cfg.Now)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, shared: all, keys: keys, datagrams: datagram.NewShared(all, limit, cfg.SlowQueue),
+		streams: stream.NewShared(all, stream.Limits{MaxConns: cfg.MaxConns, MaxConnsPerClient: cfg.MaxConnsPerClient,
+			FirstTimeout: cfg.FirstTimeout, IdleTimeout: cfg.IdleTimeout, MessageTimeout: cfg.MessageTimeout,
+			WriteTimeout: cfg.WriteTimeout, SlowWorkers: cfg.SlowWorkers}, keys)}
+	s.metrics = &collector{counts: all.Counts, conns: s.streams.Conns, quarantine: all.Quarantine, keys: keys}
 	s.alive, s.stop = context.WithCancel(context.Background())
-	s.taking, s.stopTake = context.WithCancel(context.Background())
-	s.streams = newStreamPool(s, 2*runtime.GOMAXPROCS(0), false) // more would only share the CPUs, as Handlers don't block
-	s.slowStreams = newStreamPool(s, cfg.SlowWorkers, true)
-	var err error
-	if s.limit, err = newLimiter(cfg.RateLimit, cfg.Now); err != nil {
-		return nil, err
-	}
-	if s.keys, err = newKeyring(cfg.Certificates, cfg.Logger, cfg.Now); err != nil {
-		return nil, err
-	}
-	s.metrics = &collector{conns: s.conns, quarantine: s.quarantine, keys: s.keys}
-	s.morgue, err = newMorgue(cfg)
-	return s, err
+	return s, nil
 }
 
 // open does what can still fail when everything is bound.
 func (s *Server) open() error {
 	for _, b := range s.binds {
-		if err := s.openSecure(b); err != nil {
+		if err := b.open(s.streams); err != nil {
 			return err
 		}
 	}
@@ -148,42 +142,19 @@ func (s *Server) open() error {
 func (s *Server) start() {
 	for _, b := range s.binds {
 		for _, sock := range b.udp {
-			s.running.Go(newUDPWorker(s, sock).run)
+			s.running.Go(func() { s.datagrams.Serve(sock) })
 		}
-		if b.tcp != nil {
-			s.running.Go(func() { s.accept(b) })
-		}
-		if b.web != nil {
-			s.running.Go(func() { _ = b.web.Serve(b.webConns) }) // ends by Shutdown, whatever it says
-		}
-		if b.quic != nil {
-			s.running.Go(func() { s.acceptQUIC(b) })
-		}
+		b.streams.Start()
 	}
 	if len(s.cfg.Addrs) > 0 {
 		for range s.cfg.SlowWorkers {
-			s.slowly.Go(newSlowWorker(s).run)
+			s.slowly.Go(s.datagrams.WorkSlowly)
 		}
 	}
 	if len(s.cfg.Certificates) > 0 {
-		s.slowly.Go(func() { s.keys.run(s.alive, s.cfg.CertificateCheck) })
+		s.slowly.Go(func() { s.keys.Run(s.alive, s.cfg.CertificateCheck) })
 	}
-	s.slowly.Go(s.sweep)
-}
-
-// sweep closes connections that are idle for too long, where deadlines don't.
-func (s *Server) sweep() {
-	every := min(s.cfg.FirstTimeout, s.cfg.IdleTimeout, 4*time.Second) / 4
-	tick := time.NewTicker(max(every, time.Millisecond))
-	defer tick.Stop()
-	for {
-		select {
-		case <-s.alive.Done():
-			return
-		case now := <-tick.C:
-			s.conns.sweep(now, s.cfg.FirstTimeout, s.cfg.IdleTimeout)
-		}
-	}
+	s.slowly.Go(func() { s.streams.Sweep(s.alive) })
 }
 
 // Addrs gives the addresses that are served by UDP and TCP, in the order of Config.Addrs: before Open with the ports that were
@@ -198,12 +169,12 @@ func (s *Server) AddrsOf(t Transport) []netip.AddrPort {
 	if all := s.addrs.Load(); all != nil {
 		return slices.Clone(all[t])
 	}
-	return slices.Clone([numTransports][]netip.AddrPort{UDP: s.cfg.Addrs, TLS: s.cfg.TLS, HTTPS: s.cfg.HTTPS, QUIC: s.cfg.QUIC}[t])
+	return slices.Clone([seam.NumTransports][]netip.AddrPort{UDP: s.cfg.Addrs, TLS: s.cfg.TLS, HTTPS: s.cfg.HTTPS, QUIC: s.cfg.QUIC}[t])
 }
 
 // setAddrs takes note of the real ports.
 func (s *Server) setAddrs() {
-	var all [numTransports][]netip.AddrPort
+	var all [seam.NumTransports][]netip.AddrPort
 	for _, b := range s.binds {
 		all[b.transport] = append(all[b.transport], b.addr)
 	}
@@ -211,7 +182,7 @@ func (s *Server) setAddrs() {
 }
 
 // Panics gives the last messages that made a Handler panic, oldest first, 16 at most.
-func (s *Server) Panics() []Panic { return s.morgue.recent() }
+func (s *Server) Panics() []Panic { return s.shared.Morgue.Recent() }
 
 // Shutdown stops taking queries, answers those that have come, and returns when all is closed. When ctx ends
 // first, it cuts off the streams that are open and returns ctx's error. Further calls return what the first does.
@@ -221,27 +192,26 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 func (s *Server) shutdown(ctx context.Context) error {
-	s.stopUntil.Store(time.Now().Add(stopGrace).UnixNano())
-	s.stopping.Store(true)
+	s.streams.Stop()
+	s.shared.Stopping.Store(true)
 	s.stop()
-	time.AfterFunc(stopGrace, s.stopTake)
 	for _, b := range s.binds {
 		b.stop()
 		for _, sock := range b.udp {
 			// Wakes a blocked receive, and every later one, but lets sends through. It reports ENOTCONN on any
 			// socket without a peer, after having done its work.
-			_ = unix.Shutdown(sock.fd, unix.SHUT_RD)
+			_ = unix.Shutdown(sock.FD, unix.SHUT_RD)
 		}
 	}
-	s.conns.close(guest.hurry)
+	s.streams.Hurry()
 	ended := make(chan struct{})
 	go func() {
 		s.running.Wait()
-		s.conns.gone.Wait()
-		s.slow.close()
+		s.streams.Wait()
+		s.datagrams.Close()
 		s.slowly.Wait()
 		closeAll(s.binds) // only now: nobody can be using the descriptors' numbers
-		s.morgue.close()
+		s.shared.Morgue.Close()
 		close(ended)
 	}()
 	if s.cfg.Registerer != nil {
@@ -251,64 +221,7 @@ func (s *Server) shutdown(ctx context.Context) error {
 	case <-ended:
 		return nil
 	case <-ctx.Done():
-		s.conns.close(guest.abort)
+		s.streams.Abort()
 		return fmt.Errorf("serve: shutdown before all clients had their answers: %w", context.Cause(ctx))
 	}
-}
-
-// stopBy is when streams stop to read.
-func (s *Server) stopBy() time.Time { return time.Unix(0, s.stopUntil.Load()) }
-
-// accept takes in the connections of one TCP listener until it is closed.
-func (s *Server) accept(b *binding) {
-	for !s.stopping.Load() {
-		conn, err := b.tcp.AcceptTCP()
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err != nil { // most likely out of file descriptors
-			s.cfg.Logger.Warn("accepting a connection failed; the one idle for longest gives way", "address", b.addr, "error", err)
-			s.conns.evictOne()
-			time.Sleep(errorPause)
-			continue
-		}
-		peer := clean(conn.RemoteAddr().(*net.TCPAddr).AddrPort())
-		if b.transport == HTTPS {
-			s.welcomeHTTP(b, conn, peer)
-			continue
-		}
-		c := newStream(s, conn, peer, b.tls)
-		if !s.conns.admit(&c.seat) {
-			c.abort()
-			continue
-		}
-		go c.run()
-	}
-}
-
-// clean gives an address as Request.Source wants it.
-func clean(a netip.AddrPort) netip.AddrPort {
-	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
-}
-
-// note remembers a panic. query is nil where no query is to blame. It must be called while the panic unwinds.
-func (s *Server) note(value any, t Transport, source netip.AddrPort, query []byte) {
-	var hash uint64
-	if query != nil {
-		hash = s.quarantine.add(query, t, source.Addr())
-	}
-	s.morgue.add(value, t, source, query, hash)
-}
-
-// bury takes note of a panic in a Handler and gives its successor. query is nil where no query is to blame.
-// It must be called while the panic unwinds.
-func (s *Server) bury(value any, broken Handler, r *Request, query []byte) (next Handler) {
-	s.note(value, r.Transport, r.Source, query)
-	defer func() {
-		if again := recover(); again != nil {
-			s.cfg.Logger.Error("making a new handler after a panic panicked too; the old one goes on", "panic", panicText(again))
-			next = broken
-		}
-	}()
-	return s.cfg.NewHandler()
 }

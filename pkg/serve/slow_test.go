@@ -10,46 +10,23 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sys/unix"
-)
 
-// deferring puts off every message whose name begins with "s", and echoes it when it is slow; "sagain" is put off for
-// ever, "sstream" wants what can't be done, "sdrop" and "sempty" get nothing, and "sboom" panics.
-func deferring(r *Request) (int, Action) {
-	name := string(r.Buf[headerSize+1 : headerSize+1+int(r.Buf[headerSize])])
-	switch {
-	case name[0] == 's' && !r.Slow:
-		clear(r.Buf[:r.N]) // as a Handler may
-		return 0, Defer
-	case name == "sagain":
-		return 0, Defer
-	case name == "sstream":
-		return 0, Stream
-	case name == "sdrop":
-		return 0, Drop
-	case name == "sempty":
-		return 0, Send
-	case name == "sboom":
-		panic("boom")
-	case name == "struncate":
-		echo(r)
-		return r.N, Truncate
-	}
-	return echo(r)
-}
+	"github.com/gti/gtm/pkg/serve/seam"
+	"github.com/gti/gtm/pkg/serve/servetest"
+)
 
 func TestDefer(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	s := startSecure(t, Config{Registerer: reg}, deferring)
-	for name, asker := range askers(t, s) {
+	s := startSecure(t, Config{Registerer: reg}, servetest.Deferring)
+	for name, asker := range servetest.Askers(t, s) {
 		for _, what := range []string{"slow", "fast", "struncate", "slow"} {
-			msg := query(0, what+".example.", 1)
-			if got := asker(msg); !bytes.Equal(got, reply(msg)) {
+			msg := servetest.Query(0, what+".example.", 1)
+			if got := asker(msg); !bytes.Equal(got, servetest.Reply(msg)) {
 				t.Errorf("%s, %s: got %x", name, what, got)
 			}
 		}
 		for _, what := range []string{"sagain", "sstream", "sboom"} {
-			if got := asker(query(0, what+"."+name, 1)); len(got) < headerSize || rcode(got) != rcodeServFail {
+			if got := asker(servetest.Query(0, what+"."+name, 1)); len(got) < seam.HeaderSize || servetest.Rcode(got) != seam.RcodeServFail {
 				t.Errorf("%s, %s: got %x", name, what, got)
 			}
 		}
@@ -57,15 +34,15 @@ func TestDefer(t *testing.T) {
 	if n := len(s.Panics()); n != 7 {
 		t.Errorf("%d panics", n)
 	}
-	eventually(t, "counts", func() bool { return metric(t, reg, "gtm_serve_deferred_total", "transport=udp") == 6 })
-	eventually(t, "counts", func() bool { return metric(t, reg, "gtm_serve_truncated_total") == 7 })
+	servetest.Eventually(t, "counts", func() bool { return metric(t, reg, "gtm_serve_deferred_total", "transport=udp") == 6 })
+	servetest.Eventually(t, "counts", func() bool { return metric(t, reg, "gtm_serve_truncated_total") == 7 })
 }
 
 func TestDeferOverUDP(t *testing.T) {
 	for _, local := range []string{"127.0.0.1", "::1", "0.0.0.0", "::"} {
 		reg := prometheus.NewRegistry()
 		bound := netip.AddrPortFrom(netip.MustParseAddr(local), 0)
-		s := start(t, Config{Addrs: []netip.AddrPort{bound}, Registerer: reg, Workers: 1}, deferring)
+		s := start(t, Config{Addrs: []netip.AddrPort{bound}, Registerer: reg, Workers: 1}, servetest.Deferring)
 		to := s.Addrs()[0]
 		switch local {
 		case "0.0.0.0":
@@ -73,20 +50,20 @@ func TestDeferOverUDP(t *testing.T) {
 		case "::":
 			to = netip.AddrPortFrom(netip.IPv6Loopback(), to.Port())
 		}
-		conn := dial(t, "udp", to)
+		conn := servetest.Dial(t, "udp", to)
 		for _, silent := range []string{"sdrop", "sempty"} {
-			write(t, conn, query(0, silent+".", 1))
+			servetest.Write(t, conn, servetest.Query(0, silent+".", 1))
 		}
 		for i := range 50 {
-			msg := query(uint16(i), "slow.example.", 1)
-			if got := ask(t, conn, msg); !bytes.Equal(got, reply(msg)) {
+			msg := servetest.Query(uint16(i), "slow.example.", 1)
+			if got := servetest.Ask(t, conn, msg); !bytes.Equal(got, servetest.Reply(msg)) {
 				t.Fatalf("%s: got %x", local, got)
 			}
 		}
 		for reason, want := range map[string]float64{"handler": 1, "empty": 1} {
-			eventually(t, "drops", func() bool { return metric(t, reg, "gtm_serve_drops_total", "reason="+reason) == want })
+			servetest.Eventually(t, "drops", func() bool { return metric(t, reg, "gtm_serve_drops_total", "reason="+reason) == want })
 		}
-		eventually(t, "replies", func() bool { return metric(t, reg, "gtm_serve_replies_total", "transport=udp") == 50 })
+		servetest.Eventually(t, "replies", func() bool { return metric(t, reg, "gtm_serve_replies_total", "transport=udp") == 50 })
 		if n := metric(t, reg, "gtm_serve_packets_total"); n != 52 {
 			t.Errorf("%v packets", n)
 		}
@@ -103,25 +80,25 @@ func TestSlowQueueIsBounded(t *testing.T) {
 			entered <- true
 			<-release
 		}
-		return deferring(r)
+		return servetest.Deferring(r)
 	})
-	conn := dial(t, "udp", s.Addrs()[0])
+	conn := servetest.Dial(t, "udp", s.Addrs()[0])
 	for i := range sent {
-		write(t, conn, query(uint16(i), "slow.", 1))
+		servetest.Write(t, conn, servetest.Query(uint16(i), "slow.", 1))
 	}
 	for range workers {
 		<-entered
 	}
-	eventually(t, "the rest is dropped", func() bool {
+	servetest.Eventually(t, "the rest is dropped", func() bool {
 		return metric(t, reg, "gtm_serve_drops_total", "reason=slow") == sent-room
 	})
-	msg := query(99, "fast.", 1)
-	if got := ask(t, conn, msg); !bytes.Equal(got, reply(msg)) {
+	msg := servetest.Query(99, "fast.", 1)
+	if got := servetest.Ask(t, conn, msg); !bytes.Equal(got, servetest.Reply(msg)) {
 		t.Errorf("got %x", got)
 	}
 	done := make(chan error)
 	go func() { done <- s.Shutdown(context.Background()) }() // answers what waits
-	eventually(t, "shutdown begins", s.stopping.Load)
+	servetest.Eventually(t, "shutdown begins", s.shared.Stopping.Load)
 	close(release)
 	if err := <-done; err != nil {
 		t.Fatal(err)
@@ -136,15 +113,16 @@ func TestSlowQueueIsBounded(t *testing.T) {
 
 // TestFastAnswersOvertakeSlowOnes asks slow and fast questions over one stream.
 func TestFastAnswersOvertakeSlowOnes(t *testing.T) {
-	s := startSecure(t, Config{}, deferring)
+	s := startSecure(t, Config{}, servetest.Deferring)
 	for _, secure := range []bool{false, true} {
-		conn := dial(t, "tcp", s.Addrs()[0])
+		conn := servetest.Dial(t, "tcp", s.Addrs()[0])
 		if secure {
-			conn = dialTLS(t, s)
+			conn = servetest.DialTLS(t, s)
 		}
-		write(t, conn, frame(query(1, "slow.", 1), query(2, "fast.", 1), query(3, "slow.", 1), query(4, "fast.", 1)))
+		servetest.Write(t, conn, servetest.Frame(servetest.Query(1, "slow.", 1), servetest.Query(2, "fast.", 1), servetest.Query(3, "slow.",
+			1), servetest.Query(4, "fast.", 1)))
 		for _, want := range []byte{2, 4, 1, 3} {
-			if got, err := readFrame(conn); err != nil || got[1] != want {
+			if got, err := servetest.ReadFrame(conn); err != nil || got[1] != want {
 				t.Errorf("TLS %v: got the reply to %x, %v; want that to %d", secure, got, err, want)
 			}
 		}
@@ -164,21 +142,21 @@ func TestSlowWorkOfStreamsIsBounded(t *testing.T) {
 			}
 			<-release
 		}
-		return deferring(r)
+		return servetest.Deferring(r)
 	})
 	replies := make(chan error)
 	const conns = 10
 	for range conns {
-		conn := dial(t, "tcp", s.Addrs()[0])
-		write(t, conn, frame(query(1, "slow.", 1)))
+		conn := servetest.Dial(t, "tcp", s.Addrs()[0])
+		servetest.Write(t, conn, servetest.Frame(servetest.Query(1, "slow.", 1)))
 		go func() {
-			_, err := readFrame(conn)
+			_, err := servetest.ReadFrame(conn)
 			replies <- err
 		}()
 	}
-	eventually(t, "slow workers are busy", func() bool { return now.Load() == workers })
-	ask(t, dial(t, "tcp", s.Addrs()[0]), query(1, "fast.", 1))
-	if _, err := exchangeQUIC(t, dialQUIC(t, s), frame(query(0, "fast.", 1))); err != nil {
+	servetest.Eventually(t, "slow workers are busy", func() bool { return now.Load() == workers })
+	servetest.Ask(t, servetest.Dial(t, "tcp", s.Addrs()[0]), servetest.Query(1, "fast.", 1))
+	if _, err := servetest.ExchangeQUIC(t, servetest.DialQUIC(t, s), servetest.Frame(servetest.Query(0, "fast.", 1))); err != nil {
 		t.Error(err)
 	}
 	close(release)
@@ -192,43 +170,19 @@ func TestSlowWorkOfStreamsIsBounded(t *testing.T) {
 	}
 }
 
-func TestDeferAllocatesNothing(t *testing.T) {
-	for _, addr := range []string{"127.0.0.1:0", "0.0.0.0:0"} {
-		w, client := newTestWorker(t, addr, deferring)
-		msg, buf := query(7, "slow.example.", 1), make([]byte, slotSize)
-		fd := fdOf(t, client)
-		slow := newSlowWorker(w.srv)
-		slow.h = handlerFunc(deferring)
-		if allocs := testing.AllocsPerRun(500, func() {
-			if _, err := unix.Write(fd, msg); err != nil {
-				t.Fatal(err)
-			}
-			mustStep(t, w)
-			j := <-w.srv.slow.others.waiting
-			slow.work(j)
-			w.srv.slow.others.free <- j
-			if _, err := unix.Read(fd, buf); err != nil {
-				t.Fatal(err)
-			}
-		}); allocs > 0 {
-			t.Errorf("%s: %v allocations", addr, allocs)
-		}
-	}
-}
-
 func TestPanicInSlowFlush(t *testing.T) {
 	var flush, impossible atomic.Bool
 	s := start(t, Config{SlowWorkers: 1, NewHandler: func() Handler { return &moodySlow{moody: moody{&flush, &impossible}} }}, nil)
-	conn := dial(t, "udp", s.Addrs()[0])
+	conn := servetest.Dial(t, "udp", s.Addrs()[0])
 	flush.Store(true)
 	for i := range 3 {
-		msg := query(uint16(i), fmt.Sprintf("slow%d.", i), 1)
-		if got := ask(t, conn, msg); !bytes.Equal(got, reply(msg)) {
+		msg := servetest.Query(uint16(i), fmt.Sprintf("slow%d.", i), 1)
+		if got := servetest.Ask(t, conn, msg); !bytes.Equal(got, servetest.Reply(msg)) {
 			t.Errorf("got %x", got)
 		}
 	}
 	impossible.Store(true)
-	if got := ask(t, conn, query(1, "other.", 1)); rcode(got) != rcodeServFail {
+	if got := servetest.Ask(t, conn, servetest.Query(1, "other.", 1)); servetest.Rcode(got) != seam.RcodeServFail {
 		t.Errorf("an impossible length gave %x", got)
 	}
 	if n := len(s.Panics()); n != 2 {
@@ -255,88 +209,19 @@ func (m *moodySlow) Flush() {
 	}
 }
 
-// TestSlowSend sends where it can't succeed, and, by a pair of Unix sockets, where the buffer is full.
-func TestSlowSend(t *testing.T) {
-	w, client := newTestWorker(t, "127.0.0.1:0", deferring)
-	slow := newSlowWorker(w.srv)
-	write(t, client, query(0, "slow.", 1))
-	mustStep(t, w)
-	j := <-w.srv.slow.others.waiting
-	j.nameLen = 1 // EINVAL
-	if got := slow.send(j, 20); got != countDropFailed {
-		t.Errorf("counted as %d", got)
-	}
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(pair[0])
-	defer unix.Close(pair[1])
-	j.fd, j.nameLen = pair[0], 0 // to the peer
-	sent := 0
-	for slow.send(j, 20) == countReplies {
-		sent++
-	}
-	if got := slow.send(j, 20); got != countDropBusy || sent == 0 {
-		t.Errorf("counted as %d, after %d", got, sent)
-	}
-}
-
 // TestRateLimitComesBeforeSlowWork limits messages that need slow work before it is done.
 func TestRateLimitComesBeforeSlowWork(t *testing.T) {
 	now := time.Now()
 	reg := prometheus.NewRegistry()
 	s := start(t, Config{Workers: 1, RateLimit: &RateLimit{Rate: 4, Exempt: []netip.Prefix{}}, Registerer: reg,
-		Now: func() time.Time { return now }}, deferring)
-	conn := dial(t, "udp", s.Addrs()[0])
+		Now: func() time.Time { return now }}, servetest.Deferring)
+	conn := servetest.Dial(t, "udp", s.Addrs()[0])
 	for i := range 30 {
-		write(t, conn, query(uint16(i), "slow.", 1))
+		servetest.Write(t, conn, servetest.Query(uint16(i), "slow.", 1))
 	}
-	eventually(t, "drops", func() bool { return metric(t, reg, "gtm_serve_drops_total", "reason=rate") == 20 })
-	eventually(t, "replies", func() bool { return metric(t, reg, "gtm_serve_replies_total", "transport=udp") == 10 })
+	servetest.Eventually(t, "drops", func() bool { return metric(t, reg, "gtm_serve_drops_total", "reason=rate") == 20 })
+	servetest.Eventually(t, "replies", func() bool { return metric(t, reg, "gtm_serve_replies_total", "transport=udp") == 10 })
 	if n := metric(t, reg, "gtm_serve_deferred_total"); n != 10 {
 		t.Errorf("%v put off", n)
-	}
-}
-
-// TestPreferredSlowWorkComesFirst fills the other queue and sees that what is preferred still gets in, and is done next.
-func TestPreferredSlowWorkComesFirst(t *testing.T) {
-	preferred := false
-	w, client := newTestWorker(t, "127.0.0.1:0", func(r *Request) (int, Action) {
-		r.Preferred = preferred
-		return 0, Defer
-	})
-	room := cap(w.srv.slow.others.free)
-	for i := range room + 3 {
-		write(t, client, query(uint16(i), "flood.", 1))
-		mustStep(t, w)
-	}
-	if n := len(w.srv.slow.others.waiting); n != room {
-		t.Fatalf("%d wait, room is for %d", n, room)
-	}
-	preferred = true
-	write(t, client, query(7, "known.", 1))
-	mustStep(t, w)
-	j, queue := w.srv.slow.take()
-	if queue != w.srv.slow.preferred || !bytes.Contains(j.query[:j.n], []byte("known")) {
-		t.Errorf("took %x", j.query[:j.n])
-	}
-	if _, queue := w.srv.slow.take(); queue != w.srv.slow.others {
-		t.Error("the flood is not worked off")
-	}
-}
-
-func TestSlowQueuesEndWhenEmpty(t *testing.T) {
-	q := newSlowQueues(2)
-	q.others.waiting <- <-q.others.free
-	q.preferred.waiting <- <-q.preferred.free
-	q.close()
-	for i := range 2 {
-		if j, _ := q.take(); j == nil {
-			t.Fatalf("job %d is lost", i)
-		}
-	}
-	if j, _ := q.take(); j != nil {
-		t.Error("a job that never was")
 	}
 }

@@ -5,27 +5,28 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
-	"net"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gti/gtm/pkg/serve/servetest"
 )
 
 func TestTLSPipelining(t *testing.T) {
-	s := startSecure(t, Config{}, echo)
-	conn := dialTLS(t, s)
+	s := startSecure(t, Config{}, servetest.Echo)
+	conn := servetest.DialTLS(t, s)
 	const n = 2000
 	var msgs [][]byte
 	for i := range n {
-		msgs = append(msgs, query(uint16(i), "www.example.", 1))
+		msgs = append(msgs, servetest.Query(uint16(i), "www.example.", 1))
 	}
 	go func() {
-		_, _ = conn.Write(frame(msgs...)) // an error shows as a missing reply
+		_, _ = conn.Write(servetest.Frame(msgs...)) // an error shows as a missing reply
 		_ = conn.CloseWrite()
 	}()
 	for i, msg := range msgs {
-		if got, err := readFrame(conn); err != nil || !bytes.Equal(got, reply(msg)) {
+		if got, err := servetest.ReadFrame(conn); err != nil || !bytes.Equal(got, servetest.Reply(msg)) {
 			t.Fatalf("reply %d: %x, %v", i, got, err)
 		}
 	}
@@ -35,7 +36,7 @@ func TestTLSPipelining(t *testing.T) {
 }
 
 func TestTLSVersionsAndProtocols(t *testing.T) {
-	s := startSecure(t, Config{}, echo)
+	s := startSecure(t, Config{}, servetest.Echo)
 	for _, tc := range []struct {
 		name   string
 		change func(*tls.Config)
@@ -48,15 +49,15 @@ func TestTLSVersionsAndProtocols(t *testing.T) {
 		{"TLS 1.1", func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS11, tls.VersionTLS11 }, false},
 		{"another name", func(c *tls.Config) { c.ServerName = "other.example" }, false}, // refused by the client
 	} {
-		config := clientTLS(t, s, alpnTLS)
+		config := servetest.ClientTLS(t, s, servetest.ProtocolDoT)
 		tc.change(config)
-		conn := tls.Client(dial(t, "tcp", s.AddrsOf(TLS)[0]), config)
-		msg := query(1, "a.", 1)
+		conn := tls.Client(servetest.Dial(t, "tcp", s.AddrsOf(TLS)[0]), config)
+		msg := servetest.Query(1, "a.", 1)
 		err := conn.Handshake()
 		if err == nil {
-			write(t, conn, frame(msg))
-			got, e := readFrame(conn)
-			if err = e; !bytes.Equal(got, reply(msg)) {
+			servetest.Write(t, conn, servetest.Frame(msg))
+			got, e := servetest.ReadFrame(conn)
+			if err = e; !bytes.Equal(got, servetest.Reply(msg)) {
 				t.Errorf("%s: %x", tc.name, got)
 			}
 		}
@@ -67,13 +68,13 @@ func TestTLSVersionsAndProtocols(t *testing.T) {
 }
 
 func TestTLSResumption(t *testing.T) {
-	s := startSecure(t, Config{}, echo)
-	config := clientTLS(t, s, alpnTLS)
+	s := startSecure(t, Config{}, servetest.Echo)
+	config := servetest.ClientTLS(t, s, servetest.ProtocolDoT)
 	config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
 	for i := range 2 {
-		conn := tls.Client(dial(t, "tcp", s.AddrsOf(TLS)[0]), config)
-		write(t, conn, frame(query(1, "a.", 1)))
-		if _, err := readFrame(conn); err != nil { // the ticket comes before
+		conn := tls.Client(servetest.Dial(t, "tcp", s.AddrsOf(TLS)[0]), config)
+		servetest.Write(t, conn, servetest.Frame(servetest.Query(1, "a.", 1)))
+		if _, err := servetest.ReadFrame(conn); err != nil { // the ticket comes before
 			t.Fatal(err)
 		}
 		if got := conn.ConnectionState().DidResume; got != (i > 0) {
@@ -87,12 +88,12 @@ func TestSlowTLSClientsAreCutOff(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	s := startSecure(t, Config{FirstTimeout: long, IdleTimeout: long, MessageTimeout: short, WriteTimeout: short, Registerer: reg},
 		func(r *Request) (int, Action) {
-			echo(r)
+			servetest.Echo(r)
 			return len(r.Buf), Send
 		})
-	dripping := dialTLS(t, s)
-	write(t, dripping, frame(query(1, "a.", 1)))
-	write(t, dripping, []byte{255, 255})
+	dripping := servetest.DialTLS(t, s)
+	servetest.Write(t, dripping, servetest.Frame(servetest.Query(1, "a.", 1)))
+	servetest.Write(t, dripping, []byte{255, 255})
 	go func() {
 		for range time.Tick(5 * time.Millisecond) {
 			if _, err := dripping.Write([]byte{0}); err != nil {
@@ -100,16 +101,16 @@ func TestSlowTLSClientsAreCutOff(t *testing.T) {
 			}
 		}
 	}()
-	if !ended(dripping) {
+	if !servetest.Ended(dripping) {
 		t.Error("a dripping client's connection is open")
 	}
-	greedy := dialTLS(t, s)
+	greedy := servetest.DialTLS(t, s)
 	for { // until the server has given up
-		if _, err := greedy.Write(frame(query(1, "a.", 1))); err != nil {
+		if _, err := greedy.Write(servetest.Frame(servetest.Query(1, "a.", 1))); err != nil {
 			break
 		}
 	}
-	eventually(t, "the connections are gone", func() bool { return metric(t, reg, "gtm_serve_connections_open") == 0 })
+	servetest.Eventually(t, "the connections are gone", func() bool { return metric(t, reg, "gtm_serve_connections_open") == 0 })
 }
 
 // TestHonestClientAmongHostileOnesTLS is TestHonestClientAmongHostileOnes, with TLS: some hostile clients do not begin
@@ -119,23 +120,23 @@ func TestHonestClientAmongHostileOnesTLS(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	s := startSecure(t, Config{MaxConns: places, MaxConnsPerClient: places, FirstTimeout: time.Hour, IdleTimeout: time.Hour,
 		MessageTimeout: time.Hour, WriteTimeout: time.Hour, Registerer: reg}, func(r *Request) (int, Action) {
-		echo(r)
+		servetest.Echo(r)
 		if r.Buf[0] == 0xff { // asked by a client that won't read
 			return len(r.Buf), Send
 		}
 		return r.N, Send
 	})
 	to := s.AddrsOf(TLS)[0]
-	greedy := bytes.Repeat(frame(query(0xff00, "a.", 1)), 200)
-	hello := clientHello(t, s)
+	greedy := bytes.Repeat(servetest.Frame(servetest.Query(0xff00, "a.", 1)), 200)
+	hello := servetest.ClientHello(t, s)
 	honest := func() {
-		config := clientTLS(t, s, alpnTLS)
+		config := servetest.ClientTLS(t, s, servetest.ProtocolDoT)
 		conn := tls.Client(dialFrom(t, "127.0.2.1", to), config)
 		defer conn.Close()
 		for i := range 20 {
-			msg := query(uint16(i), "honest.example.", 1)
-			write(t, conn, frame(msg))
-			if got, err := readFrame(conn); err != nil || !bytes.Equal(got, reply(msg)) {
+			msg := servetest.Query(uint16(i), "honest.example.", 1)
+			servetest.Write(t, conn, servetest.Frame(msg))
+			if got, err := servetest.ReadFrame(conn); err != nil || !bytes.Equal(got, servetest.Reply(msg)) {
 				t.Fatalf("got %x, %v", got, err)
 			}
 		}
@@ -150,7 +151,7 @@ func TestHonestClientAmongHostileOnesTLS(t *testing.T) {
 		case 3:
 			_, _ = conn.Write([]byte("GET / HTTP/1.0\r\n"))
 		case 4:
-			_, _ = tls.Client(conn, clientTLS(t, s, alpnTLS)).Write(greedy)
+			_, _ = tls.Client(conn, servetest.ClientTLS(t, s, servetest.ProtocolDoT)).Write(greedy)
 		}
 		if i%60 == 59 {
 			honest()
@@ -163,18 +164,4 @@ func TestHonestClientAmongHostileOnesTLS(t *testing.T) {
 	if n := metric(t, reg, "gtm_serve_connections_evicted_total", "transport=tls"); n < hostile/2-places {
 		t.Errorf("%v evicted", n)
 	}
-}
-
-// clientHello is the first thing that a client of TLS says.
-func clientHello(t testing.TB, s *Server) []byte {
-	t.Helper()
-	here, there := net.Pipe()
-	defer here.Close()
-	go func() { _ = tls.Client(there, clientTLS(t, s, alpnTLS)).Handshake() }() // ends in failure
-	buf := make([]byte, 4096)
-	n, err := here.Read(buf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return buf[:n]
 }

@@ -1,9 +1,10 @@
 package steer
 
 import (
-	"math/rand/v2"
 	"reflect"
 	"testing"
+
+	"github.com/gti/gtm/pkg/gtmtest"
 )
 
 // plainSystematic is the slow twin of systematic: it goes along all items for each set.
@@ -27,7 +28,7 @@ func plainSystematic(c *Choice, items []Item, share []float64, order []int, n in
 }
 
 func TestSystematicTakesWhatIsUnderThePegs(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 107))
+	random := gtmtest.Random(t)
 	for range 500 {
 		items := make([]Item, 3+random.IntN(150))
 		for i := range items {

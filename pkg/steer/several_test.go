@@ -4,9 +4,10 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"github.com/gti/gtm/pkg/gtmtest"
 )
 
 // plainSticky is the slow twin of Sticky: it ranks all items for the bucket.
@@ -32,7 +33,7 @@ func (c Choice) named(hash uint64) []int {
 }
 
 func TestStickySeveralAsTheRankingSays(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 108))
+	random := gtmtest.Random(t)
 	for _, count := range []int{1, 2, 3, 5, 8, 11, 12, 30, 63, 64, 65, 150} {
 		for _, n := range []int{1, 2, 3, 8, count - 1, count, count + 1} {
 			if n < 1 {

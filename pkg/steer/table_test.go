@@ -2,8 +2,9 @@ package steer
 
 import (
 	"math"
-	"math/rand/v2"
 	"testing"
+
+	"github.com/gti/gtm/pkg/gtmtest"
 )
 
 // plainWinner is the slow, obvious twin of race: the item of the highest score.
@@ -18,7 +19,7 @@ func plainWinner(items []Item, h uint64) int {
 }
 
 func TestTableGivesTheItemOfTheHighestScore(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(5, 6))
+	rnd := gtmtest.Random(t)
 	for _, n := range []int{1, 2, 3, 10, 100, maxHeat + 5} {
 		for _, weights := range []int{1, 3, 1000} {
 			items := make([]Item, n)

@@ -180,7 +180,7 @@ func TestStrangersFillNoLog(t *testing.T) {
 	w := newWorld(t)
 	var log bytes.Buffer
 	w.s.log = slog.New(slog.NewTextHandler(&log, nil))
-	w.s.cfg.Now = func() time.Time { return w.now }
+	w.s.cfg.Now = func() time.Time { return w.Now }
 	w.put(zoneYAML(""))
 	m := new(dns.Msg)
 	m.SetAxfr("gtm.example.")
@@ -201,7 +201,7 @@ func TestStrangersFillNoLog(t *testing.T) {
 		t.Errorf("%d lines for 1000 messages:\n%s", n, log.String())
 	}
 	log.Reset()
-	w.now = w.now.Add(warnEvery)
+	w.Now = w.Now.Add(warnEvery)
 	flood()
 	if n := strings.Count(log.String(), "\n"); n != 1 || !strings.Contains(log.String(), "999") {
 		t.Errorf("%d lines for 1000 more:\n%s", n, log.String())

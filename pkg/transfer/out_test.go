@@ -232,7 +232,7 @@ func TestJournalIsBounded(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range maxSteps + 20 {
 		w.put(zoneYAML(anyone, fmt.Sprintf("a A 192.0.2.%d", r.IntN(250)), fmt.Sprintf("b A 198.51.100.%d", r.IntN(250))))
-		if _, err := w.s.journal("gtm.example.").at(w.view, w.view.Zones()[0]); err != nil {
+		if _, err := w.s.journal("gtm.example.").at(w.View.Load(), w.View.Load().Zones()[0]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -243,7 +243,7 @@ func TestJournalIsBounded(t *testing.T) {
 		w.put(bigZone(1500, i))
 		w.put(zoneYAML(anyone))
 		for range 2 {
-			if _, err := w.s.journal("gtm.example.").at(w.view, w.view.Zones()[0]); err != nil {
+			if _, err := w.s.journal("gtm.example.").at(w.View.Load(), w.View.Load().Zones()[0]); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -286,7 +286,7 @@ func TestSignedTransfer(t *testing.T) {
 			sig := r.(*dns.RRSIG)
 			of := sig.Hdr.Name + dns.TypeToString[sig.TypeCovered]
 			covered[of] = true
-			if err := sig.Verify(keys[sig.KeyTag], sets[of]); err != nil || !sig.ValidityPeriod(w.now) {
+			if err := sig.Verify(keys[sig.KeyTag], sets[of]); err != nil || !sig.ValidityPeriod(w.Now) {
 				t.Errorf("%v: %v", sig, err)
 			}
 		}
@@ -339,11 +339,11 @@ func TestEdgesAgree(t *testing.T) {
 	}
 	copyOf := func(days int) string {
 		w := newWorld(t)
-		w.now = noon.Add(-time.Duration(days) * 24 * time.Hour)
-		w.c.SetKeys("gtm.example.", &table.ZoneKeys{Keys: []*dnssec.Key{key}, Serial: 1})
+		w.Now = noon.Add(-time.Duration(days) * 24 * time.Hour)
+		w.SetKeys("gtm.example.", &table.ZoneKeys{Keys: []*dnssec.Key{key}, Serial: 1})
 		w.put(bigZone(50))
 		for ; days > 0; days-- {
-			w.now = w.now.Add(24 * time.Hour)
+			w.Now = w.Now.Add(24 * time.Hour)
 			w.compile()
 			w.mustAXFR(w.tcp())
 		}
@@ -419,7 +419,7 @@ func TestNotify(t *testing.T) {
 	}
 	put := func(address string) uint32 {
 		w.put(zoneYAML("{allow: [{key: one}], notify: [{address: \""+conn.LocalAddr().String()+"\", key: one}]}", "a A "+address))
-		return w.current().Zones()[0].Serial
+		return w.View.Load().Zones()[0].Serial
 	}
 	serial := put("192.0.2.1")
 	m, wire, from := next()

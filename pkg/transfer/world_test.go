@@ -4,38 +4,23 @@ import (
 	"net"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
 
-	"github.com/gti/gtm/pkg/geo"
-	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/gtmtest/views"
 	"github.com/gti/gtm/pkg/table"
-	"github.com/gti/gtm/pkg/zone"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
-
-var atlas = func() *geo.Atlas {
-	a, err := geo.Open()
-	if err != nil {
-		panic(err)
-	}
-	return a
-}()
 
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 // world is a Server over views that are compiled from YAML.
 type world struct {
-	t    *testing.T
-	c    *table.Compiler
-	s    *Server
-	gen  uint64
-	now  time.Time
-	mu   sync.Mutex
-	view *table.View
+	*views.World
+	t *testing.T
+	s *Server
 }
 
 const testKeys = `key one { algorithm hmac-sha256; secret "YSBzZWNyZXQgb2YgdGhpcnR5LXR3byBieXRlcy4uLi4u"; };
@@ -57,47 +42,27 @@ func keyring(t *testing.T) *Keyring {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, c: table.NewCompiler(table.Config{Seed: 1, Workers: 1}, atlas), now: time.Now()}
+	w := &world{World: views.New(t, 1), t: t}
 	var err error
-	w.s, err = New(Config{View: w.current, Keys: keyring(t), Retry: 20 * time.Millisecond})
+	w.s, err = New(Config{View: w.View.Load, Keys: keyring(t), Retry: 20 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return w
 }
 
-func (w *world) current() *table.View { w.mu.Lock(); defer w.mu.Unlock(); return w.view }
-
+// compile compiles what is known at the world's time.
 func (w *world) compile() {
-	v, broken, _ := w.c.Compile(w.now)
-	if len(broken) > 0 {
-		w.t.Fatalf("broken: %v", broken)
-	}
-	w.mu.Lock()
-	w.view = v
-	w.mu.Unlock()
+	w.t.Helper()
+	w.Change(table.Change{})
 	w.s.Changed()
 }
 
 // put takes resources in, as the next generation of their tenants.
 func (w *world) put(yaml string) {
 	w.t.Helper()
-	resources, err := spec.Decode("test.yaml", []byte(yaml))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.gen++
-	var ch table.Change
-	for _, r := range resources {
-		if z, ok := r.Spec.(*spec.Zone); ok {
-			if z.Content, _, err = zone.Canonical(r.Name, "", z.Content, zone.Defaults{Nameservers: z.Nameservers, Contact: z.Contact}); err != nil {
-				w.t.Fatal(err)
-			}
-		}
-		ch.Tenants = append(ch.Tenants, table.TenantChange{Tenant: r.Tenant, Head: w.gen, Put: []table.Item{{Resource: r, Generation: w.gen}}})
-	}
-	w.c.Apply(ch)
-	w.compile()
+	w.Put(yaml)
+	w.s.Changed()
 }
 
 // sign gives a zone keys.
@@ -114,11 +79,11 @@ func (w *world) sign(zone string) {
 	apex, data := dns.Fqdn(zone), [][]byte{zsk.DNSKEY(), ksk.DNSKEY()}
 	wire := make([]byte, 256)
 	n, _ := dns.PackDomainName(apex, wire, 0, nil, false)
-	sig, err := ksk.Sign(wire[:n], dnssec.Labels(wire[:n]), dns.TypeDNSKEY, 3600, data, wire[:n], uint32(w.now.Unix()-3600), uint32(w.now.Unix()+1e6))
+	sig, err := ksk.Sign(wire[:n], dnssec.Labels(wire[:n]), dns.TypeDNSKEY, 3600, data, wire[:n], uint32(w.Now.Unix()-3600), uint32(w.Now.Unix()+1e6))
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.c.SetKeys(zone, &table.ZoneKeys{Keys: []*dnssec.Key{zsk}, Serial: 1,
+	w.SetKeys(zone, &table.ZoneKeys{Keys: []*dnssec.Key{zsk}, Serial: 1,
 		Sets: []dnssec.SignedSet{{Type: dns.TypeDNSKEY, TTL: 3600, Data: data, Sigs: [][]byte{sig}}}})
 	w.compile()
 }

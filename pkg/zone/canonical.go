@@ -88,12 +88,16 @@ func readable(line string) bool {
 	return n == 2 && p.Err() == nil
 }
 
-// plain tells whether a record's text is surely read again as the same: the types that large zones are made of. Of others a few
-// values have no text that can be read, as an RRSIG that covers type 0.
+// plain tells whether a record's text is surely read again as the same: the types that large zones are made of. Of others a few values
+// have no text that can be read: an RRSIG that covers type 0, or, at the end of a file, an MX or SOA without data.
 func plain(rr dns.RR) bool {
-	switch rr.(type) {
-	case *dns.A, *dns.AAAA, *dns.NS, *dns.CNAME, *dns.MX, *dns.SOA, *dns.PTR, *dns.TXT:
+	switch rr := rr.(type) {
+	case *dns.A, *dns.AAAA, *dns.NS, *dns.CNAME, *dns.PTR, *dns.TXT:
 		return true
+	case *dns.MX:
+		return rr.Mx != ""
+	case *dns.SOA:
+		return rr.Ns != ""
 	}
 	return false
 }

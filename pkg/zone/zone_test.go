@@ -103,13 +103,15 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// TestRecordsWithoutText: an RRSIG that covers type 0, and an NSEC3 without data at the end of the file, are read, but their text is
-// not, so edges could not take the zone.
+// TestRecordsWithoutText: an RRSIG that covers type 0, and an NSEC3, MX or SOA without data at the end of the file, are read, but their
+// text is not, so edges could not take the zone.
 func TestRecordsWithoutText(t *testing.T) {
-	for _, line := range []string{"@ RRSIG TYPE0 13 2 60 20270101000000 20260101000000 1 example.org. AAAA\n", "x NSEC3 "} {
-		_, _, err := Canonical("example.org.", "f", "@ SOA ns h 1 2 3 4 5\n@ NS ns.example.net.\n"+line, Defaults{})
+	const soa, ns = "@ SOA ns h 1 2 3 4 5\n", "@ NS ns.example.net.\n"
+	for _, content := range []string{soa + ns + "@ RRSIG TYPE0 13 2 60 20270101000000 20260101000000 1 example.org. AAAA\n", soa + ns + "x NSEC3 ",
+		soa + ns + "x MX ", ns + "@ SOA "} {
+		_, _, err := Canonical("example.org.", "f", content, Defaults{})
 		if err == nil || !strings.HasPrefix(err.Error(), "f") {
-			t.Errorf("%q: %v", line, err)
+			t.Errorf("%q: %v", content, err)
 		}
 	}
 }

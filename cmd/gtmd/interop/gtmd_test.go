@@ -3,7 +3,6 @@
 package interop
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,7 +14,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -31,7 +29,7 @@ const (
 // A process is a program that a test started; it ends with the test, by its own pid.
 type process struct {
 	cmd  *exec.Cmd
-	log  *logBuffer
+	log  *gtmtest.Log
 	done chan struct{}
 	err  error // valid when done is closed
 }
@@ -44,28 +42,10 @@ type daemon struct {
 	data string
 }
 
-// logBuffer keeps what a process wrote, for the day that its test fails.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
 // startProcess starts a command, in a process group of its own, and sees to its end.
 func startProcess(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
-	p := &process{cmd: cmd, log: &logBuffer{}, done: make(chan struct{})}
+	p := &process{cmd: cmd, log: &gtmtest.Log{}, done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = p.log, p.log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = 5 * time.Second

@@ -1,0 +1,57 @@
+// Package etcds runs etcd for tests.
+package etcds
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/gti/gtm/pkg/store"
+)
+
+// word, as a program's first argument, has it be an etcd.
+const word = "etcd"
+
+// Main is what TestMain calls first: where this program was started to be the etcd of its own tests, it does not return.
+func Main() {
+	if len(os.Args) != 3 || os.Args[1] != word {
+		return
+	}
+	if err := store.RunEmbedded(context.Background(), os.Args[2]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// Start starts an etcd that ends with the test, and gives its endpoint.
+func Start(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "gtm-etcd") // that of t.TempDir is too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	etcd, err := store.StartChild(context.Background(), store.ChildConfig{Dir: dir, Args: []string{word}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := etcd.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return etcd.Endpoint()
+}
+
+// Open gives a client that is closed with the test.
+func Open(t testing.TB, endpoint string) *store.Client {
+	t.Helper()
+	client, err := store.Open(t.Context(), store.Config{Endpoints: []string{endpoint}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	return client
+}

@@ -1,0 +1,105 @@
+package datagram
+
+import (
+	"bytes"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gti/gtm/pkg/serve/guard"
+	"github.com/gti/gtm/pkg/serve/seam"
+	"github.com/gti/gtm/pkg/serve/servetest"
+)
+
+func TestDeferAllocatesNothing(t *testing.T) {
+	for _, addr := range []string{"127.0.0.1:0", "0.0.0.0:0"} {
+		w, client := newTestWorker(t, addr, servetest.Deferring)
+		msg, buf := servetest.Query(7, "slow.example.", 1), make([]byte, slotSize)
+		fd := fdOf(t, client)
+		slow := newSlowWorker(w.shared)
+		slow.h = servetest.HandlerFunc(servetest.Deferring)
+		if allocs := testing.AllocsPerRun(500, func() {
+			if _, err := unix.Write(fd, msg); err != nil {
+				t.Fatal(err)
+			}
+			mustStep(t, w)
+			j := <-w.shared.slow.others.waiting
+			slow.work(j)
+			w.shared.slow.others.free <- j
+			if _, err := unix.Read(fd, buf); err != nil {
+				t.Fatal(err)
+			}
+		}); allocs > 0 {
+			t.Errorf("%s: %v allocations", addr, allocs)
+		}
+	}
+}
+
+// TestSlowSend sends where it can't succeed, and, by a pair of Unix sockets, where the buffer is full.
+func TestSlowSend(t *testing.T) {
+	w, client := newTestWorker(t, "127.0.0.1:0", servetest.Deferring)
+	slow := newSlowWorker(w.shared)
+	servetest.Write(t, client, servetest.Query(0, "slow.", 1))
+	mustStep(t, w)
+	j := <-w.shared.slow.others.waiting
+	j.nameLen = 1 // EINVAL
+	if got := slow.send(j, 20); got != guard.CountDropFailed {
+		t.Errorf("counted as %d", got)
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pair[0])
+	defer unix.Close(pair[1])
+	j.fd, j.nameLen = pair[0], 0 // to the peer
+	sent := 0
+	for slow.send(j, 20) == guard.CountReplies {
+		sent++
+	}
+	if got := slow.send(j, 20); got != guard.CountDropBusy || sent == 0 {
+		t.Errorf("counted as %d, after %d", got, sent)
+	}
+}
+
+// TestPreferredSlowWorkComesFirst fills the other queue and sees that what is preferred still gets in, and is done next.
+func TestPreferredSlowWorkComesFirst(t *testing.T) {
+	preferred := false
+	w, client := newTestWorker(t, "127.0.0.1:0", func(r *seam.Request) (int, seam.Action) {
+		r.Preferred = preferred
+		return 0, seam.Defer
+	})
+	room := cap(w.shared.slow.others.free)
+	for i := range room + 3 {
+		servetest.Write(t, client, servetest.Query(uint16(i), "flood.", 1))
+		mustStep(t, w)
+	}
+	if n := len(w.shared.slow.others.waiting); n != room {
+		t.Fatalf("%d wait, room is for %d", n, room)
+	}
+	preferred = true
+	servetest.Write(t, client, servetest.Query(7, "known.", 1))
+	mustStep(t, w)
+	j, queue := w.shared.slow.take()
+	if queue != w.shared.slow.preferred || !bytes.Contains(j.query[:j.n], []byte("known")) {
+		t.Errorf("took %x", j.query[:j.n])
+	}
+	if _, queue := w.shared.slow.take(); queue != w.shared.slow.others {
+		t.Error("the flood is not worked off")
+	}
+}
+
+func TestSlowQueuesEndWhenEmpty(t *testing.T) {
+	q := newSlowQueues(2)
+	q.others.waiting <- <-q.others.free
+	q.preferred.waiting <- <-q.preferred.free
+	q.close()
+	for i := range 2 {
+		if j, _ := q.take(); j == nil {
+			t.Fatalf("job %d is lost", i)
+		}
+	}
+	if j, _ := q.take(); j != nil {
+		t.Error("a job that never was")
+	}
+}

@@ -1,0 +1,58 @@
+package stream
+
+import (
+	"crypto/tls"
+	"runtime"
+	"time"
+)
+
+// turns bounds how many handshakes of TLS are computed at once. One takes some 200 us, a hundred times what a query does, and a flood
+// of them would take all places in Go's scheduler, so that UDP workers wait for one, for milliseconds. A turn is held while something is
+// computed, not while the client is waited for.
+type turns chan struct{}
+
+// newTurns has half of the CPUs compute handshakes at most.
+func newTurns() turns { return make(turns, max(1, runtime.GOMAXPROCS(0)/2)) }
+
+// shakeHands does what TLS needs before the first message, and gives its state; nil without TLS.
+func (p *pipe) shakeHands(until time.Time) (state *tls.ConnectionState, ok bool) {
+	if secure, is := p.conn.(*tls.Conn); is {
+		if p.tap.SetWriteDeadline(until) != nil || p.readUntil(until, 0) != nil || !p.handshake(secure, until) {
+			return nil, false
+		}
+		state = new(tls.ConnectionState)
+		*state = secure.ConnectionState()
+	}
+	p.tap.patient = false
+	return state, true
+}
+
+// handshake takes turns for the handshake, from when the client has said something.
+func (p *pipe) handshake(secure *tls.Conn, until time.Time) bool {
+	if p.tap.wait() != nil {
+		return false
+	}
+	deepen(1)
+	p.tap.takeTurn(p.shared.turns)
+	defer p.tap.endTurn()
+	return !p.late(until) && secure.Handshake() == nil
+}
+
+// late tells whether a handshake would be in vain: in a flood, connections wait so long that many had to make room for others meanwhile.
+func (p *pipe) late(until time.Time) bool {
+	return time.Now().After(until) || p.tap.raw.Control(func(uintptr) {}) != nil // which fails where the connection is closed
+}
+
+// handshakeStack is more than the calls of a TLS handshake need at once, and with what else is on the stack it still is
+// less than what Go's runtime has at hand for each CPU (16 KB).
+const handshakeStack = 10 << 10
+
+// deepen has the calling goroutine's stack grow by what a handshake needs, all at once and while there is little on it. Else it
+// would grow in steps, each of which copies the stack and looks up every call on it: 3 % of what a new connection costs.
+//
+//go:noinline
+func deepen(i int) byte {
+	var room [handshakeStack]byte
+	room[i] = 1 // or else the compiler would do without room
+	return room[2*i]
+}
