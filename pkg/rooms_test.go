@@ -122,7 +122,8 @@ func TestPartsUseLowerOnes(t *testing.T) {
 				t.Logf("upward: %s", u)
 			}
 			if len(upward)*mayRunUpward > len(pairs) {
-				t.Errorf("%s: of %d pairs of files in which one uses the other, %d run upward between parts (run with -v to see all). The worst:",
+				t.Errorf("%s: of %d pairs of files in which one uses the other, %d run upward between parts (run with -v to see all). "+
+					"The worst:",
 					dir, len(pairs), len(upward))
 				for _, u := range upward[:min(10, len(upward))] {
 					t.Errorf("  %s", u)

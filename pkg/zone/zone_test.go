@@ -107,8 +107,8 @@ func TestParse(t *testing.T) {
 // text is not, so edges could not take the zone.
 func TestRecordsWithoutText(t *testing.T) {
 	const soa, ns = "@ SOA ns h 1 2 3 4 5\n", "@ NS ns.example.net.\n"
-	for _, content := range []string{soa + ns + "@ RRSIG TYPE0 13 2 60 20270101000000 20260101000000 1 example.org. AAAA\n", soa + ns + "x NSEC3 ",
-		soa + ns + "x MX ", ns + "@ SOA "} {
+	for _, content := range []string{soa + ns + "@ RRSIG TYPE0 13 2 60 20270101000000 20260101000000 1 example.org. AAAA\n",
+		soa + ns + "x NSEC3 ", soa + ns + "x MX ", ns + "@ SOA "} {
 		_, _, err := Canonical("example.org.", "f", content, Defaults{})
 		if err == nil || !strings.HasPrefix(err.Error(), "f") {
 			t.Errorf("%q: %v", content, err)
