@@ -234,7 +234,8 @@ func TestAZoneThatIsReadAnewIsCompiledAnew(t *testing.T) {
 	w.check(t, 0)
 }
 
-// FuzzRemake is TestRemadeZoneEqualsFresh with changes of any kind.
+// FuzzRemake is TestRemadeZoneEqualsFresh with changes of any kind. What it covers differs from run to run, so that Go
+// minimizes for long: -fuzzminimizetime 5x lets it go on.
 func FuzzRemake(f *testing.F) {
 	rnd := rand.New(rand.NewPCG(19, 20))
 	for range 8 {
