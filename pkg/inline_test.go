@@ -36,7 +36,8 @@ func TestHotFunctionsAreInlined(t *testing.T) {
 	for _, pkg := range slices.Sorted(maps.Keys(inlined)) {
 		for _, function := range inlined[pkg] {
 			if !can[pkg+" "+function] {
-				t.Errorf("pkg/%s: %s is not inlined, or is there no more: make it smaller again, or take it out of the table", pkg, function)
+				t.Errorf("pkg/%s: %s is not inlined, or is there no more: make it smaller again, or take it out of the table",
+					pkg, function)
 			}
 		}
 	}

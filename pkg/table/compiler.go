@@ -133,9 +133,7 @@ type zoneState struct {
 	static   *zone.Zone
 	compiled *Zone
 	services map[string]hosted // wire host
-	moved    map[string]bool   // hosts of which services differ from those of compiled
-	edited   map[string]bool   // owners of which the static sets differ from those of compiled, if ordinary is static
-	ordinary *zone.Zone        // what compiled was made of, but for edited; nil: it holds more than that and services
+	touched  touched           // since compiled
 	counts   *ZoneCounts
 	signer   *signer
 	err      error

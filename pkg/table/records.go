@@ -64,13 +64,8 @@ func (v *View) Records(z *Zone) []RRset {
 func (z *Zone) owners() [][]byte {
 	owners := make([][]byte, len(z.nodes))
 	for i := range z.names.lines {
-		l := &z.names.lines[i]
-		switch {
-		case l.tag == 0:
-		case int(l.size) <= inlineName:
-			owners[l.value] = l.name[:l.size]
-		default:
-			owners[l.value] = z.names.long[l.off : int(l.off)+int(l.size)]
+		if l := &z.names.lines[i]; l.tag != 0 {
+			owners[l.value] = z.names.nameOf(l)
 		}
 	}
 	return owners

@@ -206,20 +206,23 @@ func (c *Compiler) renumberZones() {
 		if z == nil || z.compiled == nil || z.static == nil || c.dirty.zones[name] {
 			continue
 		}
-		if !slices.ContainsFunc(z.static.Sets, isSOA) {
-			continue
-		}
 		c.stampZone(z)
-		fresh := z.compiled.renumbered(z.nextSerial())
-		fresh.Day = c.today
-		c.relist(z, fresh)
+		if serial, ok := servedSerial(z.static, z.serial, z.added); ok {
+			fresh := z.compiled.renumbered(serial)
+			fresh.Day = c.today
+			c.relist(z, fresh)
+		}
 	}
 }
 
-// nextSerial gives the serial that the zone is to be served with.
-func (z *zoneState) nextSerial() uint32 {
-	data := z.static.Sets[slices.IndexFunc(z.static.Sets, isSOA)].Data[0]
-	return serialOf(be32(data[len(data)-20:]), z.serial, z.added)
+// servedSerial gives the serial that a zone is served with: see stampZone. Not ok: it has no SOA record.
+func servedSerial(static *zone.Zone, serial, added uint32) (uint32, bool) {
+	at := slices.IndexFunc(static.Sets, isSOA)
+	if at < 0 {
+		return 0, false
+	}
+	data := static.Sets[at].Data[0]
+	return serialOf(be32(data[len(data)-20:]), serial, added), true
 }
 
 // renumbered gives a copy of the zone with another serial. Signatures stay, but that of the SOA record.
