@@ -73,7 +73,7 @@ const roomSize = 16
 // Rooms that still have more. The number only goes down: whoever takes files out of one corrects it, and takes the line out at roomSize.
 var wide = map[string]int{
 	"cmd/gtmctl":   26,
-	"pkg/control":  24,
+	"pkg/control":  23,
 	"pkg/geo":      32,
 	"pkg/spec":     37,
 	"pkg/store":    28,
@@ -129,7 +129,8 @@ func TestPartsUseLowerOnes(t *testing.T) {
 				t.Logf("upward: %s", u)
 			}
 			if len(upward)*mayRunUpward > len(pairs) {
-				t.Errorf("%s: of %d pairs of files in which one uses the other, %d run upward between parts (run with -v to see all). The worst:",
+				t.Errorf("%s: of %d pairs of files in which one uses the other, %d run upward between parts (run with -v to see all). "+
+					"The worst:",
 					dir, len(pairs), len(upward))
 				for _, u := range upward[:min(10, len(upward))] {
 					t.Errorf("  %s", u)

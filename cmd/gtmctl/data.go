@@ -80,7 +80,8 @@ func readToken(path string) (string, error) {
 	case token == "":
 		return "", fmt.Errorf("%s holds no token: it is empty; pass the file token of gtmd's data folder with --token-file", path)
 	case strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }):
-		return "", fmt.Errorf("%s holds no token: that is one word on one line; pass the file token of gtmd's data folder with --token-file",
+		return "", fmt.Errorf("%s holds no token: that is one word on one line; pass the file token of gtmd's data folder with "+
+			"--token-file",
 			path)
 	}
 	return token, nil

@@ -3,7 +3,6 @@ package main
 import (
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -47,7 +46,8 @@ func (a *app) showDescription(d *api.Description) error {
 	}
 	if o, err := d.ToSpec(spec.Tolerant); err == nil {
 		if o, ok := o.Spec.(*spec.Override); ok && o.Ended(a.now()) {
-			a.printf("\n%s: it ended %s ago, and gives way to the next one of the same\n", a.paint(odd, "expired"), a.age(endOf(o)))
+			end, _ := o.Expires.Moment()
+			a.printf("\n%s: it ended %s ago, and gives way to the next one of the same\n", a.paint(odd, "expired"), a.age(end))
 		}
 	}
 	a.printf("\nwritten by  %s@%d", d.Tenant, d.Generation)
@@ -66,11 +66,6 @@ func (a *app) showDescription(d *api.Description) error {
 		a.printf("\n%s%s\n", lines(a.healthLine(h)), "what stands above is what was known then")
 	}
 	return nil
-}
-
-func endOf(o *spec.Override) time.Time {
-	end, _ := time.Parse(time.RFC3339, o.Expires) // zero of none
-	return end
 }
 
 func keys(all []spec.Key) string {

@@ -164,7 +164,8 @@ func (a *app) showSigned(z api.SignedZone) {
 	}
 	var rows [][]string
 	for _, k := range z.Keys {
-		rows = append(rows, []string{strconv.Itoa(int(k.Tag)), k.Role, k.Algorithm, k.Phase, at(k.Published), at(k.Submitted), at(k.Active), at(k.Retired)})
+		rows = append(rows, []string{strconv.Itoa(int(k.Tag)), k.Role, k.Algorithm, k.Phase, at(k.Published), at(k.Submitted), at(k.Active),
+			at(k.Retired)})
 	}
 	a.table([]string{"tag", "role", "algorithm", "phase", "published", "ds offered", "active", "retired"}, rows)
 }

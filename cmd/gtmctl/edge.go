@@ -32,8 +32,8 @@ func (a *app) edgeListCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List the edges: alive, behind, unreachable or silent, and since when",
-		Long: `List the edges that the store knows. One is alive while it holds its lease there, and silent when it lost that: it is dead, or
-stopped, or cut off, and then answers what it answered before. One that is unreachable holds its lease, and gives control no answer.
+		Long: `List the edges that the store knows. One is alive while it holds its lease there, and silent when it lost that: it is dead,
+or stopped, or cut off, and then answers what it answered before. One that is unreachable holds its lease, and gives control no answer.
 A silent edge stays known, and missed, until it is back or forgotten.`,
 		Example: "  gtmctl edge list",
 		Args:    needArgs(0, 0),
@@ -74,8 +74,8 @@ func (a *app) listEdges(list *api.Edges) {
 		if e.Status != nil {
 			dns, version = e.Status.DNS, e.Status.Version
 		}
-		rows = append(rows, []string{e.ID, a.state(state), strings.Join(dns, " "), orDash(version), a.state(sourceOf(e)), orDash(answersFrom(e)),
-			orDash(behindText(b, list.Heads)), orDash(a.age(since))})
+		rows = append(rows, []string{e.ID, a.state(state), strings.Join(dns, " "), orDash(version), a.state(sourceOf(e)),
+			orDash(answersFrom(e)), orDash(behindText(b, list.Heads)), orDash(a.age(since))})
 	}
 	a.table([]string{"edge", "state", "dns", "version", "source", "answers from", "behind", "since"}, rows)
 }
@@ -204,8 +204,8 @@ func (a *app) edgeForgetCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "forget EDGE...",
 		Short: "Do not miss an edge that is no more",
-		Long: `Do not miss an edge that is no more. Until then status and wait count it as behind, since it may still answer from what it had.
-An edge that is alive is not forgotten: stop it first. One that comes back is simply known again.`,
+		Long: `Do not miss an edge that is no more. Until then status and wait count it as behind, since it may still answer from what it
+had. An edge that is alive is not forgotten: stop it first. One that comes back is simply known again.`,
 		Example:           "  gtmctl edge forget ams1",
 		Args:              needArgs(1, -1),
 		ValidArgsFunction: a.completeEdge,

@@ -111,7 +111,8 @@ database (CC BY-SA 4.0).`,
 				return err
 			}
 			info := atlas.Info()[0]
-			a.printf("%s: %d networks, data of %s, %s skipped\n", output, info.Networks, info.Built.Format("2006-01-02"), plural(skipped, "line"))
+			a.printf("%s: %d networks, data of %s, %s skipped\n", output, info.Networks, info.Built.Format("2006-01-02"),
+				plural(skipped, "line"))
 			return nil
 		},
 	}

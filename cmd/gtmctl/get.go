@@ -109,7 +109,8 @@ func (a *app) kind(ctx context.Context, word string) (spec.Kind, error) {
 }
 
 // aboutGenerations stands over what get prints as YAML.
-const aboutGenerations = "# apply compares generation, and refuses if somebody changed the resource since. Without that line it overwrites.\n"
+const aboutGenerations = "# apply compares generation, and refuses if somebody changed the resource since. Without that line it " +
+	"overwrites.\n"
 
 // writeManifest prints resources as apply reads them.
 func (a *app) writeManifest(resources []api.Resource) error {
@@ -185,7 +186,7 @@ func summary(r api.Resource) string {
 	case *spec.Tenant:
 		return brakeSummary(s)
 	case *spec.Override:
-		return clip(overrideText(s.State, s.Weight) + " " + strings.Trim(s.Pool+"/"+s.Endpoint, "/") + untilText(s.Expires) + ": " + s.Reason)
+		return clip(overrideText(s.State, s.Weight) + " " + strings.Trim(s.Pool+"/"+s.Endpoint, "/") + untilText(s) + ": " + s.Reason)
 	}
 	return ""
 }
@@ -213,14 +214,14 @@ func brakeSummary(t *spec.Tenant) string {
 }
 
 // untilText tells when an override ends, or that it is over and waits for nothing but to be deleted.
-func untilText(expires string) string {
-	switch end, err := time.Parse(time.RFC3339, expires); {
-	case expires == "":
+func untilText(o *spec.Override) string {
+	switch {
+	case o.Expires.IsZero():
 		return ""
-	case err == nil && !end.After(time.Now()):
+	case o.Ended(time.Now()):
 		return " (expired)"
 	}
-	return " until " + expires
+	return " until " + o.Expires.String()
 }
 
 func overrideText(state string, weight *int) string {

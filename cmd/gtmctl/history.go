@@ -93,8 +93,8 @@ func (a *app) rollbackCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "rollback TENANT@GENERATION",
 		Short: "Make a new generation that says what an older one said",
-		Long: `Make a new generation that says what an older one said. Overrides (drains, weights set for a time) are of now and not of then:
-those that there are stay, but for those whose pool or endpoint goes, and none comes back.`,
+		Long: `Make a new generation that says what an older one said. Overrides (drains, weights set for a time) are of now and not of
+then: those that there are stay, but for those whose pool or endpoint goes, and none comes back.`,
 		Example: `  gtmctl rollback shop@39 --dry-run
   gtmctl rollback shop@39 --message 'undo the new weights' --wait`,
 		Args:              needArgs(1, 1),

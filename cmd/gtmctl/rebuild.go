@@ -68,7 +68,8 @@ func (a *app) showRebuilt(reply *api.RebuildReply) {
 		a.printf("stays as the store has it, in no file: %s\n", named(reply.Kept))
 	}
 	if len(reply.Lost) > 0 {
-		fmt.Fprintf(a.err, "%s: known before, and neither in the files nor in the store: %s\n", a.paint(odd, "warning"), line(named(reply.Lost)))
+		fmt.Fprintf(a.err, "%s: known before, and neither in the files nor in the store: %s\n", a.paint(odd, "warning"),
+			line(named(reply.Lost)))
 	}
 	if len(reply.Keys) > 0 {
 		a.printf("with the keys that they had: %s\n", strings.Join(reply.Keys, " "))

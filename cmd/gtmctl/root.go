@@ -169,7 +169,8 @@ func (a *app) globalFlags(root *cobra.Command) {
 	f.StringVarP(&a.output, "output", "o", "table", "table, json or yaml")
 	durationVar(f, &a.timeout, "timeout", "how long to wait for the server (apply: 10ms more a resource, 2s more a MiB of zone content), "+
 		"and for wait and apply --wait in all")
-	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = root.RegisterFlagCompletionFunc("output",
+		cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // start runs when the command line has been understood, before the command itself.

@@ -98,8 +98,8 @@ func setup(env *testscript.Env, etcd string) error {
 	if err != nil {
 		return err
 	}
-	signer, err := zonekeys.New(zonekeys.Config{Store: client, Mirror: s.mirror, Dir: filepath.Join(env.WorkDir, "keys"), Identity: identity,
-		Now: func() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }})
+	signer, err := zonekeys.New(zonekeys.Config{Store: client, Mirror: s.mirror, Dir: filepath.Join(env.WorkDir, "keys"),
+		Identity: identity, Now: func() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }})
 	if err != nil {
 		return err
 	}
@@ -151,8 +151,8 @@ func edgeCmd(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		broken := <-s.broken
 		s.broken <- broken
-		_ = json.NewEncoder(w).Encode(api.EdgeStatus{ID: args[0], Broken: broken, Version: "v1", DNS: []string{"127.0.0.1:5300"}, Tenants: tenants,
-			View: api.View{Serial: 2, Published: time.Now()}, Source: api.Source{State: "current", Since: time.Now()}})
+		_ = json.NewEncoder(w).Encode(api.EdgeStatus{ID: args[0], Broken: broken, Version: "v1", DNS: []string{"127.0.0.1:5300"},
+			Tenants: tenants, View: api.View{Serial: 2, Published: time.Now()}, Source: api.Source{State: "current", Since: time.Now()}})
 	})
 	mux.HandleFunc("GET /edge/explain", func(w http.ResponseWriter, r *http.Request) {
 		text, err := os.ReadFile(filepath.Join(s.dir, "explain.json"))
@@ -220,7 +220,8 @@ func evidenceCmd(ts *testscript.TestScript, _ bool, args []string) {
 	for _, word := range args[1:] {
 		name, err := parsePool(word, false)
 		ts.Check(err)
-		ts.Check(s.store.PutObservation(s.ctx, health.Observation{Vantage: args[0], Pool: health.PoolID{Tenant: name.tenant, Pool: name.pool}}))
+		ts.Check(s.store.PutObservation(s.ctx,
+			health.Observation{Vantage: args[0], Pool: health.PoolID{Tenant: name.tenant, Pool: name.pool}}))
 	}
 }
 
@@ -281,7 +282,8 @@ func verdictCmd(ts *testscript.TestScript, _ bool, args []string) {
 	s := ts.Value(serverKey{}).(*server)
 	name, err := parsePool(args[0], false)
 	ts.Check(err)
-	v := health.Verdict{Pool: health.PoolID{Tenant: name.tenant, Pool: name.pool}, Judge: "prober-1", Endpoints: map[string]health.Finding{}}
+	v := health.Verdict{Pool: health.PoolID{Tenant: name.tenant, Pool: name.pool}, Judge: "prober-1",
+		Endpoints: map[string]health.Finding{}}
 	for _, word := range args[1:] {
 		endpoint, state, _ := strings.Cut(word, "=")
 		finding := health.Finding{State: health.State(state), Score: 1, Since: time.Now().Add(-3 * time.Minute)}

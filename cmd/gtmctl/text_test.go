@@ -13,7 +13,8 @@ import (
 )
 
 func TestParseKind(t *testing.T) {
-	for word, want := range map[string]spec.Kind{"pool": spec.KindPool, "Pools": spec.KindPool, "SERVICE": spec.KindService, "overrides": spec.KindOverride} {
+	for word, want := range map[string]spec.Kind{"pool": spec.KindPool, "Pools": spec.KindPool, "SERVICE": spec.KindService,
+		"overrides": spec.KindOverride} {
 		if got, err := parseKind(word); got != want || err != nil {
 			t.Errorf("parseKind(%q) = %q, %v", word, got, err)
 		}
@@ -94,7 +95,8 @@ func TestLateEdges(t *testing.T) {
 	edge := func(id string, shop uint64) api.Edge {
 		return api.Edge{ID: id, Status: &api.EdgeStatus{Tenants: map[string]uint64{"shop": shop}, Source: api.Source{State: "current"}}}
 	}
-	now := &api.Edges{Edges: []api.Edge{edge("old", 40), edge("right", 41), edge("newer", 42), edge("new", 0), {ID: "gone", Error: "refused"}}}
+	now := &api.Edges{Edges: []api.Edge{edge("old", 40), edge("right", 41), edge("newer", 42), edge("new", 0),
+		{ID: "gone", Error: "refused"}}}
 	late := lateEdges(now, map[string]uint64{"shop": 41})
 	text := strings.Join(late, "\n")
 	for _, id := range []string{"old", "new", "gone"} {

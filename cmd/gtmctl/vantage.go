@@ -69,7 +69,8 @@ and so makes the majority harder to reach. A prober that is alive is not forgott
 			return a.emit(gone, func() {
 				a.printf("%s is forgotten: it had evidence on %s\n", gone.ID, plural(gone.Pools, "pool"))
 				if len(gone.Monitors) > 0 {
-					fmt.Fprintf(a.err, "%s: monitors name it still, and count it as unknown: %s\n", a.paint(odd, "warning"), line(keys(gone.Monitors)))
+					fmt.Fprintf(a.err, "%s: monitors name it still, and count it as unknown: %s\n", a.paint(odd, "warning"),
+						line(keys(gone.Monitors)))
 				}
 			})
 		},

@@ -138,7 +138,8 @@ func (a *app) waitFor(ctx context.Context, goals map[string]uint64, concerns fun
 			if len(late) == 0 && len(now.Edges) > 0 {
 				bar.end()
 				if broken := brokenEdges(&now, concerns); len(broken) > 0 {
-					return fmt.Errorf("%s is on every edge, but is not served as declared:\n  %s", states(goals), strings.Join(broken, "\n  "))
+					return fmt.Errorf("%s is on every edge, but is not served as declared:\n  %s", states(goals),
+						strings.Join(broken, "\n  "))
 				}
 				fmt.Fprintf(a.err, "%s: %s\n", states(goals), allAnswer(len(now.Edges)))
 				return nil
@@ -226,8 +227,10 @@ func (a *app) progress(what string) progress {
 	if !isTerminal(a.err) {
 		return progress{}
 	}
-	return progress{progressbar.NewOptions(1, progressbar.OptionSetWriter(a.terminal()), progressbar.OptionSetDescription(escaped(line(what))),
-		progressbar.OptionShowCount(), progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(30), progressbar.OptionSetPredictTime(false))}
+	return progress{progressbar.NewOptions(1, progressbar.OptionSetWriter(a.terminal()),
+		progressbar.OptionSetDescription(escaped(line(what))),
+		progressbar.OptionShowCount(), progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(30),
+		progressbar.OptionSetPredictTime(false))}
 }
 
 func (p progress) show(done, of int) {

@@ -31,7 +31,8 @@ func TestDemoFailsOver(t *testing.T) {
 		}
 	}
 	d.eventually("the endpoints are seen to be up", func() error {
-		if code, text := d.get("/edge/explain?host=" + webHost + "&subnet=81.2.69.0/24"); code != http.StatusOK || strings.Contains(text, `"unknown"`) {
+		if code, text := d.get("/edge/explain?host=" + webHost + "&subnet=81.2.69.0/24"); code != http.StatusOK ||
+			strings.Contains(text, `"unknown"`) {
 			return fmt.Errorf("%d %s", code, text)
 		}
 		return nil
@@ -232,7 +233,8 @@ func lintMetrics(t *testing.T, d *daemon) {
 	for _, p := range problems {
 		t.Errorf("%s: %s", p.Metric, p.Text)
 	}
-	lawful := regexp.MustCompile(`^(go|process|promhttp)_|^gtm_(edge|serve|store|control|prober|probe|change|alias|transfer)_[a-z]+(_[a-z0-9]+)*$`)
+	lawful := regexp.MustCompile(`^(go|process|promhttp)_|` +
+		`^gtm_(edge|serve|store|control|prober|probe|change|alias|transfer)_[a-z]+(_[a-z0-9]+)*$`)
 	packages := map[string]bool{}
 	for line := range strings.Lines(text) {
 		if fields := strings.Fields(line); len(fields) > 3 && fields[1] == "TYPE" {

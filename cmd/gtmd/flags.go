@@ -57,8 +57,10 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.id, "id", "", "name of this edge, as in id.server (default: the host's name)")
 	s.StringVar(&f.vantage, "vantage", "", "name of this prober's vantage (default: as --id)")
 	s.StringSliceVar(&f.explain, "explain-from", []string{"127.0.0.0/8", "::1/128"}, "networks that may ask _explain names")
-	s.StringSliceVar(&f.control, "control", nil, "URLs of servers with the role control, for an edge without it: they get updates and NOTIFY")
-	s.StringSliceVar(&f.resolvers, "resolver", nil, "resolvers for aliases of hosts outside, as in 192.0.2.1 or [2001:db8::1]:5353 (default: those of /etc/resolv.conf)")
+	s.StringSliceVar(&f.control, "control", nil,
+		"URLs of servers with the role control, for an edge without it: they get updates and NOTIFY")
+	s.StringSliceVar(&f.resolvers, "resolver", nil,
+		"resolvers for aliases of hosts outside, as in 192.0.2.1 or [2001:db8::1]:5353 (default: those of /etc/resolv.conf)")
 	s.StringVar(&f.tsigKeys, "tsig-keys", "", "file of TSIG keys (mode 0600) as tsig-keygen prints them; read again when it changes")
 	s.StringSliceVar(&f.edgeNetworks, "edge-networks", nil,
 		"networks in which control asks edges (default: all but loopback, link-local and addresses of this machine, "+
@@ -148,7 +150,8 @@ func (f *flags) config() (*config, error) {
 func (f *flags) networks(c *config, fail func(format string, args ...any)) {
 	c.dns = each(f.dns, netip.ParseAddrPort, fail, "--dns: %q is not an address with a port, as in 127.0.0.1:5300 or [::1]:5300")
 	c.explain = each(f.explain, netip.ParsePrefix, fail, "--explain-from: %q is not a network, as in 192.0.2.0/24")
-	c.edgeNetworks = each(f.edgeNetworks, netip.ParsePrefix, fail, "--edge-networks: %q is not a network, as in 10.0.0.0/16 or 127.0.0.1/32")
+	c.edgeNetworks = each(f.edgeNetworks, netip.ParsePrefix, fail,
+		"--edge-networks: %q is not a network, as in 10.0.0.0/16 or 127.0.0.1/32")
 	resolver := func(s string) (netip.AddrPort, error) {
 		a, err := (spec.Peer{Address: s}).AddrPort()
 		if err == nil && a.Port() == 0 {

@@ -25,7 +25,8 @@ func (f *probeFlags) register(s *pflag.FlagSet) {
 		"networks that checks may reach although they are private, loopback or otherwise special, as in "+
 			"10.20.0.0/16; this machine by an address of its own, as in 192.0.2.7/32")
 	s.StringSliceVar(&f.deny, "probe-deny", nil, "networks that checks may not reach, whatever is allowed")
-	s.StringVar(&f.secrets, "probe-secrets", "", "folder of the secrets that headers of monitors name: DIR/TENANT/NAME, mode 0600; read at each check")
+	s.StringVar(&f.secrets, "probe-secrets", "",
+		"folder of the secrets that headers of monitors name: DIR/TENANT/NAME, mode 0600; read at each check")
 }
 
 // probing is probeFlags, checked.
@@ -51,7 +52,8 @@ func (f *probeFlags) check(fail func(format string, args ...any)) probing {
 				a := n.Addr().Unmap()
 				fail("%s: %s has bits set behind its length; write %s", l.flag, n, netip.PrefixFrom(a, min(n.Bits(), a.BitLen())).Masked())
 			case l.flag == "--probe-allow" && !n.IsSingleIP() && !spec.CanOpen(n):
-				fail("--probe-allow: %s opens nothing: it lies in no network that is closed; to open private ones, write 10.0.0.0/8 and the like", n)
+				fail("--probe-allow: %s opens nothing: it lies in no network that is closed; to open private ones, write 10.0.0.0/8 and "+
+					"the like", n)
 			default:
 				*l.out = append(*l.out, n)
 			}
@@ -68,15 +70,16 @@ func (f *probeFlags) check(fail func(format string, args ...any)) probing {
 
 // demoNets is what --demo lets checks reach: its endpoints, which are loopback, and private networks, where first services stand.
 var demoNets = func() (nets []netip.Prefix) {
-	for _, s := range []string{"127.0.2.0/24", "127.0.3.0/24", "127.0.4.0/24", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"} {
+	for _, s := range []string{"127.0.2.0/24", "127.0.3.0/24", "127.0.4.0/24", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",
+		"fc00::/7"} {
 		nets = append(nets, netip.MustParsePrefix(s))
 	}
 	return nets
 }()
 
 func (s *server) proberConfig() prober.Config {
-	cfg := prober.Config{ID: s.cfg.vantage, ObserveOnly: s.cfg.observeOnly, Store: s.store, Allow: s.cfg.probing.allow, Deny: s.cfg.probing.deny, OwnPorts: s.ownPorts(),
-		Secrets: s.cfg.probing.secrets, Logger: s.cfg.logger, Registerer: s.registry}
+	cfg := prober.Config{ID: s.cfg.vantage, ObserveOnly: s.cfg.observeOnly, Store: s.store, Allow: s.cfg.probing.allow,
+		Deny: s.cfg.probing.deny, OwnPorts: s.ownPorts(), Secrets: s.cfg.probing.secrets, Logger: s.cfg.logger, Registerer: s.registry}
 	if s.cfg.demo {
 		cfg.Allow = append(cfg.Allow, demoNets...)
 	}

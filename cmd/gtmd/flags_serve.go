@@ -26,12 +26,15 @@ func (f *serveFlags) register(s *pflag.FlagSet) {
 	s.StringSliceVar(&f.https, "https", nil, "addresses for DNS over HTTPS (/dns-query, HTTP/2 and HTTP/3), as in 192.0.2.53:443")
 	s.StringSliceVar(&f.quic, "quic", nil, "addresses for DNS over QUIC, as in 192.0.2.53:853")
 	s.StringArrayVar(&f.certs, "cert", nil, "certificate and key, as PEM files: CERT,KEY (repeatable; read again when they change)")
-	s.StringSliceVar(&f.xdp, "xdp", nil, "interfaces from which UDP queries for --dns are taken past the kernel's network stack (AF_XDP), as in eth0")
+	s.StringSliceVar(&f.xdp, "xdp", nil, "interfaces from which UDP queries for --dns are taken past the kernel's network stack "+
+		"(AF_XDP), as in eth0")
 	s.IntVar(&f.rate, "rate-limit", 0, "replies a second by UDP to one address; networks get multiples of it (0: no limit)")
-	s.IntVar(&f.slip, "rate-slip", 1, "of the replies that are too many, every Nth is sent truncated, the others not at all (0: none is sent)")
+	s.IntVar(&f.slip, "rate-slip", 1, "of the replies that are too many, every Nth is sent truncated, the others not at all (0: none "+
+		"is sent)")
 	s.BoolVar(&f.rateDry, "rate-dry-run", false, "count what --rate-limit would hold back, and send it")
 	s.StringSliceVar(&f.rateExempt, "rate-exempt", []string{"127.0.0.0/8", "::1/128"}, "networks without a rate limit")
-	s.StringVar(&f.cookieSecrets, "cookie-secrets", "", "file with the secrets of DNS cookies, the same on all edges of an address (default: its own)")
+	s.StringVar(&f.cookieSecrets, "cookie-secrets", "",
+		"file with the secrets of DNS cookies, the same on all edges of an address (default: its own)")
 	s.BoolVar(&f.requireCookies, "require-cookies", false, "answer BADCOOKIE over UDP to clients that know cookies and show none of ours")
 }
 

@@ -14,11 +14,13 @@ func TestTheHTTPPortAnswersToItsNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := newWebNames("edge1.example:8053", []string{"GTM.example.org."}).only(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {}))
+	h := newWebNames("edge1.example:8053", []string{"GTM.example.org."}).only(
+		http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {}))
 	for host, want := range map[string]int{
-		"127.0.0.1:8053": 200, "127.0.0.1": 200, "[::1]:8053": 200, "[2001:db8::1]": 200, "localhost": 200, "LOCALHOST.:8053": 200, "a.localhost": 200,
-		"gtm.example.org:8053": 200, "gtm.example.org": 200, "edge1.example": 200, own + ":8053": 200, "": 200,
-		"evil.example": 421, "evil.example:8053": 421, "gtm.example.org.evil.example": 421, "xlocalhost": 421, "127.0.0.1.evil.example": 421,
+		"127.0.0.1:8053": 200, "127.0.0.1": 200, "[::1]:8053": 200, "[2001:db8::1]": 200, "localhost": 200, "LOCALHOST.:8053": 200,
+		"a.localhost": 200, "gtm.example.org:8053": 200, "gtm.example.org": 200, "edge1.example": 200, own + ":8053": 200, "": 200,
+		"evil.example": 421, "evil.example:8053": 421, "gtm.example.org.evil.example": 421, "xlocalhost": 421,
+		"127.0.0.1.evil.example": 421,
 	} {
 		r := httptest.NewRequest("GET", "/metrics", nil)
 		r.Host = host

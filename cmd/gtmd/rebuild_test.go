@@ -279,7 +279,8 @@ func TestAnEmptyStoreIsRebuiltBehindEdgesThatServe(t *testing.T) {
 	c.control.interrupt()
 	c.empty()
 	c.startControl()
-	c.control.refuses(c.dir, http.StatusConflict, "POST", "store/rebuild", api.RebuildRequest{FromMemory: true}, "gtmctl store rebuild -f DIR")
+	c.control.refuses(c.dir, http.StatusConflict, "POST", "store/rebuild", api.RebuildRequest{FromMemory: true},
+		"gtmctl store rebuild -f DIR")
 	c.rebuilt("by a control that was started since", api.RebuildRequest{Resources: wire}, keys)
 
 	asked, wrong := stop()
@@ -376,7 +377,8 @@ func TestAnOlderControlKeepsWhatItDoesNotKnow(t *testing.T) {
 	const pool, flux = "{shop/Pool/eu [spec.somethingNew spec.endpoints[0].color]}", "{shop/Flux/x []}"
 	unknown("[" + pool + " " + flux + "]")
 	d.eventually("control has it", func() error {
-		if code, body := d.v1(dir, "GET", "resources/shop/flux/x", nil, nil); code != http.StatusOK || !strings.Contains(body, `"much":[1,2]`) {
+		if code, body := d.v1(dir, "GET", "resources/shop/flux/x", nil, nil); code != http.StatusOK ||
+			!strings.Contains(body, `"much":[1,2]`) {
 			return fmt.Errorf("%d %s", code, body)
 		}
 		return nil

@@ -129,7 +129,8 @@ func (l *lockedEtcd) asTold() {
 			l.t.Fatalf("etcdctl %s: %v\n%s", words, err, out)
 		}
 		if ran++; strings.HasPrefix(words, "user add prober-fra") { // the other prober, in the same way
-			for _, more := range []string{"role add gtm-vantage-nyc", "role grant-permission gtm-vantage-nyc readwrite --prefix /gtm/world/obs/nyc/",
+			for _, more := range []string{"role add gtm-vantage-nyc",
+				"role grant-permission gtm-vantage-nyc readwrite --prefix /gtm/world/obs/nyc/",
 				"role grant-permission gtm-vantage-nyc readwrite /gtm/world/vantage/nyc", "user add judge --no-password",
 				"user grant-role judge gtm-follow", "user grant-role judge gtm-observe", "user grant-role judge gtm-vantage-nyc"} {
 				m := exec.CommandContext(limited(l.t), l.file("etcdctl"), strings.Fields(more)...)
@@ -150,7 +151,8 @@ func (l *lockedEtcd) asTold() {
 
 // flags are those by which a gtmd is a user.
 func (l *lockedEtcd) flags(user string, more ...string) []string {
-	return append(more, "--etcd", l.url, "--etcd-ca", l.file("ca.pem"), "--etcd-cert", l.file(user+".pem"), "--etcd-key", l.file(user+".key"))
+	return append(more, "--etcd", l.url, "--etcd-ca", l.file("ca.pem"), "--etcd-cert", l.file(user+".pem"), "--etcd-key",
+		l.file(user+".key"))
 }
 
 func (l *lockedEtcd) tls(user string) *tls.Config {
@@ -257,7 +259,8 @@ func (l *lockedEtcd) isRefused() {
 		"prober-fra": {"world/edge/", "world/judge/"}, "judge": {"world/edge/"}} {
 		c := l.client(user)
 		for _, key := range keys {
-			if _, err := c.Get(limited(l.t), store.DefaultPrefix+key, clientv3.WithPrefix()); !errors.Is(err, rpctypes.ErrPermissionDenied) {
+			if _, err := c.Get(limited(l.t), store.DefaultPrefix+key, clientv3.WithPrefix()); !errors.Is(err,
+				rpctypes.ErrPermissionDenied) {
 				l.t.Errorf("%s reads %s: %v", user, key, err)
 			}
 		}

@@ -76,7 +76,8 @@ func TestEdgeOutlivesTheStore(t *testing.T) {
 	for ctx := limited(t); len(edges) == 0 && err == nil && ctx.Err() == nil; edges, err = found.Edges(ctx) {
 		time.Sleep(20 * time.Millisecond) // it is told beside the answers, and not before
 	}
-	if err != nil || len(edges) != 1 || edges[0].ID != "fra-1" || "http://"+edges[0].HTTP != edge.web || edges[0].DNS[0] != edge.dns.String() {
+	if err != nil || len(edges) != 1 || edges[0].ID != "fra-1" || "http://"+edges[0].HTTP != edge.web ||
+		edges[0].DNS[0] != edge.dns.String() {
 		t.Errorf("edges in the store: %+v, %v", edges, err)
 	}
 
@@ -114,7 +115,8 @@ func TestAProberAloneIsReadyWithTheStore(t *testing.T) {
 	})
 	hub.kill()
 	p.eventually("the prober misses the store", func() error {
-		if code, body := p.get("/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(string(body), "prober: the store is stale") {
+		if code, body := p.get("/readyz"); code != http.StatusServiceUnavailable ||
+			!strings.Contains(string(body), "prober: the store is stale") {
 			return fmt.Errorf("%d %s", code, body)
 		}
 		return nil
@@ -129,17 +131,21 @@ func TestBrokenInEtcd(t *testing.T) {
 	d.sourceIs("current")
 	cases := []struct{ name, value, broken string }{
 		{"no JSON", "garbage", "shop/Service/web"},
-		{"another's key", `{"resource":{"kind":"Service","tenant":"other","name":"web","spec":{"host":"x.","rules":[]}}}`, "shop/Service/web"},
+		{"another's key", `{"resource":{"kind":"Service","tenant":"other","name":"web","spec":{"host":"x.","rules":[]}}}`,
+			"shop/Service/web"},
 		{"wrong types", `{"resource":{"kind":"Service","tenant":"shop","name":"web","spec":{"host":7}}}`, "shop/Service/web"},
-		{"a zone's text that is not there", `{"resource":{"kind":"Service","tenant":"shop","name":"web","spec":{}},"text":["00"]}`, "shop/Service/web"},
-		{"well-formed nonsense", `{"resource":{"kind":"Service","tenant":"shop","name":"web","spec":{"host":"web.shop.gtm.example.","rules":[{"pools":["none"]}]}}}`,
+		{"a zone's text that is not there", `{"resource":{"kind":"Service","tenant":"shop","name":"web","spec":{}},"text":["00"]}`,
+			"shop/Service/web"},
+		{"well-formed nonsense", `{"resource":{"kind":"Service","tenant":"shop","name":"web","spec":{` +
+			`"host":"web.shop.gtm.example.","rules":[{"pools":["none"]}]}}}`,
 			"shop/Service/web"},
 	}
 	client := openStore(t, dir)
 	gen := uint64(1)
 	for _, c := range cases {
 		gen++
-		writeStraight(t, dir, map[string]string{fmt.Sprintf("config/res/shop/Service/web/%016x", gen): c.value, "config/head/shop": fmt.Sprint(gen)})
+		writeStraight(t, dir, map[string]string{fmt.Sprintf("config/res/shop/Service/web/%016x", gen): c.value,
+			"config/head/shop": fmt.Sprint(gen)})
 		d.eventually(c.name+": status names it", func() error {
 			s := d.status()
 			if len(s.Broken) != 1 || s.Broken[0].Resource != c.broken || s.Broken[0].Error == "" || s.Tenants["shop"] != gen {

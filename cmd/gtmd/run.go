@@ -172,8 +172,10 @@ func (s *server) open(ctx context.Context) (err error) {
 		s.edge, err = edge.New(edge.Config{ID: cfg.id, Version: version, Store: s.store, Dir: filepath.Join(cfg.data, "edge"), DNS: cfg.dns,
 			Filled: s.filled, Workers: cfg.workers, XDP: cfg.serving.xdp, HTTP: s.httpAddr(), GeoFiles: cfg.geo, ExplainFrom: cfg.explain,
 			Aliases: alias.Config{Resolvers: cfg.resolvers}, TSIGKeys: cfg.tsigKeys, Forward: s.forward(), Identity: cfg.signing.identity,
-			TLS: cfg.serving.tls, HTTPS: cfg.serving.https, QUIC: cfg.serving.quic, Certificates: cfg.serving.certs, RateLimit: cfg.serving.rate,
-			CookieSecrets: cfg.serving.cookieSecrets, RequireCookies: cfg.serving.requireCookies, Logger: cfg.logger, Registerer: s.registry})
+			TLS: cfg.serving.tls, HTTPS: cfg.serving.https, QUIC: cfg.serving.quic, Certificates: cfg.serving.certs,
+			RateLimit:     cfg.serving.rate,
+			CookieSecrets: cfg.serving.cookieSecrets, RequireCookies: cfg.serving.requireCookies, Logger: cfg.logger,
+			Registerer: s.registry})
 		if err != nil {
 			return err
 		}

@@ -19,7 +19,8 @@ func TestLogsObeyNobody(t *testing.T) {
 		for _, text := range hostile {
 			var b bytes.Buffer
 			logger := newLogger(form, &b, slog.LevelInfo)
-			logger.With("host", text).WithGroup("of").Error(text, "author", text, "reason", errors.New(text), "list", []string{text}, text, 1)
+			logger.With("host", text).WithGroup("of").Error(text, "author", text, "reason", errors.New(text), "list",
+				[]string{text}, text, 1)
 			line, rest, _ := strings.Cut(b.String(), "\n")
 			if rest != "" || strings.ContainsFunc(line, func(c rune) bool { return c == '\t' || obeyed(c) }) {
 				t.Errorf("%s: %q", form, b.String())

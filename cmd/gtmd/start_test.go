@@ -104,16 +104,18 @@ func TestUsage(t *testing.T) {
 		code int
 		says []string
 	}{
-		{"everything wrong", []string{"--roles", "edge,cook", "--dns", "1.2.3", "--http", "foo", "--explain-from", "x", "--workers", "-1", "--log", "xml",
-			"--log-level", "loud", "--etcd-ca", "/none", "--id", "a b"}, 2,
-			[]string{`"cook" is not a role`, `"1.2.3"`, `"foo"`, `"x" is not a network`, "--workers: -1", `"xml"`, `"loud"`, "go with --etcd", `"a b"`, "gtmd --help"}},
+		{"everything wrong", []string{"--roles", "edge,cook", "--dns", "1.2.3", "--http", "foo", "--explain-from", "x", "--workers", "-1",
+			"--log", "xml", "--log-level", "loud", "--etcd-ca", "/none", "--id", "a b"}, 2,
+			[]string{`"cook" is not a role`, `"1.2.3"`, `"foo"`, `"x" is not a network`, "--workers: -1", `"xml"`, `"loud"`,
+				"go with --etcd", `"a b"`, "gtmd --help"}},
 		{"unknown flag", []string{"--rolls", "edge"}, 2, []string{"--rolls", "gtmd --help"}},
 		{"no number", []string{"--workers", "many"}, 2, []string{"workers", "many"}},
 		{"argument", []string{"zones"}, 2, []string{`"zones"`}},
 		{"no role", []string{"--roles", ""}, 2, []string{"--roles"}},
 		{"no address", []string{"--dns", ""}, 2, []string{"--dns"}},
 		{"TLS files", []string{"--etcd", "https://127.0.0.1:1", "--etcd-ca", "/no/such.pem"}, 2, []string{"--etcd-ca", "/no/such.pem"}},
-		{"half a key pair", []string{"--etcd", "https://127.0.0.1:1", "--etcd-cert", "/no/such.pem"}, 2, []string{"--etcd-cert and --etcd-key"}},
+		{"half a key pair", []string{"--etcd", "https://127.0.0.1:1", "--etcd-cert", "/no/such.pem"}, 2,
+			[]string{"--etcd-cert and --etcd-key"}},
 		{"etcd without a scheme", []string{"--etcd", "127.0.0.1:2379"}, 1, []string{"http://HOST:2379"}},
 		{"help", []string{"--help"}, 0, []string{"--demo", "--apply", "gtmd --demo --apply zones"}},
 		{"version", []string{"--version"}, 0, []string{version}},
@@ -134,7 +136,8 @@ func TestApplyOfFaults(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
 	bad := filepath.Join(t.TempDir(), "bad.yaml")
-	writeFile(t, bad, strings.NewReplacer("rules: [{pools: [p]}]", "rulez: [{pools: [p]}]", "pools: [eu]", "pools: [ue]").Replace(configYAML))
+	writeFile(t, bad, strings.NewReplacer("rules: [{pools: [p]}]", "rulez: [{pools: [p]}]", "pools: [eu]",
+		"pools: [ue]").Replace(configYAML))
 
 	d := launch(t, dir, "--apply", bad)
 	if code := d.end(); code != 1 {
@@ -148,7 +151,9 @@ func TestApplyOfFaults(t *testing.T) {
 	if code := d.end(); code != 1 {
 		t.Errorf("exit code %d on an empty store, want 1", code)
 	}
-	d.says(dangling+":19:", "shop/Service/web", "shop/Pool/ue does not exist", dangling+":29:", "other/Service/w", "other/Pool/q does not exist") // all at once
+	// all at once
+	d.says(dangling+":19:", "shop/Service/web", "shop/Pool/ue does not exist", dangling+":29:", "other/Service/w",
+		"other/Pool/q does not exist")
 
 	start(t, dir, "--apply", writeConfig(t, "198.51.100.1")).interrupt()
 	d = start(t, dir, "--apply", bad)
@@ -189,7 +194,8 @@ func TestWhatIsTaken(t *testing.T) {
 		args      []string
 		says      []string
 	}{
-		{"the HTTP port", newDir(t), []string{"--http", web}, []string{"--http", web, "stop what listens there, or choose another address"}},
+		{"the HTTP port", newDir(t), []string{"--http", web},
+			[]string{"--http", web, "stop what listens there, or choose another address"}},
 		{"the DNS port", newDir(t), []string{"--dns", d.dns.String()}, []string{d.dns.String()}},
 		{"the folder", dir, nil, []string{dir, "in use by another gtmd", strconv.Itoa(d.cmd.Process.Pid)}},
 	}

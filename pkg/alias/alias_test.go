@@ -80,7 +80,8 @@ func (r *recursor) handler(network string) dns.HandlerFunc {
 		m := new(dns.Msg)
 		m.SetReply(q)
 		r.mu.Lock()
-		r.seen = append(r.seen, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", network, strings.ToLower(q.Question[0].Name), dns.TypeToString[q.Question[0].Qtype], subnet)))
+		r.seen = append(r.seen, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", network, strings.ToLower(q.Question[0].Name),
+			dns.TypeToString[q.Question[0].Qtype], subnet)))
 		r.ans(m, network, subnet)
 		r.mu.Unlock()
 		_ = w.WriteMsg(m)
@@ -133,8 +134,9 @@ func work(t *testing.T, file string, atlas *geo.Atlas, resolver netip.AddrPort, 
 	t.Helper()
 	k := &keeper{t: t, news: make(chan *table.Resolved, 1000), reg: prometheus.NewRegistry()}
 	var err error
-	k.Keeper, err = New(Config{Resolvers: []netip.AddrPort{resolver}, Timeout: time.Second, Shortest: 20 * time.Millisecond, Longest: 50 * time.Millisecond,
-		File: file, Deliver: func(_ context.Context, _ table.Target, r *table.Resolved) { k.news <- r }, Registerer: k.reg})
+	k.Keeper, err = New(Config{Resolvers: []netip.AddrPort{resolver}, Timeout: time.Second, Shortest: 20 * time.Millisecond,
+		Longest: 50 * time.Millisecond,
+		File:    file, Deliver: func(_ context.Context, _ table.Target, r *table.Resolved) { k.news <- r }, Registerer: k.reg})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -330,7 +332,8 @@ func TestResultsOutliveARestart(t *testing.T) {
 	if gone := asker(t).Want(nil, nil); len(gone) != 0 {
 		t.Errorf("gone %v", gone)
 	}
-	for name, text := range map[string]string{"cut": "{", "version": `{"version": 9}`, "address": `{"version":1,"targets":[{"host":"a.example.","places":[{"addresses":["127.0.0.1"]}]}]}`} {
+	for name, text := range map[string]string{"cut": "{", "version": `{"version": 9}`,
+		"address": `{"version":1,"targets":[{"host":"a.example.","places":[{"addresses":["127.0.0.1"]}]}]}`} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -342,7 +345,8 @@ func TestResultsOutliveARestart(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	f.Add([]byte(`{"version":1,"targets":[{"host":"a.example.","by":"continent","places":[{"addresses":["192.0.2.1"],"ttl":5,"at":"2026-01-01T00:00:00Z"},{"place":"EU","ttl":0,"at":"0001-01-01T00:00:00Z"}]}]}`))
+	f.Add([]byte(`{"version":1,"targets":[{"host":"a.example.","by":"continent","places":[` +
+		`{"addresses":["192.0.2.1"],"ttl":5,"at":"2026-01-01T00:00:00Z"},{"place":"EU","ttl":0,"at":"0001-01-01T00:00:00Z"}]}]}`))
 	f.Add([]byte(`{"version":1,"targets":[{"host":"a.example.","places":[{"addresses":["::ffff:1.2.3.4"]}]}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		kept, err := decode(data)

@@ -86,8 +86,8 @@ func (k *Keeper) exchange(ctx context.Context, q question, qtype uint16) (*dns.M
 	return nil, err
 }
 
-// exchangeWith asks by UDP, and by TCP where the answer is cut, cannot be read or is not to the question as it was written: a forger does not
-// know the case of its letters (draft-vixie-dnsext-dns0x20), and a rare resolver does not keep it.
+// exchangeWith asks by UDP, and by TCP where the answer is cut, cannot be read or is not to the question as it was written: a forger does
+// not know the case of its letters (draft-vixie-dnsext-dns0x20), and a rare resolver does not keep it.
 func (k *Keeper) exchangeWith(ctx context.Context, q question, qtype uint16, at string) (*dns.Msg, error) {
 	m := k.message(q, qtype)
 	r, err := k.once(ctx, "udp", m, at)

@@ -184,11 +184,13 @@ func FuzzFollow(f *testing.F) {
 
 func TestSystemResolvers(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "resolv.conf")
-	if err := os.WriteFile(file, []byte("search example\nnameserver 192.0.2.53\nnameserver 2001:db8::53\noptions edns0\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("search example\nnameserver 192.0.2.53\nnameserver 2001:db8::53\noptions edns0\n"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	got, err := SystemResolvers(file)
-	if want := []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53"), netip.MustParseAddrPort("[2001:db8::53]:53")}; err != nil || !slices.Equal(got, want) {
+	if want := []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53"), netip.MustParseAddrPort("[2001:db8::53]:53")}; err != nil ||
+		!slices.Equal(got, want) {
 		t.Errorf("%v, %v", got, err)
 	}
 	if _, err := SystemResolvers(filepath.Join(t.TempDir(), "none")); err == nil {

@@ -13,13 +13,16 @@ var (
 	descTargets    = prometheus.NewDesc("gtm_alias_targets", "Hosts outside that aliases lead to.", nil, nil)
 	descUnresolved = prometheus.NewDesc("gtm_alias_unresolved_targets", "Targets that were never resolved: SERVFAIL.", nil, nil)
 	descFailing    = prometheus.NewDesc("gtm_alias_failing_targets", "Targets of which a question failed last time.", nil, nil)
-	descStale      = prometheus.NewDesc("gtm_alias_stale_seconds", "How old the oldest result is that could not be refreshed; 0: there is none.", nil, nil)
+	descStale      = prometheus.NewDesc("gtm_alias_stale_seconds",
+		"How old the oldest result is that could not be refreshed; 0: there is none.", nil, nil)
 )
 
 func newMetrics(k *Keeper, reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{k: k,
-		questions: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gtm_alias_questions_total", Help: "Targets asked for, both families together, by result."}, []string{"result"}),
-		refused:   prometheus.NewCounter(prometheus.CounterOpts{Name: "gtm_alias_refused_addresses_total", Help: "Addresses left out of results: loopback, link-local and the like."}),
+		questions: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gtm_alias_questions_total",
+			Help: "Targets asked for, both families together, by result."}, []string{"result"}),
+		refused: prometheus.NewCounter(prometheus.CounterOpts{Name: "gtm_alias_refused_addresses_total",
+			Help: "Addresses left out of results: loopback, link-local and the like."}),
 	}
 	m.questions.WithLabelValues("ok")
 	m.questions.WithLabelValues("failed")
@@ -74,7 +77,8 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	n := len(m.k.targets)
 	m.k.mu.Unlock()
-	for d, v := range map[*prometheus.Desc]float64{descTargets: float64(n), descUnresolved: float64(unresolved), descFailing: float64(failing), descStale: stale} {
+	for d, v := range map[*prometheus.Desc]float64{descTargets: float64(n), descUnresolved: float64(unresolved),
+		descFailing: float64(failing), descStale: stale} {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v)
 	}
 }

@@ -195,7 +195,8 @@ func (s *scheduler) take(o outcome) {
 	s.queues[e.lane].add(e)
 	if o.err != nil {
 		if e.failures++; e.failures == 1 {
-			s.tell(e, slog.LevelWarn, "an alias's target cannot be resolved; the last good result stays", "from", e.result.At, "error", o.err)
+			s.tell(e, slog.LevelWarn, "an alias's target cannot be resolved; the last good result stays", "from", e.result.At,
+				"error", o.err)
 		}
 		e.err = o.err.Error()
 		return

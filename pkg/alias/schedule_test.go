@@ -58,7 +58,8 @@ func TestLaggardsLeaveRoom(t *testing.T) {
 	}
 	drain(0, s.busy)
 	if s.busy != 0 || s.late != 0 || s.queues[lagging].Len() != len(dead)-laggards || s.queues[quick].Len() != laggards+1 {
-		t.Errorf("afterwards %d are asked (%d laggards), %d wait as laggards, %d others", s.busy, s.late, s.queues[lagging].Len(), s.queues[quick].Len())
+		t.Errorf("afterwards %d are asked (%d laggards), %d wait as laggards, %d others", s.busy, s.late, s.queues[lagging].Len(),
+			s.queues[quick].Len())
 	}
 	cancel()
 }

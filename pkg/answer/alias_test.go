@@ -36,13 +36,20 @@ func withAliases(t *testing.T) *server {
 }
 
 func (s *server) resolve(addresses, european string) {
+	s.t.Helper()
+	s.resolveFor(20, addresses, european)
+}
+
+// resolveFor says what outside was resolved to, for so many seconds.
+func (s *server) resolveFor(ttl uint32, addresses, european string) {
 	parse := func(text string) (out []netip.Addr) {
 		for _, a := range strings.Fields(text) {
 			out = append(out, netip.MustParseAddr(a))
 		}
 		return out
 	}
-	s.SetResolved(outside, &table.Resolved{TTL: 20, Addresses: parse(addresses), Places: []table.Placed{{Place: "EU", Addresses: parse(european)}}})
+	places := []table.Placed{{Place: "EU", Addresses: parse(european)}}
+	s.SetResolved(outside, &table.Resolved{TTL: ttl, Addresses: parse(addresses), Places: places})
 	s.Change(table.Change{})
 }
 
@@ -129,5 +136,41 @@ func TestAliasesAreSigned(t *testing.T) {
 	verify(t, r.Ns, keys, at)
 	if got := nsec(r); strings.Contains(got, "AAAA") || !strings.Contains(got, " A ") {
 		t.Errorf("proof of a family that does not exist: %s", got)
+	}
+}
+
+// TestSignaturesAreOfOneTTL: what an alias was resolved to gets another TTL, and its records stay. The signature of before was of the
+// TTL of before, and is not handed out with the new one, in whichever way the query is answered.
+func TestSignaturesAreOfOneTTL(t *testing.T) {
+	s := withAliases(t)
+	keys := s.sign(dnssec.ECDSAP256)
+	at := time.Unix(int64(s.now), 0)
+	q := query(t, "beyond.gtm.example.", "A", "do")
+	msg, err := q.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	unsigned, err := query(t, "beyond.gtm.example.", "A").Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ttl := range []uint32{20, 7, 15, 20} {
+		s.resolveFor(ttl, "203.0.113.7", "203.0.113.7")
+		straight, bare := new(dns.Msg), new(dns.Msg)
+		if err := bare.Unpack(s.lookedAt(unsigned, Meta{})); err != nil || len(bare.Answer) != 1 || bare.Answer[0].Header().Ttl != ttl {
+			t.Errorf("without signatures: %v %v, want TTL %d", err, bare.Answer, ttl)
+		}
+		long := s.askSigned(q)
+		if err := straight.Unpack(s.lookedAt(msg, Meta{})); err != nil {
+			t.Fatal(err)
+		}
+		if _, direct := s.a.looks[0].path.Direct(); !direct {
+			t.Error("the path does not lead straight to the records")
+		}
+		for _, r := range []*dns.Msg{long, straight} {
+			if verify(t, r.Answer, keys, at); len(r.Answer) != 2 || r.Answer[0].Header().Ttl != ttl {
+				t.Errorf("%v, want TTL %d", r.Answer, ttl)
+			}
+		}
 	}
 }

@@ -45,6 +45,7 @@ type Meta struct {
 	Encrypted bool           // over TLS, HTTPS or QUIC
 	QUIC      bool           // over QUIC, which has rules of its own (RFC 9250)
 	Slow      bool           // it has been deferred once: what it needs is now done, however long it takes
+	Resume    uint64         // with Slow: what Answerer.Resume gave then; 0: not told
 	KeepAlive uint16         // how long the stream may be idle, in units of 100 ms; 0: not told
 	Ahead     int            // 1 + what Look was told of the query; 0: Look has not seen it
 }
@@ -69,6 +70,7 @@ type Answerer struct {
 	cfg  Config
 	nsid []byte
 	rng  generator
+	then generator // what rng was when the query came
 
 	*look                   // of the query
 	looks  [Window + 1]look // the last is for queries that Look has not seen
@@ -128,6 +130,9 @@ func (a *Answerer) Answer(buf []byte, n int, m *Meta) Outcome {
 	a.meta = m                                   // as it is: what was just written in pieces is slow to read as a whole
 	if a.q.DO || a.q.QType == dnswire.TypeNSEC { // it may be deferred
 		a.tail = append(a.tail[:0], buf[a.q.End:n]...)
+		if a.then = a.rng; m.Slow && m.Resume != 0 {
+			a.rng = generator(m.Resume)
+		}
 	}
 	a.begin(buf, &a.q)
 	a.counted = a.cfg.Elsewhere
@@ -160,6 +165,10 @@ func (a *Answerer) Answer(buf []byte, n int, m *Meta) Outcome {
 	}
 	return o
 }
+
+// Resume tells of the query that was deferred just now where its random numbers began. The second try draws the same: if it drew anew,
+// answers whose signatures stand already would come too often.
+func (a *Answerer) Resume() uint64 { return uint64(a.then) }
 
 // foreign tells whether the message is for another to answer; see Config.Foreign.
 func (a *Answerer) foreign() bool {
@@ -335,7 +344,7 @@ func (a *Answerer) steered(z *table.Zone, q *dnswire.Query, s *table.Service, f 
 		return
 	}
 	records, count := d.Records(&a.joined)
-	a.appendSteered(records, count, at, s.TTL)
+	a.appendSteered(records, count, at, d.TTL)
 	a.signSteered(z, q, s, f, at)
 	if c := s.Counts(); c != nil {
 		c.Add(d.Draw.Pool.ID.Pool)

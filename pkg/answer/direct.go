@@ -15,7 +15,7 @@ const directRoom = 512
 // test compares. Where that is not certain, ok is false, and nothing has happened.
 func (a *Answerer) direct(buf []byte, m *Meta) (o Outcome, ok bool) {
 	q, p := &a.q, &a.path
-	s, d, ok := p.Direct()
+	s, ok := p.Direct()
 	if !ok || q.CO || q.NSID || q.TCPKeepalive || q.HasTSIG || m.Encrypted {
 		return Outcome{}, false
 	}
@@ -43,7 +43,7 @@ func (a *Answerer) direct(buf []byte, m *Meta) (o Outcome, ok bool) {
 		} else {
 			copy(b, records[:n])
 		}
-		binary.BigEndian.PutUint32(b[6:], s.TTL)
+		binary.BigEndian.PutUint32(b[6:], p.TTL)
 		b, records = b[n:], records[n:]
 	}
 	copy(buf[pos:end], sig.Wire)
@@ -58,7 +58,7 @@ func (a *Answerer) direct(buf []byte, m *Meta) (o Outcome, ok bool) {
 	}
 	dnswire.SetHeader(buf, q.ID, dnswire.FlagQR|dnswire.FlagAA|q.Flags&(dnswire.FlagRD|dnswire.FlagCD), 1, count+sig.Count, 0, additional)
 	if c := s.Counts(); c != nil {
-		c.Add(d.Pool.ID.Pool)
+		c.Add(p.Leaf().Pool.ID.Pool)
 	}
 	if counts := p.Zone.Counts; counts != nil {
 		a.counts.add(counts, dnswire.RcodeSuccess, a.cfg.Row)

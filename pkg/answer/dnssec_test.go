@@ -68,7 +68,7 @@ func (s *server) askSigned(m *dns.Msg) *dns.Msg {
 	meta := Meta{Source: s.src, Stream: true}
 	out := s.a.Answer(buf, copy(buf, packed), &meta)
 	if out.Deferred {
-		meta.Slow = true
+		meta.Slow, meta.Resume = true, s.a.Resume()
 		out = s.a.Answer(buf, len(packed), &meta) // the query is as it came
 	}
 	r := new(dns.Msg)
@@ -270,6 +270,29 @@ func TestHealthNeedsNoNewSignature(t *testing.T) {
 	s.down("sg")
 	if ask(false).Deferred {
 		t.Error("the second set was signed before, but is signed anew")
+	}
+}
+
+// TestADeferredQueryIsDrawnOnce: a query that had to wait for a signature drew anew, so that answers which were signed already came in
+// the place of those that were not. What is drawn without signatures is what is drawn with them.
+func TestADeferredQueryIsDrawnOnce(t *testing.T) {
+	s := newServer(t)
+	signed, plain := query(t, "web.shop.gtm.example.", "A", "do", "ecs=91.198.174.0/24"), query(t, "web.shop.gtm.example.", "A", "ecs=91.198.174.0/24")
+	address := func(seed uint64, q *dns.Msg) string {
+		s.a = New(Config{View: &s.View, Seed: seed, Clock: func() uint32 { return s.now }})
+		return s.askSigned(q).Answer[0].(*dns.A).A.String()
+	}
+	seen := map[string]int{}
+	for seed := range uint64(40) {
+		s.sign(dnssec.ECDSAP256) // what was signed before is of no use
+		want := address(seed, plain)
+		if got := address(seed, signed); got != want {
+			t.Errorf("seed %d: %s without signatures, %s with one that was waited for", seed, want, got)
+		}
+		seen[want]++
+	}
+	if len(seen) < 2 {
+		t.Errorf("all answers are %v", seen)
 	}
 }
 

@@ -254,11 +254,11 @@ func (h *sharing) Handle(r *serve.Request) (int, serve.Action) {
 		h.ahead++
 	}
 	o := a.Answer(r.Buf, r.N, &Meta{Source: r.Source, Stream: r.Transport != serve.UDP, QUIC: r.Transport == serve.QUIC,
-		Encrypted: r.Transport != serve.UDP && r.Transport != serve.TCP, Slow: r.Slow, KeepAlive: r.KeepAlive, Ahead: r.Ahead})
+		Encrypted: r.Transport != serve.UDP && r.Transport != serve.TCP, Slow: r.Slow, Resume: r.Resume, KeepAlive: r.KeepAlive, Ahead: r.Ahead})
 	r.Exempt = o.Exempt
 	switch {
 	case o.Deferred:
-		r.Preferred = o.Size == Known
+		r.Preferred, r.Resume = o.Size == Known, a.Resume()
 		return 0, serve.Defer
 	case o.Size == Fatal:
 		return 0, serve.Close

@@ -40,17 +40,23 @@ func TestAliasErrors(t *testing.T) {
 	cafe := join(poolOf("cafe", "p", "198.51.100.9"), serviceOf("cafe", "s", "s.cafe.gtm.example.", "p"))
 	for _, c := range []struct{ name, before, put, del, want string }{
 		{"to nothing", "", zoneWith(`{name: www, to: nothing.gtm.example.}`), "",
-			"c.yaml:14: platform/Zone/gtm.example.: spec.aliases: www.gtm.example. leads to nothing.gtm.example., but zone gtm.example. has neither a service nor addresses there; correct the alias, or change it first where it is not yours"},
+			"c.yaml:14: platform/Zone/gtm.example.: spec.aliases: www.gtm.example. leads to nothing.gtm.example., but zone gtm.example. " +
+				"has neither a service nor addresses there; correct the alias, or change it first where it is not yours"},
 		{"to a name without addresses", "", aliasOf("shop", "s", "s.shop.gtm.example.", "mail.shop.gtm.example."), "",
-			"c.yaml:4: shop/Service/s: spec.alias.to: s.shop.gtm.example. leads to mail.shop.gtm.example., but zone gtm.example. has neither a service nor addresses there; correct the alias, or change it first where it is not yours"},
+			"c.yaml:4: shop/Service/s: spec.alias.to: s.shop.gtm.example. leads to mail.shop.gtm.example., but zone gtm.example. has " +
+				"neither a service nor addresses there; correct the alias, or change it first where it is not yours"},
 		{"the end is taken away", zoneWith(toWeb), "", "shop/Service/web",
-			"platform/Zone/gtm.example.: spec.aliases: gtm.example. leads to web.shop.gtm.example., but zone gtm.example. has neither a service nor addresses there; correct the alias, or change it first where it is not yours"},
+			"platform/Zone/gtm.example.: spec.aliases: gtm.example. leads to web.shop.gtm.example., but zone gtm.example. has neither a " +
+				"service nor addresses there; correct the alias, or change it first where it is not yours"},
 		{"the end moves", zoneWith(toWeb), serviceOf("shop", "web", "other.shop.gtm.example.", "eu"), "",
-			"platform/Zone/gtm.example.: spec.aliases: gtm.example. leads to web.shop.gtm.example., but zone gtm.example. has neither a service nor addresses there; correct the alias, or change it first where it is not yours"},
+			"platform/Zone/gtm.example.: spec.aliases: gtm.example. leads to web.shop.gtm.example., but zone gtm.example. has neither a " +
+				"service nor addresses there; correct the alias, or change it first where it is not yours"},
 		{"beside a CNAME", "", zoneWith(`{name: alias.shop, to: web.shop.gtm.example.}`), "",
-			"c.yaml:14: platform/Zone/gtm.example.: spec.aliases: zone gtm.example. has a CNAME at alias.shop.gtm.example.; remove one of the two"},
+			"c.yaml:14: platform/Zone/gtm.example.: spec.aliases: zone gtm.example. has a CNAME at alias.shop.gtm.example.; remove one " +
+				"of the two"},
 		{"of another tenant", "", join(cafe, aliasOf("cafe", "a", "a.cafe.gtm.example.", "web.shop.gtm.example.")), "",
-			"c.yaml:14: cafe/Service/a: spec.alias.to: web.shop.gtm.example. is steered by shop/Service/web: an alias of a service leads to services of its own tenant; have the tenant platform put the alias into the zone"},
+			"c.yaml:14: cafe/Service/a: spec.alias.to: web.shop.gtm.example. is steered by shop/Service/web: an alias of a service leads " +
+				"to services of its own tenant; have the tenant platform put the alias into the zone"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ch, _ := house(t)
@@ -74,7 +80,8 @@ func TestAliasErrors(t *testing.T) {
 
 func TestAliasAndItsEndInOneChange(t *testing.T) {
 	c, _ := house(t)
-	p := mustPlan(t, c, Input{Put: decode(t, join(zoneWith(`{name: new, to: new.shop.gtm.example.}`), serviceOf("shop", "new", "new.shop.gtm.example.", "eu")))})
+	p := mustPlan(t, c, Input{Put: decode(t,
+		join(zoneWith(`{name: new, to: new.shop.gtm.example.}`), serviceOf("shop", "new", "new.shop.gtm.example.", "eu")))})
 	if _, err := c.Apply(context.Background(), p); err != nil {
 		t.Fatal(err)
 	}

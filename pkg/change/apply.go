@@ -274,7 +274,8 @@ func (e *ConflictError) Error() string {
 		if i == 0 {
 			sep = ": since then "
 		}
-		fmt.Fprintf(&b, "%s%s wrote %s@%d at %s (%s)", sep, rec.Author, rec.Tenant, rec.Generation, rec.Time.UTC().Format(time.RFC3339), rec.Message)
+		fmt.Fprintf(&b, "%s%s wrote %s@%d at %s (%s)", sep, rec.Author, rec.Tenant, rec.Generation,
+			rec.Time.UTC().Format(time.RFC3339), rec.Message)
 	}
 	b.WriteString("; look at what changed, then plan again")
 	return b.String()

@@ -27,7 +27,8 @@ func TestNewAliasesComeLast(t *testing.T) {
 	}
 	// An alias that is there stays where a further one waits for a new service of a new tenant.
 	more := strings.Replace(zoneWith(toWeb, `{name: more, to: s.new.gtm.example.}`), "{shop:", "{new: [new.gtm.example.], shop:", 1)
-	p = mustPlan(t, c, Input{Put: decode(t, join(more, poolOf("new", "p", "198.51.100.9"), serviceOf("new", "s", "s.new.gtm.example.", "p")))})
+	p = mustPlan(t, c, Input{Put: decode(t,
+		join(more, poolOf("new", "p", "198.51.100.9"), serviceOf("new", "s", "s.new.gtm.example.", "p")))})
 	if len(p.Parts) != 3 {
 		t.Fatalf("got %s", outline(p))
 	}

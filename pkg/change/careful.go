@@ -40,7 +40,8 @@ func Careful(edit Edit, tenant, pool string, down func(spec.Key) bool) Edit {
 			return put, deleted, nil
 		}
 		if p := after.Get(key).Spec.(*spec.Pool); !slices.ContainsFunc(p.Endpoints, hasWeight) {
-			return nil, nil, &AskError{fmt.Sprintf("all weights of %s/%s would be 0, and no client would be sent there any more", tenant, pool)}
+			return nil, nil, &AskError{fmt.Sprintf("all weights of %s/%s would be 0, and no client would be sent there any more",
+				tenant, pool)}
 		}
 		if where := withoutPool(s, key, func(k spec.Key) bool { return left.takes(k) && (down == nil || !down(k)) }); where != "" {
 			return nil, nil, &AskError{fmt.Sprintf("%s/%s is the last pool that takes clients of %s", tenant, pool, where)}

@@ -114,7 +114,8 @@ func poolOf(tenant, name, address string) string {
 }
 
 func serviceOf(tenant, name, host, pool string) string {
-	return fmt.Sprintf("kind: Service\ntenant: %s\nname: %s\nspec: {host: %s, rules: [{name: rest, pools: [%s]}]}\n", tenant, name, host, pool)
+	return fmt.Sprintf("kind: Service\ntenant: %s\nname: %s\nspec: {host: %s, rules: [{name: rest, pools: [%s]}]}\n", tenant,
+		name, host, pool)
 }
 
 func join(docs ...string) string { return strings.Join(docs, "---\n") }
@@ -131,7 +132,8 @@ func TestPlan(t *testing.T) {
 			"platform@1 update Zone/gtm.example. reads bar,cafe,new,shop\nnew@0 create Pool/p create Service/s reads platform\n"},
 		{"the platform last, where it takes away", strings.Replace(shop, "site: fra, ", "", 1), "platform/Site/fra",
 			"shop@1 update Pool/eu reads platform\nplatform@1 delete Site/fra reads bar,cafe,shop\n"},
-		{"the platform in two parts", join(strings.Replace(shop, "site: fra, ", "site: ber, ", 1), "kind: Site\ntenant: platform\nname: ber\nspec: {}\n"), "platform/Site/fra",
+		{"the platform in two parts", join(strings.Replace(shop, "site: fra, ", "site: ber, ", 1),
+			"kind: Site\ntenant: platform\nname: ber\nspec: {}\n"), "platform/Site/fra",
 			"platform@1 create Site/ber\nshop@1 update Pool/eu reads platform\nplatform@2 delete Site/fra reads bar,cafe,shop\n"},
 		{"a service that is taken away: aliases of the platform may lead there", "", "shop/Service/web",
 			"shop@1 delete Service/web reads platform\n"},
@@ -142,8 +144,8 @@ func TestPlan(t *testing.T) {
 		{"an alias of the platform to a new service", join(aliasOf("platform", "new", "new.gtm.example.", "new.shop.gtm.example."),
 			serviceOf("shop", "new", "new.shop.gtm.example.", "eu")), "",
 			"shop@1 create Service/new reads platform\nplatform@1 create Service/new reads shop\n"},
-		{"a host that others may take too", join(poolOf("cafe", "p", "198.51.100.9"), serviceOf("cafe", "s", "x.shared.gtm.example.", "p")), "",
-			"cafe@0 create Pool/p create Service/s reads bar,platform\n"},
+		{"a host that others may take too", join(poolOf("cafe", "p", "198.51.100.9"), serviceOf("cafe", "s", "x.shared.gtm.example.", "p")),
+			"", "cafe@0 create Pool/p create Service/s reads bar,platform\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ch, _ := house(t)
@@ -172,28 +174,44 @@ func TestPlanErrors(t *testing.T) {
 	for _, c := range []struct{ name, put, del, want string }{
 		{"deletion of nothing", "", "shop/Pool/ue nobody/Pool/x",
 			"shop/Pool/ue: does not exist; did you mean eu?\nnobody/Pool/x: does not exist; the tenant nobody has no resources"},
-		{"declared and deleted", poolOf("shop", "eu", "198.51.100.9"), "shop/Pool/eu", "shop/Pool/eu: is both declared and deleted; keep one of them"},
+		{"declared and deleted", poolOf("shop", "eu", "198.51.100.9"), "shop/Pool/eu",
+			"shop/Pool/eu: is both declared and deleted; keep one of them"},
 		{"an unknown tenant", poolOf("shpo", "p", "198.51.100.9"), "",
-			"c.yaml:2: shpo/Pool/p: tenant: there is no tenant shpo; did you mean shop? Else the tenant platform makes it known by granting it names in a zone (spec.grants.shpo)"},
-		{"still used", "", "shop/Pool/eu", "shop/Pool/eu: cannot be deleted: shop/Service/web still refers to it (spec.rules[0].pools[0]); change or delete that first, or in the same change"},
-		{"still used by another tenant", "", "platform/Site/fra", "platform/Site/fra: cannot be deleted: shop/Pool/eu still refers to it (spec.site); change or delete that first, or in the same change"},
+			"c.yaml:2: shpo/Pool/p: tenant: there is no tenant shpo; did you mean shop? Else the tenant platform makes it known by " +
+				"granting it names in a zone (spec.grants.shpo)"},
+		{"still used", "", "shop/Pool/eu",
+			"shop/Pool/eu: cannot be deleted: shop/Service/web still refers to it (spec.rules[0].pools[0]); change or delete that first, " +
+				"or in the same change"},
+		{"still used by another tenant", "", "platform/Site/fra",
+			"platform/Site/fra: cannot be deleted: shop/Pool/eu still refers to it (spec.site); change or delete that first, or in the " +
+				"same change"},
 		{"not granted", serviceOf("shop", "s", "x.cafe.gtm.example.", "eu"), "",
-			"c.yaml:4: shop/Service/s: spec.host: x.cafe.gtm.example. is not granted: zone gtm.example. grants shop only shop.gtm.example.; have the tenant platform add it to the zone's spec.grants.shop"},
+			"c.yaml:4: shop/Service/s: spec.host: x.cafe.gtm.example. is not granted: zone gtm.example. grants shop only " +
+				"shop.gtm.example.; have the tenant platform add it to the zone's spec.grants.shop"},
 		{"a CNAME of the zone", serviceOf("shop", "s", "alias.shop.gtm.example.", "eu"), "",
-			"c.yaml:4: shop/Service/s: spec.host: zone gtm.example. has a CNAME at alias.shop.gtm.example.; change spec.host, or the content of zone gtm.example."},
+			"c.yaml:4: shop/Service/s: spec.host: zone gtm.example. has a CNAME at alias.shop.gtm.example.; change spec.host, or the " +
+				"content of zone gtm.example."},
 		{"below a delegation", serviceOf("shop", "s", "x.away.shop.gtm.example.", "eu"), "",
-			"c.yaml:4: shop/Service/s: spec.host: x.away.shop.gtm.example. cannot be reached: zone gtm.example. gives it away by the NS record of away.shop.gtm.example.; change spec.host, or the content of zone gtm.example."},
+			"c.yaml:4: shop/Service/s: spec.host: x.away.shop.gtm.example. cannot be reached: zone gtm.example. gives it away by the NS " +
+				"record of away.shop.gtm.example.; change spec.host, or the content of zone gtm.example."},
 		{"below a DNAME, though not at it", join(strings.Replace(platform, "mail.shop MX 10 ns1", "moved.shop DNAME shop.example.", 1),
 			serviceOf("shop", "at", "moved.shop.gtm.example.", "eu"), serviceOf("shop", "below", "x.moved.shop.gtm.example.", "eu")), "",
-			"c.yaml:28: shop/Service/below: spec.host: x.moved.shop.gtm.example. cannot be reached: zone gtm.example. gives it away by the " +
+			"c.yaml:28: shop/Service/below: spec.host: x.moved.shop.gtm.example. cannot be reached: zone gtm.example. gives it away " +
+				"by the " +
 				"DNAME record of moved.shop.gtm.example.; change spec.host, or the content of zone gtm.example."},
-		{"host names beside other data", join("kind: Pool\ntenant: shop\nname: cdn\nspec: {endpoints: [{name: a, host: x.}]}\n", serviceOf("shop", "s", "mail.shop.gtm.example.", "cdn")), "",
-			"c.yaml:9: shop/Service/s: spec.host: a service of host names answers CNAME, which allows nothing beside it, but zone gtm.example. has MX at mail.shop.gtm.example.; change spec.host, or the content of zone gtm.example."},
+		{"host names beside other data", join("kind: Pool\ntenant: shop\nname: cdn\nspec: {endpoints: [{name: a, host: x.}]}\n",
+			serviceOf("shop", "s", "mail.shop.gtm.example.", "cdn")), "",
+			"c.yaml:9: shop/Service/s: spec.host: a service of host names answers CNAME, which allows nothing beside it, but zone " +
+				"gtm.example. has MX at mail.shop.gtm.example.; change spec.host, or the content of zone gtm.example."},
 		{"a delegation above a service", strings.Replace(platform, "mail.shop MX 10 ns1", "shop NS ns1", 1), "",
-			"shop/Service/web: spec.host: web.shop.gtm.example. cannot be reached: zone gtm.example. gives it away by the NS record of shop.gtm.example.; change spec.host, or the content of zone gtm.example."},
-		{"a bad zone, and all the rest at once", join("kind: Zone\ntenant: platform\nname: bad.example.\nspec: {nameservers: [ns1.gtm.example.], contact: a.b, content: \"x.other. A 192.0.2.1\\n\"}\n",
-			serviceOf("platform", "s", "www.bad.example.", "gone")), "",
-			"c.yaml:4: platform/Zone/bad.example.: spec.content: line 1 of the content: x.other. A is outside the zone bad.example.: remove it, or put it into its own zone\n" +
+			"shop/Service/web: spec.host: web.shop.gtm.example. cannot be reached: zone gtm.example. gives it away by the NS record of " +
+				"shop.gtm.example.; change spec.host, or the content of zone gtm.example."},
+		{"a bad zone, and all the rest at once",
+			join("kind: Zone\ntenant: platform\nname: bad.example.\nspec: {nameservers: [ns1.gtm.example.], contact: a.b, content: "+
+				"\"x.other. A 192.0.2.1\\n\"}\n",
+				serviceOf("platform", "s", "www.bad.example.", "gone")), "",
+			"c.yaml:4: platform/Zone/bad.example.: spec.content: line 1 of the content: x.other. A is outside the zone bad.example.: " +
+				"remove it, or put it into its own zone\n" +
 				"c.yaml:9: platform/Service/s: spec.rules[0].pools[0]: platform/Pool/gone does not exist"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -225,9 +243,12 @@ func TestPlanTwice(t *testing.T) {
 func TestPlanWarns(t *testing.T) {
 	ch, _ := house(t)
 	p := mustPlan(t, ch, Input{Put: decode(t, join(serviceOf("shop", "s", "static.shop.gtm.example.", "eu"),
-		"kind: Zone\ntenant: platform\nname: other.example.\nspec: {nameservers: [ns9.x.], contact: a.b, content: \"@ NS ns1.gtm.example.\\n\"}\n"))})
-	want := "c.yaml:9: platform/Zone/other.example.: spec.nameservers: is not used: the content has NS records of its own: ns1.gtm.example.; change the content, or remove its NS records\n" +
-		"c.yaml:4: shop/Service/s: spec.host: zone gtm.example. has addresses of its own at static.shop.gtm.example.: the service answers instead of them; change spec.host, or the content of zone gtm.example."
+		"kind: Zone\ntenant: platform\nname: other.example.\nspec: {nameservers: [ns9.x.], contact: a.b, content: \"@ NS "+
+			"ns1.gtm.example.\\n\"}\n"))})
+	want := "c.yaml:9: platform/Zone/other.example.: spec.nameservers: is not used: the content has NS records of its own: " +
+		"ns1.gtm.example.; change the content, or remove its NS records\n" +
+		"c.yaml:4: shop/Service/s: spec.host: zone gtm.example. has addresses of its own at static.shop.gtm.example.: the service " +
+		"answers instead of them; change spec.host, or the content of zone gtm.example."
 	if diff := cmp.Diff(want, p.Warnings.Error()); diff != "" {
 		t.Error(diff)
 	}
@@ -243,7 +264,8 @@ func TestMailBesideOtherRecords(t *testing.T) {
 	for _, c := range []struct{ host, record, errs, warnings string }{
 		{"gtm.example.", "mx: {}", "", ""},
 		{"static.shop.gtm.example.", "srv: {port: 1}", "", ""},
-		{"mail.shop.gtm.example.", "mx: {}", "", "zone gtm.example. has MX of its own at mail.shop.gtm.example.: the service answers instead"},
+		{"mail.shop.gtm.example.", "mx: {}", "",
+			"zone gtm.example. has MX of its own at mail.shop.gtm.example.: the service answers instead"},
 		{"alias.shop.gtm.example.", "mx: {}", "zone gtm.example. has a CNAME at alias.shop.gtm.example.", ""},
 	} {
 		ch, _ := house(t)
@@ -266,7 +288,8 @@ func TestPlanIsData(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `{"parts":[{"tenant":"shop","base":1,"steps":[{"action":"update","key":{"tenant":"shop","kind":"Pool","name":"eu"},` +
-		`"changes":[{"path":"spec.endpoints[a].weight","old":3,"new":5}]}],"reads":["platform"]}],"author":"ann","message":"update Pool/eu"}`
+		`"changes":[{"path":"spec.endpoints[a].weight","old":3,"new":5}]}],"reads":["platform"]}],"author":"ann","message":"update ` +
+		`Pool/eu"}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -291,7 +314,8 @@ func TestApply(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	zone := at(m.states["platform"][0], key("platform/Zone/gtm.example.")).Spec.(*spec.Zone)
-	if !strings.HasPrefix(zone.Content, "gtm.example.\t3600\tIN\tSOA\t") || !strings.Contains(zone.Content, "static.shop.gtm.example.\t3600\tIN\tA\t192.0.2.80\n") {
+	if !strings.HasPrefix(zone.Content, "gtm.example.\t3600\tIN\tSOA\t") ||
+		!strings.Contains(zone.Content, "static.shop.gtm.example.\t3600\tIN\tA\t192.0.2.80\n") {
 		t.Errorf("the zone is not stored in canonical form: %s", zone.Content)
 	}
 }
@@ -301,7 +325,8 @@ func TestApplyInChunks(t *testing.T) {
 	m.most = 3
 	var docs []string
 	for i := range 5 {
-		docs = append(docs, serviceOf("shop", fmt.Sprint("s", i), fmt.Sprintf("s%d.shop.gtm.example.", i), fmt.Sprint("p", i)), poolOf("shop", fmt.Sprint("p", i), fmt.Sprintf("198.51.100.%d", i+1)))
+		docs = append(docs, serviceOf("shop", fmt.Sprint("s", i), fmt.Sprintf("s%d.shop.gtm.example.", i), fmt.Sprint("p", i)),
+			poolOf("shop", fmt.Sprint("p", i), fmt.Sprintf("198.51.100.%d", i+1)))
 	}
 	recs := mustApply(t, c, Input{Put: decode(t, join(docs...)), Message: "many"})
 	if len(recs) < 4 || recs[0].Message != "many (part 1)" || recs[3].Message != "many (part 4)" {
@@ -351,7 +376,8 @@ func TestClashesAreFoundAmongServicesThatDidNotChange(t *testing.T) {
 	}
 	mustApply(t, c, Input{Put: decode(t, join(docs...))})
 	mustApply(t, c, Input{Put: decode(t, serviceOf("shop", "late", "late.shop.gtm.example.", "eu"))})
-	_, err := c.Plan(context.Background(), Input{Put: decode(t, strings.Replace(platform, "mail.shop MX 10 ns1", "late.shop CNAME ns1", 1))})
+	_, err := c.Plan(context.Background(),
+		Input{Put: decode(t, strings.Replace(platform, "mail.shop MX 10 ns1", "late.shop CNAME ns1", 1))})
 	if err == nil || !strings.Contains(err.Error(), "zone gtm.example. has a CNAME at late.shop.gtm.example.") {
 		t.Errorf("got %v", err)
 	}
@@ -400,7 +426,8 @@ func TestPins(t *testing.T) {
 	pinned := Input{Edit: Weights("shop", "eu", map[string]int{"a": 7}), Expect: map[string]state.Generation{"shop": 1}}
 	plan := mustPlan(t, c, pinned)
 	mustApply(t, c, Input{Edit: Weights("shop", "eu", map[string]int{"b": 4}), Author: "bob", Message: "hot"})
-	want := "shop is at generation 2, not 1 as expected: since then bob wrote shop@2 at 2026-01-02T03:04:05Z (hot); look at what changed, then plan again"
+	want := "shop is at generation 2, not 1 as expected: since then bob wrote shop@2 at 2026-01-02T03:04:05Z (hot); look at what " +
+		"changed, then plan again"
 	for name, err := range map[string]error{
 		"apply": func() error { _, err := c.Apply(context.Background(), plan); return err }(),
 		"plan":  func() error { _, err := c.Plan(context.Background(), pinned); return err }(),
@@ -438,14 +465,16 @@ func TestPinsMoveOnWithOwnParts(t *testing.T) {
 	if !errors.As(err, &conflict) || conflict.Tenant != "platform" || conflict.Want != 2 || conflict.Have != 3 {
 		t.Fatalf("got %v", err)
 	}
-	if !errors.As(err, &partly) || len(partly.Done) != 1 || !strings.HasPrefix(err.Error(), "platform@2 was made, but not the rest: platform is at generation 3, not 2") {
+	if !errors.As(err, &partly) || len(partly.Done) != 1 ||
+		!strings.HasPrefix(err.Error(), "platform@2 was made, but not the rest: platform is at generation 3, not 2") {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestRollback(t *testing.T) {
 	c, m := house(t)
-	mustApply(t, c, Input{Put: decode(t, join(poolOf("shop", "us", "198.51.100.9"), serviceOf("shop", "api", "api.shop.gtm.example.", "us")))})
+	mustApply(t, c, Input{Put: decode(t, join(poolOf("shop", "us", "198.51.100.9"),
+		serviceOf("shop", "api", "api.shop.gtm.example.", "us")))})
 	mustApply(t, c, Input{Edit: Weights("shop", "eu", map[string]int{"a": 9}), Delete: []spec.Key{key("shop/Service/web")}})
 	in, err := c.Rollback(context.Background(), "shop", 1)
 	if err != nil {

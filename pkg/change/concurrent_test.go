@@ -19,7 +19,8 @@ func TestLawfulChangesDoNotAddUpToAnUnlawfulState(t *testing.T) {
 		name string
 		a, b Input
 	}{
-		{"a host taken twice", Input{Put: decode(t, join(poolOf("cafe", "p", "198.51.100.9"), serviceOf("cafe", "s", "x.shared.gtm.example.", "p")))},
+		{"a host taken twice", Input{Put: decode(t,
+			join(poolOf("cafe", "p", "198.51.100.9"), serviceOf("cafe", "s", "x.shared.gtm.example.", "p")))},
 			Input{Put: decode(t, join(poolOf("bar", "p", "198.51.100.9"), serviceOf("bar", "s", "x.shared.gtm.example.", "p")))}},
 		{"a site deleted and used", Input{Delete: []spec.Key{key("platform/Site/sin")}},
 			Input{Put: decode(t, strings.Replace(poolOf("cafe", "p", "198.51.100.9"), "{endpoints", "{site: sin, endpoints", 1))}},
@@ -27,14 +28,17 @@ func TestLawfulChangesDoNotAddUpToAnUnlawfulState(t *testing.T) {
 			Input{Put: decode(t, serviceOf("shop", "s2", "s2.shop.gtm.example.", "eu"))}},
 		{"a tenant that ceases and comes", Input{Put: decode(t, strings.Replace(platform, ", bar: [shared.gtm.example.]", "", 1))},
 			Input{Put: decode(t, join(poolOf("bar", "p", "198.51.100.9"), serviceOf("bar", "s", "x.shared.gtm.example.", "p")))}},
-		{"a zone cut and a service below", Input{Put: decode(t, strings.Replace(platform, "mail.shop MX", "cut.shop NS ns1\n    mail.shop MX", 1))},
+		{"a zone cut and a service below",
+			Input{Put: decode(t, strings.Replace(platform, "mail.shop MX", "cut.shop NS ns1\n    mail.shop MX", 1))},
 			Input{Put: decode(t, serviceOf("shop", "s2", "x.cut.shop.gtm.example.", "eu"))}},
-		{"a pool deleted and used", Input{Delete: []spec.Key{key("shop/Pool/spare")}}, Input{Put: decode(t, serviceOf("shop", "s2", "s2.shop.gtm.example.", "spare"))}},
+		{"a pool deleted and used", Input{Delete: []spec.Key{key("shop/Pool/spare")}},
+			Input{Put: decode(t, serviceOf("shop", "s2", "s2.shop.gtm.example.", "spare"))}},
 	} {
 		for _, order := range []string{"ab", "ba"} {
 			t.Run(c.name+" "+order, func(t *testing.T) {
 				ch, m := house(t)
-				mustApply(t, ch, Input{Put: decode(t, join("kind: Site\ntenant: platform\nname: sin\nspec: {}\n", poolOf("shop", "spare", "198.51.100.77")))})
+				mustApply(t, ch, Input{Put: decode(t, join("kind: Site\ntenant: platform\nname: sin\nspec: {}\n",
+					poolOf("shop", "spare", "198.51.100.77")))})
 				plans := map[byte]*Plan{'a': mustPlan(t, ch, c.a), 'b': mustPlan(t, ch, c.b)} // both on the same state
 				if _, err := ch.Apply(context.Background(), plans[order[0]]); err != nil {
 					t.Fatal(err)
@@ -60,8 +64,9 @@ func TestConcurrentChangesStayLawful(t *testing.T) {
 		for i := range 4 {
 			wg.Go(func() {
 				c := New(Config{Store: m}) // each is a process of its own
-				p, err := c.Plan(context.Background(), Input{Author: "x", Put: decode(t, join(poolOf(tenant, fmt.Sprint("p", i), fmt.Sprintf("198.51.100.%d", i+1)),
-					serviceOf(tenant, fmt.Sprint("s", i), "x.shared.gtm.example.", fmt.Sprint("p", i))))})
+				p, err := c.Plan(context.Background(),
+					Input{Author: "x", Put: decode(t, join(poolOf(tenant, fmt.Sprint("p", i), fmt.Sprintf("198.51.100.%d", i+1)),
+						serviceOf(tenant, fmt.Sprint("s", i), "x.shared.gtm.example.", fmt.Sprint("p", i))))})
 				if err == nil {
 					_, err = c.Apply(context.Background(), p)
 				}

@@ -97,7 +97,7 @@ func Drain(t Target, reason, author string, expires time.Time) Edit {
 		}
 		o := &spec.Override{Pool: t.Pool, Endpoint: t.Endpoint, State: spec.StateDrain, Reason: reason, Author: author}
 		if !expires.IsZero() {
-			o.Expires = expires.UTC().Format(time.RFC3339)
+			o.Expires = spec.TimeAt(expires)
 		}
 		r := &spec.Resource{Key: spec.Key{Tenant: t.Tenant, Kind: spec.KindOverride, Name: drainName(s, t)}}
 		for _, old := range overridesOf(s, t) {

@@ -18,8 +18,10 @@ func TestWeightsErrors(t *testing.T) {
 	}{
 		{Weights("shop", "ue", nil), "shop/Pool/ue: does not exist; did you mean eu?"},
 		{Weights("shop", "eu", map[string]int{"a": 1, "x": 1, "z": 2}),
-			"shop/Pool/eu: spec.endpoints: there is no endpoint x; did you mean a?\nshop/Pool/eu: spec.endpoints: there is no endpoint z; did you mean a?"},
-		{Weights("shop", "eu", map[string]int{"a": -1}), "shop/Pool/eu: spec.endpoints[0].weight: -1 is out of range: it can be 0 to 65535"},
+			"shop/Pool/eu: spec.endpoints: there is no endpoint x; did you mean a?\nshop/Pool/eu: spec.endpoints: there is no endpoint " +
+				"z; did you mean a?"},
+		{Weights("shop", "eu", map[string]int{"a": -1}),
+			"shop/Pool/eu: spec.endpoints[0].weight: -1 is out of range: it can be 0 to 65535"},
 		{Drain(Target{"shop", "eu", "c"}, "x", "ann", later), "shop/Pool/eu: spec.endpoints: there is no endpoint c; did you mean a?"},
 		{Drain(Target{"shop", "eu", "a"}, "", "ann", later),
 			"shop/Override/drain-eu-a: spec.reason: is missing; say why, for those who find it later"},
@@ -49,12 +51,13 @@ func TestDrainAndUndrain(t *testing.T) {
 	}
 	target, pool := Target{"shop", "eu", "a"}, Target{Tenant: "shop", Pool: "eu"}
 	mustApply(t, c, Input{Edit: Drain(target, "disk", "ann", later)})
-	want := &spec.Override{Pool: "eu", Endpoint: "a", State: "drain", Reason: "disk", Author: "ann", Expires: "2026-01-02T04:04:05Z"}
+	want := &spec.Override{Pool: "eu", Endpoint: "a", State: "drain", Reason: "disk", Author: "ann",
+		Expires: spec.TimeOf("2026-01-02T04:04:05Z")}
 	if diff := cmp.Diff(want, override("drain-eu-a")); diff != "" {
 		t.Error(diff)
 	}
 	mustApply(t, c, Input{Edit: Drain(target, "still the disk", "bob", clock.AddDate(1, 0, 0))})
-	if o := override("drain-eu-a"); o.Reason != "still the disk" || o.Author != "bob" || !strings.HasPrefix(o.Expires, "2027") {
+	if o := override("drain-eu-a"); o.Reason != "still the disk" || o.Author != "bob" || !strings.HasPrefix(o.Expires.String(), "2027") {
 		t.Errorf("got %+v", o)
 	}
 	mustApply(t, c, Input{Edit: Drain(pool, "move", "ann", later)})
@@ -75,7 +78,8 @@ func TestDrainAndUndrain(t *testing.T) {
 // An override that holds a weight too keeps it through a drain.
 func TestDrainBesideAWeight(t *testing.T) {
 	c, m := house(t)
-	mustApply(t, c, Input{Put: decode(t, "kind: Override\ntenant: shop\nname: half\nspec: {pool: eu, endpoint: a, weight: 2, reason: slow}\n")})
+	mustApply(t, c, Input{Put: decode(t, "kind: Override\ntenant: shop\nname: half\nspec: {pool: eu, endpoint: a, weight: 2, reason: "+
+		"slow}\n")})
 	target := Target{"shop", "eu", "a"}
 	mustApply(t, c, Input{Edit: Drain(target, "disk", "ann", later)})
 	mustApply(t, c, Input{Edit: Undrain(target)})
@@ -89,7 +93,8 @@ func TestDrainNames(t *testing.T) {
 	c, m := house(t)
 	long := strings.Repeat("p", 60)
 	mustApply(t, c, Input{Put: decode(t, join(poolOf("shop", long, "198.51.100.9"), poolOf("shop", "eu-a", "198.51.100.8")))})
-	for _, target := range []Target{{"shop", "eu", "a"}, {Tenant: "shop", Pool: "eu-a"}, {"shop", long, "a"}, {Tenant: "shop", Pool: long}} {
+	for _, target := range []Target{{"shop", "eu", "a"}, {Tenant: "shop", Pool: "eu-a"}, {"shop", long, "a"},
+		{Tenant: "shop", Pool: long}} {
 		mustApply(t, c, Input{Edit: Drain(target, "x", "ann", later)})
 	}
 	n := 0

@@ -53,7 +53,8 @@ func TestExpiredOverridesGiveWay(t *testing.T) {
 			if outline(p) != c.want {
 				t.Errorf("got %s", outline(p))
 			}
-			if !strings.Contains(p.Warnings.Error(), "shop/Override/old: spec.expires: is over since 2026-01-02T03:04:06Z: the override gives way") {
+			if !strings.Contains(p.Warnings.Error(),
+				"shop/Override/old: spec.expires: is over since 2026-01-02T03:04:06Z: the override gives way") {
 				t.Errorf("warnings: %v", p.Warnings)
 			}
 			mustApply(t, ch, c.in(t))
@@ -87,7 +88,7 @@ func TestADrainDoesNotBringBackAnExpiredWeight(t *testing.T) {
 	now = later
 	mustApply(t, c, Input{Edit: Drain(Target{"shop", "eu", "a"}, "r", "ann", time.Time{})})
 	o := at(m.states["shop"][m.head("shop")-1], key("shop/Override/half")).Spec.(*spec.Override)
-	if o.Weight != nil || o.State != spec.StateDrain || o.Expires != "" {
+	if o.Weight != nil || o.State != spec.StateDrain || !o.Expires.IsZero() {
 		t.Errorf("got %+v", o)
 	}
 }
@@ -162,7 +163,8 @@ func TestTheLastThatTakesClientsIsAskedFor(t *testing.T) {
 			switch {
 			case c.want == "" && err != nil:
 				t.Errorf("refused: %v", err)
-			case c.want != "" && (!errors.As(err, &ask) || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "--force")):
+			case c.want != "" && (!errors.As(err, &ask) || !strings.Contains(err.Error(), c.want) ||
+				!strings.Contains(err.Error(), "--force")):
 				t.Errorf("got %v", err)
 			}
 			mustApply(t, ch, Input{Edit: c.edit, Author: "ann"}) // as with force

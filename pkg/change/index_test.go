@@ -36,7 +36,8 @@ func (w world) drawMore() spec.Set {
 		if w.maybe() {
 			k := spec.Key{Tenant: t, Kind: spec.KindService, Name: "al"}
 			to := w.one("s1", "s2", "al", "www") + "." + w.one(t+".a", t, "a") + ".x.example."
-			set[k] = &spec.Resource{Key: k, Spec: &spec.Service{Host: w.one("al", "s1") + "." + t + ".a.x.example.", Alias: &spec.Alias{To: to}}}
+			set[k] = &spec.Resource{Key: k, Spec: &spec.Service{Host: w.one("al", "s1") + "." + t + ".a.x.example.",
+				Alias: &spec.Alias{To: to}}}
 		}
 	}
 	z := set[spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: "x.example."}]
@@ -141,8 +142,9 @@ func largeState(services int) map[string]state.TenantState {
 	add := func(to *[]state.Version, k spec.Key, s spec.Spec) {
 		*to = append(*to, state.Version{Resource: &spec.Resource{Key: k, Spec: s}, Generation: 1})
 	}
-	add(&platform, spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: "x.example."}, &spec.Zone{Grants: map[string][]string{"shop": {"x.example."}},
-		Content: "x.example.\t60\tIN\tSOA\tns1.x.example. h.x.example. 1 2 3 4 5\n"})
+	add(&platform, spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: "x.example."},
+		&spec.Zone{Grants: map[string][]string{"shop": {"x.example."}},
+			Content: "x.example.\t60\tIN\tSOA\tns1.x.example. h.x.example. 1 2 3 4 5\n"})
 	ends := []spec.Endpoint{{Name: "a", Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}}
 	add(&shop, key("shop/Pool/all"), &spec.Pool{Endpoints: ends})
 	for i := range services {

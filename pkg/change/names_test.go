@@ -9,7 +9,8 @@ import (
 // In the root, looking for the delegation above a service never came to its apex; and the owner of a line was cut at its spaces.
 func TestServicesInZonesOfAnyName(t *testing.T) {
 	ch, _ := house(t)
-	root := "kind: Zone\ntenant: platform\nname: .\nspec: {nameservers: [ns1.gtm.example.], contact: a.b, content: \"away NS ns1.gtm.example.\\n\", " +
+	root := "kind: Zone\ntenant: platform\nname: .\nspec: {nameservers: [ns1.gtm.example.], contact: a.b, content: \"away NS " +
+		"ns1.gtm.example.\\n\", " +
 		"grants: {shop: [free.]}}\n"
 	odd := "kind: Zone\ntenant: platform\nname: \"my\\\\032zone\"\nspec: {nameservers: [ns1.gtm.example.], contact: a.b, " +
 		"content: \"@ NS ns2.gtm.example.\\n\"}\n"

@@ -193,7 +193,8 @@ func overQuota(state *State, after *overlay, steps []Step) (errs, warnings spec.
 				errs.Add(beyond(tenant, e, pairs[tenant]))
 			case told:
 				warnings.Add(&spec.Error{Resource: platformKey.String(), Field: "spec.limits.quota",
-					Msg: fmt.Sprintf("%s has %d %s: its quota is %d", tenant, e.Would, e.Means, e.Limit), Hint: "it keeps them, and can get no more"})
+					Msg:  fmt.Sprintf("%s has %d %s: its quota is %d", tenant, e.Would, e.Means, e.Limit),
+					Hint: "it keeps them, and can get no more"})
 			}
 		}
 	}

@@ -47,7 +47,8 @@ func TestATenantHasAQuota(t *testing.T) {
 		{"{all: {endpoints: 3}}", us, ""},
 		{"{all: {endpoints: 2}}", join(monitorOf("m", "1s"), us), "us: with this change shop would have 3 endpoints: its quota is 2,"},
 		{"{all: {checks: 3}}", join(monitorOf("m", "1s"), checkedPool("us", "m")), ""},
-		{"{all: {checks: 2}}", join(monitorOf("m", "1s"), checkedPool("us", "m")), "us: with this change shop would have 3 checks a second: its quota is 2"},
+		{"{all: {checks: 2}}", join(monitorOf("m", "1s"), checkedPool("us", "m")),
+			"us: with this change shop would have 3 checks a second: its quota is 2"},
 		{"{all: {checks: 1}}", join(monitorOf("m", "3s"), checkedPool("us", "m")), ""},
 		{"{all: {checks: 1}}", join(monitorOf("m", "2s"), checkedPool("us", "m")), "would have 2 checks a second: its quota is 1"},
 		{"{all: {megabytes: 1}}", long, "shop/Monitor/m: with this change shop would have 2 MB of resources: its quota is 1, and it has 1"},
@@ -74,7 +75,8 @@ func TestAboveTheQuotaIsKept(t *testing.T) {
 	mustApply(t, ch, Input{Put: decode(t, join(monitorOf("m", "1s"), checkedPool("us", "m"), poolOf("shop", "as", "198.51.100.9")))})
 	p := mustPlan(t, ch, Input{Put: decode(t, quotaOf("{tenants: {shop: {resources: 2, checks: 1}}}"))})
 	const quota, kept = "platform/Tenant/platform: spec.limits.quota: ", "; it keeps them, and can get no more"
-	want := quota + "shop has 5 resources (overrides apart): its quota is 2" + kept + "\n" + quota + "shop has 3 checks a second: its quota is 1" + kept
+	want := quota + "shop has 5 resources (overrides apart): its quota is 2" + kept + "\n" + quota +
+		"shop has 3 checks a second: its quota is 1" + kept
 	if got := p.Warnings.Error(); got != want {
 		t.Errorf("lowering says %s", got)
 	}
@@ -110,7 +112,8 @@ func TestAFullTenantDrains(t *testing.T) {
 	mustApply(t, ch, Input{Put: decode(t, quotaOf("{all: {resources: 2, overrides: 1}}"))})
 	mustApply(t, ch, Input{Edit: Drain(Target{"shop", "eu", "a"}, "disk", "ann", clock.Add(time.Hour))})
 	_, err := ch.Plan(context.Background(), Input{Edit: Drain(Target{"shop", "eu", "b"}, "disk", "ann", clock.Add(time.Hour))})
-	if err == nil || !strings.Contains(err.Error(), "shop/Override/drain-eu-b: with this change shop would have 2 overrides: its quota is 1") {
+	if err == nil || !strings.Contains(err.Error(),
+		"shop/Override/drain-eu-b: with this change shop would have 2 overrides: its quota is 1") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/jsonscan"
 )
 
 // Shares of what requests may take.
@@ -75,7 +76,8 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request) (*http.Request, f
 
 // busyf says that a request is to come again.
 func busyf(format string, args ...any) error {
-	return problemf(http.StatusServiceUnavailable, "gtmd is busy: "+format+"; nothing was changed, try again in %s s", append(args, busyAgain)...)
+	return problemf(http.StatusServiceUnavailable, "gtmd is busy: "+format+"; nothing was changed, try again in %s s",
+		append(args, busyAgain)...)
 }
 
 // refuse answers a request that gets no turn.
@@ -122,7 +124,7 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, in *inflow) ([
 
 // checkValues refuses a small body that would cost many times its length. Large ones are bounded where they are decoded.
 func (s *Server) checkValues(path string, body []byte) error {
-	if !hasLargeBody(path) && countValues(body, maxValues) > maxValues {
+	if !hasLargeBody(path) && jsonscan.CountValues(body, maxValues) > maxValues {
 		return problemf(http.StatusUnprocessableEntity, "the request has more than %d values; nothing was changed", maxValues)
 	}
 	return nil
@@ -182,8 +184,8 @@ func (in *inflow) giveBack() {
 	}
 }
 
-// read reads all of a body of at most limit bytes; length is what was announced; 0 or less: nothing. Room doubles as the body comes, up to what
-// was announced.
+// read reads all of a body of at most limit bytes; length is what was announced; 0 or less: nothing. Room doubles as the body comes, up to
+// what was announced.
 func (in *inflow) read(from io.Reader, limit, length int64) ([]byte, error) {
 	if length <= 0 {
 		length = limit

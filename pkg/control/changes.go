@@ -64,7 +64,8 @@ func (s *Server) routeChanges(h huma.API) {
 	huma.Register(h, operation("history", http.MethodGet, "/history/{tenant}", "Who changed what, and when"), s.history)
 	huma.Register(h, operation("get-change", http.MethodGet, "/history/{tenant}/{generation}", "One change, by field"), s.oneChange)
 	huma.Register(h, operation("store-accept", http.MethodPost, "/store/accept", "Let the edges take a store that went back"), s.accept)
-	huma.Register(h, operation("store-rebuild", http.MethodPost, "/store/rebuild", "Fill an empty or older store, and let the edges take it"),
+	huma.Register(h, operation("store-rebuild", http.MethodPost, "/store/rebuild",
+		"Fill an empty or older store, and let the edges take it"),
 		s.rebuild)
 	describeBody[api.RebuildRequest](h, "/store/rebuild")
 }

@@ -74,7 +74,8 @@ func TestListGetDescribe(t *testing.T) {
 	if d.Name != "eu" || d.Record == nil || d.Record.Author != "bob" {
 		t.Errorf("description %+v", d)
 	}
-	if got := keyText(d.RefersTo) + " " + keyText(d.ReferredBy); got != "platform/Site/fra shop/Service/web,shop/Override/now,shop/Override/old" {
+	if got := keyText(d.RefersTo) + " " +
+		keyText(d.ReferredBy); got != "platform/Site/fra shop/Service/web,shop/Override/now,shop/Override/old" {
 		t.Errorf("neighbours %s", got)
 	}
 	if len(d.Pools) != 1 || d.Pools[0].Up != true {
@@ -110,7 +111,8 @@ func TestWhatIsNotThere(t *testing.T) {
 	} {
 		body := any(nil)
 		if c.method == "POST" {
-			body = map[bool]string{true: `{"weights": {"a": "three"}, "nope": 1}`, false: `{"generation": 1}`}[strings.HasSuffix(c.path, "weights")]
+			body = map[bool]string{true: `{"weights": {"a": "three"}, "nope": 1}`,
+				false: `{"generation": 1}`}[strings.HasSuffix(c.path, "weights")]
 		}
 		p := problem(t, w.ask(t, c.method, c.path, body, nil), c.status)
 		if !strings.Contains(p.Detail, c.says) {
@@ -130,7 +132,8 @@ func TestApplyTellsEveryFaultWithItsPlace(t *testing.T) {
 		t.Fatalf("problem %+v, made %+v", p, w.store.records)
 	}
 	first := p.Errors[0]
-	if first.File != "a.yaml" || first.Line != 7 || first.Field != "spec.endpoint" || first.Resource != "shop/Pool/x" || !strings.Contains(first.Hint, "endpoints") {
+	if first.File != "a.yaml" || first.Line != 7 || first.Field != "spec.endpoint" || first.Resource != "shop/Pool/x" ||
+		!strings.Contains(first.Hint, "endpoints") {
 		t.Errorf("fault %+v", first)
 	}
 }
@@ -145,13 +148,15 @@ func (w *world) last(t *testing.T) state.Record {
 	return records[0]
 }
 
-const onePool = `"resources": [{"kind": "Pool", "tenant": "shop", "name": "us", "spec": {"endpoints": [{"name": "a", "addresses": ["192.0.2.9"]}]}}]`
+const onePool = `"resources": [{"kind": "Pool", "tenant": "shop", "name": "us", "spec": {"endpoints": [{"name": "a", "addresses": ` +
+	`["192.0.2.9"]}]}}]`
 
 func TestApply(t *testing.T) {
 	w := newWorld(t)
 	var reply api.ApplyReply
 	w.ask(t, "POST", "/v1/apply", `{"dryRun": true, `+onePool+`}`, &reply)
-	if len(reply.Plan) != 1 || reply.Plan[0].Action != api.Create || len(reply.Records) != 0 || len(w.store.records) != 0 || reply.Heads["shop"] != 41 {
+	if len(reply.Plan) != 1 || reply.Plan[0].Action != api.Create || len(reply.Records) != 0 || len(w.store.records) != 0 ||
+		reply.Heads["shop"] != 41 {
 		t.Fatalf("dry run: %+v", reply)
 	}
 	w.ask(t, "POST", "/v1/apply", `{"message": "m", "expect": {"shop": 41}, `+onePool+`}`, &reply)
@@ -252,7 +257,7 @@ func TestPools(t *testing.T) {
 	key := spec.Key{Tenant: "shop", Kind: spec.KindOverride, Name: "drain-eu"}
 	v, _ := w.store.Tenant("shop").Resources.Get(key)
 	o, ok := v.Resource.Spec.(*spec.Override)
-	if !ok || o.Expires != "2026-05-04T04:02:01Z" || o.Author != saidToBeAlice || o.Reason != "r" {
+	if !ok || o.Expires.String() != "2026-05-04T04:02:01Z" || o.Author != saidToBeAlice || o.Reason != "r" {
 		t.Errorf("override %+v", o)
 	}
 }
@@ -313,7 +318,8 @@ func TestStatus(t *testing.T) {
 	}
 	w.store.err = errors.New("etcd is away")
 	w.ask(t, "GET", "/v1/status", nil, &status)
-	if !strings.Contains(status.Store.Error, "etcd is away") || len(status.Pools) != 1 || len(status.Edges) != 2 || status.Edges[0].Status == nil {
+	if !strings.Contains(status.Store.Error, "etcd is away") || len(status.Pools) != 1 || len(status.Edges) != 2 ||
+		status.Edges[0].Status == nil {
 		t.Errorf("without etcd: %+v", status)
 	}
 	problem(t, newWorldWithout(t, errors.New("etcd is away")).ask(t, "GET", "/v1/edges", nil, nil), http.StatusServiceUnavailable)
@@ -327,7 +333,8 @@ func TestExplain(t *testing.T) {
 			_, _ = io.WriteString(rw, `{"edge": "e1", "error": "no steered name here; the nearest is web.example."}`)
 			return
 		}
-		_ = json.NewEncoder(rw).Encode(api.Explanation{Edge: "e1", Service: "shop/web", Client: api.Client{Network: r.URL.Query().Get("subnet")}})
+		_ = json.NewEncoder(rw).Encode(api.Explanation{Edge: "e1", Service: "shop/web",
+			Client: api.Client{Network: r.URL.Query().Get("subnet")}})
 	}))
 	defer edge.Close()
 	gone := httptest.NewServer(nil)
@@ -379,7 +386,8 @@ func TestChangesAreRefusedWhileTheStoreIs(t *testing.T) {
 		{"POST", "/v1/rollback/shop", `{"generation": 40}`},
 	} {
 		p := problem(t, w.ask(t, c.method, c.path, c.body, nil), http.StatusConflict)
-		if !strings.Contains(p.Detail, "the store went back: shop is at generation 1") || !strings.Contains(p.Detail, "gtmctl store accept") {
+		if !strings.Contains(p.Detail, "the store went back: shop is at generation 1") ||
+			!strings.Contains(p.Detail, "gtmctl store accept") {
 			t.Errorf("%s %s: %s", c.method, c.path, p.Detail)
 		}
 	}
@@ -395,8 +403,10 @@ func TestBodies(t *testing.T) {
 	w := newWorld(t)
 	var request api.ApplyRequest
 	for i := range 1000 { // 12 MB
-		body := json.RawMessage(`{"nameservers": ["ns1.example."], "contact": "h.example.", "content": "@ TXT ` + strings.Repeat(" ", 12<<10) + `x"}`)
-		request.Resources = append(request.Resources, api.Resource{Kind: "Zone", Tenant: "platform", Name: fmt.Sprintf("z%d.", i), Spec: body})
+		body := json.RawMessage(`{"nameservers": ["ns1.example."], "contact": "h.example.", "content": "@ TXT ` +
+			strings.Repeat(" ", 12<<10) + `x"}`)
+		request.Resources = append(request.Resources,
+			api.Resource{Kind: "Zone", Tenant: "platform", Name: fmt.Sprintf("z%d.", i), Spec: body})
 	}
 	var reply api.ApplyReply
 	w.ask(t, "POST", "/v1/apply", request, &reply)
@@ -404,7 +414,8 @@ func TestBodies(t *testing.T) {
 		t.Errorf("%d planned, records %+v", len(reply.Plan), reply.Records)
 	}
 	problem(t, w.ask(t, "POST", "/v1/apply", `{"message": "`+strings.Repeat("x", testBody)+`"}`, nil), http.StatusRequestEntityTooLarge)
-	problem(t, w.ask(t, "POST", "/v1/rollback/shop", `{"message": "`+strings.Repeat("x", maxSmallBody)+`"}`, nil), http.StatusRequestEntityTooLarge)
+	problem(t, w.ask(t, "POST", "/v1/rollback/shop", `{"message": "`+strings.Repeat("x", maxSmallBody)+`"}`, nil),
+		http.StatusRequestEntityTooLarge)
 	problem(t, w.ask(t, "POST", "/v1/apply", `{"message": `, nil), http.StatusBadRequest)
 	problem(t, w.ask(t, "POST", "/v1/apply", `{}`, nil), http.StatusUnprocessableEntity)
 }
@@ -415,7 +426,8 @@ func TestOpenAPI(t *testing.T) {
 		Paths map[string]any
 	}
 	w.ask(t, "GET", "/v1/openapi.json", nil, &doc)
-	for _, path := range []string{"/v1/apply", "/v1/resources/{tenant}/{kind}/{name}", "/v1/status", "/v1/explain", "/v1/rollback/{tenant}"} {
+	for _, path := range []string{"/v1/apply", "/v1/resources/{tenant}/{kind}/{name}", "/v1/status", "/v1/explain",
+		"/v1/rollback/{tenant}"} {
 		if doc.Paths[path] == nil {
 			t.Errorf("%s is not described", path)
 		}
@@ -475,7 +487,8 @@ func TestMetricsAreLabelledByOperation(t *testing.T) {
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
 			if f.GetName() == "gtm_control_requests_total" {
-				got = append(got, fmt.Sprintf("%s %s %v", m.GetLabel()[0].GetValue(), m.GetLabel()[1].GetValue(), m.GetCounter().GetValue()))
+				got = append(got, fmt.Sprintf("%s %s %v", m.GetLabel()[0].GetValue(), m.GetLabel()[1].GetValue(),
+					m.GetCounter().GetValue()))
 			}
 		}
 	}

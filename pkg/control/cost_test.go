@@ -41,15 +41,20 @@ func TestAnApplyOfNothingCostsItsLength(t *testing.T) {
 	}{
 		"resources that are nothing": {"/v1/apply", `{"resources":[` + many(300_000, `{}`) + `]}`, 422, 8},
 		"rebuilt":                    {"/v1/store/rebuild", `{"resources":[` + many(300_000, `{}`) + `]}`, 422, 8},
-		"resources without names":    {"/v1/apply", `{"resources":[` + many(30_000, `{"kind":"","tenant":"","name":"","spec":{}}`) + `]}`, 422, 8},
-		"parts that are nothing":     {"/v1/apply", `{"resources":[{"kind":"Pool","tenant":"shop","name":"a","spec":{"endpoints":[` + many(300_000, `{}`) + `]}}]}`, 422, 60},
-		"parts that are numbers":     {"/v1/apply", `{"resources":[{"kind":"Pool","tenant":"shop","name":"a","spec":{"endpoints":[` + many(400_000, `0`) + `]}}]}`, 422, 60},
-		"unknown fields":             {"/v1/apply", `{` + many(100_000, `"a":0`) + `}`, 422, 8},
-		"what is not there":          {"/v1/apply", `{"delete":[` + many(30_000, `{"tenant":"a","kind":"b","name":"c"}`) + `]}`, 422, 50},
-		"a name as long as all":      {"/v1/apply", `{"resources":[` + many(8, `{"kind":"Pool","tenant":"shop","name":"`+long+`","spec":{"a":[],"b":[]}}`) + `]}`, 422, 8},
-		"a file as long as all":      {"/v1/apply", `{"resources":[` + many(8, `{"kind":"Pool","tenant":"shop","name":"a","spec":{"a":0},"origin":{"file":"`+long+`"}}`) + `]}`, 422, 8},
-		"weights of nothing":         {"/v1/pools/shop/eu/weights", `{"weights":{` + many(90_000, `"a":"x"`) + `}}`, 422, 8},
-		"nested too deep":            {"/v1/apply", `{"resources":` + strings.Repeat("[", 500_000) + strings.Repeat("]", 500_000) + `}`, 400, 8},
+		"resources without names": {"/v1/apply", `{"resources":[` + many(30_000, `{"kind":"","tenant":"","name":"","spec":{}}`) +
+			`]}`, 422, 8},
+		"parts that are nothing": {"/v1/apply", `{"resources":[{"kind":"Pool","tenant":"shop","name":"a","spec":{"endpoints":[` +
+			many(300_000, `{}`) + `]}}]}`, 422, 60},
+		"parts that are numbers": {"/v1/apply", `{"resources":[{"kind":"Pool","tenant":"shop","name":"a","spec":{"endpoints":[` +
+			many(400_000, `0`) + `]}}]}`, 422, 60},
+		"unknown fields":    {"/v1/apply", `{` + many(100_000, `"a":0`) + `}`, 422, 8},
+		"what is not there": {"/v1/apply", `{"delete":[` + many(30_000, `{"tenant":"a","kind":"b","name":"c"}`) + `]}`, 422, 50},
+		"a name as long as all": {"/v1/apply", `{"resources":[` +
+			many(8, `{"kind":"Pool","tenant":"shop","name":"`+long+`","spec":{"a":[],"b":[]}}`) + `]}`, 422, 8},
+		"a file as long as all": {"/v1/apply", `{"resources":[` +
+			many(8, `{"kind":"Pool","tenant":"shop","name":"a","spec":{"a":0},"origin":{"file":"`+long+`"}}`) + `]}`, 422, 8},
+		"weights of nothing": {"/v1/pools/shop/eu/weights", `{"weights":{` + many(90_000, `"a":"x"`) + `}}`, 422, 8},
+		"nested too deep":    {"/v1/apply", `{"resources":` + strings.Repeat("[", 500_000) + strings.Repeat("]", 500_000) + `}`, 400, 8},
 	} {
 		w := newWorld(t)
 		got, rec := w.allocated(t, c.path, c.body)
@@ -175,7 +180,8 @@ func TestWhoCannotWaitIsToldWhenToComeAgain(t *testing.T) {
 	w := newWorld(t)
 	w.small = newTurns(0, 0, 0)
 	rec := w.ask(t, "POST", "/v1/apply", `{`+onePool+`}`, nil)
-	if p := problem(t, rec, http.StatusServiceUnavailable); rec.Header().Get("Retry-After") != "5" || !strings.Contains(p.Detail, "nothing was changed") {
+	if p := problem(t, rec, http.StatusServiceUnavailable); rec.Header().Get("Retry-After") != "5" ||
+		!strings.Contains(p.Detail, "nothing was changed") {
 		t.Errorf("%v: %s", rec.Header(), p.Detail)
 	}
 	w.small = newTurns(1, 0, 0)
@@ -241,42 +247,6 @@ func TestAHistoryOfLargeChangesIsCut(t *testing.T) {
 	}
 }
 
-// FuzzWalk compares the walk over JSON with encoding/json.
-func FuzzWalk(f *testing.F) {
-	for _, s := range []string{`[]`, `[1, "a\"]", {"b":[2]} ,null]`, `{"a" : [1,2] , "b\u0041":{"c":"}"}}`, ` { } `, `"x"`, `[[],[[]]]`, `[-1e5]`} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if !json.Valid(data) {
-			return
-		}
-		var list []json.RawMessage
-		isListFor := json.Unmarshal(data, &list) == nil && list != nil
-		var got []string
-		isList, err := eachItem(data, func(item []byte) error { got = append(got, string(item)); return nil })
-		if err != nil || isList != isListFor || len(got) != len(list) {
-			t.Fatalf("%q: list %v, %d items, %v; want %v, %d", data, isList, len(got), err, isListFor, len(list))
-		}
-		for i := range list {
-			if got[i] != string(list[i]) {
-				t.Fatalf("%q: item %q, want %q", data, got[i], list[i])
-			}
-		}
-		var fields map[string]json.RawMessage
-		isMapFor := json.Unmarshal(data, &fields) == nil && fields != nil
-		last := map[string]string{}
-		isMap, err := eachField(data, func(name string, value []byte) error { last[name] = string(value); return nil })
-		if err != nil || isMap != isMapFor || len(last) != len(fields) {
-			t.Fatalf("%q: mapping %v, %d fields, %v; want %v, %d", data, isMap, len(last), err, isMapFor, len(fields))
-		}
-		for name, value := range fields {
-			if last[name] != string(value) {
-				t.Fatalf("%q: field %q is %q, want %q", data, name, last[name], value)
-			}
-		}
-	})
-}
-
 // TestAPlanOfManyFieldsIsCut: a zone whose every line differs was told line by line, whatever that came to.
 func TestAPlanOfManyFieldsIsCut(t *testing.T) {
 	w := newWorld(t)
@@ -289,7 +259,8 @@ func TestAPlanOfManyFieldsIsCut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return `{"dryRun": %v, "resources": [{"kind": "Zone", "tenant": "platform", "name": "many.", "spec": {"nameservers": ["ns1.example."],
+		return `{"dryRun": %v, "resources": [{"kind": "Zone", "tenant": "platform", "name": "many.", "spec": {
+			"nameservers": ["ns1.example."],
 			"contact": "h.example.", "content": ` + string(data) + `}}]}`
 	}
 	w.ask(t, "POST", "/v1/apply", fmt.Sprintf(content("192.0.2.1"), false), &api.ApplyReply{})

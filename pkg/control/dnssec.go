@@ -97,7 +97,8 @@ func canonicalZone(name string) string {
 }
 
 func (s *Server) roll(ctx context.Context, in *rollInput) (*reply[api.SignedZone], error) {
-	return s.askKeys(in.Zone, in.Author, "a key roll was asked for", func(zone string) error { return s.cfg.Keys.Roll(ctx, zone, in.Body.KSK) })
+	return s.askKeys(in.Zone, in.Author, "a key roll was asked for",
+		func(zone string) error { return s.cfg.Keys.Roll(ctx, zone, in.Body.KSK) })
 }
 
 func (s *Server) dsSeen(ctx context.Context, in *zoneInput) (*reply[api.SignedZone], error) {

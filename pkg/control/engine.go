@@ -77,7 +77,8 @@ func (s *Server) mayChange() error {
 	case strings.Contains(f.Err, "gtmctl store rebuild"): // it is empty, and says so itself
 		return problemf(http.StatusConflict, "nothing can be changed: %s", f.Err)
 	}
-	return problemf(http.StatusConflict, "nothing can be changed: %s; to write files into it before, run: gtmctl store rebuild -f DIR", f.Err)
+	return problemf(http.StatusConflict, "nothing can be changed: %s; to write files into it before, run: gtmctl store rebuild -f DIR",
+		f.Err)
 }
 
 // seen logs what was made, and waits a while for the mirror to have it.
@@ -88,7 +89,8 @@ func (s *Server) seen(ctx context.Context, records []state.Record) {
 		s.cfg.Logger.Info("configuration changed", "tenant", r.Tenant, "generation", r.Generation, "author", r.Author, "message", r.Message,
 			"written", len(r.Put), "deleted", len(r.Deleted))
 		if err := s.cfg.Mirror.WaitGeneration(ctx, r.Tenant, r.Generation); err != nil {
-			s.cfg.Logger.Warn("a change is in the store, but not seen here yet", "tenant", r.Tenant, "generation", r.Generation, "error", err)
+			s.cfg.Logger.Warn("a change is in the store, but not seen here yet", "tenant", r.Tenant, "generation", r.Generation,
+				"error", err)
 		}
 	}
 }

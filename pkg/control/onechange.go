@@ -32,7 +32,8 @@ func (s *Server) oneChange(ctx context.Context, in *changeInput) (*reply[api.Cha
 		return nil, problemOf(err)
 	}
 	if record == nil {
-		return nil, problemf(http.StatusNotFound, "%s@%d is older than the last %d changes, which history tells", in.Tenant, at, historyAtMost)
+		return nil, problemf(http.StatusNotFound, "%s@%d is older than the last %d changes, which history tells", in.Tenant, at,
+			historyAtMost)
 	}
 	out := api.Change{Record: *record, Plan: []api.PlanItem{}}
 	after, err := s.readAt(ctx, in.Tenant, at, &out)

@@ -67,7 +67,7 @@ func poolOf(r *spec.Resource, verdicts map[health.PoolID]health.Verdict, overrid
 		s := o.Spec.(*spec.Override)
 		specs = append(specs, s)
 		out.Overrides = append(out.Overrides, api.Override{Name: o.Name, Endpoint: s.Endpoint, State: s.State, Weight: s.Weight,
-			Reason: s.Reason, Author: s.Author, Expires: s.Expires})
+			Reason: s.Reason, Author: s.Author, Expires: s.Expires.String()})
 	}
 	var known *health.Verdict
 	if judged {

@@ -204,7 +204,8 @@ func TestAnEdgesOwnNoIsPassedOn(t *testing.T) {
 	no := refusalOf(store.Edge{ID: "ams1"}, http.StatusNotFound,
 		[]byte(`{"edge": "ams1", "error": "no service\u001b[2J at x`+strings.Repeat("y", 2000)+`"}`))
 	var refusal *edgeRefusal
-	if !errors.As(no, &refusal) || refusal.status != 404 || !strings.HasPrefix(no.Error(), "no service[2J at x") || len(no.Error()) != 1024 {
+	if !errors.As(no, &refusal) || refusal.status != 404 || !strings.HasPrefix(no.Error(), "no service[2J at x") ||
+		len(no.Error()) != 1024 {
 		t.Errorf("%v", no)
 	}
 }

@@ -54,7 +54,8 @@ func (s *Server) rebuild(ctx context.Context, in *rebuildInput) (*reply[api.Rebu
 	if err != nil {
 		return nil, problemOf(err)
 	}
-	out := api.RebuildReply{ApplyReply: api.ApplyReply{Plan: itemsOf(plan), Warnings: api.Issues(plan.Warnings), Heads: map[string]uint64{}}}
+	out := api.RebuildReply{ApplyReply: api.ApplyReply{Plan: itemsOf(plan), Warnings: api.Issues(plan.Warnings),
+		Heads: map[string]uint64{}}}
 	if out.Kept, out.Lost, err = r.beside(ctx); err != nil {
 		return nil, problemOf(err)
 	}

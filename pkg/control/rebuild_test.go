@@ -104,7 +104,8 @@ func TestARebuildKeepsEdgesKnown(t *testing.T) {
 	e.edges = []store.Edge{{ID: "here", Alive: true}}
 	var out api.RebuildReply
 	w.ask(t, "POST", "/v1/store/rebuild", api.RebuildRequest{FromMemory: true}, &out)
-	if len(e.edgesBack) != 2 || e.edgesBack[0].ID != "gone" || e.edgesBack[0].Alive || !e.edgesBack[0].Seen.Equal(gone.Seen) || !e.edgesBack[1].Alive {
+	if len(e.edgesBack) != 2 || e.edgesBack[0].ID != "gone" || e.edgesBack[0].Alive || !e.edgesBack[0].Seen.Equal(gone.Seen) ||
+		!e.edgesBack[1].Alive {
 		t.Errorf("edges that were put back: %+v", e.edgesBack)
 	}
 }

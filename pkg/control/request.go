@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/jsonscan"
 	"github.com/gti/gtm/pkg/spec"
 )
 
@@ -21,6 +22,9 @@ const (
 	maxResources = 1 << 18
 	maxMessage   = 4096
 )
+
+// errStop ends the reading of a request early.
+var errStop = errors.New("stop")
 
 // declared is what a request says of resources, read from its body as it stands there: each is decoded before the next one is looked at,
 // and nothing is kept beside.
@@ -74,10 +78,10 @@ func (d *declared) more() error {
 	return nil
 }
 
-// fields reads a mapping. A slot is a pointer that the field is unmarshalled into, a *json.RawMessage that then is the field as it stands, or
-// a function that reads it.
+// fields reads a mapping. A slot is a pointer that the field is unmarshalled into, a *json.RawMessage that then is the field as it stands,
+// or a function that reads it.
 func (d *declared) fields(data []byte, at string, slot func(name string) any) error {
-	isMap, err := eachField(data, func(name string, value []byte) error {
+	isMap, err := jsonscan.EachField(data, func(name string, value []byte) error {
 		field := name
 		if at != "" {
 			field = at + "." + name
@@ -117,7 +121,7 @@ func (d *declared) scalar(at string, value []byte, to any) error {
 // list reads resources or keys.
 func (d *declared) list(data []byte, at string, one func(item []byte, at string) error) error {
 	n := 0
-	isList, err := eachItem(data, func(item []byte) error {
+	isList, err := jsonscan.EachItem(data, func(item []byte) error {
 		if n++; len(d.put)+len(d.deleted) >= maxResources {
 			return problemf(http.StatusRequestEntityTooLarge, "the request names more than %d resources: cut it into several", maxResources)
 		}

@@ -117,7 +117,8 @@ func (w *listWriter) state(state *state.TenantState, kind spec.Kind) {
 		}
 		r, err := wire(*state, v)
 		if err != nil {
-			r = api.Resource{Kind: v.Resource.Kind, Tenant: v.Resource.Tenant, Name: v.Resource.Name, Generation: uint64(v.Generation), Error: err.Error()}
+			r = api.Resource{Kind: v.Resource.Kind, Tenant: v.Resource.Tenant, Name: v.Resource.Name, Generation: uint64(v.Generation),
+				Error: err.Error()}
 		}
 		w.resource(r)
 	}

@@ -29,7 +29,8 @@ import (
 
 // Limits of a request.
 const (
-	maxBody       = 512 << 20 // bytes of an apply, unless Config says otherwise: a million endpoints are 90 MB; every other request is small
+	// bytes of an apply, unless Config says otherwise: a million endpoints are 90 MB; every other request is small
+	maxBody       = 512 << 20
 	maxSmallBody  = 1 << 20
 	bodyTime      = 30 * time.Second // to read a small body
 	requestTime   = time.Minute      // for all of a request
@@ -59,7 +60,8 @@ type Config struct {
 	// Token opens everything under /v1/; see CreateToken.
 	Token string
 	// EdgeNetworks are those in which edges are asked. Loopback, link-local and the like, and addresses of this machine, are open only to
-	// a network that lies inside them. None: all other unicast addresses. OwnEdge is the edge in this process, which is asked wherever it is.
+	// a network that lies inside them. None: all other unicast addresses. OwnEdge is the edge in this process, which is asked wherever it
+	// is.
 	EdgeNetworks []netip.Prefix
 	OwnEdge      store.Edge
 	// MaxBody is the most bytes that an apply may have; 0: 512 MiB.

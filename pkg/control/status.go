@@ -121,7 +121,8 @@ func (s *Server) explain(ctx context.Context, in *explainInput) (*reply[api.Expl
 	}
 	switch {
 	case len(ids) == 0:
-		return nil, problemf(http.StatusServiceUnavailable, "no edge is registered, and only an edge can explain; gtmd --roles edge starts one")
+		return nil, problemf(http.StatusServiceUnavailable,
+			"no edge is registered, and only an edge can explain; gtmd --roles edge starts one")
 	case len(silent) == 0:
 		return nil, problemf(http.StatusNotFound, "there is no edge %s; there are %s", in.Edge, strings.Join(ids, ", "))
 	}

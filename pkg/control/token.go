@@ -52,10 +52,12 @@ func readToken(path string) (string, error) {
 	}
 	token := strings.TrimSpace(string(data))
 	if len(token) < minToken {
-		return "", fmt.Errorf("the API's token in %s has fewer than %d characters; remove the file, and gtmd makes a new one at its next start", path, minToken)
+		return "", fmt.Errorf("the API's token in %s has fewer than %d characters; remove the file, and gtmd makes a new one at its "+
+			"next start", path, minToken)
 	}
 	if i := strings.IndexFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }); i >= 0 {
-		return "", fmt.Errorf("the API's token in %s has a character at %d that no request can carry; remove the file, and gtmd makes a new "+
+		return "", fmt.Errorf("the API's token in %s has a character at %d that no request can carry; remove the file, and gtmd makes "+
+			"a new "+
 			"one at its next start", path, i+1)
 	}
 	return token, nil
@@ -71,6 +73,7 @@ func (s *Server) authorized(r *http.Request) bool {
 // unauthorized tells how to send a token. Where it lies on this machine is for those who know the machine: see docs/operating.md.
 func (s *Server) unauthorized(w http.ResponseWriter) {
 	w.Header().Set("WWW-Authenticate", `Bearer realm="gtm"`)
-	writeProblem(w, problemf(http.StatusUnauthorized, "the token is missing or wrong: send what the file token in gtmd's data folder holds "+
-		"as Authorization: Bearer TOKEN, or pass that file to gtmctl by --token-file"))
+	writeProblem(w, problemf(http.StatusUnauthorized,
+		"the token is missing or wrong: send what the file token in gtmd's data folder holds "+
+			"as Authorization: Bearer TOKEN, or pass that file to gtmctl by --token-file"))
 }

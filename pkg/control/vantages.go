@@ -164,7 +164,8 @@ func (s *Server) noEvidence(ctx context.Context, id string) error {
 	var ids []string
 	for _, v := range known {
 		if v.ID == id {
-			return problemf(http.StatusNotFound, "there is no evidence of vantage %s; the monitors that name it are %s", id, keyWords(v.Monitors))
+			return problemf(http.StatusNotFound, "there is no evidence of vantage %s; the monitors that name it are %s", id,
+				keyWords(v.Monitors))
 		}
 		ids = append(ids, v.ID)
 	}

@@ -23,7 +23,8 @@ func TestVantages(t *testing.T) {
 	w.store.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 42, Put: []state.Version{{Resource: monitor, Generation: 42}}}}})
 	w.store.vantages = []store.Vantage{{ID: "fra", Alive: true, Pools: 3}, {ID: "old", Pools: 2}}
 	by := []spec.Key{monitor.Key}
-	want := []api.Vantage{{ID: "fra", State: "alive", Pools: 3, Monitors: by}, {ID: "nyc", State: "absent", Monitors: by}, {ID: "old", State: "silent", Pools: 2}}
+	want := []api.Vantage{{ID: "fra", State: "alive", Pools: 3, Monitors: by}, {ID: "nyc", State: "absent", Monitors: by},
+		{ID: "old", State: "silent", Pools: 2}}
 
 	var list api.Vantages
 	var status api.Status
@@ -34,9 +35,11 @@ func TestVantages(t *testing.T) {
 			t.Error(d)
 		}
 	}
-	for path, says := range map[string]string{"fra": "its prober is alive; stop that first", "nyc": "the monitors that name it are shop/Monitor/m", "odl": "did you mean old?"} {
+	for path, says := range map[string]string{"fra": "its prober is alive; stop that first",
+		"nyc": "the monitors that name it are shop/Monitor/m", "odl": "did you mean old?"} {
 		rec := w.ask(t, "DELETE", "/v1/vantages/"+path, nil, nil)
-		if p := problem(t, rec, map[bool]int{true: http.StatusConflict, false: http.StatusNotFound}[path == "fra"]); !strings.Contains(p.Detail, says) {
+		if p := problem(t, rec, map[bool]int{true: http.StatusConflict, false: http.StatusNotFound}[path == "fra"]); !strings.Contains(
+			p.Detail, says) {
 			t.Errorf("%s: %s", path, p.Detail)
 		}
 	}
@@ -65,11 +68,14 @@ func TestVotelessMonitorsAreTold(t *testing.T) {
 	}{
 		{spec.Monitor{}, nil, ""},
 		{spec.Monitor{}, []api.Vantage{alive, mars}, ""},
-		{spec.Monitor{}, []api.Vantage{alive, silent}, "1 of 2 vantages alive, 2 must agree; old is silent; if that prober is gone for good: gtmctl vantage forget old"},
+		{spec.Monitor{}, []api.Vantage{alive, silent},
+			"1 of 2 vantages alive, 2 must agree; old is silent; if that prober is gone for good: gtmctl vantage forget old"},
 		{spec.Monitor{Quorum: 1}, []api.Vantage{alive, silent}, ""},
 		{spec.Monitor{Vantages: []string{"fra"}}, []api.Vantage{alive, silent}, ""},
-		{spec.Monitor{Vantages: []string{"mars"}}, []api.Vantage{alive, mars}, "0 of 1 vantages alive, 1 must agree; mars was never seen; start that prober, or change the monitor"},
-		{spec.Monitor{Vantages: []string{"fra", "old"}, Quorum: 2}, []api.Vantage{alive, silent}, "2 must agree; old is silent; start that prober"},
+		{spec.Monitor{Vantages: []string{"mars"}}, []api.Vantage{alive, mars},
+			"0 of 1 vantages alive, 1 must agree; mars was never seen; start that prober, or change the monitor"},
+		{spec.Monitor{Vantages: []string{"fra", "old"}, Quorum: 2}, []api.Vantage{alive, silent},
+			"2 must agree; old is silent; start that prober"},
 	} {
 		if got := whyVoteless(&c.monitor, c.known); !strings.Contains(got, c.says) || (got == "") != (c.says == "") {
 			t.Errorf("%+v of %+v: %q, want %q", c.monitor, c.known, got, c.says)

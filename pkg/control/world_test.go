@@ -232,13 +232,17 @@ func testState(t *testing.T) state.Update {
 	return state.Update{Full: true, Tenants: []state.TenantUpdate{
 		{Tenant: "platform", Head: 3, Put: []state.Version{
 			version("platform", spec.KindZone, "example.", &spec.Zone{Grants: map[string][]string{"shop": {"example."}},
-				Content: "example.\t60\tIN\tSOA\tns1.example. h.example. 0 7200 1800 1209600 60\nexample.\t60\tIN\tNS\tns1.example.net.\n"}),
+				Content: "example.\t60\tIN\tSOA\tns1.example. h.example. 0 7200 1800 1209600 60\n" +
+					"example.\t60\tIN\tNS\tns1.example.net.\n"}),
 			version("platform", spec.KindSite, "fra", &spec.Site{Region: "EU-DE"})}},
 		{Tenant: "shop", Head: 41, Put: []state.Version{
 			version("shop", spec.KindPool, "eu", pool),
-			version("shop", spec.KindService, "web", &spec.Service{Host: "web.example.", Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: "eu"}}}}}),
-			version("shop", spec.KindOverride, "now", &spec.Override{Pool: "eu", Endpoint: "b", State: "drain", Reason: "upgrade", Expires: "2026-05-04T04:00:00Z"}),
-			version("shop", spec.KindOverride, "old", &spec.Override{Pool: "eu", Endpoint: "c", State: "down", Reason: "past", Expires: "2026-05-04T03:00:00Z"}),
+			version("shop", spec.KindService, "web",
+				&spec.Service{Host: "web.example.", Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: "eu"}}}}}),
+			version("shop", spec.KindOverride, "now", &spec.Override{Pool: "eu", Endpoint: "b", State: "drain", Reason: "upgrade",
+				Expires: spec.TimeOf("2026-05-04T04:00:00Z")}),
+			version("shop", spec.KindOverride, "old", &spec.Override{Pool: "eu", Endpoint: "c", State: "down", Reason: "past",
+				Expires: spec.TimeOf("2026-05-04T03:00:00Z")}),
 		}},
 	}, Values: state.Verdicts.Put(health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: "eu"}, Judge: "p1", Endpoints: map[string]health.Finding{
 		"a": {State: health.Down, Since: now.Add(-time.Minute), Reason: "status 503"}, "b": {State: health.Up, Score: 1}}})}

@@ -65,10 +65,10 @@ func TestCookieVectors(t *testing.T) {
 			1559734385, "2464c4abcf10c957010000005cf7a871d4a564a1442aca77"},
 		{"A.3 reserved bytes", []string{secret}, "203.0.113.203", "fc93fc62807ddb8601abcdef5cf78f71a314227b6679ebf5", 1559727985, false,
 			1559734700, "fc93fc62807ddb86010000005cf7a9acf73a7810aca2381e"},
-		{"A.4 rolled over", []string{new6, old6}, "2001:db8:220:1:59de:d0f4:8769:82b8", "22681ab97d52c298010000005cf7c57926556bd0934c72f8", 1559741961, false,
-			1559741961, "22681ab97d52c298010000005cf7c609a6bb79d16625507a"},
-		{"A.4 before", []string{old6}, "2001:db8:220:1:59de:d0f4:8769:82b8", "22681ab97d52c298010000005cf7c57926556bd0934c72f8", 1559741817, true,
-			1559741817, "22681ab97d52c298010000005cf7c57926556bd0934c72f8"},
+		{"A.4 rolled over", []string{new6, old6}, "2001:db8:220:1:59de:d0f4:8769:82b8", "22681ab97d52c298010000005cf7c57926556bd0934c72f8",
+			1559741961, false, 1559741961, "22681ab97d52c298010000005cf7c609a6bb79d16625507a"},
+		{"A.4 before", []string{old6}, "2001:db8:220:1:59de:d0f4:8769:82b8", "22681ab97d52c298010000005cf7c57926556bd0934c72f8",
+			1559741817, true, 1559741817, "22681ab97d52c298010000005cf7c57926556bd0934c72f8"},
 	} {
 		s, c, addr := secrets(t, tt.secrets...), cookieOf(t, tt.query), netip.MustParseAddr(tt.addr)
 		valid, fresh := s.Verify(c, addr, tt.learned)
@@ -263,8 +263,10 @@ func TestParseWithoutQuestion(t *testing.T) {
 		{"no OPT", message{}, Reject, RcodeFormErr},
 		{"a short cookie", message{ar: 1, body: opt(0, option(optCookie, 1))}, Reject, RcodeFormErr},
 		{"version 1", message{ar: 1, body: opt(1, cookie)}, Reject, RcodeBadVers},
-		{"an answer", message{an: 1, ar: 1, body: append(record([]byte{0}, TypeA, ClassIN, 0, nil), opt(0, cookie)...)}, Reject, RcodeFormErr},
-		{"authority", message{ns: 1, ar: 1, body: append(record([]byte{0}, TypeSOA, ClassIN, 0, nil), opt(0, cookie)...)}, Reject, RcodeFormErr},
+		{"an answer", message{an: 1, ar: 1, body: append(record([]byte{0}, TypeA, ClassIN, 0, nil), opt(0, cookie)...)}, Reject,
+			RcodeFormErr},
+		{"authority", message{ns: 1, ar: 1, body: append(record([]byte{0}, TypeSOA, ClassIN, 0, nil), opt(0, cookie)...)}, Reject,
+			RcodeFormErr},
 		{"garbage", message{ar: 1, body: append(opt(0, cookie), 0)}, Reject, RcodeFormErr},
 	} {
 		r, rcode := q.Parse(tt.msg.bytes())

@@ -83,7 +83,8 @@ func randomQuery(t testing.TB, r *rand.Rand) []byte {
 	}
 	m.Question = []dns.Question{q}
 	if q.Qtype == TypeIXFR && r.IntN(2) == 0 {
-		m.Ns = []dns.RR{&dns.SOA{Hdr: dns.RR_Header{Name: q.Name, Rrtype: TypeSOA, Class: ClassIN}, Ns: "ns.", Mbox: "m.", Serial: r.Uint32()}}
+		m.Ns = []dns.RR{&dns.SOA{Hdr: dns.RR_Header{Name: q.Name, Rrtype: TypeSOA, Class: ClassIN}, Ns: "ns.", Mbox: "m.",
+			Serial: r.Uint32()}}
 	}
 	txt := &dns.TXT{Hdr: dns.RR_Header{Name: q.Name, Rrtype: TypeTXT, Class: ClassIN}, Txt: []string{"x"}}
 	if r.IntN(9) == 0 {

@@ -64,9 +64,12 @@ const (
 //   - RcodeNotImp: an opcode other than QUERY. Nothing behind the header is read.
 //   - RcodeFormErr: not exactly one question; a compressed name in it; records in answer or authority (but
 //     IXFR's one SOA, RFC 1995); a second OPT record, or one not at the root; options that do not fit;
-//     a client subnet against RFC 7871; a cookie of a wrong length (RFC 7873, 5.2.2); a TSIG that is not last; bytes behind the last record. What had been
-//     read up to the fault stays set.
-//   - RcodeBadVers: an EDNS version other than 0, whose options are therefore not looked at.
+//
+// a client subnet against RFC 7871; a cookie of a wrong length (RFC 7873, 5.2.2); a TSIG that is not last; bytes behind the last record.
+// What had been
+//
+//	  read up to the fault stays set.
+//	- RcodeBadVers: an EDNS version other than 0, whose options are therefore not looked at.
 //
 // TC and the reserved bits are ignored, and so are unknown options and further additional records.
 func (q *Query) Parse(msg []byte) (Result, uint16) {

@@ -37,23 +37,25 @@ func resolver(t *testing.T, broken *atomic.Bool) netip.AddrPort {
 		t.Fatal(err)
 	}
 	started := make(chan struct{})
-	s := &dns.Server{PacketConn: pc, NotifyStartedFunc: func() { close(started) }, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
-		m := new(dns.Msg)
-		m.SetReply(q)
-		address := "203.0.113.50"
-		for _, o := range q.IsEdns0().Option {
-			if e, ok := o.(*dns.EDNS0_SUBNET); ok && netip.MustParsePrefix(european).Contains(netip.MustParseAddr(e.Address.String())) {
-				address = "203.0.113.51"
+	s := &dns.Server{PacketConn: pc, NotifyStartedFunc: func() { close(started) },
+		Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+			m := new(dns.Msg)
+			m.SetReply(q)
+			address := "203.0.113.50"
+			for _, o := range q.IsEdns0().Option {
+				if e, ok := o.(*dns.EDNS0_SUBNET); ok && netip.MustParsePrefix(european).Contains(netip.MustParseAddr(e.Address.String())) {
+					address = "203.0.113.51"
+				}
 			}
-		}
-		switch {
-		case broken.Load():
-			m.Rcode = dns.RcodeServerFailure
-		case q.Question[0].Qtype == dns.TypeA:
-			m.Answer = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 20}, A: net.ParseIP(address)}}
-		}
-		_ = w.WriteMsg(m)
-	})}
+			switch {
+			case broken.Load():
+				m.Rcode = dns.RcodeServerFailure
+			case q.Question[0].Qtype == dns.TypeA:
+				m.Answer = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 20},
+					A: net.ParseIP(address)}}
+			}
+			_ = w.WriteMsg(m)
+		})}
 	go func() { _ = s.ActivateAndServe() }()
 	<-started
 	t.Cleanup(func() { _ = s.Shutdown() })
@@ -98,7 +100,8 @@ func TestAliases(t *testing.T) {
 	again.ready()
 	again.always("cdn.brand.example.", "A", "", "NOERROR 203.0.113.50")
 	again.always("near.brand.example.", "A", european, "NOERROR 203.0.113.51")
-	if matches, err := filepath.Glob(filepath.Join(dir, "aliases.json*")); err != nil || strings.Join(matches, " ") != filepath.Join(dir, "aliases.json") {
+	if matches, err := filepath.Glob(filepath.Join(dir, "aliases.json*")); err != nil ||
+		strings.Join(matches, " ") != filepath.Join(dir, "aliases.json") {
 		t.Errorf("files %v, %v", matches, err)
 	}
 }

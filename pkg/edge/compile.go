@@ -120,7 +120,8 @@ func (e *Edge) publish(c *table.Compiler, filled bool) error {
 	e.metrics.compile.Observe(e.cfg.Now().Sub(start).Seconds())
 	e.clock.ringAt(next)
 	if begins {
-		e.log.Info("ready", "after", e.cfg.Now().Sub(e.started).Round(time.Millisecond), "services", v.ServiceCount(), "zones", len(v.Zones()))
+		e.log.Info("ready", "after", e.cfg.Now().Sub(e.started).Round(time.Millisecond), "services", v.ServiceCount(), "zones",
+			len(v.Zones()))
 	}
 	e.logBroken(was, broken)
 	return nil

@@ -198,7 +198,8 @@ func parseSecrets(path string, data []byte) ([][]byte, error) {
 		secrets = append(secrets, secret)
 	}
 	if len(secrets) < 1 || len(secrets) > 2 {
-		return nil, fmt.Errorf("%s: there are %d cookie secrets: give one, or two during a rollover, one a line; the first signs, both verify", path, len(secrets))
+		return nil, fmt.Errorf("%s: there are %d cookie secrets: give one, or two during a rollover, one a line; the first signs, both "+
+			"verify", path, len(secrets))
 	}
 	return secrets, nil
 }

@@ -102,7 +102,8 @@ func TestBadSecretsChangeNothing(t *testing.T) {
 			}
 		}
 		_, err := newCookies(path, dir, time.Now, slog.New(slog.DiscardHandler))
-		if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), keyB[:30]) || strings.Contains(err.Error(), "not hex") {
+		if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), keyB[:30]) ||
+			strings.Contains(err.Error(), "not hex") {
 			t.Errorf("at the start %q gives: %v", tc.text, err)
 		}
 		k.check()
@@ -220,7 +221,8 @@ func TestOpenSecretsAreRefused(t *testing.T) {
 	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newCookies(path, t.TempDir(), time.Now, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "chmod 600 "+path) {
+	if _, err := newCookies(path, t.TempDir(), time.Now, slog.New(slog.DiscardHandler)); err == nil ||
+		!strings.Contains(err.Error(), "chmod 600 "+path) {
 		t.Errorf("got %v, want what to do", err)
 	}
 }

@@ -173,8 +173,8 @@ func New(cfg Config) (*Edge, error) {
 		return nil, err
 	}
 	e.server, err = serve.New(serve.Config{Addrs: cfg.DNS, TLS: cfg.TLS, HTTPS: cfg.HTTPS, QUIC: cfg.QUIC,
-		Certificates: cfg.Certificates, RateLimit: cfg.RateLimit, Workers: cfg.Workers, XDP: cfg.XDP, NewHandler: e.newHandler, Logger: cfg.Logger,
-		Registerer: cfg.Registerer, PanicDir: e.panicDir(), Now: cfg.Now})
+		Certificates: cfg.Certificates, RateLimit: cfg.RateLimit, Workers: cfg.Workers, XDP: cfg.XDP, NewHandler: e.newHandler,
+		Logger: cfg.Logger, Registerer: cfg.Registerer, PanicDir: e.panicDir(), Now: cfg.Now})
 	if err != nil {
 		return nil, err
 	}

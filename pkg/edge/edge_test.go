@@ -82,7 +82,8 @@ func TestIsFoundInTheStore(t *testing.T) {
 	select {
 	case e := <-r.store.edges:
 		want := []string{r.e.Addrs()[0].String(), r.e.Addrs()[1].String()}
-		if e.ID != "edge-1" || e.HTTP != "192.0.2.1:8053" || e.Version != "v7" || fmt.Sprint(e.DNS) != fmt.Sprint(want) || e.Started.IsZero() {
+		if e.ID != "edge-1" || e.HTTP != "192.0.2.1:8053" || e.Version != "v7" || fmt.Sprint(e.DNS) != fmt.Sprint(want) ||
+			e.Started.IsZero() {
 			t.Errorf("it is found as %+v", e)
 		}
 		if r.e.Addrs()[0].Port() == 0 {
@@ -189,7 +190,8 @@ func TestAddressIsTakenMeanwhile(t *testing.T) {
 	waiting.calls <- func(cfg store.FollowConfig) { _ = cfg.OnUpdate(whole) }
 	select {
 	case err := <-done:
-		if err == nil || !strings.Contains(err.Error(), at.String()) || !strings.Contains(err.Error(), "stop that, or give another address") {
+		if err == nil || !strings.Contains(err.Error(), at.String()) ||
+			!strings.Contains(err.Error(), "stop that, or give another address") {
 			t.Errorf("it ends with %v", err)
 		}
 	case <-time.After(within):
@@ -242,7 +244,8 @@ func TestOverrideEndsWhenTheClockIsSet(t *testing.T) {
 	var ahead atomic.Int64
 	now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())).Round(0) }
 	r := startServing(t, func(c *Config) { c.Now = now })
-	override := fmt.Sprintf("{kind: Override, tenant: shop, name: o, spec: {pool: eu, endpoint: a, state: down, reason: test, expires: %q}}",
+	override := fmt.Sprintf("{kind: Override, tenant: shop, name: o, spec: {pool: eu, endpoint: a, state: down, reason: test, "+
+		"expires: %q}}",
 		now().Add(time.Hour).UTC().Format(time.RFC3339))
 	r.tell(delta(t, 2, declared.Resources(t, override)...))
 	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+usA)

@@ -107,8 +107,9 @@ func TestBrokenResources(t *testing.T) {
 		}},
 		{"a weight below zero", "", func(t *testing.T, gen uint64) state.Update {
 			w := -1 << 40
-			return replace(t, gen, &spec.Pool{Endpoints: []spec.Endpoint{{Name: "a", Addresses: []netip.Addr{netip.MustParseAddr(euA)}, Weight: &w},
-				{Name: "b", Addresses: []netip.Addr{netip.MustParseAddr(euA)}}}}, spec.KindPool, "eu")
+			return replace(t, gen, &spec.Pool{
+				Endpoints: []spec.Endpoint{{Name: "a", Addresses: []netip.Addr{netip.MustParseAddr(euA)}, Weight: &w},
+					{Name: "b", Addresses: []netip.Addr{netip.MustParseAddr(euA)}}}}, spec.KindPool, "eu")
 		}},
 		{"a verdict of nonsense", "", func(t *testing.T, gen uint64) state.Update {
 			return state.Update{Cursor: 100 + int64(gen), Cluster: 7, Values: state.Verdicts.Put(health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: "eu"},
@@ -132,7 +133,8 @@ func TestBrokenResources(t *testing.T) {
 			r.always("w.other.gtm.example.", "A", "", "NOERROR "+otherA)
 			r.always("static.gtm.example.", "A", "", "NOERROR 192.0.2.80")
 			broken := r.fetchStatus().Broken
-			if named := len(broken) > 0 && strings.HasPrefix(broken[0].Resource, c.broken) && broken[0].Error != ""; named != (c.broken != "") {
+			if named := len(broken) > 0 && strings.HasPrefix(broken[0].Resource, c.broken) &&
+				broken[0].Error != ""; named != (c.broken != "") {
 				t.Errorf("broken: %+v; want %q", broken, c.broken)
 			}
 			for _, b := range broken {

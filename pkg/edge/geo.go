@@ -58,7 +58,8 @@ func (e *Edge) takeGeo(ctx context.Context, a *geo.Atlas) {
 	for _, i := range a.Info() {
 		e.log.Info("geography", "file", i.File, "type", i.Type, "built", i.Built, "networks", i.Networks)
 	}
-	e.log.Info("geography", "opened", a.OpenedIn().Round(time.Millisecond), "partitions", g.Partitions(), "compiled", compiled.Round(time.Millisecond))
+	e.log.Info("geography", "opened", a.OpenedIn().Round(time.Millisecond), "partitions", g.Partitions(), "compiled",
+		compiled.Round(time.Millisecond))
 }
 
 // refuseGeo tells of files that cannot be used; nil: they are as those in use again.

@@ -31,7 +31,8 @@ func mmdb(t *testing.T, places map[string][2]string) []byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		record := mmdbtype.Map{"continent": mmdbtype.Map{"code": mmdbtype.String(p[0])}, "country": mmdbtype.Map{"iso_code": mmdbtype.String(p[1])}}
+		record := mmdbtype.Map{"continent": mmdbtype.Map{"code": mmdbtype.String(p[0])},
+			"country": mmdbtype.Map{"iso_code": mmdbtype.String(p[1])}}
 		if err := w.Insert(n, record); err != nil {
 			t.Fatal(err)
 		}
@@ -68,11 +69,13 @@ func TestNewGeographyWithoutRestart(t *testing.T) {
 	r.always("web.shop.gtm.example.", "A", european, "NOERROR "+euA)
 	before := r.fetchStatus()
 
-	writeGeo(t, dir, map[string][2]string{european: {"NA", "US"}, american: {"EU", "DE"}, "9.0.0.0/8": {"AS", "JP"}, "11.0.0.0/8": {"AS", "SG"}})
+	writeGeo(t, dir, map[string][2]string{european: {"NA", "US"}, american: {"EU", "DE"}, "9.0.0.0/8": {"AS", "JP"},
+		"11.0.0.0/8": {"AS", "SG"}})
 	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+usA)
 	r.always("web.shop.gtm.example.", "A", american, "NOERROR "+euA)
 	after := r.fetchStatus()
-	if len(after.Geo) != 1 || after.Geo[0].File != file || after.Geo[0].Networks == before.Geo[0].Networks || after.View.Serial <= before.View.Serial {
+	if len(after.Geo) != 1 || after.Geo[0].File != file || after.Geo[0].Networks == before.Geo[0].Networks ||
+		after.View.Serial <= before.View.Serial {
 		t.Errorf("status before %+v, after %+v", before, after)
 	}
 	if got := r.value("gtm_edge_geo_refused_total"); got != 0 {

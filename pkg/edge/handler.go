@@ -13,9 +13,10 @@ var _ serve.Foreseer = (*handler)(nil)
 
 // newHandler makes the handler of one worker.
 func (e *Edge) newHandler() serve.Handler {
-	own := &handler{transfer: e.transfer, Answerer: answer.New(answer.Config{View: &e.view, ID: e.cfg.ID, Elsewhere: e.elsewhere, Row: int(e.nextRow.Add(1)) % e.rows,
-		Seed: randomSeed(), ExplainFrom: e.cfg.ExplainFrom, MaxUDP: e.cfg.MaxUDP, Clock: e.clock.seconds.Load,
-		Cookies: &e.cookies.current, RequireCookies: e.cfg.RequireCookies, Foreign: true, Evidence: e.standsStill})}
+	own := &handler{transfer: e.transfer,
+		Answerer: answer.New(answer.Config{View: &e.view, ID: e.cfg.ID, Elsewhere: e.elsewhere, Row: int(e.nextRow.Add(1)) % e.rows,
+			Seed: randomSeed(), ExplainFrom: e.cfg.ExplainFrom, MaxUDP: e.cfg.MaxUDP, Clock: e.clock.seconds.Load,
+			Cookies: &e.cookies.current, RequireCookies: e.cfg.RequireCookies, Foreign: true, Evidence: e.standsStill})}
 	own.ask = own.again
 	h := serve.Handler(own)
 	if e.cfg.Wrap != nil {
@@ -34,7 +35,7 @@ type handler struct {
 
 func (h *handler) Handle(r *serve.Request) (n int, action serve.Action) {
 	m := &h.meta
-	m.Source, m.Slow, m.KeepAlive, m.Ahead = r.Source, r.Slow, r.KeepAlive, r.Ahead
+	m.Source, m.Slow, m.Resume, m.KeepAlive, m.Ahead = r.Source, r.Slow, r.Resume, r.KeepAlive, r.Ahead
 	m.Stream, m.Encrypted, m.QUIC = r.Transport != serve.UDP, encrypted(r.Transport), r.Transport == serve.QUIC
 	o := h.Answer(r.Buf, r.N, &h.meta)
 	if o.Size == answer.Foreign {
@@ -43,7 +44,7 @@ func (h *handler) Handle(r *serve.Request) (n int, action serve.Action) {
 	r.Exempt = o.Exempt
 	switch {
 	case o.Deferred:
-		r.Preferred = o.Size == answer.Known
+		r.Preferred, r.Resume = o.Size == answer.Known, h.Resume()
 		return 0, serve.Defer
 	case o.Size == answer.Fatal:
 		return 0, serve.Close
@@ -65,6 +66,7 @@ func (h *handler) foreign(r *serve.Request) (n int, action serve.Action) {
 		r.Produce = reply.Produce
 		return 0, serve.Stream
 	case reply.Deferred:
+		r.Resume = h.Resume()
 		return 0, serve.Defer
 	case reply.Size == 0:
 		return 0, serve.Drop

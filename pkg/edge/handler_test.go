@@ -102,7 +102,8 @@ func TestTransportsThroughTheHandler(t *testing.T) {
 	if m, action := askHandler(t, h, &serve.Request{Transport: serve.QUIC}, keepAlive); m != nil || action != serve.Close {
 		t.Errorf("keepalive over QUIC: %v, action %d", m, action)
 	}
-	if m, action := askHandler(t, h, &serve.Request{Transport: serve.QUIC}); m == nil || action != serve.Send || optionsOf(m)[dns.EDNS0PADDING] == nil {
+	if m, action := askHandler(t, h, &serve.Request{Transport: serve.QUIC}); m == nil || action != serve.Send ||
+		optionsOf(m)[dns.EDNS0PADDING] == nil {
 		t.Errorf("QUIC: %v, action %d", m, action)
 	}
 	r := &serve.Request{Buf: make([]byte, 512), N: 3}

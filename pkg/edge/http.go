@@ -80,11 +80,13 @@ func (e *Edge) explain(param func(string) string) (*api.Explanation, *httpError)
 	}
 	host := param("host")
 	if host == "" {
-		return nil, &httpError{http.StatusBadRequest, "no host is given: ask for one, as in /edge/explain?host=www.example.com&subnet=81.2.69.0/24"}
+		return nil, &httpError{http.StatusBadRequest,
+			"no host is given: ask for one, as in /edge/explain?host=www.example.com&subnet=81.2.69.0/24"}
 	}
 	s := v.FindService(host)
 	if s == nil {
-		return nil, &httpError{http.StatusNotFound, fmt.Sprintf("no service stands at %q on this edge: see gtmctl get services for those that there are", host)}
+		return nil, &httpError{http.StatusNotFound,
+			fmt.Sprintf("no service stands at %q on this edge: see gtmctl get services for those that there are", host)}
 	}
 	f, err := familyOf(s, param("type"))
 	if err != nil {
@@ -156,8 +158,9 @@ func familyOf(s *table.Service, typ string) (table.Family, error) {
 // describe brings an explanation into the form of the API.
 func (e *Edge) describe(x *table.Explanation) *api.Explanation {
 	out := &api.Explanation{Host: x.Service.Spec.Host, Service: x.Service.Tenant + "/" + x.Service.Name,
-		Generation: fmt.Sprintf("%s@%d", x.Service.Tenant, x.Generation), Edge: e.cfg.ID, Scope: int(x.Scope), Fallback: x.Fallback.String(),
-		Client: api.Client{Address: x.Asker.Prefix().String(), Source: "subnet", Place: x.Place.String(), ASN: x.Place.ASN}}
+		Generation: fmt.Sprintf("%s@%d", x.Service.Tenant, x.Generation), Edge: e.cfg.ID, Scope: int(x.Scope),
+		Fallback: x.Fallback.String(),
+		Client:   api.Client{Address: x.Asker.Prefix().String(), Source: "subnet", Place: x.Place.String(), ASN: x.Place.ASN}}
 	if x.Resolver {
 		out.Client.Source = "resolver"
 	}
@@ -181,7 +184,7 @@ func (e *Edge) describe(x *table.Explanation) *api.Explanation {
 	if x.Fixed {
 		out.Notes = append(out.Notes, table.FixedNote)
 	}
-	out.Answer = api.ExampleAnswer{Type: dnswire.TypeString(x.Family.Type()), TTL: int(x.Service.TTL), Records: x.Example()}
+	out.Answer = api.ExampleAnswer{Type: dnswire.TypeString(x.Family.Type()), TTL: int(x.TTL), Records: x.Example()}
 	return out
 }
 

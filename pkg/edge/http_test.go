@@ -36,7 +36,8 @@ func TestStatus(t *testing.T) {
 	if d := cmp.Diff(want, s); d != "" {
 		t.Error(d)
 	}
-	if g := s.Geo[0]; !strings.HasSuffix(g.File, "country.mmdb") || g.Type != "Test-Country" || g.Networks != len(fixtureGeo) || g.Built.IsZero() {
+	if g := s.Geo[0]; !strings.HasSuffix(g.File, "country.mmdb") || g.Type != "Test-Country" || g.Networks != len(fixtureGeo) ||
+		g.Built.IsZero() {
 		t.Errorf("geography %+v", g)
 	}
 }
@@ -45,7 +46,8 @@ func TestExplain(t *testing.T) {
 	t.Parallel()
 	r := startServing(t, nil)
 	var x api.Explanation
-	code := r.get("/edge/explain?"+url.Values{"host": {"web.shop.gtm.example"}, "subnet": {european}, "resolver": {"6.7.8.9"}, "type": {"aaaa"}}.Encode(), &x)
+	code := r.get("/edge/explain?"+url.Values{"host": {"web.shop.gtm.example"}, "subnet": {european}, "resolver": {"6.7.8.9"},
+		"type": {"aaaa"}}.Encode(), &x)
 	want := api.Explanation{Host: "web.shop.gtm.example.", Service: "shop/web", Generation: "shop@1", Edge: "edge-1", Scope: 24,
 		Client: api.Client{Address: european, Source: "subnet", Place: "EU-GB", Network: european},
 		Rule:   &api.MatchedRule{Index: 0, Name: "europe", Matched: "geo EU"},
@@ -71,7 +73,8 @@ func TestExplain(t *testing.T) {
 	gtmtest.Eventually(t, "the verdict is in force", func() error { return missing(r.ask("web.shop.gtm.example.", "A", european), usA) })
 	x = api.Explanation{}
 	r.get("/edge/explain?host=web.shop.gtm.example.&subnet="+european, &x)
-	if p := x.Pools[0]; p.Up || p.Chosen || p.Endpoints[0].State != "down" || p.Endpoints[0].Out != "down: status 503" || !x.Pools[1].Chosen {
+	if p := x.Pools[0]; p.Up || p.Chosen || p.Endpoints[0].State != "down" || p.Endpoints[0].Out != "down: status 503" ||
+		!x.Pools[1].Chosen {
 		t.Errorf("with eu down: %+v", x.Pools)
 	}
 }
@@ -127,7 +130,8 @@ func TestExplainParameters(t *testing.T) {
 			t.Errorf("%s: %d %+v", c.query, code, x)
 			continue
 		}
-		if got := [...]string{x.Client.Source, x.Client.Address, x.Client.Place, x.Rule.Name, x.Answer.Type}; got != [...]string{c.source, c.address, c.place, c.rule, c.typ} {
+		if got := [...]string{x.Client.Source, x.Client.Address, x.Client.Place, x.Rule.Name, x.Answer.Type}; got != [...]string{c.source,
+			c.address, c.place, c.rule, c.typ} {
 			t.Errorf("%s: %q", c.query, got)
 		}
 	}
@@ -163,7 +167,8 @@ func TestExplainBeforeAnyNews(t *testing.T) {
 	t.Parallel()
 	r := start(t, t.TempDir(), nil)
 	var e struct{ Error string }
-	if code := r.get("/edge/explain?host=web.shop.gtm.example.", &e); code != http.StatusServiceUnavailable || !strings.Contains(e.Error, "no configuration yet") {
+	if code := r.get("/edge/explain?host=web.shop.gtm.example.", &e); code != http.StatusServiceUnavailable ||
+		!strings.Contains(e.Error, "no configuration yet") {
 		t.Errorf("%d %q", code, e.Error)
 	}
 }

@@ -20,9 +20,12 @@ type metrics struct {
 }
 
 var (
-	descQueries    = prometheus.NewDesc("gtm_edge_queries_total", "Queries answered, by zone (none: they belong to no zone) and rcode.", []string{"zone", "rcode"}, nil)
-	descAnswers    = prometheus.NewDesc("gtm_edge_service_answers_total", "Steered answers of services that ask for series, by pool.", []string{"tenant", "service", "pool"}, nil)
-	descGeneration = prometheus.NewDesc("gtm_edge_generation", "The generation of each tenant that is answered from.", []string{"tenant"}, nil)
+	descQueries = prometheus.NewDesc("gtm_edge_queries_total", "Queries answered, by zone (none: they belong to no zone) and rcode.",
+		[]string{"zone", "rcode"}, nil)
+	descAnswers = prometheus.NewDesc("gtm_edge_service_answers_total", "Steered answers of services that ask for series, by pool.",
+		[]string{"tenant", "service", "pool"}, nil)
+	descGeneration = prometheus.NewDesc("gtm_edge_generation", "The generation of each tenant that is answered from.",
+		[]string{"tenant"}, nil)
 	descBroken     = prometheus.NewDesc("gtm_edge_broken_resources", "Resources that are not served as declared.", nil, nil)
 	descView       = prometheus.NewDesc("gtm_edge_view_serial", "Views published since the start.", nil, nil)
 	descPublished  = prometheus.NewDesc("gtm_edge_view_published_seconds", "When the view was published, in Unix time.", nil, nil)
@@ -30,18 +33,21 @@ var (
 	descPartBytes  = prometheus.NewDesc("gtm_edge_partitions_bytes", "Size of the compiled partitions.", nil, nil)
 	descSource     = prometheus.NewDesc("gtm_edge_source_state_info", "1 for the state that the source is in.", []string{"state"}, nil)
 	descSince      = prometheus.NewDesc("gtm_edge_source_since_seconds", "Since when the source is in its state, in Unix time.", nil, nil)
-	descSnapAge    = prometheus.NewDesc("gtm_edge_snapshot_age_seconds", "How old the state on disk is; absent where there is none.", nil, nil)
-	descCookiesOK  = prometheus.NewDesc("gtm_edge_cookie_secrets_ok_info", "1 unless the file of cookie secrets could not be used last time.", nil, nil)
-	descPulseAge   = prometheus.NewDesc("gtm_edge_health_pulse_age_seconds",
+	descSnapAge    = prometheus.NewDesc("gtm_edge_snapshot_age_seconds", "How old the state on disk is; absent where there is none.", nil,
+		nil)
+	descCookiesOK = prometheus.NewDesc("gtm_edge_cookie_secrets_ok_info",
+		"1 unless the file of cookie secrets could not be used last time.", nil, nil)
+	descPulseAge = prometheus.NewDesc("gtm_edge_health_pulse_age_seconds",
 		"Time since the judge of health was last heard through the store; -1: never.", nil, nil)
 	descSnapOK = prometheus.NewDesc("gtm_edge_snapshot_ok_info", "1 unless the snapshot could not be read or written last time.", nil, nil)
 )
 
 func newMetrics(e *Edge, reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{edge: e,
-		compile: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "gtm_edge_compile_seconds", Help: "How long it took to make a view.",
-			Buckets: []float64{.0001, .0003, .001, .003, .01, .03, .1, .3, 1, 3}}),
-		geoRefused:  prometheus.NewCounter(prometheus.CounterOpts{Name: "gtm_edge_geo_refused_total", Help: "Geography files that were refused."}),
+		compile: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "gtm_edge_compile_seconds",
+			Help: "How long it took to make a view.", Buckets: []float64{.0001, .0003, .001, .003, .01, .03, .1, .3, 1, 3}}),
+		geoRefused: prometheus.NewCounter(prometheus.CounterOpts{Name: "gtm_edge_geo_refused_total",
+			Help: "Geography files that were refused."}),
 		geoOpened:   geoSeconds("gtm_edge_geo_open_seconds", "How long it took to read and walk new geography files."),
 		geoCompiled: geoSeconds("gtm_edge_geo_compile_seconds", "How long it took to compile all partitions of new geography files."),
 	}
@@ -92,7 +98,8 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, c := range v.ServiceCounts() {
 		for i, pool := range c.Pools {
-			ch <- prometheus.MustNewConstMetric(descAnswers, prometheus.CounterValue, float64(c.Answers[i].Load()), c.Tenant, c.Service, pool)
+			ch <- prometheus.MustNewConstMetric(descAnswers, prometheus.CounterValue, float64(c.Answers[i].Load()), c.Tenant,
+				c.Service, pool)
 		}
 	}
 }

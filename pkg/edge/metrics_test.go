@@ -34,9 +34,10 @@ func TestMetricsAreLawful(t *testing.T) {
 			t.Errorf("%s is not named as the house does", name)
 		}
 	}
-	for _, name := range []string{"gtm_edge_queries_total", "gtm_edge_service_answers_total", "gtm_edge_source_state_info", "gtm_edge_compile_seconds",
-		"gtm_edge_snapshot_age_seconds", "gtm_store_snapshot_bytes", "gtm_store_snapshot_age_seconds", "gtm_edge_geo_refused_total", "gtm_edge_geo_open_seconds",
-		"gtm_edge_geo_compile_seconds", "gtm_serve_packets_total"} {
+	for _, name := range []string{"gtm_edge_queries_total", "gtm_edge_service_answers_total", "gtm_edge_source_state_info",
+		"gtm_edge_compile_seconds",
+		"gtm_edge_snapshot_age_seconds", "gtm_store_snapshot_bytes", "gtm_store_snapshot_age_seconds", "gtm_edge_geo_refused_total",
+		"gtm_edge_geo_open_seconds", "gtm_edge_geo_compile_seconds", "gtm_serve_packets_total"} {
 		if !slices.Contains(found, name) {
 			t.Errorf("there is no %s", name)
 		}

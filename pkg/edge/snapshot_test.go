@@ -261,7 +261,8 @@ func TestWhatWaitsIsWrittenAsOne(t *testing.T) {
 	defer s.Close()
 	for _, tu := range u.Tenants {
 		for _, v := range tu.Put {
-			if z, ok := v.Resource.Spec.(*spec.Zone); ok && strings.Contains(z.Content, "static") && !strings.Contains(z.Content, "192.0.2.52") {
+			if z, ok := v.Resource.Spec.(*spec.Zone); ok && strings.Contains(z.Content, "static") &&
+				!strings.Contains(z.Content, "192.0.2.52") {
 				t.Errorf("the zone is not that of the last update:\n%s", z.Content)
 			}
 		}
@@ -320,7 +321,8 @@ func TestWhatWaitsHoldsTheFormBeforeABrokenOne(t *testing.T) {
 }
 
 func TestPauseAfter(t *testing.T) {
-	for bytes, want := range map[int64]time.Duration{0: 0, 4 << 10: 976562, 1 << 20: 250 * time.Millisecond, 4 << 20: time.Second, 1 << 40: 2 * time.Second} {
+	for bytes, want := range map[int64]time.Duration{0: 0, 4 << 10: 976562, 1 << 20: 250 * time.Millisecond, 4 << 20: time.Second,
+		1 << 40: 2 * time.Second} {
 		if got := pauseAfter(bytes); got != want {
 			t.Errorf("after %d bytes %v, want %v", bytes, got, want)
 		}

@@ -18,7 +18,8 @@ import (
 func TestBuiltin(t *testing.T) {
 	a := builtinAtlas(t)
 	info := a.Info()
-	if len(info) != 1 || info[0].File != "built-in" || info[0].Type != "gtm-Country" || info[0].Networks < 500_000 || info[0].Built.Year() < 2026 {
+	if len(info) != 1 || info[0].File != "built-in" || info[0].Type != "gtm-Country" || info[0].Networks < 500_000 ||
+		info[0].Built.Year() < 2026 {
 		t.Errorf("info %+v", info)
 	}
 	if size := len(builtin.CountryMMDB); size > 10<<20 {
@@ -34,7 +35,8 @@ func TestBuiltin(t *testing.T) {
 		{"10.0.0.1", ""}, {"203.0.113.1", ""}, {"::1", ""}, {"2001:db8::1", ""}, {"2002:c100:68b::1", ""},
 	}
 	for _, test := range tests {
-		if got, network := a.Lookup(netip.MustParseAddr(test.addr)); got.String() != test.want || !network.Contains(netip.MustParseAddr(test.addr).Unmap()) {
+		if got, network := a.Lookup(netip.MustParseAddr(test.addr)); got.String() != test.want ||
+			!network.Contains(netip.MustParseAddr(test.addr).Unmap()) {
 			t.Errorf("%s: %q in %s; want %q", test.addr, got, network, test.want)
 		}
 	}
@@ -49,12 +51,14 @@ func TestIPv4WithoutTree(t *testing.T) {
 	de := Place{Continent: "EU", Country: "DE"}
 	for _, network := range []string{"::/1", "::/96", "::/7"} {
 		mmdb := makeMMDB(t, mmdbwriter.Options{DisableIPv4Aliasing: true},
-			[]entry{{netip.MustParsePrefix(network), de}, {netip.MustParsePrefix("a000::/4"), de}, {netip.MustParsePrefix("c000::/4"), Place{Continent: "AS"}}})
+			[]entry{{netip.MustParsePrefix(network), de}, {netip.MustParsePrefix("a000::/4"), de},
+				{netip.MustParsePrefix("c000::/4"), Place{Continent: "AS"}}})
 		a, err := OpenBytes("test", mmdb)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for addr, want := range map[string]Place{"0.0.0.0": de, "9.9.9.9": de, "255.255.255.255": de, "a123::": de, "c000::1": {Continent: "AS"}, "::9.9.9.9": {}, "b000::": {}} {
+		for addr, want := range map[string]Place{"0.0.0.0": de, "9.9.9.9": de, "255.255.255.255": de, "a123::": de,
+			"c000::1": {Continent: "AS"}, "::9.9.9.9": {}, "b000::": {}} {
 			if got, in := a.Lookup(netip.MustParseAddr(addr)); got != want {
 				t.Errorf("with %s, %s has %v (%s); want %v", network, addr, got, in, want)
 			}
@@ -71,11 +75,14 @@ func TestLayouts(t *testing.T) {
 		want Place
 		err  string
 	}{
-		{"City", layout{"continent": layout{"code": "EU"}, "country": layout{"iso_code": "DE"}, "subdivisions": []any{layout{"iso_code": "BE"}}}, Place{"EU", "DE", "BE", 0}, ""},
+		{"City", layout{"continent": layout{"code": "EU"}, "country": layout{"iso_code": "DE"},
+			"subdivisions": []any{layout{"iso_code": "BE"}}}, Place{"EU", "DE", "BE", 0}, ""},
 		{"Country without continent", layout{"country": layout{"iso_code": "DE"}}, Place{"EU", "DE", "", 0}, ""},
-		{"subdivision that is no code", layout{"country": layout{"iso_code": "DE"}, "subdivisions": []any{layout{"iso_code": "Berlin"}}}, Place{"EU", "DE", "", 0}, ""},
+		{"subdivision that is no code", layout{"country": layout{"iso_code": "DE"}, "subdivisions": []any{layout{"iso_code": "Berlin"}}},
+			Place{"EU", "DE", "", 0}, ""},
 		{"ASN", layout{"autonomous_system_number": uint32(3320), "autonomous_system_organization": "DTAG"}, Place{ASN: 3320}, ""},
-		{"Enterprise", layout{"continent": layout{"code": "EU"}, "country": layout{"iso_code": "DE"}, "subdivisions": []any{layout{"iso_code": "BE"}}, "traits": layout{"autonomous_system_number": uint32(3320)}}, de, ""},
+		{"Enterprise", layout{"continent": layout{"code": "EU"}, "country": layout{"iso_code": "DE"},
+			"subdivisions": []any{layout{"iso_code": "BE"}}, "traits": layout{"autonomous_system_number": uint32(3320)}}, de, ""},
 		{"country that is no code", layout{"country": layout{"iso_code": "D-"}}, Place{}, `"D-" is not a country code`},
 		{"continent that is none", layout{"continent": layout{"code": "XX"}}, Place{}, `"XX" is not a continent code`},
 		{"another layout", layout{"country": "DE"}, Place{}, "network 192.0.2.0/24"},
@@ -129,7 +136,7 @@ func TestMerge(t *testing.T) {
 			t.Errorf("info %+v", a.Info())
 		}
 		matchers := w.matchers(nil)
-		p, err := Compile(a, nil, matchers)
+		p, err := Compile(a, nil, FirstOf(matchers))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -199,7 +206,7 @@ func openSound(t testing.TB, mmdb []byte) bool {
 		}
 		return false
 	}
-	p, err := Compile(a, nil, []Matcher{{Geo: []Place{{Continent: "EU"}}}, {ASN: []uint32{64500}}})
+	p, err := Compile(a, nil, FirstOf([]Matcher{{Geo: []Place{{Continent: "EU"}}}, {ASN: []uint32{64500}}}))
 	if err != nil {
 		t.Errorf("compile: %v", err)
 		return true

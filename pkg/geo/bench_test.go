@@ -16,7 +16,7 @@ func benchMatchers(b *testing.B) []Matcher {
 
 func benchPartition(b *testing.B) *Partition {
 	b.Helper()
-	p, err := Compile(builtinAtlas(b), nil, benchMatchers(b))
+	p, err := Compile(builtinAtlas(b), nil, FirstOf(benchMatchers(b)))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func BenchmarkCompile(b *testing.B) {
 	p := benchPartition(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		p, _ = Compile(a, nil, matchers)
+		p, _ = Compile(a, nil, FirstOf(matchers))
 	}
 	b.ReportMetric(float64(p.Bytes()), "bytes")
 }
@@ -120,7 +120,7 @@ func BenchmarkLookupCold(b *testing.B) {
 	for _, partitions := range []int{1, 64} {
 		list := make([]*Partition, partitions)
 		for i := range list {
-			list[i], _ = Compile(a, nil, []Matcher{{Geo: places(b, "EU")}, {Geo: places(b, "AS", "OC")}, {ASN: []uint32{uint32(i)}}, {}})
+			list[i], _ = Compile(a, nil, FirstOf([]Matcher{{Geo: places(b, "EU")}, {Geo: places(b, "AS", "OC")}, {ASN: []uint32{uint32(i)}}, {}}))
 		}
 		for _, v4 := range []bool{true, false} {
 			addrs := benchAddresses(a, v4, 1<<16)
@@ -165,7 +165,7 @@ func BenchmarkCompileManyNetworks(b *testing.B) {
 	}
 	for i := uint32(1); b.Loop(); i++ {
 		maps[1].ASN = i
-		if _, err := Compile(a, maps, []Matcher{{Maps: []string{"many"}}, {Geo: places(b, "EU")}}); err != nil {
+		if _, err := Compile(a, maps, FirstOf([]Matcher{{Maps: []string{"many"}}, {Geo: places(b, "EU")}})); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -6,41 +6,51 @@ import (
 	"strings"
 )
 
-// Matcher is the condition of one rule. Each field that is not empty must match, which it does if one of
-// its values does. The zero Matcher matches everyone.
-type Matcher struct {
-	Geo  []Place  // ASNs in them are ignored
-	ASN  []uint32 // autonomous system numbers
-	Maps []string // names of maps
+// Classifier divides places into classes, from 0 on.
+type Classifier struct {
+	Classes int      // how many there are
+	Maps    []string // the names of the maps that Class asks for, each once
+	// Class gives the class of a place, or Classes where it has none. It is called for each place, and each set of maps that hold one,
+	// and not for each network. It must give the same each time.
+	Class func(p Place, in Hits) int
 }
 
+// Hits tells which of a Classifier's maps hold an address.
+type Hits struct {
+	members bitset
+	maps    []int // of Classifier.Maps, the indexes in the list of all
+}
+
+// Has tells whether the map of that index in Classifier.Maps does.
+func (h Hits) Has(i int) bool { return h.members.has(h.maps[i]) }
+
 const (
-	// NoClass is the class of addresses that no matcher matches.
+	// NoClass is the class of addresses that have none.
 	NoClass = 0xFFFF
 	// SpecialClass is the class of addresses in a special-purpose block (RFC 6890: private, loopback,
 	// link-local and the like) that no map covers. The resolver's address decides then, but the scope is this one's.
 	SpecialClass = 0xFFFE
-	// maxMatchers leaves room for the ids of no class and of the special-purpose blocks in 15 bits; see values.
-	maxMatchers = 32_000
+	// maxClasses leaves room for the ids of no class and of the special-purpose blocks in 15 bits; see values.
+	maxClasses = 32_000
 )
 
-// Compile divides the address space by the first of matchers that an address meets. Inside maps, which
+// Compile divides the address space by the classes of the places in it. Inside maps, which
 // come before the atlas, the longest network that sets a place decides the place, and the longest that
 // sets an ASN decides that; of equal networks, the first map's.
 //
-// A special-purpose block is lifted (looked up like any other) where a map covers it that a matcher names
+// A special-purpose block is lifted (looked up like any other) where a map covers it that c asks for
 // or that sets a place or an ASN. Other maps have no effect at all.
 //
 // The first call for a list of maps divides the addresses by atlas and maps, which takes longer than the rest; the atlas keeps
 // that for the next call with equal maps. The networks of maps must not be changed any more. Compile is safe for concurrent use.
-func Compile(a *Atlas, maps []Map, matchers []Matcher) (*Partition, error) {
-	if len(matchers) > maxMatchers {
-		return nil, fmt.Errorf("%d rules in one service; at most %d are possible", len(matchers), maxMatchers)
+func Compile(a *Atlas, maps []Map, c *Classifier) (*Partition, error) {
+	if c.Classes > maxClasses {
+		return nil, fmt.Errorf("%d rules in one service; at most %d are possible", c.Classes, maxClasses)
 	}
 	if err := checkMaps(maps); err != nil {
 		return nil, err
 	}
-	c, err := newClassifier(maps, matchers)
+	d, err := newDivider(c, maps)
 	if err != nil {
 		return nil, err
 	}
@@ -48,23 +58,23 @@ func Compile(a *Atlas, maps []Map, matchers []Matcher) (*Partition, error) {
 	if err != nil {
 		return nil, err
 	}
-	classes, unknown := c.classify(s), c.id(Place{}, nil)
-	if c.indifferent(classes, unknown) {
+	classes, unknown := d.classify(s), d.id(Place{}, nil)
+	if d.indifferent(classes, unknown) {
 		// then it makes no difference either whose address a special-purpose block is decided by: scope 0
 		for i := range classes {
 			classes[i] = unknown
 		}
 	}
-	p := newPartition(s, classes, len(matchers))
+	p := newPartition(s, classes, c.Classes)
 	p.special = p.class(uint32(unknown))
 	return p, nil
 }
 
 // newPartition makes a partition of a shape, given the ids of its atoms' classes.
-func newPartition(s *shape, classes []uint16, rules int) *Partition {
-	p := &Partition{shape: s, rules: uint16(rules), classes: classes}
+func newPartition(s *shape, classes []uint16, count int) *Partition {
+	p := &Partition{shape: s, count: uint16(count), classes: classes}
 	named := s.takeNamed(classes)
-	if rules+1+len(specialBlocks) <= smallIDs {
+	if count+1+len(specialBlocks) <= smallIDs {
 		p.v4.small, p.v6.small = valuesOf[uint16](&s.v4, classes, named), valuesOf[uint16](&s.v6, classes, named)
 	} else {
 		p.v4.large, p.v6.large = valuesOf[uint32](&s.v4, classes, named), valuesOf[uint32](&s.v6, classes, named)
@@ -88,21 +98,15 @@ func (a *Atlas) shapeOf(maps []Map) (*shape, error) {
 	return s, err
 }
 
-// classifier evaluates matchers.
-type classifier struct {
-	matchers []matcher
-	named    bitset // indexes of the maps that a matcher asks for
+// divider is a Classifier made ready for a list of maps.
+type divider struct {
+	*Classifier
+	maps  []int  // of Classifier.Maps, the indexes in the list
+	named bitset // the same
 }
 
-// matcher is a Matcher made ready.
-type matcher struct {
-	Matcher
-	asns map[uint32]bool
-	maps []int // indexes of Maps
-}
-
-func newClassifier(maps []Map, matchers []Matcher) (*classifier, error) {
-	c := &classifier{}
+func newDivider(c *Classifier, maps []Map) (*divider, error) {
+	d := &divider{Classifier: c}
 	byName := make(map[string]int, len(maps))
 	for i, m := range maps {
 		if _, twice := byName[m.Name]; twice {
@@ -110,22 +114,15 @@ func newClassifier(maps []Map, matchers []Matcher) (*classifier, error) {
 		}
 		byName[m.Name] = i
 	}
-	for _, m := range matchers {
-		compiled := matcher{Matcher: m, asns: make(map[uint32]bool, len(m.ASN))}
-		for _, asn := range m.ASN {
-			compiled.asns[asn] = true
+	for _, name := range c.Maps {
+		i, ok := byName[name]
+		if !ok {
+			return nil, unknownMap(name, maps)
 		}
-		for _, name := range m.Maps {
-			i, ok := byName[name]
-			if !ok {
-				return nil, unknownMap(name, maps)
-			}
-			c.named = c.named.with(i)
-			compiled.maps = append(compiled.maps, i)
-		}
-		c.matchers = append(c.matchers, compiled)
+		d.named = d.named.with(i)
+		d.maps = append(d.maps, i)
 	}
-	return c, nil
+	return d, nil
 }
 
 func unknownMap(name string, maps []Map) error {
@@ -141,37 +138,76 @@ func unknownMap(name string, maps []Map) error {
 }
 
 // classify gives the ids of a shape's atoms.
-func (c *classifier) classify(s *shape) []uint16 {
+func (d *divider) classify(s *shape) []uint16 {
 	ids := make([]uint16, len(s.atoms))
 	for i := range s.atoms {
 		a := &s.atoms[i]
 		members := s.members[a.members]
-		if a.special != 0 && !members.meets(c.named) {
-			ids[i] = uint16(len(c.matchers)) + uint16(a.special)
+		if a.special != 0 && !members.meets(d.named) {
+			ids[i] = uint16(d.Classes) + uint16(a.special)
 		} else {
-			ids[i] = c.id(a.place, members)
+			ids[i] = d.id(a.place, members)
 		}
 	}
 	return ids
 }
 
 // indifferent tells whether all ids, those of special-purpose blocks apart, are the same one.
-func (c *classifier) indifferent(ids []uint16, id uint16) bool {
-	return !slices.ContainsFunc(ids, func(i uint16) bool { return i != id && int(i) <= len(c.matchers) })
+func (d *divider) indifferent(ids []uint16, id uint16) bool {
+	return !slices.ContainsFunc(ids, func(i uint16) bool { return i != id && int(i) <= d.Classes })
 }
 
-// id gives the first matcher that matches, or else the number of matchers.
-func (c *classifier) id(p Place, members bitset) uint16 {
-	for i := range c.matchers {
-		if c.matchers[i].matches(p, members) {
-			return uint16(i)
+// id gives the class of a place, or behind them the id of none.
+func (d *divider) id(p Place, members bitset) uint16 {
+	return uint16(d.Class(p, Hits{members, d.maps}))
+}
+
+// Matcher is the condition of one rule. Each field that is not empty must match, which it does if one of
+// its values does. The zero Matcher matches everyone.
+type Matcher struct {
+	Geo  []Place  // ASNs in them are ignored
+	ASN  []uint32 // autonomous system numbers
+	Maps []string // names of maps
+}
+
+// FirstOf classifies by the index of the first matcher that matches.
+func FirstOf(matchers []Matcher) *Classifier {
+	c := &Classifier{Classes: len(matchers)}
+	ready := make([]matcher, len(matchers))
+	for i, m := range matchers {
+		ready[i] = matcher{Matcher: m, asns: make(map[uint32]bool, len(m.ASN))}
+		for _, asn := range m.ASN {
+			ready[i].asns[asn] = true
+		}
+		for _, name := range m.Maps {
+			at := slices.Index(c.Maps, name)
+			if at < 0 {
+				at = len(c.Maps)
+				c.Maps = append(c.Maps, name)
+			}
+			ready[i].maps = append(ready[i].maps, at)
 		}
 	}
-	return uint16(len(c.matchers))
+	c.Class = func(p Place, in Hits) int {
+		for i := range ready {
+			if ready[i].matches(p, in) {
+				return i
+			}
+		}
+		return len(ready)
+	}
+	return c
 }
 
-func (m *matcher) matches(p Place, members bitset) bool {
+// matcher is a Matcher made ready.
+type matcher struct {
+	Matcher
+	asns map[uint32]bool
+	maps []int // of Classifier.Maps
+}
+
+func (m *matcher) matches(p Place, in Hits) bool {
 	return (len(m.Geo) == 0 || slices.ContainsFunc(m.Geo, p.In)) &&
 		(len(m.asns) == 0 || m.asns[p.ASN]) &&
-		(len(m.maps) == 0 || slices.ContainsFunc(m.maps, members.has))
+		(len(m.maps) == 0 || slices.ContainsFunc(m.maps, in.Has))
 }

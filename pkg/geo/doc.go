@@ -3,5 +3,5 @@
 // prefix that answer holds for (the scope of RFC 7871).
 //
 // Sources are MMDB files and the operator's own maps. An [Atlas] holds the files, walked once; [Compile]
-// makes a [Partition] from an atlas, maps and matchers. Both are immutable and safe for concurrent use.
+// makes a [Partition] from an atlas, maps and a classifier. Both are immutable and safe for concurrent use.
 package geo

@@ -326,10 +326,12 @@ func geoIP2(p Place) mmdbtype.Map {
 		m["continent"] = mmdbtype.Map{"code": mmdbtype.String(p.Continent)}
 	}
 	if p.Country != "" {
-		m["country"] = mmdbtype.Map{"iso_code": mmdbtype.String(p.Country), "names": mmdbtype.Map{"en": mmdbtype.String("the " + p.Country)}}
+		m["country"] = mmdbtype.Map{"iso_code": mmdbtype.String(p.Country),
+			"names": mmdbtype.Map{"en": mmdbtype.String("the " + p.Country)}}
 	}
 	if p.Subdivision != "" {
-		m["subdivisions"] = mmdbtype.Slice{mmdbtype.Map{"iso_code": mmdbtype.String(p.Subdivision)}, mmdbtype.Map{"iso_code": mmdbtype.String("ZZZ")}}
+		m["subdivisions"] = mmdbtype.Slice{mmdbtype.Map{"iso_code": mmdbtype.String(p.Subdivision)},
+			mmdbtype.Map{"iso_code": mmdbtype.String("ZZZ")}}
 	}
 	if p.ASN != 0 {
 		m["autonomous_system_number"] = mmdbtype.Uint32(p.ASN)
@@ -367,7 +369,8 @@ type layout = map[string]any
 // rawMMDB writes a database of one network with any data.
 func rawMMDB(t testing.TB, network netip.Prefix, data layout) []byte {
 	t.Helper()
-	tree, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: "test", Description: map[string]string{"en": "test"}, IncludeReservedNetworks: true})
+	tree, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: "test", Description: map[string]string{"en": "test"},
+		IncludeReservedNetworks: true})
 	if err != nil {
 		t.Fatal(err)
 	}

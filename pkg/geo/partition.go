@@ -5,11 +5,11 @@ import (
 	"net/netip"
 )
 
-// Partition gives, for an address, the index of the first matcher that it meets and the scope: the length
-// of the shortest prefix around it throughout which that index is the same. Immutable; lookups allocate
+// Partition gives, for an address, the class of its place and the scope: the length
+// of the shortest prefix around it throughout which that class is the same. Immutable; lookups allocate
 // nothing and are safe for concurrent use.
 type Partition struct {
-	rules   uint16          // how many matchers there are
+	count   uint16          // how many classes there are
 	special uint16          // the class of an address of which nothing is known
 	shape   *shape          // shared
 	top     *[1 << 16]uint8 // by the upper half of an IPv4 address, what all that begin so have: an index into answers; 0: look further
@@ -23,7 +23,7 @@ type Partition struct {
 // an id of a class from bit 8 on and the scope from bit 1 on; or (mixedBit) bit n tells that the cell's run n, which is not
 // the first, has another class than the run before.
 //
-// An id is the index of a matcher; behind those come the id of no class, and one for each special-purpose block.
+// An id is the number of a class; behind those come the id of no class, and one for each special-purpose block.
 type values struct {
 	small []uint16
 	large []uint32 // instead of small, where there are more ids than 8 bits can tell
@@ -41,7 +41,7 @@ func (v *values) at(cell uint32) uint32 {
 	return v.large[cell]
 }
 
-// Lookup4 looks up an IPv4 address in host order. The class is the index of a matcher, NoClass or
+// Lookup4 looks up an IPv4 address in host order. The class is the classifier's, NoClass or
 // SpecialClass; the scope is 0 to 32.
 func (p *Partition) Lookup4(a uint32) (class uint16, scope uint8) {
 	if t := p.top[a>>16]; t != 0 {
@@ -175,10 +175,10 @@ func behind(v, i uint32) uint32 {
 // class gives the class of an id.
 func (p *Partition) class(id uint32) uint16 {
 	class := uint16(id)
-	if class >= p.rules {
+	if class >= p.count {
 		class = NoClass
 	}
-	if uint16(id) > p.rules {
+	if uint16(id) > p.count {
 		class = SpecialClass
 	}
 	return class

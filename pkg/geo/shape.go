@@ -17,11 +17,11 @@ type shape struct {
 	named sync.Pool // of *[maxNarrow]uint16, for partitions being made: hundreds are made one after the other
 }
 
-// atom is what matchers can see of an address.
+// atom is what classifiers can see of an address.
 type atom struct {
 	place   Place // as the maps correct it
 	members int32 // index into shape.members: the maps that hold the address
-	special int16 // 1 + index into specialBlocks; counts unless a matcher names one of members
+	special int16 // 1 + index into specialBlocks; counts unless a classifier asks for one of members
 }
 
 func newShape(a *Atlas, maps []Map) (*shape, error) {

@@ -83,7 +83,7 @@ func partitionOf(t testing.TB, v4, v6 *runs, classes []uint16, rules int) *Parti
 func TestRandomPartitions(t *testing.T) {
 	tests := []struct{ runs, atoms, rules int }{
 		{0, 1, 1}, {1, 2, 2}, {15, 3, 2}, {16, 4, 2}, {17, 3, 1}, {40, 30, 3}, {300, 10, 2}, {300, 300, 2}, {3000, 200, 4},
-		{3000, 3000, 250}, {3000, 40, 3}, {5000, 70_000, 3}, {2000, 90_000, 1000}, {20_000, 20_000, maxMatchers},
+		{3000, 3000, 250}, {3000, 40, 3}, {5000, 70_000, 3}, {2000, 90_000, 1000}, {20_000, 20_000, maxClasses},
 	}
 	for i, test := range tests {
 		for seed := range uint64(4) {

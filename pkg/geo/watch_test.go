@@ -21,7 +21,8 @@ type watchedFile struct {
 }
 
 func (f watchedFile) database(country string) []byte {
-	return makeMMDB(f.t, mmdbwriter.Options{}, []entry{{netip.MustParsePrefix("192.0.2.0/24"), Place{Continent: continentOf[country], Country: country}}})
+	return makeMMDB(f.t, mmdbwriter.Options{},
+		[]entry{{netip.MustParsePrefix("192.0.2.0/24"), Place{Continent: continentOf[country], Country: country}}})
 }
 
 // replace renames a new file over the old one.

@@ -21,7 +21,8 @@ const (
 func FreePort(t testing.TB) netip.AddrPort {
 	t.Helper()
 	if low, high := anyPorts(t); low <= highestPort && high >= lowestPort {
-		t.Fatalf("the system gives ports %d to %d to whoever asks for any: tests need %d to %d for servers (sysctl net.ipv4.ip_local_port_range)",
+		t.Fatalf("the system gives ports %d to %d to whoever asks for any: tests need %d to %d for servers (sysctl "+
+			"net.ipv4.ip_local_port_range)",
 			low, high, lowestPort, highestPort)
 	}
 	for range 50 {

@@ -161,7 +161,8 @@ func TestBrakeFreezesAndThaws(t *testing.T) {
 func TestHeldFindingsSaySo(t *testing.T) {
 	id := PoolID{"shop", "eu"}
 	d := Docket{Now: time.Unix(9, 0), Previous: map[PoolID]Verdict{id: {Pool: id, Endpoints: map[string]Finding{}}},
-		Proposed: map[PoolID]Verdict{id: {Pool: id, Endpoints: map[string]Finding{}}}, Pools: map[PoolID]Declared{id: {Rows: []Row{{"rule 1", []PoolID{id}}}}}}
+		Proposed: map[PoolID]Verdict{id: {Pool: id, Endpoints: map[string]Finding{}}},
+		Pools:    map[PoolID]Declared{id: {Rows: []Row{{"rule 1", []PoolID{id}}}}}}
 	for _, name := range []string{"a", "b", "c", "d"} {
 		d.Previous[id].Endpoints[name] = Finding{State: Up, Score: 1}
 		d.Proposed[id].Endpoints[name] = Finding{State: Down, Reason: "status 503"}

@@ -37,7 +37,8 @@ func TestJudgeFollowsWhatIsChecked(t *testing.T) {
 		}
 	}
 	older := Verdict{Pool: pool, Endpoints: map[string]Finding{"a": {State: Down, Since: at(1)}}}
-	if f := Judge(Case{Pool: pool, Endpoints: []string{"a"}, Of: map[string]string{"a": "A"}, Previous: older, Now: at(100)}).Endpoints["a"]; f.State != Down || f.Of != "A" {
+	if f := Judge(Case{Pool: pool, Endpoints: []string{"a"}, Of: map[string]string{"a": "A"}, Previous: older,
+		Now: at(100)}).Endpoints["a"]; f.State != Down || f.Of != "A" {
 		t.Errorf("the verdict of an older judge was forgotten: %+v", f)
 	}
 }

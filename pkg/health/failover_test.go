@@ -185,7 +185,8 @@ func TestBrakeRefugeNeedsAndWords(t *testing.T) {
 	for _, e := range []string{"1", "2", "3", "4"} {
 		was.Endpoints[e], failing.Endpoints[e] = Finding{State: Up, Score: 1}, Finding{State: Down}
 	}
-	up := Verdict{Pool: b, Endpoints: map[string]Finding{"1": {State: Up, Score: 1}, "2": {State: Up, Score: 1}, "3": {State: Up, Score: 1}},
+	up := Verdict{Pool: b, Endpoints: map[string]Finding{"1": {State: Up, Score: 1}, "2": {State: Up, Score: 1},
+		"3": {State: Up, Score: 1}},
 		Unvoted: map[string]bool{"3": true}}
 	nobody := map[string]bool{"1": true, "2": true, "3": true}
 	rows := []Row{{"rule 1", []PoolID{a, b}}}
@@ -198,18 +199,21 @@ func TestBrakeRefugeNeedsAndWords(t *testing.T) {
 		{"two of three known, one needed", Declared{Size: 3}, up.Unvoted, false},
 		{"one of three known, one needed", Declared{Size: 3}, map[string]bool{"2": true, "3": true}, true},
 		{"all needed", Declared{Size: 3, Needs: func(n int) int { return n }}, up.Unvoted, true},
-		{"all needed, but one takes no clients", Declared{Size: 3, Needs: func(n int) int { return n }, Stands: map[string]Stand{"3": Weightless}}, up.Unvoted, false},
-		{"all needed, but one is drained", Declared{Size: 3, Needs: func(n int) int { return n }, Stands: map[string]Stand{"3": Drained}}, up.Unvoted, false},
+		{"all needed, but one takes no clients",
+			Declared{Size: 3, Needs: func(n int) int { return n }, Stands: map[string]Stand{"3": Weightless}}, up.Unvoted, false},
+		{"all needed, but one is drained", Declared{Size: 3, Needs: func(n int) int { return n }, Stands: map[string]Stand{"3": Drained}},
+			up.Unvoted, false},
 		{"nobody votes: a silent vantage", Declared{Size: 3}, nobody, true},
 		{"an operator says up", Declared{Size: 3, Stands: map[string]Stand{"1": SaidUp, "2": SaidUp, "3": SaidUp}}, nobody, false},
-		{"an operator says down", Declared{Size: 3, Stands: map[string]Stand{"1": SaidDown, "2": SaidDown, "3": SaidDown}}, up.Unvoted, true},
+		{"an operator says down", Declared{Size: 3, Stands: map[string]Stand{"1": SaidDown, "2": SaidDown, "3": SaidDown}},
+			up.Unvoted, true},
 		{"drained", Declared{Size: 3, Stands: map[string]Stand{"1": Drained, "2": Drained, "3": Drained}}, up.Unvoted, true},
 		{"weight 0", Declared{Size: 3, Stands: map[string]Stand{"1": Weightless, "2": Weightless, "3": Weightless}}, up.Unvoted, true},
 	} {
 		backup := up
 		backup.Unvoted = tc.unvoted
-		_, tally := Brake{}.Apply(Docket{Now: at(10), Previous: map[PoolID]Verdict{a: was, b: up}, Proposed: map[PoolID]Verdict{a: failing, b: backup},
-			Pools: map[PoolID]Declared{a: {Rows: rows, Size: 4}, b: tc.b}})
+		_, tally := Brake{}.Apply(Docket{Now: at(10), Previous: map[PoolID]Verdict{a: was, b: up},
+			Proposed: map[PoolID]Verdict{a: failing, b: backup}, Pools: map[PoolID]Declared{a: {Rows: rows, Size: 4}, b: tc.b}})
 		if tally.Frozen != tc.held {
 			t.Errorf("%s: frozen %v (%+v)", tc.what, tally.Frozen, tally)
 		}
@@ -384,10 +388,12 @@ func TestANewAddressDoesNotFail(t *testing.T) {
 	for _, e := range []string{"1", "2", "3", "4"} {
 		was.Endpoints[e], now.Endpoints[e] = Finding{State: Up, Score: 1}, Finding{State: Down}
 	}
-	was.Endpoints["moved"], now.Endpoints["moved"] = Finding{State: Down, Of: "A"}, Finding{State: Unknown, Score: 1, Since: at(10), Of: "B"}
+	was.Endpoints["moved"], now.Endpoints["moved"] = Finding{State: Down, Of: "A"},
+		Finding{State: Unknown, Score: 1, Since: at(10), Of: "B"}
 	verdicts, tally := Brake{}.Apply(Docket{Now: at(10), Previous: map[PoolID]Verdict{id: was}, Proposed: map[PoolID]Verdict{id: now},
 		Pools: map[PoolID]Declared{id: {Rows: []Row{{"rule 1", []PoolID{id}}}, Size: 5}}})
-	if want := (Tally{Total: 4, Failing: 4, Held: 4, Frozen: true}); tally != want || verdicts[id].Endpoints["moved"] != now.Endpoints["moved"] {
+	if want := (Tally{Total: 4, Failing: 4, Held: 4, Frozen: true}); tally != want ||
+		verdicts[id].Endpoints["moved"] != now.Endpoints["moved"] {
 		t.Errorf("%+v, want %+v; the one that moved is %+v", tally, want, verdicts[id].Endpoints["moved"])
 	}
 }

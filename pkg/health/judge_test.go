@@ -23,7 +23,8 @@ func scene(votes string, quorum int, previous State) Case {
 		if previous == Down {
 			score = 0
 		}
-		c.Previous = Verdict{Pool: pool, Endpoints: map[string]Finding{"a": {State: previous, Score: score, Since: at(1), Reason: "as before"}}}
+		c.Previous = Verdict{Pool: pool, Endpoints: map[string]Finding{
+			"a": {State: previous, Score: score, Since: at(1), Reason: "as before"}}}
 	}
 	for i, r := range votes {
 		v := fmt.Sprint("v", i)
@@ -73,13 +74,16 @@ func TestJudge(t *testing.T) {
 		{"R6 a minority says down", "duu", 0, Up, Up, 1, false, "held: 2 must say down, and 1 of 3 vantages: refused"},
 		{"R6 a minority says up", "udd", 0, Down, Down, 0, false, "2 of 3 vantages: refused"},
 		{"R6 up is not enough yet", "u??", 0, Down, Down, 0, false, "1 of 3 vantages see it up, 2 must"},
-		{"R2 a majority of the configured, not of those that report", "d  ", 0, Up, Up, 1, false, "held: 2 must say down, and 1 of 3 vantages: refused"},
+		{"R2 a majority of the configured, not of those that report", "d  ", 0, Up, Up, 1, false,
+			"held: 2 must say down, and 1 of 3 vantages: refused"},
 		{"R2 half is no majority", "dduu", 0, Up, Up, 1, false, "held: 3 must say down, and 2 of 4 vantages: refused"},
 		{"R2 the quorum is as configured", "duuu", 1, Up, Up, 1, false, "held: 1 must say down, and 1 of 4 vantages: refused"},
 		{"R4 quorum 1 without contradiction", "d???", 1, Up, Down, 0, true, "1 of 4 vantages: refused"},
 		{"R6 quorum 1 contradicted holds Down too", "du", 1, Down, Down, 0, false, "1 of 2 vantages: refused"},
-		{"R2 a quorum beyond the vantages is never reached", "dd", 3, Up, Up, 1, false, "held: 3 must say down, and 2 of 2 vantages: refused"},
-		{"R3 a silent vantage takes nobody down", "DdU", 0, Up, Up, 1, false, "held: 2 must say down, and 1 of 3 vantages: refused; v0, v2 are silent"},
+		{"R2 a quorum beyond the vantages is never reached", "dd", 3, Up, Up, 1, false,
+			"held: 3 must say down, and 2 of 2 vantages: refused"},
+		{"R3 a silent vantage takes nobody down", "DdU", 0, Up, Up, 1, false,
+			"held: 2 must say down, and 1 of 3 vantages: refused; v0, v2 are silent"},
 		{"R3 a silent lone vantage: held", "D", 0, Up, Up, 1, false, "as before"},
 		{"R3 a silent vantage brings nobody up", "Uu?", 0, Down, Down, 0, false, "1 of 3 vantages see it up, 2 must; v0 is silent"},
 		{"R3 quorum 1: a silent vantage does not object", "Ud", 1, Up, Down, 0, true, "1 of 2 vantages: refused"},
@@ -94,7 +98,8 @@ func TestJudge(t *testing.T) {
 		{"R7 the median of an even number", "hu", 0, Up, Up, 0.75, false, "flaps"},
 		{"R7 one bad view of three weighs nothing", "huu", 0, Up, Up, 1, false, ""},
 		{"R7 a silent vantage has no part in it", "Huu", 0, Up, Up, 1, false, ""},
-		{"R7 those that say down have no part in it", "uudhh", 0, Up, Up, 0.75, false, "held: 3 must say down, and 1 of 5 vantages: refused"},
+		{"R7 those that say down have no part in it", "uudhh", 0, Up, Up, 0.75, false,
+			"held: 3 must say down, and 1 of 5 vantages: refused"},
 	} {
 		t.Run(tc.rule, func(t *testing.T) {
 			f := Judge(scene(tc.votes, tc.quorum, tc.previous)).Endpoints["a"]
@@ -213,7 +218,8 @@ func TestSilenceChangesNothing(t *testing.T) {
 			}
 		}
 		was, quiet := c.Previous.Endpoints["a"], Judge(c).Endpoints["a"]
-		if majority := c.Quorum < 1 || c.Quorum > len(c.Vantages)/2; majority && (quiet.State != was.State || !quiet.Since.Equal(was.Since)) {
+		if majority := c.Quorum < 1 || c.Quorum > len(c.Vantages)/2; majority &&
+			(quiet.State != was.State || !quiet.Since.Equal(was.Since)) {
 			t.Fatalf("%+v\nsilence changed it: %s", c, cmp.Diff(was, quiet))
 		}
 		if c.Alive = all; !blind(c) && !Judge(c).Equal(c.Previous) {

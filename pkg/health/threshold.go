@@ -101,7 +101,8 @@ func (t *Threshold) turnDown(reason string, at time.Time, l Limits) {
 		if n == len(t.downs) {
 			times = "at least " + times
 		}
-		reason += fmt.Sprintf("; unstable: down %s times in %.0fm, %d good checks in a row needed", times, memoryTime.Minutes(), t.rise(at, l))
+		reason += fmt.Sprintf("; unstable: down %s times in %.0fm, %d good checks in a row needed", times, memoryTime.Minutes(),
+			t.rise(at, l))
 	}
 	t.set(Sight{State: Down, Since: at, Reason: reason})
 }

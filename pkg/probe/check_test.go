@@ -116,7 +116,8 @@ func TestHTTP(t *testing.T) {
 		{"503", func(c *Check) { c.Path = "/status?503" }, "status 503, want 200-299"},
 		{"a redirect is its status", func(c *Check) { c.Path = "/status?302" }, "status 302, want 200-299"},
 		{"an expected redirect", func(c *Check) { c.Path = "/status?302"; c.Status = []StatusRange{{301, 302}} }, ""},
-		{"several ranges", func(c *Check) { c.Path = "/status?500"; c.Status = []StatusRange{{200, 200}, {300, 399}} }, "status 500, want 200, 300-399"},
+		{"several ranges", func(c *Check) { c.Path = "/status?500"; c.Status = []StatusRange{{200, 200}, {300, 399}} },
+			"status 500, want 200, 300-399"},
 		{"interim responses are passed over", func(c *Check) { c.Path = "/early" }, ""},
 		{"HEAD", func(c *Check) { c.Method = "HEAD"; c.Path = "/far" }, ""},
 		{"the request is as asked", func(c *Check) {
@@ -128,7 +129,8 @@ func TestHTTP(t *testing.T) {
 		{"body within 64 KiB", func(c *Check) { c.Path, c.Body = "/near", "needle" }, ""},
 		{"body behind 64 KiB", func(c *Check) { c.Path, c.Body = "/far", "needle" }, `body: its first 64 KiB do not contain "needle"`},
 		{"a body that breaks off behind the text", func(c *Check) { c.Path, c.Body = "/break", "alive" }, ""},
-		{"a body that breaks off before it", func(c *Check) { c.Path, c.Body = "/break", "dead" }, "body: the connection was closed too early"},
+		{"a body that breaks off before it", func(c *Check) { c.Path, c.Body = "/break", "dead" },
+			"body: the connection was closed too early"},
 		{"no answer in time", func(c *Check) { c.Path, c.Timeout = "/hang", 30*time.Millisecond }, "response: timeout after 30ms"},
 		{"nobody there", func(c *Check) { c.Addrs = []netip.AddrPort{closed(t)} }, "connect: connection refused"},
 		{"not HTTP", func(c *Check) { c.Addrs = []netip.AddrPort{raw(t, "SSH-2.0-secret\r\n")} }, "response: not HTTP"},
@@ -212,7 +214,8 @@ func TestHTTPS(t *testing.T) {
 	}{
 		{"name in the certificate", &trusting, "example.com", false, "example.com", ""},
 		{"address in the certificate", &trusting, "", false, "", ""},
-		{"another name", &trusting, "evil.test", false, "evil.test", "certificate: certificate is valid for example.com, *.example.com, not evil.test"},
+		{"another name", &trusting, "evil.test", false, "evil.test",
+			"certificate: certificate is valid for example.com, *.example.com, not evil.test"},
 		{"unknown authority", &strict, "example.com", false, "example.com", "certificate: certificate signed by unknown authority"},
 		{"insecure", &strict, "evil.test", true, "evil.test", ""},
 	} {
@@ -299,7 +302,8 @@ func TestOwnFaultsSayNothingOfTheTarget(t *testing.T) {
 		want  Outcome
 	}{
 		{syscall.EMFILE, near, Unable}, {syscall.ENFILE, near, Unable}, {syscall.ENOBUFS, near, Unable}, {syscall.ENOMEM, near, Unable},
-		{syscall.EADDRNOTAVAIL, near, Unable}, {syscall.EAFNOSUPPORT, near, Unable}, {syscall.EPERM, near, Unable}, {syscall.EACCES, near, Unable},
+		{syscall.EADDRNOTAVAIL, near, Unable}, {syscall.EAFNOSUPPORT, near, Unable}, {syscall.EPERM, near, Unable},
+		{syscall.EACCES, near, Unable},
 		{syscall.ECONNREFUSED, near, Failed}, {syscall.ECONNRESET, near, Failed}, {syscall.EHOSTUNREACH, near, Failed},
 		{syscall.ENETUNREACH, near, Failed}, // a router farther on says so
 		{syscall.ENETUNREACH, nil, Failed},
@@ -364,7 +368,8 @@ func TestNames(t *testing.T) {
 
 	k = Checker{}
 	c.Host = "localhost"
-	if r := k.Check(context.Background(), c); r.Outcome != Unable || r.Reason != errRefused.Error() || !strings.HasSuffix(r.Detail, "it is loopback") {
+	if r := k.Check(context.Background(), c); r.Outcome != Unable || r.Reason != errRefused.Error() ||
+		!strings.HasSuffix(r.Detail, "it is loopback") {
 		t.Errorf("localhost: %+v", r)
 	}
 }

@@ -25,16 +25,19 @@ func TestNewCheck(t *testing.T) {
 			Addrs: []netip.AddrPort{netip.AddrPortFrom(a1, 80), netip.AddrPortFrom(a6, 80)},
 			Path:  "/", Method: "GET", Status: []StatusRange{{200, 299}}}},
 		{"https in full", spec.Monitor{Type: "https", Path: "/h?x=1", Method: "HEAD", Host: "web.example", Insecure: true, Interval: second,
-			Headers: map[string]spec.Header{"X": {Text: "y"}, "B": {File: "two"}, "A": {File: "one"}}, Status: []string{"200", "300-399"}}, spec.Endpoint{Host: "eu.example."},
+			Headers: map[string]spec.Header{"X": {Text: "y"}, "B": {File: "two"}, "A": {File: "one"}}, Status: []string{"200", "300-399"}},
+			spec.Endpoint{Host: "eu.example."},
 			Check{Type: "https", Interval: time.Second, Timeout: time.Second, Host: "eu.example", Port: 443, Path: "/h?x=1", Method: "HEAD",
 				Name: "web.example", Insecure: true, Headers: map[string]string{"X": "y"},
 				Secrets: []Secret{{"A", "shop", "one"}, {"B", "shop", "two"}}, Status: []StatusRange{{200, 200}, {300, 399}}}},
 		{"tcp", spec.Monitor{Type: "tcp", Port: 25, Timeout: second}, spec.Endpoint{Addresses: []netip.Addr{a6}},
 			Check{Type: "tcp", Interval: 10 * time.Second, Timeout: time.Second, Addrs: []netip.AddrPort{netip.AddrPortFrom(a6, 25)}}},
 		{"probe instead of addresses", spec.Monitor{Type: "tcp", Port: 25}, spec.Endpoint{Addresses: []netip.Addr{a1}, Probe: "127.0.2.1"},
-			Check{Type: "tcp", Interval: 10 * time.Second, Timeout: 2 * time.Second, Addrs: []netip.AddrPort{netip.MustParseAddrPort("127.0.2.1:25")}}},
+			Check{Type: "tcp", Interval: 10 * time.Second, Timeout: 2 * time.Second,
+				Addrs: []netip.AddrPort{netip.MustParseAddrPort("127.0.2.1:25")}}},
 		{"probe with a port, before host", spec.Monitor{Type: "tcp"}, spec.Endpoint{Host: "h.example.", Probe: "[2001:db8::1]:8080"},
-			Check{Type: "tcp", Interval: 10 * time.Second, Timeout: 2 * time.Second, Addrs: []netip.AddrPort{netip.AddrPortFrom(a6, 8080)}}},
+			Check{Type: "tcp", Interval: 10 * time.Second, Timeout: 2 * time.Second,
+				Addrs: []netip.AddrPort{netip.AddrPortFrom(a6, 8080)}}},
 	} {
 		got, err := NewCheck("shop", &tc.m, tc.e)
 		if err != nil {
@@ -52,13 +55,16 @@ func TestNewCheckRefuses(t *testing.T) {
 		m spec.Monitor
 		e spec.Endpoint
 	}{
-		`type "icmp" is none of http, https, tcp`:                                    {spec.Monitor{Type: "icmp"}, one},
-		`port is missing: a tcp monitor has no default`:                              {spec.Monitor{Type: "tcp"}, one},
-		`it has no address, host or probe`:                                           {spec.Monitor{Type: "http"}, spec.Endpoint{Name: "a"}},
-		`timeout 1m0s does not fit interval 10s`:                                     {spec.Monitor{Type: "http", Timeout: spec.Duration(time.Minute)}, one},
-		`ca holds no certificate in PEM form`:                                        {spec.Monitor{Type: "https", CA: "x"}, one},
-		`path "/%zz" is not part of a URL`:                                           {spec.Monitor{Type: "http", Path: "/%zz"}, one},
-		`status wants a status from 100 to 599 or a range as in 200-399, not "fine"`: {spec.Monitor{Type: "http", Status: []string{"fine"}}, one},
+		`type "icmp" is none of http, https, tcp`:       {spec.Monitor{Type: "icmp"}, one},
+		`port is missing: a tcp monitor has no default`: {spec.Monitor{Type: "tcp"}, one},
+		`it has no address, host or probe`: {spec.Monitor{Type: "http"},
+			spec.Endpoint{Name: "a"}},
+		`timeout 1m0s does not fit interval 10s`: {
+			spec.Monitor{Type: "http", Timeout: spec.Duration(time.Minute)}, one},
+		`ca holds no certificate in PEM form`: {spec.Monitor{Type: "https", CA: "x"}, one},
+		`path "/%zz" is not part of a URL`:    {spec.Monitor{Type: "http", Path: "/%zz"}, one},
+		`status wants a status from 100 to 599 or a range as in 200-399, not "fine"`: {spec.Monitor{Type: "http", Status: []string{"fine"}},
+			one},
 	} {
 		if _, err := NewCheck("shop", &tc.m, tc.e); err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)

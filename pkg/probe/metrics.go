@@ -33,7 +33,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		waiting:  f.NewGauge(prometheus.GaugeOpts{Name: "gtm_probe_waiting_checks", Help: "Checks that are due and wait to begin."}),
 		inFlight: f.NewGauge(prometheus.GaugeOpts{Name: "gtm_probe_in_flight_checks", Help: "Checks that run."}),
 		slow: f.NewGauge(prometheus.GaugeOpts{
-			Name: "gtm_probe_slow_sockets", Help: "Sockets of checks that have taken longer than quick ones do, and hold no place of those.",
+			Name: "gtm_probe_slow_sockets",
+			Help: "Sockets of checks that have taken longer than quick ones do, and hold no place of those.",
 		}),
 		cut: f.NewCounter(prometheus.CounterOpts{
 			Name: "gtm_probe_cut_checks_total", Help: "Checks that hung and were cut off, because another tenant lacked places of its own.",

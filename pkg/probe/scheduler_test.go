@@ -202,7 +202,8 @@ func TestTenantsAreFair(t *testing.T) {
 // Tenants take turns, however much each has waiting.
 func TestQueuesTakeTurns(t *testing.T) {
 	q := newQueues(100, 100)
-	for _, id := range []ID{{"a", "p", "1"}, {"a", "p", "2"}, {"a", "p", "3"}, {"a", "q", "4"}, {"b", "p", "5"}, {"b", "p", "6"}, {"c", "p", "7"}} {
+	for _, id := range []ID{{"a", "p", "1"}, {"a", "p", "2"}, {"a", "p", "3"}, {"a", "q", "4"}, {"b", "p", "5"}, {"b", "p", "6"},
+		{"c", "p", "7"}} {
 		q.join(id)
 		q.push(&task{target: Target{ID: id}, places: 1})
 	}
@@ -251,7 +252,8 @@ func TestReplacingTargets(t *testing.T) {
 		}
 		b.Scheduler.mu.Lock()
 		defer b.Scheduler.mu.Unlock()
-		if len(b.tasks)+len(b.due)+len(b.queues.lanes)+b.queues.waiting+b.queues.active+b.queues.rooms[quick].taken+b.queues.rooms[slow].taken != 0 {
+		if len(b.tasks)+len(b.due)+len(b.queues.lanes)+b.queues.waiting+b.queues.active+
+			b.queues.rooms[quick].taken+b.queues.rooms[slow].taken != 0 {
 			t.Errorf("orphans: %d tasks, %d due, %+v", len(b.tasks), len(b.due), b.queues)
 		}
 	})
@@ -332,7 +334,8 @@ func (b *bench) checkBooks(t *testing.T, sets map[string]int) {
 			taken[kind] += l.taken[kind]
 		}
 		if targets != sets[tenant] || len(b.tasks[tenant]) != sets[tenant] || own != l.taken {
-			t.Fatalf("%s: %d targets, %d tasks, want %d; taken %v of pools, %v", tenant, targets, len(b.tasks[tenant]), sets[tenant], own, l.taken)
+			t.Fatalf("%s: %d targets, %d tasks, want %d; taken %v of pools, %v", tenant, targets, len(b.tasks[tenant]), sets[tenant],
+				own, l.taken)
 		}
 	}
 	q := &b.queues

@@ -44,7 +44,8 @@ func TestSecretsInHeaders(t *testing.T) {
 	const none = "is not to be had: the prober has none of this tenant by that name, or cannot read it"
 	for _, tc := range []struct{ tenant, name, says string }{
 		{"shop", "key", ""}, {"shop", "in", ""}, {"shop", "full", ""},
-		{"shop", "gone", none}, {"shop", "out", none}, {"shop", "folder", none}, {"shop", "folder/key", none}, {"shop", "../other/key", none},
+		{"shop", "gone", none}, {"shop", "out", none}, {"shop", "folder", none}, {"shop", "folder/key", none},
+		{"shop", "../other/key", none},
 		{"shop", filepath.Join(dir, "shop/key"), none}, {".", "top", none}, {"..", "key", none}, {"gone", "key", none}, {"", "top", none},
 		{"shop", "open", "can be read by others at the prober; it needs mode 0600"},
 		{"shop", "lines", "cannot be a header: it wants one line of at most 8 KiB"},

@@ -120,10 +120,12 @@ func (t *term) troubles() (all []string) {
 	const most, longest = 8, 300
 	for _, id := range slices.SortedFunc(maps.Keys(t.refused), comparePools) {
 		why := t.refused[id].why
-		all = append(all, fmt.Sprintf("%s: the store does not take its verdict, and the one before holds: %s", id, why[:min(len(why), longest)]))
+		all = append(all, fmt.Sprintf("%s: the store does not take its verdict, and the one before holds: %s", id,
+			why[:min(len(why), longest)]))
 	}
 	for _, tenant := range slices.Sorted(maps.Keys(t.late)) {
-		all = append(all, fmt.Sprintf("%s: its endpoints change so fast that its share of the store is used up; its verdicts are late", tenant))
+		all = append(all, fmt.Sprintf("%s: its endpoints change so fast that its share of the store is used up; its verdicts are late",
+			tenant))
 	}
 	if len(all) > most {
 		all = append(all[:most], fmt.Sprintf("and %d more of the kind", len(all)-most))

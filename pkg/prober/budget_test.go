@@ -107,7 +107,8 @@ var testStart = time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)
 func TestARefusedVerdictIsItsOwn(t *testing.T) {
 	inLab(t, func(l *lab) {
 		l.refuse = "eu"
-		l.declare(monitorRes("m", spec.Monitor{Vantages: []string{"fra"}, Rise: 1, Fall: 1}), poolRes("eu", "m", s1), poolRes("us", "m", s2))
+		l.declare(monitorRes("m", spec.Monitor{Vantages: []string{"fra"}, Rise: 1, Fall: 1}), poolRes("eu", "m", s1),
+			poolRes("us", "m", s2))
 		l.start("fra")
 		time.Sleep(settle)
 		l.want("the other one", "us", "a:up")

@@ -76,7 +76,8 @@ func TestAPrimaryFailsOver(t *testing.T) {
 					died := map[netip.Addr]time.Time{}
 					for i := range 300 {
 						for _, a := range mine {
-							if addr := netip.MustParseAddr(a); died[addr].IsZero() && time.Duration(len(died))*apart <= time.Duration(i)*100*time.Millisecond {
+							if addr := netip.MustParseAddr(a); died[addr].IsZero() &&
+								time.Duration(len(died))*apart <= time.Duration(i)*100*time.Millisecond {
 								l.set(probe.Failed, a)
 								died[addr] = time.Now()
 							}

@@ -402,7 +402,8 @@ func mustNew(t *testing.T, cfg Config) *Prober {
 
 func inLab(t *testing.T, play func(*lab)) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &lab{T: t, fakeStore: newFakeStore(), running: map[string]func(){}, probers: map[string]*Prober{}, ahead: map[string]time.Duration{}}
+		l := &lab{T: t, fakeStore: newFakeStore(), running: map[string]func(){}, probers: map[string]*Prober{},
+			ahead: map[string]time.Duration{}}
 		l.servers = servers{result: map[string]probe.Result{}, checks: map[string]int{}}
 		defer func() {
 			for id := range l.running {

@@ -313,7 +313,8 @@ func (t *term) carryOut(ctx context.Context, work verdictWork) error {
 			return err
 		}
 		t.followed[r] = true
-		t.cfg.Logger.Warn("a person released what the brake held", "tenant", r.Tenant, "pool", r.Pool, "author", r.Author, "reason", r.Reason)
+		t.cfg.Logger.Warn("a person released what the brake held", "tenant", r.Tenant, "pool", r.Pool, "author", r.Author,
+			"reason", r.Reason)
 	}
 	slices.SortFunc(work.gone, comparePools)
 	for _, id := range work.gone {

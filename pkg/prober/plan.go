@@ -117,15 +117,12 @@ func (p *plan) addPool(key spec.Key, pool *spec.Pool, resources state.Resources)
 }
 
 func (p *plan) addOverride(key spec.Key, o *spec.Override) {
-	h := hand{endpoint: o.Endpoint, state: o.State, weight: o.Weight}
-	if o.Expires != "" {
-		until, err := time.Parse(time.RFC3339, o.Expires)
-		if err != nil {
-			p.faults = append(p.faults, fmt.Sprintf("%s: expires %q is not RFC 3339; the brake ignores the override", key, o.Expires))
-			return
-		}
-		h.until = until
+	until, ok := o.Expires.Moment()
+	if !ok && !o.Expires.IsZero() {
+		p.faults = append(p.faults, fmt.Sprintf("%s: expires %q is not RFC 3339; the brake ignores the override", key, o.Expires))
+		return
 	}
+	h := hand{endpoint: o.Endpoint, state: o.State, weight: o.Weight, until: until}
 	id := health.PoolID{Tenant: key.Tenant, Pool: o.Pool}
 	p.hands[id] = append(p.hands[id], h)
 }

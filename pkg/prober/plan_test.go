@@ -32,12 +32,13 @@ func TestStands(t *testing.T) {
 		{"one endpoint", []spec.Override{{Pool: "eu", Endpoint: "a", State: "down"}}, down, weightless},
 		{"the whole pool", []spec.Override{{Pool: "eu", State: "drain"}}, drained, drained},
 		{"another pool", []spec.Override{{Pool: "us", State: "down"}}, judged, weightless},
-		{"until later", []spec.Override{{Pool: "eu", State: "up", Expires: "2026-01-01T13:00:01+01:00"}}, up, drained},
-		{"until now", []spec.Override{{Pool: "eu", State: "up", Expires: "2026-01-01T12:00:00Z"}}, judged, weightless},
-		{"a date that cannot be read", []spec.Override{{Pool: "eu", State: "up", Expires: "tomorrow"}}, judged, weightless},
+		{"until later", []spec.Override{{Pool: "eu", State: "up", Expires: spec.TimeOf("2026-01-01T13:00:01+01:00")}}, up, drained},
+		{"until now", []spec.Override{{Pool: "eu", State: "up", Expires: spec.TimeOf("2026-01-01T12:00:00Z")}}, judged, weightless},
+		{"a date that cannot be read", []spec.Override{{Pool: "eu", State: "up", Expires: spec.TimeOf("tomorrow")}}, judged, weightless},
 		{"only a weight", []spec.Override{{Pool: "eu", Endpoint: "a", Weight: &zero}, {Pool: "eu", Endpoint: "b", Weight: &one}},
 			weightless, judged},
-		{"that of an endpoint comes first", []spec.Override{{Pool: "eu", Endpoint: "a", State: "up"}, {Pool: "eu", State: "down"}}, up, drained},
+		{"that of an endpoint comes first", []spec.Override{{Pool: "eu", Endpoint: "a", State: "up"}, {Pool: "eu", State: "down"}},
+			up, drained},
 		{"but a drain holds", []spec.Override{{Pool: "eu", Endpoint: "a", State: "up"}, {Pool: "eu", State: "drain"}}, drained, drained},
 	} {
 		eu := poolRes("eu", "m", s1, s2)

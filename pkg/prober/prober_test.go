@@ -211,7 +211,8 @@ func TestPoolsComeAndGo(t *testing.T) {
 // What went while no prober ran is cleaned up; what merely cannot be read is not.
 func TestCleaningUpAfterTheFact(t *testing.T) {
 	inLab(t, func(l *lab) {
-		l.declare(monitorRes("m", spec.Monitor{}), poolRes("eu", "m", s1), poolRes("us", "m", s2), poolRes("sg", "m", s3), monitorRes("m2", spec.Monitor{}), poolRes("jp", "m2", s4))
+		l.declare(monitorRes("m", spec.Monitor{}), poolRes("eu", "m", s1), poolRes("us", "m", s2), poolRes("sg", "m", s3),
+			monitorRes("m2", spec.Monitor{}), poolRes("jp", "m2", s4))
 		l.start("fra")
 		time.Sleep(settle)
 		l.stop("fra")
@@ -250,7 +251,7 @@ func TestBrakeAndOverride(t *testing.T) {
 		time.Sleep(time.Hour)
 		l.want("still held", "us", "a:up b:up c:up frozen")
 		until := time.Now().Add(time.Hour).Format(time.RFC3339)
-		l.declare(overrideRes("o", spec.Override{Pool: "us", State: "down", Reason: "fire", Expires: until}))
+		l.declare(overrideRes("o", spec.Override{Pool: "us", State: "down", Reason: "fire", Expires: spec.TimeOf(until)}))
 		time.Sleep(settle)
 		l.want("an operator acts", "us", "a:down b:down c:down")
 		l.set(probe.Passed, s1, s2, s3, s4, s5, s6)

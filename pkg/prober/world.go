@@ -413,7 +413,8 @@ func (w *world) ready(vantage string) error {
 	case w.status.State != state.Current:
 		return fmt.Errorf("the store is %s%s", w.status.State, why)
 	case !w.alive[vantage]:
-		return fmt.Errorf("vantage %s does not count yet: it holds no lease in the store; it takes one after its first look at all endpoints", vantage)
+		return fmt.Errorf("vantage %s does not count yet: it holds no lease in the store; it takes one after its first look at all "+
+			"endpoints", vantage)
 	}
 	return nil
 }

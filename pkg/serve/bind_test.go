@@ -94,7 +94,8 @@ func TestBindHints(t *testing.T) {
 	} {
 		addr := netip.MustParseAddrPort(tc.addr)
 		err := bindError(UDP, "udp", addr, fmt.Errorf("bind: %w", tc.errno))
-		if !strings.HasPrefix(err.Error(), "listen udp "+tc.addr+": ") || !strings.Contains(err.Error(), tc.want) || !errors.Is(err, tc.errno) {
+		if !strings.HasPrefix(err.Error(), "listen udp "+tc.addr+": ") || !strings.Contains(err.Error(), tc.want) ||
+			!errors.Is(err, tc.errno) {
 			t.Errorf("%s %v: %v", tc.addr, tc.errno, err)
 		}
 	}
@@ -109,8 +110,10 @@ func TestHolderReadsTheKernelsTables(t *testing.T) {
 		"net/tcp": "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n" +
 			"   0: 0100007F:0035 0100007F:9999 01 00000000:00000000 00:00000000 00000000     0        0 11 1\n" + // not listening
 			"   1: 0100007F:0035 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 22 1\n",
-		"net/udp":  "header\n   0: 00000000:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 33 2\nshort\nx:y a b c d e f g h i j\n",
-		"net/udp6": "header\n   0: 000080FE00000000000000000100000000000000:0035 x x x x x x x 44\n   0: B80D0120000000000000000001000000:0036 0:0 07 0:0 00:0 0 0 0 55 2\n",
+		"net/udp": "header\n   0: 00000000:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 33 2\nshort\nx:y " +
+			"a b c d e f g h i j\n",
+		"net/udp6": "header\n   0: 000080FE00000000000000000100000000000000:0035 x x x x x x x 44\n   0: " +
+			"B80D0120000000000000000001000000:0036 0:0 07 0:0 00:0 0 0 0 55 2\n",
 		"612/comm": "named\n", "613/comm": "other\n",
 	}
 	for name, text := range files {

@@ -117,7 +117,8 @@ func TestOtherFaultsOfHandlers(t *testing.T) {
 		}
 		unmakeable.Store(true)
 		impossible.Store(true)
-		if got := servetest.Ask(t, conn, servetest.Query(1, fmt.Sprintf("impossible%d.", i), 1)); servetest.Rcode(got) != seam.RcodeServFail {
+		got := servetest.Ask(t, conn, servetest.Query(1, fmt.Sprintf("impossible%d.", i), 1))
+		if servetest.Rcode(got) != seam.RcodeServFail {
 			t.Errorf("%s: an impossible length gave rcode %d", network, servetest.Rcode(got))
 		}
 		impossible.Store(false)

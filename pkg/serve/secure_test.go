@@ -67,7 +67,8 @@ func TestEveryTransport(t *testing.T) {
 			if got := ""; last.Peer == nil != (want.protocol == "") {
 				t.Errorf("%s: peer %v", name, last.Peer)
 			} else if last.Peer != nil {
-				if got = last.Peer.NegotiatedProtocol; got != want.protocol || !last.Peer.HandshakeComplete || last.Peer.ServerName != "ns.example" {
+				if got = last.Peer.NegotiatedProtocol; got != want.protocol || !last.Peer.HandshakeComplete ||
+					last.Peer.ServerName != "ns.example" {
 					t.Errorf("%s: protocol %q, peer %+v", name, got, last.Peer)
 				}
 			}

@@ -26,7 +26,8 @@ func TestDefer(t *testing.T) {
 			}
 		}
 		for _, what := range []string{"sagain", "sstream", "sboom"} {
-			if got := asker(servetest.Query(0, what+"."+name, 1)); len(got) < seam.HeaderSize || servetest.Rcode(got) != seam.RcodeServFail {
+			if got := asker(servetest.Query(0, what+"."+name, 1)); len(got) < seam.HeaderSize ||
+				servetest.Rcode(got) != seam.RcodeServFail {
 				t.Errorf("%s, %s: got %x", name, what, got)
 			}
 		}

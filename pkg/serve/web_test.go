@@ -101,7 +101,8 @@ func TestHTTPStatus(t *testing.T) {
 		{"too long", "POST", servetest.DNSPath, servetest.DNSType, make([]byte, 65536), 413, "no-store"},
 	} {
 		for version, client := range servetest.WebClients(t, s) {
-			r, err := http.NewRequest(tc.method, strings.TrimSuffix(servetest.WebURL(s), servetest.DNSPath)+tc.path, bytes.NewReader(tc.body))
+			r, err := http.NewRequest(tc.method, strings.TrimSuffix(servetest.WebURL(s), servetest.DNSPath)+tc.path,
+				bytes.NewReader(tc.body))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -173,7 +173,8 @@ func (v *setChecker) alias(a *aliasLine, hosts map[string]*Resource, aliased map
 	}
 	to, err := CanonicalName(a.To)
 	target, next := hosts[to], aliased[to]
-	touched := v.changed[a.r.Key] || target != nil && (v.changed[target.Key] || v.refersToTouched(target)) || next != nil && v.changed[next.r.Key]
+	touched := v.changed[a.r.Key] || target != nil && (v.changed[target.Key] || v.refersToTouched(target)) || next != nil &&
+		v.changed[next.r.Key]
 	if err != nil || !touched || to == a.host {
 		return
 	}
@@ -187,15 +188,18 @@ func (v *setChecker) alias(a *aliasLine, hosts map[string]*Resource, aliased map
 		fail(".to", "write "+next.To+" here too", "%s is an alias itself: aliases do not follow one another", to)
 	case target == nil:
 	case a.own && target.Tenant != a.r.Tenant:
-		fail(".to", "have the tenant "+Platform+" put the alias into the zone", "%s is steered by %s: an alias of a service leads to services of its own tenant", to, target.Key)
+		fail(".to", "have the tenant "+Platform+" put the alias into the zone",
+			"%s is steered by %s: an alias of a service leads to services of its own tenant", to, target.Key)
 	case v.answersNames(target):
-		fail(".to", "give that service endpoints with addresses", "%s is a service of host names, which has no addresses: %s", to, target.Key)
+		fail(".to", "give that service endpoints with addresses", "%s is a service of host names, which has no addresses: %s",
+			to, target.Key)
 	}
 }
 
 // aliasPlace checks where an alias of a zone stands; other is the service that has its name.
 func (v *setChecker) aliasPlace(a *aliasLine, other *Resource) {
-	if zone := ZoneOf(v.after, a.host); zone != nil && zone != a.r && Under(a.host, a.r.Name) && (v.changed[a.r.Key] || v.changed[zone.Key]) {
+	if zone := ZoneOf(v.after, a.host); zone != nil && zone != a.r && Under(a.host, a.r.Name) &&
+		(v.changed[a.r.Key] || v.changed[zone.Key]) {
 		v.fail(a.r, a.path+".name", "declare it there", "%s belongs to the zone %s", a.host, zone.Name)
 	}
 	switch {

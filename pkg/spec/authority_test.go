@@ -22,7 +22,8 @@ func someAuthority(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1)}, &x509.Certificate{SerialNumber: big.NewInt(1)}, &key.PublicKey, key)
+	data, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1)},
+		&x509.Certificate{SerialNumber: big.NewInt(1)}, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,17 +39,20 @@ func TestAuthoritiesOfMonitors(t *testing.T) {
 	}{
 		{Monitor{Type: "https", CA: "the one of ours\n" + good + good}, ""},
 		{Monitor{Type: "https", CA: "/etc/ssl/ca.pem"}, "spec.ca: holds no certificate in PEM form"},
-		{Monitor{Type: "https", CA: good + pemOf("PRIVATE KEY", []byte("HUSH"))}, "spec.ca: block 2 is no certificate; only certificates belong here, and never a key"},
+		{Monitor{Type: "https", CA: good + pemOf("PRIVATE KEY", []byte("HUSH"))},
+			"spec.ca: block 2 is no certificate; only certificates belong here, and never a key"},
 		{Monitor{Type: "https", CA: good + good[:90]}, "spec.ca: block 2 is not whole PEM"},
 		{Monitor{Type: "https", CA: pemOf("CERTIFICATE", []byte("HUSH"))}, "spec.ca: certificate 1 cannot be read"},
 		{Monitor{Type: "https", CA: strings.Repeat(good, 17)}, "spec.ca: has more than 16 certificates"},
 		{Monitor{Type: "https", CA: good + strings.Repeat(" ", 32<<10)}, "it can have at most 32768"},
-		{Monitor{Type: "https", CA: good, Insecure: true}, "spec.ca: means nothing where spec.insecure leaves certificates unchecked; remove one of them"},
+		{Monitor{Type: "https", CA: good, Insecure: true},
+			"spec.ca: means nothing where spec.insecure leaves certificates unchecked; remove one of them"},
 		{Monitor{Type: "http", CA: good}, "spec.ca: means nothing without https"},
 		{Monitor{Type: "tcp", Port: 1, CA: good}, "spec.ca: means nothing for a tcp check"},
 	} {
 		err := Validate(&Resource{Key: Key{"shop", KindMonitor, "m"}, Spec: &tc.m})
-		if tc.says == "" && err != nil || tc.says != "" && (err == nil || !strings.Contains(err.Error(), tc.says) || strings.Contains(err.Error(), "HUSH")) {
+		if tc.says == "" && err != nil || tc.says != "" &&
+			(err == nil || !strings.Contains(err.Error(), tc.says) || strings.Contains(err.Error(), "HUSH")) {
 			t.Errorf("%.40q: %v, want %q", tc.m.CA, err, tc.says)
 		}
 	}

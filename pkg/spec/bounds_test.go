@@ -32,7 +32,8 @@ func TestValuesAreBoundedByTheirBytes(t *testing.T) {
 		network string
 		refused bool
 	}{
-		{leastNodes / 2, `0`, false}, {2 * leastNodes, `0`, true}, {2 * leastNodes, `"192.0.2.0/24"`, false}, {20 * leastNodes, `"::/0"`, true},
+		{leastNodes / 2, `0`, false}, {2 * leastNodes, `0`, true}, {2 * leastNodes, `"192.0.2.0/24"`, false},
+		{20 * leastNodes, `"::/0"`, true},
 	} {
 		_, err := DecodeSpec(key, networks(c.n, c.network))
 		if got := err != nil && strings.Contains(err.Error(), "values in"); got != c.refused {
@@ -62,7 +63,8 @@ func TestKeysAreBounded(t *testing.T) {
 // TestDecodeSpecIsStrict, as DecodeJSON is.
 func TestDecodeSpecIsStrict(t *testing.T) {
 	for in, want := range map[string]string{
-		``: "spec: is missing", `{`: "not valid JSON", `{"sites":"a"}`: "unknown field", `{} {}`: "something follows", `5`: "wants a mapping",
+		``: "spec: is missing", `{`: "not valid JSON", `{"sites":"a"}`: "unknown field", `{} {}`: "something follows",
+		`5`: "wants a mapping",
 	} {
 		var data []byte
 		if in != "" {

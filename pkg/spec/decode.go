@@ -220,7 +220,8 @@ func (d *decoder) structure(n *node, path string, v reflect.Value) {
 		f, faults := v.Type().Field(i), len(*d.errs)
 		d.value(e.value, at, v.Field(i), f.Tag)
 		// What means "the default" cannot be asked for as 0: that would read as something else than it does.
-		if d.mode == Strict && f.Tag.Get("zero") == "absent" && e.value.shape != shapeNull && v.Field(i).IsZero() && len(*d.errs) == faults {
+		if d.mode == Strict && f.Tag.Get("zero") == "absent" && e.value.shape != shapeNull && v.Field(i).IsZero() &&
+			len(*d.errs) == faults {
 			d.fail(e.value.line, at, "leave it out for the default", "cannot be 0")
 		}
 	})

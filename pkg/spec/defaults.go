@@ -186,15 +186,16 @@ func (e *Endpoint) ProbeTarget() (netip.Addr, uint16, error) {
 	}
 	ap, err := netip.ParseAddrPort(e.Probe)
 	if err != nil || ap.Port() == 0 {
-		return netip.Addr{}, 0, fmt.Errorf("wants an address, or one with a port as in 192.0.2.1:8080 or [2001:db8::1]:8080, not %q", shorten(e.Probe))
+		return netip.Addr{}, 0, fmt.Errorf("wants an address, or one with a port as in 192.0.2.1:8080 or [2001:db8::1]:8080, not %q",
+			shorten(e.Probe))
 	}
 	return ap.Addr(), ap.Port(), nil
 }
 
 // Ended tells whether an override is over at now.
 func (o *Override) Ended(now time.Time) bool {
-	end, err := time.Parse(time.RFC3339, o.Expires)
-	return err == nil && !now.Before(end)
+	end, ok := o.Expires.Moment()
+	return ok && !now.Before(end)
 }
 
 // MatchesAll tells whether the rule takes every client.

@@ -63,7 +63,8 @@ func (c *checker) dnssec(d *DNSSEC) {
 		lifetime *Duration
 	}{{"spec.dnssec.zskLifetime", d.ZSKLifetime}, {"spec.dnssec.kskLifetime", d.KSKLifetime}} {
 		if l.lifetime != nil && *l.lifetime != 0 && *l.lifetime < least {
-			c.fail(l.path, "0s keeps a key until somebody asks for the next", "%v is shorter than %v, twice keyTTL and propagation", *l.lifetime, least)
+			c.fail(l.path, "0s keeps a key until somebody asks for the next", "%v is shorter than %v, twice keyTTL and propagation",
+				*l.lifetime, least)
 		}
 	}
 }

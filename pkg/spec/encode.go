@@ -52,7 +52,8 @@ func EncodeYAML(resources []*Resource) ([]byte, error) {
 		}
 		if r.Generation != 0 {
 			at := min(len(n.keys), 3) // behind kind, tenant and name
-			n.keys = slices.Insert(n.keys, at, entry{key: "generation", value: &node{shape: shapeInt, text: strconv.FormatUint(r.Generation, 10)}})
+			n.keys = slices.Insert(n.keys, at,
+				entry{key: "generation", value: &node{shape: shapeInt, text: strconv.FormatUint(r.Generation, 10)}})
 		}
 		if err := enc.Encode(yamlOf(n)); err != nil {
 			return nil, fmt.Errorf("%s: cannot be written as YAML: %w", r.Key, err)

@@ -14,7 +14,8 @@ import (
 func Decode(file string, data []byte) ([]*Resource, error) {
 	var errs Errors
 	if len(data) > maxInput {
-		return nil, Errors{{File: file, Msg: fmt.Sprintf("larger than %d MiB, the most that one input may have: cut it into several", maxInput>>20)}}
+		return nil, Errors{{File: file, Msg: fmt.Sprintf("larger than %d MiB, the most that one input may have: cut it into several",
+			maxInput>>20)}}
 	}
 	reader := &yamlReader{errs: &errs, file: file}
 	var out []*Resource
@@ -57,7 +58,8 @@ func listed(nodes []*node) (out []*node) {
 func (d *decoder) unread(n *node) bool {
 	for _, e := range n.keys {
 		if e.key == "error" && e.value.shape == shapeString {
-			d.fail(e.line, "error", "declare it as it should be, without this line", "the store's form could not be read: %s", shorten(e.value.text))
+			d.fail(e.line, "error", "declare it as it should be, without this line", "the store's form could not be read: %s",
+				shorten(e.value.text))
 			return true
 		}
 	}

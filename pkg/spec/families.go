@@ -51,7 +51,8 @@ func ServedFamilies(s *Service, pool func(name string) *Pool) (v4, v6, cname boo
 		}
 		if len(without) == 0 {
 			if len(s.LastResort) > 0 && !has(last) {
-				warnings = append(warnings, fmt.Sprintf("lastResort has no pool with %s addresses: %s is then answered as if all were up", label, qtype))
+				warnings = append(warnings, fmt.Sprintf("lastResort has no pool with %s addresses: %s is then answered as if all were up",
+					label, qtype))
 			}
 			return true
 		}

@@ -32,8 +32,8 @@ func (v *setChecker) fits(r *Resource, s *Service) {
 			if s.Pick == PickAll {
 				hint += ", or use answers with another pick"
 			}
-			v.fail(r, ref.path, hint, "an answer with %s of pool %s would have %d bytes, and at most %d fit a message", what, ref.to.Name, size,
-				maxAnswer)
+			v.fail(r, ref.path, hint, "an answer with %s of pool %s would have %d bytes, and at most %d fit a message", what,
+				ref.to.Name, size, maxAnswer)
 		}
 	}
 }

@@ -23,7 +23,8 @@ func TestAnswersThatFitNoMessageAreRefused(t *testing.T) {
 	}{
 		{"all that fit", "pick: all", 3840, 1, false, ""},
 		{"one more", "pick: all", 3841, 1, false,
-			"spec.rules[0].pools[0]: an answer with 3841 IPv4 addresses of pool big would have 61456 bytes, and at most 61440 fit a message; " +
+			"spec.rules[0].pools[0]: an answer with 3841 IPv4 addresses of pool big would have 61456 bytes, and at most 61440 fit a " +
+				"message; " +
 				"take fewer endpoints, or give them fewer addresses, or use answers with another pick"},
 		{"one of them each time", "answers: 1", 4096, 1, false, ""},
 		{"of IPv6", "pick: all", 2194, 1, true, ""},

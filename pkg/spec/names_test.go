@@ -57,7 +57,8 @@ func TestAnEscapedDotSeparatesNoLabels(t *testing.T) {
 			t.Errorf("%s under %s: %v", tc.name, tc.above, got)
 		}
 	}
-	for name, want := range map[string]string{"a.b.": "b.", "a.": ".", ".": ".", "": ".", `a\.b.c.`: "c.", `a\\.b.`: "b.", `\000\..x.`: "x."} {
+	for name, want := range map[string]string{"a.b.": "b.", "a.": ".", ".": ".", "": ".", `a\.b.c.`: "c.", `a\\.b.`: "b.",
+		`\000\..x.`: "x."} {
 		if got := Parent(name); got != want {
 			t.Errorf("parent of %s: %s, want %s", name, got, want)
 		}
@@ -70,7 +71,8 @@ func TestOddZonesAreWarnedOf(t *testing.T) {
 		"example.":                   "",
 		"*.example.":                 `platform/Zone/*.example.: name: the name has the letter '*': ` + odd,
 		`0/25.2.0.192.in-addr.arpa.`: `platform/Zone/0/25.2.0.192.in-addr.arpa.: name: the name has the letter '/': ` + odd,
-		".":                          "platform/Zone/.: name: is the root: every name is answered from this zone that is in no other one here",
+		".": "platform/Zone/.: name: is the root: every name is answered from this zone that is in no other " +
+			"one here",
 	} {
 		z := &Resource{Key: Key{Platform, KindZone, name}, Spec: &Zone{}}
 		warnings, err := ValidateSet(Set{z.Key: z}, []*Resource{z}, nil)

@@ -19,7 +19,8 @@ func (v *setChecker) unreachable(r *Resource, s *Service) {
 	for i := 1; i < len(rules); i++ {
 		path := indexed("spec.rules", i)
 		if rules[i-1].MatchesAll() {
-			v.warn(r, path, "put it before rule "+rules[i-1].Name, "is never reached: rule %s before it takes every client", rules[i-1].Name)
+			v.warn(r, path, "put it before rule "+rules[i-1].Name, "is never reached: rule %s before it takes every client",
+				rules[i-1].Name)
 			return
 		}
 		by := v.hiddenBy(rules[:i], rules[i].When)
@@ -32,7 +33,8 @@ func (v *setChecker) unreachable(r *Resource, s *Service) {
 		case len(by) == 1:
 			v.warn(r, path, "put it before rule "+by[0], "is never reached: rule %s before it takes all of its clients", by[0])
 		default:
-			v.warn(r, path, "put it before rule "+by[0], "is never reached: rules %s before it take all of its clients", strings.Join(by, ", "))
+			v.warn(r, path, "put it before rule "+by[0], "is never reached: rules %s before it take all of its clients",
+				strings.Join(by, ", "))
 		}
 		told++
 	}

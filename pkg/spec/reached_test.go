@@ -21,13 +21,16 @@ func TestRulesThatAreNeverReachedAreTold(t *testing.T) {
 		{"the narrow one first", "{name: de, when: {geo: [EU-DE]}}, {name: eu, when: {geo: [EU]}}, {name: rest}", ""},
 		{"a place whose name begins alike", "{name: de, when: {geo: [EU-DE-B]}}, {name: be, when: {geo: [EU-DE-BE]}}, {name: rest}", ""},
 		{"one place of two", "{name: eu, when: {geo: [EU]}}, {name: x, when: {geo: [EU-DE, AS]}}, {name: rest}", ""},
-		{"two rules together", "{name: eu, when: {geo: [EU]}}, {name: as, when: {geo: [AS]}}, {name: x, when: {geo: [AS-SG, EU-DE]}}, {name: " +
+		{"two rules together", "{name: eu, when: {geo: [EU]}}, {name: as, when: {geo: [AS]}}, {name: x, when: {geo: [AS-SG, EU-DE]}}, " +
+			"{name: " +
 			"rest}",
 			"spec.rules[2]: is never reached: rules eu, as before it take all of its clients; put it before rule eu"},
-		{"a place and a network behind the place", "{name: eu, when: {geo: [EU]}}, {name: x, when: {geo: [EU-DE], asn: [64500]}}, {name: rest}",
+		{"a place and a network behind the place",
+			"{name: eu, when: {geo: [EU]}}, {name: x, when: {geo: [EU-DE], asn: [64500]}}, {name: rest}",
 			"spec.rules[1]: is never reached: rule eu before it takes all of its clients; put it before rule eu"},
-		{"a place behind that place and a network", "{name: x, when: {geo: [EU], asn: [64500]}}, {name: eu, when: {geo: [EU-DE]}}, {name: " +
-			"rest}", ""},
+		{"a place behind that place and a network",
+			"{name: x, when: {geo: [EU], asn: [64500]}}, {name: eu, when: {geo: [EU-DE]}}, {name: " +
+				"rest}", ""},
 		{"a network behind a place", "{name: eu, when: {geo: [EU]}}, {name: x, when: {asn: [64500]}}, {name: rest}", ""},
 		{"a place behind a network", "{name: x, when: {asn: [64500]}}, {name: eu, when: {geo: [EU]}}, {name: rest}", ""},
 		{"network numbers behind more of them", "{name: x, when: {asn: [64500, 64501]}}, {name: y, when: {asn: [64501]}}, {name: rest}",
@@ -37,7 +40,8 @@ func TestRulesThatAreNeverReachedAreTold(t *testing.T) {
 			"spec.rules[1]: is never reached: rule w before it takes all of its clients; put it before rule w"},
 		{"a map behind a narrower one", "{name: n, when: {map: narrow}}, {name: w, when: {map: wide}}, {name: rest}", ""},
 		{"a map behind one that has a part of it", "{name: w, when: {map: wide}}, {name: b, when: {map: beside}}, {name: rest}", ""},
-		{"a map and a place behind the map", "{name: w, when: {map: [offices, wide]}}, {name: n, when: {map: narrow, geo: [EU]}}, {name: rest}",
+		{"a map and a place behind the map",
+			"{name: w, when: {map: [offices, wide]}}, {name: n, when: {map: narrow, geo: [EU]}}, {name: rest}",
 			"spec.rules[1]: is never reached: rule w before it takes all of its clients; put it before rule w"},
 		{"all clients", "{name: rest}, {name: eu, when: {geo: [EU]}}, {name: de, when: {geo: [EU-DE]}}",
 			"spec.rules[1]: is never reached: rule rest before it takes every client; put it before rule rest"},
@@ -66,7 +70,8 @@ func TestTheSearchForHiddenRulesHasAnEnd(t *testing.T) {
 		numbers = append(numbers, fmt.Sprint(64500+i))
 	}
 	for i := range 200 {
-		rules = append(rules, fmt.Sprintf("{name: r%d, when: {asn: [%s]}, pools: [eu]}", i, strings.Join(numbers[i%7:len(numbers)-i%5], ", ")))
+		rules = append(rules, fmt.Sprintf("{name: r%d, when: {asn: [%s]}, pools: [eu]}", i,
+			strings.Join(numbers[i%7:len(numbers)-i%5], ", ")))
 	}
 	put := "kind: Service\ntenant: shop\nname: web\nspec: {host: web.shop.gtm.example., rules: [" + strings.Join(rules,
 		", ") + ", {name: rest, pools: [eu]}]}\n"

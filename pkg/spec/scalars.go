@@ -51,6 +51,46 @@ func (d *Duration) decodeNode(dec *decoder, n *node, path string) {
 	}
 }
 
+// Time is a moment, which RFC 3339 writes as in 2026-01-31T18:00:00Z. It is parsed once, and keeps the text that it was parsed from: what a
+// person wrote is what others read. The zero value is none.
+type Time struct {
+	text   string
+	moment time.Time
+	valid  bool // the text is of RFC 3339
+}
+
+// TimeOf reads a text. One that is not of RFC 3339 is kept, and has no moment.
+func TimeOf(text string) Time {
+	moment, err := time.Parse(time.RFC3339, text)
+	return Time{text, moment, err == nil}
+}
+
+// TimeAt gives a moment, to the second, in UTC.
+func TimeAt(moment time.Time) Time { return TimeOf(moment.UTC().Format(time.RFC3339)) }
+
+// Moment gives the moment; not ok: there is none.
+func (t Time) Moment() (moment time.Time, ok bool) { return t.moment, t.valid }
+
+// IsZero tells whether nothing was written at all.
+func (t Time) IsZero() bool { return t.text == "" }
+
+// Equal tells whether the same was written.
+func (t Time) Equal(o Time) bool { return t.text == o.text }
+
+// String gives the text as it was written.
+func (t Time) String() string { return t.text }
+
+// MarshalText gives String.
+func (t Time) MarshalText() ([]byte, error) { return []byte(t.text), nil }
+
+// UnmarshalText is TimeOf.
+func (t *Time) UnmarshalText(text []byte) error {
+	*t = TimeOf(string(text))
+	return nil
+}
+
+func (t *Time) decodeNode(d *decoder, n *node, path string) { *t = TimeOf(d.text(n, path, false)) }
+
 // StringList is a list of strings that may be written as one string.
 type StringList []string
 

@@ -49,7 +49,8 @@ func CheckSecret(name string) error {
 		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.", r))
 	}
 	if name == "" || len(name) > 128 || name[0] == '.' || strings.ContainsFunc(name, odd) {
-		return fmt.Errorf("wants the name of a file as in api-token, in the tenant's folder of the prober's --probe-secrets, not %q", shorten(name))
+		return fmt.Errorf("wants the name of a file as in api-token, in the tenant's folder of the prober's --probe-secrets, not %q",
+			shorten(name))
 	}
 	return nil
 }

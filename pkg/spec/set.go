@@ -346,7 +346,8 @@ func (v *setChecker) pools(r *Resource, s *Service) {
 		v.fail(r, "spec", "use pools whose endpoints have a host", "srv and mx name hosts, and the endpoints have addresses")
 	}
 	if withHost != "" && (s.HTTPS != nil || s.SVCB != nil) {
-		v.fail(r, "spec", "use pools whose endpoints have addresses", "https and svcb stand beside A and AAAA, and the endpoints are host names")
+		v.fail(r, "spec", "use pools whose endpoints have addresses",
+			"https and svcb stand beside A and AAAA, and the endpoints are host names")
 	}
 	v.fits(r, s)
 	v.unreachable(r, s)
@@ -382,7 +383,8 @@ func (v *setChecker) families(r *Resource, s *Service) {
 func (v *setChecker) cname(r *Resource, s *Service) {
 	host := canonicalOr(s.Host)
 	if z := v.after.Get(Key{Platform, KindZone, host}); z != nil {
-		v.fail(r, "spec.host", "use pools with addresses there", "a service of host names cannot stand at the apex of zone %s: a CNAME allows nothing beside it", host)
+		v.fail(r, "spec.host", "use pools with addresses there",
+			"a service of host names cannot stand at the apex of zone %s: a CNAME allows nothing beside it", host)
 	}
 	if s.Answers > 1 {
 		v.fail(r, "spec.answers", "leave it out", "a service of host names answers one CNAME")

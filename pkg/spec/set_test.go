@@ -65,26 +65,41 @@ func TestValidateSet(t *testing.T) {
 			want: "s.yaml:4: shop/Service/web: spec.lastResort[0]: shop/Pool/nirvana does not exist; it can be cdn, eu, us"},
 		{name: "unknown map", put: web("host: web.shop.gtm.example, rules: [{when: {map: [offices, office]}, pools: [eu]}, {pools: [eu]}]"),
 			want: "s.yaml:4: shop/Service/web: spec.rules[0].when.map[1]: platform/Map/office does not exist; did you mean offices?"},
-		{name: "unknown site and monitor", put: "kind: Pool\ntenant: cafe\nname: x\nspec: {site: frx, monitor: ok, endpoints: [{name: a, addresses: [192.0.2.9]}]}\n",
-			want: "s.yaml:4: cafe/Pool/x: spec.site: platform/Site/frx does not exist; did you mean fra?\ns.yaml:4: cafe/Pool/x: spec.monitor: cafe/Monitor/ok does not exist"},
-		{name: "unknown pool and endpoint of overrides", put: "kind: Override\ntenant: shop\nname: x\nspec: {pool: xx, state: up, reason: x}\n---\nkind: Override\ntenant: shop\nname: y\nspec: {pool: eu, endpoint: bb, state: up, reason: x}\n",
-			want: "s.yaml:4: shop/Override/x: spec.pool: shop/Pool/xx does not exist; it can be cdn, eu, us\ns.yaml:9: shop/Override/y: spec.endpoint: pool eu has no endpoint bb; did you mean b?"},
+		{name: "unknown site and monitor", put: "kind: Pool\ntenant: cafe\nname: x\nspec: {site: frx, monitor: ok, endpoints: [{name: a, " +
+			"addresses: [192.0.2.9]}]}\n",
+			want: "s.yaml:4: cafe/Pool/x: spec.site: platform/Site/frx does not exist; did you mean fra?\ns.yaml:4: cafe/Pool/x: " +
+				"spec.monitor: cafe/Monitor/ok does not exist"},
+		{name: "unknown pool and endpoint of overrides",
+			put: "kind: Override\ntenant: shop\nname: x\nspec: {pool: xx, state: up, reason: x}\n---\nkind: Override\ntenant: shop\n" +
+				"name: y\nspec: {pool: eu, endpoint: bb, state: up, reason: x}\n",
+			want: "s.yaml:4: shop/Override/x: spec.pool: shop/Pool/xx does not exist; it can be cdn, eu, us\ns.yaml:9: shop/Override/y: " +
+				"spec.endpoint: pool eu has no endpoint bb; did you mean b?"},
 		{name: "no zone", put: web("host: web.example, rules: [{pools: [eu]}]"),
 			want: "s.yaml:4: shop/Service/web: spec.host: web.example. is in no zone; there are gtm.example."},
 		{name: "not granted", put: web("host: gtm.example, rules: [{pools: [eu]}]"),
-			want: "s.yaml:4: shop/Service/web: spec.host: gtm.example. is not granted: zone gtm.example. grants shop only shop.gtm.example.; have the tenant platform add it to the zone's spec.grants.shop"},
-		{name: "granted nothing", put: "kind: Pool\ntenant: zoo\nname: p\nspec: {endpoints: [{name: a, addresses: [192.0.2.9]}]}\n---\nkind: Service\ntenant: zoo\nname: s\nspec: {host: s.gtm.example, rules: [{pools: [p]}]}\n",
-			want: "s.yaml:9: zoo/Service/s: spec.host: s.gtm.example. is not granted: zone gtm.example. grants zoo nothing; have the tenant platform add it to the zone's spec.grants.zoo"},
+			want: "s.yaml:4: shop/Service/web: spec.host: gtm.example. is not granted: zone gtm.example. grants shop only " +
+				"shop.gtm.example.; have the tenant platform add it to the zone's spec.grants.shop"},
+		{name: "granted nothing", put: "kind: Pool\ntenant: zoo\nname: p\nspec: {endpoints: [{name: a, addresses: [192.0.2.9]}]}\n---\n" +
+			"kind: Service\ntenant: zoo\nname: s\nspec: {host: s.gtm.example, rules: [{pools: [p]}]}\n",
+			want: "s.yaml:9: zoo/Service/s: spec.host: s.gtm.example. is not granted: zone gtm.example. grants zoo nothing; have the " +
+				"tenant platform add it to the zone's spec.grants.zoo"},
 		{name: "granted, at the edge", put: web("host: SHOP.gtm.example, rules: [{pools: [eu]}]")},
 		{name: "a zone inside takes the name over", put: "kind: Zone\ntenant: platform\nname: shop.gtm.example.\nspec: {}\n",
-			want: "shop/Service/web: spec.host: web.shop.gtm.example. is not granted: zone shop.gtm.example. grants shop nothing; have the tenant platform add it to the zone's spec.grants.shop"},
+			want: "shop/Service/web: spec.host: web.shop.gtm.example. is not granted: zone shop.gtm.example. grants shop nothing; have " +
+				"the tenant platform add it to the zone's spec.grants.shop"},
 		{name: "grants that shrink", put: "kind: Zone\ntenant: platform\nname: gtm.example.\nspec: {}\n",
-			want: "shop/Service/web: spec.host: web.shop.gtm.example. is not granted: zone gtm.example. grants shop nothing; have the tenant platform add it to the zone's spec.grants.shop"},
-		{name: "one host, two tenants", put: "kind: Pool\ntenant: cafe\nname: p\nspec: {endpoints: [{name: a, addresses: [192.0.2.9]}]}\n---\nkind: Service\ntenant: cafe\nname: s\nspec: {host: WEB.shop.gtm.example, rules: [{pools: [p]}]}\n",
-			want: "s.yaml:9: cafe/Service/s: spec.host: web.shop.gtm.example. is already steered by shop/Service/web; a host belongs to one service"},
-		{name: "host names at an apex", put: "kind: Service\ntenant: platform\nname: top\nspec: {host: gtm.example, answers: 2, pick: all, families: [ipv4], rules: [{pools: [c]}]}\n---\nkind: Pool\ntenant: platform\nname: c\nspec: {endpoints: [{name: a, host: x.}]}\n",
+			want: "shop/Service/web: spec.host: web.shop.gtm.example. is not granted: zone gtm.example. grants shop nothing; have the " +
+				"tenant platform add it to the zone's spec.grants.shop"},
+		{name: "one host, two tenants", put: "kind: Pool\ntenant: cafe\nname: p\nspec: {endpoints: [{name: a, addresses: [192.0.2.9]}]}\n" +
+			"---\nkind: Service\ntenant: cafe\nname: s\nspec: {host: WEB.shop.gtm.example, rules: [{pools: [p]}]}\n",
+			want: "s.yaml:9: cafe/Service/s: spec.host: web.shop.gtm.example. is already steered by shop/Service/web; a host belongs to " +
+				"one service"},
+		{name: "host names at an apex", put: "kind: Service\ntenant: platform\nname: top\nspec: {host: gtm.example, answers: 2, pick: " +
+			"all, families: [ipv4], rules: [{pools: [c]}]}\n---\nkind: Pool\ntenant: platform\nname: c\nspec: {endpoints: [{name: a, " +
+			"host: x.}]}\n",
 			want: "s.yaml:4: platform/Service/top: spec.families: a service of host names answers CNAME to every type; remove it\n" +
-				"s.yaml:4: platform/Service/top: spec.host: a service of host names cannot stand at the apex of zone gtm.example.: a CNAME allows nothing beside it; use pools with addresses there\n" +
+				"s.yaml:4: platform/Service/top: spec.host: a service of host names cannot stand at the apex of zone gtm.example.: a " +
+				"CNAME allows nothing beside it; use pools with addresses there\n" +
 				"s.yaml:4: platform/Service/top: spec.answers: a service of host names answers one CNAME; leave it out\n" +
 				"s.yaml:4: platform/Service/top: spec.pick: a service of host names answers one CNAME; use weighted or sticky"},
 		{name: "mixed pools", put: web("host: web.shop.gtm.example, rules: [{pools: [eu, cdn]}]"),
@@ -93,25 +108,36 @@ func TestValidateSet(t *testing.T) {
 			want: "shop/Service/web: spec.rules: pool us has host names and pool eu has addresses; use pools of one sort"},
 		{name: "a pool loses IPv6", put: "kind: Pool\ntenant: shop\nname: us\nspec: {endpoints: [{name: a, addresses: [192.0.2.3]}]}\n",
 			warn: "shop/Service/web: spec.rules: AAAA is not served: rule office has no pool with IPv6 addresses"},
-		{name: "no family", put: "kind: Pool\ntenant: shop\nname: us\nspec: {endpoints: [{name: a, addresses: [192.0.2.3]}]}\n---\n" + web("host: web.shop.gtm.example, families: [ipv6], rules: [{name: r, pools: [us]}]"),
-			want: "s.yaml:9: shop/Service/web: spec.rules: no family is served by every rule; give every rule a pool with IPv4, or every rule one with IPv6 addresses"},
+		{name: "no family", put: "kind: Pool\ntenant: shop\nname: us\nspec: {endpoints: [{name: a, addresses: [192.0.2.3]}]}\n---\n" +
+			web("host: web.shop.gtm.example, families: [ipv6], rules: [{name: r, pools: [us]}]"),
+			want: "s.yaml:9: shop/Service/web: spec.rules: no family is served by every rule; give every rule a pool with IPv4, or every " +
+				"rule one with IPv6 addresses"},
 		{name: "rules behind a catch-all", put: web("host: web.shop.gtm.example, rules: [{name: a, pools: [eu]}, {name: b, pools: [us]}]"),
 			warn: "s.yaml:4: shop/Service/web: spec.rules[1]: is never reached: rule a before it takes every client; put it before rule a"},
 		{name: "deletion of what is used", del: "platform/Site/fra platform/Map/offices shop/Monitor/ok shop/Pool/us",
-			want: "platform/Site/fra: cannot be deleted: shop/Pool/eu still refers to it (spec.site); change or delete that first, or in the same change\n" +
-				"shop/Monitor/ok: cannot be deleted: shop/Pool/eu still refers to it (spec.monitor); change or delete that first, or in the same change\n" +
-				"platform/Map/offices: cannot be deleted: shop/Service/web still refers to it (spec.rules[0].when.map[0]); change or delete that first, or in the same change\n" +
-				"shop/Pool/us: cannot be deleted: shop/Service/web still refers to it (spec.rules[0].pools[0]); change or delete that first, or in the same change\n" +
-				"shop/Pool/us: cannot be deleted: shop/Service/web still refers to it (spec.rules[1].pools[1]); change or delete that first, or in the same change"},
+			want: "platform/Site/fra: cannot be deleted: shop/Pool/eu still refers to it (spec.site); change or delete that first, or in " +
+				"the same change\n" +
+				"shop/Monitor/ok: cannot be deleted: shop/Pool/eu still refers to it (spec.monitor); change or delete that first, or in " +
+				"the same change\n" +
+				"platform/Map/offices: cannot be deleted: shop/Service/web still refers to it (spec.rules[0].when.map[0]); change or " +
+				"delete that first, or in the same change\n" +
+				"shop/Pool/us: cannot be deleted: shop/Service/web still refers to it (spec.rules[0].pools[0]); change or delete that " +
+				"first, or in the same change\n" +
+				"shop/Pool/us: cannot be deleted: shop/Service/web still refers to it (spec.rules[1].pools[1]); change or delete that " +
+				"first, or in the same change"},
 		{name: "deletion beside a new reference", del: "shop/Pool/us", put: web("host: web.shop.gtm.example, rules: [{pools: [us]}]"),
 			want: "s.yaml:4: shop/Service/web: spec.rules[0].pools[0]: shop/Pool/us is deleted by the same change"},
 		{name: "deletion of a zone in use", del: "platform/Zone/gtm.example.",
-			want: "platform/Zone/gtm.example.: cannot be deleted: shop/Service/web stands in it (web.shop.gtm.example.); delete that first, or " +
+			want: "platform/Zone/gtm.example.: cannot be deleted: shop/Service/web stands in it (web.shop.gtm.example.); delete that " +
+				"first, or " +
 				"in the same change"},
-		{name: "deletion of an endpoint in use", put: "kind: Pool\ntenant: shop\nname: eu\nspec: {endpoints: [{name: a, addresses: [192.0.2.1, \"2001:db8::1\"]}]}\n",
-			want: "s.yaml:4: shop/Pool/eu: spec.endpoints: endpoint b is gone, but shop/Override/drain-b still refers to it; delete the override too"},
+		{name: "deletion of an endpoint in use",
+			put: "kind: Pool\ntenant: shop\nname: eu\nspec: {endpoints: [{name: a, addresses: [192.0.2.1, \"2001:db8::1\"]}]}\n",
+			want: "s.yaml:4: shop/Pool/eu: spec.endpoints: endpoint b is gone, but shop/Override/drain-b still refers to it; delete the " +
+				"override too"},
 		{name: "deletion of users and used", del: "shop/Pool/us shop/Service/web"},
-		{name: "two overrides of one thing", put: "kind: Override\ntenant: shop\nname: x\nspec: {pool: eu, endpoint: b, weight: 5, reason: x}\n",
+		{name: "two overrides of one thing",
+			put:  "kind: Override\ntenant: shop\nname: x\nspec: {pool: eu, endpoint: b, weight: 5, reason: x}\n",
 			want: "s.yaml:4: shop/Override/x: spec: shop/eu/b is already overridden by shop/Override/drain-b; change or delete that one"},
 		{name: "a fault of one resource", put: "kind: Site\ntenant: shop\nname: x\nspec: {}\n",
 			want: "s.yaml:2: shop/Site/x: tenant: a Site belongs to the tenant platform; declare it there"},
@@ -189,11 +215,15 @@ func TestServedFamilies(t *testing.T) {
 	}{
 		{"rules: [{pools: [both]}]", "46", nil},
 		{"rules: [{pools: [four, six]}, {pools: [both]}]", "46", nil},
-		{"rules: [{pools: [both]}, {pools: [four]}, {name: x, pools: [four]}]", "4", []string{"AAAA is not served: rule 2, rule x have no pool with IPv6 addresses"}},
-		{"rules: [{pools: [four]}, {pools: [six]}]", "", []string{"A is not served: rule 2 has no pool with IPv4 addresses", "AAAA is not served: rule 1 has no pool with IPv6 addresses"}},
+		{"rules: [{pools: [both]}, {pools: [four]}, {name: x, pools: [four]}]", "4",
+			[]string{"AAAA is not served: rule 2, rule x have no pool with IPv6 addresses"}},
+		{"rules: [{pools: [four]}, {pools: [six]}]", "", []string{"A is not served: rule 2 has no pool with IPv4 addresses",
+			"AAAA is not served: rule 1 has no pool with IPv6 addresses"}},
 		{"rules: [{pools: [both]}], families: [ipv6]", "6", nil},
-		{"rules: [{pools: [both]}], lastResort: [four]", "46", []string{"lastResort has no pool with IPv6 addresses: AAAA is then answered as if all were up"}},
-		{"rules: [{when: {geo: [EU]}, pools: [both]}], lastResort: [four]", "4", []string{"AAAA is not served: lastResort has no pool with IPv6 addresses"}},
+		{"rules: [{pools: [both]}], lastResort: [four]", "46",
+			[]string{"lastResort has no pool with IPv6 addresses: AAAA is then answered as if all were up"}},
+		{"rules: [{when: {geo: [EU]}, pools: [both]}], lastResort: [four]", "4",
+			[]string{"AAAA is not served: lastResort has no pool with IPv6 addresses"}},
 		{"rules: [{pools: [host]}]", "c", nil},
 		{"rules: [{pools: [gone]}]", "", nil},
 	} {
@@ -234,10 +264,13 @@ func TestDiff(t *testing.T) {
 		want     string
 	}{
 		{"equal", pool(`endpoints: [{name: a, host: x.}]`), pool(`endpoints: [{name: a, host: x.}]`), ""},
-		{"weight", pool(`endpoints: [{name: a, host: x., weight: 3}, {name: b, host: y.}]`), pool(`endpoints: [{name: a, host: x., weight: 5}, {name: b, host: y., weight: 0}]`),
+		{"weight", pool(`endpoints: [{name: a, host: x., weight: 3}, {name: b, host: y.}]`),
+			pool(`endpoints: [{name: a, host: x., weight: 5}, {name: b, host: y., weight: 0}]`),
 			"spec.endpoints[a].weight 3 5\nspec.endpoints[b].weight  0\n"},
-		{"come, go, order", pool(`endpoints: [{name: a, host: x.}, {name: b, host: y.}, {name: c, host: z.}]`), pool(`endpoints: [{name: c, host: z.}, {name: d, host: y.}, {name: a, host: x.}]`),
-			`spec.endpoints.order ["a","b","c"] ["c","d","a"]` + "\n" + `spec.endpoints[b] {"host":"y.","name":"b"} ` + "\n" + `spec.endpoints[d]  {"host":"y.","name":"d"}` + "\n"},
+		{"come, go, order", pool(`endpoints: [{name: a, host: x.}, {name: b, host: y.}, {name: c, host: z.}]`),
+			pool(`endpoints: [{name: c, host: z.}, {name: d, host: y.}, {name: a, host: x.}]`),
+			`spec.endpoints.order ["a","b","c"] ["c","d","a"]` + "\n" + `spec.endpoints[b] {"host":"y.","name":"b"} ` + "\n" +
+				`spec.endpoints[d]  {"host":"y.","name":"d"}` + "\n"},
 		{"new", nil, pool(`site: fra, endpoints: []`), `spec.site  "fra"` + "\n"},
 		{"gone", one(t, KindSite, Platform, "fra", "region: EU"), nil, `spec.region "EU" ` + "\n"},
 		{"lines", zone("a\nb\nc\n"), zone("a\nc\nd\n"), `spec.content "b" ` + "\n" + `spec.content  "d"` + "\n"},
@@ -279,7 +312,9 @@ func TestDiffSets(t *testing.T) {
 }
 
 func TestResolveFiles(t *testing.T) {
-	in, err := Decode("zones/demo/all.yaml", []byte("kind: Zone\ntenant: platform\nname: a.\nspec: {file: a.zone}\n---\nkind: Zone\ntenant: platform\nname: b.\nspec: {file: /b, content: x}\n---\nkind: Zone\ntenant: platform\nname: c.\nspec: {file: ../c}\n"))
+	in, err := Decode("zones/demo/all.yaml",
+		[]byte("kind: Zone\ntenant: platform\nname: a.\nspec: {file: a.zone}\n---\nkind: Zone\ntenant: platform\nname: b.\nspec: {file: "+
+			"/b, content: x}\n---\nkind: Zone\ntenant: platform\nname: c.\nspec: {file: ../c}\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +339,8 @@ func TestResolveFiles(t *testing.T) {
 
 func TestClosest(t *testing.T) {
 	words := []string{"weighted", "sticky", "all"}
-	for in, want := range map[string]string{"stiky": "sticky", "STICKY": "sticky", "al": "all", "wieghted": "weighted", "zebra": "", "": "", strings.Repeat("a", 1000): ""} {
+	for in, want := range map[string]string{"stiky": "sticky", "STICKY": "sticky", "al": "all", "wieghted": "weighted", "zebra": "", "": "",
+		strings.Repeat("a", 1000): ""} {
 		if got := Closest(in, words); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"net/netip"
 	"slices"
+
+	"github.com/gti/gtm/pkg/jsonscan"
 )
 
 // Reader reads resources in their stored form, as Resource.MarshalJSON writes it: what DecodeJSON does in the Tolerant mode, but
@@ -17,7 +19,7 @@ type Reader struct {
 	ttls    map[string]*Duration
 	weights [maxShared]*int
 
-	in        []byte // what is left of the input
+	in        jsonscan.Scanner
 	endpoints []Endpoint
 	addrs     []netip.Addr
 	rules     []Rule
@@ -33,8 +35,8 @@ const (
 // Decode reads one resource. The error is an Errors.
 func (r *Reader) Decode(data []byte) (*Resource, error) {
 	if len(data) < maxNodes { // so that there cannot be too many values in it
-		r.in = data
-		if res, ok := r.resource(); ok && len(r.in) == 0 {
+		r.in.Rest = data
+		if res, ok := r.resource(); ok && len(r.in.Rest) == 0 {
 			return res, nil
 		}
 	}
@@ -51,7 +53,7 @@ func (r *Reader) resource() (*Resource, bool) {
 	kind, ok1 := r.field(`{"kind":`)
 	tenant, ok2 := r.field(`,"tenant":`)
 	name, ok3 := r.field(`,"name":`)
-	if !ok1 || !ok2 || !ok3 || len(tenant) == 0 || len(name) == 0 || !r.skip(`,"spec":`) {
+	if !ok1 || !ok2 || !ok3 || len(tenant) == 0 || len(name) == 0 || !r.in.Literal(`,"spec":`) {
 		return nil, false
 	}
 	res := &Resource{Key: Key{Tenant: r.word(tenant), Name: string(name)}}
@@ -64,11 +66,11 @@ func (r *Reader) resource() (*Resource, bool) {
 		s := &Service{}
 		res.Kind, res.Spec, ok = KindService, s, r.service(s)
 	}
-	return res, ok && r.skip("}")
+	return res, ok && r.in.Literal("}")
 }
 
 func (r *Reader) pool(p *Pool) bool {
-	return r.object(func(key []byte) (bit int, ok bool) {
+	return r.in.Object(func(key []byte) (bit int, ok bool) {
 		switch string(key) {
 		case "site":
 			return 1, r.shared(&p.Site)
@@ -86,7 +88,7 @@ func (r *Reader) pool(p *Pool) bool {
 // endpointList reads endpoints into memory of their own: one piece for them, one for all of their addresses.
 func (r *Reader) endpointList(to *[]Endpoint) bool {
 	r.endpoints, r.addrs = r.endpoints[:0], r.addrs[:0]
-	ok := r.list(func() bool {
+	ok := r.in.List(func() bool {
 		r.endpoints = append(r.endpoints, Endpoint{})
 		return r.endpoint(&r.endpoints[len(r.endpoints)-1])
 	})
@@ -102,17 +104,17 @@ func (r *Reader) endpointList(to *[]Endpoint) bool {
 }
 
 func (r *Reader) endpoint(e *Endpoint) bool {
-	return r.object(func(key []byte) (bit int, ok bool) {
+	return r.in.Object(func(key []byte) (bit int, ok bool) {
 		switch string(key) {
 		case "name":
 			return 1, r.shared(&e.Name)
 		case "addresses":
 			from := len(r.addrs)
-			ok := r.list(r.addr)
+			ok := r.in.List(r.addr)
 			e.Addresses = r.addrs[from:len(r.addrs):len(r.addrs)]
 			return 2, ok && e.Addresses != nil
 		case "weight":
-			n, ok := r.number(1<<31 - 1)
+			n, ok := r.in.Whole(1<<31 - 1)
 			if ok {
 				e.Weight = r.weight(n)
 			}
@@ -127,7 +129,7 @@ func (r *Reader) endpoint(e *Endpoint) bool {
 }
 
 func (r *Reader) addr() bool {
-	text, ok := r.text()
+	text, ok := r.in.Plain()
 	if !ok {
 		return false
 	}
@@ -167,14 +169,14 @@ func parseIPv4(text []byte) (netip.Addr, bool) {
 }
 
 func (r *Reader) service(s *Service) bool {
-	return r.object(func(key []byte) (bit int, ok bool) {
+	return r.in.Object(func(key []byte) (bit int, ok bool) {
 		switch string(key) {
 		case "host":
 			return 1, r.own(&s.Host)
 		case "ttl":
 			return 2, r.ttl(&s.TTL)
 		case "answers":
-			s.Answers, ok = r.number(1<<31 - 1)
+			s.Answers, ok = r.in.Whole(1<<31 - 1)
 			return 4, ok
 		case "pick":
 			return 8, r.shared(&s.Pick)
@@ -185,9 +187,11 @@ func (r *Reader) service(s *Service) bool {
 		case "allDown":
 			return 64, r.shared(&s.AllDown)
 		case "metrics":
-			return 128, r.truth(&s.Metrics)
+			s.Metrics, ok = r.in.Bool()
+			return 128, ok
 		case "coherent":
-			return 256, r.truth(&s.Coherent)
+			s.Coherent, ok = r.in.Bool()
+			return 256, ok
 		}
 		return 0, false
 	})
@@ -195,7 +199,7 @@ func (r *Reader) service(s *Service) bool {
 
 func (r *Reader) ruleList(to *[]Rule) bool {
 	r.rules = r.rules[:0]
-	ok := r.list(func() bool {
+	ok := r.in.List(func() bool {
 		r.rules = append(r.rules, Rule{})
 		return r.rule(&r.rules[len(r.rules)-1])
 	})
@@ -204,7 +208,7 @@ func (r *Reader) ruleList(to *[]Rule) bool {
 }
 
 func (r *Reader) rule(to *Rule) bool {
-	return r.object(func(key []byte) (bit int, ok bool) {
+	return r.in.Object(func(key []byte) (bit int, ok bool) {
 		switch string(key) {
 		case "name":
 			return 1, r.shared(&to.Name)
@@ -221,13 +225,13 @@ func (r *Reader) rule(to *Rule) bool {
 // when reads a condition, or finds that an equal one was read before. It ends at the first brace: no list or name of places
 // and maps has one, and with one that has it would not be read whole.
 func (r *Reader) when() (*When, bool) {
-	raw := r.in[:bytes.IndexByte(r.in, '}')+1]
+	raw := r.in.Rest[:bytes.IndexByte(r.in.Rest, '}')+1]
 	if w := r.whens[string(raw)]; w != nil {
-		r.in = r.in[len(raw):]
+		r.in.Rest = r.in.Rest[len(raw):]
 		return w, true
 	}
-	w, rest := &When{}, len(r.in)-len(raw)
-	ok := r.object(func(key []byte) (bit int, ok bool) {
+	w, rest := &When{}, len(r.in.Rest)-len(raw)
+	ok := r.in.Object(func(key []byte) (bit int, ok bool) {
 		switch string(key) {
 		case "geo":
 			return 1, r.wordList(&w.Geo)
@@ -238,7 +242,7 @@ func (r *Reader) when() (*When, bool) {
 		}
 		return 0, false
 	})
-	if !ok || len(r.in) != rest {
+	if !ok || len(r.in.Rest) != rest {
 		return nil, false
 	}
 	if r.whens == nil {
@@ -252,18 +256,18 @@ func (r *Reader) when() (*When, bool) {
 
 func (r *Reader) refList(to *[]PoolRef) bool {
 	r.refs = r.refs[:0]
-	ok := r.list(func() bool {
+	ok := r.in.List(func() bool {
 		r.refs = append(r.refs, PoolRef{})
 		ref := &r.refs[len(r.refs)-1]
-		if len(r.in) == 0 || r.in[0] != '{' {
+		if len(r.in.Rest) == 0 || r.in.Rest[0] != '{' {
 			return r.shared(&ref.Pool)
 		}
-		return r.object(func(key []byte) (bit int, ok bool) {
+		return r.in.Object(func(key []byte) (bit int, ok bool) {
 			switch string(key) {
 			case "pool":
 				return 1, r.shared(&ref.Pool)
 			case "weight":
-				ref.Weight, ok = r.number(1<<31 - 1)
+				ref.Weight, ok = r.in.Whole(1<<31 - 1)
 				return 2, ok
 			}
 			return 0, false

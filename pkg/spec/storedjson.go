@@ -1,95 +1,19 @@
 package spec
 
-// This is the JSON of Reader: as encoding/json writes it, without white space, in plain ASCII without escapes. Anything else is
-// not understood, which is no fault: see Reader.
-
-// object reads {"key":value,...}. value reads the value of a key, and gives each key a bit of its own: a key that stands
-// twice is not understood.
-func (r *Reader) object(value func(key []byte) (bit int, ok bool)) bool {
-	if !r.skip("{") {
-		return false
-	}
-	if r.skip("}") {
-		return true
-	}
-	for seen := 0; ; {
-		key, ok := r.text()
-		if !ok || !r.skip(":") {
-			return false
-		}
-		bit, ok := value(key)
-		if !ok || seen&bit != 0 {
-			return false
-		}
-		seen |= bit
-		if r.skip("}") {
-			return true
-		}
-		if !r.skip(",") {
-			return false
-		}
-	}
-}
-
-// list reads [value,...].
-func (r *Reader) list(value func() bool) bool {
-	if !r.skip("[") {
-		return false
-	}
-	if r.skip("]") {
-		return true
-	}
-	for {
-		if !value() {
-			return false
-		}
-		if r.skip("]") {
-			return true
-		}
-		if !r.skip(",") {
-			return false
-		}
-	}
-}
-
-// skip goes past s, if it comes next.
-func (r *Reader) skip(s string) bool {
-	if len(r.in) < len(s) || string(r.in[:len(s)]) != s {
-		return false
-	}
-	r.in = r.in[len(s):]
-	return true
-}
+// This is what Reader makes of JSON: of texts that are plain ASCII without escapes, as of whole numbers. Anything else is not understood,
+// which is no fault: see Reader.
 
 // field reads what stands before a text, and the text.
 func (r *Reader) field(before string) ([]byte, bool) {
-	if !r.skip(before) {
+	if !r.in.Literal(before) {
 		return nil, false
 	}
-	return r.text()
-}
-
-// text reads a text. It is valid as long as the input is.
-func (r *Reader) text() ([]byte, bool) {
-	if len(r.in) == 0 || r.in[0] != '"' {
-		return nil, false
-	}
-	for i := 1; i < len(r.in); i++ {
-		switch c := r.in[i]; {
-		case c == '"':
-			text := r.in[1:i]
-			r.in = r.in[i+1:]
-			return text, true
-		case c == '\\', c < ' ', c >= 0x80:
-			return nil, false
-		}
-	}
-	return nil, false
+	return r.in.Plain()
 }
 
 // own reads a text that hardly ever recurs.
 func (r *Reader) own(to *string) bool {
-	text, ok := r.text()
+	text, ok := r.in.Plain()
 	if ok {
 		*to = string(text)
 	}
@@ -98,7 +22,7 @@ func (r *Reader) own(to *string) bool {
 
 // shared reads a text that recurs.
 func (r *Reader) shared(to *string) bool {
-	text, ok := r.text()
+	text, ok := r.in.Plain()
 	if ok {
 		*to = r.word(text)
 	}
@@ -125,26 +49,9 @@ func (r *Reader) word(text []byte) string {
 	return w
 }
 
-// number reads a whole number from 0 to most.
-func (r *Reader) number(most int) (int, bool) {
-	n, i := 0, 0
-	for ; i < len(r.in) && r.in[i] >= '0' && r.in[i] <= '9'; i++ {
-		if n = n*10 + int(r.in[i]-'0'); n > most || i > 0 && r.in[0] == '0' {
-			return 0, false
-		}
-	}
-	r.in = r.in[i:]
-	return n, i > 0
-}
-
-func (r *Reader) truth(to *bool) bool {
-	*to = r.skip("true")
-	return *to || r.skip("false")
-}
-
 func (r *Reader) wordList(to *[]string) bool {
 	*to = []string{}
-	return r.list(func() bool {
+	return r.in.List(func() bool {
 		*to = append(*to, "")
 		return r.shared(&(*to)[len(*to)-1])
 	})
@@ -152,8 +59,8 @@ func (r *Reader) wordList(to *[]string) bool {
 
 func (r *Reader) numbers(to *[]uint32) bool {
 	*to = []uint32{}
-	return r.list(func() bool {
-		n, ok := r.number(1<<32 - 1)
+	return r.in.List(func() bool {
+		n, ok := r.in.Whole(1<<32 - 1)
 		*to = append(*to, uint32(n))
 		return ok
 	})
@@ -170,7 +77,7 @@ func (r *Reader) weight(n int) *int {
 }
 
 func (r *Reader) ttl(to **Duration) bool {
-	text, ok := r.text()
+	text, ok := r.in.Plain()
 	if !ok {
 		return false
 	}

@@ -268,7 +268,8 @@ func outOfBounds(r *Resource, platform *Tenant) (errs Errors) {
 	fail := func(given bool, field, what, bound string) {
 		if given {
 			errs.add(faultOf(r, "spec.brake."+field, "the judge goes by "+bound, "%s is out of the platform's bounds "+
-				"(%s/%s/%s: spec.limits.brake.%s): it can be %s", what, Platform, KindTenant, Platform, field, boundsOf(platform.Limits.Brake, field)))
+				"(%s/%s/%s: spec.limits.brake.%s): it can be %s", what, Platform, KindTenant, Platform, field,
+				boundsOf(platform.Limits.Brake, field)))
 		}
 	}
 	fail(t.Brake.Share != "" && set.Share != within.Share, "share", set.Share, within.Share)

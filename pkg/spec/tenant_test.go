@@ -32,21 +32,31 @@ func TestTenantIsDecodedStrictly(t *testing.T) {
 		}
 	}
 	for body, says := range map[string]string{
-		"{limits: {probe: {shop: [10.20.0.0/16, 'fd20::/16', 100.64.0.0/10]}}}":   "",
-		"{limits: {probe: {Shop: [10.20.0.0/16]}}}":                               `spec.limits.probe.Shop: the tenant "Shop" has the letter 'S'`,
-		"{limits: {probe: {shop: [10.20.0.1/16]}}}":                               "spec.limits.probe.shop[0]: 10.20.0.1/16 has bits set behind its length; write 10.20.0.0/16",
-		"{limits: {probe: {shop: [127.0.0.0/8]}}}":                                "spec.limits.probe.shop[0]: 127.0.0.0/8 lies in no private network",
-		"{limits: {probe: {shop: [0.0.0.0/0]}}}":                                  "spec.limits.probe.shop[0]: 0.0.0.0/0 lies in no private network",
-		"{limits: {probe: {shop: [" + strings.Repeat("10.0.0.0/8, ", 65) + "]}}}": "spec.limits.probe.shop: has 65 networks: it can have at most 64",
-		"{limits: {quota: {all: {resources: 1, services: 2, endpoints: 3, overrides: 4, checks: 5, megabytes: 6}, tenants: {shop: {services: 9}}}}}": "",
-		"{limits: {quota: {all: {resources: 0}}}}":                   "spec.limits.quota.all.resources: cannot be 0; leave it out for the default",
-		"{limits: {quota: {all: {overrides: -1}}}}":                  "spec.limits.quota.all.overrides: -1 is out of range: it can be 1 to 1000000000",
+		"{limits: {probe: {shop: [10.20.0.0/16, 'fd20::/16', 100.64.0.0/10]}}}": "",
+		"{limits: {probe: {Shop: [10.20.0.0/16]}}}": `spec.limits.probe.Shop: the tenant "Shop" has the ` +
+			`letter 'S'`,
+		"{limits: {probe: {shop: [10.20.0.1/16]}}}": "spec.limits.probe.shop[0]: 10.20.0.1/16 has bits set " +
+			"behind its length; write 10.20.0.0/16",
+		"{limits: {probe: {shop: [127.0.0.0/8]}}}": "spec.limits.probe.shop[0]: 127.0.0.0/8 lies in no " +
+			"private network",
+		"{limits: {probe: {shop: [0.0.0.0/0]}}}": "spec.limits.probe.shop[0]: 0.0.0.0/0 lies in no " +
+			"private network",
+		"{limits: {probe: {shop: [" + strings.Repeat("10.0.0.0/8, ", 65) +
+			"]}}}": "spec.limits.probe.shop: has 65 networks: it can have at most 64",
+		"{limits: {quota: {all: {resources: 1, services: 2, endpoints: 3, overrides: 4, checks: 5, megabytes: 6}, tenants: {shop: " +
+			"{services: 9}}}}}": "",
+		"{limits: {quota: {all: {resources: 0}}}}": "spec.limits.quota.all.resources: cannot be 0; leave it out for " +
+			"the default",
+		"{limits: {quota: {all: {overrides: -1}}}}": "spec.limits.quota.all.overrides: -1 is out of range: it can be 1 " +
+			"to 1000000000",
 		"{limits: {quota: {all: {megabytes: 1000000001}}}}":          "spec.limits.quota.all.megabytes: 1000000001 is out of range",
 		"{limits: {quota: {tenants: {shop: {zones: 1}}}}}":           "spec.limits.quota.tenants.shop.zones: unknown field",
 		"{limits: {quota: {tenants: {shop: {checks: 2000000000}}}}}": "spec.limits.quota.tenants.shop.checks: 2000000000 is out of range",
-		"{limits: {quota: {tenants: {Shop: {checks: 1}}}}}":          `spec.limits.quota.tenants.Shop: the tenant "Shop" has the letter 'S'`,
-		"{limits: {quota: {tenants: {platform: {checks: 1}}}}}":      "spec.limits.quota.tenants.platform: the tenant platform is not bounded; leave it out",
-		"{limits: {quota: {tenants: {shop: [1]}}}}":                  "spec.limits.quota.tenants.shop: wants a mapping",
+		"{limits: {quota: {tenants: {Shop: {checks: 1}}}}}": `spec.limits.quota.tenants.Shop: the tenant "Shop" has the ` +
+			`letter 'S'`,
+		"{limits: {quota: {tenants: {platform: {checks: 1}}}}}": "spec.limits.quota.tenants.platform: the tenant platform is not " +
+			"bounded; leave it out",
+		"{limits: {quota: {tenants: {shop: [1]}}}}": "spec.limits.quota.tenants.shop: wants a mapping",
 	} {
 		got, err := Decode("f.yaml", []byte("kind: Tenant\ntenant: platform\nname: platform\nspec: "+body+"\n"))
 		if err == nil {
@@ -61,7 +71,8 @@ func TestTenantIsDecodedStrictly(t *testing.T) {
 	if err := Validate(other); err == nil || !strings.Contains(err.Error(), "name: is not that of the tenant, shop; write shop") {
 		t.Errorf("another name: %v", err)
 	}
-	wrong := &BrakeLimits{Share: &ShareRange{"60%", "40%"}, Min: &NumberRange{5, 4}, Window: &DurationRange{Duration(time.Minute), Duration(time.Second)}, Modes: []string{"on"}}
+	wrong := &BrakeLimits{Share: &ShareRange{"60%", "40%"}, Min: &NumberRange{5, 4},
+		Window: &DurationRange{Duration(time.Minute), Duration(time.Second)}, Modes: []string{"on"}}
 	err := Validate(tenantRes(Platform, &Tenant{Limits: &Limits{Brake: wrong}}))
 	for _, field := range []string{"share", "min", "window"} {
 		if err == nil || !strings.Contains(err.Error(), "spec.limits.brake."+field+": nothing is between") {
@@ -72,7 +83,8 @@ func TestTenantIsDecodedStrictly(t *testing.T) {
 
 func TestEffectiveBrake(t *testing.T) {
 	const minute = Duration(time.Minute)
-	bounds := &BrakeLimits{Share: &ShareRange{"20%", "60%"}, Min: &NumberRange{2, 6}, Window: &DurationRange{Duration(10 * time.Second), 2 * minute}, Modes: []string{"enforce", "observe"}}
+	bounds := &BrakeLimits{Share: &ShareRange{"20%", "60%"}, Min: &NumberRange{2, 6},
+		Window: &DurationRange{Duration(10 * time.Second), 2 * minute}, Modes: []string{"enforce", "observe"}}
 	for _, tc := range []struct {
 		what          string
 		own, platform *Tenant
@@ -80,10 +92,14 @@ func TestEffectiveBrake(t *testing.T) {
 	}{
 		{"nothing is set", nil, nil, Brake{"50%", 4, minute, "enforce"}},
 		{"the platform's", nil, &Tenant{Brake: &Brake{Share: "30%"}}, Brake{"30%", 4, minute, "enforce"}},
-		{"its own comes first", &Tenant{Brake: &Brake{Share: "40%", Mode: "off"}}, &Tenant{Brake: &Brake{Share: "30%", Min: 2}}, Brake{"40%", 2, minute, "off"}},
-		{"within bounds, too much", &Tenant{Brake: &Brake{"90%", 9, 5 * minute, "off"}}, &Tenant{Limits: &Limits{Brake: bounds}}, Brake{"60%", 6, 2 * minute, "enforce"}},
-		{"within bounds, too little", &Tenant{Brake: &Brake{"9%", 1, Duration(time.Second), "observe"}}, &Tenant{Limits: &Limits{Brake: bounds}}, Brake{"20%", 2, Duration(10 * time.Second), "observe"}},
-		{"what cannot be read counts as absent", &Tenant{Brake: &Brake{"half", -1, -1, "perhaps"}}, nil, Brake{"50%", 4, minute, "enforce"}},
+		{"its own comes first", &Tenant{Brake: &Brake{Share: "40%", Mode: "off"}}, &Tenant{Brake: &Brake{Share: "30%", Min: 2}},
+			Brake{"40%", 2, minute, "off"}},
+		{"within bounds, too much", &Tenant{Brake: &Brake{"90%", 9, 5 * minute, "off"}}, &Tenant{Limits: &Limits{Brake: bounds}},
+			Brake{"60%", 6, 2 * minute, "enforce"}},
+		{"within bounds, too little", &Tenant{Brake: &Brake{"9%", 1, Duration(time.Second), "observe"}},
+			&Tenant{Limits: &Limits{Brake: bounds}}, Brake{"20%", 2, Duration(10 * time.Second), "observe"}},
+		{"what cannot be read counts as absent", &Tenant{Brake: &Brake{"half", -1, -1, "perhaps"}}, nil,
+			Brake{"50%", 4, minute, "enforce"}},
 	} {
 		if got := EffectiveBrake(tc.own, tc.platform); got != tc.want {
 			t.Errorf("%s: %+v, want %+v", tc.what, got, tc.want)
@@ -93,7 +109,8 @@ func TestEffectiveBrake(t *testing.T) {
 
 // A tenant that sets more than the platform allows is refused with the bound's name; a platform that tightens its bounds is told.
 func TestTenantsKeepWithinThePlatformsBounds(t *testing.T) {
-	platform := tenantRes(Platform, &Tenant{Limits: &Limits{Brake: &BrakeLimits{Share: &ShareRange{Most: "60%"}, Min: &NumberRange{2, 6}, Modes: []string{"enforce"}}}})
+	platform := tenantRes(Platform, &Tenant{
+		Limits: &Limits{Brake: &BrakeLimits{Share: &ShareRange{Most: "60%"}, Min: &NumberRange{2, 6}, Modes: []string{"enforce"}}}})
 	shop := tenantRes("shop", &Tenant{Brake: &Brake{Share: "70%", Min: 1, Mode: "off"}})
 	set := Set{platform.Key: platform, shop.Key: shop}
 	_, err := ValidateSet(set, []*Resource{shop}, nil)

@@ -200,8 +200,8 @@ type Override struct {
 	Weight *int   `json:"weight,omitempty" yaml:"weight,omitempty"`
 	Reason string `json:"reason" yaml:"reason"`
 	Author string `json:"author,omitempty" yaml:"author,omitempty"`
-	// Expires is RFC 3339; absent: until it is deleted.
-	Expires string `json:"expires,omitempty" yaml:"expires,omitempty"`
+	// Expires is absent where it holds until it is deleted.
+	Expires Time `json:"expires,omitzero" yaml:"expires,omitempty"`
 }
 
 func (*Zone) kind() Kind     { return KindZone }

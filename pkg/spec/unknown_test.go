@@ -32,7 +32,8 @@ func jsonOf(t *testing.T, r *Resource) string {
 // An edit that an older program makes drops fields of a newer one.
 func TestAnEditKeepsUnknownFields(t *testing.T) {
 	r := tolerant(t, newer)
-	if want := []string{"labels", "spec.hedge", "spec.endpoints[0].color", "spec.endpoints[1].color"}; !slices.Equal(r.Unknown.Fields, want) {
+	if want := []string{"labels", "spec.hedge", "spec.endpoints[0].color", "spec.endpoints[1].color"}; !slices.Equal(
+		r.Unknown.Fields, want) {
 		t.Errorf("unknown %v, want %v", r.Unknown.Fields, want)
 	}
 	if got := jsonOf(t, r); got != newer {
@@ -89,7 +90,8 @@ func TestAnUnknownKindIsKept(t *testing.T) {
 	if _, ok := r.Spec.(*Opaque); !ok || r.Key != (Key{"shop", "Flux", "x"}) || Validate(r) != nil {
 		t.Fatalf("%+v", r)
 	}
-	if got := jsonOf(t, r); tolerant(t, got).Spec.(*Opaque) == nil || got != strings.NewReplacer("<", `\u003c`, ">", `\u003e`).Replace(text) {
+	if got := jsonOf(t, r); tolerant(t, got).Spec.(*Opaque) == nil ||
+		got != strings.NewReplacer("<", `\u003c`, ">", `\u003e`).Replace(text) {
 		t.Errorf("it is %s", got)
 	}
 	if _, err := DecodeJSON([]byte(text), Strict); err == nil {

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 )
 
 // Validate checks one resource by itself. The error is an Errors with everything that was found.
@@ -247,10 +246,8 @@ func (c *checker) override(o *Override) {
 	if strings.TrimSpace(o.Reason) == "" {
 		c.fail("spec.reason", "say why, for those who find it later", "is missing")
 	}
-	if o.Expires != "" {
-		if _, err := time.Parse(time.RFC3339, o.Expires); err != nil {
-			c.fail("spec.expires", "", "wants a time as in 2026-01-31T18:00:00Z, not %q", shorten(o.Expires))
-		}
+	if _, ok := o.Expires.Moment(); !ok && !o.Expires.IsZero() {
+		c.fail("spec.expires", "", "wants a time as in 2026-01-31T18:00:00Z, not %q", shorten(o.Expires.String()))
 	}
 }
 

@@ -44,7 +44,8 @@ func (c *checker) pool(p *Pool) {
 		}
 		for j, a := range e.Addresses {
 			if first, twice := addresses[a]; twice && a.IsValid() {
-				c.fail(indexed(path+".addresses", j), "to send it more clients, give it more weight", "%s stands twice, first in endpoint %s", a, first)
+				c.fail(indexed(path+".addresses", j), "to send it more clients, give it more weight",
+					"%s stands twice, first in endpoint %s", a, first)
 			}
 			addresses[a] = e.Name
 		}
@@ -140,7 +141,8 @@ func (c *checker) svcb(path string, r *SVCB) {
 	case err != nil:
 		c.fail(path+".ech", "", "is not base64: %v", err)
 	case r.ECH != "" && (len(ech) < 6 || int(ech[0])<<8|int(ech[1]) != len(ech)-2): // RFC 9849, 4: a list behind its length
-		c.fail(path+".ech", "copy the ECHConfigList whole, as the server's operator gives it", "is no ECHConfigList: its length does not fit")
+		c.fail(path+".ech", "copy the ECHConfigList whole, as the server's operator gives it",
+			"is no ECHConfigList: its length does not fit")
 	}
 }
 

@@ -39,23 +39,31 @@ func TestValidate(t *testing.T) {
 	}{
 		{KindZone, `contact: hostmaster@gtm.example, nameservers: [ns1.gtm.example], grants: {shop: [shop.gtm.example]}`, ``},
 		{KindZone, `contact: "a b@c"`, `spec.contact: wants hostmaster@example.org or hostmaster.example.org., not "a b@c"`},
-		{KindZone, `nameservers: ["ns1..x"]`, `spec.nameservers[0]: "ns1..x" has an empty label; a host name is of letters, digits, - and _ in labels of at most 63`},
-		{KindZone, `nameservers: ["bücher.example"]`, `spec.nameservers[0]: "bücher.example" has the letter 'ü'; write other scripts as in xn--bcher-kva.example`},
+		{KindZone, `nameservers: ["ns1..x"]`,
+			`spec.nameservers[0]: "ns1..x" has an empty label; a host name is of letters, digits, - and _ in labels of at most 63`},
+		{KindZone, `nameservers: ["bücher.example"]`,
+			`spec.nameservers[0]: "bücher.example" has the letter 'ü'; write other scripts as in xn--bcher-kva.example`},
 		{KindZone, `file: x.zone`, `spec.file: the content of x.zone was not sent; gtmctl sends the file's content as spec.content`},
 		{KindZone, `grants: {shop: [shop.other.]}`, `spec.grants.shop[0]: shop.other. is not in the zone gtm.example.`},
 		{KindZone, `grants: {Shop: [shop.gtm.example.]}`, `spec.grants.Shop: the tenant "Shop" has the letter 'S'`},
 		{KindZone, `dnssec: {}`, ``},
 		{KindZone, `dnssec: {algorithm: ed25519, zskLifetime: 6s, kskLifetime: 0s, propagation: 1s, keyTTL: 2s, parentTTL: 1s}`, ``},
 		{KindZone, `dnssec: {algorithm: rsa}`, `spec.dnssec.algorithm: "rsa" is not possible; it can be ecdsa-p256, ed25519`},
-		{KindZone, `dnssec: {zskLifetime: 1h, kskLifetime: 3h59m59s}`, "spec.dnssec.zskLifetime: 1h is shorter than 4h, twice keyTTL and propagation; 0s keeps a key until somebody asks for the next\n" +
-			"spec.dnssec.kskLifetime: 3h59m59s is shorter than 4h, twice keyTTL and propagation; 0s keeps a key until somebody asks for the next"},
-		{KindZone, `dnssec: {propagation: 1500ms, keyTTL: 25h, parentTTL: 721h}`, "spec.dnssec.propagation: 1.5s is not in whole seconds\n" +
-			"spec.dnssec.keyTTL: 25h is too long: it can be up to 24h\nspec.dnssec.parentTTL: 721h is too long: it can be up to 720h"},
+		{KindZone, `dnssec: {zskLifetime: 1h, kskLifetime: 3h59m59s}`,
+			"spec.dnssec.zskLifetime: 1h is shorter than 4h, twice keyTTL and propagation; 0s keeps a key until somebody asks for the " +
+				"next\n" +
+				"spec.dnssec.kskLifetime: 3h59m59s is shorter than 4h, twice keyTTL and propagation; 0s keeps a key until somebody asks " +
+				"for the next"},
+		{KindZone, `dnssec: {propagation: 1500ms, keyTTL: 25h, parentTTL: 721h}`,
+			"spec.dnssec.propagation: 1.5s is not in whole seconds\n" +
+				"spec.dnssec.keyTTL: 25h is too long: it can be up to 24h\nspec.dnssec.parentTTL: 721h is too long: it can be up to 720h"},
 		{KindSite, `location: {lat: 91, lon: -181}, region: EU-DE`,
-			"spec.location.lat: 91 is out of range: it can be -90 to 90 degrees\nspec.location.lon: -181 is out of range: it can be -180 to 180 degrees"},
+			"spec.location.lat: 91 is out of range: it can be -90 to 90 degrees\nspec.location.lon: -181 is out of range: it can be -180 " +
+				"to 180 degrees"},
 		{KindMap, `networks: []`, `spec.networks: needs at least one network`},
 		{KindMap, `networks: [192.0.2.1/24]`, `spec.networks[0]: 192.0.2.1/24 has bits set behind its length; write 192.0.2.0/24`},
-		{KindMap, `networks: ["::ffff:192.0.2.0/120"]`, `spec.networks[0]: ::ffff:192.0.2.0/120 is an IPv4 network in IPv6 form; write 192.0.2.0/24`},
+		{KindMap, `networks: ["::ffff:192.0.2.0/120"]`,
+			`spec.networks[0]: ::ffff:192.0.2.0/120 is an IPv4 network in IPv6 form; write 192.0.2.0/24`},
 		{KindMap, `networks: [192.0.2.0/24, 192.0.2.0/24]`, `spec.networks[1]: 192.0.2.0/24 stands twice, first at spec.networks[0]`},
 		{KindMonitor, `type: http`, ``},
 		{KindMonitor, `type: http, interval: 1s`, ``},
@@ -63,39 +71,56 @@ func TestValidate(t *testing.T) {
 		{KindMonitor, `type: htps`, `spec.type: "htps" is not possible; did you mean https?`},
 		{KindMonitor, `type: http, interval: 100ms, timeout: 50ms`, `spec.interval: 100ms is out of range: it can be 200ms to 1h`},
 		{KindMonitor, `type: http, interval: 1s, timeout: 2s`, `spec.timeout: 2s is out of range: it can be 10ms to the interval, 1s`},
-		{KindMonitor, `type: http, rise: 11, fall: -1`, "spec.rise: 11 is out of range: it can be 1 to 10\nspec.fall: -1 is out of range: it can be 1 to 10"},
-		{KindMonitor, `type: tcp, path: /x`, "spec.port: is missing: a tcp check has no default port\nspec.path: means nothing for a tcp check; remove it, or use type http"},
+		{KindMonitor, `type: http, rise: 11, fall: -1`,
+			"spec.rise: 11 is out of range: it can be 1 to 10\nspec.fall: -1 is out of range: it can be 1 to 10"},
+		{KindMonitor, `type: tcp, path: /x`, "spec.port: is missing: a tcp check has no default port\nspec.path: means nothing for a tcp " +
+			"check; remove it, or use type http"},
 		{KindMonitor, `type: http, path: x`, `spec.path: wants a path as in /healthz, without spaces, not "x"`},
 		{KindMonitor, `type: http, method: POST`, `spec.method: "POST" is not possible; it can be GET, HEAD`},
 		{KindMonitor, `type: http, method: HEAD, body: x`, `spec.body: the answer to HEAD has no body; use method GET`},
-		{KindMonitor, `type: http, host: "a b"`, `spec.host: "a b" has the letter ' '; a host name is of letters, digits, - and _ in labels of at most 63`},
+		{KindMonitor, `type: http, host: "a b"`,
+			`spec.host: "a b" has the letter ' '; a host name is of letters, digits, - and _ in labels of at most 63`},
 		{KindMonitor, `type: http, insecure: true`, `spec.insecure: means nothing without https`},
 		{KindMonitor, `type: http, headers: {"a b": c, Host: d, X: "a\nb"}`,
-			"spec.headers.Host: is not set as a header; use spec.host\nspec.headers.X: a header is one line\nspec.headers.\"a b\": \"a b\" is not the name of a header"},
+			"spec.headers.Host: is not set as a header; use spec.host\nspec.headers.X: a header is one line\nspec.headers.\"a b\": \"a " +
+				"b\" is not the name of a header"},
 		{KindMonitor, `type: http, status: [200-399, 99, 300-200]`,
-			"spec.status[1]: wants a status from 100 to 599 or a range as in 200-399, not \"99\"\nspec.status[2]: wants a status from 100 to 599 or a range as in 200-399, not \"300-200\""},
-		{KindMonitor, `type: http, vantages: [a, a], quorum: 3`, "spec.vantages[1]: a stands twice\nspec.quorum: 3 of 2 vantages can never agree"},
-		{KindMonitor, `type: http, vantages: [""], quorum: -1`, "spec.vantages[0]: \"\" is not the name of a prober\nspec.quorum: cannot be negative"},
+			"spec.status[1]: wants a status from 100 to 599 or a range as in 200-399, not \"99\"\nspec.status[2]: wants a status from " +
+				"100 to 599 or a range as in 200-399, not \"300-200\""},
+		{KindMonitor, `type: http, vantages: [a, a], quorum: 3`,
+			"spec.vantages[1]: a stands twice\nspec.quorum: 3 of 2 vantages can never agree"},
+		{KindMonitor, `type: http, vantages: [""], quorum: -1`,
+			"spec.vantages[0]: \"\" is not the name of a prober\nspec.quorum: cannot be negative"},
 		{KindPool, `endpoints: [{name: a, addresses: [192.0.2.1]}, {name: b, addresses: ["2001:db8::1"]}], minHealthy: 50%`, ``},
 		{KindPool, `endpoints: []`, `spec.endpoints: wants 1 to 4096 endpoints, not 0`},
 		{KindPool, `endpoints: [{name: a, addresses: [` + strings.Join(seventeen, ", ") + `]}]`,
 			`spec.endpoints[0].addresses: has 17 addresses: an endpoint can have at most 16; make several endpoints of them`},
-		{KindPool, `site: Fra, endpoints: [{name: a, host: x.}]`, `spec.site: "Fra" has the letter 'F'; a name is of a-z, 0-9 and -, at most 63 letters`},
-		{KindPool, `endpoints: [{name: a, addresses: [192.0.2.1], host: x.}]`, `spec.endpoints[0]: has both addresses and a host; make two endpoints of it, in two pools`},
+		{KindPool, `site: Fra, endpoints: [{name: a, host: x.}]`,
+			`spec.site: "Fra" has the letter 'F'; a name is of a-z, 0-9 and -, at most 63 letters`},
+		{KindPool, `endpoints: [{name: a, addresses: [192.0.2.1], host: x.}]`,
+			`spec.endpoints[0]: has both addresses and a host; make two endpoints of it, in two pools`},
 		{KindPool, `endpoints: [{name: a}]`, `spec.endpoints[0]: needs addresses or a host`},
 		{KindPool, `endpoints: [{addresses: [192.0.2.1]}]`, `spec.endpoints[0].name: is missing`},
 		{KindPool, `endpoints: [{name: a, addresses: [192.0.2.1]}, {name: a, addresses: [192.0.2.1]}]`,
-			"spec.endpoints[1].name: \"a\" stands twice, first at spec.endpoints[0]\nspec.endpoints[1].addresses[0]: 192.0.2.1 stands twice, first in endpoint a; to send it more clients, give it more weight"},
-		{KindPool, `endpoints: [{name: a, addresses: [192.0.2.1]}, {name: b, host: x.}]`, `spec.endpoints: has endpoints with addresses and endpoints with host names; put them into two pools`},
+			"spec.endpoints[1].name: \"a\" stands twice, first at spec.endpoints[0]\nspec.endpoints[1].addresses[0]: 192.0.2.1 stands " +
+				"twice, first in endpoint a; to send it more clients, give it more weight"},
+		{KindPool, `endpoints: [{name: a, addresses: [192.0.2.1]}, {name: b, host: x.}]`,
+			`spec.endpoints: has endpoints with addresses and endpoints with host names; put them into two pools`},
 		{KindPool, `endpoints: [{name: a, addresses: ["::ffff:192.0.2.1", 0.0.0.0, 224.0.0.1, "fe80::1%eth0", 255.255.255.255]}]`,
 			"spec.endpoints[0].addresses[0]: ::ffff:192.0.2.1 is an IPv4 address in IPv6 form; write 192.0.2.1\n" +
-				"spec.endpoints[0].addresses[1]: 0.0.0.0 is not the address of a server\nspec.endpoints[0].addresses[2]: 224.0.0.1 is not the address of a server\n" +
-				"spec.endpoints[0].addresses[3]: fe80::1%eth0 has a zone, which means nothing elsewhere\nspec.endpoints[0].addresses[4]: 255.255.255.255 is not the address of a server"},
-		{KindPool, `endpoints: [{name: a, host: x., weight: 65536}]`, `spec.endpoints[0].weight: 65536 is out of range: it can be 0 to 65535`},
-		{KindPool, `endpoints: [{name: a, host: x., probe: "x:80"}]`, `spec.endpoints[0].probe: wants an address, or one with a port as in 192.0.2.1:8080 or [2001:db8::1]:8080, not "x:80"`},
-		{KindPool, `endpoints: [{name: a, host: x., probe: "0.0.0.0:80"}]`, `spec.endpoints[0].probe: 0.0.0.0 is not the address of a server`},
+				"spec.endpoints[0].addresses[1]: 0.0.0.0 is not the address of a server\nspec.endpoints[0].addresses[2]: 224.0.0.1 is " +
+				"not the address of a server\n" +
+				"spec.endpoints[0].addresses[3]: fe80::1%eth0 has a zone, which means nothing elsewhere\nspec.endpoints[0].addresses[4]: " +
+				"255.255.255.255 is not the address of a server"},
+		{KindPool, `endpoints: [{name: a, host: x., weight: 65536}]`,
+			`spec.endpoints[0].weight: 65536 is out of range: it can be 0 to 65535`},
+		{KindPool, `endpoints: [{name: a, host: x., probe: "x:80"}]`,
+			`spec.endpoints[0].probe: wants an address, or one with a port as in 192.0.2.1:8080 or [2001:db8::1]:8080, not "x:80"`},
+		{KindPool, `endpoints: [{name: a, host: x., probe: "0.0.0.0:80"}]`,
+			`spec.endpoints[0].probe: 0.0.0.0 is not the address of a server`},
 		{KindPool, `endpoints: [{name: a, host: x.}], minHealthy: 2`, `spec.minHealthy: 2 of 1 endpoints can never be healthy`},
-		{KindPool, `endpoints: [{name: a, host: x.}], minHealthy: 101%`, `spec.minHealthy: wants a share as in 50% or a number of endpoints as in 2, not "101%"`},
+		{KindPool, `endpoints: [{name: a, host: x.}], minHealthy: 101%`,
+			`spec.minHealthy: wants a share as in 50% or a number of endpoints as in 2, not "101%"`},
 		{KindService, pools, ``},
 		{KindService, `rules: [{pools: [eu]}]`, `spec.host: is missing`},
 		{KindService, pools + `, ttl: 1500ms`, `spec.ttl: 1.5s is not a whole number of seconds`},
@@ -103,20 +128,28 @@ func TestValidate(t *testing.T) {
 		{KindService, pools + `, answers: 65`, `spec.answers: 65 is out of range: it can be 1 to 64`},
 		{KindService, pools + `, pick: stiky`, `spec.pick: "stiky" is not possible; did you mean sticky?`},
 		{KindService, pools + `, allDown: nxdomain`, `spec.allDown: "nxdomain" is not possible; it can be answer, servfail`},
-		{KindService, pools + `, families: [ipv5, ipv6, ipv6]`, "spec.families[0]: \"ipv5\" is not possible; did you mean ipv4?\nspec.families[2]: ipv6 stands twice"},
+		{KindService, pools + `, families: [ipv5, ipv6, ipv6]`,
+			"spec.families[0]: \"ipv5\" is not possible; did you mean ipv4?\nspec.families[2]: ipv6 stands twice"},
 		{KindService, `host: a., rules: []`, `spec.rules: wants 1 to 1000 rules, not 0`},
-		{KindService, `host: a., rules: [{name: x, pools: [a]}, {name: x, pools: []}]`, "spec.rules[1].name: \"x\" stands twice, first at spec.rules[0]\nspec.rules[1].pools: needs at least one pool"},
-		{KindService, `host: a., rules: [{when: {geo: [EU]}, pools: [a]}]`, `spec.rules: no rule matches the clients that the others leave; add a last rule without when, or lastResort`},
+		{KindService, `host: a., rules: [{name: x, pools: [a]}, {name: x, pools: []}]`,
+			"spec.rules[1].name: \"x\" stands twice, first at spec.rules[0]\nspec.rules[1].pools: needs at least one pool"},
+		{KindService, `host: a., rules: [{when: {geo: [EU]}, pools: [a]}]`,
+			`spec.rules: no rule matches the clients that the others leave; add a last rule without when, or lastResort`},
 		{KindService, `host: a., rules: [{when: {geo: [EU]}, pools: [a]}], lastResort: [a]`, ``},
-		{KindService, `host: a., rules: [{when: {geo: [XX], asn: [0], map: A}, pools: [a]}, {pools: [a]}]`, "spec.rules[0].when.geo[0]: PLACE\n" +
-			"spec.rules[0].when.asn[0]: 0 is not the number of a network\nspec.rules[0].when.map[0]: \"A\" has the letter 'A'; a name is of a-z, 0-9 and -, at most 63 letters"},
+		{KindService, `host: a., rules: [{when: {geo: [XX], asn: [0], map: A}, pools: [a]}, {pools: [a]}]`,
+			"spec.rules[0].when.geo[0]: PLACE\n" +
+				"spec.rules[0].when.asn[0]: 0 is not the number of a network\nspec.rules[0].when.map[0]: \"A\" has the letter 'A'; a " +
+				"name is of a-z, 0-9 and -, at most 63 letters"},
 		{KindService, `host: a., rules: [{pools: [a, a, {pool: "", weight: 3}, {pool: b, weight: 70000}]}]`,
-			"spec.rules[0].pools[1]: pool \"a\" stands twice, first at spec.rules[0].pools[0]\nspec.rules[0].pools[2]: is missing\nspec.rules[0].pools[3].weight: 70000 is out of range: it can be 0 to 65535"},
+			"spec.rules[0].pools[1]: pool \"a\" stands twice, first at spec.rules[0].pools[0]\nspec.rules[0].pools[2]: is missing\n" +
+				"spec.rules[0].pools[3].weight: 70000 is out of range: it can be 0 to 65535"},
 		{KindOverride, `pool: eu, state: drain, reason: x, expires: 2030-01-01T00:00:00Z`, ``},
-		{KindOverride, `reason: " "`, "spec.pool: is missing\nspec: says nothing to override; give state (up, down or drain) or weight\nspec.reason: is missing; say why, for those who find it later"},
+		{KindOverride, `reason: " "`, "spec.pool: is missing\nspec: says nothing to override; give state (up, down or drain) or weight\n" +
+			"spec.reason: is missing; say why, for those who find it later"},
 		{KindOverride, `pool: eu, state: dry, reason: x`, `spec.state: "dry" is not possible; it can be down, drain, up`},
-		{KindOverride, `pool: eu, weight: -1, reason: x, expires: later`, "spec.weight: -1 is out of range: it can be 0 to 65535\nspec.weight: a weight belongs to one endpoint; name the endpoint\n" +
-			"spec.expires: wants a time as in 2026-01-31T18:00:00Z, not \"later\""},
+		{KindOverride, `pool: eu, weight: -1, reason: x, expires: later`,
+			"spec.weight: -1 is out of range: it can be 0 to 65535\nspec.weight: a weight belongs to one endpoint; name the endpoint\n" +
+				"spec.expires: wants a time as in 2026-01-31T18:00:00Z, not \"later\""},
 	} {
 		t.Run(string(c.kind)+" "+c.body, func(t *testing.T) {
 			name := "x"
@@ -151,15 +184,19 @@ func TestValidateEnvelope(t *testing.T) {
 		spec Spec
 		want string
 	}{
-		{Key{"Shop", KindSite, "a"}, &Site{}, `tenant: "Shop" has the letter 'S'; a name is of a-z, 0-9 and -, at most 63 letters` + "\ntenant: a Site belongs to the tenant platform; declare it there"},
+		{Key{"Shop", KindSite, "a"}, &Site{}, `tenant: "Shop" has the letter 'S'; a name is of a-z, 0-9 and -, at most 63 letters` +
+			"\ntenant: a Site belongs to the tenant platform; declare it there"},
 		{Key{Platform, KindSite, "a_b"}, &Site{}, `name: "a_b" has the letter '_'; a name is of a-z, 0-9 and -, at most 63 letters`},
-		{Key{Platform, KindSite, "-a"}, &Site{}, `name: "-a" has a - at the edge of a label; a name is of a-z, 0-9 and -, at most 63 letters`},
-		{Key{Platform, KindSite, strings.Repeat("a", 64)}, &Site{}, `name: "` + strings.Repeat("a", 60) + `..." has a label of more than 63 letters; a name is of a-z, 0-9 and -, at most 63 letters`},
+		{Key{Platform, KindSite, "-a"}, &Site{},
+			`name: "-a" has a - at the edge of a label; a name is of a-z, 0-9 and -, at most 63 letters`},
+		{Key{Platform, KindSite, strings.Repeat("a", 64)}, &Site{}, `name: "` + strings.Repeat("a", 60) +
+			`..." has a label of more than 63 letters; a name is of a-z, 0-9 and -, at most 63 letters`},
 		{Key{Platform, KindSite, ""}, &Site{}, `name: is missing`},
 		{Key{Platform, KindZone, "GTM.example"}, &Zone{}, `name: must be written as gtm.example.`},
 		{Key{Platform, KindZone, strings.Repeat("a.", 127) + "b."}, &Zone{}, `name: "` + strings.Repeat("a.", 30) +
 			`..." longer than 255 bytes in wire form`},
-		{Key{"shop", KindMap, "a"}, &Map{}, "tenant: a Map belongs to the tenant platform; declare it there\nspec.networks: needs at least one network"},
+		{Key{"shop", KindMap, "a"}, &Map{},
+			"tenant: a Map belongs to the tenant platform; declare it there\nspec.networks: needs at least one network"},
 	} {
 		err := Validate(&Resource{Key: c.key, Spec: c.spec})
 		if err == nil {
@@ -175,12 +212,14 @@ func TestValidateEnvelope(t *testing.T) {
 
 func TestEffective(t *testing.T) {
 	m := one(t, KindMonitor, "shop", "m", "type: https, interval: 1s").Spec.(*Monitor).Effective()
-	want := Monitor{Type: "https", Port: 443, Path: "/", Method: "GET", Interval: Duration(1e9), Timeout: Duration(1e9), Rise: 2, Fall: 3, Status: []string{"200-299"}}
+	want := Monitor{Type: "https", Port: 443, Path: "/", Method: "GET", Interval: Duration(1e9), Timeout: Duration(1e9), Rise: 2, Fall: 3,
+		Status: []string{"200-299"}}
 	if diff := cmp.Diff(want, m); diff != "" {
 		t.Error(diff)
 	}
 	s := one(t, KindService, "shop", "s", "host: WEB.example, rules: [{pools: [a]}, {name: n, pools: [b]}]").Spec.(*Service)
-	if e := s.Effective(); e.Host != "web.example." || *e.TTL != defaultTTL || e.Answers != 1 || e.Pick != "weighted" || e.AllDown != "answer" || e.Rules[0].Name != "1" || e.Rules[1].Name != "n" {
+	if e := s.Effective(); e.Host != "web.example." || *e.TTL != defaultTTL || e.Answers != 1 || e.Pick != "weighted" ||
+		e.AllDown != "answer" || e.Rules[0].Name != "1" || e.Rules[1].Name != "n" {
 		t.Errorf("got %+v", e)
 	}
 	if s.Rules[0].Name != "" || s.TTL != nil {
@@ -195,7 +234,8 @@ func TestEffective(t *testing.T) {
 	}
 	bare := one(t, KindZone, Platform, "x.", "dnssec: {zskLifetime: 0s}").Spec.(*Zone)
 	if d := bare.Effective().DNSSEC; d.Algorithm != AlgorithmECDSA || *d.ZSKLifetime != 0 || *d.KSKLifetime != defaultKSKLifetime ||
-		d.Propagation != defaultPropagation || d.KeyTTL != defaultKeyTTL || d.ParentTTL != defaultParentTTL || bare.DNSSEC.KSKLifetime != nil {
+		d.Propagation != defaultPropagation || d.KeyTTL != defaultKeyTTL || d.ParentTTL != defaultParentTTL ||
+		bare.DNSSEC.KSKLifetime != nil {
 		t.Errorf("got %+v", d)
 	}
 	p := one(t, KindPool, "shop", "p", "endpoints: [{name: a, host: X}, {name: b, host: y, weight: 0}]").Spec.(*Pool).Effective()
@@ -208,7 +248,8 @@ func TestNeeds(t *testing.T) {
 	for _, c := range []struct {
 		min     string
 		n, want int
-	}{{"", 4, 1}, {"50%", 4, 2}, {"50%", 3, 2}, {"1%", 300, 3}, {"1%", 1, 1}, {"100%", 7, 7}, {"2", 5, 2}, {"2", 1, 1}, {"50%", 0, 1}, {"odd", 3, 1}} {
+	}{{"", 4, 1}, {"50%", 4, 2}, {"50%", 3, 2}, {"1%", 300, 3}, {"1%", 1, 1}, {"100%", 7, 7}, {"2", 5, 2}, {"2", 1, 1}, {"50%", 0, 1},
+		{"odd", 3, 1}} {
 		if got := (&Pool{MinHealthy: c.min}).Needs(c.n); got != c.want {
 			t.Errorf("%q of %d: %d, want %d", c.min, c.n, got, c.want)
 		}

@@ -263,3 +263,16 @@ func NameID(name string) uint64 {
 	}
 	return mix(h)
 }
+
+// Lowest is below every score.
+var Lowest = math.Inf(-1)
+
+// Outscores gives the score of id for h, as Rendezvous does, if it is higher than best.
+func Outscores(best float64, h, id uint64, weight float64) (score float64, ok bool) {
+	u := unitOf(mix(h ^ id))
+	if u-1 <= best*weight {
+		return best, false // since ln(u) < u-1
+	}
+	score = math.Log(u) / weight
+	return score, score > best
+}

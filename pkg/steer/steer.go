@@ -208,11 +208,8 @@ func (c *Candidate) override(o *spec.Override, now, next time.Time) time.Time {
 
 // InForce tells whether an override holds at now, and when it ends; zero: never. One whose end cannot be read does not hold.
 func InForce(o *spec.Override, now time.Time) (end time.Time, holds bool) {
-	if o.Expires == "" {
-		return time.Time{}, true
-	}
-	end, err := time.Parse(time.RFC3339, o.Expires)
-	return end, err == nil && now.Before(end)
+	end, ok := o.Expires.Moment()
+	return end, ok && now.Before(end) || o.Expires.IsZero()
 }
 
 // judge decides whether the pool is up: enough of the endpoints that have a weight and are not drained answer. Unknown ones

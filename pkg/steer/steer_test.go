@@ -91,7 +91,7 @@ func TestPool(t *testing.T) {
 }
 
 func TestDrainedEndpointsDoNotCountAsUnhealthy(t *testing.T) {
-	o := &spec.Override{Pool: "eu", Endpoint: "a", State: "drain", Reason: "deploy", Expires: "2026-11-23T13:00:00Z"}
+	o := &spec.Override{Pool: "eu", Endpoint: "a", State: "drain", Reason: "deploy", Expires: spec.TimeOf("2026-11-23T13:00:00Z")}
 	p := NewPool(id, pool("100%", 3, 1), findings("a=1 b=1"), []*spec.Override{o}, noon)
 	if !p.Up || p.Candidates[0].Effective != 0 || p.Candidates[0].Out != "drained: deploy" {
 		t.Errorf("%+v", p)

@@ -25,10 +25,10 @@ type Path struct {
 	node    *node    // of a name that is not steered
 	part    *geo.Partition
 	search  geo.Search
-	draw    *Draw  // that comes first for the client's class, if Placed
-	picks   *picks // what is drawn from; see Direct
-	alone   bool   // the draw is the only one of its step, and is drawn from without regard to who asks
-	signed  bool   // the answer carries signatures
+	entry   *decisionNode // from which the answer comes, if Placed and it follows health
+	TTL     uint32        // seconds, of what comes from there
+	picks   *picks        // what is drawn from; see Direct
+	signed  bool          // the answer carries signatures
 	sigs    *steeredSigs
 }
 
@@ -66,7 +66,7 @@ func (p *Path) Near(v *View, q *dnswire.Query, c *Client) (first, top, entry pre
 	first = p.nothing()
 	if s := p.service; s != nil {
 		p.Found = true
-		if s.Pending || len(s.refs) == 0 {
+		if s.Pending || len(s.steps) == 0 {
 			p.service = nil
 			return first, first, first
 		}
@@ -77,7 +77,7 @@ func (p *Path) Near(v *View, q *dnswire.Query, c *Client) (first, top, entry pre
 		at := asker(c)
 		p.part = v.parts[s.part]
 		top, entry = p.search.Begin(p.part, at.Hi, at.V4)
-		return prefetch.At(&s.refs[0]), top, entry
+		return prefetch.At(&s.steps[0]), top, entry
 	}
 	if n := p.node; n != nil && n.kind == plain && n.cut == 0 && n.service == 0 && n.count > 0 {
 		p.Found = true
@@ -120,7 +120,7 @@ func (p *Path) Run(c *Client) {
 	p.search.Run(p.part, at.Hi, at.Lo, at.V4)
 }
 
-// Place classifies the client, and goes to the pool that comes first for its class.
+// Place classifies the client, and goes to the node that answers its class.
 func (p *Path) Place(v *View, c *Client) prefetch.Line {
 	s := p.service
 	if s == nil {
@@ -134,36 +134,39 @@ func (p *Path) Place(v *View, c *Client) prefetch.Line {
 		return p.nothing() // the resolver decides, which is not known yet
 	}
 	p.Placed, p.Class = true, class
-	from, _ := s.rule(s.ruleFor(class))
-	if from >= len(s.refs) {
-		return p.nothing()
-	}
-	r := &s.refs[from]
-	p.alone = r.last && r.weight > 0 && s.Pick != Sticky && !s.coherent
-	p.draw = v.draws.at(r.draw)
 	if p.signed {
 		p.sigs = s.sigs
 		prefetch.Of(p.sigs)
 	}
-	return prefetch.At(p.draw)
+	if !p.asked {
+		return p.nothing()
+	}
+	n, _, fallback := v.enter(s, s.rowFor(class), p.family)
+	if n == nil || fallback == AsIfUp {
+		return p.nothing()
+	}
+	if p.entry, p.TTL = n, min(s.TTL, n.ttl); n.kind != leafNode {
+		return prefetch.At(n.arms)
+	}
+	return prefetch.At(n.draw)
 }
 
 // Pool goes on to that pool's records. signed is 1 where signatures go with them, else 0.
 func (p *Path) Pool() (sets, data prefetch.Line, signed int) {
 	sets = p.nothing()
-	if p.draw == nil || !p.asked {
+	if p.entry == nil {
 		return sets, sets, 0
-	}
-	live := p.draw.fams[p.family].live
-	if live == nil {
-		return sets, sets, 0
-	}
-	if p.alone && live.table == nil {
-		p.picks = live
 	}
 	if p.sigs != nil {
 		prefetch.Of(p.sigs.known.Load())
 		signed = 1
+	}
+	if p.entry.kind != leafNode {
+		return prefetch.At(&(*p.entry.arms)[0]), sets, signed
+	}
+	live := p.entry.draw.fams[p.family].live
+	if live.table == nil {
+		p.picks = live
 	}
 	return prefetch.At(&live.sets[0]), prefetch.At(&live.data[0]), signed
 }
@@ -205,7 +208,10 @@ func (p *Path) ClassFor(s *Service) (Class, bool) { return p.Class, p.Placed && 
 
 // Direct gives what the path led to, if nothing but a draw among records is left to choose. What Draw gives of it is what Decide
 // would choose.
-func (p *Path) Direct() (s *Service, d *Draw, ok bool) { return p.service, p.draw, p.picks != nil }
+func (p *Path) Direct() (s *Service, ok bool) { return p.service, p.picks != nil }
+
+// Leaf gives the draw of a direct path.
+func (p *Path) Leaf() *Draw { return p.entry.draw }
 
 // Draw chooses among the sets of records that a direct path led to, with r as random as Decide wants it.
 func (p *Path) Draw(r uint64) (set int) { return p.picks.choose(uint32(r), 0) }
@@ -218,7 +224,7 @@ func (p *Path) Signature(set int, w *When) (sig Sig, ok bool) {
 	if p.sigs == nil {
 		return Sig{}, false
 	}
-	have := p.sigs.get(p.picks.sets[set].id)
+	have := p.sigs.get(sigID(p.picks.sets[set].id, p.TTL))
 	if must, _ := w.wanted(have); must {
 		return Sig{}, false
 	}

@@ -36,6 +36,7 @@ type aliases struct {
 	followers map[string]map[spec.Key]bool        // by the wire form of the host that they lead to
 	resolved  map[Target]*Resolved                // never nil inside
 	pools     map[health.PoolID]*spec.Resource    // made of what was resolved, and of zones' content
+	ttls      map[health.PoolID]uint32            // of each of pools: seconds
 	content   map[health.PoolID]bool              // those of zones' content
 	places    map[Target]map[health.PoolID]string // the pools of a target
 }
@@ -49,7 +50,7 @@ type lead struct {
 
 func newAliases() aliases {
 	return aliases{map[spec.Key]*spec.Service{}, map[spec.Key]spec.Key{}, map[spec.Key]lead{}, map[string]map[spec.Key]bool{},
-		map[Target]*Resolved{}, map[health.PoolID]*spec.Resource{}, map[health.PoolID]bool{}, map[Target]map[health.PoolID]string{}}
+		map[Target]*Resolved{}, map[health.PoolID]*spec.Resource{}, map[health.PoolID]uint32{}, map[health.PoolID]bool{}, map[Target]map[health.PoolID]string{}}
 }
 
 // Targets lists what must be resolved, in any order. It is right after Compile.
@@ -72,22 +73,22 @@ func (c *Compiler) SetResolved(t Target, r *Resolved) {
 		delete(c.alias.resolved, t)
 	} else {
 		c.alias.resolved[t] = r
-		c.setAddresses(t.pool(everywhere), r.Addresses)
+		c.setAddresses(t.pool(everywhere), r.Addresses, r.TTL)
 		fresh[t.pool(everywhere)] = ""
 		for _, p := range r.Places {
 			if len(p.Addresses) > 0 {
-				c.setAddresses(t.pool(p.Place), p.Addresses)
+				c.setAddresses(t.pool(p.Place), p.Addresses, r.TTL)
 				fresh[t.pool(p.Place)] = p.Place
 			}
 		}
 	}
 	for id := range c.alias.places[t] {
 		if _, stays := fresh[id]; !stays {
-			delete(c.alias.pools, id)
+			c.alias.drop(id)
 			c.dirty.pools[id] = true
 		}
 	}
-	if sameRules := was != nil && r != nil && was.TTL == r.TTL && slices.EqualFunc(was.Places, r.Places, func(a, b Placed) bool {
+	if sameRules := was != nil && r != nil && slices.EqualFunc(was.Places, r.Places, func(a, b Placed) bool {
 		return a.Place == b.Place && (len(a.Addresses) > 0) == (len(b.Addresses) > 0)
 	}); !sameRules {
 		host, err := wireHost(t.Host)
@@ -115,11 +116,27 @@ func (t Target) tenant() string {
 	return "alias of " + t.Host + " by " + t.By
 }
 
-// setAddresses declares a pool of addresses.
-func (c *Compiler) setAddresses(id health.PoolID, addresses []netip.Addr) {
-	if old := c.alias.pools[id]; old != nil && slices.Equal(old.Spec.(*spec.Pool).Endpoints[0].Addresses, addresses) {
+// ttlOf gives the most seconds that answers from a pool may have.
+func (a *aliases) ttlOf(id health.PoolID) uint32 {
+	if ttl, ok := a.ttls[id]; ok {
+		return ttl
+	}
+	return anyTTL
+}
+
+// drop forgets a pool.
+func (a *aliases) drop(id health.PoolID) {
+	delete(a.pools, id)
+	delete(a.ttls, id)
+}
+
+// setAddresses declares a pool of addresses, and how long its answers hold at most.
+func (c *Compiler) setAddresses(id health.PoolID, addresses []netip.Addr, ttl uint32) {
+	old := c.alias.pools[id]
+	if old != nil && c.alias.ttls[id] == ttl && slices.Equal(old.Spec.(*spec.Pool).Endpoints[0].Addresses, addresses) {
 		return
 	}
+	c.alias.ttls[id] = ttl
 	key := spec.Key{Tenant: id.Tenant, Kind: spec.KindPool, Name: id.Pool}
 	c.alias.pools[id] = &spec.Resource{Key: key, Spec: &spec.Pool{Endpoints: []spec.Endpoint{{Name: "all", Addresses: addresses}}}}
 	c.dirty.pools[id] = true
@@ -229,7 +246,7 @@ func (c *Compiler) dropUnused() {
 	for id := range c.alias.content {
 		if p := c.pools[id]; p == nil || len(p.users) == 0 {
 			delete(c.alias.content, id)
-			delete(c.alias.pools, id)
+			c.alias.drop(id)
 			c.compileOnePool(id, time.Time{})
 		}
 	}

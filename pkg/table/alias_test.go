@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gti/gtm/pkg/dnswire"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 )
@@ -58,6 +59,14 @@ func (h *harness) broken(want ...string) {
 	}
 }
 
+// ttl is that of a host's answer.
+func (h *harness) ttl(host string) uint32 {
+	h.t.Helper()
+	var d Decision
+	decide(h.view, &d, h.service(host), clientAt(berlin), 1)
+	return d.TTL
+}
+
 func TestAliasAnswersAsTheServiceDoes(t *testing.T) {
 	h := newHarness(t, aliasZone(apexAlias), testPools, service("web", webRules+"  https: {alpn: [h2]}\n  svcb: {}\n"),
 		service("short", "  alias: {to: web.shop.gtm.example}\n  ttl: 2s\n"))
@@ -73,7 +82,7 @@ func TestAliasAnswersAsTheServiceDoes(t *testing.T) {
 			t.Errorf("%s serves %v as alias of %q", host, s.Families(), s.AliasOf)
 		}
 	}
-	if at, short := h.service("gtm.example.").TTL, h.service("short.shop.gtm.example.").TTL; at != 5 || short != 2 {
+	if at, short := h.ttl("gtm.example."), h.ttl("short.shop.gtm.example."); at != 5 || short != 2 {
 		t.Errorf("TTLs %d and %d, want 5 and 2", at, short)
 	}
 	h.verdict("eu", "a", "b")
@@ -128,13 +137,13 @@ func TestAliasToContent(t *testing.T) {
 	h.broken()
 	h.expect("gtm.example.", berlin, IPv4, map[string]float64{"192.0.2.80": 1})
 	h.expect("gtm.example.", berlin, IPv6, map[string]float64{"2001:db8::80": 1})
-	if s := h.service("gtm.example."); s.TTL != 20 {
-		t.Errorf("TTL %d, want the set's", s.TTL)
+	if ttl := h.ttl("gtm.example."); ttl != 20 {
+		t.Errorf("TTL %d, want the set's", ttl)
 	}
 	h.put(strings.ReplaceAll(aliasZone(`    - {name: "@", to: static.gtm.example.}`+"\n"), "192.0.2.80", "192.0.2.81"))
 	h.expect("gtm.example.", berlin, IPv4, map[string]float64{"192.0.2.81": 1})
 	h.put(testZone)
-	if n := len(h.c.alias.pools) + len(h.c.alias.leads) + len(h.c.alias.followers) + len(h.c.alias.declared) + len(h.c.pools); n != 0 {
+	if n := len(h.c.alias.pools) + len(h.c.alias.ttls) + len(h.c.alias.leads) + len(h.c.alias.followers) + len(h.c.alias.declared) + len(h.c.pools); n != 0 {
 		t.Errorf("%d things are left behind: %+v", n, h.c.alias)
 	}
 }
@@ -157,8 +166,8 @@ func TestAliasOutside(t *testing.T) {
 	}
 	h.resolve(elsewhere, &Resolved{TTL: 300, Addresses: addresses("203.0.113.7", "203.0.113.8")})
 	h.expect("gtm.example.", berlin, IPv4, map[string]float64{"203.0.113.7": 1, "203.0.113.8": 1})
-	if s = h.service("gtm.example."); s.Serves(IPv6) || s.TTL != 60 || s.Pending {
-		t.Errorf("serves %v, TTL %d", s.Families(), s.TTL)
+	if s = h.service("gtm.example."); s.Serves(IPv6) || h.ttl("gtm.example.") != 60 || s.Pending {
+		t.Errorf("serves %v, TTL %d", s.Families(), h.ttl("gtm.example."))
 	}
 	if _, d := h.ask("gtm.example.", berlin, IPv4); d.Scope != 0 {
 		t.Errorf("scope %d for an answer that is the same for all", d.Scope)
@@ -166,8 +175,8 @@ func TestAliasOutside(t *testing.T) {
 	h.resolve(elsewhere, &Resolved{TTL: 7, Addresses: addresses("203.0.113.9", "2001:db8::9")})
 	h.expect("gtm.example.", berlin, IPv4, map[string]float64{"203.0.113.9": 1})
 	h.expect("gtm.example.", berlin, IPv6, map[string]float64{"2001:db8::9": 1})
-	if s = h.service("gtm.example."); s.TTL != 7 {
-		t.Errorf("TTL %d, want that of the result", s.TTL)
+	if ttl := h.ttl("gtm.example."); ttl != 7 {
+		t.Errorf("TTL %d, want that of the result", ttl)
 	}
 	h.put(aliasZone(`    - {name: "@", to: deep.given.gtm.example.}` + "\n"))
 	if got := h.c.Targets(); len(got) != 1 || got[0].Host != "deep.given.gtm.example." {
@@ -175,7 +184,7 @@ func TestAliasOutside(t *testing.T) {
 	}
 	h.resolve(elsewhere, nil)
 	h.delete(apexKey)
-	if n := len(h.c.pools) + len(h.c.alias.pools) + len(h.c.alias.places) + len(h.c.alias.resolved) + len(h.c.Targets()); n != 0 {
+	if n := len(h.c.pools) + len(h.c.alias.pools) + len(h.c.alias.ttls) + len(h.c.alias.places) + len(h.c.alias.resolved) + len(h.c.Targets()); n != 0 {
 		t.Errorf("%d things are left behind: %+v", n, h.c.alias)
 	}
 }
@@ -233,4 +242,30 @@ func TestWhatIsResolvedBreaksAndMends(t *testing.T) {
 	h.resolve(target, &Resolved{TTL: 60, Addresses: addresses("192.0.2.2")})
 	h.broken()
 	h.expect("www.gtm.example.", berlin, IPv4, map[string]float64{"192.0.2.2": 1})
+}
+
+// TestSecondariesGetTheTTLOfAnAlias: of default answers, too, the least TTL along the nodes counts, and a new one is a new serial.
+func TestSecondariesGetTheTTLOfAnAlias(t *testing.T) {
+	h := newHarness(t, aliasZone(outsideAlias))
+	told := func() (ttl, serial uint32) {
+		for _, s := range h.view.Records(h.view.Zones()[0]) {
+			if s.Type == dnswire.TypeA && string(s.Owner) == string(h.view.Zones()[0].Apex()) {
+				return s.TTL, h.view.Zones()[0].Serial
+			}
+		}
+		t.Fatal("no default answer")
+		return 0, 0
+	}
+	was, last := uint32(1), uint32(0)
+	for _, tc := range []struct{ resolved, want uint32 }{{300, 60}, {7, 7}, {7, 7}, {0, 0}, {59, 59}} {
+		h.resolve(elsewhere, &Resolved{TTL: tc.resolved, Addresses: addresses("203.0.113.7")})
+		ttl, serial := told()
+		if ttl != tc.want || h.ttl("gtm.example.") != tc.want {
+			t.Errorf("resolved for %d: secondaries get %d, clients %d, want %d", tc.resolved, ttl, h.ttl("gtm.example."), tc.want)
+		}
+		if (serial > last) != (ttl != was) {
+			t.Errorf("resolved for %d: the serial is %d, before %d", tc.resolved, serial, last)
+		}
+		was, last = ttl, serial
+	}
 }

@@ -1,15 +1,14 @@
 package table
 
-const chunkBits = 8
+import "slices"
+
+const chunkBits = 6
 
 // chunked is a list in pieces, so that changing one element copies one piece and not the list.
 // The zero value is empty. A copy of it is a frozen list as long as only its writer writes.
 type chunked[T any] struct {
-	chunks [][]T
+	chunks []*[1 << chunkBits]T
 }
-
-// at gives element i, which must exist.
-func (c *chunked[T]) at(i uint32) T { return *c.ref(i) }
 
 // ref gives the place of element i, which must exist. It is not to be written to.
 func (c *chunked[T]) ref(i uint32) *T { return &c.chunks[i>>chunkBits][i&(1<<chunkBits-1)] }
@@ -26,7 +25,7 @@ type writer[T any] struct {
 func (w *writer[T]) freeze() chunked[T] {
 	frozen := w.list
 	if len(w.fresh) > 0 {
-		w.list.chunks = append([][]T(nil), w.list.chunks...)
+		w.list.chunks = slices.Clone(w.list.chunks)
 	}
 	w.fresh = nil
 	return frozen
@@ -36,14 +35,15 @@ func (w *writer[T]) set(i uint32, v T) {
 	at := int(i >> chunkBits)
 	if w.fresh == nil {
 		w.fresh = map[int]bool{}
-		w.list.chunks = append([][]T(nil), w.list.chunks...)
+		w.list.chunks = slices.Clone(w.list.chunks)
 	}
 	for at >= len(w.list.chunks) {
-		w.list.chunks = append(w.list.chunks, make([]T, 1<<chunkBits))
+		w.list.chunks = append(w.list.chunks, new([1 << chunkBits]T))
 		w.fresh[len(w.list.chunks)-1] = true
 	}
 	if !w.fresh[at] {
-		w.list.chunks[at] = append([]T(nil), w.list.chunks[at]...)
+		chunk := *w.list.chunks[at]
+		w.list.chunks[at] = &chunk
 		w.fresh[at] = true
 	}
 	w.list.chunks[at][i&(1<<chunkBits-1)] = v

@@ -17,10 +17,15 @@ const aheadLeast = 64
 // ahead holds draws and partitions that were compiled before their turn, by all CPUs. Who takes from it cannot tell: what is
 // not in it is compiled when it is wanted. The zero value is empty.
 type ahead struct {
-	draws map[drawKey]*aheadDraw
+	draws map[aheadKey]*aheadDraw
 	parts map[string]*aheadPart
 
 	geography *Geography // compiled beside; nil: none is new
+}
+
+type aheadKey struct {
+	pool health.PoolID
+	form drawForm
 }
 
 type aheadDraw struct {
@@ -30,25 +35,25 @@ type aheadDraw struct {
 }
 
 type aheadPart struct {
-	matchers []geo.Matcher
-	part     *geo.Partition
-	err      error
+	classifier *geo.Classifier
+	part       *geo.Partition
+	err        error
 }
 
 // draw gives the draw of a pool.
-func (a *ahead) draw(p *steer.Pool, key drawKey) (*Draw, error) {
-	if d := a.draws[key]; d != nil && d.pool == p {
+func (a *ahead) draw(p *steer.Pool, form drawForm) (*Draw, error) {
+	if d := a.draws[aheadKey{p.ID, form}]; d != nil && d.pool == p {
 		return d.draw, d.err
 	}
-	return newDraw(p, key, nil)
+	return newDraw(p, form, nil)
 }
 
-// part gives the partition of matchers, whose key is given.
-func (c *Compiler) part(key string, matchers []geo.Matcher) (*geo.Partition, error) {
+// part gives the partition of a classifier, whose key is given.
+func (c *Compiler) part(key string, classifier *geo.Classifier) (*geo.Partition, error) {
 	if p := c.ahead.parts[key]; p != nil {
 		return p.part, p.err
 	}
-	return geo.Compile(c.atlas, c.maps, matchers)
+	return geo.Compile(c.atlas, c.maps, classifier)
 }
 
 // lookAhead compiles what services will want, where they are many.
@@ -56,7 +61,7 @@ func (c *Compiler) lookAhead(keys []spec.Key) {
 	if len(keys) < aheadLeast {
 		return
 	}
-	a := ahead{draws: map[drawKey]*aheadDraw{}, parts: map[string]*aheadPart{}}
+	a := ahead{draws: map[aheadKey]*aheadDraw{}, parts: map[string]*aheadPart{}}
 	for _, k := range keys {
 		if s := c.serviceSpec(k); s != nil && s.Alias == nil {
 			c.want(&a, k.Tenant, s)
@@ -66,15 +71,15 @@ func (c *Compiler) lookAhead(keys []spec.Key) {
 	for key, p := range a.parts { // first, since each takes long
 		work = append(work, func() {
 			p.err = guard(key, func() (err error) {
-				p.part, err = geo.Compile(c.atlas, c.maps, p.matchers)
+				p.part, err = geo.Compile(c.atlas, c.maps, p.classifier)
 				return err
 			})
 		})
 	}
 	for key, d := range a.draws {
 		work = append(work, func() {
-			d.err = guard(key.pool, func() (err error) {
-				d.draw, err = newDraw(d.pool, key, nil)
+			d.err = guard(key.pool.Pool, func() (err error) {
+				d.draw, err = newDraw(d.pool, key.form, nil)
 				return err
 			})
 		})
@@ -86,21 +91,21 @@ func (c *Compiler) lookAhead(keys []spec.Key) {
 // want notes the draws and the partition of a service that nobody has yet.
 func (c *Compiler) want(a *ahead, tenant string, s *spec.Service) {
 	if key := partKey(s); c.parts[string(key)] == nil && a.parts[string(key)] == nil {
-		if m, err := matchersOf(s); err == nil {
-			a.parts[string(key)] = &aheadPart{matchers: m}
+		if classifier, err := classifierOf(s); err == nil {
+			a.parts[string(key)] = &aheadPart{classifier: classifier}
 		}
 	}
-	key, err := drawKeyOf(s)
+	form, err := formOf(s)
 	if err != nil {
 		return
 	}
 	note := func(refs []spec.PoolRef) {
 		for _, r := range refs {
-			key.tenant, key.pool = tenant, r.Pool
+			key := aheadKey{health.PoolID{Tenant: tenant, Pool: r.Pool}, form}
 			if a.draws[key] != nil {
 				continue
 			}
-			if p := c.pools[health.PoolID{Tenant: tenant, Pool: r.Pool}]; p != nil && p.state != nil && p.draws[key] == nil {
+			if p := c.pools[key.pool]; p != nil && p.state != nil && p.draws[form] == nil {
 				a.draws[key] = &aheadDraw{pool: p.state}
 			}
 		}
@@ -111,17 +116,17 @@ func (c *Compiler) want(a *ahead, tenant string, s *spec.Service) {
 	note(s.LastResort)
 }
 
-// drawKeyOf gives the key of a service's draws, but for their pools.
-func drawKeyOf(s *spec.Service) (key drawKey, err error) {
-	key.answers = max(1, s.Answers)
+// formOf gives the form in which a service draws.
+func formOf(s *spec.Service) (form drawForm, err error) {
+	form.answers = int32(max(1, s.Answers))
 	switch s.Pick {
 	case spec.PickSticky:
-		key.pick = Sticky
+		form.pick = Sticky
 	case spec.PickAll:
-		key.pick, key.answers = All, 0
+		form.pick, form.answers = All, 0
 	}
-	key.extra, err = extraOf(s)
-	return key, err
+	form.extra, err = extraOf(s)
+	return form, err
 }
 
 // atOnce calls f for 0 to n-1 on all CPUs, and returns when all have returned.

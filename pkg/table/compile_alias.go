@@ -36,7 +36,7 @@ func (c *Compiler) planOf(k spec.Key, declared *spec.Service) (*plan, error) {
 	c.alias.leads[k] = l
 	switch owner, steered := c.hosts[l.host]; {
 	case l.outside:
-		return c.planOutside(&eff, l.target, declared.TTL)
+		return c.planOutside(&eff, l.target)
 	case steered:
 		return c.planSteered(k, &eff, owner, declared.TTL)
 	}
@@ -70,12 +70,12 @@ func (c *Compiler) planSteered(k spec.Key, eff *spec.Service, owner spec.Key, tt
 // planContent leads to a name of a zone that has addresses.
 func (c *Compiler) planContent(eff *spec.Service, z *zoneState, host string) (*plan, error) {
 	var addresses []netip.Addr
-	ttl := *eff.TTL
+	ttl := uint32(anyTTL)
 	for _, s := range setsAt(z.static, host) {
 		if s.Type != dnswire.TypeA && s.Type != dnswire.TypeAAAA {
 			continue
 		}
-		ttl = min(ttl, spec.Duration(s.TTL)*spec.Duration(time.Second))
+		ttl = min(ttl, s.TTL)
 		for _, data := range s.Data {
 			a, _ := netip.AddrFromSlice(data) // 4 or 16 bytes
 			addresses = append(addresses, a)
@@ -85,26 +85,23 @@ func (c *Compiler) planContent(eff *spec.Service, z *zoneState, host string) (*p
 		return nil, fmt.Errorf("alias: zone %s has neither a service nor addresses at %s", z.key.Name, eff.Alias.To)
 	}
 	id := health.PoolID{Tenant: "content of " + z.key.Name, Pool: eff.Alias.To}
-	c.setAddresses(id, addresses)
+	c.setAddresses(id, addresses, ttl)
 	c.alias.content[id] = true
 	c.compileOnePool(id, time.Time{})
-	eff.TTL, eff.Pick = &ttl, spec.PickAll
+	eff.Pick = spec.PickAll
 	eff.Rules = []spec.Rule{{Name: everywhere, Pools: []spec.PoolRef{{Pool: id.Pool}}}}
 	return &plan{eff: eff, tenant: id.Tenant, aliasOf: eff.Alias.To + " in zone " + z.key.Name}, nil
 }
 
 // planOutside leads to a host elsewhere. There is a rule for each place that is told apart, whether or not it has addresses of its
 // own, so that the partition stays the same whatever is resolved.
-func (c *Compiler) planOutside(eff *spec.Service, t Target, ttl *spec.Duration) (*plan, error) {
+func (c *Compiler) planOutside(eff *spec.Service, t Target) (*plan, error) {
 	p := &plan{eff: eff, tenant: t.tenant(), aliasOf: t.Host + " outside"}
 	eff.Pick = spec.PickAll
 	r := c.alias.resolved[t]
 	if r == nil {
 		p.pending = true
 		return p, nil
-	}
-	if got := spec.Duration(r.TTL) * spec.Duration(time.Second); got < *eff.TTL {
-		eff.TTL = &got
 	}
 	for _, place := range r.Places {
 		rule := spec.Rule{Name: place.Place, When: &spec.When{Geo: []string{place.Place}}}
@@ -121,7 +118,7 @@ func (c *Compiler) planOutside(eff *spec.Service, t Target, ttl *spec.Duration) 
 // newPending makes a service that answers SERVFAIL. It claims to have both families, so that nobody is told that one does not exist.
 func (c *Compiler) newPending(k spec.Key, p *plan, s *serviceState) (*Service, error) {
 	out := &Service{serviceInfo: &serviceInfo{Tenant: k.Tenant, Name: k.Name, Spec: p.eff, AliasOf: p.aliasOf}, TTL: p.eff.TTLSeconds(),
-		Pending: true, Pick: All, servfail: true}
+		Pending: true, Pick: All}
 	out.served = 1<<IPv4 | 1<<IPv6
 	var err error
 	out.part, err = c.takePart(&spec.Service{}, s)

@@ -10,8 +10,8 @@ import (
 )
 
 // newDraw compiles p for one way of picking. old may be nil; what did not change is taken from it.
-func newDraw(p *steer.Pool, key drawKey, old *Draw) (*Draw, error) {
-	d := &Draw{Pool: p, id: steer.NameID(p.ID.String())}
+func newDraw(p *steer.Pool, form drawForm, old *Draw) (*Draw, error) {
+	d := &Draw{Pool: p}
 	declared, followed := false, false
 	if old != nil {
 		declared, followed = sameDraws(old.Pool, p)
@@ -22,7 +22,7 @@ func newDraw(p *steer.Pool, key drawKey, old *Draw) (*Draw, error) {
 	}
 	var last choice
 	for f := range families {
-		if !key.wants(f) {
+		if !form.wants(f) {
 			continue
 		}
 		fd := &d.fams[f]
@@ -30,7 +30,7 @@ func newDraw(p *steer.Pool, key drawKey, old *Draw) (*Draw, error) {
 		if declared {
 			fd.all = old.fams[f].all
 		} else if all := allItems(p, f); len(all) > 0 {
-			if fd.all, err = newPicks(p, f, all, &key, &last, nil); err != nil {
+			if fd.all, err = newPicks(p, f, all, &form, &last, nil); err != nil {
 				return nil, err
 			}
 		}
@@ -41,7 +41,7 @@ func newDraw(p *steer.Pool, key drawKey, old *Draw) (*Draw, error) {
 		if asDeclared {
 			fd.live = fd.all
 		} else if len(live) > 0 {
-			if fd.live, err = newPicks(p, f, live, &key, &last, fd.all); err != nil {
+			if fd.live, err = newPicks(p, f, live, &form, &last, fd.all); err != nil {
 				return nil, err
 			}
 		}
@@ -183,12 +183,12 @@ const (
 )
 
 // choose compiles how a family's items are drawn. Where they are those of last, so is the choice.
-func (key *drawKey) choose(f Family, items []steer.Item, last *choice) steer.Choice {
-	answers := key.answers
+func (form *drawForm) choose(f Family, items []steer.Item, last *choice) steer.Choice {
+	answers := int(form.answers)
 	switch {
 	case f == SRV, f == MX:
 		answers = everything
-	case key.pick == All && f != CNAME:
+	case form.pick == All && f != CNAME:
 		answers = allOf
 	case f == CNAME:
 		answers = 1 // a name has one CNAME
@@ -202,7 +202,7 @@ func (key *drawKey) choose(f Family, items []steer.Item, last *choice) steer.Cho
 		last.Choice = steer.All(items)
 	case answers == allOf:
 		last.Choice = steer.Rotated(items)
-	case key.pick == Sticky:
+	case form.pick == Sticky:
 		last.Choice = steer.Sticky(items, answers)
 	default:
 		last.Choice = steer.Weighted(items, answers)
@@ -212,8 +212,8 @@ func (key *drawKey) choose(f Family, items []steer.Item, last *choice) steer.Cho
 
 // newPicks compiles how the items of a family are drawn, and renders their sets: as if all were up where all is nil, else what
 // health leaves of all.
-func newPicks(p *steer.Pool, f Family, items []steer.Item, key *drawKey, last *choice, all *picks) (*picks, error) {
-	c := key.choose(f, items, last)
+func newPicks(p *steer.Pool, f Family, items []steer.Item, form *drawForm, last *choice, all *picks) (*picks, error) {
+	c := form.choose(f, items, last)
 	if len(c.Sets) > math.MaxUint16 {
 		return nil, fmt.Errorf("pool %s: %d endpoints are more than one draw can hold (65535)", p.ID, len(c.Sets))
 	}
@@ -225,13 +225,13 @@ func newPicks(p *steer.Pool, f Family, items []steer.Item, key *drawKey, last *c
 	}
 	if all != nil && f != SRV && out.singles() && all.singles() {
 		out.take(all)
-	} else if err := out.renderAll(p, f, c.Sets, &key.extra, all == nil); err != nil {
+	} else if err := out.renderAll(p, f, c.Sets, &form.extra, all == nil); err != nil {
 		return nil, fmt.Errorf("pool %s: %w", p.ID, err)
 	}
 	if c.Table != nil && len(c.Sets) > 1 {
 		out.table = c.Table
 		if c.Table.Answers() > 1 {
-			out.joint = newJoint(f, &key.extra)
+			out.joint = newJoint(f, &form.extra)
 		}
 		return out, nil
 	}

@@ -107,13 +107,13 @@ func TestDrawsAfterVerdictsAreThoseMadeFromNothing(t *testing.T) {
 			if p.err != nil {
 				t.Fatal(p.err)
 			}
-			for key, d := range p.draws {
-				fresh, err := newDraw(p.state, key, nil)
+			for form, d := range p.draws {
+				fresh, err := newDraw(p.state, form, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
 				if got, want := d.draw.dump(), fresh.dump(); got != want {
-					t.Fatalf("%s, %s, %d answers:\n%s\nmade from nothing:\n%s", id, key.pick, key.answers, got, want)
+					t.Fatalf("%s, %s, %d answers:\n%s\nmade from nothing:\n%s", id, form.pick, form.answers, got, want)
 				}
 				compared++
 			}
@@ -152,7 +152,7 @@ func TestAliasTablesHaveTheSharesOfTheirWeights(t *testing.T) {
 // TestDrawsThatNothingChangedAreKept: neither is rendered again what a verdict leaves as it was, nor what one endpoint's state does not touch.
 func TestDrawsThatNothingChangedAreKept(t *testing.T) {
 	h := newHarness(t, testZone, testPools, service("web", "  rules: [{pools: [eu]}]\n"))
-	draw := func() *famDraw { return &h.view.draws.at(h.service("web.shop.gtm.example.").refs[0].draw).fams[IPv4] }
+	draw := func() *famDraw { return &h.view.nodes.ref(h.service("web.shop.gtm.example.").steps[0]).draw.fams[IPv4] }
 	h.verdict("eu", "a")
 	before := *draw()
 	if h.verdict("eu", "a"); *draw() != before {

@@ -19,7 +19,7 @@ type Geography struct {
 func (c *Compiler) Geography(a *geo.Atlas) *Geography {
 	g := &Geography{atlas: a, maps: c.maps, parts: make(map[string]*aheadPart, len(c.parts))}
 	for key, p := range c.parts {
-		g.parts[key] = &aheadPart{matchers: p.matchers}
+		g.parts[key] = &aheadPart{classifier: p.classifier}
 	}
 	return g
 }
@@ -33,7 +33,7 @@ func (g *Geography) Compile(ctx context.Context) {
 			continue
 		}
 		p.err = guard(key, func() (err error) {
-			p.part, err = geo.Compile(g.atlas, g.maps, p.matchers)
+			p.part, err = geo.Compile(g.atlas, g.maps, p.classifier)
 			return err
 		})
 	}
@@ -65,7 +65,7 @@ func (c *Compiler) compileParts() {
 	for _, key := range sortedKeys(c.parts) {
 		p := c.parts[key]
 		p.err = guard(key, func() error {
-			part, err := c.part(key, p.matchers)
+			part, err := c.part(key, p.classifier)
 			if err == nil {
 				c.partList[p.slot] = part
 			}

@@ -92,7 +92,7 @@ func (c *Compiler) compileOnePool(id health.PoolID, now time.Time) {
 	if was == nil || had != p.has {
 		c.touchUsers(p)
 	}
-	c.noteDeclared(p, declared)
+	c.noteDeclared(p, declared, c.alias.ttlOf(id))
 	before := p.err
 	if p.err = guard(id, func() error { return c.compilePool(id, p, now) }); p.err != nil {
 		p.spec, p.has = was, had
@@ -144,8 +144,8 @@ func (c *Compiler) compilePool(id health.PoolID, p *poolState, now time.Time) er
 		c.expiring[id] = state.Expires
 	}
 	fresh := make(map[*drawState]*Draw, len(p.draws))
-	for key, d := range p.draws {
-		draw, err := newDraw(state, key, d.draw)
+	for form, d := range p.draws {
+		draw, err := newDraw(state, form, d.draw)
 		if err != nil {
 			return err
 		}
@@ -153,8 +153,7 @@ func (c *Compiler) compilePool(id health.PoolID, p *poolState, now time.Time) er
 	}
 	p.state = state
 	for d, draw := range fresh {
-		d.draw = draw
-		c.drawSlots.set(d.slot, draw)
+		c.setDraw(d, draw)
 	}
 	return nil
 }
@@ -169,9 +168,8 @@ func (c *Compiler) overrideKeys(id health.PoolID) []spec.Key {
 	return keys
 }
 
-// draw gives a draw, compiling it if no other service uses it yet.
-func (c *Compiler) draw(key drawKey) (*drawState, error) {
-	id := health.PoolID{Tenant: key.tenant, Pool: key.pool}
+// draw takes a draw, compiling it if no other service uses it yet.
+func (c *Compiler) draw(id health.PoolID, form drawForm) (*drawState, error) {
 	p := c.pools[id]
 	if p == nil || p.spec == nil {
 		return nil, fmt.Errorf("pool %s does not exist", id)
@@ -179,22 +177,16 @@ func (c *Compiler) draw(key drawKey) (*drawState, error) {
 	if p.state == nil {
 		return nil, fmt.Errorf("pool %s cannot be served: %w", id, p.err)
 	}
-	d := p.draws[key]
+	d := p.draws[form]
 	if d == nil {
-		draw, err := c.ahead.draw(p.state, key)
+		draw, err := c.ahead.draw(p.state, form)
 		if err != nil {
 			return nil, err
 		}
-		d = &drawState{key: key, pool: p, draw: draw, slot: c.drawSlots.add(draw)}
-		p.draws[key] = d
+		d = &drawState{form: form, pool: p, draw: draw}
+		d.nodeState = nodeState{leaf: d, slot: c.nodeSlots.add(draw.node(p.ttl))}
+		p.draws[form] = d
 	}
 	d.refs++
 	return d, nil
-}
-
-func (c *Compiler) releaseDraw(d *drawState) {
-	if d.refs--; d.refs == 0 {
-		c.drawSlots.remove(d.slot)
-		delete(d.pool.draws, d.key)
-	}
 }

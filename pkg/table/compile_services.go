@@ -2,7 +2,6 @@ package table
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -101,15 +100,13 @@ func (c *Compiler) note(s *serviceState) {
 
 // release gives back what a compiled service refers to.
 func (c *Compiler) release(s *serviceState) {
-	for _, d := range s.draws {
-		c.releaseDraw(d)
-	}
+	c.releaseNodes(s.steps)
 	for _, p := range s.uses {
 		delete(p.users, s)
 		c.releasePool(p.id, p)
 	}
 	c.releasePart(s.part)
-	s.draws, s.uses, s.part = nil, nil, nil
+	s.steps, s.uses, s.part = nil, nil, nil
 }
 
 // compileService compiles one service beside its old form, and then replaces that.
@@ -141,9 +138,7 @@ func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *service
 	out.metrics = out.counts != nil
 	out.sigs = sameSigs(out.sigs, c.zones[fresh.zone].signer, fresh.host, out.TTL)
 	c.serviceSlots.set(fresh.slot, *out)
-	for _, d := range s.draws {
-		c.releaseDraw(d)
-	}
+	c.releaseNodes(s.steps)
 	for _, p := range s.uses {
 		if !slices.Contains(uses, p) {
 			delete(p.users, s)
@@ -187,42 +182,45 @@ func (c *Compiler) newService(k spec.Key, p *plan, s *serviceState) (*Service, e
 	}
 	eff := p.eff
 	out := &Service{serviceInfo: &serviceInfo{Tenant: k.Tenant, Name: k.Name, Spec: eff, AliasOf: p.aliasOf},
-		TTL: uint32(time.Duration(*eff.TTL) / time.Second), servfail: eff.AllDown == "servfail", coherent: eff.Coherent || eff.Pick == "sticky"}
-	key, err := drawKeyOf(eff)
+		TTL: uint32(time.Duration(*eff.TTL) / time.Second), tiers: uint8(len(tiers))}
+	if eff.AllDown == "servfail" {
+		out.tiers = 1 // the one that follows health
+	}
+	form, err := formOf(eff)
 	if err != nil {
 		return nil, err
 	}
-	key.tenant, out.Pick, out.extra = p.tenant, key.pick, key.extra
-	out.makeRoom(eff)
-	s.draws = make([]*drawState, 0, cap(out.refs))
-	for i := range eff.Rules {
-		if err := c.addRefs(out, s, key, eff.Rules[i].Pools); err != nil {
-			return nil, fmt.Errorf("rule %s: %w", ruleName(eff, i), err)
-		}
+	out.Pick, out.extra = form.pick, form.extra
+	if out.served = c.servedBy(p); eff.Coherent || out.Pick == Sticky {
+		out.need = out.served
 	}
-	if err := c.addRefs(out, s, key, eff.LastResort); err != nil {
-		return nil, fmt.Errorf("lastResort: %w", err)
+	if err := c.addRows(out, s, p, form); err != nil {
+		return nil, err
 	}
-	out.index = append(out.index, uint16(len(out.refs)))
-	out.settle()
-	v4, v6, cname := spec.Served(eff, func(name string) spec.Families {
-		if i := slices.Index(out.pools, name); i >= 0 {
-			return s.draws[i].pool.has
-		}
-		return spec.Families{}
-	})
-	srv, mx := cname && eff.SRV != nil, cname && eff.MX != nil
-	for f, serves := range [families]bool{IPv4: v4, IPv6: v6, CNAME: cname && !srv && !mx, HTTPS: !cname && eff.HTTPS != nil,
-		SVCB: !cname && eff.SVCB != nil, SRV: srv, MX: mx} {
-		if serves {
-			out.served |= 1 << f
-		}
-	}
-	if !v4 && !v6 && !cname {
+	if out.served == 0 {
 		return nil, fmt.Errorf("no address family is served: every rule needs a pool with endpoints of it")
 	}
 	out.part, err = c.takePart(eff, s)
 	return out, err
+}
+
+// servedBy gives the families that exist at the name of a service.
+func (c *Compiler) servedBy(p *plan) (served famset) {
+	eff := p.eff
+	v4, v6, host := spec.Served(eff, func(name string) spec.Families {
+		if pool := c.pools[health.PoolID{Tenant: p.tenant, Pool: name}]; pool != nil {
+			return pool.has
+		}
+		return spec.Families{}
+	})
+	srv, mx := host && eff.SRV != nil, host && eff.MX != nil
+	for f, serves := range [families]bool{IPv4: v4, IPv6: v6, CNAME: host && !srv && !mx, HTTPS: !host && eff.HTTPS != nil,
+		SVCB: !host && eff.SVCB != nil, SRV: srv, MX: mx} {
+		if serves && (v4 || v6 || host) {
+			served |= 1 << f
+		}
+	}
+	return served
 }
 
 // poolRefs is how often a service names a pool.
@@ -234,48 +232,17 @@ func poolRefs(eff *spec.Service) int {
 	return n
 }
 
-// makeRoom allocates what addRefs fills.
-func (s *Service) makeRoom(eff *spec.Service) {
-	n := poolRefs(eff)
-	s.refs, s.pools = make([]ref, 0, n), make([]string, 0, n)
-	s.index = make([]uint16, 0, len(eff.Rules)+2)
-}
-
-// addRefs appends one rule's pools: neighbours that carry a weight are one step.
-func (c *Compiler) addRefs(out *Service, s *serviceState, key drawKey, pools []spec.PoolRef) error {
-	out.index = append(out.index, uint16(len(out.refs)))
-	for i, p := range pools {
-		key.pool = p.Pool
-		d, err := c.draw(key)
-		if err != nil {
-			return err
-		}
-		s.draws = append(s.draws, d)
-		r := ref{draw: d.slot, weight: 1, last: true}
-		if p.Weight > 0 {
-			r.weight = uint16(min(p.Weight, math.MaxUint16))
-			r.last = i+1 == len(pools) || pools[i+1].Weight == 0
-		}
-		out.refs = append(out.refs, r)
-		out.pools = append(out.pools, p.Pool)
-	}
-	if len(out.refs) > math.MaxUint16 {
-		return fmt.Errorf("the rules of one service name at most %d pools", math.MaxUint16)
-	}
-	return nil
-}
-
 // takePart gives the partition of a service's matches; services with the same matches share one.
 func (c *Compiler) takePart(eff *spec.Service, s *serviceState) (uint32, error) {
 	key := partKey(eff)
 	p := c.parts[string(key)]
 	if p == nil {
-		matchers, err := matchersOf(eff)
+		classifier, err := classifierOf(eff)
 		if err != nil {
 			return 0, err
 		}
-		p = &partState{key: string(key), matchers: matchers}
-		part, err := c.part(p.key, matchers)
+		p = &partState{key: string(key), classifier: classifier}
+		part, err := c.part(p.key, classifier)
 		if err != nil {
 			return 0, err
 		}
@@ -329,8 +296,8 @@ func partKey(eff *spec.Service) []byte {
 	return b
 }
 
-// matchersOf turns the conditions of a service's rules into what geo compiles.
-func matchersOf(eff *spec.Service) ([]geo.Matcher, error) {
+// classifierOf has geo divide places by the rules of a service.
+func classifierOf(eff *spec.Service) (*geo.Classifier, error) {
 	matchers := make([]geo.Matcher, len(eff.Rules))
 	for i := range eff.Rules {
 		m, err := matcher(eff.Rules[i].When)
@@ -339,10 +306,10 @@ func matchersOf(eff *spec.Service) ([]geo.Matcher, error) {
 		}
 		matchers[i] = m
 	}
-	return matchers, nil
+	return geo.FirstOf(matchers), nil
 }
 
-// matcher turns a condition into what geo compiles.
+// matcher turns a condition into what geo matches places with.
 func matcher(w *spec.When) (geo.Matcher, error) {
 	var m geo.Matcher
 	if w == nil {
@@ -372,7 +339,14 @@ func sameCounts(old *ServiceCounts, s *Service) *ServiceCounts {
 	if !s.Spec.Metrics {
 		return nil
 	}
-	pools := slices.Compact(slices.Sorted(slices.Values(s.pools)))
+	var pools []string
+	for _, row := range rowsOf(s.Spec) {
+		for _, p := range row {
+			pools = append(pools, p.Pool)
+		}
+	}
+	slices.Sort(pools)
+	pools = slices.Compact(pools)
 	if old != nil && slices.Equal(old.Pools, pools) {
 		return old
 	}

@@ -33,8 +33,7 @@ func (c *Compiler) compileZoneContent() {
 		}
 		c.list(name, it.Resource.Spec.(*spec.Zone).Catalog)
 		if z == nil {
-			z = &zoneState{key: k, services: map[string]hosted{}, moved: map[string]bool{}, edited: map[string]bool{},
-				counts: NewZoneCounts(name, c.cfg.Workers)}
+			z = &zoneState{key: k, services: map[string]hosted{}, counts: NewZoneCounts(name, c.cfg.Workers)}
 			c.zones[name] = z
 			c.dirty.zoneList = true
 			c.adopt(name)
@@ -65,18 +64,16 @@ func (c *Compiler) compileZoneContent() {
 
 // read parses the content of a zone; where little of it has changed, only that.
 func (z *zoneState) read(name, content string) (*zone.Zone, error) {
-	if z.static == nil || z.ordinary != z.static {
-		return zone.Parse(name, content)
+	if z.static != nil {
+		if fresh, changed, ok := z.static.Edit(content); ok {
+			for _, owner := range changed {
+				z.touched.owner(string(owner))
+			}
+			return fresh, nil
+		}
 	}
-	fresh, changed, ok := z.static.Edit(content)
-	if !ok {
-		return zone.Parse(name, content)
-	}
-	for _, owner := range changed {
-		z.edited[string(owner)] = true
-	}
-	z.ordinary = fresh
-	return fresh, nil
+	z.touched.all = true
+	return zone.Parse(name, content)
 }
 
 // orphan has the services of a zone look for their place anew.
@@ -137,13 +134,14 @@ func (c *Compiler) place(k spec.Key, eff *spec.Service, out *Service, s *service
 
 // host has a service stand in a zone.
 func (c *Compiler) host(z *zoneState, host string, at hosted) {
-	z.services[host], z.moved[host] = at, true
+	z.services[host] = at
+	z.touched.host(host)
 	c.dirty.zones[z.key.Name] = true
 }
 
 // hostedAs is how a compiled service stands in its zone.
 func hostedAs(slot uint32, s *Service) hosted {
-	return hosted{place: slot, alone: s.Serves(CNAME), served: s.served}
+	return hosted{place: slot, alone: s.Serves(CNAME), served: uint8(s.served)}
 }
 
 // unplace takes a service out of its zone.
@@ -153,7 +151,7 @@ func (c *Compiler) unplace(k spec.Key, s *serviceState) {
 	}
 	if z := c.zones[s.zone]; z != nil {
 		delete(z.services, s.host)
-		z.moved[s.host] = true
+		z.touched.host(s.host)
 		c.dirty.zones[s.zone] = true
 	}
 	if c.hosts[s.host] == k {
@@ -215,8 +213,7 @@ func (c *Compiler) compileZones() {
 			continue
 		}
 		fresh[i].Spec, fresh[i].Day = z.res, c.today
-		clear(z.moved)
-		clear(z.edited)
+		z.touched = touched{}
 		c.relist(z, fresh[i])
 	}
 	c.renumberZones()
@@ -233,22 +230,17 @@ func (c *Compiler) compileZones() {
 	}
 }
 
-// compileZone compiles a zone, from its old form where only services and a few static sets came and went. It changes nothing but z.
+// compileZone compiles a zone, from its old form where that can be done. It changes nothing.
 func (c *Compiler) compileZone(z *zoneState) (*Zone, error) {
 	name := z.key.Name
-	in := &zoneInput{static: z.static, serial: z.serial, added: z.added, catalog: c.catalogs[name] != nil, members: sortedKeys(c.catalogs[name]),
-		debug: *z.res.Debug, services: z.services, counts: z.counts, seed: c.cfg.Seed, signer: z.signer, keys: c.keys[name], old: z.compiled}
-	ordinary := z.signer == nil && in.keys == nil && !in.catalog && !bringsSignatures(z.static)
-	if ordinary && z.ordinary == z.static && len(z.moved)+len(z.edited) <= maxMoves && in.debug == *z.compiled.Spec.Debug {
-		if fresh, ok := z.compiled.edited(in, sortedKeys(z.edited), sortedKeys(z.moved), z.nextSerial()); ok {
-			return fresh, nil
-		}
+	in := &zoneInput{static: z.static, serial: z.serial, added: z.added, catalog: c.catalogs[name] != nil,
+		members: sortedKeys(c.catalogs[name]),
+		debug:   *z.res.Debug, services: z.services, counts: z.counts, seed: c.cfg.Seed, signer: z.signer, keys: c.keys[name],
+		old: z.compiled}
+	if fresh, ok := z.compiled.remade(in, &z.touched); ok {
+		return fresh, nil
 	}
-	fresh, err := newZone(in)
-	if z.ordinary = nil; err == nil && ordinary {
-		z.ordinary = z.static
-	}
-	return fresh, err
+	return newZone(in)
 }
 
 // relist gives a zone its new form, for which the list of zones need not be made anew if the zone is in it.

@@ -93,7 +93,8 @@ type Compiler struct {
 	partList []*geo.Partition
 	partFree []uint32
 
-	drawSlots    writer[*Draw]
+	nodes        map[string]*nodeState // those that have arms, by mixKey
+	nodeSlots    writer[decisionNode]
 	ahead        ahead // compiled before its turn
 	serviceSlots writer[Service]
 	top          names
@@ -132,9 +133,7 @@ type zoneState struct {
 	static   *zone.Zone
 	compiled *Zone
 	services map[string]hosted // wire host
-	moved    map[string]bool   // hosts of which services differ from those of compiled
-	edited   map[string]bool   // owners of which the static sets differ from those of compiled, if ordinary is static
-	ordinary *zone.Zone        // what compiled was made of, but for edited; nil: it holds more than that and services
+	touched  touched           // since compiled
 	counts   *ZoneCounts
 	signer   *signer
 	err      error
@@ -148,31 +147,32 @@ type poolState struct {
 	has  spec.Families // of spec
 	// declared is what spec was made of
 	declared *spec.Resource
+	ttl      uint32 // seconds, which answers from it have at most
 	state    *steer.Pool
-	draws    map[drawKey]*drawState
+	draws    map[drawForm]*drawState
 	users    map[*serviceState]bool
 	err      error
 }
 
 func newPoolState(id health.PoolID) *poolState {
-	return &poolState{id: id, draws: map[drawKey]*drawState{}, users: map[*serviceState]bool{}}
+	return &poolState{id: id, draws: map[drawForm]*drawState{}, users: map[*serviceState]bool{}}
 }
 
+// drawState is a leaf of policies.
 type drawState struct {
-	key  drawKey
+	nodeState
+	form drawForm
 	pool *poolState
-	slot uint32
-	refs int
 	draw *Draw
 	told [families]uint64 // what secondaries get of it, hashed; 0: not known yet
 }
 
 type partState struct {
-	key      string
-	slot     uint32
-	refs     int
-	matchers []geo.Matcher
-	err      error // why it could not be compiled anew
+	key        string
+	slot       uint32
+	refs       int
+	classifier *geo.Classifier
+	err        error // why it could not be compiled anew
 }
 
 type serviceState struct {
@@ -183,7 +183,7 @@ type serviceState struct {
 	placed   bool
 	zone     string
 	host     string       // wire
-	draws    []*drawState // of each ref
+	steps    []*nodeState // of each of compiled.steps
 	part     *partState
 	uses     []*poolState
 	err      error
@@ -195,7 +195,7 @@ func NewCompiler(cfg Config, atlas *geo.Atlas) *Compiler {
 	c := &Compiler{cfg: cfg, atlas: atlas, heads: map[string]uint64{}, items: map[spec.Key]Item{},
 		verdicts: map[health.PoolID]*health.Verdict{}, overrides: map[health.PoolID]map[spec.Key]*spec.Override{},
 		unread: map[spec.Key]error{}, keys: map[string]*ZoneKeys{}, alias: newAliases(), goodMaps: map[spec.Key]geo.Map{}, zones: map[string]*zoneState{}, listed: map[string]string{}, catalogs: map[string]map[string]bool{}, apexes: map[string]*zoneState{}, expiring: map[health.PoolID]time.Time{}, pools: map[health.PoolID]*poolState{},
-		services: map[spec.Key]*serviceState{}, hosts: map[string]spec.Key{}, parts: map[string]*partState{},
+		services: map[spec.Key]*serviceState{}, hosts: map[string]spec.Key{}, parts: map[string]*partState{}, nodes: map[string]*nodeState{},
 		counting: map[*serviceState]bool{}, failing: map[*serviceState]bool{}, failingPools: map[*poolState]bool{}}
 	c.dirty.reset()
 	c.dirty.heads, c.dirty.zoneList = true, true
@@ -363,7 +363,7 @@ func (c *Compiler) Compile(now time.Time) (v *View, broken []Broken, next time.T
 	c.serial++
 	v = &View{Serial: c.serial, Published: now, Atlas: c.atlas, Maps: c.maps, seed: c.cfg.Seed, Heads: c.headsView,
 		top: c.top, depths: c.depths, zones: c.zoneList, served: c.served, parts: slices.Clone(c.partList),
-		services: c.serviceSlots.freeze(), draws: c.drawSlots.freeze(),
+		services: c.serviceSlots.freeze(), nodes: c.nodeSlots.freeze(),
 		serviceCount: len(c.hosts), counted: c.counted}
 	next = c.nextDay()
 	for _, end := range c.expiring {

@@ -42,12 +42,11 @@ const (
 // String gives the word used in resources.
 func (p Pick) String() string { return [...]string{"weighted", "sticky", "all"}[p] }
 
-// drawKey names a draw: services that pick alike from the same pool share it.
-type drawKey struct {
-	tenant, pool string
-	pick         Pick
-	answers      int
-	extra        extra
+// drawForm is how services draw from a pool. Those that do it alike share its draw.
+type drawForm struct {
+	pick    Pick
+	answers int32
+	extra   extra
 }
 
 // extra is what a service adds to the records of its pools; see render. Comparable.
@@ -58,14 +57,26 @@ type extra struct {
 
 // Draw is how clients of one kind of service draw from one pool. It is immutable.
 type Draw struct {
-	// What a query reads comes first.
-	id   uint64 // of the pool, for sticky splits
-	fams [families]famDraw
+	fams [families]famDraw // what a query reads comes first
 	Pool *steer.Pool
 }
 
+// node gives the leaf that draws from d.
+func (d *Draw) node(ttl uint32) decisionNode {
+	n := decisionNode{draw: d, ttl: ttl, bits4: stickyBits4, bits6: stickyBits6}
+	for f := range families {
+		if d.fams[f].live != nil {
+			n.live |= 1 << f
+		}
+		if d.fams[f].all != nil {
+			n.all |= 1 << f
+		}
+	}
+	return n
+}
+
 // wants tells whether the services that share the key serve a family, as far as the pool allows.
-func (k *drawKey) wants(f Family) bool {
+func (k *drawForm) wants(f Family) bool {
 	switch f {
 	case HTTPS:
 		return k.extra.https != ""

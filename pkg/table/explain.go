@@ -2,7 +2,6 @@ package table
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -49,17 +48,16 @@ func (v *View) Explain(s *Service, f Family, c *Client, r uint64) *Explanation {
 		e.Asker = c.Resolver
 	}
 	e.Place, e.PlaceBits = v.Place(e.Asker)
-	rule := int(s.rules)
-	if e.Index != NoRule {
-		rule = int(e.Index)
-		e.Rule = ruleName(s.Spec, rule)
-		e.Matched = v.matched(s, rule, e)
+	row, last := s.rowFor(e.Class), int(s.rules)
+	if row != last {
+		e.Rule = ruleName(s.Spec, row)
+		e.Matched = v.matched(s, row, e)
 	}
-	e.pools(v, s, rule, false)
-	if last := int(s.rules); rule != last {
-		e.pools(v, s, last, true)
+	e.Hashed, e.Fixed = e.hashed, e.picks != nil && e.picks.table != nil
+	e.row(v, row, row == last)
+	if row != last {
+		e.row(v, last, true)
 	}
-	e.shares(v, s, f)
 	return e
 }
 
@@ -101,31 +99,64 @@ func mapHas(m geo.Map, n Net) bool {
 	return false
 }
 
-// pools lists the pools of a rule in their turn.
-func (e *Explanation) pools(v *View, s *Service, rule int, last bool) {
-	step := 1
-	for i, end := s.rule(rule); i < end; i++ {
-		d := v.draws.at(s.refs[i].draw)
-		p := PoolInTurn{Pool: d.Pool, Step: step, LastResort: last || e.Index == NoRule, Chosen: i == e.Ref, Why: d.Pool.Why}
-		lacks, lacking := d.lacks(s, e.Family)
-		if p.Up = !lacking; d.Pool.Up && lacking {
-			p.Why += fmt.Sprintf(", but none with %s", lacks.noun())
+// row lists the pools of a row in their turn.
+func (e *Explanation) row(v *View, row int, last bool) {
+	from, end := e.Service.row(row)
+	for i := from; i < end; i++ {
+		t := turn{step: 1 + i - from, last: last}
+		if t.chosen = i == e.step; t.chosen {
+			t.share = 1
 		}
-		p.weigh(d, e.Family, e.Fallback == AsIfUp)
-		e.Pools = append(e.Pools, p)
-		if s.refs[i].last {
-			step++
-		}
+		e.below(v, e.Service.steps[i], t)
 	}
 }
 
-// lacks gives the family for want of which a draw is passed over while anything is up.
-func (d *Draw) lacks(s *Service, asked Family) (Family, bool) {
-	if d.fams[asked].live == nil {
+// turn is what is known of a node on the way to the pools below it.
+type turn struct {
+	step, depth int
+	last        bool
+	chosen      bool    // the decision came through here
+	share       float64 // of the answers that come through here
+}
+
+// below lists the pools below a node, with what its choice gives each.
+func (e *Explanation) below(v *View, node uint32, t turn) {
+	n := v.nodes.ref(node)
+	if n.kind == leafNode {
+		e.pool(n, t)
+		return
+	}
+	need, asIfUp := e.Service.needs(e.Family, e.Fallback)
+	shares := n.shares(need, asIfUp)
+	for i, a := range *n.arms {
+		down := turn{t.step, t.depth + 1, t.last, t.chosen && int(e.path[t.depth]) == i, 0}
+		if t.share > 0 {
+			down.share = t.share * shares[i]
+		}
+		e.below(v, a.node, down)
+	}
+}
+
+// pool lists one pool.
+func (e *Explanation) pool(n *decisionNode, t turn) {
+	d, asIfUp := n.draw, e.Fallback == AsIfUp
+	p := PoolInTurn{Pool: d.Pool, Step: t.step, LastResort: t.last, Chosen: t.chosen, Why: d.Pool.Why}
+	lacks, lacking := n.lacks(e.Service, e.Family)
+	if p.Up = !lacking; d.Pool.Up && lacking {
+		p.Why += fmt.Sprintf(", but none with %s", lacks.noun())
+	}
+	p.weigh(d, e.Family, asIfUp)
+	p.give(t.share, asIfUp)
+	e.Pools = append(e.Pools, p)
+}
+
+// lacks gives the family for want of which a leaf is passed over while anything is up.
+func (n *decisionNode) lacks(s *Service, asked Family) (Family, bool) {
+	if !n.live.has(asked) {
 		return asked, true
 	}
 	for f := range families {
-		if s.coherent && s.Serves(f) && d.fams[f].live == nil {
+		if s.need.has(f) && !n.live.has(f) {
 			return f, true
 		}
 	}
@@ -169,38 +200,6 @@ func (p *PoolInTurn) weighRecords(f Family, named []uint16) {
 	}
 	for _, c := range named {
 		p.Shares[c] /= total
-	}
-}
-
-// shares fills in how answers divide among the pools of the chosen step, and so among their endpoints.
-func (e *Explanation) shares(v *View, s *Service, f Family) {
-	if e.Ref < 0 {
-		for i := range e.Pools {
-			e.Pools[i].give(0, false)
-		}
-		return
-	}
-	e.Hashed, e.Fixed = s.Pick == Sticky || s.coherent, e.picks.table != nil
-	first, end, asIfUp := e.Ref, e.Ref+1, e.Fallback == AsIfUp
-	for first > 0 && !s.refs[first-1].last {
-		first--
-	}
-	for !s.refs[end-1].last {
-		end++
-	}
-	total := 0.0
-	for i := first; i < end; i++ {
-		if v.giving(s, i, f, asIfUp) != nil {
-			total += float64(s.refs[i].weight)
-		}
-	}
-	at := slices.IndexFunc(e.Pools, func(p PoolInTurn) bool { return p.Chosen }) - e.Ref
-	for i := range e.Pools {
-		share := 0.0
-		if ref := i - at; first <= ref && ref < end && v.giving(s, ref, f, asIfUp) != nil {
-			share = float64(s.refs[ref].weight) / total
-		}
-		e.Pools[i].give(share, asIfUp)
 	}
 }
 

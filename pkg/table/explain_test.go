@@ -117,7 +117,7 @@ func (h *harness) compareShares(t *testing.T, s *Service, f Family, asIfUp bool)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	var d Decision
 	for range draws {
-		if s.Pick == Sticky || s.coherent {
+		if s.Pick == Sticky || s.need != 0 {
 			a := netip.AddrFrom4([4]byte{91, byte(rnd.Uint32()), byte(rnd.Uint32()), 0})
 			c = &Client{Has: true, Subnet: NetOf(a, 24), Resolver: c.Resolver}
 		}

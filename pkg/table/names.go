@@ -126,6 +126,14 @@ func (l *line) holds(name []byte) bool {
 	return binary.LittleEndian.Uint64(l.name[i:i+8]) == binary.LittleEndian.Uint64(name[i:i+8])
 }
 
+// nameOf gives the name of a line.
+func (n *names) nameOf(l *line) []byte {
+	if int(l.size) <= inlineName {
+		return l.name[:l.size]
+	}
+	return n.long[l.off : int(l.off)+int(l.size)]
+}
+
 // put adds a name that is not there yet, and gives its line.
 func (n *names) put(name []byte, h uint64, value uint32) *line {
 	i := h & n.mask

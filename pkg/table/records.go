@@ -2,6 +2,7 @@ package table
 
 import (
 	"bytes"
+	"iter"
 	"slices"
 
 	"github.com/gti/gtm/pkg/dnswire"
@@ -43,8 +44,8 @@ func (v *View) Records(z *Zone) []RRset {
 		}
 		if s := v.Service(Match{service: n.service}); s != nil {
 			for f := range families {
-				if data := s.defaults(f, v.draws.at); len(data) > 0 {
-					out = append(out, RRset{owner, f.Type(), s.TTL, data})
+				if data, ttl := v.defaults(s, f); len(data) > 0 {
+					out = append(out, RRset{owner, f.Type(), ttl, data})
 				}
 			}
 		}
@@ -63,32 +64,47 @@ func (v *View) Records(z *Zone) []RRset {
 func (z *Zone) owners() [][]byte {
 	owners := make([][]byte, len(z.nodes))
 	for i := range z.names.lines {
-		l := &z.names.lines[i]
-		switch {
-		case l.tag == 0:
-		case int(l.size) <= inlineName:
-			owners[l.value] = l.name[:l.size]
-		default:
-			owners[l.value] = z.names.long[l.off : int(l.off)+int(l.size)]
+		if l := &z.names.lines[i]; l.tag != 0 {
+			owners[l.value] = z.names.nameOf(l)
 		}
 	}
 	return owners
 }
 
-// defaults gives the RDATA, sorted, of what stands for a steered name where nobody steers.
-func (s *Service) defaults(f Family, draw func(uint32) *Draw) [][]byte {
+// defaults gives the RDATA, sorted, of what stands for a steered name where nobody steers, and its TTL.
+func (v *View) defaults(s *Service, f Family) (data [][]byte, ttl uint32) {
 	x, err := extraOf(s.Spec)
 	if !s.Serves(f) || err != nil { // with an error it would not have been compiled
-		return nil
+		return nil, 0
 	}
 	for _, rule := range s.defaultRules() {
-		for i, end := s.rule(rule); i < end; i++ {
-			if data := draw(s.refs[i].draw).defaults(f, &x); len(data) > 0 {
-				return data
+		for i, end := s.row(rule); i < end; i++ {
+			for d, own := range v.leaves(s.steps[i], s.TTL) {
+				if data := d.defaults(f, &x); len(data) > 0 {
+					return data, own
+				}
 			}
 		}
 	}
-	return nil
+	return nil, 0
+}
+
+// leaves gives the draws below a node, and the TTL of what comes from each, if that of what comes to the node is ttl.
+func (v *View) leaves(node, ttl uint32) iter.Seq2[*Draw, uint32] {
+	return func(yield func(*Draw, uint32) bool) { v.eachLeaf(node, ttl, yield) }
+}
+
+func (v *View) eachLeaf(node, ttl uint32, yield func(*Draw, uint32) bool) bool {
+	n := v.nodes.ref(node)
+	if ttl = min(ttl, n.ttl); n.kind == leafNode {
+		return yield(n.draw, ttl)
+	}
+	for i := range *n.arms {
+		if !v.eachLeaf((*n.arms)[i].node, ttl, yield) {
+			return false
+		}
+	}
+	return true
 }
 
 // defaultRules gives the rules in the order in which they are tried: the first for everyone, lastResort, the rest from the end.

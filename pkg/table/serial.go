@@ -89,14 +89,13 @@ func (c *Compiler) nextDay() time.Time {
 	return time.Time{}
 }
 
-// noteDeclared has the default answers of a pool's services looked at when the pool is declared anew.
-func (c *Compiler) noteDeclared(p *poolState, declared *spec.Resource) {
-	if p.declared == declared {
+// noteDeclared has the default answers of a pool's services looked at when the pool, or the TTL of its answers, is declared anew.
+func (c *Compiler) noteDeclared(p *poolState, declared *spec.Resource, ttl uint32) {
+	if p.declared == declared && p.ttl == ttl {
 		return
 	}
-	was := p.declared
-	p.declared = declared
-	if was != nil && sameTold(was.Spec.(*spec.Pool), declared.Spec.(*spec.Pool)) {
+	same := p.declared != nil && p.ttl == ttl && sameTold(p.declared.Spec.(*spec.Pool), declared.Spec.(*spec.Pool))
+	if p.declared, p.ttl = declared, ttl; same {
 		return
 	}
 	for _, d := range p.draws {
@@ -147,7 +146,7 @@ func (c *Compiler) compileDefaults() {
 // To call it is never needed; the next Compile begins with it.
 func (c *Compiler) CatchUp() {
 	for _, s := range c.untold {
-		if s.defaults == 0 && s.compiled != nil && len(s.draws) == len(s.compiled.refs) {
+		if s.defaults == 0 && s.compiled != nil && len(s.steps) == len(s.compiled.steps) {
 			s.defaults = s.told()
 		}
 	}
@@ -156,7 +155,7 @@ func (c *Compiler) CatchUp() {
 
 // told hashes all that a secondary gets of a service.
 func (s *serviceState) told() uint64 {
-	h := uint64(s.compiled.TTL)
+	h := uint64(0)
 	order := s.compiled.defaultRules()
 	for f := range families {
 		h = steer.Hash(h, s.toldOf(f, order))
@@ -164,15 +163,17 @@ func (s *serviceState) told() uint64 {
 	return max(h, 1)
 }
 
-// toldOf hashes the default answer of a family, as Service.defaults gives it.
+// toldOf hashes the default answer of a family, as View.defaults gives it.
 func (s *serviceState) toldOf(f Family, rules []int) uint64 {
 	if !s.compiled.Serves(f) {
 		return 0
 	}
 	for _, rule := range rules {
-		for i, end := s.compiled.rule(rule); i < end; i++ {
-			if h := s.draws[i].toldOf(f); h != toldNothing {
-				return h
+		for i, end := s.compiled.row(rule); i < end; i++ {
+			for d, ttl := range s.steps[i].leaves(s.compiled.TTL) {
+				if h := d.toldOf(f); h != toldNothing {
+					return steer.Hash(h, uint64(ttl))
+				}
 			}
 		}
 	}
@@ -188,7 +189,7 @@ func (d *drawState) toldOf(f Family) uint64 {
 		return d.told[f]
 	}
 	d.told[f] = toldNothing
-	if data := d.draw.defaults(f, &d.key.extra); len(data) > 0 {
+	if data := d.draw.defaults(f, &d.form.extra); len(data) > 0 {
 		h := uint64(len(data))
 		for _, rdata := range data {
 			h = steer.Hash(h, steer.NameID(string(rdata)))
@@ -205,20 +206,23 @@ func (c *Compiler) renumberZones() {
 		if z == nil || z.compiled == nil || z.static == nil || c.dirty.zones[name] {
 			continue
 		}
-		if !slices.ContainsFunc(z.static.Sets, isSOA) {
-			continue
-		}
 		c.stampZone(z)
-		fresh := z.compiled.renumbered(z.nextSerial())
-		fresh.Day = c.today
-		c.relist(z, fresh)
+		if serial, ok := servedSerial(z.static, z.serial, z.added); ok {
+			fresh := z.compiled.renumbered(serial)
+			fresh.Day = c.today
+			c.relist(z, fresh)
+		}
 	}
 }
 
-// nextSerial gives the serial that the zone is to be served with.
-func (z *zoneState) nextSerial() uint32 {
-	data := z.static.Sets[slices.IndexFunc(z.static.Sets, isSOA)].Data[0]
-	return serialOf(be32(data[len(data)-20:]), z.serial, z.added)
+// servedSerial gives the serial that a zone is served with: see stampZone. Not ok: it has no SOA record.
+func servedSerial(static *zone.Zone, serial, added uint32) (uint32, bool) {
+	at := slices.IndexFunc(static.Sets, isSOA)
+	if at < 0 {
+		return 0, false
+	}
+	data := static.Sets[at].Data[0]
+	return serialOf(be32(data[len(data)-20:]), serial, added), true
 }
 
 // renumbered gives a copy of the zone with another serial. Signatures stay, but that of the SOA record.

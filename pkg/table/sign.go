@@ -171,11 +171,14 @@ type sigTable struct {
 	more map[uint64]*signature
 }
 
-// keptSig is the signature of the set with an id; see span.
+// keptSig is one signature.
 type keptSig struct {
-	id  uint64
+	id  uint64     // see sigID
 	sig *signature // nil: there is none
 }
+
+// sigID tells a service's signatures apart by what is signed: records of a content, and their TTL (RFC 4034, 3.1.4).
+func sigID(content uint64, ttl uint32) uint64 { return content + uint64(ttl)*0x9e3779b97f4a7c15 }
 
 const (
 	fewSigs = 4 // that fill a cache line

@@ -158,11 +158,12 @@ func (s *signer) dynamically(owner, key []byte, w *When, sign func(uint32) (*sig
 
 // SteeredSignature gives the RRSIG records of a decision's records as they stand at owner.
 func (z *Zone) SteeredSignature(s *Service, d *Decision, f Family, owner []byte, w *When) (Sig, bool) {
-	id := d.picks.id(d.Set)
+	content := d.picks.id(d.Set)
 	if s.sigs == nil || string(s.sigs.owner) != string(owner) { // a wildcard's, so each name has its own
-		key := dynamicKey(3, f.Type(), id, s.TTL)
-		return z.sigs.dynamically(owner, key[:], w, func(now uint32) (*signature, error) { return z.sigs.signSteered(d, s.TTL, f, owner, now) })
+		key := dynamicKey(3, f.Type(), content, d.TTL)
+		return z.sigs.dynamically(owner, key[:], w, func(now uint32) (*signature, error) { return z.sigs.signSteered(d, f, owner, now) })
 	}
+	id := sigID(content, d.TTL)
 	have := s.sigs.get(id)
 	must, ok := w.wanted(have)
 	if !must {
@@ -171,7 +172,7 @@ func (z *Zone) SteeredSignature(s *Service, d *Decision, f Family, owner []byte,
 	if !ok {
 		return Sig{}, false
 	}
-	fresh, err := s.sigs.signer.signSteered(d, s.TTL, f, owner, w.Now)
+	fresh, err := s.sigs.signer.signSteered(d, f, owner, w.Now)
 	if err != nil {
 		return Sig{}, false
 	}
@@ -179,9 +180,9 @@ func (z *Zone) SteeredSignature(s *Service, d *Decision, f Family, owner []byte,
 	return Sig{fresh.wire, fresh.count}, true
 }
 
-func (s *signer) signSteered(d *Decision, ttl uint32, f Family, owner []byte, now uint32) (*signature, error) {
+func (s *signer) signSteered(d *Decision, f Family, owner []byte, now uint32) (*signature, error) {
 	records, _ := d.Records(new([]byte))
-	wire, count, until, err := s.sign(nil, owner, f.Type(), ttl, dataOf(records), now)
+	wire, count, until, err := s.sign(nil, owner, f.Type(), d.TTL, dataOf(records), now)
 	return &signature{wire: wire, count: count, until: until}, err
 }
 

@@ -81,7 +81,7 @@ func newHarness(t *testing.T, yaml ...string) *harness {
 }
 
 // decode reads YAML; a zone's content is made canonical as pkg/change does.
-func decode(t *testing.T, gen uint64, yaml string) map[string][]Item {
+func decode(t testing.TB, gen uint64, yaml string) map[string][]Item {
 	t.Helper()
 	res, err := spec.Decode("test.yaml", []byte(yaml))
 	if err != nil {
@@ -699,7 +699,7 @@ func TestSettledViewAnswersTheSame(t *testing.T) {
 func settledAnswersTheSame(t *testing.T, answers int) {
 	h := newHarness(t, testZone, testPools, service("web", fmt.Sprintf("  pick: sticky\n  answers: %d\n  rules: [{pools: [eu]}]\n", answers)))
 	s := h.service("web.shop.gtm.example.")
-	table := h.view.draws.at(s.refs[0].draw).fams[IPv4].live.table
+	table := h.view.nodes.ref(s.steps[0]).draw.fams[IPv4].live.table
 	ask := func() (all []uint16) {
 		for i := range 500 {
 			var d Decision
@@ -730,6 +730,7 @@ func settledAnswersTheSame(t *testing.T, answers int) {
 
 // Scopes of sticky answers to short client subnets covered those of longer ones, with other answers (RFC 7871, 7.2.1).
 func TestStickyHashHasOneLength(t *testing.T) {
+	leaf := new(Draw).node(0)
 	for _, tc := range []struct {
 		net  string
 		bits uint8
@@ -737,8 +738,8 @@ func TestStickyHashHasOneLength(t *testing.T) {
 		p := netip.MustParsePrefix(tc.net)
 		n := NetOf(p.Addr(), uint8(p.Bits()))
 		first := NetOf(p.Addr(), tc.bits)
-		hash, bits := stickyHash(&Client{Subnet: n, Has: true}, false)
-		want, _ := stickyHash(&Client{Subnet: first, Has: true}, false)
+		hash, bits := leaf.hash(&Client{Subnet: n}, false)
+		want, _ := leaf.hash(&Client{Subnet: first}, false)
 		if bits != tc.bits || hash != want {
 			t.Errorf("%s hashes %d bits, as its first network does: %v", tc.net, bits, hash == want)
 		}

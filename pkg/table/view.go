@@ -1,6 +1,7 @@
 package table
 
 import (
+	"context"
 	"time"
 
 	"github.com/gti/gtm/pkg/dnswire"
@@ -23,7 +24,7 @@ type View struct {
 	zones    []*Zone   // those that are served first, void ones behind them
 	served   int       // how many those are
 	services chunked[Service]
-	draws    chunked[*Draw]
+	nodes    chunked[decisionNode]
 	parts    []*geo.Partition
 
 	serviceCount int
@@ -109,3 +110,31 @@ func (v *View) ServiceCount() int { return v.serviceCount }
 
 // ServiceCounts gives the counters of the services that ask for series.
 func (v *View) ServiceCounts() []*ServiceCounts { return v.counted }
+
+// Settle writes down the tables of sticky draws that the view is among the first to have: it answers the same before, but more
+// slowly. What it shares with a view that was settled before (nil: there is none) it leaves out: looking through all draws would
+// drive from the caches what queries need. It ends early with ctx.
+func (v *View) Settle(ctx context.Context, settled *View) {
+	for i, chunk := range v.nodes.chunks {
+		if settled != nil && i < len(settled.nodes.chunks) && settled.nodes.chunks[i] == chunk {
+			continue
+		}
+		for n := range chunk {
+			d := chunk[n].draw
+			if d == nil {
+				continue
+			}
+			for f := range d.fams {
+				for _, p := range []*picks{d.fams[f].live, d.fams[f].all} {
+					if p == nil || p.table == nil || p.table.Filled() {
+						continue
+					}
+					if ctx.Err() != nil {
+						return
+					}
+					p.table.Fill()
+				}
+			}
+		}
+	}
+}

@@ -32,8 +32,11 @@ type Zone struct {
 	Problems []string
 	// Void tells that the zone is declared and has no content that may be served: it was never copied, has expired, or is broken without
 	// an earlier form. All of its names are SERVFAIL, and not what the zone above says of them.
-	Void  bool
-	waste int // bytes of data that belonged to sets which have been replaced since
+	Void bool
+	// What the next form needs to be made from this one: see remade.
+	ordinary bool // as zoneInput.ordinary
+	debug    bool // with debugging names
+	waste    int  // bytes of data that belonged to sets which have been replaced since
 }
 
 // ZoneCounts counts the answers of a zone by RCODE, one row a worker. Each worker writes its own row alone.
@@ -126,7 +129,8 @@ type zoneBuilder struct {
 func newZone(in *zoneInput) (*Zone, error) {
 	apex := newWireKey(in.static.Apex, in.seed)
 	b := &zoneBuilder{in: in, at: make(map[string]uint32, len(in.services)+len(in.static.Sets)), sets: map[string][]zone.RRset{},
-		z: &Zone{Name: in.static.Origin, labels: apex.labels, Counts: in.counts, seed: in.seed}}
+		z: &Zone{Name: in.static.Origin, labels: apex.labels, Counts: in.counts, seed: in.seed,
+			ordinary: in.ordinary(), debug: in.debug}}
 	static := b.takeStatic()
 	for _, s := range static {
 		b.sets[string(s.Owner)] = append(b.sets[string(s.Owner)], s)

@@ -12,7 +12,8 @@ import (
 func TestCatalogMembers(t *testing.T) {
 	const head = "@ SOA a b 1 1 1 1 1\n@ NS invalid.\n"
 	for _, c := range []struct{ text, want, err string }{
-		{head + "version TXT 2\nx.zones PTR One.test.\ny.zones PTR two.test.\ngroup.x.zones TXT blue\nother PTR no.test.", "[one.test. two.test.]", ""},
+		{head + "version TXT 2\nx.zones PTR One.test.\ny.zones PTR two.test.\ngroup.x.zones TXT blue\nother PTR no.test.",
+			"[one.test. two.test.]", ""},
 		{head + "version TXT 2", "[]", ""},
 		{head + "x.zones PTR one.test.", "", "version 2"},
 		{head + "version TXT 1\nx.zones PTR one.test.", "", "version 2"},

@@ -89,7 +89,8 @@ func newDesk(t *testing.T, yaml string) *desk {
 	m := &memory{changed: make(chan struct{})}
 	d := &desk{t: t, m: m, w: change.New(change.Config{Store: m})}
 	var err error
-	if d.c, err = NewControl(ControlConfig{Changer: d.w, Changed: m.news, Keys: keyring(t), MinRefresh: 20 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}); err != nil {
+	if d.c, err = NewControl(ControlConfig{Changer: d.w, Changed: m.news, Keys: keyring(t), MinRefresh: 20 * time.Millisecond,
+		Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}); err != nil {
 		t.Fatal(err)
 	}
 	d.put(yaml)
@@ -175,35 +176,46 @@ func TestUpdate(t *testing.T) {
 		gone  []string
 		come  []string
 	}{
-		{name: "add", do: func(m *dns.Msg) { m.Insert(rrs(t, "new.dyn 60 A 192.0.2.3")) }, come: []string{"new.dyn.gtm.example. 60 IN A 192.0.2.3"}},
+		{name: "add", do: func(m *dns.Msg) { m.Insert(rrs(t, "new.dyn 60 A 192.0.2.3")) },
+			come: []string{"new.dyn.gtm.example. 60 IN A 192.0.2.3"}},
 		{name: "add what is there", do: func(m *dns.Msg) { m.Insert(rrs(t, "a.dyn 300 A 192.0.2.1")) }},
 		{name: "add with another TTL", do: func(m *dns.Msg) { m.Insert(rrs(t, "a.dyn 60 A 192.0.2.3")) },
 			gone: []string{"a.dyn.gtm.example. 300 IN A 192.0.2.1", "a.dyn.gtm.example. 300 IN A 192.0.2.2"},
-			come: []string{"a.dyn.gtm.example. 60 IN A 192.0.2.1", "a.dyn.gtm.example. 60 IN A 192.0.2.2", "a.dyn.gtm.example. 60 IN A 192.0.2.3"}},
-		{name: "ACME", do: func(m *dns.Msg) { m.Insert(rrs(t, "_acme-challenge 60 TXT \"token\"")) }, come: []string{"_acme-challenge.gtm.example. 60 IN TXT \"token\""}},
-		{name: "delete one", do: func(m *dns.Msg) { m.Remove(rrs(t, "a.dyn 0 A 192.0.2.2")) }, gone: []string{"a.dyn.gtm.example. 300 IN A 192.0.2.2"}},
+			come: []string{"a.dyn.gtm.example. 60 IN A 192.0.2.1", "a.dyn.gtm.example. 60 IN A 192.0.2.2",
+				"a.dyn.gtm.example. 60 IN A 192.0.2.3"}},
+		{name: "ACME", do: func(m *dns.Msg) { m.Insert(rrs(t, "_acme-challenge 60 TXT \"token\"")) },
+			come: []string{"_acme-challenge.gtm.example. 60 IN TXT \"token\""}},
+		{name: "delete one", do: func(m *dns.Msg) { m.Remove(rrs(t, "a.dyn 0 A 192.0.2.2")) },
+			gone: []string{"a.dyn.gtm.example. 300 IN A 192.0.2.2"}},
 		{name: "delete what is not there", do: func(m *dns.Msg) { m.Remove(rrs(t, "a.dyn 0 A 192.0.2.77")) }},
 		{name: "delete a set", do: func(m *dns.Msg) { m.RemoveRRset(rrs(t, "a.dyn 0 A 192.0.2.2")) },
 			gone: []string{"a.dyn.gtm.example. 300 IN A 192.0.2.1", "a.dyn.gtm.example. 300 IN A 192.0.2.2"}},
 		{name: "delete a name takes what the rule names", do: func(m *dns.Msg) { m.RemoveName(rrs(t, "a.dyn 0 A 192.0.2.2")) },
 			gone: []string{"a.dyn.gtm.example. 300 IN A 192.0.2.1", "a.dyn.gtm.example. 300 IN A 192.0.2.2"}},
 		{name: "delete a name, all types", key: "other", do: func(m *dns.Msg) { m.RemoveName(rrs(t, "a.dyn 0 A 192.0.2.2")) },
-			gone: []string{"a.dyn.gtm.example. 300 IN A 192.0.2.1", "a.dyn.gtm.example. 300 IN A 192.0.2.2", "a.dyn.gtm.example. 300 IN MX 5 ns1.gtm.example."}},
+			gone: []string{"a.dyn.gtm.example. 300 IN A 192.0.2.1", "a.dyn.gtm.example. 300 IN A 192.0.2.2",
+				"a.dyn.gtm.example. 300 IN MX 5 ns1.gtm.example."}},
 		{name: "replace in one message", do: func(m *dns.Msg) {
 			m.RemoveRRset(rrs(t, "a.dyn 0 A 192.0.2.2"))
 			m.Insert(rrs(t, "a.dyn 60 A 192.0.2.3"))
-		}, gone: []string{"a.dyn.gtm.example. 300 IN A 192.0.2.1", "a.dyn.gtm.example. 300 IN A 192.0.2.2"}, come: []string{"a.dyn.gtm.example. 60 IN A 192.0.2.3"}},
+		}, gone: []string{"a.dyn.gtm.example. 300 IN A 192.0.2.1", "a.dyn.gtm.example. 300 IN A 192.0.2.2"},
+			come: []string{"a.dyn.gtm.example. 60 IN A 192.0.2.3"}},
 		{name: "a CNAME replaces a CNAME", do: func(m *dns.Msg) { m.Insert(rrs(t, "c.dyn 60 CNAME w")) },
-			gone: []string{"c.dyn.gtm.example. 300 IN CNAME a.dyn.gtm.example."}, come: []string{"c.dyn.gtm.example. 60 IN CNAME w.gtm.example."}},
+			gone: []string{"c.dyn.gtm.example. 300 IN CNAME a.dyn.gtm.example."},
+			come: []string{"c.dyn.gtm.example. 60 IN CNAME w.gtm.example."}},
 		{name: "a CNAME beside data is ignored", do: func(m *dns.Msg) { m.Insert(rrs(t, "a.dyn 60 CNAME w")) }},
 		{name: "data beside a CNAME are ignored", do: func(m *dns.Msg) { m.Insert(rrs(t, "c.dyn 60 A 192.0.2.3")) }},
 		{name: "the apex keeps its last NS and SOA", key: "other", do: func(m *dns.Msg) { m.RemoveName(rrs(t, "@ 0 A 192.0.2.2")) }},
 		{name: "another name", do: func(m *dns.Msg) { m.Insert(rrs(t, "w 60 A 192.0.2.3")) }, rcode: dns.RcodeRefused},
 		{name: "another type", do: func(m *dns.Msg) { m.Insert(rrs(t, "a.dyn 60 SRV 1 1 1 w")) }, rcode: dns.RcodeRefused},
-		{name: "one of two is not allowed", do: func(m *dns.Msg) { m.Insert(rrs(t, "new.dyn 60 A 192.0.2.3", "w 60 A 192.0.2.3")) }, rcode: dns.RcodeRefused},
-		{name: "the apex NS without a rule that names it", key: "other", do: func(m *dns.Msg) { m.Insert(rrs(t, "@ 60 NS w")) }, rcode: dns.RcodeRefused},
-		{name: "no rule for the key", key: "none", do: func(m *dns.Msg) { m.Insert(rrs(t, "new.dyn 60 A 192.0.2.3")) }, rcode: dns.RcodeRefused},
-		{name: "signatures are made here", key: "other", do: func(m *dns.Msg) { m.Insert(rrs(t, "w 60 NSEC a A")) }, rcode: dns.RcodeFormatError},
+		{name: "one of two is not allowed", do: func(m *dns.Msg) { m.Insert(rrs(t, "new.dyn 60 A 192.0.2.3", "w 60 A 192.0.2.3")) },
+			rcode: dns.RcodeRefused},
+		{name: "the apex NS without a rule that names it", key: "other", do: func(m *dns.Msg) { m.Insert(rrs(t, "@ 60 NS w")) },
+			rcode: dns.RcodeRefused},
+		{name: "no rule for the key", key: "none", do: func(m *dns.Msg) { m.Insert(rrs(t, "new.dyn 60 A 192.0.2.3")) },
+			rcode: dns.RcodeRefused},
+		{name: "signatures are made here", key: "other", do: func(m *dns.Msg) { m.Insert(rrs(t, "w 60 NSEC a A")) },
+			rcode: dns.RcodeFormatError},
 		{name: "outside", do: func(m *dns.Msg) { m.Insert(rrs(t, "w.example. 60 A 192.0.2.3")) }, rcode: dns.RcodeNotZone},
 		{name: "name in use", do: func(m *dns.Msg) {
 			m.NameUsed(rrs(t, "a.dyn 0 A 192.0.2.2"))
@@ -213,8 +225,10 @@ func TestUpdate(t *testing.T) {
 			m.NameUsed(rrs(t, "zz.dyn 0 A 192.0.2.2"))
 			m.Insert(rrs(t, "new.dyn 60 A 192.0.2.3"))
 		}, rcode: dns.RcodeNameError},
-		{name: "name is in use, and should not", do: func(m *dns.Msg) { m.NameNotUsed(rrs(t, "a.dyn 0 A 192.0.2.2")) }, rcode: dns.RcodeYXDomain},
-		{name: "set is there, and should not", do: func(m *dns.Msg) { m.RRsetNotUsed(rrs(t, "a.dyn 0 A 192.0.2.2")) }, rcode: dns.RcodeYXRrset},
+		{name: "name is in use, and should not", do: func(m *dns.Msg) { m.NameNotUsed(rrs(t, "a.dyn 0 A 192.0.2.2")) },
+			rcode: dns.RcodeYXDomain},
+		{name: "set is there, and should not", do: func(m *dns.Msg) { m.RRsetNotUsed(rrs(t, "a.dyn 0 A 192.0.2.2")) },
+			rcode: dns.RcodeYXRrset},
 		{name: "set is not there", do: func(m *dns.Msg) { m.RRsetUsed(rrs(t, "a.dyn 0 TXT x")) }, rcode: dns.RcodeNXRrset},
 		{name: "set is as thought", do: func(m *dns.Msg) {
 			m.Used(rrs(t, "a.dyn 0 A 192.0.2.2", "a.dyn 0 A 192.0.2.1"))
@@ -245,7 +259,8 @@ func TestUpdate(t *testing.T) {
 			if changed := gone != "" || come != ""; changed != (len(d.m.states) == 2) {
 				t.Errorf("%d generations were made", len(d.m.states)-1)
 			}
-			if len(d.m.records) == 2 && (d.m.records[1].Author != "key/"+strings.TrimSuffix(key, ".") || !strings.Contains(d.m.records[1].Message, "127.0.0.1")) {
+			if len(d.m.records) == 2 && (d.m.records[1].Author != "key/"+strings.TrimSuffix(key, ".") ||
+				!strings.Contains(d.m.records[1].Message, "127.0.0.1")) {
 				t.Errorf("the history does not tell who it was: %+v", d.m.records[1])
 			}
 		})
@@ -294,7 +309,8 @@ func TestUpdateRaisesOwnSerial(t *testing.T) {
 	d := newDesk(t, updateZone+fmt.Sprintf(updateContent, 41))
 	m := new(dns.Msg).SetUpdate("gtm.example.")
 	m.Insert(rrs(t, "new.dyn 60 A 192.0.2.3"))
-	if rcode := d.send(m, "one.", oneSecret); rcode != 0 || !strings.Contains(d.m.zone("gtm.example.").Content, "hostmaster.gtm.example. 42 ") {
+	if rcode := d.send(m, "one.", oneSecret); rcode != 0 ||
+		!strings.Contains(d.m.zone("gtm.example.").Content, "hostmaster.gtm.example. 42 ") {
 		t.Errorf("%d: %s", rcode, d.m.zone("gtm.example.").Content)
 	}
 }
@@ -317,14 +333,16 @@ func TestUpdateNeedsTSIG(t *testing.T) {
 		t.Fatal(err)
 	}
 	reply := new(dns.Msg)
-	if err := reply.Unpack(d.c.Handle(context.Background(), wire, local)); err != nil || reply.Rcode != dns.RcodeRefused || len(d.m.states) != 1 {
+	if err := reply.Unpack(d.c.Handle(context.Background(), wire, local)); err != nil || reply.Rcode != dns.RcodeRefused ||
+		len(d.m.states) != 1 {
 		t.Errorf("without TSIG: %v, %v", reply, err)
 	}
 	m.SetTsig("one.", dns.HmacSHA256, 300, time.Now().Unix())
 	if wire, _, err = dns.TsigGenerate(m, otherSecret, "", false); err != nil {
 		t.Fatal(err)
 	}
-	if err := reply.Unpack(d.c.Handle(context.Background(), wire, local)); err != nil || reply.Rcode != dns.RcodeNotAuth || len(d.m.states) != 1 {
+	if err := reply.Unpack(d.c.Handle(context.Background(), wire, local)); err != nil || reply.Rcode != dns.RcodeNotAuth ||
+		len(d.m.states) != 1 {
 		t.Errorf("with a bad signature: %v, %v", reply, err)
 	}
 }

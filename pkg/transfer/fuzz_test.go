@@ -30,10 +30,12 @@ func FuzzIncoming(f *testing.F) {
 	}
 	soa := func(serial string) string { return "gtm.example. 60 IN SOA a. b. " + serial + " 1 1 1 1" }
 	f.Add(pack(soa("2"), "gtm.example. 60 IN NS a.", "version.gtm.example. 0 IN TXT 2"), pack(soa("2")))
-	f.Add(pack(soa("2"), soa("1"), "www.gtm.example. 60 IN A 192.0.2.1", soa("2"), "www.gtm.example. 60 IN A 192.0.2.2", soa("2")), []byte{})
+	f.Add(pack(soa("2"), soa("1"), "www.gtm.example. 60 IN A 192.0.2.1", soa("2"), "www.gtm.example. 60 IN A 192.0.2.2", soa("2")),
+		[]byte{})
 	f.Add(pack(soa("1")), pack("*.gtm.example. 60 IN TYPE65280 \\# 3 010203", soa("1")))
 	f.Fuzz(func(t *testing.T, first, second []byte) {
-		for _, text := range []string{"", "gtm.example. 60 IN SOA a. b. 1 1 1 1 1\ngtm.example. 60 IN NS a.\nwww.gtm.example. 60 IN A 192.0.2.1\n"} {
+		for _, text := range []string{"", "gtm.example. 60 IN SOA a. b. 1 1 1 1 1\ngtm.example. 60 IN NS a.\nwww.gtm.example. 60 IN A " +
+			"192.0.2.1\n"} {
 			in := &incoming{zone: "gtm.example."}
 			if text != "" {
 				have, err := parseContent(in.zone, text)

@@ -66,11 +66,14 @@ func TestHostilePrimaries(t *testing.T) {
 		lines []string
 		want  string
 	}{
-		{"the SOA record of a name below", []string{"x 60 SOA ns1 hostmaster 1 60 10 86400 60", "x 60 SOA ns1 hostmaster 1 60 10 86400 60"}, "x.gtm.example."},
-		{"another SOA record among the records", []string{soa, "@ 60 NS ns1", "x 60 SOA ns1 hostmaster 1 60 10 86400 60"}, "x.gtm.example."},
+		{"the SOA record of a name below", []string{"x 60 SOA ns1 hostmaster 1 60 10 86400 60", "x 60 SOA ns1 hostmaster 1 60 10 86400 60"},
+			"x.gtm.example."},
+		{"another SOA record among the records", []string{soa, "@ 60 NS ns1", "x 60 SOA ns1 hostmaster 1 60 10 86400 60"},
+			"x.gtm.example."},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := newDesk(t, "kind: Zone\ntenant: platform\nname: gtm.example.\nspec: {primaries: [{address: \""+sends(t, rrs(t, c.lines...))+"\"}]}\n")
+			d := newDesk(t, "kind: Zone\ntenant: platform\nname: gtm.example.\nspec: {primaries: [{address: \""+
+				sends(t, rrs(t, c.lines...))+"\"}]}\n")
 			_, err := d.c.refresh(t.Context(), "gtm.example.", d.m.zone("gtm.example.").Primaries)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want an error that names %s", err, c.want)

@@ -143,7 +143,8 @@ func parseKeys(text string) (map[string]*key, error) {
 			return keys, nil
 		}
 		if word != "key" {
-			return nil, fmt.Errorf("line %d: %q stands where a key statement should: key \"name\" { algorithm hmac-sha256; secret \"...\"; };", p.line, word)
+			return nil, fmt.Errorf("line %d: %q stands where a key statement should: key \"name\" { algorithm hmac-sha256; secret "+
+				"\"...\"; };", p.line, word)
 		}
 		line := p.line
 		k, err := p.key()

@@ -15,9 +15,12 @@ import (
 // TestLDNSVerifiesSignedTransfer has ldns look at a signed copy: chain, signatures, and the key that it starts from.
 func TestLDNSVerifiesSignedTransfer(t *testing.T) {
 	w := newWorld(t)
-	w.put(zoneYAML(anyone+"\n  grants: {shop: [shop.gtm.example.]}", "www A 192.0.2.1", "www TXT x", "sub NS ns.sub", "sub DS 1 13 2 "+strings.Repeat("00", 32),
-		"ns.sub A 192.0.2.2", "sub2 NS ns.sub2", "ns.sub2 A 192.0.2.2", "*.w TXT x", "a.b.c A 192.0.2.9", "x.y.a.b.c MX 5 WWW", "d DNAME www", "\\000\\200 TXT odd", "UPPER SRV 1 2 3 WWW"))
-	w.put("kind: Pool\ntenant: shop\nname: eu\nspec: {endpoints: [{name: a, addresses: [198.51.100.1, \"2001:db8::1\"]}, {name: b, addresses: [198.51.100.2]}]}\n")
+	w.put(zoneYAML(anyone+"\n  grants: {shop: [shop.gtm.example.]}", "www A 192.0.2.1", "www TXT x", "sub NS ns.sub", "sub DS 1 13 2 "+
+		strings.Repeat("00", 32),
+		"ns.sub A 192.0.2.2", "sub2 NS ns.sub2", "ns.sub2 A 192.0.2.2", "*.w TXT x", "a.b.c A 192.0.2.9", "x.y.a.b.c MX 5 WWW",
+		"d DNAME www", "\\000\\200 TXT odd", "UPPER SRV 1 2 3 WWW"))
+	w.put("kind: Pool\ntenant: shop\nname: eu\nspec: {endpoints: [{name: a, addresses: [198.51.100.1, \"2001:db8::1\"]}, {name: b, " +
+		"addresses: [198.51.100.2]}]}\n")
 	w.put("kind: Service\ntenant: shop\nname: web\nspec: {host: web.shop.gtm.example., https: {alpn: [h2]}, rules: [{pools: [eu]}]}\n")
 	w.sign("gtm.example.")
 	rrs := w.mustAXFR(w.tcp())

@@ -15,7 +15,8 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		tsig: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gtm_transfer_tsig_total",
 			Help: "Messages with a TSIG record, by what became of it: good, badkey, badsig, badtime, badtrunc."}, []string{"result"}),
 		transfers: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gtm_transfer_out_total",
-			Help: "Questions for zone transfers, by kind (axfr, ixfr) and result (sent, current, refused, failed)."}, []string{"kind", "result"}),
+			Help: "Questions for zone transfers, by kind (axfr, ixfr) and result (sent, current, refused, failed)."},
+			[]string{"kind", "result"}),
 		notifies: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gtm_transfer_notify_total",
 			Help: "NOTIFY messages sent, by result: answered, failed."}, []string{"result"}),
 	}

@@ -100,7 +100,8 @@ func TestTransferQuestionsThatAreNotServed(t *testing.T) {
 		{"IXFR without SOA", ask(dns.TypeIXFR, "gtm.example.", nil), true, dns.RcodeFormatError},
 		{"NOTIFY", ask(dns.TypeSOA, "gtm.example.", func(m *dns.Msg) { m.Opcode = dns.OpcodeNotify }), true, dns.RcodeRefused},
 		{"NOTIFY for another zone", ask(dns.TypeSOA, "example.", func(m *dns.Msg) { m.Opcode = dns.OpcodeNotify }), true, dns.RcodeNotAuth},
-		{"UPDATE", ask(dns.TypeSOA, "gtm.example.", func(m *dns.Msg) { m.Opcode = dns.OpcodeUpdate; m.SetEdns0(1232, false) }), true, dns.RcodeRefused},
+		{"UPDATE", ask(dns.TypeSOA, "gtm.example.", func(m *dns.Msg) { m.Opcode = dns.OpcodeUpdate; m.SetEdns0(1232, false) }), true,
+			dns.RcodeRefused},
 	} {
 		_, _, m := w.handle(c.wire, c.stream)
 		if m == nil || m.Rcode != c.rcode {
@@ -291,7 +292,8 @@ func TestSignedTransfer(t *testing.T) {
 		}
 	}
 	for id := range sets {
-		glue := strings.HasPrefix(id, "ns.sub") || id == "sub.gtm.example.NS" || id == "sub2.gtm.example.NS" || strings.HasSuffix(id, "RRSIG")
+		glue := strings.HasPrefix(id, "ns.sub") || id == "sub.gtm.example.NS" || id == "sub2.gtm.example.NS" ||
+			strings.HasSuffix(id, "RRSIG")
 		if covered[id] == glue {
 			t.Errorf("%s is signed: %v", id, covered[id])
 		}
@@ -303,7 +305,8 @@ func TestSignedTransfer(t *testing.T) {
 			t.Errorf("%v does not lead to the next", n)
 		}
 	}
-	if want := []string{"gtm.example.", "a.b.c.gtm.example.", "d.gtm.example.", "ns1.gtm.example.", "sub.gtm.example.", "sub2.gtm.example.", "*.w.gtm.example.", "www.gtm.example."}; !slices.Equal(order, want) {
+	if want := []string{"gtm.example.", "a.b.c.gtm.example.", "d.gtm.example.", "ns1.gtm.example.", "sub.gtm.example.", "sub2.gtm.example.",
+		"*.w.gtm.example.", "www.gtm.example."}; !slices.Equal(order, want) {
 		t.Errorf("the chain is %q", order)
 	}
 }
@@ -357,7 +360,8 @@ func TestDiffLeadsFromOneToTheOther(t *testing.T) {
 		draw := func() []rr {
 			var list []rr
 			for range r.IntN(20) {
-				list = append(list, rr{owner: []byte{1, byte('a' + r.IntN(3)), 0}, typ: uint16(1 + r.IntN(3)), ttl: uint32(r.IntN(2)), data: []byte{byte(r.IntN(3))}})
+				list = append(list, rr{owner: []byte{1, byte('a' + r.IntN(3)), 0}, typ: uint16(1 + r.IntN(3)), ttl: uint32(r.IntN(2)),
+					data: []byte{byte(r.IntN(3))}})
 			}
 			list = slices.DeleteFunc(list, func(x rr) bool { return x.typ == dns.TypeSOA })
 			slices.SortFunc(list, func(a, b rr) int { return a.compare(&b) })

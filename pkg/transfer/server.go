@@ -201,7 +201,8 @@ func (x *exchange) authenticate() (r Reply, ok bool) {
 
 // refuse tells of a TSIG error. The reply is signed unless key or signature were bad.
 func (x *exchange) refuse(code uint16) Reply {
-	x.s.metrics.tsig.WithLabelValues(map[uint16]string{badSig: "badsig", badKey: "badkey", badTime: "badtime", badTrunc: "badtrunc"}[code]).Inc()
+	x.s.metrics.tsig.WithLabelValues(map[uint16]string{badSig: "badsig", badKey: "badkey", badTime: "badtime",
+		badTrunc: "badtrunc"}[code]).Inc()
 	msg := x.begin(rcodeNotAuth)
 	now := uint64(x.s.cfg.Now().Unix())
 	if code == badKey || code == badSig {

@@ -240,7 +240,8 @@ func TestMisplacedTSIGIsFormErr(t *testing.T) {
 		for _, opcode := range []int{dns.OpcodeUpdate, dns.OpcodeNotify, dns.OpcodeQuery} {
 			m := new(dns.Msg).SetQuestion("gtm.example.", dns.TypeSOA)
 			m.Opcode = opcode
-			ts := &dns.TSIG{Hdr: dns.RR_Header{Name: "one.", Rrtype: dns.TypeTSIG, Class: dns.ClassANY}, Algorithm: dns.HmacSHA256, MAC: "00", MACSize: 1}
+			ts := &dns.TSIG{Hdr: dns.RR_Header{Name: "one.", Rrtype: dns.TypeTSIG, Class: dns.ClassANY}, Algorithm: dns.HmacSHA256,
+				MAC: "00", MACSize: 1}
 			a := &dns.A{Hdr: dns.RR_Header{Name: "a.gtm.example.", Rrtype: dns.TypeA, Class: dns.ClassINET}, A: []byte{192, 0, 2, 1}}
 			switch section {
 			case "answer":

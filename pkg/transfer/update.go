@@ -59,9 +59,10 @@ func (c *Control) update(ctx context.Context, x *exchange) uint16 {
 }
 
 func (c *Control) applyUpdate(ctx context.Context, u *updater, key spec.Key, author, from string) uint16 {
-	in := change.Input{Author: author, Message: "UPDATE from " + from + ": " + u.summary(), Edit: func(s *change.State) ([]*spec.Resource, []spec.Key, error) {
-		return u.edit(s.Get(key))
-	}}
+	in := change.Input{Author: author, Message: "UPDATE from " + from + ": " + u.summary(),
+		Edit: func(s *change.State) ([]*spec.Resource, []spec.Key, error) {
+			return u.edit(s.Get(key))
+		}}
 	plan, err := c.cfg.Changer.Plan(ctx, in)
 	if err == nil && !plan.Empty() {
 		_, err = c.cfg.Changer.Apply(ctx, plan)
@@ -115,7 +116,8 @@ func (u *updater) summary() string {
 
 // notData are types that stand for something else than records (RFC 6895, 3.1), and those that signing makes.
 func notData(t uint16) bool {
-	return t == 0 || t == dns.TypeOPT || t >= 128 && t <= 255 || t == dns.TypeRRSIG || t == dns.TypeNSEC || t == dns.TypeNSEC3 || t == dns.TypeNSEC3PARAM
+	return t == 0 || t == dns.TypeOPT || t >= 128 && t <= 255 || t == dns.TypeRRSIG || t == dns.TypeNSEC || t == dns.TypeNSEC3 ||
+		t == dns.TypeNSEC3PARAM
 }
 
 // prescan checks the form of both sections (RFC 2136, 3.2 and 3.4.1).
@@ -137,7 +139,8 @@ func (u *updater) prescan() uint16 {
 		case dns.ClassANY:
 			ok = h.Ttl == 0 && empty && (h.Rrtype == dns.TypeANY || !notData(h.Rrtype))
 		case dns.ClassNONE:
-			ok = h.Ttl == 0 && (prerequisite && empty && (h.Rrtype == dns.TypeANY || !notData(h.Rrtype)) || !prerequisite && !empty && !notData(h.Rrtype))
+			ok = h.Ttl == 0 && (prerequisite && empty && (h.Rrtype == dns.TypeANY || !notData(h.Rrtype)) || !prerequisite && !empty &&
+				!notData(h.Rrtype))
 		}
 		if !ok {
 			return dnswire.RcodeFormErr

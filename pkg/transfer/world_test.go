@@ -79,7 +79,8 @@ func (w *world) sign(zone string) {
 	apex, data := dns.Fqdn(zone), [][]byte{zsk.DNSKEY(), ksk.DNSKEY()}
 	wire := make([]byte, 256)
 	n, _ := dns.PackDomainName(apex, wire, 0, nil, false)
-	sig, err := ksk.Sign(wire[:n], dnssec.Labels(wire[:n]), dns.TypeDNSKEY, 3600, data, wire[:n], uint32(w.Now.Unix()-3600), uint32(w.Now.Unix()+1e6))
+	sig, err := ksk.Sign(wire[:n], dnssec.Labels(wire[:n]), dns.TypeDNSKEY, 3600, data, wire[:n], uint32(w.Now.Unix()-3600),
+		uint32(w.Now.Unix()+1e6))
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -114,7 +114,8 @@ func complete(origin, file string, rrs []record, d Defaults) ([]record, Problems
 	var problems Problems
 	if !has(dns.TypeNS) {
 		if len(d.Nameservers) == 0 {
-			problems = append(problems, Problem{File: file, Text: "zone " + origin + " has no NS record at its apex: add one, or declare spec.nameservers"})
+			problems = append(problems, Problem{File: file, Text: "zone " + origin +
+				" has no NS record at its apex: add one, or declare spec.nameservers"})
 		}
 		for _, ns := range d.Nameservers {
 			rrs = append(rrs, record{rr: &dns.NS{Hdr: hdr(dns.TypeNS, nsTTL), Ns: dns.CanonicalName(ns)}, key: key})
@@ -123,7 +124,8 @@ func complete(origin, file string, rrs []record, d Defaults) ([]record, Problems
 	if !has(dns.TypeSOA) {
 		mname := firstNS(origin, rrs)
 		if d.Contact == "" || mname == "" {
-			problems = append(problems, Problem{File: file, Text: "zone " + origin + " has no SOA record: add one, or declare spec.contact and spec.nameservers"})
+			problems = append(problems, Problem{File: file, Text: "zone " + origin +
+				" has no SOA record: add one, or declare spec.contact and spec.nameservers"})
 			return rrs, problems
 		}
 		rrs = append(rrs, record{key: key, rr: &dns.SOA{Hdr: hdr(dns.TypeSOA, soaTTL), Ns: mname, Mbox: mailbox(d.Contact),

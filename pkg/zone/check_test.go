@@ -24,7 +24,8 @@ func TestErrorsNameTheirLine(t *testing.T) {
 		{"a short digest", head + "w DS 1 13 2 abab\n", "f:4: w.example.org. DS: the digest has not the length"},
 		{"a bad escape", head + "w TXT \"; \\\" \\0321\" ; \\3\nv TXT a\\25b\n", "f:5: a backslash with a digit"},
 		{"too large an escape", head + "w\\256 TXT a\n", "f:4: a backslash with a digit"},
-		{"too much is generated", head + strings.Repeat("$GENERATE 0-65535 a$ A 192.0.2.1\n", 6), "f:8: $GENERATE makes more than 262144 records"},
+		{"too much is generated", head + strings.Repeat("$GENERATE 0-65535 a$ A 192.0.2.1\n", 6),
+			"f:8: $GENERATE makes more than 262144 records"},
 		{"$GENERATE has a range of its own", head + "$GENERATE 0-65536 a$ A 192.0.2.1\n", "f:4: "},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -52,7 +53,8 @@ func TestDoubtsAreWarnings(t *testing.T) {
 		{"glue by a wildcard", head + "w NS ns.w\n*.w A 192.0.2.1\n", ""},
 		{"a loop", head + "b CNAME c\nc CNAME a\na CNAME b\nd CNAME a\n", "f:6: a.example.org.: its CNAME leads back to itself"},
 		{"a DNAME into itself", head + "b DNAME c.b\n", "f:4: b.example.org. DNAME c.b.example.org. leads into itself"},
-		{"a TTL that is none", head + "b 2147483648 A 192.0.2.1\n", "f:4: b.example.org. A: the TTL 2147483648 is above 2147483647, and served as 0"},
+		{"a TTL that is none", head + "b 2147483648 A 192.0.2.1\n",
+			"f:4: b.example.org. A: the TTL 2147483648 is above 2147483647, and served as 0"},
 		{"a set that fits a message", head + addresses(3840), ""},
 		{"a set that fits no message", head + addresses(3841),
 			"f:4: b.example.org. A: 3841 records with 61456 bytes never fit a message, which has room for 61440"},
@@ -85,7 +87,8 @@ func TestGenerateTakesTheTTL(t *testing.T) {
 }
 
 func TestNamesOfAnyCaseAreOneRecord(t *testing.T) {
-	text, _, err := Canonical("example.org.", "f", head+"w MX 10 Mail\nw MX 10 mail\nw TYPE65280 \\# 1 41\nw TYPE65280 \\# 1 61\n", Defaults{})
+	text, _, err := Canonical("example.org.", "f", head+"w MX 10 Mail\nw MX 10 mail\nw TYPE65280 \\# 1 41\nw TYPE65280 \\# 1 61\n",
+		Defaults{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +110,8 @@ func TestTTLsAbove31BitsAreServedAsZero(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, s := range z.Sets {
-		if want := map[string]uint32{"\x01a\x07example\x03org\x00": 1<<31 - 1, "\x01b\x07example\x03org\x00": 0}; s.TTL != want[string(s.Owner)] && (s.Owner[1] == 'a' || s.Owner[1] == 'b') {
+		if want := map[string]uint32{"\x01a\x07example\x03org\x00": 1<<31 - 1,
+			"\x01b\x07example\x03org\x00": 0}; s.TTL != want[string(s.Owner)] && (s.Owner[1] == 'a' || s.Owner[1] == 'b') {
 			t.Errorf("%q is served with the TTL %d", s.Owner, s.TTL)
 		}
 	}

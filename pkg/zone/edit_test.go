@@ -15,7 +15,8 @@ import (
 func TestEditedZoneIsTheParsedOne(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	names := []string{"@", "a", "b", "b.a", "*.a", "c", "Z", `x\.y`, "mail"}
-	data := []string{"A 192.0.2.1", "A 192.0.2.2", "60 A 192.0.2.3", "AAAA 2001:db8::1", `TXT "a\010b;(" "c"`, "MX 10 mail", "NS ns.a", "SRV 1 2 3 a"}
+	data := []string{"A 192.0.2.1", "A 192.0.2.2", "60 A 192.0.2.3", "AAAA 2001:db8::1", `TXT "a\010b;(" "c"`, "MX 10 mail", "NS ns.a",
+		"SRV 1 2 3 a"}
 	records := map[string]bool{}
 	canonical := func() string {
 		lines := []string{"$TTL 300", "@ SOA ns1 host 1 2 3 4 5", "@ NS ns1"}
@@ -87,7 +88,8 @@ func TestEditLeavesMuchToParse(t *testing.T) {
 		{"what cannot be read", lines(0, 9), lines(0, 9) + "n9.edit.example.\t5\tIN\tA\t192.0.2\n", false},
 		{"a line that depends on others", lines(0, 9), lines(0, 9) + "\t5\tIN\tA\t192.0.2.1\n", false},
 		{"an old text with such lines", lines(0, 9) + "\t5\tIN\tA\t192.0.2.1\n", lines(0, 9), false},
-		{"an old text with braces", lines(0, 9) + "x.edit.example.\t5\tIN\tTXT\t(\na.edit.example.\t5\tIN\tA\t192.0.2.1 )\n", lines(0, 9), false},
+		{"an old text with braces", lines(0, 9) + "x.edit.example.\t5\tIN\tTXT\t(\na.edit.example.\t5\tIN\tA\t192.0.2.1 )\n",
+			lines(0, 9), false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			z, err := Parse("edit.example.", tc.old)
@@ -127,7 +129,8 @@ func TestEditJoinsAnOwnerWrittenInTwoWays(t *testing.T) {
 
 func TestCompareNames(t *testing.T) {
 	// the order of RFC 4034, 6.1
-	order := []string{"example.", "a.example.", "yljkjljk.a.example.", "z.a.example.", "zabc.a.example.", "z.example.", "\\001.z.example.", "*.z.example.", "\\200.z.example."}
+	order := []string{"example.", "a.example.", "yljkjljk.a.example.", "z.a.example.", "zabc.a.example.", "z.example.", "\\001.z.example.",
+		"*.z.example.", "\\200.z.example."}
 	for i := range order {
 		for j := range order {
 			a, _ := dnswire.AppendName(nil, order[i])

@@ -22,8 +22,10 @@ func TestExpand(t *testing.T) {
 	}
 	for _, tc := range []struct{ name, content, want, err string }{
 		{"nothing to include", "a A 192.0.2.9\n", "a A 192.0.2.9\n", ""},
-		{"origins come back", "$TTL 60\n$ORIGIN h.example.org.\n@ A 192.0.2.8\n$INCLUDE sub/hosts other.org.\n\tA 192.0.2.9\nc A 192.0.2.10\n",
-			"h.example.org.\t60\tIN\tA\t192.0.2.8\na.other.org.\t7\tIN\tA\t192.0.2.1\nb.deep.x.org.\t7\tIN\tA\t192.0.2.3\na.other.org.\t7\tIN\tA\t192.0.2.2\n" +
+		{"origins come back", "$TTL 60\n$ORIGIN h.example.org.\n@ A 192.0.2.8\n$INCLUDE sub/hosts other.org.\n\tA 192.0.2.9\nc A " +
+			"192.0.2.10\n",
+			"h.example.org.\t60\tIN\tA\t192.0.2.8\na.other.org.\t7\tIN\tA\t192.0.2.1\nb.deep.x.org.\t7\tIN\tA\t192.0.2.3\n" +
+				"a.other.org.\t7\tIN\tA\t192.0.2.2\n" +
 				"h.example.org.\t60\tIN\tA\t192.0.2.9\nc.h.example.org.\t60\tIN\tA\t192.0.2.10\n", ""},
 		{"a loop", "$INCLUDE loop\n", "", "loop:1: too deeply nested $INCLUDE"},
 		{"a loop of many ways", "$INCLUDE two\n", "", "two:1: too deeply nested $INCLUDE"},
@@ -116,7 +118,8 @@ func FuzzExpand(f *testing.F) {
 		if len(content)+len(included) > 2000 || strings.Contains(content+included, "GENERATE") && len(content)+len(included) > 200 {
 			return
 		}
-		text, places, err := Expand("example.org.", "a.zone", content, fstest.MapFS{"a.zone": {Data: []byte(content)}, "b.zone": {Data: []byte(included)}})
+		text, places, err := Expand("example.org.", "a.zone", content,
+			fstest.MapFS{"a.zone": {Data: []byte(content)}, "b.zone": {Data: []byte(included)}})
 		if err != nil {
 			if list, ok := err.(Problems); !ok || len(list) == 0 || len(list) > maxProblems+1 {
 				t.Fatalf("%T %v", err, err)

@@ -31,7 +31,8 @@ const maxContent = 256 << 20
 const leastLine = 10
 
 func tooLarge(file string, line, most int) Problems {
-	return Problems{{File: file, Line: line, Text: fmt.Sprintf("with all names written out it is larger than %d MiB: delegate a part of its names", most>>20)}}
+	return Problems{{File: file, Line: line,
+		Text: fmt.Sprintf("with all names written out it is larger than %d MiB: delegate a part of its names", most>>20)}}
 }
 
 // read parses a master file of which canonical text has most bytes at most; it may let one pass that is somewhat larger. $INCLUDE is

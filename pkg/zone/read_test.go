@@ -14,9 +14,11 @@ func TestEveryFaultOfTheContentIsTold(t *testing.T) {
 	}{
 		{"one after the other", head + "a A 192.0.2.999\nb A x\nc A 192.0.2.1\nd BOGUS x\n", []int{4, 5, 7}},
 		{"a blank owner behind a fault", head + "a A 192.0.2.999\n A 192.0.2.1\n\tA 192.0.2.300\n", []int{4, 6}},
-		{"many lines", head + "a TXT ( \"x;(\" ; \"(\n y\n z ) w ( \"1\n2\"\n) \\)\nb MX ( x\n a\n )\nc A 1\nd A 192.0.2.1\n", []int{10, 12}},
+		{"many lines", head + "a TXT ( \"x;(\" ; \"(\n y\n z ) w ( \"1\n2\"\n) \\)\nb MX ( x\n a\n )\nc A 1\nd A 192.0.2.1\n",
+			[]int{10, 12}},
 		{"data is missing", head + "a MX\nb A 192.0.2.1\nc MX 10\nd SRV 1 2\n", []int{4, 6, 7}},
-		{"directives", head + "$ORIGIN a..b\n$TTL x\n$INCLUDE /etc/passwd\n$NONE\n$GENERATE 1-x a A 192.0.2.1\na A 1\n", []int{4, 5, 6, 7, 8, 9}},
+		{"directives", head + "$ORIGIN a..b\n$TTL x\n$INCLUDE /etc/passwd\n$NONE\n$GENERATE 1-x a A 192.0.2.1\na A 1\n",
+			[]int{4, 5, 6, 7, 8, 9}},
 		{"escapes too", head + "a TXT \\25\nb A 1\nc TXT \\3\n", []int{4, 5, 6}},
 		{"at the end", head + "a A 1\nb A", []int{4, 5}},
 		{"a parenthesis that stays open", head + "a A 1\nb TXT ( x\nc A 1\n", []int{4, 6}},
@@ -59,7 +61,8 @@ func TestLongListsOfFaultsAreCutAndSaySo(t *testing.T) {
 			if n := len(problems); n < maxProblems || n > maxProblems+1 {
 				t.Fatalf("%d problems", n)
 			}
-			if last := problems[len(problems)-1].String(); tc.last != "" && last != tc.last || tc.last == "" && !strings.Contains(last, "more") {
+			if last := problems[len(problems)-1].String(); tc.last != "" && last != tc.last || tc.last == "" &&
+				!strings.Contains(last, "more") {
 				t.Errorf("the list ends with %s", last)
 			}
 		})
@@ -71,8 +74,9 @@ func TestFilesThatAreNoMasterFilesAreNotQuoted(t *testing.T) {
 	for name, content := range map[string]string{
 		"a token": "s3cr3t\n", "without an end": "s3cr3t", "pairs": "KEY=s3cr3t\nOTHER=s3cr3t\n",
 		"words":  "password s3cr3t\nlogin s3cr3t s3cr3t\n",
-		"a type": "x A s3cr3t\n", "yaml": "keys:\n- name: s3cr3t\n  secret: \"s3cr3t\"\n", "a number": "1 2 s3cr3t\n", "an escape": `s3cr3t\1`,
-		"class": "x IN s3cr3t y\n", "directive": "$TTL s3cr3t\n$ORIGIN s3cr3t..\n", "generate": "$GENERATE s3cr3t x A 192.0.2.1\n",
+		"a type": "x A s3cr3t\n", "yaml": "keys:\n- name: s3cr3t\n  secret: \"s3cr3t\"\n", "a number": "1 2 s3cr3t\n",
+		"an escape": `s3cr3t\1`,
+		"class":     "x IN s3cr3t y\n", "directive": "$TTL s3cr3t\n$ORIGIN s3cr3t..\n", "generate": "$GENERATE s3cr3t x A 192.0.2.1\n",
 		"PEM": "-----BEGIN s3cr3t-----\ns3cr3t+/=\n",
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -58,14 +58,16 @@ func TestProblems(t *testing.T) {
 }
 
 func TestAllProblemsAtOnce(t *testing.T) {
-	_, _, err := Canonical("example.org.", "f", "@ SOA ns1 h 1 2 3 4 5\n@ NS ns1.example.net.\na.example.net. A 192.0.2.1\nb.example.net. A 192.0.2.1\n", Defaults{})
+	_, _, err := Canonical("example.org.", "f",
+		"@ SOA ns1 h 1 2 3 4 5\n@ NS ns1.example.net.\na.example.net. A 192.0.2.1\nb.example.net. A 192.0.2.1\n", Defaults{})
 	if ps, ok := err.(Problems); !ok || len(ps) != 2 {
 		t.Errorf("%v", err)
 	}
 }
 
 func TestWarnings(t *testing.T) {
-	_, warnings, err := Canonical("example.org.", "f", "@ SOA ns1 h 1 2 3 4 5\n@ NS ns1\nwww 60 A 192.0.2.1\nwww 70 A 192.0.2.2\n", Defaults{})
+	_, warnings, err := Canonical("example.org.", "f", "@ SOA ns1 h 1 2 3 4 5\n@ NS ns1\nwww 60 A 192.0.2.1\nwww 70 A 192.0.2.2\n",
+		Defaults{})
 	if err != nil || len(warnings) != 2 {
 		t.Fatalf("%v, %v", warnings, err)
 	}
@@ -77,7 +79,9 @@ func TestWarnings(t *testing.T) {
 }
 
 func TestParse(t *testing.T) {
-	text, _, err := Canonical("example.org.", "f", "$TTL 60\n@ SOA ns1 h 1 2 3 4 5\n@ NS ns1\nNS1 A 192.0.2.1\nwww 60 A 192.0.2.2\nwww 50 A 192.0.2.1\n@ TYPE65280 \\# 3 010203\n", Defaults{})
+	text, _, err := Canonical("example.org.", "f",
+		"$TTL 60\n@ SOA ns1 h 1 2 3 4 5\n@ NS ns1\nNS1 A 192.0.2.1\nwww 60 A 192.0.2.2\nwww 50 A 192.0.2.1\n@ TYPE65280 \\# 3 010203\n",
+		Defaults{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +94,8 @@ func TestParse(t *testing.T) {
 		name, _, _ := dns.UnpackDomainName(s.Owner, 0)
 		fmt.Fprintf(&got, "%s %s %d %x\n", name, dns.Type(s.Type), s.TTL, s.Data)
 	}
-	want := "example.org. SOA 60 [036e7331076578616d706c65036f7267000168076578616d706c65036f726700" + "0000000100000002000000030000000400000005]\n" +
+	want := "example.org. SOA 60 [036e7331076578616d706c65036f7267000168076578616d706c65036f726700" +
+		"0000000100000002000000030000000400000005]\n" +
 		"example.org. NS 60 [036e7331076578616d706c65036f726700]\nexample.org. TYPE65280 60 [010203]\nns1.example.org. A 60 [c0000201]\n" +
 		"www.example.org. A 50 [c0000201 c0000202]\n"
 	if got.String() != want {
@@ -102,8 +107,8 @@ func TestParse(t *testing.T) {
 // text is not, so edges could not take the zone.
 func TestRecordsWithoutText(t *testing.T) {
 	const soa, ns = "@ SOA ns h 1 2 3 4 5\n", "@ NS ns.example.net.\n"
-	for _, content := range []string{soa + ns + "@ RRSIG TYPE0 13 2 60 20270101000000 20260101000000 1 example.org. AAAA\n", soa + ns + "x NSEC3 ",
-		soa + ns + "x MX ", ns + "@ SOA "} {
+	for _, content := range []string{soa + ns + "@ RRSIG TYPE0 13 2 60 20270101000000 20260101000000 1 example.org. AAAA\n",
+		soa + ns + "x NSEC3 ", soa + ns + "x MX ", ns + "@ SOA "} {
 		_, _, err := Canonical("example.org.", "f", content, Defaults{})
 		if err == nil || !strings.HasPrefix(err.Error(), "f") {
 			t.Errorf("%q: %v", content, err)
@@ -136,7 +141,8 @@ func TestAnApexMayBeAnyName(t *testing.T) {
 		`a\.b\032c.\000`: `a\.b\ c.\000.`,
 	} {
 		below := "." + strings.TrimPrefix(written, ".")
-		text, warnings, err := Canonical(origin, "f", "@ SOA ns h 1 2 3 4 5\n@ NS ns\n*.d A 192.0.2.1\nw NS x.y.d\nv NS x.y.e\n", Defaults{})
+		text, warnings, err := Canonical(origin, "f", "@ SOA ns h 1 2 3 4 5\n@ NS ns\n*.d A 192.0.2.1\nw NS x.y.d\nv NS x.y.e\n",
+			Defaults{})
 		if err != nil {
 			t.Errorf("%s: %v", origin, err)
 			continue

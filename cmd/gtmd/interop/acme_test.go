@@ -30,7 +30,8 @@ func TestCertbotPutsUpItsChallenge(t *testing.T) {
 	script := writeFile(t, t.TempDir(), "challenge.py", certbotScript)
 	for _, step := range []struct{ act, want string }{{"add", "challenge-token"}, {"delete", ""}} {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		output, err := exec.CommandContext(ctx, "/usr/bin/python3", script, d.dns.Addr().String(), port(d.dns), tsigName, tsigSecret, step.act).CombinedOutput()
+		output, err := exec.CommandContext(ctx, "/usr/bin/python3", script, d.dns.Addr().String(), port(d.dns), tsigName, tsigSecret,
+			step.act).CombinedOutput()
 		cancel()
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", step.act, err, output)

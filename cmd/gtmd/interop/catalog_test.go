@@ -105,9 +105,11 @@ zone:
 func TestCatalogOfNamedIsConsumed(t *testing.T) {
 	dir, own, dnsPort := t.TempDir(), gtmtest.FreePort(t), gtmtest.FreePort(t)
 	writeFile(t, dir, "db", "$TTL 300\n@ SOA ns1 hostmaster 5 86400 86400 864000 60\n@ NS ns1\nns1 A 127.0.0.1\n")
-	writeFile(t, dir, "cat", "$TTL 0\n@ SOA invalid. invalid. 5 86400 86400 864000 0\n@ NS invalid.\nversion TXT \"2\"\nx.zones PTR one.test.\n")
+	writeFile(t, dir, "cat", "$TTL 0\n@ SOA invalid. invalid. 5 86400 86400 864000 0\n@ NS invalid.\nversion TXT \"2\"\nx.zones PTR "+
+		"one.test.\n")
 	primary := func(name, file string) string {
-		return fmt.Sprintf("zone %q { type primary; file %q; allow-transfer { key one; }; allow-update { key one; }; notify explicit; also-notify { 127.0.0.1 port %s key one; }; };\n",
+		return fmt.Sprintf("zone %q { type primary; file %q; allow-transfer { key one; }; allow-update { key one; }; notify explicit; "+
+			"also-notify { 127.0.0.1 port %s key one; }; };\n",
 			name, file, port(dnsPort))
 	}
 	conf := writeFile(t, dir, "conf", fmt.Sprintf(`
@@ -116,7 +118,8 @@ options {
   recursion no; dnssec-validation no; notify-delay 0;
 };
 controls { };
-%[3]s`, port(own), dir, tsigKeys)+primary("cat.test", "cat")+strings.Replace(primary("one.test", "db"), "allow-update { key one; }; ", "", 1)+
+%[3]s`, port(own), dir, tsigKeys)+primary("cat.test", "cat")+
+		strings.Replace(primary("one.test", "db"), "allow-update { key one; }; ", "", 1)+
 		strings.Replace(primary("two.test", "db"), "allow-update { key one; }; ", "", 1))
 	startProcess(t, exec.Command("named", "-g", "-c", conf))
 	eventually(t, startTimeout, "named answers", func() error { _, err := serialOf(own, "one.test."); return err })
@@ -129,12 +132,13 @@ spec:
 `, own))
 	d := &daemon{dns: dnsPort, data: t.TempDir()}
 	d.http = "http://" + gtmtest.FreePort(t).String()
-	d.process = startProcess(t, exec.Command(bin+"/gtmd", "--data", d.data, "--dns", d.dns.String(), "--http", strings.TrimPrefix(d.http, "http://"),
-		"--roles", "edge,control", "--tsig-keys", keyFile(t), "--apply", apply))
+	d.process = startProcess(t, exec.Command(bin+"/gtmd", "--data", d.data, "--dns", d.dns.String(), "--http",
+		strings.TrimPrefix(d.http, "http://"), "--roles", "edge,control", "--tsig-keys", keyFile(t), "--apply", apply))
 	d.waitReady(t)
 	answers(t, d.dns, "one.test.", true)
 	answers(t, d.dns, "two.test.", false)
-	if output, err := nsupdate(t, own, tsigSecret, "zone cat.test.\nupdate add y.zones.cat.test. 0 PTR two.test.\nupdate delete x.zones.cat.test. PTR"); err != nil {
+	if output, err := nsupdate(t, own, tsigSecret,
+		"zone cat.test.\nupdate add y.zones.cat.test. 0 PTR two.test.\nupdate delete x.zones.cat.test. PTR"); err != nil {
 		t.Fatalf("nsupdate: %v\n%s", err, output)
 	}
 	answers(t, d.dns, "two.test.", true)

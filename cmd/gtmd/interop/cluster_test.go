@@ -97,7 +97,8 @@ func TestClusterLosesAMember(t *testing.T) {
 	c := startCluster(t)
 	client := c.client(t)
 	victim := c.leader(t, client)
-	one := startGtmd(t, t.TempDir(), "--roles", "control,edge", "--id", "one", "--etcd", strings.Join(c.endpoints(), ","), "--apply", landsJob(t))
+	one := startGtmd(t, t.TempDir(), "--roles", "control,edge", "--id", "one", "--etcd", strings.Join(c.endpoints(), ","),
+		"--apply", landsJob(t))
 	two := startGtmd(t, t.TempDir(), "--roles", "edge", "--id", "two", "--etcd", c.members[victim].Client)
 	resyncs := metric(t, two, "gtm_store_resyncs_total")
 

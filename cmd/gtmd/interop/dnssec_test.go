@@ -88,7 +88,8 @@ func TestDelvValidates(t *testing.T) {
 	}
 	anchors := writeFile(t, t.TempDir(), "anchors", b.String())
 	for _, k := range signedKinds {
-		output, err := exec.Command("delv", "@127.0.0.1", "-p", port(s.dns), "-a", anchors, "+root=gtm.test", "-t", k.typ, k.name).CombinedOutput()
+		output, err := exec.Command("delv", "@127.0.0.1", "-p", port(s.dns), "-a", anchors, "+root=gtm.test", "-t", k.typ,
+			k.name).CombinedOutput()
 		want := "; fully validated"
 		switch {
 		case k.insecure && k.answer == "":
@@ -122,7 +123,8 @@ func TestUnboundValidates(t *testing.T) {
 					}
 				}
 			}
-			for client, want := range map[string]string{"81.2.69.0/24": "198.51.100.", "8.8.8.0/24": "203.0.113.", "1.1.8.0/24": "203.0.113.", "91.198.174.0/24": "198.51.100."} {
+			for client, want := range map[string]string{"81.2.69.0/24": "198.51.100.", "8.8.8.0/24": "203.0.113.",
+				"1.1.8.0/24": "203.0.113.", "91.198.174.0/24": "198.51.100."} {
 				if !strings.Contains(v.modules, "subnetcache") {
 					continue
 				}
@@ -157,7 +159,8 @@ func answerText(r *dns.Msg) string {
 // aggressiveNames are names of which some exist, some are made, and some do neither.
 func aggressiveNames(random *rand.Rand, n int) []string {
 	labels := strings.Fields("a b www w c x y ns1 ent old new child open shop web all nothing mail known to-www zz *")
-	below := strings.Fields("gtm.test. w.gtm.test. ent.gtm.test. c.gtm.test. old.gtm.test. new.gtm.test. shop.gtm.test. child.gtm.test. w.child.gtm.test. open.gtm.test. nothing.gtm.test. all.shop.gtm.test.")
+	below := strings.Fields("gtm.test. w.gtm.test. ent.gtm.test. c.gtm.test. old.gtm.test. new.gtm.test. shop.gtm.test. child.gtm.test. " +
+		"w.child.gtm.test. open.gtm.test. nothing.gtm.test. all.shop.gtm.test.")
 	names := []string{}
 	for _, k := range signedKinds {
 		switch k.name {
@@ -189,7 +192,8 @@ func TestAggressiveCacheDeniesNothingElse(t *testing.T) {
 	between := startRelay(t, s.dns)
 	at := s.startValidator(t, between.front.LocalAddr().(*net.UDPAddr).AddrPort(), validators[2].modules, validators[2].more)
 
-	types := []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeTXT, dns.TypeMX, dns.TypeHTTPS, dns.TypeCNAME, dns.TypeNS, dns.TypeDS, dns.TypeSRV, dns.TypeDNAME, dns.TypeCAA}
+	types := []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeTXT, dns.TypeMX, dns.TypeHTTPS, dns.TypeCNAME, dns.TypeNS, dns.TypeDS, dns.TypeSRV,
+		dns.TypeDNAME, dns.TypeCAA}
 	type question struct {
 		name string
 		typ  uint16
@@ -225,7 +229,8 @@ func TestAggressiveCacheDeniesNothingElse(t *testing.T) {
 		}
 	}
 	upstream := between.count.Load() - before
-	t.Logf("%d questions through one cache, %d of them different, %d wrong; unbound asked us %d times", asked, len(questions), wrong, upstream)
+	t.Logf("%d questions through one cache, %d of them different, %d wrong; unbound asked us %d times", asked, len(questions),
+		wrong, upstream)
 	if upstream > int64(len(questions))*3/4 {
 		t.Errorf("unbound asked %d times for %d questions: it did not conclude from denials", upstream, len(questions))
 	}

@@ -46,7 +46,8 @@ func newAuthority(t *testing.T) *authority {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "the test's authority"}, IsCA: true,
-		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
@@ -66,8 +67,8 @@ func (a *authority) issue(t *testing.T, serial int64, certFile, keyFile string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: serverName}, DNSNames: []string{serverName},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: serverName},
+		DNSNames: []string{serverName}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
 	if err != nil {
 		t.Fatal(err)
@@ -110,9 +111,12 @@ func startGuarded(t *testing.T, args ...string) *guarded {
 	dir := t.TempDir()
 	g.certFile, g.keyFile = filepath.Join(dir, "ns.crt"), filepath.Join(dir, "ns.key")
 	g.issue(t, 100, g.certFile, g.keyFile)
-	apply := writeFile(t, t.TempDir(), "start.yaml", primaryZone(nil, "www A 192.0.2.1", "mail MX 10 www")+"---\n"+shopResources("198.51.100.1")+everyone)
-	g.daemon = startGtmd(t, t.TempDir(), append([]string{"--roles", "edge,control", "--id", "edge-7", "--tsig-keys", keyFile(t), "--apply", apply,
-		"--tls", g.tls.String(), "--https", g.https.String(), "--quic", g.quic.String(), "--cert", g.certFile + "," + g.keyFile}, args...)...)
+	apply := writeFile(t, t.TempDir(), "start.yaml", primaryZone(nil, "www A 192.0.2.1", "mail MX 10 www")+"---\n"+
+		shopResources("198.51.100.1")+everyone)
+	g.daemon = startGtmd(t, t.TempDir(), append([]string{"--roles", "edge,control", "--id", "edge-7", "--tsig-keys", keyFile(t),
+		"--apply", apply,
+		"--tls", g.tls.String(), "--https", g.https.String(), "--quic", g.quic.String(), "--cert", g.certFile + "," + g.keyFile},
+		args...)...)
 	return g
 }
 
@@ -126,8 +130,8 @@ spec: {host: everyone.shop.gtm.test., pick: all, rules: [{pools: [eu]}]}
 
 // guardedQuestions have answers that are the same each time, but for the order of records.
 var guardedQuestions = []struct{ name, typ string }{
-	{"www.gtm.test.", "A"}, {"mail.gtm.test.", "MX"}, {"everyone.shop.gtm.test.", "A"}, {"everyone.shop.gtm.test.", "AAAA"}, {"gtm.test.", "SOA"},
-	{"www.gtm.test.", "TXT"}, {"nothing.gtm.test.", "A"}, {"x.w.gtm.test.", "TXT"}, {"host.sub.gtm.test.", "A"},
+	{"www.gtm.test.", "A"}, {"mail.gtm.test.", "MX"}, {"everyone.shop.gtm.test.", "A"}, {"everyone.shop.gtm.test.", "AAAA"},
+	{"gtm.test.", "SOA"}, {"www.gtm.test.", "TXT"}, {"nothing.gtm.test.", "A"}, {"x.w.gtm.test.", "TXT"}, {"host.sub.gtm.test.", "A"},
 }
 
 // records sorts what a client printed of records; comments and empty lines go.
@@ -180,7 +184,8 @@ func TestEncryptedTransports(t *testing.T) {
 				t.Errorf("who answers:\n%s", output)
 			}
 			wrong := strings.Fields(strings.Replace(c.args, serverName, "other.example", 1))
-			output, err := exec.Command(c.client, append([]string{"-p", port(c.at), "@127.0.0.1", "www.gtm.test", "+time=2", "+retry=0"}, wrong...)...).CombinedOutput()
+			output, err := exec.Command(c.client, append([]string{"-p", port(c.at), "@127.0.0.1", "www.gtm.test", "+time=2", "+retry=0"},
+				wrong...)...).CombinedOutput()
 			if strings.Contains(string(output), "192.0.2.1") {
 				t.Errorf("%v: it takes the certificate for another name, so it did not check it: %s", err, output)
 			}
@@ -198,7 +203,8 @@ func TestCurlOverHTTPS(t *testing.T) {
 		t.Fatal(err)
 	}
 	url := "https://" + serverName + ":" + port(g.https) + "/dns-query"
-	base := []string{"-sS", "--cacert", g.file, "--resolve", serverName + ":" + port(g.https) + ":127.0.0.1", "-H", "accept: application/dns-message"}
+	base := []string{"-sS", "--cacert", g.file, "--resolve", serverName + ":" + port(g.https) + ":127.0.0.1", "-H",
+		"accept: application/dns-message"}
 	body := writeFile(t, t.TempDir(), "query", string(query))
 	for name, args := range map[string][]string{
 		"GET, HTTP/2":    {"--http2", url + "?dns=" + base64.RawURLEncoding.EncodeToString(query)},
@@ -207,7 +213,8 @@ func TestCurlOverHTTPS(t *testing.T) {
 		"POST, HTTP/1.1": {"--http1.1", "-H", "content-type: application/dns-message", "--data-binary", "@" + body, url},
 	} {
 		reply := filepath.Join(t.TempDir(), "reply")
-		told := run(t, "curl", slices.Concat(base, []string{"-o", reply, "-w", "HTTP/%{http_version} %{http_code} %{content_type} %header{cache-control}"}, args)...)
+		told := run(t, "curl", slices.Concat(base,
+			[]string{"-o", reply, "-w", "HTTP/%{http_version} %{http_code} %{content_type} %header{cache-control}"}, args)...)
 		_, version, _ := strings.Cut(name, ", ")
 		if want := version + " 200 application/dns-message max-age=300"; told != want {
 			t.Errorf("%s: %q, want %q", name, told, want)

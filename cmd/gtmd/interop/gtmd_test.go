@@ -198,5 +198,6 @@ func port(a netip.AddrPort) string { return strconv.Itoa(int(a.Port())) }
 // gtmctl runs gtmctl against a gtmd.
 func gtmctl(t *testing.T, d *daemon, args ...string) string {
 	t.Helper()
-	return run(t, filepath.Join(bin, "gtmctl"), append([]string{"--server", d.http, "--token-file", filepath.Join(d.data, "token")}, args...)...)
+	return run(t, filepath.Join(bin, "gtmctl"),
+		append([]string{"--server", d.http, "--token-file", filepath.Join(d.data, "token")}, args...)...)
 }

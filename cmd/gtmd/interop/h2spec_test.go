@@ -14,8 +14,8 @@ import (
 // h2spec is what judges HTTP/2, by its module and version.
 const h2spec = "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible"
 
-// notOurs are what h2spec finds and we leave so: two rules of RFC 7540 on priorities, which RFC 9113 took away; and two where it sends on in a
-// stream that has had its whole answer by then, since GET needs no more than its header.
+// notOurs are what h2spec finds and we leave so: two rules of RFC 7540 on priorities, which RFC 9113 took away; and two where it sends on
+// in a stream that has had its whole answer by then, since GET needs no more than its header.
 var notOurs = []string{
 	"8: closed: Sends a DATA frame after sending RST_STREAM frame",
 	"1: Sends HEADERS frame that depend on itself",
@@ -31,7 +31,8 @@ func TestH2spec(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	address := startGuarded(t).https
-	out, _ := exec.Command(filepath.Join(dir, "h2spec"), "-t", "-k", "-h", address.Addr().String(), "-p", strconv.Itoa(int(address.Port())), "-P", "/dns-query").CombinedOutput()
+	out, _ := exec.Command(filepath.Join(dir, "h2spec"), "-t", "-k", "-h", address.Addr().String(), "-p", strconv.Itoa(int(address.Port())),
+		"-P", "/dns-query").CombinedOutput()
 	counted := regexp.MustCompile(`(\d+) tests, (\d+) passed, \d+ skipped, (\d+) failed`).FindStringSubmatch(string(out))
 	if counted == nil {
 		t.Fatalf("h2spec says %s", out)

@@ -149,12 +149,14 @@ func TestHonestBesideHostile(t *testing.T) {
 		var slowest time.Duration
 		for range 20 {
 			start := time.Now()
-			output := run(t, h.client, append([]string{"-p", port(h.at), "@127.0.0.1", "www.gtm.test", "+retry=0", "+time=10"}, h.args...)...)
+			output := run(t, h.client, append([]string{"-p", port(h.at), "@127.0.0.1", "www.gtm.test", "+retry=0", "+time=10"},
+				h.args...)...)
 			slowest = max(slowest, time.Since(start))
 			if !strings.Contains(output, "192.0.2.1") {
 				t.Fatalf("by %s:\n%s", h.name, output)
 			}
 		}
-		t.Logf("by %s: 20 of 20 answered, the slowest in %v, beside %d, %d and %d hostile clients", h.name, slowest, held[0].Load(), held[1].Load(), held[2].Load())
+		t.Logf("by %s: 20 of 20 answered, the slowest in %v, beside %d, %d and %d hostile clients", h.name, slowest, held[0].Load(),
+			held[1].Load(), held[2].Load())
 	}
 }

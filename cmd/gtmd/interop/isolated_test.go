@@ -230,8 +230,10 @@ func (s *steadyWriter) change() {
 	s.made++
 	message := fmt.Sprintf("change %d", s.made)
 	begun := time.Now()
-	record, err := s.store.Commit(context.Background(), store.Change{Tenant: "shop", Base: s.head, Message: message, Author: "interop", Time: begun,
-		Put: []*spec.Resource{{Key: spec.Key{Tenant: "shop", Kind: spec.KindSite, Name: fmt.Sprintf("s%d", s.made%10)}, Spec: &spec.Site{Region: "EU"}}}})
+	record, err := s.store.Commit(context.Background(), store.Change{Tenant: "shop", Base: s.head, Message: message,
+		Author: "interop", Time: begun,
+		Put: []*spec.Resource{{Key: spec.Key{Tenant: "shop", Kind: spec.KindSite, Name: fmt.Sprintf("s%d", s.made%10)},
+			Spec: &spec.Site{Region: "EU"}}}})
 	s.longest = max(s.longest, time.Since(begun))
 	var conflict *store.ConflictError
 	switch {
@@ -251,7 +253,8 @@ func (s *steadyWriter) change() {
 func (s *steadyWriter) steadily(t *testing.T) {
 	t.Helper()
 	begun, before := time.Now(), len(s.acked)
-	for since := time.Duration(0); since < isolatedAtLeast || since < isolatedWithin && len(s.acked) < before+isolatedLeast; since = time.Since(begun) {
+	for since := time.Duration(0); since < isolatedAtLeast || since < isolatedWithin &&
+		len(s.acked) < before+isolatedLeast; since = time.Since(begun) {
 		s.change()
 	}
 	n := len(s.acked) - before

@@ -148,7 +148,8 @@ func TestRateLimit(t *testing.T) {
 		d := limited(t, "--rate-limit", fmt.Sprint(burstRate), "--rate-exempt", "127.0.7.0/24,192.0.2.0/24")
 		r := sendBurst(t, d, "127.0.1.1")
 		t.Logf("%+v", r)
-		if r.received != burst || r.full+r.cut != burst || r.full < 2*burstRate || r.full > r.most() || float64(r.cut) != r.limited || r.slipped != r.limited {
+		if r.received != burst || r.full+r.cut != burst || r.full < 2*burstRate || r.full > r.most() || float64(r.cut) != r.limited ||
+			r.slipped != r.limited {
 			t.Errorf("want %d answers at most, and all the others truncated: %+v", r.most(), r)
 		}
 		output := run(t, "dig", "-b", "127.0.1.1", "@127.0.0.1", "-p", port(d.dns), "www.gtm.test", "+nocookie", "+tcp")
@@ -166,13 +167,15 @@ func TestRateLimit(t *testing.T) {
 		d := limited(t, "--rate-limit", fmt.Sprint(burstRate), "--rate-exempt", "192.0.2.0/24", "--rate-slip", "2", "--workers", "1")
 		r := sendBurst(t, d, "127.0.1.1")
 		t.Logf("%+v", r)
-		if r.full > r.most() || float64(r.cut) != r.slipped || r.slipped+r.dropped != r.limited || r.slipped < r.dropped-1 || r.slipped > r.dropped+1 {
+		if r.full > r.most() || float64(r.cut) != r.slipped || r.slipped+r.dropped != r.limited || r.slipped < r.dropped-1 ||
+			r.slipped > r.dropped+1 {
 			t.Errorf("want every second of what is too much truncated, and the other not answered: %+v", r)
 		}
 	})
 	t.Run("slip 0", func(t *testing.T) {
 		d := limited(t, "--rate-limit", fmt.Sprint(burstRate), "--rate-exempt", "192.0.2.0/24", "--rate-slip", "0")
-		if r := sendBurst(t, d, "127.0.1.1"); r.full > r.most() || r.cut != 0 || r.slipped != 0 || r.dropped != r.limited || r.limited != float64(burst-r.full) {
+		if r := sendBurst(t, d, "127.0.1.1"); r.full > r.most() || r.cut != 0 || r.slipped != 0 || r.dropped != r.limited ||
+			r.limited != float64(burst-r.full) {
 			t.Errorf("want nothing of what is too much answered: %+v", r)
 		}
 	})
@@ -197,7 +200,8 @@ func learnCookie(t *testing.T, d *daemon, from string) dns.EDNS0 {
 	m := new(dns.Msg).SetQuestion("www.gtm.test.", dns.TypeA)
 	m.SetEdns0(1232, false)
 	m.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "0123456789abcdef"}}
-	client := &dns.Client{Timeout: 5 * time.Second, Dialer: &net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(from), 0))}}
+	client := &dns.Client{Timeout: 5 * time.Second,
+		Dialer: &net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(from), 0))}}
 	r, _, err := client.Exchange(m, d.dns.String())
 	if err != nil {
 		t.Fatal(err)

@@ -32,7 +32,8 @@ func buildAndRun(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	bin = dir
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", dir+string(filepath.Separator), "github.com/gti/gtm/cmd/gtmd", "github.com/gti/gtm/cmd/gtmctl")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", dir+string(filepath.Separator), "github.com/gti/gtm/cmd/gtmd",
+		"github.com/gti/gtm/cmd/gtmctl")
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "building gtmd and gtmctl:", err)

@@ -54,7 +54,8 @@ func startClusterBy(t *testing.T, change func(*member)) *cluster {
 	dir := t.TempDir()
 	var peers []string
 	for i := range 3 {
-		m := member{Name: fmt.Sprintf("m%d", i+1), Client: "http://" + gtmtest.FreePort(t).String(), Peer: "http://" + gtmtest.FreePort(t).String()}
+		m := member{Name: fmt.Sprintf("m%d", i+1), Client: "http://" + gtmtest.FreePort(t).String(), Peer: "http://" +
+			gtmtest.FreePort(t).String()}
 		m.Dir = filepath.Join(dir, m.Name)
 		change(&m)
 		peers = append(peers, m.Name+"="+m.Peer)

@@ -85,7 +85,8 @@ func TestHostileApplies(t *testing.T) {
 		})
 	}
 	start := time.Now()
-	code, _, err := post("alice", []byte(`{"dryRun":true,"resources":[{"kind":"Site","tenant":"platform","name":"fra","spec":{"region":"EU-DE"}}]}`))
+	code, _, err := post("alice", []byte(
+		`{"dryRun":true,"resources":[{"kind":"Site","tenant":"platform","name":"fra","spec":{"region":"EU-DE"}}]}`))
 	t.Logf("an honest apply beside them: %d, %v after %v", code, err, time.Since(start).Round(time.Millisecond))
 	if err != nil || code != http.StatusOK {
 		t.Errorf("an honest apply: status %d, %v", code, err)
@@ -144,7 +145,8 @@ func TestLargeZone(t *testing.T) {
 	})
 	after, most := measure()
 	t.Logf("%d records in %d bytes: applied after %v, served after %v, %v of processor time; %d MB before, %d at the peak, %d after",
-		largeZone, length, applied.Round(time.Millisecond), time.Since(start).Round(time.Millisecond), processorTime(t, d.process)-spent, before, most, after)
+		largeZone, length, applied.Round(time.Millisecond), time.Since(start).Round(time.Millisecond), processorTime(t, d.process)-spent,
+		before, most, after)
 	if most > before+650 { // 480 were measured, with what the edge serves of it
 		t.Errorf("it grew from %d to %d MB for %d bytes", before, most, length)
 	}
@@ -190,7 +192,8 @@ func TestLargeMessages(t *testing.T) {
 		client := &http.Client{Transport: transport}
 		group.Go(func() {
 			for ctx.Err() == nil {
-				r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+g.https.String()+"/dns-query", bytes.NewReader(message))
+				r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+g.https.String()+"/dns-query",
+					bytes.NewReader(message))
 				if err != nil {
 					t.Error(err)
 					return
@@ -208,7 +211,8 @@ func TestLargeMessages(t *testing.T) {
 	}
 	group.Wait()
 	after, most := measure()
-	t.Logf("%d messages of %d bytes by %d clients: %d MB before, %d at the peak, %d after", posted.Load(), postedMessage, posters, before, most, after)
+	t.Logf("%d messages of %d bytes by %d clients: %d MB before, %d at the peak, %d after", posted.Load(), postedMessage, posters,
+		before, most, after)
 	if posted.Load() == 0 || most > before+150 { // 60 to 80 were measured
 		t.Errorf("%d messages, and it grew from %d to %d MB", posted.Load(), before, most)
 	}

@@ -68,7 +68,8 @@ func signed(t *testing.T, options ...string) string {
 
 // TestPresignedAsNSD compares what gtm and NSD answer from the same signed zone, every record of answer and authority.
 func TestPresignedAsNSD(t *testing.T) {
-	for name, options := range map[string][]string{"NSEC": nil, "NSEC3": {"-n"}, "NSEC3 with salt": {"-n", "-s", "abcd", "-t", "3"}, "NSEC3 with opt-out": {"-n", "-p"}} {
+	for name, options := range map[string][]string{"NSEC": nil, "NSEC3": {"-n"}, "NSEC3 with salt": {"-n", "-s", "abcd", "-t", "3"},
+		"NSEC3 with opt-out": {"-n", "-p"}} {
 		t.Run(name, func(t *testing.T) {
 			text := signed(t, options...)
 			nsdAddr, dir := gtmtest.FreePort(t), t.TempDir()
@@ -93,15 +94,18 @@ zone:
 `, port(nsdAddr), dir))))
 			data := t.TempDir()
 			writeFile(t, data, "zone", text)
-			apply := writeFile(t, data, "start.yaml", "kind: Zone\ntenant: platform\nname: gtm.test.\nspec: {file: zone, transfer: {allow: [{network: 127.0.0.0/8}]}}\n")
+			apply := writeFile(t, data, "start.yaml",
+				"kind: Zone\ntenant: platform\nname: gtm.test.\nspec: {file: zone, transfer: {allow: [{network: 127.0.0.0/8}]}}\n")
 			d := startGtmd(t, t.TempDir(), "--roles", "edge,control", "--apply", apply)
 			eventually(t, startTimeout, "NSD answers", func() error { _, err := serialOf(nsdAddr, "gtm.test."); return err })
-			for _, q := range strings.Fields("@ www alias to-wild to-nothing x.w y.x.w *.w x.cw y.deep deep x.y.deep nothing a.b.nothing sub a.sub safe a.safe old a.old b.old zz aaa ns1 z") {
+			for _, q := range strings.Fields("@ www alias to-wild to-nothing x.w y.x.w *.w x.cw y.deep deep x.y.deep nothing a.b.nothing " +
+				"sub a.sub safe a.safe old a.old b.old zz aaa ns1 z") {
 				owner := q + ".gtm.test."
 				if q == "@" {
 					owner = "gtm.test."
 				}
-				for _, typ := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeMX, dns.TypeDS, dns.TypeTXT, dns.TypeDNSKEY, dns.TypeSOA, dns.TypeNS} {
+				for _, typ := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeMX, dns.TypeDS, dns.TypeTXT, dns.TypeDNSKEY, dns.TypeSOA,
+					dns.TypeNS} {
 					comparePresigned(t, d.dns, nsdAddr, owner, typ)
 				}
 			}
@@ -139,8 +143,8 @@ func comparePresigned(t *testing.T, ours, theirs netip.AddrPort, owner string, t
 		wantNs = slices.DeleteFunc(wantNs, func(r string) bool { return !slices.Contains(ns, r) })
 	}
 	if code != wantCode || !slices.Equal(an, wantAn) || !slices.Equal(ns, wantNs) {
-		t.Errorf("%s %s: gtm %s\n%s\n--\n%s\nNSD %s\n%s\n--\n%s", owner, dns.TypeToString[typ], code, strings.Join(an, "\n"), strings.Join(ns, "\n"),
-			wantCode, strings.Join(wantAn, "\n"), strings.Join(wantNs, "\n"))
+		t.Errorf("%s %s: gtm %s\n%s\n--\n%s\nNSD %s\n%s\n--\n%s", owner, dns.TypeToString[typ], code, strings.Join(an, "\n"),
+			strings.Join(ns, "\n"), wantCode, strings.Join(wantAn, "\n"), strings.Join(wantNs, "\n"))
 	}
 }
 

@@ -38,8 +38,10 @@ func (w *witness) watch(ctx context.Context, at netip.AddrPort) {
 		{"www.gtm.test.", dns.TypeA, true}, {"nothing%d.gtm.test.", dns.TypeA, false}, {"www.gtm.test.", dns.TypeMX, false},
 		{"n%d.w.gtm.test.", dns.TypeTXT, true}, {"n%d.w.gtm.test.", dns.TypeA, false}, {"all.shop.gtm.test.", dns.TypeA, true},
 		{"web.shop.gtm.test.", dns.TypeHTTPS, true}, {"all.shop.gtm.test.", dns.TypeMX, false}, {"x.old.gtm.test.", dns.TypeA, true},
-		{"gtm.test.", dns.TypeDNSKEY, true}, {"gtm.test.", dns.TypeA, true}, {"child.gtm.test.", dns.TypeDS, true}, {"www.child.gtm.test.", dns.TypeA, true},
-		{"n%d.w.child.gtm.test.", dns.TypeA, true}, {"nothing%d.child.gtm.test.", dns.TypeA, false}, {"child.gtm.test.", dns.TypeDNSKEY, true},
+		{"gtm.test.", dns.TypeDNSKEY, true}, {"gtm.test.", dns.TypeA, true}, {"child.gtm.test.", dns.TypeDS, true},
+		{"www.child.gtm.test.", dns.TypeA, true},
+		{"n%d.w.child.gtm.test.", dns.TypeA, true}, {"nothing%d.child.gtm.test.", dns.TypeA, false},
+		{"child.gtm.test.", dns.TypeDNSKEY, true},
 	}
 	for ctx.Err() == nil {
 		q := questions[int(w.asked.Add(1))%len(questions)]

@@ -158,7 +158,8 @@ func startSigned(t *testing.T, ttl int, more string) *signedJob {
 func (s *signedJob) ds(t *testing.T, zone string) (lines []string) {
 	t.Helper()
 	eventually(t, 30*time.Second, "the DS of "+zone+" may be published", func() error {
-		output, err := exec.Command(bin+"/gtmctl", "--server", s.http, "--token-file", s.data+"/token", "dnssec", "ds", zone).CombinedOutput()
+		output, err := exec.Command(bin+"/gtmctl", "--server", s.http, "--token-file", s.data+"/token", "dnssec", "ds",
+			zone).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("%w: %s", err, output)
 		}
@@ -258,7 +259,8 @@ func askValidated(at netip.AddrPort, name string, typ uint16, subnet string) (*d
 	m.SetEdns0(1232, true)
 	if subnet != "" {
 		p := netip.MustParsePrefix(subnet)
-		m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_SUBNET{Code: dns.EDNS0SUBNET, Family: 1, SourceNetmask: uint8(p.Bits()), Address: p.Addr().AsSlice()})
+		m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_SUBNET{Code: dns.EDNS0SUBNET, Family: 1, SourceNetmask: uint8(p.Bits()),
+			Address: p.Addr().AsSlice()})
 	}
 	r, _, err := (&dns.Client{Timeout: 10 * time.Second}).Exchange(m, at.String())
 	if err == nil && r.Truncated {

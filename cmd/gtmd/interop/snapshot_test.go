@@ -204,7 +204,8 @@ func TestReadOnlyDataFolder(t *testing.T) {
 	edge.inNamespace(t, readOnly, alone...)
 	edge.waitReady(t)
 	edge.comesToAnswer(t, "198.51.100.1")
-	if s := edge.status(t); s.Source.State != "snapshot" || s.Snapshot == nil || !strings.Contains(s.Snapshot.Error, "read-only file system") {
+	if s := edge.status(t); s.Source.State != "snapshot" || s.Snapshot == nil ||
+		!strings.Contains(s.Snapshot.Error, "read-only file system") {
 		t.Errorf("status tells of %+v and %+v", s.Source, s.Snapshot)
 	}
 	if ok := metric(t, edge, "gtm_edge_snapshot_ok_info"); ok != 0 {

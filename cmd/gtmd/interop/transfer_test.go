@@ -270,7 +270,8 @@ func series(t *testing.T, d *daemon, name string) float64 {
 // copyZone copies a zone with dig, and gives it as a master file.
 func copyZone(t *testing.T, d *daemon, zone string) string {
 	t.Helper()
-	return run(t, "dig", "@127.0.0.1", "-p", port(d.dns), "-y", "hmac-sha256:"+tsigName+":"+tsigSecret, "+noall", "+answer", "+onesoa", "+nosplit", zone, "AXFR")
+	return run(t, "dig", "@127.0.0.1", "-p", port(d.dns), "-y", "hmac-sha256:"+tsigName+":"+tsigSecret, "+noall", "+answer", "+onesoa",
+		"+nosplit", zone, "AXFR")
 }
 
 func TestCopyLoadsElsewhere(t *testing.T) {
@@ -294,13 +295,15 @@ func runAny(t *testing.T, name string, args ...string) (string, error) {
 
 // TestSignedCopyIsVerified has gtmd sign a zone with a steered name, and ldns look at a copy of it.
 func TestSignedCopyIsVerified(t *testing.T) {
-	apply := writeFile(t, t.TempDir(), "start.yaml", primaryZone(nil, "www A 192.0.2.1")+"  dnssec: {}\n---\n"+shopResources("198.51.100.1"))
+	apply := writeFile(t, t.TempDir(), "start.yaml", primaryZone(nil, "www A 192.0.2.1")+"  dnssec: {}\n---\n"+
+		shopResources("198.51.100.1"))
 	d := startGtmd(t, t.TempDir(), "--roles", "edge,control", "--tsig-keys", keyFile(t), "--apply", apply)
 	verified := func() {
 		t.Helper()
 		var copied string
 		eventually(t, followTime, "the zone is signed", func() error {
-			if copied = copyZone(t, d, "gtm.test."); !strings.Contains(copied, "DNSKEY") || !strings.Contains(copied, "web.shop.gtm.test.") {
+			if copied = copyZone(t, d, "gtm.test."); !strings.Contains(copied, "DNSKEY") ||
+				!strings.Contains(copied, "web.shop.gtm.test.") {
 				return fmt.Errorf("the copy is\n%s", copied)
 			}
 			return nil

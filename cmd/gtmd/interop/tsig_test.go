@@ -25,8 +25,8 @@ func secureFlags(t *testing.T) (flags []string, ports map[string]string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "ns.test"}, DNSNames: []string{"ns.test"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "ns.test"}, DNSNames: []string{"ns.test"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +86,8 @@ func TestTSIGOnEveryTransport(t *testing.T) {
 			})
 		}
 		if transport == "+tcp" || transport == "+tls" || transport == "+quic" {
-			if output := ask("hmac-sha256:one:"+tsigSecret, "AXFR"); !strings.Contains(output, "192.0.2.1") || strings.Count(output, "SOA") < 2 {
+			if output := ask("hmac-sha256:one:"+tsigSecret, "AXFR"); !strings.Contains(output, "192.0.2.1") ||
+				strings.Count(output, "SOA") < 2 {
 				t.Errorf("%s: the zone cannot be copied with the key:\n%s", transport, output)
 			}
 		}

@@ -97,15 +97,18 @@ func checkUpdates(t *testing.T, e, control *daemon) {
 	}
 	good("zone dyn.test.\nupdate delete _acme-challenge.www.dyn.test. TXT")
 	has("_acme-challenge.www.dyn.test.", dns.TypeTXT)
-	good("zone dyn.test.\nprereq nxdomain a.hosts.dyn.test.\nupdate add a.hosts.dyn.test. 300 A 192.0.2.1\nupdate add a.hosts.dyn.test. 300 TXT \"heritage=external-dns\"")
+	good("zone dyn.test.\nprereq nxdomain a.hosts.dyn.test.\nupdate add a.hosts.dyn.test. 300 A 192.0.2.1\nupdate add a.hosts.dyn.test. " +
+		"300 TXT \"heritage=external-dns\"")
 	has("a.hosts.dyn.test.", dns.TypeA, "192.0.2.1")
 	good("zone dyn.test.\nupdate delete a.hosts.dyn.test. A 192.0.2.1\nupdate add a.hosts.dyn.test. 300 A 192.0.2.2")
 	has("a.hosts.dyn.test.", dns.TypeA, "192.0.2.2")
 
 	for _, c := range []struct{ name, secret, script, want string }{
-		{"a prerequisite that does not hold", tsigSecret, "zone dyn.test.\nprereq nxdomain a.hosts.dyn.test.\nupdate add a.hosts.dyn.test. 300 A 192.0.2.3", "YXDOMAIN"},
+		{"a prerequisite that does not hold", tsigSecret,
+			"zone dyn.test.\nprereq nxdomain a.hosts.dyn.test.\nupdate add a.hosts.dyn.test. 300 A 192.0.2.3", "YXDOMAIN"},
 		{"a name of others", tsigSecret, "zone dyn.test.\nupdate add www.dyn.test. 60 A 192.0.2.3", "REFUSED"},
-		{"a bad signature", "YW5vdGhlciBzZWNyZXQgb2YgdGhpcnR5LXR3byBieXRlcw==", "zone dyn.test.\nupdate add b.hosts.dyn.test. 60 A 192.0.2.3", "BADSIG"},
+		{"a bad signature", "YW5vdGhlciBzZWNyZXQgb2YgdGhpcnR5LXR3byBieXRlcw==",
+			"zone dyn.test.\nupdate add b.hosts.dyn.test. 60 A 192.0.2.3", "BADSIG"},
 		{"another zone", tsigSecret, "zone other.test.\nupdate add www.other.test. 60 A 192.0.2.3", "NOTAUTH"},
 	} {
 		if output, err := nsupdate(t, e.dns, c.secret, c.script); err == nil || !strings.Contains(output, c.want) {
@@ -113,7 +116,8 @@ func checkUpdates(t *testing.T, e, control *daemon) {
 		}
 	}
 	has("a.hosts.dyn.test.", dns.TypeA, "192.0.2.2")
-	if history := gtmctl(t, control, "history", "platform"); !strings.Contains(history, "key/one") || !strings.Contains(history, "UPDATE from 127.0.0.1") {
+	if history := gtmctl(t, control, "history", "platform"); !strings.Contains(history, "key/one") ||
+		!strings.Contains(history, "UPDATE from 127.0.0.1") {
 		t.Errorf("the history does not tell of updates:\n%s", history)
 	}
 	gtmctl(t, control, "apply", "-f", writeFile(t, t.TempDir(), "again.yaml", updatableZone))
@@ -149,8 +153,8 @@ spec:
 `, own, nsd.addr))
 	d := &daemon{dns: dnsPort, data: t.TempDir()}
 	d.http = "http://" + gtmtest.FreePort(t).String()
-	d.process = startProcess(t, exec.Command(bin+"/gtmd", "--data", d.data, "--dns", d.dns.String(), "--http", strings.TrimPrefix(d.http, "http://"),
-		"--roles", "edge,control", "--tsig-keys", keyFile(t), "--apply", apply))
+	d.process = startProcess(t, exec.Command(bin+"/gtmd", "--data", d.data, "--dns", d.dns.String(), "--http",
+		strings.TrimPrefix(d.http, "http://"), "--roles", "edge,control", "--tsig-keys", keyFile(t), "--apply", apply))
 	d.waitReady(t)
 	followers := []secondary{{name: "gtmd", addr: d.dns}, nsd}
 	startProcess(t, nsd.start(t.TempDir(), nsd.addr, d.dns))
@@ -175,7 +179,8 @@ spec:
 	follow("192.0.2.1")
 	for i := range 3 {
 		address := fmt.Sprintf("198.51.100.%d", i+1)
-		if output, err := nsupdate(t, own, tsigSecret, "zone gtm.test.\nupdate delete www.gtm.test. A\nupdate add www.gtm.test. 300 A "+address); err != nil {
+		if output, err := nsupdate(t, own, tsigSecret, "zone gtm.test.\nupdate delete www.gtm.test. A\nupdate add www.gtm.test. 300 A "+
+			address); err != nil {
 			t.Fatalf("nsupdate: %v\n%s", err, output)
 		}
 		follow(address)

@@ -149,7 +149,8 @@ func passesOn(t *testing.T, p *pair, e *xdpEdge) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := errors.Join(raw.Control(func(fd uintptr) { err = unix.SetsockoptString(int(fd), c.level, c.option, c.value) }), err); err != nil {
+			if err := errors.Join(raw.Control(func(fd uintptr) { err = unix.SetsockoptString(int(fd), c.level, c.option, c.value) }),
+				err); err != nil {
 				t.Fatalf("%s: %v", c.name, err)
 			}
 		}
@@ -249,12 +250,14 @@ func asSockets(t *testing.T, p *pair, apply string) {
 					}
 					query := pack(t, m)
 					if one, two := exchange(t, past, query), exchange(t, sockets, query); !bytes.Equal(one, two) {
-						t.Errorf("%s %s, %d bytes, at %s:\n%x past the kernel\n%x by sockets", name, dns.TypeToString[kind], size, server, one, two)
+						t.Errorf("%s %s, %d bytes, at %s:\n%x past the kernel\n%x by sockets", name, dns.TypeToString[kind], size,
+							server, one, two)
 					}
 				}
 			}
 		}
-		for _, odd := range []string{"\x00\x07\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00", "\x00\x08\x10\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x01"} {
+		for _, odd := range []string{"\x00\x07\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00",
+			"\x00\x08\x10\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x01"} {
 			if one, two := exchange(t, past, []byte(odd)), exchange(t, sockets, []byte(odd)); !bytes.Equal(one, two) {
 				t.Errorf("%x at %s: %x past the kernel, %x by sockets", odd, server, one, two)
 			}
@@ -395,7 +398,8 @@ func TestXDPRefused(t *testing.T) {
 				}
 			}
 			way := e.wayOf(func() {
-				if output := p.ask("dig", "@"+xdpServer4.String(), "-p", fmt.Sprint(5300+i), "+short", "www.gtm.test"); !strings.Contains(output, "192.0.2.1") {
+				if output := p.ask("dig", "@"+xdpServer4.String(), "-p", fmt.Sprint(5300+i), "+short", "www.gtm.test"); !strings.Contains(
+					output, "192.0.2.1") {
 					t.Error(output)
 				}
 			})
@@ -407,7 +411,8 @@ func TestXDPRefused(t *testing.T) {
 	}
 	first := p.startEdge(53, nil, "--apply", apply, "--xdp", "srv")
 	second := p.startEdge(5353, nil, "--apply", apply, "--xdp", "srv")
-	if first.queues("native") != 1 || second.queues("none") != 0 || !strings.Contains(second.log.String(), "another XDP program or socket has it") {
+	if first.queues("native") != 1 || second.queues("none") != 0 ||
+		!strings.Contains(second.log.String(), "another XDP program or socket has it") {
 		t.Errorf("two at one interface:\n%s", second.log)
 	}
 	if err := first.stop(); err != nil {

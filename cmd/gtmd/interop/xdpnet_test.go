@@ -47,7 +47,8 @@ func newPair(t *testing.T) *pair {
 func (p *pair) connect(mtu int) {
 	p.t.Helper()
 	size := fmt.Sprint(mtu)
-	run(p.t, "ip", "link", "add", "srv", "mtu", size, "netns", p.server, "type", "veth", "peer", "name", "cli", "mtu", size, "netns", p.client)
+	run(p.t, "ip", "link", "add", "srv", "mtu", size, "netns", p.server, "type", "veth", "peer", "name", "cli", "mtu", size,
+		"netns", p.client)
 	for _, end := range []struct {
 		ns, nic   string
 		four, six netip.Addr

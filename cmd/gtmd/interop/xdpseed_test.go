@@ -55,7 +55,8 @@ func serveSeeded(file string) error {
 	if err := signAhead(newAnswerer()); err != nil {
 		return err
 	}
-	for _, c := range []serve.Config{{XDP: []string{"srv"}, Addrs: []netip.AddrPort{netip.AddrPortFrom(xdpServer4, 53), netip.AddrPortFrom(xdpServer6, 53)}},
+	for _, c := range []serve.Config{{XDP: []string{"srv"}, Addrs: []netip.AddrPort{netip.AddrPortFrom(xdpServer4, 53),
+		netip.AddrPortFrom(xdpServer6, 53)}},
 		{Addrs: []netip.AddrPort{netip.AddrPortFrom(xdpServer4, 5353), netip.AddrPortFrom(xdpServer6, 5353)}}} {
 		c.Workers, c.SlowWorkers = 1, 1
 		c.NewHandler = func() serve.Handler { return &seeded{Answerer: newAnswerer()} }
@@ -273,8 +274,10 @@ var seededNames = []struct {
 	name string
 	typ  uint16
 }{
-	{"www.shop", dns.TypeA}, {"WWW.shop", dns.TypeA}, {"several.shop", dns.TypeA}, {"www.shop", dns.TypeAAAA}, {"sticky.shop", dns.TypeA}, {"n7", dns.TypeA},
-	{"www.shop", dns.TypeA}, {"fresh", dns.TypeA}, {"several.shop", dns.TypeA}, {"x.star.shop", dns.TypeA}, {"x.star.shop", dns.TypeAAAA}, {"x.w", dns.TypeTXT},
+	{"www.shop", dns.TypeA}, {"WWW.shop", dns.TypeA}, {"several.shop", dns.TypeA}, {"www.shop", dns.TypeAAAA}, {"sticky.shop", dns.TypeA},
+	{"n7", dns.TypeA},
+	{"www.shop", dns.TypeA}, {"fresh", dns.TypeA}, {"several.shop", dns.TypeA}, {"x.star.shop", dns.TypeA}, {"x.star.shop", dns.TypeAAAA},
+	{"x.w", dns.TypeTXT},
 	{"host.sub", dns.TypeA}, {"chain", dns.TypeA}, {"nothing", dns.TypeA}, {"long", dns.TypeTXT}, {"www", dns.TypeMX},
 }
 

@@ -86,7 +86,8 @@ func (c *Change) deadEnds() (errs spec.Errors) {
 				return errs
 			}
 			e := &spec.Error{File: r.Origin.File, Line: r.Origin.LineOf("spec.alias"), Resource: r.Key.String(), Field: "spec.alias.to",
-				Msg:  fmt.Sprintf("%s leads to %s, but zone %s has neither a service nor addresses there", r.Spec.(*spec.Service).Host, to, z.Name),
+				Msg: fmt.Sprintf("%s leads to %s, but zone %s has neither a service nor addresses there",
+					r.Spec.(*spec.Service).Host, to, z.Name),
 				Hint: "correct the alias, or change it first where it is not yours"}
 			if ofZone(r) {
 				e.Resource, e.Field, e.Line = zoneKey(after, r).String(), "spec.aliases", r.Origin.LineOf("spec.aliases")

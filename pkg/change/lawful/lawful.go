@@ -263,7 +263,8 @@ func clashesIn(after spec.Near, z *spec.Resource, hosts map[string]*spec.Resourc
 			e := &spec.Error{File: r.Origin.File, Line: r.Origin.LineOf("spec.host"), Resource: r.Key.String(), Field: "spec.host",
 				Msg: fmt.Sprintf(format, args...), Hint: "change spec.host, or the content of zone " + z.Name}
 			if ofZone(r) {
-				e.Line, e.Resource, e.Field, e.Hint = r.Origin.LineOf("spec.aliases"), z.Key.String(), "spec.aliases", "remove one of the two"
+				e.Line, e.Resource, e.Field, e.Hint = r.Origin.LineOf("spec.aliases"), z.Key.String(), "spec.aliases",
+					"remove one of the two"
 			}
 			return e
 		}
@@ -278,7 +279,8 @@ func clashesIn(after spec.Near, z *spec.Resource, hosts map[string]*spec.Resourc
 		})
 		switch replaced := inPlaceOf(svc, types); {
 		case names && svc.SRV == nil && svc.MX == nil && len(types) > 0:
-			errs.Add(tell("a service of host names answers CNAME, which allows nothing beside it, but zone %s has %s at %s", z.Name, strings.Join(types, ", "), host))
+			errs.Add(tell("a service of host names answers CNAME, which allows nothing beside it, but zone %s has %s at %s", z.Name,
+				strings.Join(types, ", "), host))
 		case slices.Contains(types, "CNAME"):
 			errs.Add(tell("zone %s has a CNAME at %s", z.Name, host))
 		case slices.Contains(replaced, "A") || slices.Contains(replaced, "AAAA"):

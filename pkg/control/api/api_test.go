@@ -103,7 +103,8 @@ func encode(t *testing.T, r *spec.Resource) string {
 }
 
 func TestFaultsHaveTheOriginOfTheResource(t *testing.T) {
-	r := Resource{Kind: "Pool", Tenant: "shop", Name: "eu", Spec: json.RawMessage("{\n\n\"sites\": 1}"), Origin: &Origin{File: "a.yaml", Line: 9}}
+	r := Resource{Kind: "Pool", Tenant: "shop", Name: "eu", Spec: json.RawMessage("{\n\n\"sites\": 1}"),
+		Origin: &Origin{File: "a.yaml", Line: 9}}
 	_, err := r.ToSpec(spec.Strict)
 	if err == nil || !strings.HasPrefix(err.Error(), "a.yaml:9: shop/Pool/eu: spec.sites: ") {
 		t.Errorf("strict: %v", err)
@@ -119,8 +120,8 @@ func TestFaultsHaveTheOriginOfTheResource(t *testing.T) {
 
 func TestIssueText(t *testing.T) {
 	for want, issue := range map[string]Issue{
-		"a.yaml:3: shop/Pool/eu: spec.site: does not exist; did you mean fra?": {File: "a.yaml", Line: 3, Resource: "shop/Pool/eu", Field: "spec.site",
-			Message: "does not exist", Hint: "did you mean fra?"},
+		"a.yaml:3: shop/Pool/eu: spec.site: does not exist; did you mean fra?": {File: "a.yaml", Line: 3, Resource: "shop/Pool/eu",
+			Field: "spec.site", Message: "does not exist", Hint: "did you mean fra?"},
 		"a.yaml: broken":                {File: "a.yaml", Message: "broken"},
 		"body.weights.a: not a number":  {Location: "body.weights.a", Message: "not a number"},
 		"shop/Pool/eu: cannot be there": {Resource: "shop/Pool/eu", Message: "cannot be there"},

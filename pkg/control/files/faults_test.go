@@ -17,7 +17,8 @@ func TestFaultsOfOneDocumentHideNoOthers(t *testing.T) {
 		"b.yaml": "kind: Pool\ntenant: shop\nname: b_\nspec: {endpoints: [{name: a, addresses: [192.0.2.1]}]}\n",
 		"c.yaml": "kind: Zone\ntenant: platform\nname: c.\nspec:\n  nameservers: [ns.x.]\n  contact: a.b\n" +
 			"  content: |\n    a A 1\n    b A 192.0.2.1\n    c A 1\n",
-		"d.yaml": "kind: Zone\ntenant: platform\nname: d.\nspec: {nameservers: [ns.x.], contact: a.b, content: \"@ A 192.0.2.1\\nb A 1\\n\"}\n",
+		"d.yaml": "kind: Zone\ntenant: platform\nname: d.\nspec: {nameservers: [ns.x.], contact: a.b, content: \"@ A 192.0.2.1\\nb A " +
+			"1\\n\"}\n",
 	})
 	_, err := Load([]string{dir}, nil)
 	if err == nil {
@@ -26,8 +27,8 @@ func TestFaultsOfOneDocumentHideNoOthers(t *testing.T) {
 	for _, want := range []string{
 		"a.yaml:7: shop/Pool/eu: spec.endpoint: unknown field", "a.yaml:12: shop/Pool/us: spec.endpoints: wants 1 to",
 		"a.yaml:14: not valid YAML: ",
-		"a.yaml:19: shop/Pool/ap: spec.endpoints[0].addresses[0]: wants an IP address", "a.yaml:22: shop/Site/fra: tenant: a Site belongs to",
-		"a.yaml:25: shop/Site/fra: spec.region: ",
+		"a.yaml:19: shop/Pool/ap: spec.endpoints[0].addresses[0]: wants an IP address",
+		"a.yaml:22: shop/Site/fra: tenant: a Site belongs to", "a.yaml:25: shop/Site/fra: spec.region: ",
 		`b.yaml:3: shop/Pool/b_: name: "b_" has the letter '_'`,
 		"c.yaml:8: platform/Zone/c.: spec.content: bad A A", "c.yaml:10: platform/Zone/c.: spec.content: bad A A",
 		"d.yaml:4: platform/Zone/d.: spec.content: line 2 of the text: bad A A",

@@ -187,7 +187,8 @@ func readBeside(folder, name string) ([]byte, error) {
 func readAll(name string, r io.Reader) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxFile+1))
 	if err == nil && len(data) > maxFile {
-		return nil, fmt.Errorf("%s is larger than %d MiB, the most that one file may have: cut it, a zone by delegating a part of its names", name, maxFile>>20)
+		return nil, fmt.Errorf("%s is larger than %d MiB, the most that one file may have: cut it, a zone by delegating a part of "+
+			"its names", name, maxFile>>20)
 	}
 	return data, err
 }

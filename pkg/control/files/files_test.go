@@ -54,7 +54,8 @@ func TestLoadStdin(t *testing.T) {
 	if err != nil || len(all) != 1 {
 		t.Fatalf("%v, %v", all, err)
 	}
-	if _, err = Load([]string{Stdin}, strings.NewReader("kind: Site\nnope: 1\n")); err == nil || !strings.Contains(err.Error(), "(stdin):2: ") {
+	if _, err = Load([]string{Stdin}, strings.NewReader("kind: Site\nnope: 1\n")); err == nil ||
+		!strings.Contains(err.Error(), "(stdin):2: ") {
 		t.Errorf("error %v does not name stdin and the line", err)
 	}
 }

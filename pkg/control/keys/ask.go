@@ -72,7 +72,8 @@ func (m *Manager) ask(ctx context.Context, name string, what asked) error {
 			return err
 		}
 		if err := wait(ctx, changed); err != nil {
-			return fmt.Errorf("the keys of %s in the store have changed, and their new state has not been heard of: %w; try again", name, err)
+			return fmt.Errorf("the keys of %s in the store have changed, and their new state has not been heard of: %w; try again", name,
+				err)
 		}
 	}
 }

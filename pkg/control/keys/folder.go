@@ -85,7 +85,8 @@ func (f folder) explain(err error) error {
 	if !errors.As(err, &missing) {
 		return err
 	}
-	return fmt.Errorf("%w: in %s there is no file K%s+*+%05d.private; another control role may have it, and goes on with the zone; else bring it back from a backup",
+	return fmt.Errorf("%w: in %s there is no file K%s+*+%05d.private; another control role may have it, and goes on with the zone; else "+
+		"bring it back from a backup",
 		err, f, fileName(missing.Zone), missing.Tag)
 }
 

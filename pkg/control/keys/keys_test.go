@@ -225,7 +225,8 @@ func (w *world) verify(ks dnssec.Keyset) {
 
 func unpack(t *testing.T, owner string, typ uint16, ttl uint32, rdata []byte) dns.RR {
 	t.Helper()
-	rr, _, err := dns.UnpackRRWithHeader(dns.RR_Header{Name: owner, Rrtype: typ, Class: dns.ClassINET, Ttl: ttl, Rdlength: uint16(len(rdata))}, rdata, 0)
+	rr, _, err := dns.UnpackRRWithHeader(dns.RR_Header{Name: owner, Rrtype: typ, Class: dns.ClassINET, Ttl: ttl,
+		Rdlength: uint16(len(rdata))}, rdata, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -363,7 +364,8 @@ func TestManagerWithoutTheKeys(t *testing.T) {
 	other := w.another(filepath.Join(t.TempDir(), "other"), w.identity)
 	other.now = began.Add(4 * time.Hour)
 	other.look()
-	if z := other.status("example."); z.State != api.ZoneFailing || !strings.Contains(z.Error, other.dir) || w.keyset("example.").Serial != 1 {
+	if z := other.status("example."); z.State != api.ZoneFailing || !strings.Contains(z.Error, other.dir) ||
+		w.keyset("example.").Serial != 1 {
 		t.Errorf("status %+v", z)
 	}
 	told := strings.Count(other.log.String(), "level=ERROR")

@@ -57,7 +57,8 @@ func (m *Manager) findRecipients(ctx context.Context) error {
 	slices.Sort(want)
 	want = slices.Compact(want)
 	if len(want) > maxRecipients {
-		return fmt.Errorf("%d recipients are more than the %d that a key is sealed for: give edges of a group one identity", len(want), maxRecipients)
+		return fmt.Errorf("%d recipients are more than the %d that a key is sealed for: give edges of a group one identity", len(want),
+			maxRecipients)
 	}
 	m.recipients = want
 	return nil
@@ -123,7 +124,8 @@ func (m *Manager) sealOne(z *dnssec.ZSK, made ring) (fresh bool, err error) {
 	if i := slices.IndexFunc(made, func(k *dnssec.Key) bool { return bytes.Equal(k.DNSKEY(), z.Public) }); i >= 0 {
 		key = made[i]
 	} else if key, err = z.Open(m.cfg.Identity); err != nil {
-		return false, fmt.Errorf("%w: control roles share one identity, and this one is another; if that one is lost, run gtmctl dnssec roll for the zone", err)
+		return false, fmt.Errorf("%w: control roles share one identity, and this one is another; if that one is lost, run gtmctl dnssec "+
+			"roll for the zone", err)
 	}
 	all := slices.Compact(slices.Sorted(slices.Values(slices.Concat(z.Recipients, want))))
 	recipients := make([]age.Recipient, len(all))

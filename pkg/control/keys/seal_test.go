@@ -23,7 +23,8 @@ func TestEdgesGetKeys(t *testing.T) {
 	if _, err := ks.Open(one); err != nil || ks.Serial != 2 {
 		t.Errorf("serial %d: %v", ks.Serial, err)
 	}
-	w.store.edges = []store.Edge{{ID: "a", Recipient: one.Recipient().String()}, {ID: "d", Alive: true, Recipient: two.Recipient().String()}}
+	w.store.edges = []store.Edge{{ID: "a", Recipient: one.Recipient().String()},
+		{ID: "d", Alive: true, Recipient: two.Recipient().String()}}
 	w.to(2 * time.Hour)
 	ks = w.keyset("example.")
 	for _, id := range []*age.X25519Identity{one, two, w.identity} {

@@ -8,8 +8,8 @@ import (
 	"github.com/gti/gtm/pkg/zone"
 )
 
-// Resources decodes YAML, and makes the content of zones canonical, as a change does before it is stored. A copy of a zone that has not come
-// yet stays empty.
+// Resources decodes YAML, and makes the content of zones canonical, as a change does before it is stored. A copy of a zone that has not
+// come yet stays empty.
 func Resources(t testing.TB, yaml ...string) (all []*spec.Resource) {
 	t.Helper()
 	for _, text := range yaml {

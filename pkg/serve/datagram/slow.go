@@ -18,6 +18,7 @@ type slowJob struct {
 	nameLen uint32
 	ctl     [ctlSize]byte // which address to answer from
 	ctlLen  int
+	resume  uint64
 	n       int // bytes of the query
 	query   [slotSize]byte
 }
@@ -79,14 +80,14 @@ func newSlowQueue(size int) *slowQueue {
 }
 
 // put queues datagram i of b. False: there is no room.
-func (q *slowQueue) put(b datagrams, i int, family uint8, source netip.AddrPort, query []byte) bool {
+func (q *slowQueue) put(b datagrams, i int, family uint8, req *seam.Request, query []byte) bool {
 	var j *slowJob
 	select {
 	case j = <-q.free:
 	default:
 		return false
 	}
-	j.family, j.source = family, source
+	j.family, j.source, j.resume = family, req.Source, req.Resume
 	b.putOff(i, j)
 	j.n = copy(j.query[:], query)
 	q.waiting <- j // there is room: jobs are as many as places
@@ -154,7 +155,7 @@ func (w *slowWorker) work(j *slowJob) {
 // handle has the Handler answer, and turns a panic, and what can't be done here, into SERVFAIL.
 func (w *slowWorker) handle(j *slowJob) (n int, action seam.Action) {
 	query := j.query[:j.n]
-	w.req = seam.Request{Buf: w.room[:], N: copy(w.room[:], query), Source: j.source, Transport: seam.UDP, Slow: true}
+	w.req = seam.Request{Buf: w.room[:], N: copy(w.room[:], query), Source: j.source, Transport: seam.UDP, Slow: true, Resume: j.resume}
 	defer func() {
 		if value := recover(); value != nil {
 			w.tally[j.family][guard.CountPanics]++

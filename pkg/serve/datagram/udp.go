@@ -202,7 +202,7 @@ func (w *udpWorker) putOff(i int) {
 	if !w.allowed(i, w.req.Exempt) {
 		return
 	}
-	if w.shared.slow.of(w.req.Preferred).put(w.batch, i, w.sheet.Family, w.req.Source, w.query) {
+	if w.shared.slow.of(w.req.Preferred).put(w.batch, i, w.sheet.Family, &w.req, w.query) {
 		w.tally[guard.CountDeferred]++
 	} else {
 		w.tally[guard.CountDropSlow]++

@@ -93,7 +93,8 @@ func NewLimiter(c *RateLimit, clock func() time.Time) (*Limiter, error) {
 		}
 		for _, p := range list {
 			if most := 32 + 96*family; p.Bits < 1 || p.Bits > most || p.Rate < 1 {
-				return nil, fmt.Errorf("serve: rate limit of %d replies a second for an %s /%d: give a rate of 1 or more, and a length from 1 to %d",
+				return nil, fmt.Errorf("serve: rate limit of %d replies a second for an %s /%d: give a rate of 1 or more, and a length "+
+					"from 1 to %d",
 					p.Rate, seam.FamilyNames[family], p.Bits, most)
 			}
 			full := float64(p.Rate) * limitTau.Seconds()

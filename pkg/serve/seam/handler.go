@@ -73,6 +73,9 @@ type Request struct {
 	// Preferred is set by the Handler together with the action Defer: the work is of a kind that clients cannot make up at
 	// will, so it has a queue of its own, which is worked off before the other.
 	Preferred bool
+	// Resume is set by the Handler together with the action Defer: the second call has it again. It is of the Handler's own making,
+	// such as where its random numbers were.
+	Resume uint64
 	// Produce is set by the Handler together with the action Stream, and is called after Handle has returned, in a
 	// goroutine of the connection: it makes several messages, and gives each to send, which returns when it is on
 	// its way (msg may be used again then), or an error when the client is gone or too slow. It may block, and must

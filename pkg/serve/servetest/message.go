@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"io"
 	"net"
 	"net/netip"
@@ -137,13 +138,18 @@ func Variant(i int) []byte {
 }
 
 // Deferring puts off every message whose name begins with "s", and echoes it when it is slow; "sagain" is put off for
-// ever, "sstream" wants what can't be done, "sdrop" and "sempty" get nothing, and "sboom" panics.
+// ever, "sstream" wants what can't be done, "sdrop" and "sempty" get nothing, and "sboom" panics. A slow message that does not
+// resume where it was put off gets nothing either.
 func Deferring(r *seam.Request) (int, seam.Action) {
 	name := string(r.Buf[seam.HeaderSize+1 : seam.HeaderSize+1+int(r.Buf[seam.HeaderSize])])
+	resume := uint64(crc32.ChecksumIEEE(r.Buf[:r.N]))
 	switch {
 	case name[0] == 's' && !r.Slow:
+		r.Resume = resume
 		clear(r.Buf[:r.N]) // as a Handler may
 		return 0, seam.Defer
+	case r.Slow && r.Resume != resume:
+		return 0, seam.Drop
 	case name == "sagain":
 		return 0, seam.Defer
 	case name == "sstream":

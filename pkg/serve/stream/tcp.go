@@ -19,7 +19,7 @@ type stream struct {
 	guard.Seat
 	pipe
 	ask      asked     // the message at hand
-	later    [][]byte  // messages within in that wait for slow work
+	later    []putOff  // messages within in that wait for slow work
 	produce  producer  // of the last message handled, to be run when all replies are written
 	closing  bool      // a Handler wants the connection closed
 	deadline time.Time // for the message that has begun to come, or the first one; zero: none has begun
@@ -136,7 +136,7 @@ func (c *stream) answer(w *streamWorker) {
 	reply, action := w.answer(&c.ask)
 	switch action {
 	case seam.Defer:
-		c.later = append(c.later, c.ask.query)
+		c.later = append(c.later, putOff{c.ask.query, c.ask.resume})
 	case seam.Stream:
 		c.produce = w.req.Produce
 	case seam.Close:
@@ -156,8 +156,8 @@ func (c *stream) frame(msg []byte) {
 // client does not take them.
 func (c *stream) handleLater() bool {
 	query, produce := c.ask.query, c.produce // of a message that came after these
-	for _, c.ask.query = range c.later {
-		c.produce = nil
+	for _, m := range c.later {
+		c.ask.query, c.ask.resume, c.produce = m.query, m.resume, nil
 		w := c.shared.slowStreams.take()
 		c.answer(w)
 		w.flush(c.Transport, c.Family())
@@ -168,6 +168,12 @@ func (c *stream) handleLater() bool {
 	}
 	c.later, c.ask.query, c.produce = c.later[:0], query, produce
 	return true
+}
+
+// putOff is a message that waits for slow work; see seam.Request.Resume.
+type putOff struct {
+	query  []byte
+	resume uint64
 }
 
 // transfer runs what a Handler left to produce, if it did.

@@ -185,7 +185,8 @@ func TestWeb2Faults(t *testing.T) {
 		{"no room", func(c *web2Client) error {
 			return c.framer.WriteRawFrame(http2.FrameWindowUpdate, 0, 0, make([]byte, 4))
 		}, connection, http2.ErrCodeProtocol},
-		{"too much room", func(c *web2Client) error { return c.framer.WriteWindowUpdate(0, 1<<31-1) }, connection, http2.ErrCodeFlowControl},
+		{"too much room", func(c *web2Client) error { return c.framer.WriteWindowUpdate(0, 1<<31-1) }, connection,
+			http2.ErrCodeFlowControl},
 		{"a window too large", func(c *web2Client) error {
 			return c.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 31})
 		}, connection, http2.ErrCodeFlowControl},
@@ -218,7 +219,8 @@ func TestWeb2Faults(t *testing.T) {
 			c.request(1, false, "a b")
 			return nil
 		}, connection, http2.ErrCodeProtocol},
-		{"no method", func(c *web2Client) error { c.request(1, true, ":scheme https", ":path /"); return nil }, stream, http2.ErrCodeProtocol},
+		{"no method", func(c *web2Client) error { c.request(1, true, ":scheme https", ":path /"); return nil }, stream,
+			http2.ErrCodeProtocol},
 		{"two methods", func(c *web2Client) error {
 			c.request(1, true, append([]string{":method GET"}, getFields(msg)...)...)
 			return nil

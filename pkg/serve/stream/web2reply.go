@@ -73,13 +73,13 @@ func (c *web2) closeHeader(at int, last bool) {
 
 // answer has a query answered, or defers that.
 func (c *web2) answer(f *web2Framer, r *web2Request, w *streamWorker) error {
-	c.ask.query = r.body
+	c.ask.query, c.ask.resume = r.body, r.resume
 	reply, action := w.answer(&c.ask)
 	switch {
 	case action == seam.Defer && !c.enlist(r, c.shared.cfg.MessageTimeout):
 		return c.refuse(f, r, tooMany)
 	case action == seam.Defer:
-		r.slow = true
+		r.slow, r.resume = true, c.ask.resume
 		return nil
 	case len(reply) == 0:
 		return c.refuse(f, r, noAnswer)

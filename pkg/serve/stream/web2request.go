@@ -122,10 +122,11 @@ type web2Request struct {
 	window int64   // what the client takes of the reply
 	until  time.Time
 
-	open      bool // it is in web2.open
-	entered   bool // it counts as a message under way
-	permitted bool // it has a permit for a large message
-	slow      bool // it waits for slow work
+	open      bool   // it is in web2.open
+	entered   bool   // it counts as a message under way
+	permitted bool   // it has a permit for a large message
+	slow      bool   // it waits for slow work
+	resume    uint64 // see seam.Request.Resume
 }
 
 // find gives the open request of a stream, or nil.

@@ -17,6 +17,7 @@ type asked struct {
 	transport seam.Transport
 	peer      *tls.ConnectionState
 	keepAlive uint16
+	resume    uint64 // of the seam.Request that was put off
 }
 
 // streamWorker answers messages of connections: a Handler with its room and counters. Connections take one for as long
@@ -88,6 +89,7 @@ func (w *streamWorker) answer(q *asked) (reply []byte, action seam.Action) {
 		return nil, seam.Drop
 	case seam.Defer:
 		t[guard.CountDeferred]++
+		q.resume = w.req.Resume
 		return nil, seam.Defer
 	case seam.Stream:
 		return nil, seam.Stream
@@ -114,7 +116,7 @@ func (w *streamWorker) fail(query []byte, rcode uint16) (n int, action seam.Acti
 // call hands a copy of the query to the Handler. It turns a panic into SERVFAIL, and what can't be done here.
 func (w *streamWorker) call(q *asked) (n int, action seam.Action) {
 	w.req = seam.Request{Buf: w.room, N: copy(w.room, q.query), Source: q.source, Transport: q.transport, Peer: q.peer,
-		KeepAlive: q.keepAlive, Slow: w.slow}
+		KeepAlive: q.keepAlive, Slow: w.slow, Resume: q.resume}
 	defer func() {
 		if value := recover(); value != nil {
 			w.tally[q.transport][seam.FamilyOf(q.source.Addr())][guard.CountPanics]++

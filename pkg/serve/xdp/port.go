@@ -175,7 +175,8 @@ func explain(err error) error {
 	case errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES):
 		hint = "this needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF; grant them (deploy/systemd shows how)"
 	case errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENOMEM):
-		hint = fmt.Sprintf("each receive queue locks %d MB of memory; raise the limit (LimitMEMLOCK in systemd, ulimit -l), or grant CAP_IPC_LOCK",
+		hint = fmt.Sprintf("each receive queue locks %d MB of memory; raise the limit (LimitMEMLOCK in systemd, ulimit -l), or grant "+
+			"CAP_IPC_LOCK",
 			Frames*smallFrame>>20)
 	case errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EEXIST):
 		hint = "another XDP program or socket has it; ip link show and bpftool net tell which: end that first"

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/jsonscan"
 )
 
 // checkParsed holds parseVerdict against encoding/json.
@@ -74,9 +75,9 @@ func TestParseVerdictInOneGo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := verdictScanner{rest: value}
+	s := verdictScanner{in: jsonscan.Scanner{Rest: value}}
 	if _, ok := s.verdict(); !ok {
-		t.Errorf("%s is not understood from %q on", value, s.rest)
+		t.Errorf("%s is not understood from %q on", value, s.in.Rest)
 	}
 }
 

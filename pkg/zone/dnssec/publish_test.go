@@ -115,7 +115,8 @@ func TestDS(t *testing.T) {
 
 // The example of RFC 6605, 6.1.
 func TestPublishedVector(t *testing.T) {
-	text := "Private-key-format: v1.2\nAlgorithm: 13 (ECDSAP256SHA256)\nPrivateKey: GU6SnQ/Ou+xC5RumuIUIuJZteXT2z0O/ok1s38Et6mQ=\nRole: KSK\n"
+	text := "Private-key-format: v1.2\nAlgorithm: 13 (ECDSAP256SHA256)\nPrivateKey: GU6SnQ/Ou+xC5RumuIUIuJZteXT2z0O/ok1s38Et6mQ=\n" +
+		"Role: KSK\n"
 	k, err := ParsePrivate([]byte(text))
 	if err != nil {
 		t.Fatal(err)
@@ -146,7 +147,8 @@ func TestPrivateIsUnderstoodElsewhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		set := []dns.RR{unpack(t, "a.example.", dns.TypeA, 60, []byte{1, 2, 3, 4})}
-		sig := &dns.RRSIG{Hdr: dns.RR_Header{Ttl: 60}, KeyTag: key.KeyTag(), SignerName: "example.", Algorithm: key.Algorithm, Inception: 1, Expiration: 2}
+		sig := &dns.RRSIG{Hdr: dns.RR_Header{Ttl: 60}, KeyTag: key.KeyTag(), SignerName: "example.", Algorithm: key.Algorithm, Inception: 1,
+			Expiration: 2}
 		if err := sig.Sign(private.(crypto.Signer), set); err != nil {
 			t.Fatal(err)
 		}
@@ -176,7 +178,8 @@ func TestParsePrivateRefuses(t *testing.T) {
 			t.Errorf("%s: %v, want ...%s...", tc.name, err, tc.want)
 		}
 	}
-	if _, err := ParsePrivate([]byte("Private-key-format: v1.3\nAlgorithm: 13\nRole: KSK\nPrivateKey: AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n")); err == nil {
+	if _, err := ParsePrivate([]byte("Private-key-format: v1.3\nAlgorithm: 13\nRole: KSK\nPrivateKey: " +
+		"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n")); err == nil {
 		t.Error("zero is not a private key")
 	}
 }

@@ -53,7 +53,8 @@ func isWildcard(owner []byte) bool { return len(owner) > 1 && owner[0] == 1 && o
 // folded; data is any form of the set: it is brought into canonical form and order where it is not (RFC 4034, 6.2
 // and 6.3; RFC 6840, 5.1). The same input gives the same signature (RFC 6979), at every edge.
 // Safe for concurrent use.
-func (k *Key) Sign(owner []byte, labels uint8, typ uint16, ttl uint32, data [][]byte, signer []byte, inception, expiration uint32) ([]byte, error) {
+func (k *Key) Sign(owner []byte, labels uint8, typ uint16, ttl uint32, data [][]byte, signer []byte, inception, expiration uint32) (
+	[]byte, error) {
 	if !k.Private() {
 		return nil, errNoPrivate
 	}

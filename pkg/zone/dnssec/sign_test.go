@@ -195,7 +195,8 @@ func TestSignWildcards(t *testing.T) {
 }
 
 func TestLabels(t *testing.T) {
-	for name, want := range map[string]uint8{".": 0, "example.": 1, "a.example.": 2, "*.example.": 1, "*.": 0, "**.example.": 2, "a.*.example.": 3} {
+	for name, want := range map[string]uint8{".": 0, "example.": 1, "a.example.": 2, "*.example.": 1, "*.": 0, "**.example.": 2,
+		"a.*.example.": 3} {
 		if got := Labels(wire(t, name)); got != want {
 			t.Errorf("Labels(%s) = %d, want %d", name, got, want)
 		}
@@ -289,7 +290,8 @@ func TestCanonicalOfRandomNames(t *testing.T) {
 	}
 	k := mustKey(t, Ed25519, false)
 	for range 300 {
-		for _, text := range []string{"MX 1 %s", "SOA %s %s 1 2 3 4 5", "NAPTR 1 2 \"A\" \"B\" \"\" %s", "SRV 1 2 3 %s", "PX 1 %s %s", "RP %s %s"} {
+		for _, text := range []string{"MX 1 %s", "SOA %s %s 1 2 3 4 5", "NAPTR 1 2 \"A\" \"B\" \"\" %s", "SRV 1 2 3 %s", "PX 1 %s %s",
+			"RP %s %s"} {
 			rest := strings.ReplaceAll(text, "%s", name())
 			rr, err := dns.NewRR("A.example. 60 IN " + rest)
 			if err != nil {

@@ -238,7 +238,8 @@ func TestYear(t *testing.T) {
 			y.forget()
 		}
 	}
-	for _, phase := range []string{"published", "waits for its DS", "active", "retired", "signs, not yet published", "signs, left the DNSKEY set"} {
+	for _, phase := range []string{"published", "waits for its DS", "active", "retired", "signs, not yet published",
+		"signs, left the DNSKEY set"} {
 		if seen[phase] < 10 {
 			t.Errorf("in all these years a key was %q %d times", phase, seen[phase])
 		}

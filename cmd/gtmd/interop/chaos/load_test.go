@@ -221,7 +221,8 @@ func (l *load) judgeHealth(edge *rig.Node, asked time.Time, addr netip.Addr) {
 	}
 	for _, other := range []netip.Addr{mainA, mainB, backup} {
 		if l.rig.Targets.DeadSince(other).IsZero() {
-			l.fault("dead endpoint", "%s of %s answers %s, dead for %v, and %s is alive", healthHost, edge.Name, addr, asked.Sub(dead), other)
+			l.fault("dead endpoint", "%s of %s answers %s, dead for %v, and %s is alive", healthHost, edge.Name, addr,
+				asked.Sub(dead), other)
 			return
 		}
 	}

@@ -122,8 +122,8 @@ func (w *writer) checkRegisters(t testing.TB) {
 		result := porcupine.CheckOperationsTimeout(registerModel, ops, time.Minute)
 		t.Logf("%s/%s: %d operations: %s", w.tenant, pool, len(ops), result)
 		if result != porcupine.Ok {
-			t.Errorf("what was done with %s/%s and what was read of it does not fit together: %s; the last operations: %v", w.tenant, pool, result,
-				ops[max(0, len(ops)-20):])
+			t.Errorf("what was done with %s/%s and what was read of it does not fit together: %s; the last operations: %v", w.tenant,
+				pool, result, ops[max(0, len(ops)-20):])
 		}
 	}
 	w.ops = map[string][]porcupine.Operation{}

@@ -49,7 +49,8 @@ type generator struct {
 }
 
 // The labels that names are made of: few, so that names meet.
-var labels = []string{"a", "a", "b", "b", "c", "*", "*", "B", "d", "_x", `\000`, `x\.y`, `\*`, `\255\032`, strings.Repeat("l", 63), "0", "-"}
+var labels = []string{"a", "a", "b", "b", "c", "*", "*", "B", "d", "_x", `\000`, `x\.y`, `\*`, `\255\032`,
+	strings.Repeat("l", 63), "0", "-"}
 
 // plainApexes are those of zones, below the cluster's name.
 var plainApexes = []string{"", "a.", "b.a.", "d.", strings.Repeat("l", 63) + ".", "c.b.a."}

@@ -43,7 +43,8 @@ func readReply(query, wire []byte) (*reply, error) {
 	if err := m.Unpack(wire); err != nil {
 		return nil, fmt.Errorf("%w: %x", err, wire)
 	}
-	r := &reply{head: fmt.Sprintf("%s aa=%v tc=%v ra=%v ad=%v rd=%v", dns.RcodeToString[m.Rcode], m.Authoritative, m.Truncated, m.RecursionAvailable, m.AuthenticatedData, m.RecursionDesired)}
+	r := &reply{head: fmt.Sprintf("%s aa=%v tc=%v ra=%v ad=%v rd=%v", dns.RcodeToString[m.Rcode], m.Authoritative, m.Truncated,
+		m.RecursionAvailable, m.AuthenticatedData, m.RecursionDesired)}
 	_, end, err := dns.UnpackDomainName(query, 12)
 	if err != nil {
 		return nil, err

@@ -96,7 +96,8 @@ func TestOddApexesAreOdd(t *testing.T) {
 		}
 	}
 	if first < 20 || inside < 20 || longest < 3 || one < 20 || most < 20 {
-		t.Errorf("asterisks first %d and inside %d, of 255 bytes %d, labels of 1 byte %d, of 63 bytes %d", first, inside, longest, one, most)
+		t.Errorf("asterisks first %d and inside %d, of 255 bytes %d, labels of 1 byte %d, of 63 bytes %d", first, inside,
+			longest, one, most)
 	}
 	for _, c := range []byte("\x00.\\ \";@\xff$()\n\t\x7f*") {
 		if !bytesSeen[c] {

@@ -110,7 +110,8 @@ func (s *remote) ask(queries [][]byte) ([][]byte, error) {
 	return replies, nil
 }
 
-// exchange asks queries at once, and tells whether all were answered. Replies are told apart by their place in the batch, which is their ID.
+// exchange asks queries at once, and tells whether all were answered. Replies are told apart by their place in the batch, which is their
+// ID.
 func exchange(conn net.Conn, queries, replies [][]byte) bool {
 	var out []byte
 	for i, q := range queries {
@@ -160,7 +161,8 @@ func writeFile(t testing.TB, name, text string) {
 func startKnot(t testing.TB, zones []*masterFile) *remote {
 	dir, port := t.TempDir(), int(gtmtest.FreePort(t).Port())
 	var b strings.Builder
-	fmt.Fprintf(&b, "server:\n  rundir: %s\n  listen: 127.0.0.1@%d\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 2\n  automatic-acl: off\n", dir, port)
+	fmt.Fprintf(&b, "server:\n  rundir: %s\n  listen: 127.0.0.1@%d\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 2\n  "+
+		"automatic-acl: off\n", dir, port)
 	fmt.Fprintf(&b, "log:\n  - target: stderr\n    any: warning\ndatabase:\n  storage: %s\n", dir)
 	b.WriteString("template:\n  - id: default\n    zonefile-sync: -1\n    zonefile-load: whole\n    journal-content: none\nzone:\n")
 	for i, file := range writeZones(t, dir, zones) {
@@ -174,9 +176,11 @@ func startKnot(t testing.TB, zones []*masterFile) *remote {
 func startNSD(t testing.TB, zones []*masterFile) *remote {
 	dir, port := t.TempDir(), int(gtmtest.FreePort(t).Port())
 	var b strings.Builder
-	fmt.Fprintf(&b, "server:\n  server-count: 1\n  ip-address: 127.0.0.1@%d\n  port: %d\n  username: \"\"\n  chroot: \"\"\n  zonesdir: %q\n  database: \"\"\n", port, port, dir)
+	fmt.Fprintf(&b, "server:\n  server-count: 1\n  ip-address: 127.0.0.1@%d\n  port: %d\n  username: \"\"\n  chroot: \"\"\n  zonesdir: "+
+		"%q\n  database: \"\"\n", port, port, dir)
 	fmt.Fprintf(&b, "  pidfile: %q\n  xfrdfile: %q\n  zonelistfile: %q\n  xfrdir: %q\n", dir+"/pid", dir+"/xfrd", dir+"/zones", dir)
-	b.WriteString("  minimal-responses: yes\n  tcp-count: 50\n  tcp-timeout: 120\n  rrl-ratelimit: 0\n  cookie-secret-file: \"\"\nremote-control:\n  control-enable: no\n")
+	b.WriteString("  minimal-responses: yes\n  tcp-count: 50\n  tcp-timeout: 120\n  rrl-ratelimit: 0\n  cookie-secret-file: \"\"\n" +
+		"remote-control:\n  control-enable: no\n")
 	for i, file := range writeZones(t, dir, zones) {
 		fmt.Fprintf(&b, "zone:\n  name: \"%s\"\n  zonefile: %q\n", inConfig(zones[i].origin), file)
 	}
@@ -211,7 +215,8 @@ func inConfig(name string) string {
 func start(t testing.TB, name string, port int, dir string, command ...string) *remote {
 	t.Helper()
 	log := filepath.Join(dir, "log")
-	s := &remote{name: name, addr: fmt.Sprintf("127.0.0.1:%d", port), log: func() string { text, _ := os.ReadFile(log); return string(text) }}
+	s := &remote{name: name, addr: fmt.Sprintf("127.0.0.1:%d", port),
+		log: func() string { text, _ := os.ReadFile(log); return string(text) }}
 	for range 3 {
 		ended := run(t, log, command)
 		if s.answers(ended) {

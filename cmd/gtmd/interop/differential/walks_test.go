@@ -53,7 +53,8 @@ y.x. 60 IN NS ns.x.
 		{name: "alias.x.", typ: dns.TypeCNAME, answer: []string{"alias.x.\t60\tin\tcname\tgone.x."}, rcode: yes, ok: true},
 		{name: "q.c.x.", typ: dns.TypeA, answer: []string{"q.c.x.\t60\tin\tcname\tgone.x."}, rcode: no, ok: true},
 		{name: "q.c.x.", typ: dns.TypeCNAME, answer: []string{"q.c.x.\t60\tin\tcname\tgone.x."}, rcode: yes, ok: true},
-		{name: "q.d.x.", typ: dns.TypeCNAME, answer: []string{"d.x.\t60\tin\tdname\tw.x.", "q.d.x.\t60\tin\tcname\tq.w.x."}, rcode: yes, ok: true},
+		{name: "q.d.x.", typ: dns.TypeCNAME, answer: []string{"d.x.\t60\tin\tdname\tw.x.", "q.d.x.\t60\tin\tcname\tq.w.x."},
+			rcode: yes, ok: true},
 	} {
 		rcode, ok := c.rcodeByWalk(question{name: test.name, typ: test.typ}, test.answer)
 		if ok != test.ok || ok && rcode != test.rcode {

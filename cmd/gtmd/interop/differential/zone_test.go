@@ -20,10 +20,12 @@ type zoneWriter struct {
 
 // The types of plain data.
 var dataTypes = []uint16{dns.TypeA, dns.TypeA, dns.TypeAAAA, dns.TypeTXT, dns.TypeMX, dns.TypeSRV, dns.TypeSVCB, dns.TypeHTTPS, dns.TypePTR,
-	dns.TypeCAA, dns.TypeHINFO, dns.TypeNAPTR, dns.TypeLOC, dns.TypeRP, dns.TypeSSHFP, dns.TypeTLSA, dns.TypeURI, dns.TypeAFSDB, dns.TypeKX, 65280}
+	dns.TypeCAA, dns.TypeHINFO, dns.TypeNAPTR, dns.TypeLOC, dns.TypeRP, dns.TypeSSHFP, dns.TypeTLSA, dns.TypeURI, dns.TypeAFSDB,
+	dns.TypeKX, 65280}
 
 func (z *zoneWriter) write() string {
-	fmt.Fprintf(&z.b, "%s 300 IN SOA %s host.%s %d 7200 1800 1209600 %d\n", z.origin, z.target(), z.origin, 1+z.IntN(1000), pick(z.generator, []int{0, 60, 3600}))
+	fmt.Fprintf(&z.b, "%s 300 IN SOA %s host.%s %d 7200 1800 1209600 %d\n", z.origin, z.target(), z.origin, 1+z.IntN(1000),
+		pick(z.generator, []int{0, 60, 3600}))
 	z.note(z.origin, dns.TypeSOA)
 	z.set(z.origin, dns.TypeNS, 1+z.IntN(2))
 	if z.chance(8) {

@@ -235,8 +235,8 @@ func (r *Rig) Restore(file, token string) {
 	}
 	for _, n := range r.Members {
 		r.Wipe(n)
-		r.Run(Bin("etcdutl"), "snapshot", "restore", file, "--name", n.Name, "--initial-cluster", r.cluster, "--initial-cluster-token", token,
-			"--initial-advertise-peer-urls", "http://"+n.Inside.String()+":2380", "--data-dir", n.Dir)
+		r.Run(Bin("etcdutl"), "snapshot", "restore", file, "--name", n.Name, "--initial-cluster", r.cluster,
+			"--initial-cluster-token", token, "--initial-advertise-peer-urls", "http://"+n.Inside.String()+":2380", "--data-dir", n.Dir)
 	}
 	r.StartMembers()
 }

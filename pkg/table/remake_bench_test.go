@@ -19,7 +19,8 @@ func BenchmarkStaticChange(b *testing.B) {
 		fmt.Fprintf(&lines, "w%d A 192.0.%d.%d\n", i, i>>8&255, i&255)
 	}
 	text := func(serial, last int, more string) string {
-		content := fmt.Sprintf("$TTL 300\n@ SOA ns1 host %d 2 3 4 60\n@ NS ns1\nns1 A 192.0.2.1\nwww A 192.0.2.%d\n%s", serial, last, more) + lines.String()
+		content := fmt.Sprintf("$TTL 300\n@ SOA ns1 host %d 2 3 4 60\n@ NS ns1\nns1 A 192.0.2.1\nwww A 192.0.2.%d\n%s", serial, last,
+			more) + lines.String()
 		canonical, _, err := zone.Canonical("z.example.", "z.example.", content, zone.Defaults{})
 		if err != nil {
 			b.Fatal(err)

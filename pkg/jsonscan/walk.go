@@ -1,17 +1,13 @@
-package control
+package jsonscan
 
 import (
 	"encoding/json"
-	"errors"
 	"strings"
 )
 
-// errStop ends a walk early.
-var errStop = errors.New("stop")
-
-// eachItem calls f with each item of a list, as it stands in data, which must be valid JSON. Nothing is copied, so that a walk costs
+// EachItem calls f with each item of a list, as it stands in data, which must be valid JSON. Nothing is copied, so that a walk costs
 // nothing beside what f does. An error of f ends it; what is no list has no items, and gives false.
-func eachItem(data []byte, f func(item []byte) error) (isList bool, err error) {
+func EachItem(data []byte, f func(item []byte) error) (isList bool, err error) {
 	at := skipSpace(data, 0)
 	if at >= len(data) || data[at] != '[' {
 		return false, nil
@@ -26,8 +22,8 @@ func eachItem(data []byte, f func(item []byte) error) (isList bool, err error) {
 	return true, nil
 }
 
-// eachField is eachItem for the fields of a mapping.
-func eachField(data []byte, f func(name string, value []byte) error) (isMap bool, err error) {
+// EachField is EachItem for the fields of a mapping.
+func EachField(data []byte, f func(name string, value []byte) error) (isMap bool, err error) {
 	at := skipSpace(data, 0)
 	if at >= len(data) || data[at] != '{' {
 		return false, nil
@@ -46,6 +42,22 @@ func eachField(data []byte, f func(name string, value []byte) error) (isMap bool
 		at = end
 	}
 	return true, nil
+}
+
+// CountValues tells how many values JSON has, roughly: what an unmarshaller makes of it costs by these, not by its bytes. It counts
+// no further than most, and 1 more.
+func CountValues(data []byte, most int) int {
+	n := 1
+	for at := 0; at < len(data) && n <= most; at++ {
+		switch data[at] {
+		case '"':
+			end, _ := textEnd(data, at)
+			at = end - 1
+		case '{', '[', ',', ':':
+			n++
+		}
+	}
+	return n
 }
 
 func skipSpace(data []byte, at int) int {
@@ -68,7 +80,7 @@ func skipValue(data []byte, at int) int {
 	for at < len(data) {
 		switch data[at] {
 		case '"':
-			at = skipText(data, at)
+			at, _ = textEnd(data, at)
 		case '{', '[':
 			depth++
 			at++
@@ -96,32 +108,4 @@ func skipValue(data []byte, at int) int {
 		}
 	}
 	return at
-}
-
-// skipText gives where the text that begins at a place ends.
-func skipText(data []byte, at int) int {
-	for at++; at < len(data); at++ {
-		switch data[at] {
-		case '\\':
-			at++
-		case '"':
-			return at + 1
-		}
-	}
-	return len(data)
-}
-
-// countValues tells how many values JSON has, roughly: what an unmarshaller makes of it costs by these, not by its bytes. It counts
-// no further than most, and 1 more.
-func countValues(data []byte, most int) int {
-	n := 1
-	for at := 0; at < len(data) && n <= most; at++ {
-		switch data[at] {
-		case '"':
-			at = skipText(data, at) - 1
-		case '{', '[', ',', ':':
-			n++
-		}
-	}
-	return n
 }

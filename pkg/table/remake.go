@@ -1,0 +1,202 @@
+package table
+
+import (
+	"bytes"
+	"slices"
+)
+
+// A zone of which little changed is made from its old form. The contract, of which remade is all that others see: given the old form, what
+// newZone would be given, and all names that were touched since, the outcome says the same as newZone's; or there is none, and the zone has
+// to be compiled from its beginning. So what is not understood here is no fault, and only costs time. Records 68, 99 and 139 tell why.
+//
+// Understood is what is common: no delegation, DNAME or wildcard comes or goes, no debugging name is concerned, no name has a service and
+// static sets, and the zone is neither signed nor a catalog.
+
+// touched are the names at which a zone differs from its last compiled form. The zero value: it does not.
+type touched struct {
+	hosts  map[string]bool // services came, went, or stand there otherwise
+	owners map[string]bool // static sets are others
+	all    bool            // nobody knows where they are
+}
+
+func (t *touched) host(name string)  { mark(&t.hosts, name) }
+func (t *touched) owner(name string) { mark(&t.owners, name) }
+
+func mark(m *map[string]bool, name string) {
+	if *m == nil {
+		*m = map[string]bool{}
+	}
+	(*m)[name] = true
+}
+
+// maxTouched is how many names may have been touched, and maxRefers how many may have sets to be rendered because of them.
+const (
+	maxTouched = 64
+	maxRefers  = 256
+)
+
+// remake is a new form of a zone while it is made from the old one.
+type remake struct {
+	z        *Zone // its nodes, sets and data are its own
+	in       *zoneInput
+	b        *zoneBuilder
+	key      wireKey
+	ownNames bool // the table of names is a copy
+
+	owners  []string // whose sets are to be rendered
+	hosts   [][]byte // that may have other addresses now
+	covered [][]byte // the same of all hosts below
+}
+
+// remade gives what newZone would of in, from the old form and all that was touched since; false: it has to be asked. z may be nil.
+func (z *Zone) remade(in *zoneInput, t *touched) (*Zone, bool) {
+	if z == nil || !z.ordinary || !in.ordinary() || z.debug != in.debug || t.all || len(t.hosts)+len(t.owners) > maxTouched {
+		return nil, false
+	}
+	serial, ok := servedSerial(in.static, in.serial, in.added)
+	if !ok || len(t.owners) > 0 && z.waste > len(z.data)/4+1<<16 {
+		return nil, false
+	}
+	r := remake{in: in, z: z.renumbered(serial)}
+	r.z.nodes = slices.Grow(slices.Clone(z.nodes), len(t.hosts))
+	for _, host := range sortedKeys(t.hosts) {
+		if !r.service(host) {
+			return nil, false
+		}
+	}
+	return r.z, len(t.owners) == 0 || r.static(sortedKeys(t.owners))
+}
+
+// ordinary tells whether a zone holds nothing but static sets, services and debugging names.
+func (in *zoneInput) ordinary() bool {
+	return in.signer == nil && in.keys == nil && !in.catalog && !bringsSignatures(in.static)
+}
+
+// service has a service stand at a host, or not, as the zone now wants it.
+func (r *remake) service(host string) bool {
+	if len(setsAt(r.in.static, host)) > 0 || r.isMadeUp(host) {
+		return false
+	}
+	r.copyNames()
+	at, stands := r.in.services[host]
+	l := r.find(host)
+	switch {
+	case l != nil && stands:
+		return r.set(l, at)
+	case l != nil:
+		return r.remove()
+	case stands:
+		return r.add(node{service: at.place + 1, served: at.served})
+	}
+	return true
+}
+
+// isMadeUp tells whether a name is, or is below, one where a debugging name stands if nothing else does.
+func (r *remake) isMadeUp(name string) bool {
+	apex := string(r.in.static.Apex)
+	return isAtOrBelow(name, "\x06whoami"+apex) || isAtOrBelow(name, "\x08_explain"+apex)
+}
+
+// copyNames has the table of names be the new form's own. Lines found before are the old one's.
+func (r *remake) copyNames() {
+	if !r.ownNames {
+		r.z.names.lines, r.z.names.long = slices.Clone(r.z.names.lines), slices.Clip(r.z.names.long)
+		r.ownNames = true
+	}
+}
+
+// find makes a name the present one, and gives its line; nil: it is not there.
+func (r *remake) find(name string) *line {
+	r.key.set([]byte(name), r.z.seed)
+	return r.above(0)
+}
+
+// above gives the line of the present name from its label i on.
+func (r *remake) above(i int) *line { return r.z.names.find(r.key.suffix(i), r.key.hashes[i]) }
+
+// plain tells whether a node is like any other.
+func (r *remake) plain(n *node) bool {
+	return n.kind == plain && n.cut == 0 && n.wild == 0 && !r.z.renames(n)
+}
+
+// set has a service stand at a name that is there.
+func (r *remake) set(l *line, at hosted) bool {
+	n := &r.z.nodes[l.value]
+	if n.kind != plain || n.cut != 0 {
+		return false
+	}
+	n.service, n.served, l.service = at.place+1, at.served, at.place+1
+	return true
+}
+
+// add makes the present name, with what lies between it and the closest name that is there.
+func (r *remake) add(leaf node) bool {
+	up := 0
+	for r.above(up) == nil {
+		up++ // up to the apex, at most
+	}
+	if !r.plain(&r.z.nodes[r.above(up).value]) || 3*(len(r.z.nodes)+up) > 2*len(r.z.names.lines) {
+		return false
+	}
+	for i := up - 1; i >= 0; i-- {
+		name := r.key.suffix(i)
+		if isWildcard(string(name)) {
+			return false
+		}
+		n := node{first: uint32(len(r.z.sets)), labels: uint8(r.key.labels - i)}
+		if i == 0 {
+			n.service, n.served = leaf.service, leaf.served
+		}
+		l := r.z.names.put(name, r.key.hashes[i], uint32(len(r.z.nodes)))
+		l.service = n.service
+		r.z.nodes = append(r.z.nodes, n)
+	}
+	return true
+}
+
+// remove takes what stands at the present name away, and the name, and those above it that were only there because of it.
+func (r *remake) remove() bool {
+	l := r.above(0)
+	n := &r.z.nodes[l.value]
+	n.service, n.served, l.service = 0, 0, 0
+	for i := 0; ; i++ {
+		l, above := r.above(i), r.key.suffix(i)
+		n := &r.z.nodes[l.value]
+		if l.value == 0 || n.count > 0 || n.service != 0 || n.kind != plain || r.z.names.anyBelow(above) {
+			return true
+		}
+		if !r.plain(&r.z.nodes[r.above(i+1).value]) { // of a wildcard's name, and of one below a delegation, too
+			return false
+		}
+		r.z.names.remove(above, r.key.hashes[i], r.z.seed)
+	}
+}
+
+// anyBelow tells whether there is a name below name.
+func (n *names) anyBelow(name []byte) bool {
+	for i := range n.lines {
+		l := &n.lines[i]
+		if l.tag == 0 || int(l.size) <= len(name) {
+			continue
+		}
+		if other := n.nameOf(l); bytes.HasSuffix(other, name) && isBelow(string(other), string(name)) {
+			return true
+		}
+	}
+	return false
+}
+
+// remove takes a name away that is there, and moves up those behind it that would not be found any more.
+func (n *names) remove(name []byte, h, seed uint64) {
+	hole := h & n.mask
+	for l := n.find(name, h); &n.lines[hole] != l; hole = (hole + 1) & n.mask {
+	}
+	var k wireKey
+	for i := (hole + 1) & n.mask; n.lines[i].tag != 0; i = (i + 1) & n.mask {
+		k.set(n.nameOf(&n.lines[i]), seed)
+		if home := k.hashes[0] & n.mask; (i-home)&n.mask >= (i-hole)&n.mask { // its search passes the hole
+			n.lines[hole], hole = n.lines[i], i
+		}
+	}
+	n.lines[hole] = line{}
+}
