@@ -31,14 +31,14 @@ func (e *callError) Error() string { return e.text }
 func (e *callError) Unwrap() error { return e.err }
 
 // explain says what was tried and where, and why the connection failed, which grpc often keeps to itself.
-func (c *Client) explain(what string, err error) error {
+func (l *Link) explain(what string, err error) error {
 	if err == nil {
 		return nil
 	}
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	cause := c.dialer.lastError()
+	cause := l.dialer.lastError()
 	why := status.Convert(err).Message()
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
@@ -49,8 +49,8 @@ func (c *Client) explain(what string, err error) error {
 	case cause != "" && status.Code(err) == codes.Unavailable && !errors.As(err, new(rpctypes.EtcdError)):
 		why = cause
 	}
-	hint := hintFor(err, cause, c.dialer.tls != nil)
-	return &callError{fmt.Sprintf("%s: etcd at %s: %s%s", what, strings.Join(c.cfg.Endpoints, ", "), why, hint), err}
+	hint := hintFor(err, cause, l.dialer.tls != nil)
+	return &callError{fmt.Sprintf("%s: etcd at %s: %s%s", what, strings.Join(l.endpoints, ", "), why, hint), err}
 }
 
 func hintFor(err error, cause string, encrypted bool) string {

@@ -19,7 +19,7 @@ import (
 // feed keeps a consumer up to date with a range of keys. Each attempt has a connection of its own, so that
 // one that hangs is left behind instead of waited for.
 type feed struct {
-	c        *Client
+	link     *Link
 	from, to string
 	// begin brings the consumer up to date, and gives the cluster and the revision up to which it is.
 	begin func(ctx context.Context, etcd *clientv3.Client) (mark, error)
@@ -83,7 +83,7 @@ func oneWatch(end context.CancelCauseFunc) grpc.StreamClientInterceptor {
 
 // run goes on until ctx ends or the consumer fails.
 func (f *feed) run(ctx context.Context) error {
-	pause := f.c.wait.retryMin
+	pause := f.link.wait.retryMin
 	for {
 		begun := time.Now()
 		up, err := f.session(ctx)
@@ -94,8 +94,8 @@ func (f *feed) run(ctx context.Context) error {
 		if errors.As(err, &stop) {
 			return stop.error
 		}
-		if up && time.Since(begun) > f.c.wait.retryMax {
-			pause = f.c.wait.retryMin
+		if up && time.Since(begun) > f.link.wait.retryMax {
+			pause = f.link.wait.retryMin
 		}
 		if errors.Is(err, errReadAnew) {
 			f.lost()
@@ -106,7 +106,7 @@ func (f *feed) run(ctx context.Context) error {
 		if !sleep(ctx, pause/2+rand.N(pause/2+1)) {
 			return ctx.Err()
 		}
-		pause = min(2*pause, f.c.wait.retryMax)
+		pause = min(2*pause, f.link.wait.retryMax)
 	}
 }
 
@@ -134,9 +134,9 @@ func (f *feed) report(err error) {
 	case errors.As(err, &back):
 		f.status(state.Refused, err)
 	case f.reached:
-		f.status(state.Stale, f.c.explain("following the store", err))
+		f.status(state.Stale, f.link.explain("following the store", err))
 	default:
-		f.status(state.Connecting, f.c.explain("following the store", err))
+		f.status(state.Connecting, f.link.explain("following the store", err))
 	}
 }
 
@@ -144,7 +144,7 @@ func (f *feed) report(err error) {
 func (f *feed) session(ctx context.Context) (up bool, err error) {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	etcd, err := f.c.connect(grpc.WithChainStreamInterceptor(oneWatch(end)))
+	etcd, err := f.link.connect(grpc.WithChainStreamInterceptor(oneWatch(end)))
 	if err != nil {
 		return false, err
 	}
@@ -154,7 +154,7 @@ func (f *feed) session(ctx context.Context) (up bool, err error) {
 		return false, err
 	}
 	f.reached, f.rev = true, at.rev
-	f.c.metrics.heard()
+	f.link.metrics.heard()
 	if f.again <= mostAgain || at.rev != f.stuck {
 		f.status(state.Current, nil)
 	}
@@ -171,7 +171,7 @@ func (f *feed) session(ctx context.Context) (up bool, err error) {
 // listen passes events on, and gives up when no sign of life comes.
 func (f *feed) listen(ctx context.Context, etcd *clientv3.Client, opened <-chan clientv3.WatchChan, at mark) error {
 	var events clientv3.WatchChan
-	tick := time.NewTicker(f.c.wait.progress)
+	tick := time.NewTicker(f.link.wait.progress)
 	defer tick.Stop()
 	last := time.Now()
 	for {
@@ -192,14 +192,14 @@ func (f *feed) listen(ctx context.Context, etcd *clientv3.Client, opened <-chan 
 				return err
 			}
 			f.wentOn(at.rev)
-			f.c.metrics.heard()
+			f.link.metrics.heard()
 			last = time.Now() // after the consumer, whose time is not the connection's
 		case <-tick.C:
-			if silent := time.Since(last); silent > f.c.wait.stall {
+			if silent := time.Since(last); silent > f.link.wait.stall {
 				return fmt.Errorf("%w (for %s)", errStalled, silent.Round(100*time.Millisecond))
 			}
 			go func() {
-				ctx, cancel := context.WithTimeout(ctx, f.c.wait.progress)
+				ctx, cancel := context.WithTimeout(ctx, f.link.wait.progress)
 				defer cancel()
 				_ = etcd.RequestProgress(ctx) // silence is judged by what comes back
 			}()

@@ -29,7 +29,7 @@ func (c *Client) Follow(ctx context.Context, cfg FollowConfig) error {
 	f.cfg.Has = nil
 	from, to := c.keys.followed()
 	f.setStatus(state.Connecting, nil)
-	fd := &feed{c: c, from: from, to: to, begin: f.begin, opened: f.watches, events: f.events,
+	fd := &feed{link: c.link, from: from, to: to, begin: f.begin, opened: f.watches, events: f.events,
 		progress: f.progress, lost: f.forget, status: f.setStatus}
 	return fd.run(ctx)
 }
@@ -350,14 +350,14 @@ func (f *follower) forgetAll() {
 // Accept lets the store's present state be followed even where it is older than what edges know: it writes
 // a newer epoch, which says who took that decision.
 func (c *Client) Accept(ctx context.Context, author string) error {
-	err := c.try(ctx, func(ctx context.Context) error { return c.accept(ctx, author) }) // that it is done twice does no harm
-	return c.explain("accepting the store's state", err)
+	err := c.link.try(ctx, func(ctx context.Context) error { return c.accept(ctx, author) }) // that it is done twice does no harm
+	return c.link.explain("accepting the store's state", err)
 }
 
 // accept writes the next epoch once.
 func (c *Client) accept(ctx context.Context, author string) error {
 	for {
-		kv, err := c.reader(c.etcd).get(ctx, c.keys.epoch())
+		kv, err := c.reader(c.link.etcd).get(ctx, c.keys.epoch())
 		if err != nil {
 			return err
 		}
@@ -373,7 +373,7 @@ func (c *Client) accept(ctx context.Context, author string) error {
 		if err != nil {
 			return err
 		}
-		resp, err := c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(c.keys.epoch()), "=", mod)).
+		resp, err := c.link.etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(c.keys.epoch()), "=", mod)).
 			Then(clientv3.OpPut(c.keys.epoch(), string(value))).Commit()
 		if err != nil || resp.Succeeded {
 			return err

@@ -39,7 +39,7 @@ func (f *following) sameAsRead(c *Client) {
 
 func put(t testing.TB, c *Client, key, value string) {
 	t.Helper()
-	if _, err := c.etcd.Put(storetest.Context(t), key, value); err != nil {
+	if _, err := c.link.etcd.Put(storetest.Context(t), key, value); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -47,11 +47,11 @@ func put(t testing.TB, c *Client, key, value string) {
 func compact(t testing.TB, c *Client) {
 	t.Helper()
 	ctx := storetest.Context(t)
-	resp, err := c.etcd.Get(ctx, "x")
+	resp, err := c.link.etcd.Get(ctx, "x")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.etcd.Compact(ctx, resp.Header.Revision); err != nil {
+	if _, err := c.link.etcd.Compact(ctx, resp.Header.Revision); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -127,7 +127,7 @@ func TestFollowHoldsZonesAndVerdicts(t *testing.T) {
 	if diff := cmp.Diff(map[health.PoolID]health.Verdict{v.Pool: v, w.Pool: w}, f.mirror.Verdicts()); diff != "" {
 		t.Errorf("-want +held:\n%s", diff)
 	}
-	if _, err := c.etcd.Delete(storetest.Context(t), c.keys.verdict(v.Pool)); err != nil {
+	if _, err := c.link.etcd.Delete(storetest.Context(t), c.keys.verdict(v.Pool)); err != nil {
 		t.Fatal(err)
 	}
 	f.until("the verdict's end", func() bool { return len(f.mirror.Verdicts()) == 1 })
@@ -193,7 +193,7 @@ func TestCompactionUnderTheWatch(t *testing.T) {
 	f.untilState(state.Stale)
 	mustCommit(t, direct, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "a", "AF")), Delete: []spec.Key{b.Key}})
 	mustCommit(t, direct, Change{Tenant: "shop", Base: 2, Put: storetest.Resources(storetest.Site("shop", "a", "AS"))})
-	if _, err := direct.etcd.Delete(storetest.Context(t), direct.keys.verdict(gone.Pool)); err != nil {
+	if _, err := direct.link.etcd.Delete(storetest.Context(t), direct.keys.verdict(gone.Pool)); err != nil {
 		t.Fatal(err)
 	}
 	compact(t, direct)
@@ -301,7 +301,7 @@ func TestTheToldCursorMoves(t *testing.T) {
 	f.untilHead("shop", 1)
 	told := f.told()
 	reaches("the cursor of the change", told[len(told)-1].Cursor)
-	resp, err := c.etcd.Put(storetest.Context(t), c.keys.join("elsewhere"), "x")
+	resp, err := c.link.etcd.Put(storetest.Context(t), c.keys.join("elsewhere"), "x")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -325,7 +325,7 @@ func TestHeadThatGoesBackUnderTheWatch(t *testing.T) {
 	}
 	f.untilState(state.Current)
 	f.sameAsRead(c)
-	if _, err := c.etcd.Delete(storetest.Context(t), c.keys.head("shop")); err != nil {
+	if _, err := c.link.etcd.Delete(storetest.Context(t), c.keys.head("shop")); err != nil {
 		t.Fatal(err)
 	}
 	f.untilState(state.Refused)
@@ -380,7 +380,7 @@ func TestAcceptIsNewerThanAnyEpochBefore(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	epoch, err := c.reader(c.etcd).epoch(storetest.Context(t))
+	epoch, err := c.reader(c.link.etcd).epoch(storetest.Context(t))
 	if err != nil || epoch <= c.cfg.Now().AddDate(-1, 0, 0).UnixMilli() {
 		t.Errorf("epoch %d, %v", epoch, err)
 	}

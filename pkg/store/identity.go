@@ -67,7 +67,7 @@ func (r *reader) someRecords(ctx context.Context, tenants []string, at map[strin
 		asks[i] = clientv3.OpGet(r.c.keys.record(t, at[t]), clientv3.WithRev(r.rev))
 	}
 	var resp *clientv3.TxnResponse
-	err := r.c.try(ctx, func(ctx context.Context) (err error) {
+	err := r.c.link.try(ctx, func(ctx context.Context) (err error) {
 		resp, err = r.etcd.Txn(ctx).Then(asks...).Commit()
 		return err
 	})

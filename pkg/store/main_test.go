@@ -95,10 +95,9 @@ var testPatience = patience{
 	attempt: 2 * time.Second, call: 5 * time.Second, commit: 30 * time.Second,
 	progress: 50 * time.Millisecond, stall: 500 * time.Millisecond,
 	retryMin: 20 * time.Millisecond, retryMax: 200 * time.Millisecond,
-	judgeTTL: 2 * time.Second,
-	known:    100 * time.Millisecond,
-	look:     50 * time.Millisecond,
-	space:    50 * time.Millisecond,
+	known: 100 * time.Millisecond,
+	look:  50 * time.Millisecond,
+	space: 50 * time.Millisecond,
 }
 
 func openTest(t testing.TB, cfg Config) *Client {
@@ -110,7 +109,7 @@ func openTest(t testing.TB, cfg Config) *Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.wait = testPatience
+	c.link.wait, c.judgeTTL = testPatience, 2*time.Second
 	t.Cleanup(func() { c.Close() })
 	return c
 }

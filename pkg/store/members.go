@@ -23,7 +23,7 @@ import (
 // Of several members of a cluster, one may be of no use: it is cut off from the others, it stands still, its disk hangs. A call
 // meets it in one of two ways. A member without a leader refuses at once, since all calls ask for one, and the call goes to the
 // next (members.call). From a member that is silent no answer comes: an attempt has a time of its own, shorter than the call's
-// (Client.attempts). In both cases the member is left alone for a while (standing), or every third call would meet it again.
+// (Link.attempts). In both cases the member is left alone for a while (standing), or every third call would meet it again.
 
 // avoidance is how long a member is left alone that refused a call or let one wait in vain. Then one call tries it.
 const avoidance = 30 * time.Second
@@ -93,7 +93,7 @@ func worthwhile(err error) bool {
 
 // attempts calls fn until it is answered, and gives the error of the last attempt. The first has the time first, each further one
 // twice as much; all together have total. fn must be such that making it twice does no harm.
-func (c *Client) attempts(ctx context.Context, first, total time.Duration, fn func(ctx context.Context) error) error {
+func (l *Link) attempts(ctx context.Context, first, total time.Duration, fn func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, total)
 	defer cancel()
 	var before error
@@ -116,17 +116,17 @@ func (c *Client) attempts(ctx context.Context, first, total time.Duration, fn fu
 }
 
 // try is attempts for a call that is small.
-func (c *Client) try(ctx context.Context, fn func(ctx context.Context) error) error {
-	return c.attempts(ctx, c.wait.attempt, c.wait.call, fn)
+func (l *Link) try(ctx context.Context, fn func(ctx context.Context) error) error {
+	return l.attempts(ctx, l.wait.attempt, l.wait.call, fn)
 }
 
 // unary makes a call of one answer. It repeats what was refused, on one member after the other; and reads, when they fail.
-func (c *Client) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn,
+func (l *Link) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn,
 	invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	ctx = clientv3.WithRequireLeader(ctx)
 	if _, bounded := ctx.Deadline(); !bounded { // a candidate's, which may wait for long, but not for one answer
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.wait.call)
+		ctx, cancel = context.WithTimeout(ctx, l.wait.call)
 		defer cancel()
 	}
 	var before error

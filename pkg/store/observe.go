@@ -41,7 +41,7 @@ func (c *Client) WriteObservation(ctx context.Context, o health.Observation, was
 	if sizeRefused(err) && len(o.Endpoints) > pieces.WholeMost {
 		return c.writePieces(ctx, key, o, pieces.All)
 	}
-	return Written{Bytes: bytes, Whole: true, Err: c.explain("writing an observation", err)}
+	return Written{Bytes: bytes, Whole: true, Err: c.link.explain("writing an observation", err)}
 }
 
 func observationOps(ops []clientv3.Op, key string, o health.Observation) ([]clientv3.Op, int, error) {
@@ -55,7 +55,7 @@ func (c *Client) writePieces(ctx context.Context, key string, o health.Observati
 	size := 0
 	flush := func() {
 		if w.Err == nil && len(ops) > 0 {
-			w.Err = c.explain("writing an observation", c.overwrite(ctx, key, size, ops...))
+			w.Err = c.link.explain("writing an observation", c.overwrite(ctx, key, size, ops...))
 		}
 		ops, size = nil, 0
 	}
@@ -76,11 +76,11 @@ func (c *Client) writePieces(ctx context.Context, key string, o health.Observati
 // its time was up, when newer ones were made elsewhere. So each attempt says up to which revision of the store it knows the keys.
 func (c *Client) overwrite(ctx context.Context, key string, bytes int, ops ...clientv3.Op) error {
 	first := c.attemptFor(bytes)
-	return c.attempts(ctx, first, c.wait.call+first-c.wait.attempt, func(ctx context.Context) error {
+	return c.link.attempts(ctx, first, c.link.wait.call+first-c.link.wait.attempt, func(ctx context.Context) error {
 		for {
 			rev := c.written.Load()
 			from, to := below(key)
-			resp, err := c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "<", rev+1),
+			resp, err := c.link.etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "<", rev+1),
 				clientv3.Compare(clientv3.ModRevision(from), "<", rev+1).WithRange(to)).Then(ops...).Commit()
 			if err != nil {
 				return err
@@ -98,7 +98,7 @@ func (c *Client) overwrite(ctx context.Context, key string, bytes int, ops ...cl
 // DeleteObservation removes what a vantage knew of a pool. There may be nothing.
 func (c *Client) DeleteObservation(ctx context.Context, vantage string, p health.PoolID) error {
 	key := c.keys.observation(vantage, p)
-	return c.explain("deleting an observation", c.overwrite(ctx, key, 0, clientv3.OpDelete(key), opDropPieces(key)))
+	return c.link.explain("deleting an observation", c.overwrite(ctx, key, 0, clientv3.OpDelete(key), opDropPieces(key)))
 }
 
 // FollowObservations calls fn with all observations and live vantages, and then with every change, until
@@ -106,7 +106,7 @@ func (c *Client) DeleteObservation(ctx context.Context, vantage string, p health
 func (c *Client) FollowObservations(ctx context.Context, fn func(ObservationUpdate) error) error {
 	o := &observer{c: c, fn: fn, alive: map[string]bool{}, releases: map[string]Release{}, large: map[ObservationKey]largeObservation{}}
 	from, to := c.keys.observed()
-	fd := &feed{c: c, from: from, to: to, begin: o.begin, events: o.events, lost: func() {}, status: o.status}
+	fd := &feed{link: c.link, from: from, to: to, begin: o.begin, events: o.events, lost: func() {}, status: o.status}
 	return fd.run(ctx)
 }
 

@@ -1,14 +1,12 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/client/v3"
@@ -17,28 +15,21 @@ import (
 	"github.com/gti/gtm/pkg/store/state"
 )
 
-// How many keys one range request reads at most, and how many bytes it is to bring: a version of a large zone lists thousands of
-// runs, and a thousand of those would not come in the time that a request has.
-const (
-	pageKeys  = 1000
-	pageBytes = 8 << 20
-)
-
 // Read gives the state of a tenant at a generation; 0 means its head. ErrNotFound: there is no such
 // tenant or generation. Where resources cannot be decoded, the error is a *DamagedError, and the state is that of all others.
 func (c *Client) Read(ctx context.Context, tenant string, at state.Generation) (state.TenantState, error) {
 	what := "reading " + tenant
-	r := c.reader(c.etcd)
+	r := c.reader(c.link.etcd)
 	kv, err := r.get(ctx, c.keys.head(tenant))
 	if err != nil {
-		return state.TenantState{}, c.explain(what, err)
+		return state.TenantState{}, c.link.explain(what, err)
 	}
 	if kv == nil {
 		return state.TenantState{}, fmt.Errorf("tenant %s: %w", tenant, ErrNotFound)
 	}
 	now, err := r.head(ctx, tenant, kv)
 	if err != nil {
-		return state.TenantState{}, c.explain(what, err)
+		return state.TenantState{}, c.link.explain(what, err)
 	}
 	if at == 0 {
 		at = now
@@ -63,11 +54,11 @@ func (c *Client) Read(ctx context.Context, tenant string, at state.Generation) (
 		return nil
 	})
 	if err != nil {
-		return state.TenantState{}, c.explain(what, err)
+		return state.TenantState{}, c.link.explain(what, err)
 	}
 	record, err := r.get(ctx, c.keys.record(tenant, at))
 	if err != nil {
-		return state.TenantState{}, c.explain(what, err)
+		return state.TenantState{}, c.link.explain(what, err)
 	}
 	state := state.TenantState{Head: at, ID: identityOf(record).id, Resources: state.NewResources(all...)}
 	if len(damaged) > 0 {
@@ -79,20 +70,20 @@ func (c *Client) Read(ctx context.Context, tenant string, at state.Generation) (
 
 // Heads gives every tenant's head.
 func (c *Client) Heads(ctx context.Context) (map[string]state.Generation, error) {
-	heads, err := c.reader(c.etcd).heads(ctx)
-	return heads, c.explain("reading the heads", err)
+	heads, err := c.reader(c.link.etcd).heads(ctx)
+	return heads, c.link.explain("reading the heads", err)
 }
 
 // History gives a tenant's last changes, newest first; limit 0: all. In the place of a record that is damaged stands one that says so.
 func (c *Client) History(ctx context.Context, tenant string, limit int) ([]state.Record, error) {
 	var resp *clientv3.GetResponse
-	err := c.attempts(ctx, c.wait.call, c.wait.commit, func(ctx context.Context) (err error) {
-		resp, err = c.etcd.Get(ctx, c.keys.log(tenant), clientv3.WithPrefix(),
+	err := c.link.attempts(ctx, c.link.wait.call, c.link.wait.commit, func(ctx context.Context) (err error) {
+		resp, err = c.link.etcd.Get(ctx, c.keys.log(tenant), clientv3.WithPrefix(),
 			clientv3.WithSort(clientv3.SortByKey, clientv3.SortDescend), clientv3.WithLimit(int64(limit)))
 		return err
 	})
 	if err != nil {
-		return nil, c.explain("reading the history of "+tenant, err)
+		return nil, c.link.explain("reading the history of "+tenant, err)
 	}
 	out := make([]state.Record, 0, len(resp.Kvs))
 	for _, kv := range resp.Kvs {
@@ -113,97 +104,13 @@ func (c *Client) History(ctx context.Context, tenant string, limit int) ([]state
 
 // reader reads the store at one revision, that of its first answer.
 type reader struct {
-	c       *Client
-	etcd    *clientv3.Client
-	rev     int64
-	cluster uint64
-	values  spec.Reader
-	page    int // keys of the next page; 0: as many as may be
-	most    int // keys of a page that came in time, after one that did not; 0: pageKeys
+	*Reader
+	c      *Client
+	values spec.Reader
 }
 
-func (c *Client) reader(etcd *clientv3.Client) *reader { return &reader{c: c, etcd: etcd} }
-
-// ask makes a read; its first attempt has the time first.
-func (r *reader) ask(ctx context.Context, first time.Duration, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
-	if r.rev != 0 {
-		opts = append(opts, clientv3.WithRev(r.rev))
-	}
-	var resp *clientv3.GetResponse
-	err := r.c.attempts(ctx, first, r.c.wait.call, func(ctx context.Context) (err error) {
-		resp, err = r.etcd.Get(ctx, key, opts...)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	if r.rev == 0 {
-		r.rev, r.cluster = resp.Header.Revision, resp.Header.ClusterId
-	}
-	return resp, nil
-}
-
-func (r *reader) get(ctx context.Context, key string) (*mvccpb.KeyValue, error) {
-	resp, err := r.ask(ctx, r.c.wait.attempt, key)
-	if err != nil || len(resp.Kvs) == 0 {
-		return nil, err
-	}
-	return resp.Kvs[0], nil
-}
-
-// each calls fn for every key below prefix, in order, a page at a time.
-func (r *reader) each(ctx context.Context, prefix string, fn func(*mvccpb.KeyValue) error, opts ...clientv3.OpOption) error {
-	from, to := prefix, clientv3.GetPrefixRangeEnd(prefix)
-	for {
-		limit := cmp.Or(r.page, r.most, pageKeys)
-		bounds := []clientv3.OpOption{clientv3.WithRange(to), clientv3.WithLimit(int64(limit))}
-		resp, err := r.ask(ctx, r.c.wait.call, from, append(bounds, opts...)...)
-		if err != nil && ctx.Err() == nil && limit > 1 {
-			err = r.unlessTooMuch(ctx, err, from, to)
-			if err == nil {
-				r.page, r.most = 0, max(1, limit/10)
-				continue
-			}
-		}
-		if err != nil {
-			return err
-		}
-		size := 0
-		for _, kv := range resp.Kvs {
-			size += len(kv.Key) + len(kv.Value)
-			if err := fn(kv); err != nil {
-				return err
-			}
-		}
-		if !resp.More {
-			return nil
-		}
-		r.page = min(nextPage(limit, size), cmp.Or(r.most, pageKeys))
-		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
-	}
-}
-
-// nextPage gives how many keys to read after limit of them had so many bytes.
-func nextPage(limit, bytes int) int {
-	if bytes > pageBytes {
-		return max(1, int(int64(limit)*pageBytes/int64(bytes)))
-	}
-	return 2 * limit
-}
-
-// unlessTooMuch gives why a page did not come; nil: because of its size. Where its time was up, a single key tells: if that does
-// not come either, smaller pages will not, and asking for those would only hide for how long etcd is away.
-func (r *reader) unlessTooMuch(ctx context.Context, err error, from, to string) error {
-	if strings.Contains(err.Error(), "message larger than max") {
-		return nil
-	}
-	if !errors.Is(err, context.DeadlineExceeded) || wasNotSent(err) {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, r.c.wait.attempt)
-	defer cancel()
-	_, err = r.ask(ctx, r.c.wait.attempt, from, clientv3.WithRange(to), clientv3.WithLimit(1), clientv3.WithKeysOnly())
-	return err
+func (c *Client) reader(etcd *clientv3.Client) *reader {
+	return &reader{Reader: c.link.reader(etcd), c: c}
 }
 
 // heads gives every tenant's head; of one that is damaged what the log says.
@@ -374,7 +281,7 @@ func (r *reader) runsOf(ctx context.Context, hashes []string, got map[string]str
 	for i, h := range hashes {
 		asks[i] = clientv3.OpGet(r.c.keys.text(h), clientv3.WithRev(r.rev))
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.c.wait.call)
+	ctx, cancel := context.WithTimeout(ctx, r.c.link.wait.call)
 	defer cancel()
 	resp, err := r.etcd.Txn(ctx).Then(asks...).Commit()
 	if err != nil {

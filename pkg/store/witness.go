@@ -57,7 +57,7 @@ func (w *witnesses) hold(ctx context.Context, r *reader) (bool, error) {
 
 func (w *witnesses) holds(ctx context.Context, r *reader, one witness) (bool, error) {
 	var resp *clientv3.GetResponse
-	err := r.c.try(ctx, func(ctx context.Context) (err error) {
+	err := r.c.link.try(ctx, func(ctx context.Context) (err error) {
 		resp, err = r.etcd.Get(ctx, one.key, clientv3.WithRev(one.rev))
 		return err
 	})
@@ -94,7 +94,7 @@ func (w *witnesses) vouch(ctx context.Context, r *reader) (bool, error) {
 // stands tells whether a witness is its key's newest event.
 func (w *witnesses) stands(ctx context.Context, r *reader, one witness) (bool, error) {
 	var resp *clientv3.GetResponse
-	err := r.c.try(ctx, func(ctx context.Context) (err error) {
+	err := r.c.link.try(ctx, func(ctx context.Context) (err error) {
 		resp, err = r.etcd.Get(ctx, one.key)
 		return err
 	})

@@ -1,0 +1,16 @@
+package store
+
+import (
+	"testing"
+)
+
+func TestContactIsNeverUntilHeard(t *testing.T) {
+	var m linkMetrics
+	if at, age := m.lastContact(), m.contactAge(); !at.IsZero() || age != -1 {
+		t.Errorf("never heard, and yet at %v, %v s ago", at, age)
+	}
+	m.heard()
+	if at, age := m.lastContact(), m.contactAge(); at.IsZero() || age < 0 {
+		t.Errorf("heard, and yet at %v, %v s ago", at, age)
+	}
+}
