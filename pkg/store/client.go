@@ -11,6 +11,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.etcd.io/etcd/client/v3"
+
+	"github.com/gti/gtm/pkg/store/link"
 )
 
 // DefaultPrefix is where gtm's keys stand.
@@ -43,7 +45,7 @@ type Client struct {
 	cfg     Config
 	keys    keyspace
 	log     *slog.Logger
-	link    *Link
+	link    *link.Link
 	metrics *metrics
 	texts   *textCache
 	// leading is the election key that fences verdicts; nil while another judge leads.
@@ -75,7 +77,7 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	l, err := openLink(linkConfig{Endpoints: cfg.Endpoints, TLS: cfg.TLS, Logger: cfg.Logger, Registerer: cfg.Registerer})
+	l, err := link.Open(link.Config{Endpoints: cfg.Endpoints, TLS: cfg.TLS, Logger: cfg.Logger, Registerer: cfg.Registerer})
 	if err != nil {
 		return nil, err
 	}
@@ -94,11 +96,11 @@ func (c *Client) Close() error { return c.link.Close() }
 
 // Ping asks etcd for a sign of life that needs a quorum; its error says what to do.
 func (c *Client) Ping(ctx context.Context) error {
-	err := c.link.try(ctx, func(ctx context.Context) error {
-		_, err := c.link.etcd.Get(ctx, c.keys.epoch(), clientv3.WithCountOnly())
+	err := c.link.Try(ctx, func(ctx context.Context) error {
+		_, err := c.link.Etcd.Get(ctx, c.keys.epoch(), clientv3.WithCountOnly())
 		return err
 	})
-	return c.link.explain("asking for a sign of life", err)
+	return c.link.Explain("asking for a sign of life", err)
 }
 
 // LastContact tells when a followed etcd was last heard of; zero: never.
@@ -108,4 +110,4 @@ func (c *Client) LastContact() time.Time { return c.link.LastContact() }
 func (c *Client) WatchSpace(ctx context.Context) error { return c.link.WatchSpace(ctx) }
 
 // Space gives what WatchSpace found last.
-func (c *Client) Space() Space { return c.link.Space() }
+func (c *Client) Space() link.Space { return c.link.Space() }

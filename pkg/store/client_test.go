@@ -70,9 +70,10 @@ func TestErrorsSayWhereAndWhatNext(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			c := openTest(t, Config{Endpoints: []string{row.endpoint}})
-			c.link.wait.attempt, c.link.wait.call, c.link.wait.commit = storetest.Within/2, storetest.Within/2, storetest.Within/2 // handshakes take long on a busy machine
+			wait := &c.link.Wait
+			wait.Attempt, wait.Call, wait.Commit = storetest.Within/2, storetest.Within/2, storetest.Within/2 // handshakes take long on a busy machine
 			if row.name == "silence" {
-				c.link.wait.attempt, c.link.wait.call, c.link.wait.commit = 500*time.Millisecond, 500*time.Millisecond, time.Second
+				wait.Attempt, wait.Call, wait.Commit = 500*time.Millisecond, 500*time.Millisecond, time.Second
 			}
 			pinged := c.Ping(storetest.Context(t))
 			_, committed := c.Commit(storetest.Context(t), Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})

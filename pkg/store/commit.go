@@ -15,6 +15,7 @@ import (
 	"go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/link"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
@@ -66,9 +67,9 @@ func (c *Client) make(ctx context.Context, ch Change, t *draft) (state.Record, e
 // transact tries the transaction until a member answers. open is set where an attempt's answer was lost.
 func (c *Client) transact(ctx context.Context, t *draft, open *bool) (resp *clientv3.TxnResponse, err error) {
 	first := c.attemptFor(t.bytes)
-	err = c.link.attempts(ctx, first, min(8*first, c.link.wait.commit), func(ctx context.Context) (err error) {
-		resp, err = c.link.etcd.Txn(ctx).If(t.compares...).Then(t.ops...).Else(t.heads...).Commit()
-		*open = *open || lost(err)
+	err = c.link.Attempts(ctx, first, min(8*first, c.link.Wait.Commit), func(ctx context.Context) (err error) {
+		resp, err = c.link.Etcd.Txn(ctx).If(t.compares...).Then(t.ops...).Else(t.heads...).Commit()
+		*open = *open || link.Lost(err)
 		return err
 	})
 	return resp, err
@@ -81,10 +82,10 @@ func (c *Client) outcome(ctx context.Context, ch Change, t *draft, resp *clientv
 		return t.record, nil
 	case err == nil && !open:
 		return state.Record{}, c.conflict(ctx, ch, resp)
-	case sizeRefused(err):
+	case link.SizeRefused(err):
 		return state.Record{}, &TooLargeError{Ops: len(t.ops), Bytes: t.bytes}
-	case refused(err) && !open:
-		return state.Record{}, c.link.explain(t.what()+" (nothing was written)", err)
+	case link.Refused(err) && !open:
+		return state.Record{}, c.link.Explain(t.what()+" (nothing was written)", err)
 	}
 	made, settled, looked := c.settle(ctx, t)
 	switch {
@@ -95,14 +96,15 @@ func (c *Client) outcome(ctx context.Context, ch Change, t *draft, resp *clientv
 	case err == nil && looked == nil: // the heads moved, by others: no attempt can succeed any more
 		return state.Record{}, c.conflict(ctx, ch, resp)
 	case looked == nil && !open:
-		return state.Record{}, c.link.explain(t.what()+" (nothing was written)", err)
+		return state.Record{}, c.link.Explain(t.what()+" (nothing was written)", err)
 	}
-	return state.Record{}, &UnknownError{Tenant: ch.Tenant, Generation: t.record.Generation, Err: c.link.explain(t.what(), cmp.Or(err, looked))}
+	err = c.link.Explain(t.what(), cmp.Or(err, looked))
+	return state.Record{}, &UnknownError{Tenant: ch.Tenant, Generation: t.record.Generation, Err: err}
 }
 
 // attemptFor gives the time of the first attempt to write so many bytes.
 func (c *Client) attemptFor(bytes int) time.Duration {
-	return c.link.wait.attempt * time.Duration(1+bytes>>20)
+	return c.link.Wait.Attempt * time.Duration(1+bytes>>20)
 }
 
 // draft is a change on its way to a transaction.
@@ -248,7 +250,7 @@ func (c *Client) missing(ctx context.Context, all []run) (absent []run, err erro
 		}
 		resp, err := c.askTexts(ctx, asks)
 		if err != nil {
-			return nil, c.link.explain("looking for zone content (nothing was written)", err)
+			return nil, c.link.Explain("looking for zone content (nothing was written)", err)
 		}
 		for i, r := range runs {
 			if resp.Responses[i].GetResponseRange().Count == 0 {
@@ -261,8 +263,8 @@ func (c *Client) missing(ctx context.Context, all []run) (absent []run, err erro
 
 func (c *Client) askTexts(ctx context.Context, asks []clientv3.Op) (*clientv3.TxnResponse, error) {
 	var resp *clientv3.TxnResponse
-	err := c.link.try(ctx, func(ctx context.Context) (err error) {
-		resp, err = c.link.etcd.Txn(ctx).Then(asks...).Commit()
+	err := c.link.Try(ctx, func(ctx context.Context) (err error) {
+		resp, err = c.link.Etcd.Txn(ctx).Then(asks...).Commit()
 		return err
 	})
 	return resp, err
@@ -276,12 +278,12 @@ func (c *Client) writeTexts(ctx context.Context, runs []run) error {
 		size += len(r.text)
 	}
 	first := c.attemptFor(size)
-	err := c.link.attempts(ctx, first, min(8*first, c.link.wait.commit), func(ctx context.Context) error {
-		_, err := c.link.etcd.Txn(ctx).Then(ops...).Commit()
+	err := c.link.Attempts(ctx, first, min(8*first, c.link.Wait.Commit), func(ctx context.Context) error {
+		_, err := c.link.Etcd.Txn(ctx).Then(ops...).Commit()
 		return err
 	})
 	if err != nil {
-		return c.link.explain("writing zone content (nothing has changed, since nothing refers to it yet)", err)
+		return c.link.Explain("writing zone content (nothing has changed, since nothing refers to it yet)", err)
 	}
 	return nil
 }
@@ -297,7 +299,7 @@ func (c *Client) passDamaged(ctx context.Context, ch Change, t *draft, resp *cli
 		if _, damaged := parseHead(kvs[0].Value); damaged == nil {
 			continue
 		}
-		g, err := c.reader(c.link.etcd).head(ctx, name, kvs[0])
+		g, err := c.reader(c.link.Etcd).head(ctx, name, kvs[0])
 		if err != nil {
 			return false, err
 		}
@@ -326,9 +328,9 @@ func (c *Client) conflict(ctx context.Context, ch Change, resp *clientv3.TxnResp
 		}
 		var have state.Generation
 		if kvs := resp.Responses[i].GetResponseRange().Kvs; len(kvs) > 0 {
-			g, err := c.reader(c.link.etcd).head(ctx, name, kvs[0])
+			g, err := c.reader(c.link.Etcd).head(ctx, name, kvs[0])
 			if err != nil {
-				return c.link.explain("changing "+ch.Tenant+" (nothing was written)", err)
+				return c.link.Explain("changing "+ch.Tenant+" (nothing was written)", err)
 			}
 			have = g
 		}
@@ -347,7 +349,7 @@ func (c *Client) conflict(ctx context.Context, ch Change, resp *clientv3.TxnResp
 // settle looks whether a change was made whose answer got lost, or another in its place, which is a conflict; neither, and no error:
 // there is no such generation yet.
 func (c *Client) settle(ctx context.Context, t *draft) (made bool, conflict, err error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.link.wait.attempt)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.link.Wait.Attempt)
 	defer cancel()
 	stored, err := c.storedRecord(ctx, t.record.Tenant, t.record.Generation)
 	switch {
@@ -363,7 +365,7 @@ func (c *Client) settle(ctx context.Context, t *draft) (made bool, conflict, err
 
 func (c *Client) storedRecord(ctx context.Context, tenant string, g state.Generation) (storedRecord, error) {
 	var s storedRecord
-	kv, err := c.reader(c.link.etcd).get(ctx, c.keys.record(tenant, g))
+	kv, err := c.reader(c.link.Etcd).Get(ctx, c.keys.record(tenant, g))
 	if err != nil {
 		return s, err
 	}
@@ -405,9 +407,9 @@ type Change struct {
 // another than was known under its number, the error is a *WentBackError.
 func (c *Client) ground(ctx context.Context, ch Change) (identity, error) {
 	what := "changing " + ch.Tenant + " (nothing was written)"
-	r := c.reader(c.link.etcd)
-	if _, err := r.get(ctx, c.keys.head(ch.Tenant)); err != nil { // is tried again over an election
-		return identity{}, c.link.explain(what, err)
+	r := c.reader(c.link.Etcd)
+	if _, err := r.Get(ctx, c.keys.head(ch.Tenant)); err != nil { // is tried again over an election
+		return identity{}, c.link.Explain(what, err)
 	}
 	at := map[string]state.Generation{}
 	for tenant := range ch.IDs {
@@ -431,7 +433,7 @@ func (c *Client) ground(ctx context.Context, ch Change) (identity, error) {
 		}
 	})
 	if err != nil {
-		return identity{}, c.link.explain(what, err)
+		return identity{}, c.link.Explain(what, err)
 	}
 	return base, back
 }

@@ -62,7 +62,7 @@ func TestDamagedHeadWithoutALog(t *testing.T) {
 	has := settled(t, c)
 	put(t, c, c.keys.head("shop"), "-")
 	for g := range state.Generation(2) {
-		if _, err := c.link.etcd.Delete(ctx, c.keys.record("shop", g+1)); err != nil {
+		if _, err := c.link.Etcd.Delete(ctx, c.keys.record("shop", g+1)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -122,7 +122,7 @@ func TestDamagedVerdictAndKeysetOutliveAFullUpdate(t *testing.T) {
 		t.Error(err)
 	}
 	f.until("the mended keys", func() bool { return f.mirror.Keysets()["a.example."].Serial == 2 })
-	if _, err := c.link.etcd.Delete(ctx, c.keys.verdict(v.Pool)); err != nil {
+	if _, err := c.link.Etcd.Delete(ctx, c.keys.verdict(v.Pool)); err != nil {
 		t.Fatal(err)
 	}
 	f.until("the end of what was damaged", func() bool { return len(f.mirror.Verdicts()) == 1 })

@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/link"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
@@ -161,7 +162,7 @@ func (f *follower) events(ctx context.Context, evs []*clientv3.Event) error {
 			return err
 		}
 	}
-	at := mark{cluster: f.known.Cluster, rev: evs[len(evs)-1].Kv.ModRevision}
+	at := link.Mark{Cluster: f.known.Cluster, Rev: evs[len(evs)-1].Kv.ModRevision}
 	return f.tell(d, at, f.known.Epoch)
 }
 
@@ -267,7 +268,7 @@ func (f *follower) epochEvent(ev *clientv3.Event) error {
 	if epoch == f.known.Epoch {
 		return nil
 	}
-	return errReadAnew
+	return link.ErrReadAnew
 }
 
 // checkWhole makes sure that a head that moved came with its versions, as Commit writes them; anything
@@ -275,7 +276,7 @@ func (f *follower) epochEvent(ev *clientv3.Event) error {
 func (f *follower) checkWhole(heads map[string]state.Generation, made map[string]bool) error {
 	for t := range heads {
 		if !made[t] {
-			return errReadAnew
+			return link.ErrReadAnew
 		}
 	}
 	return nil
@@ -313,7 +314,7 @@ func (f *follower) headEvent(ev *clientv3.Event, parts []string, d *delta) (stat
 		if was == 0 {
 			return 0, nil
 		}
-		return 0, errReadAnew // begin finds that it went back
+		return 0, link.ErrReadAnew // begin finds that it went back
 	}
 	g, err := parseHead(ev.Kv.Value)
 	switch {
@@ -324,7 +325,7 @@ func (f *follower) headEvent(ev *clientv3.Event, parts []string, d *delta) (stat
 	case g == was:
 		return 0, nil
 	case g != was+1:
-		return 0, errReadAnew
+		return 0, link.ErrReadAnew
 	}
 	d.tenant(tenant).head = g
 	return g, nil
@@ -338,7 +339,7 @@ func (f *follower) versionEvent(ev *clientv3.Event, parts []string) (found, bool
 	}
 	if ev.Type == clientv3.EventTypeDelete {
 		if was := f.version(key); was != nil && was.gen == gen {
-			return found{}, false, errReadAnew
+			return found{}, false, link.ErrReadAnew
 		}
 		return found{}, false, nil
 	}

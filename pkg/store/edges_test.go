@@ -105,7 +105,7 @@ func TestAnEdgeSpeaksForItselfAlone(t *testing.T) {
 	c := testClient(t)
 	for key, value := range map[string]string{"fra1": `{"id":"fra1","http":"192.0.2.1:8053"}`,
 		"stolen": `{"id":"fra1","http":"192.0.2.66:8053"}`} {
-		if _, err := c.link.etcd.Put(storetest.Context(t), c.keys.edge(key), value); err != nil {
+		if _, err := c.link.Etcd.Put(storetest.Context(t), c.keys.edge(key), value); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -214,7 +214,7 @@ func TestAnEdgeIsForgottenOverALostAnswer(t *testing.T) {
 	t.Parallel()
 	for name, do := range map[string]func(context.Context, func() error) error{"silence": silence, "lost answer": losesTheAnswer} {
 		c := testClient(t)
-		c.link.wait.attempt = 300 * time.Millisecond
+		c.link.Wait.Attempt = 300 * time.Millisecond
 		put(t, c, c.keys.knownEdge("e1"), `{"id":"e1"}`)
 		through(t, c, onWrites(1, do))
 		if err := c.ForgetEdge(storetest.Context(t), "e1"); err != nil {

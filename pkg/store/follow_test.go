@@ -13,6 +13,7 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/link"
 	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/store/storetest"
 )
@@ -39,7 +40,7 @@ func (f *following) sameAsRead(c *Client) {
 
 func put(t testing.TB, c *Client, key, value string) {
 	t.Helper()
-	if _, err := c.link.etcd.Put(storetest.Context(t), key, value); err != nil {
+	if _, err := c.link.Etcd.Put(storetest.Context(t), key, value); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -47,11 +48,11 @@ func put(t testing.TB, c *Client, key, value string) {
 func compact(t testing.TB, c *Client) {
 	t.Helper()
 	ctx := storetest.Context(t)
-	resp, err := c.link.etcd.Get(ctx, "x")
+	resp, err := c.link.Etcd.Get(ctx, "x")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.link.etcd.Compact(ctx, resp.Header.Revision); err != nil {
+	if _, err := c.link.Etcd.Compact(ctx, resp.Header.Revision); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -127,7 +128,7 @@ func TestFollowHoldsZonesAndVerdicts(t *testing.T) {
 	if diff := cmp.Diff(map[health.PoolID]health.Verdict{v.Pool: v, w.Pool: w}, f.mirror.Verdicts()); diff != "" {
 		t.Errorf("-want +held:\n%s", diff)
 	}
-	if _, err := c.link.etcd.Delete(storetest.Context(t), c.keys.verdict(v.Pool)); err != nil {
+	if _, err := c.link.Etcd.Delete(storetest.Context(t), c.keys.verdict(v.Pool)); err != nil {
 		t.Fatal(err)
 	}
 	f.until("the verdict's end", func() bool { return len(f.mirror.Verdicts()) == 1 })
@@ -193,7 +194,7 @@ func TestCompactionUnderTheWatch(t *testing.T) {
 	f.untilState(state.Stale)
 	mustCommit(t, direct, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "a", "AF")), Delete: []spec.Key{b.Key}})
 	mustCommit(t, direct, Change{Tenant: "shop", Base: 2, Put: storetest.Resources(storetest.Site("shop", "a", "AS"))})
-	if _, err := direct.link.etcd.Delete(storetest.Context(t), direct.keys.verdict(gone.Pool)); err != nil {
+	if _, err := direct.link.Etcd.Delete(storetest.Context(t), direct.keys.verdict(gone.Pool)); err != nil {
 		t.Fatal(err)
 	}
 	compact(t, direct)
@@ -301,7 +302,7 @@ func TestTheToldCursorMoves(t *testing.T) {
 	f.untilHead("shop", 1)
 	told := f.told()
 	reaches("the cursor of the change", told[len(told)-1].Cursor)
-	resp, err := c.link.etcd.Put(storetest.Context(t), c.keys.join("elsewhere"), "x")
+	resp, err := c.link.Etcd.Put(storetest.Context(t), c.keys.join("elsewhere"), "x")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -325,7 +326,7 @@ func TestHeadThatGoesBackUnderTheWatch(t *testing.T) {
 	}
 	f.untilState(state.Current)
 	f.sameAsRead(c)
-	if _, err := c.link.etcd.Delete(storetest.Context(t), c.keys.head("shop")); err != nil {
+	if _, err := c.link.Etcd.Delete(storetest.Context(t), c.keys.head("shop")); err != nil {
 		t.Fatal(err)
 	}
 	f.untilState(state.Refused)
@@ -350,21 +351,21 @@ func TestCheckBack(t *testing.T) {
 	for _, row := range []struct {
 		name   string
 		known  *state.Cursor
-		here   mark
+		here   link.Mark
 		epoch  int64
 		heads  map[string]state.Generation
 		refuse bool
 	}{
-		{"nothing known", nil, mark{7, 1}, 0, nil, false},
-		{"as it was", known, mark{7, 100}, 5, heads(3), false},
-		{"went on", known, mark{7, 101}, 5, heads(4), false},
-		{"lower head", known, mark{7, 200}, 5, heads(2), true},
-		{"no head", known, mark{7, 200}, 5, nil, true},
-		{"lower revision, of which nothing is followed", known, mark{7, 99}, 5, heads(3), false},
-		{"another cluster, lower revision", known, mark{8, 9}, 5, heads(3), false},
-		{"another cluster, lower head", known, mark{8, 900}, 5, heads(2), true},
-		{"lower epoch", known, mark{7, 200}, 4, heads(3), true},
-		{"accepted", known, mark{7, 9}, 6, nil, false},
+		{"nothing known", nil, link.Mark{Cluster: 7, Rev: 1}, 0, nil, false},
+		{"as it was", known, link.Mark{Cluster: 7, Rev: 100}, 5, heads(3), false},
+		{"went on", known, link.Mark{Cluster: 7, Rev: 101}, 5, heads(4), false},
+		{"lower head", known, link.Mark{Cluster: 7, Rev: 200}, 5, heads(2), true},
+		{"no head", known, link.Mark{Cluster: 7, Rev: 200}, 5, nil, true},
+		{"lower revision, of which nothing is followed", known, link.Mark{Cluster: 7, Rev: 99}, 5, heads(3), false},
+		{"another cluster, lower revision", known, link.Mark{Cluster: 8, Rev: 9}, 5, heads(3), false},
+		{"another cluster, lower head", known, link.Mark{Cluster: 8, Rev: 900}, 5, heads(2), true},
+		{"lower epoch", known, link.Mark{Cluster: 7, Rev: 200}, 4, heads(3), true},
+		{"accepted", known, link.Mark{Cluster: 7, Rev: 9}, 6, nil, false},
 	} {
 		if err := checkBack(row.known, row.epoch, row.heads); (err != nil) != row.refuse {
 			t.Errorf("%s: %v", row.name, err)
@@ -380,7 +381,7 @@ func TestAcceptIsNewerThanAnyEpochBefore(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	epoch, err := c.reader(c.link.etcd).epoch(storetest.Context(t))
+	epoch, err := c.reader(c.link.Etcd).epoch(storetest.Context(t))
 	if err != nil || epoch <= c.cfg.Now().AddDate(-1, 0, 0).UnixMilli() {
 		t.Errorf("epoch %d, %v", epoch, err)
 	}

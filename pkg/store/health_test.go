@@ -115,11 +115,11 @@ func TestVantagesComeAndGo(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- c.KeepVantage(ctx, "p1", 2*time.Second) }()
 	o.until(t, "p1", alive("p1"))
-	resp, err := c.link.etcd.Get(ctx, c.keys.vantage("p1"))
+	resp, err := c.link.Etcd.Get(ctx, c.keys.vantage("p1"))
 	if err != nil || len(resp.Kvs) != 1 {
 		t.Fatalf("%v, %v", resp, err)
 	}
-	if _, err := c.link.etcd.Revoke(ctx, clientv3.LeaseID(resp.Kvs[0].Lease)); err != nil {
+	if _, err := c.link.Etcd.Revoke(ctx, clientv3.LeaseID(resp.Kvs[0].Lease)); err != nil {
 		t.Fatal(err)
 	}
 	o.until(t, "the loss of p1's lease", alive())
@@ -210,7 +210,7 @@ func TestDeposedJudgeWritesNothing(t *testing.T) {
 				return errors.New("tired")
 			}
 			stale := *c.leading.Load()
-			if _, err := c.link.etcd.Delete(context.WithoutCancel(ctx), stale.key); err != nil {
+			if _, err := c.link.Etcd.Delete(context.WithoutCancel(ctx), stale.key); err != nil {
 				t.Error(err)
 			}
 			op := clientv3.OpPut(c.keys.verdict(health.PoolID{}), "x")

@@ -64,15 +64,15 @@ func (r *reader) records(ctx context.Context, at map[string]state.Generation, fn
 func (r *reader) someRecords(ctx context.Context, tenants []string, at map[string]state.Generation, fn func(string, *mvccKV)) error {
 	asks := make([]clientv3.Op, len(tenants))
 	for i, t := range tenants {
-		asks[i] = clientv3.OpGet(r.c.keys.record(t, at[t]), clientv3.WithRev(r.rev))
+		asks[i] = clientv3.OpGet(r.c.keys.record(t, at[t]), clientv3.WithRev(r.Rev))
 	}
 	var resp *clientv3.TxnResponse
-	err := r.c.link.try(ctx, func(ctx context.Context) (err error) {
-		resp, err = r.etcd.Txn(ctx).Then(asks...).Commit()
+	err := r.c.link.Try(ctx, func(ctx context.Context) (err error) {
+		resp, err = r.Etcd.Txn(ctx).Then(asks...).Commit()
 		return err
 	})
 	first := r.c.keys.record(tenants[0], at[tenants[0]])
-	if err != nil && ctx.Err() == nil && len(tenants) > 1 && r.unlessTooMuch(ctx, err, first, first+"\x00") == nil {
+	if err != nil && ctx.Err() == nil && len(tenants) > 1 && r.UnlessTooMuch(ctx, err, first, first+"\x00") == nil {
 		half := len(tenants) / 2
 		if err := r.someRecords(ctx, tenants[:half], at, fn); err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 	"go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
 
+	"github.com/gti/gtm/pkg/store/link"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
@@ -15,39 +16,39 @@ import (
 // runs; its ctx ends when leadership is lost. When lead returns, leadership is given up and the campaign
 // goes on. A client leads one campaign at a time.
 func (c *Client) Campaign(ctx context.Context, id string, lead func(context.Context) error) error {
-	pause := c.link.wait.retryMin
+	pause := c.link.Wait.RetryMin
 	for {
 		led, err := c.candidate(ctx, id, lead)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if led {
-			pause = c.link.wait.retryMin
+			pause = c.link.Wait.RetryMin
 		}
 		if err != nil {
 			c.log.Warn("the campaign for judge starts anew", "id", id, "error", err)
 		}
-		if !sleep(ctx, pause) {
+		if !link.Sleep(ctx, pause) {
 			return ctx.Err()
 		}
-		pause = min(2*pause, c.link.wait.retryMax)
+		pause = min(2*pause, c.link.Wait.RetryMax)
 	}
 }
 
 // candidate goes through one election and, if won, one time in office.
 func (c *Client) candidate(ctx context.Context, id string, lead func(context.Context) error) (led bool, err error) {
-	lease, err := c.link.grant(ctx, int64(c.judgeTTL/time.Second))
+	lease, err := c.link.Grant(ctx, int64(c.judgeTTL/time.Second))
 	if err != nil {
-		return false, c.link.explain("standing for election", err)
+		return false, c.link.Explain("standing for election", err)
 	}
-	defer c.link.revoke(ctx, lease)
+	defer c.link.Revoke(ctx, lease)
 	// Its lease is renewed by a stream of its own: one that was opened before may lead to a member that is of no use any more.
 	own := clientv3.NewCtxClient(ctx)
-	own.KV, own.Watcher, own.Lease = c.link.etcd.KV, c.link.etcd.Watcher, clientv3.NewLease(c.link.etcd)
+	own.KV, own.Watcher, own.Lease = c.link.Etcd.KV, c.link.Etcd.Watcher, clientv3.NewLease(c.link.Etcd)
 	defer own.Lease.Close()
 	session, err := concurrency.NewSession(own, concurrency.WithLease(lease), concurrency.WithContext(ctx))
 	if err != nil {
-		return false, c.link.explain("standing for election", err)
+		return false, c.link.Explain("standing for election", err)
 	}
 	defer session.Orphan()
 
@@ -63,7 +64,7 @@ func (c *Client) candidate(ctx context.Context, id string, lead func(context.Con
 		err = waiting.Err()
 	}
 	if err != nil {
-		return false, c.link.explain("standing for election", err)
+		return false, c.link.Explain("standing for election", err)
 	}
 	return true, c.govern(waiting, fence{election.Key(), election.Rev()}, lead)
 }
@@ -76,7 +77,7 @@ func (c *Client) govern(ctx context.Context, f fence, lead func(context.Context)
 	defer c.leading.CompareAndSwap(&f, nil)
 	go func() {
 		defer cancel()
-		for resp := range c.link.etcd.Watch(ctx, f.key, clientv3.WithRev(f.rev+1)) {
+		for resp := range c.link.Etcd.Watch(ctx, f.key, clientv3.WithRev(f.rev+1)) {
 			if resp.Err() != nil {
 				return
 			}
@@ -114,14 +115,14 @@ func (c *Client) asLeader(ctx context.Context, ops []clientv3.Op) error {
 // fenced makes a transaction of the leader, of so many bytes, and gives its revision.
 func (c *Client) fenced(ctx context.Context, f fence, ops []clientv3.Op, bytes int) (int64, error) {
 	var resp *clientv3.TxnResponse
-	within := c.link.wait.call + c.attemptFor(bytes) - c.link.wait.attempt
+	within := c.link.Wait.Call + c.attemptFor(bytes) - c.link.Wait.Attempt
 	// The same leader's verdicts twice are the same verdicts.
-	err := c.link.attempts(ctx, c.attemptFor(bytes), within, func(ctx context.Context) (err error) {
-		resp, err = c.link.etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(f.key), "=", f.rev)).Then(ops...).Commit()
+	err := c.link.Attempts(ctx, c.attemptFor(bytes), within, func(ctx context.Context) (err error) {
+		resp, err = c.link.Etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(f.key), "=", f.rev)).Then(ops...).Commit()
 		return err
 	})
 	if err != nil {
-		return 0, c.link.explain("writing verdicts", err)
+		return 0, c.link.Explain("writing verdicts", err)
 	}
 	if !resp.Succeeded {
 		return 0, ErrNotLeader

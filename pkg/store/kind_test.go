@@ -57,7 +57,7 @@ func TestAFollowedKindIsOneFile(t *testing.T) {
 	write("d", `{"name":"d","text":"four"}`)
 	want := map[string]note{"a": {"a", "one"}, "b": {"b", "two"}, "d": {"d", "four"}}
 	has(f, want)
-	if _, err := c.link.etcd.Delete(ctx, c.keys.join("allocation", "note", "d")); err != nil {
+	if _, err := c.link.Etcd.Delete(ctx, c.keys.join("allocation", "note", "d")); err != nil {
 		t.Fatal(err)
 	}
 	delete(want, "d")

@@ -31,14 +31,14 @@ type network func(ctx context.Context, req any, carry func() error) error
 func through(t testing.TB, c *Client, n network) {
 	t.Helper()
 	etcd := behind(t, c, n)
-	c.link.etcd.Close()
-	c.link.etcd = etcd
+	c.link.Etcd.Close()
+	c.link.Etcd = etcd
 }
 
 // behind gives a connection whose calls go through a network, which counts as connected.
 func behind(t testing.TB, c *Client, n network) *clientv3.Client {
 	t.Helper()
-	etcd, err := c.link.connect(grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn,
+	etcd, err := c.link.Connect(grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn,
 		invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 		defer func() {
 			for _, o := range opts {
@@ -154,7 +154,7 @@ func TestAChangeWhoseAnswerIsLostIsMadeOnce(t *testing.T) {
 			t.Parallel()
 			other := testClient(t)
 			c := openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: other.cfg.Prefix})
-			c.link.wait.attempt, c.link.wait.call, c.link.wait.commit = 300*time.Millisecond, 3*time.Second, 3*time.Second
+			c.link.Wait.Attempt, c.link.Wait.Call, c.link.Wait.Commit = 300*time.Millisecond, 3*time.Second, 3*time.Second
 			through(t, c, row.n(t, other))
 			rec, err := c.Commit(storetest.Context(t), Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU")), Time: storetest.Time})
 			var moved *ConflictError
@@ -190,7 +190,7 @@ func TestKeysWhoseAnswerIsLostAreWrittenOnce(t *testing.T) {
 	t.Parallel()
 	for name, do := range map[string]func(context.Context, func() error) error{"silence": silence, "lost answer": losesTheAnswer} {
 		c := testClient(t)
-		c.link.wait.attempt = 300 * time.Millisecond
+		c.link.Wait.Attempt = 300 * time.Millisecond
 		through(t, c, onWrites(1, do))
 		if err := c.PutKeyset(storetest.Context(t), dnssec.Keyset{Zone: "gtm.example.", Serial: 1}); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -210,7 +210,7 @@ func TestAnObservationFromBeforeOverwritesNothing(t *testing.T) {
 	t.Parallel()
 	c, ctx := testClient(t), storetest.Context(t)
 	other := openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: c.cfg.Prefix})
-	c.link.wait.attempt = 300 * time.Millisecond
+	c.link.Wait.Attempt = 300 * time.Millisecond
 	var late []*etcdserverpb.TxnRequest
 	obs := health.Observation{Vantage: "fra", Pool: health.PoolID{Tenant: "shop", Pool: "eu"}}
 	well := func(_ context.Context, carry func() error) error { return carry() }
@@ -228,18 +228,18 @@ func TestAnObservationFromBeforeOverwritesNothing(t *testing.T) {
 		}
 	}
 	for _, req := range slices.Backward(late) {
-		if _, err := etcdserverpb.NewKVClient(other.link.etcd.ActiveConnection()).Txn(ctx, req); err != nil {
+		if _, err := etcdserverpb.NewKVClient(other.link.Etcd.ActiveConnection()).Txn(ctx, req); err != nil {
 			t.Fatal(err)
 		}
 	}
-	kv, err := other.reader(other.link.etcd).get(ctx, c.keys.observation(obs.Vantage, obs.Pool))
+	kv, err := other.reader(other.link.Etcd).Get(ctx, c.keys.observation(obs.Vantage, obs.Pool))
 	if want, _ := state.MarshalPlain(obs); err != nil || string(kv.Value) != string(want) || len(late) < 5 {
 		t.Errorf("%s, %v after %d late attempts; want %s", kv.Value, err, len(late), want)
 	}
 	if err := c.DeleteObservation(ctx, obs.Vantage, obs.Pool); err != nil {
 		t.Error(err)
 	}
-	if kv, err := other.reader(other.link.etcd).get(ctx, c.keys.observation(obs.Vantage, obs.Pool)); kv != nil || err != nil {
+	if kv, err := other.reader(other.link.Etcd).Get(ctx, c.keys.observation(obs.Vantage, obs.Pool)); kv != nil || err != nil {
 		t.Errorf("after its deletion: %v, %v", kv, err)
 	}
 }
@@ -263,12 +263,12 @@ func TestEveryCallAsksForALeader(t *testing.T) {
 	if _, err := c.Read(ctx, "shop", 0); err != nil {
 		t.Error(err)
 	}
-	if id, err := c.link.grant(ctx, 5); err != nil {
+	if id, err := c.link.Grant(ctx, 5); err != nil {
 		t.Error(err)
 	} else {
-		c.link.revoke(ctx, id)
+		c.link.Revoke(ctx, id)
 	}
-	if _, err := c.link.etcd.Get(context.Background(), "any"); err != nil || calls < 6 {
+	if _, err := c.link.Etcd.Get(context.Background(), "any"); err != nil || calls < 6 {
 		t.Errorf("%d calls, %v", calls, err)
 	}
 }
@@ -279,7 +279,7 @@ func TestOneSilentMemberCostsOneAttempt(t *testing.T) {
 	socket := strings.TrimPrefix(sharedEndpoint(t), "unix://")
 	good, bad := newProxy(t, socket), newProxy(t, socket)
 	c := openTest(t, Config{Endpoints: []string{"http://" + good.addr, "http://" + bad.addr}, Prefix: freshPrefix()})
-	c.link.wait.attempt, c.link.wait.call = time.Second, 20*time.Second
+	c.link.Wait.Attempt, c.link.Wait.Call = time.Second, 20*time.Second
 	var silent atomic.Int64
 	through(t, c, func(_ context.Context, _ any, carry func() error) error {
 		err := carry()
@@ -309,7 +309,7 @@ func TestOneSilentMemberCostsOneAttempt(t *testing.T) {
 func TestAReadThatIsNotAnsweredFailsAfterOneCall(t *testing.T) {
 	t.Parallel()
 	c := testClient(t)
-	c.link.wait.attempt, c.link.wait.call = 200*time.Millisecond, 500*time.Millisecond
+	c.link.Wait.Attempt, c.link.Wait.Call = 200*time.Millisecond, 500*time.Millisecond
 	var limits []int64
 	through(t, c, func(ctx context.Context, req any, _ func() error) error {
 		limits = append(limits, req.(*etcdserverpb.RangeRequest).Limit)

@@ -148,7 +148,7 @@ func TestPiecesSayWhatTheWholeWould(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.until("it is gone", func() bool { _, ok := f.mirror.Verdict(now.Pool); return !ok })
-	if resp, err := c.link.etcd.Get(ctx, c.keys.verdict(now.Pool), clientv3.WithPrefix(), clientv3.WithCountOnly()); err != nil || resp.Count != 0 {
+	if resp, err := c.link.Etcd.Get(ctx, c.keys.verdict(now.Pool), clientv3.WithPrefix(), clientv3.WithCountOnly()); err != nil || resp.Count != 0 {
 		t.Errorf("%d keys are left, %v", resp.Count, err)
 	}
 }
@@ -223,7 +223,7 @@ func TestAFlapWritesOnePiece(t *testing.T) {
 	}
 	t.Logf("the whole is %d bytes, a piece %d", whole[now.Pool].Bytes, piece[now.Pool].Bytes)
 	keys := func() int64 {
-		resp, err := c.link.etcd.Get(ctx, c.keys.verdict(now.Pool), clientv3.WithPrefix(), clientv3.WithCountOnly())
+		resp, err := c.link.Etcd.Get(ctx, c.keys.verdict(now.Pool), clientv3.WithPrefix(), clientv3.WithCountOnly())
 		if err != nil {
 			t.Fatal(err)
 		}

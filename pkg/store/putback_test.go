@@ -56,7 +56,7 @@ func TestKeysThatAnotherWroteMeanwhileAreNotTold(t *testing.T) {
 		"a lost answer": {do: losesTheAnswer, ours: true},
 	} {
 		c := openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: freshPrefix()})
-		c.link.wait.attempt = testPatience.attempt / 5
+		c.link.Wait.Attempt = testPatience.Attempt / 5
 		other = openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: c.cfg.Prefix})
 		through(t, c, onWrites(1, tc.do))
 		zones, err := c.PutBack(storetest.Context(t), []dnssec.Keyset{ours}, nil)

@@ -12,6 +12,7 @@ import (
 	"go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/link"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
@@ -19,17 +20,17 @@ import (
 // tenant or generation. Where resources cannot be decoded, the error is a *DamagedError, and the state is that of all others.
 func (c *Client) Read(ctx context.Context, tenant string, at state.Generation) (state.TenantState, error) {
 	what := "reading " + tenant
-	r := c.reader(c.link.etcd)
-	kv, err := r.get(ctx, c.keys.head(tenant))
+	r := c.reader(c.link.Etcd)
+	kv, err := r.Get(ctx, c.keys.head(tenant))
 	if err != nil {
-		return state.TenantState{}, c.link.explain(what, err)
+		return state.TenantState{}, c.link.Explain(what, err)
 	}
 	if kv == nil {
 		return state.TenantState{}, fmt.Errorf("tenant %s: %w", tenant, ErrNotFound)
 	}
 	now, err := r.head(ctx, tenant, kv)
 	if err != nil {
-		return state.TenantState{}, c.link.explain(what, err)
+		return state.TenantState{}, c.link.Explain(what, err)
 	}
 	if at == 0 {
 		at = now
@@ -54,11 +55,11 @@ func (c *Client) Read(ctx context.Context, tenant string, at state.Generation) (
 		return nil
 	})
 	if err != nil {
-		return state.TenantState{}, c.link.explain(what, err)
+		return state.TenantState{}, c.link.Explain(what, err)
 	}
-	record, err := r.get(ctx, c.keys.record(tenant, at))
+	record, err := r.Get(ctx, c.keys.record(tenant, at))
 	if err != nil {
-		return state.TenantState{}, c.link.explain(what, err)
+		return state.TenantState{}, c.link.Explain(what, err)
 	}
 	state := state.TenantState{Head: at, ID: identityOf(record).id, Resources: state.NewResources(all...)}
 	if len(damaged) > 0 {
@@ -70,20 +71,20 @@ func (c *Client) Read(ctx context.Context, tenant string, at state.Generation) (
 
 // Heads gives every tenant's head.
 func (c *Client) Heads(ctx context.Context) (map[string]state.Generation, error) {
-	heads, err := c.reader(c.link.etcd).heads(ctx)
-	return heads, c.link.explain("reading the heads", err)
+	heads, err := c.reader(c.link.Etcd).heads(ctx)
+	return heads, c.link.Explain("reading the heads", err)
 }
 
 // History gives a tenant's last changes, newest first; limit 0: all. In the place of a record that is damaged stands one that says so.
 func (c *Client) History(ctx context.Context, tenant string, limit int) ([]state.Record, error) {
 	var resp *clientv3.GetResponse
-	err := c.link.attempts(ctx, c.link.wait.call, c.link.wait.commit, func(ctx context.Context) (err error) {
-		resp, err = c.link.etcd.Get(ctx, c.keys.log(tenant), clientv3.WithPrefix(),
+	err := c.link.Attempts(ctx, c.link.Wait.Call, c.link.Wait.Commit, func(ctx context.Context) (err error) {
+		resp, err = c.link.Etcd.Get(ctx, c.keys.log(tenant), clientv3.WithPrefix(),
 			clientv3.WithSort(clientv3.SortByKey, clientv3.SortDescend), clientv3.WithLimit(int64(limit)))
 		return err
 	})
 	if err != nil {
-		return nil, c.link.explain("reading the history of "+tenant, err)
+		return nil, c.link.Explain("reading the history of "+tenant, err)
 	}
 	out := make([]state.Record, 0, len(resp.Kvs))
 	for _, kv := range resp.Kvs {
@@ -104,20 +105,20 @@ func (c *Client) History(ctx context.Context, tenant string, limit int) ([]state
 
 // reader reads the store at one revision, that of its first answer.
 type reader struct {
-	*Reader
+	*link.Reader
 	c      *Client
 	values spec.Reader
 }
 
 func (c *Client) reader(etcd *clientv3.Client) *reader {
-	return &reader{Reader: c.link.reader(etcd), c: c}
+	return &reader{Reader: c.link.Reader(etcd), c: c}
 }
 
 // heads gives every tenant's head; of one that is damaged what the log says.
 func (r *reader) heads(ctx context.Context) (map[string]state.Generation, error) {
 	heads := map[string]state.Generation{}
 	var damaged []*mvccpb.KeyValue
-	err := r.each(ctx, r.c.keys.heads(), func(kv *mvccpb.KeyValue) error {
+	err := r.Each(ctx, r.c.keys.heads(), func(kv *mvccpb.KeyValue) error {
 		parts := r.c.keys.split(string(kv.Key))
 		if len(parts) != 3 {
 			return nil
@@ -150,14 +151,14 @@ func (r *reader) head(ctx context.Context, tenant string, kv *mvccpb.KeyValue) (
 	if damaged == nil {
 		return g, nil
 	}
-	err = r.each(ctx, r.c.keys.log(tenant), func(kv *mvccpb.KeyValue) error {
+	err = r.Each(ctx, r.c.keys.log(tenant), func(kv *mvccpb.KeyValue) error {
 		if found, ok := parseRecordKey(r.c.keys.split(string(kv.Key))); ok {
 			g = max(g, found)
 		}
 		return nil
 	}, clientv3.WithKeysOnly())
 	if err == nil && g == 0 {
-		err = r.each(ctx, r.c.keys.tenant(tenant), func(kv *mvccpb.KeyValue) error {
+		err = r.Each(ctx, r.c.keys.tenant(tenant), func(kv *mvccpb.KeyValue) error {
 			if _, found, ok := parseVersion(r.c.keys.split(string(kv.Key))); ok {
 				g = max(g, found)
 			}
@@ -191,7 +192,7 @@ func (r *reader) newest(ctx context.Context, prefix string, headOf func(tenant s
 		last = nil
 		return fn(f)
 	}
-	err := r.each(ctx, prefix, func(kv *mvccpb.KeyValue) error {
+	err := r.Each(ctx, prefix, func(kv *mvccpb.KeyValue) error {
 		key, gen, ok := parseVersion(r.c.keys.split(string(kv.Key)))
 		if !ok || gen > headOf(key.Tenant) {
 			return nil
@@ -236,7 +237,7 @@ func (r *reader) text(ctx context.Context, hashes []string) (string, error) {
 	for _, h := range hashes {
 		s, ok := got[h]
 		if !ok {
-			kv, err := r.get(ctx, r.c.keys.text(h))
+			kv, err := r.Get(ctx, r.c.keys.text(h))
 			if err != nil {
 				return "", unreachable{err}
 			}
@@ -279,11 +280,11 @@ func (r *reader) runs(ctx context.Context, hashes []string) map[string]string {
 func (r *reader) runsOf(ctx context.Context, hashes []string, got map[string]string) bool {
 	asks := make([]clientv3.Op, len(hashes))
 	for i, h := range hashes {
-		asks[i] = clientv3.OpGet(r.c.keys.text(h), clientv3.WithRev(r.rev))
+		asks[i] = clientv3.OpGet(r.c.keys.text(h), clientv3.WithRev(r.Rev))
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.c.link.wait.call)
+	ctx, cancel := context.WithTimeout(ctx, r.c.link.Wait.Call)
 	defer cancel()
-	resp, err := r.etcd.Txn(ctx).Then(asks...).Commit()
+	resp, err := r.Etcd.Txn(ctx).Then(asks...).Commit()
 	if err != nil {
 		return false
 	}

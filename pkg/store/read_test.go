@@ -38,8 +38,8 @@ func TestPagesThatDoNotComeInTimeAreReadInSmallerOnes(t *testing.T) {
 		want = append(want, c.keys.join("page", fmt.Sprintf("%04d", i)))
 		put(t, c, want[i], "x")
 	}
-	c.link.wait.call = time.Second
-	err := c.reader(etcd).each(ctx, c.keys.join("page", ""), func(kv *mvccpb.KeyValue) error {
+	c.link.Wait.Call = time.Second
+	err := c.reader(etcd).Each(ctx, c.keys.join("page", ""), func(kv *mvccpb.KeyValue) error {
 		got = append(got, string(kv.Key))
 		return nil
 	})

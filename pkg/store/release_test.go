@@ -62,7 +62,7 @@ func TestReleasesAreFollowed(t *testing.T) {
 		}
 		must(c.TakeRelease(ctx, newer))
 		later := storetest.Context(t) // ctx ends with the lead
-		if _, err := c.link.etcd.Delete(later, c.leading.Load().key); err != nil {
+		if _, err := c.link.Etcd.Delete(later, c.leading.Load().key); err != nil {
 			t.Error(err)
 		}
 		if err := c.TakeRelease(later, newer); !errors.Is(err, ErrNotLeader) {

@@ -16,6 +16,7 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/embedded"
+	"github.com/gti/gtm/pkg/store/link"
 	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/store/storetest"
 )
@@ -73,7 +74,7 @@ func (b *backedUp) accept() {
 func pass(t *testing.T, c *Client, n int) (rev int64) {
 	t.Helper()
 	for i := range n {
-		resp, err := c.link.etcd.Put(storetest.Context(t), c.keys.join("world", "elsewhere"), fmt.Sprint(i))
+		resp, err := c.link.Etcd.Put(storetest.Context(t), c.keys.join("world", "elsewhere"), fmt.Sprint(i))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -225,7 +226,7 @@ func TestAWatchIsNotResumedInARestoredStore(t *testing.T) {
 		mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})
 	})
 	mustCommit(t, b.c, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "b", "AF"))})
-	b.proxied.link.wait.stall = storetest.Within // silence would tell as well
+	b.proxied.link.Wait.Stall = storetest.Within // silence would tell as well
 	f := follow(t, b.proxied, nil)
 	f.untilHead("shop", 2)
 	b.door.close()
@@ -350,7 +351,7 @@ func TestResumingReadsNothingAnew(t *testing.T) {
 	f.untilState(state.Current)
 	putVerdicts(t, direct, storetest.VerdictOf("shop", "gone", 1), storetest.VerdictOf("shop", "w1", 1))
 	f.until("the verdicts", func() bool { return len(f.mirror.Verdicts()) == 2 })
-	if _, err := direct.link.etcd.Delete(storetest.Context(t), direct.keys.verdict(health.PoolID{Tenant: "shop", Pool: "gone"})); err != nil {
+	if _, err := direct.link.Etcd.Delete(storetest.Context(t), direct.keys.verdict(health.PoolID{Tenant: "shop", Pool: "gone"})); err != nil {
 		t.Fatal(err)
 	}
 	f.until("the end of one", func() bool { return len(f.mirror.Verdicts()) == 1 })
@@ -402,19 +403,19 @@ func TestReadingAnewWithoutEndIsTold(t *testing.T) {
 	c := testClient(t)
 	from, to := c.keys.followed()
 	put(t, c, c.keys.epoch(), "first")
-	resp, err := c.link.etcd.Get(storetest.Context(t), c.keys.epoch())
+	resp, err := c.link.Etcd.Get(storetest.Context(t), c.keys.epoch())
 	if err != nil {
 		t.Fatal(err)
 	}
 	put(t, c, c.keys.epoch(), "second")
-	at := mark{cluster: resp.Header.ClusterId, rev: resp.Header.Revision}
+	at := link.Mark{Cluster: resp.Header.ClusterId, Rev: resp.Header.Revision}
 	states := make(chan state.FollowStatus, 1000)
 	lost := 0
-	fd := &feed{link: c.link, from: from, to: to,
-		begin:  func(context.Context, *clientv3.Client) (mark, error) { return at, nil },
-		events: func(context.Context, []*clientv3.Event) error { return errReadAnew },
-		lost:   func() { lost++ },
-		status: func(now string, err error) {
+	fd := &link.Feed{Link: c.link, From: from, To: to,
+		Begin:  func(context.Context, *clientv3.Client) (link.Mark, error) { return at, nil },
+		Events: func(context.Context, []*clientv3.Event) error { return link.ErrReadAnew },
+		Lost:   func() { lost++ },
+		Status: func(now string, err error) {
 			s := state.FollowStatus{State: now}
 			if err != nil {
 				s.Err = err.Error()
@@ -423,13 +424,13 @@ func TestReadingAnewWithoutEndIsTold(t *testing.T) {
 		}}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- fd.run(ctx) }()
+	go func() { done <- fd.Run(ctx) }()
 	stale := 0
 	for timeout := time.After(storetest.Within); stale < 3; {
 		select {
 		case s := <-states:
 			switch {
-			case s.State == state.Stale && strings.Contains(s.Err, errReadAnew.Error()):
+			case s.State == state.Stale && strings.Contains(s.Err, link.ErrReadAnew.Error()):
 				stale++
 			case stale > 0:
 				t.Errorf("it is %s again", s.State)
@@ -452,7 +453,7 @@ func TestHeadThatIsGoneIsNoDamage(t *testing.T) {
 	mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})
 	f := follow(t, c, nil)
 	f.untilState(state.Current)
-	if _, err := c.link.etcd.Delete(storetest.Context(t), c.keys.head("shop")); err != nil {
+	if _, err := c.link.Etcd.Delete(storetest.Context(t), c.keys.head("shop")); err != nil {
 		t.Fatal(err)
 	}
 	if s := f.untilState(state.Refused); !strings.Contains(s.Err, "shop is at generation 0, but was at 1") {

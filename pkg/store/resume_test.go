@@ -43,7 +43,7 @@ func putVerdicts(t *testing.T, c *Client, verdicts ...health.Verdict) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.link.etcd.Put(storetest.Context(t), c.keys.verdict(v.Pool), string(value)); err != nil {
+		if _, err := c.link.Etcd.Put(storetest.Context(t), c.keys.verdict(v.Pool), string(value)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -93,7 +93,7 @@ func TestFollowNoticesAnotherFormOfAGeneration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.link.etcd.Put(storetest.Context(t), c.keys.version(storetest.Site("shop", "a", "").Key, 1), string(value)); err != nil {
+	if _, err := c.link.Etcd.Put(storetest.Context(t), c.keys.version(storetest.Site("shop", "a", "").Key, 1), string(value)); err != nil {
 		t.Fatal(err)
 	}
 	f := followFrom(t, c, has.Position(), has)

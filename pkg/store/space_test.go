@@ -12,13 +12,14 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/link"
 	"github.com/gti/gtm/pkg/store/storetest"
 )
 
 // rewrite writes one key again and again, a megabyte each time, and gives how often etcd took it.
 func rewrite(ctx context.Context, c *Client, times int) (n int, err error) {
 	for ; n < times; n++ {
-		if _, err = c.link.etcd.Put(ctx, c.keys.join("filler"), strings.Repeat("x", 1<<20)); err != nil {
+		if _, err = c.link.Etcd.Put(ctx, c.keys.join("filler"), strings.Repeat("x", 1<<20)); err != nil {
 			return n, err
 		}
 	}
@@ -59,7 +60,7 @@ func TestAFullEtcdIsToldAndRecovers(t *testing.T) {
 		t.Error("that nothing can be written is told of one verdict alone")
 	}
 	for !c.Space().Full {
-		if !sleep(ctx, 10*time.Millisecond) {
+		if !link.Sleep(ctx, 10*time.Millisecond) {
 			t.Fatal("it is not told")
 		}
 	}
@@ -68,7 +69,7 @@ func TestAFullEtcdIsToldAndRecovers(t *testing.T) {
 	}
 	makeRoom(t, c)
 	for c.Space().Full {
-		if !sleep(ctx, 10*time.Millisecond) {
+		if !link.Sleep(ctx, 10*time.Millisecond) {
 			t.Fatal("it is told for ever")
 		}
 	}
@@ -95,15 +96,15 @@ func TestAFullEtcdIsToldAndRecovers(t *testing.T) {
 func makeRoom(t *testing.T, c *Client) {
 	t.Helper()
 	ctx := storetest.Context(t)
-	resp, err := c.link.etcd.Get(ctx, c.keys.epoch())
+	resp, err := c.link.Etcd.Get(ctx, c.keys.epoch())
 	if err == nil {
-		_, err = c.link.etcd.Compact(ctx, resp.Header.Revision, clientv3.WithCompactPhysical())
+		_, err = c.link.Etcd.Compact(ctx, resp.Header.Revision, clientv3.WithCompactPhysical())
 	}
 	if err == nil {
-		_, err = c.link.etcd.Defragment(ctx, c.link.etcd.Endpoints()[0])
+		_, err = c.link.Etcd.Defragment(ctx, c.link.Etcd.Endpoints()[0])
 	}
 	if err == nil {
-		_, err = c.link.etcd.AlarmDisarm(ctx, &clientv3.AlarmMember{})
+		_, err = c.link.Etcd.AlarmDisarm(ctx, &clientv3.AlarmMember{})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +122,7 @@ func TestTheEmbeddedEtcdMakesRoom(t *testing.T) {
 		if left -= n; err != nil && !errors.Is(err, rpctypes.ErrNoSpace) {
 			t.Fatal(err)
 		}
-		if err != nil && !sleep(ctx, 10*time.Millisecond) {
+		if err != nil && !link.Sleep(ctx, 10*time.Millisecond) {
 			t.Fatal("it stays full")
 		}
 	}

@@ -167,7 +167,7 @@ func TestOneOfManyConcurrentCommitsWins(t *testing.T) {
 func TestThousandsOfResourcesInOneGeneration(t *testing.T) {
 	t.Parallel()
 	c, ctx := testClient(t), storetest.Context(t)
-	c.link.wait.attempt, c.link.wait.call = storetest.Within/2, storetest.Within/2 // 12 MB take long on a busy machine
+	c.link.Wait.Attempt, c.link.Wait.Call = storetest.Within/2, storetest.Within/2 // 12 MB take long on a busy machine
 	var put []*spec.Resource
 	for i := range 3000 {
 		r := &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindMonitor, Name: fmt.Sprintf("m%04d", i)},
@@ -219,7 +219,7 @@ func TestMuchZoneContentIsWrittenBefore(t *testing.T) {
 	if _, err := c.Commit(ctx, Change{Tenant: spec.Platform, Put: storetest.Resources(storetest.Zone("big.example.", want))}); err != nil {
 		t.Fatal(err)
 	}
-	resp, err := c.link.etcd.Get(ctx, c.keys.join("config", ""), clientv3.WithPrefix())
+	resp, err := c.link.Etcd.Get(ctx, c.keys.join("config", ""), clientv3.WithPrefix())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,7 +282,7 @@ func TestZoneContentTakesNoRoomFromResources(t *testing.T) {
 func TestZoneContentIsStoredByDifference(t *testing.T) {
 	c, ctx := testClient(t), storetest.Context(t)
 	texts := func() int64 {
-		resp, err := c.link.etcd.Get(ctx, c.keys.join("config", "text", ""), clientv3.WithPrefix(), clientv3.WithCountOnly())
+		resp, err := c.link.Etcd.Get(ctx, c.keys.join("config", "text", ""), clientv3.WithPrefix(), clientv3.WithCountOnly())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"go.etcd.io/etcd/client/v3"
 
+	"github.com/gti/gtm/pkg/store/link"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
@@ -32,15 +33,15 @@ func (c *Client) KeepVantage(ctx context.Context, id string, ttl time.Duration) 
 	if err != nil {
 		return err
 	}
-	return c.link.keep(ctx, leased{key: c.keys.vantage(id), value: func() ([]byte, error) { return value, nil }, ttl: ttl})
+	return c.link.Keep(ctx, link.Leased{Key: c.keys.vantage(id), Value: func() ([]byte, error) { return value, nil }, TTL: ttl})
 }
 
 // Vantages lists the vantages that are alive or have left evidence, sorted by ID.
 func (c *Client) Vantages(ctx context.Context) ([]Vantage, error) {
 	found := map[string]Vantage{}
-	r := c.reader(c.link.etcd)
+	r := c.reader(c.link.Etcd)
 	pools := map[ObservationKey]bool{} // which may be in pieces
-	err := r.each(ctx, c.keys.observations(), func(kv *mvccKV) error {
+	err := r.Each(ctx, c.keys.observations(), func(kv *mvccKV) error {
 		if key, _, ok := parseObservation(c.keys.split(string(kv.Key))); ok && !pools[key] {
 			pools[key] = true
 			v := found[key.Vantage]
@@ -50,7 +51,7 @@ func (c *Client) Vantages(ctx context.Context) ([]Vantage, error) {
 		return nil
 	}, clientv3.WithKeysOnly())
 	if err == nil {
-		err = r.each(ctx, c.keys.vantages(), func(kv *mvccKV) error {
+		err = r.Each(ctx, c.keys.vantages(), func(kv *mvccKV) error {
 			if parts := c.keys.split(string(kv.Key)); len(parts) == 3 {
 				v := found[parts[2]]
 				v.Alive = true
@@ -60,7 +61,7 @@ func (c *Client) Vantages(ctx context.Context) ([]Vantage, error) {
 		}, clientv3.WithKeysOnly())
 	}
 	if err != nil {
-		return nil, c.link.explain("listing the vantages", err)
+		return nil, c.link.Explain("listing the vantages", err)
 	}
 	all := make([]Vantage, 0, len(found))
 	for _, id := range slices.Sorted(maps.Keys(found)) {
@@ -76,15 +77,15 @@ func (c *Client) Vantages(ctx context.Context) ([]Vantage, error) {
 func (c *Client) ForgetVantage(ctx context.Context, id string) (pools int, err error) {
 	var resp *clientv3.TxnResponse
 	open := false // an attempt's answer was lost: it may have removed everything
-	err = c.link.try(ctx, func(ctx context.Context) (err error) {
-		resp, err = c.link.etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(c.keys.vantage(id)), "=", 0)).
+	err = c.link.Try(ctx, func(ctx context.Context) (err error) {
+		resp, err = c.link.Etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(c.keys.vantage(id)), "=", 0)).
 			Then(clientv3.OpGet(c.keys.observationsOf(id), clientv3.WithPrefix(), clientv3.WithKeysOnly()),
 				clientv3.OpDelete(c.keys.observationsOf(id), clientv3.WithPrefix())).Commit()
-		open = open || lost(err)
+		open = open || link.Lost(err)
 		return err
 	})
 	if err != nil {
-		return 0, c.link.explain("forgetting vantage "+id, err)
+		return 0, c.link.Explain("forgetting vantage "+id, err)
 	}
 	if !resp.Succeeded {
 		return 0, fmt.Errorf("vantage %s cannot be forgotten: %w", id, ErrVantageAlive)

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/store/link"
 	"github.com/gti/gtm/pkg/store/pieces"
 	"github.com/gti/gtm/pkg/store/state"
 )
@@ -155,7 +156,7 @@ func (w *verdictWriter) write(ctx context.Context, units []verdictUnit) error {
 
 // alone writes what etcd did not take as it was: all of it in pieces, some at a time.
 func (w *verdictWriter) alone(ctx context.Context, u verdictUnit, err error) error {
-	if !sizeRefused(err) || len(u.verdict.Endpoints) <= pieces.WholeMost {
+	if !link.SizeRefused(err) || len(u.verdict.Endpoints) <= pieces.WholeMost {
 		w.done[u.pool] = Written{Err: fmt.Errorf("the verdict on %s (%d bytes): %w", u.pool, u.bytes, err)}
 		return nil
 	}
@@ -185,7 +186,7 @@ func (w *verdictWriter) alone(ctx context.Context, u verdictUnit, err error) err
 // faulty tells whether etcd refused a request for what it is, so that another one may fare better.
 func faulty(err error) bool {
 	var e rpctypes.EtcdError
-	return sizeRefused(err) || errors.As(err, &e) && e.Code() == codes.InvalidArgument
+	return link.SizeRefused(err) || errors.As(err, &e) && e.Code() == codes.InvalidArgument
 }
 
 // DeleteVerdict removes the verdict of a pool that is no more; for the leader only, as WriteVerdicts.

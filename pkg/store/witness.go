@@ -43,7 +43,7 @@ func (w *witnesses) see(kv *mvccKV, gone, unique bool) {
 
 // hold tells whether the witnesses stand in the store as they were seen. Without one, or where it was compacted away, they do not.
 func (w *witnesses) hold(ctx context.Context, r *reader) (bool, error) {
-	if w.unique.rev == 0 || w.unique.rev > r.rev || w.last.rev > r.rev {
+	if w.unique.rev == 0 || w.unique.rev > r.Rev || w.last.rev > r.Rev {
 		return false, nil
 	}
 	for _, one := range []witness{w.unique, w.last} {
@@ -57,8 +57,8 @@ func (w *witnesses) hold(ctx context.Context, r *reader) (bool, error) {
 
 func (w *witnesses) holds(ctx context.Context, r *reader, one witness) (bool, error) {
 	var resp *clientv3.GetResponse
-	err := r.c.link.try(ctx, func(ctx context.Context) (err error) {
-		resp, err = r.etcd.Get(ctx, one.key, clientv3.WithRev(one.rev))
+	err := r.c.link.Try(ctx, func(ctx context.Context) (err error) {
+		resp, err = r.Etcd.Get(ctx, one.key, clientv3.WithRev(one.rev))
 		return err
 	})
 	switch {
@@ -94,8 +94,8 @@ func (w *witnesses) vouch(ctx context.Context, r *reader) (bool, error) {
 // stands tells whether a witness is its key's newest event.
 func (w *witnesses) stands(ctx context.Context, r *reader, one witness) (bool, error) {
 	var resp *clientv3.GetResponse
-	err := r.c.link.try(ctx, func(ctx context.Context) (err error) {
-		resp, err = r.etcd.Get(ctx, one.key)
+	err := r.c.link.Try(ctx, func(ctx context.Context) (err error) {
+		resp, err = r.Etcd.Get(ctx, one.key)
 		return err
 	})
 	if err != nil || len(resp.Kvs) == 0 {

@@ -13,7 +13,7 @@ func TestACompactedWitnessVouchesByItsKey(t *testing.T) {
 	c, ctx := testClient(t), storetest.Context(t)
 	key := c.keys.head("witness")
 	put(t, c, key, "1")
-	resp, err := c.link.etcd.Get(ctx, key)
+	resp, err := c.link.Etcd.Get(ctx, key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,7 +21,7 @@ func TestACompactedWitnessVouchesByItsKey(t *testing.T) {
 	w.see(resp.Kvs[0], false, true)
 	vouches := func(when string, want bool) {
 		t.Helper()
-		if got, err := w.vouch(ctx, c.reader(c.link.etcd)); err != nil || got != want {
+		if got, err := w.vouch(ctx, c.reader(c.link.Etcd)); err != nil || got != want {
 			t.Errorf("%s: vouch = %v, %v; want %v", when, got, err, want)
 		}
 	}

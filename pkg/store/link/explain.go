@@ -1,4 +1,4 @@
-package store
+package link
 
 import (
 	"context"
@@ -12,8 +12,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// sizeRefused tells whether etcd found a request too large.
-func sizeRefused(err error) bool {
+// SizeRefused tells whether etcd found a request too large.
+func SizeRefused(err error) bool {
 	if errors.Is(err, rpctypes.ErrTooManyOps) || errors.Is(err, rpctypes.ErrRequestTooLarge) {
 		return true
 	}
@@ -30,8 +30,8 @@ func (e *callError) Error() string { return e.text }
 
 func (e *callError) Unwrap() error { return e.err }
 
-// explain says what was tried and where, and why the connection failed, which grpc often keeps to itself.
-func (l *Link) explain(what string, err error) error {
+// Explain says what was tried and where, and why the connection failed, which grpc often keeps to itself.
+func (l *Link) Explain(what string, err error) error {
 	if err == nil {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package store
+package link
 
 import (
 	"cmp"
@@ -20,53 +20,54 @@ const (
 
 // Reader reads etcd at one revision, that of its first answer.
 type Reader struct {
+	Etcd    *clientv3.Client
+	Rev     int64  // 0 before the first answer
+	Cluster uint64 // etcd's ID of it
 	link    *Link
-	etcd    *clientv3.Client
-	rev     int64
-	cluster uint64
 	page    int // keys of the next page; 0: as many as may be
 	most    int // keys of a page that came in time, after one that did not; 0: pageKeys
 }
 
-// reader makes one that reads by a connection.
-func (l *Link) reader(etcd *clientv3.Client) *Reader { return &Reader{link: l, etcd: etcd} }
+// Reader makes a Reader that reads by a connection, the link's or one of Connect.
+func (l *Link) Reader(etcd *clientv3.Client) *Reader { return &Reader{link: l, Etcd: etcd} }
 
 // ask makes a read; its first attempt has the time first.
 func (r *Reader) ask(ctx context.Context, first time.Duration, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
-	if r.rev != 0 {
-		opts = append(opts, clientv3.WithRev(r.rev))
+	if r.Rev != 0 {
+		opts = append(opts, clientv3.WithRev(r.Rev))
 	}
 	var resp *clientv3.GetResponse
-	err := r.link.attempts(ctx, first, r.link.wait.call, func(ctx context.Context) (err error) {
-		resp, err = r.etcd.Get(ctx, key, opts...)
+	err := r.link.Attempts(ctx, first, r.link.Wait.Call, func(ctx context.Context) (err error) {
+		resp, err = r.Etcd.Get(ctx, key, opts...)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	if r.rev == 0 {
-		r.rev, r.cluster = resp.Header.Revision, resp.Header.ClusterId
+	if r.Rev == 0 {
+		r.Rev, r.Cluster = resp.Header.Revision, resp.Header.ClusterId
 	}
 	return resp, nil
 }
 
-func (r *Reader) get(ctx context.Context, key string) (*mvccpb.KeyValue, error) {
-	resp, err := r.ask(ctx, r.link.wait.attempt, key)
+// Get reads a key; nil: there is none.
+func (r *Reader) Get(ctx context.Context, key string) (*mvccpb.KeyValue, error) {
+	resp, err := r.ask(ctx, r.link.Wait.Attempt, key)
 	if err != nil || len(resp.Kvs) == 0 {
 		return nil, err
 	}
 	return resp.Kvs[0], nil
 }
 
-// each calls fn for every key below prefix, in order, a page at a time.
-func (r *Reader) each(ctx context.Context, prefix string, fn func(*mvccpb.KeyValue) error, opts ...clientv3.OpOption) error {
+// Each calls fn for every key below prefix, in order, a page at a time.
+func (r *Reader) Each(ctx context.Context, prefix string, fn func(*mvccpb.KeyValue) error, opts ...clientv3.OpOption) error {
 	from, to := prefix, clientv3.GetPrefixRangeEnd(prefix)
 	for {
 		limit := cmp.Or(r.page, r.most, pageKeys)
 		bounds := []clientv3.OpOption{clientv3.WithRange(to), clientv3.WithLimit(int64(limit))}
-		resp, err := r.ask(ctx, r.link.wait.call, from, append(bounds, opts...)...)
+		resp, err := r.ask(ctx, r.link.Wait.Call, from, append(bounds, opts...)...)
 		if err != nil && ctx.Err() == nil && limit > 1 {
-			err = r.unlessTooMuch(ctx, err, from, to)
+			err = r.UnlessTooMuch(ctx, err, from, to)
 			if err == nil {
 				r.page, r.most = 0, max(1, limit/10)
 				continue
@@ -98,17 +99,17 @@ func nextPage(limit, bytes int) int {
 	return 2 * limit
 }
 
-// unlessTooMuch gives why a page did not come; nil: because of its size. Where its time was up, a single key tells: if that does
+// UnlessTooMuch gives why a page did not come; nil: because of its size. Where its time was up, a single key tells: if that does
 // not come either, smaller pages will not, and asking for those would only hide for how long etcd is away.
-func (r *Reader) unlessTooMuch(ctx context.Context, err error, from, to string) error {
+func (r *Reader) UnlessTooMuch(ctx context.Context, err error, from, to string) error {
 	if strings.Contains(err.Error(), "message larger than max") {
 		return nil
 	}
 	if !errors.Is(err, context.DeadlineExceeded) || wasNotSent(err) {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.link.wait.attempt)
+	ctx, cancel := context.WithTimeout(ctx, r.link.Wait.Attempt)
 	defer cancel()
-	_, err = r.ask(ctx, r.link.wait.attempt, from, clientv3.WithRange(to), clientv3.WithLimit(1), clientv3.WithKeysOnly())
+	_, err = r.ask(ctx, r.link.Wait.Attempt, from, clientv3.WithRange(to), clientv3.WithLimit(1), clientv3.WithKeysOnly())
 	return err
 }

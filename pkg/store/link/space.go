@@ -1,4 +1,4 @@
-package store
+package link
 
 import (
 	"cmp"
@@ -67,15 +67,15 @@ func (l *Link) AskSpace(ctx context.Context) (worst Space, err error) {
 		worst.Full = worst.Full || one.Full
 	}
 	if worst.At.IsZero() {
-		return worst, l.explain("asking how full etcd is", err)
+		return worst, l.Explain("asking how full etcd is", err)
 	}
 	return worst, nil
 }
 
 func (l *Link) memberSpace(ctx context.Context, target string) (Space, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.wait.attempt)
+	ctx, cancel := context.WithTimeout(ctx, l.Wait.Attempt)
 	defer cancel()
-	resp, err := l.etcd.Status(ctx, target)
+	resp, err := l.Etcd.Status(ctx, target)
 	if err != nil {
 		return Space{}, err
 	}
@@ -115,7 +115,7 @@ func (l *Link) WatchSpace(ctx context.Context) error {
 			}
 			said = kind
 		}
-		if !sleep(ctx, l.wait.space) {
+		if !Sleep(ctx, l.Wait.Space) {
 			return ctx.Err()
 		}
 	}

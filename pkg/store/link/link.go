@@ -1,4 +1,6 @@
-package store
+// Package link is the connection to etcd: it finds the members that are of use, repeats what may be repeated, says what is wrong, and
+// holds leases, reads and watches whatever befalls them. It knows no keys.
+package link
 
 import (
 	"context"
@@ -17,8 +19,8 @@ import (
 	"github.com/gti/gtm/pkg/store/server"
 )
 
-// linkConfig says how etcd is reached.
-type linkConfig struct {
+// Config says how etcd is reached.
+type Config struct {
 	// Endpoints are http://HOST:PORT, https://HOST:PORT or unix:///PATH, all of one kind.
 	Endpoints []string
 	// TLS is used with https:// only; nil there: the system's roots, no client certificate.
@@ -28,55 +30,55 @@ type linkConfig struct {
 	Registerer prometheus.Registerer
 }
 
-// patience is how long the client waits, and how often it asks.
-type patience struct {
-	attempt  time.Duration // the first attempt of a call, before another member is asked
-	call     time.Duration // one request, with all its attempts
-	commit   time.Duration // one change, which may be large
-	progress time.Duration // between two signs of life asked for while following
-	stall    time.Duration // without a sign of life: the connection is given up
-	retryMin time.Duration // first and longest pause between two attempts
-	retryMax time.Duration
-	known    time.Duration // between two times that an edge writes what it is
-	look     time.Duration // between two looks whether a leased key is there
-	space    time.Duration // between two looks how full etcd is
+// Patience is how long the client waits, and how often it asks.
+type Patience struct {
+	Attempt  time.Duration // the first attempt of a call, before another member is asked
+	Call     time.Duration // one request, with all its attempts
+	Commit   time.Duration // one change, which may be large
+	Progress time.Duration // between two signs of life asked for while following
+	Stall    time.Duration // without a sign of life: the connection is given up
+	RetryMin time.Duration // first and longest pause between two attempts
+	RetryMax time.Duration
+	Known    time.Duration // between two times that an edge writes what it is
+	Look     time.Duration // between two looks whether a leased key is there
+	Space    time.Duration // between two looks how full etcd is
 }
 
-var defaultPatience = patience{
-	attempt: 2 * time.Second, call: 5 * time.Second, commit: 60 * time.Second,
-	progress: 2 * time.Second, stall: 7 * time.Second,
-	retryMin: 200 * time.Millisecond, retryMax: 5 * time.Second,
-	known: 5 * time.Minute,
-	look:  30 * time.Second,
-	space: spaceEvery,
+var defaultPatience = Patience{
+	Attempt: 2 * time.Second, Call: 5 * time.Second, Commit: 60 * time.Second,
+	Progress: 2 * time.Second, Stall: 7 * time.Second,
+	RetryMin: 200 * time.Millisecond, RetryMax: 5 * time.Second,
+	Known: 5 * time.Minute,
+	Look:  30 * time.Second,
+	Space: spaceEvery,
 }
 
 // Link is a connection to etcd: to one of its members or another. It is safe for concurrent use.
 type Link struct {
-	// etcd makes single calls. What is to survive a member that is of no use goes by try or attempts.
-	etcd *clientv3.Client
-	// wait is set before the first call.
-	wait patience
+	// Etcd makes single calls. What is to survive a member that is of no use goes by Try or Attempts.
+	Etcd *clientv3.Client
+	// Wait is set before the first call.
+	Wait Patience
 
 	endpoints []string
 	log       *slog.Logger
 	dialer    *dialer
-	metrics   *linkMetrics
+	metrics   *metrics
 	space     atomic.Pointer[Space] // what WatchSpace found last
 }
 
-// openLink checks cfg and makes a link. It does not wait for etcd.
-func openLink(cfg linkConfig) (*Link, error) {
+// Open checks cfg and makes a link. It does not wait for etcd.
+func Open(cfg Config) (*Link, error) {
 	d, err := newDialer(cfg.Endpoints, cfg.TLS)
 	if err != nil {
 		return nil, err
 	}
-	m, err := newLinkMetrics(cfg.Registerer)
+	m, err := newMetrics(cfg.Registerer)
 	if err != nil {
 		return nil, err
 	}
-	l := &Link{wait: defaultPatience, endpoints: cfg.Endpoints, log: cfg.Logger, dialer: d, metrics: m}
-	if l.etcd, err = l.connect(); err != nil {
+	l := &Link{Wait: defaultPatience, endpoints: cfg.Endpoints, log: cfg.Logger, dialer: d, metrics: m}
+	if l.Etcd, err = l.Connect(); err != nil {
 		return nil, err
 	}
 	return l, nil
@@ -84,7 +86,7 @@ func openLink(cfg linkConfig) (*Link, error) {
 
 // Close ends the connection.
 func (l *Link) Close() error {
-	if err := l.etcd.Close(); err != nil && !errors.Is(err, context.Canceled) {
+	if err := l.Etcd.Close(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
 	return nil
@@ -93,11 +95,11 @@ func (l *Link) Close() error {
 // LastContact tells when a followed etcd was last heard of; zero: never.
 func (l *Link) LastContact() time.Time { return l.metrics.lastContact() }
 
-// connect makes a connection of its own to etcd, lazily.
-func (l *Link) connect(more ...grpc.DialOption) (*clientv3.Client, error) {
+// Connect makes a connection of its own to etcd, lazily.
+func (l *Link) Connect(more ...grpc.DialOption) (*clientv3.Client, error) {
 	return clientv3.New(clientv3.Config{
 		Endpoints:            l.dialer.targets,
-		DialTimeout:          l.wait.call,
+		DialTimeout:          l.Wait.Call,
 		DialKeepAliveTime:    10 * time.Second, // the least that grpc allows; following asks for progress more often
 		DialKeepAliveTimeout: 3 * time.Second,
 		MaxCallSendMsgSize:   server.MaxRequestBytes,
@@ -117,8 +119,8 @@ func (l *Link) connect(more ...grpc.DialOption) (*clientv3.Client, error) {
 	})
 }
 
-// sleep waits, and tells whether it was not interrupted.
-func sleep(ctx context.Context, d time.Duration) bool {
+// Sleep waits, and tells whether it was not interrupted.
+func Sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -1,4 +1,4 @@
-package store
+package link
 
 import (
 	"sync/atomic"
@@ -7,15 +7,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// linkMetrics are those of a link.
-type linkMetrics struct {
+// metrics are those of a link.
+type metrics struct {
 	space   *prometheus.GaugeVec
 	full    prometheus.Gauge
 	contact atomic.Pointer[time.Time] // when etcd was last heard of; nil: never
 }
 
-func newLinkMetrics(reg prometheus.Registerer) (*linkMetrics, error) {
-	m := &linkMetrics{}
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	m := &metrics{}
 	m.space = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "gtm_store_etcd_bytes",
 		Help: "Of the etcd member that has the least left: size of its database, what of that is in use, and its quota. 0: not known."},
 		[]string{"what"})
@@ -31,21 +31,21 @@ func newLinkMetrics(reg prometheus.Registerer) (*linkMetrics, error) {
 	return m, nil
 }
 
-func (m *linkMetrics) contactAge() float64 {
+func (m *metrics) contactAge() float64 {
 	if at := m.contact.Load(); at != nil {
 		return time.Since(*at).Seconds() // by a clock that nobody sets
 	}
 	return -1
 }
 
-func (m *linkMetrics) lastContact() time.Time {
+func (m *metrics) lastContact() time.Time {
 	if at := m.contact.Load(); at != nil {
 		return *at
 	}
 	return time.Time{}
 }
 
-func (m *linkMetrics) showSpace(s Space) {
+func (m *metrics) showSpace(s Space) {
 	for what, bytes := range map[string]int64{"size": s.Size, "in_use": s.InUse, "quota": s.Quota} {
 		m.space.WithLabelValues(what).Set(float64(bytes))
 	}
@@ -55,7 +55,7 @@ func (m *linkMetrics) showSpace(s Space) {
 	}
 }
 
-func (m *linkMetrics) heard() {
+func (m *metrics) heard() {
 	now := time.Now()
 	m.contact.Store(&now)
 }

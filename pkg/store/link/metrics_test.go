@@ -1,11 +1,9 @@
-package store
+package link
 
-import (
-	"testing"
-)
+import "testing"
 
 func TestContactIsNeverUntilHeard(t *testing.T) {
-	var m linkMetrics
+	var m metrics
 	if at, age := m.lastContact(), m.contactAge(); !at.IsZero() || age != -1 {
 		t.Errorf("never heard, and yet at %v, %v s ago", at, age)
 	}

@@ -1,8 +1,6 @@
-package store
+package link
 
-import (
-	"testing"
-)
+import "testing"
 
 func TestNextPage(t *testing.T) {
 	for _, row := range []struct{ limit, bytes, want int }{
