@@ -15,6 +15,7 @@ import (
 	"go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/layout"
 	"github.com/gti/gtm/pkg/store/link"
 	"github.com/gti/gtm/pkg/store/state"
 )
@@ -114,7 +115,7 @@ type draft struct {
 	heads    []clientv3.Op // reads the compared heads, should the comparison fail
 	ops      []clientv3.Op
 	bytes    int
-	runs     []run
+	runs     []layout.Run
 	passed   map[string]int64 // damaged heads that are let pass, by tenant: etcd's revision of each
 }
 
@@ -128,7 +129,7 @@ func (d *draft) put(key string, value []byte) {
 }
 
 func (d *draft) expect(key string, g state.Generation) {
-	cmp := clientv3.Compare(clientv3.Value(key), "=", headText(g))
+	cmp := clientv3.Compare(clientv3.Value(key), "=", layout.HeadText(g))
 	if g == 0 {
 		cmp = clientv3.Compare(clientv3.CreateRevision(key), "=", 0)
 	}
@@ -148,12 +149,12 @@ func (c *Client) draft(ch Change, base identity) (*draft, error) {
 	gen := ch.Base + 1
 	t := &draft{passed: map[string]int64{}}
 	t.record = state.Record{Tenant: ch.Tenant, Generation: gen, Time: ch.Time.UTC(), Author: ch.Author, Message: ch.Message}
-	t.expect(c.keys.head(ch.Tenant), ch.Base)
+	t.expect(c.keys.Head(ch.Tenant), ch.Base)
 	for _, name := range readsOf(ch) {
-		t.expect(c.keys.head(name), ch.Reads[name])
+		t.expect(c.keys.Head(name), ch.Reads[name])
 	}
 	if ch.Base != 0 {
-		t.compares = append(t.compares, clientv3.Compare(clientv3.ModRevision(c.keys.record(ch.Tenant, ch.Base)), "=", base.mod))
+		t.compares = append(t.compares, clientv3.Compare(clientv3.ModRevision(c.keys.Record(ch.Tenant, ch.Base)), "=", base.mod))
 	}
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%s %s %d\n", base.id, ch.Tenant, gen)
@@ -164,11 +165,11 @@ func (c *Client) draft(ch Change, base identity) (*draft, error) {
 		}
 		seen[key] = true
 		fmt.Fprintf(sum, "%s %d %s\n", key, len(value), value)
-		t.put(c.keys.version(key, gen), value)
+		t.put(c.keys.Version(key, gen), value)
 		return nil
 	}
 	for _, r := range ch.Put {
-		value, runs, err := encodeVersion(r)
+		value, runs, err := layout.EncodeVersion(r)
 		if err != nil {
 			return nil, err
 		}
@@ -193,12 +194,12 @@ func (c *Client) draft(ch Change, base identity) (*draft, error) {
 
 // seal adds the record and the head.
 func (c *Client) seal(t *draft) error {
-	value, err := state.MarshalPlain(storedRecord{Record: t.record, Digest: t.record.ID})
+	value, err := state.MarshalPlain(layout.Record{Record: t.record, Digest: t.record.ID})
 	if err != nil {
 		return err
 	}
-	t.put(c.keys.record(t.record.Tenant, t.record.Generation), value)
-	t.put(c.keys.head(t.record.Tenant), []byte(headText(t.record.Generation)))
+	t.put(c.keys.Record(t.record.Tenant, t.record.Generation), value)
+	t.put(c.keys.Head(t.record.Tenant), []byte(layout.HeadText(t.record.Generation)))
 	return nil
 }
 
@@ -218,18 +219,18 @@ func (c *Client) addTexts(ctx context.Context, t *draft) error {
 	}
 	size := t.bytes // beside the resources: a cluster may be one with etcd's defaults
 	for _, r := range runs {
-		size += len(r.text)
+		size += len(r.Text)
 	}
 	if size <= textBatchBytes && len(t.ops)+len(runs) <= textBatch {
 		for _, r := range runs {
-			t.put(c.keys.text(r.hash), []byte(r.text))
+			t.put(c.keys.Text(r.Hash), []byte(r.Text))
 		}
 		return nil
 	}
 	for len(runs) > 0 {
 		n := 0
-		for size := 0; n < len(runs) && n < textBatch && (n == 0 || size+len(runs[n].text) <= textBatchBytes); n++ {
-			size += len(runs[n].text)
+		for size := 0; n < len(runs) && n < textBatch && (n == 0 || size+len(runs[n].Text) <= textBatchBytes); n++ {
+			size += len(runs[n].Text)
 		}
 		if err := c.writeTexts(ctx, runs[:n]); err != nil {
 			return err
@@ -240,13 +241,13 @@ func (c *Client) addTexts(ctx context.Context, t *draft) error {
 }
 
 // missing gives the runs that the store does not have, once each.
-func (c *Client) missing(ctx context.Context, all []run) (absent []run, err error) {
-	all = slices.SortedFunc(slices.Values(all), func(a, b run) int { return strings.Compare(a.hash, b.hash) })
-	all = slices.CompactFunc(all, func(a, b run) bool { return a.hash == b.hash })
+func (c *Client) missing(ctx context.Context, all []layout.Run) (absent []layout.Run, err error) {
+	all = slices.SortedFunc(slices.Values(all), func(a, b layout.Run) int { return strings.Compare(a.Hash, b.Hash) })
+	all = slices.CompactFunc(all, func(a, b layout.Run) bool { return a.Hash == b.Hash })
 	for runs := range slices.Chunk(all, textBatch) {
 		asks := make([]clientv3.Op, len(runs))
 		for i, r := range runs {
-			asks[i] = clientv3.OpGet(c.keys.text(r.hash), clientv3.WithCountOnly())
+			asks[i] = clientv3.OpGet(c.keys.Text(r.Hash), clientv3.WithCountOnly())
 		}
 		resp, err := c.askTexts(ctx, asks)
 		if err != nil {
@@ -271,11 +272,11 @@ func (c *Client) askTexts(ctx context.Context, asks []clientv3.Op) (*clientv3.Tx
 }
 
 // writeTexts writes runs that no version names yet.
-func (c *Client) writeTexts(ctx context.Context, runs []run) error {
+func (c *Client) writeTexts(ctx context.Context, runs []layout.Run) error {
 	ops, size := make([]clientv3.Op, len(runs)), 0
 	for i, r := range runs {
-		ops[i] = clientv3.OpPut(c.keys.text(r.hash), r.text)
-		size += len(r.text)
+		ops[i] = clientv3.OpPut(c.keys.Text(r.Hash), r.Text)
+		size += len(r.Text)
 	}
 	first := c.attemptFor(size)
 	err := c.link.Attempts(ctx, first, min(8*first, c.link.Wait.Commit), func(ctx context.Context) error {
@@ -296,7 +297,7 @@ func (c *Client) passDamaged(ctx context.Context, ch Change, t *draft, resp *cli
 		if len(kvs) == 0 {
 			continue
 		}
-		if _, damaged := parseHead(kvs[0].Value); damaged == nil {
+		if _, damaged := layout.ParseHead(kvs[0].Value); damaged == nil {
 			continue
 		}
 		g, err := c.reader(c.link.Etcd).head(ctx, name, kvs[0])
@@ -363,9 +364,9 @@ func (c *Client) settle(ctx context.Context, t *draft) (made bool, conflict, err
 	return false, nil, err
 }
 
-func (c *Client) storedRecord(ctx context.Context, tenant string, g state.Generation) (storedRecord, error) {
-	var s storedRecord
-	kv, err := c.reader(c.link.Etcd).Get(ctx, c.keys.record(tenant, g))
+func (c *Client) storedRecord(ctx context.Context, tenant string, g state.Generation) (layout.Record, error) {
+	var s layout.Record
+	kv, err := c.reader(c.link.Etcd).Get(ctx, c.keys.Record(tenant, g))
 	if err != nil {
 		return s, err
 	}
@@ -408,7 +409,7 @@ type Change struct {
 func (c *Client) ground(ctx context.Context, ch Change) (identity, error) {
 	what := "changing " + ch.Tenant + " (nothing was written)"
 	r := c.reader(c.link.Etcd)
-	if _, err := r.Get(ctx, c.keys.head(ch.Tenant)); err != nil { // is tried again over an election
+	if _, err := r.Get(ctx, c.keys.Head(ch.Tenant)); err != nil { // is tried again over an election
 		return identity{}, c.link.Explain(what, err)
 	}
 	at := map[string]state.Generation{}

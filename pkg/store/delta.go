@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/layout"
 	"github.com/gti/gtm/pkg/store/link"
 	"github.com/gti/gtm/pkg/store/state"
 )
@@ -201,14 +202,14 @@ func (f *follower) revision(evs []*clientv3.Event, d *delta, newest map[spec.Key
 
 // event sorts one event into d and m. unique: no other event is like it.
 func (f *follower) event(ev *clientv3.Event, d *delta, m *moves) (unique bool, err error) {
-	parts := f.c.keys.split(string(ev.Kv.Key))
+	parts := f.c.keys.Split(string(ev.Kv.Key))
 	put := ev.Type == clientv3.EventTypePut
 	switch kind := joinTwo(parts); kind {
 	case "config/epoch":
 		return false, f.epochEvent(ev)
 	case "config/text":
 		if put {
-			f.c.texts.put(newRun(string(ev.Kv.Value)))
+			f.c.texts.Put(layout.NewRun(string(ev.Kv.Value)))
 		}
 	case "config/head":
 		g, err := f.headEvent(ev, parts, d)
@@ -219,7 +220,7 @@ func (f *follower) event(ev *clientv3.Event, d *delta, m *moves) (unique bool, e
 			m.heads[parts[2]] = g
 		}
 	case "config/log":
-		if _, ok := parseRecordKey(parts); ok && put {
+		if _, ok := layout.ParseRecordKey(parts); ok && put {
 			i := identityOf(ev.Kv)
 			m.logged[parts[2]] = i
 			return i.id != "", nil
@@ -316,7 +317,7 @@ func (f *follower) headEvent(ev *clientv3.Event, parts []string, d *delta) (stat
 		}
 		return 0, link.ErrReadAnew // begin finds that it went back
 	}
-	g, err := parseHead(ev.Kv.Value)
+	g, err := layout.ParseHead(ev.Kv.Value)
 	switch {
 	case err != nil:
 		f.c.log.Error("the head of a tenant in the store is damaged; the tenant is left as it is, and its next change mends it",
@@ -333,7 +334,7 @@ func (f *follower) headEvent(ev *clientv3.Event, parts []string, d *delta) (stat
 
 // versionEvent reads a version; the removal of one that is in force needs everything compared.
 func (f *follower) versionEvent(ev *clientv3.Event, parts []string) (found, bool, error) {
-	key, gen, ok := parseVersion(parts)
+	key, gen, ok := layout.ParseVersionKey(parts)
 	if !ok {
 		return found{}, false, nil
 	}

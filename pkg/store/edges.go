@@ -40,7 +40,7 @@ func (c *Client) KeepEdge(ctx context.Context, tell func() Edge, ttl time.Durati
 		e.Tenants = nil // they change; who is alive can be asked
 		return state.MarshalPlain(e)
 	}
-	return c.link.Keep(ctx, link.Leased{Key: c.keys.edge(id), Value: value, TTL: ttl,
+	return c.link.Keep(ctx, link.Leased{Key: c.keys.Edge(id), Value: value, TTL: ttl,
 		Beside: func(ctx context.Context) { c.know(ctx, tell()) }})
 }
 
@@ -53,7 +53,7 @@ func (c *Client) know(ctx context.Context, e Edge) {
 	}
 	var resp *clientv3.PutResponse
 	err = c.link.Try(ctx, func(ctx context.Context) (err error) { // twice, it finds itself there, which is no twin
-		resp, err = c.link.Etcd.Put(ctx, c.keys.knownEdge(e.ID), string(value), clientv3.WithPrevKV())
+		resp, err = c.link.Etcd.Put(ctx, c.keys.KnownEdge(e.ID), string(value), clientv3.WithPrevKV())
 		return err
 	})
 	if err != nil {
@@ -85,12 +85,12 @@ var errEnough = errors.New("enough")
 func (c *Client) Edges(ctx context.Context) ([]Edge, error) {
 	known := map[string]knownEdge{}
 	r := c.reader(c.link.Etcd)
-	err := r.Each(ctx, c.keys.knownEdges(), func(kv *mvccKV) error {
+	err := r.Each(ctx, c.keys.KnownEdges(), func(kv *mvccKV) error {
 		if len(known) == maxKnownEdges {
 			c.log.Warn("more edges are known than are listed; forget those that are no more: gtmctl edge forget", "listed", maxKnownEdges)
 			return errEnough
 		}
-		parts := c.keys.split(string(kv.Key))
+		parts := c.keys.Split(string(kv.Key))
 		if len(parts) != 3 {
 			return nil
 		}
@@ -111,14 +111,14 @@ func (c *Client) Edges(ctx context.Context) ([]Edge, error) {
 		k.Edge.Seen = k.Seen
 		found[id] = k.Edge
 	}
-	err = r.Each(ctx, c.keys.edges(), func(kv *mvccKV) error {
+	err = r.Each(ctx, c.keys.Edges(), func(kv *mvccKV) error {
 		var e Edge
 		if err := json.Unmarshal(kv.Value, &e); err != nil {
 			c.log.Warn("an edge's entry in the store is not understood and left out", "key", string(kv.Key), "error", err)
 			return nil
 		}
 		// An edge may write its own key, and speaks for itself alone.
-		if parts := c.keys.split(string(kv.Key)); len(parts) != 3 || parts[2] != e.ID {
+		if parts := c.keys.Split(string(kv.Key)); len(parts) != 3 || parts[2] != e.ID {
 			c.log.Warn("an edge's entry in the store names another edge and is left out", "key", string(kv.Key))
 			return nil
 		}
@@ -144,8 +144,8 @@ func (c *Client) ForgetEdge(ctx context.Context, id string) error {
 	var resp *clientv3.TxnResponse
 	open := false // an attempt's answer was lost: it may have removed it
 	err := c.link.Try(ctx, func(ctx context.Context) (err error) {
-		resp, err = c.link.Etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(c.keys.edge(id)), "=", 0)).
-			Then(clientv3.OpDelete(c.keys.knownEdge(id))).Commit()
+		resp, err = c.link.Etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(c.keys.Edge(id)), "=", 0)).
+			Then(clientv3.OpDelete(c.keys.KnownEdge(id))).Commit()
 		open = open || link.Lost(err)
 		return err
 	})
@@ -188,7 +188,7 @@ func (c *Client) PutBackEdges(ctx context.Context, edges []Edge) error {
 		if err != nil {
 			return err
 		}
-		if _, err := c.putIfAt(ctx, c.keys.knownEdge(e.ID), 0, value); err != nil {
+		if _, err := c.putIfAt(ctx, c.keys.KnownEdge(e.ID), 0, value); err != nil {
 			return c.link.Explain("writing back that edge "+e.ID+" is known", err)
 		}
 	}

@@ -28,7 +28,7 @@ func (c *Client) Follow(ctx context.Context, cfg FollowConfig) error {
 		seen: witnesses{seed: maphash.MakeSeed()}}
 	f.assume(cfg.From, cfg.Has)
 	f.cfg.Has = nil
-	from, to := c.keys.followed()
+	from, to := c.keys.Followed()
 	f.setStatus(state.Connecting, nil)
 	fd := &link.Feed{Link: c.link, From: from, To: to, Begin: f.begin, Opened: f.watches, Events: f.events,
 		Progress: f.progress, Lost: f.forget, Status: f.setStatus}
@@ -253,7 +253,7 @@ func (f *follower) load(ctx context.Context, r *reader, epoch int64, heads map[s
 	if err != nil {
 		return err
 	}
-	err = r.newest(ctx, f.c.keys.resources(), func(t string) state.Generation { return heads[t] }, func(v found) error {
+	err = r.newest(ctx, f.c.keys.Resources(), func(t string) state.Generation { return heads[t] }, func(v found) error {
 		d.seen.see(v.kv, false, false)
 		if was := f.version(v.key); was != nil && !full && was.same(v) {
 			was.load = f.loads
@@ -278,13 +278,13 @@ func (f *follower) load(ctx context.Context, r *reader, epoch int64, heads map[s
 // loadKinds reads the values of all followed kinds.
 func (f *follower) loadKinds(ctx context.Context, r *reader, d *delta) error {
 	for _, k := range f.kinds {
-		err := r.Each(ctx, f.c.keys.below(k.prefix), func(kv *mvccKV) error {
-			if string(kv.Key) == f.c.keys.pulse() {
+		err := r.Each(ctx, f.c.keys.Below(k.prefix), func(kv *mvccKV) error {
+			if string(kv.Key) == f.c.keys.Pulse() {
 				d.seen.see(kv, false, f.pulse(kv))
 				return nil
 			}
 			d.seen.see(kv, false, false)
-			if parts := f.c.keys.split(string(kv.Key)); len(parts) > len(k.prefix) {
+			if parts := f.c.keys.Split(string(kv.Key)); len(parts) > len(k.prefix) {
 				k.Read(f.entry(parts[len(k.prefix):], kv))
 			}
 			return nil
@@ -358,7 +358,7 @@ func (c *Client) Accept(ctx context.Context, author string) error {
 // accept writes the next epoch once.
 func (c *Client) accept(ctx context.Context, author string) error {
 	for {
-		kv, err := c.reader(c.link.Etcd).Get(ctx, c.keys.epoch())
+		kv, err := c.reader(c.link.Etcd).Get(ctx, c.keys.Epoch())
 		if err != nil {
 			return err
 		}
@@ -374,8 +374,8 @@ func (c *Client) accept(ctx context.Context, author string) error {
 		if err != nil {
 			return err
 		}
-		resp, err := c.link.Etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(c.keys.epoch()), "=", mod)).
-			Then(clientv3.OpPut(c.keys.epoch(), string(value))).Commit()
+		resp, err := c.link.Etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(c.keys.Epoch()), "=", mod)).
+			Then(clientv3.OpPut(c.keys.Epoch(), string(value))).Commit()
 		if err != nil || resp.Succeeded {
 			return err
 		}
@@ -390,7 +390,7 @@ type epochValue struct {
 
 // epoch also fixes the revision at which r reads.
 func (r *reader) epoch(ctx context.Context) (int64, error) {
-	kv, err := r.Get(ctx, r.c.keys.epoch())
+	kv, err := r.Get(ctx, r.c.keys.Epoch())
 	if err != nil || kv == nil {
 		return 0, err
 	}

@@ -86,7 +86,7 @@ func TestObservationsAreFollowed(t *testing.T) {
 		t.Errorf("told %+v", u)
 	}
 	second := observation("p1", "eu", health.Down)
-	put(t, c, c.keys.observation("p2", second.Pool), "{broken")
+	put(t, c, c.keys.Observation("p2", second.Pool), "{broken")
 	if err := c.PutObservation(ctx, second); err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestVantagesComeAndGo(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- c.KeepVantage(ctx, "p1", 2*time.Second) }()
 	o.until(t, "p1", alive("p1"))
-	resp, err := c.link.Etcd.Get(ctx, c.keys.vantage("p1"))
+	resp, err := c.link.Etcd.Get(ctx, c.keys.Vantage("p1"))
 	if err != nil || len(resp.Kvs) != 1 {
 		t.Fatalf("%v, %v", resp, err)
 	}
@@ -137,7 +137,7 @@ func TestEdgesAreFoundWhileTheyLive(t *testing.T) {
 		{ID: "e1", HTTP: "http://192.0.2.1:8053", DNS: []string{"192.0.2.1:53"}, Version: "v1", Started: storetest.Time},
 		{ID: "e2", HTTP: "http://192.0.2.2:8053", Started: storetest.Time},
 	}
-	put(t, c, c.keys.edge("broken"), "{")
+	put(t, c, c.keys.Edge("broken"), "{")
 	var ends []func()
 	for _, e := range want {
 		ends = append(ends, keepEdge(t, c, e))
@@ -213,7 +213,7 @@ func TestDeposedJudgeWritesNothing(t *testing.T) {
 			if _, err := c.link.Etcd.Delete(context.WithoutCancel(ctx), stale.key); err != nil {
 				t.Error(err)
 			}
-			op := clientv3.OpPut(c.keys.verdict(health.PoolID{}), "x")
+			op := clientv3.OpPut(c.keys.Verdict(health.PoolID{}), "x")
 			if _, err := c.fenced(context.WithoutCancel(ctx), stale, []clientv3.Op{op}, 0); !errors.Is(err, ErrNotLeader) {
 				t.Errorf("deposed: %v", err)
 			}

@@ -55,7 +55,7 @@ func (c *Client) candidate(ctx context.Context, id string, lead func(context.Con
 	waiting, stop := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer stop()
 	defer context.AfterFunc(session.Ctx(), stop)()
-	election := concurrency.NewElection(session, c.keys.judge())
+	election := concurrency.NewElection(session, c.keys.Judge())
 	won := make(chan error, 1)
 	go func() { won <- election.Campaign(waiting, id) }() // it tidies up before it returns, however long that takes
 	select {
@@ -100,7 +100,7 @@ func (c *Client) PutPulse(ctx context.Context, p state.Pulse) error {
 	if err != nil {
 		return err
 	}
-	return c.asLeader(ctx, []clientv3.Op{clientv3.OpPut(c.keys.pulse(), string(value))})
+	return c.asLeader(ctx, []clientv3.Op{clientv3.OpPut(c.keys.Pulse(), string(value))})
 }
 
 func (c *Client) asLeader(ctx context.Context, ops []clientv3.Op) error {

@@ -36,7 +36,7 @@ func (c *Client) DeleteKeyset(ctx context.Context, zone string, serial uint64) e
 
 // replaceKeyset puts value in the place of the keyset of that serial; nil: it deletes that.
 func (c *Client) replaceKeyset(ctx context.Context, zone string, serial uint64, value []byte) error {
-	w := keysetWrite{c: c, key: c.keys.keyset(zone), zone: zone, serial: serial, value: value}
+	w := keysetWrite{c: c, key: c.keys.Keyset(zone), zone: zone, serial: serial, value: value}
 	err := c.link.Try(ctx, w.attempt)
 	switch what := "writing the keys of " + zone; {
 	case w.broken != nil:
@@ -110,7 +110,7 @@ func (w *keysetWrite) attempt(ctx context.Context) error {
 
 // Keyset reads a zone's keyset; ErrNotFound: it has none.
 func (c *Client) Keyset(ctx context.Context, zone string) (dnssec.Keyset, error) {
-	kv, err := c.reader(c.link.Etcd).Get(ctx, c.keys.keyset(zone))
+	kv, err := c.reader(c.link.Etcd).Get(ctx, c.keys.Keyset(zone))
 	if err != nil {
 		return dnssec.Keyset{}, c.link.Explain("reading the keys of "+zone, err)
 	}

@@ -232,14 +232,14 @@ func TestAnObservationFromBeforeOverwritesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	kv, err := other.reader(other.link.Etcd).Get(ctx, c.keys.observation(obs.Vantage, obs.Pool))
+	kv, err := other.reader(other.link.Etcd).Get(ctx, c.keys.Observation(obs.Vantage, obs.Pool))
 	if want, _ := state.MarshalPlain(obs); err != nil || string(kv.Value) != string(want) || len(late) < 5 {
 		t.Errorf("%s, %v after %d late attempts; want %s", kv.Value, err, len(late), want)
 	}
 	if err := c.DeleteObservation(ctx, obs.Vantage, obs.Pool); err != nil {
 		t.Error(err)
 	}
-	if kv, err := other.reader(other.link.Etcd).Get(ctx, c.keys.observation(obs.Vantage, obs.Pool)); kv != nil || err != nil {
+	if kv, err := other.reader(other.link.Etcd).Get(ctx, c.keys.Observation(obs.Vantage, obs.Pool)); kv != nil || err != nil {
 		t.Errorf("after its deletion: %v, %v", kv, err)
 	}
 }

@@ -31,7 +31,7 @@ func (c *Client) PutBack(ctx context.Context, keysets []dnssec.Keyset, verdicts 
 		if err != nil {
 			return zones, err
 		}
-		if _, err := c.putIfAt(ctx, c.keys.verdict(v.Pool), 0, value); err != nil {
+		if _, err := c.putIfAt(ctx, c.keys.Verdict(v.Pool), 0, value); err != nil {
 			return zones, c.link.Explain(fmt.Sprintf("writing back the verdict on %s/%s", v.Pool.Tenant, v.Pool.Pool), err)
 		}
 	}
@@ -44,7 +44,7 @@ func (c *Client) putBackKeyset(ctx context.Context, ks dnssec.Keyset) (ours bool
 	if err != nil {
 		return false, err
 	}
-	key, mod := c.keys.keyset(ks.Zone), int64(0)
+	key, mod := c.keys.Keyset(ks.Zone), int64(0)
 	has, err := c.getKey(ctx, key)
 	if err != nil {
 		return false, err

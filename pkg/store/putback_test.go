@@ -18,9 +18,9 @@ func TestPutBack(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	put(t, c, c.keys.keyset("damaged."), "{")
+	put(t, c, c.keys.Keyset("damaged."), "{")
 	there := storetest.VerdictOf("shop", "eu", 1)
-	put(t, c, c.keys.verdict(there.Pool), `{"pool":{"tenant":"shop","pool":"eu"},"endpoints":null}`)
+	put(t, c, c.keys.Verdict(there.Pool), `{"pool":{"tenant":"shop","pool":"eu"},"endpoints":null}`)
 	zones, err := c.PutBack(ctx, []dnssec.Keyset{{Zone: "same.", Serial: 1}, {Zone: "newer.", Serial: 4}, {Zone: "older.", Serial: 1},
 		{Zone: "gone.", Serial: 3}, {Zone: "damaged.", Serial: 2}}, []health.Verdict{there, storetest.VerdictOf("shop", "us", 1)})
 	if want := []string{"damaged.", "gone.", "newer.", "same."}; err != nil || !slices.Equal(zones, want) {

@@ -12,6 +12,7 @@ import (
 	"go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/layout"
 	"github.com/gti/gtm/pkg/store/link"
 	"github.com/gti/gtm/pkg/store/state"
 )
@@ -21,7 +22,7 @@ import (
 func (c *Client) Read(ctx context.Context, tenant string, at state.Generation) (state.TenantState, error) {
 	what := "reading " + tenant
 	r := c.reader(c.link.Etcd)
-	kv, err := r.Get(ctx, c.keys.head(tenant))
+	kv, err := r.Get(ctx, c.keys.Head(tenant))
 	if err != nil {
 		return state.TenantState{}, c.link.Explain(what, err)
 	}
@@ -40,7 +41,7 @@ func (c *Client) Read(ctx context.Context, tenant string, at state.Generation) (
 	}
 	var all []state.Version
 	damaged := map[spec.Key]state.BrokenResource{}
-	err = r.newest(ctx, c.keys.tenant(tenant), func(string) state.Generation { return at }, func(f found) error {
+	err = r.newest(ctx, c.keys.Tenant(tenant), func(string) state.Generation { return at }, func(f found) error {
 		v, broken := r.decode(ctx, f)
 		var gone unreachable
 		if errors.As(broken, &gone) {
@@ -57,14 +58,14 @@ func (c *Client) Read(ctx context.Context, tenant string, at state.Generation) (
 	if err != nil {
 		return state.TenantState{}, c.link.Explain(what, err)
 	}
-	record, err := r.Get(ctx, c.keys.record(tenant, at))
+	record, err := r.Get(ctx, c.keys.Record(tenant, at))
 	if err != nil {
 		return state.TenantState{}, c.link.Explain(what, err)
 	}
 	state := state.TenantState{Head: at, ID: identityOf(record).id, Resources: state.NewResources(all...)}
 	if len(damaged) > 0 {
 		state.Broken = damaged
-		return state, &DamagedError{State: tenant + "@" + headText(at), Broken: damaged}
+		return state, &DamagedError{State: tenant + "@" + layout.HeadText(at), Broken: damaged}
 	}
 	return state, nil
 }
@@ -79,7 +80,7 @@ func (c *Client) Heads(ctx context.Context) (map[string]state.Generation, error)
 func (c *Client) History(ctx context.Context, tenant string, limit int) ([]state.Record, error) {
 	var resp *clientv3.GetResponse
 	err := c.link.Attempts(ctx, c.link.Wait.Call, c.link.Wait.Commit, func(ctx context.Context) (err error) {
-		resp, err = c.link.Etcd.Get(ctx, c.keys.log(tenant), clientv3.WithPrefix(),
+		resp, err = c.link.Etcd.Get(ctx, c.keys.Log(tenant), clientv3.WithPrefix(),
 			clientv3.WithSort(clientv3.SortByKey, clientv3.SortDescend), clientv3.WithLimit(int64(limit)))
 		return err
 	})
@@ -88,14 +89,14 @@ func (c *Client) History(ctx context.Context, tenant string, limit int) ([]state
 	}
 	out := make([]state.Record, 0, len(resp.Kvs))
 	for _, kv := range resp.Kvs {
-		g, ok := parseRecordKey(c.keys.split(string(kv.Key)))
+		g, ok := layout.ParseRecordKey(c.keys.Split(string(kv.Key)))
 		if !ok {
 			continue
 		}
-		var r storedRecord
+		var r layout.Record
 		if err := json.Unmarshal(kv.Value, &r); err != nil || r.Generation != g {
 			c.log.Error("the record of a change is damaged in the store", "tenant", tenant, "generation", g, "error", err)
-			r = storedRecord{Record: state.Record{Tenant: tenant, Generation: g, Message: "(the record of this change is damaged in the store)"}}
+			r = layout.Record{Record: state.Record{Tenant: tenant, Generation: g, Message: "(the record of this change is damaged in the store)"}}
 		}
 		r.ID = r.Digest
 		out = append(out, r.Record)
@@ -118,12 +119,12 @@ func (c *Client) reader(etcd *clientv3.Client) *reader {
 func (r *reader) heads(ctx context.Context) (map[string]state.Generation, error) {
 	heads := map[string]state.Generation{}
 	var damaged []*mvccpb.KeyValue
-	err := r.Each(ctx, r.c.keys.heads(), func(kv *mvccpb.KeyValue) error {
-		parts := r.c.keys.split(string(kv.Key))
+	err := r.Each(ctx, r.c.keys.Heads(), func(kv *mvccpb.KeyValue) error {
+		parts := r.c.keys.Split(string(kv.Key))
 		if len(parts) != 3 {
 			return nil
 		}
-		g, err := parseHead(kv.Value)
+		g, err := layout.ParseHead(kv.Value)
 		if err != nil {
 			damaged = append(damaged, kv)
 			return nil
@@ -135,7 +136,7 @@ func (r *reader) heads(ctx context.Context) (map[string]state.Generation, error)
 		if err != nil {
 			break
 		}
-		tenant := r.c.keys.split(string(kv.Key))[2]
+		tenant := r.c.keys.Split(string(kv.Key))[2]
 		var g state.Generation
 		if g, err = r.head(ctx, tenant, kv); g != 0 {
 			heads[tenant] = g
@@ -147,19 +148,19 @@ func (r *reader) heads(ctx context.Context) (map[string]state.Generation, error)
 // head reads a tenant's head. Of one that is damaged it gives the newest generation that left anything, a record or else a version:
 // those are written with the head. 0: nothing is left.
 func (r *reader) head(ctx context.Context, tenant string, kv *mvccpb.KeyValue) (g state.Generation, err error) {
-	g, damaged := parseHead(kv.Value)
+	g, damaged := layout.ParseHead(kv.Value)
 	if damaged == nil {
 		return g, nil
 	}
-	err = r.Each(ctx, r.c.keys.log(tenant), func(kv *mvccpb.KeyValue) error {
-		if found, ok := parseRecordKey(r.c.keys.split(string(kv.Key))); ok {
+	err = r.Each(ctx, r.c.keys.Log(tenant), func(kv *mvccpb.KeyValue) error {
+		if found, ok := layout.ParseRecordKey(r.c.keys.Split(string(kv.Key))); ok {
 			g = max(g, found)
 		}
 		return nil
 	}, clientv3.WithKeysOnly())
 	if err == nil && g == 0 {
-		err = r.Each(ctx, r.c.keys.tenant(tenant), func(kv *mvccpb.KeyValue) error {
-			if _, found, ok := parseVersion(r.c.keys.split(string(kv.Key))); ok {
+		err = r.Each(ctx, r.c.keys.Tenant(tenant), func(kv *mvccpb.KeyValue) error {
+			if _, found, ok := layout.ParseVersionKey(r.c.keys.Split(string(kv.Key))); ok {
 				g = max(g, found)
 			}
 			return nil
@@ -193,7 +194,7 @@ func (r *reader) newest(ctx context.Context, prefix string, headOf func(tenant s
 		return fn(f)
 	}
 	err := r.Each(ctx, prefix, func(kv *mvccpb.KeyValue) error {
-		key, gen, ok := parseVersion(r.c.keys.split(string(kv.Key)))
+		key, gen, ok := layout.ParseVersionKey(r.c.keys.Split(string(kv.Key)))
 		if !ok || gen > headOf(key.Tenant) {
 			return nil
 		}
@@ -214,7 +215,7 @@ func (r *reader) newest(ctx context.Context, prefix string, headOf func(tenant s
 // decode makes the resource of a version; nil without an error is a deletion. Errors tell that the version
 // is broken; a failure to read its text is one too, but for the end of ctx.
 func (r *reader) decode(ctx context.Context, f found) (*spec.Resource, error) {
-	v, err := parseVersionValue(f.value)
+	v, err := layout.ParseVersion(f.value)
 	if err != nil || v.Deleted {
 		return nil, err
 	}
@@ -237,7 +238,7 @@ func (r *reader) text(ctx context.Context, hashes []string) (string, error) {
 	for _, h := range hashes {
 		s, ok := got[h]
 		if !ok {
-			kv, err := r.Get(ctx, r.c.keys.text(h))
+			kv, err := r.Get(ctx, r.c.keys.Text(h))
 			if err != nil {
 				return "", unreachable{err}
 			}
@@ -262,7 +263,7 @@ func (r *reader) runs(ctx context.Context, hashes []string) map[string]string {
 	got := make(map[string]string, len(hashes))
 	var absent []string
 	for _, h := range hashes {
-		if s, ok := r.c.texts.get(h); ok {
+		if s, ok := r.c.texts.Get(h); ok {
 			got[h] = s
 		} else {
 			absent = append(absent, h)
@@ -280,7 +281,7 @@ func (r *reader) runs(ctx context.Context, hashes []string) map[string]string {
 func (r *reader) runsOf(ctx context.Context, hashes []string, got map[string]string) bool {
 	asks := make([]clientv3.Op, len(hashes))
 	for i, h := range hashes {
-		asks[i] = clientv3.OpGet(r.c.keys.text(h), clientv3.WithRev(r.Rev))
+		asks[i] = clientv3.OpGet(r.c.keys.Text(h), clientv3.WithRev(r.Rev))
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.c.link.Wait.Call)
 	defer cancel()
@@ -300,12 +301,12 @@ func (r *reader) runsOf(ctx context.Context, hashes []string, got map[string]str
 
 // keep puts a run that came from etcd into the cache; false: it is not the one of that hash.
 func (r *reader) keep(hash string, kv *mvccpb.KeyValue) (string, bool) {
-	run := newRun(string(kv.Value))
-	if run.hash != hash {
+	run := layout.NewRun(string(kv.Value))
+	if run.Hash != hash {
 		return "", false
 	}
-	r.c.texts.put(run)
-	return run.text, true
+	r.c.texts.Put(run)
+	return run.Text, true
 }
 
 type mvccKV = mvccpb.KeyValue

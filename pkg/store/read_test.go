@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/layout"
 	"github.com/gti/gtm/pkg/store/storetest"
 )
 
@@ -35,11 +36,11 @@ func TestPagesThatDoNotComeInTimeAreReadInSmallerOnes(t *testing.T) {
 	etcd := behind(t, c, slow)
 	var want, got []string
 	for i := range 230 {
-		want = append(want, c.keys.join("page", fmt.Sprintf("%04d", i)))
+		want = append(want, c.keys.Join("page", fmt.Sprintf("%04d", i)))
 		put(t, c, want[i], "x")
 	}
 	c.link.Wait.Call = time.Second
-	err := c.reader(etcd).Each(ctx, c.keys.join("page", ""), func(kv *mvccpb.KeyValue) error {
+	err := c.reader(etcd).Each(ctx, c.keys.Join("page", ""), func(kv *mvccpb.KeyValue) error {
 		got = append(got, string(kv.Key))
 		return nil
 	})
@@ -54,13 +55,13 @@ func TestRunsThatTheCacheLacksAreReadTogether(t *testing.T) {
 	c := testClient(t)
 	big := storetest.Zone("big.example.", storetest.ZoneText(20000, nil))
 	mustCommit(t, c, Change{Tenant: spec.Platform, Put: storetest.Resources(big)})
-	_, runs, err := encodeVersion(big)
+	_, runs, err := layout.EncodeVersion(big)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var hashes []string
 	for _, r := range runs {
-		hashes = append(hashes, r.hash)
+		hashes = append(hashes, r.Hash)
 	}
 	asked, refuse := 0, false
 	etcd := behind(t, c, func(ctx context.Context, req any, carry func() error) error {
@@ -75,7 +76,7 @@ func TestRunsThatTheCacheLacksAreReadTogether(t *testing.T) {
 		most   int // requests
 	}{{false, (len(runs) + runsAtOnce - 1) / runsAtOnce}, {true, len(runs) + 1}} {
 		asked, refuse = 0, row.refuse
-		c.texts = newTextCache(100 << 10) // much less than the zone has
+		c.texts = layout.NewTextCache(100 << 10) // much less than the zone has
 		got, err := c.reader(etcd).text(storetest.Context(t), hashes)
 		if err != nil || got != big.Spec.(*spec.Zone).Content || asked > row.most || len(runs) < 2*runsAtOnce {
 			t.Errorf("refused %v: %d bytes of %d runs in %d requests, %v", row.refuse, len(got), len(runs), asked, err)

@@ -44,7 +44,7 @@ func (c *Client) PutRelease(ctx context.Context, r Release, ttl time.Duration) e
 	defer cancel()
 	lease, err := c.link.Etcd.Grant(ctx, max(int64((ttl+time.Second-1)/time.Second), 2))
 	if err == nil {
-		_, err = c.link.Etcd.Put(ctx, c.keys.release(r.Tenant, r.Pool), string(value), clientv3.WithLease(lease.ID))
+		_, err = c.link.Etcd.Put(ctx, c.keys.Release(r.Tenant, r.Pool), string(value), clientv3.WithLease(lease.ID))
 	}
 	return c.link.Explain("writing a release (it may be followed)", err)
 }
@@ -60,7 +60,7 @@ func clip(s string, most int) string {
 func (c *Client) HasRelease(ctx context.Context, tenant, pool string) (bool, error) {
 	var resp *clientv3.GetResponse
 	err := c.link.Try(ctx, func(ctx context.Context) (err error) {
-		resp, err = c.link.Etcd.Get(ctx, c.keys.release(tenant, pool), clientv3.WithCountOnly())
+		resp, err = c.link.Etcd.Get(ctx, c.keys.Release(tenant, pool), clientv3.WithCountOnly())
 		return err
 	})
 	if err != nil {
@@ -72,7 +72,7 @@ func (c *Client) HasRelease(ctx context.Context, tenant, pool string) (bool, err
 // WithdrawRelease takes a release back that nobody has followed.
 func (c *Client) WithdrawRelease(ctx context.Context, tenant, pool string) error {
 	err := c.link.Try(ctx, func(ctx context.Context) error {
-		_, err := c.link.Etcd.Delete(ctx, c.keys.release(tenant, pool))
+		_, err := c.link.Etcd.Delete(ctx, c.keys.Release(tenant, pool))
 		return err
 	})
 	return c.link.Explain("withdrawing a release", err)
@@ -84,7 +84,7 @@ func (c *Client) TakeRelease(ctx context.Context, r Release) error {
 	if f == nil {
 		return ErrNotLeader
 	}
-	key := c.keys.release(r.Tenant, r.Pool)
+	key := c.keys.Release(r.Tenant, r.Pool)
 	own := clientv3.OpTxn([]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(key), "=", r.rev)}, []clientv3.Op{clientv3.OpDelete(key)}, nil)
 	var resp *clientv3.TxnResponse
 	err := c.link.Try(ctx, func(ctx context.Context) (err error) { // a second time there is nothing left of that revision
@@ -111,7 +111,7 @@ func (o *observer) waiting() []Release {
 
 // release reads a release. What it speaks of is in its key.
 func (o *observer) release(kv *mvccKV) (Release, bool) {
-	tenant, pool, ok := parseRelease(o.c.keys.split(string(kv.Key)))
+	tenant, pool, ok := parseRelease(o.c.keys.Split(string(kv.Key)))
 	var r Release
 	if !ok || len(kv.Value) == 0 { // a deletion has no value
 		return Release{}, false

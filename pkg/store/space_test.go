@@ -19,7 +19,7 @@ import (
 // rewrite writes one key again and again, a megabyte each time, and gives how often etcd took it.
 func rewrite(ctx context.Context, c *Client, times int) (n int, err error) {
 	for ; n < times; n++ {
-		if _, err = c.link.Etcd.Put(ctx, c.keys.join("filler"), strings.Repeat("x", 1<<20)); err != nil {
+		if _, err = c.link.Etcd.Put(ctx, c.keys.Join("filler"), strings.Repeat("x", 1<<20)); err != nil {
 			return n, err
 		}
 	}
@@ -96,7 +96,7 @@ func TestAFullEtcdIsToldAndRecovers(t *testing.T) {
 func makeRoom(t *testing.T, c *Client) {
 	t.Helper()
 	ctx := storetest.Context(t)
-	resp, err := c.link.Etcd.Get(ctx, c.keys.epoch())
+	resp, err := c.link.Etcd.Get(ctx, c.keys.Epoch())
 	if err == nil {
 		_, err = c.link.Etcd.Compact(ctx, resp.Header.Revision, clientv3.WithCompactPhysical())
 	}

@@ -33,7 +33,7 @@ func (c *Client) KeepVantage(ctx context.Context, id string, ttl time.Duration) 
 	if err != nil {
 		return err
 	}
-	return c.link.Keep(ctx, link.Leased{Key: c.keys.vantage(id), Value: func() ([]byte, error) { return value, nil }, TTL: ttl})
+	return c.link.Keep(ctx, link.Leased{Key: c.keys.Vantage(id), Value: func() ([]byte, error) { return value, nil }, TTL: ttl})
 }
 
 // Vantages lists the vantages that are alive or have left evidence, sorted by ID.
@@ -41,8 +41,8 @@ func (c *Client) Vantages(ctx context.Context) ([]Vantage, error) {
 	found := map[string]Vantage{}
 	r := c.reader(c.link.Etcd)
 	pools := map[ObservationKey]bool{} // which may be in pieces
-	err := r.Each(ctx, c.keys.observations(), func(kv *mvccKV) error {
-		if key, _, ok := parseObservation(c.keys.split(string(kv.Key))); ok && !pools[key] {
+	err := r.Each(ctx, c.keys.Observations(), func(kv *mvccKV) error {
+		if key, _, ok := parseObservation(c.keys.Split(string(kv.Key))); ok && !pools[key] {
 			pools[key] = true
 			v := found[key.Vantage]
 			v.Pools++
@@ -51,8 +51,8 @@ func (c *Client) Vantages(ctx context.Context) ([]Vantage, error) {
 		return nil
 	}, clientv3.WithKeysOnly())
 	if err == nil {
-		err = r.Each(ctx, c.keys.vantages(), func(kv *mvccKV) error {
-			if parts := c.keys.split(string(kv.Key)); len(parts) == 3 {
+		err = r.Each(ctx, c.keys.Vantages(), func(kv *mvccKV) error {
+			if parts := c.keys.Split(string(kv.Key)); len(parts) == 3 {
 				v := found[parts[2]]
 				v.Alive = true
 				found[parts[2]] = v
@@ -78,9 +78,9 @@ func (c *Client) ForgetVantage(ctx context.Context, id string) (pools int, err e
 	var resp *clientv3.TxnResponse
 	open := false // an attempt's answer was lost: it may have removed everything
 	err = c.link.Try(ctx, func(ctx context.Context) (err error) {
-		resp, err = c.link.Etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(c.keys.vantage(id)), "=", 0)).
-			Then(clientv3.OpGet(c.keys.observationsOf(id), clientv3.WithPrefix(), clientv3.WithKeysOnly()),
-				clientv3.OpDelete(c.keys.observationsOf(id), clientv3.WithPrefix())).Commit()
+		resp, err = c.link.Etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(c.keys.Vantage(id)), "=", 0)).
+			Then(clientv3.OpGet(c.keys.ObservationsOf(id), clientv3.WithPrefix(), clientv3.WithKeysOnly()),
+				clientv3.OpDelete(c.keys.ObservationsOf(id), clientv3.WithPrefix())).Commit()
 		open = open || link.Lost(err)
 		return err
 	})
@@ -92,7 +92,7 @@ func (c *Client) ForgetVantage(ctx context.Context, id string) (pools int, err e
 	}
 	known := map[ObservationKey]bool{} // which may be in pieces
 	for _, kv := range resp.Responses[0].GetResponseRange().Kvs {
-		if key, _, ok := parseObservation(c.keys.split(string(kv.Key))); ok {
+		if key, _, ok := parseObservation(c.keys.Split(string(kv.Key))); ok {
 			known[key] = true
 		}
 	}

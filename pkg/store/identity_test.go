@@ -11,7 +11,7 @@ import (
 // Without that, everything was read anew after a compaction, and no test noticed.
 func TestACompactedWitnessVouchesByItsKey(t *testing.T) {
 	c, ctx := testClient(t), storetest.Context(t)
-	key := c.keys.head("witness")
+	key := c.keys.Head("witness")
 	put(t, c, key, "1")
 	resp, err := c.link.Etcd.Get(ctx, key)
 	if err != nil {
@@ -26,7 +26,7 @@ func TestACompactedWitnessVouchesByItsKey(t *testing.T) {
 		}
 	}
 	vouches("as it was seen", true)
-	put(t, c, c.keys.head("other"), "1") // moves the revision on
+	put(t, c, c.keys.Head("other"), "1") // moves the revision on
 	compact(t, c)
 	vouches("compacted away", true)
 	put(t, c, key, "1")
