@@ -142,3 +142,9 @@ func (c *Client) WatchSpace(ctx context.Context) error { return c.link.WatchSpac
 
 // Space gives what WatchSpace found last.
 func (c *Client) Space() link.Space { return c.link.Space() }
+
+// fence is the election key of the leader: verdicts are written only while it stands.
+type fence struct {
+	key string
+	rev int64 // its creation
+}

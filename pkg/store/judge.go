@@ -129,9 +129,3 @@ func (c *Client) fenced(ctx context.Context, f fence, ops []clientv3.Op, bytes i
 	}
 	return resp.Header.Revision, nil
 }
-
-// fence is the election key of the leader: verdicts are written only while it stands.
-type fence struct {
-	key string
-	rev int64 // its creation
-}
