@@ -7,42 +7,6 @@ import (
 	"github.com/gti/gtm/pkg/zone"
 )
 
-// Additional holds what goes into the additional section with a set, mostly addresses, because its records name hosts
-// (RFC 1035, 3.3; RFC 2782; RFC 9460, 4.1). Each record's owner is two bytes: where the name stands, in the records of the set's
-// Short, or of its Wire if it has none. It is a service to the reader: what does not fit is left out, one RRset at a time.
-type Additional struct {
-	Wire  []byte
-	Count uint16
-}
-
-// Additional gives the addresses that go with the set of a type at a node. Those that a delegation cannot do without are its Glue.
-func (z *Zone) Additional(at uint32, typ uint16) Additional {
-	if _, ok := hostAt(typ); !ok {
-		return Additional{}
-	}
-	n := &z.nodes[at]
-	for i := n.first; i < n.first+uint32(n.count); i++ {
-		if s := &z.sets[i]; s.typ == typ && s.extra != 0 {
-			e := &z.extras[s.extra-1]
-			return Additional{z.data[e.off : e.off+e.size], e.count}
-		}
-	}
-	return Additional{}
-}
-
-// hostAt gives where in the RDATA of a type a host's name stands, if its addresses are worth adding.
-func hostAt(typ uint16) (offset int, ok bool) {
-	switch typ {
-	case dnswire.TypeNS:
-		return 0, true
-	case dnswire.TypeMX, dnswire.TypeSVCB, dnswire.TypeHTTPS:
-		return 2, true
-	case dnswire.TypeSRV:
-		return 6, true
-	}
-	return 0, false
-}
-
 // addAdditionals renders the additionals of all sets. It comes when every set is there.
 func (b *zoneBuilder) addAdditionals() {
 	for i, name := range b.order {
@@ -148,5 +112,3 @@ func (b *zoneBuilder) wildcardOf(name string) (at uint32, wild string, ok bool) 
 	}
 	return 0, "", false
 }
-
-func isAtOrBelow(name, above string) bool { return name == above || isBelow(name, above) }

@@ -40,7 +40,7 @@ func (p *Path) Begin(v *View, q *dnswire.Query, h *Hashes) prefetch.Line {
 	if p.Zone = v.Find(q, h); p.Zone == nil {
 		return p.nothing()
 	}
-	return p.Zone.names.ahead(h[0])
+	return p.Zone.ahead(h)
 }
 
 // Name finds the name.
@@ -48,15 +48,14 @@ func (p *Path) Name(v *View, q *dnswire.Query, h *Hashes) prefetch.Line {
 	if p.Zone == nil {
 		return p.nothing()
 	}
-	l := p.Zone.names.find(q.Name[:q.NameLen], h[0])
-	if l == nil {
+	var ok bool
+	if p.Match, p.node, ok = p.Zone.begin(q, h); !ok {
 		return p.nothing()
 	}
-	if p.Match = (Match{Exact, l.value, l.service, 0}); l.service != 0 {
-		p.service = v.services.ref(l.service - 1)
+	if p.service = v.Service(p.Match); p.service != nil {
+		p.node = nil
 		return prefetch.At(p.service)
 	}
-	p.node = &p.Zone.nodes[l.value]
 	return prefetch.At(p.node)
 }
 
@@ -79,9 +78,9 @@ func (p *Path) Near(v *View, q *dnswire.Query, c *Client) (first, top, entry pre
 		top, entry = p.search.Begin(p.part, at.Hi, at.V4)
 		return prefetch.At(&s.steps[0]), top, entry
 	}
-	if n := p.node; n != nil && n.kind == plain && n.cut == 0 && n.service == 0 && n.count > 0 {
+	if p.node != nil && p.node.stands() {
 		p.Found = true
-		first = prefetch.At(&p.Zone.sets[n.first])
+		first = p.Zone.setAhead(p.node)
 	} else {
 		p.node = nil
 	}
@@ -95,9 +94,7 @@ func (p *Path) Set(c *Client) (records prefetch.Line, open int) {
 		return p.nothing(), p.search.Top(p.part, at.Hi, at.V4)
 	}
 	if p.node != nil {
-		if at := p.Zone.sets[p.node.first].off; int(at) < len(p.Zone.data) {
-			return prefetch.At(&p.Zone.data[at]), 0
-		}
+		return p.Zone.recordsAhead(p.node), 0
 	}
 	return p.nothing(), 0
 }
@@ -158,40 +155,28 @@ func (p *Path) Pool() (sets, data prefetch.Line, signed int) {
 		return sets, sets, 0
 	}
 	if p.sigs != nil {
-		prefetch.Of(p.sigs.known.Load())
+		p.sigs.ahead()
 		signed = 1
 	}
 	if p.entry.kind != leafNode {
 		return prefetch.At(&(*p.entry.arms)[0]), sets, signed
 	}
-	live := p.entry.draw.fams[p.family].live
-	if live.table == nil {
+	live := p.entry.draw.from(p.family, false)
+	if !live.sticky() {
 		p.picks = live
 	}
-	return prefetch.At(&live.sets[0]), prefetch.At(&live.data[0]), signed
+	sets, data = live.ahead()
+	return sets, data, signed
 }
 
 // Signatures goes to the signatures of a service's few sets.
 func (p *Path) Signatures() {
-	if t := p.sigs.known.Load(); t != nil {
-		for i := range t.few {
-			prefetch.Of(t.few[i].sig)
-		}
-	}
+	p.sigs.signatures()
 }
 
 // Signed goes to the bytes of these signatures.
 func (p *Path) Signed() {
-	t := p.sigs.known.Load()
-	if t == nil {
-		return
-	}
-	for i := range t.few {
-		if sig := t.few[i].sig; sig != nil && len(sig.wire) > 64 {
-			prefetch.Of(&sig.wire[0])
-			prefetch.Of(&sig.wire[64])
-		}
-	}
+	p.sigs.signed()
 }
 
 // asker gives the address that the client's place is looked up for. Of a client whose subnet is known, a path never asks
@@ -224,9 +209,6 @@ func (p *Path) Signature(set int, w *When) (sig Sig, ok bool) {
 	if p.sigs == nil {
 		return Sig{}, false
 	}
-	have := p.sigs.get(sigID(p.picks.sets[set].id, p.TTL))
-	if must, _ := w.wanted(have); must {
-		return Sig{}, false
-	}
-	return Sig{have.wire, have.count}, true
+	sig, must, _ := p.sigs.look(p.picks.id(set), p.TTL, w)
+	return sig, !must
 }

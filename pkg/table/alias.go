@@ -28,31 +28,6 @@ type Placed struct {
 	Addresses []netip.Addr
 }
 
-// aliases is what a Compiler knows of them.
-type aliases struct {
-	declared  map[spec.Key]*spec.Service          // what the aliases of zones stand for
-	zones     map[spec.Key]spec.Key               // the zone of each of those
-	leads     map[spec.Key]lead                   // of services with an alias
-	followers map[string]map[spec.Key]bool        // by the wire form of the host that they lead to
-	resolved  map[Target]*Resolved                // never nil inside
-	pools     map[health.PoolID]*spec.Resource    // made of what was resolved, and of zones' content
-	ttls      map[health.PoolID]uint32            // of each of pools: seconds
-	content   map[health.PoolID]bool              // those of zones' content
-	places    map[Target]map[health.PoolID]string // the pools of a target
-}
-
-// lead is where an alias leads.
-type lead struct {
-	host    string // wire
-	target  Target
-	outside bool // as it was found when last compiled
-}
-
-func newAliases() aliases {
-	return aliases{map[spec.Key]*spec.Service{}, map[spec.Key]spec.Key{}, map[spec.Key]lead{}, map[string]map[spec.Key]bool{},
-		map[Target]*Resolved{}, map[health.PoolID]*spec.Resource{}, map[health.PoolID]uint32{}, map[health.PoolID]bool{}, map[Target]map[health.PoolID]string{}}
-}
-
 // Targets lists what must be resolved, in any order. It is right after Compile.
 func (c *Compiler) Targets() []Target {
 	seen := map[Target]bool{}

@@ -14,32 +14,6 @@ import (
 // aheadLeast is how many services make it worthwhile to compile ahead.
 const aheadLeast = 64
 
-// ahead holds draws and partitions that were compiled before their turn, by all CPUs. Who takes from it cannot tell: what is
-// not in it is compiled when it is wanted. The zero value is empty.
-type ahead struct {
-	draws map[aheadKey]*aheadDraw
-	parts map[string]*aheadPart
-
-	geography *Geography // compiled beside; nil: none is new
-}
-
-type aheadKey struct {
-	pool health.PoolID
-	form drawForm
-}
-
-type aheadDraw struct {
-	pool *steer.Pool
-	draw *Draw
-	err  error
-}
-
-type aheadPart struct {
-	classifier *geo.Classifier
-	part       *geo.Partition
-	err        error
-}
-
 // draw gives the draw of a pool.
 func (a *ahead) draw(p *steer.Pool, form drawForm) (*Draw, error) {
 	if d := a.draws[aheadKey{p.ID, form}]; d != nil && d.pool == p {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"sort"
 	"time"
 
 	"github.com/gti/gtm/pkg/dnswire"
@@ -123,16 +122,6 @@ func (c *Compiler) newPending(k spec.Key, p *plan, s *serviceState) (*Service, e
 	var err error
 	out.part, err = c.takePart(&spec.Service{}, s)
 	return out, err
-}
-
-// setsAt gives the sets of a name.
-func setsAt(z *zone.Zone, owner string) []zone.RRset {
-	first := sort.Search(len(z.Sets), func(i int) bool { return zone.CompareNames(z.Sets[i].Owner, []byte(owner)) >= 0 })
-	end := first
-	for end < len(z.Sets) && string(z.Sets[end].Owner) == owner {
-		end++
-	}
-	return z.Sets[first:end]
 }
 
 // delegates tells whether a zone gives a name that is below its apex to others.

@@ -2,6 +2,7 @@ package table
 
 import (
 	"fmt"
+	"iter"
 	"math"
 	"slices"
 
@@ -98,6 +99,17 @@ func allItems(p *steer.Pool, f Family) []steer.Item {
 		}
 	}
 	return all
+}
+
+// declaredWeights gives the candidates that an answer may name when nothing is healthy, and their weights.
+func declaredWeights(p *steer.Pool, f Family) iter.Seq2[int, float64] {
+	return func(yield func(candidate int, weight float64) bool) {
+		for _, it := range allItems(p, f) {
+			if !yield(it.Index, it.Weight) {
+				return
+			}
+		}
+	}
 }
 
 // rank says how near an endpoint is to taking clients, whatever its health.

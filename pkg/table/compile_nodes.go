@@ -12,36 +12,6 @@ import (
 	"github.com/gti/gtm/pkg/steer"
 )
 
-// nodeState is what the Compiler knows of a node of View.nodes.
-type nodeState struct {
-	slot    uint32 // its place there
-	refs    int32  // how many steps of services, and arms, lead to it
-	leaf    *drawState
-	mix     *mixState // nil: it is a leaf
-	parents []above   // the arms that lead to it, in any order
-}
-
-// mixState is a node that has arms.
-type mixState struct {
-	key  string // of Compiler.nodes
-	kind decisionKind
-	need famset // an arm counts by health only if it gives all of these
-	arms []share
-}
-
-// share is one arm.
-type share struct {
-	node   *nodeState
-	weight uint16
-	at     uint32 // in node.parents
-}
-
-// above is an arm of a node, seen from what it leads to.
-type above struct {
-	node *nodeState
-	arm  int
-}
-
 // rowsOf gives the pools of each row of a service: those of its rules, then those of lastResort.
 func rowsOf(s *spec.Service) [][]spec.PoolRef {
 	rows := make([][]spec.PoolRef, 0, len(s.Rules)+1)
@@ -187,7 +157,7 @@ func (n *nodeState) id() uint64 {
 // setDraw replaces the draw of a leaf.
 func (c *Compiler) setDraw(d *drawState, draw *Draw) {
 	d.draw = draw
-	c.setNode(&d.nodeState, draw.node(d.pool.ttl))
+	c.setNode(&d.nodeState, leafOf(draw, d.pool.ttl))
 }
 
 // setNode replaces a node, and those above it if it gives other families now.

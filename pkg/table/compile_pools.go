@@ -184,7 +184,7 @@ func (c *Compiler) draw(id health.PoolID, form drawForm) (*drawState, error) {
 			return nil, err
 		}
 		d = &drawState{form: form, pool: p, draw: draw}
-		d.nodeState = nodeState{leaf: d, slot: c.nodeSlots.add(draw.node(p.ttl))}
+		d.nodeState = nodeState{leaf: d, slot: c.nodeSlots.add(leafOf(draw, p.ttl))}
 		p.draws[form] = d
 	}
 	d.refs++

@@ -4,11 +4,9 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
-	"github.com/gti/gtm/pkg/dnswire"
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
@@ -136,7 +134,7 @@ func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *service
 	}
 	out.counts = sameCounts(counts, out)
 	out.metrics = out.counts != nil
-	out.sigs = sameSigs(out.sigs, c.zones[fresh.zone].signer, fresh.host, out.TTL)
+	out.sigs = out.sigs.keptFor(c.zones[fresh.zone].signer, fresh.host, out.TTL)
 	c.serviceSlots.set(fresh.slot, *out)
 	c.releaseNodes(s.steps)
 	for _, p := range s.uses {
@@ -190,7 +188,7 @@ func (c *Compiler) newService(k spec.Key, p *plan, s *serviceState) (*Service, e
 	if err != nil {
 		return nil, err
 	}
-	out.Pick, out.extra = form.pick, form.extra
+	out.Pick = form.pick
 	if out.served = c.servedBy(p); eff.Coherent || out.Pick == Sticky {
 		out.need = out.served
 	}
@@ -326,14 +324,6 @@ func matcher(w *spec.When) (geo.Matcher, error) {
 	return m, nil
 }
 
-// ruleName names a rule for people.
-func ruleName(s *spec.Service, i int) string {
-	if s.Rules[i].Name != "" {
-		return s.Rules[i].Name
-	}
-	return fmt.Sprintf("%d", i+1)
-}
-
 // sameCounts keeps the counters of the old form where the pools are the same.
 func sameCounts(old *ServiceCounts, s *Service) *ServiceCounts {
 	if !s.Spec.Metrics {
@@ -360,17 +350,4 @@ func sameCounts(old *ServiceCounts, s *Service) *ServiceCounts {
 		}
 	}
 	return n
-}
-
-// wireHost gives a host in folded wire form.
-func wireHost(host string) (string, error) {
-	if !strings.HasSuffix(host, ".") {
-		host += "."
-	}
-	wire, err := dnswire.AppendName(nil, host)
-	if err != nil {
-		return "", err
-	}
-	dnswire.FoldName(wire)
-	return string(wire), nil
 }

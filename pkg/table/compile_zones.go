@@ -141,7 +141,7 @@ func (c *Compiler) host(z *zoneState, host string, at hosted) {
 
 // hostedAs is how a compiled service stands in its zone.
 func hostedAs(slot uint32, s *Service) hosted {
-	return hosted{place: slot, alone: s.Serves(CNAME), served: uint8(s.served)}
+	return hosted{place: slot, alone: s.Serves(CNAME), served: s.served}
 }
 
 // unplace takes a service out of its zone.
@@ -176,15 +176,6 @@ func (c *Compiler) zoneOf(host string) *zoneState {
 func granted(names []string, host string) bool {
 	for _, n := range names {
 		if wire, err := wireHost(n); err == nil && (host == wire || isBelow(host, wire)) {
-			return true
-		}
-	}
-	return false
-}
-
-func isBelow(host, name string) bool {
-	for host[0] != 0 {
-		if host = host[1+int(host[0]):]; host == name {
 			return true
 		}
 	}
@@ -291,7 +282,7 @@ func (c *Compiler) voidZone(name string, z *zoneState) *Zone {
 	if err != nil {
 		return nil
 	}
-	v := &Zone{Name: name, Void: true, labels: newWireKey([]byte(apex), c.cfg.Seed).labels, names: newNames(0), seed: c.cfg.Seed}
+	v := newVoid(name, apex, c.cfg.Seed)
 	if z != nil {
 		v.Counts = z.counts
 	}

@@ -10,8 +10,6 @@ import (
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/steer"
-	"github.com/gti/gtm/pkg/zone"
 )
 
 // Change is news for a Compiler: resources, heads and verdicts. What is in it is not changed, and must not be later.
@@ -57,154 +55,6 @@ const (
 
 // String gives the form as a word.
 func (f Form) String() string { return [...]string{"nothing", "lastGood", "theRest"}[f] }
-
-// Config is what a Compiler needs from outside.
-type Config struct {
-	Seed    uint64 // of the hashes; random, so that nobody can choose names that collide
-	Workers int    // rows of counters
-}
-
-// Compiler keeps what Views are compiled from. It is for one goroutine.
-type Compiler struct {
-	cfg       Config
-	serial    uint64
-	today     int64 // days since 1970; never goes back
-	atlas     *geo.Atlas
-	heads     map[string]uint64
-	headsView map[string]uint64 // the copy that views share
-	items     map[spec.Key]Item
-	verdicts  map[health.PoolID]*health.Verdict
-	overrides map[health.PoolID]map[spec.Key]*spec.Override
-	expiring  map[health.PoolID]time.Time // pools with an override that ends
-	unread    map[spec.Key]error          // resources that could not be read
-	keys      map[string]*ZoneKeys        // by zone
-	alias     aliases
-
-	maps     []geo.Map
-	goodMaps map[spec.Key]geo.Map // the last good form of each
-	zones    map[string]*zoneState
-	listed   map[string]string          // zone to the catalog that lists it
-	catalogs map[string]map[string]bool // the other way round
-	apexes   map[string]*zoneState      // by wire name
-	pools    map[health.PoolID]*poolState
-	services map[spec.Key]*serviceState
-	hosts    map[string]spec.Key // wire host to the service that has it
-	parts    map[string]*partState
-	partList []*geo.Partition
-	partFree []uint32
-
-	nodes        map[string]*nodeState // those that have arms, by mixKey
-	nodeSlots    writer[decisionNode]
-	ahead        ahead // compiled before its turn
-	serviceSlots writer[Service]
-	top          names
-	depths       [2]uint64
-	zoneList     []*Zone // as View.zones
-	served       int     // as View.served
-
-	untold   []*serviceState // see CatchUp
-	counted  []*ServiceCounts
-	counting map[*serviceState]bool // services with counts
-	failing  map[*serviceState]bool // services with an err
-	// failingPools are pools with an err
-	failingPools map[*poolState]bool
-
-	faults []Broken // what is not served as declared
-	dirty  dirt
-}
-
-// dirt is what must be compiled anew.
-type dirt struct {
-	heads, maps, zoneList bool
-	faults                bool         // something broke or was mended
-	relisted              []*zoneState // their places in the list of zones stay
-	zones                 map[string]bool
-	serials               map[string]bool   // zones that change nothing but their serial
-	defaults              map[spec.Key]bool // services whose default answers may be others
-	pools                 map[health.PoolID]bool
-	services              map[spec.Key]bool
-}
-
-type zoneState struct {
-	key      spec.Key
-	wire     string
-	res      *spec.Zone
-	gen      uint64
-	static   *zone.Zone
-	compiled *Zone
-	services map[string]hosted // wire host
-	touched  touched           // since compiled
-	counts   *ZoneCounts
-	signer   *signer
-	err      error
-
-	serial, added, keySerial uint32 // see stampZone
-}
-
-type poolState struct {
-	id   health.PoolID
-	spec *spec.Pool
-	has  spec.Families // of spec
-	// declared is what spec was made of
-	declared *spec.Resource
-	ttl      uint32 // seconds, which answers from it have at most
-	state    *steer.Pool
-	draws    map[drawForm]*drawState
-	users    map[*serviceState]bool
-	err      error
-}
-
-func newPoolState(id health.PoolID) *poolState {
-	return &poolState{id: id, draws: map[drawForm]*drawState{}, users: map[*serviceState]bool{}}
-}
-
-// drawState is a leaf of policies.
-type drawState struct {
-	nodeState
-	form drawForm
-	pool *poolState
-	draw *Draw
-	told [families]uint64 // what secondaries get of it, hashed; 0: not known yet
-}
-
-type partState struct {
-	key        string
-	slot       uint32
-	refs       int
-	classifier *geo.Classifier
-	err        error // why it could not be compiled anew
-}
-
-type serviceState struct {
-	key      spec.Key
-	compiled *Service
-	slot     uint32 // of View.services
-	slotted  bool
-	placed   bool
-	zone     string
-	host     string       // wire
-	steps    []*nodeState // of each of compiled.steps
-	part     *partState
-	uses     []*poolState
-	err      error
-	defaults uint64 // what secondaries get, hashed
-}
-
-// NewCompiler makes a Compiler that knows nothing but geography.
-func NewCompiler(cfg Config, atlas *geo.Atlas) *Compiler {
-	c := &Compiler{cfg: cfg, atlas: atlas, heads: map[string]uint64{}, items: map[spec.Key]Item{},
-		verdicts: map[health.PoolID]*health.Verdict{}, overrides: map[health.PoolID]map[spec.Key]*spec.Override{},
-		unread: map[spec.Key]error{}, keys: map[string]*ZoneKeys{}, alias: newAliases(), goodMaps: map[spec.Key]geo.Map{}, zones: map[string]*zoneState{}, listed: map[string]string{}, catalogs: map[string]map[string]bool{}, apexes: map[string]*zoneState{}, expiring: map[health.PoolID]time.Time{}, pools: map[health.PoolID]*poolState{},
-		services: map[spec.Key]*serviceState{}, hosts: map[string]spec.Key{}, parts: map[string]*partState{}, nodes: map[string]*nodeState{},
-		counting: map[*serviceState]bool{}, failing: map[*serviceState]bool{}, failingPools: map[*poolState]bool{}}
-	c.dirty.reset()
-	c.dirty.heads, c.dirty.zoneList = true, true
-	return c
-}
-
-func (d *dirt) reset() {
-	*d = dirt{zones: map[string]bool{}, serials: map[string]bool{}, defaults: map[spec.Key]bool{}, pools: map[health.PoolID]bool{}, services: map[spec.Key]bool{}}
-}
 
 // Apply takes news. Nothing is compiled before the next Compile.
 func (c *Compiler) Apply(ch Change) {
@@ -449,18 +299,4 @@ func (c *Compiler) form(k spec.Key) Form {
 		return LastGood
 	}
 	return Nothing
-}
-
-// guard runs f and turns a panic into an error, so that one bad resource harms only itself.
-func guard(what any, f func() error) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("%v: the compiler failed: %v", what, r)
-		}
-	}()
-	return f()
-}
-
-func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
-	return slices.Sorted(maps.Keys(m))
 }

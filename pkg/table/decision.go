@@ -6,15 +6,6 @@ import (
 	"github.com/gti/gtm/pkg/steer"
 )
 
-// famset is a set of families: bit f stands for family f.
-type famset uint8
-
-// holds tells whether every family of need is in the set.
-func (s famset) holds(need famset) bool { return s&need == need }
-
-// has tells whether the set has family f.
-func (s famset) has(f Family) bool { return s>>f&1 == 1 }
-
 // decisionNode is one choice of a policy: a leaf draws from a pool, any other passes on to one of its arms, which are nodes again. The
 // policy of a class of clients is a row of nodes, of which the first that gives an answer is followed down to its leaf. Nodes are
 // immutable, and services share them: a verdict replaces a leaf, and the nodes above it where the families change that it gives.
@@ -42,6 +33,12 @@ const (
 	weightedNode                     // by chance, in proportion to the weights of the arms that give
 	hashedNode                       // by rendezvous of the client's network with the arms that give, in proportion to their weights
 )
+
+// leafOf gives the node that draws from d.
+func leafOf(d *Draw, ttl uint32) decisionNode {
+	live, all := d.gives()
+	return decisionNode{draw: d, ttl: ttl, bits4: stickyBits4, bits6: stickyBits6, live: live, all: all}
+}
 
 // anyTTL is above every TTL (RFC 2181, 8).
 const anyTTL = math.MaxUint32
@@ -252,8 +249,8 @@ func (v *View) Decide(d *Decision, s *Service, f Family, c *Client, class Class,
 		n = v.nodes.ref((*n.arms)[at].node)
 	}
 	d.TTL = min(d.TTL, n.ttl)
-	d.Draw, d.picks = n.draw, n.draw.fams[f].pick(asIfUp)
-	if d.picks.table != nil {
+	d.Draw, d.picks = n.draw, n.draw.from(f, asIfUp)
+	if d.picks.sticky() {
 		hash, bits = n.hash(c, d.Resolver)
 		d.hashes(bits)
 	}
@@ -265,4 +262,14 @@ func (d *Decision) hashes(bits uint8) {
 	if d.hashed = true; !d.Resolver {
 		d.Scope = max(d.Scope, bits)
 	}
+}
+
+// Signature gives the RRSIG records of a decision's records as they stand at owner, in a zone that is signed. ok is as with
+// Zone.Signature.
+func (s *Service) Signature(z *Zone, d *Decision, f Family, owner []byte, w *When) (sig Sig, ok bool) {
+	set := steeredSet{typ: f.Type(), ttl: d.TTL, content: d.picks.id(d.Set), records: func() []byte {
+		records, _ := d.Records(new([]byte))
+		return records
+	}}
+	return z.steeredSignature(s.sigs, &set, owner, w)
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // stickyLeaf hashes as sticky services do.
-var stickyLeaf = new(Draw).node(anyTTL)
+var stickyLeaf = leafOf(new(Draw), anyTTL)
 
 // plainRef is a pool of a row, and the slow twin of nodes: steps of pools, walked from the beginning for each query.
 type plainRef struct {

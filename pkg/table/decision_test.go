@@ -302,7 +302,7 @@ func TestTheLeastTTLCounts(t *testing.T) {
 	draw := h.view.nodes.ref(h.service("web.shop.gtm.example.").steps[0]).draw
 	for _, ttl := range [][3]uint32{{30, 20, 10}, {30, 10, 20}, {10, 20, 30}, {30, anyTTL, anyTTL}, {30, anyTTL, 0}, {30, 0, anyTTL}} {
 		var w writer[decisionNode]
-		leaf := draw.node(ttl[2])
+		leaf := leafOf(draw, ttl[2])
 		arms := []arm{{node: w.add(leaf), weight: 1, live: leaf.live, all: leaf.all}}
 		top := w.add(decisionNode{kind: firstNode, arms: &arms, ttl: ttl[1], depth: 1, live: leaf.live, all: leaf.all})
 		v := &View{nodes: w.freeze()}

@@ -1,33 +1,12 @@
 package table
 
 import (
-	"encoding/binary"
+	"context"
 	"math"
 
-	"github.com/gti/gtm/pkg/dnswire"
+	"github.com/gti/gtm/pkg/prefetch"
 	"github.com/gti/gtm/pkg/steer"
 )
-
-// Family is what a steered name is asked for.
-type Family uint8
-
-// The families. A service of addresses has IPv4, IPv6 and what it asks for of HTTPS and SVCB, one of host names has CNAME alone,
-// or SRV and MX in its place.
-const (
-	IPv4 Family = iota
-	IPv6
-	CNAME
-	HTTPS
-	SVCB
-	SRV
-	MX
-	families
-)
-
-// Type gives the RR type that carries the family.
-func (f Family) Type() uint16 {
-	return [families]uint16{dnswire.TypeA, dnswire.TypeAAAA, dnswire.TypeCNAME, dnswire.TypeHTTPS, dnswire.TypeSVCB, dnswire.TypeSRV, dnswire.TypeMX}[f]
-}
 
 // Pick is how a service draws from a pool.
 type Pick uint8
@@ -61,18 +40,44 @@ type Draw struct {
 	Pool *steer.Pool
 }
 
-// node gives the leaf that draws from d.
-func (d *Draw) node(ttl uint32) decisionNode {
-	n := decisionNode{draw: d, ttl: ttl, bits4: stickyBits4, bits6: stickyBits6}
+// gives tells in which families somebody answers from d: by the health of today, and as if all were up.
+func (d *Draw) gives() (live, all famset) {
 	for f := range families {
 		if d.fams[f].live != nil {
-			n.live |= 1 << f
+			live |= 1 << f
 		}
 		if d.fams[f].all != nil {
-			n.all |= 1 << f
+			all |= 1 << f
 		}
 	}
-	return n
+	return live, all
+}
+
+// settle writes down the tables of sticky choices; false: ctx has ended.
+func (d *Draw) settle(ctx context.Context) bool {
+	for f := range d.fams {
+		for _, p := range []*picks{d.fams[f].live, d.fams[f].all} {
+			if !p.sticky() || p.table.Filled() {
+				continue
+			}
+			if ctx.Err() != nil {
+				return false
+			}
+			p.table.Fill()
+		}
+	}
+	return true
+}
+
+// from gives what is drawn from in a family, nil where there is nothing.
+func (d *Draw) from(f Family, asIfUp bool) *picks { return d.fams[f].pick(asIfUp) }
+
+// sticky tells whether a hash of the client's network draws, and not chance.
+func (p *picks) sticky() bool { return p != nil && p.table != nil }
+
+// ahead gives what choose and records read first.
+func (p *picks) ahead() (sets, data prefetch.Line) {
+	return prefetch.At(&p.sets[0]), prefetch.At(&p.data[0])
 }
 
 // wants tells whether the services that share the key serve a family, as far as the pool allows.
@@ -133,7 +138,16 @@ func (p *picks) named(drawn int) []uint16 {
 	return out
 }
 
-// records gives those of a set; see Decision.Records.
+// answer gives the records of what was drawn. Where they stand nowhere as a whole, they are put into room, which grows where it has to.
+func (p *picks) answer(room *[]byte, drawn int) (records []byte, count uint16) {
+	if p.joint != nil {
+		*room, count = p.join((*room)[:0], drawn)
+		return *room, count
+	}
+	return p.records(drawn)
+}
+
+// records gives those of a set: owner pointing at offset 12, TTL zero, all of one length unless CNAME. They are not to be changed.
 func (p *picks) records(set int) ([]byte, uint16) {
 	s := &p.sets[set]
 	return p.data[s.off : s.off+s.size], s.count
@@ -156,16 +170,6 @@ func (p *picks) shares() []float64 {
 	return shares
 }
 
-// appendRecord appends a record of class IN whose owner points at the question's name (offset 12).
-func appendRecord(b []byte, typ uint16, ttl uint32, data []byte) []byte {
-	b = append(b, 0xC0, 12)
-	b = binary.BigEndian.AppendUint16(b, typ)
-	b = binary.BigEndian.AppendUint16(b, dnswire.ClassIN)
-	b = binary.BigEndian.AppendUint32(b, ttl)
-	b = binary.BigEndian.AppendUint16(b, uint16(len(data)))
-	return append(b, data...)
-}
-
 // choose gives the set that r (uniform) or, for sticky, the client's hash draws; with joint, the bucket.
 func (p *picks) choose(r uint32, hash uint64) int {
 	if p.table != nil {
@@ -180,4 +184,11 @@ func (p *picks) choose(r uint32, hash uint64) int {
 	// Nobody can predict whether it is the other one, hence no branch: below is all ones if it is not.
 	below := uint32((uint64(uint32(m)) - uint64(s.cut)) >> 32)
 	return int(at&below | uint32(s.other)&^below)
+}
+
+func (fd *famDraw) pick(asIfUp bool) *picks {
+	if asIfUp {
+		return fd.all
+	}
+	return fd.live
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/steer"
 )
 
@@ -53,7 +54,7 @@ func (v *View) Explain(s *Service, f Family, c *Client, r uint64) *Explanation {
 		e.Rule = ruleName(s.Spec, row)
 		e.Matched = v.matched(s, row, e)
 	}
-	e.Hashed, e.Fixed = e.hashed, e.picks != nil && e.picks.table != nil
+	e.Hashed, e.Fixed = e.hashed, e.picks.sticky()
 	e.row(v, row, row == last)
 	if row != last {
 		e.row(v, last, true)
@@ -169,15 +170,15 @@ func (p *PoolInTurn) weigh(d *Draw, f Family, asIfUp bool) {
 	n := len(d.Pool.Candidates)
 	p.Shares, p.Weights = make([]float64, n), make([]float64, n)
 	if asIfUp {
-		for _, it := range allItems(d.Pool, f) {
-			p.Weights[it.Index] = it.Weight
+		for candidate, weight := range declaredWeights(d.Pool, f) {
+			p.Weights[candidate] = weight
 		}
 	} else {
 		for i := range d.Pool.Candidates {
 			p.Weights[i] = d.Pool.Candidates[i].Effective
 		}
 	}
-	from := d.fams[f].pick(asIfUp)
+	from := d.from(f, asIfUp)
 	if from == nil {
 		return
 	}
@@ -232,10 +233,6 @@ const FixedNote = "shares are of client networks: this one always gets the same 
 // Percent writes a share with three digits, so that a small one does not look like none.
 func Percent(share float64) string { return strconv.FormatFloat(100*share, 'g', 3, 64) + "%" }
 
-func (f Family) noun() string {
-	return [families]string{"IPv4 addresses", "IPv6 addresses", "host names", "addresses", "addresses", "host names", "host names"}[f]
-}
-
 // Example gives the records of the decision, in presentation form.
 func (e *Explanation) Example() []string {
 	if e.Draw == nil {
@@ -255,4 +252,12 @@ func (e *Explanation) Example() []string {
 		}
 	}
 	return out
+}
+
+// ruleName names a rule for people.
+func ruleName(s *spec.Service, i int) string {
+	if s.Rules[i].Name != "" {
+		return s.Rules[i].Name
+	}
+	return fmt.Sprintf("%d", i+1)
 }

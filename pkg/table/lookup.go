@@ -81,37 +81,5 @@ func (z *Zone) renames(n *node) bool {
 	return ok
 }
 
-// Set gives the RRset of a type at a node.
-func (z *Zone) Set(at uint32, typ uint16) (Set, bool) { return z.find(&z.nodes[at], typ) }
-
-// Empty tells whether a node owns nothing: it is an empty non-terminal (RFC 4592, 2.2.2).
-func (z *Zone) Empty(at uint32) bool { return z.nodes[at].count == 0 && z.nodes[at].service == 0 }
-
-// Glue gives the addresses that the zone holds for a delegation's name servers, owners as those of its NS set's Additional.
-func (z *Zone) Glue(at uint32) Additional {
-	s, _ := z.find(&z.nodes[at], glueType)
-	return Additional{s.Wire, s.Count}
-}
-
-// SOA gives the SOA record for negative answers.
-func (z *Zone) SOA() Set { return z.soa }
-
 // Labels gives the number of labels of the zone's name.
 func (z *Zone) Labels() int { return z.labels }
-
-func (z *Zone) find(n *node, typ uint16) (Set, bool) {
-	for i := n.first; i < n.first+uint32(n.count); i++ {
-		if s := &z.sets[i]; s.typ == typ {
-			return Set{s.typ, s.count, i, z.data[s.off : s.off+s.size]}, true
-		}
-	}
-	return Set{}, false
-}
-
-// suffix gives q's name from label i on.
-func suffix(q *dnswire.Query, i int) []byte {
-	if i == q.Labels {
-		return q.Name[q.NameLen-1 : q.NameLen]
-	}
-	return q.Name[q.LabelOff[i]:q.NameLen]
-}

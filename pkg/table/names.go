@@ -1,9 +1,11 @@
 package table
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
 
+	"github.com/gti/gtm/pkg/dnswire"
 	"github.com/gti/gtm/pkg/prefetch"
 )
 
@@ -184,4 +186,41 @@ func (k *wireKey) suffix(i int) []byte {
 		return k.name[k.length-1 : k.length]
 	}
 	return k.name[k.offs[i]:k.length]
+}
+
+// suffix gives q's name from label i on.
+func suffix(q *dnswire.Query, i int) []byte {
+	if i == q.Labels {
+		return q.Name[q.NameLen-1 : q.NameLen]
+	}
+	return q.Name[q.LabelOff[i]:q.NameLen]
+}
+
+// anyBelow tells whether there is a name below name.
+func (n *names) anyBelow(name []byte) bool {
+	for i := range n.lines {
+		l := &n.lines[i]
+		if l.tag == 0 || int(l.size) <= len(name) {
+			continue
+		}
+		if other := n.nameOf(l); bytes.HasSuffix(other, name) && isBelow(string(other), string(name)) {
+			return true
+		}
+	}
+	return false
+}
+
+// remove takes a name away that is there, and moves up those behind it that would not be found any more.
+func (n *names) remove(name []byte, h, seed uint64) {
+	hole := h & n.mask
+	for l := n.find(name, h); &n.lines[hole] != l; hole = (hole + 1) & n.mask {
+	}
+	var k wireKey
+	for i := (hole + 1) & n.mask; n.lines[i].tag != 0; i = (i + 1) & n.mask {
+		k.set(n.nameOf(&n.lines[i]), seed)
+		if home := k.hashes[0] & n.mask; (i-home)&n.mask >= (i-hole)&n.mask { // its search passes the hole
+			n.lines[hole], hole = n.lines[i], i
+		}
+	}
+	n.lines[hole] = line{}
 }

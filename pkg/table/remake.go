@@ -1,7 +1,6 @@
 package table
 
 import (
-	"bytes"
 	"slices"
 )
 
@@ -19,7 +18,8 @@ type touched struct {
 	all    bool            // nobody knows where they are
 }
 
-func (t *touched) host(name string)  { mark(&t.hosts, name) }
+func (t *touched) host(name string) { mark(&t.hosts, name) }
+
 func (t *touched) owner(name string) { mark(&t.owners, name) }
 
 func mark(m *map[string]bool, name string) {
@@ -65,11 +65,6 @@ func (z *Zone) remade(in *zoneInput, t *touched) (*Zone, bool) {
 		}
 	}
 	return r.z, len(t.owners) == 0 || r.static(sortedKeys(t.owners))
-}
-
-// ordinary tells whether a zone holds nothing but static sets, services and debugging names.
-func (in *zoneInput) ordinary() bool {
-	return in.signer == nil && in.keys == nil && !in.catalog && !bringsSignatures(in.static)
 }
 
 // service has a service stand at a host, or not, as the zone now wants it.
@@ -170,33 +165,4 @@ func (r *remake) remove() bool {
 		}
 		r.z.names.remove(above, r.key.hashes[i], r.z.seed)
 	}
-}
-
-// anyBelow tells whether there is a name below name.
-func (n *names) anyBelow(name []byte) bool {
-	for i := range n.lines {
-		l := &n.lines[i]
-		if l.tag == 0 || int(l.size) <= len(name) {
-			continue
-		}
-		if other := n.nameOf(l); bytes.HasSuffix(other, name) && isBelow(string(other), string(name)) {
-			return true
-		}
-	}
-	return false
-}
-
-// remove takes a name away that is there, and moves up those behind it that would not be found any more.
-func (n *names) remove(name []byte, h, seed uint64) {
-	hole := h & n.mask
-	for l := n.find(name, h); &n.lines[hole] != l; hole = (hole + 1) & n.mask {
-	}
-	var k wireKey
-	for i := (hole + 1) & n.mask; n.lines[i].tag != 0; i = (i + 1) & n.mask {
-		k.set(n.nameOf(&n.lines[i]), seed)
-		if home := k.hashes[0] & n.mask; (i-home)&n.mask >= (i-hole)&n.mask { // its search passes the hole
-			n.lines[hole], hole = n.lines[i], i
-		}
-	}
-	n.lines[hole] = line{}
 }

@@ -38,7 +38,6 @@ type serviceInfo struct {
 	Spec   *spec.Service // with defaults filled in
 	// AliasOf is what the service's answers are taken from, for people; empty: it is no alias.
 	AliasOf string
-	extra   extra
 	index   []uint16 // row i has steps[index[i]:index[i+1]]; nil once Service.starts holds it
 	counts  *ServiceCounts
 }
@@ -185,13 +184,6 @@ func (v *View) Classify(s *Service, c *Client) (class Class) {
 	return class
 }
 
-func (fd *famDraw) pick(asIfUp bool) *picks {
-	if asIfUp {
-		return fd.all
-	}
-	return fd.live
-}
-
 // Sticky choices hash so many bits of the client's network.
 const (
 	stickyBits4 = 24
@@ -201,11 +193,7 @@ const (
 // Records gives the chosen records: owner pointing at offset 12, TTL zero, all of one length unless CNAME. They are not to be changed.
 // Where they stand nowhere as a whole, they are put into room, which grows where it has to.
 func (d *Decision) Records(room *[]byte) (records []byte, count uint16) {
-	if p := d.picks; p.joint != nil {
-		*room, count = p.join((*room)[:0], d.Set)
-		return *room, count
-	}
-	return d.picks.records(d.Set)
+	return d.picks.answer(room, d.Set)
 }
 
 // String names the fallback for people.

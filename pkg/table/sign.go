@@ -3,8 +3,7 @@ package table
 import (
 	"encoding/binary"
 	"hash/maphash"
-	"maps"
-	"sync"
+	"slices"
 	"sync/atomic"
 
 	"github.com/gti/gtm/pkg/dnswire"
@@ -70,6 +69,11 @@ const (
 func newSigner(apex []byte, keys []*dnssec.Key, zones int) *signer {
 	places := min(max(allPlaces/max(zones, 1), fewestPlaces), dynamicPlaces)
 	return &signer{keys: keys, apex: apex, seed: maphash.MakeSeed(), dynamic: make([]atomic.Pointer[dynamicSignature], places)}
+}
+
+// signsWith tells whether these are the signer's keys.
+func (s *signer) signsWith(keys *ZoneKeys) bool {
+	return slices.EqualFunc(s.keys, keys.Keys, func(a, b *dnssec.Key) bool { return string(a.DNSKEY()) == string(b.DNSKEY()) })
 }
 
 // sign gives the RRSIG records of a set, rendered.
@@ -153,85 +157,4 @@ func (s *signer) lookup(owner, key []byte, now uint32) (*signature, uint64) {
 
 func (s *signer) keep(owner, key []byte, sum uint64, sig *signature) {
 	s.dynamic[sum%uint64(len(s.dynamic))].Store(&dynamicSignature{key: string(owner) + string(key), signature: *sig})
-}
-
-// steeredSigs are the signatures of a service's alternative sets. They outlive changes of health and of the service, as long as
-// host, TTL and keys stay.
-type steeredSigs struct {
-	known  atomic.Pointer[sigTable] // what queries read comes first
-	signer *signer
-	owner  []byte
-	ttl    uint32
-	mu     sync.Mutex // of writers
-}
-
-// sigTable is what steeredSigs knew at one moment: nearly every service has few sets.
-type sigTable struct {
-	few  [fewSigs]keptSig // without gaps
-	more map[uint64]*signature
-}
-
-// keptSig is one signature.
-type keptSig struct {
-	id  uint64     // see sigID
-	sig *signature // nil: there is none
-}
-
-// sigID tells a service's signatures apart by what is signed: records of a content, and their TTL (RFC 4034, 3.1.4).
-func sigID(content uint64, ttl uint32) uint64 { return content + uint64(ttl)*0x9e3779b97f4a7c15 }
-
-const (
-	fewSigs = 4 // that fill a cache line
-	// maxSteered bounds the signatures of one service; beyond, those that were made first go.
-	maxSteered = 4096
-)
-
-func (s *steeredSigs) get(id uint64) *signature { return s.known.Load().get(id) }
-
-func (t *sigTable) get(id uint64) *signature {
-	if t == nil {
-		return nil
-	}
-	for i := range t.few {
-		if k := &t.few[i]; k.id == id && k.sig != nil {
-			return k.sig
-		}
-	}
-	return t.more[id]
-}
-
-func (s *steeredSigs) put(id uint64, sig *signature) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	fresh := new(sigTable)
-	if old := s.known.Load(); old != nil && len(old.more) < maxSteered {
-		*fresh = *old
-	}
-	for i := range fresh.few {
-		if k := &fresh.few[i]; k.id == id || k.sig == nil {
-			*k = keptSig{id, sig}
-			s.known.Store(fresh)
-			return
-		}
-	}
-	more := make(map[uint64]*signature, len(fresh.more)+1)
-	maps.Copy(more, fresh.more)
-	more[id] = sig
-	fresh.more = more
-	s.known.Store(fresh)
-}
-
-// dataOf takes the RDATA out of rendered records.
-func dataOf(wire []byte) (data [][]byte) {
-	n := 0
-	for at := 0; at < len(wire); at += 12 + int(wire[at+10])<<8 + int(wire[at+11]) {
-		n++
-	}
-	data = make([][]byte, 0, n)
-	for len(wire) > 0 {
-		end := 12 + int(wire[10])<<8 + int(wire[11])
-		data = append(data, wire[12:end])
-		wire = wire[end:]
-	}
-	return data
 }

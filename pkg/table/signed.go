@@ -156,36 +156,6 @@ func (s *signer) dynamically(owner, key []byte, w *When, sign func(uint32) (*sig
 	return Sig{fresh.wire, fresh.count}, true
 }
 
-// SteeredSignature gives the RRSIG records of a decision's records as they stand at owner.
-func (z *Zone) SteeredSignature(s *Service, d *Decision, f Family, owner []byte, w *When) (Sig, bool) {
-	content := d.picks.id(d.Set)
-	if s.sigs == nil || string(s.sigs.owner) != string(owner) { // a wildcard's, so each name has its own
-		key := dynamicKey(3, f.Type(), content, d.TTL)
-		return z.sigs.dynamically(owner, key[:], w, func(now uint32) (*signature, error) { return z.sigs.signSteered(d, f, owner, now) })
-	}
-	id := sigID(content, d.TTL)
-	have := s.sigs.get(id)
-	must, ok := w.wanted(have)
-	if !must {
-		return Sig{have.wire, have.count}, true
-	}
-	if !ok {
-		return Sig{}, false
-	}
-	fresh, err := s.sigs.signer.signSteered(d, f, owner, w.Now)
-	if err != nil {
-		return Sig{}, false
-	}
-	s.sigs.put(id, fresh)
-	return Sig{fresh.wire, fresh.count}, true
-}
-
-func (s *signer) signSteered(d *Decision, f Family, owner []byte, now uint32) (*signature, error) {
-	records, _ := d.Records(new([]byte))
-	wire, count, until, err := s.sign(nil, owner, f.Type(), d.TTL, dataOf(records), now)
-	return &signature{wire: wire, count: count, until: until}, err
-}
-
 func (z *Zone) negativeTTL() uint32 { return be32(z.soa.Wire[6:]) }
 
 // types lists the types that exist at a node, for its NSEC record. They are the same for every client.
@@ -201,7 +171,7 @@ func (z *Zone) types(at uint32) []uint16 {
 		types = append(types, s.typ)
 	}
 	for f := range families {
-		if n.served>>f&1 == 1 {
+		if n.served.has(f) {
 			types = append(types, f.Type())
 		}
 	}
@@ -210,36 +180,6 @@ func (z *Zone) types(at uint32) []uint16 {
 	}
 	slices.Sort(types)
 	return slices.Compact(types)
-}
-
-// inherit takes the signatures that still hold from the zone's former form.
-func (z *Zone) inherit(old *Zone, names []string) {
-	if old == nil || old.sigs == nil || z.sigs == nil || old.sigs.signer != z.sigs.signer {
-		return
-	}
-	var k wireKey
-	for i, name := range names {
-		k.set([]byte(name), z.seed)
-		l := old.names.find([]byte(name), k.hashes[0])
-		if l == nil {
-			continue
-		}
-		at := l.value
-		if sig := old.sigs.nodes[at].Load(); sig != nil && sig.over == denialText(z.types(uint32(i)), z.negativeTTL()) {
-			z.sigs.nodes[i].Store(sig)
-		}
-		n := &z.nodes[i]
-		for at2 := n.first; at2 < n.first+uint32(n.count); at2++ {
-			now := z.sets[at2]
-			was, ok := old.find(&old.nodes[at], now.typ)
-			if !ok || now.typ == glueType {
-				continue
-			}
-			if sig := old.sigs.sets[was.at].Load(); sig != nil && sig.over == string(z.data[now.off:now.off+now.size]) {
-				z.sigs.sets[at2].Store(sig)
-			}
-		}
-	}
 }
 
 // First gives the first record alone.

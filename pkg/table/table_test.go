@@ -730,7 +730,7 @@ func settledAnswersTheSame(t *testing.T, answers int) {
 
 // Scopes of sticky answers to short client subnets covered those of longer ones, with other answers (RFC 7871, 7.2.1).
 func TestStickyHashHasOneLength(t *testing.T) {
-	leaf := new(Draw).node(0)
+	leaf := leafOf(new(Draw), 0)
 	for _, tc := range []struct {
 		net  string
 		bits uint8

@@ -47,7 +47,7 @@ func (v *View) Find(q *dnswire.Query, h *Hashes) *Zone {
 
 // FindAbove gives the closest zone above z, whose name q's is; h holds the hashes of q's name.
 func (v *View) FindAbove(z *Zone, q *dnswire.Query, h *Hashes) *Zone {
-	for i := q.Labels - z.labels + 1; i <= q.Labels; i++ {
+	for i := q.Labels - z.Labels() + 1; i <= q.Labels; i++ {
 		if l := v.top.find(suffix(q, i), h[i]); l != nil {
 			return v.zones[l.value]
 		}
@@ -124,16 +124,8 @@ func (v *View) Settle(ctx context.Context, settled *View) {
 			if d == nil {
 				continue
 			}
-			for f := range d.fams {
-				for _, p := range []*picks{d.fams[f].live, d.fams[f].all} {
-					if p == nil || p.table == nil || p.table.Filled() {
-						continue
-					}
-					if ctx.Err() != nil {
-						return
-					}
-					p.table.Fill()
-				}
+			if !d.settle(ctx) {
+				return
 			}
 		}
 	}

@@ -6,47 +6,8 @@ import (
 	"github.com/gti/gtm/pkg/dnswire"
 )
 
-// Short is a set as it goes into answers: the names inside its records are compressed, which the types of RFC 1035 allow (RFC 3597,
-// 4). What a name leads to is found when the set is compiled, and only has to be written where the message has it: Data begins
-// with Joints, and the records, whose owners point at offset 12, follow.
-type Short struct {
-	Data   []byte
-	Joints int
-}
-
-// JointSize is the length of a joint. Its first two bytes tell where in the records the pointer stands. The others, what it leads
-// to: the owner's suffix of so many labels, or, with JointInside, another name at that offset of the same records.
-const (
-	JointSize   = 4
-	JointInside = 0x8000
-)
-
 // lastInside is the last offset of a set that its own names lead to: behind 12 KiB of other records a pointer still reaches it.
 const lastInside = 0xFFF
-
-// shortens has a bit for each type whose names may be compressed: NS, CNAME, SOA, PTR and MX.
-const shortens = 1<<dnswire.TypeNS | 1<<dnswire.TypeCNAME | 1<<dnswire.TypeSOA | 1<<dnswire.TypePTR | 1<<dnswire.TypeMX
-
-// Shortens tells whether there may be a short form of a set.
-func (s *Set) Shortens() bool { return s.Type < 32 && shortens>>s.Type&1 == 1 }
-
-// Short gives the short form of a set of the zone, if it has one. TTLs are those of the zone, also in that of SOA.
-func (z *Zone) Short(s Set) (Short, bool) {
-	at := z.sets[s.at].extra
-	if at == 0 || z.extras[at-1].joints == 0 {
-		return Short{}, false
-	}
-	e := &z.extras[at-1]
-	return Short{z.data[e.short : e.short+e.shortSize], int(e.joints)}, true
-}
-
-// setExtra is what a few sets have beside their records, in Zone.data.
-type setExtra struct {
-	off, size        uint32 // the Additional
-	count            uint16
-	joints           uint16 // of the short form; 0: there is none
-	short, shortSize uint32
-}
 
 // extra gives what a set has beside its records, and makes room for it.
 func (b *zoneBuilder) extra(s *set) *setExtra {
@@ -159,8 +120,6 @@ func labelsOf(name string) (n uint16) {
 	}
 	return n
 }
-
-func isWildcard(name string) bool { return name[0] == 1 && name[1] == '*' }
 
 // eachHost goes through the hosts that the records of a set name, folded, and tells where in what goes into an answer the name stands.
 func (b *zoneBuilder) eachHost(s *set, yield func(rdata []byte, host string, ref int)) {
