@@ -3,6 +3,7 @@ package table
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 
@@ -67,7 +68,7 @@ func newZone(in *zoneInput) (*Zone, error) {
 	for _, s := range static {
 		b.node(s.Owner)
 	}
-	for _, host := range sortedKeys(in.services) {
+	for _, host := range slices.Sorted(maps.Keys(in.services)) {
 		n := &b.z.nodes[b.node([]byte(host))]
 		n.service, n.served = in.services[host].place+1, in.services[host].served
 	}

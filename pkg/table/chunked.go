@@ -1,6 +1,9 @@
 package table
 
-import "slices"
+import (
+	"iter"
+	"slices"
+)
 
 const chunkBits = 6
 
@@ -12,6 +15,22 @@ type chunked[T any] struct {
 
 // ref gives the place of element i, which must exist. It is not to be written to.
 func (c *chunked[T]) ref(i uint32) *T { return &c.chunks[i>>chunkBits][i&(1<<chunkBits-1)] }
+
+// since gives the elements of all pieces that are not those of an earlier list.
+func (c *chunked[T]) since(earlier *chunked[T]) iter.Seq[*T] {
+	return func(yield func(*T) bool) {
+		for i, chunk := range c.chunks {
+			if i < len(earlier.chunks) && earlier.chunks[i] == chunk {
+				continue
+			}
+			for n := range chunk {
+				if !yield(&chunk[n]) {
+					return
+				}
+			}
+		}
+	}
+}
 
 // writer changes a chunked list without changing the copies that were given out.
 type writer[T any] struct {
@@ -30,6 +49,9 @@ func (w *writer[T]) freeze() chunked[T] {
 	w.fresh = nil
 	return frozen
 }
+
+// ref gives the place of element i as it is now.
+func (w *writer[T]) ref(i uint32) *T { return w.list.ref(i) }
 
 func (w *writer[T]) set(i uint32, v T) {
 	at := int(i >> chunkBits)

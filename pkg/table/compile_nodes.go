@@ -132,7 +132,7 @@ func (c *Compiler) mixed(m *mixState) decisionNode {
 	arms := make([]arm, len(m.arms))
 	n := decisionNode{kind: m.kind, arms: &arms, ttl: anyTTL, bits4: stickyBits4, bits6: stickyBits6}
 	for i, a := range m.arms {
-		below := c.nodeSlots.list.ref(a.node.slot)
+		below := c.nodeSlots.ref(a.node.slot)
 		arms[i] = arm{id: a.node.id(), node: a.node.slot, weight: a.weight, live: below.live, all: below.all}
 		n.depth, n.all = max(n.depth, below.depth+1), n.all|below.all
 		if below.live.holds(m.need) {
@@ -162,7 +162,7 @@ func (c *Compiler) setDraw(d *drawState, draw *Draw) {
 
 // setNode replaces a node, and those above it if it gives other families now.
 func (c *Compiler) setNode(n *nodeState, fresh decisionNode) {
-	was := *c.nodeSlots.list.ref(n.slot)
+	was := *c.nodeSlots.ref(n.slot)
 	c.nodeSlots.set(n.slot, fresh)
 	if was.live == fresh.live && was.all == fresh.all {
 		return

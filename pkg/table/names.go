@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math/bits"
+	"slices"
 
 	"github.com/gti/gtm/pkg/dnswire"
 	"github.com/gti/gtm/pkg/prefetch"
@@ -136,6 +137,23 @@ func (n *names) nameOf(l *line) []byte {
 	return n.long[l.off : int(l.off)+int(l.size)]
 }
 
+// each goes through the names and what they are mapped to, in no order.
+func (n *names) each(yield func(name []byte, value uint32) bool) {
+	for i := range n.lines {
+		if l := &n.lines[i]; l.tag != 0 && !yield(n.nameOf(l), l.value) {
+			return
+		}
+	}
+}
+
+// copied gives a table of the same names that may be changed without changing this one.
+func (n *names) copied() names {
+	return names{lines: slices.Clone(n.lines), mask: n.mask, long: slices.Clip(n.long)}
+}
+
+// hasRoomFor tells whether so many names leave the load at two thirds at most.
+func (n *names) hasRoomFor(names int) bool { return 3*names <= 2*len(n.lines) }
+
 // put adds a name that is not there yet, and gives its line.
 func (n *names) put(name []byte, h uint64, value uint32) *line {
 	i := h & n.mask
@@ -178,6 +196,11 @@ func (k *wireKey) set(wire []byte, seed uint64) {
 		k.labels++
 	}
 	hashSuffixes(&k.hashes, &k.name, &k.offs, k.labels, k.length, seed)
+}
+
+// query gives a question for the name. It allocates.
+func (k *wireKey) query(qtype uint16) *dnswire.Query {
+	return &dnswire.Query{Name: k.name, LabelOff: k.offs, Labels: k.labels, NameLen: k.length, QType: qtype}
 }
 
 // suffix gives the wire name from label i on.

@@ -1,6 +1,7 @@
 package table
 
 import (
+	"maps"
 	"slices"
 )
 
@@ -59,12 +60,12 @@ func (z *Zone) remade(in *zoneInput, t *touched) (*Zone, bool) {
 	}
 	r := remake{in: in, z: z.renumbered(serial)}
 	r.z.nodes = slices.Grow(slices.Clone(z.nodes), len(t.hosts))
-	for _, host := range sortedKeys(t.hosts) {
+	for _, host := range slices.Sorted(maps.Keys(t.hosts)) {
 		if !r.service(host) {
 			return nil, false
 		}
 	}
-	return r.z, len(t.owners) == 0 || r.static(sortedKeys(t.owners))
+	return r.z, len(t.owners) == 0 || r.static(slices.Sorted(maps.Keys(t.owners)))
 }
 
 // service has a service stand at a host, or not, as the zone now wants it.
@@ -95,7 +96,7 @@ func (r *remake) isMadeUp(name string) bool {
 // copyNames has the table of names be the new form's own. Lines found before are the old one's.
 func (r *remake) copyNames() {
 	if !r.ownNames {
-		r.z.names.lines, r.z.names.long = slices.Clone(r.z.names.lines), slices.Clip(r.z.names.long)
+		r.z.names = r.z.names.copied()
 		r.ownNames = true
 	}
 }
@@ -130,7 +131,7 @@ func (r *remake) add(leaf node) bool {
 	for r.above(up) == nil {
 		up++ // up to the apex, at most
 	}
-	if !r.plain(&r.z.nodes[r.above(up).value]) || 3*(len(r.z.nodes)+up) > 2*len(r.z.names.lines) {
+	if !r.plain(&r.z.nodes[r.above(up).value]) || !r.z.names.hasRoomFor(len(r.z.nodes)+up) {
 		return false
 	}
 	for i := up - 1; i >= 0; i-- {

@@ -93,7 +93,7 @@ func (v *View) FindService(host string) *Service {
 		return nil
 	}
 	k := newWireKey([]byte(wire), v.seed)
-	q := &dnswire.Query{Name: k.name, LabelOff: k.offs, Labels: k.labels, NameLen: k.length, QType: dnswire.TypeA}
+	q := k.query(dnswire.TypeA)
 	var h Hashes
 	z := v.Find(q, &h)
 	if z == nil {
@@ -115,18 +115,13 @@ func (v *View) ServiceCounts() []*ServiceCounts { return v.counted }
 // slowly. What it shares with a view that was settled before (nil: there is none) it leaves out: looking through all draws would
 // drive from the caches what queries need. It ends early with ctx.
 func (v *View) Settle(ctx context.Context, settled *View) {
-	for i, chunk := range v.nodes.chunks {
-		if settled != nil && i < len(settled.nodes.chunks) && settled.nodes.chunks[i] == chunk {
-			continue
-		}
-		for n := range chunk {
-			d := chunk[n].draw
-			if d == nil {
-				continue
-			}
-			if !d.settle(ctx) {
-				return
-			}
+	var known chunked[decisionNode]
+	if settled != nil {
+		known = settled.nodes
+	}
+	for n := range v.nodes.since(&known) {
+		if n.draw != nil && !n.draw.settle(ctx) {
+			return
 		}
 	}
 }

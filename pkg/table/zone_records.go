@@ -53,10 +53,8 @@ func (z *Zone) records(steered func(owner []byte, m Match) []RRset) []RRset {
 // owners gives the name of each node.
 func (z *Zone) owners() [][]byte {
 	owners := make([][]byte, len(z.nodes))
-	for i := range z.names.lines {
-		if l := &z.names.lines[i]; l.tag != 0 {
-			owners[l.value] = z.names.nameOf(l)
-		}
+	for name, node := range z.names.each {
+		owners[node] = name
 	}
 	return owners
 }
