@@ -28,6 +28,7 @@ import (
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/compile"
 	"github.com/gti/gtm/pkg/transfer"
 )
 
@@ -112,13 +113,13 @@ type Edge struct {
 	aliases   *alias.Keeper
 	evidence  store.Evidence // of health
 
-	unopened map[string]table.Broken // by zone: keys that cannot be opened; for the compiling goroutine
-	nextIDs  map[string]string       // of generations, for the next view; likewise
-	told     bool                    // there was an update, or a snapshot; likewise
+	unopened map[string]compile.Broken // by zone: keys that cannot be opened; for the compiling goroutine
+	nextIDs  map[string]string         // of generations, for the next view; likewise
+	told     bool                      // there was an update, or a snapshot; likewise
 
 	mu       sync.Mutex
 	status   store.FollowStatus
-	broken   []table.Broken
+	broken   []compile.Broken
 	ids      map[string]string     // of the view's generations
 	unknown  map[spec.Key][]string // fields that only a newer gtm knows; none: nor the kind
 	snapshot snapshotState
@@ -128,7 +129,7 @@ type Edge struct {
 // news is what makes a new view.
 type news struct {
 	update    *store.Update
-	geography *table.Geography
+	geography *compile.Geography
 	resolved  *resolved
 }
 

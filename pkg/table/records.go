@@ -5,17 +5,21 @@ import (
 	"slices"
 
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/table/draws"
+	"github.com/gti/gtm/pkg/table/names"
+	"github.com/gti/gtm/pkg/table/rr"
+	"github.com/gti/gtm/pkg/table/zones"
 )
 
 // Records lists a zone's sets in canonical order (RFC 4034, 6.1; types ascending). A steered name has its default
 // answer: the pool that the rule for everyone names first, as if all were up, with all of its endpoints.
 // Neither the debugging names nor signatures are among them, but the sets that control signed are.
-func (v *View) Records(z *Zone) []RRset {
-	return z.records(func(owner []byte, m Match) (sets []RRset) {
+func (v *View) Records(z *zones.Zone) []RRset {
+	return z.Records(func(owner []byte, m zones.Match) (sets []RRset) {
 		if s := v.Service(m); s != nil {
-			for f := range families {
+			for f := range rr.Families {
 				if data, ttl := v.defaults(s, f); len(data) > 0 {
-					sets = append(sets, RRset{owner, f.Type(), ttl, data})
+					sets = append(sets, RRset{Owner: owner, Type: f.Type(), TTL: ttl, Data: data})
 				}
 			}
 		}
@@ -24,15 +28,15 @@ func (v *View) Records(z *Zone) []RRset {
 }
 
 // defaults gives the RDATA, sorted, of what stands for a steered name where nobody steers, and its TTL.
-func (v *View) defaults(s *Service, f Family) (data [][]byte, ttl uint32) {
-	x, err := extraOf(s.Spec)
+func (v *View) defaults(s *Service, f rr.Family) (data [][]byte, ttl uint32) {
+	x, err := draws.ExtraOf(s.Spec)
 	if !s.Serves(f) || err != nil { // with an error it would not have been compiled
 		return nil, 0
 	}
-	for _, rule := range s.defaultRules() {
-		for i, end := s.row(rule); i < end; i++ {
-			for d, own := range v.leaves(s.steps[i], s.TTL) {
-				if data := d.defaults(f, &x); len(data) > 0 {
+	for _, rule := range s.DefaultRules() {
+		for i, end := s.Row(rule); i < end; i++ {
+			for d, own := range v.leaves(s.Steps[i], s.TTL) {
+				if data := d.Defaults(f, &x); len(data) > 0 {
 					return data, own
 				}
 			}
@@ -42,17 +46,17 @@ func (v *View) defaults(s *Service, f Family) (data [][]byte, ttl uint32) {
 }
 
 // leaves gives the draws below a node, and the TTL of what comes from each, if that of what comes to the node is ttl.
-func (v *View) leaves(node, ttl uint32) iter.Seq2[*Draw, uint32] {
-	return func(yield func(*Draw, uint32) bool) { v.eachLeaf(node, ttl, yield) }
+func (v *View) leaves(node, ttl uint32) iter.Seq2[*draws.Draw, uint32] {
+	return func(yield func(*draws.Draw, uint32) bool) { v.eachLeaf(node, ttl, yield) }
 }
 
-func (v *View) eachLeaf(node, ttl uint32, yield func(*Draw, uint32) bool) bool {
-	n := v.nodes.ref(node)
-	if ttl = min(ttl, n.ttl); n.kind == leafNode {
+func (v *View) eachLeaf(node, ttl uint32, yield func(*draws.Draw, uint32) bool) bool {
+	n := v.Nodes.Ref(node)
+	if ttl = min(ttl, n.Ttl); n.Kind == LeafNode {
 		return yield(n.draw, ttl)
 	}
-	for i := range *n.arms {
-		if !v.eachLeaf((*n.arms)[i].node, ttl, yield) {
+	for i := range *n.Arms {
+		if !v.eachLeaf((*n.Arms)[i].Node, ttl, yield) {
 			return false
 		}
 	}
@@ -60,7 +64,7 @@ func (v *View) eachLeaf(node, ttl uint32, yield func(*Draw, uint32) bool) bool {
 }
 
 // defaultRules gives the rules in the order in which they are tried: the first for everyone, lastResort, the rest from the end.
-func (s *Service) defaultRules() []int {
+func (s *Service) DefaultRules() []int {
 	last := int(s.rules) // lastResort
 	everyone := slices.IndexFunc(s.Spec.Rules, func(r spec.Rule) bool { return r.MatchesAll() })
 	var order []int
@@ -76,10 +80,10 @@ func (s *Service) defaultRules() []int {
 }
 
 // Zone gives the zone of exactly that folded wire name, nil when there is none or it is void.
-func (v *View) Zone(apex []byte) *Zone {
-	k := newWireKey(apex, v.seed)
-	if l := v.top.find(apex, k.hashes[0]); l != nil && !v.zones[l.value].Void {
-		return v.zones[l.value]
+func (v *View) Zone(apex []byte) *zones.Zone {
+	k := names.NewKey(apex, v.Seed)
+	if l := v.Top.Find(apex, k.Hashes[0]); l != nil && !v.ZoneList[l.Value].Void {
+		return v.ZoneList[l.Value]
 	}
 	return nil
 }

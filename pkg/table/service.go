@@ -9,87 +9,90 @@ import (
 
 	"github.com/gti/gtm/pkg/dnswire"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/table/draws"
+	"github.com/gti/gtm/pkg/table/rr"
+	"github.com/gti/gtm/pkg/table/zones"
 )
 
 // Service is one compiled steered name. It is immutable but for its counters.
 //
 // What every query reads of it is one cache line; a view holds the lines of its services side by side.
 type Service struct {
-	*serviceInfo
-	steps  []uint32         // of all rows, one after the other: indexes of View.nodes
+	*ServiceInfo
+	Steps  []uint32         // of all rows, one after the other: indexes of View.nodes
 	starts [fewRules]uint16 // as serviceInfo.index, where that has no more
 	TTL    uint32           // seconds; the most that answers have
-	part   uint32           // of View.parts
+	Part   uint32           // of View.parts
 	rules  uint16           // how many; each has a row of the same number, and the row behind the last one is lastResort's
 
-	served  famset // what exists at the name
-	need    famset // what a pool must give to be chosen: all that is served where every family comes from the same pool, else nothing more
-	tiers   uint8  // how many of tiers are tried
-	Pick    Pick
+	Served  rr.FamilySet // what exists at the name
+	Need    rr.FamilySet // what a pool must give to be chosen: all that is served where every family comes from the same pool, else nothing more
+	Tiers   uint8        // how many of tiers are tried
+	Pick    draws.Pick
 	Pending bool // an alias of what was never resolved: SERVFAIL
-	metrics bool // counts is there
+	Metrics bool // counts is there
 }
 
 // serviceInfo is what few queries read of a Service.
-type serviceInfo struct {
-	sigs   *steeredSigs // nil: its zone is not signed
+type ServiceInfo struct {
+	Sigs   *zones.SteeredSigs // nil: its zone is not signed
 	Tenant string
 	Name   string
 	Spec   *spec.Service // with defaults filled in
 	// AliasOf is what the service's answers are taken from, for people; empty: it is no alias.
-	AliasOf string
-	index   []uint16 // row i has steps[index[i]:index[i+1]]; nil once Service.starts holds it
-	counts  *ServiceCounts
+	AliasOf  string
+	Index    []uint16 // row i has steps[index[i]:index[i+1]]; nil once Service.starts holds it
+	Counting *ServiceCounts
 }
 
 // fewRules is so many places as fill the line.
 const fewRules = 8
 
 // settle puts the index in its place, once it is complete.
-func (s *Service) settle() {
-	s.rules = uint16(len(s.index) - 2)
-	if len(s.index) <= fewRules {
-		copy(s.starts[:], s.index)
-		s.index = nil
+func (s *Service) Settle() {
+	s.rules = uint16(len(s.Index) - 2)
+	if len(s.Index) <= fewRules {
+		copy(s.starts[:], s.Index)
+		s.Index = nil
 	}
 }
 
 // row gives the range of a row's steps.
-func (s *Service) row(i int) (from, to int) {
+func (s *Service) Row(i int) (from, to int) {
 	if s.rules <= fewRules-2 {
 		return int(s.starts[i]), int(s.starts[i+1])
 	}
-	return int(s.index[i]), int(s.index[i+1])
+	return int(s.Index[i]), int(s.Index[i+1])
 }
 
 // Serves tells whether the family exists at the service's name, for whichever client.
-func (s *Service) Serves(f Family) bool { return s.served.has(f) }
+func (s *Service) Serves(f rr.Family) bool { return s.Served.Has(f) }
 
 // FamilyOf tells in which family, if any, the service answers a query type.
-func (s *Service) FamilyOf(qtype uint16) (Family, bool) {
-	f := CNAME
+func (s *Service) FamilyOf(qtype uint16) (rr.Family, bool) {
+	f := rr.CNAME
 	switch {
-	case s.Serves(CNAME):
+	case s.Serves(rr.CNAME):
 	case qtype == dnswire.TypeA:
-		f = IPv4
+		f = rr.IPv4
 	case qtype == dnswire.TypeAAAA:
-		f = IPv6
+		f = rr.IPv6
 	case qtype == dnswire.TypeHTTPS:
-		f = HTTPS
+		f = rr.HTTPS
 	case qtype == dnswire.TypeSVCB:
-		f = SVCB
+		f = rr.SVCB
 	case qtype == dnswire.TypeSRV:
-		f = SRV
+		f = rr.SRV
 	case qtype == dnswire.TypeMX:
-		f = MX
+		f = rr.MX
 	}
 	return f, s.Serves(f)
 }
 
 // Families lists what the service serves, in the order of the families.
-func (s *Service) Families() []Family {
-	var out []Family
-	for f := range families {
+func (s *Service) Families() []rr.Family {
+	var out []rr.Family
+	for f := range rr.Families {
 		if s.Serves(f) {
 			out = append(out, f)
 		}
@@ -99,10 +102,10 @@ func (s *Service) Families() []Family {
 
 // Counts gives the service's own counters, nil unless it asks for them.
 func (s *Service) Counts() *ServiceCounts {
-	if !s.metrics {
+	if !s.Metrics {
 		return nil
 	}
-	return s.counts
+	return s.Counting
 }
 
 // ServiceCounts counts the answers of a service by pool. Safe for concurrent use.
@@ -164,7 +167,7 @@ func (s *Service) rowFor(c Class) int {
 
 // Classify tells a client's class. A special-purpose client network gives its scope, and the resolver the rule.
 func (v *View) Classify(s *Service, c *Client) (class Class) {
-	part := v.parts[s.part]
+	part := v.PartList[s.Part]
 	if c.Has {
 		if c.Subnet.V4 {
 			class.Index, class.Scope = part.Lookup4(uint32(c.Subnet.Hi >> 32))
@@ -186,14 +189,14 @@ func (v *View) Classify(s *Service, c *Client) (class Class) {
 
 // Sticky choices hash so many bits of the client's network.
 const (
-	stickyBits4 = 24
-	stickyBits6 = 48
+	StickyBits4 = 24
+	StickyBits6 = 48
 )
 
 // Records gives the chosen records: owner pointing at offset 12, TTL zero, all of one length unless CNAME. They are not to be changed.
 // Where they stand nowhere as a whole, they are put into room, which grows where it has to.
 func (d *Decision) Records(room *[]byte) (records []byte, count uint16) {
-	return d.picks.answer(room, d.Set)
+	return d.picks.Answer(room, d.Set)
 }
 
 // String names the fallback for people.

@@ -1,0 +1,33 @@
+package names
+
+import (
+	"strings"
+
+	"github.com/gti/gtm/pkg/dnswire"
+)
+
+// wireHost gives a host in folded wire form.
+func Wire(host string) (string, error) {
+	if !strings.HasSuffix(host, ".") {
+		host += "."
+	}
+	wire, err := dnswire.AppendName(nil, host)
+	if err != nil {
+		return "", err
+	}
+	dnswire.FoldName(wire)
+	return string(wire), nil
+}
+
+func IsBelow(host, name string) bool {
+	for host[0] != 0 {
+		if host = host[1+int(host[0]):]; host == name {
+			return true
+		}
+	}
+	return false
+}
+
+func IsAtOrBelow(name, above string) bool { return name == above || IsBelow(name, above) }
+
+func IsWildcard(name string) bool { return name[0] == 1 && name[1] == '*' }
