@@ -15,9 +15,9 @@ import (
 //
 // Of a choice a query reads the node and its arms alone, not what lies below: an arm holds what its node gives.
 type Node struct {
-	draw  *draws.Draw // of a leaf
+	Draw  *draws.Draw // of a leaf
 	Arms  *[]Arm      // of the others
-	Ttl   uint32      // seconds, which an answer from here has at most; anyTTL: no limit of its own
+	TTL   uint32      // seconds, which an answer from here has at most; anyTTL: no limit of its own
 	Kind  Kind
 	Depth uint8 // how many choices lead from here to the deepest leaf
 
@@ -40,7 +40,7 @@ const (
 // leafOf gives the node that draws from d.
 func LeafOf(d *draws.Draw, ttl uint32) Node {
 	live, all := d.Gives()
-	return Node{draw: d, Ttl: ttl, Bits4: StickyBits4, Bits6: StickyBits6, Live: live, All: all}
+	return Node{Draw: d, TTL: ttl, Bits4: StickyBits4, Bits6: StickyBits6, Live: live, All: all}
 }
 
 // anyTTL is above every TTL (RFC 2181, 8).
@@ -51,7 +51,7 @@ const MaxDepth = 6
 
 // arm is a node as seen from the one above it.
 type Arm struct {
-	Id     uint64 // the same at every edge, for rendezvous
+	ID     uint64 // the same at every edge, for rendezvous
 	Node   uint32 // of View.nodes
 	Weight uint16
 	Live   rr.FamilySet
@@ -123,7 +123,7 @@ func byNetwork(arms []Arm, need rr.FamilySet, asIfUp bool, hash uint64) (at int,
 	best := steer.Lowest
 	for i := range arms {
 		if w := arms[i].weightFor(need, asIfUp); w > 0 {
-			if score, ok := steer.Outscores(best, hash, arms[i].Id, float64(w)); ok {
+			if score, ok := steer.Outscores(best, hash, arms[i].ID, float64(w)); ok {
 				best, at = score, i
 			}
 		}
@@ -206,14 +206,20 @@ func (v *View) firstOf(s *Service, row int, need rr.FamilySet, asIfUp bool) (n *
 }
 
 // tiers are what is tried in turn where a client's row gives nothing: first what follows health.
-var Tiers = [...]struct {
+var tiers = [...]struct {
 	lastResort bool
 	fallback   Fallback
 }{{true, LastResort}, {true, AsIfUp}, {false, AsIfUp}}
 
+// How many tiers are tried of a service that answers in any case, and of one that would rather refuse than not follow health.
+const (
+	AllTiers    = uint8(len(tiers))
+	HealthTiers = 1
+)
+
 // fallBack goes through the tiers of a service.
 func (v *View) fallBack(s *Service, row int, f rr.Family) (n *Node, step int, fallback Fallback) {
-	for _, tier := range Tiers[:s.Tiers] {
+	for _, tier := range tiers[:s.Tiers] {
 		at := row
 		if tier.lastResort {
 			at = int(s.rules)
@@ -238,7 +244,7 @@ func (v *View) Decide(d *Decision, s *Service, f rr.Family, c *Client, class Cla
 	need, asIfUp := s.needs(f, fallback)
 	hash, bits, chance := uint64(0), uint8(0), uint32(r>>32)
 	for depth := 0; n.Kind != LeafNode; depth++ {
-		if d.TTL = min(d.TTL, n.Ttl); depth > 0 { // each choice has a chance of its own, and the draw the lower half of r
+		if d.TTL = min(d.TTL, n.TTL); depth > 0 { // each choice has a chance of its own, and the draw the lower half of r
 			chance = uint32(steer.Hash(r>>32, uint64(depth)))
 		}
 		if n.Kind == HashedNode {
@@ -251,8 +257,8 @@ func (v *View) Decide(d *Decision, s *Service, f rr.Family, c *Client, class Cla
 		d.path[depth] = uint16(at)
 		n = v.Nodes.Ref((*n.Arms)[at].Node)
 	}
-	d.TTL = min(d.TTL, n.Ttl)
-	d.Draw, d.picks = n.draw, n.draw.From(f, asIfUp)
+	d.TTL = min(d.TTL, n.TTL)
+	d.Draw, d.picks = n.Draw, n.Draw.From(f, asIfUp)
 	if d.picks.Sticky() {
 		hash, bits = n.hash(c, d.Resolver)
 		d.hashes(bits)
@@ -270,7 +276,7 @@ func (d *Decision) hashes(bits uint8) {
 // Signature gives the RRSIG records of a decision's records as they stand at owner, in a zone that is signed. ok is as with
 // Zone.Signature.
 func (s *Service) Signature(z *zones.Zone, d *Decision, f rr.Family, owner []byte, w *zones.When) (sig zones.Sig, ok bool) {
-	set := zones.SteeredSet{Type: f.Type(), Ttl: d.TTL, Content: d.picks.Id(d.Set), Records: func() []byte {
+	set := zones.SteeredSet{Type: f.Type(), TTL: d.TTL, Content: d.picks.ID(d.Set), Records: func() []byte {
 		records, _ := d.Records(new([]byte))
 		return records
 	}}

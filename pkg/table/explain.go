@@ -142,7 +142,7 @@ func (e *Explanation) below(v *View, node uint32, t turn) {
 
 // pool lists one pool.
 func (e *Explanation) pool(n *Node, t turn) {
-	d, asIfUp := n.draw, e.Fallback == AsIfUp
+	d, asIfUp := n.Draw, e.Fallback == AsIfUp
 	p := PoolInTurn{Pool: d.Pool, Step: t.step, LastResort: t.last, Chosen: t.chosen, Why: d.Pool.Why}
 	lacks, lacking := n.lacks(e.Service, e.Family)
 	if p.Up = !lacking; d.Pool.Up && lacking {

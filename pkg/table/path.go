@@ -146,10 +146,10 @@ func (p *Path) Place(v *View, c *Client) prefetch.Line {
 	if n == nil || fallback == AsIfUp {
 		return p.nothing()
 	}
-	if p.entry, p.TTL = n, min(s.TTL, n.Ttl); n.Kind != LeafNode {
+	if p.entry, p.TTL = n, min(s.TTL, n.TTL); n.Kind != LeafNode {
 		return prefetch.At(n.Arms)
 	}
-	return prefetch.At(n.draw)
+	return prefetch.At(n.Draw)
 }
 
 // Pool goes on to that pool's records. signed is 1 where signatures go with them, else 0.
@@ -165,7 +165,7 @@ func (p *Path) Pool() (sets, data prefetch.Line, signed int) {
 	if p.entry.Kind != LeafNode {
 		return prefetch.At(&(*p.entry.Arms)[0]), sets, signed
 	}
-	live := p.entry.draw.From(p.family, false)
+	live := p.entry.Draw.From(p.family, false)
 	if !live.Sticky() {
 		p.picks = live
 	}
@@ -200,7 +200,7 @@ func (p *Path) ClassFor(s *Service) (Class, bool) { return p.Class, p.Placed && 
 func (p *Path) Direct() (s *Service, ok bool) { return p.service, p.picks != nil }
 
 // Leaf gives the draw of a direct path.
-func (p *Path) Leaf() *draws.Draw { return p.entry.draw }
+func (p *Path) Leaf() *draws.Draw { return p.entry.Draw }
 
 // Draw chooses among the sets of records that a direct path led to, with r as random as Decide wants it.
 func (p *Path) Draw(r uint64) (set int) { return p.picks.Choose(uint32(r), 0) }
@@ -213,6 +213,6 @@ func (p *Path) Signature(set int, w *zones.When) (sig zones.Sig, ok bool) {
 	if p.sigs == nil {
 		return zones.Sig{}, false
 	}
-	sig, must, _ := p.sigs.Look(p.picks.Id(set), p.TTL, w)
+	sig, must, _ := p.sigs.Look(p.picks.ID(set), p.TTL, w)
 	return sig, !must
 }

@@ -123,7 +123,7 @@ func (v *View) Settle(ctx context.Context, settled *View) {
 		known = settled.Nodes
 	}
 	for n := range v.Nodes.Since(&known) {
-		if n.draw != nil && !n.draw.Settle(ctx) {
+		if n.Draw != nil && !n.Draw.Settle(ctx) {
 			return
 		}
 	}

@@ -15,7 +15,6 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/table"
-	"github.com/gti/gtm/pkg/table/draws"
 	"github.com/gti/gtm/pkg/table/names"
 	"github.com/gti/gtm/pkg/table/rr"
 	"github.com/gti/gtm/pkg/zone"
@@ -640,41 +639,6 @@ func TestOldViewsDoNotChange(t *testing.T) {
 	h.expect("web.shop.gtm.example.", berlin, rr.IPv4, map[string]float64{"192.0.2.1": .5, "192.0.2.2": .5})
 }
 
-func TestNames(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(5, 6))
-	n := names.New(5000)
-	want := map[string]uint32{}
-	for len(want) < 5000 {
-		var name []byte
-		for range 1 + rnd.IntN(6) {
-			l := 1 + rnd.IntN(20)
-			name = append(name, byte(l))
-			for range l {
-				name = append(name, "abc-123\x00"[rnd.IntN(8)])
-			}
-		}
-		name = append(name, 0)
-		if _, ok := want[string(name)]; !ok {
-			want[string(name)] = uint32(len(want))
-			n.Put(name, names.NewKey(name, 7).Hashes[0], want[string(name)])
-		}
-	}
-	for name, v := range want {
-		k := names.NewKey([]byte(name), 7)
-		if l := n.Find([]byte(name), k.Hashes[0]); l == nil || l.Value != v {
-			t.Fatalf("%q: %+v, want %d", name, l, v)
-		}
-		for i := range k.Labels + 1 { // the hash of a suffix is the suffix's own
-			if own := names.NewKey(k.Suffix(i), 7).Hashes[0]; own != k.Hashes[i] {
-				t.Fatalf("%q: the hash of suffix %d is not that of the name", name, i)
-			}
-		}
-	}
-	if l := n.Find([]byte("\x04none\x00"), names.NewKey([]byte("\x04none\x00"), 7).Hashes[0]); l != nil {
-		t.Errorf("found what was never put: %+v", l)
-	}
-}
-
 func TestDecideDoesNotAllocate(t *testing.T) {
 	h := newHarness(t, testZone, testPools, service("web", webRules), service("sticky", "  pick: sticky\n"+webRules))
 	for _, host := range []string{"web.shop.gtm.example.", "sticky.shop.gtm.example."} {
@@ -703,49 +667,35 @@ func TestSettledViewAnswersTheSame(t *testing.T) {
 func settledAnswersTheSame(t *testing.T, answers int) {
 	h := newHarness(t, testZone, testPools, service("web", fmt.Sprintf("  pick: sticky\n  answers: %d\n  rules: [{pools: [eu]}]\n", answers)))
 	s := h.service("web.shop.gtm.example.")
-	table := h.view.Nodes.Ref(s.Steps[0]).draw.fams[rr.IPv4].live.table
-	ask := func() (all []uint16) {
+	filled := func() bool {
+		return inside(h.view.Nodes.Ref(s.Steps[0]).Draw.From(rr.IPv4, false), "table", "filled", "v").Pointer() != 0
+	}
+	ask := func() (all []byte) {
+		var room []byte
 		for i := range 500 {
 			var d table.Decision
 			decide(h.view, &d, s, clientAt(fmt.Sprintf("81.2.%d.0/24", i%256)), uint64(i))
-			all = append(all, d.picks.Named(d.Set)...)
+			records, _ := d.Records(&room)
+			all = append(all, records...)
 		}
 		return all
 	}
-	if table.Filled() {
+	if filled() {
 		t.Fatal("the table of a new draw is filled")
 	}
 	before := ask()
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if h.view.Settle(ended, nil); table.Filled() {
+	if h.view.Settle(ended, nil); filled() {
 		t.Error("settling does not end with its context")
 	}
-	if h.view.Settle(t.Context(), h.view); table.Filled() {
+	if h.view.Settle(t.Context(), h.view); filled() {
 		t.Error("what was settled before is settled again")
 	}
-	if h.view.Settle(t.Context(), nil); !table.Filled() {
+	if h.view.Settle(t.Context(), nil); !filled() {
 		t.Error("the table is not filled")
 	}
 	if after := ask(); !slices.Equal(before, after) {
 		t.Errorf("before %v, after %v", before, after)
-	}
-}
-
-// Scopes of sticky answers to short client subnets covered those of longer ones, with other answers (RFC 7871, 7.2.1).
-func TestStickyHashHasOneLength(t *testing.T) {
-	leaf := table.LeafOf(new(draws.Draw), 0)
-	for _, tc := range []struct {
-		net  string
-		bits uint8
-	}{{"91.198.160.0/20", 24}, {"91.198.160.0/24", 24}, {"91.198.160.77/32", 24}, {"2a02:ec80::/32", 48}, {"2a02:ec80::/56", 48}} {
-		p := netip.MustParsePrefix(tc.net)
-		n := table.NetOf(p.Addr(), uint8(p.Bits()))
-		first := table.NetOf(p.Addr(), tc.bits)
-		hash, bits := leaf.hash(&table.Client{Subnet: n}, false)
-		want, _ := leaf.hash(&table.Client{Subnet: first}, false)
-		if bits != tc.bits || hash != want {
-			t.Errorf("%s hashes %d bits, as its first network does: %v", tc.net, bits, hash == want)
-		}
 	}
 }

@@ -110,7 +110,7 @@ func TestExplanationsAreWhatAnswersFollow(t *testing.T) {
 
 // compareShares draws for one client, or for many where the choice is theirs, and compares how often each endpoint was named.
 func (h *harness) compareShares(t *testing.T, s *table.Service, f rr.Family, asIfUp bool) {
-	const draws = 20000
+	const queries = 20000
 	c := clientAt(berlin)
 	e := h.view.Explain(s, f, c, 1)
 	if (e.Fallback == table.AsIfUp) != asIfUp {
@@ -119,13 +119,13 @@ func (h *harness) compareShares(t *testing.T, s *table.Service, f rr.Family, asI
 	drawn := map[string]float64{}
 	rnd := rand.New(rand.NewPCG(1, 2))
 	var d table.Decision
-	for range draws {
+	for range queries {
 		if s.Pick == draws.Sticky || s.Need != 0 {
 			a := netip.AddrFrom4([4]byte{91, byte(rnd.Uint32()), byte(rnd.Uint32()), 0})
 			c = &table.Client{Has: true, Subnet: table.NetOf(a, 24), Resolver: c.Resolver}
 		}
 		h.view.Decide(&d, s, f, c, h.view.Classify(s, c), rnd.Uint64())
-		named := d.picks.Named(d.Set)
+		named := d.Draw.From(f, asIfUp).Named(d.Set)
 		first := named[0]
 		switch {
 		case f == rr.SRV: // clients choose by weight (RFC 2782)
@@ -143,7 +143,7 @@ func (h *harness) compareShares(t *testing.T, s *table.Service, f rr.Family, asI
 		case f == rr.MX:
 			first = named[rnd.IntN(len(named))]
 		}
-		drawn[d.Draw.Pool.ID.Pool+"/"+d.Draw.Pool.Candidates[first].Endpoint.Name] += 1.0 / draws
+		drawn[d.Draw.Pool.ID.Pool+"/"+d.Draw.Pool.Candidates[first].Endpoint.Name] += 1.0 / queries
 	}
 	sum := 0.0
 	for _, p := range e.Pools {

@@ -1,82 +1,12 @@
 package compile
 
 import (
-	"bytes"
 	"fmt"
-	"math/rand/v2"
-	"slices"
 	"testing"
 
 	"github.com/gti/gtm/pkg/table"
-	"github.com/gti/gtm/pkg/table/draws"
 	"github.com/gti/gtm/pkg/table/rr"
 )
-
-// TestJoinedRecordsAreThoseOfASet: what a sticky answer names is put together as if it had been rendered as one, whether the table is
-// filled or not; and signatures are told apart by what is signed.
-func TestJoinedRecordsAreThoseOfASet(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 125))
-	rule := "  pick: sticky\n  answers: %d\n  https: {alpn: [h2]%s}\n  svcb: {port: 53}\n  rules: [{pools: [p]}]\n"
-	compared := 0
-	for _, ech := range []string{"", ", ech: AEX+DQBB"} {
-		for _, answers := range []int{2, 3, 64} {
-			pool := "\n---\nkind: Pool\ntenant: shop\nname: p\nspec:\n  endpoints:\n" + randomEndpoints(random, 2+random.IntN(20), false)
-			h := newHarness(t, testZone, pool, service("web", fmt.Sprintf(rule, answers, ech)))
-			if len(h.last) > 0 {
-				t.Fatal(h.last)
-			}
-			d := h.view.Nodes.Ref(h.service("web.shop.gtm.example.").Steps[0]).draw
-			x, err := draws.ExtraOf(h.service("web.shop.gtm.example.").Spec)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for f := range rr.Families {
-				if p := d.fams[f].live; p != nil && p.joint != nil {
-					compareJoined(t, p, d, f, &x)
-					p.table.Fill()
-					compareJoined(t, p, d, f, &x)
-					compared++
-				}
-			}
-		}
-	}
-	if compared < 20 {
-		t.Errorf("only %d families compared", compared)
-	}
-}
-
-func compareJoined(t *testing.T, p *draws.Picks, d *draws.Draw, f rr.Family, x *draws.Extra) {
-	t.Helper()
-	random, ids := rand.New(rand.NewPCG(2, 125)), map[string]uint64{}
-	for range 300 {
-		drawn := p.Choose(0, random.Uint64())
-		var set []int
-		for _, c := range p.Named(drawn) {
-			set = append(set, int(c))
-		}
-		var plain draws.Picks
-		want, err := plain.render(d.Pool, f, set, x, false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, count := p.join([]byte("before"), drawn)
-		if got, ok := bytes.CutPrefix(got, []byte("before")); !ok || count != want || !bytes.Equal(got, plain.data) {
-			t.Fatalf("%s %v: %d records\n%x\nwant %d\n%x", f.Noun(), set, count, got, want, plain.data)
-		}
-		data := rr.Data(plain.data)
-		slices.SortFunc(data, bytes.Compare) // as they are signed
-		signed := string(bytes.Join(data, []byte("/")))
-		for other, id := range ids {
-			if same := id == p.Id(drawn); same && other != signed || !same && other == signed && p.joint.head == "" {
-				t.Fatalf("%s %v: one id for %x and %x", f.Noun(), set, other, signed)
-			}
-		}
-		ids[signed] = p.Id(drawn)
-	}
-	if len(ids) < 2 && len(p.sets) > p.table.Answers() {
-		t.Errorf("%s: one content in all buckets", f.Noun())
-	}
-}
 
 // TestSeveralStickyRecordsDoNotAllocate, neither where they are found out nor where they are read.
 func TestSeveralStickyRecordsDoNotAllocate(t *testing.T) {

@@ -133,10 +133,10 @@ func mixKey(kind table.Kind, need rr.FamilySet, arms []share) []byte {
 // mixed makes a node of what its arms are at present.
 func (c *Compiler) mixed(m *mixState) table.Node {
 	arms := make([]table.Arm, len(m.arms))
-	n := table.Node{Kind: m.kind, Arms: &arms, Ttl: table.AnyTTL, Bits4: table.StickyBits4, Bits6: table.StickyBits6}
+	n := table.Node{Kind: m.kind, Arms: &arms, TTL: table.AnyTTL, Bits4: table.StickyBits4, Bits6: table.StickyBits6}
 	for i, a := range m.arms {
 		below := c.nodeSlots.Ref(a.node.slot)
-		arms[i] = table.Arm{Id: a.node.id(), Node: a.node.slot, Weight: a.weight, Live: below.Live, All: below.All}
+		arms[i] = table.Arm{ID: a.node.id(), Node: a.node.slot, Weight: a.weight, Live: below.Live, All: below.All}
 		n.Depth, n.All = max(n.Depth, below.Depth+1), n.All|below.All
 		if below.Live.Holds(m.need) {
 			n.Live |= below.Live

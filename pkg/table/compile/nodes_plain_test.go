@@ -16,8 +16,17 @@ import (
 	"github.com/gti/gtm/pkg/table/rr"
 )
 
-// stickyLeaf hashes as sticky services do.
-var stickyLeaf = table.LeafOf(new(draws.Draw), table.AnyTTL)
+// plainHash hashes a client's network as sticky services do, and tells how many bits that takes.
+func plainHash(c *table.Client, resolver bool) (hash uint64, bits uint8) {
+	of, family := c.Subnet, uint64(6)
+	if resolver {
+		of = c.Resolver
+	}
+	if bits = 48; of.V4 {
+		bits, family = 24, 4
+	}
+	return steer.Hash(table.NetOf(of.Addr(), bits).Hi, family), bits
+}
 
 // plainRef is a pool of a row, and the slow twin of nodes: steps of pools, walked from the beginning for each query.
 type plainRef struct {
@@ -87,9 +96,9 @@ func (w *plainWalk) steps(c *plainChoice, row []plainRef, asIfUp bool) bool {
 		if len(giving) > 0 {
 			hashes := w.s.Spec.Coherent || w.s.Pick == draws.Sticky
 			c.draw = giving[w.split(giving, hashes)].draw
-			p := c.draw.fams[w.f].pick(asIfUp)
+			p := c.draw.From(w.f, asIfUp)
 			c.set = p.Choose(uint32(w.r), w.hash)
-			c.hashed = hashes && (len(giving) > 1 || p.table != nil)
+			c.hashed = hashes && (len(giving) > 1 || p.Sticky())
 			return true
 		}
 		row = row[end:]
@@ -98,11 +107,11 @@ func (w *plainWalk) steps(c *plainChoice, row []plainRef, asIfUp bool) bool {
 }
 
 func (w *plainWalk) gives(d *draws.Draw, asIfUp bool) bool {
-	if d.fams[w.f].pick(asIfUp) == nil {
+	if d.From(w.f, asIfUp) == nil {
 		return false
 	}
 	for f := range rr.Families {
-		if (w.s.Spec.Coherent || w.s.Pick == draws.Sticky) && !asIfUp && w.s.Serves(f) && d.fams[f].live == nil {
+		if (w.s.Spec.Coherent || w.s.Pick == draws.Sticky) && !asIfUp && w.s.Serves(f) && d.From(f, false) == nil {
 			return false
 		}
 	}
@@ -162,19 +171,19 @@ func (h *harness) compareWalks(t *testing.T, s *table.Service, rows [][]plainRef
 	t.Helper()
 	var d table.Decision
 	class, r := h.view.Classify(s, c), rnd.Uint64()
-	hash, bits := stickyLeaf.hash(c, class.Resolver)
+	hash, bits := plainHash(c, class.Resolver)
 	w := plainWalk{s, f, r, hash}
-	want := w.walk(rows, s.rowFor(class))
+	want := w.walk(rows, rowOf(rows, class))
 	scope := class.Scope
 	if want.hashed && !class.Resolver {
 		scope = max(scope, bits)
 	}
 	h.view.Decide(&d, s, f, c, class, r)
-	if d.Draw != want.draw || d.Set != want.set || d.Fallback != want.fallback || d.hashed != want.hashed || d.Scope != scope {
+	if d.Draw != want.draw || d.Set != want.set || d.Fallback != want.fallback || inside(d, "hashed").Bool() != want.hashed || d.Scope != scope {
 		t.Fatalf("%s %s: %+v, want %+v scope %d", s.Spec.Host, f.Noun(), d, want, scope)
 	}
 	seen[d.Fallback.String()]++
-	if d.hashed {
+	if want.hashed {
 		seen["hashed"]++
 	}
 	e := h.view.Explain(s, f, c, r)
@@ -189,11 +198,11 @@ func (h *harness) compareWalks(t *testing.T, s *table.Service, rows [][]plainRef
 	if chosen != 1 && want.draw != nil {
 		t.Fatalf("%d pools are told to be chosen", chosen)
 	}
-	h.compareDirect(t, s, f, c, r, &d, seen)
+	h.compareDirect(t, s, rowOf(rows, class), f, c, r, &d, seen)
 }
 
 // compareDirect follows a query's path, and holds what can be answered straight from there against the decision.
-func (h *harness) compareDirect(t *testing.T, s *table.Service, f rr.Family, c *table.Client, r uint64, d *table.Decision, seen map[string]int) {
+func (h *harness) compareDirect(t *testing.T, s *table.Service, row int, f rr.Family, c *table.Client, r uint64, d *table.Decision, seen map[string]int) {
 	t.Helper()
 	var p table.Path
 	var q dnswire.Query
@@ -201,12 +210,16 @@ func (h *harness) compareDirect(t *testing.T, s *table.Service, f rr.Family, c *
 	msg := append([]byte{0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0}, "\x03web\x04shop\x03gtm\x07example\x00\x00\x01\x00\x01"...)
 	msg[len(msg)-3] = byte(f.Type())
 	q.Parse(msg)
-	p.follow(h.view, &q, c, &hashes)
-	if p.service != s {
+	follow(&p, h.view, &q, c, &hashes)
+	leads, direct := p.Direct()
+	if leads != s {
 		t.Fatal("the path does not lead to the service")
 	}
-	_, direct := p.Direct()
-	straight := p.entry != nil && p.entry.Kind == table.LeafNode && p.entry.draw.fams[f].live.table == nil
+	straight, step := false, int(inside(d, "step").Int())
+	if _, placed := p.ClassFor(s); placed && (d.Fallback == table.Normal || d.Fallback == table.LastResort) {
+		n := h.view.Nodes.Ref(s.Steps[step])
+		straight = n.Kind == table.LeafNode && !n.Draw.From(f, false).Sticky()
+	}
 	if direct != straight {
 		t.Fatalf("direct %v, straight %v", direct, straight)
 	}
@@ -217,9 +230,9 @@ func (h *harness) compareDirect(t *testing.T, s *table.Service, f rr.Family, c *
 		t.Fatalf("the path leads to %s set %d TTL %d, the decision is %+v", draw.Pool.ID, p.Draw(r), p.TTL, d)
 	}
 	seen["direct"]++
-	if from, _ := s.Row(s.rowFor(d.Class)); d.Fallback == table.LastResort {
+	if from, _ := s.Row(row); d.Fallback == table.LastResort {
 		seen["direct from lastResort"]++
-	} else if d.step > from {
+	} else if step > from {
 		seen["direct from a later step"]++
 	}
 	if s.Need != 0 {
@@ -227,8 +240,11 @@ func (h *harness) compareDirect(t *testing.T, s *table.Service, f rr.Family, c *
 	}
 }
 
+// rowOf gives the row that answers a class: the last one is lastResort's.
+func rowOf(rows [][]plainRef, class table.Class) int { return min(int(class.Index), len(rows)-1) }
+
 // follow takes all steps of a path.
-func (p *table.Path) follow(v *table.View, q *dnswire.Query, c *table.Client, h *names.Hashes) {
+func follow(p *table.Path, v *table.View, q *dnswire.Query, c *table.Client, h *names.Hashes) {
 	p.Begin(v, q, h)
 	p.Name(v, q, h)
 	p.Near(v, q, c)

@@ -3,7 +3,6 @@ package compile
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
 
@@ -53,7 +52,7 @@ func (h *harness) grow(t *testing.T, rnd *rand.Rand, depth int, need rr.FamilySe
 func (n *tree) gives(need rr.FamilySet, asIfUp bool) bool {
 	if n.leaf != nil {
 		for f := range rr.Families {
-			if need.Has(f) && n.leaf.draw.fams[f].pick(asIfUp) == nil {
+			if need.Has(f) && n.leaf.draw.From(f, asIfUp) == nil {
 				return false
 			}
 		}
@@ -117,7 +116,15 @@ func (n *tree) walk(need rr.FamilySet, asIfUp bool, r, hash uint64, depth int) (
 }
 
 // nodesUsed counts the places of nodes that are taken.
-func (h *harness) nodesUsed() int { return int(h.c.nodeSlots.next) - len(h.c.nodeSlots.free) }
+func (h *harness) nodesUsed() (n int) {
+	list := h.c.nodeSlots.Freeze()
+	for node := range list.Since(new(chunks.List[table.Node])) {
+		if node.Draw != nil || node.Arms != nil {
+			n++
+		}
+	}
+	return n
+}
 
 // plainTier gives the tree that answers: of two, the second is lastResort's.
 func plainTier(trees []*tree, need rr.FamilySet) (*tree, table.Fallback) {
@@ -144,8 +151,9 @@ func TestNodesOfAnyDepth(t *testing.T) {
 		need := []rr.FamilySet{0, 1<<rr.IPv4 | 1<<rr.IPv6}[n%2]
 		used := h.nodesUsed()
 		trees := []*tree{h.grow(t, rnd, 1+n%table.MaxDepth, need), h.grow(t, rnd, 2, need)}
-		s := &table.Service{ServiceInfo: &table.ServiceInfo{}, starts: [table.fewRules]uint16{0, 1, 2}, rules: 1, Need: need, Tiers: uint8(len(table.Tiers)), TTL: 60,
+		s := &table.Service{ServiceInfo: &table.ServiceInfo{Index: []uint16{0, 1, 2}}, Need: need, Tiers: table.AllTiers, TTL: 60,
 			Steps: []uint32{trees[0].state.slot, trees[1].state.slot}}
+		s.Settle()
 		for range 8 {
 			h.randomVerdicts(rnd)
 			for range 20 {
@@ -161,10 +169,10 @@ func TestNodesOfAnyDepth(t *testing.T) {
 				if asIfUp {
 					want = 1 << f
 				}
-				hash, _ := stickyLeaf.hash(c, false)
+				hash, _ := plainHash(c, false)
 				leaf, hashed := root.walk(want, asIfUp, r, hash, 0)
-				if d.Draw != leaf.leaf.draw || d.hashed != hashed || hashed != (d.Scope == table.StickyBits4) {
-					t.Fatalf("policy %d: the walk ends at %v hashed %v, want %s hashed %v", n, d.Draw.Pool.ID, d.hashed, leaf.leaf.pool.id.Pool, hashed)
+				if d.Draw != leaf.leaf.draw || inside(d, "hashed").Bool() != hashed || hashed != (d.Scope == table.StickyBits4) {
+					t.Fatalf("policy %d: the walk ends at %v hashed %v, want %s hashed %v", n, d.Draw.Pool.ID, inside(d, "hashed"), leaf.leaf.pool.id.Pool, hashed)
 				}
 				walked[d.Fallback]++
 			}
@@ -258,7 +266,8 @@ func TestVerdictsReachOnlyWhatTheyChange(t *testing.T) {
 
 // TestRowsAtTheBorder: services of about as many rules as a line has room for.
 func TestRowsAtTheBorder(t *testing.T) {
-	for rules := table.fewRules - 4; rules <= table.fewRules+2; rules++ {
+	const inLine = 8
+	for rules := inLine - 4; rules <= inLine+2; rules++ {
 		yaml, own := testZone, "  rules:\n"
 		for i := range rules {
 			yaml += poolOf(fmt.Sprint("p", i), fmt.Sprint("192.0.2.", i))
@@ -266,7 +275,7 @@ func TestRowsAtTheBorder(t *testing.T) {
 		}
 		h := newHarness(t, yaml, poolOf("last", "192.0.2.99"), service("web", own+"  lastResort: [last]\n"))
 		s := h.service("web.shop.gtm.example.")
-		if inside := s.Index == nil; inside != (rules+2 <= table.fewRules) {
+		if inside := s.Index == nil; inside != (rules+2 <= inLine) {
 			t.Errorf("%d rules: the index is in the line: %v", rules, inside)
 		}
 		for i := range rules + 1 {
@@ -296,40 +305,6 @@ func TestAsIfUpNeedsTheFamily(t *testing.T) {
 		want := map[string]float64{"2001:db8:1::1": .75, "2001:db8:1::2": .25}
 		if d := h.expect("web.shop.gtm.example.", berlin, rr.IPv6, want); d.Fallback != table.AsIfUp {
 			t.Errorf("%s: %q", pools, d.Fallback)
-		}
-	}
-}
-
-// TestTheLeastTTLCounts: of the service and of the nodes on the way to the answer.
-func TestTheLeastTTLCounts(t *testing.T) {
-	h := newHarness(t, testZone, testPools, service("web", "  rules: [{pools: [eu]}]\n"))
-	draw := h.view.Nodes.Ref(h.service("web.shop.gtm.example.").Steps[0]).draw
-	for _, ttl := range [][3]uint32{{30, 20, 10}, {30, 10, 20}, {10, 20, 30}, {30, table.AnyTTL, table.AnyTTL}, {30, table.AnyTTL, 0}, {30, 0, table.AnyTTL}} {
-		var w chunks.Writer[table.Node]
-		leaf := table.LeafOf(draw, ttl[2])
-		arms := []table.Arm{{Node: w.Add(leaf), Weight: 1, Live: leaf.Live, All: leaf.All}}
-		top := w.Add(table.Node{Kind: table.FirstNode, Arms: &arms, Ttl: ttl[1], Depth: 1, Live: leaf.Live, All: leaf.All})
-		v := &table.View{Nodes: w.Freeze()}
-		s := &table.Service{ServiceInfo: &table.ServiceInfo{}, starts: [table.fewRules]uint16{0, 1, 1}, rules: 1, TTL: ttl[0], Steps: []uint32{top}}
-		var d table.Decision
-		v.Decide(&d, s, rr.IPv4, clientAt(berlin), table.Class{}, 1)
-		told := uint32(table.AnyTTL)
-		for _, ttl := range v.leaves(top, s.TTL) {
-			told = ttl
-		}
-		if want := min(ttl[0], ttl[1], ttl[2]); d.TTL != want || told != want {
-			t.Errorf("%v: clients get %d, secondaries %d, want %d", ttl, d.TTL, told, want)
-		}
-	}
-}
-
-// TestSharesOfArms: of those that give, the first has everything, or each its part of the weight.
-func TestSharesOfArms(t *testing.T) {
-	arms := []table.Arm{{Weight: 5}, {Weight: 3, Live: 1 << rr.IPv4}, {Weight: 1, Live: 1<<rr.IPv4 | 1<<rr.IPv6}}
-	for kind, want := range map[table.Kind][]float64{table.FirstNode: {0, 1, 0}, table.WeightedNode: {0, .75, .25}, table.HashedNode: {0, .75, .25}} {
-		n := table.Node{Kind: kind, Arms: &arms}
-		if got := n.shares(1<<rr.IPv4, false); !slices.Equal(got, want) {
-			t.Errorf("kind %d: %v, want %v", kind, got, want)
 		}
 	}
 }

@@ -93,19 +93,6 @@ func TestSerialOfSignedZoneTurnsWithTheDay(t *testing.T) {
 	}
 }
 
-func TestSerialOfItsOwn(t *testing.T) {
-	for _, c := range []struct{ own, serial, added, want uint32 }{
-		{0, 2078000005, 20785, 2078000005},
-		{2026010101, 2078000005, 0, 2026010101},
-		{2026010101, 2078000005, 20785, 2026030886},
-		{0xFFFFFFFF, 1, 2, 1},
-	} {
-		if got := zones.serialOf(c.own, c.serial, c.added); got != c.want {
-			t.Errorf("serialOf(%d, %d, %d) = %d, want %d", c.own, c.serial, c.added, got, c.want)
-		}
-	}
-}
-
 func TestRecordsHoldDefaultAnswers(t *testing.T) {
 	zone := testZone + "  content: |\n    $TTL 60\n    @ SOA ns1 hostmaster 0 1 1 1 60\n    @ NS ns1\n    ns1 A 192.0.2.53\n    a.b A 192.0.2.1\n    sub NS ns.sub\n    ns.sub A 192.0.2.2\n    *.w TXT \"anyone\"\n    shop MX 5 ns1\n"
 	h := newHarness(t, zone+testPools+service("web", "  rules: [{name: far, when: {geo: [EU]}, pools: [sg]}, {name: rest, pools: [eu, us]}]\n")+

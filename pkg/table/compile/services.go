@@ -184,9 +184,9 @@ func (c *Compiler) newService(k spec.Key, p *plan, s *serviceState) (*table.Serv
 	}
 	eff := p.eff
 	out := &table.Service{ServiceInfo: &table.ServiceInfo{Tenant: k.Tenant, Name: k.Name, Spec: eff, AliasOf: p.aliasOf},
-		TTL: uint32(time.Duration(*eff.TTL) / time.Second), Tiers: uint8(len(table.Tiers))}
+		TTL: uint32(time.Duration(*eff.TTL) / time.Second), Tiers: uint8(table.AllTiers)}
 	if eff.AllDown == "servfail" {
-		out.Tiers = 1 // the one that follows health
+		out.Tiers = table.HealthTiers
 	}
 	form, err := formOf(eff)
 	if err != nil {

@@ -88,7 +88,7 @@ func (p *Picks) hints(set int, key uint16) []byte {
 
 // id tells what was drawn apart by its content: whatever its order, where the records are several, since a signature does not depend
 // on it (RFC 4034, 6.3).
-func (p *Picks) Id(drawn int) (id uint64) {
+func (p *Picks) ID(drawn int) (id uint64) {
 	if p.joint == nil {
 		return p.sets[drawn].id
 	}

@@ -90,7 +90,7 @@ func (s *SteeredSigs) KeptFor(by *Signer, host string, ttl uint32) *SteeredSigs 
 // steeredSet is what a service answers, to be signed.
 type SteeredSet struct {
 	Type    uint16
-	Ttl     uint32        // seconds
+	TTL     uint32        // seconds
 	Content uint64        // tells sets of the type apart
 	Records func() []byte // with another TTL
 }
@@ -98,10 +98,10 @@ type SteeredSet struct {
 // steeredSignature gives the RRSIG records of a set as it stands at owner; kept are those of its service, nil: there are none.
 func (z *Zone) SteeredSignature(kept *SteeredSigs, set *SteeredSet, owner []byte, w *When) (Sig, bool) {
 	if kept == nil || string(kept.owner) != string(owner) { // a wildcard's, so each name has its own
-		key := dynamicKey(3, set.Type, set.Content, set.Ttl)
+		key := dynamicKey(3, set.Type, set.Content, set.TTL)
 		return z.sigs.dynamically(owner, key[:], w, func(now uint32) (*signature, error) { return z.sigs.signSteered(set, owner, now) })
 	}
-	sig, must, ok := kept.Look(set.Content, set.Ttl, w)
+	sig, must, ok := kept.Look(set.Content, set.TTL, w)
 	if !must || !ok {
 		return sig, ok
 	}
@@ -109,7 +109,7 @@ func (z *Zone) SteeredSignature(kept *SteeredSigs, set *SteeredSet, owner []byte
 	if err != nil {
 		return Sig{}, false
 	}
-	kept.put(sigID(set.Content, set.Ttl), fresh)
+	kept.put(sigID(set.Content, set.TTL), fresh)
 	return Sig{fresh.wire, fresh.count}, true
 }
 
@@ -123,7 +123,7 @@ func (s *SteeredSigs) Look(content uint64, ttl uint32, w *When) (sig Sig, must, 
 }
 
 func (s *Signer) signSteered(set *SteeredSet, owner []byte, now uint32) (*signature, error) {
-	wire, count, until, err := s.sign(nil, owner, set.Type, set.Ttl, rr.Data(set.Records()), now)
+	wire, count, until, err := s.sign(nil, owner, set.Type, set.TTL, rr.Data(set.Records()), now)
 	return &signature{wire: wire, count: count, until: until}, err
 }
 

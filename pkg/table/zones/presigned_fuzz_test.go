@@ -1,11 +1,10 @@
-package compile
+package zones
 
 import (
 	"testing"
 
 	"github.com/gti/gtm/pkg/dnswire"
 	"github.com/gti/gtm/pkg/table/names"
-	"github.com/gti/gtm/pkg/table/zones"
 	"github.com/gti/gtm/pkg/zone"
 )
 
@@ -28,24 +27,24 @@ func FuzzPresigned(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		z, err := zones.New(&zones.Input{Static: static, Counts: zones.NewZoneCounts("pre.example.", 1), Seed: 7})
+		z, err := New(&Input{Static: static, Counts: NewZoneCounts("pre.example.", 1), Seed: 7})
 		if err != nil || !z.Presigned() {
 			return
 		}
-		var proofs zones.Proofs
+		var proofs Proofs
 		for _, name := range []string{"pre.example.", "www.pre.example.", "none.pre.example.", "a.b.c.none.pre.example.", "x.w.pre.example.", "y.sub.pre.example."} {
 			wire, err := names.Wire(name)
 			if err != nil {
 				t.Fatal(err)
 			}
 			k := names.NewKey([]byte(wire), 7)
-			q := &dnswire.Query{Name: k.name, LabelOff: k.offs, Labels: k.Labels, NameLen: k.length, QType: dnswire.TypeA}
+			q := k.Query(dnswire.TypeA)
 			m := z.Lookup(q, &k.Hashes)
 			for _, given := range []bool{false, true} {
 				z.Prove(&proofs, q, m, given)
 			}
 			for i := range z.sets {
-				z.Presignature(zones.Set{at: uint32(i)})
+				z.Presignature(Set{at: uint32(i)})
 			}
 		}
 	})
