@@ -1,9 +1,6 @@
 package table
 
 import (
-	"encoding/binary"
-	"fmt"
-	"net/netip"
 	"slices"
 	"sync/atomic"
 
@@ -122,31 +119,6 @@ func (c *ServiceCounts) Add(pool string) {
 	}
 }
 
-// Client is who asks, as far as steering goes. Addresses are left-aligned in Hi and Lo; IPv4 in the upper half of Hi.
-type Client struct {
-	Subnet   Net  // of the client subnet option; bits past its length are zero
-	Has      bool // there is such an option, with a length above zero
-	Resolver Net  // the address that asked, full length
-}
-
-// Net is a network.
-type Net struct {
-	Hi, Lo uint64
-	Bits   uint8
-	V4     bool
-}
-
-// Fallback tells how an answer came about when the pools of the rule are down.
-type Fallback uint8
-
-// The fallbacks.
-const (
-	Normal     Fallback = iota
-	LastResort          // from lastResort, which is up
-	AsIfUp              // everything is down: as if all were up
-	Refuse              // everything is down, and the service wants SERVFAIL then
-)
-
 // Class is what the rules of a service make of a client.
 type Class struct {
 	Index    uint16 // of the rule that matches; NoRule when none does
@@ -164,97 +136,3 @@ func (s *Service) rowFor(c Class) int {
 	}
 	return int(c.Index)
 }
-
-// Classify tells a client's class. A special-purpose client network gives its scope, and the resolver the rule.
-func (v *View) Classify(s *Service, c *Client) (class Class) {
-	part := v.PartList[s.Part]
-	if c.Has {
-		if c.Subnet.V4 {
-			class.Index, class.Scope = part.Lookup4(uint32(c.Subnet.Hi >> 32))
-		} else {
-			class.Index, class.Scope = part.Lookup6(c.Subnet.Hi, c.Subnet.Lo)
-		}
-		if class.Index != specialClass {
-			return class
-		}
-	}
-	class.Resolver = true
-	if c.Resolver.V4 {
-		class.Index, _ = part.LookupResolver4(uint32(c.Resolver.Hi >> 32))
-	} else {
-		class.Index, _ = part.LookupResolver6(c.Resolver.Hi, c.Resolver.Lo)
-	}
-	return class
-}
-
-// Sticky choices hash so many bits of the client's network.
-const (
-	StickyBits4 = 24
-	StickyBits6 = 48
-)
-
-// Records gives the chosen records: owner pointing at offset 12, TTL zero, all of one length unless CNAME. They are not to be changed.
-// Where they stand nowhere as a whole, they are put into room, which grows where it has to.
-func (d *Decision) Records(room *[]byte) (records []byte, count uint16) {
-	return d.picks.Answer(room, d.Set)
-}
-
-// String names the fallback for people.
-func (f Fallback) String() string {
-	switch f {
-	case Normal:
-		return ""
-	case LastResort:
-		return "lastResort: no pool of the rule is up"
-	case AsIfUp:
-		return "all down: answering as if all were up"
-	case Refuse:
-		return "all down: SERVFAIL, as the service asks"
-	}
-	return fmt.Sprintf("fallback %d", uint8(f))
-}
-
-// NetOf gives the network of an address, masked to bits.
-func NetOf(a netip.Addr, bits uint8) Net {
-	a = a.Unmap()
-	if a.Is4() {
-		b := a.As4()
-		return masked(uint64(binary.BigEndian.Uint32(b[:]))<<32, 0, min(bits, 32), true)
-	}
-	b := a.As16()
-	return masked(binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:]), min(bits, 128), false)
-}
-
-// HostNet gives the network that holds nothing but the address, which is not an IPv4-mapped one.
-func HostNet(a netip.Addr) Net {
-	if a.Is4() {
-		b := a.As4()
-		return Net{Hi: uint64(binary.BigEndian.Uint32(b[:])) << 32, Bits: 32, V4: true}
-	}
-	b := a.As16()
-	return Net{Hi: binary.BigEndian.Uint64(b[:8]), Lo: binary.BigEndian.Uint64(b[8:]), Bits: 128}
-}
-
-// masked clears what lies past bits.
-func masked(hi, lo uint64, bits uint8, v4 bool) Net {
-	if bits < 64 {
-		hi, lo = hi&^(^uint64(0)>>bits), 0
-	} else if bits < 128 {
-		lo &^= ^uint64(0) >> (bits - 64)
-	}
-	return Net{hi, lo, bits, v4}
-}
-
-// Addr gives the network's address.
-func (n Net) Addr() netip.Addr {
-	var b [16]byte
-	binary.BigEndian.PutUint64(b[:8], n.Hi)
-	binary.BigEndian.PutUint64(b[8:], n.Lo)
-	if n.V4 {
-		return netip.AddrFrom4([4]byte(b[:4]))
-	}
-	return netip.AddrFrom16(b)
-}
-
-// Prefix gives the network.
-func (n Net) Prefix() netip.Prefix { return netip.PrefixFrom(n.Addr(), int(n.Bits)) }

@@ -23,14 +23,6 @@ func (a *ahead) draw(p *steer.Pool, form draws.Form) (*draws.Draw, error) {
 	return draws.New(p, form, nil)
 }
 
-// part gives the partition of a classifier, whose key is given.
-func (c *Compiler) part(key string, classifier *geo.Classifier) (*geo.Partition, error) {
-	if p := c.ahead.parts[key]; p != nil {
-		return p.part, p.err
-	}
-	return geo.Compile(c.atlas, c.maps, classifier)
-}
-
 // lookAhead compiles what services will want, where they are many.
 func (c *Compiler) lookAhead(keys []spec.Key) {
 	if len(keys) < aheadLeast {

@@ -11,25 +11,6 @@ import (
 	"github.com/gti/gtm/pkg/table/names"
 )
 
-// Target is a host outside of our zones that aliases lead to.
-type Target struct {
-	Host string // canonical
-	By   string // spec.ByContinent, spec.ByCountry, or empty: the same for all clients
-}
-
-// Resolved is what a Target was resolved to. Each answer has all addresses of its family.
-type Resolved struct {
-	TTL       uint32       // seconds; the longest that answers may have
-	Addresses []netip.Addr // where nothing else is said; without one of a family, that family is not served at all
-	Places    []Placed     // with Target.By: every place that is told apart, in a fixed order
-}
-
-// Placed is what clients of a place get. In a family without addresses they get those of Resolved.
-type Placed struct {
-	Place     string // as in EU or EU-DE
-	Addresses []netip.Addr
-}
-
 // Targets lists what must be resolved, in any order. It is right after Compile.
 func (c *Compiler) Targets() []Target {
 	seen := map[Target]bool{}

@@ -13,50 +13,6 @@ import (
 	"github.com/gti/gtm/pkg/table"
 )
 
-// Change is news for a Compiler: resources, heads and verdicts. What is in it is not changed, and must not be later.
-type Change struct {
-	Full            bool // everything there is: what is not mentioned does not exist
-	Tenants         []TenantChange
-	Verdicts        []health.Verdict
-	VerdictsDeleted []health.PoolID
-	VerdictsBroken  []health.PoolID // in a full change: could not be read; the last one holds
-}
-
-// TenantChange is one tenant's step to a generation.
-type TenantChange struct {
-	Tenant  string
-	Head    uint64
-	Put     []Item
-	Deleted []spec.Key
-	Broken  []Broken // could not be read: their last good form stays
-}
-
-// Item is one version of a resource.
-type Item struct {
-	Resource   *spec.Resource
-	Generation uint64
-}
-
-// Broken is a resource that is not served as declared, and why.
-type Broken struct {
-	Key    spec.Key
-	Err    error
-	Serves Form // what is served in its place; a Compiler tells it
-}
-
-// Form is what is served of a resource that is broken.
-type Form uint8
-
-// The forms.
-const (
-	Nothing  Form = iota // it never had a good form, or that has lost its place
-	LastGood             // the form before it
-	TheRest              // itself, but for what the error says
-)
-
-// String gives the form as a word.
-func (f Form) String() string { return [...]string{"nothing", "lastGood", "theRest"}[f] }
-
 // Apply takes news. Nothing is compiled before the next Compile.
 func (c *Compiler) Apply(ch Change) {
 	if ch.Full {

@@ -2,18 +2,14 @@ package compile
 
 import (
 	"context"
+	"fmt"
 	"reflect"
+	"strconv"
 
 	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/table"
 )
-
-// Geography is a new atlas, with the partitions that a Compiler will want of it. They take long, so they are compiled beside
-// the Compiler, which takes other news meanwhile; see Changes and verdicts in docs/performance.md.
-type Geography struct {
-	atlas *geo.Atlas
-	maps  []geo.Map
-	parts map[string]*aheadPart
-}
 
 // Geography lists what a new atlas is wanted for.
 func (c *Compiler) Geography(a *geo.Atlas) *Geography {
@@ -86,4 +82,106 @@ func (c *Compiler) compileParts() {
 			c.dirty.services[k] = true
 		}
 	}
+}
+
+// partKey is the same for services with the same matches.
+func partKey(eff *spec.Service) []byte {
+	b := make([]byte, 0, 128)
+	for i := range eff.Rules {
+		b = append(b, '|')
+		w := eff.Rules[i].When
+		if w == nil {
+			continue
+		}
+		for _, g := range w.Geo {
+			b = append(append(b, ' '), g...)
+		}
+		for _, n := range w.ASN {
+			b = strconv.AppendUint(append(b, '#'), uint64(n), 10)
+		}
+		for _, m := range w.Map {
+			b = append(append(b, '@'), m...) // names have none of these signs
+		}
+	}
+	return b
+}
+
+// classifierOf has geo divide places by the rules of a service.
+func classifierOf(eff *spec.Service) (*geo.Classifier, error) {
+	matchers := make([]geo.Matcher, len(eff.Rules))
+	for i := range eff.Rules {
+		m, err := matcher(eff.Rules[i].When)
+		if err != nil {
+			return nil, fmt.Errorf("rule %s: %w", table.RuleName(eff, i), err)
+		}
+		matchers[i] = m
+	}
+	return geo.FirstOf(matchers), nil
+}
+
+// matcher turns a condition into what geo matches places with.
+func matcher(w *spec.When) (geo.Matcher, error) {
+	var m geo.Matcher
+	if w == nil {
+		return m, nil
+	}
+	for _, g := range w.Geo {
+		p, err := geo.ParsePlace(g)
+		if err != nil {
+			return m, err
+		}
+		m.Geo = append(m.Geo, p)
+	}
+	m.ASN, m.Maps = w.ASN, w.Map
+	return m, nil
+}
+
+// takePart gives the partition of a service's matches; services with the same matches share one.
+func (c *Compiler) takePart(eff *spec.Service, s *serviceState) (uint32, error) {
+	key := partKey(eff)
+	p := c.parts[string(key)]
+	if p == nil {
+		classifier, err := classifierOf(eff)
+		if err != nil {
+			return 0, err
+		}
+		p = &partState{key: string(key), classifier: classifier}
+		part, err := c.part(p.key, classifier)
+		if err != nil {
+			return 0, err
+		}
+		if n := len(c.partFree); n > 0 {
+			p.slot, c.partFree = c.partFree[n-1], c.partFree[:n-1]
+			c.partList[p.slot] = part
+		} else {
+			p.slot = uint32(len(c.partList))
+			c.partList = append(c.partList, part)
+		}
+		c.parts[p.key] = p
+	}
+	if p.err != nil {
+		return 0, p.err
+	}
+	p.refs++
+	s.part = p
+	return p.slot, nil
+}
+
+func (c *Compiler) releasePart(p *partState) {
+	if p == nil {
+		return
+	}
+	if p.refs--; p.refs == 0 {
+		c.partList[p.slot] = nil
+		c.partFree = append(c.partFree, p.slot)
+		delete(c.parts, p.key)
+	}
+}
+
+// part gives the partition of a classifier, whose key is given.
+func (c *Compiler) part(key string, classifier *geo.Classifier) (*geo.Partition, error) {
+	if p := c.ahead.parts[key]; p != nil {
+		return p.part, p.err
+	}
+	return geo.Compile(c.atlas, c.maps, classifier)
 }

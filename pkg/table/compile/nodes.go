@@ -218,3 +218,12 @@ func (n *nodeState) eachLeaf(ttl uint32, yield func(*drawState, uint32) bool) bo
 	}
 	return true
 }
+
+// poolRefs is how often a service names a pool.
+func poolRefs(eff *spec.Service) int {
+	n := len(eff.LastResort)
+	for i := range eff.Rules {
+		n += len(eff.Rules[i].Pools)
+	}
+	return n
+}

@@ -16,14 +16,6 @@ import (
 	"github.com/gti/gtm/pkg/zone"
 )
 
-// plan is what a service is compiled from.
-type plan struct {
-	eff     *spec.Service
-	tenant  string // whose pools the rules name
-	aliasOf string // what it leads to, for people; empty: it is no alias
-	pending bool   // it leads to what has never been resolved
-}
-
 // planOf gives the plan of a service. An alias is compiled from the rules of what it leads to, as if they were its own.
 func (c *Compiler) planOf(k spec.Key, declared *spec.Service) (*plan, error) {
 	eff := declared.Effective()

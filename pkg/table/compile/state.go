@@ -262,3 +262,19 @@ func newAliases() aliases {
 	return aliases{map[spec.Key]*spec.Service{}, map[spec.Key]spec.Key{}, map[spec.Key]lead{}, map[string]map[spec.Key]bool{},
 		map[Target]*Resolved{}, map[health.PoolID]*spec.Resource{}, map[health.PoolID]uint32{}, map[health.PoolID]bool{}, map[Target]map[health.PoolID]string{}}
 }
+
+// Geography is a new atlas, with the partitions that a Compiler will want of it. They take long, so they are compiled beside
+// the Compiler, which takes other news meanwhile; see Changes and verdicts in docs/performance.md.
+type Geography struct {
+	atlas *geo.Atlas
+	maps  []geo.Map
+	parts map[string]*aheadPart
+}
+
+// plan is what a service is compiled from.
+type plan struct {
+	eff     *spec.Service
+	tenant  string // whose pools the rules name
+	aliasOf string // what it leads to, for people; empty: it is no alias
+	pending bool   // it leads to what has never been resolved
+}
