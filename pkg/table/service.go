@@ -16,21 +16,21 @@ import (
 // What every query reads of it is one cache line; a view holds the lines of its services side by side.
 type Service struct {
 	*ServiceInfo
-	Steps  []uint32         // of all rows, one after the other: indexes of View.nodes
-	starts [fewRules]uint16 // as serviceInfo.index, where that has no more
+	Steps  []uint32         // of all rows, one after the other: indexes of View.Nodes
+	starts [fewRules]uint16 // as ServiceInfo.Index, where that has no more
 	TTL    uint32           // seconds; the most that answers have
-	Part   uint32           // of View.parts
+	Part   uint32           // of View.PartList
 	rules  uint16           // how many; each has a row of the same number, and the row behind the last one is lastResort's
 
 	Served  rr.FamilySet // what exists at the name
-	Need    rr.FamilySet // what a pool must give to be chosen: all that is served where every family comes from the same pool, else nothing more
+	Need    rr.FamilySet // a pool must give it to be chosen: Served where all families come from one pool, else nothing more
 	Tiers   uint8        // how many of tiers are tried
 	Pick    draws.Pick
 	Pending bool // an alias of what was never resolved: SERVFAIL
 	Metrics bool // counts is there
 }
 
-// serviceInfo is what few queries read of a Service.
+// ServiceInfo is what few queries read of a Service.
 type ServiceInfo struct {
 	Sigs   *zones.SteeredSigs // nil: its zone is not signed
 	Tenant string
@@ -45,7 +45,7 @@ type ServiceInfo struct {
 // fewRules is so many places as fill the line.
 const fewRules = 8
 
-// settle puts the index in its place, once it is complete.
+// Settle puts the index in its place, once it is complete.
 func (s *Service) Settle() {
 	s.rules = uint16(len(s.Index) - 2)
 	if len(s.Index) <= fewRules {
@@ -54,7 +54,7 @@ func (s *Service) Settle() {
 	}
 }
 
-// row gives the range of a row's steps.
+// Row gives the range of a row's steps.
 func (s *Service) Row(i int) (from, to int) {
 	if s.rules <= fewRules-2 {
 		return int(s.starts[i]), int(s.starts[i+1])

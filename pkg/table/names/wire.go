@@ -6,7 +6,7 @@ import (
 	"github.com/gti/gtm/pkg/dnswire"
 )
 
-// wireHost gives a host in folded wire form.
+// Wire gives a host in folded wire form.
 func Wire(host string) (string, error) {
 	if !strings.HasSuffix(host, ".") {
 		host += "."
