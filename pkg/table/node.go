@@ -29,6 +29,7 @@ type Node struct {
 // Kind is how a node chooses.
 type Kind uint8
 
+// The ways to choose.
 const (
 	LeafNode     Kind = iota // the draw's own way of picking
 	FirstNode                // the first arm that gives

@@ -27,7 +27,7 @@ type Service struct {
 	Tiers   uint8        // how many of tiers are tried
 	Pick    draws.Pick
 	Pending bool // an alias of what was never resolved: SERVFAIL
-	Metrics bool // counts is there
+	Metrics bool // Counting is there
 }
 
 // ServiceInfo is what few queries read of a Service.
@@ -38,8 +38,8 @@ type ServiceInfo struct {
 	Spec   *spec.Service // with defaults filled in
 	// AliasOf is what the service's answers are taken from, for people; empty: it is no alias.
 	AliasOf  string
-	Index    []uint16 // row i has steps[index[i]:index[i+1]]; nil once Service.starts holds it
-	Counting *ServiceCounts
+	Index    []uint16       // row i has Steps[Index[i]:Index[i+1]]; nil once Settle has put it elsewhere
+	Counting *ServiceCounts // see Counts
 }
 
 // fewRules is so many places as fill the line.

@@ -32,7 +32,7 @@ func (c *List[T]) Since(earlier *List[T]) iter.Seq[*T] {
 	}
 }
 
-// Writer changes a chunked list without changing the copies that were given out.
+// Writer changes a List without changing the copies that were given out.
 type Writer[T any] struct {
 	list  List[T]
 	fresh map[int]bool // chunks that no reader has yet
@@ -53,6 +53,7 @@ func (w *Writer[T]) Freeze() List[T] {
 // Ref gives the place of element i as it is now.
 func (w *Writer[T]) Ref(i uint32) *T { return w.list.Ref(i) }
 
+// Set changes element i.
 func (w *Writer[T]) Set(i uint32, v T) {
 	at := int(i >> chunkBits)
 	if w.fresh == nil {

@@ -21,8 +21,10 @@ type Touched struct {
 	All    bool            // nobody knows where they are
 }
 
+// Host notes that a service came, went, or stands at the name otherwise.
 func (t *Touched) Host(name string) { mark(&t.hosts, name) }
 
+// Owner notes that the static sets of the name are others.
 func (t *Touched) Owner(name string) { mark(&t.owners, name) }
 
 func mark(m *map[string]bool, name string) {
