@@ -15,7 +15,7 @@ const (
 	SVCB
 	SRV
 	MX
-	Families
+	Families // how many there are
 )
 
 // Type gives the RR type that carries the family.
@@ -23,6 +23,7 @@ func (f Family) Type() uint16 {
 	return [Families]uint16{dnswire.TypeA, dnswire.TypeAAAA, dnswire.TypeCNAME, dnswire.TypeHTTPS, dnswire.TypeSVCB, dnswire.TypeSRV, dnswire.TypeMX}[f]
 }
 
+// Noun says for people what answers of the family name.
 func (f Family) Noun() string {
 	return [Families]string{"IPv4 addresses", "IPv6 addresses", "host names", "addresses", "addresses", "host names", "host names"}[f]
 }

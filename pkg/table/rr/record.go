@@ -31,6 +31,7 @@ func Data(wire []byte) (data [][]byte) {
 	return data
 }
 
+// Uint32 reads a number in network order.
 func Uint32(b []byte) uint32 {
 	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
 }
