@@ -17,3 +17,19 @@ func TestNoSignatureIsNotAnEmptyOne(t *testing.T) {
 		}
 	}
 }
+
+// TestSignaturesOfAServiceAreKept as long as what they cover stays: host, TTL and the zone's signer.
+func TestSignaturesOfAServiceAreKept(t *testing.T) {
+	one, other := NewSigner([]byte{0}, nil, 1), NewSigner([]byte{0}, nil, 1)
+	var none *SteeredSigs
+	kept := none.KeptFor(one, "\x01a\x00", 30)
+	if kept == nil || kept.KeptFor(one, "\x01a\x00", 30) != kept {
+		t.Error("nothing changed: want the same signatures")
+	}
+	if kept.KeptFor(other, "\x01a\x00", 30) == kept || kept.KeptFor(one, "\x01b\x00", 30) == kept || kept.KeptFor(one, "\x01a\x00", 31) == kept {
+		t.Error("the signatures are kept though what they cover has changed")
+	}
+	if kept.KeptFor(nil, "\x01a\x00", 30) != nil {
+		t.Error("a zone that is not signed has signatures")
+	}
+}
