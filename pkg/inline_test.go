@@ -18,9 +18,10 @@ var inlined = map[string][]string{
 	"table/draws": {"(*Draw).From", "(*Picks).Ahead", "(*Picks).Records", "(*Picks).Sticky", "(*famDraw).pick"},
 	"table/names": {"lastWord", "mix", "tagOf"},
 	"table/rr":    {"FamilySet.Holds"},
-	"table/zones": {"(*Node).Stands", "(*SteeredSigs).Ahead", "(*Zone).Ahead", "(*Zone).RecordsAhead", "(*Zone).SetAhead"},
-	"answer":      {"(*generator).next", "(*reply).appendWire", "(*reply).room", "be32", "foldByte"},
-	"prefetch":    {"Lines", "prefetch.At[uint8]"},
+	"table/zones": {"(*Node).Stands", "(*SteeredSigs).Ahead", "(*Zone).Ahead", "(*Zone).Line", "(*Zone).NodeAt",
+		"(*Zone).RecordsAhead", "(*Zone).SetAhead"},
+	"answer":   {"(*generator).next", "(*reply).appendWire", "(*reply).room", "be32", "foldByte"},
+	"prefetch": {"Lines", "prefetch.At[uint8]"},
 }
 
 // TestHotFunctionsAreInlined asks the compiler what it inlines. What it says of a package that did not change comes from the build cache.

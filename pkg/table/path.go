@@ -53,14 +53,15 @@ func (p *Path) Name(v *View, q *dnswire.Query, h *names.Hashes) prefetch.Line {
 	if p.Zone == nil {
 		return p.nothing()
 	}
-	var ok bool
-	if p.Match, p.node, ok = p.Zone.Begin(q, h); !ok {
+	l := p.Zone.Line(q, h)
+	if l == nil {
 		return p.nothing()
 	}
-	if p.service = v.Service(p.Match); p.service != nil {
-		p.node = nil
+	if p.Match = (zones.Match{Kind: zones.Exact, Node: l.Value, Service: l.Service}); l.Service != 0 {
+		p.service = v.Services.Ref(l.Service - 1)
 		return prefetch.At(p.service)
 	}
+	p.node = p.Zone.NodeAt(l.Value)
 	return prefetch.At(p.node)
 }
 

@@ -92,15 +92,11 @@ func (z *Zone) Labels() int { return z.labels }
 // Ahead gives the line where the search for the name begins whose suffix hashes are h.
 func (z *Zone) Ahead(h *names.Hashes) prefetch.Line { return z.names.Ahead(h[0]) }
 
-// Begin finds q's name, if it is there. Of one that is not steered it gives the node, which Lookup reads next.
-func (z *Zone) Begin(q *dnswire.Query, h *names.Hashes) (m Match, n *Node, ok bool) {
-	l := z.names.Find(q.Name[:q.NameLen], h[0])
-	if l == nil {
-		return Match{}, nil, false
-	}
-	m = Match{Exact, l.Value, l.Service, 0}
-	return m, &z.nodes[l.Value], true
-}
+// Line finds q's name, nil if it is not there.
+func (z *Zone) Line(q *dnswire.Query, h *names.Hashes) *names.Line { return z.names.Find(q.Name[:q.NameLen], h[0]) }
+
+// NodeAt gives the node that a line leads to, which Lookup reads next.
+func (z *Zone) NodeAt(at uint32) *Node { return &z.nodes[at] }
 
 // Stands tells whether a name has sets and just stands in the zone: not cut off, not steered, and no debugging name.
 func (n *Node) Stands() bool { return n.kind == plain && n.cut == 0 && n.service == 0 && n.count > 0 }
