@@ -141,11 +141,11 @@ func (p *Path) Place(v *View, c *Client) prefetch.Line {
 	if !p.asked {
 		return p.nothing()
 	}
-	n, _, fallback := v.enter(s, s.rowFor(class), p.family)
+	n, step, fallback := v.enter(s, s.rowFor(class), p.family)
 	if n == nil || fallback == AsIfUp {
 		return p.nothing()
 	}
-	if p.entry, p.TTL = n, min(s.TTL, n.ttl); n.kind != leafNode {
+	if p.entry, p.TTL = n, min(s.steps[step].ttl, n.ttl); n.kind != leafNode {
 		return prefetch.At(n.arms)
 	}
 	return prefetch.At(n.draw)

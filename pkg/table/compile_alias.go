@@ -16,9 +16,18 @@ import (
 // plan is what a service is compiled from.
 type plan struct {
 	eff     *spec.Service
-	tenant  string // whose pools the rules name
-	aliasOf string // what it leads to, for people; empty: it is no alias
-	pending bool   // it leads to what has never been resolved
+	tenant  string         // whose pools the rules name
+	aliasOf string         // what it leads to, for people; empty: it is no alias
+	pending bool           // it leads to what has never been resolved
+	ttl     *spec.Duration // which an alias sets over that of the service to which it leads; nil: none
+}
+
+// atMost bounds the TTL of a row, in seconds, by that of the alias.
+func (p *plan) atMost(ttl uint32) uint32 {
+	if p.ttl == nil {
+		return ttl
+	}
+	return min(ttl, p.ttl.WholeSeconds())
 }
 
 // planOf gives the plan of a service. An alias is compiled from the rules of what it leads to, as if they were its own.
@@ -61,10 +70,7 @@ func (c *Compiler) planSteered(k spec.Key, eff *spec.Service, owner spec.Key, tt
 	}
 	as := *s.compiled.Spec
 	as.Host, as.Alias, as.Metrics, as.SVCB = eff.Host, eff.Alias, eff.Metrics, nil
-	if ttl != nil && *ttl < *as.TTL {
-		as.TTL = ttl
-	}
-	return &plan{eff: &as, tenant: owner.Tenant, aliasOf: owner.Tenant + "/" + owner.Name}, nil
+	return &plan{eff: &as, tenant: owner.Tenant, aliasOf: owner.Tenant + "/" + owner.Name, ttl: ttl}, nil
 }
 
 // planContent leads to a name of a zone that has addresses.
@@ -117,7 +123,7 @@ func (c *Compiler) planOutside(eff *spec.Service, t Target) (*plan, error) {
 
 // newPending makes a service that answers SERVFAIL. It claims to have both families, so that nobody is told that one does not exist.
 func (c *Compiler) newPending(k spec.Key, p *plan, s *serviceState) (*Service, error) {
-	out := &Service{serviceInfo: &serviceInfo{Tenant: k.Tenant, Name: k.Name, Spec: p.eff, AliasOf: p.aliasOf}, TTL: p.eff.TTLSeconds(),
+	out := &Service{serviceInfo: &serviceInfo{Tenant: k.Tenant, Name: k.Name, Spec: p.eff, AliasOf: p.aliasOf},
 		Pending: true, Pick: All}
 	out.served = 1<<IPv4 | 1<<IPv6
 	var err error

@@ -152,7 +152,9 @@ func TestAliasTablesHaveTheSharesOfTheirWeights(t *testing.T) {
 // TestDrawsThatNothingChangedAreKept: neither is rendered again what a verdict leaves as it was, nor what one endpoint's state does not touch.
 func TestDrawsThatNothingChangedAreKept(t *testing.T) {
 	h := newHarness(t, testZone, testPools, service("web", "  rules: [{pools: [eu]}]\n"))
-	draw := func() *famDraw { return &h.view.nodes.ref(h.service("web.shop.gtm.example.").steps[0]).draw.fams[IPv4] }
+	draw := func() *famDraw {
+		return &h.view.nodes.ref(h.service("web.shop.gtm.example.").steps[0].node).draw.fams[IPv4]
+	}
 	h.verdict("eu", "a")
 	before := *draw()
 	if h.verdict("eu", "a"); *draw() != before {

@@ -51,6 +51,14 @@ func rowsOf(s *spec.Service) [][]spec.PoolRef {
 	return append(rows, s.LastResort)
 }
 
+// rowTTL gives the TTL, in seconds, that is declared for a row.
+func rowTTL(s *spec.Service, row int) uint32 {
+	if row == len(s.Rules) { // lastResort's
+		return s.TTLSeconds()
+	}
+	return s.RuleTTLSeconds(row)
+}
+
 // addRows compiles the rows of a service.
 func (c *Compiler) addRows(out *Service, s *serviceState, p *plan, form drawForm) error {
 	if poolRefs(out.Spec) > math.MaxUint16 {
@@ -70,9 +78,12 @@ func (c *Compiler) addRows(out *Service, s *serviceState, p *plan, form drawForm
 	}
 	out.index = append(out.index, uint16(len(s.steps)))
 	s.steps = slices.Clip(s.steps)
-	out.steps = make([]uint32, len(s.steps))
-	for i, n := range s.steps {
-		out.steps[i] = n.slot
+	out.steps = make([]step, len(s.steps))
+	for row := range rows {
+		ttl := p.atMost(rowTTL(out.Spec, row))
+		for i := out.index[row]; i < out.index[row+1]; i++ {
+			out.steps[i] = step{s.steps[i].slot, ttl}
+		}
 	}
 	out.settle()
 	return nil

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/gti/gtm/pkg/dnswire"
 	"github.com/gti/gtm/pkg/geo"
@@ -136,7 +135,7 @@ func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *service
 	}
 	out.counts = sameCounts(counts, out)
 	out.metrics = out.counts != nil
-	out.sigs = sameSigs(out.sigs, c.zones[fresh.zone].signer, fresh.host, out.TTL)
+	out.sigs = sameSigs(out.sigs, c.zones[fresh.zone].signer, fresh.host, out)
 	c.serviceSlots.set(fresh.slot, *out)
 	c.releaseNodes(s.steps)
 	for _, p := range s.uses {
@@ -181,8 +180,7 @@ func (c *Compiler) newService(k spec.Key, p *plan, s *serviceState) (*Service, e
 		return c.newPending(k, p, s)
 	}
 	eff := p.eff
-	out := &Service{serviceInfo: &serviceInfo{Tenant: k.Tenant, Name: k.Name, Spec: eff, AliasOf: p.aliasOf},
-		TTL: uint32(time.Duration(*eff.TTL) / time.Second), tiers: uint8(len(tiers))}
+	out := &Service{serviceInfo: &serviceInfo{Tenant: k.Tenant, Name: k.Name, Spec: eff, AliasOf: p.aliasOf}, tiers: uint8(len(tiers))}
 	if eff.AllDown == "servfail" {
 		out.tiers = 1 // the one that follows health
 	}

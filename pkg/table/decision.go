@@ -163,7 +163,7 @@ func (n *decisionNode) hash(c *Client, resolver bool) (hash uint64, bits uint8) 
 // Decision is what Decide chose; the explanation gives it names.
 type Decision struct {
 	Class
-	TTL      uint32 // seconds: the least of the service's and of the nodes that led here
+	TTL      uint32 // seconds: the least of the step's, which is the rule's or the service's, and of the nodes that led here
 	Set      int    // what was drawn; see picks.choose
 	Fallback Fallback
 	Draw     *Draw // nil with Refuse
@@ -185,7 +185,7 @@ func (s *Service) needs(f Family, fallback Fallback) (need famset, asIfUp bool) 
 func (v *View) enter(s *Service, row int, f Family) (n *decisionNode, step int, fallback Fallback) {
 	need := s.need | 1<<f
 	for i, end := s.row(row); i < end; i++ { // as firstOf, without a call
-		if n := v.nodes.ref(s.steps[i]); n.live.holds(need) {
+		if n := v.nodes.ref(s.steps[i].node); n.live.holds(need) {
 			if row == int(s.rules) {
 				return n, i, LastResort
 			}
@@ -198,7 +198,7 @@ func (v *View) enter(s *Service, row int, f Family) (n *decisionNode, step int, 
 // firstOf gives the first node of a row that gives what is needed, nil if none does.
 func (v *View) firstOf(s *Service, row int, need famset, asIfUp bool) (n *decisionNode, step int) {
 	for i, end := s.row(row); i < end; i++ {
-		if n := v.nodes.ref(s.steps[i]); n.gives(need, asIfUp) {
+		if n := v.nodes.ref(s.steps[i].node); n.gives(need, asIfUp) {
 			return n, i
 		}
 	}
@@ -230,11 +230,12 @@ func (v *View) fallBack(s *Service, row int, f Family) (n *decisionNode, step in
 // all of the choice's randomness comes from it. It neither allocates nor blocks. d is overwritten.
 func (v *View) Decide(d *Decision, s *Service, f Family, c *Client, class Class, r uint64) {
 	n, step, fallback := v.enter(s, s.rowFor(class), f)
-	d.Class, d.Fallback, d.step, d.TTL, d.hashed = class, fallback, step, s.TTL, false
+	d.Class, d.Fallback, d.step, d.hashed = class, fallback, step, false
 	if n == nil {
-		d.Draw, d.picks, d.Set = nil, nil, 0
+		d.Draw, d.picks, d.Set, d.TTL = nil, nil, 0, 0
 		return
 	}
+	d.TTL = s.steps[step].ttl
 	need, asIfUp := s.needs(f, fallback)
 	hash, bits, chance := uint64(0), uint8(0), uint32(r>>32)
 	for depth := 0; n.kind != leafNode; depth++ {

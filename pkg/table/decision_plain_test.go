@@ -6,9 +6,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gti/gtm/pkg/dnswire"
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/steer"
 )
 
@@ -45,6 +47,16 @@ type plainChoice struct {
 	set      int
 	fallback Fallback
 	hashed   bool
+	ttl      uint32
+}
+
+// plainTTL reads from the declaration what TTL a row has.
+func plainTTL(s *spec.Service, row int) uint32 {
+	ttl := s.TTL
+	if row < len(s.Rules) && s.Rules[row].TTL != nil {
+		ttl = s.Rules[row].TTL
+	}
+	return uint32(time.Duration(*ttl) / time.Second)
 }
 
 // plainWalk is the walk of one query.
@@ -56,16 +68,23 @@ type plainWalk struct {
 
 func (w *plainWalk) walk(rows [][]plainRef, row int) (c plainChoice) {
 	last := len(rows) - 1
+	from := last
 	switch {
 	case row != last && w.steps(&c, rows[row], false):
+		from = row
 	case w.steps(&c, rows[last], false):
 		c.fallback = LastResort
 	case w.s.Spec.AllDown == "servfail":
 		c.fallback = Refuse
-	case w.steps(&c, rows[last], true), w.steps(&c, rows[row], true):
+	case w.steps(&c, rows[last], true):
 		c.fallback = AsIfUp
+	case w.steps(&c, rows[row], true):
+		c.fallback, from = AsIfUp, row
 	default:
 		c.fallback = Refuse
+	}
+	if c.draw != nil {
+		c.ttl = plainTTL(w.s.Spec, from)
 	}
 	return c
 }
@@ -147,7 +166,8 @@ func TestNodesChooseAsStepsDo(t *testing.T) {
 		}
 	}
 	for what, least := range map[string]int{"": 3000, "hashed": 300, LastResort.String(): 100, AsIfUp.String(): 100, Refuse.String(): 100,
-		"direct": 300, "direct from lastResort": 20, "direct from a later step": 20, "coherent, direct": 5} {
+		"direct": 300, "direct from lastResort": 20, "direct from a later step": 20, "coherent, direct": 5,
+		"a rule's TTL": 500, "lastResort's TTL for a rule that has one": 20} {
 		if seen[what] < least {
 			t.Errorf("%q: %d queries, want %d at least; %v", what, seen[what], least, seen)
 		}
@@ -166,10 +186,17 @@ func (h *harness) compareWalks(t *testing.T, s *Service, rows [][]plainRef, f Fa
 		scope = max(scope, bits)
 	}
 	h.view.Decide(&d, s, f, c, class, r)
-	if d.Draw != want.draw || d.Set != want.set || d.Fallback != want.fallback || d.hashed != want.hashed || d.Scope != scope {
+	if d.Draw != want.draw || d.Set != want.set || d.Fallback != want.fallback || d.hashed != want.hashed || d.Scope != scope ||
+		d.TTL != want.ttl {
 		t.Fatalf("%s %s: %+v, want %+v scope %d", s.Spec.Host, f.noun(), d, want, scope)
 	}
 	seen[d.Fallback.String()]++
+	if want.ttl != plainTTL(s.Spec, len(s.Spec.Rules)) && want.draw != nil {
+		seen["a rule's TTL"]++
+	}
+	if row := s.rowFor(class); want.fallback == LastResort && want.ttl != plainTTL(s.Spec, row) {
+		seen["lastResort's TTL for a rule that has one"]++
+	}
 	if d.hashed {
 		seen["hashed"]++
 	}

@@ -140,8 +140,8 @@ func TestNodesOfAnyDepth(t *testing.T) {
 		need := []famset{0, 1<<IPv4 | 1<<IPv6}[n%2]
 		used := h.nodesUsed()
 		trees := []*tree{h.grow(t, rnd, 1+n%maxDepth, need), h.grow(t, rnd, 2, need)}
-		s := &Service{serviceInfo: &serviceInfo{}, starts: [fewRules]uint16{0, 1, 2}, rules: 1, need: need, tiers: uint8(len(tiers)), TTL: 60,
-			steps: []uint32{trees[0].state.slot, trees[1].state.slot}}
+		s := &Service{serviceInfo: &serviceInfo{}, starts: [fewRules]uint16{0, 1, 2}, rules: 1, need: need, tiers: uint8(len(tiers)),
+			steps: []step{{trees[0].state.slot, 60}, {trees[1].state.slot, 60}}}
 		for range 8 {
 			h.randomVerdicts(rnd)
 			for range 20 {
@@ -165,7 +165,7 @@ func TestNodesOfAnyDepth(t *testing.T) {
 				walked[d.Fallback]++
 			}
 		}
-		deepest = max(deepest, int(h.view.nodes.ref(s.steps[0]).depth))
+		deepest = max(deepest, int(h.view.nodes.ref(s.steps[0].node).depth))
 		for _, tree := range trees {
 			h.c.releaseNode(tree.state)
 		}
@@ -209,7 +209,7 @@ func TestServicesShareNodes(t *testing.T) {
 	const split, coherent = "  rules: [{pools: [{pool: eu, weight: 7}, {pool: us, weight: 3}]}", "  coherent: true\n"
 	h := newHarness(t, testZone, testPools, service("web", split+"]\n"), service("more", split+"]\n"), service("coherent", coherent+split+"]\n"),
 		service("four", coherent+split+", {pools: [sg]}]\n"))
-	step := func(name string) uint32 { return h.service(name + ".shop.gtm.example.").steps[0] }
+	step := func(name string) uint32 { return h.service(name + ".shop.gtm.example.").steps[0].node }
 	if step("web") != step("more") || step("web") == step("coherent") || step("coherent") == step("four") || len(h.c.nodes) != 3 {
 		t.Errorf("%d, %d, %d and %d of %d nodes", step("web"), step("more"), step("coherent"), step("four"), len(h.c.nodes))
 	}
@@ -242,7 +242,7 @@ func TestASplitThatIsDownFollowsItsPools(t *testing.T) {
 // TestVerdictsReachOnlyWhatTheyChange: a node above a leaf is made anew when the leaf's families change, and not for other news.
 func TestVerdictsReachOnlyWhatTheyChange(t *testing.T) {
 	h := newHarness(t, testZone, testPools, service("web", "  rules: [{pools: [{pool: eu, weight: 7}, {pool: us, weight: 3}]}]\n"))
-	at := func() *[]arm { return h.view.nodes.ref(h.service("web.shop.gtm.example.").steps[0]).arms }
+	at := func() *[]arm { return h.view.nodes.ref(h.service("web.shop.gtm.example.").steps[0].node).arms }
 	before := at()
 	if h.verdict("eu", "a"); at() != before { // b is up
 		t.Error("the split was made anew, though both pools give what they gave")
@@ -299,18 +299,18 @@ func TestAsIfUpNeedsTheFamily(t *testing.T) {
 // TestTheLeastTTLCounts: of the service and of the nodes on the way to the answer.
 func TestTheLeastTTLCounts(t *testing.T) {
 	h := newHarness(t, testZone, testPools, service("web", "  rules: [{pools: [eu]}]\n"))
-	draw := h.view.nodes.ref(h.service("web.shop.gtm.example.").steps[0]).draw
+	draw := h.view.nodes.ref(h.service("web.shop.gtm.example.").steps[0].node).draw
 	for _, ttl := range [][3]uint32{{30, 20, 10}, {30, 10, 20}, {10, 20, 30}, {30, anyTTL, anyTTL}, {30, anyTTL, 0}, {30, 0, anyTTL}} {
 		var w writer[decisionNode]
 		leaf := draw.node(ttl[2])
 		arms := []arm{{node: w.add(leaf), weight: 1, live: leaf.live, all: leaf.all}}
 		top := w.add(decisionNode{kind: firstNode, arms: &arms, ttl: ttl[1], depth: 1, live: leaf.live, all: leaf.all})
 		v := &View{nodes: w.freeze()}
-		s := &Service{serviceInfo: &serviceInfo{}, starts: [fewRules]uint16{0, 1, 1}, rules: 1, TTL: ttl[0], steps: []uint32{top}}
+		s := &Service{serviceInfo: &serviceInfo{}, starts: [fewRules]uint16{0, 1, 1}, rules: 1, steps: []step{{top, ttl[0]}}}
 		var d Decision
 		v.Decide(&d, s, IPv4, clientAt(berlin), Class{}, 1)
 		told := uint32(anyTTL)
-		for _, ttl := range v.leaves(top, s.TTL) {
+		for _, ttl := range v.leaves(top, s.steps[0].ttl) {
 			told = ttl
 		}
 		if want := min(ttl[0], ttl[1], ttl[2]); d.TTL != want || told != want {

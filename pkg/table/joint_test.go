@@ -21,7 +21,7 @@ func TestJoinedRecordsAreThoseOfASet(t *testing.T) {
 			if len(h.last) > 0 {
 				t.Fatal(h.last)
 			}
-			d := h.view.nodes.ref(h.service("web.shop.gtm.example.").steps[0]).draw
+			d := h.view.nodes.ref(h.service("web.shop.gtm.example.").steps[0].node).draw
 			x, err := extraOf(h.service("web.shop.gtm.example.").Spec)
 			if err != nil {
 				t.Fatal(err)

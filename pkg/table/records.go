@@ -79,7 +79,7 @@ func (v *View) defaults(s *Service, f Family) (data [][]byte, ttl uint32) {
 	}
 	for _, rule := range s.defaultRules() {
 		for i, end := s.row(rule); i < end; i++ {
-			for d, own := range v.leaves(s.steps[i], s.TTL) {
+			for d, own := range v.leaves(s.steps[i].node, s.steps[i].ttl) {
 				if data := d.defaults(f, &x); len(data) > 0 {
 					return data, own
 				}

@@ -170,7 +170,7 @@ func (s *serviceState) toldOf(f Family, rules []int) uint64 {
 	}
 	for _, rule := range rules {
 		for i, end := s.compiled.row(rule); i < end; i++ {
-			for d, ttl := range s.steps[i].leaves(s.compiled.TTL) {
+			for d, ttl := range s.steps[i].leaves(s.compiled.steps[i].ttl) {
 				if h := d.toldOf(f); h != toldNothing {
 					return steer.Hash(h, uint64(ttl))
 				}

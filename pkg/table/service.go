@@ -16,9 +16,8 @@ import (
 // What every query reads of it is one cache line; a view holds the lines of its services side by side.
 type Service struct {
 	*serviceInfo
-	steps  []uint32         // of all rows, one after the other: indexes of View.nodes
+	steps  []step           // of all rows, one after the other
 	starts [fewRules]uint16 // as serviceInfo.index, where that has no more
-	TTL    uint32           // seconds; the most that answers have
 	part   uint32           // of View.parts
 	rules  uint16           // how many; each has a row of the same number, and the row behind the last one is lastResort's
 
@@ -28,6 +27,12 @@ type Service struct {
 	Pick    Pick
 	Pending bool // an alias of what was never resolved: SERVFAIL
 	metrics bool // counts is there
+}
+
+// step is what failover goes to next. It has the TTL of its row, so that a query need not ask whether the rule has one.
+type step struct {
+	node uint32 // of View.nodes
+	ttl  uint32 // seconds, which an answer from here has at most; the node may have less
 }
 
 // serviceInfo is what few queries read of a Service.

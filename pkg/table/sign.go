@@ -156,12 +156,12 @@ func (s *signer) keep(owner, key []byte, sum uint64, sig *signature) {
 }
 
 // steeredSigs are the signatures of a service's alternative sets. They outlive changes of health and of the service, as long as
-// host, TTL and keys stay.
+// host, TTLs and keys stay.
 type steeredSigs struct {
 	known  atomic.Pointer[sigTable] // what queries read comes first
 	signer *signer
 	owner  []byte
-	ttl    uint32
+	ttls   uint64     // Service.ttls, so that signatures of a TTL that nothing has any more make room
 	mu     sync.Mutex // of writers
 }
 

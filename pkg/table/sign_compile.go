@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/gti/gtm/pkg/dnswire"
+	"github.com/gti/gtm/pkg/steer"
 	"github.com/gti/gtm/pkg/zone"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
@@ -49,15 +50,28 @@ func (c *Compiler) signZone(name string, z *zoneState) {
 
 func sameKey(a, b *dnssec.Key) bool { return string(a.DNSKEY()) == string(b.DNSKEY()) }
 
+// ttls hashes the TTLs that steps of the service have, each once, in whatever order.
+func (s *Service) ttls() (sum uint64) {
+	var seen []uint32
+	for _, at := range s.steps {
+		if !slices.Contains(seen, at.ttl) {
+			seen = append(seen, at.ttl)
+			sum += steer.Hash(0, uint64(at.ttl))
+		}
+	}
+	return sum
+}
+
 // sameSigs keeps a service's signatures as long as what they cover stays.
-func sameSigs(old *steeredSigs, s *signer, host string, ttl uint32) *steeredSigs {
+func sameSigs(old *steeredSigs, s *signer, host string, now *Service) *steeredSigs {
 	if s == nil {
 		return nil
 	}
-	if old != nil && old.signer == s && string(old.owner) == host && old.ttl == ttl {
+	ttls := now.ttls()
+	if old != nil && old.signer == s && string(old.owner) == host && old.ttls == ttls {
 		return old
 	}
-	return &steeredSigs{signer: s, owner: []byte(host), ttl: ttl}
+	return &steeredSigs{signer: s, owner: []byte(host), ttls: ttls}
 }
 
 // addKeys puts the sets that control signed at the apex, in the place of any that the zone brings.
