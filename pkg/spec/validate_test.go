@@ -231,7 +231,8 @@ func TestEffective(t *testing.T) {
 	if s.Rules[0].Name != "" || s.TTL != nil {
 		t.Error("what is stored was changed")
 	}
-	s = one(t, KindService, "shop", "s", "host: x., ttl: 1m, rules: [{ttl: 20s, pools: [a]}, {pools: [b]}, {ttl: 0s, pools: [c]}]").Spec.(*Service)
+	s = one(t, KindService, "shop", "s", "host: x., ttl: 1m, rules: [{ttl: 20s, pools: [a]}, {pools: [b]}, {ttl: 0s, pools: [c]}]").
+		Spec.(*Service)
 	for _, s := range []Service{*s, s.Effective()} {
 		if got := []uint32{s.RuleTTLSeconds(0), s.RuleTTLSeconds(1), s.RuleTTLSeconds(2)}; !slices.Equal(got, []uint32{20, 60, 0}) {
 			t.Errorf("the rules have the TTLs %v", got)
