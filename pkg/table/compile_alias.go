@@ -19,7 +19,7 @@ type plan struct {
 	tenant  string         // whose pools the rules name
 	aliasOf string         // what it leads to, for people; empty: it is no alias
 	pending bool           // it leads to what has never been resolved
-	ttl     *spec.Duration // which an alias sets over that of the service to which it leads; nil: none
+	ttl     *spec.Duration // of the alias, which bounds those of the service that it leads to; nil: it has none
 }
 
 // atMost bounds the TTL of a row, in seconds, by that of the alias.
