@@ -473,12 +473,12 @@ func TestAskedForAgain(t *testing.T) {
 
 func TestTTLsOfServicesCount(t *testing.T) {
 	w := newWorld(t)
-	ttl := spec.Duration(10 * time.Hour)
+	ttl, rules := spec.Duration(10*time.Hour), spec.Duration(11*time.Hour)
 	w.store.Apply(store.Update{Tenants: []store.TenantUpdate{{Tenant: "shop", Head: 1, Put: []store.Version{{Generation: 1, Resource: &spec.Resource{
 		Key:  spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "web"},
-		Spec: &spec.Service{Host: "www.shop.Example", TTL: &ttl}}}}}}})
+		Spec: &spec.Service{Host: "www.shop.Example", TTL: &ttl, Rules: []spec.Rule{{TTL: &rules}, {}}}}}}}}})
 	w.look()
-	if got := w.keyset("example.").State.MaxTTL.High; got != 10*time.Hour {
+	if got := w.keyset("example.").State.MaxTTL.High; got != 11*time.Hour {
 		t.Errorf("the longest TTL is %v", got)
 	}
 }

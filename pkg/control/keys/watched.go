@@ -63,7 +63,7 @@ func addServices(zones map[string]*declared, state store.TenantState) {
 		}
 		for name := host; ; name = spec.Parent(name) {
 			if d, ok := zones[name]; ok { // and on: which of nested zones it stands in does not matter here
-				d.services = max(d.services, time.Duration(s.TTLSeconds())*time.Second)
+				d.services = max(d.services, time.Duration(s.LongestTTLSeconds())*time.Second)
 			}
 			if name == "." {
 				break
