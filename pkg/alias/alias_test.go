@@ -326,7 +326,8 @@ func TestResultsOutliveARestart(t *testing.T) {
 	if len(kept) != 1 || !has(kept[cdn].Addresses, "192.0.2.1") {
 		t.Fatalf("kept %+v", kept)
 	}
-	if gone := second.Want([]compile.Target{cdn}, nil); len(gone) != 0 || len(second.States()) != 1 || second.States()[0].Resolved.IsZero() {
+	gone := second.Want([]compile.Target{cdn}, nil)
+	if len(gone) != 0 || len(second.States()) != 1 || second.States()[0].Resolved.IsZero() {
 		t.Errorf("gone %v, states %+v", gone, second.States())
 	}
 	if gone := asker(t).Want(nil, nil); len(gone) != 0 {

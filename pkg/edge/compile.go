@@ -8,14 +8,14 @@ import (
 
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/table"
 	"github.com/gti/gtm/pkg/table/compile"
 )
 
 // compile makes a view of each piece of news, one after the other, until ctx ends. What came meanwhile goes into one view.
 // served is closed behind the view of first, if there is that. Its error is that the sockets cannot be opened.
-func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *store.Update, served chan<- struct{}) error {
+func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *state.Update, served chan<- struct{}) error {
 	c := compile.New(compile.Config{Seed: randomSeed(), Workers: e.rows}, atlas)
 	e.takeKept(c)
 	filled := e.cfg.Filled
@@ -71,7 +71,7 @@ func (e *Edge) take(c *compile.Compiler, n news) {
 	e.save.put(*n.update)
 }
 
-func (e *Edge) takeUpdate(c *compile.Compiler, u *store.Update) {
+func (e *Edge) takeUpdate(c *compile.Compiler, u *state.Update) {
 	c.Apply(changeOf(u))
 	e.takeIDs(u)
 	e.takeUnknown(u)
@@ -80,7 +80,7 @@ func (e *Edge) takeUpdate(c *compile.Compiler, u *store.Update) {
 }
 
 // takeIDs notes what identifies the generations that the next view is of.
-func (e *Edge) takeIDs(u *store.Update) {
+func (e *Edge) takeIDs(u *state.Update) {
 	if !u.Full && len(u.Tenants) == 0 {
 		return
 	}
@@ -171,8 +171,9 @@ func (e *Edge) logBroken(was, now []compile.Broken) {
 }
 
 // changeOf brings an update of the store into the compiler's form.
-func changeOf(u *store.Update) compile.Change {
-	ch := compile.Change{Full: u.Full, Verdicts: u.Verdicts, VerdictsDeleted: u.VerdictsDeleted, VerdictsBroken: u.VerdictsBroken}
+func changeOf(u *state.Update) compile.Change {
+	verdicts := state.Verdicts.In(*u)
+	ch := compile.Change{Full: u.Full, Verdicts: verdicts.Put, VerdictsDeleted: verdicts.Deleted, VerdictsBroken: verdicts.Broken}
 	for _, t := range u.Tenants {
 		tc := compile.TenantChange{Tenant: t.Tenant, Head: uint64(t.Head), Deleted: t.Deleted}
 		for _, v := range t.Put {

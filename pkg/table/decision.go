@@ -13,11 +13,11 @@ import (
 type Decision struct {
 	Class
 	TTL      uint32 // seconds: the least of the step's, which is the rule's or the service's, and of the nodes that led here
-	Set      int    // what was drawn; see picks.choose
+	Set      int    // what was drawn; see Picks.Choose
 	Fallback Fallback
 	Draw     *draws.Draw // nil with Refuse
 	picks    *draws.Picks
-	step     int              // of Service.steps, from which it came; -1 with Refuse
+	step     int              // of Service.Steps, from which it came; -1 with Refuse
 	path     [MaxDepth]uint16 // the arm that each choice below it took
 	hashed   bool             // the client's network had a say
 }
@@ -30,7 +30,7 @@ func (s *Service) needs(f rr.Family, fallback Fallback) (need rr.FamilySet, asIf
 	return s.Need | 1<<f, false
 }
 
-// enter gives the first node that has an answer in family f, and its place in s.steps; nil: there is none.
+// enter gives the first node that has an answer in family f, and its place in s.Steps; nil: there is none.
 func (v *View) enter(s *Service, row int, f rr.Family) (n *Node, step int, fallback Fallback) {
 	need := s.Need | 1<<f
 	for i, end := s.Row(row); i < end; i++ { // as firstOf, without a call

@@ -286,7 +286,7 @@ func (e *Explanation) Example() []string {
 	return out
 }
 
-// ruleName names a rule for people.
+// RuleName names a rule for people.
 func RuleName(s *spec.Service, i int) string {
 	if s.Rules[i].Name != "" {
 		return s.Rules[i].Name

@@ -8,7 +8,7 @@ import (
 	"github.com/gti/gtm/pkg/table/rr"
 )
 
-// decisionNode is one choice of a policy: a leaf draws from a pool, any other passes on to one of its arms, which are nodes again. The
+// Node is one choice of a policy: a leaf draws from a pool, any other passes on to one of its arms, which are nodes again. The
 // policy of a class of clients is a row of nodes, of which the first that gives an answer is followed down to its leaf. Nodes are
 // immutable, and services share them: a verdict replaces a leaf, and the nodes above it where the families change that it gives.
 //
@@ -16,7 +16,7 @@ import (
 type Node struct {
 	Draw  *draws.Draw // of a leaf
 	Arms  *[]Arm      // of the others
-	TTL   uint32      // seconds, which an answer from here has at most; anyTTL: no limit of its own
+	TTL   uint32      // seconds, which an answer from here has at most; AnyTTL: no limit of its own
 	Kind  Kind
 	Depth uint8 // how many choices lead from here to the deepest leaf
 
@@ -26,9 +26,10 @@ type Node struct {
 	Bits4, Bits6 uint8
 }
 
-// decisionKind is how a node chooses.
+// Kind is how a node chooses.
 type Kind uint8
 
+// The ways to choose.
 const (
 	LeafNode     Kind = iota // the draw's own way of picking
 	FirstNode                // the first arm that gives
@@ -36,22 +37,22 @@ const (
 	HashedNode               // by rendezvous of the client's network with the arms that give, in proportion to their weights
 )
 
-// leafOf gives the node that draws from d.
+// LeafOf gives the node that draws from d.
 func LeafOf(d *draws.Draw, ttl uint32) Node {
 	live, all := d.Gives()
 	return Node{Draw: d, TTL: ttl, Bits4: StickyBits4, Bits6: StickyBits6, Live: live, All: all}
 }
 
-// anyTTL is above every TTL (RFC 2181, 8).
+// AnyTTL is above every TTL (RFC 2181, 8).
 const AnyTTL = math.MaxUint32
 
-// maxDepth is how many choices stand above a leaf at most.
+// MaxDepth is how many choices stand above a leaf at most.
 const MaxDepth = 6
 
-// arm is a node as seen from the one above it.
+// Arm is a node as seen from the one above it.
 type Arm struct {
 	ID     uint64 // the same at every edge, for rendezvous
-	Node   uint32 // of View.nodes
+	Node   uint32 // of View.Nodes
 	Weight uint16
 	Live   rr.FamilySet
 	All    rr.FamilySet

@@ -16,7 +16,8 @@ import (
 // whether its path was followed or not.
 //
 // The steps are the methods from Begin to Signed, in the order in which they stand here. A step does nothing where the one before led
-// nowhere; Cell, Deep and Run are for paths of which Set has said that they are open, Signatures and Signed for those that Pool calls signed.
+// nowhere; Cell, Deep and Run are for paths of which Set has said that they are open, Signatures and Signed for those that Pool calls
+// signed.
 type Path struct {
 	Zone    *zones.Zone // nil: there is none
 	Match   zones.Match // of the whole name, if Found

@@ -63,7 +63,7 @@ func (v *View) eachLeaf(node, ttl uint32, yield func(*draws.Draw, uint32) bool) 
 	return true
 }
 
-// defaultRules gives the rules in the order in which they are tried: the first for everyone, lastResort, the rest from the end.
+// DefaultRules gives the rules in the order in which they are tried: the first for everyone, lastResort, the rest from the end.
 func (s *Service) DefaultRules() []int {
 	last := int(s.rules) // lastResort
 	everyone := slices.IndexFunc(s.Spec.Rules, func(r spec.Rule) bool { return r.MatchesAll() })

@@ -18,16 +18,16 @@ import (
 type Service struct {
 	*ServiceInfo
 	Steps  []Step           // of all rows, one after the other
-	starts [fewRules]uint16 // as serviceInfo.index, where that has no more
-	Part   uint32           // of View.parts
+	starts [fewRules]uint16 // as ServiceInfo.Index, where that has no more
+	Part   uint32           // of View.PartList
 	rules  uint16           // how many; each has a row of the same number, and the row behind the last one is lastResort's
 
 	Served  rr.FamilySet // what exists at the name
-	Need    rr.FamilySet // what a pool must give to be chosen: all that is served where every family comes from the same pool, else nothing more
+	Need    rr.FamilySet // a pool must give it to be chosen: Served where all families come from one pool, else nothing more
 	Tiers   uint8        // how many of tiers are tried
 	Pick    draws.Pick
 	Pending bool // an alias of what was never resolved: SERVFAIL
-	Metrics bool // counts is there
+	Metrics bool // Counting is there
 }
 
 // Step is what failover goes to next. It has the TTL of its row, so that a query need not ask whether the rule has one.
@@ -36,7 +36,7 @@ type Step struct {
 	TTL  uint32 // seconds, which an answer from here has at most; the node may have less
 }
 
-// serviceInfo is what few queries read of a Service.
+// ServiceInfo is what few queries read of a Service.
 type ServiceInfo struct {
 	Sigs   *zones.SteeredSigs // nil: its zone is not signed
 	Tenant string
@@ -44,8 +44,8 @@ type ServiceInfo struct {
 	Spec   *spec.Service // with defaults filled in
 	// AliasOf is what the service's answers are taken from, for people; empty: it is no alias.
 	AliasOf  string
-	Index    []uint16 // row i has steps[index[i]:index[i+1]]; nil once Service.starts holds it
-	Counting *ServiceCounts
+	Index    []uint16       // row i has Steps[Index[i]:Index[i+1]]; nil once Settle has put it elsewhere
+	Counting *ServiceCounts // see Counts
 }
 
 // TTLs hashes the TTLs that steps of the service have, each once, in whatever order.
@@ -63,7 +63,7 @@ func (s *Service) TTLs() (sum uint64) {
 // fewRules is so many places as fill the line.
 const fewRules = 8
 
-// settle puts the index in its place, once it is complete.
+// Settle puts the index in its place, once it is complete.
 func (s *Service) Settle() {
 	s.rules = uint16(len(s.Index) - 2)
 	if len(s.Index) <= fewRules {
@@ -72,7 +72,7 @@ func (s *Service) Settle() {
 	}
 }
 
-// row gives the range of a row's steps.
+// Row gives the range of a row's steps.
 func (s *Service) Row(i int) (from, to int) {
 	if s.rules <= fewRules-2 {
 		return int(s.starts[i]), int(s.starts[i+1])

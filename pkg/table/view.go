@@ -21,17 +21,17 @@ type View struct {
 	Atlas     *geo.Atlas
 	Maps      []geo.Map
 
-	Seed     uint64
-	Top      names.Table
+	Seed     uint64        // of the hashes of names
+	Top      names.Table   // the names of zones, to ZoneList
 	Depths   [2]uint64     // bit n: there is a zone of n labels
 	ZoneList []*zones.Zone // those that are served first, void ones behind them
 	Served   int           // how many those are
 	Services chunks.List[Service]
 	Nodes    chunks.List[Node]
-	PartList []*geo.Partition
+	PartList []*geo.Partition // nil where none is any more
 
-	Serving int
-	Counted []*ServiceCounts
+	Serving int              // services; see ServiceCount
+	Counted []*ServiceCounts // of the services that ask for series
 }
 
 // Find gives the zone that q's name belongs to, nil when there is none, and fills h with the hashes of the name's suffixes.

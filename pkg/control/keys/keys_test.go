@@ -20,6 +20,7 @@ import (
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
@@ -29,9 +30,9 @@ var began = time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
 
 // memory is a store that all managers of a test share; what is written is in its mirror at once.
 type memory struct {
-	*store.Mirror
+	*state.Mirror
 	edges []store.Edge
-	head  store.Generation
+	head  state.Generation
 	puts  int
 	err   error
 	// before, if not nil, is called in front of the next write.
@@ -41,14 +42,14 @@ type memory struct {
 func (m *memory) Edges(context.Context) ([]store.Edge, error) { return m.edges, m.err }
 
 func (m *memory) PutKeyset(_ context.Context, ks dnssec.Keyset) error {
-	return m.write(ks.Zone, ks.Serial-1, store.Update{Keysets: []dnssec.Keyset{ks}})
+	return m.write(ks.Zone, ks.Serial-1, state.Update{Values: state.Keysets.Put(ks)})
 }
 
 func (m *memory) DeleteKeyset(_ context.Context, zone string, serial uint64) error {
-	return m.write(zone, serial, store.Update{KeysetsDeleted: []string{zone}})
+	return m.write(zone, serial, state.Update{Values: state.Keysets.Delete(zone)})
 }
 
-func (m *memory) write(zone string, serial uint64, u store.Update) error {
+func (m *memory) write(zone string, serial uint64, u state.Update) error {
 	if m.before != nil {
 		before := m.before
 		m.before = nil
@@ -68,16 +69,16 @@ func (m *memory) write(zone string, serial uint64, u store.Update) error {
 // declare puts zones (nil: deletes).
 func (m *memory) declare(zones map[string]*spec.Zone) {
 	m.head++
-	u := store.TenantUpdate{Tenant: spec.Platform, Head: m.head}
+	u := state.TenantUpdate{Tenant: spec.Platform, Head: m.head}
 	for _, name := range slices.Sorted(maps.Keys(zones)) {
 		key := spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: name}
 		if zones[name] == nil {
 			u.Deleted = append(u.Deleted, key)
 			continue
 		}
-		u.Put = append(u.Put, store.Version{Resource: &spec.Resource{Key: key, Spec: zones[name]}, Generation: m.head})
+		u.Put = append(u.Put, state.Version{Resource: &spec.Resource{Key: key, Spec: zones[name]}, Generation: m.head})
 	}
-	m.Apply(store.Update{Tenants: []store.TenantUpdate{u}})
+	m.Apply(state.Update{Tenants: []state.TenantUpdate{u}})
 }
 
 const content = "example.\t3600\tIN\tSOA\tns1.example. h.example. 0 7200 1800 1209600 60\nexample.\t7200\tIN\tNS\tns1.example.net.\n"
@@ -109,7 +110,7 @@ func identity(t *testing.T) *age.X25519Identity {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, now: began, dir: filepath.Join(t.TempDir(), "keys"), identity: identity(t), store: &memory{Mirror: store.NewMirror()}}
+	w := &world{t: t, now: began, dir: filepath.Join(t.TempDir(), "keys"), identity: identity(t), store: &memory{Mirror: state.NewMirror()}}
 	w.start()
 	w.store.declare(map[string]*spec.Zone{"example.": signed(), "plain.": {Content: "plain.\t60\tIN\tSOA\ta. b. 0 1 1 1 1\n"}})
 	w.look()
@@ -474,12 +475,46 @@ func TestAskedForAgain(t *testing.T) {
 func TestTTLsOfServicesCount(t *testing.T) {
 	w := newWorld(t)
 	ttl, rules := spec.Duration(10*time.Hour), spec.Duration(11*time.Hour)
-	w.store.Apply(store.Update{Tenants: []store.TenantUpdate{{Tenant: "shop", Head: 1, Put: []store.Version{{Generation: 1, Resource: &spec.Resource{
+	w.store.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 1, Put: []state.Version{{Generation: 1, Resource: &spec.Resource{
 		Key:  spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "web"},
 		Spec: &spec.Service{Host: "www.shop.Example", TTL: &ttl, Rules: []spec.Rule{{TTL: &rules}, {}}}}}}}}})
 	w.look()
 	if got := w.keyset("example.").State.MaxTTL.High; got != 11*time.Hour {
 		t.Errorf("the longest TTL is %v", got)
+	}
+}
+
+// TestTTLsOfAliasesCount: an alias takes its answers, and their TTL, from a service that may stand in another zone, and aliases of zones have
+// TTLs of their own. Neither was counted, so a key could go while what it had signed was still in caches.
+func TestTTLsOfAliasesCount(t *testing.T) {
+	hours := func(n int) *spec.Duration { d := spec.Duration(time.Duration(n) * time.Hour); return &d }
+	for _, c := range []struct {
+		name    string
+		service *spec.Service    // of a tenant
+		aliases []spec.ZoneAlias // of the zone
+		want    time.Duration
+	}{
+		{"of the zone", nil, []spec.ZoneAlias{{Name: "www", To: "a.outside.", TTL: hours(9)}}, 9 * time.Hour},
+		{"of the zone, to a service", nil, []spec.ZoneAlias{{Name: "www", To: "WEB.plain"}}, 12 * time.Hour},
+		{"of the zone, bounded", nil, []spec.ZoneAlias{{Name: "www", To: "web.plain.", TTL: hours(9)}}, 9 * time.Hour},
+		{"a service", &spec.Service{Host: "x.Example", Alias: &spec.Alias{To: "web.plain"}}, nil, 12 * time.Hour},
+		{"a service, bounded", &spec.Service{Host: "x.example", TTL: hours(9), Alias: &spec.Alias{To: "web.plain"}}, nil, 9 * time.Hour},
+	} {
+		w := newWorld(t)
+		z := *signed()
+		z.Aliases = c.aliases
+		web := &spec.Service{Host: "web.plain.", Rules: []spec.Rule{{TTL: hours(12)}}}
+		put := []state.Version{{Generation: 1, Resource: &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "web"}, Spec: web}}}
+		if c.service != nil {
+			put = append(put, state.Version{Generation: 1, Resource: &spec.Resource{
+				Key: spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "x"}, Spec: c.service}})
+		}
+		w.store.declare(map[string]*spec.Zone{"example.": &z, "plain.": {Content: "plain.\t60\tIN\tSOA\ta. b. 0 1 1 1 1\n"}})
+		w.store.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 1, Put: put}}})
+		w.look()
+		if got := w.keyset("example.").State.MaxTTL.High; got != c.want {
+			t.Errorf("%s: the longest TTL is %v, want %v", c.name, got, c.want)
+		}
 	}
 }
 

@@ -7,16 +7,16 @@ import (
 
 const chunkBits = 6
 
-// chunked is a list in pieces, so that changing one element copies one piece and not the list.
+// List is a list in pieces, so that changing one element copies one piece and not the list.
 // The zero value is empty. A copy of it is a frozen list as long as only its writer writes.
 type List[T any] struct {
 	chunks []*[1 << chunkBits]T
 }
 
-// ref gives the place of element i, which must exist. It is not to be written to.
+// Ref gives the place of element i, which must exist. It is not to be written to.
 func (c *List[T]) Ref(i uint32) *T { return &c.chunks[i>>chunkBits][i&(1<<chunkBits-1)] }
 
-// since gives the elements of all pieces that are not those of an earlier list.
+// Since gives the elements of all pieces that are not those of an earlier list.
 func (c *List[T]) Since(earlier *List[T]) iter.Seq[*T] {
 	return func(yield func(*T) bool) {
 		for i, chunk := range c.chunks {
@@ -32,7 +32,7 @@ func (c *List[T]) Since(earlier *List[T]) iter.Seq[*T] {
 	}
 }
 
-// writer changes a chunked list without changing the copies that were given out.
+// Writer changes a List without changing the copies that were given out.
 type Writer[T any] struct {
 	list  List[T]
 	fresh map[int]bool // chunks that no reader has yet
@@ -40,7 +40,7 @@ type Writer[T any] struct {
 	next  uint32
 }
 
-// freeze gives the present list to readers.
+// Freeze gives the present list to readers.
 func (w *Writer[T]) Freeze() List[T] {
 	frozen := w.list
 	if len(w.fresh) > 0 {
@@ -50,9 +50,10 @@ func (w *Writer[T]) Freeze() List[T] {
 	return frozen
 }
 
-// ref gives the place of element i as it is now.
+// Ref gives the place of element i as it is now.
 func (w *Writer[T]) Ref(i uint32) *T { return w.list.Ref(i) }
 
+// Set changes element i.
 func (w *Writer[T]) Set(i uint32, v T) {
 	at := int(i >> chunkBits)
 	if w.fresh == nil {
@@ -71,7 +72,7 @@ func (w *Writer[T]) Set(i uint32, v T) {
 	w.list.chunks[at][i&(1<<chunkBits-1)] = v
 }
 
-// add takes a free place for v.
+// Add takes a free place for v.
 func (w *Writer[T]) Add(v T) uint32 {
 	i := w.next
 	if n := len(w.free); n > 0 {
@@ -83,7 +84,7 @@ func (w *Writer[T]) Add(v T) uint32 {
 	return i
 }
 
-// remove frees place i.
+// Remove frees place i.
 func (w *Writer[T]) Remove(i uint32) {
 	var zero T
 	w.Set(i, zero)

@@ -61,8 +61,8 @@ type Compiler struct {
 	serviceSlots chunks.Writer[table.Service]
 	top          names.Table
 	depths       [2]uint64
-	zoneList     []*zones.Zone // as View.zones
-	served       int           // as View.served
+	zoneList     []*zones.Zone // as View.ZoneList
+	served       int           // as View.Served
 
 	untold   []*serviceState // see CatchUp
 	counted  []*table.ServiceCounts
@@ -140,19 +140,19 @@ type partState struct {
 type serviceState struct {
 	key      spec.Key
 	compiled *table.Service
-	slot     uint32 // of View.services
+	slot     uint32 // of View.Services
 	slotted  bool
 	placed   bool
 	zone     string
 	host     string       // wire
-	steps    []*nodeState // of each of compiled.steps
+	steps    []*nodeState // of each of compiled.Steps
 	part     *partState
 	uses     []*poolState
 	err      error
 	defaults uint64 // what secondaries get, hashed
 }
 
-// NewCompiler makes a Compiler that knows nothing but geography.
+// New makes a Compiler that knows nothing but geography.
 func New(cfg Config, atlas *geo.Atlas) *Compiler {
 	c := &Compiler{cfg: cfg, atlas: atlas, heads: map[string]uint64{}, items: map[spec.Key]Item{},
 		verdicts: map[health.PoolID]*health.Verdict{}, overrides: map[health.PoolID]map[spec.Key]*spec.Override{},
@@ -182,7 +182,7 @@ func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
 	return slices.Sorted(maps.Keys(m))
 }
 
-// nodeState is what the Compiler knows of a node of View.nodes.
+// nodeState is what the Compiler knows of a node of View.Nodes.
 type nodeState struct {
 	slot    uint32 // its place there
 	refs    int32  // how many steps of services, and arms, lead to it

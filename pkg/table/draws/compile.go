@@ -11,7 +11,7 @@ import (
 	"github.com/gti/gtm/pkg/table/rr"
 )
 
-// newDraw compiles p for one way of picking. old may be nil; what did not change is taken from it.
+// New compiles p for one way of picking. old may be nil; what did not change is taken from it.
 func New(p *steer.Pool, form Form, old *Draw) (*Draw, error) {
 	d := &Draw{Pool: p}
 	declared, followed := false, false
@@ -102,7 +102,7 @@ func allItems(p *steer.Pool, f rr.Family) []steer.Item {
 	return all
 }
 
-// declaredWeights gives the candidates that an answer may name when nothing is healthy, and their weights.
+// DeclaredWeights gives the candidates that an answer may name when nothing is healthy, and their weights.
 func DeclaredWeights(p *steer.Pool, f rr.Family) iter.Seq2[int, float64] {
 	return func(yield func(candidate int, weight float64) bool) {
 		for _, it := range allItems(p, f) {

@@ -7,7 +7,7 @@ import (
 	"github.com/gti/gtm/pkg/table/rr"
 )
 
-// defaults gives the RDATA of all endpoints of a family that have a weight, as declared: neither health nor overrides
+// Defaults gives the RDATA of all endpoints of a family that have a weight, as declared: neither health nor overrides
 // count, since a copy would not follow them.
 func (d *Draw) Defaults(f rr.Family, x *Extra) [][]byte {
 	plain := *d.Pool

@@ -22,14 +22,14 @@ const (
 // String gives the word used in resources.
 func (p Pick) String() string { return [...]string{"weighted", "sticky", "all"}[p] }
 
-// drawForm is how services draw from a pool. Those that do it alike share its draw.
+// Form is how services draw from a pool. Those that do it alike share its draw.
 type Form struct {
 	Pick    Pick
 	Answers int32
 	Extra   Extra
 }
 
-// extra is what a service adds to the records of its pools; see render. Comparable.
+// Extra is what a service adds to the records of its pools; see render. Comparable.
 type Extra struct {
 	https, svcb string // RDATA up to the hints, and the parameters: see svcbHead
 	srv, mx     uint32 // 1 + what they need, packed; 0: not served
@@ -41,7 +41,7 @@ type Draw struct {
 	Pool *steer.Pool
 }
 
-// gives tells in which families somebody answers from d: by the health of today, and as if all were up.
+// Gives tells in which families somebody answers from d: by the health of today, and as if all were up.
 func (d *Draw) Gives() (live, all rr.FamilySet) {
 	for f := range rr.Families {
 		if d.fams[f].live != nil {
@@ -54,7 +54,7 @@ func (d *Draw) Gives() (live, all rr.FamilySet) {
 	return live, all
 }
 
-// settle writes down the tables of sticky choices; false: ctx has ended.
+// Settle writes down the tables of sticky choices; false: ctx has ended.
 func (d *Draw) Settle(ctx context.Context) bool {
 	for f := range d.fams {
 		for _, p := range []*Picks{d.fams[f].live, d.fams[f].all} {
@@ -70,13 +70,13 @@ func (d *Draw) Settle(ctx context.Context) bool {
 	return true
 }
 
-// from gives what is drawn from in a family, nil where there is nothing.
+// From gives what is drawn from in a family, nil where there is nothing.
 func (d *Draw) From(f rr.Family, asIfUp bool) *Picks { return d.fams[f].pick(asIfUp) }
 
-// sticky tells whether a hash of the client's network draws, and not chance.
+// Sticky tells whether a hash of the client's network draws, and not chance.
 func (p *Picks) Sticky() bool { return p != nil && p.table != nil }
 
-// ahead gives what choose and records read first.
+// Ahead gives what choose and records read first.
 func (p *Picks) Ahead() (sets, data prefetch.Line) {
 	return prefetch.At(&p.sets[0]), prefetch.At(&p.data[0])
 }
@@ -112,7 +112,7 @@ type span struct {
 	id        uint64 // of the content, whatever its order
 }
 
-// picks is a compiled choice and its sets, rendered.
+// Picks is a compiled choice and its sets, rendered.
 type Picks struct {
 	sets  []span
 	data  []byte
@@ -121,13 +121,13 @@ type Picks struct {
 	joint *joint       // sticky, several answers: what is drawn is a bucket of the table, which names several sets; else nil
 }
 
-// partsOf gives the indexes of a set's candidates.
+// PartsOf gives the indexes of a set's candidates.
 func (p *Picks) PartsOf(set int) []uint16 {
 	n := len(p.parts) / len(p.sets)
 	return p.parts[set*n : (set+1)*n]
 }
 
-// named gives the indexes of the candidates that what was drawn names, in order.
+// Named gives the indexes of the candidates that what was drawn names, in order.
 func (p *Picks) Named(drawn int) []uint16 {
 	if p.joint == nil {
 		return p.PartsOf(drawn)
@@ -139,7 +139,7 @@ func (p *Picks) Named(drawn int) []uint16 {
 	return out
 }
 
-// answer gives the records of what was drawn. Where they stand nowhere as a whole, they are put into room, which grows where it has to.
+// Answer gives the records of what was drawn. Where they stand nowhere as a whole, they are put into room, which grows where it has to.
 func (p *Picks) Answer(room *[]byte, drawn int) (records []byte, count uint16) {
 	if p.joint != nil {
 		*room, count = p.join((*room)[:0], drawn)
@@ -148,13 +148,13 @@ func (p *Picks) Answer(room *[]byte, drawn int) (records []byte, count uint16) {
 	return p.Records(drawn)
 }
 
-// records gives those of a set: owner pointing at offset 12, TTL zero, all of one length unless CNAME. They are not to be changed.
+// Records gives those of a set: owner pointing at offset 12, TTL zero, all of one length unless CNAME. They are not to be changed.
 func (p *Picks) Records(set int) ([]byte, uint16) {
 	s := &p.sets[set]
 	return p.data[s.off : s.off+s.size], s.count
 }
 
-// shares gives how often each set is drawn, or comes first of those that are.
+// Shares gives how often each set is drawn, or comes first of those that are.
 func (p *Picks) Shares() []float64 {
 	if p.table != nil {
 		return p.table.Shares()
@@ -171,7 +171,7 @@ func (p *Picks) Shares() []float64 {
 	return shares
 }
 
-// choose gives the set that r (uniform) or, for sticky, the client's hash draws; with joint, the bucket.
+// Choose gives the set that r (uniform) or, for sticky, the client's hash draws; with joint, the bucket.
 func (p *Picks) Choose(r uint32, hash uint64) int {
 	if p.table != nil {
 		if p.joint != nil {

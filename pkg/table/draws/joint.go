@@ -86,7 +86,7 @@ func (p *Picks) hints(set int, key uint16) []byte {
 	return rest[4 : 4+binary.BigEndian.Uint16(rest[2:])]
 }
 
-// id tells what was drawn apart by its content: whatever its order, where the records are several, since a signature does not depend
+// ID tells what was drawn apart by its content: whatever its order, where the records are several, since a signature does not depend
 // on it (RFC 4034, 6.3).
 func (p *Picks) ID(drawn int) (id uint64) {
 	if p.joint == nil {

@@ -64,7 +64,7 @@ func hostHead(f rr.Family, c *steer.Candidate, x *Extra, asIfUp bool) []byte {
 	return nil
 }
 
-// recordWeight is what an SRV record tells of a weight.
+// RecordWeight is what an SRV record tells of a weight.
 func RecordWeight(weight float64) float64 { return math.Ceil(min(weight, math.MaxUint16)) }
 
 // Keys of service parameters (RFC 9460, 14.3.2).
@@ -135,7 +135,7 @@ func svcbData(head string, pool *steer.Pool, set []int) []byte {
 	return data
 }
 
-// extraOf encodes what a service adds to its pools' records.
+// ExtraOf encodes what a service adds to its pools' records.
 func ExtraOf(s *spec.Service) (x Extra, err error) {
 	if x.https, err = svcbHead(s.HTTPS); err != nil {
 		return x, fmt.Errorf("https: %w", err)

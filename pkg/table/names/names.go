@@ -17,7 +17,7 @@ const MaxLabels = 127
 // that of the root.
 type Hashes [MaxLabels + 1]uint64
 
-// hashSuffixes fills out for a folded name. Hashing goes from the root to the left, so that every suffix's hash
+// HashSuffixes fills out for a folded name. Hashing goes from the root to the left, so that every suffix's hash
 // falls out on the way.
 func HashSuffixes(out *Hashes, name *[256]byte, offs *[128]uint8, labels, length int, seed uint64) {
 	h, end := seed, length-1
@@ -55,24 +55,24 @@ func lastWord(name *[256]byte, off, end int) (w uint64) {
 // inlineName is how long a name fits into its line.
 const inlineName = 47
 
-// line is one place of the table: a cache line that holds all that a probe needs.
+// Line is one place of the table: a cache line that holds all that a probe needs.
 type Line struct {
 	tag     uint32 // 0: empty
 	Value   uint32
-	Service uint32 // 1 + place in View.services, where all that a query of the name needs is there; 0: see the node
-	off     uint32 // of a longer name, in names.long
+	Service uint32 // 1 + place in View.Services, where all that a query of the name needs is there; 0: see the node
+	off     uint32 // of a longer name, in Table.long
 	size    uint8
 	name    [inlineName]byte
 }
 
-// names maps folded wire names to numbers. It is open-addressed, free of pointers, and immutable once built.
+// Table maps folded wire names to numbers. It is open-addressed, free of pointers, and immutable once built.
 type Table struct {
 	lines []Line
 	mask  uint64
 	long  []byte
 }
 
-// newNames makes a table with room for n names at a load of at most two thirds.
+// New makes a table with room for n names at a load of at most two thirds.
 func New(n int) Table {
 	size := 1
 	for size*2 < n*3 || size < 2 {
@@ -83,7 +83,7 @@ func New(n int) Table {
 
 func tagOf(h uint64) uint32 { return uint32(h>>32) | 1 }
 
-// ahead gives the line where the search for h begins.
+// Ahead gives the line where the search for h begins.
 func (n *Table) Ahead(h uint64) prefetch.Line {
 	if len(n.lines) == 0 {
 		return prefetch.At(n)
@@ -91,7 +91,7 @@ func (n *Table) Ahead(h uint64) prefetch.Line {
 	return prefetch.At(&n.lines[h&n.mask])
 }
 
-// find gives the line of name, whose hash is h, nil when it is not there.
+// Find gives the line of name, whose hash is h, nil when it is not there.
 func (n *Table) Find(name []byte, h uint64) *Line {
 	if len(n.lines) == 0 {
 		return nil
@@ -137,7 +137,7 @@ func (n *Table) nameOf(l *Line) []byte {
 	return n.long[l.off : int(l.off)+int(l.size)]
 }
 
-// each goes through the names and what they are mapped to, in no order.
+// All goes through the names and what they are mapped to, in no order.
 func (n *Table) All(yield func(name []byte, value uint32) bool) {
 	for i := range n.lines {
 		if l := &n.lines[i]; l.tag != 0 && !yield(n.nameOf(l), l.Value) {
@@ -146,15 +146,15 @@ func (n *Table) All(yield func(name []byte, value uint32) bool) {
 	}
 }
 
-// copied gives a table of the same names that may be changed without changing this one.
+// Copied gives a table of the same names that may be changed without changing this one.
 func (n *Table) Copied() Table {
 	return Table{lines: slices.Clone(n.lines), mask: n.mask, long: slices.Clip(n.long)}
 }
 
-// hasRoomFor tells whether so many names leave the load at two thirds at most.
+// HasRoomFor tells whether so many names leave the load at two thirds at most.
 func (n *Table) HasRoomFor(names int) bool { return 3*names <= 2*len(n.lines) }
 
-// put adds a name that is not there yet, and gives its line.
+// Put adds a name that is not there yet, and gives its line.
 func (n *Table) Put(name []byte, h uint64, value uint32) *Line {
 	i := h & n.mask
 	for n.lines[i].tag != 0 {
@@ -171,7 +171,7 @@ func (n *Table) Put(name []byte, h uint64, value uint32) *Line {
 	return l
 }
 
-// wireKey is a name prepared for the table outside of queries.
+// Key is a name prepared for the table outside of queries.
 type Key struct {
 	name   [256]byte
 	offs   [128]uint8
@@ -180,14 +180,14 @@ type Key struct {
 	Hashes Hashes
 }
 
-// newWireKey takes a valid, folded, uncompressed wire name.
+// NewKey takes a valid, folded, uncompressed wire name.
 func NewKey(wire []byte, seed uint64) *Key {
 	k := new(Key)
 	k.Set(wire, seed)
 	return k
 }
 
-// set has k hold another name, so that one key serves for many.
+// Set has k hold another name, so that one key serves for many.
 func (k *Key) Set(wire []byte, seed uint64) {
 	k.length, k.Labels = len(wire), 0
 	clear(k.name[copy(k.name[:], wire):])
@@ -198,12 +198,12 @@ func (k *Key) Set(wire []byte, seed uint64) {
 	HashSuffixes(&k.Hashes, &k.name, &k.offs, k.Labels, k.length, seed)
 }
 
-// query gives a question for the name. It allocates.
+// Query gives a question for the name. It allocates.
 func (k *Key) Query(qtype uint16) *dnswire.Query {
 	return &dnswire.Query{Name: k.name, LabelOff: k.offs, Labels: k.Labels, NameLen: k.length, QType: qtype}
 }
 
-// suffix gives the wire name from label i on.
+// Suffix gives the wire name from label i on.
 func (k *Key) Suffix(i int) []byte {
 	if i == k.Labels {
 		return k.name[k.length-1 : k.length]
@@ -211,7 +211,7 @@ func (k *Key) Suffix(i int) []byte {
 	return k.name[k.offs[i]:k.length]
 }
 
-// suffix gives q's name from label i on.
+// Suffix gives q's name from label i on.
 func Suffix(q *dnswire.Query, i int) []byte {
 	if i == q.Labels {
 		return q.Name[q.NameLen-1 : q.NameLen]
@@ -219,7 +219,7 @@ func Suffix(q *dnswire.Query, i int) []byte {
 	return q.Name[q.LabelOff[i]:q.NameLen]
 }
 
-// anyBelow tells whether there is a name below name.
+// AnyBelow tells whether there is a name below name.
 func (n *Table) AnyBelow(name []byte) bool {
 	for i := range n.lines {
 		l := &n.lines[i]
@@ -233,7 +233,7 @@ func (n *Table) AnyBelow(name []byte) bool {
 	return false
 }
 
-// remove takes a name away that is there, and moves up those behind it that would not be found any more.
+// Remove takes a name away that is there, and moves up those behind it that would not be found any more.
 func (n *Table) Remove(name []byte, h, seed uint64) {
 	hole := h & n.mask
 	for l := n.Find(name, h); &n.lines[hole] != l; hole = (hole + 1) & n.mask {

@@ -6,7 +6,7 @@ import (
 	"github.com/gti/gtm/pkg/dnswire"
 )
 
-// wireHost gives a host in folded wire form.
+// Wire gives a host in folded wire form.
 func Wire(host string) (string, error) {
 	if !strings.HasSuffix(host, ".") {
 		host += "."
@@ -19,6 +19,7 @@ func Wire(host string) (string, error) {
 	return string(wire), nil
 }
 
+// IsBelow tells whether a host lies below a name, both in wire form.
 func IsBelow(host, name string) bool {
 	for host[0] != 0 {
 		if host = host[1+int(host[0]):]; host == name {
@@ -28,6 +29,8 @@ func IsBelow(host, name string) bool {
 	return false
 }
 
+// IsAtOrBelow tells whether a name is the other one, or lies below it.
 func IsAtOrBelow(name, above string) bool { return name == above || IsBelow(name, above) }
 
+// IsWildcard tells whether a name's first label is an asterisk (RFC 4592, 2.1.1).
 func IsWildcard(name string) bool { return name[0] == 1 && name[1] == '*' }

@@ -15,7 +15,7 @@ const (
 	SVCB
 	SRV
 	MX
-	Families
+	Families // how many there are
 )
 
 // Type gives the RR type that carries the family.
@@ -23,15 +23,16 @@ func (f Family) Type() uint16 {
 	return [Families]uint16{dnswire.TypeA, dnswire.TypeAAAA, dnswire.TypeCNAME, dnswire.TypeHTTPS, dnswire.TypeSVCB, dnswire.TypeSRV, dnswire.TypeMX}[f]
 }
 
+// Noun says for people what answers of the family name.
 func (f Family) Noun() string {
 	return [Families]string{"IPv4 addresses", "IPv6 addresses", "host names", "addresses", "addresses", "host names", "host names"}[f]
 }
 
-// famset is a set of families: bit f stands for family f.
+// FamilySet is a set of families: bit f stands for family f.
 type FamilySet uint8
 
-// holds tells whether every family of need is in the set.
+// Holds tells whether every family of need is in the set.
 func (s FamilySet) Holds(need FamilySet) bool { return s&need == need }
 
-// has tells whether the set has family f.
+// Has tells whether the set has family f.
 func (s FamilySet) Has(f Family) bool { return s>>f&1 == 1 }

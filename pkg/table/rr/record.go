@@ -6,7 +6,7 @@ import (
 	"github.com/gti/gtm/pkg/dnswire"
 )
 
-// appendRecord appends a record of class IN whose owner points at the question's name (offset 12).
+// Append appends a record of class IN whose owner points at the question's name (offset 12).
 func Append(b []byte, typ uint16, ttl uint32, data []byte) []byte {
 	b = append(b, 0xC0, 12)
 	b = binary.BigEndian.AppendUint16(b, typ)
@@ -16,7 +16,7 @@ func Append(b []byte, typ uint16, ttl uint32, data []byte) []byte {
 	return append(b, data...)
 }
 
-// dataOf takes the RDATA out of rendered records.
+// Data takes the RDATA out of rendered records.
 func Data(wire []byte) (data [][]byte) {
 	n := 0
 	for at := 0; at < len(wire); at += 12 + int(wire[at+10])<<8 + int(wire[at+11]) {
@@ -31,6 +31,7 @@ func Data(wire []byte) (data [][]byte) {
 	return data
 }
 
+// Uint32 reads a number in network order.
 func Uint32(b []byte) uint32 {
 	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/gti/gtm/pkg/zone"
 )
 
-// zoneInput is what a zone is compiled from.
+// Input is what a zone is compiled from.
 type Input struct {
 	Static   *zone.Zone
 	Serial   uint32
@@ -29,9 +29,9 @@ type Input struct {
 	Old      *Zone // whose signatures still hold where nothing changed
 }
 
-// hosted is a service that stands in a zone.
+// Hosted is a service that stands in a zone.
 type Hosted struct {
-	Place  uint32       // in View.services
+	Place  uint32       // in View.Services
 	Alone  bool         // it answers CNAME, and owns no other data
 	Served rr.FamilySet // the families that exist
 }
@@ -47,7 +47,7 @@ type zoneBuilder struct {
 	members [][]byte // owners that make a catalog
 }
 
-// newZone compiles a zone. Errors name what contradicts.
+// New compiles a zone. Errors name what contradicts.
 func New(in *Input) (*Zone, error) {
 	apex := names.NewKey(in.Static.Apex, in.Seed)
 	b := &zoneBuilder{in: in, at: make(map[string]uint32, len(in.Services)+len(in.Static.Sets)), sets: map[string][]zone.RRset{},
@@ -271,7 +271,7 @@ func (b *zoneBuilder) refer(ref int, sets []zone.RRset) (count int) {
 	return count
 }
 
-// setsAt gives the sets of a name.
+// SetsAt gives the sets of a name.
 func SetsAt(z *zone.Zone, owner string) []zone.RRset {
 	first := sort.Search(len(z.Sets), func(i int) bool { return zone.CompareNames(z.Sets[i].Owner, []byte(owner)) >= 0 })
 	end := first

@@ -43,7 +43,7 @@ func (b *zoneBuilder) takeStatic() []zone.RRset {
 	return out
 }
 
-// bringsSignatures tells whether a zone was signed elsewhere.
+// BringsSignatures tells whether a zone was signed elsewhere.
 func BringsSignatures(z *zone.Zone) bool {
 	return slices.ContainsFunc(SetsAt(z, string(z.Apex)), func(s zone.RRset) bool {
 		return s.Type == dnswire.TypeRRSIG && slices.ContainsFunc(s.Data, covers(dnswire.TypeSOA))

@@ -18,7 +18,7 @@ type RRset struct {
 	Data  [][]byte
 }
 
-// records lists the zone's sets in canonical order; steered gives those of a name where a service stands.
+// Records lists the zone's sets in canonical order; steered gives those of a name where a service stands.
 func (z *Zone) Records(steered func(owner []byte, m Match) []RRset) []RRset {
 	var out []RRset
 	for at, owner := range z.owners() {

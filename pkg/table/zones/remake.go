@@ -7,22 +7,24 @@ import (
 	"github.com/gti/gtm/pkg/table/names"
 )
 
-// A zone of which little changed is made from its old form. The contract, of which remade is all that others see: given the old form, what
-// newZone would be given, and all names that were touched since, the outcome says the same as newZone's; or there is none, and the zone has
+// A zone of which little changed is made from its old form. The contract, of which Remade is all that others see: given the old form, what
+// New would be given, and all names that were touched since, the outcome says the same as New's; or there is none, and the zone has
 // to be compiled from its beginning. So what is not understood here is no fault, and only costs time. Records 68, 99 and 139 tell why.
 //
 // Understood is what is common: no delegation, DNAME or wildcard comes or goes, no debugging name is concerned, no name has a service and
 // static sets, and the zone is neither signed nor a catalog.
 
-// touched are the names at which a zone differs from its last compiled form. The zero value: it does not.
+// Touched are the names at which a zone differs from its last compiled form. The zero value: it does not.
 type Touched struct {
 	hosts  map[string]bool // services came, went, or stand there otherwise
 	owners map[string]bool // static sets are others
 	All    bool            // nobody knows where they are
 }
 
+// Host notes that a service came, went, or stands at the name otherwise.
 func (t *Touched) Host(name string) { mark(&t.hosts, name) }
 
+// Owner notes that the static sets of the name are others.
 func (t *Touched) Owner(name string) { mark(&t.owners, name) }
 
 func mark(m *map[string]bool, name string) {
@@ -51,7 +53,7 @@ type remake struct {
 	covered [][]byte // the same of all hosts below
 }
 
-// remade gives what newZone would of in, from the old form and all that was touched since; false: it has to be asked. z may be nil.
+// Remade gives what New would of in, from the old form and all that was touched since; false: it has to be asked. z may be nil.
 func (z *Zone) Remade(in *Input, t *Touched) (*Zone, bool) {
 	if z == nil || !z.ordinary || !in.ordinary() || z.debug != in.Debug || t.All || len(t.hosts)+len(t.owners) > maxTouched {
 		return nil, false

@@ -17,7 +17,7 @@ func serialOf(own, serial, added uint32) uint32 {
 	return own + added
 }
 
-// servedSerial gives the serial that a zone is served with: see stampZone. Not ok: it has no SOA record.
+// ServedSerial gives the serial that a zone is served with: see stampZone. Not ok: it has no SOA record.
 func ServedSerial(static *zone.Zone, serial, added uint32) (uint32, bool) {
 	at := slices.IndexFunc(static.Sets, isSOA)
 	if at < 0 {
@@ -27,7 +27,7 @@ func ServedSerial(static *zone.Zone, serial, added uint32) (uint32, bool) {
 	return serialOf(rr.Uint32(data[len(data)-20:]), serial, added), true
 }
 
-// renumbered gives a copy of the zone with another serial. Signatures stay, but that of the SOA record.
+// Renumbered gives a copy of the zone with another serial. Signatures stay, but that of the SOA record.
 func (z *Zone) Renumbered(serial uint32) *Zone {
 	n := *z
 	n.Serial = serial

@@ -43,7 +43,7 @@ func (s *signature) fresh(now uint32) bool { return s != nil && int32(s.until-no
 // aging tells whether a signature should be made anew.
 func (s *signature) aging(now uint32) bool { return int32(s.until-now) < sigRenew }
 
-// signer makes and keeps the signatures of one zone. Reading is lock-free; making is for slow workers.
+// Signer makes and keeps the signatures of one zone. Reading is lock-free; making is for slow workers.
 type Signer struct {
 	keys []*dnssec.Key
 	apex []byte
@@ -66,13 +66,13 @@ const (
 	allPlaces     = 1 << 19
 )
 
-// newSigner makes the signer of one of a number of zones.
+// NewSigner makes the signer of one of a number of zones.
 func NewSigner(apex []byte, keys []*dnssec.Key, zones int) *Signer {
 	places := min(max(allPlaces/max(zones, 1), fewestPlaces), dynamicPlaces)
 	return &Signer{keys: keys, apex: apex, seed: maphash.MakeSeed(), dynamic: make([]atomic.Pointer[dynamicSignature], places)}
 }
 
-// signsWith tells whether these are the signer's keys.
+// SignsWith tells whether these are the signer's keys.
 func (s *Signer) SignsWith(keys *ZoneKeys) bool {
 	return slices.EqualFunc(s.keys, keys.Keys, func(a, b *dnssec.Key) bool { return string(a.DNSKEY()) == string(b.DNSKEY()) })
 }

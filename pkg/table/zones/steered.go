@@ -9,7 +9,7 @@ import (
 	"github.com/gti/gtm/pkg/table/rr"
 )
 
-// steeredSigs are the signatures of a service's alternative sets. They outlive changes of health and of the service, as long as
+// SteeredSigs are the signatures of a service's alternative sets. They outlive changes of health and of the service, as long as
 // host, TTLs and keys stay.
 type SteeredSigs struct {
 	known  atomic.Pointer[sigTable] // what queries read comes first
@@ -19,7 +19,7 @@ type SteeredSigs struct {
 	mu     sync.Mutex // of writers
 }
 
-// sigTable is what steeredSigs knew at one moment: nearly every service has few sets.
+// sigTable is what SteeredSigs knew at one moment: nearly every service has few sets.
 type sigTable struct {
 	few  [fewSigs]keptSig // without gaps
 	more map[uint64]*signature
@@ -75,7 +75,7 @@ func (s *SteeredSigs) put(id uint64, sig *signature) {
 	s.known.Store(fresh)
 }
 
-// keptFor gives the signatures of a service at a host of a zone: the same ones as long as what they cover stays. s may be nil, as may
+// KeptFor gives the signatures of a service at a host of a zone: the same ones as long as what they cover stays. s may be nil, as may
 // the signer of a zone that is not signed.
 func (s *SteeredSigs) KeptFor(by *Signer, host string, ttls uint64) *SteeredSigs {
 	if by == nil {
@@ -87,7 +87,7 @@ func (s *SteeredSigs) KeptFor(by *Signer, host string, ttls uint64) *SteeredSigs
 	return &SteeredSigs{signer: by, owner: []byte(host), ttls: ttls}
 }
 
-// steeredSet is what a service answers, to be signed.
+// SteeredSet is what a service answers, to be signed.
 type SteeredSet struct {
 	Type    uint16
 	TTL     uint32        // seconds
@@ -95,7 +95,7 @@ type SteeredSet struct {
 	Records func() []byte // with another TTL
 }
 
-// steeredSignature gives the RRSIG records of a set as it stands at owner; kept are those of its service, nil: there are none.
+// SteeredSignature gives the RRSIG records of a set as it stands at owner; kept are those of its service, nil: there are none.
 func (z *Zone) SteeredSignature(kept *SteeredSigs, set *SteeredSet, owner []byte, w *When) (Sig, bool) {
 	if kept == nil || string(kept.owner) != string(owner) { // a wildcard's, so each name has its own
 		key := dynamicKey(3, set.Type, set.Content, set.TTL)
@@ -113,7 +113,7 @@ func (z *Zone) SteeredSignature(kept *SteeredSigs, set *SteeredSet, owner []byte
 	return Sig{fresh.wire, fresh.count}, true
 }
 
-// look gives the signatures of a content, and tells whether they must be made instead, and may be.
+// Look gives the signatures of a content, and tells whether they must be made instead, and may be.
 func (s *SteeredSigs) Look(content uint64, ttl uint32, w *When) (sig Sig, must, ok bool) {
 	have := s.get(sigID(content, ttl))
 	if must, ok = w.wanted(have); must {
@@ -127,10 +127,10 @@ func (s *Signer) signSteered(set *SteeredSet, owner []byte, now uint32) (*signat
 	return &signature{wire: wire, count: count, until: until}, err
 }
 
-// ahead prefetches where the signatures stand. It is the first of three steps; see Path.
+// Ahead prefetches where the signatures stand. It is the first of three steps; see Path.
 func (s *SteeredSigs) Ahead() { prefetch.Of(s.known.Load()) }
 
-// signatures prefetches the few first.
+// Signatures prefetches the few first.
 func (s *SteeredSigs) Signatures() {
 	if t := s.known.Load(); t != nil {
 		for i := range t.few {
@@ -139,7 +139,7 @@ func (s *SteeredSigs) Signatures() {
 	}
 }
 
-// signed prefetches the bytes of these.
+// Signed prefetches the bytes of these.
 func (s *SteeredSigs) Signed() {
 	t := s.known.Load()
 	if t == nil {

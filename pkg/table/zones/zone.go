@@ -32,13 +32,13 @@ type Zone struct {
 	// Void tells that the zone is declared and has no content that may be served: it was never copied, has expired, or is broken without
 	// an earlier form. All of its names are SERVFAIL, and not what the zone above says of them.
 	Void bool
-	// What the next form needs to be made from this one: see remade.
-	ordinary bool // as zoneInput.ordinary
+	// What the next form needs to be made from this one: see Remade.
+	ordinary bool // as Input.ordinary
 	debug    bool // with debugging names
 	waste    int  // bytes of data that belonged to sets which have been replaced since
 }
 
-// newVoid makes a zone that has nothing to serve. apex is its name in wire form.
+// NewVoid makes a zone that has nothing to serve. apex is its name in wire form.
 func NewVoid(name, apex string, seed uint64) *Zone {
 	return &Zone{Name: name, Void: true, labels: names.NewKey([]byte(apex), seed).Labels, names: names.New(0), seed: seed}
 }
@@ -56,7 +56,7 @@ func NewZoneCounts(zone string, rows int) *ZoneCounts {
 	return &ZoneCounts{Zone: zone, Rows: make([][16]counter, max(1, rows))}
 }
 
-// node is one name of a zone.
+// Node is one name of a zone.
 type Node struct {
 	first   uint32 // of its sets
 	count   uint16
@@ -65,7 +65,7 @@ type Node struct {
 	served  rr.FamilySet // of a steered name: the families that exist
 	cut     uint32       // the node at or above which delegates (kindCut) or renames (kindDNAME); 0: none
 	wild    uint32       // the node *.name; 0: none
-	service uint32       // 1 + place in View.services; 0: not steered
+	service uint32       // 1 + place in View.Services; 0: not steered
 }
 
 type nodeKind uint8
