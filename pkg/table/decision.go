@@ -12,7 +12,7 @@ import (
 // Decision is what Decide chose; the explanation gives it names.
 type Decision struct {
 	Class
-	TTL      uint32 // seconds: the least of the service's and of the nodes that led here
+	TTL      uint32 // seconds: the least of the step's, which is the rule's or the service's, and of the nodes that led here
 	Set      int    // what was drawn; see Picks.Choose
 	Fallback Fallback
 	Draw     *draws.Draw // nil with Refuse
@@ -34,7 +34,7 @@ func (s *Service) needs(f rr.Family, fallback Fallback) (need rr.FamilySet, asIf
 func (v *View) enter(s *Service, row int, f rr.Family) (n *Node, step int, fallback Fallback) {
 	need := s.Need | 1<<f
 	for i, end := s.Row(row); i < end; i++ { // as firstOf, without a call
-		if n := v.Nodes.Ref(s.Steps[i]); n.Live.Holds(need) {
+		if n := v.Nodes.Ref(s.Steps[i].Node); n.Live.Holds(need) {
 			if row == int(s.rules) {
 				return n, i, LastResort
 			}
@@ -47,7 +47,7 @@ func (v *View) enter(s *Service, row int, f rr.Family) (n *Node, step int, fallb
 // firstOf gives the first node of a row that gives what is needed, nil if none does.
 func (v *View) firstOf(s *Service, row int, need rr.FamilySet, asIfUp bool) (n *Node, step int) {
 	for i, end := s.Row(row); i < end; i++ {
-		if n := v.Nodes.Ref(s.Steps[i]); n.gives(need, asIfUp) {
+		if n := v.Nodes.Ref(s.Steps[i].Node); n.gives(need, asIfUp) {
 			return n, i
 		}
 	}
@@ -85,11 +85,12 @@ func (v *View) fallBack(s *Service, row int, f rr.Family) (n *Node, step int, fa
 // all of the choice's randomness comes from it. It neither allocates nor blocks. d is overwritten.
 func (v *View) Decide(d *Decision, s *Service, f rr.Family, c *Client, class Class, r uint64) {
 	n, step, fallback := v.enter(s, s.rowFor(class), f)
-	d.Class, d.Fallback, d.step, d.TTL, d.hashed = class, fallback, step, s.TTL, false
+	d.Class, d.Fallback, d.step, d.hashed = class, fallback, step, false
 	if n == nil {
-		d.Draw, d.picks, d.Set = nil, nil, 0
+		d.Draw, d.picks, d.Set, d.TTL = nil, nil, 0, 0
 		return
 	}
+	d.TTL = s.Steps[step].TTL
 	need, asIfUp := s.needs(f, fallback)
 	hash, bits, chance := uint64(0), uint8(0), uint32(r>>32)
 	for depth := 0; n.Kind != LeafNode; depth++ {

@@ -28,11 +28,11 @@ func TestTheLeastTTLCounts(t *testing.T) {
 		arms := []Arm{{Node: w.Add(leaf), Weight: 1, Live: leaf.Live, All: leaf.All}}
 		top := w.Add(Node{Kind: FirstNode, Arms: &arms, TTL: ttl[1], Depth: 1, Live: leaf.Live, All: leaf.All})
 		v := &View{Nodes: w.Freeze()}
-		s := &Service{ServiceInfo: &ServiceInfo{}, starts: [fewRules]uint16{0, 1, 1}, rules: 1, TTL: ttl[0], Steps: []uint32{top}}
+		s := &Service{ServiceInfo: &ServiceInfo{}, starts: [fewRules]uint16{0, 1, 1}, rules: 1, Steps: []Step{{top, ttl[0]}}}
 		var d Decision
 		v.Decide(&d, s, rr.IPv4, new(Client), Class{}, 1)
 		told := uint32(AnyTTL)
-		for _, ttl := range v.leaves(top, s.TTL) {
+		for _, ttl := range v.leaves(top, s.Steps[0].TTL) {
 			told = ttl
 		}
 		if want := min(ttl[0], ttl[1], ttl[2]); d.TTL != want || told != want {

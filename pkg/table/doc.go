@@ -9,7 +9,7 @@
 //	names of zones  one probe per suffix of the name, longest first; flat lines of 64 bytes (pkg/table/names)
 //	names of a zone the same kind of table; its value is a node: sets of records, delegation, wildcard, service (pkg/table/zones)
 //	partition       the client's network to the index of the first rule that matches, and the scope (pkg/geo)
-//	rule            steps of failover; a step is one pool, or several split by weight
+//	rule            steps of failover; a step is one pool, or several split by weight, and the rule's TTL
 //	draw            of a pool, one for each way of picking: alias table over rendered sets, or sticky buckets that rank endpoints
 //	                (pkg/table/draws)
 package table

@@ -23,6 +23,7 @@ type Explanation struct {
 	PlaceBits  uint8     // the length of the network over which Place is the same
 	Rule       string    // its name or number; empty when none matches
 	Matched    string    // the condition that matched, as in "geo EU"; empty in a rule for everyone
+	TTLFrom    string    // what set TTL, as in "rule europe", for people; empty where nothing is answered
 	Pools      []PoolInTurn
 	// Hashed: the client's network decides instead of chance. Shares are those of all networks that the rule is for, while this client
 	// always gets from the pool that is chosen, and with Fixed, this answer.
@@ -56,12 +57,41 @@ func (v *View) Explain(s *Service, f rr.Family, c *Client, r uint64) *Explanatio
 		e.Rule = RuleName(s.Spec, row)
 		e.Matched = v.matched(s, row, e)
 	}
+	e.TTLFrom = e.ttlFrom(row)
 	e.Hashed, e.Fixed = e.hashed, e.picks.Sticky()
 	e.row(v, row, row == last)
 	if row != last {
 		e.row(v, last, true)
 	}
 	return e
+}
+
+// RowTTL gives the TTL, in seconds, that is declared for a row.
+func RowTTL(s *spec.Service, row int) uint32 {
+	if row == len(s.Rules) { // lastResort's
+		return s.TTLSeconds()
+	}
+	return s.RuleTTLSeconds(row)
+}
+
+// ttlFrom tells what set the TTL of an answer to a client whose row is known.
+func (e *Explanation) ttlFrom(row int) string {
+	if e.Draw == nil {
+		return ""
+	}
+	s := e.Service
+	if from, end := s.Row(row); e.step < from || e.step >= end {
+		row = int(s.rules) // lastResort answers
+	}
+	switch ttl := s.Steps[e.step].TTL; {
+	case e.TTL < ttl:
+		return "what the alias leads to"
+	case ttl < RowTTL(s.Spec, row):
+		return "alias"
+	case row < int(s.rules) && s.Spec.Rules[row].TTL != nil:
+		return "rule " + RuleName(s.Spec, row)
+	}
+	return "service"
 }
 
 // matched tells which condition of a rule the asker meets.
@@ -110,7 +140,7 @@ func (e *Explanation) row(v *View, row int, last bool) {
 		if t.chosen = i == e.step; t.chosen {
 			t.share = 1
 		}
-		e.below(v, e.Service.Steps[i], t)
+		e.below(v, e.Service.Steps[i].Node, t)
 	}
 }
 

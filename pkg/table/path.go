@@ -144,11 +144,11 @@ func (p *Path) Place(v *View, c *Client) prefetch.Line {
 	if !p.asked {
 		return p.nothing()
 	}
-	n, _, fallback := v.enter(s, s.rowFor(class), p.family)
+	n, step, fallback := v.enter(s, s.rowFor(class), p.family)
 	if n == nil || fallback == AsIfUp {
 		return p.nothing()
 	}
-	if p.entry, p.TTL = n, min(s.TTL, n.TTL); n.Kind != LeafNode {
+	if p.entry, p.TTL = n, min(s.Steps[step].TTL, n.TTL); n.Kind != LeafNode {
 		return prefetch.At(n.Arms)
 	}
 	return prefetch.At(n.Draw)

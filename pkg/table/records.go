@@ -35,7 +35,7 @@ func (v *View) defaults(s *Service, f rr.Family) (data [][]byte, ttl uint32) {
 	}
 	for _, rule := range s.DefaultRules() {
 		for i, end := s.Row(rule); i < end; i++ {
-			for d, own := range v.leaves(s.Steps[i], s.TTL) {
+			for d, own := range v.leaves(s.Steps[i].Node, s.Steps[i].TTL) {
 				if data := d.Defaults(f, &x); len(data) > 0 {
 					return data, own
 				}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gti/gtm/pkg/dnswire"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/steer"
 	"github.com/gti/gtm/pkg/table/draws"
 	"github.com/gti/gtm/pkg/table/rr"
 	"github.com/gti/gtm/pkg/table/zones"
@@ -16,9 +17,8 @@ import (
 // What every query reads of it is one cache line; a view holds the lines of its services side by side.
 type Service struct {
 	*ServiceInfo
-	Steps  []uint32         // of all rows, one after the other: indexes of View.Nodes
+	Steps  []Step           // of all rows, one after the other
 	starts [fewRules]uint16 // as ServiceInfo.Index, where that has no more
-	TTL    uint32           // seconds; the most that answers have
 	Part   uint32           // of View.PartList
 	rules  uint16           // how many; each has a row of the same number, and the row behind the last one is lastResort's
 
@@ -28,6 +28,12 @@ type Service struct {
 	Pick    draws.Pick
 	Pending bool // an alias of what was never resolved: SERVFAIL
 	Metrics bool // Counting is there
+}
+
+// Step is what failover goes to next. It has the TTL of its row, so that a query need not ask whether the rule has one.
+type Step struct {
+	Node uint32 // of View.Nodes
+	TTL  uint32 // seconds, which an answer from here has at most; the node may have less
 }
 
 // ServiceInfo is what few queries read of a Service.
@@ -40,6 +46,18 @@ type ServiceInfo struct {
 	AliasOf  string
 	Index    []uint16       // row i has Steps[Index[i]:Index[i+1]]; nil once Settle has put it elsewhere
 	Counting *ServiceCounts // see Counts
+}
+
+// TTLs hashes the TTLs that steps of the service have, each once, in whatever order.
+func (s *Service) TTLs() (sum uint64) {
+	var seen []uint32
+	for _, at := range s.Steps {
+		if !slices.Contains(seen, at.TTL) {
+			seen = append(seen, at.TTL)
+			sum += steer.Hash(0, uint64(at.TTL))
+		}
+	}
+	return sum
 }
 
 // fewRules is so many places as fill the line.

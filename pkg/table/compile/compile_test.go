@@ -425,7 +425,7 @@ func TestABrokenMapHarmsOnlyItself(t *testing.T) {
 	if len(h.last) != 1 || h.last[0].Key.Kind != spec.KindMap {
 		t.Fatalf("broken: %v", h.last)
 	}
-	if ttl := h.service("plain.shop.gtm.example.").TTL; ttl != 7 {
+	if ttl := h.ttl("plain.shop.gtm.example."); ttl != 7 {
 		t.Errorf("another service's change was not taken: TTL %d", ttl)
 	}
 	h.expect("web.shop.gtm.example.", kansas, rr.IPv4, map[string]float64{"203.0.113.1": 1}) // the map's last good form
@@ -474,8 +474,8 @@ func TestServicesFollowTheFamiliesOfTheirPools(t *testing.T) {
 		Spec: &spec.Pool{Endpoints: []spec.Endpoint{{Name: "a", Addresses: []netip.Addr{netip.MustParseAddr("2001:db8::1"), {}}}}}}, 99}
 	h.apply(Change{Tenants: []TenantChange{{Tenant: "shop", Head: 99, Put: []Item{bad}}}})
 	h.put(service("web", "  ttl: 7s\n  rules: [{pools: [late]}]\n")[5:])
-	if s := h.service(host); s.TTL != 7 || !s.Serves(rr.IPv4) || s.Serves(rr.IPv6) {
-		t.Errorf("the pool is broken, and served in its last good form: TTL %d, %v", s.TTL, s.Families())
+	if s, ttl := h.service(host), h.ttl(host); ttl != 7 || !s.Serves(rr.IPv4) || s.Serves(rr.IPv6) {
+		t.Errorf("the pool is broken, and served in its last good form: TTL %d, %v", ttl, s.Families())
 	}
 }
 
@@ -668,7 +668,7 @@ func settledAnswersTheSame(t *testing.T, answers int) {
 	h := newHarness(t, testZone, testPools, service("web", fmt.Sprintf("  pick: sticky\n  answers: %d\n  rules: [{pools: [eu]}]\n", answers)))
 	s := h.service("web.shop.gtm.example.")
 	filled := func() bool {
-		return inside(h.view.Nodes.Ref(s.Steps[0]).Draw.From(rr.IPv4, false), "table", "filled", "v").Pointer() != 0
+		return inside(h.view.Nodes.Ref(s.Steps[0].Node).Draw.From(rr.IPv4, false), "table", "filled", "v").Pointer() != 0
 	}
 	ask := func() (all []byte) {
 		var room []byte

@@ -133,7 +133,7 @@ func TestDrawsAfterVerdictsAreThoseMadeFromNothing(t *testing.T) {
 func TestDrawsThatNothingChangedAreKept(t *testing.T) {
 	h := newHarness(t, testZone, testPools, service("web", "  rules: [{pools: [eu]}]\n"))
 	draw := func() (live, all *draws.Picks) {
-		d := h.view.Nodes.Ref(h.service("web.shop.gtm.example.").Steps[0]).Draw
+		d := h.view.Nodes.Ref(h.service("web.shop.gtm.example.").Steps[0].Node).Draw
 		return d.From(rr.IPv4, false), d.From(rr.IPv4, true)
 	}
 	h.verdict("eu", "a")

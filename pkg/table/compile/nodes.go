@@ -43,9 +43,12 @@ func (c *Compiler) addRows(out *table.Service, s *serviceState, p *plan, form dr
 	}
 	out.Index = append(out.Index, uint16(len(s.steps)))
 	s.steps = slices.Clip(s.steps)
-	out.Steps = make([]uint32, len(s.steps))
-	for i, n := range s.steps {
-		out.Steps[i] = n.slot
+	out.Steps = make([]table.Step, len(s.steps))
+	for row := range rows {
+		ttl := p.atMost(table.RowTTL(out.Spec, row))
+		for i := out.Index[row]; i < out.Index[row+1]; i++ {
+			out.Steps[i] = table.Step{Node: s.steps[i].slot, TTL: ttl}
+		}
 	}
 	out.Settle()
 	return nil

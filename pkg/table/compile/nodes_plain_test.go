@@ -6,9 +6,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gti/gtm/pkg/dnswire"
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/steer"
 	"github.com/gti/gtm/pkg/table"
 	"github.com/gti/gtm/pkg/table/draws"
@@ -58,6 +60,16 @@ type plainChoice struct {
 	set      int
 	fallback table.Fallback
 	hashed   bool
+	ttl      uint32
+}
+
+// plainTTL reads from the declaration what TTL a row has.
+func plainTTL(s *spec.Service, row int) uint32 {
+	ttl := s.TTL
+	if row < len(s.Rules) && s.Rules[row].TTL != nil {
+		ttl = s.Rules[row].TTL
+	}
+	return uint32(time.Duration(*ttl) / time.Second)
 }
 
 // plainWalk is the walk of one query.
@@ -69,16 +81,23 @@ type plainWalk struct {
 
 func (w *plainWalk) walk(rows [][]plainRef, row int) (c plainChoice) {
 	last := len(rows) - 1
+	from := last
 	switch {
 	case row != last && w.steps(&c, rows[row], false):
+		from = row
 	case w.steps(&c, rows[last], false):
 		c.fallback = table.LastResort
 	case w.s.Spec.AllDown == "servfail":
 		c.fallback = table.Refuse
-	case w.steps(&c, rows[last], true), w.steps(&c, rows[row], true):
+	case w.steps(&c, rows[last], true):
 		c.fallback = table.AsIfUp
+	case w.steps(&c, rows[row], true):
+		c.fallback, from = table.AsIfUp, row
 	default:
 		c.fallback = table.Refuse
+	}
+	if c.draw != nil {
+		c.ttl = plainTTL(w.s.Spec, from)
 	}
 	return c
 }
@@ -159,7 +178,8 @@ func TestNodesChooseAsStepsDo(t *testing.T) {
 		}
 	}
 	for what, least := range map[string]int{"": 3000, "hashed": 300, table.LastResort.String(): 100, table.AsIfUp.String(): 100, table.Refuse.String(): 100,
-		"direct": 300, "direct from lastResort": 20, "direct from a later step": 20, "coherent, direct": 5} {
+		"direct": 300, "direct from lastResort": 20, "direct from a later step": 20, "coherent, direct": 5,
+		"a rule's TTL": 500, "lastResort's TTL for a rule that has one": 20} {
 		if seen[what] < least {
 			t.Errorf("%q: %d queries, want %d at least; %v", what, seen[what], least, seen)
 		}
@@ -168,7 +188,7 @@ func TestNodesChooseAsStepsDo(t *testing.T) {
 
 func (h *harness) compareWalks(t *testing.T, s *table.Service, rows [][]plainRef, f rr.Family, c *table.Client, rnd *rand.Rand, seen map[string]int) {
 	t.Helper()
-	var d table.Decision
+	d := table.Decision{TTL: 77} // of a query before, which must not shine through
 	class, r := h.view.Classify(s, c), rnd.Uint64()
 	hash, bits := plainHash(c, class.Resolver)
 	w := plainWalk{s, f, r, hash}
@@ -178,10 +198,17 @@ func (h *harness) compareWalks(t *testing.T, s *table.Service, rows [][]plainRef
 		scope = max(scope, bits)
 	}
 	h.view.Decide(&d, s, f, c, class, r)
-	if d.Draw != want.draw || d.Set != want.set || d.Fallback != want.fallback || inside(d, "hashed").Bool() != want.hashed || d.Scope != scope {
+	if d.Draw != want.draw || d.Set != want.set || d.Fallback != want.fallback || inside(d, "hashed").Bool() != want.hashed || d.Scope != scope ||
+		d.TTL != want.ttl {
 		t.Fatalf("%s %s: %+v, want %+v scope %d", s.Spec.Host, f.Noun(), d, want, scope)
 	}
 	seen[d.Fallback.String()]++
+	if want.ttl != plainTTL(s.Spec, len(s.Spec.Rules)) && want.draw != nil {
+		seen["a rule's TTL"]++
+	}
+	if want.fallback == table.LastResort && want.ttl != plainTTL(s.Spec, rowOf(rows, class)) {
+		seen["lastResort's TTL for a rule that has one"]++
+	}
 	if want.hashed {
 		seen["hashed"]++
 	}
@@ -216,7 +243,7 @@ func (h *harness) compareDirect(t *testing.T, s *table.Service, row int, f rr.Fa
 	}
 	straight, step := false, int(inside(d, "step").Int())
 	if _, placed := p.ClassFor(s); placed && (d.Fallback == table.Normal || d.Fallback == table.LastResort) {
-		n := h.view.Nodes.Ref(s.Steps[step])
+		n := h.view.Nodes.Ref(s.Steps[step].Node)
 		straight = n.Kind == table.LeafNode && !n.Draw.From(f, false).Sticky()
 	}
 	if direct != straight {

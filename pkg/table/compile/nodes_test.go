@@ -151,8 +151,8 @@ func TestNodesOfAnyDepth(t *testing.T) {
 		need := []rr.FamilySet{0, 1<<rr.IPv4 | 1<<rr.IPv6}[n%2]
 		used := h.nodesUsed()
 		trees := []*tree{h.grow(t, rnd, 1+n%table.MaxDepth, need), h.grow(t, rnd, 2, need)}
-		s := &table.Service{ServiceInfo: &table.ServiceInfo{Index: []uint16{0, 1, 2}}, Need: need, Tiers: table.AllTiers, TTL: 60,
-			Steps: []uint32{trees[0].state.slot, trees[1].state.slot}}
+		s := &table.Service{ServiceInfo: &table.ServiceInfo{Index: []uint16{0, 1, 2}}, Need: need, Tiers: table.AllTiers,
+			Steps: []table.Step{{Node: trees[0].state.slot, TTL: 60}, {Node: trees[1].state.slot, TTL: 60}}}
 		s.Settle()
 		for range 8 {
 			h.randomVerdicts(rnd)
@@ -177,7 +177,7 @@ func TestNodesOfAnyDepth(t *testing.T) {
 				walked[d.Fallback]++
 			}
 		}
-		deepest = max(deepest, int(h.view.Nodes.Ref(s.Steps[0]).Depth))
+		deepest = max(deepest, int(h.view.Nodes.Ref(s.Steps[0].Node).Depth))
 		for _, tree := range trees {
 			h.c.releaseNode(tree.state)
 		}
@@ -221,7 +221,7 @@ func TestServicesShareNodes(t *testing.T) {
 	const split, coherent = "  rules: [{pools: [{pool: eu, weight: 7}, {pool: us, weight: 3}]}", "  coherent: true\n"
 	h := newHarness(t, testZone, testPools, service("web", split+"]\n"), service("more", split+"]\n"), service("coherent", coherent+split+"]\n"),
 		service("four", coherent+split+", {pools: [sg]}]\n"))
-	step := func(name string) uint32 { return h.service(name + ".shop.gtm.example.").Steps[0] }
+	step := func(name string) uint32 { return h.service(name + ".shop.gtm.example.").Steps[0].Node }
 	if step("web") != step("more") || step("web") == step("coherent") || step("coherent") == step("four") || len(h.c.nodes) != 3 {
 		t.Errorf("%d, %d, %d and %d of %d nodes", step("web"), step("more"), step("coherent"), step("four"), len(h.c.nodes))
 	}
@@ -254,7 +254,7 @@ func TestASplitThatIsDownFollowsItsPools(t *testing.T) {
 // TestVerdictsReachOnlyWhatTheyChange: a node above a leaf is made anew when the leaf's families change, and not for other news.
 func TestVerdictsReachOnlyWhatTheyChange(t *testing.T) {
 	h := newHarness(t, testZone, testPools, service("web", "  rules: [{pools: [{pool: eu, weight: 7}, {pool: us, weight: 3}]}]\n"))
-	at := func() *[]table.Arm { return h.view.Nodes.Ref(h.service("web.shop.gtm.example.").Steps[0]).Arms }
+	at := func() *[]table.Arm { return h.view.Nodes.Ref(h.service("web.shop.gtm.example.").Steps[0].Node).Arms }
 	before := at()
 	if h.verdict("eu", "a"); at() != before { // b is up
 		t.Error("the split was made anew, though both pools give what they gave")

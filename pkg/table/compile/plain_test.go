@@ -216,8 +216,8 @@ func randomRules(rnd *rand.Rand) string {
 		b.WriteString("  allDown: servfail\n")
 	}
 	b.WriteString("  rules:\n")
-	for range rnd.IntN(4) {
-		fmt.Fprintf(&b, "    - {when: %s, pools: %s}\n", whens[rnd.IntN(len(whens))], pools())
+	for i := range rnd.IntN(4) {
+		fmt.Fprintf(&b, "    - {when: %s, pools: %s%s}\n", whens[rnd.IntN(len(whens))], pools(), []string{", ttl: 20s", "", ", ttl: 5m", ", ttl: 0s"}[i])
 	}
 	fmt.Fprintf(&b, "    - {pools: %s}\n", pools())
 	if rnd.IntN(2) == 0 {

@@ -56,10 +56,7 @@ func (c *Compiler) planSteered(k spec.Key, eff *spec.Service, owner spec.Key, tt
 	}
 	as := *s.compiled.Spec
 	as.Host, as.Alias, as.Metrics, as.SVCB = eff.Host, eff.Alias, eff.Metrics, nil
-	if ttl != nil && *ttl < *as.TTL {
-		as.TTL = ttl
-	}
-	return &plan{eff: &as, tenant: owner.Tenant, aliasOf: owner.Tenant + "/" + owner.Name}, nil
+	return &plan{eff: &as, tenant: owner.Tenant, aliasOf: owner.Tenant + "/" + owner.Name, ttl: ttl}, nil
 }
 
 // planContent leads to a name of a zone that has addresses.
@@ -113,7 +110,7 @@ func (c *Compiler) planOutside(eff *spec.Service, t Target) (*plan, error) {
 // newPending makes a service that answers SERVFAIL. It claims to have both families, so that nobody is told that one does not exist.
 func (c *Compiler) newPending(k spec.Key, p *plan, s *serviceState) (*table.Service, error) {
 	out := &table.Service{ServiceInfo: &table.ServiceInfo{Tenant: k.Tenant, Name: k.Name, Spec: p.eff, AliasOf: p.aliasOf},
-		TTL: p.eff.TTLSeconds(), Pending: true, Pick: draws.All}
+		Pending: true, Pick: draws.All}
 	out.Served = 1<<rr.IPv4 | 1<<rr.IPv6
 	var err error
 	out.Part, err = c.takePart(&spec.Service{}, s)

@@ -161,7 +161,7 @@ func (s *serviceState) toldOf(f rr.Family, rules []int) uint64 {
 	}
 	for _, rule := range rules {
 		for i, end := s.compiled.Row(rule); i < end; i++ {
-			for d, ttl := range s.steps[i].leaves(s.compiled.TTL) {
+			for d, ttl := range s.steps[i].leaves(s.compiled.Steps[i].TTL) {
 				if h := d.toldOf(f); h != toldNothing {
 					return steer.Hash(h, uint64(ttl))
 				}

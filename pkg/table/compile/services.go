@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
@@ -136,7 +135,7 @@ func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *service
 	}
 	out.Counting = sameCounts(counts, out)
 	out.Metrics = out.Counting != nil
-	out.Sigs = out.Sigs.KeptFor(c.zones[fresh.zone].signer, fresh.host, out.TTL)
+	out.Sigs = out.Sigs.KeptFor(c.zones[fresh.zone].signer, fresh.host, out.TTLs())
 	c.serviceSlots.Set(fresh.slot, *out)
 	c.releaseNodes(s.steps)
 	for _, p := range s.uses {
@@ -181,8 +180,7 @@ func (c *Compiler) newService(k spec.Key, p *plan, s *serviceState) (*table.Serv
 		return c.newPending(k, p, s)
 	}
 	eff := p.eff
-	out := &table.Service{ServiceInfo: &table.ServiceInfo{Tenant: k.Tenant, Name: k.Name, Spec: eff, AliasOf: p.aliasOf},
-		TTL: uint32(time.Duration(*eff.TTL) / time.Second), Tiers: uint8(table.AllTiers)}
+	out := &table.Service{ServiceInfo: &table.ServiceInfo{Tenant: k.Tenant, Name: k.Name, Spec: eff, AliasOf: p.aliasOf}, Tiers: uint8(table.AllTiers)}
 	if eff.AllDown == "servfail" {
 		out.Tiers = table.HealthTiers
 	}

@@ -274,7 +274,16 @@ type Geography struct {
 // plan is what a service is compiled from.
 type plan struct {
 	eff     *spec.Service
-	tenant  string // whose pools the rules name
-	aliasOf string // what it leads to, for people; empty: it is no alias
-	pending bool   // it leads to what has never been resolved
+	tenant  string         // whose pools the rules name
+	aliasOf string         // what it leads to, for people; empty: it is no alias
+	pending bool           // it leads to what has never been resolved
+	ttl     *spec.Duration // of the alias, which bounds those of the service that it leads to; nil: it has none
+}
+
+// atMost bounds the TTL of a row, in seconds, by that of the alias.
+func (p *plan) atMost(ttl uint32) uint32 {
+	if p.ttl == nil {
+		return ttl
+	}
+	return min(ttl, p.ttl.WholeSeconds())
 }

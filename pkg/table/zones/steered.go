@@ -10,12 +10,12 @@ import (
 )
 
 // SteeredSigs are the signatures of a service's alternative sets. They outlive changes of health and of the service, as long as
-// host, TTL and keys stay.
+// host, TTLs and keys stay.
 type SteeredSigs struct {
 	known  atomic.Pointer[sigTable] // what queries read comes first
 	signer *Signer
 	owner  []byte
-	ttl    uint32
+	ttls   uint64     // Service.TTLs, so that signatures of a TTL that nothing has any more make room
 	mu     sync.Mutex // of writers
 }
 
@@ -77,14 +77,14 @@ func (s *SteeredSigs) put(id uint64, sig *signature) {
 
 // KeptFor gives the signatures of a service at a host of a zone: the same ones as long as what they cover stays. s may be nil, as may
 // the signer of a zone that is not signed.
-func (s *SteeredSigs) KeptFor(by *Signer, host string, ttl uint32) *SteeredSigs {
+func (s *SteeredSigs) KeptFor(by *Signer, host string, ttls uint64) *SteeredSigs {
 	if by == nil {
 		return nil
 	}
-	if s != nil && s.signer == by && string(s.owner) == host && s.ttl == ttl {
+	if s != nil && s.signer == by && string(s.owner) == host && s.ttls == ttls {
 		return s
 	}
-	return &SteeredSigs{signer: by, owner: []byte(host), ttl: ttl}
+	return &SteeredSigs{signer: by, owner: []byte(host), ttls: ttls}
 }
 
 // SteeredSet is what a service answers, to be signed.
