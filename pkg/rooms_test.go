@@ -34,6 +34,33 @@ var parts = map[string][]part{
 		{"writing", "judge commit verdicts keysets putback"},
 		{"the world", "observe release edges vantage"},
 	},
+	"pkg/table": { // what a query runs; below it names, rr, draws and zones, above it compile: see the packages in its folder
+		{"clients, services and nodes", "client service node"},
+		{"views", "view outward doc"},
+		{"decisions", "decision"},
+		{"on the way to an answer", "path"},
+		{"for people and secondaries", "explain records"},
+	},
+	"pkg/table/compile": { // writes
+		{"what is told and known", "news state doc"},
+		{"aliases, catalogs and keys", "alias catalog keys"},
+		{"compiled ahead, and partitions", "geo ahead"},
+		{"pools and nodes", "nodes pools"},
+		{"zones", "serial zones"},
+		{"services", "plan services"},
+		{"changes", "compiler"},
+	},
+	"pkg/table/draws": {
+		{"as a query draws", "draw joint doc"},
+		{"made of pools", "render compile defaults"},
+	},
+	"pkg/table/zones": {
+		{"zones as read", "zone sets lookup"},
+		{"signatures as read", "signer signed steered presigned"},
+		{"zones as secondaries read them", "records"},
+		{"zones as made", "build shorten additional special presign serial"},
+		{"made from an old form", "remake*"},
+	},
 	"pkg/serve": { // handling, guards, datagrams, streams: see the packages in its folder
 		{"names", "serve"},
 		{"configuration", "config"},
@@ -76,7 +103,6 @@ var wide = map[string]int{
 	"pkg/control":  23,
 	"pkg/geo":      32,
 	"pkg/spec":     37,
-	"pkg/table":    34,
 	"pkg/transfer": 18,
 }
 

@@ -108,7 +108,11 @@ func (a *app) showExplanation(e *api.Explanation) {
 		a.printf("fallback %s\n", a.paint(odd, e.Fallback))
 	}
 	records := strings.Join(e.Answer.Records, ", ")
-	a.printf("answer   %s %s (TTL %ds)\n", e.Answer.Type, orDash(records), e.Answer.TTL)
+	ttl := fmt.Sprintf("TTL %ds", e.Answer.TTL)
+	if e.Answer.TTLFrom != "" {
+		ttl += ", " + e.Answer.TTLFrom
+	}
+	a.printf("answer   %s %s (%s)\n", e.Answer.Type, orDash(records), ttl)
 	for i := range e.Pools {
 		a.showPoolInTurn(&e.Pools[i])
 	}

@@ -18,7 +18,7 @@ import (
 
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/compile"
 )
 
 // Config says whom to ask, and what to do with the answers.
@@ -32,7 +32,7 @@ type Config struct {
 	// File keeps the last good results. Empty: they are lost at the end.
 	File string
 	// Deliver is told each target whose addresses or TTL changed. Run calls it, one call at a time; it may block until ctx ends.
-	Deliver    func(ctx context.Context, t table.Target, r *table.Resolved)
+	Deliver    func(ctx context.Context, t compile.Target, r *compile.Resolved)
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer // nil: no metrics
 	Now        func() time.Time
@@ -48,8 +48,8 @@ type Keeper struct {
 	wake    chan struct{}
 
 	mu      sync.Mutex
-	targets map[table.Target]*target
-	kept    map[table.Target]*target // read from File, not wanted yet
+	targets map[compile.Target]*target
+	kept    map[compile.Target]*target // read from File, not wanted yet
 	queues  [lanes]queue
 	changed map[*target]bool // to be delivered
 	unsaved bool
@@ -59,10 +59,10 @@ type Keeper struct {
 
 // target is what is known of one.
 type target struct {
-	table.Target
+	compile.Target
 	names     []string // of places, in order; the first is everywhere
 	entries   map[string]*entry
-	delivered *table.Resolved
+	delivered *compile.Resolved
 }
 
 // everywhere is the place of clients that no other place is for.
@@ -92,7 +92,7 @@ type result struct {
 
 // State tells of a target, for people.
 type State struct {
-	table.Target
+	compile.Target
 	Addresses []netip.Addr // for those that no place is told apart for
 	Resolved  time.Time    // when that was last resolved well; zero: never
 	Failing   int          // how many of its questions failed last time
@@ -112,8 +112,8 @@ func New(cfg Config) (*Keeper, error) {
 	}
 	cfg.Timeout = cmp.Or(cfg.Timeout, 2*time.Second)
 	cfg.Shortest, cfg.Longest = cmp.Or(cfg.Shortest, 5*time.Second), cmp.Or(cfg.Longest, time.Hour)
-	k := &Keeper{cfg: cfg, log: cfg.Logger, wake: make(chan struct{}, 1), targets: map[table.Target]*target{},
-		kept: map[table.Target]*target{}, changed: map[*target]bool{}, samples: map[bool][]geo.Sample{}}
+	k := &Keeper{cfg: cfg, log: cfg.Logger, wake: make(chan struct{}, 1), targets: map[compile.Target]*target{},
+		kept: map[compile.Target]*target{}, changed: map[*target]bool{}, samples: map[bool][]geo.Sample{}}
 	if err := k.load(); err != nil {
 		k.log.Error("the results of aliases on disk cannot be used; they are resolved anew", "error", err)
 	}
@@ -123,10 +123,10 @@ func New(cfg Config) (*Keeper, error) {
 }
 
 // Kept gives the results that File kept.
-func (k *Keeper) Kept() map[table.Target]*table.Resolved {
+func (k *Keeper) Kept() map[compile.Target]*compile.Resolved {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	out := map[table.Target]*table.Resolved{}
+	out := map[compile.Target]*compile.Resolved{}
 	for t, of := range k.kept {
 		if r := of.resolved(); r != nil {
 			of.delivered, out[t] = r, r
@@ -137,14 +137,14 @@ func (k *Keeper) Kept() map[table.Target]*table.Resolved {
 
 // Want says what is to be resolved from now on; atlas gives the networks that stand for places. It gives what was wanted or
 // kept until now, and is no more.
-func (k *Keeper) Want(targets []table.Target, atlas *geo.Atlas) (gone []table.Target) {
+func (k *Keeper) Want(targets []compile.Target, atlas *geo.Atlas) (gone []compile.Target) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.atlas != atlas {
 		k.atlas = atlas
 		clear(k.samples)
 	}
-	wanted := map[table.Target]bool{}
+	wanted := map[compile.Target]bool{}
 	for _, t := range targets {
 		wanted[t] = true
 		if k.targets[t] == nil {
@@ -154,7 +154,7 @@ func (k *Keeper) Want(targets []table.Target, atlas *geo.Atlas) (gone []table.Ta
 		}
 		k.arrange(k.targets[t])
 	}
-	for _, list := range []map[table.Target]*target{k.targets, k.kept} {
+	for _, list := range []map[compile.Target]*target{k.targets, k.kept} {
 		for t, of := range list {
 			if wanted[t] {
 				continue
@@ -221,18 +221,18 @@ func (k *Keeper) wakeUp() {
 }
 
 // resolved puts the results together; nil as long as there is none for everywhere.
-func (t *target) resolved() *table.Resolved {
+func (t *target) resolved() *compile.Resolved {
 	general := t.entries[everywhere]
 	if general == nil || general.result.At.IsZero() {
 		return nil
 	}
-	r := &table.Resolved{TTL: general.result.TTL, Addresses: general.result.Addresses}
+	r := &compile.Resolved{TTL: general.result.TTL, Addresses: general.result.Addresses}
 	for _, name := range t.names[1:] {
 		p := t.entries[name].result
 		if !p.At.IsZero() {
 			r.TTL = min(r.TTL, p.TTL)
 		}
-		r.Places = append(r.Places, table.Placed{Place: name, Addresses: p.Addresses})
+		r.Places = append(r.Places, compile.Placed{Place: name, Addresses: p.Addresses})
 	}
 	return r
 }
@@ -241,7 +241,7 @@ func (t *target) resolved() *table.Resolved {
 func (k *Keeper) deliver(ctx context.Context) {
 	type delivery struct {
 		of *target
-		r  *table.Resolved
+		r  *compile.Resolved
 	}
 	var list []delivery
 	k.mu.Lock()

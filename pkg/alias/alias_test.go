@@ -19,7 +19,7 @@ import (
 
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/compile"
 )
 
 // within bounds what must happen; only a test that fails waits so long.
@@ -119,24 +119,24 @@ func (r *recursor) questions() []string {
 	return slices.Clone(r.seen)
 }
 
-var cdn = table.Target{Host: "www.cdn.example."}
+var cdn = compile.Target{Host: "www.cdn.example."}
 
 // keeper is a Keeper at work, and what it delivered.
 type keeper struct {
 	*Keeper
 	t    *testing.T
-	news chan *table.Resolved
+	news chan *compile.Resolved
 	stop func()
 	reg  *prometheus.Registry
 }
 
-func work(t *testing.T, file string, atlas *geo.Atlas, resolver netip.AddrPort, targets ...table.Target) *keeper {
+func work(t *testing.T, file string, atlas *geo.Atlas, resolver netip.AddrPort, targets ...compile.Target) *keeper {
 	t.Helper()
-	k := &keeper{t: t, news: make(chan *table.Resolved, 1000), reg: prometheus.NewRegistry()}
+	k := &keeper{t: t, news: make(chan *compile.Resolved, 1000), reg: prometheus.NewRegistry()}
 	var err error
 	k.Keeper, err = New(Config{Resolvers: []netip.AddrPort{resolver}, Timeout: time.Second, Shortest: 20 * time.Millisecond,
 		Longest: 50 * time.Millisecond,
-		File:    file, Deliver: func(_ context.Context, _ table.Target, r *table.Resolved) { k.news <- r }, Registerer: k.reg})
+		File:    file, Deliver: func(_ context.Context, _ compile.Target, r *compile.Resolved) { k.news <- r }, Registerer: k.reg})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func work(t *testing.T, file string, atlas *geo.Atlas, resolver netip.AddrPort, 
 }
 
 // until waits for a delivery that ok likes.
-func (k *keeper) until(what string, ok func(*table.Resolved) bool) *table.Resolved {
+func (k *keeper) until(what string, ok func(*compile.Resolved) bool) *compile.Resolved {
 	k.t.Helper()
 	for end := time.After(within); ; {
 		select {
@@ -193,9 +193,9 @@ func TestRefreshesAndKeepsTheLastGoodResult(t *testing.T) {
 		t.Errorf("%v targets are told as unresolved", got)
 	}
 	r.zone("@ 1 A 192.0.2.1")
-	k.until("it is resolved", func(r *table.Resolved) bool { return has(r.Addresses, "192.0.2.1") })
+	k.until("it is resolved", func(r *compile.Resolved) bool { return has(r.Addresses, "192.0.2.1") })
 	r.zone("@ 1 A 192.0.2.2", "@ 1 AAAA 2001:db8::2")
-	k.until("it is refreshed", func(r *table.Resolved) bool { return has(r.Addresses, "192.0.2.2", "2001:db8::2") })
+	k.until("it is refreshed", func(r *compile.Resolved) bool { return has(r.Addresses, "192.0.2.2", "2001:db8::2") })
 	for _, fault := range []func(m *dns.Msg, network, subnet string){
 		func(m *dns.Msg, _, _ string) { m.Rcode = dns.RcodeServerFailure },
 		func(m *dns.Msg, _, _ string) { m.Rcode = dns.RcodeNameError },
@@ -223,7 +223,7 @@ func TestRefreshesAndKeepsTheLastGoodResult(t *testing.T) {
 		}
 	}
 	r.zone("@ 1 A 192.0.2.4")
-	k.until("a family that is gone", func(r *table.Resolved) bool { return has(r.Addresses, "192.0.2.4") })
+	k.until("a family that is gone", func(r *compile.Resolved) bool { return has(r.Addresses, "192.0.2.4") })
 }
 
 func (k *keeper) gather(name string) float64 {
@@ -262,8 +262,8 @@ func TestByContinent(t *testing.T) {
 			fill(t, m, "@ 30 A 192.0.2.3")
 		}
 	})
-	k := work(t, "", atlas, r.addr, table.Target{Host: cdn.Host, By: spec.ByContinent})
-	got := k.until("all but one are resolved", func(r *table.Resolved) bool {
+	k := work(t, "", atlas, r.addr, compile.Target{Host: cdn.Host, By: spec.ByContinent})
+	got := k.until("all but one are resolved", func(r *compile.Resolved) bool {
 		n := 0
 		for _, p := range r.Places {
 			n += len(p.Addresses)
@@ -291,9 +291,9 @@ func TestWantedNoMore(t *testing.T) {
 	r := newRecursor(t)
 	r.zone("@ 1 A 192.0.2.1")
 	k := work(t, "", nil, r.addr, cdn)
-	k.until("it is resolved", func(*table.Resolved) bool { return true })
-	other := table.Target{Host: "other.example."}
-	if gone := k.Want([]table.Target{other}, nil); !slices.Equal(gone, []table.Target{cdn}) {
+	k.until("it is resolved", func(*compile.Resolved) bool { return true })
+	other := compile.Target{Host: "other.example."}
+	if gone := k.Want([]compile.Target{other}, nil); !slices.Equal(gone, []compile.Target{cdn}) {
 		t.Errorf("gone %v", gone)
 	}
 	k.untilState("the other is resolved", func(s State) bool { return s.Target == other && !s.Resolved.IsZero() })
@@ -314,7 +314,7 @@ func TestResultsOutliveARestart(t *testing.T) {
 	r := newRecursor(t)
 	r.zone("@ 1 A 192.0.2.1")
 	first := work(t, file, nil, r.addr, cdn)
-	first.until("it is resolved", func(*table.Resolved) bool { return true })
+	first.until("it is resolved", func(*compile.Resolved) bool { return true })
 	first.stop()
 
 	second := asker(t)
@@ -326,7 +326,8 @@ func TestResultsOutliveARestart(t *testing.T) {
 	if len(kept) != 1 || !has(kept[cdn].Addresses, "192.0.2.1") {
 		t.Fatalf("kept %+v", kept)
 	}
-	if gone := second.Want([]table.Target{cdn}, nil); len(gone) != 0 || len(second.States()) != 1 || second.States()[0].Resolved.IsZero() {
+	gone := second.Want([]compile.Target{cdn}, nil)
+	if len(gone) != 0 || len(second.States()) != 1 || second.States()[0].Resolved.IsZero() {
 		t.Errorf("gone %v, states %+v", gone, second.States())
 	}
 	if gone := asker(t).Want(nil, nil); len(gone) != 0 {
@@ -365,7 +366,7 @@ func TestMetricsAreWellFormed(t *testing.T) {
 	r := newRecursor(t)
 	r.zone("@ 1 A 192.0.2.1")
 	k := work(t, "", nil, r.addr, cdn)
-	k.until("it is resolved", func(*table.Resolved) bool { return true })
+	k.until("it is resolved", func(*compile.Resolved) bool { return true })
 	if problems, err := testutil.GatherAndLint(k.reg); err != nil || len(problems) > 0 {
 		t.Errorf("%v, %v", problems, err)
 	}

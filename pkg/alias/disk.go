@@ -12,7 +12,7 @@ import (
 
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/compile"
 )
 
 // onDisk is the form of the file.
@@ -55,7 +55,7 @@ func (k *Keeper) load() error {
 }
 
 // decode reads what encode wrote, and trusts it no more than an answer.
-func decode(data []byte) (map[table.Target]*target, error) {
+func decode(data []byte) (map[compile.Target]*target, error) {
 	var file onDisk
 	if err := json.Unmarshal(data, &file); err != nil {
 		return nil, err
@@ -63,13 +63,13 @@ func decode(data []byte) (map[table.Target]*target, error) {
 	if file.Version != diskVersion {
 		return nil, fmt.Errorf("version %d is unknown", file.Version)
 	}
-	out := map[table.Target]*target{}
+	out := map[compile.Target]*target{}
 	for _, d := range file.Targets {
 		host, err := spec.CanonicalName(d.Host)
 		if err != nil || host != d.Host {
 			return nil, fmt.Errorf("%q is no host", d.Host)
 		}
-		t := &target{Target: table.Target{Host: host, By: d.By}, names: []string{everywhere}, entries: map[string]*entry{}}
+		t := &target{Target: compile.Target{Host: host, By: d.By}, names: []string{everywhere}, entries: map[string]*entry{}}
 		for _, p := range d.Places {
 			if _, err := geo.ParsePlace(p.Place); err != nil && p.Place != everywhere {
 				return nil, fmt.Errorf("%s: %w", host, err)

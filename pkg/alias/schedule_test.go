@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/compile"
 )
 
 // TestLaggardsLeaveRoom: hosts whose servers do not answer take a part of the workers, however many they are.
@@ -24,9 +24,9 @@ func TestLaggardsLeaveRoom(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var dead []table.Target
+	var dead []compile.Target
 	for i := range 10 * workers {
-		dead = append(dead, table.Target{Host: fmt.Sprintf("h%d.dead.example.", i)})
+		dead = append(dead, compile.Target{Host: fmt.Sprintf("h%d.dead.example.", i)})
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	s := newScheduler(k)
@@ -51,9 +51,9 @@ func TestLaggardsLeaveRoom(t *testing.T) {
 	if s.busy != laggards || s.late != laggards {
 		t.Errorf("%d laggards are asked, %d in all; want %d", s.late, s.busy, laggards)
 	}
-	k.Want(append(dead, table.Target{Host: "alive.example."}), nil)
+	k.Want(append(dead, compile.Target{Host: "alive.example."}), nil)
 	s.start(ctx)
-	if e := k.targets[table.Target{Host: "alive.example."}].entries[everywhere]; e.at != -1 || s.busy != laggards+1 {
+	if e := k.targets[compile.Target{Host: "alive.example."}].entries[everywhere]; e.at != -1 || s.busy != laggards+1 {
 		t.Errorf("the host that is alive waits for the dead: %d are asked", s.busy)
 	}
 	drain(0, s.busy)

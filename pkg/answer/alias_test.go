@@ -9,7 +9,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/compile"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
@@ -25,7 +25,7 @@ name: outside
 spec: {host: beyond.gtm.example., alias: {to: www.cdn.example., by: continent}}
 `
 
-var outside = table.Target{Host: "www.cdn.example.", By: spec.ByContinent}
+var outside = compile.Target{Host: "www.cdn.example.", By: spec.ByContinent}
 
 // withAliases adds aliases to a server.
 func withAliases(t *testing.T) *server {
@@ -48,9 +48,9 @@ func (s *server) resolveFor(ttl uint32, addresses, european string) {
 		}
 		return out
 	}
-	places := []table.Placed{{Place: "EU", Addresses: parse(european)}}
-	s.SetResolved(outside, &table.Resolved{TTL: ttl, Addresses: parse(addresses), Places: places})
-	s.Change(table.Change{})
+	places := []compile.Placed{{Place: "EU", Addresses: parse(european)}}
+	s.SetResolved(outside, &compile.Resolved{TTL: ttl, Addresses: parse(addresses), Places: places})
+	s.Change(compile.Change{})
 }
 
 // european is a network of Europe.

@@ -17,6 +17,7 @@ import (
 	"github.com/gti/gtm/pkg/gtmtest/views"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/compile"
 	"github.com/gti/gtm/pkg/zone"
 )
 
@@ -31,10 +32,10 @@ func steeredView(b *testing.B, n int) *atomic.Pointer[table.View] {
 	if err != nil {
 		b.Fatal(err)
 	}
-	platform := table.TenantChange{Tenant: spec.Platform, Head: 1}
-	platform.Put = append(platform.Put, table.Item{Generation: 1, Resource: &spec.Resource{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone,
+	platform := compile.TenantChange{Tenant: spec.Platform, Head: 1}
+	platform.Put = append(platform.Put, compile.Item{Generation: 1, Resource: &spec.Resource{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone,
 		Name: "bench.example."}, Spec: &spec.Zone{Content: content, Grants: map[string][]string{"job": {"bench.example."}}}}})
-	job := table.TenantChange{Tenant: "job", Head: 1}
+	job := compile.TenantChange{Tenant: "job", Head: 1}
 	var rules []spec.Rule
 	for i, continent := range []string{"EU", "NA", "AS", ""} {
 		pool := fmt.Sprintf("pool%d", i)
@@ -42,7 +43,7 @@ func steeredView(b *testing.B, n int) *atomic.Pointer[table.View] {
 			return []netip.Addr{netip.MustParseAddr(fmt.Sprintf("192.0.2.%d", 10*i+last))}
 		}
 		three, one := 3, 1
-		job.Put = append(job.Put, table.Item{Generation: 1, Resource: &spec.Resource{Key: spec.Key{Tenant: "job", Kind: spec.KindPool, Name: pool},
+		job.Put = append(job.Put, compile.Item{Generation: 1, Resource: &spec.Resource{Key: spec.Key{Tenant: "job", Kind: spec.KindPool, Name: pool},
 			Spec: &spec.Pool{Endpoints: []spec.Endpoint{{Name: "a", Addresses: address(1), Weight: &three}, {Name: "b", Addresses: address(2), Weight: &one}}}}})
 		rule := spec.Rule{Pools: []spec.PoolRef{{Pool: pool}}}
 		if continent != "" {
@@ -52,11 +53,11 @@ func steeredView(b *testing.B, n int) *atomic.Pointer[table.View] {
 	}
 	for i := range n {
 		name := fmt.Sprintf("w%d", i)
-		job.Put = append(job.Put, table.Item{Generation: 1, Resource: &spec.Resource{Key: spec.Key{Tenant: "job", Kind: spec.KindService, Name: name},
+		job.Put = append(job.Put, compile.Item{Generation: 1, Resource: &spec.Resource{Key: spec.Key{Tenant: "job", Kind: spec.KindService, Name: name},
 			Spec: &spec.Service{Host: name + ".bench.example.", Rules: rules}}})
 	}
-	c := table.NewCompiler(table.Config{Seed: 1, Workers: 1}, atlas)
-	c.Apply(table.Change{Full: true, Tenants: []table.TenantChange{platform, job}})
+	c := compile.New(compile.Config{Seed: 1, Workers: 1}, atlas)
+	c.Apply(compile.Change{Full: true, Tenants: []compile.TenantChange{platform, job}})
 	v, broken, _ := c.Compile(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC))
 	if len(broken) > 0 {
 		b.Fatalf("broken: %v", broken[0])

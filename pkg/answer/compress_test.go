@@ -12,7 +12,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/compile"
 	"github.com/gti/gtm/pkg/zone"
 )
 
@@ -100,7 +100,7 @@ func TestShortNamesAreTheZonesNames(t *testing.T) {
 			continue // a CNAME beside other records, or above the names that an NS record needs
 		}
 		s := newServer(t)
-		s.Change(table.Change{Tenants: []table.TenantChange{{Tenant: spec.Platform, Head: 42, Put: []table.Item{{Generation: 42,
+		s.Change(compile.Change{Tenants: []compile.TenantChange{{Tenant: spec.Platform, Head: 42, Put: []compile.Item{{Generation: 42,
 			Resource: &spec.Resource{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: namesOrigin}, Spec: &spec.Zone{Content: text}}}}}}})
 		known := recordsOf(t, text)
 		for range 300 {
@@ -263,7 +263,7 @@ func TestManyNameServersAreNotCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := newServer(t)
-	s.Change(table.Change{Tenants: []table.TenantChange{{Tenant: spec.Platform, Head: 42, Put: []table.Item{{Generation: 42,
+	s.Change(compile.Change{Tenants: []compile.TenantChange{{Tenant: spec.Platform, Head: 42, Put: []compile.Item{{Generation: 42,
 		Resource: &spec.Resource{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: namesOrigin}, Spec: &spec.Zone{Content: text}}}}}}})
 	wire, r := s.wire(query(t, "www.cut."+namesOrigin, "A")), new(dns.Msg)
 	if err := r.Unpack(wire); err != nil {

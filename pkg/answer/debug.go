@@ -123,10 +123,14 @@ func explainLines(e *table.Explanation, id string) []string {
 			rule += " (" + e.Matched + ")"
 		}
 	}
+	ttl := ""
+	if e.TTLFrom != "" {
+		ttl = fmt.Sprintf(", ttl %ds (%s)", e.TTL, e.TTLFrom)
+	}
 	lines := []string{
 		fmt.Sprintf("%s/%s at %s@%d, edge %s", e.Service.Tenant, e.Service.Name, e.Service.Tenant, e.Generation, id),
 		who + e.Asker.Prefix().String() + " " + placeText(e.Place.String(), e.Place.ASN, e.Asker, e.PlaceBits),
-		fmt.Sprintf("%s, scope /%d", rule, e.Scope),
+		fmt.Sprintf("%s, scope /%d%s", rule, e.Scope, ttl),
 	}
 	if e.Service.AliasOf != "" {
 		lines = append(lines, "alias of "+e.Service.AliasOf)

@@ -6,12 +6,13 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/compile"
 )
 
 // TestExplainShowsTheBrake: an endpoint that was seen to fail and is held must not look like one that is well.
 func TestExplainShowsTheBrake(t *testing.T) {
 	s := newServer(t)
-	s.Change(table.Change{Verdicts: []health.Verdict{{Pool: health.PoolID{Tenant: "shop", Pool: "eu"}, Frozen: true,
+	s.Change(compile.Change{Verdicts: []health.Verdict{{Pool: health.PoolID{Tenant: "shop", Pool: "eu"}, Frozen: true,
 		Endpoints: map[string]health.Finding{"a": {State: health.Up, Score: 1, Reason: "held by the brake: status 503"}, "b": {State: health.Up, Score: 1}}}}})
 	got := text(s.ask(query(t, "web.shop.gtm.example._explain.gtm.example.", "TXT", "ecs=91.198.174.0/24"), true).Answer)
 	for _, want := range []string{"pool eu up: 1 of 2 endpoints healthy, 1 held by the brake, frozen by the brake", "score 1 up, held by the brake: status 503, share 75%", "score 1 up, share 25%"} {
@@ -25,7 +26,7 @@ func TestExplainShowsTheBrake(t *testing.T) {
 func TestExplainShowsTheSharesOfWhatIsAllDown(t *testing.T) {
 	s := newServer(t)
 	for _, pool := range []string{"eu", "us"} {
-		s.Change(table.Change{Verdicts: []health.Verdict{{Pool: health.PoolID{Tenant: "shop", Pool: pool}, Endpoints: map[string]health.Finding{
+		s.Change(compile.Change{Verdicts: []health.Verdict{{Pool: health.PoolID{Tenant: "shop", Pool: pool}, Endpoints: map[string]health.Finding{
 			"a": {State: health.Down, Reason: "status 503"}, "b": {State: health.Down, Reason: "status 503"}}}}})
 	}
 	got := text(s.ask(query(t, "web.shop.gtm.example._explain.gtm.example.", "TXT", "ecs=91.198.174.0/24"), true).Answer)

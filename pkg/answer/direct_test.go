@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/compile"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
@@ -132,7 +132,7 @@ func TestDirectLeavesLargeReplies(t *testing.T) {
 		}
 		key := func(kind spec.Kind, name string) spec.Key { return spec.Key{Tenant: "shop", Kind: kind, Name: name} }
 		service := &spec.Service{Host: "big.shop.gtm.example.", Answers: 29, Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: "big"}}}}}
-		s.Change(table.Change{Tenants: []table.TenantChange{{Tenant: "shop", Head: 42, Put: []table.Item{
+		s.Change(compile.Change{Tenants: []compile.TenantChange{{Tenant: "shop", Head: 42, Put: []compile.Item{
 			{Generation: 42, Resource: &spec.Resource{Key: key(spec.KindPool, "big"), Spec: pool}},
 			{Generation: 42, Resource: &spec.Resource{Key: key(spec.KindService, "big"), Spec: service}}}}}})
 	}

@@ -56,7 +56,7 @@ func (a *Answerer) signSteered(z *table.Zone, q *dnswire.Query, s *table.Service
 	if !a.secure(z) {
 		return
 	}
-	sig, ok := z.SteeredSignature(s, &a.choice, f, q.Name[:q.NameLen], a.when())
+	sig, ok := s.Signature(z, &a.choice, f, q.Name[:q.NameLen], a.when())
 	a.addSig(sig, ok, at, &a.an)
 }
 

@@ -10,12 +10,12 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gti/gtm/pkg/dnswire"
-	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/compile"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
 // zoneKeys makes keys for zone gtm.example., and signs what they are published by, at the time now.
-func zoneKeys(t testing.TB, alg dnssec.Algorithm, now uint32) *table.ZoneKeys {
+func zoneKeys(t testing.TB, alg dnssec.Algorithm, now uint32) *compile.ZoneKeys {
 	t.Helper()
 	ksk, err := dnssec.Generate(alg, true)
 	if err != nil {
@@ -36,14 +36,14 @@ func zoneKeys(t testing.TB, alg dnssec.Algorithm, now uint32) *table.ZoneKeys {
 		t.Fatal(err)
 	}
 	set.Sigs = [][]byte{sig}
-	return &table.ZoneKeys{Keys: []*dnssec.Key{zsk}, Sets: []dnssec.SignedSet{set}}
+	return &compile.ZoneKeys{Keys: []*dnssec.Key{zsk}, Sets: []dnssec.SignedSet{set}}
 }
 
 // sign gives zone gtm.example. keys, and gives its DNSKEY records for checking.
 func (s *server) sign(alg dnssec.Algorithm) []*dns.DNSKEY {
 	s.t.Helper()
 	s.SetKeys("gtm.example.", zoneKeys(s.t, alg, s.now))
-	s.Change(table.Change{})
+	s.Change(compile.Change{})
 	r := s.askSigned(query(s.t, "gtm.example.", "DNSKEY", "do"))
 	var keys []*dns.DNSKEY
 	for _, rr := range r.Answer {
@@ -263,7 +263,7 @@ func TestHealthNeedsNoNewSignature(t *testing.T) {
 		t.Fatal("another pool's set cannot be signed yet")
 	}
 	ask(true)
-	s.Change(table.Change{VerdictsDeleted: s.told})
+	s.Change(compile.Change{VerdictsDeleted: s.told})
 	if ask(false).Deferred {
 		t.Error("the first set was signed before, but is signed anew")
 	}

@@ -4,14 +4,14 @@ import (
 	"testing"
 
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/compile"
 	"github.com/gti/gtm/pkg/zone"
 )
 
 // Zones at a wildcard, of RFC 2317, of odd bytes and the root could not be declared.
 func TestZonesOfAnyNameAreAnswered(t *testing.T) {
 	s := newServer(t)
-	change := table.TenantChange{Tenant: spec.Platform, Head: 42}
+	change := compile.TenantChange{Tenant: spec.Platform, Head: 42}
 	for name, content := range map[string]string{
 		".":                          "@ TXT root\nwww.test A 192.0.2.1\n*.any A 192.0.2.2\naway NS ns.away\nns.away A 192.0.2.3\n",
 		"*.test.":                    "@ TXT apex\nwww A 192.0.2.4\n* A 192.0.2.5\n",
@@ -24,9 +24,9 @@ func TestZonesOfAnyNameAreAnswered(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := &spec.Resource{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: name}, Spec: &spec.Zone{Content: text}}
-		change.Put = append(change.Put, table.Item{Resource: r, Generation: 42})
+		change.Put = append(change.Put, compile.Item{Resource: r, Generation: 42})
 	}
-	s.Change(table.Change{Tenants: []table.TenantChange{change}})
+	s.Change(compile.Change{Tenants: []compile.TenantChange{change}})
 	soa := func(zone string) string { return zone + " 60 SOA ns.test. h.test. 2078000083 7200 1800 1209600 60" }
 	for _, tc := range []struct {
 		qname, qtype string

@@ -8,7 +8,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/compile"
 	"github.com/gti/gtm/pkg/zone"
 )
 
@@ -27,10 +27,10 @@ ns1 60 A 192.0.2.1
 	key := func(tenant string, kind spec.Kind, name string) spec.Key {
 		return spec.Key{Tenant: tenant, Kind: kind, Name: name}
 	}
-	s.Apply(table.Change{Tenants: []table.TenantChange{
-		{Tenant: spec.Platform, Head: 42, Put: []table.Item{{Generation: 42, Resource: &spec.Resource{Key: key(spec.Platform, spec.KindZone, "signed.example."),
+	s.Apply(compile.Change{Tenants: []compile.TenantChange{
+		{Tenant: spec.Platform, Head: 42, Put: []compile.Item{{Generation: 42, Resource: &spec.Resource{Key: key(spec.Platform, spec.KindZone, "signed.example."),
 			Spec: &spec.Zone{Content: content, Grants: map[string][]string{"shop": {"web.signed.example."}}}}}}},
-		{Tenant: "shop", Head: 42, Put: []table.Item{{Generation: 42, Resource: &spec.Resource{Key: key("shop", spec.KindService, "signed"),
+		{Tenant: "shop", Head: 42, Put: []compile.Item{{Generation: 42, Resource: &spec.Resource{Key: key("shop", spec.KindService, "signed"),
 			Spec: &spec.Service{Host: "web.signed.example.", Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: "eu"}}}}}}}}}}})
 	v, _, _ := s.Compile(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)) // which tells, as a problem, that the name has no signatures
 	s.View.Store(v)

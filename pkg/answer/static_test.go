@@ -8,7 +8,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/compile"
 	"github.com/gti/gtm/pkg/zone"
 )
 
@@ -52,16 +52,16 @@ dname2 DNAME x
 
 func newStatic(t *testing.T) *server {
 	s := newServer(t)
-	tc := table.TenantChange{Tenant: spec.Platform, Head: 42}
+	tc := compile.TenantChange{Tenant: spec.Platform, Head: 42}
 	for name, content := range staticZones {
 		text, _, err := zone.Canonical(name, name, content, zone.Defaults{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		tc.Put = append(tc.Put, table.Item{Generation: 42, Resource: &spec.Resource{
+		tc.Put = append(tc.Put, compile.Item{Generation: 42, Resource: &spec.Resource{
 			Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: name}, Spec: &spec.Zone{Content: text}}})
 	}
-	s.Change(table.Change{Tenants: []table.TenantChange{tc}})
+	s.Change(compile.Change{Tenants: []compile.TenantChange{tc}})
 	return s
 }
 

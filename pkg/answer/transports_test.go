@@ -13,7 +13,7 @@ import (
 
 	"github.com/gti/gtm/pkg/serve"
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/compile"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
@@ -24,12 +24,12 @@ func (s *server) drawing() {
 		pool.Endpoints = append(pool.Endpoints, spec.Endpoint{Name: fmt.Sprint("e", i), Weight: new(1 + i%5), Addresses: []netip.Addr{
 			netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}), netip.MustParseAddr(fmt.Sprintf("2001:db8:100::%x", i+1))}})
 	}
-	put := []table.Item{{Generation: 42, Resource: &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "hundred"}, Spec: pool}}}
+	put := []compile.Item{{Generation: 42, Resource: &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "hundred"}, Spec: pool}}}
 	for name, answers := range map[string]int{"several": 3, "lots": 29} {
 		service := &spec.Service{Host: name + ".shop.gtm.example.", Answers: answers, Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: "hundred"}}}}}
-		put = append(put, table.Item{Generation: 42, Resource: &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindService, Name: name}, Spec: service}})
+		put = append(put, compile.Item{Generation: 42, Resource: &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindService, Name: name}, Spec: service}})
 	}
-	s.Change(table.Change{Tenants: []table.TenantChange{{Tenant: "shop", Head: 42, Put: put}}})
+	s.Change(compile.Change{Tenants: []compile.TenantChange{{Tenant: "shop", Head: 42, Put: put}}})
 }
 
 // A wayQuery is a query, and what of its options matters to how transports may differ.
@@ -138,13 +138,13 @@ func TestEqualSeedsOverEveryTransport(t *testing.T) {
 }
 
 // equalServer gives a server of newServer's and drawing's resources, with cookies, and with zone gtm.example. signed if there are keys.
-func equalServer(t *testing.T, keys *table.ZoneKeys) *server {
+func equalServer(t *testing.T, keys *compile.ZoneKeys) *server {
 	t.Helper()
 	s := newServer(t)
 	s.drawing()
 	if keys != nil {
 		s.SetKeys("gtm.example.", keys)
-		s.Change(table.Change{})
+		s.Change(compile.Change{})
 	}
 	s.cookies.Store(newSecrets(t, secret1))
 	s.a.cfg.Cookies = &s.cookies

@@ -8,7 +8,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/compile"
 )
 
 const children = `
@@ -31,14 +31,14 @@ func TestVoidZoneIsNotAnsweredByTheZoneAbove(t *testing.T) {
 		t.Fatal(err)
 	}
 	put := func(change func(*spec.Zone)) {
-		tc := table.TenantChange{Tenant: spec.Platform, Head: 42}
+		tc := compile.TenantChange{Tenant: spec.Platform, Head: 42}
 		for _, r := range resources {
 			z := *r.Spec.(*spec.Zone)
 			change(&z)
-			tc.Put = append(tc.Put, table.Item{Resource: &spec.Resource{Key: r.Key, Spec: &z}, Generation: 42})
+			tc.Put = append(tc.Put, compile.Item{Resource: &spec.Resource{Key: r.Key, Spec: &z}, Generation: 42})
 		}
-		tc.Broken = []table.Broken{{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: "unread.gtm.example."}, Err: errors.New("unread")}}
-		s.Apply(table.Change{Tenants: []table.TenantChange{tc}})
+		tc.Broken = []compile.Broken{{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: "unread.gtm.example."}, Err: errors.New("unread")}}
+		s.Apply(compile.Change{Tenants: []compile.TenantChange{tc}})
 		v, _, _ := s.Compile(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)) // what is broken is what this is about
 		s.View.Store(v)
 	}

@@ -9,15 +9,15 @@ import (
 	"github.com/gti/gtm/pkg/alias"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/geo"
-	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/compile"
 )
 
 const systemResolvers = "/etc/resolv.conf"
 
 // resolved is news of a host outside.
 type resolved struct {
-	target table.Target
-	result *table.Resolved
+	target compile.Target
+	result *compile.Resolved
 }
 
 // newAliases makes what resolves the hosts outside that aliases lead to.
@@ -33,28 +33,28 @@ func (e *Edge) newAliases() (*alias.Keeper, error) {
 		cfg.File = filepath.Join(e.cfg.Dir, "aliases.json")
 	}
 	cfg.Logger, cfg.Registerer, cfg.Now = e.cfg.Logger, e.cfg.Registerer, e.cfg.Now
-	cfg.Deliver = func(ctx context.Context, t table.Target, r *table.Resolved) {
+	cfg.Deliver = func(ctx context.Context, t compile.Target, r *compile.Resolved) {
 		_ = e.tell(ctx, news{resolved: &resolved{t, r}}) // at the end it is not needed
 	}
 	return alias.New(cfg)
 }
 
 // takeResolved gives a result to the compiler, if it is still wanted.
-func (e *Edge) takeResolved(c *table.Compiler, r *resolved) {
+func (e *Edge) takeResolved(c *compile.Compiler, r *resolved) {
 	if r != nil && slices.Contains(c.Targets(), r.target) {
 		c.SetResolved(r.target, r.result)
 	}
 }
 
 // takeKept gives the compiler the results of before the start.
-func (e *Edge) takeKept(c *table.Compiler) {
+func (e *Edge) takeKept(c *compile.Compiler) {
 	for t, r := range e.aliases.Kept() {
 		c.SetResolved(t, r)
 	}
 }
 
 // wantAliases has what the compiler needs resolved, and forgets what it no longer needs.
-func (e *Edge) wantAliases(c *table.Compiler, atlas *geo.Atlas) {
+func (e *Edge) wantAliases(c *compile.Compiler, atlas *geo.Atlas) {
 	for _, t := range e.aliases.Want(c.Targets(), atlas) {
 		c.SetResolved(t, nil)
 	}

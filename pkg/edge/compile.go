@@ -10,12 +10,13 @@ import (
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/compile"
 )
 
 // compile makes a view of each piece of news, one after the other, until ctx ends. What came meanwhile goes into one view.
 // served is closed behind the view of first, if there is that. Its error is that the sockets cannot be opened.
 func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *state.Update, served chan<- struct{}) error {
-	c := table.NewCompiler(table.Config{Seed: randomSeed(), Workers: e.rows}, atlas)
+	c := compile.New(compile.Config{Seed: randomSeed(), Workers: e.rows}, atlas)
 	e.takeKept(c)
 	filled := e.cfg.Filled
 	var pause <-chan time.Time
@@ -58,7 +59,7 @@ func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *state.Updat
 	}
 }
 
-func (e *Edge) take(c *table.Compiler, n news) {
+func (e *Edge) take(c *compile.Compiler, n news) {
 	if n.geography != nil {
 		c.SetGeography(n.geography)
 	}
@@ -70,7 +71,7 @@ func (e *Edge) take(c *table.Compiler, n news) {
 	e.save.put(*n.update)
 }
 
-func (e *Edge) takeUpdate(c *table.Compiler, u *state.Update) {
+func (e *Edge) takeUpdate(c *compile.Compiler, u *state.Update) {
 	c.Apply(changeOf(u))
 	e.takeIDs(u)
 	e.takeUnknown(u)
@@ -97,7 +98,7 @@ func (e *Edge) takeIDs(u *state.Update) {
 
 // publish compiles and hands the view to the workers. The first one opens the sockets; one without zones only where filled, and told by
 // the store: what else makes a view knows of no zones.
-func (e *Edge) publish(c *table.Compiler, filled bool) error {
+func (e *Edge) publish(c *compile.Compiler, filled bool) error {
 	start := e.cfg.Now()
 	v, broken, next := c.Compile(start)
 	for _, zone := range slices.Sorted(maps.Keys(e.unopened)) {
@@ -148,8 +149,8 @@ func (e *Edge) settle(ctx context.Context) {
 }
 
 // logBroken tells what has become broken, and what no longer is.
-func (e *Edge) logBroken(was, now []table.Broken) {
-	faults := func(list []table.Broken) map[string]string { // by resource; one may have several
+func (e *Edge) logBroken(was, now []compile.Broken) {
+	faults := func(list []compile.Broken) map[string]string { // by resource; one may have several
 		m := map[string]string{}
 		for _, b := range list {
 			m[b.Key.String()] += b.Err.Error() + "\n"
@@ -170,18 +171,18 @@ func (e *Edge) logBroken(was, now []table.Broken) {
 }
 
 // changeOf brings an update of the store into the compiler's form.
-func changeOf(u *state.Update) table.Change {
+func changeOf(u *state.Update) compile.Change {
 	verdicts := state.Verdicts.In(*u)
-	ch := table.Change{Full: u.Full, Verdicts: verdicts.Put, VerdictsDeleted: verdicts.Deleted, VerdictsBroken: verdicts.Broken}
+	ch := compile.Change{Full: u.Full, Verdicts: verdicts.Put, VerdictsDeleted: verdicts.Deleted, VerdictsBroken: verdicts.Broken}
 	for _, t := range u.Tenants {
-		tc := table.TenantChange{Tenant: t.Tenant, Head: uint64(t.Head), Deleted: t.Deleted}
+		tc := compile.TenantChange{Tenant: t.Tenant, Head: uint64(t.Head), Deleted: t.Deleted}
 		for _, v := range t.Put {
 			if _, opaque := v.Resource.Spec.(*spec.Opaque); !opaque { // nothing can be made of it
-				tc.Put = append(tc.Put, table.Item{Resource: v.Resource, Generation: uint64(v.Generation)})
+				tc.Put = append(tc.Put, compile.Item{Resource: v.Resource, Generation: uint64(v.Generation)})
 			}
 		}
 		for _, b := range t.Broken {
-			tc.Broken = append(tc.Broken, table.Broken{Key: b.Key, Err: b.Err})
+			tc.Broken = append(tc.Broken, compile.Broken{Key: b.Key, Err: b.Err})
 		}
 		ch.Tenants = append(ch.Tenants, tc)
 	}

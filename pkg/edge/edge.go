@@ -30,6 +30,7 @@ import (
 	"github.com/gti/gtm/pkg/store/snapshot"
 	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/compile"
 	"github.com/gti/gtm/pkg/transfer"
 )
 
@@ -114,13 +115,13 @@ type Edge struct {
 	aliases   *alias.Keeper
 	evidence  state.Evidence // of health
 
-	unopened map[string]table.Broken // by zone: keys that cannot be opened; for the compiling goroutine
-	nextIDs  map[string]string       // of generations, for the next view; likewise
-	told     bool                    // there was an update, or a snapshot; likewise
+	unopened map[string]compile.Broken // by zone: keys that cannot be opened; for the compiling goroutine
+	nextIDs  map[string]string         // of generations, for the next view; likewise
+	told     bool                      // there was an update, or a snapshot; likewise
 
 	mu       sync.Mutex
 	status   state.FollowStatus
-	broken   []table.Broken
+	broken   []compile.Broken
 	ids      map[string]string     // of the view's generations
 	unknown  map[spec.Key][]string // fields that only a newer gtm knows; none: nor the kind
 	snapshot snapshotState
@@ -130,7 +131,7 @@ type Edge struct {
 // news is what makes a new view.
 type news struct {
 	update    *state.Update
-	geography *table.Geography
+	geography *compile.Geography
 	resolved  *resolved
 }
 

@@ -8,13 +8,13 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/geo"
-	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/compile"
 )
 
 // geoQuestion asks the compiling goroutine what it will want of a new atlas.
 type geoQuestion struct {
 	atlas  *geo.Atlas
-	answer chan *table.Geography // with room for it
+	answer chan *compile.Geography // with room for it
 }
 
 // watchGeo takes new geography files until ctx ends. They are walked, and their partitions compiled, in this goroutine, so that the
@@ -37,8 +37,8 @@ func standBack() {
 }
 
 func (e *Edge) takeGeo(ctx context.Context, a *geo.Atlas) {
-	q := geoQuestion{a, make(chan *table.Geography, 1)}
-	var g *table.Geography
+	q := geoQuestion{a, make(chan *compile.Geography, 1)}
+	var g *compile.Geography
 	select {
 	case e.geoAsked <- q:
 		g = <-q.answer

@@ -184,7 +184,7 @@ func (e *Edge) describe(x *table.Explanation) *api.Explanation {
 	if x.Fixed {
 		out.Notes = append(out.Notes, table.FixedNote)
 	}
-	out.Answer = api.ExampleAnswer{Type: dnswire.TypeString(x.Family.Type()), TTL: int(x.TTL), Records: x.Example()}
+	out.Answer = api.ExampleAnswer{Type: dnswire.TypeString(x.Family.Type()), TTL: int(x.TTL), TTLFrom: x.TTLFrom, Records: x.Example()}
 	return out
 }
 

@@ -57,7 +57,7 @@ func TestExplain(t *testing.T) {
 				{Name: "b", Addresses: []string{euB, "2001:db8:1::2"}, Score: 1, State: "unknown", Out: "weight 0"}}},
 			{Pool: "us", Step: 2, Up: true, Turns: "chosen in 0% of the answers", Endpoints: []api.Candidate{
 				{Name: "a", Addresses: []string{usA, "2001:db8:2::1"}, Weight: 1, Score: 1, State: "unknown", Effective: 1}}}},
-		Answer: api.ExampleAnswer{Type: "AAAA", TTL: 30, Records: []string{"2001:db8:1::1"}}}
+		Answer: api.ExampleAnswer{Type: "AAAA", TTL: 30, TTLFrom: "service", Records: []string{"2001:db8:1::1"}}}
 	for i := range x.Pools {
 		if x.Pools[i].Why == "" {
 			t.Errorf("pool %s: no reason", x.Pools[i].Pool)

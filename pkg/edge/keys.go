@@ -5,15 +5,15 @@ import (
 
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
-	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/compile"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
 // takeKeys opens the keys of signed zones and gives them to the compiler. A zone whose keys cannot be opened keeps those that it
 // has, and is told of as broken.
-func (e *Edge) takeKeys(c *table.Compiler, u *state.Update) {
+func (e *Edge) takeKeys(c *compile.Compiler, u *state.Update) {
 	if e.unopened == nil {
-		e.unopened = map[string]table.Broken{}
+		e.unopened = map[string]compile.Broken{}
 	}
 	keysets := state.Keysets.In(*u)
 	gone := keysets.Deleted
@@ -40,11 +40,11 @@ func (e *Edge) takeKeys(c *table.Compiler, u *state.Update) {
 		keys, err := e.open(ks)
 		if err != nil {
 			k := spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: ks.Zone}
-			e.unopened[ks.Zone] = table.Broken{Key: k, Err: err}
+			e.unopened[ks.Zone] = compile.Broken{Key: k, Err: err}
 			continue
 		}
 		delete(e.unopened, ks.Zone)
-		c.SetKeys(ks.Zone, &table.ZoneKeys{Keys: keys, Sets: ks.Sets, Serial: ks.Serial})
+		c.SetKeys(ks.Zone, &compile.ZoneKeys{Keys: keys, Sets: ks.Sets, Serial: ks.Serial})
 	}
 }
 

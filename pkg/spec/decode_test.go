@@ -57,6 +57,8 @@ func TestDecodeErrors(t *testing.T) {
 			`f.yaml:5: shop/Service/web: spec.ttl: a duration needs a unit; write 30s for seconds`},
 		{"duration", service + "  ttl: " +
 			"soon\n", `f.yaml:5: shop/Service/web: spec.ttl: wants a duration as in 30s, 1m30s or 1d, not the text "soon"`},
+		{"duration of a rule", service + "  rules: [{ttl: 20, pools: [eu]}]\n",
+			`f.yaml:5: shop/Service/web: spec.rules[0].ttl: a duration needs a unit; write 20s for seconds`},
 		{"duration, negative", service + "  ttl: -5s\n", `f.yaml:5: shop/Service/web: spec.ttl: a duration cannot be negative`},
 		{"pool reference", service + "  lastResort: [[a]]\n",
 			`f.yaml:5: shop/Service/web: spec.lastResort[0]: wants the name of a pool or {pool: NAME, weight: N}, not a list`},
@@ -180,7 +182,7 @@ spec:
   pick: weighted
   families: [ipv4]
   rules:
-    - {name: europe, when: {geo: [EU, NA-GL]}, pools: [eu, us]}
+    - {name: europe, when: {geo: [EU, NA-GL]}, ttl: 20s, pools: [eu, us]}
     - {name: china-telecom, when: {asn: [4134]}, pools: [{pool: sg, weight: 70}, {pool: hk, weight: 30}]}
     - {name: office, when: {map: offices}, pools: [lab]}
     - {name: rest, pools: [us, eu]}

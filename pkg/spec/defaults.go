@@ -128,13 +128,35 @@ func orDefault[T comparable](v, otherwise T) T {
 	return v
 }
 
-// TTLSeconds gives the TTL as it stands in answers.
+// TTLSeconds gives the TTL of answers that no rule with a TTL of its own gives, as it stands in them.
 func (s *Service) TTLSeconds() uint32 {
 	ttl := defaultTTL
 	if s.TTL != nil {
 		ttl = *s.TTL
 	}
-	return uint32(min(max(time.Duration(ttl)/time.Second, 0), math.MaxInt32))
+	return ttl.WholeSeconds()
+}
+
+// RuleTTLSeconds gives the TTL of the answers of a rule, counted from 0: its own, or else the service's.
+func (s *Service) RuleTTLSeconds(i int) uint32 {
+	if ttl := s.Rules[i].TTL; ttl != nil {
+		return ttl.WholeSeconds()
+	}
+	return s.TTLSeconds()
+}
+
+// LongestTTLSeconds gives the longest TTL that answers of the service may have.
+func (s *Service) LongestTTLSeconds() uint32 {
+	longest := s.TTLSeconds()
+	for i := range s.Rules {
+		longest = max(longest, s.RuleTTLSeconds(i))
+	}
+	return longest
+}
+
+// WholeSeconds gives a TTL as records have it.
+func (d Duration) WholeSeconds() uint32 {
+	return uint32(min(max(time.Duration(d)/time.Second, 0), math.MaxInt32))
 }
 
 // Needs gives how many of n endpoints must be healthy for the pool to count as up: at least 1.

@@ -217,6 +217,8 @@ func (r *Reader) rule(to *Rule) bool {
 			return 2, ok
 		case "pools":
 			return 4, r.refList(&to.Pools)
+		case "ttl":
+			return 8, r.ttl(&to.TTL)
 		}
 		return 0, false
 	})

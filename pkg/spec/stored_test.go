@@ -21,6 +21,9 @@ var storedSamples = []struct {
 		`{"name":"x","when":{"geo":["EU","NA-US"],"asn":[1,4294967295],"map":["m"]},"pools":["p",{"pool":"q","weight":7}]},` +
 		`{"when":{"geo":["EU","NA-US"],"asn":[1,4294967295],"map":["m"]},"pools":["r"]},{"when":{},"pools":[]}],` +
 		`"lastResort":["z"],"allDown":"servfail","metrics":true,"coherent":false}}`, true},
+	{`{"kind":"Service","tenant":"t","name":"s","spec":{"ttl":"20s","rules":[{"name":"x","ttl":"20s","pools":["p"]},` +
+		`{"ttl":"0s","pools":["p"]},{"pools":["p"]}]}}`, true},
+	{`{"kind":"Service","tenant":"t","name":"s","spec":{"rules":[{"ttl":"-1s","pools":["p"]}]}}`, false},
 	{`{"kind":"Service","tenant":"t","name":"s","spec":{"host":"a.b.","alias":{"to":"c.d."}}}`, false},
 	{`{"kind":"Service","tenant":"t","name":"s","spec":{"host":"a.b.","families":["ipv4"],"rules":[]}}`, false},
 	{`{"kind":"Service","tenant":"t","name":"s","spec":{"rules":[{"when":{"geo":["}"]},"pools":["p"]}]}}`, false},

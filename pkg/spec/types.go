@@ -115,7 +115,7 @@ type Endpoint struct {
 // Service is a steered name.
 type Service struct {
 	Host string `json:"host" yaml:"host"`
-	// TTL of every answer, in whole seconds. Default 30s.
+	// TTL of every answer whose rule has none of its own, in whole seconds. Default 30s.
 	TTL *Duration `json:"ttl,omitempty" yaml:"ttl,omitempty"`
 	// Answers is how many endpoints one answer names. Default 1. Ignored by pick all.
 	Answers int `json:"answers,omitempty" yaml:"answers,omitempty" zero:"absent"`
@@ -170,6 +170,8 @@ type Rule struct {
 	Name string `json:"name,omitempty" yaml:"name,omitempty"`
 	// When is absent in a rule that matches everyone.
 	When *When `json:"when,omitempty" yaml:"when,omitempty"`
+	// TTL of what this rule's pools answer, in the place of the service's; shorter or longer. Absent: the service's.
+	TTL *Duration `json:"ttl,omitempty" yaml:"ttl,omitempty"`
 	// Pools in the order of failover; neighbours that carry a weight share one step, split by weight.
 	Pools []PoolRef `json:"pools" yaml:"pools"`
 }

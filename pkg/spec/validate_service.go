@@ -166,6 +166,7 @@ func (c *checker) rules(s *Service) {
 		if r.When != nil {
 			c.when(path+".when", r.When)
 		}
+		c.ttl(path+".ttl", r.TTL)
 		if len(r.Pools) == 0 {
 			c.fail(path+".pools", "", "needs at least one pool")
 		}

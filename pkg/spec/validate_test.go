@@ -2,6 +2,7 @@ package spec
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -124,6 +125,11 @@ func TestValidate(t *testing.T) {
 		{KindService, pools, ``},
 		{KindService, `rules: [{pools: [eu]}]`, `spec.host: is missing`},
 		{KindService, pools + `, ttl: 1500ms`, `spec.ttl: 1.5s is not a whole number of seconds`},
+		{KindService, `host: a.example, rules: [{ttl: 0s, when: {geo: [EU]}, pools: [eu]}, {ttl: 2147483647s, pools: [eu]}]`, ``},
+		{KindService, `host: a.example, rules: [{when: {geo: [EU]}, pools: [eu]}, {ttl: 1500ms, pools: [eu]}]`,
+			`spec.rules[1].ttl: 1.5s is not a whole number of seconds`},
+		{KindService, `host: a.example, rules: [{ttl: 2147483648s, pools: [eu]}]`,
+			`spec.rules[0].ttl: 596523h14m8s is out of range: it can be 0s to 2147483647s`},
 		{KindService, pools + `, ttl: 2147483648s`, `spec.ttl: 596523h14m8s is out of range: it can be 0s to 2147483647s`},
 		{KindService, pools + `, answers: 65`, `spec.answers: 65 is out of range: it can be 1 to 64`},
 		{KindService, pools + `, pick: stiky`, `spec.pick: "stiky" is not possible; did you mean sticky?`},
@@ -224,6 +230,16 @@ func TestEffective(t *testing.T) {
 	}
 	if s.Rules[0].Name != "" || s.TTL != nil {
 		t.Error("what is stored was changed")
+	}
+	s = one(t, KindService, "shop", "s", "host: x., ttl: 1m, rules: [{ttl: 20s, pools: [a]}, {pools: [b]}, {ttl: 0s, pools: [c]}]").
+		Spec.(*Service)
+	for _, s := range []Service{*s, s.Effective()} {
+		if got := []uint32{s.RuleTTLSeconds(0), s.RuleTTLSeconds(1), s.RuleTTLSeconds(2)}; !slices.Equal(got, []uint32{20, 60, 0}) {
+			t.Errorf("the rules have the TTLs %v", got)
+		}
+	}
+	if s.TTLSeconds() != 60 || s.LongestTTLSeconds() != 60 || (&Service{Rules: []Rule{{TTL: s.TTL}}}).LongestTTLSeconds() != 60 {
+		t.Error("the longest TTL is that of the service, or of a rule")
 	}
 	z := one(t, KindZone, Platform, "x.", "nameservers: [NS1.x], grants: {shop: [S.x]}").Spec.(*Zone).Effective()
 	if z.Nameservers[0] != "ns1.x." || z.Grants["shop"][0] != "s.x." || !*z.Debug {

@@ -1,316 +1,38 @@
 package table
 
 import (
-	"fmt"
-	"math/rand/v2"
+	"net/netip"
 	"slices"
-	"strings"
 	"testing"
+	"time"
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/steer"
+	"github.com/gti/gtm/pkg/table/chunks"
+	"github.com/gti/gtm/pkg/table/draws"
+	"github.com/gti/gtm/pkg/table/rr"
 )
-
-// tree is a policy of any depth, for tests: what nodes are compiled from, and what the slow twin of their walk goes through.
-type tree struct {
-	kind   decisionKind
-	leaf   *drawState
-	arms   []*tree
-	weight []uint32
-	state  *nodeState
-}
-
-// grow makes a random tree of at most so many choices above a leaf, whose root was taken once.
-func (h *harness) grow(t *testing.T, rnd *rand.Rand, depth int, need famset) *tree {
-	t.Helper()
-	if depth == 0 || rnd.IntN(4) == 0 {
-		d, err := h.c.draw(health.PoolID{Tenant: "shop", Pool: fmt.Sprint("p", rnd.IntN(4))}, drawForm{answers: 1})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return &tree{leaf: d, state: &d.nodeState}
-	}
-	out := &tree{kind: []decisionKind{firstNode, weightedNode, hashedNode}[rnd.IntN(3)]}
-	var arms []share
-	for range 1 + rnd.IntN(4) {
-		a, w := h.grow(t, rnd, depth-1, need), uint32(1+rnd.IntN(9))
-		out.arms, out.weight = append(out.arms, a), append(out.weight, w)
-		arms = append(arms, share{node: a.state, weight: uint16(w)})
-	}
-	var err error
-	if out.state, err = h.c.mix(out.kind, need, arms); err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
-
-// gives tells what a node tells by itself, from the leaves up.
-func (n *tree) gives(need famset, asIfUp bool) bool {
-	if n.leaf != nil {
-		for f := range families {
-			if need.has(f) && n.leaf.draw.fams[f].pick(asIfUp) == nil {
-				return false
-			}
-		}
-		return true
-	}
-	for _, a := range n.arms {
-		if a.gives(need, asIfUp) {
-			return true
-		}
-	}
-	return false
-}
-
-// id is that of the node in a rendezvous.
-func (n *tree) id() uint64 {
-	if n.leaf != nil {
-		return steer.NameID("shop/" + n.leaf.pool.id.Pool)
-	}
-	id := uint64(n.kind)
-	for _, a := range n.arms {
-		id = steer.Hash(id, a.id())
-	}
-	return id
-}
-
-// walk gives the leaf that a query comes to, and whether it was hashed.
-func (n *tree) walk(need famset, asIfUp bool, r, hash uint64, depth int) (leaf *tree, hashed bool) {
-	if n.leaf != nil {
-		return n, false
-	}
-	chance := r >> 32
-	if depth > 0 {
-		chance = steer.Hash(r>>32, uint64(depth)) & (1<<32 - 1)
-	}
-	var giving []int
-	total := uint64(0)
-	for i, a := range n.arms {
-		if a.gives(need, asIfUp) {
-			giving = append(giving, i)
-			total += uint64(n.weight[i])
-		}
-	}
-	at := giving[0]
-	switch left := chance * total >> 32; n.kind {
-	case weightedNode:
-		for left >= uint64(n.weight[at]) {
-			left -= uint64(n.weight[at])
-			giving = giving[1:]
-			at = giving[0]
-		}
-	case hashedNode:
-		for _, i := range giving[1:] {
-			if steer.Rendezvous(hash, n.arms[i].id(), float64(n.weight[i])) > steer.Rendezvous(hash, n.arms[at].id(), float64(n.weight[at])) {
-				at = i
-			}
-		}
-		hashed = len(giving) > 1
-	}
-	leaf, below := n.arms[at].walk(need, asIfUp, r, hash, depth+1)
-	return leaf, hashed || below
-}
-
-// nodesUsed counts the places of nodes that are taken.
-func (h *harness) nodesUsed() int { return int(h.c.nodeSlots.next) - len(h.c.nodeSlots.free) }
-
-// plainTier gives the tree that answers: of two, the second is lastResort's.
-func plainTier(trees []*tree, need famset) (*tree, Fallback) {
-	switch {
-	case trees[0].gives(need, false):
-		return trees[0], Normal
-	case trees[1].gives(need, false):
-		return trees[1], LastResort
-	}
-	return trees[1], AsIfUp
-}
-
-// TestNodesOfAnyDepth: policies that are nested at random are walked as their slow twin says, while verdicts change what they give; and
-// when nobody wants them any more, nothing is left of them.
-func TestNodesOfAnyDepth(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(131, 2))
-	walked, deepest := map[Fallback]int{}, 0
-	for n := range 60 {
-		yaml := testZone
-		for i := range 4 {
-			yaml += poolOf(fmt.Sprint("p", i), fmt.Sprint("192.0.2.", i), fmt.Sprint("2001:db8::", i+1))
-		}
-		h := newHarness(t, yaml, service("web", "  rules: [{pools: [p0, p1, p2, p3]}]\n"))
-		need := []famset{0, 1<<IPv4 | 1<<IPv6}[n%2]
-		used := h.nodesUsed()
-		trees := []*tree{h.grow(t, rnd, 1+n%maxDepth, need), h.grow(t, rnd, 2, need)}
-		s := &Service{serviceInfo: &serviceInfo{}, starts: [fewRules]uint16{0, 1, 2}, rules: 1, need: need, tiers: uint8(len(tiers)), TTL: 60,
-			steps: []uint32{trees[0].state.slot, trees[1].state.slot}}
-		for range 8 {
-			h.randomVerdicts(rnd)
-			for range 20 {
-				f, c, r := Family(rnd.IntN(2)), clientAt(fmt.Sprintf("91.%d.%d.0/24", rnd.IntN(256), rnd.IntN(256))), rnd.Uint64()
-				var d Decision
-				h.view.Decide(&d, s, f, c, Class{}, r)
-				want := need | 1<<f
-				root, fallback := plainTier(trees, want)
-				if d.Fallback != fallback {
-					t.Fatalf("policy %d: fallback %q, want %q", n, d.Fallback, fallback)
-				}
-				asIfUp := fallback == AsIfUp
-				if asIfUp {
-					want = 1 << f
-				}
-				hash, _ := stickyLeaf.hash(c, false)
-				leaf, hashed := root.walk(want, asIfUp, r, hash, 0)
-				if d.Draw != leaf.leaf.draw || d.hashed != hashed || hashed != (d.Scope == stickyBits4) {
-					t.Fatalf("policy %d: the walk ends at %v hashed %v, want %s hashed %v", n, d.Draw.Pool.ID, d.hashed, leaf.leaf.pool.id.Pool, hashed)
-				}
-				walked[d.Fallback]++
-			}
-		}
-		deepest = max(deepest, int(h.view.nodes.ref(s.steps[0]).depth))
-		for _, tree := range trees {
-			h.c.releaseNode(tree.state)
-		}
-		if len(h.c.nodes) != 0 || h.nodesUsed() != used {
-			t.Fatalf("%d nodes, %d with leaves, where there were %d", len(h.c.nodes), h.nodesUsed(), used)
-		}
-		for id, p := range h.c.pools {
-			for _, d := range p.draws {
-				if len(d.parents) != 0 {
-					t.Fatalf("%s still has nodes above it", id)
-				}
-			}
-		}
-	}
-	if walked[Normal] < 1000 || walked[LastResort] < 300 || walked[AsIfUp] < 300 || deepest != maxDepth {
-		t.Errorf("%v, %d deep", walked, deepest)
-	}
-}
-
-// TestNodesAreNotTooDeep: what a Decision has no room for is refused.
-func TestNodesAreNotTooDeep(t *testing.T) {
-	h := newHarness(t, testZone, testPools, service("web", "  rules: [{pools: [eu]}]\n"))
-	d, err := h.c.draw(health.PoolID{Tenant: "shop", Pool: "eu"}, drawForm{answers: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := &d.nodeState
-	for i := range maxDepth {
-		if n, err = h.c.mix(firstNode, 0, []share{{node: n, weight: 1}}); err != nil {
-			t.Fatal(i, err)
-		}
-	}
-	if _, err = h.c.mix(firstNode, 0, []share{{node: n, weight: 1}}); err == nil || !strings.Contains(err.Error(), "deeper than 6") {
-		t.Errorf("deeper: %v", err)
-	}
-}
-
-// TestServicesShareNodes: a split that two services have alike is one node, until neither has it. One of coherent services is another,
-// and again another for each set of families that they serve.
-func TestServicesShareNodes(t *testing.T) {
-	const split, coherent = "  rules: [{pools: [{pool: eu, weight: 7}, {pool: us, weight: 3}]}", "  coherent: true\n"
-	h := newHarness(t, testZone, testPools, service("web", split+"]\n"), service("more", split+"]\n"), service("coherent", coherent+split+"]\n"),
-		service("four", coherent+split+", {pools: [sg]}]\n"))
-	step := func(name string) uint32 { return h.service(name + ".shop.gtm.example.").steps[0] }
-	if step("web") != step("more") || step("web") == step("coherent") || step("coherent") == step("four") || len(h.c.nodes) != 3 {
-		t.Errorf("%d, %d, %d and %d of %d nodes", step("web"), step("more"), step("coherent"), step("four"), len(h.c.nodes))
-	}
-	for i, name := range []string{"web", "coherent", "four", "more"} {
-		h.delete(spec.Key{Tenant: "shop", Kind: spec.KindService, Name: name})
-		if want := []int{3, 2, 1, 0}[i]; len(h.c.nodes) != want {
-			t.Errorf("without %s: %d nodes, want %d", name, len(h.c.nodes), want)
-		}
-	}
-	if n := h.nodesUsed(); n != 0 {
-		t.Errorf("%d nodes are left", n)
-	}
-}
-
-// TestASplitThatIsDownFollowsItsPools: one that gets another family while all is down gives that, too.
-func TestASplitThatIsDownFollowsItsPools(t *testing.T) {
-	const rules = "  rules: [{pools: [{pool: four, weight: 1}, {pool: us, weight: 3}]}]\n"
-	h := newHarness(t, testZone, testPools, poolOf("four", "203.0.113.1"), service("web", rules))
-	h.verdict("us", "a", "b")
-	h.apply(Change{Verdicts: []health.Verdict{{Pool: health.PoolID{Tenant: "shop", Pool: "four"},
-		Endpoints: map[string]health.Finding{"e0": {State: health.Down}, "e1": {State: health.Down}}}}})
-	h.expect("web.shop.gtm.example.", berlin, IPv6, map[string]float64{"2001:db8:2::1": 1})
-	h.put(poolOf("four", "203.0.113.1", "2001:db8:4::1"))
-	d := h.expect("web.shop.gtm.example.", berlin, IPv6, map[string]float64{"2001:db8:2::1": .75, "2001:db8:4::1": .25})
-	if d.Fallback != AsIfUp {
-		t.Errorf("fallback %q", d.Fallback)
-	}
-}
-
-// TestVerdictsReachOnlyWhatTheyChange: a node above a leaf is made anew when the leaf's families change, and not for other news.
-func TestVerdictsReachOnlyWhatTheyChange(t *testing.T) {
-	h := newHarness(t, testZone, testPools, service("web", "  rules: [{pools: [{pool: eu, weight: 7}, {pool: us, weight: 3}]}]\n"))
-	at := func() *[]arm { return h.view.nodes.ref(h.service("web.shop.gtm.example.").steps[0]).arms }
-	before := at()
-	if h.verdict("eu", "a"); at() != before { // b is up
-		t.Error("the split was made anew, though both pools give what they gave")
-	}
-	if h.verdict("eu", "a", "b"); at() == before || (*at())[0].live != 0 || (*before)[0].live == 0 {
-		t.Errorf("the split does not follow: %+v, before %+v", *at(), *before)
-	}
-}
-
-// TestRowsAtTheBorder: services of about as many rules as a line has room for.
-func TestRowsAtTheBorder(t *testing.T) {
-	for rules := fewRules - 4; rules <= fewRules+2; rules++ {
-		yaml, own := testZone, "  rules:\n"
-		for i := range rules {
-			yaml += poolOf(fmt.Sprint("p", i), fmt.Sprint("192.0.2.", i))
-			own += fmt.Sprintf("    - {when: {asn: [%d]}, pools: [p%d, p0]}\n", 1+i, i)
-		}
-		h := newHarness(t, yaml, poolOf("last", "192.0.2.99"), service("web", own+"  lastResort: [last]\n"))
-		s := h.service("web.shop.gtm.example.")
-		if inside := s.index == nil; inside != (rules+2 <= fewRules) {
-			t.Errorf("%d rules: the index is in the line: %v", rules, inside)
-		}
-		for i := range rules + 1 {
-			want, class, fallback := fmt.Sprint("p", i), uint16(i), Normal
-			if i == rules {
-				want, class, fallback = "last", NoRule, LastResort
-			}
-			var d Decision
-			h.view.Decide(&d, s, IPv4, clientAt(berlin), Class{Index: class}, 1)
-			if d.Draw == nil || d.Draw.Pool.ID.Pool != want || d.Fallback != fallback {
-				t.Errorf("%d rules, class %d: %+v %q, want pool %s", rules, class, d.Draw, d.Fallback, want)
-			}
-			if from, to := s.row(i); to-from != []int{2, 1}[i/rules] {
-				t.Errorf("%d rules: row %d has %d steps", rules, i, to-from)
-			}
-		}
-	}
-}
-
-// TestAsIfUpNeedsTheFamily: where all is down, a pool that has no endpoint of the family at all is still passed over.
-func TestAsIfUpNeedsTheFamily(t *testing.T) {
-	const four = "\n---\nkind: Pool\ntenant: shop\nname: four\nspec: {endpoints: [{name: a, addresses: [203.0.113.1]}]}\n"
-	for _, pools := range []string{"[four, eu]", "[{pool: four, weight: 7}, {pool: eu, weight: 3}]"} {
-		h := newHarness(t, testZone, testPools, four, service("web", "  rules: [{pools: "+pools+"}]\n"))
-		h.verdict("eu", "a", "b")
-		h.verdict("four", "a")
-		want := map[string]float64{"2001:db8:1::1": .75, "2001:db8:1::2": .25}
-		if d := h.expect("web.shop.gtm.example.", berlin, IPv6, want); d.Fallback != AsIfUp {
-			t.Errorf("%s: %q", pools, d.Fallback)
-		}
-	}
-}
 
 // TestTheLeastTTLCounts: of the service and of the nodes on the way to the answer.
 func TestTheLeastTTLCounts(t *testing.T) {
-	h := newHarness(t, testZone, testPools, service("web", "  rules: [{pools: [eu]}]\n"))
-	draw := h.view.nodes.ref(h.service("web.shop.gtm.example.").steps[0]).draw
-	for _, ttl := range [][3]uint32{{30, 20, 10}, {30, 10, 20}, {10, 20, 30}, {30, anyTTL, anyTTL}, {30, anyTTL, 0}, {30, 0, anyTTL}} {
-		var w writer[decisionNode]
-		leaf := draw.node(ttl[2])
-		arms := []arm{{node: w.add(leaf), weight: 1, live: leaf.live, all: leaf.all}}
-		top := w.add(decisionNode{kind: firstNode, arms: &arms, ttl: ttl[1], depth: 1, live: leaf.live, all: leaf.all})
-		v := &View{nodes: w.freeze()}
-		s := &Service{serviceInfo: &serviceInfo{}, starts: [fewRules]uint16{0, 1, 1}, rules: 1, TTL: ttl[0], steps: []uint32{top}}
+	end := spec.Endpoint{Name: "a", Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}
+	pool := steer.NewPool(health.PoolID{Tenant: "shop", Pool: "eu"}, &spec.Pool{Endpoints: []spec.Endpoint{end}}, nil, nil, time.Time{})
+	draw, err := draws.New(pool, draws.Form{Answers: 1}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ttl := range [][3]uint32{{30, 20, 10}, {30, 10, 20}, {10, 20, 30}, {30, AnyTTL, AnyTTL}, {30, AnyTTL, 0}, {30, 0, AnyTTL}} {
+		var w chunks.Writer[Node]
+		leaf := LeafOf(draw, ttl[2])
+		arms := []Arm{{Node: w.Add(leaf), Weight: 1, Live: leaf.Live, All: leaf.All}}
+		top := w.Add(Node{Kind: FirstNode, Arms: &arms, TTL: ttl[1], Depth: 1, Live: leaf.Live, All: leaf.All})
+		v := &View{Nodes: w.Freeze()}
+		s := &Service{ServiceInfo: &ServiceInfo{}, starts: [fewRules]uint16{0, 1, 1}, rules: 1, Steps: []Step{{top, ttl[0]}}}
 		var d Decision
-		v.Decide(&d, s, IPv4, clientAt(berlin), Class{}, 1)
-		told := uint32(anyTTL)
-		for _, ttl := range v.leaves(top, s.TTL) {
+		v.Decide(&d, s, rr.IPv4, new(Client), Class{}, 1)
+		told := uint32(AnyTTL)
+		for _, ttl := range v.leaves(top, s.Steps[0].TTL) {
 			told = ttl
 		}
 		if want := min(ttl[0], ttl[1], ttl[2]); d.TTL != want || told != want {
@@ -321,11 +43,29 @@ func TestTheLeastTTLCounts(t *testing.T) {
 
 // TestSharesOfArms: of those that give, the first has everything, or each its part of the weight.
 func TestSharesOfArms(t *testing.T) {
-	arms := []arm{{weight: 5}, {weight: 3, live: 1 << IPv4}, {weight: 1, live: 1<<IPv4 | 1<<IPv6}}
-	for kind, want := range map[decisionKind][]float64{firstNode: {0, 1, 0}, weightedNode: {0, .75, .25}, hashedNode: {0, .75, .25}} {
-		n := decisionNode{kind: kind, arms: &arms}
-		if got := n.shares(1<<IPv4, false); !slices.Equal(got, want) {
+	arms := []Arm{{Weight: 5}, {Weight: 3, Live: 1 << rr.IPv4}, {Weight: 1, Live: 1<<rr.IPv4 | 1<<rr.IPv6}}
+	for kind, want := range map[Kind][]float64{FirstNode: {0, 1, 0}, WeightedNode: {0, .75, .25}, HashedNode: {0, .75, .25}} {
+		n := Node{Kind: kind, Arms: &arms}
+		if got := n.shares(1<<rr.IPv4, false); !slices.Equal(got, want) {
 			t.Errorf("kind %d: %v, want %v", kind, got, want)
+		}
+	}
+}
+
+// Scopes of sticky answers to short client subnets covered those of longer ones, with other answers (RFC 7871, 7.2.1).
+func TestStickyHashHasOneLength(t *testing.T) {
+	leaf := LeafOf(new(draws.Draw), 0)
+	for _, tc := range []struct {
+		net  string
+		bits uint8
+	}{{"91.198.160.0/20", 24}, {"91.198.160.0/24", 24}, {"91.198.160.77/32", 24}, {"2a02:ec80::/32", 48}, {"2a02:ec80::/56", 48}} {
+		p := netip.MustParsePrefix(tc.net)
+		n := NetOf(p.Addr(), uint8(p.Bits()))
+		first := NetOf(p.Addr(), tc.bits)
+		hash, bits := leaf.hash(&Client{Subnet: n}, false)
+		want, _ := leaf.hash(&Client{Subnet: first}, false)
+		if bits != tc.bits || hash != want {
+			t.Errorf("%s hashes %d bits, as its first network does: %v", tc.net, bits, hash == want)
 		}
 	}
 }

@@ -6,7 +6,10 @@ import (
 	"strings"
 
 	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/steer"
+	"github.com/gti/gtm/pkg/table/draws"
+	"github.com/gti/gtm/pkg/table/rr"
 )
 
 // Explanation is a Decision in words. The code that chooses made it: Explain calls Decide.
@@ -14,12 +17,13 @@ type Explanation struct {
 	Decision
 	Service    *Service
 	Generation uint64
-	Family     Family
+	Family     rr.Family
 	Asker      Net       // whose address decided: the client's subnet or the resolver
 	Place      geo.Place // of Asker
 	PlaceBits  uint8     // the length of the network over which Place is the same
 	Rule       string    // its name or number; empty when none matches
 	Matched    string    // the condition that matched, as in "geo EU"; empty in a rule for everyone
+	TTLFrom    string    // what set TTL, as in "rule europe", for people; empty where nothing is answered
 	Pools      []PoolInTurn
 	// Hashed: the client's network decides instead of chance. Shares are those of all networks that the rule is for, while this client
 	// always gets from the pool that is chosen, and with Fixed, this answer.
@@ -41,7 +45,7 @@ type PoolInTurn struct {
 }
 
 // Explain decides as Decide does, and tells why.
-func (v *View) Explain(s *Service, f Family, c *Client, r uint64) *Explanation {
+func (v *View) Explain(s *Service, f rr.Family, c *Client, r uint64) *Explanation {
 	e := &Explanation{Service: s, Family: f, Generation: v.Heads[s.Tenant], Asker: c.Subnet}
 	v.Decide(&e.Decision, s, f, c, v.Classify(s, c), r)
 	if e.Resolver {
@@ -50,15 +54,44 @@ func (v *View) Explain(s *Service, f Family, c *Client, r uint64) *Explanation {
 	e.Place, e.PlaceBits = v.Place(e.Asker)
 	row, last := s.rowFor(e.Class), int(s.rules)
 	if row != last {
-		e.Rule = ruleName(s.Spec, row)
+		e.Rule = RuleName(s.Spec, row)
 		e.Matched = v.matched(s, row, e)
 	}
-	e.Hashed, e.Fixed = e.hashed, e.picks != nil && e.picks.table != nil
+	e.TTLFrom = e.ttlFrom(row)
+	e.Hashed, e.Fixed = e.hashed, e.picks.Sticky()
 	e.row(v, row, row == last)
 	if row != last {
 		e.row(v, last, true)
 	}
 	return e
+}
+
+// RowTTL gives the TTL, in seconds, that is declared for a row.
+func RowTTL(s *spec.Service, row int) uint32 {
+	if row == len(s.Rules) { // lastResort's
+		return s.TTLSeconds()
+	}
+	return s.RuleTTLSeconds(row)
+}
+
+// ttlFrom tells what set the TTL of an answer to a client whose row is known.
+func (e *Explanation) ttlFrom(row int) string {
+	if e.Draw == nil {
+		return ""
+	}
+	s := e.Service
+	if from, end := s.Row(row); e.step < from || e.step >= end {
+		row = int(s.rules) // lastResort answers
+	}
+	switch ttl := s.Steps[e.step].TTL; {
+	case e.TTL < ttl:
+		return "what the alias leads to"
+	case ttl < RowTTL(s.Spec, row):
+		return "alias"
+	case row < int(s.rules) && s.Spec.Rules[row].TTL != nil:
+		return "rule " + RuleName(s.Spec, row)
+	}
+	return "service"
 }
 
 // matched tells which condition of a rule the asker meets.
@@ -101,13 +134,13 @@ func mapHas(m geo.Map, n Net) bool {
 
 // row lists the pools of a row in their turn.
 func (e *Explanation) row(v *View, row int, last bool) {
-	from, end := e.Service.row(row)
+	from, end := e.Service.Row(row)
 	for i := from; i < end; i++ {
 		t := turn{step: 1 + i - from, last: last}
 		if t.chosen = i == e.step; t.chosen {
 			t.share = 1
 		}
-		e.below(v, e.Service.steps[i], t)
+		e.below(v, e.Service.Steps[i].Node, t)
 	}
 }
 
@@ -121,29 +154,29 @@ type turn struct {
 
 // below lists the pools below a node, with what its choice gives each.
 func (e *Explanation) below(v *View, node uint32, t turn) {
-	n := v.nodes.ref(node)
-	if n.kind == leafNode {
+	n := v.Nodes.Ref(node)
+	if n.Kind == LeafNode {
 		e.pool(n, t)
 		return
 	}
 	need, asIfUp := e.Service.needs(e.Family, e.Fallback)
 	shares := n.shares(need, asIfUp)
-	for i, a := range *n.arms {
+	for i, a := range *n.Arms {
 		down := turn{t.step, t.depth + 1, t.last, t.chosen && int(e.path[t.depth]) == i, 0}
 		if t.share > 0 {
 			down.share = t.share * shares[i]
 		}
-		e.below(v, a.node, down)
+		e.below(v, a.Node, down)
 	}
 }
 
 // pool lists one pool.
-func (e *Explanation) pool(n *decisionNode, t turn) {
-	d, asIfUp := n.draw, e.Fallback == AsIfUp
+func (e *Explanation) pool(n *Node, t turn) {
+	d, asIfUp := n.Draw, e.Fallback == AsIfUp
 	p := PoolInTurn{Pool: d.Pool, Step: t.step, LastResort: t.last, Chosen: t.chosen, Why: d.Pool.Why}
 	lacks, lacking := n.lacks(e.Service, e.Family)
 	if p.Up = !lacking; d.Pool.Up && lacking {
-		p.Why += fmt.Sprintf(", but none with %s", lacks.noun())
+		p.Why += fmt.Sprintf(", but none with %s", lacks.Noun())
 	}
 	p.weigh(d, e.Family, asIfUp)
 	p.give(t.share, asIfUp)
@@ -151,12 +184,12 @@ func (e *Explanation) pool(n *decisionNode, t turn) {
 }
 
 // lacks gives the family for want of which a leaf is passed over while anything is up.
-func (n *decisionNode) lacks(s *Service, asked Family) (Family, bool) {
-	if !n.live.has(asked) {
+func (n *Node) lacks(s *Service, asked rr.Family) (rr.Family, bool) {
+	if !n.Live.Has(asked) {
 		return asked, true
 	}
-	for f := range families {
-		if s.need.has(f) && !n.live.has(f) {
+	for f := range rr.Families {
+		if s.Need.Has(f) && !n.Live.Has(f) {
 			return f, true
 		}
 	}
@@ -165,36 +198,36 @@ func (n *decisionNode) lacks(s *Service, asked Family) (Family, bool) {
 
 // weigh fills in how a pool's answers divide among its endpoints: by the draw that answers come from. An answer of several counts for the
 // one that comes first; where clients do not go by the order, for each in proportion to its record's weight (SRV), or alike (MX).
-func (p *PoolInTurn) weigh(d *Draw, f Family, asIfUp bool) {
+func (p *PoolInTurn) weigh(d *draws.Draw, f rr.Family, asIfUp bool) {
 	n := len(d.Pool.Candidates)
 	p.Shares, p.Weights = make([]float64, n), make([]float64, n)
 	if asIfUp {
-		for _, it := range allItems(d.Pool, f) {
-			p.Weights[it.Index] = it.Weight
+		for candidate, weight := range draws.DeclaredWeights(d.Pool, f) {
+			p.Weights[candidate] = weight
 		}
 	} else {
 		for i := range d.Pool.Candidates {
 			p.Weights[i] = d.Pool.Candidates[i].Effective
 		}
 	}
-	from := d.fams[f].pick(asIfUp)
+	from := d.From(f, asIfUp)
 	if from == nil {
 		return
 	}
-	if f == SRV || f == MX {
-		p.weighRecords(f, from.partsOf(0))
+	if f == rr.SRV || f == rr.MX {
+		p.weighRecords(f, from.PartsOf(0))
 		return
 	}
-	for set, share := range from.shares() {
-		p.Shares[from.partsOf(set)[0]] += share
+	for set, share := range from.Shares() {
+		p.Shares[from.PartsOf(set)[0]] += share
 	}
 }
 
-func (p *PoolInTurn) weighRecords(f Family, named []uint16) {
+func (p *PoolInTurn) weighRecords(f rr.Family, named []uint16) {
 	total := 0.0
 	for _, c := range named {
-		if p.Shares[c] = 1; f == SRV {
-			p.Shares[c] = recordWeight(p.Weights[c])
+		if p.Shares[c] = 1; f == rr.SRV {
+			p.Shares[c] = draws.RecordWeight(p.Weights[c])
 		}
 		total += p.Shares[c]
 	}
@@ -232,27 +265,31 @@ const FixedNote = "shares are of client networks: this one always gets the same 
 // Percent writes a share with three digits, so that a small one does not look like none.
 func Percent(share float64) string { return strconv.FormatFloat(100*share, 'g', 3, 64) + "%" }
 
-func (f Family) noun() string {
-	return [families]string{"IPv4 addresses", "IPv6 addresses", "host names", "addresses", "addresses", "host names", "host names"}[f]
-}
-
 // Example gives the records of the decision, in presentation form.
 func (e *Explanation) Example() []string {
 	if e.Draw == nil {
 		return nil
 	}
 	var out []string
-	for _, i := range e.picks.named(e.Set) {
+	for _, i := range e.picks.Named(e.Set) {
 		end := e.Draw.Pool.Candidates[i].Endpoint
 		if end.Host != "" {
 			out = append(out, end.Host)
 			continue
 		}
 		for _, a := range end.Addresses {
-			if e.Family == HTTPS || e.Family == SVCB || a.Is4() == (e.Family == IPv4) {
+			if e.Family == rr.HTTPS || e.Family == rr.SVCB || a.Is4() == (e.Family == rr.IPv4) {
 				out = append(out, a.String())
 			}
 		}
 	}
 	return out
+}
+
+// RuleName names a rule for people.
+func RuleName(s *spec.Service, i int) string {
+	if s.Rules[i].Name != "" {
+		return s.Rules[i].Name
+	}
+	return fmt.Sprintf("%d", i+1)
 }

@@ -1,96 +1,113 @@
 package table
 
 import (
-	"encoding/binary"
-	"fmt"
-	"net/netip"
 	"slices"
 	"sync/atomic"
 
 	"github.com/gti/gtm/pkg/dnswire"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/steer"
+	"github.com/gti/gtm/pkg/table/draws"
+	"github.com/gti/gtm/pkg/table/rr"
+	"github.com/gti/gtm/pkg/table/zones"
 )
 
 // Service is one compiled steered name. It is immutable but for its counters.
 //
 // What every query reads of it is one cache line; a view holds the lines of its services side by side.
 type Service struct {
-	*serviceInfo
-	steps  []uint32         // of all rows, one after the other: indexes of View.nodes
-	starts [fewRules]uint16 // as serviceInfo.index, where that has no more
-	TTL    uint32           // seconds; the most that answers have
-	part   uint32           // of View.parts
+	*ServiceInfo
+	Steps  []Step           // of all rows, one after the other
+	starts [fewRules]uint16 // as ServiceInfo.Index, where that has no more
+	Part   uint32           // of View.PartList
 	rules  uint16           // how many; each has a row of the same number, and the row behind the last one is lastResort's
 
-	served  famset // what exists at the name
-	need    famset // what a pool must give to be chosen: all that is served where every family comes from the same pool, else nothing more
-	tiers   uint8  // how many of tiers are tried
-	Pick    Pick
+	Served  rr.FamilySet // what exists at the name
+	Need    rr.FamilySet // a pool must give it to be chosen: Served where all families come from one pool, else nothing more
+	Tiers   uint8        // how many of tiers are tried
+	Pick    draws.Pick
 	Pending bool // an alias of what was never resolved: SERVFAIL
-	metrics bool // counts is there
+	Metrics bool // Counting is there
 }
 
-// serviceInfo is what few queries read of a Service.
-type serviceInfo struct {
-	sigs   *steeredSigs // nil: its zone is not signed
+// Step is what failover goes to next. It has the TTL of its row, so that a query need not ask whether the rule has one.
+type Step struct {
+	Node uint32 // of View.Nodes
+	TTL  uint32 // seconds, which an answer from here has at most; the node may have less
+}
+
+// ServiceInfo is what few queries read of a Service.
+type ServiceInfo struct {
+	Sigs   *zones.SteeredSigs // nil: its zone is not signed
 	Tenant string
 	Name   string
 	Spec   *spec.Service // with defaults filled in
 	// AliasOf is what the service's answers are taken from, for people; empty: it is no alias.
-	AliasOf string
-	extra   extra
-	index   []uint16 // row i has steps[index[i]:index[i+1]]; nil once Service.starts holds it
-	counts  *ServiceCounts
+	AliasOf  string
+	Index    []uint16       // row i has Steps[Index[i]:Index[i+1]]; nil once Settle has put it elsewhere
+	Counting *ServiceCounts // see Counts
+}
+
+// TTLs hashes the TTLs that steps of the service have, each once, in whatever order.
+func (s *Service) TTLs() (sum uint64) {
+	var seen []uint32
+	for _, at := range s.Steps {
+		if !slices.Contains(seen, at.TTL) {
+			seen = append(seen, at.TTL)
+			sum += steer.Hash(0, uint64(at.TTL))
+		}
+	}
+	return sum
 }
 
 // fewRules is so many places as fill the line.
 const fewRules = 8
 
-// settle puts the index in its place, once it is complete.
-func (s *Service) settle() {
-	s.rules = uint16(len(s.index) - 2)
-	if len(s.index) <= fewRules {
-		copy(s.starts[:], s.index)
-		s.index = nil
+// Settle puts the index in its place, once it is complete.
+func (s *Service) Settle() {
+	s.rules = uint16(len(s.Index) - 2)
+	if len(s.Index) <= fewRules {
+		copy(s.starts[:], s.Index)
+		s.Index = nil
 	}
 }
 
-// row gives the range of a row's steps.
-func (s *Service) row(i int) (from, to int) {
+// Row gives the range of a row's steps.
+func (s *Service) Row(i int) (from, to int) {
 	if s.rules <= fewRules-2 {
 		return int(s.starts[i]), int(s.starts[i+1])
 	}
-	return int(s.index[i]), int(s.index[i+1])
+	return int(s.Index[i]), int(s.Index[i+1])
 }
 
 // Serves tells whether the family exists at the service's name, for whichever client.
-func (s *Service) Serves(f Family) bool { return s.served.has(f) }
+func (s *Service) Serves(f rr.Family) bool { return s.Served.Has(f) }
 
 // FamilyOf tells in which family, if any, the service answers a query type.
-func (s *Service) FamilyOf(qtype uint16) (Family, bool) {
-	f := CNAME
+func (s *Service) FamilyOf(qtype uint16) (rr.Family, bool) {
+	f := rr.CNAME
 	switch {
-	case s.Serves(CNAME):
+	case s.Serves(rr.CNAME):
 	case qtype == dnswire.TypeA:
-		f = IPv4
+		f = rr.IPv4
 	case qtype == dnswire.TypeAAAA:
-		f = IPv6
+		f = rr.IPv6
 	case qtype == dnswire.TypeHTTPS:
-		f = HTTPS
+		f = rr.HTTPS
 	case qtype == dnswire.TypeSVCB:
-		f = SVCB
+		f = rr.SVCB
 	case qtype == dnswire.TypeSRV:
-		f = SRV
+		f = rr.SRV
 	case qtype == dnswire.TypeMX:
-		f = MX
+		f = rr.MX
 	}
 	return f, s.Serves(f)
 }
 
 // Families lists what the service serves, in the order of the families.
-func (s *Service) Families() []Family {
-	var out []Family
-	for f := range families {
+func (s *Service) Families() []rr.Family {
+	var out []rr.Family
+	for f := range rr.Families {
 		if s.Serves(f) {
 			out = append(out, f)
 		}
@@ -100,10 +117,10 @@ func (s *Service) Families() []Family {
 
 // Counts gives the service's own counters, nil unless it asks for them.
 func (s *Service) Counts() *ServiceCounts {
-	if !s.metrics {
+	if !s.Metrics {
 		return nil
 	}
-	return s.counts
+	return s.Counting
 }
 
 // ServiceCounts counts the answers of a service by pool. Safe for concurrent use.
@@ -119,31 +136,6 @@ func (c *ServiceCounts) Add(pool string) {
 		c.Answers[i].Add(1)
 	}
 }
-
-// Client is who asks, as far as steering goes. Addresses are left-aligned in Hi and Lo; IPv4 in the upper half of Hi.
-type Client struct {
-	Subnet   Net  // of the client subnet option; bits past its length are zero
-	Has      bool // there is such an option, with a length above zero
-	Resolver Net  // the address that asked, full length
-}
-
-// Net is a network.
-type Net struct {
-	Hi, Lo uint64
-	Bits   uint8
-	V4     bool
-}
-
-// Fallback tells how an answer came about when the pools of the rule are down.
-type Fallback uint8
-
-// The fallbacks.
-const (
-	Normal     Fallback = iota
-	LastResort          // from lastResort, which is up
-	AsIfUp              // everything is down: as if all were up
-	Refuse              // everything is down, and the service wants SERVFAIL then
-)
 
 // Class is what the rules of a service make of a client.
 type Class struct {
@@ -162,108 +154,3 @@ func (s *Service) rowFor(c Class) int {
 	}
 	return int(c.Index)
 }
-
-// Classify tells a client's class. A special-purpose client network gives its scope, and the resolver the rule.
-func (v *View) Classify(s *Service, c *Client) (class Class) {
-	part := v.parts[s.part]
-	if c.Has {
-		if c.Subnet.V4 {
-			class.Index, class.Scope = part.Lookup4(uint32(c.Subnet.Hi >> 32))
-		} else {
-			class.Index, class.Scope = part.Lookup6(c.Subnet.Hi, c.Subnet.Lo)
-		}
-		if class.Index != specialClass {
-			return class
-		}
-	}
-	class.Resolver = true
-	if c.Resolver.V4 {
-		class.Index, _ = part.LookupResolver4(uint32(c.Resolver.Hi >> 32))
-	} else {
-		class.Index, _ = part.LookupResolver6(c.Resolver.Hi, c.Resolver.Lo)
-	}
-	return class
-}
-
-func (fd *famDraw) pick(asIfUp bool) *picks {
-	if asIfUp {
-		return fd.all
-	}
-	return fd.live
-}
-
-// Sticky choices hash so many bits of the client's network.
-const (
-	stickyBits4 = 24
-	stickyBits6 = 48
-)
-
-// Records gives the chosen records: owner pointing at offset 12, TTL zero, all of one length unless CNAME. They are not to be changed.
-// Where they stand nowhere as a whole, they are put into room, which grows where it has to.
-func (d *Decision) Records(room *[]byte) (records []byte, count uint16) {
-	if p := d.picks; p.joint != nil {
-		*room, count = p.join((*room)[:0], d.Set)
-		return *room, count
-	}
-	return d.picks.records(d.Set)
-}
-
-// String names the fallback for people.
-func (f Fallback) String() string {
-	switch f {
-	case Normal:
-		return ""
-	case LastResort:
-		return "lastResort: no pool of the rule is up"
-	case AsIfUp:
-		return "all down: answering as if all were up"
-	case Refuse:
-		return "all down: SERVFAIL, as the service asks"
-	}
-	return fmt.Sprintf("fallback %d", uint8(f))
-}
-
-// NetOf gives the network of an address, masked to bits.
-func NetOf(a netip.Addr, bits uint8) Net {
-	a = a.Unmap()
-	if a.Is4() {
-		b := a.As4()
-		return masked(uint64(binary.BigEndian.Uint32(b[:]))<<32, 0, min(bits, 32), true)
-	}
-	b := a.As16()
-	return masked(binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:]), min(bits, 128), false)
-}
-
-// HostNet gives the network that holds nothing but the address, which is not an IPv4-mapped one.
-func HostNet(a netip.Addr) Net {
-	if a.Is4() {
-		b := a.As4()
-		return Net{Hi: uint64(binary.BigEndian.Uint32(b[:])) << 32, Bits: 32, V4: true}
-	}
-	b := a.As16()
-	return Net{Hi: binary.BigEndian.Uint64(b[:8]), Lo: binary.BigEndian.Uint64(b[8:]), Bits: 128}
-}
-
-// masked clears what lies past bits.
-func masked(hi, lo uint64, bits uint8, v4 bool) Net {
-	if bits < 64 {
-		hi, lo = hi&^(^uint64(0)>>bits), 0
-	} else if bits < 128 {
-		lo &^= ^uint64(0) >> (bits - 64)
-	}
-	return Net{hi, lo, bits, v4}
-}
-
-// Addr gives the network's address.
-func (n Net) Addr() netip.Addr {
-	var b [16]byte
-	binary.BigEndian.PutUint64(b[:8], n.Hi)
-	binary.BigEndian.PutUint64(b[8:], n.Lo)
-	if n.V4 {
-		return netip.AddrFrom4([4]byte(b[:4]))
-	}
-	return netip.AddrFrom16(b)
-}
-
-// Prefix gives the network.
-func (n Net) Prefix() netip.Prefix { return netip.PrefixFrom(n.Addr(), int(n.Bits)) }

@@ -6,6 +6,9 @@ import (
 
 	"github.com/gti/gtm/pkg/dnswire"
 	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/table/chunks"
+	"github.com/gti/gtm/pkg/table/names"
+	"github.com/gti/gtm/pkg/table/zones"
 )
 
 const specialClass = geo.SpecialClass
@@ -18,49 +21,49 @@ type View struct {
 	Atlas     *geo.Atlas
 	Maps      []geo.Map
 
-	seed     uint64
-	top      names
-	depths   [2]uint64 // bit n: there is a zone of n labels
-	zones    []*Zone   // those that are served first, void ones behind them
-	served   int       // how many those are
-	services chunked[Service]
-	nodes    chunked[decisionNode]
-	parts    []*geo.Partition
+	Seed     uint64        // of the hashes of names
+	Top      names.Table   // the names of zones, to ZoneList
+	Depths   [2]uint64     // bit n: there is a zone of n labels
+	ZoneList []*zones.Zone // those that are served first, void ones behind them
+	Served   int           // how many those are
+	Services chunks.List[Service]
+	Nodes    chunks.List[Node]
+	PartList []*geo.Partition // nil where none is any more
 
-	serviceCount int
-	counted      []*ServiceCounts
+	Serving int              // services; see ServiceCount
+	Counted []*ServiceCounts // of the services that ask for series
 }
 
 // Find gives the zone that q's name belongs to, nil when there is none, and fills h with the hashes of the name's suffixes.
-func (v *View) Find(q *dnswire.Query, h *Hashes) *Zone {
-	hashSuffixes(h, &q.Name, &q.LabelOff, q.Labels, q.NameLen, v.seed)
+func (v *View) Find(q *dnswire.Query, h *names.Hashes) *zones.Zone {
+	names.HashSuffixes(h, &q.Name, &q.LabelOff, q.Labels, q.NameLen, v.Seed)
 	for i := 0; i <= q.Labels; i++ {
-		if n := q.Labels - i; v.depths[n>>6]>>(n&63)&1 == 0 {
+		if n := q.Labels - i; v.Depths[n>>6]>>(n&63)&1 == 0 {
 			continue
 		}
-		if l := v.top.find(suffix(q, i), h[i]); l != nil {
-			return v.zones[l.value]
+		if l := v.Top.Find(names.Suffix(q, i), h[i]); l != nil {
+			return v.ZoneList[l.Value]
 		}
 	}
 	return nil
 }
 
 // FindAbove gives the closest zone above z, whose name q's is; h holds the hashes of q's name.
-func (v *View) FindAbove(z *Zone, q *dnswire.Query, h *Hashes) *Zone {
-	for i := q.Labels - z.labels + 1; i <= q.Labels; i++ {
-		if l := v.top.find(suffix(q, i), h[i]); l != nil {
-			return v.zones[l.value]
+func (v *View) FindAbove(z *zones.Zone, q *dnswire.Query, h *names.Hashes) *zones.Zone {
+	for i := q.Labels - z.Labels() + 1; i <= q.Labels; i++ {
+		if l := v.Top.Find(names.Suffix(q, i), h[i]); l != nil {
+			return v.ZoneList[l.Value]
 		}
 	}
 	return nil
 }
 
 // Service gives the service that stands where a name was found, nil when none does.
-func (v *View) Service(m Match) *Service {
-	if m.service == 0 {
+func (v *View) Service(m zones.Match) *Service {
+	if m.Service == 0 {
 		return nil
 	}
-	return v.services.ref(m.service - 1)
+	return v.Services.Ref(m.Service - 1)
 }
 
 // Place tells where the view holds an address to be, and the network over which that is the same.
@@ -70,14 +73,14 @@ func (v *View) Place(n Net) (geo.Place, uint8) {
 }
 
 // Zones lists the zones by name, without void ones.
-func (v *View) Zones() []*Zone { return v.zones[:v.served:v.served] }
+func (v *View) Zones() []*zones.Zone { return v.ZoneList[:v.Served:v.Served] }
 
 // Void lists the zones that are declared and have nothing to serve.
-func (v *View) Void() []*Zone { return v.zones[v.served:] }
+func (v *View) Void() []*zones.Zone { return v.ZoneList[v.Served:] }
 
 // Parts gives how many partitions the view holds, and their size in bytes.
 func (v *View) Parts() (n, size int) {
-	for _, p := range v.parts {
+	for _, p := range v.PartList {
 		if p != nil {
 			n++
 			size += p.Bytes()
@@ -88,53 +91,40 @@ func (v *View) Parts() (n, size int) {
 
 // FindService gives the service that stands at a host name, nil when none does. For explanations: it allocates.
 func (v *View) FindService(host string) *Service {
-	wire, err := wireHost(host)
+	wire, err := names.Wire(host)
 	if err != nil {
 		return nil
 	}
-	k := newWireKey([]byte(wire), v.seed)
-	q := &dnswire.Query{Name: k.name, LabelOff: k.offs, Labels: k.labels, NameLen: k.length, QType: dnswire.TypeA}
-	var h Hashes
+	k := names.NewKey([]byte(wire), v.Seed)
+	q := k.Query(dnswire.TypeA)
+	var h names.Hashes
 	z := v.Find(q, &h)
 	if z == nil {
 		return nil
 	}
-	if m := z.Lookup(q, &h); m.Kind == Exact || m.Kind == Wildcard {
+	if m := z.Lookup(q, &h); m.Kind == zones.Exact || m.Kind == zones.Wildcard {
 		return v.Service(m)
 	}
 	return nil
 }
 
 // ServiceCount gives how many services the view serves.
-func (v *View) ServiceCount() int { return v.serviceCount }
+func (v *View) ServiceCount() int { return v.Serving }
 
 // ServiceCounts gives the counters of the services that ask for series.
-func (v *View) ServiceCounts() []*ServiceCounts { return v.counted }
+func (v *View) ServiceCounts() []*ServiceCounts { return v.Counted }
 
 // Settle writes down the tables of sticky draws that the view is among the first to have: it answers the same before, but more
 // slowly. What it shares with a view that was settled before (nil: there is none) it leaves out: looking through all draws would
 // drive from the caches what queries need. It ends early with ctx.
 func (v *View) Settle(ctx context.Context, settled *View) {
-	for i, chunk := range v.nodes.chunks {
-		if settled != nil && i < len(settled.nodes.chunks) && settled.nodes.chunks[i] == chunk {
-			continue
-		}
-		for n := range chunk {
-			d := chunk[n].draw
-			if d == nil {
-				continue
-			}
-			for f := range d.fams {
-				for _, p := range []*picks{d.fams[f].live, d.fams[f].all} {
-					if p == nil || p.table == nil || p.table.Filled() {
-						continue
-					}
-					if ctx.Err() != nil {
-						return
-					}
-					p.table.Fill()
-				}
-			}
+	var known chunks.List[Node]
+	if settled != nil {
+		known = settled.Nodes
+	}
+	for n := range v.Nodes.Since(&known) {
+		if n.Draw != nil && !n.Draw.Settle(ctx) {
+			return
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/compile"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
@@ -340,7 +340,7 @@ func TestEdgesAgree(t *testing.T) {
 	copyOf := func(days int) string {
 		w := newWorld(t)
 		w.Now = noon.Add(-time.Duration(days) * 24 * time.Hour)
-		w.SetKeys("gtm.example.", &table.ZoneKeys{Keys: []*dnssec.Key{key}, Serial: 1})
+		w.SetKeys("gtm.example.", &compile.ZoneKeys{Keys: []*dnssec.Key{key}, Serial: 1})
 		w.put(bigZone(50))
 		for ; days > 0; days-- {
 			w.Now = w.Now.Add(24 * time.Hour)

@@ -10,7 +10,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gti/gtm/pkg/gtmtest/views"
-	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/compile"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
@@ -54,7 +54,7 @@ func newWorld(t *testing.T) *world {
 // compile compiles what is known at the world's time.
 func (w *world) compile() {
 	w.t.Helper()
-	w.Change(table.Change{})
+	w.Change(compile.Change{})
 	w.s.Changed()
 }
 
@@ -84,7 +84,7 @@ func (w *world) sign(zone string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.SetKeys(zone, &table.ZoneKeys{Keys: []*dnssec.Key{zsk}, Serial: 1,
+	w.SetKeys(zone, &compile.ZoneKeys{Keys: []*dnssec.Key{zsk}, Serial: 1,
 		Sets: []dnssec.SignedSet{{Type: dns.TypeDNSKEY, TTL: 3600, Data: data, Sigs: [][]byte{sig}}}})
 	w.compile()
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/snapshot"
 	"github.com/gti/gtm/pkg/store/state"
-	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/compile"
 	"github.com/gti/gtm/pkg/zone"
 )
 
@@ -45,12 +45,12 @@ func openAtlas(b *testing.B) *geo.Atlas {
 }
 
 // changeOf is what the edge makes of an update.
-func changeOf(u *state.Update) table.Change {
-	ch := table.Change{Full: u.Full, Verdicts: state.Verdicts.In(*u).Put}
+func changeOf(u *state.Update) compile.Change {
+	ch := compile.Change{Full: u.Full, Verdicts: state.Verdicts.In(*u).Put}
 	for _, t := range u.Tenants {
-		tc := table.TenantChange{Tenant: t.Tenant, Head: uint64(t.Head)}
+		tc := compile.TenantChange{Tenant: t.Tenant, Head: uint64(t.Head)}
 		for _, v := range t.Put {
-			tc.Put = append(tc.Put, table.Item{Resource: v.Resource, Generation: uint64(v.Generation)})
+			tc.Put = append(tc.Put, compile.Item{Resource: v.Resource, Generation: uint64(v.Generation)})
 		}
 		ch.Tenants = append(ch.Tenants, tc)
 	}
@@ -80,7 +80,7 @@ func BenchmarkFullCompile(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			ch, a := changeOf(loadWorld(b, s)), openAtlas(b)
 			for b.Loop() {
-				c := table.NewCompiler(table.Config{Seed: 1, Workers: 2}, a)
+				c := compile.New(compile.Config{Seed: 1, Workers: 2}, a)
 				c.Apply(ch)
 				if _, broken, _ := c.Compile(noon); len(broken) > 0 {
 					b.Fatal(broken[0].Err)
@@ -112,7 +112,7 @@ func BenchmarkStart(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				c := table.NewCompiler(table.Config{Seed: 1, Workers: 2}, a)
+				c := compile.New(compile.Config{Seed: 1, Workers: 2}, a)
 				c.Apply(changeOf(u))
 				v, broken, _ := c.Compile(noon)
 				if len(broken) > 0 {
@@ -126,9 +126,9 @@ func BenchmarkStart(b *testing.B) {
 }
 
 // compiled is a compiler that has compiled everything.
-func compiled(b *testing.B, s Mixed) *table.Compiler {
+func compiled(b *testing.B, s Mixed) *compile.Compiler {
 	b.Helper()
-	c := table.NewCompiler(table.Config{Seed: 1, Workers: 2}, openAtlas(b))
+	c := compile.New(compile.Config{Seed: 1, Workers: 2}, openAtlas(b))
 	c.Apply(changeOf(loadWorld(b, s)))
 	if _, broken, _ := c.Compile(noon); len(broken) > 0 {
 		b.Fatal(broken[0].Err)
@@ -137,8 +137,8 @@ func compiled(b *testing.B, s Mixed) *table.Compiler {
 	return c
 }
 
-func putOne(c *table.Compiler, generation uint64, r *spec.Resource) {
-	c.Apply(table.Change{Tenants: []table.TenantChange{{Tenant: r.Tenant, Head: generation, Put: []table.Item{{Resource: r, Generation: generation}}}}})
+func putOne(c *compile.Compiler, generation uint64, r *spec.Resource) {
+	c.Apply(compile.Change{Tenants: []compile.TenantChange{{Tenant: r.Tenant, Head: generation, Put: []compile.Item{{Resource: r, Generation: generation}}}}})
 	c.Compile(noon)
 }
 
@@ -154,7 +154,7 @@ func BenchmarkChange(b *testing.B) {
 	pool, service := own.Put[0].Resource, own.Put[1].Resource
 	b.Run("verdict", func(b *testing.B) {
 		for i := 0; b.Loop(); i++ {
-			c.Apply(table.Change{Verdicts: []health.Verdict{crowded.Verdict(0, i%100)}})
+			c.Apply(compile.Change{Verdicts: []health.Verdict{crowded.Verdict(0, i%100)}})
 			c.Compile(noon)
 		}
 	})
@@ -176,7 +176,7 @@ func BenchmarkChange(b *testing.B) {
 			r := &spec.Resource{Key: service.Key, Spec: &s}
 			r.Name = "new"
 			if generation%2 == 1 {
-				c.Apply(table.Change{Tenants: []table.TenantChange{{Tenant: r.Tenant, Head: generation, Deleted: []spec.Key{r.Key}}}})
+				c.Apply(compile.Change{Tenants: []compile.TenantChange{{Tenant: r.Tenant, Head: generation, Deleted: []spec.Key{r.Key}}}})
 				c.Compile(noon)
 				continue
 			}

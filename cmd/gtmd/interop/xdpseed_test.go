@@ -25,6 +25,7 @@ import (
 	"github.com/gti/gtm/pkg/serve"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/compile"
 	"github.com/gti/gtm/pkg/zone"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
@@ -117,7 +118,7 @@ func compileFile(file string) (*atomic.Pointer[table.View], error) {
 	if err != nil {
 		return nil, err
 	}
-	changes := map[string]*table.TenantChange{}
+	changes := map[string]*compile.TenantChange{}
 	for _, r := range resources {
 		if z, ok := r.Spec.(*spec.Zone); ok {
 			if z.Content, _, err = zone.Canonical(r.Name, r.Name, z.Content, zone.Defaults{}); err != nil {
@@ -125,21 +126,21 @@ func compileFile(file string) (*atomic.Pointer[table.View], error) {
 			}
 		}
 		if changes[r.Tenant] == nil {
-			changes[r.Tenant] = &table.TenantChange{Tenant: r.Tenant, Head: 1}
+			changes[r.Tenant] = &compile.TenantChange{Tenant: r.Tenant, Head: 1}
 		}
-		changes[r.Tenant].Put = append(changes[r.Tenant].Put, table.Item{Resource: r, Generation: 1})
+		changes[r.Tenant].Put = append(changes[r.Tenant].Put, compile.Item{Resource: r, Generation: 1})
 	}
 	atlas, err := geo.Open()
 	if err != nil {
 		return nil, err
 	}
-	compiler := table.NewCompiler(table.Config{Seed: 9, Workers: 1}, atlas)
+	compiler := compile.New(compile.Config{Seed: 9, Workers: 1}, atlas)
 	key, err := dnssec.Generate(dnssec.Ed25519, false)
 	if err != nil {
 		return nil, err
 	}
-	compiler.SetKeys("gtm.test.", &table.ZoneKeys{Keys: []*dnssec.Key{key}})
-	var all table.Change
+	compiler.SetKeys("gtm.test.", &compile.ZoneKeys{Keys: []*dnssec.Key{key}})
+	var all compile.Change
 	for _, c := range changes {
 		all.Tenants = append(all.Tenants, *c)
 	}

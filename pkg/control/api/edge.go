@@ -168,6 +168,7 @@ type Candidate struct {
 // ExampleAnswer is one answer that the client may get.
 type ExampleAnswer struct {
 	Type    string   `json:"type"`
-	TTL     int      `json:"ttl"` // seconds
+	TTL     int      `json:"ttl"`               // seconds
+	TTLFrom string   `json:"ttlFrom,omitempty"` // what set it: "rule europe", "service"; an older edge does not say
 	Records []string `json:"records"`
 }

@@ -474,13 +474,47 @@ func TestAskedForAgain(t *testing.T) {
 
 func TestTTLsOfServicesCount(t *testing.T) {
 	w := newWorld(t)
-	ttl := spec.Duration(10 * time.Hour)
+	ttl, rules := spec.Duration(10*time.Hour), spec.Duration(11*time.Hour)
 	w.store.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 1, Put: []state.Version{{Generation: 1, Resource: &spec.Resource{
 		Key:  spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "web"},
-		Spec: &spec.Service{Host: "www.shop.Example", TTL: &ttl}}}}}}})
+		Spec: &spec.Service{Host: "www.shop.Example", TTL: &ttl, Rules: []spec.Rule{{TTL: &rules}, {}}}}}}}}})
 	w.look()
-	if got := w.keyset("example.").State.MaxTTL.High; got != 10*time.Hour {
+	if got := w.keyset("example.").State.MaxTTL.High; got != 11*time.Hour {
 		t.Errorf("the longest TTL is %v", got)
+	}
+}
+
+// TestTTLsOfAliasesCount: an alias takes its answers, and their TTL, from a service that may stand in another zone, and aliases of zones have
+// TTLs of their own. Neither was counted, so a key could go while what it had signed was still in caches.
+func TestTTLsOfAliasesCount(t *testing.T) {
+	hours := func(n int) *spec.Duration { d := spec.Duration(time.Duration(n) * time.Hour); return &d }
+	for _, c := range []struct {
+		name    string
+		service *spec.Service    // of a tenant
+		aliases []spec.ZoneAlias // of the zone
+		want    time.Duration
+	}{
+		{"of the zone", nil, []spec.ZoneAlias{{Name: "www", To: "a.outside.", TTL: hours(9)}}, 9 * time.Hour},
+		{"of the zone, to a service", nil, []spec.ZoneAlias{{Name: "www", To: "WEB.plain"}}, 12 * time.Hour},
+		{"of the zone, bounded", nil, []spec.ZoneAlias{{Name: "www", To: "web.plain.", TTL: hours(9)}}, 9 * time.Hour},
+		{"a service", &spec.Service{Host: "x.Example", Alias: &spec.Alias{To: "web.plain"}}, nil, 12 * time.Hour},
+		{"a service, bounded", &spec.Service{Host: "x.example", TTL: hours(9), Alias: &spec.Alias{To: "web.plain"}}, nil, 9 * time.Hour},
+	} {
+		w := newWorld(t)
+		z := *signed()
+		z.Aliases = c.aliases
+		web := &spec.Service{Host: "web.plain.", Rules: []spec.Rule{{TTL: hours(12)}}}
+		put := []state.Version{{Generation: 1, Resource: &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "web"}, Spec: web}}}
+		if c.service != nil {
+			put = append(put, state.Version{Generation: 1, Resource: &spec.Resource{
+				Key: spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "x"}, Spec: c.service}})
+		}
+		w.store.declare(map[string]*spec.Zone{"example.": &z, "plain.": {Content: "plain.\t60\tIN\tSOA\ta. b. 0 1 1 1 1\n"}})
+		w.store.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 1, Put: put}}})
+		w.look()
+		if got := w.keyset("example.").State.MaxTTL.High; got != c.want {
+			t.Errorf("%s: the longest TTL is %v, want %v", c.name, got, c.want)
+		}
 	}
 }
 

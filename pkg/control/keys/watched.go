@@ -50,24 +50,50 @@ func (w *watched) update(m *state.Mirror) {
 	w.heads, w.zones, w.states = heads, zones, slices.Collect(maps.Values(states))
 }
 
-// addServices takes the TTLs of a tenant's services into the zones in which they stand.
-func addServices(zones map[string]*declared, state state.TenantState) {
-	for _, v := range state.Resources.All() {
-		s, ok := v.Resource.Spec.(*spec.Service)
-		if !ok {
-			continue
+// addServices takes the TTLs of services and aliases into the zones in which they stand. An alias without a TTL of its own has that of the
+// service to which it leads, wherever that stands.
+func (w *watched) addServices() {
+	var aliases []*spec.Service
+	for _, d := range w.zones {
+		for _, r := range spec.AliasServices(d.resource) {
+			aliases = append(aliases, r.Spec.(*spec.Service))
 		}
-		host, err := spec.CanonicalName(s.Host)
-		if err != nil {
-			continue
+	}
+	longest := map[string]uint32{} // seconds, by host
+	for _, state := range w.states {
+		for _, v := range state.Resources.All() {
+			s, ok := v.Resource.Spec.(*spec.Service)
+			switch {
+			case !ok:
+			case s.Alias != nil:
+				aliases = append(aliases, s)
+			default:
+				longest[w.add(s.Host, s.LongestTTLSeconds())] = s.LongestTTLSeconds()
+			}
 		}
-		for name := host; ; name = spec.Parent(name) {
-			if d, ok := zones[name]; ok { // and on: which of nested zones it stands in does not matter here
-				d.services = max(d.services, time.Duration(s.TTLSeconds())*time.Second)
-			}
-			if name == "." {
-				break
-			}
+	}
+	for _, a := range aliases {
+		ttl := a.TTLSeconds()
+		if to, err := spec.CanonicalName(a.Alias.To); err == nil && a.TTL == nil {
+			ttl = max(ttl, longest[to])
+		}
+		w.add(a.Host, ttl)
+	}
+	w.states = nil
+}
+
+// add takes a TTL, in seconds, into the zones above a host, and gives its canonical form; "": it is no name.
+func (w *watched) add(host string, ttl uint32) (canonical string) {
+	canonical, err := spec.CanonicalName(host)
+	if err != nil {
+		return ""
+	}
+	for name := canonical; ; name = spec.Parent(name) {
+		if d, ok := w.zones[name]; ok { // and on: which of nested zones it stands in does not matter here
+			d.services = max(d.services, time.Duration(ttl)*time.Second)
+		}
+		if name == "." {
+			return canonical
 		}
 	}
 }
@@ -79,10 +105,9 @@ func (w *watched) policy(name string) (dnssec.Policy, bool) {
 	if d == nil {
 		return dnssec.Policy{}, false
 	}
-	for _, state := range w.states {
-		addServices(w.zones, state)
+	if w.states != nil {
+		w.addServices()
 	}
-	w.states = nil
 	z := d.resource.Spec.(*spec.Zone)
 	if d.content < 0 {
 		d.content = longestTTL(z.Content)

@@ -12,6 +12,7 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/compile"
 )
 
 // builtin is the built-in geography, opened once for all tests of a program.
@@ -30,7 +31,7 @@ func Atlas(t testing.TB) *geo.Atlas {
 // A World is a compiler, over the built-in geography, and the view of what it was given last. Its methods are for one goroutine; View may
 // be loaded by any.
 type World struct {
-	*table.Compiler
+	*compile.Compiler
 	View       atomic.Pointer[table.View]
 	Generation uint64    // of what Put put last
 	Now        time.Time // when views are compiled
@@ -41,7 +42,7 @@ type World struct {
 // New gives a World of nothing. Draws follow the seed.
 func New(t testing.TB, seed uint64) *World {
 	t.Helper()
-	return &World{Compiler: table.NewCompiler(table.Config{Seed: seed, Workers: 1}, Atlas(t)), Now: time.Now(), t: t}
+	return &World{Compiler: compile.New(compile.Config{Seed: seed, Workers: 1}, Atlas(t)), Now: time.Now(), t: t}
 }
 
 // Put declares resources, as the next generation of their tenants.
@@ -54,16 +55,16 @@ func (w *World) Put(yaml ...string) {
 func (w *World) PutResources(resources ...*spec.Resource) {
 	w.t.Helper()
 	w.Generation++
-	var change table.Change
+	var change compile.Change
 	at := map[string]int{}
 	for _, r := range resources {
 		i, ok := at[r.Tenant]
 		if !ok {
 			i = len(change.Tenants)
 			at[r.Tenant] = i
-			change.Tenants = append(change.Tenants, table.TenantChange{Tenant: r.Tenant, Head: w.Generation})
+			change.Tenants = append(change.Tenants, compile.TenantChange{Tenant: r.Tenant, Head: w.Generation})
 		}
-		change.Tenants[i].Put = append(change.Tenants[i].Put, table.Item{Resource: r, Generation: w.Generation})
+		change.Tenants[i].Put = append(change.Tenants[i].Put, compile.Item{Resource: r, Generation: w.Generation})
 	}
 	w.Change(change)
 }
@@ -75,11 +76,11 @@ func (w *World) Down(tenant, pool string, endpoints ...string) {
 	for _, name := range endpoints {
 		v.Endpoints[name] = health.Finding{State: health.Down}
 	}
-	w.Change(table.Change{Verdicts: []health.Verdict{v}})
+	w.Change(compile.Change{Verdicts: []health.Verdict{v}})
 }
 
 // Change takes a change in and compiles. The test fails if anything is broken.
-func (w *World) Change(change table.Change) {
+func (w *World) Change(change compile.Change) {
 	w.t.Helper()
 	w.Apply(change)
 	view, broken, _ := w.Compile(w.Now)

@@ -3,7 +3,7 @@ package views
 import (
 	"testing"
 
-	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/compile"
 )
 
 const zone = `kind: Zone
@@ -33,5 +33,5 @@ func TestWorld(t *testing.T) {
 	if w.View.Load() == before {
 		t.Error("a verdict makes no view")
 	}
-	w.Change(table.Change{})
+	w.Change(compile.Change{})
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/gti/gtm/pkg/gtmtest"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/compile"
 	"github.com/gti/gtm/pkg/zone"
 )
 
@@ -42,18 +43,18 @@ func newLocal(t testing.TB, zones []*masterFile) *local {
 		t.Fatal(err)
 	}
 	s := &local{refused: map[string]string{}}
-	change := table.TenantChange{Tenant: spec.Platform, Head: 1}
+	change := compile.TenantChange{Tenant: spec.Platform, Head: 1}
 	for _, z := range zones {
 		text, _, err := zone.Canonical(z.origin, z.origin, z.text, zone.Defaults{})
 		if err != nil {
 			s.refused[z.origin] = err.Error()
 			continue
 		}
-		change.Put = append(change.Put, table.Item{Generation: 1, Resource: &spec.Resource{
+		change.Put = append(change.Put, compile.Item{Generation: 1, Resource: &spec.Resource{
 			Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: z.origin}, Spec: &spec.Zone{Content: text}}})
 	}
-	compiler := table.NewCompiler(table.Config{Seed: 1, Workers: 1}, atlas)
-	compiler.Apply(table.Change{Tenants: []table.TenantChange{change}})
+	compiler := compile.New(compile.Config{Seed: 1, Workers: 1}, atlas)
+	compiler.Apply(compile.Change{Tenants: []compile.TenantChange{change}})
 	view, broken, _ := compiler.Compile(time.Unix(1_800_000_000, 0))
 	for _, b := range broken {
 		s.refused[b.Key.Name] = b.Err.Error()

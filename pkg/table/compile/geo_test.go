@@ -1,0 +1,99 @@
+package compile
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/table/rr"
+)
+
+// turnedWorld is a geography in which all of 5.0.0.0/8 and 8.0.0.0/8 is in Singapore.
+func turnedWorld(t *testing.T) *geo.Atlas {
+	t.Helper()
+	var mmdb bytes.Buffer
+	lines := "83886080,100663295,SG\n134217728,150994943,SG\n"
+	if err := geo.Build(&mmdb, geo.BuildConfig{IPv4: strings.NewReader(lines), Date: time.Unix(1_700_000_000, 0)}); err != nil {
+		t.Fatal(err)
+	}
+	a, err := geo.OpenBytes("turned", mmdb.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+const officeMap = "---\nkind: Map\ntenant: platform\nname: office\nspec: {networks: [8.8.8.0/24]}\n"
+
+// geoWorld is a harness with a service by place and one by map.
+func geoWorld(t *testing.T) *harness {
+	return newHarness(t, testZone, testPools, officeMap, service("web", webRules),
+		service("desk", "  rules: [{when: {map: office}, pools: [sg]}, {pools: [us]}]\n"))
+}
+
+var american, singapore = map[string]float64{"192.0.2.1": .5, "192.0.2.2": .5}, map[string]float64{"203.0.113.1": 1}
+
+func TestAGeographyIsCompiledBeside(t *testing.T) {
+	h := geoWorld(t)
+	g := h.c.Geography(turnedWorld(t))
+	g.Compile(t.Context())
+	h.verdict("us", "a") // comes meanwhile
+	h.expect("web.shop.gtm.example.", kansas, rr.IPv4, map[string]float64{"192.0.2.2": 1})
+	h.verdict("us")
+	h.c.SetGeography(g)
+	h.compile(noon)
+	h.expect("web.shop.gtm.example.", kansas, rr.IPv4, singapore)
+	if g.Partitions() != 2 || h.view.Atlas != g.Atlas() {
+		t.Errorf("%d partitions, atlas of the view %v", g.Partitions(), h.view.Atlas.Info())
+	}
+	for key, p := range h.c.parts {
+		if h.view.PartList[p.slot] != g.parts[key].part || g.parts[key].part == nil {
+			t.Errorf("partition %q was compiled again", key)
+		}
+	}
+}
+
+// What was compiled beside and no longer fits is compiled again.
+func TestAGeographyThatCameLate(t *testing.T) {
+	moved := "kind: Map\ntenant: platform\nname: office\nspec: {networks: [5.5.5.0/24]}\n"
+	for name, meanwhile := range map[string]func(*harness, *Geography){
+		"a map changed": func(h *harness, g *Geography) { h.put(moved) },
+		"a map appeared": func(h *harness, g *Geography) {
+			h.put(moved, strings.Replace(officeMap, "name: office", "name: other", 1))
+		},
+		"a service came": func(h *harness, g *Geography) {
+			h.put(moved, service("more", "  rules: [{when: {geo: [AS]}, pools: [sg]}, {pools: [us]}]\n"))
+		},
+		"a service went": func(h *harness, g *Geography) {
+			h.put(moved)
+			h.delete(spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "web"})
+		},
+		"another geography": func(h *harness, g *Geography) { h.put(moved); h.c.SetGeography(h.c.Geography(world)); h.compile(noon) },
+		"it never began": func(h *harness, g *Geography) {
+			h.put(moved)
+			*g = *h.c.Geography(g.atlas)
+			ended, end := context.WithCancel(t.Context())
+			end()
+			g.Compile(ended)
+		},
+	} {
+		h := geoWorld(t)
+		g := h.c.Geography(turnedWorld(t))
+		g.Compile(t.Context())
+		meanwhile(h, g)
+		h.c.SetGeography(g)
+		h.compile(noon)
+		if len(h.last) > 0 {
+			t.Errorf("%s: broken: %v", name, h.last)
+		}
+		h.expect("desk.shop.gtm.example.", "5.5.5.0/24", rr.IPv4, singapore)
+		h.expect("desk.shop.gtm.example.", "8.8.8.0/24", rr.IPv4, american)
+		if name == "a service came" {
+			h.expect("more.shop.gtm.example.", "8.1.1.0/24", rr.IPv4, singapore)
+		}
+	}
+}

@@ -1,0 +1,232 @@
+package compile
+
+import (
+	"encoding/binary"
+	"fmt"
+	"iter"
+	"math"
+	"slices"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/steer"
+	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/draws"
+	"github.com/gti/gtm/pkg/table/rr"
+)
+
+// rowsOf gives the pools of each row of a service: those of its rules, then those of lastResort.
+func rowsOf(s *spec.Service) [][]spec.PoolRef {
+	rows := make([][]spec.PoolRef, 0, len(s.Rules)+1)
+	for i := range s.Rules {
+		rows = append(rows, s.Rules[i].Pools)
+	}
+	return append(rows, s.LastResort)
+}
+
+// addRows compiles the rows of a service.
+func (c *Compiler) addRows(out *table.Service, s *serviceState, p *plan, form draws.Form) error {
+	if poolRefs(out.Spec) > math.MaxUint16 {
+		return fmt.Errorf("the rules of one service name at most %d pools", math.MaxUint16)
+	}
+	rows := rowsOf(out.Spec)
+	out.Index = make([]uint16, 0, len(rows)+1)
+	s.steps = make([]*nodeState, 0, poolRefs(out.Spec))
+	for i, row := range rows {
+		out.Index = append(out.Index, uint16(len(s.steps)))
+		if err := c.addRow(s, out.Need, p.tenant, form, row); err != nil {
+			if i == len(out.Spec.Rules) {
+				return fmt.Errorf("lastResort: %w", err)
+			}
+			return fmt.Errorf("rule %s: %w", table.RuleName(out.Spec, i), err)
+		}
+	}
+	out.Index = append(out.Index, uint16(len(s.steps)))
+	s.steps = slices.Clip(s.steps)
+	out.Steps = make([]table.Step, len(s.steps))
+	for row := range rows {
+		ttl := p.atMost(table.RowTTL(out.Spec, row))
+		for i := out.Index[row]; i < out.Index[row+1]; i++ {
+			out.Steps[i] = table.Step{Node: s.steps[i].slot, TTL: ttl}
+		}
+	}
+	out.Settle()
+	return nil
+}
+
+// addRow appends the steps of one row: neighbours that carry a weight are one.
+func (c *Compiler) addRow(s *serviceState, need rr.FamilySet, tenant string, form draws.Form, pools []spec.PoolRef) error {
+	kind := table.WeightedNode
+	if need != 0 {
+		kind = table.HashedNode
+	}
+	var arms []share
+	for i, p := range pools {
+		d, err := c.draw(health.PoolID{Tenant: tenant, Pool: p.Pool}, form)
+		if err != nil {
+			c.releaseArms(arms)
+			return err
+		}
+		arms = append(arms, share{node: &d.nodeState, weight: uint16(min(max(p.Weight, 1), math.MaxUint16))})
+		if p.Weight > 0 && i+1 < len(pools) && pools[i+1].Weight > 0 {
+			continue
+		}
+		step := arms[0].node
+		if len(arms) > 1 {
+			if step, err = c.mix(kind, need, arms); err != nil {
+				c.releaseArms(arms)
+				return err
+			}
+		}
+		s.steps, arms = append(s.steps, step), nil
+	}
+	return nil
+}
+
+// mix takes a node with arms, compiling it if it is new. The arms, which were taken, belong to it from now on.
+func (c *Compiler) mix(kind table.Kind, need rr.FamilySet, arms []share) (*nodeState, error) {
+	key := mixKey(kind, need, arms)
+	if n := c.nodes[string(key)]; n != nil {
+		n.refs++
+		c.releaseArms(arms)
+		return n, nil
+	}
+	m := &mixState{key: string(key), kind: kind, need: need, arms: arms}
+	node := c.mixed(m)
+	if node.Depth > table.MaxDepth {
+		return nil, fmt.Errorf("choices are nested deeper than %d", table.MaxDepth)
+	}
+	n := &nodeState{slot: c.nodeSlots.Add(node), refs: 1, mix: m}
+	n.attach()
+	c.nodes[m.key] = n
+	return n, nil
+}
+
+// attach tells those that the arms lead to.
+func (n *nodeState) attach() {
+	for i := range n.mix.arms {
+		a := &n.mix.arms[i]
+		a.at = uint32(len(a.node.parents))
+		a.node.parents = append(a.node.parents, above{n, i})
+	}
+}
+
+// detach takes back what attach told.
+func (n *nodeState) detach() {
+	for i := range n.mix.arms {
+		a := &n.mix.arms[i]
+		list := a.node.parents
+		last := list[len(list)-1]
+		list[a.at], last.node.mix.arms[last.arm].at = last, a.at
+		list[len(list)-1] = above{}
+		a.node.parents = list[:len(list)-1]
+	}
+}
+
+// mixKey is the same for nodes that are the same.
+func mixKey(kind table.Kind, need rr.FamilySet, arms []share) []byte {
+	b := append(make([]byte, 0, 2+6*len(arms)), byte(kind), byte(need))
+	for _, a := range arms {
+		b = binary.BigEndian.AppendUint32(b, a.node.slot)
+		b = binary.BigEndian.AppendUint16(b, a.weight)
+	}
+	return b
+}
+
+// mixed makes a node of what its arms are at present.
+func (c *Compiler) mixed(m *mixState) table.Node {
+	arms := make([]table.Arm, len(m.arms))
+	n := table.Node{Kind: m.kind, Arms: &arms, TTL: table.AnyTTL, Bits4: table.StickyBits4, Bits6: table.StickyBits6}
+	for i, a := range m.arms {
+		below := c.nodeSlots.Ref(a.node.slot)
+		arms[i] = table.Arm{ID: a.node.id(), Node: a.node.slot, Weight: a.weight, Live: below.Live, All: below.All}
+		n.Depth, n.All = max(n.Depth, below.Depth+1), n.All|below.All
+		if below.Live.Holds(m.need) {
+			n.Live |= below.Live
+		}
+	}
+	return n
+}
+
+// id tells a node from others in a rendezvous. It does not depend on weights, which change without moving more clients than they must.
+func (n *nodeState) id() uint64 {
+	if n.mix == nil {
+		return steer.NameID(n.leaf.pool.id.String())
+	}
+	id := uint64(n.mix.kind)
+	for _, a := range n.mix.arms {
+		id = steer.Hash(id, a.node.id())
+	}
+	return id
+}
+
+// setDraw replaces the draw of a leaf.
+func (c *Compiler) setDraw(d *drawState, draw *draws.Draw) {
+	d.draw = draw
+	c.setNode(&d.nodeState, table.LeafOf(draw, d.pool.ttl))
+}
+
+// setNode replaces a node, and those above it if it gives other families now.
+func (c *Compiler) setNode(n *nodeState, fresh table.Node) {
+	was := *c.nodeSlots.Ref(n.slot)
+	c.nodeSlots.Set(n.slot, fresh)
+	if was.Live == fresh.Live && was.All == fresh.All {
+		return
+	}
+	for _, p := range n.parents {
+		c.setNode(p.node, c.mixed(p.node.mix))
+	}
+}
+
+// releaseNodes gives back nodes that were taken.
+func (c *Compiler) releaseNodes(nodes []*nodeState) {
+	for _, n := range nodes {
+		c.releaseNode(n)
+	}
+}
+
+func (c *Compiler) releaseArms(arms []share) {
+	for _, a := range arms {
+		c.releaseNode(a.node)
+	}
+}
+
+func (c *Compiler) releaseNode(n *nodeState) {
+	if n.refs--; n.refs > 0 {
+		return
+	}
+	c.nodeSlots.Remove(n.slot)
+	if n.mix == nil {
+		delete(n.leaf.pool.draws, n.leaf.form)
+		return
+	}
+	delete(c.nodes, n.mix.key)
+	n.detach()
+	c.releaseArms(n.mix.arms)
+}
+
+// leaves gives the draws below a node, in order, and the TTL of what comes from each, if that of what comes to the node is ttl.
+func (n *nodeState) leaves(ttl uint32) iter.Seq2[*drawState, uint32] {
+	return func(yield func(*drawState, uint32) bool) { n.eachLeaf(ttl, yield) }
+}
+
+func (n *nodeState) eachLeaf(ttl uint32, yield func(*drawState, uint32) bool) bool {
+	if n.mix == nil {
+		return yield(n.leaf, min(ttl, n.leaf.pool.ttl))
+	}
+	for _, a := range n.mix.arms {
+		if !a.node.eachLeaf(ttl, yield) {
+			return false
+		}
+	}
+	return true
+}
+
+// poolRefs is how often a service names a pool.
+func poolRefs(eff *spec.Service) int {
+	n := len(eff.LastResort)
+	for i := range eff.Rules {
+		n += len(eff.Rules[i].Pools)
+	}
+	return n
+}

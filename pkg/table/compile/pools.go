@@ -1,0 +1,194 @@
+package compile
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/steer"
+	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/draws"
+)
+
+// compileMaps lists the maps anew, and compiles every partition over them.
+func (c *Compiler) compileMaps() {
+	if !c.dirty.maps {
+		return
+	}
+	var list []geo.Map
+	for k, it := range c.items {
+		m, ok := it.Resource.Spec.(*spec.Map)
+		if !ok {
+			continue
+		}
+		g, err := newMap(k.Name, m)
+		if err != nil {
+			c.unread[k] = err
+			if g, ok = c.goodMaps[k]; !ok {
+				continue
+			}
+		}
+		c.goodMaps[k] = g
+		list = append(list, g)
+	}
+	for k := range c.goodMaps {
+		if _, there := c.items[k]; !there {
+			delete(c.goodMaps, k)
+		}
+	}
+	slices.SortFunc(list, func(a, b geo.Map) int { return strings.Compare(a.Name, b.Name) })
+	c.maps = list
+	c.takeGeography()
+	c.compileParts()
+}
+
+// newMap brings a map into the form of geo.
+func newMap(name string, m *spec.Map) (geo.Map, error) {
+	g := geo.Map{Name: name, Networks: m.Networks, ASN: m.ASN}
+	for i, n := range m.Networks {
+		if !n.IsValid() {
+			return g, fmt.Errorf("spec.networks[%d] is no network", i)
+		}
+	}
+	if m.Place != "" {
+		place, err := geo.ParsePlace(m.Place)
+		if err != nil {
+			return g, fmt.Errorf("spec.place: %w", err)
+		}
+		g.Place = &place
+	}
+	return g, nil
+}
+
+// compilePools applies verdicts and overrides to the pools that changed, and compiles their draws. A pool whose
+// families changed has its services compiled anew.
+func (c *Compiler) compilePools(now time.Time) {
+	for id := range c.dirty.pools {
+		c.compileOnePool(id, now)
+	}
+}
+
+func (c *Compiler) compileOnePool(id health.PoolID, now time.Time) {
+	declared, p := c.poolResource(id), c.pools[id]
+	if declared == nil {
+		if p != nil {
+			p.spec, p.err = nil, nil
+			delete(c.expiring, id)
+			delete(c.failingPools, p)
+			c.touchUsers(p)
+			c.releasePool(id, p)
+		}
+		return
+	}
+	if p == nil {
+		p = newPoolState(id)
+		c.pools[id] = p
+	}
+	was, had := p.spec, p.has
+	p.spec = effectivePool(declared.Spec.(*spec.Pool))
+	p.has = p.spec.Families()
+	if was == nil || had != p.has {
+		c.touchUsers(p)
+	}
+	c.noteDeclared(p, declared, c.alias.ttlOf(id))
+	before := p.err
+	if p.err = guard(id, func() error { return c.compilePool(id, p, now) }); p.err != nil {
+		p.spec, p.has = was, had
+	}
+	if delete(c.failingPools, p); p.err != nil {
+		c.failingPools[p] = true
+	}
+	c.dirty.faults = c.dirty.faults || p.err != nil || before != nil
+}
+
+// releasePool forgets a pool that neither a resource nor a service names.
+func (c *Compiler) releasePool(id health.PoolID, p *poolState) {
+	if p.spec == nil && p.err == nil && len(p.users) == 0 { // what is broken is told of until it is mended
+		delete(c.pools, id)
+	}
+}
+
+func (c *Compiler) touchUsers(p *poolState) {
+	for s := range p.users {
+		c.dirty.services[s.key] = true
+	}
+}
+
+// effectivePool gives a pool with its defaults. Without host names these are what an absent weight means to steer: then it is
+// the declaration itself, so that its endpoints stand in memory once.
+func effectivePool(p *spec.Pool) *spec.Pool {
+	if !slices.ContainsFunc(p.Endpoints, func(e spec.Endpoint) bool { return e.Host != "" }) {
+		return p
+	}
+	e := p.Effective()
+	return &e
+}
+
+func (c *Compiler) compilePool(id health.PoolID, p *poolState, now time.Time) error {
+	for i := range p.spec.Endpoints {
+		for j, a := range p.spec.Endpoints[i].Addresses {
+			if !a.IsValid() {
+				return fmt.Errorf("spec.endpoints[%d].addresses[%d] is no address", i, j)
+			}
+		}
+	}
+	var overrides []*spec.Override
+	for _, k := range c.overrideKeys(id) {
+		overrides = append(overrides, c.overrides[id][k])
+	}
+	state := steer.NewPool(id, p.spec, c.verdicts[id], overrides, now)
+	delete(c.expiring, id)
+	if !state.Expires.IsZero() {
+		c.expiring[id] = state.Expires
+	}
+	fresh := make(map[*drawState]*draws.Draw, len(p.draws))
+	for form, d := range p.draws {
+		draw, err := draws.New(state, form, d.draw)
+		if err != nil {
+			return err
+		}
+		fresh[d] = draw
+	}
+	p.state = state
+	for d, draw := range fresh {
+		c.setDraw(d, draw)
+	}
+	return nil
+}
+
+// overrideKeys sorts a pool's overrides; which of them win is up to steer.
+func (c *Compiler) overrideKeys(id health.PoolID) []spec.Key {
+	keys := make([]spec.Key, 0, len(c.overrides[id]))
+	for k := range c.overrides[id] {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, spec.Key.Compare)
+	return keys
+}
+
+// draw takes a draw, compiling it if no other service uses it yet.
+func (c *Compiler) draw(id health.PoolID, form draws.Form) (*drawState, error) {
+	p := c.pools[id]
+	if p == nil || p.spec == nil {
+		return nil, fmt.Errorf("pool %s does not exist", id)
+	}
+	if p.state == nil {
+		return nil, fmt.Errorf("pool %s cannot be served: %w", id, p.err)
+	}
+	d := p.draws[form]
+	if d == nil {
+		draw, err := c.ahead.draw(p.state, form)
+		if err != nil {
+			return nil, err
+		}
+		d = &drawState{form: form, pool: p, draw: draw}
+		d.nodeState = nodeState{leaf: d, slot: c.nodeSlots.Add(table.LeafOf(draw, p.ttl))}
+		p.draws[form] = d
+	}
+	d.refs++
+	return d, nil
+}

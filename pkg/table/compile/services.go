@@ -1,0 +1,250 @@
+package compile
+
+import (
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/draws"
+	"github.com/gti/gtm/pkg/table/names"
+	"github.com/gti/gtm/pkg/table/rr"
+)
+
+// compileServices compiles what changed. What fails keeps its last good form.
+func (c *Compiler) compileServices() {
+	c.spread()
+	keys := make([]spec.Key, 0, len(c.dirty.services))
+	for k := range c.dirty.services {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, c.inTurn)
+	c.lookAhead(keys)
+	for _, k := range keys { // first make room: a host may move from one service to another in one change
+		if s := c.services[k]; s != nil {
+			if declared := c.serviceSpec(k); declared == nil {
+				c.removeService(k, s)
+			} else if host, err := names.Wire(declared.Host); err == nil && s.placed && host != s.host {
+				c.unplace(k, s)
+			}
+		}
+	}
+	for _, k := range keys {
+		declared := c.serviceSpec(k)
+		if declared == nil {
+			continue
+		}
+		s := c.services[k]
+		if s == nil {
+			s = &serviceState{key: k}
+			c.services[k] = s
+		}
+		s.err = guard(k, func() error { return c.compileService(k, declared, s) })
+		c.note(s)
+	}
+	for _, k := range keys { // who made room in vain goes back
+		if s := c.services[k]; s != nil && s.err != nil && s.compiled != nil && !s.placed {
+			c.putBack(k, s)
+		}
+	}
+	c.ahead = ahead{}
+	c.dropUnused()
+}
+
+// inTurn orders services: what aliases lead to comes before them.
+func (c *Compiler) inTurn(a, b spec.Key) int {
+	if len(c.alias.leads) > 0 {
+		_, x := c.alias.leads[a]
+		_, y := c.alias.leads[b]
+		if x != y {
+			return map[bool]int{false: -1, true: 1}[x]
+		}
+	}
+	return a.Compare(b)
+}
+
+// putBack gives a service its former place, if it is still free, since its last good form is to be served.
+func (c *Compiler) putBack(k spec.Key, s *serviceState) {
+	z := c.zones[s.zone]
+	if _, taken := c.hosts[s.host]; taken || z == nil {
+		return
+	}
+	c.host(z, s.host, hostedAs(s.slot, s.compiled))
+	c.hosts[s.host] = k
+	s.placed = true
+}
+
+func (c *Compiler) removeService(k spec.Key, s *serviceState) {
+	c.unplace(k, s)
+	c.release(s)
+	if s.slotted {
+		c.serviceSlots.Remove(s.slot)
+	}
+	delete(c.services, k)
+	delete(c.counting, s)
+	delete(c.failing, s)
+}
+
+// note keeps the lists of the services that count and that fail.
+func (c *Compiler) note(s *serviceState) {
+	if delete(c.failing, s); s.err != nil {
+		c.failing[s] = true
+	}
+	if delete(c.counting, s); s.compiled != nil && s.compiled.Counting != nil {
+		c.counting[s] = true
+	}
+}
+
+// release gives back what a compiled service refers to.
+func (c *Compiler) release(s *serviceState) {
+	c.releaseNodes(s.steps)
+	for _, p := range s.uses {
+		delete(p.users, s)
+		c.releasePool(p.id, p)
+	}
+	c.releasePart(s.part)
+	s.steps, s.uses, s.part = nil, nil, nil
+}
+
+// compileService compiles one service beside its old form, and then replaces that.
+func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *serviceState) error {
+	p, err := c.planOf(k, declared)
+	if err != nil {
+		return err
+	}
+	fresh := &serviceState{key: k, slot: s.slot, slotted: s.slotted, placed: s.placed, zone: s.zone, host: s.host, defaults: s.defaults}
+	uses := c.watchPools(p, s) // also when it fails: a pool that appears mends it
+	out, err := c.newService(k, p, fresh)
+	if err == nil {
+		err = c.place(k, p.eff, out, fresh)
+	}
+	if err != nil {
+		c.release(fresh)
+		for _, p := range uses {
+			if !slices.Contains(s.uses, p) {
+				s.uses = append(s.uses, p)
+			}
+		}
+		return err
+	}
+	var counts *table.ServiceCounts
+	if s.compiled != nil {
+		counts, out.Sigs = s.compiled.Counting, s.compiled.Sigs
+	}
+	out.Counting = sameCounts(counts, out)
+	out.Metrics = out.Counting != nil
+	out.Sigs = out.Sigs.KeptFor(c.zones[fresh.zone].signer, fresh.host, out.TTLs())
+	c.serviceSlots.Set(fresh.slot, *out)
+	c.releaseNodes(s.steps)
+	for _, p := range s.uses {
+		if !slices.Contains(uses, p) {
+			delete(p.users, s)
+			c.releasePool(p.id, p)
+		}
+	}
+	c.releasePart(s.part)
+	fresh.compiled, fresh.uses = out, uses
+	*s = *fresh
+	return nil
+}
+
+// watchPools notes which pools a service names, so that it is compiled anew when they appear or change shape, and gives them.
+func (c *Compiler) watchPools(p *plan, s *serviceState) (uses []*poolState) {
+	uses = make([]*poolState, 0, poolRefs(p.eff))
+	note := func(refs []spec.PoolRef) {
+		for _, r := range refs {
+			id := health.PoolID{Tenant: p.tenant, Pool: r.Pool}
+			pool := c.pools[id]
+			if pool == nil {
+				pool = newPoolState(id)
+				c.pools[id] = pool
+			}
+			if !slices.Contains(uses, pool) {
+				uses = append(uses, pool)
+				pool.users[s] = true
+			}
+		}
+	}
+	for i := range p.eff.Rules {
+		note(p.eff.Rules[i].Pools)
+	}
+	note(p.eff.LastResort)
+	return uses
+}
+
+// newService compiles rules, pools and partition. What it takes is noted in s.
+func (c *Compiler) newService(k spec.Key, p *plan, s *serviceState) (*table.Service, error) {
+	if p.pending {
+		return c.newPending(k, p, s)
+	}
+	eff := p.eff
+	out := &table.Service{ServiceInfo: &table.ServiceInfo{Tenant: k.Tenant, Name: k.Name, Spec: eff, AliasOf: p.aliasOf}, Tiers: uint8(table.AllTiers)}
+	if eff.AllDown == "servfail" {
+		out.Tiers = table.HealthTiers
+	}
+	form, err := formOf(eff)
+	if err != nil {
+		return nil, err
+	}
+	out.Pick = form.Pick
+	if out.Served = c.servedBy(p); eff.Coherent || out.Pick == draws.Sticky {
+		out.Need = out.Served
+	}
+	if err := c.addRows(out, s, p, form); err != nil {
+		return nil, err
+	}
+	if out.Served == 0 {
+		return nil, fmt.Errorf("no address family is served: every rule needs a pool with endpoints of it")
+	}
+	out.Part, err = c.takePart(eff, s)
+	return out, err
+}
+
+// servedBy gives the families that exist at the name of a service.
+func (c *Compiler) servedBy(p *plan) (served rr.FamilySet) {
+	eff := p.eff
+	v4, v6, host := spec.Served(eff, func(name string) spec.Families {
+		if pool := c.pools[health.PoolID{Tenant: p.tenant, Pool: name}]; pool != nil {
+			return pool.has
+		}
+		return spec.Families{}
+	})
+	srv, mx := host && eff.SRV != nil, host && eff.MX != nil
+	for f, serves := range [rr.Families]bool{rr.IPv4: v4, rr.IPv6: v6, rr.CNAME: host && !srv && !mx, rr.HTTPS: !host && eff.HTTPS != nil,
+		rr.SVCB: !host && eff.SVCB != nil, rr.SRV: srv, rr.MX: mx} {
+		if serves && (v4 || v6 || host) {
+			served |= 1 << f
+		}
+	}
+	return served
+}
+
+// sameCounts keeps the counters of the old form where the pools are the same.
+func sameCounts(old *table.ServiceCounts, s *table.Service) *table.ServiceCounts {
+	if !s.Spec.Metrics {
+		return nil
+	}
+	var pools []string
+	for _, row := range rowsOf(s.Spec) {
+		for _, p := range row {
+			pools = append(pools, p.Pool)
+		}
+	}
+	slices.Sort(pools)
+	pools = slices.Compact(pools)
+	if old != nil && slices.Equal(old.Pools, pools) {
+		return old
+	}
+	n := &table.ServiceCounts{Tenant: s.Tenant, Service: s.Name, Pools: pools, Answers: make([]atomic.Uint64, len(pools))}
+	for i, p := range pools {
+		if old == nil {
+			break
+		}
+		if j, ok := slices.BinarySearch(old.Pools, p); ok {
+			n.Answers[i].Store(old.Answers[j].Load())
+		}
+	}
+	return n
+}

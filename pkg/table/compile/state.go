@@ -1,0 +1,289 @@
+package compile
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/steer"
+	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/chunks"
+	"github.com/gti/gtm/pkg/table/draws"
+	"github.com/gti/gtm/pkg/table/names"
+	"github.com/gti/gtm/pkg/table/rr"
+	"github.com/gti/gtm/pkg/table/zones"
+	"github.com/gti/gtm/pkg/zone"
+)
+
+// Config is what a Compiler needs from outside.
+type Config struct {
+	Seed    uint64 // of the hashes; random, so that nobody can choose names that collide
+	Workers int    // rows of counters
+}
+
+// Compiler keeps what Views are compiled from. It is for one goroutine.
+type Compiler struct {
+	cfg       Config
+	serial    uint64
+	today     int64 // days since 1970; never goes back
+	atlas     *geo.Atlas
+	heads     map[string]uint64
+	headsView map[string]uint64 // the copy that views share
+	items     map[spec.Key]Item
+	verdicts  map[health.PoolID]*health.Verdict
+	overrides map[health.PoolID]map[spec.Key]*spec.Override
+	expiring  map[health.PoolID]time.Time // pools with an override that ends
+	unread    map[spec.Key]error          // resources that could not be read
+	keys      map[string]*zones.ZoneKeys  // by zone
+	alias     aliases
+
+	maps     []geo.Map
+	goodMaps map[spec.Key]geo.Map // the last good form of each
+	zones    map[string]*zoneState
+	listed   map[string]string          // zone to the catalog that lists it
+	catalogs map[string]map[string]bool // the other way round
+	apexes   map[string]*zoneState      // by wire name
+	pools    map[health.PoolID]*poolState
+	services map[spec.Key]*serviceState
+	hosts    map[string]spec.Key // wire host to the service that has it
+	parts    map[string]*partState
+	partList []*geo.Partition
+	partFree []uint32
+
+	nodes        map[string]*nodeState // those that have arms, by mixKey
+	nodeSlots    chunks.Writer[table.Node]
+	ahead        ahead // compiled before its turn
+	serviceSlots chunks.Writer[table.Service]
+	top          names.Table
+	depths       [2]uint64
+	zoneList     []*zones.Zone // as View.ZoneList
+	served       int           // as View.Served
+
+	untold   []*serviceState // see CatchUp
+	counted  []*table.ServiceCounts
+	counting map[*serviceState]bool // services with counts
+	failing  map[*serviceState]bool // services with an err
+	// failingPools are pools with an err
+	failingPools map[*poolState]bool
+
+	faults []Broken // what is not served as declared
+	dirty  dirt
+}
+
+// dirt is what must be compiled anew.
+type dirt struct {
+	heads, maps, zoneList bool
+	faults                bool         // something broke or was mended
+	relisted              []*zoneState // their places in the list of zones stay
+	zones                 map[string]bool
+	serials               map[string]bool   // zones that change nothing but their serial
+	defaults              map[spec.Key]bool // services whose default answers may be others
+	pools                 map[health.PoolID]bool
+	services              map[spec.Key]bool
+}
+
+type zoneState struct {
+	key      spec.Key
+	wire     string
+	res      *spec.Zone
+	gen      uint64
+	static   *zone.Zone
+	compiled *zones.Zone
+	services map[string]zones.Hosted // wire host
+	touched  zones.Touched           // since compiled
+	counts   *zones.ZoneCounts
+	signer   *zones.Signer
+	err      error
+
+	serial, added, keySerial uint32 // see stampZone
+}
+
+type poolState struct {
+	id   health.PoolID
+	spec *spec.Pool
+	has  spec.Families // of spec
+	// declared is what spec was made of
+	declared *spec.Resource
+	ttl      uint32 // seconds, which answers from it have at most
+	state    *steer.Pool
+	draws    map[draws.Form]*drawState
+	users    map[*serviceState]bool
+	err      error
+}
+
+func newPoolState(id health.PoolID) *poolState {
+	return &poolState{id: id, draws: map[draws.Form]*drawState{}, users: map[*serviceState]bool{}}
+}
+
+// drawState is a leaf of policies.
+type drawState struct {
+	nodeState
+	form draws.Form
+	pool *poolState
+	draw *draws.Draw
+	told [rr.Families]uint64 // what secondaries get of it, hashed; 0: not known yet
+}
+
+type partState struct {
+	key        string
+	slot       uint32
+	refs       int
+	classifier *geo.Classifier
+	err        error // why it could not be compiled anew
+}
+
+type serviceState struct {
+	key      spec.Key
+	compiled *table.Service
+	slot     uint32 // of View.Services
+	slotted  bool
+	placed   bool
+	zone     string
+	host     string       // wire
+	steps    []*nodeState // of each of compiled.Steps
+	part     *partState
+	uses     []*poolState
+	err      error
+	defaults uint64 // what secondaries get, hashed
+}
+
+// New makes a Compiler that knows nothing but geography.
+func New(cfg Config, atlas *geo.Atlas) *Compiler {
+	c := &Compiler{cfg: cfg, atlas: atlas, heads: map[string]uint64{}, items: map[spec.Key]Item{},
+		verdicts: map[health.PoolID]*health.Verdict{}, overrides: map[health.PoolID]map[spec.Key]*spec.Override{},
+		unread: map[spec.Key]error{}, keys: map[string]*zones.ZoneKeys{}, alias: newAliases(), goodMaps: map[spec.Key]geo.Map{}, zones: map[string]*zoneState{}, listed: map[string]string{}, catalogs: map[string]map[string]bool{}, apexes: map[string]*zoneState{}, expiring: map[health.PoolID]time.Time{}, pools: map[health.PoolID]*poolState{},
+		services: map[spec.Key]*serviceState{}, hosts: map[string]spec.Key{}, parts: map[string]*partState{}, nodes: map[string]*nodeState{},
+		counting: map[*serviceState]bool{}, failing: map[*serviceState]bool{}, failingPools: map[*poolState]bool{}}
+	c.dirty.reset()
+	c.dirty.heads, c.dirty.zoneList = true, true
+	return c
+}
+
+func (d *dirt) reset() {
+	*d = dirt{zones: map[string]bool{}, serials: map[string]bool{}, defaults: map[spec.Key]bool{}, pools: map[health.PoolID]bool{}, services: map[spec.Key]bool{}}
+}
+
+// guard runs f and turns a panic into an error, so that one bad resource harms only itself.
+func guard(what any, f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%v: the compiler failed: %v", what, r)
+		}
+	}()
+	return f()
+}
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
+	return slices.Sorted(maps.Keys(m))
+}
+
+// nodeState is what the Compiler knows of a node of View.Nodes.
+type nodeState struct {
+	slot    uint32 // its place there
+	refs    int32  // how many steps of services, and arms, lead to it
+	leaf    *drawState
+	mix     *mixState // nil: it is a leaf
+	parents []above   // the arms that lead to it, in any order
+}
+
+// mixState is a node that has arms.
+type mixState struct {
+	key  string // of Compiler.nodes
+	kind table.Kind
+	need rr.FamilySet // an arm counts by health only if it gives all of these
+	arms []share
+}
+
+// share is one arm.
+type share struct {
+	node   *nodeState
+	weight uint16
+	at     uint32 // in node.parents
+}
+
+// above is an arm of a node, seen from what it leads to.
+type above struct {
+	node *nodeState
+	arm  int
+}
+
+// ahead holds draws and partitions that were compiled before their turn, by all CPUs. Who takes from it cannot tell: what is
+// not in it is compiled when it is wanted. The zero value is empty.
+type ahead struct {
+	draws map[aheadKey]*aheadDraw
+	parts map[string]*aheadPart
+
+	geography *Geography // compiled beside; nil: none is new
+}
+
+type aheadKey struct {
+	pool health.PoolID
+	form draws.Form
+}
+
+type aheadDraw struct {
+	pool *steer.Pool
+	draw *draws.Draw
+	err  error
+}
+
+type aheadPart struct {
+	classifier *geo.Classifier
+	part       *geo.Partition
+	err        error
+}
+
+// aliases is what a Compiler knows of them.
+type aliases struct {
+	declared  map[spec.Key]*spec.Service          // what the aliases of zones stand for
+	zones     map[spec.Key]spec.Key               // the zone of each of those
+	leads     map[spec.Key]lead                   // of services with an alias
+	followers map[string]map[spec.Key]bool        // by the wire form of the host that they lead to
+	resolved  map[Target]*Resolved                // never nil inside
+	pools     map[health.PoolID]*spec.Resource    // made of what was resolved, and of zones' content
+	ttls      map[health.PoolID]uint32            // of each of pools: seconds
+	content   map[health.PoolID]bool              // those of zones' content
+	places    map[Target]map[health.PoolID]string // the pools of a target
+}
+
+// lead is where an alias leads.
+type lead struct {
+	host    string // wire
+	target  Target
+	outside bool // as it was found when last compiled
+}
+
+func newAliases() aliases {
+	return aliases{map[spec.Key]*spec.Service{}, map[spec.Key]spec.Key{}, map[spec.Key]lead{}, map[string]map[spec.Key]bool{},
+		map[Target]*Resolved{}, map[health.PoolID]*spec.Resource{}, map[health.PoolID]uint32{}, map[health.PoolID]bool{}, map[Target]map[health.PoolID]string{}}
+}
+
+// Geography is a new atlas, with the partitions that a Compiler will want of it. They take long, so they are compiled beside
+// the Compiler, which takes other news meanwhile; see Changes and verdicts in docs/performance.md.
+type Geography struct {
+	atlas *geo.Atlas
+	maps  []geo.Map
+	parts map[string]*aheadPart
+}
+
+// plan is what a service is compiled from.
+type plan struct {
+	eff     *spec.Service
+	tenant  string         // whose pools the rules name
+	aliasOf string         // what it leads to, for people; empty: it is no alias
+	pending bool           // it leads to what has never been resolved
+	ttl     *spec.Duration // of the alias, which bounds those of the service that it leads to; nil: it has none
+}
+
+// atMost bounds the TTL of a row, in seconds, by that of the alias.
+func (p *plan) atMost(ttl uint32) uint32 {
+	if p.ttl == nil {
+		return ttl
+	}
+	return min(ttl, p.ttl.WholeSeconds())
+}

@@ -1,0 +1,220 @@
+package table
+
+import (
+	"github.com/gti/gtm/pkg/dnswire"
+	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/prefetch"
+	"github.com/gti/gtm/pkg/table/draws"
+	"github.com/gti/gtm/pkg/table/names"
+	"github.com/gti/gtm/pkg/table/rr"
+	"github.com/gti/gtm/pkg/table/zones"
+)
+
+// Path is what a query will be answered from, as far as it was followed before the query's turn. A worker that has many queries
+// at hand follows all of them one step each, then the next; each step gives what the next one reads, to be prefetched, so what the queries
+// read comes from memory at the same time instead of one wait after the other. Nothing else comes of it: an answer is the same
+// whether its path was followed or not.
+//
+// The steps are the methods from Begin to Signed, in the order in which they stand here. A step does nothing where the one before led
+// nowhere; Cell, Deep and Run are for paths of which Set has said that they are open, Signatures and Signed for those that Pool calls
+// signed.
+type Path struct {
+	Zone    *zones.Zone // nil: there is none
+	Match   zones.Match // of the whole name, if Found
+	Class   Class       // if Placed
+	Found   bool
+	Placed  bool
+	family  rr.Family   // of the question at the service, if asked
+	asked   bool        // the service answers for the question's type
+	service *Service    // that stands at the name, unless it is pending
+	node    *zones.Node // of a name that is not steered
+	part    *geo.Partition
+	search  geo.Search
+	entry   *Node        // from which the answer comes, if Placed and it follows health
+	TTL     uint32       // seconds, of what comes from there
+	picks   *draws.Picks // what is drawn from; see Direct
+	signed  bool         // the answer carries signatures
+	sigs    *zones.SteeredSigs
+}
+
+// nothing is what a step gives that leads nowhere: a line that is near.
+func (p *Path) nothing() prefetch.Line { return prefetch.At(p) }
+
+// Begin finds the zone of a query, and fills h.
+func (p *Path) Begin(v *View, q *dnswire.Query, h *names.Hashes) prefetch.Line {
+	if p.Zone = v.Find(q, h); p.Zone == nil {
+		return p.nothing()
+	}
+	return p.Zone.Ahead(h)
+}
+
+// Name finds the name.
+func (p *Path) Name(v *View, q *dnswire.Query, h *names.Hashes) prefetch.Line {
+	if p.Zone == nil {
+		return p.nothing()
+	}
+	l := p.Zone.Line(q, h)
+	if l == nil {
+		return p.nothing()
+	}
+	if p.Match = (zones.Match{Kind: zones.Exact, Node: l.Value, Service: l.Service}); l.Service != 0 {
+		p.service = v.Services.Ref(l.Service - 1)
+		return prefetch.At(p.service)
+	}
+	p.node = p.Zone.NodeAt(l.Value)
+	return prefetch.At(p.node)
+}
+
+// Near goes to the service's partition, or to the name's first set, where it is a name that just stands in the zone: not cut off,
+// and no debugging name.
+func (p *Path) Near(v *View, q *dnswire.Query, c *Client) (first, top, entry prefetch.Line) {
+	first = p.nothing()
+	if s := p.service; s != nil {
+		p.Found = true
+		if s.Pending || len(s.Steps) == 0 {
+			p.service = nil
+			return first, first, first
+		}
+		p.family, p.asked = s.FamilyOf(q.QType)
+		if p.signed = q.DO && p.Zone.Signed(); p.signed {
+			prefetch.Of(s.ServiceInfo)
+		}
+		at := asker(c)
+		p.part = v.PartList[s.Part]
+		top, entry = p.search.Begin(p.part, at.Hi, at.V4)
+		return prefetch.At(&s.Steps[0]), top, entry
+	}
+	if p.node != nil && p.node.Stands() {
+		p.Found = true
+		first = p.Zone.SetAhead(p.node)
+	} else {
+		p.node = nil
+	}
+	return first, first, first
+}
+
+// Set goes to the set's records. open is 1 where the client's place, which matters, is still open, else 0; see geo.Search.Top.
+func (p *Path) Set(c *Client) (records prefetch.Line, open int) {
+	if p.service != nil {
+		at := asker(c)
+		return p.nothing(), p.search.Top(p.part, at.Hi, at.V4)
+	}
+	if p.node != nil {
+		return p.Zone.RecordsAhead(p.node), 0
+	}
+	return p.nothing(), 0
+}
+
+// Cell comes closer to a place that is open.
+func (p *Path) Cell(c *Client) (a, b prefetch.Line) {
+	at := asker(c)
+	return p.search.Cell(p.part, at.Hi, at.Lo, at.V4)
+}
+
+// Deep comes still closer to a place that is open.
+func (p *Path) Deep(c *Client) (a, b prefetch.Line) {
+	at := asker(c)
+	return p.search.Deep(p.part, at.Hi, at.Lo, at.V4)
+}
+
+// Run finds a place that is open.
+func (p *Path) Run(c *Client) {
+	at := asker(c)
+	p.search.Run(p.part, at.Hi, at.Lo, at.V4)
+}
+
+// Place classifies the client, and goes to the node that answers its class.
+func (p *Path) Place(v *View, c *Client) prefetch.Line {
+	s := p.service
+	if s == nil {
+		return p.nothing()
+	}
+	var class Class // stays in registers: what was just written in pieces is slow to read as a whole
+	class.Index, class.Scope = p.search.Result(p.part)
+	if !c.Has {
+		class = v.Classify(s, c)
+	} else if class.Index == specialClass {
+		return p.nothing() // the resolver decides, which is not known yet
+	}
+	p.Placed, p.Class = true, class
+	if p.signed {
+		p.sigs = s.Sigs
+		prefetch.Of(p.sigs)
+	}
+	if !p.asked {
+		return p.nothing()
+	}
+	n, step, fallback := v.enter(s, s.rowFor(class), p.family)
+	if n == nil || fallback == AsIfUp {
+		return p.nothing()
+	}
+	if p.entry, p.TTL = n, min(s.Steps[step].TTL, n.TTL); n.Kind != LeafNode {
+		return prefetch.At(n.Arms)
+	}
+	return prefetch.At(n.Draw)
+}
+
+// Pool goes on to that pool's records. signed is 1 where signatures go with them, else 0.
+func (p *Path) Pool() (sets, data prefetch.Line, signed int) {
+	sets = p.nothing()
+	if p.entry == nil {
+		return sets, sets, 0
+	}
+	if p.sigs != nil {
+		p.sigs.Ahead()
+		signed = 1
+	}
+	if p.entry.Kind != LeafNode {
+		return prefetch.At(&(*p.entry.Arms)[0]), sets, signed
+	}
+	live := p.entry.Draw.From(p.family, false)
+	if !live.Sticky() {
+		p.picks = live
+	}
+	sets, data = live.Ahead()
+	return sets, data, signed
+}
+
+// Signatures goes to the signatures of a service's few sets.
+func (p *Path) Signatures() {
+	p.sigs.Signatures()
+}
+
+// Signed goes to the bytes of these signatures.
+func (p *Path) Signed() {
+	p.sigs.Signed()
+}
+
+// asker gives the address that the client's place is looked up for. Of a client whose subnet is known, a path never asks
+// for the resolver.
+func asker(c *Client) *Net {
+	if c.Has {
+		return &c.Subnet
+	}
+	return &c.Resolver
+}
+
+// ClassFor gives the client's class for s, if it is known.
+func (p *Path) ClassFor(s *Service) (Class, bool) { return p.Class, p.Placed && p.service == s }
+
+// Direct gives what the path led to, if nothing but a draw among records is left to choose. What Draw gives of it is what Decide
+// would choose.
+func (p *Path) Direct() (s *Service, ok bool) { return p.service, p.picks != nil }
+
+// Leaf gives the draw of a direct path.
+func (p *Path) Leaf() *draws.Draw { return p.entry.Draw }
+
+// Draw chooses among the sets of records that a direct path led to, with r as random as Decide wants it.
+func (p *Path) Draw(r uint64) (set int) { return p.picks.Choose(uint32(r), 0) }
+
+// Records gives the records of a set. See Decision.Records.
+func (p *Path) Records(set int) (records []byte, count uint16) { return p.picks.Records(set) }
+
+// Signature gives the signatures of a set, as SteeredSignature does. ok is false where that may say more.
+func (p *Path) Signature(set int, w *zones.When) (sig zones.Sig, ok bool) {
+	if p.sigs == nil {
+		return zones.Sig{}, false
+	}
+	sig, must, _ := p.sigs.Look(p.picks.ID(set), p.TTL, w)
+	return sig, !must
+}
