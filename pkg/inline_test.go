@@ -15,7 +15,7 @@ var inlined = map[string][]string{
 	"geo":     {"(*Partition).class", "(*Search).Result", "(*Search).Top", "(*table).find4", "(*values).at", "u128.less", "wholeCell"},
 	"table": {"(*Path).Direct", "(*Path).Draw", "(*Path).Records", "(*Service).Serves", "(*Service).needs", "(*arm).weightFor",
 		"(*famDraw).pick", "famset.holds", "lastWord", "mix", "tagOf"},
-	"answer":   {"(*generator).next", "(*reply).appendWire", "(*reply).room", "be32", "foldByte"},
+	"answer":   {"(*generator).next", "(*reply).appendWire", "(*reply).fits", "be32", "foldByte"},
 	"prefetch": {"Lines", "prefetch.At[uint8]"},
 }
 

@@ -59,7 +59,7 @@ type server struct {
 
 // serveRoles runs what cfg asks for until ctx ends.
 func serveRoles(ctx context.Context, cfg *config, out io.Writer) (err error) {
-	settle := hurry()
+	steady := hurry()
 	s := &server{cfg: cfg, registry: prometheus.NewRegistry(), mirror: store.NewMirror()}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.followed.Store(&store.FollowStatus{State: store.Connecting, Since: time.Now()})
@@ -103,9 +103,9 @@ func serveRoles(ctx context.Context, cfg *config, out io.Writer) (err error) {
 		}
 		if s.waitEdge(ctx, applied) == nil {
 			s.greet(out)
-			makeRoom(cfg)
-			keepRoom()
-			settle(ctx)
+			raiseProcs(cfg)
+			keepHeadroom()
+			steady(ctx)
 		}
 		return nil
 	})
@@ -324,15 +324,15 @@ func (s *server) apply(ctx context.Context) ([]store.Record, error) {
 
 // waitStore waits until etcd answers.
 func (s *server) waitStore(ctx context.Context) error {
-	told := false
+	warned := false
 	for {
 		err := s.store.Ping(ctx)
 		if err == nil {
 			return nil
 		}
-		if !told && ctx.Err() == nil {
+		if !warned && ctx.Err() == nil {
 			s.cfg.logger.Warn("--apply waits for the store", "error", err)
-			told = true
+			warned = true
 		}
 		select {
 		case <-ctx.Done():

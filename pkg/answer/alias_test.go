@@ -164,7 +164,7 @@ func TestSignaturesAreOfOneTTL(t *testing.T) {
 		if err := straight.Unpack(s.lookedAt(msg, Meta{})); err != nil {
 			t.Fatal(err)
 		}
-		if _, direct := s.a.looks[0].path.Direct(); !direct {
+		if _, direct := s.a.queries[0].path.Direct(); !direct {
 			t.Error("the path does not lead straight to the records")
 		}
 		for _, r := range []*dns.Msg{long, straight} {

@@ -40,14 +40,14 @@ type Config struct {
 
 // Meta is what is known of a query beside its bytes.
 type Meta struct {
-	Source    netip.AddrPort // an IPv4 address is never in its IPv6-mapped form
-	Stream    bool           // it came over a stream, which lifts the limits of UDP
-	Encrypted bool           // over TLS, HTTPS or QUIC
-	QUIC      bool           // over QUIC, which has rules of its own (RFC 9250)
-	Slow      bool           // it has been deferred once: what it needs is now done, however long it takes
-	Resume    uint64         // with Slow: what Answerer.Resume gave then; 0: not told
-	KeepAlive uint16         // how long the stream may be idle, in units of 100 ms; 0: not told
-	Ahead     int            // 1 + what Look was told of the query; 0: Look has not seen it
+	Source     netip.AddrPort // an IPv4 address is never in its IPv6-mapped form
+	Stream     bool           // it came over a stream, which lifts the limits of UDP
+	Encrypted  bool           // over TLS, HTTPS or QUIC
+	QUIC       bool           // over QUIC, which has rules of its own (RFC 9250)
+	Slow       bool           // it has been deferred once: what it needs is now done, however long it takes
+	Resume     uint64         // with Slow: what Answerer.Resume gave then; 0: not told
+	KeepAlive  uint16         // how long the stream may be idle, in units of 100 ms; 0: not told
+	Prefetched int            // 1 + what Look was told of the query; 0: Look has not seen it
 }
 
 // Outcome says what became of a query. It has four fields at most, so that it goes through registers.
@@ -72,14 +72,14 @@ type Answerer struct {
 	rng  generator
 	then generator // what rng was when the query came
 
-	*look                   // of the query
-	looks  [Window + 1]look // the last is for queries that Look has not seen
-	window *table.View      // of those that it has
-	choice table.Decision
-	joined []byte // records of it that stand nowhere else
-	meta   *Meta  // of the query being answered
-	moment table.When
-	view   *table.View
+	*parsedQuery                         // of the query
+	queries      [Window + 1]parsedQuery // the last is for queries that Look has not seen
+	window       *table.View             // of those that it has
+	choice       table.Decision
+	joined       []byte // records of it that stand nowhere else
+	meta         *Meta  // of the query being answered
+	now          table.When
+	view         *table.View
 
 	proofs  table.Proofs
 	waiting []table.Sig // proofs for the authority section
@@ -88,7 +88,7 @@ type Answerer struct {
 	cookie  [cookieLen]byte // of the reply
 	tail    []byte          // of the query, behind what the reply repeats
 	chain   dnswire.Query   // the name that a CNAME or DNAME led to
-	places  [128]uint16     // where in the reply its labels are, the root with them
+	labelAt [128]uint16     // where in the reply its labels are, the root with them
 	trail   trail
 	counts  tally
 	counted *table.ZoneCounts // whose this query is; nil: nobody's
@@ -107,13 +107,13 @@ func New(cfg Config) *Answerer {
 
 // Answer reads the query buf[:n] and writes the reply over it. m is not to change meanwhile, and not looked at afterwards. len(buf) is at least 512.
 func (a *Answerer) Answer(buf []byte, n int, m *Meta) Outcome {
-	if m.Ahead > 0 {
-		a.look, a.view = &a.looks[m.Ahead-1], a.window
+	if m.Prefetched > 0 {
+		a.parsedQuery, a.view = &a.queries[m.Prefetched-1], a.window
 		if o, ok := a.direct(buf, m); ok {
 			return o
 		}
 	} else {
-		a.look, a.view = &a.looks[Window], a.cfg.View.Load()
+		a.parsedQuery, a.view = &a.queries[Window], a.cfg.View.Load()
 		a.read(buf[:n], m.Source)
 	}
 	result := a.parsed

@@ -42,7 +42,7 @@ func (a *Answerer) appendShort(s table.Short, n uint16, q *dnswire.Query, at, i 
 func (a *Answerer) owner(q *dnswire.Query, at, i int) int {
 	switch {
 	case at != 12: // the chain's, with pointers in it
-		return int(a.places[i])
+		return int(a.labelAt[i])
 	case i >= q.Labels:
 		return at + q.NameLen - 1
 	}
@@ -59,7 +59,7 @@ func (a *Answerer) takeChain(at int, qtype uint16) bool {
 	clear(c.Name[:])
 	for {
 		at = a.past(at)
-		a.places[c.Labels] = uint16(at)
+		a.labelAt[c.Labels] = uint16(at)
 		size := 1 + int(a.buf[at])
 		copy(c.Name[c.NameLen:], a.buf[at:at+size])
 		c.LabelOff[c.Labels&127] = uint8(c.NameLen)

@@ -51,9 +51,9 @@ func TestVoidZoneIsNotAnsweredByTheZoneAbove(t *testing.T) {
 				t.Fatal(err)
 			}
 			buf := append(make([]byte, 0, 4096), packed...)[:4096]
-			s.a.Look(0, buf[:len(packed)], s.src)
-			s.a.Follow(1)
-			o := s.a.Answer(buf, len(packed), &Meta{Source: s.src, Stream: stream, Ahead: 1})
+			s.a.Parse(0, buf[:len(packed)], s.src)
+			s.a.Prefetch(1)
+			o := s.a.Answer(buf, len(packed), &Meta{Source: s.src, Stream: stream, Prefetched: 1})
 			r := new(dns.Msg)
 			if err := r.Unpack(buf[:o.Size]); err != nil {
 				t.Fatal(err)

@@ -240,7 +240,7 @@ type sharing struct {
 	ahead, putOff int       // queries that were looked ahead at, and that were put off
 }
 
-var _ serve.Foreseer = (*sharing)(nil)
+var _ serve.Prefetcher = (*sharing)(nil)
 
 func (h *sharing) Handle(r *serve.Request) (int, serve.Action) {
 	h.mu.Lock()
@@ -250,11 +250,11 @@ func (h *sharing) Handle(r *serve.Request) (int, serve.Action) {
 		a = h.slow
 		h.putOff++
 	}
-	if r.Ahead > 0 {
+	if r.Prefetched > 0 {
 		h.ahead++
 	}
 	o := a.Answer(r.Buf, r.N, &Meta{Source: r.Source, Stream: r.Transport != serve.UDP, QUIC: r.Transport == serve.QUIC,
-		Encrypted: r.Transport != serve.UDP && r.Transport != serve.TCP, Slow: r.Slow, Resume: r.Resume, KeepAlive: r.KeepAlive, Ahead: r.Ahead})
+		Encrypted: r.Transport != serve.UDP && r.Transport != serve.TCP, Slow: r.Slow, Resume: r.Resume, KeepAlive: r.KeepAlive, Prefetched: r.Prefetched})
 	r.Exempt = o.Exempt
 	switch {
 	case o.Deferred:
@@ -277,16 +277,16 @@ func (h *sharing) counts() (ahead, putOff int) {
 	return h.ahead, h.putOff
 }
 
-func (h *sharing) Look(i int, msg []byte, source netip.AddrPort) {
+func (h *sharing) Parse(i int, msg []byte, source netip.AddrPort) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.quick.Look(i, msg, source)
+	h.quick.Parse(i, msg, source)
 }
 
-func (h *sharing) Follow(n int) {
+func (h *sharing) Prefetch(n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.quick.Follow(n)
+	h.quick.Prefetch(n)
 }
 
 func (h *sharing) Flush() {

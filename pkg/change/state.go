@@ -62,8 +62,8 @@ func ReadState(ctx context.Context, s Store) (*State, error) {
 // numbers is compared when a change is made, with the IDs that the state has.
 func FollowState(s Store, m *store.Mirror) func(context.Context) (*State, error) {
 	x := newIndex()
-	var look func(ctx context.Context) (*State, error)
-	look = func(ctx context.Context) (*State, error) {
+	var read func(ctx context.Context) (*State, error)
+	read = func(ctx context.Context) (*State, error) {
 		known := map[string]store.Generation{}
 		for _, tenant := range m.Tenants() {
 			known[tenant] = m.Tenant(tenant).Head
@@ -84,7 +84,7 @@ func FollowState(s Store, m *store.Mirror) func(context.Context) (*State, error)
 		for tenant, head := range heads {
 			err := m.WaitGeneration(ctx, tenant, head)
 			if errors.Is(err, store.ErrReplaced) {
-				return look(ctx)
+				return read(ctx)
 			}
 			if err != nil {
 				return nil, err
@@ -93,7 +93,7 @@ func FollowState(s Store, m *store.Mirror) func(context.Context) (*State, error)
 		}
 		return newState(tenants, x), nil
 	}
-	return look
+	return read
 }
 
 // Head gives a tenant's generation; 0: it has none.

@@ -114,7 +114,7 @@ type Edge struct {
 
 	unopened map[string]table.Broken // by zone: keys that cannot be opened; for the compiling goroutine
 	nextIDs  map[string]string       // of generations, for the next view; likewise
-	told     bool                    // there was an update, or a snapshot; likewise
+	hasState bool                    // there was an update, or a snapshot; likewise
 
 	mu       sync.Mutex
 	status   store.FollowStatus
@@ -225,7 +225,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	served := make(chan struct{}) // closed when there is a view, or nothing to make one of
 	g.Go(func() error { return e.compile(ctx, atlas, first, served) })
 	g.Go(func() error { e.keep(ctx, snapshot, noSnapshot != nil); return nil })
-	g.Go(func() error { e.settle(ctx); return nil })
+	g.Go(func() error { e.fillTables(ctx); return nil })
 	g.Go(func() error { e.clock.run(ctx, e.cfg.Now); return nil })
 	g.Go(func() error { e.aliases.Run(ctx); return nil })
 	g.Go(func() error { e.cookies.run(ctx); return nil })

@@ -9,17 +9,17 @@ import (
 
 // self is what the edge tells the store of itself.
 func (e *Edge) self() store.Edge {
-	told := store.Edge{ID: e.cfg.ID, HTTP: e.cfg.HTTP, DNS: addrStrings(e.Addrs()), Version: e.cfg.Version, Started: e.started}
+	self := store.Edge{ID: e.cfg.ID, HTTP: e.cfg.HTTP, DNS: addrStrings(e.Addrs()), Version: e.cfg.Version, Started: e.started}
 	if e.cfg.Identity != nil {
-		told.Recipient = e.cfg.Identity.Recipient().String()
+		self.Recipient = e.cfg.Identity.Recipient().String()
 	}
 	if v := e.view.Load(); v != nil {
-		told.Tenants = make(map[string]store.Generation, len(v.Heads))
+		self.Tenants = make(map[string]store.Generation, len(v.Heads))
 		for tenant, generation := range v.Heads {
-			told.Tenants[tenant] = store.Generation(generation)
+			self.Tenants[tenant] = store.Generation(generation)
 		}
 	}
-	return told
+	return self
 }
 
 func (e *Edge) heard(p store.Pulse) { e.evidence.Heard(p, e.cfg.Now()) }

@@ -149,9 +149,9 @@ func TestASignedQuestionIsReadAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.Look(0, signed, netip.AddrPortFrom(cookieAddr, 4444))
-	h.Follow(1)
-	h.meta.Ahead = 1
+	h.Parse(0, signed, netip.AddrPortFrom(cookieAddr, 4444))
+	h.Prefetch(1)
+	h.meta.Prefetched = 1
 	buf := make([]byte, 4096)
 	if size, deferred := h.again(buf, copy(buf, plain)); size <= 0 || deferred {
 		t.Errorf("size %d, deferred %v", size, deferred)

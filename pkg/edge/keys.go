@@ -17,15 +17,15 @@ func (e *Edge) takeKeys(c *table.Compiler, u *store.Update) {
 	}
 	gone := u.KeysetsDeleted
 	if u.Full {
-		told := map[string]bool{}
+		seen := map[string]bool{}
 		for _, zone := range u.KeysetsBroken {
-			told[zone] = true
+			seen[zone] = true
 		}
 		for i := range u.Keysets {
-			told[u.Keysets[i].Zone] = true
+			seen[u.Keysets[i].Zone] = true
 		}
 		for _, zone := range c.SignedZones() {
-			if !told[zone] {
+			if !seen[zone] {
 				gone = append(gone, zone)
 			}
 		}

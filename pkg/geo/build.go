@@ -198,9 +198,9 @@ func (b *builder) insert(tree *mmdbwriter.Tree, line rangeLine, record mmdbtype.
 	for _, network := range networksOfRange(line.first, line.last) {
 		err := tree.Insert(ipNet(network), record)
 		var reserved *mmdbwriter.ReservedNetworkError
-		var aliased *mmdbwriter.AliasedNetworkError
+		var aliasedNetwork *mmdbwriter.AliasedNetworkError
 		switch {
-		case errors.As(err, &reserved), errors.As(err, &aliased):
+		case errors.As(err, &reserved), errors.As(err, &aliasedNetwork):
 			b.skipped(line.text, err)
 		case err != nil:
 			return fmt.Errorf("network %s: %w", network, err)

@@ -55,14 +55,14 @@ func newWatcher(a *Atlas, onNew func(*Atlas), onErr func(error)) *watcher {
 }
 
 func (w *watcher) poll() {
-	changed, settled := false, true
+	changed, stable := false, true
 	for i, file := range w.files {
 		now := statFile(file)
 		changed = changed || now != w.opened[i]
-		settled = settled && now == w.polled[i]
+		stable = stable && now == w.polled[i]
 		w.polled[i] = now
 	}
-	if !changed || !settled {
+	if !changed || !stable {
 		return
 	}
 	copy(w.opened, w.polled)

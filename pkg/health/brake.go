@@ -124,7 +124,7 @@ func (b Brake) Apply(d Docket) (map[PoolID]Verdict, Tally) {
 		if taken {
 			cause = r.cause(id)
 		}
-		verdicts[id] = r.settle(id, v, cause)
+		verdicts[id] = r.verdictOf(id, v, cause)
 	}
 	r.tally.Frozen = r.tally.Held > 0
 	return verdicts, r.tally
@@ -324,8 +324,8 @@ func (h *hearing) stops() bool {
 	return false
 }
 
-// settle gives the verdict on a pool. Its failures pass where cause is empty.
-func (r *round) settle(id PoolID, v Verdict, cause string) Verdict {
+// verdictOf gives the verdict on a pool. Its failures pass where cause is empty.
+func (r *round) verdictOf(id PoolID, v Verdict, cause string) Verdict {
 	h := r.hearing(id, &v)
 	out := v
 	out.Unvoted, out.Released = nil, nil

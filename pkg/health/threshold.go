@@ -83,7 +83,7 @@ func (t *Threshold) Add(passed bool, reason string, at time.Time, l Limits) bool
 		t.failed = 0
 		t.set(Sight{State: Up, Score: 1, Since: at})
 	case !passed && t.sight.State != Down && t.run >= max(l.Fall, 1):
-		t.turnDown(reason, at, l)
+		t.goDown(reason, at, l)
 	case t.sight.State == Up:
 		return t.rescore(reason) || changed
 	default:
@@ -92,8 +92,8 @@ func (t *Threshold) Add(passed bool, reason string, at time.Time, l Limits) bool
 	return true
 }
 
-// turnDown remembers the turn, and says what it means for the way back.
-func (t *Threshold) turnDown(reason string, at time.Time, l Limits) {
+// goDown remembers that it went down, and says what it means for the way back.
+func (t *Threshold) goDown(reason string, at time.Time, l Limits) {
 	copy(t.downs[1:], t.downs[:])
 	t.downs[0] = at
 	if n := t.fallen(at); n > steady {

@@ -286,9 +286,9 @@ func (t *term) carryOut(ctx context.Context, work verdictWork) error {
 	failed := map[string]bool{}
 	for _, w := range work.put {
 		v := w.Verdict
-		got, told := written[v.Pool]
-		t.account(v, got, told)
-		if !told || got.Err != nil {
+		got, confirmed := written[v.Pool]
+		t.account(v, got, confirmed)
+		if !confirmed || got.Err != nil {
 			failed[v.Pool.Tenant] = true
 			continue
 		}

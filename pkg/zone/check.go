@@ -24,10 +24,10 @@ type checker struct {
 // name is one owner.
 type name struct {
 	first, end int32 // of its records
-	cut        int32 // the highest delegation at or above it, by its place among the names; -1: none
+	cut        int32 // the highest delegation at or above it, by its index among the names; -1: none
 }
 
-// check takes sorted records. It reuses their room.
+// check takes sorted records. It reuses their memory.
 func check(origin, file string, rrs []record) (errs, warnings Problems) {
 	c := &checker{origin: origin, file: file, apex: keyOf(origin), rrs: rrs[:0]}
 	for _, r := range rrs {
@@ -127,7 +127,7 @@ func (c *checker) set(i int, t uint16) []record {
 	return all[from : from+n]
 }
 
-// find gives the place of the first name with that key or one behind it.
+// find gives the index of the first name with that key or one behind it.
 func (c *checker) find(key string) int {
 	return sort.Search(len(c.names), func(i int) bool { return c.key(i) >= key })
 }
@@ -192,15 +192,15 @@ func (c *checker) hosts(i int) {
 	if cut := c.names[i].cut; cut >= 0 && int(cut) != i {
 		return // others know of these
 	}
-	var told []string
+	var reported []string
 	for _, r := range c.set(i, dns.TypeNS) {
 		target := oneWriting(r.rr.(*dns.NS).Ns)
 		key := keyOf(target)
-		if !below(key, c.apex) || c.hasAddress(key, i) || slices.Contains(told, target) {
+		if !below(key, c.apex) || c.hasAddress(key, i) || slices.Contains(reported, target) {
 			continue
 		}
 		c.warn(r, "%s NS %s: the name server has no address in the zone: add an A or AAAA record", r.rr.Header().Name, target)
-		if told = append(told, target); len(told) == maxProblems {
+		if reported = append(reported, target); len(reported) == maxProblems {
 			return
 		}
 	}
@@ -260,7 +260,7 @@ func (c *checker) loops() {
 	}
 }
 
-// target gives the place of the name that another leads to by its CNAME; -1: there is none.
+// target gives the index of the name that another leads to by its CNAME; -1: there is none.
 func (c *checker) target(i int) int {
 	cname := c.set(i, dns.TypeCNAME)
 	if len(cname) == 0 {

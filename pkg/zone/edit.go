@@ -29,7 +29,7 @@ func (z *Zone) Edit(text string) (fresh *Zone, changed [][]byte, ok bool) {
 		}
 		before, _, okBefore := z.part(z.text[h.old:h.oldEnd])
 		after, plain, okAfter := z.part(text[h.new:h.newEnd])
-		at, found := z.place(ownerBefore(z.text, h.old), before)
+		at, found := z.locate(ownerBefore(z.text, h.old), before)
 		if !okBefore || !okAfter || !plain || !found || at < taken {
 			return nil, nil, false
 		}
@@ -57,8 +57,8 @@ func (z *Zone) part(text string) (out []RRset, plain, ok bool) {
 	return out, plainLines(text, len(rrs)), err == nil
 }
 
-// place finds the sets of some lines, which come behind those of an owner; "": they are the first.
-func (z *Zone) place(owner string, part []RRset) (at int, ok bool) {
+// locate finds the sets of some lines, which come behind those of an owner; "": they are the first.
+func (z *Zone) locate(owner string, part []RRset) (at int, ok bool) {
 	if owner != "" {
 		wire, err := packName(owner)
 		if err != nil {
@@ -83,8 +83,8 @@ func sorted(lists ...[]RRset) bool {
 	return true
 }
 
-// apart tells whether no owner is in both lists, which follow each other: one that is written in two ways is, though its lines
-// do not look as if they belonged together.
+// apart reports whether a's last owner differs from b's first. Texts can differ (www, \119ww) and still name one owner, whose lines must
+// be read together.
 func apart(a, b []RRset) bool {
 	return len(a) == 0 || len(b) == 0 || string(a[len(a)-1].Owner) != string(b[0].Owner)
 }

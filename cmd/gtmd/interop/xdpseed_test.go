@@ -94,10 +94,10 @@ func signAhead(a *answer.Answerer) error {
 // is put off.
 type seeded struct{ *answer.Answerer }
 
-var _ serve.Foreseer = (*seeded)(nil)
+var _ serve.Prefetcher = (*seeded)(nil)
 
 func (h *seeded) Handle(r *serve.Request) (int, serve.Action) {
-	o := h.Answer(r.Buf, r.N, &answer.Meta{Source: r.Source, Stream: r.Transport != serve.UDP, Slow: r.Slow, Ahead: r.Ahead})
+	o := h.Answer(r.Buf, r.N, &answer.Meta{Source: r.Source, Stream: r.Transport != serve.UDP, Slow: r.Slow, Prefetched: r.Prefetched})
 	switch {
 	case o.Deferred:
 		return 0, serve.Defer

@@ -112,7 +112,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, now: began, dir: filepath.Join(t.TempDir(), "keys"), identity: identity(t), store: &memory{Mirror: store.NewMirror()}}
 	w.start()
 	w.store.declare(map[string]*spec.Zone{"example.": signed(), "plain.": {Content: "plain.\t60\tIN\tSOA\ta. b. 0 1 1 1 1\n"}})
-	w.look()
+	w.check()
 	return w
 }
 
@@ -139,14 +139,14 @@ func (w *world) another(dir string, id *age.X25519Identity) *world {
 	return &o
 }
 
-func (w *world) look() { w.Manager.look(w.t.Context()) }
+func (w *world) check() { w.Manager.check(w.t.Context()) }
 
 // to lets time go on, with a look now and then.
 func (w *world) to(after time.Duration) {
 	end := began.Add(after)
 	for w.now.Before(end) {
 		w.now = w.now.Add(min(20*time.Minute, end.Sub(w.now)))
-		w.look()
+		w.check()
 	}
 }
 
@@ -330,14 +330,14 @@ func TestKSKRoll(t *testing.T) {
 func TestManyManagers(t *testing.T) {
 	w := newWorld(t)
 	twin := w.another(w.dir, w.identity)
-	twin.look()
+	twin.check()
 	if ks := w.keyset("example."); ks.Serial != 1 {
 		t.Errorf("serial %d: both wrote", ks.Serial)
 	}
 	// Both find a new zone; the twin is first.
-	w.store.before = twin.look
+	w.store.before = twin.check
 	w.store.declare(map[string]*spec.Zone{"new.": signed()})
-	w.look()
+	w.check()
 	ks := w.keyset("new.")
 	if ks.Serial != 1 || w.status("new.").Error != "" {
 		t.Errorf("serial %d, status %+v", ks.Serial, w.status("new."))
@@ -348,7 +348,7 @@ func TestManyManagers(t *testing.T) {
 	}
 	for _, each := range []*world{w, twin} {
 		each.now = began.Add(4 * time.Hour)
-		each.look()
+		each.check()
 	}
 	for _, zone := range []string{"example.", "new."} {
 		w.verify(w.keyset(zone))
@@ -362,20 +362,20 @@ func TestManagerWithoutTheKeys(t *testing.T) {
 	w := newWorld(t)
 	other := w.another(filepath.Join(t.TempDir(), "other"), w.identity)
 	other.now = began.Add(4 * time.Hour)
-	other.look()
+	other.check()
 	if z := other.status("example."); z.State != api.ZoneFailing || !strings.Contains(z.Error, other.dir) ||
 		w.keyset("example.").Serial != 1 {
 		t.Errorf("status %+v", z)
 	}
 	told := strings.Count(other.log.String(), "level=ERROR")
 	other.now = other.now.Add(time.Minute)
-	other.look()
+	other.check()
 	if told != 1 || strings.Count(other.log.String(), "level=ERROR") != 1 {
 		t.Errorf("a lasting failure is told of more than once: %s", other.log)
 	}
 	w.to(4 * time.Hour) // who has them goes on
 	other.now = other.now.Add(time.Minute)
-	other.look()
+	other.check()
 	if z := other.status("example."); z.State != api.ZoneWaiting || z.Error != "" {
 		t.Errorf("status %+v", z)
 	}
@@ -461,7 +461,7 @@ func TestAskedForAgain(t *testing.T) {
 	w := newWorld(t)
 	twin := w.another(w.dir, w.identity)
 	w.now, twin.now = began.Add(4*time.Hour), began.Add(4*time.Hour)
-	w.store.before = twin.look
+	w.store.before = twin.check
 	if err := w.Roll(t.Context(), "example.", false); err != nil {
 		t.Fatal(err)
 	}
@@ -477,7 +477,7 @@ func TestTTLsOfServicesCount(t *testing.T) {
 	w.store.Apply(store.Update{Tenants: []store.TenantUpdate{{Tenant: "shop", Head: 1, Put: []store.Version{{Generation: 1, Resource: &spec.Resource{
 		Key:  spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "web"},
 		Spec: &spec.Service{Host: "www.shop.Example", TTL: &ttl}}}}}}})
-	w.look()
+	w.check()
 	if got := w.keyset("example.").State.MaxTTL.High; got != 10*time.Hour {
 		t.Errorf("the longest TTL is %v", got)
 	}

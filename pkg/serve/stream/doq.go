@@ -58,7 +58,7 @@ func (s *Shared) readQUIC(c *quicConn, str *quic.Stream) (query []byte) {
 	if str.SetReadDeadline(deadline) != nil {
 		return nil
 	}
-	framed, err := s.readMessage(str, lengthSize+streamRoom)
+	framed, err := s.readMessage(str, lengthSize+maxStream)
 	switch {
 	case errors.Is(err, errTooManyBig):
 		reset(str, doqExcessiveLoad)
@@ -93,8 +93,8 @@ func (s *Shared) respondQUIC(c *quicConn, str *quic.Stream, q *asked) {
 	}
 	switch {
 	case action == seam.Stream:
-		room := make([]byte, lengthSize, 4096)
-		if !s.produce(q, produce, func(msg []byte) error { return write(append(room, msg...)) }) {
+		buf := make([]byte, lengthSize, 4096)
+		if !s.produce(q, produce, func(msg []byte) error { return write(append(buf, msg...)) }) {
 			reset(str, doqInternalError)
 			return
 		}

@@ -148,7 +148,7 @@ func (c *stream) answer(w *streamWorker) {
 }
 
 func (c *stream) frame(msg []byte) {
-	c.out = binary.BigEndian.AppendUint16(c.room(), uint16(len(msg)))
+	c.out = binary.BigEndian.AppendUint16(c.outSpace(), uint16(len(msg)))
 	c.out = append(c.out, msg...)
 }
 

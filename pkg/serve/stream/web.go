@@ -129,14 +129,14 @@ func safe(msg []byte) bool {
 
 // readBody reads the query of a POST, or tells why not.
 func (h *web) readBody(w http.ResponseWriter, r *http.Request) (query []byte, why refusal) {
-	if r.ContentLength > streamRoom {
+	if r.ContentLength > maxStream {
 		return nil, tooLong
 	}
 	deadline := time.Now().Add(h.shared.cfg.MessageTimeout)
 	if err := http.NewResponseController(w).SetReadDeadline(deadline); err != nil {
 		return nil, tooSlow
 	}
-	query, err := h.shared.readMessage(r.Body, streamRoom)
+	query, err := h.shared.readMessage(r.Body, maxStream)
 	switch {
 	case errors.Is(err, errMessageTooLong):
 		return nil, tooLong

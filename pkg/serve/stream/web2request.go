@@ -210,7 +210,7 @@ func (c *web2) begin(f *web2Framer, w *streamWorker, id uint32, ended bool) erro
 		r.why = noMessage
 	}
 	switch {
-	case h.length > streamRoom:
+	case h.length > maxStream:
 		return c.refuse(f, r, tooLong)
 	case r.why != (refusal{}) && (ended || h.expects):
 		return c.refuse(f, r, r.why)
@@ -239,7 +239,7 @@ func (c *web2) get(f *web2Framer, w *streamWorker, r *web2Request, dns string) e
 // collect takes in a part of a message, or says why not. Room grows as in readMessage.
 func (c *web2) collect(r *web2Request, data []byte) (why refusal) {
 	size := len(r.body) + len(data)
-	if r.came += int64(len(data)); r.came > streamRoom {
+	if r.came += int64(len(data)); r.came > maxStream {
 		return tooLong
 	}
 	if r.why != (refusal{}) {

@@ -69,8 +69,8 @@ func TestChangesOfOneTenantTakeTurns(t *testing.T) {
 		}
 	}
 	mustApply(t, c, Input{Put: decode(t, poolOf("shop", "p", "198.51.100.9"))})
-	if m.before = nil; !asked || len(c.turns.of) != 3 { // platform, shop, cafe
-		t.Errorf("turns are of %d tenants", len(c.turns.of))
+	if m.before = nil; !asked || len(c.queue.of) != 3 { // platform, shop, cafe
+		t.Errorf("turns are of %d tenants", len(c.queue.of))
 	}
 	mustApply(t, c, Input{Put: decode(t, poolOf("shop", "q", "198.51.100.9"))}) // what was given up took no turn with it
 }

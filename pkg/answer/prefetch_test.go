@@ -45,22 +45,22 @@ func TestLookingAheadChangesNothing(t *testing.T) {
 			switch rnd.IntN(12) {
 			case 0:
 				window[i] = nil
-				ahead.a.Look(i, nil, ahead.src)
+				ahead.a.Parse(i, nil, ahead.src)
 				continue
 			case 1:
 				msg[rnd.IntN(len(msg))] ^= 1 << rnd.IntN(8)
 			case 2:
 				window[i] = msg[:rnd.IntN(len(msg))]
 			}
-			ahead.a.Look(i, window[i], ahead.src)
+			ahead.a.Parse(i, window[i], ahead.src)
 		}
-		ahead.a.Follow(len(window))
+		ahead.a.Prefetch(len(window))
 		for i, msg := range window {
 			if msg == nil {
 				continue
 			}
 			got, want := make([]byte, 4096), make([]byte, 4096)
-			og := ahead.a.Answer(got, copy(got, msg), &Meta{Source: ahead.src, Ahead: 1 + i})
+			og := ahead.a.Answer(got, copy(got, msg), &Meta{Source: ahead.src, Prefetched: 1 + i})
 			ow := plain.a.Answer(want, copy(want, msg), &Meta{Source: plain.src})
 			if og != ow || !bytes.Equal(got[:max(0, og.Size)], want[:max(0, ow.Size)]) {
 				t.Fatalf("query %x:\nlooked at: %+v %x\notherwise: %+v %x", msg, og, got[:max(0, og.Size)], ow, want[:max(0, ow.Size)])
@@ -88,16 +88,16 @@ func TestViewChangesInsideOfAWindow(t *testing.T) {
 	}
 	ask := func(ahead int) string {
 		buf := make([]byte, 4096)
-		o := s.a.Answer(buf, copy(buf, packed), &Meta{Source: s.src, Ahead: ahead})
+		o := s.a.Answer(buf, copy(buf, packed), &Meta{Source: s.src, Prefetched: ahead})
 		m := new(dns.Msg)
 		if err := m.Unpack(buf[:o.Size]); err != nil || len(m.Answer) == 0 {
 			t.Fatal(o, err)
 		}
 		return m.Answer[0].(*dns.A).A.String()
 	}
-	s.a.Look(0, packed, s.src)
-	s.a.Look(1, packed, s.src)
-	s.a.Follow(2)
+	s.a.Parse(0, packed, s.src)
+	s.a.Parse(1, packed, s.src)
+	s.a.Prefetch(2)
 	before := ask(1)
 	s.down("eu")
 	fresh := ask(0)
@@ -115,11 +115,11 @@ func TestLookingAheadDoesNotAllocate(t *testing.T) {
 	buf, meta := make([]byte, 4096), &Meta{Source: s.src}
 	if n := testing.AllocsPerRun(500, func() {
 		for i := range Window {
-			s.a.Look(i, packed, s.src)
+			s.a.Parse(i, packed, s.src)
 		}
-		s.a.Follow(Window)
+		s.a.Prefetch(Window)
 		for i := range Window {
-			meta.Ahead = 1 + i
+			meta.Prefetched = 1 + i
 			s.a.Answer(buf, copy(buf, packed), meta)
 		}
 		s.a.Flush()

@@ -64,9 +64,9 @@ func TestTablesOfSeveralAreFilledWithTheSame(t *testing.T) {
 				t.Fatalf("%d items, bucket %d: %v, want %v", count, b, got, want)
 			}
 		}
-		room := make([]uint16, MaxAnswers)
+		buf := make([]uint16, MaxAnswers)
 		for _, table := range []*Table{c.Table, filled.Table} {
-			if n := testing.AllocsPerRun(100, func() { table.Rank(7, room) }); n != 0 {
+			if n := testing.AllocsPerRun(100, func() { table.Rank(7, buf) }); n != 0 {
 				t.Errorf("%d items: %v allocations", count, n)
 			}
 		}
@@ -158,11 +158,11 @@ func BenchmarkStickySeveral(b *testing.B) {
 // BenchmarkRank is what a query pays for three of so many items, before the table is filled and after.
 func BenchmarkRank(b *testing.B) {
 	for _, n := range []int{5, 10, 100, 1000} {
-		c, room := Sticky(crowd(n), 3), make([]uint16, MaxAnswers)
+		c, buf := Sticky(crowd(n), 3), make([]uint16, MaxAnswers)
 		rank := func(b *testing.B) {
 			hash := uint64(1)
 			for b.Loop() {
-				hash = mix(hash + uint64(c.Table.Rank(hash, room)[0]))
+				hash = mix(hash + uint64(c.Table.Rank(hash, buf)[0]))
 			}
 		}
 		b.Run(fmt.Sprint(n, " unfilled"), rank)

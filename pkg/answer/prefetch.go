@@ -14,7 +14,7 @@ import (
 const Window = 16
 
 // look is what is known of a query before anything is written.
-type look struct {
+type parsedQuery struct {
 	q      dnswire.Query
 	hashes table.Hashes
 	client table.Client
@@ -25,87 +25,87 @@ type look struct {
 
 // Look reads the query msg, which will be Answer's i-th from now on, so that its reply comes sooner. The replies are the same
 // with or without. It keeps no reference to msg. An empty msg stands for a query that will not come.
-func (a *Answerer) Look(i int, msg []byte, source netip.AddrPort) {
-	a.looks[i].read(msg, source)
+func (a *Answerer) Parse(i int, msg []byte, source netip.AddrPort) {
+	a.queries[i].read(msg, source)
 }
 
 // Follow ends a row of calls of Look, for queries 0 to queries-1: those that may be handed to Answer with a Meta whose Ahead tells
 // which. After the next Look they may not.
-func (a *Answerer) Follow(queries int) {
-	v, looks := a.cfg.View.Load(), a.looks[:queries]
+func (a *Answerer) Prefetch(count int) {
+	v, queries := a.cfg.View.Load(), a.queries[:count]
 	if a.window = v; v == nil {
 		return
 	}
 	var lines [3 * Window]prefetch.Line // what the next step reads
-	for i := range looks {              // not at once, since the CPU is slow to read in other pieces what it has just written
-		l := &looks[i]
+	for i := range queries {            // not at once, since the CPU is slow to read in other pieces what it has just written
+		l := &queries[i]
 		if lines[i] = prefetch.At(l); l.follows() {
 			lines[i] = l.path.Begin(v, &l.q, &l.hashes)
 		}
 	}
-	prefetch.Lines(lines[:queries])
-	for i := range looks {
-		l := &looks[i]
+	prefetch.Lines(lines[:count])
+	for i := range queries {
+		l := &queries[i]
 		lines[i] = l.path.Name(v, &l.q, &l.hashes)
 	}
-	prefetch.Lines(lines[:queries])
-	for i := range looks {
-		l := &looks[i]
+	prefetch.Lines(lines[:count])
+	for i := range queries {
+		l := &queries[i]
 		lines[3*i], lines[3*i+1], lines[3*i+2] = l.path.Near(v, &l.q, &l.client)
 	}
-	prefetch.Lines(lines[:3*queries])
-	a.placed(looks, &lines)
-	for i := range looks {
-		l := &looks[i]
+	prefetch.Lines(lines[:3*count])
+	a.locate(queries, &lines)
+	for i := range queries {
+		l := &queries[i]
 		lines[i] = l.path.Place(v, &l.client)
 	}
-	prefetch.Lines(lines[:queries])
+	prefetch.Lines(lines[:count])
 	var some [Window]uint8
 	signed, n := 0, 0
-	for i := range looks {
-		l := &looks[i]
+	for i := range queries {
+		l := &queries[i]
 		some[n&(Window-1)] = uint8(i)
 		lines[2*i], lines[2*i+1], signed = l.path.Pool()
 		n += signed
 	}
-	prefetch.Lines(lines[:2*queries])
+	prefetch.Lines(lines[:2*count])
 	for _, i := range some[:n] {
-		looks[i].path.Signatures()
+		queries[i].path.Signatures()
 	}
 	for _, i := range some[:n] {
-		looks[i].path.Signed()
+		queries[i].path.Signed()
 	}
 }
 
 // placed follows the steps that find where clients are, and those to the records of names that are not steered.
-func (a *Answerer) placed(looks []look, lines *[3 * Window]prefetch.Line) {
+func (a *Answerer) locate(queries []parsedQuery, lines *[3 * Window]prefetch.Line) {
 	var some [Window]uint8 // those for which a step is, found without a branch that nobody can predict
 	open, n := 0, 0
-	for i := range looks {
-		l := &looks[i]
+	for i := range queries {
+		l := &queries[i]
 		some[n&(Window-1)] = uint8(i)
 		lines[i], open = l.path.Set(&l.client)
 		n += open
 	}
-	prefetch.Lines(lines[:len(looks)])
+	prefetch.Lines(lines[:len(queries)])
 	for at, i := range some[:n] {
-		l := &looks[i]
+		l := &queries[i]
 		lines[2*at], lines[2*at+1] = l.path.Cell(&l.client)
 	}
 	prefetch.Lines(lines[:2*n])
 	for at, i := range some[:n] {
-		l := &looks[i]
+		l := &queries[i]
 		lines[2*at], lines[2*at+1] = l.path.Deep(&l.client)
 	}
 	prefetch.Lines(lines[:2*n])
 	for _, i := range some[:n] {
-		l := &looks[i]
+		l := &queries[i]
 		l.path.Run(&l.client)
 	}
 }
 
 // read parses a query, and takes its client from it, but for the resolver where the client's subnet is known: few answers ask for it.
-func (l *look) read(msg []byte, source netip.AddrPort) {
+func (l *parsedQuery) read(msg []byte, source netip.AddrPort) {
 	l.path = table.Path{}
 	if l.parsed, l.fault = l.q.Parse(msg); l.parsed == dnswire.Silent {
 		return
@@ -119,7 +119,7 @@ func (l *look) read(msg []byte, source netip.AddrPort) {
 }
 
 // follows tells whether the query is of the kind whose answer begins at its name in the closest zone.
-func (l *look) follows() bool {
+func (l *parsedQuery) follows() bool {
 	if l.parsed != dnswire.Answer || l.q.QClass != dnswire.ClassIN {
 		return false
 	}
