@@ -7,7 +7,7 @@ import (
 	"github.com/gti/gtm/pkg/table"
 )
 
-// directMax is what every client takes, so that a reply within it needs no look at limits (RFC 1035, 4.2.1).
+// directMax is what every client takes, so that a reply within it needs no check of limits (RFC 1035, 4.2.1).
 const directMax = 512
 
 // direct answers what nearly everybody asks: an address of a steered name, where the query's path led to its records and the
@@ -63,7 +63,7 @@ func (a *Answerer) direct(buf []byte, m *Meta) (o Outcome, ok bool) {
 	if counts := p.Zone.Counts; counts != nil {
 		a.counts.add(counts, dnswire.RcodeSuccess, a.cfg.Row)
 	}
-	return Outcome{Size: end, Exempt: q.Cookie.Present && a.exempt}, true
+	return Outcome{Kind: Send, Size: end, Exempt: q.Cookie.Present && a.exempt}, true
 }
 
 // directCookie checks the query's cookies, and makes those of the reply. It tells false where the reply is BADCOOKIE.

@@ -21,7 +21,7 @@ func (s *server) lookedAt(msg []byte, m Meta) (reply []byte) {
 	s.a.Prefetch(1)
 	o := s.a.Answer(buf, n, &m)
 	s.a.Flush()
-	return buf[:max(o.Size, 0)]
+	return buf[:o.Size]
 }
 
 // TestWhatIsAnsweredDirectly: the short way is taken by those whom it was made for, and by nobody who needs more.
@@ -97,9 +97,9 @@ func TestDirectSigned(t *testing.T) {
 		og := ahead.a.Answer(got, copy(got, msg), &Meta{Source: s.src, Prefetched: 1})
 		ow := plain.Answer(want, copy(want, msg), &Meta{Source: s.src})
 		if og != ow || !bytes.Equal(got, want) {
-			t.Fatalf("question %d:\nlooked at %+v %x\notherwise %+v %x", i, og, got[:max(0, og.Size)], ow, want[:max(0, ow.Size)])
+			t.Fatalf("question %d:\nlooked at %+v %x\notherwise %+v %x", i, og, got[:og.Size], ow, want[:ow.Size])
 		}
-		if og.Deferred {
+		if og.Deferred() {
 			deferred++
 		} else {
 			answered++

@@ -9,11 +9,11 @@ import (
 	"github.com/gti/gtm/pkg/table"
 )
 
-// Window is how many queries can be looked at ahead of their turn. It is small enough for all that is known of them to stay in
-// the CPU's first cache.
+// Window is how many queries can be prefetched together. It is small enough for all that is known of them to stay in the CPU's first
+// cache.
 const Window = 16
 
-// look is what is known of a query before anything is written.
+// parsedQuery is what is known of a query before anything is written.
 type parsedQuery struct {
 	q      dnswire.Query
 	hashes table.Hashes
@@ -23,14 +23,20 @@ type parsedQuery struct {
 	fault  uint16 // the RCODE with Reject
 }
 
-// Look reads the query msg, which will be Answer's i-th from now on, so that its reply comes sooner. The replies are the same
-// with or without. It keeps no reference to msg. An empty msg stands for a query that will not come.
+// Parse makes the query msg number i of the window that comes next. A worker that has several queries at hand calls, in this order,
+//
+//	Parse for each of them, i = 0, 1, … count-1, with count at most Window
+//	Prefetch(count)
+//	Answer for each of them, in any order, with Meta.Prefetched = i+1
+//
+// so that what they read comes from memory at the same time, and their replies sooner. The replies are the same as without. The next
+// Parse ends the window. Parse keeps no reference to msg. An empty msg stands for a query that will not come.
 func (a *Answerer) Parse(i int, msg []byte, source netip.AddrPort) {
 	a.queries[i].read(msg, source)
 }
 
-// Follow ends a row of calls of Look, for queries 0 to queries-1: those that may be handed to Answer with a Meta whose Ahead tells
-// which. After the next Look they may not.
+// Prefetch follows the window's queries, 0 to count-1, through the tables of one view, which is the one that they are answered from.
+// All of them take a step of table.Path, and what the next step reads is prefetched for all of them, before any takes that step.
 func (a *Answerer) Prefetch(count int) {
 	v, queries := a.cfg.View.Load(), a.queries[:count]
 	if a.window = v; v == nil {
@@ -77,7 +83,7 @@ func (a *Answerer) Prefetch(count int) {
 	}
 }
 
-// placed follows the steps that find where clients are, and those to the records of names that are not steered.
+// locate takes the steps that find where clients are, and those to the records of names that are not steered.
 func (a *Answerer) locate(queries []parsedQuery, lines *[3 * Window]prefetch.Line) {
 	var some [Window]uint8 // those for which a step is, found without a branch that nobody can predict
 	open, n := 0, 0
@@ -118,7 +124,7 @@ func (l *parsedQuery) read(msg []byte, source netip.AddrPort) {
 	}
 }
 
-// follows tells whether the query is of the kind whose answer begins at its name in the closest zone.
+// follows reports whether the query is of the kind whose answer begins at its name in the closest zone.
 func (l *parsedQuery) follows() bool {
 	if l.parsed != dnswire.Answer || l.q.QClass != dnswire.ClassIN {
 		return false

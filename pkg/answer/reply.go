@@ -21,7 +21,7 @@ type reply struct {
 	rcode      uint16
 	opt        dnswire.OPT
 	truncated  bool
-	deferred   bool // see Outcome
+	deferred   bool // see Outcome.Deferred
 	madeUp     bool // and it is for a name that clients can make up
 	exempt     bool // see Outcome
 	badCookie  bool // the query must come again, with the reply's cookie
@@ -53,9 +53,9 @@ func (a *Answerer) finish(q *dnswire.Query) Outcome {
 	if r.deferred {
 		if !a.meta.Slow {
 			copy(r.buf[q.End:], a.tail)
-			o := Outcome{Deferred: true, Exempt: r.exempt}
-			if !r.madeUp {
-				o.Size = Known
+			o := Outcome{Kind: DeferKnown, Exempt: r.exempt}
+			if r.madeUp {
+				o.Kind = Defer
 			}
 			return o
 		}
@@ -75,7 +75,7 @@ func (a *Answerer) finish(q *dnswire.Query) Outcome {
 		r.ar++
 	}
 	dnswire.SetHeader(r.buf, q.ID, r.flags|r.rcode&0xF, qd, r.an, r.ns, r.ar)
-	return Outcome{Size: r.pos, Truncated: r.truncated, Exempt: r.exempt}
+	return Outcome{Kind: Send, Size: r.pos, Truncated: r.truncated, Exempt: r.exempt}
 }
 
 // fits makes sure that n more bytes fit.

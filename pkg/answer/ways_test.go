@@ -254,17 +254,19 @@ func (h *sharing) Handle(r *serve.Request) (int, serve.Action) {
 		h.ahead++
 	}
 	o := a.Answer(r.Buf, r.N, &Meta{Source: r.Source, Stream: r.Transport != serve.UDP, QUIC: r.Transport == serve.QUIC,
-		Encrypted: r.Transport != serve.UDP && r.Transport != serve.TCP, Slow: r.Slow, Resume: r.Resume, KeepAlive: r.KeepAlive, Prefetched: r.Prefetched})
+		Encrypted: r.Transport != serve.UDP && r.Transport != serve.TCP, Slow: r.Slow, Resume: r.Resume, KeepAlive: r.KeepAlive,
+		Prefetched: r.Prefetched})
 	r.Exempt = o.Exempt
-	switch {
-	case o.Deferred:
-		r.Preferred, r.Resume = o.Size == Known, a.Resume()
+	switch o.Kind {
+	case Defer, DeferKnown:
+		r.Preferred, r.Resume = o.Kind == DeferKnown, a.Resume()
 		return 0, serve.Defer
-	case o.Size == Fatal:
+	case Close:
 		return 0, serve.Close
-	case o.Size == 0:
+	case Drop:
 		return 0, serve.Drop
-	case o.Truncated:
+	}
+	if o.Truncated {
 		return o.Size, serve.Truncate
 	}
 	return o.Size, serve.Send

@@ -48,10 +48,11 @@ type SchedulerConfig struct {
 // its slots back: targets that hang for the whole timeout do not delay the checks of others, as long as the slow budget has slots. Each
 // socket that a check may have open takes a slot, so one of an endpoint with several addresses takes several.
 //
-// In either budget a tenant may always have its share (the slots by the number of tenants), and more only while a quarter of the budget stays
-// free; a pool its share of that, and more only while a quarter of that or half of the budget stays free. So where even the slow budget is
-// full, it is the pools that fill it which wait. What a tenant has beyond its share is lent: where another one lacks slots of its own, the
-// latest checks of it that hang are cut off, without a result, and wait for their turn again. An idle target costs an entry in a heap.
+// In either budget a tenant may always have its share: the slots by the number of tenants. It may have more only while a quarter of the
+// budget stays free. A pool may always have its share of that, and more only while a quarter of that or half of the budget stays free. So
+// where even the slow budget is full, the pools that fill it wait. What a tenant has beyond its share is lent: where another one lacks
+// slots of its own, the latest checks of it that hang are cut off, without a result, and wait again. An idle target costs an entry in a
+// heap.
 type Scheduler struct {
 	cfg     SchedulerConfig
 	metrics *metrics

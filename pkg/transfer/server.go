@@ -263,7 +263,7 @@ func (x *exchange) ask(ask Ask) Reply {
 	if size > reserved { // name and key are so long that not even an empty answer fits beside the signature
 		return x.fail(dnswire.RcodeServFail)
 	}
-	if deferred || size <= 0 { // less: there is no answer to sign, whatever else is to be done
+	if deferred || size <= 0 { // there is no answer to sign
 		return Reply{Deferred: deferred}
 	}
 	r := x.finish(buf[:size:size])

@@ -99,9 +99,9 @@ var _ serve.Prefetcher = (*seeded)(nil)
 func (h *seeded) Handle(r *serve.Request) (int, serve.Action) {
 	o := h.Answer(r.Buf, r.N, &answer.Meta{Source: r.Source, Stream: r.Transport != serve.UDP, Slow: r.Slow, Prefetched: r.Prefetched})
 	switch {
-	case o.Deferred:
+	case o.Deferred():
 		return 0, serve.Defer
-	case o.Size <= 0:
+	case o.Kind != answer.Send:
 		return 0, serve.Drop
 	}
 	return o.Size, serve.Send

@@ -122,11 +122,15 @@ type Handler interface {
 // Window is how many messages a Prefetcher is shown at once, at most.
 const Window = 16
 
-// Foreseer is a Handler that gains from seeing several messages before it answers the first of them: what they read from memory
-// comes at the same time then. Look tells it of message i, for i from 0 on; Follow, that those were n. They are what Handle
-// gets next, with i + 1 in Request.Ahead. A message that Handle will not get is empty. Neither keeps msg.
+// Prefetcher is a Handler that gains from seeing several messages before it answers the first of them: what they read from memory
+// comes at the same time then. For a window of n messages it is called in this order:
 //
-// When Look or Follow panics, nobody is to blame yet: the messages are handled without having been foreseen.
+//	Parse for each message, i = 0, 1, … n-1; msg is empty where Handle will not get it
+//	Prefetch(n)
+//	Handle for each message but those, with i + 1 in Request.Prefetched
+//
+// Parse keeps no reference to msg. When Parse or Prefetch panics, no message is to blame yet: all are handled as if they had not been
+// shown, with 0 in Request.Prefetched.
 type Prefetcher interface {
 	Handler
 	Parse(i int, msg []byte, source netip.AddrPort)
