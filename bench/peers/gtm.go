@@ -13,7 +13,8 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/snapshot"
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/zone"
 )
 
@@ -88,13 +89,13 @@ func Unbounded() *spec.Resource {
 
 // WriteSnapshot writes resources, those of one tenant together, as an edge keeps them in its data folder, which has none yet.
 func WriteSnapshot(data string, resources iter.Seq[*spec.Resource]) error {
-	u := store.Update{Full: true, Cursor: 1, Cluster: 1}
+	u := state.Update{Full: true, Cursor: 1, Cluster: 1}
 	for r := range resources {
 		if n := len(u.Tenants); n == 0 || u.Tenants[n-1].Tenant != r.Tenant {
-			u.Tenants = append(u.Tenants, store.TenantUpdate{Tenant: r.Tenant, Head: 1})
+			u.Tenants = append(u.Tenants, state.TenantUpdate{Tenant: r.Tenant, Head: 1})
 		}
 		of := &u.Tenants[len(u.Tenants)-1]
-		of.Put = append(of.Put, store.Version{Resource: r, Generation: 1})
+		of.Put = append(of.Put, state.Version{Resource: r, Generation: 1})
 	}
 	return WriteUpdate(data, u)
 }
@@ -103,8 +104,8 @@ func WriteSnapshot(data string, resources iter.Seq[*spec.Resource]) error {
 func SnapshotOf(data string) string { return filepath.Join(data, "edge", "snapshot") }
 
 // WriteUpdate is WriteSnapshot of a whole state.
-func WriteUpdate(data string, u store.Update) error {
-	s, _, err := store.OpenSnapshot(SnapshotOf(data), nil)
+func WriteUpdate(data string, u state.Update) error {
+	s, _, err := snapshot.Open(SnapshotOf(data), nil)
 	if err != nil {
 		return err
 	}

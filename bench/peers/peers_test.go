@@ -11,7 +11,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/snapshot"
 )
 
 func TestQuery(t *testing.T) {
@@ -131,7 +131,7 @@ func TestWriteGtm(t *testing.T) {
 	if err := job.WriteSnapshot(); err != nil {
 		t.Fatal(err)
 	}
-	s, u, err := store.OpenSnapshot(SnapshotOf(filepath.Join(job.Dir, "gtm-edge")), nil)
+	s, u, err := snapshot.Open(SnapshotOf(filepath.Join(job.Dir, "gtm-edge")), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,8 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/embedded"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // started is what one start of an edge showed. Memory is resident memory in bytes.
@@ -68,7 +70,7 @@ func startsOf(size rig.Mixed, partitions int, withStore bool, settle time.Durati
 			return err
 		}
 		if withStore {
-			child, err := store.StartChild(ctx, store.ChildConfig{Dir: filepath.Join(dir, "etcd"), Binary: o.Gtmd(), Args: []string{"etcd"}})
+			child, err := embedded.Start(ctx, embedded.Config{Dir: filepath.Join(dir, "etcd"), Binary: o.Gtmd(), Args: []string{"etcd"}})
 			if err != nil {
 				return err
 			}
@@ -112,11 +114,11 @@ func (s starter) measure(ctx context.Context, name string, report *figures.Repor
 }
 
 // fill brings the configuration into the store, and has an edge leave its snapshot.
-func (s starter) fill(ctx context.Context, u *store.Update) error {
+func (s starter) fill(ctx context.Context, u *state.Update) error {
 	if err := rig.Put(ctx, s.store, rig.ResourcesOf(u), s.size.Endpoints); err != nil {
 		return err
 	}
-	if err := s.judge(ctx, u.Verdicts); err != nil {
+	if err := s.judge(ctx, state.Verdicts.In(*u).Put); err != nil {
 		return err
 	}
 	_, err := s.once(ctx, false)

@@ -27,6 +27,7 @@ import (
 	"github.com/gti/gtm/pkg/gtmtest/etcds"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // TestMain makes this binary be gtmctl for the scripts, and etcd for their server.
@@ -56,11 +57,11 @@ func TestScripts(t *testing.T) {
 type server struct {
 	ctx    context.Context
 	store  *store.Client
-	mirror *store.Mirror
+	mirror *state.Mirror
 	dir    string
 	broken chan []api.Broken         // holds what every edge says is broken
 	edges  map[string]func(all bool) // ends an edge: its lease, or all of it
-	pulses store.Evidence
+	pulses state.Evidence
 	ahead  atomic.Int64 // of the clock by which keys live
 	room   atomic.Pointer[store.Space]
 }
@@ -75,17 +76,17 @@ func setup(env *testscript.Env, etcd string) error {
 		return err
 	}
 	env.Defer(func() { client.Close() })
-	s := &server{ctx: ctx, store: client, mirror: store.NewMirror(), dir: env.WorkDir, broken: make(chan []api.Broken, 1), edges: map[string]func(bool){}}
+	s := &server{ctx: ctx, store: client, mirror: state.NewMirror(), dir: env.WorkDir, broken: make(chan []api.Broken, 1), edges: map[string]func(bool){}}
 	s.broken <- nil
 	s.room.Store(&store.Space{})
 	env.Values[serverKey{}] = s
-	followed, following := make(chan struct{}), make(chan store.FollowStatus, 1)
-	following <- store.FollowStatus{State: store.Connecting}
+	followed, following := make(chan struct{}), make(chan state.FollowStatus, 1)
+	following <- state.FollowStatus{State: state.Connecting}
 	go func() {
 		defer close(followed)
 		_ = client.Follow(ctx, store.FollowConfig{
-			OnUpdate: func(u store.Update) error { s.mirror.Apply(u); return nil },
-			OnStatus: func(f store.FollowStatus) { <-following; following <- f },
+			OnUpdate: func(u state.Update) error { s.mirror.Apply(u); return nil },
+			OnStatus: func(f state.FollowStatus) { <-following; following <- f },
 		})
 	}()
 	env.Defer(func() { cancel(); <-followed })
@@ -112,7 +113,7 @@ func setup(env *testscript.Env, etcd string) error {
 		Store: client, Mirror: s.mirror, Keys: signer, Token: token, Logger: slog.New(slog.DiscardHandler),
 		Evidence: &s.pulses, EdgeNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		Space:     func() store.Space { return *s.room.Load() },
-		Following: func() store.FollowStatus { f := <-following; following <- f; return f },
+		Following: func() state.FollowStatus { f := <-following; following <- f; return f },
 	})
 	if err != nil {
 		return err
@@ -172,7 +173,7 @@ func edgeCmd(ts *testscript.TestScript, neg bool, args []string) {
 	go func() {
 		defer close(done)
 		self := store.Edge{ID: args[0], HTTP: strings.TrimPrefix(web.URL, "http://"), Version: "v1",
-			Started: time.Now(), Tenants: map[string]store.Generation{"shop": 1}}
+			Started: time.Now(), Tenants: map[string]state.Generation{"shop": 1}}
 		_ = s.store.KeepEdge(ctx, func() store.Edge { return self }, 10*time.Second)
 	}()
 	stop := func(all bool) {
@@ -237,7 +238,7 @@ func roomCmd(ts *testscript.TestScript, _ bool, args []string) {
 func pulseCmd(ts *testscript.TestScript, _ bool, args []string) {
 	ago, err := time.ParseDuration(args[1])
 	ts.Check(err)
-	ts.Value(serverKey{}).(*server).pulses.Heard(store.Pulse{Judge: args[0], Troubles: args[2:]}, time.Now().Add(-ago))
+	ts.Value(serverKey{}).(*server).pulses.Heard(state.Pulse{Judge: args[0], Troubles: args[2:]}, time.Now().Add(-ago))
 }
 
 // proberCmd: "prober VANTAGE" lets a prober be alive.
@@ -295,7 +296,7 @@ func verdictCmd(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		v.Endpoints[endpoint] = finding
 	}
-	s.mirror.Apply(store.Update{Verdicts: []health.Verdict{v}})
+	s.mirror.Apply(state.Update{Values: state.Verdicts.Put(v)})
 }
 
 // judgeCmd: "judge TENANT/POOL ENDPOINT=STATE..." follows the next release of the pool or its tenant, by judging the pool so.

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // buildCtl makes gtmctl.
@@ -104,13 +104,13 @@ func TestSilenceOfTheStoreShowsAtAnEdge(t *testing.T) {
 	hub := start(t, dir, "--roles", "control", "--apply", writeConfig(t, "198.51.100.1"))
 	edge := start(t, newDir(t), "--roles", "edge", "--etcd", socketOf(dir), "--id", "ams1")
 	edge.comesToAnswer(webHost, "198.51.100.1")
-	edge.sourceIs(store.Current)
+	edge.sourceIs(state.Current)
 	explain := func() string { _, text := edge.get("/edge/explain?host=" + webHost); return text }
 	if text := explain(); strings.Contains(text, "stands still") {
 		t.Errorf("with the store: %s", text)
 	}
 	hub.kill()
-	edge.sourceIs(store.Stale)
+	edge.sourceIs(state.Stale)
 	if text := explain(); !strings.Contains(text, "health stands still since ") || !strings.Contains(text, "the store is not heard") {
 		t.Errorf("without the store: %s", text)
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/files"
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/transfer"
 )
 
@@ -91,7 +91,7 @@ func (s *server) ready() error {
 	if s.edge != nil {
 		errs = append(errs, s.edge.Ready())
 	}
-	if st := s.followed.Load(); s.control != nil && st.State != store.Current {
+	if st := s.followed.Load(); s.control != nil && st.State != state.Current {
 		err := fmt.Errorf("control: the store is %s", st.State)
 		if st.Err != "" {
 			err = fmt.Errorf("%w: %s", err, st.Err)

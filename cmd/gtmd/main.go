@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/embedded"
 )
 
 // version is set by the build.
@@ -75,7 +75,7 @@ needs: docs/operating.md lists the commands.`,
 	f.register(cmd.Flags())
 	cmd.AddCommand(&cobra.Command{
 		Use: etcdCommand + " DIR", Hidden: true, Args: cobra.ExactArgs(1), Short: "Run the embedded etcd; gtmd starts this itself",
-		RunE: func(cmd *cobra.Command, args []string) error { return store.RunEmbedded(cmd.Context(), args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error { return embedded.Run(cmd.Context(), args[0]) },
 	})
 	return cmd
 }

@@ -28,6 +28,7 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // lockedEtcd is an etcd that knows its clients by their certificates, with the rights that docs/operating.md lists.
@@ -201,7 +202,7 @@ func TestEachRoleWorksWithItsLeastRights(t *testing.T) {
 	observer := start(t, newDir(t), l.flags("prober-fra", "--roles", "prober", "--vantage", "fra", "--observe-only")...)
 	judge := start(t, newDir(t), l.flags("judge", "--roles", "prober", "--vantage", "nyc")...)
 	edge.comesToAnswer(webHost, "198.51.100.1")
-	edge.sourceIs(store.Current)
+	edge.sourceIs(state.Current)
 	for _, p := range []*daemon{observer, judge} {
 		p.eventually("the prober is ready", func() error {
 			if code, body := p.get("/readyz"); code != 200 {
@@ -301,7 +302,7 @@ func (l *lockedEtcd) seldom() {
 	err = judge.Campaign(leading, "nyc", func(ctx context.Context) error {
 		check("verdict", judge.PutVerdicts(ctx, []health.Verdict{verdict}))
 		check("no verdict", judge.DeleteVerdict(ctx, pool))
-		check("pulse", judge.PutPulse(ctx, store.Pulse{Judge: "nyc"}))
+		check("pulse", judge.PutPulse(ctx, state.Pulse{Judge: "nyc"}))
 		check("follow a release", judge.TakeRelease(ctx, release))
 		done()
 		return nil

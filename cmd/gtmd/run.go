@@ -30,6 +30,8 @@ import (
 	"github.com/gti/gtm/pkg/prober"
 	"github.com/gti/gtm/pkg/serve"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/embedded"
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/transfer"
 )
 
@@ -37,7 +39,7 @@ import (
 type server struct {
 	cfg      *config
 	registry *prometheus.Registry
-	child    *store.Child // nil with --etcd
+	child    *embedded.Child // nil with --etcd
 	store    *store.Client
 	web      net.Listener
 	address  string          // the file that tells where the API is, once it was written
@@ -47,9 +49,9 @@ type server struct {
 	tsig     *transfer.Keyring // of control
 	keys     *keys.Manager     // likewise
 	prober   *prober.Prober    // likewise
-	mirror   *store.Mirror
-	followed atomic.Pointer[store.FollowStatus]
-	evidence store.Evidence // of health, as control hears it
+	mirror   *state.Mirror
+	followed atomic.Pointer[state.FollowStatus]
+	evidence state.Evidence // of health, as control hears it
 	demo     []*demoEndpoint
 	filled   chan struct{} // closed behind --apply; nil: there is none
 
@@ -60,9 +62,9 @@ type server struct {
 // serveRoles runs what cfg asks for until ctx ends.
 func serveRoles(ctx context.Context, cfg *config, out io.Writer) (err error) {
 	steady := hurry()
-	s := &server{cfg: cfg, registry: prometheus.NewRegistry(), mirror: store.NewMirror()}
+	s := &server{cfg: cfg, registry: prometheus.NewRegistry(), mirror: state.NewMirror()}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	s.followed.Store(&store.FollowStatus{State: store.Connecting, Since: time.Now()})
+	s.followed.Store(&state.FollowStatus{State: state.Connecting, Since: time.Now()})
 	defer func() { err = errors.Join(err, s.close()) }()
 	if err := s.open(ctx); err != nil {
 		if ctx.Err() != nil { // told to stop meanwhile
@@ -142,7 +144,7 @@ func (s *server) open(ctx context.Context) (err error) {
 	}
 	endpoints := cfg.etcd
 	if len(endpoints) == 0 {
-		s.child, err = store.StartChild(ctx, store.ChildConfig{Dir: filepath.Join(cfg.data, "etcd"), Args: []string{etcdCommand},
+		s.child, err = embedded.Start(ctx, embedded.Config{Dir: filepath.Join(cfg.data, "etcd"), Args: []string{etcdCommand},
 			Logger: cfg.logger, Registerer: s.registry})
 		if err != nil {
 			return err
@@ -219,7 +221,7 @@ func (s *server) openControl() error {
 	if err != nil {
 		return err
 	}
-	s.control, err = control.New(control.Config{Store: s.store, Mirror: s.mirror, Keys: s.keys, Following: func() store.FollowStatus { return *s.followed.Load() },
+	s.control, err = control.New(control.Config{Store: s.store, Mirror: s.mirror, Keys: s.keys, Following: func() state.FollowStatus { return *s.followed.Load() },
 		EdgeNetworks: s.edgeNetworks(), OwnEdge: s.ownEdge(),
 		Evidence: &s.evidence, Space: s.store.Space, Token: token, Logger: s.cfg.logger, Registerer: s.registry})
 	return err
@@ -266,9 +268,9 @@ func (s *server) close() error {
 // follow keeps the mirror that the API reads current.
 func (s *server) follow(ctx context.Context) error {
 	return s.store.Follow(ctx, store.FollowConfig{
-		OnUpdate: func(u store.Update) error { s.mirror.Apply(u); return nil },
-		OnStatus: func(st store.FollowStatus) { s.followed.Store(&st) },
-		OnPulse:  func(p store.Pulse) { s.evidence.Heard(p, time.Now()) },
+		OnUpdate: func(u state.Update) error { s.mirror.Apply(u); return nil },
+		OnStatus: func(st state.FollowStatus) { s.followed.Store(&st) },
+		OnPulse:  func(p state.Pulse) { s.evidence.Heard(p, time.Now()) },
 	})
 }
 
@@ -304,7 +306,7 @@ func addressTo(etcd []string, only4 bool) netip.Addr {
 
 // apply puts the resources of --apply into the store where they differ, and gives the generations that it made. Where that
 // fails, a server that has a configuration serves on with it; one that has none has nothing to do.
-func (s *server) apply(ctx context.Context) ([]store.Record, error) {
+func (s *server) apply(ctx context.Context) ([]state.Record, error) {
 	if len(s.cfg.apply) == 0 {
 		return nil, nil
 	}
@@ -342,7 +344,7 @@ func (s *server) waitStore(ctx context.Context) error {
 	}
 }
 
-func (s *server) applyFiles(ctx context.Context) ([]store.Record, error) {
+func (s *server) applyFiles(ctx context.Context) ([]state.Record, error) {
 	if s.cfg.applyOnce {
 		switch heads, err := s.store.Heads(ctx); {
 		case err != nil:
@@ -391,14 +393,14 @@ func (s *server) tellSetBack(undone []change.Undone) {
 }
 
 // waitEdge waits until the edge, if there is one, answers, and does so from what was applied.
-func (s *server) waitEdge(ctx context.Context, applied []store.Record) error {
+func (s *server) waitEdge(ctx context.Context, applied []state.Record) error {
 	return s.poll(ctx, func() bool { return s.edge == nil || s.edge.Ready() == nil && s.hasApplied(applied) })
 }
 
 // hasApplied tells whether the edge's view is of what was applied: the store had it before the edge heard of it.
-func (s *server) hasApplied(applied []store.Record) bool {
+func (s *server) hasApplied(applied []state.Record) bool {
 	serves := s.edge.Status().Tenants
-	return !slices.ContainsFunc(applied, func(r store.Record) bool { return serves[r.Tenant] < uint64(r.Generation) })
+	return !slices.ContainsFunc(applied, func(r state.Record) bool { return serves[r.Tenant] < uint64(r.Generation) })
 }
 
 // poll waits until something is so.

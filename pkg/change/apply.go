@@ -10,6 +10,7 @@ import (
 
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // Config is what a Changer works with.
@@ -63,7 +64,7 @@ const maxAttempts = 20
 // more where a part is too large for one (dependencies first). Where the state has moved since the
 // plan was made, the change is planned anew and checked against what is there now; a pinned tenant that moved
 // is a *ConflictError. With an error, the records tell what was done before it.
-func (c *Changer) Apply(ctx context.Context, p *Plan) ([]store.Record, error) {
+func (c *Changer) Apply(ctx context.Context, p *Plan) ([]state.Record, error) {
 	if strings.TrimSpace(p.Author) == "" {
 		return nil, errors.New("a change needs an author: say who makes it")
 	}
@@ -108,7 +109,7 @@ type run struct {
 	c               *Changer
 	author, message string // message is empty where each part tells its own
 	at              time.Time
-	records         []store.Record
+	records         []state.Record
 	ids             map[string]string // of the heads that are compared, as far as they are known
 	before          bool              // it holds the gate, since it was overtaken
 }
@@ -130,7 +131,7 @@ func (r *run) letOthers() {
 }
 
 // put commits, with others or before them.
-func (r *run) put(ctx context.Context, ch store.Change) (store.Record, error) {
+func (r *run) put(ctx context.Context, ch store.Change) (state.Record, error) {
 	if r.before {
 		rec, err := r.c.cfg.Store.Commit(ctx, ch)
 		if err == nil {
@@ -146,7 +147,7 @@ func (r *run) put(ctx context.Context, ch store.Change) (store.Record, error) {
 // parts commits all parts of a plan. The heads that it compares are those of the plan's state, moved on by what
 // it commits itself.
 func (r *run) parts(ctx context.Context, p *Plan) error {
-	heads := map[string]store.Generation{}
+	heads := map[string]state.Generation{}
 	r.ids = map[string]string{}
 	for _, t := range p.state.Tenants() {
 		heads[t], r.ids[t] = p.state.Head(t), p.state.ID(t)
@@ -163,12 +164,12 @@ func (r *run) parts(ctx context.Context, p *Plan) error {
 const atOnce = store.MaxChangeOps - 2
 
 // commit makes one part a generation, or halves it until its pieces fit. piece numbers the pieces from 1; 0: whole.
-func (r *run) commit(ctx context.Context, part Part, heads map[string]store.Generation, piece int) error {
+func (r *run) commit(ctx context.Context, part Part, heads map[string]state.Generation, piece int) error {
 	if len(part.Steps) > atOnce {
 		return r.halves(ctx, part, heads, piece)
 	}
 	ch := store.Change{Tenant: part.Tenant, Base: heads[part.Tenant], Author: r.author, Message: r.message, Time: r.at,
-		Reads: make(map[string]store.Generation, len(part.Reads)), IDs: map[string]string{part.Tenant: r.ids[part.Tenant]}}
+		Reads: make(map[string]state.Generation, len(part.Reads)), IDs: map[string]string{part.Tenant: r.ids[part.Tenant]}}
 	if ch.Message == "" {
 		ch.Message = summary(part.Steps) // of this tenant alone: its history is no place for what others have
 	}
@@ -201,7 +202,7 @@ func (r *run) commit(ctx context.Context, part Part, heads map[string]store.Gene
 	return nil
 }
 
-func (r *run) halves(ctx context.Context, part Part, heads map[string]store.Generation, piece int) error {
+func (r *run) halves(ctx context.Context, part Part, heads map[string]state.Generation, piece int) error {
 	first, second := part, part
 	half := len(part.Steps) / 2
 	first.Steps, second.Steps = part.Steps[:half], part.Steps[half:]
@@ -219,7 +220,7 @@ func (r *run) again(in Input) Input {
 	if len(r.records) == 0 || len(in.Expect) == 0 {
 		return in
 	}
-	expect := make(map[string]store.Generation, len(in.Expect))
+	expect := make(map[string]state.Generation, len(in.Expect))
 	for t, g := range in.Expect {
 		expect[t] = g
 	}
@@ -242,7 +243,7 @@ func (r *run) partly(err error) error {
 
 // PartlyError: some parts of a change were made, then came an error. Applying it again does the rest.
 type PartlyError struct {
-	Done []store.Record
+	Done []state.Record
 	Err  error
 }
 
@@ -260,9 +261,9 @@ func (e *PartlyError) Unwrap() error { return e.Err }
 // made there.
 type ConflictError struct {
 	Tenant     string
-	Want, Have store.Generation
+	Want, Have state.Generation
 	// Since are the changes after Want, newest first, at most ten.
-	Since []store.Record
+	Since []state.Record
 }
 
 func (e *ConflictError) Error() string {
@@ -305,7 +306,7 @@ func (c *Changer) explain(ctx context.Context, err error) error {
 }
 
 // History gives a tenant's last changes, newest first; limit 0: all.
-func (c *Changer) History(ctx context.Context, tenant string, limit int) ([]store.Record, error) {
+func (c *Changer) History(ctx context.Context, tenant string, limit int) ([]state.Record, error) {
 	return c.cfg.Store.History(ctx, tenant, limit)
 }
 
@@ -313,7 +314,7 @@ func (c *Changer) History(ctx context.Context, tenant string, limit int) ([]stor
 // store.ErrNotFound: there was no such generation.
 //
 // Overrides are of now, not of then: those that there are stay, but for those whose pool or endpoint goes, and none comes back.
-func (c *Changer) Rollback(ctx context.Context, tenant string, to store.Generation) (Input, error) {
+func (c *Changer) Rollback(ctx context.Context, tenant string, to state.Generation) (Input, error) {
 	if to == 0 {
 		return Input{}, errors.New("say to which generation: they count from 1")
 	}

@@ -9,19 +9,19 @@ import (
 
 	"github.com/gti/gtm/pkg/change/lawful"
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // arrange cuts steps into parts, one a tenant, and orders them so that the state is lawful after each: the
 // platform first where that is possible. Where no order is, a tenant's deletions become a part of their own, and then new
 // aliases of zones.
-func arrange(state *State, steps []Step) ([]Part, error) {
+func arrange(from *State, steps []Step) ([]Part, error) {
 	waiting := byTenant(steps)
-	now := newOverlay(state)
-	heads := map[string]store.Generation{}
+	now := newOverlay(from)
+	heads := map[string]state.Generation{}
 	var parts []Part
 	for len(waiting) > 0 {
-		i, err := next(now, state, waiting)
+		i, err := next(now, from, waiting)
 		if err != nil {
 			split := splitFirst(waiting)
 			if split == nil {
@@ -36,7 +36,7 @@ func arrange(state *State, steps []Step) ([]Part, error) {
 		p := waiting[i]
 		waiting = slices.Delete(waiting, i, i+1)
 		if heads[p.Tenant] == 0 {
-			heads[p.Tenant] = state.Head(p.Tenant)
+			heads[p.Tenant] = from.Head(p.Tenant)
 		}
 		p.Base = heads[p.Tenant]
 		heads[p.Tenant]++

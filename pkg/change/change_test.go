@@ -13,6 +13,7 @@ import (
 
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 const platform = `kind: Zone
@@ -83,7 +84,7 @@ func mustPlan(t testing.TB, c *Changer, in Input) *Plan {
 	return p
 }
 
-func mustApply(t testing.TB, c *Changer, in Input) []store.Record {
+func mustApply(t testing.TB, c *Changer, in Input) []state.Record {
 	t.Helper()
 	recs, err := c.Apply(context.Background(), mustPlan(t, c, in))
 	if err != nil {
@@ -300,7 +301,7 @@ func TestApply(t *testing.T) {
 		t.Fatalf("%d generations, want one each", got)
 	}
 	recs := mustApply(t, c, Input{Put: decode(t, poolOf("shop", "us", "198.51.100.9")), Message: "more"})
-	want := []store.Record{{Tenant: "shop", Generation: 2, Time: clock, Author: "ann", Message: "more", Put: []spec.Key{key("shop/Pool/us")}}}
+	want := []state.Record{{Tenant: "shop", Generation: 2, Time: clock, Author: "ann", Message: "more", Put: []spec.Key{key("shop/Pool/us")}}}
 	if diff := cmp.Diff(want, recs); diff != "" {
 		t.Error(diff)
 	}
@@ -422,7 +423,7 @@ func TestApplyGivesUp(t *testing.T) {
 // A pinned tenant that moved is told, with who wrote what since: at planning and at applying.
 func TestPins(t *testing.T) {
 	c, _ := house(t)
-	pinned := Input{Edit: Weights("shop", "eu", map[string]int{"a": 7}), Expect: map[string]store.Generation{"shop": 1}}
+	pinned := Input{Edit: Weights("shop", "eu", map[string]int{"a": 7}), Expect: map[string]state.Generation{"shop": 1}}
 	plan := mustPlan(t, c, pinned)
 	mustApply(t, c, Input{Edit: Weights("shop", "eu", map[string]int{"b": 4}), Author: "bob", Message: "hot"})
 	want := "shop is at generation 2, not 1 as expected: since then bob wrote shop@2 at 2026-01-02T03:04:05Z (hot); look at what " +
@@ -457,7 +458,7 @@ func TestPinsMoveOnWithOwnParts(t *testing.T) {
 		}
 	}
 	p := mustPlan(t, c, Input{Put: decode(t, join("kind: Site\ntenant: platform\nname: ber\nspec: {}\n", poolOf("shop", "us", "198.51.100.9"))),
-		Expect: map[string]store.Generation{"platform": 1, "shop": 1}})
+		Expect: map[string]state.Generation{"platform": 1, "shop": 1}})
 	_, err := c.Apply(context.Background(), p)
 	var conflict *ConflictError
 	var partly *PartlyError
@@ -503,12 +504,12 @@ func TestRollback(t *testing.T) {
 	}
 }
 
-func at(s store.TenantState, k spec.Key) *spec.Resource {
+func at(s state.TenantState, k spec.Key) *spec.Resource {
 	v, _ := s.Resources.Get(k)
 	return v.Resource
 }
 
-func resources(s store.TenantState) map[spec.Key]*spec.Resource {
+func resources(s state.TenantState) map[spec.Key]*spec.Resource {
 	out := map[spec.Key]*spec.Resource{}
 	for k, v := range s.Resources.All() {
 		out[k] = v.Resource
@@ -518,17 +519,17 @@ func resources(s store.TenantState) map[spec.Key]*spec.Resource {
 
 func TestFollowState(t *testing.T) {
 	_, m := house(t)
-	mirror := store.NewMirror()
+	mirror := state.NewMirror()
 	get := FollowState(m, mirror)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := get(ctx); err == nil {
 		t.Error("a mirror that is behind gave a state")
 	}
-	u := store.Update{Full: true}
+	u := state.Update{Full: true}
 	for tenant := range m.states {
 		s, _ := m.Read(context.Background(), tenant, 0)
-		tu := store.TenantUpdate{Tenant: tenant, Head: s.Head}
+		tu := state.TenantUpdate{Tenant: tenant, Head: s.Head}
 		for _, v := range s.Resources.All() {
 			tu.Put = append(tu.Put, v)
 		}
@@ -545,11 +546,11 @@ func TestFollowState(t *testing.T) {
 func TestAStoreThatWentBackIsSaid(t *testing.T) {
 	c, m := house(t)
 	mustApply(t, c, Input{Put: decode(t, poolOf("shop", "p", "198.51.100.9"))})
-	mirror := store.NewMirror()
-	mirror.Apply(store.Update{Full: true, Tenants: []store.TenantUpdate{{Tenant: "platform", Head: 1}, {Tenant: "shop", Head: 2}}})
+	mirror := state.NewMirror()
+	mirror.Apply(state.Update{Full: true, Tenants: []state.TenantUpdate{{Tenant: "platform", Head: 1}, {Tenant: "shop", Head: 2}}})
 	m.states["shop"] = m.states["shop"][:1] // a backup was restored
 	_, err := New(Config{Store: m, State: FollowState(m, mirror)}).Plan(context.Background(), Input{Author: "ann", Delete: []spec.Key{key("shop/Pool/eu")}})
-	var back *store.WentBackError
+	var back *state.WentBackError
 	if !errors.As(err, &back) || !strings.Contains(err.Error(), "shop is at generation 1, but was at 2") {
 		t.Errorf("%v", err)
 	}
@@ -558,11 +559,11 @@ func TestAStoreThatWentBackIsSaid(t *testing.T) {
 // A change tells the store which generations it was planned on, not their numbers alone: those come again in a store that went back.
 func TestChangesCarryTheIDsOfWhatTheyStandOn(t *testing.T) {
 	_, m := house(t)
-	mirror := store.NewMirror()
-	u := store.Update{Full: true}
+	mirror := state.NewMirror()
+	u := state.Update{Full: true}
 	for tenant := range m.states {
 		s, _ := m.Read(context.Background(), tenant, 0)
-		tu := store.TenantUpdate{Tenant: tenant, Head: s.Head, ID: tenant + "-one"}
+		tu := state.TenantUpdate{Tenant: tenant, Head: s.Head, ID: tenant + "-one"}
 		for _, v := range s.Resources.All() {
 			tu.Put = append(tu.Put, v)
 		}

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // An override that has ended says nothing any more, and is in nobody's way: what it would hinder takes it away in the same generation,
@@ -74,7 +74,7 @@ func (t Target) in(set spec.Lookup) bool {
 }
 
 // inState is in for one tenant's state.
-func (t Target) inState(state store.TenantState) bool {
+func (t Target) inState(state state.TenantState) bool {
 	v, ok := state.Resources.Get(t.key())
 	return ok && (t.Endpoint == "" || hasEndpoint(v.Resource, t.Endpoint) == nil)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/gti/gtm/pkg/gtmtest/etcds"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // TestMain is also the etcd of these tests.
@@ -26,11 +27,11 @@ func TestOnEtcd(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	client := etcds.Open(t, etcds.Start(t))
-	mirror := store.NewMirror()
+	mirror := state.NewMirror()
 	followed := make(chan error, 1)
 	followCtx, stop := context.WithCancel(ctx)
 	go func() {
-		followed <- client.Follow(followCtx, store.FollowConfig{OnUpdate: func(u store.Update) error { mirror.Apply(u); return nil }})
+		followed <- client.Follow(followCtx, store.FollowConfig{OnUpdate: func(u state.Update) error { mirror.Apply(u); return nil }})
 	}()
 	defer func() { stop(); <-followed }()
 
@@ -56,17 +57,17 @@ func TestOnEtcd(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	state := mustState(t, direct)
-	for _, e := range state.Get(key("shop/Pool/eu")).Spec.(*spec.Pool).Endpoints {
+	at := mustState(t, direct)
+	for _, e := range at.Get(key("shop/Pool/eu")).Spec.(*spec.Pool).Endpoints {
 		if *e.Weight != 104 {
 			t.Errorf("endpoint %s has weight %d", e.Name, *e.Weight)
 		}
 	}
-	if state.Head("shop") != 11 {
-		t.Errorf("shop is at %d, want 11", state.Head("shop"))
+	if at.Head("shop") != 11 {
+		t.Errorf("shop is at %d, want 11", at.Head("shop"))
 	}
 
-	_, err := following.Plan(ctx, Input{Delete: []spec.Key{key("shop/Service/web")}, Expect: map[string]store.Generation{"shop": 9}})
+	_, err := following.Plan(ctx, Input{Delete: []spec.Key{key("shop/Service/web")}, Expect: map[string]state.Generation{"shop": 9}})
 	var conflict *ConflictError
 	if !errors.As(err, &conflict) || len(conflict.Since) != 2 {
 		t.Errorf("got %v", err)

@@ -7,7 +7,7 @@ import (
 	"sync"
 
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // index finds what a change can have something to do with, so that a small change costs little in a large state. It
@@ -18,7 +18,7 @@ import (
 // between, and whoever relies on that tenant has the plan refused and made anew.
 type index struct {
 	mu      sync.RWMutex
-	tenants map[string]store.TenantState
+	tenants map[string]state.TenantState
 	users   map[spec.Key][]spec.Key // what refers to a resource
 	hosts   map[string][]spec.Key   // services by canonical host
 	leads   map[string][]spec.Key   // services that are aliases, by where they lead
@@ -29,7 +29,7 @@ type index struct {
 }
 
 func newIndex() *index {
-	x := &index{tenants: map[string]store.TenantState{}, tallies: map[string]*tally{}}
+	x := &index{tenants: map[string]state.TenantState{}, tallies: map[string]*tally{}}
 	x.clear()
 	return x
 }
@@ -43,7 +43,7 @@ func (x *index) clear() {
 func isFew(kind spec.Kind) bool { return kind != spec.KindPool && kind != spec.KindService }
 
 // follow takes the index to a state. A tenant that moved on costs work for what changed in it.
-func (x *index) follow(tenants map[string]store.TenantState) {
+func (x *index) follow(tenants map[string]state.TenantState) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for name, was := range x.tenants {
@@ -63,19 +63,19 @@ func (x *index) follow(tenants map[string]store.TenantState) {
 	if x.stale > x.entries/2 {
 		x.clear()
 		for _, t := range x.tenants {
-			x.move(store.TenantState{}, t)
+			x.move(state.TenantState{}, t)
 		}
 	}
 }
 
 // successor tells whether now came out of was by changes. It did not where all was read anew, as from a store that went
 // back and was accepted: generations of then tell nothing of those of now.
-func successor(was, now store.TenantState) bool {
+func successor(was, now state.TenantState) bool {
 	return was.Head <= now.Head && now.Resources.SharesWith(was.Resources)
 }
 
 // move notes what one tenant's new state has that the old one had not.
-func (x *index) move(was, now store.TenantState) {
+func (x *index) move(was, now state.TenantState) {
 	known, news := was.Head, now.Resources.Unlike(was.Resources)
 	if !successor(was, now) {
 		known, news = 0, now.Resources.All() // look at everything

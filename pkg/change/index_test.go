@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // plainly is check, with everything looked at.
@@ -121,8 +121,8 @@ func TestIndexForgets(t *testing.T) {
 	x := newIndex()
 	for i := range 1000 {
 		r := pool(i)
-		x.follow(map[string]store.TenantState{"shop": {Head: store.Generation(i + 1),
-			Resources: store.NewResources(store.Version{Resource: r, Generation: store.Generation(i + 1)})}})
+		x.follow(map[string]state.TenantState{"shop": {Head: state.Generation(i + 1),
+			Resources: state.NewResources(state.Version{Resource: r, Generation: state.Generation(i + 1)})}})
 		if len(x.hosts) > 3 {
 			t.Fatalf("after %d changes of one service the index knows %d hosts", i+1, len(x.hosts))
 		}
@@ -130,17 +130,17 @@ func TestIndexForgets(t *testing.T) {
 	if got := x.hosts["h999.x.example."]; !slices.Contains(got, key("shop/Service/s")) {
 		t.Errorf("the last host has %v", got)
 	}
-	x.follow(map[string]store.TenantState{})
+	x.follow(map[string]state.TenantState{})
 	if len(x.hosts) != 0 {
 		t.Errorf("without tenants the index still has %v", slices.Collect(maps.Keys(x.hosts)))
 	}
 }
 
 // largeState is one tenant with so many services, each with a pool of its own, and one pool for all.
-func largeState(services int) map[string]store.TenantState {
-	var shop, platform []store.Version
-	add := func(to *[]store.Version, k spec.Key, s spec.Spec) {
-		*to = append(*to, store.Version{Resource: &spec.Resource{Key: k, Spec: s}, Generation: 1})
+func largeState(services int) map[string]state.TenantState {
+	var shop, platform []state.Version
+	add := func(to *[]state.Version, k spec.Key, s spec.Spec) {
+		*to = append(*to, state.Version{Resource: &spec.Resource{Key: k, Spec: s}, Generation: 1})
 	}
 	add(&platform, spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: "x.example."},
 		&spec.Zone{Grants: map[string][]string{"shop": {"x.example."}},
@@ -153,7 +153,7 @@ func largeState(services int) map[string]store.TenantState {
 		add(&shop, key(fmt.Sprint("shop/Service/s", i)), &spec.Service{Host: fmt.Sprintf("s%d.x.example.", i),
 			Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: own}, {Pool: "all"}}}}})
 	}
-	return map[string]store.TenantState{spec.Platform: {Head: 1, Resources: store.NewResources(platform...)}, "shop": {Head: 1, Resources: store.NewResources(shop...)}}
+	return map[string]state.TenantState{spec.Platform: {Head: 1, Resources: state.NewResources(platform...)}, "shop": {Head: 1, Resources: state.NewResources(shop...)}}
 }
 
 // BenchmarkOneWeight plans the change of one weight among so many services: of a pool of one, and of the pool of all.
@@ -170,9 +170,9 @@ func BenchmarkOneWeight(b *testing.B) {
 				if _, err := Make(newState(tenants, x), Input{Put: put}); err != nil { // the tenant is counted once
 					b.Fatal(err)
 				}
-				for head := store.Generation(2); b.Loop(); head++ {
-					shop := store.TenantState{Head: head, Resources: tenants["shop"].Resources}
-					state := newState(map[string]store.TenantState{spec.Platform: tenants[spec.Platform], "shop": shop}, x)
+				for head := state.Generation(2); b.Loop(); head++ {
+					shop := state.TenantState{Head: head, Resources: tenants["shop"].Resources}
+					state := newState(map[string]state.TenantState{spec.Platform: tenants[spec.Platform], "shop": shop}, x)
 					if _, err := Make(state, Input{Put: put}); err != nil {
 						b.Fatal(err)
 					}
@@ -185,12 +185,12 @@ func BenchmarkOneWeight(b *testing.B) {
 // TestIndexAfterAnotherHistory: a store went back and was accepted, and then others changed it further than it was before. What came
 // meanwhile has generations that the index has seen, of other resources; a look at a few resources did not tell, and they were missed.
 func TestIndexAfterAnotherHistory(t *testing.T) {
-	service := func(name string, at store.Generation) store.Version {
-		return store.Version{Resource: &spec.Resource{Key: key("shop/Service/" + name), Spec: &spec.Service{Host: name + ".x.example."}}, Generation: at}
+	service := func(name string, at state.Generation) state.Version {
+		return state.Version{Resource: &spec.Resource{Key: key("shop/Service/" + name), Spec: &spec.Service{Host: name + ".x.example."}}, Generation: at}
 	}
 	x := newIndex()
-	x.follow(map[string]store.TenantState{"shop": {Head: 5, Resources: store.NewResources(service("a", 5))}})
-	x.follow(map[string]store.TenantState{"shop": {Head: 6, Resources: store.NewResources(service("a", 6), service("b", 5))}})
+	x.follow(map[string]state.TenantState{"shop": {Head: 5, Resources: state.NewResources(service("a", 5))}})
+	x.follow(map[string]state.TenantState{"shop": {Head: 6, Resources: state.NewResources(service("a", 6), service("b", 5))}})
 	if got := x.hosts["b.x.example."]; !slices.Contains(got, key("shop/Service/b")) {
 		t.Errorf("the host of the other history has %v", got)
 	}

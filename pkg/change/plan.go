@@ -8,7 +8,7 @@ import (
 
 	"github.com/gti/gtm/pkg/change/lawful"
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // Edit computes a change from the state that it is to be made on. It is asked again when that state has
@@ -22,7 +22,7 @@ type Input struct {
 	Edit   Edit // more of both; nil: none
 	// Expect pins tenants to the generation on which the change was prepared: if one has moved since, the
 	// change is refused with a *ConflictError. Tenants that are not pinned may move: then it is planned anew.
-	Expect map[string]store.Generation
+	Expect map[string]state.Generation
 	// DropUnknown lets Put replace resources that hold what this program does not understand, which is then lost.
 	DropUnknown bool
 	// Unbounded has no quota stop the change: it puts back what was there before.
@@ -61,7 +61,7 @@ func (s *Step) Resource() *spec.Resource { return s.new }
 type Part struct {
 	Tenant string `json:"tenant"`
 	// Base is the generation that the part builds upon, where no other change comes between.
-	Base  store.Generation `json:"base"`
+	Base  state.Generation `json:"base"`
 	Steps []Step           `json:"steps"` // dependencies first, then deletions, dependents first
 	// Reads names the other tenants whose state this part relies on; the store compares their heads.
 	Reads []string `json:"reads,omitempty"`

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 func poolsOf(tenant string, n int) string {
@@ -55,7 +56,7 @@ func TestALargeChangeKeepsNoOtherTenantWaiting(t *testing.T) {
 // A second change of the same tenant waits for the first one's end, and so does one that holds the tenant to a generation.
 func TestChangesOfOneTenantTakeTurns(t *testing.T) {
 	c, m := house(t)
-	pinned := Input{Put: decode(t, poolOf("cafe", "p", "198.51.100.9")), Expect: map[string]store.Generation{"shop": 1, "bar": 0}}
+	pinned := Input{Put: decode(t, poolOf("cafe", "p", "198.51.100.9")), Expect: map[string]state.Generation{"shop": 1, "bar": 0}}
 	plans := []*Plan{mustPlan(t, c, Input{Put: decode(t, poolOf("shop", "q", "198.51.100.9"))}), mustPlan(t, c, pinned)}
 	asked := false
 	m.before = func(store.Change) {
@@ -126,7 +127,7 @@ func TestBeingOvertakenCountsBetweenGenerations(t *testing.T) {
 		}
 	}
 	recs := mustApply(t, c, Input{Put: decode(t, poolsOf("shop", maxAttempts+2))})
-	if len(recs) != maxAttempts+2 || !slices.IsSortedFunc(recs, func(a, b store.Record) int { return int(a.Generation) - int(b.Generation) }) {
+	if len(recs) != maxAttempts+2 || !slices.IsSortedFunc(recs, func(a, b state.Record) int { return int(a.Generation) - int(b.Generation) }) {
 		t.Errorf("%d generations", len(recs))
 	}
 }

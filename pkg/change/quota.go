@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // pair is one resource, before and after; nil: it is not there.
@@ -117,7 +117,7 @@ func (t *tally) with(pairs []pair, was, now func(spec.Key) *spec.Resource) *tall
 }
 
 // tallyOf counts all of a tenant.
-func tallyOf(t store.TenantState) *tally {
+func tallyOf(t state.TenantState) *tally {
 	var pairs []pair
 	for _, v := range t.Resources.All() {
 		pairs = append(pairs, pair{nil, v.Resource})
@@ -127,7 +127,7 @@ func tallyOf(t store.TenantState) *tally {
 	return n
 }
 
-func getOf(t store.TenantState) func(spec.Key) *spec.Resource {
+func getOf(t state.TenantState) func(spec.Key) *spec.Resource {
 	return func(k spec.Key) *spec.Resource {
 		v, _ := t.Resources.Get(k)
 		return v.Resource
@@ -135,7 +135,7 @@ func getOf(t store.TenantState) func(spec.Key) *spec.Resource {
 }
 
 // differences gives what differs between two states of a tenant of which the second came out of the first.
-func differences(was, now store.TenantState) (pairs []pair) {
+func differences(was, now state.TenantState) (pairs []pair) {
 	before, after := getOf(was), getOf(now)
 	for k, v := range now.Resources.Unlike(was.Resources) {
 		if old := before(k); old != v.Resource {
@@ -151,7 +151,7 @@ func differences(was, now store.TenantState) (pairs []pair) {
 }
 
 // recount moves the tally of a tenant on, if anybody has asked for it. The caller holds mu.
-func (x *index) recount(name string, was, now store.TenantState) {
+func (x *index) recount(name string, was, now state.TenantState) {
 	if t := x.tallies[name]; t != nil && successor(was, now) {
 		t.move(differences(was, now), getOf(was), getOf(now))
 	} else {

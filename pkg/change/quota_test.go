@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 func quotaOf(body string) string {
@@ -135,7 +135,7 @@ func TestQuotasAreToldWithTheRest(t *testing.T) {
 func TestTalliesFollow(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(5, 6))
 	x := newIndex()
-	now := store.TenantState{Head: 1}
+	now := state.TenantState{Head: 1}
 	addresses := []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}
 	draw := func(k spec.Key) *spec.Resource {
 		switch k.Kind {
@@ -159,8 +159,8 @@ func TestTalliesFollow(t *testing.T) {
 	}
 	kinds := []spec.Kind{spec.KindMonitor, spec.KindPool, spec.KindService, spec.KindOverride}
 	var older *State
-	for head := store.Generation(2); head < 600; head++ {
-		var put []store.Version
+	for head := state.Generation(2); head < 600; head++ {
+		var put []state.Version
 		var deleted []spec.Key
 		for range 1 + rnd.IntN(3) {
 			k := spec.Key{Tenant: "shop", Kind: kinds[rnd.IntN(4)], Name: fmt.Sprint("r", rnd.IntN(200))}
@@ -170,27 +170,27 @@ func TestTalliesFollow(t *testing.T) {
 			if rnd.IntN(3) == 0 {
 				deleted = append(deleted, k)
 			} else {
-				put = append(put, store.Version{Resource: draw(k), Generation: head})
+				put = append(put, state.Version{Resource: draw(k), Generation: head})
 			}
 		}
-		now = store.TenantState{Head: head, Resources: now.Resources.With(put, deleted)}
+		now = state.TenantState{Head: head, Resources: now.Resources.With(put, deleted)}
 		if head%150 == 0 { // all is read anew
-			var all []store.Version
+			var all []state.Version
 			for _, v := range now.Resources.All() {
 				all = append(all, v)
 			}
-			now.Resources = store.NewResources(all...)
+			now.Resources = state.NewResources(all...)
 		}
-		state := newState(map[string]store.TenantState{"shop": now}, x)
-		o := newOverlay(state)
+		all := newState(map[string]state.TenantState{"shop": now}, x)
+		o := newOverlay(all)
 		k := spec.Key{Tenant: "shop", Kind: spec.KindMonitor, Name: "r1"}
-		faster := pair{state.Get(k), &spec.Resource{Key: k, Spec: &spec.Monitor{Type: "tcp", Interval: spec.Duration(200 * time.Millisecond)}}}
+		faster := pair{all.Get(k), &spec.Resource{Key: k, Spec: &spec.Monitor{Type: "tcp", Interval: spec.Duration(200 * time.Millisecond)}}}
 		after := o.with([]Step{{Update, k, nil, faster.new}})
 		have, would := x.weigh(o, after, "shop", []pair{faster})
 		if anew := tallyOf(now); have != anew.quota() || !reflect.DeepEqual(x.tallies["shop"], anew) {
 			t.Fatalf("%d: %+v, counted anew %+v", head, x.tallies["shop"], anew)
 		}
-		then := tallyOf(store.TenantState{Resources: now.Resources.With([]store.Version{{Resource: faster.new, Generation: head}}, nil)})
+		then := tallyOf(state.TenantState{Resources: now.Resources.With([]state.Version{{Resource: faster.new, Generation: head}}, nil)})
 		if would != then.quota() {
 			t.Fatalf("%d: would have %+v, has then %+v", head, would, then.quota())
 		}
@@ -200,9 +200,9 @@ func TestTalliesFollow(t *testing.T) {
 				t.Fatalf("%d: an older state has %+v", head, have)
 			}
 		}
-		older = state
+		older = all
 	}
-	newState(map[string]store.TenantState{}, x)
+	newState(map[string]state.TenantState{}, x)
 	if len(x.tallies) > 0 {
 		t.Error("a tenant that is gone is still counted")
 	}
@@ -212,12 +212,12 @@ func TestTalliesFollow(t *testing.T) {
 func TestOneChangeCountsOneResource(t *testing.T) {
 	tenants := largeState(20_000)
 	x := newIndex()
-	state := newState(tenants, x)
+	all := newState(tenants, x)
 	put := decode(t, poolOf("shop", "p7", "198.51.100.9"))
-	if _, err := Make(state, Input{Put: put, Unbounded: true}); err != nil || len(x.tallies) > 0 {
+	if _, err := Make(all, Input{Put: put, Unbounded: true}); err != nil || len(x.tallies) > 0 {
 		t.Fatalf("counted without a need: %v, %v", x.tallies, err)
 	}
-	if _, err := Make(state, Input{Put: put}); err != nil {
+	if _, err := Make(all, Input{Put: put}); err != nil {
 		t.Fatal(err)
 	}
 	counted := x.tallies["shop"]
@@ -225,11 +225,11 @@ func TestOneChangeCountsOneResource(t *testing.T) {
 		t.Fatalf("counted are %v", x.tallies)
 	}
 	was := tenants["shop"]
-	now := store.TenantState{Head: 2, Resources: was.Resources.With([]store.Version{{Resource: put[0], Generation: 2}}, nil)}
+	now := state.TenantState{Head: 2, Resources: was.Resources.With([]state.Version{{Resource: put[0], Generation: 2}}, nil)}
 	if n := len(differences(was, now)); n != 1 {
 		t.Errorf("one change among 40,001 resources is %d", n)
 	}
-	newState(map[string]store.TenantState{spec.Platform: tenants[spec.Platform], "shop": now}, x)
+	newState(map[string]state.TenantState{spec.Platform: tenants[spec.Platform], "shop": now}, x)
 	if x.tallies["shop"] != counted {
 		t.Error("the tenant is counted anew")
 	}

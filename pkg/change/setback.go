@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // Undone is one resource that a plan takes back to what it was before somebody else changed or deleted it.
@@ -13,7 +13,7 @@ type Undone struct {
 	Key     spec.Key
 	Changes []spec.FieldChange // absent: it was deleted
 	// By is the change that is undone.
-	By store.Record
+	By state.Record
 }
 
 // Fields names the fields that are set back, at most ten.
@@ -59,8 +59,8 @@ func (c *Changer) SetBack(ctx context.Context, p *Plan, author string) (undone [
 }
 
 // lastOf gives the last change of each resource; records are newest first.
-func lastOf(records []store.Record) map[spec.Key]store.Record {
-	last := map[spec.Key]store.Record{}
+func lastOf(records []state.Record) map[spec.Key]state.Record {
+	last := map[spec.Key]state.Record{}
 	for _, rec := range records {
 		for _, keys := range [][]spec.Key{rec.Put, rec.Deleted} {
 			for _, k := range keys {

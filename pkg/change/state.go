@@ -16,24 +16,25 @@ import (
 
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // Store is what change needs of *store.Client.
 type Store interface {
-	Commit(ctx context.Context, c store.Change) (store.Record, error)
-	Read(ctx context.Context, tenant string, at store.Generation) (store.TenantState, error)
-	Heads(ctx context.Context) (map[string]store.Generation, error)
-	History(ctx context.Context, tenant string, limit int) ([]store.Record, error)
+	Commit(ctx context.Context, c store.Change) (state.Record, error)
+	Read(ctx context.Context, tenant string, at state.Generation) (state.TenantState, error)
+	Heads(ctx context.Context) (map[string]state.Generation, error)
+	History(ctx context.Context, tenant string, limit int) ([]state.Record, error)
 }
 
 // State is what all tenants declare, each at its head. It is immutable and a spec.Lookup.
 type State struct {
-	tenants map[string]store.TenantState
+	tenants map[string]state.TenantState
 	index   *index    // of this state, or of a later one
 	now     time.Time // by which overrides have ended; zero: none has
 }
 
-func newState(tenants map[string]store.TenantState, x *index) *State {
+func newState(tenants map[string]state.TenantState, x *index) *State {
 	x.follow(tenants)
 	return &State{tenants: tenants, index: x}
 }
@@ -44,7 +45,7 @@ func ReadState(ctx context.Context, s Store) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	tenants := make(map[string]store.TenantState, len(heads))
+	tenants := make(map[string]state.TenantState, len(heads))
 	for tenant, head := range heads {
 		t, err := s.Read(ctx, tenant, head)
 		var damaged *store.DamagedError
@@ -58,13 +59,13 @@ func ReadState(ctx context.Context, s Store) (*State, error) {
 
 // FollowState gives a function that takes the state from a mirror, as soon as that has caught up with
 // the store's heads: for programs that follow the store anyway. It waits as long as its context lets it.
-// A store whose heads are behind what the mirror had before is a *store.WentBackError; whether they are the same under the same
+// A store whose heads are behind what the mirror had before is a *state.WentBackError; whether they are the same under the same
 // numbers is compared when a change is made, with the IDs that the state has.
-func FollowState(s Store, m *store.Mirror) func(context.Context) (*State, error) {
+func FollowState(s Store, m *state.Mirror) func(context.Context) (*State, error) {
 	x := newIndex()
 	var read func(ctx context.Context) (*State, error)
 	read = func(ctx context.Context) (*State, error) {
-		known := map[string]store.Generation{}
+		known := map[string]state.Generation{}
 		for _, tenant := range m.Tenants() {
 			known[tenant] = m.Tenant(tenant).Head
 		}
@@ -73,17 +74,18 @@ func FollowState(s Store, m *store.Mirror) func(context.Context) (*State, error)
 			return nil, err
 		}
 		if len(heads) == 0 && len(known) > 0 {
-			return nil, &store.WentBackError{Reason: "it is empty", Empty: true}
+			return nil, &state.WentBackError{Reason: "it is empty", Empty: true}
 		}
 		for _, tenant := range sortedKeys(known) { // read before heads, so that it cannot be ahead by itself
 			if heads[tenant] < known[tenant] {
-				return nil, &store.WentBackError{Reason: fmt.Sprintf("%s is at generation %d, but was at %d", tenant, heads[tenant], known[tenant])}
+				return nil, &state.WentBackError{
+					Reason: fmt.Sprintf("%s is at generation %d, but was at %d", tenant, heads[tenant], known[tenant])}
 			}
 		}
-		tenants := make(map[string]store.TenantState, len(heads))
+		tenants := make(map[string]state.TenantState, len(heads))
 		for tenant, head := range heads {
 			err := m.WaitGeneration(ctx, tenant, head)
-			if errors.Is(err, store.ErrReplaced) {
+			if errors.Is(err, state.ErrReplaced) {
 				return read(ctx)
 			}
 			if err != nil {
@@ -97,7 +99,7 @@ func FollowState(s Store, m *store.Mirror) func(context.Context) (*State, error)
 }
 
 // Head gives a tenant's generation; 0: it has none.
-func (s *State) Head(tenant string) store.Generation { return s.tenants[tenant].Head }
+func (s *State) Head(tenant string) state.Generation { return s.tenants[tenant].Head }
 
 // ID identifies a tenant's generation; empty: not known.
 func (s *State) ID(tenant string) string { return s.tenants[tenant].ID }
@@ -122,7 +124,7 @@ func (s *State) Get(k spec.Key) *spec.Resource {
 }
 
 // version gives the generation that wrote a resource; 0: it is not there.
-func (s *State) version(k spec.Key) store.Generation {
+func (s *State) version(k spec.Key) state.Generation {
 	v, _ := s.tenants[k.Tenant].Resources.Get(k)
 	return v.Generation
 }

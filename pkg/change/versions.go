@@ -10,6 +10,7 @@ import (
 
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // ChangedError: resources are not any more what the declarations that are to replace them were made from. Nothing of the change was made.
@@ -18,9 +19,9 @@ type ChangedError struct{ Resources []Changed }
 // Changed is one of them.
 type Changed struct {
 	Key        spec.Key
-	Want, Have store.Generation // Have 0: it is not there
+	Want, Have state.Generation // Have 0: it is not there
 	// By is the change that made it so; zero: history does not tell.
-	By store.Record
+	By state.Record
 
 	file string
 	line int
@@ -58,10 +59,10 @@ func (c *Changed) what() string {
 // made tells whether a declaration that would change something was made from the version that is there, and notes it if not.
 func (m *maker) made(r *spec.Resource) bool {
 	have := m.state.version(r.Key)
-	if r.Generation == 0 || store.Generation(r.Generation) == have {
+	if r.Generation == 0 || state.Generation(r.Generation) == have {
 		return true
 	}
-	m.changed = append(m.changed, Changed{Key: r.Key, Want: store.Generation(r.Generation), Have: have,
+	m.changed = append(m.changed, Changed{Key: r.Key, Want: state.Generation(r.Generation), Have: have,
 		file: r.Origin.File, line: r.Origin.LineOf("generation")})
 	return false
 }
@@ -86,7 +87,7 @@ func (m *maker) whole(old, r *spec.Resource, declared bool) *spec.Resource {
 // explainChanged adds who changed what, where history tells.
 func (c *Changer) explainChanged(ctx context.Context, err *ChangedError) {
 	const most = 1000
-	histories := map[string][]store.Record{}
+	histories := map[string][]state.Record{}
 	for i := range err.Resources {
 		ch := &err.Resources[i]
 		records, asked := histories[ch.Key.Tenant]
@@ -103,7 +104,7 @@ func (c *Changer) explainChanged(ctx context.Context, err *ChangedError) {
 	}
 }
 
-func deletes(rec store.Record, k spec.Key) bool {
+func deletes(rec state.Record, k spec.Key) bool {
 	for _, d := range rec.Deleted {
 		if d == k {
 			return true

@@ -12,7 +12,7 @@ import (
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // applyInput lacks the body: see readDeclared.
@@ -158,7 +158,7 @@ func (s *Server) rollback(ctx context.Context, in *rollbackInput) (*reply[api.Ap
 	if err := s.mayChange(); err != nil {
 		return nil, err
 	}
-	c, err := s.changer.Rollback(ctx, in.Tenant, store.Generation(in.Body.Generation))
+	c, err := s.changer.Rollback(ctx, in.Tenant, state.Generation(in.Body.Generation))
 	if err != nil {
 		return nil, problemOf(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // problem asserts that a reply is a problem of that status.
@@ -67,7 +68,7 @@ func TestListGetDescribe(t *testing.T) {
 	if !strings.Contains(string(r.Spec), `"web.example."`) {
 		t.Errorf("service %s", r.Spec)
 	}
-	w.store.records = []store.Record{{Tenant: "shop", Generation: 41}, {Tenant: "shop", Generation: 40, Author: "bob"}}
+	w.store.records = []state.Record{{Tenant: "shop", Generation: 41}, {Tenant: "shop", Generation: 40, Author: "bob"}}
 	var d api.Description
 	w.ask(t, "GET", "/v1/resources/shop/Pool/eu/describe", nil, &d)
 	if d.Name != "eu" || d.Record == nil || d.Record.Author != "bob" {
@@ -138,7 +139,7 @@ func TestApplyTellsEveryFaultWithItsPlace(t *testing.T) {
 }
 
 // last gives the newest record of shop.
-func (w *world) last(t *testing.T) store.Record {
+func (w *world) last(t *testing.T) state.Record {
 	t.Helper()
 	records, err := w.store.History(t.Context(), "shop", 1)
 	if err != nil || len(records) != 1 {
@@ -190,7 +191,7 @@ func TestApply(t *testing.T) {
 }
 
 func TestErrorsFromBelow(t *testing.T) {
-	partly := &change.PartlyError{Done: []store.Record{{Tenant: "shop", Generation: 3}}, Err: spec.Errors{{Msg: "x"}}}
+	partly := &change.PartlyError{Done: []state.Record{{Tenant: "shop", Generation: 3}}, Err: spec.Errors{{Msg: "x"}}}
 	for _, c := range []struct {
 		err    error
 		status int
@@ -199,7 +200,7 @@ func TestErrorsFromBelow(t *testing.T) {
 		{spec.Errors{{Resource: "shop/Pool/x", Field: "spec.site", Msg: "does not exist"}}, 422, "1 fault; nothing was changed"},
 		{partly, 422, "1 fault; shop@3 was made, but not the rest"},
 		{&store.ConflictError{Tenant: "shop", Want: 3, Have: 4}, 409, "shop is at generation 4, not 3"},
-		{&store.WentBackError{Reason: "shop is at generation 3, but was at 4"}, 409, "gtmctl store accept"},
+		{&state.WentBackError{Reason: "shop is at generation 3, but was at 4"}, 409, "gtmctl store accept"},
 		{&change.ConflictError{Tenant: "shop", Want: 3, Have: 4}, 409, "shop is at generation 4, not 3"},
 		{&store.TooLargeError{Ops: 9, MaxOps: 8}, 413, "9 writes"},
 		{fmt.Errorf("shop@3: %w", store.ErrNotFound), 404, "shop@3: not found"},
@@ -265,11 +266,11 @@ func TestPools(t *testing.T) {
 func TestOverridesAreShownAsTheyAreServed(t *testing.T) {
 	for _, names := range [][2]string{{"a", "z"}, {"z", "a"}} {
 		w := newWorld(t)
-		put := func(name string, o *spec.Override) store.Version {
+		put := func(name string, o *spec.Override) state.Version {
 			o.Pool, o.Reason = "eu", "r"
-			return store.Version{Generation: 42, Resource: &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindOverride, Name: name}, Spec: o}}
+			return state.Version{Generation: 42, Resource: &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindOverride, Name: name}, Spec: o}}
 		}
-		w.store.Apply(store.Update{Tenants: []store.TenantUpdate{{Tenant: "shop", Head: 42, Put: []store.Version{
+		w.store.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 42, Put: []state.Version{
 			put(names[0], &spec.Override{State: "down"}), put(names[1], &spec.Override{Endpoint: "c", State: "up"})}}}})
 		var status api.Status
 		w.ask(t, "GET", "/v1/status", nil, &status)
@@ -364,7 +365,7 @@ func TestAccept(t *testing.T) {
 // TestAnEmptyStoreIsNotAccepted: edges that took it would answer nothing more. What fills it is named.
 func TestAnEmptyStoreIsNotAccepted(t *testing.T) {
 	w := newWorld(t)
-	w.store.Mirror = store.NewMirror()
+	w.store.Mirror = state.NewMirror()
 	p := problem(t, w.ask(t, "POST", "/v1/store/accept", nil, nil), http.StatusConflict)
 	if !strings.Contains(p.Detail, "gtmctl store rebuild -f DIR") || w.store.accepted != "" {
 		t.Errorf("%s; accepted by %q", p.Detail, w.store.accepted)
@@ -374,8 +375,8 @@ func TestAnEmptyStoreIsNotAccepted(t *testing.T) {
 // TestChangesAreRefusedWhileTheStoreIs: at once, with what to do about it, and not after.
 func TestChangesAreRefusedWhileTheStoreIs(t *testing.T) {
 	w := newWorld(t)
-	w.status = store.FollowStatus{State: store.Refused, Since: now,
-		Err: (&store.WentBackError{Reason: "shop is at generation 1, but was at 41"}).Error()}
+	w.status = state.FollowStatus{State: state.Refused, Since: now,
+		Err: (&state.WentBackError{Reason: "shop is at generation 1, but was at 41"}).Error()}
 	for _, c := range []struct{ method, path, body string }{
 		{"POST", "/v1/apply", `{` + onePool + `}`},
 		{"POST", "/v1/apply", `{"dryRun": true, ` + onePool + `}`},
@@ -393,7 +394,7 @@ func TestChangesAreRefusedWhileTheStoreIs(t *testing.T) {
 	if len(w.store.records) != 0 {
 		t.Errorf("made %+v", w.store.records)
 	}
-	w.store.onAccept = func() { w.status = store.FollowStatus{State: store.Current} }
+	w.store.onAccept = func() { w.status = state.FollowStatus{State: state.Current} }
 	w.ask(t, "POST", "/v1/store/accept", "{}", &api.Accepted{})
 	w.ask(t, "POST", "/v1/apply", `{`+onePool+`}`, &api.ApplyReply{})
 }

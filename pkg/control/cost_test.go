@@ -16,7 +16,7 @@ import (
 
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // allocated gives the bytes that f allocates, and the length of the reply.
@@ -231,7 +231,7 @@ func TestBodiesAreReadAsTheyCome(t *testing.T) {
 func TestAHistoryOfLargeChangesIsCut(t *testing.T) {
 	w := newWorld(t)
 	for i := range 40 {
-		w.store.records = append(w.store.records, store.Record{Tenant: "shop", Generation: store.Generation(41 - i), Put: make([]spec.Key, historyKeys/8)})
+		w.store.records = append(w.store.records, state.Record{Tenant: "shop", Generation: state.Generation(41 - i), Put: make([]spec.Key, historyKeys/8)})
 	}
 	var h api.History
 	w.ask(t, "GET", "/v1/history/shop?limit=1000", nil, &h)

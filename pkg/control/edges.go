@@ -8,6 +8,7 @@ import (
 
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // registered lists the edges that are known. Where the store cannot be asked, it gives those that it told last, beside the error: the edges
@@ -19,7 +20,7 @@ func (s *Server) registered(ctx context.Context) ([]store.Edge, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err == nil {
-		if f := s.cfg.Following; f != nil && f().State == store.Refused {
+		if f := s.cfg.Following; f != nil && f().State == state.Refused {
 			edges = withMissing(edges, s.lastEdges)
 		}
 		s.lastEdges = edges

@@ -14,6 +14,7 @@ import (
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
@@ -71,7 +72,7 @@ func (s *Server) mayChange() error {
 	}
 	f := s.cfg.Following()
 	switch {
-	case f.State != store.Refused:
+	case f.State != state.Refused:
 		return nil
 	case strings.Contains(f.Err, "gtmctl store rebuild"): // it is empty, and says so itself
 		return problemf(http.StatusConflict, "nothing can be changed: %s", f.Err)
@@ -81,7 +82,7 @@ func (s *Server) mayChange() error {
 }
 
 // seen logs what was made, and waits a while for the mirror to have it.
-func (s *Server) seen(ctx context.Context, records []store.Record) {
+func (s *Server) seen(ctx context.Context, records []state.Record) {
 	ctx, cancel := context.WithTimeout(ctx, mirrorTime)
 	defer cancel()
 	for _, r := range records {
@@ -120,10 +121,10 @@ func itemsOf(plan *change.Plan) []api.PlanItem {
 	return items
 }
 
-func expected(pins map[string]uint64) map[string]store.Generation {
-	expect := make(map[string]store.Generation, len(pins))
+func expected(pins map[string]uint64) map[string]state.Generation {
+	expect := make(map[string]state.Generation, len(pins))
 	for tenant, generation := range pins {
-		expect[tenant] = store.Generation(generation)
+		expect[tenant] = state.Generation(generation)
 	}
 	return expect
 }
@@ -132,7 +133,7 @@ func expected(pins map[string]uint64) map[string]store.Generation {
 func changeProblem(err error) int {
 	var pinned *change.ConflictError
 	var moved *store.ConflictError
-	var back *store.WentBackError
+	var back *state.WentBackError
 	var large *store.TooLargeError
 	var ask *change.AskError
 	switch {

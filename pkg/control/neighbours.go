@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // refersTo names the resources that r refers to, each once: those that it names, in the order of its fields, and the zone in
@@ -23,7 +23,7 @@ func (s *Server) refersTo(r *spec.Resource) []spec.Key {
 }
 
 // lookup is the mirror as a spec.Lookup.
-type lookup struct{ *store.Mirror }
+type lookup struct{ *state.Mirror }
 
 func (l lookup) Get(k spec.Key) *spec.Resource {
 	v, _ := l.Tenant(k.Tenant).Resources.Get(k)

@@ -9,6 +9,7 @@ import (
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 type changeInput struct {
@@ -22,7 +23,7 @@ func (s *Server) oneChange(ctx context.Context, in *changeInput) (*reply[api.Cha
 	if head == 0 {
 		return nil, noTenant(in.Tenant, s.cfg.Mirror.Tenants())
 	}
-	at := store.Generation(in.Generation)
+	at := state.Generation(in.Generation)
 	if at > head {
 		return nil, problemf(http.StatusNotFound, "there is no %s@%d; the last is %s@%d", in.Tenant, at, in.Tenant, head)
 	}
@@ -39,7 +40,7 @@ func (s *Server) oneChange(ctx context.Context, in *changeInput) (*reply[api.Cha
 	if err != nil {
 		return nil, problemOf(err)
 	}
-	var before store.TenantState
+	var before state.TenantState
 	if at > 1 {
 		if before, err = s.readAt(ctx, in.Tenant, at-1, &out); err != nil {
 			return nil, problemOf(err)
@@ -61,7 +62,7 @@ func (s *Server) oneChange(ctx context.Context, in *changeInput) (*reply[api.Cha
 }
 
 // readAt reads a state, as far as it can be read: what of it is damaged is noted.
-func (s *Server) readAt(ctx context.Context, tenant string, at store.Generation, out *api.Change) (store.TenantState, error) {
+func (s *Server) readAt(ctx context.Context, tenant string, at state.Generation, out *api.Change) (state.TenantState, error) {
 	state, err := s.cfg.Store.Read(ctx, tenant, at)
 	var damaged *store.DamagedError
 	if errors.As(err, &damaged) {

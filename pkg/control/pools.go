@@ -8,7 +8,7 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/steer"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // pools gives every pool of every tenant with its health, sorted.
@@ -39,7 +39,7 @@ func (s *Server) pool(key spec.Key) (api.Pool, bool) {
 }
 
 // overridesOf gives the overrides that hold at now, by pool.
-func overridesOf(state store.TenantState, now time.Time) map[string][]*spec.Resource {
+func overridesOf(state state.TenantState, now time.Time) map[string][]*spec.Resource {
 	byPool := map[string][]*spec.Resource{}
 	for _, v := range sorted(state) {
 		o, ok := v.Resource.Spec.(*spec.Override)

@@ -12,7 +12,7 @@ import (
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
@@ -72,7 +72,7 @@ func (s *Server) rebuild(ctx context.Context, in *rebuildInput) (*reply[api.Rebu
 func (s *Server) mayRebuild(ctx context.Context, fromMemory bool) error {
 	refused := s.mayChange() != nil
 	remembers := len(s.cfg.Mirror.Tenants()) > 0
-	if f := s.cfg.Following; fromMemory && remembers && !refused && f != nil && f().State != store.Current {
+	if f := s.cfg.Following; fromMemory && remembers && !refused && f != nil && f().State != state.Current {
 		return problemf(http.StatusServiceUnavailable,
 			"control has not read the store since it lost it, and cannot tell yet whether it remembers "+
 				"another state: try again in some seconds")
@@ -96,7 +96,7 @@ func (s *Server) mayRebuild(ctx context.Context, fromMemory bool) error {
 		return problemOf(err)
 	}
 	for _, e := range s.askAll(ctx, edges) {
-		if e.Status != nil && e.Status.Source.State == store.Refused {
+		if e.Status != nil && e.Status.Source.State == state.Refused {
 			return nil
 		}
 	}
@@ -104,8 +104,8 @@ func (s *Server) mayRebuild(ctx context.Context, fromMemory bool) error {
 }
 
 // memory gives what control still holds of a store that it refuses now; nothing where it follows the present one.
-func (s *Server) memory() map[spec.Key]store.Version {
-	all := map[spec.Key]store.Version{}
+func (s *Server) memory() map[spec.Key]state.Version {
+	all := map[spec.Key]state.Version{}
 	if s.mayChange() == nil {
 		return all
 	}
@@ -118,7 +118,7 @@ func (s *Server) memory() map[spec.Key]store.Version {
 // rebuilding is one rebuild.
 type rebuilding struct {
 	s      *Server
-	memory map[spec.Key]store.Version
+	memory map[spec.Key]state.Version
 	put    []*spec.Resource
 	asked  map[spec.Key]bool
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
@@ -22,13 +23,13 @@ type emptied struct {
 	left int // commits that are made before one fails; negative: none fails
 }
 
-func (e *emptied) Read(_ context.Context, tenant string, at store.Generation) (store.TenantState, error) {
+func (e *emptied) Read(_ context.Context, tenant string, at state.Generation) (state.TenantState, error) {
 	return e.Tenant(tenant), nil
 }
 
-func (e *emptied) Commit(ctx context.Context, c store.Change) (store.Record, error) {
+func (e *emptied) Commit(ctx context.Context, c store.Change) (state.Record, error) {
 	if e.left == 0 {
-		return store.Record{}, errors.New("etcd has no leader")
+		return state.Record{}, errors.New("etcd has no leader")
 	}
 	e.left--
 	return e.memory.Commit(ctx, c)
@@ -37,11 +38,11 @@ func (e *emptied) Commit(ctx context.Context, c store.Change) (store.Record, err
 // newEmptied is a control that remembers testState, over an empty store.
 func newEmptied(t *testing.T) (*world, *emptied) {
 	w := newWorld(t)
-	e := &emptied{memory: &memory{Mirror: store.NewMirror(), states: map[string]store.TenantState{}}, left: -1}
+	e := &emptied{memory: &memory{Mirror: state.NewMirror(), states: map[string]state.TenantState{}}, left: -1}
 	w.cfg.Store = e
 	w.changer = change.New(change.Config{Store: e, State: change.FollowState(e, w.cfg.Mirror)})
-	w.status = store.FollowStatus{State: store.Refused, Err: "the store went back"}
-	e.onAccept = func() { w.status = store.FollowStatus{State: store.Current} }
+	w.status = state.FollowStatus{State: state.Refused, Err: "the store went back"}
+	e.onAccept = func() { w.status = state.FollowStatus{State: state.Current} }
 	return w, e
 }
 
@@ -125,7 +126,7 @@ func TestARebuildWhoseAcceptanceIsNotAnswered(t *testing.T) {
 func TestARebuildNamesWhatElseIsThere(t *testing.T) {
 	w, e := newEmptied(t)
 	pool := &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "old"}, Spec: &spec.Pool{}}
-	e.Apply(store.Update{Tenants: []store.TenantUpdate{{Tenant: "shop", Head: 2, Put: []store.Version{{Resource: pool, Generation: 2}}}}})
+	e.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 2, Put: []state.Version{{Resource: pool, Generation: 2}}}}})
 	var out api.RebuildReply
 	w.ask(t, "POST", "/v1/store/rebuild", api.RebuildRequest{FromMemory: true, DryRun: true}, &out)
 	if len(out.Kept) != 1 || out.Kept[0] != pool.Key || len(out.Plan) != 5 || len(out.Records) != 0 || out.Accepted != nil ||
@@ -143,8 +144,8 @@ func TestARebuildRemembersWhatIsInNoFile(t *testing.T) {
 		return &spec.Resource{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: name}, Spec: z}
 	}
 	primaries := []spec.Peer{{Address: "192.0.2.9"}}
-	w.cfg.Mirror.Apply(store.Update{Tenants: []store.TenantUpdate{{Tenant: spec.Platform, Head: 4,
-		Put: []store.Version{{Resource: zone(&spec.Zone{Primaries: primaries, Content: text}), Generation: 4}}}}})
+	w.cfg.Mirror.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: spec.Platform, Head: 4,
+		Put: []state.Version{{Resource: zone(&spec.Zone{Primaries: primaries, Content: text}), Generation: 4}}}}})
 	w.cfg.Keys = &fakeKeys{kept: map[string]dnssec.Keyset{name: {Zone: name, Serial: 7}, "other.": {Zone: "other.", Serial: 2}}}
 	wire, err := api.FromSpec(zone(&spec.Zone{Primaries: primaries, DNSSEC: &spec.DNSSEC{}}))
 	if err != nil {
@@ -179,9 +180,9 @@ func TestARebuildOfNothing(t *testing.T) {
 // started since. A control that was started since has nothing to wait for, and says so at once.
 func TestARebuildFromMemoryWaitsForTheStore(t *testing.T) {
 	w, fresh := newWorld(t), newWorld(t)
-	fresh.store.Mirror.Apply(store.Update{Full: true})
-	for state, want := range map[string]int{store.Stale: http.StatusServiceUnavailable, store.Current: http.StatusConflict} {
-		w.status, fresh.status = store.FollowStatus{State: state}, store.FollowStatus{State: state}
+	fresh.store.Mirror.Apply(state.Update{Full: true})
+	for now, want := range map[string]int{state.Stale: http.StatusServiceUnavailable, state.Current: http.StatusConflict} {
+		w.status, fresh.status = state.FollowStatus{State: now}, state.FollowStatus{State: now}
 		problem(t, w.ask(t, "POST", "/v1/store/rebuild", api.RebuildRequest{FromMemory: true}, nil), want)
 		problem(t, fresh.ask(t, "POST", "/v1/store/rebuild", api.RebuildRequest{FromMemory: true}, nil), http.StatusConflict)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // How long the judge has for a release, and how long the word stays in the store where nobody withdraws it.
@@ -67,7 +68,7 @@ func (s *Server) heard() error {
 	if s.cfg.Following == nil {
 		return nil
 	}
-	if f := s.cfg.Following(); f.State == store.Stale || f.State == store.Connecting {
+	if f := s.cfg.Following(); f.State == state.Stale || f.State == state.Connecting {
 		return problemf(http.StatusServiceUnavailable, "nothing is known to be held, but the store is not heard, so that may be old: %s; "+
 			"try again when gtmctl status says that the store is current", f.Err)
 	}

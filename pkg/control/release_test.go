@@ -11,6 +11,7 @@ import (
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // judgedSo lets pool eu of shop be judged: h is held by the brake, d down, u up.
@@ -27,7 +28,7 @@ func (w *world) judgedSo(a, b rune) {
 		}
 		v.Endpoints[name] = f
 	}
-	w.store.Apply(store.Update{Verdicts: []health.Verdict{v}})
+	w.store.Apply(state.Update{Values: state.Verdicts.Put(v)})
 }
 
 func TestHealthRelease(t *testing.T) {
@@ -54,7 +55,7 @@ func TestHealthRelease(t *testing.T) {
 		problem(t, w.ask(t, "POST", "/v1/health/shop/release", body, nil), status)
 	}
 	problem(t, w.ask(t, "POST", "/v1/health/shpo/release", `{"reason": "x"}`, nil), 404)
-	w.status.State = store.Refused
+	w.status.State = state.Refused
 	problem(t, w.ask(t, "POST", "/v1/health/shop/release", `{"reason": "x"}`, nil), http.StatusConflict)
 }
 
@@ -93,7 +94,7 @@ func TestHealthReleaseWhileTheStoreIsSilent(t *testing.T) {
 func TestHealthReleaseDoesNotGoByOldKnowledge(t *testing.T) {
 	w := newWorld(t)
 	w.judgedSo('u', 'u')
-	w.status = store.FollowStatus{State: store.Stale, Err: "etcd gives no sign of life"}
+	w.status = state.FollowStatus{State: state.Stale, Err: "etcd gives no sign of life"}
 	p := problem(t, w.ask(t, "POST", "/v1/health/shop/release", `{"reason": "fire"}`, nil), http.StatusServiceUnavailable)
 	if !strings.Contains(p.Detail, "the store is not heard") || !strings.Contains(p.Detail, "no sign of life") {
 		t.Errorf("%q", p.Detail)

@@ -14,7 +14,7 @@ import (
 
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // reply is the form in which huma wants answers.
@@ -56,7 +56,7 @@ func (s *Server) list(_ context.Context, in *listInput) (*huma.StreamResponse, e
 	if err != nil {
 		return nil, err
 	}
-	states := make([]store.TenantState, len(tenants))
+	states := make([]state.TenantState, len(tenants))
 	heads := map[string]uint64{}
 	for i, tenant := range tenants {
 		states[i] = s.cfg.Mirror.Tenant(tenant)
@@ -107,7 +107,7 @@ func (w *listWriter) resource(r api.Resource) {
 }
 
 // state writes those of a tenant; kind empty: of every kind.
-func (w *listWriter) state(state *store.TenantState, kind spec.Kind) {
+func (w *listWriter) state(state *state.TenantState, kind spec.Kind) {
 	for _, v := range sorted(*state) {
 		if w.err != nil {
 			return
@@ -128,16 +128,16 @@ func (w *listWriter) state(state *store.TenantState, kind spec.Kind) {
 }
 
 // sorted gives the resources of a tenant by kind (dependencies first) and name.
-func sorted(state store.TenantState) []store.Version {
-	all := make([]store.Version, 0, state.Resources.Len())
-	for _, v := range state.Resources.All() {
+func sorted(now state.TenantState) []state.Version {
+	all := make([]state.Version, 0, now.Resources.Len())
+	for _, v := range now.Resources.All() {
 		all = append(all, v)
 	}
-	slices.SortFunc(all, func(a, b store.Version) int { return a.Resource.Key.Compare(b.Resource.Key) })
+	slices.SortFunc(all, func(a, b state.Version) int { return a.Resource.Key.Compare(b.Resource.Key) })
 	return all
 }
 
-func wire(state store.TenantState, v store.Version) (api.Resource, error) {
+func wire(state state.TenantState, v state.Version) (api.Resource, error) {
 	r, err := api.FromSpec(v.Resource)
 	r.Generation = uint64(v.Generation)
 	if b, broken := state.Broken[v.Resource.Key]; broken {
@@ -146,12 +146,12 @@ func wire(state store.TenantState, v store.Version) (api.Resource, error) {
 	return r, err
 }
 
-func brokenText(b store.BrokenResource) string {
+func brokenText(b state.BrokenResource) string {
 	return fmt.Sprintf("what %s@%d wrote cannot be read: %v", b.Key.Tenant, b.Generation, b.Err)
 }
 
 // unread gives the resources of a kind (empty: of all) of which nothing could ever be read, sorted.
-func unread(state store.TenantState, kind spec.Kind) []api.Resource {
+func unread(state state.TenantState, kind spec.Kind) []api.Resource {
 	var out []api.Resource
 	for _, key := range slices.SortedFunc(maps.Keys(state.Broken), spec.Key.Compare) {
 		if _, readable := state.Resources.Get(key); readable || kind != "" && key.Kind != kind {
@@ -162,7 +162,7 @@ func unread(state store.TenantState, kind spec.Kind) []api.Resource {
 	return out
 }
 
-func unreadOne(b store.BrokenResource) api.Resource {
+func unreadOne(b state.BrokenResource) api.Resource {
 	return api.Resource{Kind: b.Key.Kind, Tenant: b.Key.Tenant, Name: b.Key.Name, Generation: uint64(b.Generation), Error: brokenText(b)}
 }
 
@@ -208,31 +208,31 @@ func didYouMean(word string, candidates []string) string {
 }
 
 // find gives a resource's present version, or a problem that names the nearest.
-func (s *Server) find(key *spec.Key) (store.Version, error) {
+func (s *Server) find(key *spec.Key) (state.Version, error) {
 	kind, err := s.kindOf(string(key.Kind))
 	if err != nil {
-		return store.Version{}, err
+		return state.Version{}, err
 	}
 	key.Kind = kind
 	tenants := s.cfg.Mirror.Tenants()
 	if !slices.Contains(tenants, key.Tenant) {
-		return store.Version{}, noTenant(key.Tenant, tenants)
+		return state.Version{}, noTenant(key.Tenant, tenants)
 	}
-	state := s.cfg.Mirror.Tenant(key.Tenant)
-	if v, ok := state.Resources.Get(*key); ok {
+	now := s.cfg.Mirror.Tenant(key.Tenant)
+	if v, ok := now.Resources.Get(*key); ok {
 		return v, nil
 	}
-	if b, ok := state.Broken[*key]; ok {
-		return store.Version{}, problemf(http.StatusNotFound, "%s: %s; apply it anew, or delete it", *key, brokenText(b))
+	if b, ok := now.Broken[*key]; ok {
+		return state.Version{}, problemf(http.StatusNotFound, "%s: %s; apply it anew, or delete it", *key, brokenText(b))
 	}
 	var names []string
-	for other := range state.Resources.All() {
+	for other := range now.Resources.All() {
 		if other.Kind == key.Kind {
 			names = append(names, other.Name)
 		}
 	}
 	slices.Sort(names)
-	return store.Version{}, problemf(http.StatusNotFound, "%s does not exist%s", *key, didYouMean(key.Name, names))
+	return state.Version{}, problemf(http.StatusNotFound, "%s does not exist%s", *key, didYouMean(key.Name, names))
 }
 
 func (s *Server) get(_ context.Context, in *keyInput) (*reply[api.Resource], error) {
@@ -274,7 +274,7 @@ func (s *Server) describe(ctx context.Context, in *keyInput) (*reply[api.Descrip
 }
 
 // recordOf looks for the change that made a generation; nil: history is shorter.
-func (s *Server) recordOf(ctx context.Context, tenant string, generation store.Generation) (*api.Record, error) {
+func (s *Server) recordOf(ctx context.Context, tenant string, generation state.Generation) (*api.Record, error) {
 	head := s.cfg.Mirror.Tenant(tenant).Head
 	records, _, err := s.records(ctx, tenant, min(historyAtMost, int(head-generation)+1))
 	if err != nil {
@@ -293,7 +293,7 @@ func (s *Server) recordOf(ctx context.Context, tenant string, generation store.G
 const historyKeys = 1 << 16
 
 // records gives a tenant's last changes, newest first: so many, or fewer where they name too many resources, which more tells.
-func (s *Server) records(ctx context.Context, tenant string, limit int) (records []store.Record, more bool, err error) {
+func (s *Server) records(ctx context.Context, tenant string, limit int) (records []state.Record, more bool, err error) {
 	for n := min(limit, 16); ; n = min(limit, 2*n) { // a record's size is known when it has been read
 		if records, err = s.cfg.Store.History(ctx, tenant, n); err != nil {
 			return nil, false, err
@@ -310,6 +310,6 @@ func (s *Server) records(ctx context.Context, tenant string, limit int) (records
 	}
 }
 
-func wireRecord(r store.Record) api.Record {
+func wireRecord(r state.Record) api.Record {
 	return api.Record{Tenant: r.Tenant, Generation: uint64(r.Generation), Time: r.Time, Author: r.Author, Message: r.Message, Put: r.Put, Deleted: r.Deleted}
 }

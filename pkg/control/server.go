@@ -24,6 +24,7 @@ import (
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // Limits of a request.
@@ -47,13 +48,13 @@ type Config struct {
 	// Store is a *store.Client.
 	Store Store
 	// Mirror is the followed state, which the caller keeps up to date with Store.Follow.
-	Mirror *store.Mirror
+	Mirror *state.Mirror
 	// Following tells how that following fares; nil: it is not shown.
-	Following func() store.FollowStatus
+	Following func() state.FollowStatus
 	// Space tells how full etcd is; nil: it is not shown.
 	Space func() store.Space
 	// Evidence knows how old is what is known of health, where the caller has it hear the pulses of that following; nil: that is not shown.
-	Evidence *store.Evidence
+	Evidence *state.Evidence
 	// Keys looks after signed zones; nil: this control does not.
 	Keys Keys
 	// Token opens everything under /v1/; see CreateToken.

@@ -12,6 +12,7 @@ import (
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // TestVantages: who is alive, silent or never seen; and what is no more can be forgotten.
@@ -19,7 +20,7 @@ func TestVantages(t *testing.T) {
 	w := newWorld(t)
 	monitor := &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindMonitor, Name: "m"},
 		Spec: &spec.Monitor{Type: "tcp", Port: 80, Vantages: []string{"fra", "nyc"}}}
-	w.store.Apply(store.Update{Tenants: []store.TenantUpdate{{Tenant: "shop", Head: 42, Put: []store.Version{{Resource: monitor, Generation: 42}}}}})
+	w.store.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 42, Put: []state.Version{{Resource: monitor, Generation: 42}}}}})
 	w.store.vantages = []store.Vantage{{ID: "fra", Alive: true, Pools: 3}, {ID: "old", Pools: 2}}
 	by := []spec.Key{monitor.Key}
 	want := []api.Vantage{{ID: "fra", State: "alive", Pools: 3, Monitors: by}, {ID: "nyc", State: "absent", Monitors: by},
@@ -84,7 +85,7 @@ func TestVotelessMonitorsAreTold(t *testing.T) {
 	w := newWorld(t)
 	monitor := spec.Key{Tenant: "shop", Kind: spec.KindMonitor, Name: "m"}
 	pool := spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "watched"}
-	w.store.Apply(store.Update{Tenants: []store.TenantUpdate{{Tenant: "shop", Head: 42, Put: []store.Version{
+	w.store.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 42, Put: []state.Version{
 		{Resource: &spec.Resource{Key: monitor, Spec: &spec.Monitor{Type: "tcp", Port: 80, Vantages: []string{"mars"}}}, Generation: 42},
 		{Resource: &spec.Resource{Key: pool, Spec: &spec.Pool{Monitor: "m"}}, Generation: 42},
 	}}}})
@@ -101,9 +102,9 @@ func TestAZoneIsUsedByTheServicesInIt(t *testing.T) {
 	inner := &spec.Resource{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: "deep.example."}, Spec: &spec.Zone{}}
 	service := &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "api"},
 		Spec: &spec.Service{Host: "API.deep.example", Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: "eu"}}}}}}
-	w.store.Apply(store.Update{Tenants: []store.TenantUpdate{
-		{Tenant: "platform", Head: 4, Put: []store.Version{{Resource: inner, Generation: 4}}},
-		{Tenant: "shop", Head: 42, Put: []store.Version{{Resource: service, Generation: 42}}}}})
+	w.store.Apply(state.Update{Tenants: []state.TenantUpdate{
+		{Tenant: "platform", Head: 4, Put: []state.Version{{Resource: inner, Generation: 4}}},
+		{Tenant: "shop", Head: 42, Put: []state.Version{{Resource: service, Generation: 42}}}}})
 	for zone, want := range map[string]string{"example.": "shop/Service/web", "deep.example.": "shop/Service/api"} {
 		var d api.Description
 		w.ask(t, "GET", "/v1/resources/platform/Zone/"+zone+"/describe", nil, &d)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // edgeServer is an edge that says this of itself; asked counts how often.
@@ -110,7 +111,7 @@ func TestAnEdgeThatWasDeadBefore(t *testing.T) {
 	gone.Close()
 	seen := now.Add(-time.Hour)
 	w.store.edges = []store.Edge{{ID: "ams1", HTTP: strings.TrimPrefix(gone.URL, "http://"),
-		Seen: seen, Tenants: map[string]store.Generation{"shop": 40}}}
+		Seen: seen, Tenants: map[string]state.Generation{"shop": 40}}}
 	if e := w.edgeOf(t, "ams1"); !e.Since.Equal(seen) || e.Last["shop"] != 40 || e.State != api.EdgeSilent {
 		t.Errorf("%+v", e)
 	}
@@ -234,13 +235,13 @@ func TestSilenceOfTheStoreShowsInStatus(t *testing.T) {
 	if w.ask(t, "GET", "/v1/status", nil, &status); status.Health != nil {
 		t.Errorf("nobody was heard: %+v", status.Health)
 	}
-	w.evidence.Heard(store.Pulse{Judge: "fra", Nonce: "1", Silent: []string{"nyc"}}, now)
+	w.evidence.Heard(state.Pulse{Judge: "fra", Nonce: "1", Silent: []string{"nyc"}}, now)
 	if w.ask(t, "GET", "/v1/status", nil, &status); status.Health.StandsStill || status.Health.Judge != "fra" ||
 		!slices.Equal(status.Health.Silent, []string{"nyc"}) {
 		t.Errorf("%+v", status.Health)
 	}
 	w.clock, w.store.contact, w.store.err = now.Add(45*time.Second), now.Add(5*time.Second), errors.New("etcd is away")
-	w.status = store.FollowStatus{State: store.Stale, Since: now.Add(12 * time.Second)}
+	w.status = state.FollowStatus{State: state.Stale, Since: now.Add(12 * time.Second)}
 	status = api.Status{}
 	w.ask(t, "GET", "/v1/status", nil, &status)
 	if h := status.Health; !h.StandsStill || !h.Since.Equal(w.store.contact) || h.Why != "the store is not heard" {

@@ -21,6 +21,7 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
@@ -33,12 +34,12 @@ var now = time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
 
 // memory is a store whose mirror is always up to date.
 type memory struct {
-	*store.Mirror
+	*state.Mirror
 	edges    []store.Edge
 	contact  time.Time // when the store was last heard
 	vantages []store.Vantage
-	records  []store.Record // newest first
-	states   map[string]store.TenantState
+	records  []state.Record // newest first
+	states   map[string]state.TenantState
 	accepted string
 	release  *store.Release      // that waits
 	judge    func(store.Release) // follows releases; nil: there is none
@@ -134,8 +135,8 @@ func (m *memory) Accept(_ context.Context, author string) error {
 	return m.err
 }
 
-func (m *memory) History(_ context.Context, tenant string, limit int) ([]store.Record, error) {
-	var out []store.Record
+func (m *memory) History(_ context.Context, tenant string, limit int) ([]state.Record, error) {
+	var out []state.Record
 	for _, r := range m.records {
 		if r.Tenant == tenant && len(out) < limit {
 			out = append(out, r)
@@ -144,15 +145,15 @@ func (m *memory) History(_ context.Context, tenant string, limit int) ([]store.R
 	return out, m.err
 }
 
-func (m *memory) Heads(context.Context) (map[string]store.Generation, error) {
-	heads := map[string]store.Generation{}
+func (m *memory) Heads(context.Context) (map[string]state.Generation, error) {
+	heads := map[string]state.Generation{}
 	for _, tenant := range m.Tenants() {
 		heads[tenant] = m.Tenant(tenant).Head
 	}
 	return heads, m.err
 }
 
-func (m *memory) Read(_ context.Context, tenant string, at store.Generation) (store.TenantState, error) {
+func (m *memory) Read(_ context.Context, tenant string, at state.Generation) (state.TenantState, error) {
 	state, ok := m.states[fmt.Sprintf("%s@%d", tenant, at)]
 	if !ok {
 		return state, store.ErrNotFound
@@ -160,20 +161,20 @@ func (m *memory) Read(_ context.Context, tenant string, at store.Generation) (st
 	return state, nil
 }
 
-func (m *memory) Commit(_ context.Context, c store.Change) (store.Record, error) {
+func (m *memory) Commit(_ context.Context, c store.Change) (state.Record, error) {
 	now := m.Tenant(c.Tenant)
 	if now.Head != c.Base {
-		return store.Record{}, &store.ConflictError{Tenant: c.Tenant, Want: c.Base, Have: now.Head}
+		return state.Record{}, &store.ConflictError{Tenant: c.Tenant, Want: c.Base, Have: now.Head}
 	}
 	m.states[fmt.Sprintf("%s@%d", c.Tenant, now.Head)] = now
-	r := store.Record{Tenant: c.Tenant, Generation: now.Head + 1, Author: c.Author, Message: c.Message, Time: c.Time, Deleted: c.Delete}
-	update := store.TenantUpdate{Tenant: c.Tenant, Head: r.Generation, Deleted: c.Delete}
+	r := state.Record{Tenant: c.Tenant, Generation: now.Head + 1, Author: c.Author, Message: c.Message, Time: c.Time, Deleted: c.Delete}
+	update := state.TenantUpdate{Tenant: c.Tenant, Head: r.Generation, Deleted: c.Delete}
 	for _, put := range c.Put {
 		r.Put = append(r.Put, put.Key)
-		update.Put = append(update.Put, store.Version{Resource: put, Generation: r.Generation})
+		update.Put = append(update.Put, state.Version{Resource: put, Generation: r.Generation})
 	}
-	m.records = append([]store.Record{r}, m.records...)
-	m.Apply(store.Update{Tenants: []store.TenantUpdate{update}})
+	m.records = append([]state.Record{r}, m.records...)
+	m.Apply(state.Update{Tenants: []state.TenantUpdate{update}})
 	return r, m.err
 }
 
@@ -182,8 +183,8 @@ type world struct {
 	*Server
 	store    *memory
 	registry *prometheus.Registry
-	status   store.FollowStatus // how the store is followed
-	evidence store.Evidence
+	status   state.FollowStatus // how the store is followed
+	evidence state.Evidence
 	clock    time.Time
 }
 
@@ -196,13 +197,13 @@ const testBody = 32 << 20
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{registry: prometheus.NewRegistry(), clock: now,
-		status: store.FollowStatus{State: store.Current, Since: now, Cursor: 7},
-		store:  &memory{Mirror: store.NewMirror(), states: map[string]store.TenantState{}}}
+		status: state.FollowStatus{State: state.Current, Since: now, Cursor: 7},
+		store:  &memory{Mirror: state.NewMirror(), states: map[string]state.TenantState{}}}
 	w.store.Apply(testState(t))
 	s, err := New(Config{Store: w.store, Mirror: w.store.Mirror, Token: testToken, MaxBody: testBody,
 		EdgeNetworks: loopback,
 		Registerer:   w.registry, Now: func() time.Time { return w.clock }, Evidence: &w.evidence,
-		Following: func() store.FollowStatus { return w.status }})
+		Following: func() state.FollowStatus { return w.status }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,23 +219,23 @@ func newWorldWithout(t *testing.T, err error) *world {
 }
 
 // testState has one pool, of whose endpoints a is down and b drained, and a service that uses it.
-func testState(t *testing.T) store.Update {
+func testState(t *testing.T) state.Update {
 	t.Helper()
 	three := 3
 	pool := &spec.Pool{Site: "fra", Endpoints: []spec.Endpoint{
 		{Name: "a", Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Weight: &three},
 		{Name: "b", Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.2")}},
 		{Name: "c", Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.3")}}}}
-	version := func(tenant string, kind spec.Kind, name string, s spec.Spec) store.Version {
-		return store.Version{Resource: &spec.Resource{Key: spec.Key{Tenant: tenant, Kind: kind, Name: name}, Spec: s}, Generation: 40}
+	version := func(tenant string, kind spec.Kind, name string, s spec.Spec) state.Version {
+		return state.Version{Resource: &spec.Resource{Key: spec.Key{Tenant: tenant, Kind: kind, Name: name}, Spec: s}, Generation: 40}
 	}
-	return store.Update{Full: true, Tenants: []store.TenantUpdate{
-		{Tenant: "platform", Head: 3, Put: []store.Version{
+	return state.Update{Full: true, Tenants: []state.TenantUpdate{
+		{Tenant: "platform", Head: 3, Put: []state.Version{
 			version("platform", spec.KindZone, "example.", &spec.Zone{Grants: map[string][]string{"shop": {"example."}},
 				Content: "example.\t60\tIN\tSOA\tns1.example. h.example. 0 7200 1800 1209600 60\n" +
 					"example.\t60\tIN\tNS\tns1.example.net.\n"}),
 			version("platform", spec.KindSite, "fra", &spec.Site{Region: "EU-DE"})}},
-		{Tenant: "shop", Head: 41, Put: []store.Version{
+		{Tenant: "shop", Head: 41, Put: []state.Version{
 			version("shop", spec.KindPool, "eu", pool),
 			version("shop", spec.KindService, "web",
 				&spec.Service{Host: "web.example.", Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: "eu"}}}}}),
@@ -243,8 +244,8 @@ func testState(t *testing.T) store.Update {
 			version("shop", spec.KindOverride, "old", &spec.Override{Pool: "eu", Endpoint: "c", State: "down", Reason: "past",
 				Expires: spec.TimeOf("2026-05-04T03:00:00Z")}),
 		}},
-	}, Verdicts: []health.Verdict{{Pool: health.PoolID{Tenant: "shop", Pool: "eu"}, Judge: "p1", Endpoints: map[string]health.Finding{
-		"a": {State: health.Down, Since: now.Add(-time.Minute), Reason: "status 503"}, "b": {State: health.Up, Score: 1}}}}}
+	}, Values: state.Verdicts.Put(health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: "eu"}, Judge: "p1", Endpoints: map[string]health.Finding{
+		"a": {State: health.Down, Since: now.Add(-time.Minute), Reason: "status 503"}, "b": {State: health.Up, Score: 1}}})}
 }
 
 // ask sends a request with the token, and decodes a reply of 200 into out.

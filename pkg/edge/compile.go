@@ -8,13 +8,13 @@ import (
 
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/table"
 )
 
 // compile makes a view of each piece of news, one after the other, until ctx ends. What came meanwhile goes into one view.
 // served is closed behind the view of first, if there is that. Its error is that the sockets cannot be opened.
-func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *store.Update, served chan<- struct{}) error {
+func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *state.Update, served chan<- struct{}) error {
 	c := table.NewCompiler(table.Config{Seed: randomSeed(), Workers: e.rows}, atlas)
 	e.takeKept(c)
 	filled := e.cfg.Filled
@@ -70,7 +70,7 @@ func (e *Edge) take(c *table.Compiler, n news) {
 	e.save.put(*n.update)
 }
 
-func (e *Edge) takeUpdate(c *table.Compiler, u *store.Update) {
+func (e *Edge) takeUpdate(c *table.Compiler, u *state.Update) {
 	c.Apply(changeOf(u))
 	e.takeIDs(u)
 	e.takeUnknown(u)
@@ -79,7 +79,7 @@ func (e *Edge) takeUpdate(c *table.Compiler, u *store.Update) {
 }
 
 // takeIDs notes what identifies the generations that the next view is of.
-func (e *Edge) takeIDs(u *store.Update) {
+func (e *Edge) takeIDs(u *state.Update) {
 	if !u.Full && len(u.Tenants) == 0 {
 		return
 	}
@@ -170,8 +170,9 @@ func (e *Edge) logBroken(was, now []table.Broken) {
 }
 
 // changeOf brings an update of the store into the compiler's form.
-func changeOf(u *store.Update) table.Change {
-	ch := table.Change{Full: u.Full, Verdicts: u.Verdicts, VerdictsDeleted: u.VerdictsDeleted, VerdictsBroken: u.VerdictsBroken}
+func changeOf(u *state.Update) table.Change {
+	verdicts := state.Verdicts.In(*u)
+	ch := table.Change{Full: u.Full, Verdicts: verdicts.Put, VerdictsDeleted: verdicts.Deleted, VerdictsBroken: verdicts.Broken}
 	for _, t := range u.Tenants {
 		tc := table.TenantChange{Tenant: t.Tenant, Head: uint64(t.Head), Deleted: t.Deleted}
 		for _, v := range t.Put {

@@ -27,6 +27,8 @@ import (
 	"github.com/gti/gtm/pkg/serve"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/snapshot"
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/table"
 	"github.com/gti/gtm/pkg/transfer"
 )
@@ -110,14 +112,14 @@ type Edge struct {
 	clock     clock
 	cookies   *cookieKeeper
 	aliases   *alias.Keeper
-	evidence  store.Evidence // of health
+	evidence  state.Evidence // of health
 
 	unopened map[string]table.Broken // by zone: keys that cannot be opened; for the compiling goroutine
 	nextIDs  map[string]string       // of generations, for the next view; likewise
 	hasState bool                    // there was an update, or a snapshot; likewise
 
 	mu       sync.Mutex
-	status   store.FollowStatus
+	status   state.FollowStatus
 	broken   []table.Broken
 	ids      map[string]string     // of the view's generations
 	unknown  map[spec.Key][]string // fields that only a newer gtm knows; none: nor the kind
@@ -127,7 +129,7 @@ type Edge struct {
 
 // news is what makes a new view.
 type news struct {
-	update    *store.Update
+	update    *state.Update
 	geography *table.Geography
 	resolved  *resolved
 }
@@ -152,7 +154,7 @@ func New(cfg Config) (*Edge, error) {
 	}
 	e := &Edge{cfg: cfg, log: cfg.Logger, started: cfg.Now(), rows: cfg.Workers*(max(1, len(cfg.DNS))+2*len(cfg.XDP)) + 1,
 		opened: make(chan struct{}), news: make(chan news, 16), geoAsked: make(chan geoQuestion), save: saveQueue{signal: make(chan struct{}, 1)},
-		status: store.FollowStatus{State: store.Connecting, Since: cfg.Now()}}
+		status: state.FollowStatus{State: state.Connecting, Since: cfg.Now()}}
 	e.elsewhere = table.NewZoneCounts("none", e.rows)
 	e.clock.rings = make(chan struct{}, 1)
 	e.clock.set(cfg.Now())
@@ -201,7 +203,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	var noAtlas []error
 	var opening sync.WaitGroup
 	opening.Go(func() { atlas, noAtlas = e.openGeo() })
-	snapshot, first, noSnapshot := store.OpenSnapshot(filepath.Join(e.cfg.Dir, "snapshot"), e.log)
+	snapshot, first, noSnapshot := snapshot.Open(filepath.Join(e.cfg.Dir, "snapshot"), e.log)
 	e.tellOpened(first, noSnapshot)
 	if opening.Wait(); atlas.Builtin() && noAtlas != nil && first == nil { // a first start: more likely a wrong name than a bad day
 		if snapshot != nil {
@@ -216,7 +218,7 @@ func (e *Edge) Run(ctx context.Context) error {
 		}
 		defer e.cfg.Registerer.Unregister(snapshot)
 	}
-	var from *store.Cursor
+	var from *state.Cursor
 	if first != nil {
 		from = first.Position()
 		e.setSnapshot(func(s *snapshotState) { s.from, s.written = true, snapshot.LastWrite() })
@@ -238,7 +240,7 @@ func (e *Edge) Run(ctx context.Context) error {
 			return ctx.Err()
 		}
 		return e.cfg.Store.Follow(ctx, store.FollowConfig{From: from, Has: first, OnStatus: e.setStatus, OnPulse: e.heard,
-			OnUpdate: func(u store.Update) error { return e.tell(ctx, news{update: &u}) }})
+			OnUpdate: func(u state.Update) error { return e.tell(ctx, news{update: &u}) }})
 	})
 	g.Go(func() error { return e.beFound(ctx) })
 	if len(e.cfg.GeoFiles) > 0 {
@@ -292,18 +294,18 @@ func addrStrings(addrs []netip.AddrPort) []string {
 	return out
 }
 
-func (e *Edge) setStatus(s store.FollowStatus) {
+func (e *Edge) setStatus(s state.FollowStatus) {
 	e.mu.Lock()
 	was := e.status
 	e.status = s
-	if s.State == store.Current {
+	if s.State == state.Current {
 		e.snapshot.from = false
 	}
 	e.mu.Unlock()
 	if was.State == s.State && was.Err == s.Err {
 		return
 	}
-	if s.State == store.Current && !e.isOpen() { // where the store holds no zone, either, that is what is to be answered from
+	if s.State == state.Current && !e.isOpen() { // where the store holds no zone, either, that is what is to be answered from
 		select {
 		case e.news <- news{}:
 		default: // there is other news, which does as well

@@ -14,9 +14,9 @@ import (
 
 	"github.com/gti/gtm/pkg/gtmtest"
 	"github.com/gti/gtm/pkg/gtmtest/declared"
-	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 func TestAnswersOnAllAddresses(t *testing.T) {
@@ -25,7 +25,7 @@ func TestAnswersOnAllAddresses(t *testing.T) {
 	if err := r.e.Ready(); err == nil || !strings.Contains(err.Error(), "the store is connecting") {
 		t.Errorf("before any news, it is ready: %v", err)
 	}
-	r.status(store.Stale, "connection refused")
+	r.status(state.Stale, "connection refused")
 	if err := r.e.Ready(); err == nil || !strings.Contains(err.Error(), "stale: connection refused") {
 		t.Errorf("without a store, it is ready: %v", err)
 	}
@@ -109,7 +109,7 @@ func TestNothingListensWithoutAnAnswer(t *testing.T) {
 	case <-time.After(within):
 		t.Fatal("it is not found")
 	}
-	r.status(store.Stale, "connection refused")
+	r.status(state.Stale, "connection refused")
 	for _, network := range []string{"udp", "tcp"} {
 		if reply, err := exchange(query("static.gtm.example.", "A", ""), network, at.String()); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("%s: %v, %v", network, reply, err)
@@ -130,7 +130,7 @@ func TestAnEmptyStoreIsNoAnswerBeforeApply(t *testing.T) {
 	for _, with := range []string{"zones", "nothing"} {
 		filled := make(chan struct{})
 		r := start(t, t.TempDir(), func(c *Config) { c.Filled = filled })
-		r.tell(store.Update{Full: true, Cursor: 1, Cluster: 7})
+		r.tell(state.Update{Full: true, Cursor: 1, Cluster: 7})
 		gtmtest.Eventually(t, "there is a view", func() error {
 			if r.fetchStatus().View.Serial == 0 {
 				return errors.New("there is none")
@@ -203,16 +203,16 @@ func TestDeltas(t *testing.T) {
 	t.Parallel()
 	r := startServing(t, nil)
 	u := delta(t, 2, declared.Resources(t, strings.ReplaceAll(shopYAML, "203.0.113.1", "203.0.113.9"))...)
-	u.Verdicts = append(u.Verdicts, down("eu", "a", "b"))
+	u.Values = state.Verdicts.Put(down("eu", "a", "b"))
 	r.tell(u)
 	r.expect("web.shop.gtm.example.", "A", european, "NOERROR 203.0.113.9")
 	r.always("w.other.gtm.example.", "A", "", "NOERROR "+otherA)
 	if got := r.fetchStatus().Tenants; got["shop"] != 2 || got["other"] != 1 || got["platform"] != 1 {
 		t.Errorf("generations %v", got)
 	}
-	r.tell(store.Update{Cursor: 103, Cluster: 7, VerdictsDeleted: []health.PoolID{u.Verdicts[0].Pool}})
+	r.tell(state.Update{Cursor: 103, Cluster: 7, Values: state.Verdicts.Delete(down("eu").Pool)})
 	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+euA)
-	gone := store.Update{Cursor: 104, Cluster: 7, Tenants: []store.TenantUpdate{{Tenant: "shop", Head: 3, Deleted: keysOf(u.Tenants[0].Put)}}}
+	gone := state.Update{Cursor: 104, Cluster: 7, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 3, Deleted: keysOf(u.Tenants[0].Put)}}}
 	r.tell(gone)
 	r.expect("web.shop.gtm.example.", "A", european, "NXDOMAIN")
 	if s := r.fetchStatus(); len(s.Broken) != 0 || s.Services != 1 {
@@ -265,7 +265,7 @@ func TestAddressInUse(t *testing.T) {
 	}
 }
 
-func keysOf(versions []store.Version) (keys []spec.Key) {
+func keysOf(versions []state.Version) (keys []spec.Key) {
 	for _, v := range versions {
 		keys = append(keys, v.Resource.Key)
 	}

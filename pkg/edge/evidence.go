@@ -5,6 +5,7 @@ import (
 
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // self is what the edge tells the store of itself.
@@ -14,20 +15,20 @@ func (e *Edge) self() store.Edge {
 		self.Recipient = e.cfg.Identity.Recipient().String()
 	}
 	if v := e.view.Load(); v != nil {
-		self.Tenants = make(map[string]store.Generation, len(v.Heads))
+		self.Tenants = make(map[string]state.Generation, len(v.Heads))
 		for tenant, generation := range v.Heads {
-			self.Tenants[tenant] = store.Generation(generation)
+			self.Tenants[tenant] = state.Generation(generation)
 		}
 	}
 	return self
 }
 
-func (e *Edge) heard(p store.Pulse) { e.evidence.Heard(p, e.cfg.Now()) }
+func (e *Edge) heard(p state.Pulse) { e.evidence.Heard(p, e.cfg.Now()) }
 
 // healthNow tells how old is what is known of health. e.mu is held.
-func (e *Edge) healthNow(now time.Time) store.Health {
+func (e *Edge) healthNow(now time.Time) state.Health {
 	contact := e.cfg.Store.LastContact()
-	if e.snapshot.from && e.status.State == store.Connecting { // what is known was known when the snapshot was written
+	if e.snapshot.from && e.status.State == state.Connecting { // what is known was known when the snapshot was written
 		contact = e.snapshot.written
 	}
 	return e.evidence.Health(now, e.status, contact)
@@ -53,7 +54,7 @@ func (e *Edge) standsStill() string {
 
 // pulseAge is in seconds; -1: no pulse ever came.
 func (e *Edge) pulseAge() float64 {
-	h := e.evidence.Health(e.cfg.Now(), store.FollowStatus{State: store.Current}, time.Time{})
+	h := e.evidence.Health(e.cfg.Now(), state.FollowStatus{State: state.Current}, time.Time{})
 	if h.Pulse.IsZero() {
 		return -1
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // explained gives what _explain says for a European.
@@ -62,7 +63,7 @@ func TestSilenceShows(t *testing.T) {
 
 	pulse := func(nonce string) {
 		r.call(func(cfg store.FollowConfig) {
-			cfg.OnPulse(store.Pulse{Judge: "fra", Nonce: nonce, Alive: []string{"fra"}, Silent: []string{"nyc"}})
+			cfg.OnPulse(state.Pulse{Judge: "fra", Nonce: nonce, Alive: []string{"fra"}, Silent: []string{"nyc"}})
 		})
 	}
 	pulse("1")
@@ -86,7 +87,7 @@ func TestSilenceShows(t *testing.T) {
 
 	contact := time.Now().Add(time.Duration(ahead.Load()) - 40*time.Second)
 	r.store.heard.Store(&contact)
-	r.status(store.Stale, "no answer")
+	r.status(state.Stale, "no answer")
 	says("the store is away", "(40s): the store is not heard")
 	r.tell(delta(t, 2))
 	quiet("the store is back")

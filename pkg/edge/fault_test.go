@@ -15,7 +15,7 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/serve"
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 var errBroken = errors.New("spec.rules: cannot be read")
@@ -70,7 +70,7 @@ func TestBrokenResources(t *testing.T) {
 	t.Parallel()
 	good := func(t *testing.T) []*spec.Resource { return declared.Resources(t, shopYAML) }
 	service := spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "web"}
-	replace := func(t *testing.T, gen uint64, s spec.Spec, kind spec.Kind, name string) store.Update {
+	replace := func(t *testing.T, gen uint64, s spec.Spec, kind spec.Kind, name string) state.Update {
 		return delta(t, gen, &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: kind, Name: name}, Spec: s})
 	}
 	ttl := spec.Duration(30e9)
@@ -78,42 +78,42 @@ func TestBrokenResources(t *testing.T) {
 	cases := []struct {
 		name   string
 		broken string // resource that status must name
-		update func(t *testing.T, gen uint64) store.Update
+		update func(t *testing.T, gen uint64) state.Update
 	}{
-		{"cannot be read", "shop/Service/web", func(t *testing.T, gen uint64) store.Update {
+		{"cannot be read", "shop/Service/web", func(t *testing.T, gen uint64) state.Update {
 			u := delta(t, gen, good(t)...)
 			breakResource(&u, service)
 			return u
 		}},
-		{"no rules", "shop/Service/web", func(t *testing.T, gen uint64) store.Update {
+		{"no rules", "shop/Service/web", func(t *testing.T, gen uint64) state.Update {
 			return replace(t, gen, &spec.Service{Host: "web.shop.gtm.example.", TTL: &ttl}, spec.KindService, "web")
 		}},
-		{"a rule without pools", "shop/Service/web", func(t *testing.T, gen uint64) store.Update {
+		{"a rule without pools", "shop/Service/web", func(t *testing.T, gen uint64) state.Update {
 			return replace(t, gen, &spec.Service{Host: "web.shop.gtm.example.", Rules: []spec.Rule{{}}}, spec.KindService, "web")
 		}},
-		{"a pool that is not there", "shop/Service/web", func(t *testing.T, gen uint64) store.Update {
+		{"a pool that is not there", "shop/Service/web", func(t *testing.T, gen uint64) state.Update {
 			return replace(t, gen, &spec.Service{Host: "web.shop.gtm.example.", Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: "none"}}}}}, spec.KindService, "web")
 		}},
-		{"a host that is no name", "shop/Service/web", func(t *testing.T, gen uint64) store.Update {
+		{"a host that is no name", "shop/Service/web", func(t *testing.T, gen uint64) state.Update {
 			return replace(t, gen, &spec.Service{Host: strings.Repeat("x", 64) + "..", Rules: rules}, spec.KindService, "web")
 		}},
-		{"a place that is none", "shop/Service/web", func(t *testing.T, gen uint64) store.Update {
+		{"a place that is none", "shop/Service/web", func(t *testing.T, gen uint64) state.Update {
 			return replace(t, gen, &spec.Service{Host: "web.shop.gtm.example.", Rules: []spec.Rule{
 				{When: &spec.When{Geo: []string{"Atlantis"}}, Pools: rules[0].Pools}}}, spec.KindService, "web")
 		}},
-		{"a map that is not there", "shop/Service/web", func(t *testing.T, gen uint64) store.Update {
+		{"a map that is not there", "shop/Service/web", func(t *testing.T, gen uint64) state.Update {
 			return replace(t, gen, &spec.Service{Host: "web.shop.gtm.example.", Rules: []spec.Rule{
 				{When: &spec.When{Map: spec.StringList{"none"}}, Pools: rules[0].Pools}, rules[0]}}, spec.KindService, "web")
 		}},
-		{"a weight below zero", "", func(t *testing.T, gen uint64) store.Update {
+		{"a weight below zero", "", func(t *testing.T, gen uint64) state.Update {
 			w := -1 << 40
 			return replace(t, gen, &spec.Pool{
 				Endpoints: []spec.Endpoint{{Name: "a", Addresses: []netip.Addr{netip.MustParseAddr(euA)}, Weight: &w},
 					{Name: "b", Addresses: []netip.Addr{netip.MustParseAddr(euA)}}}}, spec.KindPool, "eu")
 		}},
-		{"a verdict of nonsense", "", func(t *testing.T, gen uint64) store.Update {
-			return store.Update{Cursor: 100 + int64(gen), Cluster: 7, Verdicts: []health.Verdict{{Pool: health.PoolID{Tenant: "shop", Pool: "eu"},
-				Endpoints: map[string]health.Finding{"a": {State: "odd", Score: 1e300}, "b": {Score: -5}, "": {}}}}}
+		{"a verdict of nonsense", "", func(t *testing.T, gen uint64) state.Update {
+			return state.Update{Cursor: 100 + int64(gen), Cluster: 7, Values: state.Verdicts.Put(health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: "eu"},
+				Endpoints: map[string]health.Finding{"a": {State: "odd", Score: 1e300}, "b": {Score: -5}, "": {}}})}
 		}},
 	}
 	for _, c := range cases {
@@ -149,7 +149,7 @@ func TestBrokenResources(t *testing.T) {
 			r.valueIs(float64(len(broken)), "gtm_edge_broken_resources")
 
 			mended := delta(t, 3, good(t)...)
-			mended.VerdictsDeleted = []health.PoolID{{Tenant: "shop", Pool: "eu"}}
+			mended.Values = state.Verdicts.Delete(health.PoolID{Tenant: "shop", Pool: "eu"})
 			r.tell(mended)
 			r.valueIs(0, "gtm_edge_broken_resources")
 			r.always("web.shop.gtm.example.", "A", european, "NOERROR "+euA)

@@ -9,7 +9,7 @@ import (
 
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/dnswire"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/table"
 )
 
@@ -42,7 +42,7 @@ func (e *Edge) Status() api.EdgeStatus {
 	s := api.EdgeStatus{ID: e.cfg.ID, Version: e.cfg.Version, Started: e.started, DNS: addrStrings(e.Addrs()),
 		Tenants: map[string]uint64{},
 		Source:  api.Source{State: e.status.State, Since: e.status.Since, Cursor: e.status.Cursor, Error: e.status.Err}}
-	if e.snapshot.from && e.status.State != store.Refused {
+	if e.snapshot.from && e.status.State != state.Refused {
 		s.Source.State = "snapshot"
 	}
 	for _, b := range e.broken {

@@ -13,6 +13,7 @@ import (
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/gtmtest"
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 func TestStatus(t *testing.T) {
@@ -67,7 +68,7 @@ func TestExplain(t *testing.T) {
 		t.Errorf("%d: %s", code, d)
 	}
 	u := everything(t, 2)
-	u.Verdicts = append(u.Verdicts, down("eu", "a"))
+	u.Values = state.Verdicts.Put(down("eu", "a"))
 	r.tell(u)
 	gtmtest.Eventually(t, "the verdict is in force", func() error { return missing(r.ask("web.shop.gtm.example.", "A", european), usA) })
 	x = api.Explanation{}
@@ -84,8 +85,8 @@ func TestExplainShowsWhatTheBrakeHolds(t *testing.T) {
 	r := startServing(t, nil)
 	const held = "held by the brake: status 503"
 	u := delta(t, 2)
-	u.Verdicts = []health.Verdict{{Pool: health.PoolID{Tenant: "shop", Pool: "eu"}, Frozen: true,
-		Endpoints: map[string]health.Finding{"a": {State: health.Up, Score: 1, Reason: held}}}}
+	u.Values = state.Verdicts.Put(health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: "eu"}, Frozen: true,
+		Endpoints: map[string]health.Finding{"a": {State: health.Up, Score: 1, Reason: held}}})
 	r.tell(u)
 	gtmtest.Eventually(t, "the verdict is told", func() error {
 		var x api.Explanation

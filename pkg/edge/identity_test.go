@@ -7,7 +7,7 @@ import (
 
 	"github.com/gti/gtm/pkg/gtmtest"
 	"github.com/gti/gtm/pkg/health"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // An edge tells what identifies the generations that it answers from, also after it started from its snapshot.
@@ -30,11 +30,11 @@ func TestIDsOfWhatIsServed(t *testing.T) {
 	}
 	r.tell(whole)
 	want(map[string]string{"platform": "platform-one", "shop": "shop-one", "other": "other-one"})
-	r.tell(store.Update{Cursor: 102, Cluster: 7,
-		Tenants: []store.TenantUpdate{{Tenant: "shop", Head: 2, ID: "shop-two"}, {Tenant: "other", Head: 2}}})
+	r.tell(state.Update{Cursor: 102, Cluster: 7,
+		Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 2, ID: "shop-two"}, {Tenant: "other", Head: 2}}})
 	now := map[string]string{"platform": "platform-one", "shop": "shop-two"}
 	want(now)
-	r.tell(store.Update{Cursor: 103, Cluster: 7, Verdicts: []health.Verdict{down("eu", "a")}})
+	r.tell(state.Update{Cursor: 103, Cluster: 7, Values: state.Verdicts.Put(down("eu", "a"))})
 	want(now)
 	r.stop()
 	r = start(t, dir, nil)
@@ -51,10 +51,10 @@ func TestDamagedVerdictHoldsOverAFullUpdate(t *testing.T) {
 	r := start(t, dir, nil)
 	r.tell(everything(t, 1))
 	v := down("eu", "a", "b")
-	r.tell(store.Update{Cursor: 102, Cluster: 7, Verdicts: []health.Verdict{v}})
+	r.tell(state.Update{Cursor: 102, Cluster: 7, Values: state.Verdicts.Put(v)})
 	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+usA)
 	u := everything(t, 2)
-	u.VerdictsBroken = []health.PoolID{v.Pool}
+	state.Verdicts.Set(&u, state.Changes[health.PoolID, health.Verdict]{Broken: []health.PoolID{v.Pool}})
 	r.tell(u)
 	gtmtest.Eventually(t, "the next view", func() error {
 		if got := r.fetchStatus().Tenants["shop"]; got != 2 {

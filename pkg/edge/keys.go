@@ -4,25 +4,26 @@ import (
 	"errors"
 
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/table"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
 // takeKeys opens the keys of signed zones and gives them to the compiler. A zone whose keys cannot be opened keeps those that it
 // has, and is told of as broken.
-func (e *Edge) takeKeys(c *table.Compiler, u *store.Update) {
+func (e *Edge) takeKeys(c *table.Compiler, u *state.Update) {
 	if e.unopened == nil {
 		e.unopened = map[string]table.Broken{}
 	}
-	gone := u.KeysetsDeleted
+	keysets := state.Keysets.In(*u)
+	gone := keysets.Deleted
 	if u.Full {
 		seen := map[string]bool{}
-		for _, zone := range u.KeysetsBroken {
+		for _, zone := range keysets.Broken {
 			seen[zone] = true
 		}
-		for i := range u.Keysets {
-			seen[u.Keysets[i].Zone] = true
+		for i := range keysets.Put {
+			seen[keysets.Put[i].Zone] = true
 		}
 		for _, zone := range c.SignedZones() {
 			if !seen[zone] {
@@ -34,8 +35,8 @@ func (e *Edge) takeKeys(c *table.Compiler, u *store.Update) {
 		c.SetKeys(zone, nil)
 		delete(e.unopened, zone)
 	}
-	for i := range u.Keysets {
-		ks := &u.Keysets[i]
+	for i := range keysets.Put {
+		ks := &keysets.Put[i]
 		keys, err := e.open(ks)
 		if err != nil {
 			k := spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: ks.Zone}

@@ -23,6 +23,7 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // within bounds what must happen; a test that runs into it fails, none waits for it otherwise.
@@ -87,13 +88,13 @@ const euA, euB, usA, otherA = "198.51.100.1", "198.51.100.2", "203.0.113.1", "19
 // fakeStore is a store whose news a test tells. It implements Store.
 type fakeStore struct {
 	calls chan func(store.FollowConfig)
-	from  chan *store.Cursor
+	from  chan *state.Cursor
 	edges chan store.Edge
 	heard atomic.Pointer[time.Time] // nil: never
 }
 
 func newFakeStore() *fakeStore {
-	return &fakeStore{calls: make(chan func(store.FollowConfig)), from: make(chan *store.Cursor, 1), edges: make(chan store.Edge, 1)}
+	return &fakeStore{calls: make(chan func(store.FollowConfig)), from: make(chan *state.Cursor, 1), edges: make(chan store.Edge, 1)}
 }
 
 func (f *fakeStore) Follow(ctx context.Context, cfg store.FollowConfig) error {
@@ -191,21 +192,21 @@ func (r *running) call(f func(store.FollowConfig)) {
 }
 
 // tell has the store tell of an update, and that it is current, as a real one does.
-func (r *running) tell(u store.Update) {
+func (r *running) tell(u state.Update) {
 	r.t.Helper()
 	r.call(func(cfg store.FollowConfig) {
 		if err := cfg.OnUpdate(u); err != nil {
 			r.t.Errorf("the update is refused: %v", err)
 		}
-		cfg.OnStatus(store.FollowStatus{State: store.Current, Since: time.Now(), Cursor: u.Cursor})
+		cfg.OnStatus(state.FollowStatus{State: state.Current, Since: time.Now(), Cursor: u.Cursor})
 	})
 }
 
 // status has the store tell how it fares.
-func (r *running) status(state, err string) {
+func (r *running) status(now, err string) {
 	r.t.Helper()
 	r.call(func(cfg store.FollowConfig) {
-		cfg.OnStatus(store.FollowStatus{State: state, Since: time.Now(), Err: err})
+		cfg.OnStatus(state.FollowStatus{State: now, Since: time.Now(), Err: err})
 	})
 }
 
@@ -215,22 +216,22 @@ func (r *running) ready() {
 }
 
 // delta is an update that takes the tenants of the resources to a generation.
-func delta(t *testing.T, gen uint64, rs ...*spec.Resource) store.Update {
+func delta(t *testing.T, gen uint64, rs ...*spec.Resource) state.Update {
 	t.Helper()
-	u := store.Update{Cursor: int64(100 + gen), Cluster: 7}
+	u := state.Update{Cursor: int64(100 + gen), Cluster: 7}
 	for _, r := range rs {
-		i := slices.IndexFunc(u.Tenants, func(tu store.TenantUpdate) bool { return tu.Tenant == r.Tenant })
+		i := slices.IndexFunc(u.Tenants, func(tu state.TenantUpdate) bool { return tu.Tenant == r.Tenant })
 		if i < 0 {
 			i = len(u.Tenants)
-			u.Tenants = append(u.Tenants, store.TenantUpdate{Tenant: r.Tenant, Head: store.Generation(gen)})
+			u.Tenants = append(u.Tenants, state.TenantUpdate{Tenant: r.Tenant, Head: state.Generation(gen)})
 		}
-		u.Tenants[i].Put = append(u.Tenants[i].Put, store.Version{Resource: r, Generation: store.Generation(gen)})
+		u.Tenants[i].Put = append(u.Tenants[i].Put, state.Version{Resource: r, Generation: state.Generation(gen)})
 	}
 	return u
 }
 
 // everything is all of the fixtures at a generation.
-func everything(t *testing.T, gen uint64) store.Update {
+func everything(t *testing.T, gen uint64) state.Update {
 	t.Helper()
 	u := delta(t, gen, declared.Resources(t, platformYAML, shopYAML, otherYAML)...)
 	u.Full = true

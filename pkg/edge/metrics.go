@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gti/gtm/pkg/dnswire"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/table"
 )
 
@@ -123,7 +123,7 @@ func (m *metrics) status(gauge func(*prometheus.Desc, float64, ...string)) {
 	status, broken, snap := e.status, len(e.broken), e.snapshot
 	e.mu.Unlock()
 	gauge(descBroken, float64(broken))
-	for _, s := range []string{store.Connecting, store.Current, store.Stale, store.Refused} {
+	for _, s := range []string{state.Connecting, state.Current, state.Stale, state.Refused} {
 		gauge(descSource, float64(boolToInt(s == status.State)), s)
 	}
 	gauge(descSince, float64(status.Since.UnixMilli())/1000)

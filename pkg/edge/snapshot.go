@@ -3,25 +3,25 @@ package edge
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/gti/gtm/pkg/control/api"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/snapshot"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // saveQueue holds the updates that the disk has not got yet. It is unbounded, since an update left out would make
 // the copy wrong; what waits shares its memory with what is served.
 type saveQueue struct {
 	mu      sync.Mutex
-	waiting []store.Update
+	waiting []state.Update
 	signal  chan struct{}
 }
 
-func (q *saveQueue) put(u store.Update) {
+func (q *saveQueue) put(u state.Update) {
 	q.mu.Lock()
-	if u.Full && !tellsBroken(u) {
+	if u.Full && !u.LeavesBroken() {
 		q.waiting = nil // all that there is: what waits is in it
 	}
 	q.waiting = append(q.waiting, u)
@@ -32,13 +32,7 @@ func (q *saveQueue) put(u store.Update) {
 	}
 }
 
-// tellsBroken tells whether u leaves something in the form that it had before.
-func tellsBroken(u store.Update) bool {
-	return len(u.VerdictsBroken)+len(u.KeysetsBroken) > 0 ||
-		slices.ContainsFunc(u.Tenants, func(tu store.TenantUpdate) bool { return len(tu.Broken) > 0 })
-}
-
-func (q *saveQueue) take() []store.Update {
+func (q *saveQueue) take() []state.Update {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	us := q.waiting
@@ -86,14 +80,14 @@ func (e *Edge) setSnapshot(f func(*snapshotState)) {
 }
 
 // tellOpened tells how the snapshot was found.
-func (e *Edge) tellOpened(first *store.Update, err error) {
+func (e *Edge) tellOpened(first *state.Update, err error) {
 	if first == nil {
 		e.log.Info("there is no configuration on disk: DNS is served once the store has told one")
 	}
 	if err == nil {
 		return
 	}
-	var damaged *store.CorruptError
+	var damaged *snapshot.CorruptError
 	e.setSnapshot(func(s *snapshotState) {
 		if s.err = err.Error(); first != nil && errors.As(err, &damaged) {
 			s.lost = s.err
@@ -113,7 +107,7 @@ const (
 )
 
 // keep writes what was published to disk, so that the edge can start without the store. failing: the copy is not as it should be.
-func (e *Edge) keep(ctx context.Context, s *store.Snapshot, failing bool) {
+func (e *Edge) keep(ctx context.Context, s *snapshot.Snapshot, failing bool) {
 	if s == nil {
 		e.save.drain(ctx)
 		return
@@ -161,7 +155,7 @@ func sleep(ctx context.Context, d time.Duration) {
 
 // write brings the copy up to date, and tells how many bytes that took. What waits is told as one, but for Full updates: each resource
 // once, in its last form, and the disk waited for once. Where nothing waits, what failed before is tried again.
-func (e *Edge) write(s *store.Snapshot, failing *bool) (bytes int64) {
+func (e *Edge) write(s *snapshot.Snapshot, failing *bool) (bytes int64) {
 	us, before := e.save.take(), s.Written()
 	if len(us) == 0 && *failing {
 		e.wrote(s, s.Again(), failing)
@@ -172,7 +166,7 @@ func (e *Edge) write(s *store.Snapshot, failing *bool) (bytes int64) {
 			for n < len(us) && !us[n].Full {
 				n++
 			}
-			next = store.Joined(us[:n])
+			next = state.Joined(us[:n])
 		}
 		e.wrote(s, s.Append(next), failing)
 		us = us[n:]
@@ -181,7 +175,7 @@ func (e *Edge) write(s *store.Snapshot, failing *bool) (bytes int64) {
 }
 
 // wrote tells how writing went.
-func (e *Edge) wrote(s *store.Snapshot, err error, failing *bool) {
+func (e *Edge) wrote(s *snapshot.Snapshot, err error, failing *bool) {
 	if err == nil && s.Empty() {
 		return // nothing was to be written, and what was on disk before stays lost
 	}

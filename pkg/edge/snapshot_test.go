@@ -12,9 +12,9 @@ import (
 
 	"github.com/gti/gtm/pkg/gtmtest"
 	"github.com/gti/gtm/pkg/gtmtest/declared"
-	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/snapshot"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // savedEdge leaves what an edge had when it ended in dir: the fixtures, a delta, and a verdict.
@@ -23,7 +23,7 @@ func savedEdge(t *testing.T, dir string) {
 	r := start(t, dir, nil)
 	r.tell(everything(t, 1))
 	u := delta(t, 2, declared.Resources(t, strings.ReplaceAll(shopYAML, euB, "198.51.100.9"))...)
-	u.Verdicts = []health.Verdict{down("eu", "a", "b")}
+	u.Values = state.Verdicts.Put(down("eu", "a", "b"))
 	r.tell(u)
 	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+usA)
 	r.stop()
@@ -48,12 +48,12 @@ func TestStartsFromTheSnapshot(t *testing.T) {
 	if age := r.value("gtm_edge_snapshot_age_seconds"); age <= 0 || age > 3600 {
 		t.Errorf("the snapshot is %v s old", age)
 	}
-	r.status(store.Stale, "connection refused")
+	r.status(state.Stale, "connection refused")
 	if s := r.sourceIs("snapshot"); s.Error != "connection refused" {
 		t.Errorf("the reason is lost: %+v", s)
 	}
 	r.logged("level=WARN", "connection refused")
-	r.status(store.Refused, "the store went back")
+	r.status(state.Refused, "the store went back")
 	r.sourceIs("refused")
 	r.always("web.shop.gtm.example.", "A", european, "NOERROR "+usA)
 
@@ -63,7 +63,7 @@ func TestStartsFromTheSnapshot(t *testing.T) {
 		t.Errorf("the cursor is %d, want %d", s.Cursor, full.Cursor)
 	}
 	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+euA) // the verdict is gone
-	r.status(store.Stale, "connection lost")
+	r.status(state.Stale, "connection lost")
 	r.sourceIs("stale") // no longer what the disk had
 }
 
@@ -157,7 +157,7 @@ func TestDiskThatHasRoomAgain(t *testing.T) {
 	}
 	r.valueIs(1, "gtm_edge_snapshot_ok_info")
 	r.logged("the snapshot on disk is up to date again")
-	_, kept, err := store.OpenSnapshot(copyOf(t, filepath.Join(dir, "snapshot")), nil)
+	_, kept, err := snapshot.Open(copyOf(t, filepath.Join(dir, "snapshot")), nil)
 	if err != nil || kept == nil || kept.Cursor != u.Cursor {
 		t.Errorf("on disk is %+v, %v", kept, err)
 	}
@@ -216,13 +216,13 @@ func TestLastGoodFormOutlivesRestarts(t *testing.T) {
 }
 
 // breakResource makes an update tell that a resource cannot be read.
-func breakResource(u *store.Update, key spec.Key) {
+func breakResource(u *state.Update, key spec.Key) {
 	for i := range u.Tenants {
 		tu := &u.Tenants[i]
 		for j, v := range tu.Put {
 			if v.Resource.Key == key {
 				tu.Put = append(tu.Put[:j], tu.Put[j+1:]...)
-				tu.Broken = append(tu.Broken, store.BrokenResource{Key: key, Generation: tu.Head, Err: errBroken})
+				tu.Broken = append(tu.Broken, state.BrokenResource{Key: key, Generation: tu.Head, Err: errBroken})
 				return
 			}
 		}
@@ -232,7 +232,7 @@ func breakResource(u *store.Update, key spec.Key) {
 // TestWhatWaitsIsWrittenAsOne: updates that gathered while the disk was busy cost it one text of a zone, and lead to the same copy.
 func TestWhatWaitsIsWrittenAsOne(t *testing.T) {
 	dir := t.TempDir()
-	s, _, err := store.OpenSnapshot(dir, nil)
+	s, _, err := snapshot.Open(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +254,7 @@ func TestWhatWaitsIsWrittenAsOne(t *testing.T) {
 	if e.write(s, &failing) != 0 || failing || s.Close() != nil {
 		t.Error("the queue is not empty, or writing failed")
 	}
-	s, u, err := store.OpenSnapshot(dir, nil)
+	s, u, err := snapshot.Open(dir, nil)
 	if err != nil || u == nil || u.Cursor != 152 {
 		t.Fatalf("the copy is %+v, %v", u, err)
 	}
@@ -273,7 +273,7 @@ func TestWhatWaitsIsWrittenAsOne(t *testing.T) {
 // broken. The copy keeps its last good form, which only what waited has.
 func TestWhatWaitsHoldsTheFormBeforeABrokenOne(t *testing.T) {
 	dir := t.TempDir()
-	s, _, err := store.OpenSnapshot(dir, nil)
+	s, _, err := snapshot.Open(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -290,19 +290,19 @@ func TestWhatWaitsHoldsTheFormBeforeABrokenOne(t *testing.T) {
 	if e.write(s, &failing); failing || s.Close() != nil {
 		t.Error("writing failed")
 	}
-	s, u, err := store.OpenSnapshot(dir, nil)
+	s, u, err := snapshot.Open(dir, nil)
 	if err != nil || u == nil {
 		t.Fatalf("the copy is %+v, %v", u, err)
 	}
 	defer s.Close()
-	gens := map[spec.Key]store.Generation{}
+	gens := map[spec.Key]state.Generation{}
 	for _, tu := range u.Tenants {
 		for _, v := range tu.Put {
 			gens[v.Resource.Key] = v.Generation
 		}
 	}
 	for k, got := range gens {
-		want := store.Generation(3)
+		want := state.Generation(3)
 		switch k.Tenant {
 		case "shop":
 			if k == key {

@@ -6,11 +6,11 @@ import (
 
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // takeUnknown notes what of an update only a newer program understands. That is no fault: what is understood is served as declared.
-func (e *Edge) takeUnknown(u *store.Update) {
+func (e *Edge) takeUnknown(u *state.Update) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if u.Full || e.unknown == nil {

@@ -1,4 +1,4 @@
-// Package private checks that files with secrets are in nobody else's hands.
+// Package private checks that files with secrets are in nobody else's hands, and makes folders one process's own.
 package private
 
 import (

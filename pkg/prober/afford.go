@@ -8,6 +8,7 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/pieces"
 )
 
 // refusedMax is how long a verdict waits at last that the store does not take for what it is.
@@ -56,7 +57,7 @@ func (t *term) notBefore(id health.PoolID) time.Time {
 // writeOf gives how a verdict is written: what differs from what is stored, or all of it, where that is not known or a whole is due.
 func (t *term) writeOf(v, held health.Verdict) store.VerdictWrite {
 	w := store.VerdictWrite{Verdict: v}
-	if held.Judge != "" && (len(v.Endpoints) <= store.WholeMost || time.Since(t.wholes[v.Pool]) < wholeEvery) {
+	if held.Judge != "" && (len(v.Endpoints) <= pieces.WholeMost || time.Since(t.wholes[v.Pool]) < wholeEvery) {
 		w.Was = &held
 	}
 	return w
@@ -81,7 +82,7 @@ func (t *term) account(v health.Verdict, got store.Written, confirmed bool) {
 	default:
 		delete(t.refused, id)
 		t.unheard[id] = unheard{got.Revision, now}
-		if len(v.Endpoints) <= store.WholeMost {
+		if len(v.Endpoints) <= pieces.WholeMost {
 			delete(t.wholes, id)
 			delete(t.pieces, id)
 		} else if got.Whole {

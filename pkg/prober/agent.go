@@ -8,7 +8,7 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/probe"
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/pieces"
 )
 
 // agent is the half of a prober that looks: it has the plans' endpoints checked, and writes what it sees on transitions.
@@ -148,7 +148,7 @@ func watch(pp *poolPlan, before *watched, stored health.Observation) (w *watched
 	if before != nil {
 		known, w.written = before.endpoints, before.written
 	} else {
-		w.pieces = len(stored.Endpoints) > store.WholeMost // maybe: the next audit writes a whole
+		w.pieces = len(stored.Endpoints) > pieces.WholeMost // maybe: the next audit writes a whole
 		for name, sight := range stored.Endpoints {
 			known[name] = &tracked{health.Resume(sight), sight.Of}
 		}

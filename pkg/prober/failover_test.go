@@ -15,6 +15,7 @@ import (
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/steer"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // sized makes a pool of n endpoints at 192.0.<net>.1 and on.
@@ -331,7 +332,7 @@ func TestTheBrakeIsAsDeclared(t *testing.T) {
 func TestThePlatformsBrakeIsNewsForAll(t *testing.T) {
 	w := newWorld(mustNew(t, Config{ID: "fra", Store: newFakeStore()}).cfg.Logger)
 	tell := func(tenant string, r *spec.Resource, full bool) {
-		_ = w.applyConfig(store.Update{Full: full, Tenants: []store.TenantUpdate{{Tenant: tenant, Head: 1, Put: []store.Version{{Resource: r}}}}})
+		_ = w.applyConfig(state.Update{Full: full, Tenants: []state.TenantUpdate{{Tenant: tenant, Head: 1, Put: []state.Version{{Resource: r}}}}})
 	}
 	tell("shop", poolRes("eu", "m", s1), true)
 	l := w.listen(true)
@@ -377,7 +378,7 @@ func TestPulses(t *testing.T) {
 		if count() == before || l.judging() != "fra" {
 			t.Errorf("after failures: %d pulses, %q judges", count()-before, l.judging())
 		}
-		l.setStatus(store.Refused)
+		l.setStatus(state.Refused)
 		time.Sleep(beat)
 		before = count()
 		time.Sleep(time.Minute)

@@ -15,6 +15,7 @@ import (
 	"github.com/gti/gtm/pkg/probe"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // *store.Client is what a Prober is for.
@@ -23,19 +24,19 @@ var _ Store = (*store.Client)(nil)
 // fakeStore is a store in memory, for several probers at once. Everything that it hands out comes at once and in order.
 type fakeStore struct {
 	mu       sync.Mutex
-	head     store.Generation
-	declared map[spec.Key]store.Version
-	broken   []store.BrokenResource
+	head     state.Generation
+	declared map[spec.Key]state.Version
+	broken   []state.BrokenResource
 	verdicts map[health.PoolID]health.Verdict
 	obs      map[store.ObservationKey]health.Observation
 	alive    map[string]bool
-	status   func(store.FollowStatus) // of the last follower
+	status   func(state.FollowStatus) // of the last follower
 	releases []store.Release
 	taken    []store.Release
 	slow     bool // that a release is taken is not heard
-	pulses   []store.Pulse
-	hear     map[int]func(store.Pulse) // by follower
-	config   map[chan store.Update]bool
+	pulses   []state.Pulse
+	hear     map[int]func(state.Pulse) // by follower
+	config   map[chan state.Update]bool
 	sights   map[chan store.ObservationUpdate]bool
 	leader   string
 	vacant   chan struct{} // holds a token while nobody leads
@@ -52,9 +53,9 @@ var errFake = errors.New("the store is away")
 
 func newFakeStore() *fakeStore {
 	f := &fakeStore{
-		declared: map[spec.Key]store.Version{}, verdicts: map[health.PoolID]health.Verdict{},
+		declared: map[spec.Key]state.Version{}, verdicts: map[health.PoolID]health.Verdict{},
 		obs: map[store.ObservationKey]health.Observation{}, alive: map[string]bool{},
-		config: map[chan store.Update]bool{}, sights: map[chan store.ObservationUpdate]bool{},
+		config: map[chan state.Update]bool{}, sights: map[chan store.ObservationUpdate]bool{},
 		vacant: make(chan struct{}, 1), bytes: map[string]int{},
 	}
 	f.vacant <- struct{}{}
@@ -66,12 +67,12 @@ func (f *fakeStore) declare(resources ...*spec.Resource) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.head++
-	u := store.TenantUpdate{Tenant: "shop", Head: f.head}
+	u := state.TenantUpdate{Tenant: "shop", Head: f.head}
 	for _, r := range resources {
-		f.declared[r.Key] = store.Version{Resource: r, Generation: f.head}
+		f.declared[r.Key] = state.Version{Resource: r, Generation: f.head}
 		u.Put = append(u.Put, f.declared[r.Key])
 	}
-	f.tellConfig(store.Update{Tenants: []store.TenantUpdate{u}})
+	f.tellConfig(state.Update{Tenants: []state.TenantUpdate{u}})
 }
 
 func (f *fakeStore) remove(keys ...spec.Key) {
@@ -81,7 +82,7 @@ func (f *fakeStore) remove(keys ...spec.Key) {
 	for _, k := range keys {
 		delete(f.declared, k)
 	}
-	f.tellConfig(store.Update{Tenants: []store.TenantUpdate{{Tenant: "shop", Head: f.head, Deleted: keys}}})
+	f.tellConfig(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: f.head, Deleted: keys}}})
 }
 
 // spoil makes a resource one that new followers cannot decode.
@@ -89,15 +90,15 @@ func (f *fakeStore) spoil(key spec.Key) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.declared, key)
-	b := store.BrokenResource{Key: key, Err: errFake}
+	b := state.BrokenResource{Key: key, Err: errFake}
 	f.broken = append(f.broken, b)
-	f.tellConfig(store.Update{Tenants: []store.TenantUpdate{{Tenant: "shop", Head: f.head, Broken: f.broken}}})
+	f.tellConfig(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: f.head, Broken: f.broken}}})
 }
 
-func (f *fakeStore) setStatus(state string) {
+func (f *fakeStore) setStatus(now string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.status(store.FollowStatus{State: state})
+	f.status(state.FollowStatus{State: now})
 }
 
 // again tells the followers of observations everything anew, as after a loss of contact.
@@ -107,7 +108,7 @@ func (f *fakeStore) again() {
 	f.tellSights(store.ObservationUpdate{Full: true, AliveChanged: true, Put: slices.Collect(maps.Values(f.obs))})
 }
 
-func (f *fakeStore) tellConfig(u store.Update) {
+func (f *fakeStore) tellConfig(u state.Update) {
 	for c := range f.config {
 		c <- u
 	}
@@ -122,16 +123,16 @@ func (f *fakeStore) tellSights(u store.ObservationUpdate) {
 
 func (f *fakeStore) Follow(ctx context.Context, cfg store.FollowConfig) error {
 	f.mu.Lock()
-	news := make(chan store.Update, 10_000)
+	news := make(chan state.Update, 10_000)
 	f.config[news] = true
 	defer func() { f.mu.Lock(); delete(f.config, news); f.mu.Unlock() }()
-	full := store.Update{Full: true, Verdicts: slices.Collect(maps.Values(f.verdicts))}
+	full := state.Update{Full: true, Values: state.Verdicts.Put(slices.Collect(maps.Values(f.verdicts))...)}
 	if f.head > 0 {
-		full.Tenants = []store.TenantUpdate{{Tenant: "shop", Head: f.head, Put: slices.Collect(maps.Values(f.declared)), Broken: f.broken}}
+		full.Tenants = []state.TenantUpdate{{Tenant: "shop", Head: f.head, Put: slices.Collect(maps.Values(f.declared)), Broken: f.broken}}
 	}
 	f.status = cfg.OnStatus
 	if f.hear == nil {
-		f.hear = map[int]func(store.Pulse){}
+		f.hear = map[int]func(state.Pulse){}
 	}
 	me := len(f.hear)
 	f.hear[me] = cfg.OnPulse
@@ -139,7 +140,7 @@ func (f *fakeStore) Follow(ctx context.Context, cfg store.FollowConfig) error {
 		cfg.OnPulse(f.pulses[n-1])
 	}
 	f.mu.Unlock()
-	cfg.OnStatus(store.FollowStatus{State: store.Current})
+	cfg.OnStatus(state.FollowStatus{State: state.Current})
 	return drain(ctx, full, news, cfg.OnUpdate)
 }
 
@@ -301,7 +302,7 @@ func (f *fakeStore) PutVerdicts(_ context.Context, verdicts []health.Verdict) er
 		f.verdicts[v.Pool] = v
 	}
 	f.verdictAt = time.Now()
-	f.tellConfig(store.Update{Verdicts: verdicts})
+	f.tellConfig(state.Update{Values: state.Verdicts.Put(verdicts...)})
 	return nil
 }
 
@@ -309,11 +310,11 @@ func (f *fakeStore) DeleteVerdict(_ context.Context, p health.PoolID) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.verdicts, p)
-	f.tellConfig(store.Update{VerdictsDeleted: []health.PoolID{p}})
+	f.tellConfig(state.Update{Values: state.Verdicts.Delete(p)})
 	return nil
 }
 
-func (f *fakeStore) PutPulse(_ context.Context, p store.Pulse) error {
+func (f *fakeStore) PutPulse(_ context.Context, p state.Pulse) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := fails(&f.failVerdicts); err != nil {

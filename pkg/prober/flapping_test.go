@@ -9,13 +9,14 @@ import (
 	"testing"
 	"time"
 
-	"go.etcd.io/etcd/client/v3"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/gtmtest/etcds"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/probe"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // crowd is a pool of so many endpoints, each with an address of its own.
@@ -52,8 +53,8 @@ func BenchmarkFlappingPool(b *testing.B) {
 		b.Fatal(err)
 	}
 	go p.Run(ctx)
-	seen := store.NewMirror()
-	go c.Follow(ctx, store.FollowConfig{OnUpdate: func(u store.Update) error { seen.Apply(u); return nil }})
+	seen := state.NewMirror()
+	go c.Follow(ctx, store.FollowConfig{OnUpdate: func(u state.Update) error { seen.Apply(u); return nil }})
 	for { // everything is up before it is measured
 		changed := seen.Changed()
 		if v, ok := seen.Verdict(health.PoolID{Tenant: "shop", Pool: "eu"}); ok && v.Endpoints["endpoint-4095"].State == health.Up {

@@ -13,6 +13,8 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/pieces"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // judge is the half of a prober that decides, while it is elected.
@@ -89,7 +91,7 @@ func (j *judge) lead(ctx context.Context) error {
 	j.metrics.leading.Set(1)
 	for id, v := range j.world.mirror.Verdicts() {
 		t.hold(id, v)
-		if len(v.Endpoints) > store.WholeMost {
+		if len(v.Endpoints) > pieces.WholeMost {
 			t.pieces[id] = true // maybe: the next sweep writes a whole
 		}
 	}
@@ -144,7 +146,7 @@ func (t *term) pulse(ctx context.Context) error {
 		return nil
 	}
 	alive, silent := t.world.vantages()
-	err := t.cfg.Store.PutPulse(ctx, store.Pulse{Judge: t.cfg.ID, Time: t.cfg.now(), Nonce: rand.Text(), Alive: alive, Silent: silent,
+	err := t.cfg.Store.PutPulse(ctx, state.Pulse{Judge: t.cfg.ID, Time: t.cfg.now(), Nonce: rand.Text(), Alive: alive, Silent: silent,
 		Troubles: t.troubles()})
 	if t.beat.Reset(beat); err != nil {
 		t.beat.Reset(beat / 5) // edges wait for it

@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // What the platform lends to a tenant opens that tenant's checks and no other's, and counts as soon as it is declared.
@@ -18,15 +18,15 @@ func TestNetworksAreLentToOneTenant(t *testing.T) {
 	cfg.setDefaults()
 	w := newWorld(slog.New(slog.DiscardHandler))
 	a := newAgent(cfg, w, newMetrics(prometheus.NewRegistry()))
-	head := store.Generation(0)
+	head := state.Generation(0)
 	put := func(tenant string, resources ...*spec.Resource) {
 		t.Helper()
 		head++
-		u := store.TenantUpdate{Tenant: tenant, Head: head}
+		u := state.TenantUpdate{Tenant: tenant, Head: head}
 		for _, r := range resources {
-			u.Put = append(u.Put, store.Version{Resource: r, Generation: head})
+			u.Put = append(u.Put, state.Version{Resource: r, Generation: head})
 		}
-		if err := w.applyConfig(store.Update{Tenants: []store.TenantUpdate{u}}); err != nil {
+		if err := w.applyConfig(state.Update{Tenants: []state.TenantUpdate{u}}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/probe"
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // plan is what one tenant wants checked and judged. Immutable.
@@ -58,7 +58,7 @@ type hand struct {
 }
 
 // makePlan reads a tenant's resources. broken are those that stand in the store and cannot be decoded.
-func makePlan(resources store.Resources, broken map[spec.Key]bool) *plan {
+func makePlan(resources state.Resources, broken map[spec.Key]bool) *plan {
 	p := &plan{pools: map[health.PoolID]*poolPlan{}, held: map[health.PoolID]bool{}, hands: map[health.PoolID][]hand{},
 		rows: map[health.PoolID][]health.Row{}, sets: map[health.PoolID]*spec.Pool{}}
 	for key := range broken {
@@ -86,7 +86,7 @@ func makePlan(resources store.Resources, broken map[spec.Key]bool) *plan {
 	return p
 }
 
-func (p *plan) addPool(key spec.Key, pool *spec.Pool, resources store.Resources) {
+func (p *plan) addPool(key spec.Key, pool *spec.Pool, resources state.Resources) {
 	if pool.Monitor == "" {
 		return // without a monitor there is no verdict: its endpoints are unknown, and answer
 	}

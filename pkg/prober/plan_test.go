@@ -7,15 +7,15 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 func planOf(resources ...*spec.Resource) *plan {
-	var all []store.Version
+	var all []state.Version
 	for _, r := range resources {
-		all = append(all, store.Version{Resource: r})
+		all = append(all, state.Version{Resource: r})
 	}
-	return makePlan(store.NewResources(all...), nil)
+	return makePlan(state.NewResources(all...), nil)
 }
 
 // What operators and weights say of endpoints: an override of the state until it expires, and weights of 0.

@@ -18,6 +18,7 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/probe"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // Store is what a prober needs of a *store.Client.
@@ -30,7 +31,7 @@ type Store interface {
 	Campaign(ctx context.Context, id string, lead func(context.Context) error) error
 	WriteVerdicts(context.Context, []store.VerdictWrite) (map[health.PoolID]store.Written, error)
 	DeleteVerdict(context.Context, health.PoolID) error
-	PutPulse(context.Context, store.Pulse) error
+	PutPulse(context.Context, state.Pulse) error
 	TakeRelease(context.Context, store.Release) error
 }
 

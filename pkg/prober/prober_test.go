@@ -11,6 +11,7 @@ import (
 	"github.com/gti/gtm/pkg/probe"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 const s1, s2, s3, s4, s5, s6 = "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5", "192.0.2.6"
@@ -297,11 +298,11 @@ func TestRefusedStore(t *testing.T) {
 		l.declare(monitorRes("m", spec.Monitor{}), poolRes("eu", "m", s1))
 		l.start("fra")
 		time.Sleep(settle)
-		l.setStatus(store.Refused)
+		l.setStatus(state.Refused)
 		l.set(probe.Failed, s1)
 		time.Sleep(time.Hour)
 		l.want("refused", "eu", "a:up")
-		l.setStatus(store.Current)
+		l.setStatus(state.Current)
 		time.Sleep(time.Second)
 		l.want("accepted", "eu", "a:down")
 	})
@@ -330,11 +331,11 @@ func TestReadiness(t *testing.T) {
 		l.setAlive("fra", false)
 		want("its lease ran out", "vantage fra does not count yet")
 		l.setAlive("fra", true)
-		l.setStatus(store.Stale)
+		l.setStatus(state.Stale)
 		want("out of contact", "the store is stale")
-		l.setStatus(store.Refused)
+		l.setStatus(state.Refused)
 		want("refused", "the store is refused")
-		l.setStatus(store.Current)
+		l.setStatus(state.Current)
 		want("again", "")
 	})
 }
@@ -437,15 +438,17 @@ func TestVerdictsThatTheStoreLostAreWrittenAtOnce(t *testing.T) {
 			l.verdicts[right.Pool] = old
 			gone := health.PoolID{Tenant: "shop", Pool: "us"}
 			delete(l.verdicts, gone)
-			u := store.Update{Full: full, Verdicts: []health.Verdict{old}}
+			verdicts := state.Changes[health.PoolID, health.Verdict]{Put: []health.Verdict{old}}
+			u := state.Update{Full: full}
 			if full {
-				u.Tenants = []store.TenantUpdate{{Tenant: "shop", Head: l.head}}
+				u.Tenants = []state.TenantUpdate{{Tenant: "shop", Head: l.head}}
 				for _, v := range l.declared {
 					u.Tenants[0].Put = append(u.Tenants[0].Put, v)
 				}
 			} else {
-				u.VerdictsDeleted = []health.PoolID{gone}
+				verdicts.Deleted = []health.PoolID{gone}
 			}
+			state.Verdicts.Set(&u, verdicts)
 			l.tellConfig(u)
 		}
 		for _, full := range []bool{false, true} {

@@ -18,6 +18,7 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // TestMain lets this program be the etcd of its own tests.
@@ -55,14 +56,14 @@ func (s *site) endpoint(name string) spec.Endpoint {
 }
 
 // verdicts follows what edges would see.
-func verdicts(t *testing.T, c *store.Client) *store.Mirror {
-	m := store.NewMirror()
-	go c.Follow(t.Context(), store.FollowConfig{OnUpdate: func(u store.Update) error { m.Apply(u); return nil }})
+func verdicts(t *testing.T, c *store.Client) *state.Mirror {
+	m := state.NewMirror()
+	go c.Follow(t.Context(), store.FollowConfig{OnUpdate: func(u state.Update) error { m.Apply(u); return nil }})
 	return m
 }
 
 // await waits until a pool's endpoint has the state, and gives the finding.
-func await(t *testing.T, m *store.Mirror, pool, endpoint string, want health.State) health.Finding {
+func await(t *testing.T, m *state.Mirror, pool, endpoint string, want health.State) health.Finding {
 	t.Helper()
 	deadline := time.After(20 * time.Second)
 	for {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/pieces"
 )
 
 // How observations are written: so many at once, and so long after a failure.
@@ -173,7 +174,7 @@ func (w *written) wrote(o health.Observation, got store.Written, now time.Time) 
 	case got.Err != nil:
 		w.last = nil
 		return
-	case len(o.Endpoints) > store.WholeMost:
+	case len(o.Endpoints) > pieces.WholeMost:
 		w.last = &o
 	default:
 		w.last = nil
@@ -195,7 +196,7 @@ func (w *watched) cost() int {
 	case w.bytes == 0 || w.last == nil || w.wholeDue(time.Now()):
 		return perEndpoint * len(w.endpoints)
 	case !w.pieces:
-		return perEndpoint * len(w.endpoints) / store.WholeMost
+		return perEndpoint * len(w.endpoints) / pieces.WholeMost
 	}
 	return w.bytes
 }

@@ -12,13 +12,14 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // world is what a prober has heard from the store: plans, verdicts, observations, and who is alive. Two hear it with it: the
 // agent, which checks, and the judge. It is safe for concurrent use.
 type world struct {
 	log    *slog.Logger
-	mirror *store.Mirror
+	mirror *state.Mirror
 	// complete is closed once configuration and observations were heard of in full.
 	complete chan struct{}
 	// reread has a token when observations came anew in full: the store may have lost some.
@@ -28,13 +29,13 @@ type world struct {
 	graceUntil   time.Time // until then vantages correct the observations that came anew
 	heardConfig  bool
 	heardSights  bool
-	status       store.FollowStatus // Refused: the store went back, and nobody has accepted it
+	status       state.FollowStatus // Refused: the store went back, and nobody has accepted it
 	broken       map[string]map[spec.Key]bool
 	plans        map[string]*plan
 	observations map[string]map[health.PoolID]sightings // by tenant
 	alive        map[string]bool
 	releases     map[string][]store.Release // by tenant: those that wait
-	pulse        store.Pulse                // the last one
+	pulse        state.Pulse                // the last one
 	listeners    map[*listener]bool
 }
 
@@ -43,8 +44,8 @@ type sightings map[string]health.Observation
 
 func newWorld(log *slog.Logger) *world {
 	return &world{
-		log: log, mirror: store.NewMirror(), complete: make(chan struct{}), reread: make(chan struct{}, 1),
-		status: store.FollowStatus{State: store.Connecting},
+		log: log, mirror: state.NewMirror(), complete: make(chan struct{}), reread: make(chan struct{}, 1),
+		status: state.FollowStatus{State: state.Connecting},
 		broken: map[string]map[spec.Key]bool{}, plans: map[string]*plan{},
 		observations: map[string]map[health.PoolID]sightings{}, alive: map[string]bool{},
 		releases: map[string][]store.Release{}, listeners: map[*listener]bool{},
@@ -156,7 +157,7 @@ func (w *world) announce(tenants []string, sights bool) {
 }
 
 // applyConfig takes an update of the configuration and of verdicts.
-func (w *world) applyConfig(u store.Update) error {
+func (w *world) applyConfig(u state.Update) error {
 	w.mirror.Apply(u)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -188,15 +189,16 @@ func (w *world) applyConfig(u store.Update) error {
 }
 
 // noteVerdicts tells the judge what verdicts the store has now: they may not be those that it wrote.
-func (w *world) noteVerdicts(u store.Update) {
+func (w *world) noteVerdicts(u state.Update) {
+	verdicts := state.Verdicts.In(u)
 	for l := range w.listeners {
 		if !l.sights {
 			continue
 		}
-		for i := range u.Verdicts {
-			l.verdicts[u.Verdicts[i].Pool] = true
+		for i := range verdicts.Put {
+			l.verdicts[verdicts.Put[i].Pool] = true
 		}
-		for _, id := range u.VerdictsDeleted {
+		for _, id := range verdicts.Deleted {
 			l.verdicts[id] = true
 		}
 		l.anew = l.anew || u.Full
@@ -205,14 +207,14 @@ func (w *world) noteVerdicts(u store.Update) {
 }
 
 // applyPulse takes a sign of life of a judge.
-func (w *world) applyPulse(p store.Pulse) {
+func (w *world) applyPulse(p state.Pulse) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.pulse = p
 }
 
 // lastPulse gives the last sign of life of any judge.
-func (w *world) lastPulse() store.Pulse {
+func (w *world) lastPulse() state.Pulse {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.pulse
@@ -247,7 +249,7 @@ func (w *world) vantages() (alive, silent []string) {
 }
 
 // noteBroken keeps track of the resources that stand in the store and cannot be decoded.
-func (w *world) noteBroken(t store.TenantUpdate) {
+func (w *world) noteBroken(t state.TenantUpdate) {
 	set := w.broken[t.Tenant]
 	if set == nil {
 		set = map[spec.Key]bool{}
@@ -265,12 +267,12 @@ func (w *world) noteBroken(t store.TenantUpdate) {
 }
 
 // applyStatus notes whether the store is one to believe.
-func (w *world) applyStatus(s store.FollowStatus) {
+func (w *world) applyStatus(s state.FollowStatus) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	was := w.status.State
 	w.status = s
-	if was == store.Refused && s.State != store.Refused {
+	if was == state.Refused && s.State != state.Refused {
 		w.announce(w.everyone(), false)
 	}
 }
@@ -394,7 +396,7 @@ func (w *world) evidence(id health.PoolID) (seen map[string]health.Observation, 
 func (w *world) isRefused() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.status.State == store.Refused
+	return w.status.State == state.Refused
 }
 
 // ready tells why the word of a vantage does not count; nil: it does.
@@ -408,7 +410,7 @@ func (w *world) ready(vantage string) error {
 	switch {
 	case !w.heardConfig || !w.heardSights:
 		return fmt.Errorf("no configuration yet: the store is %s%s", w.status.State, why)
-	case w.status.State != store.Current:
+	case w.status.State != state.Current:
 		return fmt.Errorf("the store is %s%s", w.status.State, why)
 	case !w.alive[vantage]:
 		return fmt.Errorf("vantage %s does not count yet: it holds no lease in the store; it takes one after its first look at all "+

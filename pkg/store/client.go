@@ -16,6 +16,8 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+
+	"github.com/gti/gtm/pkg/store/server"
 )
 
 // DefaultPrefix is where gtm's keys stand.
@@ -66,12 +68,6 @@ var defaultPatience = patience{
 const (
 	MaxChangeOps   = 8000
 	MaxChangeBytes = 24 << 20
-)
-
-// What the embedded etcd is told, with room for what surrounds the values.
-const (
-	serverMaxTxnOps  = 8192
-	serverMaxRequest = 32 << 20
 )
 
 // Client reads, follows and changes the store. It is safe for concurrent use.
@@ -150,7 +146,7 @@ func (c *Client) connect(more ...grpc.DialOption) (*clientv3.Client, error) {
 		DialTimeout:          c.wait.call,
 		DialKeepAliveTime:    10 * time.Second, // the least that grpc allows; following asks for progress more often
 		DialKeepAliveTimeout: 3 * time.Second,
-		MaxCallSendMsgSize:   serverMaxRequest,
+		MaxCallSendMsgSize:   server.MaxRequestBytes,
 		MaxCallRecvMsgSize:   1 << 30,
 		Logger:               zap.NewNop(),
 		MaxUnaryRetries:      1, // Client.unary knows what may be repeated
@@ -199,4 +195,25 @@ func checkEndpoints(endpoints []string, withTLS bool) (string, error) {
 		return "", fmt.Errorf("TLS files are given for etcd, but the endpoint %q is not encrypted; use https://", endpoints[0])
 	}
 	return scheme, nil
+}
+
+// LastContact tells when a followed etcd was last heard of; zero: never.
+func (c *Client) LastContact() time.Time { return c.metrics.lastContact() }
+
+// fence is the election key of the leader: verdicts are written only while it stands.
+type fence struct {
+	key string
+	rev int64 // its creation
+}
+
+// sleep waits, and tells whether it was not interrupted.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }

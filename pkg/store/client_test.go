@@ -12,6 +12,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/gti/gtm/pkg/store/snapshot"
+	"github.com/gti/gtm/pkg/store/state"
+	"github.com/gti/gtm/pkg/store/storetest"
 )
 
 func TestOpenRefusesBadEndpoints(t *testing.T) {
@@ -29,12 +33,12 @@ func TestOpenRefusesBadEndpoints(t *testing.T) {
 		{[]string{"http://etcd1:2379", "https://etcd2:2379"}, nil, "mix http and https"},
 		{[]string{"http://etcd1:2379"}, &tls.Config{}, "use https://"},
 	} {
-		_, err := Open(testContext(t), Config{Endpoints: row.endpoints, TLS: row.tls})
+		_, err := Open(storetest.Context(t), Config{Endpoints: row.endpoints, TLS: row.tls})
 		if err == nil || !strings.Contains(err.Error(), row.want) {
 			t.Errorf("%v: %v, want %q", row.endpoints, err, row.want)
 		}
 	}
-	if _, err := Open(testContext(t), Config{Endpoints: []string{"http://a:1"}, Prefix: "/gtm"}); err == nil {
+	if _, err := Open(storetest.Context(t), Config{Endpoints: []string{"http://a:1"}, Prefix: "/gtm"}); err == nil {
 		t.Error("a prefix without a slash was taken")
 	}
 }
@@ -67,12 +71,12 @@ func TestErrorsSayWhereAndWhatNext(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			c := openTest(t, Config{Endpoints: []string{row.endpoint}})
-			c.wait.attempt, c.wait.call, c.wait.commit = within/2, within/2, within/2 // handshakes take long on a busy machine
+			c.wait.attempt, c.wait.call, c.wait.commit = storetest.Within/2, storetest.Within/2, storetest.Within/2 // handshakes take long on a busy machine
 			if row.name == "silence" {
 				c.wait.attempt, c.wait.call, c.wait.commit = 500*time.Millisecond, 500*time.Millisecond, time.Second
 			}
-			pinged := c.Ping(testContext(t))
-			_, committed := c.Commit(testContext(t), Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
+			pinged := c.Ping(storetest.Context(t))
+			_, committed := c.Commit(storetest.Context(t), Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})
 			for _, err := range []error{pinged, committed} {
 				if err == nil {
 					t.Fatal("no error")
@@ -102,19 +106,19 @@ func TestTLS(t *testing.T) {
 	roots.AddCert(ca.Certificate())
 	c := openTest(t, Config{Endpoints: []string{"https://" + p.addr + "/"}, TLS: &tls.Config{RootCAs: roots}, Prefix: freshPrefix()})
 	f := follow(t, c, nil)
-	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
+	mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})
 	f.untilHead("shop", 1)
 }
 
 func TestFollowingWaitsForAnEtcdThatComesLater(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	c := openTest(t, Config{Endpoints: []string{"unix://" + dir + "/" + socketName}})
+	c := openTest(t, Config{Endpoints: []string{"unix://" + dir + "/etcd.sock"}})
 	f := follow(t, c, nil)
 	f.until("a reason", func() bool { return len(f.status) > 1 && f.status[1].Err != "" })
 	startTestChild(t, dir)
-	f.untilState(Current)
-	f.until("connecting all the while", func() bool { return f.status[0].State == Connecting && f.status[1].State == Connecting })
+	f.untilState(state.Current)
+	f.until("connecting all the while", func() bool { return f.status[0].State == state.Connecting && f.status[1].State == state.Connecting })
 }
 
 // TestNamesOfMembersAreCheckedOneByOne: each member is to prove its own name, not that of the first that was asked.
@@ -130,7 +134,7 @@ func TestNamesOfMembersAreCheckedOneByOne(t *testing.T) {
 				return nil, errors.New("seen")
 			}}).Handshake()
 		}()
-		if _, err := d.encrypt(testContext(t), here, addr); err == nil {
+		if _, err := d.encrypt(storetest.Context(t), here, addr); err == nil {
 			t.Fatal("a handshake without a certificate")
 		}
 		if got := <-asked; got+":2379" != addr {
@@ -153,13 +157,13 @@ func TestContactIsNeverUntilHeard(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	c := openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: freshPrefix(), Registerer: reg})
-	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
+	mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	if problems, err := testutil.GatherAndLint(reg); err != nil || len(problems) > 0 {
 		t.Errorf("%v, %v", problems, err)
 	}
-	if got := testutil.ToFloat64(c.metrics.followState.WithLabelValues(Current)); got != 1 {
+	if got := testutil.ToFloat64(c.metrics.followState.WithLabelValues(state.Current)); got != 1 {
 		t.Errorf("state current is %v", got)
 	}
 	if got := testutil.CollectAndCount(c.metrics.commits); got != 1 {
@@ -168,7 +172,7 @@ func TestMetrics(t *testing.T) {
 	if got := testutil.ToFloat64(c.metrics.cursor); got < 1 {
 		t.Errorf("cursor %v", got)
 	}
-	s, _, err := OpenSnapshot(t.TempDir(), nil)
+	s, _, err := snapshot.Open(t.TempDir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,40 +15,41 @@ import (
 	"go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // Commit makes a change the tenant's next generation, whole or not at all. *ConflictError: a head has
 // moved; *TooLargeError: split it; *UnknownError: it may have been made. With any other error, nothing was
 // written but zone content that nothing refers to.
-func (c *Client) Commit(ctx context.Context, ch Change) (Record, error) {
+func (c *Client) Commit(ctx context.Context, ch Change) (state.Record, error) {
 	start := time.Now()
 	rec, err := c.commit(ctx, ch)
 	c.metrics.commit(start, err)
 	return rec, err
 }
 
-func (c *Client) commit(ctx context.Context, ch Change) (Record, error) {
+func (c *Client) commit(ctx context.Context, ch Change) (state.Record, error) {
 	// A short question first: with etcd away, this fails soon, and it is certain that nothing was written.
 	base, err := c.ground(ctx, ch)
 	if err != nil {
-		return Record{}, err
+		return state.Record{}, err
 	}
 	t, err := c.draft(ch, base)
 	if err != nil {
-		return Record{}, err
+		return state.Record{}, err
 	}
 	if t.bytes > MaxChangeBytes || len(t.ops) > MaxChangeOps {
-		return Record{}, &TooLargeError{Ops: len(t.ops), MaxOps: MaxChangeOps, Bytes: t.bytes, MaxBytes: MaxChangeBytes}
+		return state.Record{}, &TooLargeError{Ops: len(t.ops), MaxOps: MaxChangeOps, Bytes: t.bytes, MaxBytes: MaxChangeBytes}
 	}
 	if err := c.addTexts(ctx, t); err != nil {
-		return Record{}, err
+		return state.Record{}, err
 	}
 	return c.make(ctx, ch, t)
 }
 
 // make makes the transaction, on one member or another. That it was made by an attempt whose answer was lost, its record tells;
 // and it is never made twice, since it compares the heads.
-func (c *Client) make(ctx context.Context, ch Change, t *draft) (Record, error) {
+func (c *Client) make(ctx context.Context, ch Change, t *draft) (state.Record, error) {
 	open := false // an attempt's answer was lost: it may have been made, or may yet be
 	for {
 		resp, err := c.transact(ctx, t, &open)
@@ -74,29 +75,29 @@ func (c *Client) transact(ctx context.Context, t *draft, open *bool) (resp *clie
 }
 
 // outcome tells what became of a change.
-func (c *Client) outcome(ctx context.Context, ch Change, t *draft, resp *clientv3.TxnResponse, open bool, err error) (Record, error) {
+func (c *Client) outcome(ctx context.Context, ch Change, t *draft, resp *clientv3.TxnResponse, open bool, err error) (state.Record, error) {
 	switch {
 	case err == nil && resp.Succeeded:
 		return t.record, nil
 	case err == nil && !open:
-		return Record{}, c.conflict(ctx, ch, resp)
+		return state.Record{}, c.conflict(ctx, ch, resp)
 	case sizeRefused(err):
-		return Record{}, &TooLargeError{Ops: len(t.ops), Bytes: t.bytes}
+		return state.Record{}, &TooLargeError{Ops: len(t.ops), Bytes: t.bytes}
 	case refused(err) && !open:
-		return Record{}, c.explain(t.what()+" (nothing was written)", err)
+		return state.Record{}, c.explain(t.what()+" (nothing was written)", err)
 	}
 	made, settled, looked := c.settle(ctx, t)
 	switch {
 	case made:
 		return t.record, nil
 	case settled != nil:
-		return Record{}, settled
+		return state.Record{}, settled
 	case err == nil && looked == nil: // the heads moved, by others: no attempt can succeed any more
-		return Record{}, c.conflict(ctx, ch, resp)
+		return state.Record{}, c.conflict(ctx, ch, resp)
 	case looked == nil && !open:
-		return Record{}, c.explain(t.what()+" (nothing was written)", err)
+		return state.Record{}, c.explain(t.what()+" (nothing was written)", err)
 	}
-	return Record{}, &UnknownError{Tenant: ch.Tenant, Generation: t.record.Generation, Err: c.explain(t.what(), cmp.Or(err, looked))}
+	return state.Record{}, &UnknownError{Tenant: ch.Tenant, Generation: t.record.Generation, Err: c.explain(t.what(), cmp.Or(err, looked))}
 }
 
 // attemptFor gives the time of the first attempt to write so many bytes.
@@ -106,7 +107,7 @@ func (c *Client) attemptFor(bytes int) time.Duration {
 
 // draft is a change on its way to a transaction.
 type draft struct {
-	record   Record
+	record   state.Record
 	compares []clientv3.Cmp
 	heads    []clientv3.Op // reads the compared heads, should the comparison fail
 	ops      []clientv3.Op
@@ -124,7 +125,7 @@ func (d *draft) put(key string, value []byte) {
 	d.bytes += len(key) + len(value) + 16
 }
 
-func (d *draft) expect(key string, g Generation) {
+func (d *draft) expect(key string, g state.Generation) {
 	cmp := clientv3.Compare(clientv3.Value(key), "=", headText(g))
 	if g == 0 {
 		cmp = clientv3.Compare(clientv3.CreateRevision(key), "=", 0)
@@ -144,7 +145,7 @@ func (c *Client) draft(ch Change, base identity) (*draft, error) {
 	}
 	gen := ch.Base + 1
 	t := &draft{passed: map[string]int64{}}
-	t.record = Record{Tenant: ch.Tenant, Generation: gen, Time: ch.Time.UTC(), Author: ch.Author, Message: ch.Message}
+	t.record = state.Record{Tenant: ch.Tenant, Generation: gen, Time: ch.Time.UTC(), Author: ch.Author, Message: ch.Message}
 	t.expect(c.keys.head(ch.Tenant), ch.Base)
 	for _, name := range readsOf(ch) {
 		t.expect(c.keys.head(name), ch.Reads[name])
@@ -181,8 +182,8 @@ func (c *Client) draft(ch Change, base identity) (*draft, error) {
 		}
 		t.record.Deleted = append(t.record.Deleted, key)
 	}
-	sortKeys(t.record.Put)
-	sortKeys(t.record.Deleted)
+	state.SortKeys(t.record.Put)
+	state.SortKeys(t.record.Deleted)
 	fmt.Fprintf(sum, "%q %q %s", t.record.Author, t.record.Message, t.record.Time.Format(time.RFC3339Nano))
 	t.record.ID = hex.EncodeToString(sum.Sum(nil))
 	return t, c.seal(t)
@@ -190,7 +191,7 @@ func (c *Client) draft(ch Change, base identity) (*draft, error) {
 
 // seal adds the record and the head.
 func (c *Client) seal(t *draft) error {
-	value, err := marshalPlain(storedRecord{Record: t.record, Digest: t.record.ID})
+	value, err := state.MarshalPlain(storedRecord{Record: t.record, Digest: t.record.ID})
 	if err != nil {
 		return err
 	}
@@ -323,7 +324,7 @@ func (c *Client) conflict(ctx context.Context, ch Change, resp *clientv3.TxnResp
 		if i > 0 {
 			want = ch.Reads[name]
 		}
-		var have Generation
+		var have state.Generation
 		if kvs := resp.Responses[i].GetResponseRange().Kvs; len(kvs) > 0 {
 			g, err := c.reader(c.etcd).head(ctx, name, kvs[0])
 			if err != nil {
@@ -360,7 +361,7 @@ func (c *Client) settle(ctx context.Context, t *draft) (made bool, conflict, err
 	return false, nil, err
 }
 
-func (c *Client) storedRecord(ctx context.Context, tenant string, g Generation) (storedRecord, error) {
+func (c *Client) storedRecord(ctx context.Context, tenant string, g state.Generation) (storedRecord, error) {
 	var s storedRecord
 	kv, err := c.reader(c.etcd).get(ctx, c.keys.record(tenant, g))
 	if err != nil {
@@ -383,23 +384,54 @@ func readsOf(ch Change) []string {
 	return names
 }
 
-// sortKeys sorts by tenant, kind (dependencies first) and name.
-func sortKeys(keys []spec.Key) { slices.SortFunc(keys, compareKeys) }
+// Change is a tenant's next generation.
+type Change struct {
+	Tenant string
+	// Base is the head that the change was planned on; 0: the tenant has none yet.
+	Base state.Generation
+	// Reads are the heads of other tenants that the change relies on; 0: must not exist.
+	Reads map[string]state.Generation
+	// IDs identify Base (under Tenant) and Reads, as far as they are known.
+	IDs map[string]string
+	// Put and Delete must all belong to Tenant, and name a key at most once.
+	Put    []*spec.Resource
+	Delete []spec.Key
 
-func compareKeys(a, b spec.Key) int {
-	if d := strings.Compare(a.Tenant, b.Tenant); d != 0 {
-		return d
-	}
-	if a.Kind != b.Kind {
-		return cmp.Or(kindRank(a.Kind)-kindRank(b.Kind), strings.Compare(string(a.Kind), string(b.Kind)))
-	}
-	return strings.Compare(a.Name, b.Name)
+	Author, Message string
+	Time            time.Time
 }
 
-// kindRank orders unknown kinds last.
-func kindRank(k spec.Kind) int {
-	if i := slices.Index(spec.Kinds, k); i >= 0 {
-		return i
+// ground looks at what a change stands on, and gives the generation that it follows. Where that, or what the change relies on, is
+// another than was known under its number, the error is a *WentBackError.
+func (c *Client) ground(ctx context.Context, ch Change) (identity, error) {
+	what := "changing " + ch.Tenant + " (nothing was written)"
+	r := c.reader(c.etcd)
+	if _, err := r.get(ctx, c.keys.head(ch.Tenant)); err != nil { // is tried again over an election
+		return identity{}, c.explain(what, err)
 	}
-	return len(spec.Kinds)
+	at := map[string]state.Generation{}
+	for tenant := range ch.IDs {
+		if g := ch.Reads[tenant]; g != 0 {
+			at[tenant] = g
+		}
+	}
+	delete(at, ch.Tenant)
+	if ch.Base != 0 {
+		at[ch.Tenant] = ch.Base
+	}
+	var base identity
+	var back error
+	err := r.records(ctx, at, func(tenant string, kv *mvccKV) {
+		i := identityOf(kv)
+		if err := i.differs(tenant, at[tenant], ch.IDs[tenant]); err != nil && back == nil {
+			back = err
+		}
+		if tenant == ch.Tenant {
+			base = i
+		}
+	})
+	if err != nil {
+		return identity{}, c.explain(what, err)
+	}
+	return base, back
 }

@@ -3,49 +3,48 @@ package store
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gti/gtm/pkg/health"
-	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
+	"github.com/gti/gtm/pkg/store/storetest"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
 // A tenant's damaged head costs nobody anything: its log tells where it was, and its next change mends it.
 func TestDamagedHeadCostsNobodyElse(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
-	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
-	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "b", "EU"))})
-	mustCommit(t, c, Change{Tenant: "other", Put: resources(site("other", "a", "EU"))})
+	c, ctx := testClient(t), storetest.Context(t)
+	mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})
+	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "b", "EU"))})
+	mustCommit(t, c, Change{Tenant: "other", Put: storetest.Resources(storetest.Site("other", "a", "EU"))})
 	has := settled(t, c)
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	put(t, c, c.keys.head("shop"), "4\x001")
-	mustCommit(t, c, Change{Tenant: "other", Base: 1, Put: resources(site("other", "a", "AF"))})
+	mustCommit(t, c, Change{Tenant: "other", Base: 1, Put: storetest.Resources(storetest.Site("other", "a", "AF"))})
 	f.untilRegion("other", "a", "AF")
 
 	late, fresh := followFrom(t, c, has.Position(), has), follow(t, c, nil)
 	for _, f := range []*following{late, fresh} {
-		f.untilState(Current)
+		f.untilState(state.Current)
 		f.sameAsRead(c)
 		if s := f.mirror.Tenant("shop"); s.Head != 2 || s.ID == "" || s.Resources.Len() != 2 {
 			t.Errorf("held: %+v", s)
 		}
 	}
-	if heads, err := c.Heads(ctx); err != nil || !cmp.Equal(heads, map[string]Generation{"shop": 2, "other": 2}) {
+	if heads, err := c.Heads(ctx); err != nil || !cmp.Equal(heads, map[string]state.Generation{"shop": 2, "other": 2}) {
 		t.Errorf("heads %v, %v", heads, err)
 	}
-	mustCommit(t, c, Change{Tenant: "other", Base: 2, Reads: map[string]Generation{"shop": 2}, Put: resources(site("other", "a", "AS"))})
+	mustCommit(t, c, Change{Tenant: "other", Base: 2, Reads: map[string]state.Generation{"shop": 2}, Put: storetest.Resources(storetest.Site("other", "a", "AS"))})
 	var moved *ConflictError
-	_, err := c.Commit(ctx, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "a", "AS"))})
+	_, err := c.Commit(ctx, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "a", "AS"))})
 	if !errors.As(err, &moved) || moved.Have != 2 {
 		t.Errorf("a change on an older generation: %v", err)
 	}
-	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Put: resources(site("shop", "a", "AS"))})
+	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Put: storetest.Resources(storetest.Site("shop", "a", "AS"))})
 	for _, f := range []*following{f, late, fresh} {
 		f.untilRegion("shop", "a", "AS")
 		f.sameAsRead(c)
@@ -55,108 +54,56 @@ func TestDamagedHeadCostsNobodyElse(t *testing.T) {
 	}
 }
 
-// TestDamageAtTheFirstByteHasAPlace, and a file that cannot be opened has none.
-func TestDamageAtTheFirstByteHasAPlace(t *testing.T) {
-	for offset, want := range map[int64]string{0: "f is damaged at byte 0: r; s", 7: "f is damaged at byte 7: r; s", -1: "f cannot be read: r; s"} {
-		if got := (&CorruptError{File: "f", Offset: offset, Reason: "r", Serves: "s"}).Error(); got != want {
-			t.Errorf("%d: %q, want %q", offset, got, want)
-		}
-	}
-}
-
-// TestVersionsThatAreCutSayWhatIsMissing: their bytes are intact by their checksum, but another program may have written them.
-func TestVersionsThatAreCutSayWhatIsMissing(t *testing.T) {
-	for _, tc := range []struct {
-		kind    byte
-		payload string
-		want    string
-	}{
-		{frameDigested, "1234567", "a version has no digest"},
-		{frameDigested, "12345678", "a version has no generation"},
-		{frameVersion, "", "a version has no generation"},
-		{frameVersion, "\x80", "a version has no generation"},
-		{frameVersion, strings.Repeat("\xff", 11), "a version has no generation"},
-		{frameVersion, "\x01", "a length in a record points past its end"},
-		{frameVersion, "\x01\x09{}", "a length in a record points past its end"},
-	} {
-		it := item{kind: tc.kind}
-		if err := it.decode([]byte(tc.payload), &spec.Reader{}); err == nil || err.Error() != tc.want {
-			t.Errorf("%q: got %v, want %s", tc.payload, err, tc.want)
-		}
-	}
-}
-
-// TestBrokenResourcesEndWithWhatReplacesOrDeletesThem: those were told as broken for ever.
-func TestBrokenResourcesEndWithWhatReplacesOrDeletesThem(t *testing.T) {
-	a, b, c := site("shop", "a", "EU"), site("shop", "b", "EU"), site("shop", "c", "EU")
-	was := map[spec.Key]BrokenResource{a.Key: {Key: a.Key}, b.Key: {Key: b.Key}}
-	for _, tc := range []struct {
-		what string
-		tu   TenantUpdate
-		want []spec.Key
-	}{
-		{"nothing", TenantUpdate{}, []spec.Key{a.Key, b.Key}},
-		{"replaced", TenantUpdate{Put: []Version{{Resource: a}}}, []spec.Key{b.Key}},
-		{"deleted", TenantUpdate{Deleted: []spec.Key{b.Key}}, []spec.Key{a.Key}},
-		{"another one", TenantUpdate{Broken: []BrokenResource{{Key: c.Key}}}, []spec.Key{a.Key, b.Key, c.Key}},
-	} {
-		now := brokenAfter(was, tc.tu)
-		if got := slices.SortedFunc(maps.Keys(now), spec.Key.Compare); !slices.Equal(got, tc.want) || len(was) != 2 {
-			t.Errorf("%s: %v, want %v", tc.what, got, tc.want)
-		}
-	}
-}
-
 // Also where the log is gone, the versions tell where a damaged head was.
 func TestDamagedHeadWithoutALog(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
-	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
-	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "b", "EU"))})
+	c, ctx := testClient(t), storetest.Context(t)
+	mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})
+	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "b", "EU"))})
 	has := settled(t, c)
 	put(t, c, c.keys.head("shop"), "-")
-	for g := range Generation(2) {
+	for g := range state.Generation(2) {
 		if _, err := c.etcd.Delete(ctx, c.keys.record("shop", g+1)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	f := followFrom(t, c, has.Position(), has)
-	f.untilState(Current)
-	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Put: resources(site("shop", "a", "AS"))})
+	f.untilState(state.Current)
+	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Put: storetest.Resources(storetest.Site("shop", "a", "AS"))})
 	f.untilRegion("shop", "a", "AS")
 	f.sameAsRead(c)
 }
 
 func TestDamagedRecordIsToldInItsPlace(t *testing.T) {
 	c := testClient(t)
-	for g := range Generation(3) {
-		mustCommit(t, c, Change{Tenant: "shop", Base: g, Put: resources(site("shop", "a", "EU")), Message: "fine"})
+	for g := range state.Generation(3) {
+		mustCommit(t, c, Change{Tenant: "shop", Base: g, Put: storetest.Resources(storetest.Site("shop", "a", "EU")), Message: "fine"})
 	}
 	has := settled(t, c)
 	put(t, c, c.keys.record("shop", 3), "{dam")
-	history, err := c.History(testContext(t), "shop", 2)
+	history, err := c.History(storetest.Context(t), "shop", 2)
 	if err != nil || len(history) != 2 || history[0].Generation != 3 || !strings.Contains(history[0].Message, "damaged") ||
 		history[1].Message != "fine" {
 		t.Errorf("history %+v, %v", history, err)
 	}
 	f := followFrom(t, c, has.Position(), has)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	if got := f.mirror.Tenant("shop").ID; got != has.Position().IDs["shop"] {
 		t.Errorf("the ID that was known is now %q", got)
 	}
-	mustCommit(t, c, Change{Tenant: "shop", Base: 3, Put: resources(site("shop", "a", "AF"))})
+	mustCommit(t, c, Change{Tenant: "shop", Base: 3, Put: storetest.Resources(storetest.Site("shop", "a", "AF"))})
 	f.untilRegion("shop", "a", "AF")
 }
 
 // What is damaged while everything is told anew stays as it was: that is what "the one before holds" promises.
 func TestDamagedVerdictAndKeysetOutliveAFullUpdate(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
-	v, ks := verdictOf("shop", "eu", 0), keysetOf("a.example.", 1)
-	putVerdicts(t, c, v, verdictOf("shop", "us", 1))
+	c, ctx := testClient(t), storetest.Context(t)
+	v, ks := storetest.VerdictOf("shop", "eu", 0), storetest.KeysetOf("a.example.", 1)
+	putVerdicts(t, c, v, storetest.VerdictOf("shop", "us", 1))
 	if err := c.PutKeyset(ctx, ks); err != nil {
 		t.Fatal(err)
 	}
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	put(t, c, c.keys.verdict(v.Pool), "{dam")
 	put(t, c, c.keys.verdict(health.PoolID{Tenant: "shop", Pool: "new"}), "{dam")
 	put(t, c, c.keys.keyset("a.example."), "{dam")
@@ -168,10 +115,10 @@ func TestDamagedVerdictAndKeysetOutliveAFullUpdate(t *testing.T) {
 		t.Errorf("held: %v, %v", got, f.mirror.Keysets())
 	}
 	// Control, which holds the one before, mends the keys; who knows of none must not make others.
-	if err := c.PutKeyset(ctx, keysetOf("a.example.", 1)); err == nil {
+	if err := c.PutKeyset(ctx, storetest.KeysetOf("a.example.", 1)); err == nil {
 		t.Error("new keys took the place of damaged ones")
 	}
-	if err := c.PutKeyset(ctx, keysetOf("a.example.", 2)); err != nil {
+	if err := c.PutKeyset(ctx, storetest.KeysetOf("a.example.", 2)); err != nil {
 		t.Error(err)
 	}
 	f.until("the mended keys", func() bool { return f.mirror.Keysets()["a.example."].Serial == 2 })
@@ -182,15 +129,18 @@ func TestDamagedVerdictAndKeysetOutliveAFullUpdate(t *testing.T) {
 }
 
 func TestMirrorKeepsVerdictsAndKeysThatAreBroken(t *testing.T) {
-	m := NewMirror()
-	v, ks := verdictOf("shop", "eu", 0), keysetOf("a.example.", 1)
-	m.Apply(Update{Full: true, Verdicts: []health.Verdict{v}, Keysets: []dnssec.Keyset{ks}})
-	m.Apply(Update{Full: true, VerdictsBroken: []health.PoolID{v.Pool, {Tenant: "shop", Pool: "new"}},
-		KeysetsBroken: []string{"a.example.", "b."}})
+	m := state.NewMirror()
+	v, ks := storetest.VerdictOf("shop", "eu", 0), storetest.KeysetOf("a.example.", 1)
+	u := state.Update{Full: true, Values: state.Verdicts.Put(v)}
+	state.Keysets.Set(&u, state.Changes[string, dnssec.Keyset]{Put: []dnssec.Keyset{ks}})
+	m.Apply(u)
+	state.Verdicts.Set(&u, state.Changes[health.PoolID, health.Verdict]{Broken: []health.PoolID{v.Pool, {Tenant: "shop", Pool: "new"}}})
+	state.Keysets.Set(&u, state.Changes[string, dnssec.Keyset]{Broken: []string{"a.example.", "b."}})
+	m.Apply(u)
 	if got, ok := m.Verdict(v.Pool); !ok || !got.Equal(v) || len(m.Verdicts()) != 1 || len(m.Keysets()) != 1 {
 		t.Errorf("held: %v, %v", m.Verdicts(), m.Keysets())
 	}
-	m.Apply(Update{Full: true})
+	m.Apply(state.Update{Full: true})
 	if len(m.Verdicts())+len(m.Keysets()) != 0 {
 		t.Error("what is gone was kept")
 	}
@@ -198,13 +148,13 @@ func TestMirrorKeepsVerdictsAndKeysThatAreBroken(t *testing.T) {
 
 // Numbers that were waited for may never come in a store that went back and was accepted.
 func TestWaitGenerationEndsWithAnAcceptance(t *testing.T) {
-	m := NewMirror()
-	m.Apply(Update{Full: true, Tenants: []TenantUpdate{{Tenant: "shop", Head: 41}}})
+	m := state.NewMirror()
+	m.Apply(state.Update{Full: true, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 41}}})
 	done := make(chan error)
-	wait := func(ctx context.Context, g Generation) { done <- m.WaitGeneration(ctx, "shop", g) }
-	go wait(testContext(t), 42)
+	wait := func(ctx context.Context, g state.Generation) { done <- m.WaitGeneration(ctx, "shop", g) }
+	go wait(storetest.Context(t), 42)
 	for range 2 { // the second goes to a waiter for certain
-		m.Apply(Update{Full: true, Tenants: []TenantUpdate{{Tenant: "shop", Head: 41}}})
+		m.Apply(state.Update{Full: true, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 41}}})
 	}
 	select {
 	case err := <-done:
@@ -212,10 +162,10 @@ func TestWaitGenerationEndsWithAnAcceptance(t *testing.T) {
 	default:
 	}
 	for epoch := int64(1); ; epoch++ {
-		m.Apply(Update{Full: true, Epoch: epoch, Tenants: []TenantUpdate{{Tenant: "shop", Head: 7}}})
+		m.Apply(state.Update{Full: true, Epoch: epoch, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 7}}})
 		select {
 		case err := <-done:
-			if !errors.Is(err, ErrReplaced) {
+			if !errors.Is(err, state.ErrReplaced) {
 				t.Errorf("got %v", err)
 			}
 			return

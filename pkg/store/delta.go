@@ -4,34 +4,24 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"maps"
 	"slices"
 	"strings"
 
-	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/client/v3"
 
-	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
 )
-
-type mvccKV = mvccpb.KeyValue
 
 // delta gathers what is to be told next.
 type delta struct {
-	full     bool
-	seen     witnesses // up to its end
-	tenants  map[string]*tenantDelta
-	verdicts map[health.PoolID]verdictChange
-	kept     map[health.PoolID]bool // read while loading: as it was, or not understood
-	pending  map[health.PoolID]*pendingVerdict
-
-	keysets     map[string]keysetChange
-	keptKeysets map[string]bool
+	full    bool
+	seen    witnesses // up to its end
+	tenants map[string]*tenantDelta
 }
 
 type tenantDelta struct {
-	head     Generation
+	head     state.Generation
 	id       string // of head; empty: not known
 	versions map[spec.Key]change
 }
@@ -43,17 +33,12 @@ type change struct {
 	err      error
 }
 
-type verdictChange struct {
-	verdict health.Verdict
-	sum     uint64 // of its stored form; 0: not known
-	deleted bool
-	large   *largeVerdict // nil: it has no pieces
-}
-
-func newDelta(full bool) *delta {
-	return &delta{full: full, tenants: map[string]*tenantDelta{}, verdicts: map[health.PoolID]verdictChange{},
-		kept: map[health.PoolID]bool{}, pending: map[health.PoolID]*pendingVerdict{},
-		keysets: map[string]keysetChange{}, keptKeysets: map[string]bool{}}
+// beginDelta makes a delta, and has the trackers of all kinds gather anew. reading: the whole store is read.
+func (f *follower) beginDelta(full, reading bool) *delta {
+	for _, k := range f.kinds {
+		k.Begin(full, reading)
+	}
+	return &delta{full: full, tenants: map[string]*tenantDelta{}}
 }
 
 func (d *delta) tenant(name string) *tenantDelta {
@@ -73,18 +58,17 @@ func (d *delta) add(ctx context.Context, r *reader, v found) error {
 		return gone.error
 	}
 	d.tenant(v.key.Tenant).versions[v.key] = change{
-		told:     toldVersion{gen: v.gen, digest: digestOf(v.value), deleted: err == nil && res == nil, broken: err != nil},
+		told:     toldVersion{gen: v.gen, digest: state.DigestOf(v.value), deleted: err == nil && res == nil, broken: err != nil},
 		resource: res, err: err,
 	}
 	return nil
 }
 
 // update gives the sorted form; f knows what was told before.
-func (d *delta) update(f *follower) Update {
-	u := Update{Full: d.full}
-	d.settlePending(f)
+func (d *delta) update(f *follower) state.Update {
+	u := state.Update{Full: d.full}
 	for name, td := range d.tenants {
-		tu := TenantUpdate{Tenant: name, Head: td.head, ID: td.id}
+		tu := state.TenantUpdate{Tenant: name, Head: td.head, ID: td.id}
 		old := f.tenants[name]
 		if td.head == 0 && old != nil {
 			tu.Head = old.head
@@ -93,50 +77,33 @@ func (d *delta) update(f *follower) Update {
 			tu.ID = old.id
 		}
 		for key, c := range td.versions {
-			tu.add(key, c, d.full, old)
+			c.addTo(&tu, key, d.full, old)
 		}
 		if !d.full && old != nil && old.head == tu.Head && old.id == tu.ID && len(tu.Put)+len(tu.Deleted)+len(tu.Broken) == 0 {
 			continue
 		}
-		tu.sort()
+		tu.Sort()
 		u.Tenants = append(u.Tenants, tu)
 	}
-	slices.SortFunc(u.Tenants, func(a, b TenantUpdate) int { return strings.Compare(a.Tenant, b.Tenant) })
-	for p, c := range d.verdicts {
-		switch before := f.large[p]; {
-		case c.deleted:
-			u.VerdictsDeleted = append(u.VerdictsDeleted, p)
-		case !d.full && before != nil && before.verdict.Judge == c.verdict.Judge && before.verdict.Equal(c.verdict): // told in pieces
-		default:
-			u.Verdicts = append(u.Verdicts, c.verdict)
-		}
+	slices.SortFunc(u.Tenants, func(a, b state.TenantUpdate) int { return strings.Compare(a.Tenant, b.Tenant) })
+	for _, k := range f.kinds {
+		k.Tell(&u)
 	}
-	if d.full {
-		u.VerdictsBroken = slices.SortedFunc(maps.Keys(d.kept), comparePools)
-	}
-	slices.SortFunc(u.Verdicts, func(a, b health.Verdict) int { return comparePools(a.Pool, b.Pool) })
-	slices.SortFunc(u.VerdictsDeleted, comparePools)
-	d.addKeysets(&u)
 	return u
 }
 
-func (tu *TenantUpdate) add(key spec.Key, c change, full bool, old *told) {
+// addTo adds the change of a resource to what is told of its tenant.
+func (c change) addTo(tu *state.TenantUpdate, key spec.Key, full bool, old *told) {
 	switch {
 	case c.err != nil:
-		tu.Broken = append(tu.Broken, BrokenResource{Key: key, Generation: c.told.gen, Err: c.err})
+		tu.Broken = append(tu.Broken, state.BrokenResource{Key: key, Generation: c.told.gen, Err: c.err})
 	case !c.told.deleted:
-		tu.Put = append(tu.Put, Version{Resource: c.resource, Generation: c.told.gen, Digest: c.told.digest})
+		tu.Put = append(tu.Put, state.Version{Resource: c.resource, Generation: c.told.gen, Digest: c.told.digest})
 	case !full && old != nil:
 		if was, ok := old.versions[key]; ok && !was.deleted {
 			tu.Deleted = append(tu.Deleted, key)
 		}
 	}
-}
-
-func (tu *TenantUpdate) sort() {
-	slices.SortFunc(tu.Put, func(a, b Version) int { return compareKeys(a.Resource.Key, b.Resource.Key) })
-	sortKeys(tu.Deleted)
-	slices.SortFunc(tu.Broken, func(a, b BrokenResource) int { return compareKeys(a.Key, b.Key) })
 }
 
 // remember notes that the delta was told.
@@ -163,21 +130,15 @@ func (d *delta) remember(f *follower) {
 			t.versions[key] = &told
 		}
 	}
-	for p, c := range d.verdicts {
-		if c.deleted {
-			delete(f.verdicts, p)
-		} else {
-			f.verdicts[p] = c.sum
-		}
-		f.rememberLarge(p, c.large)
+	for _, k := range f.kinds {
+		k.Told()
 	}
-	d.rememberKeysets(f)
 	f.c.metrics.broken.Set(float64(f.broken))
 }
 
 // events turns the watch's events, which come in order and in whole revisions, into one update.
 func (f *follower) events(ctx context.Context, evs []*clientv3.Event) error {
-	d := newDelta(false)
+	d := f.beginDelta(false, false)
 	d.seen = f.seen
 	r := f.c.reader(f.etcd)
 	newest := map[spec.Key]found{}
@@ -206,14 +167,14 @@ func (f *follower) events(ctx context.Context, evs []*clientv3.Event) error {
 
 // moves is what the events of one revision say of tenants.
 type moves struct {
-	heads    map[string]Generation
+	heads    map[string]state.Generation
 	logged   map[string]identity // the records that came, by tenant
 	versions []found
 }
 
 // revision sorts the events of one revision into d and newest.
 func (f *follower) revision(evs []*clientv3.Event, d *delta, newest map[spec.Key]found) error {
-	m := moves{heads: map[string]Generation{}, logged: map[string]identity{}}
+	m := moves{heads: map[string]state.Generation{}, logged: map[string]identity{}}
 	for _, ev := range evs {
 		unique, err := f.event(ev, d, &m)
 		if err != nil {
@@ -270,14 +231,27 @@ func (f *follower) event(ev *clientv3.Event, d *delta, m *moves) (unique bool, e
 		if ok {
 			m.versions = append(m.versions, v)
 		}
-	case "config/keys":
-		f.keysetEvent(ev, parts, d)
 	case "verdict/pulse":
 		return put && f.pulse(ev.Kv), nil
 	default:
-		f.verdictEvent(ev, parts, d)
+		f.kindEvent(ev, parts)
 	}
 	return false, nil
+}
+
+// kindEvent gives an event to the kind that it is of.
+func (f *follower) kindEvent(ev *clientv3.Event, parts []string) {
+	for _, k := range f.kinds {
+		if n := len(k.prefix); len(parts) > n && slices.Equal(parts[:n], k.prefix) {
+			k.Event(f.entry(parts[n:], ev.Kv), ev.Type == clientv3.EventTypeDelete)
+			return
+		}
+	}
+}
+
+// entry is a key as a Tracker takes it; parts stand behind the prefix of the kind.
+func (f *follower) entry(parts []string, kv *mvccKV) state.Entry {
+	return state.Entry{Parts: parts, Value: kv.Value, Rev: kv.ModRevision, Sum: f.sum(kv.Value)}
 }
 
 // epochEvent passes over an epoch that says nothing new; any other has everything compared, by begin.
@@ -298,7 +272,7 @@ func (f *follower) epochEvent(ev *clientv3.Event) error {
 
 // checkWhole makes sure that a head that moved came with its versions, as Commit writes them; anything
 // else was written by hand, and is understood by comparing everything.
-func (f *follower) checkWhole(heads map[string]Generation, made map[string]bool) error {
+func (f *follower) checkWhole(heads map[string]state.Generation, made map[string]bool) error {
 	for t := range heads {
 		if !made[t] {
 			return errReadAnew
@@ -308,7 +282,7 @@ func (f *follower) checkWhole(heads map[string]Generation, made map[string]bool)
 }
 
 // headOf gives the head as of the events read so far.
-func (f *follower) headOf(d *delta, tenant string) Generation {
+func (f *follower) headOf(d *delta, tenant string) state.Generation {
 	if td := d.tenants[tenant]; td != nil && td.head != 0 {
 		return td.head
 	}
@@ -318,7 +292,7 @@ func (f *follower) headOf(d *delta, tenant string) Generation {
 	return 0
 }
 
-func (f *follower) newestOf(newest map[spec.Key]found, key spec.Key) Generation {
+func (f *follower) newestOf(newest map[spec.Key]found, key spec.Key) state.Generation {
 	if v, ok := newest[key]; ok {
 		return v.gen
 	}
@@ -329,7 +303,7 @@ func (f *follower) newestOf(newest map[spec.Key]found, key spec.Key) Generation 
 }
 
 // headEvent reads a head that moved; 0 stands for one that is to be left alone.
-func (f *follower) headEvent(ev *clientv3.Event, parts []string, d *delta) (Generation, error) {
+func (f *follower) headEvent(ev *clientv3.Event, parts []string, d *delta) (state.Generation, error) {
 	if len(parts) != 3 {
 		return 0, nil
 	}
@@ -373,7 +347,7 @@ func (f *follower) versionEvent(ev *clientv3.Event, parts []string) (found, bool
 
 // pulse passes a pulse of the judge on; one that is not understood is none. unique: no other is like it.
 func (f *follower) pulse(kv *mvccKV) (unique bool) {
-	var p Pulse
+	var p state.Pulse
 	if json.Unmarshal(kv.Value, &p) != nil {
 		return false
 	}
@@ -388,11 +362,4 @@ func joinTwo(parts []string) string {
 		return ""
 	}
 	return parts[0] + "/" + parts[1]
-}
-
-func comparePools(a, b health.PoolID) int {
-	if d := strings.Compare(a.Tenant, b.Tenant); d != 0 {
-		return d
-	}
-	return strings.Compare(a.Pool, b.Pool)
 }

@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/gti/gtm/pkg/store/server"
 )
 
 // dialer connects for grpc. It resolves unix endpoints itself, because neither grpc's targets nor the
@@ -72,7 +72,7 @@ func (d *dialer) open(ctx context.Context, addr string) (net.Conn, error) {
 	if !ok {
 		return nd.DialContext(ctx, "tcp", addr)
 	}
-	short, release, err := shortSocketPath(path)
+	short, release, err := server.ShortSocketPath(path)
 	if err != nil {
 		return nil, err
 	}
@@ -140,25 +140,4 @@ func (d *dialer) lastError() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.last
-}
-
-// maxSocketPath is what every kernel takes in sockaddr_un.
-const maxSocketPath = 100
-
-// shortSocketPath gives a path to the same socket that is short enough to bind and dial; it is valid until
-// release. A long one is reached through an open descriptor of its folder.
-func shortSocketPath(path string) (short string, release func(), err error) {
-	if len(path) <= maxSocketPath {
-		return path, func() {}, nil
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return "", nil, err
-	}
-	short = fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), filepath.Base(path))
-	if _, err := os.Stat(filepath.Dir(short)); err != nil {
-		dir.Close()
-		return "", nil, fmt.Errorf("the path %s of the socket is longer than %d bytes, and /proc is not there to shorten it: use a shorter data folder", path, maxSocketPath)
-	}
-	return short, func() { dir.Close() }, nil
 }

@@ -1,5 +1,5 @@
-// Package store keeps gtm's shared state in etcd: it reads it at a revision, follows it from the next,
-// changes it in single transactions, and keeps a copy of it on disk.
+// Package store keeps gtm's shared state in etcd: it reads it at a revision, follows it from the next, and changes it in single
+// transactions. What the state is stands in package state, how it is kept on disk in package snapshot.
 //
 // # Configuration
 //
@@ -20,7 +20,7 @@
 //	config/res/<tenant>/<kind>/<name>/<gen>   one version: {"resource":{...},"text":[...]} or {"deleted":true}
 //	config/text/<sha256>                      a run of lines of zone content, addressed by its content
 //	verdict/<tenant>/<pool>                   health.Verdict (JSON), written by the elected judge only
-//	verdict/<tenant>/<pool>/<piece>           a piece of it (00 to 63) that is newer, of a pool of more than 64 endpoints: see pieces.go
+//	verdict/<tenant>/<pool>/<piece>           a piece of it (00 to 63) that is newer, of a pool of more than 64 endpoints: see package pieces
 //	verdict/pulse                             Pulse (JSON), written by the elected judge every few seconds
 //	world/edge/<id>                           Edge (JSON), leased
 //	world/known/<id>                          Edge (JSON) and when it was written, without a lease: see Client.ForgetEdge
@@ -29,7 +29,7 @@
 //	world/release/<tenant>[/<pool>]           Release (JSON), leased: the judge follows it and takes it away
 //	world/vantage/<id>                        leased: the prober is alive
 //
-// What edges follow, config/ and verdict/, is one range of keys, so that one watch brings it in order and
+// What edges follow, config/, verdict/ and each other kind of state.Kinds, is one range of keys, so that one watch brings it in order and
 // what probers tell each other stays away from them.
 //
 // # Zones

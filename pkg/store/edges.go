@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/client/v3"
+
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // maxKnownEdges is how many edges Edges lists of those that do not live, the first by ID.
@@ -34,14 +37,14 @@ func (c *Client) KeepEdge(ctx context.Context, tell func() Edge, ttl time.Durati
 	value := func() ([]byte, error) {
 		e := tell()
 		e.Tenants = nil // they change; who is alive can be asked
-		return marshalPlain(e)
+		return state.MarshalPlain(e)
 	}
 	return c.keep(ctx, leased{key: c.keys.edge(id), value: value, ttl: ttl, beside: func(ctx context.Context) { c.know(ctx, tell()) }})
 }
 
 // know writes down an edge that is to be missed when it is gone. That this fails is no reason to be without a lease.
 func (c *Client) know(ctx context.Context, e Edge) {
-	value, err := marshalPlain(knownEdge{Edge: e, Seen: c.cfg.Now().UTC()})
+	value, err := state.MarshalPlain(knownEdge{Edge: e, Seen: c.cfg.Now().UTC()})
 	if err != nil {
 		c.log.Error("an edge cannot be written down", "edge", e.ID, "error", err)
 		return
@@ -70,8 +73,8 @@ func twinOf(e Edge, other knownEdge) string {
 	if other.Started.Equal(e.Started) || !other.Seen.After(e.Started) {
 		return ""
 	}
-	return fmt.Sprintf("one at %s, started %s, and one at %s, started %s", orElse(e.HTTP, "?"), e.Started.UTC().Format(time.RFC3339),
-		orElse(other.HTTP, "?"), other.Started.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("one at %s, started %s, and one at %s, started %s", cmp.Or(e.HTTP, "?"), e.Started.UTC().Format(time.RFC3339),
+		cmp.Or(other.HTTP, "?"), other.Started.UTC().Format(time.RFC3339))
 }
 
 var errEnough = errors.New("enough")
@@ -151,6 +154,41 @@ func (c *Client) ForgetEdge(ctx context.Context, id string) error {
 		return fmt.Errorf("edge %s cannot be forgotten: %w", id, ErrEdgeAlive)
 	case resp.Responses[0].GetResponseDeleteRange().Deleted == 0 && !open:
 		return fmt.Errorf("edge %s: %w", id, ErrNotFound)
+	}
+	return nil
+}
+
+// Edge is what an edge tells of itself, so that it can be found and asked.
+type Edge struct {
+	ID      string    `json:"id"`
+	HTTP    string    `json:"http"`
+	DNS     []string  `json:"dns,omitempty"`
+	Version string    `json:"version,omitempty"`
+	Started time.Time `json:"started"`
+	// Recipient is the age recipient for which zone-signing keys are to be sealed; empty: it does not sign.
+	Recipient string `json:"recipient,omitempty"`
+	// Tenants are the generations that it answered from when it wrote this.
+	Tenants map[string]state.Generation `json:"tenants,omitempty"`
+
+	// Alive: it holds its lease. Filled in by Client.Edges.
+	Alive bool `json:"-"`
+	// Seen is when it last wrote what it is, by its own clock; zero: it is of a program that does not.
+	Seen time.Time `json:"-"`
+	// Twin, if not empty, says in which way another process seems to go by the same ID.
+	Twin string `json:"-"`
+}
+
+// PutBackEdges has edges known again that a store was emptied of, so that those which are silent are missed. One that has written itself
+// down meanwhile is left as it is.
+func (c *Client) PutBackEdges(ctx context.Context, edges []Edge) error {
+	for _, e := range edges {
+		value, err := state.MarshalPlain(knownEdge{Edge: e, Seen: e.Seen})
+		if err != nil {
+			return err
+		}
+		if _, err := c.putIfAt(ctx, c.keys.knownEdge(e.ID), 0, value); err != nil {
+			return c.explain("writing back that edge "+e.ID+" is known", err)
+		}
 	}
 	return nil
 }

@@ -8,11 +8,14 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gti/gtm/pkg/store/state"
+	"github.com/gti/gtm/pkg/store/storetest"
 )
 
 // keepEdge lets an edge live until the test or its own end.
 func keepEdge(t *testing.T, c *Client, e Edge) (end func()) {
-	ctx, cancel := context.WithCancel(testContext(t))
+	ctx, cancel := context.WithCancel(storetest.Context(t))
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -26,7 +29,7 @@ func keepEdge(t *testing.T, c *Client, e Edge) (end func()) {
 // edgesUntil lists the edges again and again.
 func edgesUntil(t *testing.T, c *Client, what string, ok func([]Edge) bool) []Edge {
 	t.Helper()
-	ctx := testContext(t)
+	ctx := storetest.Context(t)
 	for {
 		edges, err := c.Edges(ctx)
 		if err != nil {
@@ -53,10 +56,10 @@ func living(n int) func([]Edge) bool {
 
 // TestAnEdgeThatDiedIsKnownUntilItIsForgotten: one that vanished from the list was one that nobody missed.
 func TestAnEdgeThatDiedIsKnownUntilItIsForgotten(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
-	e1 := Edge{ID: "e1", HTTP: "http://192.0.2.1:8053", Version: "v1", Started: testTime, Tenants: map[string]Generation{"shop": 40}}
+	c, ctx := testClient(t), storetest.Context(t)
+	e1 := Edge{ID: "e1", HTTP: "http://192.0.2.1:8053", Version: "v1", Started: storetest.Time, Tenants: map[string]state.Generation{"shop": 40}}
 	end := keepEdge(t, c, e1)
-	keepEdge(t, c, Edge{ID: "e2", Started: testTime})
+	keepEdge(t, c, Edge{ID: "e2", Started: storetest.Time})
 	edgesUntil(t, c, "both live", living(2))
 	if err := c.ForgetEdge(ctx, "e1"); !errors.Is(err, ErrEdgeAlive) {
 		t.Errorf("a live one: %v", err)
@@ -88,11 +91,11 @@ func TestAnEdgeOfAnOlderProgramIsListed(t *testing.T) {
 	c := testClient(t)
 	put(t, c, c.keys.edge("old"), `{"id":"old","http":"192.0.2.1:8053"}`)
 	put(t, c, c.keys.knownEdge("odd"), `{`)
-	got, err := c.Edges(testContext(t))
+	got, err := c.Edges(storetest.Context(t))
 	if want := []Edge{{ID: "odd"}, {ID: "old", HTTP: "192.0.2.1:8053", Alive: true}}; err != nil || !cmp.Equal(want, got) {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if err := c.ForgetEdge(testContext(t), "odd"); err != nil {
+	if err := c.ForgetEdge(storetest.Context(t), "odd"); err != nil {
 		t.Errorf("what is not understood cannot be forgotten: %v", err)
 	}
 }
@@ -102,11 +105,11 @@ func TestAnEdgeSpeaksForItselfAlone(t *testing.T) {
 	c := testClient(t)
 	for key, value := range map[string]string{"fra1": `{"id":"fra1","http":"192.0.2.1:8053"}`,
 		"stolen": `{"id":"fra1","http":"192.0.2.66:8053"}`} {
-		if _, err := c.etcd.Put(testContext(t), c.keys.edge(key), value); err != nil {
+		if _, err := c.etcd.Put(storetest.Context(t), c.keys.edge(key), value); err != nil {
 			t.Fatal(err)
 		}
 	}
-	got, err := c.Edges(testContext(t))
+	got, err := c.Edges(storetest.Context(t))
 	if want := []Edge{{ID: "fra1", HTTP: "192.0.2.1:8053", Alive: true}}; err != nil || !cmp.Equal(want, got) {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -115,10 +118,10 @@ func TestAnEdgeSpeaksForItselfAlone(t *testing.T) {
 // TestAnEdgeIsWrittenDownAgain, so that what it answers from is not that of its start.
 func TestAnEdgeIsWrittenDownAgain(t *testing.T) {
 	c := testClient(t)
-	keepEdge(t, c, Edge{ID: "e1", Started: testTime})
+	keepEdge(t, c, Edge{ID: "e1", Started: storetest.Time})
 	first := edgesUntil(t, c, "it lives", living(1))[0].Seen
 	edgesUntil(t, c, "it was seen again", func(edges []Edge) bool { return edges[0].Seen.After(first) })
-	if err := c.ForgetEdge(testContext(t), "e1"); err == nil {
+	if err := c.ForgetEdge(storetest.Context(t), "e1"); err == nil {
 		t.Error("forgotten while alive")
 	}
 }
@@ -126,11 +129,11 @@ func TestAnEdgeIsWrittenDownAgain(t *testing.T) {
 // TestTwoEdgesWithOneIDAreTold: each overwrites what the other wrote, and status would show one edge that is well.
 func TestTwoEdgesWithOneIDAreTold(t *testing.T) {
 	c := testClient(t)
-	log, text := newTestLogger(t)
+	log, text := storetest.Logger(t)
 	other := openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: c.cfg.Prefix, Logger: log})
-	keepEdge(t, c, Edge{ID: "e1", HTTP: "192.0.2.1:8053", Started: testTime})
+	keepEdge(t, c, Edge{ID: "e1", HTTP: "192.0.2.1:8053", Started: storetest.Time})
 	edgesUntil(t, c, "the first one lives", living(1))
-	keepEdge(t, other, Edge{ID: "e1", HTTP: "192.0.2.2:8053", Started: testTime.Add(time.Minute)})
+	keepEdge(t, other, Edge{ID: "e1", HTTP: "192.0.2.2:8053", Started: storetest.Time.Add(time.Minute)})
 	got := edgesUntil(t, c, "both were seen", func(edges []Edge) bool { return edges[0].Twin != "" })
 	for _, part := range []string{"192.0.2.1:8053", "192.0.2.2:8053", "2026"} {
 		if !strings.Contains(got[0].Twin, part) {
@@ -143,14 +146,14 @@ func TestTwoEdgesWithOneIDAreTold(t *testing.T) {
 func TestEvidenceTellsSinceWhenHealthStandsStill(t *testing.T) {
 	start := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 	at := func(seconds int) time.Time { return start.Add(time.Duration(seconds) * time.Second) }
-	current := FollowStatus{State: Current, Since: start}
-	stale := FollowStatus{State: Stale, Since: at(109)}
-	pulse := Pulse{Judge: "fra", Nonce: "1", Silent: []string{"nyc"}}
+	current := state.FollowStatus{State: state.Current, Since: start}
+	stale := state.FollowStatus{State: state.Stale, Since: at(109)}
+	pulse := state.Pulse{Judge: "fra", Nonce: "1", Silent: []string{"nyc"}}
 	cases := []struct {
 		name      string
 		pulses    map[string]int // when each came, by nonce
 		now       int
-		following FollowStatus
+		following state.FollowStatus
 		contact   time.Time
 		since     time.Time
 		why       string
@@ -162,11 +165,11 @@ func TestEvidenceTellsSinceWhenHealthStandsStill(t *testing.T) {
 		{"the store is away, and pulses came just now", map[string]int{"1": 100}, 110, stale, at(102), at(102), "the store is not heard"},
 		{"an older judge, and the store is away", nil, 110, stale, at(102), at(102), "the store is not heard"},
 		{"last contact not known", nil, 110, stale, time.Time{}, at(109), "the store is not heard"},
-		{"refused", map[string]int{"1": 100}, 110, FollowStatus{State: Refused, Since: at(90)}, at(109), at(90), "the store is refused"},
-		{"from the snapshot", nil, 110, FollowStatus{State: Connecting, Since: at(108)}, at(10), at(10), "the store has not been heard yet"},
+		{"refused", map[string]int{"1": 100}, 110, state.FollowStatus{State: state.Refused, Since: at(90)}, at(109), at(90), "the store is refused"},
+		{"from the snapshot", nil, 110, state.FollowStatus{State: state.Connecting, Since: at(108)}, at(10), at(10), "the store has not been heard yet"},
 	}
 	for _, c := range cases {
-		var e Evidence
+		var e state.Evidence
 		for nonce, when := range c.pulses {
 			p := pulse
 			p.Nonce = nonce
@@ -181,7 +184,7 @@ func TestEvidenceTellsSinceWhenHealthStandsStill(t *testing.T) {
 			t.Errorf("%s: %+v", c.name, h)
 		}
 	}
-	h := Health{StandsStill: true, Since: at(190), Why: "the store is not heard"}
+	h := state.Health{StandsStill: true, Since: at(190), Why: "the store is not heard"}
 	const want = "health stands still since 12:03:10Z (3m12s): the store is not heard; what stands above is what was known then"
 	if got := h.Text(at(382)); got != want {
 		t.Error(got)
@@ -195,9 +198,9 @@ func TestEvidenceTellsSinceWhenHealthStandsStill(t *testing.T) {
 // counted as silent for as long as it lived.
 func TestALeasedKeyThatIsTakenAwayIsMadeAgain(t *testing.T) {
 	c := testClient(t)
-	keepEdge(t, c, Edge{ID: "e1", HTTP: "192.0.2.1:8053", Started: testTime})
+	keepEdge(t, c, Edge{ID: "e1", HTTP: "192.0.2.1:8053", Started: storetest.Time})
 	edgesUntil(t, c, "one lives", living(1))
-	end := keepEdge(t, c, Edge{ID: "e1", HTTP: "192.0.2.2:8053", Started: testTime})
+	end := keepEdge(t, c, Edge{ID: "e1", HTTP: "192.0.2.2:8053", Started: storetest.Time})
 	edgesUntil(t, c, "the other has taken the key", func(edges []Edge) bool { return edges[0].HTTP == "192.0.2.2:8053" })
 	end()
 	got := edgesUntil(t, c, "the first is there again", func(edges []Edge) bool { return edges[0].Alive })
@@ -208,15 +211,16 @@ func TestALeasedKeyThatIsTakenAwayIsMadeAgain(t *testing.T) {
 
 // TestAnEdgeIsForgottenOverALostAnswer: what an attempt did whose answer was lost counts.
 func TestAnEdgeIsForgottenOverALostAnswer(t *testing.T) {
+	t.Parallel()
 	for name, do := range map[string]func(context.Context, func() error) error{"silence": silence, "lost answer": losesTheAnswer} {
 		c := testClient(t)
 		c.wait.attempt = 300 * time.Millisecond
 		put(t, c, c.keys.knownEdge("e1"), `{"id":"e1"}`)
 		through(t, c, onWrites(1, do))
-		if err := c.ForgetEdge(testContext(t), "e1"); err != nil {
+		if err := c.ForgetEdge(storetest.Context(t), "e1"); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if err := c.ForgetEdge(testContext(t), "e1"); !errors.Is(err, ErrNotFound) {
+		if err := c.ForgetEdge(storetest.Context(t), "e1"); !errors.Is(err, ErrNotFound) {
 			t.Errorf("%s, again: %v", name, err)
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
+
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // feed keeps a consumer up to date with a range of keys. Each attempt has a connection of its own, so that
@@ -123,18 +125,18 @@ func (f *feed) quiet(err error) bool {
 // wentOn tells that the consumer has got on, or that there is nothing more to get.
 func (f *feed) wentOn(rev int64) {
 	f.rev, f.again = rev, 0
-	f.status(Current, nil)
+	f.status(state.Current, nil)
 }
 
 func (f *feed) report(err error) {
-	var back *WentBackError
+	var back *state.WentBackError
 	switch {
 	case errors.As(err, &back):
-		f.status(Refused, err)
+		f.status(state.Refused, err)
 	case f.reached:
-		f.status(Stale, f.c.explain("following the store", err))
+		f.status(state.Stale, f.c.explain("following the store", err))
 	default:
-		f.status(Connecting, f.c.explain("following the store", err))
+		f.status(state.Connecting, f.c.explain("following the store", err))
 	}
 }
 
@@ -154,7 +156,7 @@ func (f *feed) session(ctx context.Context) (up bool, err error) {
 	f.reached, f.rev = true, at.rev
 	f.c.metrics.heard()
 	if f.again <= mostAgain || at.rev != f.stuck {
-		f.status(Current, nil)
+		f.status(state.Current, nil)
 	}
 
 	ctx = clientv3.WithRequireLeader(ctx)
@@ -236,16 +238,4 @@ func (f *feed) take(ctx context.Context, resp clientv3.WatchResponse, at *mark) 
 	}
 	at.rev = evs[len(evs)-1].Kv.ModRevision
 	return nil
-}
-
-// sleep waits, and tells whether it was not interrupted.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

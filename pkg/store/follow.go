@@ -13,8 +13,8 @@ import (
 
 	"go.etcd.io/etcd/client/v3"
 
-	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // Follow tells of the whole state and then of every change, until ctx ends or OnUpdate fails; it returns
@@ -23,13 +23,12 @@ import (
 // the state anew and tells the difference. A state that is older than the known one, or another under the same numbers, is not told
 // until someone accepts it.
 func (c *Client) Follow(ctx context.Context, cfg FollowConfig) error {
-	f := &follower{c: c, cfg: cfg, known: cfg.From, tenants: map[string]*told{}, verdicts: map[health.PoolID]uint64{},
-		large: map[health.PoolID]*largeVerdict{}, unread: map[health.PoolID]bool{}, keysets: map[string]uint64{},
+	f := &follower{c: c, cfg: cfg, known: cfg.From, tenants: map[string]*told{},
 		seen: witnesses{seed: maphash.MakeSeed()}}
 	f.assume(cfg.From, cfg.Has)
 	f.cfg.Has = nil
 	from, to := c.keys.followed()
-	f.setStatus(Connecting, nil)
+	f.setStatus(state.Connecting, nil)
 	fd := &feed{c: c, from: from, to: to, begin: f.begin, opened: f.watches, events: f.events,
 		progress: f.progress, lost: f.forget, status: f.setStatus}
 	return fd.run(ctx)
@@ -37,34 +36,36 @@ func (c *Client) Follow(ctx context.Context, cfg FollowConfig) error {
 
 // follower knows what its consumer was told.
 type follower struct {
-	c        *Client
-	cfg      FollowConfig
-	known    *Cursor   // never told less than this
-	started  bool      // a Full update was told
-	anew     bool      // what happened since cannot be watched: compare everything
-	seen     witnesses // of what was told
-	cursor   int64     // the revision up to which it was, in this session
-	tenants  map[string]*told
-	verdicts map[health.PoolID]uint64 // sums of their stored forms; 0: not known
-	large    map[health.PoolID]*largeVerdict
-	unread   map[health.PoolID]bool // of which a whole or a piece is not understood: pieces of them say too little
-	keysets  map[string]uint64      // likewise, by zone
-	broken   int                    // versions told as broken
-	has      *Mirror                // what the consumer came with, until everything was compared once
-	etcd     *clientv3.Client       // the connection of this session
-	status   FollowStatus
-	loads    uint32 // how often everything was compared
+	c       *Client
+	cfg     FollowConfig
+	known   *state.Cursor // never told less than this
+	started bool          // a Full update was told
+	anew    bool          // what happened since cannot be watched: compare everything
+	seen    witnesses     // of what was told
+	cursor  int64         // the revision up to which it was, in this session
+	tenants map[string]*told
+	kinds   []tracked
+	broken  int              // versions told as broken
+	etcd    *clientv3.Client // the connection of this session
+	status  state.FollowStatus
+	loads   uint32 // how often everything was compared
+}
+
+// tracked is a followed kind, with what the consumer was told of it.
+type tracked struct {
+	prefix []string // of its keys
+	state.Tracker
 }
 
 // told is what the consumer knows of one tenant.
 type told struct {
-	head     Generation
+	head     state.Generation
 	id       string
 	versions map[spec.Key]*toldVersion
 }
 
 type toldVersion struct {
-	gen             Generation
+	gen             state.Generation
 	digest          uint64 // 0: not known
 	deleted, broken bool
 	load            uint32 // in which it was last found to be the same; see follower.loads
@@ -72,19 +73,25 @@ type toldVersion struct {
 
 // same tells whether a stored version is the one that was told. What it says decides: numbers return when a store went back.
 func (t *toldVersion) same(v found) bool {
-	return t.gen == v.gen && t.digest != 0 && t.digest == digestOf(v.value)
+	return t.gen == v.gen && t.digest != 0 && t.digest == state.DigestOf(v.value)
 }
 
 // sum tells stored forms apart, for as long as this follower lives.
 func (f *follower) sum(value []byte) uint64 { return max(1, maphash.Bytes(f.seen.seed, value)) }
 
 // assume has the follower take as told what the consumer came with.
-func (f *follower) assume(from *Cursor, has *Update) {
-	if from == nil || has == nil {
+func (f *follower) assume(from *state.Cursor, has *state.Update) {
+	if from == nil {
+		has = nil
+	}
+	for _, kind := range state.Kinds() {
+		f.kinds = append(f.kinds, tracked{kind.KeyPrefix(), kind.Track(has, f.c.log)})
+	}
+	if has == nil {
 		return
 	}
 	f.started, f.anew = true, true
-	f.known = &Cursor{Cluster: from.Cluster, Revision: from.Revision, Epoch: from.Epoch, Heads: maps.Clone(from.Heads),
+	f.known = &state.Cursor{Cluster: from.Cluster, Revision: from.Revision, Epoch: from.Epoch, Heads: maps.Clone(from.Heads),
 		IDs: map[string]string{}}
 	maps.Copy(f.known.IDs, from.IDs)
 	for _, tu := range has.Tenants {
@@ -96,14 +103,6 @@ func (f *follower) assume(from *Cursor, has *Update) {
 		}
 		f.tenants[tu.Tenant] = t
 	}
-	f.has = NewMirror()
-	f.has.Apply(Update{Full: true, Verdicts: has.Verdicts, Keysets: has.Keysets})
-	for _, v := range has.Verdicts {
-		f.verdicts[v.Pool] = 0
-	}
-	for _, ks := range has.Keysets {
-		f.keysets[ks.Zone] = 0
-	}
 }
 
 func (f *follower) forget() { f.anew = true }
@@ -113,7 +112,7 @@ func (f *follower) progress(rev int64) {
 	f.c.metrics.cursor.Set(float64(f.cursor))
 	moved := f.cursor != f.status.Cursor
 	f.status.Cursor = f.cursor
-	if moved && f.status.State == Current && f.cfg.OnStatus != nil {
+	if moved && f.status.State == state.Current && f.cfg.OnStatus != nil {
 		f.cfg.OnStatus(f.status)
 	}
 }
@@ -194,20 +193,20 @@ func (f *follower) epoch(ctx context.Context, r *reader) (int64, error) {
 
 // checkBack tells whether the numbers of a store are lower than known. Its revision does not count: a store that lost nothing but what
 // nobody follows has not gone back.
-func checkBack(known *Cursor, epoch int64, heads map[string]Generation) error {
+func checkBack(known *state.Cursor, epoch int64, heads map[string]state.Generation) error {
 	if known == nil || epoch > known.Epoch {
 		return nil
 	}
 	if len(heads) == 0 && len(known.Heads) > 0 {
-		return &WentBackError{Reason: "it is empty", Empty: true}
+		return &state.WentBackError{Reason: "it is empty", Empty: true}
 	}
 	if epoch < known.Epoch {
-		return &WentBackError{Reason: fmt.Sprintf("it does not hold what was accepted at %s (its epoch is %d, but was %d)",
+		return &state.WentBackError{Reason: fmt.Sprintf("it does not hold what was accepted at %s (its epoch is %d, but was %d)",
 			time.UnixMilli(known.Epoch).UTC().Format("2006-01-02 15:04:05Z"), epoch, known.Epoch)}
 	}
 	for _, t := range slices.Sorted(maps.Keys(known.Heads)) {
 		if heads[t] < known.Heads[t] {
-			return &WentBackError{Reason: fmt.Sprintf("%s is at generation %d, but was at %d", t, heads[t], known.Heads[t])}
+			return &state.WentBackError{Reason: fmt.Sprintf("%s is at generation %d, but was at %d", t, heads[t], known.Heads[t])}
 		}
 	}
 	return nil
@@ -215,11 +214,11 @@ func checkBack(known *Cursor, epoch int64, heads map[string]Generation) error {
 
 // checkIDs tells whether what stands in the store under the known generations is what was known. A record that is damaged or absent
 // says nothing.
-func (f *follower) checkIDs(ctx context.Context, r *reader, epoch int64, heads map[string]Generation) error {
+func (f *follower) checkIDs(ctx context.Context, r *reader, epoch int64, heads map[string]state.Generation) error {
 	if f.known == nil || epoch > f.known.Epoch {
 		return nil
 	}
-	at := map[string]Generation{}
+	at := map[string]state.Generation{}
 	for t, id := range f.known.IDs {
 		if g := f.known.Heads[t]; id != "" && g != 0 && heads[t] != 0 {
 			at[t] = g
@@ -239,8 +238,8 @@ func (f *follower) checkIDs(ctx context.Context, r *reader, epoch int64, heads m
 }
 
 // load reads everything at r's revision, and tells all of it or what differs from what was told.
-func (f *follower) load(ctx context.Context, r *reader, epoch int64, heads map[string]Generation, full bool) error {
-	d := newDelta(full)
+func (f *follower) load(ctx context.Context, r *reader, epoch int64, heads map[string]state.Generation, full bool) error {
+	d := f.beginDelta(full, true)
 	f.loads++
 	d.seen = witnesses{seed: f.seen.seed}
 	err := r.records(ctx, heads, func(t string, kv *mvccKV) {
@@ -253,7 +252,7 @@ func (f *follower) load(ctx context.Context, r *reader, epoch int64, heads map[s
 	if err != nil {
 		return err
 	}
-	err = r.newest(ctx, f.c.keys.resources(), func(t string) Generation { return heads[t] }, func(v found) error {
+	err = r.newest(ctx, f.c.keys.resources(), func(t string) state.Generation { return heads[t] }, func(v found) error {
 		d.seen.see(v.kv, false, false)
 		if was := f.version(v.key); was != nil && !full && was.same(v) {
 			was.load = f.loads
@@ -264,22 +263,43 @@ func (f *follower) load(ctx context.Context, r *reader, epoch int64, heads map[s
 	if err != nil {
 		return err
 	}
-	if err := f.loadVerdicts(ctx, r, d); err != nil {
-		return err
-	}
-	if err := f.loadKeysets(ctx, r, d); err != nil {
+	if err := f.loadKinds(ctx, r, d); err != nil {
 		return err
 	}
 	if !full {
 		f.addVanished(d, heads)
 	}
 	f.c.metrics.resyncs.Inc()
-	f.anew, f.has = false, nil
+	f.anew = false
 	return f.tell(d, mark{cluster: r.cluster, rev: r.rev}, epoch)
 }
 
+// loadKinds reads the values of all followed kinds.
+func (f *follower) loadKinds(ctx context.Context, r *reader, d *delta) error {
+	for _, k := range f.kinds {
+		err := r.each(ctx, f.c.keys.below(k.prefix), func(kv *mvccKV) error {
+			if string(kv.Key) == f.c.keys.pulse() {
+				d.seen.see(kv, false, f.pulse(kv))
+				return nil
+			}
+			d.seen.see(kv, false, false)
+			if parts := f.c.keys.split(string(kv.Key)); len(parts) > len(k.prefix) {
+				k.Read(f.entry(parts[len(k.prefix):], kv))
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for _, k := range f.kinds {
+		k.ReadAll()
+	}
+	return nil
+}
+
 // addVanished adds what was told and is no longer there.
-func (f *follower) addVanished(d *delta, heads map[string]Generation) {
+func (f *follower) addVanished(d *delta, heads map[string]state.Generation) {
 	for name, t := range f.tenants {
 		for key, v := range t.versions {
 			if v.load == f.loads || v.deleted {
@@ -289,16 +309,6 @@ func (f *follower) addVanished(d *delta, heads map[string]Generation) {
 			if _, other := found[key]; !other {
 				found[key] = change{told: toldVersion{gen: heads[name], deleted: true}}
 			}
-		}
-	}
-	for p := range f.verdicts {
-		if _, ok := d.verdicts[p]; !ok && !d.kept[p] {
-			d.verdicts[p] = verdictChange{deleted: true}
-		}
-	}
-	for zone := range f.keysets {
-		if _, ok := d.keysets[zone]; !ok && !d.keptKeysets[zone] {
-			d.keysets[zone] = keysetChange{deleted: true}
 		}
 	}
 }
@@ -315,13 +325,13 @@ func (f *follower) version(k spec.Key) *toldVersion {
 func (f *follower) tell(d *delta, at mark, epoch int64) error {
 	u := d.update(f)
 	u.Cursor, u.Cluster, u.Epoch = at.rev, at.cluster, epoch
-	if !u.empty() {
+	if !u.Empty() {
 		if err := f.cfg.OnUpdate(u); err != nil {
 			return stopError{err}
 		}
 	}
 	if d.full {
-		f.forgetAll(d)
+		f.forgetAll()
 	}
 	d.remember(f)
 	f.started, f.seen = true, d.seen
@@ -331,24 +341,10 @@ func (f *follower) tell(d *delta, at mark, epoch int64) error {
 	return nil
 }
 
-// forgetAll makes room for a full delta. What is broken in it stays known, since the consumer keeps it.
-func (f *follower) forgetAll(d *delta) {
-	verdicts, large, keysets := map[health.PoolID]uint64{}, map[health.PoolID]*largeVerdict{}, map[string]uint64{}
-	for p := range d.kept {
-		if _, told := f.verdicts[p]; told {
-			verdicts[p] = 0
-		}
-		if l := f.large[p]; l != nil {
-			large[p] = l
-		}
-	}
-	for zone := range d.keptKeysets {
-		if _, told := f.keysets[zone]; told {
-			keysets[zone] = 0
-		}
-	}
-	f.tenants, f.verdicts, f.large, f.keysets, f.broken = map[string]*told{}, verdicts, large, keysets, 0
-	f.known = &Cursor{Heads: map[string]Generation{}, IDs: map[string]string{}}
+// forgetAll makes room for a full delta.
+func (f *follower) forgetAll() {
+	f.tenants, f.broken = map[string]*told{}, 0
+	f.known = &state.Cursor{Heads: map[string]state.Generation{}, IDs: map[string]string{}}
 }
 
 // Accept lets the store's present state be followed even where it is older than what edges know: it writes
@@ -373,7 +369,7 @@ func (c *Client) accept(ctx context.Context, author string) error {
 		}
 		// By the clock, because a restored store does not know the epochs that were accepted since.
 		now := c.cfg.Now()
-		value, err := marshalPlain(epochValue{Epoch: max(old.Epoch+1, now.UnixMilli()), Author: author, Time: now.UTC()})
+		value, err := state.MarshalPlain(epochValue{Epoch: max(old.Epoch+1, now.UnixMilli()), Author: author, Time: now.UTC()})
 		if err != nil {
 			return err
 		}
@@ -409,4 +405,21 @@ func parseEpoch(value []byte) (int64, error) {
 		return 0, fmt.Errorf("%w: %.40q", errEpoch, value)
 	}
 	return v.Epoch, nil
+}
+
+// FollowConfig says where following starts and whom it tells. The functions are called from one
+// goroutine, one at a time.
+type FollowConfig struct {
+	// From is a known past, as from a snapshot; nil: none.
+	From *state.Cursor
+	// Has, if not nil, is the state at From, which the consumer holds already: as long as the store is the same one, only what
+	// differs from it is told, and versions with the Digest of the stored ones are not read again.
+	Has *state.Update
+	// OnUpdate takes the next update; its error ends Follow.
+	OnUpdate func(state.Update) error
+	// OnPulse, if not nil, is called with each pulse of the judge that comes while following, and with the last one at the start.
+	OnPulse func(state.Pulse)
+	// OnStatus, if not nil, is called whenever the state or its reason changes, and when the cursor moves while the
+	// state is Current.
+	OnStatus func(state.FollowStatus)
 }

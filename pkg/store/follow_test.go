@@ -13,12 +13,14 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
+	"github.com/gti/gtm/pkg/store/storetest"
 )
 
 // sameAsRead compares what was followed with what a plain read gives, which is the oracle.
 func (f *following) sameAsRead(c *Client) {
 	f.t.Helper()
-	ctx := testContext(f.t)
+	ctx := storetest.Context(f.t)
 	heads, err := c.Heads(ctx)
 	if err != nil {
 		f.t.Fatal(err)
@@ -29,7 +31,7 @@ func (f *following) sameAsRead(c *Client) {
 		if err != nil {
 			f.t.Fatal(err)
 		}
-		if diff := cmp.Diff(plain(want), plain(f.mirror.Tenant(tenant)), noDigest); diff != "" {
+		if diff := cmp.Diff(storetest.Plain(want), storetest.Plain(f.mirror.Tenant(tenant)), noDigest); diff != "" {
 			f.t.Errorf("%s (-read +followed):\n%s", tenant, diff)
 		}
 	}
@@ -37,14 +39,14 @@ func (f *following) sameAsRead(c *Client) {
 
 func put(t testing.TB, c *Client, key, value string) {
 	t.Helper()
-	if _, err := c.etcd.Put(testContext(t), key, value); err != nil {
+	if _, err := c.etcd.Put(storetest.Context(t), key, value); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func compact(t testing.TB, c *Client) {
 	t.Helper()
-	ctx := testContext(t)
+	ctx := storetest.Context(t)
 	resp, err := c.etcd.Get(ctx, "x")
 	if err != nil {
 		t.Fatal(err)
@@ -56,19 +58,19 @@ func compact(t testing.TB, c *Client) {
 
 func TestFollowTellsEverythingAndThenChanges(t *testing.T) {
 	c := testClient(t)
-	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"), site("shop", "b", "EU"))})
-	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Delete: []spec.Key{site("shop", "b", "").Key}})
+	mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"), storetest.Site("shop", "b", "EU"))})
+	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Delete: []spec.Key{storetest.Site("shop", "b", "").Key}})
 	f := follow(t, c, nil)
-	f.untilState(Current)
-	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Put: resources(site("shop", "c", "AF")), Delete: []spec.Key{site("shop", "a", "").Key}})
+	f.untilState(state.Current)
+	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Put: storetest.Resources(storetest.Site("shop", "c", "AF")), Delete: []spec.Key{storetest.Site("shop", "a", "").Key}})
 	f.untilHead("shop", 3)
 	told := f.told()
 	for i := range told {
 		told[i].Cursor, told[i].Cluster = 0, 0
 	}
-	want := []Update{
-		{Full: true, Tenants: []TenantUpdate{{Tenant: "shop", Head: 2, Put: []Version{{Resource: site("shop", "a", "EU"), Generation: 1}}}}},
-		{Tenants: []TenantUpdate{{Tenant: "shop", Head: 3, Put: []Version{{Resource: site("shop", "c", "AF"), Generation: 3}}, Deleted: []spec.Key{site("shop", "a", "").Key}}}},
+	want := []state.Update{
+		{Full: true, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 2, Put: []state.Version{{Resource: storetest.Site("shop", "a", "EU"), Generation: 1}}}}},
+		{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 3, Put: []state.Version{{Resource: storetest.Site("shop", "c", "AF"), Generation: 3}}, Deleted: []spec.Key{storetest.Site("shop", "a", "").Key}}}},
 	}
 	if diff := cmp.Diff(want, told, noDigest); diff != "" {
 		t.Errorf("-want +told:\n%s", diff)
@@ -78,17 +80,17 @@ func TestFollowTellsEverythingAndThenChanges(t *testing.T) {
 func TestFollowAgainstReadingOverRandomChanges(t *testing.T) {
 	c := testClient(t)
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	rng := rand.New(rand.NewPCG(3, 4))
-	heads := map[string]Generation{}
+	heads := map[string]state.Generation{}
 	for i := range 150 {
 		tenant := fmt.Sprint("t", rng.IntN(3))
 		ch := Change{Tenant: tenant, Base: heads[tenant]}
 		for _, n := range rng.Perm(8)[:1+rng.IntN(4)] {
 			if rng.IntN(3) == 0 {
-				ch.Delete = append(ch.Delete, site(tenant, fmt.Sprint(n), "").Key)
+				ch.Delete = append(ch.Delete, storetest.Site(tenant, fmt.Sprint(n), "").Key)
 			} else {
-				ch.Put = append(ch.Put, site(tenant, fmt.Sprint(n), fmt.Sprint(i)))
+				ch.Put = append(ch.Put, storetest.Site(tenant, fmt.Sprint(n), fmt.Sprint(i)))
 			}
 		}
 		heads[tenant] = mustCommit(t, c, ch).Generation
@@ -106,26 +108,26 @@ func TestFollowAgainstReadingOverRandomChanges(t *testing.T) {
 func TestFollowHoldsZonesAndVerdicts(t *testing.T) {
 	c := testClient(t)
 	f := follow(t, c, nil)
-	f.untilState(Current)
-	mustCommit(t, c, Change{Tenant: spec.Platform, Put: resources(zone("big.example.", zoneText(3000, nil)))})
-	mustCommit(t, c, Change{Tenant: spec.Platform, Base: 1, Put: resources(zone("big.example.", zoneText(3000, map[int]string{5: "192.0.2.9"})))})
+	f.untilState(state.Current)
+	mustCommit(t, c, Change{Tenant: spec.Platform, Put: storetest.Resources(storetest.Zone("big.example.", storetest.ZoneText(3000, nil)))})
+	mustCommit(t, c, Change{Tenant: spec.Platform, Base: 1, Put: storetest.Resources(storetest.Zone("big.example.", storetest.ZoneText(3000, map[int]string{5: "192.0.2.9"})))})
 	f.untilHead(spec.Platform, 2)
 	f.sameAsRead(c)
 
-	v := verdictOf("shop", "eu", 0.5)
-	value, _ := marshalPlain(v)
+	v := storetest.VerdictOf("shop", "eu", 0.5)
+	value, _ := state.MarshalPlain(v)
 	put(t, c, c.keys.verdict(v.Pool), string(value))
 	f.until("the verdict", func() bool { return f.mirror.Verdicts()[v.Pool].Judge == "p1" })
 	put(t, c, c.keys.verdict(v.Pool), "{broken")
 	put(t, c, c.keys.verdict(health.PoolID{Tenant: "shop", Pool: "us"}), string(value)) // another pool's
-	w := verdictOf("shop", "sg", 1)
-	value, _ = marshalPlain(w)
+	w := storetest.VerdictOf("shop", "sg", 1)
+	value, _ = state.MarshalPlain(w)
 	put(t, c, c.keys.verdict(w.Pool), string(value))
 	f.until("the next verdict", func() bool { return len(f.mirror.Verdicts()) == 2 })
 	if diff := cmp.Diff(map[health.PoolID]health.Verdict{v.Pool: v, w.Pool: w}, f.mirror.Verdicts()); diff != "" {
 		t.Errorf("-want +held:\n%s", diff)
 	}
-	if _, err := c.etcd.Delete(testContext(t), c.keys.verdict(v.Pool)); err != nil {
+	if _, err := c.etcd.Delete(storetest.Context(t), c.keys.verdict(v.Pool)); err != nil {
 		t.Fatal(err)
 	}
 	f.until("the verdict's end", func() bool { return len(f.mirror.Verdicts()) == 1 })
@@ -133,10 +135,10 @@ func TestFollowHoldsZonesAndVerdicts(t *testing.T) {
 
 func TestBrokenResourceHarmsNothingElse(t *testing.T) {
 	c := testClient(t)
-	a, b := site("shop", "a", "EU"), site("shop", "b", "EU")
-	mustCommit(t, c, Change{Tenant: "shop", Put: resources(a, b)})
+	a, b := storetest.Site("shop", "a", "EU"), storetest.Site("shop", "b", "EU")
+	mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(a, b)})
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	broken := func(n int) func() bool {
 		return func() bool {
 			last := f.all[len(f.all)-1]
@@ -155,20 +157,20 @@ func TestBrokenResourceHarmsNothingElse(t *testing.T) {
 	f.until("another broken version", broken(1))
 	put(t, c, c.keys.version(spec.Key{Tenant: "shop", Kind: "Gizmo", Name: "g"}, 2), `{"resource":{"kind":"Gizmo","tenant":"shop","name":"g","spec":{}}}`)
 	put(t, c, c.keys.join("config", "res", "shop", "Site", "odd"), "x")
-	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Put: resources(site("shop", "b", "AF"))})
+	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Put: storetest.Resources(storetest.Site("shop", "b", "AF"))})
 	f.untilHead("shop", 3)
 	if s := f.mirror.Tenant("shop"); regionOf(t, s, "a") != "EU" || regionOf(t, s, "b") != "AF" {
 		t.Errorf("held: %+v", s)
 	}
-	if _, err := c.Read(testContext(t), "shop", 0); err == nil || !strings.Contains(err.Error(), "shop/") {
+	if _, err := c.Read(storetest.Context(t), "shop", 0); err == nil || !strings.Contains(err.Error(), "shop/") {
 		t.Errorf("Read of a broken state: %v", err)
 	}
 	again := follow(t, c, nil)
-	again.untilState(Current)
+	again.untilState(state.Current)
 	if full := again.told()[0]; len(full.Tenants) != 1 || len(full.Tenants[0].Broken) != 1 || len(full.Tenants[0].Put) != 2 {
 		t.Errorf("a fresh start is told %+v", full.Tenants)
 	}
-	mustCommit(t, c, Change{Tenant: "shop", Base: 3, Put: resources(site("shop", "a", "AS"))})
+	mustCommit(t, c, Change{Tenant: "shop", Base: 3, Put: storetest.Resources(storetest.Site("shop", "a", "AS"))})
 	f.untilHead("shop", 4)
 	if got := regionOf(t, f.mirror.Tenant("shop"), "a"); got != "AS" {
 		t.Errorf("after the repair: %q", got)
@@ -180,49 +182,50 @@ func TestCompactionUnderTheWatch(t *testing.T) {
 	direct := testClient(t)
 	p := newProxy(t, strings.TrimPrefix(sharedEndpoint(t), "unix://"))
 	c := openTest(t, Config{Endpoints: []string{"http://" + p.addr}, Prefix: direct.cfg.Prefix})
-	a, b := site("shop", "a", "EU"), site("shop", "b", "EU")
-	mustCommit(t, direct, Change{Tenant: "shop", Put: resources(a, b, site("shop", "c", "EU"))})
-	gone := verdictOf("shop", "gone", 1)
-	value, _ := marshalPlain(gone)
+	a, b := storetest.Site("shop", "a", "EU"), storetest.Site("shop", "b", "EU")
+	mustCommit(t, direct, Change{Tenant: "shop", Put: storetest.Resources(a, b, storetest.Site("shop", "c", "EU"))})
+	gone := storetest.VerdictOf("shop", "gone", 1)
+	value, _ := state.MarshalPlain(gone)
 	put(t, direct, direct.keys.verdict(gone.Pool), string(value))
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	p.blackhole()
-	f.untilState(Stale)
-	mustCommit(t, direct, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "a", "AF")), Delete: []spec.Key{b.Key}})
-	mustCommit(t, direct, Change{Tenant: "shop", Base: 2, Put: resources(site("shop", "a", "AS"))})
-	if _, err := direct.etcd.Delete(testContext(t), direct.keys.verdict(gone.Pool)); err != nil {
+	f.untilState(state.Stale)
+	mustCommit(t, direct, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "a", "AF")), Delete: []spec.Key{b.Key}})
+	mustCommit(t, direct, Change{Tenant: "shop", Base: 2, Put: storetest.Resources(storetest.Site("shop", "a", "AS"))})
+	if _, err := direct.etcd.Delete(storetest.Context(t), direct.keys.verdict(gone.Pool)); err != nil {
 		t.Fatal(err)
 	}
 	compact(t, direct)
 	p.open()
 	f.untilHead("shop", 3)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	f.sameAsRead(direct)
 	if n := len(f.mirror.Verdicts()); n != 0 {
 		t.Errorf("%d verdicts are held, want none", n)
 	}
 	delta := f.told()[1]
-	if want := (TenantUpdate{Tenant: "shop", Head: 3, Put: []Version{{Resource: site("shop", "a", "AS"), Generation: 3}}, Deleted: []spec.Key{b.Key}}); delta.Full || !cmp.Equal(delta.Tenants, []TenantUpdate{want}, noDigest) {
+	if want := (state.TenantUpdate{Tenant: "shop", Head: 3, Put: []state.Version{{Resource: storetest.Site("shop", "a", "AS"), Generation: 3}}, Deleted: []spec.Key{b.Key}}); delta.Full || !cmp.Equal(delta.Tenants, []state.TenantUpdate{want}, noDigest) {
 		t.Errorf("told %+v, want %+v", delta, want)
 	}
 }
 
 func TestBlackholedConnectionIsNoticedAndSurvived(t *testing.T) {
+	t.Parallel()
 	direct := testClient(t)
 	p := newProxy(t, strings.TrimPrefix(sharedEndpoint(t), "unix://"))
 	c := openTest(t, Config{Endpoints: []string{"http://" + p.addr}, Prefix: direct.cfg.Prefix})
-	mustCommit(t, direct, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
+	mustCommit(t, direct, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	p.blackhole()
-	if s := f.untilState(Stale); !strings.Contains(s.Err, "no sign of life") || !strings.Contains(s.Err, p.addr) {
+	if s := f.untilState(state.Stale); !strings.Contains(s.Err, "no sign of life") || !strings.Contains(s.Err, p.addr) {
 		t.Errorf("status %+v", s)
 	}
-	mustCommit(t, direct, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "a", "AF"))})
+	mustCommit(t, direct, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "a", "AF"))})
 	p.open()
 	f.untilHead("shop", 2)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	if told := f.told(); len(told) != 2 || told[1].Full {
 		t.Errorf("it was told anew what it knew: %+v", told)
 	}
@@ -235,41 +238,41 @@ func TestRestoredStoreIsRefusedUntilAccepted(t *testing.T) {
 	live, old := filepath.Join(dir, "live"), filepath.Join(dir, "old")
 	child := startTestChild(t, live)
 	c := openTest(t, Config{Endpoints: []string{child.Endpoint()}})
-	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
+	mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})
 	child.Stop()
-	copyDir(t, live, old)
+	storetest.CopyDir(t, live, old)
 	child = startTestChild(t, live)
-	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "a", "AF"), site("shop", "b", "AF"))})
+	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "a", "AF"), storetest.Site("shop", "b", "AF"))})
 	f := follow(t, c, nil)
 	f.untilHead("shop", 2)
 	full := f.told()[0]
 	child.Stop()
-	f.untilState(Stale)
+	f.untilState(state.Stale)
 	if err := copyDirOver(t, old, live); err != nil {
 		t.Fatal(err)
 	}
 	startTestChild(t, live)
-	s := f.untilState(Refused)
+	s := f.untilState(state.Refused)
 	if !strings.Contains(s.Err, "shop is at generation 1, but was at 2") || !strings.Contains(s.Err, "gtmctl store accept") {
 		t.Errorf("status %+v", s)
 	}
 	late := follow(t, c, full.Position()) // as after a restart, from a snapshot
-	late.untilState(Refused)
+	late.untilState(state.Refused)
 	if n := len(f.told()); n != 1 {
 		t.Errorf("%d updates were told, want the first alone", n)
 	}
-	if err := c.Accept(testContext(t), "ann"); err != nil {
+	if err := c.Accept(storetest.Context(t), "ann"); err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range []*following{f, late} {
-		f.untilState(Current)
+		f.untilState(state.Current)
 		told := f.told()
 		if last := told[len(told)-1]; !last.Full || last.Epoch == 0 || len(last.Tenants) != 1 || last.Tenants[0].Head != 1 {
 			t.Errorf("accepted: %+v", last)
 		}
 	}
 	f.sameAsRead(c)
-	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "a", "OC"))})
+	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "a", "OC"))})
 	f.sameAsRead(c)
 }
 
@@ -278,7 +281,7 @@ func copyDirOver(t *testing.T, from, to string) error {
 	if err := removeAll(filepath.Join(to, "member")); err != nil {
 		return err
 	}
-	copyDir(t, filepath.Join(from, "member"), filepath.Join(to, "member"))
+	storetest.CopyDir(t, filepath.Join(from, "member"), filepath.Join(to, "member"))
 	return nil
 }
 
@@ -286,47 +289,51 @@ func copyDirOver(t *testing.T, from, to string) error {
 func TestTheToldCursorMoves(t *testing.T) {
 	c := testClient(t)
 	f := follow(t, c, nil)
-	first := f.untilState(Current)
+	first := f.untilState(state.Current)
 	reaches := func(what string, rev int64) {
 		t.Helper()
-		f.until(what, func() bool { last := f.status[len(f.status)-1]; return last.Cursor >= rev && last.State == Current })
+		f.until(what, func() bool {
+			last := f.status[len(f.status)-1]
+			return last.Cursor >= rev && last.State == state.Current
+		})
 	}
-	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
+	mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})
 	f.untilHead("shop", 1)
 	told := f.told()
 	reaches("the cursor of the change", told[len(told)-1].Cursor)
-	resp, err := c.etcd.Put(testContext(t), c.keys.join("elsewhere"), "x")
+	resp, err := c.etcd.Put(storetest.Context(t), c.keys.join("elsewhere"), "x")
 	if err != nil {
 		t.Fatal(err)
 	}
 	reaches("the cursor of what is not followed", resp.Header.Revision)
-	if last := f.untilState(Current); !last.Since.Equal(first.Since) {
+	if last := f.untilState(state.Current); !last.Since.Equal(first.Since) {
 		t.Errorf("current since %v, but it was since %v", last.Since, first.Since)
 	}
 }
 
 func TestHeadThatGoesBackUnderTheWatch(t *testing.T) {
+	t.Parallel()
 	c := testClient(t)
-	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
-	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "a", "AF"))})
+	mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})
+	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "a", "AF"))})
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	put(t, c, c.keys.head("shop"), "1")
-	f.untilState(Refused)
-	if err := c.Accept(testContext(t), "ann"); err != nil {
+	f.untilState(state.Refused)
+	if err := c.Accept(storetest.Context(t), "ann"); err != nil {
 		t.Fatal(err)
 	}
-	f.untilState(Current)
+	f.untilState(state.Current)
 	f.sameAsRead(c)
-	if _, err := c.etcd.Delete(testContext(t), c.keys.head("shop")); err != nil {
+	if _, err := c.etcd.Delete(storetest.Context(t), c.keys.head("shop")); err != nil {
 		t.Fatal(err)
 	}
-	f.untilState(Refused)
+	f.untilState(state.Refused)
 }
 
 // TestAnEmptyStoreIsNotToBeAccepted: the advice for it is to fill it, since whoever takes it answers nothing more.
 func TestAnEmptyStoreIsNotToBeAccepted(t *testing.T) {
-	known := &Cursor{Epoch: 5, Heads: map[string]Generation{"shop": 3}}
+	known := &state.Cursor{Epoch: 5, Heads: map[string]state.Generation{"shop": 3}}
 	for _, epoch := range []int64{0, 5} {
 		err := checkBack(known, epoch, nil)
 		if err == nil || strings.Contains(err.Error(), "accept") || !strings.Contains(err.Error(), "it is empty; if it is the right one, fill it: gtmctl store rebuild") {
@@ -336,14 +343,16 @@ func TestAnEmptyStoreIsNotToBeAccepted(t *testing.T) {
 }
 
 func TestCheckBack(t *testing.T) {
-	known := &Cursor{Cluster: 7, Revision: 100, Epoch: 5, Heads: map[string]Generation{"shop": 3}}
-	heads := func(g Generation) map[string]Generation { return map[string]Generation{"shop": g, "new": 1} }
+	known := &state.Cursor{Cluster: 7, Revision: 100, Epoch: 5, Heads: map[string]state.Generation{"shop": 3}}
+	heads := func(g state.Generation) map[string]state.Generation {
+		return map[string]state.Generation{"shop": g, "new": 1}
+	}
 	for _, row := range []struct {
 		name   string
-		known  *Cursor
+		known  *state.Cursor
 		here   mark
 		epoch  int64
-		heads  map[string]Generation
+		heads  map[string]state.Generation
 		refuse bool
 	}{
 		{"nothing known", nil, mark{7, 1}, 0, nil, false},
@@ -367,11 +376,11 @@ func TestAcceptIsNewerThanAnyEpochBefore(t *testing.T) {
 	c := testClient(t)
 	put(t, c, c.keys.epoch(), "not JSON")
 	for range 2 {
-		if err := c.Accept(testContext(t), "ann"); err != nil {
+		if err := c.Accept(storetest.Context(t), "ann"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	epoch, err := c.reader(c.etcd).epoch(testContext(t))
+	epoch, err := c.reader(c.etcd).epoch(storetest.Context(t))
 	if err != nil || epoch <= c.cfg.Now().AddDate(-1, 0, 0).UnixMilli() {
 		t.Errorf("epoch %d, %v", epoch, err)
 	}
@@ -380,28 +389,29 @@ func TestAcceptIsNewerThanAnyEpochBefore(t *testing.T) {
 func TestConsumersErrorEndsFollow(t *testing.T) {
 	c := testClient(t)
 	stop := errors.New("enough")
-	err := c.Follow(testContext(t), FollowConfig{OnUpdate: func(Update) error { return stop }})
+	err := c.Follow(storetest.Context(t), FollowConfig{OnUpdate: func(state.Update) error { return stop }})
 	if !errors.Is(err, stop) {
 		t.Errorf("got %v", err)
 	}
-	ctx, cancel := context.WithCancel(testContext(t))
-	err = c.Follow(ctx, FollowConfig{OnUpdate: func(Update) error { cancel(); return nil }})
+	ctx, cancel := context.WithCancel(storetest.Context(t))
+	err = c.Follow(ctx, FollowConfig{OnUpdate: func(state.Update) error { cancel(); return nil }})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestWatchOfBurstsIsWhole(t *testing.T) {
+	t.Parallel()
 	c := testClient(t)
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	const rounds, size = 20, 200
 	for g := range rounds {
 		var puts []*spec.Resource
 		for i := range size {
-			puts = append(puts, site("shop", fmt.Sprint(i), fmt.Sprint(g)))
+			puts = append(puts, storetest.Site("shop", fmt.Sprint(i), fmt.Sprint(g)))
 		}
-		mustCommit(t, c, Change{Tenant: "shop", Base: Generation(g), Put: puts})
+		mustCommit(t, c, Change{Tenant: "shop", Base: state.Generation(g), Put: puts})
 	}
 	f.untilHead("shop", rounds)
 	for _, u := range f.told()[1:] {

@@ -12,11 +12,12 @@ import (
 	"go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/store/storetest"
 )
 
 func observation(vantage, pool string, state health.State) health.Observation {
 	return health.Observation{Vantage: vantage, Pool: health.PoolID{Tenant: "shop", Pool: pool},
-		Endpoints: map[string]health.Sight{"a": {State: state, Since: testTime}}}
+		Endpoints: map[string]health.Sight{"a": {State: state, Since: storetest.Time}}}
 }
 
 // observed gathers what FollowObservations tells.
@@ -50,7 +51,7 @@ func observe(t *testing.T, c *Client) *observed {
 // until waits for an update from which on cond holds for all told so far, and forgets them.
 func (o *observed) until(t *testing.T, what string, cond func(ObservationUpdate) bool) ObservationUpdate {
 	t.Helper()
-	timeout := time.After(within)
+	timeout := time.After(storetest.Within)
 	for {
 		o.mu.Lock()
 		for i, u := range o.updates {
@@ -74,7 +75,7 @@ func alive(want ...string) func(ObservationUpdate) bool {
 }
 
 func TestObservationsAreFollowed(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
+	c, ctx := testClient(t), storetest.Context(t)
 	first := observation("p1", "eu", health.Up)
 	if err := c.PutObservation(ctx, first); err != nil {
 		t.Fatal(err)
@@ -106,10 +107,11 @@ func TestObservationsAreFollowed(t *testing.T) {
 }
 
 func TestVantagesComeAndGo(t *testing.T) {
+	t.Parallel()
 	c := testClient(t)
 	o := observe(t, c)
 	o.until(t, "nobody", alive())
-	ctx, cancel := context.WithCancel(testContext(t))
+	ctx, cancel := context.WithCancel(storetest.Context(t))
 	ended := make(chan error, 1)
 	go func() { ended <- c.KeepVantage(ctx, "p1", 2*time.Second) }()
 	o.until(t, "p1", alive("p1"))
@@ -132,8 +134,8 @@ func TestVantagesComeAndGo(t *testing.T) {
 func TestEdgesAreFoundWhileTheyLive(t *testing.T) {
 	c := testClient(t)
 	want := []Edge{
-		{ID: "e1", HTTP: "http://192.0.2.1:8053", DNS: []string{"192.0.2.1:53"}, Version: "v1", Started: testTime},
-		{ID: "e2", HTTP: "http://192.0.2.2:8053", Started: testTime},
+		{ID: "e1", HTTP: "http://192.0.2.1:8053", DNS: []string{"192.0.2.1:53"}, Version: "v1", Started: storetest.Time},
+		{ID: "e2", HTTP: "http://192.0.2.2:8053", Started: storetest.Time},
 	}
 	put(t, c, c.keys.edge("broken"), "{")
 	var ends []func()
@@ -156,13 +158,13 @@ func TestEdgesAreFoundWhileTheyLive(t *testing.T) {
 func TestOneJudgeLeadsAndOthersFollow(t *testing.T) {
 	c := testClient(t)
 	other := openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: c.cfg.Prefix})
-	v := verdictOf("shop", "eu", 1)
-	if err := c.PutVerdicts(testContext(t), []health.Verdict{v}); !errors.Is(err, ErrNotLeader) {
+	v := storetest.VerdictOf("shop", "eu", 1)
+	if err := c.PutVerdicts(storetest.Context(t), []health.Verdict{v}); !errors.Is(err, ErrNotLeader) {
 		t.Errorf("without office: %v", err)
 	}
 	term := make(chan string, 10)
 	campaign := func(c *Client, id string) context.CancelFunc {
-		ctx, cancel := context.WithCancel(testContext(t))
+		ctx, cancel := context.WithCancel(storetest.Context(t))
 		go func() {
 			_ = c.Campaign(ctx, id, func(ctx context.Context) error {
 				if err := c.PutVerdicts(ctx, []health.Verdict{v}); err != nil {
@@ -180,24 +182,24 @@ func TestOneJudgeLeadsAndOthersFollow(t *testing.T) {
 		t.Fatalf("%s leads", got)
 	}
 	defer campaign(other, "p2")()
-	if err := other.PutVerdicts(testContext(t), []health.Verdict{v}); !errors.Is(err, ErrNotLeader) {
+	if err := other.PutVerdicts(storetest.Context(t), []health.Verdict{v}); !errors.Is(err, ErrNotLeader) {
 		t.Errorf("p2 beside p1: %v", err)
 	}
 	resign()
 	if got := <-term; got != "p2" {
 		t.Fatalf("%s leads after p1 resigned", got)
 	}
-	if err := c.PutVerdicts(testContext(t), []health.Verdict{v}); !errors.Is(err, ErrNotLeader) {
+	if err := c.PutVerdicts(storetest.Context(t), []health.Verdict{v}); !errors.Is(err, ErrNotLeader) {
 		t.Errorf("p1 after its time: %v", err)
 	}
-	if err := other.DeleteVerdict(testContext(t), v.Pool); err != nil {
+	if err := other.DeleteVerdict(storetest.Context(t), v.Pool); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestDeposedJudgeWritesNothing(t *testing.T) {
 	c := testClient(t)
-	ctx, cancel := context.WithCancel(testContext(t))
+	ctx, cancel := context.WithCancel(storetest.Context(t))
 	defer cancel()
 	terms := make(chan int, 10)
 	n := 0
@@ -232,9 +234,9 @@ func TestManyVerdictsAtOnce(t *testing.T) {
 	f := follow(t, c, nil)
 	var verdicts []health.Verdict
 	for i := range 250 {
-		verdicts = append(verdicts, verdictOf("shop", fmt.Sprint(i), 1))
+		verdicts = append(verdicts, storetest.VerdictOf("shop", fmt.Sprint(i), 1))
 	}
-	ctx, cancel := context.WithCancel(testContext(t))
+	ctx, cancel := context.WithCancel(storetest.Context(t))
 	defer cancel()
 	wrote := make(chan error, 1)
 	go func() {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/client/v3"
+
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // identity is what the log tells of one generation.
@@ -36,19 +39,19 @@ func identityOf(kv *mvccKV) identity {
 }
 
 // differs tells why a generation in the store is not the one that was known under that number; nil: nothing speaks for it.
-func (i identity) differs(tenant string, g Generation, known string) error {
+func (i identity) differs(tenant string, g state.Generation, known string) error {
 	if known == "" || i.id == "" || i.id == known {
 		return nil
 	}
-	return &WentBackError{Reason: fmt.Sprintf("%s@%d in the store is not the %s@%d that was known: it was changed by %s at %s",
-		tenant, g, tenant, g, orElse(i.author, "someone"), i.time.UTC().Format("2006-01-02 15:04:05Z"))}
+	return &state.WentBackError{Reason: fmt.Sprintf("%s@%d in the store is not the %s@%d that was known: it was changed by %s at %s",
+		tenant, g, tenant, g, cmp.Or(i.author, "someone"), i.time.UTC().Format("2006-01-02 15:04:05Z"))}
 }
 
 // recordsAtOnce is how many records one request reads: etcd's default limit is 128 operations.
 const recordsAtOnce = 100
 
 // records calls fn with the record of one generation of each tenant; nil: there is none.
-func (r *reader) records(ctx context.Context, at map[string]Generation, fn func(tenant string, kv *mvccKV)) error {
+func (r *reader) records(ctx context.Context, at map[string]state.Generation, fn func(tenant string, kv *mvccKV)) error {
 	for tenants := range slices.Chunk(slices.Sorted(maps.Keys(at)), recordsAtOnce) {
 		if err := r.someRecords(ctx, tenants, at, fn); err != nil {
 			return err
@@ -58,7 +61,7 @@ func (r *reader) records(ctx context.Context, at map[string]Generation, fn func(
 }
 
 // someRecords reads records in one request, or in halves where that brings too much.
-func (r *reader) someRecords(ctx context.Context, tenants []string, at map[string]Generation, fn func(string, *mvccKV)) error {
+func (r *reader) someRecords(ctx context.Context, tenants []string, at map[string]state.Generation, fn func(string, *mvccKV)) error {
 	asks := make([]clientv3.Op, len(tenants))
 	for i, t := range tenants {
 		asks[i] = clientv3.OpGet(r.c.keys.record(t, at[t]), clientv3.WithRev(r.rev))
@@ -87,39 +90,4 @@ func (r *reader) someRecords(ctx context.Context, tenants []string, at map[strin
 		}
 	}
 	return nil
-}
-
-// ground looks at what a change stands on, and gives the generation that it follows. Where that, or what the change relies on, is
-// another than was known under its number, the error is a *WentBackError.
-func (c *Client) ground(ctx context.Context, ch Change) (identity, error) {
-	what := "changing " + ch.Tenant + " (nothing was written)"
-	r := c.reader(c.etcd)
-	if _, err := r.get(ctx, c.keys.head(ch.Tenant)); err != nil { // is tried again over an election
-		return identity{}, c.explain(what, err)
-	}
-	at := map[string]Generation{}
-	for tenant := range ch.IDs {
-		if g := ch.Reads[tenant]; g != 0 {
-			at[tenant] = g
-		}
-	}
-	delete(at, ch.Tenant)
-	if ch.Base != 0 {
-		at[ch.Tenant] = ch.Base
-	}
-	var base identity
-	var back error
-	err := r.records(ctx, at, func(tenant string, kv *mvccKV) {
-		i := identityOf(kv)
-		if err := i.differs(tenant, at[tenant], ch.IDs[tenant]); err != nil && back == nil {
-			back = err
-		}
-		if tenant == ch.Tenant {
-			base = i
-		}
-	})
-	if err != nil {
-		return identity{}, c.explain(what, err)
-	}
-	return base, back
 }

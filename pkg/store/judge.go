@@ -2,19 +2,14 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
-)
 
-// fence is the election key of the leader: verdicts are written only while it stands.
-type fence struct {
-	key string
-	rev int64 // its creation
-}
+	"github.com/gti/gtm/pkg/store/state"
+)
 
 // Campaign stands for election as the judge until ctx ends, and returns ctx's error. While it leads, lead
 // runs; its ctx ends when leadership is lost. When lead returns, leadership is given up and the campaign
@@ -99,8 +94,8 @@ func (c *Client) govern(ctx context.Context, f fence, lead func(context.Context)
 }
 
 // PutPulse tells that the judge lives; for the leader only, as WriteVerdicts.
-func (c *Client) PutPulse(ctx context.Context, p Pulse) error {
-	value, err := marshalPlain(p)
+func (c *Client) PutPulse(ctx context.Context, p state.Pulse) error {
+	value, err := state.MarshalPlain(p)
 	if err != nil {
 		return err
 	}
@@ -133,6 +128,3 @@ func (c *Client) fenced(ctx context.Context, f fence, ops []clientv3.Op, bytes i
 	}
 	return resp.Header.Revision, nil
 }
-
-// errNoVantage guards against keys that name nobody.
-var errNoVantage = errors.New("an observation needs a vantage, a tenant and a pool")

@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // keyspace builds and reads keys below a prefix; the layout stands in the package comment.
@@ -30,18 +32,16 @@ func (k keyspace) join(parts ...string) string {
 // escape keeps a slash in a name from making another component. Names seldom need it.
 func escape(s string) string { return url.PathEscape(s) }
 
-func genText(g Generation) string { return fmt.Sprintf("%016x", uint64(g)) }
+func genText(g state.Generation) string { return fmt.Sprintf("%016x", uint64(g)) }
 
 func (k keyspace) epoch() string                  { return k.join("config", "epoch") }
 func (k keyspace) heads() string                  { return k.join("config", "head", "") }
 func (k keyspace) head(tenant string) string      { return k.join("config", "head", tenant) }
-func (k keyspace) keysets() string                { return k.join("config", "keys", "") }
 func (k keyspace) keyset(zone string) string      { return k.join("config", "keys", zone) }
 func (k keyspace) log(tenant string) string       { return k.join("config", "log", tenant, "") }
 func (k keyspace) resources() string              { return k.join("config", "res", "") }
 func (k keyspace) tenant(t string) string         { return k.join("config", "res", t, "") }
 func (k keyspace) text(hash string) string        { return k.join("config", "text", hash) }
-func (k keyspace) verdicts() string               { return k.join("verdict", "") }
 func (k keyspace) pulse() string                  { return k.join("verdict", "pulse") }
 func (k keyspace) judge() string                  { return k.join("world", "judge") }
 func (k keyspace) edges() string                  { return k.join("world", "edge", "") }
@@ -63,16 +63,25 @@ func (k keyspace) release(tenant, pool string) string {
 	}
 	return k.join("world", "release", tenant, pool)
 }
-func (k keyspace) record(tenant string, g Generation) string {
+func (k keyspace) record(tenant string, g state.Generation) string {
 	return k.join("config", "log", tenant, genText(g))
 }
-func (k keyspace) version(r spec.Key, g Generation) string {
+func (k keyspace) version(r spec.Key, g state.Generation) string {
 	return k.join("config", "res", r.Tenant, string(r.Kind), r.Name, genText(g))
 }
 
-// followed is the range of keys that edges need: config/ and verdict/.
+// below is what the keys of a kind begin with.
+func (k keyspace) below(prefix []string) string { return k.join(append(slices.Clone(prefix), "")...) }
+
+// followed is the range of keys that edges need: config/, verdict/ and what else is followed.
 func (k keyspace) followed() (from, to string) {
-	return k.join("config", ""), clientv3.GetPrefixRangeEnd(k.verdicts())
+	from = k.join("config", "")
+	to = clientv3.GetPrefixRangeEnd(from)
+	for _, kind := range state.Kinds() {
+		prefix := k.below(kind.KeyPrefix())
+		from, to = min(from, prefix), max(to, clientv3.GetPrefixRangeEnd(prefix))
+	}
+	return from, to
 }
 
 // observed is the range of keys that the judge needs: world/obs/, world/release/ and world/vantage/.
@@ -101,7 +110,7 @@ func (k keyspace) split(key string) []string {
 }
 
 // parseVersion reads the components of a version's key.
-func parseVersion(parts []string) (spec.Key, Generation, bool) {
+func parseVersion(parts []string) (spec.Key, state.Generation, bool) {
 	if len(parts) != 6 || parts[0] != "config" || parts[1] != "res" || len(parts[5]) != 16 {
 		return spec.Key{}, 0, false
 	}
@@ -109,27 +118,27 @@ func parseVersion(parts []string) (spec.Key, Generation, bool) {
 	if err != nil || g == 0 {
 		return spec.Key{}, 0, false
 	}
-	return spec.Key{Tenant: parts[2], Kind: spec.Kind(parts[3]), Name: parts[4]}, Generation(g), true
+	return spec.Key{Tenant: parts[2], Kind: spec.Kind(parts[3]), Name: parts[4]}, state.Generation(g), true
 }
 
 // parseRecordKey reads the generation from the components of a record's key.
-func parseRecordKey(parts []string) (Generation, bool) {
+func parseRecordKey(parts []string) (state.Generation, bool) {
 	if len(parts) != 4 || parts[0] != "config" || parts[1] != "log" || len(parts[3]) != 16 {
 		return 0, false
 	}
 	g, err := strconv.ParseUint(parts[3], 16, 64)
-	return Generation(g), err == nil && g != 0
+	return state.Generation(g), err == nil && g != 0
 }
 
-func parseHead(value []byte) (Generation, error) {
+func parseHead(value []byte) (state.Generation, error) {
 	g, err := strconv.ParseUint(string(value), 10, 64)
 	if err != nil || g == 0 {
 		return 0, fmt.Errorf("a head is a number above 0, not %.40q", value)
 	}
-	return Generation(g), nil
+	return state.Generation(g), nil
 }
 
-func headText(g Generation) string { return strconv.FormatUint(uint64(g), 10) }
+func headText(g state.Generation) string { return strconv.FormatUint(uint64(g), 10) }
 
 func keyStrings(keys []spec.Key) []string {
 	out := make([]string, len(keys))

@@ -3,16 +3,12 @@ package store
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"reflect"
-	"slices"
-	"strings"
 
 	"go.etcd.io/etcd/client/v3"
 
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
@@ -25,7 +21,7 @@ func (c *Client) PutKeyset(ctx context.Context, ks dnssec.Keyset) error {
 	if ks.Zone == "" || ks.Serial == 0 {
 		return errors.New("a keyset needs a zone and a serial")
 	}
-	value, err := marshalPlain(ks)
+	value, err := state.Keysets.Encode(ks)
 	if err != nil {
 		return err
 	}
@@ -83,7 +79,7 @@ func (w *keysetWrite) attempt(ctx context.Context) error {
 		}
 		if kv != nil {
 			var damaged error
-			switch old, damaged = decodeKeyset(w.zone, there); {
+			switch old, damaged = state.Keysets.Read(w.zone, there); {
 			case damaged == nil:
 			case w.serial == 0: // who knows of none would make new keys, which nobody can verify
 				w.broken = damaged
@@ -120,99 +116,5 @@ func (c *Client) Keyset(ctx context.Context, zone string) (dnssec.Keyset, error)
 	if kv == nil {
 		return dnssec.Keyset{}, fmt.Errorf("the keys of %s: %w", zone, ErrNotFound)
 	}
-	return decodeKeyset(zone, kv.Value)
-}
-
-func decodeKeyset(zone string, value []byte) (dnssec.Keyset, error) {
-	var ks dnssec.Keyset
-	if err := json.Unmarshal(value, &ks); err != nil {
-		return ks, err
-	}
-	if ks.Zone != zone {
-		return ks, fmt.Errorf("it stands under the key of %s, but says that it is of %q", zone, ks.Zone)
-	}
-	return ks, nil
-}
-
-type keysetChange struct {
-	keyset  dnssec.Keyset
-	sum     uint64 // of its stored form
-	deleted bool
-}
-
-func (f *follower) loadKeysets(ctx context.Context, r *reader, d *delta) error {
-	return r.each(ctx, f.c.keys.keysets(), func(kv *mvccKV) error {
-		parts := f.c.keys.split(string(kv.Key))
-		if len(parts) != 3 {
-			return nil
-		}
-		d.seen.see(kv, false, false)
-		if sum := f.keysets[parts[2]]; sum != 0 && !d.full && sum == f.sum(kv.Value) {
-			d.keptKeysets[parts[2]] = true
-			return nil
-		}
-		f.addKeyset(d, parts[2], kv)
-		if ks, ok := d.keysets[parts[2]]; ok && f.has != nil && !d.full && reflect.DeepEqual(ks.keyset, f.has.Keysets()[parts[2]]) {
-			delete(d.keysets, parts[2])
-			d.keptKeysets[parts[2]], f.keysets[parts[2]] = true, ks.sum
-		}
-		return nil
-	})
-}
-
-// addKeyset adds a keyset; one that is not understood leaves the last one in force.
-func (f *follower) addKeyset(d *delta, zone string, kv *mvccKV) {
-	ks, err := decodeKeyset(zone, kv.Value)
-	if err != nil {
-		f.c.log.Error("the keys of a zone in the store are not understood; those before hold", "zone", zone, "error", err)
-		d.keptKeysets[zone] = true
-		return
-	}
-	d.keysets[zone] = keysetChange{keyset: ks, sum: f.sum(kv.Value)}
-}
-
-func (f *follower) keysetEvent(ev *clientv3.Event, parts []string, d *delta) {
-	if len(parts) != 3 {
-		return
-	}
-	zone := parts[2]
-	if ev.Type != clientv3.EventTypeDelete {
-		f.addKeyset(d, zone, ev.Kv)
-		return
-	}
-	if _, told := f.keysets[zone]; told {
-		d.keysets[zone] = keysetChange{deleted: true}
-	} else {
-		delete(d.keysets, zone)
-	}
-}
-
-func (d *delta) addKeysets(u *Update) {
-	for zone, c := range d.keysets {
-		if c.deleted {
-			u.KeysetsDeleted = append(u.KeysetsDeleted, zone)
-		} else {
-			u.Keysets = append(u.Keysets, c.keyset)
-		}
-	}
-	if d.full {
-		u.KeysetsBroken = slices.Sorted(maps.Keys(d.keptKeysets))
-	}
-	slices.SortFunc(u.Keysets, func(a, b dnssec.Keyset) int { return strings.Compare(a.Zone, b.Zone) })
-	slices.Sort(u.KeysetsDeleted)
-}
-
-func (d *delta) rememberKeysets(f *follower) {
-	for zone, c := range d.keysets {
-		if c.deleted {
-			delete(f.keysets, zone)
-		} else {
-			f.keysets[zone] = c.sum
-		}
-	}
-}
-
-// empty tells that an update has nothing to tell.
-func (u *Update) empty() bool {
-	return !u.Full && len(u.Tenants)+len(u.Verdicts)+len(u.VerdictsDeleted)+len(u.Keysets)+len(u.KeysetsDeleted) == 0
+	return state.Keysets.Read(zone, kv.Value)
 }

@@ -6,32 +6,25 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gti/gtm/pkg/store/state"
+	"github.com/gti/gtm/pkg/store/storetest"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
-func keysetOf(zone string, serial uint64) dnssec.Keyset {
-	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
-	return dnssec.Keyset{Zone: zone, Serial: serial, Until: at,
-		Sets:  []dnssec.SignedSet{{Type: 48, TTL: 3600, Data: [][]byte{{1, 1, 3, 13}}, Sigs: [][]byte{{0, 48}}}},
-		ZSKs:  []dnssec.ZSK{{Tag: 7, Algorithm: 13, Public: []byte{1, 0, 3, 13}, Sealed: []byte("sealed"), Active: true}},
-		State: dnssec.State{Signed: at, Keys: []dnssec.KeyState{{Tag: 7, Algorithm: 13, Created: at}}}}
-}
-
 func TestKeysetsAreFollowed(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
+	c, ctx := testClient(t), storetest.Context(t)
 	f := follow(t, c, nil)
-	f.untilState(Current)
-	for _, ks := range []dnssec.Keyset{keysetOf("a.example.", 1), keysetOf("b.example.", 1), keysetOf("a.example.", 2)} {
+	f.untilState(state.Current)
+	for _, ks := range []dnssec.Keyset{storetest.KeysetOf("a.example.", 1), storetest.KeysetOf("b.example.", 1), storetest.KeysetOf("a.example.", 2)} {
 		if err := c.PutKeyset(ctx, ks); err != nil {
 			t.Fatal(err)
 		}
 	}
 	f.until("the keysets", func() bool { return f.mirror.Keysets()["a.example."].Serial == 2 })
-	want := map[string]dnssec.Keyset{"a.example.": keysetOf("a.example.", 2), "b.example.": keysetOf("b.example.", 1)}
+	want := map[string]dnssec.Keyset{"a.example.": storetest.KeysetOf("a.example.", 2), "b.example.": storetest.KeysetOf("b.example.", 1)}
 	if diff := cmp.Diff(want, f.mirror.Keysets()); diff != "" {
 		t.Errorf("-want +held:\n%s", diff)
 	}
@@ -41,7 +34,7 @@ func TestKeysetsAreFollowed(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.until("the end of one", func() bool { return len(f.mirror.Keysets()) == 1 })
-	if diff := cmp.Diff(keysetOf("a.example.", 2), f.mirror.Keysets()["a.example."]); diff != "" {
+	if diff := cmp.Diff(storetest.KeysetOf("a.example.", 2), f.mirror.Keysets()["a.example."]); diff != "" {
 		t.Errorf("one that is not understood does not leave the one before in force:\n%s", diff)
 	}
 	f.stop()
@@ -54,33 +47,33 @@ func TestKeysetsAreFollowed(t *testing.T) {
 }
 
 func TestKeysetsAfterCompaction(t *testing.T) {
-	direct, ctx := testClient(t), testContext(t)
+	direct, ctx := testClient(t), storetest.Context(t)
 	p := newProxy(t, strings.TrimPrefix(sharedEndpoint(t), "unix://"))
 	c := openTest(t, Config{Endpoints: []string{"http://" + p.addr}, Prefix: direct.cfg.Prefix})
 	for _, zone := range []string{"same.", "new.", "gone."} {
-		if err := direct.PutKeyset(ctx, keysetOf(zone, 1)); err != nil {
+		if err := direct.PutKeyset(ctx, storetest.KeysetOf(zone, 1)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	p.blackhole()
-	f.untilState(Stale)
-	if err := errors.Join(direct.PutKeyset(ctx, keysetOf("new.", 2)), direct.DeleteKeyset(ctx, "gone.", 1)); err != nil {
+	f.untilState(state.Stale)
+	if err := errors.Join(direct.PutKeyset(ctx, storetest.KeysetOf("new.", 2)), direct.DeleteKeyset(ctx, "gone.", 1)); err != nil {
 		t.Fatal(err)
 	}
 	compact(t, direct)
 	p.open()
 	f.until("the news", func() bool { return f.mirror.Keysets()["new."].Serial == 2 })
 	told := f.told()[1]
-	want := Update{Keysets: []dnssec.Keyset{keysetOf("new.", 2)}, KeysetsDeleted: []string{"gone."}}
-	if told.Full || !cmp.Equal(told.Keysets, want.Keysets) || !cmp.Equal(told.KeysetsDeleted, want.KeysetsDeleted) {
+	want := state.Changes[string, dnssec.Keyset]{Put: []dnssec.Keyset{storetest.KeysetOf("new.", 2)}, Deleted: []string{"gone."}}
+	if told.Full || !cmp.Equal(state.Keysets.In(told), want) {
 		t.Errorf("told %+v, want %+v", told, want)
 	}
 }
 
 func TestOneOfManyKeysetsWins(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
+	c, ctx := testClient(t), storetest.Context(t)
 	if _, err := c.Keyset(ctx, "z."); !errors.Is(err, ErrNotFound) {
 		t.Errorf("before the first: %v", err)
 	}
@@ -89,7 +82,7 @@ func TestOneOfManyKeysetsWins(t *testing.T) {
 		errs := make([]error, 8)
 		for i := range errs {
 			wg.Go(func() {
-				ks := keysetOf("z.", serial+1)
+				ks := storetest.KeysetOf("z.", serial+1)
 				ks.ZSKs[0].Sealed = fmt.Append(nil, i)
 				errs[i] = c.PutKeyset(ctx, ks)
 			})
@@ -116,7 +109,7 @@ func TestOneOfManyKeysetsWins(t *testing.T) {
 			t.Errorf("deleting serial %d: %v", serial, err)
 		}
 	}
-	if err := c.PutKeyset(ctx, keysetOf("z.", 5)); !errors.Is(err, ErrKeysetChanged) {
+	if err := c.PutKeyset(ctx, storetest.KeysetOf("z.", 5)); !errors.Is(err, ErrKeysetChanged) {
 		t.Errorf("a serial was left out: %v", err)
 	}
 	if err := c.PutKeyset(ctx, dnssec.Keyset{Zone: "z."}); err == nil {

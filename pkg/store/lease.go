@@ -6,12 +6,14 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/client/v3"
+
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // KeepVantage tells that the prober id is alive, by a leased key, until ctx ends; its error is ctx's. When
 // the process dies, the key goes after ttl (whole seconds, at least 2). Trouble is logged and retried.
 func (c *Client) KeepVantage(ctx context.Context, id string, ttl time.Duration) error {
-	value, err := marshalPlain(map[string]string{"id": id})
+	value, err := state.MarshalPlain(map[string]string{"id": id})
 	if err != nil {
 		return err
 	}

@@ -1,15 +1,12 @@
 package store
 
 import (
-	"bytes"
 	"context"
+	"flag"
 	"fmt"
-	"io"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,29 +15,23 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.etcd.io/etcd/server/v3/embed"
 
-	"github.com/gti/gtm/pkg/health"
-	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/embedded"
+	"github.com/gti/gtm/pkg/store/state"
+	"github.com/gti/gtm/pkg/store/storetest"
 )
 
 // shared is the etcd of the tests that need not harm it; each has a prefix of its own.
 var shared struct {
 	once  sync.Once
-	child *Child
+	child *embedded.Child
 	err   error
 	dir   string
 }
 
 // TestMain is also the program that a Child runs.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == "etcd" {
-		if err := RunEmbedded(context.Background(), os.Args[2]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	if len(os.Args) == 3 && tweaks[os.Args[1]] != nil {
-		if err := runEmbedded(context.Background(), os.Args[2], os.Stdin, os.Stdout, tweaks[os.Args[1]]); err != nil {
+	if tuning, ok := tunings[os.Args[min(1, len(os.Args)-1)]]; ok && len(os.Args) == 3 {
+		if err := embedded.RunTuned(context.Background(), os.Args[2], tuning); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -53,6 +44,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "disk on fire")
 		os.Exit(3)
 	}
+	flag.Parse()
+	if err := flag.Set("test.parallel", "6"); err != nil { // they wait, and seldom compute
+		panic(err)
+	}
 	code := m.Run()
 	if shared.child != nil {
 		shared.child.Stop()
@@ -61,65 +56,33 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// within bounds what must happen; a test that runs into it fails, none waits for it otherwise.
-const within = 30 * time.Second
-
-func testContext(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), within)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-// testLog shows logs of a failing test.
-type testLog struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *testLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *testLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
-func newTestLogger(t testing.TB) (*slog.Logger, *testLog) {
-	l := &testLog{}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("log:\n%s", l)
-		}
-	})
-	return slog.New(slog.NewTextHandler(l, nil)), l
-}
-
 const smallQuota = 24 << 20
 
-// tweaks are etcds that are set otherwise than the embedded one, by the word that starts them.
-var tweaks = map[string]func(*embed.Config){
-	"etcd-with-defaults": func(cfg *embed.Config) {
+// tunings are the etcds of tests, by the word that starts them.
+var tunings = map[string]embedded.Tuning{
+	"etcd": {Etcd: makeFast},
+	"etcd-with-defaults": {Etcd: func(cfg *embed.Config) {
+		makeFast(cfg)
 		cfg.MaxTxnOps, cfg.MaxRequestBytes = embed.DefaultMaxTxnOps, embed.DefaultMaxRequestBytes
-	},
-	"etcd-small": func(cfg *embed.Config) { // and nobody looks after it
-		cfg.QuotaBackendBytes, embeddedRoom.every = smallQuota, time.Hour
-	},
-	"etcd-small-kept": func(cfg *embed.Config) {
-		cfg.QuotaBackendBytes = smallQuota
-		embeddedRoom = roomKeeping{every: 20 * time.Millisecond, keep: 5}
-	},
+	}},
+	"etcd-small":      {Etcd: makeSmall, Every: time.Hour}, // and nobody looks after it
+	"etcd-small-kept": {Etcd: makeSmall, Every: 20 * time.Millisecond, Keep: 5},
 }
 
-func startTestChild(t testing.TB, dir string) *Child { return startTweaked(t, dir, "etcd") }
+// makeFast has an etcd not wait for the disk: no test cuts the power.
+func makeFast(cfg *embed.Config) { cfg.UnsafeNoFsync = true }
 
-func startTweaked(t testing.TB, dir, word string) *Child {
+func makeSmall(cfg *embed.Config) {
+	makeFast(cfg)
+	cfg.QuotaBackendBytes = smallQuota
+}
+
+func startTestChild(t testing.TB, dir string) *embedded.Child { return startTweaked(t, dir, "etcd") }
+
+func startTweaked(t testing.TB, dir, word string) *embedded.Child {
 	t.Helper()
-	log, _ := newTestLogger(t)
-	c, err := StartChild(testContext(t), ChildConfig{Dir: dir, Args: []string{word}, Logger: log})
+	log, _ := storetest.Logger(t)
+	c, err := embedded.Start(storetest.Context(t), embedded.Config{Dir: dir, Args: []string{word}, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,9 +104,9 @@ var testPatience = patience{
 func openTest(t testing.TB, cfg Config) *Client {
 	t.Helper()
 	if cfg.Logger == nil {
-		cfg.Logger, _ = newTestLogger(t)
+		cfg.Logger, _ = storetest.Logger(t)
 	}
-	c, err := Open(testContext(t), cfg)
+	c, err := Open(storetest.Context(t), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +132,7 @@ func sharedEndpoint(t testing.TB) string {
 		if shared.dir, shared.err = os.MkdirTemp("", "gtm-store-*"); shared.err != nil {
 			return
 		}
-		shared.child, shared.err = StartChild(testContext(t), ChildConfig{Dir: filepath.Join(shared.dir, "etcd"), Args: []string{"etcd"}})
+		shared.child, shared.err = embedded.Start(storetest.Context(t), embedded.Config{Dir: filepath.Join(shared.dir, "etcd"), Args: []string{"etcd"}})
 	})
 	if shared.err != nil {
 		t.Fatal(shared.err)
@@ -177,35 +140,10 @@ func sharedEndpoint(t testing.TB) string {
 	return shared.child.Endpoint()
 }
 
-var testTime = time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)
-
-func site(tenant, name, region string) *spec.Resource {
-	return &spec.Resource{Key: spec.Key{Tenant: tenant, Kind: spec.KindSite, Name: name}, Spec: &spec.Site{Region: region}}
-}
-
-func zone(name, content string) *spec.Resource {
-	return &spec.Resource{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: name}, Spec: &spec.Zone{Content: content}}
-}
-
-// zoneText makes canonical content of n names.
-func zoneText(n int, changed map[int]string) string {
-	var b strings.Builder
-	b.WriteString("big.example.\t3600\tIN\tSOA\tns. host. 1 2 3 4 5\n")
-	for i := range n {
-		value := changed[i]
-		if value == "" {
-			value = fmt.Sprintf("10.%d.%d.%d", i>>16&255, i>>8&255, i&255)
-		}
-		fmt.Fprintf(&b, "host%07d.big.example.\t300\tIN\tA\t%s\n", i, value)
-		fmt.Fprintf(&b, "host%07d.big.example.\t300\tIN\tTXT\t\"some text of host %d\"\n", i, i)
-	}
-	return b.String()
-}
-
-func mustCommit(t testing.TB, c *Client, ch Change) Record {
+func mustCommit(t testing.TB, c *Client, ch Change) state.Record {
 	t.Helper()
-	ch.Time = testTime
-	rec, err := c.Commit(testContext(t), ch)
+	ch.Time = storetest.Time
+	rec, err := c.Commit(storetest.Context(t), ch)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,10 +153,10 @@ func mustCommit(t testing.TB, c *Client, ch Change) Record {
 // following runs Follow, mirrors it, and lets a test wait for what it says.
 type following struct {
 	t      testing.TB
-	mirror *Mirror
+	mirror *state.Mirror
 	mu     sync.Mutex
-	all    []Update
-	status []FollowStatus
+	all    []state.Update
+	status []state.FollowStatus
 	news   chan struct{}
 	stop   func()
 }
@@ -226,14 +164,14 @@ type following struct {
 // noDigest leaves the digests of versions and the IDs of generations out of comparisons.
 var noDigest = cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".Digest" || p.Last().String() == ".ID" }, cmp.Ignore())
 
-func follow(t testing.TB, c *Client, from *Cursor) *following {
+func follow(t testing.TB, c *Client, from *state.Cursor) *following {
 	t.Helper()
 	return followFrom(t, c, from, nil)
 }
 
 // followFrom follows as a consumer that has a state already.
-func followFrom(t testing.TB, c *Client, from *Cursor, has *Update) *following {
-	f := &following{t: t, mirror: NewMirror(), news: make(chan struct{}, 1)}
+func followFrom(t testing.TB, c *Client, from *state.Cursor, has *state.Update) *following {
+	f := &following{t: t, mirror: state.NewMirror(), news: make(chan struct{}, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	if has != nil {
@@ -241,11 +179,11 @@ func followFrom(t testing.TB, c *Client, from *Cursor, has *Update) *following {
 	}
 	go func() {
 		defer close(done)
-		_ = c.Follow(ctx, FollowConfig{From: from, Has: has, OnUpdate: func(u Update) error {
+		_ = c.Follow(ctx, FollowConfig{From: from, Has: has, OnUpdate: func(u state.Update) error {
 			f.mirror.Apply(u)
 			f.note(func() { f.all = append(f.all, u) })
 			return nil
-		}, OnStatus: func(s FollowStatus) { f.note(func() { f.status = append(f.status, s) }) }})
+		}, OnStatus: func(s state.FollowStatus) { f.note(func() { f.status = append(f.status, s) }) }})
 	}()
 	f.stop = func() { cancel(); <-done }
 	t.Cleanup(f.stop)
@@ -265,7 +203,7 @@ func (f *following) note(fn func()) {
 // until waits until cond, which sees what was told, holds.
 func (f *following) until(what string, cond func() bool) {
 	f.t.Helper()
-	timeout := time.After(within)
+	timeout := time.After(storetest.Within)
 	for {
 		f.mu.Lock()
 		ok := cond()
@@ -282,27 +220,27 @@ func (f *following) until(what string, cond func() bool) {
 	}
 }
 
-func (f *following) untilState(state string) FollowStatus {
+func (f *following) untilState(now string) state.FollowStatus {
 	f.t.Helper()
-	var s FollowStatus
-	f.until("state "+state, func() bool {
+	var s state.FollowStatus
+	f.until("state "+now, func() bool {
 		if len(f.status) > 0 {
 			s = f.status[len(f.status)-1]
 		}
-		return s.State == state
+		return s.State == now
 	})
 	return s
 }
 
-func (f *following) untilHead(tenant string, g Generation) {
+func (f *following) untilHead(tenant string, g state.Generation) {
 	f.t.Helper()
 	f.until(fmt.Sprintf("%s@%d", tenant, g), func() bool { return f.mirror.Tenant(tenant).Head >= g })
 }
 
-func (f *following) told() []Update {
+func (f *following) told() []state.Update {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return append([]Update(nil), f.all...)
+	return append([]state.Update(nil), f.all...)
 }
 
 // proxy is a TCP door to a unix socket that can be made to swallow everything.
@@ -399,41 +337,5 @@ func (p *proxy) open() {
 		p.gate = nil
 	}
 }
-
-func copyDir(t testing.TB, from, to string) {
-	t.Helper()
-	err := filepath.WalkDir(from, func(path string, d os.DirEntry, err error) error {
-		if err != nil || d.Type()&os.ModeSocket != 0 {
-			return err
-		}
-		rel, _ := filepath.Rel(from, path)
-		target := filepath.Join(to, rel)
-		if d.IsDir() {
-			return os.MkdirAll(target, 0o700)
-		}
-		in, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		defer in.Close()
-		out, err := os.OpenFile(target, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-		if err != nil {
-			return err
-		}
-		defer out.Close()
-		_, err = io.Copy(out, in)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func verdictOf(tenant, pool string, score float64) health.Verdict {
-	return health.Verdict{Pool: health.PoolID{Tenant: tenant, Pool: pool},
-		Endpoints: map[string]health.Finding{"a": {State: health.Up, Score: score, Since: testTime}}, Judge: "p1"}
-}
-
-func resources(rs ...*spec.Resource) []*spec.Resource { return rs }
 
 func removeAll(dir string) error { return os.RemoveAll(dir) }

@@ -21,6 +21,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/store/state"
+	"github.com/gti/gtm/pkg/store/storetest"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
@@ -101,7 +103,7 @@ func TestAChangeWhoseAnswerIsLostIsMadeOnce(t *testing.T) {
 		name string
 		n    func(t *testing.T, c *Client) network
 		want string
-		head Generation
+		head state.Generation
 	}{
 		{"a silent member", func(*testing.T, *Client) network { return onWrites(1, silence) }, made, 1},
 		{"a lost answer", func(*testing.T, *Client) network { return onWrites(1, losesTheAnswer) }, made, 1},
@@ -128,7 +130,7 @@ func TestAChangeWhoseAnswerIsLostIsMadeOnce(t *testing.T) {
 		}, unknown, 0},
 		{"others were faster", func(t *testing.T, c *Client) network {
 			return onWrites(1, func(ctx context.Context, _ func() error) error {
-				mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "b", "EU"))})
+				mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "b", "EU"))})
 				return silence(ctx, nil)
 			})
 		}, conflict, 1},
@@ -137,7 +139,7 @@ func TestAChangeWhoseAnswerIsLostIsMadeOnce(t *testing.T) {
 				if err := carry(); err != nil {
 					return err
 				}
-				mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "b", "EU"))})
+				mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "b", "EU"))})
 				return silence(ctx, nil)
 			})
 		}, made, 2},
@@ -148,7 +150,7 @@ func TestAChangeWhoseAnswerIsLostIsMadeOnce(t *testing.T) {
 			c := openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: other.cfg.Prefix})
 			c.wait.attempt, c.wait.call, c.wait.commit = 300*time.Millisecond, 3*time.Second, 3*time.Second
 			through(t, c, row.n(t, other))
-			rec, err := c.Commit(testContext(t), Change{Tenant: "shop", Put: resources(site("shop", "a", "EU")), Time: testTime})
+			rec, err := c.Commit(storetest.Context(t), Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU")), Time: storetest.Time})
 			var moved *ConflictError
 			var open *UnknownError
 			switch {
@@ -157,7 +159,7 @@ func TestAChangeWhoseAnswerIsLostIsMadeOnce(t *testing.T) {
 				row.want != made && row.want != conflict && !strings.Contains(err.Error(), row.want):
 				t.Errorf("%+v, %v; want: %s", rec, err, row.want)
 			}
-			if heads, err := other.Heads(testContext(t)); err != nil || heads["shop"] != row.head {
+			if heads, err := other.Heads(storetest.Context(t)); err != nil || heads["shop"] != row.head {
 				t.Errorf("the head is %d, %v; want %d", heads["shop"], err, row.head)
 			}
 		})
@@ -166,31 +168,32 @@ func TestAChangeWhoseAnswerIsLostIsMadeOnce(t *testing.T) {
 
 func TestAChangeThatItsCallerLeavesIsOpen(t *testing.T) {
 	c := testClient(t)
-	ctx, cancel := context.WithCancel(testContext(t))
+	ctx, cancel := context.WithCancel(storetest.Context(t))
 	through(t, c, onWrites(always, func(ctx context.Context, _ func() error) error {
 		cancel()
 		return silence(ctx, nil)
 	}))
 	var open *UnknownError
-	_, err := c.Commit(ctx, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
+	_, err := c.Commit(ctx, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})
 	if !errors.As(err, &open) || !errors.Is(err, context.Canceled) {
 		t.Errorf("%v; want that it is open", err)
 	}
 }
 
 func TestKeysWhoseAnswerIsLostAreWrittenOnce(t *testing.T) {
+	t.Parallel()
 	for name, do := range map[string]func(context.Context, func() error) error{"silence": silence, "lost answer": losesTheAnswer} {
 		c := testClient(t)
 		c.wait.attempt = 300 * time.Millisecond
 		through(t, c, onWrites(1, do))
-		if err := c.PutKeyset(testContext(t), dnssec.Keyset{Zone: "gtm.example.", Serial: 1}); err != nil {
+		if err := c.PutKeyset(storetest.Context(t), dnssec.Keyset{Zone: "gtm.example.", Serial: 1}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		through(t, c, onWrites(1, do))
-		if err := c.DeleteKeyset(testContext(t), "gtm.example.", 1); err != nil {
+		if err := c.DeleteKeyset(storetest.Context(t), "gtm.example.", 1); err != nil {
 			t.Errorf("%s, deleted: %v", name, err)
 		}
-		if err := c.DeleteKeyset(testContext(t), "gtm.example.", 1); !errors.Is(err, ErrKeysetChanged) {
+		if err := c.DeleteKeyset(storetest.Context(t), "gtm.example.", 1); !errors.Is(err, ErrKeysetChanged) {
 			t.Errorf("%s, deleted twice: %v", name, err)
 		}
 	}
@@ -198,7 +201,8 @@ func TestKeysWhoseAnswerIsLostAreWrittenOnce(t *testing.T) {
 
 // TestAnObservationFromBeforeOverwritesNothing: a member that stood still for a minute carries out what waited in it.
 func TestAnObservationFromBeforeOverwritesNothing(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
+	t.Parallel()
+	c, ctx := testClient(t), storetest.Context(t)
 	other := openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: c.cfg.Prefix})
 	c.wait.attempt = 300 * time.Millisecond
 	var late []*etcdserverpb.TxnRequest
@@ -212,7 +216,7 @@ func TestAnObservationFromBeforeOverwritesNothing(t *testing.T) {
 			}
 			return silent(ctx, req, carry)
 		})
-		obs.Endpoints = map[string]health.Sight{"a": {State: health.Up, Since: testTime.Add(time.Duration(i) * time.Second)}}
+		obs.Endpoints = map[string]health.Sight{"a": {State: health.Up, Since: storetest.Time.Add(time.Duration(i) * time.Second)}}
 		if err := c.PutObservation(ctx, obs); err != nil {
 			t.Fatal(err)
 		}
@@ -223,7 +227,7 @@ func TestAnObservationFromBeforeOverwritesNothing(t *testing.T) {
 		}
 	}
 	kv, err := other.reader(other.etcd).get(ctx, c.keys.observation(obs.Vantage, obs.Pool))
-	if want, _ := marshalPlain(obs); err != nil || string(kv.Value) != string(want) || len(late) < 5 {
+	if want, _ := state.MarshalPlain(obs); err != nil || string(kv.Value) != string(want) || len(late) < 5 {
 		t.Errorf("%s, %v after %d late attempts; want %s", kv.Value, err, len(late), want)
 	}
 	if err := c.DeleteObservation(ctx, obs.Vantage, obs.Pool); err != nil {
@@ -236,7 +240,7 @@ func TestAnObservationFromBeforeOverwritesNothing(t *testing.T) {
 
 // TestEveryCallAsksForALeader: a member that is cut off from the others refuses then, instead of keeping the call until its end.
 func TestEveryCallAsksForALeader(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
+	c, ctx := testClient(t), storetest.Context(t)
 	calls := 0
 	through(t, c, func(ctx context.Context, req any, carry func() error) error {
 		calls++
@@ -249,7 +253,7 @@ func TestEveryCallAsksForALeader(t *testing.T) {
 		}
 		return carry()
 	})
-	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
+	mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})
 	if _, err := c.Read(ctx, "shop", 0); err != nil {
 		t.Error(err)
 	}
@@ -265,6 +269,7 @@ func TestEveryCallAsksForALeader(t *testing.T) {
 
 // TestOneSilentMemberCostsOneAttempt: turns without regard gave every third call to the member that is silent.
 func TestOneSilentMemberCostsOneAttempt(t *testing.T) {
+	t.Parallel()
 	socket := strings.TrimPrefix(sharedEndpoint(t), "unix://")
 	good, bad := newProxy(t, socket), newProxy(t, socket)
 	c := openTest(t, Config{Endpoints: []string{"http://" + good.addr, "http://" + bad.addr}, Prefix: freshPrefix()})
@@ -278,13 +283,13 @@ func TestOneSilentMemberCostsOneAttempt(t *testing.T) {
 		return err
 	})
 	for range 10 { // both are connected
-		if err := c.Ping(testContext(t)); err != nil {
+		if err := c.Ping(storetest.Context(t)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	bad.blackhole()
 	for range 20 {
-		if err := c.Ping(testContext(t)); err != nil {
+		if err := c.Ping(storetest.Context(t)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -296,6 +301,7 @@ func TestOneSilentMemberCostsOneAttempt(t *testing.T) {
 // TestAReadThatIsNotAnsweredFailsAfterOneCall: that its time was up counted as "too large", and it was tried with smaller pages, four
 // times.
 func TestAReadThatIsNotAnsweredFailsAfterOneCall(t *testing.T) {
+	t.Parallel()
 	c := testClient(t)
 	c.wait.attempt, c.wait.call = 200*time.Millisecond, 500*time.Millisecond
 	var limits []int64
@@ -303,7 +309,7 @@ func TestAReadThatIsNotAnsweredFailsAfterOneCall(t *testing.T) {
 		limits = append(limits, req.(*etcdserverpb.RangeRequest).Limit)
 		return silence(ctx, nil)
 	})
-	_, err := c.Heads(testContext(t))
+	_, err := c.Heads(storetest.Context(t))
 	if !errors.Is(err, context.DeadlineExceeded) || !slices.Equal(limits, []int64{pageKeys, 1}) {
 		t.Errorf("%v after pages of %v", err, limits)
 	}
@@ -315,7 +321,7 @@ type fakeConn struct {
 }
 
 func TestMembersOfGoodStandingAreTakenInTurn(t *testing.T) {
-	now := testTime
+	now := storetest.Time
 	m := &members{now: func() time.Time { return now }, avoid: map[string]time.Time{}}
 	ready := map[balancer.SubConn]base.SubConnInfo{}
 	for _, name := range []string{"a", "b", "c"} {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // metrics of a client. The gauges show the follower of configuration that spoke last.
@@ -74,7 +76,7 @@ func (m *metrics) heard() {
 }
 
 func (m *metrics) state(now string) {
-	for _, s := range []string{Connecting, Current, Stale, Refused} {
+	for _, s := range []string{state.Connecting, state.Current, state.Stale, state.Refused} {
 		v := 0.0
 		if s == now {
 			v = 1

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -11,6 +12,8 @@ import (
 	"go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/store/pieces"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // PutObservation writes what a vantage knows of a pool, as a whole; see WriteObservation.
@@ -26,8 +29,8 @@ func (c *Client) WriteObservation(ctx context.Context, o health.Observation, was
 	}
 	key := c.keys.observation(o.Vantage, o.Pool)
 	if was != nil {
-		changed := changedSights(was.Endpoints, o.Endpoints)
-		if worthPieces(min(len(was.Endpoints), len(o.Endpoints)), changed) { // pieces belong to large wholes only
+		changed := pieces.ChangedSights(was.Endpoints, o.Endpoints)
+		if pieces.Worth(min(len(was.Endpoints), len(o.Endpoints)), changed) { // pieces belong to large wholes only
 			return c.writePieces(ctx, key, o, changed)
 		}
 	}
@@ -35,19 +38,19 @@ func (c *Client) WriteObservation(ctx context.Context, o health.Observation, was
 	if err == nil {
 		err = c.overwrite(ctx, key, bytes, append(ops, opDropPieces(key))...)
 	}
-	if sizeRefused(err) && len(o.Endpoints) > WholeMost {
-		return c.writePieces(ctx, key, o, allPieces)
+	if sizeRefused(err) && len(o.Endpoints) > pieces.WholeMost {
+		return c.writePieces(ctx, key, o, pieces.All)
 	}
 	return Written{Bytes: bytes, Whole: true, Err: c.explain("writing an observation", err)}
 }
 
 func observationOps(ops []clientv3.Op, key string, o health.Observation) ([]clientv3.Op, int, error) {
-	value, err := marshalPlain(o)
+	value, err := state.MarshalPlain(o)
 	return append(ops, clientv3.OpPut(key, string(value))), len(key) + len(value), err
 }
 
 // writePieces writes pieces of an observation, as many at once as one request holds.
-func (c *Client) writePieces(ctx context.Context, key string, o health.Observation, pieces pieceSet) (w Written) {
+func (c *Client) writePieces(ctx context.Context, key string, o health.Observation, which pieces.Set) (w Written) {
 	var ops []clientv3.Op
 	size := 0
 	flush := func() {
@@ -56,10 +59,10 @@ func (c *Client) writePieces(ctx context.Context, key string, o health.Observati
 		}
 		ops, size = nil, 0
 	}
-	pieces.each(func(i int) {
+	which.Each(func(i int) {
 		piece := o
-		piece.Endpoints = cutPiece(o.Endpoints, i)
-		more, bytes, err := observationOps(nil, pieceKey(key, i), piece)
+		piece.Endpoints = pieces.Cut(o.Endpoints, i)
+		more, bytes, err := observationOps(nil, pieces.Key(key, i), piece)
 		if w.Err = cmp.Or(w.Err, err); size > 0 && size+bytes > verdictBytes {
 			flush()
 		}
@@ -120,7 +123,7 @@ type observer struct {
 type largeObservation struct {
 	health.Observation
 	whole  bool
-	pieces pieceSet
+	pieces pieces.Set
 }
 
 func (o *observer) status(state string, err error) {
@@ -171,17 +174,17 @@ func (o *observer) tell(u ObservationUpdate) error {
 // load reads all observations. Pieces that are older than their whole are what an older program left behind.
 func (o *observer) load(ctx context.Context, r *reader, u *ObservationUpdate) error {
 	clear(o.large)
-	pieces, since := map[ObservationKey]map[int]health.Observation{}, map[ObservationKey]int64{}
+	inPieces, since := map[ObservationKey]map[int]health.Observation{}, map[ObservationKey]int64{}
 	revs := map[ObservationKey]map[int]int64{}
 	err := r.each(ctx, o.c.keys.observations(), func(kv *mvccKV) error {
 		key, piece, obs, ok := o.decode(kv)
 		switch {
 		case !ok:
 		case piece >= 0:
-			if pieces[key] == nil {
-				pieces[key], revs[key] = map[int]health.Observation{}, map[int]int64{}
+			if inPieces[key] == nil {
+				inPieces[key], revs[key] = map[int]health.Observation{}, map[int]int64{}
 			}
-			pieces[key][piece], revs[key][piece] = obs, kv.ModRevision
+			inPieces[key][piece], revs[key][piece] = obs, kv.ModRevision
 		default:
 			since[key] = kv.ModRevision
 			o.large[key] = largeObservation{Observation: obs, whole: true}
@@ -191,9 +194,9 @@ func (o *observer) load(ctx context.Context, r *reader, u *ObservationUpdate) er
 	if err != nil {
 		return err
 	}
-	for key, all := range pieces {
+	for key, all := range inPieces {
 		w := pendingObservation{largeObservation: o.large[key]}
-		if w.whole && len(w.Endpoints) <= WholeMost {
+		if w.whole && len(w.Endpoints) <= pieces.WholeMost {
 			continue
 		}
 		w.Vantage, w.Pool = key.Vantage, key.Pool
@@ -207,7 +210,7 @@ func (o *observer) load(ctx context.Context, r *reader, u *ObservationUpdate) er
 	for _, key := range slices.SortedFunc(maps.Keys(o.large), compareObservations) {
 		l := o.large[key]
 		u.Put = append(u.Put, l.Observation)
-		if l.pieces == 0 && len(l.Endpoints) <= WholeMost {
+		if l.pieces == 0 && len(l.Endpoints) <= pieces.WholeMost {
 			delete(o.large, key)
 		}
 	}
@@ -233,7 +236,7 @@ func parseObservation(parts []string) (key ObservationKey, piece int, ok bool) {
 	}
 	key, piece, ok = ObservationKey{Vantage: parts[2], Pool: health.PoolID{Tenant: parts[3], Pool: parts[4]}}, -1, true
 	if len(parts) == 6 {
-		piece, ok = parsePiece(parts[5])
+		piece, ok = pieces.Parse(parts[5])
 	}
 	return key, piece, ok
 }
@@ -249,12 +252,12 @@ func (w *pendingObservation) add(i int, obs health.Observation) {
 	if w.news == nil {
 		w.news = map[int]map[string]health.Sight{}
 	}
-	w.news[i], w.pieces, w.gone = obs.Endpoints, w.pieces.with(i), false
+	w.news[i], w.pieces, w.gone = obs.Endpoints, w.pieces.With(i), false
 }
 
 func (w *pendingObservation) joined() largeObservation {
 	if len(w.news) > 0 {
-		w.Endpoints, w.news = joinPieces(w.Endpoints, w.news), nil
+		w.Endpoints, w.news = pieces.Join(w.Endpoints, w.news), nil
 	}
 	return w.largeObservation
 }
@@ -284,7 +287,7 @@ func (s *sights) event(ev *clientv3.Event) {
 	if ev.Type == clientv3.EventTypeDelete {
 		if piece < 0 {
 			w = &pendingObservation{gone: true}
-		} else if !w.pieces.has(piece) {
+		} else if !w.pieces.Has(piece) {
 			return // with a whole that replaces it
 		} else if w.pieces &^= 1 << piece; w.pieces == 0 && !w.whole {
 			w = &pendingObservation{gone: true}
@@ -315,7 +318,7 @@ func (s *sights) tell(u *ObservationUpdate) {
 		}
 		l := w.joined()
 		u.Put = append(u.Put, l.Observation)
-		if s.o.large[key] = l; l.pieces == 0 && len(l.Endpoints) <= WholeMost {
+		if s.o.large[key] = l; l.pieces == 0 && len(l.Endpoints) <= pieces.WholeMost {
 			delete(s.o.large, key)
 		}
 	}
@@ -356,5 +359,27 @@ func compareObservations(a, b ObservationKey) int {
 	if d := strings.Compare(a.Vantage, b.Vantage); d != 0 {
 		return d
 	}
-	return comparePools(a.Pool, b.Pool)
+	return state.ComparePools(a.Pool, b.Pool)
+}
+
+// errNoVantage guards against keys that name nobody.
+var errNoVantage = errors.New("an observation needs a vantage, a tenant and a pool")
+
+// ObservationUpdate is all that the probers told (Full), or what changed.
+type ObservationUpdate struct {
+	Full    bool
+	Put     []health.Observation
+	Deleted []ObservationKey
+	// Alive are all vantages that hold a lease now, sorted; AliveChanged tells that it is news.
+	Alive        []string
+	AliveChanged bool
+	// Releases are all that wait for the judge; ReleasesChanged tells that it is news.
+	Releases        []Release
+	ReleasesChanged bool
+}
+
+// ObservationKey names one vantage's observation of one pool.
+type ObservationKey struct {
+	Vantage string
+	Pool    health.PoolID
 }

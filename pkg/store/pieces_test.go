@@ -14,6 +14,9 @@ import (
 	"go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/store/pieces"
+	"github.com/gti/gtm/pkg/store/state"
+	"github.com/gti/gtm/pkg/store/storetest"
 )
 
 // inOffice makes a client the judge for the rest of the test.
@@ -28,7 +31,7 @@ func inOffice(t *testing.T, c *Client) {
 	t.Cleanup(func() { cancel(); <-done })
 	select {
 	case <-won:
-	case <-time.After(within):
+	case <-time.After(storetest.Within):
 		t.Fatal("nobody was elected")
 	}
 }
@@ -38,7 +41,7 @@ func largeVerdictOf(pool string, n int) health.Verdict {
 	v := health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: pool}, Judge: "p1", Endpoints: make(map[string]health.Finding, n)}
 	for i := range n {
 		of := fmt.Sprintf("198.18.%d.%d", i>>8, i&255)
-		v.Endpoints[fmt.Sprintf("endpoint-%04d", i)] = health.Finding{State: health.Up, Score: 1, Since: testTime, Of: of}
+		v.Endpoints[fmt.Sprintf("endpoint-%04d", i)] = health.Finding{State: health.Up, Score: 1, Since: storetest.Time, Of: of}
 	}
 	return v
 }
@@ -50,14 +53,14 @@ func changeSome(random *rand.Rand, v health.Verdict) health.Verdict {
 	for range random.IntN(5) {
 		f := v.Endpoints[names[random.IntN(len(names))]]
 		f.State, f.Score = []health.State{health.Up, health.Down, health.Unknown}[random.IntN(3)], float64(random.IntN(5))/4
-		f.Reason, f.Since = fmt.Sprint("reason ", random.IntN(9)), testTime.Add(time.Duration(random.IntN(1e6))*time.Millisecond)
+		f.Reason, f.Since = fmt.Sprint("reason ", random.IntN(9)), storetest.Time.Add(time.Duration(random.IntN(1e6))*time.Millisecond)
 		v.Endpoints[names[random.IntN(len(names))]] = f
 	}
 	switch random.IntN(4) {
 	case 0:
 		delete(v.Endpoints, names[random.IntN(len(names))])
 	case 1:
-		v.Endpoints[fmt.Sprint("new-", random.IntN(1000))] = health.Finding{State: health.Unknown, Score: 1, Since: testTime}
+		v.Endpoints[fmt.Sprint("new-", random.IntN(1000))] = health.Finding{State: health.Unknown, Score: 1, Since: storetest.Time}
 	}
 	v.NeverUp, v.Released = nil, nil
 	for _, name := range names {
@@ -70,7 +73,7 @@ func changeSome(random *rand.Rand, v health.Verdict) health.Verdict {
 	}
 	v.Frozen, v.FrozenSince, v.Cause = random.IntN(3) == 0, time.Time{}, ""
 	if v.Frozen {
-		v.FrozenSince, v.Cause = testTime, fmt.Sprint("cause ", random.IntN(3))
+		v.FrozenSince, v.Cause = storetest.Time, fmt.Sprint("cause ", random.IntN(3))
 	}
 	return v
 }
@@ -78,10 +81,11 @@ func changeSome(random *rand.Rand, v health.Verdict) health.Verdict {
 // TestPiecesSayWhatTheWholeWould: whatever is written in pieces, as a whole, by a program that knows no pieces, or is deleted, those who
 // follow, who begin to follow, and who come back see the last verdict.
 func TestPiecesSayWhatTheWholeWould(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
+	t.Parallel()
+	c, ctx := testClient(t), storetest.Context(t)
 	inOffice(t, c)
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	random := rand.New(rand.NewPCG(11, 7))
 	var was *health.Verdict
 	now := largeVerdictOf("eu", 200)
@@ -100,7 +104,7 @@ func TestPiecesSayWhatTheWholeWould(t *testing.T) {
 			kind, was = "whole", nil
 		case n == 1:
 			kind = "older program"
-			value, _ := marshalPlain(now)
+			value, _ := state.MarshalPlain(now)
 			put(t, c, c.keys.verdict(now.Pool), string(value))
 		case n == 2 && was != nil:
 			kind, was = "deleted", nil
@@ -113,7 +117,7 @@ func TestPiecesSayWhatTheWholeWould(t *testing.T) {
 		kinds[kind]++
 		if kind != "older program" {
 			written, err := c.WriteVerdicts(ctx, []VerdictWrite{{now, was}})
-			large := was != nil && min(len(was.Endpoints), len(now.Endpoints)) > WholeMost
+			large := was != nil && min(len(was.Endpoints), len(now.Endpoints)) > pieces.WholeMost
 			if w := written[now.Pool]; err != nil || w.Err != nil || w.Whole == (kind == "pieces" && large) {
 				t.Fatal(step, kind, written, err)
 			}
@@ -123,12 +127,12 @@ func TestPiecesSayWhatTheWholeWould(t *testing.T) {
 			fresh := follow(t, c, nil)
 			sees("a new follower", fresh)
 			fresh.stop()
-			has := fresh.mirror.full()
+			has := fresh.mirror.Full()
 			back := followFrom(t, c, has.Position(), &has)
-			back.untilState(Current)
+			back.untilState(state.Current)
 			sees("one that comes back", back)
 			for _, u := range back.told() {
-				if len(u.Verdicts) != 0 {
+				if len(state.Verdicts.In(u).Put) != 0 {
 					t.Errorf("step %d: told again what is as it was", step)
 				}
 			}
@@ -151,7 +155,8 @@ func TestPiecesSayWhatTheWholeWould(t *testing.T) {
 
 // TestSightsInPieces is TestPiecesSayWhatTheWholeWould for observations.
 func TestSightsInPieces(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
+	t.Parallel()
+	c, ctx := testClient(t), storetest.Context(t)
 	random := rand.New(rand.NewPCG(3, 5))
 	o := observe(t, c)
 	key := ObservationKey{"p1", health.PoolID{Tenant: "shop", Pool: "eu"}}
@@ -166,7 +171,7 @@ func TestSightsInPieces(t *testing.T) {
 	is := func(want health.Observation) func(ObservationUpdate) bool {
 		return func(u ObservationUpdate) bool {
 			return slices.ContainsFunc(u.Put, func(got health.Observation) bool {
-				return got.Pool == want.Pool && got.Vantage == want.Vantage && changedSights(got.Endpoints, want.Endpoints) == 0
+				return got.Pool == want.Pool && got.Vantage == want.Vantage && pieces.ChangedSights(got.Endpoints, want.Endpoints) == 0
 			})
 		}
 	}
@@ -177,13 +182,13 @@ func TestSightsInPieces(t *testing.T) {
 		case 0:
 			was = nil
 		case 1:
-			value, _ := marshalPlain(now)
+			value, _ := state.MarshalPlain(now)
 			put(t, c, c.keys.observation(key.Vantage, key.Pool), string(value)) // an older program
 			o.until(t, "what an older program wrote", is(now))
 		}
 		if w := c.WriteObservation(ctx, now, was); w.Err != nil {
 			t.Fatal(w.Err)
-		} else if was == nil || changedSights(was.Endpoints, now.Endpoints) != 0 {
+		} else if was == nil || pieces.ChangedSights(was.Endpoints, now.Endpoints) != 0 {
 			o.until(t, fmt.Sprint("step ", step), is(now))
 		}
 		if step%20 == 0 {
@@ -202,7 +207,7 @@ func TestSightsInPieces(t *testing.T) {
 
 // TestAFlapWritesOnePiece: one endpoint that changed made all that is known of 4,096 be written again.
 func TestAFlapWritesOnePiece(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
+	c, ctx := testClient(t), storetest.Context(t)
 	inOffice(t, c)
 	was := largeVerdictOf("eu", 4096)
 	whole, err := c.WriteVerdicts(ctx, []VerdictWrite{{Verdict: was}})
@@ -211,7 +216,7 @@ func TestAFlapWritesOnePiece(t *testing.T) {
 	}
 	now := was
 	now.Endpoints = maps.Clone(was.Endpoints)
-	now.Endpoints["endpoint-0007"] = health.Finding{State: health.Down, Since: testTime, Reason: "connect: connection refused"}
+	now.Endpoints["endpoint-0007"] = health.Finding{State: health.Down, Since: storetest.Time, Reason: "connect: connection refused"}
 	piece, err := c.WriteVerdicts(ctx, []VerdictWrite{{now, &was}})
 	if err != nil || piece[now.Pool].Whole || !whole[now.Pool].Whole || piece[now.Pool].Bytes*40 > whole[now.Pool].Bytes {
 		t.Errorf("%+v after %+v, %v", piece, whole, err)
@@ -230,7 +235,7 @@ func TestAFlapWritesOnePiece(t *testing.T) {
 		f.stop()
 	}
 	sees("whole and piece", now)
-	value, _ := marshalPlain(was)
+	value, _ := state.MarshalPlain(was)
 	put(t, c, c.keys.verdict(was.Pool), string(value)) // an older program's whole is newer than the piece, which it leaves
 	sees("an older program's whole", was)
 	if n := keys(); n != 2 {
@@ -249,8 +254,9 @@ func TestAFlapWritesOnePiece(t *testing.T) {
 // TestVerdictsAreBatchedByBytes: a hundred verdicts made one transaction however large they were; thirty large ones were refused by
 // etcd, and with them those of all tenants.
 func TestVerdictsAreBatchedByBytes(t *testing.T) {
+	t.Parallel()
 	c := openTest(t, Config{Endpoints: []string{startTweaked(t, t.TempDir(), "etcd-with-defaults").Endpoint()}})
-	ctx := testContext(t)
+	ctx := storetest.Context(t)
 	inOffice(t, c)
 	f := follow(t, c, nil)
 	var writes []VerdictWrite
@@ -296,7 +302,7 @@ func TestVerdictsAreBatchedByBytes(t *testing.T) {
 		t.Errorf("an observation that no request holds: %+v", w)
 	}
 	observe(t, c).until(t, "the observation in pieces", func(u ObservationUpdate) bool {
-		return len(u.Put) == 1 && changedSights(u.Put[0].Endpoints, obs.Endpoints) == 0
+		return len(u.Put) == 1 && pieces.ChangedSights(u.Put[0].Endpoints, obs.Endpoints) == 0
 	})
 	if err := c.DeleteVerdict(ctx, pools["huge"].Pool); err != nil {
 		t.Fatal(err)
@@ -310,7 +316,7 @@ func TestVerdictsAreBatchedByBytes(t *testing.T) {
 // TestADamagedPieceCostsItsPoolAlone: who begins to follow is not told a verdict of which a part is missing, since that would take what is
 // down for unknown; and a whole mends it.
 func TestADamagedPieceCostsItsPoolAlone(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
+	c, ctx := testClient(t), storetest.Context(t)
 	inOffice(t, c)
 	v, other := largeVerdictOf("eu", 100), largeVerdictOf("us", 100)
 	if err := c.PutVerdicts(ctx, []health.Verdict{v, other}); err != nil {
@@ -318,18 +324,18 @@ func TestADamagedPieceCostsItsPoolAlone(t *testing.T) {
 	}
 	has := follow(t, c, nil)
 	has.until("both", func() bool { return len(has.mirror.Verdicts()) == 2 })
-	put(t, c, pieceKey(c.keys.verdict(v.Pool), 3), "{broken")
-	put(t, c, pieceKey(c.keys.verdict(v.Pool), 99), "{}") // of a program to come
+	put(t, c, pieces.Key(c.keys.verdict(v.Pool), 3), "{broken")
+	put(t, c, pieces.Key(c.keys.verdict(v.Pool), 99), "{}") // of a program to come
 	fresh := follow(t, c, nil)
-	fresh.untilState(Current)
-	if told := fresh.told(); len(told) != 1 || len(told[0].Verdicts) != 1 || !slices.Equal(told[0].VerdictsBroken, []health.PoolID{v.Pool}) {
+	fresh.untilState(state.Current)
+	if told := fresh.told(); len(told) != 1 || len(state.Verdicts.In(told[0]).Put) != 1 || !slices.Equal(state.Verdicts.In(told[0]).Broken, []health.PoolID{v.Pool}) {
 		t.Errorf("told %+v", told)
 	}
 	if now, _ := has.mirror.Verdict(v.Pool); !now.Equal(v) {
 		t.Error("who had the verdict before lost it")
 	}
-	value, _ := marshalPlain(verdictPiece(v, 5))
-	put(t, c, pieceKey(c.keys.verdict(v.Pool), 5), string(value))
+	value, _ := state.MarshalPlain(pieces.OfVerdict(v, 5))
+	put(t, c, pieces.Key(c.keys.verdict(v.Pool), 5), string(value))
 	if err := c.DeleteVerdict(ctx, other.Pool); err != nil {
 		t.Fatal(err)
 	}
@@ -339,7 +345,7 @@ func TestADamagedPieceCostsItsPoolAlone(t *testing.T) {
 	}
 	fresh.until("it is mended", func() bool { now, ok := fresh.mirror.Verdict(v.Pool); return ok && now.Equal(v) })
 	for _, u := range fresh.told() {
-		for _, now := range u.Verdicts {
+		for _, now := range state.Verdicts.In(u).Put {
 			if now.Pool == v.Pool && !now.Equal(v) {
 				t.Errorf("told a part: %d endpoints", len(now.Endpoints))
 			}
@@ -349,11 +355,11 @@ func TestADamagedPieceCostsItsPoolAlone(t *testing.T) {
 
 func TestParsePiece(t *testing.T) {
 	for name, want := range map[string]int{"00": 0, "07": 7, "63": 63, "64": -1, "7": -1, "007": -1, "-1": -1, "+1": -1, "": -1, "x": -1} {
-		if i, ok := parsePiece(name); ok != (want >= 0) || ok && i != want {
+		if i, ok := pieces.Parse(name); ok != (want >= 0) || ok && i != want {
 			t.Errorf("%q: %d, %v", name, i, ok)
 		}
 	}
-	if a, b := pieceOf("a"), pieceOf("endpoint-0007"); a != 44 || b != 18 { // they are part of what is stored
+	if a, b := pieces.Of("a"), pieces.Of("endpoint-0007"); a != 44 || b != 18 { // they are part of what is stored
 		t.Errorf("%d, %d", a, b)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
@@ -26,7 +27,7 @@ func (c *Client) PutBack(ctx context.Context, keysets []dnssec.Keyset, verdicts 
 		}
 	}
 	for _, v := range verdicts {
-		value, err := marshalPlain(v)
+		value, err := state.Verdicts.Encode(v)
 		if err != nil {
 			return zones, err
 		}
@@ -39,7 +40,7 @@ func (c *Client) PutBack(ctx context.Context, keysets []dnssec.Keyset, verdicts 
 }
 
 func (c *Client) putBackKeyset(ctx context.Context, ks dnssec.Keyset) (ours bool, err error) {
-	value, err := marshalPlain(ks)
+	value, err := state.Keysets.Encode(ks)
 	if err != nil {
 		return false, err
 	}
@@ -76,19 +77,4 @@ func (c *Client) putIfAt(ctx context.Context, key string, mod int64, value []byt
 	}
 	there := resp.Responses[0].GetResponseRange().Kvs
 	return len(there) > 0 && bytes.Equal(there[0].Value, value), nil
-}
-
-// PutBackEdges has edges known again that a store was emptied of, so that those which are silent are missed. One that has written itself
-// down meanwhile is left as it is.
-func (c *Client) PutBackEdges(ctx context.Context, edges []Edge) error {
-	for _, e := range edges {
-		value, err := marshalPlain(knownEdge{Edge: e, Seen: e.Seen})
-		if err != nil {
-			return err
-		}
-		if _, err := c.putIfAt(ctx, c.keys.knownEdge(e.ID), 0, value); err != nil {
-			return c.explain("writing back that edge "+e.ID+" is known", err)
-		}
-	}
-	return nil
 }

@@ -6,11 +6,12 @@ import (
 	"testing"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/store/storetest"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
 func TestPutBack(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
+	c, ctx := testClient(t), storetest.Context(t)
 	for _, ks := range []dnssec.Keyset{{Zone: "newer.", Serial: 1}, {Zone: "older.", Serial: 1}, {Zone: "older.", Serial: 2},
 		{Zone: "same.", Serial: 1}} {
 		if err := c.PutKeyset(ctx, ks); err != nil {
@@ -18,10 +19,10 @@ func TestPutBack(t *testing.T) {
 		}
 	}
 	put(t, c, c.keys.keyset("damaged."), "{")
-	there := verdictOf("shop", "eu", 1)
+	there := storetest.VerdictOf("shop", "eu", 1)
 	put(t, c, c.keys.verdict(there.Pool), `{"pool":{"tenant":"shop","pool":"eu"},"endpoints":null}`)
 	zones, err := c.PutBack(ctx, []dnssec.Keyset{{Zone: "same.", Serial: 1}, {Zone: "newer.", Serial: 4}, {Zone: "older.", Serial: 1},
-		{Zone: "gone.", Serial: 3}, {Zone: "damaged.", Serial: 2}}, []health.Verdict{there, verdictOf("shop", "us", 1)})
+		{Zone: "gone.", Serial: 3}, {Zone: "damaged.", Serial: 2}}, []health.Verdict{there, storetest.VerdictOf("shop", "us", 1)})
 	if want := []string{"damaged.", "gone.", "newer.", "same."}; err != nil || !slices.Equal(zones, want) {
 		t.Errorf("%v, %v; want %v", zones, err, want)
 	}
@@ -39,6 +40,7 @@ func TestPutBack(t *testing.T) {
 
 // TestKeysThatAnotherWroteMeanwhileAreNotTold: they counted as put back. What an attempt wrote whose answer was lost, is.
 func TestKeysThatAnotherWroteMeanwhileAreNotTold(t *testing.T) {
+	t.Parallel()
 	var other *Client
 	ours := dnssec.Keyset{Zone: "gtm.example.", Serial: 3}
 	for name, tc := range map[string]struct {
@@ -57,7 +59,7 @@ func TestKeysThatAnotherWroteMeanwhileAreNotTold(t *testing.T) {
 		c.wait.attempt = testPatience.attempt / 5
 		other = openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: c.cfg.Prefix})
 		through(t, c, onWrites(1, tc.do))
-		zones, err := c.PutBack(testContext(t), []dnssec.Keyset{ours}, nil)
+		zones, err := c.PutBack(storetest.Context(t), []dnssec.Keyset{ours}, nil)
 		if err != nil || slices.Contains(zones, ours.Zone) != tc.ours {
 			t.Errorf("%s: %v, %v", name, zones, err)
 		}

@@ -14,6 +14,7 @@ import (
 	"go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // How many keys one range request reads at most, and how many bytes it is to bring: a version of a large zone lists thousands of
@@ -25,50 +26,50 @@ const (
 
 // Read gives the state of a tenant at a generation; 0 means its head. ErrNotFound: there is no such
 // tenant or generation. Where resources cannot be decoded, the error is a *DamagedError, and the state is that of all others.
-func (c *Client) Read(ctx context.Context, tenant string, at Generation) (TenantState, error) {
+func (c *Client) Read(ctx context.Context, tenant string, at state.Generation) (state.TenantState, error) {
 	what := "reading " + tenant
 	r := c.reader(c.etcd)
 	kv, err := r.get(ctx, c.keys.head(tenant))
 	if err != nil {
-		return TenantState{}, c.explain(what, err)
+		return state.TenantState{}, c.explain(what, err)
 	}
 	if kv == nil {
-		return TenantState{}, fmt.Errorf("tenant %s: %w", tenant, ErrNotFound)
+		return state.TenantState{}, fmt.Errorf("tenant %s: %w", tenant, ErrNotFound)
 	}
 	now, err := r.head(ctx, tenant, kv)
 	if err != nil {
-		return TenantState{}, c.explain(what, err)
+		return state.TenantState{}, c.explain(what, err)
 	}
 	if at == 0 {
 		at = now
 	}
 	if at > now {
-		return TenantState{}, fmt.Errorf("%s@%d (the head is %d): %w", tenant, at, now, ErrNotFound)
+		return state.TenantState{}, fmt.Errorf("%s@%d (the head is %d): %w", tenant, at, now, ErrNotFound)
 	}
-	var all []Version
-	damaged := map[spec.Key]BrokenResource{}
-	err = r.newest(ctx, c.keys.tenant(tenant), func(string) Generation { return at }, func(f found) error {
+	var all []state.Version
+	damaged := map[spec.Key]state.BrokenResource{}
+	err = r.newest(ctx, c.keys.tenant(tenant), func(string) state.Generation { return at }, func(f found) error {
 		v, broken := r.decode(ctx, f)
 		var gone unreachable
 		if errors.As(broken, &gone) {
 			return gone.error
 		}
 		if broken != nil {
-			damaged[f.key] = BrokenResource{Key: f.key, Generation: f.gen, Err: broken}
+			damaged[f.key] = state.BrokenResource{Key: f.key, Generation: f.gen, Err: broken}
 		}
 		if v != nil {
-			all = append(all, Version{Resource: v, Generation: f.gen})
+			all = append(all, state.Version{Resource: v, Generation: f.gen})
 		}
 		return nil
 	})
 	if err != nil {
-		return TenantState{}, c.explain(what, err)
+		return state.TenantState{}, c.explain(what, err)
 	}
 	record, err := r.get(ctx, c.keys.record(tenant, at))
 	if err != nil {
-		return TenantState{}, c.explain(what, err)
+		return state.TenantState{}, c.explain(what, err)
 	}
-	state := TenantState{Head: at, ID: identityOf(record).id, Resources: NewResources(all...)}
+	state := state.TenantState{Head: at, ID: identityOf(record).id, Resources: state.NewResources(all...)}
 	if len(damaged) > 0 {
 		state.Broken = damaged
 		return state, &DamagedError{State: tenant + "@" + headText(at), Broken: damaged}
@@ -77,13 +78,13 @@ func (c *Client) Read(ctx context.Context, tenant string, at Generation) (Tenant
 }
 
 // Heads gives every tenant's head.
-func (c *Client) Heads(ctx context.Context) (map[string]Generation, error) {
+func (c *Client) Heads(ctx context.Context) (map[string]state.Generation, error) {
 	heads, err := c.reader(c.etcd).heads(ctx)
 	return heads, c.explain("reading the heads", err)
 }
 
 // History gives a tenant's last changes, newest first; limit 0: all. In the place of a record that is damaged stands one that says so.
-func (c *Client) History(ctx context.Context, tenant string, limit int) ([]Record, error) {
+func (c *Client) History(ctx context.Context, tenant string, limit int) ([]state.Record, error) {
 	var resp *clientv3.GetResponse
 	err := c.attempts(ctx, c.wait.call, c.wait.commit, func(ctx context.Context) (err error) {
 		resp, err = c.etcd.Get(ctx, c.keys.log(tenant), clientv3.WithPrefix(),
@@ -93,7 +94,7 @@ func (c *Client) History(ctx context.Context, tenant string, limit int) ([]Recor
 	if err != nil {
 		return nil, c.explain("reading the history of "+tenant, err)
 	}
-	out := make([]Record, 0, len(resp.Kvs))
+	out := make([]state.Record, 0, len(resp.Kvs))
 	for _, kv := range resp.Kvs {
 		g, ok := parseRecordKey(c.keys.split(string(kv.Key)))
 		if !ok {
@@ -102,7 +103,7 @@ func (c *Client) History(ctx context.Context, tenant string, limit int) ([]Recor
 		var r storedRecord
 		if err := json.Unmarshal(kv.Value, &r); err != nil || r.Generation != g {
 			c.log.Error("the record of a change is damaged in the store", "tenant", tenant, "generation", g, "error", err)
-			r = storedRecord{Record: Record{Tenant: tenant, Generation: g, Message: "(the record of this change is damaged in the store)"}}
+			r = storedRecord{Record: state.Record{Tenant: tenant, Generation: g, Message: "(the record of this change is damaged in the store)"}}
 		}
 		r.ID = r.Digest
 		out = append(out, r.Record)
@@ -206,8 +207,8 @@ func (r *reader) unlessTooMuch(ctx context.Context, err error, from, to string) 
 }
 
 // heads gives every tenant's head; of one that is damaged what the log says.
-func (r *reader) heads(ctx context.Context) (map[string]Generation, error) {
-	heads := map[string]Generation{}
+func (r *reader) heads(ctx context.Context) (map[string]state.Generation, error) {
+	heads := map[string]state.Generation{}
 	var damaged []*mvccpb.KeyValue
 	err := r.each(ctx, r.c.keys.heads(), func(kv *mvccpb.KeyValue) error {
 		parts := r.c.keys.split(string(kv.Key))
@@ -227,7 +228,7 @@ func (r *reader) heads(ctx context.Context) (map[string]Generation, error) {
 			break
 		}
 		tenant := r.c.keys.split(string(kv.Key))[2]
-		var g Generation
+		var g state.Generation
 		if g, err = r.head(ctx, tenant, kv); g != 0 {
 			heads[tenant] = g
 		}
@@ -237,7 +238,7 @@ func (r *reader) heads(ctx context.Context) (map[string]Generation, error) {
 
 // head reads a tenant's head. Of one that is damaged it gives the newest generation that left anything, a record or else a version:
 // those are written with the head. 0: nothing is left.
-func (r *reader) head(ctx context.Context, tenant string, kv *mvccpb.KeyValue) (g Generation, err error) {
+func (r *reader) head(ctx context.Context, tenant string, kv *mvccpb.KeyValue) (g state.Generation, err error) {
 	g, damaged := parseHead(kv.Value)
 	if damaged == nil {
 		return g, nil
@@ -266,14 +267,14 @@ func (r *reader) head(ctx context.Context, tenant string, kv *mvccpb.KeyValue) (
 // found is a stored version and where it stood.
 type found struct {
 	key   spec.Key
-	gen   Generation
+	gen   state.Generation
 	value []byte
 	kv    *mvccpb.KeyValue
 }
 
 // newest calls fn with the newest version of each resource below prefix that is not newer than headOf its
 // tenant; deletions too.
-func (r *reader) newest(ctx context.Context, prefix string, headOf func(tenant string) Generation, fn func(found) error) error {
+func (r *reader) newest(ctx context.Context, prefix string, headOf func(tenant string) state.Generation, fn func(found) error) error {
 	var last *found
 	flush := func() error {
 		if last == nil {
@@ -313,7 +314,7 @@ func (r *reader) decode(ctx context.Context, f found) (*spec.Resource, error) {
 	if err != nil {
 		return nil, err
 	}
-	return decodeResource(&r.values, f.key, v.Resource, text)
+	return state.DecodeResource(&r.values, f.key, v.Resource, text)
 }
 
 // unreachable marks an error of the connection, not of the data.
@@ -398,3 +399,5 @@ func (r *reader) keep(hash string, kv *mvccpb.KeyValue) (string, bool) {
 	r.c.texts.put(run)
 	return run.text, true
 }
+
+type mvccKV = mvccpb.KeyValue

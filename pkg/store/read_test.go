@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/storetest"
 )
 
 // watched gives a connection whose requests go through a function.
@@ -33,7 +34,8 @@ func watched(t *testing.T, c *Client, through grpc.UnaryClientInterceptor) *clie
 // TestPagesThatDoNotComeInTimeAreReadInSmallerOnes: a thousand versions of a zone of a million names are 160 MB, which a slow line
 // does not bring in the time of one request. Whoever follows the store would ask for the same page for ever.
 func TestPagesThatDoNotComeInTimeAreReadInSmallerOnes(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
+	t.Parallel()
+	c, ctx := testClient(t), storetest.Context(t)
 	const most = 100 // keys that come in time
 	var limits []int64
 	slow := func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
@@ -76,8 +78,8 @@ func TestNextPage(t *testing.T) {
 // One after the other, that took a round trip each: 20 s from an edge that is 20 ms away.
 func TestRunsThatTheCacheLacksAreReadTogether(t *testing.T) {
 	c := testClient(t)
-	big := zone("big.example.", zoneText(20000, nil))
-	mustCommit(t, c, Change{Tenant: spec.Platform, Put: resources(big)})
+	big := storetest.Zone("big.example.", storetest.ZoneText(20000, nil))
+	mustCommit(t, c, Change{Tenant: spec.Platform, Put: storetest.Resources(big)})
 	_, runs, err := encodeVersion(big)
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +102,7 @@ func TestRunsThatTheCacheLacksAreReadTogether(t *testing.T) {
 	}{{false, (len(runs) + runsAtOnce - 1) / runsAtOnce}, {true, len(runs) + 1}} {
 		asked, refuse = 0, row.refuse
 		c.texts = newTextCache(100 << 10) // much less than the zone has
-		got, err := c.reader(etcd).text(testContext(t), hashes)
+		got, err := c.reader(etcd).text(storetest.Context(t), hashes)
 		if err != nil || got != big.Spec.(*spec.Zone).Content || asked > row.most || len(runs) < 2*runsAtOnce {
 			t.Errorf("refused %v: %d bytes of %d runs in %d requests, %v", row.refuse, len(got), len(runs), asked, err)
 		}

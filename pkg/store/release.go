@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // Release is a person's word that what the brake holds has really failed: the judge lets it go down, and takes the word away.
@@ -35,7 +36,7 @@ const maxReleaseText = 4096
 // takes it, it is gone after ttl: nobody wants it to be followed long after.
 func (c *Client) PutRelease(ctx context.Context, r Release, ttl time.Duration) error {
 	r.Reason, r.Author = clip(r.Reason, maxReleaseText), clip(r.Author, maxReleaseText)
-	value, err := marshalPlain(r)
+	value, err := state.MarshalPlain(r)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/store/storetest"
 )
 
 // waiting gives the condition that just these releases wait, as in "shop/eu shop/".
@@ -23,19 +24,20 @@ func waiting(want string) func(ObservationUpdate) bool {
 
 // A release is told to whoever follows observations, until the leader takes it, someone withdraws it, or it runs out.
 func TestReleasesAreFollowed(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
+	t.Parallel()
+	c, ctx := testClient(t), storetest.Context(t)
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	one := Release{Tenant: "shop", Time: testTime, Author: "alice", Reason: strings.Repeat("x", 2*maxReleaseText)}
+	one := Release{Tenant: "shop", Time: storetest.Time, Author: "alice", Reason: strings.Repeat("x", 2*maxReleaseText)}
 	must(c.PutRelease(ctx, one, time.Minute))
 	put(t, c, c.keys.release("a/b", "p"), "{broken")
 	o := observe(t, c)
 	u := o.until(t, "everything", func(u ObservationUpdate) bool { return u.Full && waiting("shop/")(u) })
-	if got := u.Releases[0]; got.Author != "alice" || !got.Time.Equal(testTime) || len(got.Reason) != maxReleaseText || got.rev == 0 {
+	if got := u.Releases[0]; got.Author != "alice" || !got.Time.Equal(storetest.Time) || len(got.Reason) != maxReleaseText || got.rev == 0 {
 		t.Errorf("told %+v", got)
 	}
 	must(c.PutRelease(ctx, Release{Tenant: "shop", Pool: "e/u", Reason: "y"}, time.Minute))
@@ -59,7 +61,7 @@ func TestReleasesAreFollowed(t *testing.T) {
 			t.Errorf("the newer one is gone with the older: %v", err)
 		}
 		must(c.TakeRelease(ctx, newer))
-		later := testContext(t) // ctx ends with the lead
+		later := storetest.Context(t) // ctx ends with the lead
 		if _, err := c.etcd.Delete(later, c.leading.Load().key); err != nil {
 			t.Error(err)
 		}

@@ -15,6 +15,9 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/embedded"
+	"github.com/gti/gtm/pkg/store/state"
+	"github.com/gti/gtm/pkg/store/storetest"
 )
 
 // backedUp is an etcd of which there is a backup: its data folder, so that a restored one has the same cluster and member.
@@ -22,7 +25,7 @@ type backedUp struct {
 	t       *testing.T
 	live    string
 	old     string
-	child   *Child
+	child   *embedded.Child
 	c       *Client
 	proxied *Client // the same, through a door that can be shut
 	door    *proxy
@@ -38,7 +41,7 @@ func backUp(t *testing.T, before func(c *Client)) *backedUp {
 	b.proxied = openTest(t, Config{Endpoints: []string{"http://" + b.door.addr}})
 	before(b.c)
 	b.child.Stop()
-	copyDir(t, b.live, b.old)
+	storetest.CopyDir(t, b.live, b.old)
 	b.child = startTestChild(t, b.live)
 	return b
 }
@@ -61,7 +64,7 @@ func (b *backedUp) restart() {
 
 func (b *backedUp) accept() {
 	b.t.Helper()
-	if err := b.c.Accept(testContext(b.t), "ann"); err != nil {
+	if err := b.c.Accept(storetest.Context(b.t), "ann"); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -70,7 +73,7 @@ func (b *backedUp) accept() {
 func pass(t *testing.T, c *Client, n int) (rev int64) {
 	t.Helper()
 	for i := range n {
-		resp, err := c.etcd.Put(testContext(t), c.keys.join("world", "elsewhere"), fmt.Sprint(i))
+		resp, err := c.etcd.Put(storetest.Context(t), c.keys.join("world", "elsewhere"), fmt.Sprint(i))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,7 +86,7 @@ func (f *following) untilCursor(rev int64) {
 	f.t.Helper()
 	f.until(fmt.Sprintf("cursor %d", rev), func() bool {
 		last := f.status[len(f.status)-1]
-		return last.State == Current && last.Cursor >= rev
+		return last.State == state.Current && last.Cursor >= rev
 	})
 }
 
@@ -96,7 +99,7 @@ func (f *following) isBackAfter(interrupt func()) {
 	interrupt()
 	f.until("current again", func() bool {
 		since := f.status[before:]
-		return slices.ContainsFunc(since, func(s FollowStatus) bool { return s.State == Stale }) && since[len(since)-1].State == Current
+		return slices.ContainsFunc(since, func(s state.FollowStatus) bool { return s.State == state.Stale }) && since[len(since)-1].State == state.Current
 	})
 }
 
@@ -109,7 +112,7 @@ func (f *following) wasRefused() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, s := range f.status {
-		if s.State == Refused {
+		if s.State == state.Refused {
 			return true
 		}
 	}
@@ -120,20 +123,23 @@ func (f *following) wasRefused() bool {
 // will have much later.
 func TestRestoreOlderThanTheCursorIsHeard(t *testing.T) {
 	t.Parallel()
-	b := backUp(t, func(c *Client) { mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))}) })
+	b := backUp(t, func(c *Client) {
+		mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})
+	})
 	f := follow(t, b.c, nil)
-	for g := range Generation(5) {
-		mustCommit(t, b.c, Change{Tenant: "shop", Base: 1 + g, Put: resources(site("shop", "a", fmt.Sprint("old", g)))})
+	for g := range state.Generation(5) {
+		mustCommit(t, b.c, Change{Tenant: "shop", Base: 1 + g, Put: storetest.Resources(storetest.Site("shop", "a", fmt.Sprint("old", g)))})
 	}
 	f.untilHead("shop", 6)
 	f.untilCursor(pass(t, b.c, 100))
 	b.restore()
-	f.untilState(Refused)
+	f.untilState(state.Refused)
 	b.accept()
-	f.untilState(Current)
+	f.untilState(state.Current)
 	f.untilRegion("shop", "a", "EU")
+	f.untilCursor(pass(t, b.c, 1)) // it watches: one that is still about to would meet the restarted etcd first, and have nothing to tell
 	f.isBackAfter(b.restart)
-	mustCommit(t, b.c, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "a", "new"))})
+	mustCommit(t, b.c, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "a", "new"))})
 	f.untilRegion("shop", "a", "new")
 	f.sameAsRead(b.c)
 }
@@ -141,14 +147,16 @@ func TestRestoreOlderThanTheCursorIsHeard(t *testing.T) {
 // A backup that lacks nothing but what nobody follows has not gone back, and the watch must not wait for the revision that was told.
 func TestBackupThatLacksOnlyWhatNobodyFollows(t *testing.T) {
 	t.Parallel()
-	b := backUp(t, func(c *Client) { mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))}) })
+	b := backUp(t, func(c *Client) {
+		mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})
+	})
 	f, cut := follow(t, b.c, nil), follow(t, b.proxied, nil)
 	rev := pass(t, b.c, 100)
 	f.untilCursor(rev)
 	cut.untilCursor(rev)
 	b.door.blackhole()
 	f.isBackAfter(b.restore)
-	mustCommit(t, b.c, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "a", "AF"))})
+	mustCommit(t, b.c, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "a", "AF"))})
 	pass(t, b.c, 200) // past what cut was told, which so cannot see by the revision that it was another history
 	b.door.open()
 	for _, f := range []*following{f, cut} {
@@ -164,8 +172,8 @@ func TestBackupThatLacksOnlyWhatNobodyFollows(t *testing.T) {
 // meanwhile, not for one that starts from its snapshot, not for a change that was planned on the old one.
 func TestStoreThatWentBackAndCaughtUpIsRefused(t *testing.T) {
 	t.Parallel()
-	change := func(c *Client, base Generation, region, author string) Record {
-		return mustCommit(t, c, Change{Tenant: "shop", Base: base, Put: resources(site("shop", "a", region)), Author: author})
+	change := func(c *Client, base state.Generation, region, author string) state.Record {
+		return mustCommit(t, c, Change{Tenant: "shop", Base: base, Put: storetest.Resources(storetest.Site("shop", "a", region)), Author: author})
 	}
 	b := backUp(t, func(c *Client) { change(c, 0, "EU", "ann") })
 	lost := change(b.c, 1, "AF", "ann")
@@ -176,14 +184,14 @@ func TestStoreThatWentBackAndCaughtUpIsRefused(t *testing.T) {
 	b.door.blackhole()
 	b.restore()
 	for g, region := range []string{"AS", "OC", "SA"} {
-		change(b.c, Generation(g)+1, region, "bob")
+		change(b.c, state.Generation(g)+1, region, "bob")
 	}
 	pass(t, b.c, 10)
 	b.door.open()
 	late := followFrom(t, b.c, has.Position(), has)
 	for _, f := range []*following{f, late} {
 		const why = "shop@2 in the store is not the shop@2 that was known: it was changed by bob at 2026-02-03 04:05:06Z"
-		if s := f.untilState(Refused); !strings.Contains(s.Err, why) {
+		if s := f.untilState(state.Refused); !strings.Contains(s.Err, why) {
 			t.Errorf("status %+v", s)
 		}
 		if got := regionOf(t, f.mirror.Tenant("shop"), "a"); got != "AF" {
@@ -191,19 +199,19 @@ func TestStoreThatWentBackAndCaughtUpIsRefused(t *testing.T) {
 		}
 	}
 	ids := map[string]string{"shop": lost.ID}
-	_, err := b.c.Commit(testContext(t), Change{Tenant: "shop", Base: 2, IDs: ids, Put: resources(site("shop", "a", "NA"))})
-	var back *WentBackError
+	_, err := b.c.Commit(storetest.Context(t), Change{Tenant: "shop", Base: 2, IDs: ids, Put: storetest.Resources(storetest.Site("shop", "a", "NA"))})
+	var back *state.WentBackError
 	if !errors.As(err, &back) {
 		t.Errorf("a change that was planned on the lost generation: %v", err)
 	}
-	_, err = b.c.Commit(testContext(t), Change{Tenant: "other", Reads: map[string]Generation{"shop": 2}, IDs: ids,
-		Put: resources(site("other", "a", "NA"))})
+	_, err = b.c.Commit(storetest.Context(t), Change{Tenant: "other", Reads: map[string]state.Generation{"shop": 2}, IDs: ids,
+		Put: storetest.Resources(storetest.Site("other", "a", "NA"))})
 	if !errors.As(err, &back) {
 		t.Errorf("a change that relies on the lost generation: %v", err)
 	}
 	b.accept()
 	for _, f := range []*following{f, late} {
-		f.untilState(Current)
+		f.untilState(state.Current)
 		f.untilRegion("shop", "a", "SA")
 		f.sameAsRead(b.c)
 	}
@@ -213,18 +221,20 @@ func TestStoreThatWentBackAndCaughtUpIsRefused(t *testing.T) {
 // noticed all the same.
 func TestAWatchIsNotResumedInARestoredStore(t *testing.T) {
 	t.Parallel()
-	b := backUp(t, func(c *Client) { mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))}) })
-	mustCommit(t, b.c, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "b", "AF"))})
-	b.proxied.wait.stall = within // silence would tell as well
+	b := backUp(t, func(c *Client) {
+		mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})
+	})
+	mustCommit(t, b.c, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "b", "AF"))})
+	b.proxied.wait.stall = storetest.Within // silence would tell as well
 	f := follow(t, b.proxied, nil)
 	f.untilHead("shop", 2)
 	b.door.close()
 	b.restore()
-	for g := range Generation(3) {
-		mustCommit(t, b.c, Change{Tenant: "shop", Base: g + 1, Put: resources(site("shop", "a", "AS")), Author: "bob"})
+	for g := range state.Generation(3) {
+		mustCommit(t, b.c, Change{Tenant: "shop", Base: g + 1, Put: storetest.Resources(storetest.Site("shop", "a", "AS")), Author: "bob"})
 	}
 	b.door.open()
-	f.untilState(Refused)
+	f.untilState(state.Refused)
 	if got := regionOf(t, f.mirror.Tenant("shop"), "a"); got != "EU" {
 		t.Errorf("a change of the restored store was taken: %s", got)
 	}
@@ -233,13 +243,13 @@ func TestAWatchIsNotResumedInARestoredStore(t *testing.T) {
 // Verdicts have no generations: where the store lost some, followers take what it has, whatever revisions say.
 func TestVerdictsOfAStoreThatWentBack(t *testing.T) {
 	t.Parallel()
-	up, down, gone := verdictOf("shop", "w1", 1), verdictOf("shop", "w1", 0), verdictOf("shop", "w2", 1)
+	up, down, gone := storetest.VerdictOf("shop", "w1", 1), storetest.VerdictOf("shop", "w1", 0), storetest.VerdictOf("shop", "w2", 1)
 	b := backUp(t, func(c *Client) {
-		mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
+		mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})
 		putVerdicts(t, c, up)
 	})
 	f := follow(t, b.proxied, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	putVerdicts(t, b.c, down, gone)
 	f.until("both verdicts", func() bool { return len(f.mirror.Verdicts()) == 2 && f.mirror.Verdicts()[up.Pool].Equal(down) })
 	b.door.blackhole()
@@ -255,38 +265,41 @@ func TestVerdictsOfAStoreThatWentBack(t *testing.T) {
 // A pulse is like no other, also where everything else in two histories is the same.
 func TestPulseTellsHistoriesApart(t *testing.T) {
 	t.Parallel()
-	v := verdictOf("shop", "w1", 0)
+	v := storetest.VerdictOf("shop", "w1", 0)
 	pulse := func(c *Client, nonce string) {
 		put(t, c, c.keys.pulse(), fmt.Sprintf(`{"judge":"p1","nonce":%q}`, nonce))
 	}
-	b := backUp(t, func(c *Client) { mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))}) })
+	b := backUp(t, func(c *Client) {
+		mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})
+	})
 	f := follow(t, b.proxied, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	putVerdicts(t, b.c, v)
 	pulse(b.c, "one")
-	putVerdicts(t, b.c, verdictOf("shop", "w9", 1))
+	putVerdicts(t, b.c, storetest.VerdictOf("shop", "w9", 1))
 	f.until("the verdicts", func() bool { return len(f.mirror.Verdicts()) == 2 })
 	b.door.blackhole()
 	b.restore()
 	pass(t, b.c, 1) // where w1's verdict was
 	pulse(b.c, "two")
-	putVerdicts(t, b.c, verdictOf("shop", "w9", 1))
+	putVerdicts(t, b.c, storetest.VerdictOf("shop", "w9", 1))
 	b.door.open()
 	f.until("the loss of w1's verdict", func() bool { return len(f.mirror.Verdicts()) == 1 })
 }
 
 func TestIDsCoverAllThatLedToAGeneration(t *testing.T) {
+	t.Parallel()
 	ids := map[string]bool{}
 	for _, first := range []string{"EU", "EU", "AF"} {
 		c := testClient(t)
-		one := mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "b", first))})
-		two := mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "a", "EU"))})
+		one := mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "b", first))})
+		two := mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})
 		ids[one.ID], ids[two.ID] = true, true
-		state, err := c.Read(testContext(t), "shop", 0)
+		state, err := c.Read(storetest.Context(t), "shop", 0)
 		if err != nil || state.ID != two.ID {
 			t.Errorf("Read gives the ID %q, want %q (%v)", state.ID, two.ID, err)
 		}
-		history, err := c.History(testContext(t), "shop", 0)
+		history, err := c.History(storetest.Context(t), "shop", 0)
 		if err != nil || history[0].ID != two.ID || history[1].ID != one.ID {
 			t.Errorf("history %+v, %v", history, err)
 		}
@@ -295,7 +308,7 @@ func TestIDsCoverAllThatLedToAGeneration(t *testing.T) {
 		if got := f.mirror.Tenant("shop").ID; got != two.ID {
 			t.Errorf("the whole state comes with %q, want %q", got, two.ID)
 		}
-		three := mustCommit(t, c, Change{Tenant: "shop", Base: 2, Put: resources(site("shop", "a", "AS"))})
+		three := mustCommit(t, c, Change{Tenant: "shop", Base: 2, Put: storetest.Resources(storetest.Site("shop", "a", "AS"))})
 		f.untilHead("shop", 3)
 		if got := f.mirror.Tenant("shop").ID; got != three.ID {
 			t.Errorf("a change comes with %q, want %q", got, three.ID)
@@ -312,13 +325,13 @@ func TestIDsCoverAllThatLedToAGeneration(t *testing.T) {
 // Records of older programs have digests that cover nothing before, or none.
 func TestRecordsWithoutIDs(t *testing.T) {
 	c := testClient(t)
-	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
+	mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})
 	put(t, c, c.keys.record("shop", 1), `{"tenant":"shop","generation":1,"time":"2026-02-03T04:05:06Z","author":"ann"}`)
 	has := settled(t, c)
 	if id := has.Position().IDs["shop"]; id != "" {
 		t.Errorf("ID %q", id)
 	}
-	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "a", "AF"))})
+	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "a", "AF"))})
 	f := followFrom(t, c, has.Position(), has)
 	f.untilHead("shop", 2)
 	if f.mirror.Tenant("shop").ID == "" || f.wasRefused() {
@@ -328,22 +341,23 @@ func TestRecordsWithoutIDs(t *testing.T) {
 
 // As long as etcd shows the witnesses, a lost connection costs no reading of everything.
 func TestResumingReadsNothingAnew(t *testing.T) {
+	t.Parallel()
 	direct := testClient(t)
 	p := newProxy(t, strings.TrimPrefix(sharedEndpoint(t), "unix://"))
 	c := openTest(t, Config{Endpoints: []string{"http://" + p.addr}, Prefix: direct.cfg.Prefix})
-	mustCommit(t, direct, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
+	mustCommit(t, direct, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})
 	f := follow(t, c, nil)
-	f.untilState(Current)
-	putVerdicts(t, direct, verdictOf("shop", "gone", 1), verdictOf("shop", "w1", 1))
+	f.untilState(state.Current)
+	putVerdicts(t, direct, storetest.VerdictOf("shop", "gone", 1), storetest.VerdictOf("shop", "w1", 1))
 	f.until("the verdicts", func() bool { return len(f.mirror.Verdicts()) == 2 })
-	if _, err := direct.etcd.Delete(testContext(t), direct.keys.verdict(health.PoolID{Tenant: "shop", Pool: "gone"})); err != nil {
+	if _, err := direct.etcd.Delete(storetest.Context(t), direct.keys.verdict(health.PoolID{Tenant: "shop", Pool: "gone"})); err != nil {
 		t.Fatal(err)
 	}
 	f.until("the end of one", func() bool { return len(f.mirror.Verdicts()) == 1 })
 	p.blackhole()
-	f.untilState(Stale)
-	mustCommit(t, direct, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "a", "AF"))})
-	putVerdicts(t, direct, verdictOf("shop", "w2", 1))
+	f.untilState(state.Stale)
+	mustCommit(t, direct, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "a", "AF"))})
+	putVerdicts(t, direct, storetest.VerdictOf("shop", "w2", 1))
 	p.open()
 	f.untilHead("shop", 2)
 	f.until("the verdict", func() bool { return len(f.mirror.Verdicts()) == 2 })
@@ -356,14 +370,14 @@ func TestResumingReadsNothingAnew(t *testing.T) {
 // An epoch that is written again as it was, or that is garbage, changes nothing, and freezes nobody.
 func TestEpochRewrittenWithEqualValue(t *testing.T) {
 	c := testClient(t)
-	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "0"))})
+	mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "0"))})
 	put(t, c, c.keys.epoch(), `{"epoch":7}`)
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	for i, epoch := range []string{`{"epoch":7}`, `{"epoch":7,"author":"ann"}`, `{"ep`, `{"epoch":-3}`, "", `{"epoch":7}`} {
 		put(t, c, c.keys.epoch(), epoch)
 		region := fmt.Sprint(i + 1)
-		mustCommit(t, c, Change{Tenant: "shop", Base: Generation(i) + 1, Put: resources(site("shop", "a", region))})
+		mustCommit(t, c, Change{Tenant: "shop", Base: state.Generation(i) + 1, Put: storetest.Resources(storetest.Site("shop", "a", region))})
 		f.untilRegion("shop", "a", region)
 	}
 	if got := testutil.ToFloat64(c.metrics.resyncs); got != 1 {
@@ -371,10 +385,10 @@ func TestEpochRewrittenWithEqualValue(t *testing.T) {
 	}
 	put(t, c, c.keys.epoch(), "garbage")
 	again := follow(t, c, nil)
-	again.untilState(Current)
+	again.untilState(state.Current)
 	late := followFrom(t, c, settled(t, c).Position(), nil)
-	late.untilState(Current)
-	if err := c.Accept(testContext(t), "ann"); err != nil {
+	late.untilState(state.Current)
+	if err := c.Accept(storetest.Context(t), "ann"); err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range []*following{f, again, late} {
@@ -384,23 +398,24 @@ func TestEpochRewrittenWithEqualValue(t *testing.T) {
 
 // Whatever leads to reading anew again and again without getting on is told, instead of "current".
 func TestReadingAnewWithoutEndIsTold(t *testing.T) {
+	t.Parallel()
 	c := testClient(t)
 	from, to := c.keys.followed()
 	put(t, c, c.keys.epoch(), "first")
-	resp, err := c.etcd.Get(testContext(t), c.keys.epoch())
+	resp, err := c.etcd.Get(storetest.Context(t), c.keys.epoch())
 	if err != nil {
 		t.Fatal(err)
 	}
 	put(t, c, c.keys.epoch(), "second")
 	at := mark{cluster: resp.Header.ClusterId, rev: resp.Header.Revision}
-	states := make(chan FollowStatus, 1000)
+	states := make(chan state.FollowStatus, 1000)
 	lost := 0
 	fd := &feed{c: c, from: from, to: to,
 		begin:  func(context.Context, *clientv3.Client) (mark, error) { return at, nil },
 		events: func(context.Context, []*clientv3.Event) error { return errReadAnew },
 		lost:   func() { lost++ },
-		status: func(state string, err error) {
-			s := FollowStatus{State: state}
+		status: func(now string, err error) {
+			s := state.FollowStatus{State: now}
 			if err != nil {
 				s.Err = err.Error()
 			}
@@ -410,11 +425,11 @@ func TestReadingAnewWithoutEndIsTold(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- fd.run(ctx) }()
 	stale := 0
-	for timeout := time.After(within); stale < 3; {
+	for timeout := time.After(storetest.Within); stale < 3; {
 		select {
 		case s := <-states:
 			switch {
-			case s.State == Stale && strings.Contains(s.Err, errReadAnew.Error()):
+			case s.State == state.Stale && strings.Contains(s.Err, errReadAnew.Error()):
 				stale++
 			case stale > 0:
 				t.Errorf("it is %s again", s.State)
@@ -433,18 +448,18 @@ func TestReadingAnewWithoutEndIsTold(t *testing.T) {
 // A head that is gone is one that went back, not one that is damaged; and the right store is taken again without an acceptance.
 func TestHeadThatIsGoneIsNoDamage(t *testing.T) {
 	c := testClient(t)
-	mustCommit(t, c, Change{Tenant: "other", Put: resources(site("other", "a", "EU"))}) // without it the store would be called empty
-	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"))})
+	mustCommit(t, c, Change{Tenant: "other", Put: storetest.Resources(storetest.Site("other", "a", "EU"))}) // without it the store would be called empty
+	mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})
 	f := follow(t, c, nil)
-	f.untilState(Current)
-	if _, err := c.etcd.Delete(testContext(t), c.keys.head("shop")); err != nil {
+	f.untilState(state.Current)
+	if _, err := c.etcd.Delete(storetest.Context(t), c.keys.head("shop")); err != nil {
 		t.Fatal(err)
 	}
-	if s := f.untilState(Refused); !strings.Contains(s.Err, "shop is at generation 0, but was at 1") {
+	if s := f.untilState(state.Refused); !strings.Contains(s.Err, "shop is at generation 0, but was at 1") {
 		t.Errorf("status %+v", s)
 	}
 	put(t, c, c.keys.head("shop"), "1") // it is the right store after all: no acceptance is needed
-	f.untilState(Current)
+	f.untilState(state.Current)
 	if _, ok := f.mirror.Tenant("shop").Resources.Get(spec.Key{Tenant: "shop", Kind: spec.KindSite, Name: "a"}); !ok {
 		t.Error("the resource is gone")
 	}

@@ -1,28 +1,37 @@
 package store
 
 import (
-	"bytes"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/snapshot"
+	"github.com/gti/gtm/pkg/store/state"
+	"github.com/gti/gtm/pkg/store/storetest"
 )
 
 // settled gives the state of the store, as a consumer's snapshot has it.
-func settled(t *testing.T, c *Client) *Update {
+func settled(t *testing.T, c *Client) *state.Update {
 	t.Helper()
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	f.stop()
 	dir := t.TempDir()
-	s, _ := openSnapshot(t, dir)
-	mustAppend(t, s, f.mirror.full())
+	s, _, err := snapshot.Open(dir, nil)
+	if err == nil {
+		err = s.Append(f.mirror.Full())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.Close()
-	_, u := openAndClose(t, dir)
+	s, u, err := snapshot.Open(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
 	return u
 }
 
@@ -30,11 +39,11 @@ func settled(t *testing.T, c *Client) *Update {
 func putVerdicts(t *testing.T, c *Client, verdicts ...health.Verdict) {
 	t.Helper()
 	for _, v := range verdicts {
-		value, err := marshalPlain(v)
+		value, err := state.MarshalPlain(v)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.etcd.Put(testContext(t), c.keys.verdict(v.Pool), string(value)); err != nil {
+		if _, err := c.etcd.Put(storetest.Context(t), c.keys.verdict(v.Pool), string(value)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -42,27 +51,27 @@ func putVerdicts(t *testing.T, c *Client, verdicts ...health.Verdict) {
 
 func TestFollowTellsWhatTheConsumerLacks(t *testing.T) {
 	c := testClient(t)
-	putVerdicts(t, c, verdictOf("shop", "p1", 1), verdictOf("shop", "p2", 1))
-	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"), site("shop", "b", "EU"), site("shop", "gone", "EU"))})
-	mustCommit(t, c, Change{Tenant: "other", Put: resources(site("other", "a", "EU"))})
+	putVerdicts(t, c, storetest.VerdictOf("shop", "p1", 1), storetest.VerdictOf("shop", "p2", 1))
+	mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"), storetest.Site("shop", "b", "EU"), storetest.Site("shop", "gone", "EU"))})
+	mustCommit(t, c, Change{Tenant: "other", Put: storetest.Resources(storetest.Site("other", "a", "EU"))})
 	has := settled(t, c)
 
 	same := followFrom(t, c, has.Position(), has)
-	same.untilState(Current)
+	same.untilState(state.Current)
 	same.sameAsRead(c)
 	if told := same.told(); len(told) != 0 {
 		t.Errorf("nothing has changed, and it was told %+v", told)
 	}
 	same.stop()
 
-	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "b", "AS"), site("shop", "c", "AF")), Delete: []spec.Key{site("shop", "gone", "").Key}})
-	putVerdicts(t, c, verdictOf("shop", "p2", 0.5))
+	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "b", "AS"), storetest.Site("shop", "c", "AF")), Delete: []spec.Key{storetest.Site("shop", "gone", "").Key}})
+	putVerdicts(t, c, storetest.VerdictOf("shop", "p2", 0.5))
 	f := followFrom(t, c, has.Position(), has)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	f.sameAsRead(c)
-	want := []Update{{Tenants: []TenantUpdate{{Tenant: "shop", Head: 2,
-		Put:     []Version{{Resource: site("shop", "b", "AS"), Generation: 2}, {Resource: site("shop", "c", "AF"), Generation: 2}},
-		Deleted: []spec.Key{site("shop", "gone", "").Key}}}, Verdicts: []health.Verdict{verdictOf("shop", "p2", 0.5)}}}
+	want := []state.Update{{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 2,
+		Put:     []state.Version{{Resource: storetest.Site("shop", "b", "AS"), Generation: 2}, {Resource: storetest.Site("shop", "c", "AF"), Generation: 2}},
+		Deleted: []spec.Key{storetest.Site("shop", "gone", "").Key}}}, Values: state.Verdicts.Put(storetest.VerdictOf("shop", "p2", 0.5))}}
 	told := f.told()
 	for i := range told {
 		told[i].Cursor, told[i].Cluster = 0, 0
@@ -70,7 +79,7 @@ func TestFollowTellsWhatTheConsumerLacks(t *testing.T) {
 	if diff := cmp.Diff(want, told, noDigest); diff != "" {
 		t.Errorf("-want +told:\n%s", diff)
 	}
-	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Put: resources(site("shop", "d", "AS"))})
+	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Put: storetest.Resources(storetest.Site("shop", "d", "AS"))})
 	f.untilHead("shop", 3)
 	f.sameAsRead(c)
 }
@@ -78,17 +87,17 @@ func TestFollowTellsWhatTheConsumerLacks(t *testing.T) {
 // What stands under a generation is no longer what the snapshot has of it: as after a restored backup that nobody noticed.
 func TestFollowNoticesAnotherFormOfAGeneration(t *testing.T) {
 	c := testClient(t)
-	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"), site("shop", "b", "EU"))})
+	mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"), storetest.Site("shop", "b", "EU"))})
 	has := settled(t, c)
-	value, _, err := encodeVersion(site("shop", "a", "AS"))
+	value, _, err := encodeVersion(storetest.Site("shop", "a", "AS"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.etcd.Put(testContext(t), c.keys.version(site("shop", "a", "").Key, 1), string(value)); err != nil {
+	if _, err := c.etcd.Put(storetest.Context(t), c.keys.version(storetest.Site("shop", "a", "").Key, 1), string(value)); err != nil {
 		t.Fatal(err)
 	}
 	f := followFrom(t, c, has.Position(), has)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	f.sameAsRead(c)
 	if told := f.told(); len(told) != 1 || told[0].Full || len(told[0].Tenants) != 1 || len(told[0].Tenants[0].Put) != 1 {
 		t.Errorf("told %+v, want one version", told)
@@ -98,7 +107,7 @@ func TestFollowNoticesAnotherFormOfAGeneration(t *testing.T) {
 // A snapshot of a program that reads resources otherwise is served, but everything is read anew.
 func TestForeignSnapshotIsReadAnew(t *testing.T) {
 	c := testClient(t)
-	mustCommit(t, c, Change{Tenant: "shop", Put: resources(site("shop", "a", "EU"), site("shop", "b", "EU"))})
+	mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"), storetest.Site("shop", "b", "EU"))})
 	has := settled(t, c)
 	for i := range has.Tenants[0].Put {
 		if has.Tenants[0].Put[i].Digest == 0 {
@@ -107,40 +116,9 @@ func TestForeignSnapshotIsReadAnew(t *testing.T) {
 		has.Tenants[0].Put[i].Digest = 0
 	}
 	f := followFrom(t, c, has.Position(), has)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	f.sameAsRead(c)
 	if told := f.told(); len(told) != 1 || told[0].Full || len(told[0].Tenants[0].Put) != 2 {
 		t.Errorf("told %+v, want both versions", told)
-	}
-}
-
-func TestSnapshotOfAnotherSchemaIsWrittenAnew(t *testing.T) {
-	dir := t.TempDir()
-	s, _ := openSnapshot(t, dir)
-	mustAppend(t, s, Update{Full: true, Tenants: []TenantUpdate{{Tenant: "shop", Head: 1, Put: []Version{{Resource: site("shop", "a", "EU"), Generation: 1, Digest: 7}}}}})
-	s.Close()
-	if _, u := openAndClose(t, dir); u.Tenants[0].Put[0].Digest != 7 {
-		t.Errorf("the digest is lost: %+v", u.Tenants[0].Put[0])
-	}
-	file := filepath.Join(dir, "base")
-	raw, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw = reframe(t, raw, func(b []byte) []byte { return bytes.Replace(b, []byte(spec.Schema()), []byte("older"), 1) })
-	if err := os.WriteFile(file, raw, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s, u := openSnapshot(t, dir)
-	if got := u.Tenants[0].Put[0]; got.Digest != 0 || got.Resource == nil {
-		t.Errorf("a snapshot of another schema gives %+v", got)
-	}
-	mustAppend(t, s, Update{Cursor: 2, Tenants: []TenantUpdate{{Tenant: "shop", Head: 2, Put: []Version{{Resource: site("shop", "b", "EU"), Generation: 2, Digest: 8}}}}})
-	s.Close()
-	if raw, err = os.ReadFile(file); err != nil || !bytes.Contains(raw, []byte(spec.Schema())) {
-		t.Errorf("the base was not written anew: %v", err)
-	}
-	if _, u := openAndClose(t, dir); len(u.Tenants[0].Put) != 2 || u.Tenants[0].Put[1].Digest != 8 {
-		t.Errorf("holds %+v", u.Tenants)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/storetest"
 )
 
 // rewrite writes one key again and again, a megabyte each time, and gives how often etcd took it.
@@ -27,11 +28,12 @@ func rewrite(ctx context.Context, c *Client, times int) (n int, err error) {
 // TestAFullEtcdIsToldAndRecovers: with its quota used up, status said "store current", and nobody's change or failover worked. Now it is
 // told with what to do, and after that, all works.
 func TestAFullEtcdIsToldAndRecovers(t *testing.T) {
+	t.Parallel()
 	c := openTest(t, Config{Endpoints: []string{startTweaked(t, t.TempDir(), "etcd-small").Endpoint()}})
-	ctx := testContext(t)
+	ctx := storetest.Context(t)
 	go c.WatchSpace(ctx)
 	inOffice(t, c)
-	mustCommit(t, c, Change{Tenant: "shop", Put: []*spec.Resource{site("shop", "fra", "eu")}})
+	mustCommit(t, c, Change{Tenant: "shop", Put: []*spec.Resource{storetest.Site("shop", "fra", "eu")}})
 	v := largeVerdictOf("eu", 100)
 	if err := c.PutVerdicts(ctx, []health.Verdict{v}); err != nil {
 		t.Fatal(err)
@@ -43,7 +45,7 @@ func TestAFullEtcdIsToldAndRecovers(t *testing.T) {
 		t.Fatalf("it is not full: %v", err)
 	}
 	const advice = `"When etcd is full" in docs/operating.md`
-	change := Change{Tenant: "shop", Base: 1, Put: []*spec.Resource{site("shop", "ams", "eu")}, Time: testTime}
+	change := Change{Tenant: "shop", Base: 1, Put: []*spec.Resource{storetest.Site("shop", "ams", "eu")}, Time: storetest.Time}
 	for what, err := range map[string]error{
 		"a change":       func() error { _, err := c.Commit(ctx, change); return err }(),
 		"a verdict":      c.PutVerdicts(ctx, []health.Verdict{v}),
@@ -92,7 +94,7 @@ func TestAFullEtcdIsToldAndRecovers(t *testing.T) {
 // makeRoom does what docs/operating.md says: compact, defragment, disarm.
 func makeRoom(t *testing.T, c *Client) {
 	t.Helper()
-	ctx := testContext(t)
+	ctx := storetest.Context(t)
 	resp, err := c.etcd.Get(ctx, c.keys.epoch())
 	if err == nil {
 		_, err = c.etcd.Compact(ctx, resp.Header.Revision, clientv3.WithCompactPhysical())
@@ -111,8 +113,9 @@ func makeRoom(t *testing.T, c *Client) {
 // TestTheEmbeddedEtcdMakesRoom: it compacted once an hour and never gave room back, so that its quota was used up within the hour, for
 // good.
 func TestTheEmbeddedEtcdMakesRoom(t *testing.T) {
+	t.Parallel()
 	c := openTest(t, Config{Endpoints: []string{startTweaked(t, t.TempDir(), "etcd-small-kept").Endpoint()}})
-	ctx := testContext(t)
+	ctx := storetest.Context(t)
 	for left := 4 * smallQuota >> 20; left > 0; {
 		n, err := rewrite(ctx, c, left)
 		if left -= n; err != nil && !errors.Is(err, rpctypes.ErrNoSpace) {

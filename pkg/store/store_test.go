@@ -12,9 +12,11 @@ import (
 	"go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
+	"github.com/gti/gtm/pkg/store/storetest"
 )
 
-func regionOf(t testing.TB, s TenantState, name string) string {
+func regionOf(t testing.TB, s state.TenantState, name string) string {
 	t.Helper()
 	for key, v := range s.Resources.All() {
 		if key.Kind == spec.KindSite && key.Name == name {
@@ -25,25 +27,25 @@ func regionOf(t testing.TB, s TenantState, name string) string {
 }
 
 func TestCommitMakesGenerations(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
-	fra, nyc := site("shop", "fra", "EU-DE"), site("shop", "nyc", "NA-US")
-	rec, err := c.Commit(ctx, Change{Tenant: "shop", Put: resources(nyc, fra), Author: "ann", Message: "begin", Time: testTime})
+	c, ctx := testClient(t), storetest.Context(t)
+	fra, nyc := storetest.Site("shop", "fra", "EU-DE"), storetest.Site("shop", "nyc", "NA-US")
+	rec, err := c.Commit(ctx, Change{Tenant: "shop", Put: storetest.Resources(nyc, fra), Author: "ann", Message: "begin", Time: storetest.Time})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Record{Tenant: "shop", Generation: 1, Time: testTime, Author: "ann", Message: "begin", Put: []spec.Key{fra.Key, nyc.Key}}
+	want := state.Record{Tenant: "shop", Generation: 1, Time: storetest.Time, Author: "ann", Message: "begin", Put: []spec.Key{fra.Key, nyc.Key}}
 	want.ID = rec.ID
 	if rec.ID == "" || !reflect.DeepEqual(rec, want) {
 		t.Errorf("record %+v, want %+v", rec, want)
 	}
-	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: resources(site("shop", "fra", "EU-FR"))})
+	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "fra", "EU-FR"))})
 	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Delete: []spec.Key{nyc.Key}})
-	mustCommit(t, c, Change{Tenant: "other", Put: resources(site("other", "fra", "AF"))})
+	mustCommit(t, c, Change{Tenant: "other", Put: storetest.Resources(storetest.Site("other", "fra", "AF"))})
 
 	for _, row := range []struct {
-		at       Generation
+		at       state.Generation
 		fra, nyc string
-		head     Generation
+		head     state.Generation
 	}{{1, "EU-DE", "NA-US", 1}, {2, "EU-FR", "NA-US", 2}, {3, "EU-FR", "", 3}, {0, "EU-FR", "", 3}} {
 		s, err := c.Read(ctx, "shop", row.at)
 		if err != nil || s.Head != row.head || regionOf(t, s, "fra") != row.fra || regionOf(t, s, "nyc") != row.nyc {
@@ -52,14 +54,14 @@ func TestCommitMakesGenerations(t *testing.T) {
 	}
 	for _, row := range []struct {
 		tenant string
-		at     Generation
+		at     state.Generation
 	}{{"shop", 4}, {"nobody", 0}} {
 		if _, err := c.Read(ctx, row.tenant, row.at); !errors.Is(err, ErrNotFound) {
 			t.Errorf("%s@%d: %v, want ErrNotFound", row.tenant, row.at, err)
 		}
 	}
 	heads, err := c.Heads(ctx)
-	if err != nil || !reflect.DeepEqual(heads, map[string]Generation{"shop": 3, "other": 1}) {
+	if err != nil || !reflect.DeepEqual(heads, map[string]state.Generation{"shop": 3, "other": 1}) {
 		t.Errorf("heads %v, %v", heads, err)
 	}
 	history, err := c.History(ctx, "shop", 2)
@@ -69,23 +71,23 @@ func TestCommitMakesGenerations(t *testing.T) {
 }
 
 func TestCommitConflicts(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
-	a := site("shop", "a", "EU")
-	mustCommit(t, c, Change{Tenant: "shop", Put: resources(a), Author: "ann"})
-	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: resources(a), Author: "bob"})
-	p := site(spec.Platform, "p", "EU")
-	mustCommit(t, c, Change{Tenant: spec.Platform, Put: resources(p)})
+	c, ctx := testClient(t), storetest.Context(t)
+	a := storetest.Site("shop", "a", "EU")
+	mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(a), Author: "ann"})
+	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(a), Author: "bob"})
+	p := storetest.Site(spec.Platform, "p", "EU")
+	mustCommit(t, c, Change{Tenant: spec.Platform, Put: storetest.Resources(p)})
 	for _, row := range []struct {
 		name       string
 		ch         Change
 		tenant     string
-		want, have Generation
+		want, have state.Generation
 	}{
-		{"moved on", Change{Tenant: "shop", Base: 1, Put: resources(a)}, "shop", 1, 2},
-		{"exists", Change{Tenant: "shop", Base: 0, Put: resources(a)}, "shop", 0, 2},
-		{"not yet", Change{Tenant: "new", Base: 3, Put: resources(site("new", "a", "EU"))}, "new", 3, 0},
-		{"read moved", Change{Tenant: "shop", Base: 2, Reads: map[string]Generation{spec.Platform: 7}, Put: resources(a)}, spec.Platform, 7, 1},
-		{"read must not exist", Change{Tenant: "shop", Base: 2, Reads: map[string]Generation{spec.Platform: 0}, Put: resources(a)}, spec.Platform, 0, 1},
+		{"moved on", Change{Tenant: "shop", Base: 1, Put: storetest.Resources(a)}, "shop", 1, 2},
+		{"exists", Change{Tenant: "shop", Base: 0, Put: storetest.Resources(a)}, "shop", 0, 2},
+		{"not yet", Change{Tenant: "new", Base: 3, Put: storetest.Resources(storetest.Site("new", "a", "EU"))}, "new", 3, 0},
+		{"read moved", Change{Tenant: "shop", Base: 2, Reads: map[string]state.Generation{spec.Platform: 7}, Put: storetest.Resources(a)}, spec.Platform, 7, 1},
+		{"read must not exist", Change{Tenant: "shop", Base: 2, Reads: map[string]state.Generation{spec.Platform: 0}, Put: storetest.Resources(a)}, spec.Platform, 0, 1},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			_, err := c.Commit(ctx, row.ch)
@@ -98,29 +100,29 @@ func TestCommitConflicts(t *testing.T) {
 			}
 		})
 	}
-	_, err := c.Commit(ctx, Change{Tenant: "shop", Base: 1, Put: resources(a)})
+	_, err := c.Commit(ctx, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(a)})
 	if want := "shop is at generation 2, not 1: bob changed shop/Site/a at 2026-02-03 04:05:06Z; plan the change anew"; err.Error() != want {
 		t.Errorf("error %q, want %q", err, want)
 	}
 	if heads, _ := c.Heads(ctx); heads["shop"] != 2 || len(heads) != 2 {
 		t.Errorf("refused changes left %v", heads)
 	}
-	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Reads: map[string]Generation{spec.Platform: 1, "nobody": 0}, Put: resources(a)})
+	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Reads: map[string]state.Generation{spec.Platform: 1, "nobody": 0}, Put: storetest.Resources(a)})
 }
 
 func TestCommitRefusesNonsense(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
-	a := site("shop", "a", "EU")
+	c, ctx := testClient(t), storetest.Context(t)
+	a := storetest.Site("shop", "a", "EU")
 	const once = "a change of shop holds each of that tenant's resources once at most" // etcd's own words for it name no resource
 	for name, tc := range map[string]struct {
 		ch   Change
 		want string
 	}{
-		"no tenant":      {Change{Put: resources(a)}, ""},
+		"no tenant":      {Change{Put: storetest.Resources(a)}, ""},
 		"nothing":        {Change{Tenant: "shop"}, ""},
-		"other tenant's": {Change{Tenant: "shop", Put: resources(site("other", "a", "EU"))}, once},
-		"twice":          {Change{Tenant: "shop", Put: resources(a, a)}, once},
-		"put and delete": {Change{Tenant: "shop", Put: resources(a), Delete: []spec.Key{a.Key}}, once},
+		"other tenant's": {Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("other", "a", "EU"))}, once},
+		"twice":          {Change{Tenant: "shop", Put: storetest.Resources(a, a)}, once},
+		"put and delete": {Change{Tenant: "shop", Put: storetest.Resources(a), Delete: []spec.Key{a.Key}}, once},
 	} {
 		if _, err := c.Commit(ctx, tc.ch); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: got %v, want %q", name, err, tc.want)
@@ -132,7 +134,7 @@ func TestCommitRefusesNonsense(t *testing.T) {
 }
 
 func TestOneOfManyConcurrentCommitsWins(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
+	c, ctx := testClient(t), storetest.Context(t)
 	const writers, rounds = 4, 5
 	var wg sync.WaitGroup
 	for w := range writers {
@@ -143,7 +145,7 @@ func TestOneOfManyConcurrentCommitsWins(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				_, err = c.Commit(ctx, Change{Tenant: "shop", Base: heads["shop"], Put: resources(site("shop", fmt.Sprint(w), fmt.Sprint(won)))})
+				_, err = c.Commit(ctx, Change{Tenant: "shop", Base: heads["shop"], Put: storetest.Resources(storetest.Site("shop", fmt.Sprint(w), fmt.Sprint(won)))})
 				var e *ConflictError
 				switch {
 				case err == nil:
@@ -163,8 +165,9 @@ func TestOneOfManyConcurrentCommitsWins(t *testing.T) {
 }
 
 func TestThousandsOfResourcesInOneGeneration(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
-	c.wait.attempt, c.wait.call = within/2, within/2 // 12 MB take long on a busy machine
+	t.Parallel()
+	c, ctx := testClient(t), storetest.Context(t)
+	c.wait.attempt, c.wait.call = storetest.Within/2, storetest.Within/2 // 12 MB take long on a busy machine
 	var put []*spec.Resource
 	for i := range 3000 {
 		r := &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindMonitor, Name: fmt.Sprintf("m%04d", i)},
@@ -172,7 +175,7 @@ func TestThousandsOfResourcesInOneGeneration(t *testing.T) {
 		put = append(put, r)
 	}
 	f := follow(t, c, nil)
-	f.untilState(Current)
+	f.untilState(state.Current)
 	mustCommit(t, c, Change{Tenant: "shop", Put: put})
 	s, err := c.Read(ctx, "shop", 0)
 	if err != nil || s.Resources.Len() != len(put) {
@@ -189,16 +192,17 @@ func TestThousandsOfResourcesInOneGeneration(t *testing.T) {
 }
 
 func TestTooLargeAChange(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
+	t.Parallel()
+	c, ctx := testClient(t), storetest.Context(t)
 	many := make([]*spec.Resource, MaxChangeOps+1)
 	for i := range many {
-		many[i] = site("shop", fmt.Sprint(i), "EU")
+		many[i] = storetest.Site("shop", fmt.Sprint(i), "EU")
 	}
-	huge := zone("big.example.", strings.Repeat("big.example.\t300\tIN\tTXT\t\"0123456789\"\n", MaxChangeBytes/37))
+	huge := storetest.Zone("big.example.", strings.Repeat("big.example.\t300\tIN\tTXT\t\"0123456789\"\n", MaxChangeBytes/37))
 	huge.Spec.(*spec.Zone).Nameservers = []string{strings.Repeat("x", MaxChangeBytes)}
 	for name, ch := range map[string]Change{
 		"writes": {Tenant: "shop", Put: many},
-		"bytes":  {Tenant: spec.Platform, Put: resources(huge)},
+		"bytes":  {Tenant: spec.Platform, Put: storetest.Resources(huge)},
 	} {
 		_, err := c.Commit(ctx, ch)
 		var e *TooLargeError
@@ -210,9 +214,9 @@ func TestTooLargeAChange(t *testing.T) {
 
 // TestMuchZoneContentIsWrittenBefore has a zone come whose content any etcd would refuse in one transaction.
 func TestMuchZoneContentIsWrittenBefore(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
-	want := zoneText(40000, nil)
-	if _, err := c.Commit(ctx, Change{Tenant: spec.Platform, Put: resources(zone("big.example.", want))}); err != nil {
+	c, ctx := testClient(t), storetest.Context(t)
+	want := storetest.ZoneText(40000, nil)
+	if _, err := c.Commit(ctx, Change{Tenant: spec.Platform, Put: storetest.Resources(storetest.Zone("big.example.", want))}); err != nil {
 		t.Fatal(err)
 	}
 	resp, err := c.etcd.Get(ctx, c.keys.join("config", ""), clientv3.WithPrefix())
@@ -249,14 +253,14 @@ func TestMuchZoneContentIsWrittenBefore(t *testing.T) {
 // TestZoneContentTakesNoRoomFromResources: where a generation's resources fit a transaction of etcd's defaults (128 writes, 1.5 MB),
 // content that is new with them must not make it larger than that: a cluster with the defaults would refuse it.
 func TestZoneContentTakesNoRoomFromResources(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
+	c, ctx := testClient(t), storetest.Context(t)
 	many := Change{Tenant: spec.Platform}
 	for i := range 80 {
-		many.Put = append(many.Put, zone(fmt.Sprintf("many%d.example.", i), zoneText(3, map[int]string{0: fmt.Sprint(i)})))
+		many.Put = append(many.Put, storetest.Zone(fmt.Sprintf("many%d.example.", i), storetest.ZoneText(3, map[int]string{0: fmt.Sprint(i)})))
 	}
-	long := Change{Tenant: spec.Platform, Put: resources(zone("long.example.", zoneText(8000, nil)))}
+	long := Change{Tenant: spec.Platform, Put: storetest.Resources(storetest.Zone("long.example.", storetest.ZoneText(8000, nil)))}
 	for i := range 10 {
-		long.Put = append(long.Put, site(spec.Platform, fmt.Sprint(i), strings.Repeat("x", 100_000)))
+		long.Put = append(long.Put, storetest.Site(spec.Platform, fmt.Sprint(i), strings.Repeat("x", 100_000)))
 	}
 	for name, ch := range map[string]Change{"many zones": many, "long resources": long} {
 		d, err := c.draft(ch, identity{})
@@ -276,7 +280,7 @@ func TestZoneContentTakesNoRoomFromResources(t *testing.T) {
 }
 
 func TestZoneContentIsStoredByDifference(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
+	c, ctx := testClient(t), storetest.Context(t)
 	texts := func() int64 {
 		resp, err := c.etcd.Get(ctx, c.keys.join("config", "text", ""), clientv3.WithPrefix(), clientv3.WithCountOnly())
 		if err != nil {
@@ -284,18 +288,18 @@ func TestZoneContentIsStoredByDifference(t *testing.T) {
 		}
 		return resp.Count
 	}
-	first := zoneText(20000, nil)
-	mustCommit(t, c, Change{Tenant: spec.Platform, Put: resources(zone("big.example.", first))})
+	first := storetest.ZoneText(20000, nil)
+	mustCommit(t, c, Change{Tenant: spec.Platform, Put: storetest.Resources(storetest.Zone("big.example.", first))})
 	before := texts()
 	if before < 20 {
 		t.Errorf("%d bytes in %d runs", len(first), before)
 	}
-	second := zoneText(20000, map[int]string{7777: "192.0.2.1"})
-	mustCommit(t, c, Change{Tenant: spec.Platform, Base: 1, Put: resources(zone("big.example.", second))})
+	second := storetest.ZoneText(20000, map[int]string{7777: "192.0.2.1"})
+	mustCommit(t, c, Change{Tenant: spec.Platform, Base: 1, Put: storetest.Resources(storetest.Zone("big.example.", second))})
 	if now := texts(); now != before+1 {
 		t.Errorf("one changed name wrote %d runs of %d", now-before, before)
 	}
-	for at, want := range map[Generation]string{1: first, 2: second} {
+	for at, want := range map[state.Generation]string{1: first, 2: second} {
 		// A client with an empty cache has to read the runs.
 		fresh := openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: c.cfg.Prefix})
 		s, err := fresh.Read(ctx, spec.Platform, at)
@@ -312,7 +316,7 @@ func TestZoneContentIsStoredByDifference(t *testing.T) {
 
 func TestSplitText(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	texts := []string{"", "x", "\n", "a 1\nb 2", strings.Repeat("same.\t1\n", 300000), strings.Repeat("y", 3<<20), zoneText(3000, nil)}
+	texts := []string{"", "x", "\n", "a 1\nb 2", strings.Repeat("same.\t1\n", 300000), strings.Repeat("y", 3<<20), storetest.ZoneText(3000, nil)}
 	for range 50 {
 		var b strings.Builder
 		for range rng.IntN(3000) {

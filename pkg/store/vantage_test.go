@@ -9,11 +9,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/store/storetest"
 )
 
 // TestADeadVantageIsForgotten, with all of its evidence and nobody else's; one that is alive is not.
 func TestADeadVantageIsForgotten(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
+	c, ctx := testClient(t), storetest.Context(t)
 	for _, o := range []health.Observation{observation("dead", "eu", health.Up), observation("dead", "us", health.Down),
 		observation("dead2", "eu", health.Up), observation("fra", "eu", health.Up)} {
 		if err := c.PutObservation(ctx, o); err != nil {

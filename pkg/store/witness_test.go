@@ -3,12 +3,14 @@ package store
 import (
 	"hash/maphash"
 	"testing"
+
+	"github.com/gti/gtm/pkg/store/storetest"
 )
 
 // A witness that etcd has compacted away vouches by its key for a watch that was just opened, until the key is written again.
 // Without that, everything was read anew after a compaction, and no test noticed.
 func TestACompactedWitnessVouchesByItsKey(t *testing.T) {
-	c, ctx := testClient(t), testContext(t)
+	c, ctx := testClient(t), storetest.Context(t)
 	key := c.keys.head("witness")
 	put(t, c, key, "1")
 	resp, err := c.etcd.Get(ctx, key)

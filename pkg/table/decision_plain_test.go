@@ -134,10 +134,9 @@ func TestNodesChooseAsStepsDo(t *testing.T) {
 		if len(h.last) > 0 {
 			t.Fatal(n, h.last)
 		}
-		s := h.service("web.shop.gtm.example.")
 		for range 6 {
 			h.randomVerdicts(rnd)
-			s = h.service("web.shop.gtm.example.")
+			s := h.service("web.shop.gtm.example.")
 			rows := h.plainRows(s)
 			for _, subnet := range []string{berlin, beijing, kansas, "10.7.1.0/24", "91.198.174.0/20"} {
 				for _, f := range s.Families() {

@@ -16,55 +16,56 @@ import (
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // memory is a store in memory, for one tenant.
 type memory struct {
 	mu      sync.Mutex
-	states  []store.TenantState
-	records []store.Record
+	states  []state.TenantState
+	records []state.Record
 	changed chan struct{}
 }
 
-func (m *memory) Commit(_ context.Context, c store.Change) (store.Record, error) {
+func (m *memory) Commit(_ context.Context, c store.Change) (state.Record, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if have := store.Generation(len(m.states)); c.Base != have {
-		return store.Record{}, &store.ConflictError{Tenant: c.Tenant, Want: c.Base, Have: have}
+	if have := state.Generation(len(m.states)); c.Base != have {
+		return state.Record{}, &store.ConflictError{Tenant: c.Tenant, Want: c.Base, Have: have}
 	}
-	next := store.TenantState{Head: c.Base + 1}
-	var put []store.Version
+	next := state.TenantState{Head: c.Base + 1}
+	var put []state.Version
 	if c.Base > 0 {
 		next.Resources = m.states[c.Base-1].Resources
 	}
 	for _, r := range c.Put {
-		put = append(put, store.Version{Resource: r, Generation: next.Head})
+		put = append(put, state.Version{Resource: r, Generation: next.Head})
 	}
 	next.Resources = next.Resources.With(put, c.Delete)
 	m.states = append(m.states, next)
-	rec := store.Record{Tenant: c.Tenant, Generation: next.Head, Author: c.Author, Message: c.Message}
+	rec := state.Record{Tenant: c.Tenant, Generation: next.Head, Author: c.Author, Message: c.Message}
 	m.records = append(m.records, rec)
 	close(m.changed)
 	m.changed = make(chan struct{})
 	return rec, nil
 }
 
-func (m *memory) Read(_ context.Context, _ string, at store.Generation) (store.TenantState, error) {
+func (m *memory) Read(_ context.Context, _ string, at state.Generation) (state.TenantState, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.states[at-1], nil
 }
 
-func (m *memory) Heads(context.Context) (map[string]store.Generation, error) {
+func (m *memory) Heads(context.Context) (map[string]state.Generation, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.states) == 0 {
 		return nil, nil
 	}
-	return map[string]store.Generation{spec.Platform: store.Generation(len(m.states))}, nil
+	return map[string]state.Generation{spec.Platform: state.Generation(len(m.states))}, nil
 }
 
-func (m *memory) History(context.Context, string, int) ([]store.Record, error) { return nil, nil }
+func (m *memory) History(context.Context, string, int) ([]state.Record, error) { return nil, nil }
 
 func (m *memory) news() <-chan struct{} { m.mu.Lock(); defer m.mu.Unlock(); return m.changed }
 

@@ -9,7 +9,8 @@ import (
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/snapshot"
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/table"
 	"github.com/gti/gtm/pkg/zone"
 )
@@ -17,9 +18,9 @@ import (
 var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
 // worldOf makes each configuration once.
-var worldOf = sync.OnceValues(func() (*store.Update, error) { return Large.Update() })
+var worldOf = sync.OnceValues(func() (*state.Update, error) { return Large.Update() })
 
-func loadWorld(b *testing.B, s Mixed) *store.Update {
+func loadWorld(b *testing.B, s Mixed) *state.Update {
 	b.Helper()
 	make := worldOf
 	if s != Large {
@@ -44,8 +45,8 @@ func openAtlas(b *testing.B) *geo.Atlas {
 }
 
 // changeOf is what the edge makes of an update.
-func changeOf(u *store.Update) table.Change {
-	ch := table.Change{Full: u.Full, Verdicts: u.Verdicts}
+func changeOf(u *state.Update) table.Change {
+	ch := table.Change{Full: u.Full, Verdicts: state.Verdicts.In(*u).Put}
 	for _, t := range u.Tenants {
 		tc := table.TenantChange{Tenant: t.Tenant, Head: uint64(t.Head)}
 		for _, v := range t.Put {
@@ -64,7 +65,7 @@ func BenchmarkSnapshotLoad(b *testing.B) {
 				b.Fatal(err)
 			}
 			for b.Loop() {
-				s, u, err := store.OpenSnapshot(peers.SnapshotOf(data), nil)
+				s, u, err := snapshot.Open(peers.SnapshotOf(data), nil)
 				if err != nil || u == nil {
 					b.Fatal(err)
 				}
@@ -107,7 +108,7 @@ func BenchmarkStart(b *testing.B) {
 			u, kept = nil, nil
 			a := openAtlas(b)
 			for b.Loop() {
-				s, u, err := store.OpenSnapshot(peers.SnapshotOf(data), nil)
+				s, u, err := snapshot.Open(peers.SnapshotOf(data), nil)
 				if err != nil {
 					b.Fatal(err)
 				}

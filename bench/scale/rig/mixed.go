@@ -11,7 +11,7 @@ import (
 	"github.com/gti/gtm/bench/peers"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/zone"
 )
 
@@ -53,34 +53,36 @@ func (s Mixed) HostName(i int) string {
 }
 
 // Update makes the whole configuration, as the store would tell it.
-func (s Mixed) Update() (*store.Update, error) {
+func (s Mixed) Update() (*state.Update, error) {
 	rnd := rand.New(rand.NewPCG(1, 2))
-	u := &store.Update{Full: true, Cursor: 1000, Cluster: 1, Epoch: 0}
-	platform := store.TenantUpdate{Tenant: spec.Platform, Head: 1}
+	u := &state.Update{Full: true, Cursor: 1000, Cluster: 1, Epoch: 0}
+	platform := state.TenantUpdate{Tenant: spec.Platform, Head: 1}
 	for i := range s.Zones {
 		z, err := s.zone(i)
 		if err != nil {
 			return nil, err
 		}
-		platform.Put = append(platform.Put, store.Version{Resource: z, Generation: 1})
+		platform.Put = append(platform.Put, state.Version{Resource: z, Generation: 1})
 	}
 	u.Tenants = append(u.Tenants, platform)
-	tenants := make([]store.TenantUpdate, s.Tenants)
+	tenants := make([]state.TenantUpdate, s.Tenants)
+	var verdicts []health.Verdict
 	for i := range tenants {
-		tenants[i] = store.TenantUpdate{Tenant: TenantName(i), Head: 1}
+		tenants[i] = state.TenantUpdate{Tenant: TenantName(i), Head: 1}
 	}
 	for i := range s.Pools {
 		t := &tenants[i%s.Tenants]
-		t.Put = append(t.Put, store.Version{Resource: s.pool(i, rnd), Generation: 1})
+		t.Put = append(t.Put, state.Version{Resource: s.pool(i, rnd), Generation: 1})
 		if i < s.Verdicts {
-			u.Verdicts = append(u.Verdicts, s.Verdict(i, s.Endpoints/2))
+			verdicts = append(verdicts, s.Verdict(i, s.Endpoints/2))
 		}
 	}
 	for i := range s.Services {
 		t := &tenants[i%s.Tenants]
-		t.Put = append(t.Put, store.Version{Resource: s.service(i, rnd), Generation: 1})
+		t.Put = append(t.Put, state.Version{Resource: s.service(i, rnd), Generation: 1})
 	}
 	u.Tenants = append(u.Tenants, tenants...)
+	u.Values = state.Verdicts.Put(verdicts...)
 	return u, nil
 }
 
@@ -180,7 +182,7 @@ func (s Mixed) places(n int) [][]string {
 }
 
 // ResourcesOf gives what an update puts, tenant by tenant.
-func ResourcesOf(u *store.Update) iter.Seq[*spec.Resource] {
+func ResourcesOf(u *state.Update) iter.Seq[*spec.Resource] {
 	return func(yield func(*spec.Resource) bool) {
 		for _, t := range u.Tenants {
 			for _, v := range t.Put {

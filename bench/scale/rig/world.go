@@ -14,6 +14,7 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // Zone is the one zone of a world, Tenant whose services stand in it.
@@ -142,7 +143,7 @@ func (w World) Put(ctx context.Context, c *store.Client) error {
 
 // Put writes resources, those of one tenant together, into an empty store. Pools have so many endpoints.
 func Put(ctx context.Context, c *store.Client, all iter.Seq[*spec.Resource], endpoints int) error {
-	heads := map[string]store.Generation{}
+	heads := map[string]state.Generation{}
 	commit := func(rs []*spec.Resource) error {
 		tenant := rs[0].Tenant
 		rec, err := c.Commit(ctx, store.Change{Tenant: tenant, Base: heads[tenant], Put: rs, Author: "bench", Message: "bench", Time: time.Now()})

@@ -18,6 +18,7 @@ import (
 
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // changes is how many changes one run makes; a member is killed after a third and comes back after two thirds.
@@ -32,8 +33,8 @@ func valueOf(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 9, byte(i >>
 // A writer changes the pool elsewhere again and again, and remembers what was acknowledged.
 type writer struct {
 	store *store.Client
-	head  store.Generation
-	acked map[store.Generation]string // generation to message
+	head  state.Generation
+	acked map[state.Generation]string // generation to message
 	lost  int                         // neither acknowledged nor refused
 	done  atomic.Int64
 }
@@ -157,11 +158,11 @@ func openWriter(t *testing.T, ctx context.Context, c *cluster) *writer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { client.Close() })
-	state, err := client.Read(ctx, "shop", 0)
+	now, err := client.Read(ctx, "shop", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &writer{store: client, head: state.Head, acked: map[store.Generation]string{}}
+	return &writer{store: client, head: now.Head, acked: map[state.Generation]string{}}
 }
 
 // disturb kills the member when a third of the changes is made, and starts it again when two thirds are made. In
@@ -199,7 +200,7 @@ func checkNothingLost(t *testing.T, ctx context.Context, w *writer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	history := map[store.Generation]string{}
+	history := map[state.Generation]string{}
 	for _, record := range records {
 		history[record.Generation] = record.Message
 	}

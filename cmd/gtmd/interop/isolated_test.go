@@ -14,6 +14,7 @@ import (
 
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // What is asked of changes while one of three members is of no use.
@@ -146,7 +147,7 @@ func startWatchers(t *testing.T, c *cluster) *watchers {
 		run(func(client *store.Client) {
 			_ = client.Campaign(ctx, id, func(ctx context.Context) error {
 				for ctx.Err() == nil {
-					if client.PutPulse(ctx, store.Pulse{Judge: id, Time: time.Now()}) == nil {
+					if client.PutPulse(ctx, state.Pulse{Judge: id, Time: time.Now()}) == nil {
 						w.pulse.seen()
 					}
 					time.Sleep(200 * time.Millisecond)
@@ -157,7 +158,7 @@ func startWatchers(t *testing.T, c *cluster) *watchers {
 	}
 	run(func(client *store.Client) { _ = client.KeepVantage(ctx, "fra", 3*time.Second) })
 	run(func(client *store.Client) {
-		_ = client.Follow(ctx, store.FollowConfig{OnUpdate: func(u store.Update) error {
+		_ = client.Follow(ctx, store.FollowConfig{OnUpdate: func(u state.Update) error {
 			for _, tu := range u.Tenants {
 				w.head.Store(uint64(tu.Head))
 				w.news.seen()
@@ -177,7 +178,7 @@ func startWatchers(t *testing.T, c *cluster) *watchers {
 }
 
 // behind tells who does not go on at the moment.
-func (w *watchers) behind(head store.Generation) error {
+func (w *watchers) behind(head state.Generation) error {
 	const lately = 2 * time.Second
 	for what, g := range map[string]*gap{"pulse": &w.pulse, "vantage": &w.vantage} {
 		g.mu.Lock()
@@ -196,9 +197,9 @@ func (w *watchers) behind(head store.Generation) error {
 // A steadyWriter makes one change after the other, each once, whatever comes of it.
 type steadyWriter struct {
 	store   *store.Client
-	head    store.Generation
+	head    state.Generation
 	made    int
-	acked   map[store.Generation]string
+	acked   map[state.Generation]string
 	unknown map[string]bool
 	longest time.Duration
 	failed  []error
@@ -211,7 +212,7 @@ func newSteadyWriter(t *testing.T, c *cluster) *steadyWriter {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { client.Close() })
-	return &steadyWriter{store: client, acked: map[store.Generation]string{}, unknown: map[string]bool{}}
+	return &steadyWriter{store: client, acked: map[state.Generation]string{}, unknown: map[string]bool{}}
 }
 
 func (s *steadyWriter) write(t *testing.T, n int) {
@@ -274,12 +275,12 @@ func (s *steadyWriter) steadily(t *testing.T) {
 // compare looks whether what was acknowledged is there, and every change at most once.
 func (s *steadyWriter) compare(t *testing.T) {
 	t.Helper()
-	var records []store.Record
+	var records []state.Record
 	eventually(t, startTimeout, "the history is read", func() (err error) {
 		records, err = s.store.History(context.Background(), "shop", 0)
 		return err
 	})
-	times, at := map[string]int{}, map[store.Generation]string{}
+	times, at := map[string]int{}, map[state.Generation]string{}
 	for _, r := range records {
 		times[r.Message]++
 		at[r.Generation] = r.Message

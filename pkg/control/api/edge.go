@@ -37,7 +37,7 @@ type SnapshotState struct {
 	Error   string     `json:"error,omitempty"`
 }
 
-// Health tells how old is what is known of health: its fields are those of store.Health.
+// Health tells how old is what is known of health: its fields are those of state.Health.
 type Health struct {
 	// Judge is whose pulse came last, and Pulse when, by the clock of who tells; absent: none ever came.
 	Judge string    `json:"judge,omitempty"`

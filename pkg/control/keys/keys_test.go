@@ -20,6 +20,7 @@ import (
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
@@ -29,9 +30,9 @@ var began = time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
 
 // memory is a store that all managers of a test share; what is written is in its mirror at once.
 type memory struct {
-	*store.Mirror
+	*state.Mirror
 	edges []store.Edge
-	head  store.Generation
+	head  state.Generation
 	puts  int
 	err   error
 	// before, if not nil, is called in front of the next write.
@@ -41,14 +42,14 @@ type memory struct {
 func (m *memory) Edges(context.Context) ([]store.Edge, error) { return m.edges, m.err }
 
 func (m *memory) PutKeyset(_ context.Context, ks dnssec.Keyset) error {
-	return m.write(ks.Zone, ks.Serial-1, store.Update{Keysets: []dnssec.Keyset{ks}})
+	return m.write(ks.Zone, ks.Serial-1, state.Update{Values: state.Keysets.Put(ks)})
 }
 
 func (m *memory) DeleteKeyset(_ context.Context, zone string, serial uint64) error {
-	return m.write(zone, serial, store.Update{KeysetsDeleted: []string{zone}})
+	return m.write(zone, serial, state.Update{Values: state.Keysets.Delete(zone)})
 }
 
-func (m *memory) write(zone string, serial uint64, u store.Update) error {
+func (m *memory) write(zone string, serial uint64, u state.Update) error {
 	if m.before != nil {
 		before := m.before
 		m.before = nil
@@ -68,16 +69,16 @@ func (m *memory) write(zone string, serial uint64, u store.Update) error {
 // declare puts zones (nil: deletes).
 func (m *memory) declare(zones map[string]*spec.Zone) {
 	m.head++
-	u := store.TenantUpdate{Tenant: spec.Platform, Head: m.head}
+	u := state.TenantUpdate{Tenant: spec.Platform, Head: m.head}
 	for _, name := range slices.Sorted(maps.Keys(zones)) {
 		key := spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: name}
 		if zones[name] == nil {
 			u.Deleted = append(u.Deleted, key)
 			continue
 		}
-		u.Put = append(u.Put, store.Version{Resource: &spec.Resource{Key: key, Spec: zones[name]}, Generation: m.head})
+		u.Put = append(u.Put, state.Version{Resource: &spec.Resource{Key: key, Spec: zones[name]}, Generation: m.head})
 	}
-	m.Apply(store.Update{Tenants: []store.TenantUpdate{u}})
+	m.Apply(state.Update{Tenants: []state.TenantUpdate{u}})
 }
 
 const content = "example.\t3600\tIN\tSOA\tns1.example. h.example. 0 7200 1800 1209600 60\nexample.\t7200\tIN\tNS\tns1.example.net.\n"
@@ -109,7 +110,7 @@ func identity(t *testing.T) *age.X25519Identity {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, now: began, dir: filepath.Join(t.TempDir(), "keys"), identity: identity(t), store: &memory{Mirror: store.NewMirror()}}
+	w := &world{t: t, now: began, dir: filepath.Join(t.TempDir(), "keys"), identity: identity(t), store: &memory{Mirror: state.NewMirror()}}
 	w.start()
 	w.store.declare(map[string]*spec.Zone{"example.": signed(), "plain.": {Content: "plain.\t60\tIN\tSOA\ta. b. 0 1 1 1 1\n"}})
 	w.check()
@@ -474,7 +475,7 @@ func TestAskedForAgain(t *testing.T) {
 func TestTTLsOfServicesCount(t *testing.T) {
 	w := newWorld(t)
 	ttl := spec.Duration(10 * time.Hour)
-	w.store.Apply(store.Update{Tenants: []store.TenantUpdate{{Tenant: "shop", Head: 1, Put: []store.Version{{Generation: 1, Resource: &spec.Resource{
+	w.store.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 1, Put: []state.Version{{Generation: 1, Resource: &spec.Resource{
 		Key:  spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "web"},
 		Spec: &spec.Service{Host: "www.shop.Example", TTL: &ttl}}}}}}})
 	w.check()

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
@@ -45,7 +46,7 @@ type Store interface {
 type Config struct {
 	Store Store
 	// Mirror is the followed state, which the caller keeps up to date with Store.Follow.
-	Mirror *store.Mirror
+	Mirror *state.Mirror
 	// Dir holds the private parts of the key-signing keys, one file each. Several control roles share its content.
 	Dir string
 	// Identity opens zone-signing keys to seal them for more edges. Several control roles share it. See LoadIdentity.

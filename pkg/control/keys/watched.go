@@ -8,15 +8,15 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
 // watched is what the declared state says of zones. It looks at everything when something was declared anew.
 type watched struct {
-	heads  map[string]store.Generation
+	heads  map[string]state.Generation
 	zones  map[string]*declared
-	states []store.TenantState // whose services' TTLs are not in zones yet; they are needed for signed zones alone
+	states []state.TenantState // whose services' TTLs are not in zones yet; they are needed for signed zones alone
 }
 
 // declared is one zone, and the longest TTLs in it.
@@ -26,9 +26,9 @@ type declared struct {
 	content  time.Duration // read once, when first needed; negative: not yet
 }
 
-func (w *watched) update(m *store.Mirror) {
-	heads := map[string]store.Generation{}
-	states := map[string]store.TenantState{}
+func (w *watched) update(m *state.Mirror) {
+	heads := map[string]state.Generation{}
+	states := map[string]state.TenantState{}
 	for _, tenant := range m.Tenants() {
 		states[tenant] = m.Tenant(tenant)
 		heads[tenant] = states[tenant].Head
@@ -51,7 +51,7 @@ func (w *watched) update(m *store.Mirror) {
 }
 
 // addServices takes the TTLs of a tenant's services into the zones in which they stand.
-func addServices(zones map[string]*declared, state store.TenantState) {
+func addServices(zones map[string]*declared, state state.TenantState) {
 	for _, v := range state.Resources.All() {
 		s, ok := v.Resource.Spec.(*spec.Service)
 		if !ok {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/embedded"
 )
 
 // word, as a program's first argument, has it be an etcd.
@@ -18,7 +19,7 @@ func Main() {
 	if len(os.Args) != 3 || os.Args[1] != word {
 		return
 	}
-	if err := store.RunEmbedded(context.Background(), os.Args[2]); err != nil {
+	if err := embedded.Run(context.Background(), os.Args[2]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -33,7 +34,7 @@ func Start(t testing.TB) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	etcd, err := store.StartChild(context.Background(), store.ChildConfig{Dir: dir, Args: []string{word}})
+	etcd, err := embedded.Start(context.Background(), embedded.Config{Dir: dir, Args: []string{word}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/cmd/gtmd/interop/rig"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // Point 4: an edge is killed, frozen, or cut off. It is missed: status and wait end with 1 and name it, for as long as
@@ -145,7 +145,7 @@ func TestAFlippedBitInTheJournal(t *testing.T) {
 	edge.Heal()
 	r.WaitReady(edge)
 	agree(t, r)
-	stateIs(t, r, store.Current, r.Edges...)
+	stateIs(t, r, state.Current, r.Edges...)
 }
 
 // S7: an edge's data folder can only be read. It serves what stands there while the store cannot be reached, and follows
@@ -168,7 +168,7 @@ func TestADataFolderThatCanOnlyBeRead(t *testing.T) {
 	r.WaitReady(edge)
 	w.writeMany(t, 4, soon)
 	agree(t, r)
-	stateIs(t, r, store.Current, edge)
+	stateIs(t, r, state.Current, edge)
 }
 
 // S7: an edge's disk is full for a while. It follows all the same, and when there is room again, the snapshot is written

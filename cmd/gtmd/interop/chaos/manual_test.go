@@ -17,7 +17,7 @@ import (
 
 	"github.com/gti/gtm/cmd/gtmd/interop/rig"
 	"github.com/gti/gtm/pkg/control/api"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 const manualFile = "../../../../docs/operating.md"
@@ -119,7 +119,7 @@ func TestManualRestore(t *testing.T) {
 		}
 	}
 	r.StartMembers()
-	stateIs(t, r, store.Refused, r.Edges...)
+	stateIs(t, r, state.Refused, r.Edges...)
 	w.forget(head)
 	l.newEra()
 	for _, block := range accept {
@@ -145,7 +145,7 @@ func TestManualEmptyCluster(t *testing.T) {
 		agree(t, r)
 		l.followHealth(false)
 		r.Empty()
-		stateIs(t, r, store.Refused, r.Edges...)
+		stateIs(t, r, state.Refused, r.Edges...)
 		controlRefuses(t, r)
 		l.newEra()
 		o.types(block)
@@ -163,7 +163,7 @@ func controlRefuses(t *testing.T, r *rig.Rig) {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		err := r.API(ctx, r.Controls[0], http.MethodGet, "/status", nil, &status)
-		if err == nil && status.Store.State != store.Refused {
+		if err == nil && status.Store.State != state.Refused {
 			err = fmt.Errorf("it is %s: %s", status.Store.State, status.Store.Error)
 		}
 		return err

@@ -13,7 +13,7 @@ import (
 
 	"github.com/gti/gtm/cmd/gtmd/interop/rig"
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // soon is far above what following takes, since a loaded machine decides no test.
@@ -129,12 +129,12 @@ func TestEdgesHearAfterARestore(t *testing.T) {
 
 	l.followHealth(false)
 	r.Restore(snapshot, "")
-	stateIs(t, r, store.Refused, r.Edges...)
+	stateIs(t, r, state.Refused, r.Edges...)
 	l.newEra()
 	r.Gtmctl("store", "accept")
 	w.forget(head)
 	agree(t, r)
-	stateIs(t, r, store.Current, r.Edges...)
+	stateIs(t, r, state.Current, r.Edges...)
 	r.RestartMembers()
 	l.followHealth(true)
 
@@ -158,7 +158,7 @@ func TestEdgesHearAfterTheRevisionAloneWentBack(t *testing.T) {
 	r.Age(2000)
 	heardAll(t, r)
 	r.Restore(snapshot, "")
-	stateIs(t, r, store.Current, r.Edges...)
+	stateIs(t, r, state.Current, r.Edges...)
 	r.RestartMembers()
 	for _, prober := range r.Probers {
 		prober.Start()
@@ -187,7 +187,7 @@ func TestEqualNumbersAreNotTheSameHistory(t *testing.T) {
 	restartControls(r)
 	w.writeMany(t, 2, soon)
 	w.writeMany(t, 2, soon)
-	stateIs(t, r, store.Refused, r.Edges...)
+	stateIs(t, r, state.Refused, r.Edges...)
 	if out, err := r.TryGtmctl(0, "wait", "--all", "--timeout", "3s"); err == nil {
 		t.Errorf("wait says that all is well:\n%s", out)
 	}
@@ -229,7 +229,7 @@ func TestAnEdgeThatWasCutDuringTheRestore(t *testing.T) {
 	restartControls(r)
 	w.writeMany(t, 5, soon)
 	cut.Heal()
-	stateIs(t, r, store.Refused, cut)
+	stateIs(t, r, state.Refused, cut)
 	for _, pool := range writerPools {
 		if got, err := answer(cut, writerHost("t1", pool)); err != nil || changeOf(got) > 5 {
 			t.Errorf("%s answers %s for %s, %v, which nobody accepted", cut.Name, got, pool, err)
@@ -286,6 +286,6 @@ func TestVerdictsAfterARestore(t *testing.T) {
 			return nil
 		})
 		answers(t, soon, r.Edges, healthHost, c.end...)
-		stateIs(t, r, store.Current, r.Edges...)
+		stateIs(t, r, state.Current, r.Edges...)
 	}
 }

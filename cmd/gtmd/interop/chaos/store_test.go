@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/cmd/gtmd/interop/rig"
-	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // S3: whichever member is cut off from all others, the leader too, changes go on through every control, and edges hear of them.
@@ -48,7 +48,7 @@ func TestEpochIsWrittenAnewWithAnEqualValue(t *testing.T) {
 		agree(t, r)
 	}
 	healthMoves(t, r)
-	stateIs(t, r, store.Current, r.Edges...)
+	stateIs(t, r, state.Current, r.Edges...)
 }
 
 // S5: one value in the store is garbage. It costs its own tenant, zone or pool at most, of which the last good form is

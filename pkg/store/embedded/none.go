@@ -1,0 +1,11 @@
+//go:build noembed
+
+package embedded
+
+import "context"
+
+// Built tells whether this program has an etcd in it.
+const Built = false
+
+// Run fails: there is no etcd to run.
+func Run(context.Context, string) error { return errNotBuilt }

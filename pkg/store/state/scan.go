@@ -1,0 +1,147 @@
+package state
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/jsonscan"
+)
+
+// ParseVerdict reads a verdict as encoding/json does. In the form in which PutVerdicts writes it, which all but hand-made ones have,
+// it is read in one go: with a thousand endpoints encoding/json takes longer than all else between a verdict and the answers that
+// obey it. See Changes and verdicts in docs/performance.md.
+func ParseVerdict(value []byte) (v health.Verdict, err error) {
+	s := verdictScanner{in: jsonscan.Scanner{Rest: value}}
+	if v, ok := s.verdict(); ok {
+		return v, nil
+	}
+	return v, json.Unmarshal(value, &v)
+}
+
+// verdictScanner goes through a verdict whose fields stand in the order of the struct, without white space. Its methods tell whether
+// it is so; where it is not, encoding/json has the say.
+type verdictScanner struct {
+	in     jsonscan.Scanner
+	reason string // the last one, which is often the next one's too
+	of     string
+	texts  strings.Builder // the short ones, side by side: they live as long as the verdict
+}
+
+func (s *verdictScanner) verdict() (v health.Verdict, ok bool) {
+	if !s.in.Literal(`{"pool":{"tenant":`) || !s.text(&v.Pool.Tenant) || !s.in.Literal(`,"pool":`) || !s.text(&v.Pool.Pool) || !s.in.Literal(`},"endpoints":`) {
+		return v, false
+	}
+	if !s.in.Literal("null") {
+		if v.Endpoints, ok = s.findings(); !ok {
+			return v, false
+		}
+	}
+	if s.in.Literal(`,"frozen":true`) {
+		v.Frozen = true
+	}
+	if s.in.Literal(`,"frozenSince":`) && !s.time(&v.FrozenSince) {
+		return v, false
+	}
+	if s.in.Literal(`,"judge":`) && !s.text(&v.Judge) {
+		return v, false
+	}
+	if s.in.Literal(`,"cause":`) && !s.text(&v.Cause) {
+		return v, false
+	}
+	if s.in.Literal(`,"neverUp":`) && !s.list(&v.NeverUp) || s.in.Literal(`,"released":`) && !s.list(&v.Released) {
+		return v, false
+	}
+	return v, s.in.Literal("}") && len(s.in.Rest) == 0
+}
+
+func (s *verdictScanner) list(to *[]string) bool {
+	*to = []string{}
+	return s.in.List(func() bool {
+		*to = append(*to, "")
+		return s.text(&(*to)[len(*to)-1])
+	})
+}
+
+func (s *verdictScanner) findings() (map[string]health.Finding, bool) {
+	all := make(map[string]health.Finding, bytes.Count(s.in.Rest, []byte("{"))) // a map that grows is allocated twice
+	return all, s.in.Map(func() bool {
+		var name string
+		var f health.Finding
+		ok := s.text(&name) && s.in.Literal(":") && s.finding(&f)
+		all[name] = f
+		return ok
+	})
+}
+
+func (s *verdictScanner) finding(f *health.Finding) bool {
+	if !s.in.Literal(`{"state":`) || !s.state(&f.State) || !s.in.Literal(`,"score":`) || !s.score(&f.Score) || !s.in.Literal(`,"since":`) || !s.time(&f.Since) {
+		return false
+	}
+	if s.in.Literal(`,"reason":`) {
+		if !s.text(&s.reason) {
+			return false
+		}
+		f.Reason = s.reason
+	}
+	if s.in.Literal(`,"of":`) {
+		if !s.text(&s.of) {
+			return false
+		}
+		f.Of = s.of
+	}
+	return s.in.Literal("}")
+}
+
+// text reads a string. One that is in *to already is not allocated anew.
+func (s *verdictScanner) text(to *string) bool {
+	plain, ok := s.in.Plain()
+	if !ok {
+		quoted, ok := s.in.Quoted()
+		return ok && json.Unmarshal(quoted, to) == nil
+	}
+	if string(plain) != *to {
+		*to = s.keep(plain)
+	}
+	return true
+}
+
+// keep gives a string of b, which shares its memory with others: a verdict has two for each endpoint.
+func (s *verdictScanner) keep(b []byte) string {
+	const least, most = 64, 2048
+	if s.texts.Cap()-s.texts.Len() < len(b) {
+		s.texts = strings.Builder{}
+		s.texts.Grow(max(len(b), min(max(len(s.in.Rest)/6, least), most)))
+	}
+	from := s.texts.Len()
+	s.texts.Write(b)
+	return s.texts.String()[from:]
+}
+
+func (s *verdictScanner) state(to *health.State) bool {
+	for _, known := range [...]struct {
+		quoted string
+		state  health.State
+	}{{`"up"`, health.Up}, {`"down"`, health.Down}, {`"unknown"`, health.Unknown}} {
+		if s.in.Literal(known.quoted) {
+			*to = known.state
+			return true
+		}
+	}
+	var text string
+	ok := s.text(&text)
+	*to = health.State(text)
+	return ok
+}
+
+func (s *verdictScanner) score(to *float64) (ok bool) {
+	*to, ok = s.in.Decimal()
+	return ok
+}
+
+func (s *verdictScanner) time(to *time.Time) bool {
+	quoted, ok := s.in.Quoted()
+	return ok && to.UnmarshalJSON(quoted) == nil
+}

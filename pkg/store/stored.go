@@ -1,0 +1,52 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
+)
+
+// storedVersion is a version as it stands in etcd.
+type storedVersion struct {
+	Deleted  bool            `json:"deleted,omitempty"`
+	Resource json.RawMessage `json:"resource,omitempty"`
+	// Text lists the runs that make a zone's content; the resource holds none then.
+	Text []string `json:"text,omitempty"`
+}
+
+// storedRecord is a Record as it stands in etcd. Digest is the generation's ID; it also tells a writer whose answer was lost whether
+// the generation is its own.
+type storedRecord struct {
+	state.Record
+	Digest string `json:"digest,omitempty"`
+}
+
+// encodeVersion gives a resource's stored form, and the runs that it refers to.
+func encodeVersion(r *spec.Resource) (value []byte, runs []run, err error) {
+	bare, text := state.StripText(r)
+	v := storedVersion{}
+	if v.Resource, err = state.MarshalPlain(bare); err != nil {
+		return nil, nil, fmt.Errorf("%s cannot be encoded: %w", r.Key, err)
+	}
+	runs = splitText(text)
+	for _, c := range runs {
+		v.Text = append(v.Text, c.hash)
+	}
+	value, err = state.MarshalPlain(v)
+	return value, runs, err
+}
+
+// parseVersionValue reads a stored version without its content.
+func parseVersionValue(value []byte) (storedVersion, error) {
+	var v storedVersion
+	if err := json.Unmarshal(value, &v); err != nil {
+		return v, fmt.Errorf("the stored version is not understood: %w", err)
+	}
+	if !v.Deleted && len(v.Resource) == 0 {
+		return v, errors.New("the stored version has no resource and is no deletion")
+	}
+	return v, nil
+}
