@@ -72,15 +72,15 @@ func giveBack() {
 // minHeadroomDuring is how many bytes may be allocated at least during a collection that is asked for.
 const minHeadroomDuring = 32 << 20
 
-// growthDuring is how much the heap may grow during a collection that is asked for, in percent of what lives. It begins with the heap as large
-// as it happens to be, and where that is as large as it may become, whoever allocates is made to collect nearly all of it first: a change
-// waited for 0.7 s. But it lasts long where the processors are busy, and whatever is allowed is then allocated by whoever sends a lot.
+// growthDuring is how much the heap may grow during a collection that is asked for, in percent of what lives. Where the heap is already as
+// large as it may become, whoever allocates is made to collect nearly all of it first: a change waited for 0.7 s. But a collection lasts
+// long where the processors are busy, and then whoever sends a lot allocates all that is allowed.
 func (h heap) growthDuring() uint64 {
 	garbage := max(h.objects, h.live) - h.live
 	return min(mostGrowthDuring, (garbage+max(minHeadroomDuring, h.live/2))*100/max(h.live, 1))
 }
 
-// sleep tells whether the time passed before ctx ended.
+// sleep reports whether the time passed before ctx ended.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -106,7 +106,7 @@ const (
 	quietShare, quietLeast = 128, 1 << 20
 )
 
-// tidy tells whether there is something to give back, and nothing going on: in the midst of changes the next ones would only
+// tidy reports whether there is something to give back, and nothing going on: in the midst of changes the next ones would only
 // take it again. before is how it was when last looked; waited is how long nothing has been given back, which is not to last for ever.
 func (h heap) tidy(before heap, waited time.Duration) bool {
 	left := h.free + max(h.objects, h.live) - h.live

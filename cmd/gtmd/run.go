@@ -191,7 +191,7 @@ func (s *server) open(ctx context.Context) (err error) {
 	return nil
 }
 
-// mayDoWithoutDisk tells whether all roles can work where nothing can be written: control keeps keys, and an etcd of its own everything.
+// mayDoWithoutDisk reports whether all roles can work where nothing can be written: control keeps keys, and an etcd of its own everything.
 func (s *server) mayDoWithoutDisk() bool { return len(s.cfg.etcd) > 0 && !s.cfg.roles[roleControl] }
 
 // loadIdentity reads the identity that opens zone-signing keys, or makes one. An edge whose folder cannot be written has one in memory,
@@ -221,7 +221,8 @@ func (s *server) openControl() error {
 	if err != nil {
 		return err
 	}
-	s.control, err = control.New(control.Config{Store: s.store, Mirror: s.mirror, Keys: s.keys, Following: func() state.FollowStatus { return *s.followed.Load() },
+	s.control, err = control.New(control.Config{Store: s.store, Mirror: s.mirror, Keys: s.keys,
+		Following:    func() state.FollowStatus { return *s.followed.Load() },
 		EdgeNetworks: s.edgeNetworks(), OwnEdge: s.ownEdge(),
 		Evidence: &s.evidence, Space: s.store.Space, Token: token, Logger: s.cfg.logger, Registerer: s.registry})
 	return err
@@ -397,7 +398,7 @@ func (s *server) waitEdge(ctx context.Context, applied []state.Record) error {
 	return s.poll(ctx, func() bool { return s.edge == nil || s.edge.Ready() == nil && s.hasApplied(applied) })
 }
 
-// hasApplied tells whether the edge's view is of what was applied: the store had it before the edge heard of it.
+// hasApplied reports whether the edge's view is of what was applied: the store had it before the edge heard of it.
 func (s *server) hasApplied(applied []state.Record) bool {
 	serves := s.edge.Status().Tenants
 	return !slices.ContainsFunc(applied, func(r state.Record) bool { return serves[r.Tenant] < uint64(r.Generation) })

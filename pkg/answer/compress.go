@@ -81,7 +81,7 @@ func (r *reply) past(at int) int {
 	return at
 }
 
-// isChain tells whether the name at an offset of the reply is, in any case, that in chain.
+// isChain reports whether the name at an offset of the reply is, in any case, that in chain.
 func (a *Answerer) isChain(at int) bool {
 	for name := a.chain.Name[:a.chain.NameLen]; ; {
 		at = a.past(at)

@@ -7,7 +7,7 @@ import (
 	"github.com/gti/gtm/pkg/table"
 )
 
-// secure tells whether what z answers must carry signatures (RFC 4035, 3.1).
+// secure reports whether what z answers must carry signatures (RFC 4035, 3.1).
 func (a *Answerer) secure(z *table.Zone) bool { return a.q.DO && z.Signed() }
 
 // when tells the table what time it is, and whether it may sign now.

@@ -127,7 +127,8 @@ func TestBeingOvertakenCountsBetweenGenerations(t *testing.T) {
 		}
 	}
 	recs := mustApply(t, c, Input{Put: decode(t, poolsOf("shop", maxAttempts+2))})
-	if len(recs) != maxAttempts+2 || !slices.IsSortedFunc(recs, func(a, b state.Record) int { return int(a.Generation) - int(b.Generation) }) {
+	byGeneration := func(a, b state.Record) int { return int(a.Generation) - int(b.Generation) }
+	if len(recs) != maxAttempts+2 || !slices.IsSortedFunc(recs, byGeneration) {
 		t.Errorf("%d generations", len(recs))
 	}
 }

@@ -253,7 +253,7 @@ func beyond(tenant string, e spec.Excess, pairs []pair) *spec.Error {
 	return out
 }
 
-// adds tells whether a change of one resource adds to a field of quotas, as far as that can be told of one alone.
+// adds reports whether a change of one resource adds to a field of quotas, as far as that can be told of one alone.
 func adds(p pair, field string) bool {
 	t := tally{targets: map[string]int{}}
 	t.count(p.old, -1)

@@ -129,7 +129,7 @@ func (s *State) version(k spec.Key) state.Generation {
 	return v.Generation
 }
 
-// broken tells whether what the store holds of a resource cannot be decoded.
+// broken reports whether what the store holds of a resource cannot be decoded.
 func (s *State) broken(k spec.Key) bool {
 	_, is := s.tenants[k.Tenant].Broken[k]
 	return is

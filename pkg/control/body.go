@@ -27,12 +27,12 @@ const (
 	busyAgain   = "5"      // seconds
 )
 
-// hasLargeBody tells whether a request may change everything at once.
+// hasLargeBody reports whether a request may change everything at once.
 func hasLargeBody(path string) bool {
 	return path == api.Version+"/apply" || path == api.Version+"/store/rebuild"
 }
 
-// isLarge tells whether a request takes its turn among the large ones, once its body is there. Going back may write all of a tenant.
+// isLarge reports whether a request takes its turn among the large ones, once its body is there. Going back may write all of a tenant.
 func isLarge(path string, body int) bool {
 	return body > maxSmallBody || timeOf(path) == largeTime && !hasLargeBody(path)
 }

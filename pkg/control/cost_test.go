@@ -202,7 +202,8 @@ func TestBodiesAreReadAsTheyCome(t *testing.T) {
 		want            error
 	}{
 		{0, -1, 100, nil}, {100, 100, 100, nil}, {100, -1, 100, nil}, {101, -1, 100, errTooLarge}, {firstBuf, -1, 1 << 20, nil},
-		{firstBuf + 1, -1, 1 << 20, nil}, {3 << 20, 3 << 20, 4 << 20, nil}, {3 << 20, -1, 4 << 20, nil}, {5 << 20, -1, 8 << 20, errOverBudget},
+		{firstBuf + 1, -1, 1 << 20, nil}, {3 << 20, 3 << 20, 4 << 20, nil}, {3 << 20, -1, 4 << 20, nil},
+		{5 << 20, -1, 8 << 20, errOverBudget},
 	} {
 		small, large := &budget{most: 2 << 20}, &budget{most: 4<<20 + 1}
 		in := &inflow{small: small, large: large}
@@ -231,7 +232,8 @@ func TestBodiesAreReadAsTheyCome(t *testing.T) {
 func TestAHistoryOfLargeChangesIsCut(t *testing.T) {
 	w := newWorld(t)
 	for i := range 40 {
-		w.store.records = append(w.store.records, state.Record{Tenant: "shop", Generation: state.Generation(41 - i), Put: make([]spec.Key, historyKeys/8)})
+		w.store.records = append(w.store.records, state.Record{Tenant: "shop", Generation: state.Generation(41 - i),
+			Put: make([]spec.Key, historyKeys/8)})
 	}
 	var h api.History
 	w.ask(t, "GET", "/v1/history/shop?limit=1000", nil, &h)

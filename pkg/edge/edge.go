@@ -153,7 +153,8 @@ func New(cfg Config) (*Edge, error) {
 		cfg.ExplainFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	}
 	e := &Edge{cfg: cfg, log: cfg.Logger, started: cfg.Now(), rows: cfg.Workers*(max(1, len(cfg.DNS))+2*len(cfg.XDP)) + 1,
-		opened: make(chan struct{}), news: make(chan news, 16), geoAsked: make(chan geoQuestion), save: saveQueue{signal: make(chan struct{}, 1)},
+		opened: make(chan struct{}), news: make(chan news, 16), geoAsked: make(chan geoQuestion),
+		save:   saveQueue{signal: make(chan struct{}, 1)},
 		status: state.FollowStatus{State: state.Connecting, Since: cfg.Now()}}
 	e.elsewhere = table.NewZoneCounts("none", e.rows)
 	e.clock.rings = make(chan struct{}, 1)
@@ -318,7 +319,7 @@ func (e *Edge) setStatus(s state.FollowStatus) {
 	e.log.Log(context.Background(), level, "store", args...)
 }
 
-// isOpen tells whether the sockets are open.
+// isOpen reports whether the sockets are open.
 func (e *Edge) isOpen() bool {
 	select {
 	case <-e.opened:
@@ -328,7 +329,7 @@ func (e *Edge) isOpen() bool {
 	}
 }
 
-// Ready tells whether queries are answered, and if not, why.
+// Ready reports whether queries are answered, and if not, why.
 func (e *Edge) Ready() error {
 	if e.isOpen() {
 		return nil

@@ -29,9 +29,9 @@ type BuildConfig struct {
 
 // Build writes a country MMDB in the layout of GeoLite2-Country. The same input gives the same bytes.
 //
-// UK is written as GB, and retired codes with one successor as that. The codes that are no country but tell the continent give only that: EU and CS
-// (Europe), AP (Asia), AN (North America). Other codes that ISO 3166-1 does not have, above all "??",
-// give nothing, and so do reserved networks. Of overlapping ranges the later line wins.
+// UK is written as GB, and retired codes with one successor as that. The codes that are no country but tell the continent give only
+// that: EU and CS (Europe), AP (Asia), AN (North America). Other codes that ISO 3166-1 does not have, above all "??", give nothing, and so
+// do reserved networks. Of overlapping ranges the later line wins.
 func Build(w io.Writer, cfg BuildConfig) error {
 	b := &builder{skipped: cfg.Skipped, date: cfg.Date, records: map[string]mmdbtype.Map{}}
 	if b.skipped == nil {

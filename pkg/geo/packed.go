@@ -127,7 +127,7 @@ func newPacker(v4 bool, capacity int) *packer {
 	return &packer{packed: packed{v4: v4, data: make([]byte, 0, capacity)}}
 }
 
-// empty tells whether nothing was added.
+// empty reports whether nothing was added.
 func (w *packer) empty() bool { return w.held == 0 }
 
 // add lets id begin at start, as runs.add does.

@@ -203,14 +203,14 @@ func (q *queues) begin(t *task, elem *list.Element, now time.Time) {
 // share is how many slots of a budget each tenant may always have.
 func (q *queues) share(kind int) int { return max(1, q.budgets[kind].limit/max(1, q.active)) }
 
-// within tells whether a tenant has no more than its share of a budget with n slots more. It may have one check, however large.
+// within reports whether a tenant has no more than its share of a budget with n slots more. It may have one check, however large.
 func (q *queues) within(l *lane, kind, n int) bool {
 	return l.taken[kind] == 0 || l.taken[kind]+n <= q.share(kind)
 }
 
-// admits tells whether a task may have slots in a budget: its tenant stays within its share of the budget, or a quarter of the budget free;
-// and its pool stays within its share of that, or leaves a quarter of that, or half of the budget is free. Where the tenant stays within
-// its share, they need not be free.
+// admits reports whether a task may have slots in a budget. Its tenant must stay within its share of the budget, or leave a quarter of the
+// budget free. Its pool must stay within its share of that, or leave a quarter of that free, or half of the budget must be free. Where the
+// tenant stays within its share, the slots need not be free.
 func (q *queues) admits(t *task, kind int) bool {
 	p, r, n := t.line, &q.budgets[kind], t.slots
 	if !q.within(p.lane, kind, n) && r.free()-n < r.limit/4 {

@@ -339,7 +339,8 @@ func (b *bench) checkBooks(t *testing.T, sets map[string]int) {
 		}
 	}
 	q := &b.queues
-	if taken != [budgets]int{q.budgets[quick].taken, q.budgets[slow].taken} || waiting != q.waiting || taken[quick] > 10 || taken[slow] > 160 ||
+	if taken != [budgets]int{q.budgets[quick].taken, q.budgets[slow].taken} || waiting != q.waiting ||
+		taken[quick] > 10 || taken[slow] > 160 ||
 		q.fresh.Len()+q.overdue.Len() != taken[quick] {
 		t.Fatalf("taken %v, waiting %d: %+v", taken, waiting, q)
 	}

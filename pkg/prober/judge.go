@@ -51,7 +51,7 @@ type unheard struct {
 // hearing is how long what was written is waited for before what is stored is believed to be something else.
 const hearing = 2 * time.Second
 
-// isUnheard tells whether what is known of the store may be older than what was written.
+// isUnheard reports whether what is known of the store may be older than what was written.
 func (t *term) isUnheard(id health.PoolID) bool {
 	u, is := t.unheard[id]
 	return is && u.revision > t.world.mirror.Revision() && time.Since(u.at) < hearing

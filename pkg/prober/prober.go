@@ -115,7 +115,7 @@ func (p *Prober) Run(ctx context.Context) error {
 	return err
 }
 
-// Ready tells whether the prober's word counts: it has heard the configuration, follows it, and the store holds its lease. If
+// Ready reports whether the prober's word counts: it has heard the configuration, follows it, and the store holds its lease. If
 // not, it tells why.
 func (p *Prober) Ready() error { return p.world.ready(p.cfg.ID) }
 

@@ -227,7 +227,7 @@ func (a *agent) audit() {
 	}
 }
 
-// sameSights tells whether two observations say the same.
+// sameSights reports whether two observations say the same.
 func sameSights(a, b map[string]health.Sight) bool {
 	return maps.EqualFunc(a, b, func(x, y health.Sight) bool {
 		same := x.Since.Equal(y.Since)
@@ -236,7 +236,7 @@ func sameSights(a, b map[string]health.Sight) bool {
 	})
 }
 
-// matches tells whether an observation says what is known. What is Unknown need not be told.
+// matches reports whether an observation says what is known. What is Unknown need not be told.
 func (w *watched) matches(o health.Observation) bool {
 	for name, t := range w.endpoints {
 		s, had := o.Endpoints[name]

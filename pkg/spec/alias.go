@@ -211,7 +211,7 @@ func (v *setChecker) checkAliasOwner(a *aliasLine, other *Resource) {
 	}
 }
 
-// answersNames tells whether a service answers with host names.
+// answersNames reports whether a service answers with host names.
 func (v *setChecker) answersNames(r *Resource) bool {
 	_, _, cname, _ := ServedFamilies(r.Spec.(*Service), func(name string) *Pool {
 		if p := v.after.Get(Key{r.Tenant, KindPool, name}); p != nil {
@@ -222,7 +222,7 @@ func (v *setChecker) answersNames(r *Resource) bool {
 	return cname
 }
 
-// touches tells whether the change touches resources of a kind.
+// touches reports whether the change touches resources of a kind.
 func (v *setChecker) touches(kind Kind) bool {
 	for k := range v.changed {
 		if k.Kind == kind {

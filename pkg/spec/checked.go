@@ -10,7 +10,7 @@ import (
 // addresses in order. What is known of an endpoint is known of this, not of its name.
 func (e *Endpoint) Checked() string { return string(e.appendChecked(nil)) }
 
-// IsChecked tells whether of is what Checked gives. It does not allocate where addresses are checked.
+// IsChecked reports whether of is what Checked gives. It does not allocate where addresses are checked.
 func (e *Endpoint) IsChecked(of string) bool {
 	var buf [128]byte
 	return string(e.appendChecked(buf[:0])) == of

@@ -97,7 +97,7 @@ func (e *Endpoint) count(v4 bool) (n int) {
 	return n
 }
 
-// SameSize tells whether answers are as large with one endpoint as with the other.
+// SameSize reports whether answers are as large with one endpoint as with the other.
 func (e *Endpoint) SameSize(other *Endpoint) bool {
 	return e.count(true) == other.count(true) && e.count(false) == other.count(false) && len(e.Host) == len(other.Host)
 }

@@ -70,7 +70,7 @@ func (b block) openedBy(a netip.Addr, open []netip.Prefix) bool {
 	return slices.ContainsFunc(open, func(p netip.Prefix) bool { return p.Contains(a) && p.Bits() >= b.prefix.Bits() })
 }
 
-// CanOpen tells whether a network opens anything to checks: it lies in a block that they do not go to.
+// CanOpen reports whether a network opens anything to checks: it lies in a block that they do not go to.
 func CanOpen(p netip.Prefix) bool {
 	return slices.ContainsFunc(blocks, func(b block) bool { return b.holds(p) })
 }

@@ -79,7 +79,7 @@ func orNone[T any](values []T) []*T {
 	return out
 }
 
-// covers tells whether w matches every client of this place, this network number and this map; nil: of any.
+// covers reports whether w matches every client of this place, this network number and this map; nil: of any.
 func (v *setChecker) covers(w *When, place *string, asn *uint32, networks *string) bool {
 	if v.hiddenWork > maxHiddenWork {
 		return false
@@ -90,13 +90,13 @@ func (v *setChecker) covers(w *When, place *string, asn *uint32, networks *strin
 		(len(w.Map) == 0 || networks != nil && slices.ContainsFunc(w.Map, func(wide string) bool { return v.mapIn(*networks, wide) }))
 }
 
-// placeIn tells whether a place is the other or a part of it: EU-DE is in EU.
+// placeIn reports whether a place is the other or a part of it: EU-DE is in EU.
 func placeIn(place, wide string) bool {
 	rest, ok := strings.CutPrefix(place, wide)
 	return ok && (rest == "" || rest[0] == '-')
 }
 
-// mapIn tells whether each network of a map lies in one of the other's.
+// mapIn reports whether each network of a map lies in one of the other's.
 func (v *setChecker) mapIn(name, wide string) bool {
 	if name == wide {
 		return true

@@ -41,13 +41,15 @@ func TestStickySeveralAsTheRankingSays(t *testing.T) {
 			}
 			items := make([]Item, count)
 			for i := range items {
-				items[i] = Item{ID: random.Uint64(), Index: 3 * i, Weight: []float64{1, 1, float64(1 + random.IntN(9)), random.Float64()}[random.IntN(4)]}
+				items[i] = Item{ID: random.Uint64(), Index: 3 * i,
+					Weight: []float64{1, 1, float64(1 + random.IntN(9)), random.Float64()}[random.IntN(4)]}
 			}
 			c := Sticky(items, n)
 			for range 100 {
 				bucket := random.Uint64N(Buckets)
 				hash := bucket + Buckets*random.Uint64N(1000)
-				if got, want := c.named(hash), plainSticky(items, n, bucket); !slices.Equal(got, want) || c.Sets[c.Table.Set(hash)][0] != want[0] {
+				if got, want := c.named(hash), plainSticky(items, n, bucket); !slices.Equal(got, want) ||
+					c.Sets[c.Table.Set(hash)][0] != want[0] {
 					t.Fatalf("%d of %d items, bucket %d: %v, want %v", n, count, bucket, got, want)
 				}
 			}

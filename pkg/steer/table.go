@@ -49,7 +49,7 @@ func (t *Table) rank(bucket uint64, buf []uint16) []uint16 {
 	return buf
 }
 
-// Filled tells whether Fill has been called.
+// Filled reports whether Fill has been called.
 func (t *Table) Filled() bool { return t.filled.Load() != nil }
 
 // Fill writes the items of each bucket down: 64 KiB for each of the Answers. It takes some milliseconds with a hundred items.

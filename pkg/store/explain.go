@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// sizeRefused tells whether etcd found a request too large.
+// sizeRefused reports whether etcd found a request too large.
 func sizeRefused(err error) bool {
 	if errors.Is(err, rpctypes.ErrTooManyOps) || errors.Is(err, rpctypes.ErrRequestTooLarge) {
 		return true

@@ -97,7 +97,7 @@ var testPatience = patience{
 	retryMin: 20 * time.Millisecond, retryMax: 200 * time.Millisecond,
 	judgeTTL: 2 * time.Second,
 	known:    100 * time.Millisecond,
-	look:     50 * time.Millisecond,
+	check:    50 * time.Millisecond,
 	space:    50 * time.Millisecond,
 }
 

@@ -50,7 +50,7 @@ func through(t testing.TB, c *Client, n network) {
 	c.etcd = etcd
 }
 
-// writes tells whether a request is a change's transaction.
+// writes reports whether a request is a change's transaction.
 func writes(req any) bool {
 	txn, ok := req.(*etcdserverpb.TxnRequest)
 	return ok && len(txn.Compare) > 0

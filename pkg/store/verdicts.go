@@ -182,7 +182,7 @@ func (w *verdictWriter) alone(ctx context.Context, u verdictUnit, err error) err
 	return nil
 }
 
-// faulty tells whether etcd refused a request for what it is, so that another one may fare better.
+// faulty reports whether etcd refused a request for what it is, so that another one may fare better.
 func faulty(err error) bool {
 	var e rpctypes.EtcdError
 	return sizeRefused(err) || errors.As(err, &e) && e.Code() == codes.InvalidArgument

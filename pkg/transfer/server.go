@@ -283,7 +283,7 @@ func (x *exchange) limit() int {
 	return limit
 }
 
-// allowed tells whether a client may copy a zone.
+// allowed reports whether a client may copy a zone.
 func (x *exchange) allowed(z *table.Zone) bool {
 	if z.Spec == nil || z.Spec.Transfer == nil {
 		return false

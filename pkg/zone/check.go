@@ -55,7 +55,7 @@ func (c *checker) warn(r record, format string, args ...any) {
 	c.warnings.addf(c.file, r.line, format, args...)
 }
 
-// takes tells whether a record belongs to the zone.
+// takes reports whether a record belongs to the zone.
 func (c *checker) takes(r record) bool {
 	h := r.rr.Header()
 	switch {
@@ -140,7 +140,7 @@ func mayBeEmpty(rr dns.RR) bool {
 	return false
 }
 
-// badDigest tells whether a digest of a known type has another's length (RFC 4509, RFC 6605, RFC 4034).
+// badDigest reports whether a digest of a known type has another's length (RFC 4509, RFC 6605, RFC 4034).
 func badDigest(ds *dns.DS) bool {
 	want, known := map[uint8]int{dns.SHA1: 20, dns.SHA256: 32, dns.SHA384: 48}[ds.DigestType]
 	return known && len(ds.Digest) != 2*want
@@ -206,7 +206,7 @@ func (c *checker) hosts(i int) {
 	}
 }
 
-// hasAddress tells whether the zone has an address for a name server of a name, perhaps by a wildcard, or cannot have one
+// hasAddress reports whether the zone has an address for a name server of a name, perhaps by a wildcard, or cannot have one
 // since it lies in another delegation.
 func (c *checker) hasAddress(host string, of int) bool {
 	at := c.find(host)
@@ -312,7 +312,7 @@ func (c *checker) oneSet(set []record) {
 	}
 }
 
-// differing tells whether the data of a set are not all the same.
+// differing reports whether the data of a set are not all the same.
 func differing(set []record) bool {
 	var first []byte
 	for i, r := range set {

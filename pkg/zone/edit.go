@@ -69,7 +69,7 @@ func (z *Zone) locate(owner string, part []RRset) (at int, ok bool) {
 	return at, at+len(part) <= len(z.Sets) && slices.EqualFunc(part, z.Sets[at:at+len(part)], sameSet)
 }
 
-// sorted tells whether sets stand in the order of their owners.
+// sorted reports whether sets stand in the order of their owners.
 func sorted(lists ...[]RRset) bool {
 	var last []byte
 	for _, list := range lists {
@@ -112,7 +112,7 @@ func unlike(a, b []RRset) (owners [][]byte) {
 	return owners
 }
 
-// plainLines tells whether text has so many records, and each is one line that depends on no other, as Canonical writes it.
+// plainLines reports whether text has so many records, and each is one line that depends on no other, as Canonical writes it.
 func plainLines(text string, records int) bool {
 	for text != "" {
 		line, rest, ended := strings.Cut(text, "\n")
@@ -125,7 +125,7 @@ func plainLines(text string, records int) bool {
 	return records == 0
 }
 
-// plainLine tells whether a line begins with an absolute owner, a TTL and a class, separated by tabs.
+// plainLine reports whether a line begins with an absolute owner, a TTL and a class, separated by tabs.
 func plainLine(line string) bool {
 	owner, rest, _ := strings.Cut(line, "\t")
 	if !strings.HasSuffix(owner, ".") || strings.HasSuffix(owner, `\.`) || owner[0] == '$' || strings.ContainsAny(owner, `();" `) {

@@ -249,7 +249,7 @@ func withGeneratedTTL(content string) string {
 	return b.String()
 }
 
-// hasTTL tells whether a TTL is among the two words behind an owner.
+// hasTTL reports whether a TTL is among the two words behind an owner.
 func hasTTL(first, second string) bool {
 	if _, class := dns.StringToClass[strings.ToUpper(first)]; class {
 		first = second

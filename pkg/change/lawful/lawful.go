@@ -227,7 +227,7 @@ func Clashes(after spec.Near, changed []*spec.Resource) (errs, warnings spec.Err
 	return errs, warnings
 }
 
-// usesTouched tells whether a pool of the service is among the touched: it may have turned to host names.
+// usesTouched reports whether a pool of the service is among the touched: it may have turned to host names.
 func usesTouched(r *spec.Resource, touched map[spec.Key]bool) bool {
 	s := r.Spec.(*spec.Service)
 	for _, rule := range s.Rules {

@@ -475,9 +475,10 @@ func TestAskedForAgain(t *testing.T) {
 func TestTTLsOfServicesCount(t *testing.T) {
 	w := newWorld(t)
 	ttl := spec.Duration(10 * time.Hour)
-	w.store.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 1, Put: []state.Version{{Generation: 1, Resource: &spec.Resource{
-		Key:  spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "web"},
-		Spec: &spec.Service{Host: "www.shop.Example", TTL: &ttl}}}}}}})
+	w.store.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 1,
+		Put: []state.Version{{Generation: 1, Resource: &spec.Resource{
+			Key:  spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "web"},
+			Spec: &spec.Service{Host: "www.shop.Example", TTL: &ttl}}}}}}})
 	w.check()
 	if got := w.keyset("example.").State.MaxTTL.High; got != 10*time.Hour {
 		t.Errorf("the longest TTL is %v", got)

@@ -182,7 +182,7 @@ func (m *Manager) zone(name string) *zone {
 	return z
 }
 
-// wants tells whether a zone needs looking at.
+// wants reports whether a zone needs looking at.
 func (m *Manager) wants(z *zone, policy dnssec.Policy, ks dnssec.Keyset, now time.Time) bool {
 	if z.wrote > ks.Serial && now.Before(z.seenBy) {
 		return false // the mirror is behind

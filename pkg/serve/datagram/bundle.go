@@ -77,7 +77,7 @@ func (s *bundles) find(b *batch, k int) *uint8 {
 	}
 }
 
-// sameClient tells whether datagrams i and j came from the same address and port.
+// sameClient reports whether datagrams i and j came from the same address and port.
 func (b *batch) sameClient(i, j uint8) bool {
 	x, y := &b.names[i], &b.names[j]
 	if b.in[i].Hdr.Namelen == unix.SizeofSockaddrInet4 {

@@ -209,7 +209,7 @@ func (w *udpWorker) putOff(i int) {
 	}
 }
 
-// allowed tells whether the rate limit lets the reply to datagram i pass. If not, everything is done: it is dropped,
+// allowed reports whether the rate limit lets the reply to datagram i pass. If not, everything is done: it is dropped,
 // or slips through as a short one that sends its client to TCP.
 func (w *udpWorker) allowed(i int, exempt bool) bool {
 	l := w.shared.limit

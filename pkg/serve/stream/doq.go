@@ -76,7 +76,7 @@ func (s *Shared) readQUIC(c *quicConn, str *quic.Stream) (query []byte) {
 	return nil
 }
 
-// wholeFrame tells whether framed is one message behind its length, with the ID 0 (RFC 9250, 4.2 and 4.2.1).
+// wholeFrame reports whether framed is one message behind its length, with the ID 0 (RFC 9250, 4.2 and 4.2.1).
 func wholeFrame(framed []byte) bool {
 	return len(framed) >= lengthSize+seam.HeaderSize && int(binary.BigEndian.Uint16(framed)) == len(framed)-lengthSize &&
 		framed[lengthSize] == 0 && framed[lengthSize+1] == 0

@@ -38,7 +38,7 @@ func (p *pipe) handshake(secure *tls.Conn, until time.Time) bool {
 	return !p.late(until) && secure.Handshake() == nil
 }
 
-// late tells whether a handshake would be in vain: in a flood, connections wait so long that many had to make room for others meanwhile.
+// late reports whether a handshake would be in vain: in a flood, connections wait so long that many had to make room for others meanwhile.
 func (p *pipe) late(until time.Time) bool {
 	return time.Now().After(until) || p.tap.raw.Control(func(uintptr) {}) != nil // which fails where the connection is closed
 }

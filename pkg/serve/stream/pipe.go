@@ -126,7 +126,7 @@ func (p *pipe) readUntil(until time.Time, slack time.Duration) error {
 	return nil
 }
 
-// moved tells whether a deadline that was set to at has to be set again for it to be at until, or at most slack later, and
+// moved reports whether a deadline that was set to at has to be set again for it to be at until, or at most slack later, and
 // moves at if so: a deadline that moves with each message would cost more than the message.
 func moved(at *time.Time, until time.Time, slack time.Duration) bool {
 	if late := at.Sub(until); 0 <= late && late <= slack {

@@ -59,7 +59,7 @@ func (c *stream) run() {
 	}
 }
 
-// whole tells whether the next message is there from beginning to end.
+// whole reports whether the next message is there from beginning to end.
 func (c *stream) whole() bool {
 	return len(c.in) >= lengthSize && len(c.in) >= lengthSize+int(binary.BigEndian.Uint16(c.in))
 }

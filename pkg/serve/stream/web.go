@@ -48,7 +48,7 @@ var (
 	tooSlow        = refusal{status: http.StatusRequestTimeout} // it gets no answer
 )
 
-// isWebType tells whether a content type is that of DNS messages, whatever its parameters.
+// isWebType reports whether a content type is that of DNS messages, whatever its parameters.
 func isWebType(text string) bool {
 	if text == webType {
 		return true
@@ -120,7 +120,7 @@ func (h *web) read(w http.ResponseWriter, r *http.Request) (query []byte, why re
 	return query, refusal{}
 }
 
-// safe tells whether a message may come by GET, which changes nothing (RFC 9110, 9.2.1) and may be sent again by anyone on the way: a
+// safe reports whether a message may come by GET, which changes nothing (RFC 9110, 9.2.1) and may be sent again by anyone on the way: a
 // query may, an UPDATE may not.
 func safe(msg []byte) bool {
 	const opcode = 0xF << 3

@@ -124,7 +124,7 @@ func (c *web2) greet() {
 		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: maxHTTPHeader}) // into c.out, which takes everything
 }
 
-// whole tells whether in begins with a whole frame, and all that continues it; or with something that is too long.
+// whole reports whether in begins with a whole frame, and all that continues it; or with something that is too long.
 func (c *web2) whole(in []byte) bool {
 	if !c.gotPreface {
 		return len(in) >= len(http2.ClientPreface)
@@ -325,7 +325,7 @@ func (c *web2) leaveTaking(err error) {
 	c.linger()
 }
 
-// overdue tells whether the client owes something.
+// overdue reports whether the client owes something.
 func (c *web2) overdue(now time.Time) bool {
 	if !c.deadline.IsZero() || !c.begun.IsZero() {
 		return true

@@ -82,7 +82,7 @@ func (h *web2Head) takePseudo(f hpack.HeaderField) {
 	*to = f.Value
 }
 
-// lowerName tells whether name may be that of a field.
+// lowerName reports whether name may be that of a field.
 func lowerName(name string) bool {
 	for i := range len(name) {
 		if c := name[i]; 'A' <= c && c <= 'Z' {

@@ -29,7 +29,7 @@ func ShortSocketPath(path string) (short string, release func(), err error) {
 	return short, func() { dir.Close() }, nil
 }
 
-// What the embedded etcd is told, with room for what surrounds the values.
+// What the embedded etcd is told, with space for what surrounds the values.
 const (
 	MaxTxnOps       = 8192
 	MaxRequestBytes = 32 << 20

@@ -82,7 +82,7 @@ func (a *advance) keepPolicy() {
 	}
 }
 
-// due tells whether a time has come, and notes what comes otherwise.
+// due reports whether a time has come, and notes what comes otherwise.
 func (a *advance) due(at time.Time, what string) bool {
 	if !a.now.Before(at) {
 		return true
@@ -190,7 +190,7 @@ func (a *advance) start() {
 	zsk.Published, zsk.Active = a.now, a.now
 }
 
-// algorithms tells whether keys of two algorithms are there.
+// algorithms reports whether keys of two algorithms are there.
 func (a *advance) algorithms() bool {
 	return slices.ContainsFunc(a.Keys, func(k KeyState) bool { return k.Algorithm != a.Keys[0].Algorithm })
 }
