@@ -49,7 +49,7 @@ func TestDirectCookies(t *testing.T) {
 				og := ahead.a.Answer(got, copy(got, msg), &Meta{Source: src, Prefetched: 1})
 				ow := plain.a.Answer(want, copy(want, msg), &Meta{Source: src})
 				if og != ow || og.Exempt != tt.sure || !bytes.Equal(got[:og.Size], want[:ow.Size]) {
-					t.Errorf("looked at %+v %x\notherwise %+v %x", og, got[:og.Size], ow, want[:ow.Size])
+					t.Errorf("prefetched %+v %x\notherwise %+v %x", og, got[:og.Size], ow, want[:ow.Size])
 				}
 				meta, direct := &Meta{Source: src}, 0
 				if n := testing.AllocsPerRun(100, func() {

@@ -12,8 +12,8 @@ import (
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
-// lookedAt answers one query that was looked at.
-func (s *server) lookedAt(msg []byte, m Meta) (reply []byte) {
+// prefetched answers one query that was prefetched.
+func (s *server) prefetched(msg []byte, m Meta) (reply []byte) {
 	buf := make([]byte, 4096)
 	n := copy(buf, msg)
 	m.Source, m.Prefetched = s.src, 1
@@ -97,7 +97,7 @@ func TestDirectSigned(t *testing.T) {
 		og := ahead.a.Answer(got, copy(got, msg), &Meta{Source: s.src, Prefetched: 1})
 		ow := plain.Answer(want, copy(want, msg), &Meta{Source: s.src})
 		if og != ow || !bytes.Equal(got, want) {
-			t.Fatalf("question %d:\nlooked at %+v %x\notherwise %+v %x", i, og, got[:og.Size], ow, want[:ow.Size])
+			t.Fatalf("question %d:\nprefetched %+v %x\notherwise %+v %x", i, og, got[:og.Size], ow, want[:ow.Size])
 		}
 		if og.Deferred() {
 			deferred++
@@ -144,8 +144,8 @@ func TestDirectLeavesLargeReplies(t *testing.T) {
 		}
 		want := make([]byte, 4096)
 		o := plain.a.Answer(want, copy(want, msg), &Meta{Source: plain.src})
-		if got := ahead.lookedAt(msg, Meta{}); !bytes.Equal(got, want[:o.Size]) {
-			t.Fatalf("question %d:\nlooked at %x\notherwise %x", i, got, want[:o.Size])
+		if got := ahead.prefetched(msg, Meta{}); !bytes.Equal(got, want[:o.Size]) {
+			t.Fatalf("question %d:\nprefetched %x\notherwise %x", i, got, want[:o.Size])
 		}
 		sizes[o.Size] = true
 	}
@@ -175,7 +175,7 @@ func TestDirectCounts(t *testing.T) {
 		return zones, pools
 	}
 	for range 100 {
-		ahead.lookedAt(msg, Meta{})
+		ahead.prefetched(msg, Meta{})
 		buf := make([]byte, 4096)
 		plain.a.Answer(buf, copy(buf, msg), &Meta{Source: plain.src})
 	}

@@ -30,7 +30,7 @@ func everyWay(t testing.TB) [][]byte {
 	return all
 }
 
-// TestLookingAheadChangesNothing compares, under equal seeds, replies to queries that were looked at in windows with replies to
+// TestLookingAheadChangesNothing compares, under equal seeds, replies to queries that were prefetched in windows with replies to
 // the same queries one at a time; while the configuration changes between, and with damaged queries among them.
 func TestLookingAheadChangesNothing(t *testing.T) {
 	ahead, plain := newServer(t), newServer(t)
@@ -63,7 +63,7 @@ func TestLookingAheadChangesNothing(t *testing.T) {
 			og := ahead.a.Answer(got, copy(got, msg), &Meta{Source: ahead.src, Prefetched: 1 + i})
 			ow := plain.a.Answer(want, copy(want, msg), &Meta{Source: plain.src})
 			if og != ow || !bytes.Equal(got[:og.Size], want[:ow.Size]) {
-				t.Fatalf("query %x:\nlooked at: %+v %x\notherwise: %+v %x", msg, og, got[:og.Size], ow, want[:ow.Size])
+				t.Fatalf("query %x:\nprefetched: %+v %x\notherwise: %+v %x", msg, og, got[:og.Size], ow, want[:ow.Size])
 			}
 			compared++
 		}
@@ -78,7 +78,7 @@ func TestLookingAheadChangesNothing(t *testing.T) {
 	}
 }
 
-// TestViewChangesInsideOfAWindow: what was looked at is answered from the view in which it was found, what was not from the
+// TestViewChangesInsideOfAWindow: what was prefetched is answered from the view in which it was found, what was not from the
 // newest.
 func TestViewChangesInsideOfAWindow(t *testing.T) {
 	s := newServer(t)
@@ -102,7 +102,7 @@ func TestViewChangesInsideOfAWindow(t *testing.T) {
 	s.down("eu")
 	fresh := ask(0)
 	if after := ask(2); after[:8] != before[:8] || fresh[:8] == before[:8] {
-		t.Errorf("before %s, looked at before %s, fresh %s", before, after, fresh)
+		t.Errorf("before %s, prefetched before %s, fresh %s", before, after, fresh)
 	}
 }
 

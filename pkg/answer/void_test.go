@@ -59,7 +59,7 @@ func TestVoidZoneIsNotAnsweredByTheZoneAbove(t *testing.T) {
 				t.Fatal(err)
 			}
 			if plain := s.ask(q, stream); plain.String() != r.String() {
-				t.Errorf("looked at ahead: %v, and plainly: %v", r, plain)
+				t.Errorf("prefetched: %v, and plainly: %v", r, plain)
 			}
 			ede := ""
 			for _, o := range r.IsEdns0().Option {

@@ -237,7 +237,7 @@ func listen(t *testing.T, h *sharing, transport serve.Transport, files serve.Cer
 type sharing struct {
 	mu            sync.Mutex
 	quick, slow   *Answerer // the slow one gets what has been put off
-	ahead, putOff int       // queries that were looked ahead at, and that were put off
+	ahead, putOff int       // queries that were prefetched, and that were put off
 }
 
 var _ serve.Prefetcher = (*sharing)(nil)
@@ -272,7 +272,7 @@ func (h *sharing) Handle(r *serve.Request) (int, serve.Action) {
 	return o.Size, serve.Send
 }
 
-// counts gives how many queries were looked ahead at, and how many were put off.
+// counts gives how many queries were prefetched, and how many were put off.
 func (h *sharing) counts() (ahead, putOff int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -6,7 +6,8 @@ import (
 	"sync"
 )
 
-// queue gives each tenant's changes an order, so that a large one of a tenant keeps no other tenant waiting. The zero value is ready.
+// queue gives each tenant's changes an order, and lets those of other tenants pass: a large change keeps only its own tenant waiting. The
+// zero value is ready.
 type queue struct {
 	mu sync.Mutex
 	of map[string]chan struct{} // one token each: whose turn it is. There are as many as tenants with a generation, or soon to have one

@@ -41,7 +41,7 @@ type doubt struct {
 	seen time.Duration
 }
 
-// sighting notes one more sighting, and tells whether there are two beyond doubt. Time in which nobody looked proves nothing: leases are
+// sighting notes one more sighting, and reports whether there are two beyond doubt. Time in which nobody looked proves nothing: leases are
 // prolonged while a store has no leader.
 func (d *doubt) sighting(two bool, now time.Time) bool {
 	if !two {

@@ -67,7 +67,7 @@ func (t *Threshold) Sight() Sight {
 	return t.sight
 }
 
-// Add takes one result, and tells whether the sight changed. Reason says why the check failed.
+// Add takes one result, and reports whether the sight changed. Reason says why the check failed.
 func (t *Threshold) Add(passed bool, reason string, at time.Time, l Limits) bool {
 	changed := t.regain()
 	if t.run == 0 || t.passed != passed {
@@ -123,7 +123,7 @@ func (t *Threshold) rise(at time.Time, l Limits) int {
 	return max(l.Rise, 1) << max(0, t.fallen(at)-steady)
 }
 
-// Miss takes one check that could not be made, which is no evidence, and tells whether the sight changed.
+// Miss takes one check that could not be made, which is no evidence, and reports whether the sight changed.
 func (t *Threshold) Miss(reason string, at time.Time, l Limits) bool {
 	t.missed++
 	if t.sight.Blind || t.missed < max(l.Fall, 1) {

@@ -223,7 +223,7 @@ func (q *queues) admits(t *task, kind int) bool {
 
 // vacate cuts off checks that hang until the slots for a task are free or come free: those of tenants that have more than their share of
 // the budget, and more than its own would have, so that nobody takes from who takes from it. The latest go first: those who began before
-// come to their end. It tells whether any come free.
+// come to their end. It reports whether any come free.
 func (q *queues) vacate(newcomer *task, kind int) bool {
 	r, from := &q.budgets[kind], &q.overdue
 	if kind == slow {

@@ -139,7 +139,7 @@ func (cfg *Config) setDefaults() {
 // now is the time as it is stored.
 func (cfg *Config) now() time.Time { return cfg.Clock().UTC().Truncate(time.Millisecond) }
 
-// pause waits, and tells whether ctx still runs.
+// pause waits, and reports whether ctx still runs.
 func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

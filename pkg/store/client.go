@@ -206,7 +206,7 @@ type fence struct {
 	rev int64 // its creation
 }
 
-// sleep waits, and tells whether it was not interrupted.
+// sleep waits, and reports whether it was not interrupted.
 func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -28,7 +28,7 @@ type tenantDelta struct {
 
 // change is a resource's newest version: put, deleted or broken.
 type change struct {
-	version      deliveredVersion
+	version  deliveredVersion
 	resource *spec.Resource
 	err      error
 }
@@ -58,7 +58,7 @@ func (d *delta) add(ctx context.Context, r *reader, v found) error {
 		return gone.error
 	}
 	d.tenant(v.key.Tenant).versions[v.key] = change{
-		version:      deliveredVersion{gen: v.gen, digest: state.DigestOf(v.value), deleted: err == nil && res == nil, broken: err != nil},
+		version:  deliveredVersion{gen: v.gen, digest: state.DigestOf(v.value), deleted: err == nil && res == nil, broken: err != nil},
 		resource: res, err: err,
 	}
 	return nil

@@ -47,7 +47,7 @@ func (z *Zone) Edit(text string) (fresh *Zone, changed [][]byte, ok bool) {
 	return fresh, changed, true
 }
 
-// part reads some lines. plain tells whether each is whole.
+// part reads some lines. plain reports whether each is whole.
 func (z *Zone) part(text string) (out []RRset, plain, ok bool) {
 	rrs, problems := read(z.Origin, z.Origin, text, math.MaxInt)
 	if len(problems) > 0 {

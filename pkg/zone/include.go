@@ -126,7 +126,7 @@ func (x *expansion) keep(name, text string) {
 const standIn = "@ 0 IN TXT x"
 
 // blank takes away the record on a line of a file, or the one before where that line has none, since a record that lacks data may only
-// be seen to in the next line. It tells whether there was one. All others stay on their lines.
+// be seen to in the next line. It reports whether there was one. All others stay on their lines.
 func (x *expansion) blank(name string, line int) bool {
 	text := x.texts[name]
 	begin, end := 0, 0

@@ -90,7 +90,7 @@ func signAhead(a *answer.Answerer) error {
 	return nil
 }
 
-// seeded answers, with the draws of its seed, and on the ways of an edge: queries are looked ahead at, and what must be signed first
+// seeded answers, with the draws of its seed, and on the ways of an edge: queries are prefetched, and what must be signed first
 // is put off.
 type seeded struct{ *answer.Answerer }
 

@@ -145,7 +145,7 @@ func (p *pipe) outSpace() []byte {
 	return p.out
 }
 
-// write writes what is to be written, and tells whether the client took it in time.
+// write writes what is to be written, and reports whether the client took it in time.
 func (p *pipe) write() bool {
 	if len(p.out) == 0 {
 		return true

@@ -139,7 +139,7 @@ func (t *tap) wait() error {
 	return nil
 }
 
-// try reads once, and tells whether that came to something; if not, it is called again when there is something to read.
+// try reads once, and reports whether that came to something; if not, it is called again when there is something to read.
 func (t *tap) try(fd uintptr) bool {
 	if t.buf == nil {
 		t.buf = tapBufs.Get().(*[tapBuf]byte)

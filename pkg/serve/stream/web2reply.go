@@ -137,7 +137,7 @@ func (c *web2) send(f *web2Framer, r *web2Request, reply []byte) error {
 	return nil
 }
 
-// advance sends as much of a reply as the client takes, and tells whether that is all.
+// advance sends as much of a reply as the client takes, and reports whether that is all.
 func (c *web2) advance(r *web2Request) bool {
 	for len(r.rest) > 0 {
 		n := int(min(int64(len(r.rest)), web2Frame, r.window, c.window))

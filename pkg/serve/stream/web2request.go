@@ -92,7 +92,7 @@ func lowerName(name string) bool {
 	return httpguts.ValidHeaderFieldName(name)
 }
 
-// query gives the parameter dns of a request for our path, still encoded; ok tells whether that is the path.
+// query gives the parameter dns of a request for our path, still encoded; ok reports whether that is the path.
 func (h *web2Head) query() (dns string, ok bool) {
 	path, query, _ := strings.Cut(h.path, "?")
 	if path != webPath { // written otherwise, it may still be the same

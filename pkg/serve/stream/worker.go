@@ -170,7 +170,7 @@ type producer func(send func(msg []byte) error) error
 
 var errTooLong = errors.New("serve: a message over 65535 bytes can't be sent")
 
-// produce runs p for q, whose client gets each message by write, and tells whether it went well. A panic in it is
+// produce runs p for q, whose client gets each message by write, and reports whether it went well. A panic in it is
 // treated as one in a Handler.
 func (s *Shared) produce(q *asked, p producer, write func(msg []byte) error) (ok bool) {
 	sent := uint64(0)

@@ -32,7 +32,7 @@ type Datagram struct {
 	Payload, Size int
 }
 
-// Over6 tells whether a frame says that it holds IPv6.
+// Over6 reports whether a frame says that it holds IPv6.
 func Over6(frame []byte) bool {
 	return len(frame) >= etherSize && binary.BigEndian.Uint16(frame[12:]) == etherIPv6
 }

@@ -106,7 +106,7 @@ func (s *Snapshot) rename(from, to string) error {
 	return nil
 }
 
-// dropPrev frees space on a full disk: the pair before goes, where the one behind it is good. It tells whether that helped.
+// dropPrev frees space on a full disk: the pair before goes, where the one behind it is good. It reports whether that helped.
 func (s *Snapshot) dropPrev() bool {
 	if !s.whole {
 		return false

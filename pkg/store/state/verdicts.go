@@ -104,7 +104,7 @@ func (t *verdictTracker) Read(e Entry) {
 	}
 }
 
-// readWhole takes a whole that was read, and tells whether pieces may belong to it.
+// readWhole takes a whole that was read, and reports whether pieces may belong to it.
 func (t *verdictTracker) readWhole(p health.PoolID, e Entry) (large bool) {
 	had := t.large[p]
 	inPieces := had != nil && had.pieces != 0

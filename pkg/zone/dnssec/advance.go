@@ -14,7 +14,7 @@ type Event struct {
 	Waiting string
 }
 
-// Advance does what is due at now, and tells whether anything was, and what comes next. It is the same at
+// Advance does what is due at now, and reports whether anything was, and what comes next. It is the same at
 // whatever times it is called, but for the times that it is late. Keys are made by generate, some perhaps in vain;
 // their private parts are the caller's.
 //
