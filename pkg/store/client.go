@@ -114,7 +114,8 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg, keys: keyspace(cfg.Prefix), log: cfg.Logger, wait: defaultPatience, dialer: d, metrics: m, texts: newTextCache(textCacheBytes)}
+	c := &Client{cfg: cfg, keys: keyspace(cfg.Prefix), log: cfg.Logger, wait: defaultPatience, dialer: d, metrics: m,
+		texts: newTextCache(textCacheBytes)}
 	if c.etcd, err = c.connect(); err != nil {
 		return nil, err
 	}

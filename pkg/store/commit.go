@@ -354,7 +354,8 @@ func (c *Client) reconcile(ctx context.Context, t *draft) (made bool, conflict, 
 	case err == nil && stored.Digest == t.record.ID:
 		return true, nil, nil
 	case err == nil:
-		return false, &ConflictError{Tenant: t.record.Tenant, Want: t.record.Generation - 1, Have: t.record.Generation, Last: stored.Record}, nil
+		return false, &ConflictError{Tenant: t.record.Tenant, Want: t.record.Generation - 1, Have: t.record.Generation,
+			Last: stored.Record}, nil
 	case errors.Is(err, ErrNotFound):
 		return false, nil, nil
 	}

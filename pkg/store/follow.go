@@ -228,7 +228,8 @@ func (f *follower) checkIDs(ctx context.Context, r *reader, epoch int64, heads m
 	err := r.records(ctx, at, func(t string, kv *mvccKV) {
 		i := identityOf(kv)
 		if i.id == "" {
-			f.c.log.Error("the record of a known change is damaged or gone in the store; its number alone counts", "tenant", t, "generation", at[t])
+			f.c.log.Error("the record of a known change is damaged or gone in the store; its number alone counts", "tenant", t,
+				"generation", at[t])
 		}
 		if back == nil {
 			back = i.differs(t, at[t], f.known.IDs[t])

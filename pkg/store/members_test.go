@@ -150,7 +150,8 @@ func TestAChangeWhoseAnswerIsLostIsMadeOnce(t *testing.T) {
 			c := openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: other.cfg.Prefix})
 			c.wait.attempt, c.wait.call, c.wait.commit = 300*time.Millisecond, 3*time.Second, 3*time.Second
 			through(t, c, row.n(t, other))
-			rec, err := c.Commit(storetest.Context(t), Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU")), Time: storetest.Time})
+			rec, err := c.Commit(storetest.Context(t), Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU")),
+				Time: storetest.Time})
 			var moved *ConflictError
 			var open *UnknownError
 			switch {

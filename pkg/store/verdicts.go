@@ -105,7 +105,8 @@ func (c *Client) verdictUnit(w *VerdictWrite) (verdictUnit, error) {
 	key := c.keys.verdict(u.pool)
 	if w.Was != nil {
 		// Pieces belong to large wholes only.
-		if changed := pieces.ChangedFindings(w.Was, &w.Verdict); pieces.Worth(min(len(w.Was.Endpoints), len(w.Verdict.Endpoints)), changed) {
+		if changed := pieces.ChangedFindings(w.Was, &w.Verdict); pieces.Worth(
+			min(len(w.Was.Endpoints), len(w.Verdict.Endpoints)), changed) {
 			return u, u.putPieces(key, changed)
 		}
 	}

@@ -73,8 +73,8 @@ func (w *witnesses) holds(ctx context.Context, r *reader, one witness) (bool, er
 	return !one.gone && kv.ModRevision == one.rev && maphash.Bytes(w.seed, kv.Value) == one.sum, nil
 }
 
-// vouch reports whether the witnesses stand in the store that a watch was opened on just now. One that was compacted away vouches by its key,
-// where that has not been written since. Without any nothing is known, and nothing said.
+// vouch reports whether the witnesses stand in the store that a watch was opened on just now. One that was compacted away vouches by its
+// key, where that has not been written since. Without any nothing is known, and nothing said.
 func (w *witnesses) vouch(ctx context.Context, r *reader) (bool, error) {
 	for _, one := range []witness{w.unique, w.last} {
 		if one.rev == 0 {

@@ -24,7 +24,8 @@ func ShortSocketPath(path string) (short string, release func(), err error) {
 	short = fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), filepath.Base(path))
 	if _, err := os.Stat(filepath.Dir(short)); err != nil {
 		dir.Close()
-		return "", nil, fmt.Errorf("the path %s of the socket is longer than %d bytes, and /proc is not there to shorten it: use a shorter data folder", path, maxSocketPath)
+		return "", nil, fmt.Errorf("the path %s of the socket is longer than %d bytes, and /proc is not there to shorten it: "+
+			"use a shorter data folder", path, maxSocketPath)
 	}
 	return short, func() { dir.Close() }, nil
 }

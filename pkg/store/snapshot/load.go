@@ -172,7 +172,8 @@ func isItem(kind byte) bool {
 }
 
 // fill sorts decoded items into the update, and what is gone by the names of fields.
-func (l *loaded) fill(items iter.Seq[*item], heads map[string]state.Generation, ids map[string]string, gone map[string]json.RawMessage) error {
+func (l *loaded) fill(items iter.Seq[*item], heads map[string]state.Generation, ids map[string]string,
+	gone map[string]json.RawMessage) error {
 	tenants := map[string]*state.TenantUpdate{}
 	for name, head := range heads {
 		tenants[name] = &state.TenantUpdate{Tenant: name, Head: head, ID: ids[name]}

@@ -234,7 +234,8 @@ func (s *Snapshot) Age() time.Duration {
 
 // writeUpdate adds an update to the journal, in one write.
 func (s *Snapshot) writeUpdate(u state.Update) error {
-	meta := snapUpdate{Cursor: u.Cursor, Cluster: u.Cluster, Epoch: u.Epoch, Heads: map[string]state.Generation{}, IDs: map[string]string{}, At: s.taken}
+	meta := snapUpdate{Cursor: u.Cursor, Cluster: u.Cluster, Epoch: u.Epoch, Heads: map[string]state.Generation{}, IDs: map[string]string{},
+		At: s.taken}
 	for _, t := range u.Tenants {
 		meta.Heads[t.Tenant] = t.Head
 		if t.ID != "" {
