@@ -39,12 +39,18 @@ func (h *handler) Handle(r *serve.Request) (n int, action serve.Action) {
 	m.Stream, m.Encrypted, m.QUIC = r.Transport != serve.UDP, encrypted(r.Transport), r.Transport == serve.QUIC
 	o := h.Answer(r.Buf, r.N, &h.meta)
 	r.Exempt = o.Exempt
+	if o.Kind != answer.Send {
+		return h.unsent(r, o)
+	}
+	if o.Truncated {
+		return o.Size, serve.Truncate
+	}
+	return o.Size, serve.Send
+}
+
+// unsent does what an outcome without a reply asks for.
+func (h *handler) unsent(r *serve.Request, o answer.Outcome) (n int, action serve.Action) {
 	switch o.Kind {
-	case answer.Send:
-		if o.Truncated {
-			return o.Size, serve.Truncate
-		}
-		return o.Size, serve.Send
 	case answer.Foreign:
 		return h.foreign(r)
 	case answer.Close:
