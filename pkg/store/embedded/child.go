@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -149,7 +150,7 @@ func (c *Child) supervise(ctx context.Context, ready chan<- error) {
 	defer c.lock.Close()
 	defer c.output.Close()
 	pause := childPause
-	for first := true; ; first = false {
+	for first := true; ; {
 		begun := time.Now()
 		err := c.once(ctx, func() {
 			if first {
@@ -160,13 +161,15 @@ func (c *Child) supervise(ctx context.Context, ready chan<- error) {
 		if ctx.Err() != nil {
 			return
 		}
+		hit := interrupted(err)
 		err = c.failed(err)
-		if first && time.Since(begun) < childReady {
+		if first && !hit && time.Since(begun) < childReady {
 			select {
 			case ready <- err: // it never came up, unless ready was told before
 			default:
 			}
 		}
+		first = first && hit
 		select {
 		case c.exited <- err:
 		default:
@@ -183,6 +186,17 @@ func (c *Child) supervise(ctx context.Context, ready chan<- error) {
 		}
 		pause = min(2*pause, childCalm)
 	}
+}
+
+// interrupted tells whether a process was ended by Ctrl-C, which can reach it in the instant before it has a process group of its own. The
+// parent got that as well, and is about to end: it is no failure to start.
+func interrupted(err error) bool {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGINT
 }
 
 // once runs the process until it ends; when ctx ends, it is asked to.
