@@ -49,8 +49,8 @@ type patience struct {
 	retryMax time.Duration
 	judgeTTL time.Duration // lease of a candidate
 	known    time.Duration // between two times that an edge writes what it is
-	look     time.Duration // between two looks whether a leased key is there
-	space    time.Duration // between two looks how full etcd is
+	check    time.Duration // between two checks whether a leased key is there
+	space    time.Duration // between two checks how full etcd is
 }
 
 var defaultPatience = patience{
@@ -59,7 +59,7 @@ var defaultPatience = patience{
 	retryMin: 200 * time.Millisecond, retryMax: 5 * time.Second,
 	judgeTTL: 5 * time.Second,
 	known:    5 * time.Minute,
-	look:     30 * time.Second,
+	check:    30 * time.Second,
 	space:    spaceEvery,
 }
 
@@ -89,7 +89,7 @@ type Client struct {
 }
 
 // Open checks cfg and makes a client. It does not wait for etcd, since an edge must start without it:
-// Ping tells whether it answers.
+// Ping reports whether it answers.
 func Open(ctx context.Context, cfg Config) (*Client, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -114,7 +114,8 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg, keys: keyspace(cfg.Prefix), log: cfg.Logger, wait: defaultPatience, dialer: d, metrics: m, texts: newTextCache(textCacheBytes)}
+	c := &Client{cfg: cfg, keys: keyspace(cfg.Prefix), log: cfg.Logger, wait: defaultPatience, dialer: d, metrics: m,
+		texts: newTextCache(textCacheBytes)}
 	if c.etcd, err = c.connect(); err != nil {
 		return nil, err
 	}
@@ -163,7 +164,7 @@ func (c *Client) connect(more ...grpc.DialOption) (*clientv3.Client, error) {
 	})
 }
 
-// checkEndpoints tells whether all endpoints are well-formed and of one kind, and which kind that is.
+// checkEndpoints reports whether all endpoints are well-formed and of one kind, and which kind that is.
 func checkEndpoints(endpoints []string, withTLS bool) (string, error) {
 	if len(endpoints) == 0 {
 		return "", errors.New("no etcd endpoint is given; use --etcd http://HOST:2379 (or https://)")
@@ -206,7 +207,7 @@ type fence struct {
 	rev int64 // its creation
 }
 
-// sleep waits, and tells whether it was not interrupted.
+// sleep waits, and reports whether it was not interrupted.
 func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

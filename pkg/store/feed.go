@@ -23,7 +23,8 @@ type feed struct {
 	from, to string
 	// begin brings the consumer up to date, and gives the cluster and the revision up to which it is.
 	begin func(ctx context.Context, etcd *clientv3.Client) (mark, error)
-	// opened looks, once the watch is open, whether it is on the store that begin read: that may have been restored in between. May be nil.
+	// opened checks, once the watch is open, whether it is on the store that begin read: that may have been restored in between. May be
+	// nil.
 	opened func(ctx context.Context, etcd *clientv3.Client) error
 	// events takes the events of whole revisions, in order.
 	events func(ctx context.Context, evs []*clientv3.Event) error
@@ -110,7 +111,7 @@ func (f *feed) run(ctx context.Context) error {
 	}
 }
 
-// quiet tells whether the end of a session is no trouble: reading just begins again, and gets on by that.
+// quiet reports whether the end of a session is no trouble: reading just begins again, and gets on by that.
 func (f *feed) quiet(err error) bool {
 	if !errors.Is(err, errReadAnew) && !errors.Is(err, errBehind) {
 		return false

@@ -91,7 +91,7 @@ func (c *Client) grant(ctx context.Context, seconds int64) (id clientv3.LeaseID,
 }
 
 // settledAfter is how long after its start a process is what it will be (an edge has a view).
-const settledAfter = 10 * time.Second
+const startTime = 10 * time.Second
 
 // attend does what is to be done beside a lease, until that is lost.
 func (c *Client) attend(ctx context.Context, alive <-chan *clientv3.LeaseKeepAliveResponse, lease clientv3.LeaseID, l leased) {
@@ -100,17 +100,17 @@ func (c *Client) attend(ctx context.Context, alive <-chan *clientv3.LeaseKeepAli
 		beside = func(context.Context) {}
 	}
 	beside(ctx)
-	again := time.NewTimer(min(c.wait.known, settledAfter))
+	again := time.NewTimer(min(c.wait.known, startTime))
 	defer again.Stop()
-	look := time.NewTicker(c.wait.look)
-	defer look.Stop()
+	tick := time.NewTicker(c.wait.check)
+	defer tick.Stop()
 	for {
 		select {
 		case _, held := <-alive:
 			if !held {
 				return
 			}
-		case <-look.C:
+		case <-tick.C:
 			c.remake(ctx, lease, l)
 		case <-again.C:
 			beside(ctx)

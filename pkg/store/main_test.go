@@ -97,7 +97,7 @@ var testPatience = patience{
 	retryMin: 20 * time.Millisecond, retryMax: 200 * time.Millisecond,
 	judgeTTL: 2 * time.Second,
 	known:    100 * time.Millisecond,
-	look:     50 * time.Millisecond,
+	check:    50 * time.Millisecond,
 	space:    50 * time.Millisecond,
 }
 
@@ -132,7 +132,8 @@ func sharedEndpoint(t testing.TB) string {
 		if shared.dir, shared.err = os.MkdirTemp("", "gtm-store-*"); shared.err != nil {
 			return
 		}
-		shared.child, shared.err = embedded.Start(storetest.Context(t), embedded.Config{Dir: filepath.Join(shared.dir, "etcd"), Args: []string{"etcd"}})
+		shared.child, shared.err = embedded.Start(storetest.Context(t),
+			embedded.Config{Dir: filepath.Join(shared.dir, "etcd"), Args: []string{"etcd"}})
 	})
 	if shared.err != nil {
 		t.Fatal(shared.err)

@@ -50,7 +50,7 @@ func through(t testing.TB, c *Client, n network) {
 	c.etcd = etcd
 }
 
-// writes tells whether a request is a change's transaction.
+// writes reports whether a request is a change's transaction.
 func writes(req any) bool {
 	txn, ok := req.(*etcdserverpb.TxnRequest)
 	return ok && len(txn.Compare) > 0
@@ -150,7 +150,8 @@ func TestAChangeWhoseAnswerIsLostIsMadeOnce(t *testing.T) {
 			c := openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: other.cfg.Prefix})
 			c.wait.attempt, c.wait.call, c.wait.commit = 300*time.Millisecond, 3*time.Second, 3*time.Second
 			through(t, c, row.n(t, other))
-			rec, err := c.Commit(storetest.Context(t), Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU")), Time: storetest.Time})
+			rec, err := c.Commit(storetest.Context(t), Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU")),
+				Time: storetest.Time})
 			var moved *ConflictError
 			var open *UnknownError
 			switch {

@@ -103,7 +103,8 @@ func (c *Client) History(ctx context.Context, tenant string, limit int) ([]state
 		var r storedRecord
 		if err := json.Unmarshal(kv.Value, &r); err != nil || r.Generation != g {
 			c.log.Error("the record of a change is damaged in the store", "tenant", tenant, "generation", g, "error", err)
-			r = storedRecord{Record: state.Record{Tenant: tenant, Generation: g, Message: "(the record of this change is damaged in the store)"}}
+			r = storedRecord{Record: state.Record{Tenant: tenant, Generation: g,
+				Message: "(the record of this change is damaged in the store)"}}
 		}
 		r.ID = r.Digest
 		out = append(out, r.Record)
@@ -258,7 +259,8 @@ func (r *reader) head(ctx context.Context, tenant string, kv *mvccpb.KeyValue) (
 		}, clientv3.WithKeysOnly())
 	}
 	if err == nil {
-		r.c.log.Error("the head of a tenant in the store is damaged; the newest change that stands in its log counts, and the next one mends it",
+		r.c.log.Error("the head of a tenant in the store is damaged; the newest change that stands in its log counts, "+
+			"and the next one mends it",
 			"tenant", tenant, "generation", g, "error", damaged)
 	}
 	return g, err

@@ -38,7 +38,8 @@ func TestPagesThatDoNotComeInTimeAreReadInSmallerOnes(t *testing.T) {
 	c, ctx := testClient(t), storetest.Context(t)
 	const most = 100 // keys that come in time
 	var limits []int64
-	slow := func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	slow := func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker,
+		opts ...grpc.CallOption) error {
 		if r, ok := req.(*etcdserverpb.RangeRequest); ok {
 			if limits = append(limits, r.Limit); r.Limit > most {
 				<-ctx.Done()
@@ -89,7 +90,8 @@ func TestRunsThatTheCacheLacksAreReadTogether(t *testing.T) {
 		hashes = append(hashes, r.hash)
 	}
 	asked, refuse := 0, false
-	etcd := watched(t, c, func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	etcd := watched(t, c, func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker,
+		opts ...grpc.CallOption) error {
 		asked++
 		if _, ok := req.(*etcdserverpb.TxnRequest); ok && refuse {
 			return status.Error(codes.Unavailable, "an election")

@@ -24,7 +24,7 @@ type Release struct {
 	rev int64 // at which it was written
 }
 
-// Covers tells whether it speaks of a pool.
+// Covers reports whether it speaks of a pool.
 func (r Release) Covers(p health.PoolID) bool {
 	return r.Tenant == p.Tenant && (r.Pool == "" || r.Pool == p.Pool)
 }
@@ -56,7 +56,7 @@ func clip(s string, most int) string {
 	return s[:most]
 }
 
-// HasRelease tells whether a release waits for the judge still.
+// HasRelease reports whether a release waits for the judge still.
 func (c *Client) HasRelease(ctx context.Context, tenant, pool string) (bool, error) {
 	var resp *clientv3.GetResponse
 	err := c.try(ctx, func(ctx context.Context) (err error) {
@@ -85,7 +85,8 @@ func (c *Client) TakeRelease(ctx context.Context, r Release) error {
 		return ErrNotLeader
 	}
 	key := c.keys.release(r.Tenant, r.Pool)
-	own := clientv3.OpTxn([]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(key), "=", r.rev)}, []clientv3.Op{clientv3.OpDelete(key)}, nil)
+	own := clientv3.OpTxn([]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(key), "=", r.rev)}, []clientv3.Op{clientv3.OpDelete(key)},
+		nil)
 	var resp *clientv3.TxnResponse
 	err := c.try(ctx, func(ctx context.Context) (err error) { // a second time there is nothing left of that revision
 		resp, err = c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(f.key), "=", f.rev)).Then(own).Commit()

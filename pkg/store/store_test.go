@@ -29,11 +29,13 @@ func regionOf(t testing.TB, s state.TenantState, name string) string {
 func TestCommitMakesGenerations(t *testing.T) {
 	c, ctx := testClient(t), storetest.Context(t)
 	fra, nyc := storetest.Site("shop", "fra", "EU-DE"), storetest.Site("shop", "nyc", "NA-US")
-	rec, err := c.Commit(ctx, Change{Tenant: "shop", Put: storetest.Resources(nyc, fra), Author: "ann", Message: "begin", Time: storetest.Time})
+	rec, err := c.Commit(ctx, Change{Tenant: "shop", Put: storetest.Resources(nyc, fra), Author: "ann", Message: "begin",
+		Time: storetest.Time})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := state.Record{Tenant: "shop", Generation: 1, Time: storetest.Time, Author: "ann", Message: "begin", Put: []spec.Key{fra.Key, nyc.Key}}
+	want := state.Record{Tenant: "shop", Generation: 1, Time: storetest.Time, Author: "ann", Message: "begin",
+		Put: []spec.Key{fra.Key, nyc.Key}}
 	want.ID = rec.ID
 	if rec.ID == "" || !reflect.DeepEqual(rec, want) {
 		t.Errorf("record %+v, want %+v", rec, want)
@@ -86,8 +88,10 @@ func TestCommitConflicts(t *testing.T) {
 		{"moved on", Change{Tenant: "shop", Base: 1, Put: storetest.Resources(a)}, "shop", 1, 2},
 		{"exists", Change{Tenant: "shop", Base: 0, Put: storetest.Resources(a)}, "shop", 0, 2},
 		{"not yet", Change{Tenant: "new", Base: 3, Put: storetest.Resources(storetest.Site("new", "a", "EU"))}, "new", 3, 0},
-		{"read moved", Change{Tenant: "shop", Base: 2, Reads: map[string]state.Generation{spec.Platform: 7}, Put: storetest.Resources(a)}, spec.Platform, 7, 1},
-		{"read must not exist", Change{Tenant: "shop", Base: 2, Reads: map[string]state.Generation{spec.Platform: 0}, Put: storetest.Resources(a)}, spec.Platform, 0, 1},
+		{"read moved", Change{Tenant: "shop", Base: 2, Reads: map[string]state.Generation{spec.Platform: 7}, Put: storetest.Resources(a)},
+			spec.Platform, 7, 1},
+		{"read must not exist", Change{Tenant: "shop", Base: 2, Reads: map[string]state.Generation{spec.Platform: 0},
+			Put: storetest.Resources(a)}, spec.Platform, 0, 1},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			_, err := c.Commit(ctx, row.ch)
@@ -101,13 +105,15 @@ func TestCommitConflicts(t *testing.T) {
 		})
 	}
 	_, err := c.Commit(ctx, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(a)})
-	if want := "shop is at generation 2, not 1: bob changed shop/Site/a at 2026-02-03 04:05:06Z; plan the change anew"; err.Error() != want {
+	want := "shop is at generation 2, not 1: bob changed shop/Site/a at 2026-02-03 04:05:06Z; plan the change anew"
+	if err.Error() != want {
 		t.Errorf("error %q, want %q", err, want)
 	}
 	if heads, _ := c.Heads(ctx); heads["shop"] != 2 || len(heads) != 2 {
 		t.Errorf("refused changes left %v", heads)
 	}
-	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Reads: map[string]state.Generation{spec.Platform: 1, "nobody": 0}, Put: storetest.Resources(a)})
+	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Reads: map[string]state.Generation{spec.Platform: 1, "nobody": 0},
+		Put: storetest.Resources(a)})
 }
 
 func TestCommitRefusesNonsense(t *testing.T) {
@@ -145,7 +151,8 @@ func TestOneOfManyConcurrentCommitsWins(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				_, err = c.Commit(ctx, Change{Tenant: "shop", Base: heads["shop"], Put: storetest.Resources(storetest.Site("shop", fmt.Sprint(w), fmt.Sprint(won)))})
+				_, err = c.Commit(ctx, Change{Tenant: "shop", Base: heads["shop"],
+					Put: storetest.Resources(storetest.Site("shop", fmt.Sprint(w), fmt.Sprint(won)))})
 				var e *ConflictError
 				switch {
 				case err == nil:
@@ -245,7 +252,8 @@ func TestMuchZoneContentIsWrittenBefore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := state.Resources.Get(spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: "big.example."}); got.Resource.Spec.(*spec.Zone).Content != want {
+	if got, _ := state.Resources.Get(spec.Key{Tenant: spec.Platform, Kind: spec.KindZone,
+		Name: "big.example."}); got.Resource.Spec.(*spec.Zone).Content != want {
 		t.Error("other content came back")
 	}
 }
@@ -256,7 +264,8 @@ func TestZoneContentTakesNoRoomFromResources(t *testing.T) {
 	c, ctx := testClient(t), storetest.Context(t)
 	many := Change{Tenant: spec.Platform}
 	for i := range 80 {
-		many.Put = append(many.Put, storetest.Zone(fmt.Sprintf("many%d.example.", i), storetest.ZoneText(3, map[int]string{0: fmt.Sprint(i)})))
+		many.Put = append(many.Put, storetest.Zone(fmt.Sprintf("many%d.example.", i),
+			storetest.ZoneText(3, map[int]string{0: fmt.Sprint(i)})))
 	}
 	long := Change{Tenant: spec.Platform, Put: storetest.Resources(storetest.Zone("long.example.", storetest.ZoneText(8000, nil)))}
 	for i := range 10 {
@@ -316,7 +325,8 @@ func TestZoneContentIsStoredByDifference(t *testing.T) {
 
 func TestSplitText(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	texts := []string{"", "x", "\n", "a 1\nb 2", strings.Repeat("same.\t1\n", 300000), strings.Repeat("y", 3<<20), storetest.ZoneText(3000, nil)}
+	texts := []string{"", "x", "\n", "a 1\nb 2", strings.Repeat("same.\t1\n", 300000), strings.Repeat("y", 3<<20),
+		storetest.ZoneText(3000, nil)}
 	for range 50 {
 		var b strings.Builder
 		for range rng.IntN(3000) {
@@ -365,10 +375,12 @@ func TestKeysWithOddNames(t *testing.T) {
 			t.Errorf("%q: got %v@%d, %v", name, got, gen, ok)
 		}
 	}
-	if got, want := k.version(spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "eu"}, 41), "/gtm/config/res/shop/Pool/eu/0000000000000029"; got != want {
+	if got, want := k.version(spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "eu"},
+		41), "/gtm/config/res/shop/Pool/eu/0000000000000029"; got != want {
 		t.Errorf("key %s, want %s", got, want)
 	}
-	for _, key := range []string{"/other/config/res/a/Pool/b/0000000000000001", "/gtm/config/res/a/Pool/b/1", "/gtm/config/res/a/Pool/b/000000000000000g",
+	for _, key := range []string{"/other/config/res/a/Pool/b/0000000000000001", "/gtm/config/res/a/Pool/b/1",
+		"/gtm/config/res/a/Pool/b/000000000000000g",
 		"/gtm/config/res/a/Pool/b/0000000000000000", "/gtm/config/res/a/Pool/%zz/0000000000000001"} {
 		if _, _, ok := parseVersion(k.split(key)); ok {
 			t.Errorf("%s was taken for a version", key)

@@ -89,7 +89,7 @@ func (t *textCache) get(hash string) (string, bool) {
 	return s, ok
 }
 
-// put keeps a run, and drops any others when there is no room: what is dropped is read again.
+// put keeps a run, and drops any others when there is no space: what is dropped is read again.
 func (t *textCache) put(r run) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
