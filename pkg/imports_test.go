@@ -156,7 +156,7 @@ func roomOf(dir string) (string, bool) {
 	return "", false
 }
 
-// within tells whether an import path is one of the prefixes or stands below one.
+// within reports whether an import path is one of the prefixes or stands below one.
 func within(imported string, prefixes []string) bool {
 	return slices.ContainsFunc(prefixes, func(prefix string) bool {
 		return imported == prefix || strings.HasPrefix(imported, prefix+"/")

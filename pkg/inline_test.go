@@ -20,7 +20,7 @@ var inlined = map[string][]string{
 	"table/rr":    {"FamilySet.Holds"},
 	"table/zones": {"(*Node).Stands", "(*SteeredSigs).Ahead", "(*Zone).Ahead", "(*Zone).Line", "(*Zone).NodeAt",
 		"(*Zone).RecordsAhead", "(*Zone).SetAhead"},
-	"answer":   {"(*generator).next", "(*reply).appendWire", "(*reply).room", "be32", "foldByte"},
+	"answer":   {"(*generator).next", "(*reply).appendWire", "(*reply).fits", "be32", "foldByte"},
 	"prefetch": {"Lines", "prefetch.At[uint8]"},
 }
 

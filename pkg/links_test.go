@@ -76,7 +76,7 @@ func checkRecords(t *testing.T, file string) (n int) {
 	return n
 }
 
-// hasHeading tells whether a page has a heading to which the anchor leads, as the usual forges make anchors of headings.
+// hasHeading reports whether a page has a heading to which the anchor leads, as the usual forges make anchors of headings.
 func hasHeading(page, anchor string) bool {
 	for _, m := range headingForm.FindAllStringSubmatch(page, -1) {
 		if regexp.MustCompile(`[^\w -]`).ReplaceAllString(strings.ReplaceAll(strings.ToLower(m[1]), " ", "-"), "") == anchor {

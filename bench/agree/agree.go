@@ -205,7 +205,7 @@ func ZoneKeys(at string) ([]*dns.DNSKEY, error) {
 	return keys, nil
 }
 
-// verify tells whether a signature by one of the keys holds for the records of type A.
+// verify reports whether a signature by one of the keys holds for the records of type A.
 func verify(records []dns.RR, keys []*dns.DNSKEY) bool {
 	var set []dns.RR
 	var signatures []*dns.RRSIG

@@ -72,7 +72,7 @@ type Ratio struct {
 	Mark     float64
 }
 
-// Met tells whether the whole interval lies on the right side of the mark.
+// Met reports whether the whole interval lies on the right side of the mark.
 func (r Ratio) Met() bool { return Summarize(r.Ratios).Low >= r.Mark }
 
 // Ratios adds a table of ratios: the median, both ends of the interval, the mark and whether it is met.

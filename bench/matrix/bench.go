@@ -202,7 +202,7 @@ func (b *bench) write(subjects []subject) error {
 	return b.job.WriteQueries("/usr/share/tor/geoip")
 }
 
-// ready tells whether a lane's server answers a query of the lane's file as it is to.
+// ready reports whether a lane's server answers a query of the lane's file as it is to.
 func (b *bench) ready(ctx context.Context, l load, lane lane) error {
 	all, err := b.answers(ctx, l, lane, 1)
 	if err != nil {

@@ -123,7 +123,7 @@ func (res result) ratios() []figures.Ratio {
 	return all
 }
 
-// full tells whether the core was busy enough with the server, on both sides, for answers a second to count.
+// full reports whether the core was busy enough with the server, on both sides, for answers a second to count.
 func (c comparison) full(r run) bool {
 	for _, name := range []string{c.of, c.over} {
 		if r.rounds.Median(name, core) < full || r.rounds.Median(name, own) < full {

@@ -124,7 +124,7 @@ type run struct {
 	rounds figures.Rounds[sample] // by lane
 }
 
-// has tells whether a lane was measured in this run.
+// has reports whether a lane was measured in this run.
 func (r run) has(name string) bool {
 	return len(r.rounds) > 0 && r.rounds[0][name] != sample{}
 }

@@ -35,7 +35,7 @@ type subject struct {
 var programs = map[string][2]string{"gdnsd": {"gdnsd", "gdnsd"}, "knot": {"knotd", "knot"}, "nsd": {"nsd", "nsd"}, "pdns": {"pdns_server", "pdns-server"},
 	"bind": {"named", "bind9"}}
 
-// installed tells whether a subject's program is there.
+// installed reports whether a subject's program is there.
 func installed(name string) bool {
 	peer, known := programs[name]
 	if !known {

@@ -80,7 +80,7 @@ func (s *server) compare(ctx context.Context, o options, t transport) error {
 	return nil
 }
 
-// reachable tells whether the server answers by each of its transports.
+// reachable reports whether the server answers by each of its transports.
 func (s *server) reachable(ctx context.Context, o options) error {
 	for t, port := range s.ports {
 		if port == 0 {

@@ -58,7 +58,7 @@ type sample struct {
 	busy         float64 // the share of its core that the server's processes used
 }
 
-// crashed tells whether a program was ended by a signal: dnsperf 2.10 now and then is, where it asks by HTTPS.
+// crashed reports whether a program was ended by a signal: dnsperf 2.10 now and then is, where it asks by HTTPS.
 func crashed(err error) bool {
 	var exit *exec.ExitError
 	return errors.As(err, &exit) && exit.ExitCode() < 0

@@ -78,7 +78,7 @@ func loadName(load string) string { return strings.TrimSuffix(load, ".q") }
 
 func (t table) title() string { return loadName(t.load) }
 
-// saturated tells whether the core was the limit of each server that a mark is about.
+// saturated reports whether the core was the limit of each server that a mark is about.
 func (t table) saturated() bool {
 	for _, name := range []string{gtmXDP, "gdnsd", "knot xdp"} {
 		if slices.Contains(t.names, name) && figures.Median(t.column(name, "server")) < busyEnough {

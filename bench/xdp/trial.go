@@ -108,7 +108,7 @@ func (t *trial) drain() {
 	}
 }
 
-// receive takes in answers, and tells whether there were any.
+// receive takes in answers, and reports whether there were any.
 func (t *trial) receive(passed time.Duration) bool {
 	var frames [burst]xdp.Frame
 	n := t.sock.Receive(frames[:])
@@ -161,7 +161,7 @@ func (t *trial) due(passed float64) int {
 	return n
 }
 
-// send asks as many as are due, and tells whether there were any.
+// send asks as many as are due, and reports whether there were any.
 func (t *trial) send(passed time.Duration) bool {
 	n := t.due(passed.Seconds())
 	for i := range n {

@@ -59,15 +59,15 @@ func framed(w io.Writer, header []string, rows [][]string, width int) {
 	t.Render()
 }
 
-// widest gives the most that a column may be wide, so that all of them fit into room; at least 8, where even that does not do.
-func widest(widths []int, room int) int {
+// widest gives the most that a column may be wide, so that all of them fit into width; at least 8, where even that does not do.
+func widest(widths []int, width int) int {
 	const least = 8
 	for most := slices.Max(widths); most > least; most-- {
 		sum := 0
 		for _, w := range widths {
 			sum += min(w, most)
 		}
-		if sum <= room {
+		if sum <= width {
 			return most
 		}
 	}

@@ -28,7 +28,7 @@ const (
 	maxAddress = 4096
 )
 
-// find settles server and token where no flag and no variable names them: gtmd leaves both in its data folder. The address there is
+// find decides on server and token where no flag and no variable names them: gtmd leaves both in its data folder. The address there is
 // taken only with the token from there, or where the folder was named: what lies about in the present folder must not say
 // where a token of somewhere else is sent.
 func (a *app) find() error {

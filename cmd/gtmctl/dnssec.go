@@ -26,10 +26,10 @@ itself), and tell with ds-seen once all of the parent's servers have it.`,
 		RunE: showHelp,
 	}
 	c.AddCommand(a.dnssecStatusCmd(), a.dsCmd(), a.rollCmd(),
-		a.dsToldCmd("ds-seen", "Tell that the parent has the DS that ds prints",
+		a.dsReportCmd("ds-seen", "Tell that the parent has the DS that ds prints",
 			`Tell that all of the parent's servers have the DS that "gtmctl dnssec ds" prints; where the zone goes to another algorithm,
 that they have no other. The old key-signing key goes when the old DS has left all caches.`),
-		a.dsToldCmd("ds-gone", "Tell that the parent has no DS any more",
+		a.dsReportCmd("ds-gone", "Tell that the parent has no DS any more",
 			`Tell that none of the parent's servers has a DS any more, of a zone whose spec has no dnssec any more: it becomes unsigned
 when the DS has left all caches. Of a zone that is not declared any more the keys are given up.`))
 	return c
@@ -109,7 +109,7 @@ stolen edge, once the store does not let it in any more.`,
 	return c
 }
 
-func (a *app) dsToldCmd(verb, short, long string) *cobra.Command {
+func (a *app) dsReportCmd(verb, short, long string) *cobra.Command {
 	return &cobra.Command{
 		Use: verb + " ZONE", Short: short, Long: long,
 		Example:           "  gtmctl dnssec " + verb + " gtm.example",

@@ -183,12 +183,12 @@ func (a *app) edgeNotes(s *api.Status, e *api.Edge, b api.Behind) []string {
 	return notes
 }
 
-// lags tells whether an edge has been behind for longer than a change takes.
+// lags reports whether an edge has been behind for longer than a change takes.
 func lags(s *api.Status, e *api.Edge, b api.Behind) bool {
 	return len(b.Tenants) > 0 && e.Since != nil && s.Time.Sub(*e.Since) > lagTime
 }
 
-// wellEdge tells whether status finds nothing wrong with an edge.
+// wellEdge reports whether status finds nothing wrong with an edge.
 func wellEdge(s *api.Status, e *api.Edge) bool {
 	if e.Status == nil || e.Status.Source.State != "current" || len(e.Status.Broken) > 0 || e.Twin != "" {
 		return false

@@ -128,10 +128,10 @@ func ruleText(r *api.MatchedRule) string {
 	if r == nil {
 		return "none matches"
 	}
-	place := ordinal(r.Index + 1)
-	text := "the " + place
+	position := ordinal(r.Index + 1)
+	text := "the " + position
 	if r.Name != "" && r.Name != fmt.Sprint(r.Index+1) {
-		text = fmt.Sprintf("%s (%s)", r.Name, place)
+		text = fmt.Sprintf("%s (%s)", r.Name, position)
 	}
 	if r.Matched != "" {
 		text += ": " + r.Matched

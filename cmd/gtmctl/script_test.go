@@ -77,7 +77,8 @@ func setup(env *testscript.Env, etcd string) error {
 		return err
 	}
 	env.Defer(func() { client.Close() })
-	s := &server{ctx: ctx, store: client, mirror: state.NewMirror(), dir: env.WorkDir, broken: make(chan []api.Broken, 1), edges: map[string]func(bool){}}
+	s := &server{ctx: ctx, store: client, mirror: state.NewMirror(), dir: env.WorkDir,
+		broken: make(chan []api.Broken, 1), edges: map[string]func(bool){}}
 	s.broken <- nil
 	s.room.Store(&link.Space{})
 	env.Values[serverKey{}] = s

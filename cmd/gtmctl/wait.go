@@ -76,7 +76,7 @@ func (a *app) newest(ctx context.Context) (now api.Edges, err error) {
 	}
 }
 
-// allGiven tells whether every word says which generation it means.
+// allGiven reports whether every word says which generation it means.
 func allGiven(words []string) bool {
 	return len(words) > 0 && !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(word, "@") })
 }

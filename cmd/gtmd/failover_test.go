@@ -180,7 +180,7 @@ func (w *watcher) note(answer string) {
 // until waits until only this is answered, and then forgets what was seen.
 func (w *watcher) until(address string) {
 	w.t.Helper()
-	w.settle(address)
+	w.steady(address)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	clear(w.seen)
@@ -189,14 +189,14 @@ func (w *watcher) until(address string) {
 // change waits until only to is answered, and gives when it was first, and when from was last, both since began.
 func (w *watcher) change(began time.Time, from, to string) (first, last time.Duration) {
 	w.t.Helper()
-	w.settle(to)
+	w.steady(to)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.seen[to].first.Sub(began), w.seen[from].last.Sub(began)
 }
 
-// settle waits until an answer was seen, and no other since for a while.
-func (w *watcher) settle(address string) {
+// steady waits until an answer was seen, and no other since for a while.
+func (w *watcher) steady(address string) {
 	w.t.Helper()
 	const while = 300 * time.Millisecond
 	for deadline := time.Now().Add(within); ; time.Sleep(10 * time.Millisecond) {

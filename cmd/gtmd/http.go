@@ -84,7 +84,7 @@ func (s *server) noControl(w http.ResponseWriter, _ *http.Request) {
 		Detail: "this gtmd has no API, since it does not play the role control: pass --server with the address of one that does"})
 }
 
-// ready tells whether every role can do its work: an edge needs a view, wherever it came from; control needs the store. A prober
+// ready reports whether every role can do its work: an edge needs a view, wherever it came from; control needs the store. A prober
 // counts where it is alone, since nobody is to be kept from an edge or from the API because of it.
 func (s *server) ready() error {
 	var errs []error

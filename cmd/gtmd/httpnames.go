@@ -33,7 +33,7 @@ func canonicalHost(name string) string {
 	return strings.ToLower(strings.TrimSuffix(strings.TrimSpace(name), "."))
 }
 
-// accept tells whether a request's Host is one of ours: a name, a name below localhost (RFC 6761, 6.3), or an address, which nobody can
+// accept reports whether a request's Host is one of ours: a name, a name below localhost (RFC 6761, 6.3), or an address, which nobody can
 // have lead elsewhere.
 func (n webNames) accept(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {

@@ -16,30 +16,30 @@ import (
 const (
 	startGrowth  = 200
 	steadyGrowth = 25
-	// roomyGrowth bounds roomyFor.
-	roomyGrowth = 1000
+	// mostGrowthDuring bounds growthDuring.
+	mostGrowthDuring = 1000
 )
 
 const (
-	// settleAfter is when what follows the first view is over, but for comparing the store with what the edge has.
-	settleAfter = 3 * time.Second
-	// tidyEvery is how often it is looked whether that, or a change, left something behind that can be given back.
+	// startTime is when what follows the first view is over, but for comparing the store with what the edge has.
+	startTime = 3 * time.Second
+	// tidyEvery is how often it is checked whether that, or a change, left something behind that can be given back.
 	tidyEvery = 10 * time.Second
 	// tidyAnyway is how long that waits for a quiet time. Where streams come and go there never is one.
 	tidyAnyway = 5 * time.Minute
 )
 
 // hurry has the garbage collector wait while the first view is made. Where the environment says how the collector is to work
-// (GOGC, GOMEMLIMIT), that holds, and settle does nothing.
-func hurry() (settle func(context.Context)) {
+// (GOGC, GOMEMLIMIT), that holds, and steady does nothing.
+func hurry() (steady func(context.Context)) {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return func(context.Context) {}
 	}
 	debug.SetGCPercent(startGrowth)
 	return func(ctx context.Context) {
-		runtime.GC() // first with as much room as before
+		runtime.GC() // first with as much headroom as before
 		debug.SetGCPercent(steadyGrowth)
-		if !sleep(ctx, settleAfter) {
+		if !sleep(ctx, startTime) {
 			return
 		}
 		giveBack() // what the start took and does not need any more
@@ -56,31 +56,31 @@ func hurry() (settle func(context.Context)) {
 	}
 }
 
-// roomy tells that giveBack wants more room for a while.
-var roomy atomic.Bool
+// relaxed says that giveBack wants more headroom for a while.
+var relaxed atomic.Bool
 
 // giveBack collects twice: what lies in a pool for the next user (sync.Pool) goes with the second collection.
 func giveBack() {
-	roomy.Store(true)
-	defer roomy.Store(false)
-	debug.SetGCPercent(int(measureHeap().roomyFor()))
+	relaxed.Store(true)
+	defer relaxed.Store(false)
+	debug.SetGCPercent(int(measureHeap().growthDuring()))
 	runtime.GC()
 	debug.FreeOSMemory()
 	debug.SetGCPercent(steadyGrowth)
 }
 
-// leastRoomy is how many bytes may be allocated at least during a collection that is asked for.
-const leastRoomy = 32 << 20
+// minHeadroomDuring is how many bytes may be allocated at least during a collection that is asked for.
+const minHeadroomDuring = 32 << 20
 
-// roomyFor is how much the heap may grow during a collection that is asked for, in percent of what lives. It begins with the heap as large
-// as it happens to be, and where that is as large as it may become, whoever allocates is made to collect nearly all of it first: a change
-// waited for 0.7 s. But it lasts long where the processors are busy, and whatever is allowed is then allocated by whoever sends a lot.
-func (h heap) roomyFor() uint64 {
+// growthDuring is how much the heap may grow during a collection that is asked for, in percent of what lives. Where the heap is already as
+// large as it may become, whoever allocates is made to collect nearly all of it first: a change waited for 0.7 s. But a collection lasts
+// long where the processors are busy, and then whoever sends a lot allocates all that is allowed.
+func (h heap) growthDuring() uint64 {
 	garbage := max(h.objects, h.live) - h.live
-	return min(roomyGrowth, (garbage+max(leastRoomy, h.live/2))*100/max(h.live, 1))
+	return min(mostGrowthDuring, (garbage+max(minHeadroomDuring, h.live/2))*100/max(h.live, 1))
 }
 
-// sleep tells whether the time passed before ctx ended.
+// sleep reports whether the time passed before ctx ended.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -106,7 +106,7 @@ const (
 	quietShare, quietLeast = 128, 1 << 20
 )
 
-// tidy tells whether there is something to give back, and nothing going on: in the midst of changes the next ones would only
+// tidy reports whether there is something to give back, and nothing going on: in the midst of changes the next ones would only
 // take it again. before is how it was when last looked; waited is how long nothing has been given back, which is not to last for ever.
 func (h heap) tidy(before heap, waited time.Duration) bool {
 	left := h.free + max(h.objects, h.live) - h.live

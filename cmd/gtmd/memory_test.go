@@ -49,11 +49,11 @@ func TestGivingBackTakesLittle(t *testing.T) {
 		now  heap
 		want uint64
 	}{
-		{heap{live: mb, objects: mb}, roomyGrowth}, {heap{}, roomyGrowth}, {heap{live: 32 * mb, objects: 32 * mb}, 100},
+		{heap{live: mb, objects: mb}, mostGrowthDuring}, {heap{}, mostGrowthDuring}, {heap{live: 32 * mb, objects: 32 * mb}, 100},
 		{heap{live: 64 * mb, objects: 80 * mb}, 75}, {heap{live: 64 * mb, objects: 10 * mb}, 50},
 		{heap{live: 800 * mb, objects: 1000 * mb}, 75},
 	} {
-		if got := test.now.roomyFor(); got != test.want {
+		if got := test.now.growthDuring(); got != test.want {
 			t.Errorf("%+v: %d%%; want %d%%", test.now, got, test.want)
 		}
 	}
@@ -84,8 +84,8 @@ func TestTheOperatorsCollectorHolds(t *testing.T) {
 			t.Setenv("GOGC", "")
 			t.Setenv("GOMEMLIMIT", "")
 			t.Setenv(name, "88")
-			settle := hurry()
-			settle(t.Context())
+			steady := hurry()
+			steady(t.Context())
 			if got := percent(); got != 77 {
 				t.Errorf("the collector was set to %d%%", got)
 			}
@@ -93,13 +93,13 @@ func TestTheOperatorsCollectorHolds(t *testing.T) {
 	}
 	t.Setenv("GOGC", "")
 	t.Setenv("GOMEMLIMIT", "")
-	settle := hurry()
+	steady := hurry()
 	if got := percent(); got != startGrowth {
 		t.Errorf("at the start: %d%%", got)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	settle(ended) // it ends where gtmd does
+	steady(ended) // it ends where gtmd does
 	if got := percent(); got != steadyGrowth {
 		t.Errorf("after the start: %d%%", got)
 	}

@@ -7,18 +7,18 @@ import (
 	"runtime/metrics"
 )
 
-// leastRoom is how many bytes may be allocated between two collections of an edge at rest, whatever lives. A new connection of TLS
+// minHeadroom is how many bytes may be allocated between two collections of an edge at rest, whatever lives. A new connection of TLS
 // leaves some 50 KB of garbage, nearly all of it crypto/tls's: where little lives, a quarter of that would be collected every 50
 // connections. It is a fifth of the memory that a small edge may have.
-const leastRoom = 16 << 20
+const minHeadroom = 16 << 20
 
-// mostGrowth bounds what leastRoom can come to, in percent of what lives.
+// mostGrowth bounds what minHeadroom can come to, in percent of what lives.
 const mostGrowth = 300
 
-// keepRoom sees to it after each collection that the next one waits for leastRoom. To be called once.
-func keepRoom() {
+// keepHeadroom sees to it after each collection that the next one waits for minHeadroom. To be called once.
+func keepHeadroom() {
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
-		afterCollection(adjustRoom)
+		afterCollection(adjustHeadroom)
 	}
 }
 
@@ -31,18 +31,18 @@ func afterCollection(fn func()) {
 	}, fn)
 }
 
-// adjustRoom sets the growth that fits what lives now, unless giveBack wants another one for a while, or it is about right: setting
+// adjustHeadroom sets the growth that fits what lives now, unless giveBack wants another one for a while, or it is about right: setting
 // it stops everything for a moment.
-func adjustRoom() {
+func adjustHeadroom() {
 	samples := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/gogc:percent"}}
 	metrics.Read(samples)
 	now, want := samples[1].Value.Uint64(), growthFor(samples[0].Value.Uint64())
-	if tooLow, tooHigh := now < want*3/4, now > want*5/4; !roomy.Load() && (tooLow || tooHigh) {
+	if tooLow, tooHigh := now < want*3/4, now > want*5/4; !relaxed.Load() && (tooLow || tooHigh) {
 		debug.SetGCPercent(int(want))
 	}
 }
 
 // growthFor is how much the heap may grow, in percent of what lives.
 func growthFor(live uint64) uint64 {
-	return max(steadyGrowth, min(mostGrowth, leastRoom*100/max(live, 1)))
+	return max(steadyGrowth, min(mostGrowth, minHeadroom*100/max(live, 1)))
 }

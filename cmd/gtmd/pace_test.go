@@ -27,14 +27,14 @@ func TestAdjustRoom(t *testing.T) {
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(steadyGrowth))
 	runtime.GC()
-	if adjustRoom(); percent() <= steadyGrowth || percent() > mostGrowth { // little lives in a test
+	if adjustHeadroom(); percent() <= steadyGrowth || percent() > mostGrowth { // little lives in a test
 		t.Errorf("in a small heap: %d%%", percent())
 	}
 	const other = 30
 	debug.SetGCPercent(other)
-	roomy.Store(true)
-	defer roomy.Store(false)
-	if adjustRoom(); percent() != other {
+	relaxed.Store(true)
+	defer relaxed.Store(false)
+	if adjustHeadroom(); percent() != other {
 		t.Errorf("where %d%% are wanted for a while: %d%%", other, percent())
 	}
 }

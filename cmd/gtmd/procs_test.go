@@ -22,7 +22,7 @@ func TestMakeRoom(t *testing.T) {
 	} {
 		t.Setenv("GOMAXPROCS", c.environment)
 		runtime.GOMAXPROCS(4)
-		if makeRoom(&c.cfg); runtime.GOMAXPROCS(0) != c.want {
+		if raiseProcs(&c.cfg); runtime.GOMAXPROCS(0) != c.want {
 			t.Errorf("%s: %d threads, want %d", c.name, runtime.GOMAXPROCS(0), c.want)
 		}
 	}

@@ -159,7 +159,8 @@ func TestBrokenInEtcd(t *testing.T) {
 			t.Errorf("%s: not ready: %d %s", c.name, code, body)
 		}
 		gen++
-		rec, err := client.Commit(limited(t), store.Change{Tenant: "shop", Base: state.Generation(gen - 1), Time: time.Now(), Put: shopResources(t, "198.51.100.1")})
+		rec, err := client.Commit(limited(t), store.Change{Tenant: "shop", Base: state.Generation(gen - 1), Time: time.Now(),
+			Put: shopResources(t, "198.51.100.1")})
 		if err != nil || uint64(rec.Generation) != gen {
 			t.Fatalf("%s: a good version: %+v, %v", c.name, rec, err)
 		}

@@ -61,7 +61,7 @@ type server struct {
 
 // serveRoles runs what cfg asks for until ctx ends.
 func serveRoles(ctx context.Context, cfg *config, out io.Writer) (err error) {
-	settle := hurry()
+	steady := hurry()
 	s := &server{cfg: cfg, registry: prometheus.NewRegistry(), mirror: state.NewMirror()}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.followed.Store(&state.FollowStatus{State: state.Connecting, Since: time.Now()})
@@ -105,9 +105,9 @@ func serveRoles(ctx context.Context, cfg *config, out io.Writer) (err error) {
 		}
 		if s.waitEdge(ctx, applied) == nil {
 			s.greet(out)
-			makeRoom(cfg)
-			keepRoom()
-			settle(ctx)
+			raiseProcs(cfg)
+			keepHeadroom()
+			steady(ctx)
 		}
 		return nil
 	})
@@ -191,7 +191,7 @@ func (s *server) open(ctx context.Context) (err error) {
 	return nil
 }
 
-// mayDoWithoutDisk tells whether all roles can work where nothing can be written: control keeps keys, and an etcd of its own everything.
+// mayDoWithoutDisk reports whether all roles can work where nothing can be written: control keeps keys, and an etcd of its own everything.
 func (s *server) mayDoWithoutDisk() bool { return len(s.cfg.etcd) > 0 && !s.cfg.roles[roleControl] }
 
 // loadIdentity reads the identity that opens zone-signing keys, or makes one. An edge whose folder cannot be written has one in memory,
@@ -221,7 +221,8 @@ func (s *server) openControl() error {
 	if err != nil {
 		return err
 	}
-	s.control, err = control.New(control.Config{Store: s.store, Mirror: s.mirror, Keys: s.keys, Following: func() state.FollowStatus { return *s.followed.Load() },
+	s.control, err = control.New(control.Config{Store: s.store, Mirror: s.mirror, Keys: s.keys,
+		Following:    func() state.FollowStatus { return *s.followed.Load() },
 		EdgeNetworks: s.edgeNetworks(), OwnEdge: s.ownEdge(),
 		Evidence: &s.evidence, Space: s.store.Space, Token: token, Logger: s.cfg.logger, Registerer: s.registry})
 	return err
@@ -326,15 +327,15 @@ func (s *server) apply(ctx context.Context) ([]state.Record, error) {
 
 // waitStore waits until etcd answers.
 func (s *server) waitStore(ctx context.Context) error {
-	told := false
+	warned := false
 	for {
 		err := s.store.Ping(ctx)
 		if err == nil {
 			return nil
 		}
-		if !told && ctx.Err() == nil {
+		if !warned && ctx.Err() == nil {
 			s.cfg.logger.Warn("--apply waits for the store", "error", err)
-			told = true
+			warned = true
 		}
 		select {
 		case <-ctx.Done():
@@ -397,7 +398,7 @@ func (s *server) waitEdge(ctx context.Context, applied []state.Record) error {
 	return s.poll(ctx, func() bool { return s.edge == nil || s.edge.Ready() == nil && s.hasApplied(applied) })
 }
 
-// hasApplied tells whether the edge's view is of what was applied: the store had it before the edge heard of it.
+// hasApplied reports whether the edge's view is of what was applied: the store had it before the edge heard of it.
 func (s *server) hasApplied(applied []state.Record) bool {
 	serves := s.edge.Status().Tenants
 	return !slices.ContainsFunc(applied, func(r state.Record) bool { return serves[r.Tenant] < uint64(r.Generation) })

@@ -41,7 +41,7 @@ func screenedText(text string) string {
 	return b.String()
 }
 
-// obeyed tells whether a terminal may obey a character. Bytes that are none are taken for one: 0x9b alone is ESC and [ to some.
+// obeyed reports whether a terminal may obey a character. Bytes that are none are taken for one: 0x9b alone is ESC and [ to some.
 func obeyed(c rune) bool {
 	return c != '\n' && c != '\t' && unicode.In(c, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) || c == utf8.RuneError
 }

@@ -146,7 +146,7 @@ func (k *Keeper) message(q question, qtype uint16) *dns.Msg {
 	return m
 }
 
-// answers tells whether r is a reply to m; anyCase where letters may have changed their case.
+// answers reports whether r is a reply to m; anyCase where letters may have changed their case.
 func answers(r, m *dns.Msg, anyCase bool) bool {
 	if !r.Response || r.Opcode != dns.OpcodeQuery || len(r.Question) != 1 {
 		return false

@@ -157,14 +157,14 @@ func TestSignaturesAreOfOneTTL(t *testing.T) {
 	for _, ttl := range []uint32{20, 7, 15, 20} {
 		s.resolveFor(ttl, "203.0.113.7", "203.0.113.7")
 		straight, bare := new(dns.Msg), new(dns.Msg)
-		if err := bare.Unpack(s.lookedAt(unsigned, Meta{})); err != nil || len(bare.Answer) != 1 || bare.Answer[0].Header().Ttl != ttl {
+		if err := bare.Unpack(s.prefetched(unsigned, Meta{})); err != nil || len(bare.Answer) != 1 || bare.Answer[0].Header().Ttl != ttl {
 			t.Errorf("without signatures: %v %v, want TTL %d", err, bare.Answer, ttl)
 		}
 		long := s.askSigned(q)
-		if err := straight.Unpack(s.lookedAt(msg, Meta{})); err != nil {
+		if err := straight.Unpack(s.prefetched(msg, Meta{})); err != nil {
 			t.Fatal(err)
 		}
-		if _, direct := s.a.looks[0].path.Direct(); !direct {
+		if _, direct := s.a.queries[0].path.Direct(); !direct {
 			t.Error("the path does not lead straight to the records")
 		}
 		for _, r := range []*dns.Msg{long, straight} {

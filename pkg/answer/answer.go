@@ -34,35 +34,44 @@ type Config struct {
 	// Evidence says that health stands still, or nothing. It is asked for explanations only. Nil: it never does.
 	Evidence func() string
 	// Foreign leaves to the caller what pkg/transfer answers: queries with a TSIG record, AXFR, IXFR, NOTIFY and UPDATE. Without it
-	// TSIG is not looked at, and the rest is refused.
+	// TSIG is ignored, and the rest is refused.
 	Foreign bool
 }
 
 // Meta is what is known of a query beside its bytes.
 type Meta struct {
-	Source    netip.AddrPort // an IPv4 address is never in its IPv6-mapped form
-	Stream    bool           // it came over a stream, which lifts the limits of UDP
-	Encrypted bool           // over TLS, HTTPS or QUIC
-	QUIC      bool           // over QUIC, which has rules of its own (RFC 9250)
-	Slow      bool           // it has been deferred once: what it needs is now done, however long it takes
-	Resume    uint64         // with Slow: what Answerer.Resume gave then; 0: not told
-	KeepAlive uint16         // how long the stream may be idle, in units of 100 ms; 0: not told
-	Ahead     int            // 1 + what Look was told of the query; 0: Look has not seen it
+	Source     netip.AddrPort // an IPv4 address is never in its IPv6-mapped form
+	Stream     bool           // it came over a stream, which lifts the limits of UDP
+	Encrypted  bool           // over TLS, HTTPS or QUIC
+	QUIC       bool           // over QUIC, which has rules of its own (RFC 9250)
+	Slow       bool           // it has been deferred once: what it needs is now done, however long it takes
+	Resume     uint64         // with Slow: what Answerer.Resume gave then; 0: not told
+	KeepAlive  uint16         // how long the stream may be idle, in units of 100 ms; 0: not told
+	Prefetched int            // 1 + the query's number in the window (see Parse); 0: it is in none
 }
 
 // Outcome says what became of a query. It has four fields at most, so that it goes through registers.
 type Outcome struct {
-	Size      int  // of the reply in bytes; 0: send nothing; or one of those below
+	Kind      Kind
+	Size      int  // of the reply in bytes; 0 unless Kind is Send
 	Truncated bool // the reply carries TC
-	Deferred  bool // there is no reply yet, and the query is as it came: ask again where slowness is allowed, with Meta.Slow
 	Exempt    bool // the client has shown that it gets what is sent to it: no rate limit for the reply
 }
 
-// What an Outcome's Size tells where there is no reply.
+// Deferred reports whether there is no reply yet: Defer or DeferKnown.
+func (o Outcome) Deferred() bool { return o.Kind >= Defer }
+
+// Kind says what is to be done about a query.
+type Kind uint8
+
 const (
-	Fatal   = -1 // the client broke a rule for which its connection must be closed
-	Known   = 1  // with Deferred: what is missing belongs to a name that exists, so clients cannot make up more of the kind
-	Foreign = -2 // it is not for an Answerer, and the query stays as it came; see Config.Foreign
+	Drop    Kind = iota // send nothing
+	Send                // the reply
+	Close               // the connection: the client broke a rule
+	Foreign             // hand the query, which is as it came, to pkg/transfer; see Config.Foreign
+	Defer               // ask again with Meta.Slow, where slowness is allowed; the query is as it came
+	// DeferKnown is Defer for a name that exists. Clients cannot make up more of those, so it may go before others.
+	DeferKnown
 )
 
 // Answerer answers one query at a time, and keeps scratch: each worker has its own.
@@ -72,14 +81,14 @@ type Answerer struct {
 	rng  generator
 	then generator // what rng was when the query came
 
-	*look                   // of the query
-	looks  [Window + 1]look // the last is for queries that Look has not seen
-	window *table.View      // of those that it has
-	choice table.Decision
-	joined []byte // records of it that stand nowhere else
-	meta   *Meta  // of the query being answered
-	moment table.When
-	view   *table.View
+	*parsedQuery                         // of the query
+	queries      [Window + 1]parsedQuery // the last is for queries in no window
+	window       *table.View             // of those in the window
+	choice       table.Decision
+	joined       []byte // records of it that stand nowhere else
+	meta         *Meta  // of the query being answered
+	now          table.When
+	view         *table.View
 
 	proofs  table.Proofs
 	waiting []table.Sig // proofs for the authority section
@@ -88,7 +97,7 @@ type Answerer struct {
 	cookie  [cookieLen]byte // of the reply
 	tail    []byte          // of the query, behind what the reply repeats
 	chain   dnswire.Query   // the name that a CNAME or DNAME led to
-	places  [128]uint16     // where in the reply its labels are, the root with them
+	labelAt [128]uint16     // where in the reply its labels are, the root with them
 	trail   trail
 	counts  tally
 	counted *table.ZoneCounts // whose this query is; nil: nobody's
@@ -105,15 +114,16 @@ func New(cfg Config) *Answerer {
 	return a
 }
 
-// Answer reads the query buf[:n] and writes the reply over it. m is not to change meanwhile, and not looked at afterwards. len(buf) is at least 512.
+// Answer reads the query buf[:n] and writes the reply over it. m is not to change meanwhile, and not read afterwards. len(buf) is at
+// least 512.
 func (a *Answerer) Answer(buf []byte, n int, m *Meta) Outcome {
-	if m.Ahead > 0 {
-		a.look, a.view = &a.looks[m.Ahead-1], a.window
+	if m.Prefetched > 0 {
+		a.parsedQuery, a.view = &a.queries[m.Prefetched-1], a.window
 		if o, ok := a.direct(buf, m); ok {
 			return o
 		}
 	} else {
-		a.look, a.view = &a.looks[Window], a.cfg.View.Load()
+		a.parsedQuery, a.view = &a.queries[Window], a.cfg.View.Load()
 		a.read(buf[:n], m.Source)
 	}
 	result := a.parsed
@@ -122,10 +132,10 @@ func (a *Answerer) Answer(buf []byte, n int, m *Meta) Outcome {
 	}
 	a.client.Resolver = table.HostNet(m.Source.Addr())
 	if a.cfg.Foreign && a.foreign() {
-		return Outcome{Size: Foreign}
+		return Outcome{Kind: Foreign}
 	}
 	if m.QUIC && a.q.TCPKeepalive { // RFC 9250, 4.3.3
-		return Outcome{Size: Fatal}
+		return Outcome{Kind: Close}
 	}
 	a.meta = m                                   // as it is: what was just written in pieces is slow to read as a whole
 	if a.q.DO || a.q.QType == dnswire.TypeNSEC { // it may be deferred
@@ -160,17 +170,17 @@ func (a *Answerer) Answer(buf []byte, n int, m *Meta) Outcome {
 		a.internet()
 	}
 	o := a.finish(&a.q)
-	if counts := a.counted; !o.Deferred && counts != nil {
+	if counts := a.counted; !o.Deferred() && counts != nil {
 		a.counts.add(counts, a.rcode, a.cfg.Row)
 	}
 	return o
 }
 
-// Resume tells of the query that was deferred just now where its random numbers began. The second try draws the same: if it drew anew,
+// Resume gives where the random numbers of the query began that was deferred just now. The second try draws the same: if it drew anew,
 // answers whose signatures stand already would come too often.
 func (a *Answerer) Resume() uint64 { return uint64(a.then) }
 
-// foreign tells whether the message is for another to answer; see Config.Foreign.
+// foreign reports whether the message is for another to answer; see Config.Foreign.
 func (a *Answerer) foreign() bool {
 	if a.parsed == dnswire.Reject && a.fault == dnswire.RcodeNotImp {
 		op := a.q.Flags & opcode >> 11
@@ -199,7 +209,8 @@ func (a *Answerer) internet() {
 		if z.Counts != nil {
 			a.counted = z.Counts
 		}
-		a.fail(dnswire.RcodeServFail, dnswire.EDEInvalidData, "the zone has no content that may be served: not copied yet, expired, or broken")
+		a.fail(dnswire.RcodeServFail, dnswire.EDEInvalidData,
+			"the zone has no content that may be served: not copied yet, expired, or broken")
 		return
 	}
 	a.flags |= dnswire.FlagAA

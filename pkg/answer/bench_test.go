@@ -124,13 +124,13 @@ func benchmarkSteered(b *testing.B, a *Answerer, queries [][]byte, ahead bool) {
 		for from := 0; from < 64; from += Window {
 			if ahead {
 				for i := range Window {
-					a.Look(i, slots[(from+i)*room:][:sizes[from+i]], meta.Source)
+					a.Parse(i, slots[(from+i)*room:][:sizes[from+i]], meta.Source)
 				}
-				a.Follow(Window)
+				a.Prefetch(Window)
 			}
 			for i := range Window {
-				if meta.Ahead = 0; ahead {
-					meta.Ahead = 1 + i
+				if meta.Prefetched = 0; ahead {
+					meta.Prefetched = 1 + i
 				}
 				if o := a.Answer(slots[(from+i)*room:][:4096:4096], sizes[from+i], meta); o.Size < 40 {
 					b.Fatal(o)

@@ -9,7 +9,7 @@ type trail [maxChain + 1]struct {
 	node uint32      // of that DNAME
 }
 
-// visited tells whether the name in chain has been looked up before, in one of the steps 0 to last.
+// visited reports whether the name in chain has been looked up before, in one of the steps 0 to last.
 func (a *Answerer) visited(last int) bool {
 	for _, step := range a.trail[:last+1] {
 		if a.isChain(step.name) {
@@ -19,7 +19,7 @@ func (a *Answerer) visited(last int) bool {
 	return false
 }
 
-// isAtOrBelow tells whether a wire name of any case is at or below a folded one.
+// isAtOrBelow reports whether a wire name of any case is at or below a folded one.
 func isAtOrBelow(name, above []byte) bool {
 	for len(name) > len(above) {
 		name = name[1+int(name[0]):]
@@ -42,7 +42,7 @@ func foldByte(c byte) byte {
 	return c
 }
 
-// renamed tells whether a DNAME has renamed before step hops: its record is in the answer.
+// renamed reports whether a DNAME has renamed before step hops: its record is in the answer.
 func (a *Answerer) renamed(z *table.Zone, node uint32, hops int) bool {
 	for _, step := range a.trail[:hops] {
 		if step.zone == z && step.node == node {

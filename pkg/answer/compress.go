@@ -42,7 +42,7 @@ func (a *Answerer) appendShort(s table.Short, n uint16, q *dnswire.Query, at, i 
 func (a *Answerer) owner(q *dnswire.Query, at, i int) int {
 	switch {
 	case at != 12: // the chain's, with pointers in it
-		return int(a.places[i])
+		return int(a.labelAt[i])
 	case i >= q.Labels:
 		return at + q.NameLen - 1
 	}
@@ -59,7 +59,7 @@ func (a *Answerer) takeChain(at int, qtype uint16) bool {
 	clear(c.Name[:])
 	for {
 		at = a.past(at)
-		a.places[c.Labels] = uint16(at)
+		a.labelAt[c.Labels] = uint16(at)
 		size := 1 + int(a.buf[at])
 		copy(c.Name[c.NameLen:], a.buf[at:at+size])
 		c.LabelOff[c.Labels&127] = uint8(c.NameLen)
@@ -81,7 +81,7 @@ func (r *reply) past(at int) int {
 	return at
 }
 
-// isChain tells whether the name at an offset of the reply is, in any case, that in chain.
+// isChain reports whether the name at an offset of the reply is, in any case, that in chain.
 func (a *Answerer) isChain(at int) bool {
 	for name := a.chain.Name[:a.chain.NameLen]; ; {
 		at = a.past(at)

@@ -181,7 +181,8 @@ func endpointLines(p *table.PoolInTurn) []string {
 			return append(lines, fmt.Sprintf("and %d more endpoints: see gtmctl explain", len(p.Pool.Candidates)-i))
 		}
 		c := &p.Pool.Candidates[i]
-		text := fmt.Sprintf("endpoint %s %s weight %d score %.2g %s", c.Endpoint.Name, target(c.Endpoint.Addresses, c.Endpoint.Host), c.Weight, c.Score, c.State)
+		text := fmt.Sprintf("endpoint %s %s weight %d score %.2g %s", c.Endpoint.Name, target(c.Endpoint.Addresses, c.Endpoint.Host),
+			c.Weight, c.Score, c.State)
 		if c.Held != "" {
 			text += ", " + c.Held
 		}

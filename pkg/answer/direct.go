@@ -7,8 +7,8 @@ import (
 	"github.com/gti/gtm/pkg/table"
 )
 
-// directRoom is what every client takes, so that a reply within it needs no look at limits (RFC 1035, 4.2.1).
-const directRoom = 512
+// directMax is what every client takes, so that a reply within it needs no check of limits (RFC 1035, 4.2.1).
+const directMax = 512
 
 // direct answers what nearly everybody asks: an address of a steered name, where the query's path led to its records and the
 // query has no options but a client subnet and a cookie, and DO where the signatures are there. It writes what the long way would, which a
@@ -32,7 +32,7 @@ func (a *Answerer) direct(buf []byte, m *Meta) (o Outcome, ok bool) {
 	}
 	pos := q.End + len(records)
 	end := pos + len(sig.Wire)
-	if !ok || end+dnswire.MaxUsualOPT > directRoom {
+	if !ok || end+dnswire.MaxUsualOPT > directMax {
 		a.rng = before
 		return Outcome{}, false
 	}
@@ -54,7 +54,7 @@ func (a *Answerer) direct(buf []byte, m *Meta) (o Outcome, ok bool) {
 		if q.Cookie.Present {
 			cookie = a.opt.Cookie
 		}
-		end = len(dnswire.AppendUsualOPT(buf[:end:directRoom], uint16(a.cfg.MaxUDP), q.DO, &q.Subnet, p.Class.Scope, cookie))
+		end = len(dnswire.AppendUsualOPT(buf[:end:directMax], uint16(a.cfg.MaxUDP), q.DO, &q.Subnet, p.Class.Scope, cookie))
 	}
 	dnswire.SetHeader(buf, q.ID, dnswire.FlagQR|dnswire.FlagAA|q.Flags&(dnswire.FlagRD|dnswire.FlagCD), 1, count+sig.Count, 0, additional)
 	if c := s.Counts(); c != nil {
@@ -63,7 +63,7 @@ func (a *Answerer) direct(buf []byte, m *Meta) (o Outcome, ok bool) {
 	if counts := p.Zone.Counts; counts != nil {
 		a.counts.add(counts, dnswire.RcodeSuccess, a.cfg.Row)
 	}
-	return Outcome{Size: end, Exempt: q.Cookie.Present && a.exempt}, true
+	return Outcome{Kind: Send, Size: end, Exempt: q.Cookie.Present && a.exempt}, true
 }
 
 // directCookie checks the query's cookies, and makes those of the reply. It tells false where the reply is BADCOOKIE.

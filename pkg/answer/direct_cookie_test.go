@@ -44,18 +44,18 @@ func TestDirectCookies(t *testing.T) {
 					}
 				})
 				got, want := make([]byte, 4096), make([]byte, 4096)
-				ahead.a.Look(0, msg, src)
-				ahead.a.Follow(1)
-				og := ahead.a.Answer(got, copy(got, msg), &Meta{Source: src, Ahead: 1})
+				ahead.a.Parse(0, msg, src)
+				ahead.a.Prefetch(1)
+				og := ahead.a.Answer(got, copy(got, msg), &Meta{Source: src, Prefetched: 1})
 				ow := plain.a.Answer(want, copy(want, msg), &Meta{Source: src})
 				if og != ow || og.Exempt != tt.sure || !bytes.Equal(got[:og.Size], want[:ow.Size]) {
-					t.Errorf("looked at %+v %x\notherwise %+v %x", og, got[:og.Size], ow, want[:ow.Size])
+					t.Errorf("prefetched %+v %x\notherwise %+v %x", og, got[:og.Size], ow, want[:ow.Size])
 				}
 				meta, direct := &Meta{Source: src}, 0
 				if n := testing.AllocsPerRun(100, func() {
-					ahead.a.Look(0, got[:copy(got, msg)], src)
-					ahead.a.Follow(1)
-					ahead.a.look = &ahead.a.looks[0]
+					ahead.a.Parse(0, got[:copy(got, msg)], src)
+					ahead.a.Prefetch(1)
+					ahead.a.parsedQuery = &ahead.a.queries[0]
 					if _, ok := ahead.a.direct(got, meta); ok {
 						direct++
 					}

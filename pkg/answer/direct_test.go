@@ -12,16 +12,16 @@ import (
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
-// lookedAt answers one query that was looked at.
-func (s *server) lookedAt(msg []byte, m Meta) (reply []byte) {
+// prefetched answers one query that was prefetched.
+func (s *server) prefetched(msg []byte, m Meta) (reply []byte) {
 	buf := make([]byte, 4096)
 	n := copy(buf, msg)
-	m.Source, m.Ahead = s.src, 1
-	s.a.Look(0, buf[:n], m.Source)
-	s.a.Follow(1)
+	m.Source, m.Prefetched = s.src, 1
+	s.a.Parse(0, buf[:n], m.Source)
+	s.a.Prefetch(1)
 	o := s.a.Answer(buf, n, &m)
 	s.a.Flush()
-	return buf[:max(o.Size, 0)]
+	return buf[:o.Size]
 }
 
 // TestWhatIsAnsweredDirectly: the short way is taken by those whom it was made for, and by nobody who needs more.
@@ -55,9 +55,9 @@ func TestWhatIsAnsweredDirectly(t *testing.T) {
 				t.Fatal(err)
 			}
 			buf := append(make([]byte, 0, 4096), msg...)
-			s.a.Look(0, buf, s.src)
-			s.a.Follow(1)
-			s.a.look, tt.meta.Source = &s.a.looks[0], s.src
+			s.a.Parse(0, buf, s.src)
+			s.a.Prefetch(1)
+			s.a.parsedQuery, tt.meta.Source = &s.a.queries[0], s.src
 			if o, ok := s.a.direct(buf[:4096], &tt.meta); ok != tt.want || ok != (o.Size > 0) {
 				t.Errorf("answered directly: %v %+v", ok, o)
 			}
@@ -92,14 +92,14 @@ func TestDirectSigned(t *testing.T) {
 			sign()
 		}
 		got, want := make([]byte, 4096), make([]byte, 4096)
-		ahead.a.Look(0, msg, s.src)
-		ahead.a.Follow(1)
-		og := ahead.a.Answer(got, copy(got, msg), &Meta{Source: s.src, Ahead: 1})
+		ahead.a.Parse(0, msg, s.src)
+		ahead.a.Prefetch(1)
+		og := ahead.a.Answer(got, copy(got, msg), &Meta{Source: s.src, Prefetched: 1})
 		ow := plain.Answer(want, copy(want, msg), &Meta{Source: s.src})
 		if og != ow || !bytes.Equal(got, want) {
-			t.Fatalf("question %d:\nlooked at %+v %x\notherwise %+v %x", i, og, got[:max(0, og.Size)], ow, want[:max(0, ow.Size)])
+			t.Fatalf("question %d:\nprefetched %+v %x\notherwise %+v %x", i, og, got[:og.Size], ow, want[:ow.Size])
 		}
-		if og.Deferred {
+		if og.Deferred() {
 			deferred++
 		} else {
 			answered++
@@ -109,11 +109,11 @@ func TestDirectSigned(t *testing.T) {
 		t.Errorf("%d answered, %d put off", answered, deferred)
 	}
 	sign()
-	direct, buf, meta := 0, make([]byte, 4096), &Meta{Source: s.src, Ahead: 1}
+	direct, buf, meta := 0, make([]byte, 4096), &Meta{Source: s.src, Prefetched: 1}
 	if n := testing.AllocsPerRun(300, func() {
-		ahead.a.Look(0, buf[:copy(buf, msg)], s.src)
-		ahead.a.Follow(1)
-		ahead.a.look = &ahead.a.looks[0]
+		ahead.a.Parse(0, buf[:copy(buf, msg)], s.src)
+		ahead.a.Prefetch(1)
+		ahead.a.parsedQuery = &ahead.a.queries[0]
 		if _, ok := ahead.a.direct(buf, meta); ok {
 			direct++
 		}
@@ -144,8 +144,8 @@ func TestDirectLeavesLargeReplies(t *testing.T) {
 		}
 		want := make([]byte, 4096)
 		o := plain.a.Answer(want, copy(want, msg), &Meta{Source: plain.src})
-		if got := ahead.lookedAt(msg, Meta{}); !bytes.Equal(got, want[:o.Size]) {
-			t.Fatalf("question %d:\nlooked at %x\notherwise %x", i, got, want[:o.Size])
+		if got := ahead.prefetched(msg, Meta{}); !bytes.Equal(got, want[:o.Size]) {
+			t.Fatalf("question %d:\nprefetched %x\notherwise %x", i, got, want[:o.Size])
 		}
 		sizes[o.Size] = true
 	}
@@ -175,7 +175,7 @@ func TestDirectCounts(t *testing.T) {
 		return zones, pools
 	}
 	for range 100 {
-		ahead.lookedAt(msg, Meta{})
+		ahead.prefetched(msg, Meta{})
 		buf := make([]byte, 4096)
 		plain.a.Answer(buf, copy(buf, msg), &Meta{Source: plain.src})
 	}

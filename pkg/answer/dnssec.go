@@ -7,13 +7,13 @@ import (
 	"github.com/gti/gtm/pkg/table"
 )
 
-// secure tells whether what z answers must carry signatures (RFC 4035, 3.1).
+// secure reports whether what z answers must carry signatures (RFC 4035, 3.1).
 func (a *Answerer) secure(z *table.Zone) bool { return a.q.DO && z.Signed() }
 
-// when tells the table the moment, and whether it may sign now.
+// when tells the table what time it is, and whether it may sign now.
 func (a *Answerer) when() *table.When {
-	a.moment = table.When{Now: a.cfg.Clock(), Slow: a.meta.Slow, Draw: uint32(a.rng.next())}
-	return &a.moment
+	a.now = table.When{Now: a.cfg.Clock(), Slow: a.meta.Slow, Draw: uint32(a.rng.next())}
+	return &a.now
 }
 
 // addSig appends what signing made; where it is not made yet, the whole query is deferred.

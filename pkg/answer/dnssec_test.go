@@ -67,12 +67,12 @@ func (s *server) askSigned(m *dns.Msg) *dns.Msg {
 	buf := make([]byte, 4096)
 	meta := Meta{Source: s.src, Stream: true}
 	out := s.a.Answer(buf, copy(buf, packed), &meta)
-	if out.Deferred {
+	if out.Deferred() {
 		meta.Slow, meta.Resume = true, s.a.Resume()
 		out = s.a.Answer(buf, len(packed), &meta) // the query is as it came
 	}
 	r := new(dns.Msg)
-	if err := r.Unpack(buf[:out.Size]); err != nil || out.Deferred {
+	if err := r.Unpack(buf[:out.Size]); err != nil || out.Deferred() {
 		s.t.Fatalf("%s: %+v: %v", m.Question[0].String(), out, err)
 	}
 	return r
@@ -229,17 +229,17 @@ func TestSignaturesAreMadeOnceAndNeverOnTheWayOfAQuery(t *testing.T) {
 		packed, _ := q.Pack()
 		buf := make([]byte, 4096)
 		meta := Meta{Source: s.src}
-		if out := s.a.Answer(buf, copy(buf, packed), &meta); !out.Deferred || (out.Size == Known) != (i >= 2) {
+		if out := s.a.Answer(buf, copy(buf, packed), &meta); !out.Deferred() || (out.Kind == DeferKnown) != (i >= 2) {
 			t.Fatalf("%s: signed on the way of a query: %+v", q.Question[0].String(), out)
 		}
 		meta.Slow = true
 		first := s.a.Answer(buf, copy(buf, packed), &meta)
-		if first.Deferred || first.Size == 0 {
+		if first.Kind != Send {
 			t.Fatalf("%s: %+v", q.Question[0].String(), first)
 		}
 		meta.Slow = false
 		if n := testing.AllocsPerRun(300, func() {
-			if out := s.a.Answer(buf, copy(buf, packed), &meta); out.Deferred {
+			if out := s.a.Answer(buf, copy(buf, packed), &meta); out.Deferred() {
 				t.Fatalf("%s: deferred again", q.Question[0].String())
 			}
 		}); n != 0 {
@@ -259,16 +259,16 @@ func TestHealthNeedsNoNewSignature(t *testing.T) {
 	}
 	ask(true)
 	s.down("sg")
-	if !ask(false).Deferred {
+	if !ask(false).Deferred() {
 		t.Fatal("another pool's set cannot be signed yet")
 	}
 	ask(true)
 	s.Change(compile.Change{VerdictsDeleted: s.told})
-	if ask(false).Deferred {
+	if ask(false).Deferred() {
 		t.Error("the first set was signed before, but is signed anew")
 	}
 	s.down("sg")
-	if ask(false).Deferred {
+	if ask(false).Deferred() {
 		t.Error("the second set was signed before, but is signed anew")
 	}
 }
@@ -308,7 +308,7 @@ func TestSignaturesAreRenewedBeforeTheyEnd(t *testing.T) {
 		buf := make([]byte, 4096)
 		deferred := 0
 		for range 200 {
-			if s.a.Answer(buf, copy(buf, packed), &Meta{Source: s.src}).Deferred {
+			if s.a.Answer(buf, copy(buf, packed), &Meta{Source: s.src}).Deferred() {
 				deferred++
 				s.a.Answer(buf, copy(buf, packed), &Meta{Source: s.src, Slow: true})
 			}

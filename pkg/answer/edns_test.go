@@ -277,7 +277,7 @@ func TestKeepAliveOverQUIC(t *testing.T) {
 	})
 	m := Meta{Source: s.src, Stream: true, Encrypted: true, QUIC: true}
 	buf := make([]byte, 4096)
-	if o := s.a.Answer(buf, copy(buf, msg), &m); o != (Outcome{Size: Fatal}) {
+	if o := s.a.Answer(buf, copy(buf, msg), &m); o != (Outcome{Kind: Close}) {
 		t.Errorf("%+v", o)
 	}
 	if r, o := s.exchange(packWith(t, "static.gtm.example.", dns.TypeA, nil), m); len(r.Answer) != 1 || o.Size%468 != 0 {

@@ -7,7 +7,7 @@ import (
 	"github.com/gti/gtm/pkg/table"
 )
 
-// brought tells whether what z answers must carry the signatures that it brings.
+// brought reports whether what z answers must carry the signatures that it brings.
 func (a *Answerer) brought(z *table.Zone) bool { return a.q.DO && z.Presigned() }
 
 // broughtSet adds the signature of a set. What a wildcard gave needs proof that nothing closer exists (RFC 4035, 3.1.3.3), which

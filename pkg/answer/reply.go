@@ -21,7 +21,7 @@ type reply struct {
 	rcode      uint16
 	opt        dnswire.OPT
 	truncated  bool
-	deferred   bool // see Outcome
+	deferred   bool // see Outcome.Deferred
 	madeUp     bool // and it is for a name that clients can make up
 	exempt     bool // see Outcome
 	badCookie  bool // the query must come again, with the reply's cookie
@@ -53,9 +53,9 @@ func (a *Answerer) finish(q *dnswire.Query) Outcome {
 	if r.deferred {
 		if !a.meta.Slow {
 			copy(r.buf[q.End:], a.tail)
-			o := Outcome{Deferred: true, Exempt: r.exempt}
-			if !r.madeUp {
-				o.Size = Known
+			o := Outcome{Kind: DeferKnown, Exempt: r.exempt}
+			if r.madeUp {
+				o.Kind = Defer
 			}
 			return o
 		}
@@ -75,11 +75,11 @@ func (a *Answerer) finish(q *dnswire.Query) Outcome {
 		r.ar++
 	}
 	dnswire.SetHeader(r.buf, q.ID, r.flags|r.rcode&0xF, qd, r.an, r.ns, r.ar)
-	return Outcome{Size: r.pos, Truncated: r.truncated, Exempt: r.exempt}
+	return Outcome{Kind: Send, Size: r.pos, Truncated: r.truncated, Exempt: r.exempt}
 }
 
-// room makes sure that n more bytes fit.
-func (r *reply) room(n int) bool {
+// fits makes sure that n more bytes fit.
+func (r *reply) fits(n int) bool {
 	if r.pos+n > r.limit {
 		r.truncated = true
 	}
@@ -102,7 +102,7 @@ func (r *reply) appendSet(s table.Set, owner int, count *uint16) {
 
 // appendWire appends whole records.
 func (r *reply) appendWire(wire []byte, n uint16, count *uint16) bool {
-	if !r.room(len(wire)) {
+	if !r.fits(len(wire)) {
 		return false
 	}
 	r.pos += copy(r.buf[r.pos:], wire)
@@ -129,7 +129,7 @@ func (r *reply) appendAdditional(e table.Additional, set int) {
 
 // appendGlue appends the addresses without which a delegation, whose NS set stands at offset set, leads nowhere (RFC 9471).
 func (r *reply) appendGlue(e table.Additional, set int) {
-	if r.room(len(e.Wire)) {
+	if r.fits(len(e.Wire)) {
 		r.appendAdditional(e, set) // all but what no pointer reaches: that is over a stream alone, where a cut reply leads nobody further
 	}
 }
@@ -145,7 +145,7 @@ func firstSet(wire []byte) (size int, count uint16) {
 
 // appendRecord appends one record.
 func (r *reply) appendRecord(owner int, typ uint16, ttl uint32, data []byte, count *uint16) {
-	if owner > maxPointer || !r.room(12+len(data)) {
+	if owner > maxPointer || !r.fits(12+len(data)) {
 		r.truncated = true
 		return
 	}
@@ -161,7 +161,7 @@ func (r *reply) appendRecord(owner int, typ uint16, ttl uint32, data []byte, cou
 
 // appendSteered appends drawn records, which come without owner and TTL.
 func (r *reply) appendSteered(wire []byte, n uint16, owner int, ttl uint32) {
-	if owner > maxPointer || !r.room(len(wire)) {
+	if owner > maxPointer || !r.fits(len(wire)) {
 		r.truncated = true
 		return
 	}

@@ -25,7 +25,7 @@ func TestStickyAnswersOfSeveralAreSigned(t *testing.T) {
 				t.Fatal(err)
 			}
 			buf := make([]byte, 4096)
-			if s.a.Answer(buf, copy(buf, packed), &Meta{Source: s.src, Stream: true}).Deferred {
+			if s.a.Answer(buf, copy(buf, packed), &Meta{Source: s.src, Stream: true}).Deferred() {
 				made++
 			}
 			r := s.askSigned(q)

@@ -102,7 +102,7 @@ func newWayQuery(t *testing.T, rnd *rand.Rand, name, typ string, opts []string) 
 }
 
 // TestEqualSeedsOverEveryTransport asks servers of equal seeds, one by each transport, the same queries in turn, and compares their
-// replies section by section: UDP (where queries are looked ahead at, and many are answered directly), TCP, TLS, HTTP/1.1 to 3 and
+// replies section by section: UDP (where queries are prefetched, and many are answered directly), TCP, TLS, HTTP/1.1 to 3 and
 // QUIC. That AF_XDP answers as the UDP sockets do, byte by byte and draw by draw, is TestXDPSeeds in cmd/gtmd/interop, as it takes
 // root; the two make one chain, from AF_XDP by UDP to all others.
 func TestEqualSeedsOverEveryTransport(t *testing.T) {
@@ -126,7 +126,7 @@ func TestEqualSeedsOverEveryTransport(t *testing.T) {
 				h := &sharing{quick: New(tc.quick.a.cfg), slow: New(tc.slow.a.cfg)}
 				replies[w.name] = w.askAll(t, w.connect(t, listen(t, h, w.transport, files), trust), queries)
 				if ahead, putOff := h.counts(); (ahead == len(queries)) != (w.transport == serve.UDP) || (putOff > len(queries)/4) != tc.putOff {
-					t.Errorf("over %s: of %d queries %d were looked ahead at, %d put off", w.name, len(queries), ahead, putOff)
+					t.Errorf("over %s: of %d queries %d were prefetched, %d put off", w.name, len(queries), ahead, putOff)
 				}
 			}
 			for _, w := range ways {

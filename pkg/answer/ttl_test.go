@@ -44,7 +44,7 @@ spec:
 			t.Fatal(err)
 		}
 		ahead := new(dns.Msg)
-		if err := ahead.Unpack(s.lookedAt(packed, Meta{})); err != nil {
+		if err := ahead.Unpack(s.prefetched(packed, Meta{})); err != nil {
 			t.Fatal(err)
 		}
 		for range 2 { // the second time, the signature is there

@@ -51,15 +51,15 @@ func TestVoidZoneIsNotAnsweredByTheZoneAbove(t *testing.T) {
 				t.Fatal(err)
 			}
 			buf := append(make([]byte, 0, 4096), packed...)[:4096]
-			s.a.Look(0, buf[:len(packed)], s.src)
-			s.a.Follow(1)
-			o := s.a.Answer(buf, len(packed), &Meta{Source: s.src, Stream: stream, Ahead: 1})
+			s.a.Parse(0, buf[:len(packed)], s.src)
+			s.a.Prefetch(1)
+			o := s.a.Answer(buf, len(packed), &Meta{Source: s.src, Stream: stream, Prefetched: 1})
 			r := new(dns.Msg)
 			if err := r.Unpack(buf[:o.Size]); err != nil {
 				t.Fatal(err)
 			}
 			if plain := s.ask(q, stream); plain.String() != r.String() {
-				t.Errorf("looked at ahead: %v, and plainly: %v", r, plain)
+				t.Errorf("prefetched: %v, and plainly: %v", r, plain)
 			}
 			ede := ""
 			for _, o := range r.IsEdns0().Option {

@@ -237,10 +237,10 @@ func listen(t *testing.T, h *sharing, transport serve.Transport, files serve.Cer
 type sharing struct {
 	mu            sync.Mutex
 	quick, slow   *Answerer // the slow one gets what has been put off
-	ahead, putOff int       // queries that were looked ahead at, and that were put off
+	ahead, putOff int       // queries that were prefetched, and that were put off
 }
 
-var _ serve.Foreseer = (*sharing)(nil)
+var _ serve.Prefetcher = (*sharing)(nil)
 
 func (h *sharing) Handle(r *serve.Request) (int, serve.Action) {
 	h.mu.Lock()
@@ -250,43 +250,45 @@ func (h *sharing) Handle(r *serve.Request) (int, serve.Action) {
 		a = h.slow
 		h.putOff++
 	}
-	if r.Ahead > 0 {
+	if r.Prefetched > 0 {
 		h.ahead++
 	}
 	o := a.Answer(r.Buf, r.N, &Meta{Source: r.Source, Stream: r.Transport != serve.UDP, QUIC: r.Transport == serve.QUIC,
-		Encrypted: r.Transport != serve.UDP && r.Transport != serve.TCP, Slow: r.Slow, Resume: r.Resume, KeepAlive: r.KeepAlive, Ahead: r.Ahead})
+		Encrypted: r.Transport != serve.UDP && r.Transport != serve.TCP, Slow: r.Slow, Resume: r.Resume, KeepAlive: r.KeepAlive,
+		Prefetched: r.Prefetched})
 	r.Exempt = o.Exempt
-	switch {
-	case o.Deferred:
-		r.Preferred, r.Resume = o.Size == Known, a.Resume()
+	switch o.Kind {
+	case Defer, DeferKnown:
+		r.Preferred, r.Resume = o.Kind == DeferKnown, a.Resume()
 		return 0, serve.Defer
-	case o.Size == Fatal:
+	case Close:
 		return 0, serve.Close
-	case o.Size == 0:
+	case Drop:
 		return 0, serve.Drop
-	case o.Truncated:
+	}
+	if o.Truncated {
 		return o.Size, serve.Truncate
 	}
 	return o.Size, serve.Send
 }
 
-// counts gives how many queries were looked ahead at, and how many were put off.
+// counts gives how many queries were prefetched, and how many were put off.
 func (h *sharing) counts() (ahead, putOff int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.ahead, h.putOff
 }
 
-func (h *sharing) Look(i int, msg []byte, source netip.AddrPort) {
+func (h *sharing) Parse(i int, msg []byte, source netip.AddrPort) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.quick.Look(i, msg, source)
+	h.quick.Parse(i, msg, source)
 }
 
-func (h *sharing) Follow(n int) {
+func (h *sharing) Prefetch(n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.quick.Follow(n)
+	h.quick.Prefetch(n)
 }
 
 func (h *sharing) Flush() {

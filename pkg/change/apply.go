@@ -26,7 +26,7 @@ type Config struct {
 // other, and those of other tenants and processes are met by planning anew.
 type Changer struct {
 	cfg   Config
-	turns turns
+	queue queue
 	// gate is held for reading by each commit, and for writing by who was overtaken, until its next commit is made: so nobody of this
 	// process is overtaken twice without getting on, and others wait for one commit at most.
 	gate sync.RWMutex
@@ -68,7 +68,7 @@ func (c *Changer) Apply(ctx context.Context, p *Plan) ([]state.Record, error) {
 	if strings.TrimSpace(p.Author) == "" {
 		return nil, errors.New("a change needs an author: say who makes it")
 	}
-	end, err := c.turns.take(ctx, tenantsOf(p))
+	end, err := c.queue.take(ctx, tenantsOf(p))
 	if err != nil {
 		return nil, err
 	}

@@ -301,7 +301,8 @@ func TestApply(t *testing.T) {
 		t.Fatalf("%d generations, want one each", got)
 	}
 	recs := mustApply(t, c, Input{Put: decode(t, poolOf("shop", "us", "198.51.100.9")), Message: "more"})
-	want := []state.Record{{Tenant: "shop", Generation: 2, Time: clock, Author: "ann", Message: "more", Put: []spec.Key{key("shop/Pool/us")}}}
+	want := []state.Record{{Tenant: "shop", Generation: 2, Time: clock, Author: "ann", Message: "more",
+		Put: []spec.Key{key("shop/Pool/us")}}}
 	if diff := cmp.Diff(want, recs); diff != "" {
 		t.Error(diff)
 	}
@@ -457,7 +458,8 @@ func TestPinsMoveOnWithOwnParts(t *testing.T) {
 			mustApply(t, other, Input{Put: decode(t, "kind: Site\ntenant: platform\nname: sin\nspec: {}\n"), Author: "bob"})
 		}
 	}
-	p := mustPlan(t, c, Input{Put: decode(t, join("kind: Site\ntenant: platform\nname: ber\nspec: {}\n", poolOf("shop", "us", "198.51.100.9"))),
+	p := mustPlan(t, c, Input{Put: decode(t, join("kind: Site\ntenant: platform\nname: ber\nspec: {}\n",
+		poolOf("shop", "us", "198.51.100.9"))),
 		Expect: map[string]state.Generation{"platform": 1, "shop": 1}})
 	_, err := c.Apply(context.Background(), p)
 	var conflict *ConflictError
@@ -549,7 +551,8 @@ func TestAStoreThatWentBackIsSaid(t *testing.T) {
 	mirror := state.NewMirror()
 	mirror.Apply(state.Update{Full: true, Tenants: []state.TenantUpdate{{Tenant: "platform", Head: 1}, {Tenant: "shop", Head: 2}}})
 	m.states["shop"] = m.states["shop"][:1] // a backup was restored
-	_, err := New(Config{Store: m, State: FollowState(m, mirror)}).Plan(context.Background(), Input{Author: "ann", Delete: []spec.Key{key("shop/Pool/eu")}})
+	_, err := New(Config{Store: m, State: FollowState(m, mirror)}).Plan(context.Background(),
+		Input{Author: "ann", Delete: []spec.Key{key("shop/Pool/eu")}})
 	var back *state.WentBackError
 	if !errors.As(err, &back) || !strings.Contains(err.Error(), "shop is at generation 1, but was at 2") {
 		t.Errorf("%v", err)

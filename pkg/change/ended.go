@@ -19,13 +19,13 @@ func (s *State) at(now time.Time) *State {
 	return &seen
 }
 
-// ended tells whether r is an override that is over.
+// ended reports whether r is an override that is over.
 func (s *State) ended(r *spec.Resource) bool {
 	o, ok := specOf(r).(*spec.Override)
 	return ok && !s.now.IsZero() && o.Ended(s.now)
 }
 
-// leftOut tells whether a declaration is of an override that is over and not there, and warns.
+// leftOut reports whether a declaration is of an override that is over and not there, and warns.
 func (m *maker) leftOut(old, r *spec.Resource) bool {
 	if old != nil || !m.state.ended(r) {
 		return false
@@ -67,7 +67,7 @@ func (m *maker) giveWay(puts, dels []Step) (steps []Step) {
 
 func targetOf(tenant string, o *spec.Override) Target { return Target{tenant, o.Pool, o.Endpoint} }
 
-// in tells whether a set has the target.
+// in reports whether a set has the target.
 func (t Target) in(set spec.Lookup) bool {
 	r := set.Get(t.key())
 	return r != nil && (t.Endpoint == "" || hasEndpoint(r, t.Endpoint) == nil)

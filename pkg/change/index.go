@@ -39,7 +39,7 @@ func (x *index) clear() {
 	x.few, x.entries, x.stale = map[spec.Kind]map[spec.Key]bool{}, 0, 0
 }
 
-// isFew tells whether the resources of a kind are so few that all can be looked at for each change.
+// isFew reports whether the resources of a kind are so few that all can be looked at for each change.
 func isFew(kind spec.Kind) bool { return kind != spec.KindPool && kind != spec.KindService }
 
 // follow takes the index to a state. A tenant that moved on costs work for what changed in it.
@@ -68,7 +68,7 @@ func (x *index) follow(tenants map[string]state.TenantState) {
 	}
 }
 
-// successor tells whether now came out of was by changes. It did not where all was read anew, as from a store that went
+// successor reports whether now came out of was by changes. It did not where all was read anew, as from a store that went
 // back and was accepted: generations of then tell nothing of those of now.
 func successor(was, now state.TenantState) bool {
 	return was.Head <= now.Head && now.Resources.SharesWith(was.Resources)
@@ -197,7 +197,7 @@ func nearTo(after *overlay, steps []Step) near {
 	return n
 }
 
-// sameToUsers tells whether a pool that changes is to those that refer to it what it was: its endpoints have the same names,
+// sameToUsers reports whether a pool that changes is to those that refer to it what it was: its endpoints have the same names,
 // and those of them that have addresses have the same families, and as many of them.
 func sameToUsers(old, new *spec.Resource) bool {
 	a, okA := specOf(old).(*spec.Pool)

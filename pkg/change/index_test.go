@@ -153,7 +153,8 @@ func largeState(services int) map[string]state.TenantState {
 		add(&shop, key(fmt.Sprint("shop/Service/s", i)), &spec.Service{Host: fmt.Sprintf("s%d.x.example.", i),
 			Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: own}, {Pool: "all"}}}}})
 	}
-	return map[string]state.TenantState{spec.Platform: {Head: 1, Resources: state.NewResources(platform...)}, "shop": {Head: 1, Resources: state.NewResources(shop...)}}
+	return map[string]state.TenantState{spec.Platform: {Head: 1, Resources: state.NewResources(platform...)},
+		"shop": {Head: 1, Resources: state.NewResources(shop...)}}
 }
 
 // BenchmarkOneWeight plans the change of one weight among so many services: of a pool of one, and of the pool of all.
@@ -186,7 +187,8 @@ func BenchmarkOneWeight(b *testing.B) {
 // meanwhile has generations that the index has seen, of other resources; a look at a few resources did not tell, and they were missed.
 func TestIndexAfterAnotherHistory(t *testing.T) {
 	service := func(name string, at state.Generation) state.Version {
-		return state.Version{Resource: &spec.Resource{Key: key("shop/Service/" + name), Spec: &spec.Service{Host: name + ".x.example."}}, Generation: at}
+		return state.Version{Generation: at,
+			Resource: &spec.Resource{Key: key("shop/Service/" + name), Spec: &spec.Service{Host: name + ".x.example."}}}
 	}
 	x := newIndex()
 	x.follow(map[string]state.TenantState{"shop": {Head: 5, Resources: state.NewResources(service("a", 5))}})

@@ -110,9 +110,9 @@ func Make(state *State, in Input) (*Plan, error) {
 	}
 	after := newOverlay(state).with(steps)
 	if !in.Unbounded {
-		over, told := overQuota(state, after, steps)
+		over, warned := overQuota(state, after, steps)
 		m.errs.Add(over...)
-		m.warnings.Add(told...)
+		m.warnings.Add(warned...)
 	}
 	warnings, err := check(after, state, steps)
 	if len(m.errs) > 0 { // the rest was checked all the same, to tell everything at once

@@ -184,14 +184,14 @@ func overQuota(state *State, after *overlay, steps []Step) (errs, warnings spec.
 	for _, st := range steps {
 		pairs[st.Key.Tenant] = append(pairs[st.Key.Tenant], pair{state.Get(st.Key), st.new})
 	}
-	told := !reflect.DeepEqual(quotasOf(platformOf(before)), quotasOf(platform))
-	for tenant := range weighed(state, steps, told) {
+	newQuotas := !reflect.DeepEqual(quotasOf(platformOf(before)), quotasOf(platform))
+	for tenant := range weighed(state, steps, newQuotas) {
 		have, would := state.index.weigh(before, after, tenant, pairs[tenant])
 		for _, e := range have.Beyond(would, spec.EffectiveQuota(platform, tenant)) {
 			switch {
 			case e.Would > e.Was:
 				errs.Add(beyond(tenant, e, pairs[tenant]))
-			case told:
+			case newQuotas:
 				warnings.Add(&spec.Error{Resource: platformKey.String(), Field: "spec.limits.quota",
 					Msg:  fmt.Sprintf("%s has %d %s: its quota is %d", tenant, e.Would, e.Means, e.Limit),
 					Hint: "it keeps them, and can get no more"})
@@ -253,7 +253,7 @@ func beyond(tenant string, e spec.Excess, pairs []pair) *spec.Error {
 	return out
 }
 
-// adds tells whether a change of one resource adds to a field of quotas, as far as that can be told of one alone.
+// adds reports whether a change of one resource adds to a field of quotas, as far as that can be told of one alone.
 func adds(p pair, field string) bool {
 	t := tally{targets: map[string]int{}}
 	t.count(p.old, -1)

@@ -184,7 +184,8 @@ func TestTalliesFollow(t *testing.T) {
 		all := newState(map[string]state.TenantState{"shop": now}, x)
 		o := newOverlay(all)
 		k := spec.Key{Tenant: "shop", Kind: spec.KindMonitor, Name: "r1"}
-		faster := pair{all.Get(k), &spec.Resource{Key: k, Spec: &spec.Monitor{Type: "tcp", Interval: spec.Duration(200 * time.Millisecond)}}}
+		faster := pair{all.Get(k), &spec.Resource{Key: k,
+			Spec: &spec.Monitor{Type: "tcp", Interval: spec.Duration(200 * time.Millisecond)}}}
 		after := o.with([]Step{{Update, k, nil, faster.new}})
 		have, would := x.weigh(o, after, "shop", []pair{faster})
 		if anew := tallyOf(now); have != anew.quota() || !reflect.DeepEqual(x.tallies["shop"], anew) {

@@ -63,8 +63,8 @@ func ReadState(ctx context.Context, s Store) (*State, error) {
 // numbers is compared when a change is made, with the IDs that the state has.
 func FollowState(s Store, m *state.Mirror) func(context.Context) (*State, error) {
 	x := newIndex()
-	var look func(ctx context.Context) (*State, error)
-	look = func(ctx context.Context) (*State, error) {
+	var read func(ctx context.Context) (*State, error)
+	read = func(ctx context.Context) (*State, error) {
 		known := map[string]state.Generation{}
 		for _, tenant := range m.Tenants() {
 			known[tenant] = m.Tenant(tenant).Head
@@ -78,14 +78,15 @@ func FollowState(s Store, m *state.Mirror) func(context.Context) (*State, error)
 		}
 		for _, tenant := range sortedKeys(known) { // read before heads, so that it cannot be ahead by itself
 			if heads[tenant] < known[tenant] {
-				return nil, &state.WentBackError{Reason: fmt.Sprintf("%s is at generation %d, but was at %d", tenant, heads[tenant], known[tenant])}
+				return nil, &state.WentBackError{
+					Reason: fmt.Sprintf("%s is at generation %d, but was at %d", tenant, heads[tenant], known[tenant])}
 			}
 		}
 		tenants := make(map[string]state.TenantState, len(heads))
 		for tenant, head := range heads {
 			err := m.WaitGeneration(ctx, tenant, head)
 			if errors.Is(err, state.ErrReplaced) {
-				return look(ctx)
+				return read(ctx)
 			}
 			if err != nil {
 				return nil, err
@@ -94,7 +95,7 @@ func FollowState(s Store, m *state.Mirror) func(context.Context) (*State, error)
 		}
 		return newState(tenants, x), nil
 	}
-	return look
+	return read
 }
 
 // Head gives a tenant's generation; 0: it has none.
@@ -128,7 +129,7 @@ func (s *State) version(k spec.Key) state.Generation {
 	return v.Generation
 }
 
-// broken tells whether what the store holds of a resource cannot be decoded.
+// broken reports whether what the store holds of a resource cannot be decoded.
 func (s *State) broken(k spec.Key) bool {
 	_, is := s.tenants[k.Tenant].Broken[k]
 	return is

@@ -56,7 +56,7 @@ func (c *Changed) what() string {
 	return fmt.Sprintf("was changed in %s@%d%s, since this was made from %s@%d", tenant, c.Have, by, tenant, c.Want)
 }
 
-// made tells whether a declaration that would change something was made from the version that is there, and notes it if not.
+// made reports whether a declaration that would change something was made from the version that is there, and notes it if not.
 func (m *maker) made(r *spec.Resource) bool {
 	have := m.state.version(r.Key)
 	if r.Generation == 0 || state.Generation(r.Generation) == have {

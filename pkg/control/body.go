@@ -17,7 +17,7 @@ import (
 
 // Shares of what requests may take.
 const (
-	firstRoom   = 64 << 10 // bytes that a body gets before more of it has come
+	firstBuf    = 64 << 10 // bytes that a body gets before more of it has come
 	maxValues   = 1 << 14  // JSON values of a small body: 4,096 weights have half of them
 	smallBodies = 64 << 20 // bytes of small bodies at the same time
 	smallAtOne  = 16       // requests with small bodies that work at the same time
@@ -27,12 +27,12 @@ const (
 	busyAgain   = "5"      // seconds
 )
 
-// hasLargeBody tells whether a request may change everything at once.
+// hasLargeBody reports whether a request may change everything at once.
 func hasLargeBody(path string) bool {
 	return path == api.Version+"/apply" || path == api.Version+"/store/rebuild"
 }
 
-// isLarge tells whether a request takes its turn among the large ones, once its body is there. Going back may write all of a tenant.
+// isLarge reports whether a request takes its turn among the large ones, once its body is there. Going back may write all of a tenant.
 func isLarge(path string, body int) bool {
 	return body > maxSmallBody || timeOf(path) == largeTime && !hasLargeBody(path)
 }
@@ -114,7 +114,7 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, in *inflow) ([
 	switch {
 	case errors.Is(err, errTooLarge):
 		return nil, tooLarge
-	case errors.Is(err, errNoRoom):
+	case errors.Is(err, errOverBudget):
 		return nil, busyf("others are sending as much as it holds at a time")
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, problemf(http.StatusRequestTimeout, "the request was not whole within %s", patience)
@@ -144,8 +144,8 @@ type inflow struct {
 }
 
 var (
-	errTooLarge = errors.New("too large")
-	errNoRoom   = errors.New("no room")
+	errTooLarge   = errors.New("too large")
+	errOverBudget = errors.New("no room")
 )
 
 func (b *budget) reserve(n int64) bool {
@@ -194,14 +194,14 @@ func (in *inflow) read(from io.Reader, limit, length int64) ([]byte, error) {
 	for {
 		if int64(len(body)) == int64(cap(body)) {
 			// One byte more than may come tells whether more does.
-			room := min(max(2*int64(cap(body)), firstRoom), length+1)
-			if room <= int64(len(body)) {
+			size := min(max(2*int64(cap(body)), firstBuf), length+1)
+			if size <= int64(len(body)) {
 				return nil, errTooLarge
 			}
-			if !in.hold(room) {
-				return nil, errNoRoom
+			if !in.hold(size) {
+				return nil, errOverBudget
 			}
-			body = append(make([]byte, 0, room), body...)
+			body = append(make([]byte, 0, size), body...)
 		}
 		n, err := from.Read(body[len(body):cap(body)])
 		body = body[:len(body)+n]

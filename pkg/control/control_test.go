@@ -268,7 +268,8 @@ func TestOverridesAreShownAsTheyAreServed(t *testing.T) {
 		w := newWorld(t)
 		put := func(name string, o *spec.Override) state.Version {
 			o.Pool, o.Reason = "eu", "r"
-			return state.Version{Generation: 42, Resource: &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindOverride, Name: name}, Spec: o}}
+			return state.Version{Generation: 42,
+				Resource: &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindOverride, Name: name}, Spec: o}}
 		}
 		w.store.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 42, Put: []state.Version{
 			put(names[0], &spec.Override{State: "down"}), put(names[1], &spec.Override{Endpoint: "c", State: "up"})}}}})

@@ -111,7 +111,7 @@ func TestRequestsAreReadStrictly(t *testing.T) {
 
 // TestWhoHasManyWaitingTakesTurns: one author's queue held up everybody's.
 func TestWhoHasManyWaitingTakesTurns(t *testing.T) {
-	line := newTurns(1, 8, 4)
+	line := newAdmission(1, 8, 4)
 	if err := line.take(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +166,7 @@ func TestWhoHasManyWaitingTakesTurns(t *testing.T) {
 	}
 }
 
-func (t *turns) calls() (all []chan struct{}) {
+func (t *admission) calls() (all []chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, q := range t.queues {
@@ -178,13 +178,13 @@ func (t *turns) calls() (all []chan struct{}) {
 // TestWhoCannotWaitIsToldWhenToComeAgain with 503 and Retry-After, and bodies that are refused hold nothing.
 func TestWhoCannotWaitIsToldWhenToComeAgain(t *testing.T) {
 	w := newWorld(t)
-	w.small = newTurns(0, 0, 0)
+	w.small = newAdmission(0, 0, 0)
 	rec := w.ask(t, "POST", "/v1/apply", `{`+onePool+`}`, nil)
 	if p := problem(t, rec, http.StatusServiceUnavailable); rec.Header().Get("Retry-After") != "5" ||
 		!strings.Contains(p.Detail, "nothing was changed") {
 		t.Errorf("%v: %s", rec.Header(), p.Detail)
 	}
-	w.small = newTurns(1, 0, 0)
+	w.small = newAdmission(1, 0, 0)
 	w.smallBodies.most = 10
 	problem(t, w.ask(t, "POST", "/v1/apply", `{`+onePool+`}`, nil), http.StatusServiceUnavailable)
 	w.smallBodies.most = smallBodies
@@ -201,8 +201,9 @@ func TestBodiesAreReadAsTheyCome(t *testing.T) {
 		limit           int64
 		want            error
 	}{
-		{0, -1, 100, nil}, {100, 100, 100, nil}, {100, -1, 100, nil}, {101, -1, 100, errTooLarge}, {firstRoom, -1, 1 << 20, nil},
-		{firstRoom + 1, -1, 1 << 20, nil}, {3 << 20, 3 << 20, 4 << 20, nil}, {3 << 20, -1, 4 << 20, nil}, {5 << 20, -1, 8 << 20, errNoRoom},
+		{0, -1, 100, nil}, {100, 100, 100, nil}, {100, -1, 100, nil}, {101, -1, 100, errTooLarge}, {firstBuf, -1, 1 << 20, nil},
+		{firstBuf + 1, -1, 1 << 20, nil}, {3 << 20, 3 << 20, 4 << 20, nil}, {3 << 20, -1, 4 << 20, nil},
+		{5 << 20, -1, 8 << 20, errOverBudget},
 	} {
 		small, large := &budget{most: 2 << 20}, &budget{most: 4<<20 + 1}
 		in := &inflow{small: small, large: large}
@@ -210,7 +211,7 @@ func TestBodiesAreReadAsTheyCome(t *testing.T) {
 		if !errors.Is(err, c.want) || c.want == nil && int64(len(body)) != c.size {
 			t.Errorf("%+v: %d bytes, %v", c, len(body), err)
 		}
-		if held := small.held.Load() + large.held.Load(); c.want == nil && (held < c.size || held > 2*c.size+firstRoom+1) {
+		if held := small.held.Load() + large.held.Load(); c.want == nil && (held < c.size || held > 2*c.size+firstBuf+1) {
 			t.Errorf("%+v: holds %d", c, held)
 		}
 		if c.want == nil && (c.size > maxSmallBody) != (large.held.Load() > 0) {
@@ -222,7 +223,7 @@ func TestBodiesAreReadAsTheyCome(t *testing.T) {
 		}
 	}
 	in := &inflow{small: &budget{most: 1 << 20}, large: &budget{most: 1 << 20}}
-	if _, err := in.read(iotest.TimeoutReader(bytes.NewReader(make([]byte, 10))), 100<<20, 100<<20); err == nil || in.held > firstRoom {
+	if _, err := in.read(iotest.TimeoutReader(bytes.NewReader(make([]byte, 10))), 100<<20, 100<<20); err == nil || in.held > firstBuf {
 		t.Errorf("announced alone: %d bytes held, %v", in.held, err)
 	}
 }
@@ -231,7 +232,8 @@ func TestBodiesAreReadAsTheyCome(t *testing.T) {
 func TestAHistoryOfLargeChangesIsCut(t *testing.T) {
 	w := newWorld(t)
 	for i := range 40 {
-		w.store.records = append(w.store.records, state.Record{Tenant: "shop", Generation: state.Generation(41 - i), Put: make([]spec.Key, historyKeys/8)})
+		w.store.records = append(w.store.records, state.Record{Tenant: "shop", Generation: state.Generation(41 - i),
+			Put: make([]spec.Key, historyKeys/8)})
 	}
 	var h api.History
 	w.ask(t, "GET", "/v1/history/shop?limit=1000", nil, &h)

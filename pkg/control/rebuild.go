@@ -285,13 +285,13 @@ func (r *rebuilding) halfway(err error) error {
 	if !ok {
 		return err
 	}
-	told := *problem
+	reply := *problem
 	if errors.As(err, new(acceptError)) {
-		told.Detail = fmt.Sprintf("the store is whole, but it is not known whether it was accepted: gtmctl status tells whether it is "+
-			"refused still; then run: gtmctl store accept. %s", told.Detail)
-		return &told
+		reply.Detail = fmt.Sprintf("the store is whole, but it is not known whether it was accepted: gtmctl status tells whether it is "+
+			"refused still; then run: gtmctl store accept. %s", reply.Detail)
+		return &reply
 	}
-	told.Detail = fmt.Sprintf("the store is not rebuilt, and was not accepted: edges serve on with what they have. %s. "+
-		"The same command goes on where this one ended", told.Detail)
-	return &told
+	reply.Detail = fmt.Sprintf("the store is not rebuilt, and was not accepted: edges serve on with what they have. %s. "+
+		"The same command goes on where this one ended", reply.Detail)
+	return &reply
 }

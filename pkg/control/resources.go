@@ -311,5 +311,6 @@ func (s *Server) records(ctx context.Context, tenant string, limit int) (records
 }
 
 func wireRecord(r state.Record) api.Record {
-	return api.Record{Tenant: r.Tenant, Generation: uint64(r.Generation), Time: r.Time, Author: r.Author, Message: r.Message, Put: r.Put, Deleted: r.Deleted}
+	return api.Record{Tenant: r.Tenant, Generation: uint64(r.Generation), Time: r.Time, Author: r.Author,
+		Message: r.Message, Put: r.Put, Deleted: r.Deleted}
 }

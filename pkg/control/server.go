@@ -85,7 +85,7 @@ type Server struct {
 	largeReply chan struct{} // the turn of large replies of edges
 	// What bodies hold, and whose turn it is to work: see admit.
 	smallBodies, largeBodies budget
-	small, large             *turns
+	small, large             *admission
 	// patience is how long the judge has for a release.
 	patience time.Duration
 
@@ -123,7 +123,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, token: sha256.Sum256([]byte(cfg.Token)), metrics: m, mux: http.NewServeMux(), patience: releaseTime,
 		sightings: map[string]*sighting{}, edges: edgeClient(), largeReply: make(chan struct{}, 1),
 		reach: reach{networks: cfg.EdgeNetworks, own: cfg.OwnEdge, local: net.InterfaceAddrs},
-		small: newTurns(smallAtOne, mayWait, eachWaits), large: newTurns(largeAtOne, mayWait, eachWaits)}
+		small: newAdmission(smallAtOne, mayWait, eachWaits), large: newAdmission(largeAtOne, mayWait, eachWaits)}
 	s.smallBodies.most, s.largeBodies.most = smallBodies, cfg.MaxBody+smallBodies
 	s.changer = change.New(change.Config{Store: cfg.Store, State: change.FollowState(cfg.Store, cfg.Mirror), Now: cfg.Now})
 	s.routes()

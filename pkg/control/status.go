@@ -75,8 +75,8 @@ func (s *Server) followed() *api.StoreStatus {
 	f := s.cfg.Following()
 	out := &api.StoreStatus{State: f.State, Since: f.Since, Error: f.Err, Cursor: f.Cursor}
 	if s.cfg.Space != nil {
-		room := s.cfg.Space()
-		out.Size, out.InUse, out.Quota, out.Full, out.Room = room.Size, room.InUse, room.Quota, room.Full, room.Text()
+		space := s.cfg.Space()
+		out.Size, out.InUse, out.Quota, out.Full, out.Room = space.Size, space.InUse, space.Quota, space.Full, space.Text()
 	}
 	return out
 }

@@ -63,7 +63,7 @@ func readToken(path string) (string, error) {
 	return token, nil
 }
 
-// authorized tells whether a request carries the token. It takes the same time for every wrong one.
+// authorized reports whether a request carries the token. It takes the same time for every wrong one.
 func (s *Server) authorized(r *http.Request) bool {
 	scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	hash := sha256.Sum256([]byte(strings.TrimSpace(given)))

@@ -20,7 +20,8 @@ func TestVantages(t *testing.T) {
 	w := newWorld(t)
 	monitor := &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindMonitor, Name: "m"},
 		Spec: &spec.Monitor{Type: "tcp", Port: 80, Vantages: []string{"fra", "nyc"}}}
-	w.store.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 42, Put: []state.Version{{Resource: monitor, Generation: 42}}}}})
+	w.store.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 42,
+		Put: []state.Version{{Resource: monitor, Generation: 42}}}}})
 	w.store.vantages = []store.Vantage{{ID: "fra", Alive: true, Pools: 3}, {ID: "old", Pools: 2}}
 	by := []spec.Key{monitor.Key}
 	want := []api.Vantage{{ID: "fra", State: "alive", Pools: 3, Monitors: by}, {ID: "nyc", State: "absent", Monitors: by},

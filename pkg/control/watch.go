@@ -41,9 +41,9 @@ type doubt struct {
 	seen time.Duration
 }
 
-// look takes one more look, and tells whether there are two beyond doubt. Time in which nobody looked proves nothing: leases are
+// sighting notes one more sighting, and reports whether there are two beyond doubt. Time in which nobody looked proves nothing: leases are
 // prolonged while a store has no leader.
-func (d *doubt) look(two bool, now time.Time) bool {
+func (d *doubt) sighting(two bool, now time.Time) bool {
 	if !two {
 		*d = doubt{}
 		return false
@@ -84,7 +84,7 @@ func (s *Server) listed(edges []store.Edge) {
 		if e.Alive {
 			seen.alive = now
 		}
-		if seen.double.look(e.Twin != "", now) {
+		if seen.double.sighting(e.Twin != "", now) {
 			seen.twin, seen.twinAt = e.Twin, now
 		}
 	}

@@ -244,8 +244,9 @@ func testState(t *testing.T) state.Update {
 			version("shop", spec.KindOverride, "old", &spec.Override{Pool: "eu", Endpoint: "c", State: "down", Reason: "past",
 				Expires: spec.TimeOf("2026-05-04T03:00:00Z")}),
 		}},
-	}, Values: state.Verdicts.Put(health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: "eu"}, Judge: "p1", Endpoints: map[string]health.Finding{
-		"a": {State: health.Down, Since: now.Add(-time.Minute), Reason: "status 503"}, "b": {State: health.Up, Score: 1}}})}
+	}, Values: state.Verdicts.Put(health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: "eu"}, Judge: "p1",
+		Endpoints: map[string]health.Finding{
+			"a": {State: health.Down, Since: now.Add(-time.Minute), Reason: "status 503"}, "b": {State: health.Up, Score: 1}}})}
 }
 
 // ask sends a request with the token, and decodes a reply of 200 into out.

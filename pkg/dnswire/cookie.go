@@ -65,7 +65,7 @@ func (s *CookieSecrets) Make(to *[ServerCookieLen]byte, client [8]byte, addr net
 	binary.LittleEndian.PutUint64(to[8:], hash)
 }
 
-// Verify tells whether c came with a server cookie that was made for this client cookie and address within the last
+// Verify reports whether c came with a server cookie that was made for this client cookie and address within the last
 // hour. fresh tells that the client may go on with it; otherwise a new one is due.
 func (s *CookieSecrets) Verify(c *Cookie, addr netip.Addr, now uint32) (valid, fresh bool) {
 	if !c.Present || c.ServerLen != ServerCookieLen || c.Server[0] != 1 {

@@ -158,11 +158,11 @@ func flagsOf(do bool) uint16 {
 // MaxUsualOPT is how many bytes AppendUsualOPT appends at most.
 const MaxUsualOPT = optFixed + 8 + 16 + 4 + 8 + ServerCookieLen
 
-// padding gives the length of the Padding option, with its head, for a message of n bytes that may have room bytes:
-// up to the end of a block, or of the room (RFC 8467, 4.1). 0: no option.
-func (o *OPT) padding(n, room int) int {
+// padding gives the length of the Padding option, with its head, for a message of n bytes that may have most bytes:
+// up to the end of a block, or to most (RFC 8467, 4.1). 0: no option.
+func (o *OPT) padding(n, most int) int {
 	block := int(o.Block)
-	end := min((n+4+block-1)/block*block, room)
+	end := min((n+4+block-1)/block*block, most)
 	if end < n+4 {
 		return 0
 	}

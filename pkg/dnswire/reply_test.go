@@ -88,8 +88,8 @@ func TestAppendUsualOPT(t *testing.T) {
 		if r.IntN(2) == 0 {
 			usual.Cookie = cookie
 		}
-		room := make([]byte, 12, 12+r.IntN(100)) // with and without space behind
-		got := AppendUsualOPT(room, o.UDPSize, o.DO, o.Subnet, o.Scope, usual.Cookie)
+		buf := make([]byte, 12, 12+r.IntN(100)) // with and without space behind
+		got := AppendUsualOPT(buf, o.UDPSize, o.DO, o.Subnet, o.Scope, usual.Cookie)
 		if want := AppendOPT(make([]byte, 12), &usual); !bytes.Equal(got, want) {
 			t.Fatalf("%+v: %x, not %x", usual, got, want)
 		}
@@ -168,22 +168,22 @@ func checkOPT(t *testing.T, o *OPT, m *dns.Msg) {
 // RFC 8467, 4.1: up to the end of a block, or of the room; never beyond.
 func TestPadding(t *testing.T) {
 	for n := 12; n < 1500; n++ {
-		for _, room := range []int{512, 1000, 1232, 4096} {
-			if n+optFixed > room {
+		for _, most := range []int{512, 1000, 1232, 4096} {
+			if n+optFixed > most {
 				continue
 			}
 			o := OPT{Block: 468}
-			msg := AppendOPT(make([]byte, n, room), &o)
+			msg := AppendOPT(make([]byte, n, most), &o)
 			unpadded := n + optFixed
-			want := min((unpadded+4+467)/468*468, room)
-			if unpadded+4 > room {
+			want := min((unpadded+4+467)/468*468, most)
+			if unpadded+4 > most {
 				want = unpadded
 			}
-			if len(msg) != want || cap(msg) != room {
-				t.Fatalf("%d bytes of %d: padded to %d of %d, want %d", n, room, len(msg), cap(msg), want)
+			if len(msg) != want || cap(msg) != most {
+				t.Fatalf("%d bytes of %d: padded to %d of %d, want %d", n, most, len(msg), cap(msg), want)
 			}
 			if size := int(msg[n+9])<<8 | int(msg[n+10]); size != len(msg)-unpadded {
-				t.Fatalf("%d bytes of %d: RDLENGTH %d", n, room, size)
+				t.Fatalf("%d bytes of %d: RDLENGTH %d", n, most, size)
 			}
 		}
 	}

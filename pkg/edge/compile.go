@@ -25,7 +25,7 @@ func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *state.Updat
 		if err := e.publish(c, false); err != nil { // a copy without zones may be what is left of a damaged one
 			return err
 		}
-		pause = time.After(settlePause) // what a start leaves is collected first: catching up allocates once more
+		pause = time.After(fillPause) // what a start leaves is collected first: catching up allocates once more
 	}
 	close(served)
 	for {
@@ -76,7 +76,7 @@ func (e *Edge) takeUpdate(c *compile.Compiler, u *state.Update) {
 	e.takeIDs(u)
 	e.takeUnknown(u)
 	e.takeKeys(c, u)
-	e.told = true
+	e.hasState = true
 }
 
 // takeIDs notes what identifies the generations that the next view is of.
@@ -110,7 +110,7 @@ func (e *Edge) publish(c *compile.Compiler, filled bool) error {
 	e.view.Store(v)
 	e.transfer.Changed()
 	e.mu.Unlock()
-	begins := !e.isOpen() && (filled && e.told || len(v.Zones())+len(v.Void()) > 0)
+	begins := !e.isOpen() && (filled && e.hasState || len(v.Zones())+len(v.Void()) > 0)
 	if begins {
 		if err := e.server.Open(); err != nil {
 			return err
@@ -128,22 +128,22 @@ func (e *Edge) publish(c *compile.Compiler, filled bool) error {
 	return nil
 }
 
-// settlePause is how long a view may stand before its tables are written down: those of one that is soon replaced never are.
-const settlePause = time.Second
+// fillPause is how long a view may stand before its tables are written down: those of one that is soon replaced never are.
+const fillPause = time.Second
 
-// settle has the views that last write down what they need not find out at each query.
-func (e *Edge) settle(ctx context.Context) {
-	tick := time.NewTicker(settlePause)
+// fillTables has the views that last write down what they need not find out at each query.
+func (e *Edge) fillTables(ctx context.Context) {
+	tick := time.NewTicker(fillPause)
 	defer tick.Stop()
-	for settled := (*table.View)(nil); ; {
+	for filled := (*table.View)(nil); ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if v := e.view.Load(); v != settled {
-			v.Settle(ctx, settled)
-			settled = v
+		if v := e.view.Load(); v != filled {
+			v.Settle(ctx, filled)
+			filled = v
 		}
 	}
 }

@@ -117,7 +117,7 @@ type Edge struct {
 
 	unopened map[string]compile.Broken // by zone: keys that cannot be opened; for the compiling goroutine
 	nextIDs  map[string]string         // of generations, for the next view; likewise
-	told     bool                      // there was an update, or a snapshot; likewise
+	hasState bool                      // there was an update, or a snapshot; likewise
 
 	mu       sync.Mutex
 	status   state.FollowStatus
@@ -154,7 +154,8 @@ func New(cfg Config) (*Edge, error) {
 		cfg.ExplainFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	}
 	e := &Edge{cfg: cfg, log: cfg.Logger, started: cfg.Now(), rows: cfg.Workers*(max(1, len(cfg.DNS))+2*len(cfg.XDP)) + 1,
-		opened: make(chan struct{}), news: make(chan news, 16), geoAsked: make(chan geoQuestion), save: saveQueue{signal: make(chan struct{}, 1)},
+		opened: make(chan struct{}), news: make(chan news, 16), geoAsked: make(chan geoQuestion),
+		save:   saveQueue{signal: make(chan struct{}, 1)},
 		status: state.FollowStatus{State: state.Connecting, Since: cfg.Now()}}
 	e.elsewhere = table.NewZoneCounts("none", e.rows)
 	e.clock.rings = make(chan struct{}, 1)
@@ -228,7 +229,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	served := make(chan struct{}) // closed when there is a view, or nothing to make one of
 	g.Go(func() error { return e.compile(ctx, atlas, first, served) })
 	g.Go(func() error { e.keep(ctx, snapshot, noSnapshot != nil); return nil })
-	g.Go(func() error { e.settle(ctx); return nil })
+	g.Go(func() error { e.fillTables(ctx); return nil })
 	g.Go(func() error { e.clock.run(ctx, e.cfg.Now); return nil })
 	g.Go(func() error { e.aliases.Run(ctx); return nil })
 	g.Go(func() error { e.cookies.run(ctx); return nil })
@@ -319,7 +320,7 @@ func (e *Edge) setStatus(s state.FollowStatus) {
 	e.log.Log(context.Background(), level, "store", args...)
 }
 
-// isOpen tells whether the sockets are open.
+// isOpen reports whether the sockets are open.
 func (e *Edge) isOpen() bool {
 	select {
 	case <-e.opened:
@@ -329,7 +330,7 @@ func (e *Edge) isOpen() bool {
 	}
 }
 
-// Ready tells whether queries are answered, and if not, why.
+// Ready reports whether queries are answered, and if not, why.
 func (e *Edge) Ready() error {
 	if e.isOpen() {
 		return nil

@@ -212,7 +212,8 @@ func TestDeltas(t *testing.T) {
 	}
 	r.tell(state.Update{Cursor: 103, Cluster: 7, Values: state.Verdicts.Delete(down("eu").Pool)})
 	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+euA)
-	gone := state.Update{Cursor: 104, Cluster: 7, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 3, Deleted: keysOf(u.Tenants[0].Put)}}}
+	gone := state.Update{Cursor: 104, Cluster: 7, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 3,
+		Deleted: keysOf(u.Tenants[0].Put)}}}
 	r.tell(gone)
 	r.expect("web.shop.gtm.example.", "A", european, "NXDOMAIN")
 	if s := r.fetchStatus(); len(s.Broken) != 0 || s.Services != 1 {

@@ -10,17 +10,17 @@ import (
 
 // self is what the edge tells the store of itself.
 func (e *Edge) self() store.Edge {
-	told := store.Edge{ID: e.cfg.ID, HTTP: e.cfg.HTTP, DNS: addrStrings(e.Addrs()), Version: e.cfg.Version, Started: e.started}
+	self := store.Edge{ID: e.cfg.ID, HTTP: e.cfg.HTTP, DNS: addrStrings(e.Addrs()), Version: e.cfg.Version, Started: e.started}
 	if e.cfg.Identity != nil {
-		told.Recipient = e.cfg.Identity.Recipient().String()
+		self.Recipient = e.cfg.Identity.Recipient().String()
 	}
 	if v := e.view.Load(); v != nil {
-		told.Tenants = make(map[string]state.Generation, len(v.Heads))
+		self.Tenants = make(map[string]state.Generation, len(v.Heads))
 		for tenant, generation := range v.Heads {
-			told.Tenants[tenant] = state.Generation(generation)
+			self.Tenants[tenant] = state.Generation(generation)
 		}
 	}
-	return told
+	return self
 }
 
 func (e *Edge) heard(p state.Pulse) { e.evidence.Heard(p, e.cfg.Now()) }

@@ -92,7 +92,8 @@ func TestBrokenResources(t *testing.T) {
 			return replace(t, gen, &spec.Service{Host: "web.shop.gtm.example.", Rules: []spec.Rule{{}}}, spec.KindService, "web")
 		}},
 		{"a pool that is not there", "shop/Service/web", func(t *testing.T, gen uint64) state.Update {
-			return replace(t, gen, &spec.Service{Host: "web.shop.gtm.example.", Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: "none"}}}}}, spec.KindService, "web")
+			return replace(t, gen, &spec.Service{Host: "web.shop.gtm.example.",
+				Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: "none"}}}}}, spec.KindService, "web")
 		}},
 		{"a host that is no name", "shop/Service/web", func(t *testing.T, gen uint64) state.Update {
 			return replace(t, gen, &spec.Service{Host: strings.Repeat("x", 64) + "..", Rules: rules}, spec.KindService, "web")
@@ -112,8 +113,9 @@ func TestBrokenResources(t *testing.T) {
 					{Name: "b", Addresses: []netip.Addr{netip.MustParseAddr(euA)}}}}, spec.KindPool, "eu")
 		}},
 		{"a verdict of nonsense", "", func(t *testing.T, gen uint64) state.Update {
-			return state.Update{Cursor: 100 + int64(gen), Cluster: 7, Values: state.Verdicts.Put(health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: "eu"},
-				Endpoints: map[string]health.Finding{"a": {State: "odd", Score: 1e300}, "b": {Score: -5}, "": {}}})}
+			return state.Update{Cursor: 100 + int64(gen), Cluster: 7,
+				Values: state.Verdicts.Put(health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: "eu"},
+					Endpoints: map[string]health.Finding{"a": {State: "odd", Score: 1e300}, "b": {Score: -5}, "": {}}})}
 		}},
 	}
 	for _, c := range cases {

@@ -6,10 +6,10 @@ import (
 	"github.com/gti/gtm/pkg/transfer"
 )
 
-// As many queries as the sockets foresee, an Answerer can look at.
+// An Answerer can prefetch as many queries as the sockets show it at once.
 var _ [answer.Window - serve.Window]struct{}
 
-var _ serve.Foreseer = (*handler)(nil)
+var _ serve.Prefetcher = (*handler)(nil)
 
 // newHandler makes the handler of one worker.
 func (e *Edge) newHandler() serve.Handler {
@@ -35,25 +35,31 @@ type handler struct {
 
 func (h *handler) Handle(r *serve.Request) (n int, action serve.Action) {
 	m := &h.meta
-	m.Source, m.Slow, m.Resume, m.KeepAlive, m.Ahead = r.Source, r.Slow, r.Resume, r.KeepAlive, r.Ahead
+	m.Source, m.Slow, m.Resume, m.KeepAlive, m.Prefetched = r.Source, r.Slow, r.Resume, r.KeepAlive, r.Prefetched
 	m.Stream, m.Encrypted, m.QUIC = r.Transport != serve.UDP, encrypted(r.Transport), r.Transport == serve.QUIC
 	o := h.Answer(r.Buf, r.N, &h.meta)
-	if o.Size == answer.Foreign {
-		return h.foreign(r)
-	}
 	r.Exempt = o.Exempt
-	switch {
-	case o.Deferred:
-		r.Preferred, r.Resume = o.Size == answer.Known, h.Resume()
-		return 0, serve.Defer
-	case o.Size == answer.Fatal:
-		return 0, serve.Close
-	case o.Size == 0:
-		return 0, serve.Drop
-	case o.Truncated:
+	if o.Kind != answer.Send {
+		return h.unsent(r, o)
+	}
+	if o.Truncated {
 		return o.Size, serve.Truncate
 	}
 	return o.Size, serve.Send
+}
+
+// unsent does what an outcome without a reply asks for.
+func (h *handler) unsent(r *serve.Request, o answer.Outcome) (n int, action serve.Action) {
+	switch o.Kind {
+	case answer.Foreign:
+		return h.foreign(r)
+	case answer.Close:
+		return 0, serve.Close
+	case answer.Defer, answer.DeferKnown:
+		r.Preferred, r.Resume = o.Kind == answer.DeferKnown, h.Resume()
+		return 0, serve.Defer
+	}
+	return 0, serve.Drop
 }
 
 // foreign answers what is not an ordinary question.
@@ -78,9 +84,9 @@ func (h *handler) foreign(r *serve.Request) (n int, action serve.Action) {
 
 // again answers the question of a signed message.
 func (h *handler) again(buf []byte, n int) (size int, deferred bool) {
-	h.meta.Ahead = 0 // what was looked at is the message with its signature
+	h.meta.Prefetched = 0 // what was parsed is the message with its signature
 	o := h.Answer(buf, n, &h.meta)
-	return o.Size, o.Deferred
+	return o.Size, o.Deferred()
 }
 
 func encrypted(t serve.Transport) bool { return t == serve.TLS || t == serve.HTTPS || t == serve.QUIC }

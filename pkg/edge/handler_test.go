@@ -9,6 +9,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/gti/gtm/pkg/answer"
 	"github.com/gti/gtm/pkg/serve"
 )
 
@@ -149,11 +150,27 @@ func TestASignedQuestionIsReadAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.Look(0, signed, netip.AddrPortFrom(cookieAddr, 4444))
-	h.Follow(1)
-	h.meta.Ahead = 1
+	h.Parse(0, signed, netip.AddrPortFrom(cookieAddr, 4444))
+	h.Prefetch(1)
+	h.meta.Prefetched = 1
 	buf := make([]byte, 4096)
 	if size, deferred := h.again(buf, copy(buf, plain)); size <= 0 || deferred {
 		t.Errorf("size %d, deferred %v", size, deferred)
+	}
+}
+
+// What an outcome without a reply asks of the sockets. Foreign queries are pkg/transfer's: TestASignedQuestionIsReadAnew.
+func TestOutcomesWithoutAReply(t *testing.T) {
+	h := bareEdge(t, Config{}).newHandler().(*handler)
+	for _, tt := range []struct {
+		kind      answer.Kind
+		want      serve.Action
+		preferred bool
+	}{{answer.Drop, serve.Drop, false}, {answer.Close, serve.Close, false}, {answer.Defer, serve.Defer, false},
+		{answer.DeferKnown, serve.Defer, true}} {
+		r := &serve.Request{}
+		if n, got := h.unsent(r, answer.Outcome{Kind: tt.kind}); n != 0 || got != tt.want || r.Preferred != tt.preferred {
+			t.Errorf("kind %d: %d bytes, action %v, preferred %v", tt.kind, n, got, r.Preferred)
+		}
 	}
 }

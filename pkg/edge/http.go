@@ -48,7 +48,7 @@ func (e *Edge) Status() api.EdgeStatus {
 	for _, b := range e.broken {
 		s.Broken = append(s.Broken, api.Broken{Resource: b.Key.String(), Error: b.Err.Error(), Serves: b.Serves.String()})
 	}
-	s.Unknown, s.Aliases, s.Health, s.Snapshot = e.unknownNow(), e.aliasStates(), e.healthAt(e.cfg.Now()), e.snapshot.told()
+	s.Unknown, s.Aliases, s.Health, s.Snapshot = e.unknownNow(), e.aliasStates(), e.healthAt(e.cfg.Now()), e.snapshot.status()
 	s.GeoFault = e.geoFault
 	if v == nil {
 		return s

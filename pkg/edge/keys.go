@@ -18,15 +18,15 @@ func (e *Edge) takeKeys(c *compile.Compiler, u *state.Update) {
 	keysets := state.Keysets.In(*u)
 	gone := keysets.Deleted
 	if u.Full {
-		told := map[string]bool{}
+		seen := map[string]bool{}
 		for _, zone := range keysets.Broken {
-			told[zone] = true
+			seen[zone] = true
 		}
 		for i := range keysets.Put {
-			told[keysets.Put[i].Zone] = true
+			seen[keysets.Put[i].Zone] = true
 		}
 		for _, zone := range c.SignedZones() {
-			if !told[zone] {
+			if !seen[zone] {
 				gone = append(gone, zone)
 			}
 		}

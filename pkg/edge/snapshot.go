@@ -60,8 +60,8 @@ type snapshotState struct {
 	lost    string // what the start found damaged: it matters for as long as the edge serves from it
 }
 
-// told is how the copy on disk is told of.
-func (s *snapshotState) told() *api.SnapshotState {
+// status says how the copy on disk is.
+func (s *snapshotState) status() *api.SnapshotState {
 	out := &api.SnapshotState{Error: s.err}
 	if out.Error == "" && s.from {
 		out.Error = s.lost

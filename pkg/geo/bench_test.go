@@ -120,7 +120,8 @@ func BenchmarkLookupCold(b *testing.B) {
 	for _, partitions := range []int{1, 64} {
 		list := make([]*Partition, partitions)
 		for i := range list {
-			list[i], _ = Compile(a, nil, FirstOf([]Matcher{{Geo: places(b, "EU")}, {Geo: places(b, "AS", "OC")}, {ASN: []uint32{uint32(i)}}, {}}))
+			list[i], _ = Compile(a, nil,
+				FirstOf([]Matcher{{Geo: places(b, "EU")}, {Geo: places(b, "AS", "OC")}, {ASN: []uint32{uint32(i)}}, {}}))
 		}
 		for _, v4 := range []bool{true, false} {
 			addrs := benchAddresses(a, v4, 1<<16)

@@ -29,9 +29,9 @@ type BuildConfig struct {
 
 // Build writes a country MMDB in the layout of GeoLite2-Country. The same input gives the same bytes.
 //
-// UK is written as GB, and retired codes with one successor as that. The codes that are no country but tell the continent give only that: EU and CS
-// (Europe), AP (Asia), AN (North America). Other codes that ISO 3166-1 does not have, above all "??",
-// give nothing, and so do reserved networks. Of overlapping ranges the later line wins.
+// UK is written as GB, and retired codes with one successor as that. The codes that are no country but tell the continent give only
+// that: EU and CS (Europe), AP (Asia), AN (North America). Other codes that ISO 3166-1 does not have, above all "??", give nothing, and so
+// do reserved networks. Of overlapping ranges the later line wins.
 func Build(w io.Writer, cfg BuildConfig) error {
 	b := &builder{skipped: cfg.Skipped, date: cfg.Date, records: map[string]mmdbtype.Map{}}
 	if b.skipped == nil {
@@ -198,9 +198,9 @@ func (b *builder) insert(tree *mmdbwriter.Tree, line rangeLine, record mmdbtype.
 	for _, network := range networksOfRange(line.first, line.last) {
 		err := tree.Insert(ipNet(network), record)
 		var reserved *mmdbwriter.ReservedNetworkError
-		var aliased *mmdbwriter.AliasedNetworkError
+		var aliasedNetwork *mmdbwriter.AliasedNetworkError
 		switch {
-		case errors.As(err, &reserved), errors.As(err, &aliased):
+		case errors.As(err, &reserved), errors.As(err, &aliasedNetwork):
 			b.skipped(line.text, err)
 		case err != nil:
 			return fmt.Errorf("network %s: %w", network, err)

@@ -51,7 +51,7 @@ type cutter struct {
 func (c *cutter) cut(i, j int, x u128, depth int) {
 	if j-i <= cellRuns {
 		if kind, ok := c.kind(i, j, depth); ok {
-			c.cells = append(roomFor(c.cells, 1), cell{x, uint32(i), uint8(j - i), uint8(depth), kind})
+			c.cells = append(grow(c.cells, 1), cell{x, uint32(i), uint8(j - i), uint8(depth), kind})
 			return
 		}
 	}

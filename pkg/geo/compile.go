@@ -21,7 +21,7 @@ type Hits struct {
 	maps    []int // of Classifier.Maps, the indexes in the list of all
 }
 
-// Has tells whether the map of that index in Classifier.Maps does.
+// Has reports whether the map of that index in Classifier.Maps does.
 func (h Hits) Has(i int) bool { return h.members.has(h.maps[i]) }
 
 const (
@@ -152,7 +152,7 @@ func (d *divider) classify(s *shape) []uint16 {
 	return ids
 }
 
-// indifferent tells whether all ids, those of special-purpose blocks apart, are the same one.
+// indifferent reports whether all ids, those of special-purpose blocks apart, are the same one.
 func (d *divider) indifferent(ids []uint16, id uint16) bool {
 	return !slices.ContainsFunc(ids, func(i uint16) bool { return i != id && int(i) <= d.Classes })
 }

@@ -22,7 +22,7 @@ func forget(b []byte) {
 	_ = syscall.Madvise(b[first-from:last-from], syscall.MADV_DONTNEED) // if it fails, they stay
 }
 
-// fromFile tells whether a range of addresses is a file's (proc_pid_maps(5)).
+// fromFile reports whether a range of addresses is a file's (proc_pid_maps(5)).
 func fromFile(first, last uintptr) bool {
 	f, err := os.Open("/proc/self/maps")
 	if err != nil {

@@ -25,7 +25,8 @@ func OpenKept(dir string, files ...string) (a *Atlas, faults []error) {
 		if err != nil {
 			kept, noCopy := openFile(keptName(dir, file))
 			if noCopy != nil {
-				return builtinFor(files, append(faults, fmt.Errorf("%w; there is no good copy of it either, and the built-in database is used", err)))
+				return builtinFor(files, append(faults,
+					fmt.Errorf("%w; there is no good copy of it either, and the built-in database is used", err)))
 			}
 			faults = append(faults, fmt.Errorf("%w; its last good copy is used, built %s", err, kept.infos[0].Built.Format(time.DateOnly)))
 			kept.infos[0].File, next = file, kept
@@ -36,7 +37,7 @@ func OpenKept(dir string, files ...string) (a *Atlas, faults []error) {
 	return a, faults
 }
 
-// Builtin tells whether a is the built-in database.
+// Builtin reports whether a is the built-in database.
 func (a *Atlas) Builtin() bool { return a.infos[0].File == builtinName }
 
 // builtinFor gives the built-in database, watched as some files.

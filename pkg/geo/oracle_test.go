@@ -210,7 +210,7 @@ func (o *oracle) trie(v4 bool) *node {
 	return root
 }
 
-// hides tells whether p lies within an alias, where nothing counts.
+// hides reports whether p lies within an alias, where nothing counts.
 func (o *oracle) hides(p netip.Prefix) bool {
 	return slices.ContainsFunc(o.aliased, func(a netip.Prefix) bool {
 		return p.Addr().Is6() && a.Bits() <= p.Bits() && a.Contains(p.Addr())

@@ -44,7 +44,7 @@ type bitset []uint64
 
 func (b bitset) has(i int) bool { return i>>6 < len(b) && b[i>>6]>>(i&63)&1 != 0 }
 
-// meets tells whether b and c have a number in common.
+// meets reports whether b and c have a number in common.
 func (b bitset) meets(c bitset) bool {
 	for i := range min(len(b), len(c)) {
 		if b[i]&c[i] != 0 {

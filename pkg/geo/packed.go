@@ -122,12 +122,12 @@ type packerRun struct {
 	id    uint32
 }
 
-// newPacker gives a packer with room for so many bytes.
-func newPacker(v4 bool, room int) *packer {
-	return &packer{packed: packed{v4: v4, data: make([]byte, 0, room)}}
+// newPacker gives a packer with capacity for so many bytes.
+func newPacker(v4 bool, capacity int) *packer {
+	return &packer{packed: packed{v4: v4, data: make([]byte, 0, capacity)}}
 }
 
-// empty tells whether nothing was added.
+// empty reports whether nothing was added.
 func (w *packer) empty() bool { return w.held == 0 }
 
 // add lets id begin at start, as runs.add does.
@@ -161,12 +161,12 @@ func (w *packer) done() *packed {
 }
 
 func (w *packer) write(r packerRun) {
-	w.data = roomFor(w.data, 2*binary.MaxVarintLen64+17)
+	w.data = grow(w.data, 2*binary.MaxVarintLen64+17)
 	if w.n > 0 {
 		w.distance(r.start.minus(w.from))
 	}
 	if w.n%packStride == 0 {
-		w.marks = append(roomFor(w.marks, 1), mark{r.start, len(w.data)})
+		w.marks = append(grow(w.marks, 1), mark{r.start, len(w.data)})
 	}
 	w.data = binary.AppendUvarint(w.data, uint64(r.id))
 	w.from = r.start

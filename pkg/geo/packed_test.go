@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// sameRuns tells whether a and b say the same, and in the same form.
+// sameRuns reports whether a and b say the same, and in the same form.
 func sameRuns(a, b *runs) bool {
 	return slices.Equal(a.hi, b.hi) && slices.Equal(a.lo, b.lo) && slices.Equal(a.id, b.id)
 }

@@ -12,17 +12,17 @@ const (
 // clone is slices.Clone.
 func clone[T any](s []T) []T { return moved(s, len(s)) }
 
-// roomFor is slices.Grow: it gives a slice that n elements can be appended to.
-func roomFor[T any](s []T, n int) []T {
+// grow is slices.Grow: it gives a slice that n elements can be appended to.
+func grow[T any](s []T, n int) []T {
 	if cap(s)-len(s) >= n {
 		return s
 	}
 	return moved(s, len(s)+max(n, len(s)/4))
 }
 
-// moved gives a copy with room for so many elements.
-func moved[T any](s []T, room int) []T {
-	out := make([]T, len(s), room)
+// moved gives a copy with capacity for so many elements.
+func moved[T any](s []T, capacity int) []T {
+	out := make([]T, len(s), capacity)
 	for at := 0; at < len(s); at += pieceItems {
 		copyPiece(out[at:], s[at:min(len(s), at+pieceItems)])
 	}

@@ -16,14 +16,14 @@ func TestPieces(t *testing.T) {
 		if !slices.Equal(c, s) || cap(c) != n {
 			t.Errorf("the clone of %d elements differs, or has room for %d", n, cap(c))
 		}
-		grown := append(roomFor(s, 3), 1, 2, 3)
+		grown := append(grow(s, 3), 1, 2, 3)
 		if !slices.Equal(grown[:n], s) || len(grown) != n+3 {
 			t.Errorf("%d elements with room for 3 more differ", n)
 		}
 		if n > 0 && &grown[0] == &s[0] {
 			t.Errorf("%d elements, of which there was no room for 3 more, did not move", n)
 		}
-		if more := roomFor(grown[:n], 1); n > 0 && &more[0] != &grown[0] {
+		if more := grow(grown[:n], 1); n > 0 && &more[0] != &grown[0] {
 			t.Errorf("%d elements with room moved", n)
 		}
 	}

@@ -31,7 +31,7 @@ func (p Place) String() string {
 	return s
 }
 
-// In tells whether p lies in where: EU-DE-BE is in EU-DE-BE, EU-DE, EU and the zero Place. ASNs are
+// In reports whether p lies in where: EU-DE-BE is in EU-DE-BE, EU-DE, EU and the zero Place. ASNs are
 // ignored. A country is compared by its own code alone, so that a database which puts Cyprus in Asia
 // still answers for EU-CY.
 func (p Place) In(where Place) bool {
@@ -69,7 +69,8 @@ func ParsePlace(s string) (Place, error) {
 	}
 	if len(parts) > 2 {
 		if !isCode(parts[2], 1, 3) {
-			return Place{}, fmt.Errorf("place %q: %q is not a subdivision; write the part of its ISO 3166-2 code behind the dash, as in %s-%s-BE", s, parts[2], p.Continent, p.Country)
+			return Place{}, fmt.Errorf("place %q: %q is not a subdivision; write the part of its ISO 3166-2 code behind the dash, "+
+				"as in %s-%s-BE", s, parts[2], p.Continent, p.Country)
 		}
 		p.Subdivision = parts[2]
 	}
@@ -112,7 +113,7 @@ func countryError(s string, parts []string) error {
 	return fmt.Errorf("place %q: %s: did you mean %q?", s, hint, strings.Join(rest, "-"))
 }
 
-// isCode tells whether s is lo to hi characters of A-Z and 0-9.
+// isCode reports whether s is lo to hi characters of A-Z and 0-9.
 func isCode(s string, lo, hi int) bool {
 	if len(s) < lo || len(s) > hi {
 		return false

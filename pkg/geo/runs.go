@@ -14,10 +14,10 @@ type runs struct {
 }
 
 // newRuns gives the empty partition of one family, ready for add.
-func newRuns(v4 bool, room int) *runs {
-	r := &runs{hi: make([]uint64, 0, room), id: make([]uint32, 0, room)}
+func newRuns(v4 bool, capacity int) *runs {
+	r := &runs{hi: make([]uint64, 0, capacity), id: make([]uint32, 0, capacity)}
 	if !v4 {
-		r.lo = make([]uint64, 0, room)
+		r.lo = make([]uint64, 0, capacity)
 	}
 	return r
 }
@@ -45,9 +45,9 @@ func (r *runs) add(start u128, id uint32) {
 	if n > 0 && r.id[n-1] == id {
 		return
 	}
-	r.hi, r.id = append(roomFor(r.hi, 1), start.hi), append(roomFor(r.id, 1), id)
+	r.hi, r.id = append(grow(r.hi, 1), start.hi), append(grow(r.id, 1), id)
 	if r.lo != nil {
-		r.lo = append(roomFor(r.lo, 1), start.lo)
+		r.lo = append(grow(r.lo, 1), start.lo)
 	}
 }
 

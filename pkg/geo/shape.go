@@ -125,7 +125,7 @@ func (b *atomizer) rank(families ...*runs) {
 	}
 }
 
-// sameMaps tells whether two lists of maps say the same.
+// sameMaps reports whether two lists of maps say the same.
 func sameMaps(a, b []Map) bool {
 	return slices.EqualFunc(a, b, func(x, y Map) bool {
 		return x.Name == y.Name && x.ASN == y.ASN && (x.Place == nil) == (y.Place == nil) &&

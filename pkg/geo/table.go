@@ -101,7 +101,7 @@ func (t *table) fill(r *runs, cells []cell) {
 				l.ids[k] = uint16(r.id[run])
 			}
 		case wide:
-			t.wide = append(roomFor(t.wide, cellRuns), wideRun{c.start, r.id[first]})
+			t.wide = append(grow(t.wide, cellRuns), wideRun{c.start, r.id[first]})
 			for k := first + 1; k <= last; k++ {
 				t.wide = append(t.wide, wideRun{r.start(k), r.id[k]})
 			}
@@ -137,7 +137,7 @@ type finder struct {
 func (f *finder) block(i, j, depth int) uint32 {
 	stride := min(max(bits.Len(uint(j-i)), 4), maxStride, 128-depth)
 	at := len(f.entries)
-	f.entries = roomFor(f.entries, 1<<stride)[:at+1<<stride]
+	f.entries = grow(f.entries, 1<<stride)[:at+1<<stride]
 	for e := at; e < at+1<<stride; {
 		c := &f.cells[i]
 		if over := int(c.depth) - depth; over <= stride { // the cell fills entries

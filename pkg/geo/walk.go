@@ -60,7 +60,8 @@ func walk(db *mmdb) (*source, error) {
 	}
 	w.v4, w.v6 = w.w4.done(), w.w6.done()
 	if len(w.places) == 1 {
-		return nil, errors.New("it holds no continent, country, subdivision or ASN in the layout of GeoIP2 or GeoLite2 City, Country or ASN")
+		return nil, errors.New("it holds no continent, country, subdivision or ASN " +
+			"in the layout of GeoIP2 or GeoLite2 City, Country or ASN")
 	}
 	return &w.source, nil
 }

@@ -14,11 +14,11 @@ type watched struct {
 	seen stamp
 }
 
-// Watch looks at the files of a every two seconds until ctx ends. When one was replaced or written, and
-// has stayed as it is for one such interval, all are opened anew: the new atlas goes to onNew, or the error
-// to onErr, once for each change, and the atlas before stays in use. A file that merely is gone is reported to onErr
-// too; and nil when, after an error, the files are as those in use again. Renaming a complete file over the old one is the safe way to change it.
-// Both functions are called from the calling goroutine. An atlas without files (the built-in one) never changes.
+// Watch checks the files of a every two seconds until ctx ends. When one was replaced or written, and has stayed as it is for one such
+// interval, all are opened anew: the new atlas goes to onNew, or the error to onErr, once for each change, and the atlas before stays in
+// use. A file that merely is gone is reported to onErr too; and nil when, after an error, the files are as those in use again. Renaming a
+// complete file over the old one is the safe way to change it. Both functions are called from the calling goroutine. An atlas without
+// files (the built-in one) never changes.
 func Watch(ctx context.Context, a *Atlas, onNew func(*Atlas), onErr func(error)) {
 	w := newWatcher(a, onNew, onErr)
 	tick := time.NewTicker(pollEvery)
@@ -55,14 +55,14 @@ func newWatcher(a *Atlas, onNew func(*Atlas), onErr func(error)) *watcher {
 }
 
 func (w *watcher) poll() {
-	changed, settled := false, true
+	changed, stable := false, true
 	for i, file := range w.files {
 		now := statFile(file)
 		changed = changed || now != w.opened[i]
-		settled = settled && now == w.polled[i]
+		stable = stable && now == w.polled[i]
 		w.polled[i] = now
 	}
-	if !changed || !settled {
+	if !changed || !stable {
 		return
 	}
 	copy(w.opened, w.polled)
@@ -87,7 +87,7 @@ func (w *watcher) poll() {
 	w.onNew(next)
 }
 
-// sameContent tells whether the files were only touched.
+// sameContent reports whether the files were only touched.
 func sameContent(a, b []Info) bool {
 	for i := range a {
 		if a[i].SHA256 != b[i].SHA256 {

@@ -69,7 +69,7 @@ func TestWatcher(t *testing.T) {
 	steps := []struct {
 		name string
 		do   func()
-		want string // after a poll that sees the change and one that finds it settled
+		want string // after a poll that sees the change and one that finds it stable
 	}{
 		{"nothing", func() {}, ""},
 		{"replaced", func() { f.replace(f.database("FR")) }, "FR"},

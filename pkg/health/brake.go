@@ -106,7 +106,7 @@ func (f Finding) Held() string {
 	return ""
 }
 
-// held tells whether the brake holds an endpoint.
+// held reports whether the brake holds an endpoint.
 func (v *Verdict) held(endpoint string) bool {
 	f := v.Endpoints[endpoint]
 	return v.Frozen && f.State == Up && f.Held() != ""
@@ -124,7 +124,7 @@ func (b Brake) Apply(d Docket) (map[PoolID]Verdict, Tally) {
 		if taken {
 			cause = r.cause(id)
 		}
-		verdicts[id] = r.settle(id, v, cause)
+		verdicts[id] = r.verdictOf(id, v, cause)
 	}
 	r.tally.Frozen = r.tally.Held > 0
 	return verdicts, r.tally
@@ -209,7 +209,7 @@ func (r *round) cause(id PoolID) string {
 	return ""
 }
 
-// refuge tells whether clients can go to a pool: as many of its endpoints as it needs, and half of those that were up, are up by
+// refuge reports whether clients can go to a pool: as many of its endpoints as it needs, and half of those that were up, are up by
 // votes now or by an operator's word. One that has just lost more than half failed with those that look for it.
 func (r *round) refuge(id PoolID) bool {
 	declared, v := r.Pools[id], r.Proposed[id]
@@ -297,7 +297,7 @@ func (h *hearing) fate(name string) fate {
 	return aside
 }
 
-// fails tells whether an endpoint is down by evidence: by that of now, or else by what it is held for. (B5)
+// fails reports whether an endpoint is down by evidence: by that of now, or else by what it is held for. (B5)
 func (h *hearing) fails(name string) bool {
 	return h.now.Endpoints[name].State == Down || h.was.held(name) && h.now.Unvoted[name]
 }
@@ -309,12 +309,12 @@ func (h *hearing) age(name string) time.Duration {
 	return h.Now.Sub(h.now.Endpoints[name].Since)
 }
 
-// released tells whether a person let an endpoint's failure through, and it was not up since. (B6)
+// released reports whether a person let an endpoint's failure through, and it was not up since. (B6)
 func (h *hearing) released(name string) bool {
 	return slices.Contains(h.was.Released, name) || h.letThrough && h.was.held(name)
 }
 
-// stops tells whether there is a failure to be held, if what fails does not pass.
+// stops reports whether there is a failure to be held, if what fails does not pass.
 func (h *hearing) stops() bool {
 	for name := range h.now.Endpoints {
 		if h.fate(name) == fresh && !h.released(name) {
@@ -324,8 +324,8 @@ func (h *hearing) stops() bool {
 	return false
 }
 
-// settle gives the verdict on a pool. Its failures pass where cause is empty.
-func (r *round) settle(id PoolID, v Verdict, cause string) Verdict {
+// verdictOf gives the verdict on a pool. Its failures pass where cause is empty.
+func (r *round) verdictOf(id PoolID, v Verdict, cause string) Verdict {
 	h := r.hearing(id, &v)
 	out := v
 	out.Unvoted, out.Released = nil, nil

@@ -217,7 +217,7 @@ func median(scores []float64) float64 {
 	return (s[mid-1] + s[mid]) / 2
 }
 
-// Equal tells whether two verdicts say the same. Who judged does not count.
+// Equal reports whether two verdicts say the same. Who judged does not count.
 func (v Verdict) Equal(o Verdict) bool {
 	if v.Pool != o.Pool || v.Frozen != o.Frozen || !v.FrozenSince.Equal(o.FrozenSince) || v.Cause != o.Cause ||
 		!slices.Equal(v.NeverUp, o.NeverUp) || !slices.Equal(v.Released, o.Released) || len(v.Endpoints) != len(o.Endpoints) {

@@ -228,7 +228,7 @@ func TestSilenceChangesNothing(t *testing.T) {
 	}
 }
 
-// blind tells whether a vantage is: it said why, and a silent one says nothing.
+// blind reports whether a vantage is: it said why, and a silent one says nothing.
 func blind(c Case) bool {
 	for _, o := range c.Observations {
 		if o.Endpoints["a"].Blind {

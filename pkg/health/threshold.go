@@ -67,7 +67,7 @@ func (t *Threshold) Sight() Sight {
 	return t.sight
 }
 
-// Add takes one result, and tells whether the sight changed. Reason says why the check failed.
+// Add takes one result, and reports whether the sight changed. Reason says why the check failed.
 func (t *Threshold) Add(passed bool, reason string, at time.Time, l Limits) bool {
 	changed := t.regain()
 	if t.run == 0 || t.passed != passed {
@@ -83,7 +83,7 @@ func (t *Threshold) Add(passed bool, reason string, at time.Time, l Limits) bool
 		t.failed = 0
 		t.set(Sight{State: Up, Score: 1, Since: at})
 	case !passed && t.sight.State != Down && t.run >= max(l.Fall, 1):
-		t.turnDown(reason, at, l)
+		t.goDown(reason, at, l)
 	case t.sight.State == Up:
 		return t.rescore(reason) || changed
 	default:
@@ -92,8 +92,8 @@ func (t *Threshold) Add(passed bool, reason string, at time.Time, l Limits) bool
 	return true
 }
 
-// turnDown remembers the turn, and says what it means for the way back.
-func (t *Threshold) turnDown(reason string, at time.Time, l Limits) {
+// goDown remembers that it went down, and says what it means for the way back.
+func (t *Threshold) goDown(reason string, at time.Time, l Limits) {
 	copy(t.downs[1:], t.downs[:])
 	t.downs[0] = at
 	if n := t.fallen(at); n > steady {
@@ -123,7 +123,7 @@ func (t *Threshold) rise(at time.Time, l Limits) int {
 	return max(l.Rise, 1) << max(0, t.fallen(at)-steady)
 }
 
-// Miss takes one check that could not be made, which is no evidence, and tells whether the sight changed.
+// Miss takes one check that could not be made, which is no evidence, and reports whether the sight changed.
 func (t *Threshold) Miss(reason string, at time.Time, l Limits) bool {
 	t.missed++
 	if t.sight.Blind || t.missed < max(l.Fall, 1) {

@@ -80,7 +80,7 @@ func FuzzScanner(f *testing.F) {
 	})
 }
 
-// onlyDecimals tells whether no number is so large or so small that encoding/json writes it with an exponent.
+// onlyDecimals reports whether no number is so large or so small that encoding/json writes it with an exponent.
 func onlyDecimals(v any) bool {
 	switch v := v.(type) {
 	case float64:

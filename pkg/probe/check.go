@@ -65,12 +65,12 @@ func (k *Checker) Check(ctx context.Context, c Check) Result {
 // have, which an older program allowed, so many at a time.
 func (k *Checker) checkAll(ctx context.Context, c Check) Result {
 	results := make([]Result, len(c.Addrs))
-	places := make(chan struct{}, c.sockets())
+	slots := make(chan struct{}, c.sockets())
 	var wg sync.WaitGroup
 	for i, addr := range c.Addrs {
-		places <- struct{}{}
+		slots <- struct{}{}
 		wg.Go(func() {
-			defer func() { <-places }()
+			defer func() { <-slots }()
 			results[i] = conclude(c, k.checkOne(ctx, c, addr.String()))
 		})
 	}
@@ -89,10 +89,10 @@ func (k *Checker) checkAll(ctx context.Context, c Check) Result {
 	return Result{}
 }
 
-// checkOne connects to one place and does what the check asks. nil: passed.
-func (k *Checker) checkOne(ctx context.Context, c Check, place string) error {
+// checkOne connects to one address and does what the check asks. nil: passed.
+func (k *Checker) checkOne(ctx context.Context, c Check, address string) error {
 	dialer := net.Dialer{ControlContext: k.Guard.control(c.Lent), Resolver: k.Resolver, KeepAlive: -1}
-	conn, err := dialer.DialContext(ctx, "tcp", place)
+	conn, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return k.connectError(err)
 	}
@@ -104,7 +104,7 @@ func (k *Checker) checkOne(ctx context.Context, c Check, place string) error {
 	}
 	name := c.Name
 	if name == "" {
-		name = place
+		name = address
 	}
 	if c.Type == "https" {
 		secure := tls.Client(conn, k.tlsConfig(c, name))

@@ -71,7 +71,7 @@ func holds(prefixes []netip.Prefix, a netip.Addr) bool {
 	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// isLocal tells whether a is this machine. Where that cannot be known it is assumed.
+// isLocal reports whether a is this machine. Where that cannot be known it is assumed.
 func (g *Guard) isLocal(a netip.Addr) bool {
 	if a.IsLoopback() || a.IsUnspecified() {
 		return true

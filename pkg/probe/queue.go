@@ -30,43 +30,43 @@ func (h *dueHeap) Pop() any {
 	return t
 }
 
-// room is a number of places, one for each socket, that running checks take: see Scheduler.
-type room struct {
+// budget is a number of slots, one for each socket, that running checks take: see Scheduler.
+type budget struct {
 	limit, taken int
 	leaving      int  // taken by checks that were cut off, and come free at once
-	settled      bool // nobody is left who could be cut off; true until the next dispatch
+	exhausted    bool // nobody is left who could be cut off; true until the next dispatch
 }
 
-func (r *room) free() int { return r.limit - r.taken }
+func (r *budget) free() int { return r.limit - r.taken }
 
-// The rooms.
+// The budgets.
 const (
 	quick = iota
 	slow
-	rooms
+	budgets
 )
 
 // queues hold the tasks that are due, by tenant and pool, and say whose turn it is. See Scheduler for the rules. A task takes as many
-// places as it has sockets.
+// slots as it has sockets.
 type queues struct {
-	rooms   [rooms]room
+	budgets [budgets]budget
 	waiting int
 	lanes   map[string]*lane
 	active  int       // lanes with targets
-	turns   list.List // of *lane with waiting tasks, whose turn comes first in front
-	fresh   list.List // of *task that run in the quick room, the oldest in front
-	overdue list.List // of *task that wait for places in the slow room, and run in the quick one
-	hung    list.List // of *task that run in the slow room, the latest to come at the back
+	ready   list.List // of *lane with waiting tasks, whose turn comes first in front
+	fresh   list.List // of *task that run in the quick budget, the oldest in front
+	overdue list.List // of *task that wait for slots in the slow budget, and run in the quick one
+	hung    list.List // of *task that run in the slow budget, the latest to come at the back
 }
 
 // lane is one tenant's pools. It lives as long as they do.
 type lane struct {
 	tenant  string
-	taken   [rooms]int
-	leaving [rooms]int
+	taken   [budgets]int
+	leaving [budgets]int
 	pools   map[string]*line
 	active  int       // pools with targets
-	turns   list.List // of *line with waiting tasks
+	ready   list.List // of *line with waiting tasks
 }
 
 // line is one pool's queue. It lives as long as there are targets of the pool, or checks that run.
@@ -74,12 +74,12 @@ type line struct {
 	lane    *lane
 	pool    string
 	targets int
-	taken   [rooms]int
+	taken   [budgets]int
 	waiting list.List // of *task
 }
 
-func newQueues(quickPlaces, slowPlaces int) queues {
-	return queues{rooms: [rooms]room{{limit: quickPlaces}, {limit: slowPlaces}}, lanes: make(map[string]*lane)}
+func newQueues(quickSlots, slowSlots int) queues {
+	return queues{budgets: [budgets]budget{{limit: quickSlots}, {limit: slowSlots}}, lanes: make(map[string]*lane)}
 }
 
 // join counts one target of a pool more; leave, one less.
@@ -118,7 +118,7 @@ func (q *queues) leave(id ID) {
 
 // forget drops a line that nothing is left of, and a lane without lines.
 func (q *queues) forget(p *line) {
-	if p.targets > 0 || p.taken != [rooms]int{} || p.waiting.Len() > 0 {
+	if p.targets > 0 || p.taken != [budgets]int{} || p.waiting.Len() > 0 {
 		return
 	}
 	delete(p.lane.pools, p.pool)
@@ -130,89 +130,89 @@ func (q *queues) forget(p *line) {
 func (q *queues) push(t *task) {
 	l := q.lanes[t.target.ID.Tenant]
 	t.line = l.pools[t.target.ID.Pool]
-	if l.turns.Len() == 0 {
-		q.turns.PushBack(l)
+	if l.ready.Len() == 0 {
+		q.ready.PushBack(l)
 	}
 	if t.line.waiting.Len() == 0 {
-		l.turns.PushBack(t.line)
+		l.ready.PushBack(t.line)
 	}
 	t.line.waiting.PushBack(t)
 	q.waiting++
 }
 
-// next takes the task that may run now, or nil, and gives it places. The lane whose turn it was goes to the end, as does the line.
+// next takes the task that may run now, or nil, and gives it slots. The lane whose turn it was goes to the end, as does the line.
 func (q *queues) next(now time.Time) *task {
-	for turn := q.turns.Front(); turn != nil; {
-		l, following := turn.Value.(*lane), turn.Next()
+	for elem := q.ready.Front(); elem != nil; {
+		l, following := elem.Value.(*lane), elem.Next()
 		t := q.nextOf(l)
 		switch {
-		case l.turns.Len() == 0: // all that waited was gone
-			q.turns.Remove(turn)
+		case l.ready.Len() == 0: // all that waited was gone
+			q.ready.Remove(elem)
 		case t == nil:
-		case t.places <= q.rooms[quick].free():
-			q.begin(t, turn, now)
+		case t.slots <= q.budgets[quick].free():
+			q.begin(t, elem, now)
 			return t
 		case q.vacate(t, quick):
-			q.turns.MoveToFront(turn) // what leaves is for this one
+			q.ready.MoveToFront(elem) // what leaves is for this one
 			return nil
 		}
-		turn = following
+		elem = following
 	}
 	return nil
 }
 
 // nextOf gives a lane's next task that may run and is still wanted, and leaves it in front of its line.
 func (q *queues) nextOf(l *lane) *task {
-	for turn := l.turns.Front(); turn != nil; {
-		p, following := turn.Value.(*line), turn.Next()
+	for elem := l.ready.Front(); elem != nil; {
+		p, following := elem.Value.(*line), elem.Next()
 		for e := p.waiting.Front(); e != nil && e.Value.(*task).gone; e = p.waiting.Front() {
 			p.waiting.Remove(e)
 			q.waiting--
 		}
 		if p.waiting.Len() == 0 {
-			l.turns.Remove(turn)
+			l.ready.Remove(elem)
 			q.forget(p)
 		} else if t := p.waiting.Front().Value.(*task); q.admits(t, quick) {
 			return t
 		}
-		turn = following
+		elem = following
 	}
 	return nil
 }
 
-// begin gives places to the task in front of its line, whose lane has this turn.
-func (q *queues) begin(t *task, turn *list.Element, now time.Time) {
+// begin gives slots to the task in front of its line, whose lane has this turn.
+func (q *queues) begin(t *task, elem *list.Element, now time.Time) {
 	p, l := t.line, t.line.lane
 	p.waiting.Remove(p.waiting.Front())
 	q.waiting--
-	own := l.turns.Front()
+	own := l.ready.Front()
 	for own.Value.(*line) != p {
 		own = own.Next()
 	}
-	if l.turns.MoveToBack(own); p.waiting.Len() == 0 {
-		l.turns.Remove(own)
+	if l.ready.MoveToBack(own); p.waiting.Len() == 0 {
+		l.ready.Remove(own)
 	}
-	if q.turns.MoveToBack(turn); l.turns.Len() == 0 {
-		q.turns.Remove(turn)
+	if q.ready.MoveToBack(elem); l.ready.Len() == 0 {
+		q.ready.Remove(elem)
 	}
 	q.take(t, quick, 1)
 	t.began = now
 	t.move(&q.fresh)
 }
 
-// share is how many places of a room each tenant may always have.
-func (q *queues) share(kind int) int { return max(1, q.rooms[kind].limit/max(1, q.active)) }
+// share is how many slots of a budget each tenant may always have.
+func (q *queues) share(kind int) int { return max(1, q.budgets[kind].limit/max(1, q.active)) }
 
-// within tells whether a tenant has no more than its share of a room with n places more. It may have one check, however large.
+// within reports whether a tenant has no more than its share of a budget with n slots more. It may have one check, however large.
 func (q *queues) within(l *lane, kind, n int) bool {
 	return l.taken[kind] == 0 || l.taken[kind]+n <= q.share(kind)
 }
 
-// admits tells whether a task may have places in a room: its tenant stays within its share of the room, or a quarter of the room free;
-// and its pool stays within its share of that, or leaves a quarter of that, or half of the room is free. Where the tenant stays within
-// its share, they need not be free.
+// admits reports whether a task may have slots in a budget. Its tenant must stay within its share of the budget, or leave a quarter of the
+// budget free. Its pool must stay within its share of that, or leave a quarter of that free, or half of the budget must be free. Where the
+// tenant stays within its share, the slots need not be free.
 func (q *queues) admits(t *task, kind int) bool {
-	p, r, n := t.line, &q.rooms[kind], t.places
+	p, r, n := t.line, &q.budgets[kind], t.slots
 	if !q.within(p.lane, kind, n) && r.free()-n < r.limit/4 {
 		return false
 	}
@@ -221,40 +221,40 @@ func (q *queues) admits(t *task, kind int) bool {
 		r.free() > r.limit/2
 }
 
-// vacate cuts off checks that hang until the places for a task are free or come free: those of tenants that have more than their share of
-// the room, and more than its own would have, so that nobody takes from who takes from it. The latest go first: those who began before
-// come to their end. It tells whether any come free.
+// vacate cuts off checks that hang until the slots for a task are free or come free: those of tenants that have more than their share of
+// the budget, and more than its own would have, so that nobody takes from who takes from it. The latest go first: those who began before
+// come to their end. It reports whether any come free.
 func (q *queues) vacate(newcomer *task, kind int) bool {
-	r, from := &q.rooms[kind], &q.overdue
+	r, from := &q.budgets[kind], &q.overdue
 	if kind == slow {
 		from = &q.hung
 	}
-	most := max(q.share(kind), newcomer.line.lane.taken[kind]+newcomer.places)
-	for e := from.Back(); e != nil && !r.settled && r.free()+r.leaving < newcomer.places; e = e.Prev() {
+	most := max(q.share(kind), newcomer.line.lane.taken[kind]+newcomer.slots)
+	for e := from.Back(); e != nil && !r.exhausted && r.free()+r.leaving < newcomer.slots; e = e.Prev() {
 		t := e.Value.(*task)
 		if l := t.line.lane; !t.cut && l.taken[kind]-l.leaving[kind] > most {
 			t.cut = true
-			r.leaving += t.places
-			l.leaving[kind] += t.places
+			r.leaving += t.slots
+			l.leaving[kind] += t.slots
 			t.cancel()
 		}
 	}
-	r.settled = r.settled || r.free()+r.leaving < newcomer.places && most == q.share(kind)
+	r.exhausted = r.exhausted || r.free()+r.leaving < newcomer.slots && most == q.share(kind)
 	return r.leaving > 0
 }
 
-// take gives a task its places in a room, or with -1 takes them back.
+// take gives a task its slots in a budget, or with -1 takes them back.
 func (q *queues) take(t *task, kind, sign int) {
-	n, p := sign*t.places, t.line
-	q.rooms[kind].taken += n
+	n, p := sign*t.slots, t.line
+	q.budgets[kind].taken += n
 	p.lane.taken[kind] += n
 	p.taken[kind] += n
 }
 
-// yield moves the checks that are not quick to the slow room, as far as it admits them, and gives when the next one may have to.
+// yield moves the checks that are not quick to the slow budget, as far as it admits them, and gives when the next one may have to.
 func (q *queues) yield(now time.Time) (next time.Time) {
-	for kind := range q.rooms {
-		q.rooms[kind].settled = false
+	for kind := range q.budgets {
+		q.budgets[kind].exhausted = false
 	}
 	for e := q.fresh.Front(); e != nil; e = q.fresh.Front() {
 		t := e.Value.(*task)
@@ -268,7 +268,7 @@ func (q *queues) yield(now time.Time) (next time.Time) {
 		t, following := e.Value.(*task), e.Next()
 		switch {
 		case t.cut || !q.admits(t, slow):
-		case t.places <= q.rooms[slow].free():
+		case t.slots <= q.budgets[slow].free():
 			q.take(t, quick, -1)
 			q.take(t, slow, 1)
 			t.move(&q.hung)
@@ -281,7 +281,7 @@ func (q *queues) yield(now time.Time) (next time.Time) {
 	return next
 }
 
-// done takes the places of a check back.
+// done takes the slots of a check back.
 func (q *queues) done(t *task) {
 	kind := quick
 	if t.in == &q.hung {
@@ -289,8 +289,8 @@ func (q *queues) done(t *task) {
 	}
 	q.take(t, kind, -1)
 	if t.cut {
-		q.rooms[kind].leaving -= t.places
-		t.line.lane.leaving[kind] -= t.places
+		q.budgets[kind].leaving -= t.slots
+		t.line.lane.leaving[kind] -= t.slots
 	}
 	t.in.Remove(t.seat)
 	p := t.line

@@ -44,14 +44,15 @@ type SchedulerConfig struct {
 // Each target has a phase in its interval by its name, so that neither a start nor a restart sends all checks at once, and two
 // probers check at different moments. What is due waits in a queue of its pool; tenants take turns, and so do the pools of each.
 //
-// A check begins in the quick room, of Concurrency places. One that takes longer than quickTime goes on in the slow room, and gives
-// its places back: targets that hang for the whole timeout do not delay the checks of others, as long as the slow room has places. Each
-// socket that a check may have open takes a place, so one of an endpoint with several addresses takes several.
+// A check begins in the quick budget, of Concurrency slots. One that takes longer than quickTime goes on in the slow budget, and gives
+// its slots back: targets that hang for the whole timeout do not delay the checks of others, as long as the slow budget has slots. Each
+// socket that a check may have open takes a slot, so one of an endpoint with several addresses takes several.
 //
-// In either room a tenant may always have its share (the places by the number of tenants), and more only while a quarter of the room stays
-// free; a pool its share of that, and more only while a quarter of that or half of the room stays free. So where even the slow room is
-// full, it is the pools that fill it which wait. What a tenant has beyond its share is lent: where another one lacks places of its own, the
-// latest checks of it that hang are cut off, without a result, and wait for their turn again. An idle target costs an entry in a heap.
+// In either budget a tenant may always have its share: the slots by the number of tenants. It may have more only while a quarter of the
+// budget stays free. A pool may always have its share of that, and more only while a quarter of that or half of the budget stays free. So
+// where even the slow budget is full, the pools that fill it wait. What a tenant has beyond its share is lent: where another one lacks
+// slots of its own, the latest checks of it that hang are cut off, without a result, and wait again. An idle target costs an entry in a
+// heap.
 type Scheduler struct {
 	cfg     SchedulerConfig
 	metrics *metrics
@@ -70,7 +71,7 @@ const quickTime = 200 * time.Millisecond
 // task is one target's life in the scheduler: it waits in the heap or in its pool's queue, or it runs.
 type task struct {
 	target Target
-	places int // that the check takes while it runs
+	slots  int // that the check takes while it runs
 	due    time.Time
 	index  int // in the heap; -1: not there
 	round  uint64
@@ -81,7 +82,7 @@ type task struct {
 	began time.Time
 	in    *list.List // while it runs: fresh, overdue or hung
 	seat  *list.Element
-	cut   bool // it gives its places back, and goes to the end of its line
+	cut   bool // it gives its slots back, and goes to the end of its line
 }
 
 // move puts a task that runs at the end of a list.
@@ -143,7 +144,7 @@ func (s *Scheduler) Set(tenant string, targets []Target) {
 
 func (s *Scheduler) add(t Target, now time.Time) {
 	t.Check.Interval = max(t.Check.Interval, time.Millisecond)
-	k := &task{target: t, due: now.Add(s.phase(t, now)), places: min(t.Check.sockets(), s.cfg.Concurrency, s.cfg.Slow)}
+	k := &task{target: t, due: now.Add(s.phase(t, now)), slots: min(t.Check.sockets(), s.cfg.Concurrency, s.cfg.Slow)}
 	if s.tasks[t.ID.Tenant] == nil {
 		s.tasks[t.ID.Tenant] = make(map[ID]*task)
 	}
@@ -173,8 +174,8 @@ func (s *Scheduler) drop(t *task) {
 // phase gives how long after now the target's place in its interval comes.
 func (s *Scheduler) phase(t Target, now time.Time) time.Duration {
 	interval := uint64(t.Check.Interval)
-	place := mix(s.hash(t.ID)) % interval
-	return time.Duration((place + interval - uint64(now.UnixNano())%interval) % interval)
+	offset := mix(s.hash(t.ID)) % interval
+	return time.Duration((offset + interval - uint64(now.UnixNano())%interval) % interval)
 }
 
 func (s *Scheduler) hash(id ID) uint64 {
@@ -237,7 +238,7 @@ func (s *Scheduler) dispatch(ctx context.Context) time.Duration {
 		}
 	}
 	s.metrics.waiting.Set(float64(s.queues.waiting))
-	s.metrics.slow.Set(float64(s.queues.rooms[slow].taken))
+	s.metrics.slow.Set(float64(s.queues.budgets[slow].taken))
 	if next.IsZero() {
 		next = now.Add(time.Hour)
 	}

@@ -205,7 +205,7 @@ func TestQueuesTakeTurns(t *testing.T) {
 	for _, id := range []ID{{"a", "p", "1"}, {"a", "p", "2"}, {"a", "p", "3"}, {"a", "q", "4"}, {"b", "p", "5"}, {"b", "p", "6"},
 		{"c", "p", "7"}} {
 		q.join(id)
-		q.push(&task{target: Target{ID: id}, places: 1})
+		q.push(&task{target: Target{ID: id}, slots: 1})
 	}
 	order := ""
 	for x := q.next(time.Time{}); x != nil; x = q.next(time.Time{}) {
@@ -253,7 +253,7 @@ func TestReplacingTargets(t *testing.T) {
 		b.Scheduler.mu.Lock()
 		defer b.Scheduler.mu.Unlock()
 		if len(b.tasks)+len(b.due)+len(b.queues.lanes)+b.queues.waiting+b.queues.active+
-			b.queues.rooms[quick].taken+b.queues.rooms[slow].taken != 0 {
+			b.queues.budgets[quick].taken+b.queues.budgets[slow].taken != 0 {
 			t.Errorf("orphans: %d tasks, %d due, %+v", len(b.tasks), len(b.due), b.queues)
 		}
 	})
@@ -319,18 +319,18 @@ func (b *bench) checkBooks(t *testing.T, sets map[string]int) {
 	t.Helper()
 	b.Scheduler.mu.Lock()
 	defer b.Scheduler.mu.Unlock()
-	var taken [rooms]int
+	var taken [budgets]int
 	waiting := 0
 	for tenant, l := range b.queues.lanes {
-		var own [rooms]int
+		var own [budgets]int
 		targets := 0
 		for _, p := range l.pools {
 			waiting, targets = waiting+p.waiting.Len(), targets+p.targets
-			for kind := range rooms {
+			for kind := range budgets {
 				own[kind] += p.taken[kind]
 			}
 		}
-		for kind := range rooms {
+		for kind := range budgets {
 			taken[kind] += l.taken[kind]
 		}
 		if targets != sets[tenant] || len(b.tasks[tenant]) != sets[tenant] || own != l.taken {
@@ -339,7 +339,8 @@ func (b *bench) checkBooks(t *testing.T, sets map[string]int) {
 		}
 	}
 	q := &b.queues
-	if taken != [rooms]int{q.rooms[quick].taken, q.rooms[slow].taken} || waiting != q.waiting || taken[quick] > 10 || taken[slow] > 160 ||
+	if taken != [budgets]int{q.budgets[quick].taken, q.budgets[slow].taken} || waiting != q.waiting ||
+		taken[quick] > 10 || taken[slow] > 160 ||
 		q.fresh.Len()+q.overdue.Len() != taken[quick] {
 		t.Fatalf("taken %v, waiting %d: %+v", taken, waiting, q)
 	}

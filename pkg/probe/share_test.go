@@ -21,7 +21,7 @@ func hanging(tenant string, n, addresses int, interval time.Duration) (list []Ta
 func (b *bench) held(tenant string) (own, all int) {
 	b.Scheduler.mu.Lock()
 	defer b.Scheduler.mu.Unlock()
-	for _, r := range b.queues.rooms {
+	for _, r := range b.queues.budgets {
 		all += r.taken
 	}
 	if l := b.queues.lanes[tenant]; l != nil {
@@ -34,30 +34,30 @@ func (b *bench) held(tenant string) (own, all int) {
 // check of an endpoint with many addresses took as many places as it liked. Who came later had none of its share for up to a minute, and
 // then between an eighth and all of it.
 func TestATenantHasItsShareBesideGreedyOnes(t *testing.T) {
-	for _, tc := range []struct{ greedy, theirs, own, places int }{
+	for _, tc := range []struct{ greedy, theirs, own, slots int }{
 		{20, 1, 1, 256}, {1, 1, 1, 64}, {3, 1, 1, 64}, {20, 16, 1, 64}, {5, 1, 8, 64}, {3, 16, 16, 64}} {
 		t.Run(fmt.Sprintf("%d greedy ones of %d addresses, own of %d", tc.greedy, tc.theirs, tc.own), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, tc.places)
+				b := newBench(t, tc.slots)
 				for i := range tc.greedy {
 					name := fmt.Sprint("greedy", i)
-					b.Set(name, hanging(name, 32*tc.places/tc.theirs/tc.greedy, tc.theirs, 20*time.Minute))
+					b.Set(name, hanging(name, 32*tc.slots/tc.theirs/tc.greedy, tc.theirs, 20*time.Minute))
 				}
 				time.Sleep(45 * time.Minute)
-				if _, all := b.held(""); all < 12*tc.places {
+				if _, all := b.held(""); all < 12*tc.slots {
 					t.Fatalf("the greedy ones hold only %d places", all)
 				}
-				b.Set("small", hanging("small", 12*tc.places/tc.own, tc.own, 10*time.Second))
+				b.Set("small", hanging("small", 12*tc.slots/tc.own, tc.own, 10*time.Second))
 				time.Sleep(12 * time.Second) // longer than its interval: all of it is due
 				n := tc.greedy + 1
-				quickShare, slowShare := tc.places/n/tc.own*tc.own, 16*tc.places/n/tc.own*tc.own // whole checks
+				quickShare, slowShare := tc.slots/n/tc.own*tc.own, 16*tc.slots/n/tc.own*tc.own // whole checks
 				for range 100 {
 					time.Sleep(time.Second)
 					own, all := b.held("small")
 					if own < quickShare+slowShare {
 						t.Fatalf("it holds %d places, its share is %d and %d", own, quickShare, slowShare)
 					}
-					if all > 17*tc.places {
+					if all > 17*tc.slots {
 						t.Fatalf("%d places are taken", all)
 					}
 				}

@@ -79,7 +79,7 @@ func TestAFullSlowRoomHoldsUpThoseWhoFillIt(t *testing.T) {
 		for range 120 {
 			time.Sleep(time.Second)
 			b.Scheduler.mu.Lock()
-			if r := b.queues.rooms; r[quick].taken > 64 || r[slow].taken > 32 {
+			if r := b.queues.budgets; r[quick].taken > 64 || r[slow].taken > 32 {
 				t.Errorf("%+v", r)
 			}
 			b.Scheduler.mu.Unlock()

@@ -63,14 +63,14 @@ func (t *term) writeOf(v, held health.Verdict) store.VerdictWrite {
 	return w
 }
 
-// account notes what came of a write. told: the store said so.
-func (t *term) account(v health.Verdict, got store.Written, told bool) {
+// account notes what came of a write. confirmed: the store said so.
+func (t *term) account(v health.Verdict, got store.Written, confirmed bool) {
 	now, id := time.Now(), v.Pool
 	t.budget.count(id, now)
 	t.budget.pay(id.Tenant, got.Bytes, now)
 	t.metrics.bytes.WithLabelValues("verdicts").Add(float64(got.Bytes))
 	switch {
-	case !told:
+	case !confirmed:
 	case got.Err != nil:
 		r := t.refused[id]
 		if r.why == "" {

@@ -13,12 +13,12 @@ import (
 
 // agent is the half of a prober that looks: it has the plans' endpoints checked, and writes what it sees on transitions.
 type agent struct {
-	cfg       Config
-	world     *world
-	metrics   *metrics
-	scheduler *probe.Scheduler
-	wake      chan struct{} // has a token when something is dirty
-	looked    chan struct{} // closed when every target of the first assignment had a result
+	cfg        Config
+	world      *world
+	metrics    *metrics
+	scheduler  *probe.Scheduler
+	wake       chan struct{} // has a token when something is dirty
+	firstRound chan struct{} // closed when every target of the first assignment had a result
 
 	mu       sync.Mutex
 	pools    map[string]map[health.PoolID]*watched // by tenant
@@ -26,25 +26,25 @@ type agent struct {
 	budget   *budget
 	failed   map[health.PoolID]backoff // what the store did not take
 	late     map[string]bool           // tenants of which the log said that they are
-	unseen   map[probe.ID]bool         // of the first assignment; nil once looked
+	unseen   map[probe.ID]bool         // of the first assignment; nil after the first round
 	assigned bool
 }
 
 // watched is one pool that this vantage checks.
 type watched struct {
 	limits    health.Limits
-	endpoints map[string]*look
+	endpoints map[string]*tracked
 	written
 }
 
-// look is what this vantage knows of one endpoint, and of what that is true: see spec.Endpoint.Checked.
-type look struct {
+// tracked is what this vantage knows of one endpoint, and of what that is true: see spec.Endpoint.Checked.
+type tracked struct {
 	health.Threshold
 	of string
 }
 
 // Sight tells what the vantage knows.
-func (l *look) Sight() health.Sight {
+func (l *tracked) Sight() health.Sight {
 	s := l.Threshold.Sight()
 	s.Of = l.of
 	return s
@@ -53,11 +53,11 @@ func (l *look) Sight() health.Sight {
 func newAgent(cfg Config, w *world, m *metrics) *agent {
 	a := &agent{
 		cfg: cfg, world: w, metrics: m,
-		wake: make(chan struct{}, 1), looked: make(chan struct{}),
+		wake: make(chan struct{}, 1), firstRound: make(chan struct{}),
 		pools: map[string]map[health.PoolID]*watched{}, dirty: map[health.PoolID]bool{}, unseen: map[probe.ID]bool{},
 		budget: newBudget(), failed: map[health.PoolID]backoff{}, late: map[string]bool{},
 	}
-	quick, slow := rooms(cfg.Descriptors)
+	quick, slow := socketBudgets(cfg.Descriptors)
 	if all := quick + slow; all < allSockets {
 		cfg.Logger.Warn("checks have fewer sockets than they could: raise the limit of open files (LimitNOFILE)",
 			"sockets", all, "limit", cfg.Descriptors, "wanted", 2*allSockets)
@@ -143,32 +143,32 @@ func (a *agent) adopt(tenant string) []probe.Target {
 // watch gives the watched form of a pool: from what is watched already, or else from what was stored. changed: endpoints that
 // were told of are gone, or are checked elsewhere.
 func watch(pp *poolPlan, before *watched, stored health.Observation) (w *watched, changed bool) {
-	w = &watched{limits: pp.limits, endpoints: make(map[string]*look, len(pp.endpoints))}
-	known := map[string]*look{}
+	w = &watched{limits: pp.limits, endpoints: make(map[string]*tracked, len(pp.endpoints))}
+	known := map[string]*tracked{}
 	if before != nil {
 		known, w.written = before.endpoints, before.written
 	} else {
 		w.pieces = len(stored.Endpoints) > pieces.WholeMost // maybe: the next audit writes a whole
 		for name, sight := range stored.Endpoints {
-			known[name] = &look{health.Resume(sight), sight.Of}
+			known[name] = &tracked{health.Resume(sight), sight.Of}
 		}
 	}
-	places := make(map[string]string, len(known)) // by what is checked: the first name
+	firstNames := make(map[string]string, len(known)) // by what is checked: the first name
 	for name, l := range known {
-		if first, ok := places[l.of]; l.of != "" && (!ok || name < first) {
-			places[l.of] = name
+		if first, ok := firstNames[l.of]; l.of != "" && (!ok || name < first) {
+			firstNames[l.of] = name
 		}
 	}
 	for _, name := range pp.endpoints {
 		of, own := pp.of[name], known[name]
-		moved, found := places[of]
+		moved, found := firstNames[of]
 		switch {
 		case own != nil && (own.of == of || own.of == ""):
-			w.endpoints[name] = &look{own.Threshold, of}
+			w.endpoints[name] = &tracked{own.Threshold, of}
 		case found:
-			w.endpoints[name] = &look{known[moved].Threshold, of}
+			w.endpoints[name] = &tracked{known[moved].Threshold, of}
 		default:
-			w.endpoints[name] = &look{of: of}
+			w.endpoints[name] = &tracked{of: of}
 		}
 		changed = changed || own != nil && own.of != of
 	}
@@ -212,7 +212,7 @@ func (a *agent) result(r probe.Result) {
 	}
 	if a.unseen != nil {
 		delete(a.unseen, r.ID)
-		a.endLook()
+		a.endFirstRound()
 	}
 }
 
@@ -221,17 +221,17 @@ func (a *agent) firstAssigned() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.assigned = true
-	a.endLook()
+	a.endFirstRound()
 }
 
-func (a *agent) endLook() {
+func (a *agent) endFirstRound() {
 	if a.assigned && a.unseen != nil && len(a.unseen) == 0 {
 		a.unseen = nil
-		close(a.looked)
+		close(a.firstRound)
 	}
 }
 
-// keepAlive says that this vantage is alive, from when it has looked: before that its stored observations are as old as its
+// keepAlive says that this vantage is alive, from the end of its first round: before that its stored observations are as old as its
 // last life, and must not vote.
 func (a *agent) keepAlive(ctx context.Context) error {
 	select {
@@ -239,13 +239,13 @@ func (a *agent) keepAlive(ctx context.Context) error {
 		return ctx.Err()
 	case <-a.world.complete:
 	}
-	timer := time.NewTimer(lookTime)
+	timer := time.NewTimer(firstRoundTime)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-timer.C:
-	case <-a.looked:
+	case <-a.firstRound:
 	}
 	return a.cfg.Store.KeepVantage(ctx, a.cfg.ID, vantageTTL)
 }

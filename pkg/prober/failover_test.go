@@ -332,7 +332,8 @@ func TestTheBrakeIsAsDeclared(t *testing.T) {
 func TestThePlatformsBrakeIsNewsForAll(t *testing.T) {
 	w := newWorld(mustNew(t, Config{ID: "fra", Store: newFakeStore()}).cfg.Logger)
 	tell := func(tenant string, r *spec.Resource, full bool) {
-		_ = w.applyConfig(state.Update{Full: full, Tenants: []state.TenantUpdate{{Tenant: tenant, Head: 1, Put: []state.Version{{Resource: r}}}}})
+		_ = w.applyConfig(state.Update{Full: full, Tenants: []state.TenantUpdate{{Tenant: tenant, Head: 1,
+			Put: []state.Version{{Resource: r}}}}})
 	}
 	tell("shop", poolRes("eu", "m", s1), true)
 	l := w.listen(true)

@@ -171,7 +171,7 @@ func drain[T any](ctx context.Context, first T, news chan T, fn func(T) error) e
 	}
 }
 
-// fails tells whether this write does.
+// fails reports whether this write does.
 func fails(left *int) error {
 	if *left > 0 {
 		*left--

@@ -51,7 +51,7 @@ type unheard struct {
 // hearing is how long what was written is waited for before what is stored is believed to be something else.
 const hearing = 2 * time.Second
 
-// isUnheard tells whether what is known of the store may be older than what was written.
+// isUnheard reports whether what is known of the store may be older than what was written.
 func (t *term) isUnheard(id health.PoolID) bool {
 	u, is := t.unheard[id]
 	return is && u.revision > t.world.mirror.Revision() && time.Since(u.at) < hearing
@@ -288,9 +288,9 @@ func (t *term) carryOut(ctx context.Context, work verdictWork) error {
 	failed := map[string]bool{}
 	for _, w := range work.put {
 		v := w.Verdict
-		got, told := written[v.Pool]
-		t.account(v, got, told)
-		if !told || got.Err != nil {
+		got, confirmed := written[v.Pool]
+		t.account(v, got, confirmed)
+		if !confirmed || got.Err != nil {
 			failed[v.Pool.Tenant] = true
 			continue
 		}

@@ -72,7 +72,7 @@ func (m *metrics) countWrite(err error) {
 
 func (m *metrics) countVerdicts(n int) { m.verdicts.Add(float64(n)) }
 
-// judged takes what is held of a tenant now, and tells whether the brake took hold or let go, or would have.
+// judged takes what is held of a tenant now, and reports whether the brake took hold or let go, or would have.
 func (m *metrics) judged(tenant string, verdicts map[health.PoolID]health.Verdict, tally health.Tally) bool {
 	var c tenantCount
 	for _, v := range verdicts {

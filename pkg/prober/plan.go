@@ -44,7 +44,7 @@ type poolPlan struct {
 	quorum    int
 }
 
-// asks tells whether a vantage is to check the pool.
+// asks reports whether a vantage is to check the pool.
 func (p *poolPlan) asks(vantage string) bool {
 	return len(p.vantages) == 0 || slices.Contains(p.vantages, vantage)
 }

@@ -62,13 +62,13 @@ type Config struct {
 const (
 	// vantageTTL is how long after its death a prober counts as alive.
 	vantageTTL = 10 * time.Second
-	// lookTime is how long a prober that starts may take for its first look before it says that it is alive.
-	lookTime = 10 * time.Second
+	// firstRoundTime is how long a prober that starts may take for its first round of checks before it says that it is alive.
+	firstRoundTime = 10 * time.Second
 	// gather is how long news are gathered before they are worked on, so that a burst is one piece of work.
 	gather = 5 * time.Millisecond
 	// correctTime is how long vantages have to correct observations that were read anew, before they are judged.
 	correctTime = time.Second
-	// sweep is how often everything is looked at again: overrides expire, and what is stored may not be what was written.
+	// sweep is how often everything is checked again: overrides expire, and what is stored may not be what was written.
 	sweep = 30 * time.Second
 	// beat is how often the judge says that it lives.
 	beat = 5 * time.Second
@@ -115,7 +115,7 @@ func (p *Prober) Run(ctx context.Context) error {
 	return err
 }
 
-// Ready tells whether the prober's word counts: it has heard the configuration, follows it, and the store holds its lease. If
+// Ready reports whether the prober's word counts: it has heard the configuration, follows it, and the store holds its lease. If
 // not, it tells why.
 func (p *Prober) Ready() error { return p.world.ready(p.cfg.ID) }
 
@@ -139,7 +139,7 @@ func (cfg *Config) setDefaults() {
 // now is the time as it is stored.
 func (cfg *Config) now() time.Time { return cfg.Clock().UTC().Truncate(time.Millisecond) }
 
-// pause waits, and tells whether ctx still runs.
+// pause waits, and reports whether ctx still runs.
 func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -326,7 +326,7 @@ func TestReadiness(t *testing.T) {
 		time.Sleep(settle)
 		l.start("fra")
 		want("before the first look", "vantage fra does not count yet")
-		time.Sleep(lookTime)
+		time.Sleep(firstRoundTime)
 		want("in step", "")
 		l.setAlive("fra", false)
 		want("its lease ran out", "vantage fra does not count yet")

@@ -155,14 +155,14 @@ func (a *agent) observation(id health.PoolID) (o health.Observation, was *health
 		o.Endpoints[name] = t.Sight()
 	}
 	if !w.wholeDue(time.Now()) {
-		was = w.told
+		was = w.last
 	}
 	return o, was, true
 }
 
 // written is what the store holds of a large pool.
 type written struct {
-	told    *health.Observation // nil: not known
+	last    *health.Observation // nil: not known
 	wholeAt time.Time           // when it was last written as a whole
 	pieces  bool                // it was written in pieces since
 	bytes   int                 // of the last write
@@ -172,12 +172,12 @@ type written struct {
 func (w *written) wrote(o health.Observation, got store.Written, now time.Time) {
 	switch {
 	case got.Err != nil:
-		w.told = nil
+		w.last = nil
 		return
 	case len(o.Endpoints) > pieces.WholeMost:
-		w.told = &o
+		w.last = &o
 	default:
-		w.told = nil
+		w.last = nil
 	}
 	w.bytes = got.Bytes
 	if w.pieces = !got.Whole; got.Whole {
@@ -193,7 +193,7 @@ func (w *watched) cost() int {
 	switch {
 	case w == nil:
 		return 0
-	case w.bytes == 0 || w.told == nil || w.wholeDue(time.Now()):
+	case w.bytes == 0 || w.last == nil || w.wholeDue(time.Now()):
 		return perEndpoint * len(w.endpoints)
 	case !w.pieces:
 		return perEndpoint * len(w.endpoints) / pieces.WholeMost
@@ -215,8 +215,8 @@ func (a *agent) audit() {
 		stored := a.world.seenBy(a.cfg.ID, tenant)
 		a.mu.Lock()
 		for id, w := range a.pools[tenant] {
-			if w.told != nil && !sameSights(stored[id].Endpoints, w.told.Endpoints) {
-				w.told = nil
+			if w.last != nil && !sameSights(stored[id].Endpoints, w.last.Endpoints) {
+				w.last = nil
 				a.touch(id)
 			}
 			if !w.matches(stored[id]) || w.pieces && w.wholeDue(now) {
@@ -227,7 +227,7 @@ func (a *agent) audit() {
 	}
 }
 
-// sameSights tells whether two observations say the same.
+// sameSights reports whether two observations say the same.
 func sameSights(a, b map[string]health.Sight) bool {
 	return maps.EqualFunc(a, b, func(x, y health.Sight) bool {
 		same := x.Since.Equal(y.Since)
@@ -236,15 +236,15 @@ func sameSights(a, b map[string]health.Sight) bool {
 	})
 }
 
-// matches tells whether an observation says what is known. What is Unknown need not be told.
+// matches reports whether an observation says what is known. What is Unknown need not be told.
 func (w *watched) matches(o health.Observation) bool {
 	for name, t := range w.endpoints {
-		s, told := o.Endpoints[name]
+		s, had := o.Endpoints[name]
 		known := t.Sight()
-		if !told && (known.State != health.Unknown || known.Blind) {
+		if !had && (known.State != health.Unknown || known.Blind) {
 			return false
 		}
-		if told && (s.State != known.State || s.Score != known.Score || s.Blind != known.Blind || s.Of != known.Of) {
+		if had && (s.State != known.State || s.Score != known.Score || s.Blind != known.Blind || s.Of != known.Of) {
 			return false
 		}
 	}

@@ -13,8 +13,8 @@ const (
 	leastSockets = 4 * 16
 )
 
-// rooms shares what the process may open out to quick checks and to those that hang.
-func rooms(descriptors uint64) (quick, slow int) {
+// socketBudgets shares what the process may open out to quick checks and to those that hang.
+func socketBudgets(descriptors uint64) (quick, slow int) {
 	all := max(leastSockets, int(min(allSockets, descriptors/2)))
 	quick = min(quickSockets, all/4)
 	return quick, all - quick

@@ -14,7 +14,7 @@ func TestSocketsFitTheLimitOfFiles(t *testing.T) {
 		{math.MaxUint64, 256, 4096}, {8704, 256, 4096}, {8702, 256, 4095}, {4096, 256, 1792}, {1024, 128, 384}, {256, 32, 96},
 		{64, 16, 48}, {0, 16, 48},
 	} {
-		if quick, slow := rooms(tc.limit); quick != tc.quick || slow != tc.slow {
+		if quick, slow := socketBudgets(tc.limit); quick != tc.quick || slow != tc.slow {
 			t.Errorf("of %d: %d and %d, want %d and %d", tc.limit, quick, slow, tc.quick, tc.slow)
 		}
 	}

@@ -26,7 +26,7 @@ type world struct {
 	reread chan struct{}
 
 	mu           sync.Mutex
-	settled      time.Time // until then vantages correct the observations that came anew
+	graceUntil   time.Time // until then vantages correct the observations that came anew
 	heardConfig  bool
 	heardSights  bool
 	status       state.FollowStatus // Refused: the store went back, and nobody has accepted it
@@ -317,7 +317,7 @@ func (w *world) applyObservations(u store.ObservationUpdate) error {
 // until the vantages have: observations of a store that went back are old.
 func (w *world) readAnew() {
 	if w.heardSights {
-		w.settled = time.Now().Add(correctTime)
+		w.graceUntil = time.Now().Add(correctTime)
 		select {
 		case w.reread <- struct{}{}:
 		default:
@@ -330,7 +330,7 @@ func (w *world) readAnew() {
 func (w *world) unsettled() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return time.Until(w.settled)
+	return time.Until(w.graceUntil)
 }
 
 func (w *world) see(o health.Observation) {

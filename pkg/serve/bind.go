@@ -124,7 +124,7 @@ func bindPort(t Transport, addr netip.AddrPort, workers int) (_ *binding, err er
 	return b, nil
 }
 
-// bindTCP listens, and settles the port.
+// bindTCP listens, and decides on the port.
 func (b *binding) bindTCP() error {
 	// Without SO_REUSEPORT, so that this is also what keeps a second server away from the port.
 	lc := net.ListenConfig{KeepAlive: -1} // idle connections end long before

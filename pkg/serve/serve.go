@@ -18,11 +18,11 @@ import (
 
 // What a Handler sees, as pkg/serve/seam has it.
 type (
-	Transport = seam.Transport
-	Request   = seam.Request
-	Action    = seam.Action
-	Handler   = seam.Handler
-	Foreseer  = seam.Foreseer
+	Transport  = seam.Transport
+	Request    = seam.Request
+	Action     = seam.Action
+	Handler    = seam.Handler
+	Prefetcher = seam.Prefetcher
 )
 
 // The transports.
@@ -44,7 +44,7 @@ const (
 	Defer    = seam.Defer
 )
 
-// Window is how many messages a Foreseer is told of at most.
+// Window is how many messages a Prefetcher is shown at once, at most.
 const Window = seam.Window
 
 // Parts of Config and of what Server tells.

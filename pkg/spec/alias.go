@@ -169,7 +169,7 @@ func (v *setChecker) checkAliases() {
 // alias checks one alias. Whether the content of a zone has addresses for it is not looked at here.
 func (v *setChecker) alias(a *aliasLine, hosts map[string]*Resource, aliased map[string]*aliasLine) {
 	if a.r.Kind == KindZone {
-		v.aliasPlace(a, hosts[a.host])
+		v.checkAliasOwner(a, hosts[a.host])
 	}
 	to, err := CanonicalName(a.To)
 	target, next := hosts[to], aliased[to]
@@ -196,8 +196,8 @@ func (v *setChecker) alias(a *aliasLine, hosts map[string]*Resource, aliased map
 	}
 }
 
-// aliasPlace checks where an alias of a zone stands; other is the service that has its name.
-func (v *setChecker) aliasPlace(a *aliasLine, other *Resource) {
+// checkAliasOwner checks where an alias of a zone stands; other is the service that has its name.
+func (v *setChecker) checkAliasOwner(a *aliasLine, other *Resource) {
 	if zone := ZoneOf(v.after, a.host); zone != nil && zone != a.r && Under(a.host, a.r.Name) &&
 		(v.changed[a.r.Key] || v.changed[zone.Key]) {
 		v.fail(a.r, a.path+".name", "declare it there", "%s belongs to the zone %s", a.host, zone.Name)
@@ -211,7 +211,7 @@ func (v *setChecker) aliasPlace(a *aliasLine, other *Resource) {
 	}
 }
 
-// answersNames tells whether a service answers with host names.
+// answersNames reports whether a service answers with host names.
 func (v *setChecker) answersNames(r *Resource) bool {
 	_, _, cname, _ := ServedFamilies(r.Spec.(*Service), func(name string) *Pool {
 		if p := v.after.Get(Key{r.Tenant, KindPool, name}); p != nil {
@@ -222,7 +222,7 @@ func (v *setChecker) answersNames(r *Resource) bool {
 	return cname
 }
 
-// touches tells whether the change touches resources of a kind.
+// touches reports whether the change touches resources of a kind.
 func (v *setChecker) touches(kind Kind) bool {
 	for k := range v.changed {
 		if k.Kind == kind {

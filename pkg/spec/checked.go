@@ -10,10 +10,10 @@ import (
 // addresses in order. What is known of an endpoint is known of this, not of its name.
 func (e *Endpoint) Checked() string { return string(e.appendChecked(nil)) }
 
-// IsChecked tells whether of is what Checked gives. It does not allocate where addresses are checked.
+// IsChecked reports whether of is what Checked gives. It does not allocate where addresses are checked.
 func (e *Endpoint) IsChecked(of string) bool {
-	var room [128]byte
-	return string(e.appendChecked(room[:0])) == of
+	var buf [128]byte
+	return string(e.appendChecked(buf[:0])) == of
 }
 
 func (e *Endpoint) appendChecked(b []byte) []byte {
@@ -32,8 +32,8 @@ func (e *Endpoint) appendChecked(b []byte) []byte {
 	case len(e.Addresses) == 1:
 		return e.Addresses[0].Unmap().AppendTo(b)
 	}
-	var room [4]netip.Addr
-	sorted := append(room[:0], e.Addresses...)
+	var buf [4]netip.Addr
+	sorted := append(buf[:0], e.Addresses...)
 	slices.SortFunc(sorted, netip.Addr.Compare)
 	for i, a := range sorted {
 		if i > 0 {

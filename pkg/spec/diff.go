@@ -160,27 +160,27 @@ func (d *differ) mapEach(path string, old, new map[string]any, order []string) {
 	for _, k := range keys {
 		at := path + "[" + k + "]"
 		if old[k] == nil || new[k] == nil { // a part that comes or goes is told whole
-			d.changes = append(d.changes, FieldChange{Path: at, Old: raw(old[k]), New: raw(new[k]), Place: placeOf(path, k, order)})
+			d.changes = append(d.changes, FieldChange{Path: at, Old: raw(old[k]), New: raw(new[k]), Place: positionOf(path, k, order)})
 			continue
 		}
 		d.value(at, old[k], new[k])
 	}
 }
 
-// placeOf tells where a part stands in a list whose order means something; "" in others, and of a part that went.
-func placeOf(path, name string, order []string) string {
+// positionOf says where a part stands in a list whose order means something; "" in others, and of a part that went.
+func positionOf(path, name string, order []string) string {
 	i := slices.Index(order, name)
 	if path != "spec.rules" || i < 0 {
 		return ""
 	}
-	place := fmt.Sprintf("%d of %d", i+1, len(order))
+	position := fmt.Sprintf("%d of %d", i+1, len(order))
 	if i > 0 {
-		place += ", behind " + order[i-1]
+		position += ", behind " + order[i-1]
 	}
 	if i+1 < len(order) {
-		place += ", before " + order[i+1]
+		position += ", before " + order[i+1]
 	}
-	return place
+	return position
 }
 
 // byName indexes a list of mappings by their names; nil where a part has none or two have the same.

@@ -200,7 +200,7 @@ func (d *decoder) body(r *Resource, n, body *node) *Resource {
 	return r
 }
 
-// failedAt tells whether a fault of this very resource was already said of the field.
+// failedAt reports whether a fault of this very resource was already said of the field.
 func (d *decoder) failedAt(field string) bool {
 	for _, e := range *d.errs {
 		if e.Field == field && e.Resource == d.resource && e.Line == d.lines[field] {

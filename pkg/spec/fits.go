@@ -13,7 +13,7 @@ const maxAnswer = 60 << 10
 // What a record takes beside its data, its owner compressed, and what HTTPS and SVCB say beside ECH and the addresses at most.
 const (
 	recordHead = 12
-	svcbRoom   = 2048
+	svcbMost   = 2048
 )
 
 // fits refuses services of which an answer would never fit a message.
@@ -66,7 +66,7 @@ func largestAnswer(endpoints []Endpoint, s *Service, n int, all bool) (size int,
 	consider(v6*(recordHead+16), "%d IPv6 addresses", v6)
 	for _, svcb := range []*SVCB{s.HTTPS, s.SVCB} {
 		if svcb != nil {
-			consider(svcbRoom+len(svcb.ECH)+4*v4+16*v6, "an HTTPS or SVCB record and hints of %d addresses", v4+v6)
+			consider(svcbMost+len(svcb.ECH)+4*v4+16*v6, "an HTTPS or SVCB record and hints of %d addresses", v4+v6)
 		}
 	}
 	if s.SRV != nil || s.MX != nil {
@@ -97,7 +97,7 @@ func (e *Endpoint) count(v4 bool) (n int) {
 	return n
 }
 
-// SameSize tells whether answers are as large with one endpoint as with the other.
+// SameSize reports whether answers are as large with one endpoint as with the other.
 func (e *Endpoint) SameSize(other *Endpoint) bool {
 	return e.count(true) == other.count(true) && e.count(false) == other.count(false) && len(e.Host) == len(other.Host)
 }

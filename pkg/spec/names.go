@@ -83,7 +83,7 @@ func Parent(name string) string {
 	return "."
 }
 
-// Under tells whether a canonical name is the other one or stands below it.
+// Under reports whether a canonical name is the other one or stands below it.
 func Under(name, above string) bool {
 	for ; name != above; name = Parent(name) {
 		if name == "." || len(name) < len(above) {

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// node is one value of an input, be it YAML or JSON, with its place. The strict decoder walks nodes, so
+// node is one value of an input, be it YAML or JSON, with its line. The strict decoder walks nodes, so
 // that both formats have the same rules and the same messages.
 type node struct {
 	shape shape
@@ -84,5 +84,5 @@ const (
 	leastNodes, bytesPerNode = 1 << 16, 8
 	maxParts, largePart      = 1 << 16, 64 // of a list whose parts have more bytes than that: no list of such may have as many
 	maxKeyText               = 1024        // bytes of a tenant, a kind or a name: a zone's may have 1,000, written with \DDD
-	maxAliasBytes            = 4 << 20     // what aliases may add, in bytes of text and nodes
+	maxRefBytes              = 4 << 20     // what references (*name) may add, in bytes of text and nodes
 )

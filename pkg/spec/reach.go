@@ -70,7 +70,7 @@ func (b block) openedBy(a netip.Addr, open []netip.Prefix) bool {
 	return slices.ContainsFunc(open, func(p netip.Prefix) bool { return p.Contains(a) && p.Bits() >= b.prefix.Bits() })
 }
 
-// CanOpen tells whether a network opens anything to checks: it lies in a block that they do not go to.
+// CanOpen reports whether a network opens anything to checks: it lies in a block that they do not go to.
 func CanOpen(p netip.Prefix) bool {
 	return slices.ContainsFunc(blocks, func(b block) bool { return b.holds(p) })
 }
@@ -161,15 +161,15 @@ func (v *setChecker) reach(r *Resource, p *Pool) {
 	lent := Lent(platform, r.Tenant)
 	for i := range p.Endpoints {
 		e := &p.Endpoints[i]
-		places, path := e.Addresses, indexed("spec.endpoints", i)+".addresses"
+		addresses, path := e.Addresses, indexed("spec.endpoints", i)+".addresses"
 		if a, _, err := e.ProbeTarget(); err == nil && a.IsValid() {
-			places, path = []netip.Addr{a}, indexed("spec.endpoints", i)+".probe"
+			addresses, path = []netip.Addr{a}, indexed("spec.endpoints", i)+".probe"
 		}
-		for _, place := range places {
-			for _, a := range Embedded(place) {
+		for _, address := range addresses {
+			for _, a := range Embedded(address) {
 				if what := Unreachable(a, nil, lent); what != "" && what != loopback {
 					v.warn(r, path, "gtmd --probe-allow opens it, a private one also spec.limits.probe of the Tenant "+Platform,
-						"%s is %s: probers do not check it unless they may", place, what)
+						"%s is %s: probers do not check it unless they may", address, what)
 					return // one for a pool is enough
 				}
 			}

@@ -8,14 +8,14 @@ import (
 
 // Bounds of the search for rules that no client reaches. What it does not get to is not warned of.
 const (
-	maxHiddenWork  = 4 << 20 // comparisons of one ValidateSet, whatever it checks: some 20 ms
-	maxHiddenCases = 4096    // geo × asn × map of one rule
-	maxHiddenTold  = 10      // rules of one service
+	maxHiddenWork    = 4 << 20 // comparisons of one ValidateSet, whatever it checks: some 20 ms
+	maxHiddenCases   = 4096    // geo × asn × map of one rule
+	maxHiddenReports = 10      // rules of one service
 )
 
 // unreachable warns of rules whose clients all go to rules before them.
 func (v *setChecker) unreachable(r *Resource, s *Service) {
-	rules, told := s.Effective().Rules, 0
+	rules, reported := s.Effective().Rules, 0
 	for i := 1; i < len(rules); i++ {
 		path := indexed("spec.rules", i)
 		if rules[i-1].MatchesAll() {
@@ -27,7 +27,7 @@ func (v *setChecker) unreachable(r *Resource, s *Service) {
 		switch {
 		case len(by) == 0:
 			continue
-		case told == maxHiddenTold:
+		case reported == maxHiddenReports:
 			v.warn(r, path, "", "and rules behind it: there are more that are never reached")
 			return
 		case len(by) == 1:
@@ -36,7 +36,7 @@ func (v *setChecker) unreachable(r *Resource, s *Service) {
 			v.warn(r, path, "put it before rule "+by[0], "is never reached: rules %s before it take all of its clients",
 				strings.Join(by, ", "))
 		}
-		told++
+		reported++
 	}
 }
 
@@ -79,7 +79,7 @@ func orNone[T any](values []T) []*T {
 	return out
 }
 
-// covers tells whether w matches every client of this place, this network number and this map; nil: of any.
+// covers reports whether w matches every client of this place, this network number and this map; nil: of any.
 func (v *setChecker) covers(w *When, place *string, asn *uint32, networks *string) bool {
 	if v.hiddenWork > maxHiddenWork {
 		return false
@@ -90,13 +90,13 @@ func (v *setChecker) covers(w *When, place *string, asn *uint32, networks *strin
 		(len(w.Map) == 0 || networks != nil && slices.ContainsFunc(w.Map, func(wide string) bool { return v.mapIn(*networks, wide) }))
 }
 
-// placeIn tells whether a place is the other or a part of it: EU-DE is in EU.
+// placeIn reports whether a place is the other or a part of it: EU-DE is in EU.
 func placeIn(place, wide string) bool {
 	rest, ok := strings.CutPrefix(place, wide)
 	return ok && (rest == "" || rest[0] == '-')
 }
 
-// mapIn tells whether each network of a map lies in one of the other's.
+// mapIn reports whether each network of a map lies in one of the other's.
 func (v *setChecker) mapIn(name, wide string) bool {
 	if name == wide {
 		return true

@@ -90,14 +90,14 @@ func TestTheSearchForHiddenRulesHasAnEnd(t *testing.T) {
 	if most := maxHiddenWork + 301; v.hiddenWork > most {
 		t.Errorf("it compared %d times, want at most %d", v.hiddenWork, most)
 	}
-	if len(v.warnings) > maxHiddenTold+1 {
+	if len(v.warnings) > maxHiddenReports+1 {
 		t.Errorf("%d warnings of one service", len(v.warnings))
 	}
 
-	few := strings.Repeat("{when: {geo: [EU]}, pools: [eu]}, ", maxHiddenTold+5)
+	few := strings.Repeat("{when: {geo: [EU]}, pools: [eu]}, ", maxHiddenReports+5)
 	warnings, err := validateAfter(t, "kind: Service\ntenant: shop\nname: web\nspec: {host: web.shop.gtm.example., rules: ["+few+"{pools: "+
 		"[eu]}]}\n", "")
-	if err != nil || len(warnings) != maxHiddenTold+1 || !strings.Contains(warnings[maxHiddenTold].Msg, "there are more") {
+	if err != nil || len(warnings) != maxHiddenReports+1 || !strings.Contains(warnings[maxHiddenReports].Msg, "there are more") {
 		t.Errorf("%d warnings, the last of which must say that there are more: %v, %v", len(warnings), warnings, err)
 	}
 }

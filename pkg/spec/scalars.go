@@ -71,10 +71,10 @@ func TimeAt(moment time.Time) Time { return TimeOf(moment.UTC().Format(time.RFC3
 // Moment gives the moment; not ok: there is none.
 func (t Time) Moment() (moment time.Time, ok bool) { return t.moment, t.valid }
 
-// IsZero tells whether nothing was written at all.
+// IsZero reports whether nothing was written at all.
 func (t Time) IsZero() bool { return t.text == "" }
 
-// Equal tells whether the same was written.
+// Equal reports whether the same was written.
 func (t Time) Equal(o Time) bool { return t.text == o.text }
 
 // String gives the text as it was written.

@@ -286,7 +286,7 @@ func (v *setChecker) inDeleted(r *Resource, k Key, host string, above *Resource)
 		Hint: "delete that first, or in the same change"})
 }
 
-// granted tells whether a tenant's service may stand at a host of the zone.
+// granted reports whether a tenant's service may stand at a host of the zone.
 func (v *setChecker) granted(tenant string, zone *Resource, host string) bool {
 	grants := zone.Spec.(*Zone).Effective().Grants[tenant]
 	return tenant == Platform || slices.ContainsFunc(grants, func(g string) bool { return Under(host, g) })

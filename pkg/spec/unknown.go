@@ -26,7 +26,7 @@ func (*Opaque) kind() Kind { return "" }
 // MarshalJSON gives what was read.
 func (o *Opaque) MarshalJSON() ([]byte, error) { return o.Raw, nil }
 
-// Known tells whether this program knows the kind.
+// Known reports whether this program knows the kind.
 func (k Kind) Known() bool { return slices.Contains(Kinds, k) }
 
 // With gives a resource that declares s in the place of what r does, and keeps of r what this program does not understand.

@@ -14,11 +14,11 @@ import (
 
 // yamlReader turns the documents of a YAML stream into nodes. Aliases are expanded within a budget.
 type yamlReader struct {
-	nodes      int
-	aliasBytes int
-	errs       *Errors
-	file       string
-	above      int // lines that stand before what is read
+	nodes    int
+	refBytes int
+	errs     *Errors
+	file     string
+	above    int // lines that stand before what is read
 }
 
 // read gives the documents; empty ones are left out. Where one cannot be parsed, those behind it are read all the same.
@@ -32,7 +32,7 @@ func (y *yamlReader) read(data []byte) []*node {
 	if len(parts) == 1 {
 		return docs
 	}
-	*y.errs, y.nodes, y.aliasBytes, docs = (*y.errs)[:before], 0, 0, nil
+	*y.errs, y.nodes, y.refBytes, docs = (*y.errs)[:before], 0, 0, nil
 	for _, part := range parts {
 		if y.errs.Full() {
 			break
@@ -116,18 +116,18 @@ func yamlSyntax(file string, err error) *Error {
 	return e
 }
 
-func (y *yamlReader) convert(n *yaml.Node, depth int, inAlias bool) (*node, *Error) {
+func (y *yamlReader) convert(n *yaml.Node, depth int, inRef bool) (*node, *Error) {
 	y.nodes++
-	if inAlias {
-		y.aliasBytes += 16 + len(n.Value)
+	if inRef {
+		y.refBytes += 16 + len(n.Value)
 	}
 	switch {
 	case depth > maxDepth:
 		return nil, y.refuse(n, "nested deeper than %d levels", maxDepth)
 	case y.nodes > maxNodes:
 		return nil, y.refuse(n, "more than %d values in one input", maxNodes)
-	case y.aliasBytes > maxAliasBytes:
-		return nil, y.refuse(n, "aliases (*name) repeat more than %d bytes", maxAliasBytes)
+	case y.refBytes > maxRefBytes:
+		return nil, y.refuse(n, "aliases (*name) repeat more than %d bytes", maxRefBytes)
 	}
 	switch n.Kind {
 	case yaml.AliasNode:
@@ -135,9 +135,9 @@ func (y *yamlReader) convert(n *yaml.Node, depth int, inAlias bool) (*node, *Err
 	case yaml.ScalarNode:
 		return y.scalar(n)
 	case yaml.SequenceNode:
-		return y.list(n, depth, inAlias)
+		return y.list(n, depth, inRef)
 	case yaml.MappingNode:
-		return y.mapping(n, depth, inAlias)
+		return y.mapping(n, depth, inRef)
 	}
 	return nil, y.refuse(n, "not a YAML value")
 }
@@ -165,10 +165,10 @@ func (y *yamlReader) scalar(n *yaml.Node) (*node, *Error) {
 	return out, nil
 }
 
-func (y *yamlReader) list(n *yaml.Node, depth int, inAlias bool) (*node, *Error) {
+func (y *yamlReader) list(n *yaml.Node, depth int, inRef bool) (*node, *Error) {
 	out := &node{shape: shapeList, line: y.above + n.Line}
 	for _, c := range n.Content {
-		item, err := y.convert(c, depth+1, inAlias)
+		item, err := y.convert(c, depth+1, inRef)
 		if err != nil {
 			return nil, err
 		}
@@ -177,17 +177,17 @@ func (y *yamlReader) list(n *yaml.Node, depth int, inAlias bool) (*node, *Error)
 	return out, nil
 }
 
-func (y *yamlReader) mapping(n *yaml.Node, depth int, inAlias bool) (*node, *Error) {
+func (y *yamlReader) mapping(n *yaml.Node, depth int, inRef bool) (*node, *Error) {
 	out := &node{shape: shapeMap, line: y.above + n.Line}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, err := y.convert(n.Content[i], depth+1, inAlias)
+		key, err := y.convert(n.Content[i], depth+1, inRef)
 		if err != nil {
 			return nil, err
 		}
 		if key.shape == shapeList || key.shape == shapeMap {
 			return nil, y.refuse(n.Content[i], "a key must be a word")
 		}
-		value, err := y.convert(n.Content[i+1], depth+1, inAlias)
+		value, err := y.convert(n.Content[i+1], depth+1, inRef)
 		if err != nil {
 			return nil, err
 		}

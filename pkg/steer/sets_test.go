@@ -32,7 +32,8 @@ func TestSystematicTakesWhatIsUnderThePegs(t *testing.T) {
 	for range 500 {
 		items := make([]Item, 3+random.IntN(150))
 		for i := range items {
-			items[i] = Item{ID: random.Uint64(), Index: 2 * i, Weight: []float64{1, float64(1 + random.IntN(20)), 1000 * random.Float64(), 1e-3}[random.IntN(4)]}
+			items[i] = Item{ID: random.Uint64(), Index: 2 * i,
+				Weight: []float64{1, float64(1 + random.IntN(20)), 1000 * random.Float64(), 1e-3}[random.IntN(4)]}
 		}
 		n := 2 + random.IntN(min(7, len(items)-2))
 		share, order := inclusion(items, n), random.Perm(len(items))

@@ -206,7 +206,7 @@ func (c *Candidate) override(o *spec.Override, now, next time.Time) time.Time {
 	return next
 }
 
-// InForce tells whether an override holds at now, and when it ends; zero: never. One whose end cannot be read does not hold.
+// InForce reports whether an override holds at now, and when it ends; zero: never. One whose end cannot be read does not hold.
 func InForce(o *spec.Override, now time.Time) (end time.Time, holds bool) {
 	end, ok := o.Expires.Moment()
 	return end, ok && now.Before(end) || o.Expires.IsZero()

@@ -99,7 +99,8 @@ func TestDrainedEndpointsDoNotCountAsUnhealthy(t *testing.T) {
 	if want := noon.Add(time.Hour); !p.Expires.Equal(want) {
 		t.Errorf("expires %v, want %v", p.Expires, want)
 	}
-	if p := NewPool(id, pool("100%", 3, 1), nil, []*spec.Override{o}, noon.Add(time.Hour)); p.Candidates[0].Effective != 3 || !p.Expires.IsZero() {
+	if p := NewPool(id, pool("100%", 3, 1), nil, []*spec.Override{o}, noon.Add(time.Hour)); p.Candidates[0].Effective != 3 ||
+		!p.Expires.IsZero() {
 		t.Errorf("an override that has ended still holds: %+v", p)
 	}
 }
@@ -124,7 +125,8 @@ func TestDrainedEndpointsCountNeitherWay(t *testing.T) {
 
 func TestOverridesKeepTheMeasuredStateApart(t *testing.T) {
 	up := []*spec.Override{{Pool: "eu", Endpoint: "a", State: "up", Reason: "probe is wrong"}}
-	if p := NewPool(id, pool("", 3, 1), findings("a=0 b=0"), up, noon); !p.Up || p.Candidates[0].Effective != 3 || p.Candidates[1].Effective != 0 {
+	if p := NewPool(id, pool("", 3, 1), findings("a=0 b=0"), up, noon); !p.Up || p.Candidates[0].Effective != 3 ||
+		p.Candidates[1].Effective != 0 {
 		t.Errorf("forced up: %+v", p)
 	}
 	down := []*spec.Override{{Pool: "eu", State: "down", Reason: "site is closed"}}
@@ -147,7 +149,8 @@ func TestTheEndpointsOverrideWins(t *testing.T) {
 
 // TestADrainOfThePoolHolds beside an endpoint's own override, and keeps its reason.
 func TestADrainOfThePoolHolds(t *testing.T) {
-	both := []*spec.Override{{Pool: "eu", Endpoint: "a", State: "up", Reason: "probe is wrong"}, {Pool: "eu", State: "drain", Reason: "move"}}
+	both := []*spec.Override{{Pool: "eu", Endpoint: "a", State: "up", Reason: "probe is wrong"},
+		{Pool: "eu", State: "drain", Reason: "move"}}
 	if c := NewPool(id, pool("", 3, 1), nil, both, noon).Candidates[0]; !c.Drained || c.Out != "drained: move" {
 		t.Errorf("%+v", c)
 	}
@@ -169,7 +172,8 @@ func TestWhatTheBrakeHoldsIsTold(t *testing.T) {
 		{"in an operator's hands", true, health.Up, []*spec.Override{{Pool: "eu", Endpoint: "a", State: "down", Reason: "r"}}, ""},
 		{"another weight", true, health.Up, []*spec.Override{{Pool: "eu", Endpoint: "a", Weight: weight(1), Reason: "r"}}, reason},
 	} {
-		v := &health.Verdict{Pool: id, Frozen: tc.frozen, Endpoints: map[string]health.Finding{"a": {State: tc.state, Score: 1, Reason: reason}}}
+		v := &health.Verdict{Pool: id, Frozen: tc.frozen,
+			Endpoints: map[string]health.Finding{"a": {State: tc.state, Score: 1, Reason: reason}}}
 		if got := NewPool(id, pool("", 3, 1), v, tc.overrides, noon).Candidates[0].Held; got != tc.want {
 			t.Errorf("%s: %q, want %q", tc.name, got, tc.want)
 		}

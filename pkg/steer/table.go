@@ -26,30 +26,30 @@ func (t *Table) Set(hash uint64) int {
 	return t.race.winner(mix(bucket))
 }
 
-// Rank gives the items of the bucket that a hash falls into, in order. room is where it may put them, and has room for Answers.
-func (t *Table) Rank(hash uint64, room []uint16) []uint16 {
+// Rank gives the items of the bucket that a hash falls into, in order. buf is where it may put them, and holds Answers at least.
+func (t *Table) Rank(hash uint64, buf []uint16) []uint16 {
 	bucket := hash % Buckets
 	if filled := t.filled.Load(); filled != nil {
 		at := bucket * uint64(t.answers)
 		return (*filled)[at : at+uint64(t.answers)]
 	}
-	return t.rank(bucket, room)
+	return t.rank(bucket, buf)
 }
 
 // rank finds a bucket's items out.
-func (t *Table) rank(bucket uint64, room []uint16) []uint16 {
-	if room = room[:t.answers]; t.answers == 1 {
-		room[0] = uint16(t.race.winner(mix(bucket)))
-		return room
+func (t *Table) rank(bucket uint64, buf []uint16) []uint16 {
+	if buf = buf[:t.answers]; t.answers == 1 {
+		buf[0] = uint16(t.race.winner(mix(bucket)))
+		return buf
 	}
 	var top [MaxAnswers]scored
 	for i, s := range highest(top[:], t.items, t.answers, mix(bucket)) {
-		room[i] = uint16(s.at)
+		buf[i] = uint16(s.at)
 	}
-	return room
+	return buf
 }
 
-// Filled tells whether Fill has been called.
+// Filled reports whether Fill has been called.
 func (t *Table) Filled() bool { return t.filled.Load() != nil }
 
 // Fill writes the items of each bucket down: 64 KiB for each of the Answers. It takes some milliseconds with a hundred items.
@@ -86,11 +86,11 @@ type heat struct {
 	items  []uint16 // their indexes
 }
 
-// place are the bits of a draw that unitOf does not look at. They hold the item's place in its heat, counted down, so that the
+// indexMask are the bits of a draw that unitOf does not read. They hold the item's index in its heat, counted down, so that the
 // highest draw tells whose it is, and among equals prefers the first.
 const (
-	place   = 1<<11 - 1
-	maxHeat = place + 1
+	indexMask = 1<<11 - 1
+	maxHeat   = indexMask + 1
 )
 
 func newRace(items []Item) race {
@@ -122,7 +122,7 @@ func (r race) winner(h uint64) int {
 			continue // since ln(u) < u-1
 		}
 		if s := math.Log(u) / r[i].weight; s > best {
-			best, at = s, int(r[i].items[place-x&place])
+			best, at = s, int(r[i].items[indexMask-x&indexMask])
 		}
 	}
 	return at
@@ -130,9 +130,9 @@ func (r race) winner(h uint64) int {
 
 // draw gives the highest draw of the heat for h.
 func (t *heat) draw(h uint64) uint64 {
-	high, low := uint64(0), uint64(place)
+	high, low := uint64(0), uint64(indexMask)
 	for _, id := range t.ids {
-		high = max(high, mix(h^id)&^place|low)
+		high = max(high, mix(h^id)&^indexMask|low)
 		low--
 	}
 	return high

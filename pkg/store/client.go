@@ -88,7 +88,7 @@ type Client struct {
 }
 
 // Open checks cfg and makes a client. It does not wait for etcd, since an edge must start without it:
-// Ping tells whether it answers.
+// Ping reports whether it answers.
 func Open(ctx context.Context, cfg Config) (*Client, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

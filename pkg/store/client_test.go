@@ -70,13 +70,14 @@ func TestErrorsSayWhereAndWhatNext(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			c := openTest(t, Config{Endpoints: []string{row.endpoint}})
-			wait := &c.link.Wait
-			wait.Attempt, wait.Call, wait.Commit = storetest.Within/2, storetest.Within/2, storetest.Within/2 // handshakes take long on a busy machine
+			wait := &c.link.Wait // handshakes take long on a busy machine
+			wait.Attempt, wait.Call, wait.Commit = storetest.Within/2, storetest.Within/2, storetest.Within/2
 			if row.name == "silence" {
 				wait.Attempt, wait.Call, wait.Commit = 500*time.Millisecond, 500*time.Millisecond, time.Second
 			}
 			pinged := c.Ping(storetest.Context(t))
-			_, committed := c.Commit(storetest.Context(t), Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})
+			_, committed := c.Commit(storetest.Context(t), Change{Tenant: "shop",
+				Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})
 			for _, err := range []error{pinged, committed} {
 				if err == nil {
 					t.Fatal("no error")
@@ -118,7 +119,10 @@ func TestFollowingWaitsForAnEtcdThatComesLater(t *testing.T) {
 	f.until("a reason", func() bool { return len(f.status) > 1 && f.status[1].Err != "" })
 	startTestChild(t, dir)
 	f.untilState(state.Current)
-	f.until("connecting all the while", func() bool { return f.status[0].State == state.Connecting && f.status[1].State == state.Connecting })
+	f.until("connecting all the while", func() bool {
+		return f.status[0].State == state.Connecting &&
+			f.status[1].State == state.Connecting
+	})
 }
 
 func TestMetrics(t *testing.T) {

@@ -88,18 +88,18 @@ func (c *Client) outcome(ctx context.Context, ch Change, t *draft, resp *clientv
 	case link.Refused(err) && !open:
 		return state.Record{}, c.link.Explain(t.what()+" (nothing was written)", err)
 	}
-	made, settled, looked := c.settle(ctx, t)
+	made, clash, readErr := c.reconcile(ctx, t)
 	switch {
 	case made:
 		return t.record, nil
-	case settled != nil:
-		return state.Record{}, settled
-	case err == nil && looked == nil: // the heads moved, by others: no attempt can succeed any more
+	case clash != nil:
+		return state.Record{}, clash
+	case err == nil && readErr == nil: // the heads moved, by others: no attempt can succeed any more
 		return state.Record{}, c.conflict(ctx, ch, resp)
-	case looked == nil && !open:
+	case readErr == nil && !open:
 		return state.Record{}, c.link.Explain(t.what()+" (nothing was written)", err)
 	}
-	err = c.link.Explain(t.what(), cmp.Or(err, looked))
+	err = c.link.Explain(t.what(), cmp.Or(err, readErr))
 	return state.Record{}, &UnknownError{Tenant: ch.Tenant, Generation: t.record.Generation, Err: err}
 }
 
@@ -347,9 +347,9 @@ func (c *Client) conflict(ctx context.Context, ch Change, resp *clientv3.TxnResp
 	return errors.New("a head moved and moved back while the change was made; plan the change anew")
 }
 
-// settle looks whether a change was made whose answer got lost, or another in its place, which is a conflict; neither, and no error:
+// reconcile checks whether a change was made whose answer got lost, or another in its place, which is a conflict; neither, and no error:
 // there is no such generation yet.
-func (c *Client) settle(ctx context.Context, t *draft) (made bool, conflict, err error) {
+func (c *Client) reconcile(ctx context.Context, t *draft) (made bool, conflict, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.link.Wait.Attempt)
 	defer cancel()
 	stored, err := c.storedRecord(ctx, t.record.Tenant, t.record.Generation)
@@ -357,7 +357,8 @@ func (c *Client) settle(ctx context.Context, t *draft) (made bool, conflict, err
 	case err == nil && stored.Digest == t.record.ID:
 		return true, nil, nil
 	case err == nil:
-		return false, &ConflictError{Tenant: t.record.Tenant, Want: t.record.Generation - 1, Have: t.record.Generation, Last: stored.Record}, nil
+		return false, &ConflictError{Tenant: t.record.Tenant, Want: t.record.Generation - 1, Have: t.record.Generation,
+			Last: stored.Record}, nil
 	case errors.Is(err, ErrNotFound):
 		return false, nil, nil
 	}

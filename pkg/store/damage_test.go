@@ -38,7 +38,8 @@ func TestDamagedHeadCostsNobodyElse(t *testing.T) {
 	if heads, err := c.Heads(ctx); err != nil || !cmp.Equal(heads, map[string]state.Generation{"shop": 2, "other": 2}) {
 		t.Errorf("heads %v, %v", heads, err)
 	}
-	mustCommit(t, c, Change{Tenant: "other", Base: 2, Reads: map[string]state.Generation{"shop": 2}, Put: storetest.Resources(storetest.Site("other", "a", "AS"))})
+	mustCommit(t, c, Change{Tenant: "other", Base: 2, Reads: map[string]state.Generation{"shop": 2},
+		Put: storetest.Resources(storetest.Site("other", "a", "AS"))})
 	var moved *ConflictError
 	_, err := c.Commit(ctx, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "a", "AS"))})
 	if !errors.As(err, &moved) || moved.Have != 2 {

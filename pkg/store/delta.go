@@ -30,7 +30,7 @@ type tenantDelta struct {
 
 // change is a resource's newest version: put, deleted or broken.
 type change struct {
-	told     toldVersion
+	version  deliveredVersion
 	resource *spec.Resource
 	err      error
 }
@@ -60,7 +60,7 @@ func (d *delta) add(ctx context.Context, r *reader, v found) error {
 		return gone.error
 	}
 	d.tenant(v.key.Tenant).versions[v.key] = change{
-		told:     toldVersion{gen: v.gen, digest: state.DigestOf(v.value), deleted: err == nil && res == nil, broken: err != nil},
+		version:  deliveredVersion{gen: v.gen, digest: state.DigestOf(v.value), deleted: err == nil && res == nil, broken: err != nil},
 		resource: res, err: err,
 	}
 	return nil
@@ -95,12 +95,12 @@ func (d *delta) update(f *follower) state.Update {
 }
 
 // addTo adds the change of a resource to what is told of its tenant.
-func (c change) addTo(tu *state.TenantUpdate, key spec.Key, full bool, old *told) {
+func (c change) addTo(tu *state.TenantUpdate, key spec.Key, full bool, old *delivered) {
 	switch {
 	case c.err != nil:
-		tu.Broken = append(tu.Broken, state.BrokenResource{Key: key, Generation: c.told.gen, Err: c.err})
-	case !c.told.deleted:
-		tu.Put = append(tu.Put, state.Version{Resource: c.resource, Generation: c.told.gen, Digest: c.told.digest})
+		tu.Broken = append(tu.Broken, state.BrokenResource{Key: key, Generation: c.version.gen, Err: c.err})
+	case !c.version.deleted:
+		tu.Put = append(tu.Put, state.Version{Resource: c.resource, Generation: c.version.gen, Digest: c.version.digest})
 	case !full && old != nil:
 		if was, ok := old.versions[key]; ok && !was.deleted {
 			tu.Deleted = append(tu.Deleted, key)
@@ -113,7 +113,7 @@ func (d *delta) remember(f *follower) {
 	for name, td := range d.tenants {
 		t := f.tenants[name]
 		if t == nil {
-			t = &told{versions: make(map[spec.Key]*toldVersion, len(td.versions))}
+			t = &delivered{versions: make(map[spec.Key]*deliveredVersion, len(td.versions))}
 			f.tenants[name] = t
 		}
 		if td.head > t.head || td.id != "" {
@@ -125,11 +125,11 @@ func (d *delta) remember(f *follower) {
 			if was := t.versions[key]; was != nil && was.broken {
 				f.broken--
 			}
-			if c.told.broken {
+			if c.version.broken {
 				f.broken++
 			}
-			told := c.told // alone: c holds the resource
-			t.versions[key] = &told
+			delivered := c.version // alone: c holds the resource
+			t.versions[key] = &delivered
 		}
 	}
 	for _, k := range f.kinds {

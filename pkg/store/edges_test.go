@@ -57,7 +57,8 @@ func living(n int) func([]Edge) bool {
 // TestAnEdgeThatDiedIsKnownUntilItIsForgotten: one that vanished from the list was one that nobody missed.
 func TestAnEdgeThatDiedIsKnownUntilItIsForgotten(t *testing.T) {
 	c, ctx := testClient(t), storetest.Context(t)
-	e1 := Edge{ID: "e1", HTTP: "http://192.0.2.1:8053", Version: "v1", Started: storetest.Time, Tenants: map[string]state.Generation{"shop": 40}}
+	e1 := Edge{ID: "e1", HTTP: "http://192.0.2.1:8053", Version: "v1", Started: storetest.Time,
+		Tenants: map[string]state.Generation{"shop": 40}}
 	end := keepEdge(t, c, e1)
 	keepEdge(t, c, Edge{ID: "e2", Started: storetest.Time})
 	edgesUntil(t, c, "both live", living(2))
@@ -165,8 +166,10 @@ func TestEvidenceTellsSinceWhenHealthStandsStill(t *testing.T) {
 		{"the store is away, and pulses came just now", map[string]int{"1": 100}, 110, stale, at(102), at(102), "the store is not heard"},
 		{"an older judge, and the store is away", nil, 110, stale, at(102), at(102), "the store is not heard"},
 		{"last contact not known", nil, 110, stale, time.Time{}, at(109), "the store is not heard"},
-		{"refused", map[string]int{"1": 100}, 110, state.FollowStatus{State: state.Refused, Since: at(90)}, at(109), at(90), "the store is refused"},
-		{"from the snapshot", nil, 110, state.FollowStatus{State: state.Connecting, Since: at(108)}, at(10), at(10), "the store has not been heard yet"},
+		{"refused", map[string]int{"1": 100}, 110, state.FollowStatus{State: state.Refused, Since: at(90)}, at(109), at(90),
+			"the store is refused"},
+		{"from the snapshot", nil, 110, state.FollowStatus{State: state.Connecting, Since: at(108)}, at(10), at(10),
+			"the store has not been heard yet"},
 	}
 	for _, c := range cases {
 		var e state.Evidence

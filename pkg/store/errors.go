@@ -32,7 +32,8 @@ func (e *ConflictError) Error() string {
 	}
 	s := fmt.Sprintf("%s is at generation %d, not %d", e.Tenant, e.Have, e.Want)
 	if e.Last.Generation == e.Have && !e.Last.Time.IsZero() {
-		s += fmt.Sprintf(": %s changed %s at %s", cmp.Or(e.Last.Author, "someone"), touched(e.Last), e.Last.Time.UTC().Format("2006-01-02 15:04:05Z"))
+		s += fmt.Sprintf(": %s changed %s at %s", cmp.Or(e.Last.Author, "someone"), touched(e.Last),
+			e.Last.Time.UTC().Format("2006-01-02 15:04:05Z"))
 	}
 	return s + "; plan the change anew"
 }
@@ -58,9 +59,11 @@ type TooLargeError struct {
 func (e *TooLargeError) Error() string {
 	if e.MaxOps == 0 {
 		return fmt.Sprintf("the change (%d writes, %d bytes) is larger than the etcd cluster lets one transaction be; "+
-			"apply it in parts, or start etcd with --max-txn-ops=%d --max-request-bytes=%d", e.Ops, e.Bytes, server.MaxTxnOps, server.MaxRequestBytes)
+			"apply it in parts, or start etcd with --max-txn-ops=%d --max-request-bytes=%d", e.Ops, e.Bytes,
+			server.MaxTxnOps, server.MaxRequestBytes)
 	}
-	return fmt.Sprintf("the change has %d writes and %d bytes, more than the %d writes and %d bytes that fit one generation; apply it in parts",
+	return fmt.Sprintf("the change has %d writes and %d bytes, more than the %d writes and %d bytes that fit one "+
+		"generation; apply it in parts",
 		e.Ops, e.Bytes, e.MaxOps, e.MaxBytes)
 }
 

@@ -24,7 +24,7 @@ import (
 // the state anew and tells the difference. A state that is older than the known one, or another under the same numbers, is not told
 // until someone accepts it.
 func (c *Client) Follow(ctx context.Context, cfg FollowConfig) error {
-	f := &follower{c: c, cfg: cfg, known: cfg.From, tenants: map[string]*told{},
+	f := &follower{c: c, cfg: cfg, known: cfg.From, tenants: map[string]*delivered{},
 		seen: witnesses{seed: maphash.MakeSeed()}}
 	f.assume(cfg.From, cfg.Has)
 	f.cfg.Has = nil
@@ -44,7 +44,7 @@ type follower struct {
 	anew    bool          // what happened since cannot be watched: compare everything
 	seen    witnesses     // of what was told
 	cursor  int64         // the revision up to which it was, in this session
-	tenants map[string]*told
+	tenants map[string]*delivered
 	kinds   []tracked
 	broken  int              // versions told as broken
 	etcd    *clientv3.Client // the connection of this session
@@ -58,22 +58,22 @@ type tracked struct {
 	state.Tracker
 }
 
-// told is what the consumer knows of one tenant.
-type told struct {
+// delivered is what the consumer knows of one tenant.
+type delivered struct {
 	head     state.Generation
 	id       string
-	versions map[spec.Key]*toldVersion
+	versions map[spec.Key]*deliveredVersion
 }
 
-type toldVersion struct {
+type deliveredVersion struct {
 	gen             state.Generation
 	digest          uint64 // 0: not known
 	deleted, broken bool
 	load            uint32 // in which it was last found to be the same; see follower.loads
 }
 
-// same tells whether a stored version is the one that was told. What it says decides: numbers return when a store went back.
-func (t *toldVersion) same(v found) bool {
+// same reports whether a stored version is the one that was told. What it says decides: numbers return when a store went back.
+func (t *deliveredVersion) same(v found) bool {
 	return t.gen == v.gen && t.digest != 0 && t.digest == state.DigestOf(v.value)
 }
 
@@ -96,10 +96,10 @@ func (f *follower) assume(from *state.Cursor, has *state.Update) {
 		IDs: map[string]string{}}
 	maps.Copy(f.known.IDs, from.IDs)
 	for _, tu := range has.Tenants {
-		t := &told{head: tu.Head, id: tu.ID, versions: make(map[spec.Key]*toldVersion, len(tu.Put))}
-		versions := make([]toldVersion, len(tu.Put))
+		t := &delivered{head: tu.Head, id: tu.ID, versions: make(map[spec.Key]*deliveredVersion, len(tu.Put))}
+		versions := make([]deliveredVersion, len(tu.Put))
 		for i, v := range tu.Put {
-			versions[i] = toldVersion{gen: v.Generation, digest: v.Digest}
+			versions[i] = deliveredVersion{gen: v.Generation, digest: v.Digest}
 			t.versions[v.Resource.Key] = &versions[i]
 		}
 		f.tenants[tu.Tenant] = t
@@ -136,7 +136,7 @@ func (f *follower) setStatus(state string, err error) {
 	}
 }
 
-// begin looks whether the store went back, and either resumes, or reads everything.
+// begin checks whether the store went back, and either resumes, or reads everything.
 func (f *follower) begin(ctx context.Context, etcd *clientv3.Client) (link.Mark, error) {
 	f.etcd = etcd
 	r := f.c.reader(etcd)
@@ -192,7 +192,7 @@ func (f *follower) epoch(ctx context.Context, r *reader) (int64, error) {
 	return f.known.Epoch, nil
 }
 
-// checkBack tells whether the numbers of a store are lower than known. Its revision does not count: a store that lost nothing but what
+// checkBack reports whether the numbers of a store are lower than known. Its revision does not count: a store that lost nothing but what
 // nobody follows has not gone back.
 func checkBack(known *state.Cursor, epoch int64, heads map[string]state.Generation) error {
 	if known == nil || epoch > known.Epoch {
@@ -213,7 +213,7 @@ func checkBack(known *state.Cursor, epoch int64, heads map[string]state.Generati
 	return nil
 }
 
-// checkIDs tells whether what stands in the store under the known generations is what was known. A record that is damaged or absent
+// checkIDs reports whether what stands in the store under the known generations is what was known. A record that is damaged or absent
 // says nothing.
 func (f *follower) checkIDs(ctx context.Context, r *reader, epoch int64, heads map[string]state.Generation) error {
 	if f.known == nil || epoch > f.known.Epoch {
@@ -229,7 +229,8 @@ func (f *follower) checkIDs(ctx context.Context, r *reader, epoch int64, heads m
 	err := r.records(ctx, at, func(t string, kv *mvccKV) {
 		i := identityOf(kv)
 		if i.id == "" {
-			f.c.log.Error("the record of a known change is damaged or gone in the store; its number alone counts", "tenant", t, "generation", at[t])
+			f.c.log.Error("the record of a known change is damaged or gone in the store; its number alone counts", "tenant", t,
+				"generation", at[t])
 		}
 		if back == nil {
 			back = i.differs(t, at[t], f.known.IDs[t])
@@ -308,14 +309,14 @@ func (f *follower) addVanished(d *delta, heads map[string]state.Generation) {
 			}
 			found := d.tenant(name).versions
 			if _, other := found[key]; !other {
-				found[key] = change{told: toldVersion{gen: heads[name], deleted: true}}
+				found[key] = change{version: deliveredVersion{gen: heads[name], deleted: true}}
 			}
 		}
 	}
 }
 
 // version gives what was told of a resource; nil: nothing.
-func (f *follower) version(k spec.Key) *toldVersion {
+func (f *follower) version(k spec.Key) *deliveredVersion {
 	if t := f.tenants[k.Tenant]; t != nil {
 		return t.versions[k]
 	}
@@ -342,9 +343,9 @@ func (f *follower) tell(d *delta, at link.Mark, epoch int64) error {
 	return nil
 }
 
-// forgetAll makes room for a full delta.
+// forgetAll prepares for a full delta.
 func (f *follower) forgetAll() {
-	f.tenants, f.broken = map[string]*told{}, 0
+	f.tenants, f.broken = map[string]*delivered{}, 0
 	f.known = &state.Cursor{Heads: map[string]state.Generation{}, IDs: map[string]string{}}
 }
 

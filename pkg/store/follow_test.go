@@ -63,15 +63,18 @@ func TestFollowTellsEverythingAndThenChanges(t *testing.T) {
 	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Delete: []spec.Key{storetest.Site("shop", "b", "").Key}})
 	f := follow(t, c, nil)
 	f.untilState(state.Current)
-	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Put: storetest.Resources(storetest.Site("shop", "c", "AF")), Delete: []spec.Key{storetest.Site("shop", "a", "").Key}})
+	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Put: storetest.Resources(storetest.Site("shop", "c", "AF")),
+		Delete: []spec.Key{storetest.Site("shop", "a", "").Key}})
 	f.untilHead("shop", 3)
 	told := f.told()
 	for i := range told {
 		told[i].Cursor, told[i].Cluster = 0, 0
 	}
 	want := []state.Update{
-		{Full: true, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 2, Put: []state.Version{{Resource: storetest.Site("shop", "a", "EU"), Generation: 1}}}}},
-		{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 3, Put: []state.Version{{Resource: storetest.Site("shop", "c", "AF"), Generation: 3}}, Deleted: []spec.Key{storetest.Site("shop", "a", "").Key}}}},
+		{Full: true, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 2,
+			Put: []state.Version{{Resource: storetest.Site("shop", "a", "EU"), Generation: 1}}}}},
+		{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 3, Put: []state.Version{{Resource: storetest.Site("shop", "c", "AF"),
+			Generation: 3}}, Deleted: []spec.Key{storetest.Site("shop", "a", "").Key}}}},
 	}
 	if diff := cmp.Diff(want, told, noDigest); diff != "" {
 		t.Errorf("-want +told:\n%s", diff)
@@ -111,7 +114,8 @@ func TestFollowHoldsZonesAndVerdicts(t *testing.T) {
 	f := follow(t, c, nil)
 	f.untilState(state.Current)
 	mustCommit(t, c, Change{Tenant: spec.Platform, Put: storetest.Resources(storetest.Zone("big.example.", storetest.ZoneText(3000, nil)))})
-	mustCommit(t, c, Change{Tenant: spec.Platform, Base: 1, Put: storetest.Resources(storetest.Zone("big.example.", storetest.ZoneText(3000, map[int]string{5: "192.0.2.9"})))})
+	mustCommit(t, c, Change{Tenant: spec.Platform, Base: 1, Put: storetest.Resources(storetest.Zone("big.example.",
+		storetest.ZoneText(3000, map[int]string{5: "192.0.2.9"})))})
 	f.untilHead(spec.Platform, 2)
 	f.sameAsRead(c)
 
@@ -156,7 +160,8 @@ func TestBrokenResourceHarmsNothingElse(t *testing.T) {
 	put(t, c, c.keys.Head("shop"), "2")
 	f.untilHead("shop", 2)
 	f.until("another broken version", broken(1))
-	put(t, c, c.keys.Version(spec.Key{Tenant: "shop", Kind: "Gizmo", Name: "g"}, 2), `{"resource":{"kind":"Gizmo","tenant":"shop","name":"g","spec":{}}}`)
+	put(t, c, c.keys.Version(spec.Key{Tenant: "shop", Kind: "Gizmo", Name: "g"}, 2),
+		`{"resource":{"kind":"Gizmo","tenant":"shop","name":"g","spec":{}}}`)
 	put(t, c, c.keys.Join("config", "res", "shop", "Site", "odd"), "x")
 	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Put: storetest.Resources(storetest.Site("shop", "b", "AF"))})
 	f.untilHead("shop", 3)
@@ -192,7 +197,8 @@ func TestCompactionUnderTheWatch(t *testing.T) {
 	f.untilState(state.Current)
 	p.blackhole()
 	f.untilState(state.Stale)
-	mustCommit(t, direct, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "a", "AF")), Delete: []spec.Key{b.Key}})
+	mustCommit(t, direct, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "a", "AF")),
+		Delete: []spec.Key{b.Key}})
 	mustCommit(t, direct, Change{Tenant: "shop", Base: 2, Put: storetest.Resources(storetest.Site("shop", "a", "AS"))})
 	if _, err := direct.link.Etcd.Delete(storetest.Context(t), direct.keys.Verdict(gone.Pool)); err != nil {
 		t.Fatal(err)
@@ -206,7 +212,8 @@ func TestCompactionUnderTheWatch(t *testing.T) {
 		t.Errorf("%d verdicts are held, want none", n)
 	}
 	delta := f.told()[1]
-	if want := (state.TenantUpdate{Tenant: "shop", Head: 3, Put: []state.Version{{Resource: storetest.Site("shop", "a", "AS"), Generation: 3}}, Deleted: []spec.Key{b.Key}}); delta.Full || !cmp.Equal(delta.Tenants, []state.TenantUpdate{want}, noDigest) {
+	if want := (state.TenantUpdate{Tenant: "shop", Head: 3, Put: []state.Version{{Resource: storetest.Site("shop", "a", "AS"),
+		Generation: 3}}, Deleted: []spec.Key{b.Key}}); delta.Full || !cmp.Equal(delta.Tenants, []state.TenantUpdate{want}, noDigest) {
 		t.Errorf("told %+v, want %+v", delta, want)
 	}
 }
@@ -243,7 +250,8 @@ func TestRestoredStoreIsRefusedUntilAccepted(t *testing.T) {
 	child.Stop()
 	storetest.CopyDir(t, live, old)
 	child = startTestChild(t, live)
-	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "a", "AF"), storetest.Site("shop", "b", "AF"))})
+	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "a", "AF"),
+		storetest.Site("shop", "b", "AF"))})
 	f := follow(t, c, nil)
 	f.untilHead("shop", 2)
 	full := f.told()[0]
@@ -337,7 +345,8 @@ func TestAnEmptyStoreIsNotToBeAccepted(t *testing.T) {
 	known := &state.Cursor{Epoch: 5, Heads: map[string]state.Generation{"shop": 3}}
 	for _, epoch := range []int64{0, 5} {
 		err := checkBack(known, epoch, nil)
-		if err == nil || strings.Contains(err.Error(), "accept") || !strings.Contains(err.Error(), "it is empty; if it is the right one, fill it: gtmctl store rebuild") {
+		if err == nil || strings.Contains(err.Error(), "accept") || !strings.Contains(err.Error(),
+			"it is empty; if it is the right one, fill it: gtmctl store rebuild") {
 			t.Errorf("epoch %d: %v", epoch, err)
 		}
 	}

@@ -127,7 +127,7 @@ func (w *witnesses) see(kv *mvccKV, gone, unique bool) {
 	}
 }
 
-// hold tells whether the witnesses stand in the store as they were seen. Without one, or where it was compacted away, they do not.
+// hold reports whether the witnesses stand in the store as they were seen. Without one, or where it was compacted away, they do not.
 func (w *witnesses) hold(ctx context.Context, r *reader) (bool, error) {
 	if w.unique.rev == 0 || w.unique.rev > r.Rev || w.last.rev > r.Rev {
 		return false, nil
@@ -159,8 +159,8 @@ func (w *witnesses) holds(ctx context.Context, r *reader, one witness) (bool, er
 	return !one.gone && kv.ModRevision == one.rev && maphash.Bytes(w.seed, kv.Value) == one.sum, nil
 }
 
-// vouch tells whether the witnesses stand in the store that a watch was opened on just now. One that was compacted away vouches by its key,
-// where that has not been written since. Without any nothing is known, and nothing said.
+// vouch reports whether the witnesses stand in the store that a watch was opened on just now. One that was compacted away vouches by its
+// key, where that has not been written since. Without any nothing is known, and nothing said.
 func (w *witnesses) vouch(ctx context.Context, r *reader) (bool, error) {
 	for _, one := range []witness{w.unique, w.last} {
 		if one.rev == 0 {
@@ -177,7 +177,7 @@ func (w *witnesses) vouch(ctx context.Context, r *reader) (bool, error) {
 	return true, nil
 }
 
-// stands tells whether a witness is its key's newest event.
+// stands reports whether a witness is its key's newest event.
 func (w *witnesses) stands(ctx context.Context, r *reader, one witness) (bool, error) {
 	var resp *clientv3.GetResponse
 	err := r.c.link.Try(ctx, func(ctx context.Context) (err error) {

@@ -18,7 +18,8 @@ func TestKeysetsAreFollowed(t *testing.T) {
 	c, ctx := testClient(t), storetest.Context(t)
 	f := follow(t, c, nil)
 	f.untilState(state.Current)
-	for _, ks := range []dnssec.Keyset{storetest.KeysetOf("a.example.", 1), storetest.KeysetOf("b.example.", 1), storetest.KeysetOf("a.example.", 2)} {
+	for _, ks := range []dnssec.Keyset{storetest.KeysetOf("a.example.", 1), storetest.KeysetOf("b.example.", 1),
+		storetest.KeysetOf("a.example.", 2)} {
 		if err := c.PutKeyset(ctx, ks); err != nil {
 			t.Fatal(err)
 		}

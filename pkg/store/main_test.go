@@ -97,7 +97,7 @@ var testPatience = link.Patience{
 	Progress: 50 * time.Millisecond, Stall: 500 * time.Millisecond,
 	RetryMin: 20 * time.Millisecond, RetryMax: 200 * time.Millisecond,
 	Known: 100 * time.Millisecond,
-	Look:  50 * time.Millisecond,
+	Check: 50 * time.Millisecond,
 	Space: 50 * time.Millisecond,
 }
 
@@ -132,7 +132,8 @@ func sharedEndpoint(t testing.TB) string {
 		if shared.dir, shared.err = os.MkdirTemp("", "gtm-store-*"); shared.err != nil {
 			return
 		}
-		shared.child, shared.err = embedded.Start(storetest.Context(t), embedded.Config{Dir: filepath.Join(shared.dir, "etcd"), Args: []string{"etcd"}})
+		shared.child, shared.err = embedded.Start(storetest.Context(t),
+			embedded.Config{Dir: filepath.Join(shared.dir, "etcd"), Args: []string{"etcd"}})
 	})
 	if shared.err != nil {
 		t.Fatal(shared.err)

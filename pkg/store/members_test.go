@@ -56,7 +56,7 @@ func behind(t testing.TB, c *Client, n network) *clientv3.Client {
 	return etcd
 }
 
-// writes tells whether a request is a change's transaction.
+// writes reports whether a request is a change's transaction.
 func writes(req any) bool {
 	txn, ok := req.(*etcdserverpb.TxnRequest)
 	return ok && len(txn.Compare) > 0
@@ -156,7 +156,8 @@ func TestAChangeWhoseAnswerIsLostIsMadeOnce(t *testing.T) {
 			c := openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: other.cfg.Prefix})
 			c.link.Wait.Attempt, c.link.Wait.Call, c.link.Wait.Commit = 300*time.Millisecond, 3*time.Second, 3*time.Second
 			through(t, c, row.n(t, other))
-			rec, err := c.Commit(storetest.Context(t), Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU")), Time: storetest.Time})
+			rec, err := c.Commit(storetest.Context(t), Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU")),
+				Time: storetest.Time})
 			var moved *ConflictError
 			var open *UnknownError
 			switch {

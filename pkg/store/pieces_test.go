@@ -148,7 +148,8 @@ func TestPiecesSayWhatTheWholeWould(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.until("it is gone", func() bool { _, ok := f.mirror.Verdict(now.Pool); return !ok })
-	if resp, err := c.link.Etcd.Get(ctx, c.keys.Verdict(now.Pool), clientv3.WithPrefix(), clientv3.WithCountOnly()); err != nil || resp.Count != 0 {
+	if resp, err := c.link.Etcd.Get(ctx, c.keys.Verdict(now.Pool), clientv3.WithPrefix(), clientv3.WithCountOnly()); err != nil ||
+		resp.Count != 0 {
 		t.Errorf("%d keys are left, %v", resp.Count, err)
 	}
 }
@@ -328,7 +329,8 @@ func TestADamagedPieceCostsItsPoolAlone(t *testing.T) {
 	put(t, c, pieces.Key(c.keys.Verdict(v.Pool), 99), "{}") // of a program to come
 	fresh := follow(t, c, nil)
 	fresh.untilState(state.Current)
-	if told := fresh.told(); len(told) != 1 || len(state.Verdicts.In(told[0]).Put) != 1 || !slices.Equal(state.Verdicts.In(told[0]).Broken, []health.PoolID{v.Pool}) {
+	if told := fresh.told(); len(told) != 1 || len(state.Verdicts.In(told[0]).Put) != 1 ||
+		!slices.Equal(state.Verdicts.In(told[0]).Broken, []health.PoolID{v.Pool}) {
 		t.Errorf("told %+v", told)
 	}
 	if now, _ := has.mirror.Verdict(v.Pool); !now.Equal(v) {

@@ -167,7 +167,8 @@ func (r *reader) head(ctx context.Context, tenant string, kv *mvccpb.KeyValue) (
 		}, clientv3.WithKeysOnly())
 	}
 	if err == nil {
-		r.c.log.Error("the head of a tenant in the store is damaged; the newest change that stands in its log counts, and the next one mends it",
+		r.c.log.Error("the head of a tenant in the store is damaged; the newest change that stands in its log counts, "+
+			"and the next one mends it",
 			"tenant", tenant, "generation", g, "error", damaged)
 	}
 	return g, err

@@ -24,7 +24,7 @@ type Release struct {
 	rev int64 // at which it was written
 }
 
-// Covers tells whether it speaks of a pool.
+// Covers reports whether it speaks of a pool.
 func (r Release) Covers(p health.PoolID) bool {
 	return r.Tenant == p.Tenant && (r.Pool == "" || r.Pool == p.Pool)
 }
@@ -56,7 +56,7 @@ func clip(s string, most int) string {
 	return s[:most]
 }
 
-// HasRelease tells whether a release waits for the judge still.
+// HasRelease reports whether a release waits for the judge still.
 func (c *Client) HasRelease(ctx context.Context, tenant, pool string) (bool, error) {
 	var resp *clientv3.GetResponse
 	err := c.link.Try(ctx, func(ctx context.Context) (err error) {

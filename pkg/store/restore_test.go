@@ -100,7 +100,8 @@ func (f *following) isBackAfter(interrupt func()) {
 	interrupt()
 	f.until("current again", func() bool {
 		since := f.status[before:]
-		return slices.ContainsFunc(since, func(s state.FollowStatus) bool { return s.State == state.Stale }) && since[len(since)-1].State == state.Current
+		return slices.ContainsFunc(since, func(s state.FollowStatus) bool { return s.State == state.Stale }) &&
+			since[len(since)-1].State == state.Current
 	})
 }
 
@@ -174,7 +175,8 @@ func TestBackupThatLacksOnlyWhatNobodyFollows(t *testing.T) {
 func TestStoreThatWentBackAndCaughtUpIsRefused(t *testing.T) {
 	t.Parallel()
 	change := func(c *Client, base state.Generation, region, author string) state.Record {
-		return mustCommit(t, c, Change{Tenant: "shop", Base: base, Put: storetest.Resources(storetest.Site("shop", "a", region)), Author: author})
+		return mustCommit(t, c, Change{Tenant: "shop", Base: base, Put: storetest.Resources(storetest.Site("shop", "a", region)),
+			Author: author})
 	}
 	b := backUp(t, func(c *Client) { change(c, 0, "EU", "ann") })
 	lost := change(b.c, 1, "AF", "ann")
@@ -200,7 +202,8 @@ func TestStoreThatWentBackAndCaughtUpIsRefused(t *testing.T) {
 		}
 	}
 	ids := map[string]string{"shop": lost.ID}
-	_, err := b.c.Commit(storetest.Context(t), Change{Tenant: "shop", Base: 2, IDs: ids, Put: storetest.Resources(storetest.Site("shop", "a", "NA"))})
+	_, err := b.c.Commit(storetest.Context(t), Change{Tenant: "shop", Base: 2, IDs: ids,
+		Put: storetest.Resources(storetest.Site("shop", "a", "NA"))})
 	var back *state.WentBackError
 	if !errors.As(err, &back) {
 		t.Errorf("a change that was planned on the lost generation: %v", err)
@@ -378,7 +381,8 @@ func TestEpochRewrittenWithEqualValue(t *testing.T) {
 	for i, epoch := range []string{`{"epoch":7}`, `{"epoch":7,"author":"ann"}`, `{"ep`, `{"epoch":-3}`, "", `{"epoch":7}`} {
 		put(t, c, c.keys.Epoch(), epoch)
 		region := fmt.Sprint(i + 1)
-		mustCommit(t, c, Change{Tenant: "shop", Base: state.Generation(i) + 1, Put: storetest.Resources(storetest.Site("shop", "a", region))})
+		mustCommit(t, c, Change{Tenant: "shop", Base: state.Generation(i) + 1,
+			Put: storetest.Resources(storetest.Site("shop", "a", region))})
 		f.untilRegion("shop", "a", region)
 	}
 	if got := testutil.ToFloat64(c.metrics.resyncs); got != 1 {
@@ -449,7 +453,8 @@ func TestReadingAnewWithoutEndIsTold(t *testing.T) {
 // A head that is gone is one that went back, not one that is damaged; and the right store is taken again without an acceptance.
 func TestHeadThatIsGoneIsNoDamage(t *testing.T) {
 	c := testClient(t)
-	mustCommit(t, c, Change{Tenant: "other", Put: storetest.Resources(storetest.Site("other", "a", "EU"))}) // without it the store would be called empty
+	mustCommit(t, c, Change{Tenant: "other", Put: storetest.Resources(storetest.Site("other", "a",
+		"EU"))}) // without it the store would be called empty
 	mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})
 	f := follow(t, c, nil)
 	f.untilState(state.Current)

@@ -53,7 +53,8 @@ func putVerdicts(t *testing.T, c *Client, verdicts ...health.Verdict) {
 func TestFollowTellsWhatTheConsumerLacks(t *testing.T) {
 	c := testClient(t)
 	putVerdicts(t, c, storetest.VerdictOf("shop", "p1", 1), storetest.VerdictOf("shop", "p2", 1))
-	mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"), storetest.Site("shop", "b", "EU"), storetest.Site("shop", "gone", "EU"))})
+	mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"), storetest.Site("shop", "b", "EU"),
+		storetest.Site("shop", "gone", "EU"))})
 	mustCommit(t, c, Change{Tenant: "other", Put: storetest.Resources(storetest.Site("other", "a", "EU"))})
 	has := settled(t, c)
 
@@ -65,13 +66,15 @@ func TestFollowTellsWhatTheConsumerLacks(t *testing.T) {
 	}
 	same.stop()
 
-	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "b", "AS"), storetest.Site("shop", "c", "AF")), Delete: []spec.Key{storetest.Site("shop", "gone", "").Key}})
+	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "b", "AS"),
+		storetest.Site("shop", "c", "AF")), Delete: []spec.Key{storetest.Site("shop", "gone", "").Key}})
 	putVerdicts(t, c, storetest.VerdictOf("shop", "p2", 0.5))
 	f := followFrom(t, c, has.Position(), has)
 	f.untilState(state.Current)
 	f.sameAsRead(c)
 	want := []state.Update{{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 2,
-		Put:     []state.Version{{Resource: storetest.Site("shop", "b", "AS"), Generation: 2}, {Resource: storetest.Site("shop", "c", "AF"), Generation: 2}},
+		Put: []state.Version{{Resource: storetest.Site("shop", "b", "AS"), Generation: 2},
+			{Resource: storetest.Site("shop", "c", "AF"), Generation: 2}},
 		Deleted: []spec.Key{storetest.Site("shop", "gone", "").Key}}}, Values: state.Verdicts.Put(storetest.VerdictOf("shop", "p2", 0.5))}}
 	told := f.told()
 	for i := range told {

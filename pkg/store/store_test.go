@@ -28,11 +28,13 @@ func regionOf(t testing.TB, s state.TenantState, name string) string {
 func TestCommitMakesGenerations(t *testing.T) {
 	c, ctx := testClient(t), storetest.Context(t)
 	fra, nyc := storetest.Site("shop", "fra", "EU-DE"), storetest.Site("shop", "nyc", "NA-US")
-	rec, err := c.Commit(ctx, Change{Tenant: "shop", Put: storetest.Resources(nyc, fra), Author: "ann", Message: "begin", Time: storetest.Time})
+	rec, err := c.Commit(ctx, Change{Tenant: "shop", Put: storetest.Resources(nyc, fra), Author: "ann", Message: "begin",
+		Time: storetest.Time})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := state.Record{Tenant: "shop", Generation: 1, Time: storetest.Time, Author: "ann", Message: "begin", Put: []spec.Key{fra.Key, nyc.Key}}
+	want := state.Record{Tenant: "shop", Generation: 1, Time: storetest.Time, Author: "ann", Message: "begin",
+		Put: []spec.Key{fra.Key, nyc.Key}}
 	want.ID = rec.ID
 	if rec.ID == "" || !reflect.DeepEqual(rec, want) {
 		t.Errorf("record %+v, want %+v", rec, want)
@@ -85,8 +87,10 @@ func TestCommitConflicts(t *testing.T) {
 		{"moved on", Change{Tenant: "shop", Base: 1, Put: storetest.Resources(a)}, "shop", 1, 2},
 		{"exists", Change{Tenant: "shop", Base: 0, Put: storetest.Resources(a)}, "shop", 0, 2},
 		{"not yet", Change{Tenant: "new", Base: 3, Put: storetest.Resources(storetest.Site("new", "a", "EU"))}, "new", 3, 0},
-		{"read moved", Change{Tenant: "shop", Base: 2, Reads: map[string]state.Generation{spec.Platform: 7}, Put: storetest.Resources(a)}, spec.Platform, 7, 1},
-		{"read must not exist", Change{Tenant: "shop", Base: 2, Reads: map[string]state.Generation{spec.Platform: 0}, Put: storetest.Resources(a)}, spec.Platform, 0, 1},
+		{"read moved", Change{Tenant: "shop", Base: 2, Reads: map[string]state.Generation{spec.Platform: 7}, Put: storetest.Resources(a)},
+			spec.Platform, 7, 1},
+		{"read must not exist", Change{Tenant: "shop", Base: 2, Reads: map[string]state.Generation{spec.Platform: 0},
+			Put: storetest.Resources(a)}, spec.Platform, 0, 1},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			_, err := c.Commit(ctx, row.ch)
@@ -100,13 +104,15 @@ func TestCommitConflicts(t *testing.T) {
 		})
 	}
 	_, err := c.Commit(ctx, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(a)})
-	if want := "shop is at generation 2, not 1: bob changed shop/Site/a at 2026-02-03 04:05:06Z; plan the change anew"; err.Error() != want {
+	want := "shop is at generation 2, not 1: bob changed shop/Site/a at 2026-02-03 04:05:06Z; plan the change anew"
+	if err.Error() != want {
 		t.Errorf("error %q, want %q", err, want)
 	}
 	if heads, _ := c.Heads(ctx); heads["shop"] != 2 || len(heads) != 2 {
 		t.Errorf("refused changes left %v", heads)
 	}
-	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Reads: map[string]state.Generation{spec.Platform: 1, "nobody": 0}, Put: storetest.Resources(a)})
+	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Reads: map[string]state.Generation{spec.Platform: 1, "nobody": 0},
+		Put: storetest.Resources(a)})
 }
 
 func TestCommitRefusesNonsense(t *testing.T) {
@@ -144,7 +150,8 @@ func TestOneOfManyConcurrentCommitsWins(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				_, err = c.Commit(ctx, Change{Tenant: "shop", Base: heads["shop"], Put: storetest.Resources(storetest.Site("shop", fmt.Sprint(w), fmt.Sprint(won)))})
+				_, err = c.Commit(ctx, Change{Tenant: "shop", Base: heads["shop"],
+					Put: storetest.Resources(storetest.Site("shop", fmt.Sprint(w), fmt.Sprint(won)))})
 				var e *ConflictError
 				switch {
 				case err == nil:
@@ -244,7 +251,8 @@ func TestMuchZoneContentIsWrittenBefore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := state.Resources.Get(spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: "big.example."}); got.Resource.Spec.(*spec.Zone).Content != want {
+	if got, _ := state.Resources.Get(spec.Key{Tenant: spec.Platform, Kind: spec.KindZone,
+		Name: "big.example."}); got.Resource.Spec.(*spec.Zone).Content != want {
 		t.Error("other content came back")
 	}
 }
@@ -255,7 +263,8 @@ func TestZoneContentTakesNoRoomFromResources(t *testing.T) {
 	c, ctx := testClient(t), storetest.Context(t)
 	many := Change{Tenant: spec.Platform}
 	for i := range 80 {
-		many.Put = append(many.Put, storetest.Zone(fmt.Sprintf("many%d.example.", i), storetest.ZoneText(3, map[int]string{0: fmt.Sprint(i)})))
+		many.Put = append(many.Put, storetest.Zone(fmt.Sprintf("many%d.example.", i),
+			storetest.ZoneText(3, map[int]string{0: fmt.Sprint(i)})))
 	}
 	long := Change{Tenant: spec.Platform, Put: storetest.Resources(storetest.Zone("long.example.", storetest.ZoneText(8000, nil)))}
 	for i := range 10 {

@@ -107,7 +107,8 @@ func (c *Client) verdictUnit(w *VerdictWrite) (verdictUnit, error) {
 	key := c.keys.Verdict(u.pool)
 	if w.Was != nil {
 		// Pieces belong to large wholes only.
-		if changed := pieces.ChangedFindings(w.Was, &w.Verdict); pieces.Worth(min(len(w.Was.Endpoints), len(w.Verdict.Endpoints)), changed) {
+		if changed := pieces.ChangedFindings(w.Was, &w.Verdict); pieces.Worth(
+			min(len(w.Was.Endpoints), len(w.Verdict.Endpoints)), changed) {
 			return u, u.putPieces(key, changed)
 		}
 	}
@@ -184,7 +185,7 @@ func (w *verdictWriter) alone(ctx context.Context, u verdictUnit, err error) err
 	return nil
 }
 
-// faulty tells whether etcd refused a request for what it is, so that another one may fare better.
+// faulty reports whether etcd refused a request for what it is, so that another one may fare better.
 func faulty(err error) bool {
 	var e rpctypes.EtcdError
 	return link.SizeRefused(err) || errors.As(err, &e) && e.Code() == codes.InvalidArgument

@@ -67,7 +67,7 @@ func (c *content) soa() *dns.SOA {
 	return nil
 }
 
-// has tells whether a name owns anything.
+// has reports whether a name owns anything.
 func (c *content) has(name string) bool {
 	for k := range c.sets {
 		if k.name == name {
@@ -77,7 +77,7 @@ func (c *content) has(name string) bool {
 	return false
 }
 
-// hasBeside tells whether the name owns a set that is not the key's.
+// hasBeside reports whether the name owns a set that is not the key's.
 func (c *content) hasBeside(of rrKey) bool {
 	for k := range c.sets {
 		if k.name == of.name && k.typ != of.typ {
@@ -143,7 +143,7 @@ func (c *content) raiseSerial() {
 	}
 }
 
-// sameData tells whether two sets hold the same records, TTLs apart.
+// sameData reports whether two sets hold the same records, TTLs apart.
 func sameData(a, b []dns.RR) bool {
 	in := func(list []dns.RR, r dns.RR) bool {
 		return slices.ContainsFunc(list, func(o dns.RR) bool {

@@ -133,7 +133,7 @@ func zoneKey(name string) spec.Key {
 	return spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: name}
 }
 
-// keyed tells whether the exchange is signed with a key of that name.
+// keyed reports whether the exchange is signed with a key of that name.
 func (x *exchange) keyed(name string) bool {
 	return x.sess != nil && x.sess.key.name == spec.KeyName(name)
 }

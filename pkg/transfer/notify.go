@@ -257,7 +257,7 @@ func (x *exchange) notified() Reply {
 	return x.passOn()
 }
 
-// fromPrimary tells whether a message comes from one of a zone's primaries, signed as agreed (RFC 1996, 3.10).
+// fromPrimary reports whether a message comes from one of a zone's primaries, signed as agreed (RFC 1996, 3.10).
 func (x *exchange) fromPrimary(z *spec.Zone) bool {
 	for _, p := range z.Primaries {
 		addr, err := p.AddrPort()

@@ -19,8 +19,8 @@ type pull struct {
 	soon   chan struct{} // a NOTIFY came
 }
 
-// lookInterval is how often the zones are listed where no news of changes comes.
-const lookInterval = 30 * time.Second
+// listEvery is how often the zones are listed where no news of changes comes.
+const listEvery = 30 * time.Second
 
 // Run keeps all zones that have primaries, until ctx ends.
 func (c *Control) Run(ctx context.Context) {
@@ -36,7 +36,7 @@ func (c *Control) Run(ctx context.Context) {
 		case <-ctx.Done():
 		case <-changed:
 			pause(ctx, time.Second/2) // what changes often is not listed each time
-		case <-time.After(lookInterval):
+		case <-time.After(listEvery):
 		}
 	}
 }
@@ -77,7 +77,7 @@ func (c *Control) arrange(ctx context.Context, state *change.State) {
 	}
 }
 
-// wake has a zone looked at now.
+// wake has a zone checked now.
 func (c *Control) wake(zone string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -100,7 +100,7 @@ func (c *Control) pull(ctx context.Context, zone string, p *pull) {
 	good := time.Now() // when it was last known to be as the primaries have it; a restart of control begins anew
 	retry := firstRetry
 	for ctx.Err() == nil {
-		looked := time.Now()
+		began := time.Now()
 		have, err := c.contained(ctx, zone, p.peers)
 		if ctx.Err() != nil {
 			return
@@ -130,7 +130,7 @@ func (c *Control) pull(ctx context.Context, zone string, p *pull) {
 		select {
 		case <-ctx.Done():
 		case <-p.soon: // whose sender may be forged: the primary must not be asked as often as anybody likes
-			pause(ctx, time.Until(looked.Add(min(c.cfg.MinRefresh, time.Second))))
+			pause(ctx, time.Until(began.Add(min(c.cfg.MinRefresh, time.Second))))
 		case <-time.After(wait):
 		}
 	}

@@ -67,7 +67,7 @@ func diff(old, fresh []rr) (gone, come []rr) {
 	return gone, come
 }
 
-// newer tells whether serial a comes after b (RFC 1982).
+// newer reports whether serial a comes after b (RFC 1982).
 func newer(a, b uint32) bool { return int32(a-b) > 0 }
 
 // packer puts records into messages and sends each that is full.

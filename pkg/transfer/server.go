@@ -67,7 +67,7 @@ type Reply struct {
 	Produce func(send func(msg []byte) error) error
 }
 
-// Ask answers the ordinary question buf[:n] there, where len(buf) is the room.
+// Ask answers the ordinary question buf[:n] there, where len(buf) is the limit.
 type Ask func(buf []byte, n int) (size int, deferred bool)
 
 // New makes a Server.
@@ -258,12 +258,12 @@ func (x *exchange) ask(ask Ask) Reply {
 	}
 	buf := make([]byte, min(len(x.m.Buf), max(len(x.plain), x.limit())))
 	n := copy(buf, x.plain)
-	room := max(n, len(buf)-x.sess.room())
-	size, deferred := ask(buf[:room], n)
-	if size > room { // name and key are so long that not even an empty answer fits beside the signature
+	reserved := max(n, len(buf)-x.sess.overhead())
+	size, deferred := ask(buf[:reserved], n)
+	if size > reserved { // name and key are so long that not even an empty answer fits beside the signature
 		return x.fail(dnswire.RcodeServFail)
 	}
-	if deferred || size <= 0 { // less: there is no answer to sign, whatever else is to be done
+	if deferred || size <= 0 { // there is no answer to sign
 		return Reply{Deferred: deferred}
 	}
 	r := x.finish(buf[:size:size])
@@ -283,7 +283,7 @@ func (x *exchange) limit() int {
 	return limit
 }
 
-// allowed tells whether a client may copy a zone.
+// allowed reports whether a client may copy a zone.
 func (x *exchange) allowed(z *table.Zone) bool {
 	if z.Spec == nil || z.Spec.Transfer == nil {
 		return false

@@ -109,7 +109,7 @@ func hasType(sets []table.RRset, typ uint16) bool {
 	return slices.ContainsFunc(sets, func(s table.RRset) bool { return s.Type == typ })
 }
 
-// below tells whether a name lies below another one.
+// below reports whether a name lies below another one.
 func below(name, above []byte) bool {
 	for len(name) > len(above) {
 		name = name[1+int(name[0]):]

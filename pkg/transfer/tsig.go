@@ -247,8 +247,8 @@ func (s *session) verify(msg []byte, t *tsig, now uint64) (plain []byte, code ui
 	return plain, code, nil
 }
 
-// room is how much sign appends at most.
-func (s *session) room() int {
+// overhead is how much sign appends at most.
+func (s *session) overhead() int {
 	return len(s.key.wire) + 10 + len(s.key.alg.wire) + 16 + s.key.alg.size + 6
 }
 

@@ -177,7 +177,7 @@ func (u *updater) edit(r *spec.Resource) ([]*spec.Resource, []spec.Key, error) {
 	return []*spec.Resource{r.With(&z)}, nil, nil
 }
 
-// allowed tells whether a rule lets the record be changed.
+// allowed reports whether a rule lets the record be changed.
 func (u *updater) allowed(r dns.RR) bool {
 	h := r.Header()
 	name := dns.CanonicalName(h.Name)
@@ -252,7 +252,7 @@ func (u *updater) apply(c *content, r dns.RR) {
 	}
 }
 
-// deletable tells whether a deletion of all types takes this one: those that the rules name.
+// deletable reports whether a deletion of all types takes this one: those that the rules name.
 func (u *updater) deletable(k rrKey) bool {
 	return u.allowed(&dns.ANY{Hdr: dns.RR_Header{Name: k.name, Rrtype: k.typ, Class: dns.ClassANY}})
 }

@@ -76,7 +76,7 @@ func canonical(origin, file, content string, d Defaults, most int) (text string,
 	return b.String(), warnings, nil
 }
 
-// readable tells whether a line is read as one record, whatever follows it.
+// readable reports whether a line is read as one record, whatever follows it.
 func readable(line string) bool {
 	p := dns.NewZoneParser(strings.NewReader(line+"\n"+line+"\n"), ".", "")
 	n := 0
@@ -88,7 +88,7 @@ func readable(line string) bool {
 	return n == 2 && p.Err() == nil
 }
 
-// plain tells whether a record's text is surely read again as the same: the types that large zones are made of. Of others a few values
+// plain reports whether a record's text is surely read again as the same: the types that large zones are made of. Of others a few values
 // have no text that can be read: an RRSIG that covers type 0, or, at the end of a file, an MX or SOA without data.
 func plain(rr dns.RR) bool {
 	switch rr := rr.(type) {

@@ -24,10 +24,10 @@ type checker struct {
 // name is one owner.
 type name struct {
 	first, end int32 // of its records
-	cut        int32 // the highest delegation at or above it, by its place among the names; -1: none
+	cut        int32 // the highest delegation at or above it, by its index among the names; -1: none
 }
 
-// check takes sorted records. It reuses their room.
+// check takes sorted records. It reuses their memory.
 func check(origin, file string, rrs []record) (errs, warnings Problems) {
 	c := &checker{origin: origin, file: file, apex: keyOf(origin), rrs: rrs[:0]}
 	for _, r := range rrs {
@@ -55,7 +55,7 @@ func (c *checker) warn(r record, format string, args ...any) {
 	c.warnings.addf(c.file, r.line, format, args...)
 }
 
-// takes tells whether a record belongs to the zone.
+// takes reports whether a record belongs to the zone.
 func (c *checker) takes(r record) bool {
 	h := r.rr.Header()
 	switch {
@@ -127,7 +127,7 @@ func (c *checker) set(i int, t uint16) []record {
 	return all[from : from+n]
 }
 
-// find gives the place of the first name with that key or one behind it.
+// find gives the index of the first name with that key or one behind it.
 func (c *checker) find(key string) int {
 	return sort.Search(len(c.names), func(i int) bool { return c.key(i) >= key })
 }
@@ -140,7 +140,7 @@ func mayBeEmpty(rr dns.RR) bool {
 	return false
 }
 
-// badDigest tells whether a digest of a known type has another's length (RFC 4509, RFC 6605, RFC 4034).
+// badDigest reports whether a digest of a known type has another's length (RFC 4509, RFC 6605, RFC 4034).
 func badDigest(ds *dns.DS) bool {
 	want, known := map[uint8]int{dns.SHA1: 20, dns.SHA256: 32, dns.SHA384: 48}[ds.DigestType]
 	return known && len(ds.Digest) != 2*want
@@ -192,21 +192,21 @@ func (c *checker) hosts(i int) {
 	if cut := c.names[i].cut; cut >= 0 && int(cut) != i {
 		return // others know of these
 	}
-	var told []string
+	var reported []string
 	for _, r := range c.set(i, dns.TypeNS) {
 		target := oneWriting(r.rr.(*dns.NS).Ns)
 		key := keyOf(target)
-		if !below(key, c.apex) || c.hasAddress(key, i) || slices.Contains(told, target) {
+		if !below(key, c.apex) || c.hasAddress(key, i) || slices.Contains(reported, target) {
 			continue
 		}
 		c.warn(r, "%s NS %s: the name server has no address in the zone: add an A or AAAA record", r.rr.Header().Name, target)
-		if told = append(told, target); len(told) == maxProblems {
+		if reported = append(reported, target); len(reported) == maxProblems {
 			return
 		}
 	}
 }
 
-// hasAddress tells whether the zone has an address for a name server of a name, perhaps by a wildcard, or cannot have one
+// hasAddress reports whether the zone has an address for a name server of a name, perhaps by a wildcard, or cannot have one
 // since it lies in another delegation.
 func (c *checker) hasAddress(host string, of int) bool {
 	at := c.find(host)
@@ -260,7 +260,7 @@ func (c *checker) loops() {
 	}
 }
 
-// target gives the place of the name that another leads to by its CNAME; -1: there is none.
+// target gives the index of the name that another leads to by its CNAME; -1: there is none.
 func (c *checker) target(i int) int {
 	cname := c.set(i, dns.TypeCNAME)
 	if len(cname) == 0 {
@@ -312,7 +312,7 @@ func (c *checker) oneSet(set []record) {
 	}
 }
 
-// differing tells whether the data of a set are not all the same.
+// differing reports whether the data of a set are not all the same.
 func differing(set []record) bool {
 	var first []byte
 	for i, r := range set {

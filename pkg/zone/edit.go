@@ -29,7 +29,7 @@ func (z *Zone) Edit(text string) (fresh *Zone, changed [][]byte, ok bool) {
 		}
 		before, _, okBefore := z.part(z.text[h.old:h.oldEnd])
 		after, plain, okAfter := z.part(text[h.new:h.newEnd])
-		at, found := z.place(ownerBefore(z.text, h.old), before)
+		at, found := z.locate(ownerBefore(z.text, h.old), before)
 		if !okBefore || !okAfter || !plain || !found || at < taken {
 			return nil, nil, false
 		}
@@ -47,7 +47,7 @@ func (z *Zone) Edit(text string) (fresh *Zone, changed [][]byte, ok bool) {
 	return fresh, changed, true
 }
 
-// part reads some lines. plain tells whether each is whole.
+// part reads some lines. plain reports whether each is whole.
 func (z *Zone) part(text string) (out []RRset, plain, ok bool) {
 	rrs, problems := read(z.Origin, z.Origin, text, math.MaxInt)
 	if len(problems) > 0 {
@@ -57,8 +57,8 @@ func (z *Zone) part(text string) (out []RRset, plain, ok bool) {
 	return out, plainLines(text, len(rrs)), err == nil
 }
 
-// place finds the sets of some lines, which come behind those of an owner; "": they are the first.
-func (z *Zone) place(owner string, part []RRset) (at int, ok bool) {
+// locate finds the sets of some lines, which come behind those of an owner; "": they are the first.
+func (z *Zone) locate(owner string, part []RRset) (at int, ok bool) {
 	if owner != "" {
 		wire, err := packName(owner)
 		if err != nil {
@@ -69,7 +69,7 @@ func (z *Zone) place(owner string, part []RRset) (at int, ok bool) {
 	return at, at+len(part) <= len(z.Sets) && slices.EqualFunc(part, z.Sets[at:at+len(part)], sameSet)
 }
 
-// sorted tells whether sets stand in the order of their owners.
+// sorted reports whether sets stand in the order of their owners.
 func sorted(lists ...[]RRset) bool {
 	var last []byte
 	for _, list := range lists {
@@ -83,8 +83,8 @@ func sorted(lists ...[]RRset) bool {
 	return true
 }
 
-// apart tells whether no owner is in both lists, which follow each other: one that is written in two ways is, though its lines
-// do not look as if they belonged together.
+// apart reports whether a's last owner differs from b's first. Texts can differ (www, \119ww) and still name one owner, whose lines must
+// be read together.
 func apart(a, b []RRset) bool {
 	return len(a) == 0 || len(b) == 0 || string(a[len(a)-1].Owner) != string(b[0].Owner)
 }
@@ -112,7 +112,7 @@ func unlike(a, b []RRset) (owners [][]byte) {
 	return owners
 }
 
-// plainLines tells whether text has so many records, and each is one line that depends on no other, as Canonical writes it.
+// plainLines reports whether text has so many records, and each is one line that depends on no other, as Canonical writes it.
 func plainLines(text string, records int) bool {
 	for text != "" {
 		line, rest, ended := strings.Cut(text, "\n")
@@ -125,7 +125,7 @@ func plainLines(text string, records int) bool {
 	return records == 0
 }
 
-// plainLine tells whether a line begins with an absolute owner, a TTL and a class, separated by tabs.
+// plainLine reports whether a line begins with an absolute owner, a TTL and a class, separated by tabs.
 func plainLine(line string) bool {
 	owner, rest, _ := strings.Cut(line, "\t")
 	if !strings.HasSuffix(owner, ".") || strings.HasSuffix(owner, `\.`) || owner[0] == '$' || strings.ContainsAny(owner, `();" `) {

@@ -32,7 +32,7 @@ func escapeProblem(file string, line int) Problem {
 	return Problem{File: file, Line: line, Text: `a backslash with a digit needs three of them, up to \255 (RFC 1035, 5.1)`}
 }
 
-// decimal tells whether s begins with three digits up to 255.
+// decimal reports whether s begins with three digits up to 255.
 func decimal(s string) bool {
 	return len(s) >= 3 && digit(s[1]) && digit(s[2]) && s[:3] <= "255"
 }

@@ -13,17 +13,17 @@ import (
 // maxIncluded bounds a master file with what it includes, in bytes: it is what one without includes may have.
 const maxIncluded = 256 << 20
 
-// Places tells where each line of an expanded text comes from.
-type Places struct {
+// Sources says where each line of an expanded text comes from.
+type Sources struct {
 	files []string
-	at    []place
+	at    []source
 }
 
-// place is a file's number and a line of it.
-type place struct{ file, line int32 }
+// source is a file's number and a line of it.
+type source struct{ file, line int32 }
 
 // Of gives the file and the line in it from which a line of the text, from 1, was made; line 0 where there is no such line.
-func (p *Places) Of(line int) (file string, in int) {
+func (p *Sources) Of(line int) (file string, in int) {
 	if p == nil || line < 1 || line > len(p.at) {
 		return "", 0
 	}
@@ -33,23 +33,23 @@ func (p *Places) Of(line int) (file string, in int) {
 
 // Expand gives the content of a master file with what it includes ($INCLUDE, RFC 1035, 5.1) in its place, one record a line, and where
 // each stood. It opens nothing but files of folder; name is that of the master file there. Includes are at most seven deep, so loops
-// end. A content that includes nothing comes back as it is, without places. An error is a Problems with all faults, whose files are
+// end. A content that includes nothing comes back as it is, without sources. An error is a Problems with all faults, whose files are
 // names in folder.
-func Expand(origin, name, content string, folder fs.FS) (string, *Places, error) {
+func Expand(origin, name, content string, folder fs.FS) (string, *Sources, error) {
 	return expand(origin, name, content, folder, maxIncluded)
 }
 
 // expand is Expand with a limit, in bytes.
-func expand(origin, name, content string, folder fs.FS, most int64) (string, *Places, error) {
+func expand(origin, name, content string, folder fs.FS, most int64) (string, *Sources, error) {
 	if !strings.Contains(content, "$INCLUDE") {
 		return content, nil, nil
 	}
 	x := &expansion{origin: oneWriting(origin), name: name, folder: folder, most: most, texts: map[string]string{}}
 	x.keep(name, content)
 	for {
-		text, places, fault := x.pass()
+		text, sources, fault := x.pass()
 		if fault == nil && len(x.faults.list) == 0 {
-			return text, places, nil
+			return text, sources, nil
 		}
 		if fault != nil {
 			if !slices.Contains(x.faults.list, *fault) {
@@ -76,8 +76,8 @@ type expansion struct {
 }
 
 // pass reads up to the first fault.
-func (x *expansion) pass() (string, *Places, *Problem) {
-	files := &includes{expansion: x, room: x.most, numbers: map[string]int32{}}
+func (x *expansion) pass() (string, *Sources, *Problem) {
+	files := &includes{expansion: x, left: x.most, numbers: map[string]int32{}}
 	p := dns.NewZoneParser(files.file(x.name, x.texts[x.name]), x.origin, x.name)
 	p.SetDefaultTTL(soaTTL)
 	p.SetIncludeAllowed(true)
@@ -88,14 +88,14 @@ func (x *expansion) pass() (string, *Places, *Problem) {
 			return "", nil, &Problem{File: x.name, Text: fmt.Sprintf("what it includes and generates is larger than %d MiB", x.most>>20)}
 		}
 		b.WriteByte('\n')
-		files.places.at = append(files.places.at, place{files.last.number, int32(files.last.line)})
+		files.sources.at = append(files.sources.at, source{files.last.number, int32(files.last.line)})
 	}
 	x.any = x.any || len(x.faults.list) == 0 && b.Len() > 0
 	if err := p.Err(); err != nil {
 		fault := x.problem(err)
 		return "", nil, &fault
 	}
-	return b.String(), &files.places, nil
+	return b.String(), &files.sources, nil
 }
 
 // problem names the file, which may be one that was included. What was read of a file that may be any of the folder is not told.
@@ -126,7 +126,7 @@ func (x *expansion) keep(name, text string) {
 const standIn = "@ 0 IN TXT x"
 
 // blank takes away the record on a line of a file, or the one before where that line has none, since a record that lacks data may only
-// be seen to in the next line. It tells whether there was one. All others stay on their lines.
+// be seen to in the next line. It reports whether there was one. All others stay on their lines.
 func (x *expansion) blank(name string, line int) bool {
 	text := x.texts[name]
 	begin, end := 0, 0
@@ -152,9 +152,9 @@ func (x *expansion) blank(name string, line int) bool {
 // includes opens files of a folder, and reads them whole and only so much of them all.
 type includes struct {
 	*expansion
-	room    int64 // bytes that may still come
-	places  Places
-	numbers map[string]int32 // of the files among places
+	left    int64 // bytes that may still come
+	sources Sources
+	numbers map[string]int32 // of the files among sources
 	last    *included        // the file that was read from last
 }
 
@@ -166,16 +166,16 @@ func (f *includes) Open(name string) (fs.File, error) {
 			return nil, err
 		}
 		defer file.Close()
-		data, err := io.ReadAll(io.LimitReader(file, f.room+1))
+		data, err := io.ReadAll(io.LimitReader(file, f.left+1))
 		if err != nil {
 			return nil, err
 		}
-		if int64(len(data)) > f.room {
+		if int64(len(data)) > f.left {
 			return nil, f.tooLarge()
 		}
 		f.keep(name, string(data))
 	}
-	if f.room -= int64(len(f.texts[name])); f.room < 0 {
+	if f.left -= int64(len(f.texts[name])); f.left < 0 {
 		return nil, f.tooLarge()
 	}
 	return f.file(name, f.texts[name]), nil
@@ -191,7 +191,7 @@ func (f *includes) file(name, text string) *included {
 	if !known {
 		number = int32(len(f.numbers))
 		f.numbers[name] = number
-		f.places.files = append(f.places.files, name)
+		f.sources.files = append(f.sources.files, name)
 	}
 	f.read += int64(len(text))
 	return &included{lineReader: lineReader{text: text}, of: f, number: number}

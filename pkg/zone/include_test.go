@@ -89,13 +89,13 @@ func TestExpandedLinesHavePlaces(t *testing.T) {
 		"sub/a": {Data: []byte("; first\na A (\n 192.0.2.1 )\n$INCLUDE b\nlast A 192.0.2.3\n")},
 		"sub/b": {Data: []byte("\n$GENERATE 1-2 g$ A 192.0.2.$\n")},
 	}
-	text, places, err := Expand("example.org.", "main", "$TTL 60\n$INCLUDE sub/a\nz A 192.0.2.2\n", folder)
+	text, sources, err := Expand("example.org.", "main", "$TTL 60\n$INCLUDE sub/a\nz A 192.0.2.2\n", folder)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
 	for i, line := range strings.Split(strings.TrimSpace(text), "\n") {
-		file, at := places.Of(i + 1)
+		file, at := sources.Of(i + 1)
 		owner, _, _ := strings.Cut(line, ".")
 		got = append(got, fmt.Sprintf("%s %s:%d", owner, file, at))
 	}
@@ -103,7 +103,7 @@ func TestExpandedLinesHavePlaces(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	for _, line := range []int{-1, 0, len(got) + 1} {
-		if file, at := places.Of(line); file != "" || at != 0 {
+		if file, at := sources.Of(line); file != "" || at != 0 {
 			t.Errorf("line %d stood at %s:%d", line, file, at)
 		}
 	}
@@ -118,7 +118,7 @@ func FuzzExpand(f *testing.F) {
 		if len(content)+len(included) > 2000 || strings.Contains(content+included, "GENERATE") && len(content)+len(included) > 200 {
 			return
 		}
-		text, places, err := Expand("example.org.", "a.zone", content,
+		text, sources, err := Expand("example.org.", "a.zone", content,
 			fstest.MapFS{"a.zone": {Data: []byte(content)}, "b.zone": {Data: []byte(included)}})
 		if err != nil {
 			if list, ok := err.(Problems); !ok || len(list) == 0 || len(list) > maxProblems+1 {
@@ -126,8 +126,8 @@ func FuzzExpand(f *testing.F) {
 			}
 			return
 		}
-		if n := strings.Count(text, "\n"); places != nil && len(places.at) != n {
-			t.Fatalf("%d lines have %d places", n, len(places.at))
+		if n := strings.Count(text, "\n"); sources != nil && len(sources.at) != n {
+			t.Fatalf("%d lines have %d places", n, len(sources.at))
 		}
 		for _, p := range []string{"/etc", "root:"} {
 			if strings.Contains(text, p) && !strings.Contains(content+included, p) {

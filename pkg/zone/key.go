@@ -24,7 +24,7 @@ func keyOf(name string) string {
 	return strings.Join(labels, keyEnd) + keyEnd
 }
 
-// below tells whether one key's name is another's, or lies below it.
+// below reports whether one key's name is another's, or lies below it.
 func below(key, above string) bool { return strings.HasPrefix(key, above) }
 
 // shared gives the length of the key of the lowest name that two lie at or below.

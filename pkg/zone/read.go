@@ -39,7 +39,7 @@ func tooLarge(file string, line, most int) Problems {
 // refused: content travels without its folder; see Expand. Behind a fault it goes on with the next record, so that all are told.
 func read(origin, file, content string, most int) ([]record, Problems) {
 	r := &reader{origin: origin, file: file, most: most, lines: &lineReader{text: withGeneratedTTL(content)}}
-	r.room = strings.Count(content, "\n") + 1 + maxGenerated
+	r.left = strings.Count(content, "\n") + 1 + maxGenerated
 	eachBadEscape(content, func(line int) bool {
 		r.faults.add(escapeProblem(file, line))
 		r.faults.rest = r.faults.full()
@@ -59,7 +59,7 @@ type reader struct {
 	origin, file string
 	lines        *lineReader
 	most         int // bytes of canonical text
-	room, size   int // records that may still come, and bytes of those that came
+	left, size   int // records that may still come, and bytes of those that came
 	any, done    bool
 	rrs          []record
 	faults       found
@@ -104,10 +104,10 @@ func (r *reader) records() {
 	}
 }
 
-// faulty finds the record that cannot be read in a text of which so much was looked at: it gives where the fault was seen and where
+// faulty finds the record that cannot be read in a text of which so much was read: it gives where the fault was seen and where
 // the record ends. What stands before it there are directives and comments; one that lacks data may only be seen to in the next line.
-func faulty(text string, looked int) (at, end int) {
-	for end < looked {
+func faulty(text string, read int) (at, end int) {
+	for end < read {
 		line := text[end:]
 		n := recordEnd(line)
 		end += n
@@ -115,7 +115,7 @@ func faulty(text string, looked int) (at, end int) {
 			break
 		}
 	}
-	return min(looked, end), end
+	return min(read, end), end
 }
 
 // lineAt gives the number, from 1, of the line that the byte before an offset stands in.
@@ -126,8 +126,8 @@ func lineAt(text string, at int) int {
 // take keeps a record, unless there are too many.
 func (r *reader) take(rr dns.RR) bool {
 	r.any = true
-	switch r.room--; {
-	case r.room < 0:
+	switch r.left--; {
+	case r.left < 0:
 		r.faults.list = Problems{{File: r.file, Line: r.lines.line,
 			Text: fmt.Sprintf("$GENERATE makes more than %d records: declare fewer, or write a wildcard", maxGenerated)}}
 	case r.size+len(rr.Header().Name)+leastLine > r.most:
@@ -249,7 +249,7 @@ func withGeneratedTTL(content string) string {
 	return b.String()
 }
 
-// hasTTL tells whether a TTL is among the two words behind an owner.
+// hasTTL reports whether a TTL is among the two words behind an owner.
 func hasTTL(first, second string) bool {
 	if _, class := dns.StringToClass[strings.ToUpper(first)]; class {
 		first = second

@@ -195,7 +195,7 @@ func judgeScope(t *testing.T, world *atlas, addr netip.Addr, land string, scope,
 	return "longer, beside a special-purpose block"
 }
 
-// uniform tells whether everyone in the network gets this land's answer.
+// uniform reports whether everyone in the network gets this land's answer.
 func uniform(t *testing.T, world *atlas, network netip.Prefix, land string) bool {
 	t.Helper()
 	if overlapsAny(network, special) {

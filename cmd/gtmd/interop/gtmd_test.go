@@ -72,7 +72,7 @@ func tail(text string, limit int) string {
 	return text
 }
 
-// running tells whether the process has not ended yet.
+// running reports whether the process has not ended yet.
 func (p *process) running() bool {
 	select {
 	case <-p.done:

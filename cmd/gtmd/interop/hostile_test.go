@@ -71,7 +71,7 @@ func wait(c net.Conn) {
 	}
 }
 
-// gone tells whether the other side has closed or reset the connection.
+// gone reports whether the other side has closed or reset the connection.
 func gone(c net.Conn) bool {
 	if c.SetReadDeadline(time.Now().Add(time.Millisecond)) != nil {
 		return true

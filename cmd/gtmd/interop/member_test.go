@@ -71,7 +71,7 @@ func startClusterBy(t *testing.T, change func(*member)) *cluster {
 	return c
 }
 
-// serves tells whether every member runs and knows the leader.
+// serves reports whether every member runs and knows the leader.
 func (c *cluster) serves(client *clientv3.Client) error {
 	for i, m := range c.members {
 		if !c.processes[i].running() {

@@ -62,7 +62,7 @@ func (p *pair) connect(mtu int) {
 // cut removes the cable.
 func (p *pair) cut() { run(p.t, "ip", "-n", p.server, "link", "del", "srv") }
 
-// attached tells whether an XDP program is attached to the server's interface.
+// attached reports whether an XDP program is attached to the server's interface.
 func (p *pair) attached() bool {
 	return strings.Contains(run(p.t, "ip", "-n", p.server, "link", "show", "srv"), "prog/xdp")
 }

@@ -91,18 +91,18 @@ func signAhead(a *answer.Answerer) error {
 	return nil
 }
 
-// seeded answers, with the draws of its seed, and on the ways of an edge: queries are looked ahead at, and what must be signed first
+// seeded answers, with the draws of its seed, and on the ways of an edge: queries are prefetched, and what must be signed first
 // is put off.
 type seeded struct{ *answer.Answerer }
 
-var _ serve.Foreseer = (*seeded)(nil)
+var _ serve.Prefetcher = (*seeded)(nil)
 
 func (h *seeded) Handle(r *serve.Request) (int, serve.Action) {
-	o := h.Answer(r.Buf, r.N, &answer.Meta{Source: r.Source, Stream: r.Transport != serve.UDP, Slow: r.Slow, Ahead: r.Ahead})
+	o := h.Answer(r.Buf, r.N, &answer.Meta{Source: r.Source, Stream: r.Transport != serve.UDP, Slow: r.Slow, Prefetched: r.Prefetched})
 	switch {
-	case o.Deferred:
+	case o.Deferred():
 		return 0, serve.Defer
-	case o.Size <= 0:
+	case o.Kind != answer.Send:
 		return 0, serve.Drop
 	}
 	return o.Size, serve.Send

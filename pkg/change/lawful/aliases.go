@@ -28,7 +28,7 @@ func steered(after spec.Near) iter.Seq[*spec.Resource] {
 	}
 }
 
-// ofZone tells whether a service stands for an alias of a zone.
+// ofZone reports whether a service stands for an alias of a zone.
 func ofZone(r *spec.Resource) bool { return strings.HasSuffix(r.Name, ".") }
 
 // deadEnds finds aliases that lead to a name of our zones at which the change leaves neither a service nor addresses.

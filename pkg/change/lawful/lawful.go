@@ -70,9 +70,9 @@ func Declared(resources []*spec.Resource) (warnings spec.Errors, err error) {
 // errors, and it makes the tenants that can come up while a zone, site or map is taken away a known set.
 func (c *Change) unknownTenants() (errs spec.Errors) {
 	var known map[string]bool
-	told := map[string]bool{}
+	reported := map[string]bool{}
 	for _, r := range c.Changed {
-		if r.Tenant == spec.Platform || c.Known(r.Tenant) || told[r.Tenant] {
+		if r.Tenant == spec.Platform || c.Known(r.Tenant) || reported[r.Tenant] {
 			continue
 		}
 		if errs.Full() {
@@ -84,7 +84,7 @@ func (c *Change) unknownTenants() (errs spec.Errors) {
 		if known[r.Tenant] {
 			continue
 		}
-		told[r.Tenant] = true
+		reported[r.Tenant] = true
 		hint := "the tenant " + spec.Platform + " makes it known by granting it names in a zone (spec.grants." + r.Tenant + ")"
 		if c := closestOf(len(errs), r.Tenant, known); c != "" {
 			hint = "did you mean " + c + "? Else " + hint
@@ -227,7 +227,7 @@ func Clashes(after spec.Near, changed []*spec.Resource) (errs, warnings spec.Err
 	return errs, warnings
 }
 
-// usesTouched tells whether a pool of the service is among the touched: it may have turned to host names.
+// usesTouched reports whether a pool of the service is among the touched: it may have turned to host names.
 func usesTouched(r *spec.Resource, touched map[spec.Key]bool) bool {
 	s := r.Spec.(*spec.Service)
 	for _, rule := range s.Rules {
@@ -277,7 +277,7 @@ func clashesIn(after spec.Near, z *spec.Resource, hosts map[string]*spec.Resourc
 			p, _ := specOf(after.Get(spec.Key{Tenant: r.Tenant, Kind: spec.KindPool, Name: name})).(*spec.Pool)
 			return p
 		})
-		switch replaced := inPlaceOf(svc, types); {
+		switch replaced := answeredTypes(svc, types); {
 		case names && svc.SRV == nil && svc.MX == nil && len(types) > 0:
 			errs.Add(tell("a service of host names answers CNAME, which allows nothing beside it, but zone %s has %s at %s", z.Name,
 				strings.Join(types, ", "), host))
@@ -302,8 +302,8 @@ func ownerAndType(line string) (owner, kind string, ok bool) {
 	return owner, kind, ok
 }
 
-// inPlaceOf gives those of the types that a service answers itself, beside CNAME. All others stand beside it, as TXT does.
-func inPlaceOf(s *spec.Service, types []string) (out []string) {
+// answeredTypes gives those of the types that a service answers itself, beside CNAME. All others stand beside it, as TXT does.
+func answeredTypes(s *spec.Service, types []string) (out []string) {
 	answered := map[string]bool{"SRV": s.SRV != nil, "MX": s.MX != nil, "HTTPS": s.HTTPS != nil, "SVCB": s.SVCB != nil}
 	if s.SRV == nil && s.MX == nil {
 		answered["A"], answered["AAAA"] = true, true

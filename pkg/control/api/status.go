@@ -71,7 +71,7 @@ type Edges struct {
 	// IDs identify the generations in Heads, as EdgeStatus.IDs do.
 	IDs   map[string]string `json:"ids,omitempty"`
 	Edges []Edge            `json:"edges"`
-	// Store tells whether Heads are the newest: as far as control follows the store. Absent: not known.
+	// Store reports whether Heads are the newest: as far as control follows the store. Absent: not known.
 	Store *StoreStatus `json:"store,omitempty"`
 }
 
@@ -82,7 +82,7 @@ type Edge struct {
 	DNS     []string  `json:"dns,omitempty"`
 	Version string    `json:"version,omitempty"`
 	Started time.Time `json:"started"`
-	// State tells whether it holds its lease; absent: control is too old to know, and lists only those that do.
+	// State reports whether it holds its lease; absent: control is too old to know, and lists only those that do.
 	State string `json:"state,omitempty" enum:"alive,silent"`
 	// Since is since when it is as it is: silent, or not known to answer from the newest generations. Absent: not known.
 	Since *time.Time `json:"since,omitempty"`
@@ -128,7 +128,7 @@ type Pool struct {
 	Site       string `json:"site,omitempty"`
 	Monitor    string `json:"monitor,omitempty"`
 	MinHealthy string `json:"minHealthy,omitempty"`
-	// Up tells whether traffic goes to the pool; Why, in words.
+	// Up reports whether traffic goes to the pool; Why, in words.
 	Up  bool   `json:"up"`
 	Why string `json:"why,omitempty"`
 	// Frozen: the brake holds, changes were seen and not followed.

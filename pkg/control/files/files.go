@@ -56,12 +56,12 @@ func Load(paths []string, stdin io.Reader) ([]*spec.Resource, error) {
 // others gives what is wrong with those resources by themselves that no fault was found in yet. What they are together is not to be
 // told while some are not as they are meant.
 func others(all []*spec.Resource, known spec.Errors) (faults spec.Errors) {
-	told := map[string]bool{}
+	reported := map[string]bool{}
 	for _, f := range known {
-		told[f.Resource] = true
+		reported[f.Resource] = true
 	}
 	for _, r := range all {
-		if more, ok := spec.Validate(r).(spec.Errors); ok && !told[r.Key.String()] {
+		if more, ok := spec.Validate(r).(spec.Errors); ok && !reported[r.Key.String()] {
 			faults = append(faults, more...)
 		}
 	}
@@ -201,18 +201,18 @@ func checkZone(r *spec.Resource, z *spec.Zone) spec.Errors {
 		shown = filepath.Join(filepath.Dir(r.Origin.File), shown)
 	}
 	z.File = ""
-	whole, places, err := include(r.Name, shown, z.Content)
+	whole, sources, err := include(r.Name, shown, z.Content)
 	if err != nil {
 		return zoneFaults(r, shown, err)
 	}
 	_, _, err = zone.Canonical(r.Name, shown, whole, zone.Defaults{Nameservers: z.Nameservers, Contact: z.Contact})
-	err = traced(err, places, filepath.Dir(shown))
+	err = traced(err, sources, filepath.Dir(shown))
 	z.Content = whole
 	return zoneFaults(r, shown, err)
 }
 
 // include puts in place what a master file includes, from its own folder and those below.
-func include(origin, file, content string) (string, *zone.Places, error) {
+func include(origin, file, content string) (string, *zone.Sources, error) {
 	if file == "" || !strings.Contains(content, "$INCLUDE") {
 		return content, nil, nil
 	}
@@ -221,25 +221,25 @@ func include(origin, file, content string) (string, *zone.Places, error) {
 		return "", nil, err
 	}
 	defer folder.Close()
-	whole, places, err := zone.Expand(origin, filepath.Base(file), content, folder.FS())
+	whole, sources, err := zone.Expand(origin, filepath.Base(file), content, folder.FS())
 	var problems zone.Problems
 	if errors.As(err, &problems) {
 		for i := range problems {
 			problems[i].File = filepath.Join(filepath.Dir(file), problems[i].File)
 		}
 	}
-	return whole, places, err
+	return whole, sources, err
 }
 
 // traced gives the problems of an expanded text, which nobody has seen, the files and lines that its lines come from.
-func traced(err error, places *zone.Places, folder string) error {
+func traced(err error, sources *zone.Sources, folder string) error {
 	var problems zone.Problems
-	if places == nil || !errors.As(err, &problems) {
+	if sources == nil || !errors.As(err, &problems) {
 		return err
 	}
 	problems = slices.Clone(problems)
 	for i, p := range problems {
-		file, line := places.Of(p.Line)
+		file, line := sources.Of(p.Line)
 		if problems[i].Line = line; line > 0 {
 			problems[i].File = filepath.Join(folder, file)
 		}

@@ -78,7 +78,7 @@ func (m *Manager) ask(ctx context.Context, name string, what asked) error {
 	}
 }
 
-// askOnce also gives the serial of the keyset that it went by, and tells whether the mirror is behind what was written.
+// askOnce also gives the serial of the keyset that it went by, and reports whether the mirror is behind what was written.
 func (m *Manager) askOnce(ctx context.Context, name string, what asked) (over uint64, behind bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -106,11 +106,11 @@ func (f folder) write(zone string, keys ring) error {
 
 // writePrivate makes a file (0600) that is there whole or not at all. There must be none yet.
 func writePrivate(path string, text []byte) error {
-	return placePrivate(path, text, os.Link) // unlike a rename, it replaces nothing
+	return installPrivate(path, text, os.Link) // unlike a rename, it replaces nothing
 }
 
-// placePrivate writes a file (0600) beside its place, and has it put there when it is whole on the disk.
-func placePrivate(path string, text []byte, put func(temp, path string) error) error {
+// installPrivate writes a file (0600) beside path, and has it put there when it is whole on the disk.
+func installPrivate(path string, text []byte, put func(temp, path string) error) error {
 	temp, err := os.CreateTemp(filepath.Dir(path), ".new-*") // 0600
 	if err != nil {
 		return err

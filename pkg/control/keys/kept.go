@@ -63,7 +63,7 @@ func shareKeys(a, b dnssec.Keyset) bool {
 
 // replacePrivate writes a file (0600) that is there whole or not at all.
 func replacePrivate(path string, text []byte) error {
-	return placePrivate(path, text, os.Rename)
+	return installPrivate(path, text, os.Rename)
 }
 
 // Kept gives the last keysets that were seen, also from before the last start, by zone.

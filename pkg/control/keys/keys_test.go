@@ -113,7 +113,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, now: began, dir: filepath.Join(t.TempDir(), "keys"), identity: identity(t), store: &memory{Mirror: state.NewMirror()}}
 	w.start()
 	w.store.declare(map[string]*spec.Zone{"example.": signed(), "plain.": {Content: "plain.\t60\tIN\tSOA\ta. b. 0 1 1 1 1\n"}})
-	w.look()
+	w.check()
 	return w
 }
 
@@ -140,14 +140,14 @@ func (w *world) another(dir string, id *age.X25519Identity) *world {
 	return &o
 }
 
-func (w *world) look() { w.Manager.look(w.t.Context()) }
+func (w *world) check() { w.Manager.check(w.t.Context()) }
 
 // to lets time go on, with a look now and then.
 func (w *world) to(after time.Duration) {
 	end := began.Add(after)
 	for w.now.Before(end) {
 		w.now = w.now.Add(min(20*time.Minute, end.Sub(w.now)))
-		w.look()
+		w.check()
 	}
 }
 
@@ -331,14 +331,14 @@ func TestKSKRoll(t *testing.T) {
 func TestManyManagers(t *testing.T) {
 	w := newWorld(t)
 	twin := w.another(w.dir, w.identity)
-	twin.look()
+	twin.check()
 	if ks := w.keyset("example."); ks.Serial != 1 {
 		t.Errorf("serial %d: both wrote", ks.Serial)
 	}
 	// Both find a new zone; the twin is first.
-	w.store.before = twin.look
+	w.store.before = twin.check
 	w.store.declare(map[string]*spec.Zone{"new.": signed()})
-	w.look()
+	w.check()
 	ks := w.keyset("new.")
 	if ks.Serial != 1 || w.status("new.").Error != "" {
 		t.Errorf("serial %d, status %+v", ks.Serial, w.status("new."))
@@ -349,7 +349,7 @@ func TestManyManagers(t *testing.T) {
 	}
 	for _, each := range []*world{w, twin} {
 		each.now = began.Add(4 * time.Hour)
-		each.look()
+		each.check()
 	}
 	for _, zone := range []string{"example.", "new."} {
 		w.verify(w.keyset(zone))
@@ -363,20 +363,20 @@ func TestManagerWithoutTheKeys(t *testing.T) {
 	w := newWorld(t)
 	other := w.another(filepath.Join(t.TempDir(), "other"), w.identity)
 	other.now = began.Add(4 * time.Hour)
-	other.look()
+	other.check()
 	if z := other.status("example."); z.State != api.ZoneFailing || !strings.Contains(z.Error, other.dir) ||
 		w.keyset("example.").Serial != 1 {
 		t.Errorf("status %+v", z)
 	}
 	told := strings.Count(other.log.String(), "level=ERROR")
 	other.now = other.now.Add(time.Minute)
-	other.look()
+	other.check()
 	if told != 1 || strings.Count(other.log.String(), "level=ERROR") != 1 {
 		t.Errorf("a lasting failure is told of more than once: %s", other.log)
 	}
 	w.to(4 * time.Hour) // who has them goes on
 	other.now = other.now.Add(time.Minute)
-	other.look()
+	other.check()
 	if z := other.status("example."); z.State != api.ZoneWaiting || z.Error != "" {
 		t.Errorf("status %+v", z)
 	}
@@ -462,7 +462,7 @@ func TestAskedForAgain(t *testing.T) {
 	w := newWorld(t)
 	twin := w.another(w.dir, w.identity)
 	w.now, twin.now = began.Add(4*time.Hour), began.Add(4*time.Hour)
-	w.store.before = twin.look
+	w.store.before = twin.check
 	if err := w.Roll(t.Context(), "example.", false); err != nil {
 		t.Fatal(err)
 	}
@@ -475,17 +475,18 @@ func TestAskedForAgain(t *testing.T) {
 func TestTTLsOfServicesCount(t *testing.T) {
 	w := newWorld(t)
 	ttl, rules := spec.Duration(10*time.Hour), spec.Duration(11*time.Hour)
-	w.store.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 1, Put: []state.Version{{Generation: 1, Resource: &spec.Resource{
-		Key:  spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "web"},
-		Spec: &spec.Service{Host: "www.shop.Example", TTL: &ttl, Rules: []spec.Rule{{TTL: &rules}, {}}}}}}}}})
-	w.look()
+	w.store.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 1,
+		Put: []state.Version{{Generation: 1, Resource: &spec.Resource{
+			Key:  spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "web"},
+			Spec: &spec.Service{Host: "www.shop.Example", TTL: &ttl, Rules: []spec.Rule{{TTL: &rules}, {}}}}}}}}})
+	w.check()
 	if got := w.keyset("example.").State.MaxTTL.High; got != 11*time.Hour {
 		t.Errorf("the longest TTL is %v", got)
 	}
 }
 
-// TestTTLsOfAliasesCount: an alias takes its answers, and their TTL, from a service that may stand in another zone, and aliases of zones have
-// TTLs of their own. Neither was counted, so a key could go while what it had signed was still in caches.
+// TestTTLsOfAliasesCount: an alias takes its answers, and their TTL, from a service that may stand in another zone, and aliases of zones
+// have TTLs of their own. Neither was counted, so a key could go while what it had signed was still in caches.
 func TestTTLsOfAliasesCount(t *testing.T) {
 	hours := func(n int) *spec.Duration { d := spec.Duration(time.Duration(n) * time.Hour); return &d }
 	for _, c := range []struct {
@@ -504,14 +505,15 @@ func TestTTLsOfAliasesCount(t *testing.T) {
 		z := *signed()
 		z.Aliases = c.aliases
 		web := &spec.Service{Host: "web.plain.", Rules: []spec.Rule{{TTL: hours(12)}}}
-		put := []state.Version{{Generation: 1, Resource: &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "web"}, Spec: web}}}
+		put := []state.Version{{Generation: 1, Resource: &spec.Resource{
+			Key: spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "web"}, Spec: web}}}
 		if c.service != nil {
 			put = append(put, state.Version{Generation: 1, Resource: &spec.Resource{
 				Key: spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "x"}, Spec: c.service}})
 		}
 		w.store.declare(map[string]*spec.Zone{"example.": &z, "plain.": {Content: "plain.\t60\tIN\tSOA\ta. b. 0 1 1 1 1\n"}})
 		w.store.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 1, Put: put}}})
-		w.look()
+		w.check()
 		if got := w.keyset("example.").State.MaxTTL.High; got != c.want {
 			t.Errorf("%s: the longest TTL is %v, want %v", c.name, got, c.want)
 		}

@@ -26,8 +26,8 @@ import (
 
 // Pauses of the manager.
 const (
-	lookTime   = time.Second      // between two looks at what changed
-	edgesTime  = 10 * time.Second // between two looks for edges that want keys
+	checkEvery = time.Second      // between two checks of what changed
+	edgesTime  = 10 * time.Second // between two checks for edges that want keys
 	retryTime  = 30 * time.Second // after a failure
 	mirrorTime = 10 * time.Second // for a keyset of our own to be seen in the mirror
 )
@@ -113,10 +113,10 @@ func New(cfg Config) (*Manager, error) {
 
 // Run looks after the zones until ctx ends, and returns ctx's error. What fails is logged, shown and tried again.
 func (m *Manager) Run(ctx context.Context) error {
-	tick := time.NewTicker(lookTime)
+	tick := time.NewTicker(checkEvery)
 	defer tick.Stop()
 	for {
-		m.look(ctx)
+		m.check(ctx)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -125,14 +125,14 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 }
 
-// look goes through all zones, and does what is due. The lock is free between them, for those who ask.
-func (m *Manager) look(ctx context.Context) {
+// check goes through all zones, and does what is due. The lock is free between them, for those who ask.
+func (m *Manager) check(ctx context.Context) {
 	names := m.prepare(ctx)
 	for _, name := range names {
 		if ctx.Err() != nil {
 			return
 		}
-		m.lookAt(ctx, name)
+		m.checkZone(ctx, name)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -158,7 +158,7 @@ func (m *Manager) prepare(ctx context.Context) []string {
 	return m.watched.signed(m.cfg.Mirror.Keysets())
 }
 
-func (m *Manager) lookAt(ctx context.Context, name string) {
+func (m *Manager) checkZone(ctx context.Context, name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	policy, known := m.watched.policy(name)
@@ -182,7 +182,7 @@ func (m *Manager) zone(name string) *zone {
 	return z
 }
 
-// wants tells whether a zone needs looking at.
+// wants reports whether a zone needs looking at.
 func (m *Manager) wants(z *zone, policy dnssec.Policy, ks dnssec.Keyset, now time.Time) bool {
 	if z.wrote > ks.Serial && now.Before(z.seenBy) {
 		return false // the mirror is behind
@@ -198,7 +198,7 @@ func (m *Manager) wants(z *zone, policy dnssec.Policy, ks dnssec.Keyset, now tim
 func (m *Manager) note(name string, z *zone, err error) {
 	if errors.Is(err, store.ErrKeysetChanged) {
 		err = nil // another control role was first
-		z.due = m.cfg.Now().Add(lookTime)
+		z.due = m.cfg.Now().Add(checkEvery)
 	}
 	if err != nil {
 		m.metrics.failures.Inc()

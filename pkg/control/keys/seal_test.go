@@ -59,7 +59,7 @@ func TestRecipientsFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "recipients")
 	w.store.edges = []store.Edge{{ID: "a", Alive: true, Recipient: told.Recipient().String()}}
 	w.startWith(Config{Recipients: file})
-	w.look()
+	w.check()
 	if !strings.Contains(w.log.String(), file) {
 		t.Errorf("a missing file is not told of: %s", w.log)
 	}
@@ -82,7 +82,7 @@ func TestLostIdentity(t *testing.T) {
 	w.is("waits for its DS, active, published")
 	w.identity = identity(t)
 	w.start()
-	w.look()
+	w.check()
 	if z := w.status("example."); z.State != api.ZoneFailing || !strings.Contains(z.Error, "share one identity") {
 		t.Errorf("status %+v", z)
 	}

@@ -10,9 +10,9 @@ import (
 // batch. Those go through the kernel's stack as one, and are divided behind it, by the network card if it can: UDP_SEGMENT of
 // udp(7), Linux 4.18. On the wire it is the same; here it is cheaper, since the stack is most of what a reply costs.
 const (
-	bundleReply  = 1232  // longest reply that is bundled: it fits into a packet on every path (RFC 9715)
-	bundleBytes  = 60000 // of a bundle at most; a packet has 65535 with its headers
-	bundlePlaces = 1 << 7
+	bundleReply     = 1232  // longest reply that is bundled: it fits into a packet on every path (RFC 9715)
+	bundleBytes     = 60000 // of a bundle at most; a packet has 65535 with its headers
+	bundleIndexSize = 1 << 7
 
 	bundleControl = unix.SizeofCmsghdr + 8
 )
@@ -22,11 +22,11 @@ type bundles struct {
 	hdrs  [batchSize]mmsghdr
 	vecs  [batchSize]unix.Iovec
 	ctl   [batchSize][bundleControl]byte
-	first [batchSize]uint8    // reply of each bundle
-	last  [batchSize]uint8    // likewise
-	count [batchSize]uint8    // of a bundle's replies
-	next  [batchSize]uint8    // reply of the same bundle, by reply; what it is for the last means nothing
-	place [bundlePlaces]uint8 // 1 + a bundle; hashed by client and length, 0: empty
+	first [batchSize]uint8       // reply of each bundle
+	last  [batchSize]uint8       // likewise
+	count [batchSize]uint8       // of a bundle's replies
+	next  [batchSize]uint8       // reply of the same bundle, by reply; what it is for the last means nothing
+	index [bundleIndexSize]uint8 // 1 + a bundle; hashed by client and length, 0: empty
 }
 
 func newBundles() *bundles {
@@ -43,41 +43,41 @@ func newBundles() *bundles {
 // gather sorts what b has queued into bundles, and tells how many there are. Each has replies of one length to one client, in
 // the order in which they were queued.
 func (s *bundles) gather(b *batch) int {
-	clear(s.place[:])
+	clear(s.index[:])
 	n := 0
 	for k := range b.queued {
-		if place := s.find(b, k); *place > 0 {
-			g := *place - 1
+		if index := s.find(b, k); *index > 0 {
+			g := *index - 1
 			s.next[s.last[g]], s.last[g] = uint8(k), uint8(k)
 			s.count[g]++
 		} else {
 			s.first[n], s.last[n], s.count[n] = uint8(k), uint8(k), 1
 			n++
-			*place = uint8(n)
+			*index = uint8(n)
 		}
 	}
 	return n
 }
 
-// find gives the place of the bundle into which reply k goes, or an empty one. There are more places than replies.
+// find gives the entry of the index for the bundle into which reply k goes, or an empty one. There are more entries than replies.
 func (s *bundles) find(b *batch, k int) *uint8 {
 	size := b.outVec[k].Len
 	port := uint64(binary.NativeEndian.Uint16(b.names[b.from[k]][2:]))
 	for at := (port<<16 | size) * 0x9e3779b97f4a7c15 >> 57; ; at++ {
-		place := &s.place[at%bundlePlaces]
-		if *place == 0 {
-			return place
+		index := &s.index[at%bundleIndexSize]
+		if *index == 0 {
+			return index
 		}
-		g := *place - 1
+		g := *index - 1
 		k0 := s.first[g]
 		if b.outVec[k0].Len == size && size <= bundleReply && (uint64(s.count[g])+1)*size <= bundleBytes && b.sameClient(b.from[k0],
 			b.from[k]) {
-			return place
+			return index
 		}
 	}
 }
 
-// sameClient tells whether datagrams i and j came from the same address and port.
+// sameClient reports whether datagrams i and j came from the same address and port.
 func (b *batch) sameClient(i, j uint8) bool {
 	x, y := &b.names[i], &b.names[j]
 	if b.in[i].Hdr.Namelen == unix.SizeofSockaddrInet4 {

@@ -27,5 +27,5 @@ type datagram struct {
 	held   guard.Measure // by the quarantine
 }
 
-// plain tells whether a Handler will get it.
+// plain reports whether a Handler will get it.
 func (d *datagram) plain() bool { return !d.cut && d.held == guard.Passed && d.source.Port() != 0 }

@@ -69,7 +69,7 @@ func TestVariantsOfAPanicAreBounded(t *testing.T) {
 	}
 }
 
-// seer is a Foreseer that panics when it looks at names that begin with "LOOK", and answers what it was shown under the number
+// seer is a Prefetcher that panics when it parses names that begin with "LOOK", and answers what it was shown under the number
 // that it was shown under.
 type seer struct {
 	seam.Handler
@@ -77,16 +77,16 @@ type seer struct {
 	bad  int
 }
 
-func (s *seer) Look(i int, msg []byte, _ netip.AddrPort) {
+func (s *seer) Parse(i int, msg []byte, _ netip.AddrPort) {
 	if s.seen[i] = string(msg); len(msg) > 17 && string(msg[13:17]) == "LOOK" {
 		panic("looked")
 	}
 }
 
-func (s *seer) Follow(int) {}
+func (s *seer) Prefetch(int) {}
 
 func (s *seer) Handle(r *seam.Request) (int, seam.Action) {
-	if r.Ahead > 0 && s.seen[r.Ahead-1] != string(r.Buf[:r.N]) {
+	if r.Prefetched > 0 && s.seen[r.Prefetched-1] != string(r.Buf[:r.N]) {
 		s.bad++
 	}
 	return s.Handler.Handle(r)

@@ -22,7 +22,7 @@ func (r *rest) take() {
 	}
 }
 
-// due tells whether it is time, and if so, counts from now.
+// due reports whether it is time, and if so, counts from now.
 func (r *rest) due(now time.Time) bool {
 	if now.Sub(r.last) < restEvery {
 		return false

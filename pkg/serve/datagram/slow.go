@@ -79,7 +79,7 @@ func newSlowQueue(size int) *slowQueue {
 	return q
 }
 
-// put queues datagram i of b. False: there is no room.
+// put queues datagram i of b. False: the queue is full.
 func (q *slowQueue) put(b datagrams, i int, family uint8, req *seam.Request, query []byte) bool {
 	var j *slowJob
 	select {
@@ -90,7 +90,7 @@ func (q *slowQueue) put(b datagrams, i int, family uint8, req *seam.Request, que
 	j.family, j.source, j.resume = family, req.Source, req.Resume
 	b.putOff(i, j)
 	j.n = copy(j.query[:], query)
-	q.waiting <- j // there is room: jobs are as many as places
+	q.waiting <- j // it does not block: there are as many jobs as the channel takes
 	return true
 }
 
@@ -99,7 +99,7 @@ type slowWorker struct {
 	shared *Shared
 	h      seam.Handler
 	req    seam.Request
-	room   [slotSize]byte
+	buf    [slotSize]byte
 	tally  [2]guard.Tally // by family
 	sheets [2]*guard.Sheet
 
@@ -155,19 +155,19 @@ func (w *slowWorker) work(j *slowJob) {
 // handle has the Handler answer, and turns a panic, and what can't be done here, into SERVFAIL.
 func (w *slowWorker) handle(j *slowJob) (n int, action seam.Action) {
 	query := j.query[:j.n]
-	w.req = seam.Request{Buf: w.room[:], N: copy(w.room[:], query), Source: j.source, Transport: seam.UDP, Slow: true, Resume: j.resume}
+	w.req = seam.Request{Buf: w.buf[:], N: copy(w.buf[:], query), Source: j.source, Transport: seam.UDP, Slow: true, Resume: j.resume}
 	defer func() {
 		if value := recover(); value != nil {
 			w.tally[j.family][guard.CountPanics]++
 			w.h = w.shared.Bury(value, w.h, &w.req, query)
-			n, action = seam.Failure(w.room[:], query, seam.RcodeServFail), seam.Send
+			n, action = seam.Failure(w.buf[:], query, seam.RcodeServFail), seam.Send
 		}
 	}()
 	n, action = w.h.Handle(&w.req)
 	if action == seam.Defer || action == seam.Stream {
-		return seam.Failure(w.room[:], query, seam.RcodeServFail), seam.Send
+		return seam.Failure(w.buf[:], query, seam.RcodeServFail), seam.Send
 	}
-	_ = w.room[:n] // an impossible n panics here, and the Handler is at fault
+	_ = w.buf[:n] // an impossible n panics here, and the Handler is at fault
 	return n, action
 }
 
@@ -184,9 +184,9 @@ func (w *slowWorker) flush(family uint8) {
 	w.h.Flush()
 }
 
-// send sends the first n bytes of the worker's room to where j came from, and tells as what to count it.
+// send sends the first n bytes of the worker's buf to where j came from, and tells as what to count it.
 func (w *slowWorker) send(j *slowJob, n int) guard.Count {
-	w.vec.Base = &w.room[0]
+	w.vec.Base = &w.buf[0]
 	w.vec.SetLen(n)
 	h := &w.out[0].Hdr
 	*h = unix.Msghdr{Name: &j.name[0], Namelen: j.nameLen, Iov: &w.vec}

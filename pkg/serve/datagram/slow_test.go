@@ -69,13 +69,13 @@ func TestPreferredSlowWorkComesFirst(t *testing.T) {
 		r.Preferred = preferred
 		return 0, seam.Defer
 	})
-	room := cap(w.shared.slow.others.free)
-	for i := range room + 3 {
+	buf := cap(w.shared.slow.others.free)
+	for i := range buf + 3 {
 		servetest.Write(t, client, servetest.Query(uint16(i), "flood.", 1))
 		mustStep(t, w)
 	}
-	if n := len(w.shared.slow.others.waiting); n != room {
-		t.Fatalf("%d wait, room is for %d", n, room)
+	if n := len(w.shared.slow.others.waiting); n != buf {
+		t.Fatalf("%d wait, room is for %d", n, buf)
 	}
 	preferred = true
 	servetest.Write(t, client, servetest.Query(7, "known.", 1))

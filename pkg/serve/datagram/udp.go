@@ -26,16 +26,16 @@ type udpWorker struct {
 	req    seam.Request
 	at     int // the datagram being handled
 
-	window  [seam.Window]datagram
-	from    int           // the datagram that window[0] is
-	end     int           // behind the last in the window
-	foresee seam.Foreseer // h, if it is one and was told of the window; nil otherwise
-	looking bool          // it is being told
-	query   []byte        // a copy of it, since the reply is written over it
-	tick    uint16        // the rate limiter's time, of this batch
-	slip    int           // replies until one slips through the rate limit
-	tally   guard.Tally
-	sheet   *guard.Sheet
+	window      [seam.Window]datagram
+	from        int             // the datagram that window[0] is
+	end         int             // behind the last in the window
+	prefetcher  seam.Prefetcher // h, if it is one and was shown the window; nil otherwise
+	prefetching bool            // it is being shown it
+	query       []byte          // a copy of it, since the reply is written over it
+	tick        uint16          // the rate limiter's time, of this batch
+	slip        int             // replies until one slips through the rate limit
+	tally       guard.Tally
+	sheet       *guard.Sheet
 }
 
 func newUDPWorker(s *Shared, sock Socket) *udpWorker {
@@ -100,14 +100,14 @@ func (w *udpWorker) handleFrom(n int) {
 	defer w.contain()
 	for ; w.at < n; w.at++ {
 		if w.at == w.end {
-			w.look(n)
+			w.prefetchWindow(n)
 		}
 		w.handle(&w.window[w.at-w.from])
 	}
 }
 
-// look takes the next window of a batch of n, and shows it to the Handler if that wants to see it.
-func (w *udpWorker) look(n int) {
+// prefetchWindow takes the next window of a batch of n, and shows it to the Handler if that wants to see it.
+func (w *udpWorker) prefetchWindow(n int) {
 	w.from, w.end = w.at, min(n, w.at+seam.Window)
 	window := w.window[:w.end-w.from]
 	for i := range window {
@@ -115,21 +115,21 @@ func (w *udpWorker) look(n int) {
 		w.batch.take(w.from+i, d)
 		d.held = w.shared.Quarantine.Judge(d.slot[:d.size], seam.UDP, d.source.Addr())
 	}
-	foresee, ok := w.h.(seam.Foreseer)
-	if w.foresee = nil; !ok {
+	prefetcher, ok := w.h.(seam.Prefetcher)
+	if w.prefetcher = nil; !ok {
 		return
 	}
-	w.looking = true
+	w.prefetching = true
 	for i := range window {
 		d := &window[i]
 		if d.plain() {
-			foresee.Look(i, d.slot[:d.size], d.source)
+			prefetcher.Parse(i, d.slot[:d.size], d.source)
 		} else {
-			foresee.Look(i, nil, d.source)
+			prefetcher.Parse(i, nil, d.source)
 		}
 	}
-	foresee.Follow(len(window))
-	w.looking, w.foresee = false, foresee
+	prefetcher.Prefetch(len(window))
+	w.prefetching, w.prefetcher = false, prefetcher
 }
 
 // handle answers datagram w.at, which is d.
@@ -159,9 +159,9 @@ func (w *udpWorker) handle(d *datagram) {
 		return
 	}
 	w.req.Buf, w.req.N, w.req.Source = slot, d.size, d.source
-	w.req.Exempt, w.req.Produce, w.req.Ahead = false, nil, 0
-	if w.foresee != nil {
-		w.req.Ahead = 1 + i - w.from
+	w.req.Exempt, w.req.Produce, w.req.Prefetched = false, nil, 0
+	if w.prefetcher != nil {
+		w.req.Prefetched = 1 + i - w.from
 	}
 	n, action := w.h.Handle(&w.req)
 	switch {
@@ -185,7 +185,7 @@ func (w *udpWorker) handle(d *datagram) {
 	}
 }
 
-// slot gives the room of datagram i, which is in the window.
+// slot gives the memory of datagram i, which is in the window.
 func (w *udpWorker) slot(i int) []byte { return w.window[i-w.from].slot }
 
 // fail answers datagram i, whose copy is w.query, without a Handler.
@@ -209,7 +209,7 @@ func (w *udpWorker) putOff(i int) {
 	}
 }
 
-// allowed tells whether the rate limit lets the reply to datagram i pass. If not, everything is done: it is dropped,
+// allowed reports whether the rate limit lets the reply to datagram i pass. If not, everything is done: it is dropped,
 // or slips through as a short one that sends its client to TCP.
 func (w *udpWorker) allowed(i int, exempt bool) bool {
 	l := w.shared.limit
@@ -242,8 +242,8 @@ func (w *udpWorker) contain() {
 		return
 	}
 	w.tally[guard.CountPanics]++
-	if w.foresee = nil; w.looking {
-		w.looking = false
+	if w.prefetcher = nil; w.prefetching {
+		w.prefetching = false
 		w.h = w.shared.Bury(value, w.h, &w.req, nil)
 		return
 	}

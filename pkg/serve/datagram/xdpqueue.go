@@ -94,7 +94,7 @@ func (q *xdpQueue) patience() int {
 	return -1
 }
 
-// step takes, handles and answers what has come, and tells whether there was anything. What could not be sent before is tried again.
+// step takes, handles and answers what has come, and reports whether there was anything. What could not be sent before is tried again.
 func (q *xdpQueue) step() bool {
 	n := q.sock.Receive(q.frames[:])
 	if n == 0 && q.sock.Unsent() == 0 {

@@ -24,14 +24,14 @@ type Guest interface {
 	Hurry()
 }
 
-// Seat is the place of a connection, of whatever transport, in Conns.
+// Seat stands for a connection, of whatever transport, in Conns.
 type Seat struct {
 	Guest     Guest
 	Transport seam.Transport
 	Peer      netip.AddrPort // at its beginning
 
 	// owned by Conns
-	place    *list.Element // in Conns.order
+	inOrder  *list.Element // in Conns.order
 	own      *list.Element // in share.conns
 	share    *share        // its client's
 	busy     int           // messages being answered
@@ -107,7 +107,7 @@ func (t *Conns) Admit(c *Seat) bool {
 		t.evict()
 	}
 	c.share = t.shareOf(key)
-	c.place = t.order.PushBack(c)
+	c.inOrder = t.order.PushBack(c)
 	c.own = c.share.conns.PushBack(c)
 	t.resized(c.share.conns.Len()-1, c.share.conns.Len())
 	t.n[c.Transport].Opened++
@@ -145,12 +145,12 @@ func (t *Conns) resized(was, is int) {
 
 // remove takes c out, if it still is in. mu is held.
 func (t *Conns) remove(c *Seat) {
-	if c.place == nil {
+	if c.inOrder == nil {
 		return
 	}
-	t.order.Remove(c.place)
+	t.order.Remove(c.inOrder)
 	c.share.conns.Remove(c.own)
-	c.place, c.own = nil, nil
+	c.inOrder, c.own = nil, nil
 	t.resized(c.share.conns.Len()+1, c.share.conns.Len())
 	t.n[c.Transport].Open--
 	t.tidy(c.share)
@@ -170,7 +170,7 @@ func (t *Conns) Enter(c *Seat) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
-	case c.place == nil:
+	case c.inOrder == nil:
 		return false // it is cut off: what still stands in its batch costs nobody anything
 	case c.share.messages >= messagesPerConn*t.maxPerClient:
 		t.n[c.Transport].Overload++
@@ -193,7 +193,7 @@ func (t *Conns) Exit(c *Seat) {
 	t.messages--
 	c.messages--
 	c.share.messages--
-	if c.place == nil {
+	if c.inOrder == nil {
 		t.leaving = max(0, t.leaving-1)
 	}
 	t.tidy(c.share)
@@ -213,8 +213,8 @@ func (t *Conns) SetBusy(c *Seat, busy bool) {
 	}
 	c.busy--
 	c.answered, c.since = true, now
-	if c.place != nil {
-		t.order.MoveToBack(c.place)
+	if c.inOrder != nil {
+		t.order.MoveToBack(c.inOrder)
 		c.share.conns.MoveToBack(c.own)
 	}
 }

@@ -9,7 +9,7 @@ const stuckTime = time.Second
 // greetTime is how long a new connection may take for its first question before it counts as one that never asks.
 const greetTime = time.Second
 
-// idle tells whether c may be closed without anybody missing an answer.
+// idle reports whether c may be closed without anybody missing an answer.
 func (c *Seat) idle(now time.Time) bool { return c.busy == 0 || now.Sub(c.at) > stuckTime }
 
 // victim gives that connection of a client which gives way to another one of the same: one that has never asked, or else the one idle for

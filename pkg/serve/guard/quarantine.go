@@ -194,13 +194,13 @@ func (q *Quarantine) like(msg []byte, t seam.Transport, source netip.Addr) uint6
 	return max(1, h.Sum64())
 }
 
-// folded copies a question into room, its name in lower case. The class and type are not folded; the lengths of labels are below 'A'.
-func folded(room *[255 + 4]byte, question []byte) []byte {
-	n := copy(room[:], question)
+// folded copies a question into buf, its name in lower case. The class and type are not folded; the lengths of labels are below 'A'.
+func folded(buf *[255 + 4]byte, question []byte) []byte {
+	n := copy(buf[:], question)
 	for i := range n - 4 {
-		if c := room[i]; 'A' <= c && c <= 'Z' {
-			room[i] = c + 'a' - 'A'
+		if c := buf[i]; 'A' <= c && c <= 'Z' {
+			buf[i] = c + 'a' - 'A'
 		}
 	}
-	return room[:n]
+	return buf[:n]
 }

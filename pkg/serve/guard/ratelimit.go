@@ -121,7 +121,7 @@ func NewLimiter(c *RateLimit, clock func() time.Time) (*Limiter, error) {
 // looks fresh once more, and costs its network a few replies.
 func (l *Limiter) Now() uint16 { return uint16(l.clock().Sub(l.start) / limitTick) }
 
-// Allow counts one reply to a, and tells whether it may be sent. What may not be sent is not counted.
+// Allow counts one reply to a, and reports whether it may be sent. What may not be sent is not counted.
 func (l *Limiter) Allow(a netip.Addr, now uint16) bool {
 	for _, p := range l.exempt {
 		if p.Contains(a) {

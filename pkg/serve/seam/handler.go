@@ -47,7 +47,7 @@ var FamilyNames = [2]string{"ipv4", "ipv6"}
 // Request is one message on its way through a Handler. It is valid only during the call of Handle, and Buf's
 // bytes belong to the socket afterwards: a Handler that wants to keep something copies it.
 type Request struct {
-	// Buf[:N] is the query. The reply is written from Buf[0] on, over the query; len(Buf) is all the room
+	// Buf[:N] is the query. The reply is written from Buf[0] on, over the query; len(Buf) is all the space
 	// there is: 4096 bytes with UDP (past the kernel's stack, what a frame holds: 512 at least), 65535 with every other transport.
 	Buf []byte
 	N   int
@@ -61,8 +61,8 @@ type Request struct {
 	// KeepAlive is for how long the connection may stay idle from now on, in units of 100 ms (RFC 7828); 0 where
 	// such news has no place: with UDP, HTTPS and QUIC.
 	KeepAlive uint16
-	// Ahead is 1 + the number under which a Foreseer was told of the message; 0: it was not.
-	Ahead int
+	// Prefetched is 1 + the number under which a Prefetcher was shown the message; 0: it was not.
+	Prefetched int
 	// Slow tells that this is the second call for this message, after Defer: slow work may be done, and the
 	// Handler may block for a while.
 	Slow bool
@@ -119,16 +119,20 @@ type Handler interface {
 	Flush()
 }
 
-// Window is how many messages a Foreseer is told of at most.
+// Window is how many messages a Prefetcher is shown at once, at most.
 const Window = 16
 
-// Foreseer is a Handler that gains from seeing several messages before it answers the first of them: what they read from memory
-// comes at the same time then. Look tells it of message i, for i from 0 on; Follow, that those were n. They are what Handle
-// gets next, with i + 1 in Request.Ahead. A message that Handle will not get is empty. Neither keeps msg.
+// Prefetcher is a Handler that gains from seeing several messages before it answers the first of them: what they read from memory
+// comes at the same time then. For a window of n messages it is called in this order:
 //
-// When Look or Follow panics, nobody is to blame yet: the messages are handled without having been foreseen.
-type Foreseer interface {
+//	Parse for each message, i = 0, 1, … n-1; msg is empty where Handle will not get it
+//	Prefetch(n)
+//	Handle for each message but those, with i + 1 in Request.Prefetched
+//
+// Parse keeps no reference to msg. When Parse or Prefetch panics, no message is to blame yet: all are handled as if they had not been
+// shown, with 0 in Request.Prefetched.
+type Prefetcher interface {
 	Handler
-	Look(i int, msg []byte, source netip.AddrPort)
-	Follow(n int)
+	Parse(i int, msg []byte, source netip.AddrPort)
+	Prefetch(n int)
 }

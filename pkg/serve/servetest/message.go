@@ -116,7 +116,7 @@ func Ask(t testing.TB, conn net.Conn, msg []byte) []byte {
 // Rcode gives the code of a reply.
 func Rcode(msg []byte) int { return int(msg[3] & 15) }
 
-// Ended reads until the server ends the connection, and tells whether it did.
+// Ended reads until the server ends the connection, and reports whether it did.
 func Ended(conn net.Conn) bool {
 	_, err := io.Copy(io.Discard, conn)
 	return !errors.Is(err, os.ErrDeadlineExceeded)

@@ -58,7 +58,7 @@ func (s *Shared) readQUIC(c *quicConn, str *quic.Stream) (query []byte) {
 	if str.SetReadDeadline(deadline) != nil {
 		return nil
 	}
-	framed, err := s.readMessage(str, lengthSize+streamRoom)
+	framed, err := s.readMessage(str, lengthSize+maxStream)
 	switch {
 	case errors.Is(err, errTooManyBig):
 		reset(str, doqExcessiveLoad)
@@ -76,7 +76,7 @@ func (s *Shared) readQUIC(c *quicConn, str *quic.Stream) (query []byte) {
 	return nil
 }
 
-// wholeFrame tells whether framed is one message behind its length, with the ID 0 (RFC 9250, 4.2 and 4.2.1).
+// wholeFrame reports whether framed is one message behind its length, with the ID 0 (RFC 9250, 4.2 and 4.2.1).
 func wholeFrame(framed []byte) bool {
 	return len(framed) >= lengthSize+seam.HeaderSize && int(binary.BigEndian.Uint16(framed)) == len(framed)-lengthSize &&
 		framed[lengthSize] == 0 && framed[lengthSize+1] == 0
@@ -93,8 +93,8 @@ func (s *Shared) respondQUIC(c *quicConn, str *quic.Stream, q *asked) {
 	}
 	switch {
 	case action == seam.Stream:
-		room := make([]byte, lengthSize, 4096)
-		if !s.produce(q, produce, func(msg []byte) error { return write(append(room, msg...)) }) {
+		buf := make([]byte, lengthSize, 4096)
+		if !s.produce(q, produce, func(msg []byte) error { return write(append(buf, msg...)) }) {
 			reset(str, doqInternalError)
 			return
 		}

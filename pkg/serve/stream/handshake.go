@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// turns bounds how many handshakes of TLS are computed at once. One takes some 200 us, a hundred times what a query does, and a flood
-// of them would take all places in Go's scheduler, so that UDP workers wait for one, for milliseconds. A turn is held while something is
+// handshakeSlots bound how many handshakes of TLS are computed at once. One takes some 200 us, a hundred times what a query does, and a
+// flood of them would take all of Go's processors, so that UDP workers wait for one, for milliseconds. A slot is held while something is
 // computed, not while the client is waited for.
-type turns chan struct{}
+type handshakeSlots chan struct{}
 
-// newTurns has half of the CPUs compute handshakes at most.
-func newTurns() turns { return make(turns, max(1, runtime.GOMAXPROCS(0)/2)) }
+// newHandshakeSlots has half of the CPUs compute handshakes at most.
+func newHandshakeSlots() handshakeSlots { return make(handshakeSlots, max(1, runtime.GOMAXPROCS(0)/2)) }
 
 // shakeHands does what TLS needs before the first message, and gives its state; nil without TLS.
 func (p *pipe) shakeHands(until time.Time) (state *tls.ConnectionState, ok bool) {
@@ -27,18 +27,18 @@ func (p *pipe) shakeHands(until time.Time) (state *tls.ConnectionState, ok bool)
 	return state, true
 }
 
-// handshake takes turns for the handshake, from when the client has said something.
+// handshake takes slots for the handshake, from when the client has said something.
 func (p *pipe) handshake(secure *tls.Conn, until time.Time) bool {
 	if p.tap.wait() != nil {
 		return false
 	}
 	deepen(1)
-	p.tap.takeTurn(p.shared.turns)
-	defer p.tap.endTurn()
+	p.tap.acquireSlot(p.shared.slots)
+	defer p.tap.releaseSlot()
 	return !p.late(until) && secure.Handshake() == nil
 }
 
-// late tells whether a handshake would be in vain: in a flood, connections wait so long that many had to make room for others meanwhile.
+// late reports whether a handshake would be in vain: in a flood, connections wait so long that many had to make room for others meanwhile.
 func (p *pipe) late(until time.Time) bool {
 	return time.Now().After(until) || p.tap.raw.Control(func(uintptr) {}) != nil // which fails where the connection is closed
 }
@@ -52,7 +52,7 @@ const handshakeStack = 10 << 10
 //
 //go:noinline
 func deepen(i int) byte {
-	var room [handshakeStack]byte
-	room[i] = 1 // or else the compiler would do without room
-	return room[2*i]
+	var buf [handshakeStack]byte
+	buf[i] = 1 // or else the compiler would do without buf
+	return buf[2*i]
 }

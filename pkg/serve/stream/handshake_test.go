@@ -17,8 +17,8 @@ import (
 // TestTurnsOfHandshakes holds all turns: no handshake gets anywhere then, and they do again afterwards.
 func TestTurnsOfHandshakes(t *testing.T) {
 	s := startRig(t, Limits{}, servetest.Echo)
-	for range cap(s.turns) {
-		s.turns <- struct{}{}
+	for range cap(s.slots) {
+		s.slots <- struct{}{}
 	}
 	for _, transport := range []seam.Transport{seam.TLS, seam.HTTPS} {
 		conn := tls.Client(servetest.Dial(t, "tcp", s.AddrsOf(transport)[0]), servetest.ClientTLS(t, s))
@@ -29,8 +29,8 @@ func TestTurnsOfHandshakes(t *testing.T) {
 			t.Errorf("%v: a handshake without a turn", transport)
 		}
 	}
-	for range cap(s.turns) {
-		<-s.turns
+	for range cap(s.slots) {
+		<-s.slots
 	}
 	if err := servetest.DialTLS(t, s).Handshake(); err != nil {
 		t.Error(err)
@@ -44,7 +44,7 @@ func TestNoTurnIsHeldWhileWaiting(t *testing.T) {
 	hello := servetest.ClientHello(t, s)
 	for round := range 2 {
 		var stopped []net.Conn
-		for i := range 3 * (cap(s.turns) + 1) {
+		for i := range 3 * (cap(s.slots) + 1) {
 			conn := servetest.Dial(t, "tcp", s.AddrsOf(seam.TLS)[0])
 			servetest.Write(t, conn, hello[:len(hello)*(i%3)/2])
 			if i%3 == 2 {
@@ -74,7 +74,7 @@ func TestNoTurnIsHeldWhileWriting(t *testing.T) {
 	s := startRigWith(t, Limits{}, servetest.Echo, files)
 	hello := servetest.ClientHello(t, s)
 	for _, transport := range []seam.Transport{seam.TLS, seam.HTTPS} {
-		for range cap(s.turns) + 1 {
+		for range cap(s.slots) + 1 {
 			conn := dialNarrow(t, s, transport)
 			servetest.Write(t, conn, hello)
 			if n, err := conn.Read(make([]byte, 1)); n == 0 {
@@ -143,8 +143,8 @@ func TestNoHandshakeInVain(t *testing.T) {
 		if test.closed {
 			p.Abort()
 		}
-		if p.handshake(p.conn.(*tls.Conn), time.Now().Add(test.left)) || begun != test.begun || len(s.turns) != 0 {
-			t.Errorf("%s: begun %v, %d turns held", name, begun, len(s.turns))
+		if p.handshake(p.conn.(*tls.Conn), time.Now().Add(test.left)) || begun != test.begun || len(s.slots) != 0 {
+			t.Errorf("%s: begun %v, %d turns held", name, begun, len(s.slots))
 		}
 		p.end()
 	}

@@ -7,8 +7,8 @@ import (
 
 const (
 	lengthSize  = 2 // of the length in front of each message of a stream (RFC 1035, 4.2.2)
-	streamRoom  = 65535
-	streamInMax = lengthSize + streamRoom // room for a stream's messages at most
+	maxStream   = 65535
+	streamInMax = lengthSize + maxStream // bytes of a stream's messages at most
 )
 
 const (
@@ -22,7 +22,7 @@ var (
 )
 
 // readMessage reads all of r, which is a message of limit bytes at most. Room grows only with bytes that have come,
-// and room beyond what nearly every message needs is limited for all connections together, since a client may have
+// and memory beyond what nearly every message needs is limited for all connections together, since a client may have
 // many messages under way.
 func (s *Shared) readMessage(r io.Reader, limit int) ([]byte, error) {
 	msg := make([]byte, 0, 512)

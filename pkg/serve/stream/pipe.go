@@ -11,28 +11,28 @@ import (
 )
 
 const (
-	streamIn    = 2048     // room for what has come, at first
+	streamIn    = 2048     // bytes for what has come, at first
 	streamOut   = 32 << 10 // replies of this size are written before more are made
 	lingerBytes = 64 << 10 // that it may still send meanwhile
 	slackPart   = 16       // deadlines that move are set too late by this part of their time, and then seldom
 )
 
-// inRooms and outRooms lend the first room of pipe.in and pipe.out.
+// inBufs and outBufs lend the first memory of pipe.in and pipe.out.
 var (
-	inRooms  = sync.Pool{New: func() any { return new([streamIn]byte) }}
-	outRooms = sync.Pool{New: func() any { return new([streamOut]byte) }}
+	inBufs  = sync.Pool{New: func() any { return new([streamIn]byte) }}
+	outBufs = sync.Pool{New: func() any { return new([streamOut]byte) }}
 )
 
 // pipe is a connection by TCP, or by TLS above it: what has come and waits to be handled, what waits to be written, and
-// the deadlines. While the connection is idle, it holds no room for either. It belongs to the connection's goroutine.
+// the deadlines. While the connection is idle, it holds no memory for either. It belongs to the connection's goroutine.
 type pipe struct {
 	shared  *Shared
 	tap     *tap
 	conn    net.Conn // what messages go through: tap, or the TLS above it
 	in      []byte   // what has come
-	inRoom  *[streamIn]byte
+	inBuf   *[streamIn]byte
 	out     []byte // what is to be written
-	outRoom *[streamOut]byte
+	outBuf  *[streamOut]byte
 	dry     bool // all that has come is in
 	readBy  time.Time
 	writeBy time.Time
@@ -68,7 +68,7 @@ func (p *pipe) fill(most int, until time.Time, slack time.Duration) error {
 		}
 		p.dry = false
 	}
-	p.makeRoom(most)
+	p.growIn(most)
 	for len(p.in) < cap(p.in) {
 		n, err := p.conn.Read(p.in[len(p.in):cap(p.in)])
 		p.in = p.in[:len(p.in)+n]
@@ -83,12 +83,12 @@ func (p *pipe) fill(most int, until time.Time, slack time.Duration) error {
 	return nil
 }
 
-// makeRoom gives in some room for more.
-func (p *pipe) makeRoom(most int) {
+// growIn gives in some space for more.
+func (p *pipe) growIn(most int) {
 	switch {
 	case p.in == nil:
-		p.inRoom = inRooms.Get().(*[streamIn]byte)
-		p.in = p.inRoom[:0]
+		p.inBuf = inBufs.Get().(*[streamIn]byte)
+		p.in = p.inBuf[:0]
 	case len(p.in) == cap(p.in):
 		grown := make([]byte, len(p.in), min(2*cap(p.in), most))
 		copy(grown, p.in)
@@ -107,10 +107,10 @@ func (p *pipe) keep(rest []byte) {
 }
 
 func (p *pipe) releaseIn() {
-	if p.inRoom != nil {
-		inRooms.Put(p.inRoom)
+	if p.inBuf != nil {
+		inBufs.Put(p.inBuf)
 	}
-	p.in, p.inRoom = nil, nil
+	p.in, p.inBuf = nil, nil
 }
 
 // readUntil gives the client until then to send something, or until Shutdown has waited for long enough.
@@ -126,7 +126,7 @@ func (p *pipe) readUntil(until time.Time, slack time.Duration) error {
 	return nil
 }
 
-// moved tells whether a deadline that was set to at has to be set again for it to be at until, or at most slack later, and
+// moved reports whether a deadline that was set to at has to be set again for it to be at until, or at most slack later, and
 // moves at if so: a deadline that moves with each message would cost more than the message.
 func moved(at *time.Time, until time.Time, slack time.Duration) bool {
 	if late := at.Sub(until); 0 <= late && late <= slack {
@@ -136,16 +136,16 @@ func moved(at *time.Time, until time.Time, slack time.Duration) bool {
 	return true
 }
 
-// room gives out, with room to append to; what results is to be put into out again.
-func (p *pipe) room() []byte {
+// outSpace gives out, with space to append to; what results is to be put into out again.
+func (p *pipe) outSpace() []byte {
 	if p.out == nil {
-		p.outRoom = outRooms.Get().(*[streamOut]byte)
-		p.out = p.outRoom[:0]
+		p.outBuf = outBufs.Get().(*[streamOut]byte)
+		p.out = p.outBuf[:0]
 	}
 	return p.out
 }
 
-// write writes what is to be written, and tells whether the client took it in time.
+// write writes what is to be written, and reports whether the client took it in time.
 func (p *pipe) write() bool {
 	if len(p.out) == 0 {
 		return true
@@ -166,10 +166,10 @@ func (p *pipe) mayWrite() bool {
 }
 
 func (p *pipe) releaseOut() {
-	if p.outRoom != nil {
-		outRooms.Put(p.outRoom)
+	if p.outBuf != nil {
+		outBufs.Put(p.outBuf)
 	}
-	p.out, p.outRoom = nil, nil
+	p.out, p.outBuf = nil, nil
 }
 
 // part ends the connection after reading has failed by err. Where that is io.EOF, the client has ended its half after all

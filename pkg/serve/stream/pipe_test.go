@@ -48,7 +48,7 @@ func TestIdleConnectionsHoldNoRoom(t *testing.T) {
 		group.Add(1)
 		s.Conns.Dismiss(c.Seat, func() { // it has answered, and waits in a read now, or is on its way there
 			defer group.Done()
-			if c.in != nil || c.out != nil || c.inRoom != nil || c.outRoom != nil {
+			if c.in != nil || c.out != nil || c.inBuf != nil || c.outBuf != nil {
 				t.Errorf("%T holds room", c.conn)
 			}
 		})
@@ -61,8 +61,8 @@ func TestATapThatWaitsHoldsNoRoom(t *testing.T) {
 	s := startRig(t, Limits{}, servetest.Echo)
 	tap := newTap(servetest.Dial(t, "tcp", s.AddrsOf(seam.TCP)[0]).(*net.TCPConn))
 	err := tap.raw.Read(func(fd uintptr) bool {
-		if tap.try(fd) || tap.room != nil {
-			t.Errorf("%d bytes have come (%v), room %v", tap.n, tap.err, tap.room != nil)
+		if tap.try(fd) || tap.buf != nil {
+			t.Errorf("%d bytes have come (%v), room %v", tap.n, tap.err, tap.buf != nil)
 		}
 		return true
 	})

@@ -36,7 +36,7 @@ type quicConn struct {
 	aborted bool
 }
 
-var errNoPlace = errors.New("serve: no place for this connection")
+var errTooManyConns = errors.New("serve: no place for this connection")
 
 // openQUIC makes an endpoint of packets, which are bound to addr. A connection takes its seat with its first packet. That packet's
 // source may be forged; when handshakes under way are so many that forgers could take a client's places, clients have to show
@@ -69,7 +69,7 @@ func (s *Shared) openQUIC(t seam.Transport, addr netip.AddrPort, packets *net.UD
 // welcomeQUIC gives a new connection a seat, until ctx ends.
 func (s *Shared) welcomeQUIC(ctx context.Context, t seam.Transport, from net.Addr) (context.Context, error) {
 	if int(s.handshakes.Load()) >= s.cfg.MaxConns {
-		return nil, errNoPlace
+		return nil, errTooManyConns
 	}
 	c := &quicConn{shared: s, calm: doqNoError, anger: doqExcessiveLoad}
 	if t == seam.HTTPS {
@@ -77,7 +77,7 @@ func (s *Shared) welcomeQUIC(ctx context.Context, t seam.Transport, from net.Add
 	}
 	c.Seat = guard.Seat{Guest: c, Transport: t, Peer: clean(from.(*net.UDPAddr).AddrPort())}
 	if !s.Conns.Admit(&c.Seat) {
-		return nil, errNoPlace
+		return nil, errTooManyConns
 	}
 	s.handshakes.Add(1)
 	done := sync.OnceFunc(func() { s.handshakes.Add(-1) })
@@ -112,7 +112,7 @@ func (c *quicConn) close(code quic.ApplicationErrorCode) { _ = c.conn.CloseWithE
 func (c *quicConn) Hurry() {
 	time.AfterFunc(stopGrace, func() {
 		c.shared.Conns.Dismiss(&c.Seat, func() {
-			if c.settled() {
+			if c.attached() {
 				c.close(c.calm)
 			} else {
 				c.Abort()
@@ -121,14 +121,14 @@ func (c *quicConn) Hurry() {
 	})
 }
 
-func (c *quicConn) settled() bool {
+func (c *quicConn) attached() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.conn != nil
 }
 
-// settle says what conn is. False: it was aborted before.
-func (c *quicConn) settle(conn *quic.Conn) bool {
+// attach says what conn is. False: it was aborted before.
+func (c *quicConn) attach(conn *quic.Conn) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.conn = conn
@@ -148,7 +148,7 @@ func (s *Shared) acceptQUIC(e *quicEndpoint, serve func(*quicConn)) {
 			return
 		}
 		w := conn.Context().Value(quicKey{}).(welcomed)
-		if !w.settle(conn) {
+		if !w.attach(conn) {
 			go w.close(w.anger)
 			continue
 		}

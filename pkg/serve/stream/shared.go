@@ -32,9 +32,9 @@ type Shared struct {
 	Conns       *guard.Conns
 	streams     *streamPool
 	slowStreams *streamPool
-	bigMessages chan struct{} // permits to read one; see readMessage
-	turns       turns         // to compute handshakes of TLS
-	handshakes  atomic.Int32  // of QUIC, under way
+	bigMessages chan struct{}  // permits to read one; see readMessage
+	slots       handshakeSlots // to compute handshakes of TLS
+	handshakes  atomic.Int32   // of QUIC, under way
 
 	running   sync.WaitGroup  // what accepts connections, and those of QUIC
 	stopUntil atomic.Int64    // once Shutdown has begun: when streams stop to read, in Unix nanoseconds
@@ -45,7 +45,7 @@ type Shared struct {
 // NewShared makes it. keys may be nil where nothing needs a certificate.
 func NewShared(all *guard.Shared, limits Limits, keys *cert.Keyring) *Shared {
 	s := &Shared{Shared: all, cfg: limits, keys: keys, Conns: guard.NewConns(limits.MaxConns, limits.MaxConnsPerClient),
-		turns: newTurns(), bigMessages: make(chan struct{}, maxBigMessages)}
+		slots: newHandshakeSlots(), bigMessages: make(chan struct{}, maxBigMessages)}
 	s.taking, s.stopTake = context.WithCancel(context.Background())
 	s.streams = newStreamPool(s, 2*runtime.GOMAXPROCS(0), false) // more would only share the CPUs, as Handlers don't block
 	s.slowStreams = newStreamPool(s, limits.SlowWorkers, true)

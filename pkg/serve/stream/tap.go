@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const tapRoom = 16 << 10 // for one read of what a client has sent
+const tapBuf = 16 << 10 // for one read of what a client has sent
 
-// tapRooms lends room to taps, for as long as they hold something.
-var tapRooms = sync.Pool{New: func() any { return new([tapRoom]byte) }}
+// tapBufs lends memory to taps, for as long as they hold something.
+var tapBufs = sync.Pool{New: func() any { return new([tapBuf]byte) }}
 
 // tap is a TCP connection of which as much as there is is read at once, whatever size the reader asks for, and which
 // holds memory only from then until all of that has been taken. TLS, above it, gives one record for each Read, which
@@ -21,10 +21,10 @@ var tapRooms = sync.Pool{New: func() any { return new([tapRoom]byte) }}
 type tap struct {
 	*net.TCPConn
 	raw     syscall.RawConn
-	patient bool  // Read waits for the client, rather than give errDry
-	turns   turns // of which one is held; nil: none is
-	room    *[tapRoom]byte
-	left    []byte // of room; empty where it is nil
+	patient bool           // Read waits for the client, rather than give errDry
+	slots   handshakeSlots // of which one is held; nil: none is
+	buf     *[tapBuf]byte
+	left    []byte // of buf; empty where it is nil
 
 	attempt func(fd uintptr) bool // t.try, made once
 	n       int                   // what it read
@@ -54,7 +54,7 @@ func (t *tap) Read(p []byte) (int, error) {
 		if !t.patient {
 			return 0, errDry
 		}
-		if err := t.waitInTurn(); err != nil {
+		if err := t.waitReleased(); err != nil {
 			return 0, err
 		}
 	}
@@ -65,32 +65,32 @@ func (t *tap) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// waitInTurn waits, and lets others compute their handshakes meanwhile. After an error no turn is held.
-func (t *tap) waitInTurn() error {
-	turns := t.turns
-	t.endTurn()
+// waitReleased waits without a slot: others compute their handshakes meanwhile. After an error no slot is held.
+func (t *tap) waitReleased() error {
+	slots := t.slots
+	t.releaseSlot()
 	err := t.wait()
 	if err == nil {
-		t.takeTurn(turns)
+		t.acquireSlot(slots)
 	}
 	return err
 }
 
-// Write writes all of data. Where the client has to be waited for, others compute their handshakes meanwhile; after an error no turn is
+// Write writes all of data. Where the client has to be waited for, others compute their handshakes meanwhile; after an error no slot is
 // held.
 func (t *tap) Write(data []byte) (int, error) {
-	turns := t.turns
-	if turns == nil {
+	slots := t.slots
+	if slots == nil {
 		return t.TCPConn.Write(data)
 	}
 	n := t.writeSome(data)
 	if n == len(data) {
 		return n, nil
 	}
-	t.endTurn()
+	t.releaseSlot()
 	more, err := t.TCPConn.Write(data[n:])
 	if err == nil {
-		t.takeTurn(turns)
+		t.acquireSlot(slots)
 	}
 	return n + more, err
 }
@@ -104,19 +104,19 @@ func (t *tap) writeSome(data []byte) (n int) {
 	return max(n, 0)
 }
 
-// takeTurn waits for a turn; nil needs none.
-func (t *tap) takeTurn(of turns) {
-	if of != nil { // else turns stays untouched, since HTTP/1 reads and writes at the same time
+// acquireSlot waits for a slot; nil needs none.
+func (t *tap) acquireSlot(of handshakeSlots) {
+	if of != nil { // else slots stays untouched, since HTTP/1 reads and writes at the same time
 		of <- struct{}{}
-		t.turns = of
+		t.slots = of
 	}
 }
 
-// endTurn gives back the turn, if one is held.
-func (t *tap) endTurn() {
-	if t.turns != nil {
-		<-t.turns
-		t.turns = nil
+// releaseSlot gives the slot back, if one is held.
+func (t *tap) releaseSlot() {
+	if t.slots != nil {
+		<-t.slots
+		t.slots = nil
 	}
 }
 
@@ -135,17 +135,17 @@ func (t *tap) wait() error {
 		t.release()
 		return t.err
 	}
-	t.left = t.room[:t.n]
+	t.left = t.buf[:t.n]
 	return nil
 }
 
-// try reads once, and tells whether that came to something; if not, it is called again when there is something to read.
+// try reads once, and reports whether that came to something; if not, it is called again when there is something to read.
 func (t *tap) try(fd uintptr) bool {
-	if t.room == nil {
-		t.room = tapRooms.Get().(*[tapRoom]byte)
+	if t.buf == nil {
+		t.buf = tapBufs.Get().(*[tapBuf]byte)
 	}
 	for {
-		t.n, t.err = unix.Read(int(fd), t.room[:])
+		t.n, t.err = unix.Read(int(fd), t.buf[:])
 		if t.err != unix.EINTR {
 			break
 		}
@@ -176,8 +176,8 @@ func acknowledge(fd uintptr) {
 }
 
 func (t *tap) release() {
-	if t.room != nil {
-		tapRooms.Put(t.room)
-		t.room, t.left = nil, nil
+	if t.buf != nil {
+		tapBufs.Put(t.buf)
+		t.buf, t.left = nil, nil
 	}
 }

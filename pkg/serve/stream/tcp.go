@@ -59,7 +59,7 @@ func (c *stream) run() {
 	}
 }
 
-// whole tells whether the next message is there from beginning to end.
+// whole reports whether the next message is there from beginning to end.
 func (c *stream) whole() bool {
 	return len(c.in) >= lengthSize && len(c.in) >= lengthSize+int(binary.BigEndian.Uint16(c.in))
 }
@@ -148,7 +148,7 @@ func (c *stream) answer(w *streamWorker) {
 }
 
 func (c *stream) frame(msg []byte) {
-	c.out = binary.BigEndian.AppendUint16(c.room(), uint16(len(msg)))
+	c.out = binary.BigEndian.AppendUint16(c.outSpace(), uint16(len(msg)))
 	c.out = append(c.out, msg...)
 }
 

@@ -48,7 +48,7 @@ var (
 	tooSlow        = refusal{status: http.StatusRequestTimeout} // it gets no answer
 )
 
-// isWebType tells whether a content type is that of DNS messages, whatever its parameters.
+// isWebType reports whether a content type is that of DNS messages, whatever its parameters.
 func isWebType(text string) bool {
 	if text == webType {
 		return true
@@ -120,7 +120,7 @@ func (h *web) read(w http.ResponseWriter, r *http.Request) (query []byte, why re
 	return query, refusal{}
 }
 
-// safe tells whether a message may come by GET, which changes nothing (RFC 9110, 9.2.1) and may be sent again by anyone on the way: a
+// safe reports whether a message may come by GET, which changes nothing (RFC 9110, 9.2.1) and may be sent again by anyone on the way: a
 // query may, an UPDATE may not.
 func safe(msg []byte) bool {
 	const opcode = 0xF << 3
@@ -129,14 +129,14 @@ func safe(msg []byte) bool {
 
 // readBody reads the query of a POST, or tells why not.
 func (h *web) readBody(w http.ResponseWriter, r *http.Request) (query []byte, why refusal) {
-	if r.ContentLength > streamRoom {
+	if r.ContentLength > maxStream {
 		return nil, tooLong
 	}
 	deadline := time.Now().Add(h.shared.cfg.MessageTimeout)
 	if err := http.NewResponseController(w).SetReadDeadline(deadline); err != nil {
 		return nil, tooSlow
 	}
-	query, err := h.shared.readMessage(r.Body, streamRoom)
+	query, err := h.shared.readMessage(r.Body, maxStream)
 	switch {
 	case errors.Is(err, errMessageTooLong):
 		return nil, tooLong

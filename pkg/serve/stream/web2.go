@@ -40,14 +40,14 @@ type web2 struct {
 	open    []*web2Request // those whose message is not whole, that wait for slow work, or whose reply the client does not take yet
 	spare   *web2Request
 
-	greeted, settled bool                 // the client's preface has come, its first settings too
-	last             uint32               // the highest stream that it has opened
-	given            [streamsGiven]uint32 // the last streams that we gave up, whose messages may still be on their way
-	givenAt          int                  // how many there were
-	window           int64                // what it takes in all streams together, of replies
-	cuts             []int                // where replies end in out
-	initial          int64                // what it takes in a new one
-	received         int                  // of its messages, not given back yet
+	gotPreface, gotSettings bool                 // the client's preface has come, its first settings too
+	last                    uint32               // the highest stream that it has opened
+	given                   [streamsGiven]uint32 // the last streams that we gave up, whose messages may still be on their way
+	givenAt                 int                  // how many there were
+	window                  int64                // what it takes in all streams together, of replies
+	cuts                    []int                // where replies end in out
+	initial                 int64                // what it takes in a new one
+	received                int                  // of its messages, not given back yet
 
 	now      time.Time // when the batch at hand began
 	busy     bool      // a message of that batch was answered
@@ -73,7 +73,7 @@ type web2Framer struct {
 }
 
 func (f *web2Framer) Write(data []byte) (int, error) {
-	f.c.out = append(f.c.room(), data...)
+	f.c.out = append(f.c.outSpace(), data...)
 	return len(data), nil
 }
 
@@ -124,9 +124,9 @@ func (c *web2) greet() {
 		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: maxHTTPHeader}) // into c.out, which takes everything
 }
 
-// whole tells whether in begins with a whole frame, and all that continues it; or with something that is too long.
+// whole reports whether in begins with a whole frame, and all that continues it; or with something that is too long.
 func (c *web2) whole(in []byte) bool {
-	if !c.greeted {
+	if !c.gotPreface {
 		return len(in) >= len(http2.ClientPreface)
 	}
 	_, ok := web2Block(in)
@@ -230,8 +230,8 @@ func (c *web2) handle() (rest []byte, err error) {
 		c.shared.streams.give(w)
 	}()
 	for rest = c.in; c.whole(rest) && len(c.out) < streamOut; {
-		if !c.greeted {
-			if c.greeted = string(rest[:len(http2.ClientPreface)]) == http2.ClientPreface; !c.greeted {
+		if !c.gotPreface {
+			if c.gotPreface = string(rest[:len(http2.ClientPreface)]) == http2.ClientPreface; !c.gotPreface {
 				return rest, http2.ConnectionError(http2.ErrCodeProtocol)
 			}
 			rest = rest[len(http2.ClientPreface):]
@@ -284,9 +284,9 @@ func (c *web2) write() bool {
 	if c.cuts = cuts[:0]; len(cuts) < 3 { // one reply at most
 		return c.pipe.write()
 	}
-	room := outRooms.Get().(*[streamOut]byte)
-	defer outRooms.Put(room)
-	c.held = room[:0]
+	buf := outBufs.Get().(*[streamOut]byte)
+	defer outBufs.Put(buf)
+	c.held = buf[:0]
 	at, ok := 0, true
 	for _, end := range cuts {
 		if ok && end > at {
@@ -325,7 +325,7 @@ func (c *web2) leaveTaking(err error) {
 	c.linger()
 }
 
-// overdue tells whether the client owes something.
+// overdue reports whether the client owes something.
 func (c *web2) overdue(now time.Time) bool {
 	if !c.deadline.IsZero() || !c.begun.IsZero() {
 		return true

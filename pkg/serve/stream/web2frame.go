@@ -18,7 +18,7 @@ func (c *web2) frame(f *web2Framer, w *streamWorker) error {
 	if err != nil {
 		return c.misread(f, err)
 	}
-	if _, ok := frame.(*http2.SettingsFrame); !ok && !c.settled {
+	if _, ok := frame.(*http2.SettingsFrame); !ok && !c.gotSettings {
 		return connFault(http2.ErrCodeProtocol)
 	}
 	switch frame := frame.(type) {
@@ -50,7 +50,7 @@ func (c *web2) misread(f *web2Framer, err error) error {
 	var stream http2.StreamError
 	var whole http2.ConnectionError
 	switch {
-	case errors.As(err, &stream) && c.settled && stream.StreamID <= c.last:
+	case errors.As(err, &stream) && c.gotSettings && stream.StreamID <= c.last:
 		return c.reset(f, stream.StreamID, stream.Code)
 	case errors.As(err, &whole):
 		return whole
@@ -132,7 +132,7 @@ func (c *web2) settings(f *web2Framer, frame *http2.SettingsFrame) error {
 	if frame.IsAck() {
 		return nil
 	}
-	c.settled = true
+	c.gotSettings = true
 	err := frame.ForeachSetting(func(s http2.Setting) error {
 		if err := s.Valid(); err != nil {
 			return err

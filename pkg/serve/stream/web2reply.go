@@ -59,8 +59,8 @@ func webOK(alternative string) []byte {
 
 // openHeader begins a frame for a header in c.out; closeHeader ends it.
 func (c *web2) openHeader(id uint32) (at int) {
-	at = len(c.room())
-	c.out = appendFrame(c.room(), http2.FrameHeaders, http2.FlagHeadersEndHeaders, id, 0)
+	at = len(c.outSpace())
+	c.out = appendFrame(c.outSpace(), http2.FrameHeaders, http2.FlagHeadersEndHeaders, id, 0)
 	return at
 }
 
@@ -137,7 +137,7 @@ func (c *web2) send(f *web2Framer, r *web2Request, reply []byte) error {
 	return nil
 }
 
-// advance sends as much of a reply as the client takes, and tells whether that is all.
+// advance sends as much of a reply as the client takes, and reports whether that is all.
 func (c *web2) advance(r *web2Request) bool {
 	for len(r.rest) > 0 {
 		n := int(min(int64(len(r.rest)), web2Frame, r.window, c.window))
@@ -148,7 +148,7 @@ func (c *web2) advance(r *web2Request) bool {
 		if n == len(r.rest) {
 			flags = http2.FlagDataEndStream
 		}
-		c.out = append(appendFrame(c.room(), http2.FrameData, flags, r.id, n), r.rest[:n]...)
+		c.out = append(appendFrame(c.outSpace(), http2.FrameData, flags, r.id, n), r.rest[:n]...)
 		r.rest, r.window, c.window = r.rest[n:], r.window-int64(n), c.window-int64(n)
 	}
 	return true

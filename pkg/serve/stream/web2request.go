@@ -82,7 +82,7 @@ func (h *web2Head) takePseudo(f hpack.HeaderField) {
 	*to = f.Value
 }
 
-// lowerName tells whether name may be that of a field.
+// lowerName reports whether name may be that of a field.
 func lowerName(name string) bool {
 	for i := range len(name) {
 		if c := name[i]; 'A' <= c && c <= 'Z' {
@@ -92,7 +92,7 @@ func lowerName(name string) bool {
 	return httpguts.ValidHeaderFieldName(name)
 }
 
-// query gives the parameter dns of a request for our path, still encoded; ok tells whether that is the path.
+// query gives the parameter dns of a request for our path, still encoded; ok reports whether that is the path.
 func (h *web2Head) query() (dns string, ok bool) {
 	path, query, _ := strings.Cut(h.path, "?")
 	if path != webPath { // written otherwise, it may still be the same
@@ -210,7 +210,7 @@ func (c *web2) begin(f *web2Framer, w *streamWorker, id uint32, ended bool) erro
 		r.why = noMessage
 	}
 	switch {
-	case h.length > streamRoom:
+	case h.length > maxStream:
 		return c.refuse(f, r, tooLong)
 	case r.why != (refusal{}) && (ended || h.expects):
 		return c.refuse(f, r, r.why)
@@ -239,7 +239,7 @@ func (c *web2) get(f *web2Framer, w *streamWorker, r *web2Request, dns string) e
 // collect takes in a part of a message, or says why not. Room grows as in readMessage.
 func (c *web2) collect(r *web2Request, data []byte) (why refusal) {
 	size := len(r.body) + len(data)
-	if r.came += int64(len(data)); r.came > streamRoom {
+	if r.came += int64(len(data)); r.came > maxStream {
 		return tooLong
 	}
 	if r.why != (refusal{}) {

@@ -20,14 +20,14 @@ type asked struct {
 	resume    uint64 // of the seam.Request that was put off
 }
 
-// streamWorker answers messages of connections: a Handler with its room and counters. Connections take one for as long
+// streamWorker answers messages of connections: a Handler with its buffer and counters. Connections take one for as long
 // as it takes to answer what they have ready, so there are few of them, however many connections there are.
 type streamWorker struct {
 	shared *Shared
 	slow   bool // its Handler does slow work
 	h      seam.Handler
 	req    seam.Request
-	room   []byte
+	buf    []byte
 	tally  [seam.NumTransports][2]guard.Tally // by family
 	sheets [seam.NumTransports][2]*guard.Sheet
 }
@@ -54,7 +54,7 @@ func (p *streamPool) take() *streamWorker {
 		p.made.Add(-1)
 		return <-p.free
 	}
-	w := &streamWorker{shared: p.shared, slow: p.slow, h: p.shared.NewHandler(), room: make([]byte, streamRoom)}
+	w := &streamWorker{shared: p.shared, slow: p.slow, h: p.shared.NewHandler(), buf: make([]byte, maxStream)}
 	for t := seam.TCP; t < seam.NumTransports; t++ {
 		for f := range w.sheets[t] {
 			w.sheets[t][f] = p.shared.Counts.NewSheet(t, uint8(f))
@@ -102,12 +102,12 @@ func (w *streamWorker) answer(q *asked) (reply []byte, action seam.Action) {
 		return nil, action
 	}
 	t[guard.CountReplies]++
-	return w.room[:n], action
+	return w.buf[:n], action
 }
 
 // fail answers query without a Handler, if it deserves an answer.
 func (w *streamWorker) fail(query []byte, rcode uint16) (n int, action seam.Action) {
-	if n = seam.Failure(w.room, query, rcode); n == 0 {
+	if n = seam.Failure(w.buf, query, rcode); n == 0 {
 		return 0, seam.Drop
 	}
 	return n, seam.Send
@@ -115,7 +115,7 @@ func (w *streamWorker) fail(query []byte, rcode uint16) (n int, action seam.Acti
 
 // call hands a copy of the query to the Handler. It turns a panic into SERVFAIL, and what can't be done here.
 func (w *streamWorker) call(q *asked) (n int, action seam.Action) {
-	w.req = seam.Request{Buf: w.room, N: copy(w.room, q.query), Source: q.source, Transport: q.transport, Peer: q.peer,
+	w.req = seam.Request{Buf: w.buf, N: copy(w.buf, q.query), Source: q.source, Transport: q.transport, Peer: q.peer,
 		KeepAlive: q.keepAlive, Slow: w.slow, Resume: q.resume}
 	defer func() {
 		if value := recover(); value != nil {
@@ -128,7 +128,7 @@ func (w *streamWorker) call(q *asked) (n int, action seam.Action) {
 	if action == seam.Defer && w.slow || action == seam.Stream && (q.transport == seam.HTTPS || w.req.Produce == nil) {
 		return w.fail(q.query, seam.RcodeServFail)
 	}
-	_ = w.room[:n] // an impossible n panics here, and the Handler is at fault
+	_ = w.buf[:n] // an impossible n panics here, and the Handler is at fault
 	return n, action
 }
 
@@ -170,7 +170,7 @@ type producer func(send func(msg []byte) error) error
 
 var errTooLong = errors.New("serve: a message over 65535 bytes can't be sent")
 
-// produce runs p for q, whose client gets each message by write, and tells whether it went well. A panic in it is
+// produce runs p for q, whose client gets each message by write, and reports whether it went well. A panic in it is
 // treated as one in a Handler.
 func (s *Shared) produce(q *asked, p producer, write func(msg []byte) error) (ok bool) {
 	sent := uint64(0)
@@ -182,7 +182,7 @@ func (s *Shared) produce(q *asked, p producer, write func(msg []byte) error) (ok
 		s.countReplies(q, sent)
 	}()
 	return p(func(msg []byte) error {
-		if len(msg) > streamRoom {
+		if len(msg) > maxStream {
 			return errTooLong
 		}
 		err := write(msg)

@@ -6,7 +6,7 @@ import (
 	"net/netip"
 )
 
-// Sizes and places of headers: Ethernet, then IPv4 without options or IPv6 without extension headers, then UDP.
+// Sizes and offsets of headers: Ethernet, then IPv4 without options or IPv6 without extension headers, then UDP.
 const (
 	etherSize = 14
 	ip4Size   = 20
@@ -32,7 +32,7 @@ type Datagram struct {
 	Payload, Size int
 }
 
-// Over6 tells whether a frame says that it holds IPv6.
+// Over6 reports whether a frame says that it holds IPv6.
 func Over6(frame []byte) bool {
 	return len(frame) >= etherSize && binary.BigEndian.Uint16(frame[12:]) == etherIPv6
 }
@@ -123,7 +123,7 @@ func (d *Datagram) To(frame []byte) netip.AddrPort {
 func (d *Datagram) Reply(frame []byte, size int, id uint16) int {
 	end := d.Payload + size
 	frame = frame[:end]
-	turnEther(frame)
+	swapEther(frame)
 	var sum uint64 // of the addresses, in either order
 	ip := frame[etherSize:]
 	if d.Payload == Overhead4 {
@@ -144,8 +144,8 @@ func (d *Datagram) Reply(frame []byte, size int, id uint16) int {
 	return end
 }
 
-// turnEther exchanges the hardware addresses.
-func turnEther(frame []byte) {
+// swapEther exchanges the hardware addresses.
+func swapEther(frame []byte) {
 	a, b := binary.LittleEndian.Uint64(frame), binary.LittleEndian.Uint32(frame[8:])
 	binary.LittleEndian.PutUint64(frame, a>>48|uint64(b)<<16|a<<48)
 	binary.LittleEndian.PutUint32(frame[8:], uint32(a>>16))

@@ -146,7 +146,7 @@ func (p *Port) Serve(addrs []netip.AddrPort) error {
 	return nil
 }
 
-// TooLong tells whether an MTU is another than that which the port was opened with.
+// TooLong reports whether an MTU is another than that which the port was opened with.
 func (p *Port) TooLong(mtu int) bool { return mtu+etherSize != p.Limit }
 
 // Replace puts another program into the place of the port's own, as long as the port is open.

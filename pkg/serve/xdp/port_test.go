@@ -101,7 +101,7 @@ func take(p *Port, each func([]byte)) {
 	sock.Flush()
 }
 
-// atRest tells whether all frames of a port, which has no reserve, are there to be received into.
+// atRest reports whether all frames of a port, which has no reserve, are there to be received into.
 func atRest(p *Port) bool {
 	sock := p.Sockets[0]
 	return !sock.Pending() && sock.fill.waiting() == Frames

@@ -70,7 +70,7 @@ func (r *ring[T]) release() { r.consumer.Store(r.own) }
 // waiting is how many entries of ours the kernel has not consumed.
 func (r *ring[T]) waiting() int { return int(r.own - r.consumer.Load()) }
 
-// asleep tells whether the kernel looks at the ring only when it is woken.
+// asleep reports whether the kernel looks at the ring only when it is woken.
 func (r *ring[T]) asleep() bool { return r.flags.Load()&unix.XDP_RING_NEED_WAKEUP != 0 }
 
 // registerUMEM makes mem the socket's memory of frames of a size.

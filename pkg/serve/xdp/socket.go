@@ -175,7 +175,7 @@ func (s *Socket) Reap() {
 	}
 }
 
-// Pending tells whether somebody must come back soon, though nothing is received: Flush has left something unsent, or fewer than
+// Pending reports whether somebody must come back soon, though nothing is received: Flush has left something unsent, or fewer than
 // half of the frames are left to receive into, while some were sent and have not been given back. The kernel wakes nobody
 // for either, and receives nothing more once it has no frames. It takes back what it can. Where nothing is on its way there is nothing
 // to come back for: a card with a long ring of its own holds frames by the thousand, also at rest.

@@ -45,7 +45,7 @@ func (l *boundedLog) Write(p []byte) (int, error) {
 		l.tail = strings.Clone(l.tail[len(l.tail)-8<<10:])
 	}
 	if l.size > l.max {
-		l.turn()
+		l.rotate()
 	}
 	if l.file != nil {
 		n, _ := l.file.Write(p)
@@ -54,8 +54,8 @@ func (l *boundedLog) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// turn starts the file anew.
-func (l *boundedLog) turn() {
+// rotate starts the file anew.
+func (l *boundedLog) rotate() {
 	if l.file != nil {
 		l.file.Close()
 	}

@@ -4,7 +4,7 @@ package embedded
 
 import "context"
 
-// Built tells whether this program has an etcd in it.
+// Built reports whether this program has an etcd in it.
 const Built = false
 
 // Run fails: there is no etcd to run.

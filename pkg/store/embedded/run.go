@@ -18,7 +18,7 @@ import (
 	"github.com/gti/gtm/pkg/store/server"
 )
 
-// Built tells whether this program has an etcd in it.
+// Built reports whether this program has an etcd in it.
 const Built = true
 
 // Run is what the child process of Start runs: one etcd member whose data lies in dir and
@@ -32,7 +32,7 @@ func Run(ctx context.Context, dir string) error {
 // Tuning is how an etcd of tests differs from the embedded one.
 type Tuning struct {
 	Etcd func(*embed.Config) // nil: as it is
-	// Every is how often room is looked for; 0: as usual. Where it is not 0, Keep revisions stay, and nothing waits for its turn.
+	// Every is how often the space is checked; 0: as usual. Where it is not 0, Keep revisions stay, and nothing waits for its turn.
 	Every time.Duration
 	Keep  int64
 }
@@ -55,9 +55,9 @@ func RunTuned(ctx context.Context, dir string, tuning Tuning) error {
 	if tuning.Etcd != nil {
 		tuning.Etcd(cfg)
 	}
-	room := embeddedRoom
+	space := embeddedSpace
 	if tuning.Every != 0 {
-		room = roomKeeping{every: tuning.Every, keep: tuning.Keep}
+		space = spaceKeeping{every: tuning.Every, keep: tuning.Keep}
 	}
 	e, err := embed.StartEtcd(cfg)
 	if err != nil {
@@ -73,7 +73,7 @@ func RunTuned(ctx context.Context, dir string, tuning Tuning) error {
 	}()
 	select {
 	case <-e.Server.ReadyNotify():
-		go (&roomKeeper{roomKeeping: room, e: e, quota: cfg.QuotaBackendBytes}).run(keeping)
+		go (&spaceKeeper{spaceKeeping: space, e: e, quota: cfg.QuotaBackendBytes}).run(keeping)
 		fmt.Println(readyLine)
 	case err := <-e.Err():
 		return fmt.Errorf("the embedded etcd in %s: %w", dir, err)

@@ -12,7 +12,7 @@
 //	config/res/<tenant>/<kind>/<name>/<gen>   one version: {"resource":{...},"text":[...]} or {"deleted":true}
 //	config/text/<sha256>                      a run of lines of zone content, addressed by its content
 //	verdict/<tenant>/<pool>                   health.Verdict (JSON), written by the elected judge only
-//	verdict/<tenant>/<pool>/<piece>           a piece of it (00 to 63) that is newer, of a pool of more than 64 endpoints: see package pieces
+//	verdict/<tenant>/<pool>/<piece>           a piece of it (00 to 63) that is newer, of more than 64 endpoints: see package pieces
 //	verdict/pulse                             Pulse (JSON), written by the elected judge every few seconds
 //	world/edge/<id>                           Edge (JSON), leased
 //	world/known/<id>                          Edge (JSON) and when it was written, without a lease: see store.Client.ForgetEdge

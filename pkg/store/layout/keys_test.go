@@ -15,10 +15,12 @@ func TestKeysWithOddNames(t *testing.T) {
 			t.Errorf("%q: got %v@%d, %v", name, got, gen, ok)
 		}
 	}
-	if got, want := k.Version(spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "eu"}, 41), "/gtm/config/res/shop/Pool/eu/0000000000000029"; got != want {
+	if got, want := k.Version(spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "eu"},
+		41), "/gtm/config/res/shop/Pool/eu/0000000000000029"; got != want {
 		t.Errorf("key %s, want %s", got, want)
 	}
-	for _, key := range []string{"/other/config/res/a/Pool/b/0000000000000001", "/gtm/config/res/a/Pool/b/1", "/gtm/config/res/a/Pool/b/000000000000000g",
+	for _, key := range []string{"/other/config/res/a/Pool/b/0000000000000001", "/gtm/config/res/a/Pool/b/1",
+		"/gtm/config/res/a/Pool/b/000000000000000g",
 		"/gtm/config/res/a/Pool/b/0000000000000000", "/gtm/config/res/a/Pool/%zz/0000000000000001"} {
 		if _, _, ok := ParseVersionKey(k.Split(key)); ok {
 			t.Errorf("%s was taken for a version", key)

@@ -89,7 +89,7 @@ func (t *TextCache) Get(hash string) (string, bool) {
 	return s, ok
 }
 
-// Put keeps a run, and drops any others when there is no room: what is dropped is read again.
+// Put keeps a run, and drops any others when there is no space: what is dropped is read again.
 func (t *TextCache) Put(r Run) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -11,7 +11,8 @@ import (
 
 func TestSplitText(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	texts := []string{"", "x", "\n", "a 1\nb 2", strings.Repeat("same.\t1\n", 300000), strings.Repeat("y", 3<<20), storetest.ZoneText(3000, nil)}
+	texts := []string{"", "x", "\n", "a 1\nb 2", strings.Repeat("same.\t1\n", 300000), strings.Repeat("y", 3<<20),
+		storetest.ZoneText(3000, nil)}
 	for range 50 {
 		var b strings.Builder
 		for range rng.IntN(3000) {

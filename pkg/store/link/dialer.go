@@ -143,7 +143,7 @@ func (d *dialer) lastError() string {
 	return d.last
 }
 
-// checkEndpoints tells whether all endpoints are well-formed and of one kind, and which kind that is.
+// checkEndpoints reports whether all endpoints are well-formed and of one kind, and which kind that is.
 func checkEndpoints(endpoints []string, withTLS bool) (string, error) {
 	if len(endpoints) == 0 {
 		return "", errors.New("no etcd endpoint is given; use --etcd http://HOST:2379 (or https://)")

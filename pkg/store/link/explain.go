@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// SizeRefused tells whether etcd found a request too large.
+// SizeRefused reports whether etcd found a request too large.
 func SizeRefused(err error) bool {
 	if errors.Is(err, rpctypes.ErrTooManyOps) || errors.Is(err, rpctypes.ErrRequestTooLarge) {
 		return true
@@ -60,7 +60,8 @@ func hintFor(err error, cause string, encrypted bool) string {
 	}
 	switch {
 	case errors.Is(err, rpctypes.ErrNoSpace):
-		return "; it is full, since its quota is used up, and takes no writes until you make room: compact and defragment it, then disarm " +
+		return "; it is full, since its quota is used up, and takes no writes until you make room: compact and defragment it, " +
+			"then disarm " +
 			"its alarm (\"When etcd is full\" in docs/operating.md)"
 	case is(err, rpctypes.ErrPermissionDenied):
 		return "; the user of --etcd-cert lacks that right: docs/operating.md lists what each role needs"

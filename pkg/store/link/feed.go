@@ -23,7 +23,8 @@ type Feed struct {
 	From, To string
 	// Begin brings the consumer up to date, and gives the cluster and the revision up to which it is.
 	Begin func(ctx context.Context, etcd *clientv3.Client) (Mark, error)
-	// Opened looks, once the watch is open, whether it is on the store that Begin read: that may have been restored in between. May be nil.
+	// Opened checks, once the watch is open, whether it is on the store that Begin read: that may have been restored in between. May be
+	// nil.
 	Opened func(ctx context.Context, etcd *clientv3.Client) error
 	// Events takes the events of whole revisions, in order.
 	Events func(ctx context.Context, evs []*clientv3.Event) error
@@ -113,7 +114,7 @@ func (f *Feed) Run(ctx context.Context) error {
 	}
 }
 
-// quiet tells whether the end of a session is no trouble: reading just begins again, and gets on by that.
+// quiet reports whether the end of a session is no trouble: reading just begins again, and gets on by that.
 func (f *Feed) quiet(err error) bool {
 	if !errors.Is(err, ErrReadAnew) && !errors.Is(err, errBehind) {
 		return false
@@ -143,7 +144,7 @@ func (f *Feed) report(err error) {
 	}
 }
 
-// session follows over one connection until it fails; up tells whether it became current.
+// session follows over one connection until it fails; up reports whether it became current.
 func (f *Feed) session(ctx context.Context) (up bool, err error) {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)

@@ -78,8 +78,8 @@ func (l *Link) Grant(ctx context.Context, seconds int64) (id clientv3.LeaseID, e
 	return id, err
 }
 
-// settledAfter is how long after its start a process is what it will be (an edge has a view).
-const settledAfter = 10 * time.Second
+// startTime is how long after its start a process is what it will be (an edge has a view).
+const startTime = 10 * time.Second
 
 // attend does what is to be done beside a lease, until that is lost.
 func (l *Link) attend(ctx context.Context, alive <-chan *clientv3.LeaseKeepAliveResponse, lease clientv3.LeaseID, k Leased) {
@@ -88,17 +88,17 @@ func (l *Link) attend(ctx context.Context, alive <-chan *clientv3.LeaseKeepAlive
 		beside = func(context.Context) {}
 	}
 	beside(ctx)
-	again := time.NewTimer(min(l.Wait.Known, settledAfter))
+	again := time.NewTimer(min(l.Wait.Known, startTime))
 	defer again.Stop()
-	look := time.NewTicker(l.Wait.Look)
-	defer look.Stop()
+	tick := time.NewTicker(l.Wait.Check)
+	defer tick.Stop()
 	for {
 		select {
 		case _, held := <-alive:
 			if !held {
 				return
 			}
-		case <-look.C:
+		case <-tick.C:
 			l.remake(ctx, lease, k)
 		case <-again.C:
 			beside(ctx)

@@ -40,8 +40,8 @@ type Patience struct {
 	RetryMin time.Duration // first and longest pause between two attempts
 	RetryMax time.Duration
 	Known    time.Duration // between two times that an edge writes what it is
-	Look     time.Duration // between two looks whether a leased key is there
-	Space    time.Duration // between two looks how full etcd is
+	Check    time.Duration // between two checks whether a leased key is there
+	Space    time.Duration // between two checks how full etcd is
 }
 
 var defaultPatience = Patience{
@@ -49,7 +49,7 @@ var defaultPatience = Patience{
 	Progress: 2 * time.Second, Stall: 7 * time.Second,
 	RetryMin: 200 * time.Millisecond, RetryMax: 5 * time.Second,
 	Known: 5 * time.Minute,
-	Look:  30 * time.Second,
+	Check: 30 * time.Second,
 	Space: spaceEvery,
 }
 
@@ -119,7 +119,7 @@ func (l *Link) Connect(more ...grpc.DialOption) (*clientv3.Client, error) {
 	})
 }
 
-// Sleep waits, and tells whether it was not interrupted.
+// Sleep waits, and reports whether it was not interrupted.
 func Sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

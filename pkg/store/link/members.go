@@ -79,9 +79,9 @@ func Lost(err error) bool {
 		return true
 	}
 	code := status.Code(err)
-	var told rpctypes.EtcdError
-	if errors.As(err, &told) {
-		code = told.Code()
+	var said rpctypes.EtcdError
+	if errors.As(err, &said) {
+		code = said.Code()
 	}
 	return code == codes.Unavailable || code == codes.DeadlineExceeded || code == codes.Canceled
 }

@@ -30,7 +30,8 @@ func (s Space) Text() string {
 	switch {
 	case s.Full:
 		return fmt.Sprintf("etcd is full (%s of %s), and takes no writes: no change, no failover and no new lease gets through; "+
-			"make room and disarm its alarm, see \"When etcd is full\" in docs/operating.md", mib(s.Size), cmp.Or(mib(s.Quota), "its quota"))
+			"make room and disarm its alarm, see \"When etcd is full\" in docs/operating.md", mib(s.Size),
+			cmp.Or(mib(s.Quota), "its quota"))
 	case s.used() >= spaceWarn:
 		return fmt.Sprintf("etcd has used %.0f %% of its quota (%s of %s, %s of it in use), and takes no writes when that is full; "+
 			"make room, see \"When etcd is full\" in docs/operating.md", 100*s.used(), mib(s.Size), mib(s.Quota), mib(s.InUse))

@@ -137,7 +137,7 @@ func unlikeNames(was, now []string) (differ Set) {
 	return unlike(set(was), set(now), func(bool, bool) bool { return true })
 }
 
-// Worth tells whether what changed is better written in pieces. Where most of them change, the whole is smaller.
+// Worth reports whether what changed is better written in pieces. Where most of them change, the whole is smaller.
 func Worth(endpoints int, changed Set) bool {
 	return endpoints > WholeMost && changed.Len() <= Count/2
 }

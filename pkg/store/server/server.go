@@ -24,12 +24,13 @@ func ShortSocketPath(path string) (short string, release func(), err error) {
 	short = fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), filepath.Base(path))
 	if _, err := os.Stat(filepath.Dir(short)); err != nil {
 		dir.Close()
-		return "", nil, fmt.Errorf("the path %s of the socket is longer than %d bytes, and /proc is not there to shorten it: use a shorter data folder", path, maxSocketPath)
+		return "", nil, fmt.Errorf("the path %s of the socket is longer than %d bytes, and /proc is not there to shorten it: "+
+			"use a shorter data folder", path, maxSocketPath)
 	}
 	return short, func() { dir.Close() }, nil
 }
 
-// What the embedded etcd is told, with room for what surrounds the values.
+// What the embedded etcd is told, with space for what surrounds the values.
 const (
 	MaxTxnOps       = 8192
 	MaxRequestBytes = 32 << 20

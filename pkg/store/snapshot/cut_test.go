@@ -9,7 +9,8 @@ import (
 
 // TestDamageAtTheFirstByteHasAPlace, and a file that cannot be opened has none.
 func TestDamageAtTheFirstByteHasAPlace(t *testing.T) {
-	for offset, want := range map[int64]string{0: "f is damaged at byte 0: r; s", 7: "f is damaged at byte 7: r; s", -1: "f cannot be read: r; s"} {
+	for offset, want := range map[int64]string{0: "f is damaged at byte 0: r; s", 7: "f is damaged at byte 7: r; s",
+		-1: "f cannot be read: r; s"} {
 		if got := (&CorruptError{File: "f", Offset: offset, Reason: "r", Serves: "s"}).Error(); got != want {
 			t.Errorf("%d: %q, want %q", offset, got, want)
 		}

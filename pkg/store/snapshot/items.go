@@ -124,7 +124,8 @@ func readBase(r *frameReader) (items iter.Seq[*item], at int64, err error) {
 		switch last := i == len(all)-1; {
 		case b.err != nil:
 			return nil, b.at, b.err
-		case b.end != nil && (!last || !errors.Is(err, io.EOF) || len(b.end) != 8 || binary.BigEndian.Uint64(b.end) != count+uint64(len(b.items))):
+		case b.end != nil && (!last || !errors.Is(err, io.EOF) || len(b.end) != 8 ||
+			binary.BigEndian.Uint64(b.end) != count+uint64(len(b.items))):
 			return nil, b.off, errors.New("records are missing or surplus")
 		case b.end != nil:
 			return chain(all), 0, nil

@@ -29,9 +29,9 @@ func (s *Snapshot) load() (*state.Update, error) {
 		return nil, fault
 	}
 	s.mirror.Apply(base.update)
-	s.told = base.at
+	s.taken = base.at
 	told, lost := s.loadJournal(base)
-	s.last = s.told
+	s.last = s.taken
 	u := base.update
 	if told {
 		u = s.mirror.Full()
@@ -41,10 +41,10 @@ func (s *Snapshot) load() (*state.Update, error) {
 	case fault == nil && lost == nil:
 		return &u, nil
 	case fault == nil:
-		lost.Serves = fmt.Sprintf("what was written before that, until %s, is served", s.told.UTC().Format(time.DateTime+"Z"))
+		lost.Serves = fmt.Sprintf("what was written before that, until %s, is served", s.taken.UTC().Format(time.DateTime+"Z"))
 		return &u, lost
 	}
-	fault.Serves = fmt.Sprintf("the state that was kept before it, of %s, is served", s.told.UTC().Format(time.DateTime+"Z"))
+	fault.Serves = fmt.Sprintf("the state that was kept before it, of %s, is served", s.taken.UTC().Format(time.DateTime+"Z"))
 	if lost != nil {
 		fault.Serves += "; what was written after that is lost too: " + lost.Reason
 	}
@@ -172,12 +172,13 @@ func isItem(kind byte) bool {
 }
 
 // fill sorts decoded items into the update, and what is gone by the names of fields.
-func (l *loaded) fill(items iter.Seq[*item], heads map[string]state.Generation, ids map[string]string, gone map[string]json.RawMessage) error {
+func (l *loaded) fill(items iter.Seq[*item], heads map[string]state.Generation, ids map[string]string,
+	gone map[string]json.RawMessage) error {
 	tenants := map[string]*state.TenantUpdate{}
 	for name, head := range heads {
 		tenants[name] = &state.TenantUpdate{Tenant: name, Head: head, ID: ids[name]}
 	}
-	l.makeRoom(items, tenants)
+	l.allocate(items, tenants)
 	values := map[byte][]any{}
 	for it := range items {
 		switch {
@@ -206,8 +207,8 @@ func (l *loaded) fill(items iter.Seq[*item], heads map[string]state.Generation, 
 	return nil
 }
 
-// makeRoom allocates what fill fills.
-func (l *loaded) makeRoom(items iter.Seq[*item], tenants map[string]*state.TenantUpdate) {
+// allocate makes what fill fills.
+func (l *loaded) allocate(items iter.Seq[*item], tenants map[string]*state.TenantUpdate) {
 	versions := map[string]int{}
 	for it := range items {
 		if it.version.Resource != nil {
@@ -236,8 +237,8 @@ func (s *Snapshot) loadJournal(base *loaded) (told bool, lost *CorruptError) {
 		}
 		s.mirror.Apply(u)
 		told, whole = true, r.off
-		if s.told = at; at.IsZero() {
-			s.told = modTime(f)
+		if s.taken = at; at.IsZero() {
+			s.taken = modTime(f)
 		}
 	}
 	name := filepath.Base(f.Name())
@@ -297,7 +298,7 @@ func modTime(f *os.File) (at time.Time) {
 	return at
 }
 
-// isTorn tells whether the journal ends within its last update (whose commit may be there: disks write in any
+// isTorn reports whether the journal ends within its last update (whose commit may be there: disks write in any
 // order). With a part of another update behind it, the fault is no power cut.
 func isTorn(f *os.File, r *frameReader, cause error) bool {
 	if !errors.Is(cause, errTorn) && !errors.Is(cause, errChecksum) {

@@ -61,7 +61,7 @@ func (s *Snapshot) writeBase() error {
 // prepare writes base and journal of a number beside those that are there, and gives their sizes.
 func (s *Snapshot) prepare(seq uint64) (base, journal int64, err error) {
 	u := s.mirror.Full()
-	base, err = s.writeNew(baseFile, func(f io.Writer) error { return writeState(f, u, seq, s.told) })
+	base, err = s.writeNew(baseFile, func(f io.Writer) error { return writeState(f, u, seq, s.taken) })
 	if err != nil {
 		return 0, 0, err
 	}
@@ -106,7 +106,7 @@ func (s *Snapshot) rename(from, to string) error {
 	return nil
 }
 
-// dropPrev makes room on a full disk: the pair before goes, where the one behind it is good. It tells whether that helped.
+// dropPrev frees space on a full disk: the pair before goes, where the one behind it is good. It reports whether that helped.
 func (s *Snapshot) dropPrev() bool {
 	if !s.whole {
 		return false

@@ -14,7 +14,8 @@ import (
 func TestSnapshotOfAnotherSchemaIsWrittenAnew(t *testing.T) {
 	dir := t.TempDir()
 	s, _ := openSnapshot(t, dir)
-	mustAppend(t, s, state.Update{Full: true, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 1, Put: []state.Version{{Resource: storetest.Site("shop", "a", "EU"), Generation: 1, Digest: 7}}}}})
+	mustAppend(t, s, state.Update{Full: true, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 1,
+		Put: []state.Version{{Resource: storetest.Site("shop", "a", "EU"), Generation: 1, Digest: 7}}}}})
 	s.Close()
 	if _, u := openAndClose(t, dir); u.Tenants[0].Put[0].Digest != 7 {
 		t.Errorf("the digest is lost: %+v", u.Tenants[0].Put[0])
@@ -32,7 +33,8 @@ func TestSnapshotOfAnotherSchemaIsWrittenAnew(t *testing.T) {
 	if got := u.Tenants[0].Put[0]; got.Digest != 0 || got.Resource == nil {
 		t.Errorf("a snapshot of another schema gives %+v", got)
 	}
-	mustAppend(t, s, state.Update{Cursor: 2, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 2, Put: []state.Version{{Resource: storetest.Site("shop", "b", "EU"), Generation: 2, Digest: 8}}}}})
+	mustAppend(t, s, state.Update{Cursor: 2, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 2,
+		Put: []state.Version{{Resource: storetest.Site("shop", "b", "EU"), Generation: 2, Digest: 8}}}}})
 	s.Close()
 	if raw, err = os.ReadFile(file); err != nil || !bytes.Contains(raw, []byte(spec.Schema())) {
 		t.Errorf("the base was not written anew: %v", err)

@@ -33,7 +33,7 @@ type Snapshot struct {
 	seq     uint64    // the highest number of a base that was seen; that of the base, while there is a journal
 	whole   bool      // the base on disk is known to be good
 	journal *os.File  // nil: the base must be written anew first
-	told    time.Time // when the mirror took in something last; zero: it holds nothing
+	taken   time.Time // when the mirror took in something last; zero: it holds nothing
 	last    time.Time // the same for what is on disk
 	bytes   struct{ base, journal, prev int64 }
 	written int64 // since it was opened
@@ -133,7 +133,7 @@ func (s *Snapshot) Append(u state.Update) error {
 		return errors.New("the snapshot is closed")
 	}
 	s.mirror.Apply(u)
-	s.told = time.Now()
+	s.taken = time.Now()
 	return s.done(s.write(&u))
 }
 
@@ -147,11 +147,11 @@ func (s *Snapshot) Again() error {
 	return s.done(s.write(nil))
 }
 
-// Empty tells whether it has neither found nor been told anything.
+// Empty reports whether it has neither found nor been told anything.
 func (s *Snapshot) Empty() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.told.IsZero()
+	return s.taken.IsZero()
 }
 
 // write brings to disk what the mirror took in; u is what came last, nil: nothing did.
@@ -162,7 +162,7 @@ func (s *Snapshot) write(u *state.Update) error {
 		}
 	}
 	if u == nil || u.Full || s.journal == nil {
-		if s.told.IsZero() {
+		if s.taken.IsZero() {
 			return nil // an empty base would be served
 		}
 		return s.writeBase()
@@ -181,7 +181,7 @@ func (s *Snapshot) write(u *state.Update) error {
 func (s *Snapshot) done(err error) error {
 	switch {
 	case err == nil:
-		s.last = s.told
+		s.last = s.taken
 		return nil
 	case diskFull(err):
 		return fmt.Errorf("the snapshot in %s was not brought up to date, and the one before stays: "+
@@ -234,7 +234,8 @@ func (s *Snapshot) Age() time.Duration {
 
 // writeUpdate adds an update to the journal, in one write.
 func (s *Snapshot) writeUpdate(u state.Update) error {
-	meta := snapUpdate{Cursor: u.Cursor, Cluster: u.Cluster, Epoch: u.Epoch, Heads: map[string]state.Generation{}, IDs: map[string]string{}, At: s.told}
+	meta := snapUpdate{Cursor: u.Cursor, Cluster: u.Cluster, Epoch: u.Epoch, Heads: map[string]state.Generation{}, IDs: map[string]string{},
+		At: s.taken}
 	for _, t := range u.Tenants {
 		meta.Heads[t.Tenant] = t.Head
 		if t.ID != "" {

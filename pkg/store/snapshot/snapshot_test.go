@@ -95,7 +95,8 @@ func TestJournalIsFoldedIntoTheBase(t *testing.T) {
 	first := s.seq
 	text := strings.Repeat("x.\t1\tIN\tTXT\ty\n", 20000)
 	for g := range 10 {
-		mustAppend(t, s, state.Update{Cursor: int64(g), Tenants: []state.TenantUpdate{{Tenant: spec.Platform, Head: state.Generation(g), Put: []state.Version{{Resource: storetest.Zone("z.", text), Generation: state.Generation(g)}}}}})
+		mustAppend(t, s, state.Update{Cursor: int64(g), Tenants: []state.TenantUpdate{{Tenant: spec.Platform, Head: state.Generation(g),
+			Put: []state.Version{{Resource: storetest.Zone("z.", text), Generation: state.Generation(g)}}}}})
 	}
 	if s.seq == first || s.bytes.journal > 3<<20 {
 		t.Errorf("the journal grew to %d bytes beside a base of %d", s.bytes.journal, s.bytes.base)
@@ -227,7 +228,8 @@ func TestResourceThatIsNotUnderstoodIsBroken(t *testing.T) {
 	dir := t.TempDir()
 	a := storetest.Site("shop", "a", "EU")
 	s, _ := openSnapshot(t, dir)
-	mustAppend(t, s, state.Update{Full: true, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 3, Put: []state.Version{{Resource: a, Generation: 1}, {Resource: storetest.Site("shop", "b", "EU"), Generation: 2}}}}})
+	mustAppend(t, s, state.Update{Full: true, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 3,
+		Put: []state.Version{{Resource: a, Generation: 1}, {Resource: storetest.Site("shop", "b", "EU"), Generation: 2}}}}})
 	s.Close()
 	// A Site of what no site can be.
 	raw, _ := os.ReadFile(filepath.Join(dir, "base"))
@@ -312,7 +314,8 @@ func BenchmarkSnapshotLoad100k(b *testing.B) {
 	u := state.Update{Full: true, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 1}}}
 	for i := range 100_000 {
 		r := &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindService, Name: fmt.Sprint(i)}, Spec: &spec.Service{
-			Host: fmt.Sprintf("h%d.shop.gtm.example.", i), Rules: []spec.Rule{{When: &spec.When{Geo: []string{"EU"}}, Pools: []spec.PoolRef{{Pool: "eu"}, {Pool: "us"}}}}}}
+			Host: fmt.Sprintf("h%d.shop.gtm.example.", i), Rules: []spec.Rule{{When: &spec.When{Geo: []string{"EU"}},
+				Pools: []spec.PoolRef{{Pool: "eu"}, {Pool: "us"}}}}}}
 		u.Tenants[0].Put = append(u.Tenants[0].Put, state.Version{Resource: r, Generation: 1})
 	}
 	mustAppend(b, s, u)

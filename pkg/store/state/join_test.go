@@ -22,7 +22,8 @@ func TestJoinedLeadsToTheSame(t *testing.T) {
 				us = append(us, maker.Delta())
 			}
 			joined := state.Joined(us)
-			if last := us[len(us)-1]; joined.Full || joined.Cursor != last.Cursor || joined.Cluster != last.Cluster || joined.Epoch != last.Epoch {
+			if last := us[len(us)-1]; joined.Full || joined.Cursor != last.Cursor || joined.Cluster != last.Cluster ||
+				joined.Epoch != last.Epoch {
 				t.Fatalf("seed %d: joined %+v, the last %+v", seed, joined, last)
 			}
 			if told := twice(joined); told != "" {

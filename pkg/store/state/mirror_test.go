@@ -52,11 +52,13 @@ func TestWhatTheMirrorHandsOutStays(t *testing.T) {
 func TestMirrorKeepsTheLastGoodForm(t *testing.T) {
 	m := state.NewMirror()
 	a := storetest.Site("shop", "a", "EU")
-	m.Apply(state.Update{Full: true, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 1, Put: []state.Version{{Resource: a, Generation: 1}}}}})
+	m.Apply(state.Update{Full: true, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 1,
+		Put: []state.Version{{Resource: a, Generation: 1}}}}})
 	broken := []state.BrokenResource{{Key: a.Key, Generation: 2, Err: errors.New("x")}}
 	m.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 2, Broken: broken}}})
 	m.Apply(state.Update{Full: true, Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 2, Broken: broken}}})
-	if got, want := storetest.Plain(m.Tenant("shop")), (storetest.PlainState{Head: 2, Resources: map[spec.Key]state.Version{a.Key: {Resource: a, Generation: 1}}}); !cmp.Equal(got, want) {
+	if got, want := storetest.Plain(m.Tenant("shop")), (storetest.PlainState{Head: 2,
+		Resources: map[spec.Key]state.Version{a.Key: {Resource: a, Generation: 1}}}); !cmp.Equal(got, want) {
 		t.Errorf("held %+v", got)
 	}
 }

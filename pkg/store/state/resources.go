@@ -20,10 +20,10 @@ type entry struct {
 	version Version
 }
 
-// How many versions a piece holds on average at most, and how many it gets room for when all are made anew.
+// How many versions a piece holds on average at most, and how many it gets capacity for when all are made anew.
 const (
 	PieceMost = 256
-	pieceRoom = PieceMost / 2
+	pieceCap  = PieceMost / 2
 )
 
 // NewResources gives the versions, of which later ones replace earlier ones of the same key.
@@ -68,7 +68,7 @@ func (r Resources) All() iter.Seq2[spec.Key, Version] {
 	}
 }
 
-// SharesWith tells whether r and other came out of the same Resources by With; false: one of them was made anew.
+// SharesWith reports whether r and other came out of the same Resources by With; false: one of them was made anew.
 func (r Resources) SharesWith(other Resources) bool { return r.seed == other.seed }
 
 // Unlike gives those that can be others than in was, or missing there: at least all that are, and of Resources that came out of
@@ -91,7 +91,7 @@ func (r Resources) Unlike(was Resources) iter.Seq2[spec.Key, Version] {
 	}
 }
 
-// samePiece tells whether two pieces are one in memory.
+// samePiece reports whether two pieces are one in memory.
 func samePiece(a, b []entry) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
@@ -117,7 +117,7 @@ type resourceWriter struct {
 	own []bool // pieces that nobody else has; nil: all
 }
 
-// writer gives a writer that has room for so many more.
+// writer gives a writer that has capacity for so many more.
 func (r Resources) writer(more int) resourceWriter {
 	if size := len(r.pieces); size == 0 || r.n+more > size*PieceMost {
 		return r.spread(r.n + more)
@@ -130,15 +130,15 @@ func (r Resources) writer(more int) resourceWriter {
 // spread gives a writer with as many pieces as so many resources need, and all of r in them.
 func (r Resources) spread(total int) resourceWriter {
 	size := 1
-	for size*pieceRoom < total {
+	for size*pieceCap < total {
 		size *= 2
 	}
 	w := resourceWriter{Resources: Resources{seed: r.seed, pieces: make([][]entry, size), n: r.n}}
 	if r.n == 0 {
 		w.seed = maphash.MakeSeed()
 	}
-	for room, i := total/size, 0; room > 0 && i < size; i++ { // some more than on average, since few get exactly that
-		w.pieces[i] = make([]entry, 0, room+room/4)
+	for spare, i := total/size, 0; spare > 0 && i < size; i++ { // some more than on average, since few get exactly that
+		w.pieces[i] = make([]entry, 0, spare+spare/4)
 	}
 	for _, piece := range r.pieces {
 		for _, e := range piece {

@@ -45,7 +45,8 @@ func TestResourcesAreAMap(t *testing.T) {
 		states = append(states, look{got, want})
 	}
 	for i, s := range states {
-		if diff := cmp.Diff(s.want, maps.Collect(s.got.All()), cmp.Comparer(func(a, b state.Version) bool { return a == b })); diff != "" || s.got.Len() != len(s.want) {
+		if diff := cmp.Diff(s.want, maps.Collect(s.got.All()), cmp.Comparer(func(a, b state.Version) bool { return a == b })); diff != "" ||
+			s.got.Len() != len(s.want) {
 			t.Fatalf("state %d has %d resources rather than %d:\n%s", i, s.got.Len(), len(s.want), diff)
 		}
 		for n := range 1000 {

@@ -31,7 +31,8 @@ type verdictScanner struct {
 }
 
 func (s *verdictScanner) verdict() (v health.Verdict, ok bool) {
-	if !s.in.Literal(`{"pool":{"tenant":`) || !s.text(&v.Pool.Tenant) || !s.in.Literal(`,"pool":`) || !s.text(&v.Pool.Pool) || !s.in.Literal(`},"endpoints":`) {
+	if !s.in.Literal(`{"pool":{"tenant":`) || !s.text(&v.Pool.Tenant) || !s.in.Literal(`,"pool":`) || !s.text(&v.Pool.Pool) ||
+		!s.in.Literal(`},"endpoints":`) {
 		return v, false
 	}
 	if !s.in.Literal("null") {
@@ -77,7 +78,8 @@ func (s *verdictScanner) findings() (map[string]health.Finding, bool) {
 }
 
 func (s *verdictScanner) finding(f *health.Finding) bool {
-	if !s.in.Literal(`{"state":`) || !s.state(&f.State) || !s.in.Literal(`,"score":`) || !s.score(&f.Score) || !s.in.Literal(`,"since":`) || !s.time(&f.Since) {
+	if !s.in.Literal(`{"state":`) || !s.state(&f.State) || !s.in.Literal(`,"score":`) || !s.score(&f.Score) || !s.in.Literal(`,"since":`) ||
+		!s.time(&f.Since) {
 		return false
 	}
 	if s.in.Literal(`,"reason":`) {

@@ -29,10 +29,10 @@ type Entry struct {
 
 // tracker is the Tracker of values that are one key each.
 type tracker[K comparable, V any] struct {
-	kind *Kind[K, V]
-	log  *slog.Logger
-	told map[K]uint64 // sums of the stored forms; 0: not known
-	has  map[K]V      // what the consumer came with, until all was read once
+	kind      *Kind[K, V]
+	log       *slog.Logger
+	delivered map[K]uint64 // sums of the stored forms; 0: not known
+	has       map[K]V      // what the consumer came with, until all was read once
 
 	full bool
 	news map[K]news[V]
@@ -48,11 +48,11 @@ type news[V any] struct {
 
 // Track is part of Followed.
 func (k *Kind[K, V]) Track(has *Update, log *slog.Logger) Tracker {
-	t := &tracker[K, V]{kind: k, log: log, told: map[K]uint64{}, news: map[K]news[V]{}, kept: map[K]bool{}}
+	t := &tracker[K, V]{kind: k, log: log, delivered: map[K]uint64{}, news: map[K]news[V]{}, kept: map[K]bool{}}
 	if has != nil {
 		t.has = map[K]V{}
 		for _, v := range k.In(*has).Put {
-			t.has[k.Name(v)], t.told[k.Name(v)] = v, 0
+			t.has[k.Name(v)], t.delivered[k.Name(v)] = v, 0
 		}
 	}
 	if k.track != nil {
@@ -82,9 +82,9 @@ func (t *tracker[K, V]) Read(e Entry) {
 	}
 }
 
-// knows tells that the consumer was told of just that stored form.
+// knows reports whether the consumer was told of just that stored form.
 func (t *tracker[K, V]) knows(name K, e Entry) bool {
-	sum := t.told[name]
+	sum := t.delivered[name]
 	return sum != 0 && sum == e.Sum
 }
 
@@ -100,7 +100,7 @@ func (t *tracker[K, V]) add(name K, e Entry) bool {
 	return true
 }
 
-// had tells whether the consumer came with that value.
+// had reports whether the consumer came with that value.
 func (t *tracker[K, V]) had(name K, v V) bool {
 	was, is := t.has[name]
 	return is && !t.full && t.kind.Same(was, v)
@@ -109,7 +109,7 @@ func (t *tracker[K, V]) had(name K, v V) bool {
 // keep leaves a value as it was told; sum is that of its stored form.
 func (t *tracker[K, V]) keep(name K, sum uint64) {
 	delete(t.news, name)
-	t.kept[name], t.told[name] = true, sum
+	t.kept[name], t.delivered[name] = true, sum
 }
 
 // ReadAll: what was told, and was not read, is gone.
@@ -118,7 +118,7 @@ func (t *tracker[K, V]) ReadAll() {
 	if t.full {
 		return
 	}
-	for name := range t.told {
+	for name := range t.delivered {
 		if _, ok := t.news[name]; !ok && !t.kept[name] {
 			t.news[name] = news[V]{deleted: true}
 		}
@@ -139,7 +139,7 @@ func (t *tracker[K, V]) Event(e Entry, deleted bool) {
 }
 
 func (t *tracker[K, V]) gone(name K) {
-	if _, told := t.told[name]; told {
+	if _, delivered := t.delivered[name]; delivered {
 		t.news[name] = news[V]{deleted: true}
 	} else {
 		delete(t.news, name)
@@ -166,19 +166,19 @@ func (t *tracker[K, V]) Tell(u *Update) {
 // Told notes what was told. What is broken in a full update stays known, since the consumer keeps it.
 func (t *tracker[K, V]) Told() {
 	if t.full {
-		told := map[K]uint64{}
+		delivered := map[K]uint64{}
 		for name := range t.kept {
-			if _, is := t.told[name]; is {
-				told[name] = 0
+			if _, is := t.delivered[name]; is {
+				delivered[name] = 0
 			}
 		}
-		t.told = told
+		t.delivered = delivered
 	}
 	for name, n := range t.news {
 		if n.deleted {
-			delete(t.told, name)
+			delete(t.delivered, name)
 		} else {
-			t.told[name] = n.sum
+			t.delivered[name] = n.sum
 		}
 	}
 	clear(t.news) // it holds the values

@@ -144,7 +144,7 @@ func (u *Update) Empty() bool {
 	return true
 }
 
-// LeavesBroken tells whether an update leaves something in the form that it had before, since what is stored is not understood.
+// LeavesBroken reports whether an update leaves something in the form that it had before, since what is stored is not understood.
 func (u *Update) LeavesBroken() bool {
 	for kind, changes := range u.Values {
 		if kind.leavesBroken(changes) {

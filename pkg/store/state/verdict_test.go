@@ -35,8 +35,10 @@ func randomVerdict(random *rand.Rand) health.Verdict {
 	if n := random.IntN(20); n > 0 {
 		v.Endpoints = map[string]health.Finding{}
 		for i := range n - 1 {
-			v.Endpoints[fmt.Sprint(text(), i)] = health.Finding{State: []health.State{health.Up, health.Down, health.Unknown, health.State(text())}[random.IntN(4)],
-				Score: []float64{0, 1, 0.5, random.Float64(), 1e-9, 1e30, -1, 100}[random.IntN(8)], Since: moment(), Reason: text(), Of: text()}
+			v.Endpoints[fmt.Sprint(text(), i)] = health.Finding{State: []health.State{health.Up, health.Down, health.Unknown,
+				health.State(text())}[random.IntN(4)],
+				Score: []float64{0, 1, 0.5, random.Float64(), 1e-9, 1e30, -1,
+					100}[random.IntN(8)], Since: moment(), Reason: text(), Of: text()}
 		}
 	}
 	if random.IntN(3) == 0 {

@@ -104,7 +104,7 @@ func (t *verdictTracker) Read(e Entry) {
 	}
 }
 
-// readWhole takes a whole that was read, and tells whether pieces may belong to it.
+// readWhole takes a whole that was read, and reports whether pieces may belong to it.
 func (t *verdictTracker) readWhole(p health.PoolID, e Entry) (large bool) {
 	had := t.large[p]
 	inPieces := had != nil && had.pieces != 0
@@ -153,7 +153,7 @@ func (t *verdictTracker) addJoined(p health.PoolID, all []verdictEntry) {
 	if n, is := t.news[p]; is {
 		sum = n.sum
 	} else if joined.whole {
-		sum = t.told[p]
+		sum = t.delivered[p]
 	}
 	if before := t.large[p]; !t.full && before != nil && before.verdict.Equal(joined.verdict) || t.had(p, joined.verdict) {
 		t.keep(p, sum)
@@ -257,14 +257,14 @@ func (t *verdictTracker) pendingOf(p health.PoolID) *pendingVerdict {
 		return w
 	}
 	l := t.large[p]
-	_, told := t.told[p]
+	_, delivered := t.delivered[p]
 	if n, is := t.news[p]; is {
-		l, told = t.newLarge[p], !n.deleted
+		l, delivered = t.newLarge[p], !n.deleted
 	}
 	switch {
 	case l != nil:
 		return &pendingVerdict{largeVerdict: *l}
-	case told || t.unread[p]:
+	case delivered || t.unread[p]:
 		return nil // the whole is small, or was not understood: the judge writes one
 	}
 	return &pendingVerdict{largeVerdict: largeVerdict{verdict: health.Verdict{Pool: p}}}
@@ -299,7 +299,7 @@ func (t *verdictTracker) pieceGone(p health.PoolID, piece int) {
 // Tell joins what came in pieces. What comes to the verdict that was told is not told again.
 func (t *verdictTracker) Tell(u *Update) {
 	for p, w := range t.pending {
-		sum := t.told[p]
+		sum := t.delivered[p]
 		if n, is := t.news[p]; is {
 			sum = n.sum
 		}

@@ -52,7 +52,8 @@ func (m *UpdateMaker) Delta() state.Update {
 		for _, n := range m.rng.Perm(6)[:1+m.rng.IntN(3)] {
 			r := Site(name, fmt.Sprint(n), fmt.Sprint(m.Cursor))
 			if n == 5 {
-				r = &spec.Resource{Key: spec.Key{Tenant: name, Kind: spec.KindZone, Name: "z."}, Spec: &spec.Zone{Content: ZoneText(m.rng.IntN(20), nil)}}
+				r = &spec.Resource{Key: spec.Key{Tenant: name, Kind: spec.KindZone, Name: "z."},
+					Spec: &spec.Zone{Content: ZoneText(m.rng.IntN(20), nil)}}
 			}
 			if _, ok := now.Resources[r.Key]; ok && m.rng.IntN(2) == 0 {
 				delete(now.Resources, r.Key)

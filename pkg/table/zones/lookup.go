@@ -93,7 +93,9 @@ func (z *Zone) Labels() int { return z.labels }
 func (z *Zone) Ahead(h *names.Hashes) prefetch.Line { return z.names.Ahead(h[0]) }
 
 // Line finds q's name, nil if it is not there.
-func (z *Zone) Line(q *dnswire.Query, h *names.Hashes) *names.Line { return z.names.Find(q.Name[:q.NameLen], h[0]) }
+func (z *Zone) Line(q *dnswire.Query, h *names.Hashes) *names.Line {
+	return z.names.Find(q.Name[:q.NameLen], h[0])
+}
 
 // NodeAt gives the node that a line leads to, which Lookup reads next.
 func (z *Zone) NodeAt(at uint32) *Node { return &z.nodes[at] }

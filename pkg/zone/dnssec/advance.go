@@ -14,7 +14,7 @@ type Event struct {
 	Waiting string
 }
 
-// Advance does what is due at now, and tells whether anything was, and what comes next. It is the same at
+// Advance does what is due at now, and reports whether anything was, and what comes next. It is the same at
 // whatever times it is called, but for the times that it is late. Keys are made by generate, some perhaps in vain;
 // their private parts are the caller's.
 //
@@ -82,7 +82,7 @@ func (a *advance) keepPolicy() {
 	}
 }
 
-// due tells whether a time has come, and notes what comes otherwise.
+// due reports whether a time has come, and notes what comes otherwise.
 func (a *advance) due(at time.Time, what string) bool {
 	if !a.now.Before(at) {
 		return true
@@ -190,7 +190,7 @@ func (a *advance) start() {
 	zsk.Published, zsk.Active = a.now, a.now
 }
 
-// algorithms tells whether keys of two algorithms are there.
+// algorithms reports whether keys of two algorithms are there.
 func (a *advance) algorithms() bool {
 	return slices.ContainsFunc(a.Keys, func(k KeyState) bool { return k.Algorithm != a.Keys[0].Algorithm })
 }
@@ -201,29 +201,29 @@ func (a *advance) rollZSK() {
 	if a.algorithms() || current == nil {
 		return
 	}
-	turn := a.now
+	rollAt := a.now
 	switch {
 	case a.RollZSK:
 	case a.p.ZSKLifetime == 0:
 		return
 	default:
-		turn = current.Active.Add(a.p.ZSKLifetime)
+		rollAt = current.Active.Add(a.p.ZSKLifetime)
 	}
 	if next == nil {
 		crowded := !a.RollZSK && slices.ContainsFunc(a.Keys, func(k KeyState) bool { return !k.KSK && !k.Retired.IsZero() })
 		// When the algorithm is to change, the keys change with it.
-		if !crowded && a.p.Algorithm == current.Algorithm && a.due(turn.Add(-a.lead()), "the next zone-signing key is published") {
+		if !crowded && a.p.Algorithm == current.Algorithm && a.due(rollAt.Add(-a.lead()), "the next zone-signing key is published") {
 			a.add(current.Algorithm, false).Published = a.now
 		}
 		return
 	}
-	if a.due(latest(turn, a.after(next.Published, a.KeyTTL.High)), "the next zone-signing key signs") {
+	if a.due(latest(rollAt, a.after(next.Published, a.KeyTTL.High)), "the next zone-signing key signs") {
 		next.Active, current.Retired, a.RollZSK = a.now, a.now, false
 		a.did()
 	}
 }
 
-// lead is how long before its turn a zone-signing key is published: some more than it needs.
+// lead is how long before it signs a zone-signing key is published: some more than it needs.
 func (a *advance) lead() time.Duration {
 	return min(max(24*time.Hour, 2*(a.KeyTTL.High+a.p.Propagation)), a.p.ZSKLifetime/2)
 }

@@ -157,8 +157,8 @@ func (k *Key) Tag() uint16 { return k.tag }
 // Algorithm gives the key's algorithm.
 func (k *Key) Algorithm() Algorithm { return k.alg }
 
-// KSK tells whether it is a key-signing key.
+// KSK reports whether it is a key-signing key.
 func (k *Key) KSK() bool { return k.ksk }
 
-// Private tells whether the key has its private part and so can sign.
+// Private reports whether the key has its private part and so can sign.
 func (k *Key) Private() bool { return k.ecdsa != nil || k.ed != nil }

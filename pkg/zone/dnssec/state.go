@@ -68,7 +68,7 @@ type KeyState struct {
 	Hidden time.Time `json:"hidden,omitzero"`
 }
 
-// Signs tells whether sets are signed with it: the zone's sets (ZSK), those of the keys (KSK).
+// Signs reports whether sets are signed with it: the zone's sets (ZSK), those of the keys (KSK).
 func (k *KeyState) Signs() bool {
 	if k.KSK {
 		return k.Visible()
@@ -76,7 +76,7 @@ func (k *KeyState) Signs() bool {
 	return !k.Active.IsZero() && k.Retired.IsZero()
 }
 
-// Visible tells whether it stands in the DNSKEY set.
+// Visible reports whether it stands in the DNSKEY set.
 func (k *KeyState) Visible() bool { return !k.Published.IsZero() && k.Hidden.IsZero() }
 
 // Phase says in a few words where the key is in its life.

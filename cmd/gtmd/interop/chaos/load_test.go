@@ -96,7 +96,7 @@ func (l *load) newEra() {
 	l.era++
 }
 
-// followHealth tells whether health can be followed now: whether there are a store and probers.
+// followHealth reports whether health can be followed now: whether there are a store and probers.
 func (l *load) followHealth(is bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

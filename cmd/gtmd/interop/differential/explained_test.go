@@ -9,7 +9,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// explained tells whether a difference is meant: docs/decisions/0032-static-answers.md says why.
+// explained reports whether a difference is meant: docs/decisions/0032-static-answers.md says why.
 func explained(c testCase, what string, ours, knot, nsd *reply) bool {
 	if ours == nil || knot == nil || nsd == nil {
 		return false
@@ -34,7 +34,7 @@ func explained(c testCase, what string, ours, knot, nsd *reply) bool {
 	return false
 }
 
-// disagree tells whether knotd and NSD themselves differ in a part.
+// disagree reports whether knotd and NSD themselves differ in a part.
 func disagree(what string, knot, nsd *reply) bool {
 	if i := slices.Index(sectionNames[:], what); i >= 0 {
 		return !slices.Equal(knot.sections[i], nsd.sections[i])
@@ -42,14 +42,14 @@ func disagree(what string, knot, nsd *reply) bool {
 	return knot.head != nsd.head
 }
 
-// asByWalk tells whether a slow walk over the zones' texts finds the same RCODE. It is the judge where knotd, which stays in the zone
+// asByWalk reports whether a slow walk over the zones' texts finds the same RCODE. It is the judge where knotd, which stays in the zone
 // that a chain begins in, and NSD, which takes names of one zone for existing in another, come to the same RCODE each in its own way.
 func asByWalk(c testCase, ours *reply) bool {
 	rcode, ok := c.rcodeByWalk(c.question, ours.sections[0])
 	return ok && strings.HasPrefix(ours.head, rcode+" ")
 }
 
-// soaByWalk tells whether the authority section is the SOA record of the zone that answers for the name where the chain ends. NSD, in
+// soaByWalk reports whether the authority section is the SOA record of the zone that answers for the name where the chain ends. NSD, in
 // which a name of another zone keeps a wildcard from standing for it, may not have followed the chain at all, and knotd never does.
 func soaByWalk(c testCase, ours *reply) bool {
 	z := c.closest(lastName(c.question, ours.sections[0]), c.typ)

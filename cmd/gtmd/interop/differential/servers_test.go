@@ -111,7 +111,7 @@ func (s *remote) ask(queries [][]byte) ([][]byte, error) {
 	return replies, nil
 }
 
-// exchange asks queries at once, and tells whether all were answered. Replies are told apart by their place in the batch, which is their
+// exchange asks queries at once, and reports whether all were answered. Replies are told apart by their place in the batch, which is their
 // ID.
 func exchange(conn net.Conn, queries, replies [][]byte) bool {
 	var out []byte

@@ -43,7 +43,7 @@ func rcodeFor(exists bool) string {
 	return "NXDOMAIN"
 }
 
-// asksForCNAME tells whether a CNAME record is what is asked for, and not followed (RFC 1034, 4.3.2, 3a; 3.7.1 for ANY).
+// asksForCNAME reports whether a CNAME record is what is asked for, and not followed (RFC 1034, 4.3.2, 3a; 3.7.1 for ANY).
 func asksForCNAME(q question) bool { return q.typ == dns.TypeCNAME || q.typ == dns.TypeANY }
 
 // lastName follows the CNAME records of an answer; of what is an answer itself, only those that a DNAME makes (RFC 6672, 3.2).
@@ -61,7 +61,7 @@ func lastName(q question, answer []string) string {
 	return name
 }
 
-// renamed tells whether an answer has a DNAME record above a name.
+// renamed reports whether an answer has a DNAME record above a name.
 func renamed(name string, answer []string) bool {
 	return slices.ContainsFunc(answer, func(rr string) bool {
 		_, found := recordAt(rr, "dname", func(owner string) bool { return owner != name && dns.IsSubDomain(owner, name) })

@@ -118,7 +118,7 @@ func (z *zoneWriter) note(name string, typ uint16) {
 	z.types[key(name)] = append(z.types[key(name)], typ)
 }
 
-// open tells whether more may stand at a name: no CNAME is there, and no DNAME above.
+// open reports whether more may stand at a name: no CNAME is there, and no DNAME above.
 func (z *zoneWriter) open(name string) bool {
 	for _, other := range z.origins {
 		if !z.odd && other != z.origin && dns.IsSubDomain(z.origin, other) && dns.IsSubDomain(other, name) && other != name {
@@ -137,7 +137,7 @@ func (z *zoneWriter) open(name string) bool {
 	return true
 }
 
-// above tells whether something stands below the name.
+// above reports whether something stands below the name.
 func (z *zoneWriter) above(name string) bool {
 	for other := range z.types {
 		if other != key(name) && dns.IsSubDomain(key(name), other) {

@@ -105,7 +105,7 @@ func Start(c Command) (*Process, error) {
 	return p, nil
 }
 
-// Running tells whether it has not ended yet; Ended says how it did.
+// Running reports whether it has not ended yet; Ended says how it did.
 func (p *Process) Running() bool {
 	select {
 	case <-p.done:

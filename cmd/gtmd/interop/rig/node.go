@@ -153,7 +153,7 @@ func (n *Node) trouble(is bool) {
 // Ready tells that the program is well again, for one of which WaitReady cannot find it out.
 func (n *Node) Ready() { n.trouble(false) }
 
-// Troubled tells whether the program was stopped at any time since.
+// Troubled reports whether the program was stopped at any time since.
 func (n *Node) Troubled(since time.Time) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()

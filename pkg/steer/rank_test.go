@@ -41,13 +41,15 @@ func TestStickySeveralAsTheRankingSays(t *testing.T) {
 			}
 			items := make([]Item, count)
 			for i := range items {
-				items[i] = Item{ID: random.Uint64(), Index: 3 * i, Weight: []float64{1, 1, float64(1 + random.IntN(9)), random.Float64()}[random.IntN(4)]}
+				items[i] = Item{ID: random.Uint64(), Index: 3 * i,
+					Weight: []float64{1, 1, float64(1 + random.IntN(9)), random.Float64()}[random.IntN(4)]}
 			}
 			c := Sticky(items, n)
 			for range 100 {
 				bucket := random.Uint64N(Buckets)
 				hash := bucket + Buckets*random.Uint64N(1000)
-				if got, want := c.named(hash), plainSticky(items, n, bucket); !slices.Equal(got, want) || c.Sets[c.Table.Set(hash)][0] != want[0] {
+				if got, want := c.named(hash), plainSticky(items, n, bucket); !slices.Equal(got, want) ||
+					c.Sets[c.Table.Set(hash)][0] != want[0] {
 					t.Fatalf("%d of %d items, bucket %d: %v, want %v", n, count, bucket, got, want)
 				}
 			}
@@ -64,9 +66,9 @@ func TestTablesOfSeveralAreFilledWithTheSame(t *testing.T) {
 				t.Fatalf("%d items, bucket %d: %v, want %v", count, b, got, want)
 			}
 		}
-		room := make([]uint16, MaxAnswers)
+		buf := make([]uint16, MaxAnswers)
 		for _, table := range []*Table{c.Table, filled.Table} {
-			if n := testing.AllocsPerRun(100, func() { table.Rank(7, room) }); n != 0 {
+			if n := testing.AllocsPerRun(100, func() { table.Rank(7, buf) }); n != 0 {
 				t.Errorf("%d items: %v allocations", count, n)
 			}
 		}
@@ -158,11 +160,11 @@ func BenchmarkStickySeveral(b *testing.B) {
 // BenchmarkRank is what a query pays for three of so many items, before the table is filled and after.
 func BenchmarkRank(b *testing.B) {
 	for _, n := range []int{5, 10, 100, 1000} {
-		c, room := Sticky(crowd(n), 3), make([]uint16, MaxAnswers)
+		c, buf := Sticky(crowd(n), 3), make([]uint16, MaxAnswers)
 		rank := func(b *testing.B) {
 			hash := uint64(1)
 			for b.Loop() {
-				hash = mix(hash + uint64(c.Table.Rank(hash, room)[0]))
+				hash = mix(hash + uint64(c.Table.Rank(hash, buf)[0]))
 			}
 		}
 		b.Run(fmt.Sprint(n, " unfilled"), rank)

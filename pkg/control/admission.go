@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// turns lets a bounded number of requests work at the same time, and a bounded number wait. Those who wait go on in the order in
+// admission lets a bounded number of requests work at the same time, and a bounded number wait. Those who wait go on in the order in
 // which their authors came round: who has many waiting takes turns with who has one. It is safe for concurrent use.
-type turns struct {
+type admission struct {
 	running, waiting atMost
 	each             int // of an author may wait
 
@@ -27,12 +27,12 @@ type queue struct {
 // errBusy: more cannot wait.
 var errBusy = errors.New("too many requests are waiting")
 
-func newTurns(running, waiting, each int) *turns {
-	return &turns{running: atMost{most: running}, waiting: atMost{most: waiting}, each: each}
+func newAdmission(running, waiting, each int) *admission {
+	return &admission{running: atMost{most: running}, waiting: atMost{most: waiting}, each: each}
 }
 
 // take waits for a turn, which has to be given back by done. errBusy: it would wait behind too many; otherwise the error is the context's.
-func (t *turns) take(ctx context.Context, author string) error {
+func (t *admission) take(ctx context.Context, author string) error {
 	t.mu.Lock()
 	if t.running.now < t.running.most {
 		t.running.now++
@@ -61,7 +61,7 @@ func (t *turns) take(ctx context.Context, author string) error {
 	}
 }
 
-func (t *turns) queueOf(author string) *queue {
+func (t *admission) queueOf(author string) *queue {
 	for _, q := range t.queues {
 		if q.author == author {
 			return q
@@ -71,7 +71,7 @@ func (t *turns) queueOf(author string) *queue {
 }
 
 // giveUp takes back a call. One whose turn has come meanwhile passes it on.
-func (t *turns) giveUp(author string, call chan struct{}) {
+func (t *admission) giveUp(author string, call chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	q := t.queueOf(author)
@@ -89,14 +89,14 @@ func (t *turns) giveUp(author string, call chan struct{}) {
 }
 
 // done gives a turn back.
-func (t *turns) done() {
+func (t *admission) done() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.next()
 }
 
 // next hands a turn on to the author who has waited longest for one, and puts that author behind the others.
-func (t *turns) next() {
+func (t *admission) next() {
 	if len(t.queues) == 0 {
 		t.running.now--
 		return
@@ -109,7 +109,7 @@ func (t *turns) next() {
 	t.dropIfEmpty(q)
 }
 
-func (t *turns) dropIfEmpty(q *queue) {
+func (t *admission) dropIfEmpty(q *queue) {
 	if len(q.calls) > 0 {
 		return
 	}

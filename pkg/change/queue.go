@@ -6,14 +6,15 @@ import (
 	"sync"
 )
 
-// turns give each tenant's changes an order, so that a large one of a tenant keeps no other tenant waiting. The zero value is ready.
-type turns struct {
+// queue gives each tenant's changes an order, and lets those of other tenants pass: a large change keeps only its own tenant waiting. The
+// zero value is ready.
+type queue struct {
 	mu sync.Mutex
 	of map[string]chan struct{} // one token each: whose turn it is. There are as many as tenants with a generation, or soon to have one
 }
 
 // take waits for the turns of some tenants, sorted, and gives what ends them.
-func (t *turns) take(ctx context.Context, tenants []string) (end func(), err error) {
+func (t *queue) take(ctx context.Context, tenants []string) (end func(), err error) {
 	var mine []chan struct{}
 	end = func() {
 		for _, token := range mine {
@@ -33,7 +34,7 @@ func (t *turns) take(ctx context.Context, tenants []string) (end func(), err err
 	return end, nil
 }
 
-func (t *turns) tokenOf(tenant string) chan struct{} {
+func (t *queue) tokenOf(tenant string) chan struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	token := t.of[tenant]

@@ -1,14 +1,14 @@
 package steer
 
-// scored is an item, by its place in a list, and its Rendezvous score.
+// scored is an item, by its index in a list, and its Rendezvous score.
 type scored struct {
 	score float64
 	at    int
 }
 
-// highest gives the n items of the highest scores for h, the highest first. room is where it puts them.
-func highest(room []scored, items []Item, n int, h uint64) []scored {
-	top := room[:0]
+// highest gives the n items of the highest scores for h, the highest first. buf is where it puts them.
+func highest(buf []scored, items []Item, n int, h uint64) []scored {
+	top := buf[:0]
 	for i := range items {
 		it := &items[i]
 		u := unitOf(mix(h ^ it.ID))

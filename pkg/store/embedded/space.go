@@ -11,27 +11,27 @@ import (
 	"go.uber.org/zap"
 )
 
-// How the embedded etcd keeps room. Each of them is done by etcd while it stands still or works slower, so none is done often.
-type roomKeeping struct {
-	every   time.Duration // looks are so far apart
+// How the embedded etcd keeps space free. Each of them is done by etcd while it stands still or works slower, so none is done often.
+type spaceKeeping struct {
+	every   time.Duration // between two checks
 	least   int64         // a smaller database is not defragmented
 	keep    int64         // revisions of history that stay when it is compacted before its time
 	compact time.Duration // between two such compactions
 	defrag  time.Duration // between two defragmentations, while less than half of the quota is used
 }
 
-var embeddedRoom = roomKeeping{every: 10 * time.Second, least: 256 << 20, keep: 1000, compact: time.Minute, defrag: 10 * time.Minute}
+var embeddedSpace = spaceKeeping{every: 10 * time.Second, least: 256 << 20, keep: 1000, compact: time.Minute, defrag: 10 * time.Minute}
 
-// roomKeeper compacts and defragments in time, and disarms the alarm once there is room: nobody else looks after an embedded etcd.
-type roomKeeper struct {
-	roomKeeping
+// spaceKeeper compacts and defragments in time, and disarms the alarm once there is space: nobody else looks after an embedded etcd.
+type spaceKeeper struct {
+	spaceKeeping
 	e                 *embed.Etcd
 	quota             int64
 	compacted, defrag time.Time
 }
 
-// run looks until ctx ends.
-func (k *roomKeeper) run(ctx context.Context) {
+// run checks until ctx ends.
+func (k *spaceKeeper) run(ctx context.Context) {
 	tick := time.NewTicker(k.every)
 	defer tick.Stop()
 	for {
@@ -39,12 +39,12 @@ func (k *roomKeeper) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			k.look(ctx, now)
+			k.check(ctx, now)
 		}
 	}
 }
 
-func (k *roomKeeper) look(ctx context.Context, now time.Time) {
+func (k *spaceKeeper) check(ctx context.Context, now time.Time) {
 	b, log := k.e.Server.Backend(), k.e.GetLogger()
 	full := len(k.e.Server.Alarms()) > 0
 	tight := full || b.Size() > k.quota/2
@@ -58,7 +58,7 @@ func (k *roomKeeper) look(ctx context.Context, now time.Time) {
 			}
 		}
 	}
-	if size := b.Size(); b.SizeInUse() < size/2 && (tight || size > k.least && now.Sub(k.defrag) >= k.roomKeeping.defrag) {
+	if size := b.Size(); b.SizeInUse() < size/2 && (tight || size > k.least && now.Sub(k.defrag) >= k.spaceKeeping.defrag) {
 		k.defrag = now
 		if err := k.e.Server.Defragment(); err != nil {
 			log.Error("gtm: the database was not defragmented", zap.Error(err))

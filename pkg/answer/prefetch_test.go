@@ -30,7 +30,7 @@ func everyWay(t testing.TB) [][]byte {
 	return all
 }
 
-// TestLookingAheadChangesNothing compares, under equal seeds, replies to queries that were looked at in windows with replies to
+// TestLookingAheadChangesNothing compares, under equal seeds, replies to queries that were prefetched in windows with replies to
 // the same queries one at a time; while the configuration changes between, and with damaged queries among them.
 func TestLookingAheadChangesNothing(t *testing.T) {
 	ahead, plain := newServer(t), newServer(t)
@@ -45,25 +45,25 @@ func TestLookingAheadChangesNothing(t *testing.T) {
 			switch rnd.IntN(12) {
 			case 0:
 				window[i] = nil
-				ahead.a.Look(i, nil, ahead.src)
+				ahead.a.Parse(i, nil, ahead.src)
 				continue
 			case 1:
 				msg[rnd.IntN(len(msg))] ^= 1 << rnd.IntN(8)
 			case 2:
 				window[i] = msg[:rnd.IntN(len(msg))]
 			}
-			ahead.a.Look(i, window[i], ahead.src)
+			ahead.a.Parse(i, window[i], ahead.src)
 		}
-		ahead.a.Follow(len(window))
+		ahead.a.Prefetch(len(window))
 		for i, msg := range window {
 			if msg == nil {
 				continue
 			}
 			got, want := make([]byte, 4096), make([]byte, 4096)
-			og := ahead.a.Answer(got, copy(got, msg), &Meta{Source: ahead.src, Ahead: 1 + i})
+			og := ahead.a.Answer(got, copy(got, msg), &Meta{Source: ahead.src, Prefetched: 1 + i})
 			ow := plain.a.Answer(want, copy(want, msg), &Meta{Source: plain.src})
-			if og != ow || !bytes.Equal(got[:max(0, og.Size)], want[:max(0, ow.Size)]) {
-				t.Fatalf("query %x:\nlooked at: %+v %x\notherwise: %+v %x", msg, og, got[:max(0, og.Size)], ow, want[:max(0, ow.Size)])
+			if og != ow || !bytes.Equal(got[:og.Size], want[:ow.Size]) {
+				t.Fatalf("query %x:\nprefetched: %+v %x\notherwise: %+v %x", msg, og, got[:og.Size], ow, want[:ow.Size])
 			}
 			compared++
 		}
@@ -78,7 +78,7 @@ func TestLookingAheadChangesNothing(t *testing.T) {
 	}
 }
 
-// TestViewChangesInsideOfAWindow: what was looked at is answered from the view in which it was found, what was not from the
+// TestViewChangesInsideOfAWindow: what was prefetched is answered from the view in which it was found, what was not from the
 // newest.
 func TestViewChangesInsideOfAWindow(t *testing.T) {
 	s := newServer(t)
@@ -88,21 +88,21 @@ func TestViewChangesInsideOfAWindow(t *testing.T) {
 	}
 	ask := func(ahead int) string {
 		buf := make([]byte, 4096)
-		o := s.a.Answer(buf, copy(buf, packed), &Meta{Source: s.src, Ahead: ahead})
+		o := s.a.Answer(buf, copy(buf, packed), &Meta{Source: s.src, Prefetched: ahead})
 		m := new(dns.Msg)
 		if err := m.Unpack(buf[:o.Size]); err != nil || len(m.Answer) == 0 {
 			t.Fatal(o, err)
 		}
 		return m.Answer[0].(*dns.A).A.String()
 	}
-	s.a.Look(0, packed, s.src)
-	s.a.Look(1, packed, s.src)
-	s.a.Follow(2)
+	s.a.Parse(0, packed, s.src)
+	s.a.Parse(1, packed, s.src)
+	s.a.Prefetch(2)
 	before := ask(1)
 	s.down("eu")
 	fresh := ask(0)
 	if after := ask(2); after[:8] != before[:8] || fresh[:8] == before[:8] {
-		t.Errorf("before %s, looked at before %s, fresh %s", before, after, fresh)
+		t.Errorf("before %s, prefetched before %s, fresh %s", before, after, fresh)
 	}
 }
 
@@ -115,11 +115,11 @@ func TestLookingAheadDoesNotAllocate(t *testing.T) {
 	buf, meta := make([]byte, 4096), &Meta{Source: s.src}
 	if n := testing.AllocsPerRun(500, func() {
 		for i := range Window {
-			s.a.Look(i, packed, s.src)
+			s.a.Parse(i, packed, s.src)
 		}
-		s.a.Follow(Window)
+		s.a.Prefetch(Window)
 		for i := range Window {
-			meta.Ahead = 1 + i
+			meta.Prefetched = 1 + i
 			s.a.Answer(buf, copy(buf, packed), meta)
 		}
 		s.a.Flush()

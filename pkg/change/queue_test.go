@@ -70,8 +70,8 @@ func TestChangesOfOneTenantTakeTurns(t *testing.T) {
 		}
 	}
 	mustApply(t, c, Input{Put: decode(t, poolOf("shop", "p", "198.51.100.9"))})
-	if m.before = nil; !asked || len(c.turns.of) != 3 { // platform, shop, cafe
-		t.Errorf("turns are of %d tenants", len(c.turns.of))
+	if m.before = nil; !asked || len(c.queue.of) != 3 { // platform, shop, cafe
+		t.Errorf("turns are of %d tenants", len(c.queue.of))
 	}
 	mustApply(t, c, Input{Put: decode(t, poolOf("shop", "q", "198.51.100.9"))}) // what was given up took no turn with it
 }
@@ -127,7 +127,8 @@ func TestBeingOvertakenCountsBetweenGenerations(t *testing.T) {
 		}
 	}
 	recs := mustApply(t, c, Input{Put: decode(t, poolsOf("shop", maxAttempts+2))})
-	if len(recs) != maxAttempts+2 || !slices.IsSortedFunc(recs, func(a, b state.Record) int { return int(a.Generation) - int(b.Generation) }) {
+	byGeneration := func(a, b state.Record) int { return int(a.Generation) - int(b.Generation) }
+	if len(recs) != maxAttempts+2 || !slices.IsSortedFunc(recs, byGeneration) {
 		t.Errorf("%d generations", len(recs))
 	}
 }
