@@ -96,7 +96,8 @@ func (c *Client) History(ctx context.Context, tenant string, limit int) ([]state
 		var r layout.Record
 		if err := json.Unmarshal(kv.Value, &r); err != nil || r.Generation != g {
 			c.log.Error("the record of a change is damaged in the store", "tenant", tenant, "generation", g, "error", err)
-			r = layout.Record{Record: state.Record{Tenant: tenant, Generation: g, Message: "(the record of this change is damaged in the store)"}}
+			r = layout.Record{Record: state.Record{Tenant: tenant, Generation: g,
+				Message: "(the record of this change is damaged in the store)"}}
 		}
 		r.ID = r.Digest
 		out = append(out, r.Record)

@@ -85,7 +85,8 @@ func (c *Client) TakeRelease(ctx context.Context, r Release) error {
 		return ErrNotLeader
 	}
 	key := c.keys.Release(r.Tenant, r.Pool)
-	own := clientv3.OpTxn([]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(key), "=", r.rev)}, []clientv3.Op{clientv3.OpDelete(key)}, nil)
+	own := clientv3.OpTxn([]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(key), "=", r.rev)},
+		[]clientv3.Op{clientv3.OpDelete(key)}, nil)
 	var resp *clientv3.TxnResponse
 	err := c.link.Try(ctx, func(ctx context.Context) (err error) { // a second time there is nothing left of that revision
 		resp, err = c.link.Etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(f.key), "=", f.rev)).Then(own).Commit()

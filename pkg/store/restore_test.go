@@ -354,7 +354,8 @@ func TestResumingReadsNothingAnew(t *testing.T) {
 	f.untilState(state.Current)
 	putVerdicts(t, direct, storetest.VerdictOf("shop", "gone", 1), storetest.VerdictOf("shop", "w1", 1))
 	f.until("the verdicts", func() bool { return len(f.mirror.Verdicts()) == 2 })
-	if _, err := direct.link.Etcd.Delete(storetest.Context(t), direct.keys.Verdict(health.PoolID{Tenant: "shop", Pool: "gone"})); err != nil {
+	if _, err := direct.link.Etcd.Delete(storetest.Context(t),
+		direct.keys.Verdict(health.PoolID{Tenant: "shop", Pool: "gone"})); err != nil {
 		t.Fatal(err)
 	}
 	f.until("the end of one", func() bool { return len(f.mirror.Verdicts()) == 1 })
