@@ -28,10 +28,10 @@ type part struct{ name, files string }
 // Every file of a package listed here belongs to just one part.
 var parts = map[string][]part{
 	"pkg/store": {
-		{"the client", "client dialer members explain errors metrics keys text space doc"},
-		{"reading", "read stored identity"},
-		{"following", "feed follow delta witness"},
-		{"writing", "judge lease commit verdicts keysets putback written"},
+		{"the client", "client errors metrics"},
+		{"reading", "read identity"},
+		{"following", "follow delta"},
+		{"writing", "judge commit verdicts keysets putback"},
 		{"the world", "observe release edges vantage"},
 	},
 	"pkg/table": { // what a query runs; below it names, rr, draws and zones, above it compile: see the packages in its folder
@@ -103,7 +103,6 @@ var wide = map[string]int{
 	"pkg/control":  23,
 	"pkg/geo":      32,
 	"pkg/spec":     37,
-	"pkg/store":    28,
 	"pkg/transfer": 18,
 }
 

@@ -27,6 +27,7 @@ import (
 	"github.com/gti/gtm/pkg/gtmtest/etcds"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/link"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
@@ -63,7 +64,7 @@ type server struct {
 	edges  map[string]func(all bool) // ends an edge: its lease, or all of it
 	pulses state.Evidence
 	ahead  atomic.Int64 // of the clock by which keys live
-	room   atomic.Pointer[store.Space]
+	room   atomic.Pointer[link.Space]
 }
 
 type serverKey struct{}
@@ -79,7 +80,7 @@ func setup(env *testscript.Env, etcd string) error {
 	s := &server{ctx: ctx, store: client, mirror: state.NewMirror(), dir: env.WorkDir,
 		broken: make(chan []api.Broken, 1), edges: map[string]func(bool){}}
 	s.broken <- nil
-	s.room.Store(&store.Space{})
+	s.room.Store(&link.Space{})
 	env.Values[serverKey{}] = s
 	followed, following := make(chan struct{}), make(chan state.FollowStatus, 1)
 	following <- state.FollowStatus{State: state.Connecting}
@@ -113,7 +114,7 @@ func setup(env *testscript.Env, etcd string) error {
 	c, err := control.New(control.Config{
 		Store: client, Mirror: s.mirror, Keys: signer, Token: token, Logger: slog.New(slog.DiscardHandler),
 		Evidence: &s.pulses, EdgeNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
-		Space:     func() store.Space { return *s.room.Load() },
+		Space:     func() link.Space { return *s.room.Load() },
 		Following: func() state.FollowStatus { f := <-following; following <- f; return f },
 	})
 	if err != nil {
@@ -232,7 +233,7 @@ func roomCmd(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	quota, err := strconv.ParseInt(args[1], 10, 64)
 	ts.Check(err)
-	ts.Value(serverKey{}).(*server).room.Store(&store.Space{Size: size << 20, InUse: 1 << 20, Quota: quota << 20, Full: len(args) > 2})
+	ts.Value(serverKey{}).(*server).room.Store(&link.Space{Size: size << 20, InUse: 1 << 20, Quota: quota << 20, Full: len(args) > 2})
 }
 
 // pulseCmd: "pulse JUDGE AGO [TROUBLE]" lets the judge have been heard so long ago.

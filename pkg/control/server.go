@@ -24,6 +24,7 @@ import (
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/link"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
@@ -52,7 +53,7 @@ type Config struct {
 	// Following tells how that following fares; nil: it is not shown.
 	Following func() state.FollowStatus
 	// Space tells how full etcd is; nil: it is not shown.
-	Space func() store.Space
+	Space func() link.Space
 	// Evidence knows how old is what is known of health, where the caller has it hear the pulses of that following; nil: that is not shown.
 	Evidence *state.Evidence
 	// Keys looks after signed zones; nil: this control does not.

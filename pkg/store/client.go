@@ -1,23 +1,46 @@
+// Package store keeps gtm's shared state in etcd: it reads it at a revision, follows it from the next, and changes it in single
+// transactions. What the state is stands in package state, how it is kept on disk in package snapshot, the keys in package layout.
+//
+// # Configuration
+//
+// A change belongs to a tenant and makes that tenant's next generation: immutable versions of the
+// resources that it touches (a deletion is a version too), a record of who changed what, and a new head,
+// in one transaction. The state of a tenant at a generation is, of each resource, the newest version that
+// is not newer than the generation. etcd's revision is only a cursor.
+//
+// # Clusters
+//
+// An etcd that is not the embedded one should be of version 3.5.8 or later, and started with
+// --max-txn-ops=8192 --max-request-bytes=33554432 and --auto-compaction-retention=10m; with its defaults, a generation
+// holds some 120 resources and 1.5 MB, zone content apart. Versions and records are kept for ever.
+//
+// # Silence
+//
+// Loss of etcd is not an error of Follow but a status: it keeps trying, tells the consumer that what it
+// has is stale, and goes on where it stopped. What it delivers never goes back by itself: a store that
+// was restored to an older state is refused until Client.Accept, also when its numbers have caught up, since each generation has an ID
+// (see Record) that is compared.
+//
+// # Damage
+//
+// A value that is not understood costs its own tenant, pool, zone or resource, and whoever holds an earlier form keeps it. A head that
+// is damaged counts as what the tenant's log says, and is mended by the tenant's next change.
 package store
 
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 
-	"github.com/gti/gtm/pkg/store/server"
+	"github.com/gti/gtm/pkg/store/layout"
+	"github.com/gti/gtm/pkg/store/link"
 )
 
 // DefaultPrefix is where gtm's keys stand.
@@ -38,31 +61,6 @@ type Config struct {
 	Now func() time.Time
 }
 
-// patience is how long the client waits, and how often it asks.
-type patience struct {
-	attempt  time.Duration // the first attempt of a call, before another member is asked
-	call     time.Duration // one request, with all its attempts
-	commit   time.Duration // one change, which may be large
-	progress time.Duration // between two signs of life asked for while following
-	stall    time.Duration // without a sign of life: the connection is given up
-	retryMin time.Duration // first and longest pause between two attempts
-	retryMax time.Duration
-	judgeTTL time.Duration // lease of a candidate
-	known    time.Duration // between two times that an edge writes what it is
-	check    time.Duration // between two checks whether a leased key is there
-	space    time.Duration // between two checks how full etcd is
-}
-
-var defaultPatience = patience{
-	attempt: 2 * time.Second, call: 5 * time.Second, commit: 60 * time.Second,
-	progress: 2 * time.Second, stall: 7 * time.Second,
-	retryMin: 200 * time.Millisecond, retryMax: 5 * time.Second,
-	judgeTTL: 5 * time.Second,
-	known:    5 * time.Minute,
-	check:    30 * time.Second,
-	space:    spaceEvery,
-}
-
 // Limits of one generation: writes (one per resource, and two more) and bytes of keys and values. Zone content does not count: a
 // little comes with the generation, much is written before. The embedded etcd is started so that they fit; a cluster should be, too.
 const (
@@ -70,22 +68,23 @@ const (
 	MaxChangeBytes = 24 << 20
 )
 
+// textCacheBytes bounds what a client keeps of the runs that it saw.
+const textCacheBytes = 64 << 20
+
 // Client reads, follows and changes the store. It is safe for concurrent use.
 type Client struct {
 	cfg     Config
-	keys    keyspace
+	keys    layout.Keys
 	log     *slog.Logger
-	wait    patience
-	dialer  *dialer
-	etcd    *clientv3.Client
+	link    *link.Link
 	metrics *metrics
-	texts   *textCache
+	texts   *layout.TextCache
 	// leading is the election key that fences verdicts; nil while another judge leads.
 	leading atomic.Pointer[fence]
 	// written is the newest revision of which an answer to overwrite told.
 	written atomic.Int64
-	// space is what WatchSpace found last.
-	space atomic.Pointer[Space]
+	// judgeTTL is that of a candidate's lease.
+	judgeTTL time.Duration
 }
 
 // Open checks cfg and makes a client. It does not wait for etcd, since an edge must start without it:
@@ -103,118 +102,49 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Registerer == nil {
+		cfg.Registerer = prometheus.NewRegistry() // that nobody reads
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	d, err := newDialer(cfg.Endpoints, cfg.TLS)
+	l, err := link.Open(link.Config{Endpoints: cfg.Endpoints, TLS: cfg.TLS, Logger: cfg.Logger, Registerer: cfg.Registerer})
 	if err != nil {
 		return nil, err
 	}
 	m, err := newMetrics(cfg.Registerer)
 	if err != nil {
+		l.Close()
 		return nil, err
 	}
-	c := &Client{cfg: cfg, keys: keyspace(cfg.Prefix), log: cfg.Logger, wait: defaultPatience, dialer: d, metrics: m,
-		texts: newTextCache(textCacheBytes)}
-	if c.etcd, err = c.connect(); err != nil {
-		return nil, err
-	}
-	return c, nil
+	return &Client{cfg: cfg, keys: layout.Keys(cfg.Prefix), log: cfg.Logger, link: l, metrics: m,
+		texts: layout.NewTextCache(textCacheBytes), judgeTTL: 5 * time.Second}, nil
 }
 
 // Close ends the connection. Follow, Campaign and the Keep functions end with their own contexts, which
 // are to be ended before.
-func (c *Client) Close() error {
-	if err := c.etcd.Close(); err != nil && !errors.Is(err, context.Canceled) {
-		return err
-	}
-	return nil
-}
+func (c *Client) Close() error { return c.link.Close() }
 
 // Ping asks etcd for a sign of life that needs a quorum; its error says what to do.
 func (c *Client) Ping(ctx context.Context) error {
-	err := c.try(ctx, func(ctx context.Context) error {
-		_, err := c.etcd.Get(ctx, c.keys.epoch(), clientv3.WithCountOnly())
+	err := c.link.Try(ctx, func(ctx context.Context) error {
+		_, err := c.link.Etcd.Get(ctx, c.keys.Epoch(), clientv3.WithCountOnly())
 		return err
 	})
-	return c.explain("asking for a sign of life", err)
-}
-
-// connect makes a connection of its own to etcd, lazily.
-func (c *Client) connect(more ...grpc.DialOption) (*clientv3.Client, error) {
-	return clientv3.New(clientv3.Config{
-		Endpoints:            c.dialer.targets,
-		DialTimeout:          c.wait.call,
-		DialKeepAliveTime:    10 * time.Second, // the least that grpc allows; following asks for progress more often
-		DialKeepAliveTimeout: 3 * time.Second,
-		MaxCallSendMsgSize:   server.MaxRequestBytes,
-		MaxCallRecvMsgSize:   1 << 30,
-		Logger:               zap.NewNop(),
-		MaxUnaryRetries:      1, // Client.unary knows what may be repeated
-		DialOptions: append([]grpc.DialOption{
-			grpc.WithContextDialer(c.dialer.dial),
-			grpc.WithChainUnaryInterceptor(c.unary),
-			grpc.WithDisableServiceConfig(), // that of etcd's client asks for turns without regard
-			grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"` + balancerName + `": {}}]}`),
-			grpc.WithConnectParams(grpc.ConnectParams{
-				Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
-				MinConnectTimeout: dialPatience,
-			}),
-		}, more...),
-	})
-}
-
-// checkEndpoints reports whether all endpoints are well-formed and of one kind, and which kind that is.
-func checkEndpoints(endpoints []string, withTLS bool) (string, error) {
-	if len(endpoints) == 0 {
-		return "", errors.New("no etcd endpoint is given; use --etcd http://HOST:2379 (or https://)")
-	}
-	scheme := ""
-	for _, e := range endpoints {
-		u, err := url.Parse(e)
-		if strings.HasPrefix(e, "unix:") {
-			u, err = &url.URL{Scheme: "unix"}, nil // a path is not read as a URL: it may hold anything
-		}
-		if err != nil || u.Scheme == "" {
-			return "", fmt.Errorf("the etcd endpoint %q is not a URL; write it as http://HOST:2379 or https://HOST:2379", e)
-		}
-		switch u.Scheme {
-		case "unix":
-		case "http", "https":
-			if u.Hostname() == "" || u.Port() == "" || strings.Trim(u.Path, "/") != "" {
-				return "", fmt.Errorf("the etcd endpoint %q needs a host and a port, and no path: %s://HOST:2379", e, u.Scheme)
-			}
-		default:
-			return "", fmt.Errorf("the etcd endpoint %q has the scheme %q; http, https and unix are known", e, u.Scheme)
-		}
-		if scheme != "" && scheme != u.Scheme {
-			return "", fmt.Errorf("the etcd endpoints mix %s and %s; they must all be of one scheme", scheme, u.Scheme)
-		}
-		scheme = u.Scheme
-	}
-	if withTLS && scheme != "https" {
-		return "", fmt.Errorf("TLS files are given for etcd, but the endpoint %q is not encrypted; use https://", endpoints[0])
-	}
-	return scheme, nil
+	return c.link.Explain("asking for a sign of life", err)
 }
 
 // LastContact tells when a followed etcd was last heard of; zero: never.
-func (c *Client) LastContact() time.Time { return c.metrics.lastContact() }
+func (c *Client) LastContact() time.Time { return c.link.LastContact() }
+
+// WatchSpace asks again and again how full etcd is, until ctx ends, and tells the log and the metrics.
+func (c *Client) WatchSpace(ctx context.Context) error { return c.link.WatchSpace(ctx) }
+
+// Space gives what WatchSpace found last.
+func (c *Client) Space() link.Space { return c.link.Space() }
 
 // fence is the election key of the leader: verdicts are written only while it stands.
 type fence struct {
 	key string
 	rev int64 // its creation
-}
-
-// sleep waits, and reports whether it was not interrupted.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

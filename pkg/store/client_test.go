@@ -3,7 +3,6 @@ package store
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"net"
 	"net/http/httptest"
 	"strings"
@@ -71,10 +70,10 @@ func TestErrorsSayWhereAndWhatNext(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			c := openTest(t, Config{Endpoints: []string{row.endpoint}})
-			// handshakes take long on a busy machine
-			c.wait.attempt, c.wait.call, c.wait.commit = storetest.Within/2, storetest.Within/2, storetest.Within/2
+			wait := &c.link.Wait // handshakes take long on a busy machine
+			wait.Attempt, wait.Call, wait.Commit = storetest.Within/2, storetest.Within/2, storetest.Within/2
 			if row.name == "silence" {
-				c.wait.attempt, c.wait.call, c.wait.commit = 500*time.Millisecond, 500*time.Millisecond, time.Second
+				wait.Attempt, wait.Call, wait.Commit = 500*time.Millisecond, 500*time.Millisecond, time.Second
 			}
 			pinged := c.Ping(storetest.Context(t))
 			_, committed := c.Commit(storetest.Context(t), Change{Tenant: "shop",
@@ -124,39 +123,6 @@ func TestFollowingWaitsForAnEtcdThatComesLater(t *testing.T) {
 		return f.status[0].State == state.Connecting &&
 			f.status[1].State == state.Connecting
 	})
-}
-
-// TestNamesOfMembersAreCheckedOneByOne: each member is to prove its own name, not that of the first that was asked.
-func TestNamesOfMembersAreCheckedOneByOne(t *testing.T) {
-	d := &dialer{tls: &tls.Config{}}
-	for _, addr := range []string{"one.example:2379", "two.example:2379"} {
-		asked := make(chan string, 1)
-		here, there := net.Pipe()
-		go func() {
-			defer there.Close()
-			_ = tls.Server(there, &tls.Config{GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
-				asked <- h.ServerName
-				return nil, errors.New("seen")
-			}}).Handshake()
-		}()
-		if _, err := d.encrypt(storetest.Context(t), here, addr); err == nil {
-			t.Fatal("a handshake without a certificate")
-		}
-		if got := <-asked; got+":2379" != addr {
-			t.Errorf("%s was asked for %q", addr, got)
-		}
-	}
-}
-
-func TestContactIsNeverUntilHeard(t *testing.T) {
-	var m metrics
-	if at, age := m.lastContact(), m.contactAge(); !at.IsZero() || age != -1 {
-		t.Errorf("never heard, and yet at %v, %v s ago", at, age)
-	}
-	m.heard()
-	if at, age := m.lastContact(), m.contactAge(); at.IsZero() || age < 0 {
-		t.Errorf("heard, and yet at %v, %v s ago", at, age)
-	}
 }
 
 func TestMetrics(t *testing.T) {

@@ -15,6 +15,8 @@ import (
 	"go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/layout"
+	"github.com/gti/gtm/pkg/store/link"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
@@ -66,9 +68,9 @@ func (c *Client) make(ctx context.Context, ch Change, t *draft) (state.Record, e
 // transact tries the transaction until a member answers. open is set where an attempt's answer was lost.
 func (c *Client) transact(ctx context.Context, t *draft, open *bool) (resp *clientv3.TxnResponse, err error) {
 	first := c.attemptFor(t.bytes)
-	err = c.attempts(ctx, first, min(8*first, c.wait.commit), func(ctx context.Context) (err error) {
-		resp, err = c.etcd.Txn(ctx).If(t.compares...).Then(t.ops...).Else(t.heads...).Commit()
-		*open = *open || lost(err)
+	err = c.link.Attempts(ctx, first, min(8*first, c.link.Wait.Commit), func(ctx context.Context) (err error) {
+		resp, err = c.link.Etcd.Txn(ctx).If(t.compares...).Then(t.ops...).Else(t.heads...).Commit()
+		*open = *open || link.Lost(err)
 		return err
 	})
 	return resp, err
@@ -81,10 +83,10 @@ func (c *Client) outcome(ctx context.Context, ch Change, t *draft, resp *clientv
 		return t.record, nil
 	case err == nil && !open:
 		return state.Record{}, c.conflict(ctx, ch, resp)
-	case sizeRefused(err):
+	case link.SizeRefused(err):
 		return state.Record{}, &TooLargeError{Ops: len(t.ops), Bytes: t.bytes}
-	case refused(err) && !open:
-		return state.Record{}, c.explain(t.what()+" (nothing was written)", err)
+	case link.Refused(err) && !open:
+		return state.Record{}, c.link.Explain(t.what()+" (nothing was written)", err)
 	}
 	made, clash, readErr := c.reconcile(ctx, t)
 	switch {
@@ -95,14 +97,15 @@ func (c *Client) outcome(ctx context.Context, ch Change, t *draft, resp *clientv
 	case err == nil && readErr == nil: // the heads moved, by others: no attempt can succeed any more
 		return state.Record{}, c.conflict(ctx, ch, resp)
 	case readErr == nil && !open:
-		return state.Record{}, c.explain(t.what()+" (nothing was written)", err)
+		return state.Record{}, c.link.Explain(t.what()+" (nothing was written)", err)
 	}
-	return state.Record{}, &UnknownError{Tenant: ch.Tenant, Generation: t.record.Generation, Err: c.explain(t.what(), cmp.Or(err, readErr))}
+	err = c.link.Explain(t.what(), cmp.Or(err, readErr))
+	return state.Record{}, &UnknownError{Tenant: ch.Tenant, Generation: t.record.Generation, Err: err}
 }
 
 // attemptFor gives the time of the first attempt to write so many bytes.
 func (c *Client) attemptFor(bytes int) time.Duration {
-	return c.wait.attempt * time.Duration(1+bytes>>20)
+	return c.link.Wait.Attempt * time.Duration(1+bytes>>20)
 }
 
 // draft is a change on its way to a transaction.
@@ -112,7 +115,7 @@ type draft struct {
 	heads    []clientv3.Op // reads the compared heads, should the comparison fail
 	ops      []clientv3.Op
 	bytes    int
-	runs     []run
+	runs     []layout.Run
 	passed   map[string]int64 // damaged heads that are let pass, by tenant: etcd's revision of each
 }
 
@@ -126,7 +129,7 @@ func (d *draft) put(key string, value []byte) {
 }
 
 func (d *draft) expect(key string, g state.Generation) {
-	cmp := clientv3.Compare(clientv3.Value(key), "=", headText(g))
+	cmp := clientv3.Compare(clientv3.Value(key), "=", layout.HeadText(g))
 	if g == 0 {
 		cmp = clientv3.Compare(clientv3.CreateRevision(key), "=", 0)
 	}
@@ -146,12 +149,12 @@ func (c *Client) draft(ch Change, base identity) (*draft, error) {
 	gen := ch.Base + 1
 	t := &draft{passed: map[string]int64{}}
 	t.record = state.Record{Tenant: ch.Tenant, Generation: gen, Time: ch.Time.UTC(), Author: ch.Author, Message: ch.Message}
-	t.expect(c.keys.head(ch.Tenant), ch.Base)
+	t.expect(c.keys.Head(ch.Tenant), ch.Base)
 	for _, name := range readsOf(ch) {
-		t.expect(c.keys.head(name), ch.Reads[name])
+		t.expect(c.keys.Head(name), ch.Reads[name])
 	}
 	if ch.Base != 0 {
-		t.compares = append(t.compares, clientv3.Compare(clientv3.ModRevision(c.keys.record(ch.Tenant, ch.Base)), "=", base.mod))
+		t.compares = append(t.compares, clientv3.Compare(clientv3.ModRevision(c.keys.Record(ch.Tenant, ch.Base)), "=", base.mod))
 	}
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%s %s %d\n", base.id, ch.Tenant, gen)
@@ -162,11 +165,11 @@ func (c *Client) draft(ch Change, base identity) (*draft, error) {
 		}
 		seen[key] = true
 		fmt.Fprintf(sum, "%s %d %s\n", key, len(value), value)
-		t.put(c.keys.version(key, gen), value)
+		t.put(c.keys.Version(key, gen), value)
 		return nil
 	}
 	for _, r := range ch.Put {
-		value, runs, err := encodeVersion(r)
+		value, runs, err := layout.EncodeVersion(r)
 		if err != nil {
 			return nil, err
 		}
@@ -191,12 +194,12 @@ func (c *Client) draft(ch Change, base identity) (*draft, error) {
 
 // seal adds the record and the head.
 func (c *Client) seal(t *draft) error {
-	value, err := state.MarshalPlain(storedRecord{Record: t.record, Digest: t.record.ID})
+	value, err := state.MarshalPlain(layout.Record{Record: t.record, Digest: t.record.ID})
 	if err != nil {
 		return err
 	}
-	t.put(c.keys.record(t.record.Tenant, t.record.Generation), value)
-	t.put(c.keys.head(t.record.Tenant), []byte(headText(t.record.Generation)))
+	t.put(c.keys.Record(t.record.Tenant, t.record.Generation), value)
+	t.put(c.keys.Head(t.record.Tenant), []byte(layout.HeadText(t.record.Generation)))
 	return nil
 }
 
@@ -216,18 +219,18 @@ func (c *Client) addTexts(ctx context.Context, t *draft) error {
 	}
 	size := t.bytes // beside the resources: a cluster may be one with etcd's defaults
 	for _, r := range runs {
-		size += len(r.text)
+		size += len(r.Text)
 	}
 	if size <= textBatchBytes && len(t.ops)+len(runs) <= textBatch {
 		for _, r := range runs {
-			t.put(c.keys.text(r.hash), []byte(r.text))
+			t.put(c.keys.Text(r.Hash), []byte(r.Text))
 		}
 		return nil
 	}
 	for len(runs) > 0 {
 		n := 0
-		for size := 0; n < len(runs) && n < textBatch && (n == 0 || size+len(runs[n].text) <= textBatchBytes); n++ {
-			size += len(runs[n].text)
+		for size := 0; n < len(runs) && n < textBatch && (n == 0 || size+len(runs[n].Text) <= textBatchBytes); n++ {
+			size += len(runs[n].Text)
 		}
 		if err := c.writeTexts(ctx, runs[:n]); err != nil {
 			return err
@@ -238,17 +241,17 @@ func (c *Client) addTexts(ctx context.Context, t *draft) error {
 }
 
 // missing gives the runs that the store does not have, once each.
-func (c *Client) missing(ctx context.Context, all []run) (absent []run, err error) {
-	all = slices.SortedFunc(slices.Values(all), func(a, b run) int { return strings.Compare(a.hash, b.hash) })
-	all = slices.CompactFunc(all, func(a, b run) bool { return a.hash == b.hash })
+func (c *Client) missing(ctx context.Context, all []layout.Run) (absent []layout.Run, err error) {
+	all = slices.SortedFunc(slices.Values(all), func(a, b layout.Run) int { return strings.Compare(a.Hash, b.Hash) })
+	all = slices.CompactFunc(all, func(a, b layout.Run) bool { return a.Hash == b.Hash })
 	for runs := range slices.Chunk(all, textBatch) {
 		asks := make([]clientv3.Op, len(runs))
 		for i, r := range runs {
-			asks[i] = clientv3.OpGet(c.keys.text(r.hash), clientv3.WithCountOnly())
+			asks[i] = clientv3.OpGet(c.keys.Text(r.Hash), clientv3.WithCountOnly())
 		}
 		resp, err := c.askTexts(ctx, asks)
 		if err != nil {
-			return nil, c.explain("looking for zone content (nothing was written)", err)
+			return nil, c.link.Explain("looking for zone content (nothing was written)", err)
 		}
 		for i, r := range runs {
 			if resp.Responses[i].GetResponseRange().Count == 0 {
@@ -261,27 +264,27 @@ func (c *Client) missing(ctx context.Context, all []run) (absent []run, err erro
 
 func (c *Client) askTexts(ctx context.Context, asks []clientv3.Op) (*clientv3.TxnResponse, error) {
 	var resp *clientv3.TxnResponse
-	err := c.try(ctx, func(ctx context.Context) (err error) {
-		resp, err = c.etcd.Txn(ctx).Then(asks...).Commit()
+	err := c.link.Try(ctx, func(ctx context.Context) (err error) {
+		resp, err = c.link.Etcd.Txn(ctx).Then(asks...).Commit()
 		return err
 	})
 	return resp, err
 }
 
 // writeTexts writes runs that no version names yet.
-func (c *Client) writeTexts(ctx context.Context, runs []run) error {
+func (c *Client) writeTexts(ctx context.Context, runs []layout.Run) error {
 	ops, size := make([]clientv3.Op, len(runs)), 0
 	for i, r := range runs {
-		ops[i] = clientv3.OpPut(c.keys.text(r.hash), r.text)
-		size += len(r.text)
+		ops[i] = clientv3.OpPut(c.keys.Text(r.Hash), r.Text)
+		size += len(r.Text)
 	}
 	first := c.attemptFor(size)
-	err := c.attempts(ctx, first, min(8*first, c.wait.commit), func(ctx context.Context) error {
-		_, err := c.etcd.Txn(ctx).Then(ops...).Commit()
+	err := c.link.Attempts(ctx, first, min(8*first, c.link.Wait.Commit), func(ctx context.Context) error {
+		_, err := c.link.Etcd.Txn(ctx).Then(ops...).Commit()
 		return err
 	})
 	if err != nil {
-		return c.explain("writing zone content (nothing has changed, since nothing refers to it yet)", err)
+		return c.link.Explain("writing zone content (nothing has changed, since nothing refers to it yet)", err)
 	}
 	return nil
 }
@@ -294,10 +297,10 @@ func (c *Client) passDamaged(ctx context.Context, ch Change, t *draft, resp *cli
 		if len(kvs) == 0 {
 			continue
 		}
-		if _, damaged := parseHead(kvs[0].Value); damaged == nil {
+		if _, damaged := layout.ParseHead(kvs[0].Value); damaged == nil {
 			continue
 		}
-		g, err := c.reader(c.etcd).head(ctx, name, kvs[0])
+		g, err := c.reader(c.link.Etcd).head(ctx, name, kvs[0])
 		if err != nil {
 			return false, err
 		}
@@ -326,9 +329,9 @@ func (c *Client) conflict(ctx context.Context, ch Change, resp *clientv3.TxnResp
 		}
 		var have state.Generation
 		if kvs := resp.Responses[i].GetResponseRange().Kvs; len(kvs) > 0 {
-			g, err := c.reader(c.etcd).head(ctx, name, kvs[0])
+			g, err := c.reader(c.link.Etcd).head(ctx, name, kvs[0])
 			if err != nil {
-				return c.explain("changing "+ch.Tenant+" (nothing was written)", err)
+				return c.link.Explain("changing "+ch.Tenant+" (nothing was written)", err)
 			}
 			have = g
 		}
@@ -347,7 +350,7 @@ func (c *Client) conflict(ctx context.Context, ch Change, resp *clientv3.TxnResp
 // reconcile checks whether a change was made whose answer got lost, or another in its place, which is a conflict; neither, and no error:
 // there is no such generation yet.
 func (c *Client) reconcile(ctx context.Context, t *draft) (made bool, conflict, err error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.wait.attempt)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.link.Wait.Attempt)
 	defer cancel()
 	stored, err := c.storedRecord(ctx, t.record.Tenant, t.record.Generation)
 	switch {
@@ -362,9 +365,9 @@ func (c *Client) reconcile(ctx context.Context, t *draft) (made bool, conflict, 
 	return false, nil, err
 }
 
-func (c *Client) storedRecord(ctx context.Context, tenant string, g state.Generation) (storedRecord, error) {
-	var s storedRecord
-	kv, err := c.reader(c.etcd).get(ctx, c.keys.record(tenant, g))
+func (c *Client) storedRecord(ctx context.Context, tenant string, g state.Generation) (layout.Record, error) {
+	var s layout.Record
+	kv, err := c.reader(c.link.Etcd).Get(ctx, c.keys.Record(tenant, g))
 	if err != nil {
 		return s, err
 	}
@@ -406,9 +409,9 @@ type Change struct {
 // another than was known under its number, the error is a *WentBackError.
 func (c *Client) ground(ctx context.Context, ch Change) (identity, error) {
 	what := "changing " + ch.Tenant + " (nothing was written)"
-	r := c.reader(c.etcd)
-	if _, err := r.get(ctx, c.keys.head(ch.Tenant)); err != nil { // is tried again over an election
-		return identity{}, c.explain(what, err)
+	r := c.reader(c.link.Etcd)
+	if _, err := r.Get(ctx, c.keys.Head(ch.Tenant)); err != nil { // is tried again over an election
+		return identity{}, c.link.Explain(what, err)
 	}
 	at := map[string]state.Generation{}
 	for tenant := range ch.IDs {
@@ -432,7 +435,7 @@ func (c *Client) ground(ctx context.Context, ch Change) (identity, error) {
 		}
 	})
 	if err != nil {
-		return identity{}, c.explain(what, err)
+		return identity{}, c.link.Explain(what, err)
 	}
 	return base, back
 }

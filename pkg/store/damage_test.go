@@ -23,7 +23,7 @@ func TestDamagedHeadCostsNobodyElse(t *testing.T) {
 	has := settled(t, c)
 	f := follow(t, c, nil)
 	f.untilState(state.Current)
-	put(t, c, c.keys.head("shop"), "4\x001")
+	put(t, c, c.keys.Head("shop"), "4\x001")
 	mustCommit(t, c, Change{Tenant: "other", Base: 1, Put: storetest.Resources(storetest.Site("other", "a", "AF"))})
 	f.untilRegion("other", "a", "AF")
 
@@ -61,9 +61,9 @@ func TestDamagedHeadWithoutALog(t *testing.T) {
 	mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})
 	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "b", "EU"))})
 	has := settled(t, c)
-	put(t, c, c.keys.head("shop"), "-")
+	put(t, c, c.keys.Head("shop"), "-")
 	for g := range state.Generation(2) {
-		if _, err := c.etcd.Delete(ctx, c.keys.record("shop", g+1)); err != nil {
+		if _, err := c.link.Etcd.Delete(ctx, c.keys.Record("shop", g+1)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -80,7 +80,7 @@ func TestDamagedRecordIsToldInItsPlace(t *testing.T) {
 		mustCommit(t, c, Change{Tenant: "shop", Base: g, Put: storetest.Resources(storetest.Site("shop", "a", "EU")), Message: "fine"})
 	}
 	has := settled(t, c)
-	put(t, c, c.keys.record("shop", 3), "{dam")
+	put(t, c, c.keys.Record("shop", 3), "{dam")
 	history, err := c.History(storetest.Context(t), "shop", 2)
 	if err != nil || len(history) != 2 || history[0].Generation != 3 || !strings.Contains(history[0].Message, "damaged") ||
 		history[1].Message != "fine" {
@@ -105,9 +105,9 @@ func TestDamagedVerdictAndKeysetOutliveAFullUpdate(t *testing.T) {
 	}
 	f := follow(t, c, nil)
 	f.untilState(state.Current)
-	put(t, c, c.keys.verdict(v.Pool), "{dam")
-	put(t, c, c.keys.verdict(health.PoolID{Tenant: "shop", Pool: "new"}), "{dam")
-	put(t, c, c.keys.keyset("a.example."), "{dam")
+	put(t, c, c.keys.Verdict(v.Pool), "{dam")
+	put(t, c, c.keys.Verdict(health.PoolID{Tenant: "shop", Pool: "new"}), "{dam")
+	put(t, c, c.keys.Keyset("a.example."), "{dam")
 	if err := c.Accept(ctx, "ann"); err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func TestDamagedVerdictAndKeysetOutliveAFullUpdate(t *testing.T) {
 		t.Error(err)
 	}
 	f.until("the mended keys", func() bool { return f.mirror.Keysets()["a.example."].Serial == 2 })
-	if _, err := c.etcd.Delete(ctx, c.keys.verdict(v.Pool)); err != nil {
+	if _, err := c.link.Etcd.Delete(ctx, c.keys.Verdict(v.Pool)); err != nil {
 		t.Fatal(err)
 	}
 	f.until("the end of what was damaged", func() bool { return len(f.mirror.Verdicts()) == 1 })

@@ -10,6 +10,8 @@ import (
 	"go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/layout"
+	"github.com/gti/gtm/pkg/store/link"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
@@ -161,7 +163,7 @@ func (f *follower) events(ctx context.Context, evs []*clientv3.Event) error {
 			return err
 		}
 	}
-	at := mark{cluster: f.known.Cluster, rev: evs[len(evs)-1].Kv.ModRevision}
+	at := link.Mark{Cluster: f.known.Cluster, Rev: evs[len(evs)-1].Kv.ModRevision}
 	return f.tell(d, at, f.known.Epoch)
 }
 
@@ -200,14 +202,14 @@ func (f *follower) revision(evs []*clientv3.Event, d *delta, newest map[spec.Key
 
 // event sorts one event into d and m. unique: no other event is like it.
 func (f *follower) event(ev *clientv3.Event, d *delta, m *moves) (unique bool, err error) {
-	parts := f.c.keys.split(string(ev.Kv.Key))
+	parts := f.c.keys.Split(string(ev.Kv.Key))
 	put := ev.Type == clientv3.EventTypePut
 	switch kind := joinTwo(parts); kind {
 	case "config/epoch":
 		return false, f.epochEvent(ev)
 	case "config/text":
 		if put {
-			f.c.texts.put(newRun(string(ev.Kv.Value)))
+			f.c.texts.Put(layout.NewRun(string(ev.Kv.Value)))
 		}
 	case "config/head":
 		g, err := f.headEvent(ev, parts, d)
@@ -218,7 +220,7 @@ func (f *follower) event(ev *clientv3.Event, d *delta, m *moves) (unique bool, e
 			m.heads[parts[2]] = g
 		}
 	case "config/log":
-		if _, ok := parseRecordKey(parts); ok && put {
+		if _, ok := layout.ParseRecordKey(parts); ok && put {
 			i := identityOf(ev.Kv)
 			m.logged[parts[2]] = i
 			return i.id != "", nil
@@ -267,7 +269,7 @@ func (f *follower) epochEvent(ev *clientv3.Event) error {
 	if epoch == f.known.Epoch {
 		return nil
 	}
-	return errReadAnew
+	return link.ErrReadAnew
 }
 
 // checkWhole makes sure that a head that moved came with its versions, as Commit writes them; anything
@@ -275,7 +277,7 @@ func (f *follower) epochEvent(ev *clientv3.Event) error {
 func (f *follower) checkWhole(heads map[string]state.Generation, made map[string]bool) error {
 	for t := range heads {
 		if !made[t] {
-			return errReadAnew
+			return link.ErrReadAnew
 		}
 	}
 	return nil
@@ -313,9 +315,9 @@ func (f *follower) headEvent(ev *clientv3.Event, parts []string, d *delta) (stat
 		if was == 0 {
 			return 0, nil
 		}
-		return 0, errReadAnew // begin finds that it went back
+		return 0, link.ErrReadAnew // begin finds that it went back
 	}
-	g, err := parseHead(ev.Kv.Value)
+	g, err := layout.ParseHead(ev.Kv.Value)
 	switch {
 	case err != nil:
 		f.c.log.Error("the head of a tenant in the store is damaged; the tenant is left as it is, and its next change mends it",
@@ -324,7 +326,7 @@ func (f *follower) headEvent(ev *clientv3.Event, parts []string, d *delta) (stat
 	case g == was:
 		return 0, nil
 	case g != was+1:
-		return 0, errReadAnew
+		return 0, link.ErrReadAnew
 	}
 	d.tenant(tenant).head = g
 	return g, nil
@@ -332,13 +334,13 @@ func (f *follower) headEvent(ev *clientv3.Event, parts []string, d *delta) (stat
 
 // versionEvent reads a version; the removal of one that is in force needs everything compared.
 func (f *follower) versionEvent(ev *clientv3.Event, parts []string) (found, bool, error) {
-	key, gen, ok := parseVersion(parts)
+	key, gen, ok := layout.ParseVersionKey(parts)
 	if !ok {
 		return found{}, false, nil
 	}
 	if ev.Type == clientv3.EventTypeDelete {
 		if was := f.version(key); was != nil && was.gen == gen {
-			return found{}, false, errReadAnew
+			return found{}, false, link.ErrReadAnew
 		}
 		return found{}, false, nil
 	}

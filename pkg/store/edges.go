@@ -12,6 +12,7 @@ import (
 
 	"go.etcd.io/etcd/client/v3"
 
+	"github.com/gti/gtm/pkg/store/link"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
@@ -39,7 +40,8 @@ func (c *Client) KeepEdge(ctx context.Context, tell func() Edge, ttl time.Durati
 		e.Tenants = nil // they change; who is alive can be asked
 		return state.MarshalPlain(e)
 	}
-	return c.keep(ctx, leased{key: c.keys.edge(id), value: value, ttl: ttl, beside: func(ctx context.Context) { c.know(ctx, tell()) }})
+	return c.link.Keep(ctx, link.Leased{Key: c.keys.Edge(id), Value: value, TTL: ttl,
+		Beside: func(ctx context.Context) { c.know(ctx, tell()) }})
 }
 
 // know writes down an edge that is to be missed when it is gone. That this fails is no reason to be without a lease.
@@ -50,13 +52,13 @@ func (c *Client) know(ctx context.Context, e Edge) {
 		return
 	}
 	var resp *clientv3.PutResponse
-	err = c.try(ctx, func(ctx context.Context) (err error) { // twice, it finds itself there, which is no twin
-		resp, err = c.etcd.Put(ctx, c.keys.knownEdge(e.ID), string(value), clientv3.WithPrevKV())
+	err = c.link.Try(ctx, func(ctx context.Context) (err error) { // twice, it finds itself there, which is no twin
+		resp, err = c.link.Etcd.Put(ctx, c.keys.KnownEdge(e.ID), string(value), clientv3.WithPrevKV())
 		return err
 	})
 	if err != nil {
 		c.log.Warn("the store does not know this edge for later yet, and would not miss it", "edge", e.ID,
-			"error", c.explain("writing it down", err))
+			"error", c.link.Explain("writing it down", err))
 		return
 	}
 	var before knownEdge
@@ -82,13 +84,13 @@ var errEnough = errors.New("enough")
 // Edges lists the edges that are alive, and those that were and are not forgotten, sorted by ID. Of the latter it lists 20,000 at most.
 func (c *Client) Edges(ctx context.Context) ([]Edge, error) {
 	known := map[string]knownEdge{}
-	r := c.reader(c.etcd)
-	err := r.each(ctx, c.keys.knownEdges(), func(kv *mvccKV) error {
+	r := c.reader(c.link.Etcd)
+	err := r.Each(ctx, c.keys.KnownEdges(), func(kv *mvccKV) error {
 		if len(known) == maxKnownEdges {
 			c.log.Warn("more edges are known than are listed; forget those that are no more: gtmctl edge forget", "listed", maxKnownEdges)
 			return errEnough
 		}
-		parts := c.keys.split(string(kv.Key))
+		parts := c.keys.Split(string(kv.Key))
 		if len(parts) != 3 {
 			return nil
 		}
@@ -102,21 +104,21 @@ func (c *Client) Edges(ctx context.Context) ([]Edge, error) {
 		return nil
 	})
 	if err != nil && !errors.Is(err, errEnough) {
-		return nil, c.explain("listing the edges", err)
+		return nil, c.link.Explain("listing the edges", err)
 	}
 	found := make(map[string]Edge, len(known))
 	for id, k := range known {
 		k.Edge.Seen = k.Seen
 		found[id] = k.Edge
 	}
-	err = r.each(ctx, c.keys.edges(), func(kv *mvccKV) error {
+	err = r.Each(ctx, c.keys.Edges(), func(kv *mvccKV) error {
 		var e Edge
 		if err := json.Unmarshal(kv.Value, &e); err != nil {
 			c.log.Warn("an edge's entry in the store is not understood and left out", "key", string(kv.Key), "error", err)
 			return nil
 		}
 		// An edge may write its own key, and speaks for itself alone.
-		if parts := c.keys.split(string(kv.Key)); len(parts) != 3 || parts[2] != e.ID {
+		if parts := c.keys.Split(string(kv.Key)); len(parts) != 3 || parts[2] != e.ID {
 			c.log.Warn("an edge's entry in the store names another edge and is left out", "key", string(kv.Key))
 			return nil
 		}
@@ -128,7 +130,7 @@ func (c *Client) Edges(ctx context.Context) ([]Edge, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, c.explain("listing the edges", err)
+		return nil, c.link.Explain("listing the edges", err)
 	}
 	edges := make([]Edge, 0, len(found))
 	for _, id := range slices.Sorted(maps.Keys(found)) {
@@ -141,15 +143,15 @@ func (c *Client) Edges(ctx context.Context) ([]Edge, error) {
 func (c *Client) ForgetEdge(ctx context.Context, id string) error {
 	var resp *clientv3.TxnResponse
 	open := false // an attempt's answer was lost: it may have removed it
-	err := c.try(ctx, func(ctx context.Context) (err error) {
-		resp, err = c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(c.keys.edge(id)), "=", 0)).
-			Then(clientv3.OpDelete(c.keys.knownEdge(id))).Commit()
-		open = open || lost(err)
+	err := c.link.Try(ctx, func(ctx context.Context) (err error) {
+		resp, err = c.link.Etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(c.keys.Edge(id)), "=", 0)).
+			Then(clientv3.OpDelete(c.keys.KnownEdge(id))).Commit()
+		open = open || link.Lost(err)
 		return err
 	})
 	switch {
 	case err != nil:
-		return c.explain("forgetting edge "+id, err)
+		return c.link.Explain("forgetting edge "+id, err)
 	case !resp.Succeeded:
 		return fmt.Errorf("edge %s cannot be forgotten: %w", id, ErrEdgeAlive)
 	case resp.Responses[0].GetResponseDeleteRange().Deleted == 0 && !open:
@@ -186,8 +188,8 @@ func (c *Client) PutBackEdges(ctx context.Context, edges []Edge) error {
 		if err != nil {
 			return err
 		}
-		if _, err := c.putIfAt(ctx, c.keys.knownEdge(e.ID), 0, value); err != nil {
-			return c.explain("writing back that edge "+e.ID+" is known", err)
+		if _, err := c.putIfAt(ctx, c.keys.KnownEdge(e.ID), 0, value); err != nil {
+			return c.link.Explain("writing back that edge "+e.ID+" is known", err)
 		}
 	}
 	return nil

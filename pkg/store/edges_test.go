@@ -90,8 +90,8 @@ func TestAnEdgeThatDiedIsKnownUntilItIsForgotten(t *testing.T) {
 // TestAnEdgeOfAnOlderProgramIsListed: it has a lease and nothing else. What is not understood costs its own entry only.
 func TestAnEdgeOfAnOlderProgramIsListed(t *testing.T) {
 	c := testClient(t)
-	put(t, c, c.keys.edge("old"), `{"id":"old","http":"192.0.2.1:8053"}`)
-	put(t, c, c.keys.knownEdge("odd"), `{`)
+	put(t, c, c.keys.Edge("old"), `{"id":"old","http":"192.0.2.1:8053"}`)
+	put(t, c, c.keys.KnownEdge("odd"), `{`)
 	got, err := c.Edges(storetest.Context(t))
 	if want := []Edge{{ID: "odd"}, {ID: "old", HTTP: "192.0.2.1:8053", Alive: true}}; err != nil || !cmp.Equal(want, got) {
 		t.Errorf("%+v, %v", got, err)
@@ -106,7 +106,7 @@ func TestAnEdgeSpeaksForItselfAlone(t *testing.T) {
 	c := testClient(t)
 	for key, value := range map[string]string{"fra1": `{"id":"fra1","http":"192.0.2.1:8053"}`,
 		"stolen": `{"id":"fra1","http":"192.0.2.66:8053"}`} {
-		if _, err := c.etcd.Put(storetest.Context(t), c.keys.edge(key), value); err != nil {
+		if _, err := c.link.Etcd.Put(storetest.Context(t), c.keys.Edge(key), value); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -217,8 +217,8 @@ func TestAnEdgeIsForgottenOverALostAnswer(t *testing.T) {
 	t.Parallel()
 	for name, do := range map[string]func(context.Context, func() error) error{"silence": silence, "lost answer": losesTheAnswer} {
 		c := testClient(t)
-		c.wait.attempt = 300 * time.Millisecond
-		put(t, c, c.keys.knownEdge("e1"), `{"id":"e1"}`)
+		c.link.Wait.Attempt = 300 * time.Millisecond
+		put(t, c, c.keys.KnownEdge("e1"), `{"id":"e1"}`)
 		through(t, c, onWrites(1, do))
 		if err := c.ForgetEdge(storetest.Context(t), "e1"); err != nil {
 			t.Errorf("%s: %v", name, err)

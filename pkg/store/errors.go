@@ -99,3 +99,11 @@ func (e *DamagedError) Error() string {
 	}
 	return fmt.Sprintf("%s has resources that cannot be decoded: %s; apply them anew, or delete them", e.State, strings.Join(lines, "; "))
 }
+
+func keyStrings(keys []spec.Key) []string {
+	out := make([]string, len(keys))
+	for i, k := range keys {
+		out[i] = k.String()
+	}
+	return out
+}

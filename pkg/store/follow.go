@@ -14,6 +14,7 @@ import (
 	"go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/link"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
@@ -27,11 +28,11 @@ func (c *Client) Follow(ctx context.Context, cfg FollowConfig) error {
 		seen: witnesses{seed: maphash.MakeSeed()}}
 	f.assume(cfg.From, cfg.Has)
 	f.cfg.Has = nil
-	from, to := c.keys.followed()
+	from, to := c.keys.Followed()
 	f.setStatus(state.Connecting, nil)
-	fd := &feed{c: c, from: from, to: to, begin: f.begin, opened: f.watches, events: f.events,
-		progress: f.progress, lost: f.forget, status: f.setStatus}
-	return fd.run(ctx)
+	fd := &link.Feed{Link: c.link, From: from, To: to, Begin: f.begin, Opened: f.watches, Events: f.events,
+		Progress: f.progress, Lost: f.forget, Status: f.setStatus}
+	return fd.Run(ctx)
 }
 
 // follower knows what its consumer was told.
@@ -136,44 +137,44 @@ func (f *follower) setStatus(state string, err error) {
 }
 
 // begin checks whether the store went back, and either resumes, or reads everything.
-func (f *follower) begin(ctx context.Context, etcd *clientv3.Client) (mark, error) {
+func (f *follower) begin(ctx context.Context, etcd *clientv3.Client) (link.Mark, error) {
 	f.etcd = etcd
 	r := f.c.reader(etcd)
 	epoch, err := f.epoch(ctx, r)
 	if err != nil {
-		return mark{}, err
+		return link.Mark{}, err
 	}
 	heads, err := r.heads(ctx)
 	if err != nil {
-		return mark{}, err
+		return link.Mark{}, err
 	}
 	if err := checkBack(f.known, epoch, heads); err != nil {
 		f.anew = true // also if it is not accepted: what comes then is yet another store
-		return mark{}, err
+		return link.Mark{}, err
 	}
-	same := f.started && f.known.Cluster == r.cluster && f.known.Epoch == epoch
-	if same && !f.anew && f.cursor <= r.rev {
+	same := f.started && f.known.Cluster == r.Cluster && f.known.Epoch == epoch
+	if same && !f.anew && f.cursor <= r.Rev {
 		resume, err := f.seen.hold(ctx, r)
 		if err != nil {
-			return mark{}, err
+			return link.Mark{}, err
 		}
 		if resume { // from where history is known to be the same: what came since was told, and is not told again
 			f.cursor = f.seen.unique.rev
-			return mark{cluster: r.cluster, rev: f.cursor}, nil
+			return link.Mark{Cluster: r.Cluster, Rev: f.cursor}, nil
 		}
 	}
 	if err := f.checkIDs(ctx, r, epoch, heads); err != nil {
 		f.anew = true
-		return mark{}, err
+		return link.Mark{}, err
 	}
-	return mark{cluster: r.cluster, rev: r.rev}, f.load(ctx, r, epoch, heads, !same)
+	return link.Mark{Cluster: r.Cluster, Rev: r.Rev}, f.load(ctx, r, epoch, heads, !same)
 }
 
 // watches makes sure that the watch that was opened is on the store that was read. From now on its connection vouches for that.
 func (f *follower) watches(ctx context.Context, etcd *clientv3.Client) error {
 	ok, err := f.seen.vouch(ctx, f.c.reader(etcd))
 	if err == nil && !ok {
-		return errReadAnew
+		return link.ErrReadAnew
 	}
 	return err
 }
@@ -253,7 +254,7 @@ func (f *follower) load(ctx context.Context, r *reader, epoch int64, heads map[s
 	if err != nil {
 		return err
 	}
-	err = r.newest(ctx, f.c.keys.resources(), func(t string) state.Generation { return heads[t] }, func(v found) error {
+	err = r.newest(ctx, f.c.keys.Resources(), func(t string) state.Generation { return heads[t] }, func(v found) error {
 		d.seen.see(v.kv, false, false)
 		if was := f.version(v.key); was != nil && !full && was.same(v) {
 			was.load = f.loads
@@ -272,19 +273,19 @@ func (f *follower) load(ctx context.Context, r *reader, epoch int64, heads map[s
 	}
 	f.c.metrics.resyncs.Inc()
 	f.anew = false
-	return f.tell(d, mark{cluster: r.cluster, rev: r.rev}, epoch)
+	return f.tell(d, link.Mark{Cluster: r.Cluster, Rev: r.Rev}, epoch)
 }
 
 // loadKinds reads the values of all followed kinds.
 func (f *follower) loadKinds(ctx context.Context, r *reader, d *delta) error {
 	for _, k := range f.kinds {
-		err := r.each(ctx, f.c.keys.below(k.prefix), func(kv *mvccKV) error {
-			if string(kv.Key) == f.c.keys.pulse() {
+		err := r.Each(ctx, f.c.keys.Below(k.prefix), func(kv *mvccKV) error {
+			if string(kv.Key) == f.c.keys.Pulse() {
 				d.seen.see(kv, false, f.pulse(kv))
 				return nil
 			}
 			d.seen.see(kv, false, false)
-			if parts := f.c.keys.split(string(kv.Key)); len(parts) > len(k.prefix) {
+			if parts := f.c.keys.Split(string(kv.Key)); len(parts) > len(k.prefix) {
 				k.Read(f.entry(parts[len(k.prefix):], kv))
 			}
 			return nil
@@ -323,12 +324,12 @@ func (f *follower) version(k spec.Key) *deliveredVersion {
 }
 
 // tell delivers a delta and remembers it.
-func (f *follower) tell(d *delta, at mark, epoch int64) error {
+func (f *follower) tell(d *delta, at link.Mark, epoch int64) error {
 	u := d.update(f)
-	u.Cursor, u.Cluster, u.Epoch = at.rev, at.cluster, epoch
+	u.Cursor, u.Cluster, u.Epoch = at.Rev, at.Cluster, epoch
 	if !u.Empty() {
 		if err := f.cfg.OnUpdate(u); err != nil {
-			return stopError{err}
+			return link.Stop(err)
 		}
 	}
 	if d.full {
@@ -336,9 +337,9 @@ func (f *follower) tell(d *delta, at mark, epoch int64) error {
 	}
 	d.remember(f)
 	f.started, f.seen = true, d.seen
-	f.known.Cluster, f.known.Revision, f.known.Epoch = at.cluster, at.rev, epoch
-	f.cursor = at.rev // also downwards: this store's numbers count from now on
-	f.progress(at.rev)
+	f.known.Cluster, f.known.Revision, f.known.Epoch = at.Cluster, at.Rev, epoch
+	f.cursor = at.Rev // also downwards: this store's numbers count from now on
+	f.progress(at.Rev)
 	return nil
 }
 
@@ -351,14 +352,14 @@ func (f *follower) forgetAll() {
 // Accept lets the store's present state be followed even where it is older than what edges know: it writes
 // a newer epoch, which says who took that decision.
 func (c *Client) Accept(ctx context.Context, author string) error {
-	err := c.try(ctx, func(ctx context.Context) error { return c.accept(ctx, author) }) // that it is done twice does no harm
-	return c.explain("accepting the store's state", err)
+	err := c.link.Try(ctx, func(ctx context.Context) error { return c.accept(ctx, author) }) // that it is done twice does no harm
+	return c.link.Explain("accepting the store's state", err)
 }
 
 // accept writes the next epoch once.
 func (c *Client) accept(ctx context.Context, author string) error {
 	for {
-		kv, err := c.reader(c.etcd).get(ctx, c.keys.epoch())
+		kv, err := c.reader(c.link.Etcd).Get(ctx, c.keys.Epoch())
 		if err != nil {
 			return err
 		}
@@ -374,8 +375,8 @@ func (c *Client) accept(ctx context.Context, author string) error {
 		if err != nil {
 			return err
 		}
-		resp, err := c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(c.keys.epoch()), "=", mod)).
-			Then(clientv3.OpPut(c.keys.epoch(), string(value))).Commit()
+		resp, err := c.link.Etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(c.keys.Epoch()), "=", mod)).
+			Then(clientv3.OpPut(c.keys.Epoch(), string(value))).Commit()
 		if err != nil || resp.Succeeded {
 			return err
 		}
@@ -390,7 +391,7 @@ type epochValue struct {
 
 // epoch also fixes the revision at which r reads.
 func (r *reader) epoch(ctx context.Context) (int64, error) {
-	kv, err := r.get(ctx, r.c.keys.epoch())
+	kv, err := r.Get(ctx, r.c.keys.Epoch())
 	if err != nil || kv == nil {
 		return 0, err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/link"
 	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/store/storetest"
 )
@@ -39,7 +40,7 @@ func (f *following) sameAsRead(c *Client) {
 
 func put(t testing.TB, c *Client, key, value string) {
 	t.Helper()
-	if _, err := c.etcd.Put(storetest.Context(t), key, value); err != nil {
+	if _, err := c.link.Etcd.Put(storetest.Context(t), key, value); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -47,11 +48,11 @@ func put(t testing.TB, c *Client, key, value string) {
 func compact(t testing.TB, c *Client) {
 	t.Helper()
 	ctx := storetest.Context(t)
-	resp, err := c.etcd.Get(ctx, "x")
+	resp, err := c.link.Etcd.Get(ctx, "x")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.etcd.Compact(ctx, resp.Header.Revision); err != nil {
+	if _, err := c.link.Etcd.Compact(ctx, resp.Header.Revision); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -120,18 +121,18 @@ func TestFollowHoldsZonesAndVerdicts(t *testing.T) {
 
 	v := storetest.VerdictOf("shop", "eu", 0.5)
 	value, _ := state.MarshalPlain(v)
-	put(t, c, c.keys.verdict(v.Pool), string(value))
+	put(t, c, c.keys.Verdict(v.Pool), string(value))
 	f.until("the verdict", func() bool { return f.mirror.Verdicts()[v.Pool].Judge == "p1" })
-	put(t, c, c.keys.verdict(v.Pool), "{broken")
-	put(t, c, c.keys.verdict(health.PoolID{Tenant: "shop", Pool: "us"}), string(value)) // another pool's
+	put(t, c, c.keys.Verdict(v.Pool), "{broken")
+	put(t, c, c.keys.Verdict(health.PoolID{Tenant: "shop", Pool: "us"}), string(value)) // another pool's
 	w := storetest.VerdictOf("shop", "sg", 1)
 	value, _ = state.MarshalPlain(w)
-	put(t, c, c.keys.verdict(w.Pool), string(value))
+	put(t, c, c.keys.Verdict(w.Pool), string(value))
 	f.until("the next verdict", func() bool { return len(f.mirror.Verdicts()) == 2 })
 	if diff := cmp.Diff(map[health.PoolID]health.Verdict{v.Pool: v, w.Pool: w}, f.mirror.Verdicts()); diff != "" {
 		t.Errorf("-want +held:\n%s", diff)
 	}
-	if _, err := c.etcd.Delete(storetest.Context(t), c.keys.verdict(v.Pool)); err != nil {
+	if _, err := c.link.Etcd.Delete(storetest.Context(t), c.keys.Verdict(v.Pool)); err != nil {
 		t.Fatal(err)
 	}
 	f.until("the verdict's end", func() bool { return len(f.mirror.Verdicts()) == 1 })
@@ -149,19 +150,19 @@ func TestBrokenResourceHarmsNothingElse(t *testing.T) {
 			return len(last.Tenants) == 1 && len(last.Tenants[0].Broken) == n && last.Tenants[0].Broken[0].Key == a.Key
 		}
 	}
-	put(t, c, c.keys.version(a.Key, 1), `{"resource": {"kind": nonsense`) // over what is in force
+	put(t, c, c.keys.Version(a.Key, 1), `{"resource": {"kind": nonsense`) // over what is in force
 	f.until("a broken version", broken(1))
 	if got := regionOf(t, f.mirror.Tenant("shop"), "a"); got != "EU" {
 		t.Errorf("the broken resource is held as %q", got)
 	}
 	// By hand, in two steps: a version that waits for its head, and is another resource's.
-	put(t, c, c.keys.version(a.Key, 2), `{"resource":{"kind":"Site","tenant":"shop","name":"zzz","spec":{}}}`)
-	put(t, c, c.keys.head("shop"), "2")
+	put(t, c, c.keys.Version(a.Key, 2), `{"resource":{"kind":"Site","tenant":"shop","name":"zzz","spec":{}}}`)
+	put(t, c, c.keys.Head("shop"), "2")
 	f.untilHead("shop", 2)
 	f.until("another broken version", broken(1))
-	put(t, c, c.keys.version(spec.Key{Tenant: "shop", Kind: "Gizmo", Name: "g"}, 2),
+	put(t, c, c.keys.Version(spec.Key{Tenant: "shop", Kind: "Gizmo", Name: "g"}, 2),
 		`{"resource":{"kind":"Gizmo","tenant":"shop","name":"g","spec":{}}}`)
-	put(t, c, c.keys.join("config", "res", "shop", "Site", "odd"), "x")
+	put(t, c, c.keys.Join("config", "res", "shop", "Site", "odd"), "x")
 	mustCommit(t, c, Change{Tenant: "shop", Base: 2, Put: storetest.Resources(storetest.Site("shop", "b", "AF"))})
 	f.untilHead("shop", 3)
 	if s := f.mirror.Tenant("shop"); regionOf(t, s, "a") != "EU" || regionOf(t, s, "b") != "AF" {
@@ -191,7 +192,7 @@ func TestCompactionUnderTheWatch(t *testing.T) {
 	mustCommit(t, direct, Change{Tenant: "shop", Put: storetest.Resources(a, b, storetest.Site("shop", "c", "EU"))})
 	gone := storetest.VerdictOf("shop", "gone", 1)
 	value, _ := state.MarshalPlain(gone)
-	put(t, direct, direct.keys.verdict(gone.Pool), string(value))
+	put(t, direct, direct.keys.Verdict(gone.Pool), string(value))
 	f := follow(t, c, nil)
 	f.untilState(state.Current)
 	p.blackhole()
@@ -199,7 +200,7 @@ func TestCompactionUnderTheWatch(t *testing.T) {
 	mustCommit(t, direct, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "a", "AF")),
 		Delete: []spec.Key{b.Key}})
 	mustCommit(t, direct, Change{Tenant: "shop", Base: 2, Put: storetest.Resources(storetest.Site("shop", "a", "AS"))})
-	if _, err := direct.etcd.Delete(storetest.Context(t), direct.keys.verdict(gone.Pool)); err != nil {
+	if _, err := direct.link.Etcd.Delete(storetest.Context(t), direct.keys.Verdict(gone.Pool)); err != nil {
 		t.Fatal(err)
 	}
 	compact(t, direct)
@@ -309,7 +310,7 @@ func TestTheToldCursorMoves(t *testing.T) {
 	f.untilHead("shop", 1)
 	told := f.told()
 	reaches("the cursor of the change", told[len(told)-1].Cursor)
-	resp, err := c.etcd.Put(storetest.Context(t), c.keys.join("elsewhere"), "x")
+	resp, err := c.link.Etcd.Put(storetest.Context(t), c.keys.Join("elsewhere"), "x")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -326,14 +327,14 @@ func TestHeadThatGoesBackUnderTheWatch(t *testing.T) {
 	mustCommit(t, c, Change{Tenant: "shop", Base: 1, Put: storetest.Resources(storetest.Site("shop", "a", "AF"))})
 	f := follow(t, c, nil)
 	f.untilState(state.Current)
-	put(t, c, c.keys.head("shop"), "1")
+	put(t, c, c.keys.Head("shop"), "1")
 	f.untilState(state.Refused)
 	if err := c.Accept(storetest.Context(t), "ann"); err != nil {
 		t.Fatal(err)
 	}
 	f.untilState(state.Current)
 	f.sameAsRead(c)
-	if _, err := c.etcd.Delete(storetest.Context(t), c.keys.head("shop")); err != nil {
+	if _, err := c.link.Etcd.Delete(storetest.Context(t), c.keys.Head("shop")); err != nil {
 		t.Fatal(err)
 	}
 	f.untilState(state.Refused)
@@ -359,21 +360,21 @@ func TestCheckBack(t *testing.T) {
 	for _, row := range []struct {
 		name   string
 		known  *state.Cursor
-		here   mark
+		here   link.Mark
 		epoch  int64
 		heads  map[string]state.Generation
 		refuse bool
 	}{
-		{"nothing known", nil, mark{7, 1}, 0, nil, false},
-		{"as it was", known, mark{7, 100}, 5, heads(3), false},
-		{"went on", known, mark{7, 101}, 5, heads(4), false},
-		{"lower head", known, mark{7, 200}, 5, heads(2), true},
-		{"no head", known, mark{7, 200}, 5, nil, true},
-		{"lower revision, of which nothing is followed", known, mark{7, 99}, 5, heads(3), false},
-		{"another cluster, lower revision", known, mark{8, 9}, 5, heads(3), false},
-		{"another cluster, lower head", known, mark{8, 900}, 5, heads(2), true},
-		{"lower epoch", known, mark{7, 200}, 4, heads(3), true},
-		{"accepted", known, mark{7, 9}, 6, nil, false},
+		{"nothing known", nil, link.Mark{Cluster: 7, Rev: 1}, 0, nil, false},
+		{"as it was", known, link.Mark{Cluster: 7, Rev: 100}, 5, heads(3), false},
+		{"went on", known, link.Mark{Cluster: 7, Rev: 101}, 5, heads(4), false},
+		{"lower head", known, link.Mark{Cluster: 7, Rev: 200}, 5, heads(2), true},
+		{"no head", known, link.Mark{Cluster: 7, Rev: 200}, 5, nil, true},
+		{"lower revision, of which nothing is followed", known, link.Mark{Cluster: 7, Rev: 99}, 5, heads(3), false},
+		{"another cluster, lower revision", known, link.Mark{Cluster: 8, Rev: 9}, 5, heads(3), false},
+		{"another cluster, lower head", known, link.Mark{Cluster: 8, Rev: 900}, 5, heads(2), true},
+		{"lower epoch", known, link.Mark{Cluster: 7, Rev: 200}, 4, heads(3), true},
+		{"accepted", known, link.Mark{Cluster: 7, Rev: 9}, 6, nil, false},
 	} {
 		if err := checkBack(row.known, row.epoch, row.heads); (err != nil) != row.refuse {
 			t.Errorf("%s: %v", row.name, err)
@@ -383,13 +384,13 @@ func TestCheckBack(t *testing.T) {
 
 func TestAcceptIsNewerThanAnyEpochBefore(t *testing.T) {
 	c := testClient(t)
-	put(t, c, c.keys.epoch(), "not JSON")
+	put(t, c, c.keys.Epoch(), "not JSON")
 	for range 2 {
 		if err := c.Accept(storetest.Context(t), "ann"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	epoch, err := c.reader(c.etcd).epoch(storetest.Context(t))
+	epoch, err := c.reader(c.link.Etcd).epoch(storetest.Context(t))
 	if err != nil || epoch <= c.cfg.Now().AddDate(-1, 0, 0).UnixMilli() {
 		t.Errorf("epoch %d, %v", epoch, err)
 	}

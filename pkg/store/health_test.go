@@ -86,7 +86,7 @@ func TestObservationsAreFollowed(t *testing.T) {
 		t.Errorf("told %+v", u)
 	}
 	second := observation("p1", "eu", health.Down)
-	put(t, c, c.keys.observation("p2", second.Pool), "{broken")
+	put(t, c, c.keys.Observation("p2", second.Pool), "{broken")
 	if err := c.PutObservation(ctx, second); err != nil {
 		t.Fatal(err)
 	}
@@ -115,11 +115,11 @@ func TestVantagesComeAndGo(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- c.KeepVantage(ctx, "p1", 2*time.Second) }()
 	o.until(t, "p1", alive("p1"))
-	resp, err := c.etcd.Get(ctx, c.keys.vantage("p1"))
+	resp, err := c.link.Etcd.Get(ctx, c.keys.Vantage("p1"))
 	if err != nil || len(resp.Kvs) != 1 {
 		t.Fatalf("%v, %v", resp, err)
 	}
-	if _, err := c.etcd.Revoke(ctx, clientv3.LeaseID(resp.Kvs[0].Lease)); err != nil {
+	if _, err := c.link.Etcd.Revoke(ctx, clientv3.LeaseID(resp.Kvs[0].Lease)); err != nil {
 		t.Fatal(err)
 	}
 	o.until(t, "the loss of p1's lease", alive())
@@ -137,7 +137,7 @@ func TestEdgesAreFoundWhileTheyLive(t *testing.T) {
 		{ID: "e1", HTTP: "http://192.0.2.1:8053", DNS: []string{"192.0.2.1:53"}, Version: "v1", Started: storetest.Time},
 		{ID: "e2", HTTP: "http://192.0.2.2:8053", Started: storetest.Time},
 	}
-	put(t, c, c.keys.edge("broken"), "{")
+	put(t, c, c.keys.Edge("broken"), "{")
 	var ends []func()
 	for _, e := range want {
 		ends = append(ends, keepEdge(t, c, e))
@@ -210,10 +210,10 @@ func TestDeposedJudgeWritesNothing(t *testing.T) {
 				return errors.New("tired")
 			}
 			stale := *c.leading.Load()
-			if _, err := c.etcd.Delete(context.WithoutCancel(ctx), stale.key); err != nil {
+			if _, err := c.link.Etcd.Delete(context.WithoutCancel(ctx), stale.key); err != nil {
 				t.Error(err)
 			}
-			op := clientv3.OpPut(c.keys.verdict(health.PoolID{}), "x")
+			op := clientv3.OpPut(c.keys.Verdict(health.PoolID{}), "x")
 			if _, err := c.fenced(context.WithoutCancel(ctx), stale, []clientv3.Op{op}, 0); !errors.Is(err, ErrNotLeader) {
 				t.Errorf("deposed: %v", err)
 			}

@@ -8,6 +8,7 @@ import (
 	"go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
 
+	"github.com/gti/gtm/pkg/store/link"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
@@ -15,46 +16,46 @@ import (
 // runs; its ctx ends when leadership is lost. When lead returns, leadership is given up and the campaign
 // goes on. A client leads one campaign at a time.
 func (c *Client) Campaign(ctx context.Context, id string, lead func(context.Context) error) error {
-	pause := c.wait.retryMin
+	pause := c.link.Wait.RetryMin
 	for {
 		led, err := c.candidate(ctx, id, lead)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if led {
-			pause = c.wait.retryMin
+			pause = c.link.Wait.RetryMin
 		}
 		if err != nil {
 			c.log.Warn("the campaign for judge starts anew", "id", id, "error", err)
 		}
-		if !sleep(ctx, pause) {
+		if !link.Sleep(ctx, pause) {
 			return ctx.Err()
 		}
-		pause = min(2*pause, c.wait.retryMax)
+		pause = min(2*pause, c.link.Wait.RetryMax)
 	}
 }
 
 // candidate goes through one election and, if won, one time in office.
 func (c *Client) candidate(ctx context.Context, id string, lead func(context.Context) error) (led bool, err error) {
-	lease, err := c.grant(ctx, int64(c.wait.judgeTTL/time.Second))
+	lease, err := c.link.Grant(ctx, int64(c.judgeTTL/time.Second))
 	if err != nil {
-		return false, c.explain("standing for election", err)
+		return false, c.link.Explain("standing for election", err)
 	}
-	defer c.revoke(ctx, lease)
+	defer c.link.Revoke(ctx, lease)
 	// Its lease is renewed by a stream of its own: one that was opened before may lead to a member that is of no use any more.
 	own := clientv3.NewCtxClient(ctx)
-	own.KV, own.Watcher, own.Lease = c.etcd.KV, c.etcd.Watcher, clientv3.NewLease(c.etcd)
+	own.KV, own.Watcher, own.Lease = c.link.Etcd.KV, c.link.Etcd.Watcher, clientv3.NewLease(c.link.Etcd)
 	defer own.Lease.Close()
 	session, err := concurrency.NewSession(own, concurrency.WithLease(lease), concurrency.WithContext(ctx))
 	if err != nil {
-		return false, c.explain("standing for election", err)
+		return false, c.link.Explain("standing for election", err)
 	}
 	defer session.Orphan()
 
 	waiting, stop := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer stop()
 	defer context.AfterFunc(session.Ctx(), stop)()
-	election := concurrency.NewElection(session, c.keys.judge())
+	election := concurrency.NewElection(session, c.keys.Judge())
 	won := make(chan error, 1)
 	go func() { won <- election.Campaign(waiting, id) }() // it tidies up before it returns, however long that takes
 	select {
@@ -63,7 +64,7 @@ func (c *Client) candidate(ctx context.Context, id string, lead func(context.Con
 		err = waiting.Err()
 	}
 	if err != nil {
-		return false, c.explain("standing for election", err)
+		return false, c.link.Explain("standing for election", err)
 	}
 	return true, c.govern(waiting, fence{election.Key(), election.Rev()}, lead)
 }
@@ -76,7 +77,7 @@ func (c *Client) govern(ctx context.Context, f fence, lead func(context.Context)
 	defer c.leading.CompareAndSwap(&f, nil)
 	go func() {
 		defer cancel()
-		for resp := range c.etcd.Watch(ctx, f.key, clientv3.WithRev(f.rev+1)) {
+		for resp := range c.link.Etcd.Watch(ctx, f.key, clientv3.WithRev(f.rev+1)) {
 			if resp.Err() != nil {
 				return
 			}
@@ -99,7 +100,7 @@ func (c *Client) PutPulse(ctx context.Context, p state.Pulse) error {
 	if err != nil {
 		return err
 	}
-	return c.asLeader(ctx, []clientv3.Op{clientv3.OpPut(c.keys.pulse(), string(value))})
+	return c.asLeader(ctx, []clientv3.Op{clientv3.OpPut(c.keys.Pulse(), string(value))})
 }
 
 func (c *Client) asLeader(ctx context.Context, ops []clientv3.Op) error {
@@ -114,14 +115,14 @@ func (c *Client) asLeader(ctx context.Context, ops []clientv3.Op) error {
 // fenced makes a transaction of the leader, of so many bytes, and gives its revision.
 func (c *Client) fenced(ctx context.Context, f fence, ops []clientv3.Op, bytes int) (int64, error) {
 	var resp *clientv3.TxnResponse
-	within := c.wait.call + c.attemptFor(bytes) - c.wait.attempt
+	within := c.link.Wait.Call + c.attemptFor(bytes) - c.link.Wait.Attempt
 	// The same leader's verdicts twice are the same verdicts.
-	err := c.attempts(ctx, c.attemptFor(bytes), within, func(ctx context.Context) (err error) {
-		resp, err = c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(f.key), "=", f.rev)).Then(ops...).Commit()
+	err := c.link.Attempts(ctx, c.attemptFor(bytes), within, func(ctx context.Context) (err error) {
+		resp, err = c.link.Etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(f.key), "=", f.rev)).Then(ops...).Commit()
 		return err
 	})
 	if err != nil {
-		return 0, c.explain("writing verdicts", err)
+		return 0, c.link.Explain("writing verdicts", err)
 	}
 	if !resp.Succeeded {
 		return 0, ErrNotLeader

@@ -8,6 +8,7 @@ import (
 
 	"go.etcd.io/etcd/client/v3"
 
+	"github.com/gti/gtm/pkg/store/link"
 	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
@@ -35,15 +36,15 @@ func (c *Client) DeleteKeyset(ctx context.Context, zone string, serial uint64) e
 
 // replaceKeyset puts value in the place of the keyset of that serial; nil: it deletes that.
 func (c *Client) replaceKeyset(ctx context.Context, zone string, serial uint64, value []byte) error {
-	w := keysetWrite{c: c, key: c.keys.keyset(zone), zone: zone, serial: serial, value: value}
-	err := c.try(ctx, w.attempt)
+	w := keysetWrite{c: c, key: c.keys.Keyset(zone), zone: zone, serial: serial, value: value}
+	err := c.link.Try(ctx, w.attempt)
 	switch what := "writing the keys of " + zone; {
 	case w.broken != nil:
 		return fmt.Errorf("%s: what the store holds is not understood: %w", what, w.broken)
 	case err != nil && w.open:
-		return c.explain(what+" (they may have been written)", err)
+		return c.link.Explain(what+" (they may have been written)", err)
 	case err != nil:
-		return c.explain(what, err)
+		return c.link.Explain(what, err)
 	case !w.done:
 		return ErrKeysetChanged
 	}
@@ -63,7 +64,7 @@ type keysetWrite struct {
 
 func (w *keysetWrite) attempt(ctx context.Context) error {
 	for {
-		kv, err := w.c.reader(w.c.etcd).get(ctx, w.key)
+		kv, err := w.c.reader(w.c.link.Etcd).Get(ctx, w.key)
 		if err != nil {
 			return err
 		}
@@ -96,8 +97,8 @@ func (w *keysetWrite) attempt(ctx context.Context) error {
 		if w.value != nil {
 			op = clientv3.OpPut(w.key, string(w.value))
 		}
-		resp, err := w.c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(w.key), "=", mod)).Then(op).Commit()
-		w.open = w.open || lost(err)
+		resp, err := w.c.link.Etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(w.key), "=", mod)).Then(op).Commit()
+		w.open = w.open || link.Lost(err)
 		if err != nil {
 			return err
 		}
@@ -109,9 +110,9 @@ func (w *keysetWrite) attempt(ctx context.Context) error {
 
 // Keyset reads a zone's keyset; ErrNotFound: it has none.
 func (c *Client) Keyset(ctx context.Context, zone string) (dnssec.Keyset, error) {
-	kv, err := c.reader(c.etcd).get(ctx, c.keys.keyset(zone))
+	kv, err := c.reader(c.link.Etcd).Get(ctx, c.keys.Keyset(zone))
 	if err != nil {
-		return dnssec.Keyset{}, c.explain("reading the keys of "+zone, err)
+		return dnssec.Keyset{}, c.link.Explain("reading the keys of "+zone, err)
 	}
 	if kv == nil {
 		return dnssec.Keyset{}, fmt.Errorf("the keys of %s: %w", zone, ErrNotFound)

@@ -29,8 +29,8 @@ func TestKeysetsAreFollowed(t *testing.T) {
 	if diff := cmp.Diff(want, f.mirror.Keysets()); diff != "" {
 		t.Errorf("-want +held:\n%s", diff)
 	}
-	put(t, c, c.keys.keyset("a.example."), "{broken")
-	put(t, c, c.keys.keyset("c.example."), `{"zone":"other."}`)
+	put(t, c, c.keys.Keyset("a.example."), "{broken")
+	put(t, c, c.keys.Keyset("c.example."), `{"zone":"other."}`)
 	if err := c.DeleteKeyset(ctx, "b.example.", 1); err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestKeysetsAreFollowed(t *testing.T) {
 		t.Errorf("one that is not understood does not leave the one before in force:\n%s", diff)
 	}
 	f.stop()
-	put(t, c, c.keys.keyset("a.example."), `{"zone":"a.example.","serial":3}`)
+	put(t, c, c.keys.Keyset("a.example."), `{"zone":"a.example.","serial":3}`)
 	f = follow(t, c, nil)
 	f.until("all of it", func() bool { return f.mirror.Keysets()["a.example."].Serial == 3 })
 	if _, err := c.Keyset(ctx, "c.example."); err == nil || !strings.Contains(err.Error(), "other.") {

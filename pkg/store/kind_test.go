@@ -32,7 +32,7 @@ var notes = state.Register(state.Kind[string, note]{
 func TestAFollowedKindIsOneFile(t *testing.T) {
 	c, ctx := testClient(t), storetest.Context(t)
 	mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"))})
-	write := func(name, value string) { put(t, c, c.keys.join("allocation", "note", name), value) }
+	write := func(name, value string) { put(t, c, c.keys.Join("allocation", "note", name), value) }
 	write("a", `{"name":"a","text":"one","later":7}`)
 	f := follow(t, c, nil)
 	has := func(f *following, want map[string]note) {
@@ -57,7 +57,7 @@ func TestAFollowedKindIsOneFile(t *testing.T) {
 	write("d", `{"name":"d","text":"four"}`)
 	want := map[string]note{"a": {"a", "one"}, "b": {"b", "two"}, "d": {"d", "four"}}
 	has(f, want)
-	if _, err := c.etcd.Delete(ctx, c.keys.join("allocation", "note", "d")); err != nil {
+	if _, err := c.link.Etcd.Delete(ctx, c.keys.Join("allocation", "note", "d")); err != nil {
 		t.Fatal(err)
 	}
 	delete(want, "d")

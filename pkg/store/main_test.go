@@ -16,6 +16,7 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 
 	"github.com/gti/gtm/pkg/store/embedded"
+	"github.com/gti/gtm/pkg/store/link"
 	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/store/storetest"
 )
@@ -91,14 +92,13 @@ func startTweaked(t testing.TB, dir, word string) *embedded.Child {
 }
 
 // testPatience makes tests fast.
-var testPatience = patience{
-	attempt: 2 * time.Second, call: 5 * time.Second, commit: 30 * time.Second,
-	progress: 50 * time.Millisecond, stall: 500 * time.Millisecond,
-	retryMin: 20 * time.Millisecond, retryMax: 200 * time.Millisecond,
-	judgeTTL: 2 * time.Second,
-	known:    100 * time.Millisecond,
-	check:    50 * time.Millisecond,
-	space:    50 * time.Millisecond,
+var testPatience = link.Patience{
+	Attempt: 2 * time.Second, Call: 5 * time.Second, Commit: 30 * time.Second,
+	Progress: 50 * time.Millisecond, Stall: 500 * time.Millisecond,
+	RetryMin: 20 * time.Millisecond, RetryMax: 200 * time.Millisecond,
+	Known: 100 * time.Millisecond,
+	Check: 50 * time.Millisecond,
+	Space: 50 * time.Millisecond,
 }
 
 func openTest(t testing.TB, cfg Config) *Client {
@@ -110,7 +110,7 @@ func openTest(t testing.TB, cfg Config) *Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.wait = testPatience
+	c.link.Wait, c.judgeTTL = testPatience, 2*time.Second
 	t.Cleanup(func() { c.Close() })
 	return c
 }

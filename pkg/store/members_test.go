@@ -12,12 +12,10 @@ import (
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/balancer"
-	"google.golang.org/grpc/balancer/base"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/status"
 
 	"github.com/gti/gtm/pkg/health"
@@ -29,10 +27,18 @@ import (
 // A network is what lies between a client and etcd. carry makes the call.
 type network func(ctx context.Context, req any, carry func() error) error
 
-// through has a client's calls go through a network, which counts as a connection.
+// through has a client's calls go through a network.
 func through(t testing.TB, c *Client, n network) {
 	t.Helper()
-	etcd, err := c.connect(grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn,
+	etcd := behind(t, c, n)
+	c.link.Etcd.Close()
+	c.link.Etcd = etcd
+}
+
+// behind gives a connection whose calls go through a network, which counts as connected.
+func behind(t testing.TB, c *Client, n network) *clientv3.Client {
+	t.Helper()
+	etcd, err := c.link.Connect(grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn,
 		invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 		defer func() {
 			for _, o := range opts {
@@ -46,8 +52,8 @@ func through(t testing.TB, c *Client, n network) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.etcd.Close()
-	c.etcd = etcd
+	t.Cleanup(func() { etcd.Close() })
+	return etcd
 }
 
 // writes reports whether a request is a change's transaction.
@@ -148,7 +154,7 @@ func TestAChangeWhoseAnswerIsLostIsMadeOnce(t *testing.T) {
 			t.Parallel()
 			other := testClient(t)
 			c := openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: other.cfg.Prefix})
-			c.wait.attempt, c.wait.call, c.wait.commit = 300*time.Millisecond, 3*time.Second, 3*time.Second
+			c.link.Wait.Attempt, c.link.Wait.Call, c.link.Wait.Commit = 300*time.Millisecond, 3*time.Second, 3*time.Second
 			through(t, c, row.n(t, other))
 			rec, err := c.Commit(storetest.Context(t), Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU")),
 				Time: storetest.Time})
@@ -185,7 +191,7 @@ func TestKeysWhoseAnswerIsLostAreWrittenOnce(t *testing.T) {
 	t.Parallel()
 	for name, do := range map[string]func(context.Context, func() error) error{"silence": silence, "lost answer": losesTheAnswer} {
 		c := testClient(t)
-		c.wait.attempt = 300 * time.Millisecond
+		c.link.Wait.Attempt = 300 * time.Millisecond
 		through(t, c, onWrites(1, do))
 		if err := c.PutKeyset(storetest.Context(t), dnssec.Keyset{Zone: "gtm.example.", Serial: 1}); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -205,7 +211,7 @@ func TestAnObservationFromBeforeOverwritesNothing(t *testing.T) {
 	t.Parallel()
 	c, ctx := testClient(t), storetest.Context(t)
 	other := openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: c.cfg.Prefix})
-	c.wait.attempt = 300 * time.Millisecond
+	c.link.Wait.Attempt = 300 * time.Millisecond
 	var late []*etcdserverpb.TxnRequest
 	obs := health.Observation{Vantage: "fra", Pool: health.PoolID{Tenant: "shop", Pool: "eu"}}
 	well := func(_ context.Context, carry func() error) error { return carry() }
@@ -223,18 +229,18 @@ func TestAnObservationFromBeforeOverwritesNothing(t *testing.T) {
 		}
 	}
 	for _, req := range slices.Backward(late) {
-		if _, err := etcdserverpb.NewKVClient(other.etcd.ActiveConnection()).Txn(ctx, req); err != nil {
+		if _, err := etcdserverpb.NewKVClient(other.link.Etcd.ActiveConnection()).Txn(ctx, req); err != nil {
 			t.Fatal(err)
 		}
 	}
-	kv, err := other.reader(other.etcd).get(ctx, c.keys.observation(obs.Vantage, obs.Pool))
+	kv, err := other.reader(other.link.Etcd).Get(ctx, c.keys.Observation(obs.Vantage, obs.Pool))
 	if want, _ := state.MarshalPlain(obs); err != nil || string(kv.Value) != string(want) || len(late) < 5 {
 		t.Errorf("%s, %v after %d late attempts; want %s", kv.Value, err, len(late), want)
 	}
 	if err := c.DeleteObservation(ctx, obs.Vantage, obs.Pool); err != nil {
 		t.Error(err)
 	}
-	if kv, err := other.reader(other.etcd).get(ctx, c.keys.observation(obs.Vantage, obs.Pool)); kv != nil || err != nil {
+	if kv, err := other.reader(other.link.Etcd).Get(ctx, c.keys.Observation(obs.Vantage, obs.Pool)); kv != nil || err != nil {
 		t.Errorf("after its deletion: %v, %v", kv, err)
 	}
 }
@@ -258,12 +264,12 @@ func TestEveryCallAsksForALeader(t *testing.T) {
 	if _, err := c.Read(ctx, "shop", 0); err != nil {
 		t.Error(err)
 	}
-	if id, err := c.grant(ctx, 5); err != nil {
+	if id, err := c.link.Grant(ctx, 5); err != nil {
 		t.Error(err)
 	} else {
-		c.revoke(ctx, id)
+		c.link.Revoke(ctx, id)
 	}
-	if _, err := c.etcd.Get(context.Background(), "any"); err != nil || calls < 6 {
+	if _, err := c.link.Etcd.Get(context.Background(), "any"); err != nil || calls < 6 {
 		t.Errorf("%d calls, %v", calls, err)
 	}
 }
@@ -274,7 +280,7 @@ func TestOneSilentMemberCostsOneAttempt(t *testing.T) {
 	socket := strings.TrimPrefix(sharedEndpoint(t), "unix://")
 	good, bad := newProxy(t, socket), newProxy(t, socket)
 	c := openTest(t, Config{Endpoints: []string{"http://" + good.addr, "http://" + bad.addr}, Prefix: freshPrefix()})
-	c.wait.attempt, c.wait.call = time.Second, 20*time.Second
+	c.link.Wait.Attempt, c.link.Wait.Call = time.Second, 20*time.Second
 	var silent atomic.Int64
 	through(t, c, func(_ context.Context, _ any, carry func() error) error {
 		err := carry()
@@ -304,76 +310,14 @@ func TestOneSilentMemberCostsOneAttempt(t *testing.T) {
 func TestAReadThatIsNotAnsweredFailsAfterOneCall(t *testing.T) {
 	t.Parallel()
 	c := testClient(t)
-	c.wait.attempt, c.wait.call = 200*time.Millisecond, 500*time.Millisecond
+	c.link.Wait.Attempt, c.link.Wait.Call = 200*time.Millisecond, 500*time.Millisecond
 	var limits []int64
 	through(t, c, func(ctx context.Context, req any, _ func() error) error {
 		limits = append(limits, req.(*etcdserverpb.RangeRequest).Limit)
 		return silence(ctx, nil)
 	})
 	_, err := c.Heads(storetest.Context(t))
-	if !errors.Is(err, context.DeadlineExceeded) || !slices.Equal(limits, []int64{pageKeys, 1}) {
+	if !errors.Is(err, context.DeadlineExceeded) || !slices.Equal(limits, []int64{1000, 1}) {
 		t.Errorf("%v after pages of %v", err, limits)
-	}
-}
-
-type fakeConn struct {
-	balancer.SubConn
-	name string
-}
-
-func TestMembersOfGoodStandingAreTakenInTurn(t *testing.T) {
-	now := storetest.Time
-	m := &members{now: func() time.Time { return now }, avoid: map[string]time.Time{}}
-	ready := map[balancer.SubConn]base.SubConnInfo{}
-	for _, name := range []string{"a", "b", "c"} {
-		ready[&fakeConn{name: name}] = base.SubConnInfo{Address: resolver.Address{Addr: name}}
-	}
-	p := m.Build(base.PickerBuildInfo{ReadySCs: ready})
-	bad := map[string]balancer.DoneInfo{}
-	turns := func(n int) string {
-		got := ""
-		for range n {
-			r, err := p.Pick(balancer.PickInfo{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			name := r.SubConn.(*fakeConn).name
-			got += name
-			r.Done(bad[name])
-		}
-		return got
-	}
-	silent := balancer.DoneInfo{Err: status.Error(codes.DeadlineExceeded, "")}
-	for _, row := range []struct {
-		what  string
-		do    func()
-		times map[string]int // of 9 turns
-	}{
-		{"all are well", func() {}, map[string]int{"a": 3, "b": 3, "c": 3}},
-		{"b is silent", func() { bad["b"] = silent }, map[string]int{"b": 1}},
-		{"it is left alone", func() {}, map[string]int{"b": 0}},
-		{"c has no leader as well", func() { bad["c"] = balancer.DoneInfo{Err: rpctypes.ErrGRPCNoLeader} }, map[string]int{"b": 0, "c": 1}},
-		{"they are tried, once each", func() { now = now.Add(avoidance) }, map[string]int{"a": 7, "b": 1, "c": 1}},
-		{"all are bad", func() { bad["a"] = silent }, map[string]int{}},
-		{"and take turns all the same", func() {}, map[string]int{"a": 3, "b": 3, "c": 3}},
-		{"b comes back", func() { delete(bad, "b") }, map[string]int{}},
-		{"and is found", func() {}, map[string]int{"a": 0, "b": 9, "c": 0}},
-		{"they all are", func() { clear(bad); now = now.Add(avoidance) }, map[string]int{}},
-		{"and take turns", func() {}, map[string]int{"a": 3, "b": 3, "c": 3}},
-		{"half an answer is no silence", func() {
-			bad["a"] = balancer.DoneInfo{Err: silent.Err, BytesReceived: true}
-			bad["b"] = balancer.DoneInfo{Err: status.Error(codes.OutOfRange, "compacted")}
-		}, map[string]int{"a": 3, "b": 3, "c": 3}},
-	} {
-		row.do()
-		got := turns(9)
-		for name, want := range row.times {
-			if strings.Count(got, name) != want {
-				t.Errorf("%s: %s; want %d of %s", row.what, got, want, name)
-			}
-		}
-	}
-	if _, err := m.Build(base.PickerBuildInfo{}).Pick(balancer.PickInfo{}); !errors.Is(err, balancer.ErrNoSubConnAvailable) {
-		t.Errorf("without a connection: %v", err)
 	}
 }

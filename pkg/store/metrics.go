@@ -2,7 +2,6 @@ package store
 
 import (
 	"errors"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,9 +16,6 @@ type metrics struct {
 	resyncs     prometheus.Counter
 	broken      prometheus.Gauge
 	commits     *prometheus.HistogramVec
-	space       *prometheus.GaugeVec
-	full        prometheus.Gauge
-	contact     atomic.Pointer[time.Time] // when etcd was last heard of; nil: never
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -36,43 +32,12 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Help:    "Time that a change took, by result: ok, conflict, too_large, unknown, error.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 8)}, []string{"result"}),
 	}
-	m.space = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "gtm_store_etcd_bytes",
-		Help: "Of the etcd member that has the least left: size of its database, what of that is in use, and its quota. 0: not known."},
-		[]string{"what"})
-	m.full = prometheus.NewGauge(prometheus.GaugeOpts{Name: "gtm_store_etcd_full",
-		Help: "1 while etcd takes no writes, since its quota is used up."})
-	contact := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gtm_store_contact_age_seconds",
-		Help: "Time since the followed etcd was last heard of; -1: never."}, m.contactAge)
-	return m, register(reg, m.followState, m.cursor, m.resyncs, m.broken, m.commits, m.space, m.full, contact)
-}
-
-func (m *metrics) contactAge() float64 {
-	if at := m.contact.Load(); at != nil {
-		return time.Since(*at).Seconds() // by a clock that nobody sets
+	for _, c := range []prometheus.Collector{m.followState, m.cursor, m.resyncs, m.broken, m.commits} {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
 	}
-	return -1
-}
-
-func (m *metrics) lastContact() time.Time {
-	if at := m.contact.Load(); at != nil {
-		return *at
-	}
-	return time.Time{}
-}
-
-func (m *metrics) showSpace(s Space) {
-	for what, bytes := range map[string]int64{"size": s.Size, "in_use": s.InUse, "quota": s.Quota} {
-		m.space.WithLabelValues(what).Set(float64(bytes))
-	}
-	m.full.Set(0)
-	if s.Full {
-		m.full.Set(1)
-	}
-}
-
-func (m *metrics) heard() {
-	now := time.Now()
-	m.contact.Store(&now)
+	return m, nil
 }
 
 func (m *metrics) state(now string) {
@@ -101,17 +66,4 @@ func (m *metrics) commit(start time.Time, err error) {
 		result = "error"
 	}
 	m.commits.WithLabelValues(result).Observe(time.Since(start).Seconds())
-}
-
-// register adds collectors to reg, which may be nil.
-func register(reg prometheus.Registerer, cs ...prometheus.Collector) error {
-	if reg == nil {
-		return nil
-	}
-	for _, c := range cs {
-		if err := reg.Register(c); err != nil {
-			return err
-		}
-	}
-	return nil
 }

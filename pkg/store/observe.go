@@ -12,6 +12,8 @@ import (
 	"go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/store/layout"
+	"github.com/gti/gtm/pkg/store/link"
 	"github.com/gti/gtm/pkg/store/pieces"
 	"github.com/gti/gtm/pkg/store/state"
 )
@@ -27,7 +29,7 @@ func (c *Client) WriteObservation(ctx context.Context, o health.Observation, was
 	if o.Vantage == "" || o.Pool.Tenant == "" || o.Pool.Pool == "" {
 		return Written{Err: errNoVantage}
 	}
-	key := c.keys.observation(o.Vantage, o.Pool)
+	key := c.keys.Observation(o.Vantage, o.Pool)
 	if was != nil {
 		changed := pieces.ChangedSights(was.Endpoints, o.Endpoints)
 		if pieces.Worth(min(len(was.Endpoints), len(o.Endpoints)), changed) { // pieces belong to large wholes only
@@ -36,12 +38,12 @@ func (c *Client) WriteObservation(ctx context.Context, o health.Observation, was
 	}
 	ops, bytes, err := observationOps(nil, key, o)
 	if err == nil {
-		err = c.overwrite(ctx, key, bytes, append(ops, opDropPieces(key))...)
+		err = c.overwrite(ctx, key, bytes, append(ops, layout.DropPieces(key))...)
 	}
-	if sizeRefused(err) && len(o.Endpoints) > pieces.WholeMost {
+	if link.SizeRefused(err) && len(o.Endpoints) > pieces.WholeMost {
 		return c.writePieces(ctx, key, o, pieces.All)
 	}
-	return Written{Bytes: bytes, Whole: true, Err: c.explain("writing an observation", err)}
+	return Written{Bytes: bytes, Whole: true, Err: c.link.Explain("writing an observation", err)}
 }
 
 func observationOps(ops []clientv3.Op, key string, o health.Observation) ([]clientv3.Op, int, error) {
@@ -55,7 +57,7 @@ func (c *Client) writePieces(ctx context.Context, key string, o health.Observati
 	size := 0
 	flush := func() {
 		if w.Err == nil && len(ops) > 0 {
-			w.Err = c.explain("writing an observation", c.overwrite(ctx, key, size, ops...))
+			w.Err = c.link.Explain("writing an observation", c.overwrite(ctx, key, size, ops...))
 		}
 		ops, size = nil, 0
 	}
@@ -76,11 +78,11 @@ func (c *Client) writePieces(ctx context.Context, key string, o health.Observati
 // its time was up, when newer ones were made elsewhere. So each attempt says up to which revision of the store it knows the keys.
 func (c *Client) overwrite(ctx context.Context, key string, bytes int, ops ...clientv3.Op) error {
 	first := c.attemptFor(bytes)
-	return c.attempts(ctx, first, c.wait.call+first-c.wait.attempt, func(ctx context.Context) error {
+	return c.link.Attempts(ctx, first, c.link.Wait.Call+first-c.link.Wait.Attempt, func(ctx context.Context) error {
 		for {
 			rev := c.written.Load()
-			from, to := below(key)
-			resp, err := c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "<", rev+1),
+			from, to := layout.PiecesOf(key)
+			resp, err := c.link.Etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "<", rev+1),
 				clientv3.Compare(clientv3.ModRevision(from), "<", rev+1).WithRange(to)).Then(ops...).Commit()
 			if err != nil {
 				return err
@@ -97,17 +99,17 @@ func (c *Client) overwrite(ctx context.Context, key string, bytes int, ops ...cl
 
 // DeleteObservation removes what a vantage knew of a pool. There may be nothing.
 func (c *Client) DeleteObservation(ctx context.Context, vantage string, p health.PoolID) error {
-	key := c.keys.observation(vantage, p)
-	return c.explain("deleting an observation", c.overwrite(ctx, key, 0, clientv3.OpDelete(key), opDropPieces(key)))
+	key := c.keys.Observation(vantage, p)
+	return c.link.Explain("deleting an observation", c.overwrite(ctx, key, 0, clientv3.OpDelete(key), layout.DropPieces(key)))
 }
 
 // FollowObservations calls fn with all observations and live vantages, and then with every change, until
 // ctx ends or fn fails; it returns that error. After a loss of contact it begins again with everything.
 func (c *Client) FollowObservations(ctx context.Context, fn func(ObservationUpdate) error) error {
 	o := &observer{c: c, fn: fn, alive: map[string]bool{}, releases: map[string]Release{}, large: map[ObservationKey]largeObservation{}}
-	from, to := c.keys.observed()
-	fd := &feed{c: c, from: from, to: to, begin: o.begin, events: o.events, lost: func() {}, status: o.status}
-	return fd.run(ctx)
+	from, to := c.keys.Observed()
+	fd := &link.Feed{Link: c.link, From: from, To: to, Begin: o.begin, Events: o.events, Lost: func() {}, Status: o.status}
+	return fd.Run(ctx)
 }
 
 type observer struct {
@@ -134,39 +136,39 @@ func (o *observer) status(state string, err error) {
 }
 
 // begin reads everything, also after a loss: it is little.
-func (o *observer) begin(ctx context.Context, etcd *clientv3.Client) (mark, error) {
+func (o *observer) begin(ctx context.Context, etcd *clientv3.Client) (link.Mark, error) {
 	r := o.c.reader(etcd)
 	u := ObservationUpdate{Full: true, AliveChanged: true, ReleasesChanged: true}
 	if err := o.load(ctx, r, &u); err != nil {
-		return mark{}, err
+		return link.Mark{}, err
 	}
 	clear(o.releases)
-	err := r.each(ctx, o.c.keys.releases(), func(kv *mvccKV) error {
+	err := r.Each(ctx, o.c.keys.Releases(), func(kv *mvccKV) error {
 		if rel, ok := o.release(kv); ok {
 			o.releases[string(kv.Key)] = rel
 		}
 		return nil
 	})
 	if err != nil {
-		return mark{}, err
+		return link.Mark{}, err
 	}
 	o.alive = map[string]bool{}
-	err = r.each(ctx, o.c.keys.vantages(), func(kv *mvccKV) error {
-		if parts := o.c.keys.split(string(kv.Key)); len(parts) == 3 {
+	err = r.Each(ctx, o.c.keys.Vantages(), func(kv *mvccKV) error {
+		if parts := o.c.keys.Split(string(kv.Key)); len(parts) == 3 {
 			o.alive[parts[2]] = true
 		}
 		return nil
 	})
 	if err != nil {
-		return mark{}, err
+		return link.Mark{}, err
 	}
 	u.Alive, u.Releases = slices.Sorted(maps.Keys(o.alive)), o.waiting()
-	return mark{cluster: r.cluster, rev: r.rev}, o.tell(u)
+	return link.Mark{Cluster: r.Cluster, Rev: r.Rev}, o.tell(u)
 }
 
 func (o *observer) tell(u ObservationUpdate) error {
 	if err := o.fn(u); err != nil {
-		return stopError{err}
+		return link.Stop(err)
 	}
 	return nil
 }
@@ -176,7 +178,7 @@ func (o *observer) load(ctx context.Context, r *reader, u *ObservationUpdate) er
 	clear(o.large)
 	inPieces, since := map[ObservationKey]map[int]health.Observation{}, map[ObservationKey]int64{}
 	revs := map[ObservationKey]map[int]int64{}
-	err := r.each(ctx, o.c.keys.observations(), func(kv *mvccKV) error {
+	err := r.Each(ctx, o.c.keys.Observations(), func(kv *mvccKV) error {
 		key, piece, obs, ok := o.decode(kv)
 		switch {
 		case !ok:
@@ -219,7 +221,7 @@ func (o *observer) load(ctx context.Context, r *reader, u *ObservationUpdate) er
 
 // decode reads an observation, or a piece of one; -1: the whole. One that is not understood is left out.
 func (o *observer) decode(kv *mvccKV) (key ObservationKey, piece int, obs health.Observation, ok bool) {
-	if key, piece, ok = parseObservation(o.c.keys.split(string(kv.Key))); !ok {
+	if key, piece, ok = parseObservation(o.c.keys.Split(string(kv.Key))); !ok {
 		return key, piece, obs, false
 	}
 	if err := json.Unmarshal(kv.Value, &obs); err != nil || obs.Vantage != key.Vantage || obs.Pool != key.Pool {
@@ -279,7 +281,7 @@ func (s *sights) of(key ObservationKey) *pendingObservation {
 }
 
 func (s *sights) event(ev *clientv3.Event) {
-	key, piece, ok := parseObservation(s.o.c.keys.split(string(ev.Kv.Key)))
+	key, piece, ok := parseObservation(s.o.c.keys.Split(string(ev.Kv.Key)))
 	if !ok {
 		return
 	}
@@ -328,7 +330,7 @@ func (o *observer) events(_ context.Context, evs []*clientv3.Event) error {
 	u := ObservationUpdate{}
 	seen := sights{o, map[ObservationKey]*pendingObservation{}}
 	for _, ev := range evs {
-		parts := o.c.keys.split(string(ev.Kv.Key))
+		parts := o.c.keys.Split(string(ev.Kv.Key))
 		if joinTwo(parts) == "world/vantage" && len(parts) == 3 {
 			is := ev.Type == clientv3.EventTypePut
 			u.AliveChanged = u.AliveChanged || o.alive[parts[2]] != is

@@ -105,7 +105,7 @@ func TestPiecesSayWhatTheWholeWould(t *testing.T) {
 		case n == 1:
 			kind = "older program"
 			value, _ := state.MarshalPlain(now)
-			put(t, c, c.keys.verdict(now.Pool), string(value))
+			put(t, c, c.keys.Verdict(now.Pool), string(value))
 		case n == 2 && was != nil:
 			kind, was = "deleted", nil
 			if err := c.DeleteVerdict(ctx, now.Pool); err != nil {
@@ -148,7 +148,7 @@ func TestPiecesSayWhatTheWholeWould(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.until("it is gone", func() bool { _, ok := f.mirror.Verdict(now.Pool); return !ok })
-	if resp, err := c.etcd.Get(ctx, c.keys.verdict(now.Pool), clientv3.WithPrefix(), clientv3.WithCountOnly()); err != nil ||
+	if resp, err := c.link.Etcd.Get(ctx, c.keys.Verdict(now.Pool), clientv3.WithPrefix(), clientv3.WithCountOnly()); err != nil ||
 		resp.Count != 0 {
 		t.Errorf("%d keys are left, %v", resp.Count, err)
 	}
@@ -184,7 +184,7 @@ func TestSightsInPieces(t *testing.T) {
 			was = nil
 		case 1:
 			value, _ := state.MarshalPlain(now)
-			put(t, c, c.keys.observation(key.Vantage, key.Pool), string(value)) // an older program
+			put(t, c, c.keys.Observation(key.Vantage, key.Pool), string(value)) // an older program
 			o.until(t, "what an older program wrote", is(now))
 		}
 		if w := c.WriteObservation(ctx, now, was); w.Err != nil {
@@ -224,7 +224,7 @@ func TestAFlapWritesOnePiece(t *testing.T) {
 	}
 	t.Logf("the whole is %d bytes, a piece %d", whole[now.Pool].Bytes, piece[now.Pool].Bytes)
 	keys := func() int64 {
-		resp, err := c.etcd.Get(ctx, c.keys.verdict(now.Pool), clientv3.WithPrefix(), clientv3.WithCountOnly())
+		resp, err := c.link.Etcd.Get(ctx, c.keys.Verdict(now.Pool), clientv3.WithPrefix(), clientv3.WithCountOnly())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -237,7 +237,7 @@ func TestAFlapWritesOnePiece(t *testing.T) {
 	}
 	sees("whole and piece", now)
 	value, _ := state.MarshalPlain(was)
-	put(t, c, c.keys.verdict(was.Pool), string(value)) // an older program's whole is newer than the piece, which it leaves
+	put(t, c, c.keys.Verdict(was.Pool), string(value)) // an older program's whole is newer than the piece, which it leaves
 	sees("an older program's whole", was)
 	if n := keys(); n != 2 {
 		t.Errorf("%d keys", n)
@@ -325,8 +325,8 @@ func TestADamagedPieceCostsItsPoolAlone(t *testing.T) {
 	}
 	has := follow(t, c, nil)
 	has.until("both", func() bool { return len(has.mirror.Verdicts()) == 2 })
-	put(t, c, pieces.Key(c.keys.verdict(v.Pool), 3), "{broken")
-	put(t, c, pieces.Key(c.keys.verdict(v.Pool), 99), "{}") // of a program to come
+	put(t, c, pieces.Key(c.keys.Verdict(v.Pool), 3), "{broken")
+	put(t, c, pieces.Key(c.keys.Verdict(v.Pool), 99), "{}") // of a program to come
 	fresh := follow(t, c, nil)
 	fresh.untilState(state.Current)
 	if told := fresh.told(); len(told) != 1 || len(state.Verdicts.In(told[0]).Put) != 1 ||
@@ -337,7 +337,7 @@ func TestADamagedPieceCostsItsPoolAlone(t *testing.T) {
 		t.Error("who had the verdict before lost it")
 	}
 	value, _ := state.MarshalPlain(pieces.OfVerdict(v, 5))
-	put(t, c, pieces.Key(c.keys.verdict(v.Pool), 5), string(value))
+	put(t, c, pieces.Key(c.keys.Verdict(v.Pool), 5), string(value))
 	if err := c.DeleteVerdict(ctx, other.Pool); err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ func (c *Client) PutBack(ctx context.Context, keysets []dnssec.Keyset, verdicts 
 	for _, ks := range keysets {
 		ours, err := c.putBackKeyset(ctx, ks)
 		if err != nil {
-			return zones, c.explain("writing back the keys of "+ks.Zone, err)
+			return zones, c.link.Explain("writing back the keys of "+ks.Zone, err)
 		}
 		if ours {
 			zones = append(zones, ks.Zone)
@@ -31,8 +31,8 @@ func (c *Client) PutBack(ctx context.Context, keysets []dnssec.Keyset, verdicts 
 		if err != nil {
 			return zones, err
 		}
-		if _, err := c.putIfAt(ctx, c.keys.verdict(v.Pool), 0, value); err != nil {
-			return zones, c.explain(fmt.Sprintf("writing back the verdict on %s/%s", v.Pool.Tenant, v.Pool.Pool), err)
+		if _, err := c.putIfAt(ctx, c.keys.Verdict(v.Pool), 0, value); err != nil {
+			return zones, c.link.Explain(fmt.Sprintf("writing back the verdict on %s/%s", v.Pool.Tenant, v.Pool.Pool), err)
 		}
 	}
 	slices.Sort(zones)
@@ -44,7 +44,7 @@ func (c *Client) putBackKeyset(ctx context.Context, ks dnssec.Keyset) (ours bool
 	if err != nil {
 		return false, err
 	}
-	key, mod := c.keys.keyset(ks.Zone), int64(0)
+	key, mod := c.keys.Keyset(ks.Zone), int64(0)
 	has, err := c.getKey(ctx, key)
 	if err != nil {
 		return false, err
@@ -60,15 +60,15 @@ func (c *Client) putBackKeyset(ctx context.Context, ks dnssec.Keyset) (ours bool
 }
 
 func (c *Client) getKey(ctx context.Context, key string) (*mvccKV, error) {
-	return c.reader(c.etcd).get(ctx, key)
+	return c.reader(c.link.Etcd).Get(ctx, key)
 }
 
 // putIfAt writes a key if it is of that revision; 0: if there is none. Otherwise somebody else wrote it, and it is left alone. ours: it
 // has the value now, be it by an attempt whose answer was lost.
 func (c *Client) putIfAt(ctx context.Context, key string, mod int64, value []byte) (ours bool, err error) {
 	var resp *clientv3.TxnResponse
-	err = c.try(ctx, func(ctx context.Context) (err error) { // that it is done twice does no harm
-		resp, err = c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", mod)).
+	err = c.link.Try(ctx, func(ctx context.Context) (err error) { // that it is done twice does no harm
+		resp, err = c.link.Etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", mod)).
 			Then(clientv3.OpPut(key, string(value))).Else(clientv3.OpGet(key)).Commit()
 		return err
 	})

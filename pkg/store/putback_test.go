@@ -18,9 +18,9 @@ func TestPutBack(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	put(t, c, c.keys.keyset("damaged."), "{")
+	put(t, c, c.keys.Keyset("damaged."), "{")
 	there := storetest.VerdictOf("shop", "eu", 1)
-	put(t, c, c.keys.verdict(there.Pool), `{"pool":{"tenant":"shop","pool":"eu"},"endpoints":null}`)
+	put(t, c, c.keys.Verdict(there.Pool), `{"pool":{"tenant":"shop","pool":"eu"},"endpoints":null}`)
 	zones, err := c.PutBack(ctx, []dnssec.Keyset{{Zone: "same.", Serial: 1}, {Zone: "newer.", Serial: 4}, {Zone: "older.", Serial: 1},
 		{Zone: "gone.", Serial: 3}, {Zone: "damaged.", Serial: 2}}, []health.Verdict{there, storetest.VerdictOf("shop", "us", 1)})
 	if want := []string{"damaged.", "gone.", "newer.", "same."}; err != nil || !slices.Equal(zones, want) {
@@ -56,7 +56,7 @@ func TestKeysThatAnotherWroteMeanwhileAreNotTold(t *testing.T) {
 		"a lost answer": {do: losesTheAnswer, ours: true},
 	} {
 		c := openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: freshPrefix()})
-		c.wait.attempt = testPatience.attempt / 5
+		c.link.Wait.Attempt = testPatience.Attempt / 5
 		other = openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: c.cfg.Prefix})
 		through(t, c, onWrites(1, tc.do))
 		zones, err := c.PutBack(storetest.Context(t), []dnssec.Keyset{ours}, nil)

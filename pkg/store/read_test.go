@@ -9,27 +9,13 @@ import (
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
-	"go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/layout"
 	"github.com/gti/gtm/pkg/store/storetest"
 )
-
-// watched gives a connection whose requests go through a function.
-func watched(t *testing.T, c *Client, through grpc.UnaryClientInterceptor) *clientv3.Client {
-	t.Helper()
-	etcd, err := clientv3.New(clientv3.Config{Endpoints: c.dialer.targets, Logger: zap.NewNop(), DialOptions: []grpc.DialOption{
-		grpc.WithContextDialer(c.dialer.dial), grpc.WithChainUnaryInterceptor(through)}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { etcd.Close() })
-	return etcd
-}
 
 // TestPagesThatDoNotComeInTimeAreReadInSmallerOnes: a thousand versions of a zone of a million names are 160 MB, which a slow line
 // does not bring in the time of one request. Whoever follows the store would ask for the same page for ever.
@@ -38,40 +24,28 @@ func TestPagesThatDoNotComeInTimeAreReadInSmallerOnes(t *testing.T) {
 	c, ctx := testClient(t), storetest.Context(t)
 	const most = 100 // keys that come in time
 	var limits []int64
-	slow := func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker,
-		opts ...grpc.CallOption) error {
+	slow := func(ctx context.Context, req any, carry func() error) error {
 		if r, ok := req.(*etcdserverpb.RangeRequest); ok {
 			if limits = append(limits, r.Limit); r.Limit > most {
 				<-ctx.Done()
 				return ctx.Err()
 			}
 		}
-		return invoke(ctx, method, req, reply, cc, opts...)
+		return carry()
 	}
-	etcd := watched(t, c, slow)
+	etcd := behind(t, c, slow)
 	var want, got []string
 	for i := range 230 {
-		want = append(want, c.keys.join("page", fmt.Sprintf("%04d", i)))
+		want = append(want, c.keys.Join("page", fmt.Sprintf("%04d", i)))
 		put(t, c, want[i], "x")
 	}
-	c.wait.call = time.Second
-	err := c.reader(etcd).each(ctx, c.keys.join("page", ""), func(kv *mvccpb.KeyValue) error {
+	c.link.Wait.Call = time.Second
+	err := c.reader(etcd).Each(ctx, c.keys.Join("page", ""), func(kv *mvccpb.KeyValue) error {
 		got = append(got, string(kv.Key))
 		return nil
 	})
-	if err != nil || !slices.Equal(got, want) || !slices.Equal(limits, []int64{pageKeys, 1, most, most, most}) {
+	if err != nil || !slices.Equal(got, want) || !slices.Equal(limits, []int64{1000, 1, most, most, most}) {
 		t.Errorf("%d keys in pages of %v, %v", len(got), limits, err)
-	}
-}
-
-func TestNextPage(t *testing.T) {
-	for _, row := range []struct{ limit, bytes, want int }{
-		{500, 1 << 20, 1000}, {500, 8 << 20, 1000}, {1000, 80 << 20, 100}, {100, 1 << 20, 200}, {1, 9 << 20, 1},
-		{1000, 1 << 40, 1},
-	} {
-		if got := nextPage(row.limit, row.bytes); got != row.want {
-			t.Errorf("after %d keys of %d bytes: %d; want %d", row.limit, row.bytes, got, row.want)
-		}
 	}
 }
 
@@ -81,29 +55,28 @@ func TestRunsThatTheCacheLacksAreReadTogether(t *testing.T) {
 	c := testClient(t)
 	big := storetest.Zone("big.example.", storetest.ZoneText(20000, nil))
 	mustCommit(t, c, Change{Tenant: spec.Platform, Put: storetest.Resources(big)})
-	_, runs, err := encodeVersion(big)
+	_, runs, err := layout.EncodeVersion(big)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var hashes []string
 	for _, r := range runs {
-		hashes = append(hashes, r.hash)
+		hashes = append(hashes, r.Hash)
 	}
 	asked, refuse := 0, false
-	etcd := watched(t, c, func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker,
-		opts ...grpc.CallOption) error {
+	etcd := behind(t, c, func(ctx context.Context, req any, carry func() error) error {
 		asked++
 		if _, ok := req.(*etcdserverpb.TxnRequest); ok && refuse {
 			return status.Error(codes.Unavailable, "an election")
 		}
-		return invoke(ctx, method, req, reply, cc, opts...)
+		return carry()
 	})
 	for _, row := range []struct {
 		refuse bool
 		most   int // requests
 	}{{false, (len(runs) + runsAtOnce - 1) / runsAtOnce}, {true, len(runs) + 1}} {
 		asked, refuse = 0, row.refuse
-		c.texts = newTextCache(100 << 10) // much less than the zone has
+		c.texts = layout.NewTextCache(100 << 10) // much less than the zone has
 		got, err := c.reader(etcd).text(storetest.Context(t), hashes)
 		if err != nil || got != big.Spec.(*spec.Zone).Content || asked > row.most || len(runs) < 2*runsAtOnce {
 			t.Errorf("refused %v: %d bytes of %d runs in %d requests, %v", row.refuse, len(got), len(runs), asked, err)

@@ -40,13 +40,13 @@ func (c *Client) PutRelease(ctx context.Context, r Release, ttl time.Duration) e
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.wait.call)
+	ctx, cancel := context.WithTimeout(ctx, c.link.Wait.Call)
 	defer cancel()
-	lease, err := c.etcd.Grant(ctx, max(int64((ttl+time.Second-1)/time.Second), 2))
+	lease, err := c.link.Etcd.Grant(ctx, max(int64((ttl+time.Second-1)/time.Second), 2))
 	if err == nil {
-		_, err = c.etcd.Put(ctx, c.keys.release(r.Tenant, r.Pool), string(value), clientv3.WithLease(lease.ID))
+		_, err = c.link.Etcd.Put(ctx, c.keys.Release(r.Tenant, r.Pool), string(value), clientv3.WithLease(lease.ID))
 	}
-	return c.explain("writing a release (it may be followed)", err)
+	return c.link.Explain("writing a release (it may be followed)", err)
 }
 
 func clip(s string, most int) string {
@@ -59,23 +59,23 @@ func clip(s string, most int) string {
 // HasRelease reports whether a release waits for the judge still.
 func (c *Client) HasRelease(ctx context.Context, tenant, pool string) (bool, error) {
 	var resp *clientv3.GetResponse
-	err := c.try(ctx, func(ctx context.Context) (err error) {
-		resp, err = c.etcd.Get(ctx, c.keys.release(tenant, pool), clientv3.WithCountOnly())
+	err := c.link.Try(ctx, func(ctx context.Context) (err error) {
+		resp, err = c.link.Etcd.Get(ctx, c.keys.Release(tenant, pool), clientv3.WithCountOnly())
 		return err
 	})
 	if err != nil {
-		return false, c.explain("looking for a release", err)
+		return false, c.link.Explain("looking for a release", err)
 	}
 	return resp.Count > 0, nil
 }
 
 // WithdrawRelease takes a release back that nobody has followed.
 func (c *Client) WithdrawRelease(ctx context.Context, tenant, pool string) error {
-	err := c.try(ctx, func(ctx context.Context) error {
-		_, err := c.etcd.Delete(ctx, c.keys.release(tenant, pool))
+	err := c.link.Try(ctx, func(ctx context.Context) error {
+		_, err := c.link.Etcd.Delete(ctx, c.keys.Release(tenant, pool))
 		return err
 	})
-	return c.explain("withdrawing a release", err)
+	return c.link.Explain("withdrawing a release", err)
 }
 
 // TakeRelease removes a release that was followed, unless there is a newer one; as PutVerdicts, for the leader only.
@@ -84,16 +84,16 @@ func (c *Client) TakeRelease(ctx context.Context, r Release) error {
 	if f == nil {
 		return ErrNotLeader
 	}
-	key := c.keys.release(r.Tenant, r.Pool)
-	own := clientv3.OpTxn([]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(key), "=", r.rev)}, []clientv3.Op{clientv3.OpDelete(key)},
-		nil)
+	key := c.keys.Release(r.Tenant, r.Pool)
+	own := clientv3.OpTxn([]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(key), "=", r.rev)},
+		[]clientv3.Op{clientv3.OpDelete(key)}, nil)
 	var resp *clientv3.TxnResponse
-	err := c.try(ctx, func(ctx context.Context) (err error) { // a second time there is nothing left of that revision
-		resp, err = c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(f.key), "=", f.rev)).Then(own).Commit()
+	err := c.link.Try(ctx, func(ctx context.Context) (err error) { // a second time there is nothing left of that revision
+		resp, err = c.link.Etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(f.key), "=", f.rev)).Then(own).Commit()
 		return err
 	})
 	if err != nil {
-		return c.explain("taking a release", err)
+		return c.link.Explain("taking a release", err)
 	}
 	if !resp.Succeeded {
 		return ErrNotLeader
@@ -112,7 +112,7 @@ func (o *observer) waiting() []Release {
 
 // release reads a release. What it speaks of is in its key.
 func (o *observer) release(kv *mvccKV) (Release, bool) {
-	tenant, pool, ok := parseRelease(o.c.keys.split(string(kv.Key)))
+	tenant, pool, ok := parseRelease(o.c.keys.Split(string(kv.Key)))
 	var r Release
 	if !ok || len(kv.Value) == 0 { // a deletion has no value
 		return Release{}, false

@@ -34,7 +34,7 @@ func TestReleasesAreFollowed(t *testing.T) {
 	}
 	one := Release{Tenant: "shop", Time: storetest.Time, Author: "alice", Reason: strings.Repeat("x", 2*maxReleaseText)}
 	must(c.PutRelease(ctx, one, time.Minute))
-	put(t, c, c.keys.release("a/b", "p"), "{broken")
+	put(t, c, c.keys.Release("a/b", "p"), "{broken")
 	o := observe(t, c)
 	u := o.until(t, "everything", func(u ObservationUpdate) bool { return u.Full && waiting("shop/")(u) })
 	if got := u.Releases[0]; got.Author != "alice" || !got.Time.Equal(storetest.Time) || len(got.Reason) != maxReleaseText || got.rev == 0 {
@@ -62,7 +62,7 @@ func TestReleasesAreFollowed(t *testing.T) {
 		}
 		must(c.TakeRelease(ctx, newer))
 		later := storetest.Context(t) // ctx ends with the lead
-		if _, err := c.etcd.Delete(later, c.leading.Load().key); err != nil {
+		if _, err := c.link.Etcd.Delete(later, c.leading.Load().key); err != nil {
 			t.Error(err)
 		}
 		if err := c.TakeRelease(later, newer); !errors.Is(err, ErrNotLeader) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/layout"
 	"github.com/gti/gtm/pkg/store/snapshot"
 	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/store/storetest"
@@ -43,7 +44,7 @@ func putVerdicts(t *testing.T, c *Client, verdicts ...health.Verdict) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.etcd.Put(storetest.Context(t), c.keys.verdict(v.Pool), string(value)); err != nil {
+		if _, err := c.link.Etcd.Put(storetest.Context(t), c.keys.Verdict(v.Pool), string(value)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -92,11 +93,11 @@ func TestFollowNoticesAnotherFormOfAGeneration(t *testing.T) {
 	c := testClient(t)
 	mustCommit(t, c, Change{Tenant: "shop", Put: storetest.Resources(storetest.Site("shop", "a", "EU"), storetest.Site("shop", "b", "EU"))})
 	has := settled(t, c)
-	value, _, err := encodeVersion(storetest.Site("shop", "a", "AS"))
+	value, _, err := layout.EncodeVersion(storetest.Site("shop", "a", "AS"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.etcd.Put(storetest.Context(t), c.keys.version(storetest.Site("shop", "a", "").Key, 1), string(value)); err != nil {
+	if _, err := c.link.Etcd.Put(storetest.Context(t), c.keys.Version(storetest.Site("shop", "a", "").Key, 1), string(value)); err != nil {
 		t.Fatal(err)
 	}
 	f := followFrom(t, c, has.Position(), has)

@@ -12,13 +12,14 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/link"
 	"github.com/gti/gtm/pkg/store/storetest"
 )
 
 // rewrite writes one key again and again, a megabyte each time, and gives how often etcd took it.
 func rewrite(ctx context.Context, c *Client, times int) (n int, err error) {
 	for ; n < times; n++ {
-		if _, err = c.etcd.Put(ctx, c.keys.join("filler"), strings.Repeat("x", 1<<20)); err != nil {
+		if _, err = c.link.Etcd.Put(ctx, c.keys.Join("filler"), strings.Repeat("x", 1<<20)); err != nil {
 			return n, err
 		}
 	}
@@ -38,7 +39,7 @@ func TestAFullEtcdIsToldAndRecovers(t *testing.T) {
 	if err := c.PutVerdicts(ctx, []health.Verdict{v}); err != nil {
 		t.Fatal(err)
 	}
-	if s, err := c.AskSpace(ctx); err != nil || s.Quota != smallQuota || s.Size <= 0 || s.InUse <= 0 || s.Full || s.Text() != "" {
+	if s, err := c.link.AskSpace(ctx); err != nil || s.Quota != smallQuota || s.Size <= 0 || s.InUse <= 0 || s.Full || s.Text() != "" {
 		t.Fatalf("before: %+v, %v", s, err)
 	}
 	if _, err := rewrite(ctx, c, 100); !errors.Is(err, rpctypes.ErrNoSpace) {
@@ -59,7 +60,7 @@ func TestAFullEtcdIsToldAndRecovers(t *testing.T) {
 		t.Error("that nothing can be written is told of one verdict alone")
 	}
 	for !c.Space().Full {
-		if !sleep(ctx, 10*time.Millisecond) {
+		if !link.Sleep(ctx, 10*time.Millisecond) {
 			t.Fatal("it is not told")
 		}
 	}
@@ -68,7 +69,7 @@ func TestAFullEtcdIsToldAndRecovers(t *testing.T) {
 	}
 	makeRoom(t, c)
 	for c.Space().Full {
-		if !sleep(ctx, 10*time.Millisecond) {
+		if !link.Sleep(ctx, 10*time.Millisecond) {
 			t.Fatal("it is told for ever")
 		}
 	}
@@ -95,15 +96,15 @@ func TestAFullEtcdIsToldAndRecovers(t *testing.T) {
 func makeRoom(t *testing.T, c *Client) {
 	t.Helper()
 	ctx := storetest.Context(t)
-	resp, err := c.etcd.Get(ctx, c.keys.epoch())
+	resp, err := c.link.Etcd.Get(ctx, c.keys.Epoch())
 	if err == nil {
-		_, err = c.etcd.Compact(ctx, resp.Header.Revision, clientv3.WithCompactPhysical())
+		_, err = c.link.Etcd.Compact(ctx, resp.Header.Revision, clientv3.WithCompactPhysical())
 	}
 	if err == nil {
-		_, err = c.etcd.Defragment(ctx, c.dialer.targets[0])
+		_, err = c.link.Etcd.Defragment(ctx, c.link.Etcd.Endpoints()[0])
 	}
 	if err == nil {
-		_, err = c.etcd.AlarmDisarm(ctx, &clientv3.AlarmMember{})
+		_, err = c.link.Etcd.AlarmDisarm(ctx, &clientv3.AlarmMember{})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -121,29 +122,11 @@ func TestTheEmbeddedEtcdMakesRoom(t *testing.T) {
 		if left -= n; err != nil && !errors.Is(err, rpctypes.ErrNoSpace) {
 			t.Fatal(err)
 		}
-		if err != nil && !sleep(ctx, 10*time.Millisecond) {
+		if err != nil && !link.Sleep(ctx, 10*time.Millisecond) {
 			t.Fatal("it stays full")
 		}
 	}
-	if s, err := c.AskSpace(ctx); err != nil || s.Size > smallQuota*5/4 {
+	if s, err := c.link.AskSpace(ctx); err != nil || s.Size > smallQuota*5/4 {
 		t.Errorf("%+v, %v", s, err)
-	}
-}
-
-func TestSpaceIsTold(t *testing.T) {
-	for _, tc := range []struct {
-		s    Space
-		want string
-	}{
-		{Space{}, ""},
-		{Space{Size: 79, InUse: 10, Quota: 100}, ""},
-		{Space{Size: 8 << 30, InUse: 10}, ""}, // an older etcd tells no quota
-		{Space{Size: 8 << 20, InUse: 2 << 20, Quota: 10 << 20}, "etcd has used 80 % of its quota (8 MiB of 10 MiB, 2 MiB of it in use)"},
-		{Space{Size: 10 << 20, InUse: 2 << 20, Quota: 10 << 20, Full: true}, "etcd is full (10 MiB of 10 MiB), and takes no writes"},
-		{Space{Size: 10 << 20, Full: true}, "etcd is full (10 MiB of its quota), and takes no writes"},
-	} {
-		if got := tc.s.Text(); got != tc.want && (tc.want == "" || !strings.HasPrefix(got, tc.want)) {
-			t.Errorf("%+v: %q, want %q", tc.s, got, tc.want)
-		}
 	}
 }

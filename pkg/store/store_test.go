@@ -3,7 +3,6 @@ package store
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"reflect"
 	"strings"
 	"sync"
@@ -174,7 +173,7 @@ func TestOneOfManyConcurrentCommitsWins(t *testing.T) {
 func TestThousandsOfResourcesInOneGeneration(t *testing.T) {
 	t.Parallel()
 	c, ctx := testClient(t), storetest.Context(t)
-	c.wait.attempt, c.wait.call = storetest.Within/2, storetest.Within/2 // 12 MB take long on a busy machine
+	c.link.Wait.Attempt, c.link.Wait.Call = storetest.Within/2, storetest.Within/2 // 12 MB take long on a busy machine
 	var put []*spec.Resource
 	for i := range 3000 {
 		r := &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindMonitor, Name: fmt.Sprintf("m%04d", i)},
@@ -226,14 +225,14 @@ func TestMuchZoneContentIsWrittenBefore(t *testing.T) {
 	if _, err := c.Commit(ctx, Change{Tenant: spec.Platform, Put: storetest.Resources(storetest.Zone("big.example.", want))}); err != nil {
 		t.Fatal(err)
 	}
-	resp, err := c.etcd.Get(ctx, c.keys.join("config", ""), clientv3.WithPrefix())
+	resp, err := c.link.Etcd.Get(ctx, c.keys.Join("config", ""), clientv3.WithPrefix())
 	if err != nil {
 		t.Fatal(err)
 	}
 	sizes, heads := map[int64]int{}, map[int64]bool{}
 	for _, kv := range resp.Kvs {
 		sizes[kv.ModRevision] += len(kv.Key) + len(kv.Value)
-		if strings.HasPrefix(string(kv.Key), c.keys.heads()) {
+		if strings.HasPrefix(string(kv.Key), c.keys.Heads()) {
 			heads[kv.ModRevision] = true
 		}
 	}
@@ -291,7 +290,7 @@ func TestZoneContentTakesNoRoomFromResources(t *testing.T) {
 func TestZoneContentIsStoredByDifference(t *testing.T) {
 	c, ctx := testClient(t), storetest.Context(t)
 	texts := func() int64 {
-		resp, err := c.etcd.Get(ctx, c.keys.join("config", "text", ""), clientv3.WithPrefix(), clientv3.WithCountOnly())
+		resp, err := c.link.Etcd.Get(ctx, c.keys.Join("config", "text", ""), clientv3.WithPrefix(), clientv3.WithCountOnly())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -319,71 +318,6 @@ func TestZoneContentIsStoredByDifference(t *testing.T) {
 		v, _ := s.Resources.Get(key)
 		if got := v.Resource.Spec.(*spec.Zone).Content; got != want {
 			t.Errorf("generation %d: the content differs (%d bytes, want %d)", at, len(got), len(want))
-		}
-	}
-}
-
-func TestSplitText(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	texts := []string{"", "x", "\n", "a 1\nb 2", strings.Repeat("same.\t1\n", 300000), strings.Repeat("y", 3<<20),
-		storetest.ZoneText(3000, nil)}
-	for range 50 {
-		var b strings.Builder
-		for range rng.IntN(3000) {
-			fmt.Fprintf(&b, "n%d.\t%d\n", rng.IntN(1000), rng.Uint64())
-		}
-		texts = append(texts, b.String())
-	}
-	for _, text := range texts {
-		var joined strings.Builder
-		for _, r := range splitText(text) {
-			if r.text == "" || newRun(r.text).hash != r.hash {
-				t.Fatal("an empty or wrongly hashed run")
-			}
-			joined.WriteString(r.text)
-		}
-		if joined.String() != text {
-			t.Fatalf("%.40q...: the runs do not make the text again", text)
-		}
-	}
-}
-
-func TestTextCacheIsBounded(t *testing.T) {
-	cache := newTextCache(1000)
-	for i := range 100 {
-		cache.put(newRun(strings.Repeat(fmt.Sprint(i%10), 90+i)))
-		sum := 0
-		for _, s := range cache.runs {
-			sum += len(s)
-		}
-		if sum != cache.bytes || sum > 1000 {
-			t.Fatalf("%d bytes kept, %d counted", sum, cache.bytes)
-		}
-	}
-	cache.put(newRun(strings.Repeat("x", 2000)))
-	if len(cache.runs) == 0 || cache.bytes > 1000 {
-		t.Errorf("a run larger than the cache left %d runs", len(cache.runs))
-	}
-}
-
-func TestKeysWithOddNames(t *testing.T) {
-	k := keyspace(DefaultPrefix)
-	for _, name := range []string{"web", "gtm.example.", "a/b", "%2F", "", "ä b", "..", "?#"} {
-		want := spec.Key{Tenant: name, Kind: spec.KindZone, Name: name}
-		got, gen, ok := parseVersion(k.split(k.version(want, 41)))
-		if !ok || got != want || gen != 41 {
-			t.Errorf("%q: got %v@%d, %v", name, got, gen, ok)
-		}
-	}
-	if got, want := k.version(spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "eu"},
-		41), "/gtm/config/res/shop/Pool/eu/0000000000000029"; got != want {
-		t.Errorf("key %s, want %s", got, want)
-	}
-	for _, key := range []string{"/other/config/res/a/Pool/b/0000000000000001", "/gtm/config/res/a/Pool/b/1",
-		"/gtm/config/res/a/Pool/b/000000000000000g",
-		"/gtm/config/res/a/Pool/b/0000000000000000", "/gtm/config/res/a/Pool/%zz/0000000000000001"} {
-		if _, _, ok := parseVersion(k.split(key)); ok {
-			t.Errorf("%s was taken for a version", key)
 		}
 	}
 }

@@ -6,8 +6,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"go.etcd.io/etcd/client/v3"
+
+	"github.com/gti/gtm/pkg/store/link"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // Vantage is a prober as the store knows it.
@@ -22,13 +26,23 @@ type Vantage struct {
 // ErrVantageAlive: a prober that is alive would write its evidence again.
 var ErrVantageAlive = errors.New("its prober is alive; stop that first")
 
+// KeepVantage tells that the prober id is alive, by a leased key, until ctx ends; its error is ctx's. When
+// the process dies, the key goes after ttl (whole seconds, at least 2). Trouble is logged and retried.
+func (c *Client) KeepVantage(ctx context.Context, id string, ttl time.Duration) error {
+	value, err := state.MarshalPlain(map[string]string{"id": id})
+	if err != nil {
+		return err
+	}
+	return c.link.Keep(ctx, link.Leased{Key: c.keys.Vantage(id), Value: func() ([]byte, error) { return value, nil }, TTL: ttl})
+}
+
 // Vantages lists the vantages that are alive or have left evidence, sorted by ID.
 func (c *Client) Vantages(ctx context.Context) ([]Vantage, error) {
 	found := map[string]Vantage{}
-	r := c.reader(c.etcd)
+	r := c.reader(c.link.Etcd)
 	pools := map[ObservationKey]bool{} // which may be in pieces
-	err := r.each(ctx, c.keys.observations(), func(kv *mvccKV) error {
-		if key, _, ok := parseObservation(c.keys.split(string(kv.Key))); ok && !pools[key] {
+	err := r.Each(ctx, c.keys.Observations(), func(kv *mvccKV) error {
+		if key, _, ok := parseObservation(c.keys.Split(string(kv.Key))); ok && !pools[key] {
 			pools[key] = true
 			v := found[key.Vantage]
 			v.Pools++
@@ -37,8 +51,8 @@ func (c *Client) Vantages(ctx context.Context) ([]Vantage, error) {
 		return nil
 	}, clientv3.WithKeysOnly())
 	if err == nil {
-		err = r.each(ctx, c.keys.vantages(), func(kv *mvccKV) error {
-			if parts := c.keys.split(string(kv.Key)); len(parts) == 3 {
+		err = r.Each(ctx, c.keys.Vantages(), func(kv *mvccKV) error {
+			if parts := c.keys.Split(string(kv.Key)); len(parts) == 3 {
 				v := found[parts[2]]
 				v.Alive = true
 				found[parts[2]] = v
@@ -47,7 +61,7 @@ func (c *Client) Vantages(ctx context.Context) ([]Vantage, error) {
 		}, clientv3.WithKeysOnly())
 	}
 	if err != nil {
-		return nil, c.explain("listing the vantages", err)
+		return nil, c.link.Explain("listing the vantages", err)
 	}
 	all := make([]Vantage, 0, len(found))
 	for _, id := range slices.Sorted(maps.Keys(found)) {
@@ -63,22 +77,22 @@ func (c *Client) Vantages(ctx context.Context) ([]Vantage, error) {
 func (c *Client) ForgetVantage(ctx context.Context, id string) (pools int, err error) {
 	var resp *clientv3.TxnResponse
 	open := false // an attempt's answer was lost: it may have removed everything
-	err = c.try(ctx, func(ctx context.Context) (err error) {
-		resp, err = c.etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(c.keys.vantage(id)), "=", 0)).
-			Then(clientv3.OpGet(c.keys.observationsOf(id), clientv3.WithPrefix(), clientv3.WithKeysOnly()),
-				clientv3.OpDelete(c.keys.observationsOf(id), clientv3.WithPrefix())).Commit()
-		open = open || lost(err)
+	err = c.link.Try(ctx, func(ctx context.Context) (err error) {
+		resp, err = c.link.Etcd.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(c.keys.Vantage(id)), "=", 0)).
+			Then(clientv3.OpGet(c.keys.ObservationsOf(id), clientv3.WithPrefix(), clientv3.WithKeysOnly()),
+				clientv3.OpDelete(c.keys.ObservationsOf(id), clientv3.WithPrefix())).Commit()
+		open = open || link.Lost(err)
 		return err
 	})
 	if err != nil {
-		return 0, c.explain("forgetting vantage "+id, err)
+		return 0, c.link.Explain("forgetting vantage "+id, err)
 	}
 	if !resp.Succeeded {
 		return 0, fmt.Errorf("vantage %s cannot be forgotten: %w", id, ErrVantageAlive)
 	}
 	known := map[ObservationKey]bool{} // which may be in pieces
 	for _, kv := range resp.Responses[0].GetResponseRange().Kvs {
-		if key, _, ok := parseObservation(c.keys.split(string(kv.Key))); ok {
+		if key, _, ok := parseObservation(c.keys.Split(string(kv.Key))); ok {
 			known[key] = true
 		}
 	}

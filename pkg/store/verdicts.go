@@ -10,6 +10,8 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/store/layout"
+	"github.com/gti/gtm/pkg/store/link"
 	"github.com/gti/gtm/pkg/store/pieces"
 	"github.com/gti/gtm/pkg/store/state"
 )
@@ -102,7 +104,7 @@ func (u *verdictUnit) putPieces(key string, which pieces.Set) (err error) {
 
 func (c *Client) verdictUnit(w *VerdictWrite) (verdictUnit, error) {
 	u := verdictUnit{pool: w.Verdict.Pool, verdict: &w.Verdict}
-	key := c.keys.verdict(u.pool)
+	key := c.keys.Verdict(u.pool)
 	if w.Was != nil {
 		// Pieces belong to large wholes only.
 		if changed := pieces.ChangedFindings(w.Was, &w.Verdict); pieces.Worth(
@@ -113,7 +115,7 @@ func (c *Client) verdictUnit(w *VerdictWrite) (verdictUnit, error) {
 	u.whole = true
 	err := u.put(key, w.Verdict)
 	if w.Was == nil || max(len(w.Was.Endpoints), len(w.Verdict.Endpoints)) > pieces.WholeMost {
-		u.ops = append(u.ops, opDropPieces(key))
+		u.ops = append(u.ops, layout.DropPieces(key))
 	}
 	return u, err
 }
@@ -156,12 +158,12 @@ func (w *verdictWriter) write(ctx context.Context, units []verdictUnit) error {
 
 // alone writes what etcd did not take as it was: all of it in pieces, some at a time.
 func (w *verdictWriter) alone(ctx context.Context, u verdictUnit, err error) error {
-	if !sizeRefused(err) || len(u.verdict.Endpoints) <= pieces.WholeMost {
+	if !link.SizeRefused(err) || len(u.verdict.Endpoints) <= pieces.WholeMost {
 		w.done[u.pool] = Written{Err: fmt.Errorf("the verdict on %s (%d bytes): %w", u.pool, u.bytes, err)}
 		return nil
 	}
 	p := verdictUnit{pool: u.pool, verdict: u.verdict}
-	if err := p.putPieces(w.c.keys.verdict(u.pool), pieces.All); err != nil {
+	if err := p.putPieces(w.c.keys.Verdict(u.pool), pieces.All); err != nil {
 		return err // it was encoded before
 	}
 	for ops := p.ops; len(ops) > 0; {
@@ -186,11 +188,20 @@ func (w *verdictWriter) alone(ctx context.Context, u verdictUnit, err error) err
 // faulty reports whether etcd refused a request for what it is, so that another one may fare better.
 func faulty(err error) bool {
 	var e rpctypes.EtcdError
-	return sizeRefused(err) || errors.As(err, &e) && e.Code() == codes.InvalidArgument
+	return link.SizeRefused(err) || errors.As(err, &e) && e.Code() == codes.InvalidArgument
 }
 
 // DeleteVerdict removes the verdict of a pool that is no more; for the leader only, as WriteVerdicts.
 func (c *Client) DeleteVerdict(ctx context.Context, p health.PoolID) error {
-	key := c.keys.verdict(p)
-	return c.asLeader(ctx, []clientv3.Op{clientv3.OpDelete(key), opDropPieces(key)})
+	key := c.keys.Verdict(p)
+	return c.asLeader(ctx, []clientv3.Op{clientv3.OpDelete(key), layout.DropPieces(key)})
+}
+
+// Written tells what became of something that was to be written.
+type Written struct {
+	Bytes int  // of keys and values
+	Whole bool // it was written as one value, not in pieces
+	// Revision is etcd's at or after the write, of verdicts: a Mirror at that revision has seen it.
+	Revision int64
+	Err      error
 }

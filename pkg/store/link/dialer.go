@@ -1,4 +1,4 @@
-package store
+package link
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"strings"
 	"sync"
 	"syscall"
@@ -140,4 +141,38 @@ func (d *dialer) lastError() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.last
+}
+
+// checkEndpoints reports whether all endpoints are well-formed and of one kind, and which kind that is.
+func checkEndpoints(endpoints []string, withTLS bool) (string, error) {
+	if len(endpoints) == 0 {
+		return "", errors.New("no etcd endpoint is given; use --etcd http://HOST:2379 (or https://)")
+	}
+	scheme := ""
+	for _, e := range endpoints {
+		u, err := url.Parse(e)
+		if strings.HasPrefix(e, "unix:") {
+			u, err = &url.URL{Scheme: "unix"}, nil // a path is not read as a URL: it may hold anything
+		}
+		if err != nil || u.Scheme == "" {
+			return "", fmt.Errorf("the etcd endpoint %q is not a URL; write it as http://HOST:2379 or https://HOST:2379", e)
+		}
+		switch u.Scheme {
+		case "unix":
+		case "http", "https":
+			if u.Hostname() == "" || u.Port() == "" || strings.Trim(u.Path, "/") != "" {
+				return "", fmt.Errorf("the etcd endpoint %q needs a host and a port, and no path: %s://HOST:2379", e, u.Scheme)
+			}
+		default:
+			return "", fmt.Errorf("the etcd endpoint %q has the scheme %q; http, https and unix are known", e, u.Scheme)
+		}
+		if scheme != "" && scheme != u.Scheme {
+			return "", fmt.Errorf("the etcd endpoints mix %s and %s; they must all be of one scheme", scheme, u.Scheme)
+		}
+		scheme = u.Scheme
+	}
+	if withTLS && scheme != "https" {
+		return "", fmt.Errorf("TLS files are given for etcd, but the endpoint %q is not encrypted; use https://", endpoints[0])
+	}
+	return scheme, nil
 }

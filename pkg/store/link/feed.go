@@ -1,4 +1,4 @@
-package store
+package link
 
 import (
 	"cmp"
@@ -16,24 +16,24 @@ import (
 	"github.com/gti/gtm/pkg/store/state"
 )
 
-// feed keeps a consumer up to date with a range of keys. Each attempt has a connection of its own, so that
+// Feed keeps a consumer up to date with a range of keys. Each attempt has a connection of its own, so that
 // one that hangs is left behind instead of waited for.
-type feed struct {
-	c        *Client
-	from, to string
-	// begin brings the consumer up to date, and gives the cluster and the revision up to which it is.
-	begin func(ctx context.Context, etcd *clientv3.Client) (mark, error)
-	// opened checks, once the watch is open, whether it is on the store that begin read: that may have been restored in between. May be
+type Feed struct {
+	Link     *Link
+	From, To string
+	// Begin brings the consumer up to date, and gives the cluster and the revision up to which it is.
+	Begin func(ctx context.Context, etcd *clientv3.Client) (Mark, error)
+	// Opened checks, once the watch is open, whether it is on the store that Begin read: that may have been restored in between. May be
 	// nil.
-	opened func(ctx context.Context, etcd *clientv3.Client) error
-	// events takes the events of whole revisions, in order.
-	events func(ctx context.Context, evs []*clientv3.Event) error
-	// progress tells that everything up to a revision was seen. May be nil.
-	progress func(rev int64)
-	// lost tells that the consumer must be brought up to date from scratch.
-	lost func()
-	// status tells how it goes; err is nil if and only if state is Current.
-	status func(state string, err error)
+	Opened func(ctx context.Context, etcd *clientv3.Client) error
+	// Events takes the events of whole revisions, in order.
+	Events func(ctx context.Context, evs []*clientv3.Event) error
+	// Progress tells that everything up to a revision was seen. May be nil.
+	Progress func(rev int64)
+	// Lost tells that the consumer must be brought up to date from scratch.
+	Lost func()
+	// Status tells how it goes; err is nil if and only if state is Current.
+	Status func(state string, err error)
 
 	reached bool  // it was current once
 	rev     int64 // up to which the consumer is up to date
@@ -44,11 +44,14 @@ type feed struct {
 // mostAgain is how often reading may begin again without getting on, before that is told as trouble.
 const mostAgain = 5
 
-// mark is a point in a cluster's history.
-type mark struct {
-	cluster uint64
-	rev     int64
+// Mark is a point in a cluster's history.
+type Mark struct {
+	Cluster uint64
+	Rev     int64
 }
+
+// Stop makes an error of a consumer's one that ends its feed: Run returns it.
+func Stop(err error) error { return stopError{err} }
 
 // stopError carries a consumer's error out of a feed.
 type stopError struct{ error }
@@ -56,12 +59,12 @@ type stopError struct{ error }
 func (s stopError) Unwrap() error { return s.error }
 
 var (
-	// errReadAnew: what happened cannot be followed event by event.
-	errReadAnew = errors.New("the state is read anew")
-	// errBehind: another member of the cluster answers, which has not caught up; or the store went back, which begin finds out.
+	// ErrReadAnew: what happened cannot be followed event by event.
+	ErrReadAnew = errors.New("the state is read anew")
+	// errBehind: another member of the cluster answers, which has not caught up; or the store went back, which Begin finds out.
 	errBehind  = errors.New("etcd answers with an older revision than before")
 	errStalled = errors.New("etcd gives no sign of life")
-	// errBroken: begin is to find out whether the store that can be reached again is the same.
+	// errBroken: Begin is to find out whether the store that can be reached again is the same.
 	errBroken = errors.New("the connection to etcd broke")
 )
 
@@ -82,9 +85,9 @@ func oneWatch(end context.CancelCauseFunc) grpc.StreamClientInterceptor {
 	}
 }
 
-// run goes on until ctx ends or the consumer fails.
-func (f *feed) run(ctx context.Context) error {
-	pause := f.c.wait.retryMin
+// Run goes on until ctx ends or the consumer fails.
+func (f *Feed) Run(ctx context.Context) error {
+	pause := f.Link.Wait.RetryMin
 	for {
 		begun := time.Now()
 		up, err := f.session(ctx)
@@ -95,25 +98,25 @@ func (f *feed) run(ctx context.Context) error {
 		if errors.As(err, &stop) {
 			return stop.error
 		}
-		if up && time.Since(begun) > f.c.wait.retryMax {
-			pause = f.c.wait.retryMin
+		if up && time.Since(begun) > f.Link.Wait.RetryMax {
+			pause = f.Link.Wait.RetryMin
 		}
-		if errors.Is(err, errReadAnew) {
-			f.lost()
+		if errors.Is(err, ErrReadAnew) {
+			f.Lost()
 		}
 		if !f.quiet(err) {
 			f.report(err)
 		}
-		if !sleep(ctx, pause/2+rand.N(pause/2+1)) {
+		if !Sleep(ctx, pause/2+rand.N(pause/2+1)) {
 			return ctx.Err()
 		}
-		pause = min(2*pause, f.c.wait.retryMax)
+		pause = min(2*pause, f.Link.Wait.RetryMax)
 	}
 }
 
 // quiet reports whether the end of a session is no trouble: reading just begins again, and gets on by that.
-func (f *feed) quiet(err error) bool {
-	if !errors.Is(err, errReadAnew) && !errors.Is(err, errBehind) {
+func (f *Feed) quiet(err error) bool {
+	if !errors.Is(err, ErrReadAnew) && !errors.Is(err, errBehind) {
 		return false
 	}
 	if f.rev != f.stuck {
@@ -124,55 +127,55 @@ func (f *feed) quiet(err error) bool {
 }
 
 // wentOn tells that the consumer has got on, or that there is nothing more to get.
-func (f *feed) wentOn(rev int64) {
+func (f *Feed) wentOn(rev int64) {
 	f.rev, f.again = rev, 0
-	f.status(state.Current, nil)
+	f.Status(state.Current, nil)
 }
 
-func (f *feed) report(err error) {
+func (f *Feed) report(err error) {
 	var back *state.WentBackError
 	switch {
 	case errors.As(err, &back):
-		f.status(state.Refused, err)
+		f.Status(state.Refused, err)
 	case f.reached:
-		f.status(state.Stale, f.c.explain("following the store", err))
+		f.Status(state.Stale, f.Link.Explain("following the store", err))
 	default:
-		f.status(state.Connecting, f.c.explain("following the store", err))
+		f.Status(state.Connecting, f.Link.Explain("following the store", err))
 	}
 }
 
-// session follows over one connection until it fails; up tells whether it became current.
-func (f *feed) session(ctx context.Context) (up bool, err error) {
+// session follows over one connection until it fails; up reports whether it became current.
+func (f *Feed) session(ctx context.Context) (up bool, err error) {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	etcd, err := f.c.connect(grpc.WithChainStreamInterceptor(oneWatch(end)))
+	etcd, err := f.Link.Connect(grpc.WithChainStreamInterceptor(oneWatch(end)))
 	if err != nil {
 		return false, err
 	}
 	defer etcd.Close()
-	at, err := f.begin(ctx, etcd)
+	at, err := f.Begin(ctx, etcd)
 	if err != nil {
 		return false, err
 	}
-	f.reached, f.rev = true, at.rev
-	f.c.metrics.heard()
-	if f.again <= mostAgain || at.rev != f.stuck {
-		f.status(state.Current, nil)
+	f.reached, f.rev = true, at.Rev
+	f.Link.metrics.heard()
+	if f.again <= mostAgain || at.Rev != f.stuck {
+		f.Status(state.Current, nil)
 	}
 
 	ctx = clientv3.WithRequireLeader(ctx)
 	opened := make(chan clientv3.WatchChan, 1)
 	go func() { // Watch waits for etcd's answer
 		// From at.rev, not from the next: etcd reports progress only once the first revision asked for exists.
-		opened <- etcd.Watch(ctx, f.from, clientv3.WithRange(f.to), clientv3.WithRev(at.rev), clientv3.WithFragment())
+		opened <- etcd.Watch(ctx, f.From, clientv3.WithRange(f.To), clientv3.WithRev(at.Rev), clientv3.WithFragment())
 	}()
 	return true, f.listen(ctx, etcd, opened, at)
 }
 
 // listen passes events on, and gives up when no sign of life comes.
-func (f *feed) listen(ctx context.Context, etcd *clientv3.Client, opened <-chan clientv3.WatchChan, at mark) error {
+func (f *Feed) listen(ctx context.Context, etcd *clientv3.Client, opened <-chan clientv3.WatchChan, at Mark) error {
 	var events clientv3.WatchChan
-	tick := time.NewTicker(f.c.wait.progress)
+	tick := time.NewTicker(f.Link.Wait.Progress)
 	defer tick.Stop()
 	last := time.Now()
 	for {
@@ -180,8 +183,8 @@ func (f *feed) listen(ctx context.Context, etcd *clientv3.Client, opened <-chan 
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case events = <-opened:
-			if f.opened != nil {
-				if err := f.opened(ctx, etcd); err != nil {
+			if f.Opened != nil {
+				if err := f.Opened(ctx, etcd); err != nil {
 					return err
 				}
 			}
@@ -192,15 +195,15 @@ func (f *feed) listen(ctx context.Context, etcd *clientv3.Client, opened <-chan 
 			if err := f.take(ctx, resp, &at); err != nil {
 				return err
 			}
-			f.wentOn(at.rev)
-			f.c.metrics.heard()
+			f.wentOn(at.Rev)
+			f.Link.metrics.heard()
 			last = time.Now() // after the consumer, whose time is not the connection's
 		case <-tick.C:
-			if silent := time.Since(last); silent > f.c.wait.stall {
+			if silent := time.Since(last); silent > f.Link.Wait.Stall {
 				return fmt.Errorf("%w (for %s)", errStalled, silent.Round(100*time.Millisecond))
 			}
 			go func() {
-				ctx, cancel := context.WithTimeout(ctx, f.c.wait.progress)
+				ctx, cancel := context.WithTimeout(ctx, f.Link.Wait.Progress)
 				defer cancel()
 				_ = etcd.RequestProgress(ctx) // silence is judged by what comes back
 			}()
@@ -208,35 +211,35 @@ func (f *feed) listen(ctx context.Context, etcd *clientv3.Client, opened <-chan 
 	}
 }
 
-func (f *feed) take(ctx context.Context, resp clientv3.WatchResponse, at *mark) error {
+func (f *Feed) take(ctx context.Context, resp clientv3.WatchResponse, at *Mark) error {
 	if err := resp.Err(); err != nil {
 		if errors.Is(err, rpctypes.ErrCompacted) {
-			return errReadAnew
+			return ErrReadAnew
 		}
 		return err
 	}
-	if resp.Header.ClusterId != at.cluster {
-		return errReadAnew
+	if resp.Header.ClusterId != at.Cluster {
+		return ErrReadAnew
 	}
-	if resp.Header.Revision < at.rev {
+	if resp.Header.Revision < at.Rev {
 		return errBehind
 	}
 	if resp.IsProgressNotify() {
-		if f.progress != nil {
-			f.progress(resp.Header.Revision)
+		if f.Progress != nil {
+			f.Progress(resp.Header.Revision)
 		}
 		return nil
 	}
 	evs := resp.Events
-	for len(evs) > 0 && evs[0].Kv.ModRevision <= at.rev {
+	for len(evs) > 0 && evs[0].Kv.ModRevision <= at.Rev {
 		evs = evs[1:]
 	}
 	if len(evs) == 0 {
 		return nil
 	}
-	if err := f.events(ctx, evs); err != nil {
+	if err := f.Events(ctx, evs); err != nil {
 		return err
 	}
-	at.rev = evs[len(evs)-1].Kv.ModRevision
+	at.Rev = evs[len(evs)-1].Kv.ModRevision
 	return nil
 }

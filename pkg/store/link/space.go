@@ -1,4 +1,4 @@
-package store
+package link
 
 import (
 	"cmp"
@@ -54,9 +54,9 @@ func mib(bytes int64) string {
 }
 
 // AskSpace asks all members, and gives the worst answer; an error if none answers. Members before 3.6 tell no quota.
-func (c *Client) AskSpace(ctx context.Context) (worst Space, err error) {
-	for _, target := range c.dialer.targets {
-		one, failed := c.memberSpace(ctx, target)
+func (l *Link) AskSpace(ctx context.Context) (worst Space, err error) {
+	for _, target := range l.dialer.targets {
+		one, failed := l.memberSpace(ctx, target)
 		if failed != nil {
 			err = failed
 			continue
@@ -68,15 +68,15 @@ func (c *Client) AskSpace(ctx context.Context) (worst Space, err error) {
 		worst.Full = worst.Full || one.Full
 	}
 	if worst.At.IsZero() {
-		return worst, c.explain("asking how full etcd is", err)
+		return worst, l.Explain("asking how full etcd is", err)
 	}
 	return worst, nil
 }
 
-func (c *Client) memberSpace(ctx context.Context, target string) (Space, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.wait.attempt)
+func (l *Link) memberSpace(ctx context.Context, target string) (Space, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.Wait.Attempt)
 	defer cancel()
-	resp, err := c.etcd.Status(ctx, target)
+	resp, err := l.Etcd.Status(ctx, target)
 	if err != nil {
 		return Space{}, err
 	}
@@ -88,20 +88,20 @@ func (c *Client) memberSpace(ctx context.Context, target string) (Space, error) 
 }
 
 // Space gives what WatchSpace found last.
-func (c *Client) Space() Space {
-	if s := c.space.Load(); s != nil {
+func (l *Link) Space() Space {
+	if s := l.space.Load(); s != nil {
 		return *s
 	}
 	return Space{}
 }
 
 // WatchSpace asks again and again until ctx ends, and tells the log and the metrics.
-func (c *Client) WatchSpace(ctx context.Context) error {
+func (l *Link) WatchSpace(ctx context.Context) error {
 	for said := ""; ; {
-		s, err := c.AskSpace(ctx)
+		s, err := l.AskSpace(ctx)
 		if err == nil {
-			c.space.Store(&s)
-			c.metrics.showSpace(s)
+			l.space.Store(&s)
+			l.metrics.showSpace(s)
 			kind := ""
 			switch {
 			case s.Full:
@@ -110,13 +110,13 @@ func (c *Client) WatchSpace(ctx context.Context) error {
 				kind = "nearly full"
 			}
 			if kind != said && kind != "" {
-				c.log.Error("the store runs out of room", "etcd", s.Text())
+				l.log.Error("the store runs out of room", "etcd", s.Text())
 			} else if kind != said {
-				c.log.Info("the store has room again", "size", s.Size, "quota", s.Quota)
+				l.log.Info("the store has room again", "size", s.Size, "quota", s.Quota)
 			}
 			said = kind
 		}
-		if !sleep(ctx, c.wait.space) {
+		if !Sleep(ctx, l.Wait.Space) {
 			return ctx.Err()
 		}
 	}

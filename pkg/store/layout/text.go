@@ -1,4 +1,4 @@
-package store
+package layout
 
 import (
 	"crypto/sha256"
@@ -8,9 +8,9 @@ import (
 	"sync"
 )
 
-// run is some consecutive lines of a zone's content, addressed by their hash.
-type run struct {
-	hash, text string
+// Run is some consecutive lines of a zone's content, addressed by their hash.
+type Run struct {
+	Hash, Text string
 }
 
 // How content is cut: before an owner name whose hash ends in zeros, which gives 512 names (some 40 KB)
@@ -23,8 +23,8 @@ const (
 
 // splitText cuts text into runs; joined in order they are text again. Where it cuts depends on what stands
 // near the cut only, so that a change of some lines changes the runs that hold them, seldom a neighbour.
-func splitText(text string) []run {
-	var runs []run
+func splitText(text string) []Run {
+	var runs []Run
 	start, owner := 0, ""
 	for pos := 0; pos < len(text); {
 		end := pos + lineLen(text[pos:])
@@ -32,13 +32,13 @@ func splitText(text string) []run {
 		size := pos - start
 		fresh := name != owner
 		if size >= runMin && fresh && cutsBefore(name) || size >= runMax && (fresh || size >= 4*runMax) {
-			runs = append(runs, newRun(text[start:pos]))
+			runs = append(runs, NewRun(text[start:pos]))
 			start = pos
 		}
 		owner, pos = name, end
 	}
 	if start < len(text) {
-		runs = append(runs, newRun(text[start:]))
+		runs = append(runs, NewRun(text[start:]))
 	}
 	return runs
 }
@@ -64,45 +64,45 @@ func cutsBefore(owner string) bool {
 	return (s^s>>16)&runMask == 0
 }
 
-func newRun(text string) run {
+// NewRun makes a run of its text.
+func NewRun(text string) Run {
 	sum := sha256.Sum256([]byte(text))
-	return run{hash: hex.EncodeToString(sum[:]), text: text}
+	return Run{Hash: hex.EncodeToString(sum[:]), Text: text}
 }
 
-// textCacheBytes bounds what a client keeps of the runs that it saw.
-const textCacheBytes = 64 << 20
-
-// textCache keeps runs by hash, up to a number of bytes. Safe for concurrent use.
-type textCache struct {
+// TextCache keeps runs by hash, up to a number of bytes. Safe for concurrent use.
+type TextCache struct {
 	mu    sync.Mutex
 	max   int
 	bytes int
 	runs  map[string]string
 }
 
-func newTextCache(max int) *textCache { return &textCache{max: max, runs: map[string]string{}} }
+// NewTextCache makes one that keeps at most max bytes.
+func NewTextCache(max int) *TextCache { return &TextCache{max: max, runs: map[string]string{}} }
 
-func (t *textCache) get(hash string) (string, bool) {
+// Get gives the text of a run; false: it is not kept.
+func (t *TextCache) Get(hash string) (string, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s, ok := t.runs[hash]
 	return s, ok
 }
 
-// put keeps a run, and drops any others when there is no space: what is dropped is read again.
-func (t *textCache) put(r run) {
+// Put keeps a run, and drops any others when there is no space: what is dropped is read again.
+func (t *TextCache) Put(r Run) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if _, ok := t.runs[r.hash]; ok || len(r.text) > t.max {
+	if _, ok := t.runs[r.Hash]; ok || len(r.Text) > t.max {
 		return
 	}
 	for h, s := range t.runs {
-		if t.bytes+len(r.text) <= t.max {
+		if t.bytes+len(r.Text) <= t.max {
 			break
 		}
 		t.bytes -= len(s)
 		delete(t.runs, h)
 	}
-	t.runs[r.hash] = r.text
-	t.bytes += len(r.text)
+	t.runs[r.Hash] = r.Text
+	t.bytes += len(r.Text)
 }

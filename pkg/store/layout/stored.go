@@ -1,4 +1,4 @@
-package store
+package layout
 
 import (
 	"encoding/json"
@@ -9,39 +9,39 @@ import (
 	"github.com/gti/gtm/pkg/store/state"
 )
 
-// storedVersion is a version as it stands in etcd.
-type storedVersion struct {
+// Version is a version as it stands in etcd.
+type Version struct {
 	Deleted  bool            `json:"deleted,omitempty"`
 	Resource json.RawMessage `json:"resource,omitempty"`
 	// Text lists the runs that make a zone's content; the resource holds none then.
 	Text []string `json:"text,omitempty"`
 }
 
-// storedRecord is a Record as it stands in etcd. Digest is the generation's ID; it also tells a writer whose answer was lost whether
+// Record is a state.Record as it stands in etcd. Digest is the generation's ID; it also tells a writer whose answer was lost whether
 // the generation is its own.
-type storedRecord struct {
+type Record struct {
 	state.Record
 	Digest string `json:"digest,omitempty"`
 }
 
-// encodeVersion gives a resource's stored form, and the runs that it refers to.
-func encodeVersion(r *spec.Resource) (value []byte, runs []run, err error) {
+// EncodeVersion gives a resource's stored form, and the runs that it refers to.
+func EncodeVersion(r *spec.Resource) (value []byte, runs []Run, err error) {
 	bare, text := state.StripText(r)
-	v := storedVersion{}
+	v := Version{}
 	if v.Resource, err = state.MarshalPlain(bare); err != nil {
 		return nil, nil, fmt.Errorf("%s cannot be encoded: %w", r.Key, err)
 	}
 	runs = splitText(text)
 	for _, c := range runs {
-		v.Text = append(v.Text, c.hash)
+		v.Text = append(v.Text, c.Hash)
 	}
 	value, err = state.MarshalPlain(v)
 	return value, runs, err
 }
 
-// parseVersionValue reads a stored version without its content.
-func parseVersionValue(value []byte) (storedVersion, error) {
-	var v storedVersion
+// ParseVersion reads a stored version without its content.
+func ParseVersion(value []byte) (Version, error) {
+	var v Version
 	if err := json.Unmarshal(value, &v); err != nil {
 		return v, fmt.Errorf("the stored version is not understood: %w", err)
 	}

@@ -1,4 +1,4 @@
-package store
+package link
 
 import (
 	"context"
@@ -22,8 +22,8 @@ import (
 
 // Of several members of a cluster, one may be of no use: it is cut off from the others, it stands still, its disk hangs. A call
 // meets it in one of two ways. A member without a leader refuses at once, since all calls ask for one, and the call goes to the
-// next (members.call). From a member that is silent no answer comes: an attempt has a time of its own, shorter than the call's
-// (Client.attempts). In both cases the member is left alone for a while (standing), or every third call would meet it again.
+// next (Link.unary). From a member that is silent no answer comes: an attempt has a time of its own, shorter than the call's
+// (Link.Attempts). In both cases the member is left alone for a while (standing), or every third call would meet it again.
 
 // avoidance is how long a member is left alone that refused a call or let one wait in vain. Then one call tries it.
 const avoidance = 30 * time.Second
@@ -57,8 +57,8 @@ func newUnsent(err error) error {
 	return unsent{err}
 }
 
-// refused tells that a call was certainly not carried out: etcd says so, or it never got it.
-func refused(err error) bool {
+// Refused tells that a call was certainly not carried out: etcd says so, or it never got it.
+func Refused(err error) bool {
 	return wasNotSent(err) || is(err, rpctypes.ErrNoLeader) || is(err, rpctypes.ErrTooManyRequests) ||
 		err != nil && strings.Contains(err.Error(), "raft proposal dropped")
 }
@@ -70,9 +70,9 @@ func is(err, etcds error) bool {
 	return err != nil && (errors.Is(err, etcds) || rpctypes.ErrorDesc(err) == rpctypes.ErrorDesc(etcds))
 }
 
-// lost tells that no answer came, or one that leaves open whether the call was carried out.
-func lost(err error) bool {
-	if err == nil || refused(err) {
+// Lost tells that no answer came, or one that leaves open whether the call was carried out.
+func Lost(err error) bool {
+	if err == nil || Refused(err) {
 		return false
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
@@ -88,12 +88,12 @@ func lost(err error) bool {
 
 // worthwhile tells that another attempt may fare better. Where there was no connection, one attempt was long enough.
 func worthwhile(err error) bool {
-	return lost(err) || refused(err) && !wasNotSent(err) || errors.Is(err, context.DeadlineExceeded)
+	return Lost(err) || Refused(err) && !wasNotSent(err) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// attempts calls fn until it is answered, and gives the error of the last attempt. The first has the time first, each further one
+// Attempts calls fn until it is answered, and gives the error of the last attempt. The first has the time first, each further one
 // twice as much; all together have total. fn must be such that making it twice does no harm.
-func (c *Client) attempts(ctx context.Context, first, total time.Duration, fn func(ctx context.Context) error) error {
+func (l *Link) Attempts(ctx context.Context, first, total time.Duration, fn func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, total)
 	defer cancel()
 	var before error
@@ -108,25 +108,25 @@ func (c *Client) attempts(ctx context.Context, first, total time.Duration, fn fu
 		case before != nil && errors.Is(err, context.DeadlineExceeded):
 			err = before // it tells more than that the time is up
 		}
-		if ctx.Err() != nil || !worthwhile(err) || !sleep(ctx, pause) {
+		if ctx.Err() != nil || !worthwhile(err) || !Sleep(ctx, pause) {
 			return err
 		}
 		before, pause = err, min(2*pause, attemptPauseMax)
 	}
 }
 
-// try is attempts for a call that is small.
-func (c *Client) try(ctx context.Context, fn func(ctx context.Context) error) error {
-	return c.attempts(ctx, c.wait.attempt, c.wait.call, fn)
+// Try is Attempts for a call that is small.
+func (l *Link) Try(ctx context.Context, fn func(ctx context.Context) error) error {
+	return l.Attempts(ctx, l.Wait.Attempt, l.Wait.Call, fn)
 }
 
 // unary makes a call of one answer. It repeats what was refused, on one member after the other; and reads, when they fail.
-func (c *Client) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn,
+func (l *Link) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn,
 	invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	ctx = clientv3.WithRequireLeader(ctx)
 	if _, bounded := ctx.Deadline(); !bounded { // a candidate's, which may wait for long, but not for one answer
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.wait.call)
+		ctx, cancel = context.WithTimeout(ctx, l.Wait.Call)
 		defer cancel()
 	}
 	var before error
@@ -143,8 +143,8 @@ func (c *Client) unary(ctx context.Context, method string, req, reply any, cc *g
 		if before != nil && wasNotSent(err) && errors.Is(err, context.DeadlineExceeded) {
 			return before // it tells more
 		}
-		again := refused(err) || method == "/etcdserverpb.KV/Range" && status.Code(err) == codes.Unavailable
-		if !again || time.Since(begun) > bridge || !sleep(ctx, attemptPauseMin) {
+		again := Refused(err) || method == "/etcdserverpb.KV/Range" && status.Code(err) == codes.Unavailable
+		if !again || time.Since(begun) > bridge || !Sleep(ctx, attemptPauseMin) {
 			return err
 		}
 		before = err

@@ -11,9 +11,9 @@ import (
 // Without that, everything was read anew after a compaction, and no test noticed.
 func TestACompactedWitnessVouchesByItsKey(t *testing.T) {
 	c, ctx := testClient(t), storetest.Context(t)
-	key := c.keys.head("witness")
+	key := c.keys.Head("witness")
 	put(t, c, key, "1")
-	resp, err := c.etcd.Get(ctx, key)
+	resp, err := c.link.Etcd.Get(ctx, key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,12 +21,12 @@ func TestACompactedWitnessVouchesByItsKey(t *testing.T) {
 	w.see(resp.Kvs[0], false, true)
 	vouches := func(when string, want bool) {
 		t.Helper()
-		if got, err := w.vouch(ctx, c.reader(c.etcd)); err != nil || got != want {
+		if got, err := w.vouch(ctx, c.reader(c.link.Etcd)); err != nil || got != want {
 			t.Errorf("%s: vouch = %v, %v; want %v", when, got, err, want)
 		}
 	}
 	vouches("as it was seen", true)
-	put(t, c, c.keys.head("other"), "1") // moves the revision on
+	put(t, c, c.keys.Head("other"), "1") // moves the revision on
 	compact(t, c)
 	vouches("compacted away", true)
 	put(t, c, key, "1")

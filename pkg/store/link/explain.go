@@ -1,4 +1,4 @@
-package store
+package link
 
 import (
 	"context"
@@ -12,8 +12,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// sizeRefused reports whether etcd found a request too large.
-func sizeRefused(err error) bool {
+// SizeRefused reports whether etcd found a request too large.
+func SizeRefused(err error) bool {
 	if errors.Is(err, rpctypes.ErrTooManyOps) || errors.Is(err, rpctypes.ErrRequestTooLarge) {
 		return true
 	}
@@ -30,15 +30,15 @@ func (e *callError) Error() string { return e.text }
 
 func (e *callError) Unwrap() error { return e.err }
 
-// explain says what was tried and where, and why the connection failed, which grpc often keeps to itself.
-func (c *Client) explain(what string, err error) error {
+// Explain says what was tried and where, and why the connection failed, which grpc often keeps to itself.
+func (l *Link) Explain(what string, err error) error {
 	if err == nil {
 		return nil
 	}
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	cause := c.dialer.lastError()
+	cause := l.dialer.lastError()
 	why := status.Convert(err).Message()
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
@@ -49,8 +49,8 @@ func (c *Client) explain(what string, err error) error {
 	case cause != "" && status.Code(err) == codes.Unavailable && !errors.As(err, new(rpctypes.EtcdError)):
 		why = cause
 	}
-	hint := hintFor(err, cause, c.dialer.tls != nil)
-	return &callError{fmt.Sprintf("%s: etcd at %s: %s%s", what, strings.Join(c.cfg.Endpoints, ", "), why, hint), err}
+	hint := hintFor(err, cause, l.dialer.tls != nil)
+	return &callError{fmt.Sprintf("%s: etcd at %s: %s%s", what, strings.Join(l.endpoints, ", "), why, hint), err}
 }
 
 func hintFor(err error, cause string, encrypted bool) string {
