@@ -62,7 +62,8 @@ var (
 	between   = color.RGBA{R: 0x8f, G: 0xb3, B: 0xa0, A: 255}
 	ink       = color.RGBA{R: 0x30, G: 0x30, B: 0x30, A: 255}
 	lines     = []color.RGBA{{R: 0xd0, G: 0x6a, B: 0x1c, A: 255}, {R: 0x3a, G: 0x8f, B: 0x55, A: 255},
-		{R: 0x9b, G: 0x3f, B: 0x9b, A: 255}, {R: 0xc0, G: 0x30, B: 0x40, A: 255}, {R: 0x1a, G: 0x9a, B: 0xa8, A: 255}, {R: 0xb8, G: 0x9a, B: 0x00, A: 255}}
+		{R: 0x9b, G: 0x3f, B: 0x9b, A: 255}, {R: 0xc0, G: 0x30, B: 0x40, A: 255}, {R: 0x1a, G: 0x9a, B: 0xa8, A: 255},
+		{R: 0xb8, G: 0x9a, B: 0x00, A: 255}}
 )
 
 // SaveBars draws the panels side by side, two in a row. The file's ending, .svg or .png, says how.
@@ -315,8 +316,8 @@ func save(file string, plots []*plot.Plot, tall vg.Length) error {
 	}
 	page := draw.New(canvas)
 	page.FillPolygon(color.White, []vg.Point{page.Min, {X: page.Max.X, Y: page.Min.Y}, page.Max, {X: page.Min.X, Y: page.Max.Y}})
-	tiles := draw.Tiles{Rows: rows, Cols: columns, PadTop: vg.Points(6), PadBottom: vg.Points(6), PadLeft: vg.Points(6), PadRight: vg.Points(10),
-		PadX: vg.Points(14), PadY: vg.Points(14)}
+	tiles := draw.Tiles{Rows: rows, Cols: columns, PadTop: vg.Points(6), PadBottom: vg.Points(6), PadLeft: vg.Points(6),
+		PadRight: vg.Points(10), PadX: vg.Points(14), PadY: vg.Points(14)}
 	for i, row := range plot.Align(grid, tiles, page) {
 		for j, part := range row {
 			if grid[i][j] != nil {
@@ -329,6 +330,7 @@ func save(file string, plots []*plot.Plot, tall vg.Length) error {
 		return err
 	}
 	// Where Liberation Sans is not installed, Arial and Helvetica are as wide, so that numbers and names stay in place.
-	drawn := bytes.ReplaceAll(out.Bytes(), []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif;"))
+	drawn := bytes.ReplaceAll(out.Bytes(), []byte("font-family:Liberation Sans;"),
+		[]byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif;"))
 	return os.WriteFile(file, drawn, 0o644)
 }

@@ -17,7 +17,8 @@ type beside struct{ exec, disk []time.Duration }
 // besideBytes is about what etcd writes for a change.
 const besideBytes = 3000
 
-var besideHead = []string{"the machine alone", "start of gtmctl, p50 ms", "p99 ms", "most ms", "3 kB to the disk, p50 ms", "p99 ms", "most ms"}
+var besideHead = []string{"the machine alone", "start of gtmctl, p50 ms", "p99 ms", "most ms", "3 kB to the disk, p50 ms",
+	"p99 ms", "most ms"}
 
 // measure runs gtmctl version, and appends to a file in dir.
 func (b *beside) measure(ctx context.Context, gtmctl, dir string) error {

@@ -43,10 +43,10 @@ var weighed = map[bool]netip.Addr{false: netip.MustParseAddr("198.51.100.1"), tr
 
 func changes(ctx context.Context, o options, report *figures.Report) error {
 	report.Section("A changed weight, from gtmctl to every edge")
-	report.Text("`gtmctl apply` of a file with one pool, one of whose weights has changed, on a machine with %d edges: one in the process of control "+
-		"and the embedded etcd, the others processes of their own. Nothing is bound to a core. Changes begin %s after the last "+
-		"edge's first answer. Time runs from before gtmctl is executed to "+
-		"the first of the answers of each edge that all are as they should (asked every %s).", edges, calm, everyQuestion)
+	report.Text("`gtmctl apply` of a file with one pool, one of whose weights has changed, on a machine with %d edges: one in the "+
+		"process of control and the embedded etcd, the others processes of their own. Nothing is bound to a core. Changes begin %s "+
+		"after the last edge's first answer. Time runs from before gtmctl is executed to the first of the answers of each edge that "+
+		"all are as they should (asked every %s).", edges, calm, everyQuestion)
 	var rows, marks, besides [][]string
 	var slowest []float64 // p99 of each size
 	var series []figures.Series
@@ -59,33 +59,38 @@ func changes(ctx context.Context, o options, report *figures.Report) error {
 		}
 		var exit, first, last []float64
 		for _, c := range all {
-			exit, first, last = append(exit, millis([]time.Duration{c.exit})...), append(first, millis(c.edges[:1])...), append(last, millis(c.edges[edges-1:])...)
+			exit, first, last = append(exit, millis([]time.Duration{c.exit})...), append(first, millis(c.edges[:1])...),
+				append(last, millis(c.edges[edges-1:])...)
 		}
 		name := fmt.Sprintf("%d services", services)
 		at := func(numbers []float64, share float64) string {
 			return figures.Number(figures.Percentile(numbers, share))
 		}
-		rows = append(rows, []string{name, fmt.Sprint(len(all)), at(exit, 0.5), at(first, 0.5), at(last, 0.5), at(exit, 0.99), at(last, 0.99), at(last, 1)})
+		rows = append(rows, []string{name, fmt.Sprint(len(all)), at(exit, 0.5), at(first, 0.5), at(last, 0.5), at(exit, 0.99),
+			at(last, 0.99), at(last, 1)})
 		slowest = append(slowest, figures.Percentile(last, 0.99))
 		series = append(series, distribution(name, last))
 		besides = append(besides, machine.row(name))
 		over.add("the last edge", services, last)
 		over.add("gtmctl", services, exit)
 	}
-	report.Table([]string{"configuration", "changes", "gtmctl ends, p50 ms", "first edge, p50 ms", "last edge, p50 ms", "gtmctl ends, p99 ms", "last edge, p99 ms", "most ms"}, rows)
+	report.Table([]string{"configuration", "changes", "gtmctl ends, p50 ms", "first edge, p50 ms", "last edge, p50 ms",
+		"gtmctl ends, p99 ms", "last edge, p99 ms", "most ms"}, rows)
 	for i, services := range o.sizes {
 		marks = append(marks, crowd.mark(fmt.Sprintf("%d services: p99 of the last edge's time", services), slowest[i], 100, "ms"))
 	}
 	crowd.tell(report)
 	report.Table(figures.MarkHead, marks)
-	report.Text("Between the changes the machine itself was asked for what every change contains: to run `gtmctl version`, and to bring %d bytes to the disk. "+
+	report.Text("Between the changes the machine itself was asked for what every change contains: to run `gtmctl version`, and to bring "+
+		"%d bytes to the disk. "+
 		"Where that is late, changes are, too.", besideBytes)
 	report.Table(besideHead, besides)
 	if err := over.report(report, "change-sizes", "a changed weight, over services", 100); err != nil {
 		return err
 	}
 	return report.Picture("change", "gtmctl to the last edge", func(file string) error {
-		return figures.SaveLines(file, figures.Chart{Title: "gtmctl to the last edge's answer", X: "share of changes, %", Y: "at most, ms", Mark: 100, Series: series})
+		return figures.SaveLines(file, figures.Chart{Title: "gtmctl to the last edge's answer", X: "share of changes, %", Y: "at most, ms",
+			Mark: 100, Series: series})
 	})
 }
 
@@ -118,7 +123,8 @@ func measureChanges(ctx context.Context, o options, crowd *others) ([]changed, *
 			}
 			all = append(all, c)
 			if (i+1)%50 == 0 {
-				fmt.Printf("change %d/%d, %d services: gtmctl ended after %s, the last edge had it after %s\n", i+1, o.changes, o.services, c.exit, c.edges[edges-1])
+				fmt.Printf("change %d/%d, %d services: gtmctl ended after %s, the last edge had it after %s\n", i+1, o.changes, o.services,
+					c.exit, c.edges[edges-1])
 			}
 		}
 		return nil
@@ -155,7 +161,8 @@ func newChangeStage(ctx context.Context, o options) (*changeStage, error) {
 			}
 		}
 	}
-	if err := s.apply(ctx, "---\nkind: Service\ntenant: "+rig.Tenant+"\nname: weighed\nspec: {host: weighed."+rig.Zone+", rules: [{pools: [weighed]}]}\n"); err != nil {
+	if err := s.apply(ctx, "---\nkind: Service\ntenant: "+rig.Tenant+"\nname: weighed\nspec: {host: weighed."+rig.Zone+
+		", rules: [{pools: [weighed]}]}\n"); err != nil {
 		return s, err
 	}
 	for _, e := range s.edges {
@@ -185,7 +192,8 @@ func putWorld(ctx context.Context, g *rig.Gtmd, world rig.World) error {
 func (s *changeStage) apply(ctx context.Context, more string) error {
 	s.weighed = !s.weighed
 	weight := map[bool]int{true: 65535}[s.weighed]
-	text := fmt.Sprintf("kind: Pool\ntenant: %s\nname: weighed\nspec:\n  endpoints:\n    - {name: a, addresses: [%s], weight: 1}\n    - {name: b, addresses: [%s], weight: %d}\n%s",
+	text := fmt.Sprintf("kind: Pool\ntenant: %s\nname: weighed\nspec:\n  endpoints:\n    - {name: a, addresses: [%s], weight: 1}\n    - "+
+		"{name: b, addresses: [%s], weight: %d}\n%s",
 		rig.Tenant, weighed[false], weighed[true], weight, more)
 	if err := os.WriteFile(s.file, []byte(text), 0o644); err != nil {
 		return err

@@ -77,8 +77,10 @@ func geography(ctx context.Context, o options, report *figures.Report) error {
 			return err
 		}
 		quiet, swaps = append(quiet, q), append(swaps, sw)
-		fmt.Printf("geo %d/%d: swapped after %s; load p99 %.0f us (quiet %.0f), most %.0f us (quiet %.0f), lost %d, late %.0f us (quiet %.0f)\n",
-			len(swaps), o.rounds, sw.took.Round(time.Millisecond), sw.load.P99, q.P99, sw.load.Max, q.Max, sw.load.Lost, sw.load.Late, q.Late)
+		fmt.Printf("geo %d/%d: swapped after %s; load p99 %.0f us (quiet %.0f), most %.0f us (quiet %.0f), lost %d, late %.0f us (quiet "+
+			"%.0f)\n",
+			len(swaps), o.rounds, sw.took.Round(time.Millisecond), sw.load.P99, q.P99, sw.load.Max, q.Max, sw.load.Lost,
+			sw.load.Late, q.Late)
 	}
 	opened, err := s.edge.Metric("gtm_edge_geo_open_seconds_sum")
 	if err != nil {
@@ -136,7 +138,8 @@ func (s *geoStage) start(ctx context.Context, client uint32) error {
 	if err := s.put(); err != nil {
 		return err
 	}
-	s.edge, err = s.o.Start(edgeCore, filepath.Join(dir, "edge"), "--roles", "edge", "--workers", "1", "--etcd", rig.NoStore, "--geo", s.live)
+	s.edge, err = s.o.Start(edgeCore, filepath.Join(dir, "edge"), "--roles", "edge", "--workers", "1", "--etcd", rig.NoStore,
+		"--geo", s.live)
 	if err != nil {
 		return err
 	}
@@ -202,22 +205,28 @@ func (s *geoStage) swap(ctx context.Context) (swap, error) {
 	return r, nil
 }
 
-func reportGeo(o options, report *figures.Report, quiet []rig.Figures, swaps []swap, walk, each []time.Duration, opened, compiled float64, crowd *others) error {
+func reportGeo(o options, report *figures.Report, quiet []rig.Figures, swaps []swap, walk, each []time.Duration, opened, compiled float64,
+	crowd *others) error {
 	report.Section("A geography file, swapped under load")
-	report.Text("Files of %d networks, 1,020 places in them; %d services with %d distinct sets of matches; %.0f queries a second. The edge, which answers "+
-		"from its snapshot, has core %s, the load core %s. Quiet runs of %.0f s alternate with runs from the renaming of a file until a second after "+
-		"a client that the files place apart gets the other answer. Within them the edge looks at the file every two seconds, and takes it when it "+
-		"has stayed the same once. \"Alone\" is measured in this program, without load.", o.networks, geoServices, geoPartitions, o.rate, edgeCore, restCore, o.seconds)
+	report.Text("Files of %d networks, 1,020 places in them; %d services with %d distinct sets of matches; %.0f queries a second. The "+
+		"edge, which answers from its snapshot, has core %s, the load core %s. Quiet runs of %.0f s alternate with runs from the "+
+		"renaming of a file until a second after a client that the files place apart gets the other answer. Within them the edge "+
+		"looks at the file every two seconds, and takes it when it has stayed the same once. \"Alone\" is measured in this program, "+
+		"without load.", o.networks, geoServices, geoPartitions, o.rate,
+		edgeCore, restCore, o.seconds)
 	var rows [][]string
 	var beyond, took []float64
 	lost := 0
 	for i, s := range swaps {
 		lost += s.load.Lost
 		beyond, took = append(beyond, (s.load.P99-quiet[i].P99)/1000), append(took, s.took.Seconds())
-		rows = append(rows, []string{fmt.Sprint(i + 1), figures.Number(s.took.Seconds()), figures.Number(quiet[i].P99), figures.Number(s.load.P99),
-			figures.Number(quiet[i].P999), figures.Number(s.load.P999), figures.Number(s.load.Max), fmt.Sprint(s.load.Lost), figures.Number(s.load.Late)})
+		rows = append(rows, []string{fmt.Sprint(i + 1), figures.Number(s.took.Seconds()), figures.Number(quiet[i].P99),
+			figures.Number(s.load.P99),
+			figures.Number(quiet[i].P999), figures.Number(s.load.P999), figures.Number(s.load.Max), fmt.Sprint(s.load.Lost),
+			figures.Number(s.load.Late)})
 	}
-	report.Table([]string{"swap", "took s", "quiet p99 us", "p99 us", "quiet p999 us", "p999 us", "most us", "lost", "load late by us"}, rows)
+	report.Table([]string{"swap", "took s", "quiet p99 us", "p99 us", "quiet p999 us", "p999 us", "most us", "lost", "load late by us"},
+		rows)
 	inSeconds := func(all []time.Duration) float64 { return figures.Median(millis(all)) / 1000 }
 	crowd.tell(report)
 	report.Table(figures.MarkHead, [][]string{

@@ -38,7 +38,8 @@ type options struct {
 // parts are what can be measured, in order.
 var parts = []string{"verdict", "pools", "change", "geo"}
 
-var measures = map[string]func(context.Context, options, *figures.Report) error{"verdict": verdicts, "pools": pools, "change": changes, "geo": geography}
+var measures = map[string]func(context.Context, options, *figures.Report) error{"verdict": verdicts, "pools": pools, "change": changes,
+	"geo": geography}
 
 func main() {
 	o := options{endpoints: 10}

@@ -61,7 +61,8 @@ func (o *others) restless() bool { return o.cpus() > mostOthers }
 func (o *others) tell(to *figures.Report) {
 	quiet := "Others took %s of a CPU meanwhile, and %s in the run in which they took the most."
 	if o.restless() {
-		quiet = "**The machine was not quiet**: others took %s of a CPU meanwhile, and %s in the run in which they took the most. No mark counts as met."
+		quiet = "**The machine was not quiet**: others took %s of a CPU meanwhile, and %s in the run in which they took the most. No " +
+			"mark counts as met."
 	}
 	to.Text(quiet, figures.Number(o.cpus()), figures.Number(o.most))
 }

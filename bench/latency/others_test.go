@@ -46,7 +46,8 @@ func TestReadsProc(t *testing.T) {
 	if got, err := computedBy([]int{10, 2}, processes); got != 11627*process.Tick || err != nil {
 		t.Errorf("computed for %s, %v", got, err)
 	}
-	for _, broken := range []string{"", "10 (latency) S 1", "10 (latency) S x 10 10 0 -1 0 0 0 0 0 100 20 3 4 20 0", "10 (latency) S 1 10 10 0 -1 0 0 0 0 0 100 x 3 4 20 0"} {
+	for _, broken := range []string{"", "10 (latency) S 1", "10 (latency) S x 10 10 0 -1 0 0 0 0 0 100 20 3 4 20 0",
+		"10 (latency) S 1 10 10 0 -1 0 0 0 0 0 100 x 3 4 20 0"} {
 		if _, err := computedBy([]int{10}, []string{broken}); err == nil {
 			t.Errorf("%q is no error", broken)
 		}

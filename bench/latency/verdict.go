@@ -63,7 +63,8 @@ type verdictRun struct {
 // verdictKinds are the pools whose verdicts change, where services have pools of so many endpoints.
 func verdictKinds(endpoints int) []verdictKind {
 	return []verdictKind{
-		{"one service's pool", rig.Pool(0), endpoints, rig.Alone, func(j int) netip.Addr { return rig.World{Endpoints: endpoints}.Address(0, j) }},
+		{"one service's pool", rig.Pool(0), endpoints, rig.Alone,
+			func(j int) netip.Addr { return rig.World{Endpoints: endpoints}.Address(0, j) }},
 		{"one pool of all services", rig.Shared, 2, rig.Host(1), rig.SharedAddress},
 	}
 }
@@ -154,16 +155,18 @@ func measureVerdicts(ctx context.Context, o options, crowd *others) (map[string]
 				return nil, fmt.Errorf("%s: %w", k.name, err)
 			}
 			runs[k.name] = append(runs[k.name], r)
-			fmt.Printf("verdict %d/%d, %d services, %s: %d changes, p99 %.2f ms; load %.0f/s p999 %.0f us (quiet %.0f), lost %d, late %.0f us\n", round+1, o.rounds,
-				o.services, k.name, len(r.latency), figures.Percentile(millis(r.latency), 0.99), float64(r.load.Sent)/o.seconds, r.load.P999, quiet.load.P999,
-				r.load.Lost, r.load.Late)
+			fmt.Printf("verdict %d/%d, %d services, %s: %d changes, p99 %.2f ms; load %.0f/s p999 %.0f us (quiet %.0f), lost %d, late "+
+				"%.0f us\n", round+1, o.rounds,
+				o.services, k.name, len(r.latency), figures.Percentile(millis(r.latency), 0.99), float64(r.load.Sent)/o.seconds,
+				r.load.P999, quiet.load.P999, r.load.Lost, r.load.Late)
 		}
 	}
 	return runs, nil
 }
 
 func newVerdictStage(ctx context.Context, o options) (*verdictStage, error) {
-	s := &verdictStage{o: o, turns: map[health.PoolID]int{}, world: rig.World{Services: o.services, Endpoints: o.endpoints, Partitions: min(partitions, o.services)}}
+	s := &verdictStage{o: o, turns: map[health.PoolID]int{}, world: rig.World{Services: o.services, Endpoints: o.endpoints,
+		Partitions: min(partitions, o.services)}}
 	dir, err := o.Folder("verdict")
 	if err != nil {
 		return nil, err
@@ -281,7 +284,8 @@ func (s *verdictStage) change(ctx context.Context, k verdictKind, asker *rig.Ask
 	s.proxy.Expect(judge)
 	began := time.Now()
 	err := s.store.PutVerdicts(ctx, []health.Verdict{rig.OneUp(k.pool, k.endpoints, j, judge)})
-	for errors.Is(err, store.ErrNotLeader) && ctx.Err() == nil && time.Since(began) < patience { // it may have lost its lease, and campaigns again
+	// it may have lost its lease, and campaigns again
+	for errors.Is(err, store.ErrNotLeader) && ctx.Err() == nil && time.Since(began) < patience {
 		time.Sleep(settle)
 		err = s.store.PutVerdicts(ctx, []health.Verdict{rig.OneUp(k.pool, k.endpoints, j, judge)})
 	}

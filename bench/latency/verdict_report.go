@@ -9,11 +9,13 @@ import (
 // reportVerdicts tells of all runs of all kinds.
 func reportVerdicts(o options, report *figures.Report, kinds []verdictKind, runs map[string][]verdictRun, crowd *others) error {
 	report.Section("A verdict, inside one edge")
-	report.Text("%d services, each with a pool of %d endpoints of its own and all with one more pool; %.0f queries a second for all of them at random, "+
-		"over UDP. The edge (its role alone) has core %s, and everything else core %s: load, etcd, control, and this program, which writes verdicts in the "+
-		"judge's place. Verdicts begin %s after the edge's first answer. A verdict's time begins when a proxy between etcd and edge is about to hand its bytes to the edge's socket, and ends with "+
-		"the first of the answers that all obey it, by the kernel's time stamps of a question asked every "+
-		"250 us. etcd and its disk are left out; \"from the judge\" has them in.", o.services, o.endpoints, o.rate, edgeCore, restCore, calm)
+	report.Text("%d services, each with a pool of %d endpoints of its own and all with one more pool; %.0f queries a second for all "+
+		"of them at random, over UDP. The edge (its role alone) has core %s, and everything else core %s: load, etcd, control, and "+
+		"this program, which writes verdicts in the judge's place. Verdicts begin %s after the edge's first answer. A verdict's time "+
+		"begins when a proxy between etcd and edge is about to hand its bytes to the edge's socket, and ends with the first of the "+
+		"answers that all obey it, by the kernel's time stamps of a question asked every 250 us. etcd and its disk are left out; "+
+		"\"from the judge\" has them in.", o.services, o.endpoints, o.rate, edgeCore,
+		restCore, calm)
 	var rows, marks [][]string
 	quiet := p999s(runs["quiet"])
 	lost := 0
@@ -31,19 +33,21 @@ func reportVerdicts(o options, report *figures.Report, kinds []verdictKind, runs
 			beyond = append(beyond, (r.load.P999-quiet[i])/1000)
 		}
 		at := func(share float64) string { return figures.Number(figures.Percentile(latency, share)) }
-		rows = append(rows, []string{k.name, fmt.Sprint(len(latency)), at(0.5), at(0.99), at(1), figures.Number(figures.Percentile(written, 0.99)),
-			figures.Summarize(p999s(runs[k.name])).String(), fmt.Sprint(lost)})
+		rows = append(rows, []string{k.name, fmt.Sprint(len(latency)), at(0.5), at(0.99), at(1),
+			figures.Number(figures.Percentile(written, 0.99)), figures.Summarize(p999s(runs[k.name])).String(), fmt.Sprint(lost)})
 		marks = append(marks,
 			crowd.mark(k.name+": p99 of the verdict's time", figures.Percentile(latency, 0.99), verdictMark, "ms"),
 			crowd.mark(k.name+": the load's p999 above the quiet run beside it, median", figures.Summarize(beyond).Median, 2, "ms"),
 			crowd.mark(k.name+": queries lost", float64(lost), 0, ""))
 		series = append(series, distribution(k.name, latency))
 	}
-	report.Table([]string{"verdicts on", "changes", "p50 ms", "p99 ms", "most ms", "p99 from the judge, ms", "load's p999 us", "lost"}, rows)
+	report.Table([]string{"verdicts on", "changes", "p50 ms", "p99 ms", "most ms", "p99 from the judge, ms", "load's p999 us", "lost"},
+		rows)
 	crowd.tell(report)
 	report.Table(figures.MarkHead, marks)
 	return report.Picture("verdict", "verdict to answer", func(file string) error {
-		return figures.SaveLines(file, figures.Chart{Title: "verdict to answer", X: "share of changes, %", Y: "at most, ms", Mark: verdictMark, Series: series})
+		return figures.SaveLines(file, figures.Chart{Title: "verdict to answer", X: "share of changes, %", Y: "at most, ms",
+			Mark: verdictMark, Series: series})
 	})
 }
 

@@ -163,7 +163,8 @@ func (b *bench) measureJob(ctx context.Context, wanted []load, versions map[stri
 			if lane.isFloor() {
 				continue
 			}
-			if err := b.servers[lane.on].Await(ctx, 3*time.Minute, 100*time.Millisecond, func() error { return b.ready(ctx, l, lane) }); err != nil {
+			if err := b.servers[lane.on].Await(ctx, 3*time.Minute, 100*time.Millisecond,
+				func() error { return b.ready(ctx, l, lane) }); err != nil {
 				return nil, err
 			}
 		}

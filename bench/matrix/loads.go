@@ -45,23 +45,29 @@ const small = 1000
 // loads lists everything that can be measured: the loads of the small job, and two for each larger number of names.
 func loads(large []int) []load {
 	all := []load{
-		{name: "steered", about: "Names steered by the client's continent (client subnet of /24) to weighted pools. Knot draws no weights: it has the heavier address only.",
-			names: small, lanes: append(on(peers.Steered, "gtm", "gdnsd", "knot", "pdns"), floorLike("gtm"), bundledLike("gtm")), paced: true, steers: true,
-			compare: []comparison{{of: "gtm", over: "floor", mark: 0.95}, {of: "gtm", over: "gdnsd", mark: 1}, {of: "gtm", over: "knot"}, {of: "gtm", over: "pdns"},
-				{of: "gtm", over: "floor bundled"}}},
-		{name: "steered-ports", about: "The same, each query from the next of 256 ports, as resolvers ask: there is next to nothing that could be bundled. The load has as much to do " +
-			"as the server here, so that the server's core may not be full.",
+		{name: "steered", about: "Names steered by the client's continent (client subnet of /24) to weighted pools. Knot draws no " +
+			"weights: it has the heavier address only.",
+			names: small, lanes: append(on(peers.Steered, "gtm", "gdnsd", "knot", "pdns"), floorLike("gtm"), bundledLike("gtm")),
+			paced: true, steers: true,
+			compare: []comparison{{of: "gtm", over: "floor", mark: 0.95}, {of: "gtm", over: "gdnsd", mark: 1}, {of: "gtm", over: "knot"},
+				{of: "gtm", over: "pdns"}, {of: "gtm", over: "floor bundled"}}},
+		{name: "steered-ports", about: "The same, each query from the next of 256 ports, as resolvers ask: there is next to nothing " +
+			"that could be bundled. The load has as much to do as the server here, so that the server's core may not be full.",
 			names: small, ports: 256, lanes: append(on(peers.Steered, "gtm", "gdnsd", "knot"), floorLike("gtm")), paced: true, steers: true,
 			compare: []comparison{{of: "gtm", over: "floor", mark: 0.95}, {of: "gtm", over: "gdnsd", mark: 1}, {of: "gtm", over: "knot"}}},
 		{name: "static", about: "Static names.",
-			names: small, lanes: append(on(peers.Static, "gtm", "gdnsd", "knot", "nsd", "bind", "pdns"), floorLike("gtm"), bundledLike("gtm")), paced: true,
-			compare: []comparison{{of: "gtm", over: "floor", mark: 0.97}, {of: "gtm", over: "gdnsd", mark: 1}, {of: "gtm", over: "knot", mark: 1},
+			names: small, lanes: append(on(peers.Static, "gtm", "gdnsd", "knot", "nsd", "bind", "pdns"), floorLike("gtm"),
+				bundledLike("gtm")), paced: true,
+			compare: []comparison{{of: "gtm", over: "floor", mark: 0.97}, {of: "gtm", over: "gdnsd", mark: 1},
+				{of: "gtm", over: "knot", mark: 1},
 				{of: "gtm", over: "nsd"}, {of: "gtm", over: "bind"}, {of: "gtm", over: "pdns"}, {of: "gtm", over: "floor bundled"}}},
-		{name: "mixed", about: "Half of the names do not exist, half are below delegations. The floor sends the mean size of gtm's answers.",
+		{name: "mixed", about: "Half of the names do not exist, half are below delegations. The floor sends the mean size of gtm's " +
+			"answers.",
 			names: small, lanes: append(on(peers.Mixed, "gtm", "gdnsd", "knot", "nsd", "bind"), floorLike("gtm")),
-			compare: []comparison{{of: "gtm", over: "floor"}, {of: "gtm", over: "gdnsd"}, {of: "gtm", over: "knot"}, {of: "gtm", over: "nsd"}, {of: "gtm", over: "bind"}}},
-		{name: "steered-signed", about: "The steered names of a signed zone, asked with DO, beside the same of an unsigned zone in the same server. " +
-			"\"Bytes aside\" divides each by the floor of its own size.",
+			compare: []comparison{{of: "gtm", over: "floor"}, {of: "gtm", over: "gdnsd"}, {of: "gtm", over: "knot"},
+				{of: "gtm", over: "nsd"}, {of: "gtm", over: "bind"}}},
+		{name: "steered-signed", about: "The steered names of a signed zone, asked with DO, beside the same of an unsigned zone in " +
+			"the same server. \"Bytes aside\" divides each by the floor of its own size.",
 			names: small, paced: true, steers: true, signed: true,
 			lanes: append(append(on(peers.SteeredSigned, "gtm", "knot"), lane{name: "gtm unsigned", on: "gtm", file: peers.SteeredDO}),
 				floorLike("gtm"), lane{name: "floor unsigned", on: "floor", file: peers.SteeredDO, like: "gtm unsigned"}),
@@ -69,7 +75,8 @@ func loads(large []int) []load {
 				{of: "gtm", over: "gtm unsigned"}, {of: "gtm", over: "floor"}, {of: "gtm", over: "knot"}}},
 		{name: "static-signed", about: "Static names of a signed zone, asked with DO.",
 			names: small, lanes: append(on(peers.StaticSigned, "gtm", "knot", "nsd", "bind"), floorLike("gtm")), signed: true,
-			compare: []comparison{{of: "gtm", over: "floor"}, {of: "gtm", over: "knot"}, {of: "gtm", over: "nsd"}, {of: "gtm", over: "bind"}}},
+			compare: []comparison{{of: "gtm", over: "floor"}, {of: "gtm", over: "knot"}, {of: "gtm", over: "nsd"},
+				{of: "gtm", over: "bind"}}},
 	}
 	for _, n := range large {
 		all = append(all, load{name: "steered-" + short(n), about: short(n) + " steered names beside as many static ones, asked at random.",
@@ -77,7 +84,8 @@ func loads(large []int) []load {
 			compare: []comparison{{of: "gtm", over: "floor"}, {of: "gtm", over: "gdnsd"}}},
 			load{name: "static-" + short(n), about: "The static names among these, asked at random.",
 				names: n, lanes: append(on(peers.Static, "gtm", "gdnsd", "knot", "nsd"), floorLike("gtm")),
-				compare: []comparison{{of: "gtm", over: "floor"}, {of: "gtm", over: "gdnsd"}, {of: "gtm", over: "knot"}, {of: "gtm", over: "nsd"}}})
+				compare: []comparison{{of: "gtm", over: "floor"}, {of: "gtm", over: "gdnsd"}, {of: "gtm", over: "knot"},
+					{of: "gtm", over: "nsd"}}})
 	}
 	return all
 }

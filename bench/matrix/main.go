@@ -37,7 +37,8 @@ func parse(args []string) (options, error) {
 	var o options
 	set := flag.NewFlagSet("matrix", flag.ExitOnError)
 	o.Flags(set, 0.7)
-	set.IntVar(&o.window, "window", 128, "queries that may be unanswered at once, at saturation: few enough for every server's default buffer")
+	set.IntVar(&o.window, "window", 128, "queries that may be unanswered at once, at saturation: few enough for every server's default "+
+		"buffer")
 	set.BoolVar(&o.paced, "paced", true, "measure at fixed rates as well")
 	large := set.String("large", "100000,1000000", "larger `numbers` of names, with commas; empty for none, as with -quick")
 	quick := set.Bool("quick", false, "6 rounds of 0.3 s, unless -pairs and -seconds say otherwise: to see that all works")

@@ -84,7 +84,8 @@ func TestOrder(t *testing.T) {
 }
 
 func TestNewSample(t *testing.T) {
-	const printed = "qps=1000 sent=510 got=500 lost=10 noerror=400 nxdomain=100 other=100 truncated=0 bytes=69.0 p50us=1.5 p90us=2 p99us=3 p999us=4 maxus=5 lateus=0 batch=3 seconds=0.500 busy=0.990\n"
+	const printed = "qps=1000 sent=510 got=500 lost=10 noerror=400 nxdomain=100 other=100 truncated=0 bytes=69.0 p50us=1.5 p90us=2 " +
+		"p99us=3 p999us=4 maxus=5 lateus=0 batch=3 seconds=0.500 busy=0.990\n"
 	got, err := newSample(printed, 250*time.Millisecond, false)
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +93,8 @@ func TestNewSample(t *testing.T) {
 	if want := (sample{qps: 1000, lost: 10.0 / 510, bytes: 69, cpu: 500, core: 0.99, own: 0.5, p50: 1.5, p99: 3, p999: 4}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
-	for _, bad := range []string{"", "qps=x", strings.Replace(printed, "nxdomain=100", "nxdomain=99", 1), strings.Replace(printed, "got=500", "got=0", 1)} {
+	for _, bad := range []string{"", "qps=x", strings.Replace(printed, "nxdomain=100", "nxdomain=99", 1),
+		strings.Replace(printed, "got=500", "got=0", 1)} {
 		if _, err := newSample(bad, time.Second, false); err == nil {
 			t.Errorf("%q was taken", bad)
 		}
@@ -139,7 +141,8 @@ func TestRatiosAndMarks(t *testing.T) {
 		}
 	}
 	aside := comparison{of: "gtm", over: "peer", aside: [2]string{"floor", "floor peer"}}
-	got := aside.ratios(measured(0, map[string]sample{"gtm": {qps: 80}, "peer": {qps: 90}, "floor": {qps: 100}, "floor peer": {qps: 120}}), qps)
+	got := aside.ratios(measured(0, map[string]sample{"gtm": {qps: 80}, "peer": {qps: 90}, "floor": {qps: 100}, "floor peer": {qps: 120}}),
+		qps)
 	if want := 0.8 / 0.75; math.Abs(got[0]-want) > 1e-9 {
 		t.Errorf("bytes aside %v, want %v", got[0], want)
 	}
@@ -155,7 +158,8 @@ func TestPace(t *testing.T) {
 		{"a slow server is left out", 500_000, []string{"gtm", "floor", "bind"}, []float64{100_000, 160_000}},
 		{"gtm is not, however slow", 50_400, []string{"gtm", "floor", "bind"}, []float64{25_000, 40_000}},
 	} {
-		lanes, rates := pace(measured(0, map[string]sample{"gtm": {qps: c.gtm}, "floor": {qps: 300_000}, "bind": {qps: 200_000}, "a slow one": {qps: 190_000}}))
+		lanes, rates := pace(measured(0, map[string]sample{"gtm": {qps: c.gtm}, "floor": {qps: 300_000}, "bind": {qps: 200_000},
+			"a slow one": {qps: 190_000}}))
 		var names []string
 		for _, l := range lanes {
 			names = append(names, l.name)

@@ -24,7 +24,8 @@ func pictures(r *figures.Report, results []result) error {
 	if err != nil || len(costs) == 0 {
 		return err
 	}
-	if err := r.Picture("cpu", "CPU for each answer at a fixed rate", func(file string) error { return figures.SaveBars(file, costs...) }); err != nil {
+	if err := r.Picture("cpu", "CPU for each answer at a fixed rate",
+		func(file string) error { return figures.SaveBars(file, costs...) }); err != nil {
 		return err
 	}
 	return r.Picture("latency", "Latency at a fixed rate", func(file string) error { return figures.SaveLines(file, latencies...) })
@@ -40,7 +41,8 @@ func bars(title, unit string, run run, figure func(sample) float64) figures.Pane
 
 // latency draws percentiles: what one answer in two, in a hundred and in a thousand exceeds.
 func latency(title string, run run) figures.Chart {
-	chart := figures.Chart{Title: title, X: "percentile", Y: "us", LogX: true, LogY: true, Ticks: []figures.Tick{{At: 2, Name: "50"}, {At: 100, Name: "99"}, {At: 1000, Name: "99.9"}}}
+	chart := figures.Chart{Title: title, X: "percentile", Y: "us", LogX: true, LogY: true,
+		Ticks: []figures.Tick{{At: 2, Name: "50"}, {At: 100, Name: "99"}, {At: 1000, Name: "99.9"}}}
 	for _, lane := range run.lanes {
 		series := figures.Series{Name: lane.name, X: []float64{2, 100, 1000}}
 		for _, figure := range []func(sample) float64{p50, p99, p999} {

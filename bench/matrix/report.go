@@ -22,11 +22,11 @@ func report(o options, results []result, versions map[string]string, began time.
 	}
 	r := figures.NewReport(o.Root, "matrix", "gtm beside its peers and the kernel's floor", began, peers...)
 	r.Text("Servers on core %s, load on core %s, one UDP thread each; %d rounds of %g s for each line, interleaved; window %d. "+
-		"Medians, with the interval that holds the true median with 95 %%. Took %v.\n\n"+
-		"*Core busy*: share of the time in which the server's core was not idle; *own*: in which the server's processes computed. Answers/s count where "+
-		"both were at least %.0f %% in both lines of a comparison; else the CPU that an answer costs at a fixed rate counts. *floor*: a program that sends each "+
-		"query back, padded to the size of gtm's answer; *floor bundled* hands the kernel answers to one client as one message.", serverCore,
-		loadCore, o.Pairs, o.Seconds, o.window, time.Since(began).Round(time.Second), 100*full)
+		"Medians, with the interval that holds the true median with 95 %%. Took %v.\n\n*Core busy*: share of the time in which the "+
+		"server's core was not idle; *own*: in which the server's processes computed. Answers/s count where both were at least %.0f "+
+		"%% in both lines of a comparison; else the CPU that an answer costs at a fixed rate counts. *floor*: a program that sends "+
+		"each query back, padded to the size of gtm's answer; *floor bundled* hands the kernel answers to one client as one message.",
+		serverCore, loadCore, o.Pairs, o.Seconds, o.window, time.Since(began).Round(time.Second), 100*full)
 	if len(o.missing) > 0 {
 		r.Text("**Not installed, and so not measured**: %s.", strings.Join(o.missing, ", "))
 	}
@@ -86,12 +86,14 @@ func (res result) writePaced(r *figures.Report) {
 	for _, run := range res.runs[1:] {
 		for _, lane := range run.lanes {
 			m := func(figure func(sample) float64) float64 { return run.rounds.Median(lane.name, figure) }
-			rows = append(rows, []string{fmt.Sprintf("%s, %.0f/s", lane.name, run.rate), fmt.Sprintf("%.0f", m(qps)), fmt.Sprintf("%.3f %%", 100*m(lost)), percent(m(core)),
+			rows = append(rows, []string{fmt.Sprintf("%s, %.0f/s", lane.name, run.rate), fmt.Sprintf("%.0f", m(qps)),
+				fmt.Sprintf("%.3f %%", 100*m(lost)), percent(m(core)),
 				figures.Summarize(run.rounds.Column(lane.name, cpu)).String(), fmt.Sprintf("%.1f", m(p50)), fmt.Sprintf("%.1f", m(p99)),
 				fmt.Sprintf("%.1f", m(p999))})
 		}
 	}
-	r.Table([]string{fmt.Sprintf("at a fixed rate, bursts of %d", burst), "answers/s", "lost", "core busy", "CPU us/answer", "p50 us", "p99 us", "p999 us"}, rows)
+	r.Table([]string{fmt.Sprintf("at a fixed rate, bursts of %d", burst), "answers/s", "lost", "core busy", "CPU us/answer", "p50 us",
+		"p99 us", "p999 us"}, rows)
 }
 
 // ratios gives each comparison at saturation and, where it was measured, at fixed rates. The mark stands at the line
@@ -113,7 +115,8 @@ func (res result) ratios() []figures.Ratio {
 			if !run.has(c.of) || !run.has(c.over) {
 				continue
 			}
-			ratio := figures.Ratio{Of: c.of, Over: c.title(), Figure: fmt.Sprintf("answers per CPU second at %.0f/s", run.rate), Ratios: c.ratios(run, perCPU)}
+			ratio := figures.Ratio{Of: c.of, Over: c.title(), Figure: fmt.Sprintf("answers per CPU second at %.0f/s", run.rate),
+				Ratios: c.ratios(run, perCPU)}
 			if !counts && i == len(res.runs)-2 {
 				ratio.Mark = c.mark
 			}

@@ -94,8 +94,8 @@ func newSample(printed string, computed time.Duration, floor bool) (sample, erro
 	if !floor && f["noerror"]+f["nxdomain"] != f["got"] {
 		return sample{}, fmt.Errorf("not every answer was NOERROR or NXDOMAIN: %s", printed)
 	}
-	return sample{qps: f["qps"], lost: f["lost"] / f["sent"], bytes: f["bytes"], p50: f["p50us"], p99: f["p99us"], p999: f["p999us"], core: f["busy"],
-		cpu: computed.Seconds() * 1e6 / f["got"], own: computed.Seconds() / f["seconds"]}, nil
+	return sample{qps: f["qps"], lost: f["lost"] / f["sent"], bytes: f["bytes"], p50: f["p50us"], p99: f["p99us"], p999: f["p999us"],
+		core: f["busy"], cpu: computed.Seconds() * 1e6 / f["got"], own: computed.Seconds() / f["seconds"]}, nil
 }
 
 func decimal(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }

@@ -32,8 +32,8 @@ type subject struct {
 }
 
 // program and package of each peer.
-var programs = map[string][2]string{"gdnsd": {"gdnsd", "gdnsd"}, "knot": {"knotd", "knot"}, "nsd": {"nsd", "nsd"}, "pdns": {"pdns_server", "pdns-server"},
-	"bind": {"named", "bind9"}}
+var programs = map[string][2]string{"gdnsd": {"gdnsd", "gdnsd"}, "knot": {"knotd", "knot"}, "nsd": {"nsd", "nsd"},
+	"pdns": {"pdns_server", "pdns-server"}, "bind": {"named", "bind9"}}
 
 // installed reports whether a subject's program is there.
 func installed(name string) bool {

@@ -27,7 +27,8 @@ func (j Job) WriteGdnsd(port int) error {
 	return j.writeAll(map[string]string{
 		"gdnsd-run/.keep":   "",
 		"gdnsd/geoip/.keep": "",
-		"gdnsd/config":      fmt.Sprintf(gdnsdConfig, port, j.Dir, weighted.String(), j.MMDB, strings.Join(names, ", "), tree.String(), dcmap.String()),
+		"gdnsd/config": fmt.Sprintf(gdnsdConfig, port, j.Dir, weighted.String(), j.MMDB, strings.Join(names, ", "), tree.String(),
+			dcmap.String()),
 		"gdnsd/zones/" + strings.TrimSuffix(Zone, "."): zone.String(),
 	})
 }

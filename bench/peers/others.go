@@ -18,7 +18,8 @@ func (j Job) WriteKnot(port int) error {
 		files["knot/"+zone+"zone"] = j.flat(zone)
 		config += fmt.Sprintf("  - domain: %s\n    storage: %s/knot\n    file: %szone\n", zone, j.Dir, zone)
 		if zone == SignedZone {
-			config += "    dnssec-signing: on\n    dnssec-policy: job\n    zonefile-sync: -1\n    zonefile-load: difference\n    journal-content: all\n"
+			config += "    dnssec-signing: on\n    dnssec-policy: job\n    zonefile-sync: -1\n    zonefile-load: difference\n    " +
+				"journal-content: all\n"
 		}
 		if !j.Large {
 			config += "    module: mod-geoip/" + strings.TrimSuffix(zone, ".") + "\n"
@@ -38,7 +39,8 @@ func (j Job) WriteKnot(port int) error {
 	}
 	// The module signs what it steers with the keys that are there when it is loaded: before Knot would make them.
 	for _, role := range []string{"ksk=yes", "zsk=yes"} {
-		if _, err := command(j.Dir, "keymgr", "-c", "knot/knot.conf", SignedZone, "generate", "algorithm=ecdsap256sha256", role); err != nil {
+		if _, err := command(j.Dir, "keymgr", "-c", "knot/knot.conf", SignedZone, "generate", "algorithm=ecdsap256sha256",
+			role); err != nil {
 			return err
 		}
 	}

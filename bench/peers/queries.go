@@ -126,7 +126,8 @@ func readRanges(file string) (addrRanges, error) {
 		if strings.HasPrefix(line, "#") {
 			continue
 		}
-		if _, err := fmt.Sscanf(strings.ReplaceAll(line, ",", " "), "%d %d %s", &r.first, &r.last, &country); err == nil && country != "??" {
+		if _, err := fmt.Sscanf(strings.ReplaceAll(line, ",", " "), "%d %d %s", &r.first, &r.last, &country); err == nil &&
+			country != "??" {
 			ranges = append(ranges, r)
 		}
 	}

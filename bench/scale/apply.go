@@ -27,8 +27,10 @@ type applied struct {
 // apply measures how long gtmctl takes to fill a store, and an edge to start from it.
 func apply(ctx context.Context, o options, report *figures.Report) error {
 	report.Section("gtmctl apply, and a cold start")
-	report.Text("`gtmctl apply` of YAML files with so many services and their pools of %d endpoints into an empty store, on one gtmd with the roles edge and "+
-		"control; the same again, which changes nothing; and a second edge, which has no snapshot, from exec to its first answer.", endpoints)
+	report.Text("`gtmctl apply` of YAML files with so many services and their pools of %d endpoints into an empty store, on one gtmd "+
+		"with the roles edge and "+
+		"control; the same again, which changes nothing; and a second edge, which has no snapshot, from exec to its first answer.",
+		endpoints)
 	var rows [][]string
 	var all []applied
 	var done []step
@@ -45,10 +47,11 @@ func apply(ctx context.Context, o options, report *figures.Report) error {
 		}
 		fmt.Printf("apply %d: %+v\n", n, a)
 		all, done = append(all, a), append(done, step{n, a.control, time.Since(began)})
-		rows = append(rows, []string{fmt.Sprint(n), fmt.Sprint(a.resources), megabytes(a.bytes), figures.Number(a.first.Seconds()), figures.Number(a.served.Seconds()),
-			figures.Number(a.again.Seconds()), figures.Number(a.cold.Seconds()), megabytes(a.control)})
+		rows = append(rows, []string{fmt.Sprint(n), fmt.Sprint(a.resources), megabytes(a.bytes), figures.Number(a.first.Seconds()),
+			figures.Number(a.served.Seconds()), figures.Number(a.again.Seconds()), figures.Number(a.cold.Seconds()), megabytes(a.control)})
 	}
-	report.Table([]string{"services", "resources", "YAML MB", "apply s", "until served s", "again s", "cold start s", "peak MB of gtmd"}, rows)
+	report.Table([]string{"services", "resources", "YAML MB", "apply s", "until served s", "again s", "cold start s", "peak MB of gtmd"},
+		rows)
 	if len(all) < 2 {
 		return nil
 	}
@@ -60,9 +63,11 @@ func apply(ctx context.Context, o options, report *figures.Report) error {
 		return s
 	}
 	return report.Picture("apply", "gtmctl apply and cold start", func(file string) error {
-		return figures.SaveLines(file, figures.Chart{Title: "gtmctl apply and cold start", X: "services", Y: "seconds", LogX: true, LogY: true, Series: []figures.Series{
-			line("apply", func(a applied) time.Duration { return a.first }), line("again", func(a applied) time.Duration { return a.again }),
-			line("cold start", func(a applied) time.Duration { return a.cold })}})
+		return figures.SaveLines(file, figures.Chart{Title: "gtmctl apply and cold start", X: "services", Y: "seconds", LogX: true,
+			LogY: true, Series: []figures.Series{
+				line("apply", func(a applied) time.Duration { return a.first }),
+				line("again", func(a applied) time.Duration { return a.again }),
+				line("cold start", func(a applied) time.Duration { return a.cold })}})
 	})
 }
 

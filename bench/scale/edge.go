@@ -139,11 +139,12 @@ func sizeOf(dir string) (sum int64, err error) {
 
 func megabytes(n int64) string { return figures.Number(float64(n) / 1e6) }
 
-var pointHead = []string{"size", "start from snapshot, s", "RSS MB", "peak MB", "RSS under load MB", "snapshot MB", "edge's CPU us a query", "p50 us", "p99 us", "lost"}
+var pointHead = []string{"size", "start from snapshot, s", "RSS MB", "peak MB", "RSS under load MB", "snapshot MB", "edge's CPU us a query",
+	"p50 us", "p99 us", "lost"}
 
 func (p point) row() []string {
-	return []string{fmt.Sprint(p.size), figures.Number(p.start.Seconds()), megabytes(p.rss), megabytes(p.peak), megabytes(p.loaded), megabytes(p.snapshot),
-		figures.Number(p.cpu), figures.Number(p.load.P50), figures.Number(p.load.P99), fmt.Sprint(p.load.Lost)}
+	return []string{fmt.Sprint(p.size), figures.Number(p.start.Seconds()), megabytes(p.rss), megabytes(p.peak), megabytes(p.loaded),
+		megabytes(p.snapshot), figures.Number(p.cpu), figures.Number(p.load.P50), figures.Number(p.load.P99), fmt.Sprint(p.load.Lost)}
 }
 
 // series draws one figure of several points.

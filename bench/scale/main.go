@@ -43,8 +43,8 @@ var (
 	more  = []string{"small", "small-store", "large", "large-store"}
 )
 
-var measures = map[string]func(context.Context, options, *figures.Report) error{"marks": marks, "services": services, "endpoints": manyEndpoints,
-	"names": names, "networks": networks, "apply": apply,
+var measures = map[string]func(context.Context, options, *figures.Report) error{"marks": marks, "services": services,
+	"endpoints": manyEndpoints, "names": names, "networks": networks, "apply": apply,
 	"small":       startsOf(rig.Small, 20, false, 15*time.Second),
 	"small-store": startsOf(rig.Small, 20, true, 15*time.Second),
 	"large":       startsOf(rig.Large, 20, false, 30*time.Second),
@@ -78,8 +78,8 @@ type step struct {
 	took time.Duration
 }
 
-// tooLarge tells why a step is left out after others; empty: it is not. The estimate is a straight line through the last two steps, since each
-// has a part that does not depend on its size, but never more than in proportion to the last: small steps differ by chance.
+// tooLarge tells why a step is left out after others; empty: it is not. The estimate is a straight line through the last two steps, since
+// each has a part that does not depend on its size, but never more than in proportion to the last: small steps differ by chance.
 func (o options) tooLarge(n int, before []step) string {
 	if len(before) < 2 {
 		return ""
@@ -94,7 +94,8 @@ func (o options) tooLarge(n int, before []step) string {
 	case peak > float64(o.memory):
 		return fmt.Sprintf("%d: left out, since it would take %.0f GB, and %d GB is the limit", n, peak/(1<<30), o.memory>>30)
 	case took > o.Left():
-		return fmt.Sprintf("%d: left out, since it would take %s, and %s are left for it (-most)", n, took.Round(time.Second), max(0, o.Left()).Round(time.Second))
+		return fmt.Sprintf("%d: left out, since it would take %s, and %s are left for it (-most)", n, took.Round(time.Second),
+			max(0, o.Left()).Round(time.Second))
 	}
 	return ""
 }

@@ -17,14 +17,17 @@ const (
 
 // steered is the workload of so many services, each with its pool.
 func steered(n, sets int) workload {
-	return workload{world: rig.World{Services: n, Endpoints: endpoints, Partitions: min(n, sets)}, first: rig.Host(n - 1), name: rig.Steered(n)}
+	return workload{world: rig.World{Services: n, Endpoints: endpoints, Partitions: min(n, sets)}, first: rig.Host(n - 1),
+		name: rig.Steered(n)}
 }
 
 // marks measures the two configurations that start and memory have marks for.
 func marks(ctx context.Context, o options, report *figures.Report) error {
 	report.Section("Start and memory of the edge role")
-	report.Text("From exec to the first answer, the median of %d starts (fewer where one takes long) from the snapshot, with the built-in world geography; "+
-		"resident memory %s after it. Each service has a pool of %d endpoints of its own, and all use one more pool.", o.starts, rest, endpoints)
+	report.Text("From exec to the first answer, the median of %d starts (fewer where one takes long) from the snapshot, with the "+
+		"built-in world geography; resident memory %s after it. Each service has a pool of %d endpoints of its own, and all use one "+
+		"more pool.", o.starts,
+		rest, endpoints)
 	var rows [][]string
 	for _, m := range []struct {
 		services, sets int
@@ -35,7 +38,8 @@ func marks(ctx context.Context, o options, report *figures.Report) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("marks %d: start %s, RSS %s MB, peak %s MB, %s us a query\n", m.services, p.start, megabytes(p.rss), megabytes(p.peak), figures.Number(p.cpu))
+		fmt.Printf("marks %d: start %s, RSS %s MB, peak %s MB, %s us a query\n", m.services, p.start, megabytes(p.rss), megabytes(p.peak),
+			figures.Number(p.cpu))
 		what := fmt.Sprintf("%d services, %d endpoints, %d distinct partitions: ", m.services, m.services*endpoints, m.sets)
 		rows = append(rows, figures.MarkRow(what+"start", p.start.Seconds(), m.start, "s", ""),
 			figures.MarkRow(what+"RSS", float64(p.rss)/1e6, float64(m.rss)/1e6, "MB", ""),
@@ -70,7 +74,8 @@ func overSteps(ctx context.Context, o options, report *figures.Report, part, x s
 		took := time.Since(began)
 		done = append(done, step{n, p.peak, took})
 		points, rows = append(points, p), append(rows, p.row())
-		fmt.Printf("%s %d: start %s, RSS %s MB, %s us a query, all in %s\n", part, n, p.start, megabytes(p.rss), figures.Number(p.cpu), took.Round(time.Second))
+		fmt.Printf("%s %d: start %s, RSS %s MB, %s us a query, all in %s\n", part, n, p.start, megabytes(p.rss), figures.Number(p.cpu),
+			took.Round(time.Second))
 	}
 	report.Table(pointHead, rows)
 	for _, why := range left {
@@ -81,8 +86,8 @@ func overSteps(ctx context.Context, o options, report *figures.Report, part, x s
 
 func services(ctx context.Context, o options, report *figures.Report) error {
 	report.Section("Services")
-	report.Text("So many services with a pool of %d endpoints each, and at most %d distinct partitions; %.0f queries a second for all of them at random, "+
-		"the edge bound to core %s.", endpoints, partitions, o.rate, edgeCore)
+	report.Text("So many services with a pool of %d endpoints each, and at most %d distinct partitions; %.0f queries a second for all "+
+		"of them at random, the edge bound to core %s.", endpoints, partitions, o.rate, edgeCore)
 	return overSteps(ctx, o, report, "services", "services", func(n int) (workload, error) { return steered(n, partitions), nil })
 }
 
@@ -91,7 +96,8 @@ const fixedServices = 1000
 
 func manyEndpoints(ctx context.Context, o options, report *figures.Report) error {
 	report.Section("Endpoints")
-	report.Text("So many endpoints in all, in equal pools of %d services (of fewer where there are fewer endpoints), and 10 distinct partitions.", fixedServices)
+	report.Text("So many endpoints in all, in equal pools of %d services (of fewer where there are fewer endpoints), and 10 distinct "+
+		"partitions.", fixedServices)
 	return overSteps(ctx, o, report, "endpoints", "endpoints", func(n int) (workload, error) {
 		w := steered(min(n, fixedServices), 10)
 		w.world.Endpoints = n / w.world.Services

@@ -53,7 +53,8 @@ func compareAnswers(ctx context.Context, o options, servers []*server) (string, 
 		return "", fmt.Errorf("not the same TLS with all: %v", kinds)
 	}
 	for kind := range kinds {
-		return fmt.Sprintf("Before: %d answers by each transport are the same from all servers. TLS with OpenSSL is %s, with all of them.", compared, kind), nil
+		return fmt.Sprintf("Before: %d answers by each transport are the same from all servers. TLS with OpenSSL is %s, with all of them.",
+			compared, kind), nil
 	}
 	return "", nil
 }

@@ -47,8 +47,8 @@ func TestLoadConnections(t *testing.T) {
 		{protocolTLS, plain, false, false}, {protocolTLS, plain, true, false}, {protocolTLS, plain, false, true}} {
 		connections.Store(0)
 		var b bytes.Buffer
-		err := loadConnections(context.Background(), connectOptions{load: test.address, dir: dir, protocol: test.protocol, resume: test.resume,
-			keep: test.keep, conns: 2, seconds: 0.1}, &b)
+		err := loadConnections(context.Background(), connectOptions{load: test.address, dir: dir, protocol: test.protocol,
+			resume: test.resume, keep: test.keep, conns: 2, seconds: 0.1}, &b)
 		if err != nil {
 			t.Errorf("%+v: %v", test, err)
 			continue

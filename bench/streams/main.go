@@ -39,7 +39,8 @@ func main() {
 	flag.StringVar(&quic.serve, "quic-serve", "", "do not measure: answer every stream at this `address` with -quic-answer bytes")
 	flag.StringVar(&quic.load, "quic-load", "", "do not measure: ask at this `address`")
 	flag.IntVar(&quic.answer, "quic-answer", 49, "bytes of an answer, with its length, for -quic-serve")
-	flag.StringVar(&connect.load, "connect-load", "", "do not measure: ask at this `address`, one query at a time in each connection of TLS")
+	flag.StringVar(&connect.load, "connect-load", "",
+		"do not measure: ask at this `address`, one query at a time in each connection of TLS")
 	flag.StringVar(&connect.protocol, "connect-protocol", protocolTLS, "what is spoken above TLS, for -connect-load: dot or h2")
 	flag.BoolVar(&connect.keep, "connect-keep", false, "keep each connection for all its queries, for -connect-load")
 	flag.BoolVar(&connect.resume, "connect-resume", false, "resume sessions, for -connect-load")

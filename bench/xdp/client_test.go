@@ -3,16 +3,16 @@ package main
 import "testing"
 
 func TestFigures(t *testing.T) {
-	one := sum{"seconds": 0.2, "intime": 90, "got": 100, "lost": 1, "samples": 10, "bytes": 600, "p50": 1e-4, "p99": 3e-4, "server": 0.1, "waited": 0.05,
-		"worked": 0.3, "loaded": 0.18, "servercpu": 0.1}
-	other := sum{"seconds": 0.2, "intime": 110, "got": 100, "samples": 10, "bytes": 800, "p50": 3e-4, "p99": 5e-4, "server": 0.2, "waited": 0.15, "worked": 0.3,
-		"loaded": 0.22, "servercpu": 0.3}
+	one := sum{"seconds": 0.2, "intime": 90, "got": 100, "lost": 1, "samples": 10, "bytes": 600, "p50": 1e-4, "p99": 3e-4, "server": 0.1,
+		"waited": 0.05, "worked": 0.3, "loaded": 0.18, "servercpu": 0.1}
+	other := sum{"seconds": 0.2, "intime": 110, "got": 100, "samples": 10, "bytes": 800, "p50": 3e-4, "p99": 5e-4, "server": 0.2,
+		"waited": 0.15, "worked": 0.3, "loaded": 0.22, "servercpu": 0.3}
 	all := sum{}
 	all.add(one)
 	all.add(other)
 	got := all.figures(2)
-	for name, want := range map[string]float64{"qps": 500, "lost": 1, "bytes": 70, "cpu": 3000, "servercpu": 2000, "loadcpu": 2000, "server": 0.75, "waited": 0.5,
-		"p50us": 200, "p99us": 400} {
+	for name, want := range map[string]float64{"qps": 500, "lost": 1, "bytes": 70, "cpu": 3000, "servercpu": 2000, "loadcpu": 2000,
+		"server": 0.75, "waited": 0.5, "p50us": 200, "p99us": 400} {
 		if off := got[name] - want; off > 1e-6 || off < -1e-6 {
 			t.Errorf("%s: %v, want %v", name, got[name], want)
 		}

@@ -15,17 +15,19 @@ const busyEnough = 0.97
 // report writes the page, and says which marks are met.
 func report(o options, tables []table) error {
 	r := figures.NewReport(o.Root, "xdp", "AF_XDP on veth pairs", time.Now(), figures.Debian("gdnsd"), figures.Debian("knot"))
-	r.Text("Server on core %d, load (by AF_XDP) on core %d, %d rounds of %g s, at most %d queries open, %d names. Each server has a veth pair of its own, all "+
-		"made alike. Before, all servers gave the same answers (steered: addresses of the same pool) to %d queries of each load.",
+	r.Text("Server on core %d, load (by AF_XDP) on core %d, %d rounds of %g s, at most %d queries open, %d names. Each server has a "+
+		"veth pair of its own, all made alike. Before, all servers gave the same answers (steered: addresses of the same pool) to %d "+
+		"queries of each load.",
 		serverCore, loadCore, o.Pairs, o.Seconds, o.window, o.names, asked)
-	r.Text("Marks are of the pairs whose packets are received by a thread of the receiving interface on the core of its side (threaded NAPI, GRO "+
-		"on, TSO off; it was made sure that every server's thread ran): all that a server needs is on its core, as with a card's interrupt. *%s* is veth as it comes: the core that sent also receives, so that "+
-		"the load's core does work of the server's, more of it the less the server's socket does, and may be the limit.", senderSide[2:])
-	r.Text("A round is %d trials of each server, in turns. At saturation the load never sleeps: *load waited* is for how much of the time it had nothing "+
-		"to take in and no room to ask more; where that is nothing, the load was the limit. At a rate, queries come %d at a time, and the load sleeps in "+
-		"between. A side's CPU is what its process and its interface's thread ran for an answer (the load's at saturation with its waiting). The "+
-		"machine's CPU is that of all cores, of what else ran too. Where the server's core was less than %g busy at saturation, the mark is on its CPU "+
-		"at the fixed rate.", o.trials, together, busyEnough)
+	r.Text("Marks are of the pairs whose packets are received by a thread of the receiving interface on the core of its side "+
+		"(threaded NAPI, GRO on, TSO off; it was made sure that every server's thread ran): all that a server needs is on its core, "+
+		"as with a card's interrupt. *%s* is veth as it comes: the core that sent also receives, so that the load's core does work of "+
+		"the server's, more of it the less the server's socket does, and may be the limit.", senderSide[2:])
+	r.Text("A round is %d trials of each server, in turns. At saturation the load never sleeps: *load waited* is for how much of the "+
+		"time it had nothing to take in and no room to ask more; where that is nothing, the load was the limit. At a rate, queries "+
+		"come %d at a time, and the load sleeps in between. A side's CPU is what its process and its interface's thread ran for an "+
+		"answer (the load's at saturation with its waiting). The machine's CPU is that of all cores, of what else ran too. Where the "+
+		"server's core was less than %g busy at saturation, the mark is on its CPU at the fixed rate.", o.trials, together, busyEnough)
 	var marked []figures.Ratio
 	var byRate bool
 	for _, t := range tables {
@@ -68,7 +70,8 @@ func verdicts(marked []figures.Ratio) string {
 		if !m.Met() {
 			met = "NOT MET"
 		}
-		fmt.Fprintf(&lines, "%-7s %s / %s (%s): median %.3f, lower end %.3f, mark %s\n", met, m.Of, m.Over, m.Figure, s.Median, s.Low, figures.Number(m.Mark))
+		fmt.Fprintf(&lines, "%-7s %s / %s (%s): median %.3f, lower end %.3f, mark %s\n", met, m.Of, m.Over, m.Figure, s.Median, s.Low,
+			figures.Number(m.Mark))
 	}
 	return lines.String()
 }
@@ -97,8 +100,8 @@ func (t table) figures(r *figures.Report) {
 		}
 		rows = append(rows, row)
 	}
-	r.Table([]string{"server", "answers/s", "machine's CPU us/answer", "server's CPU us/answer", "load's", "server's core busy", "load waited", "p50 us", "p99 us",
-		"lost"}, rows)
+	r.Table([]string{"server", "answers/s", "machine's CPU us/answer", "server's CPU us/answer", "load's", "server's core busy",
+		"load waited", "p50 us", "p99 us", "lost"}, rows)
 }
 
 // ratios compares gtm's way with the others: of answers where they are as many as can be, and of CPU the other way round, so that
@@ -119,7 +122,8 @@ func (t table) ratios(marked bool) (all []figures.Ratio) {
 		if !marked || !t.own {
 			mark = 0
 		}
-		cpu := figures.Ratio{Of: other, Over: own, Figure: "server's CPU per answer", Ratios: figures.Ratios(t.column(other, "servercpu"), t.column(own, "servercpu"))}
+		cpu := figures.Ratio{Of: other, Over: own, Figure: "server's CPU per answer",
+			Ratios: figures.Ratios(t.column(other, "servercpu"), t.column(own, "servercpu"))}
 		if t.rate == 0 {
 			all = append(all, figures.Ratio{Of: own, Over: other, Figure: "answers/s", Mark: mark,
 				Ratios: figures.Ratios(t.column(own, "qps"), t.column(other, "qps"))})

@@ -71,7 +71,8 @@ func subjects(o options) []subject {
 		name string
 		own  bool
 	}{{"", true}, {senderSide, false}} {
-		all = append(all, subject{gtmXDP + where.name, where.own, prepGtm, gtm("--xdp", "NIC")}, subject{"gdnsd" + where.name, where.own, prepGdnsd, gdnsd},
+		all = append(all, subject{gtmXDP + where.name, where.own, prepGtm, gtm("--xdp", "NIC")},
+			subject{"gdnsd" + where.name, where.own, prepGdnsd, gdnsd},
 			subject{"knot xdp" + where.name, where.own, prepKnot, knot}, subject{"gtm sockets" + where.name, where.own, prepGtm, gtm()})
 	}
 	return all

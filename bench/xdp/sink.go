@@ -23,7 +23,8 @@ type sink struct {
 // newSink puts a sink in front of a port.
 func newSink(port *xdp.Port) (_ *sink, err error) {
 	s := &sink{}
-	if s.counts, err = ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 2, Flags: unix.BPF_F_MMAPABLE}); err != nil {
+	if s.counts, err = ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 2,
+		Flags: unix.BPF_F_MMAPABLE}); err != nil {
 		return nil, err
 	}
 	if s.sockets, err = ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.XSKMap, KeySize: 4, ValueSize: 4, MaxEntries: 1}); err != nil {

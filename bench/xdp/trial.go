@@ -62,7 +62,8 @@ func (l *load) try(d time.Duration, rate float64, out io.Writer) error {
 	t.drain()
 	_, bad := l.sink.read()
 	slices.Sort(l.took)
-	_, err = fmt.Fprintf(out, "seconds=%f intime=%d got=%d lost=%d bad=%d bytes=%d samples=%d p50=%g p99=%g server=%f waited=%f worked=%f loaded=%f\n",
+	_, err = fmt.Fprintf(out, "seconds=%f intime=%d got=%d lost=%d bad=%d bytes=%d samples=%d p50=%g p99=%g server=%f waited=%f "+
+		"worked=%f loaded=%f\n",
 		d.Seconds(), intime, t.seen, t.sent-t.seen, bad-t.bad+t.ill, t.bytes, t.got, t.at(0.5), t.at(0.99),
 		after.Busy(before, serverCore)*d.Seconds(), t.waited.Seconds(), after.Worked(before).Seconds(),
 		(workedAfter - worked).Seconds())

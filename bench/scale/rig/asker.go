@@ -119,7 +119,8 @@ func firstAddress(msg []byte) netip.Addr {
 
 // Turned tells since when the answers have been good without exception, of those after the time given. It waits until they
 // have been for settle.
-func (a *Asker) Turned(ctx context.Context, after time.Time, good func(netip.Addr) bool, settle, patience time.Duration) (time.Time, error) {
+func (a *Asker) Turned(ctx context.Context, after time.Time, good func(netip.Addr) bool, settle, patience time.Duration) (
+	time.Time, error) {
 	for deadline := time.Now().Add(patience); ; {
 		since, latest, err := a.unbroken(after, good)
 		switch {

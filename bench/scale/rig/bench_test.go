@@ -138,7 +138,8 @@ func compiled(b *testing.B, s Mixed) *compile.Compiler {
 }
 
 func putOne(c *compile.Compiler, generation uint64, r *spec.Resource) {
-	c.Apply(compile.Change{Tenants: []compile.TenantChange{{Tenant: r.Tenant, Head: generation, Put: []compile.Item{{Resource: r, Generation: generation}}}}})
+	c.Apply(compile.Change{Tenants: []compile.TenantChange{
+		{Tenant: r.Tenant, Head: generation, Put: []compile.Item{{Resource: r, Generation: generation}}}}})
 	c.Compile(noon)
 }
 
@@ -188,7 +189,8 @@ func BenchmarkChange(b *testing.B) {
 		plain := *z.Spec.(*spec.Zone)
 		extra := plain
 		var err error
-		if extra.Content, _, err = zone.Canonical(z.Name, z.Name, plain.Content+"new."+z.Name+"\t300\tIN\tA\t192.0.2.9\n", zone.Defaults{}); err != nil {
+		if extra.Content, _, err = zone.Canonical(z.Name, z.Name, plain.Content+"new."+z.Name+"\t300\tIN\tA\t192.0.2.9\n",
+			zone.Defaults{}); err != nil {
 			b.Fatal(err)
 		}
 		for b.Loop() {

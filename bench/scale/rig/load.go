@@ -185,7 +185,8 @@ func (l *loader) hear() {
 			for j := range l.in {
 				l.in[j].hdr.SetControllen(len(l.room[j].control))
 			}
-			n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&l.in[0])), loadBatch, unix.MSG_DONTWAIT, 0, 0)
+			n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&l.in[0])), loadBatch,
+				unix.MSG_DONTWAIT, 0, 0)
 			if errno != 0 || n == 0 {
 				break
 			}

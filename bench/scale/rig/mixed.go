@@ -110,7 +110,8 @@ func (s Mixed) pool(i int, rnd *rand.Rand) *spec.Resource {
 	for j := range s.Endpoints {
 		e := spec.Endpoint{Name: fmt.Sprintf("e%d", j), Addresses: []netip.Addr{addressOf(i, j)}}
 		if i%3 == 0 {
-			e.Addresses = append(e.Addresses, netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, byte(i >> 8), byte(i), 15: byte(j), 14: byte(j >> 8)}))
+			e.Addresses = append(e.Addresses,
+				netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, byte(i >> 8), byte(i), 15: byte(j), 14: byte(j >> 8)}))
 		}
 		if rnd.IntN(2) == 0 {
 			w := 1 + rnd.IntN(10)

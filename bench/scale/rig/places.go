@@ -28,7 +28,8 @@ type Places struct {
 func (p *Places) Flags(name string, parts []string, most time.Duration) {
 	p.made = map[string]bool{}
 	flag.StringVar(&p.root, "root", "..", "the repository's `folder`")
-	flag.StringVar(&p.work, "work", filepath.Join(os.TempDir(), "gtm-"+name), "`folder` for working files; geography files stay there for the next run, and what failed, with its logs")
+	flag.StringVar(&p.work, "work", filepath.Join(os.TempDir(), "gtm-"+name),
+		"`folder` for working files; geography files stay there for the next run, and what failed, with its logs")
 	flag.StringVar(&p.bin, "bin", "", "`folder` of gtmd and gtmctl (default: bin in the repository)")
 	flag.StringVar(&p.only, "only", strings.Join(parts, ","), "the `parts` to measure")
 	flag.StringVar(&p.env, "env", "", "further environment of every gtmd, as in GOMAXPROCS=2 GODEBUG=gctrace=1")
@@ -69,7 +70,8 @@ func (p *Places) clear() error {
 
 // Measure makes the places ready, measures those of the parts that were asked for, and keeps a report under that name. The
 // folders that Folder gave go, unless something failed: their logs tell what. Once ctx has ended, whatever fails does so for that.
-func (p *Places) Measure(ctx context.Context, name, title string, parts []string, measure func(part string, to *figures.Report) error) (err error) {
+func (p *Places) Measure(ctx context.Context, name, title string, parts []string, measure func(part string, to *figures.Report) error) (
+	err error) {
 	if flag.NArg() > 0 {
 		return fmt.Errorf("%q: there are flags only (-help)", flag.Arg(0))
 	}

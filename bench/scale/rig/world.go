@@ -89,7 +89,8 @@ func (w World) Resources() iter.Seq[*spec.Resource] {
 
 func (w World) zone() *spec.Resource {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%[1]s 60 IN SOA ns1.%[1]s hostmaster.%[1]s 1 7200 1800 1209600 60\n%[1]s 60 IN NS ns1.%[1]s\nns1.%[1]s 60 IN A 127.0.0.1\n", Zone)
+	fmt.Fprintf(&b, "%[1]s 60 IN SOA ns1.%[1]s hostmaster.%[1]s 1 7200 1800 1209600 60\n%[1]s 60 IN NS ns1.%[1]s\nns1.%[1]s 60 IN A "+
+		"127.0.0.1\n", Zone)
 	for i := range w.Names {
 		fmt.Fprintf(&b, "n%d.%s 60 IN A 10.%d.%d.%d\n", i, Zone, i>>16&255, i>>8&255, i&255)
 	}
@@ -146,7 +147,8 @@ func Put(ctx context.Context, c *store.Client, all iter.Seq[*spec.Resource], end
 	heads := map[string]state.Generation{}
 	commit := func(rs []*spec.Resource) error {
 		tenant := rs[0].Tenant
-		rec, err := c.Commit(ctx, store.Change{Tenant: tenant, Base: heads[tenant], Put: rs, Author: "bench", Message: "bench", Time: time.Now()})
+		rec, err := c.Commit(ctx, store.Change{Tenant: tenant, Base: heads[tenant], Put: rs, Author: "bench", Message: "bench",
+			Time: time.Now()})
 		heads[tenant] = rec.Generation
 		return err
 	}

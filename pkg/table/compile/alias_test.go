@@ -101,7 +101,8 @@ func TestAliasFollowsTheService(t *testing.T) {
 
 	web := spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "web"}
 	h.delete(web)
-	h.broken("platform/Zone/gtm.example. alias gtm.example.: alias: zone gtm.example. has neither a service nor addresses at web.shop.gtm.example. serves lastGood")
+	h.broken("platform/Zone/gtm.example. alias gtm.example.: alias: zone gtm.example. has neither a service nor addresses at " +
+		"web.shop.gtm.example. serves lastGood")
 	h.expect("gtm.example.", berlin, rr.IPv4, map[string]float64{"203.0.113.1": 1})
 	h.put(service("web", webRules)[5:])
 	h.broken()
@@ -117,14 +118,16 @@ func TestAliasFollowsTheService(t *testing.T) {
 
 func TestAliasesThatLeadNowhere(t *testing.T) {
 	for _, tc := range []struct{ name, aliases, more, want string }{
-		{"chain", apexAlias + `    - {name: www, to: gtm.example.}` + "\n", "", "alias www.gtm.example.: alias: gtm.example. is an alias itself: name web.shop.gtm.example. in its place"},
+		{"chain", apexAlias + `    - {name: www, to: gtm.example.}` + "\n", "",
+			"alias www.gtm.example.: alias: gtm.example. is an alias itself: name web.shop.gtm.example. in its place"},
 		{"itself", `    - {name: www, to: www.gtm.example.}` + "\n", "", "alias www.gtm.example.:"},
 		{"no addresses", `    - {name: www, to: text.gtm.example.}` + "\n", "", "neither a service nor addresses at text.gtm.example."},
-		{"other tenant", "    []\n", "\n---\nkind: Service\ntenant: other\nname: o\nspec: {host: o.other.gtm.example., alias: {to: web.shop.gtm.example.}}\n",
+		{"other tenant", "    []\n", "\n---\nkind: Service\ntenant: other\nname: o\nspec: {host: o.other.gtm.example., alias: {to: " +
+			"web.shop.gtm.example.}}\n",
 			"other/Service/o alias: web.shop.gtm.example. belongs to shop/Service/web"},
 		{"host names", `    - {name: www, to: names.shop.gtm.example.}` + "\n",
-			"\n---\nkind: Pool\ntenant: shop\nname: cdn\nspec: {endpoints: [{name: a, host: a.cdn.example.}]}\n" + service("names", "  rules: [{pools: [cdn]}]\n"),
-			"has no addresses"},
+			"\n---\nkind: Pool\ntenant: shop\nname: cdn\nspec: {endpoints: [{name: a, host: a.cdn.example.}]}\n" +
+				service("names", "  rules: [{pools: [cdn]}]\n"), "has no addresses"},
 		{"taken", `    - {name: web.shop, to: static.gtm.example.}` + "\n", "", "already belongs to"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -145,7 +148,8 @@ func TestAliasToContent(t *testing.T) {
 	h.put(strings.ReplaceAll(aliasZone(`    - {name: "@", to: static.gtm.example.}`+"\n"), "192.0.2.80", "192.0.2.81"))
 	h.expect("gtm.example.", berlin, rr.IPv4, map[string]float64{"192.0.2.81": 1})
 	h.put(testZone)
-	if n := len(h.c.alias.pools) + len(h.c.alias.ttls) + len(h.c.alias.leads) + len(h.c.alias.followers) + len(h.c.alias.declared) + len(h.c.pools); n != 0 {
+	if n := len(h.c.alias.pools) + len(h.c.alias.ttls) + len(h.c.alias.leads) + len(h.c.alias.followers) + len(h.c.alias.declared) + len(
+		h.c.pools); n != 0 {
 		t.Errorf("%d things are left behind: %+v", n, h.c.alias)
 	}
 }
@@ -186,7 +190,8 @@ func TestAliasOutside(t *testing.T) {
 	}
 	h.resolve(elsewhere, nil)
 	h.delete(apexKey)
-	if n := len(h.c.pools) + len(h.c.alias.pools) + len(h.c.alias.ttls) + len(h.c.alias.places) + len(h.c.alias.resolved) + len(h.c.Targets()); n != 0 {
+	if n := len(h.c.pools) + len(h.c.alias.pools) + len(h.c.alias.ttls) + len(h.c.alias.places) + len(h.c.alias.resolved) + len(
+		h.c.Targets()); n != 0 {
 		t.Errorf("%d things are left behind: %+v", n, h.c.alias)
 	}
 }

@@ -13,7 +13,8 @@ import (
 func TestCatalogListsItsMembers(t *testing.T) {
 	catalog := strings.Replace(strings.Split(testZone, "  grants")[0], "gtm.example.\nspec", "cat.example.\nspec", 1)
 	member := func(name, more string) string {
-		return fmt.Sprintf("\n---\nkind: Zone\ntenant: platform\nname: %s\nspec:\n  nameservers: [ns1.gtm.example.]\n  contact: hostmaster.gtm.example.\n%s", name, more)
+		return fmt.Sprintf("\n---\nkind: Zone\ntenant: platform\nname: %s\nspec:\n  nameservers: [ns1.gtm.example.]\n  contact: "+
+			"hostmaster.gtm.example.\n%s", name, more)
 	}
 	listed := func(h *harness) (names []string, version bool) {
 		z := h.view.Zones()[0]
@@ -28,7 +29,8 @@ func TestCatalogListsItsMembers(t *testing.T) {
 		slices.Sort(names)
 		return names, version
 	}
-	h := newHarness(t, catalog+member("one.test.", "  catalog: cat.example\n")+member("two.test.", "  catalog: cat.example.\n")+member("three.test.", ""))
+	h := newHarness(t, catalog+member("one.test.", "  catalog: cat.example\n")+member("two.test.", "  catalog: cat.example.\n")+member(
+		"three.test.", ""))
 	check := func(want ...string) {
 		t.Helper()
 		if names, version := listed(h); !slices.Equal(names, want) || !version {

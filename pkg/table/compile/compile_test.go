@@ -154,7 +154,8 @@ func (h *harness) service(host string) *table.Service {
 
 func clientAt(addr string) *table.Client {
 	p := netip.MustParsePrefix(addr)
-	return &table.Client{Has: true, Subnet: table.NetOf(p.Addr(), uint8(p.Bits())), Resolver: table.NetOf(netip.MustParseAddr("127.0.0.1"), 32)}
+	return &table.Client{Has: true, Subnet: table.NetOf(p.Addr(), uint8(p.Bits())),
+		Resolver: table.NetOf(netip.MustParseAddr("127.0.0.1"), 32)}
 }
 
 // ask gives the records that a client may get, over many draws, with their shares.
@@ -231,7 +232,8 @@ func TestAllDown(t *testing.T) {
 	}{
 		{"as if up", "  rules: [{pools: [eu]}]\n", map[string]float64{"198.51.100.1": .75, "198.51.100.2": .25}, table.AsIfUp},
 		{"last resort up", "  rules: [{pools: [eu]}]\n  lastResort: [sg]\n", map[string]float64{"203.0.113.1": 1}, table.LastResort},
-		{"last resort down", "  rules: [{pools: [eu]}]\n  lastResort: [us]\n", map[string]float64{"192.0.2.1": .5, "192.0.2.2": .5}, table.AsIfUp},
+		{"last resort down", "  rules: [{pools: [eu]}]\n  lastResort: [us]\n", map[string]float64{"192.0.2.1": .5, "192.0.2.2": .5},
+			table.AsIfUp},
 		{"servfail", "  rules: [{pools: [eu]}]\n  allDown: servfail\n", map[string]float64{}, table.Refuse},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -253,7 +255,8 @@ func TestSwappedAddressesNeverNameTheDeadOne(t *testing.T) {
 		return Change{Verdicts: []health.Verdict{{Pool: health.PoolID{Tenant: "shop", Pool: "eu"}, Endpoints: map[string]health.Finding{
 			dead: {State: health.Down, Of: of[0]}, up: {State: health.Up, Score: 1, Of: of[1]}}}}}
 	}
-	swapped := strings.NewReplacer("name: a, addresses: [198.51", "name: b, addresses: [198.51", "name: b, addresses: [198.51", "name: a, addresses: [198.51").Replace(testPools)[5:]
+	swapped := strings.NewReplacer("name: a, addresses: [198.51", "name: b, addresses: [198.51", "name: b, addresses: [198.51",
+		"name: a, addresses: [198.51").Replace(testPools)[5:]
 	for _, configFirst := range []bool{true, false} {
 		h := newHarness(t, testZone, testPools, service("web", "  rules: [{pools: [eu]}]\n"))
 		h.apply(verdict("a", "b"))
@@ -324,7 +327,8 @@ func TestOverrides(t *testing.T) {
 		{"drain pool", drain("state: drain"), map[string]float64{"192.0.2.1": .5, "192.0.2.2": .5}},
 		{"down one", drain("endpoint: b, state: down"), map[string]float64{"198.51.100.1": 1}},
 		{"weight", drain("endpoint: b, weight: 3"), map[string]float64{"198.51.100.1": .5, "198.51.100.2": .5}},
-		{"ended", drain("endpoint: a, state: drain, expires: \"2026-11-23T11:00:00Z\""), map[string]float64{"198.51.100.1": .75, "198.51.100.2": .25}},
+		{"ended", drain("endpoint: a, state: drain, expires: \"2026-11-23T11:00:00Z\""),
+			map[string]float64{"198.51.100.1": .75, "198.51.100.2": .25}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			h := newHarness(t, testZone, testPools, service("web", webRules))
@@ -358,7 +362,8 @@ func TestWhatIsDrainedInOneFamilyIsNotNamedInIt(t *testing.T) {
 
 func TestOverrideEndsByItself(t *testing.T) {
 	h := newHarness(t, testZone, testPools, service("web", webRules))
-	h.put("kind: Override\ntenant: shop\nname: o1\nspec: {pool: eu, endpoint: a, state: drain, reason: r, expires: \"2026-11-23T12:30:00Z\"}\n")
+	h.put("kind: Override\ntenant: shop\nname: o1\nspec: {pool: eu, endpoint: a, state: drain, reason: r, expires: " +
+		"\"2026-11-23T12:30:00Z\"}\n")
 	h.expect("web.shop.gtm.example.", berlin, rr.IPv4, map[string]float64{"198.51.100.2": 1})
 	if want := noon.Add(30 * time.Minute); !h.next.Equal(want) {
 		t.Errorf("next compile at %v, want %v", h.next, want)
@@ -389,9 +394,12 @@ func TestABrokenResourceHarmsOnlyItself(t *testing.T) {
 
 func TestBrokenServices(t *testing.T) {
 	for _, tc := range []struct{ name, yaml, want string }{
-		{"outside the grants", "kind: Service\ntenant: shop\nname: x\nspec: {host: web.other.gtm.example., rules: [{pools: [eu]}]}\n", "grants to tenant shop (shop.gtm.example.)"},
-		{"no zone", "kind: Service\ntenant: shop\nname: x\nspec: {host: web.elsewhere.example., rules: [{pools: [eu]}]}\n", "lies in no zone"},
-		{"host taken", "kind: Service\ntenant: shop\nname: x\nspec: {host: web.shop.gtm.example., rules: [{pools: [eu]}]}\n", "already belongs to shop/Service/web"},
+		{"outside the grants", "kind: Service\ntenant: shop\nname: x\nspec: {host: web.other.gtm.example., rules: [{pools: [eu]}]}\n",
+			"grants to tenant shop (shop.gtm.example.)"},
+		{"no zone", "kind: Service\ntenant: shop\nname: x\nspec: {host: web.elsewhere.example., rules: [{pools: [eu]}]}\n",
+			"lies in no zone"},
+		{"host taken", "kind: Service\ntenant: shop\nname: x\nspec: {host: web.shop.gtm.example., rules: [{pools: [eu]}]}\n",
+			"already belongs to shop/Service/web"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			h := newHarness(t, testZone, testPools, service("web", webRules))
@@ -419,7 +427,8 @@ func TestABrokenMapHarmsOnlyItself(t *testing.T) {
 	office := "---\nkind: Map\ntenant: platform\nname: office\nspec: {networks: [8.8.8.0/24]}\n"
 	rules := "  rules: [{when: {map: office}, pools: [sg]}, {pools: [us]}]\n"
 	h := newHarness(t, testZone, testPools, office, service("web", rules), service("plain", webRules))
-	bad := Item{&spec.Resource{Key: spec.Key{Tenant: "platform", Kind: spec.KindMap, Name: "office"}, Spec: &spec.Map{Networks: []netip.Prefix{{}}}}, 9}
+	bad := Item{&spec.Resource{Key: spec.Key{Tenant: "platform", Kind: spec.KindMap, Name: "office"},
+		Spec: &spec.Map{Networks: []netip.Prefix{{}}}}, 9}
 	h.apply(Change{Tenants: []TenantChange{{Tenant: "platform", Head: 9, Put: []Item{bad}}}})
 	h.put(service("plain", "  ttl: 7s\n"+webRules[len("  ttl: 5s\n"):])[5:])
 	if len(h.last) != 1 || h.last[0].Key.Kind != spec.KindMap {
@@ -506,7 +515,8 @@ func TestZonesAppearAndGo(t *testing.T) {
 	h.put(testZone)
 	h.expect("web.shop.gtm.example.", berlin, rr.IPv4, map[string]float64{"198.51.100.1": .75, "198.51.100.2": .25})
 	// a nearer zone takes the service over
-	h.put("kind: Zone\ntenant: platform\nname: shop.gtm.example.\nspec: {nameservers: [ns1.gtm.example.], contact: h.gtm.example., grants: {shop: [shop.gtm.example.]}}\n")
+	h.put("kind: Zone\ntenant: platform\nname: shop.gtm.example.\nspec: {nameservers: [ns1.gtm.example.], contact: h.gtm.example., " +
+		"grants: {shop: [shop.gtm.example.]}}\n")
 	h.expect("web.shop.gtm.example.", berlin, rr.IPv4, map[string]float64{"198.51.100.1": .75, "198.51.100.2": .25})
 	h.delete(spec.Key{Tenant: "platform", Kind: spec.KindZone, Name: "shop.gtm.example."})
 	h.expect("web.shop.gtm.example.", berlin, rr.IPv4, map[string]float64{"198.51.100.1": .75, "198.51.100.2": .25})
@@ -534,7 +544,8 @@ func TestFullChangeForgetsWhatItDoesNotName(t *testing.T) {
 }
 
 func TestHostNameServicesAnswerCNAME(t *testing.T) {
-	h := newHarness(t, testZone, "---\nkind: Pool\ntenant: shop\nname: cdn\nspec: {endpoints: [{name: a, host: a.cdn.example.}, {name: b, host: b.cdn.example.}]}\n",
+	h := newHarness(t, testZone, "---\nkind: Pool\ntenant: shop\nname: cdn\nspec: {endpoints: [{name: a, host: a.cdn.example.}, {name: "+
+		"b, host: b.cdn.example.}]}\n",
 		service("web", "  rules: [{pools: [cdn]}]\n"))
 	s := h.service("web.shop.gtm.example.")
 	if !s.Serves(rr.CNAME) || s.Serves(rr.IPv4) {
@@ -614,7 +625,8 @@ func TestIncrementalEqualsFresh(t *testing.T) {
 					t.Fatalf("%s family %d: incremental %v, fresh %v", name, f, a.Serves(f), b.Serves(f))
 				}
 				for r := uint64(1); a.Serves(f) && r != 0; r <<= 3 {
-					x, y := h.view.Explain(a, f, clientAt(subnet), r*0x9e3779b97f4a7c15), fresh.view.Explain(b, f, clientAt(subnet), r*0x9e3779b97f4a7c15)
+					x, y := h.view.Explain(a, f, clientAt(subnet), r*0x9e3779b97f4a7c15),
+						fresh.view.Explain(b, f, clientAt(subnet), r*0x9e3779b97f4a7c15)
 					if fmt.Sprint(x.Example(), x.Scope, x.Rule) != fmt.Sprint(y.Example(), y.Scope, y.Rule) {
 						t.Fatalf("%s from %s: incremental %v, fresh %v", name, subnet, x.Example(), y.Example())
 					}
@@ -665,7 +677,8 @@ func TestSettledViewAnswersTheSame(t *testing.T) {
 }
 
 func settledAnswersTheSame(t *testing.T, answers int) {
-	h := newHarness(t, testZone, testPools, service("web", fmt.Sprintf("  pick: sticky\n  answers: %d\n  rules: [{pools: [eu]}]\n", answers)))
+	h := newHarness(t, testZone, testPools,
+		service("web", fmt.Sprintf("  pick: sticky\n  answers: %d\n  rules: [{pools: [eu]}]\n", answers)))
 	s := h.service("web.shop.gtm.example.")
 	filled := func() bool {
 		return inside(h.view.Nodes.Ref(s.Steps[0].Node).Draw.From(rr.IPv4, false), "table", "filled", "v").Pointer() != 0

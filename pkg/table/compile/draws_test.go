@@ -47,7 +47,8 @@ func randomEndpoints(random *rand.Rand, n int, hosts bool) string {
 		what := fmt.Sprintf("host: e%d.example.net.", i)
 		if !hosts {
 			four, six := fmt.Sprintf("192.0.2.%d", 1+i), fmt.Sprintf("2001:db8::%d", 1+i)
-			what = "addresses: [" + []string{four, `"` + six + `"`, four + `, "` + six + `"`, four + ", 198.51.100." + fmt.Sprint(1+i)}[random.IntN(4)] + "]"
+			what = "addresses: [" + []string{four, `"` + six + `"`, four + `, "` + six + `"`, four + ", 198.51.100." +
+				fmt.Sprint(1+i)}[random.IntN(4)] + "]"
 		}
 		fmt.Fprintf(&b, "    - {name: e%d, %s, weight: %d}\n", i, what, []int{0, 1, 1, 1, 1, 3, 10}[random.IntN(7)])
 	}
@@ -88,10 +89,12 @@ func TestDrawsAfterVerdictsAreThoseMadeFromNothing(t *testing.T) {
 	}
 	rule := "  rules: [{pools: [p]}]\n"
 	hostRule := "  rules: [{pools: [h]}]\n"
-	h := newHarness(t, testZone, addresses(), hosts(), service("web", rule), service("sticky", "  pick: sticky\n"+rule), service("all", "  pick: all\n"+rule),
+	h := newHarness(t, testZone, addresses(), hosts(), service("web", rule), service("sticky", "  pick: sticky\n"+rule),
+		service("all", "  pick: all\n"+rule),
 		service("three", "  answers: 3\n"+rule), service("twosticky", "  pick: sticky\n  answers: 2\n"+rule),
 		service("https", "  https: {alpn: [h2]}\n  svcb: {port: 53}\n"+rule),
-		service("cname", hostRule), service("srv", "  srv: {port: 443}\n"+hostRule), service("mx", "  mx: {preference: 5}\n  answers: 2\n"+hostRule))
+		service("cname", hostRule), service("srv", "  srv: {port: 443}\n"+hostRule),
+		service("mx", "  mx: {preference: 5}\n  answers: 2\n"+hostRule))
 	if len(h.last) > 0 {
 		t.Fatal(h.last)
 	}
@@ -103,8 +106,8 @@ func TestDrawsAfterVerdictsAreThoseMadeFromNothing(t *testing.T) {
 		case 1:
 			h.put(hosts()[1:])
 		case 2:
-			h.put(fmt.Sprintf("kind: Override\ntenant: shop\nname: o\nspec: {pool: %s, endpoint: e%d, state: %s, reason: test}\n", []string{"p", "h"}[random.IntN(2)], random.IntN(4),
-				[]string{"drain", "down", "up"}[random.IntN(3)]))
+			h.put(fmt.Sprintf("kind: Override\ntenant: shop\nname: o\nspec: {pool: %s, endpoint: e%d, state: %s, reason: test}\n",
+				[]string{"p", "h"}[random.IntN(2)], random.IntN(4), []string{"drain", "down", "up"}[random.IntN(3)]))
 		default:
 			h.apply(Change{Verdicts: []health.Verdict{randomVerdict(random, []string{"p", "h"}[random.IntN(2)], sizes)}})
 		}
@@ -129,7 +132,8 @@ func TestDrawsAfterVerdictsAreThoseMadeFromNothing(t *testing.T) {
 	}
 }
 
-// TestDrawsThatNothingChangedAreKept: neither is rendered again what a verdict leaves as it was, nor what one endpoint's state does not touch.
+// TestDrawsThatNothingChangedAreKept: neither is rendered again what a verdict leaves as it was, nor what one endpoint's state does not
+// touch.
 func TestDrawsThatNothingChangedAreKept(t *testing.T) {
 	h := newHarness(t, testZone, testPools, service("web", "  rules: [{pools: [eu]}]\n"))
 	draw := func() (live, all *draws.Picks) {
@@ -151,7 +155,8 @@ func TestDrawsThatNothingChangedAreKept(t *testing.T) {
 		t.Error("the records stand in memory twice")
 	}
 	h.verdict("eu")
-	if live, all := draw(); live != all || inside(all, "parts").Len() != inside(beforeAll, "parts").Len() || !slices.Equal(all.PartsOf(0), beforeAll.PartsOf(0)) {
+	if live, all := draw(); live != all || inside(all, "parts").Len() != inside(beforeAll, "parts").Len() ||
+		!slices.Equal(all.PartsOf(0), beforeAll.PartsOf(0)) {
 		t.Error("all are up: want the picks as if all were up")
 	}
 }

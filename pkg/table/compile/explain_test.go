@@ -33,7 +33,8 @@ var standings = []struct {
 }
 
 func overrideOf(pool, more string) string {
-	return fmt.Sprintf("\n---\nkind: Override\ntenant: shop\nname: %s-%d\nspec: {pool: %s, %s, reason: test}\n", pool, len(more), pool, more)
+	return fmt.Sprintf("\n---\nkind: Override\ntenant: shop\nname: %s-%d\nspec: {pool: %s, %s, reason: test}\n", pool,
+		len(more), pool, more)
 }
 
 // hostPools are the pools of host names, for the families that name them.
@@ -179,9 +180,11 @@ func TestExplainShowsASplit(t *testing.T) {
 	h := newHarness(t, testZone, testPools, service("web", split), service("sticky", "  pick: sticky\n"+split),
 		service("coherent", "  coherent: true\n"+split))
 	for name, want := range map[string][2][]string{
-		"web":      {{"chosen in 90% of the answers"}, {"chosen in 10% of the answers"}},
-		"sticky":   {{"chosen for 90% of the client networks, this one among them"}, {"chosen for 10% of the client networks, not for this one"}},
-		"coherent": {{"chosen for 90% of the client networks, this one among them"}, {"chosen for 10% of the client networks, not for this one"}},
+		"web": {{"chosen in 90% of the answers"}, {"chosen in 10% of the answers"}},
+		"sticky": {{"chosen for 90% of the client networks, this one among them"},
+			{"chosen for 10% of the client networks, not for this one"}},
+		"coherent": {{"chosen for 90% of the client networks, this one among them"},
+			{"chosen for 10% of the client networks, not for this one"}},
 	} {
 		e := h.view.Explain(h.service(name+".shop.gtm.example."), rr.IPv4, clientAt(berlin), 1)
 		if got := [2][]string{{e.Turns(&e.Pools[0])}, {e.Turns(&e.Pools[1])}}; fmt.Sprint(got) != fmt.Sprint(want) {

@@ -177,8 +177,8 @@ func TestNodesChooseAsStepsDo(t *testing.T) {
 			}
 		}
 	}
-	for what, least := range map[string]int{"": 3000, "hashed": 300, table.LastResort.String(): 100, table.AsIfUp.String(): 100, table.Refuse.String(): 100,
-		"direct": 300, "direct from lastResort": 20, "direct from a later step": 20, "coherent, direct": 5,
+	for what, least := range map[string]int{"": 3000, "hashed": 300, table.LastResort.String(): 100, table.AsIfUp.String(): 100,
+		table.Refuse.String(): 100, "direct": 300, "direct from lastResort": 20, "direct from a later step": 20, "coherent, direct": 5,
 		"a rule's TTL": 500, "lastResort's TTL for a rule that has one": 20} {
 		if seen[what] < least {
 			t.Errorf("%q: %d queries, want %d at least; %v", what, seen[what], least, seen)
@@ -186,7 +186,8 @@ func TestNodesChooseAsStepsDo(t *testing.T) {
 	}
 }
 
-func (h *harness) compareWalks(t *testing.T, s *table.Service, rows [][]plainRef, f rr.Family, c *table.Client, rnd *rand.Rand, seen map[string]int) {
+func (h *harness) compareWalks(t *testing.T, s *table.Service, rows [][]plainRef, f rr.Family, c *table.Client, rnd *rand.Rand,
+	seen map[string]int) {
 	t.Helper()
 	d := table.Decision{TTL: 77} // of a query before, which must not shine through
 	class, r := h.view.Classify(s, c), rnd.Uint64()
@@ -198,7 +199,8 @@ func (h *harness) compareWalks(t *testing.T, s *table.Service, rows [][]plainRef
 		scope = max(scope, bits)
 	}
 	h.view.Decide(&d, s, f, c, class, r)
-	if d.Draw != want.draw || d.Set != want.set || d.Fallback != want.fallback || inside(d, "hashed").Bool() != want.hashed || d.Scope != scope ||
+	if d.Draw != want.draw || d.Set != want.set || d.Fallback != want.fallback || inside(d, "hashed").Bool() != want.hashed ||
+		d.Scope != scope ||
 		d.TTL != want.ttl {
 		t.Fatalf("%s %s: %+v, want %+v scope %d", s.Spec.Host, f.Noun(), d, want, scope)
 	}
@@ -228,7 +230,8 @@ func (h *harness) compareWalks(t *testing.T, s *table.Service, rows [][]plainRef
 }
 
 // compareDirect follows a query's path, and holds what can be answered straight from there against the decision.
-func (h *harness) compareDirect(t *testing.T, s *table.Service, row int, f rr.Family, c *table.Client, r uint64, d *table.Decision, seen map[string]int) {
+func (h *harness) compareDirect(t *testing.T, s *table.Service, row int, f rr.Family, c *table.Client, r uint64, d *table.Decision,
+	seen map[string]int) {
 	t.Helper()
 	var p table.Path
 	var q dnswire.Query

@@ -105,7 +105,8 @@ func (n *tree) walk(need rr.FamilySet, asIfUp bool, r, hash uint64, depth int) (
 		}
 	case table.HashedNode:
 		for _, i := range giving[1:] {
-			if steer.Rendezvous(hash, n.arms[i].id(), float64(n.weight[i])) > steer.Rendezvous(hash, n.arms[at].id(), float64(n.weight[at])) {
+			if steer.Rendezvous(hash, n.arms[i].id(), float64(n.weight[i])) > steer.Rendezvous(hash, n.arms[at].id(),
+				float64(n.weight[at])) {
 				at = i
 			}
 		}
@@ -172,7 +173,8 @@ func TestNodesOfAnyDepth(t *testing.T) {
 				hash, _ := plainHash(c, false)
 				leaf, hashed := root.walk(want, asIfUp, r, hash, 0)
 				if d.Draw != leaf.leaf.draw || inside(d, "hashed").Bool() != hashed || hashed != (d.Scope == table.StickyBits4) {
-					t.Fatalf("policy %d: the walk ends at %v hashed %v, want %s hashed %v", n, d.Draw.Pool.ID, inside(d, "hashed"), leaf.leaf.pool.id.Pool, hashed)
+					t.Fatalf("policy %d: the walk ends at %v hashed %v, want %s hashed %v", n, d.Draw.Pool.ID, inside(d, "hashed"),
+						leaf.leaf.pool.id.Pool, hashed)
 				}
 				walked[d.Fallback]++
 			}
@@ -219,8 +221,8 @@ func TestNodesAreNotTooDeep(t *testing.T) {
 // and again another for each set of families that they serve.
 func TestServicesShareNodes(t *testing.T) {
 	const split, coherent = "  rules: [{pools: [{pool: eu, weight: 7}, {pool: us, weight: 3}]}", "  coherent: true\n"
-	h := newHarness(t, testZone, testPools, service("web", split+"]\n"), service("more", split+"]\n"), service("coherent", coherent+split+"]\n"),
-		service("four", coherent+split+", {pools: [sg]}]\n"))
+	h := newHarness(t, testZone, testPools, service("web", split+"]\n"), service("more", split+"]\n"),
+		service("coherent", coherent+split+"]\n"), service("four", coherent+split+", {pools: [sg]}]\n"))
 	step := func(name string) uint32 { return h.service(name + ".shop.gtm.example.").Steps[0].Node }
 	if step("web") != step("more") || step("web") == step("coherent") || step("coherent") == step("four") || len(h.c.nodes) != 3 {
 		t.Errorf("%d, %d, %d and %d of %d nodes", step("web"), step("more"), step("coherent"), step("four"), len(h.c.nodes))

@@ -141,11 +141,14 @@ func TestCompiledPolicyIsThePlainReading(t *testing.T) {
 	for n := range 30 {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			var yaml strings.Builder
-			yaml.WriteString(testZone + "---\nkind: Map\ntenant: platform\nname: m\nspec: {networks: [81.2.69.0/25, 10.7.0.0/16, \"2001:db8:7::/48\"]}\n")
+			yaml.WriteString(testZone + "---\nkind: Map\ntenant: platform\nname: m\nspec: {networks: [81.2.69.0/25, 10.7.0.0/16, " +
+				"\"2001:db8:7::/48\"]}\n")
 			for i := range 4 {
-				fmt.Fprintf(&yaml, "---\nkind: Pool\ntenant: shop\nname: p%d\nspec:\n  minHealthy: %s\n  endpoints:\n", i, []string{"1", "50%"}[rnd.IntN(2)])
+				fmt.Fprintf(&yaml, "---\nkind: Pool\ntenant: shop\nname: p%d\nspec:\n  minHealthy: %s\n  endpoints:\n", i,
+					[]string{"1", "50%"}[rnd.IntN(2)])
 				for j := range 1 + rnd.IntN(3) {
-					fmt.Fprintf(&yaml, "    - {name: e%d, addresses: [198.51.100.%d, \"2001:db8:%d::%d\"], weight: %d}\n", j, 10*i+j, i, j+1, 1+rnd.IntN(4))
+					fmt.Fprintf(&yaml, "    - {name: e%d, addresses: [198.51.100.%d, \"2001:db8:%d::%d\"], weight: %d}\n", j, 10*i+j, i,
+						j+1, 1+rnd.IntN(4))
 				}
 			}
 			yaml.WriteString(service("web", randomRules(rnd)))
@@ -170,7 +173,8 @@ func TestCompiledPolicyIsThePlainReading(t *testing.T) {
 				}
 				h.apply(Change{Verdicts: []health.Verdict{v}})
 			}
-			for _, subnet := range []string{berlin, beijing, kansas, "81.2.69.7/32", "81.2.69.200/32", "10.7.1.0/24", "2001:db8:7::/56", "2a02:ec80:300::/48"} {
+			for _, subnet := range []string{berlin, beijing, kansas, "81.2.69.7/32", "81.2.69.200/32", "10.7.1.0/24", "2001:db8:7::/56",
+				"2a02:ec80:300::/48"} {
 				for _, f := range []rr.Family{rr.IPv4, rr.IPv6} {
 					want, fallback := p.weights(netip.MustParsePrefix(subnet).Addr(), f == rr.IPv4)
 					got, d := h.ask("web.shop.gtm.example.", subnet, f)
@@ -217,7 +221,8 @@ func randomRules(rnd *rand.Rand) string {
 	}
 	b.WriteString("  rules:\n")
 	for i := range rnd.IntN(4) {
-		fmt.Fprintf(&b, "    - {when: %s, pools: %s%s}\n", whens[rnd.IntN(len(whens))], pools(), []string{", ttl: 20s", "", ", ttl: 5m", ", ttl: 0s"}[i])
+		fmt.Fprintf(&b, "    - {when: %s, pools: %s%s}\n", whens[rnd.IntN(len(whens))], pools(),
+			[]string{", ttl: 20s", "", ", ttl: 5m", ", ttl: 0s"}[i])
 	}
 	fmt.Fprintf(&b, "    - {pools: %s}\n", pools())
 	if rnd.IntN(2) == 0 {

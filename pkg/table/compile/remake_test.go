@@ -306,8 +306,8 @@ func sameName(t *testing.T, what string, v *table.View, got, want *zones.Zone, n
 		if ok {
 			short, _ = z.Short(set)
 		}
-		return out + fmt.Sprint(z.Empty(m.Node), inside(z, "nodes").Index(int(m.Node)).FieldByName("served"), ok, set.Count, set.Wire, short, z.Additional(m.Node, typ),
-			z.Glue(m.Node))
+		return out + fmt.Sprint(z.Empty(m.Node), inside(z, "nodes").Index(int(m.Node)).FieldByName("served"), ok, set.Count, set.Wire,
+			short, z.Additional(m.Node, typ), z.Glue(m.Node))
 	}
 	if g, w := say(got), say(want); g != w {
 		t.Fatalf("%s\n%s %d: %s\nwant %s", what, name, typ, g, w)

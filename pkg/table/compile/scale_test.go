@@ -20,7 +20,8 @@ func smallZone(t *testing.T, i int, address string) *spec.Resource {
 	t.Helper()
 	name := fmt.Sprintf("zone%d.example.", i)
 	text, _, err := zone.Canonical(name, name, "$TTL 300\n@ SOA ns1 hostmaster 0 7200 1800 1209600 60\n@ NS ns1\n@ NS ns2\n@ A "+address+
-		"\n@ MX 10 mail\nns1 A 192.0.2.53\nns2 A 198.51.100.53\nmail A 192.0.2.25\nmail AAAA 2001:db8::25\nwww CNAME @\n*.apps CNAME www\n@ TXT \"v=spf1 mx -all\"\n", zone.Defaults{})
+		"\n@ MX 10 mail\nns1 A 192.0.2.53\nns2 A 198.51.100.53\nmail A 192.0.2.25\nmail AAAA 2001:db8::25\nwww CNAME @\n*.apps CNAME "+
+		"www\n@ TXT \"v=spf1 mx -all\"\n", zone.Defaults{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,9 +13,9 @@ import (
 // A zone's serial must rise with every change of what a secondary gets, at each edge alike, and whoever made the change:
 // the zone's own generation does not tell of the tenants' steered names in it. So the serial is the time of the last change
 // in a form that all edges agree on: the days since 1970 times serialDay, the generations of all tenants together, and the serial of the
-// zone's keys. A zone that is signed here is renumbered each day besides, since its signatures change. All of them only grow, so the serial only grows.
-// A zone with a serial of its own keeps it, unless it is signed here or has steered names: then days and generations are added. One
-// that was signed elsewhere keeps it in any case.
+// zone's keys. A zone that is signed here is renumbered each day besides, since its signatures change. All of them only grow, so the serial
+// only grows. A zone with a serial of its own keeps it, unless it is signed here or has steered names: then days and generations are added.
+// One that was signed elsewhere keeps it in any case.
 const serialDay = 100000
 
 const daySeconds = 86400

@@ -49,7 +49,8 @@ func TestSerialRisesWithWhatSecondariesGet(t *testing.T) {
 		h.put("kind: Override\ntenant: shop\nname: o\nspec: {pool: eu, endpoint: a, state: drain, reason: test}\n")
 	})
 	h.rises("a weight", false, func() {
-		h.put("kind: Pool\ntenant: shop\nname: eu\nspec: {endpoints: [{name: a, addresses: [198.51.100.1, \"2001:db8:1::1\"], weight: 9}, {name: b, addresses: [198.51.100.2, \"2001:db8:1::2\"]}]}\n")
+		h.put("kind: Pool\ntenant: shop\nname: eu\nspec: {endpoints: [{name: a, addresses: [198.51.100.1, \"2001:db8:1::1\"], weight: " +
+			"9}, {name: b, addresses: [198.51.100.2, \"2001:db8:1::2\"]}]}\n")
 	})
 	h.rises("the default pool's addresses", true, func() {
 		h.put("kind: Pool\ntenant: shop\nname: eu\nspec: {endpoints: [{name: a, addresses: [198.51.100.7]}]}\n")
@@ -94,8 +95,10 @@ func TestSerialOfSignedZoneTurnsWithTheDay(t *testing.T) {
 }
 
 func TestRecordsHoldDefaultAnswers(t *testing.T) {
-	zone := testZone + "  content: |\n    $TTL 60\n    @ SOA ns1 hostmaster 0 1 1 1 60\n    @ NS ns1\n    ns1 A 192.0.2.53\n    a.b A 192.0.2.1\n    sub NS ns.sub\n    ns.sub A 192.0.2.2\n    *.w TXT \"anyone\"\n    shop MX 5 ns1\n"
-	h := newHarness(t, zone+testPools+service("web", "  rules: [{name: far, when: {geo: [EU]}, pools: [sg]}, {name: rest, pools: [eu, us]}]\n")+
+	zone := testZone + "  content: |\n    $TTL 60\n    @ SOA ns1 hostmaster 0 1 1 1 60\n    @ NS ns1\n    ns1 A 192.0.2.53\n    a.b A " +
+		"192.0.2.1\n    sub NS ns.sub\n    ns.sub A 192.0.2.2\n    *.w TXT \"anyone\"\n    shop MX 5 ns1\n"
+	h := newHarness(t, zone+testPools+service("web",
+		"  rules: [{name: far, when: {geo: [EU]}, pools: [sg]}, {name: rest, pools: [eu, us]}]\n")+
 		service("last", "  families: [ipv4]\n  rules: [{when: {geo: [EU]}, pools: [eu]}]\n  lastResort: [us]\n"))
 	h.verdict("eu", "a", "b") // does not matter
 	var got []string

@@ -180,7 +180,8 @@ func (c *Compiler) newService(k spec.Key, p *plan, s *serviceState) (*table.Serv
 		return c.newPending(k, p, s)
 	}
 	eff := p.eff
-	out := &table.Service{ServiceInfo: &table.ServiceInfo{Tenant: k.Tenant, Name: k.Name, Spec: eff, AliasOf: p.aliasOf}, Tiers: uint8(table.AllTiers)}
+	out := &table.Service{ServiceInfo: &table.ServiceInfo{Tenant: k.Tenant, Name: k.Name, Spec: eff, AliasOf: p.aliasOf},
+		Tiers: uint8(table.AllTiers)}
 	if eff.AllDown == "servfail" {
 		out.Tiers = table.HealthTiers
 	}

@@ -156,8 +156,11 @@ type serviceState struct {
 func New(cfg Config, atlas *geo.Atlas) *Compiler {
 	c := &Compiler{cfg: cfg, atlas: atlas, heads: map[string]uint64{}, items: map[spec.Key]Item{},
 		verdicts: map[health.PoolID]*health.Verdict{}, overrides: map[health.PoolID]map[spec.Key]*spec.Override{},
-		unread: map[spec.Key]error{}, keys: map[string]*zones.ZoneKeys{}, alias: newAliases(), goodMaps: map[spec.Key]geo.Map{}, zones: map[string]*zoneState{}, listed: map[string]string{}, catalogs: map[string]map[string]bool{}, apexes: map[string]*zoneState{}, expiring: map[health.PoolID]time.Time{}, pools: map[health.PoolID]*poolState{},
-		services: map[spec.Key]*serviceState{}, hosts: map[string]spec.Key{}, parts: map[string]*partState{}, nodes: map[string]*nodeState{},
+		unread: map[spec.Key]error{}, keys: map[string]*zones.ZoneKeys{}, alias: newAliases(), goodMaps: map[spec.Key]geo.Map{},
+		zones: map[string]*zoneState{}, listed: map[string]string{}, catalogs: map[string]map[string]bool{},
+		apexes: map[string]*zoneState{}, expiring: map[health.PoolID]time.Time{}, pools: map[health.PoolID]*poolState{},
+		services: map[spec.Key]*serviceState{}, hosts: map[string]spec.Key{}, parts: map[string]*partState{},
+		nodes:    map[string]*nodeState{},
 		counting: map[*serviceState]bool{}, failing: map[*serviceState]bool{}, failingPools: map[*poolState]bool{}}
 	c.dirty.reset()
 	c.dirty.heads, c.dirty.zoneList = true, true
@@ -165,7 +168,8 @@ func New(cfg Config, atlas *geo.Atlas) *Compiler {
 }
 
 func (d *dirt) reset() {
-	*d = dirt{zones: map[string]bool{}, serials: map[string]bool{}, defaults: map[spec.Key]bool{}, pools: map[health.PoolID]bool{}, services: map[spec.Key]bool{}}
+	*d = dirt{zones: map[string]bool{}, serials: map[string]bool{}, defaults: map[spec.Key]bool{}, pools: map[health.PoolID]bool{},
+		services: map[spec.Key]bool{}}
 }
 
 // guard runs f and turns a panic into an error, so that one bad resource harms only itself.
@@ -260,7 +264,8 @@ type lead struct {
 
 func newAliases() aliases {
 	return aliases{map[spec.Key]*spec.Service{}, map[spec.Key]spec.Key{}, map[spec.Key]lead{}, map[string]map[spec.Key]bool{},
-		map[Target]*Resolved{}, map[health.PoolID]*spec.Resource{}, map[health.PoolID]uint32{}, map[health.PoolID]bool{}, map[Target]map[health.PoolID]string{}}
+		map[Target]*Resolved{}, map[health.PoolID]*spec.Resource{}, map[health.PoolID]uint32{}, map[health.PoolID]bool{},
+		map[Target]map[health.PoolID]string{}}
 }
 
 // Geography is a new atlas, with the partitions that a Compiler will want of it. They take long, so they are compiled beside

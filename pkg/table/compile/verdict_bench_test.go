@@ -31,9 +31,11 @@ func benchmarkVerdict(b *testing.B, pick string, n int, one bool) {
 	}
 	c := New(Config{Seed: 1, Workers: 1}, world)
 	c.Apply(Change{Tenants: []TenantChange{
-		{Tenant: spec.Platform, Head: 1, Put: []Item{{Generation: 1, Resource: &spec.Resource{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: "z.example."},
-			Spec: &spec.Zone{Content: "z.example. 60 IN SOA ns1.z.example. host.z.example. 1 2 3 4 60\nz.example. 60 IN NS ns1.z.example.\nns1.z.example. 60 IN A 192.0.2.1\n",
-				Grants: map[string][]string{"shop": {"z.example."}}}}}}},
+		{Tenant: spec.Platform, Head: 1, Put: []Item{
+			{Generation: 1, Resource: &spec.Resource{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: "z.example."},
+				Spec: &spec.Zone{Content: "z.example. 60 IN SOA ns1.z.example. host.z.example. 1 2 3 4 60\nz.example. 60 IN NS " +
+					"ns1.z.example.\nns1.z.example. 60 IN A 192.0.2.1\n",
+					Grants: map[string][]string{"shop": {"z.example."}}}}}}},
 		{Tenant: "shop", Head: 1, Put: []Item{{Generation: 1, Resource: crowdedPool(n)}, {Generation: 1,
 			Resource: &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "web"}, Spec: s}}}}}})
 	if _, broken, _ := c.Compile(noon); len(broken) > 0 {
@@ -51,7 +53,8 @@ func benchmarkVerdict(b *testing.B, pick string, n int, one bool) {
 func crowdedPool(n int) *spec.Resource {
 	p := &spec.Pool{}
 	for i := range n {
-		p.Endpoints = append(p.Endpoints, spec.Endpoint{Name: fmt.Sprint("e", i), Addresses: []netip.Addr{netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})}})
+		p.Endpoints = append(p.Endpoints,
+			spec.Endpoint{Name: fmt.Sprint("e", i), Addresses: []netip.Addr{netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})}})
 	}
 	return &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "p"}, Spec: p}
 }

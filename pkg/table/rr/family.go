@@ -20,7 +20,8 @@ const (
 
 // Type gives the RR type that carries the family.
 func (f Family) Type() uint16 {
-	return [Families]uint16{dnswire.TypeA, dnswire.TypeAAAA, dnswire.TypeCNAME, dnswire.TypeHTTPS, dnswire.TypeSVCB, dnswire.TypeSRV, dnswire.TypeMX}[f]
+	return [Families]uint16{dnswire.TypeA, dnswire.TypeAAAA, dnswire.TypeCNAME, dnswire.TypeHTTPS, dnswire.TypeSVCB, dnswire.TypeSRV,
+		dnswire.TypeMX}[f]
 }
 
 // Noun says for people what answers of the family name.

@@ -58,7 +58,8 @@ func covers(typ uint16) func([]byte) bool {
 func (b *zoneBuilder) presign() error {
 	z, p := b.z, b.z.pre
 	if len(b.in.Services) > 0 {
-		z.Problems = append(z.Problems, "steered names have no signatures, since the zone was signed elsewhere, and fail for who validates: declare dnssec to have all of it signed here")
+		z.Problems = append(z.Problems, "steered names have no signatures, since the zone was signed elsewhere, and fail for who "+
+			"validates: declare dnssec to have all of it signed here")
 	}
 	for i, name := range b.order {
 		n := &z.nodes[i]
@@ -107,14 +108,16 @@ func (b *zoneBuilder) presignHashed() error {
 	}
 	p.hashed, p.rounds, p.salt, p.chain = true, int(binary.BigEndian.Uint16(param[2:])), param[5:], nil
 	if p.rounds > maxRounds {
-		return fmt.Errorf("zone %s: its NSEC3 records are made with %d iterations; sign it with 0 (RFC 9276), %d at most", b.z.Name, p.rounds, maxRounds)
+		return fmt.Errorf("zone %s: its NSEC3 records are made with %d iterations; sign it with 0 (RFC 9276), %d at most", b.z.Name,
+			p.rounds, maxRounds)
 	}
 	bySet := map[string][]zone.RRset{}
 	for _, s := range p.hidden {
 		bySet[string(s.Owner)] = append(bySet[string(s.Owner)], s)
 	}
 	for _, s := range p.hidden {
-		if s.Type != typeNSEC3 || len(s.Data[0]) < 5 || !bytes.Equal(s.Data[0][2:4], param[2:4]) || !bytes.HasPrefix(s.Data[0][4:], param[4:]) {
+		if s.Type != typeNSEC3 || len(s.Data[0]) < 5 || !bytes.Equal(s.Data[0][2:4], param[2:4]) ||
+			!bytes.HasPrefix(s.Data[0][4:], param[4:]) {
 			continue
 		}
 		hash, err := base32.HexEncoding.WithPadding(base32.NoPadding).DecodeString(string(bytes.ToUpper(s.Owner[1 : 1+int(s.Owner[0])])))

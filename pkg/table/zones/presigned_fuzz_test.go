@@ -13,13 +13,16 @@ import (
 func FuzzPresigned(f *testing.F) {
 	const sig = " 13 2 60 20270101000000 20260101000000 1 pre.example. AAAA\n"
 	f.Add("@ RRSIG SOA" + sig + "@ RRSIG NSEC" + sig + "@ NSEC www NS SOA RRSIG NSEC\nwww NSEC @ A RRSIG NSEC\nwww RRSIG NSEC" + sig)
-	f.Add("@ RRSIG SOA" + sig + "@ NSEC3PARAM 1 0 5 aabb\n0p9mhaveqvm6t7vbl5lop2u3t2rp3tom NSEC3 1 1 5 aabb 2t7b4g4vsa5smi47k61mv5bv1a22bojr A RRSIG\n")
+	f.Add("@ RRSIG SOA" + sig + "@ NSEC3PARAM 1 0 5 aabb\n0p9mhaveqvm6t7vbl5lop2u3t2rp3tom NSEC3 1 1 5 aabb " +
+		"2t7b4g4vsa5smi47k61mv5bv1a22bojr A RRSIG\n")
 	f.Add("@ RRSIG SOA" + sig + "@ NSEC3PARAM 1 0 65535 -\n00 NSEC3 1 1 65535 - 2t7b A\n")
 	f.Fuzz(func(t *testing.T, lines string) {
 		if len(lines) > 2000 {
 			return
 		}
-		text, _, err := zone.Canonical("pre.example.", "f", "$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns.example.net.\nwww A 192.0.2.1\n*.w TXT x\nsub NS ns.example.net.\n"+lines, zone.Defaults{})
+		text, _, err := zone.Canonical("pre.example.", "f",
+			"$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns.example.net.\nwww A 192.0.2.1\n*.w TXT x\nsub NS ns.example.net.\n"+lines,
+			zone.Defaults{})
 		if err != nil {
 			return
 		}
@@ -32,7 +35,8 @@ func FuzzPresigned(f *testing.F) {
 			return
 		}
 		var proofs Proofs
-		for _, name := range []string{"pre.example.", "www.pre.example.", "none.pre.example.", "a.b.c.none.pre.example.", "x.w.pre.example.", "y.sub.pre.example."} {
+		for _, name := range []string{"pre.example.", "www.pre.example.", "none.pre.example.", "a.b.c.none.pre.example.",
+			"x.w.pre.example.", "y.sub.pre.example."} {
 			wire, err := names.Wire(name)
 			if err != nil {
 				t.Fatal(err)

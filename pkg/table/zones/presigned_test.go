@@ -50,16 +50,18 @@ func TestOnlyASignedSOAMakesAZonePresigned(t *testing.T) {
 		{"a record that begins as that signature does", "@ TYPE65280 \\# 4 00060000\n", false, 0, ""},
 		{"signed", soa, true, 0, ""},
 		{"hashed", soa + "@ NSEC3PARAM 1 0 5 aabb\n" + chain, true, 1, ""},
-		{"hashed by something else", soa + "@ NSEC3PARAM 2 0 5 aabb\n" + chain, true, 0, "NSEC3PARAM record is of a hash that is not known"},
+		{"hashed by something else", soa + "@ NSEC3PARAM 2 0 5 aabb\n" + chain, true, 0,
+			"NSEC3PARAM record is of a hash that is not known"},
 		{"another chain beside", soa + "@ NSEC3PARAM 1 0 5 aabb\n" + chain +
 			"1p9mhaveqvm6t7vbl5lop2u3t2rp3tom NSEC3 1 1 6 aabb 2t7b4g4vsa5smi47k61mv5bv1a22bojr A RRSIG\n" +
 			"2p9mhaveqvm6t7vbl5lop2u3t2rp3tom NSEC3 1 1 5 aacc 2t7b4g4vsa5smi47k61mv5bv1a22bojr A RRSIG\n", true, 1, ""},
-		{"a hash that is too short", soa + "@ NSEC3PARAM 1 0 5 aabb\n0p9mhave NSEC3 1 1 5 aabb 2t7b4g4vsa5smi47k61mv5bv1a22bojr A\n", true, 0,
-			"0p9mhave.pre.example. is no hash"},
+		{"a hash that is too short", soa + "@ NSEC3PARAM 1 0 5 aabb\n0p9mhave NSEC3 1 1 5 aabb 2t7b4g4vsa5smi47k61mv5bv1a22bojr A\n", true,
+			0, "0p9mhave.pre.example. is no hash"},
 		{"no hash at all", soa + "@ NSEC3PARAM 1 0 5 aabb\nx-y NSEC3 1 1 5 aabb 2t7b4g4vsa5smi47k61mv5bv1a22bojr A\n", true, 0,
 			"x-y.pre.example. is no hash"},
 	} {
-		text, _, err := zone.Canonical("pre.example.", "f", "$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns.example.net.\n"+tc.lines, zone.Defaults{})
+		text, _, err := zone.Canonical("pre.example.", "f", "$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns.example.net.\n"+tc.lines,
+			zone.Defaults{})
 		if err != nil {
 			t.Fatal(tc.what, err)
 		}

@@ -26,7 +26,8 @@ func TestSignaturesOfAServiceAreKept(t *testing.T) {
 	if kept == nil || kept.KeptFor(one, "\x01a\x00", 30) != kept {
 		t.Error("nothing changed: want the same signatures")
 	}
-	if kept.KeptFor(other, "\x01a\x00", 30) == kept || kept.KeptFor(one, "\x01b\x00", 30) == kept || kept.KeptFor(one, "\x01a\x00", 31) == kept {
+	if kept.KeptFor(other, "\x01a\x00", 30) == kept || kept.KeptFor(one, "\x01b\x00", 30) == kept ||
+		kept.KeptFor(one, "\x01a\x00", 31) == kept {
 		t.Error("the signatures are kept though what they cover has changed")
 	}
 	if kept.KeptFor(nil, "\x01a\x00", 30) != nil {

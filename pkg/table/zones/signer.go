@@ -78,7 +78,8 @@ func (s *Signer) SignsWith(keys *ZoneKeys) bool {
 }
 
 // sign gives the RRSIG records of a set, rendered.
-func (s *Signer) sign(b []byte, owner []byte, typ uint16, ttl uint32, data [][]byte, now uint32) (wire []byte, count uint16, until uint32, err error) {
+func (s *Signer) sign(b []byte, owner []byte, typ uint16, ttl uint32, data [][]byte, now uint32) (wire []byte, count uint16,
+	until uint32, err error) {
 	until = now + sigValidity - uint32(maphash.Bytes(s.seed, owner)%sigJitter)
 	labels := dnssec.Labels(owner)
 	for _, k := range s.keys {
@@ -150,7 +151,8 @@ func (s *Signer) lookup(owner, key []byte, now uint32) (*signature, uint64) {
 	_, _ = h.Write(key)
 	sum := h.Sum64()
 	d := s.dynamic[sum%uint64(len(s.dynamic))].Load()
-	if d == nil || len(d.key) != len(owner)+len(key) || d.key[:len(owner)] != string(owner) || d.key[len(owner):] != string(key) || !d.fresh(now) {
+	if d == nil || len(d.key) != len(owner)+len(key) || d.key[:len(owner)] != string(owner) || d.key[len(owner):] != string(key) ||
+		!d.fresh(now) {
 		return nil, sum
 	}
 	return &d.signature, sum
