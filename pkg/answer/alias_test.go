@@ -84,7 +84,8 @@ func TestAliasBeforeItIsResolved(t *testing.T) {
 	for _, typ := range []string{"A", "AAAA"} {
 		r := s.ask(query(t, "beyond.gtm.example.", typ, "edns"), false)
 		e, n := option[*dns.EDNS0_EDE](r)
-		if r.Rcode != dns.RcodeServerFailure || n != 1 || e.InfoCode != dns.ExtendedErrorCodeNotReady || !strings.Contains(e.ExtraText, "not been resolved") {
+		if r.Rcode != dns.RcodeServerFailure || n != 1 || e.InfoCode != dns.ExtendedErrorCodeNotReady ||
+			!strings.Contains(e.ExtraText, "not been resolved") {
 			t.Errorf("%s: %v", typ, r)
 		}
 	}

@@ -42,7 +42,8 @@ func newServer(t testing.TB) *server {
 	s.Now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	s.Generation = 40
 	s.Put(string(data))
-	s.a = New(Config{View: &s.View, ID: "edge-1", Seed: 1, Clock: func() uint32 { return s.now }, ExplainFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	s.a = New(Config{View: &s.View, ID: "edge-1", Seed: 1, Clock: func() uint32 { return s.now },
+		ExplainFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	return s
 }
 
@@ -160,42 +161,60 @@ func TestAnswers(t *testing.T) {
 		{"nodata", "static.gtm.example.", "AAAA", nil, 0, true, "", soaText, ""},
 		{"nxdomain", "nothing.gtm.example.", "A", nil, 3, true, "", soaText, ""},
 		{"empty non-terminal", "shop.gtm.example.", "A", nil, 0, true, "", soaText, ""},
-		{"apex SOA", "gtm.example.", "SOA", nil, 0, true, "gtm.example. 3600 SOA ns1.gtm.example. hostmaster.gtm.example. 2078000082 7200 1800 1209600 60", "", ""},
+		{"apex SOA", "gtm.example.", "SOA", nil, 0, true,
+			"gtm.example. 3600 SOA ns1.gtm.example. hostmaster.gtm.example. 2078000082 7200 1800 1209600 60", "", ""},
 		{"apex NS", "gtm.example.", "NS", nil, 0, true, "gtm.example. 300 NS ns1.gtm.example.", "", "ns1.gtm.example. 300 A 192.0.2.1"},
 		{"MX", "gtm.example.", "MX", nil, 0, true, "gtm.example. 300 MX 10 mail.gtm.example.", "", "mail.gtm.example. 300 A 192.0.2.2"},
 		{"wildcard", "any.thing.wild.gtm.example.", "TXT", nil, 0, true, `any.thing.wild.gtm.example. 300 TXT "wild"`, "", ""},
 		{"wildcard nodata", "x.wild.gtm.example.", "A", nil, 0, true, "", soaText, ""},
 		{"a name below stops a wildcard", "x.known.wild.gtm.example.", "TXT", nil, 3, true, "", soaText, ""},
 		{"the wildcard itself", "*.wild.gtm.example.", "TXT", nil, 0, true, `*.wild.gtm.example. 300 TXT "wild"`, "", ""},
-		{"delegation", "www.sub.gtm.example.", "A", nil, 0, false, "", "sub.gtm.example. 300 NS ns.sub.gtm.example.\nsub.gtm.example. 300 NS ns1.gtm.example.",
+		{"delegation", "www.sub.gtm.example.", "A", nil, 0, false, "",
+			"sub.gtm.example. 300 NS ns.sub.gtm.example.\nsub.gtm.example. 300 NS ns1.gtm.example.",
 			"ns.sub.gtm.example. 300 A 192.0.2.53\nns1.gtm.example. 300 A 192.0.2.1"},
-		{"at the delegation", "sub.gtm.example.", "NS", nil, 0, false, "", "sub.gtm.example. 300 NS ns.sub.gtm.example.\nsub.gtm.example. 300 NS ns1.gtm.example.",
+		{"at the delegation", "sub.gtm.example.", "NS", nil, 0, false, "",
+			"sub.gtm.example. 300 NS ns.sub.gtm.example.\nsub.gtm.example. 300 NS ns1.gtm.example.",
 			"ns.sub.gtm.example. 300 A 192.0.2.53\nns1.gtm.example. 300 A 192.0.2.1"},
-		{"glue is not an answer", "ns.sub.gtm.example.", "A", nil, 0, false, "", "sub.gtm.example. 300 NS ns.sub.gtm.example.\nsub.gtm.example. 300 NS ns1.gtm.example.",
+		{"glue is not an answer", "ns.sub.gtm.example.", "A", nil, 0, false, "",
+			"sub.gtm.example. 300 NS ns.sub.gtm.example.\nsub.gtm.example. 300 NS ns1.gtm.example.",
 			"ns.sub.gtm.example. 300 A 192.0.2.53\nns1.gtm.example. 300 A 192.0.2.1"},
 		{"DS at the cut", "sub.gtm.example.", "DS", nil, 0, true, "", soaText, ""},
-		{"CNAME inside", "alias.gtm.example.", "A", nil, 0, true, "alias.gtm.example. 300 CNAME static.gtm.example.\nstatic.gtm.example. 300 A 192.0.2.10", "", ""},
+		{"CNAME inside", "alias.gtm.example.", "A", nil, 0, true,
+			"alias.gtm.example. 300 CNAME static.gtm.example.\nstatic.gtm.example. 300 A 192.0.2.10", "", ""},
 		{"CNAME asked for", "alias.gtm.example.", "CNAME", nil, 0, true, "alias.gtm.example. 300 CNAME static.gtm.example.", "", ""},
-		{"CNAME to nothing", "dangling.gtm.example.", "A", nil, 3, true, "dangling.gtm.example. 300 CNAME nothing.gtm.example.", soaText, ""},
+		{"CNAME to nothing", "dangling.gtm.example.", "A", nil, 3, true, "dangling.gtm.example. 300 CNAME nothing.gtm.example.",
+			soaText, ""},
 		{"CNAME to outside", "out.gtm.example.", "A", nil, 0, true, "out.gtm.example. 300 CNAME www.example.net.", "", ""},
 		{"CNAME into a delegation", "into.gtm.example.", "A", nil, 0, true, "into.gtm.example. 300 CNAME www.sub.gtm.example.",
-			"sub.gtm.example. 300 NS ns.sub.gtm.example.\nsub.gtm.example. 300 NS ns1.gtm.example.", "ns.sub.gtm.example. 300 A 192.0.2.53\nns1.gtm.example. 300 A 192.0.2.1"},
-		{"CNAME into another zone", "other.gtm.example.", "A", nil, 0, true, "other.gtm.example. 300 CNAME www.other.example.\nwww.other.example. 60 A 192.0.2.77", "", ""},
-		{"DNAME", "a.b.old.gtm.example.", "A", nil, 0, true, "a.b.new.gtm.example. 300 A 192.0.2.90\na.b.old.gtm.example. 300 CNAME a.b.new.gtm.example.\nold.gtm.example. 300 DNAME new.gtm.example.", "", ""},
+			"sub.gtm.example. 300 NS ns.sub.gtm.example.\nsub.gtm.example. 300 NS ns1.gtm.example.",
+			"ns.sub.gtm.example. 300 A 192.0.2.53\nns1.gtm.example. 300 A 192.0.2.1"},
+		{"CNAME into another zone", "other.gtm.example.", "A", nil, 0, true,
+			"other.gtm.example. 300 CNAME www.other.example.\nwww.other.example. 60 A 192.0.2.77", "", ""},
+		{"DNAME", "a.b.old.gtm.example.", "A", nil, 0, true,
+			"a.b.new.gtm.example. 300 A 192.0.2.90\na.b.old.gtm.example. 300 CNAME a.b.new.gtm.example.\nold.gtm.example. 300 DNAME " +
+				"new.gtm.example.", "", ""},
 		{"DNAME's own name", "old.gtm.example.", "TXT", nil, 0, true, "", soaText, ""},
-		{"steered by resolver: no rule but the last", "web.shop.gtm.example.", "A", nil, 0, true, "web.shop.gtm.example. 5 A 192.0.2.101", "", ""},
-		{"steered by subnet", "web.shop.gtm.example.", "A", []string{"ecs=202.108.22.0/24"}, 0, true, "web.shop.gtm.example. 5 A 203.0.113.1", "", ""},
-		{"steered, IPv6", "web.shop.gtm.example.", "AAAA", []string{"ecs=202.108.22.0/24"}, 0, true, "web.shop.gtm.example. 5 AAAA 2001:db8:3::1", "", ""},
+		{"steered by resolver: no rule but the last", "web.shop.gtm.example.", "A", nil, 0, true, "web.shop.gtm.example. 5 A 192.0.2.101",
+			"", ""},
+		{"steered by subnet", "web.shop.gtm.example.", "A", []string{"ecs=202.108.22.0/24"}, 0, true,
+			"web.shop.gtm.example. 5 A 203.0.113.1", "", ""},
+		{"steered, IPv6", "web.shop.gtm.example.", "AAAA", []string{"ecs=202.108.22.0/24"}, 0, true,
+			"web.shop.gtm.example. 5 AAAA 2001:db8:3::1", "", ""},
 		{"steered, another type", "web.shop.gtm.example.", "MX", []string{"ecs=202.108.22.0/24"}, 0, true, "", soaText, ""},
 		{"steered, only IPv4 exists", "four.shop.gtm.example.", "AAAA", nil, 0, true, "", soaText, ""},
 		{"TXT beside a steered name", "four.shop.gtm.example.", "TXT", nil, 0, true, `four.shop.gtm.example. 300 TXT "beside"`, "", ""},
-		{"steered wildcard", "foo.bar.star.shop.gtm.example.", "A", nil, 0, true, "foo.bar.star.shop.gtm.example. 30 A 203.0.113.1", "", ""},
+		{"steered wildcard", "foo.bar.star.shop.gtm.example.", "A", nil, 0, true, "foo.bar.star.shop.gtm.example. 30 A 203.0.113.1", "",
+			""},
 		{"host names answer CNAME", "cdn.shop.gtm.example.", "A", nil, 0, true, "cdn.shop.gtm.example. 30 CNAME shop.cdn.example.", "", ""},
-		{"CNAME to a steered name", "to-web.gtm.example.", "A", nil, 0, true, "to-web.gtm.example. 300 CNAME web.shop.gtm.example.\nweb.shop.gtm.example. 5 A 192.0.2.101", "", ""},
-		{"with a subnet it stands alone (RFC 7871, 7.2.1)", "to-web.gtm.example.", "A", []string{"ecs=202.108.22.0/24"}, 0, true, "to-web.gtm.example. 300 CNAME web.shop.gtm.example.", "", ""},
-		{"all addresses", "all.shop.gtm.example.", "A", nil, 0, true, "all.shop.gtm.example. 30 A 192.0.2.101\nall.shop.gtm.example. 30 A 192.0.2.102", "", ""},
+		{"CNAME to a steered name", "to-web.gtm.example.", "A", nil, 0, true,
+			"to-web.gtm.example. 300 CNAME web.shop.gtm.example.\nweb.shop.gtm.example. 5 A 192.0.2.101", "", ""},
+		{"with a subnet it stands alone (RFC 7871, 7.2.1)", "to-web.gtm.example.", "A", []string{"ecs=202.108.22.0/24"}, 0, true,
+			"to-web.gtm.example. 300 CNAME web.shop.gtm.example.", "", ""},
+		{"all addresses", "all.shop.gtm.example.", "A", nil, 0, true,
+			"all.shop.gtm.example. 30 A 192.0.2.101\nall.shop.gtm.example. 30 A 192.0.2.102", "", ""},
 		{"ANY", "static.gtm.example.", "ANY", nil, 0, true, "static.gtm.example. 3600 HINFO \"RFC8482\" \"\"", "", ""},
-		{"ANY of a CNAME (RFC 8482, 4.2)", "alias.gtm.example.", "ANY", nil, 0, true, "alias.gtm.example. 300 CNAME static.gtm.example.", "", ""},
+		{"ANY of a CNAME (RFC 8482, 4.2)", "alias.gtm.example.", "ANY", nil, 0, true, "alias.gtm.example. 300 CNAME static.gtm.example.",
+			"", ""},
 		{"another's name", "www.example.net.", "A", nil, 5, false, "", "", ""},
 		{"AXFR", "gtm.example.", "AXFR", nil, 5, false, "", "", ""},
 		{"class CH", "id.server.", "TXT", []string{"ch"}, 0, true, "id.server. 0 CH TXT \"edge-1\"", "", ""},
@@ -252,7 +271,8 @@ func TestScope(t *testing.T) {
 		{"no condition", "four.shop.gtm.example.", "A", "91.198.174.0/24", is(0)},
 		{"sticky", "sticky.shop.gtm.example.", "A", "91.198.174.0/24", is(24)},
 		{"sticky takes at most 24 bits", "sticky.shop.gtm.example.", "A", "91.198.174.77/32", is(24)},
-		{"sticky of a source too short to decide has the scope of its first network", "sticky.shop.gtm.example.", "A", "91.198.160.0/20", is(24)},
+		{"sticky of a source too short to decide has the scope of its first network", "sticky.shop.gtm.example.", "A",
+			"91.198.160.0/20", is(24)},
 		{"sticky, IPv6", "sticky.shop.gtm.example.", "A", "2a02:ec80:300::/56", is(48)},
 		{"steered, IPv6", "web.shop.gtm.example.", "A", "2a02:ec80:300::/56", between(1, 64)},
 		{"a map decides", "mapped.shop.gtm.example.", "A", "198.18.7.0/24", is(25)},
@@ -319,7 +339,8 @@ func TestMalformedSubnetIsFORMERR(t *testing.T) {
 		buf := make([]byte, 512)
 		n, _ := s.answer(buf, change(slices.Clone(packed)), false)
 		r := new(dns.Msg)
-		if err := r.Unpack(buf[:n]); err != nil || r.Rcode != dns.RcodeFormatError || len(r.Answer) != 0 || ecsOf(r) != nil || r.IsEdns0() == nil {
+		if err := r.Unpack(buf[:n]); err != nil || r.Rcode != dns.RcodeFormatError || len(r.Answer) != 0 || ecsOf(r) != nil ||
+			r.IsEdns0() == nil {
 			t.Errorf("%s: %v %v", name, err, r)
 		}
 	}
@@ -401,7 +422,8 @@ func TestWhoami(t *testing.T) {
 	s.src = netip.MustParseAddrPort("91.198.174.192:5353")
 	r := s.ask(query(t, "whoami.gtm.example.", "TXT", "ecs=202.108.22.0/24"), false)
 	got := text(r.Answer)
-	for _, want := range []string{"whoami.gtm.example. 0 TXT", "resolver 91.198.174.192", "subnet 202.108.22.0/24", "place EU-NL", "place AS-CN", "edge edge-1"} {
+	for _, want := range []string{"whoami.gtm.example. 0 TXT", "resolver 91.198.174.192", "subnet 202.108.22.0/24", "place EU-NL",
+		"place AS-CN", "edge edge-1"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%s lacks %q", got, want)
 		}
@@ -413,7 +435,8 @@ func TestExplain(t *testing.T) {
 	s.down("eu")
 	r := s.ask(query(t, "web.shop.gtm.example._explain.gtm.example.", "TXT", "ecs=91.198.174.0/24"), true)
 	got := text(r.Answer)
-	for _, want := range []string{"shop/web at shop@41, edge edge-1", "subnet 91.198.174.0/24 place EU-NL", "rule europe (geo EU)", "pool eu down: 0 of 2", "pool us up", "chosen in 100% of the answers", "share 100%"} {
+	for _, want := range []string{"shop/web at shop@41, edge edge-1", "subnet 91.198.174.0/24 place EU-NL", "rule europe (geo EU)",
+		"pool eu down: 0 of 2", "pool us up", "chosen in 100% of the answers", "share 100%"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%s\nlacks %q", got, want)
 		}
@@ -462,8 +485,10 @@ func TestNoAllocation(t *testing.T) {
 // FuzzAnswer: whatever comes in, what goes out unpacks, is no longer than the client takes, and repeats the ID.
 func FuzzAnswer(f *testing.F) {
 	s := newServer(f)
-	for _, q := range []*dns.Msg{query(f, "web.shop.gtm.example.", "A", "ecs=91.198.174.0/24", "nsid"), query(f, "a.b.old.gtm.example.", "A"),
-		query(f, "many.gtm.example.", "ANY"), query(f, "id.server.", "TXT", "ch"), query(f, ".", "NS"), query(f, "x._explain.gtm.example.", "TXT", "edns")} {
+	for _, q := range []*dns.Msg{query(f, "web.shop.gtm.example.", "A", "ecs=91.198.174.0/24", "nsid"),
+		query(f, "a.b.old.gtm.example.", "A"),
+		query(f, "many.gtm.example.", "ANY"), query(f, "id.server.", "TXT", "ch"), query(f, ".", "NS"),
+		query(f, "x._explain.gtm.example.", "TXT", "edns")} {
 		packed, _ := q.Pack()
 		f.Add(packed)
 	}

@@ -28,13 +28,15 @@ var million = flag.Bool("million", false, "benchmark with a million names as wel
 func steeredView(b *testing.B, n int) *atomic.Pointer[table.View] {
 	b.Helper()
 	atlas := views.Atlas(b)
-	content, _, err := zone.Canonical("bench.example.", "bench.example.", "@ 60 SOA ns1 hostmaster 1 7200 1800 1209600 60\n@ 60 NS ns1\nns1 60 A 127.0.0.1\n", zone.Defaults{})
+	content, _, err := zone.Canonical("bench.example.", "bench.example.",
+		"@ 60 SOA ns1 hostmaster 1 7200 1800 1209600 60\n@ 60 NS ns1\nns1 60 A 127.0.0.1\n", zone.Defaults{})
 	if err != nil {
 		b.Fatal(err)
 	}
 	platform := compile.TenantChange{Tenant: spec.Platform, Head: 1}
-	platform.Put = append(platform.Put, compile.Item{Generation: 1, Resource: &spec.Resource{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone,
-		Name: "bench.example."}, Spec: &spec.Zone{Content: content, Grants: map[string][]string{"job": {"bench.example."}}}}})
+	platform.Put = append(platform.Put, compile.Item{Generation: 1,
+		Resource: &spec.Resource{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone,
+			Name: "bench.example."}, Spec: &spec.Zone{Content: content, Grants: map[string][]string{"job": {"bench.example."}}}}})
 	job := compile.TenantChange{Tenant: "job", Head: 1}
 	var rules []spec.Rule
 	for i, continent := range []string{"EU", "NA", "AS", ""} {
@@ -43,8 +45,10 @@ func steeredView(b *testing.B, n int) *atomic.Pointer[table.View] {
 			return []netip.Addr{netip.MustParseAddr(fmt.Sprintf("192.0.2.%d", 10*i+last))}
 		}
 		three, one := 3, 1
-		job.Put = append(job.Put, compile.Item{Generation: 1, Resource: &spec.Resource{Key: spec.Key{Tenant: "job", Kind: spec.KindPool, Name: pool},
-			Spec: &spec.Pool{Endpoints: []spec.Endpoint{{Name: "a", Addresses: address(1), Weight: &three}, {Name: "b", Addresses: address(2), Weight: &one}}}}})
+		job.Put = append(job.Put, compile.Item{Generation: 1,
+			Resource: &spec.Resource{Key: spec.Key{Tenant: "job", Kind: spec.KindPool, Name: pool},
+				Spec: &spec.Pool{Endpoints: []spec.Endpoint{{Name: "a", Addresses: address(1), Weight: &three},
+					{Name: "b", Addresses: address(2), Weight: &one}}}}})
 		rule := spec.Rule{Pools: []spec.PoolRef{{Pool: pool}}}
 		if continent != "" {
 			rule.When = &spec.When{Geo: []string{continent}}
@@ -53,8 +57,9 @@ func steeredView(b *testing.B, n int) *atomic.Pointer[table.View] {
 	}
 	for i := range n {
 		name := fmt.Sprintf("w%d", i)
-		job.Put = append(job.Put, compile.Item{Generation: 1, Resource: &spec.Resource{Key: spec.Key{Tenant: "job", Kind: spec.KindService, Name: name},
-			Spec: &spec.Service{Host: name + ".bench.example.", Rules: rules}}})
+		job.Put = append(job.Put, compile.Item{Generation: 1,
+			Resource: &spec.Resource{Key: spec.Key{Tenant: "job", Kind: spec.KindService, Name: name},
+				Spec: &spec.Service{Host: name + ".bench.example.", Rules: rules}}})
 	}
 	c := compile.New(compile.Config{Seed: 1, Workers: 1}, atlas)
 	c.Apply(compile.Change{Full: true, Tenants: []compile.TenantChange{platform, job}})
@@ -147,7 +152,8 @@ func benchmarkSteered(b *testing.B, a *Answerer, queries [][]byte, ahead bool) {
 
 func BenchmarkAnswer(b *testing.B) {
 	s := newServer(b)
-	for _, q := range []*dns.Msg{query(b, "static.gtm.example.", "A", "edns"), query(b, "web.shop.gtm.example.", "A", "ecs=91.198.174.0/24")} {
+	for _, q := range []*dns.Msg{query(b, "static.gtm.example.", "A", "edns"),
+		query(b, "web.shop.gtm.example.", "A", "ecs=91.198.174.0/24")} {
 		packed, _ := q.Pack()
 		b.Run(q.Question[0].Name, func(b *testing.B) {
 			buf, m := make([]byte, 4096), &Meta{Source: s.src}

@@ -101,7 +101,8 @@ func TestShortNamesAreTheZonesNames(t *testing.T) {
 		}
 		s := newServer(t)
 		s.Change(compile.Change{Tenants: []compile.TenantChange{{Tenant: spec.Platform, Head: 42, Put: []compile.Item{{Generation: 42,
-			Resource: &spec.Resource{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: namesOrigin}, Spec: &spec.Zone{Content: text}}}}}}})
+			Resource: &spec.Resource{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: namesOrigin},
+				Spec: &spec.Zone{Content: text}}}}}}})
 		known := recordsOf(t, text)
 		for range 300 {
 			name := owners[rnd.IntN(len(owners))]
@@ -264,7 +265,8 @@ func TestManyNameServersAreNotCut(t *testing.T) {
 	}
 	s := newServer(t)
 	s.Change(compile.Change{Tenants: []compile.TenantChange{{Tenant: spec.Platform, Head: 42, Put: []compile.Item{{Generation: 42,
-		Resource: &spec.Resource{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: namesOrigin}, Spec: &spec.Zone{Content: text}}}}}}})
+		Resource: &spec.Resource{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: namesOrigin},
+			Spec: &spec.Zone{Content: text}}}}}}})
 	wire, r := s.wire(query(t, "www.cut."+namesOrigin, "A")), new(dns.Msg)
 	if err := r.Unpack(wire); err != nil {
 		t.Fatal(err)

@@ -34,7 +34,8 @@ func TestCookies(t *testing.T) {
 		{"after half an hour a new one", []string{secret1}, false, cookieTime + 2400, good, src, false, 0, true, later},
 		{"after an hour it is void", []string{secret1}, false, cookieTime + 3601, good, src, false, 0, false, ""},
 		{"of the future", []string{secret1}, false, cookieTime - 301, good, src, false, 0, false, ""},
-		{"of another address", []string{secret1}, false, cookieTime, good, netip.MustParseAddrPort("198.51.100.101:53"), false, 0, false, ""},
+		{"of another address", []string{secret1}, false, cookieTime, good, netip.MustParseAddrPort("198.51.100.101:53"), false,
+			0, false, ""},
 		{"of the old secret", two, false, cookieTime, good, src, false, 0, true, ""},
 		{"of a secret that is gone", []string{secret2}, false, cookieTime, good, src, false, 0, false, ""},
 		{"forged", []string{secret1}, false, cookieTime, good[:46] + "81", src, false, 0, false, good},
@@ -54,11 +55,13 @@ func TestCookies(t *testing.T) {
 			if tc.rcode != 0 {
 				want = 0
 			}
-			if r.Rcode != tc.rcode || o.Exempt != tc.exempt || len(r.Answer) != want || r.Authoritative != (want == 1) || len(r.Question) != 1 {
+			if r.Rcode != tc.rcode || o.Exempt != tc.exempt || len(r.Answer) != want || r.Authoritative != (want == 1) ||
+				len(r.Question) != 1 {
 				t.Errorf("exempt %v, %v", o.Exempt, r)
 			}
 			got := cookieOf(r)
-			if len(got) != 48 || !strings.HasPrefix(got, cookieClient) || tc.reply != "" && got != tc.reply || tc.reply == "" && got == tc.cookie {
+			if len(got) != 48 || !strings.HasPrefix(got, cookieClient) || tc.reply != "" && got != tc.reply || tc.reply == "" &&
+				got == tc.cookie {
 				t.Errorf("cookie %s", got)
 			}
 			// what it got is good for the next query, even where cookies are required

@@ -13,9 +13,11 @@ import (
 func TestExplainShowsTheBrake(t *testing.T) {
 	s := newServer(t)
 	s.Change(compile.Change{Verdicts: []health.Verdict{{Pool: health.PoolID{Tenant: "shop", Pool: "eu"}, Frozen: true,
-		Endpoints: map[string]health.Finding{"a": {State: health.Up, Score: 1, Reason: "held by the brake: status 503"}, "b": {State: health.Up, Score: 1}}}}})
+		Endpoints: map[string]health.Finding{"a": {State: health.Up, Score: 1, Reason: "held by the brake: status 503"},
+			"b": {State: health.Up, Score: 1}}}}})
 	got := text(s.ask(query(t, "web.shop.gtm.example._explain.gtm.example.", "TXT", "ecs=91.198.174.0/24"), true).Answer)
-	for _, want := range []string{"pool eu up: 1 of 2 endpoints healthy, 1 held by the brake, frozen by the brake", "score 1 up, held by the brake: status 503, share 75%", "score 1 up, share 25%"} {
+	for _, want := range []string{"pool eu up: 1 of 2 endpoints healthy, 1 held by the brake, frozen by the brake",
+		"score 1 up, held by the brake: status 503, share 75%", "score 1 up, share 25%"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%s\nlacks %q", got, want)
 		}
@@ -26,11 +28,13 @@ func TestExplainShowsTheBrake(t *testing.T) {
 func TestExplainShowsTheSharesOfWhatIsAllDown(t *testing.T) {
 	s := newServer(t)
 	for _, pool := range []string{"eu", "us"} {
-		s.Change(compile.Change{Verdicts: []health.Verdict{{Pool: health.PoolID{Tenant: "shop", Pool: pool}, Endpoints: map[string]health.Finding{
-			"a": {State: health.Down, Reason: "status 503"}, "b": {State: health.Down, Reason: "status 503"}}}}})
+		s.Change(compile.Change{Verdicts: []health.Verdict{
+			{Pool: health.PoolID{Tenant: "shop", Pool: pool}, Endpoints: map[string]health.Finding{
+				"a": {State: health.Down, Reason: "status 503"}, "b": {State: health.Down, Reason: "status 503"}}}}})
 	}
 	got := text(s.ask(query(t, "web.shop.gtm.example._explain.gtm.example.", "TXT", "ecs=91.198.174.0/24"), true).Answer)
-	for _, want := range []string{"pool eu down: 0 of 2 endpoints healthy, 1 needed; all pools are down: answering as if up, chosen in 100% of the answers",
+	for _, want := range []string{"pool eu down: 0 of 2 endpoints healthy, 1 needed; all pools are down: answering as if up, chosen in " +
+		"100% of the answers",
 		"weight 3 score 0 down, as if up, though down: status 503, share 75%", "as if up, though down: status 503, share 25%"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%s\nlacks %q", got, want)

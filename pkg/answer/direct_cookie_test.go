@@ -40,7 +40,8 @@ func TestDirectCookies(t *testing.T) {
 				msg := packWith(t, "web.shop.gtm.example.", dns.TypeA, func(_ *dns.Msg, o *dns.OPT) {
 					o.Option = append(o.Option, &dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: tt.cookie})
 					if tt.subnet {
-						o.Option = append(o.Option, &dns.EDNS0_SUBNET{Code: dns.EDNS0SUBNET, Family: 1, SourceNetmask: 24, Address: []byte{91, 198, 174, 0}})
+						o.Option = append(o.Option, &dns.EDNS0_SUBNET{Code: dns.EDNS0SUBNET, Family: 1, SourceNetmask: 24,
+							Address: []byte{91, 198, 174, 0}})
 					}
 				})
 				got, want := make([]byte, 4096), make([]byte, 4096)

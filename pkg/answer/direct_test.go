@@ -128,7 +128,8 @@ func TestDirectLeavesLargeReplies(t *testing.T) {
 	for _, s := range []*server{ahead, plain} {
 		pool := &spec.Pool{}
 		for i := range 60 {
-			pool.Endpoints = append(pool.Endpoints, spec.Endpoint{Name: fmt.Sprint("e", i), Addresses: []netip.Addr{netip.AddrFrom4([4]byte{198, 51, 100, byte(i)})}})
+			pool.Endpoints = append(pool.Endpoints,
+				spec.Endpoint{Name: fmt.Sprint("e", i), Addresses: []netip.Addr{netip.AddrFrom4([4]byte{198, 51, 100, byte(i)})}})
 		}
 		key := func(kind spec.Kind, name string) spec.Key { return spec.Key{Tenant: "shop", Kind: kind, Name: name} }
 		service := &spec.Service{Host: "big.shop.gtm.example.", Answers: 29, Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: "big"}}}}}

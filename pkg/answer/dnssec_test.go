@@ -98,7 +98,8 @@ func verify(t *testing.T, section []dns.RR, keys []*dns.DNSKEY, at time.Time) {
 		if h.Rrtype == dns.TypeNS && h.Name != "gtm.example." {
 			continue
 		}
-		if h.Rrtype == dns.TypeCNAME && slices.ContainsFunc(slices.Collect(mapKeys(dnames)), func(n string) bool { return dns.IsSubDomain(n, h.Name) && n != h.Name }) {
+		if h.Rrtype == dns.TypeCNAME && slices.ContainsFunc(slices.Collect(mapKeys(dnames)),
+			func(n string) bool { return dns.IsSubDomain(n, h.Name) && n != h.Name }) {
 			continue
 		}
 		good := false
@@ -160,8 +161,10 @@ func TestSignedAnswers(t *testing.T) {
 			{"DNAME", "a.b.old.gtm.example.", "A", nil, 0, ""},
 			{"steered", "web.shop.gtm.example.", "A", []string{"ecs=91.198.174.0/24"}, 0, ""},
 			{"steered, IPv6", "web.shop.gtm.example.", "AAAA", nil, 0, ""},
-			{"steered, nodata", "web.shop.gtm.example.", "MX", []string{"ecs=91.198.174.0/24"}, 0, "web.shop.gtm.example. A AAAA RRSIG NSEC"},
-			{"steered, nodata for another client", "web.shop.gtm.example.", "MX", []string{"ecs=202.108.22.0/24"}, 0, "web.shop.gtm.example. A AAAA RRSIG NSEC"},
+			{"steered, nodata", "web.shop.gtm.example.", "MX", []string{"ecs=91.198.174.0/24"}, 0,
+				"web.shop.gtm.example. A AAAA RRSIG NSEC"},
+			{"steered, nodata for another client", "web.shop.gtm.example.", "MX", []string{"ecs=202.108.22.0/24"}, 0,
+				"web.shop.gtm.example. A AAAA RRSIG NSEC"},
 			{"steered wildcard", "foo.star.shop.gtm.example.", "A", nil, 0, ""},
 			{"steered wildcard nodata", "foo.star.shop.gtm.example.", "MX", nil, 0, "foo.star.shop.gtm.example. A AAAA RRSIG NSEC"},
 			{"steered CNAME", "cdn.shop.gtm.example.", "A", nil, 0, ""},
@@ -201,13 +204,15 @@ func TestSignedAnswers(t *testing.T) {
 						}
 					}
 				}
-				if tc.qtype == "NSEC" && (len(r.Answer) != 2 || r.Answer[0].Header().Rrtype != dns.TypeNSEC || r.Answer[0].Header().Name != tc.qname) {
+				if tc.qtype == "NSEC" && (len(r.Answer) != 2 || r.Answer[0].Header().Rrtype != dns.TypeNSEC ||
+					r.Answer[0].Header().Name != tc.qname) {
 					t.Errorf("no NSEC record of the name: %v", r.Answer)
 				}
 				if got != tc.nsec {
 					t.Errorf("denial %q, want %q", got, tc.nsec)
 				}
-				plain := s.ask(query(t, tc.qname, tc.qtype, slices.DeleteFunc(slices.Clone(tc.opts), func(o string) bool { return o == "co" })...), true)
+				plain := s.ask(query(t, tc.qname, tc.qtype,
+					slices.DeleteFunc(slices.Clone(tc.opts), func(o string) bool { return o == "co" })...), true)
 				for _, rr := range slices.Concat(plain.Answer, plain.Ns) {
 					if typ := rr.Header().Rrtype; typ == dns.TypeRRSIG || typ == dns.TypeNSEC && tc.qtype != "NSEC" {
 						t.Errorf("without DO there is %v", rr)
@@ -277,7 +282,8 @@ func TestHealthNeedsNoNewSignature(t *testing.T) {
 // the place of those that were not. What is drawn without signatures is what is drawn with them.
 func TestADeferredQueryIsDrawnOnce(t *testing.T) {
 	s := newServer(t)
-	signed, plain := query(t, "web.shop.gtm.example.", "A", "do", "ecs=91.198.174.0/24"), query(t, "web.shop.gtm.example.", "A", "ecs=91.198.174.0/24")
+	signed, plain := query(t, "web.shop.gtm.example.", "A", "do", "ecs=91.198.174.0/24"),
+		query(t, "web.shop.gtm.example.", "A", "ecs=91.198.174.0/24")
 	address := func(seed uint64, q *dns.Msg) string {
 		s.a = New(Config{View: &s.View, Seed: seed, Clock: func() uint32 { return s.now }})
 		return s.askSigned(q).Answer[0].(*dns.A).A.String()

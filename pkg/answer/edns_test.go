@@ -134,13 +134,16 @@ func TestProbes(t *testing.T) {
 		{"8.1.3.2 AD", dns.TypeSOA, func(m *dns.Msg, _ *dns.OPT) { m.AuthenticatedData, m.Extra = true, nil }, 0, true, 1, 0},
 		{"8.1.3.3 reserved bit", dns.TypeSOA, func(m *dns.Msg, _ *dns.OPT) { m.Zero, m.Extra = true, nil }, 0, true, 1, 0},
 		{"8.1.3.4 RD", dns.TypeSOA, func(m *dns.Msg, _ *dns.OPT) { m.RecursionDesired, m.Extra = true, nil }, 0, true, 1, 0},
-		{"TC and RA in a query", dns.TypeSOA, func(m *dns.Msg, _ *dns.OPT) { m.Truncated, m.RecursionAvailable, m.Extra = true, true, nil }, 0, true, 1, 0},
+		{"TC and RA in a query", dns.TypeSOA, func(m *dns.Msg, _ *dns.OPT) { m.Truncated, m.RecursionAvailable, m.Extra = true, true, nil },
+			0, true, 1, 0},
 		{"8.2.1 EDNS", dns.TypeSOA, nil, 0, true, 1, 0},
 		{"8.2.2 version 1", dns.TypeSOA, func(_ *dns.Msg, o *dns.OPT) { o.SetVersion(1) }, dns.RcodeBadVers, false, 0, 0},
 		{"8.2.3 unknown option", dns.TypeSOA, func(_ *dns.Msg, o *dns.OPT) { o.Option = append(o.Option, local(100)) }, 0, true, 1, 0},
 		{"8.2.4 unknown flags", dns.TypeSOA, func(_ *dns.Msg, o *dns.OPT) { o.SetZ(0x1FFF) }, 0, true, 1, 0},
-		{"8.2.5 version 1 with flags", dns.TypeSOA, func(_ *dns.Msg, o *dns.OPT) { o.SetVersion(1); o.SetZ(0x1FFF) }, dns.RcodeBadVers, false, 0, 0},
-		{"8.2.6 version 1 with an option", dns.TypeSOA, func(_ *dns.Msg, o *dns.OPT) { o.SetVersion(1); o.Option = append(o.Option, local(100)) }, dns.RcodeBadVers, false, 0, 0},
+		{"8.2.5 version 1 with flags", dns.TypeSOA, func(_ *dns.Msg, o *dns.OPT) { o.SetVersion(1); o.SetZ(0x1FFF) }, dns.RcodeBadVers,
+			false, 0, 0},
+		{"8.2.6 version 1 with an option", dns.TypeSOA,
+			func(_ *dns.Msg, o *dns.OPT) { o.SetVersion(1); o.Option = append(o.Option, local(100)) }, dns.RcodeBadVers, false, 0, 0},
 		{"version 255", dns.TypeSOA, func(_ *dns.Msg, o *dns.OPT) { o.SetVersion(255) }, dns.RcodeBadVers, false, 0, 0},
 		{"8.2.8 DO", dns.TypeSOA, func(_ *dns.Msg, o *dns.OPT) { o.SetDo() }, 0, true, 1, 0},
 		{"8.2.10 several known options", dns.TypeSOA, func(_ *dns.Msg, o *dns.OPT) {
@@ -149,7 +152,8 @@ func TestProbes(t *testing.T) {
 				&dns.EDNS0_SUBNET{Code: dns.EDNS0SUBNET, Family: 1, SourceNetmask: 0, Address: []byte{0, 0, 0, 0}})
 		}, 0, true, 1, 3},
 		{"a size of 0", dns.TypeSOA, func(_ *dns.Msg, o *dns.OPT) { o.SetUDPSize(0) }, 0, true, 1, 0},
-		{"a class of another kind", dns.TypeSOA, func(m *dns.Msg, _ *dns.OPT) { m.Question[0].Qclass = 77; m.Extra = nil }, dns.RcodeRefused, false, 0, 0},
+		{"a class of another kind", dns.TypeSOA, func(m *dns.Msg, _ *dns.OPT) { m.Question[0].Qclass = 77; m.Extra = nil },
+			dns.RcodeRefused, false, 0, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			for _, stream := range []bool{false, true} {
@@ -162,14 +166,16 @@ func TestProbes(t *testing.T) {
 				if r.Rcode != tc.rcode || r.Authoritative != tc.aa || len(r.Answer) != tc.answers || r.Question[0] != q.Question[0] {
 					t.Errorf("%v", r)
 				}
-				if r.Zero || r.AuthenticatedData || r.RecursionAvailable || r.Truncated || r.RecursionDesired != q.RecursionDesired || r.CheckingDisabled != q.CheckingDisabled {
+				if r.Zero || r.AuthenticatedData || r.RecursionAvailable || r.Truncated || r.RecursionDesired != q.RecursionDesired ||
+					r.CheckingDisabled != q.CheckingDisabled {
 					t.Errorf("flags %+v", r.MsgHdr)
 				}
 				asked, got := q.IsEdns0(), r.IsEdns0()
 				if (asked == nil) != (got == nil) {
 					t.Fatalf("OPT %v for %v", got, asked)
 				}
-				if got != nil && (got.Version() != 0 || got.Do() != asked.Do() || got.Z() != 0 || got.UDPSize() != MaxUDP || len(got.Option) != tc.options) {
+				if got != nil && (got.Version() != 0 || got.Do() != asked.Do() || got.Z() != 0 || got.UDPSize() != MaxUDP ||
+					len(got.Option) != tc.options) {
 					t.Errorf("OPT %v", got)
 				}
 			}
@@ -222,7 +228,8 @@ func TestMaxUDP(t *testing.T) {
 func TestPaddingOnlyWhereItIsEncrypted(t *testing.T) {
 	s := newServer(t)
 	s.withCookies(false, secret1)
-	for _, name := range []string{"static.gtm.example.", "many.gtm.example.", "nothing.gtm.example.", "www.sub.gtm.example.", "elsewhere.", "whoami.gtm.example."} {
+	for _, name := range []string{"static.gtm.example.", "many.gtm.example.", "nothing.gtm.example.", "www.sub.gtm.example.", "elsewhere.",
+		"whoami.gtm.example."} {
 		for _, asked := range []bool{false, true} {
 			msg := packWith(t, name, dns.TypeA, func(_ *dns.Msg, o *dns.OPT) {
 				if asked {
@@ -258,7 +265,8 @@ func TestKeepAlive(t *testing.T) {
 				o.Option = append(o.Option, &dns.EDNS0_TCP_KEEPALIVE{Code: dns.EDNS0TCPKEEPALIVE})
 			}
 		})
-		for _, m := range []Meta{{}, {KeepAlive: 100}, {Stream: true}, {Stream: true, KeepAlive: 100}, {Stream: true, KeepAlive: 65535, Encrypted: true}} {
+		for _, m := range []Meta{{}, {KeepAlive: 100}, {Stream: true}, {Stream: true, KeepAlive: 100},
+			{Stream: true, KeepAlive: 65535, Encrypted: true}} {
 			r, _ := s.exchange(msg, m)
 			e, n := option[*dns.EDNS0_TCP_KEEPALIVE](r)
 			want := asked && m.Stream && m.KeepAlive > 0
@@ -300,7 +308,8 @@ func TestExtendedErrors(t *testing.T) {
 		{"gtm.example.", dns.TypeSOA, dns.ClassHESIOD, dns.RcodeRefused, dns.ExtendedErrorCodeNotSupported, ""},
 		{"secrets.server.", dns.TypeTXT, dns.ClassCHAOS, dns.RcodeRefused, dns.ExtendedErrorCodeNotSupported, ""},
 		{"gtm.example.", dns.TypeAXFR, dns.ClassINET, dns.RcodeRefused, dns.ExtendedErrorCodeProhibited, ""},
-		{"strict.shop.gtm.example.", dns.TypeA, dns.ClassINET, dns.RcodeServerFailure, dns.ExtendedErrorCodeNetworkError, "no endpoint is up"},
+		{"strict.shop.gtm.example.", dns.TypeA, dns.ClassINET, dns.RcodeServerFailure, dns.ExtendedErrorCodeNetworkError,
+			"no endpoint is up"},
 	} {
 		msg := packWith(t, tc.name, tc.qtype, func(m *dns.Msg, _ *dns.OPT) { m.Question[0].Qclass = tc.qclass })
 		r, _ := s.exchange(msg, Meta{})
@@ -329,13 +338,15 @@ func TestOptionsThatDoNotFit(t *testing.T) {
 		name            string
 		nsid, ede, text bool
 	}{{255, long, false, true, true}, {148, long, true, true, true}, {149, long, true, true, false}, {168, long, true, true, false},
-		{169, long, true, false, false}, {174, long, true, false, false}, {175, long, false, true, true}, {255, "gtm.example.", true, true, true}} {
+		{169, long, true, false, false}, {174, long, true, false, false}, {175, long, false, true, true},
+		{255, "gtm.example.", true, true, true}} {
 		s.withCookies(false, secret1)
 		s.a.nsid = bytes.Repeat([]byte{'x'}, tc.id)
 		s.View.Store(nil) // so that there is an extended error with text
 		msg := packWith(t, tc.name, dns.TypeA, func(_ *dns.Msg, o *dns.OPT) {
 			o.SetUDPSize(512)
-			o.Option = append(o.Option, &dns.EDNS0_NSID{Code: dns.EDNS0NSID}, &dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: cookieClient},
+			o.Option = append(o.Option, &dns.EDNS0_NSID{Code: dns.EDNS0NSID},
+				&dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: cookieClient},
 				&dns.EDNS0_SUBNET{Code: dns.EDNS0SUBNET, Family: 2, SourceNetmask: 128, Address: make([]byte, 16)})
 		})
 		r, o := s.exchange(msg, Meta{})

@@ -11,8 +11,11 @@ import (
 func TestRecordsMadeFromPools(t *testing.T) {
 	s := newServer(t)
 	for _, tc := range []struct{ name, qname, qtype, want string }{
-		{"SRV", "_sip._tcp.shop.gtm.example.", "SRV", "_sip._tcp.shop.gtm.example. 30 SRV 1 1 5060 sip-b.example.net.\n_sip._tcp.shop.gtm.example. 30 SRV 1 3 5060 sip-a.example.net."},
-		{"MX", "mail.shop.gtm.example.", "MX", "mail.shop.gtm.example. 30 MX 10 sip-a.example.net.\nmail.shop.gtm.example. 30 MX 10 sip-b.example.net."},
+		{"SRV", "_sip._tcp.shop.gtm.example.", "SRV",
+			"_sip._tcp.shop.gtm.example. 30 SRV 1 1 5060 sip-b.example.net.\n_sip._tcp.shop.gtm.example. 30 SRV 1 3 5060 " +
+				"sip-a.example.net."},
+		{"MX", "mail.shop.gtm.example.", "MX",
+			"mail.shop.gtm.example. 30 MX 10 sip-a.example.net.\nmail.shop.gtm.example. 30 MX 10 sip-b.example.net."},
 		{"no CNAME beside SRV", "_sip._tcp.shop.gtm.example.", "A", ""},
 		{"no HTTPS unless asked for", "web.shop.gtm.example.", "HTTPS", ""},
 	} {

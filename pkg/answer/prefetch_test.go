@@ -12,13 +12,15 @@ import (
 func everyWay(t testing.TB) [][]byte {
 	t.Helper()
 	var all [][]byte
-	for _, name := range []string{".", "gtm.example.", "static.gtm.example.", "web.shop.gtm.example.", "WEB.shop.gtm.example.", "sticky.shop.gtm.example.",
-		"cdn.shop.gtm.example.", "nothing.gtm.example.", "x.wild.gtm.example.", "alias.gtm.example.", "a.b.old.gtm.example.", "www.sub.gtm.example.",
-		"many.gtm.example.", "www.example.net.", "counted.shop.gtm.example.", "whoami.gtm.example.", "web.shop.gtm.example._explain.gtm.example.",
-		"shop.gtm.example.", "id.server."} {
+	for _, name := range []string{".", "gtm.example.", "static.gtm.example.", "web.shop.gtm.example.", "WEB.shop.gtm.example.",
+		"sticky.shop.gtm.example.",
+		"cdn.shop.gtm.example.", "nothing.gtm.example.", "x.wild.gtm.example.", "alias.gtm.example.", "a.b.old.gtm.example.",
+		"www.sub.gtm.example.",
+		"many.gtm.example.", "www.example.net.", "counted.shop.gtm.example.", "whoami.gtm.example.",
+		"web.shop.gtm.example._explain.gtm.example.", "shop.gtm.example.", "id.server."} {
 		for _, typ := range []string{"A", "AAAA", "ANY", "DS", "NS", "SOA", "TXT", "CNAME", "HTTPS", "AXFR"} {
-			for _, opts := range [][]string{nil, {"ecs=91.198.174.0/24"}, {"ecs=2a02:ec80:300::/56", "nsid"}, {"ecs=10.1.0.0/16", "do"}, {"ecs=0.0.0.0/0"},
-				{"size=512", "rd"}, {"ch"}} {
+			for _, opts := range [][]string{nil, {"ecs=91.198.174.0/24"}, {"ecs=2a02:ec80:300::/56", "nsid"}, {"ecs=10.1.0.0/16", "do"},
+				{"ecs=0.0.0.0/0"}, {"size=512", "rd"}, {"ch"}} {
 				packed, err := query(t, name, typ, opts...).Pack()
 				if err != nil {
 					t.Fatal(err)

@@ -24,10 +24,13 @@ func (s *server) drawing() {
 		pool.Endpoints = append(pool.Endpoints, spec.Endpoint{Name: fmt.Sprint("e", i), Weight: new(1 + i%5), Addresses: []netip.Addr{
 			netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}), netip.MustParseAddr(fmt.Sprintf("2001:db8:100::%x", i+1))}})
 	}
-	put := []compile.Item{{Generation: 42, Resource: &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "hundred"}, Spec: pool}}}
+	put := []compile.Item{{Generation: 42, Resource: &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "hundred"},
+		Spec: pool}}}
 	for name, answers := range map[string]int{"several": 3, "lots": 29} {
-		service := &spec.Service{Host: name + ".shop.gtm.example.", Answers: answers, Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: "hundred"}}}}}
-		put = append(put, compile.Item{Generation: 42, Resource: &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindService, Name: name}, Spec: service}})
+		service := &spec.Service{Host: name + ".shop.gtm.example.", Answers: answers,
+			Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: "hundred"}}}}}
+		put = append(put, compile.Item{Generation: 42,
+			Resource: &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindService, Name: name}, Spec: service}})
 	}
 	s.Change(compile.Change{Tenants: []compile.TenantChange{{Tenant: "shop", Head: 42, Put: put}}})
 }
@@ -47,21 +50,24 @@ func wayQueries(t *testing.T, n int) []wayQuery {
 	pick := func(of ...string) string { return of[rnd.IntN(len(of))] }
 	var all []wayQuery
 	for range n {
-		name := pick(strings.Fields("web.shop WEB.shop web.shop counted.shop several.shop several.shop several.shop several.shop lots.shop lots.shop lots.shop " +
+		name := pick(strings.Fields("web.shop WEB.shop web.shop counted.shop several.shop several.shop several.shop several.shop " +
+			"lots.shop lots.shop lots.shop " +
 			"sticky.shop stickytwo.shop all.shop https.shop _sip._tcp.shop mail.shop cdn.shop " +
-			"foo.star.shop four.shop mapped.shop to-web static nothing x.nothing shop @ many many x.wild x.known.wild www.sub sub alias dangling out into other loop1 many " +
+			"foo.star.shop four.shop mapped.shop to-web static nothing x.nothing shop @ many many x.wild x.known.wild www.sub sub alias " +
+			"dangling out into other loop1 many " +
 			"a.b.old old a.b.new www.other.example. www.example.net. whoami web.shop._explain id.server.")...)
 		if !strings.HasSuffix(name, ".") {
 			name = strings.TrimPrefix(name+".", "@.") + "gtm.example."
 		}
-		typ := pick("A", "A", "A", "A", "A", "A", "A", "A", "A", "AAAA", "AAAA", "AAAA", "HTTPS", "SVCB", "MX", "SRV", "TXT", "NS", "SOA", "DS", "DNSKEY", "NSEC", "ANY", "CNAME")
+		typ := pick("A", "A", "A", "A", "A", "A", "A", "A", "A", "AAAA", "AAAA", "AAAA", "HTTPS", "SVCB", "MX", "SRV", "TXT", "NS", "SOA",
+			"DS", "DNSKEY", "NSEC", "ANY", "CNAME")
 		var opts []string
 		if name == "id.server." {
 			opts = append(opts, "ch")
 		}
 		for _, some := range [][]string{{"edns", "do", "do", "", ""}, {"rd", "", ""}, {"nsid", "", "", ""}, {"co", "", "", "", "", ""},
-			{"size=512", "size=512", "size=1232", "size=4096", ""}, {"ecs=91.198.174.0/24", "ecs=202.108.22.0/24", "ecs=198.18.7.128/25", "ecs=2a02:ec80:300::/56",
-				"ecs=2001:db8::/48", "ecs=10.1.0.0/16", "ecs=0.0.0.0/0", "", "", ""}} {
+			{"size=512", "size=512", "size=1232", "size=4096", ""}, {"ecs=91.198.174.0/24", "ecs=202.108.22.0/24", "ecs=198.18.7.128/25",
+				"ecs=2a02:ec80:300::/56", "ecs=2001:db8::/48", "ecs=10.1.0.0/16", "ecs=0.0.0.0/0", "", "", ""}} {
 			if opt := pick(some...); opt != "" {
 				opts = append(opts, opt)
 			}
@@ -125,7 +131,8 @@ func TestEqualSeedsOverEveryTransport(t *testing.T) {
 			for _, w := range ways {
 				h := &sharing{quick: New(tc.quick.a.cfg), slow: New(tc.slow.a.cfg)}
 				replies[w.name] = w.askAll(t, w.connect(t, listen(t, h, w.transport, files), trust), queries)
-				if ahead, putOff := h.counts(); (ahead == len(queries)) != (w.transport == serve.UDP) || (putOff > len(queries)/4) != tc.putOff {
+				if ahead, putOff := h.counts(); (ahead == len(queries)) != (w.transport == serve.UDP) ||
+					(putOff > len(queries)/4) != tc.putOff {
 					t.Errorf("over %s: of %d queries %d were prefetched, %d put off", w.name, len(queries), ahead, putOff)
 				}
 			}
@@ -259,7 +266,8 @@ func compareWays(t *testing.T, w way, queries []wayQuery, replies, byTCP []wayRe
 				two = two[:len(one)]
 			}
 			if !slices.Equal(one, two) {
-				t.Fatalf("query %d, %s, over %s: %s section\n%s\nby TCP:\n%s", i, q.text, w.name, s.name, strings.Join(one, "\n"), strings.Join(two, "\n"))
+				t.Fatalf("query %d, %s, over %s: %s section\n%s\nby TCP:\n%s", i, q.text, w.name, s.name, strings.Join(one, "\n"),
+					strings.Join(two, "\n"))
 			}
 		}
 		if !tooLarge && !bytes.Equal(got.body, want.body) {

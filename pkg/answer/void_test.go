@@ -15,7 +15,12 @@ const children = `
 kind: Zone
 tenant: platform
 name: copied.gtm.example.
-spec: {primaries: [{address: 192.0.2.53}], content: "copied.gtm.example. 60 IN SOA ns1.gtm.example. h.gtm.example. 1 7200 1800 1209600 60\ncopied.gtm.example. 60 IN NS ns1.gtm.example.\nwww.copied.gtm.example. 60 IN A 192.0.2.7\n"}
+spec:
+  primaries: [{address: 192.0.2.53}]
+  content: |
+    copied.gtm.example. 60 IN SOA ns1.gtm.example. h.gtm.example. 1 7200 1800 1209600 60
+    copied.gtm.example. 60 IN NS ns1.gtm.example.
+    www.copied.gtm.example. 60 IN A 192.0.2.7
 ---
 kind: Zone
 tenant: platform
@@ -37,7 +42,8 @@ func TestVoidZoneIsNotAnsweredByTheZoneAbove(t *testing.T) {
 			change(&z)
 			tc.Put = append(tc.Put, compile.Item{Resource: &spec.Resource{Key: r.Key, Spec: &z}, Generation: 42})
 		}
-		tc.Broken = []compile.Broken{{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: "unread.gtm.example."}, Err: errors.New("unread")}}
+		tc.Broken = []compile.Broken{{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: "unread.gtm.example."},
+			Err: errors.New("unread")}}
 		s.Apply(compile.Change{Tenants: []compile.TenantChange{tc}})
 		v, _, _ := s.Compile(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)) // what is broken is what this is about
 		s.View.Store(v)
