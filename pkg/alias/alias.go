@@ -232,7 +232,7 @@ func (t *target) resolved() *compile.Resolved {
 		if !p.At.IsZero() {
 			r.TTL = min(r.TTL, p.TTL)
 		}
-		r.Places = append(r.Places, compile.Placed{Place: name, Addresses: p.Addresses})
+		r.Places = append(r.Places, compile.PlaceResult{Place: name, Addresses: p.Addresses})
 	}
 	return r
 }

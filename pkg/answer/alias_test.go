@@ -48,7 +48,7 @@ func (s *server) resolveFor(ttl uint32, addresses, european string) {
 		}
 		return out
 	}
-	places := []compile.Placed{{Place: "EU", Addresses: parse(european)}}
+	places := []compile.PlaceResult{{Place: "EU", Addresses: parse(european)}}
 	s.SetResolved(outside, &compile.Resolved{TTL: ttl, Addresses: parse(addresses), Places: places})
 	s.Change(compile.Change{})
 }

@@ -63,7 +63,7 @@ func (a *Answerer) Prefetch(count int) {
 	a.locate(queries, &lines)
 	for i := range queries {
 		l := &queries[i]
-		lines[i] = l.path.Place(v, &l.client)
+		lines[i] = l.path.Classify(v, &l.client)
 	}
 	prefetch.Lines(lines[:count])
 	var some [Window]uint8

@@ -85,6 +85,6 @@ func BenchmarkStickyTwo(b *testing.B) {
 		}
 	}
 	b.Run("unfilled", run)
-	s.a.cfg.View.Load().Settle(b.Context(), nil)
+	s.a.cfg.View.Load().FillTables(b.Context(), nil)
 	b.Run("filled", run)
 }

@@ -142,7 +142,7 @@ func (e *Edge) fillTables(ctx context.Context) {
 		case <-tick.C:
 		}
 		if v := e.view.Load(); v != filled {
-			v.Settle(ctx, filled)
+			v.FillTables(ctx, filled)
 			filled = v
 		}
 	}

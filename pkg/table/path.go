@@ -19,22 +19,22 @@ import (
 // nowhere; Cell, Deep and Run are for paths of which Set has said that they are open, Signatures and Signed for those that Pool calls
 // signed.
 type Path struct {
-	Zone    *zones.Zone // nil: there is none
-	Match   zones.Match // of the whole name, if Found
-	Class   Class       // if Placed
-	Found   bool
-	Placed  bool
-	family  rr.Family   // of the question at the service, if asked
-	asked   bool        // the service answers for the question's type
-	service *Service    // that stands at the name, unless it is pending
-	node    *zones.Node // of a name that is not steered
-	part    *geo.Partition
-	search  geo.Search
-	entry   *Node        // from which the answer comes, if Placed and it follows health
-	TTL     uint32       // seconds, of what comes from there
-	picks   *draws.Picks // what is drawn from; see Direct
-	signed  bool         // the answer carries signatures
-	sigs    *zones.SteeredSigs
+	Zone       *zones.Zone // nil: there is none
+	Match      zones.Match // of the whole name, if Found
+	Class      Class       // if Classified
+	Found      bool
+	Classified bool
+	family     rr.Family   // of the question at the service, if asked
+	asked      bool        // the service answers for the question's type
+	service    *Service    // that stands at the name, unless it is pending
+	node       *zones.Node // of a name that is not steered
+	part       *geo.Partition
+	search     geo.Search
+	entry      *Node        // from which the answer comes, if Classified and it follows health
+	TTL        uint32       // seconds, of what comes from there
+	picks      *draws.Picks // what is drawn from; see Direct
+	signed     bool         // the answer carries signatures
+	sigs       *zones.SteeredSigs
 }
 
 // nothing is what a step gives that leads nowhere: a line that is near.
@@ -123,8 +123,8 @@ func (p *Path) Run(c *Client) {
 	p.search.Run(p.part, at.Hi, at.Lo, at.V4)
 }
 
-// Place classifies the client, and goes to the node that answers its class.
-func (p *Path) Place(v *View, c *Client) prefetch.Line {
+// Classify classifies the client, and goes to the node that answers its class.
+func (p *Path) Classify(v *View, c *Client) prefetch.Line {
 	s := p.service
 	if s == nil {
 		return p.nothing()
@@ -136,7 +136,7 @@ func (p *Path) Place(v *View, c *Client) prefetch.Line {
 	} else if class.Index == specialClass {
 		return p.nothing() // the resolver decides, which is not known yet
 	}
-	p.Placed, p.Class = true, class
+	p.Classified, p.Class = true, class
 	if p.signed {
 		p.sigs = s.Sigs
 		prefetch.Of(p.sigs)
@@ -195,7 +195,7 @@ func asker(c *Client) *Net {
 }
 
 // ClassFor gives the client's class for s, if it is known.
-func (p *Path) ClassFor(s *Service) (Class, bool) { return p.Class, p.Placed && p.service == s }
+func (p *Path) ClassFor(s *Service) (Class, bool) { return p.Class, p.Classified && p.service == s }
 
 // Direct gives what the path led to, if nothing but a draw among records is left to choose. What Draw gives of it is what Decide
 // would choose.

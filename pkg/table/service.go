@@ -44,7 +44,7 @@ type ServiceInfo struct {
 	Spec   *spec.Service // with defaults filled in
 	// AliasOf is what the service's answers are taken from, for people; empty: it is no alias.
 	AliasOf  string
-	Index    []uint16       // row i has Steps[Index[i]:Index[i+1]]; nil once Settle has put it elsewhere
+	Index    []uint16       // row i has Steps[Index[i]:Index[i+1]]; nil once InlineIndex has put it elsewhere
 	Counting *ServiceCounts // see Counts
 }
 
@@ -60,11 +60,11 @@ func (s *Service) TTLs() (sum uint64) {
 	return sum
 }
 
-// fewRules is so many places as fill the line.
+// fewRules is so many entries as fill the line.
 const fewRules = 8
 
-// Settle puts the index in its place, once it is complete.
-func (s *Service) Settle() {
+// InlineIndex puts the index in its place, once it is complete.
+func (s *Service) InlineIndex() {
 	s.rules = uint16(len(s.Index) - 2)
 	if len(s.Index) <= fewRules {
 		copy(s.starts[:], s.Index)

@@ -114,16 +114,16 @@ func (v *View) ServiceCount() int { return v.Serving }
 // ServiceCounts gives the counters of the services that ask for series.
 func (v *View) ServiceCounts() []*ServiceCounts { return v.Counted }
 
-// Settle writes down the tables of sticky draws that the view is among the first to have: it answers the same before, but more
-// slowly. What it shares with a view that was settled before (nil: there is none) it leaves out: looking through all draws would
+// FillTables writes down the tables of sticky draws that the view is among the first to have: it answers the same before, but more
+// slowly. What it shares with the view before that was filled (nil: there is none) it leaves out: looking through all draws would
 // drive from the caches what queries need. It ends early with ctx.
-func (v *View) Settle(ctx context.Context, settled *View) {
+func (v *View) FillTables(ctx context.Context, before *View) {
 	var known chunks.List[Node]
-	if settled != nil {
-		known = settled.Nodes
+	if before != nil {
+		known = before.Nodes
 	}
 	for n := range v.Nodes.Since(&known) {
-		if n.Draw != nil && !n.Draw.Settle(ctx) {
+		if n.Draw != nil && !n.Draw.FillTables(ctx) {
 			return
 		}
 	}

@@ -46,7 +46,7 @@ func (c *Compiler) SetResolved(t Target, r *Resolved) {
 			c.dirty.pools[id] = true
 		}
 	}
-	if sameRules := was != nil && r != nil && slices.EqualFunc(was.Places, r.Places, func(a, b Placed) bool {
+	if sameRules := was != nil && r != nil && slices.EqualFunc(was.Places, r.Places, func(a, b PlaceResult) bool {
 		return a.Place == b.Place && (len(a.Addresses) > 0) == (len(b.Addresses) > 0)
 	}); !sameRules {
 		host, err := names.Wire(t.Host)

@@ -200,7 +200,8 @@ func TestAliasOutsideByContinent(t *testing.T) {
 	target := Target{elsewhere.Host, spec.ByContinent}
 	h := newHarness(t, aliasZone(`    - {name: "@", to: www.cdn.example., by: continent}`+"\n"))
 	places := func(eu, as []netip.Addr) *Resolved {
-		return &Resolved{TTL: 30, Addresses: addresses("203.0.113.7", "2001:db8::7"), Places: []Placed{{"AF", nil}, {"AS", as}, {"EU", eu}}}
+		return &Resolved{TTL: 30, Addresses: addresses("203.0.113.7", "2001:db8::7"),
+			Places: []PlaceResult{{"AF", nil}, {"AS", as}, {"EU", eu}}}
 	}
 	h.resolve(target, places(addresses("203.0.113.1"), nil))
 	d := h.expect("gtm.example.", berlin, rr.IPv4, map[string]float64{"203.0.113.1": 1})

@@ -699,13 +699,13 @@ func settledAnswersTheSame(t *testing.T, answers int) {
 	before := ask()
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if h.view.Settle(ended, nil); filled() {
+	if h.view.FillTables(ended, nil); filled() {
 		t.Error("settling does not end with its context")
 	}
-	if h.view.Settle(t.Context(), h.view); filled() {
+	if h.view.FillTables(t.Context(), h.view); filled() {
 		t.Error("what was settled before is settled again")
 	}
-	if h.view.Settle(t.Context(), nil); !filled() {
+	if h.view.FillTables(t.Context(), nil); !filled() {
 		t.Error("the table is not filled")
 	}
 	if after := ask(); !slices.Equal(before, after) {

@@ -191,7 +191,7 @@ const maxCounted = 1000
 func (c *Compiler) listCounted() {
 	c.counted = nil
 	for s := range c.counting {
-		if s.placed {
+		if s.attached {
 			c.counted = append(c.counted, s.compiled.Counting)
 		}
 	}
@@ -248,7 +248,7 @@ func (c *Compiler) form(k spec.Key) Form {
 		good = p != nil && p.state != nil
 	case spec.KindService:
 		s := c.services[k]
-		good = s != nil && s.compiled != nil && s.placed
+		good = s != nil && s.compiled != nil && s.attached
 	default:
 		_, good = c.items[k]
 	}

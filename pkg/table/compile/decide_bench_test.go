@@ -44,7 +44,7 @@ func BenchmarkDecide(b *testing.B) {
 			if len(broken) > 0 {
 				b.Fatal(broken)
 			}
-			v.Settle(b.Context(), nil)
+			v.FillTables(b.Context(), nil)
 			s, client, r := v.FindService("web.shop.gtm.example."), clientAt(berlin), uint64(0)
 			class := v.Classify(s, client)
 			var d table.Decision

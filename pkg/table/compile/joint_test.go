@@ -23,7 +23,7 @@ func TestSeveralStickyRecordsDoNotAllocate(t *testing.T) {
 	}
 	for _, filled := range []bool{false, true} {
 		if filled {
-			h.view.Settle(t.Context(), nil)
+			h.view.FillTables(t.Context(), nil)
 		}
 		if n := testing.AllocsPerRun(1000, ask); n != 0 {
 			t.Errorf("filled %v: %v allocations", filled, n)

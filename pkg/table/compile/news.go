@@ -59,13 +59,13 @@ type Target struct {
 
 // Resolved is what a Target was resolved to. Each answer has all addresses of its family.
 type Resolved struct {
-	TTL       uint32       // seconds; the longest that answers may have
-	Addresses []netip.Addr // where nothing else is said; without one of a family, that family is not served at all
-	Places    []Placed     // with Target.By: every place that is told apart, in a fixed order
+	TTL       uint32        // seconds; the longest that answers may have
+	Addresses []netip.Addr  // where nothing else is said; without one of a family, that family is not served at all
+	Places    []PlaceResult // with Target.By: every place that is told apart, in a fixed order
 }
 
-// Placed is what clients of a place get. In a family without addresses they get those of Resolved.
-type Placed struct {
+// PlaceResult is what clients of a place get. In a family without addresses they get those of Resolved.
+type PlaceResult struct {
 	Place     string // as in EU or EU-DE
 	Addresses []netip.Addr
 }

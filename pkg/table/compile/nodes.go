@@ -50,7 +50,7 @@ func (c *Compiler) addRows(out *table.Service, s *serviceState, p *plan, form dr
 			out.Steps[i] = table.Step{Node: s.steps[i].slot, TTL: ttl}
 		}
 	}
-	out.Settle()
+	out.InlineIndex()
 	return nil
 }
 

@@ -282,7 +282,7 @@ func follow(p *table.Path, v *table.View, q *dnswire.Query, c *table.Client, h *
 		p.Deep(c)
 		p.Run(c)
 	}
-	p.Place(v, c)
+	p.Classify(v, c)
 	p.Pool()
 }
 

@@ -154,7 +154,7 @@ func TestNodesOfAnyDepth(t *testing.T) {
 		trees := []*tree{h.grow(t, rnd, 1+n%table.MaxDepth, need), h.grow(t, rnd, 2, need)}
 		s := &table.Service{ServiceInfo: &table.ServiceInfo{Index: []uint16{0, 1, 2}}, Need: need, Tiers: table.AllTiers,
 			Steps: []table.Step{{Node: trees[0].state.slot, TTL: 60}, {Node: trees[1].state.slot, TTL: 60}}}
-		s.Settle()
+		s.InlineIndex()
 		for range 8 {
 			h.randomVerdicts(rnd)
 			for range 20 {

@@ -45,7 +45,7 @@ func (c *Compiler) planSteered(k spec.Key, eff *spec.Service, owner spec.Key, tt
 	switch {
 	case owner == k:
 		return nil, fmt.Errorf("alias: it leads to itself")
-	case s == nil || s.compiled == nil || !s.placed:
+	case s == nil || s.compiled == nil || !s.attached:
 		return nil, fmt.Errorf("alias: %s of %s is not served", eff.Alias.To, owner)
 	case s.compiled.Spec.Alias != nil:
 		return nil, fmt.Errorf("alias: %s is an alias itself: name %s in its place", eff.Alias.To, s.compiled.Spec.Alias.To)

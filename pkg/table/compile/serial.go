@@ -118,7 +118,7 @@ func (c *Compiler) compileDefaults() {
 	}
 	for k := range c.dirty.defaults {
 		s := c.services[k]
-		if s == nil || s.compiled == nil || !s.placed {
+		if s == nil || s.compiled == nil || !s.attached {
 			continue
 		}
 		if s.defaults == 0 { // it is new

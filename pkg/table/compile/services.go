@@ -26,7 +26,7 @@ func (c *Compiler) compileServices() {
 		if s := c.services[k]; s != nil {
 			if declared := c.serviceSpec(k); declared == nil {
 				c.removeService(k, s)
-			} else if host, err := names.Wire(declared.Host); err == nil && s.placed && host != s.host {
+			} else if host, err := names.Wire(declared.Host); err == nil && s.attached && host != s.host {
 				c.unplace(k, s)
 			}
 		}
@@ -45,7 +45,7 @@ func (c *Compiler) compileServices() {
 		c.note(s)
 	}
 	for _, k := range keys { // who made room in vain goes back
-		if s := c.services[k]; s != nil && s.err != nil && s.compiled != nil && !s.placed {
+		if s := c.services[k]; s != nil && s.err != nil && s.compiled != nil && !s.attached {
 			c.putBack(k, s)
 		}
 	}
@@ -73,7 +73,7 @@ func (c *Compiler) putBack(k spec.Key, s *serviceState) {
 	}
 	c.host(z, s.host, hostedAs(s.slot, s.compiled))
 	c.hosts[s.host] = k
-	s.placed = true
+	s.attached = true
 }
 
 func (c *Compiler) removeService(k spec.Key, s *serviceState) {
@@ -114,7 +114,7 @@ func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *service
 	if err != nil {
 		return err
 	}
-	fresh := &serviceState{key: k, slot: s.slot, slotted: s.slotted, placed: s.placed, zone: s.zone, host: s.host, defaults: s.defaults}
+	fresh := &serviceState{key: k, slot: s.slot, slotted: s.slotted, attached: s.attached, zone: s.zone, host: s.host, defaults: s.defaults}
 	uses := c.watchPools(p, s) // also when it fails: a pool that appears mends it
 	out, err := c.newService(k, p, fresh)
 	if err == nil {

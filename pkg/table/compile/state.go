@@ -142,7 +142,7 @@ type serviceState struct {
 	compiled *table.Service
 	slot     uint32 // of View.Services
 	slotted  bool
-	placed   bool
+	attached bool
 	zone     string
 	host     string       // wire
 	steps    []*nodeState // of each of compiled.Steps

@@ -86,7 +86,7 @@ func (c *Compiler) orphan(z *zoneState) {
 		c.dirty.services[c.hosts[host]] = true
 	}
 	for k, s := range c.services {
-		if s.zone == z.key.Name || !s.placed {
+		if s.zone == z.key.Name || !s.attached {
 			c.dirty.services[k] = true
 		}
 	}
@@ -96,7 +96,7 @@ func (c *Compiler) orphan(z *zoneState) {
 func (c *Compiler) adopt(zone string) {
 	apex, err := names.Wire(zone)
 	for k, s := range c.services {
-		if !s.placed || err != nil || s.host == apex || names.IsBelow(s.host, apex) {
+		if !s.attached || err != nil || s.host == apex || names.IsBelow(s.host, apex) {
 			c.dirty.services[k] = true
 		}
 	}
@@ -122,7 +122,7 @@ func (c *Compiler) place(k spec.Key, eff *spec.Service, out *table.Service, s *s
 	if out.Serves(rr.CNAME) && host == string(z.static.Apex) {
 		return fmt.Errorf("host %s is the apex of its zone, where no CNAME can stand: use endpoints with addresses", eff.Host)
 	}
-	if s.placed && s.zone != z.key.Name {
+	if s.attached && s.zone != z.key.Name {
 		c.unplace(k, s)
 	}
 	if !s.slotted {
@@ -132,7 +132,7 @@ func (c *Compiler) place(k spec.Key, eff *spec.Service, out *table.Service, s *s
 		c.host(z, host, hostedAs(s.slot, out))
 	}
 	c.hosts[host] = k
-	s.placed, s.zone, s.host = true, z.key.Name, host
+	s.attached, s.zone, s.host = true, z.key.Name, host
 	return nil
 }
 
@@ -150,7 +150,7 @@ func hostedAs(slot uint32, s *table.Service) zones.Hosted {
 
 // unplace takes a service out of its zone.
 func (c *Compiler) unplace(k spec.Key, s *serviceState) {
-	if !s.placed {
+	if !s.attached {
 		return
 	}
 	if z := c.zones[s.zone]; z != nil {
@@ -161,7 +161,7 @@ func (c *Compiler) unplace(k spec.Key, s *serviceState) {
 	if c.hosts[s.host] == k {
 		delete(c.hosts, s.host)
 	}
-	s.placed = false
+	s.attached = false
 }
 
 // zoneOf gives the zone with the longest name at or above host.

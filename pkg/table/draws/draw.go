@@ -54,8 +54,8 @@ func (d *Draw) Gives() (live, all rr.FamilySet) {
 	return live, all
 }
 
-// Settle writes down the tables of sticky choices; false: ctx has ended.
-func (d *Draw) Settle(ctx context.Context) bool {
+// FillTables writes down the tables of sticky choices; false: ctx has ended.
+func (d *Draw) FillTables(ctx context.Context) bool {
 	for f := range d.fams {
 		for _, p := range []*Picks{d.fams[f].live, d.fams[f].all} {
 			if !p.Sticky() || p.table.Filled() {

@@ -59,16 +59,16 @@ type dynamicSignature struct {
 }
 
 // How many signatures of names that are not in the zone are kept: each takes some 400 bytes, and whoever asks for names at random fills
-// all places of all zones. So the zones share allPlaces, as many as there are when they get their keys.
+// all slots of all zones. So the zones share allSlots, as many as there are when they get their keys.
 const (
-	dynamicPlaces = 4096 // for a zone at most
-	fewestPlaces  = 64
-	allPlaces     = 1 << 19
+	dynamicSlots = 4096 // for a zone at most
+	fewestSlots  = 64
+	allSlots     = 1 << 19
 )
 
 // NewSigner makes the signer of one of a number of zones.
 func NewSigner(apex []byte, keys []*dnssec.Key, zones int) *Signer {
-	places := min(max(allPlaces/max(zones, 1), fewestPlaces), dynamicPlaces)
+	places := min(max(allSlots/max(zones, 1), fewestSlots), dynamicSlots)
 	return &Signer{keys: keys, apex: apex, seed: maphash.MakeSeed(), dynamic: make([]atomic.Pointer[dynamicSignature], places)}
 }
 
