@@ -104,8 +104,23 @@ func (d *declared) fields(data []byte, at string, slot func(name string) any) er
 	return err
 }
 
+// unmarshal is json.Unmarshal, quicker for texts.
+func unmarshal(value []byte, to any) (err error) {
+	switch to := to.(type) {
+	case *string:
+		*to, err = jsonscan.Text(value)
+	case *spec.Kind:
+		var text string
+		text, err = jsonscan.Text(value)
+		*to = spec.Kind(text)
+	default:
+		err = json.Unmarshal(value, to)
+	}
+	return err
+}
+
 func (d *declared) scalar(at string, value []byte, to any) error {
-	err := json.Unmarshal(value, to)
+	err := unmarshal(value, to)
 	var wrong *json.UnmarshalTypeError
 	switch text, isText := to.(*string); {
 	case errors.As(err, &wrong):
