@@ -28,10 +28,11 @@ type Targets struct {
 func StartTargets(t testing.TB) *Targets {
 	t.Helper()
 	s := &Targets{dead: map[netip.Addr]time.Time{}}
-	l, err := net.ListenTCP("tcp4", &net.TCPAddr{Port: TargetPort})
-	if err != nil {
-		t.Fatal(err)
-	}
+	var l net.Listener
+	Eventually(t, startTimeout, "the port of endpoints is free", func() (err error) { // the test before had it until a moment ago
+		l, err = net.ListenTCP("tcp4", &net.TCPAddr{Port: TargetPort})
+		return err
+	})
 	server := &http.Server{Handler: http.HandlerFunc(s.serve), ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = server.Serve(l) }()
 	t.Cleanup(func() { server.Close() })
