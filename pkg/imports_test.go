@@ -57,6 +57,7 @@ var house = map[string]room{
 	// What tests set up out of gtm's own packages.
 	"pkg/gtmtest/declared": {floor: 2, tests: true},
 	"pkg/gtmtest/etcds":    {floor: 4, tests: true},
+	"pkg/store/storetest":  {floor: 3, tests: true},
 	"pkg/gtmtest/views":    {floor: 5, tests: true},
 
 	"pkg/spec": {floor: 1, pure: true, outside: []string{"gopkg.in/yaml.v3"}},
@@ -200,7 +201,7 @@ func judge(own, imported string, test bool) string {
 			return "that package is not in the table"
 		case house[other].tests && !test && !here.tests:
 			return "that package is for tests"
-		case house[other].tests && house[other].floor == here.floor:
+		case house[other].tests && house[other].floor == here.floor, here.tests && strings.HasPrefix(own, other+"/"):
 			return ""
 		case other != own && house[other].floor >= here.floor:
 			return "it stands on floor " + strconv.Itoa(house[other].floor) + ", which is not below floor " + strconv.Itoa(here.floor)
@@ -226,6 +227,8 @@ func TestJudge(t *testing.T) {
 	}{
 		{"down", "pkg/answer", module + "/pkg/dnswire", false, false},
 		{"within the room", "pkg/answer", module + "/pkg/answer/internal/x", false, false},
+		{"for tests, of the room in whose folder it is", "pkg/store/storetest", module + "/pkg/store/state", false, false},
+		{"for tests, of another room of its floor", "pkg/store/storetest", module + "/pkg/probe", false, true},
 		{"up", "pkg/dnswire", module + "/pkg/answer", false, true},
 		{"up, in a test", "pkg/dnswire", module + "/pkg/answer", true, true},
 		{"beside", "pkg/geo", module + "/pkg/dnswire", false, true},

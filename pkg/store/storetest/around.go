@@ -1,54 +1,34 @@
 package storetest
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/gti/gtm/pkg/gtmtest"
 )
 
-// within bounds what must happen; a test that runs into it fails, none waits for it otherwise.
+// Within bounds what must happen; a test that runs into it fails, none waits for it otherwise.
 const Within = 30 * time.Second
 
+// Context ends with the test, or when what must happen takes too long.
 func Context(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), Within)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// testLog shows logs of a failing test.
-type Log struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
+// Logger gives a logger, and its log, which is shown if the test fails.
+func Logger(t testing.TB) (*slog.Logger, *gtmtest.Log) {
+	l := gtmtest.NewLog(t)
+	return l.Logger(), l
 }
 
-func (l *Log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *Log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
-func Logger(t testing.TB) (*slog.Logger, *Log) {
-	l := &Log{}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("log:\n%s", l)
-		}
-	})
-	return slog.New(slog.NewTextHandler(l, nil)), l
-}
-
+// CopyDir copies a folder, but for its sockets.
 func CopyDir(t testing.TB, from, to string) {
 	t.Helper()
 	err := filepath.WalkDir(from, func(path string, d os.DirEntry, err error) error {
