@@ -42,12 +42,8 @@ type Writer[T any] struct {
 
 // Freeze gives the present list to readers.
 func (w *Writer[T]) Freeze() List[T] {
-	frozen := w.list
-	if len(w.fresh) > 0 {
-		w.list.chunks = slices.Clone(w.list.chunks)
-	}
-	w.fresh = nil
-	return frozen
+	w.fresh = nil // the next Set copies the list before it writes
+	return w.list
 }
 
 // Ref gives the place of element i as it is now.

@@ -93,7 +93,23 @@ func (c *Compiler) put(it Item) {
 		return
 	}
 	c.items[k] = it
-	switch s := it.Resource.Spec.(type) {
+	c.touch(it)
+	if o, ok := it.Resource.Spec.(*spec.Override); ok {
+		if had {
+			c.dropOverride(k, old)
+		}
+		id := health.PoolID{Tenant: k.Tenant, Pool: o.Pool}
+		if c.overrides[id] == nil {
+			c.overrides[id] = map[spec.Key]*spec.Override{}
+		}
+		c.overrides[id][k] = o
+		c.dirty.pools[id] = true
+	}
+}
+
+// touch has compiled anew what an item that came or went is part of; overrides are looked after by put and drop.
+func (c *Compiler) touch(it Item) {
+	switch k := it.Resource.Key; it.Resource.Spec.(type) {
 	case *spec.Zone:
 		c.dirty.zones[k.Name] = true
 	case *spec.Map:
@@ -102,16 +118,6 @@ func (c *Compiler) put(it Item) {
 		c.dirty.pools[health.PoolID{Tenant: k.Tenant, Pool: k.Name}] = true
 	case *spec.Service:
 		c.dirty.services[k] = true
-	case *spec.Override:
-		if had {
-			c.dropOverride(k, old)
-		}
-		id := health.PoolID{Tenant: k.Tenant, Pool: s.Pool}
-		if c.overrides[id] == nil {
-			c.overrides[id] = map[spec.Key]*spec.Override{}
-		}
-		c.overrides[id][k] = s
-		c.dirty.pools[id] = true
 	}
 }
 
@@ -122,18 +128,8 @@ func (c *Compiler) drop(k spec.Key) {
 		return
 	}
 	delete(c.items, k)
-	switch old.Resource.Spec.(type) {
-	case *spec.Zone:
-		c.dirty.zones[k.Name] = true
-	case *spec.Map:
-		c.dirty.maps = true
-	case *spec.Pool:
-		c.dirty.pools[health.PoolID{Tenant: k.Tenant, Pool: k.Name}] = true
-	case *spec.Service:
-		c.dirty.services[k] = true
-	case *spec.Override:
-		c.dropOverride(k, old)
-	}
+	c.touch(old)
+	c.dropOverride(k, old)
 }
 
 func (c *Compiler) dropOverride(k spec.Key, old Item) {
