@@ -26,10 +26,10 @@ func ServedFamilies(s *Service, pool func(name string) *Pool) (v4, v6, cname boo
 	var all Families
 	catchAll := false
 	for i, r := range s.Effective().Rules {
-		steps = append(steps, step{"rule " + r.Name, familiesOf(s.Rules[i].Pools, pool)})
+		steps = append(steps, step{"rule " + r.Name, familiesOf(s.PoolsOf(s.Rules[i].Pools), pool)})
 		catchAll = catchAll || r.MatchesAll()
 	}
-	last := familiesOf(s.LastResort, pool)
+	last := familiesOf(s.PoolsOf(s.LastResort), pool)
 	if !catchAll {
 		steps = append(steps, step{"lastResort", last})
 	}
@@ -72,11 +72,9 @@ func ServedFamilies(s *Service, pool func(name string) *Pool) (v4, v6, cname boo
 // Served is ServedFamilies without the warnings, for who knows what each pool holds; a pool that is missing holds nothing.
 func Served(s *Service, holds func(pool string) Families) (v4, v6, cname bool) {
 	some, every, catchAll := Families{}, Families{V4: true, V6: true}, false
-	step := func(refs []PoolRef) {
+	step := func(refs []Target) {
 		var has Families
-		for _, ref := range refs {
-			has = has.or(holds(ref.Pool))
-		}
+		s.eachPool(refs, func(pool string) { has = has.or(holds(pool)) })
 		some, every.V4, every.V6 = some.or(has), every.V4 && has.V4, every.V6 && has.V6
 	}
 	for i := range s.Rules {
@@ -100,9 +98,9 @@ func (p Families) or(o Families) Families {
 	return Families{p.V4 || o.V4, p.V6 || o.V6, p.Host || o.Host}
 }
 
-func familiesOf(refs []PoolRef, pool func(name string) *Pool) (all Families) {
-	for _, ref := range refs {
-		if p := pool(ref.Pool); p != nil {
+func familiesOf(pools []string, pool func(name string) *Pool) (all Families) {
+	for _, name := range pools {
+		if p := pool(name); p != nil {
 			all = all.or(p.Families())
 		}
 	}

@@ -66,7 +66,7 @@ func (c *Compiler) want(a *ahead, tenant string, s *spec.Service) {
 	if err != nil {
 		return
 	}
-	note := func(refs []spec.PoolRef) {
+	note := func(refs []spec.Target) {
 		for _, r := range refs {
 			key := aheadKey{health.PoolID{Tenant: tenant, Pool: r.Pool}, form}
 			if a.draws[key] != nil {

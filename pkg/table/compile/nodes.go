@@ -16,8 +16,8 @@ import (
 )
 
 // rowsOf gives the pools of each row of a service: those of its rules, then those of lastResort.
-func rowsOf(s *spec.Service) [][]spec.PoolRef {
-	rows := make([][]spec.PoolRef, 0, len(s.Rules)+1)
+func rowsOf(s *spec.Service) [][]spec.Target {
+	rows := make([][]spec.Target, 0, len(s.Rules)+1)
 	for i := range s.Rules {
 		rows = append(rows, s.Rules[i].Pools)
 	}
@@ -55,7 +55,7 @@ func (c *Compiler) addRows(out *table.Service, s *serviceState, p *plan, form dr
 }
 
 // addRow appends the steps of one row: neighbours that carry a weight are one.
-func (c *Compiler) addRow(s *serviceState, need rr.FamilySet, tenant string, form draws.Form, pools []spec.PoolRef) error {
+func (c *Compiler) addRow(s *serviceState, need rr.FamilySet, tenant string, form draws.Form, pools []spec.Target) error {
 	kind := table.WeightedNode
 	if need != 0 {
 		kind = table.HashedNode

@@ -153,7 +153,7 @@ func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *service
 // watchPools notes which pools a service names, so that it is compiled anew when they appear or change shape, and gives them.
 func (c *Compiler) watchPools(p *plan, s *serviceState) (uses []*poolState) {
 	uses = make([]*poolState, 0, poolRefs(p.eff))
-	note := func(refs []spec.PoolRef) {
+	note := func(refs []spec.Target) {
 		for _, r := range refs {
 			id := health.PoolID{Tenant: p.tenant, Pool: r.Pool}
 			pool := c.pools[id]
