@@ -118,7 +118,7 @@ func (o *oracle) mappedPlace(t testing.TB, addr netip.Addr) Place {
 		for _, n := range m.Networks {
 			if n.Contains(addr) && m.Place != nil && n.Bits() > placeBits {
 				placeBits = n.Bits()
-				p = Place{m.Place.Continent, m.Place.Country, m.Place.Subdivision, p.ASN}
+				p.Continent, p.Country, p.Subdivision = m.Place.Continent, m.Place.Country, m.Place.Subdivision
 			}
 			if n.Contains(addr) && m.ASN != 0 && n.Bits() > asnBits {
 				asnBits = n.Bits()
