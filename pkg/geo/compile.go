@@ -12,7 +12,11 @@ type Classifier struct {
 	Maps    []string // the names of the maps that Class asks for, each once
 	// Class gives the class of a place, or Classes where it has none. It is called for each place, and each set of maps that hold one,
 	// and not for each network. It must give the same each time.
+	//
+	// Place.Latency is nil unless Latency is set.
 	Class func(p Place, in Hits) int
+	// Latency tells that Class asks for the latency of places. Without it, a latency table makes no difference.
+	Latency bool
 }
 
 // Hits tells which of a Classifier's maps hold an address.
