@@ -75,6 +75,3 @@ func (p Point) vector() (x, y, z float64) {
 }
 
 func length(x, y, z float64) float64 { return math.Sqrt(x*x + y*y + z*z) }
-
-// Point gives where p is: its own coordinates.
-func (p Place) Point() Point { return p.At }
