@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/spec"
 )
 
@@ -34,7 +33,7 @@ type choice struct {
 // places in which the first ones are the same are of one class.
 const cut = 8
 
-func (f *filler) choices(declared *spec.Choices, at place) (out []choice) {
+func (f *filler) choices(declared *spec.Choices, at origin) (out []choice) {
 	add := func(pools []int, weight int) {
 		for _, pool := range pools {
 			if !slices.ContainsFunc(out, func(c choice) bool { return c.pool == pool }) {
@@ -57,7 +56,7 @@ func (f *filler) choices(declared *spec.Choices, at place) (out []choice) {
 	return out
 }
 
-func (f *filler) nearest(t *target, d *spec.Target, at place) (err error) {
+func (f *filler) nearest(t *target, d *spec.Target, at origin) (err error) {
 	t.kind, t.among, t.farthest, f.located = nearestTarget, f.choices(d.Nearest, at), math.Inf(1), true
 	if t.band, err = spec.ParseBand(d.Band); err != nil {
 		return fmt.Errorf("band: %w", err)
@@ -84,7 +83,7 @@ func (f *filler) nearest(t *target, d *spec.Target, at place) (err error) {
 	return nil
 }
 
-func (f *filler) fastest(t *target, d *spec.Target, at place) error {
+func (f *filler) fastest(t *target, d *spec.Target, at origin) error {
 	t.kind, t.among, f.located, f.timed = fastestTarget, f.choices(d.Fastest, at), true, true
 	t.margin = float64(time.Duration(*d.Margin)) / float64(time.Millisecond)
 	t.samples, t.listed = d.Samples, d.Then == spec.ThenListed
@@ -105,7 +104,7 @@ type ranked struct {
 func (e *expander) nearestOf(t *target) [][]ranked {
 	list := e.allowed(t.among)
 	if !e.where.point.Known() {
-		e.trace.unplaced(e.policy, t, list)
+		e.trace.chose("nearest", e, t, list, len(list))
 		return alone(list)
 	}
 	for i := range list {
@@ -116,7 +115,7 @@ func (e *expander) nearestOf(t *target) [][]ranked {
 	for n > 0 && list[n-1].distance > t.farthest {
 		n--
 	}
-	e.trace.nearest(e.policy, t, list, n)
+	e.trace.chose("nearest", e, t, list, n)
 	return banded(list[:n], t.band)
 }
 
@@ -126,7 +125,9 @@ func (e *expander) measure(r *ranked) {
 	r.distance = max(0, km*(1-r.share)-r.km)
 }
 
-func nearer(a, b ranked) int { return cmp.Or(cmp.Compare(a.distance, b.distance), cmp.Compare(a.at, b.at)) }
+func nearer(a, b ranked) int {
+	return cmp.Or(cmp.Compare(a.distance, b.distance), cmp.Compare(a.at, b.at))
+}
 
 // banded groups what is about as near as the first of its group. What is nowhere stands alone.
 func banded(list []ranked, band float64) (groups [][]ranked) {
@@ -141,7 +142,14 @@ func banded(list []ranked, band float64) (groups [][]ranked) {
 	return groups
 }
 
-func alone(list []ranked) [][]ranked { return banded(list, -1) }
+// alone makes a group of each.
+func alone(list []ranked) [][]ranked {
+	groups := make([][]ranked, len(list))
+	for i := range list {
+		groups[i] = list[i : i+1 : i+1]
+	}
+	return groups
+}
 
 // fastestOf puts pools in order of the time that was measured; of those about as fast as the fastest, the nearest is first.
 func (e *expander) fastestOf(t *target) [][]ranked {
@@ -166,7 +174,7 @@ func (e *expander) fastestOf(t *target) [][]ranked {
 		out = append(out, left[next])
 		left = slices.Delete(left, next, next+1)
 	}
-	e.trace.fastest(e.policy, t, out)
+	e.trace.chose("fastest", e, t, out, len(out))
 	return alone(out)
 }
 
@@ -190,11 +198,4 @@ func (e *expander) allowed(among []choice) []ranked {
 		}
 	}
 	return list
-}
-
-// Where is all that a Policy asks of a client's place.
-type Where struct {
-	met     []bool // its conditions
-	point   geo.Point
-	latency *geo.Latency
 }

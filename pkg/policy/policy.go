@@ -45,8 +45,9 @@ type Set interface {
 // rule is one rule of a service or a policy.
 type rule struct {
 	name      string
-	condition int   // of Policy.conditions; everyone: -1
-	ttl       int64 // seconds; -1: it has none
+	title     string // for people, as in "rule eu of policy near"
+	condition int    // of Policy.conditions; everyone: -1
+	ttl       int64  // seconds; -1: it has none
 	fence     []string
 	targets   []target
 }
@@ -58,9 +59,9 @@ const everyone = -1
 type target struct {
 	kind    kind
 	pool    int
-	weight  int // 0: absent
-	trickle int // in parts of ten thousand; 0: absent
-	order             // of nearest and fastest
+	weight  int      // 0: absent
+	trickle int      // in parts of ten thousand; 0: absent
+	order            // of nearest and fastest
 	arms    []target // of a split; and of a role or a site, whose pools follow each other
 	rules   []rule   // of a policy
 	fence   []string // of a policy
@@ -112,10 +113,10 @@ func New(tenant string, s *spec.Service, set Set, today int64) (*Policy, error) 
 		f.members = append(f.members, member{f.index[m.Pool], m.As()})
 	}
 	var err error
-	if f.rules, err = f.ruleList(s.Rules, place{owner: tenant, role: f.ownPool}); err != nil {
+	if f.rules, err = f.ruleList(s.Rules, origin{owner: tenant, role: f.ownPool}); err != nil {
 		return nil, err
 	}
-	if f.last, err = f.targets(s.LastResort, place{owner: tenant, role: f.ownPool}); err != nil {
+	if f.last, err = f.targets(s.LastResort, origin{owner: tenant, role: f.ownPool}); err != nil {
 		return nil, fmt.Errorf("lastResort: %w", err)
 	}
 	f.conditions = geo.NewConditions(f.matchers)
@@ -144,10 +145,11 @@ type member struct {
 	role string
 }
 
-// place is where a list of targets stands.
-type place struct {
+// origin is where a list of targets stands: it says what names mean.
+type origin struct {
 	owner string                  // the tenant whose policies are meant
 	role  func(name string) []int // the pools that are meant by a name
+	title string                  // of a policy: as in " of policy near"
 }
 
 func (f *filler) add(name string) {
@@ -188,11 +190,12 @@ func (f *filler) atSite(site string) (pools []int) {
 	return pools
 }
 
-func (f *filler) ruleList(declared []spec.Rule, at place) ([]rule, error) {
+func (f *filler) ruleList(declared []spec.Rule, at origin) ([]rule, error) {
 	rules := make([]rule, len(declared))
 	for i := range declared {
 		d, r := &declared[i], &rules[i]
 		r.name, r.condition, r.ttl, r.fence = ruleName(d.Name, i), everyone, -1, d.Fence
+		r.title = "rule " + r.name + at.title
 		if d.TTL != nil {
 			r.ttl = int64(d.TTL.WholeSeconds())
 		}
@@ -236,7 +239,7 @@ func ruleName(name string, i int) string {
 	return name
 }
 
-func (f *filler) targets(declared []spec.Target, at place) ([]target, error) {
+func (f *filler) targets(declared []spec.Target, at origin) ([]target, error) {
 	out := make([]target, 0, len(declared))
 	for i := range declared {
 		t, err := f.target(&declared[i], at)
@@ -248,7 +251,7 @@ func (f *filler) targets(declared []spec.Target, at place) ([]target, error) {
 	return out, nil
 }
 
-func (f *filler) target(declared *spec.Target, at place) (t target, err error) {
+func (f *filler) target(declared *spec.Target, at origin) (t target, err error) {
 	d := declared.Effective()
 	t.weight = d.Weight
 	if d.Trickle != "" {
@@ -289,7 +292,7 @@ func (f *filler) list(t *target, pools []int) {
 // maxNested bounds how deep policies use each other; plans refuse what is deeper.
 const maxNested = 8
 
-func (f *filler) policy(t *target, name string, at place) error {
+func (f *filler) policy(t *target, name string, at origin) error {
 	owner, p := f.set.Policy(at.owner, name)
 	switch t.kind, t.name = policyTarget, name; {
 	case p == nil:
@@ -303,7 +306,7 @@ func (f *filler) policy(t *target, name string, at place) error {
 	defer func() { f.nested-- }()
 	t.fence = p.Fence
 	var err error
-	if t.rules, err = f.ruleList(p.Rules, place{owner: owner, role: f.inRole}); err != nil {
+	if t.rules, err = f.ruleList(p.Rules, origin{owner, f.inRole, " of policy " + name}); err != nil {
 		return fmt.Errorf("policy %s: %w", name, err)
 	}
 	return nil

@@ -61,7 +61,8 @@ func TestDecodeErrors(t *testing.T) {
 			`f.yaml:5: shop/Service/web: spec.rules[0].ttl: a duration needs a unit; write 20s for seconds`},
 		{"duration, negative", service + "  ttl: -5s\n", `f.yaml:5: shop/Service/web: spec.ttl: a duration cannot be negative`},
 		{"pool reference", service + "  lastResort: [[a]]\n",
-			`f.yaml:5: shop/Service/web: spec.lastResort[0]: wants the name of a pool, or {pool: NAME, weight: N}, {nearest: [...]}, {fastest: [...]}, {policy: NAME}, {split: [...]}, not a list`},
+			`f.yaml:5: shop/Service/web: spec.lastResort[0]: wants the name of a pool, or one of {pool: NAME, weight: N}, ` +
+				`{nearest: [...]}, {fastest: [...]}, {policy: NAME} and {split: [...]}, not a list`},
 		{"pool reference of weight 0", service + "  lastResort: [{pool: a, weight: 0}]\n",
 			`f.yaml:5: shop/Service/web: spec.lastResort[0].weight: a weight of a split is at least 1; to send nothing there, leave the ` +
 				`pool out`},
@@ -180,7 +181,9 @@ spec:
   fence: [EU]
   rules:
     - {name: eu, when: {geo: [EU]}, fence: [EU-DE], ttl: 1m, pools: [{nearest: sites}, {site: fra}]}
-    - {pools: [{fastest: [main, {site: fra, weight: 2}], margin: 0s, samples: 3, maxAge: 1d, then: listed}, {pool: spare, trickle: 2%}]}
+    - pools:
+        - {fastest: [main, {site: fra, weight: 2}], margin: 0s, samples: 3, maxAge: 1d, then: listed}
+        - {pool: spare, trickle: 2%}
 ---
 kind: Service
 tenant: shop
@@ -198,7 +201,11 @@ spec:
     - {name: china-telecom, when: {asn: [4134]}, pools: [{pool: sg, weight: 70}, {pool: hk, weight: 30}]}
     - {name: office, when: {map: offices}, pools: [lab]}
     - {name: rest, pools: [us, eu]}
-    - {name: all, pools: [{split: [{nearest: [eu, {pool: us, weight: 2}], band: 5%, bias: {us: 10%}, farthest: 3000km, weight: 99}, {policy: near, weight: 1}]}]}
+    - name: all
+      pools:
+        - split:
+            - {nearest: [eu, {pool: us, weight: 2}], band: 5%, bias: {us: 10%}, farthest: 3000km, weight: 99}
+            - {policy: near, weight: 1}
   lastResort: [us]
   allDown: servfail
   metrics: true
@@ -241,7 +248,7 @@ func TestRoundTrips(t *testing.T) {
 		checkJSON(t, r)
 	}
 	s := all[6].Spec.(*Service)
-	if *s.TTL != 0 || s.Effective().TTL == nil || s.TTLSeconds() != 0 || !s.Rules[1].Pools[0].IsPool() || s.Rules[1].Pools[0].String() != "sg:70" ||
+	if *s.TTL != 0 || s.Effective().TTL == nil || s.TTLSeconds() != 0 || s.Rules[1].Pools[0].String() != "sg:70" ||
 		s.Rules[2].When.Map[0] != "offices" {
 		t.Errorf("got %+v", s)
 	}

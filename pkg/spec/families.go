@@ -34,7 +34,7 @@ func ServedFamilies(s *Service, pool func(name string) *Pool) (v4, v6, cname boo
 		steps = append(steps, step{"lastResort", last})
 	}
 	for _, st := range steps {
-		all = all.or(st.has)
+		all = all.Or(st.has)
 	}
 	if all.Host {
 		return false, false, true, nil
@@ -74,8 +74,8 @@ func Served(s *Service, holds func(pool string) Families) (v4, v6, cname bool) {
 	some, every, catchAll := Families{}, Families{V4: true, V6: true}, false
 	step := func(refs []Target) {
 		var has Families
-		s.eachPool(refs, func(pool string) { has = has.or(holds(pool)) })
-		some, every.V4, every.V6 = some.or(has), every.V4 && has.V4, every.V6 && has.V6
+		s.eachPool(refs, func(pool string) { has = has.Or(holds(pool)) })
+		some, every.V4, every.V6 = some.Or(has), every.V4 && has.V4, every.V6 && has.V6
 	}
 	for i := range s.Rules {
 		step(s.Rules[i].Pools)
@@ -87,21 +87,26 @@ func Served(s *Service, holds func(pool string) Families) (v4, v6, cname bool) {
 	if some.Host {
 		return false, false, true
 	}
-	wanted := func(family string) bool { return len(s.Families) == 0 || slices.Contains(s.Families, family) }
-	return every.V4 && wanted(FamilyIPv4), every.V6 && wanted(FamilyIPv6), false
+	return every.V4 && s.Wants(FamilyIPv4), every.V6 && s.Wants(FamilyIPv6), false
+}
+
+// Wants reports whether the service is not narrowed to another family.
+func (s *Service) Wants(family string) bool {
+	return len(s.Families) == 0 || slices.Contains(s.Families, family)
 }
 
 // Families tells what the endpoints of some pools have.
 type Families struct{ V4, V6, Host bool }
 
-func (p Families) or(o Families) Families {
+// Or gives what one of both has.
+func (p Families) Or(o Families) Families {
 	return Families{p.V4 || o.V4, p.V6 || o.V6, p.Host || o.Host}
 }
 
 func familiesOf(pools []string, pool func(name string) *Pool) (all Families) {
 	for _, name := range pools {
 		if p := pool(name); p != nil {
-			all = all.or(p.Families())
+			all = all.Or(p.Families())
 		}
 	}
 	return all

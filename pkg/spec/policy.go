@@ -78,7 +78,7 @@ func (c *checker) trickle(path string, list []Target, i int) {
 	}
 	switch {
 	case i == 0:
-		c.fail(path+".trickle", "put what it stands by for before it", "the first entry of a list gets all that it can: it has nothing to trickle beside")
+		c.fail(path+".trickle", "put what it stands by for before it", "the first entry of a list has nothing to trickle beside")
 	case list[i].Weight != 0:
 		c.fail(path+".trickle", "write one of them", "goes not with weight")
 	}

@@ -109,7 +109,8 @@ func (t *Target) decodeNode(d *decoder, n *node, path string) {
 			t.Pool = n.text
 			return
 		}
-		d.wrongType(n, path, "the name of a pool, or {pool: NAME, weight: N}, {nearest: [...]}, {fastest: [...]}, {policy: NAME}, {split: [...]}")
+		d.wrongType(n, path, "the name of a pool, or one of {pool: NAME, weight: N}, {nearest: [...]}, {fastest: [...]}, "+
+			"{policy: NAME} and {split: [...]}")
 		return
 	}
 	d.value(n, path, reflect.ValueOf((*longTarget)(t)).Elem(), "")

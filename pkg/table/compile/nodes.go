@@ -30,10 +30,10 @@ func (c *Compiler) addRows(out *table.Service, s *serviceState, p *plan, form dr
 		return fmt.Errorf("the rules of one service name at most %d pools", math.MaxUint16)
 	}
 	rows := rowsOf(out.Spec)
-	out.Index = make([]uint16, 0, len(rows)+1)
+	out.Index = make([]uint32, 0, len(rows)+1)
 	s.steps = make([]*nodeState, 0, poolRefs(out.Spec))
 	for i, row := range rows {
-		out.Index = append(out.Index, uint16(len(s.steps)))
+		out.Index = append(out.Index, uint32(len(s.steps)))
 		if err := c.addRow(s, out.Need, p.tenant, form, row); err != nil {
 			if i == len(out.Spec.Rules) {
 				return fmt.Errorf("lastResort: %w", err)
@@ -41,7 +41,7 @@ func (c *Compiler) addRows(out *table.Service, s *serviceState, p *plan, form dr
 			return fmt.Errorf("rule %s: %w", table.RuleName(out.Spec, i), err)
 		}
 	}
-	out.Index = append(out.Index, uint16(len(s.steps)))
+	out.Index = append(out.Index, uint32(len(s.steps)))
 	s.steps = slices.Clip(s.steps)
 	out.Steps = make([]table.Step, len(s.steps))
 	for row := range rows {
