@@ -230,7 +230,7 @@ func (s *Service) Members() []Member {
 		return s.Pools
 	}
 	var out []Member
-	for pool := range s.named() {
+	for _, pool := range s.named() {
 		out = append(out, Member{Pool: pool})
 	}
 	return out
@@ -238,10 +238,7 @@ func (s *Service) Members() []Member {
 
 // AllPools gives every pool that the service can lead to, each once.
 func (s *Service) AllPools() []string {
-	var out []string
-	for pool := range s.named() {
-		out = append(out, pool)
-	}
+	out := s.named()
 	for _, m := range s.Pools {
 		if !slices.Contains(out, m.Pool) {
 			out = append(out, m.Pool)
@@ -251,26 +248,27 @@ func (s *Service) AllPools() []string {
 }
 
 // named gives the pools that rules and lastResort name by themselves, each once.
-func (s *Service) named() func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		seen := map[string]bool{}
-		lists := make([][]Target, 0, len(s.Rules)+1)
-		for i := range s.Rules {
-			lists = append(lists, s.Rules[i].Pools)
+func (s *Service) named() []string {
+	out := make([]string, 0, 8)
+	add := func(pool string) {
+		if pool != "" && !slices.Contains(out, pool) {
+			out = append(out, pool)
 		}
-		for _, list := range append(lists, s.LastResort) {
-			ok := eachTarget(list, "", func(_ string, t *Target) bool {
-				if t.Pool == "" || seen[t.Pool] {
-					return true
-				}
-				seen[t.Pool] = true
-				return yield(t.Pool)
-			})
-			if !ok {
-				return
+	}
+	list := func(list []Target) {
+		for i := range list {
+			if t := &list[i]; t.plain() {
+				add(t.Pool)
+			} else {
+				eachTarget(list[i:i+1], "", func(_ string, t *Target) bool { add(t.Pool); return true })
 			}
 		}
 	}
+	for i := range s.Rules {
+		list(s.Rules[i].Pools)
+	}
+	list(s.LastResort)
+	return out
 }
 
 // PoolsOf gives the pools that a list of targets of the service can lead to for some client, each once, in the order in which they are

@@ -33,9 +33,15 @@ func (s *Service) needs(f rr.Family, fallback Fallback) (need rr.FamilySet, asIf
 // enter gives the first node that has an answer in family f, and its place in s.Steps; nil: there is none.
 func (v *View) enter(s *Service, row int, f rr.Family) (n *Node, step int, fallback Fallback) {
 	need := s.Need | 1<<f
+	if s.Steers {
+		if n, step := s.Steering.first(v, s.Steps, row, need, false); n != nil {
+			return n, step, Normal
+		}
+		return v.fallBack(s, row, f)
+	}
 	for i, end := s.Row(row); i < end; i++ { // as firstOf, without a call
 		if n := v.Nodes.Ref(s.Steps[i].Node); n.Live.Holds(need) {
-			if row == s.lastFor(row) {
+			if row == int(s.rules) {
 				return n, i, LastResort
 			}
 			return n, i, Normal
@@ -46,6 +52,9 @@ func (v *View) enter(s *Service, row int, f rr.Family) (n *Node, step int, fallb
 
 // firstOf gives the first node of a row that gives what is needed, nil if none does.
 func (v *View) firstOf(s *Service, row int, need rr.FamilySet, asIfUp bool) (n *Node, step int) {
+	if s.Steers {
+		return s.Steering.first(v, s.Steps, row, need, asIfUp)
+	}
 	for i, end := s.Row(row); i < end; i++ {
 		if n := v.Nodes.Ref(s.Steps[i].Node); n.gives(need, asIfUp) {
 			return n, i

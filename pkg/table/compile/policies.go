@@ -1,8 +1,10 @@
 package compile
 
 import (
+	"bytes"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/gti/gtm/pkg/health"
@@ -23,7 +25,7 @@ const (
 	sharedPart = "w"
 )
 
-func policyPart(key string) bool {
+func isPolicyPart(key string) bool {
 	return strings.HasPrefix(key, ownPart) || strings.HasPrefix(key, sharedPart)
 }
 
@@ -84,117 +86,119 @@ func (c *Compiler) touchPolicy(k spec.Key) {
 // touchTimed has the services compiled anew whose policies go by measurements, which have grown older by a day.
 func (c *Compiler) touchTimed() {
 	for s := range c.steering {
-		if s.compiled == nil || s.compiled.Policy == nil {
+		if s.compiled == nil || s.compiled.Steering == nil {
 			continue
 		}
-		if _, timed := s.compiled.Policy.Asks(); timed {
+		if _, timed := s.compiled.Steering.Policy.Asks(); timed {
 			c.dirty.services[s.key] = true
 		}
 	}
 }
 
 // takePolicyPart gives the partition of a policy, and its rows there.
-func (c *Compiler) takePolicyPart(p *policy.Policy, s *serviceState) (slot uint32, rows []policy.Row, of []uint16, err error) {
-	key, begin := ownPart+string(p.AppendKey(nil)), ofRows(p)
-	if c.parts[key] == nil && c.ownParts() >= maxOwnParts {
-		key, begin = sharedPart+string(p.AppendConditions(nil)), ofWheres(p)
+func (c *Compiler) takePolicyPart(f *aheadPolicy, s *serviceState) (slot uint32, rows policy.Rows, err error) {
+	key, begin := f.key, ofRows(f.policy)
+	if c.parts[key] == nil && c.ahead.parts[key] == nil && c.owned >= maxOwnParts {
+		key, begin = f.sharedKey(), ofWheres(f.policy)
 	}
 	part := c.parts[key]
 	if part == nil {
 		if part, err = c.newPart(key, begin); err != nil {
-			return 0, nil, nil, err
+			return 0, rows, err
 		}
 	}
 	if slot, err = c.usePart(part, s); err != nil {
-		return 0, nil, nil, err
+		return 0, rows, err
 	}
-	rows, of = part.rowsFor(p)
-	return slot, rows, of, nil
-}
-
-func (c *Compiler) ownParts() (n int) {
-	for key := range c.parts {
-		if strings.HasPrefix(key, ownPart) {
-			n++
-		}
+	if f.division == part.division {
+		return slot, f.rows, nil
 	}
-	return n
+	return slot, part.rowsFor(f.policy), nil
 }
 
 // addPolicyRows compiles the rows of a service's policy.
-func (c *Compiler) addPolicyRows(out *table.Service, s *serviceState, p *plan, form draws.Form, rows []policy.Row) error {
-	b := rowBuilder{Compiler: c, service: s, need: out.Need, tenant: p.tenant, form: form, policy: out.Policy,
-		nodes: map[string]*nodeState{}}
+func (c *Compiler) addPolicyRows(out *table.Service, s *serviceState, p *plan, form draws.Form, rows policy.Rows) error {
+	b := rowBuilder{Compiler: c, service: s, out: out, need: out.Need, tenant: p.tenant, form: form, nodes: make(map[stepKey]int, 16)}
 	ttl := p.atMost(out.Spec.TTLSeconds())
-	for i := range rows {
+	var lasts [][]policy.Step
+	last := make([]int, len(rows.List))
+	var orders [][]int
+	for i, row := range rows.List {
 		own := ttl
-		if rows[i].TTL >= 0 {
-			own = p.atMost(uint32(rows[i].TTL))
+		if t := row.TTL(); t >= 0 {
+			own = p.atMost(uint32(t))
 		}
-		if err := b.row(out, rows[i].Steps, own); err != nil {
+		steps, behind := row.Steps()
+		order, err := b.order(steps, own)
+		if err != nil {
 			return err
 		}
-	}
-	lasts := map[string]uint16{}
-	for i := range rows {
-		var key []byte
-		for j := range rows[i].Last {
-			key = rows[i].Last[j].AppendKey(key)
+		orders = append(orders, order)
+		last[i] = slices.IndexFunc(lasts, func(known []policy.Step) bool { return slices.EqualFunc(known, behind, equalSteps) })
+		if last[i] < 0 {
+			last[i], lasts = len(lasts), append(lasts, behind)
 		}
-		last, ok := lasts[string(key)]
-		if !ok {
-			last = uint16(len(out.Index))
-			lasts[string(key)] = last
-			if err := b.row(out, rows[i].Last, ttl); err != nil {
-				return fmt.Errorf("lastResort: %w", err)
-			}
+	}
+	for i := range last {
+		last[i] += len(rows.List)
+	}
+	for _, steps := range lasts {
+		order, err := b.order(steps, ttl)
+		if err != nil {
+			return fmt.Errorf("lastResort: %w", err)
 		}
-		out.Last = append(out.Last, last)
+		orders = append(orders, order)
 	}
-	out.Index = append(out.Index, uint32(len(out.Steps)))
-	if len(out.Index) > math.MaxUint16 {
-		return fmt.Errorf("the policy of one service has at most %d rows", math.MaxUint16)
+	if len(orders) > math.MaxUint16 || len(out.Steps) > math.MaxUint16 {
+		return fmt.Errorf("its policy has %d rows of %d steps; at most %d are possible", len(orders), len(out.Steps), math.MaxUint16)
 	}
-	out.InlineIndex()
+	out.Steering.Arrange(rows.Of, orders, last)
 	return nil
 }
 
-// rowBuilder makes the nodes of a service's rows, each once.
+func equalSteps(a, b policy.Step) bool { return bytes.Equal(a, b) }
+
+// rowBuilder makes the steps of a service's rows, each once.
 type rowBuilder struct {
 	*Compiler
 	service *serviceState
-	policy  *policy.Policy
+	out     *table.Service
 	need    rr.FamilySet
 	tenant  string
 	form    draws.Form
-	nodes   map[string]*nodeState // that the service has taken, by policy.Node.AppendKey
-	key     []byte
+	nodes   map[stepKey]int // of out.Steps
 }
 
-// row appends one row.
-func (b *rowBuilder) row(out *table.Service, steps []policy.Node, ttl uint32) error {
-	out.Index = append(out.Index, uint32(len(out.Steps)))
-	for i := range steps {
-		b.key = steps[i].AppendKey(b.key[:0])
-		n := b.nodes[string(b.key)]
-		if n == nil {
-			key := string(b.key)
-			var err error
-			if n, err = b.take(&steps[i]); err != nil {
-				return err
+// stepKey tells steps apart.
+type stepKey struct {
+	code string
+	ttl  uint32
+}
+
+// order gives the steps of a row, by their index.
+func (b *rowBuilder) order(steps []policy.Step, ttl uint32) ([]int, error) {
+	out := make([]int, len(steps))
+	for i, step := range steps {
+		at, ok := b.nodes[stepKey{string(step), ttl}]
+		if !ok {
+			node := step.Node()
+			n, err := b.take(&node)
+			if err != nil {
+				return nil, err
 			}
-			b.nodes[key] = n
-			b.service.steps = append(b.service.steps, n)
+			at = len(b.out.Steps)
+			b.nodes[stepKey{string(step), ttl}] = at
+			b.service.steps, b.out.Steps = append(b.service.steps, n), append(b.out.Steps, table.Step{Node: n.slot, TTL: ttl})
 		}
-		out.Steps = append(out.Steps, table.Step{Node: n.slot, TTL: ttl})
+		out[i] = at
 	}
-	return nil
+	return out, nil
 }
 
 // take takes the node of a policy's one.
 func (b *rowBuilder) take(n *policy.Node) (*nodeState, error) {
 	if n.Kind == policy.Leaf {
-		d, err := b.draw(health.PoolID{Tenant: b.tenant, Pool: b.policy.Pools[n.Pool].Name}, b.form)
+		d, err := b.draw(health.PoolID{Tenant: b.tenant, Pool: b.out.Steering.Policy.Pools[n.Pool].Name}, b.form)
 		if err != nil {
 			return nil, err
 		}
@@ -228,35 +232,31 @@ func (b *rowBuilder) kind(k policy.Kind) table.Kind {
 
 // servedByRows gives the families that each row has an answer in: what exists at the service's name.
 func (c *Compiler) servedByRows(p *plan, pol *policy.Policy, rows []policy.Row) spec.Families {
+	has := make([]spec.Families, len(pol.Pools))
+	for i := range has {
+		if pool := c.pools[health.PoolID{Tenant: p.tenant, Pool: pol.Pools[i].Name}]; pool != nil {
+			has[i] = pool.has
+		}
+	}
 	every, some := spec.Families{V4: true, V6: true}, spec.Families{}
-	for i := range rows {
-		list := rows[i].Steps
+	for _, row := range rows {
+		list, last := row.Steps()
 		if len(list) == 0 {
-			list = rows[i].Last
+			list = last
 		}
 		if len(list) == 0 {
 			continue // a fence leaves nothing: SERVFAIL, whatever is asked for
 		}
-		has := c.familiesOf(p, pol, list)
-		every.V4, every.V6, some = every.V4 && has.V4, every.V6 && has.V6, some.Or(has)
+		var of spec.Families
+		for _, step := range list {
+			for pool := range step.Pools() {
+				of = of.Or(has[pool])
+			}
+		}
+		every.V4, every.V6, some = every.V4 && of.V4, every.V6 && of.V6, some.Or(of)
 	}
 	if some.Host || some == (spec.Families{}) {
 		return spec.Families{Host: some.Host}
 	}
 	return spec.Families{V4: every.V4 && p.eff.Wants(spec.FamilyIPv4), V6: every.V6 && p.eff.Wants(spec.FamilyIPv6)}
-}
-
-func (c *Compiler) familiesOf(p *plan, pol *policy.Policy, nodes []policy.Node) (has spec.Families) {
-	for i := range nodes {
-		var of spec.Families
-		if n := &nodes[i]; n.Kind != policy.Leaf {
-			for j := range n.Arms {
-				of = of.Or(c.familiesOf(p, pol, []policy.Node{n.Arms[j].Node}))
-			}
-		} else if pool := c.pools[health.PoolID{Tenant: p.tenant, Pool: pol.Pools[n.Pool].Name}]; pool != nil {
-			of = pool.has
-		}
-		has = has.Or(of)
-	}
-	return has
 }
