@@ -46,12 +46,25 @@ type Arm struct {
 }
 
 // Step is a step of a row, in a code that is the same for equal steps.
-type Step []byte
+type Step string
 
 // Node gives what the step is.
 func (s Step) Node() Node {
-	n, _ := readStep(s)
+	n, _ := readStep([]byte(s))
 	return n
+}
+
+// Group gives the pools of a step that shares answers among pools alone, by weight; nil: it is another.
+func (n *Node) Group() []Arm {
+	if n.Kind != Split {
+		return nil
+	}
+	for i := range n.Arms {
+		if n.Arms[i].Node.Kind != Leaf {
+			return nil
+		}
+	}
+	return n.Arms
 }
 
 // Pools gives the pools below the step, of Policy.Pools. One may come twice.
@@ -114,31 +127,6 @@ func whole(steps []Node) Node {
 	return n
 }
 
-// skipStep gives what follows a step.
-func skipStep(b []byte) []byte {
-	what, b := number(b)
-	switch what {
-	case codeSplit:
-		for {
-			var weight uint64
-			if weight, b = number(b); weight == codeEnd {
-				return b
-			}
-			b = skipList(b)
-		}
-	case codeFirst:
-		return skipList(b)
-	}
-	return b
-}
-
-func skipList(b []byte) []byte {
-	for b[0] != codeEnd {
-		b = skipStep(b)
-	}
-	return b[1:]
-}
-
 func number(b []byte) (uint64, []byte) {
 	if b[0] < 0x80 {
 		return uint64(b[0]), b[1:]
@@ -150,25 +138,54 @@ func number(b []byte) (uint64, []byte) {
 // Row is what clients of a place draw from, in code. Equal rows are equal strings: which rule led there makes no difference.
 type Row string
 
-// TTL is the least of the rules that led to the row, in seconds; -1: none has one.
-func (r Row) TTL() int64 {
-	ttl, _ := number([]byte(r))
-	return int64(ttl) - 1
-}
-
-// Steps gives the steps in the order of failover, and those of lastResort, as far as fences allow.
-func (r Row) Steps() (steps, last []Step) {
-	_, b := number([]byte(r))
-	steps, b = stepsOf(b)
-	last, _ = stepsOf(b)
-	return steps, last
-}
-
-func stepsOf(b []byte) (steps []Step, left []byte) {
-	for b[0] != codeEnd {
-		left := skipStep(b)
-		steps = append(steps, Step(b[:len(b)-len(left)]))
-		b = left
+// each calls visit for each step of the row, those of lastResort behind the others, and gives the TTL, in seconds, of the rules that led
+// there; -1: none has one.
+func (r Row) each(visit func(step string, last bool)) (ttl int64) {
+	head, n := uvarint(string(r))
+	b := string(r)[n:]
+	for _, last := range []bool{false, true} {
+		for b[0] != codeEnd {
+			end := len(b) - len(skipStep(b))
+			visit(b[:end], last)
+			b = b[end:]
+		}
+		b = b[1:]
 	}
-	return steps, b[1:]
+	return int64(head) - 1
+}
+
+// skipStep gives what follows a step.
+func skipStep(b string) string {
+	what, n := uvarint(b)
+	b = b[n:]
+	switch what {
+	case codeSplit:
+		for {
+			weight, n := uvarint(b)
+			if b = b[n:]; weight == codeEnd {
+				return b
+			}
+			b = skipList(b)
+		}
+	case codeFirst:
+		return skipList(b)
+	}
+	return b
+}
+
+func skipList(b string) string {
+	for b[0] != codeEnd {
+		b = skipStep(b)
+	}
+	return b[1:]
+}
+
+func uvarint(b string) (v uint64, n int) {
+	for shift := 0; ; shift += 7 {
+		c := b[n]
+		n++
+		if v |= uint64(c&0x7f) << shift; c < 0x80 {
+			return v, n
+		}
+	}
 }

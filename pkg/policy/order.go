@@ -48,8 +48,9 @@ func (f *filler) choices(declared *spec.Choices, at origin) (out []choice) {
 		}
 	}
 	for i := range declared.List {
-		if t := &declared.List[i]; t.Site != "" {
-			add(f.atSite(t.Site), t.Weight)
+		t := &declared.List[i]
+		if site := t.More().Site; site != "" {
+			add(f.atSite(site), t.Weight)
 		} else {
 			add(at.role(t.Pool), t.Weight)
 		}
@@ -57,7 +58,7 @@ func (f *filler) choices(declared *spec.Choices, at origin) (out []choice) {
 	return out
 }
 
-func (f *filler) nearest(t *target, d *spec.Target, at origin) (err error) {
+func (f *filler) nearest(t *target, d *spec.Steering, at origin) (err error) {
 	t.kind, t.among, t.farthest, f.located = nearestTarget, f.choices(d.Nearest, at), math.Inf(1), true
 	if t.band, err = spec.ParseBand(d.Band); err != nil {
 		return fmt.Errorf("band: %w", err)
@@ -84,7 +85,7 @@ func (f *filler) nearest(t *target, d *spec.Target, at origin) (err error) {
 	return nil
 }
 
-func (f *filler) fastest(t *target, d *spec.Target, at origin) error {
+func (f *filler) fastest(t *target, d *spec.Steering, at origin) error {
 	t.kind, t.among, f.located, f.timed = fastestTarget, f.choices(d.Fastest, at), true, true
 	t.margin = float64(time.Duration(*d.Margin)) / float64(time.Millisecond)
 	t.samples, t.listed = d.Samples, d.Then == spec.ThenListed

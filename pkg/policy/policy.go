@@ -254,15 +254,15 @@ func (f *filler) targets(declared []spec.Target, at origin) ([]target, error) {
 
 func (f *filler) target(declared *spec.Target, at origin) (t target, err error) {
 	d := declared.Effective()
-	t.weight = d.Weight
+	t.weight = declared.Weight
 	if d.Trickle != "" {
 		if t.trickle, err = spec.ParseTrickle(d.Trickle); err != nil {
 			return t, fmt.Errorf("trickle: %w", err)
 		}
 	}
 	switch {
-	case d.Pool != "":
-		f.list(&t, at.role(d.Pool))
+	case declared.Pool != "":
+		f.list(&t, at.role(declared.Pool))
 	case d.Site != "":
 		f.list(&t, f.atSite(d.Site))
 	case d.Split != nil:

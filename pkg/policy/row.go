@@ -46,26 +46,59 @@ func (p *Policy) Row(w Where, trace *Trace) (row Row, rule int) {
 	return Row(e.code), rule
 }
 
-// Rows are the rows of a policy for a list of Wheres, each once.
+// Rows are the rows of a policy, each once, made of steps, each once.
 type Rows struct {
-	List []Row
-	Of   []uint16 // of List, for each Where
+	Steps  []Step
+	Orders []Order
+	Of     []uint16 // of Orders, for each Where; of those that List was given: the same
+}
+
+// Order is a row as it is made of steps, by their index in Rows.Steps.
+type Order struct {
+	TTL   int64 // seconds, of the rules that led to it; -1: none has one
+	Steps []uint16
+	Last  []uint16 // lastResort's, as far as fences allow
 }
 
 // Rows gives the rows at all points of a grid.
-func (p *Policy) Rows(g *Grid) Rows {
+func (p *Policy) Rows(g *Grid) *Rows {
 	e := &expander{policy: p, km: g.distances(p)}
-	rows := Rows{Of: make([]uint16, len(g.wheres))}
-	known := make(map[string]uint16, 64)
+	var list []Row
+	of := make([]uint16, len(g.wheres))
+	known := make(map[Row]uint16, 64)
 	for i := range g.wheres {
 		e.row(&g.wheres[i], i)
-		at, ok := known[string(e.code)]
+		at, ok := known[Row(e.code)]
 		if !ok {
-			at = uint16(len(rows.List))
+			at = uint16(len(list))
 			row := Row(e.code)
-			known[string(row)], rows.List = at, append(rows.List, row)
+			known[row], list = at, append(list, row)
 		}
-		rows.Of[i] = at
+		of[i] = at
+	}
+	rows := RowsOf(list)
+	rows.Of = of
+	return rows
+}
+
+// RowsOf takes rows apart.
+func RowsOf(list []Row) *Rows {
+	rows := &Rows{Orders: make([]Order, len(list)), Of: make([]uint16, len(list))}
+	known, flat := make(map[string]uint16, 32), make([]uint16, 0, 8*len(list))
+	for i, row := range list {
+		o, from, last := &rows.Orders[i], len(flat), 0
+		o.TTL = row.each(func(step string, behind bool) {
+			at, ok := known[step]
+			if !ok {
+				at = uint16(len(rows.Steps))
+				known[step], rows.Steps = at, append(rows.Steps, Step(step))
+			}
+			if flat = append(flat, at); behind {
+				last++
+			}
+		})
+		o.Steps, o.Last = flat[from:len(flat)-last:len(flat)-last], flat[len(flat)-last:len(flat):len(flat)]
+		rows.Of[i] = uint16(i)
 	}
 	return rows
 }

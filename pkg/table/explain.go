@@ -2,6 +2,7 @@ package table
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -186,14 +187,20 @@ func mapHas(m geo.Map, n Net) bool {
 
 // row lists the pools of a row in their turn.
 func (e *Explanation) row(v *View, row int, last bool) {
-	n := 0
-	for i := range e.Service.StepsOf(row) {
-		n++
-		t := turn{step: n, last: last}
-		if t.chosen = i == e.step && last == e.last; t.chosen {
-			t.share = 1
+	need, asIfUp := e.Service.needs(e.Family, e.Fallback)
+	for _, steps := range e.Service.turnsOf(row) {
+		number, chosen := steps.number, last == e.last && slices.Contains(steps.steps, e.step)
+		shares := []float64{1}
+		if len(steps.steps) > 1 {
+			shares = e.Service.Steering.groupShares(v, e.Service.Steps, steps.steps, need, asIfUp)
 		}
-		e.below(v, e.Service.Steps[i].Node, t)
+		for i, step := range steps.steps {
+			t := turn{step: number, last: last, chosen: chosen && step == e.step}
+			if chosen {
+				t.share = shares[i]
+			}
+			e.below(v, e.Service.Steps[step].Node, t)
+		}
 	}
 }
 

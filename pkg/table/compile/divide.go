@@ -84,13 +84,9 @@ func divide(atlas *geo.Atlas, maps []geo.Map, begin func() *division) (d divided
 }
 
 // rowsFor gives the rows of a policy, each once, and which of them each class of its partition has.
-func (d *division) rowsFor(p *policy.Policy) policy.Rows {
+func (d *division) rowsFor(p *policy.Policy) *policy.Rows {
 	if d.rows == nil {
 		return p.Rows(d.grid)
 	}
-	rows := policy.Rows{List: d.rows, Of: make([]uint16, len(d.rows))}
-	for i := range rows.Of {
-		rows.Of[i] = uint16(i)
-	}
-	return rows
+	return policy.RowsOf(d.rows)
 }

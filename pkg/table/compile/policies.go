@@ -1,7 +1,6 @@
 package compile
 
 import (
-	"bytes"
 	"fmt"
 	"math"
 	"slices"
@@ -12,7 +11,6 @@ import (
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/table"
 	"github.com/gti/gtm/pkg/table/draws"
-	"github.com/gti/gtm/pkg/table/rr"
 )
 
 // maxOwnParts is how many policies have a partition of their own, in which scopes are as short as they can be. Those that come later share
@@ -96,7 +94,7 @@ func (c *Compiler) touchTimed() {
 }
 
 // takePolicyPart gives the partition of a policy, and its rows there.
-func (c *Compiler) takePolicyPart(f *aheadPolicy, s *serviceState) (slot uint32, rows policy.Rows, err error) {
+func (c *Compiler) takePolicyPart(f *aheadPolicy, s *serviceState) (slot uint32, rows *policy.Rows, err error) {
 	key, begin := f.key, ofRows(f.policy)
 	if c.parts[key] == nil && c.ahead.parts[key] == nil && c.owned >= maxOwnParts {
 		key, begin = f.sharedKey(), ofWheres(f.policy)
@@ -104,11 +102,11 @@ func (c *Compiler) takePolicyPart(f *aheadPolicy, s *serviceState) (slot uint32,
 	part := c.parts[key]
 	if part == nil {
 		if part, err = c.newPart(key, begin); err != nil {
-			return 0, rows, err
+			return 0, nil, err
 		}
 	}
 	if slot, err = c.usePart(part, s); err != nil {
-		return 0, rows, err
+		return 0, nil, err
 	}
 	if f.division == part.division {
 		return slot, f.rows, nil
@@ -117,82 +115,130 @@ func (c *Compiler) takePolicyPart(f *aheadPolicy, s *serviceState) (slot uint32,
 }
 
 // addPolicyRows compiles the rows of a service's policy.
-func (c *Compiler) addPolicyRows(out *table.Service, s *serviceState, p *plan, form draws.Form, rows policy.Rows) error {
-	b := rowBuilder{Compiler: c, service: s, out: out, need: out.Need, tenant: p.tenant, form: form, nodes: make(map[stepKey]int, 16)}
+func (c *Compiler) addPolicyRows(out *table.Service, s *serviceState, p *plan, form draws.Form, rows *policy.Rows) error {
+	b := rowBuilder{Compiler: c, service: s, out: out, tenant: p.tenant, form: form, rows: rows, known: make([]entry, 0, len(rows.Steps)),
+		leaves: make(map[leafKey]int, 8)}
 	ttl := p.atMost(out.Spec.TTLSeconds())
-	var lasts [][]policy.Step
-	last := make([]int, len(rows.List))
-	var orders [][]int
-	for i, row := range rows.List {
+	for i := range rows.Orders {
 		own := ttl
-		if t := row.TTL(); t >= 0 {
+		if t := rows.Orders[i].TTL; t >= 0 {
 			own = p.atMost(uint32(t))
 		}
-		steps, behind := row.Steps()
-		order, err := b.order(steps, own)
-		if err != nil {
+		if err := b.row(rows.Orders[i].Steps, own); err != nil {
 			return err
 		}
-		orders = append(orders, order)
-		last[i] = slices.IndexFunc(lasts, func(known []policy.Step) bool { return slices.EqualFunc(known, behind, equalSteps) })
-		if last[i] < 0 {
-			last[i], lasts = len(lasts), append(lasts, behind)
+	}
+	last := make([]int, len(rows.Orders))
+	for i := range rows.Orders {
+		same := i
+		for same > 0 && !slices.Equal(rows.Orders[same-1].Last, rows.Orders[i].Last) {
+			same--
 		}
-	}
-	for i := range last {
-		last[i] += len(rows.List)
-	}
-	for _, steps := range lasts {
-		order, err := b.order(steps, ttl)
-		if err != nil {
+		if same > 0 {
+			last[i] = last[same-1]
+			continue
+		}
+		last[i] = len(b.index)
+		if err := b.row(rows.Orders[i].Last, ttl); err != nil {
 			return fmt.Errorf("lastResort: %w", err)
 		}
-		orders = append(orders, order)
 	}
-	if len(orders) > math.MaxUint16 || len(out.Steps) > math.MaxUint16 {
-		return fmt.Errorf("its policy has %d rows of %d steps; at most %d are possible", len(orders), len(out.Steps), math.MaxUint16)
+	if len(b.index) > math.MaxUint16 || len(out.Steps) >= table.GroupMark {
+		return fmt.Errorf("its policy has %d rows of %d steps; at most %d are possible", len(b.index), len(out.Steps), table.GroupMark)
 	}
-	out.Steering.Arrange(rows.Of, orders, last)
+	s.steps = slices.Clip(s.steps)
+	out.Steering.Arrange(rows.Of, b.order, b.index, last)
 	return nil
 }
-
-func equalSteps(a, b policy.Step) bool { return bytes.Equal(a, b) }
 
 // rowBuilder makes the steps of a service's rows, each once.
 type rowBuilder struct {
 	*Compiler
 	service *serviceState
 	out     *table.Service
-	need    rr.FamilySet
 	tenant  string
 	form    draws.Form
-	nodes   map[stepKey]int // of out.Steps
+	rows    *policy.Rows
+	known   []entry
+	leaves  map[leafKey]int // of out.Steps
+	order   []int           // as Steering wants it
+	index   []uint32        // where each row begins there
 }
 
-// stepKey tells steps apart.
-type stepKey struct {
-	code string
+// entry is a step of policy.Rows with a TTL, as it stands in an order.
+type entry struct {
+	step uint16
 	ttl  uint32
+	at   []int
 }
 
-// order gives the steps of a row, by their index.
-func (b *rowBuilder) order(steps []policy.Step, ttl uint32) ([]int, error) {
-	out := make([]int, len(steps))
-	for i, step := range steps {
-		at, ok := b.nodes[stepKey{string(step), ttl}]
-		if !ok {
-			node := step.Node()
-			n, err := b.take(&node)
+// leafKey tells the steps of pools apart.
+type leafKey struct {
+	pool, weight int
+	ttl          uint32
+}
+
+// row appends a row.
+func (b *rowBuilder) row(steps []uint16, ttl uint32) error {
+	b.index = append(b.index, uint32(len(b.order)))
+	for _, step := range steps {
+		i := slices.IndexFunc(b.known, func(e entry) bool { return e.step == step && e.ttl == ttl })
+		if i < 0 {
+			at, err := b.entry(b.rows.Steps[step], ttl)
+			if err != nil {
+				return err
+			}
+			i, b.known = len(b.known), append(b.known, entry{step, ttl, at})
+		}
+		b.order = append(b.order, b.known[i].at...)
+	}
+	return nil
+}
+
+// entry gives what stands for a step: its index in out.Steps; or, of a group of pools, a mark, how many they are, and their indexes.
+func (b *rowBuilder) entry(step policy.Step, ttl uint32) ([]int, error) {
+	node := step.Node()
+	if group := node.Group(); group != nil {
+		at := []int{table.GroupMark, len(group)}
+		for i := range group {
+			leaf, err := b.leaf(group[i].Node.Pool, group[i].Weight, ttl)
 			if err != nil {
 				return nil, err
 			}
-			at = len(b.out.Steps)
-			b.nodes[stepKey{string(step), ttl}] = at
-			b.service.steps, b.out.Steps = append(b.service.steps, n), append(b.out.Steps, table.Step{Node: n.slot, TTL: ttl})
+			at = append(at, leaf)
 		}
-		out[i] = at
+		return at, nil
 	}
-	return out, nil
+	if node.Kind == policy.Leaf {
+		leaf, err := b.leaf(node.Pool, 1, ttl)
+		return []int{leaf}, err
+	}
+	n, err := b.take(&node)
+	if err != nil {
+		return nil, err
+	}
+	return []int{b.add(n, 1, ttl)}, nil
+}
+
+func (b *rowBuilder) leaf(pool, weight int, ttl uint32) (int, error) {
+	key := leafKey{pool, weight, ttl}
+	at, ok := b.leaves[key]
+	if !ok {
+		n, err := b.take(&policy.Node{Pool: pool})
+		if err != nil {
+			return 0, err
+		}
+		at = b.add(n, weight, ttl)
+		b.leaves[key] = at
+	}
+	return at, nil
+}
+
+// add appends a step.
+func (b *rowBuilder) add(n *nodeState, weight int, ttl uint32) int {
+	b.service.steps, b.out.Steps = append(b.service.steps, n), append(b.out.Steps, table.Step{Node: n.slot, TTL: ttl})
+	b.out.Steering.AddWeight(weight, b.out.Need != 0, n.id)
+	return len(b.out.Steps) - 1
 }
 
 // take takes the node of a policy's one.
@@ -213,7 +259,7 @@ func (b *rowBuilder) take(n *policy.Node) (*nodeState, error) {
 		}
 		arms = append(arms, share{node: node, weight: uint16(min(n.Arms[i].Weight, math.MaxUint16))})
 	}
-	node, err := b.mix(b.kind(n.Kind), b.need, arms)
+	node, err := b.mix(b.kind(n.Kind), b.out.Need, arms)
 	if err != nil {
 		b.releaseArms(arms)
 	}
@@ -224,34 +270,34 @@ func (b *rowBuilder) kind(k policy.Kind) table.Kind {
 	switch {
 	case k == policy.First:
 		return table.FirstNode
-	case b.need != 0:
+	case b.out.Need != 0:
 		return table.HashedNode
 	}
 	return table.WeightedNode
 }
 
 // servedByRows gives the families that each row has an answer in: what exists at the service's name.
-func (c *Compiler) servedByRows(p *plan, pol *policy.Policy, rows []policy.Row) spec.Families {
-	has := make([]spec.Families, len(pol.Pools))
-	for i := range has {
-		if pool := c.pools[health.PoolID{Tenant: p.tenant, Pool: pol.Pools[i].Name}]; pool != nil {
-			has[i] = pool.has
+func (c *Compiler) servedByRows(p *plan, pol *policy.Policy, rows *policy.Rows) spec.Families {
+	has := make([]spec.Families, len(rows.Steps))
+	for i, step := range rows.Steps {
+		for pool := range step.Pools() {
+			if pool := c.pools[health.PoolID{Tenant: p.tenant, Pool: pol.Pools[pool].Name}]; pool != nil {
+				has[i] = has[i].Or(pool.has)
+			}
 		}
 	}
 	every, some := spec.Families{V4: true, V6: true}, spec.Families{}
-	for _, row := range rows {
-		list, last := row.Steps()
+	for i := range rows.Orders {
+		list := rows.Orders[i].Steps
 		if len(list) == 0 {
-			list = last
+			list = rows.Orders[i].Last
 		}
 		if len(list) == 0 {
 			continue // a fence leaves nothing: SERVFAIL, whatever is asked for
 		}
 		var of spec.Families
 		for _, step := range list {
-			for pool := range step.Pools() {
-				of = of.Or(has[pool])
-			}
+			of = of.Or(has[step])
 		}
 		every.V4, every.V6, some = every.V4 && of.V4, every.V6 && of.V6, some.Or(of)
 	}

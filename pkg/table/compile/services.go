@@ -226,13 +226,13 @@ func (c *Compiler) newSteering(out *table.Service, s *serviceState, p *plan, for
 	if s.policies = f.asked; f.err != nil {
 		return nil, f.err
 	}
-	var rows policy.Rows
+	var rows *policy.Rows
 	var err error
 	if out.Part, rows, err = c.takePolicyPart(f, s); err != nil {
 		return nil, err
 	}
 	out.Steering, out.Steers = &table.Steering{Policy: f.policy, Default: rows.Of[s.part.unplaced]}, true
-	if out.Served = families(c.servedByRows(p, f.policy, rows.List), p.eff); coherent {
+	if out.Served = families(c.servedByRows(p, f.policy, rows), p.eff); coherent {
 		out.Need = out.Served
 	}
 	if err := c.anyServed(out); err != nil {

@@ -252,7 +252,7 @@ type aheadPolicy struct {
 	key      string            // of a partition of its own
 	err      error
 	division *division // for which rows are; nil: they are not made yet
-	rows     policy.Rows
+	rows     *policy.Rows
 }
 
 // sharedKey is the key of a partition that it shares with others.
