@@ -82,18 +82,18 @@ const (
 // Simple reports whether a service asks nothing of a client but which of its rules matches: each entry of its lists is a pool, and nothing
 // fences them. It needs no Policy.
 func Simple(s *spec.Service) bool {
-	if len(s.Fence) > 0 || !plain(s.LastResort) {
+	if len(s.Fence) > 0 || !onlyPools(s.LastResort) {
 		return false
 	}
 	for i := range s.Rules {
-		if len(s.Rules[i].Fence) > 0 || !plain(s.Rules[i].Pools) {
+		if len(s.Rules[i].Fence) > 0 || !onlyPools(s.Rules[i].Pools) {
 			return false
 		}
 	}
 	return true
 }
 
-func plain(list []spec.Target) bool {
+func onlyPools(list []spec.Target) bool {
 	for i := range list {
 		if !list[i].IsPool() {
 			return false

@@ -79,6 +79,7 @@ func divide(atlas *geo.Atlas, maps []geo.Map, begin func() *division) (d divided
 	d.part, d.err = geo.Compile(atlas, maps, d.classifier)
 	if d.err == nil && (d.rows != nil || d.wheres != nil) {
 		d.unplaced, d.grid = d.classifier.Class(geo.Place{}, geo.Hits{}), policy.NewGrid(d.wheres)
+		d.classifier = nil // with all that it has seen
 	}
 	return d
 }

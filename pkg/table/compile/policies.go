@@ -15,7 +15,7 @@ import (
 
 // maxOwnParts is how many policies have a partition of their own, in which scopes are as short as they can be. Those that come later share
 // one with all that ask the same of a place: their scopes are right as well, but may be longer.
-const maxOwnParts = 256
+const maxOwnParts = 128
 
 // Keys of policies' partitions begin so; those of rules begin with |.
 const (
@@ -146,7 +146,7 @@ func (c *Compiler) addPolicyRows(out *table.Service, s *serviceState, p *plan, f
 	if len(b.index) > math.MaxUint16 || len(out.Steps) >= table.GroupMark {
 		return fmt.Errorf("its policy has %d rows of %d steps; at most %d are possible", len(b.index), len(out.Steps), table.GroupMark)
 	}
-	s.steps = slices.Clip(s.steps)
+	s.steps, out.Steps = slices.Clip(s.steps), slices.Clip(out.Steps)
 	out.Steering.Arrange(rows.Of, b.order, b.index, last)
 	return nil
 }
