@@ -1,6 +1,7 @@
 package geo
 
 import (
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -45,6 +46,13 @@ func (o *oracle) databasePlace(t testing.TB, addr netip.Addr) Place {
 		if p.Subdivision == "" && p.Country == q.Country {
 			p.Subdivision = q.Subdivision
 		}
+		same := p.Country == q.Country
+		if p.Country == "" {
+			same = p.Continent == q.Continent && q.Country == ""
+		}
+		if p.At == (Point{}) && same && p.Subdivision == q.Subdivision {
+			p.At = q.At
+		}
 		if p.ASN == 0 {
 			p.ASN = q.ASN
 		}
@@ -73,6 +81,9 @@ func (o *oracle) read(t testing.TB, result maxminddb.Result, i int) (p Place) {
 	}
 	if asn, ok := data["autonomous_system_number"].(uint64); ok {
 		p.ASN = uint32(asn)
+	}
+	if at, ok := data["location"].(map[string]any); ok {
+		p.At = PointOf(math.Round(at["latitude"].(float64)), math.Round(at["longitude"].(float64)))
 	}
 	o.seen[key] = p
 	return p
@@ -118,7 +129,7 @@ func (o *oracle) mappedPlace(t testing.TB, addr netip.Addr) Place {
 		for _, n := range m.Networks {
 			if n.Contains(addr) && m.Place != nil && n.Bits() > placeBits {
 				placeBits = n.Bits()
-				p = Place{Continent: m.Place.Continent, Country: m.Place.Country, Subdivision: m.Place.Subdivision, ASN: p.ASN}
+				p = Place{Continent: m.Place.Continent, Country: m.Place.Country, Subdivision: m.Place.Subdivision, ASN: p.ASN, At: m.Place.At}
 			}
 			if n.Contains(addr) && m.ASN != 0 && n.Bits() > asnBits {
 				asnBits = n.Bits()
@@ -336,6 +347,10 @@ func geoIP2(p Place) mmdbtype.Map {
 	if p.ASN != 0 {
 		m["autonomous_system_number"] = mmdbtype.Uint32(p.ASN)
 	}
+	if p.At.Known() {
+		m["location"] = mmdbtype.Map{"latitude": mmdbtype.Float64(p.At.Lat()), "longitude": mmdbtype.Float64(p.At.Lon()),
+			"accuracy_radius": mmdbtype.Uint16(50)}
+	}
 	return m
 }
 
@@ -403,6 +418,10 @@ func typed(v any) mmdbtype.DataType {
 		return mmdbtype.String(v)
 	case uint32:
 		return mmdbtype.Uint32(v)
+	case float64:
+		return mmdbtype.Float64(v)
+	case float32:
+		return mmdbtype.Float32(v)
 	case bool:
 		return mmdbtype.Bool(v)
 	}

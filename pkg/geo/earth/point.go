@@ -1,4 +1,5 @@
-package geo
+// Package earth knows points on Earth: how far it is between them, and where the centroids of countries and subdivisions are.
+package earth
 
 import (
 	"fmt"
