@@ -160,7 +160,8 @@ func (e *Edge) describe(x *table.Explanation) *api.Explanation {
 	out := &api.Explanation{Host: x.Service.Spec.Host, Service: x.Service.Tenant + "/" + x.Service.Name,
 		Generation: fmt.Sprintf("%s@%d", x.Service.Tenant, x.Generation), Edge: e.cfg.ID, Scope: int(x.Scope),
 		Fallback: x.Fallback.String(),
-		Client:   api.Client{Address: x.Asker.Prefix().String(), Source: "subnet", Place: x.Place.String(), ASN: x.Place.ASN}}
+		Client: api.Client{Address: x.Asker.Prefix().String(), Source: "subnet", Place: x.Place.String(), ASN: x.Place.ASN,
+			Point: x.Place.Point().String(), PointFrom: x.Place.PointSource()}}
 	if x.Resolver {
 		out.Client.Source = "resolver"
 	}

@@ -129,7 +129,9 @@ func (o *oracle) mappedPlace(t testing.TB, addr netip.Addr) Place {
 		for _, n := range m.Networks {
 			if n.Contains(addr) && m.Place != nil && n.Bits() > placeBits {
 				placeBits = n.Bits()
-				p = Place{Continent: m.Place.Continent, Country: m.Place.Country, Subdivision: m.Place.Subdivision, ASN: p.ASN, At: m.Place.At}
+				asn := p.ASN
+				p = *m.Place
+				p.ASN = asn
 			}
 			if n.Contains(addr) && m.ASN != 0 && n.Bits() > asnBits {
 				asnBits = n.Bits()

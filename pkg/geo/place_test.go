@@ -67,7 +67,8 @@ func TestPlaceIn(t *testing.T) {
 			t.Errorf("%v is not in %q", berlin, where)
 		}
 	}
-	for _, where := range []Place{{Continent: "AS"}, {Continent: "EU", Country: "FR"}, {Continent: "EU", Country: "DE", Subdivision: "BY"}} {
+	for _, where := range []Place{{Continent: "AS"}, {Continent: "EU", Country: "FR"},
+		{Continent: "EU", Country: "DE", Subdivision: "BY"}} {
 		if berlin.In(where) {
 			t.Errorf("%v is in %q", berlin, where)
 		}
