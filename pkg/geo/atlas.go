@@ -21,8 +21,8 @@ type Atlas struct {
 	took   time.Duration // to open it
 
 	mu      sync.Mutex
-	shape   *shape // what Compile made last
-	instead bool   // of another than its files, which could not be used
+	shapes  struct{ plain, points *shape } // what Compile made last, without coordinates and with them
+	instead bool                           // of another than its files, which could not be used
 }
 
 // Info describes one database of an atlas.

@@ -10,6 +10,9 @@ import (
 type Classifier struct {
 	Classes int      // how many there are
 	Maps    []string // the names of the maps that Class asks for, each once
+	// Points says that Class asks where places are. Without it they come without coordinates of their own, so that those who
+	// need none pay nothing for how finely coordinates divide the addresses.
+	Points bool
 	// Class gives the class of a place, or Classes where it has none. It is called for each place, and each set of maps that hold one,
 	// and not for each network. It must give the same each time.
 	Class func(p Place, in Hits) int
@@ -54,7 +57,7 @@ func Compile(a *Atlas, maps []Map, c *Classifier) (*Partition, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := a.shapeOf(maps)
+	s, err := a.shapeOf(maps, c.Points)
 	if err != nil {
 		return nil, err
 	}
@@ -84,18 +87,29 @@ func newPartition(s *shape, classes []uint16, count int) *Partition {
 	return p
 }
 
-// shapeOf gives the shape for a list of maps, and keeps it for the next call.
-func (a *Atlas) shapeOf(maps []Map) (*shape, error) {
+// shapeOf gives the shape for a list of maps, with coordinates or without, and keeps it for the next call. Where there are no
+// coordinates, both are the same one.
+func (a *Atlas) shapeOf(maps []Map, points bool) (*shape, error) {
+	kept := &a.shapes.plain
+	if points = points && hasPoints(a.places, maps); points {
+		kept = &a.shapes.points
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.shape != nil && sameMaps(a.shape.maps, maps) {
-		return a.shape, nil
+	if *kept != nil && sameMaps((*kept).maps, maps) {
+		return *kept, nil
 	}
-	s, err := newShape(a, maps)
+	s, err := newShape(a, maps, points)
 	if err == nil {
-		a.shape = s
+		*kept = s
 	}
 	return s, err
+}
+
+// hasPoints reports whether any place has coordinates of its own.
+func hasPoints(places []Place, maps []Map) bool {
+	return slices.ContainsFunc(places, func(p Place) bool { return p.At.Known() }) ||
+		slices.ContainsFunc(maps, func(m Map) bool { return m.Place != nil && m.Place.At.Known() })
 }
 
 // divider is a Classifier made ready for a list of maps.

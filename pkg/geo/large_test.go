@@ -51,22 +51,32 @@ func benchLarge(b *testing.B, l large) {
 		b.ReportMetric(float64(len(a.places)), "places")
 		b.ReportMetric(float64(a.v4.len()+a.v6.len()), "runs")
 	})
+	for _, points := range []bool{false, true} {
+		c := FirstOf(matchers)
+		c.Points = points
+		b.Run(fmt.Sprintf("points=%t", points), func(b *testing.B) { benchLargeCompile(b, a, c) })
+	}
+}
+
+func benchLargeCompile(b *testing.B, a *Atlas, c *Classifier) {
 	b.Run("first", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			fresh := &Atlas{v4: a.v4, v6: a.v6, places: a.places}
-			if _, err := Compile(fresh, nil, FirstOf(matchers)); err != nil {
+			p, err := Compile(fresh, nil, c)
+			if err != nil {
 				b.Fatal(err)
 			}
-			a.shape = fresh.shape
+			b.ReportMetric(float64(p.shape.bytes()), "bytes")
 		}
-		b.ReportMetric(float64(a.shape.bytes()), "bytes")
 	})
 	b.Run("further", func(b *testing.B) {
-		p := mustCompile(b, a, nil, matchers...)
+		p, err := Compile(a, nil, c)
 		b.ReportAllocs()
 		for b.Loop() {
-			p = mustCompile(b, a, nil, matchers...)
+			if p, err = Compile(a, nil, c); err != nil {
+				b.Fatal(err)
+			}
 		}
 		b.ReportMetric(float64(p.Bytes()), "bytes")
 	})

@@ -24,9 +24,10 @@ type atom struct {
 	special int16 // 1 + index into specialBlocks; counts unless a classifier asks for one of members
 }
 
-func newShape(a *Atlas, maps []Map) (*shape, error) {
+func newShape(a *Atlas, maps []Map, points bool) (*shape, error) {
 	l := newLayers(maps)
-	b := &atomizer{layers: l, places: a.places, plain: make([]uint32, len(a.places)), seen: map[uint64]uint32{}, ids: map[atom]uint32{}}
+	b := &atomizer{layers: l, points: points, places: a.places,
+		plain: make([]uint32, len(a.places)), seen: map[uint64]uint32{}, ids: map[atom]uint32{}}
 	v4, v6 := b.divide(a.v4), b.divide(a.v6)
 	if len(b.atoms) > maxNarrow {
 		b.rank(v4, v6)
@@ -55,6 +56,7 @@ func (s *shape) bytes() int { return s.v4.bytes() + s.v6.bytes() + 64*cap(s.atom
 // atomizer turns runs of places into runs of atoms.
 type atomizer struct {
 	*layers
+	points bool // places keep their coordinates
 	places []Place
 	atoms  []atom
 	plain  []uint32          // 1 + atom of a place outside of maps and special-purpose blocks; 0: not seen yet
@@ -91,6 +93,9 @@ func (b *atomizer) atom(layer, place uint32) uint32 {
 }
 
 func (b *atomizer) intern(a atom) uint32 {
+	if !b.points {
+		a.place.At = Point{}
+	}
 	id, ok := b.ids[a]
 	if !ok {
 		id = uint32(len(b.atoms))
