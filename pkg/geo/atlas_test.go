@@ -89,6 +89,7 @@ func TestLayouts(t *testing.T) {
 			Place{Continent: "EU", Country: "DE", At: PointOf(-53, -13)}, ""},
 		{"coordinates near 0", inDE(0.4, -0.4), Place{Continent: "EU", Country: "DE", At: PointOf(0, 0)}, ""},
 		{"coordinates at the antimeridian", inDE(0.4, 179.6), Place{Continent: "EU", Country: "DE", At: PointOf(0, -180)}, ""},
+		{"coordinates on the equator", inDE(0.0, 13.0), Place{Continent: "EU", Country: "DE", At: PointOf(0, 13)}, ""},
 		{"coordinates for the unknown", inDE(0.0, 0.0), Place{Continent: "EU", Country: "DE"}, ""},
 		{"coordinates that are no numbers", inDE(math.NaN(), 1.0), Place{Continent: "EU", Country: "DE"}, ""},
 		{"latitude out of range", inDE(90.1, 1.0), Place{Continent: "EU", Country: "DE"}, ""},
