@@ -31,9 +31,9 @@ func (s section) record(at int) (r record, err error) {
 			err = s.each(value, what, func(key []byte, value int) (err error) {
 				switch what := string(key); what {
 				case "latitude":
-					r.lat, err = s.float(value, what)
+					r.lat, err = s.real(value, what)
 				case "longitude":
-					r.lon, err = s.float(value, what)
+					r.lon, err = s.real(value, what)
 				}
 				return err
 			})
