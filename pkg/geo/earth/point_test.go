@@ -107,7 +107,15 @@ func haversine(p, q Point) float64 {
 
 func BenchmarkKilometres(b *testing.B) {
 	p, q := PointOf(50.11, 8.68), PointOf(35.68, 139.69)
-	for b.Loop() {
-		p.Kilometres(q)
-	}
+	b.Run("points", func(b *testing.B) {
+		for b.Loop() {
+			p.Kilometres(q)
+		}
+	})
+	b.Run("vectors", func(b *testing.B) {
+		v, w := p.Vector(), q.Vector()
+		for b.Loop() {
+			v.Kilometres(w)
+		}
+	})
 }
