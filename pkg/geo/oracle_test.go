@@ -130,9 +130,9 @@ func (o *oracle) mappedPlace(t testing.TB, addr netip.Addr) Place {
 		for _, n := range m.Networks {
 			if n.Contains(addr) && m.Place != nil && n.Bits() > placeBits {
 				placeBits = n.Bits()
-				asn := p.ASN
+				asn, latency := p.ASN, p.Latency
 				p = *m.Place
-				p.ASN = asn
+				p.ASN, p.Latency = asn, latency
 			}
 			if n.Contains(addr) && m.ASN != 0 && n.Bits() > asnBits {
 				asnBits = n.Bits()
