@@ -58,7 +58,7 @@ func Compile(a *Atlas, maps []Map, c *Classifier) (*Partition, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := a.shapeOf(maps)
+	s, err := a.shapeOf(maps, c.Latency)
 	if err != nil {
 		return nil, err
 	}
@@ -88,16 +88,20 @@ func newPartition(s *shape, classes []uint16, count int) *Partition {
 	return p
 }
 
-// shapeOf gives the shape for a list of maps, and keeps it for the next call.
-func (a *Atlas) shapeOf(maps []Map) (*shape, error) {
+// shapeOf gives the shape for a list of maps, by latency too if that is asked for, and keeps it for the next call.
+func (a *Atlas) shapeOf(maps []Map, latency bool) (*shape, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.shape != nil && sameMaps(a.shape.maps, maps) {
-		return a.shape, nil
+	kept := &a.shape
+	if latency && a.joint != nil {
+		kept = &a.jointShape
 	}
-	s, err := newShape(a, maps)
+	if *kept != nil && sameMaps((*kept).maps, maps) {
+		return *kept, nil
+	}
+	s, err := newShape(a, maps, latency)
 	if err == nil {
-		a.shape = s
+		*kept = s
 	}
 	return s, err
 }
@@ -150,7 +154,7 @@ func (d *divider) classify(s *shape) []uint16 {
 		if a.special != 0 && !members.meets(d.named) {
 			ids[i] = uint16(d.Classes) + uint16(a.special)
 		} else {
-			ids[i] = d.id(a.place, members)
+			ids[i] = d.id(s.place(a), members)
 		}
 	}
 	return ids
