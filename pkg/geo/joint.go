@@ -18,7 +18,7 @@ func (a *Atlas) WithLatency(t *LatencyTable) *Atlas {
 	if t == nil {
 		return b
 	}
-	j := joiner{ids: map[pair]uint32{{}: 0}, joint: &joint{pairs: []pair{{}}}}
+	j := joiner{first: make([]uint32, len(t.latencies.list)), ids: map[pair]uint32{{}: 0}, joint: &joint{pairs: []pair{{}}}}
 	j.v4, j.v6 = j.runs(a.v4, t.v4), j.runs(a.v6, t.v6)
 	b.joint = j.joint
 	return b
@@ -42,10 +42,11 @@ func (j *joint) at(a *Atlas, x u128, v4 bool) (Place, int) {
 	return p, scope
 }
 
-// joiner numbers pairs.
+// joiner numbers pairs. A latency is mostly that of networks in one place; only where it is not, or is not known, the map knows it.
 type joiner struct {
 	*joint
-	ids map[pair]uint32
+	first []uint32        // by id of a latency, the pair that had it first; 0: none yet
+	ids   map[pair]uint32 // of the others
 }
 
 func (j *joiner) runs(places, latencies *packed) *packed {
@@ -55,11 +56,25 @@ func (j *joiner) runs(places, latencies *packed) *packed {
 }
 
 func (j *joiner) id(p pair) uint32 {
+	if p.latency != 0 {
+		first := j.first[p.latency]
+		if first == 0 {
+			j.first[p.latency] = j.add(p)
+			return j.first[p.latency]
+		}
+		if j.pairs[first] == p {
+			return first
+		}
+	}
 	id, ok := j.ids[p]
 	if !ok {
-		id = uint32(len(j.pairs))
-		j.pairs = append(grow(j.pairs, 1), p)
+		id = j.add(p)
 		j.ids[p] = id
 	}
 	return id
+}
+
+func (j *joiner) add(p pair) uint32 {
+	j.pairs = append(grow(j.pairs, 1), p)
+	return uint32(len(j.pairs) - 1)
 }

@@ -63,12 +63,11 @@ func (t *latencies) id(rows []latencyRow) uint32 {
 }
 
 func (t *latencies) hash(rows []latencyRow) uint64 {
-	var h maphash.Hash
-	h.SetSeed(t.seed)
+	buf := make([]byte, 0, 4*MaxNetworkSites)
 	for _, r := range rows {
-		_, _ = h.Write([]byte{byte(r.site >> 8), byte(r.site), r.ms, r.sample}) // never fails
+		buf = append(buf, byte(r.site>>8), byte(r.site), r.ms, r.sample)
 	}
-	return h.Sum64()
+	return maphash.Bytes(t.seed, buf)
 }
 
 // done sorts the sites by name. Nothing can be added any more.

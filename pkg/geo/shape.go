@@ -97,7 +97,8 @@ func (b *atomizer) atom(layer, id uint32) uint32 {
 	if layer == 0 {
 		if b.plain[id] == 0 {
 			p := b.pair(id)
-			b.plain[id] = b.intern(atom{place: p.place, latency: p.latency}) + 1
+			b.atoms = append(grow(b.atoms, 1), atom{place: p.place, latency: p.latency}) // no layer makes the same: see layers.within
+			b.plain[id] = uint32(len(b.atoms))
 		}
 		return b.plain[id] - 1
 	}

@@ -53,6 +53,7 @@ func Build(w io.Writer, cfg Config) (Summary, error) {
 	if len(m.networks) == 0 {
 		return Summary{}, errors.New("the input holds no measurements; write lines as in 192.0.2.0/24,fra,12.5,40")
 	}
+	m.ids = nil // large, and of no use any more
 	t := newTable(m.sites)
 	s := Summary{Lines: m.lines, Networks: len(m.networks), Sites: len(m.sites)}
 	slices.SortFunc(m.networks, func(a, b network) int {
@@ -73,8 +74,8 @@ func Build(w io.Writer, cfg Config) (Summary, error) {
 	return s, t.write(w, m.networks, cfg.Measured)
 }
 
-// fastest gives as many rows as a network may have; of equal ones those that came first.
+// fastest gives as many rows as a network may have; of equal ones those of the sites that the input names first.
 func fastest(rows []row) []row {
-	slices.SortStableFunc(rows, func(a, b row) int { return cmp.Compare(a.ms, b.ms) })
+	slices.SortFunc(rows, func(a, b row) int { return cmp.Or(cmp.Compare(a.ms, b.ms), cmp.Compare(a.site, b.site)) })
 	return rows[:geo.MaxNetworkSites]
 }

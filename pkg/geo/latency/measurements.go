@@ -18,7 +18,8 @@ type measurements struct {
 	lines    int
 	networks []network
 	ids      map[prefix]uint32 // indexes into networks
-	sums     []sum
+	sums     [][]sum           // in pieces, so that nothing is copied while they grow; see at
+	count    uint32            // of sums
 	sites    []string
 	siteIDs  map[string]uint16
 	last     []byte // the text of the network that came last, and its index
@@ -34,7 +35,7 @@ type prefix struct {
 // network is a prefix, and what is known of it.
 type network struct {
 	prefix
-	first  uint32 // 1 + index into sums; 0: none
+	first  uint32 // 1 + index of a sum; 0: none
 	record uint32 // see table.record
 }
 
@@ -188,27 +189,40 @@ func parseNetwork(text string) (netip.Prefix, error) {
 	return p, nil
 }
 
+// piece is how many sums lie side by side.
+const piece = 1 << 16
+
+// at gives a sum, by 1 + its index.
+func (m *measurements) at(i uint32) *sum { return &m.sums[(i-1)/piece][(i-1)%piece] }
+
 // add takes samples of a network and a site.
 func (m *measurements) add(id uint32, site uint16, ms float64, samples uint32) {
 	n := &m.networks[id]
-	for at := n.first; at != 0; at = m.sums[at-1].next {
-		if s := &m.sums[at-1]; s.site == site {
+	for i := n.first; i != 0; {
+		s := m.at(i)
+		if s.site == site {
 			all := uint64(s.samples) + uint64(samples)
 			s.ms += float32((ms - float64(s.ms)) * float64(samples) / float64(all))
 			s.samples = uint32(min(all, math.MaxUint32))
 			return
 		}
+		i = s.next
 	}
-	m.sums = append(m.sums, sum{next: n.first, samples: samples, ms: float32(ms), site: site})
-	n.first = uint32(len(m.sums))
+	if m.count%piece == 0 {
+		m.sums = append(m.sums, make([]sum, piece))
+	}
+	m.count++
+	*m.at(m.count) = sum{next: n.first, samples: samples, ms: float32(ms), site: site}
+	n.first = m.count
 }
 
-// rowsOf appends what is known of a network, in the order in which it came.
+// rowsOf appends what is known of a network, what came last first.
 func (m *measurements) rowsOf(n *network, rows []row) []row {
-	for at := n.first; at != 0; at = m.sums[at-1].next {
-		s := &m.sums[at-1]
+	for i := n.first; i != 0; {
+		s := m.at(i)
 		ms, samples := geo.RoundLatency(float64(s.ms), int(s.samples))
 		rows = append(rows, row{s.site, ms, samples})
+		i = s.next
 	}
 	return rows
 }
