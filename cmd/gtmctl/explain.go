@@ -89,6 +89,15 @@ func parseSubnet(s string) (netip.Prefix, error) {
 	return prefix.Masked(), nil
 }
 
+// latencyText lists sites in the order in which they come.
+func latencyText(sites []api.SiteLatency) string {
+	words := make([]string, len(sites))
+	for i, s := range sites {
+		words[i] = fmt.Sprintf("%s %gms (%s)", s.Site, s.Milliseconds, plural(s.Samples, "sample"))
+	}
+	return strings.Join(words, ", ")
+}
+
 func (a *app) showExplanation(e *api.Explanation) {
 	a.printf("%s (service %s, %s, edge %s)\n\n", e.Host, e.Service, e.Generation, e.Edge)
 	place := e.Client.Place
@@ -104,6 +113,9 @@ func (a *app) showExplanation(e *api.Explanation) {
 	}
 	if e.Client.Point != "" {
 		a.printf("\npoint    %s (%s)", e.Client.Point, e.Client.PointFrom)
+	}
+	if len(e.Client.Latency) > 0 {
+		a.printf("\nlatency  %s", latencyText(e.Client.Latency))
 	}
 	a.printf("\nrule     %s\n", ruleText(e.Rule))
 	a.printf("scope    /%d\n", e.Scope)

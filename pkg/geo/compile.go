@@ -58,7 +58,7 @@ func Compile(a *Atlas, maps []Map, c *Classifier) (*Partition, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := a.shapeOf(maps, c.Points)
+	s, err := a.shapeOf(maps, asked{points: c.Points, latency: c.Latency})
 	if err != nil {
 		return nil, err
 	}
@@ -92,21 +92,25 @@ func newPartition(s *shape, classes []uint16, count int) *Partition {
 	return p
 }
 
-// shapeOf gives the shape for a list of maps, with coordinates or without, and keeps it for the next call. Where there are no
-// coordinates, both are the same one.
-func (a *Atlas) shapeOf(maps []Map, points bool) (*shape, error) {
-	kept := &a.shapes.plain
-	if points = points && hasPoints(a.places, maps); points {
-		kept = &a.shapes.points
-	}
+// asked is what a classifier asks of places, beside geography and ASN.
+type asked struct{ points, latency bool }
+
+// shapeOf gives the shape for a list of maps and for what is asked, and keeps it for the next call. What nothing is known of makes no
+// shape of its own.
+func (a *Atlas) shapeOf(maps []Map, ask asked) (*shape, error) {
+	ask.points = ask.points && hasPoints(a.places, maps)
+	ask.latency = ask.latency && a.joint != nil
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if *kept != nil && sameMaps((*kept).maps, maps) {
-		return *kept, nil
+	if s := a.shapes[ask]; s != nil && sameMaps(s.maps, maps) {
+		return s, nil
 	}
-	s, err := newShape(a, maps, points)
+	s, err := newShape(a, maps, ask)
 	if err == nil {
-		*kept = s
+		if a.shapes == nil {
+			a.shapes = map[asked]*shape{}
+		}
+		a.shapes[ask] = s
 	}
 	return s, err
 }
@@ -165,7 +169,7 @@ func (d *divider) classify(s *shape) []uint16 {
 		if members := s.members[a.members]; a.special != 0 && !members.meets(d.named) {
 			special = append(special, i)
 		} else {
-			ids[i] = d.id(a.place, members)
+			ids[i] = d.id(s.place(a), members)
 		}
 	}
 	for _, i := range special {

@@ -28,9 +28,18 @@ type SiteLatency struct {
 }
 
 const (
-	maxSites  = 1024 // in a latency table
-	siteLimit = 64   // of one network
+	// LatencyType is the database_type of latency tables.
+	LatencyType = "gtm-Latency"
+	// MaxLatencySites is how many sites a latency table may know, MaxNetworkSites how many of them of one network.
+	MaxLatencySites = 1024
+	MaxNetworkSites = 64
 )
+
+// RoundLatency gives the numbers as a Latency tells them.
+func RoundLatency(milliseconds float64, samples int) (float64, int) {
+	r := latencyRow{ms: millisecondStep(milliseconds), sample: sampleStep(samples)}
+	return r.milliseconds(), r.samples()
+}
 
 // NewLatency makes a Latency by itself, for who has no file of them. No site may stand twice.
 func NewLatency(measured time.Time, sites ...SiteLatency) *Latency {

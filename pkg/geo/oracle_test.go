@@ -22,6 +22,7 @@ type oracle struct {
 	matchers []Matcher
 	byPlace  func(Place) uint16 // in place of matchers
 	seen     map[[2]uintptr]Place
+	latency  *maxminddb.Reader // nil: latency makes no difference
 }
 
 func newOracle(aliased []netip.Prefix, maps []Map, matchers []Matcher, dbs ...*maxminddb.Reader) *oracle {
@@ -110,7 +111,48 @@ func (o *oracle) id(t testing.TB, addr netip.Addr) id {
 	if block := blockOf(addr); block.IsValid() && !lifted {
 		return id{SpecialClass, block}
 	}
-	return id{class: o.class(o.mappedPlace(t, addr), inside)}
+	return id{class: o.divide(t, o.class(o.mappedPlace(t, addr), inside), addr)}
+}
+
+// fastSites are the sites that the oracle looks for: the first of the nearest ones that have three samples.
+var fastSites = []string{"ams", "fra", "iad"}
+
+// divide divides a class by the fastest site, if there is a latency table.
+func (o *oracle) divide(t testing.TB, class uint16, addr netip.Addr) uint16 {
+	if o.latency == nil {
+		return class
+	}
+	if class == NoClass {
+		class = uint16(len(o.matchers))
+	}
+	fastest, least := len(fastSites), math.Inf(1)
+	known := o.latencies(t, addr)
+	for i, site := range fastSites {
+		if at, ok := known[site]; ok && at.Samples >= 3 && at.Milliseconds < least {
+			fastest, least = i, at.Milliseconds
+		}
+	}
+	return class*uint16(len(fastSites)+1) + uint16(fastest)
+}
+
+// latencies gives what the table says of an address.
+func (o *oracle) latencies(t testing.TB, addr netip.Addr) map[string]SiteLatency {
+	known := map[string]SiteLatency{}
+	if !addr.IsValid() || slices.ContainsFunc(o.aliased, func(n netip.Prefix) bool { return n.Contains(addr) }) {
+		return known
+	}
+	var data map[string]struct {
+		MS float64 `maxminddb:"ms"`
+		N  int     `maxminddb:"n"`
+	}
+	if err := o.latency.Lookup(addr).Decode(&data); err != nil {
+		t.Fatal(err)
+	}
+	for site, d := range data {
+		ms, n := RoundLatency(d.MS, d.N)
+		known[site] = SiteLatency{site, ms, n}
+	}
+	return known
 }
 
 func blockOf(addr netip.Addr) netip.Prefix {
@@ -207,7 +249,11 @@ func (o *oracle) trie(v4 bool) *node {
 			n = n.child[bitOf(p.Addr(), bit)]
 		}
 	}
-	for _, db := range o.dbs {
+	dbs := o.dbs
+	if o.latency != nil {
+		dbs = append(slices.Clone(dbs), o.latency)
+	}
+	for _, db := range dbs {
 		for result := range db.Networks(maxminddb.IncludeAliasedNetworks()) {
 			if !o.hides(result.Prefix()) {
 				add(result.Prefix())
@@ -303,7 +349,7 @@ func compare(t *testing.T, o *oracle, tries tries, p *Partition, addrs []netip.A
 	t.Helper()
 	o.settle(t, tries[0], netip.IPv4Unspecified(), 0)
 	o.settle(t, tries[1], netip.IPv6Unspecified(), 0)
-	unknown := o.class(Place{}, nil)
+	unknown := o.divide(t, o.class(Place{}, nil), netip.Addr{})
 	all := map[uint16]bool{unknown: true}
 	tries[0].classes(all)
 	tries[1].classes(all)

@@ -109,3 +109,43 @@ func (r *record) at() Point {
 	}
 	return Point{}
 }
+
+// placeReader reads places of a database's data, and numbers the different ones; 0 is the zero Place.
+type placeReader struct {
+	section
+	places []Place
+	ids    map[Place]uint32
+}
+
+func newPlaceReader(data section) *placeReader {
+	return &placeReader{section: data, places: []Place{{}}, ids: map[Place]uint32{{}: 0}}
+}
+
+// read gives the id of the place of the data at a position.
+func (p *placeReader) read(at int) (uint32, error) {
+	r, err := p.record(at)
+	if err != nil {
+		return 0, err
+	}
+	place, err := r.place()
+	if err != nil {
+		return 0, err
+	}
+	id, ok := p.ids[place]
+	if !ok {
+		id = uint32(len(p.places))
+		p.places = append(p.places, place)
+		p.ids[place] = id
+	}
+	return id, nil
+}
+
+// walkPlaces goes through a database of places.
+func walkPlaces(db *mmdb) (*walked, []Place, error) {
+	reader := newPlaceReader(db.data)
+	w, err := walk(db, reader.read)
+	if err == nil && len(reader.places) == 1 {
+		err = errors.New("it holds no continent, country, subdivision or ASN in the layout of GeoIP2 or GeoLite2 City, Country or ASN")
+	}
+	return w, reader.places, err
+}
