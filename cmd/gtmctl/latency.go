@@ -38,8 +38,8 @@ func (a *app) latencyLookupCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "lookup ADDRESS... --latency FILE",
 		Short: "Show what a latency table knows of addresses",
-		Long: `Show what a latency table knows of addresses: how far sites are in milliseconds, on how many samples that stands, and the network
-throughout which the same is known. The numbers are rounded, as edges know them.`,
+		Long: `Show what a latency table knows of addresses: how far sites are in milliseconds, on how many samples that stands, and the
+network throughout which the same is known. The numbers are rounded, as edges know them.`,
 		Example: `  gtmctl latency lookup 81.2.69.142 2a00:1450:4001::1 --latency latency.mmdb`,
 		Args:    needArgs(1, -1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -138,8 +138,8 @@ The same lines and date give the same file. It takes some 70 bytes of memory a l
 	}
 	c.Flags().StringArrayVar(&csv, "csv", nil, "file of measurements (repeatable; - for standard input, with --date)")
 	c.Flags().StringVarP(&output, "output", "o", "", "the file to write") // stands here for the global flag of that name
-	c.Flags().StringVar(&date, "date", "", "when they were made, as in 2026-05-01 or 2026-05-01T06:00:00Z (default: when the newest of the "+
-		"files was written)")
+	c.Flags().StringVar(&date, "date", "", "when they were made, as in 2026-05-01 or 2026-05-01T06:00:00Z (default: when the newest of "+
+		"the files was written)")
 	_ = c.MarkFlagFilename("csv", "csv")
 	need(c, "csv", "say where the measurements are, with --csv FILE")
 	need(c, "output", "say which file to write, with -o FILE")

@@ -73,7 +73,8 @@ func TestLatencyTable(t *testing.T) {
 		return nil
 	})
 	after := r.fetchStatus()
-	if after.Latency == nil || after.Latency.Networks != 2 || after.View.Serial <= before.View.Serial || !slices.Equal(after.Geo, before.Geo) {
+	if after.Latency == nil || after.Latency.Networks != 2 || after.View.Serial <= before.View.Serial ||
+		!slices.Equal(after.Geo, before.Geo) {
 		t.Errorf("status before %+v, after %+v", before, after)
 	}
 	r.valueIs(1, "gtm_edge_latency_open_seconds")
