@@ -89,15 +89,6 @@ func parseSubnet(s string) (netip.Prefix, error) {
 	return prefix.Masked(), nil
 }
 
-// latencyText lists sites in the order in which they come.
-func latencyText(sites []api.SiteLatency) string {
-	words := make([]string, len(sites))
-	for i, s := range sites {
-		words[i] = fmt.Sprintf("%s %gms (%s)", s.Site, s.Milliseconds, plural(s.Samples, "sample"))
-	}
-	return strings.Join(words, ", ")
-}
-
 func (a *app) showExplanation(e *api.Explanation) {
 	a.printf("%s (service %s, %s, edge %s)\n\n", e.Host, e.Service, e.Generation, e.Edge)
 	place := e.Client.Place

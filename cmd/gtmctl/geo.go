@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -47,13 +46,9 @@ which come first when a query is answered, are not known here; gtmctl explain te
   gtmctl geo lookup 8.8.8.8 --geo GeoLite2-City.mmdb --geo GeoLite2-ASN.mmdb`,
 		Args: needArgs(1, -1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			addresses := make([]netip.Addr, len(args))
-			for i, word := range args {
-				address, err := netip.ParseAddr(word)
-				if err != nil || address.Zone() != "" {
-					return misusef("%q is not an IP address", word)
-				}
-				addresses[i] = address.Unmap()
+			addresses, err := parseAddresses(args)
+			if err != nil {
+				return err
 			}
 			atlas, err := geo.Open(databases...)
 			if err != nil {

@@ -33,6 +33,8 @@ const (
 	// MaxLatencySites is how many sites a latency table may know, MaxNetworkSites how many of them of one network.
 	MaxLatencySites = 1024
 	MaxNetworkSites = 64
+	// MostSamples is the highest number of samples that is told apart: it stands for all above, too.
+	MostSamples = 1000
 )
 
 // RoundLatency gives the numbers as a Latency tells them.
@@ -114,7 +116,7 @@ var millisecondSteps = func() (steps [256]int) {
 }()
 
 // sampleSteps are the numbers of samples that are told apart.
-var sampleSteps = [...]int{1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300, 500, 1000}
+var sampleSteps = [...]int{1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300, 500, MostSamples}
 
 // millisecondStep gives the nearest step; of two as near the lower.
 func millisecondStep(ms float64) uint8 {

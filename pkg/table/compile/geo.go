@@ -80,6 +80,7 @@ func (c *Compiler) compileParts() {
 		switch p.err = d.err; {
 		case d.err != nil:
 			failed[p] = true
+		case d.division == p.division: // it stays: see Geography
 		case d.rows == nil && d.wheres == nil:
 			c.partList[p.slot] = d.part
 		default: // its classes mean something else now: each service moves over when it is compiled
