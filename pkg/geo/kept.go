@@ -68,7 +68,7 @@ func emptyLatency() *LatencyTable {
 		w.add(u128{}, 0)
 		return w.done()
 	}
-	return &LatencyTable{latencies: newLatencies(time.Time{}), v4: nothing(true), v6: nothing(false)}
+	return &LatencyTable{latencies: newLatencies(time.Time{}, 1), v4: nothing(true), v6: nothing(false)}
 }
 
 // Empty reports whether t knows nothing, which it does in place of a file that could not be used.

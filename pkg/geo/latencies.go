@@ -18,8 +18,9 @@ type latencies struct {
 	ids  map[uint64]uint32 // indexes into list, by the hash of the rows; by the next number where that is another's. nil: all is made
 }
 
-func newLatencies(measured time.Time) *latencies {
-	t := &latencies{measured: measured, index: map[string]uint16{}, seed: maphash.MakeSeed(), ids: map[uint64]uint32{}}
+// newLatencies makes room for so many different ones.
+func newLatencies(measured time.Time, room int) *latencies {
+	t := &latencies{measured: measured, index: map[string]uint16{}, seed: maphash.MakeSeed(), ids: make(map[uint64]uint32, room)}
 	t.id(nil)
 	return t
 }

@@ -45,7 +45,7 @@ func RoundLatency(milliseconds float64, samples int) (float64, int) {
 
 // NewLatency makes a Latency by itself, for who has no file of them. No site may stand twice.
 func NewLatency(measured time.Time, sites ...SiteLatency) *Latency {
-	t := newLatencies(measured)
+	t := newLatencies(measured, 1)
 	rows := make([]latencyRow, len(sites))
 	for i, s := range slices.SortedFunc(slices.Values(sites), func(a, b SiteLatency) int { return cmp.Compare(a.Site, b.Site) }) {
 		rows[i] = latencyRow{t.site(s.Site), millisecondStep(s.Milliseconds), sampleStep(s.Samples)}

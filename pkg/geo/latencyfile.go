@@ -88,7 +88,7 @@ func readLatency(mmdb []byte) (*LatencyTable, error) {
 		return nil, errors.New("its build_epoch, when the measurements were made, is no time")
 	}
 	measured := time.Unix(int64(metadata.BuildEpoch), 0).UTC()
-	reader := &latencyReader{section: db.data, latencies: newLatencies(measured), values: map[int]latencyRow{}}
+	reader := &latencyReader{section: db.data, latencies: newLatencies(measured, db.different()), values: map[int]latencyRow{}}
 	w, err := walk(db, reader.read)
 	if err != nil {
 		return nil, err

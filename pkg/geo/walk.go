@@ -38,7 +38,8 @@ func walk(db *mmdb, read func(at int) (id uint32, err error)) (*walked, error) {
 		return nil, err
 	}
 	// A tree has one network more than it has nodes; one whose branches share nodes may have endless many.
-	w := &walker{mmdb: db, read: read, starts: starts, four: db.root4(), rest: 8*int(db.nodes) + 1<<16, records: map[uint32]uint32{}}
+	w := &walker{mmdb: db, read: read, starts: starts, four: db.root4(), rest: 8*int(db.nodes) + 1<<16,
+		records: make(map[uint32]uint32, db.different())}
 	// A byte for each node is mostly enough: growing would cost more.
 	if w.w4, w.w6 = newPacker(true, int(db.nodes)), newPacker(false, int(db.nodes)); db.only4 {
 		err = w.descend(w.w4, 0, u128{}, 0)

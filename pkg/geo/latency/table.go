@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 )
 
-// table makes the data of an MMDB file (https://maxmind.github.io/MaxMind-DB/).
+// table makes the data of an MMDB file (https://maxmind.github.io/MaxMind-DB/). Why not mmdbwriter: docs/decisions/0147.
 type table struct {
 	sites   []string
 	data    []byte              // records one behind the other; a name or value that stands in one already is pointed to
