@@ -101,7 +101,7 @@ const roomSize = 17
 var wide = map[string]int{
 	"cmd/gtmctl":   26,
 	"pkg/control":  23,
-	"pkg/geo":      35,
+	"pkg/geo":      33,
 	"pkg/spec":     39,
 	"pkg/transfer": 18,
 }

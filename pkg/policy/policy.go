@@ -156,10 +156,7 @@ type origin struct {
 func (f *filler) add(name string) {
 	p := Pool{Name: name}
 	if site, s := f.set.Site(f.tenant, name); s != nil {
-		p.Site, p.Region = site, s.Region
-		if p.At = geo.PointOfPlace(s.Region); s.Location != nil {
-			p.At = geo.PointOf(s.Location.Lat, s.Location.Lon)
-		}
+		p.Site, p.Region, p.At = site, s.Region, s.Point()
 	}
 	f.index[name] = len(f.Pools)
 	f.Pools = append(f.Pools, p)

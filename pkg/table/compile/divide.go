@@ -61,8 +61,8 @@ func ofWheres(p *policy.Policy) func() *division {
 }
 
 func classifierOver(p *policy.Policy, class func(policy.Where) int) *geo.Classifier {
-	_, timed := p.Asks()
-	return &geo.Classifier{Maps: p.Maps(), Latency: timed,
+	located, timed := p.Asks()
+	return &geo.Classifier{Maps: p.Maps(), Points: located, Latency: timed,
 		Class: func(place geo.Place, in geo.Hits) int { return class(p.Where(place, in)) }}
 }
 

@@ -13,11 +13,16 @@ import (
 	"github.com/gti/gtm/pkg/table"
 )
 
-// Geography lists what a new atlas is wanted for.
+// Geography lists what a new atlas is wanted for. Where only its latency table is new, partitions that know nothing of latency stay.
 func (c *Compiler) Geography(a *geo.Atlas) *Geography {
 	g := &Geography{atlas: a, maps: c.maps, parts: make(map[string]*aheadPart, len(c.parts))}
+	stay := a.SameGeography(c.atlas) && !c.dirty.maps
 	for key, p := range c.parts {
-		g.parts[key] = &aheadPart{begin: p.begin}
+		part := &aheadPart{begin: p.begin}
+		if stay && !p.classifier.Latency && p.err == nil {
+			part.divided = divided{division: p.division, part: c.partList[p.slot]}
+		}
+		g.parts[key] = part
 	}
 	return g
 }
@@ -26,6 +31,9 @@ func (c *Compiler) Geography(a *geo.Atlas) *Geography {
 // are left to the Compiler.
 func (g *Geography) Compile(ctx context.Context) {
 	for key, p := range g.parts {
+		if p.part != nil {
+			continue
+		}
 		if ctx.Err() != nil {
 			delete(g.parts, key)
 			continue
@@ -73,6 +81,7 @@ func (c *Compiler) compileParts() {
 		switch p.err = d.err; {
 		case d.err != nil:
 			failed[p] = true
+		case d.division == p.division: // it stays: see Geography
 		case d.rows == nil && d.wheres == nil:
 			c.partList[p.slot] = d.part
 		default: // its classes mean something else now: each service moves over when it is compiled
