@@ -364,7 +364,9 @@ type world struct {
 	today    time.Time
 }
 
-func (w *world) Site(_, pool string) (string, *spec.Site) { return w.sites[pool], w.places[w.sites[pool]] }
+func (w *world) Site(_, pool string) (string, *spec.Site) {
+	return w.sites[pool], w.places[w.sites[pool]]
+}
 
 func (w *world) Policy(_, name string) (string, *spec.Policy) { return "shop", w.policies[name] }
 
@@ -420,9 +422,10 @@ func TestRowsAreAsDeclared(t *testing.T) {
 				if what == "Grid" {
 					o = &rows.Orders[rows.Of[i]]
 				}
-				if got := texts(p, rows, o.Steps); !slices.Equal(got, steps) || o.TTL != ttl || !slices.Equal(texts(p, rows, o.Last), last) {
-					t.Fatalf("%s of %s at %v (%v):\n got %v last %v TTL %d\nwant %v last %v TTL %d", what, declared(s), place, place.Point(), got,
-						texts(p, rows, o.Last), o.TTL, steps, last, ttl)
+				got := texts(p, rows, o.Steps)
+				if !slices.Equal(got, steps) || o.TTL != ttl || !slices.Equal(texts(p, rows, o.Last), last) {
+					t.Fatalf("%s of %s at %v (%v):\n got %v last %v TTL %d\nwant %v last %v TTL %d", what, declared(s), place,
+						place.Point(), got, texts(p, rows, o.Last), o.TTL, steps, last, ttl)
 				}
 			}
 			for _, fence := range twin.fences {
@@ -462,7 +465,8 @@ func randomPlace(rnd *rand.Rand) geo.Place {
 		var sites []geo.SiteLatency
 		for i := range 12 {
 			if rnd.IntN(3) > 0 {
-				sites = append(sites, geo.SiteLatency{Site: fmt.Sprint("s", i), Milliseconds: float64(rnd.IntN(60)), Samples: 1 + rnd.IntN(9)})
+				sites = append(sites, geo.SiteLatency{Site: fmt.Sprint("s", i), Milliseconds: float64(rnd.IntN(60)),
+					Samples: 1 + rnd.IntN(9)})
 			}
 		}
 		p.Latency = geo.NewLatency(time.Date(2026, 11, 1+rnd.IntN(28), 0, 0, 0, 0, time.UTC), sites...)
