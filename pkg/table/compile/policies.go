@@ -197,6 +197,10 @@ func (b *rowBuilder) row(steps []uint16, ttl uint32) error {
 
 // entry gives what stands for a step: its index in out.Steps; or, of a group of pools, a mark, how many they are, and their indexes.
 func (b *rowBuilder) entry(step policy.Step, ttl uint32) ([]int, error) {
+	if pool, ok := step.Leaf(); ok {
+		leaf, err := b.leaf(pool, 1, ttl)
+		return []int{leaf}, err
+	}
 	node := step.Node()
 	if group := node.Group(); group != nil {
 		at := []int{table.GroupMark, len(group)}
@@ -208,10 +212,6 @@ func (b *rowBuilder) entry(step policy.Step, ttl uint32) ([]int, error) {
 			at = append(at, leaf)
 		}
 		return at, nil
-	}
-	if node.Kind == policy.Leaf {
-		leaf, err := b.leaf(node.Pool, 1, ttl)
-		return []int{leaf}, err
 	}
 	n, err := b.take(&node)
 	if err != nil {
