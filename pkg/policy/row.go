@@ -81,6 +81,28 @@ func (p *Policy) Rows(g *Grid) *Rows {
 	return rows
 }
 
+// Index numbers the rows of a policy as it meets them. It is for one goroutine.
+type Index struct {
+	Rows  []Row
+	known map[Row]int
+	e     expander
+}
+
+// NewIndex makes an Index that has met no row.
+func (p *Policy) NewIndex() *Index { return &Index{known: map[Row]int{}, e: expander{policy: p}} }
+
+// Of gives the number of the row of clients of whom w is known.
+func (x *Index) Of(w Where) int {
+	x.e.row(&w, none)
+	at, ok := x.known[Row(x.e.code)]
+	if !ok {
+		row := Row(x.e.code)
+		at = len(x.Rows)
+		x.known[row], x.Rows = at, append(x.Rows, row)
+	}
+	return at
+}
+
 // RowsOf takes rows apart.
 func RowsOf(list []Row) *Rows {
 	rows := &Rows{Orders: make([]Order, len(list)), Of: make([]uint16, len(list))}

@@ -14,7 +14,8 @@ import (
 )
 
 // maxOwnParts is how many policies have a partition of their own, in which scopes are as short as they can be. Those that come later share
-// one with all that ask the same of a place: their scopes are right as well, but may be longer.
+// one with all that ask the same of a place: their scopes are right as well, but may be longer. Those that go by latencies have one of their
+// own in any case, since there are too many latencies for what they could share.
 const maxOwnParts = 128
 
 // Keys of policies' partitions begin so; those of rules begin with |.
@@ -96,7 +97,7 @@ func (c *Compiler) touchTimed() {
 // takePolicyPart gives the partition of a policy, and its rows there.
 func (c *Compiler) takePolicyPart(f *aheadPolicy, s *serviceState) (slot uint32, rows *policy.Rows, err error) {
 	key, begin := f.key, ofRows(f.policy)
-	if c.parts[key] == nil && c.ahead.parts[key] == nil && c.owned >= maxOwnParts {
+	if c.parts[key] == nil && c.ahead.parts[key] == nil && c.owned >= maxOwnParts && !f.timed() {
 		key, begin = f.sharedKey(), ofWheres(f.policy)
 	}
 	part := c.parts[key]
