@@ -102,6 +102,9 @@ func (a *app) showExplanation(e *api.Explanation) {
 	if e.Client.Network != "" {
 		a.printf(" (by %s)", e.Client.Network)
 	}
+	if e.Client.Point != "" {
+		a.printf("\npoint    %s (%s)", e.Client.Point, e.Client.PointFrom)
+	}
 	if len(e.Client.Latency) > 0 {
 		a.printf("\nlatency  %s", latencyText(e.Client.Latency))
 	}

@@ -168,7 +168,7 @@ func (e *Edge) describe(x *table.Explanation) *api.Explanation {
 		Generation: fmt.Sprintf("%s@%d", x.Service.Tenant, x.Generation), Edge: e.cfg.ID, Scope: int(x.Scope),
 		Fallback: x.Fallback.String(),
 		Client: api.Client{Address: x.Asker.Prefix().String(), Source: "subnet", Place: x.Place.String(), ASN: x.Place.ASN,
-			Latency: nearestFirst(x.Place.Latency)}}
+			Point: x.Place.Point().String(), PointFrom: x.Place.PointSource(), Latency: nearestFirst(x.Place.Latency)}}
 	if x.Resolver {
 		out.Client.Source = "resolver"
 	}

@@ -24,10 +24,9 @@ type Atlas struct {
 	table *LatencyTable // nil: none
 	joint *joint        // of places and table; nil without it
 
-	mu         sync.Mutex
-	shape      *shape // what Compile made last
-	jointShape *shape // the same for those who ask for latency
-	instead    bool   // of another than its files, which could not be used
+	mu      sync.Mutex
+	shapes  map[asked]*shape // what Compile made last, for what classifiers asked
+	instead bool             // of another than its files, which could not be used
 }
 
 // Info describes one database of an atlas.

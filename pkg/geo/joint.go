@@ -14,7 +14,12 @@ func (a *Atlas) WithLatency(t *LatencyTable) *Atlas {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	b := &Atlas{v4: a.v4, v6: a.v6, places: a.places, infos: a.infos, files: a.files, took: a.took, instead: a.instead,
-		table: t, shape: a.shape}
+		table: t, shapes: map[asked]*shape{}}
+	for ask, s := range a.shapes {
+		if !ask.latency {
+			b.shapes[ask] = s
+		}
+	}
 	if t == nil {
 		return b
 	}

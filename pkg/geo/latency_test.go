@@ -481,6 +481,46 @@ func TestKeptLatency(t *testing.T) {
 	}
 }
 
+// TestWhatIsAskedIsSeen: coordinates and latency come together, each alone, or neither; what was not asked for is not told.
+func TestWhatIsAskedIsSeen(t *testing.T) {
+	w := newWorld(7)
+	entries, known := w.entries(200), w.latencies(100)
+	a, err := OpenBytes("places", makeMMDB(t, mmdbwriter.Options{DisableIPv4Aliasing: true}, entries))
+	must(t, err)
+	table, err := OpenLatencyBytes("latency", latencyMMDB(t, mmdbwriter.Options{DisableIPv4Aliasing: true}, known...))
+	must(t, err)
+	a = a.WithLatency(table)
+	for _, ask := range []asked{{}, {points: true}, {latency: true}, {true, true}} {
+		as := func(p Place) Place {
+			if !ask.points {
+				p.At = Point{}
+			}
+			if !ask.latency {
+				p.Latency = nil
+			}
+			return p
+		}
+		seen := map[Place]int{}
+		p, err := Compile(a, nil, &Classifier{Classes: 10_000, Points: ask.points, Latency: ask.latency, Class: func(p Place, _ Hits) int {
+			if _, ok := seen[p]; !ok {
+				seen[p] = len(seen)
+			}
+			return seen[p]
+		}})
+		must(t, err)
+		for _, addr := range worldAddresses(w, entries, nil) {
+			place, _ := PlaceAt(a, nil, addr)
+			want, ok := seen[as(place)]
+			if class, _ := p.Lookup(addr); class != SpecialClass && (!ok || int(class) != want) {
+				t.Fatalf("%+v: %s is at %+v: class %d, want %d", ask, addr, as(place), class, want)
+			}
+		}
+		if s := a.shapes[ask]; s != p.shape {
+			t.Errorf("%+v: another shape is kept", ask)
+		}
+	}
+}
+
 // TestLatencyTakesNoPlace: an atlas without a latency table gives the same whether a classifier asks for latency or not.
 func TestLatencyTakesNoPlace(t *testing.T) {
 	a := smallAtlas(t)

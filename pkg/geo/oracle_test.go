@@ -20,6 +20,7 @@ type oracle struct {
 	aliased  []netip.Prefix // networks that stand for IPv4 and have no place
 	maps     []Map
 	matchers []Matcher
+	byPlace  func(Place) uint16 // in place of matchers
 	seen     map[[2]uintptr]Place
 	latency  *maxminddb.Reader // nil: latency makes no difference
 }
@@ -46,6 +47,13 @@ func (o *oracle) databasePlace(t testing.TB, addr netip.Addr) Place {
 		}
 		if p.Subdivision == "" && p.Country == q.Country {
 			p.Subdivision = q.Subdivision
+		}
+		same := p.Country == q.Country
+		if p.Country == "" {
+			same = p.Continent == q.Continent && q.Country == ""
+		}
+		if p.At == (Point{}) && same && p.Subdivision == q.Subdivision {
+			p.At = q.At
 		}
 		if p.ASN == 0 {
 			p.ASN = q.ASN
@@ -75,6 +83,9 @@ func (o *oracle) read(t testing.TB, result maxminddb.Result, i int) (p Place) {
 	}
 	if asn, ok := data["autonomous_system_number"].(uint64); ok {
 		p.ASN = uint32(asn)
+	}
+	if at, ok := data["location"].(map[string]any); ok {
+		p.At = PointOf(math.Round(at["latitude"].(float64)), math.Round(at["longitude"].(float64)))
 	}
 	o.seen[key] = p
 	return p
@@ -161,8 +172,9 @@ func (o *oracle) mappedPlace(t testing.TB, addr netip.Addr) Place {
 		for _, n := range m.Networks {
 			if n.Contains(addr) && m.Place != nil && n.Bits() > placeBits {
 				placeBits = n.Bits()
-				p = Place{Continent: m.Place.Continent, Country: m.Place.Country, Subdivision: m.Place.Subdivision, ASN: p.ASN,
-					Latency: p.Latency}
+				asn, latency := p.ASN, p.Latency
+				p = *m.Place
+				p.ASN, p.Latency = asn, latency
 			}
 			if n.Contains(addr) && m.ASN != 0 && n.Bits() > asnBits {
 				asnBits = n.Bits()
@@ -189,6 +201,9 @@ func (o *oracle) placeAt(t testing.TB, addr netip.Addr) Place {
 }
 
 func (o *oracle) class(p Place, inside map[string]bool) uint16 {
+	if o.byPlace != nil {
+		return o.byPlace(p)
+	}
 	for i, m := range o.matchers {
 		geo, asn, maps := len(m.Geo) == 0, len(m.ASN) == 0, len(m.Maps) == 0
 		for _, want := range m.Geo {
@@ -383,6 +398,10 @@ func geoIP2(p Place) mmdbtype.Map {
 	}
 	if p.ASN != 0 {
 		m["autonomous_system_number"] = mmdbtype.Uint32(p.ASN)
+	}
+	if p.At.Known() {
+		m["location"] = mmdbtype.Map{"latitude": mmdbtype.Float64(p.At.Lat()), "longitude": mmdbtype.Float64(p.At.Lon()),
+			"accuracy_radius": mmdbtype.Uint16(50)}
 	}
 	return m
 }

@@ -27,14 +27,17 @@ type atom struct {
 	special int16  // 1 + index into specialBlocks; counts unless a classifier asks for one of members
 }
 
-// newShape divides the addresses by places and maps, and by latency if that is asked for.
-func newShape(a *Atlas, maps []Map, latency bool) (*shape, error) {
+// newShape divides the addresses by places and maps, and by coordinates and latency if those are asked for.
+func newShape(a *Atlas, maps []Map, ask asked) (*shape, error) {
 	l := newLayers(maps)
-	b := &atomizer{layers: l, places: slices.Clip(a.places), seen: map[uint64]uint32{}, ids: map[atom]uint32{}}
+	b := &atomizer{layers: l, points: ask.points, places: slices.Clip(a.places), seen: map[uint64]uint32{}, ids: map[atom]uint32{}}
+	if !ask.points && hasPoints(a.places, nil) {
+		b.dropPoints()
+	}
 	s := &shape{maps: slices.Clone(maps)}
 	v4, v6 := a.v4, a.v6
 	b.plain = make([]uint32, len(a.places))
-	if latency && a.joint != nil {
+	if ask.latency {
 		v4, v6, b.pairs, s.latencies = a.joint.v4, a.joint.v6, a.joint.pairs, a.table.latencies
 		b.plain = make([]uint32, len(b.pairs))
 	}
@@ -75,7 +78,9 @@ func (s *shape) bytes() int { return s.v4.bytes() + s.v6.bytes() + 16*cap(s.atom
 // atomizer turns runs of places, or of pairs of a place and a latency, into runs of atoms.
 type atomizer struct {
 	*layers
+	points    bool              // places keep their coordinates
 	places    []Place           // of the atlas, and behind them those that maps make
+	without   []uint32          // by place of the atlas, which of places it is without coordinates; nil: each is itself
 	corrected map[Place]uint32  // indexes into places; nil: maps have made none yet
 	pairs     []pair            // what the runs are of; nil: of places
 	plain     []uint32          // by place or pair, 1 + its atom outside of maps and special-purpose blocks; 0: not seen yet
@@ -96,9 +101,7 @@ func (b *atomizer) divide(known *packed) *runs {
 func (b *atomizer) atom(layer, id uint32) uint32 {
 	if layer == 0 {
 		if b.plain[id] == 0 {
-			p := b.pair(id)
-			b.atoms = append(grow(b.atoms, 1), atom{place: p.place, latency: p.latency}) // no layer makes the same: see layers.within
-			b.plain[id] = uint32(len(b.atoms))
+			b.plain[id] = 1 + b.plainAtom(b.pair(id))
 		}
 		return b.plain[id] - 1
 	}
@@ -112,11 +115,41 @@ func (b *atomizer) atom(layer, id uint32) uint32 {
 	return atomID
 }
 
-func (b *atomizer) pair(id uint32) pair {
-	if b.pairs == nil {
-		return pair{place: id}
+// plainAtom gives the id of the atom of a pair outside of maps and special-purpose blocks, when it is first seen.
+func (b *atomizer) plainAtom(p pair) uint32 {
+	a := atom{place: p.place, latency: p.latency}
+	if b.without != nil {
+		return b.intern(a)
 	}
-	return b.pairs[id]
+	b.atoms = append(grow(b.atoms, 1), a) // nothing else makes the same: see layers.within
+	return uint32(len(b.atoms) - 1)
+}
+
+func (b *atomizer) pair(id uint32) (p pair) {
+	p.place = id
+	if b.pairs != nil {
+		p = b.pairs[id]
+	}
+	if b.without != nil {
+		p.place = b.without[p.place]
+	}
+	return p
+}
+
+// dropPoints takes the coordinates from places. Those that are the same then are one.
+func (b *atomizer) dropPoints() {
+	b.without, b.corrected = make([]uint32, len(b.places)), map[Place]uint32{}
+	var places []Place
+	for i, p := range b.places {
+		p.At = Point{}
+		id, ok := b.corrected[p]
+		if !ok {
+			id = uint32(len(places))
+			b.corrected[p], places = id, append(places, p)
+		}
+		b.without[i] = id
+	}
+	b.places = places
 }
 
 // correct gives the index of a place as a layer corrects it.
@@ -131,6 +164,9 @@ func (b *atomizer) correct(place uint32, l layer) uint32 {
 		}
 	}
 	p := b.overlaid(b.places[place], l)
+	if !b.points {
+		p.At = Point{}
+	}
 	i, ok := b.corrected[p]
 	if !ok {
 		i = uint32(len(b.places))

@@ -140,6 +140,9 @@ type Client struct {
 	Place   string `json:"place"`
 	ASN     uint32 `json:"asn,omitempty"`
 	Network string `json:"network"`
+	// Point is what distances are measured from: latitude and longitude, as in "50.11,8.68"; absent where the place has none.
+	Point     string `json:"point,omitempty"`
+	PointFrom string `json:"pointFrom,omitempty"` // "own coordinates", or as in "centroid of EU-DE"
 	// Latency is what the latency table knows of the network, nearest first; absent: nothing.
 	Latency []SiteLatency `json:"latency,omitempty"`
 }

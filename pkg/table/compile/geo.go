@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"strconv"
+	"strings"
 
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/policy"
@@ -171,6 +172,9 @@ func (c *Compiler) addPart(key string, begin func() *division, d divided) *partS
 		p.slot = uint32(len(c.partList))
 		c.partList = append(c.partList, d.part)
 	}
+	if c.parts[key] == nil && strings.HasPrefix(key, ownPart) {
+		c.owned++
+	}
 	c.parts[key] = p
 	return p
 }
@@ -197,8 +201,11 @@ func (c *Compiler) releasePart(p *partState) {
 func (c *Compiler) dropPart(p *partState) {
 	c.partList[p.slot] = nil
 	c.partFree = append(c.partFree, p.slot)
-	if c.parts[p.key] == p {
-		delete(c.parts, p.key)
+	if c.parts[p.key] != p {
+		return // a newer one has taken its place
+	}
+	if delete(c.parts, p.key); strings.HasPrefix(p.key, ownPart) {
+		c.owned--
 	}
 }
 
@@ -223,7 +230,7 @@ func (c *Compiler) part(key string, begin func() *division) divided {
 
 // partName names a partition for people.
 func partName(key string) string {
-	if policyPart(key) {
+	if isPolicyPart(key) {
 		return "a policy's partition"
 	}
 	return key

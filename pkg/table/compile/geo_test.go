@@ -3,6 +3,7 @@ package compile
 import (
 	"bytes"
 	"context"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/geo/latency"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/table"
 	"github.com/gti/gtm/pkg/table/rr"
 )
 
@@ -55,6 +57,23 @@ func TestAGeographyIsCompiledBeside(t *testing.T) {
 	for key, p := range h.c.parts {
 		if h.view.PartList[p.slot] != g.parts[key].part || g.parts[key].part == nil {
 			t.Errorf("partition %q was compiled again", key)
+		}
+	}
+}
+
+// TestMapsMoveNetworks: a map that sets a place puts its networks at the centroid of that, or at its location.
+func TestMapsMoveNetworks(t *testing.T) {
+	h := geoWorld(t)
+	for _, test := range []struct{ more, place, point string }{
+		{"", "NA-US", geo.PointOfPlace("NA-US").String()},
+		{", place: EU-DE", "EU-DE", geo.PointOfPlace("EU-DE").String()},
+		{", place: EU-DE, location: {lat: 52.52, lon: 13.4}", "EU-DE", "52.52,13.4"},
+		{", place: EU, location: {lat: 52.52, lon: 13.4}", "EU", "52.52,13.4"},
+	} {
+		h.put(strings.Replace(officeMap, "/24]", "/24]"+test.more, 1))
+		place, bits := h.view.Place(table.HostNet(netip.MustParseAddr("8.8.8.8")))
+		if place.String() != test.place || place.Point().String() != test.point || bits > 24 {
+			t.Errorf("with %q: %q at %q, /%d; want %q at %q", test.more, place, place.Point(), bits, test.place, test.point)
 		}
 	}
 }
