@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/gti/gtm/bench/simulate/sim"
+)
+
+var ramp = scenario{"ramp", "an endpoint goes from 0 to 30 % of its pool within 20 minutes", playRamp}
+
+const oldAndNew = `
+kind: Pool
+tenant: shop
+name: eu
+spec:
+  site: fra
+  monitor: ok
+  endpoints:
+    - {name: old, addresses: [192.0.2.1], weight: 10000}
+    - {name: new, addresses: [192.0.2.2], weight: 0}
+---
+kind: Service
+tenant: shop
+name: live
+spec:
+  host: live.shop.gtm.example.
+  ttl: 20s
+  rules: [{name: all, pools: [eu]}]
+`
+
+func playRamp(f form) (*outcome, error) {
+	const to, over, steps = 0.30, 20 * time.Minute, 100
+	c := f.config(oldAndNew)
+	c.Length = time.Hour
+	begins := 10 * time.Minute
+	r, err := sim.New(c)
+	if err != nil {
+		return nil, err
+	}
+	for i := 1; i <= steps; i++ {
+		r.At(begins+over*time.Duration(i)/steps, func() {
+			part := to * float64(i) / steps
+			r.Declare(fmt.Sprintf("kind: Override\ntenant: shop\nname: ramp\nspec: {pool: eu, endpoint: new, weight: %.0f, reason: test}\n",
+				10000*part/(1-part)))
+		})
+	}
+	planned := func(at time.Duration) float64 { return to * min(1, max(0, float64(at-begins)/float64(over))) }
+	new := r.Of("eu", "new")
+	step, was := 0.0, 0.0 // of what gtm answers
+	for at := begins; at <= begins+over+time.Minute; at += time.Second {
+		r.At(at, func() {
+			is := r.Shares()[new[0]]
+			step, was = max(step, math.Abs(is-was)), is
+		})
+	}
+	if err := r.Play(); err != nil {
+		return nil, err
+	}
+	o := &outcome{run: r, groups: []group{{"old", r.Of("eu", "old")}, {"new", new}}}
+	off := 0.0
+	for at := begins; at < c.Length; at += time.Minute {
+		off = max(off, math.Abs(r.Share(new, at, at+time.Minute)-planned(at+time.Minute/2)))
+	}
+	last := r.Share(new, begins+over+time.Minute, c.Length)
+	// Each answer is drawn by chance, and serves all that a resolver asks for while it keeps it: what comes of so many is four standard
+	// deviations off at most. And what resolvers keep is of the plan as it was.
+	answers := float64(r.Between(0, c.Length).Answers) / c.Length.Minutes()
+	noise := 4 * math.Sqrt(to*(1-to)/answers)
+	late := to * float64(r.Kept()) / float64(over)
+	o.facts = []fact{
+		{"its part of new sessions when the ramp is over", percent(last)},
+		{"chance in a minute's part, four standard deviations", percent(noise)},
+	}
+	o.marks = []mark{
+		atMost("sessions at it before the ramp", r.Load(new, begins), 0, ""),
+		atMost("largest step of its part of what gtm answers", 100*step, 1, "points"),
+		atMost("its part of what gtm answers in the end, beside the plan", 100*math.Abs(was-to), 0.01, "points"),
+		atMost("its part of a minute's new sessions, most beside the plan", 100*off, 100*(late+noise), "points"),
+		atMost("its part of new sessions in the end, beside the plan", 100*math.Abs(last-to), 100*noise/2, "points"),
+		atMost("sessions cut", float64(r.Between(0, c.Length).Cut), 0, ""),
+	}
+	return o, nil
+}
