@@ -59,26 +59,24 @@ func playRamp(f form) (*outcome, error) {
 		return nil, err
 	}
 	o := &outcome{run: r, groups: []group{{"old", r.Of("eu", "old")}, {"new", new}}}
-	off := 0.0
+	off, chance := 0.0, 0.0
 	for at := begins; at < c.Length; at += time.Minute {
 		off = max(off, math.Abs(r.Share(new, at, at+time.Minute)-planned(at+time.Minute/2)))
+		chance = max(chance, r.Chance(to, at, at+time.Minute))
 	}
-	last := r.Share(new, begins+over+time.Minute, c.Length)
-	// Each answer is drawn by chance, and serves all that a resolver asks for while it keeps it: what comes of so many is four standard
-	// deviations off at most. And what resolvers keep is of the plan as it was.
-	answers := float64(r.Between(0, c.Length).Answers) / c.Length.Minutes()
-	noise := 4 * math.Sqrt(to*(1-to)/answers)
-	late := to * float64(r.Kept()) / float64(over)
+	end := begins + over + time.Minute
+	last := r.Share(new, end, c.Length)
+	late := to * float64(r.Kept()) / float64(over) // what resolvers keep is of the plan as it was
 	o.facts = []fact{
 		{"its part of new sessions when the ramp is over", percent(last)},
-		{"chance in a minute's part, four standard deviations", percent(noise)},
+		{"standard deviation of a minute's part, at most", percent(chance)},
 	}
 	o.marks = []mark{
 		atMost("sessions at it before the ramp", r.Load(new, begins), 0, ""),
 		atMost("largest step of its part of what gtm answers", 100*step, 1, "points"),
 		atMost("its part of what gtm answers in the end, beside the plan", 100*math.Abs(was-to), 0.01, "points"),
-		atMost("its part of a minute's new sessions, most beside the plan", 100*off, 100*(late+noise), "points"),
-		atMost("its part of new sessions in the end, beside the plan", 100*math.Abs(last-to), 100*noise/2, "points"),
+		atMost("its part of a minute's new sessions, most beside the plan", 100*off, 100*(late+4*chance), "points"),
+		atMost("its part of new sessions in the end, beside the plan", 100*math.Abs(last-to), 400*r.Chance(to, end, c.Length), "points"),
 		atMost("sessions cut", float64(r.Between(0, c.Length).Cut), 0, ""),
 	}
 	return o, nil

@@ -90,7 +90,9 @@ func (o *outcome) draw(folder string, s scenario) error {
 	begun := figures.Chart{Title: s.name + ": new sessions", X: name, Y: "part, in %"}
 	for _, g := range o.groups {
 		load.Series = append(load.Series, line(g.name, func(_, to time.Duration) float64 { return r.Load(g.endpoints, to) }))
-		begun.Series = append(begun.Series, line(g.name, func(from, to time.Duration) float64 { return 100 * r.Share(g.endpoints, from, to) }))
+		begun.Series = append(begun.Series, line(g.name, func(from, to time.Duration) float64 {
+			return 100 * r.Share(g.endpoints, from, to)
+		}))
 	}
 	charts := []figures.Chart{load, begun}
 	if r.LastWrong >= 0 {

@@ -112,7 +112,7 @@ func (f form) config(resources string) sim.Config {
 		Seed: f.seed, Land: f.land, Resources: ground + resources, Host: "live.shop.gtm.example.", Start: monday,
 		Warm: time.Hour,
 		Audience: sim.Audience{Countries: sim.Countries, PerSecond: 1000, Networks: 50_000, V6: 0.3, Resolvers: 10_000, Public: 0.3,
-			Nodes: 8, Stretch: 0.05, Least: 30 * time.Second},
+			Nodes: 32, Stretch: 0.05, Least: 30 * time.Second},
 		Sessions: sim.Sessions{Mean: 10 * time.Minute, Most: time.Hour},
 		Health: sim.Health{Vantages: []sim.Vantage{
 			{Name: "ams", At: spec.Location{Lat: 52.37, Lon: 4.90}},

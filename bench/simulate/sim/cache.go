@@ -10,6 +10,7 @@ import (
 // answer is what a resolver keeps: the endpoint that was named, and until when it may be told.
 type answer struct {
 	expires  time.Duration
+	uses     uint32 // how often it was told
 	endpoint uint16
 }
 
@@ -42,10 +43,10 @@ type memo struct {
 	at       int32
 }
 
-// find gives the answer for a client's subnet: of those whose time is not over, that of the longest network around it.
-func (c *cache) find(subnet network, m *memo, now time.Duration) (answer, bool) {
+// find gives the answer for a client's subnet: of those whose time is not over, that of the longest network around it; nil: there is none.
+func (c *cache) find(subnet network, m *memo, now time.Duration) *answer {
 	if m.networks > 0 && m.networks == int32(len(c.answers)) && c.answers[m.at].expires > now {
-		return c.answers[m.at], true
+		return &c.answers[m.at]
 	}
 	m.networks = 0
 	for lengths := c.lengths[subnet.family()] & (1<<(subnet.length+1) - 1); lengths != 0; {
@@ -58,20 +59,20 @@ func (c *cache) find(subnet network, m *memo, now time.Duration) (answer, bool) 
 		if m.networks == 0 {
 			*m = memo{int32(len(c.answers)), at}
 		}
-		if a := c.answers[at]; a.expires > now {
-			return a, true
+		if a := &c.answers[at]; a.expires > now {
+			return a
 		}
 	}
-	return answer{}, false
+	return nil
 }
 
 // keep keeps an answer to a query with that subnet, for the network of its scope, or for all of the subnet where the scope is longer:
 // resolvers here send as much as they ever keep (RFC 7871, 7.3.1).
-func (c *cache) keep(subnet network, scope uint8, a answer) {
+func (c *cache) keep(subnet network, scope uint8, a answer) *answer {
 	of := subnet.within(min(scope, subnet.length))
 	if at, ok := c.at[of]; ok {
 		c.answers[at] = a
-		return
+		return &c.answers[at]
 	}
 	if c.at == nil {
 		c.at = map[network]int32{}
@@ -79,6 +80,7 @@ func (c *cache) keep(subnet network, scope uint8, a answer) {
 	c.at[of] = int32(len(c.answers))
 	c.answers = append(c.answers, a)
 	c.lengths[of.family()] |= 1 << of.length
+	return &c.answers[len(c.answers)-1]
 }
 
 func (n network) family() int {

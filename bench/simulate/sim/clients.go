@@ -75,7 +75,8 @@ func newCrowd(a Audience, land map[string]*country, random *rand.Rand) (*crowd, 
 			if random.Float64() < a.V6 && len(own.v6.starts) > 0 {
 				net = own.v6.draw(random)
 			}
-			cl := client{bits: net.bits, length: net.length, v4: net.v4, last: none, resolver: uint32(isp + random.IntN(len(c.resolvers)-isp))}
+			cl := client{bits: net.bits, length: net.length, v4: net.v4, last: none}
+			cl.resolver = uint32(isp + random.IntN(len(c.resolvers)-isp))
 			if random.Float64() < a.Public {
 				near := nodes[own.continent]
 				cl.resolver = uint32(near[random.IntN(len(near))])

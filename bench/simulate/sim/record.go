@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -28,6 +29,7 @@ type Counts struct {
 	Cut      uint32   // sessions that ended because their endpoint died
 	Answers  uint32   // that gtm gave
 	Bad      uint32   // of those, how many named a dead endpoint
+	Squares  uint64   // the sum of the squares of how often each answer was told, as far as it grew
 	Begun    []uint32 // by endpoint: sessions that began
 	Sessions []uint32 // by endpoint: sessions at the end of the step
 }
@@ -100,6 +102,7 @@ func (c *Record) Between(from, to time.Duration) (sum Counts) {
 	for _, s := range c.Steps[min(int(from/Step), len(c.Steps)):min(int(to/Step), len(c.Steps))] {
 		sum.Starts, sum.Wrong, sum.Retries = sum.Starts+s.Starts, sum.Wrong+s.Wrong, sum.Retries+s.Retries
 		sum.Cut, sum.Answers, sum.Bad = sum.Cut+s.Cut, sum.Answers+s.Answers, sum.Bad+s.Bad
+		sum.Squares += s.Squares
 		for i, n := range s.Begun {
 			sum.Begun[i] += n
 		}
@@ -127,6 +130,15 @@ func (c *Record) Share(endpoints []int, from, to time.Duration) float64 {
 		}
 	}
 	return own / max(1, all)
+}
+
+// Chance gives the standard deviation of an endpoint's part of the sessions that began in a time, where answers are drawn with that part.
+// Resolvers tell many clients the same answer, so that there are fewer draws than sessions: as many as would differ so much
+// if each were told equally often.
+func (c *Record) Chance(part float64, from, to time.Duration) float64 {
+	b := c.Between(from, to)
+	told := float64(b.Starts + b.Retries)
+	return math.Sqrt(part * (1 - part) * float64(b.Squares) / (told * told))
 }
 
 // Judged gives when edges had heard, after a time, that all of the endpoints were of a state; false: they never did.

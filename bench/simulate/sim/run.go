@@ -54,7 +54,8 @@ func New(c Config) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Run{Config: c, random: rand.New(rand.NewPCG(c.Seed, 1)), sessions: newWheel[session](c.Most), waiting: newWheel[attempt](2 * lastRetry)}
+	r := &Run{Config: c, random: rand.New(rand.NewPCG(c.Seed, 1)), sessions: newWheel[session](c.Most),
+		waiting: newWheel[attempt](2 * lastRetry)}
 	if r.Endpoints, err = endpointsOf(resources); err != nil {
 		return nil, err
 	}
@@ -205,33 +206,36 @@ func (r *Run) begin(client uint32, endpoint uint16) bool {
 
 // resolve gives the endpoint that a client's resolver names.
 func (r *Run) resolve(client uint32) uint16 {
-	c := &r.crowd.clients[client]
-	at := &r.crowd.resolvers[c.resolver]
-	now := r.clock.now
+	a := r.lookup(&r.crowd.clients[client])
+	r.counts.Squares += uint64(2*a.uses + 1)
+	a.uses++
+	return a.endpoint
+}
+
+// lookup gives what the client's resolver has, or else asks for.
+func (r *Run) lookup(c *client) *answer {
+	at, now := &r.crowd.resolvers[c.resolver], r.clock.now
 	if at.many == nil {
 		if at.one.expires <= now {
 			at.one, _ = r.ask(at, &table.Client{Resolver: at.addr.net()})
 		}
-		return at.one.endpoint
+		return &at.one
 	}
-	if a, ok := at.many.find(c.subnet(), &c.memo, now); ok {
-		return a.endpoint
+	if a := at.many.find(c.subnet(), &c.memo, now); a != nil {
+		return a
 	}
 	a, scope := r.ask(at, &table.Client{Subnet: c.subnet().net(), Has: true, Resolver: at.addr.net()})
-	if a.endpoint != none {
-		at.many.keep(c.subnet(), scope, a)
-	}
-	return a.endpoint
+	return at.many.keep(c.subnet(), scope, a)
 }
 
-// ask asks gtm. SERVFAIL is not kept.
+// ask asks gtm. SERVFAIL is kept for no time.
 func (r *Run) ask(at *resolver, c *table.Client) (answer, uint8) {
 	endpoint, ttl, scope := r.world.ask(c, r.random.Uint64())
 	r.answered(endpoint != none && !r.Endpoints[endpoint].alive, r.Now())
 	if endpoint == none {
 		return answer{endpoint: none}, 0
 	}
-	return answer{r.clock.now + max(ttl, at.least), endpoint}, scope
+	return answer{expires: r.clock.now + max(ttl, at.least), endpoint: endpoint}, scope
 }
 
 // Fail has endpoints die: their sessions are cut, and checks of them fail. See Of and AtSite.

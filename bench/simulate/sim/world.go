@@ -47,7 +47,8 @@ func read(yaml string) ([]*spec.Resource, error) {
 	for _, r := range resources {
 		if z, ok := r.Spec.(*spec.Zone); ok {
 			e := z.Effective()
-			if z.Content, _, err = zone.Canonical(r.Name, r.Name, z.Content, zone.Defaults{Nameservers: e.Nameservers, Contact: e.Contact}); err != nil {
+			defaults := zone.Defaults{Nameservers: e.Nameservers, Contact: e.Contact}
+			if z.Content, _, err = zone.Canonical(r.Name, r.Name, z.Content, defaults); err != nil {
 				return nil, err
 			}
 		}
