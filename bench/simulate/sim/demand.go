@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sort"
 	"time"
+
+	"github.com/gti/gtm/pkg/prefetch"
 )
 
 // Country is where a part of the demand comes from.
@@ -36,19 +38,17 @@ func hour(h float64) float64 {
 	return day[at]*(1-part) + day[(at+1)%24]*part
 }
 
-// demand is when somebody wants to start a session, and in which country: a Poisson process, whose rate is that of the minute.
+// demand is how many sessions begin, and in which country: a Poisson process, whose rate is that of the minute.
 type demand struct {
 	countries []Country
 	start     time.Time
 	scale     float64   // sessions a second for each unit of size and hour
 	sums      []float64 // of the rates of the countries up to each, in sessions a second
-	next      time.Duration
-	random    *rand.Rand
 }
 
 // newDemand has so many sessions begin a second, on the average of a day.
-func newDemand(countries []Country, perSecond float64, start time.Time, random *rand.Rand) *demand {
-	d := &demand{countries: countries, start: start, scale: 1, sums: make([]float64, len(countries)), next: never, random: random}
+func newDemand(countries []Country, perSecond float64, start time.Time) *demand {
+	d := &demand{countries: countries, start: start, scale: 1, sums: make([]float64, len(countries))}
 	mean := 0.0
 	for minute := range 24 * 60 {
 		mean += d.rate(time.Duration(minute)*time.Minute) / (24 * 60)
@@ -69,22 +69,6 @@ func (d *demand) rate(now time.Duration) float64 {
 	return sum
 }
 
-// turnMinute takes the rate of a new minute: what the old one would have brought next is forgotten, as a process without memory may.
-func (d *demand) turnMinute(now time.Duration) {
-	d.rate(now)
-	d.wait(now)
-}
-
-// wait draws when the next session begins.
-func (d *demand) wait(now time.Duration) {
-	d.next = now + time.Duration(d.random.ExpFloat64()/d.sums[len(d.sums)-1]*float64(time.Second))
-}
-
-// draw gives the country in which a session begins.
-func (d *demand) draw() int {
-	return sort.SearchFloat64s(d.sums, d.random.Float64()*d.sums[len(d.sums)-1])
-}
-
 // peak gives the minute of the first day in which most is asked for.
 func (d *demand) peak() time.Duration {
 	rates := make([]float64, 24*60)
@@ -92,4 +76,54 @@ func (d *demand) peak() time.Duration {
 		rates[minute] = d.rate(time.Duration(minute) * time.Minute)
 	}
 	return time.Duration(slices.Index(rates, slices.Max(rates))) * time.Minute
+}
+
+// arrivals are the clients that want to begin a session, in order. They are drawn some at a time, so that what each of them needs from
+// memory comes at the same time.
+type arrivals struct {
+	demand *demand
+	crowd  *crowd
+	random *rand.Rand
+	rate   float64
+	memory [ahead]arrival
+	drawn  []arrival     // in memory
+	last   time.Duration // of those that were drawn
+}
+
+type arrival struct {
+	at     time.Duration
+	client uint32
+}
+
+// ahead is how many arrivals are drawn at a time.
+const ahead = 32
+
+// turnMinute takes the rate of a new minute. What was drawn by the old one is forgotten, as a process without memory may.
+func (a *arrivals) turnMinute(now time.Duration) {
+	a.rate, a.last, a.drawn = a.demand.rate(now), now, a.drawn[:0]
+}
+
+// next gives who comes next.
+func (a *arrivals) next() *arrival {
+	if len(a.drawn) == 0 {
+		a.draw()
+	}
+	return &a.drawn[0]
+}
+
+// take takes next off.
+func (a *arrivals) take() { a.drawn = a.drawn[1:] }
+
+func (a *arrivals) draw() {
+	a.drawn = a.memory[:]
+	for i := range a.drawn {
+		a.last += time.Duration(a.random.ExpFloat64() / a.rate * float64(time.Second))
+		country := sort.SearchFloat64s(a.demand.sums, a.random.Float64()*a.rate)
+		client := a.crowd.draw(country, a.random)
+		prefetch.Of(&a.crowd.clients[client])
+		a.drawn[i] = arrival{a.last, client}
+	}
+	for i := range a.drawn {
+		prefetch.Of(&a.crowd.resolvers[a.crowd.clients[a.drawn[i].client].resolver])
+	}
 }

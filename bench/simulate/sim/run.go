@@ -38,7 +38,7 @@ type Run struct {
 
 	clock    clock
 	random   *rand.Rand // of the clients
-	demand   *demand
+	arrivals arrivals
 	crowd    *crowd
 	world    *world
 	watch    *watch
@@ -64,7 +64,7 @@ func New(c Config) (*Run, error) {
 	if r.crowd, err = newCrowd(c.Audience, c.Land.countries, setup); err != nil {
 		return nil, err
 	}
-	r.demand = newDemand(c.Countries, c.PerSecond, start, rand.New(rand.NewPCG(c.Seed, 3)))
+	r.arrivals = arrivals{demand: newDemand(c.Countries, c.PerSecond, start), crowd: r.crowd, random: rand.New(rand.NewPCG(c.Seed, 3))}
 	r.world = newWorld(c.Host, c.Land.atlas, c.Seed, r.Endpoints)
 	if err := r.world.put(resources); err != nil {
 		return nil, err
@@ -118,23 +118,23 @@ func (r *Run) At(t time.Duration, do func()) { r.clock.at(t+r.Warm, do) }
 
 // Peak gives the time of the day's beginning at which most sessions begin, if a run begins at start.
 func Peak(a Audience, start time.Time) time.Duration {
-	return newDemand(a.Countries, a.PerSecond, start, rand.New(rand.NewPCG(0, 0))).peak()
+	return newDemand(a.Countries, a.PerSecond, start).peak()
 }
 
 // Play runs to the end.
 func (r *Run) Play() error {
 	end := r.Warm + r.Length
 	r.clock.first(0, r.second)
-	r.demand.turnMinute(0)
+	r.arrivals.turnMinute(0)
 	for r.err == nil { // clients are so many that their arrivals do not go through the clock
 		next := r.clock.next()
-		if r.demand.next < next {
-			if r.demand.next >= end {
+		if a := r.arrivals.next(); a.at < next {
+			if a.at >= end {
 				break
 			}
-			r.clock.now = r.demand.next
-			r.arrive()
-			r.demand.wait(r.clock.now)
+			r.clock.now = a.at
+			r.arrivals.take()
+			r.arrive(a.client)
 			continue
 		}
 		if next >= end {
@@ -150,7 +150,7 @@ func (r *Run) Play() error {
 func (r *Run) second() {
 	now := r.clock.now
 	if now%time.Minute == 0 {
-		r.demand.turnMinute(now)
+		r.arrivals.turnMinute(now)
 	}
 	for _, s := range r.sessions.turn() {
 		r.end(s.endpoint)
@@ -170,8 +170,7 @@ func (r *Run) end(endpoint uint16) {
 }
 
 // arrive has a client begin a session.
-func (r *Run) arrive() {
-	client := r.crowd.draw(r.demand.draw(), r.random)
+func (r *Run) arrive(client uint32) {
 	r.counts.Starts++
 	if !r.begin(client, r.resolve(client)) {
 		r.wrong(r.Now())
