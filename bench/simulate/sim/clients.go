@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"sort"
 	"time"
 )
 
@@ -121,6 +122,11 @@ func (c *crowd) addResolver(a Audience, near network, ecs bool, random *rand.Ran
 		r.least = a.Least
 	}
 	c.resolvers = append(c.resolvers, r)
+}
+
+// countryOf gives a client's country.
+func (c *crowd) countryOf(client uint32) int {
+	return sort.SearchInts(c.first, int(client)+1) - 1
 }
 
 // draw gives a client of a country.

@@ -35,6 +35,8 @@ type Run struct {
 	Config
 	Endpoints []Endpoint
 	Record
+	// Told, where it is not nil, hears of every answer that a client is told, dead endpoints among them, but not of those without any.
+	Told func(of Country, endpoint int)
 
 	clock    clock
 	random   *rand.Rand // of the clients
@@ -208,6 +210,9 @@ func (r *Run) resolve(client uint32) uint16 {
 	a := r.lookup(&r.crowd.clients[client])
 	r.counts.Squares += uint64(2*a.uses + 1)
 	a.uses++
+	if r.Told != nil && a.endpoint != none {
+		r.Told(r.Countries[r.crowd.countryOf(client)], int(a.endpoint))
+	}
 	return a.endpoint
 }
 
@@ -314,6 +319,9 @@ func (r *Run) Shares() []float64 {
 	}
 	return shares
 }
+
+// Continent gives the continent of a country, as the geographic database has it.
+func (r *Run) Continent(of Country) string { return r.Land.countries[of.Code].continent }
 
 // Idle tells since when none of the endpoints has a session; false: one has.
 func (r *Run) Idle(endpoints []int) (since time.Duration, idle bool) {

@@ -197,25 +197,56 @@ func TestBrakeHolds(t *testing.T) {
 	}
 }
 
+// TestChecksGoSoFar has a vantage look that is so far away that a check takes longer than it may, and one that loses half of its checks.
+func TestChecksGoSoFar(t *testing.T) {
+	far := Vantage{"nrt", spec.Location{Lat: 36, Lon: 140}} // 141 ms there and back, and that twice: a connection, and a request
+	for _, c := range []struct {
+		name, timeout string
+		lost          float64
+		down          bool
+	}{
+		{"in time", "300ms", 0, false},
+		{"too late", "250ms", 0, true},
+		{"lost", "300ms", 0.5, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			config := small(t, 1, strings.Replace(testResources, "timeout: 2s", "timeout: "+c.timeout, 1)).Config
+			config.Vantages, config.Lost = []Vantage{far}, c.lost
+			r, err := New(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			play(t, r)
+			if down := len(r.Record.Verdicts) > 0; down != c.down {
+				t.Errorf("verdicts: %v", r.Record.Verdicts)
+			}
+		})
+	}
+}
+
 // TestClientsAreInTheirCountries looks up every client network and resolver.
 func TestClientsAreInTheirCountries(t *testing.T) {
 	r := small(t, 1, testResources)
 	v6, public := 0, 0
 	for i, country := range r.Countries {
-		for _, c := range r.crowd.clients[r.crowd.first[i]:r.crowd.first[i+1]] {
+		for at := r.crowd.first[i]; at < r.crowd.first[i+1]; at++ {
+			c := &r.crowd.clients[at]
+			if own := r.crowd.countryOf(uint32(at)); own != i {
+				t.Fatalf("client %d is of country %d, not of %d", at, own, i)
+			}
 			place, within := r.Land.atlas.Lookup(c.subnet().net().Addr())
 			if place.Country != country.Code || within.Bits() > int(c.length) {
 				t.Errorf("%s of %s is in %s, which has %s", c.subnet().net().Prefix(), country.Code, place, within)
 			}
-			at := &r.crowd.resolvers[c.resolver]
-			near, _ := r.Land.atlas.Lookup(at.addr.net().Addr())
-			if at.many == nil && near.Country != country.Code || near.Continent != place.Continent {
+			its := &r.crowd.resolvers[c.resolver]
+			near, _ := r.Land.atlas.Lookup(its.addr.net().Addr())
+			if its.many == nil && near.Country != country.Code || near.Continent != place.Continent {
 				t.Errorf("a client of %s has a resolver in %s", place, near)
 			}
 			if !c.v4 {
 				v6++
 			}
-			if at.many != nil {
+			if its.many != nil {
 				public++
 			}
 		}
@@ -241,6 +272,23 @@ func TestDemandFollowsTheSun(t *testing.T) {
 	alone := Audience{Countries: []Country{{"JP", 1, 9}}, PerSecond: 1}
 	if at := start.Add(Peak(alone, start)).Add(9 * time.Hour); at.Hour() != 20 {
 		t.Errorf("the peak of Japan is at %s there", at.Format("15:04"))
+	}
+}
+
+// TestMinutesTurn has a minute end before all have come that were drawn for it: they are drawn anew.
+func TestMinutesTurn(t *testing.T) {
+	a := small(t, 1, testResources).arrivals
+	for minute := range time.Duration(50) {
+		now := minute * time.Minute / 100
+		a.turnMinute(now)
+		was := now
+		for range 40 {
+			if at := a.next().at; at < was || at > was+2*time.Second { // forty of a second
+				t.Fatalf("at %s somebody comes at %s", was, at)
+			}
+			was = a.next().at
+			a.take()
+		}
 	}
 }
 
