@@ -286,7 +286,8 @@ func (r *Run) where(fits func(*Endpoint) bool) (at []int) {
 	return at
 }
 
-// Declare has resources change, which edges hear of after Publish.
+// Declare has resources change, which edges hear of after Publish. What is checked stays as it was in the beginning: pools and monitors
+// are not to change.
 func (r *Run) Declare(yaml string) {
 	resources, err := read(yaml)
 	if err == nil {

@@ -19,19 +19,19 @@ import (
 
 // world is what edges know: what is declared and judged, compiled into the view that answers are read from.
 type world struct {
-	host     string
-	compiler *compile.Compiler
-	declared spec.Set
-	heads    map[string]uint64
-	view     *table.View
-	service  *table.Service
-	byAddr   map[[4]byte]uint16 // endpoints of Run.Endpoints by their address
-	room     []byte
+	host       string
+	compiler   *compile.Compiler
+	declared   spec.Set
+	generation uint64 // of what was put last
+	view       *table.View
+	service    *table.Service
+	byAddr     map[[4]byte]uint16 // endpoints of Run.Endpoints by their address
+	room       []byte
 }
 
 func newWorld(host string, atlas *geo.Atlas, seed uint64, endpoints []Endpoint) *world {
 	w := &world{host: host, compiler: compile.New(compile.Config{Seed: seed, Workers: 1}, atlas), declared: spec.Set{},
-		heads: map[string]uint64{}, byAddr: map[[4]byte]uint16{}}
+		byAddr: map[[4]byte]uint16{}}
 	for i := range endpoints {
 		w.byAddr[endpoints[i].addr.As4()] = uint16(i)
 	}
@@ -56,41 +56,27 @@ func read(yaml string) ([]*spec.Resource, error) {
 	return resources, nil
 }
 
-// put declares resources, as the next generation of their tenants; deleted go with it. What a change would be refused for is an error.
-func (w *world) put(resources []*spec.Resource, deleted ...spec.Key) error {
+// put declares resources, as the next generation of their tenants. What a change would be refused for is an error.
+func (w *world) put(resources []*spec.Resource) error {
 	var faults []error
 	for _, r := range resources {
 		w.declared[r.Key] = r
 		faults = append(faults, spec.Validate(r))
 	}
-	for _, k := range deleted {
-		delete(w.declared, k)
-	}
 	if err := errors.Join(faults...); err != nil {
 		return err
 	}
-	if _, err := spec.ValidateSet(w.declared, resources, deleted); err != nil {
+	if _, err := spec.ValidateSet(w.declared, resources, nil); err != nil {
 		return err
 	}
-	changes := map[string]*compile.TenantChange{}
-	of := func(tenant string) *compile.TenantChange {
-		if changes[tenant] == nil {
-			w.heads[tenant]++
-			changes[tenant] = &compile.TenantChange{Tenant: tenant, Head: w.heads[tenant]}
-		}
-		return changes[tenant]
-	}
+	w.generation++
+	tenants := map[string][]compile.Item{}
 	for _, r := range resources {
-		t := of(r.Tenant)
-		t.Put = append(t.Put, compile.Item{Resource: r, Generation: t.Head})
-	}
-	for _, k := range deleted {
-		t := of(k.Tenant)
-		t.Deleted = append(t.Deleted, k)
+		tenants[r.Tenant] = append(tenants[r.Tenant], compile.Item{Resource: r, Generation: w.generation})
 	}
 	var change compile.Change
-	for _, tenant := range slices.Sorted(maps.Keys(changes)) {
-		change.Tenants = append(change.Tenants, *changes[tenant])
+	for _, tenant := range slices.Sorted(maps.Keys(tenants)) {
+		change.Tenants = append(change.Tenants, compile.TenantChange{Tenant: tenant, Head: w.generation, Put: tenants[tenant]})
 	}
 	w.compiler.Apply(change)
 	return nil
