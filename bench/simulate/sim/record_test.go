@@ -82,7 +82,8 @@ func TestRoundTrip(t *testing.T) {
 // TestPausesDouble checks that clients that fail again wait longer, up to a bound, and not all equally long.
 func TestPausesDouble(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 1))
-	for failed, base := range map[uint8]time.Duration{1: time.Second, 2: 2 * time.Second, 4: 8 * time.Second, 6: lastRetry, 100: lastRetry} {
+	bases := map[uint8]time.Duration{1: time.Second, 2: 2 * time.Second, 4: 8 * time.Second, 6: lastRetry, 100: lastRetry}
+	for failed, base := range bases {
 		least, most := never, time.Duration(0)
 		for range 1000 {
 			p := pause(failed, random)
