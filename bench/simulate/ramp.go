@@ -82,7 +82,8 @@ func playRamp(f form) (*outcome, error) {
 		atMost("that part, most beside a straight line", 100*bent, 1.01, "points"),
 		atMost("that part in the end, beside what was wanted", 100*math.Abs(answered[len(answered)-1]-to), 0.01, "points"),
 		atMost("its part of a minute's new sessions, most beside that", 100*off, 100*(late+4*chance), "points"),
-		atMost("its part of new sessions in the end, beside what was wanted", 100*math.Abs(last-to), 400*r.Chance(to, end, c.Length), "points"),
+		atMost("its part of new sessions in the end, beside what was wanted", 100*math.Abs(last-to), 400*r.Chance(to, end, c.Length),
+			"points"),
 		atMost("sessions cut", float64(r.Between(0, c.Length).Cut), 0, ""),
 	}
 	return o, nil
