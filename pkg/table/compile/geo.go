@@ -19,7 +19,7 @@ func (c *Compiler) Geography(a *geo.Atlas) *Geography {
 	stay := a.SameGeography(c.atlas) && !c.dirty.maps
 	for key, p := range c.parts {
 		part := &aheadPart{begin: p.begin}
-		if stay && !p.classifier.Latency && p.err == nil {
+		if stay && !p.timed && p.err == nil {
 			part.divided = divided{division: p.division, part: c.partList[p.slot]}
 		}
 		g.parts[key] = part
