@@ -58,7 +58,7 @@ func names(r *spec.Resource) []spec.Key {
 	case *spec.Service:
 		for _, rule := range s.Rules {
 			if rule.When != nil {
-				for _, name := range rule.When.Map {
+				for _, name := range slices.Concat(rule.When.Map, rule.When.Resolver) {
 					add(spec.Platform, spec.KindMap, name)
 				}
 			}

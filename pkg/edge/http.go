@@ -181,6 +181,9 @@ func (e *Edge) describe(x *table.Explanation) *api.Explanation {
 	for _, p := range x.Pools {
 		out.Pools = append(out.Pools, describePool(x, &p))
 	}
+	if x.NoSubnets() {
+		out.Notes = append(out.Notes, table.NoSubnetsNote)
+	}
 	if x.Fixed {
 		out.Notes = append(out.Notes, table.FixedNote)
 	}

@@ -11,8 +11,10 @@ type Classifier struct {
 	Classes int      // how many there are
 	Maps    []string // the names of the maps that Class asks for, each once
 	// Class gives the class of a place, or Classes where it has none. It is called for each place, and each set of maps that hold one,
-	// and not for each network. It must give the same each time.
+	// and not for each network. It must give the same each time. One more than Classes is SpecialClass: the resolver's address decides.
 	Class func(p Place, in Hits) int
+	// Apart: by the resolver's address another classifier decides, which makes something of what this one takes for the same.
+	Apart bool
 }
 
 // Hits tells which of a Classifier's maps hold an address.
@@ -59,7 +61,7 @@ func Compile(a *Atlas, maps []Map, c *Classifier) (*Partition, error) {
 		return nil, err
 	}
 	classes, unknown := d.classify(s), d.id(Place{}, nil)
-	if d.indifferent(classes, unknown) {
+	if !c.Apart && d.indifferent(classes, unknown) {
 		// then it makes no difference either whose address a special-purpose block is decided by: scope 0
 		for i := range classes {
 			classes[i] = unknown
@@ -168,25 +170,46 @@ type Matcher struct {
 	Geo  []Place  // ASNs in them are ignored
 	ASN  []uint32 // autonomous system numbers
 	Maps []string // names of maps
+	// Resolver names maps of resolvers' addresses. It matches nobody whose own network is known.
+	Resolver []string
 }
 
-// FirstOf classifies by the index of the first matcher that matches.
-func FirstOf(matchers []Matcher) *Classifier {
+// FirstOf classifies the networks of clients by the index of the first matcher that matches.
+func FirstOf(matchers []Matcher) *Classifier { return firstOf(matchers, false) }
+
+// FirstOfResolver is FirstOf for the addresses of resolvers, where the client's network is not known.
+func FirstOfResolver(matchers []Matcher) *Classifier { return firstOf(matchers, true) }
+
+// ByResolver has the resolver's address decide in any case.
+func ByResolver() *Classifier { return &Classifier{Class: func(Place, Hits) int { return 1 }} }
+
+func firstOf(matchers []Matcher, resolver bool) *Classifier {
 	c := &Classifier{Classes: len(matchers)}
+	index := func(name string) int {
+		at := slices.Index(c.Maps, name)
+		if at < 0 {
+			at = len(c.Maps)
+			c.Maps = append(c.Maps, name)
+		}
+		return at
+	}
 	ready := make([]matcher, len(matchers))
 	for i, m := range matchers {
-		ready[i] = matcher{Matcher: m, asns: make(map[uint32]bool, len(m.ASN))}
+		if !resolver && len(m.Resolver) > 0 {
+			ready[i].never, c.Apart = true, true // and its maps are not asked for
+			continue
+		}
+		r := matcher{Matcher: m, asns: make(map[uint32]bool, len(m.ASN))}
 		for _, asn := range m.ASN {
-			ready[i].asns[asn] = true
+			r.asns[asn] = true
 		}
 		for _, name := range m.Maps {
-			at := slices.Index(c.Maps, name)
-			if at < 0 {
-				at = len(c.Maps)
-				c.Maps = append(c.Maps, name)
-			}
-			ready[i].maps = append(ready[i].maps, at)
+			r.maps = append(r.maps, index(name))
 		}
+		for _, name := range m.Resolver {
+			r.resolver = append(r.resolver, index(name))
+		}
+		ready[i] = r
 	}
 	c.Class = func(p Place, in Hits) int {
 		for i := range ready {
@@ -203,11 +226,14 @@ func FirstOf(matchers []Matcher) *Classifier {
 type matcher struct {
 	Matcher
 	asns map[uint32]bool
-	maps []int // of Classifier.Maps
+	// of Classifier.Maps
+	maps, resolver []int
+	never          bool
 }
 
 func (m *matcher) matches(p Place, in Hits) bool {
-	return (len(m.Geo) == 0 || slices.ContainsFunc(m.Geo, p.In)) &&
+	return !m.never && (len(m.Geo) == 0 || slices.ContainsFunc(m.Geo, p.In)) &&
 		(len(m.asns) == 0 || m.asns[p.ASN]) &&
-		(len(m.maps) == 0 || slices.ContainsFunc(m.maps, in.Has))
+		(len(m.maps) == 0 || slices.ContainsFunc(m.maps, in.Has)) &&
+		(len(m.resolver) == 0 || slices.ContainsFunc(m.resolver, in.Has))
 }

@@ -109,7 +109,7 @@ func (c *checker) onlyAlias(s *Service) {
 		given bool
 	}{
 		{"rules", len(s.Rules) > 0}, {"lastResort", len(s.LastResort) > 0}, {"answers", s.Answers != 0}, {"pick", s.Pick != ""},
-		{"families", len(s.Families) > 0}, {"allDown", s.AllDown != ""}, {"coherent", s.Coherent}, {"https", s.HTTPS != nil},
+		{"families", len(s.Families) > 0}, {"allDown", s.AllDown != ""}, {"coherent", s.Coherent}, {"ecs", s.ECS != ""}, {"https", s.HTTPS != nil},
 		{"svcb", s.SVCB != nil}, {"srv", s.SRV != nil}, {"mx", s.MX != nil},
 	} {
 		if f.given {

@@ -169,6 +169,9 @@ func references(r *Resource) (refs []reference) {
 				for j, m := range rule.When.Map {
 					add(indexed(path+".when.map", j), Platform, KindMap, m)
 				}
+				for j, m := range rule.When.Resolver {
+					add(indexed(path+".when.resolver", j), Platform, KindMap, m)
+				}
 			}
 			pools(path+".pools", rule.Pools)
 		}

@@ -99,6 +99,9 @@ func (c *checker) service(s *Service) {
 	if s.Pick != "" {
 		c.oneOf("spec.pick", s.Pick, PickWeighted, PickSticky, PickAll)
 	}
+	if s.ECS != "" {
+		c.oneOf("spec.ecs", s.ECS, ECSOn, ECSOff)
+	}
 	if s.AllDown != "" {
 		c.oneOf("spec.allDown", s.AllDown, AllDownAnswer, AllDownServfail)
 	}
@@ -188,6 +191,9 @@ func (c *checker) when(path string, w *When) {
 	}
 	for i, m := range w.Map {
 		c.label(indexed(path+".map", i), m)
+	}
+	for i, m := range w.Resolver {
+		c.label(indexed(path+".resolver", i), m)
 	}
 }
 

@@ -57,10 +57,9 @@ func (c *Compiler) lookAhead(keys []spec.Key) {
 
 // want notes the draws and the partition of a service that nobody has yet.
 func (c *Compiler) want(a *ahead, tenant string, s *spec.Service) {
-	if key := partKey(s); c.parts[string(key)] == nil && a.parts[string(key)] == nil {
-		if classifier, err := classifierOf(s); err == nil {
-			a.parts[string(key)] = &aheadPart{classifier: classifier}
-		}
+	c.wantPart(a, s, bySubnet)
+	if askersDiffer(s) {
+		c.wantPart(a, s, byResolver)
 	}
 	form, err := formOf(s)
 	if err != nil {
@@ -81,6 +80,17 @@ func (c *Compiler) want(a *ahead, tenant string, s *spec.Service) {
 		note(s.Rules[i].Pools)
 	}
 	note(s.LastResort)
+}
+
+// wantPart notes a partition of a service, if nobody has it yet.
+func (c *Compiler) wantPart(a *ahead, s *spec.Service, by asker) {
+	key := partKey(s, by)
+	if c.parts[string(key)] != nil || a.parts[string(key)] != nil {
+		return
+	}
+	if classifier, err := classifierOf(s, by); err == nil {
+		a.parts[string(key)] = &aheadPart{classifier: classifier}
+	}
 }
 
 // formOf gives the form in which a service draws.

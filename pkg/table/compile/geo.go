@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 
 	"github.com/gti/gtm/pkg/geo"
@@ -78,19 +79,41 @@ func (c *Compiler) compileParts() {
 		return
 	}
 	for k, s := range c.services {
-		if failed[s.part] {
+		if failed[s.part] || failed[s.resolverPart] {
 			c.dirty.services[k] = true
 		}
 	}
 }
 
+// asker is whose address a partition is for.
+type asker uint8
+
+const (
+	bySubnet   asker = iota // the client's own network
+	byResolver              // the resolver's address, where the client's network is not known
+)
+
+// askersDiffer reports whether the rules of a service make another thing of a resolver's address than of the same client network.
+func askersDiffer(eff *spec.Service) bool {
+	return eff.ECS == spec.ECSOff || slices.ContainsFunc(eff.Rules, func(r spec.Rule) bool {
+		return r.When != nil && len(r.When.Resolver) > 0
+	})
+}
+
 // partKey is the same for services with the same matches.
-func partKey(eff *spec.Service) []byte {
+func partKey(eff *spec.Service, by asker) []byte {
+	if by == bySubnet && eff.ECS == spec.ECSOff {
+		return []byte("ecs off")
+	}
 	b := make([]byte, 0, 128)
 	for i := range eff.Rules {
 		b = append(b, '|')
 		w := eff.Rules[i].When
 		if w == nil {
+			continue
+		}
+		if by == bySubnet && len(w.Resolver) > 0 {
+			b = append(b, '!') // it matches nobody
 			continue
 		}
 		for _, g := range w.Geo {
@@ -102,12 +125,18 @@ func partKey(eff *spec.Service) []byte {
 		for _, m := range w.Map {
 			b = append(append(b, '@'), m...) // names have none of these signs
 		}
+		for _, m := range w.Resolver {
+			b = append(append(b, '~'), m...)
+		}
 	}
 	return b
 }
 
 // classifierOf has geo divide places by the rules of a service.
-func classifierOf(eff *spec.Service) (*geo.Classifier, error) {
+func classifierOf(eff *spec.Service, by asker) (*geo.Classifier, error) {
+	if by == bySubnet && eff.ECS == spec.ECSOff {
+		return geo.ByResolver(), nil
+	}
 	matchers := make([]geo.Matcher, len(eff.Rules))
 	for i := range eff.Rules {
 		m, err := matcher(eff.Rules[i].When)
@@ -115,6 +144,9 @@ func classifierOf(eff *spec.Service) (*geo.Classifier, error) {
 			return nil, fmt.Errorf("rule %s: %w", table.RuleName(eff, i), err)
 		}
 		matchers[i] = m
+	}
+	if by == byResolver {
+		return geo.FirstOfResolver(matchers), nil
 	}
 	return geo.FirstOf(matchers), nil
 }
@@ -132,23 +164,38 @@ func matcher(w *spec.When) (geo.Matcher, error) {
 		}
 		m.Geo = append(m.Geo, p)
 	}
-	m.ASN, m.Maps = w.ASN, w.Map
+	m.ASN, m.Maps, m.Resolver = w.ASN, w.Map, w.Resolver
 	return m, nil
 }
 
-// takePart gives the partition of a service's matches; services with the same matches share one.
-func (c *Compiler) takePart(eff *spec.Service, s *serviceState) (uint32, error) {
-	key := partKey(eff)
+// takeParts gives a service its partitions, one for both askers where those do not differ.
+func (c *Compiler) takeParts(eff *spec.Service, out *table.Service, s *serviceState) (err error) {
+	if s.part, err = c.takePart(eff, bySubnet); err != nil {
+		return err
+	}
+	out.Part, out.ResolverPart = s.part.slot, s.part.slot
+	if !askersDiffer(eff) {
+		return nil
+	}
+	if s.resolverPart, err = c.takePart(eff, byResolver); err == nil {
+		out.ResolverPart = s.resolverPart.slot
+	}
+	return err
+}
+
+// takePart takes the partition of a service's matches; services with the same matches share one.
+func (c *Compiler) takePart(eff *spec.Service, by asker) (*partState, error) {
+	key := partKey(eff, by)
 	p := c.parts[string(key)]
 	if p == nil {
-		classifier, err := classifierOf(eff)
+		classifier, err := classifierOf(eff, by)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		p = &partState{key: string(key), classifier: classifier}
 		part, err := c.part(p.key, classifier)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		if n := len(c.partFree); n > 0 {
 			p.slot, c.partFree = c.partFree[n-1], c.partFree[:n-1]
@@ -160,11 +207,15 @@ func (c *Compiler) takePart(eff *spec.Service, s *serviceState) (uint32, error) 
 		c.parts[p.key] = p
 	}
 	if p.err != nil {
-		return 0, p.err
+		return nil, p.err
 	}
 	p.refs++
-	s.part = p
-	return p.slot, nil
+	return p, nil
+}
+
+func (c *Compiler) releaseParts(s *serviceState) {
+	c.releasePart(s.part)
+	c.releasePart(s.resolverPart)
 }
 
 func (c *Compiler) releasePart(p *partState) {

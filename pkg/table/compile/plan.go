@@ -112,9 +112,7 @@ func (c *Compiler) newPending(k spec.Key, p *plan, s *serviceState) (*table.Serv
 	out := &table.Service{ServiceInfo: &table.ServiceInfo{Tenant: k.Tenant, Name: k.Name, Spec: p.eff, AliasOf: p.aliasOf},
 		Pending: true, Pick: draws.All}
 	out.Served = 1<<rr.IPv4 | 1<<rr.IPv6
-	var err error
-	out.Part, err = c.takePart(&spec.Service{}, s)
-	return out, err
+	return out, c.takeParts(&spec.Service{}, out, s)
 }
 
 // delegates tells whether a zone gives a name that is below its apex to others.

@@ -104,8 +104,8 @@ func (c *Compiler) release(s *serviceState) {
 		delete(p.users, s)
 		c.releasePool(p.id, p)
 	}
-	c.releasePart(s.part)
-	s.steps, s.uses, s.part = nil, nil, nil
+	c.releaseParts(s)
+	s.steps, s.uses, s.part, s.resolverPart = nil, nil, nil, nil
 }
 
 // compileService compiles one service beside its old form, and then replaces that.
@@ -144,7 +144,7 @@ func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *service
 			c.releasePool(p.id, p)
 		}
 	}
-	c.releasePart(s.part)
+	c.releaseParts(s)
 	fresh.compiled, fresh.uses = out, uses
 	*s = *fresh
 	return nil
@@ -199,8 +199,7 @@ func (c *Compiler) newService(k spec.Key, p *plan, s *serviceState) (*table.Serv
 	if out.Served == 0 {
 		return nil, fmt.Errorf("no address family is served: every rule needs a pool with endpoints of it")
 	}
-	out.Part, err = c.takePart(eff, s)
-	return out, err
+	return out, c.takeParts(eff, out, s)
 }
 
 // servedBy gives the families that exist at the name of a service.

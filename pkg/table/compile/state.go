@@ -150,6 +150,8 @@ type serviceState struct {
 	uses     []*poolState
 	err      error
 	defaults uint64 // what secondaries get, hashed
+
+	resolverPart *partState // that for resolvers' addresses, where it is another one than part
 }
 
 // New makes a Compiler that knows nothing but geography.
