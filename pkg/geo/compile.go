@@ -90,7 +90,7 @@ func newPartition(s *shape, classes []uint16, count int) *Partition {
 func (a *Atlas) shapeOf(maps []Map) (*shape, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.shape != nil && sameMaps(a.shape.maps, maps) {
+	if a.shape != nil && SameMaps(a.shape.maps, maps) {
 		return a.shape, nil
 	}
 	s, err := newShape(a, maps)

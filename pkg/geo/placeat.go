@@ -33,6 +33,22 @@ func PlaceAt(a *Atlas, maps []Map, addr netip.Addr) (Place, netip.Prefix) {
 			}
 		}
 	}
+	if f := filesOf(maps); f != nil {
+		name, fileBits := f.Lookup(addr)
+		bits = max(bits, fileBits)
+		for _, m := range maps {
+			if m.Files == nil || m.Name != name {
+				continue
+			}
+			covered = true
+			if m.Place != nil && placeBits < 0 {
+				place.Continent, place.Country, place.Subdivision = m.Place.Continent, m.Place.Country, m.Place.Subdivision
+			}
+			if m.ASN != 0 && asnBits < 0 {
+				place.ASN = m.ASN
+			}
+		}
+	}
 	for _, block := range specialBlocks {
 		if block.Overlaps(within) {
 			bits = max(bits, bitsBeside(block, addr))

@@ -122,21 +122,12 @@ func (v *View) matched(s *Service, rule int, e *Explanation) string {
 func (v *View) inMaps(word string, maps []string, n Net) (in []string) {
 	for _, name := range maps {
 		for _, m := range v.Maps {
-			if m.Name == name && mapHas(m, n) {
+			if m.Name == name && m.Has(n.Addr()) {
 				in = append(in, word+name)
 			}
 		}
 	}
 	return in
-}
-
-func mapHas(m geo.Map, n Net) bool {
-	for _, p := range m.Networks {
-		if p.Contains(n.Addr()) {
-			return true
-		}
-	}
-	return false
 }
 
 // row lists the pools of a row in their turn.
