@@ -101,7 +101,7 @@ const roomSize = 16
 var wide = map[string]int{
 	"cmd/gtmctl":   26,
 	"pkg/control":  23,
-	"pkg/geo":      32,
+	"pkg/geo":      31,
 	"pkg/spec":     37,
 	"pkg/transfer": 18,
 }

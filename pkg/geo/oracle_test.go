@@ -20,10 +20,11 @@ type oracle struct {
 	maps     []Map
 	matchers []Matcher
 	seen     map[[2]uintptr]Place
+	lines    []fileLine // of the files of maps
 }
 
 func newOracle(aliased []netip.Prefix, maps []Map, matchers []Matcher, dbs ...*maxminddb.Reader) *oracle {
-	return &oracle{dbs, aliased, maps, matchers, map[[2]uintptr]Place{}}
+	return &oracle{dbs: dbs, aliased: aliased, maps: maps, matchers: matchers, seen: map[[2]uintptr]Place{}}
 }
 
 func (o *oracle) databasePlace(t testing.TB, addr netip.Addr) Place {
@@ -88,7 +89,7 @@ func (o *oracle) id(t testing.TB, addr netip.Addr) id {
 	lifted := false
 	inside := map[string]bool{}
 	for _, m := range o.maps {
-		if !slices.ContainsFunc(m.Networks, func(n netip.Prefix) bool { return n.Contains(addr) }) {
+		if !o.holds(&m, addr) {
 			continue
 		}
 		inside[m.Name] = true
@@ -126,16 +127,39 @@ func (o *oracle) mappedPlace(t testing.TB, addr netip.Addr) Place {
 			}
 		}
 	}
+	for _, m := range o.maps {
+		if m.Files == nil || !o.holds(&m, addr) {
+			continue
+		}
+		if m.Place != nil && placeBits < 0 {
+			p = Place{m.Place.Continent, m.Place.Country, m.Place.Subdivision, p.ASN}
+		}
+		if m.ASN != 0 && asnBits < 0 {
+			p.ASN = m.ASN
+		}
+	}
 	return p
+}
+
+// holds reports whether a map holds an address: by its own networks, or by the longest of the files' that does.
+func (o *oracle) holds(m *Map, addr netip.Addr) bool {
+	if m.Files == nil {
+		return slices.ContainsFunc(m.Networks, func(n netip.Prefix) bool { return n.Contains(addr) })
+	}
+	longest := fileLine{name: "-"}
+	for _, l := range o.lines {
+		if l.network.Contains(addr) && (!longest.network.IsValid() || l.network.Bits() > longest.network.Bits()) {
+			longest = l
+		}
+	}
+	return longest.name == m.Name
 }
 
 // placeAt is what PlaceAt must give.
 func (o *oracle) placeAt(t testing.TB, addr netip.Addr) Place {
 	for _, m := range o.maps {
-		for _, n := range m.Networks {
-			if n.Contains(addr) {
-				return o.mappedPlace(t, addr)
-			}
+		if o.holds(&m, addr) {
+			return o.mappedPlace(t, addr)
 		}
 	}
 	if blockOf(addr).IsValid() {
@@ -201,6 +225,9 @@ func (o *oracle) trie(v4 bool) *node {
 		for _, n := range m.Networks {
 			add(n)
 		}
+	}
+	for _, l := range o.lines {
+		add(l.network)
 	}
 	for _, lists := range [][]netip.Prefix{specialBlocks, o.aliased} {
 		for _, p := range lists {

@@ -109,8 +109,8 @@ func (c *checker) onlyAlias(s *Service) {
 		given bool
 	}{
 		{"rules", len(s.Rules) > 0}, {"lastResort", len(s.LastResort) > 0}, {"answers", s.Answers != 0}, {"pick", s.Pick != ""},
-		{"families", len(s.Families) > 0}, {"allDown", s.AllDown != ""}, {"coherent", s.Coherent}, {"ecs", s.ECS != ""}, {"https", s.HTTPS != nil},
-		{"svcb", s.SVCB != nil}, {"srv", s.SRV != nil}, {"mx", s.MX != nil},
+		{"families", len(s.Families) > 0}, {"allDown", s.AllDown != ""}, {"coherent", s.Coherent}, {"https", s.HTTPS != nil},
+		{"ecs", s.ECS != ""}, {"svcb", s.SVCB != nil}, {"srv", s.SRV != nil}, {"mx", s.MX != nil},
 	} {
 		if f.given {
 			c.fail("spec."+f.name, "remove it, or alias", "goes not with alias, which answers as the name that it leads to")

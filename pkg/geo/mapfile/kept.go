@@ -13,8 +13,8 @@ import (
 )
 
 // OpenKept is Open for who has to start whatever the files are like. In place of a file that cannot be used stands the last good copy of
-// it, which Keep made in dir, or else nothing. faults tell what was wrong, and what stands in its place; nil: nothing. The files are watched
-// as those that were asked for.
+// it, which Keep made in dir, or else nothing. faults tell what was wrong, and what stands in its place; nil: nothing. The files are
+// watched as those that were asked for.
 func OpenKept(dir string, files ...string) (f *Files, faults []error) {
 	var contents []*content
 	var seen []stamp.Stamp
