@@ -3,7 +3,6 @@ package compile
 import (
 	"context"
 	"fmt"
-	"reflect"
 	"slices"
 	"strconv"
 
@@ -14,7 +13,22 @@ import (
 
 // Geography lists what a new atlas is wanted for.
 func (c *Compiler) Geography(a *geo.Atlas) *Geography {
-	g := &Geography{atlas: a, maps: c.maps, parts: make(map[string]*aheadPart, len(c.parts))}
+	return c.geography(&Geography{atlas: a, maps: c.maps})
+}
+
+// FileMaps lists what new files of maps are wanted for.
+func (c *Compiler) FileMaps(f *geo.FileMaps) *Geography {
+	g := &Geography{atlas: c.atlas, files: f, maps: slices.Clone(c.maps)}
+	for i := range g.maps {
+		if g.maps[i].Files != nil {
+			g.maps[i].Files = f
+		}
+	}
+	return c.geography(g)
+}
+
+func (c *Compiler) geography(g *Geography) *Geography {
+	g.parts = make(map[string]*aheadPart, len(c.parts))
 	for key, p := range c.parts {
 		g.parts[key] = &aheadPart{classifier: p.classifier}
 	}
@@ -42,15 +56,20 @@ func (g *Geography) Partitions() int { return len(g.parts) }
 // Atlas gives the new atlas.
 func (g *Geography) Atlas() *geo.Atlas { return g.atlas }
 
-// SetGeography takes a new geography. What of it was not compiled, or for maps that are others by now, the next Compile compiles.
+// SetGeography takes a new geography. What of it was not compiled, or for maps, or an atlas, that are others by now, the next Compile
+// compiles.
 func (c *Compiler) SetGeography(g *Geography) {
-	c.atlas, c.ahead.geography = g.atlas, g
+	if c.ahead.geography = g; g.files != nil {
+		c.cfg.Files = g.files // and the atlas may have changed since
+	} else {
+		c.atlas = g.atlas
+	}
 	c.dirty.maps = true
 }
 
-// takeGeography has part give what was compiled beside, if that was for these maps.
+// takeGeography has part give what was compiled beside, if that was for this atlas and these maps.
 func (c *Compiler) takeGeography() {
-	if g := c.ahead.geography; g != nil && reflect.DeepEqual(g.maps, c.maps) {
+	if g := c.ahead.geography; g != nil && g.atlas == c.atlas && geo.SameMaps(g.maps, c.maps) {
 		c.ahead.parts = g.parts
 	}
 	c.ahead.geography = nil

@@ -22,8 +22,9 @@ import (
 
 // Config is what a Compiler needs from outside.
 type Config struct {
-	Seed    uint64 // of the hashes; random, so that nobody can choose names that collide
-	Workers int    // rows of counters
+	Seed    uint64        // of the hashes; random, so that nobody can choose names that collide
+	Workers int           // rows of counters
+	Files   *geo.FileMaps // what maps with fromFiles hold; nil: nothing
 }
 
 // Compiler keeps what Views are compiled from. It is for one goroutine.
@@ -44,6 +45,7 @@ type Compiler struct {
 
 	maps     []geo.Map
 	goodMaps map[spec.Key]geo.Map // the last good form of each
+	empty    map[spec.Key]error   // maps that should have networks from files, and have none
 	zones    map[string]*zoneState
 	listed   map[string]string          // zone to the catalog that lists it
 	catalogs map[string]map[string]bool // the other way round
@@ -270,10 +272,11 @@ func newAliases() aliases {
 		map[Target]map[health.PoolID]string{}}
 }
 
-// Geography is a new atlas, with the partitions that a Compiler will want of it. They take long, so they are compiled beside
+// Geography is a new atlas, or new files of maps, with the partitions that a Compiler will want of it. They take long, so they are compiled beside
 // the Compiler, which takes other news meanwhile; see Changes and verdicts in docs/performance.md.
 type Geography struct {
 	atlas *geo.Atlas
+	files *geo.FileMaps // nil: the atlas is what is new
 	maps  []geo.Map
 	parts map[string]*aheadPart
 }
