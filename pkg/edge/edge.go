@@ -74,6 +74,8 @@ type Config struct {
 	Aliases alias.Config
 	// GeoFiles are MMDB files; none: the built-in country database.
 	GeoFiles []string
+	// MapFiles are what maps with fromFiles get their networks from; see pkg/geo/mapfile.
+	MapFiles []string
 	// ExplainFrom lists the networks whose clients may ask _explain names. Nil: loopback.
 	ExplainFrom []netip.Prefix
 	// CookieSecrets is a file with the secrets of DNS cookies (RFC 7873), to be the same on all edges of an address: one or
@@ -126,6 +128,7 @@ type Edge struct {
 	unknown  map[spec.Key][]string // fields that only a newer gtm knows; none: nor the kind
 	snapshot snapshotState
 	geoFault string // why geography files are not used as they are; empty: they are
+	maps     mapState
 }
 
 // news is what makes a new view.
@@ -202,18 +205,23 @@ func (e *Edge) AddrsOf(t serve.Transport) []netip.AddrPort { return e.server.Add
 // Run serves until ctx ends, and then closes what New opened.
 func (e *Edge) Run(ctx context.Context) error {
 	var atlas *geo.Atlas
-	var noAtlas []error
+	var files *geo.FileMaps
+	var noAtlas, noMaps []error
 	var opening sync.WaitGroup
 	opening.Go(func() { atlas, noAtlas = e.openGeo() })
+	opening.Go(func() { files, noMaps = e.openMaps() })
 	snapshot, first, noSnapshot := snapshot.Open(filepath.Join(e.cfg.Dir, "snapshot"), e.log)
 	e.tellOpened(first, noSnapshot)
-	if opening.Wait(); atlas.Builtin() && noAtlas != nil && first == nil { // a first start: more likely a wrong name than a bad day
+	opening.Wait()
+	noFiles := atlas.Builtin() && noAtlas != nil || noMaps != nil && files.Len() == 0
+	if noFiles && first == nil { // a first start: more likely a wrong name than a bad day
 		if snapshot != nil {
 			noAtlas = append(noAtlas, snapshot.Close())
 		}
-		return errors.Join(append(noAtlas, e.close())...)
+		return errors.Join(append(append(noAtlas, noMaps...), e.close())...)
 	}
 	e.tellGeo(noAtlas)
+	e.tellMaps(files, noMaps)
 	if snapshot != nil && e.cfg.Registerer != nil {
 		if err := e.cfg.Registerer.Register(snapshot); err != nil {
 			return errors.Join(err, snapshot.Close(), e.close())
@@ -227,7 +235,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	served := make(chan struct{}) // closed when there is a view, or nothing to make one of
-	g.Go(func() error { return e.compile(ctx, atlas, first, served) })
+	g.Go(func() error { return e.compile(ctx, atlas, files, first, served) })
 	g.Go(func() error { e.keep(ctx, snapshot, noSnapshot != nil); return nil })
 	g.Go(func() error { e.fillTables(ctx); return nil })
 	g.Go(func() error { e.clock.run(ctx, e.cfg.Now); return nil })
@@ -247,6 +255,9 @@ func (e *Edge) Run(ctx context.Context) error {
 	g.Go(func() error { return e.beFound(ctx) })
 	if len(e.cfg.GeoFiles) > 0 {
 		g.Go(func() error { e.watchGeo(ctx, atlas); return nil })
+	}
+	if files != nil {
+		g.Go(func() error { e.watchMaps(ctx, files); return nil })
 	}
 	err := g.Wait()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {

@@ -53,6 +53,7 @@ func (e *Edge) Status() api.EdgeStatus {
 	if v == nil {
 		return s
 	}
+	s.Maps = e.maps.status(v.Maps)
 	s.View = api.View{Serial: v.Serial, Published: v.Published}
 	s.Tenants, s.IDs, s.Zones, s.Services = v.Heads, e.ids, len(v.Zones()), v.ServiceCount()
 	for _, g := range v.Atlas.Info() {

@@ -17,6 +17,8 @@ type metrics struct {
 	geoRefused  prometheus.Counter
 	geoOpened   prometheus.Histogram
 	geoCompiled prometheus.Histogram
+	mapsRefused prometheus.Counter
+	mapChanges  *prometheus.CounterVec
 }
 
 var (
@@ -39,6 +41,8 @@ var (
 		"1 unless the file of cookie secrets could not be used last time.", nil, nil)
 	descPulseAge = prometheus.NewDesc("gtm_edge_health_pulse_age_seconds",
 		"Time since the judge of health was last heard through the store; -1: never.", nil, nil)
+	descMapNetworks = prometheus.NewDesc("gtm_edge_map_file_networks", "Networks that the map files hold; absent without such files.",
+		nil, nil)
 	descSnapOK = prometheus.NewDesc("gtm_edge_snapshot_ok_info", "1 unless the snapshot could not be read or written last time.", nil, nil)
 )
 
@@ -50,11 +54,14 @@ func newMetrics(e *Edge, reg prometheus.Registerer) (*metrics, error) {
 			Help: "Geography files that were refused."}),
 		geoOpened:   geoSeconds("gtm_edge_geo_open_seconds", "How long it took to read and walk new geography files."),
 		geoCompiled: geoSeconds("gtm_edge_geo_compile_seconds", "How long it took to compile all partitions of new geography files."),
+		mapsRefused: prometheus.NewCounter(prometheus.CounterOpts{Name: "gtm_edge_map_files_refused_total", Help: "Map files that were refused."}),
+		mapChanges: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gtm_edge_map_file_changes_total",
+			Help: "Networks of map files that were added, removed or renamed by new files."}, []string{"change"}),
 	}
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.compile, m.geoRefused, m.geoOpened, m.geoCompiled, m} {
+	for _, c := range []prometheus.Collector{m.compile, m.geoRefused, m.geoOpened, m.geoCompiled, m.mapsRefused, m.mapChanges, m} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -120,7 +127,7 @@ func queries(ch chan<- prometheus.Metric, z *table.ZoneCounts) {
 func (m *metrics) status(gauge func(*prometheus.Desc, float64, ...string)) {
 	e := m.edge
 	e.mu.Lock()
-	status, broken, snap := e.status, len(e.broken), e.snapshot
+	status, broken, snap, files := e.status, len(e.broken), e.snapshot, e.maps.files
 	e.mu.Unlock()
 	gauge(descBroken, float64(broken))
 	for _, s := range []string{state.Connecting, state.Current, state.Stale, state.Refused} {
@@ -129,6 +136,9 @@ func (m *metrics) status(gauge func(*prometheus.Desc, float64, ...string)) {
 	gauge(descSince, float64(status.Since.UnixMilli())/1000)
 	gauge(descPulseAge, e.pulseAge())
 	gauge(descCookiesOK, float64(boolToInt(!e.cookies.failed.Load())))
+	if files != nil {
+		gauge(descMapNetworks, float64(files.Len()))
+	}
 	gauge(descSnapOK, float64(boolToInt(snap.err == "")))
 	if !snap.written.IsZero() {
 		gauge(descSnapAge, e.cfg.Now().Sub(snap.written).Seconds())

@@ -2,6 +2,7 @@ package geo
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/gti/gtm/pkg/geo/mapfile"
 )
@@ -66,6 +67,18 @@ func (m *FileMaps) mapsOf(maps []Map) []int32 {
 	for i, name := range m.names {
 		out[i] = index[name]
 	}
+	return out
+}
+
+// Undeclared lists the names of the files that no map has, sorted.
+func (m *FileMaps) Undeclared(maps []Map) []string {
+	var out []string
+	for i, at := range m.mapsOf(maps) {
+		if at == 0 && i > 0 {
+			out = append(out, m.names[i])
+		}
+	}
+	slices.Sort(out)
 	return out
 }
 
