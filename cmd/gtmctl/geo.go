@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/geo/mapfile"
 )
 
 func (a *app) geoCmd() *cobra.Command {
@@ -31,15 +32,17 @@ type found struct {
 	Place   string `json:"place"`
 	ASN     uint32 `json:"asn,omitempty"`
 	Network string `json:"network"`
+	Map     string `json:"map,omitempty"`
 }
 
 func (a *app) geoLookupCmd() *cobra.Command {
-	var databases []string
+	var databases, maps []string
 	c := &cobra.Command{
 		Use:   "lookup ADDRESS...",
 		Short: "Show the place, ASN and network of addresses",
-		Long: `Show the place, ASN and network of addresses, as the built-in database or the given files say. The platform's own maps,
-which come first when a query is answered, are not known here; gtmctl explain tells with them.`,
+		Long: `Show the place, ASN and network of addresses, as the built-in database or the given files say. With --maps
+also the map that files have them in. The platform's declared maps, which come first when a query is answered, are not known here;
+gtmctl explain tells with them.`,
 		Example: `  gtmctl geo lookup 81.2.69.142 2a00:1450:4001::1
   gtmctl geo lookup 8.8.8.8 --geo GeoLite2-City.mmdb --geo GeoLite2-ASN.mmdb`,
 		Args: needArgs(1, -1),
@@ -56,15 +59,23 @@ which come first when a query is answered, are not known here; gtmctl explain te
 			if err != nil {
 				return err
 			}
+			files, err := mapfile.Open(maps...)
+			if err != nil {
+				return err
+			}
+			lists := geo.NewFileMaps(files)
 			places := make([]found, len(addresses))
 			for i, address := range addresses {
 				place, network := atlas.Lookup(address)
-				places[i] = found{address.String(), place.String(), place.ASN, network.String()}
+				name, bits := lists.Lookup(address)
+				network, _ = address.Prefix(max(network.Bits(), bits)) // of a valid address
+				places[i] = found{address.String(), place.String(), place.ASN, network.String(), name}
 			}
-			return a.emit(places, func() { a.showPlaces(places) })
+			return a.emit(places, func() { a.showPlaces(places, len(maps) > 0) })
 		},
 	}
 	geoFlag(c, &databases)
+	c.Flags().StringArrayVar(&maps, "maps", nil, "file of the networks of maps, as of gtmd --maps (repeatable)")
 	return c
 }
 
@@ -73,7 +84,7 @@ func geoFlag(c *cobra.Command, databases *[]string) {
 	_ = c.MarkFlagFilename("geo", "mmdb")
 }
 
-func (a *app) showPlaces(places []found) {
+func (a *app) showPlaces(places []found, maps bool) {
 	rows := make([][]string, 0, len(places))
 	for _, p := range places {
 		asn := "-"
@@ -81,8 +92,15 @@ func (a *app) showPlaces(places []found) {
 			asn = fmt.Sprintf("AS%d", p.ASN)
 		}
 		rows = append(rows, []string{p.Address, orDash(p.Place), asn, p.Network})
+		if maps {
+			rows[len(rows)-1] = append(rows[len(rows)-1], orDash(p.Map))
+		}
 	}
-	a.table([]string{"address", "place", "asn", "network"}, rows)
+	header := []string{"address", "place", "asn", "network"}
+	if maps {
+		header = append(header, "map")
+	}
+	a.table(header, rows)
 }
 
 func (a *app) geoBuildCmd() *cobra.Command {

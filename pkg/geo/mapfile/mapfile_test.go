@@ -30,11 +30,15 @@ func write(t testing.TB, file, text string) string {
 // open reads texts, each as a file.
 func open(t testing.TB, texts ...string) *Files {
 	t.Helper()
-	var files []string
+	var contents []*content
 	for i, text := range texts {
-		files = append(files, write(t, filepath.Join(t.TempDir(), fmt.Sprint("maps", i)), text))
+		c, err := read(fmt.Sprint("maps", i), strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		contents = append(contents, c)
 	}
-	f, err := Open(files...)
+	f, err := join(contents)
 	if err != nil {
 		t.Fatal(err)
 	}
