@@ -60,8 +60,8 @@ func (a *app) mapCheckCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check FILE...",
 		Short: "Check map files before edges get them, and count what they hold",
-		Long: `Check map files (gtmd --maps) before edges get them: lines of a network and the name of a map. Several files are checked as an
-edge reads them: of equal networks, that of the first file counts. Lines without effect are told, and are no fault.`,
+		Long: `Check map files (gtmd --maps) before edges get them: lines of a network and the name of a map. Several files are checked as
+an edge reads them: of equal networks, that of the first file counts. Lines without effect are told, and are no fault.`,
 		Example: `  gtmctl map check partners.txt
   gtmctl map check own.txt bought.txt -o json`,
 		Args: needArgs(1, -1),

@@ -54,7 +54,8 @@ func newMetrics(e *Edge, reg prometheus.Registerer) (*metrics, error) {
 			Help: "Geography files that were refused."}),
 		geoOpened:   geoSeconds("gtm_edge_geo_open_seconds", "How long it took to read and walk new geography files."),
 		geoCompiled: geoSeconds("gtm_edge_geo_compile_seconds", "How long it took to compile all partitions of new geography files."),
-		mapsRefused: prometheus.NewCounter(prometheus.CounterOpts{Name: "gtm_edge_map_files_refused_total", Help: "Map files that were refused."}),
+		mapsRefused: prometheus.NewCounter(prometheus.CounterOpts{Name: "gtm_edge_map_files_refused_total",
+			Help: "Map files that were refused."}),
 		mapChanges: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gtm_edge_map_file_changes_total",
 			Help: "Networks of map files that were added, removed or renamed by new files."}, []string{"change"}),
 	}

@@ -69,6 +69,10 @@ func join(contents []*content) (*Files, error) {
 		if len(f.names)-1 > MaxNames {
 			return nil, fmt.Errorf("map file %s: with those before it there are more than %d names", c.info.File, MaxNames)
 		}
+		if len(contents) == 1 { // as it is: the names are the same
+			all = c.nets
+			break
+		}
 		for _, n := range c.nets {
 			n.line, n.name = uint32(i), renamed[n.name]
 			all = append(all, n)

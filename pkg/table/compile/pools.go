@@ -60,8 +60,8 @@ func (c *Compiler) noteEmpty(k spec.Key) {
 	case f == nil:
 		c.empty[k] = errors.New("this edge has no map files, and the map is empty: start gtmd with --maps FILE")
 	case f.Networks(k.Name) == 0:
-		c.empty[k] = fmt.Errorf("no map file of this edge has networks of it, and the map is empty: put lines as in 192.0.2.0/24 %s into one",
-			k.Name)
+		c.empty[k] = fmt.Errorf("no map file of this edge has networks of it, and the map is empty: put lines as in 192.0.2.0/24 %s "+
+			"into one", k.Name)
 	}
 }
 

@@ -272,8 +272,8 @@ func newAliases() aliases {
 		map[Target]map[health.PoolID]string{}}
 }
 
-// Geography is a new atlas, or new files of maps, with the partitions that a Compiler will want of it. They take long, so they are compiled beside
-// the Compiler, which takes other news meanwhile; see Changes and verdicts in docs/performance.md.
+// Geography is a new atlas, or new files of maps, with the partitions that a Compiler will want of it. They take long, so they are
+// compiled beside the Compiler, which takes other news meanwhile; see Changes and verdicts in docs/performance.md.
 type Geography struct {
 	atlas *geo.Atlas
 	files *geo.FileMaps // nil: the atlas is what is new
