@@ -8,11 +8,15 @@ import (
 
 // Classifier divides places into classes, from 0 on.
 type Classifier struct {
-	Classes int      // how many there are
+	Classes int      // how many there are; a Class that finds them on its way counts them here
 	Maps    []string // the names of the maps that Class asks for, each once
 	// Class gives the class of a place, or Classes where it has none. It is called for each place, and each set of maps that hold one,
 	// and not for each network. It must give the same each time. One more than Classes is SpecialClass: the resolver's address decides.
+	//
+	// Place.Latency is nil unless Latency is set.
 	Class func(p Place, in Hits) int
+	// Latency tells that Class asks for the latency of places. Without it, a latency table makes no difference.
+	Latency bool
 	// Apart: by the resolver's address another classifier decides, which makes something of what this one takes for the same.
 	Apart bool
 }
@@ -46,9 +50,6 @@ const (
 // The first call for a list of maps divides the addresses by atlas and maps, which takes longer than the rest; the atlas keeps
 // that for the next call with equal maps. The networks of maps must not be changed any more. Compile is safe for concurrent use.
 func Compile(a *Atlas, maps []Map, c *Classifier) (*Partition, error) {
-	if c.Classes > maxClasses {
-		return nil, fmt.Errorf("%d rules in one service; at most %d are possible", c.Classes, maxClasses)
-	}
 	if err := checkMaps(maps); err != nil {
 		return nil, err
 	}
@@ -60,7 +61,11 @@ func Compile(a *Atlas, maps []Map, c *Classifier) (*Partition, error) {
 	if err != nil {
 		return nil, err
 	}
-	classes, unknown := d.classify(s), d.id(Place{}, nil)
+	unknown := d.id(Place{}, nil)
+	classes := d.classify(s)
+	if c.Classes > maxClasses {
+		return nil, fmt.Errorf("the rules of one service divide the world into %d classes; at most %d are possible", c.Classes, maxClasses)
+	}
 	if !c.Apart && d.indifferent(classes, unknown) {
 		// then it makes no difference either whose address a special-purpose block is decided by: scope 0
 		for i := range classes {
@@ -142,14 +147,17 @@ func unknownMap(name string, maps []Map) error {
 // classify gives the ids of a shape's atoms.
 func (d *divider) classify(s *shape) []uint16 {
 	ids := make([]uint16, len(s.atoms))
+	var special []int // their ids stand behind those of all classes
 	for i := range s.atoms {
 		a := &s.atoms[i]
-		members := s.members[a.members]
-		if a.special != 0 && !members.meets(d.named) {
-			ids[i] = uint16(d.Classes) + uint16(a.special)
+		if members := s.members[a.members]; a.special != 0 && !members.meets(d.named) {
+			special = append(special, i)
 		} else {
 			ids[i] = d.id(a.place, members)
 		}
+	}
+	for _, i := range special {
+		ids[i] = uint16(d.Classes) + uint16(s.atoms[i].special)
 	}
 	return ids
 }
@@ -174,17 +182,18 @@ type Matcher struct {
 	Resolver []string
 }
 
-// FirstOf classifies the networks of clients by the index of the first matcher that matches.
-func FirstOf(matchers []Matcher) *Classifier { return firstOf(matchers, false) }
+// Conditions are Matchers made ready to be asked of many places. Safe for concurrent use.
+type Conditions struct {
+	Maps  []string // the names of the maps that they ask for, each once: what a Classifier wants
+	ready []matcher
+	apart bool // some are of resolvers, and never met
+}
 
-// FirstOfResolver is FirstOf for the addresses of resolvers, where the client's network is not known.
-func FirstOfResolver(matchers []Matcher) *Classifier { return firstOf(matchers, true) }
+// NewConditions makes matchers ready for the networks of clients.
+func NewConditions(matchers []Matcher) *Conditions { return conditionsOf(matchers, false) }
 
-// ByResolver has the resolver's address decide in any case.
-func ByResolver() *Classifier { return &Classifier{Class: func(Place, Hits) int { return 1 }} }
-
-func firstOf(matchers []Matcher, resolver bool) *Classifier {
-	c := &Classifier{Classes: len(matchers)}
+func conditionsOf(matchers []Matcher, resolver bool) *Conditions {
+	c := &Conditions{ready: make([]matcher, len(matchers))}
 	index := func(name string) int {
 		at := slices.Index(c.Maps, name)
 		if at < 0 {
@@ -193,10 +202,9 @@ func firstOf(matchers []Matcher, resolver bool) *Classifier {
 		}
 		return at
 	}
-	ready := make([]matcher, len(matchers))
 	for i, m := range matchers {
 		if !resolver && len(m.Resolver) > 0 {
-			ready[i].never, c.Apart = true, true // and its maps are not asked for
+			c.ready[i].never, c.apart = true, true // and its maps are not asked for
 			continue
 		}
 		r := matcher{Matcher: m, asns: make(map[uint32]bool, len(m.ASN))}
@@ -209,17 +217,32 @@ func firstOf(matchers []Matcher, resolver bool) *Classifier {
 		for _, name := range m.Resolver {
 			r.resolver = append(r.resolver, index(name))
 		}
-		ready[i] = r
+		c.ready[i] = r
 	}
-	c.Class = func(p Place, in Hits) int {
-		for i := range ready {
-			if ready[i].matches(p, in) {
+	return c
+}
+
+// Met reports whether a place meets the condition of that index. in tells of Maps.
+func (c *Conditions) Met(i int, p Place, in Hits) bool { return c.ready[i].matches(p, in) }
+
+// FirstOf classifies the networks of clients by the index of the first matcher that matches.
+func FirstOf(matchers []Matcher) *Classifier { return conditionsOf(matchers, false).first() }
+
+// FirstOfResolver is FirstOf for the addresses of resolvers, where the client's network is not known.
+func FirstOfResolver(matchers []Matcher) *Classifier { return conditionsOf(matchers, true).first() }
+
+// ByResolver has the resolver's address decide in any case.
+func ByResolver() *Classifier { return &Classifier{Class: func(Place, Hits) int { return 1 }} }
+
+func (c *Conditions) first() *Classifier {
+	return &Classifier{Classes: len(c.ready), Maps: c.Maps, Apart: c.apart, Class: func(p Place, in Hits) int {
+		for i := range c.ready {
+			if c.ready[i].matches(p, in) {
 				return i
 			}
 		}
-		return len(ready)
-	}
-	return c
+		return len(c.ready)
+	}}
 }
 
 // matcher is a Matcher made ready.
