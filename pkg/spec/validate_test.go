@@ -139,6 +139,12 @@ func TestValidate(t *testing.T) {
 		{KindService, pools + `, ecs: offf`, `spec.ecs: "offf" is not possible; did you mean off?`},
 		{KindService, `host: web.example, rules: [{when: {resolver: [-a]}, pools: [eu]}, {pools: [eu]}]`,
 			`spec.rules[0].when.resolver[0]: "-a" has a - at the edge of a label; a name is of a-z, 0-9 and -, at most 63 letters`},
+		{KindService, `host: a.example, rules: [{when: {resolver: own}, pools: [{nearest: [eu, us]}]}, {pools: [eu]}]`,
+			"spec.rules[0].when.resolver: is possible only in a service whose rules name pools alone, without a fence; " +
+				"make a service of its own for these rules"},
+		{KindPolicy, `rules: [{when: {resolver: own}, pools: [eu]}]`,
+			"spec.rules[0].when.resolver: is possible only in rules of a service that name pools alone; " +
+				"make a service of its own for these rules"},
 		{KindService, pools + `, pick: stiky`, `spec.pick: "stiky" is not possible; did you mean sticky?`},
 		{KindService, pools + `, allDown: nxdomain`, `spec.allDown: "nxdomain" is not possible; it can be answer, servfail`},
 		{KindService, pools + `, families: [ipv5, ipv6, ipv6]`,

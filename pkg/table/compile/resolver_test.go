@@ -156,3 +156,28 @@ func TestPartitionsOfAskersAreShared(t *testing.T) {
 		t.Errorf("%d services have it, want 4", p.refs)
 	}
 }
+
+// TestSubnetsThatAreOffGoWithPolicies: the resolver's place makes the row, and two such services share what they do not look at.
+func TestSubnetsThatAreOffGoWithPolicies(t *testing.T) {
+	const nearest = "  ecs: off\n  rules: [{pools: [{nearest: [us, sg, eu]}]}]\n"
+	h := newHarness(t, testZone, testSites, service("web", nearest), service("too", nearest), service("on", nearest[len("  ecs: off\n"):]))
+	s, on := h.service("web.shop.gtm.example."), h.service("on.shop.gtm.example.")
+	c := clientAt(berlin)
+	c.Resolver = clientAt("resolver 8.8.8.8").Resolver
+	var d table.Decision
+	h.view.Decide(&d, s, rr.IPv4, c, h.view.Classify(s, c), 1)
+	if e := (&table.Explanation{Decision: d, Family: rr.IPv4, Service: s}); !d.Resolver || d.Scope != 0 || e.Example()[0] != atUS {
+		t.Errorf("by the resolver: %v from %v", d.Class, e.Example())
+	}
+	if e := h.view.Explain(s, rr.IPv4, c, 1); e.Asker != c.Resolver || e.Rule != "1" {
+		t.Errorf("explained by %s, rule %q", e.Asker.Prefix(), e.Rule)
+	}
+	h.expect("on.shop.gtm.example.", berlin, rr.IPv4, map[string]float64{atEU: 1})
+	if s.ResolverPart != on.Part || on.Part != on.ResolverPart || s.Part == s.ResolverPart {
+		t.Errorf("partitions %d and %d, of the other %d and %d", s.Part, s.ResolverPart, on.Part, on.ResolverPart)
+	}
+	h.put(service("web", nearest[len("  ecs: off\n"):]), service("too", nearest[len("  ecs: off\n"):]))
+	if n, _ := h.view.Parts(); n != 1 {
+		t.Errorf("%d partitions are left, want 1", n)
+	}
+}
