@@ -190,6 +190,9 @@ func (a *app) edgeNotes(s *api.Status, e *api.Edge, b api.Behind) []string {
 	if st.Maps != nil && st.Maps.Fault != "" {
 		notes = append(notes, st.Maps.Fault)
 	}
+	if st.LatencyFault != "" {
+		notes = append(notes, "latency: "+st.LatencyFault)
+	}
 	for _, broken := range st.Broken {
 		notes = append(notes, brokenText(broken))
 	}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -32,6 +31,8 @@ type found struct {
 	Place   string `json:"place"`
 	ASN     uint32 `json:"asn,omitempty"`
 	Network string `json:"network"`
+	Point   string `json:"point,omitempty"`     // latitude and longitude
+	From    string `json:"pointFrom,omitempty"` // where the point comes from
 	Map     string `json:"map,omitempty"`
 }
 
@@ -39,21 +40,18 @@ func (a *app) geoLookupCmd() *cobra.Command {
 	var databases, maps []string
 	c := &cobra.Command{
 		Use:   "lookup ADDRESS...",
-		Short: "Show the place, ASN and network of addresses",
-		Long: `Show the place, ASN and network of addresses, as the built-in database or the given files say. With --maps
-also the map that files have them in. The platform's declared maps, which come first when a query is answered, are not known here;
-gtmctl explain tells with them.`,
+		Short: "Show the place, ASN, network and point of addresses",
+		Long: `Show the place, ASN, network and point of addresses, as the built-in database or the given files say. The point is what
+distances are measured from: coordinates in whole degrees, or else the centroid of the subdivision or country. With --maps also the map
+that files have them in. The platform's declared maps, which come first when a query is answered, are not known here; gtmctl explain
+tells with them.`,
 		Example: `  gtmctl geo lookup 81.2.69.142 2a00:1450:4001::1
   gtmctl geo lookup 8.8.8.8 --geo GeoLite2-City.mmdb --geo GeoLite2-ASN.mmdb`,
 		Args: needArgs(1, -1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			addresses := make([]netip.Addr, len(args))
-			for i, word := range args {
-				address, err := netip.ParseAddr(word)
-				if err != nil || address.Zone() != "" {
-					return misusef("%q is not an IP address", word)
-				}
-				addresses[i] = address.Unmap()
+			addresses, err := parseAddresses(args)
+			if err != nil {
+				return err
 			}
 			atlas, err := geo.Open(databases...)
 			if err != nil {
@@ -69,7 +67,8 @@ gtmctl explain tells with them.`,
 				place, network := atlas.Lookup(address)
 				name, bits := lists.Lookup(address)
 				network, _ = address.Prefix(max(network.Bits(), bits)) // of a valid address
-				places[i] = found{address.String(), place.String(), place.ASN, network.String(), name}
+				places[i] = found{address.String(), place.String(), place.ASN, network.String(),
+					place.Point().String(), place.PointSource(), name}
 			}
 			return a.emit(places, func() { a.showPlaces(places, len(maps) > 0) })
 		},
@@ -91,12 +90,16 @@ func (a *app) showPlaces(places []found, maps bool) {
 		if p.ASN != 0 {
 			asn = fmt.Sprintf("AS%d", p.ASN)
 		}
-		rows = append(rows, []string{p.Address, orDash(p.Place), asn, p.Network})
+		point := orDash(p.Point)
+		if p.From != "" {
+			point += " (" + p.From + ")"
+		}
+		rows = append(rows, []string{p.Address, orDash(p.Place), asn, p.Network, point})
 		if maps {
 			rows[len(rows)-1] = append(rows[len(rows)-1], orDash(p.Map))
 		}
 	}
-	header := []string{"address", "place", "asn", "network"}
+	header := []string{"address", "place", "asn", "network", "point"}
 	if maps {
 		header = append(header, "map")
 	}

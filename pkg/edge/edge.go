@@ -76,6 +76,8 @@ type Config struct {
 	GeoFiles []string
 	// MapFiles are what maps with fromFiles get their networks from; see pkg/geo/mapfile.
 	MapFiles []string
+	// LatencyFile is a latency table; empty: there is none.
+	LatencyFile string
 	// ExplainFrom lists the networks whose clients may ask _explain names. Nil: loopback.
 	ExplainFrom []netip.Prefix
 	// CookieSecrets is a file with the secrets of DNS cookies (RFC 7873), to be the same on all edges of an address: one or
@@ -127,7 +129,7 @@ type Edge struct {
 	ids      map[string]string     // of the view's generations
 	unknown  map[spec.Key][]string // fields that only a newer gtm knows; none: nor the kind
 	snapshot snapshotState
-	geoFault string // why geography files are not used as they are; empty: they are
+	faults   [2]string // by geo.Source, why its files are not used as they are; empty: they are
 	maps     mapState
 }
 
@@ -206,19 +208,24 @@ func (e *Edge) AddrsOf(t serve.Transport) []netip.AddrPort { return e.server.Add
 func (e *Edge) Run(ctx context.Context) error {
 	var atlas *geo.Atlas
 	var files *geo.FileMaps
-	var noAtlas, noMaps []error
+	var noAtlas fileFaults
+	var noMaps []error
 	var opening sync.WaitGroup
 	opening.Go(func() { atlas, noAtlas = e.openGeo() })
 	opening.Go(func() { files, noMaps = e.openMaps() })
 	snapshot, first, noSnapshot := snapshot.Open(filepath.Join(e.cfg.Dir, "snapshot"), e.log)
 	e.tellOpened(first, noSnapshot)
-	opening.Wait()
-	noFiles := atlas.Builtin() && noAtlas != nil || noMaps != nil && files.Len() == 0
-	if noFiles && first == nil { // a first start: more likely a wrong name than a bad day
-		if snapshot != nil {
-			noAtlas = append(noAtlas, snapshot.Close())
+	if opening.Wait(); first == nil { // a first start: more likely a wrong name than a bad day
+		errs := noAtlas.without(atlas)
+		if noMaps != nil && files.Len() == 0 {
+			errs = append(errs, noMaps...)
 		}
-		return errors.Join(append(append(noAtlas, noMaps...), e.close())...)
+		if errs != nil {
+			if snapshot != nil {
+				errs = append(errs, snapshot.Close())
+			}
+			return errors.Join(append(errs, e.close())...)
+		}
 	}
 	e.tellGeo(noAtlas)
 	e.tellMaps(files, noMaps)
@@ -253,7 +260,7 @@ func (e *Edge) Run(ctx context.Context) error {
 			OnUpdate: func(u state.Update) error { return e.tell(ctx, news{update: &u}) }})
 	})
 	g.Go(func() error { return e.beFound(ctx) })
-	if len(e.cfg.GeoFiles) > 0 {
+	if len(e.cfg.GeoFiles) > 0 || e.cfg.LatencyFile != "" {
 		g.Go(func() error { e.watchGeo(ctx, atlas); return nil })
 	}
 	if files != nil {

@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -40,19 +41,22 @@ type Candidate struct {
 	Out          string  // why it is left out; empty: it is not
 }
 
-func (t *Trace) begin(p *Policy, e *expander) {
+func (t *Trace) begin(e *expander, rule int) {
+	if t == nil {
+		return
+	}
 	t.TTLFrom = e.shortest
-	if at := e.match(p.rules); at == NoRule {
+	if rule == NoRule {
 		t.Path = append(t.Path, Passed{})
 	} else {
-		t.Path = append(t.Path, Passed{"", p.rules[at].name})
+		t.Path = append(t.Path, Passed{"", e.policy.rules[rule].name})
 	}
 	for _, fence := range e.fences {
 		t.Fence = append(t.Fence, strings.Join(fence, " or "))
 	}
-	for i := range p.Pools {
+	for i := range e.policy.Pools {
 		if !e.admits(i) {
-			t.Fenced = append(t.Fenced, p.Pools[i].Name)
+			t.Fenced = append(t.Fenced, e.policy.Pools[i].Name)
 		}
 	}
 }
@@ -75,49 +79,39 @@ func (t *Trace) policy(of *target, at int) {
 }
 
 // chose tells of an order; the first kept of list are in it.
-func (t *Trace) chose(what string, e *expander, of *target, list []ranked, kept int) {
+func (t *Trace) chose(e *expander, of *target, list []ranked, kept int) {
 	if t == nil {
 		return
 	}
-	c := Choosing{What: what, LastResort: t.last}
-	switch {
-	case of.kind == fastestTarget && !anyTime(list):
-		c.Note = "no time is known of any"
-	case !e.where.point.Known():
-		c.Note = "the client's place is not known: as listed"
+	c := Choosing{What: "nearest", LastResort: t.last}
+	times := func(int) float64 { return math.Inf(1) }
+	if of.kind == fastestTarget {
+		c.What = "fastest"
+		times = func(pool int) float64 { return e.time(of, pool) }
 	}
 	for i := range list {
 		out := ""
 		if i >= kept {
 			out = fmt.Sprintf("farther than %.0f km", of.farthest)
 		}
-		c.add(e, &list[i], out)
+		c.add(e, &of.among[list[i].at], times, out)
 	}
-	for i, left := range of.among {
-		if !e.admits(left.pool) {
-			r := ranked{choice: left, at: i, ms: math.Inf(1)}
-			e.measure(&r)
-			c.add(e, &r, "outside of the fence "+strings.Join(t.Fence, " + "))
+	for i := range of.among {
+		if left := &of.among[i]; !e.admits(left.pool) {
+			c.add(e, left, times, "outside of the fence "+strings.Join(t.Fence, " + "))
 		}
+	}
+	switch {
+	case of.kind == fastestTarget && !slices.ContainsFunc(c.Candidates, func(c Candidate) bool { return !math.IsInf(c.Milliseconds, 1) }):
+		c.Note = "no time is known of any"
+	case !e.where.point.Known():
+		c.Note = "the client's place is not known: as listed"
 	}
 	t.Choices = append(t.Choices, c)
 }
 
-func anyTime(list []ranked) bool {
-	for i := range list {
-		if !math.IsInf(list[i].ms, 1) {
-			return true
-		}
-	}
-	return false
-}
-
-func (c *Choosing) add(e *expander, r *ranked, out string) {
-	pool := &e.policy.Pools[r.pool]
-	ms := r.ms
-	if c.What == "nearest" {
-		ms = math.Inf(1)
-	}
+func (c *Choosing) add(e *expander, of *choice, times func(pool int) float64, out string) {
+	pool := &e.policy.Pools[of.pool]
 	c.Candidates = append(c.Candidates, Candidate{Pool: pool.Name, Site: pool.Site, Kilometres: e.where.point.Kilometres(pool.At),
-		Counts: r.distance, Milliseconds: ms, Out: out})
+		Counts: e.distance(of), Milliseconds: times(of.pool), Out: out})
 }

@@ -180,6 +180,9 @@ func references(r *Resource) (refs []reference) {
 			if pools && t.Pool != "" {
 				add(path, r.Tenant, KindPool, t.Pool)
 			}
+			if t.Steering == nil {
+				return true
+			}
 			if t.Site != "" {
 				add(path+".site", Platform, KindSite, t.Site)
 			}
@@ -236,7 +239,9 @@ func (v *setChecker) check(r *Resource) {
 	case *Pool:
 		v.reach(r, s)
 	case *Policy:
-		v.policies(r, s.Rules, nil)
+		if v.policies(r, s.Rules, nil); whole {
+			v.unreachable(r, s.Rules)
+		}
 	case *Service:
 		v.host(r, s)
 		if v.policies(r, s.Rules, s.LastResort); whole && s.Alias == nil {
@@ -388,7 +393,7 @@ func (v *setChecker) pools(r *Resource, s *Service) {
 			"https and svcb stand beside A and AAAA, and the endpoints are host names")
 	}
 	v.fits(r, s)
-	v.unreachable(r, s)
+	v.unreachable(r, s.Rules)
 }
 
 func (v *setChecker) families(r *Resource, s *Service) {
