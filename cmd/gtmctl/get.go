@@ -165,6 +165,9 @@ func summary(r api.Resource) string {
 	case *spec.Site:
 		return s.Region
 	case *spec.Map:
+		if s.FromFiles {
+			return "from files"
+		}
 		return plural(len(s.Networks), "network")
 	case *spec.Monitor:
 		return s.Type + " " + s.Path

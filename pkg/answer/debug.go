@@ -150,6 +150,9 @@ func explainLines(e *table.Explanation, id string) []string {
 			lines = append(lines, endpointLines(&p)...)
 		}
 	}
+	if e.NoSubnets() {
+		lines = append(lines, table.NoSubnetsNote)
+	}
 	if e.Fixed {
 		lines = append(lines, table.FixedNote)
 	}

@@ -56,6 +56,7 @@ func (e *Edge) Status() api.EdgeStatus {
 	if v == nil {
 		return s
 	}
+	s.Maps = e.maps.status(v.Maps)
 	s.View = api.View{Serial: v.Serial, Published: v.Published}
 	s.Tenants, s.IDs, s.Zones, s.Services = v.Heads, e.ids, len(v.Zones()), v.ServiceCount()
 	for _, g := range v.Atlas.Info() {
@@ -188,6 +189,9 @@ func (e *Edge) describe(x *table.Explanation) *api.Explanation {
 	}
 	for _, p := range x.Pools {
 		out.Pools = append(out.Pools, describePool(x, &p))
+	}
+	if x.NoSubnets() {
+		out.Notes = append(out.Notes, table.NoSubnetsNote)
 	}
 	if x.Fixed {
 		out.Notes = append(out.Notes, table.FixedNote)

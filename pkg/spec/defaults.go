@@ -28,6 +28,9 @@ const (
 	AllDownAnswer   = "answer"
 	AllDownServfail = "servfail"
 
+	ECSOn  = "on"
+	ECSOff = "off"
+
 	StateUp    = "up"
 	StateDown  = "down"
 	StateDrain = "drain"
@@ -109,6 +112,7 @@ func (s *Service) Effective() Service {
 	e.Answers = orDefault(s.Answers, 1)
 	e.Pick = orDefault(s.Pick, PickWeighted)
 	e.AllDown = orDefault(s.AllDown, AllDownAnswer)
+	e.ECS = orDefault(s.ECS, ECSOn)
 	e.Rules = titled(s.Rules)
 	if s.Alias != nil {
 		e.Alias = &Alias{canonicalOr(s.Alias.To), s.Alias.By}
@@ -228,5 +232,5 @@ func (o *Override) Ended(now time.Time) bool {
 
 // MatchesAll reports whether the rule takes every client.
 func (r *Rule) MatchesAll() bool {
-	return r.When == nil || (len(r.When.Geo) == 0 && len(r.When.ASN) == 0 && len(r.When.Map) == 0)
+	return r.When == nil || (len(r.When.Geo) == 0 && len(r.When.ASN) == 0 && len(r.When.Map) == 0 && len(r.When.Resolver) == 0)
 }

@@ -171,6 +171,9 @@ func references(r *Resource) (refs []reference) {
 		for j, m := range w.Map {
 			add(indexed(path+".when.map", j), Platform, KindMap, m)
 		}
+		for j, m := range w.Resolver {
+			add(indexed(path+".when.resolver", j), Platform, KindMap, m)
+		}
 	}
 	targets := func(path string, list []Target, pools bool) {
 		eachTarget(list, path, func(path string, t *Target) bool {

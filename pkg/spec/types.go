@@ -53,7 +53,10 @@ type Location struct {
 // Map is the operator's own list of networks. A rule can match it by name (when: {map: NAME}); with Place
 // (or ASN) it also corrects the geographic data for its networks, for everyone.
 type Map struct {
-	Networks []netip.Prefix `json:"networks" yaml:"networks"`
+	// Networks are needed, unless they come from files.
+	Networks []netip.Prefix `json:"networks,omitempty" yaml:"networks,omitempty"`
+	// FromFiles has the networks come from the map files that edges are started with, in the place of Networks.
+	FromFiles bool `json:"fromFiles,omitempty" yaml:"fromFiles,omitempty"`
 	// Place, as in EU-DE-BE, replaces what the geographic database says of these networks.
 	Place string `json:"place,omitempty" yaml:"place,omitempty"`
 	// ASN likewise; 0 leaves the database's.
@@ -141,6 +144,8 @@ type Service struct {
 	// Coherent has every type of record name the same pool for one client: pools that share a step are chosen by the client's
 	// network instead of by chance. Pick sticky has that too.
 	Coherent bool `json:"coherent,omitempty" yaml:"coherent,omitempty"`
+	// ECS off has the resolver's address decide, whatever client subnet a query tells (RFC 7871). Default on.
+	ECS string `json:"ecs,omitempty" yaml:"ecs,omitempty"`
 	// HTTPS and SVCB (RFC 9460) stand beside A and AAAA, with hints of the endpoints' addresses. Pools of addresses only.
 	HTTPS *SVCB `json:"https,omitempty" yaml:"https,omitempty"`
 	SVCB  *SVCB `json:"svcb,omitempty" yaml:"svcb,omitempty"`
@@ -189,6 +194,8 @@ type When struct {
 	Geo []string   `json:"geo,omitempty" yaml:"geo,omitempty"` // EU, EU-DE, NA-US-CA
 	ASN []uint32   `json:"asn,omitempty" yaml:"asn,omitempty"`
 	Map StringList `json:"map,omitempty" yaml:"map,omitempty"` // names of the platform's maps
+	// Resolver names maps of resolvers' addresses. It matches no client whose query tells its network (RFC 7871).
+	Resolver StringList `json:"resolver,omitempty" yaml:"resolver,omitempty"`
 }
 
 // Override replaces what health says, or what the pool declares, for one endpoint or for all of a pool,

@@ -207,7 +207,10 @@ func (c *checker) location(l *Location) {
 }
 
 func (c *checker) networks(m *Map) {
-	if len(m.Networks) == 0 {
+	switch {
+	case m.FromFiles && len(m.Networks) > 0:
+		c.fail("spec.networks", "remove it, or fromFiles", "goes not with fromFiles: the networks come from the files of the edges")
+	case !m.FromFiles && len(m.Networks) == 0:
 		c.fail("spec.networks", "", "needs at least one network")
 	}
 	seen := make(map[netip.Prefix]int, len(m.Networks))

@@ -100,6 +100,9 @@ func (c *checker) service(s *Service) {
 	if s.Pick != "" {
 		c.oneOf("spec.pick", s.Pick, PickWeighted, PickSticky, PickAll)
 	}
+	if s.ECS != "" {
+		c.oneOf("spec.ecs", s.ECS, ECSOn, ECSOff)
+	}
 	if s.AllDown != "" {
 		c.oneOf("spec.allDown", s.AllDown, AllDownAnswer, AllDownServfail)
 	}
@@ -151,9 +154,21 @@ func (c *checker) svcb(path string, r *SVCB) {
 
 func (c *checker) rules(s *Service) {
 	c.ruleList(s.Rules)
+	if !s.OnlyPools() {
+		c.noResolvers(s.Rules, "in a service whose rules name pools alone, without a fence")
+	}
 	catchAll := slices.ContainsFunc(s.Rules, func(r Rule) bool { return r.MatchesAll() })
 	if len(s.Rules) > 0 && !catchAll && len(s.LastResort) == 0 {
 		c.fail("spec.rules", "add a last rule without when, or lastResort", "no rule matches the clients that the others leave")
+	}
+}
+
+// noResolvers refuses conditions on resolvers where rows are made for places: a place says nothing of who asks.
+func (c *checker) noResolvers(rules []Rule, where string) {
+	for i := range rules {
+		if w := rules[i].When; w != nil && len(w.Resolver) > 0 {
+			c.fail(indexed("spec.rules", i)+".when.resolver", "make a service of its own for these rules", "is possible only %s", where)
+		}
 	}
 }
 
@@ -197,5 +212,8 @@ func (c *checker) when(path string, w *When) {
 	}
 	for i, m := range w.Map {
 		c.label(indexed(path+".map", i), m)
+	}
+	for i, m := range w.Resolver {
+		c.label(indexed(path+".resolver", i), m)
 	}
 }

@@ -160,8 +160,8 @@ func (s *Service) Signature(z *zones.Zone, d *Decision, f rr.Family, owner []byt
 
 // Classify tells a client's class. A special-purpose client network gives its scope, and the resolver the rule.
 func (v *View) Classify(s *Service, c *Client) (class Class) {
-	part := v.PartList[s.Part]
 	if c.Has {
+		part := v.PartList[s.Part]
 		if c.Subnet.V4 {
 			class.Index, class.Scope = part.Lookup4(uint32(c.Subnet.Hi >> 32))
 		} else {
@@ -172,6 +172,7 @@ func (v *View) Classify(s *Service, c *Client) (class Class) {
 		}
 	}
 	class.Resolver = true
+	part := v.PartList[s.ResolverPart]
 	if c.Resolver.V4 {
 		class.Index, _ = part.LookupResolver4(uint32(c.Resolver.Hi >> 32))
 	} else {

@@ -166,23 +166,21 @@ func (v *View) matched(s *Service, rule int, e *Explanation) string {
 			break
 		}
 	}
-	for _, name := range w.Map {
-		for _, m := range v.Maps {
-			if m.Name == name && mapHas(m, e.Asker) {
-				parts = append(parts, "map "+name)
-			}
-		}
-	}
+	parts = append(parts, v.inMaps("map ", w.Map, e.Asker)...)
+	parts = append(parts, v.inMaps("resolver ", w.Resolver, e.Asker)...)
 	return strings.Join(parts, ", ")
 }
 
-func mapHas(m geo.Map, n Net) bool {
-	for _, p := range m.Networks {
-		if p.Contains(n.Addr()) {
-			return true
+// inMaps names those of some maps that hold a network's address, with a word before each.
+func (v *View) inMaps(word string, maps []string, n Net) (in []string) {
+	for _, name := range maps {
+		for _, m := range v.Maps {
+			if m.Name == name && m.Has(n.Addr()) {
+				in = append(in, word+name)
+			}
 		}
 	}
-	return false
+	return in
 }
 
 // row lists the pools of a row in their turn.
@@ -321,6 +319,12 @@ func (e *Explanation) Turns(p *PoolInTurn) string {
 
 // FixedNote is what people are told of a Fixed explanation.
 const FixedNote = "shares are of client networks: this one always gets the same answer"
+
+// NoSubnets reports whether the service looks at no client subnet.
+func (e *Explanation) NoSubnets() bool { return e.Service.Spec.ECS == spec.ECSOff }
+
+// NoSubnetsNote is what people are told of a service that looks at no client subnet.
+const NoSubnetsNote = "ecs is off: the resolver's address decides, whatever client subnet is told"
 
 // Percent writes a share with three digits, so that a small one does not look like none.
 func Percent(share float64) string { return strconv.FormatFloat(100*share, 'g', 3, 64) + "%" }

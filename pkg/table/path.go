@@ -80,7 +80,7 @@ func (p *Path) Near(v *View, q *dnswire.Query, c *Client) (first, top, entry pre
 			prefetch.Of(s.ServiceInfo)
 		}
 		at := asker(c)
-		p.part = v.PartList[s.Part]
+		p.part = v.PartList[s.partFor(c)]
 		top, entry = p.search.Begin(p.part, at.Hi, at.V4)
 		return prefetch.At(&s.Steps[0]), top, entry
 	}

@@ -19,16 +19,17 @@ type Service struct {
 	*ServiceInfo
 	Steps  []Step           // of all rows, one after the other
 	starts [fewRules]uint16 // as ServiceInfo.Index, where that has no more
-	Part   uint32           // of View.PartList
-	rules  uint16           // how many; each has a row of the same number, and the row behind the last one is lastResort's
+	Part   uint32           // of View.PartList, for clients' networks
+	// ResolverPart is that for the addresses of resolvers, where the client's network is not known: mostly the same.
+	ResolverPart uint32
+	rules        uint16 // how many; each has a row of the same number, and the row behind the last one is lastResort's
 
 	Served  rr.FamilySet // what exists at the name
 	Need    rr.FamilySet // a pool must give it to be chosen: Served where all families come from one pool, else nothing more
 	Tiers   uint8        // how many of tiers are tried
-	Pick    draws.Pick
-	Steers  bool // Steering is there
-	Pending bool // an alias of what was never resolved: SERVFAIL
-	Metrics bool // Counting is there
+	Steers  bool         // Steering is there
+	Pending bool         // an alias of what was never resolved: SERVFAIL
+	Metrics bool         // Counting is there
 }
 
 // Step is what failover goes to next. It has the TTL of its row, so that a query need not ask whether the rule has one.
@@ -45,6 +46,7 @@ type ServiceInfo struct {
 	Spec   *spec.Service // with defaults filled in
 	// AliasOf is what the service's answers are taken from, for people; empty: it is no alias.
 	AliasOf  string
+	Pick     draws.Pick
 	Index    []uint32       // row i has Steps[Index[i]:Index[i+1]]; nil once InlineIndex has put it elsewhere
 	Steering *Steering      // nil: one row for each rule
 	Counting *ServiceCounts // see Counts
@@ -150,6 +152,14 @@ type Class struct {
 
 // NoRule stands for the rule of a client that none matches; lastResort answers it.
 const NoRule = 0xFFFF
+
+// partFor gives the partition in which a client is looked up first.
+func (s *Service) partFor(c *Client) uint32 {
+	if c.Has {
+		return s.Part
+	}
+	return s.ResolverPart
+}
 
 // rowFor gives the row for a class.
 func (s *Service) rowFor(c Class) int {

@@ -55,10 +55,8 @@ func (c *Compiler) lookAhead(keys []spec.Key) {
 func (c *Compiler) want(a *ahead, k spec.Key, s *spec.Service) {
 	if filled := a.policies[k]; filled != nil {
 		c.wantPolicyPart(a, filled)
-	} else if key := partKey(s); c.parts[string(key)] == nil && a.parts[string(key)] == nil {
-		if classifier, err := classifierOf(s); err == nil {
-			a.parts[string(key)] = &aheadPart{begin: ofRules(classifier)}
-		}
+	} else if c.wantPart(a, s, bySubnet); askersDiffer(s) {
+		c.wantPart(a, s, byResolver)
 	}
 	form, err := formOf(s)
 	if err != nil {
@@ -140,6 +138,17 @@ func (c *Compiler) rowsAhead(keys []spec.Key) {
 			f.rows = f.division.rowsFor(f.policy)
 		}
 	})
+}
+
+// wantPart notes a partition of a service, if nobody has it yet.
+func (c *Compiler) wantPart(a *ahead, s *spec.Service, by asker) {
+	key := partKey(s, by)
+	if c.parts[string(key)] != nil || a.parts[string(key)] != nil {
+		return
+	}
+	if classifier, err := classifierOf(s, by); err == nil {
+		a.parts[string(key)] = &aheadPart{begin: ofRules(classifier)}
+	}
 }
 
 // formOf gives the form in which a service draws.

@@ -207,6 +207,9 @@ func (c *Compiler) broken() []Broken {
 	for k, err := range c.unread {
 		out = append(out, Broken{k, err, c.form(k)})
 	}
+	for k, err := range c.empty {
+		out = append(out, Broken{k, err, Nothing})
+	}
 	for _, z := range c.zones {
 		if z.err != nil {
 			out = append(out, Broken{z.key, z.err, c.form(z.key)})

@@ -170,7 +170,8 @@ func TestNodesChooseAsStepsDo(t *testing.T) {
 			h.randomVerdicts(rnd)
 			s := h.service("web.shop.gtm.example.")
 			rows := h.plainRows(s)
-			for _, subnet := range []string{berlin, beijing, kansas, "10.7.1.0/24", "91.198.174.0/20"} {
+			for _, subnet := range []string{berlin, beijing, kansas, "10.7.1.0/24", "91.198.174.0/20", "resolver 127.0.0.1",
+				"resolver 81.2.69.7", "resolver 202.108.22.5"} {
 				for _, f := range s.Families() {
 					h.compareWalks(t, s, rows, f, clientAt(subnet), rnd, seen)
 				}
@@ -290,7 +291,7 @@ func follow(p *table.Path, v *table.View, q *dnswire.Query, c *table.Client, h *
 func randomPolicy(rnd *rand.Rand) string {
 	var b strings.Builder
 	b.WriteString(testZone)
-	b.WriteString("---\nkind: Map\ntenant: platform\nname: m\nspec: {networks: [81.2.69.0/25, \"2001:db8:7::/48\"]}\n")
+	b.WriteString("---\nkind: Map\ntenant: platform\nname: m\nspec: {networks: [81.2.69.0/25, \"2001:db8:7::/48\"]}\n" + resolverMap)
 	for i := range 4 {
 		fmt.Fprintf(&b, "---\nkind: Pool\ntenant: shop\nname: p%d\nspec:\n  endpoints:\n", i)
 		for j := range 1 + rnd.IntN(3) {

@@ -109,12 +109,10 @@ func (c *Compiler) planOutside(eff *spec.Service, t Target) (*plan, error) {
 
 // newPending makes a service that answers SERVFAIL. It claims to have both families, so that nobody is told that one does not exist.
 func (c *Compiler) newPending(k spec.Key, p *plan, s *serviceState) (*table.Service, error) {
-	out := &table.Service{ServiceInfo: &table.ServiceInfo{Tenant: k.Tenant, Name: k.Name, Spec: p.eff, AliasOf: p.aliasOf},
-		Pending: true, Pick: draws.All}
+	out := &table.Service{ServiceInfo: &table.ServiceInfo{Tenant: k.Tenant, Name: k.Name, Spec: p.eff, AliasOf: p.aliasOf, Pick: draws.All},
+		Pending: true}
 	out.Served = 1<<rr.IPv4 | 1<<rr.IPv6
-	var err error
-	out.Part, err = c.takePart(&spec.Service{}, s)
-	return out, err
+	return out, c.takeParts(&spec.Service{}, out, s)
 }
 
 // delegates tells whether a zone gives a name that is below its apex to others.

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,6 +21,7 @@ func (c *Compiler) compileMaps() {
 		return
 	}
 	var list []geo.Map
+	c.empty = map[spec.Key]error{}
 	for k, it := range c.items {
 		m, ok := it.Resource.Spec.(*spec.Map)
 		if !ok {
@@ -31,6 +33,12 @@ func (c *Compiler) compileMaps() {
 			if g, ok = c.goodMaps[k]; !ok {
 				continue
 			}
+			if g.Files != nil {
+				g.Files = c.cfg.Files
+			}
+		} else if m.FromFiles {
+			g.Files = c.cfg.Files
+			c.noteEmpty(k)
 		}
 		c.goodMaps[k] = g
 		list = append(list, g)
@@ -44,6 +52,17 @@ func (c *Compiler) compileMaps() {
 	c.maps = list
 	c.takeGeography()
 	c.compileParts()
+}
+
+// noteEmpty notes a map from files that has no network.
+func (c *Compiler) noteEmpty(k spec.Key) {
+	switch f := c.cfg.Files; {
+	case f == nil:
+		c.empty[k] = errors.New("this edge has no map files, and the map is empty: start gtmd with --maps FILE")
+	case f.Networks(k.Name) == 0:
+		c.empty[k] = fmt.Errorf("no map file of this edge has networks of it, and the map is empty: put lines as in 192.0.2.0/24 %s "+
+			"into one", k.Name)
+	}
 }
 
 // newMap brings a map into the form of geo.

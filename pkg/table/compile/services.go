@@ -113,8 +113,8 @@ func (c *Compiler) release(s *serviceState) {
 		delete(p.users, s)
 		c.releasePool(p.id, p)
 	}
-	c.releasePart(s.part)
-	s.steps, s.uses, s.part = nil, nil, nil
+	c.releaseParts(s)
+	s.steps, s.uses, s.part, s.otherPart = nil, nil, nil, nil
 }
 
 // compileService compiles one service beside its old form, and then replaces that.
@@ -154,7 +154,7 @@ func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *service
 			c.releasePool(p.id, p)
 		}
 	}
-	c.releasePart(s.part)
+	c.releaseParts(s)
 	fresh.compiled, fresh.uses = out, uses
 	*s = *fresh
 	return nil
@@ -203,7 +203,7 @@ func (c *Compiler) newService(k spec.Key, p *plan, s *serviceState) (*table.Serv
 	if err := c.addRows(out, s, p, form); err != nil {
 		return nil, err
 	}
-	if out.Part, err = c.takePart(eff, s); err != nil {
+	if err := c.takeParts(eff, out, s); err != nil {
 		return nil, err
 	}
 	return out, c.anyServed(out)
@@ -230,6 +230,11 @@ func (c *Compiler) newSteering(out *table.Service, s *serviceState, p *plan, for
 	var err error
 	if out.Part, rows, err = c.takePolicyPart(f, s); err != nil {
 		return nil, err
+	}
+	if out.ResolverPart = out.Part; p.eff.ECS == spec.ECSOff {
+		if out.Part, err = c.takePart(p.eff, bySubnet, &s.otherPart); err != nil {
+			return nil, err
+		}
 	}
 	out.Steering, out.Steers = &table.Steering{Policy: f.policy, Default: rows.Of[s.part.unplaced]}, true
 	if out.Served = families(c.servedByRows(p, f.policy, rows), p.eff); coherent {

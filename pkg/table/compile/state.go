@@ -23,8 +23,9 @@ import (
 
 // Config is what a Compiler needs from outside.
 type Config struct {
-	Seed    uint64 // of the hashes; random, so that nobody can choose names that collide
-	Workers int    // rows of counters
+	Seed    uint64        // of the hashes; random, so that nobody can choose names that collide
+	Workers int           // rows of counters
+	Files   *geo.FileMaps // what maps with fromFiles hold; nil: nothing
 }
 
 // Compiler keeps what Views are compiled from. It is for one goroutine.
@@ -45,6 +46,7 @@ type Compiler struct {
 
 	maps     []geo.Map
 	goodMaps map[spec.Key]geo.Map // the last good form of each
+	empty    map[spec.Key]error   // maps that should have networks from files, and have none
 	zones    map[string]*zoneState
 	listed   map[string]string          // zone to the catalog that lists it
 	catalogs map[string]map[string]bool // the other way round
@@ -155,6 +157,8 @@ type serviceState struct {
 	policies map[spec.Key]bool // that its policy looked for; nil: it needs none
 	err      error
 	defaults uint64 // what secondaries get, hashed
+
+	otherPart *partState // beside part, where clients' networks and resolvers' addresses are looked up in two
 }
 
 // New makes a Compiler that knows nothing but geography.
@@ -295,10 +299,11 @@ func newAliases() aliases {
 		map[Target]map[health.PoolID]string{}}
 }
 
-// Geography is a new atlas, with the partitions that a Compiler will want of it. They take long, so they are compiled beside
-// the Compiler, which takes other news meanwhile; see Changes and verdicts in docs/performance.md.
+// Geography is a new atlas, or new files of maps, with the partitions that a Compiler will want of it. They take long, so they are
+// compiled beside the Compiler, which takes other news meanwhile; see Changes and verdicts in docs/performance.md.
 type Geography struct {
 	atlas *geo.Atlas
+	files *geo.FileMaps // nil: the atlas is what is new
 	maps  []geo.Map
 	parts map[string]*aheadPart
 }
