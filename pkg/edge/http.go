@@ -92,6 +92,7 @@ func (e *Edge) explain(param func(string) string) (*api.Explanation, *httpError)
 	if err != nil {
 		return nil, &httpError{http.StatusBadRequest, err.Error()}
 	}
+	client.Label, client.Now = s.LabelOf(host), e.clock.seconds.Load()
 	out := e.describe(v.Explain(s, f, client, randomSeed()))
 	if note := e.standsStill(); note != "" {
 		out.Notes = append(out.Notes, note)
@@ -182,7 +183,7 @@ func (e *Edge) describe(x *table.Explanation) *api.Explanation {
 		out.Pools = append(out.Pools, describePool(x, &p))
 	}
 	if x.Fixed {
-		out.Notes = append(out.Notes, table.FixedNote)
+		out.Notes = append(out.Notes, x.FixedNote())
 	}
 	out.Answer = api.ExampleAnswer{Type: dnswire.TypeString(x.Family.Type()), TTL: int(x.TTL), TTLFrom: x.TTLFrom, Records: x.Example()}
 	return out

@@ -25,6 +25,9 @@ const (
 	PickSticky   = "sticky"
 	PickAll      = "all"
 
+	ByNetwork = "network"
+	ByLabel   = "label"
+
 	AllDownAnswer   = "answer"
 	AllDownServfail = "servfail"
 
@@ -101,7 +104,7 @@ func (p *Pool) Effective() Pool {
 // rules without a name named by their number, from 1.
 func (s *Service) Effective() Service {
 	e := *s
-	e.Host = canonicalOr(s.Host)
+	e.Host = canonicalHostOr(s.Host)
 	if s.TTL == nil {
 		ttl := defaultTTL
 		e.TTL = &ttl

@@ -6,20 +6,30 @@ import (
 )
 
 // Table gives each of Buckets buckets the items that it names, in order. Until it is filled, they are found out each time that they
-// are asked for, which is some ten times slower than reading them, and gives the same. Safe for concurrent use.
+// are asked for, which is some ten times slower than reading them, and gives the same. One that is exact has as many buckets as there
+// are hashes, and is never filled. Safe for concurrent use.
 type Table struct {
 	race    race
 	items   []Item
 	answers int                      // how many items a bucket names
+	exact   bool                     // see Exact
 	filled  atomic.Pointer[[]uint16] // of bucket after bucket
 }
 
 // Answers tells how many items a bucket names: at least one, at most MaxAnswers.
 func (t *Table) Answers() int { return t.answers }
 
+// Bucket gives the bucket that a hash falls into. It falls into that itself.
+func (t *Table) Bucket(hash uint64) uint64 {
+	if t.exact {
+		return hash
+	}
+	return hash % Buckets
+}
+
 // Set gives the first item of the bucket that a hash falls into.
 func (t *Table) Set(hash uint64) int {
-	bucket := hash % Buckets
+	bucket := t.Bucket(hash)
 	if filled := t.filled.Load(); filled != nil {
 		return int((*filled)[bucket*uint64(t.answers)])
 	}
@@ -28,7 +38,7 @@ func (t *Table) Set(hash uint64) int {
 
 // Rank gives the items of the bucket that a hash falls into, in order. buf is where it may put them, and holds Answers at least.
 func (t *Table) Rank(hash uint64, buf []uint16) []uint16 {
-	bucket := hash % Buckets
+	bucket := t.Bucket(hash)
 	if filled := t.filled.Load(); filled != nil {
 		at := bucket * uint64(t.answers)
 		return (*filled)[at : at+uint64(t.answers)]
@@ -49,8 +59,8 @@ func (t *Table) rank(bucket uint64, buf []uint16) []uint16 {
 	return buf
 }
 
-// Filled reports whether Fill has been called.
-func (t *Table) Filled() bool { return t.filled.Load() != nil }
+// Filled reports whether Fill has nothing to do.
+func (t *Table) Filled() bool { return t.exact || t.filled.Load() != nil }
 
 // Fill writes the items of each bucket down: 64 KiB for each of the Answers. It takes some milliseconds with a hundred items.
 func (t *Table) Fill() {
@@ -66,8 +76,18 @@ func (t *Table) Fill() {
 
 // Shares gives the share of the buckets in which each item comes first.
 func (t *Table) Shares() []float64 {
-	t.Fill()
 	shares := make([]float64, len(t.items))
+	if t.exact {
+		total := 0.0
+		for _, it := range t.items {
+			total += it.Weight
+		}
+		for i, it := range t.items {
+			shares[i] = it.Weight / total
+		}
+		return shares
+	}
+	t.Fill()
 	filled := *t.filled.Load()
 	for at := 0; at < len(filled); at += t.answers {
 		shares[filled[at]] += 1.0 / Buckets

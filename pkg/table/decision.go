@@ -2,6 +2,7 @@ package table
 
 import (
 	"fmt"
+	"math/bits"
 
 	"github.com/gti/gtm/pkg/steer"
 	"github.com/gti/gtm/pkg/table/draws"
@@ -19,7 +20,8 @@ type Decision struct {
 	picks    *draws.Picks
 	step     int              // of Service.Steps, from which it came; -1 with Refuse
 	path     [MaxDepth]uint16 // the arm that each choice below it took
-	hashed   bool             // the client's network had a say
+	hashed   bool             // what is hashed had a say
+	left     uint32           // seconds for which that stays the same, if hashed
 }
 
 // needs tells what a node must give for an answer in family f, and whether as if all were up.
@@ -92,17 +94,17 @@ func (v *View) Decide(d *Decision, s *Service, f rr.Family, c *Client, class Cla
 	}
 	d.TTL = s.Steps[step].TTL
 	need, asIfUp := s.needs(f, fallback)
-	hash, bits, chance := uint64(0), uint8(0), uint32(r>>32)
+	k, chance := key{}, uint32(r>>32)
 	for depth := 0; n.Kind != LeafNode; depth++ {
 		if d.TTL = min(d.TTL, n.TTL); depth > 0 { // each choice has a chance of its own, and the draw the lower half of r
 			chance = uint32(steer.Hash(r>>32, uint64(depth)))
 		}
 		if n.Kind == HashedNode {
-			hash, bits = n.hash(c, d.Resolver)
+			k = n.hash(c, d.Resolver)
 		}
-		at, hashed := n.choose(need, asIfUp, chance, hash)
+		at, hashed := n.choose(need, asIfUp, chance, k.hash)
 		if hashed {
-			d.hashes(bits)
+			d.hashes(k)
 		}
 		d.path[depth] = uint16(at)
 		n = v.Nodes.Ref((*n.Arms)[at].Node)
@@ -110,16 +112,20 @@ func (v *View) Decide(d *Decision, s *Service, f rr.Family, c *Client, class Cla
 	d.TTL = min(d.TTL, n.TTL)
 	d.Draw, d.picks = n.Draw, n.Draw.From(f, asIfUp)
 	if d.picks.Sticky() {
-		hash, bits = n.hash(c, d.Resolver)
-		d.hashes(bits)
+		k = n.hash(c, d.Resolver)
+		d.hashes(k)
 	}
-	d.Set = d.picks.Choose(uint32(r), hash)
+	d.Set = d.picks.Choose(uint32(r), k.hash)
 }
 
-// hashes notes that so many bits of the client's network had a say.
-func (d *Decision) hashes(bits uint8) {
+// hashes notes that what was hashed had a say. No answer outlives its period: its TTL is at most what is left of that, rounded down to a
+// power of two, so that a signed set has few TTLs.
+func (d *Decision) hashes(k key) {
 	if d.hashed = true; !d.Resolver {
-		d.Scope = max(d.Scope, bits)
+		d.Scope = max(d.Scope, k.bits)
+	}
+	if d.left = k.left; k.left < d.TTL {
+		d.TTL = 1 << (bits.Len32(k.left) - 1)
 	}
 }
 

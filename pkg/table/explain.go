@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/spec"
@@ -25,8 +26,8 @@ type Explanation struct {
 	Matched    string    // the condition that matched, as in "geo EU"; empty in a rule for everyone
 	TTLFrom    string    // what set TTL, as in "rule europe", for people; empty where nothing is answered
 	Pools      []PoolInTurn
-	// Hashed: the client's network decides instead of chance. Shares are those of all networks that the rule is for, while this client
-	// always gets from the pool that is chosen, and with Fixed, this answer.
+	// Hashed: the client's network decides instead of chance, or the label. Shares are those of all networks that the rule is for, or of
+	// all labels, while this one always gets from the pool that is chosen, and with Fixed, this answer.
 	Hashed, Fixed bool
 }
 
@@ -84,6 +85,8 @@ func (e *Explanation) ttlFrom(row int) string {
 		row = int(s.rules) // lastResort answers
 	}
 	switch ttl := s.Steps[e.step].TTL; {
+	case e.hashed && e.left < ttl:
+		return "the end of the period"
 	case e.TTL < ttl:
 		return "what the alias leads to"
 	case ttl < RowTTL(s.Spec, row):
@@ -254,13 +257,38 @@ func (e *Explanation) Turns(p *PoolInTurn) string {
 	case !e.Hashed || p.Share == 0 || p.Share == 1:
 		return "chosen in " + Percent(p.Share) + " of the answers"
 	case p.Chosen:
-		return "chosen for " + Percent(p.Share) + " of the client networks, this one among them"
+		return "chosen for " + Percent(p.Share) + " of the " + e.hashes() + ", this one among them"
 	}
-	return "chosen for " + Percent(p.Share) + " of the client networks, not for this one"
+	return "chosen for " + Percent(p.Share) + " of the " + e.hashes() + ", not for this one"
+}
+
+// hashes names what is hashed.
+func (e *Explanation) hashes() string {
+	if e.byLabel() {
+		return "labels"
+	}
+	return "client networks"
+}
+
+func (e *Explanation) byLabel() bool {
+	sticky := e.Service.Spec.Sticky
+	return sticky != nil && sticky.By == spec.ByLabel
 }
 
 // FixedNote is what people are told of a Fixed explanation.
-const FixedNote = "shares are of client networks: this one always gets the same answer"
+func (e *Explanation) FixedNote() string {
+	note := "shares are of " + e.hashes()
+	switch {
+	case e.byLabel() && len(e.Service.Spec.Rules) == 1:
+		return note + ": this label always gets the same answer, whoever asks"
+	case e.byLabel():
+		return note + ": this label always gets the same answer from this rule"
+	case e.left != AnyTTL:
+		return fmt.Sprintf("%s: this one gets the same answer until its period of %s ends, in %s", note, e.Service.Spec.Sticky.Period,
+			time.Duration(e.left)*time.Second)
+	}
+	return note + ": this one always gets the same answer"
+}
 
 // Percent writes a share with three digits, so that a small one does not look like none.
 func Percent(share float64) string { return strconv.FormatFloat(100*share, 'g', 3, 64) + "%" }

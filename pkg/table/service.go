@@ -2,12 +2,14 @@ package table
 
 import (
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/gti/gtm/pkg/dnswire"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/steer"
 	"github.com/gti/gtm/pkg/table/draws"
+	"github.com/gti/gtm/pkg/table/names"
 	"github.com/gti/gtm/pkg/table/rr"
 	"github.com/gti/gtm/pkg/table/zones"
 )
@@ -28,6 +30,7 @@ type Service struct {
 	Pick    draws.Pick
 	Pending bool // an alias of what was never resolved: SERVFAIL
 	Metrics bool // Counting is there
+	Keyed   bool // Client.Label and Client.Now are asked for
 }
 
 // Step is what failover goes to next. It has the TTL of its row, so that a query need not ask whether the rule has one.
@@ -102,6 +105,29 @@ func (s *Service) FamilyOf(qtype uint16) (rr.Family, bool) {
 		f = rr.MX
 	}
 	return f, s.Serves(f)
+}
+
+// Label hashes what a wildcard stands for in q's name, which was found as m says: all labels before those of the wildcard, whatever their
+// case.
+func Label(q *dnswire.Query, m zones.Match) uint64 {
+	at := max(m.Label, 1) // of the wildcard itself, its asterisk
+	if at >= q.Labels {
+		return steer.HashLabels(q.Name[:q.NameLen-1])
+	}
+	return steer.HashLabels(q.Name[:q.LabelOff[at]])
+}
+
+// LabelOf is Label for a host name, and the service that stands there.
+func (s *Service) LabelOf(host string) uint64 {
+	wire, err := names.Wire(host)
+	if err != nil {
+		return 0
+	}
+	above, err := names.Wire(strings.TrimPrefix(s.Spec.Host, "*."))
+	if err != nil {
+		return 0
+	}
+	return steer.HashLabels([]byte(strings.TrimSuffix(wire, above)))
 }
 
 // Families lists what the service serves, in the order of the families.

@@ -189,7 +189,7 @@ func (c *Compiler) newService(k spec.Key, p *plan, s *serviceState) (*table.Serv
 	if err != nil {
 		return nil, err
 	}
-	out.Pick = form.Pick
+	out.Pick, out.Keyed = form.Pick, form.Hashing != draws.ByNetwork
 	if out.Served = c.servedBy(p); eff.Coherent || out.Pick == draws.Sticky {
 		out.Need = out.Served
 	}
