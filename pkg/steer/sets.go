@@ -239,8 +239,8 @@ func Sticky(items []Item, n int) Choice {
 	return Choice{Sets: singles(items), Table: &Table{race: newRace(items), items: items, answers: n}}
 }
 
-// Exact draws as Sticky does, but with as many buckets as there are hashes. So shares are those of the weights, however many items there
-// are, and what one item gains or loses is all that moves. Nothing is written down: each query finds out who wins its hash.
+// Exact draws as Sticky does, but with a bucket for each hash. So shares are those of the weights, however many items there are, and what
+// one item gains or loses is all that moves.
 func Exact(items []Item, n int) Choice {
 	c := Sticky(items, n)
 	c.Table.exact = true
