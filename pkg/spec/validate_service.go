@@ -137,7 +137,7 @@ func (c *checker) sticky(s *Service) {
 		c.oneOf("spec.sticky.by", by, ByNetwork, ByLabel)
 	}
 	if by == ByLabel && !strings.HasPrefix(s.Host, "*.") {
-		c.fail("spec.sticky.by", "have the host begin with *.", "label is what a wildcard stands for, and %s has none", shorten(s.Host))
+		c.fail("spec.sticky.by", "have the host begin with *.", "label is what a wildcard stands for, and %q has none", shorten(s.Host))
 	}
 	switch {
 	case period == 0:
