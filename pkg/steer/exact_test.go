@@ -85,7 +85,8 @@ func reversed(items []Item) []Item {
 	return items
 }
 
-// TestExactTablesNameWhatIsRanked: the first of several is who is named alone, shares are those of the weights, and nothing is to be filled.
+// TestExactTablesNameWhatIsRanked: the first of several is who is named alone, shares are those of the weights, and nothing is written
+// down.
 func TestExactTablesNameWhatIsRanked(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(149, 3))
 	for range 50 {
@@ -175,7 +176,8 @@ func TestPeriodsBeginAtTheirOwnTimes(t *testing.T) {
 
 // TestLabelsHashStaysAsItIs: else every room would move while a fleet is upgraded.
 func TestLabelsHashStaysAsItIs(t *testing.T) {
-	for labels, want := range map[string]uint64{"": 0xe220a8397b1dcdaf, "\x06room-7": 0x5c1c0eaabf5520a4, "\x01a\x08longer-b": 0xe4b2d939e67fb46e} {
+	for labels, want := range map[string]uint64{"": 0xe220a8397b1dcdaf, "\x06room-7": 0x5c1c0eaabf5520a4,
+		"\x01a\x08longer-b": 0xe4b2d939e67fb46e} {
 		if got := HashLabels([]byte(labels)); got != want {
 			t.Errorf("%q: %#x, want %#x", labels, got, want)
 		}
