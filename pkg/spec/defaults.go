@@ -123,6 +123,17 @@ func (s *Service) Effective() Service {
 	return e
 }
 
+// ByPlace reports whether where clients are has a say in what they get: by rules, or by what these name.
+func (s *Service) ByPlace() bool {
+	if len(s.Rules) != 1 || !s.Rules[0].MatchesAll() {
+		return true
+	}
+	fixed := func(list []Target) bool {
+		return eachTarget(list, "", func(_ string, t *Target) bool { return t.Nearest == nil && t.Fastest == nil && t.Policy == "" })
+	}
+	return !fixed(s.Rules[0].Pools) || !fixed(s.LastResort)
+}
+
 func orDefault[T comparable](v, otherwise T) T {
 	var zero T
 	if v == zero {

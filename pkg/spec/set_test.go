@@ -85,8 +85,14 @@ func TestValidateSet(t *testing.T) {
 				"tenant platform add it to the zone's spec.grants.zoo"},
 		{name: "a wildcard is granted like any other name, and labels meet by one rule", put: web(`host: "*.shop.gtm.example", pick: sticky, ` +
 			"sticky: {by: label}, rules: [{when: {geo: [EU]}, pools: [eu]}, {pools: [us]}]"),
-			warn: "s.yaml:4: shop/Service/web: spec.rules: by label, clients of different rules may get different endpoints; for clients of " +
-				"one label to meet whatever their place, have one rule, without when"},
+			warn: "s.yaml:4: shop/Service/web: spec.rules: clients of one label may get different endpoints, since their place decides " +
+				"too; for them to meet whatever their place, have one rule without when, and pools by their names"},
+		{name: "labels of the nearest", put: web(`host: "*.shop.gtm.example", pick: sticky, sticky: {by: label}, rules: [{pools: ` +
+			"[{nearest: [eu, us]}]}]"),
+			warn: "s.yaml:4: shop/Service/web: spec.rules: clients of one label may get different endpoints, since their place decides " +
+				"too; for them to meet whatever their place, have one rule without when, and pools by their names"},
+		{name: "labels whose clients meet", put: web(`host: "*.shop.gtm.example", pick: sticky, sticky: {by: label}, rules: [{pools: ` +
+			"[{split: [{pool: eu, weight: 1}, {pool: us, weight: 2}]}]}], lastResort: [us]")},
 		{name: "a wildcard that is not granted", put: web(`host: "*.gtm.example", rules: [{pools: [eu]}]`),
 			want: "s.yaml:4: shop/Service/web: spec.host: *.gtm.example. is not granted: zone gtm.example. grants shop only " +
 				"shop.gtm.example.; have the tenant platform add it to the zone's spec.grants.shop"},

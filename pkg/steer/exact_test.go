@@ -27,7 +27,7 @@ func owners(items []Item, hashes, universe int) (of []uint16, counts []int) {
 func TestLabelsAreSharedExactly(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(149, 2))
 	worst, moves := 0.0, 0.0
-	for _, n := range []int{2, 3, 5, 8, 13, 30, 60, 120, 200} {
+	for _, n := range []int{2, 3, 5, 8, 13, 40, 200} {
 		hashes := 1 << 18 // as many as keep chance below half of what is allowed
 		if n > 20 {
 			hashes = 1 << 20
@@ -45,7 +45,7 @@ func TestLabelsAreSharedExactly(t *testing.T) {
 				t.Errorf("%d endpoints: one of share %.5f has %.5f", n, share, float64(counts[i])/float64(hashes))
 			}
 		}
-		hashes = 1 << 16
+		hashes = 1 << 15
 		before, counts := owners(items, hashes, n+1)
 		at := rnd.IntN(n)
 		heavier, lighter := slices.Clone(items), slices.Clone(items)
