@@ -112,6 +112,20 @@ func TestLabelsAreWhatTheWildcardStandsFor(t *testing.T) {
 	}
 }
 
+// TestSecondariesGetWildcards: where nobody steers, the wildcard has the default answer.
+func TestSecondariesGetWildcards(t *testing.T) {
+	h := newHarness(t, testZone, testPools, rtc(byLabel+"  rules: [{pools: [eu]}]\n"))
+	found := 0
+	for _, set := range h.view.Records(h.view.Zones()[0]) {
+		if dnswire.NameString(set.Owner) == "*.rtc.shop.gtm.example." && (set.Type == dnswire.TypeA || set.Type == dnswire.TypeAAAA) {
+			found += len(set.Data)
+		}
+	}
+	if found != 4 {
+		t.Errorf("%d records stand at the wildcard, want two for each family", found)
+	}
+}
+
 // TestAPeriodMovesANetworkWhenItEnds, not all at once, and no answer lives longer.
 func TestAPeriodMovesANetworkWhenItEnds(t *testing.T) {
 	h := newHarness(t, testZone, testPools,
