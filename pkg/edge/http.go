@@ -94,6 +94,10 @@ func (e *Edge) explain(param func(string) string) (*api.Explanation, *httpError)
 	}
 	client.Label, client.Now = s.LabelOf(host), e.clock.seconds.Load()
 	out := e.describe(v.Explain(s, f, client, randomSeed()))
+	if strings.HasPrefix(out.Host, "*.") {
+		out.Notes = append(out.Notes, "stands at "+out.Host+", for names that are not there")
+		out.Host = host
+	}
 	if note := e.standsStill(); note != "" {
 		out.Notes = append(out.Notes, note)
 	}

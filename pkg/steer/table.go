@@ -24,7 +24,6 @@ type winners [1 << recentBits]atomic.Uint64
 const (
 	recentBits = 12
 	spareBits  = 64 - 48 - recentBits
-	fewItems   = 4 // of which the winner is found out as quickly as looked up
 )
 
 // Answers tells how many items a bucket names: at least one, at most MaxAnswers.
@@ -40,12 +39,12 @@ func (t *Table) Bucket(hash uint64) uint64 {
 
 // Set gives the first item of the bucket that a hash falls into.
 func (t *Table) Set(hash uint64) int {
+	if filled := t.filled.Load(); filled != nil {
+		return int((*filled)[hash%Buckets*uint64(t.answers)])
+	}
 	bucket := t.Bucket(hash)
 	if recent := t.recent.Load(); recent != nil {
 		return t.remembered(recent, bucket>>spareBits)
-	}
-	if filled := t.filled.Load(); filled != nil {
-		return int((*filled)[bucket*uint64(t.answers)])
 	}
 	return t.race.winner(mix(bucket))
 }
@@ -87,7 +86,7 @@ func (t *Table) rank(bucket uint64, buf []uint16) []uint16 {
 // Filled reports whether Fill has nothing to do.
 func (t *Table) Filled() bool {
 	if t.exact {
-		return t.answers > 1 || len(t.items) <= fewItems || t.recent.Load() != nil
+		return t.answers > 1 || t.recent.Load() != nil
 	}
 	return t.filled.Load() != nil
 }
