@@ -171,6 +171,32 @@ func TestLabelsAreSigned(t *testing.T) {
 	}
 }
 
+// TestNamesOfAWildcardDoNotShareSignatures: one that is kept for the wildcard's own name is not that of a name that it makes, also where
+// that is looked ahead at.
+func TestNamesOfAWildcardDoNotShareSignatures(t *testing.T) {
+	s := newServer(t)
+	keys := s.sign(dnssec.ECDSAP256)
+	for range 2 {
+		for _, name := range []string{"*.star.shop.gtm.example.", "foo.star.shop.gtm.example.", "a.b.star.shop.gtm.example."} {
+			q := query(t, name, "A", "do", "ecs=91.198.174.0/24")
+			verify(t, s.askSigned(q).Answer, keys, time.Unix(int64(s.now), 0))
+			packed, err := q.Pack()
+			if err != nil {
+				t.Fatal(err)
+			}
+			ahead := new(dns.Msg)
+			if err := ahead.Unpack(s.prefetched(packed, Meta{})); err != nil || len(ahead.Answer) != 2 {
+				t.Fatalf("%s: %v %v", name, err, ahead)
+			}
+			verify(t, ahead.Answer, keys, time.Unix(int64(s.now), 0))
+			labels := dns.CountLabel(strings.TrimPrefix(name, "*."))
+			if sig, ok := ahead.Answer[1].(*dns.RRSIG); !ok || int(sig.Labels) != labels { // fewer want a proof that the name is not there
+				t.Errorf("%s: %v", name, ahead.Answer)
+			}
+		}
+	}
+}
+
 // TestNoAnswerOutlivesItsPeriod, signed or not: every second of an hour, what is answered then holds as long as its TTL says.
 func TestNoAnswerOutlivesItsPeriod(t *testing.T) {
 	s := newServer(t)
@@ -221,6 +247,15 @@ func TestLabelsAreExplained(t *testing.T) {
 	}
 	if at["91.198.174.0/24"] != at["8.8.8.0/24"] {
 		t.Error(at)
+	}
+	for i := range 10 { // the label is that of the name before _explain
+		name := fmt.Sprintf("Room-%d.rtc.shop.gtm.example.", i)
+		told := text(s.ask(query(t, name+"_explain.gtm.example.", "TXT"), true).Answer)
+		answered := s.ask(query(t, name, "A"), false).Answer[0].(*dns.A).A.String()
+		pool := map[bool]string{true: "eu", false: "us"}[strings.HasPrefix(answered, "198.51.100.")]
+		if _, of, _ := strings.Cut(told, "pool "+pool); !strings.Contains(of[:strings.Index(of, "\n")], "this one among them") {
+			t.Errorf("%s is answered %s, and told:\n%s", name, answered, told)
+		}
 	}
 	got := text(s.ask(query(t, "hourly.shop.gtm.example._explain.gtm.example.", "TXT", "ecs=91.198.174.0/24"), true).Answer)
 	if !strings.Contains(got, "shares are of client networks: this one gets the same answer until its period of 1h ends, in ") {

@@ -91,6 +91,10 @@ func TestValidateSet(t *testing.T) {
 			"[{nearest: [eu, us]}]}]"),
 			warn: "s.yaml:4: shop/Service/web: spec.rules: clients of one label may get different endpoints, since their place decides " +
 				"too; for them to meet whatever their place, have one rule without when, and pools by their names"},
+		{name: "labels of the nearest, where nothing else is up", put: web(`host: "*.shop.gtm.example", pick: sticky, sticky: {by: label}, ` +
+			"rules: [{pools: [eu]}], lastResort: [{nearest: [eu, us]}]"),
+			warn: "s.yaml:4: shop/Service/web: spec.rules: clients of one label may get different endpoints, since their place decides " +
+				"too; for them to meet whatever their place, have one rule without when, and pools by their names"},
 		{name: "labels whose clients meet", put: web(`host: "*.shop.gtm.example", pick: sticky, sticky: {by: label}, rules: [{pools: ` +
 			"[{split: [{pool: eu, weight: 1}, {pool: us, weight: 2}]}]}], lastResort: [us]")},
 		{name: "a wildcard that is not granted", put: web(`host: "*.gtm.example", rules: [{pools: [eu]}]`),
