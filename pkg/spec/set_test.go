@@ -83,16 +83,16 @@ func TestValidateSet(t *testing.T) {
 			"kind: Service\ntenant: zoo\nname: s\nspec: {host: s.gtm.example, rules: [{pools: [p]}]}\n",
 			want: "s.yaml:9: zoo/Service/s: spec.host: s.gtm.example. is not granted: zone gtm.example. grants zoo nothing; have the " +
 				"tenant platform add it to the zone's spec.grants.zoo"},
-		{name: "a wildcard is granted like any other name, and labels meet by one rule", put: web(`host: "*.shop.gtm.example", pick: sticky, ` +
-			"sticky: {by: label}, rules: [{when: {geo: [EU]}, pools: [eu]}, {pools: [us]}]"),
+		{name: "a wildcard is granted like any other name, and labels meet by one rule", put: web(`host: "*.shop.gtm.example", pick: ` +
+			"sticky, sticky: {by: label}, rules: [{when: {geo: [EU]}, pools: [eu]}, {pools: [us]}]"),
 			warn: "s.yaml:4: shop/Service/web: spec.rules: clients of one label may get different endpoints, since their place decides " +
 				"too; for them to meet whatever their place, have one rule without when, and pools by their names"},
 		{name: "labels of the nearest", put: web(`host: "*.shop.gtm.example", pick: sticky, sticky: {by: label}, rules: [{pools: ` +
 			"[{nearest: [eu, us]}]}]"),
 			warn: "s.yaml:4: shop/Service/web: spec.rules: clients of one label may get different endpoints, since their place decides " +
 				"too; for them to meet whatever their place, have one rule without when, and pools by their names"},
-		{name: "labels of the nearest, where nothing else is up", put: web(`host: "*.shop.gtm.example", pick: sticky, sticky: {by: label}, ` +
-			"rules: [{pools: [eu]}], lastResort: [{nearest: [eu, us]}]"),
+		{name: "labels of the nearest, where nothing else is up", put: web(`host: "*.shop.gtm.example", pick: sticky, ` +
+			"sticky: {by: label}, rules: [{pools: [eu]}], lastResort: [{nearest: [eu, us]}]"),
 			warn: "s.yaml:4: shop/Service/web: spec.rules: clients of one label may get different endpoints, since their place decides " +
 				"too; for them to meet whatever their place, have one rule without when, and pools by their names"},
 		{name: "labels whose clients meet", put: web(`host: "*.shop.gtm.example", pick: sticky, sticky: {by: label}, rules: [{pools: ` +

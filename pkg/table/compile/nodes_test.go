@@ -28,7 +28,8 @@ type tree struct {
 func (h *harness) grow(t *testing.T, rnd *rand.Rand, depth int, need rr.FamilySet) *tree {
 	t.Helper()
 	if depth == 0 || rnd.IntN(4) == 0 {
-		d, err := h.c.draw(health.PoolID{Tenant: "shop", Pool: fmt.Sprint("p", rnd.IntN(4))}, draws.Form{Answers: 1, Hashing: draws.ByNetwork})
+		d, err := h.c.draw(health.PoolID{Tenant: "shop", Pool: fmt.Sprint("p", rnd.IntN(4))},
+			draws.Form{Answers: 1, Hashing: draws.ByNetwork})
 		if err != nil {
 			t.Fatal(err)
 		}

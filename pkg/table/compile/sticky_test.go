@@ -204,7 +204,8 @@ func BenchmarkDecideKeyed(b *testing.B) {
 			b.Run(fmt.Sprint(n, strings.TrimSpace(more)), func(b *testing.B) {
 				c := New(Config{Seed: 1, Workers: 1}, world)
 				var ch Change
-				for tenant, list := range decode(b, 1, testZone+poolOf("p", many...)+rtc("  pick: sticky\n"+more+"  rules: [{pools: [p]}]\n")) {
+				for tenant, list := range decode(b, 1, testZone+poolOf("p", many...)+
+					rtc("  pick: sticky\n"+more+"  rules: [{pools: [p]}]\n")) {
 					ch.Tenants = append(ch.Tenants, TenantChange{Tenant: tenant, Head: 1, Put: list})
 				}
 				c.Apply(ch)
