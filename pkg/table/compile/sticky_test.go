@@ -63,6 +63,9 @@ func TestOneLabelMeets(t *testing.T) {
 				t.Fatalf("%s: %s gets %s with scope %d, Berlin %s", name, subnet, got, other.Scope, want)
 			}
 		}
+		if _, six := h.answerAt(name, kansas, rr.IPv6); six.Draw != d.Draw || want != "us[192.0.2.2]" && six.Set != d.Set { // that one has no IPv6
+			t.Fatalf("%s: AAAA comes from %s %d, A from %s %d", name, six.Draw.Pool.ID, six.Set, d.Draw.Pool.ID, d.Set)
+		}
 		if got, _ := h.answerAt(strings.ToUpper(name), beijing, rr.IPv4); got != want {
 			t.Fatalf("%s in upper case: %s, want %s", name, got, want)
 		}
