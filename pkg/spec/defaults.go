@@ -129,7 +129,10 @@ func (s *Service) ByPlace() bool {
 		return true
 	}
 	fixed := func(list []Target) bool {
-		return eachTarget(list, "", func(_ string, t *Target) bool { return t.Nearest == nil && t.Fastest == nil && t.Policy == "" })
+		return eachTarget(list, "", func(_ string, t *Target) bool {
+			more := t.More()
+			return more.Nearest == nil && more.Fastest == nil && more.Policy == ""
+		})
 	}
 	return !fixed(s.Rules[0].Pools) || !fixed(s.LastResort)
 }

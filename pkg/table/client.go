@@ -11,7 +11,7 @@ type Client struct {
 	Has      bool // there is such an option, with a length above zero
 	Resolver Net  // the address that asked, full length
 	// Of a service that is Keyed:
-	Label uint64 // hash of the labels that a wildcard stands for; see Service.Label
+	Label uint64 // hash of the labels that a wildcard stands for; see the function Label
 	Now   uint32 // Unix time in seconds
 }
 
