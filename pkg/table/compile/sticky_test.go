@@ -89,7 +89,8 @@ func testOneLabelMeets(t *testing.T, pools string) {
 				t.Fatalf("%s: %s gets %s with scope %d, Berlin %s", name, subnet, got, other.Scope, want)
 			}
 		}
-		if _, six := h.answerAt(name, kansas, rr.IPv6); six.Draw != d.Draw || want != "us[192.0.2.2]" && six.Set != d.Set { // that one has no IPv6
+		// of us, b has no IPv6
+		if _, six := h.answerAt(name, kansas, rr.IPv6); six.Draw != d.Draw || want != "us[192.0.2.2]" && six.Set != d.Set {
 			t.Fatalf("%s: AAAA comes from %s %d, A from %s %d", name, six.Draw.Pool.ID, six.Set, d.Draw.Pool.ID, d.Set)
 		}
 		if got, _ := h.answerAt(strings.ToUpper(name), beijing, rr.IPv4); got != want {
