@@ -236,7 +236,9 @@ func (v *setChecker) check(r *Resource) {
 	case *Pool:
 		v.reach(r, s)
 	case *Policy:
-		v.policies(r, s.Rules, nil)
+		if v.policies(r, s.Rules, nil); whole {
+			v.unreachable(r, s.Rules)
+		}
 	case *Service:
 		v.host(r, s)
 		if v.policies(r, s.Rules, s.LastResort); whole && s.Alias == nil {
@@ -388,7 +390,7 @@ func (v *setChecker) pools(r *Resource, s *Service) {
 			"https and svcb stand beside A and AAAA, and the endpoints are host names")
 	}
 	v.fits(r, s)
-	v.unreachable(r, s)
+	v.unreachable(r, s.Rules)
 	if s.Sticky != nil && s.Sticky.By == ByLabel && s.ByPlace() {
 		v.warn(r, "spec.rules", "for them to meet whatever their place, have one rule without when, and pools by their names",
 			"clients of one label may get different endpoints, since their place decides too")
