@@ -146,6 +146,8 @@ func TestPlan(t *testing.T) {
 			"shop@1 create Service/new reads platform\nplatform@1 create Service/new reads shop\n"},
 		{"a host that others may take too", join(poolOf("cafe", "p", "198.51.100.9"), serviceOf("cafe", "s", "x.shared.gtm.example.", "p")),
 			"", "cafe@0 create Pool/p create Service/s reads bar,platform\n"},
+		{"a wildcard that others may take too", join(poolOf("cafe", "p", "198.51.100.9"),
+			serviceOf("cafe", "s", `"*.Shared.gtm.example."`, "p")), "", "cafe@0 create Pool/p create Service/s reads bar,platform\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ch, _ := house(t)

@@ -100,7 +100,12 @@ func (e *Edge) explain(param func(string) string) (*api.Explanation, *httpError)
 	if err != nil {
 		return nil, &httpError{http.StatusBadRequest, err.Error()}
 	}
+	client.Label, client.Now = s.LabelOf(host), e.clock.seconds.Load()
 	out := e.describe(v.Explain(s, f, client, randomSeed()))
+	if strings.HasPrefix(out.Host, "*.") {
+		out.Notes = append(out.Notes, "stands at "+out.Host+", for names that are not there")
+		out.Host = host
+	}
 	if note := e.standsStill(); note != "" {
 		out.Notes = append(out.Notes, note)
 	}
@@ -184,7 +189,7 @@ func (e *Edge) describe(x *table.Explanation) *api.Explanation {
 	if x.Service.AliasOf != "" {
 		out.Notes = append(out.Notes, "alias of "+x.Service.AliasOf)
 	}
-	if x.Service.Pending {
+	if x.Service.Is.Has(table.Pending) {
 		out.Fallback = "the alias has not been resolved yet: SERVFAIL"
 	}
 	for _, p := range x.Pools {
@@ -194,7 +199,7 @@ func (e *Edge) describe(x *table.Explanation) *api.Explanation {
 		out.Notes = append(out.Notes, table.NoSubnetsNote)
 	}
 	if x.Fixed {
-		out.Notes = append(out.Notes, table.FixedNote)
+		out.Notes = append(out.Notes, x.FixedNote())
 	}
 	out.Answer = api.ExampleAnswer{Type: dnswire.TypeString(x.Family.Type()), TTL: int(x.TTL), TTLFrom: x.TTLFrom, Records: x.Example()}
 	return out

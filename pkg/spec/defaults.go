@@ -25,6 +25,9 @@ const (
 	PickSticky   = "sticky"
 	PickAll      = "all"
 
+	ByNetwork = "network"
+	ByLabel   = "label"
+
 	AllDownAnswer   = "answer"
 	AllDownServfail = "servfail"
 
@@ -104,7 +107,7 @@ func (p *Pool) Effective() Pool {
 // rules without a name named by their number, from 1.
 func (s *Service) Effective() Service {
 	e := *s
-	e.Host = canonicalOr(s.Host)
+	e.Host = canonicalHostOr(s.Host)
 	if s.TTL == nil {
 		ttl := defaultTTL
 		e.TTL = &ttl
@@ -118,6 +121,20 @@ func (s *Service) Effective() Service {
 		e.Alias = &Alias{canonicalOr(s.Alias.To), s.Alias.By}
 	}
 	return e
+}
+
+// ByPlace reports whether where clients are has a say in what they get: by rules, or by what these name.
+func (s *Service) ByPlace() bool {
+	if len(s.Rules) != 1 || !s.Rules[0].MatchesAll() {
+		return true
+	}
+	fixed := func(list []Target) bool {
+		return eachTarget(list, "", func(_ string, t *Target) bool {
+			more := t.More()
+			return more.Nearest == nil && more.Fastest == nil && more.Policy == ""
+		})
+	}
+	return !fixed(s.Rules[0].Pools) || !fixed(s.LastResort)
 }
 
 // titled gives rules that all have a name: those without one, their number.

@@ -275,7 +275,7 @@ func (v *setChecker) dangling(r *Resource, ref reference) {
 
 // host checks that a service may stand where it wants to.
 func (v *setChecker) host(r *Resource, s *Service) {
-	host, err := CanonicalName(s.Host)
+	host, err := CanonicalHost(s.Host)
 	if err != nil {
 		return // Validate says it
 	}
@@ -394,6 +394,10 @@ func (v *setChecker) pools(r *Resource, s *Service) {
 	}
 	v.fits(r, s)
 	v.unreachable(r, s.Rules)
+	if s.Sticky != nil && s.Sticky.By == ByLabel && s.ByPlace() {
+		v.warn(r, "spec.rules", "for them to meet whatever their place, have one rule without when, and pools by their names",
+			"clients of one label may get different endpoints, since their place decides too")
+	}
 }
 
 func (v *setChecker) families(r *Resource, s *Service) {
@@ -424,7 +428,7 @@ func (v *setChecker) families(r *Resource, s *Service) {
 
 // cname checks what a service that answers CNAME cannot have.
 func (v *setChecker) cname(r *Resource, s *Service) {
-	host := canonicalOr(s.Host)
+	host := canonicalHostOr(s.Host)
 	if z := v.after.Get(Key{Platform, KindZone, host}); z != nil {
 		v.fail(r, "spec.host", "use pools with addresses there",
 			"a service of host names cannot stand at the apex of zone %s: a CNAME allows nothing beside it", host)
@@ -463,7 +467,7 @@ func (v *setChecker) uniqueHosts(changed []*Resource) {
 	}
 	at := map[string][]*Resource{}
 	for r := range v.near(KindService) {
-		host := canonicalOr(r.Spec.(*Service).Host)
+		host := canonicalHostOr(r.Spec.(*Service).Host)
 		at[host] = append(at[host], r)
 	}
 	v.unique(at, "spec.host", "a host belongs to one service", func(host string, other Key) string {

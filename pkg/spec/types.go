@@ -126,6 +126,8 @@ type Service struct {
 	Answers int `json:"answers,omitempty" yaml:"answers,omitempty" zero:"absent"`
 	// Pick is weighted (default), sticky or all.
 	Pick string `json:"pick,omitempty" yaml:"pick,omitempty"`
+	// Sticky says what pick sticky goes by. Absent: the client's network, for ever.
+	Sticky *Sticky `json:"sticky,omitempty" yaml:"sticky,omitempty"`
 	// Families narrows what is served: ipv4, ipv6. Absent: each family for which every rule has a pool.
 	Families []string `json:"families,omitempty" yaml:"families,omitempty"`
 	// Rules are needed, unless there is an alias.
@@ -154,6 +156,14 @@ type Service struct {
 	MX  *MX  `json:"mx,omitempty" yaml:"mx,omitempty"`
 	// Alias stands in the place of rules: the host answers as another name does. Only TTL and Metrics go with it.
 	Alias *Alias `json:"alias,omitempty" yaml:"alias,omitempty"`
+}
+
+// Sticky is what decides which endpoint a client of a sticky service gets.
+type Sticky struct {
+	// By is network (default): the client's, /24 or /48; or label: what a wildcard host stands for, and nothing of the client.
+	By string `json:"by,omitempty" yaml:"by,omitempty"`
+	// Period is after how long a network is given a new endpoint. Absent: never.
+	Period Duration `json:"period,omitempty" yaml:"period,omitempty" zero:"absent"`
 }
 
 // SVCB is what an HTTPS or SVCB record says beside the addresses (RFC 9460, RFC 9848).

@@ -83,12 +83,15 @@ func (c *checker) label(path, name string) {
 }
 
 // hostName checks a DNS name and gives its canonical form, or "" with a fault.
-func (c *checker) hostName(path, name string) string {
+func (c *checker) hostName(path, name string) string { return c.named(path, name, CanonicalName) }
+
+// named checks a name, and gives the form that canonical gives it, or "" with a fault.
+func (c *checker) named(path, name string, canonical func(string) (string, error)) string {
 	if name == "" {
 		c.fail(path, "", "is missing")
 		return ""
 	}
-	canonical, err := CanonicalName(name)
+	out, err := canonical(name)
 	if err != nil {
 		hint := "a host name is of letters, digits, - and _ in labels of at most 63"
 		if strings.ContainsFunc(name, func(c rune) bool { return c > 0x7F }) {
@@ -96,7 +99,7 @@ func (c *checker) hostName(path, name string) string {
 		}
 		c.fail(path, hint, "%q %v", shorten(name), err)
 	}
-	return canonical
+	return out
 }
 
 // zoneName checks the name of a zone, or of something in one, and gives its canonical form, or "" with a fault.

@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"net/netip"
 	"slices"
+	"strings"
+	"time"
 )
 
 // Bounds of pools and services.
@@ -87,10 +89,10 @@ func (c *checker) endpoint(path string, e *Endpoint) {
 }
 
 func (c *checker) service(s *Service) {
-	c.hostName("spec.host", s.Host)
+	c.named("spec.host", s.Host, CanonicalHost)
 	c.ttl("spec.ttl", s.TTL)
 	if s.Alias != nil {
-		c.alias("spec.alias", canonicalOr(s.Host), s.Alias)
+		c.alias("spec.alias", canonicalHostOr(s.Host), s.Alias)
 		c.onlyAlias(s)
 		return
 	}
@@ -103,6 +105,7 @@ func (c *checker) service(s *Service) {
 	if s.ECS != "" {
 		c.oneOf("spec.ecs", s.ECS, ECSOn, ECSOff)
 	}
+	c.sticky(s)
 	if s.AllDown != "" {
 		c.oneOf("spec.allDown", s.AllDown, AllDownAnswer, AllDownServfail)
 	}
@@ -119,6 +122,38 @@ func (c *checker) service(s *Service) {
 	c.members(s)
 	c.fence("spec.fence", s.Fence)
 	c.targets("spec.lastResort", s.LastResort, 0)
+}
+
+// Bounds of a sticky service's period: clients need time to come back, and a month is as good as for ever.
+const (
+	minPeriod = 10 * time.Minute
+	maxPeriod = 30 * 24 * time.Hour
+)
+
+// sticky checks what a sticky service goes by.
+func (c *checker) sticky(s *Service) {
+	if s.Sticky == nil {
+		return
+	}
+	if s.Pick != PickSticky {
+		c.fail("spec.sticky", "add pick: sticky, or remove it", "says what pick sticky goes by")
+	}
+	by, period := s.Sticky.By, time.Duration(s.Sticky.Period)
+	if by != "" {
+		c.oneOf("spec.sticky.by", by, ByNetwork, ByLabel)
+	}
+	if by == ByLabel && !strings.HasPrefix(s.Host, "*.") {
+		c.fail("spec.sticky.by", "have the host begin with *.", "label is what a wildcard stands for, and %q has none", shorten(s.Host))
+	}
+	switch {
+	case period == 0:
+	case by == ByLabel:
+		c.fail("spec.sticky.period", "remove it", "goes with by: network; a label keeps its endpoint, since its clients are to meet there")
+	case period < minPeriod || period > maxPeriod:
+		c.fail("spec.sticky.period", "", "%s is out of range: it can be 10m to 720h", s.Sticky.Period)
+	case period%time.Second != 0:
+		c.fail("spec.sticky.period", "", "%s is not a whole number of seconds", s.Sticky.Period)
+	}
 }
 
 // extraRecords checks https, svcb, srv and mx.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/policy"
@@ -28,8 +29,8 @@ type Explanation struct {
 	Trace      *policy.Trace // how the policy came to its row; nil: the service's rules name nothing but pools
 	TTLFrom    string        // what set TTL, as in "rule europe", for people; empty where nothing is answered
 	Pools      []PoolInTurn
-	// Hashed: the client's network decides instead of chance. Shares are those of all networks that the rule is for, while this client
-	// always gets from the pool that is chosen, and with Fixed, this answer.
+	// Hashed: the client's network decides instead of chance, or the label. Shares are those of all networks that the rule is for, or of
+	// all labels, while this one always gets from the pool that is chosen, and with Fixed, this answer.
 	Hashed, Fixed bool
 	last          bool // it comes from lastResort's row
 }
@@ -80,7 +81,7 @@ func (v *View) Explain(s *Service, f rr.Family, c *Client, r uint64) *Explanatio
 func (v *View) rule(e *Explanation, row int) int {
 	s := e.Service
 	switch {
-	case s.Steers:
+	case s.Is.Has(Steers):
 		p := s.Steering.Policy
 		e.Trace = &policy.Trace{}
 		_, rule := p.Row(p.Where(e.Place, geo.HitsAt(v.Maps, p.Maps(), e.Asker.Addr())), e.Trace)
@@ -119,7 +120,10 @@ func (e *Explanation) ttlFrom(row int) string {
 		return ""
 	}
 	s := e.Service
-	if s.Steers {
+	if e.hashed && e.left < s.Steps[e.step].TTL {
+		return "the end of the period"
+	}
+	if s.Is.Has(Steers) {
 		return e.policyTTLFrom()
 	}
 	switch ttl := s.Steps[e.step].TTL; {
@@ -312,13 +316,38 @@ func (e *Explanation) Turns(p *PoolInTurn) string {
 	case !e.Hashed || p.Share == 0 || p.Share == 1:
 		return "chosen in " + Percent(p.Share) + " of the answers"
 	case p.Chosen:
-		return "chosen for " + Percent(p.Share) + " of the client networks, this one among them"
+		return "chosen for " + Percent(p.Share) + " of the " + e.hashes() + ", this one among them"
 	}
-	return "chosen for " + Percent(p.Share) + " of the client networks, not for this one"
+	return "chosen for " + Percent(p.Share) + " of the " + e.hashes() + ", not for this one"
+}
+
+// hashes names what is hashed.
+func (e *Explanation) hashes() string {
+	if e.byLabel() {
+		return "labels"
+	}
+	return "client networks"
+}
+
+func (e *Explanation) byLabel() bool {
+	sticky := e.Service.Spec.Sticky
+	return sticky != nil && sticky.By == spec.ByLabel
 }
 
 // FixedNote is what people are told of a Fixed explanation.
-const FixedNote = "shares are of client networks: this one always gets the same answer"
+func (e *Explanation) FixedNote() string {
+	note := "shares are of " + e.hashes()
+	switch {
+	case e.byLabel() && !e.Service.Spec.ByPlace():
+		return note + ": this label always gets the same answer, whoever asks"
+	case e.byLabel():
+		return note + ": this label always gets the same answer here"
+	case e.left != AnyTTL:
+		return fmt.Sprintf("%s: this one gets the same answer until its period of %s ends, in %s", note, e.Service.Spec.Sticky.Period,
+			time.Duration(e.left)*time.Second)
+	}
+	return note + ": this one always gets the same answer"
+}
 
 // NoSubnets reports whether the service looks at no client subnet.
 func (e *Explanation) NoSubnets() bool { return e.Service.Spec.ECS == spec.ECSOff }

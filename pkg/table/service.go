@@ -2,12 +2,14 @@ package table
 
 import (
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/gti/gtm/pkg/dnswire"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/steer"
 	"github.com/gti/gtm/pkg/table/draws"
+	"github.com/gti/gtm/pkg/table/names"
 	"github.com/gti/gtm/pkg/table/rr"
 	"github.com/gti/gtm/pkg/table/zones"
 )
@@ -24,13 +26,25 @@ type Service struct {
 	ResolverPart uint32
 	rules        uint16 // how many; each has a row of the same number, and the row behind the last one is lastResort's
 
-	Served  rr.FamilySet // what exists at the name
-	Need    rr.FamilySet // a pool must give it to be chosen: Served where all families come from one pool, else nothing more
-	Tiers   uint8        // how many of tiers are tried
-	Steers  bool         // Steering is there
-	Pending bool         // an alias of what was never resolved: SERVFAIL
-	Metrics bool         // Counting is there
+	Served rr.FamilySet // what exists at the name
+	Need   rr.FamilySet // a pool must give it to be chosen: Served where all families come from one pool, else nothing more
+	Tiers  uint8        // how many of tiers are tried
+	Is     Traits
 }
+
+// Traits are what few services have.
+type Traits uint8
+
+// The traits.
+const (
+	Steers  Traits = 1 << iota // Steering is there
+	Pending                    // an alias of what was never resolved: SERVFAIL
+	Metrics                    // Counting is there
+	Keyed                      // Client.Label and Client.Now are asked for
+)
+
+// Has reports whether a trait is among them.
+func (t Traits) Has(trait Traits) bool { return t&trait != 0 }
 
 // Step is what failover goes to next. It has the TTL of its row, so that a query need not ask whether the rule has one.
 type Step struct {
@@ -110,6 +124,29 @@ func (s *Service) FamilyOf(qtype uint16) (rr.Family, bool) {
 	return f, s.Serves(f)
 }
 
+// Label hashes what a wildcard stands for in q's name, which was found as m says: all labels before those of the wildcard, whatever their
+// case.
+func Label(q *dnswire.Query, m zones.Match) uint64 {
+	at := max(m.Label, 1) // of the wildcard itself, its asterisk
+	if at >= q.Labels {
+		return steer.HashLabels(q.Name[:q.NameLen-1])
+	}
+	return steer.HashLabels(q.Name[:q.LabelOff[at]])
+}
+
+// LabelOf is Label for a host name, and the service that stands there.
+func (s *Service) LabelOf(host string) uint64 {
+	wire, err := names.Wire(host)
+	if err != nil {
+		return 0
+	}
+	above, err := names.Wire(strings.TrimPrefix(s.Spec.Host, "*."))
+	if err != nil {
+		return 0
+	}
+	return steer.HashLabels([]byte(strings.TrimSuffix(wire, above)))
+}
+
 // Families lists what the service serves, in the order of the families.
 func (s *Service) Families() []rr.Family {
 	var out []rr.Family
@@ -123,7 +160,7 @@ func (s *Service) Families() []rr.Family {
 
 // Counts gives the service's own counters, nil unless it asks for them.
 func (s *Service) Counts() *ServiceCounts {
-	if !s.Metrics {
+	if !s.Is.Has(Metrics) {
 		return nil
 	}
 	return s.Counting
@@ -163,7 +200,7 @@ func (s *Service) partFor(c *Client) uint32 {
 
 // rowFor gives the row for a class.
 func (s *Service) rowFor(c Class) int {
-	if s.Steers {
+	if s.Is.Has(Steers) {
 		return s.Steering.of.at(int(c.Index))
 	}
 	if c.Index == NoRule {
@@ -174,7 +211,7 @@ func (s *Service) rowFor(c Class) int {
 
 // lastFor gives lastResort's row for clients of a row.
 func (s *Service) lastFor(row int) int {
-	if s.Steers {
+	if s.Is.Has(Steers) {
 		return s.Steering.last.at(row)
 	}
 	return int(s.rules)

@@ -153,15 +153,28 @@ func (c *Compiler) wantPart(a *ahead, s *spec.Service, by asker) {
 
 // formOf gives the form in which a service draws.
 func formOf(s *spec.Service) (form draws.Form, err error) {
-	form.Answers = int32(max(1, s.Answers))
+	form.Answers, form.Hashing = int32(max(1, s.Answers)), draws.ByNetwork
 	switch s.Pick {
 	case spec.PickSticky:
-		form.Pick = draws.Sticky
+		form.Pick, form.Hashing = draws.Sticky, hashingOf(s.Sticky)
 	case spec.PickAll:
 		form.Pick, form.Answers = draws.All, 0
 	}
 	form.Extra, err = draws.ExtraOf(s)
 	return form, err
+}
+
+// hashingOf gives what a sticky service goes by; sticky may be nil.
+func hashingOf(sticky *spec.Sticky) draws.Hashing {
+	switch h := draws.ByNetwork; {
+	case sticky == nil:
+		return h
+	case sticky.By == spec.ByLabel:
+		return draws.Hashing{Label: true}
+	default:
+		h.Period = sticky.Period.WholeSeconds()
+		return h
+	}
 }
 
 // atOnce calls f for 0 to n-1 on all CPUs, and returns when all have returned.

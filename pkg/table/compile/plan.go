@@ -110,7 +110,7 @@ func (c *Compiler) planOutside(eff *spec.Service, t Target) (*plan, error) {
 // newPending makes a service that answers SERVFAIL. It claims to have both families, so that nobody is told that one does not exist.
 func (c *Compiler) newPending(k spec.Key, p *plan, s *serviceState) (*table.Service, error) {
 	out := &table.Service{ServiceInfo: &table.ServiceInfo{Tenant: k.Tenant, Name: k.Name, Spec: p.eff, AliasOf: p.aliasOf, Pick: draws.All},
-		Pending: true}
+		Is: table.Pending}
 	out.Served = 1<<rr.IPv4 | 1<<rr.IPv6
 	return out, c.takeParts(&spec.Service{}, out, s)
 }

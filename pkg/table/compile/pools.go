@@ -208,7 +208,7 @@ func (c *Compiler) draw(id health.PoolID, form draws.Form) (*drawState, error) {
 			return nil, err
 		}
 		d = &drawState{form: form, pool: p, draw: draw}
-		d.nodeState = nodeState{leaf: d, slot: c.nodeSlots.Add(table.LeafOf(draw, p.ttl))}
+		d.nodeState = nodeState{leaf: d, slot: c.nodeSlots.Add(table.LeafOf(draw, p.ttl, form.Hashing))}
 		p.draws[form] = d
 	}
 	d.refs++

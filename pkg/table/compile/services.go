@@ -144,7 +144,9 @@ func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *service
 		counts, out.Sigs = s.compiled.Counting, s.compiled.Sigs
 	}
 	out.Counting = sameCounts(counts, out)
-	out.Metrics = out.Counting != nil
+	if out.Counting != nil {
+		out.Is |= table.Metrics
+	}
 	out.Sigs = out.Sigs.KeptFor(c.zones[fresh.zone].signer, fresh.host, out.TTLs())
 	c.serviceSlots.Set(fresh.slot, *out)
 	c.releaseNodes(s.steps)
@@ -192,7 +194,9 @@ func (c *Compiler) newService(k spec.Key, p *plan, s *serviceState) (*table.Serv
 	if err != nil {
 		return nil, err
 	}
-	out.Pick = form.Pick
+	if out.Pick = form.Pick; form.Hashing != draws.ByNetwork {
+		out.Is |= table.Keyed
+	}
 	coherent := eff.Coherent || out.Pick == draws.Sticky
 	if !policy.Simple(eff) {
 		return c.newSteering(out, s, p, form, coherent)
@@ -236,7 +240,8 @@ func (c *Compiler) newSteering(out *table.Service, s *serviceState, p *plan, for
 			return nil, err
 		}
 	}
-	out.Steering, out.Steers = &table.Steering{Policy: f.policy, Default: rows.Of[s.part.unplaced]}, true
+	out.Is |= table.Steers
+	out.Steering = &table.Steering{Policy: f.policy, Default: rows.Of[s.part.unplaced]}
 	if out.Served = families(c.servedByRows(p, f.policy, rows), p.eff); coherent {
 		out.Need = out.Served
 	}
