@@ -5,7 +5,6 @@ import (
 
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/table/draws"
-	"github.com/gti/gtm/pkg/table/draws"
 	"github.com/gti/gtm/pkg/table/rr"
 )
 
