@@ -312,10 +312,11 @@ func judgeCmd(ts *testscript.TestScript, _ bool, args []string) {
 	go func() {
 		defer close(done)
 		for ctx.Err() == nil {
-			for _, pool := range []string{name.pool, ""} {
-				if waits, err := s.store.HasRelease(ctx, name.tenant, pool); err == nil && waits {
+			for _, word := range []store.Release{{Pool: name.pool}, {}, {Pool: name.pool, Resume: true}} {
+				word.Tenant = name.tenant
+				if waits, err := s.store.HasRelease(ctx, word); err == nil && waits {
 					verdictCmd(ts, false, args)
-					_ = s.store.WithdrawRelease(ctx, name.tenant, pool)
+					_ = s.store.WithdrawRelease(ctx, word)
 					return
 				}
 			}

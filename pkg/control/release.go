@@ -124,7 +124,7 @@ func (s *Server) untilTaken(ctx context.Context, word store.Release) error {
 	defer cancel()
 	var unheard error // why it is not known whether the release waits still
 	for {
-		waits, err := s.cfg.Store.HasRelease(waiting, word.Tenant, word.Pool)
+		waits, err := s.cfg.Store.HasRelease(waiting, word)
 		if err == nil && !waits {
 			return nil
 		}
@@ -142,7 +142,7 @@ func (s *Server) untilTaken(ctx context.Context, word store.Release) error {
 // notTaken withdraws a release that nobody is known to have followed, and says so.
 func (s *Server) notTaken(ctx context.Context, word store.Release, unheard error) error {
 	withdrawn := "it is withdrawn"
-	if err := s.cfg.Store.WithdrawRelease(ctx, word.Tenant, word.Pool); err != nil {
+	if err := s.cfg.Store.WithdrawRelease(ctx, word); err != nil {
 		withdrawn = "it runs out in a minute"
 	}
 	if unheard != nil {

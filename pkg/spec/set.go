@@ -162,6 +162,11 @@ func references(r *Resource) (refs []reference) {
 	case *Pool:
 		add("spec.site", Platform, KindSite, s.Site)
 		add("spec.monitor", r.Tenant, KindMonitor, s.Monitor)
+		for i, d := range s.Depends {
+			path := indexed("spec.depends", i)
+			add(path+".pool", r.Tenant, KindPool, d.Pool)
+			add(path+".service", r.Tenant, KindService, d.Service)
+		}
 	case *Service:
 		for i, rule := range s.Rules {
 			path := indexed("spec.rules", i)
@@ -199,6 +204,7 @@ func (v *setChecker) check(r *Resource) {
 	switch s := r.Spec.(type) {
 	case *Pool:
 		v.reach(r, s)
+		v.depends(r, s)
 	case *Service:
 		v.host(r, s)
 		if whole && s.Alias == nil {

@@ -192,6 +192,8 @@ func (r *Reader) service(s *Service) bool {
 		case "coherent":
 			s.Coherent, ok = r.in.Bool()
 			return 256, ok
+		case "ttlUnsure":
+			return 512, r.ttl(&s.TTLUnsure)
 		}
 		return 0, false
 	})

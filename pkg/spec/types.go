@@ -98,6 +98,29 @@ type Pool struct {
 	// With fewer healthy ones the pool counts as down. Absent: one healthy endpoint is enough.
 	MinHealthy string     `json:"minHealthy,omitempty" yaml:"minHealthy,omitempty" number:"ok"`
 	Endpoints  []Endpoint `json:"endpoints" yaml:"endpoints"`
+
+	// Resume is auto (default) or manual: a pool that failed stays out until gtmctl pool resume.
+	Resume string `json:"resume,omitempty" yaml:"resume,omitempty"`
+	// Depends are the tenant's pools and services without which this pool cannot serve: it is down while one of them is.
+	Depends []Dependency `json:"depends,omitempty" yaml:"depends,omitempty"`
+	// SlowStart is how long an endpoint that recovered takes to get its whole weight.
+	SlowStart Duration `json:"slowStart,omitempty" yaml:"slowStart,omitempty" zero:"absent"`
+	// Modes says of each of the three above whether it acts.
+	Modes *PoolModes `json:"modes,omitempty" yaml:"modes,omitempty"`
+}
+
+// Dependency is what a pool depends on: one of the two.
+type Dependency struct {
+	Pool string `json:"pool,omitempty" yaml:"pool,omitempty"`
+	// Service is down while no pool of its rules is up; those of LastResort do not count.
+	Service string `json:"service,omitempty" yaml:"service,omitempty"`
+}
+
+// PoolModes are off, observe (it is told what it would do) or enforce (default) of what moves traffic of a pool by itself.
+type PoolModes struct {
+	Resume    string `json:"resume,omitempty" yaml:"resume,omitempty"`
+	Depends   string `json:"depends,omitempty" yaml:"depends,omitempty"`
+	SlowStart string `json:"slowStart,omitempty" yaml:"slowStart,omitempty"`
 }
 
 // Endpoint is one server (or one load balancer) of a pool: addresses, or a host name.
@@ -117,6 +140,8 @@ type Service struct {
 	Host string `json:"host" yaml:"host"`
 	// TTL of every answer whose rule has none of its own, in whole seconds. Default 30s.
 	TTL *Duration `json:"ttl,omitempty" yaml:"ttl,omitempty"`
+	// TTLUnsure is the most that answers have while the pool that they come from is unsure, so that caches let go early.
+	TTLUnsure *Duration `json:"ttlUnsure,omitempty" yaml:"ttlUnsure,omitempty"`
 	// Answers is how many endpoints one answer names. Default 1. Ignored by pick all.
 	Answers int `json:"answers,omitempty" yaml:"answers,omitempty" zero:"absent"`
 	// Pick is weighted (default), sticky or all.

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/gti/gtm/pkg/geo"
 )
 
 // Validate checks one resource by itself. The error is an Errors with everything that was found.
@@ -143,7 +145,7 @@ func (c *checker) address(path string, a netip.Addr) {
 }
 
 func (c *checker) place(path, place string) {
-	if err := checkPlace(place); err != nil {
+	if _, err := geo.ParsePlace(place); err != nil {
 		c.fail(path, "", "%v", err)
 	}
 }

@@ -73,6 +73,9 @@ func (c *Compiler) want(a *ahead, tenant string, s *spec.Service) {
 				continue
 			}
 			if p := c.pools[key.pool]; p != nil && p.state != nil && p.draws[form] == nil {
+				if c.ask(p, form) != nil {
+					continue // who wants it is told
+				}
 				a.draws[key] = &aheadDraw{pool: p.state}
 			}
 		}
@@ -91,6 +94,9 @@ func formOf(s *spec.Service) (form draws.Form, err error) {
 		form.Pick = draws.Sticky
 	case spec.PickAll:
 		form.Pick, form.Answers = draws.All, 0
+	}
+	if s.TTLUnsure != nil {
+		form.TTLUnsure = 1 + s.TTLUnsure.WholeSeconds()
 	}
 	form.Extra, err = draws.ExtraOf(s)
 	return form, err

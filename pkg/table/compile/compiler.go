@@ -118,6 +118,9 @@ func (c *Compiler) touch(it Item) {
 		c.dirty.pools[health.PoolID{Tenant: k.Tenant, Pool: k.Name}] = true
 	case *spec.Service:
 		c.dirty.services[k] = true
+		for id := range c.needed.services[k] {
+			c.dirty.pools[id] = true
+		}
 	}
 }
 
@@ -141,9 +144,10 @@ func (c *Compiler) dropOverride(k spec.Key, old Item) {
 }
 
 // Compile makes a View of all that was applied. It always succeeds: what cannot be compiled keeps its last good
-// form, or is not served if it never had one, and is listed as broken. next is when an override ends and Compile
-// should run again; zero: never.
+// form, or is not served if it never had one, and is listed as broken. next is when an override ends, or something
+// else changes by the clock, and Compile should run again; zero: never.
 func (c *Compiler) Compile(now time.Time) (v *table.View, broken []Broken, next time.Time) {
+	c.now = now
 	c.CatchUp()
 	c.turnDay(now)
 	c.compileMaps()

@@ -163,7 +163,7 @@ func (n *nodeState) id() uint64 {
 // setDraw replaces the draw of a leaf.
 func (c *Compiler) setDraw(d *drawState, draw *draws.Draw) {
 	d.draw = draw
-	c.setNode(&d.nodeState, table.LeafOf(draw, d.pool.ttl))
+	c.setNode(&d.nodeState, d.leafOf(draw))
 }
 
 // setNode replaces a node, and those above it if it gives other families now.

@@ -10,7 +10,6 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/steer"
-	"github.com/gti/gtm/pkg/table"
 	"github.com/gti/gtm/pkg/table/draws"
 )
 
@@ -70,13 +69,16 @@ func (c *Compiler) compilePools(now time.Time) {
 	for id := range c.dirty.pools {
 		c.compileOnePool(id, now)
 	}
+	c.compileDependents(now)
 }
 
 func (c *Compiler) compileOnePool(id health.PoolID, now time.Time) {
+	defer c.noteDown(id, c.whyDown(id))
 	declared, p := c.poolResource(id), c.pools[id]
 	if declared == nil {
 		if p != nil {
 			p.spec, p.err = nil, nil
+			c.need(id, p)
 			delete(c.expiring, id)
 			delete(c.failingPools, p)
 			c.touchUsers(p)
@@ -94,6 +96,7 @@ func (c *Compiler) compileOnePool(id health.PoolID, now time.Time) {
 	if was == nil || had != p.has {
 		c.touchUsers(p)
 	}
+	c.need(id, p)
 	c.noteDeclared(p, declared, c.alias.ttlOf(id))
 	before := p.err
 	if p.err = guard(id, func() error { return c.compilePool(id, p, now) }); p.err != nil {
@@ -140,7 +143,12 @@ func (c *Compiler) compilePool(id health.PoolID, p *poolState, now time.Time) er
 	for _, k := range c.overrideKeys(id) {
 		overrides = append(overrides, c.overrides[id][k])
 	}
-	state := steer.NewPool(id, p.spec, c.verdicts[id], overrides, now)
+	verdict := c.verdicts[id]
+	state := steer.NewPool(id, p.spec, verdict, overrides, now)
+	state.TakeDown(p.spec.DependsMode(), c.downBy(id, p.spec))
+	if p.asked {
+		state.Doubt(verdict, now)
+	}
 	delete(c.expiring, id)
 	if !state.Expires.IsZero() {
 		c.expiring[id] = state.Expires
@@ -181,12 +189,15 @@ func (c *Compiler) draw(id health.PoolID, form draws.Form) (*drawState, error) {
 	}
 	d := p.draws[form]
 	if d == nil {
+		if err := c.ask(p, form); err != nil {
+			return nil, err
+		}
 		draw, err := c.ahead.draw(p.state, form)
 		if err != nil {
 			return nil, err
 		}
 		d = &drawState{form: form, pool: p, draw: draw}
-		d.nodeState = nodeState{leaf: d, slot: c.nodeSlots.Add(table.LeafOf(draw, p.ttl))}
+		d.nodeState = nodeState{leaf: d, slot: c.nodeSlots.Add(d.leafOf(draw))}
 		p.draws[form] = d
 	}
 	d.refs++

@@ -37,9 +37,11 @@ type Compiler struct {
 	items     map[spec.Key]Item
 	verdicts  map[health.PoolID]*health.Verdict
 	overrides map[health.PoolID]map[spec.Key]*spec.Override
-	expiring  map[health.PoolID]time.Time // pools with an override that ends
-	unread    map[spec.Key]error          // resources that could not be read
-	keys      map[string]*zones.ZoneKeys  // by zone
+	expiring  map[health.PoolID]time.Time // pools with an override that ends, or something else that changes by the clock
+	now       time.Time                   // of the Compile that runs, or ran last
+	needed    needed
+	unread    map[spec.Key]error         // resources that could not be read
+	keys      map[string]*zones.ZoneKeys // by zone
 	alias     aliases
 
 	maps     []geo.Map
@@ -111,9 +113,11 @@ type poolState struct {
 	declared *spec.Resource
 	ttl      uint32 // seconds, which answers from it have at most
 	state    *steer.Pool
-	draws    map[draws.Form]*drawState
-	users    map[*serviceState]bool
-	err      error
+	asked    bool // services ask whether it is unsure
+	needs
+	draws map[draws.Form]*drawState
+	users map[*serviceState]bool
+	err   error
 }
 
 func newPoolState(id health.PoolID) *poolState {
@@ -160,7 +164,7 @@ func New(cfg Config, atlas *geo.Atlas) *Compiler {
 		zones: map[string]*zoneState{}, listed: map[string]string{}, catalogs: map[string]map[string]bool{},
 		apexes: map[string]*zoneState{}, expiring: map[health.PoolID]time.Time{}, pools: map[health.PoolID]*poolState{},
 		services: map[spec.Key]*serviceState{}, hosts: map[string]spec.Key{}, parts: map[string]*partState{},
-		nodes:    map[string]*nodeState{},
+		nodes: map[string]*nodeState{}, needed: newNeeded(),
 		counting: map[*serviceState]bool{}, failing: map[*serviceState]bool{}, failingPools: map[*poolState]bool{}}
 	c.dirty.reset()
 	c.dirty.heads, c.dirty.zoneList = true, true

@@ -27,6 +27,9 @@ type Form struct {
 	Pick    Pick
 	Answers int32
 	Extra   Extra
+	// TTLUnsure is 1 + the most seconds that answers have while the pool is unsure; 0: no limit. It changes nothing of a draw, but
+	// services that differ in it share none.
+	TTLUnsure uint32
 }
 
 // Extra is what a service adds to the records of its pools; see render. Comparable.

@@ -1,0 +1,146 @@
+package compile
+
+import (
+	"maps"
+	"time"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/steer"
+	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/draws"
+)
+
+// needs is what a pool depends on.
+type needs struct {
+	onPools    []health.PoolID // also those of the rules of services
+	onServices []spec.Key
+}
+
+// needed is the way back: who depends on a pool or on a service, and the pools of which these must hear.
+type needed struct {
+	pools    map[health.PoolID]map[health.PoolID]bool
+	services map[spec.Key]map[health.PoolID]bool
+	news     map[health.PoolID]bool // pools that went up or down, or are down for another reason
+}
+
+func newNeeded() needed {
+	return needed{map[health.PoolID]map[health.PoolID]bool{}, map[spec.Key]map[health.PoolID]bool{}, map[health.PoolID]bool{}}
+}
+
+// need notes what a pool depends on as it is declared now.
+func (c *Compiler) need(id health.PoolID, p *poolState) {
+	if len(p.onPools)+len(p.onServices) == 0 && (p.spec == nil || len(p.spec.Depends) == 0) {
+		return
+	}
+	for _, on := range p.onPools {
+		unlink(c.needed.pools, on, id)
+	}
+	for _, on := range p.onServices {
+		unlink(c.needed.services, on, id)
+	}
+	if p.needs = (needs{}); p.spec == nil {
+		return
+	}
+	for _, d := range p.spec.Depends {
+		names := []string{d.Pool}
+		if d.Service != "" {
+			k := spec.Key{Tenant: id.Tenant, Kind: spec.KindService, Name: d.Service}
+			p.onServices = append(p.onServices, k)
+			link(c.needed.services, k, id)
+			names = c.rulePools(k)
+		}
+		for _, name := range names {
+			on := health.PoolID{Tenant: id.Tenant, Pool: name}
+			p.onPools = append(p.onPools, on)
+			link(c.needed.pools, on, id)
+		}
+	}
+}
+
+func link[K comparable](m map[K]map[health.PoolID]bool, on K, id health.PoolID) {
+	if m[on] == nil {
+		m[on] = map[health.PoolID]bool{}
+	}
+	m[on][id] = true
+}
+
+func unlink[K comparable](m map[K]map[health.PoolID]bool, on K, id health.PoolID) {
+	if delete(m[on], id); len(m[on]) == 0 {
+		delete(m, on)
+	}
+}
+
+// rulePools gives the pools of a service's rules; none where it is not declared.
+func (c *Compiler) rulePools(k spec.Key) []string {
+	if s := c.serviceSpec(k); s != nil {
+		return s.RulePools()
+	}
+	return nil
+}
+
+// downBy says with which of its dependencies a pool is down; empty: with none.
+func (c *Compiler) downBy(id health.PoolID, declared *spec.Pool) string {
+	if len(declared.Depends) == 0 {
+		return ""
+	}
+	return steer.DownBy(declared, func(pool string) *steer.Pool {
+		if p := c.pools[health.PoolID{Tenant: id.Tenant, Pool: pool}]; p != nil && p.spec != nil {
+			return p.state
+		}
+		return nil
+	}, func(service string) []string {
+		return c.rulePools(spec.Key{Tenant: id.Tenant, Kind: spec.KindService, Name: service})
+	})
+}
+
+// whyDown tells why a pool is down; empty: it is up, or not there.
+func (c *Compiler) whyDown(id health.PoolID) string {
+	if p := c.pools[id]; p != nil && p.spec != nil && p.state != nil && !p.state.Up {
+		return p.state.Why
+	}
+	return ""
+}
+
+// noteDown notes that others must hear of a pool, if it is not down as it was.
+func (c *Compiler) noteDown(id health.PoolID, was string) {
+	if len(c.needed.pools[id]) > 0 && c.whyDown(id) != was {
+		c.needed.news[id] = true
+	}
+}
+
+// maxRounds is above the length of every chain of pools that may be declared.
+const maxRounds = 16
+
+// compileDependents compiles the pools anew that depend on what went up or down, and those that depend on these. An order is not
+// needed: whoever was compiled too early is compiled once more.
+func (c *Compiler) compileDependents(now time.Time) {
+	for range maxRounds {
+		round := map[health.PoolID]bool{}
+		for id := range c.needed.news {
+			maps.Copy(round, c.needed.pools[id])
+		}
+		clear(c.needed.news)
+		for id := range round {
+			c.compileOnePool(id, now)
+		}
+	}
+}
+
+// ask has a pool tell whether it is unsure, where draws of a form want to know.
+func (c *Compiler) ask(p *poolState, form draws.Form) error {
+	if form.TTLUnsure == 0 || p.asked {
+		return nil
+	}
+	p.asked = true
+	return c.compilePool(p.id, p, c.now)
+}
+
+// leafOf gives the leaf that draws from draw.
+func (d *drawState) leafOf(draw *draws.Draw) table.Node {
+	n := table.LeafOf(draw, d.pool.ttl)
+	if d.form.TTLUnsure > 0 && draw.Pool.Unsure() != "" {
+		n.TTL = min(n.TTL, d.form.TTLUnsure-1)
+	}
+	return n
+}
