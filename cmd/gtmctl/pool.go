@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/http"
 	"net/url"
 	"time"
 
@@ -108,6 +109,66 @@ func (a *app) undrainCmd() *cobra.Command {
 	}
 	changeFlags(c, &dryRun, &wait, nil)
 	return c
+}
+
+func (a *app) poolCmd() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "pool",
+		Short: "Let a pool that failed answer again",
+		Args:  a.subcommand,
+		RunE:  showHelp,
+	}
+	c.AddCommand(a.resumeCmd())
+	return c
+}
+
+func (a *app) resumeCmd() *cobra.Command {
+	var reason string
+	c := &cobra.Command{
+		Use:   "resume TENANT/POOL",
+		Short: "Let a pool with resume: manual, which failed, answer again",
+		Long: `Let a pool with resume: manual answer again, which failed and has stayed out since. Its endpoints must be up again: gtmctl
+status tells. It holds once: when the pool fails the next time, it stays out anew.
+
+It waits until the judge has done it.`,
+		Example:           `  gtmctl pool resume shop/eu-db --reason 'replication has caught up'`,
+		Args:              needArgs(1, 1),
+		ValidArgsFunction: a.completeOut,
+		RunE: func(c *cobra.Command, args []string) error {
+			pool, err := parsePool(args[0], false)
+			if err != nil {
+				return err
+			}
+			var done api.Resumed
+			request := api.ResumeRequest{Reason: reason}
+			if err := a.call(c.Context(), http.MethodPost, pool.path("resume"), nil, request, &done); err != nil {
+				return err
+			}
+			return a.emit(done, func() {
+				if done.Out == nil {
+					a.printf("%s was not kept out\n", args[0])
+				}
+				a.printf("%s is %s: %s\n", args[0], a.state(map[bool]string{true: "up", false: "down"}[done.Up]), done.Why)
+			})
+		},
+	}
+	c.Flags().StringVar(&reason, "reason", "", "why; the judge's log shows it")
+	need(c, "reason", "say why with --reason, as in --reason 'replication has caught up'; the judge's log shows it")
+	return c
+}
+
+// completeOut gives the pools that are kept out.
+func (a *app) completeOut(c *cobra.Command, args []string, _ string) (words []string, _ cobra.ShellCompDirective) {
+	var status api.Status
+	if len(args) == 0 {
+		a.ask(c.Context(), "status", nil, &status)
+	}
+	for _, p := range status.Pools {
+		if p.Out != nil {
+			words = append(words, p.Tenant+"/"+p.Pool)
+		}
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp
 }
 
 // path gives the pool's path in the API, with what to do to it.

@@ -116,6 +116,13 @@ func (a *app) wordAge(h *api.Health) string {
 
 // showHeld tells what was seen in a pool and is not followed, why, and what to do.
 func (a *app) showHeld(p *api.Pool) {
+	if p.Out != nil && !p.Out.Observed && p.Out.Ready {
+		a.printf("%s %s/%s stays out, though its endpoints are up again: gtmctl pool resume %s/%s --reason '...'\n", a.paint(bad, "!"),
+			p.Tenant, p.Pool, p.Tenant, p.Pool)
+	}
+	if p.Would != "" {
+		a.printf("%s %s/%s %s (observed)\n", a.paint(odd, "!"), p.Tenant, p.Pool, p.Would)
+	}
 	if p.Brake != "" {
 		a.printf("%s %s/%s is frozen: %s\n", a.paint(bad, "!"), p.Tenant, p.Pool, p.Brake)
 	}
@@ -206,6 +213,9 @@ func (a *app) showPool(p *api.Pool) {
 	if p.Brake != "" {
 		a.printf("%s\n", p.Brake)
 	}
+	if p.Would != "" {
+		a.printf("%s (observed)\n", p.Would)
+	}
 	rows := make([][]string, 0, len(p.Endpoints))
 	for _, e := range p.Endpoints {
 		where := strings.Join(e.Addresses, " ")
@@ -213,7 +223,7 @@ func (a *app) showPool(p *api.Pool) {
 			where = e.Host
 		}
 		rows = append(rows, []string{e.Name, where, fmt.Sprint(e.Weight), a.state(e.State), number(e.Score), orDash(a.age(e.Since)),
-			number(e.Effective), orDash(firstOf(e.Out, e.Reason))})
+			number(e.Effective), orDash(firstOf(e.Out, e.Note, e.Reason))})
 	}
 	a.table([]string{"endpoint", "where", "weight", "state", "score", "for", "effective", "note"}, rows)
 	for _, o := range p.Overrides {

@@ -26,7 +26,10 @@ var (
 		[]string{"tenant", "service", "pool"}, nil)
 	descGeneration = prometheus.NewDesc("gtm_edge_generation", "The generation of each tenant that is answered from.",
 		[]string{"tenant"}, nil)
-	descBroken     = prometheus.NewDesc("gtm_edge_broken_resources", "Resources that are not served as declared.", nil, nil)
+	descBroken = prometheus.NewDesc("gtm_edge_broken_resources", "Resources that are not served as declared.", nil, nil)
+	descActs   = prometheus.NewDesc("gtm_edge_pools_moved",
+		"Pools whose traffic something moves by itself (resume, depends, slowStart), by mode: enforce, observe (it would).",
+		[]string{"by", "mode"}, nil)
 	descView       = prometheus.NewDesc("gtm_edge_view_serial", "Views published since the start.", nil, nil)
 	descPublished  = prometheus.NewDesc("gtm_edge_view_published_seconds", "When the view was published, in Unix time.", nil, nil)
 	descPartitions = prometheus.NewDesc("gtm_edge_partitions", "Compiled partitions of the address space.", nil, nil)
@@ -87,6 +90,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(descPartBytes, float64(size))
 	for tenant, g := range v.Heads {
 		gauge(descGeneration, float64(g), tenant)
+	}
+	for act, n := range v.Acts {
+		gauge(descActs, float64(n), act.What, act.Mode)
 	}
 	for _, z := range v.Zones() {
 		queries(ch, z.Counts)

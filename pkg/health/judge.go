@@ -245,7 +245,8 @@ func median(scores []float64) float64 {
 // Equal reports whether two verdicts say the same. Who judged does not count.
 func (v Verdict) Equal(o Verdict) bool {
 	if v.Pool != o.Pool || v.Frozen != o.Frozen || !v.FrozenSince.Equal(o.FrozenSince) || v.Cause != o.Cause ||
-		!v.Out.equal(o.Out) || !slices.Equal(v.NeverUp, o.NeverUp) || !slices.Equal(v.Released, o.Released) || len(v.Endpoints) != len(o.Endpoints) {
+		!v.Out.equal(o.Out) || !slices.Equal(v.NeverUp, o.NeverUp) || !slices.Equal(v.Released, o.Released) ||
+		len(v.Endpoints) != len(o.Endpoints) {
 		return false
 	}
 	for name, f := range v.Endpoints {

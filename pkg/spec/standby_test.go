@@ -34,7 +34,8 @@ func TestStandbyIsChecked(t *testing.T) {
 		{KindService, "host: a.example, ttlUnsure: 0s, rules: [{pools: [eu]}]", ""},
 		{KindService, "host: a.example, ttlUnsure: 30s, rules: [{pools: [eu]}]",
 			"spec.ttlUnsure: 30s does nothing: no TTL of the service is longer; make it shorter"},
-		{KindService, "host: a.example, ttlUnsure: 1500ms, rules: [{pools: [eu]}]", "spec.ttlUnsure: 1.5s is not a whole number of seconds"},
+		{KindService, "host: a.example, ttlUnsure: 1500ms, rules: [{pools: [eu]}]",
+			"spec.ttlUnsure: 1.5s is not a whole number of seconds"},
 		{KindService, "host: a.example, ttlUnsure: 5s, alias: {to: b.example}",
 			"spec.ttlUnsure: goes not with alias, which answers as the name that it leads to; remove it, or alias"},
 	} {

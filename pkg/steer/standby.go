@@ -2,6 +2,7 @@ package steer
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,9 +15,22 @@ import (
 type Notes struct {
 	// Unsure says why answers from the pool should not be kept for long; empty: it is sure, or nobody asked.
 	Unsure string
-	// Would says what would be done to the pool, were it not only observed.
-	Would []string
+	Acts   []Act
 }
+
+// Act is something that moves a pool's traffic by itself, or would.
+type Act struct {
+	What string // ActResume and so on
+	Mode string // spec.ModeEnforce, or spec.ModeObserve: it would
+	Why  string // of what takes the pool down as a whole, in words
+}
+
+// What moves traffic of a pool by itself.
+const (
+	ActResume    = "resume"
+	ActDepends   = "depends"
+	ActSlowStart = "slowStart"
+)
 
 // note gives the pool's notes, to be written.
 func (p *Pool) note() *Notes {
@@ -34,25 +48,41 @@ func (p *Pool) Unsure() string {
 	return p.Notes.Unsure
 }
 
-// Would says what would be done to the pool, were it not only observed.
-func (p *Pool) Would() string {
+// Acts lists what moves the pool's traffic by itself, or would.
+func (p *Pool) Acts() []Act {
 	if p.Notes == nil {
-		return ""
+		return nil
 	}
-	return strings.Join(p.Notes.Would, "; ")
+	return p.Notes.Acts
 }
 
-// TakeDown has a pool down for a reason that is not its own endpoints', or, with ModeObserve, says that it would be. It does nothing to
-// a pool that a person has said to be up as a whole. It must be called before others see the pool.
-func (p *Pool) TakeDown(mode, why string) {
-	switch {
-	case why == "" || p.saidUp:
-	case mode == spec.ModeEnforce:
+// Would says for what the pool would be down, were that not only observed; empty: for nothing.
+func (p *Pool) Would() string {
+	var all []string
+	for _, act := range p.Acts() {
+		if act.Mode == spec.ModeObserve && act.Why != "" {
+			all = append(all, "would be down: "+act.Why)
+		}
+	}
+	return strings.Join(all, "; ")
+}
+
+// takeDown has a pool down for a reason that is not its own endpoints', or, with ModeObserve, notes that it would be. It does nothing to
+// a pool that a person has said to be up as a whole.
+func (p *Pool) takeDown(what, mode, why string) {
+	if why == "" || p.saidUp || mode == spec.ModeOff {
+		return
+	}
+	p.note().Acts = append(p.note().Acts, Act{what, mode, why})
+	if mode == spec.ModeEnforce {
 		p.Up = false
 		p.Why = why + "; by itself: " + p.Why
-	case mode == spec.ModeObserve:
-		p.note().Would = append(p.note().Would, "would be down: "+why)
 	}
+}
+
+// DependOn applies what the pool depends on; why is what DownBy gives. It must be called before others see the pool.
+func (p *Pool) DependOn(declared *spec.Pool, why string) {
+	p.takeDown(ActDepends, declared.DependsMode(), why)
 }
 
 // keepOut applies what the judge says of a pool that failed and has not been resumed.
@@ -64,7 +94,8 @@ func (p *Pool) keepOut(declared *spec.Pool, out *health.Out) {
 	if out.Observed && mode == spec.ModeEnforce {
 		return // the judge has not heard of the mode yet, and forgets what it observed
 	}
-	p.TakeDown(mode, fmt.Sprintf("failed at %s (%s) and stays out until: gtmctl pool resume %s", clock(out.Since), out.Why, p.ID))
+	p.takeDown(ActResume, mode,
+		fmt.Sprintf("failed at %s (%s) and stays out until: gtmctl pool resume %s", clock(out.Since), out.Why, p.ID))
 }
 
 // DownBy says with which of its dependencies a pool is down; empty: with none. state gives a pool of the tenant; nil, nothing is known
@@ -159,6 +190,9 @@ func (p *Pool) start(declared *spec.Pool, s *Standing, f health.Finding, now tim
 		return 1
 	}
 	p.wakeAt(next)
+	if act := (Act{What: ActSlowStart, Mode: mode}); !slices.Contains(p.Acts(), act) {
+		p.note().Acts = append(p.note().Acts, act)
+	}
 	whole := clock(f.Since.Add(time.Duration(declared.SlowStart)))
 	if mode == spec.ModeObserve {
 		s.Note = fmt.Sprintf("slow start would give it %d%% of its weight, all at %s", percent, whole)

@@ -43,6 +43,7 @@ type Pool struct {
 	Site       string
 	Candidates []Candidate // as declared, in order
 	Up         bool
+	Enough     bool      // endpoints of its own are up for it to be up, whatever else takes it down
 	Why        string    // why it is up or down, in words
 	Frozen     bool      // the verdict is frozen by the brake
 	Expires    time.Time // when an override next ends, or something else changes by the clock; zero: never
@@ -250,7 +251,8 @@ func (p *Pool) judge(minHealthy, unseen string) {
 		}
 	}
 	need := max(1, need(minHealthy, counted))
-	p.Up = healthy+unknown+held >= need
+	p.Enough = healthy+unknown+held >= need
+	p.Up = p.Enough
 	switch {
 	case counted == 0:
 		p.Why = "no endpoint takes clients: all are drained or have weight 0"

@@ -171,7 +171,7 @@ func (c *Compiler) Compile(now time.Time) (v *table.View, broken []Broken, next 
 	v = &table.View{Serial: c.serial, Published: now, Atlas: c.atlas, Maps: c.maps, Seed: c.cfg.Seed, Heads: c.headsView,
 		Top: c.top, Depths: c.depths, ZoneList: c.zoneList, Served: c.served, PartList: slices.Clone(c.partList),
 		Services: c.serviceSlots.Freeze(), Nodes: c.nodeSlots.Freeze(),
-		Serving: len(c.hosts), Counted: c.counted}
+		Serving: len(c.hosts), Counted: c.counted, Acts: c.acts}
 	next = c.nextDay()
 	for _, end := range c.expiring {
 		if next.IsZero() || end.Before(next) {

@@ -115,7 +115,7 @@ const maxRounds = 16
 // compileDependents compiles the pools anew that depend on what went up or down, and those that depend on these. An order is not
 // needed: whoever was compiled too early is compiled once more.
 func (c *Compiler) compileDependents(now time.Time) {
-	for range maxRounds {
+	for n := 0; n < maxRounds && len(c.needed.news) > 0; n++ {
 		round := map[health.PoolID]bool{}
 		for id := range c.needed.news {
 			maps.Copy(round, c.needed.pools[id])
@@ -134,6 +134,23 @@ func (c *Compiler) ask(p *poolState, form draws.Form) error {
 	}
 	p.asked = true
 	return c.compilePool(p.id, p, c.now)
+}
+
+// countActs counts what moves a pool's traffic by itself; nil: the pool is gone.
+func (c *Compiler) countActs(p *poolState, now *steer.Pool) {
+	if len(p.acts) == 0 && (now == nil || len(now.Acts()) == 0) {
+		return
+	}
+	c.acts = maps.Clone(c.acts) // views have the one before
+	for _, act := range p.acts {
+		c.acts[table.Act{What: act.What, Mode: act.Mode}]--
+	}
+	if p.acts = nil; now != nil {
+		p.acts = now.Acts()
+	}
+	for _, act := range p.acts {
+		c.acts[table.Act{What: act.What, Mode: act.Mode}]++
+	}
 }
 
 // leafOf gives the leaf that draws from draw.

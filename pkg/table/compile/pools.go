@@ -79,6 +79,7 @@ func (c *Compiler) compileOnePool(id health.PoolID, now time.Time) {
 		if p != nil {
 			p.spec, p.err = nil, nil
 			c.need(id, p)
+			c.countActs(p, nil)
 			delete(c.expiring, id)
 			delete(c.failingPools, p)
 			c.touchUsers(p)
@@ -145,7 +146,7 @@ func (c *Compiler) compilePool(id health.PoolID, p *poolState, now time.Time) er
 	}
 	verdict := c.verdicts[id]
 	state := steer.NewPool(id, p.spec, verdict, overrides, now)
-	state.TakeDown(p.spec.DependsMode(), c.downBy(id, p.spec))
+	state.DependOn(p.spec, c.downBy(id, p.spec))
 	if p.asked {
 		state.Doubt(verdict, now)
 	}
@@ -161,6 +162,7 @@ func (c *Compiler) compilePool(id health.PoolID, p *poolState, now time.Time) er
 		}
 		fresh[d] = draw
 	}
+	c.countActs(p, state)
 	p.state = state
 	for d, draw := range fresh {
 		c.setDraw(d, draw)

@@ -40,6 +40,7 @@ type Compiler struct {
 	expiring  map[health.PoolID]time.Time // pools with an override that ends, or something else that changes by the clock
 	now       time.Time                   // of the Compile that runs, or ran last
 	needed    needed
+	acts      map[table.Act]int          // as View.Acts
 	unread    map[spec.Key]error         // resources that could not be read
 	keys      map[string]*zones.ZoneKeys // by zone
 	alias     aliases
@@ -113,7 +114,8 @@ type poolState struct {
 	declared *spec.Resource
 	ttl      uint32 // seconds, which answers from it have at most
 	state    *steer.Pool
-	asked    bool // services ask whether it is unsure
+	asked    bool        // services ask whether it is unsure
+	acts     []steer.Act // as they are counted
 	needs
 	draws map[draws.Form]*drawState
 	users map[*serviceState]bool
@@ -164,7 +166,7 @@ func New(cfg Config, atlas *geo.Atlas) *Compiler {
 		zones: map[string]*zoneState{}, listed: map[string]string{}, catalogs: map[string]map[string]bool{},
 		apexes: map[string]*zoneState{}, expiring: map[health.PoolID]time.Time{}, pools: map[health.PoolID]*poolState{},
 		services: map[spec.Key]*serviceState{}, hosts: map[string]spec.Key{}, parts: map[string]*partState{},
-		nodes: map[string]*nodeState{}, needed: newNeeded(),
+		nodes: map[string]*nodeState{}, needed: newNeeded(), acts: map[table.Act]int{},
 		counting: map[*serviceState]bool{}, failing: map[*serviceState]bool{}, failingPools: map[*poolState]bool{}}
 	c.dirty.reset()
 	c.dirty.heads, c.dirty.zoneList = true, true
