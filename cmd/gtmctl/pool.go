@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/spec"
 )
 
 func (a *app) weightsCmd() *cobra.Command {
@@ -111,6 +112,61 @@ func (a *app) undrainCmd() *cobra.Command {
 	return c
 }
 
+func (a *app) holdCmd() *cobra.Command {
+	var dryRun, wait, release bool
+	var reason string
+	var duration time.Duration
+	c := &cobra.Command{
+		Use:   "hold TENANT/SERVICE",
+		Short: "Freeze a service as it answers now",
+		Long: `Freeze a service as it answers now, for a time or until --release: what is seen of its endpoints from now on, slow starts and
+dependencies change nothing of its answers. Alarms, metrics and gtmctl status go on, and say what would be otherwise. Drains, weights
+and other overrides, and what is declared, count as ever.`,
+		Example: `  gtmctl hold shop/web --reason 'the probers are being moved' --for 2h
+  gtmctl hold shop/web --release`,
+		Args:              needArgs(1, 1),
+		ValidArgsFunction: a.completeServices,
+		RunE: func(c *cobra.Command, args []string) error {
+			service, err := parseName(spec.KindService, args[0])
+			if err != nil {
+				return err
+			}
+			request := api.HoldRequest{Reason: reason, Release: release, DryRun: dryRun}
+			switch {
+			case !release && reason == "":
+				return misusef("say why with --reason, as in --reason 'the probers are being moved'; others see it beside the state")
+			case release && (reason != "" || duration != 0):
+				return misusef("--release goes without --reason and --for")
+			case duration < 0:
+				return misusef("--for %s is not positive", duration)
+			case duration > 0:
+				request.For = duration.String()
+			}
+			path := "services/" + url.PathEscape(service.Tenant) + "/" + url.PathEscape(service.Name) + "/hold"
+			return a.changeThen(c.Context(), path, request, dryRun, wait, func(reply *api.ApplyReply) {
+				if !release {
+					a.showHold(args[0], reply.Ends)
+				}
+			})
+		},
+	}
+	c.Flags().StringVar(&reason, "reason", "", "why; people see it beside the state")
+	c.Flags().BoolVar(&release, "release", false, "let it answer by what is known again")
+	durationVar(c.Flags(), &duration, "for", "how long, as in 1h30m or 1d (default: until --release)")
+	changeFlags(c, &dryRun, &wait, nil)
+	return c
+}
+
+// showHold tells when a hold ends, and how.
+func (a *app) showHold(service string, ends time.Time) {
+	if ends.IsZero() {
+		a.printf("%s answers as it does now until: gtmctl hold %s --release\n", service, service)
+		return
+	}
+	a.printf("%s answers as it does now until %s (for %s); sooner with: gtmctl hold %s --release\n", service,
+		ends.UTC().Format(time.RFC3339), span(ends.Sub(a.now()).Round(time.Second)), service)
+}
+
 func (a *app) poolCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "pool",
@@ -155,6 +211,13 @@ It waits until the judge has done it.`,
 	c.Flags().StringVar(&reason, "reason", "", "why; the judge's log shows it")
 	need(c, "reason", "say why with --reason, as in --reason 'replication has caught up'; the judge's log shows it")
 	return c
+}
+
+func (a *app) completeServices(c *cobra.Command, args []string, _ string) (words []string, _ cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		words = a.names(c.Context(), spec.KindService)
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp
 }
 
 // completeOut gives the pools that are kept out.

@@ -79,6 +79,9 @@ func (a *app) showStatus(s *api.Status) {
 			a.printf("%s %s\n", a.paint(bad, "!"), trouble)
 		}
 	}
+	for i := range s.Holds {
+		a.showHeldService(&s.Holds[i])
+	}
 	if len(s.Pools) == 0 {
 		return
 	}
@@ -92,6 +95,21 @@ func (a *app) showStatus(s *api.Status) {
 	a.table([]string{"pool", "state", "why", "site", "endpoints", "overrides"}, rows)
 	for i := range s.Pools {
 		a.showHeld(&s.Pools[i])
+	}
+}
+
+// showHeldService tells that a service is frozen, and what would be otherwise.
+func (a *app) showHeldService(h *api.Hold) {
+	a.printf("%s %s is held as it answered: %s", a.paint(odd, "!"), h.Service, h.Reason)
+	if h.Author != "" {
+		a.printf(", by %s", h.Author)
+	}
+	if h.Expires != "" {
+		a.printf(", until %s", h.Expires)
+	}
+	a.printf("; gtmctl hold %s --release ends it\n", h.Service)
+	for _, apart := range h.Apart {
+		a.printf("%s %s is held: %s\n", a.paint(bad, "!"), h.Service, apart)
 	}
 }
 

@@ -55,6 +55,10 @@ func names(r *spec.Resource) []spec.Key {
 	case *spec.Pool:
 		add(spec.Platform, spec.KindSite, s.Site)
 		add(r.Tenant, spec.KindMonitor, s.Monitor)
+		for _, d := range s.Depends {
+			add(r.Tenant, spec.KindPool, d.Pool)
+			add(r.Tenant, spec.KindService, d.Service)
+		}
 	case *spec.Service:
 		for _, rule := range s.Rules {
 			if rule.When != nil {
@@ -70,6 +74,7 @@ func names(r *spec.Resource) []spec.Key {
 			add(r.Tenant, spec.KindPool, p.Pool)
 		}
 	case *spec.Override:
+		add(r.Tenant, spec.KindService, s.Service)
 		add(r.Tenant, spec.KindPool, s.Pool)
 	}
 	return keys

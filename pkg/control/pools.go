@@ -1,6 +1,7 @@
 package control
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -75,14 +76,23 @@ func (h *tenantHealth) pool(name string) *steer.Pool {
 	if p, known := h.steered[name]; known {
 		return p
 	}
+	h.steered[name] = nil
+	h.steered[name] = h.steer(name, h.overridesOn(name))
+	return h.steered[name]
+}
+
+// overridesOn gives the overrides of a pool that are in force.
+func (h *tenantHealth) overridesOn(pool string) (all []*spec.Override) {
+	for _, o := range h.overrides[pool] {
+		all = append(all, o.Spec.(*spec.Override))
+	}
+	return all
+}
+
+func (h *tenantHealth) steer(name string, overrides []*spec.Override) *steer.Pool {
 	declared, ok := h.spec(spec.KindPool, name).(*spec.Pool)
 	if !ok {
 		return nil
-	}
-	h.steered[name] = nil
-	var overrides []*spec.Override
-	for _, o := range h.overrides[name] {
-		overrides = append(overrides, o.Spec.(*spec.Override))
 	}
 	effective := declared.Effective()
 	p := steer.NewPool(health.PoolID{Tenant: h.tenant, Pool: name}, &effective, h.verdict(name), overrides, h.now)
@@ -92,8 +102,59 @@ func (h *tenantHealth) pool(name string) *steer.Pool {
 		}
 		return nil
 	}))
-	h.steered[name] = p
 	return p
+}
+
+// scores gives what a hold of a service writes down: what is known of its pools, overrides apart.
+func (h *tenantHealth) scores(s *spec.Service) map[string]spec.Scores {
+	known := map[string]spec.Scores{}
+	for _, name := range poolsOf(s) {
+		if p := h.steer(name, nil); p != nil {
+			known[name] = p.Scores()
+		}
+	}
+	return known
+}
+
+// poolsOf gives the pools of a service.
+func poolsOf(s *spec.Service) []string {
+	names := s.RulePools()
+	for _, ref := range s.LastResort {
+		names = append(names, ref.Pool)
+	}
+	return names
+}
+
+// holds lists what is held, with what would be otherwise.
+func (s *Server) holds() (all []api.Hold) {
+	for _, tenant := range s.cfg.Mirror.Tenants() {
+		h := s.healthOf(tenant)
+		for _, v := range sorted(h.state) {
+			o, ok := v.Resource.Spec.(*spec.Override)
+			if !ok || o.Hold == nil {
+				continue
+			}
+			if _, holds := steer.InForce(o, h.now); holds {
+				all = append(all, h.holdOf(v.Resource.Name, o))
+			}
+		}
+	}
+	return all
+}
+
+func (h *tenantHealth) holdOf(name string, o *spec.Override) api.Hold {
+	out := api.Hold{Service: h.tenant + "/" + o.Service, Override: name, Reason: o.Reason, Author: o.Author, Expires: o.Expires.String()}
+	for _, pool := range slices.Sorted(maps.Keys(o.Hold)) {
+		declared, ok := h.spec(spec.KindPool, pool).(*spec.Pool)
+		if !ok {
+			continue
+		}
+		effective := declared.Effective()
+		if held, apart := steer.Held(h.pool(pool), &effective, o, h.overridesOn(pool), h.now); apart {
+			out.Apart = append(out.Apart, "pool "+pool+": "+held.Why)
+		}
+	}
+	return out
 }
 
 // overridesOf gives the overrides that hold at now, by pool.
@@ -104,7 +165,7 @@ func overridesOf(state state.TenantState, now time.Time) map[string][]*spec.Reso
 		if !ok {
 			continue
 		}
-		if _, holds := steer.InForce(o, now); !holds {
+		if _, holds := steer.InForce(o, now); !holds || o.Hold != nil {
 			continue
 		}
 		byPool[o.Pool] = append(byPool[o.Pool], v.Resource)

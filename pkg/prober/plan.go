@@ -79,7 +79,9 @@ func makePlan(resources state.Resources, broken map[spec.Key]bool) *plan {
 				unsure[to] = unsure[to] || s.TTLUnsure != nil
 			}
 		case *spec.Override:
-			p.addOverride(key, s)
+			if s.Hold == nil { // evidence goes on, whatever is frozen
+				p.addOverride(key, s)
+			}
 		case *spec.Tenant:
 			p.tenant = s
 		}

@@ -179,6 +179,7 @@ func references(r *Resource) (refs []reference) {
 		}
 		pools("spec.lastResort", s.LastResort)
 	case *Override:
+		add("spec.service", r.Tenant, KindService, s.Service)
 		add("spec.pool", r.Tenant, KindPool, s.Pool)
 	}
 	return refs
@@ -443,6 +444,9 @@ func (v *setChecker) uniqueOverrides(changed []*Resource) {
 	for r := range v.after.Of(KindOverride) {
 		o := r.Spec.(*Override)
 		target := r.Tenant + "/" + o.Pool
+		if o.Service != "" {
+			target = "service " + r.Tenant + "/" + o.Service
+		}
 		if o.Endpoint != "" {
 			target += "/" + o.Endpoint
 		}

@@ -218,7 +218,12 @@ type PoolRef struct {
 // Override replaces what health says, or what the pool declares, for one endpoint or for all of a pool,
 // until it expires. The measured state stays visible beside it.
 type Override struct {
-	Pool string `json:"pool" yaml:"pool"`
+	// Service is frozen by Hold. Absent: Pool is overridden.
+	Service string `json:"service,omitempty" yaml:"service,omitempty"`
+	// Hold has the service answer as it did when gtmctl hold wrote this: of each of its pools, the scores of the endpoints that
+	// were not 1. Evidence since then changes nothing; other overrides do.
+	Hold map[string]Scores `json:"hold,omitempty" yaml:"hold,omitempty"`
+	Pool string            `json:"pool,omitempty" yaml:"pool,omitempty"`
 	// Endpoint is absent where the whole pool is meant.
 	Endpoint string `json:"endpoint,omitempty" yaml:"endpoint,omitempty"`
 	// State is up, down or drain. Drain takes no new clients but does not count as unhealthy.
@@ -230,6 +235,9 @@ type Override struct {
 	// Expires is absent where it holds until it is deleted.
 	Expires Time `json:"expires,omitzero" yaml:"expires,omitempty"`
 }
+
+// Scores are those of endpoints, by name: 0 (down) to 1.
+type Scores map[string]float64
 
 func (*Zone) kind() Kind     { return KindZone }
 func (*Site) kind() Kind     { return KindSite }

@@ -16,6 +16,8 @@ type Status struct {
 	Edges []Edge            `json:"edges"`
 	Pools []Pool            `json:"pools"`
 	Store StoreStatus       `json:"store"`
+	// Holds are the services that are frozen.
+	Holds []Hold `json:"holds,omitempty"`
 	// Health tells how old is what is known of health; absent: not known.
 	Health *Health `json:"health,omitempty"`
 	// Vantages are the probers.
@@ -144,6 +146,17 @@ type Pool struct {
 	// Overrides are those in force on the pool or its endpoints.
 	Overrides []Override `json:"overrides,omitempty"`
 	Endpoints []Endpoint `json:"endpoints"`
+}
+
+// Hold is a service that is frozen as it answered.
+type Hold struct {
+	Service  string `json:"service"` // shop/web
+	Override string `json:"override"`
+	Reason   string `json:"reason"`
+	Author   string `json:"author,omitempty"`
+	Expires  string `json:"expires,omitempty"`
+	// Apart says of pools that would answer otherwise how they are held, and what would be.
+	Apart []string `json:"apart,omitempty"`
 }
 
 // PoolOut is that a pool with resume: manual failed.

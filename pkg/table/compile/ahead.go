@@ -31,7 +31,7 @@ func (c *Compiler) lookAhead(keys []spec.Key) {
 	a := ahead{draws: map[aheadKey]*aheadDraw{}, parts: map[string]*aheadPart{}}
 	for _, k := range keys {
 		if s := c.serviceSpec(k); s != nil && s.Alias == nil {
-			c.want(&a, k.Tenant, s)
+			c.want(&a, k, s)
 		}
 	}
 	var work []func()
@@ -56,19 +56,19 @@ func (c *Compiler) lookAhead(keys []spec.Key) {
 }
 
 // want notes the draws and the partition of a service that nobody has yet.
-func (c *Compiler) want(a *ahead, tenant string, s *spec.Service) {
+func (c *Compiler) want(a *ahead, k spec.Key, s *spec.Service) {
 	if key := partKey(s); c.parts[string(key)] == nil && a.parts[string(key)] == nil {
 		if classifier, err := classifierOf(s); err == nil {
 			a.parts[string(key)] = &aheadPart{classifier: classifier}
 		}
 	}
 	form, err := formOf(s)
-	if err != nil {
+	if err != nil || c.heldBy(k) != nil {
 		return
 	}
 	note := func(refs []spec.PoolRef) {
 		for _, r := range refs {
-			key := aheadKey{health.PoolID{Tenant: tenant, Pool: r.Pool}, form}
+			key := aheadKey{health.PoolID{Tenant: k.Tenant, Pool: r.Pool}, form}
 			if a.draws[key] != nil {
 				continue
 			}

@@ -98,6 +98,10 @@ func (c *Compiler) put(it Item) {
 		if had {
 			c.dropOverride(k, old)
 		}
+		if o.Hold != nil {
+			c.putHold(k, o)
+			return
+		}
 		id := health.PoolID{Tenant: k.Tenant, Pool: o.Pool}
 		if c.overrides[id] == nil {
 			c.overrides[id] = map[spec.Key]*spec.Override{}
@@ -136,7 +140,9 @@ func (c *Compiler) drop(k spec.Key) {
 }
 
 func (c *Compiler) dropOverride(k spec.Key, old Item) {
-	if o, ok := old.Resource.Spec.(*spec.Override); ok {
+	if o, ok := old.Resource.Spec.(*spec.Override); ok && o.Hold != nil {
+		c.dropHold(k, o)
+	} else if ok {
 		id := health.PoolID{Tenant: k.Tenant, Pool: o.Pool}
 		delete(c.overrides[id], k)
 		c.dirty.pools[id] = true
@@ -156,6 +162,7 @@ func (c *Compiler) Compile(now time.Time) (v *table.View, broken []Broken, next 
 			c.dirty.pools[id] = true
 		}
 	}
+	c.turnHolds(now)
 	if c.dirty.heads {
 		c.headsView = maps.Clone(c.heads)
 	}
@@ -171,8 +178,8 @@ func (c *Compiler) Compile(now time.Time) (v *table.View, broken []Broken, next 
 	v = &table.View{Serial: c.serial, Published: now, Atlas: c.atlas, Maps: c.maps, Seed: c.cfg.Seed, Heads: c.headsView,
 		Top: c.top, Depths: c.depths, ZoneList: c.zoneList, Served: c.served, PartList: slices.Clone(c.partList),
 		Services: c.serviceSlots.Freeze(), Nodes: c.nodeSlots.Freeze(),
-		Serving: len(c.hosts), Counted: c.counted, Acts: c.acts}
-	next = c.nextDay()
+		Serving: len(c.hosts), Counted: c.counted, Acts: c.acts, Held: c.heldNow()}
+	next = c.nextHold(c.nextDay())
 	for _, end := range c.expiring {
 		if next.IsZero() || end.Before(next) {
 			next = end

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -140,11 +141,7 @@ func (c *Compiler) compilePool(id health.PoolID, p *poolState, now time.Time) er
 			}
 		}
 	}
-	var overrides []*spec.Override
-	for _, k := range c.overrideKeys(id) {
-		overrides = append(overrides, c.overrides[id][k])
-	}
-	verdict := c.verdicts[id]
+	overrides, verdict := c.overridesOf(id), c.verdicts[id]
 	state := steer.NewPool(id, p.spec, verdict, overrides, now)
 	state.DependOn(p.spec, c.downBy(id, p.spec))
 	if p.asked {
@@ -156,7 +153,11 @@ func (c *Compiler) compilePool(id health.PoolID, p *poolState, now time.Time) er
 	}
 	fresh := make(map[*drawState]*draws.Draw, len(p.draws))
 	for form, d := range p.draws {
-		draw, err := draws.New(state, form, d.draw)
+		of := state
+		if form.Held != nil {
+			of, d.apart = steer.Held(state, p.spec, form.Held, overrides, now)
+		}
+		draw, err := draws.New(of, form, d.draw)
 		if err != nil {
 			return err
 		}
@@ -170,14 +171,16 @@ func (c *Compiler) compilePool(id health.PoolID, p *poolState, now time.Time) er
 	return nil
 }
 
-// overrideKeys sorts a pool's overrides; which of them win is up to steer.
-func (c *Compiler) overrideKeys(id health.PoolID) []spec.Key {
-	keys := make([]spec.Key, 0, len(c.overrides[id]))
-	for k := range c.overrides[id] {
-		keys = append(keys, k)
+// overridesOf gives a pool's overrides, sorted by their keys; which of them win is up to steer.
+func (c *Compiler) overridesOf(id health.PoolID) (all []*spec.Override) {
+	byKey := c.overrides[id]
+	if len(byKey) == 0 {
+		return nil
 	}
-	slices.SortFunc(keys, spec.Key.Compare)
-	return keys
+	for _, k := range slices.SortedFunc(maps.Keys(byKey), spec.Key.Compare) {
+		all = append(all, byKey[k])
+	}
+	return all
 }
 
 // draw takes a draw, compiling it if no other service uses it yet.
@@ -194,12 +197,16 @@ func (c *Compiler) draw(id health.PoolID, form draws.Form) (*drawState, error) {
 		if err := c.ask(p, form); err != nil {
 			return nil, err
 		}
-		draw, err := c.ahead.draw(p.state, form)
-		if err != nil {
+		d = &drawState{form: form, pool: p}
+		of := p.state
+		if form.Held != nil {
+			of, d.apart = steer.Held(of, p.spec, form.Held, c.overridesOf(id), c.now)
+		}
+		var err error
+		if d.draw, err = c.ahead.draw(of, form); err != nil {
 			return nil, err
 		}
-		d = &drawState{form: form, pool: p, draw: draw}
-		d.nodeState = nodeState{leaf: d, slot: c.nodeSlots.Add(d.leafOf(draw))}
+		d.nodeState = nodeState{leaf: d, slot: c.nodeSlots.Add(d.leafOf(d.draw))}
 		p.draws[form] = d
 	}
 	d.refs++

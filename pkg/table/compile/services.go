@@ -189,6 +189,7 @@ func (c *Compiler) newService(k spec.Key, p *plan, s *serviceState) (*table.Serv
 	if err != nil {
 		return nil, err
 	}
+	form.Held = c.heldBy(p.rules)
 	out.Pick = form.Pick
 	if out.Served = c.servedBy(p); eff.Coherent || out.Pick == draws.Sticky {
 		out.Need = out.Served

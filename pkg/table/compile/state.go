@@ -41,6 +41,7 @@ type Compiler struct {
 	now       time.Time                   // of the Compile that runs, or ran last
 	needed    needed
 	acts      map[table.Act]int          // as View.Acts
+	holds     map[spec.Key]*holds        // by service
 	unread    map[spec.Key]error         // resources that could not be read
 	keys      map[string]*zones.ZoneKeys // by zone
 	alias     aliases
@@ -129,10 +130,11 @@ func newPoolState(id health.PoolID) *poolState {
 // drawState is a leaf of policies.
 type drawState struct {
 	nodeState
-	form draws.Form
-	pool *poolState
-	draw *draws.Draw
-	told [rr.Families]uint64 // what secondaries get of it, hashed; 0: not known yet
+	form  draws.Form
+	pool  *poolState
+	draw  *draws.Draw
+	apart bool                // it is held, and would be another one
+	told  [rr.Families]uint64 // what secondaries get of it, hashed; 0: not known yet
 }
 
 type partState struct {
@@ -166,7 +168,7 @@ func New(cfg Config, atlas *geo.Atlas) *Compiler {
 		zones: map[string]*zoneState{}, listed: map[string]string{}, catalogs: map[string]map[string]bool{},
 		apexes: map[string]*zoneState{}, expiring: map[health.PoolID]time.Time{}, pools: map[health.PoolID]*poolState{},
 		services: map[spec.Key]*serviceState{}, hosts: map[string]spec.Key{}, parts: map[string]*partState{},
-		nodes: map[string]*nodeState{}, needed: newNeeded(), acts: map[table.Act]int{},
+		nodes: map[string]*nodeState{}, needed: newNeeded(), acts: map[table.Act]int{}, holds: map[spec.Key]*holds{},
 		counting: map[*serviceState]bool{}, failing: map[*serviceState]bool{}, failingPools: map[*poolState]bool{}}
 	c.dirty.reset()
 	c.dirty.heads, c.dirty.zoneList = true, true
@@ -286,6 +288,7 @@ type Geography struct {
 type plan struct {
 	eff     *spec.Service
 	tenant  string         // whose pools the rules name
+	rules   spec.Key       // the service whose rules they are; the zero Key: they are made of what an alias leads to
 	aliasOf string         // what it leads to, for people; empty: it is no alias
 	pending bool           // it leads to what has never been resolved
 	ttl     *spec.Duration // of the alias, which bounds those of the service that it leads to; nil: it has none

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/gti/gtm/pkg/prefetch"
+	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/steer"
 	"github.com/gti/gtm/pkg/table/rr"
 )
@@ -30,6 +31,8 @@ type Form struct {
 	// TTLUnsure is 1 + the most seconds that answers have while the pool is unsure; 0: no limit. It changes nothing of a draw, but
 	// services that differ in it share none.
 	TTLUnsure uint32
+	// Held is the hold on the service, which has a draw of its own then; nil: it is not held.
+	Held *spec.Override
 }
 
 // Extra is what a service adds to the records of its pools; see render. Comparable.
