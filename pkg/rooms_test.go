@@ -45,7 +45,7 @@ var parts = map[string][]part{
 		{"what is told and known", "news state doc"},
 		{"aliases, catalogs and keys", "alias catalog keys"},
 		{"compiled ahead, and partitions", "geo ahead"},
-		{"pools and nodes", "nodes pools needs holds"},
+		{"pools and nodes", "nodes pools standby"},
 		{"zones", "serial zones"},
 		{"services", "plan services"},
 		{"changes", "compiler"},

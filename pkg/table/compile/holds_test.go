@@ -93,7 +93,8 @@ func TestWhatIsHeldIsWhatWasAnswered(t *testing.T) {
 				1+rnd.IntN(2), []string{"", "{pool: p0}", "{pool: p1}"}[i*rnd.IntN(2)]))
 		}
 		pick := []string{"weighted", "sticky", "all"}[n%3]
-		h := newHarness(t, yaml, service("web", "  pick: "+pick+"\n  rules: [{pools: [p2, {pool: p1, weight: 1}, {pool: p0, weight: 2}]}]\n"))
+		h := newHarness(t, yaml, service("web", "  pick: "+pick+"\n  rules: [{pools: [p2, {pool: p1, weight: 1}, {pool: p0, "+
+			"weight: 2}]}]\n"))
 		judge := func() {
 			for i := range 3 {
 				f := map[string]health.Finding{}
