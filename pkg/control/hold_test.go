@@ -25,8 +25,8 @@ func TestHoldWritesWhatIsKnown(t *testing.T) {
 		put(spec.KindPool, "app", &spec.Pool{Endpoints: one, Depends: []spec.Dependency{{Pool: "db"}}}),
 		put(spec.KindPool, "slow", &spec.Pool{Monitor: "m", SlowStart: spec.Duration(5 * time.Minute), Endpoints: one}),
 		put(spec.KindService, "web", &spec.Service{Host: "web.example.",
-			Rules:      []spec.Rule{{Pools: []spec.PoolRef{{Pool: "eu"}, {Pool: "app"}}}},
-			LastResort: []spec.PoolRef{{Pool: "slow"}}}),
+			Rules:      []spec.Rule{{Pools: []spec.Target{{Pool: "eu"}, {Pool: "app"}}}},
+			LastResort: []spec.Target{{Pool: "slow"}}}),
 	}}}, Values: state.Verdicts.Put(
 		health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: "db"}, Endpoints: map[string]health.Finding{"a": {State: health.Down}}},
 		health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: "slow"}, Endpoints: map[string]health.Finding{

@@ -108,21 +108,12 @@ func (h *tenantHealth) steer(name string, overrides []*spec.Override) *steer.Poo
 // scores gives what a hold of a service writes down: what is known of its pools, overrides apart.
 func (h *tenantHealth) scores(s *spec.Service) map[string]spec.Scores {
 	known := map[string]spec.Scores{}
-	for _, name := range poolsOf(s) {
+	for _, name := range s.AllPools() {
 		if p := h.steer(name, nil); p != nil {
 			known[name] = p.Scores()
 		}
 	}
 	return known
-}
-
-// poolsOf gives the pools of a service.
-func poolsOf(s *spec.Service) []string {
-	names := s.RulePools()
-	for _, ref := range s.LastResort {
-		names = append(names, ref.Pool)
-	}
-	return names
 }
 
 // holds lists what is held, with what would be otherwise.

@@ -62,7 +62,7 @@ type hand struct {
 func makePlan(resources state.Resources, broken map[spec.Key]bool) *plan {
 	p := &plan{pools: map[health.PoolID]*poolPlan{}, held: map[health.PoolID]bool{}, hands: map[health.PoolID][]hand{},
 		rows: map[health.PoolID][]health.Row{}, sets: map[health.PoolID]*spec.Pool{}}
-	unsure := map[spec.Key]bool{} // pools of which services ask whether they are
+	unsure := map[health.PoolID]bool{} // pools of which services ask whether they are
 	for key := range broken {
 		if _, ok := resources.Get(key); !ok && key.Kind == spec.KindPool {
 			p.held[health.PoolID{Tenant: key.Tenant, Pool: key.Name}] = true
@@ -75,8 +75,10 @@ func makePlan(resources state.Resources, broken map[spec.Key]bool) *plan {
 			p.addPool(key, s, resources)
 		case *spec.Service:
 			p.addRows(key, s)
-			for _, to := range spec.References(v.Resource) {
-				unsure[to] = unsure[to] || s.TTLUnsure != nil
+			if s.TTLUnsure != nil {
+				for _, name := range s.AllPools() {
+					unsure[health.PoolID{Tenant: key.Tenant, Pool: name}] = true
+				}
 			}
 		case *spec.Override:
 			if s.Hold == nil { // evidence goes on, whatever is frozen
@@ -87,7 +89,7 @@ func makePlan(resources state.Resources, broken map[spec.Key]bool) *plan {
 		}
 	}
 	for id, pp := range p.pools {
-		pp.limits.Unsure = unsure[spec.Key{Tenant: id.Tenant, Kind: spec.KindPool, Name: id.Pool}]
+		pp.limits.Unsure = unsure[id]
 	}
 	for _, rows := range p.rows { // what the brake says names the first that stops it
 		slices.SortFunc(rows, func(a, b health.Row) int { return strings.Compare(a.Name, b.Name) })

@@ -55,9 +55,9 @@ func (p *Pool) mode(declared bool, of func(*PoolModes) string) string {
 // RulePools gives the names of the pools that the rules of a service can lead to, each once. Those of LastResort are not among them.
 func (s *Service) RulePools() (names []string) {
 	for i := range s.Rules {
-		for _, ref := range s.Rules[i].Pools {
-			if !slices.Contains(names, ref.Pool) {
-				names = append(names, ref.Pool)
+		for _, name := range s.PoolsOf(s.Rules[i].Pools) {
+			if !slices.Contains(names, name) {
+				names = append(names, name)
 			}
 		}
 	}
