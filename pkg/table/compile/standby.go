@@ -12,23 +12,6 @@ import (
 	"github.com/gti/gtm/pkg/table/draws"
 )
 
-// needs is what a pool depends on.
-type needs struct {
-	onPools    []health.PoolID // also those of the rules of services
-	onServices []spec.Key
-}
-
-// needed is the way back: who depends on a pool or on a service, and the pools of which these must hear.
-type needed struct {
-	pools    map[health.PoolID]map[health.PoolID]bool
-	services map[spec.Key]map[health.PoolID]bool
-	news     map[health.PoolID]bool // pools that went up or down, or are down for another reason
-}
-
-func newNeeded() needed {
-	return needed{map[health.PoolID]map[health.PoolID]bool{}, map[spec.Key]map[health.PoolID]bool{}, map[health.PoolID]bool{}}
-}
-
 // need notes what a pool depends on as it is declared now.
 func (c *Compiler) need(id health.PoolID, p *poolState) {
 	if len(p.onPools)+len(p.onServices) == 0 && (p.spec == nil || len(p.spec.Depends) == 0) {
@@ -163,13 +146,6 @@ func (d *drawState) leafOf(draw *draws.Draw) table.Node {
 	return n
 }
 
-// holds are the overrides that freeze one service. Of several in force the first by key counts.
-type holds struct {
-	all map[spec.Key]*spec.Override
-	now *spec.Override // that counts; nil: none is in force
-	end time.Time      // when that ends; zero: never
-}
-
 // heldService gives the service that an override of that key holds.
 func heldService(k spec.Key, o *spec.Override) spec.Key {
 	return spec.Key{Tenant: k.Tenant, Kind: spec.KindService, Name: o.Service}
@@ -218,14 +194,6 @@ func (c *Compiler) nextHold(next time.Time) time.Time {
 		}
 	}
 	return next
-}
-
-// heldBy gives the hold on a service; nil: it is not held.
-func (c *Compiler) heldBy(service spec.Key) *spec.Override {
-	if h := c.holds[service]; h != nil {
-		return h.now
-	}
-	return nil
 }
 
 // heldNow counts what is held.

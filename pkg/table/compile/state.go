@@ -322,3 +322,35 @@ func (p *plan) atMost(ttl uint32) uint32 {
 	}
 	return min(ttl, p.ttl.WholeSeconds())
 }
+
+// needs is what a pool depends on.
+type needs struct {
+	onPools    []health.PoolID // also those of the rules of services
+	onServices []spec.Key
+}
+
+// needed is the way back: who depends on a pool or on a service, and the pools of which these must hear.
+type needed struct {
+	pools    map[health.PoolID]map[health.PoolID]bool
+	services map[spec.Key]map[health.PoolID]bool
+	news     map[health.PoolID]bool // pools that went up or down, or are down for another reason
+}
+
+func newNeeded() needed {
+	return needed{map[health.PoolID]map[health.PoolID]bool{}, map[spec.Key]map[health.PoolID]bool{}, map[health.PoolID]bool{}}
+}
+
+// holds are the overrides that freeze one service. Of several in force the first by key counts.
+type holds struct {
+	all map[spec.Key]*spec.Override
+	now *spec.Override // that counts; nil: none is in force
+	end time.Time      // when that ends; zero: never
+}
+
+// heldBy gives the hold on a service; nil: it is not held.
+func (c *Compiler) heldBy(service spec.Key) *spec.Override {
+	if h := c.holds[service]; h != nil {
+		return h.now
+	}
+	return nil
+}
