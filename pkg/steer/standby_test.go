@@ -215,3 +215,28 @@ func TestDoubt(t *testing.T) {
 		}
 	}
 }
+
+// TestHeldPoolsTellWhatIsApart: also where nothing but what takes the pool down as a whole differs.
+func TestHeldPoolsTellWhatIsApart(t *testing.T) {
+	p := pool("", 2, 3)
+	p.Resume = spec.ResumeManual
+	v := findings("a=1 b=1")
+	hold := &spec.Override{Service: "web", Hold: map[string]spec.Scores{"eu": {}}, Reason: "freeze"}
+	actual := NewPool(id, p, v, nil, noon)
+	if held, apart := Held(actual, p, hold, nil, noon); apart || !held.Up || held.Why != "as held (freeze): 2 of 2 endpoints healthy" {
+		t.Errorf("apart %v: %s", apart, held.Why)
+	}
+	v.Out = &health.Out{Since: noon, Why: "x"}
+	actual = NewPool(id, p, v, nil, noon)
+	held, apart := Held(actual, p, hold, nil, noon)
+	if !apart || !held.Up || actual.Up || !strings.Contains(held.Why, "; without hold down: failed at") {
+		t.Errorf("apart %v: %s", apart, held.Why)
+	}
+	if got := actual.Scores(); got["a"] != 0 || len(got) != 2 {
+		t.Errorf("a pool that is out has the scores %v", got)
+	}
+	other := NewPool(health.PoolID{Tenant: "shop", Pool: "us"}, p, v, nil, noon)
+	if got, apart := Held(other, p, hold, nil, noon); got != other || apart {
+		t.Error("a pool that the hold does not know is held")
+	}
+}
