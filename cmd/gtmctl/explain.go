@@ -189,7 +189,7 @@ func (a *app) showPoolInTurn(p *api.PoolInTurn) {
 		if c.Host != "" {
 			where = c.Host
 		}
-		note := firstOf(c.Out, c.Held)
+		note := firstOf(c.Out, c.Held, c.Note)
 		if c.AsIfUp != "" {
 			note = "as if up, though " + c.AsIfUp
 		}

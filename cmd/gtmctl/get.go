@@ -189,6 +189,9 @@ func summary(r api.Resource) string {
 	case *spec.Tenant:
 		return brakeSummary(s)
 	case *spec.Override:
+		if s.Hold != nil {
+			return clip("hold service " + s.Service + untilText(s) + ": " + s.Reason)
+		}
 		return clip(overrideText(s.State, s.Weight) + " " + strings.Trim(s.Pool+"/"+s.Endpoint, "/") + untilText(s) + ": " + s.Reason)
 	}
 	return ""

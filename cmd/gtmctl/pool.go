@@ -1,12 +1,14 @@
 package main
 
 import (
+	"net/http"
 	"net/url"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/spec"
 )
 
 func (a *app) weightsCmd() *cobra.Command {
@@ -108,6 +110,128 @@ func (a *app) undrainCmd() *cobra.Command {
 	}
 	changeFlags(c, &dryRun, &wait, nil)
 	return c
+}
+
+func (a *app) holdCmd() *cobra.Command {
+	var dryRun, wait, release bool
+	var reason string
+	var duration time.Duration
+	c := &cobra.Command{
+		Use:   "hold TENANT/SERVICE",
+		Short: "Freeze a service as it answers now",
+		Long: `Freeze a service as it answers now, for a time or until --release: what is seen of its endpoints from now on, slow starts and
+dependencies change nothing of its answers. Alarms, metrics and gtmctl status go on, and say what would be otherwise. Drains, weights
+and other overrides, and what is declared, count as ever.`,
+		Example: `  gtmctl hold shop/web --reason 'the probers are being moved' --for 2h
+  gtmctl hold shop/web --release`,
+		Args:              needArgs(1, 1),
+		ValidArgsFunction: a.completeServices,
+		RunE: func(c *cobra.Command, args []string) error {
+			service, err := parseName(spec.KindService, args[0])
+			if err != nil {
+				return err
+			}
+			request := api.HoldRequest{Reason: reason, Release: release, DryRun: dryRun}
+			switch {
+			case !release && reason == "":
+				return misusef("say why with --reason, as in --reason 'the probers are being moved'; others see it beside the state")
+			case release && (reason != "" || duration != 0):
+				return misusef("--release goes without --reason and --for")
+			case duration < 0:
+				return misusef("--for %s is not positive", duration)
+			case duration > 0:
+				request.For = duration.String()
+			}
+			path := "services/" + url.PathEscape(service.Tenant) + "/" + url.PathEscape(service.Name) + "/hold"
+			return a.changeThen(c.Context(), path, request, dryRun, wait, func(reply *api.ApplyReply) {
+				if !release {
+					a.showHold(args[0], reply.Ends)
+				}
+			})
+		},
+	}
+	c.Flags().StringVar(&reason, "reason", "", "why; people see it beside the state")
+	c.Flags().BoolVar(&release, "release", false, "let it answer by what is known again")
+	durationVar(c.Flags(), &duration, "for", "how long, as in 1h30m or 1d (default: until --release)")
+	changeFlags(c, &dryRun, &wait, nil)
+	return c
+}
+
+// showHold tells when a hold ends, and how.
+func (a *app) showHold(service string, ends time.Time) {
+	if ends.IsZero() {
+		a.printf("%s answers as it does now until: gtmctl hold %s --release\n", service, service)
+		return
+	}
+	a.printf("%s answers as it does now until %s (for %s); sooner with: gtmctl hold %s --release\n", service,
+		ends.UTC().Format(time.RFC3339), span(ends.Sub(a.now()).Round(time.Second)), service)
+}
+
+func (a *app) poolCmd() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "pool",
+		Short: "Let a pool that failed answer again",
+		Args:  a.subcommand,
+		RunE:  showHelp,
+	}
+	c.AddCommand(a.resumeCmd())
+	return c
+}
+
+func (a *app) resumeCmd() *cobra.Command {
+	var reason string
+	c := &cobra.Command{
+		Use:   "resume TENANT/POOL",
+		Short: "Let a pool with resume: manual, which failed, answer again",
+		Long: `Let a pool with resume: manual answer again, which failed and has stayed out since. Its endpoints must be up again: gtmctl
+status tells. It holds once: when the pool fails the next time, it stays out anew.
+
+It waits until the judge has done it.`,
+		Example:           `  gtmctl pool resume shop/eu-db --reason 'replication has caught up'`,
+		Args:              needArgs(1, 1),
+		ValidArgsFunction: a.completeOut,
+		RunE: func(c *cobra.Command, args []string) error {
+			pool, err := parsePool(args[0], false)
+			if err != nil {
+				return err
+			}
+			var done api.Resumed
+			request := api.ResumeRequest{Reason: reason}
+			if err := a.call(c.Context(), http.MethodPost, pool.path("resume"), nil, request, &done); err != nil {
+				return err
+			}
+			return a.emit(done, func() {
+				if done.Out == nil {
+					a.printf("%s was not kept out\n", args[0])
+				}
+				a.printf("%s is %s: %s\n", args[0], a.state(map[bool]string{true: "up", false: "down"}[done.Up]), done.Why)
+			})
+		},
+	}
+	c.Flags().StringVar(&reason, "reason", "", "why; the judge's log shows it")
+	need(c, "reason", "say why with --reason, as in --reason 'replication has caught up'; the judge's log shows it")
+	return c
+}
+
+func (a *app) completeServices(c *cobra.Command, args []string, _ string) (words []string, _ cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		words = a.names(c.Context(), spec.KindService)
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeOut gives the pools that are kept out.
+func (a *app) completeOut(c *cobra.Command, args []string, _ string) (words []string, _ cobra.ShellCompDirective) {
+	var status api.Status
+	if len(args) == 0 {
+		a.ask(c.Context(), "status", nil, &status)
+	}
+	for _, p := range status.Pools {
+		if p.Out != nil {
+			words = append(words, p.Tenant+"/"+p.Pool)
+		}
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp
 }
 
 // path gives the pool's path in the API, with what to do to it.

@@ -79,6 +79,9 @@ func (a *app) showStatus(s *api.Status) {
 			a.printf("%s %s\n", a.paint(bad, "!"), trouble)
 		}
 	}
+	for i := range s.Holds {
+		a.showHeldService(&s.Holds[i])
+	}
 	if len(s.Pools) == 0 {
 		return
 	}
@@ -92,6 +95,21 @@ func (a *app) showStatus(s *api.Status) {
 	a.table([]string{"pool", "state", "why", "site", "endpoints", "overrides"}, rows)
 	for i := range s.Pools {
 		a.showHeld(&s.Pools[i])
+	}
+}
+
+// showHeldService tells that a service is frozen, and what would be otherwise.
+func (a *app) showHeldService(h *api.Hold) {
+	a.printf("%s %s is held as it answered: %s", a.paint(odd, "!"), h.Service, h.Reason)
+	if h.Author != "" {
+		a.printf(", by %s", h.Author)
+	}
+	if h.Expires != "" {
+		a.printf(", until %s", h.Expires)
+	}
+	a.printf("; gtmctl hold %s --release ends it\n", h.Service)
+	for _, apart := range h.Apart {
+		a.printf("%s %s is held: %s\n", a.paint(bad, "!"), h.Service, apart)
 	}
 }
 
@@ -116,6 +134,13 @@ func (a *app) wordAge(h *api.Health) string {
 
 // showHeld tells what was seen in a pool and is not followed, why, and what to do.
 func (a *app) showHeld(p *api.Pool) {
+	if p.Out != nil && !p.Out.Observed && p.Out.Ready {
+		a.printf("%s %s/%s stays out, though its endpoints are up again: gtmctl pool resume %s/%s --reason '...'\n", a.paint(bad, "!"),
+			p.Tenant, p.Pool, p.Tenant, p.Pool)
+	}
+	if p.Would != "" {
+		a.printf("%s %s/%s %s (observed)\n", a.paint(odd, "!"), p.Tenant, p.Pool, p.Would)
+	}
 	if p.Brake != "" {
 		a.printf("%s %s/%s is frozen: %s\n", a.paint(bad, "!"), p.Tenant, p.Pool, p.Brake)
 	}
@@ -206,6 +231,9 @@ func (a *app) showPool(p *api.Pool) {
 	if p.Brake != "" {
 		a.printf("%s\n", p.Brake)
 	}
+	if p.Would != "" {
+		a.printf("%s (observed)\n", p.Would)
+	}
 	rows := make([][]string, 0, len(p.Endpoints))
 	for _, e := range p.Endpoints {
 		where := strings.Join(e.Addresses, " ")
@@ -213,7 +241,7 @@ func (a *app) showPool(p *api.Pool) {
 			where = e.Host
 		}
 		rows = append(rows, []string{e.Name, where, fmt.Sprint(e.Weight), a.state(e.State), number(e.Score), orDash(a.age(e.Since)),
-			number(e.Effective), orDash(firstOf(e.Out, e.Reason))})
+			number(e.Effective), orDash(firstOf(e.Out, e.Note, e.Reason))})
 	}
 	a.table([]string{"endpoint", "where", "weight", "state", "score", "for", "effective", "note"}, rows)
 	for _, o := range p.Overrides {

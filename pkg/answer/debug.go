@@ -190,6 +190,9 @@ func endpointLines(p *table.PoolInTurn) []string {
 		if c.Held != "" {
 			text += ", " + c.Held
 		}
+		if c.Note != "" {
+			text += ", " + c.Note
+		}
 		switch {
 		case c.Out == "":
 		case p.AsIfUp && p.Shares[i] > 0:

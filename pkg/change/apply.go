@@ -331,7 +331,9 @@ func (c *Changer) Rollback(ctx context.Context, tenant string, to state.Generati
 		for _, r := range now.Tenant(tenant) {
 			_, was := then.Resources.Get(r.Key)
 			if o, is := r.Spec.(*spec.Override); is {
-				was = targetOf(tenant, o).inState(then)
+				if was = targetOf(tenant, o).inState(then); o.Service != "" {
+					_, was = then.Resources.Get(spec.Key{Tenant: tenant, Kind: spec.KindService, Name: o.Service})
+				}
 			}
 			if !was {
 				deleted = append(deleted, r.Key)

@@ -149,6 +149,52 @@ func notDrained(s *State, t Target) error {
 	return spec.Errors{e}
 }
 
+// Hold freezes a service of a tenant by what is known of its pools. A hold that is there already gets the new reason, author and expiry,
+// and what is known now. A zero expires: until it is released.
+func Hold(service spec.Key, known map[string]spec.Scores, reason, author string, expires time.Time) Edit {
+	return func(s *State) ([]*spec.Resource, []spec.Key, error) {
+		if s.Get(service) == nil {
+			return nil, nil, spec.Errors{missing(s, service)}
+		}
+		o := &spec.Override{Service: service.Name, Hold: known, Reason: reason, Author: author}
+		if !expires.IsZero() {
+			o.Expires = spec.TimeAt(expires)
+		}
+		r := &spec.Resource{Key: spec.Key{Tenant: service.Tenant, Kind: spec.KindOverride, Name: freeName(s, service.Tenant,
+			"hold-"+service.Name, "service "+service.Name)}}
+		for _, old := range holdsOf(s, service) {
+			r = old
+		}
+		return []*spec.Resource{r.With(o)}, nil, nil
+	}
+}
+
+// Unhold lets a service answer by what is known again.
+func Unhold(service spec.Key) Edit {
+	return func(s *State) (put []*spec.Resource, deleted []spec.Key, err error) {
+		if s.Get(service) == nil {
+			return nil, nil, spec.Errors{missing(s, service)}
+		}
+		for _, r := range holdsOf(s, service) {
+			deleted = append(deleted, r.Key)
+		}
+		if len(deleted) == 0 {
+			return nil, nil, spec.Errors{{Resource: service.String(), Msg: fmt.Sprintf("%s/%s is not held", service.Tenant, service.Name)}}
+		}
+		return nil, deleted, nil
+	}
+}
+
+// holdsOf gives the overrides that hold a service, sorted by key.
+func holdsOf(s *State, service spec.Key) (out []*spec.Resource) {
+	for _, r := range s.Tenant(service.Tenant) {
+		if o, ok := r.Spec.(*spec.Override); ok && o.Hold != nil && o.Service == service.Name {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
 // overridesOf gives the overrides of exactly this target, sorted by key.
 func overridesOf(s *State, t Target) (out []*spec.Resource) {
 	for _, r := range s.Tenant(t.Tenant) {
@@ -165,15 +211,20 @@ func drainName(s *State, t Target) string {
 	if t.Endpoint != "" {
 		name += "-" + t.Endpoint
 	}
+	return freeName(s, t.Tenant, name, t.String())
+}
+
+// freeName gives a name for an override of what: the one that is wanted, if it is short enough and free.
+func freeName(s *State, tenant, name, what string) string {
 	const longest = 63
 	if len(name) <= longest {
-		other := s.Get(spec.Key{Tenant: t.Tenant, Kind: spec.KindOverride, Name: name})
+		other := s.Get(spec.Key{Tenant: tenant, Kind: spec.KindOverride, Name: name})
 		if other == nil {
 			return name
 		}
 	}
 	h := fnv.New32a()
-	h.Write([]byte(t.String()))
+	h.Write([]byte(what))
 	suffix := fmt.Sprintf("-%08x", h.Sum32())
 	return name[:min(len(name), longest-len(suffix))] + suffix
 }

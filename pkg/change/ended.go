@@ -46,7 +46,7 @@ func (m *maker) giveWay(puts, dels []Step) (steps []Step) {
 		}
 	}
 	if !slices.ContainsFunc(slices.Concat(puts, dels), func(st Step) bool {
-		return st.Key.Kind == spec.KindOverride || st.Key.Kind == spec.KindPool
+		return st.Key.Kind == spec.KindOverride || st.Key.Kind == spec.KindPool || st.Key.Kind == spec.KindService
 	}) {
 		return nil
 	}
@@ -55,8 +55,9 @@ func (m *maker) giveWay(puts, dels []Step) (steps []Step) {
 		if touched[r.Key] || !m.state.ended(r) {
 			continue
 		}
-		t := targetOf(r.Tenant, r.Spec.(*spec.Override))
-		if targets[t] || touched[t.key()] && !t.in(after) {
+		o := r.Spec.(*spec.Override)
+		t, held := targetOf(r.Tenant, o), spec.Key{Tenant: r.Tenant, Kind: spec.KindService, Name: o.Service}
+		if targets[t] || touched[held] && after.Get(held) == nil || touched[t.key()] && !t.in(after) {
 			steps = append(steps, Step{Action: Delete, Key: r.Key})
 			m.warnings = append(m.warnings, &spec.Error{Resource: r.Key.String(), Field: "spec.expires",
 				Msg: fmt.Sprintf("is over since %s: the override gives way", r.Spec.(*spec.Override).Expires)})
@@ -65,7 +66,13 @@ func (m *maker) giveWay(puts, dels []Step) (steps []Step) {
 	return steps
 }
 
-func targetOf(tenant string, o *spec.Override) Target { return Target{tenant, o.Pool, o.Endpoint} }
+// targetOf gives what an override is of. That of a service has a name that no pool can have.
+func targetOf(tenant string, o *spec.Override) Target {
+	if o.Service != "" {
+		return Target{Tenant: tenant, Pool: "service " + o.Service}
+	}
+	return Target{tenant, o.Pool, o.Endpoint}
+}
 
 // in reports whether a set has the target.
 func (t Target) in(set spec.Lookup) bool {

@@ -59,6 +59,8 @@ func (s *Server) routeChanges(h huma.API) {
 	huma.Register(h, operation("weights", http.MethodPost, "/pools/{tenant}/{pool}/weights", "Set weights of endpoints"), s.weights)
 	huma.Register(h, operation("drain", http.MethodPost, "/pools/{tenant}/{pool}/drain",
 		"Take an endpoint or a pool out of new answers"), s.drain)
+	huma.Register(h, operation("hold", http.MethodPost, "/services/{tenant}/{service}/hold",
+		"Freeze a service as it answers now, or release it"), s.hold)
 	huma.Register(h, operation("undrain", http.MethodPost, "/pools/{tenant}/{pool}/undrain", "End a drain"), s.undrain)
 	huma.Register(h, operation("rollback", http.MethodPost, "/rollback/{tenant}", "Make a new generation like an older one"), s.rollback)
 	huma.Register(h, operation("history", http.MethodGet, "/history/{tenant}", "Who changed what, and when"), s.history)
@@ -116,17 +118,62 @@ func (s *Server) drain(ctx context.Context, in *poolInput[api.DrainRequest]) (*r
 	if strings.TrimSpace(in.Body.Reason) == "" {
 		return nil, problemf(http.StatusUnprocessableEntity, "a drain needs a reason, so that others know (--reason)")
 	}
-	var until time.Time
-	if in.Body.For != "" {
-		duration, err := spec.ParseDuration(in.Body.For)
-		if err != nil || duration <= 0 {
-			return nil, problemf(http.StatusUnprocessableEntity, "for: %q is not a time as in 1h30m or 1d", in.Body.For)
-		}
-		until = s.cfg.Now().Add(duration)
+	until, err := s.until(in.Body.For)
+	if err != nil {
+		return nil, err
 	}
 	target, who := change.Target{Tenant: in.Tenant, Pool: in.Pool, Endpoint: in.Body.Endpoint}, author(in.Author)
 	out, err := s.carryOut(ctx, change.Input{Author: who, Message: fmt.Sprintf("drain %s: %s", target, in.Body.Reason),
 		Edit: s.careful(change.Drain(target, in.Body.Reason, who, until), in.Tenant, in.Pool, in.Body.Force)}, in.Body.DryRun, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	out.Body.Ends = until
+	return out, nil
+}
+
+// until gives when what is to last so long ends; zero: it is not said how long.
+func (s *Server) until(duration string) (time.Time, error) {
+	if duration == "" {
+		return time.Time{}, nil
+	}
+	d, err := spec.ParseDuration(duration)
+	if err != nil || d <= 0 {
+		return time.Time{}, problemf(http.StatusUnprocessableEntity, "for: %q is not a time as in 1h30m or 1d", duration)
+	}
+	return s.cfg.Now().Add(d), nil
+}
+
+type holdInput struct {
+	Author  string `header:"X-Gtm-Author"`
+	Tenant  string `path:"tenant"`
+	Service string `path:"service"`
+	Body    api.HoldRequest
+}
+
+func (s *Server) hold(ctx context.Context, in *holdInput) (*reply[api.ApplyReply], error) {
+	key, who := spec.Key{Tenant: in.Tenant, Kind: spec.KindService, Name: in.Service}, author(in.Author)
+	if in.Body.Release {
+		return s.carryOut(ctx, change.Input{Author: who, Message: fmt.Sprintf("release %s/%s", in.Tenant, in.Service),
+			Edit: change.Unhold(key)}, in.Body.DryRun, in.Tenant)
+	}
+	if strings.TrimSpace(in.Body.Reason) == "" {
+		return nil, problemf(http.StatusUnprocessableEntity, "a hold needs a reason, so that others know (--reason)")
+	}
+	until, err := s.until(in.Body.For)
+	if err != nil {
+		return nil, err
+	}
+	v, err := s.find(&key)
+	if err != nil {
+		return nil, err
+	}
+	declared := v.Resource.Spec.(*spec.Service)
+	if declared.Alias != nil {
+		return nil, problemf(http.StatusUnprocessableEntity, "%s/%s is an alias: hold the service that it leads to", in.Tenant, in.Service)
+	}
+	out, err := s.carryOut(ctx, change.Input{Author: who, Message: fmt.Sprintf("hold %s/%s: %s", in.Tenant, in.Service, in.Body.Reason),
+		Edit: change.Hold(key, s.healthOf(in.Tenant).scores(declared), in.Body.Reason, who, until)}, in.Body.DryRun, in.Tenant)
 	if err != nil {
 		return nil, err
 	}

@@ -231,7 +231,7 @@ func describePool(x *table.Explanation, p *table.PoolInTurn) api.PoolInTurn {
 func describeCandidate(p *table.PoolInTurn, i int) api.Candidate {
 	c := &p.Pool.Candidates[i]
 	out := api.Candidate{Name: c.Endpoint.Name, Host: c.Endpoint.Host, Weight: c.Weight, Score: c.Score, State: string(c.State),
-		Effective: p.Weights[i], Share: p.Shares[i], Out: c.Out, Held: c.Held}
+		Effective: p.Weights[i], Share: p.Shares[i], Out: c.Out, Held: c.Held, Note: c.Note}
 	if p.AsIfUp && out.Share > 0 {
 		out.Out, out.AsIfUp = "", c.Out
 	}

@@ -33,7 +33,13 @@ var (
 		[]string{"tenant", "service", "pool"}, nil)
 	descGeneration = prometheus.NewDesc("gtm_edge_generation", "The generation of each tenant that is answered from.",
 		[]string{"tenant"}, nil)
-	descBroken     = prometheus.NewDesc("gtm_edge_broken_resources", "Resources that are not served as declared.", nil, nil)
+	descBroken = prometheus.NewDesc("gtm_edge_broken_resources", "Resources that are not served as declared.", nil, nil)
+	descActs   = prometheus.NewDesc("gtm_edge_pools_moved",
+		"Pools whose traffic something moves by itself (resume, depends, slowStart), by mode: enforce, observe (it would).",
+		[]string{"by", "mode"}, nil)
+	descHeld  = prometheus.NewDesc("gtm_edge_held_services", "Services that are frozen by a hold.", nil, nil)
+	descApart = prometheus.NewDesc("gtm_edge_held_pools_apart", "Pools of held services that would answer otherwise by what is known now.",
+		nil, nil)
 	descView       = prometheus.NewDesc("gtm_edge_view_serial", "Views published since the start.", nil, nil)
 	descPublished  = prometheus.NewDesc("gtm_edge_view_published_seconds", "When the view was published, in Unix time.", nil, nil)
 	descPartitions = prometheus.NewDesc("gtm_edge_partitions", "Compiled partitions of the address space.", nil, nil)
@@ -123,6 +129,11 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	for tenant, g := range v.Heads {
 		gauge(descGeneration, float64(g), tenant)
+	}
+	gauge(descHeld, float64(v.Held.Services))
+	gauge(descApart, float64(v.Held.Apart))
+	for act, n := range v.Acts {
+		gauge(descActs, float64(n), act.What, act.Mode)
 	}
 	for _, z := range v.Zones() {
 		queries(ch, z.Counts)

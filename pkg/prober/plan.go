@@ -42,6 +42,7 @@ type poolPlan struct {
 	limits    health.Limits
 	vantages  []string
 	quorum    int
+	recovery  bool // findings tell of recoveries, which endpoints start slowly behind
 }
 
 // asks reports whether a vantage is to check the pool.
@@ -61,6 +62,7 @@ type hand struct {
 func makePlan(resources state.Resources, broken map[spec.Key]bool) *plan {
 	p := &plan{pools: map[health.PoolID]*poolPlan{}, held: map[health.PoolID]bool{}, hands: map[health.PoolID][]hand{},
 		rows: map[health.PoolID][]health.Row{}, sets: map[health.PoolID]*spec.Pool{}}
+	unsure := map[health.PoolID]bool{} // pools of which services ask whether they are
 	for key := range broken {
 		if _, ok := resources.Get(key); !ok && key.Kind == spec.KindPool {
 			p.held[health.PoolID{Tenant: key.Tenant, Pool: key.Name}] = true
@@ -73,11 +75,21 @@ func makePlan(resources state.Resources, broken map[spec.Key]bool) *plan {
 			p.addPool(key, s, resources)
 		case *spec.Service:
 			p.addRows(key, s)
+			if s.TTLUnsure != nil {
+				for _, name := range s.AllPools() {
+					unsure[health.PoolID{Tenant: key.Tenant, Pool: name}] = true
+				}
+			}
 		case *spec.Override:
-			p.addOverride(key, s)
+			if s.Hold == nil { // evidence goes on, whatever is frozen
+				p.addOverride(key, s)
+			}
 		case *spec.Tenant:
 			p.tenant = s
 		}
+	}
+	for id, pp := range p.pools {
+		pp.limits.Unsure = unsure[id]
 	}
 	for _, rows := range p.rows { // what the brake says names the first that stops it
 		slices.SortFunc(rows, func(a, b health.Row) int { return strings.Compare(a.Name, b.Name) })
@@ -102,6 +114,7 @@ func (p *plan) addPool(key spec.Key, pool *spec.Pool, resources state.Resources)
 	pp := &poolPlan{
 		id: id, checks: make(map[string]probe.Check, len(pool.Endpoints)), of: make(map[string]string, len(pool.Endpoints)),
 		limits: health.Limits{Rise: m.Rise, Fall: m.Fall}, vantages: m.Vantages, quorum: m.Quorum,
+		recovery: pool.SlowStart > 0,
 	}
 	for _, e := range pool.Endpoints {
 		pp.endpoints = append(pp.endpoints, e.Name)

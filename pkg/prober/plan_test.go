@@ -47,7 +47,7 @@ func TestStands(t *testing.T) {
 		for i, o := range tc.o {
 			resources = append(resources, overrideRes(string(rune('p'+i)), o))
 		}
-		stands := planOf(resources...).declared(now)[health.PoolID{Tenant: "shop", Pool: "eu"}].Stands
+		stands := planOf(resources...).declared(nil, now)[health.PoolID{Tenant: "shop", Pool: "eu"}].Stands
 		if stands["a"] != tc.a || stands["b"] != tc.b {
 			t.Errorf("%s: %v, want %v %v", tc.what, stands, tc.a, tc.b)
 		}
@@ -76,7 +76,7 @@ func TestRows(t *testing.T) {
 		"d": "", "e": "",
 	} {
 		got := ""
-		for _, row := range p.declared(time.Time{})[health.PoolID{Tenant: "shop", Pool: pool}].Rows {
+		for _, row := range p.declared(nil, time.Time{})[health.PoolID{Tenant: "shop", Pool: pool}].Rows {
 			got += row.Name + ":"
 			for _, id := range row.Pools {
 				got += " " + id.Pool

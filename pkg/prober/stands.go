@@ -37,11 +37,14 @@ func (p *plan) addRow(key spec.Key, name string, lists ...[]string) {
 	}
 }
 
-// declared gives what the brake must know of the pools.
-func (p *plan) declared(now time.Time) map[health.PoolID]health.Declared {
+// declared gives what the brake must know of the pools. held are their verdicts.
+func (p *plan) declared(held map[health.PoolID]health.Verdict, now time.Time) map[health.PoolID]health.Declared {
 	all := make(map[health.PoolID]health.Declared, len(p.sets))
 	for id, pool := range p.sets {
-		all[id] = health.Declared{Rows: p.rows[id], Size: len(pool.Endpoints), Needs: pool.Needs, Stands: p.stands(id, pool, now)}
+		d := health.Declared{Rows: p.rows[id], Size: len(pool.Endpoints), Needs: pool.Needs, Stands: p.stands(id, pool, now),
+			Resume: health.Mode(pool.ResumeMode())}
+		d.Out = d.Resume == health.Enforce && held[id].Out.Enforced()
+		all[id] = d
 	}
 	return all
 }

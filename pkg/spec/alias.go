@@ -112,7 +112,7 @@ func (c *checker) onlyAlias(s *Service) {
 		{"sticky", s.Sticky != nil},
 		{"families", len(s.Families) > 0}, {"allDown", s.AllDown != ""}, {"coherent", s.Coherent}, {"https", s.HTTPS != nil},
 		{"ecs", s.ECS != ""}, {"svcb", s.SVCB != nil}, {"srv", s.SRV != nil}, {"mx", s.MX != nil}, {"pools", len(s.Pools) > 0},
-		{"fence", len(s.Fence) > 0},
+		{"fence", len(s.Fence) > 0}, {"ttlUnsure", s.TTLUnsure != nil},
 	} {
 		if f.given {
 			c.fail("spec."+f.name, "remove it, or alias", "goes not with alias, which answers as the name that it leads to")

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/gti/gtm/pkg/geo"
 )
 
 // Defaults of what is absent.
@@ -251,3 +253,14 @@ func (o *Override) Ended(now time.Time) bool {
 func (r *Rule) MatchesAll() bool {
 	return r.When == nil || (len(r.When.Geo) == 0 && len(r.When.ASN) == 0 && len(r.When.Map) == 0 && len(r.When.Resolver) == 0)
 }
+
+// Point gives where a site is: its location, or else the centroid of its region; unknown where it has neither, or a continent as region.
+func (s *Site) Point() geo.Point {
+	if s.Location != nil {
+		return s.Location.Point()
+	}
+	return geo.PointOfPlace(s.Region)
+}
+
+// Point gives the location in the form of geo.
+func (l *Location) Point() geo.Point { return geo.PointOf(l.Lat, l.Lon) }

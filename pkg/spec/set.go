@@ -196,6 +196,11 @@ func references(r *Resource) (refs []reference) {
 	case *Pool:
 		add("spec.site", Platform, KindSite, s.Site)
 		add("spec.monitor", r.Tenant, KindMonitor, s.Monitor)
+		for i, d := range s.Depends {
+			path := indexed("spec.depends", i)
+			add(path+".pool", r.Tenant, KindPool, d.Pool)
+			add(path+".service", r.Tenant, KindService, d.Service)
+		}
 	case *Policy:
 		for i := range s.Rules {
 			path := indexed("spec.rules", i)
@@ -213,6 +218,7 @@ func references(r *Resource) (refs []reference) {
 			add(indexed("spec.pools", i), r.Tenant, KindPool, m.Pool)
 		}
 	case *Override:
+		add("spec.service", r.Tenant, KindService, s.Service)
 		add("spec.pool", r.Tenant, KindPool, s.Pool)
 	}
 	return refs
@@ -238,6 +244,7 @@ func (v *setChecker) check(r *Resource) {
 	switch s := r.Spec.(type) {
 	case *Pool:
 		v.reach(r, s)
+		v.depends(r, s)
 	case *Policy:
 		if v.policies(r, s.Rules, nil); whole {
 			v.unreachable(r, s.Rules)
@@ -484,6 +491,9 @@ func (v *setChecker) uniqueOverrides(changed []*Resource) {
 	for r := range v.after.Of(KindOverride) {
 		o := r.Spec.(*Override)
 		target := r.Tenant + "/" + o.Pool
+		if o.Service != "" {
+			target = "service " + r.Tenant + "/" + o.Service
+		}
 		if o.Endpoint != "" {
 			target += "/" + o.Endpoint
 		}

@@ -194,6 +194,8 @@ func (r *Reader) service(s *Service) bool {
 			return 256, ok
 		case "ecs":
 			return 512, r.shared(&s.ECS)
+		case "ttlUnsure":
+			return 1024, r.ttl(&s.TTLUnsure)
 		}
 		return 0, false
 	})

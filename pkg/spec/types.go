@@ -103,6 +103,29 @@ type Pool struct {
 	// With fewer healthy ones the pool counts as down. Absent: one healthy endpoint is enough.
 	MinHealthy string     `json:"minHealthy,omitempty" yaml:"minHealthy,omitempty" number:"ok"`
 	Endpoints  []Endpoint `json:"endpoints" yaml:"endpoints"`
+
+	// Resume is auto (default) or manual: a pool that failed stays out until gtmctl pool resume.
+	Resume string `json:"resume,omitempty" yaml:"resume,omitempty"`
+	// Depends are the tenant's pools and services without which this pool cannot serve: it is down while one of them is.
+	Depends []Dependency `json:"depends,omitempty" yaml:"depends,omitempty"`
+	// SlowStart is how long an endpoint that recovered takes to get its whole weight.
+	SlowStart Duration `json:"slowStart,omitempty" yaml:"slowStart,omitempty" zero:"absent"`
+	// Modes says of each of the three above whether it acts.
+	Modes *PoolModes `json:"modes,omitempty" yaml:"modes,omitempty"`
+}
+
+// Dependency is what a pool depends on: one of the two.
+type Dependency struct {
+	Pool string `json:"pool,omitempty" yaml:"pool,omitempty"`
+	// Service is down while no pool of its rules is up; those of LastResort do not count.
+	Service string `json:"service,omitempty" yaml:"service,omitempty"`
+}
+
+// PoolModes are off, observe (it is told what it would do) or enforce (default) of what moves traffic of a pool by itself.
+type PoolModes struct {
+	Resume    string `json:"resume,omitempty" yaml:"resume,omitempty"`
+	Depends   string `json:"depends,omitempty" yaml:"depends,omitempty"`
+	SlowStart string `json:"slowStart,omitempty" yaml:"slowStart,omitempty"`
 }
 
 // Endpoint is one server (or one load balancer) of a pool: addresses, or a host name.
@@ -122,6 +145,8 @@ type Service struct {
 	Host string `json:"host" yaml:"host"`
 	// TTL of every answer whose rule has none of its own, in whole seconds. Default 30s.
 	TTL *Duration `json:"ttl,omitempty" yaml:"ttl,omitempty"`
+	// TTLUnsure is the most that answers have while the pool that they come from is unsure, so that caches let go early.
+	TTLUnsure *Duration `json:"ttlUnsure,omitempty" yaml:"ttlUnsure,omitempty"`
 	// Answers is how many endpoints one answer names. Default 1. Ignored by pick all.
 	Answers int `json:"answers,omitempty" yaml:"answers,omitempty" zero:"absent"`
 	// Pick is weighted (default), sticky or all.
@@ -211,7 +236,12 @@ type When struct {
 // Override replaces what health says, or what the pool declares, for one endpoint or for all of a pool,
 // until it expires. The measured state stays visible beside it.
 type Override struct {
-	Pool string `json:"pool" yaml:"pool"`
+	// Service is frozen by Hold. Absent: Pool is overridden.
+	Service string `json:"service,omitempty" yaml:"service,omitempty"`
+	// Hold has the service answer as it did when gtmctl hold wrote this: of each of its pools, the scores of the endpoints that
+	// were not 1. Evidence since then changes nothing; other overrides do.
+	Hold map[string]Scores `json:"hold,omitempty" yaml:"hold,omitempty"`
+	Pool string            `json:"pool,omitempty" yaml:"pool,omitempty"`
 	// Endpoint is absent where the whole pool is meant.
 	Endpoint string `json:"endpoint,omitempty" yaml:"endpoint,omitempty"`
 	// State is up, down or drain. Drain takes no new clients but does not count as unhealthy.
@@ -223,6 +253,9 @@ type Override struct {
 	// Expires is absent where it holds until it is deleted.
 	Expires Time `json:"expires,omitzero" yaml:"expires,omitempty"`
 }
+
+// Scores are those of endpoints, by name: 0 (down) to 1.
+type Scores map[string]float64
 
 func (*Zone) kind() Kind     { return KindZone }
 func (*Site) kind() Kind     { return KindSite }

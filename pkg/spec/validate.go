@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/gti/gtm/pkg/geo"
 )
 
 // Validate checks one resource by itself. The error is an Errors with everything that was found.
@@ -149,7 +151,7 @@ func (c *checker) address(path string, a netip.Addr) {
 }
 
 func (c *checker) place(path, place string) {
-	if err := checkPlace(place); err != nil {
+	if _, err := geo.ParsePlace(place); err != nil {
 		c.fail(path, "", "%v", err)
 	}
 }
@@ -245,6 +247,10 @@ func (c *checker) networks(m *Map) {
 }
 
 func (c *checker) override(o *Override) {
+	if o.Hold != nil || o.Service != "" {
+		c.hold(o)
+		return
+	}
 	c.label("spec.pool", o.Pool)
 	if o.Endpoint != "" {
 		c.label("spec.endpoint", o.Endpoint)
@@ -261,6 +267,32 @@ func (c *checker) override(o *Override) {
 			c.fail("spec.weight", "name the endpoint", "a weight belongs to one endpoint")
 		}
 	}
+	c.why(o)
+}
+
+// hold checks an override that freezes a service.
+func (c *checker) hold(o *Override) {
+	c.label("spec.service", o.Service)
+	if o.Pool != "" || o.Endpoint != "" || o.State != "" || o.Weight != nil {
+		c.fail("spec", "make another override of that", "freezes a service, and overrides something else")
+	}
+	if len(o.Hold) == 0 {
+		c.fail("spec.hold", "gtmctl hold writes it", "says nothing of the pools of the service")
+	}
+	for _, pool := range slices.Sorted(maps.Keys(o.Hold)) {
+		path := joinPath("spec.hold", pool)
+		c.label(path, pool)
+		for _, name := range slices.Sorted(maps.Keys(o.Hold[pool])) {
+			if score := o.Hold[pool][name]; !(score >= 0 && score <= 1) {
+				c.fail(joinPath(path, name), "", "%v is no score: it can be 0 to 1", score)
+			}
+		}
+	}
+	c.why(o)
+}
+
+// why checks what people need to know of an override: why, and until when.
+func (c *checker) why(o *Override) {
 	if strings.TrimSpace(o.Reason) == "" {
 		c.fail("spec.reason", "say why, for those who find it later", "is missing")
 	}

@@ -59,6 +59,7 @@ func (c *checker) pool(p *Pool) {
 	if hosts > 0 && hosts < len(p.Endpoints) {
 		c.fail("spec.endpoints", "put them into two pools", "has endpoints with addresses and endpoints with host names")
 	}
+	c.standby(p)
 }
 
 func (c *checker) endpoint(path string, e *Endpoint) {
@@ -91,10 +92,14 @@ func (c *checker) endpoint(path string, e *Endpoint) {
 func (c *checker) service(s *Service) {
 	c.named("spec.host", s.Host, CanonicalHost)
 	c.ttl("spec.ttl", s.TTL)
+	c.ttl("spec.ttlUnsure", s.TTLUnsure)
 	if s.Alias != nil {
 		c.alias("spec.alias", canonicalHostOr(s.Host), s.Alias)
 		c.onlyAlias(s)
 		return
+	}
+	if t := s.TTLUnsure; t != nil && t.WholeSeconds() >= s.LongestTTLSeconds() {
+		c.fail("spec.ttlUnsure", "make it shorter", "%s does nothing: no TTL of the service is longer", *t)
 	}
 	if s.Answers != 0 {
 		c.between("spec.answers", s.Answers, 1, maxAnswers)

@@ -21,7 +21,8 @@ type Candidate struct {
 	Weight  int     // as declared, or as an override says
 	Score   float64 // 0 to 1
 	Drained bool
-	// Effective is the weight that draws use: Weight times Score, 0 for what is left out.
+	said    bool // State is a person's word
+	// Effective is the weight that draws use: Weight times Score, and less in a slow start; 0 for what is left out.
 	Effective float64
 }
 
@@ -32,6 +33,8 @@ type Standing struct {
 	Out string
 	// Held says what was seen of the endpoint and is not followed because the brake holds; empty when it does not.
 	Held string
+	// Note says what slow start does to its weight, or would; empty: nothing.
+	Note string
 }
 
 // Pool is what steering makes of a pool. It is immutable.
@@ -40,9 +43,12 @@ type Pool struct {
 	Site       string
 	Candidates []Candidate // as declared, in order
 	Up         bool
+	Enough     bool      // endpoints of its own are up for it to be up, whatever else takes it down
 	Why        string    // why it is up or down, in words
 	Frozen     bool      // the verdict is frozen by the brake
-	Expires    time.Time // when an override next ends; zero: never
+	Expires    time.Time // when an override next ends, or something else changes by the clock; zero: never
+	Notes      *Notes    // nil: there are none
+	saidUp     bool      // by an override of all of it
 }
 
 // NewPool applies verdict and overrides to a pool. v may be nil: nothing is known, and everything answers.
@@ -53,13 +59,19 @@ func NewPool(id health.PoolID, p *spec.Pool, v *health.Verdict, overrides []*spe
 	var standing Standing
 	last, word := &unknown, wording{}
 	known := lookup{verdict: v}
+	for _, o := range overrides {
+		if _, holds := InForce(o, now); holds && o.Endpoint == "" && o.State == spec.StateUp {
+			out.saidUp = true
+		}
+	}
 	for i := range p.Endpoints {
 		e, c := &p.Endpoints[i], &out.Candidates[i]
 		standing = unknown
 		*c = Candidate{Endpoint: e, Standing: &standing, Weight: weightOf(e), Score: 1}
 		reason := ""
+		var f health.Finding
 		if v != nil {
-			f := known.of(e)
+			f = known.of(e)
 			if f.State != health.Unknown && f.State != "" {
 				c.State, c.Score, reason = f.State, clamp(f.Score), f.Reason
 				if f.State == health.Down {
@@ -79,6 +91,9 @@ func NewPool(id health.PoolID, p *spec.Pool, v *health.Verdict, overrides []*spe
 			}
 		}
 		c.Effective = float64(c.Weight) * c.Score
+		if f.Recovered && c.Out == "" && !c.said {
+			c.Effective *= out.start(p, &standing, f, now)
+		}
 		if c.Out != "" {
 			c.Effective = 0
 		}
@@ -91,6 +106,9 @@ func NewPool(id health.PoolID, p *spec.Pool, v *health.Verdict, overrides []*spe
 		unseen = notMonitored
 	}
 	out.judge(p.MinHealthy, unseen)
+	if v != nil {
+		out.keepOut(p, v.Out)
+	}
 	return out
 }
 
@@ -194,7 +212,7 @@ func (c *Candidate) override(o *spec.Override, now, next time.Time) time.Time {
 		c.Drained = true
 	}
 	if o.State != "" {
-		c.Held = "" // what the brake holds is in an operator's hands now
+		c.Held, c.said = "", true // it is in an operator's hands now, also where the brake holds
 	}
 	switch {
 	case o.State == "drain":
@@ -233,7 +251,8 @@ func (p *Pool) judge(minHealthy, unseen string) {
 		}
 	}
 	need := max(1, need(minHealthy, counted))
-	p.Up = healthy+unknown+held >= need
+	p.Enough = healthy+unknown+held >= need
+	p.Up = p.Enough
 	switch {
 	case counted == 0:
 		p.Why = "no endpoint takes clients: all are drained or have weight 0"

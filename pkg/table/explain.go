@@ -126,7 +126,10 @@ func (e *Explanation) ttlFrom(row int) string {
 	if s.Is.Has(Steers) {
 		return e.policyTTLFrom()
 	}
-	switch ttl := s.Steps[e.step].TTL; {
+	ttl, unsure := s.Steps[e.step].TTL, e.Draw.Pool.Unsure()
+	switch {
+	case e.TTL < ttl && unsure != "" && s.Spec.TTLUnsure != nil && e.TTL == s.Spec.TTLUnsure.WholeSeconds():
+		return "ttlUnsure: " + unsure
 	case e.TTL < ttl:
 		return "what the alias leads to"
 	case ttl < RowTTL(s.Spec, row):
@@ -236,6 +239,9 @@ func (e *Explanation) below(v *View, node uint32, t turn) {
 func (e *Explanation) pool(n *Node, t turn) {
 	d, asIfUp := n.Draw, e.Fallback == AsIfUp
 	p := PoolInTurn{Pool: d.Pool, Step: t.step, LastResort: t.last, Chosen: t.chosen, Why: d.Pool.Why}
+	if would := d.Pool.Would(); would != "" {
+		p.Why += "; " + would
+	}
 	lacks, lacking := n.lacks(e.Service, e.Family)
 	if p.Up = !lacking; d.Pool.Up && lacking {
 		p.Why += fmt.Sprintf(", but none with %s", lacks.Noun())

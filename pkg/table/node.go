@@ -18,7 +18,8 @@ type Node struct {
 	Arms  *[]Arm      // of the others
 	TTL   uint32      // seconds, which an answer from here has at most; AnyTTL: no limit of its own
 	Kind  Kind
-	Depth uint8 // how many choices lead from here to the deepest leaf
+	Depth uint8  // how many choices lead from here to the deepest leaf
+	Sure  uint32 // of a leaf: the TTL that it has while its pool is sure, which secondaries get
 
 	Live rr.FamilySet // what it gives by the health of today
 	All  rr.FamilySet // what it gives as if all were up
@@ -40,7 +41,7 @@ const (
 // LeafOf gives the node that draws from d, going by h where that is sticky.
 func LeafOf(d *draws.Draw, ttl uint32, h draws.Hashing) Node {
 	live, all := d.Gives()
-	return Node{Draw: d, TTL: ttl, Hashing: h, Live: live, All: all}
+	return Node{Draw: d, TTL: ttl, Sure: ttl, Hashing: h, Live: live, All: all}
 }
 
 // AnyTTL is above every TTL (RFC 2181, 8).

@@ -52,9 +52,10 @@ func (v *View) leaves(node, ttl uint32) iter.Seq2[*draws.Draw, uint32] {
 
 func (v *View) eachLeaf(node, ttl uint32, yield func(*draws.Draw, uint32) bool) bool {
 	n := v.Nodes.Ref(node)
-	if ttl = min(ttl, n.TTL); n.Kind == LeafNode {
-		return yield(n.Draw, ttl)
+	if n.Kind == LeafNode {
+		return yield(n.Draw, min(ttl, n.Sure))
 	}
+	ttl = min(ttl, n.TTL)
 	for i := range *n.Arms {
 		if !v.eachLeaf((*n.Arms)[i].Node, ttl, yield) {
 			return false

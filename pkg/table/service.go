@@ -66,7 +66,7 @@ type ServiceInfo struct {
 	Counting *ServiceCounts // see Counts
 }
 
-// TTLs hashes the TTLs that steps of the service have, each once, in whatever order.
+// TTLs hashes the TTLs that steps of the service have, each once, in whatever order; and that of its unsure pools.
 func (s *Service) TTLs() (sum uint64) {
 	var seen []uint32
 	for _, at := range s.Steps {
@@ -74,6 +74,9 @@ func (s *Service) TTLs() (sum uint64) {
 			seen = append(seen, at.TTL)
 			sum += steer.Hash(0, uint64(at.TTL))
 		}
+	}
+	if s.ServiceInfo != nil && s.Spec != nil && s.Spec.TTLUnsure != nil {
+		sum += steer.Hash(1, uint64(s.Spec.TTLUnsure.WholeSeconds()))
 	}
 	return sum
 }

@@ -145,6 +145,16 @@ type DrainRequest struct {
 	Force bool `json:"force,omitempty" doc:"although a rule would have no pool left that takes clients"`
 }
 
+// HoldRequest freezes a service as it answers now, or lets it go.
+type HoldRequest struct {
+	Reason string `json:"reason,omitempty" maxLength:"4096" doc:"why; people see it beside the state (required unless release)"`
+	// For is how long, as in 1h30m or 1d; absent: until it is released.
+	For string `json:"for,omitempty" doc:"how long, as in 1h30m or 1d; absent: until it is released"`
+	// Release ends the hold.
+	Release bool `json:"release,omitempty" doc:"let the service answer by what is known again"`
+	DryRun  bool `json:"dryRun,omitempty"`
+}
+
 // RollbackRequest makes a new generation whose resources are those of an older one.
 type RollbackRequest struct {
 	Generation uint64            `json:"generation" minimum:"1"`

@@ -213,6 +213,7 @@ type Candidate struct {
 	Out       string   `json:"out,omitempty"`
 	AsIfUp    string   `json:"asIfUp,omitempty"` // why it would be left out, were not all pools down
 	Held      string   `json:"held,omitempty"`   // what was seen and is not followed, because the brake holds
+	Note      string   `json:"note,omitempty"`   // what slow start does to its weight, or would
 }
 
 // ExampleAnswer is one answer that the client may get.

@@ -59,7 +59,7 @@ func (c *Compiler) want(a *ahead, k spec.Key, s *spec.Service) {
 		c.wantPart(a, s, byResolver)
 	}
 	form, err := formOf(s)
-	if err != nil {
+	if err != nil || c.heldBy(k) != nil {
 		return
 	}
 	for _, name := range s.AllPools() {
@@ -68,6 +68,9 @@ func (c *Compiler) want(a *ahead, k spec.Key, s *spec.Service) {
 			continue
 		}
 		if p := c.pools[key.pool]; p != nil && p.state != nil && p.draws[form] == nil {
+			if c.ask(p, form) != nil {
+				continue // who wants it is told
+			}
 			a.draws[key] = &aheadDraw{pool: p.state}
 		}
 	}
@@ -159,6 +162,9 @@ func formOf(s *spec.Service) (form draws.Form, err error) {
 		form.Pick, form.Hashing = draws.Sticky, hashingOf(s.Sticky)
 	case spec.PickAll:
 		form.Pick, form.Answers = draws.All, 0
+	}
+	if s.TTLUnsure != nil {
+		form.TTLUnsure = 1 + s.TTLUnsure.WholeSeconds()
 	}
 	form.Extra, err = draws.ExtraOf(s)
 	return form, err

@@ -98,6 +98,10 @@ func (c *Compiler) put(it Item) {
 		if had {
 			c.dropOverride(k, old)
 		}
+		if o.Hold != nil {
+			c.putHold(k, o)
+			return
+		}
 		id := health.PoolID{Tenant: k.Tenant, Pool: o.Pool}
 		if c.overrides[id] == nil {
 			c.overrides[id] = map[spec.Key]*spec.Override{}
@@ -122,6 +126,9 @@ func (c *Compiler) touch(it Item) {
 		c.dirty.pools[health.PoolID{Tenant: k.Tenant, Pool: k.Name}] = true
 	case *spec.Service:
 		c.dirty.services[k] = true
+		for id := range c.needed.services[k] {
+			c.dirty.pools[id] = true
+		}
 	}
 }
 
@@ -137,7 +144,9 @@ func (c *Compiler) drop(k spec.Key) {
 }
 
 func (c *Compiler) dropOverride(k spec.Key, old Item) {
-	if o, ok := old.Resource.Spec.(*spec.Override); ok {
+	if o, ok := old.Resource.Spec.(*spec.Override); ok && o.Hold != nil {
+		c.dropHold(k, o)
+	} else if ok {
 		id := health.PoolID{Tenant: k.Tenant, Pool: o.Pool}
 		delete(c.overrides[id], k)
 		c.dirty.pools[id] = true
@@ -145,9 +154,10 @@ func (c *Compiler) dropOverride(k spec.Key, old Item) {
 }
 
 // Compile makes a View of all that was applied. It always succeeds: what cannot be compiled keeps its last good
-// form, or is not served if it never had one, and is listed as broken. next is when an override ends and Compile
-// should run again; zero: never.
+// form, or is not served if it never had one, and is listed as broken. next is when an override ends, or something
+// else changes by the clock, and Compile should run again; zero: never.
 func (c *Compiler) Compile(now time.Time) (v *table.View, broken []Broken, next time.Time) {
+	c.now = now
 	c.CatchUp()
 	c.turnDay(now)
 	c.compileMaps()
@@ -156,6 +166,7 @@ func (c *Compiler) Compile(now time.Time) (v *table.View, broken []Broken, next 
 			c.dirty.pools[id] = true
 		}
 	}
+	c.turnHolds(now)
 	if c.dirty.heads {
 		c.headsView = maps.Clone(c.heads)
 	}
@@ -171,8 +182,8 @@ func (c *Compiler) Compile(now time.Time) (v *table.View, broken []Broken, next 
 	v = &table.View{Serial: c.serial, Published: now, Atlas: c.atlas, Maps: c.maps, Seed: c.cfg.Seed, Heads: c.headsView,
 		Top: c.top, Depths: c.depths, ZoneList: c.zoneList, Served: c.served, PartList: slices.Clone(c.partList),
 		Services: c.serviceSlots.Freeze(), Nodes: c.nodeSlots.Freeze(),
-		Serving: len(c.hosts), Counted: c.counted}
-	next = c.nextDay()
+		Serving: len(c.hosts), Counted: c.counted, Acts: c.acts, Held: c.heldNow()}
+	next = c.nextHold(c.nextDay())
 	for _, end := range c.expiring {
 		if next.IsZero() || end.Before(next) {
 			next = end

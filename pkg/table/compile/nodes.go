@@ -171,7 +171,7 @@ func (n *nodeState) id() uint64 {
 // setDraw replaces the draw of a leaf.
 func (c *Compiler) setDraw(d *drawState, draw *draws.Draw) {
 	d.draw = draw
-	c.setNode(&d.nodeState, table.LeafOf(draw, d.pool.ttl, d.form.Hashing))
+	c.setNode(&d.nodeState, d.leafOf(draw))
 }
 
 // setNode replaces a node, and those above it if it gives other families now.

@@ -20,7 +20,7 @@ import (
 func (c *Compiler) planOf(k spec.Key, declared *spec.Service) (*plan, error) {
 	eff := declared.Effective()
 	if eff.Alias == nil {
-		return &plan{eff: &eff, tenant: k.Tenant}, nil
+		return &plan{eff: &eff, tenant: k.Tenant, rules: k}, nil
 	}
 	l, ok := c.alias.leads[k]
 	if !ok {
@@ -56,7 +56,7 @@ func (c *Compiler) planSteered(k spec.Key, eff *spec.Service, owner spec.Key, tt
 	}
 	as := *s.compiled.Spec
 	as.Host, as.Alias, as.Metrics, as.SVCB = eff.Host, eff.Alias, eff.Metrics, nil
-	return &plan{eff: &as, tenant: owner.Tenant, aliasOf: owner.Tenant + "/" + owner.Name, ttl: ttl}, nil
+	return &plan{eff: &as, tenant: owner.Tenant, rules: owner, aliasOf: owner.Tenant + "/" + owner.Name, ttl: ttl}, nil
 }
 
 // planContent leads to a name of a zone that has addresses.

@@ -194,6 +194,7 @@ func (c *Compiler) newService(k spec.Key, p *plan, s *serviceState) (*table.Serv
 	if err != nil {
 		return nil, err
 	}
+	form.Held = c.heldBy(p.rules)
 	if out.Pick = form.Pick; form.Hashing != draws.ByNetwork {
 		out.Is |= table.Keyed
 	}

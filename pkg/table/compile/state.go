@@ -39,9 +39,13 @@ type Compiler struct {
 	items     map[spec.Key]Item
 	verdicts  map[health.PoolID]*health.Verdict
 	overrides map[health.PoolID]map[spec.Key]*spec.Override
-	expiring  map[health.PoolID]time.Time // pools with an override that ends
-	unread    map[spec.Key]error          // resources that could not be read
-	keys      map[string]*zones.ZoneKeys  // by zone
+	expiring  map[health.PoolID]time.Time // pools with an override that ends, or something else that changes by the clock
+	now       time.Time                   // of the Compile that runs, or ran last
+	needed    needed
+	acts      map[table.Act]int          // as View.Acts
+	holds     map[spec.Key]*holds        // by service
+	unread    map[spec.Key]error         // resources that could not be read
+	keys      map[string]*zones.ZoneKeys // by zone
 	alias     aliases
 
 	maps     []geo.Map
@@ -116,9 +120,12 @@ type poolState struct {
 	declared *spec.Resource
 	ttl      uint32 // seconds, which answers from it have at most
 	state    *steer.Pool
-	draws    map[draws.Form]*drawState
-	users    map[*serviceState]bool
-	err      error
+	asked    bool        // services ask whether it is unsure
+	acts     []steer.Act // as they are counted
+	needs
+	draws map[draws.Form]*drawState
+	users map[*serviceState]bool
+	err   error
 }
 
 func newPoolState(id health.PoolID) *poolState {
@@ -128,10 +135,11 @@ func newPoolState(id health.PoolID) *poolState {
 // drawState is a leaf of policies.
 type drawState struct {
 	nodeState
-	form draws.Form
-	pool *poolState
-	draw *draws.Draw
-	told [rr.Families]uint64 // what secondaries get of it, hashed; 0: not known yet
+	form  draws.Form
+	pool  *poolState
+	draw  *draws.Draw
+	apart bool                // it is held, and would be another one
+	told  [rr.Families]uint64 // what secondaries get of it, hashed; 0: not known yet
 }
 
 type partState struct {
@@ -169,7 +177,7 @@ func New(cfg Config, atlas *geo.Atlas) *Compiler {
 		zones: map[string]*zoneState{}, listed: map[string]string{}, catalogs: map[string]map[string]bool{},
 		apexes: map[string]*zoneState{}, expiring: map[health.PoolID]time.Time{}, pools: map[health.PoolID]*poolState{},
 		services: map[spec.Key]*serviceState{}, hosts: map[string]spec.Key{}, parts: map[string]*partState{},
-		nodes:    map[string]*nodeState{},
+		nodes: map[string]*nodeState{}, needed: newNeeded(), acts: map[table.Act]int{}, holds: map[spec.Key]*holds{},
 		counting: map[*serviceState]bool{}, failing: map[*serviceState]bool{}, steering: map[*serviceState]bool{},
 		failingPools: map[*poolState]bool{}}
 	c.dirty.reset()
@@ -312,6 +320,7 @@ type Geography struct {
 type plan struct {
 	eff     *spec.Service
 	tenant  string         // whose pools the rules name
+	rules   spec.Key       // the service whose rules they are; the zero Key: they are made of what an alias leads to
 	aliasOf string         // what it leads to, for people; empty: it is no alias
 	pending bool           // it leads to what has never been resolved
 	ttl     *spec.Duration // of the alias, which bounds those of the service that it leads to; nil: it has none
@@ -323,4 +332,36 @@ func (p *plan) atMost(ttl uint32) uint32 {
 		return ttl
 	}
 	return min(ttl, p.ttl.WholeSeconds())
+}
+
+// needs is what a pool depends on.
+type needs struct {
+	onPools    []health.PoolID // also those of the rules of services
+	onServices []spec.Key
+}
+
+// needed is the way back: who depends on a pool or on a service, and the pools of which these must hear.
+type needed struct {
+	pools    map[health.PoolID]map[health.PoolID]bool
+	services map[spec.Key]map[health.PoolID]bool
+	news     map[health.PoolID]bool // pools that went up or down, or are down for another reason
+}
+
+func newNeeded() needed {
+	return needed{map[health.PoolID]map[health.PoolID]bool{}, map[spec.Key]map[health.PoolID]bool{}, map[health.PoolID]bool{}}
+}
+
+// holds are the overrides that freeze one service. Of several in force the first by key counts.
+type holds struct {
+	all map[spec.Key]*spec.Override
+	now *spec.Override // that counts; nil: none is in force
+	end time.Time      // when that ends; zero: never
+}
+
+// heldBy gives the hold on a service; nil: it is not held.
+func (c *Compiler) heldBy(service spec.Key) *spec.Override {
+	if h := c.holds[service]; h != nil {
+		return h.now
+	}
+	return nil
 }

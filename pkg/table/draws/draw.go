@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/gti/gtm/pkg/prefetch"
+	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/steer"
 	"github.com/gti/gtm/pkg/table/rr"
 )
@@ -28,6 +29,11 @@ type Form struct {
 	Answers int32
 	Extra   Extra
 	Hashing Hashing
+	// TTLUnsure is 1 + the most seconds that answers have while the pool is unsure; 0: no limit. It changes nothing of a draw, but
+	// services that differ in it share none.
+	TTLUnsure uint32
+	// Held is the hold on the service, which has a draw of its own then; nil: it is not held.
+	Held *spec.Override
 }
 
 // Hashing is what decides where chance does not: the client's network, or the labels that a wildcard stands for.
