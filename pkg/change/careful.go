@@ -62,9 +62,8 @@ type taker struct {
 func takerOf(s *State, set spec.Lookup, tenant string) taker {
 	t := taker{set, map[Target]*spec.Override{}}
 	for r := range set.Of(spec.KindOverride) {
-		if r.Tenant == tenant && !s.ended(r) {
-			o := r.Spec.(*spec.Override)
-			t.overrides[targetOf(tenant, o)] = o
+		if o := r.Spec.(*spec.Override); r.Tenant == tenant && o.Service == "" && !s.ended(r) {
+			t.overrides[Target{tenant, o.Pool, o.Endpoint}] = o
 		}
 	}
 	return t
@@ -83,7 +82,7 @@ func (t taker) takes(pool spec.Key) bool {
 	return slices.ContainsFunc(p.Endpoints, func(e spec.Endpoint) bool {
 		target := Target{pool.Tenant, pool.Name, e.Name}
 		if o := t.overrides[target]; o != nil && o.Weight != nil {
-			e.Weight = o.Weight
+			e.Weight = &o.Weight.To
 		}
 		return hasWeight(e) && !t.out(target)
 	})

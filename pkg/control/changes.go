@@ -126,7 +126,7 @@ func (s *Server) drain(ctx context.Context, in *poolInput[api.DrainRequest]) (*r
 	}
 	target, who := change.Target{Tenant: in.Tenant, Pool: in.Pool, Endpoint: in.Body.Endpoint}, author(in.Author)
 	out, err := s.carryOut(ctx, change.Input{Author: who, Message: fmt.Sprintf("drain %s: %s", target, in.Body.Reason),
-		Edit: s.careful(change.Drain(target, in.Body.Reason, who, until), in.Tenant, in.Pool, in.Body.Force)}, in.Body.DryRun, in.Tenant)
+		Edit: s.careful(change.Drain(target, change.Hand{Reason: in.Body.Reason, Author: who, Expires: until}), in.Tenant, in.Pool, in.Body.Force)}, in.Body.DryRun, in.Tenant)
 	if err != nil {
 		return nil, err
 	}

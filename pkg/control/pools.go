@@ -46,7 +46,7 @@ func overridesOf(state state.TenantState, now time.Time) map[string][]*spec.Reso
 		if !ok {
 			continue
 		}
-		if _, holds := steer.InForce(o, now); !holds {
+		if !o.At(now).Holds {
 			continue
 		}
 		byPool[o.Pool] = append(byPool[o.Pool], v.Resource)

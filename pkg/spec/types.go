@@ -96,8 +96,10 @@ type Pool struct {
 	Monitor string `json:"monitor,omitempty" yaml:"monitor,omitempty"`
 	// MinHealthy is "50%" (of the endpoints that have a weight and are not drained) or "2" (so many of them).
 	// With fewer healthy ones the pool counts as down. Absent: one healthy endpoint is enough.
-	MinHealthy string     `json:"minHealthy,omitempty" yaml:"minHealthy,omitempty" number:"ok"`
-	Endpoints  []Endpoint `json:"endpoints" yaml:"endpoints"`
+	MinHealthy string `json:"minHealthy,omitempty" yaml:"minHealthy,omitempty" number:"ok"`
+	// Session is how long a client stays with an endpoint that it was given, beyond the TTL of the answer: what is drained is gone then.
+	Session   Duration   `json:"session,omitempty" yaml:"session,omitempty" zero:"absent"`
+	Endpoints []Endpoint `json:"endpoints" yaml:"endpoints"`
 }
 
 // Endpoint is one server (or one load balancer) of a pool: addresses, or a host name.
@@ -188,22 +190,6 @@ type When struct {
 type PoolRef struct {
 	Pool   string
 	Weight int // 0: no split; this pool is a step of failover by itself
-}
-
-// Override replaces what health says, or what the pool declares, for one endpoint or for all of a pool,
-// until it expires. The measured state stays visible beside it.
-type Override struct {
-	Pool string `json:"pool" yaml:"pool"`
-	// Endpoint is absent where the whole pool is meant.
-	Endpoint string `json:"endpoint,omitempty" yaml:"endpoint,omitempty"`
-	// State is up, down or drain. Drain takes no new clients but does not count as unhealthy.
-	State string `json:"state,omitempty" yaml:"state,omitempty"`
-	// Weight replaces the endpoint's weight.
-	Weight *int   `json:"weight,omitempty" yaml:"weight,omitempty"`
-	Reason string `json:"reason" yaml:"reason"`
-	Author string `json:"author,omitempty" yaml:"author,omitempty"`
-	// Expires is absent where it holds until it is deleted.
-	Expires Time `json:"expires,omitzero" yaml:"expires,omitempty"`
 }
 
 func (*Zone) kind() Kind     { return KindZone }

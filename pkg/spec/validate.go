@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/gti/gtm/pkg/geo"
 )
 
 // Validate checks one resource by itself. The error is an Errors with everything that was found.
@@ -143,7 +145,7 @@ func (c *checker) address(path string, a netip.Addr) {
 }
 
 func (c *checker) place(path, place string) {
-	if err := checkPlace(place); err != nil {
+	if _, err := geo.ParsePlace(place); err != nil {
 		c.fail(path, "", "%v", err)
 	}
 }
@@ -223,31 +225,6 @@ func (c *checker) networks(m *Map) {
 	}
 	if m.Place != "" {
 		c.place("spec.place", m.Place)
-	}
-}
-
-func (c *checker) override(o *Override) {
-	c.label("spec.pool", o.Pool)
-	if o.Endpoint != "" {
-		c.label("spec.endpoint", o.Endpoint)
-	}
-	if o.State != "" {
-		c.oneOf("spec.state", o.State, StateUp, StateDown, StateDrain)
-	}
-	if o.State == "" && o.Weight == nil {
-		c.fail("spec", "give state (up, down or drain) or weight", "says nothing to override")
-	}
-	if o.Weight != nil {
-		c.between("spec.weight", *o.Weight, 0, maxWeight)
-		if o.Endpoint == "" {
-			c.fail("spec.weight", "name the endpoint", "a weight belongs to one endpoint")
-		}
-	}
-	if strings.TrimSpace(o.Reason) == "" {
-		c.fail("spec.reason", "say why, for those who find it later", "is missing")
-	}
-	if _, ok := o.Expires.Moment(); !ok && !o.Expires.IsZero() {
-		c.fail("spec.expires", "", "wants a time as in 2026-01-31T18:00:00Z, not %q", shorten(o.Expires.String()))
 	}
 }
 

@@ -141,14 +141,14 @@ func (c *Compiler) dropOverride(k spec.Key, old Item) {
 }
 
 // Compile makes a View of all that was applied. It always succeeds: what cannot be compiled keeps its last good
-// form, or is not served if it never had one, and is listed as broken. next is when an override ends and Compile
-// should run again; zero: never.
+// form, or is not served if it never had one, and is listed as broken. next is when an override begins, ends or comes to its next
+// step, and Compile should run again; zero: never.
 func (c *Compiler) Compile(now time.Time) (v *table.View, broken []Broken, next time.Time) {
 	c.CatchUp()
 	c.turnDay(now)
 	c.compileMaps()
-	for id, end := range c.expiring {
-		if !now.Before(end) {
+	for id, at := range c.expiring {
+		if !now.Before(at) {
 			c.dirty.pools[id] = true
 		}
 	}
@@ -169,9 +169,9 @@ func (c *Compiler) Compile(now time.Time) (v *table.View, broken []Broken, next 
 		Services: c.serviceSlots.Freeze(), Nodes: c.nodeSlots.Freeze(),
 		Serving: len(c.hosts), Counted: c.counted}
 	next = c.nextDay()
-	for _, end := range c.expiring {
-		if next.IsZero() || end.Before(next) {
-			next = end
+	for _, at := range c.expiring {
+		if next.IsZero() || at.Before(next) {
+			next = at
 		}
 	}
 	if c.dirty.faults || len(c.dirty.services)+len(c.dirty.zones) > 0 || c.dirty.maps || c.dirty.heads {

@@ -37,7 +37,7 @@ type Compiler struct {
 	items     map[spec.Key]Item
 	verdicts  map[health.PoolID]*health.Verdict
 	overrides map[health.PoolID]map[spec.Key]*spec.Override
-	expiring  map[health.PoolID]time.Time // pools with an override that ends
+	expiring  map[health.PoolID]time.Time // when overrides next change a pool
 	unread    map[spec.Key]error          // resources that could not be read
 	keys      map[string]*zones.ZoneKeys  // by zone
 	alias     aliases
