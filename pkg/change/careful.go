@@ -24,14 +24,7 @@ func Careful(edit Edit, tenant, pool string, down func(spec.Key) bool) Edit {
 		if err != nil {
 			return nil, nil, err
 		}
-		steps := make([]Step, 0, len(put)+len(deleted))
-		for _, r := range put {
-			steps = append(steps, Step{Update, r.Key, nil, r})
-		}
-		for _, k := range deleted {
-			steps = append(steps, Step{Action: Delete, Key: k})
-		}
-		after := newOverlay(s).with(steps)
+		after := newOverlay(s).with(stepsOf(put, deleted))
 		if !takerOf(s, s, tenant).takes(key) {
 			return put, deleted, nil // nobody is sent there as it is
 		}

@@ -127,7 +127,8 @@ func Drain(t Target, h Hand) Edit {
 			}
 			o.Weight = &spec.Ramp{Over: spec.Duration(h.Over), From: weightNow(s, pool, t)}
 		}
-		r := &spec.Resource{Key: spec.Key{Tenant: t.Tenant, Kind: spec.KindOverride, Name: nameOf(s, t.String(), "drain", t.Pool, t.Endpoint)}}
+		r := &spec.Resource{Key: spec.Key{Tenant: t.Tenant, Kind: spec.KindOverride, Name: nameOf(s, t.String(), "drain", t.Pool,
+			t.Endpoint)}}
 		for _, old := range overridesOf(s, t) {
 			if was := old.Spec.(*spec.Override); was.State == spec.StateDrain || was.State == "" {
 				if r = old; !s.ended(old) && o.Weight == nil && !was.Ramps() {
@@ -177,11 +178,13 @@ func Ramp(t Target, to int, h Hand) Edit {
 		if h.Over > 0 {
 			o.Weight.From = weightNow(s, pool, t)
 		}
-		r := &spec.Resource{Key: spec.Key{Tenant: t.Tenant, Kind: spec.KindOverride, Name: nameOf(s, t.String(), "ramp", t.Pool, t.Endpoint)}}
+		r := &spec.Resource{Key: spec.Key{Tenant: t.Tenant, Kind: spec.KindOverride, Name: nameOf(s, t.String(), "ramp", t.Pool,
+			t.Endpoint)}}
 		for _, old := range overridesOf(s, t) {
 			was := old.Spec.(*spec.Override)
 			if was.State != "" && !s.ended(old) {
-				return nil, nil, spec.Errors{{Resource: old.Key.String(), Msg: fmt.Sprintf("%s is in somebody's hands already: %s, %s", t, was.State,
+				return nil, nil, spec.Errors{{Resource: old.Key.String(), Msg: fmt.Sprintf("%s is in somebody's hands already: %s, %s", t,
+					was.State,
 					was.Reason), Hint: "end that first: gtmctl " + map[bool]string{true: "undrain " + t.String(),
 					false: "delete override " + old.Tenant + "/" + old.Name}[was.State == spec.StateDrain]}}
 			}
@@ -204,7 +207,8 @@ func weightNow(s *State, pool *spec.Resource, t Target) *float64 {
 	if !holds {
 		return nil
 	}
-	for _, c := range steer.NewPool(health.PoolID{Tenant: t.Tenant, Pool: t.Pool}, pool.Spec.(*spec.Pool), nil, overrides, s.now).Candidates {
+	for _, c := range steer.NewPool(health.PoolID{Tenant: t.Tenant, Pool: t.Pool}, pool.Spec.(*spec.Pool), nil, overrides,
+		s.now).Candidates {
 		if c.Endpoint.Name == t.Endpoint {
 			return &c.Effective // nothing is known of its health: it is the weight
 		}

@@ -80,7 +80,8 @@ func hasTarget(get func(spec.Key) *spec.Resource, override *spec.Resource) bool 
 	return r != nil && (o.Endpoint == "" || hasEndpoint(r, o.Endpoint) == nil)
 }
 
-// begun gives an override whose weight goes somewhere the time at which it begins to, which all edges go by: now, or as it was where the same
+// begun gives an override whose weight goes somewhere the time at which it begins to, which all edges go by: now, or as it was where
+// the same
 // is declared again.
 func (m *maker) begun(old, r *spec.Resource) *spec.Resource {
 	o, ok := r.Spec.(*spec.Override)

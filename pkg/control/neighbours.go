@@ -70,6 +70,7 @@ func names(r *spec.Resource) []spec.Key {
 			add(r.Tenant, spec.KindPool, p.Pool)
 		}
 	case *spec.Override:
+		add(r.Tenant, spec.KindService, s.Service)
 		add(r.Tenant, spec.KindPool, s.Pool)
 	}
 	return keys

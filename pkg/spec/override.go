@@ -175,7 +175,8 @@ func (c *checker) override(o *Override) {
 	if o.Weight != nil {
 		c.ramp(o)
 		if o.Endpoint == "" && !ofRule {
-			c.fail("spec.weight", "name the endpoint, or the service and the rule", "a weight belongs to one endpoint, or to a pool in a rule")
+			c.fail("spec.weight", "name the endpoint, or the service and the rule",
+				"a weight belongs to one endpoint, or to a pool in a rule")
 		}
 	}
 	if strings.TrimSpace(o.Reason) == "" {
@@ -314,8 +315,10 @@ func (v *setChecker) inRule(r *Resource, o *Override) {
 		return
 	}
 	if v.changed[r.Key] && !v.divides(r.Tenant, o, s, rule, i) {
-		v.fail(r, "spec.pool", fmt.Sprintf("give its neighbours weights, too, as in gtmctl shift %s/%s --rule %s %s", r.Tenant, o.Service, o.Rule,
-			weightsLike(s.Rules[rule].Pools, i)), "pool %s stands by itself in rule %s, for failover: a weight alone moves nothing", o.Pool, o.Rule)
+		v.fail(r, "spec.pool", fmt.Sprintf("give its neighbours weights, too, as in gtmctl shift %s/%s --rule %s %s", r.Tenant, o.Service,
+			o.Rule,
+			weightsLike(s.Rules[rule].Pools, i)), "pool %s stands by itself in rule %s, for failover: a weight alone moves nothing",
+			o.Pool, o.Rule)
 	}
 }
 

@@ -53,7 +53,8 @@ func TestWrittenRamps(t *testing.T) {
 		`{to: 30, ober: 20m}`:          `spec.weight.ober: unknown field; did you mean over?`,
 		`{to: 30, over: 20m, from: x}`: `spec.weight.from: wants a number, not the text "x"`,
 	} {
-		_, err := Decode("o.yaml", []byte("kind: Override\ntenant: shop\nname: o\nspec: {pool: eu, endpoint: a, reason: r, weight: "+weight+"}\n"))
+		_, err := Decode("o.yaml",
+			[]byte("kind: Override\ntenant: shop\nname: o\nspec: {pool: eu, endpoint: a, reason: r, weight: "+weight+"}\n"))
 		if err == nil || !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", weight, err, want)
 		}
@@ -94,5 +95,100 @@ func TestAt(t *testing.T) {
 		if got := fmt.Sprintf("%v %s %s", term.Holds, clock(term.From), clock(term.Next)); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
 		}
+	}
+}
+
+// TestOverridesOfRules: the rule must be there, have the pool, and divide its clients among it and a neighbour by weights.
+func TestOverridesOfRules(t *testing.T) {
+	o := func(name, rule, pool string) string {
+		return fmt.Sprintf("kind: Override\ntenant: shop\nname: %s\nspec: {service: web, rule: %s, pool: %s, weight: 10, reason: "+
+			"x}\n---\n", name, rule, pool)
+	}
+	web := func(rules string) string {
+		return "kind: Service\ntenant: shop\nname: web\nspec: {host: web.shop.gtm.example., rules: [" + rules + "]}\n---\n"
+	}
+	split := web("{name: europe, when: {geo: [EU]}, pools: [eu]}, {pools: [{pool: eu, weight: 90}, {pool: us, weight: 10}]}")
+	for _, c := range []struct{ name, put, want string }{
+		{"by number", split + o("x", "2", "us"), ""},
+		{"by name, of a failover, with a neighbour", o("x", "rest", "eu") + o("y", "rest", "us"), ""},
+		{"by number, of a failover, with a neighbour by name", o("x", "2", "eu") + o("y", "rest", "us"), ""},
+		{"of a failover, by itself", o("x", "rest", "us"),
+			"s.yaml:4: shop/Override/x: spec.pool: pool us stands by itself in rule rest, for failover: a weight alone moves nothing; " +
+				"give its neighbours weights, too, as in gtmctl shift shop/web --rule rest eu=90 us=10"},
+		{"of a failover, the first by itself", o("x", "rest", "eu"),
+			"s.yaml:4: shop/Override/x: spec.pool: pool eu stands by itself in rule rest, for failover: a weight alone moves nothing; " +
+				"give its neighbours weights, too, as in gtmctl shift shop/web --rule rest eu=90 us=10"},
+		{"no such service", strings.Replace(o("x", "rest", "us"), "web", "wbe", 1),
+			"s.yaml:4: shop/Override/x: spec.service: shop/Service/wbe does not exist; did you mean web?"},
+		{"no such rule", o("x", "rst", "us"), "s.yaml:4: shop/Override/x: spec.rule: service web has no rule rst; did you mean rest?"},
+		{"no such number", split + o("x", "3", "us"), "s.yaml:9: shop/Override/x: spec.rule: service web has no rule 3; did you mean 2?"},
+		{"not its pool", split + o("x", "europe", "us"), "s.yaml:9: shop/Override/x: spec.pool: rule europe of service web has no pool us"},
+		{"twice, in two ways", split + o("x", "2", "us") + o("y", `"2"`, "us"),
+			"s.yaml:9: shop/Override/x: spec: shop/us in rule 2 of shop/web is already overridden by shop/Override/y; change or " +
+				"delete that " +
+				"one\ns.yaml:14: shop/Override/y: spec: shop/us in rule 2 of shop/web is already overridden by shop/Override/x; " +
+				"change or " +
+				"delete that one"},
+		{"by name and number", o("x", "2", "us") + o("y", "rest", "us") + o("z", "rest", "eu"),
+			"s.yaml:4: shop/Override/x: spec: shop/us in rule rest of shop/web is already overridden by shop/Override/y; change or " +
+				"delete that " +
+				"one\ns.yaml:9: shop/Override/y: spec: shop/us in rule rest of shop/web is already overridden by shop/Override/x; " +
+				"change or " +
+				"delete that one"},
+		{"beside one of the pool itself", split + o("x", "2", "eu") +
+			"kind: Override\ntenant: shop\nname: y\nspec: {pool: eu, state: drain, reason: x}\n", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := validateAfter(t, strings.TrimSuffix(c.put, "---\n"), "")
+			got := ""
+			if err != nil {
+				got = err.Error()
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestARuleThatAnOverrideIsOf cannot go before it.
+func TestARuleThatAnOverrideIsOf(t *testing.T) {
+	all, err := Decode("s.yaml",
+		[]byte(base+"---\nkind: Override\ntenant: shop\nname: o\nspec: {service: web, rule: rest, pool: us, weight: 1, reason: x}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := Key{"shop", KindService, "web"}
+	for rules, want := range map[string]string{
+		"{name: rest, pools: [eu, {pool: us, weight: 3}]}": "",
+		"{name: all, pools: [eu, us]}": "shop/Service/web: spec.rules: service web has no rule rest, but shop/Override/o still refers " +
+			"to it; " +
+			"delete the override too",
+		"{name: rest, pools: [eu]}": "shop/Service/web: spec.rules: rule rest of service web has no pool us, but shop/Override/o " +
+			"still refers to " +
+			"it; delete the override too",
+	} {
+		changed, err := Decode("",
+			[]byte("kind: Service\ntenant: shop\nname: web\nspec: {host: web.shop.gtm.example., rules: ["+rules+"]}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed[0].Origin = Origin{}
+		set := setOf(all)
+		set[web] = changed[0]
+		_, err = ValidateSet(set, changed, nil)
+		got := ""
+		if err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", rules, got, want)
+		}
+	}
+	set := setOf(all)
+	delete(set, web)
+	if _, err := ValidateSet(set, nil, []Key{web}); err == nil || !strings.Contains(err.Error(),
+		"shop/Override/o still refers to it (spec.service)") {
+		t.Errorf("the service goes: %v", err)
 	}
 }

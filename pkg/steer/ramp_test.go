@@ -64,7 +64,8 @@ func furthest(a, b []float64) (most float64) {
 	return most
 }
 
-// TestRamp: a share goes in equal steps, each of at most one of a hundred answers, to where the weight has it; so do those of the others, in
+// TestRamp: a share goes in equal steps, each of at most one of a hundred answers, to where the weight has it; so do those of the
+// others, in
 // proportion. At the end of the override it is as declared.
 func TestRamp(t *testing.T) {
 	const over = 20 * time.Minute
@@ -186,7 +187,8 @@ func TestAnEndpointOnItsWayFromNothing(t *testing.T) {
 		after    time.Duration
 		out      string
 	}{{"a=1 b=1", 0, "weight 0"}, {"a=1 b=1", time.Minute, ""}, {"a=0 b=1", time.Minute, "down"}} {
-		if got := NewPool(id, pool("", 0, 1), findings(c.findings), []*spec.Override{o}, noon.Add(c.after)).Candidates[0].Out; got != c.out {
+		if got := NewPool(id, pool("", 0, 1), findings(c.findings), []*spec.Override{o},
+			noon.Add(c.after)).Candidates[0].Out; got != c.out {
 			t.Errorf("%s after %v: %q, want %q", c.findings, c.after, got, c.out)
 		}
 	}

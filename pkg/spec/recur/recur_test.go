@@ -43,17 +43,23 @@ func TestRunning(t *testing.T) {
 
 		// Clocks go from 02:00 to 03:00 on 2030-03-31, and back from 03:00 to 02:00 on 2030-10-27.
 		{"the day before", "30 2 * * *", "Europe/Berlin", hour, "2030-03-30T00:00:00Z", "2030-03-30T01:30:00Z", false},
-		{"left out: when the clocks have moved", "30 2 * * *", "Europe/Berlin", hour, "2030-03-31T00:00:00Z", "2030-03-31T01:00:00Z", false},
+		{"left out: when the clocks have moved", "30 2 * * *", "Europe/Berlin", hour, "2030-03-31T00:00:00Z", "2030-03-31T01:00:00Z",
+			false},
 		{"and then runs as long", "30 2 * * *", "Europe/Berlin", hour, "2030-03-31T01:59:00Z", "2030-03-31T01:00:00Z", true},
 		{"and no longer", "30 2 * * *", "Europe/Berlin", hour, "2030-03-31T02:00:00Z", "2030-04-01T00:30:00Z", false},
-		{"over the hour that is left out: as long, by every clock", "0 1 * * *", "Europe/Berlin", 2 * hour, "2030-03-31T01:59:59Z", "2030-03-31T00:00:00Z", true},
+		{"over the hour that is left out: as long, by every clock", "0 1 * * *", "Europe/Berlin", 2 * hour, "2030-03-31T01:59:59Z",
+			"2030-03-31T00:00:00Z", true},
 		{"twice: the first", "30 2 * * *", "Europe/Berlin", 30 * time.Minute, "2030-10-27T00:30:00Z", "2030-10-27T00:30:00Z", true},
 		{"twice: not the second", "30 2 * * *", "Europe/Berlin", 30 * time.Minute, "2030-10-27T01:30:00Z", "2030-10-28T01:30:00Z", false},
-		{"over the hour that comes twice: as long", "30 1 * * *", "Europe/Berlin", 2 * hour, "2030-10-27T01:29:59Z", "2030-10-26T23:30:00Z", true},
-		{"and no longer, though the clock shows 02:30", "30 1 * * *", "Europe/Berlin", 2 * hour, "2030-10-27T01:30:00Z", "2030-10-28T00:30:00Z", false},
-		{"each quarter, while an hour comes twice", "*/15 * * * *", "Europe/Berlin", time.Minute, "2030-10-27T00:50:00Z", "2030-10-27T02:00:00Z", false},
+		{"over the hour that comes twice: as long", "30 1 * * *", "Europe/Berlin", 2 * hour, "2030-10-27T01:29:59Z",
+			"2030-10-26T23:30:00Z", true},
+		{"and no longer, though the clock shows 02:30", "30 1 * * *", "Europe/Berlin", 2 * hour, "2030-10-27T01:30:00Z",
+			"2030-10-28T00:30:00Z", false},
+		{"each quarter, while an hour comes twice", "*/15 * * * *", "Europe/Berlin", time.Minute, "2030-10-27T00:50:00Z",
+			"2030-10-27T02:00:00Z", false},
 		{"half an hour of saving", "45 1 * * *", "Australia/Lord_Howe", time.Minute, "2030-04-06T14:45:00Z", "2030-04-06T14:45:00Z", true},
-		{"half an hour of saving, the second", "45 1 * * *", "Australia/Lord_Howe", time.Minute, "2030-04-06T15:15:00Z", "2030-04-07T15:15:00Z", false},
+		{"half an hour of saving, the second", "45 1 * * *", "Australia/Lord_Howe", time.Minute, "2030-04-06T15:15:00Z",
+			"2030-04-07T15:15:00Z", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			begin, running := mustParse(t, c.line, c.zone).Running(at(t, c.now), c.long)
@@ -92,7 +98,8 @@ func TestEachDayOnce(t *testing.T) {
 
 func TestParse(t *testing.T) {
 	for _, c := range []struct{ line, zone, err string }{
-		{"0 2 * * 1-5", "Mars/Olympus", `there is no time zone "Mars/Olympus"; write an IANA name, as in Europe/Berlin, Asia/Shanghai or UTC`},
+		{"0 2 * * 1-5", "Mars/Olympus",
+			`there is no time zone "Mars/Olympus"; write an IANA name, as in Europe/Berlin, Asia/Shanghai or UTC`},
 		{"0 2 * * 1-5", "Local", `there is no time zone "Local"; write an IANA name, as in Europe/Berlin, Asia/Shanghai or UTC`},
 		{"0 2 * *", "", `wants five fields, minute, hour, day, month and weekday, as in 0 2 * * 1-5, not "0 2 * *"`},
 		{"TZ=UTC 0 2 * *", "", `wants five fields, minute, hour, day, month and weekday, as in 0 2 * * 1-5, not "TZ=UTC 0 2 * *"`},
