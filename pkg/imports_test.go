@@ -65,8 +65,9 @@ var house = map[string]room{
 
 	"pkg/health": {floor: 2, pure: true},
 
-	"pkg/steer": {floor: 3, pure: true},
-	"pkg/store": {floor: 3, outside: []string{etcd, "google.golang.org/grpc", "go.uber.org/zap", unix, errgroup, prometheus}},
+	"pkg/policy": {floor: 2, pure: true},
+	"pkg/steer":  {floor: 3, pure: true},
+	"pkg/store":  {floor: 3, outside: []string{etcd, "google.golang.org/grpc", "go.uber.org/zap", unix, errgroup, prometheus}},
 	"pkg/probe": {floor: 3, outside: []string{prometheus, unix, "github.com/prometheus-community/pro-bing",
 		"google.golang.org/grpc"}},
 

@@ -60,7 +60,7 @@ func (j Job) resources() (all []*spec.Resource, err error) {
 		all = append(all, Resource(tenant, spec.KindPool, pool.Name, &spec.Pool{Endpoints: []spec.Endpoint{
 			{Name: "a", Addresses: []netip.Addr{pool.Addresses[0]}, Weight: &three},
 			{Name: "b", Addresses: []netip.Addr{pool.Addresses[1]}, Weight: &one}}}))
-		rules[i].Pools = []spec.PoolRef{{Pool: pool.Name}}
+		rules[i].Pools = []spec.Target{{Pool: pool.Name}}
 		if pool.Continent != "" {
 			rules[i].When = &spec.When{Geo: []string{pool.Continent}}
 		}

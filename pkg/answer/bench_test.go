@@ -49,7 +49,7 @@ func steeredView(b *testing.B, n int) *atomic.Pointer[table.View] {
 			Resource: &spec.Resource{Key: spec.Key{Tenant: "job", Kind: spec.KindPool, Name: pool},
 				Spec: &spec.Pool{Endpoints: []spec.Endpoint{{Name: "a", Addresses: address(1), Weight: &three},
 					{Name: "b", Addresses: address(2), Weight: &one}}}}})
-		rule := spec.Rule{Pools: []spec.PoolRef{{Pool: pool}}}
+		rule := spec.Rule{Pools: []spec.Target{{Pool: pool}}}
 		if continent != "" {
 			rule.When = &spec.When{Geo: []string{continent}}
 		}

@@ -132,7 +132,7 @@ func TestDirectLeavesLargeReplies(t *testing.T) {
 				spec.Endpoint{Name: fmt.Sprint("e", i), Addresses: []netip.Addr{netip.AddrFrom4([4]byte{198, 51, 100, byte(i)})}})
 		}
 		key := func(kind spec.Kind, name string) spec.Key { return spec.Key{Tenant: "shop", Kind: kind, Name: name} }
-		service := &spec.Service{Host: "big.shop.gtm.example.", Answers: 29, Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: "big"}}}}}
+		service := &spec.Service{Host: "big.shop.gtm.example.", Answers: 29, Rules: []spec.Rule{{Pools: []spec.Target{{Pool: "big"}}}}}
 		s.Change(compile.Change{Tenants: []compile.TenantChange{{Tenant: "shop", Head: 42, Put: []compile.Item{
 			{Generation: 42, Resource: &spec.Resource{Key: key(spec.KindPool, "big"), Spec: pool}},
 			{Generation: 42, Resource: &spec.Resource{Key: key(spec.KindService, "big"), Spec: service}}}}}})

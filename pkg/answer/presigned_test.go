@@ -33,7 +33,7 @@ ns1 60 A 192.0.2.1
 				Spec: &spec.Zone{Content: content, Grants: map[string][]string{"shop": {"web.signed.example."}}}}}}},
 		{Tenant: "shop", Head: 42, Put: []compile.Item{
 			{Generation: 42, Resource: &spec.Resource{Key: key("shop", spec.KindService, "signed"),
-				Spec: &spec.Service{Host: "web.signed.example.", Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: "eu"}}}}}}}}}}})
+				Spec: &spec.Service{Host: "web.signed.example.", Rules: []spec.Rule{{Pools: []spec.Target{{Pool: "eu"}}}}}}}}}}})
 	v, _, _ := s.Compile(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)) // which tells, as a problem, that the name has no signatures
 	s.View.Store(v)
 	r := s.ask(query(t, "web.signed.example.", "ANY", "do"), false)

@@ -28,7 +28,7 @@ func (s *server) drawing() {
 		Spec: pool}}}
 	for name, answers := range map[string]int{"several": 3, "lots": 29} {
 		service := &spec.Service{Host: name + ".shop.gtm.example.", Answers: answers,
-			Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: "hundred"}}}}}
+			Rules: []spec.Rule{{Pools: []spec.Target{{Pool: "hundred"}}}}}
 		put = append(put, compile.Item{Generation: 42,
 			Resource: &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindService, Name: name}, Spec: service}})
 	}

@@ -93,11 +93,8 @@ func withoutPool(s *State, pool spec.Key, takes func(spec.Key) bool) string {
 		}
 		e := service.Effective()
 		for _, rule := range e.Rules {
-			is := func(ref spec.PoolRef) bool { return ref.Pool == pool.Name }
-			other := func(ref spec.PoolRef) bool {
-				return takes(spec.Key{Tenant: pool.Tenant, Kind: spec.KindPool, Name: ref.Pool})
-			}
-			if slices.ContainsFunc(rule.Pools, is) && !slices.ContainsFunc(rule.Pools, other) {
+			other := func(name string) bool { return takes(spec.Key{Tenant: pool.Tenant, Kind: spec.KindPool, Name: name}) }
+			if pools := service.PoolsOf(rule.Pools); slices.Contains(pools, pool.Name) && !slices.ContainsFunc(pools, other) {
 				where = append(where, fmt.Sprintf("rule %s of service %s/%s", rule.Name, k.Tenant, k.Name))
 			}
 		}

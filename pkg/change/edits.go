@@ -241,9 +241,8 @@ func Shift(tenant, service, rule string, weights map[string]int, h Hand) Edit {
 				r = &spec.Resource{Key: spec.Key{Tenant: tenant, Kind: spec.KindOverride,
 					Name: nameOf(s, tenant+"/"+service+"/"+rule+"/"+pool, "shift", service, rule, pool)}}
 			} else if was := r.Spec.(*spec.Override); h.Over > 0 && was.At(s.now).Holds {
-				i := slices.IndexFunc(declared.Rules[at].Pools, func(p spec.PoolRef) bool { return p.Pool == pool })
-				if i >= 0 {
-					o.Weight.From = &steer.RuleWeights(declared.Rules[at].Pools, ofRule, s.now)[i]
+				if from, ok := steer.RuleWeights(declared.Rules[at].Pools, ofRule, s.now)[pool]; ok {
+					o.Weight.From = &from
 				}
 			}
 			put = append(put, r.With(o))

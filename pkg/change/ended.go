@@ -74,7 +74,11 @@ func hasTarget(get func(spec.Key) *spec.Resource, override *spec.Resource) bool 
 			return false
 		}
 		rule := s.RuleNamed(o.Rule)
-		return rule >= 0 && slices.ContainsFunc(s.Rules[rule].Pools, func(p spec.PoolRef) bool { return p.Pool == o.Pool })
+		if rule < 0 {
+			return false
+		}
+		_, i := s.Rules[rule].Entry(o.Pool)
+		return i >= 0
 	}
 	r := get(spec.Key{Tenant: override.Tenant, Kind: spec.KindPool, Name: o.Pool})
 	return r != nil && (o.Endpoint == "" || hasEndpoint(r, o.Endpoint) == nil)

@@ -141,7 +141,7 @@ func TestShift(t *testing.T) {
 	one := map[string]int{"us": 1}
 	h.refused(Shift("shop", "ipa", "r", one, Hand{Reason: "r"}), "shop/Service/ipa: does not exist")
 	h.refused(Shift("shop", "api", "s", one, Hand{Reason: "r"}), "service api has no rule s")
-	h.refused(Shift("shop", "web", "rest", one, Hand{Reason: "r"}), "rule rest of service web has no pool us")
+	h.refused(Shift("shop", "web", "rest", one, Hand{Reason: "r"}), "rule rest of service web has no pool us to give a weight")
 }
 
 // TestAShiftOfAFailover names all that are to share.

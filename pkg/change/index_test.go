@@ -151,7 +151,7 @@ func largeState(services int) map[string]state.TenantState {
 		own := fmt.Sprint("p", i)
 		add(&shop, key("shop/Pool/"+own), &spec.Pool{Endpoints: ends})
 		add(&shop, key(fmt.Sprint("shop/Service/s", i)), &spec.Service{Host: fmt.Sprintf("s%d.x.example.", i),
-			Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: own}, {Pool: "all"}}}}})
+			Rules: []spec.Rule{{Pools: []spec.Target{{Pool: own}, {Pool: "all"}}}}})
 	}
 	return map[string]state.TenantState{spec.Platform: {Head: 1, Resources: state.NewResources(platform...)},
 		"shop": {Head: 1, Resources: state.NewResources(shop...)}}

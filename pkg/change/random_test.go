@@ -50,7 +50,7 @@ func (w world) draw() spec.Set {
 		for _, s := range []string{"s1", "s2"} {
 			if w.maybe() {
 				add(t, spec.KindService, s, &spec.Service{Host: s + "." + t + "." + w.one("a.x.example.", "x.example."),
-					Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: w.one("p1", "p2")}}}}})
+					Rules: []spec.Rule{{Pools: []spec.Target{{Pool: w.one("p1", "p2")}}}}})
 			}
 		}
 		if w.maybe() {
@@ -162,7 +162,7 @@ func BenchmarkThousandResources(b *testing.B) {
 		put = append(put, &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: name},
 			Spec: &spec.Pool{Endpoints: []spec.Endpoint{{Name: "a", Host: "h."}}}},
 			&spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindService, Name: name},
-				Spec: &spec.Service{Host: name + ".shop.gtm.example.", Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: name}}}}}})
+				Spec: &spec.Service{Host: name + ".shop.gtm.example.", Rules: []spec.Rule{{Pools: []spec.Target{{Pool: name}}}}}})
 	}
 	for b.Loop() {
 		if _, err := Make(state, Input{Put: put}); err != nil {

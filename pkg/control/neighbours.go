@@ -11,7 +11,13 @@ import (
 // refersTo names the resources that r refers to, each once: those that it names, in the order of its fields, and the zone in
 // which a service stands.
 func (s *Server) refersTo(r *spec.Resource) []spec.Key {
-	keys := names(r)
+	var keys []spec.Key
+	for _, key := range spec.References(r) {
+		// A policy may be the tenant's or the platform's: that it is which exists.
+		if !slices.Contains(keys, key) && (key.Kind != spec.KindPolicy || (lookup{s.cfg.Mirror}).Get(key) != nil) {
+			keys = append(keys, key)
+		}
+	}
 	if service, ok := r.Spec.(*spec.Service); ok {
 		if host, err := spec.CanonicalName(service.Host); err == nil {
 			if zone := spec.ZoneOf(lookup{s.cfg.Mirror}, host); zone != nil {
@@ -40,40 +46,6 @@ func (l lookup) Of(kind spec.Kind) iter.Seq[*spec.Resource] {
 			}
 		}
 	}
-}
-
-// names gives the resources that the fields of r name, each once.
-func names(r *spec.Resource) []spec.Key {
-	var keys []spec.Key
-	add := func(tenant string, kind spec.Kind, name string) {
-		key := spec.Key{Tenant: tenant, Kind: kind, Name: name}
-		if name != "" && !slices.Contains(keys, key) {
-			keys = append(keys, key)
-		}
-	}
-	switch s := r.Spec.(type) {
-	case *spec.Pool:
-		add(spec.Platform, spec.KindSite, s.Site)
-		add(r.Tenant, spec.KindMonitor, s.Monitor)
-	case *spec.Service:
-		for _, rule := range s.Rules {
-			if rule.When != nil {
-				for _, name := range rule.When.Map {
-					add(spec.Platform, spec.KindMap, name)
-				}
-			}
-			for _, p := range rule.Pools {
-				add(r.Tenant, spec.KindPool, p.Pool)
-			}
-		}
-		for _, p := range s.LastResort {
-			add(r.Tenant, spec.KindPool, p.Pool)
-		}
-	case *spec.Override:
-		add(r.Tenant, spec.KindService, s.Service)
-		add(r.Tenant, spec.KindPool, s.Pool)
-	}
-	return keys
 }
 
 // referredBy names the resources of all tenants that refer to key, sorted.

@@ -102,7 +102,7 @@ func TestAZoneIsUsedByTheServicesInIt(t *testing.T) {
 	w := newWorld(t)
 	inner := &spec.Resource{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: "deep.example."}, Spec: &spec.Zone{}}
 	service := &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "api"},
-		Spec: &spec.Service{Host: "API.deep.example", Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: "eu"}}}}}}
+		Spec: &spec.Service{Host: "API.deep.example", Rules: []spec.Rule{{Pools: []spec.Target{{Pool: "eu"}}}}}}
 	w.store.Apply(state.Update{Tenants: []state.TenantUpdate{
 		{Tenant: "platform", Head: 4, Put: []state.Version{{Resource: inner, Generation: 4}}},
 		{Tenant: "shop", Head: 42, Put: []state.Version{{Resource: service, Generation: 42}}}}})

@@ -238,7 +238,7 @@ func testState(t *testing.T) state.Update {
 		{Tenant: "shop", Head: 41, Put: []state.Version{
 			version("shop", spec.KindPool, "eu", pool),
 			version("shop", spec.KindService, "web",
-				&spec.Service{Host: "web.example.", Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: "eu"}}}}}),
+				&spec.Service{Host: "web.example.", Rules: []spec.Rule{{Pools: []spec.Target{{Pool: "eu"}}}}}),
 			version("shop", spec.KindOverride, "now", &spec.Override{Pool: "eu", Endpoint: "b", State: "drain", Reason: "upgrade",
 				Expires: spec.TimeOf("2026-05-04T04:00:00Z")}),
 			version("shop", spec.KindOverride, "old", &spec.Override{Pool: "eu", Endpoint: "c", State: "down", Reason: "past",

@@ -74,7 +74,7 @@ func TestBrokenResources(t *testing.T) {
 		return delta(t, gen, &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: kind, Name: name}, Spec: s})
 	}
 	ttl := spec.Duration(30e9)
-	rules := []spec.Rule{{Pools: []spec.PoolRef{{Pool: "eu"}}}}
+	rules := []spec.Rule{{Pools: []spec.Target{{Pool: "eu"}}}}
 	cases := []struct {
 		name   string
 		broken string // resource that status must name
@@ -93,7 +93,7 @@ func TestBrokenResources(t *testing.T) {
 		}},
 		{"a pool that is not there", "shop/Service/web", func(t *testing.T, gen uint64) state.Update {
 			return replace(t, gen, &spec.Service{Host: "web.shop.gtm.example.",
-				Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: "none"}}}}}, spec.KindService, "web")
+				Rules: []spec.Rule{{Pools: []spec.Target{{Pool: "none"}}}}}, spec.KindService, "web")
 		}},
 		{"a host that is no name", "shop/Service/web", func(t *testing.T, gen uint64) state.Update {
 			return replace(t, gen, &spec.Service{Host: strings.Repeat("x", 64) + "..", Rules: rules}, spec.KindService, "web")

@@ -3,13 +3,13 @@ package geo
 import (
 	"encoding/hex"
 	"fmt"
-	"io/fs"
 	"net/netip"
 	"os"
 	"sync"
 	"time"
 
 	builtin "github.com/gti/gtm/geo"
+	"github.com/gti/gtm/pkg/geo/stamp"
 )
 
 // Atlas is one immutable set of databases, walked once. It is safe for concurrent use and keeps no file open.
@@ -61,7 +61,7 @@ func Open(files ...string) (*Atlas, error) {
 
 // openFile opens one file, which is to be watched.
 func openFile(file string) (*Atlas, error) {
-	seen := statFile(file)
+	seen := stamp.Of(file)
 	mmdb, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("geographic database: %w", err)
@@ -131,22 +131,3 @@ func (a *Atlas) family(v4 bool) *packed {
 	}
 	return a.v6
 }
-
-// stamp is what changes when a file is replaced or written.
-type stamp struct {
-	modified time.Time
-	size     int64
-	inode    uint64
-	gone     bool
-}
-
-func statFile(file string) stamp {
-	info, err := os.Stat(file)
-	if err != nil {
-		return stamp{gone: true}
-	}
-	return stamp{modified: info.ModTime(), size: info.Size(), inode: inode(info)}
-}
-
-// inode gives a file's inode number where the system has one.
-func inode(info fs.FileInfo) uint64 { return inodeOf(info.Sys()) }

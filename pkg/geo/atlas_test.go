@@ -67,7 +67,7 @@ func TestIPv4WithoutTree(t *testing.T) {
 }
 
 func TestLayouts(t *testing.T) {
-	de := Place{"EU", "DE", "BE", 3320}
+	de := Place{Continent: "EU", Country: "DE", Subdivision: "BE", ASN: 3320}
 	network := netip.MustParsePrefix("192.0.2.0/24")
 	tests := []struct {
 		name string
@@ -76,10 +76,10 @@ func TestLayouts(t *testing.T) {
 		err  string
 	}{
 		{"City", layout{"continent": layout{"code": "EU"}, "country": layout{"iso_code": "DE"},
-			"subdivisions": []any{layout{"iso_code": "BE"}}}, Place{"EU", "DE", "BE", 0}, ""},
-		{"Country without continent", layout{"country": layout{"iso_code": "DE"}}, Place{"EU", "DE", "", 0}, ""},
+			"subdivisions": []any{layout{"iso_code": "BE"}}}, Place{Continent: "EU", Country: "DE", Subdivision: "BE"}, ""},
+		{"Country without continent", layout{"country": layout{"iso_code": "DE"}}, Place{Continent: "EU", Country: "DE"}, ""},
 		{"subdivision that is no code", layout{"country": layout{"iso_code": "DE"}, "subdivisions": []any{layout{"iso_code": "Berlin"}}},
-			Place{"EU", "DE", "", 0}, ""},
+			Place{Continent: "EU", Country: "DE"}, ""},
 		{"ASN", layout{"autonomous_system_number": uint32(3320), "autonomous_system_organization": "DTAG"}, Place{ASN: 3320}, ""},
 		{"Enterprise", layout{"continent": layout{"code": "EU"}, "country": layout{"iso_code": "DE"},
 			"subdivisions": []any{layout{"iso_code": "BE"}}, "traits": layout{"autonomous_system_number": uint32(3320)}}, de, ""},

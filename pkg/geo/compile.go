@@ -8,11 +8,15 @@ import (
 
 // Classifier divides places into classes, from 0 on.
 type Classifier struct {
-	Classes int      // how many there are
+	Classes int      // how many there are; a Class that finds them on its way counts them here
 	Maps    []string // the names of the maps that Class asks for, each once
 	// Class gives the class of a place, or Classes where it has none. It is called for each place, and each set of maps that hold one,
 	// and not for each network. It must give the same each time.
+	//
+	// Place.Latency is nil unless Latency is set.
 	Class func(p Place, in Hits) int
+	// Latency tells that Class asks for the latency of places. Without it, a latency table makes no difference.
+	Latency bool
 }
 
 // Hits tells which of a Classifier's maps hold an address.
@@ -44,9 +48,6 @@ const (
 // The first call for a list of maps divides the addresses by atlas and maps, which takes longer than the rest; the atlas keeps
 // that for the next call with equal maps. The networks of maps must not be changed any more. Compile is safe for concurrent use.
 func Compile(a *Atlas, maps []Map, c *Classifier) (*Partition, error) {
-	if c.Classes > maxClasses {
-		return nil, fmt.Errorf("%d rules in one service; at most %d are possible", c.Classes, maxClasses)
-	}
 	if err := checkMaps(maps); err != nil {
 		return nil, err
 	}
@@ -58,7 +59,11 @@ func Compile(a *Atlas, maps []Map, c *Classifier) (*Partition, error) {
 	if err != nil {
 		return nil, err
 	}
-	classes, unknown := d.classify(s), d.id(Place{}, nil)
+	unknown := d.id(Place{}, nil)
+	classes := d.classify(s)
+	if c.Classes > maxClasses {
+		return nil, fmt.Errorf("the rules of one service divide the world into %d classes; at most %d are possible", c.Classes, maxClasses)
+	}
 	if d.indifferent(classes, unknown) {
 		// then it makes no difference either whose address a special-purpose block is decided by: scope 0
 		for i := range classes {
@@ -140,14 +145,17 @@ func unknownMap(name string, maps []Map) error {
 // classify gives the ids of a shape's atoms.
 func (d *divider) classify(s *shape) []uint16 {
 	ids := make([]uint16, len(s.atoms))
+	var special []int // their ids stand behind those of all classes
 	for i := range s.atoms {
 		a := &s.atoms[i]
-		members := s.members[a.members]
-		if a.special != 0 && !members.meets(d.named) {
-			ids[i] = uint16(d.Classes) + uint16(a.special)
+		if members := s.members[a.members]; a.special != 0 && !members.meets(d.named) {
+			special = append(special, i)
 		} else {
 			ids[i] = d.id(a.place, members)
 		}
+	}
+	for _, i := range special {
+		ids[i] = uint16(d.Classes) + uint16(s.atoms[i].special)
 	}
 	return ids
 }
@@ -170,10 +178,16 @@ type Matcher struct {
 	Maps []string // names of maps
 }
 
-// FirstOf classifies by the index of the first matcher that matches.
-func FirstOf(matchers []Matcher) *Classifier {
-	c := &Classifier{Classes: len(matchers)}
-	ready := make([]matcher, len(matchers))
+// Conditions are Matchers made ready to be asked of many places. Safe for concurrent use.
+type Conditions struct {
+	Maps  []string // the names of the maps that they ask for, each once: what a Classifier wants
+	ready []matcher
+}
+
+// NewConditions makes matchers ready.
+func NewConditions(matchers []Matcher) *Conditions {
+	c := &Conditions{ready: make([]matcher, len(matchers))}
+	ready := c.ready
 	for i, m := range matchers {
 		ready[i] = matcher{Matcher: m, asns: make(map[uint32]bool, len(m.ASN))}
 		for _, asn := range m.ASN {
@@ -188,15 +202,23 @@ func FirstOf(matchers []Matcher) *Classifier {
 			ready[i].maps = append(ready[i].maps, at)
 		}
 	}
-	c.Class = func(p Place, in Hits) int {
-		for i := range ready {
-			if ready[i].matches(p, in) {
+	return c
+}
+
+// Met reports whether a place meets the condition of that index. in tells of Maps.
+func (c *Conditions) Met(i int, p Place, in Hits) bool { return c.ready[i].matches(p, in) }
+
+// FirstOf classifies by the index of the first matcher that matches.
+func FirstOf(matchers []Matcher) *Classifier {
+	c := NewConditions(matchers)
+	return &Classifier{Classes: len(matchers), Maps: c.Maps, Class: func(p Place, in Hits) int {
+		for i := range c.ready {
+			if c.ready[i].matches(p, in) {
 				return i
 			}
 		}
-		return len(ready)
-	}
-	return c
+		return len(c.ready)
+	}}
 }
 
 // matcher is a Matcher made ready.

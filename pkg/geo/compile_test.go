@@ -122,7 +122,7 @@ func TestCompileErrors(t *testing.T) {
 		{nil, []Matcher{{Maps: []string{"office"}}}, `there is no map "office"; declare it`},
 		{append(maps, maps[0]), nil, `two maps have the name "offices"`},
 		{[]Map{{Name: "bad", Networks: []netip.Prefix{{}}}}, nil, `map "bad"`},
-		{nil, make([]Matcher, maxClasses+1), "32001 rules"},
+		{nil, make([]Matcher, maxClasses+1), "32001 classes"},
 	}
 	for _, test := range tests {
 		if _, err := Compile(smallAtlas(t), test.maps, FirstOf(test.matchers)); err == nil || !strings.Contains(err.Error(), test.want) {

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/gti/gtm/pkg/geo/stamp"
 )
 
 // OpenKept is Open for who has to start whatever the files are like. In place of a file that cannot be used stands the last good copy of
@@ -21,7 +23,7 @@ func OpenKept(dir string, files ...string) (a *Atlas, faults []error) {
 	var seen []watched
 	for _, file := range files {
 		next, err := openFile(file)
-		seen = append(seen, watched{file, statFile(file)})
+		seen = append(seen, watched{file, stamp.Of(file)})
 		if err != nil {
 			kept, noCopy := openFile(keptName(dir, file))
 			if noCopy != nil {
@@ -47,7 +49,7 @@ func builtinFor(files []string, faults []error) (*Atlas, []error) {
 		panic(err) // it is part of the program, and a test opens it
 	}
 	for _, file := range files {
-		a.files = append(a.files, watched{file, statFile(file)})
+		a.files = append(a.files, watched{file, stamp.Of(file)})
 	}
 	a.instead = len(faults) > 0
 	return a, faults

@@ -118,7 +118,8 @@ func (o *oracle) mappedPlace(t testing.TB, addr netip.Addr) Place {
 		for _, n := range m.Networks {
 			if n.Contains(addr) && m.Place != nil && n.Bits() > placeBits {
 				placeBits = n.Bits()
-				p = Place{m.Place.Continent, m.Place.Country, m.Place.Subdivision, p.ASN}
+				p = Place{Continent: m.Place.Continent, Country: m.Place.Country, Subdivision: m.Place.Subdivision, ASN: p.ASN,
+					Latency: p.Latency}
 			}
 			if n.Contains(addr) && m.ASN != 0 && n.Bits() > asnBits {
 				asnBits = n.Bits()

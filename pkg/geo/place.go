@@ -12,6 +12,9 @@ type Place struct {
 	Country     string // ISO 3166-1 alpha-2, as in DE
 	Subdivision string // the part of ISO 3166-2 behind the dash, as in BE
 	ASN         uint32 // autonomous system number; 0: unknown
+	At          Point  // its own coordinates, as the database or a map tells them; unknown where they do not
+	// Latency is what a latency table tells of the network; nil: nothing. See Classifier.Latency.
+	Latency *Latency
 }
 
 // String gives the form that people read and type: "EU-DE-BE", "EU-DE", "EU", or "" for an unknown

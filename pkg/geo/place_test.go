@@ -60,13 +60,15 @@ func FuzzParsePlace(f *testing.F) {
 }
 
 func TestPlaceIn(t *testing.T) {
-	berlin := Place{"EU", "DE", "BE", 3320}
-	for _, where := range []Place{{}, {Continent: "EU"}, {Continent: "EU", Country: "DE"}, {"EU", "DE", "BE", 0}, {"EU", "DE", "BE", 1}} {
+	berlin := Place{Continent: "EU", Country: "DE", Subdivision: "BE", ASN: 3320}
+	for _, where := range []Place{{}, {Continent: "EU"}, {Continent: "EU", Country: "DE"},
+		{Continent: "EU", Country: "DE", Subdivision: "BE"}, {Continent: "EU", Country: "DE", Subdivision: "BE", ASN: 1}} {
 		if !berlin.In(where) {
 			t.Errorf("%v is not in %q", berlin, where)
 		}
 	}
-	for _, where := range []Place{{Continent: "AS"}, {Continent: "EU", Country: "FR"}, {"EU", "DE", "BY", 0}} {
+	for _, where := range []Place{{Continent: "AS"}, {Continent: "EU", Country: "FR"},
+		{Continent: "EU", Country: "DE", Subdivision: "BY"}} {
 		if berlin.In(where) {
 			t.Errorf("%v is in %q", berlin, where)
 		}

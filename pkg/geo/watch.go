@@ -3,6 +3,8 @@ package geo
 import (
 	"context"
 	"time"
+
+	"github.com/gti/gtm/pkg/geo/stamp"
 )
 
 // pollEvery is how often Watch looks at the files.
@@ -11,7 +13,7 @@ const pollEvery = 2 * time.Second
 // watched is a file and what it looked like when it was read.
 type watched struct {
 	file string
-	seen stamp
+	seen stamp.Stamp
 }
 
 // Watch checks the files of a every two seconds until ctx ends. When one was replaced or written, and has stayed as it is for one such
@@ -37,8 +39,8 @@ func Watch(ctx context.Context, a *Atlas, onNew func(*Atlas), onErr func(error))
 type watcher struct {
 	atlas  *Atlas
 	files  []string
-	opened []stamp
-	polled []stamp
+	opened []stamp.Stamp
+	polled []stamp.Stamp
 	onNew  func(*Atlas)
 	onErr  func(error)
 	failed bool // onErr was told of an error last
@@ -57,7 +59,7 @@ func newWatcher(a *Atlas, onNew func(*Atlas), onErr func(error)) *watcher {
 func (w *watcher) poll() {
 	changed, stable := false, true
 	for i, file := range w.files {
-		now := statFile(file)
+		now := stamp.Of(file)
 		changed = changed || now != w.opened[i]
 		stable = stable && now == w.polled[i]
 		w.polled[i] = now

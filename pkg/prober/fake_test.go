@@ -505,7 +505,7 @@ func rulesRes(name string, rules ...[]string) *spec.Resource {
 			rule.When = &spec.When{ASN: []uint32{uint32(i + 1)}}
 		}
 		for _, pool := range pools {
-			rule.Pools = append(rule.Pools, spec.PoolRef{Pool: pool})
+			rule.Pools = append(rule.Pools, spec.Target{Pool: pool})
 		}
 		s.Rules = append(s.Rules, rule)
 	}

@@ -63,9 +63,9 @@ func TestStands(t *testing.T) {
 
 // A pool stands in the row of each rule that can lead to it, by its pools or by lastResort; what no client gets to makes none.
 func TestRows(t *testing.T) {
-	refs := func(names ...string) (out []spec.PoolRef) {
+	refs := func(names ...string) (out []spec.Target) {
 		for _, name := range names {
-			out = append(out, spec.PoolRef{Pool: name})
+			out = append(out, spec.Target{Pool: name})
 		}
 		return out
 	}

@@ -15,20 +15,20 @@ import (
 func (p *plan) addRows(key spec.Key, s *spec.Service) {
 	e := s.Effective()
 	for i := range e.Rules {
-		p.addRow(key, fmt.Sprintf("rule %s of service %s", e.Rules[i].Name, key.Name), e.Rules[i].Pools, e.LastResort)
+		p.addRow(key, fmt.Sprintf("rule %s of service %s", e.Rules[i].Name, key.Name), s.PoolsOf(e.Rules[i].Pools), s.PoolsOf(e.LastResort))
 		if e.Rules[i].MatchesAll() {
 			return // nobody gets to what stands behind it
 		}
 	}
-	p.addRow(key, "lastResort of service "+key.Name, e.LastResort)
+	p.addRow(key, "lastResort of service "+key.Name, s.PoolsOf(e.LastResort))
 }
 
-func (p *plan) addRow(key spec.Key, name string, lists ...[]spec.PoolRef) {
+func (p *plan) addRow(key spec.Key, name string, lists ...[]string) {
 	row := health.Row{Name: name}
 	named := map[health.PoolID]bool{}
 	for _, list := range lists {
-		for _, ref := range list {
-			if id := (health.PoolID{Tenant: key.Tenant, Pool: ref.Pool}); !named[id] {
+		for _, pool := range list {
+			if id := (health.PoolID{Tenant: key.Tenant, Pool: pool}); !named[id] {
 				named[id] = true
 				row.Pools = append(row.Pools, id)
 			}

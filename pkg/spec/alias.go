@@ -110,7 +110,7 @@ func (c *checker) onlyAlias(s *Service) {
 	}{
 		{"rules", len(s.Rules) > 0}, {"lastResort", len(s.LastResort) > 0}, {"answers", s.Answers != 0}, {"pick", s.Pick != ""},
 		{"families", len(s.Families) > 0}, {"allDown", s.AllDown != ""}, {"coherent", s.Coherent}, {"https", s.HTTPS != nil},
-		{"svcb", s.SVCB != nil}, {"srv", s.SRV != nil}, {"mx", s.MX != nil},
+		{"svcb", s.SVCB != nil}, {"srv", s.SRV != nil}, {"mx", s.MX != nil}, {"pools", len(s.Pools) > 0}, {"fence", len(s.Fence) > 0},
 	} {
 		if f.given {
 			c.fail("spec."+f.name, "remove it, or alias", "goes not with alias, which answers as the name that it leads to")

@@ -32,7 +32,7 @@ func TestDecodeErrors(t *testing.T) {
 		{"unknown kind", "kind: Servise\ntenant: a\nname: b\nspec: {}\n",
 			`f.yaml:1: a/Servise/b: kind: unknown kind "Servise"; did you mean Service?`},
 		{"no kind", "tenant: a\nname: b\nspec: {}\n",
-			`f.yaml:1: kind: is missing; it can be Zone, Site, Map, Monitor, Pool, Service, Override, Tenant`},
+			`f.yaml:1: kind: is missing; it can be Zone, Site, Map, Monitor, Pool, Policy, Service, Override, Tenant`},
 		{"no tenant", "kind: Pool\nname: b\nspec: {}\n",
 			`f.yaml:1: tenant: is missing; say whose it is; zones, sites and maps are the tenant platform's`},
 		{"no name", "kind: Pool\ntenant: b\nspec: {}\n", `f.yaml:1: name: is missing`},
@@ -61,7 +61,8 @@ func TestDecodeErrors(t *testing.T) {
 			`f.yaml:5: shop/Service/web: spec.rules[0].ttl: a duration needs a unit; write 20s for seconds`},
 		{"duration, negative", service + "  ttl: -5s\n", `f.yaml:5: shop/Service/web: spec.ttl: a duration cannot be negative`},
 		{"pool reference", service + "  lastResort: [[a]]\n",
-			`f.yaml:5: shop/Service/web: spec.lastResort[0]: wants the name of a pool or {pool: NAME, weight: N}, not a list`},
+			`f.yaml:5: shop/Service/web: spec.lastResort[0]: wants the name of a pool, or one of {pool: NAME, weight: N}, ` +
+				`{nearest: [...]}, {fastest: [...]}, {policy: NAME} and {split: [...]}, not a list`},
 		{"pool reference of weight 0", service + "  lastResort: [{pool: a, weight: 0}]\n",
 			`f.yaml:5: shop/Service/web: spec.lastResort[0].weight: a weight of a split is at least 1; to send nothing there, leave the ` +
 				`pool out`},
@@ -172,12 +173,26 @@ spec:
     - {name: a, addresses: [198.51.100.1, "2001:db8:1::1"], weight: 3, probe: "192.0.2.9:80"}
     - {name: b, addresses: [198.51.100.2], weight: 0}
 ---
+kind: Policy
+tenant: platform
+name: near
+spec:
+  grants: [shop, "*"]
+  fence: [EU]
+  rules:
+    - {name: eu, when: {geo: [EU]}, fence: [EU-DE], ttl: 1m, pools: [{nearest: sites}, {site: fra}]}
+    - pools:
+        - {fastest: [main, {site: fra, weight: 2}], margin: 0s, samples: 3, maxAge: 1d, then: listed}
+        - {pool: spare, trickle: 2%}
+---
 kind: Service
 tenant: shop
 name: web
 spec:
   host: web.shop.gtm.example.
   ttl: 0s
+  pools: [eu, {pool: us, role: spare}]
+  fence: [EU, NA]
   answers: 1
   pick: weighted
   families: [ipv4]
@@ -186,6 +201,11 @@ spec:
     - {name: china-telecom, when: {asn: [4134]}, pools: [{pool: sg, weight: 70}, {pool: hk, weight: 30}]}
     - {name: office, when: {map: offices}, pools: [lab]}
     - {name: rest, pools: [us, eu]}
+    - name: all
+      pools:
+        - split:
+            - {nearest: [eu, {pool: us, weight: 2}], band: 5%, bias: {us: 10%}, farthest: 3000km, weight: 99}
+            - {policy: near, weight: 1}
   lastResort: [us]
   allDown: servfail
   metrics: true
@@ -227,13 +247,13 @@ func TestRoundTrips(t *testing.T) {
 	for _, r := range all {
 		checkJSON(t, r)
 	}
-	s := all[5].Spec.(*Service)
-	if *s.TTL != 0 || s.Effective().TTL == nil || s.TTLSeconds() != 0 || s.Rules[1].Pools[0] != (PoolRef{"sg", 70}) ||
+	s := all[6].Spec.(*Service)
+	if *s.TTL != 0 || s.Effective().TTL == nil || s.TTLSeconds() != 0 || s.Rules[1].Pools[0].String() != "sg:70" ||
 		s.Rules[2].When.Map[0] != "offices" {
 		t.Errorf("got %+v", s)
 	}
 	before, _, _ := strings.Cut(everything, "{name: office")
-	if line := all[5].Origin.LineOf("spec.rules[2].when.map[0]"); line != 1+strings.Count(before, "\n") {
+	if line := all[6].Origin.LineOf("spec.rules[2].when.map[0]"); line != 1+strings.Count(before, "\n") {
 		t.Errorf("a field stands on line %d", line)
 	}
 }

@@ -222,6 +222,8 @@ func newSpec(k Kind) Spec {
 		return &Monitor{}
 	case KindPool:
 		return &Pool{}
+	case KindPolicy:
+		return &Policy{}
 	case KindService:
 		return &Service{}
 	case KindOverride:

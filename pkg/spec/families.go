@@ -26,15 +26,15 @@ func ServedFamilies(s *Service, pool func(name string) *Pool) (v4, v6, cname boo
 	var all Families
 	catchAll := false
 	for i, r := range s.Effective().Rules {
-		steps = append(steps, step{"rule " + r.Name, familiesOf(s.Rules[i].Pools, pool)})
+		steps = append(steps, step{"rule " + r.Name, familiesOf(s.PoolsOf(s.Rules[i].Pools), pool)})
 		catchAll = catchAll || r.MatchesAll()
 	}
-	last := familiesOf(s.LastResort, pool)
+	last := familiesOf(s.PoolsOf(s.LastResort), pool)
 	if !catchAll {
 		steps = append(steps, step{"lastResort", last})
 	}
 	for _, st := range steps {
-		all = all.or(st.has)
+		all = all.Or(st.has)
 	}
 	if all.Host {
 		return false, false, true, nil
@@ -72,12 +72,10 @@ func ServedFamilies(s *Service, pool func(name string) *Pool) (v4, v6, cname boo
 // Served is ServedFamilies without the warnings, for who knows what each pool holds; a pool that is missing holds nothing.
 func Served(s *Service, holds func(pool string) Families) (v4, v6, cname bool) {
 	some, every, catchAll := Families{}, Families{V4: true, V6: true}, false
-	step := func(refs []PoolRef) {
+	step := func(refs []Target) {
 		var has Families
-		for _, ref := range refs {
-			has = has.or(holds(ref.Pool))
-		}
-		some, every.V4, every.V6 = some.or(has), every.V4 && has.V4, every.V6 && has.V6
+		s.eachPool(refs, func(pool string) { has = has.Or(holds(pool)) })
+		some, every.V4, every.V6 = some.Or(has), every.V4 && has.V4, every.V6 && has.V6
 	}
 	for i := range s.Rules {
 		step(s.Rules[i].Pools)
@@ -89,21 +87,26 @@ func Served(s *Service, holds func(pool string) Families) (v4, v6, cname bool) {
 	if some.Host {
 		return false, false, true
 	}
-	wanted := func(family string) bool { return len(s.Families) == 0 || slices.Contains(s.Families, family) }
-	return every.V4 && wanted(FamilyIPv4), every.V6 && wanted(FamilyIPv6), false
+	return every.V4 && s.Wants(FamilyIPv4), every.V6 && s.Wants(FamilyIPv6), false
+}
+
+// Wants reports whether the service is not narrowed to another family.
+func (s *Service) Wants(family string) bool {
+	return len(s.Families) == 0 || slices.Contains(s.Families, family)
 }
 
 // Families tells what the endpoints of some pools have.
 type Families struct{ V4, V6, Host bool }
 
-func (p Families) or(o Families) Families {
+// Or gives what one of both has.
+func (p Families) Or(o Families) Families {
 	return Families{p.V4 || o.V4, p.V6 || o.V6, p.Host || o.Host}
 }
 
-func familiesOf(refs []PoolRef, pool func(name string) *Pool) (all Families) {
-	for _, ref := range refs {
-		if p := pool(ref.Pool); p != nil {
-			all = all.or(p.Families())
+func familiesOf(pools []string, pool func(name string) *Pool) (all Families) {
+	for _, name := range pools {
+		if p := pool(name); p != nil {
+			all = all.Or(p.Families())
 		}
 	}
 	return all

@@ -22,7 +22,7 @@ func (v *setChecker) fits(r *Resource, s *Service) {
 	all := s.Pick == PickAll || s.SRV != nil || s.MX != nil
 	checked := map[Key]bool{}
 	for _, ref := range references(r) {
-		pool, ok := v.after.Get(ref.to).Spec.(*Pool)
+		pool, ok := v.named(ref).Spec.(*Pool)
 		if !ok || checked[ref.to] || s.HTTPS == nil && s.SVCB == nil && pool.parts() <= surelyFit {
 			continue
 		}

@@ -306,20 +306,35 @@ func (v *setChecker) inRule(r *Resource, o *Override) {
 		tell(didYouMean(o.Rule, s.ruleNames()), "service %s has no rule %s", o.Service, shorten(o.Rule))
 		return
 	}
-	i := slices.IndexFunc(s.Rules[rule].Pools, func(p PoolRef) bool { return p.Pool == o.Pool })
+	list, i := s.Rules[rule].Entry(o.Pool)
 	if i < 0 {
 		if v.changed[r.Key] {
 			field = "spec.pool"
 		}
-		tell("", "rule %s of service %s has no pool %s", o.Rule, o.Service, o.Pool)
+		tell("", "rule %s of service %s has no pool %s to give a weight", o.Rule, o.Service, o.Pool)
 		return
 	}
-	if v.changed[r.Key] && !v.divides(r.Tenant, o, s, rule, i) {
+	if v.changed[r.Key] && !v.divides(r.Tenant, o, s, rule, list, i) {
 		v.fail(r, "spec.pool", fmt.Sprintf("give its neighbours weights, too, as in gtmctl shift %s/%s --rule %s %s", r.Tenant, o.Service,
-			o.Rule,
-			weightsLike(s.Rules[rule].Pools, i)), "pool %s stands by itself in rule %s, for failover: a weight alone moves nothing",
-			o.Pool, o.Rule)
+			o.Rule, weightsLike(list, i)), "pool %s stands by itself in rule %s, for failover: a weight alone moves nothing", o.Pool, o.Rule)
 	}
+}
+
+// Entry gives the list of targets in which a pool has a weight of its own, or may be given one, and its place there: the rule's own list, or
+// that of a split in it; -1: there is none.
+func (r *Rule) Entry(pool string) (list []Target, at int) {
+	is := func(t Target) bool { return t.Pool == pool && t.IsPool() }
+	if at = slices.IndexFunc(r.Pools, is); at >= 0 {
+		return r.Pools, at
+	}
+	for i := range r.Pools {
+		if t := &r.Pools[i]; t.Split != nil && t.Weight == 0 {
+			if at = slices.IndexFunc(t.Split, is); at >= 0 {
+				return t.Split, at
+			}
+		}
+	}
+	return nil, -1
 }
 
 // ruleNames gives what the rules are called.
@@ -333,18 +348,17 @@ func (s *Service) ruleNames() (names []string) {
 // ruleName gives a rule's name, or else its number.
 func (s *Service) ruleName(i int) string { return orDefault(s.Rules[i].Name, strconv.Itoa(i+1)) }
 
-// divides reports whether pool i of a rule, which an override gives a weight, has a neighbour with a weight, declared or by an override.
-func (v *setChecker) divides(tenant string, o *Override, s *Service, rule, i int) bool {
-	pools := s.Rules[rule].Pools
+// divides reports whether target i of a list, which an override gives a weight, has a neighbour with a weight, declared or by an override.
+func (v *setChecker) divides(tenant string, o *Override, s *Service, rule int, list []Target, i int) bool {
 	for _, j := range []int{i - 1, i + 1} {
-		if j < 0 || j >= len(pools) {
+		if j < 0 || j >= len(list) {
 			continue
 		}
-		if pools[i].Weight > 0 && pools[j].Weight > 0 {
+		if list[i].Weight > 0 && list[j].Weight > 0 {
 			return true
 		}
 		for r := range v.after.Of(KindOverride) {
-			if other := r.Spec.(*Override); r.Tenant == tenant && other.Pool == pools[j].Pool && other.OfRule(o.Service, s, rule) {
+			if other := r.Spec.(*Override); r.Tenant == tenant && other.Pool == list[j].Pool && other.OfRule(o.Service, s, rule) {
 				return true
 			}
 		}
@@ -352,15 +366,16 @@ func (v *setChecker) divides(tenant string, o *Override, s *Service, rule, i int
 	return false
 }
 
-// weightsLike writes weights for pool i and a neighbour of it, as gtmctl takes them.
-func weightsLike(pools []PoolRef, i int) string {
+// weightsLike writes weights for target i and a neighbour of it, as gtmctl takes them.
+func weightsLike(list []Target, i int) string {
+	words := []string{"OTHER=90", list[i].Pool + "=10"}
 	switch {
-	case i > 0:
-		return pools[i-1].Pool + "=90 " + pools[i].Pool + "=10"
-	case len(pools) > 1:
-		return pools[0].Pool + "=90 " + pools[1].Pool + "=10"
+	case i > 0 && list[i-1].IsPool():
+		words[0] = list[i-1].Pool + "=90"
+	case i+1 < len(list) && list[i+1].IsPool():
+		words = []string{list[i].Pool + "=90", list[i+1].Pool + "=10"}
 	}
-	return pools[0].Pool + "=90 OTHER=10"
+	return strings.Join(words, " ")
 }
 
 // uniqueOverrides finds changed overrides of what another override holds: which one counts would be chance.

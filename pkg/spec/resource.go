@@ -20,13 +20,14 @@ const (
 	KindMap      Kind = "Map"
 	KindMonitor  Kind = "Monitor"
 	KindPool     Kind = "Pool"
+	KindPolicy   Kind = "Policy"
 	KindService  Kind = "Service"
 	KindOverride Kind = "Override"
 	KindTenant   Kind = "Tenant"
 )
 
 // Kinds lists every kind, dependencies first: a resource refers only to kinds that stand before its own.
-var Kinds = []Kind{KindZone, KindSite, KindMap, KindMonitor, KindPool, KindService, KindOverride, KindTenant}
+var Kinds = []Kind{KindZone, KindSite, KindMap, KindMonitor, KindPool, KindPolicy, KindService, KindOverride, KindTenant}
 
 // Platform is the tenant that owns zones, sites and maps.
 const Platform = "platform"
@@ -61,7 +62,7 @@ func (k Kind) rank() int {
 }
 
 // Resource is one declared resource. Spec is never nil and is the pointer type of its kind
-// (*Zone, *Site, *Map, *Monitor, *Pool, *Service, *Override, *Tenant), or an *Opaque. A Resource is immutable once shared.
+// (*Zone, *Site, *Map, *Monitor, *Pool, *Policy, *Service, *Override, *Tenant), or an *Opaque. A Resource is immutable once shared.
 type Resource struct {
 	Key
 	Spec Spec

@@ -1,8 +1,6 @@
 package spec
 
 import (
-	"encoding/json"
-	"fmt"
 	"reflect"
 	"strings"
 	"time"
@@ -104,50 +102,6 @@ func (l *StringList) decodeNode(d *decoder, n *node, path string) {
 
 // UnmarshalJSON reads a list or one string.
 func (l *StringList) UnmarshalJSON(data []byte) error { return unmarshalTolerant(data, l) }
-
-// poolRef is the long form of a PoolRef.
-type poolRef struct {
-	Pool   string `json:"pool" yaml:"pool"`
-	Weight int    `json:"weight,omitempty" yaml:"weight,omitempty"`
-}
-
-func (p *PoolRef) decodeNode(d *decoder, n *node, path string) {
-	if n.shape != shapeMap {
-		if n.shape == shapeString {
-			p.Pool = n.text
-			return
-		}
-		d.wrongType(n, path, "the name of a pool or {pool: NAME, weight: N}")
-		return
-	}
-	var long poolRef
-	d.value(n, path, reflect.ValueOf(&long).Elem(), "")
-	*p = PoolRef(long)
-	for _, e := range n.keys {
-		if d.mode == Strict && e.key == "weight" && e.value.shape == shapeInt && isZeroNumber(e.value.text) {
-			d.fail(e.line, joinPath(path, "weight"), "to send nothing there, leave the pool out", "a weight of a split is at least 1")
-		}
-	}
-}
-
-// UnmarshalJSON reads a name or {"pool": NAME, "weight": N}.
-func (p *PoolRef) UnmarshalJSON(data []byte) error { return unmarshalTolerant(data, p) }
-
-// MarshalJSON gives the name alone where there is no weight.
-func (p PoolRef) MarshalJSON() ([]byte, error) {
-	if p.Weight == 0 {
-		return json.Marshal(p.Pool)
-	}
-	return json.Marshal(poolRef(p))
-}
-
-// String gives eu or eu:70.
-func (p PoolRef) String() string {
-	if p.Weight == 0 {
-		return p.Pool
-	}
-	return fmt.Sprintf("%s:%d", p.Pool, p.Weight)
-}
 
 func unmarshalTolerant(data []byte, into nodeDecoder) error {
 	n, e := readJSON(data)

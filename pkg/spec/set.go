@@ -63,7 +63,7 @@ func ValidateSet(after Lookup, changed []*Resource, deleted []Key) (warnings Err
 		v.deleted[k] = true
 		v.zonesTouched = v.zonesTouched || k.Kind == KindZone
 	}
-	for _, kind := range []Kind{KindPool, KindService, KindOverride} {
+	for _, kind := range []Kind{KindPool, KindPolicy, KindService, KindOverride} {
 		for _, r := range v.affected(kind) {
 			v.check(r)
 		}
@@ -124,7 +124,7 @@ func (v *setChecker) refersToTouched(r *Resource) bool {
 		return true
 	}
 	for _, ref := range references(r) {
-		if v.changed[ref.to] || v.deleted[ref.to] {
+		if v.changed[ref.to] || v.deleted[ref.to] || v.changed[ref.or] || v.deleted[ref.or] {
 			return true
 		}
 	}
@@ -135,13 +135,24 @@ func (v *setChecker) refersToTouched(r *Resource) bool {
 type reference struct {
 	path string
 	to   Key
+	or   Key // what it names where to does not exist; the zero Key: nothing
+}
+
+// named gives what a reference names, nil where there is nothing of that name.
+func (v *setChecker) named(ref reference) *Resource {
+	if r := v.after.Get(ref.to); r != nil || ref.or == (Key{}) {
+		return r
+	}
+	return v.after.Get(ref.or)
 }
 
 // References gives the keys that a resource names, in the order of its fields; one may stand there more than once.
 func References(r *Resource) []Key {
 	var keys []Key
 	for _, ref := range references(r) {
-		keys = append(keys, ref.to)
+		if keys = append(keys, ref.to); ref.or != (Key{}) {
+			keys = append(keys, ref.or)
+		}
 	}
 	return keys
 }
@@ -150,29 +161,51 @@ func References(r *Resource) []Key {
 func references(r *Resource) (refs []reference) {
 	add := func(path, tenant string, kind Kind, name string) {
 		if name != "" {
-			refs = append(refs, reference{path, Key{tenant, kind, name}})
+			refs = append(refs, reference{path: path, to: Key{tenant, kind, name}})
 		}
 	}
-	pools := func(path string, list []PoolRef) {
-		for i, p := range list {
-			add(indexed(path, i), r.Tenant, KindPool, p.Pool)
+	when := func(path string, w *When) {
+		if w == nil {
+			return
 		}
+		for j, m := range w.Map {
+			add(indexed(path+".when.map", j), Platform, KindMap, m)
+		}
+	}
+	targets := func(path string, list []Target, pools bool) {
+		eachTarget(list, path, func(path string, t *Target) bool {
+			if pools && t.Pool != "" {
+				add(path, r.Tenant, KindPool, t.Pool)
+			}
+			if t.Site != "" {
+				add(path+".site", Platform, KindSite, t.Site)
+			}
+			if t.Policy != "" {
+				refs = append(refs, reference{path + ".policy", Key{r.Tenant, KindPolicy, t.Policy}, Key{Platform, KindPolicy, t.Policy}})
+			}
+			return true
+		})
 	}
 	switch s := r.Spec.(type) {
 	case *Pool:
 		add("spec.site", Platform, KindSite, s.Site)
 		add("spec.monitor", r.Tenant, KindMonitor, s.Monitor)
-	case *Service:
-		for i, rule := range s.Rules {
+	case *Policy:
+		for i := range s.Rules {
 			path := indexed("spec.rules", i)
-			if rule.When != nil {
-				for j, m := range rule.When.Map {
-					add(indexed(path+".when.map", j), Platform, KindMap, m)
-				}
-			}
-			pools(path+".pools", rule.Pools)
+			when(path, s.Rules[i].When)
+			targets(path+".pools", s.Rules[i].Pools, false)
 		}
-		pools("spec.lastResort", s.LastResort)
+	case *Service:
+		for i := range s.Rules {
+			path := indexed("spec.rules", i)
+			when(path, s.Rules[i].When)
+			targets(path+".pools", s.Rules[i].Pools, true)
+		}
+		targets("spec.lastResort", s.LastResort, true)
+		for i, m := range s.Pools {
+			add(indexed("spec.pools", i), r.Tenant, KindPool, m.Pool)
+		}
 	case *Override:
 		add("spec.service", r.Tenant, KindService, s.Service)
 		add("spec.pool", r.Tenant, KindPool, s.Pool)
@@ -192,7 +225,7 @@ func (v *setChecker) warn(r *Resource, path, hint, format string, args ...any) {
 func (v *setChecker) check(r *Resource) {
 	whole := true
 	for _, ref := range references(r) {
-		if v.after.Get(ref.to) == nil {
+		if v.named(ref) == nil {
 			whole = false
 			v.dangling(r, ref)
 		}
@@ -200,9 +233,11 @@ func (v *setChecker) check(r *Resource) {
 	switch s := r.Spec.(type) {
 	case *Pool:
 		v.reach(r, s)
+	case *Policy:
+		v.policies(r, s.Rules, nil)
 	case *Service:
 		v.host(r, s)
-		if whole && s.Alias == nil {
+		if v.policies(r, s.Rules, s.LastResort); whole && s.Alias == nil {
 			v.pools(r, s)
 		}
 	case *Override:

@@ -23,7 +23,7 @@ type Reader struct {
 	endpoints []Endpoint
 	addrs     []netip.Addr
 	rules     []Rule
-	refs      []PoolRef
+	refs      []Target
 }
 
 // These bound what is kept of shared parts, so that a store full of different ones does not fill memory with their index.
@@ -256,10 +256,10 @@ func (r *Reader) when() (*When, bool) {
 	return w, true
 }
 
-func (r *Reader) refList(to *[]PoolRef) bool {
+func (r *Reader) refList(to *[]Target) bool {
 	r.refs = r.refs[:0]
 	ok := r.in.List(func() bool {
-		r.refs = append(r.refs, PoolRef{})
+		r.refs = append(r.refs, Target{})
 		ref := &r.refs[len(r.refs)-1]
 		if len(r.in.Rest) == 0 || r.in.Rest[0] != '{' {
 			return r.shared(&ref.Pool)
@@ -275,6 +275,6 @@ func (r *Reader) refList(to *[]PoolRef) bool {
 			return 0, false
 		})
 	})
-	*to = append(make([]PoolRef, 0, len(r.refs)), r.refs...)
+	*to = append(make([]Target, 0, len(r.refs)), r.refs...)
 	return ok
 }

@@ -15,7 +15,7 @@ func TestEveryFieldIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	setByControl := map[string]bool{"Zone.memberOf": true, "Zone.expired": true}
-	seen := 0
+	seen, walked := 0, map[reflect.Type]bool{}
 	var walk func(typ reflect.Type, doc, path string)
 	walk = func(typ reflect.Type, doc, path string) {
 		for typ.Kind() == reflect.Pointer || typ.Kind() == reflect.Slice || typ.Kind() == reflect.Map {
@@ -24,10 +24,18 @@ func TestEveryFieldIsTold(t *testing.T) {
 		if typ.Kind() != reflect.Struct || typ.PkgPath() != reflect.TypeFor[Rule]().PkgPath() {
 			return
 		}
-		if typ == reflect.TypeFor[Rule]() {
-			_, doc, _ = strings.Cut(doc, "\nOf a rule:\n\n")
+		switch typ {
+		case reflect.TypeFor[Rule]():
+			_, doc, _ = strings.Cut(string(data), "\nOf a rule:\n\n")
 			doc, _, _ = strings.Cut(doc, "\n\n")
 			doc += "`geo` `asn` `map`" // which `when` names
+		case reflect.TypeFor[Target]():
+			if walked[typ] {
+				return // it holds others of its kind
+			}
+			walked[typ] = true
+			_, doc, _ = strings.Cut(string(data), "\nOf an entry of pools:\n\n")
+			doc, _, _ = strings.Cut(doc, "\n\n")
 		}
 		for i := range typ.NumField() {
 			f := typ.Field(i)

@@ -127,8 +127,12 @@ type Service struct {
 	Families []string `json:"families,omitempty" yaml:"families,omitempty"`
 	// Rules are needed, unless there is an alias.
 	Rules []Rule `json:"rules,omitempty" yaml:"rules,omitempty"`
+	// Pools are what policies draw from that the rules name, and "sites". Absent: the pools that the service names itself.
+	Pools []Member `json:"pools,omitempty" yaml:"pools,omitempty"`
+	// Fence is that of every rule and of lastResort: see Rule.Fence.
+	Fence []string `json:"fence,omitempty" yaml:"fence,omitempty"`
 	// LastResort are the pools to answer from when every pool of the rule is down. Absent: as if all were up.
-	LastResort []PoolRef `json:"lastResort,omitempty" yaml:"lastResort,omitempty"`
+	LastResort []Target `json:"lastResort,omitempty" yaml:"lastResort,omitempty"`
 	// AllDown is answer (default) or servfail: what a client gets when every pool, LastResort's too, is down.
 	AllDown string `json:"allDown,omitempty" yaml:"allDown,omitempty"`
 	// Metrics asks for series of this service's own.
@@ -174,8 +178,10 @@ type Rule struct {
 	When *When `json:"when,omitempty" yaml:"when,omitempty"`
 	// TTL of what this rule's pools answer, in the place of the service's; shorter or longer. Absent: the service's.
 	TTL *Duration `json:"ttl,omitempty" yaml:"ttl,omitempty"`
+	// Fence lists places, as in EU or EU-DE: only pools whose site's region lies in one of them can answer, whatever fails.
+	Fence []string `json:"fence,omitempty" yaml:"fence,omitempty"`
 	// Pools in the order of failover; neighbours that carry a weight share one step, split by weight.
-	Pools []PoolRef `json:"pools" yaml:"pools"`
+	Pools []Target `json:"pools" yaml:"pools"`
 }
 
 // When matches a client if each field that is present matches (one of its values does).
@@ -183,13 +189,6 @@ type When struct {
 	Geo []string   `json:"geo,omitempty" yaml:"geo,omitempty"` // EU, EU-DE, NA-US-CA
 	ASN []uint32   `json:"asn,omitempty" yaml:"asn,omitempty"`
 	Map StringList `json:"map,omitempty" yaml:"map,omitempty"` // names of the platform's maps
-}
-
-// PoolRef names a pool of the same tenant, and its weight in a split.
-// In YAML and JSON it is either the name alone or {pool: NAME, weight: N}.
-type PoolRef struct {
-	Pool   string
-	Weight int // 0: no split; this pool is a step of failover by itself
 }
 
 func (*Zone) kind() Kind     { return KindZone }

@@ -78,7 +78,7 @@ func TestAnEditKeepsUnknownFieldsOfUnnamedParts(t *testing.T) {
 	r := tolerant(t, text)
 	s := *r.Spec.(*Service)
 	s.Rules = slices.Clone(s.Rules)
-	s.Rules[0].Pools = []PoolRef{{Pool: "eu"}, {Pool: "us", Weight: 4}}
+	s.Rules[0].Pools = []Target{{Pool: "eu"}, {Pool: "us", Weight: 4}}
 	if got, want := jsonOf(t, r.With(&s)), strings.Replace(text, `"weight":3`, `"weight":4`, 1); got != want {
 		t.Errorf("%s, want\n%s", got, want)
 	}

@@ -28,6 +28,8 @@ func Validate(r *Resource) error {
 		c.pool(s)
 	case *Service:
 		c.service(s)
+	case *Policy:
+		c.policy(s)
 	case *Override:
 		c.override(s)
 	case *Tenant:
@@ -38,8 +40,9 @@ func Validate(r *Resource) error {
 
 // checker gathers the faults of one resource.
 type checker struct {
-	r    *Resource
-	errs Errors
+	r     *Resource
+	errs  Errors
+	total int // targets that were looked at
 }
 
 func (c *checker) fail(path, hint, format string, args ...any) {

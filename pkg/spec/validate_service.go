@@ -3,6 +3,7 @@ package spec
 import (
 	"encoding/base64"
 	"net/netip"
+	"slices"
 )
 
 // Bounds of pools and services.
@@ -112,7 +113,9 @@ func (c *checker) service(s *Service) {
 	}
 	c.extraRecords(s)
 	c.rules(s)
-	c.poolRefs("spec.lastResort", s.LastResort)
+	c.members(s)
+	c.fence("spec.fence", s.Fence)
+	c.targets("spec.lastResort", s.LastResort, 0)
 }
 
 // extraRecords checks https, svcb, srv and mx.
@@ -147,14 +150,22 @@ func (c *checker) svcb(path string, r *SVCB) {
 }
 
 func (c *checker) rules(s *Service) {
-	if n := len(s.Rules); n == 0 || n > maxRules {
+	c.ruleList(s.Rules)
+	catchAll := slices.ContainsFunc(s.Rules, func(r Rule) bool { return r.MatchesAll() })
+	if len(s.Rules) > 0 && !catchAll && len(s.LastResort) == 0 {
+		c.fail("spec.rules", "add a last rule without when, or lastResort", "no rule matches the clients that the others leave")
+	}
+}
+
+// ruleList checks the rules of a service or a policy.
+func (c *checker) ruleList(rules []Rule) {
+	if n := len(rules); n == 0 || n > maxRules {
 		c.fail("spec.rules", "", "wants 1 to %d rules, not %d", maxRules, n)
 		return
 	}
-	names, catchAll := map[string]int{}, false
-	for i := range s.Rules {
-		r, path := &s.Rules[i], indexed("spec.rules", i)
-		catchAll = catchAll || r.MatchesAll()
+	names := map[string]int{}
+	for i := range rules {
+		r, path := &rules[i], indexed("spec.rules", i)
 		if r.Name != "" {
 			c.label(path+".name", r.Name)
 			if first, twice := names[r.Name]; twice {
@@ -167,13 +178,11 @@ func (c *checker) rules(s *Service) {
 			c.when(path+".when", r.When)
 		}
 		c.ttl(path+".ttl", r.TTL)
+		c.fence(path+".fence", r.Fence)
 		if len(r.Pools) == 0 {
 			c.fail(path+".pools", "", "needs at least one pool")
 		}
-		c.poolRefs(path+".pools", r.Pools)
-	}
-	if !catchAll && len(s.LastResort) == 0 {
-		c.fail("spec.rules", "add a last rule without when, or lastResort", "no rule matches the clients that the others leave")
+		c.targets(path+".pools", r.Pools, 0)
 	}
 }
 
@@ -188,19 +197,5 @@ func (c *checker) when(path string, w *When) {
 	}
 	for i, m := range w.Map {
 		c.label(indexed(path+".map", i), m)
-	}
-}
-
-func (c *checker) poolRefs(path string, refs []PoolRef) {
-	seen := map[string]int{}
-	for i, ref := range refs {
-		at := indexed(path, i)
-		c.label(at, ref.Pool)
-		c.between(at+".weight", ref.Weight, 0, maxWeight)
-		if first, twice := seen[ref.Pool]; twice {
-			c.fail(at, "", "pool %q stands twice, first at %s", ref.Pool, indexed(path, first))
-		} else {
-			seen[ref.Pool] = i
-		}
 	}
 }

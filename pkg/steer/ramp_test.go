@@ -195,7 +195,7 @@ func TestAnEndpointOnItsWayFromNothing(t *testing.T) {
 }
 
 // ruleText writes pools as in "eu:90 us:10 | ap": steps of failover.
-func ruleText(pools []spec.PoolRef) string {
+func ruleText(pools []spec.Target) string {
 	var b strings.Builder
 	for i, p := range pools {
 		switch {
@@ -210,13 +210,26 @@ func ruleText(pools []spec.PoolRef) string {
 	return b.String()
 }
 
-// refs reads pools as in "eu:90 us:10 ap".
-func refs(text string) (out []spec.PoolRef) {
+// refs reads targets as in "eu:90 us:10 ap", and "[eu:90 us:10] ap" where a split has the first.
+func refs(text string) (out []spec.Target) {
+	var split *spec.Target
 	for word := range strings.FieldsSeq(text) {
-		name, weight, _ := strings.Cut(word, ":")
-		ref := spec.PoolRef{Pool: name}
+		begins, ends := strings.HasPrefix(word, "["), strings.HasSuffix(word, "]")
+		name, weight, _ := strings.Cut(strings.Trim(word, "[]"), ":")
+		ref := spec.Target{Pool: name}
 		fmt.Sscan(weight, &ref.Weight)
-		out = append(out, ref)
+		if begins {
+			out = append(out, spec.Target{})
+			split = &out[len(out)-1]
+		}
+		if split != nil {
+			split.Split = append(split.Split, ref)
+		} else {
+			out = append(out, ref)
+		}
+		if ends {
+			split = nil
+		}
 	}
 	return out
 }
@@ -250,11 +263,17 @@ func TestRule(t *testing.T) {
 		{"of a failover, on its way", "eu us", []*spec.Override{at("eu", to(90, over)), at("us", to(10, over))}, over / 2,
 			"eu:47500 us:2500", over * 6 / 10},
 		{"to 0", "eu:50 us:50", []*spec.Override{at("eu", to(0, over))}, over / 2, "eu:12500 us:37500", over * 26 / 50},
+		{"in a split", "ap [eu:90 us:10]", []*spec.Override{at("us", to(30, 0))}, 0, "ap | split(eu:90, us:30)", 0},
+		{"0 in a split", "[eu:90 us:10 sg:5] ap", []*spec.Override{at("us", to(0, 0))}, 0, "split(eu:90, sg:5) | us | ap", 0},
+		{"all but one 0 in a split", "[eu:90 us:10] ap", []*spec.Override{at("us", to(0, 0))}, 0, "eu | us | ap", 0},
+		{"in a split, on its way", "[eu:90 us:10]", []*spec.Override{at("us", to(60, over))}, over / 2, "split(eu:37500, us:12500)",
+			over * 16 / 30},
 		{"beside a split, on its way", "eu us:70 ap:30", []*spec.Override{at("eu", to(100, over))}, over / 2,
 			"eu:37500 us:8750 ap:3750", over * 26 / 50},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			declared := refs(c.pools)
+			before := ruleText(declared)
 			got, next := Rule(declared, c.overrides, noon.Add(c.after))
 			if text := ruleText(got); text != c.want {
 				t.Errorf("%s, want %s", text, c.want)
@@ -268,7 +287,7 @@ func TestRule(t *testing.T) {
 			if d := next.Sub(want); d < 0 || d > time.Microsecond {
 				t.Errorf("next at %v, want %v", next, want)
 			}
-			if !slices.Equal(declared, refs(c.pools)) {
+			if ruleText(declared) != before {
 				t.Error("what was declared is another now")
 			}
 		})
@@ -279,34 +298,49 @@ func TestRule(t *testing.T) {
 // answers at a time, and what is compiled when it changes is what is compiled at any time in between.
 func TestRulesLoseNoPool(t *testing.T) {
 	rnd := gtmtest.Random(t)
-	for range 300 {
-		var declared []spec.PoolRef
-		for i := range 1 + rnd.IntN(5) {
-			declared = append(declared, spec.PoolRef{Pool: string(rune('a' + i)), Weight: rnd.IntN(3) * rnd.IntN(100)})
+	for range 100 {
+		var declared []spec.Target
+		pools := 1 + rnd.IntN(5)
+		for i := range pools {
+			declared = append(declared, spec.Target{Pool: string(rune('a' + i)), Weight: rnd.IntN(3) * rnd.IntN(100)})
+		}
+		all := slices.Clone(declared)
+		if rnd.IntN(2) == 0 && pools > 2 { // some of them are a split
+			split := spec.Target{Split: slices.Clone(declared[:2])}
+			for i := range split.Split {
+				split.Split[i].Weight = 1 + rnd.IntN(100)
+			}
+			declared = append([]spec.Target{split}, declared[2:]...)
 		}
 		ramp := to(0, time.Duration(1+rnd.IntN(100))*time.Minute)
 		var overrides []*spec.Override
-		for _, p := range declared {
+		for _, p := range all {
 			if o := randomOverride(rnd, ramp.Over); rnd.IntN(2) == 0 {
 				o.Service, o.Rule, o.Pool = "web", "1", p.Pool
 				overrides = append(overrides, o)
 			}
 		}
-		times, all := follow(t, func(now time.Time) ([]float64, time.Time) {
+		times, _ := follow(t, func(now time.Time) ([]float64, time.Time) {
 			got, next := Rule(declared, overrides, now)
 			names := map[string]int{}
+			n := 0
 			for _, p := range got {
-				names[p.Pool]++
+				for _, e := range append(slices.Clone(p.Split), p) {
+					if e.Pool != "" {
+						names[e.Pool]++
+						n++
+					}
+				}
 			}
-			if len(names) != len(declared) || len(got) != len(declared) {
+			if len(names) != pools || n != pools {
 				t.Fatalf("%v of %v", got, declared)
 			}
 			return nil, bounded(next)
 		})
-		for i := range len(all) - 1 {
+		for i := range len(times) - 1 {
 			between := times[i].Add(time.Duration(rnd.Int64N(int64(times[i+1].Sub(times[i])))))
 			a, _ := Rule(declared, overrides, times[i])
-			if b, next := Rule(declared, overrides, between); !slices.Equal(a, b) || !next.Equal(times[i+1]) {
+			if b, next := Rule(declared, overrides, between); ruleText(a) != ruleText(b) || !next.Equal(times[i+1]) {
 				t.Fatalf("%v at %v, %v at %v, the next at %v", a, times[i], b, between, next)
 			}
 		}
@@ -346,7 +380,7 @@ func randomOverride(rnd *rand.Rand, over spec.Duration) *spec.Override {
 // than all, or no number.
 func TestRandomRamps(t *testing.T) {
 	rnd := gtmtest.Random(t)
-	for range 300 {
+	for range 100 {
 		weights := make([]int, 1+rnd.IntN(5))
 		for i := range weights {
 			weights[i] = rnd.IntN(3) * rnd.IntN(100)

@@ -11,113 +11,133 @@ import (
 // Rule gives the pools of a rule as overrides of its weights have them at a time, and when that changes; zero: never. overrides are of
 // that rule alone, at most one for each pool. Without one that holds, it is what is declared itself.
 //
-// Neighbours that have a weight, declared or by an override, share a step. One with weight 0 takes clients when all others of its step
-// are down: it stands behind them. So no rule loses a pool, whatever the weights are.
-func Rule(pools []spec.PoolRef, overrides []*spec.Override, now time.Time) (out []spec.PoolRef, next time.Time) {
-	r, next := ruleAt(pools, overrides, now)
-	if !slices.ContainsFunc(r.by, func(h *hand) bool { return h != nil }) {
+// Neighbours that have a weight, declared or by an override, share a step, and so do the entries of a split. One with weight 0 takes
+// clients when all others of its step are down: it stands behind them. So no rule loses a pool, whatever the weights are.
+func Rule(pools []spec.Target, overrides []*spec.Override, now time.Time) (out []spec.Target, next time.Time) {
+	r, next := ruleAt(overrides, now)
+	if len(r.by) == 0 {
 		return pools, next
 	}
-	r.eachStep(func(i, end int) {
-		if end == i {
-			out = append(out, pools[i])
-			return
+	for list := range r.steps(pools) {
+		if !r.shifts(list) {
+			out = append(out, list.as...)
+			continue
 		}
-		weights, moves, change := r.weights(i, end)
+		weights, moves, change := r.weights(list.of)
 		if soonerThan(change, next) {
 			next = change
 		}
-		out = appendShared(out, pools[i:end], whole(weights, moves))
-	})
+		out = append(out, list.shared(whole(weights, moves))...)
+	}
 	return out, next
 }
 
-// RuleWeights gives the weights that Rule makes whole, of each pool of the rule; of one that is a step by itself 1.
-func RuleWeights(pools []spec.PoolRef, overrides []*spec.Override, now time.Time) []float64 {
-	r, _ := ruleAt(pools, overrides, now)
-	out := make([]float64, 0, len(pools))
-	r.eachStep(func(i, end int) {
-		if end == i {
-			out = append(out, 1)
-			return
+// RuleWeights gives the weights that Rule makes whole, by pool. Pools that share with none are left out.
+func RuleWeights(pools []spec.Target, overrides []*spec.Override, now time.Time) map[string]float64 {
+	r, _ := ruleAt(overrides, now)
+	out := map[string]float64{}
+	for list := range r.steps(pools) {
+		if len(list.of) == 1 && list.of[0].Weight == 0 && !r.shifts(list) {
+			continue
 		}
-		weights, _, _ := r.weights(i, end)
-		out = append(out, weights...)
-	})
+		weights, _, _ := r.weights(list.of)
+		for i := range list.of {
+			if list.of[i].Pool != "" {
+				out[list.of[i].Pool] = weights[i]
+			}
+		}
+	}
 	return out
 }
 
-// rule is a rule at a time.
+// rule is what overrides make of a rule at a time.
 type rule struct {
-	pools []spec.PoolRef
-	by    []*hand // the override of each pool; nil: none holds
-	now   time.Time
+	by  map[string]*hand // the overrides that hold, by pool
+	now time.Time
 }
 
 // ruleAt takes overrides; next is when others hold.
-func ruleAt(pools []spec.PoolRef, overrides []*spec.Override, now time.Time) (r rule, next time.Time) {
-	r = rule{pools: pools, now: now, by: make([]*hand, len(pools))}
+func ruleAt(overrides []*spec.Override, now time.Time) (r rule, next time.Time) {
+	r = rule{now: now, by: make(map[string]*hand, len(overrides))}
 	for _, o := range overrides {
 		term := o.At(now)
 		if soonerThan(term.Next, next) {
 			next = term.Next
 		}
-		for i := range pools {
-			if term.Holds && o.Weight != nil && pools[i].Pool == o.Pool {
-				r.by[i] = &hand{Override: o, since: term.From, ramps: onItsWay(o, term.From, now)}
-			}
+		if term.Holds && o.Weight != nil {
+			r.by[o.Pool] = &hand{Override: o, since: term.From, ramps: onItsWay(o, term.From, now)}
 		}
 	}
 	return r, next
 }
 
-// eachStep calls f for each pool that has no weight, as from i to i, and for neighbours that have some, as from i to end.
-func (r *rule) eachStep(f func(i, end int)) {
-	for i := 0; i < len(r.pools); {
-		end := i
-		for end < len(r.pools) && r.weighted(end) {
-			end++
+// sharing are the targets that share a step: of are they, and as is how they are declared.
+type sharing struct {
+	of, as []spec.Target
+	split  bool // of are the entries of one split
+}
+
+// steps gives the targets that share, in the order of failover. One that shares with none is by itself.
+func (r *rule) steps(pools []spec.Target) func(yield func(sharing) bool) {
+	return func(yield func(sharing) bool) {
+		for i := 0; i < len(pools); {
+			end := i
+			for end < len(pools) && r.weighted(&pools[end]) {
+				end++
+			}
+			end = max(end, i+1)
+			list := sharing{of: pools[i:end], as: pools[i:end]}
+			if t := &pools[i]; t.Split != nil && t.Weight == 0 {
+				list.of, list.split = t.Split, true
+			}
+			if !yield(list) {
+				return
+			}
+			i = end
 		}
-		f(i, end)
-		i = max(end, i+1)
 	}
 }
 
-func (r *rule) weighted(i int) bool { return r.pools[i].Weight > 0 || r.by[i] != nil }
+func (r *rule) weighted(t *spec.Target) bool { return t.Weight > 0 || r.by[t.Pool] != nil }
 
-// weights gives those of the pools from i to end, all of which have one, and when they change; moves reports whether they are on their way.
-func (r *rule) weights(i, end int) (weights []float64, moves bool, next time.Time) {
-	weights = r.declared(i, end)
+// shifts reports whether an override is of one of these.
+func (r *rule) shifts(list sharing) bool {
+	return slices.ContainsFunc(list.of, func(t spec.Target) bool { return r.by[t.Pool] != nil })
+}
+
+// weights gives those of targets that share, and when they change; moves reports whether they are on their way.
+func (r *rule) weights(of []spec.Target) (weights []float64, moves bool, next time.Time) {
+	weights = declaredWeights(of)
 	var ramps []move
 	var leader *hand // of those that are on their way
-	for j := i; j < end; j++ {
-		switch h := r.by[j]; {
+	for i := range of {
+		switch h := r.by[of[i].Pool]; {
 		case h == nil:
 		case h.ramps:
-			ramps, leader = append(ramps, moveOf(j-i, *h)), h
+			ramps, leader = append(ramps, moveOf(i, *h)), h
 		default:
-			weights[j-i] = float64(h.Weight.To)
+			weights[i] = float64(h.Weight.To)
 		}
 	}
-	for j := i; j < end; j++ {
-		switch declared := float64(r.pools[j].Weight); {
-		case r.by[j] != nil || weights[j-i] == declared:
+	for i := range of {
+		switch declared := float64(of[i].Weight); {
+		case r.by[of[i].Pool] != nil || weights[i] == declared:
 		case leader == nil:
-			weights[j-i] = declared
+			weights[i] = declared
 		default: // it comes into the step beside those that are on their way
-			ramps = append(ramps, move{at: j - i, to: declared, from: leader.since, over: time.Duration(leader.Weight.Over)})
+			ramps = append(ramps, move{at: i, to: declared, from: leader.since, over: time.Duration(leader.Weight.Over)})
 		}
 	}
 	weights, next = moved(weights, ramps, r.now)
 	return weights, leader != nil, next
 }
 
-// declared gives the weights that those from i to end are declared with, as far as clients go: the first step has them all.
-func (r *rule) declared(i, end int) []float64 {
-	weights := make([]float64, end-i)
-	weights[0] = float64(max(1, r.pools[i].Weight))
-	for j := i + 1; j < end && r.pools[j-1].Weight > 0 && r.pools[j].Weight > 0; j++ {
-		weights[j-i] = float64(r.pools[j].Weight)
+// declaredWeights gives the weights that targets are declared with, as far as clients go: their first step has them all.
+func declaredWeights(of []spec.Target) []float64 {
+	weights := make([]float64, len(of))
+	weights[0] = float64(max(1, of[0].Weight))
+	for i := 1; i < len(of) && of[i-1].Weight > 0 && of[i].Weight > 0; i++ {
+		weights[i] = float64(of[i].Weight)
 	}
 	return weights
 }
@@ -140,21 +160,24 @@ func whole(weights []float64, finely bool) []int {
 	return out
 }
 
-// appendShared appends pools with their weights, and behind them those that have none.
-func appendShared(out, pools []spec.PoolRef, weights []int) []spec.PoolRef {
+// shared gives the targets with these weights, and behind them those that have none.
+func (s *sharing) shared(weights []int) (out []spec.Target) {
+	var behind []spec.Target
 	for i, w := range weights {
-		if w > 0 {
-			p := pools[i]
-			p.Weight = w
-			out = append(out, p)
+		t := s.of[i]
+		if t.Weight = w; w == 0 {
+			behind = append(behind, t)
+		} else {
+			out = append(out, t)
 		}
 	}
-	for i, w := range weights {
-		if w == 0 {
-			p := pools[i]
-			p.Weight = 0
-			out = append(out, p)
-		}
+	switch {
+	case s.split && len(out) > 1:
+		split := s.as[0]
+		split.Split = out
+		out = []spec.Target{split}
+	case s.split && len(out) == 1: // it shares with none any more
+		out[0].Weight = 0
 	}
-	return out
+	return append(out, behind...)
 }

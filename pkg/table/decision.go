@@ -35,7 +35,7 @@ func (v *View) enter(s *Service, row int, f rr.Family) (n *Node, step int, fallb
 	need := s.Need | 1<<f
 	for i, end := s.Row(row); i < end; i++ { // as firstOf, without a call
 		if n := v.Nodes.Ref(s.Steps[i].Node); n.Live.Holds(need) {
-			if row == int(s.rules) {
+			if row == s.lastFor(row) {
 				return n, i, LastResort
 			}
 			return n, i, Normal
@@ -71,7 +71,7 @@ func (v *View) fallBack(s *Service, row int, f rr.Family) (n *Node, step int, fa
 	for _, tier := range tiers[:s.Tiers] {
 		at := row
 		if tier.lastResort {
-			at = int(s.rules)
+			at = s.lastFor(row)
 		}
 		need, asIfUp := s.needs(f, tier.fallback)
 		if n, step := v.firstOf(s, at, need, asIfUp); n != nil {

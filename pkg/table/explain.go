@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/policy"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/steer"
 	"github.com/gti/gtm/pkg/table/draws"
@@ -18,12 +19,13 @@ type Explanation struct {
 	Service    *Service
 	Generation uint64
 	Family     rr.Family
-	Asker      Net       // whose address decided: the client's subnet or the resolver
-	Place      geo.Place // of Asker
-	PlaceBits  uint8     // the length of the network over which Place is the same
-	Rule       string    // its name or number; empty when none matches
-	Matched    string    // the condition that matched, as in "geo EU"; empty in a rule for everyone
-	TTLFrom    string    // what set TTL, as in "rule europe", for people; empty where nothing is answered
+	Asker      Net           // whose address decided: the client's subnet or the resolver
+	Place      geo.Place     // of Asker
+	PlaceBits  uint8         // the length of the network over which Place is the same
+	Rule       string        // its name or number; empty when none matches
+	Matched    string        // the condition that matched, as in "geo EU"; empty in a rule for everyone
+	Trace      *policy.Trace // how the policy came to its row; nil: the service's rules name nothing but pools
+	TTLFrom    string        // what set TTL, as in "rule europe", for people; empty where nothing is answered
 	Pools      []PoolInTurn
 	// Hashed: the client's network decides instead of chance. Shares are those of all networks that the rule is for, while this client
 	// always gets from the pool that is chosen, and with Fixed, this answer.
@@ -52,10 +54,11 @@ func (v *View) Explain(s *Service, f rr.Family, c *Client, r uint64) *Explanatio
 		e.Asker = c.Resolver
 	}
 	e.Place, e.PlaceBits = v.Place(e.Asker)
-	row, last := s.rowFor(e.Class), int(s.rules)
-	if row != last {
-		e.Rule = RuleName(s.Spec, row)
-		e.Matched = v.matched(s, row, e)
+	row := s.rowFor(e.Class)
+	last := s.lastFor(row)
+	if rule := v.rule(e, row); rule != policy.NoRule {
+		e.Rule = RuleName(s.Spec, rule)
+		e.Matched = v.matched(s, rule, e)
 	}
 	e.TTLFrom = e.ttlFrom(row)
 	e.Hashed, e.Fixed = e.hashed, e.picks.Sticky()
@@ -64,6 +67,20 @@ func (v *View) Explain(s *Service, f rr.Family, c *Client, r uint64) *Explanatio
 		e.row(v, last, true)
 	}
 	return e
+}
+
+// rule gives the rule of the service that matches a client of a row, policy.NoRule where none does. Of a policy it asks again, for the
+// asker's place.
+func (v *View) rule(e *Explanation, row int) int {
+	s := e.Service
+	switch {
+	case s.Steers:
+		e.Trace = &policy.Trace{}
+		return s.Policy.Row(s.Policy.Where(e.Place, geo.HitsAt(v.Maps, s.Policy.Maps(), e.Asker.Addr())), e.Trace).Rule
+	case row == s.lastFor(row):
+		return policy.NoRule
+	}
+	return row
 }
 
 // RowTTL gives the TTL, in seconds, that is declared for a row.
@@ -81,7 +98,10 @@ func (e *Explanation) ttlFrom(row int) string {
 	}
 	s := e.Service
 	if from, end := s.Row(row); e.step < from || e.step >= end {
-		row = int(s.rules) // lastResort answers
+		row = s.lastFor(row) // lastResort answers
+	}
+	if s.Steers {
+		return e.policyTTLFrom(row)
 	}
 	switch ttl := s.Steps[e.step].TTL; {
 	case e.TTL < ttl:
@@ -92,6 +112,20 @@ func (e *Explanation) ttlFrom(row int) string {
 		return "rule " + RuleName(s.Spec, row)
 	}
 	return "service"
+}
+
+// policyTTLFrom is ttlFrom for a service that goes by a policy.
+func (e *Explanation) policyTTLFrom(row int) string {
+	ttl, from := e.Service.Spec.TTLSeconds(), "service"
+	if row != e.Service.lastFor(row) && e.Trace.TTLFrom != "" {
+		from = e.Trace.TTLFrom
+	}
+	if step := e.Service.Steps[e.step].TTL; e.TTL < step {
+		return "what the alias leads to"
+	} else if from == "service" && step < ttl {
+		return "alias"
+	}
+	return from
 }
 
 // matched tells which condition of a rule the asker meets.

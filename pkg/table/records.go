@@ -63,9 +63,13 @@ func (v *View) eachLeaf(node, ttl uint32, yield func(*draws.Draw, uint32) bool) 
 	return true
 }
 
-// DefaultRules gives the rules in the order in which they are tried: the first for everyone, lastResort, the rest from the end.
+// DefaultRules gives the rows in the order in which they are tried: of rules the first for everyone, lastResort, the rest from the end; of
+// a policy that of a client of whom nothing is known.
 func (s *Service) DefaultRules() []int {
-	last := int(s.rules) // lastResort
+	if s.Steers {
+		return []int{int(s.Default), s.lastFor(int(s.Default))}
+	}
+	last := s.lastFor(0)
 	everyone := slices.IndexFunc(s.Spec.Rules, func(r spec.Rule) bool { return r.MatchesAll() })
 	var order []int
 	if everyone >= 0 {

@@ -164,13 +164,13 @@ func (s Mixed) service(i int, rnd *rand.Rand) *spec.Resource {
 		return PoolName(i%s.Tenants + n*s.Tenants)
 	}
 	for _, places := range s.places(i % s.Partitions) {
-		r := spec.Rule{When: &spec.When{Geo: places}, Pools: []spec.PoolRef{{Pool: pool()}, {Pool: pool()}}}
+		r := spec.Rule{When: &spec.When{Geo: places}, Pools: []spec.Target{{Pool: pool()}, {Pool: pool()}}}
 		if rnd.IntN(4) == 0 {
 			r.Pools[0].Weight, r.Pools[1].Weight = 1+rnd.IntN(9), 1+rnd.IntN(9)
 		}
 		svc.Rules = append(svc.Rules, r)
 	}
-	svc.Rules = append(svc.Rules, spec.Rule{Pools: []spec.PoolRef{{Pool: pool()}, {Pool: pool()}}})
+	svc.Rules = append(svc.Rules, spec.Rule{Pools: []spec.Target{{Pool: pool()}, {Pool: pool()}}})
 	return peers.Resource(TenantName(i%s.Tenants), spec.KindService, fmt.Sprintf("service-%d", i), svc)
 }
 

@@ -123,8 +123,8 @@ func service(name, host string, rules ...spec.Rule) *spec.Resource {
 	return peers.Resource(Tenant, spec.KindService, name, &spec.Service{Host: host, Rules: rules})
 }
 
-func refs(pools ...string) []spec.PoolRef {
-	out := make([]spec.PoolRef, len(pools))
+func refs(pools ...string) []spec.Target {
+	out := make([]spec.Target, len(pools))
 	for i, p := range pools {
 		out[i].Pool = p
 	}

@@ -230,14 +230,9 @@ func Clashes(after spec.Near, changed []*spec.Resource) (errs, warnings spec.Err
 // usesTouched reports whether a pool of the service is among the touched: it may have turned to host names.
 func usesTouched(r *spec.Resource, touched map[spec.Key]bool) bool {
 	s := r.Spec.(*spec.Service)
-	for _, rule := range s.Rules {
-		for _, ref := range rule.Pools {
-			if touched[spec.Key{Tenant: r.Tenant, Kind: spec.KindPool, Name: ref.Pool}] {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.AllPools(), func(pool string) bool {
+		return touched[spec.Key{Tenant: r.Tenant, Kind: spec.KindPool, Name: pool}]
+	})
 }
 
 // clashesIn reads one zone's content once, for all its services.

@@ -99,22 +99,23 @@ func (l *Looker) Rules(service string) []Rule {
 				overrides = append(overrides, o)
 			}
 		}
-		refs, next := steer.Rule(s.Rules[i].Pools, overrides, l.now)
+		targets, next := steer.Rule(s.Rules[i].Pools, overrides, l.now)
 		out := Rule{Name: effective.Rules[i].Name, TTL: s.RuleTTLSeconds(i), Next: next}
-		out.Pools = l.look(refs, s.Rules[i].Pools, steer.RuleWeights(s.Rules[i].Pools, overrides, l.now))
-		last := l.look(s.LastResort, s.LastResort, steer.RuleWeights(s.LastResort, nil, l.now))
+		own := l.look(s, targets, &s.Rules[i], steer.RuleWeights(s.Rules[i].Pools, overrides, l.now))
+		last := l.look(s, s.LastResort, &spec.Rule{Pools: s.LastResort}, steer.RuleWeights(s.LastResort, nil, l.now))
 		switch {
-		case share(refs, out.Pools, false):
-		case share(s.LastResort, last, false):
-			out.Tier, out.Pools = LastResort, append(out.Pools, last...)
-		case share(s.LastResort, last, true):
-			out.Tier, out.Pools = AllDown, append(out.Pools, last...)
-		default:
-			share(refs, out.Pools, true)
+		case share(own, false):
+		case share(last, false):
+			out.Tier = LastResort
+		case share(last, true), share(own, true):
 			out.Tier = AllDown
 		}
-		for _, p := range out.Pools {
-			if state := l.pool(p.Name); state != nil && !state.Next.IsZero() && (out.Next.IsZero() || state.Next.Before(out.Next)) {
+		out.Pools = poolsOf(own)
+		if out.Tier != Normal {
+			out.Pools = append(out.Pools, poolsOf(last)...)
+		}
+		for _, name := range s.PoolsOf(s.Rules[i].Pools) {
+			if state := l.pool(name); state != nil && !state.Next.IsZero() && (out.Next.IsZero() || state.Next.Before(out.Next)) {
 				out.Next = state.Next
 			}
 		}
@@ -123,55 +124,90 @@ func (l *Looker) Rules(service string) []Rule {
 	return rules
 }
 
-// look tells of the pools of a rule: refs as they are compiled, and declared with its weights as overrides have them.
-func (l *Looker) look(refs, declared []spec.PoolRef, weights []float64) []Pool {
-	pools := make([]Pool, len(refs))
-	for i, ref := range refs {
-		pools[i] = Pool{Name: ref.Pool}
-		for j, d := range declared {
-			if d.Pool != ref.Pool {
-				continue
+// A step is pools that share.
+type step []member
+
+type member struct {
+	Pool
+	weight int // among its neighbours; 0: it is a step by itself
+}
+
+// look tells of the steps of a rule: targets as they are compiled, and declared as it is, with its weights as overrides have them. What leads
+// to pools by the client's place is told as one, by what it is: where it leads is not the same for all clients.
+func (l *Looker) look(s *spec.Service, targets []spec.Target, declared *spec.Rule, weights map[string]float64) (steps []step) {
+	for i := range targets {
+		t := &targets[i]
+		var of step
+		if t.Split != nil && t.Weight == 0 {
+			for j := range t.Split {
+				of = append(of, l.member(s, &t.Split[j], declared, weights))
 			}
-			if pools[i].Declared = d.Weight; d.Weight > 0 || ref.Weight > 0 {
-				pools[i].Weight = weights[j]
-			}
+		} else {
+			of = step{l.member(s, t, declared, weights)}
 		}
-		p := l.pool(ref.Pool)
+		if i > 0 && t.Weight > 0 && targets[i-1].Weight > 0 {
+			steps[len(steps)-1] = append(steps[len(steps)-1], of...)
+			continue
+		}
+		steps = append(steps, of)
+	}
+	return steps
+}
+
+func (l *Looker) member(s *spec.Service, t *spec.Target, declared *spec.Rule, weights map[string]float64) member {
+	m := member{Pool: Pool{Name: t.Pool, Weight: weights[t.Pool]}, weight: t.Weight}
+	if list, i := declared.Entry(t.Pool); i >= 0 {
+		m.Declared = list[i].Weight
+	}
+	if !t.IsPool() {
+		m.Name, m.Declared, m.Weight = t.String(), t.Weight, float64(t.Weight)
+		m.Site = "by place: " + m.Name
+	}
+	for _, name := range s.PoolsOf([]spec.Target{*t}) {
+		p := l.pool(name)
 		if p == nil {
 			continue
 		}
-		pools[i].Site, pools[i].Up, pools[i].Why, pools[i].Endpoints = p.Site, p.Up, p.Why, len(p.Candidates)
-		for j := range p.Candidates {
-			if p.Candidates[j].Effective > 0 {
-				pools[i].Taking++
+		if t.IsPool() {
+			m.Site, m.Why = p.Site, p.Why
+		}
+		m.Up = m.Up || p.Up
+		m.Endpoints += len(p.Candidates)
+		for i := range p.Candidates {
+			if p.Candidates[i].Effective > 0 {
+				m.Taking++
 			}
 		}
 	}
-	return pools
+	return m
 }
 
-// share gives the pools of the first step that has one which is up (or any, where all are taken) their shares; false: there is none.
-func share(refs []spec.PoolRef, pools []Pool, all bool) bool {
-	for i := 0; i < len(refs); {
-		end := i + 1
-		for end < len(refs) && refs[end-1].Weight > 0 && refs[end].Weight > 0 {
-			end++
-		}
+// share gives the members of the first step that has one which is up (or any, where all are taken) their shares; false: there is none.
+func share(steps []step, all bool) bool {
+	for _, s := range steps {
 		total := 0
-		for j := i; j < end; j++ {
-			if pools[j].Up || all {
-				total += max(1, refs[j].Weight)
+		for i := range s {
+			if s[i].Up || all {
+				total += max(1, s[i].weight)
 			}
 		}
-		for j := i; j < end && total > 0; j++ {
-			if pools[j].Up || all {
-				pools[j].Share = float64(max(1, refs[j].Weight)) / float64(total)
+		for i := range s {
+			if s[i].Up || all {
+				s[i].Share = float64(max(1, s[i].weight)) / float64(total)
 			}
 		}
 		if total > 0 {
 			return true
 		}
-		i = end
 	}
 	return false
+}
+
+func poolsOf(steps []step) (pools []Pool) {
+	for _, s := range steps {
+		for i := range s {
+			pools = append(pools, s[i].Pool)
+		}
+	}
+	return pools
 }

@@ -315,7 +315,7 @@ func BenchmarkSnapshotLoad100k(b *testing.B) {
 	for i := range 100_000 {
 		r := &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindService, Name: fmt.Sprint(i)}, Spec: &spec.Service{
 			Host: fmt.Sprintf("h%d.shop.gtm.example.", i), Rules: []spec.Rule{{When: &spec.When{Geo: []string{"EU"}},
-				Pools: []spec.PoolRef{{Pool: "eu"}, {Pool: "us"}}}}}}
+				Pools: []spec.Target{{Pool: "eu"}, {Pool: "us"}}}}}}
 		u.Tenants[0].Put = append(u.Tenants[0].Put, state.Version{Resource: r, Generation: 1})
 	}
 	mustAppend(b, s, u)

@@ -5,8 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/policy"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/steer"
 	"github.com/gti/gtm/pkg/table/draws"
@@ -36,12 +36,7 @@ func (c *Compiler) lookAhead(keys []spec.Key) {
 	}
 	var work []func()
 	for key, p := range a.parts { // first, since each takes long
-		work = append(work, func() {
-			p.err = guard(key, func() (err error) {
-				p.part, err = geo.Compile(c.atlas, c.maps, p.classifier)
-				return err
-			})
-		})
+		work = append(work, func() { p.compile(key, c.atlas, c.maps) })
 	}
 	for key, d := range a.draws {
 		work = append(work, func() {
@@ -57,30 +52,39 @@ func (c *Compiler) lookAhead(keys []spec.Key) {
 
 // want notes the draws and the partition of a service that nobody has yet.
 func (c *Compiler) want(a *ahead, tenant string, s *spec.Service) {
-	if key := partKey(s); c.parts[string(key)] == nil && a.parts[string(key)] == nil {
+	if !policy.Simple(s) {
+		c.wantSteering(a, tenant, s)
+	} else if key := partKey(s); c.parts[string(key)] == nil && a.parts[string(key)] == nil {
 		if classifier, err := classifierOf(s); err == nil {
-			a.parts[string(key)] = &aheadPart{classifier: classifier}
+			a.parts[string(key)] = &aheadPart{begin: ofRules(classifier)}
 		}
 	}
 	form, err := formOf(s)
 	if err != nil {
 		return
 	}
-	note := func(refs []spec.PoolRef) {
-		for _, r := range refs {
-			key := aheadKey{health.PoolID{Tenant: tenant, Pool: r.Pool}, form}
-			if a.draws[key] != nil {
-				continue
-			}
-			if p := c.pools[key.pool]; p != nil && p.state != nil && p.draws[form] == nil {
-				a.draws[key] = &aheadDraw{pool: p.state}
-			}
+	for _, name := range s.AllPools() {
+		key := aheadKey{health.PoolID{Tenant: tenant, Pool: name}, form}
+		if a.draws[key] != nil {
+			continue
+		}
+		if p := c.pools[key.pool]; p != nil && p.state != nil && p.draws[form] == nil {
+			a.draws[key] = &aheadDraw{pool: p.state}
 		}
 	}
-	for i := range s.Rules {
-		note(s.Rules[i].Pools)
+}
+
+// wantSteering notes the partition of a service that goes by a policy.
+func (c *Compiler) wantSteering(a *ahead, tenant string, s *spec.Service) {
+	eff := s.Effective()
+	p, err := policy.New(tenant, &eff, policySet{c, map[spec.Key]bool{}}, c.today)
+	if err != nil {
+		return // compiling it says so
 	}
-	note(s.LastResort)
+	if key := ownPart + string(p.AppendKey(nil)); c.parts[key] == nil && a.parts[key] == nil && c.ownParts()+a.own < maxOwnParts {
+		a.parts[key] = &aheadPart{begin: ofRows(p)}
+		a.own++
+	}
 }
 
 // formOf gives the form in which a service draws.

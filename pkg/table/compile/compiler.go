@@ -114,6 +114,10 @@ func (c *Compiler) touch(it Item) {
 		c.dirty.zones[k.Name] = true
 	case *spec.Map:
 		c.dirty.maps = true
+	case *spec.Site:
+		c.touchSite(k.Name)
+	case *spec.Policy:
+		c.touchPolicy(k)
 	case *spec.Pool:
 		c.dirty.pools[health.PoolID{Tenant: k.Tenant, Pool: k.Name}] = true
 	case *spec.Service:

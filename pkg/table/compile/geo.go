@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/policy"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/table"
 )
@@ -15,7 +16,7 @@ import (
 func (c *Compiler) Geography(a *geo.Atlas) *Geography {
 	g := &Geography{atlas: a, maps: c.maps, parts: make(map[string]*aheadPart, len(c.parts))}
 	for key, p := range c.parts {
-		g.parts[key] = &aheadPart{classifier: p.classifier}
+		g.parts[key] = &aheadPart{begin: p.begin}
 	}
 	return g
 }
@@ -28,10 +29,7 @@ func (g *Geography) Compile(ctx context.Context) {
 			delete(g.parts, key)
 			continue
 		}
-		p.err = guard(key, func() (err error) {
-			p.part, err = geo.Compile(g.atlas, g.maps, p.classifier)
-			return err
-		})
+		p.compile(key, g.atlas, g.maps)
 	}
 }
 
@@ -55,30 +53,40 @@ func (c *Compiler) takeGeography() {
 	c.ahead.geography = nil
 }
 
+// compile compiles it. The key names it if that fails.
+func (p *aheadPart) compile(key string, atlas *geo.Atlas, maps []geo.Map) {
+	err := guard(partName(key), func() error {
+		p.divided = divide(atlas, maps, p.begin)
+		return p.err
+	})
+	p.err = err
+}
+
 // compileParts compiles all partitions anew. Services keep the partition that they have where the new one fails, and say so.
 func (c *Compiler) compileParts() {
 	failed := map[*partState]bool{}
+	renewed := map[*partState]bool{}
 	for _, key := range sortedKeys(c.parts) {
 		p := c.parts[key]
-		p.err = guard(key, func() error {
-			part, err := c.part(key, p.classifier)
-			if err == nil {
-				c.partList[p.slot] = part
-			}
-			return err
-		})
-		if p.err != nil {
+		d := c.part(key, p.begin)
+		switch p.err = d.err; {
+		case d.err != nil:
 			failed[p] = true
+		case d.rows == nil && d.wheres == nil:
+			c.partList[p.slot] = d.part
+		default: // its classes mean something else now: each service moves over when it is compiled
+			c.addPart(key, p.begin, d)
+			renewed[p] = true
 		}
 	}
 	for s := range c.failing { // it may be mended
 		c.dirty.services[s.key] = true
 	}
-	if len(failed) == 0 {
+	if len(failed)+len(renewed) == 0 {
 		return
 	}
 	for k, s := range c.services {
-		if failed[s.part] {
+		if failed[s.part] || renewed[s.part] {
 			c.dirty.services[k] = true
 		}
 	}
@@ -110,7 +118,7 @@ func partKey(eff *spec.Service) []byte {
 func classifierOf(eff *spec.Service) (*geo.Classifier, error) {
 	matchers := make([]geo.Matcher, len(eff.Rules))
 	for i := range eff.Rules {
-		m, err := matcher(eff.Rules[i].When)
+		m, err := policy.Matcher(eff.Rules[i].When)
 		if err != nil {
 			return nil, fmt.Errorf("rule %s: %w", table.RuleName(eff, i), err)
 		}
@@ -119,46 +127,47 @@ func classifierOf(eff *spec.Service) (*geo.Classifier, error) {
 	return geo.FirstOf(matchers), nil
 }
 
-// matcher turns a condition into what geo matches places with.
-func matcher(w *spec.When) (geo.Matcher, error) {
-	var m geo.Matcher
-	if w == nil {
-		return m, nil
-	}
-	for _, g := range w.Geo {
-		p, err := geo.ParsePlace(g)
-		if err != nil {
-			return m, err
-		}
-		m.Geo = append(m.Geo, p)
-	}
-	m.ASN, m.Maps = w.ASN, w.Map
-	return m, nil
-}
-
 // takePart gives the partition of a service's matches; services with the same matches share one.
 func (c *Compiler) takePart(eff *spec.Service, s *serviceState) (uint32, error) {
-	key := partKey(eff)
-	p := c.parts[string(key)]
+	key := string(partKey(eff))
+	p := c.parts[key]
 	if p == nil {
 		classifier, err := classifierOf(eff)
 		if err != nil {
 			return 0, err
 		}
-		p = &partState{key: string(key), classifier: classifier}
-		part, err := c.part(p.key, classifier)
-		if err != nil {
+		if p, err = c.newPart(key, ofRules(classifier)); err != nil {
 			return 0, err
 		}
-		if n := len(c.partFree); n > 0 {
-			p.slot, c.partFree = c.partFree[n-1], c.partFree[:n-1]
-			c.partList[p.slot] = part
-		} else {
-			p.slot = uint32(len(c.partList))
-			c.partList = append(c.partList, part)
-		}
-		c.parts[p.key] = p
 	}
+	return c.usePart(p, s)
+}
+
+// newPart compiles a partition.
+func (c *Compiler) newPart(key string, begin func() *division) (*partState, error) {
+	d := c.part(key, begin)
+	if d.err != nil {
+		return nil, d.err
+	}
+	return c.addPart(key, begin, d), nil
+}
+
+// addPart gives a partition a place, in which the services find it that are compiled from now on.
+func (c *Compiler) addPart(key string, begin func() *division, d divided) *partState {
+	p := &partState{key: key, begin: begin, division: d.division}
+	if n := len(c.partFree); n > 0 {
+		p.slot, c.partFree = c.partFree[n-1], c.partFree[:n-1]
+		c.partList[p.slot] = d.part
+	} else {
+		p.slot = uint32(len(c.partList))
+		c.partList = append(c.partList, d.part)
+	}
+	c.parts[key] = p
+	return p
+}
+
+// usePart has a service use a partition.
+func (c *Compiler) usePart(p *partState, s *serviceState) (uint32, error) {
 	if p.err != nil {
 		return 0, p.err
 	}
@@ -172,16 +181,41 @@ func (c *Compiler) releasePart(p *partState) {
 		return
 	}
 	if p.refs--; p.refs == 0 {
-		c.partList[p.slot] = nil
-		c.partFree = append(c.partFree, p.slot)
+		c.dropPart(p)
+	}
+}
+
+func (c *Compiler) dropPart(p *partState) {
+	c.partList[p.slot] = nil
+	c.partFree = append(c.partFree, p.slot)
+	if c.parts[p.key] == p {
 		delete(c.parts, p.key)
 	}
 }
 
-// part gives the partition of a classifier, whose key is given.
-func (c *Compiler) part(key string, classifier *geo.Classifier) (*geo.Partition, error) {
-	if p := c.ahead.parts[key]; p != nil {
-		return p.part, p.err
+// dropParts drops those that no service has come to use.
+func (c *Compiler) dropParts() {
+	for _, p := range c.parts {
+		if p.refs == 0 {
+			c.dropPart(p)
+		}
 	}
-	return geo.Compile(c.atlas, c.maps, classifier)
+}
+
+// part gives a partition, whose key is given.
+func (c *Compiler) part(key string, begin func() *division) divided {
+	if p := c.ahead.parts[key]; p != nil && (p.part != nil || p.err != nil) {
+		return p.divided
+	}
+	p := &aheadPart{begin: begin}
+	p.compile(key, c.atlas, c.maps)
+	return p.divided
+}
+
+// partName names a partition for people.
+func partName(key string) string {
+	if policyPart(key) {
+		return "a policy's partition"
+	}
+	return key
 }

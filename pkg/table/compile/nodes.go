@@ -16,8 +16,8 @@ import (
 )
 
 // rowsOf gives the pools of each row of a service: those of its rules, then those of lastResort.
-func rowsOf(s *spec.Service) [][]spec.PoolRef {
-	rows := make([][]spec.PoolRef, 0, len(s.Rules)+1)
+func rowsOf(s *spec.Service) [][]spec.Target {
+	rows := make([][]spec.Target, 0, len(s.Rules)+1)
 	for i := range s.Rules {
 		rows = append(rows, s.Rules[i].Pools)
 	}
@@ -30,10 +30,10 @@ func (c *Compiler) addRows(out *table.Service, s *serviceState, p *plan, form dr
 		return fmt.Errorf("the rules of one service name at most %d pools", math.MaxUint16)
 	}
 	rows := rowsOf(out.Spec)
-	out.Index = make([]uint16, 0, len(rows)+1)
+	out.Index = make([]uint32, 0, len(rows)+1)
 	s.steps = make([]*nodeState, 0, poolRefs(out.Spec))
 	for i, row := range rows {
-		out.Index = append(out.Index, uint16(len(s.steps)))
+		out.Index = append(out.Index, uint32(len(s.steps)))
 		if err := c.addRow(s, out.Need, p.tenant, form, row); err != nil {
 			if i == len(out.Spec.Rules) {
 				return fmt.Errorf("lastResort: %w", err)
@@ -41,7 +41,7 @@ func (c *Compiler) addRows(out *table.Service, s *serviceState, p *plan, form dr
 			return fmt.Errorf("rule %s: %w", table.RuleName(out.Spec, i), err)
 		}
 	}
-	out.Index = append(out.Index, uint16(len(s.steps)))
+	out.Index = append(out.Index, uint32(len(s.steps)))
 	s.steps = slices.Clip(s.steps)
 	out.Steps = make([]table.Step, len(s.steps))
 	for row := range rows {
@@ -55,7 +55,7 @@ func (c *Compiler) addRows(out *table.Service, s *serviceState, p *plan, form dr
 }
 
 // addRow appends the steps of one row: neighbours that carry a weight are one.
-func (c *Compiler) addRow(s *serviceState, need rr.FamilySet, tenant string, form draws.Form, pools []spec.PoolRef) error {
+func (c *Compiler) addRow(s *serviceState, need rr.FamilySet, tenant string, form draws.Form, pools []spec.Target) error {
 	kind := table.WeightedNode
 	if need != 0 {
 		kind = table.HashedNode

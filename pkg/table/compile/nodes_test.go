@@ -152,7 +152,7 @@ func TestNodesOfAnyDepth(t *testing.T) {
 		need := []rr.FamilySet{0, 1<<rr.IPv4 | 1<<rr.IPv6}[n%2]
 		used := h.nodesUsed()
 		trees := []*tree{h.grow(t, rnd, 1+n%table.MaxDepth, need), h.grow(t, rnd, 2, need)}
-		s := &table.Service{ServiceInfo: &table.ServiceInfo{Index: []uint16{0, 1, 2}}, Need: need, Tiers: table.AllTiers,
+		s := &table.Service{ServiceInfo: &table.ServiceInfo{Index: []uint32{0, 1, 2}}, Need: need, Tiers: table.AllTiers,
 			Steps: []table.Step{{Node: trees[0].state.slot, TTL: 60}, {Node: trees[1].state.slot, TTL: 60}}}
 		s.InlineIndex()
 		for range 8 {

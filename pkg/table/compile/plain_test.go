@@ -27,7 +27,7 @@ type plainReading struct {
 // weights gives each address that client may get, with its share.
 func (p *plainReading) weights(client netip.Addr, v4 bool) (shares map[string]float64, fallback table.Fallback) {
 	rule := p.rule(client)
-	var steps, last [][]spec.PoolRef
+	var steps, last [][]spec.Target
 	if rule != nil {
 		steps = stepsOf(rule.Pools)
 	}
@@ -68,18 +68,18 @@ func (p *plainReading) rule(client netip.Addr) *spec.Rule {
 	return nil
 }
 
-func stepsOf(refs []spec.PoolRef) (steps [][]spec.PoolRef) {
+func stepsOf(refs []spec.Target) (steps [][]spec.Target) {
 	for i, r := range refs {
 		if i > 0 && r.Weight > 0 && refs[i-1].Weight > 0 {
 			steps[len(steps)-1] = append(steps[len(steps)-1], r)
 			continue
 		}
-		steps = append(steps, []spec.PoolRef{r})
+		steps = append(steps, []spec.Target{r})
 	}
 	return steps
 }
 
-func (p *plainReading) first(steps [][]spec.PoolRef, v4, healthy bool) map[string]float64 {
+func (p *plainReading) first(steps [][]spec.Target, v4, healthy bool) map[string]float64 {
 	for _, step := range steps {
 		shares, total := map[string]float64{}, 0.0
 		for _, ref := range step {

@@ -81,7 +81,7 @@ func (c *Compiler) planContent(eff *spec.Service, z *zoneState, host string) (*p
 	c.alias.content[id] = true
 	c.compileOnePool(id, time.Time{})
 	eff.Pick = spec.PickAll
-	eff.Rules = []spec.Rule{{Name: everywhere, Pools: []spec.PoolRef{{Pool: id.Pool}}}}
+	eff.Rules = []spec.Rule{{Name: everywhere, Pools: []spec.Target{{Pool: id.Pool}}}}
 	return &plan{eff: eff, tenant: id.Tenant, aliasOf: eff.Alias.To + " in zone " + z.key.Name}, nil
 }
 
@@ -98,12 +98,12 @@ func (c *Compiler) planOutside(eff *spec.Service, t Target) (*plan, error) {
 	for _, place := range r.Places {
 		rule := spec.Rule{Name: place.Place, When: &spec.When{Geo: []string{place.Place}}}
 		if len(place.Addresses) > 0 {
-			rule.Pools = append(rule.Pools, spec.PoolRef{Pool: place.Place})
+			rule.Pools = append(rule.Pools, spec.Target{Pool: place.Place})
 		}
-		rule.Pools = append(rule.Pools, spec.PoolRef{Pool: everywhere})
+		rule.Pools = append(rule.Pools, spec.Target{Pool: everywhere})
 		eff.Rules = append(eff.Rules, rule)
 	}
-	eff.Rules = append(eff.Rules, spec.Rule{Name: everywhere, Pools: []spec.PoolRef{{Pool: everywhere}}})
+	eff.Rules = append(eff.Rules, spec.Rule{Name: everywhere, Pools: []spec.Target{{Pool: everywhere}}})
 	return p, nil
 }
 

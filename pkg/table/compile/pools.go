@@ -91,7 +91,7 @@ func (c *Compiler) compileOnePool(id health.PoolID, now time.Time) {
 	was, had := p.spec, p.has
 	p.spec = effectivePool(declared.Spec.(*spec.Pool))
 	p.has = p.spec.Families()
-	if was == nil || had != p.has {
+	if was == nil || had != p.has || was.Site != p.spec.Site {
 		c.touchUsers(p)
 	}
 	c.noteDeclared(p, declared, c.alias.ttlOf(id))

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/policy"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/table"
 	"github.com/gti/gtm/pkg/table/draws"
@@ -51,6 +52,7 @@ func (c *Compiler) compileServices() {
 	}
 	c.ahead = ahead{}
 	c.dropUnused()
+	c.dropParts()
 }
 
 // inTurn orders services: what aliases lead to comes before them.
@@ -85,10 +87,14 @@ func (c *Compiler) removeService(k spec.Key, s *serviceState) {
 	delete(c.services, k)
 	delete(c.counting, s)
 	delete(c.failing, s)
+	delete(c.steering, s)
 }
 
-// note keeps the lists of the services that count and that fail.
+// note keeps the lists of the services that count, that fail and that go by a policy.
 func (c *Compiler) note(s *serviceState) {
+	if delete(c.steering, s); s.policies != nil {
+		c.steering[s] = true
+	}
 	if delete(c.failing, s); s.err != nil {
 		c.failing[s] = true
 	}
@@ -127,6 +133,7 @@ func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *service
 				s.uses = append(s.uses, p)
 			}
 		}
+		s.policies = fresh.policies // what is missing may come
 		return err
 	}
 	var counts *table.ServiceCounts
@@ -152,25 +159,18 @@ func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *service
 
 // watchPools notes which pools a service names, so that it is compiled anew when they appear or change shape, and gives them.
 func (c *Compiler) watchPools(p *plan, s *serviceState) (uses []*poolState) {
-	uses = make([]*poolState, 0, poolRefs(p.eff))
-	note := func(refs []spec.PoolRef) {
-		for _, r := range refs {
-			id := health.PoolID{Tenant: p.tenant, Pool: r.Pool}
-			pool := c.pools[id]
-			if pool == nil {
-				pool = newPoolState(id)
-				c.pools[id] = pool
-			}
-			if !slices.Contains(uses, pool) {
-				uses = append(uses, pool)
-				pool.users[s] = true
-			}
+	pools := p.eff.AllPools()
+	uses = make([]*poolState, 0, len(pools))
+	for _, name := range pools {
+		id := health.PoolID{Tenant: p.tenant, Pool: name}
+		pool := c.pools[id]
+		if pool == nil {
+			pool = newPoolState(id)
+			c.pools[id] = pool
 		}
+		uses = append(uses, pool)
+		pool.users[s] = true
 	}
-	for i := range p.eff.Rules {
-		note(p.eff.Rules[i].Pools)
-	}
-	note(p.eff.LastResort)
 	return uses
 }
 
@@ -190,17 +190,48 @@ func (c *Compiler) newService(k spec.Key, p *plan, s *serviceState) (*table.Serv
 		return nil, err
 	}
 	out.Pick = form.Pick
-	if out.Served = c.servedBy(p); eff.Coherent || out.Pick == draws.Sticky {
+	coherent := eff.Coherent || out.Pick == draws.Sticky
+	if !policy.Simple(eff) {
+		return c.newSteering(out, s, p, form, coherent)
+	}
+	if out.Served = c.servedBy(p); coherent {
 		out.Need = out.Served
 	}
 	if err := c.addRows(out, s, p, form); err != nil {
 		return nil, err
 	}
-	if out.Served == 0 {
-		return nil, fmt.Errorf("no address family is served: every rule needs a pool with endpoints of it")
+	if out.Part, err = c.takePart(eff, s); err != nil {
+		return nil, err
 	}
-	out.Part, err = c.takePart(eff, s)
-	return out, err
+	return out, c.anyServed(out)
+}
+
+func (c *Compiler) anyServed(out *table.Service) error {
+	if out.Served == 0 {
+		return fmt.Errorf("no address family is served: every rule needs a pool with endpoints of it")
+	}
+	return nil
+}
+
+// newSteering is newService for one that goes by a policy.
+func (c *Compiler) newSteering(out *table.Service, s *serviceState, p *plan, form draws.Form, coherent bool) (*table.Service, error) {
+	set := policySet{c, map[spec.Key]bool{}}
+	pol, err := policy.New(p.tenant, p.eff, set, c.today)
+	if s.policies = set.policies; err != nil {
+		return nil, err
+	}
+	var rows []policy.Row
+	if out.Part, rows, out.RowOf, err = c.takePolicyPart(pol, s); err != nil {
+		return nil, err
+	}
+	out.Policy, out.Default, out.Steers = pol, out.RowOf[s.part.unplaced], true
+	if out.Served = families(c.servedByRows(p, pol, rows), p.eff); coherent {
+		out.Need = out.Served
+	}
+	if err := c.anyServed(out); err != nil {
+		return nil, err
+	}
+	return out, c.addPolicyRows(out, s, p, form, rows)
 }
 
 // servedBy gives the families that exist at the name of a service.
@@ -212,6 +243,12 @@ func (c *Compiler) servedBy(p *plan) (served rr.FamilySet) {
 		}
 		return spec.Families{}
 	})
+	return families(spec.Families{V4: v4, V6: v6, Host: host}, eff)
+}
+
+// families gives what exists at the name of a service whose pools have addresses or host names for all clients.
+func families(has spec.Families, eff *spec.Service) (served rr.FamilySet) {
+	v4, v6, host := has.V4, has.V6, has.Host
 	srv, mx := host && eff.SRV != nil, host && eff.MX != nil
 	for f, serves := range [rr.Families]bool{rr.IPv4: v4, rr.IPv6: v6, rr.CNAME: host && !srv && !mx, rr.HTTPS: !host && eff.HTTPS != nil,
 		rr.SVCB: !host && eff.SVCB != nil, rr.SRV: srv, rr.MX: mx} {
@@ -227,14 +264,8 @@ func sameCounts(old *table.ServiceCounts, s *table.Service) *table.ServiceCounts
 	if !s.Spec.Metrics {
 		return nil
 	}
-	var pools []string
-	for _, row := range rowsOf(s.Spec) {
-		for _, p := range row {
-			pools = append(pools, p.Pool)
-		}
-	}
+	pools := s.Spec.AllPools()
 	slices.Sort(pools)
-	pools = slices.Compact(pools)
 	if old != nil && slices.Equal(old.Pools, pools) {
 		return old
 	}

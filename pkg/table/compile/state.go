@@ -68,6 +68,7 @@ type Compiler struct {
 	counted  []*table.ServiceCounts
 	counting map[*serviceState]bool // services with counts
 	failing  map[*serviceState]bool // services with an err
+	steering map[*serviceState]bool // services that go by a policy
 	// failingPools are pools with an err
 	failingPools map[*poolState]bool
 
@@ -130,11 +131,12 @@ type drawState struct {
 }
 
 type partState struct {
-	key        string
-	slot       uint32
-	refs       int
-	classifier *geo.Classifier
-	err        error // why it could not be compiled anew
+	*division        // that made it
+	key       string // of Compiler.parts, unless a newer one stands there
+	slot      uint32
+	refs      int
+	begin     func() *division // for the next geography
+	err       error            // why it could not be compiled anew
 }
 
 type serviceState struct {
@@ -145,9 +147,10 @@ type serviceState struct {
 	attached bool
 	zone     string
 	host     string       // wire
-	steps    []*nodeState // of each of compiled.Steps
+	steps    []*nodeState // of each of compiled.Steps; each once, where there is a policy
 	part     *partState
 	uses     []*poolState
+	policies map[spec.Key]bool // that its policy looked for; nil: it needs none
 	err      error
 	defaults uint64 // what secondaries get, hashed
 }
@@ -161,7 +164,8 @@ func New(cfg Config, atlas *geo.Atlas) *Compiler {
 		apexes: map[string]*zoneState{}, expiring: map[health.PoolID]time.Time{}, pools: map[health.PoolID]*poolState{},
 		services: map[spec.Key]*serviceState{}, hosts: map[string]spec.Key{}, parts: map[string]*partState{},
 		nodes:    map[string]*nodeState{},
-		counting: map[*serviceState]bool{}, failing: map[*serviceState]bool{}, failingPools: map[*poolState]bool{}}
+		counting: map[*serviceState]bool{}, failing: map[*serviceState]bool{}, steering: map[*serviceState]bool{},
+		failingPools: map[*poolState]bool{}}
 	c.dirty.reset()
 	c.dirty.heads, c.dirty.zoneList = true, true
 	return c
@@ -221,6 +225,7 @@ type above struct {
 type ahead struct {
 	draws map[aheadKey]*aheadDraw
 	parts map[string]*aheadPart
+	own   int // of parts: those of one policy alone
 
 	geography *Geography // compiled beside; nil: none is new
 }
@@ -237,9 +242,8 @@ type aheadDraw struct {
 }
 
 type aheadPart struct {
-	classifier *geo.Classifier
-	part       *geo.Partition
-	err        error
+	begin func() *division
+	divided
 }
 
 // aliases is what a Compiler knows of them.

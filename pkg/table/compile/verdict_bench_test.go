@@ -24,7 +24,7 @@ func BenchmarkVerdict(b *testing.B) {
 }
 
 func benchmarkVerdict(b *testing.B, pick string, n int, one bool) {
-	s := &spec.Service{Host: "web.z.example.", Rules: []spec.Rule{{Pools: []spec.PoolRef{{Pool: "p"}}}}}
+	s := &spec.Service{Host: "web.z.example.", Rules: []spec.Rule{{Pools: []spec.Target{{Pool: "p"}}}}}
 	var several bool
 	if s.Pick, several = strings.CutSuffix(pick, "3"); several {
 		s.Answers = 3

@@ -1,6 +1,6 @@
 //go:build unix
 
-package geo
+package stamp
 
 import "syscall"
 

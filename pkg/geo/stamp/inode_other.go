@@ -1,5 +1,5 @@
 //go:build !unix
 
-package geo
+package stamp
 
 func inodeOf(any) uint64 { return 0 }

@@ -1,0 +1,123 @@
+package policy
+
+import (
+	"fmt"
+	"math"
+	"strings"
+)
+
+// Trace tells how a Row came about. A nil Trace hears nothing.
+type Trace struct {
+	Path    []Passed // the rules that led here, the service's first; NoRule: none matched
+	Fence   []string // each fence that holds, as in "EU or NA"; a pool must lie inside of all
+	Fenced  []string // the pools that the fences leave out
+	Choices []Choosing
+	TTLFrom string // the rule whose TTL counts, as in "rule eu of policy near"; empty: none has one
+	last    bool
+}
+
+// Passed is a rule on the way.
+type Passed struct {
+	Policy string // empty: the service's own
+	Rule   string // empty: none of its rules matched
+}
+
+// Choosing is what nearest or fastest made of its pools.
+type Choosing struct {
+	What       string // nearest or fastest
+	LastResort bool   // it stands there
+	Note       string // why it went otherwise than usual; empty: it did not
+	Candidates []Candidate
+}
+
+// Candidate is a pool among others, in the order in which they are tried.
+type Candidate struct {
+	Pool         string
+	Site         string
+	Kilometres   float64 // +Inf: unknown
+	Counts       float64 // kilometres, with its bias
+	Milliseconds float64 // +Inf: unknown
+	Out          string  // why it is left out; empty: it is not
+}
+
+func (t *Trace) begin(p *Policy, e *expander) {
+	t.TTLFrom = e.shortest
+	if at := e.match(p.rules); at == NoRule {
+		t.Path = append(t.Path, Passed{})
+	} else {
+		t.Path = append(t.Path, Passed{"", p.rules[at].name})
+	}
+	for _, fence := range e.fences {
+		t.Fence = append(t.Fence, strings.Join(fence, " or "))
+	}
+	for i := range p.Pools {
+		if !e.admits(i) {
+			t.Fenced = append(t.Fenced, p.Pools[i].Name)
+		}
+	}
+}
+
+func (t *Trace) lastResort() {
+	if t != nil {
+		t.last = true
+	}
+}
+
+func (t *Trace) policy(of *target, at int) {
+	if t == nil {
+		return
+	}
+	passed := Passed{Policy: of.name}
+	if at != NoRule {
+		passed.Rule = of.rules[at].name
+	}
+	t.Path = append(t.Path, passed)
+}
+
+// chose tells of an order; the first kept of list are in it.
+func (t *Trace) chose(what string, e *expander, of *target, list []ranked, kept int) {
+	if t == nil {
+		return
+	}
+	c := Choosing{What: what, LastResort: t.last}
+	switch {
+	case of.kind == fastestTarget && !anyTime(list):
+		c.Note = "no time is known of any"
+	case !e.where.point.Known():
+		c.Note = "the client's place is not known: as listed"
+	}
+	for i := range list {
+		out := ""
+		if i >= kept {
+			out = fmt.Sprintf("farther than %.0f km", of.farthest)
+		}
+		c.add(e, &list[i], out)
+	}
+	for i, left := range of.among {
+		if !e.admits(left.pool) {
+			r := ranked{choice: left, at: i, ms: math.Inf(1)}
+			e.measure(&r)
+			c.add(e, &r, "outside of the fence "+strings.Join(t.Fence, " + "))
+		}
+	}
+	t.Choices = append(t.Choices, c)
+}
+
+func anyTime(list []ranked) bool {
+	for i := range list {
+		if !math.IsInf(list[i].ms, 1) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *Choosing) add(e *expander, r *ranked, out string) {
+	pool := &e.policy.Pools[r.pool]
+	ms := r.ms
+	if c.What == "nearest" {
+		ms = math.Inf(1)
+	}
+	c.Candidates = append(c.Candidates, Candidate{Pool: pool.Name, Site: pool.Site, Kilometres: e.where.point.Kilometres(pool.At),
+		Counts: r.distance, Milliseconds: ms, Out: out})
+}
