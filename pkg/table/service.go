@@ -46,7 +46,10 @@ type ServiceInfo struct {
 	Spec   *spec.Service // with defaults filled in
 	// AliasOf is what the service's answers are taken from, for people; empty: it is no alias.
 	AliasOf string
-	Index   []uint32 // row i has Steps[Index[i]:Index[i+1]]; nil once InlineIndex has put it elsewhere
+	// Order has the pools of each rule as they are declared, where overrides of their weights may have put them in another order: default
+	// answers go by it. nil: none has.
+	Order [][]string
+	Index []uint32 // row i has Steps[Index[i]:Index[i+1]]; nil once InlineIndex has put it elsewhere
 	// What follows is of a service that goes by a policy: its rows are those of places, then those of lastResort.
 	Policy   *policy.Policy // nil: one row for each rule
 	RowOf    []uint16       // the row of each class

@@ -94,16 +94,11 @@ func (c *Compiler) put(it Item) {
 	}
 	c.items[k] = it
 	c.touch(it)
+	if had {
+		c.dropOverride(k, old)
+	}
 	if o, ok := it.Resource.Spec.(*spec.Override); ok {
-		if had {
-			c.dropOverride(k, old)
-		}
-		id := health.PoolID{Tenant: k.Tenant, Pool: o.Pool}
-		if c.overrides[id] == nil {
-			c.overrides[id] = map[spec.Key]*spec.Override{}
-		}
-		c.overrides[id][k] = o
-		c.dirty.pools[id] = true
+		c.addOverride(k, o)
 	}
 }
 
@@ -136,8 +131,33 @@ func (c *Compiler) drop(k spec.Key) {
 	c.dropOverride(k, old)
 }
 
+func (c *Compiler) addOverride(k spec.Key, o *spec.Override) {
+	if o.Service != "" {
+		service := spec.Key{Tenant: k.Tenant, Kind: spec.KindService, Name: o.Service}
+		if c.shifts[service] == nil {
+			c.shifts[service] = map[spec.Key]*spec.Override{}
+		}
+		c.shifts[service][k] = o
+		c.dirty.services[service] = true
+		return
+	}
+	id := health.PoolID{Tenant: k.Tenant, Pool: o.Pool}
+	if c.overrides[id] == nil {
+		c.overrides[id] = map[spec.Key]*spec.Override{}
+	}
+	c.overrides[id][k] = o
+	c.dirty.pools[id] = true
+}
+
 func (c *Compiler) dropOverride(k spec.Key, old Item) {
-	if o, ok := old.Resource.Spec.(*spec.Override); ok {
+	o, ok := old.Resource.Spec.(*spec.Override)
+	switch {
+	case !ok:
+	case o.Service != "":
+		service := spec.Key{Tenant: k.Tenant, Kind: spec.KindService, Name: o.Service}
+		delete(c.shifts[service], k)
+		c.dirty.services[service] = true
+	default:
 		id := health.PoolID{Tenant: k.Tenant, Pool: o.Pool}
 		delete(c.overrides[id], k)
 		c.dirty.pools[id] = true
@@ -149,11 +169,17 @@ func (c *Compiler) dropOverride(k spec.Key, old Item) {
 // step, and Compile should run again; zero: never.
 func (c *Compiler) Compile(now time.Time) (v *table.View, broken []Broken, next time.Time) {
 	c.CatchUp()
+	c.now = now
 	c.turnDay(now)
 	c.compileMaps()
 	for id, at := range c.expiring {
 		if !now.Before(at) {
 			c.dirty.pools[id] = true
+		}
+	}
+	for k, at := range c.shifting {
+		if !now.Before(at) {
+			c.dirty.services[k] = true
 		}
 	}
 	if c.dirty.heads {
@@ -174,15 +200,24 @@ func (c *Compiler) Compile(now time.Time) (v *table.View, broken []Broken, next 
 		Serving: len(c.hosts), Counted: c.counted}
 	next = c.nextDay()
 	for _, at := range c.expiring {
-		if next.IsZero() || at.Before(next) {
-			next = at
-		}
+		next = sooner(next, at)
+	}
+	for _, at := range c.shifting {
+		next = sooner(next, at)
 	}
 	if c.dirty.faults || len(c.dirty.services)+len(c.dirty.zones) > 0 || c.dirty.maps || c.dirty.heads {
 		c.faults = c.broken() // a verdict alone breaks and mends nothing: it costs no walk over everything
 	}
 	c.dirty.reset()
 	return v, slices.Clone(c.faults), next
+}
+
+// sooner gives the earlier of two moments, of which a zero one never comes.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // maxCounted bounds how many services have series of their own; the first by name get them.

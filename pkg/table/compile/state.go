@@ -37,9 +37,12 @@ type Compiler struct {
 	items     map[spec.Key]Item
 	verdicts  map[health.PoolID]*health.Verdict
 	overrides map[health.PoolID]map[spec.Key]*spec.Override
-	expiring  map[health.PoolID]time.Time // when overrides next change a pool
-	unread    map[spec.Key]error          // resources that could not be read
-	keys      map[string]*zones.ZoneKeys  // by zone
+	expiring  map[health.PoolID]time.Time              // when overrides next change a pool
+	shifts    map[spec.Key]map[spec.Key]*spec.Override // overrides of rules' weights, by service
+	shifting  map[spec.Key]time.Time                   // when these next change a service
+	now       time.Time                                // of the present Compile
+	unread    map[spec.Key]error                       // resources that could not be read
+	keys      map[string]*zones.ZoneKeys               // by zone
 	alias     aliases
 
 	maps     []geo.Map
@@ -161,7 +164,8 @@ func New(cfg Config, atlas *geo.Atlas) *Compiler {
 		verdicts: map[health.PoolID]*health.Verdict{}, overrides: map[health.PoolID]map[spec.Key]*spec.Override{},
 		unread: map[spec.Key]error{}, keys: map[string]*zones.ZoneKeys{}, alias: newAliases(), goodMaps: map[spec.Key]geo.Map{},
 		zones: map[string]*zoneState{}, listed: map[string]string{}, catalogs: map[string]map[string]bool{},
-		apexes: map[string]*zoneState{}, expiring: map[health.PoolID]time.Time{}, pools: map[health.PoolID]*poolState{},
+		apexes: map[string]*zoneState{}, expiring: map[health.PoolID]time.Time{}, shifts: map[spec.Key]map[spec.Key]*spec.Override{},
+		shifting: map[spec.Key]time.Time{}, pools: map[health.PoolID]*poolState{},
 		services: map[spec.Key]*serviceState{}, hosts: map[string]spec.Key{}, parts: map[string]*partState{},
 		nodes:    map[string]*nodeState{},
 		counting: map[*serviceState]bool{}, failing: map[*serviceState]bool{}, steering: map[*serviceState]bool{},
@@ -286,6 +290,8 @@ type plan struct {
 	tenant  string         // whose pools the rules name
 	aliasOf string         // what it leads to, for people; empty: it is no alias
 	pending bool           // it leads to what has never been resolved
+	order   [][]string     // as table.ServiceInfo has it
+	next    time.Time      // when overrides next change its rules; zero: never
 	ttl     *spec.Duration // of the alias, which bounds those of the service that it leads to; nil: it has none
 }
 
