@@ -316,11 +316,13 @@ func (v *setChecker) inRule(r *Resource, o *Override) {
 	}
 	if v.changed[r.Key] && !v.divides(r.Tenant, o, s, rule, list, i) {
 		v.fail(r, "spec.pool", fmt.Sprintf("give its neighbours weights, too, as in gtmctl shift %s/%s --rule %s %s", r.Tenant, o.Service,
-			o.Rule, weightsLike(list, i)), "pool %s stands by itself in rule %s, for failover: a weight alone moves nothing", o.Pool, o.Rule)
+			o.Rule, weightsLike(list, i)), "pool %s stands by itself in rule %s, for failover: a weight alone moves nothing", o.Pool,
+			o.Rule)
 	}
 }
 
-// Entry gives the list of targets in which a pool has a weight of its own, or may be given one, and its place there: the rule's own list, or
+// Entry gives the list of targets in which a pool has a weight of its own, or may be given one, and its place there: the rule's own
+// list, or
 // that of a split in it; -1: there is none.
 func (r *Rule) Entry(pool string) (list []Target, at int) {
 	is := func(t Target) bool { return t.Pool == pool && t.IsPool() }

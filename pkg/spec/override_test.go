@@ -122,7 +122,8 @@ func TestOverridesOfRules(t *testing.T) {
 			"s.yaml:4: shop/Override/x: spec.service: shop/Service/wbe does not exist; did you mean web?"},
 		{"no such rule", o("x", "rst", "us"), "s.yaml:4: shop/Override/x: spec.rule: service web has no rule rst; did you mean rest?"},
 		{"no such number", split + o("x", "3", "us"), "s.yaml:9: shop/Override/x: spec.rule: service web has no rule 3; did you mean 2?"},
-		{"not its pool", split + o("x", "europe", "us"), "s.yaml:9: shop/Override/x: spec.pool: rule europe of service web has no pool us to give a weight"},
+		{"not its pool", split + o("x", "europe", "us"),
+			"s.yaml:9: shop/Override/x: spec.pool: rule europe of service web has no pool us to give a weight"},
 		{"twice, in two ways", split + o("x", "2", "us") + o("y", `"2"`, "us"),
 			"s.yaml:9: shop/Override/x: spec: shop/us in rule 2 of shop/web is already overridden by shop/Override/y; change or " +
 				"delete that " +
@@ -164,7 +165,8 @@ func TestARuleThatAnOverrideIsOf(t *testing.T) {
 		"{name: all, pools: [eu, us]}": "shop/Service/web: spec.rules: service web has no rule rest, but shop/Override/o still refers " +
 			"to it; " +
 			"delete the override too",
-		"{name: rest, pools: [eu]}": "shop/Service/web: spec.rules: rule rest of service web has no pool us to give a weight, but shop/Override/o " +
+		"{name: rest, pools: [eu]}": "shop/Service/web: spec.rules: rule rest of service web has no pool us to give a weight, but " +
+			"shop/Override/o " +
 			"still refers to " +
 			"it; delete the override too",
 	} {

@@ -132,7 +132,8 @@ type member struct {
 	weight int // among its neighbours; 0: it is a step by itself
 }
 
-// look tells of the steps of a rule: targets as they are compiled, and declared as it is, with its weights as overrides have them. What leads
+// look tells of the steps of a rule: targets as they are compiled, and declared as it is, with its weights as overrides have them. What
+// leads
 // to pools by the client's place is told as one, by what it is: where it leads is not the same for all clients.
 func (l *Looker) look(s *spec.Service, targets []spec.Target, declared *spec.Rule, weights map[string]float64) (steps []step) {
 	for i := range targets {
