@@ -330,9 +330,9 @@ func (r *Rule) Entry(pool string) (list []Target, at int) {
 		return r.Pools, at
 	}
 	for i := range r.Pools {
-		if t := &r.Pools[i]; t.Split != nil && t.Weight == 0 {
-			if at = slices.IndexFunc(t.Split, is); at >= 0 {
-				return t.Split, at
+		if split := r.Pools[i].More().Split; r.Pools[i].Weight == 0 {
+			if at = slices.IndexFunc(split, is); at >= 0 {
+				return split, at
 			}
 		}
 	}

@@ -6,8 +6,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-
-	"github.com/gti/gtm/pkg/geo"
 )
 
 // Validate checks one resource by itself. The error is an Errors with everything that was found.
@@ -148,7 +146,7 @@ func (c *checker) address(path string, a netip.Addr) {
 }
 
 func (c *checker) place(path, place string) {
-	if _, err := geo.ParsePlace(place); err != nil {
+	if err := checkPlace(place); err != nil {
 		c.fail(path, "", "%v", err)
 	}
 }
@@ -189,16 +187,22 @@ func (c *checker) zone(z *Zone) {
 }
 
 func (c *checker) site(s *Site) {
-	if l := s.Location; l != nil {
-		if !(l.Lat >= -90 && l.Lat <= 90) {
-			c.fail("spec.location.lat", "", "%v is out of range: it can be -90 to 90 degrees", l.Lat)
-		}
-		if !(l.Lon >= -180 && l.Lon <= 180) {
-			c.fail("spec.location.lon", "", "%v is out of range: it can be -180 to 180 degrees", l.Lon)
-		}
-	}
+	c.location(s.Location)
 	if s.Region != "" {
 		c.place("spec.region", s.Region)
+	}
+}
+
+// location checks a location, which may be nil.
+func (c *checker) location(l *Location) {
+	if l == nil {
+		return
+	}
+	if !(l.Lat >= -90 && l.Lat <= 90) {
+		c.fail("spec.location.lat", "", "%v is out of range: it can be -90 to 90 degrees", l.Lat)
+	}
+	if !(l.Lon >= -180 && l.Lon <= 180) {
+		c.fail("spec.location.lon", "", "%v is out of range: it can be -180 to 180 degrees", l.Lon)
 	}
 }
 
@@ -228,7 +232,10 @@ func (c *checker) networks(m *Map) {
 	}
 	if m.Place != "" {
 		c.place("spec.place", m.Place)
+	} else if m.Location != nil {
+		c.fail("spec.location", "give place, too, as in EU-DE", "says where a place is, and there is none")
 	}
+	c.location(m.Location)
 }
 
 func indexed(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }

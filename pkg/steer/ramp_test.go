@@ -219,7 +219,7 @@ func refs(text string) (out []spec.Target) {
 		ref := spec.Target{Pool: name}
 		fmt.Sscan(weight, &ref.Weight)
 		if begins {
-			out = append(out, spec.Target{})
+			out = append(out, spec.Target{Steering: &spec.Steering{}})
 			split = &out[len(out)-1]
 		}
 		if split != nil {
@@ -306,7 +306,7 @@ func TestRulesLoseNoPool(t *testing.T) {
 		}
 		all := slices.Clone(declared)
 		if rnd.IntN(2) == 0 && pools > 2 { // some of them are a split
-			split := spec.Target{Split: slices.Clone(declared[:2])}
+			split := spec.Target{Steering: &spec.Steering{Split: slices.Clone(declared[:2])}}
 			for i := range split.Split {
 				split.Split[i].Weight = 1 + rnd.IntN(100)
 			}
@@ -325,7 +325,7 @@ func TestRulesLoseNoPool(t *testing.T) {
 			names := map[string]int{}
 			n := 0
 			for _, p := range got {
-				for _, e := range append(slices.Clone(p.Split), p) {
+				for _, e := range append(slices.Clone(p.More().Split), p) {
 					if e.Pool != "" {
 						names[e.Pool]++
 						n++

@@ -87,8 +87,8 @@ func (r *rule) steps(pools []spec.Target) func(yield func(sharing) bool) {
 			}
 			end = max(end, i+1)
 			list := sharing{of: pools[i:end], as: pools[i:end]}
-			if t := &pools[i]; t.Split != nil && t.Weight == 0 {
-				list.of, list.split = t.Split, true
+			if split := pools[i].More().Split; split != nil && pools[i].Weight == 0 {
+				list.of, list.split = split, true
 			}
 			if !yield(list) {
 				return
@@ -173,9 +173,9 @@ func (s *sharing) shared(weights []int) (out []spec.Target) {
 	}
 	switch {
 	case s.split && len(out) > 1:
-		split := s.as[0]
-		split.Split = out
-		out = []spec.Target{split}
+		more := *s.as[0].More()
+		more.Split = out
+		out = []spec.Target{{Pool: s.as[0].Pool, Steering: &more}}
 	case s.split && len(out) == 1: // it shares with none any more
 		out[0].Weight = 0
 	}

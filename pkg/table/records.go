@@ -35,7 +35,7 @@ func (v *View) defaults(s *Service, f rr.Family) (data [][]byte, ttl uint32) {
 	}
 	for _, rule := range s.DefaultRules() {
 		row := func(yield func(*draws.Draw, uint32) bool) {
-			for i, end := s.Row(rule); i < end; i++ {
+			for i := range s.StepsOf(rule) {
 				for d, own := range v.leaves(s.Steps[i].Node, s.Steps[i].TTL) {
 					if !yield(d, own) {
 						return
@@ -55,7 +55,7 @@ func (v *View) defaults(s *Service, f rr.Family) (data [][]byte, ttl uint32) {
 // AsDeclared gives the leaves of a row, and their TTLs, in the order in which a service's rule declares their pools. Overrides of weights,
 // which may have changed that, are nothing that a secondary could follow.
 func AsDeclared[Leaf any](s *Service, row int, leaves iter.Seq2[Leaf, uint32], pool func(Leaf) string) iter.Seq2[Leaf, uint32] {
-	if s.Steers || row >= len(s.Order) {
+	if s.Steering != nil || row >= len(s.Order) {
 		return leaves
 	}
 	return func(yield func(Leaf, uint32) bool) {
@@ -99,7 +99,7 @@ func (v *View) eachLeaf(node, ttl uint32, yield func(*draws.Draw, uint32) bool) 
 // a policy that of a client of whom nothing is known.
 func (s *Service) DefaultRules() []int {
 	if s.Steers {
-		return []int{int(s.Default), s.lastFor(int(s.Default))}
+		return []int{int(s.Steering.Default), s.lastFor(int(s.Steering.Default))}
 	}
 	last := s.lastFor(0)
 	everyone := slices.IndexFunc(s.Spec.Rules, func(r spec.Rule) bool { return r.MatchesAll() })

@@ -139,9 +139,9 @@ func (l *Looker) look(s *spec.Service, targets []spec.Target, declared *spec.Rul
 	for i := range targets {
 		t := &targets[i]
 		var of step
-		if t.Split != nil && t.Weight == 0 {
-			for j := range t.Split {
-				of = append(of, l.member(s, &t.Split[j], declared, weights))
+		if split := t.More().Split; split != nil && t.Weight == 0 {
+			for j := range split {
+				of = append(of, l.member(s, &split[j], declared, weights))
 			}
 		} else {
 			of = step{l.member(s, t, declared, weights)}

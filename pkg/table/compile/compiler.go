@@ -212,14 +212,6 @@ func (c *Compiler) Compile(now time.Time) (v *table.View, broken []Broken, next 
 	return v, slices.Clone(c.faults), next
 }
 
-// sooner gives the earlier of two moments, of which a zero one never comes.
-func sooner(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
-}
-
 // maxCounted bounds how many services have series of their own; the first by name get them.
 const maxCounted = 1000
 

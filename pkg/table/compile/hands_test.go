@@ -75,9 +75,6 @@ func TestAnswersFollowARamp(t *testing.T) {
 			func(h *harness) map[string]float64 { return h.poolShares("web.shop.gtm.example.", 0) }, .1, .4, 30},
 		{"away from a pool of a rule", "service: web, rule: 1, pool: us, weight: {to: 0, over: 20m}, " + times, split, "us",
 			func(h *harness) map[string]float64 { return h.poolShares("web.shop.gtm.example.", 0) }, .1, 0, 10},
-		{"a split", "service: web, rule: 1, pool: us, weight: {to: 60, over: 20m}, " + times,
-			"  rules: [{pools: [{split: [{pool: eu, weight: 90}, {pool: us, weight: 10}]}, sg]}]\n", "us",
-			func(h *harness) map[string]float64 { return h.poolShares("web.shop.gtm.example.", 0) }, .1, .4, 30},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := newHarness(t, testZone, testPools, service("web", c.rules))
@@ -115,6 +112,21 @@ func TestAnswersFollowARamp(t *testing.T) {
 				t.Error("secondaries were told")
 			}
 		})
+	}
+}
+
+// TestARampInASplit of a service that goes by a policy.
+func TestARampInASplit(t *testing.T) {
+	h := newHarness(t, testZone, testPools,
+		service("web", "  rules: [{pools: [{split: [{pool: us, weight: 90}, {pool: sg, weight: 10}]}, eu]}]\n"))
+	h.put(override("o", `service: web, rule: 1, pool: sg, weight: {to: 60, over: 30m}, starts: "2026-11-23T12:10:00Z"`))
+	for _, c := range []struct {
+		after time.Duration
+		sg    float64
+	}{{0, .1}, {10 * time.Minute, .1}, {25 * time.Minute, .25}, {40 * time.Minute, .4}, {24 * time.Hour, .4}} {
+		h.compile(noon.Add(c.after))
+		h.expect("web.shop.gtm.example.", berlin, rr.IPv4, map[string]float64{"203.0.113.1": c.sg, "192.0.2.1": (1 - c.sg) / 2,
+			"192.0.2.2": (1 - c.sg) / 2})
 	}
 }
 
