@@ -298,7 +298,7 @@ func TestRule(t *testing.T) {
 // answers at a time, and what is compiled when it changes is what is compiled at any time in between.
 func TestRulesLoseNoPool(t *testing.T) {
 	rnd := gtmtest.Random(t)
-	for range 100 {
+	for range 40 {
 		var declared []spec.Target
 		pools := 1 + rnd.IntN(5)
 		for i := range pools {
@@ -380,7 +380,7 @@ func randomOverride(rnd *rand.Rand, over spec.Duration) *spec.Override {
 // than all, or no number.
 func TestRandomRamps(t *testing.T) {
 	rnd := gtmtest.Random(t)
-	for range 100 {
+	for range 40 {
 		weights := make([]int, 1+rnd.IntN(5))
 		for i := range weights {
 			weights[i] = rnd.IntN(3) * rnd.IntN(100)
