@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -251,12 +252,24 @@ func (a *app) showPool(p *api.Pool) {
 
 func (a *app) showOverride(o api.Override) {
 	target := "the pool"
-	if o.Endpoint != "" {
+	switch {
+	case o.Service != "":
+		target = o.Pool + " in rule " + o.Rule
+	case o.Endpoint != "":
 		target = o.Endpoint
 	}
 	a.printf("override %s: %s %s: %s", o.Name, target, overrideText(o.State, o.Weight), o.Reason)
 	if o.Author != "" {
 		a.printf(", by %s", o.Author)
+	}
+	if o.Recurs != "" {
+		a.printf(", at %s", o.Recurs)
+	}
+	if !o.Starts.IsZero() {
+		a.printf(", from %s", o.Starts.UTC().Format(time.RFC3339))
+	}
+	if o.Over != "" && o.There.After(a.now()) {
+		a.printf(", there at %s", o.There.UTC().Format(time.RFC3339))
 	}
 	if o.Expires != "" {
 		a.printf(", until %s", o.Expires)

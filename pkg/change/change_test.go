@@ -165,7 +165,7 @@ func TestPlan(t *testing.T) {
 // TestEachDeletionIsLookedAt: what the first one relies on was all that a part relied on.
 func TestEachDeletionIsLookedAt(t *testing.T) {
 	c, _ := house(t)
-	mustApply(t, c, Input{Edit: Drain(Target{"shop", "eu", "a"}, "disk", "ann", clock.Add(time.Hour))})
+	mustApply(t, c, Input{Edit: Drain(Target{"shop", "eu", "a"}, Hand{Reason: "disk", Author: "ann", Expires: later})})
 	p := mustPlan(t, c, Input{Delete: []spec.Key{key("shop/Override/drain-eu-a"), key("shop/Service/web")}})
 	if diff := cmp.Diff("shop@2 delete Override/drain-eu-a delete Service/web reads platform\n", outline(p)); diff != "" {
 		t.Error(diff)

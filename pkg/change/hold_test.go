@@ -23,13 +23,13 @@ func TestHold(t *testing.T) {
 		}
 	}
 	hold := func(reason string, until time.Time) Input {
-		return Input{Edit: Hold(web, map[string]spec.Scores{"eu": {"a": 0}}, reason, "ann", until)}
+		return Input{Edit: Hold(web, map[string]spec.Scores{"eu": {"a": 0}}, Hand{Reason: reason, Author: "ann", Expires: until})}
 	}
-	refused(Input{Edit: Hold(key("shop/Service/wib"), nil, "x", "ann", time.Time{})}, "shop/Service/wib: does not exist")
+	refused(Input{Edit: Hold(key("shop/Service/wib"), nil, Hand{Reason: "x", Author: "ann"})}, "shop/Service/wib: does not exist")
 	refused(Input{Edit: Unhold(web)}, "shop/web is not held")
 	refused(Input{Put: decode(t, "kind: Override\ntenant: shop\nname: o\nspec: {service: web, hold: {}, reason: x}\n")},
 		"spec.hold: says nothing of the pools of the service")
-	refused(Input{Put: decode(t, "kind: Override\ntenant: shop\nname: o\nspec: {service: web, reason: x}\n")}, "spec.hold: says nothing")
+	refused(Input{Put: decode(t, "kind: Override\ntenant: shop\nname: o\nspec: {service: web, reason: x}\n")}, "spec.rule: is missing")
 	refused(Input{Put: decode(t, "kind: Override\ntenant: shop\nname: o\nspec: {service: web, hold: {eu: {a: 2}}, pool: eu, reason: x}\n")},
 		"spec.hold.eu.a: 2 is no score: it can be 0 to 1")
 	mustApply(t, ch, hold("one", time.Time{}))

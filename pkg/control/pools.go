@@ -1,6 +1,8 @@
 package control
 
 import (
+	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -125,7 +127,7 @@ func (s *Server) holds() (all []api.Hold) {
 			if !ok || o.Hold == nil {
 				continue
 			}
-			if _, holds := steer.InForce(o, h.now); holds {
+			if o.At(h.now).Holds {
 				all = append(all, h.holdOf(v.Resource.Name, o))
 			}
 		}
@@ -148,20 +150,37 @@ func (h *tenantHealth) holdOf(name string, o *spec.Override) api.Hold {
 	return out
 }
 
-// overridesOf gives the overrides that hold at now, by pool.
+// overridesOf gives the overrides of pools that hold at now, by pool.
 func overridesOf(state state.TenantState, now time.Time) map[string][]*spec.Resource {
 	byPool := map[string][]*spec.Resource{}
 	for _, v := range sorted(state) {
-		o, ok := v.Resource.Spec.(*spec.Override)
-		if !ok {
-			continue
+		if o, ok := v.Resource.Spec.(*spec.Override); ok && o.Service == "" && o.At(now).Holds {
+			byPool[o.Pool] = append(byPool[o.Pool], v.Resource)
 		}
-		if _, holds := steer.InForce(o, now); !holds || o.Hold != nil {
-			continue
-		}
-		byPool[o.Pool] = append(byPool[o.Pool], v.Resource)
 	}
 	return byPool
+}
+
+// overrideOf tells of an override as it stands at now.
+func overrideOf(r *spec.Resource, now time.Time) api.Override {
+	o := r.Spec.(*spec.Override)
+	term := o.At(now)
+	out := api.Override{Name: r.Name, Service: o.Service, Rule: o.Rule, Pool: o.Pool, Endpoint: o.Endpoint, State: o.State,
+		Reason: o.Reason,
+		Author: o.Author, Expires: o.Expires.String(), Next: term.Next}
+	begins := term.From
+	if !term.Holds {
+		out.Starts, begins = term.Next, term.Next
+	}
+	if w := o.Weight; w != nil {
+		if out.Weight = &w.To; o.Ramps() {
+			out.Over, out.There = w.Over.String(), begins.Add(time.Duration(w.Over))
+		}
+	}
+	if c := o.Schedule; c != nil {
+		out.Recurs = fmt.Sprintf("%s for %s, by the clocks of %s", c.Cron, c.For, cmp.Or(c.Zone, "UTC"))
+	}
+	return out
 }
 
 // poolOf puts together what is declared, measured and overridden; steer decides, as it does for answers.
@@ -174,9 +193,7 @@ func (h *tenantHealth) poolOf(r *spec.Resource) api.Pool {
 		out.Out = outOf(declared, verdict.Out, steered)
 	}
 	for _, o := range h.overrides[r.Name] {
-		s := o.Spec.(*spec.Override)
-		out.Overrides = append(out.Overrides, api.Override{Name: o.Name, Endpoint: s.Endpoint, State: s.State, Weight: s.Weight,
-			Reason: s.Reason, Author: s.Author, Expires: s.Expires.String()})
+		out.Overrides = append(out.Overrides, overrideOf(o, h.now))
 	}
 	for i := range steered.Candidates {
 		c := &steered.Candidates[i]

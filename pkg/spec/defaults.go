@@ -243,12 +243,6 @@ func (e *Endpoint) ProbeTarget() (netip.Addr, uint16, error) {
 	return ap.Addr(), ap.Port(), nil
 }
 
-// Ended reports whether an override is over at now.
-func (o *Override) Ended(now time.Time) bool {
-	end, ok := o.Expires.Moment()
-	return ok && !now.Before(end)
-}
-
 // MatchesAll reports whether the rule takes every client.
 func (r *Rule) MatchesAll() bool {
 	return r.When == nil || (len(r.When.Geo) == 0 && len(r.When.ASN) == 0 && len(r.When.Map) == 0 && len(r.When.Resolver) == 0)

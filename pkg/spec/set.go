@@ -255,7 +255,7 @@ func (v *setChecker) check(r *Resource) {
 			v.pools(r, s)
 		}
 	case *Override:
-		v.endpoint(r, s)
+		v.override(r, s)
 	}
 }
 
@@ -448,25 +448,6 @@ func (v *setChecker) cname(r *Resource, s *Service) {
 	}
 }
 
-func (v *setChecker) endpoint(r *Resource, o *Override) {
-	pool := v.after.Get(Key{r.Tenant, KindPool, o.Pool})
-	if pool == nil || o.Endpoint == "" {
-		return
-	}
-	var names []string
-	for _, e := range pool.Spec.(*Pool).Endpoints {
-		if e.Name == o.Endpoint {
-			return
-		}
-		names = append(names, e.Name)
-	}
-	if v.changed[r.Key] {
-		v.fail(r, "spec.endpoint", didYouMean(o.Endpoint, names), "pool %s has no endpoint %s", o.Pool, shorten(o.Endpoint))
-		return
-	}
-	v.fail(pool, "spec.endpoints", "delete the override too", "endpoint %s is gone, but %s still refers to it", o.Endpoint, r.Key)
-}
-
 // uniqueHosts finds changed services on a host that another service has.
 func (v *setChecker) uniqueHosts(changed []*Resource) {
 	if !slices.ContainsFunc(changed, func(r *Resource) bool { return r.Kind == KindService }) {
@@ -479,28 +460,6 @@ func (v *setChecker) uniqueHosts(changed []*Resource) {
 	}
 	v.unique(at, "spec.host", "a host belongs to one service", func(host string, other Key) string {
 		return fmt.Sprintf("%s is already steered by %s", host, other)
-	})
-}
-
-// uniqueOverrides finds changed overrides of what another override holds: which one counts would be chance.
-func (v *setChecker) uniqueOverrides(changed []*Resource) {
-	if !slices.ContainsFunc(changed, func(r *Resource) bool { return r.Kind == KindOverride }) {
-		return
-	}
-	at := map[string][]*Resource{}
-	for r := range v.after.Of(KindOverride) {
-		o := r.Spec.(*Override)
-		target := r.Tenant + "/" + o.Pool
-		if o.Service != "" {
-			target = "service " + r.Tenant + "/" + o.Service
-		}
-		if o.Endpoint != "" {
-			target += "/" + o.Endpoint
-		}
-		at[target] = append(at[target], r)
-	}
-	v.unique(at, "spec", "change or delete that one", func(target string, other Key) string {
-		return fmt.Sprintf("%s is already overridden by %s", target, other)
 	})
 }
 

@@ -101,8 +101,10 @@ type Pool struct {
 	Monitor string `json:"monitor,omitempty" yaml:"monitor,omitempty"`
 	// MinHealthy is "50%" (of the endpoints that have a weight and are not drained) or "2" (so many of them).
 	// With fewer healthy ones the pool counts as down. Absent: one healthy endpoint is enough.
-	MinHealthy string     `json:"minHealthy,omitempty" yaml:"minHealthy,omitempty" number:"ok"`
-	Endpoints  []Endpoint `json:"endpoints" yaml:"endpoints"`
+	MinHealthy string `json:"minHealthy,omitempty" yaml:"minHealthy,omitempty" number:"ok"`
+	// Session is how long a client stays with an endpoint that it was given, beyond the TTL of the answer: what is drained is gone then.
+	Session   Duration   `json:"session,omitempty" yaml:"session,omitempty" zero:"absent"`
+	Endpoints []Endpoint `json:"endpoints" yaml:"endpoints"`
 
 	// Resume is auto (default) or manual: a pool that failed stays out until gtmctl pool resume.
 	Resume string `json:"resume,omitempty" yaml:"resume,omitempty"`
@@ -232,30 +234,6 @@ type When struct {
 	// Resolver names maps of resolvers' addresses. It matches no client whose query tells its network (RFC 7871).
 	Resolver StringList `json:"resolver,omitempty" yaml:"resolver,omitempty"`
 }
-
-// Override replaces what health says, or what the pool declares, for one endpoint or for all of a pool,
-// until it expires. The measured state stays visible beside it.
-type Override struct {
-	// Service is frozen by Hold. Absent: Pool is overridden.
-	Service string `json:"service,omitempty" yaml:"service,omitempty"`
-	// Hold has the service answer as it did when gtmctl hold wrote this: of each of its pools, the scores of the endpoints that
-	// were not 1. Evidence since then changes nothing; other overrides do.
-	Hold map[string]Scores `json:"hold,omitempty" yaml:"hold,omitempty"`
-	Pool string            `json:"pool,omitempty" yaml:"pool,omitempty"`
-	// Endpoint is absent where the whole pool is meant.
-	Endpoint string `json:"endpoint,omitempty" yaml:"endpoint,omitempty"`
-	// State is up, down or drain. Drain takes no new clients but does not count as unhealthy.
-	State string `json:"state,omitempty" yaml:"state,omitempty"`
-	// Weight replaces the endpoint's weight.
-	Weight *int   `json:"weight,omitempty" yaml:"weight,omitempty"`
-	Reason string `json:"reason" yaml:"reason"`
-	Author string `json:"author,omitempty" yaml:"author,omitempty"`
-	// Expires is absent where it holds until it is deleted.
-	Expires Time `json:"expires,omitzero" yaml:"expires,omitempty"`
-}
-
-// Scores are those of endpoints, by name: 0 (down) to 1.
-type Scores map[string]float64
 
 func (*Zone) kind() Kind     { return KindZone }
 func (*Site) kind() Kind     { return KindSite }

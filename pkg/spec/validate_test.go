@@ -200,8 +200,48 @@ func TestValidate(t *testing.T) {
 			"spec.reason: is missing; say why, for those who find it later"},
 		{KindOverride, `pool: eu, state: dry, reason: x`, `spec.state: "dry" is not possible; it can be down, drain, up`},
 		{KindOverride, `pool: eu, weight: -1, reason: x, expires: later`,
-			"spec.weight: -1 is out of range: it can be 0 to 65535\nspec.weight: a weight belongs to one endpoint; name the endpoint\n" +
+			"spec.weight: -1 is out of range: it can be 0 to 65535\nspec.weight: a weight belongs to one endpoint, or to a pool in a " +
+				"rule; " +
+				"name the endpoint, or the service and the rule\n" +
 				"spec.expires: wants a time as in 2026-01-31T18:00:00Z, not \"later\""},
+		{KindOverride, `pool: eu, endpoint: a, weight: {to: 30, over: 20m}, ` +
+			`starts: 2030-01-01T00:00:00Z, expires: 2030-01-01T00:20:00Z, reason: x`, ``},
+		{KindOverride, `service: web, rule: 2, pool: us, weight: {to: 10, over: 30s, from: 2.5}, reason: x`, ``},
+		{KindOverride, `pool: eu, endpoint: a, state: drain, weight: {to: 0, over: 20m}, reason: x`, ``},
+		{KindOverride, `pool: eu, state: drain, schedule: {cron: "0 2 * * 1-5", zone: Asia/Shanghai, for: 2h}, reason: x`, ``},
+		{KindOverride, `service: web, rule: "", pool: us, endpoint: a, state: up, reason: x`,
+			"spec.rule: is missing; name the rule by its name or number\nspec: a rule's pools are given weights alone; make an " +
+				"override of the " +
+				"pool for that, without service and rule\nspec.weight: is missing: the weight of the pool among those of the rule"},
+		{KindOverride, `rule: europe, pool: us, weight: 3, reason: x`, `spec.service: is missing; name the service whose rule it is`},
+		{KindOverride, `pool: eu, endpoint: a, weight: {to: -1, over: 29s, from: 70000}, reason: x`,
+			"spec.weight: -1 is out of range: it can be 0 to 65535\nspec.weight.from: 70000 is out of range: it can be 0 to 65535\n" +
+				"spec.weight.over: 29s is out of range: it can be 30s to 8784h; leave it out to be there at once"},
+		{KindOverride, `pool: eu, endpoint: a, weight: {to: 1, from: 2}, reason: x`,
+			`spec.weight.from: means nothing where the weight holds at once; say over how long, or leave it out`},
+		{KindOverride, `pool: eu, endpoint: a, state: up, weight: {to: 0, over: 1m}, reason: x`,
+			"spec.state: beside a weight that goes somewhere in steps only a drain makes sense, at its end; make it drain, with a weight " +
+				"to: 0; or leave it out"},
+		{KindOverride, `pool: eu, endpoint: a, state: drain, weight: {to: 1, over: 1m}, reason: x`,
+			"spec.state: beside a weight that goes somewhere in steps only a drain makes sense, at its end; make it drain, with a weight " +
+				"to: 0; or leave it out"},
+		{KindOverride, `pool: eu, endpoint: a, weight: {to: 3, over: 21m}, ` +
+			`starts: 2030-01-01T00:00:00Z, expires: 2030-01-01T00:20:00Z, reason: x`,
+			`spec.weight.over: 21m is longer than the override holds, 20m`},
+		{KindOverride, `pool: eu, endpoint: a, weight: {to: 3, over: 3h}, schedule: {cron: "0 2 * * *", for: 2h}, reason: x`,
+			`spec.weight.over: 3h is longer than the override holds, 2h`},
+		{KindOverride, `pool: eu, state: drain, starts: soon, expires: 2030-01-01T00:20:00Z, reason: x`,
+			`spec.starts: wants a time as in 2026-01-31T18:00:00Z, not "soon"`},
+		{KindOverride, `pool: eu, state: drain, starts: 2030-01-01T00:20:00Z, expires: 2030-01-01T00:20:00Z, reason: x`,
+			`spec.expires: 2030-01-01T00:20:00Z is not after spec.starts, 2030-01-01T00:20:00Z`},
+		{KindOverride, `pool: eu, state: drain, starts: 2030-01-01T00:20:00Z, schedule: {cron: "0 0 31 2 *", for: 0s}, reason: x`,
+			"spec.starts: cannot stand beside a schedule, which says when it begins; leave one of them out\nspec.schedule.for: 0s is " +
+				"out of " +
+				"range: it can be up to 8784h\nspec.schedule.cron: \"0 0 31 2 *\": no such day ever comes"},
+		{KindOverride, `pool: eu, state: drain, schedule: {cron: "at night", zone: Mars, for: 1h}, reason: x`,
+			`spec.schedule: there is no time zone "Mars"; write an IANA name, as in Europe/Berlin, Asia/Shanghai or UTC`},
+		{KindOverride, `pool: eu, state: drain, schedule: {cron: "at night", for: 1h}, reason: x`,
+			"spec.schedule: wants five fields, minute, hour, day, month and weekday, as in 0 2 * * 1-5, not \"at night\""},
 	} {
 		t.Run(string(c.kind)+" "+c.body, func(t *testing.T) {
 			name := "x"

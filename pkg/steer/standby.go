@@ -157,8 +157,8 @@ func (p *Pool) Doubt(v *health.Verdict, now time.Time) {
 
 // wakeAt has the pool made anew at a time, or before.
 func (p *Pool) wakeAt(at time.Time) {
-	if p.Expires.IsZero() || at.Before(p.Expires) {
-		p.Expires = at
+	if p.Next.IsZero() || at.Before(p.Next) {
+		p.Next = at
 	}
 }
 

@@ -106,8 +106,8 @@ func TestSlowStart(t *testing.T) {
 			}
 		}
 		next := time.Duration(0)
-		if !got.Expires.IsZero() {
-			next = got.Expires.Sub(noon)
+		if !got.Next.IsZero() {
+			next = got.Next.Sub(noon)
 		}
 		if next != tc.next || !got.Up {
 			t.Errorf("after %s: next at %s, want %s", tc.after, next, tc.next)
@@ -119,7 +119,7 @@ func TestSlowStart(t *testing.T) {
 		t.Errorf("observed: weight %v, %q", c.Effective, c.Note)
 	}
 	p.Modes.SlowStart = spec.ModeOff
-	if got := at(0); got.Candidates[0].Effective != 2 || got.Candidates[0].Note != "" || !got.Expires.IsZero() {
+	if got := at(0); got.Candidates[0].Effective != 2 || got.Candidates[0].Note != "" || !got.Next.IsZero() {
 		t.Errorf("off: %+v", got.Candidates[0])
 	}
 	p.Modes = nil
@@ -202,7 +202,7 @@ func TestDoubt(t *testing.T) {
 			overrides = append(overrides, tc.o)
 		}
 		p := NewPool(id, pool("", 1, tc.weight), v, overrides, noon)
-		if p.Unsure() != "" || !p.Expires.IsZero() {
+		if p.Unsure() != "" || !p.Next.IsZero() {
 			t.Errorf("%s: told, and nobody asks", tc.what)
 		}
 		p.Doubt(v, noon)
@@ -210,7 +210,7 @@ func TestDoubt(t *testing.T) {
 		if tc.until != 0 {
 			until = fmt.Sprint(noon.Add(tc.until))
 		}
-		if got := p.Expires; p.Unsure() != tc.want || (until == "") != got.IsZero() || until != "" && fmt.Sprint(got) != until {
+		if got := p.Next; p.Unsure() != tc.want || (until == "") != got.IsZero() || until != "" && fmt.Sprint(got) != until {
 			t.Errorf("%s: unsure %q until %s, want %q until %s", tc.what, p.Unsure(), got, tc.want, until)
 		}
 	}

@@ -46,7 +46,7 @@ type Pool struct {
 	Enough     bool      // endpoints of its own are up for it to be up, whatever else takes it down
 	Why        string    // why it is up or down, in words
 	Frozen     bool      // the verdict is frozen by the brake
-	Expires    time.Time // when an override next ends, or something else changes by the clock; zero: never
+	Next       time.Time // when something next changes it by the clock; zero: never
 	Notes      *Notes    // nil: there are none
 	saidUp     bool      // by an override of all of it
 }
@@ -59,8 +59,11 @@ func NewPool(id health.PoolID, p *spec.Pool, v *health.Verdict, overrides []*spe
 	var standing Standing
 	last, word := &unknown, wording{}
 	known := lookup{verdict: v}
+	hands := handsOf(overrides, now)
+	out.Next = hands.next
+	var ramps []move
 	for _, o := range overrides {
-		if _, holds := InForce(o, now); holds && o.Endpoint == "" && o.State == spec.StateUp {
+		if o.Endpoint == "" && o.State == spec.StateUp && o.At(now).Holds {
 			out.saidUp = true
 		}
 	}
@@ -83,10 +86,10 @@ func NewPool(id health.PoolID, p *spec.Pool, v *health.Verdict, overrides []*spe
 			}
 		}
 		c.leaveOut(&word, reason)
-		for _, whole := range []bool{true, false} {
-			for _, o := range overrides {
-				if whole == (o.Endpoint == "") {
-					out.Expires = c.override(o, now, out.Expires)
+		for _, h := range hands.list {
+			if h.Endpoint == "" || h.Endpoint == e.Name {
+				if c.override(h.Override); h.ramps {
+					ramps = append(ramps, moveOf(i, h))
 				}
 			}
 		}
@@ -100,6 +103,7 @@ func NewPool(id health.PoolID, p *spec.Pool, v *health.Verdict, overrides []*spe
 		last = standing.keep(last)
 		c.Standing = last
 	}
+	out.ramp(ramps, now)
 	out.Frozen = v != nil && v.Frozen
 	unseen := neverChecked
 	if v == nil && p.Monitor == "" {
@@ -175,11 +179,14 @@ func (w *wording) of(reason string) string {
 	return w.out
 }
 
+// weightZero is why an endpoint without a weight takes no part.
+const weightZero = "weight 0"
+
 // leaveOut sets Out from weight and score.
 func (c *Candidate) leaveOut(w *wording, reason string) {
 	switch {
 	case c.Weight <= 0:
-		c.Out = "weight 0"
+		c.Out = weightZero
 	case c.Score <= 0:
 		c.Out = w.of(reason)
 	default:
@@ -187,20 +194,10 @@ func (c *Candidate) leaveOut(w *wording, reason string) {
 	}
 }
 
-// override applies o, if it names the candidate and still holds, and gives the earlier of next and o's end.
-func (c *Candidate) override(o *spec.Override, now, next time.Time) time.Time {
-	if o.Endpoint != "" && o.Endpoint != c.Endpoint.Name {
-		return next
-	}
-	end, holds := InForce(o, now)
-	if !holds {
-		return next
-	}
-	if !end.IsZero() && (next.IsZero() || end.Before(next)) {
-		next = end
-	}
-	if o.Weight != nil {
-		c.Weight = *o.Weight
+// override applies o, which holds and is of the candidate. A weight that is on its way comes later.
+func (c *Candidate) override(o *spec.Override) {
+	if o.Weight != nil && !o.Ramps() {
+		c.Weight = o.Weight.To
 	}
 	why := "override: " + o.Reason
 	switch o.State {
@@ -221,13 +218,6 @@ func (c *Candidate) override(o *spec.Override, now, next time.Time) time.Time {
 	case o.State != "" || o.Weight != nil:
 		c.leaveOut(&wording{}, why)
 	}
-	return next
-}
-
-// InForce reports whether an override holds at now, and when it ends; zero: never. One whose end cannot be read does not hold.
-func InForce(o *spec.Override, now time.Time) (end time.Time, holds bool) {
-	end, ok := o.Expires.Moment()
-	return end, ok && now.Before(end) || o.Expires.IsZero()
 }
 
 // judge decides whether the pool is up: enough of the endpoints that have a weight and are not drained answer. Unknown ones

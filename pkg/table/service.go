@@ -59,8 +59,11 @@ type ServiceInfo struct {
 	Name   string
 	Spec   *spec.Service // with defaults filled in
 	// AliasOf is what the service's answers are taken from, for people; empty: it is no alias.
-	AliasOf  string
-	Pick     draws.Pick
+	AliasOf string
+	Pick    draws.Pick
+	// Order has the pools of each rule as they are declared, where overrides of their weights may have put them in another order: default
+	// answers go by it. nil: none has.
+	Order    [][]string
 	Index    []uint32       // row i has Steps[Index[i]:Index[i+1]]; nil once InlineIndex has put it elsewhere
 	Steering *Steering      // nil: one row for each rule
 	Counting *ServiceCounts // see Counts

@@ -190,14 +190,27 @@ type Endpoint struct {
 	Note string `json:"note,omitempty"`
 }
 
-// Override is an override in force.
+// Override is an override in force, or to come.
 type Override struct {
 	Name string `json:"name"`
+	// Service and Rule are those of an override of a rule's pools.
+	Service string `json:"service,omitempty"`
+	Rule    string `json:"rule,omitempty"`
+	Pool    string `json:"pool,omitempty"`
 	// Endpoint is absent where the whole pool is meant.
 	Endpoint string `json:"endpoint,omitempty"`
 	State    string `json:"state,omitempty"`
 	Weight   *int   `json:"weight,omitempty"`
-	Reason   string `json:"reason"`
-	Author   string `json:"author,omitempty"`
-	Expires  string `json:"expires,omitempty"`
+	// Over is how long the weight takes to get there, and There when it does; absent: at once.
+	Over    string    `json:"over,omitempty"`
+	There   time.Time `json:"there,omitzero"`
+	Reason  string    `json:"reason"`
+	Author  string    `json:"author,omitempty"`
+	Expires string    `json:"expires,omitempty"`
+	// Starts is when it begins to hold; absent: it holds.
+	Starts time.Time `json:"starts,omitzero"`
+	// Recurs tells when it comes again and again.
+	Recurs string `json:"recurs,omitempty"`
+	// Next is when it begins, ends or comes to its next step; absent: never by itself.
+	Next time.Time `json:"next,omitzero"`
 }

@@ -94,20 +94,11 @@ func (c *Compiler) put(it Item) {
 	}
 	c.items[k] = it
 	c.touch(it)
+	if had {
+		c.dropOverride(k, old)
+	}
 	if o, ok := it.Resource.Spec.(*spec.Override); ok {
-		if had {
-			c.dropOverride(k, old)
-		}
-		if o.Hold != nil {
-			c.putHold(k, o)
-			return
-		}
-		id := health.PoolID{Tenant: k.Tenant, Pool: o.Pool}
-		if c.overrides[id] == nil {
-			c.overrides[id] = map[spec.Key]*spec.Override{}
-		}
-		c.overrides[id][k] = o
-		c.dirty.pools[id] = true
+		c.addOverride(k, o)
 	}
 }
 
@@ -143,10 +134,39 @@ func (c *Compiler) drop(k spec.Key) {
 	c.dropOverride(k, old)
 }
 
+func (c *Compiler) addOverride(k spec.Key, o *spec.Override) {
+	if o.Hold != nil {
+		c.putHold(k, o)
+		return
+	}
+	if o.Service != "" {
+		service := spec.Key{Tenant: k.Tenant, Kind: spec.KindService, Name: o.Service}
+		if c.shifts[service] == nil {
+			c.shifts[service] = map[spec.Key]*spec.Override{}
+		}
+		c.shifts[service][k] = o
+		c.dirty.services[service] = true
+		return
+	}
+	id := health.PoolID{Tenant: k.Tenant, Pool: o.Pool}
+	if c.overrides[id] == nil {
+		c.overrides[id] = map[spec.Key]*spec.Override{}
+	}
+	c.overrides[id][k] = o
+	c.dirty.pools[id] = true
+}
+
 func (c *Compiler) dropOverride(k spec.Key, old Item) {
-	if o, ok := old.Resource.Spec.(*spec.Override); ok && o.Hold != nil {
+	o, ok := old.Resource.Spec.(*spec.Override)
+	switch {
+	case !ok:
+	case o.Hold != nil:
 		c.dropHold(k, o)
-	} else if ok {
+	case o.Service != "":
+		service := spec.Key{Tenant: k.Tenant, Kind: spec.KindService, Name: o.Service}
+		delete(c.shifts[service], k)
+		c.dirty.services[service] = true
+	default:
 		id := health.PoolID{Tenant: k.Tenant, Pool: o.Pool}
 		delete(c.overrides[id], k)
 		c.dirty.pools[id] = true
@@ -154,19 +174,24 @@ func (c *Compiler) dropOverride(k spec.Key, old Item) {
 }
 
 // Compile makes a View of all that was applied. It always succeeds: what cannot be compiled keeps its last good
-// form, or is not served if it never had one, and is listed as broken. next is when an override ends, or something
-// else changes by the clock, and Compile should run again; zero: never.
+// form, or is not served if it never had one, and is listed as broken. next is when an override begins, ends or comes to its next
+// step, or something else changes by the clock, and Compile should run again; zero: never.
 func (c *Compiler) Compile(now time.Time) (v *table.View, broken []Broken, next time.Time) {
 	c.now = now
 	c.CatchUp()
 	c.turnDay(now)
 	c.compileMaps()
-	for id, end := range c.expiring {
-		if !now.Before(end) {
+	for id, at := range c.expiring {
+		if !now.Before(at) {
 			c.dirty.pools[id] = true
 		}
 	}
 	c.turnHolds(now)
+	for k, at := range c.shifting {
+		if !now.Before(at) {
+			c.dirty.services[k] = true
+		}
+	}
 	if c.dirty.heads {
 		c.headsView = maps.Clone(c.heads)
 	}
@@ -184,10 +209,11 @@ func (c *Compiler) Compile(now time.Time) (v *table.View, broken []Broken, next 
 		Services: c.serviceSlots.Freeze(), Nodes: c.nodeSlots.Freeze(),
 		Serving: len(c.hosts), Counted: c.counted, Acts: c.acts, Held: c.heldNow()}
 	next = c.nextHold(c.nextDay())
-	for _, end := range c.expiring {
-		if next.IsZero() || end.Before(next) {
-			next = end
-		}
+	for _, at := range c.expiring {
+		next = sooner(next, at)
+	}
+	for _, at := range c.shifting {
+		next = sooner(next, at)
 	}
 	if c.dirty.faults || len(c.dirty.services)+len(c.dirty.zones) > 0 || c.dirty.maps || c.dirty.heads {
 		c.faults = c.broken() // a verdict alone breaks and mends nothing: it costs no walk over everything

@@ -170,8 +170,8 @@ func (c *Compiler) compilePool(id health.PoolID, p *poolState, now time.Time) er
 		state.Doubt(verdict, now)
 	}
 	delete(c.expiring, id)
-	if !state.Expires.IsZero() {
-		c.expiring[id] = state.Expires
+	if !state.Next.IsZero() {
+		c.expiring[id] = state.Next
 	}
 	fresh := make(map[*drawState]*draws.Draw, len(p.draws))
 	for form, d := range p.draws {

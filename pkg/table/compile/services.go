@@ -91,6 +91,7 @@ func (c *Compiler) removeService(k spec.Key, s *serviceState) {
 	delete(c.counting, s)
 	delete(c.failing, s)
 	delete(c.steering, s)
+	delete(c.shifting, k)
 }
 
 // note keeps the lists of the services that count, that fail and that go by a policy.
@@ -122,6 +123,9 @@ func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *service
 	p, err := c.planOf(k, declared)
 	if err != nil {
 		return err
+	}
+	if delete(c.shifting, k); !p.next.IsZero() {
+		c.shifting[k] = p.next
 	}
 	fresh := &serviceState{key: k, slot: s.slot, slotted: s.slotted, attached: s.attached, zone: s.zone, host: s.host, defaults: s.defaults}
 	uses := c.watchPools(p, s) // also when it fails: a pool that appears mends it
@@ -185,7 +189,7 @@ func (c *Compiler) newService(k spec.Key, p *plan, s *serviceState) (*table.Serv
 		return c.newPending(k, p, s)
 	}
 	eff := p.eff
-	out := &table.Service{ServiceInfo: &table.ServiceInfo{Tenant: k.Tenant, Name: k.Name, Spec: eff, AliasOf: p.aliasOf},
+	out := &table.Service{ServiceInfo: &table.ServiceInfo{Tenant: k.Tenant, Name: k.Name, Spec: eff, AliasOf: p.aliasOf, Order: p.order},
 		Tiers: uint8(table.AllTiers)}
 	if eff.AllDown == "servfail" {
 		out.Tiers = table.HealthTiers

@@ -172,8 +172,9 @@ func (c *Compiler) turnHolds(now time.Time) {
 		was := h.now
 		h.now, h.end = nil, time.Time{}
 		for _, k := range slices.SortedFunc(maps.Keys(h.all), spec.Key.Compare) {
-			if end, holds := steer.InForce(h.all[k], now); holds {
-				h.now, h.end = h.all[k], end
+			term := h.all[k].At(now)
+			if h.end = sooner(h.end, term.Next); term.Holds {
+				h.now = h.all[k]
 				break
 			}
 		}

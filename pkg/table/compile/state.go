@@ -39,8 +39,10 @@ type Compiler struct {
 	items     map[spec.Key]Item
 	verdicts  map[health.PoolID]*health.Verdict
 	overrides map[health.PoolID]map[spec.Key]*spec.Override
-	expiring  map[health.PoolID]time.Time // pools with an override that ends, or something else that changes by the clock
-	now       time.Time                   // of the Compile that runs, or ran last
+	expiring  map[health.PoolID]time.Time              // when pools next change by the clock
+	shifts    map[spec.Key]map[spec.Key]*spec.Override // overrides of rules' weights, by service
+	shifting  map[spec.Key]time.Time                   // when these next change a service
+	now       time.Time                                // of the Compile that runs, or ran last
 	needed    needed
 	acts      map[table.Act]int          // as View.Acts
 	holds     map[spec.Key]*holds        // by service
@@ -175,7 +177,8 @@ func New(cfg Config, atlas *geo.Atlas) *Compiler {
 		verdicts: map[health.PoolID]*health.Verdict{}, overrides: map[health.PoolID]map[spec.Key]*spec.Override{},
 		unread: map[spec.Key]error{}, keys: map[string]*zones.ZoneKeys{}, alias: newAliases(), goodMaps: map[spec.Key]geo.Map{},
 		zones: map[string]*zoneState{}, listed: map[string]string{}, catalogs: map[string]map[string]bool{},
-		apexes: map[string]*zoneState{}, expiring: map[health.PoolID]time.Time{}, pools: map[health.PoolID]*poolState{},
+		apexes: map[string]*zoneState{}, expiring: map[health.PoolID]time.Time{}, shifts: map[spec.Key]map[spec.Key]*spec.Override{},
+		shifting: map[spec.Key]time.Time{}, pools: map[health.PoolID]*poolState{},
 		services: map[spec.Key]*serviceState{}, hosts: map[string]spec.Key{}, parts: map[string]*partState{},
 		nodes: map[string]*nodeState{}, needed: newNeeded(), acts: map[table.Act]int{}, holds: map[spec.Key]*holds{},
 		counting: map[*serviceState]bool{}, failing: map[*serviceState]bool{}, steering: map[*serviceState]bool{},
@@ -323,6 +326,8 @@ type plan struct {
 	rules   spec.Key       // the service whose rules they are; the zero Key: they are made of what an alias leads to
 	aliasOf string         // what it leads to, for people; empty: it is no alias
 	pending bool           // it leads to what has never been resolved
+	order   [][]string     // as table.ServiceInfo has it
+	next    time.Time      // when overrides next change its rules; zero: never
 	ttl     *spec.Duration // of the alias, which bounds those of the service that it leads to; nil: it has none
 }
 
@@ -364,4 +369,12 @@ func (c *Compiler) heldBy(service spec.Key) *spec.Override {
 		return h.now
 	}
 	return nil
+}
+
+// sooner gives the earlier of two moments, of which a zero one never comes.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
