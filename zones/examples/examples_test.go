@@ -33,7 +33,8 @@ type shown struct {
 	line   string
 	client client
 	family rr.Family
-	bare   bool               // the resolver tells no subnet
+	via    client             // whose resolver asks; nameless: one that nobody knows
+	bare   bool               // the resolver, the client's own, tells no subnet
 	down   []string           // pools, pools/endpoints, or all
 	want   map[string]float64 // shares of answers, by pool or pool/endpoint
 }
@@ -117,16 +118,15 @@ func (e *example) casesOf(text string) (cases []shown) {
 
 func (e *example) caseOf(line, who, what string) shown {
 	words := strings.Split(who, ", ")
-	i := slices.IndexFunc(clients, func(c client) bool { return c.name == words[0] })
-	if i < 0 {
-		e.t.Fatalf("%s: no client is %q", line, words[0])
-	}
-	c := shown{line: line, client: clients[i], want: map[string]float64{}}
+	c := shown{line: line, client: e.client(words[0]), want: map[string]float64{}}
 	for _, word := range words[1:] {
 		down, isDown := strings.CutSuffix(word, " down")
+		via, isVia := strings.CutPrefix(word, "via ")
 		switch {
 		case isDown:
 			c.down = append(c.down, down)
+		case isVia:
+			c.via = e.client(via)
 		case word == "AAAA":
 			c.family = rr.IPv6
 		case word == "CNAME":
@@ -151,7 +151,15 @@ func (e *example) caseOf(line, who, what string) shown {
 	return c
 }
 
-// service gives the example's service: that of the tenant, of which there is one.
+func (e *example) client(name string) client {
+	i := slices.IndexFunc(clients, func(c client) bool { return c.name == name })
+	if i < 0 {
+		e.t.Fatalf("no client is %q", name)
+	}
+	return clients[i]
+}
+
+// service gives the example's service, of which there is one.
 func (e *example) service() *spec.Service {
 	for _, r := range e.resources {
 		if s, ok := r.Spec.(*spec.Service); ok {
@@ -211,7 +219,7 @@ func (e *example) ask(c shown) {
 	random := rand.New(rand.NewPCG(1, 2))
 	counts, kept := map[string]int{}, map[table.Net]string{}
 	for range draws {
-		asker := c.client.asker(random, c.bare)
+		asker := c.asker(random)
 		var d table.Decision
 		view.Decide(&d, s, c.family, &asker, view.Classify(s, &asker), random.Uint64())
 		names := namesOf(&d, s, c.family)
@@ -280,13 +288,17 @@ func namesOf(d *table.Decision, s *table.Service, f rr.Family) []string {
 	return names
 }
 
-// asker gives one of a client's networks, of which there are fewer than draws, so that some ask again.
-func (c *client) asker(random *rand.Rand, bare bool) table.Client {
+// asker gives one of the client's networks, of which there are fewer than draws, so that some ask again.
+func (c *shown) asker(random *rand.Rand) table.Client {
 	low := random.Uint32() % networks
-	network := c.network().Addr().As4()
+	network := c.client.network().Addr().As4()
 	addr := netip.AddrFrom4([4]byte{network[0], network[1] | byte(low>>8), byte(low), 1})
-	if bare {
+	resolver := netip.MustParseAddr("127.0.0.1")
+	switch {
+	case c.bare:
 		return table.Client{Resolver: table.HostNet(addr)}
+	case c.via.name != "":
+		resolver = c.via.network().Addr()
 	}
-	return table.Client{Has: true, Subnet: table.NetOf(addr, 24), Resolver: table.HostNet(netip.MustParseAddr("127.0.0.1"))}
+	return table.Client{Has: true, Subnet: table.NetOf(addr, 24), Resolver: table.HostNet(resolver)}
 }
