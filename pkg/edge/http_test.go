@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/gtmtest"
+	"github.com/gti/gtm/pkg/gtmtest/declared"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/store/state"
 )
@@ -95,6 +97,24 @@ func TestExplainShowsWhatTheBrakeHolds(t *testing.T) {
 			return missing(a.Held, held)
 		}
 		return missing(x.Pools[0].Why, "frozen by the brake")
+	})
+}
+
+// TestExplainNumbersRulesNotClasses: of a service that goes by a policy, the number of the client's class was told as that of its rule.
+func TestExplainNumbersRulesNotClasses(t *testing.T) {
+	t.Parallel()
+	r := startServing(t, nil)
+	r.tell(delta(t, 2, declared.Resources(t, "kind: Service\ntenant: shop\nname: near\n"+
+		"spec: {host: near.shop.gtm.example., rules: [{when: {geo: [EU]}, pools: [{nearest: [eu, us]}]}, {pools: [{nearest: [us, eu]}]}]}\n")...))
+	gtmtest.Eventually(t, "both rules are told by their numbers", func() error {
+		for i, subnet := range []string{european, american} {
+			var x api.Explanation
+			if code := r.get("/edge/explain?host=near.shop.gtm.example.&subnet="+subnet, &x); code != http.StatusOK || x.Rule == nil ||
+				x.Rule.Index != i {
+				return &httpError{text: fmt.Sprintf("%s: %d %+v", subnet, code, x.Rule)}
+			}
+		}
+		return nil
 	})
 }
 
