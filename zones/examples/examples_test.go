@@ -242,6 +242,22 @@ func (e *example) ask(c shown) {
 			e.t.Errorf("%s\n%.2f%% get %s, not %.2f%%", c.line, 100*got, name, 100*want)
 		}
 	}
+	e.explain(c, view, s)
+}
+
+// explain holds what an explanation tells of pools to the same shares.
+func (e *example) explain(c shown, view *table.View, s *table.Service) {
+	e.t.Helper()
+	asker := c.asker(rand.New(rand.NewPCG(1, 3)))
+	told := map[string]float64{}
+	for _, p := range view.Explain(s, c.family, &asker, 0).Pools {
+		told[p.Pool.ID.Pool] += p.Share
+	}
+	for name, want := range c.want {
+		if !strings.Contains(name, "/") && name != nothing && math.Abs(told[name]-want) > 0.0001 {
+			e.t.Errorf("%s\nis explained as %.3f%% for %s, not %.3f%%", c.line, 100*told[name], name, 100*want)
+		}
+	}
 }
 
 // tells reports whether somebody is to get a pool or an endpoint: by itself, as part of its pool, or as the pool of endpoints.
