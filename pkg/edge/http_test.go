@@ -105,7 +105,8 @@ func TestExplainNumbersRulesNotClasses(t *testing.T) {
 	t.Parallel()
 	r := startServing(t, nil)
 	r.tell(delta(t, 2, declared.Resources(t, "kind: Service\ntenant: shop\nname: near\n"+
-		"spec: {host: near.shop.gtm.example., rules: [{when: {geo: [EU]}, pools: [{nearest: [eu, us]}]}, {pools: [{nearest: [us, eu]}]}]}\n")...))
+		"spec: {host: near.shop.gtm.example., rules: [{when: {geo: [EU]}, pools: [{nearest: [eu, us]}]}, "+
+		"{pools: [{nearest: [us, eu]}]}]}\n")...))
 	gtmtest.Eventually(t, "both rules are told by their numbers", func() error {
 		for i, subnet := range []string{european, american} {
 			var x api.Explanation
