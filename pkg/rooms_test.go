@@ -37,7 +37,7 @@ var parts = map[string][]part{
 	"pkg/table": { // what a query runs; below it names, rr, draws and zones, above it compile: see the packages in its folder
 		{"clients, services and nodes", "client service node"},
 		{"views", "view outward doc"},
-		{"decisions", "decision"},
+		{"decisions", "decision steering"},
 		{"on the way to an answer", "path"},
 		{"for people and secondaries", "explain records"},
 	},
@@ -101,7 +101,7 @@ const roomSize = 17
 var wide = map[string]int{
 	"cmd/gtmctl":   26,
 	"pkg/control":  23,
-	"pkg/geo":      35,
+	"pkg/geo":      33,
 	"pkg/spec":     39,
 	"pkg/transfer": 18,
 }

@@ -10,8 +10,10 @@ import (
 	"net/http"
 	"net/url"
 	"syscall"
+	"time"
 
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/spec"
 )
 
 // What is read of one reply, in bytes. The largest state that a server can hold is far below; what went wrong is told in less.
@@ -137,4 +139,18 @@ func (c *client) unreachable(ctx context.Context, err error) error {
 		err = wrapped.Err
 	}
 	return fmt.Errorf("cannot reach %s: %w", c.base, err)
+}
+
+// patience is how long the server may take over resources.
+func (a *app) patience(resources []*spec.Resource) time.Duration {
+	if !a.patient {
+		return a.timeout
+	}
+	content := 0
+	for _, r := range resources {
+		if z, ok := r.Spec.(*spec.Zone); ok {
+			content += len(z.Content)
+		}
+	}
+	return a.timeout + time.Duration(len(resources))*10*time.Millisecond + time.Duration(content>>20)*2*time.Second
 }

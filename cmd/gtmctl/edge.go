@@ -177,6 +177,9 @@ func (a *app) edgeNotes(s *api.Status, e *api.Edge, b api.Behind) []string {
 	if st.GeoFault != "" {
 		notes = append(notes, "geography: "+st.GeoFault)
 	}
+	if st.LatencyFault != "" {
+		notes = append(notes, "latency: "+st.LatencyFault)
+	}
 	for _, broken := range st.Broken {
 		notes = append(notes, brokenText(broken))
 	}

@@ -102,6 +102,12 @@ func (a *app) showExplanation(e *api.Explanation) {
 	if e.Client.Network != "" {
 		a.printf(" (by %s)", e.Client.Network)
 	}
+	if e.Client.Point != "" {
+		a.printf("\npoint    %s (%s)", e.Client.Point, e.Client.PointFrom)
+	}
+	if len(e.Client.Latency) > 0 {
+		a.printf("\nlatency  %s", latencyText(e.Client.Latency))
+	}
 	a.printf("\nrule     %s\n", ruleText(e.Rule))
 	a.printf("scope    /%d\n", e.Scope)
 	if e.Fallback != "" {

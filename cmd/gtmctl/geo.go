@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -31,26 +30,25 @@ type found struct {
 	Place   string `json:"place"`
 	ASN     uint32 `json:"asn,omitempty"`
 	Network string `json:"network"`
+	Point   string `json:"point,omitempty"`     // latitude and longitude
+	From    string `json:"pointFrom,omitempty"` // where the point comes from
 }
 
 func (a *app) geoLookupCmd() *cobra.Command {
 	var databases []string
 	c := &cobra.Command{
 		Use:   "lookup ADDRESS...",
-		Short: "Show the place, ASN and network of addresses",
-		Long: `Show the place, ASN and network of addresses, as the built-in database or the given files say. The platform's own maps,
+		Short: "Show the place, ASN, network and point of addresses",
+		Long: `Show the place, ASN, network and point of addresses, as the built-in database or the given files say. The point is what
+distances are measured from: coordinates in whole degrees, or else the centroid of the subdivision or country. The platform's own maps,
 which come first when a query is answered, are not known here; gtmctl explain tells with them.`,
 		Example: `  gtmctl geo lookup 81.2.69.142 2a00:1450:4001::1
   gtmctl geo lookup 8.8.8.8 --geo GeoLite2-City.mmdb --geo GeoLite2-ASN.mmdb`,
 		Args: needArgs(1, -1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			addresses := make([]netip.Addr, len(args))
-			for i, word := range args {
-				address, err := netip.ParseAddr(word)
-				if err != nil || address.Zone() != "" {
-					return misusef("%q is not an IP address", word)
-				}
-				addresses[i] = address.Unmap()
+			addresses, err := parseAddresses(args)
+			if err != nil {
+				return err
 			}
 			atlas, err := geo.Open(databases...)
 			if err != nil {
@@ -59,7 +57,8 @@ which come first when a query is answered, are not known here; gtmctl explain te
 			places := make([]found, len(addresses))
 			for i, address := range addresses {
 				place, network := atlas.Lookup(address)
-				places[i] = found{address.String(), place.String(), place.ASN, network.String()}
+				places[i] = found{address.String(), place.String(), place.ASN, network.String(),
+					place.Point().String(), place.PointSource()}
 			}
 			return a.emit(places, func() { a.showPlaces(places) })
 		},
@@ -80,9 +79,13 @@ func (a *app) showPlaces(places []found) {
 		if p.ASN != 0 {
 			asn = fmt.Sprintf("AS%d", p.ASN)
 		}
-		rows = append(rows, []string{p.Address, orDash(p.Place), asn, p.Network})
+		point := orDash(p.Point)
+		if p.From != "" {
+			point += " (" + p.From + ")"
+		}
+		rows = append(rows, []string{p.Address, orDash(p.Place), asn, p.Network, point})
 	}
-	a.table([]string{"address", "place", "asn", "network"}, rows)
+	a.table([]string{"address", "place", "asn", "network", "point"}, rows)
 }
 
 func (a *app) geoBuildCmd() *cobra.Command {

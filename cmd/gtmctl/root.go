@@ -152,7 +152,7 @@ Exit codes: 0 all is well, 1 something differs or failed, 2 the command line mak
 		a.rollbackCmd(), a.dnssecCmd(), a.storeCmd())
 	group("show", a.diffCmd(), a.getCmd(), a.describeCmd(), a.statusCmd(), a.explainCmd(),
 		a.historyCmd(), a.waitCmd(), a.edgeCmd(), a.vantageCmd())
-	group("other", a.checkCmd(), a.geoCmd(), a.versionCmd())
+	group("other", a.checkCmd(), a.geoCmd(), a.latencyCmd(), a.versionCmd())
 	return root
 }
 

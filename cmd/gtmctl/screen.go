@@ -6,9 +6,12 @@ import (
 	"io"
 	"math/big"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/schollz/progressbar/v3"
 )
 
 // screen writes text that others made (reasons, messages, names, zone content, errors) so that no terminal obeys it: control
@@ -109,3 +112,37 @@ func line(text string) string {
 
 // lines is a text of ours of several lines.
 type lines string
+
+// busy shows on a terminal what is being done and for how long, until the function that it gives is called.
+func (a *app) busy(what string) (end func()) {
+	if !isTerminal(a.err) {
+		return func() {}
+	}
+	bar := progressbar.NewOptions(-1, progressbar.OptionSetWriter(a.terminal()), progressbar.OptionSetDescription(escaped(line(what))),
+		progressbar.OptionSpinnerType(14),
+		progressbar.OptionSetElapsedTime(true), progressbar.OptionClearOnFinish())
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(100 * time.Millisecond) // what is over sooner is not shown
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				_ = bar.Finish() // a terminal that is gone is no reason to stop
+				return
+			case <-tick.C:
+				_ = bar.Add(1)
+			}
+		}
+	}()
+	return func() { close(stop); <-stopped }
+}
+
+// terminal gives what bars are drawn on, with sequences of their own.
+func (a *app) terminal() io.Writer {
+	if s, ok := a.err.(*screen); ok {
+		return s.raw
+	}
+	return a.err
+}

@@ -21,6 +21,7 @@ import (
 // flags are the command line as given.
 type flags struct {
 	data, http, id, vantage, log, level string
+	latency                             string
 	roles, dns, etcd, geo, explain      []string
 	resolvers                           []string
 	apply                               []string
@@ -48,6 +49,7 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.etcdCert, "etcd-cert", "", "PEM file of the client certificate for etcd")
 	s.StringVar(&f.etcdKey, "etcd-key", "", "PEM file of its key")
 	s.StringArrayVar(&f.geo, "geo", nil, "MMDB file (City, Country or ASN layout; repeatable; default: built-in countries)")
+	s.StringVar(&f.latency, "latency", "", "latency table (MMDB file of gtmctl latency build), for services that steer by it")
 	s.StringArrayVar(&f.apply, "apply", nil, "file or folder of resources to put into the store at every start, where they differ; what "+
 		"others changed since is set back, and logged")
 	s.BoolVar(&f.applyOnce, "apply-once", false, "put the resources of --apply only into a store that is empty")
@@ -94,6 +96,7 @@ type config struct {
 	etcd                    []string
 	tls                     *tls.Config
 	geo, apply              []string
+	latency                 string
 	explain                 []netip.Prefix
 	resolvers               []netip.AddrPort // nil: the system's
 	demo, applyOnce         bool
@@ -107,8 +110,8 @@ type config struct {
 // config checks everything, and tells all that is wrong at once.
 func (f *flags) config() (*config, error) {
 	c := &config{control: f.control, httpNames: f.httpNames, tsigKeys: f.tsigKeys,
-		data: f.data, http: f.http, id: f.id, vantage: f.vantage, etcd: f.etcd, geo: f.geo, apply: f.apply, demo: f.demo,
-		demoPort: f.demoPort, observeOnly: f.observeOnly, workers: f.workers, roles: map[string]bool{}}
+		data: f.data, http: f.http, id: f.id, vantage: f.vantage, etcd: f.etcd, geo: f.geo, latency: f.latency,
+		apply: f.apply, demo: f.demo, demoPort: f.demoPort, observeOnly: f.observeOnly, workers: f.workers, roles: map[string]bool{}}
 	var errs []error
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	for _, r := range f.roles {

@@ -173,7 +173,7 @@ func (s *server) open(ctx context.Context) (err error) {
 			Filled: s.filled, Workers: cfg.workers, XDP: cfg.serving.xdp, HTTP: s.httpAddr(), GeoFiles: cfg.geo, ExplainFrom: cfg.explain,
 			Aliases: alias.Config{Resolvers: cfg.resolvers}, TSIGKeys: cfg.tsigKeys, Forward: s.forward(), Identity: cfg.signing.identity,
 			TLS: cfg.serving.tls, HTTPS: cfg.serving.https, QUIC: cfg.serving.quic, Certificates: cfg.serving.certs,
-			RateLimit:     cfg.serving.rate,
+			RateLimit: cfg.serving.rate, LatencyFile: cfg.latency,
 			CookieSecrets: cfg.serving.cookieSecrets, RequireCookies: cfg.serving.requireCookies, Logger: cfg.logger,
 			Registerer: s.registry})
 		if err != nil {

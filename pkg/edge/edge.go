@@ -74,6 +74,8 @@ type Config struct {
 	Aliases alias.Config
 	// GeoFiles are MMDB files; none: the built-in country database.
 	GeoFiles []string
+	// LatencyFile is a latency table; empty: there is none.
+	LatencyFile string
 	// ExplainFrom lists the networks whose clients may ask _explain names. Nil: loopback.
 	ExplainFrom []netip.Prefix
 	// CookieSecrets is a file with the secrets of DNS cookies (RFC 7873), to be the same on all edges of an address: one or
@@ -125,7 +127,7 @@ type Edge struct {
 	ids      map[string]string     // of the view's generations
 	unknown  map[spec.Key][]string // fields that only a newer gtm knows; none: nor the kind
 	snapshot snapshotState
-	geoFault string // why geography files are not used as they are; empty: they are
+	faults   [2]string // by geo.Source, why its files are not used as they are; empty: they are
 }
 
 // news is what makes a new view.
@@ -202,16 +204,18 @@ func (e *Edge) AddrsOf(t serve.Transport) []netip.AddrPort { return e.server.Add
 // Run serves until ctx ends, and then closes what New opened.
 func (e *Edge) Run(ctx context.Context) error {
 	var atlas *geo.Atlas
-	var noAtlas []error
+	var noAtlas fileFaults
 	var opening sync.WaitGroup
 	opening.Go(func() { atlas, noAtlas = e.openGeo() })
 	snapshot, first, noSnapshot := snapshot.Open(filepath.Join(e.cfg.Dir, "snapshot"), e.log)
 	e.tellOpened(first, noSnapshot)
-	if opening.Wait(); atlas.Builtin() && noAtlas != nil && first == nil { // a first start: more likely a wrong name than a bad day
-		if snapshot != nil {
-			noAtlas = append(noAtlas, snapshot.Close())
+	if opening.Wait(); first == nil { // a first start: more likely a wrong name than a bad day
+		if errs := noAtlas.without(atlas); errs != nil {
+			if snapshot != nil {
+				errs = append(errs, snapshot.Close())
+			}
+			return errors.Join(append(errs, e.close())...)
 		}
-		return errors.Join(append(noAtlas, e.close())...)
 	}
 	e.tellGeo(noAtlas)
 	if snapshot != nil && e.cfg.Registerer != nil {
@@ -245,7 +249,7 @@ func (e *Edge) Run(ctx context.Context) error {
 			OnUpdate: func(u state.Update) error { return e.tell(ctx, news{update: &u}) }})
 	})
 	g.Go(func() error { return e.beFound(ctx) })
-	if len(e.cfg.GeoFiles) > 0 {
+	if len(e.cfg.GeoFiles) > 0 || e.cfg.LatencyFile != "" {
 		g.Go(func() error { e.watchGeo(ctx, atlas); return nil })
 	}
 	err := g.Wait()

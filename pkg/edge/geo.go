@@ -17,13 +17,13 @@ type geoQuestion struct {
 	answer chan *compile.Geography // with room for it
 }
 
-// watchGeo takes new geography files until ctx ends. They are walked, and their partitions compiled, in this goroutine, so that the
-// compiling one goes on with other news. It has a thread of its own, which ends with it and stands back behind those that answer.
+// watchGeo takes new files of geography and latency until ctx ends. They are walked, and their partitions compiled, in this goroutine, so
+// that the compiling one goes on with other news. It has a thread of its own, which ends with it and stands back behind those that answer.
 func (e *Edge) watchGeo(ctx context.Context, atlas *geo.Atlas) {
 	runtime.LockOSThread()
 	standBack()
 	e.keepGeo(atlas)
-	geo.Watch(ctx, atlas, func(a *geo.Atlas) { e.takeGeo(ctx, a) }, e.refuseGeo)
+	geo.Watch(ctx, atlas, func(s geo.Source, a *geo.Atlas) { e.takeGeo(ctx, s, a) }, e.refuseGeo)
 }
 
 // nicer is by how much: beside a busy UDP worker, a tenth of a CPU is left.
@@ -36,7 +36,7 @@ func standBack() {
 	}
 }
 
-func (e *Edge) takeGeo(ctx context.Context, a *geo.Atlas) {
+func (e *Edge) takeGeo(ctx context.Context, source geo.Source, a *geo.Atlas) {
 	q := geoQuestion{a, make(chan *compile.Geography, 1)}
 	var g *compile.Geography
 	select {
@@ -52,53 +52,83 @@ func (e *Edge) takeGeo(ctx context.Context, a *geo.Atlas) {
 		return
 	}
 	e.keepGeo(a)
-	e.setGeoFault("")
-	e.metrics.geoOpened.Observe(a.OpenedIn().Seconds())
-	e.metrics.geoCompiled.Observe(compiled.Seconds())
-	for _, i := range a.Info() {
-		e.log.Info("geography", "file", i.File, "type", i.Type, "built", i.Built, "networks", i.Networks)
+	e.setGeoFault(source, "")
+	infos, opened := a.Info(), a.OpenedIn()
+	if source == geo.LatencySource {
+		infos, opened = []geo.Info{a.Latency().Info()}, a.Latency().OpenedIn()
 	}
-	e.log.Info("geography", "opened", a.OpenedIn().Round(time.Millisecond), "partitions", g.Partitions(), "compiled",
+	e.metrics.files[source].opened.Observe(opened.Seconds())
+	e.metrics.files[source].compiled.Observe(compiled.Seconds())
+	for _, i := range infos {
+		e.log.Info(source.String(), "file", i.File, "type", i.Type, "built", i.Built, "networks", i.Networks)
+	}
+	e.log.Info(source.String(), "opened", opened.Round(time.Millisecond), "partitions", g.Partitions(), "compiled",
 		compiled.Round(time.Millisecond))
 }
 
 // refuseGeo tells of files that cannot be used; nil: they are as those in use again.
-func (e *Edge) refuseGeo(err error) {
+func (e *Edge) refuseGeo(source geo.Source, err error) {
 	if err == nil {
-		e.setGeoFault("")
-		e.log.Info("the geography files are as those in use again")
+		e.setGeoFault(source, "")
+		e.log.Info("the " + source.String() + " files are as those in use again")
 		return
 	}
-	e.metrics.geoRefused.Inc()
-	e.setGeoFault(err.Error())
-	e.log.Error("a new geography file is refused; the old one serves on", "error", err)
+	e.metrics.files[source].refused.Inc()
+	e.setGeoFault(source, err.Error())
+	e.log.Error("a new "+source.String()+" file is refused; the old one serves on", "error", err)
 }
 
-// openGeo opens the geography files, or what was kept of them.
-func (e *Edge) openGeo() (*geo.Atlas, []error) {
-	return geo.OpenKept(e.geoDir(), e.cfg.GeoFiles...)
+// fileFaults tell, by source, what was wrong with files at the start, and what is used in their place.
+type fileFaults [2][]error
+
+// without gives the faults of a source of which nothing is used, nil where there are none.
+func (f *fileFaults) without(a *geo.Atlas) []error {
+	var errs []error
+	if a.Builtin() {
+		errs = append(errs, f[geo.Geography]...)
+	}
+	if t := a.Latency(); t != nil && t.Empty() {
+		errs = append(errs, f[geo.LatencySource]...)
+	}
+	return errs
 }
 
-// tellGeo tells what was wrong with geography files at the start, and what is used in their place.
-func (e *Edge) tellGeo(faults []error) {
-	for _, err := range faults {
-		e.metrics.geoRefused.Inc()
-		e.setGeoFault(err.Error())
-		e.log.Error("a geography file is refused", "error", err)
+// openGeo opens the files of geography and latency, or what was kept of them.
+func (e *Edge) openGeo() (a *geo.Atlas, faults fileFaults) {
+	a, faults[geo.Geography] = geo.OpenKept(e.geoDir(), e.cfg.GeoFiles...)
+	if e.cfg.LatencyFile == "" {
+		return a, faults
+	}
+	t, err := geo.OpenKeptLatency(e.geoDir(), e.cfg.LatencyFile)
+	if err != nil {
+		faults[geo.LatencySource] = []error{err}
+	}
+	return a.WithLatency(t), faults
+}
+
+// tellGeo tells what was wrong with files at the start.
+func (e *Edge) tellGeo(faults fileFaults) {
+	for s := range faults {
+		source := geo.Source(s)
+		for _, err := range faults[s] {
+			e.metrics.files[source].refused.Inc()
+			e.setGeoFault(source, err.Error())
+			e.log.Error("a "+source.String()+" file is refused", "error", err)
+		}
 	}
 }
 
-// keepGeo keeps copies of the geography files in use, so that the next start does not depend on what the files are like then.
+// keepGeo keeps copies of the files in use, so that the next start does not depend on what the files are like then.
 func (e *Edge) keepGeo(a *geo.Atlas) {
 	if err := a.Keep(e.geoDir()); err != nil {
-		e.log.Warn("the geography files in use have no copy for the next start", "error", err)
+		e.log.Warn("the files of geography or latency in use have no copy for the next start", "error", err)
 	}
 }
 
 func (e *Edge) geoDir() string { return filepath.Join(e.cfg.Dir, "geo") }
 
-func (e *Edge) setGeoFault(text string) {
+func (e *Edge) setGeoFault(source geo.Source, text string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.geoFault = text
+	e.faults[source] = text
 }

@@ -1,14 +1,17 @@
 package edge
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/dnswire"
+	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/table"
 )
@@ -49,7 +52,7 @@ func (e *Edge) Status() api.EdgeStatus {
 		s.Broken = append(s.Broken, api.Broken{Resource: b.Key.String(), Error: b.Err.Error(), Serves: b.Serves.String()})
 	}
 	s.Unknown, s.Aliases, s.Health, s.Snapshot = e.unknownNow(), e.aliasStates(), e.healthAt(e.cfg.Now()), e.snapshot.status()
-	s.GeoFault = e.geoFault
+	s.GeoFault, s.LatencyFault = e.faults[geo.Geography], e.faults[geo.LatencySource]
 	if v == nil {
 		return s
 	}
@@ -57,6 +60,10 @@ func (e *Edge) Status() api.EdgeStatus {
 	s.Tenants, s.IDs, s.Zones, s.Services = v.Heads, e.ids, len(v.Zones()), v.ServiceCount()
 	for _, g := range v.Atlas.Info() {
 		s.Geo = append(s.Geo, api.GeoState{File: g.File, Type: g.Type, Built: g.Built, Networks: g.Networks})
+	}
+	if t := v.Atlas.Latency(); t != nil && !t.Empty() {
+		i := t.Info()
+		s.Latency = &api.LatencyState{File: i.File, Measured: i.Built, Networks: i.Networks, Sites: i.Sites}
 	}
 	return s
 }
@@ -160,7 +167,8 @@ func (e *Edge) describe(x *table.Explanation) *api.Explanation {
 	out := &api.Explanation{Host: x.Service.Spec.Host, Service: x.Service.Tenant + "/" + x.Service.Name,
 		Generation: fmt.Sprintf("%s@%d", x.Service.Tenant, x.Generation), Edge: e.cfg.ID, Scope: int(x.Scope),
 		Fallback: x.Fallback.String(),
-		Client:   api.Client{Address: x.Asker.Prefix().String(), Source: "subnet", Place: x.Place.String(), ASN: x.Place.ASN}}
+		Client: api.Client{Address: x.Asker.Prefix().String(), Source: "subnet", Place: x.Place.String(), ASN: x.Place.ASN,
+			Point: x.Place.Point().String(), PointFrom: x.Place.PointSource(), Latency: nearestFirst(x.Place.Latency)}}
 	if x.Resolver {
 		out.Client.Source = "resolver"
 	}
@@ -186,6 +194,15 @@ func (e *Edge) describe(x *table.Explanation) *api.Explanation {
 	}
 	out.Answer = api.ExampleAnswer{Type: dnswire.TypeString(x.Family.Type()), TTL: int(x.TTL), TTLFrom: x.TTLFrom, Records: x.Example()}
 	return out
+}
+
+// nearestFirst lists what is known of the sites' latency.
+func nearestFirst(l *geo.Latency) (list []api.SiteLatency) {
+	for s := range l.All() {
+		list = append(list, api.SiteLatency(s))
+	}
+	slices.SortStableFunc(list, func(a, b api.SiteLatency) int { return cmp.Compare(a.Milliseconds, b.Milliseconds) })
+	return list
 }
 
 func describePool(x *table.Explanation, p *table.PoolInTurn) api.PoolInTurn {

@@ -51,8 +51,9 @@ func TestExplain(t *testing.T) {
 	code := r.get("/edge/explain?"+url.Values{"host": {"web.shop.gtm.example"}, "subnet": {european}, "resolver": {"6.7.8.9"},
 		"type": {"aaaa"}}.Encode(), &x)
 	want := api.Explanation{Host: "web.shop.gtm.example.", Service: "shop/web", Generation: "shop@1", Edge: "edge-1", Scope: 24,
-		Client: api.Client{Address: european, Source: "subnet", Place: "EU-GB", Network: european},
-		Rule:   &api.MatchedRule{Index: 0, Name: "europe", Matched: "geo EU"},
+		Client: api.Client{Address: european, Source: "subnet", Place: "EU-GB", Network: european,
+			Point: "53.96,-2.82", PointFrom: "centroid of EU-GB"},
+		Rule: &api.MatchedRule{Index: 0, Name: "europe", Matched: "geo EU"},
 		Pools: []api.PoolInTurn{
 			{Pool: "eu", Step: 1, Up: true, Chosen: true, Turns: "chosen in 100% of the answers", Share: 1, Endpoints: []api.Candidate{
 				{Name: "a", Addresses: []string{euA, "2001:db8:1::1"}, Weight: 3, Score: 1, State: "unknown", Effective: 3, Share: 1},

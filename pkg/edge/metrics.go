@@ -6,17 +6,22 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gti/gtm/pkg/dnswire"
+	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/table"
 )
 
 // metrics of an edge. What the workers count is read where it lies, when it is asked for.
 type metrics struct {
-	edge        *Edge
-	compile     prometheus.Histogram
-	geoRefused  prometheus.Counter
-	geoOpened   prometheus.Histogram
-	geoCompiled prometheus.Histogram
+	edge    *Edge
+	compile prometheus.Histogram
+	files   [2]fileMetrics // by geo.Source
+}
+
+// fileMetrics are those of the files of one source.
+type fileMetrics struct {
+	refused          prometheus.Counter
+	opened, compiled prometheus.Histogram
 }
 
 var (
@@ -39,6 +44,10 @@ var (
 		"1 unless the file of cookie secrets could not be used last time.", nil, nil)
 	descPulseAge = prometheus.NewDesc("gtm_edge_health_pulse_age_seconds",
 		"Time since the judge of health was last heard through the store; -1: never.", nil, nil)
+	descMeasured = prometheus.NewDesc("gtm_edge_latency_measured_seconds",
+		"When what the latency table says was measured, in Unix time; absent where there is none.", nil, nil)
+	descLatencyNetworks = prometheus.NewDesc("gtm_edge_latency_networks", "Networks of the latency table; absent where there is none.",
+		nil, nil)
 	descSnapOK = prometheus.NewDesc("gtm_edge_snapshot_ok_info", "1 unless the snapshot could not be read or written last time.", nil, nil)
 )
 
@@ -46,15 +55,30 @@ func newMetrics(e *Edge, reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{edge: e,
 		compile: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "gtm_edge_compile_seconds",
 			Help: "How long it took to make a view.", Buckets: []float64{.0001, .0003, .001, .003, .01, .03, .1, .3, 1, 3}}),
-		geoRefused: prometheus.NewCounter(prometheus.CounterOpts{Name: "gtm_edge_geo_refused_total",
-			Help: "Geography files that were refused."}),
-		geoOpened:   geoSeconds("gtm_edge_geo_open_seconds", "How long it took to read and walk new geography files."),
-		geoCompiled: geoSeconds("gtm_edge_geo_compile_seconds", "How long it took to compile all partitions of new geography files."),
+		files: [2]fileMetrics{
+			geo.Geography: {
+				refused: prometheus.NewCounter(prometheus.CounterOpts{Name: "gtm_edge_geo_refused_total",
+					Help: "Geography files that were refused."}),
+				opened:   geoSeconds("gtm_edge_geo_open_seconds", "How long it took to read and walk new geography files."),
+				compiled: geoSeconds("gtm_edge_geo_compile_seconds", "How long it took to compile all partitions of new geography files."),
+			},
+			geo.LatencySource: {
+				refused: prometheus.NewCounter(prometheus.CounterOpts{Name: "gtm_edge_latency_refused_total",
+					Help: "Latency tables that were refused."}),
+				opened: geoSeconds("gtm_edge_latency_open_seconds", "How long it took to read and walk a new latency table."),
+				compiled: geoSeconds("gtm_edge_latency_compile_seconds",
+					"How long it took to compile all partitions by a new latency table."),
+			},
+		},
 	}
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.compile, m.geoRefused, m.geoOpened, m.geoCompiled, m} {
+	list := []prometheus.Collector{m.compile, m}
+	for _, f := range m.files {
+		list = append(list, f.refused, f.opened, f.compiled)
+	}
+	for _, c := range list {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -85,6 +109,10 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	n, size := v.Parts()
 	gauge(descPartitions, float64(n))
 	gauge(descPartBytes, float64(size))
+	if t := v.Atlas.Latency(); t != nil && !t.Empty() {
+		gauge(descMeasured, float64(t.Info().Built.Unix()))
+		gauge(descLatencyNetworks, float64(t.Info().Networks))
+	}
 	for tenant, g := range v.Heads {
 		gauge(descGeneration, float64(g), tenant)
 	}

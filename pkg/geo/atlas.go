@@ -9,6 +9,7 @@ import (
 	"time"
 
 	builtin "github.com/gti/gtm/geo"
+	"github.com/gti/gtm/pkg/geo/pages"
 	"github.com/gti/gtm/pkg/geo/stamp"
 )
 
@@ -20,9 +21,12 @@ type Atlas struct {
 	files  []watched     // what Watch compares with
 	took   time.Duration // to open it
 
+	table *LatencyTable // nil: none
+	joint *joint        // of places and table; nil without it
+
 	mu      sync.Mutex
-	shape   *shape // what Compile made last
-	instead bool   // of another than its files, which could not be used
+	shapes  map[asked]*shape // what Compile made last, for what classifiers asked
+	instead bool             // of another than its files, which could not be used
 }
 
 // Info describes one database of an atlas.
@@ -32,6 +36,7 @@ type Info struct {
 	Built    time.Time // build_epoch of its metadata
 	Networks int       // networks that hold data, aliases not counted
 	SHA256   string    // of the file, hexadecimal
+	Sites    int       // of a latency table, how many sites it knows; else 0
 }
 
 // Open reads and verifies MMDB files of the GeoIP2 or GeoLite2 City, Country, Enterprise, ASN or ISP
@@ -43,7 +48,7 @@ type Info struct {
 // (::ffff:0:0/96, 6to4, Teredo), IPv6 addresses have no place.
 func Open(files ...string) (*Atlas, error) {
 	if len(files) == 0 {
-		defer forget(builtin.CountryMMDB)
+		defer pages.Forget(builtin.CountryMMDB)
 		return OpenBytes(builtinName, builtin.CountryMMDB)
 	}
 	var atlas *Atlas
@@ -91,15 +96,15 @@ func OpenBytes(name string, mmdb []byte) (*Atlas, error) {
 	if err != nil {
 		return nil, corruptError(name, err)
 	}
-	src, err := walk(db)
+	w, places, err := walkPlaces(db)
 	if err != nil {
 		return nil, corruptError(name, err)
 	}
 	info := Info{
 		File: name, Type: metadata.DatabaseType, Built: metadata.BuildTime().UTC(),
-		Networks: src.networks, SHA256: hex.EncodeToString(sumOf(mmdb)),
+		Networks: w.networks, SHA256: hex.EncodeToString(sumOf(mmdb)),
 	}
-	return &Atlas{v4: src.v4, v6: src.v6, places: src.places, infos: []Info{info}}, nil
+	return &Atlas{v4: w.v4, v6: w.v6, places: places, infos: []Info{info}}, nil
 }
 
 // corruptError says which file cannot be used, and why.
@@ -107,22 +112,31 @@ func corruptError(name string, err error) error {
 	return fmt.Errorf("geographic database %s cannot be used: %w (is the file complete? fetch or build it again)", name, err)
 }
 
-// Lookup gives the place of addr as the databases have it, before any map, and the longest network around
-// addr that has that place throughout.
+// Lookup gives the place of addr as the databases have it, before any map, with its latency, and the longest network around
+// addr that has both throughout.
 func (a *Atlas) Lookup(addr netip.Addr) (Place, netip.Prefix) {
 	if !addr.IsValid() {
 		return Place{}, netip.Prefix{}
 	}
 	x, v4 := fromAddr(addr)
-	id, scope := a.family(v4).find(x)
+	place, scope := a.at(x, v4)
 	prefix, _ := x.addr(v4).Prefix(scope)
-	return a.places[id], prefix
+	return place, prefix
+}
+
+func (a *Atlas) at(x u128, v4 bool) (p Place, scope int) {
+	if a.joint != nil {
+		return a.joint.at(a, x, v4)
+	}
+	id, scope := a.family(v4).find(x)
+	return a.places[id], scope
 }
 
 // Info describes the databases, in the order of Open.
 func (a *Atlas) Info() []Info { return append([]Info(nil), a.infos...) }
 
-// OpenedIn is how long Open took for it: to read, verify, walk and merge the files. 0 for one that was not opened from files.
+// OpenedIn is how long Open took for it: to read, verify, walk and merge the files. 0 for one that was not opened from files. It says
+// nothing of a latency table, which tells by itself.
 func (a *Atlas) OpenedIn() time.Duration { return a.took }
 
 func (a *Atlas) family(v4 bool) *packed {

@@ -2,6 +2,7 @@ package geo
 
 import (
 	"bytes"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -83,6 +84,26 @@ func TestLayouts(t *testing.T) {
 		{"ASN", layout{"autonomous_system_number": uint32(3320), "autonomous_system_organization": "DTAG"}, Place{ASN: 3320}, ""},
 		{"Enterprise", layout{"continent": layout{"code": "EU"}, "country": layout{"iso_code": "DE"},
 			"subdivisions": []any{layout{"iso_code": "BE"}}, "traits": layout{"autonomous_system_number": uint32(3320)}}, de, ""},
+		{"coordinates, rounded", inDE(52.5244, 13.41), Place{Continent: "EU", Country: "DE", At: PointOf(53, 13)}, ""},
+		{"coordinates in single precision", inDE(float32(-52.5), float32(-13.4)),
+			Place{Continent: "EU", Country: "DE", At: PointOf(-53, -13)}, ""},
+		{"coordinates near 0", inDE(0.4, -0.4), Place{Continent: "EU", Country: "DE", At: PointOf(0, 0)}, ""},
+		{"coordinates at the antimeridian", inDE(0.4, 179.6), Place{Continent: "EU", Country: "DE", At: PointOf(0, -180)}, ""},
+		{"coordinates on the equator", inDE(0.0, 13.0), Place{Continent: "EU", Country: "DE", At: PointOf(0, 13)}, ""},
+		{"coordinates for the unknown", inDE(0.0, 0.0), Place{Continent: "EU", Country: "DE"}, ""},
+		{"coordinates that are no numbers", inDE(math.NaN(), 1.0), Place{Continent: "EU", Country: "DE"}, ""},
+		{"latitude out of range", inDE(90.1, 1.0), Place{Continent: "EU", Country: "DE"}, ""},
+		{"longitude out of range", inDE(1.0, -180.1), Place{Continent: "EU", Country: "DE"}, ""},
+		{"infinite longitude", inDE(1.0, math.Inf(1)), Place{Continent: "EU", Country: "DE"}, ""},
+		{"latitude alone", layout{"country": layout{"iso_code": "DE"}, "location": layout{"latitude": 1.0}},
+			Place{Continent: "EU", Country: "DE"}, ""},
+		{"location without coordinates", layout{"country": layout{"iso_code": "DE"}, "location": layout{"time_zone": "Europe/Berlin"}},
+			Place{Continent: "EU", Country: "DE"}, ""},
+		{"coordinates alone", layout{"location": layout{"latitude": 1.0, "longitude": 2.0}}, Place{At: PointOf(1, 2)}, ""},
+		{"latitude as text", inDE("52.5", 13.41), Place{}, "latitude is no number"},
+		{"longitude as text", inDE(52.5, "13.41"), Place{}, "longitude is no number"},
+		{"longitude as integer", inDE(52.5, uint32(13)), Place{Continent: "EU", Country: "DE", At: PointOf(53, 13)}, ""},
+		{"location that is no map", layout{"location": "Berlin"}, Place{}, "location is no map"},
 		{"country that is no code", layout{"country": layout{"iso_code": "D-"}}, Place{}, `"D-" is not a country code`},
 		{"continent that is none", layout{"continent": layout{"code": "XX"}}, Place{}, `"XX" is not a continent code`},
 		{"another layout", layout{"country": "DE"}, Place{}, "network 192.0.2.0/24"},
@@ -102,6 +123,39 @@ func TestLayouts(t *testing.T) {
 		}
 		if got, in := a.Lookup(netip.MustParseAddr("192.0.2.9")); got != test.want || in != network {
 			t.Errorf("%s: %+v in %s; want %+v", test.name, got, in, test.want)
+		}
+	}
+}
+
+// inDE is a record with coordinates.
+func inDE(lat, lon any) layout {
+	return layout{"country": layout{"iso_code": "DE"}, "location": layout{"latitude": lat, "longitude": lon}}
+}
+
+// TestCoordinatesFollowTheirPlace has them taken from a second file only where it means the same region.
+func TestCoordinatesFollowTheirPlace(t *testing.T) {
+	here, there := PointOf(1, 1), PointOf(2, 2)
+	de, be := Place{Continent: "EU", Country: "DE"}, Place{Continent: "EU", Country: "DE", Subdivision: "BE"}
+	at := func(p Place, point Point) Place { p.At = point; return p }
+	for _, test := range []struct{ p, q, want Place }{
+		{at(de, here), at(de, there), at(de, here)},
+		{de, at(de, there), at(de, there)},
+		{de, at(be, there), at(be, there)},
+		{be, at(de, there), be},
+		{at(de, here), at(be, there), at(be, here)},
+		{be, at(Place{Continent: "EU", Country: "DE", Subdivision: "BY"}, there), be},
+		{de, at(Place{Continent: "EU", Country: "FR"}, there), de},
+		{de, at(Place{Continent: "EU"}, there), de},
+		{Place{Continent: "EU"}, at(Place{Continent: "EU"}, there), at(Place{Continent: "EU"}, there)},
+		{Place{Continent: "EU"}, at(Place{Continent: "AS"}, there), Place{Continent: "EU"}},
+		{Place{Continent: "EU"}, at(de, there), at(de, there)},
+		{Place{ASN: 1}, at(de, there), Place{Continent: "EU", Country: "DE", ASN: 1, At: there}},
+		{Place{ASN: 1}, at(Place{}, there), Place{ASN: 1, At: there}},
+		{Place{Continent: "AS", Country: "CY"}, at(Place{Continent: "EU", Country: "CY"}, there),
+			Place{Continent: "AS", Country: "CY", At: there}},
+	} {
+		if got := test.p.or(test.q); got != test.want {
+			t.Errorf("%+v or %+v: %+v; want %+v", test.p, test.q, got, test.want)
 		}
 	}
 }

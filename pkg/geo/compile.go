@@ -10,6 +10,9 @@ import (
 type Classifier struct {
 	Classes int      // how many there are; a Class that finds them on its way counts them here
 	Maps    []string // the names of the maps that Class asks for, each once
+	// Points says that Class asks where places are. Without it they come without coordinates of their own, so that those who
+	// need none pay nothing for how finely coordinates divide the addresses.
+	Points bool
 	// Class gives the class of a place, or Classes where it has none. It is called for each place, and each set of maps that hold one,
 	// and not for each network. It must give the same each time.
 	//
@@ -55,7 +58,7 @@ func Compile(a *Atlas, maps []Map, c *Classifier) (*Partition, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := a.shapeOf(maps)
+	s, err := a.shapeOf(maps, asked{points: c.Points, latency: c.Latency})
 	if err != nil {
 		return nil, err
 	}
@@ -89,18 +92,33 @@ func newPartition(s *shape, classes []uint16, count int) *Partition {
 	return p
 }
 
-// shapeOf gives the shape for a list of maps, and keeps it for the next call.
-func (a *Atlas) shapeOf(maps []Map) (*shape, error) {
+// asked is what a classifier asks of places, beside geography and ASN.
+type asked struct{ points, latency bool }
+
+// shapeOf gives the shape for a list of maps and for what is asked, and keeps it for the next call. What nothing is known of makes no
+// shape of its own.
+func (a *Atlas) shapeOf(maps []Map, ask asked) (*shape, error) {
+	ask.points = ask.points && hasPoints(a.places, maps)
+	ask.latency = ask.latency && a.joint != nil
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.shape != nil && sameMaps(a.shape.maps, maps) {
-		return a.shape, nil
+	if s := a.shapes[ask]; s != nil && sameMaps(s.maps, maps) {
+		return s, nil
 	}
-	s, err := newShape(a, maps)
+	s, err := newShape(a, maps, ask)
 	if err == nil {
-		a.shape = s
+		if a.shapes == nil {
+			a.shapes = map[asked]*shape{}
+		}
+		a.shapes[ask] = s
 	}
 	return s, err
+}
+
+// hasPoints reports whether any place has coordinates of its own.
+func hasPoints(places []Place, maps []Map) bool {
+	return slices.ContainsFunc(places, func(p Place) bool { return p.At.Known() }) ||
+		slices.ContainsFunc(maps, func(m Map) bool { return m.Place != nil && m.Place.At.Known() })
 }
 
 // divider is a Classifier made ready for a list of maps.
@@ -151,7 +169,7 @@ func (d *divider) classify(s *shape) []uint16 {
 		if members := s.members[a.members]; a.special != 0 && !members.meets(d.named) {
 			special = append(special, i)
 		} else {
-			ids[i] = d.id(a.place, members)
+			ids[i] = d.id(s.place(a), members)
 		}
 	}
 	for _, i := range special {

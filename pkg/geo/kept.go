@@ -5,8 +5,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/gti/gtm/pkg/geo/stamp"
@@ -39,6 +41,39 @@ func OpenKept(dir string, files ...string) (a *Atlas, faults []error) {
 	return a, faults
 }
 
+// OpenKeptLatency is OpenLatency for who has to start whatever the file is like. In place of one that cannot be used stands its last good
+// copy, which Keep made in dir, or else a table that knows nothing. fault tells what was wrong, and what stands in its place; nil: nothing.
+// The table is watched as that of the file.
+func OpenKeptLatency(dir, file string) (t *LatencyTable, fault error) {
+	seen := stamp.Of(file)
+	t, err := OpenLatency(file)
+	if err == nil {
+		return t, nil
+	}
+	t, noCopy := OpenLatency(keptName(dir, file))
+	if noCopy == nil {
+		fault = fmt.Errorf("%w; its last good copy is used, built %s", err, t.info.Built.Format(time.DateOnly))
+	} else {
+		t = emptyLatency()
+		fault = fmt.Errorf("%w; there is no good copy of it either, and no latency is known", err)
+	}
+	t.info.File, t.file, t.instead = file, watched{file, seen}, true
+	return t, fault
+}
+
+// emptyLatency gives a table that knows nothing.
+func emptyLatency() *LatencyTable {
+	nothing := func(v4 bool) *packed {
+		w := newPacker(v4, 0)
+		w.add(u128{}, 0)
+		return w.done()
+	}
+	return &LatencyTable{latencies: newLatencies(time.Time{}, 1), v4: nothing(true), v6: nothing(false)}
+}
+
+// Empty reports whether t knows nothing, which it does in place of a file that could not be used.
+func (t *LatencyTable) Empty() bool { return t.info.Networks == 0 }
+
 // Builtin reports whether a is the built-in database.
 func (a *Atlas) Builtin() bool { return a.infos[0].File == builtinName }
 
@@ -61,18 +96,28 @@ func keptName(dir, file string) string {
 	return filepath.Join(dir, hex.EncodeToString(sum[:8])+".mmdb")
 }
 
-// Keep copies the files that a was opened from into dir, for OpenKept. A file that has changed since is left for the next time.
+// Keep copies the files that a was opened from into dir, for OpenKept and OpenKeptLatency. A file that has changed since is left for the
+// next time.
 func (a *Atlas) Keep(dir string) error {
-	if a.Builtin() {
+	sums := map[string]string{}
+	if !a.Builtin() {
+		for i, f := range a.files {
+			sums[f.file] = a.infos[i].SHA256
+		}
+	}
+	if t := a.table; t != nil && !t.Empty() {
+		sums[t.file.file] = t.info.SHA256
+	}
+	if len(sums) == 0 {
 		return nil
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("keeping geographic databases: %w", err)
 	}
 	var errs []error
-	for i, f := range a.files {
-		if err := keepFile(keptName(dir, f.file), f.file, a.infos[i].SHA256); err != nil {
-			errs = append(errs, fmt.Errorf("keeping a copy of %s: %w", f.file, err))
+	for _, file := range slices.Sorted(maps.Keys(sums)) {
+		if err := keepFile(keptName(dir, file), file, sums[file]); err != nil {
+			errs = append(errs, fmt.Errorf("keeping a copy of %s: %w", file, err))
 		}
 	}
 	return errors.Join(errs...)

@@ -15,11 +15,12 @@ type latencies struct {
 	list     []Latency         // list[0] has no rows
 
 	seed maphash.Seed
-	ids  map[uint64]uint32 // indexes into list, by the hash of the rows; by the next number where that is another's
+	ids  map[uint64]uint32 // indexes into list, by the hash of the rows; by the next number where that is another's. nil: all is made
 }
 
-func newLatencies(measured time.Time) *latencies {
-	t := &latencies{measured: measured, index: map[string]uint16{}, seed: maphash.MakeSeed(), ids: map[uint64]uint32{}}
+// newLatencies makes room for so many different ones.
+func newLatencies(measured time.Time, room int) *latencies {
+	t := &latencies{measured: measured, index: map[string]uint16{}, seed: maphash.MakeSeed(), ids: make(map[uint64]uint32, room)}
 	t.id(nil)
 	return t
 }
@@ -63,10 +64,33 @@ func (t *latencies) id(rows []latencyRow) uint32 {
 }
 
 func (t *latencies) hash(rows []latencyRow) uint64 {
-	var h maphash.Hash
-	h.SetSeed(t.seed)
+	buf := make([]byte, 0, 4*MaxNetworkSites)
 	for _, r := range rows {
-		_, _ = h.Write([]byte{byte(r.site >> 8), byte(r.site), r.ms, r.sample}) // never fails
+		buf = append(buf, byte(r.site>>8), byte(r.site), r.ms, r.sample)
 	}
-	return h.Sum64()
+	return maphash.Bytes(t.seed, buf)
+}
+
+// done sorts the sites by name. Nothing can be added any more.
+func (t *latencies) done() {
+	order := slices.Clone(t.sites)
+	slices.Sort(order)
+	renamed := make([]uint16, len(order))
+	for i, name := range order {
+		renamed[t.index[name]] = uint16(i)
+	}
+	for i, name := range order {
+		t.index[name] = uint16(i)
+	}
+	for i := range t.rows {
+		t.rows[i].site = renamed[t.rows[i].site]
+	}
+	for i := range t.list {
+		sortRows(t.list[i].rows())
+	}
+	t.sites, t.ids = order, nil
+}
+
+func sortRows(rows []latencyRow) {
+	slices.SortFunc(rows, func(a, b latencyRow) int { return int(a.site) - int(b.site) })
 }

@@ -28,13 +28,24 @@ type SiteLatency struct {
 }
 
 const (
-	maxSites  = 1024 // in a latency table
-	siteLimit = 64   // of one network
+	// LatencyType is the database_type of latency tables.
+	LatencyType = "gtm-Latency"
+	// MaxLatencySites is how many sites a latency table may know, MaxNetworkSites how many of them of one network.
+	MaxLatencySites = 1024
+	MaxNetworkSites = 64
+	// MostSamples is the highest number of samples that is told apart: it stands for all above, too.
+	MostSamples = 1000
 )
+
+// RoundLatency gives the numbers as a Latency tells them.
+func RoundLatency(milliseconds float64, samples int) (float64, int) {
+	r := latencyRow{ms: millisecondStep(milliseconds), sample: sampleStep(samples)}
+	return r.milliseconds(), r.samples()
+}
 
 // NewLatency makes a Latency by itself, for who has no file of them. No site may stand twice.
 func NewLatency(measured time.Time, sites ...SiteLatency) *Latency {
-	t := newLatencies(measured)
+	t := newLatencies(measured, 1)
 	rows := make([]latencyRow, len(sites))
 	for i, s := range slices.SortedFunc(slices.Values(sites), func(a, b SiteLatency) int { return cmp.Compare(a.Site, b.Site) }) {
 		rows[i] = latencyRow{t.site(s.Site), millisecondStep(s.Milliseconds), sampleStep(s.Samples)}
@@ -105,7 +116,7 @@ var millisecondSteps = func() (steps [256]int) {
 }()
 
 // sampleSteps are the numbers of samples that are told apart.
-var sampleSteps = [...]int{1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300, 500, 1000}
+var sampleSteps = [...]int{1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300, 500, MostSamples}
 
 // millisecondStep gives the nearest step; of two as near the lower.
 func millisecondStep(ms float64) uint8 {

@@ -43,7 +43,7 @@ func (m *merger) id(a, b uint32) uint32 {
 }
 
 // or fills the unknown fields of p from q; a country only from the same continent, a subdivision only from
-// the same country, so that no place arises that neither knows.
+// the same country, so that no place arises that neither knows. Coordinates are only taken from what is no wider and no other place.
 func (p Place) or(q Place) Place {
 	if p.ASN == 0 {
 		p.ASN = q.ASN
@@ -53,6 +53,9 @@ func (p Place) or(q Place) Place {
 	}
 	if p.Subdivision == "" && p.Country != "" && p.Country == q.Country {
 		p.Subdivision = q.Subdivision
+	}
+	if !p.At.Known() && p.Country == q.Country && p.Subdivision == q.Subdivision && (p.Country != "" || p.Continent == q.Continent) {
+		p.At = q.At
 	}
 	return p
 }

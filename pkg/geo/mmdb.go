@@ -85,3 +85,6 @@ func (db *mmdb) root4() uint32 {
 	}
 	return record
 }
+
+// different guesses, rather too low, how many different pieces of data networks may have: room for so many saves growing.
+func (db *mmdb) different() int { return min(int(db.nodes), len(db.data)/64) }

@@ -1,6 +1,7 @@
 package geo
 
 import (
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -19,11 +20,13 @@ type oracle struct {
 	aliased  []netip.Prefix // networks that stand for IPv4 and have no place
 	maps     []Map
 	matchers []Matcher
+	byPlace  func(Place) uint16 // in place of matchers
 	seen     map[[2]uintptr]Place
+	latency  *maxminddb.Reader // nil: latency makes no difference
 }
 
 func newOracle(aliased []netip.Prefix, maps []Map, matchers []Matcher, dbs ...*maxminddb.Reader) *oracle {
-	return &oracle{dbs, aliased, maps, matchers, map[[2]uintptr]Place{}}
+	return &oracle{dbs: dbs, aliased: aliased, maps: maps, matchers: matchers, seen: map[[2]uintptr]Place{}}
 }
 
 func (o *oracle) databasePlace(t testing.TB, addr netip.Addr) Place {
@@ -44,6 +47,13 @@ func (o *oracle) databasePlace(t testing.TB, addr netip.Addr) Place {
 		}
 		if p.Subdivision == "" && p.Country == q.Country {
 			p.Subdivision = q.Subdivision
+		}
+		same := p.Country == q.Country
+		if p.Country == "" {
+			same = p.Continent == q.Continent && q.Country == ""
+		}
+		if p.At == (Point{}) && same && p.Subdivision == q.Subdivision {
+			p.At = q.At
 		}
 		if p.ASN == 0 {
 			p.ASN = q.ASN
@@ -74,6 +84,9 @@ func (o *oracle) read(t testing.TB, result maxminddb.Result, i int) (p Place) {
 	if asn, ok := data["autonomous_system_number"].(uint64); ok {
 		p.ASN = uint32(asn)
 	}
+	if at, ok := data["location"].(map[string]any); ok {
+		p.At = PointOf(math.Round(at["latitude"].(float64)), math.Round(at["longitude"].(float64)))
+	}
 	o.seen[key] = p
 	return p
 }
@@ -98,7 +111,48 @@ func (o *oracle) id(t testing.TB, addr netip.Addr) id {
 	if block := blockOf(addr); block.IsValid() && !lifted {
 		return id{SpecialClass, block}
 	}
-	return id{class: o.class(o.mappedPlace(t, addr), inside)}
+	return id{class: o.divide(t, o.class(o.mappedPlace(t, addr), inside), addr)}
+}
+
+// fastSites are the sites that the oracle looks for: the first of the nearest ones that have three samples.
+var fastSites = []string{"ams", "fra", "iad"}
+
+// divide divides a class by the fastest site, if there is a latency table.
+func (o *oracle) divide(t testing.TB, class uint16, addr netip.Addr) uint16 {
+	if o.latency == nil {
+		return class
+	}
+	if class == NoClass {
+		class = uint16(len(o.matchers))
+	}
+	fastest, least := len(fastSites), math.Inf(1)
+	known := o.latencies(t, addr)
+	for i, site := range fastSites {
+		if at, ok := known[site]; ok && at.Samples >= 3 && at.Milliseconds < least {
+			fastest, least = i, at.Milliseconds
+		}
+	}
+	return class*uint16(len(fastSites)+1) + uint16(fastest)
+}
+
+// latencies gives what the table says of an address.
+func (o *oracle) latencies(t testing.TB, addr netip.Addr) map[string]SiteLatency {
+	known := map[string]SiteLatency{}
+	if !addr.IsValid() || slices.ContainsFunc(o.aliased, func(n netip.Prefix) bool { return n.Contains(addr) }) {
+		return known
+	}
+	var data map[string]struct {
+		MS float64 `maxminddb:"ms"`
+		N  int     `maxminddb:"n"`
+	}
+	if err := o.latency.Lookup(addr).Decode(&data); err != nil {
+		t.Fatal(err)
+	}
+	for site, d := range data {
+		ms, n := RoundLatency(d.MS, d.N)
+		known[site] = SiteLatency{site, ms, n}
+	}
+	return known
 }
 
 func blockOf(addr netip.Addr) netip.Prefix {
@@ -118,8 +172,9 @@ func (o *oracle) mappedPlace(t testing.TB, addr netip.Addr) Place {
 		for _, n := range m.Networks {
 			if n.Contains(addr) && m.Place != nil && n.Bits() > placeBits {
 				placeBits = n.Bits()
-				p = Place{Continent: m.Place.Continent, Country: m.Place.Country, Subdivision: m.Place.Subdivision, ASN: p.ASN,
-					Latency: p.Latency}
+				asn, latency := p.ASN, p.Latency
+				p = *m.Place
+				p.ASN, p.Latency = asn, latency
 			}
 			if n.Contains(addr) && m.ASN != 0 && n.Bits() > asnBits {
 				asnBits = n.Bits()
@@ -146,6 +201,9 @@ func (o *oracle) placeAt(t testing.TB, addr netip.Addr) Place {
 }
 
 func (o *oracle) class(p Place, inside map[string]bool) uint16 {
+	if o.byPlace != nil {
+		return o.byPlace(p)
+	}
 	for i, m := range o.matchers {
 		geo, asn, maps := len(m.Geo) == 0, len(m.ASN) == 0, len(m.Maps) == 0
 		for _, want := range m.Geo {
@@ -191,7 +249,11 @@ func (o *oracle) trie(v4 bool) *node {
 			n = n.child[bitOf(p.Addr(), bit)]
 		}
 	}
-	for _, db := range o.dbs {
+	dbs := o.dbs
+	if o.latency != nil {
+		dbs = append(slices.Clone(dbs), o.latency)
+	}
+	for _, db := range dbs {
 		for result := range db.Networks(maxminddb.IncludeAliasedNetworks()) {
 			if !o.hides(result.Prefix()) {
 				add(result.Prefix())
@@ -287,7 +349,7 @@ func compare(t *testing.T, o *oracle, tries tries, p *Partition, addrs []netip.A
 	t.Helper()
 	o.settle(t, tries[0], netip.IPv4Unspecified(), 0)
 	o.settle(t, tries[1], netip.IPv6Unspecified(), 0)
-	unknown := o.class(Place{}, nil)
+	unknown := o.divide(t, o.class(Place{}, nil), netip.Addr{})
 	all := map[uint16]bool{unknown: true}
 	tries[0].classes(all)
 	tries[1].classes(all)
@@ -336,6 +398,10 @@ func geoIP2(p Place) mmdbtype.Map {
 	}
 	if p.ASN != 0 {
 		m["autonomous_system_number"] = mmdbtype.Uint32(p.ASN)
+	}
+	if p.At.Known() {
+		m["location"] = mmdbtype.Map{"latitude": mmdbtype.Float64(p.At.Lat()), "longitude": mmdbtype.Float64(p.At.Lon()),
+			"accuracy_radius": mmdbtype.Uint16(50)}
 	}
 	return m
 }
@@ -404,6 +470,10 @@ func typed(v any) mmdbtype.DataType {
 		return mmdbtype.String(v)
 	case uint32:
 		return mmdbtype.Uint32(v)
+	case float64:
+		return mmdbtype.Float64(v)
+	case float32:
+		return mmdbtype.Float32(v)
 	case bool:
 		return mmdbtype.Bool(v)
 	}

@@ -11,7 +11,7 @@ import (
 type Map struct {
 	Name     string
 	Networks []netip.Prefix
-	Place    *Place // replaces the place (not the ASN) of these networks; nil: leaves it
+	Place    *Place // replaces the place, coordinates and all, but not the ASN of these networks; nil: leaves it
 	ASN      uint32 // replaces the ASN; 0: leaves it
 }
 
@@ -197,11 +197,16 @@ func (l *layers) intern(x layer) uint32 {
 // overlaid is a place as a layer corrects it.
 func (l *layers) overlaid(p Place, x layer) Place {
 	if x.place != 0 {
-		q := l.maps[x.place-1].Place
-		p.Continent, p.Country, p.Subdivision = q.Continent, q.Country, q.Subdivision
+		p = p.movedTo(l.maps[x.place-1].Place)
 	}
 	if x.asn != 0 {
 		p.ASN = l.maps[x.asn-1].ASN
 	}
+	return p
+}
+
+// movedTo is p as a map replaces it.
+func (p Place) movedTo(q *Place) Place {
+	p.Continent, p.Country, p.Subdivision, p.At = q.Continent, q.Country, q.Subdivision, q.At
 	return p
 }

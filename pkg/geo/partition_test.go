@@ -136,6 +136,8 @@ func newWorld(seed uint64) *world {
 			p.ASN, p.Subdivision = 64501, "B"
 			w.places = append(w.places, p)
 		}
+		p.At = PointOf(float64(w.IntN(180))-90.5, float64(w.IntN(2)))
+		w.places = append(w.places, p)
 	}
 	return w
 }

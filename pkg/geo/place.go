@@ -3,7 +3,15 @@ package geo
 import (
 	"fmt"
 	"strings"
+
+	"github.com/gti/gtm/pkg/geo/earth"
 )
+
+// Point is a point on Earth.
+type Point = earth.Point
+
+// PointOf gives the point at a latitude and longitude in degrees.
+func PointOf(lat, lon float64) Point { return earth.PointOf(lat, lon) }
 
 // Place is where a network is. Empty fields are unknown; a field is only set if those before it are,
 // except that a database may know a country without its continent.
@@ -32,6 +40,42 @@ func (p Place) String() string {
 		s += "-" + p.Subdivision
 	}
 	return s
+}
+
+// Point gives where p is: its own coordinates, or else the centroid of its subdivision, or else that of its country. A continent alone
+// is too large to stand for a point: it is unknown.
+func (p Place) Point() Point { return p.located().At }
+
+// PointSource tells people where p's Point comes from: "own coordinates", or as in "centroid of EU-DE-BE", or "" where it is unknown.
+func (p Place) PointSource() string {
+	switch source := p.located(); {
+	case p.At.Known():
+		return "own coordinates"
+	case source.At.Known():
+		return "centroid of " + source.String()
+	}
+	return ""
+}
+
+// located gives the part of p that its point is known of, with that point.
+func (p Place) located() Place {
+	if p.At.Known() {
+		return p
+	}
+	if p.At = earth.Centroid(p.Country, p.Subdivision); !p.At.Known() {
+		p.Subdivision = ""
+		p.At = earth.Centroid(p.Country, "")
+	}
+	return p
+}
+
+// PointOfPlace gives the centroid of a place as ParsePlace reads it; unknown for a continent, and for what is no place.
+func PointOfPlace(s string) Point {
+	p, err := ParsePlace(s)
+	if err != nil {
+		return Point{}
+	}
+	return p.Point()
 }
 
 // In reports whether p lies in where: EU-DE-BE is in EU-DE-BE, EU-DE, EU and the zero Place. ASNs are

@@ -25,7 +25,7 @@ func PlaceAt(a *Atlas, maps []Map, addr netip.Addr) (Place, netip.Prefix) {
 			covered = true
 			if m.Place != nil && network.Bits() > placeBits {
 				placeBits = network.Bits()
-				place.Continent, place.Country, place.Subdivision = m.Place.Continent, m.Place.Country, m.Place.Subdivision
+				place = place.movedTo(m.Place)
 			}
 			if m.ASN != 0 && network.Bits() > asnBits {
 				asnBits = network.Bits()

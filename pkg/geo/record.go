@@ -3,6 +3,7 @@ package geo
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 )
 
@@ -11,11 +12,13 @@ import (
 type record struct {
 	continent, country, subdivision string
 	asn                             uint32
+	lat, lon                        float64 // in degrees; NaN where they are not told
 }
 
 // record reads the record at a position.
 func (s section) record(at int) (r record, err error) {
 	var traits uint32
+	r.lat, r.lon = math.NaN(), math.NaN()
 	err = s.each(at, "the record", func(key []byte, value int) (err error) {
 		switch what := string(key); what {
 		case "continent":
@@ -24,6 +27,16 @@ func (s section) record(at int) (r record, err error) {
 			r.country, err = s.member(value, what, "iso_code")
 		case "subdivisions":
 			r.subdivision, err = s.firstSubdivision(value)
+		case "location":
+			err = s.each(value, what, func(key []byte, value int) (err error) {
+				switch what := string(key); what {
+				case "latitude":
+					r.lat, err = s.real(value, what)
+				case "longitude":
+					r.lon, err = s.real(value, what)
+				}
+				return err
+			})
 		case "autonomous_system_number":
 			r.asn, err = s.number(value, what)
 		case "traits":
@@ -69,7 +82,7 @@ func (s section) firstSubdivision(at int) (string, error) {
 	return s.member(f.body, "a subdivision", "iso_code")
 }
 
-// place checks and converts a record. A subdivision that is no code of ISO 3166-2 is left out.
+// place checks and converts a record. A subdivision that is no code of ISO 3166-2 is left out, and so are coordinates that are no point.
 func (r *record) place() (Place, error) {
 	p := Place{Continent: strings.ToUpper(r.continent), Country: strings.ToUpper(r.country), ASN: r.asn}
 	if p.Continent != "" && continentNames[p.Continent] == "" {
@@ -84,5 +97,55 @@ func (r *record) place() (Place, error) {
 	if code := strings.ToUpper(r.subdivision); p.Country != "" && isCode(code, 1, 3) {
 		p.Subdivision = code
 	}
+	p.At = r.at()
 	return p, nil
+}
+
+// at gives the coordinates in whole degrees: classifiers are asked for each distinct place, and the towns of a database would be a
+// hundred thousand. It is no surer of them than some 50 km, and half a degree is no more. Where it knows nothing it may say 0 and 0.
+func (r *record) at() Point {
+	if math.Abs(r.lat) <= 90 && math.Abs(r.lon) <= 180 && (r.lat != 0 || r.lon != 0) {
+		return PointOf(math.Round(r.lat), math.Round(r.lon))
+	}
+	return Point{}
+}
+
+// placeReader reads places of a database's data, and numbers the different ones; 0 is the zero Place.
+type placeReader struct {
+	section
+	places []Place
+	ids    map[Place]uint32
+}
+
+func newPlaceReader(data section) *placeReader {
+	return &placeReader{section: data, places: []Place{{}}, ids: map[Place]uint32{{}: 0}}
+}
+
+// read gives the id of the place of the data at a position.
+func (p *placeReader) read(at int) (uint32, error) {
+	r, err := p.record(at)
+	if err != nil {
+		return 0, err
+	}
+	place, err := r.place()
+	if err != nil {
+		return 0, err
+	}
+	id, ok := p.ids[place]
+	if !ok {
+		id = uint32(len(p.places))
+		p.places = append(p.places, place)
+		p.ids[place] = id
+	}
+	return id, nil
+}
+
+// walkPlaces goes through a database of places.
+func walkPlaces(db *mmdb) (*walked, []Place, error) {
+	reader := newPlaceReader(db.data)
+	w, err := walk(db, reader.read)
+	if err == nil && len(reader.places) == 1 {
+		err = errors.New("it holds no continent, country, subdivision or ASN in the layout of GeoIP2 or GeoLite2 City, Country or ASN")
+	}
+	return w, reader.places, err
 }

@@ -1,8 +1,10 @@
 package geo
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 )
 
 // kind is the type of a field of a database's data section.
@@ -190,6 +192,23 @@ func (s section) number(at int, what string) (uint32, error) {
 		}
 	}
 	return 0, fmt.Errorf("%s is no number of 32 bits", what)
+}
+
+// real gives a number of any kind.
+func (s section) real(at int, what string) (float64, error) {
+	f, err := s.follow(at)
+	if err != nil {
+		return 0, err
+	}
+	b := s[f.body:]
+	switch f.kind {
+	case kindDouble:
+		return math.Float64frombits(binary.BigEndian.Uint64(b)), nil
+	case kindFloat:
+		return float64(math.Float32frombits(binary.BigEndian.Uint32(b))), nil
+	}
+	n, err := s.number(at, what)
+	return float64(n), err
 }
 
 // each calls visit for the pairs of a map, with the position of the value.

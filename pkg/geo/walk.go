@@ -6,24 +6,22 @@ import (
 	"math/bits"
 )
 
-// source is one MMDB file walked into runs of place ids; id 0 is the zero Place.
-type source struct {
+// walked is one MMDB file as runs of the ids that its data got; 0 is that of no data.
+type walked struct {
 	v4, v6   *packed
-	places   []Place
 	networks int // that hold data
 }
 
 // walker goes once through a database.
 type walker struct {
-	source
+	walked
 	*mmdb
-	section
+	read    func(at int) (id uint32, err error) // of the data at a position; called once for each
 	starts  starts
 	w4, w6  *packer
-	four    uint32 // what all of IPv4 hangs from
-	rest    int    // how many networks more there may be
-	ids     map[Place]uint32
-	records map[uint32]uint32 // place ids of the data that was read, by its position
+	four    uint32            // what all of IPv4 hangs from
+	rest    int               // how many networks more there may be
+	records map[uint32]uint32 // ids of the data that was read, by its position
 	recent  [1 << 10]recent   // what was last asked of records; neighbours often have the same data
 }
 
@@ -33,16 +31,15 @@ type recent struct{ at, id uint32 }
 // no place.
 var behindIPv4 = u128{lo: 1 << 32}
 
-// walk verifies a database and goes through its networks.
-func walk(db *mmdb) (*source, error) {
+// walk verifies a database and goes through its networks; read gives the ids of their data.
+func walk(db *mmdb, read func(at int) (id uint32, err error)) (*walked, error) {
 	starts, err := section(db.data).verify()
 	if err != nil {
 		return nil, err
 	}
 	// A tree has one network more than it has nodes; one whose branches share nodes may have endless many.
-	w := &walker{mmdb: db, section: db.data, starts: starts, four: db.root4(), rest: 8*int(db.nodes) + 1<<16,
-		ids: map[Place]uint32{{}: 0}, records: map[uint32]uint32{}}
-	w.places = []Place{{}}
+	w := &walker{mmdb: db, read: read, starts: starts, four: db.root4(), rest: 8*int(db.nodes) + 1<<16,
+		records: make(map[uint32]uint32, db.different())}
 	// A byte for each node is mostly enough: growing would cost more.
 	if w.w4, w.w6 = newPacker(true, int(db.nodes)), newPacker(false, int(db.nodes)); db.only4 {
 		err = w.descend(w.w4, 0, u128{}, 0)
@@ -59,11 +56,7 @@ func walk(db *mmdb) (*source, error) {
 		}
 	}
 	w.v4, w.v6 = w.w4.done(), w.w6.done()
-	if len(w.places) == 1 {
-		return nil, errors.New("it holds no continent, country, subdivision or ASN " +
-			"in the layout of GeoIP2 or GeoLite2 City, Country or ASN")
-	}
-	return &w.source, nil
+	return &w.walked, nil
 }
 
 // descend goes through what hangs from a record, in the order of the addresses: x is the first of them, depth the length
@@ -97,7 +90,7 @@ func (w *walker) network(r *packer, record uint32, x u128, depth int) error {
 	if w.rest--; w.rest < 0 {
 		return errors.New("its search tree has far more networks than nodes")
 	}
-	id, err := w.placeID(record)
+	id, err := w.id(record)
 	if err != nil {
 		prefix, _ := x.addr(r == w.w4).Prefix(depth)
 		return fmt.Errorf("the data of network %s: %w", prefix, err)
@@ -111,8 +104,8 @@ func (w *walker) network(r *packer, record uint32, x u128, depth int) error {
 	return nil
 }
 
-// placeID gives the place of a record, reading each piece of data once.
-func (w *walker) placeID(record uint32) (uint32, error) {
+// id gives the id of a record's data, reading each piece of data once.
+func (w *walker) id(record uint32) (uint32, error) {
 	if record == w.nodes {
 		return 0, nil
 	}
@@ -124,34 +117,15 @@ func (w *walker) placeID(record uint32) (uint32, error) {
 	}
 	id, seen := w.records[at]
 	if !seen {
+		if !w.starts.has(int(at)) {
+			return 0, errors.New("it lies within a field, or outside of the file's data")
+		}
 		var err error
-		if id, err = w.read(at); err != nil {
+		if id, err = w.read(int(at)); err != nil {
 			return 0, err
 		}
 		w.records[at] = id
 	}
 	*slot = recent{at, id}
-	return id, nil
-}
-
-// read gives the place of the data at a position.
-func (w *walker) read(at uint32) (uint32, error) {
-	if !w.starts.has(int(at)) {
-		return 0, errors.New("it lies within a field, or outside of the file's data")
-	}
-	r, err := w.record(int(at))
-	if err != nil {
-		return 0, err
-	}
-	p, err := r.place()
-	if err != nil {
-		return 0, err
-	}
-	id, ok := w.ids[p]
-	if !ok {
-		id = uint32(len(w.places))
-		w.places = append(w.places, p)
-		w.ids[p] = id
-	}
 	return id, nil
 }

@@ -16,12 +16,24 @@ type watched struct {
 	seen stamp.Stamp
 }
 
-// Watch checks the files of a every two seconds until ctx ends. When one was replaced or written, and has stayed as it is for one such
-// interval, all are opened anew: the new atlas goes to onNew, or the error to onErr, once for each change, and the atlas before stays in
-// use. A file that merely is gone is reported to onErr too; and nil when, after an error, the files are as those in use again. Renaming a
-// complete file over the old one is the safe way to change it. Both functions are called from the calling goroutine. An atlas without
-// files (the built-in one) never changes.
-func Watch(ctx context.Context, a *Atlas, onNew func(*Atlas), onErr func(error)) {
+// Source is what files are of.
+type Source int
+
+// The sources of an atlas.
+const (
+	Geography Source = iota
+	LatencySource
+)
+
+// String gives the word for a source.
+func (s Source) String() string { return [...]string{"geography", "latency"}[s] }
+
+// Watch checks the files of a every two seconds until ctx ends, those of geography and that of latency apart. When one was replaced or
+// written, and has stayed as it is for one such interval, all of its source are opened anew: the new atlas goes to onNew, or the error to
+// onErr, once for each change, and what was before stays in use. A file that merely is gone is reported to onErr too; and nil when, after
+// an error, the files are as those in use again. Renaming a complete file over the old one is the safe way to change it. Both functions
+// are called from the calling goroutine. An atlas without files (the built-in one) never changes.
+func Watch(ctx context.Context, a *Atlas, onNew func(Source, *Atlas), onErr func(Source, error)) {
 	w := newWatcher(a, onNew, onErr)
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
@@ -35,20 +47,34 @@ func Watch(ctx context.Context, a *Atlas, onNew func(*Atlas), onErr func(error))
 	}
 }
 
-// watcher holds what the files looked like: when last opened (or refused), and at the last poll.
+// watcher holds the atlas in use, and the files of its sources.
 type watcher struct {
-	atlas  *Atlas
+	atlas   *Atlas
+	sources [2]watchedFiles
+	onNew   func(Source, *Atlas)
+	onErr   func(Source, error)
+}
+
+// watchedFiles are what files looked like: when last opened (or refused), and at the last poll.
+type watchedFiles struct {
 	files  []string
 	opened []stamp.Stamp
 	polled []stamp.Stamp
-	onNew  func(*Atlas)
-	onErr  func(error)
 	failed bool // onErr was told of an error last
 }
 
-func newWatcher(a *Atlas, onNew func(*Atlas), onErr func(error)) *watcher {
-	w := &watcher{atlas: a, onNew: onNew, onErr: onErr, failed: a.instead}
-	for _, f := range a.files {
+func newWatcher(a *Atlas, onNew func(Source, *Atlas), onErr func(Source, error)) *watcher {
+	w := &watcher{atlas: a, onNew: onNew, onErr: onErr}
+	w.sources[Geography] = newWatchedFiles(a.files, a.instead)
+	if t := a.table; t != nil && t.file.file != "" {
+		w.sources[LatencySource] = newWatchedFiles([]watched{t.file}, t.instead)
+	}
+	return w
+}
+
+func newWatchedFiles(list []watched, failed bool) watchedFiles {
+	w := watchedFiles{failed: failed}
+	for _, f := range list {
 		w.files = append(w.files, f.file)
 		w.opened = append(w.opened, f.seen)
 	}
@@ -56,7 +82,8 @@ func newWatcher(a *Atlas, onNew func(*Atlas), onErr func(error)) *watcher {
 	return w
 }
 
-func (w *watcher) poll() {
+// changed reports whether a file is another than when it was opened, and as it was at the last poll. It counts as opened then.
+func (w *watchedFiles) changed() bool {
 	changed, stable := false, true
 	for i, file := range w.files {
 		now := stamp.Of(file)
@@ -65,28 +92,64 @@ func (w *watcher) poll() {
 		w.polled[i] = now
 	}
 	if !changed || !stable {
-		return
+		return false
 	}
 	copy(w.opened, w.polled)
-	next, err := Open(w.files...)
+	return true
+}
+
+func (w *watcher) poll() {
+	for s := range w.sources {
+		if w.sources[s].changed() {
+			w.reopen(Source(s))
+		}
+	}
+}
+
+// reopen opens the files of a source anew.
+func (w *watcher) reopen(s Source) {
+	files := &w.sources[s]
+	next, seen, err := w.next(s)
 	if err != nil {
-		w.failed = true
-		w.onErr(err)
+		files.failed = true
+		w.onErr(s, err)
 		return
 	}
-	for i, f := range next.files {
-		w.opened[i] = f.seen
+	for i, f := range seen {
+		files.opened[i] = f.seen
 	}
-	failed := w.failed
-	w.failed = false
-	if sameContent(w.atlas.infos, next.infos) {
+	failed := files.failed
+	files.failed = false
+	if next == nil {
 		if failed {
-			w.onErr(nil)
+			w.onErr(s, nil)
 		}
 		return
 	}
 	w.atlas = next
-	w.onNew(next)
+	w.onNew(s, next)
+}
+
+// next gives the atlas with a source opened anew, nil if its files were only touched, and what the files looked like.
+func (w *watcher) next(s Source) (*Atlas, []watched, error) {
+	if s == LatencySource {
+		t, err := OpenLatency(w.sources[s].files[0])
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case t.info.SHA256 == w.atlas.table.info.SHA256:
+			return nil, []watched{t.file}, nil
+		}
+		return w.atlas.WithLatency(t), []watched{t.file}, nil
+	}
+	a, err := Open(w.sources[s].files...)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case sameContent(w.atlas.infos, a.infos):
+		return nil, a.files, nil
+	}
+	return a.WithLatency(w.atlas.table), a.files, nil
 }
 
 // sameContent reports whether the files were only touched.

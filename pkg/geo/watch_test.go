@@ -38,12 +38,12 @@ func (f watchedFile) replace(content []byte) {
 // watchLog notes what a watcher tells.
 type watchLog struct{ countries, errs []string }
 
-func (l *watchLog) onNew(a *Atlas) {
+func (l *watchLog) onNew(_ Source, a *Atlas) {
 	p, _ := a.Lookup(netip.MustParseAddr("192.0.2.1"))
 	l.countries = append(l.countries, p.Country)
 }
 
-func (l *watchLog) onErr(err error) {
+func (l *watchLog) onErr(_ Source, err error) {
 	if err == nil {
 		err = errors.New("as before")
 	}
@@ -130,7 +130,7 @@ func TestWatch(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		var log watchLog
-		Watch(ctx, a, func(a *Atlas) { log.onNew(a); cancel() }, log.onErr)
+		Watch(ctx, a, func(s Source, a *Atlas) { log.onNew(s, a); cancel() }, log.onErr)
 		if got := log.take(); got != "FR" {
 			t.Errorf("told %q", got)
 		}

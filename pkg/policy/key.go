@@ -18,7 +18,7 @@ func (p *Policy) AppendKey(b []byte) []byte {
 	for i := range p.Pools {
 		b = p.appendPool(b, &p.Pools[i])
 	}
-	b = p.appendFence(b, p.fence)
+	b = appendFence(b, p.fence)
 	b = p.appendRules(b, p.rules)
 	return p.appendTargets(b, p.last)
 }
@@ -63,13 +63,13 @@ func (p *Policy) appendPool(b []byte, pool *Pool) []byte {
 }
 
 // appendFence appends which pools a fence leaves out.
-func (p *Policy) appendFence(b []byte, fence []string) []byte {
-	if len(fence) == 0 {
+func appendFence(b []byte, f *fence) []byte {
+	if f == nil {
 		return append(b, 0)
 	}
 	b = append(b, 1)
-	for i := range p.Pools {
-		b = appendBool(b, p.Pools[i].inside(fence))
+	for _, out := range f.outside {
+		b = appendBool(b, out)
 	}
 	return b
 }
@@ -79,7 +79,7 @@ func (p *Policy) appendRules(b []byte, rules []rule) []byte {
 	for i := range rules {
 		r := &rules[i]
 		b = binary.AppendVarint(binary.AppendVarint(b, int64(r.condition)), r.ttl)
-		b = p.appendTargets(p.appendFence(b, r.fence), r.targets)
+		b = p.appendTargets(appendFence(b, r.fence), r.targets)
 	}
 	return b
 }
@@ -94,7 +94,7 @@ func (p *Policy) appendTargets(b []byte, targets []target) []byte {
 			b = t.appendKey(b)
 		}
 		b = p.appendTargets(b, t.arms)
-		b = p.appendRules(p.appendFence(b, t.fence), t.rules)
+		b = p.appendRules(appendFence(b, t.fence), t.rules)
 	}
 	return b
 }

@@ -1,12 +1,13 @@
 package policy
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 	"time"
 
+	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/spec"
 )
 
@@ -47,8 +48,9 @@ func (f *filler) choices(declared *spec.Choices, at origin) (out []choice) {
 		}
 	}
 	for i := range declared.List {
-		if t := &declared.List[i]; t.Site != "" {
-			add(f.atSite(t.Site), t.Weight)
+		t := &declared.List[i]
+		if site := t.More().Site; site != "" {
+			add(f.atSite(site), t.Weight)
 		} else {
 			add(at.role(t.Pool), t.Weight)
 		}
@@ -56,7 +58,7 @@ func (f *filler) choices(declared *spec.Choices, at origin) (out []choice) {
 	return out
 }
 
-func (f *filler) nearest(t *target, d *spec.Target, at origin) (err error) {
+func (f *filler) nearest(t *target, d *spec.Steering, at origin) (err error) {
 	t.kind, t.among, t.farthest, f.located = nearestTarget, f.choices(d.Nearest, at), math.Inf(1), true
 	if t.band, err = spec.ParseBand(d.Band); err != nil {
 		return fmt.Errorf("band: %w", err)
@@ -83,7 +85,7 @@ func (f *filler) nearest(t *target, d *spec.Target, at origin) (err error) {
 	return nil
 }
 
-func (f *filler) fastest(t *target, d *spec.Target, at origin) error {
+func (f *filler) fastest(t *target, d *spec.Steering, at origin) error {
 	t.kind, t.among, f.located, f.timed = fastestTarget, f.choices(d.Fastest, at), true, true
 	t.margin = float64(time.Duration(*d.Margin)) / float64(time.Millisecond)
 	t.samples, t.listed = d.Samples, d.Then == spec.ThenListed
@@ -94,88 +96,89 @@ func (f *filler) fastest(t *target, d *spec.Target, at origin) error {
 
 // ranked is a choice with what is known of it for a client.
 type ranked struct {
-	choice
+	*choice
 	at       int     // as listed
+	group    int     // which share the answers
 	distance float64 // km, as it counts
 	ms       float64
 }
 
-// nearestOf puts pools in order of distance, in groups that share the answers.
-func (e *expander) nearestOf(t *target) [][]ranked {
-	list := e.allowed(t.among)
+// nearest puts pools in order of distance, in groups that share the answers, and leaves out what is too far.
+func (e *expander) nearest(t *target, list []ranked) []ranked {
 	if !e.where.point.Known() {
-		e.trace.chose("nearest", e, t, list, len(list))
-		return alone(list)
+		e.trace.chose(e, t, list, len(list))
+		return list
 	}
-	for i := range list {
-		e.measure(&list[i])
-	}
-	slices.SortStableFunc(list, nearer)
+	e.byDistance(list)
 	n := len(list)
 	for n > 0 && list[n-1].distance > t.farthest {
 		n--
 	}
-	e.trace.chose("nearest", e, t, list, n)
-	return banded(list[:n], t.band)
+	e.trace.chose(e, t, list, n)
+	band(list[:n], t.band)
+	return list[:n]
 }
 
-// measure sets how far a pool counts as.
-func (e *expander) measure(r *ranked) {
-	km := e.where.point.Kilometres(e.policy.Pools[r.pool].At)
-	r.distance = max(0, km*(1-r.share)-r.km)
-}
-
-func nearer(a, b ranked) int {
-	return cmp.Or(cmp.Compare(a.distance, b.distance), cmp.Compare(a.at, b.at))
-}
-
-// banded groups what is about as near as the first of its group. What is nowhere stands alone.
-func banded(list []ranked, band float64) (groups [][]ranked) {
-	for from := 0; from < len(list); {
-		end := from + 1
-		for end < len(list) && !math.IsInf(list[end].distance, 1) && list[end].distance <= list[from].distance*(1+band) {
-			end++
-		}
-		groups = append(groups, list[from:end:end])
-		from = end
-	}
-	return groups
-}
-
-// alone makes a group of each.
-func alone(list []ranked) [][]ranked {
-	groups := make([][]ranked, len(list))
-	for i := range list {
-		groups[i] = list[i : i+1 : i+1]
-	}
-	return groups
-}
-
-// fastestOf puts pools in order of the time that was measured; of those about as fast as the fastest, the nearest is first.
-func (e *expander) fastestOf(t *target) [][]ranked {
-	list := e.allowed(t.among)
-	byDistance := e.where.point.Known() && !t.listed
+// byDistance sorts pools. Those that are as near come as listed.
+func (e *expander) byDistance(list []ranked) {
 	for i := range list {
 		r := &list[i]
-		if r.ms = e.time(t, r.pool); byDistance {
-			e.measure(r)
+		r.distance = e.distance(r.choice)
+	}
+	for i := 1; i < len(list); i++ { // they are few, and mostly in another order than for the client before
+		for j := i; j > 0 && list[j].distance < list[j-1].distance; j-- {
+			list[j], list[j-1] = list[j-1], list[j]
 		}
 	}
-	if byDistance {
-		slices.SortStableFunc(list, nearer)
+}
+
+// distance gives how far a pool counts as.
+func (e *expander) distance(c *choice) float64 {
+	var km float64
+	if e.km != nil {
+		km = float64(e.km[c.pool][e.at])
+	} else {
+		km = float64(float32(e.where.point.Kilometres(e.policy.Pools[c.pool].At))) // as the Grid keeps it
 	}
-	var out []ranked
-	for left := slices.Clone(list); len(left) > 0; {
+	return max(0, km*(1-c.share)-c.km)
+}
+
+// band groups what is about as near as the first of its group. What is nowhere stands alone.
+func band(list []ranked, share float64) {
+	first := 0
+	for i := range list {
+		if d := list[i].distance; math.IsInf(d, 1) || d > list[first].distance*(1+share) {
+			first = i
+		}
+		list[i].group = first
+	}
+}
+
+// fastest puts pools in order of the time that was measured; of those about as fast as the fastest, the nearest is first.
+func (e *expander) fastest(t *target, list []ranked) {
+	for i := range list {
+		list[i].ms = e.time(t, list[i].pool)
+	}
+	if e.where.point.Known() && !t.listed {
+		e.byDistance(list)
+	}
+	for from := range list {
 		fastest := math.Inf(1)
-		for i := range left {
-			fastest = min(fastest, left[i].ms)
+		for i := from; i < len(list); i++ {
+			fastest = min(fastest, list[i].ms)
 		}
-		next := slices.IndexFunc(left, func(r ranked) bool { return r.ms <= fastest+t.margin })
-		out = append(out, left[next])
-		left = slices.Delete(left, next, next+1)
+		next := from
+		for list[next].ms > fastest+t.margin {
+			next++
+		}
+		first := list[next]
+		copy(list[from+1:next+1], list[from:next])
+		list[from] = first
 	}
-	e.trace.chose("fastest", e, t, out, len(out))
-	return alone(out)
+	for i := range list {
+		list[i].group = i
+	}
+	e.trace.chose(e, t, list, len(list))
 }
 
 // time gives the milliseconds to a pool's site, +Inf where they are not known well enough.
@@ -189,13 +192,47 @@ func (e *expander) time(t *target, pool int) float64 {
 
 const daySeconds = 86400
 
-// allowed gives the choices that no fence leaves out.
+// allowed gives the choices that no fence leaves out, as listed.
 func (e *expander) allowed(among []choice) []ranked {
-	list := make([]ranked, 0, len(among))
-	for i, c := range among {
-		if e.admits(c.pool) {
-			list = append(list, ranked{choice: c, at: i})
+	list := e.ranked[:0]
+	for i := range among {
+		if c := &among[i]; e.admits(c.pool) {
+			list = append(list, ranked{choice: c, at: i, group: i})
 		}
 	}
+	e.ranked = list
 	return list
+}
+
+// Grid is a list of Wheres, for which many policies that ask the same are asked for their rows. It is safe for concurrent use.
+type Grid struct {
+	wheres []Where
+	mu     sync.Mutex
+	km     map[geo.Point][]float32
+}
+
+// NewGrid makes a Grid.
+func NewGrid(wheres []Where) *Grid { return &Grid{wheres: wheres, km: map[geo.Point][]float32{}} }
+
+// distances gives, for each pool, how far it is from each Where, in km.
+func (g *Grid) distances(p *Policy) [][]float32 {
+	if !p.located {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	out := make([][]float32, len(p.Pools))
+	for i := range p.Pools {
+		at := p.Pools[i].At
+		km := g.km[at]
+		if km == nil {
+			km = make([]float32, len(g.wheres))
+			for j := range g.wheres {
+				km[j] = float32(g.wheres[j].point.Kilometres(at))
+			}
+			g.km[at] = km
+		}
+		out[i] = km
+	}
+	return out
 }

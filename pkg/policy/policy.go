@@ -20,10 +20,10 @@ type Policy struct {
 	matchers   []geo.Matcher // of conditions
 	rules      []rule
 	last       []target
-	fence      []string // of the service
-	today      int64    // days since 1970
-	located    bool     // it asks where clients are
-	timed      bool     // it asks for latencies
+	fence      *fence // of the service
+	today      int64  // days since 1970
+	located    bool   // it asks where clients are
+	timed      bool   // it asks for latencies
 }
 
 // Pool is a pool as policies see it.
@@ -48,7 +48,7 @@ type rule struct {
 	title     string // for people, as in "rule eu of policy near"
 	condition int    // of Policy.conditions; everyone: -1
 	ttl       int64  // seconds; -1: it has none
-	fence     []string
+	fence     *fence
 	targets   []target
 }
 
@@ -64,7 +64,7 @@ type target struct {
 	order            // of nearest and fastest
 	arms    []target // of a split; and of a role or a site, whose pools follow each other
 	rules   []rule   // of a policy
-	fence   []string // of a policy
+	fence   *fence   // of a policy
 	name    string   // of a policy
 }
 
@@ -82,18 +82,18 @@ const (
 // Simple reports whether a service asks nothing of a client but which of its rules matches: each entry of its lists is a pool, and nothing
 // fences them. It needs no Policy.
 func Simple(s *spec.Service) bool {
-	if len(s.Fence) > 0 || !plain(s.LastResort) {
+	if len(s.Fence) > 0 || !onlyPools(s.LastResort) {
 		return false
 	}
 	for i := range s.Rules {
-		if len(s.Rules[i].Fence) > 0 || !plain(s.Rules[i].Pools) {
+		if len(s.Rules[i].Fence) > 0 || !onlyPools(s.Rules[i].Pools) {
 			return false
 		}
 	}
 	return true
 }
 
-func plain(list []spec.Target) bool {
+func onlyPools(list []spec.Target) bool {
 	for i := range list {
 		if !list[i].IsPool() {
 			return false
@@ -105,13 +105,14 @@ func plain(list []spec.Target) bool {
 // New fills in what the rules of a tenant's service refer to. today is the day since 1970, by which measurements are old. What is not
 // there leads nowhere.
 func New(tenant string, s *spec.Service, set Set, today int64) (*Policy, error) {
-	f := filler{Policy: &Policy{fence: s.Fence, today: today}, set: set, tenant: tenant, index: map[string]int{}}
+	f := filler{Policy: &Policy{today: today}, set: set, tenant: tenant, index: map[string]int{}}
 	for _, name := range s.AllPools() {
 		f.add(name)
 	}
 	for _, m := range s.Members() {
 		f.members = append(f.members, member{f.index[m.Pool], m.As()})
 	}
+	f.fence = f.fenceOf(s.Fence)
 	var err error
 	if f.rules, err = f.ruleList(s.Rules, origin{owner: tenant, role: f.ownPool}); err != nil {
 		return nil, err
@@ -155,10 +156,7 @@ type origin struct {
 func (f *filler) add(name string) {
 	p := Pool{Name: name}
 	if site, s := f.set.Site(f.tenant, name); s != nil {
-		p.Site, p.Region = site, s.Region
-		if p.At = geo.PointOfPlace(s.Region); s.Location != nil {
-			p.At = geo.PointOf(s.Location.Lat, s.Location.Lon)
-		}
+		p.Site, p.Region, p.At = site, s.Region, s.Point()
 	}
 	f.index[name] = len(f.Pools)
 	f.Pools = append(f.Pools, p)
@@ -194,7 +192,7 @@ func (f *filler) ruleList(declared []spec.Rule, at origin) ([]rule, error) {
 	rules := make([]rule, len(declared))
 	for i := range declared {
 		d, r := &declared[i], &rules[i]
-		r.name, r.condition, r.ttl, r.fence = ruleName(d.Name, i), everyone, -1, d.Fence
+		r.name, r.condition, r.ttl, r.fence = ruleName(d.Name, i), everyone, -1, f.fenceOf(d.Fence)
 		r.title = "rule " + r.name + at.title
 		if d.TTL != nil {
 			r.ttl = int64(d.TTL.WholeSeconds())
@@ -253,15 +251,15 @@ func (f *filler) targets(declared []spec.Target, at origin) ([]target, error) {
 
 func (f *filler) target(declared *spec.Target, at origin) (t target, err error) {
 	d := declared.Effective()
-	t.weight = d.Weight
+	t.weight = declared.Weight
 	if d.Trickle != "" {
 		if t.trickle, err = spec.ParseTrickle(d.Trickle); err != nil {
 			return t, fmt.Errorf("trickle: %w", err)
 		}
 	}
 	switch {
-	case d.Pool != "":
-		f.list(&t, at.role(d.Pool))
+	case declared.Pool != "":
+		f.list(&t, at.role(declared.Pool))
 	case d.Site != "":
 		f.list(&t, f.atSite(d.Site))
 	case d.Split != nil:
@@ -304,7 +302,7 @@ func (f *filler) policy(t *target, name string, at origin) error {
 	}
 	f.nested++
 	defer func() { f.nested-- }()
-	t.fence = p.Fence
+	t.fence = f.fenceOf(p.Fence)
 	var err error
 	if t.rules, err = f.ruleList(p.Rules, origin{owner, f.inRole, " of policy " + name}); err != nil {
 		return fmt.Errorf("policy %s: %w", name, err)
@@ -312,10 +310,28 @@ func (f *filler) policy(t *target, name string, at origin) error {
 	return nil
 }
 
-// inside reports whether a pool lies in one of the places of a fence.
-func (p *Pool) inside(fence []string) bool {
+// fence is places, outside of which no pool may answer.
+type fence struct {
+	places  []string
+	outside []bool // of Policy.Pools
+}
+
+// fenceOf gives the fence of some places; nil: there are none.
+func (f *filler) fenceOf(places []string) *fence {
+	if len(places) == 0 {
+		return nil
+	}
+	out := &fence{places: places, outside: make([]bool, len(f.Pools))}
+	for i := range f.Pools {
+		out.outside[i] = !f.Pools[i].inside(places)
+	}
+	return out
+}
+
+// inside reports whether a pool lies in one of some places.
+func (p *Pool) inside(places []string) bool {
 	region, err := geo.ParsePlace(p.Region)
-	return p.Region != "" && err == nil && slices.ContainsFunc(fence, func(place string) bool {
+	return p.Region != "" && err == nil && slices.ContainsFunc(places, func(place string) bool {
 		of, err := geo.ParsePlace(place)
 		return err == nil && region.In(of)
 	})

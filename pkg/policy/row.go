@@ -2,43 +2,13 @@ package policy
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/gti/gtm/pkg/geo"
 )
 
-// Row is what clients of a place draw from.
-type Row struct {
-	Rule  int    // the service's rule that matches; NoRule: none does
-	TTL   int64  // seconds: the least of the rules that led here; -1: none has one
-	Steps []Node // in the order of failover
-	Last  []Node // lastResort's, as far as the fences of the rules allow
-}
-
 // NoRule stands for the rule of a client that none matches.
 const NoRule = -1
-
-// Node is a choice among arms, or a pool.
-type Node struct {
-	Kind Kind
-	Pool int // of Policy.Pools, of a Leaf
-	Arms []Arm
-}
-
-// Kind is how a Node chooses.
-type Kind uint8
-
-// The kinds of a Node.
-const (
-	Leaf  Kind = iota
-	First      // the first arm that gives an answer
-	Split      // by the weights of the arms that do
-)
-
-// Arm is a node below another.
-type Arm struct {
-	Node   Node
-	Weight int // 1 to 65,535, of a Split
-}
 
 // Where is all that a Policy asks of a client's place. Where two are equal (==), so are the rows.
 type Where struct {
@@ -68,37 +38,112 @@ func (p *Policy) Where(place geo.Place, in geo.Hits) Where {
 	return w
 }
 
-// Row gives the row of clients of whom w is known. What it is made of is told to trace, which may be nil.
-func (p *Policy) Row(w Where, trace *Trace) Row {
-	e := &expander{policy: p, where: &w, trace: trace}
-	row := Row{Rule: e.match(p.rules), TTL: -1}
+// Row gives the row of clients of whom w is known, and the service's rule that matches. What the row is made of is told to trace, which may
+// be nil.
+func (p *Policy) Row(w Where, trace *Trace) (row Row, rule int) {
+	e := &expander{policy: p, trace: trace}
+	rule = e.row(&w, none)
+	return Row(e.code), rule
+}
+
+// Rows are the rows of a policy, each once, made of steps, each once.
+type Rows struct {
+	Steps  []Step
+	Orders []Order
+	Of     []uint16 // of Orders, for each Where; of those that List was given: the same
+}
+
+// Order is a row as it is made of steps, by their index in Rows.Steps.
+type Order struct {
+	TTL   int64 // seconds, of the rules that led to it; -1: none has one
+	Steps []uint16
+	Last  []uint16 // lastResort's, as far as fences allow
+}
+
+// Rows gives the rows at all points of a grid.
+func (p *Policy) Rows(g *Grid) *Rows {
+	e := &expander{policy: p, km: g.distances(p)}
+	var list []Row
+	of := make([]uint16, len(g.wheres))
+	known := make(map[Row]uint16, 64)
+	for i := range g.wheres {
+		e.row(&g.wheres[i], i)
+		at, ok := known[Row(e.code)]
+		if !ok {
+			at = uint16(len(list))
+			row := Row(e.code)
+			known[row], list = at, append(list, row)
+		}
+		of[i] = at
+	}
+	rows := RowsOf(list)
+	rows.Of = of
+	return rows
+}
+
+// RowsOf takes rows apart.
+func RowsOf(list []Row) *Rows {
+	rows := &Rows{Orders: make([]Order, len(list)), Of: make([]uint16, len(list))}
+	known, flat := make(map[string]uint16, 32), make([]uint16, 0, 8*len(list))
+	for i, row := range list {
+		o, from, last := &rows.Orders[i], len(flat), 0
+		o.TTL = row.each(func(step string, behind bool) {
+			at, ok := known[step]
+			if !ok {
+				at = uint16(len(rows.Steps))
+				known[step], rows.Steps = at, append(rows.Steps, Step(step))
+			}
+			if flat = append(flat, at); behind {
+				last++
+			}
+		})
+		o.Steps, o.Last = flat[from:len(flat)-last:len(flat)-last], flat[len(flat)-last:len(flat):len(flat)]
+		rows.Of[i] = uint16(i)
+	}
+	return rows
+}
+
+// expander makes rows, one after the other, and keeps its memory for the next one.
+type expander struct {
+	policy *Policy
+	trace  *Trace
+	code   []byte // of the row
+
+	where    *Where
+	at       int         // of the Grid; or none
+	km       [][]float32 // by pool, then by at; nil without a Grid
+	fences   [][]string  // that hold
+	outside  []bool      // of Policy.Pools: a fence leaves it out; empty: there is none
+	least    int64       // TTL; 0: none yet, else one more
+	shortest string      // the rule that has it
+	ranked   []ranked    // memory for an order
+}
+
+// none stands for the place in a Grid of a Where that is in none.
+const none = -1
+
+// row writes the row into code.
+func (e *expander) row(w *Where, at int) (rule int) {
+	p := e.policy
+	e.where, e.at, e.fences, e.outside, e.least, e.shortest = w, at, e.fences[:0], e.outside[:0], 0, ""
+	rule = e.match(p.rules)
 	e.fenced(p.fence)
 	var targets []target
-	if row.Rule != NoRule {
-		r := &p.rules[row.Rule]
+	if rule != NoRule {
+		r := &p.rules[rule]
 		targets = r.targets
 		e.enter(r)
 		e.gather(targets)
 	}
 	e.gather(p.last)
-	if e.trace != nil {
-		e.trace.begin(p, e)
-	}
-	row.Steps, row.TTL = e.list(targets), e.ttl()
+	e.trace.begin(e, rule)
+	e.code = binary.AppendUvarint(e.code[:0], uint64(e.least))
+	e.list(targets)
+	e.code = append(e.code, codeEnd)
 	e.trace.lastResort()
-	row.Last = e.list(p.last)
-	return row
-}
-
-// expander makes one row.
-type expander struct {
-	policy   *Policy
-	where    *Where
-	trace    *Trace
-	outside  []bool // of Policy.Pools: a fence leaves it out; nil: there is none
-	fences   [][]string
-	least    int64  // TTL; 0: none yet, else one more
-	shortest string // the rule that has it
+	e.list(p.last)
+	e.code = append(e.code, codeEnd)
+	return rule
 }
 
 // match gives the first rule whose condition is met.
@@ -112,20 +157,21 @@ func (e *expander) match(rules []rule) int {
 }
 
 // fenced leaves out the pools outside of a fence, for all of the row: whatever else the row holds, the fence is never left.
-func (e *expander) fenced(fence []string) {
-	if len(fence) == 0 {
+func (e *expander) fenced(f *fence) {
+	if f == nil {
 		return
 	}
-	if e.outside == nil {
-		e.outside = make([]bool, len(e.policy.Pools))
+	if len(e.outside) == 0 {
+		e.outside = slices.Grow(e.outside, len(f.outside))[:len(f.outside)]
+		clear(e.outside)
 	}
-	e.fences = append(e.fences, fence)
-	for i := range e.policy.Pools {
-		e.outside[i] = e.outside[i] || !e.policy.Pools[i].inside(fence)
+	e.fences = append(e.fences, f.places)
+	for i, out := range f.outside {
+		e.outside[i] = e.outside[i] || out
 	}
 }
 
-func (e *expander) admits(pool int) bool { return e.outside == nil || !e.outside[pool] }
+func (e *expander) admits(pool int) bool { return len(e.outside) == 0 || !e.outside[pool] }
 
 // enter takes the fence and the TTL of a rule.
 func (e *expander) enter(r *rule) {
@@ -134,8 +180,6 @@ func (e *expander) enter(r *rule) {
 		e.least, e.shortest = r.ttl+1, r.title
 	}
 }
-
-func (e *expander) ttl() int64 { return e.least - 1 }
 
 // gather goes ahead through the policies that targets use, for their fences and TTLs.
 func (e *expander) gather(targets []target) {
@@ -152,8 +196,9 @@ func (e *expander) gather(targets []target) {
 	}
 }
 
-// list gives the steps that targets come to, one after the other. Neighbours that carry a weight share a step.
-func (e *expander) list(targets []target) (steps []Node) {
+// list writes the steps that targets come to, one after the other. Neighbours that carry a weight share a step.
+func (e *expander) list(targets []target) {
+	from := len(e.code)
 	for i := 0; i < len(targets); i++ {
 		t := &targets[i]
 		switch {
@@ -162,150 +207,123 @@ func (e *expander) list(targets []target) (steps []Node) {
 			for end < len(targets) && targets[end].weight > 0 {
 				end++
 			}
-			steps = append(steps, e.shared(targets[i:end])...)
+			e.shared(targets[i:end])
 			i = end - 1
 		case t.trickle > 0:
-			steps = trickled(steps, e.steps(t), t.trickle)
+			e.trickled(from, t)
 		default:
-			steps = append(steps, e.steps(t)...)
+			e.steps(t)
 		}
 	}
-	return steps
 }
 
-// shared gives the step that shares answers among targets. One that comes to nothing has no share.
-func (e *expander) shared(targets []target) []Node {
-	var arms []Arm
-	var last []Node
+// shared writes the step that shares answers among targets. One that comes to nothing has no share; one that is alone needs no step.
+func (e *expander) shared(targets []target) {
+	from, arms, body := len(e.code), 0, 0
+	e.code = append(e.code, codeSplit)
 	for i := range targets {
-		if steps := e.steps(&targets[i]); len(steps) > 0 {
-			arms = append(arms, Arm{whole(steps), max(targets[i].weight, 1)})
-			last = steps
+		head := len(e.code)
+		e.code = binary.AppendUvarint(e.code, uint64(max(targets[i].weight, 1)))
+		begin := len(e.code)
+		if e.steps(&targets[i]); len(e.code) == begin {
+			e.code = e.code[:head]
+			continue
 		}
+		arms, body = arms+1, begin
+		e.code = append(e.code, codeEnd)
 	}
-	if len(arms) == 1 {
-		return last
+	switch arms {
+	case 0:
+		e.code = e.code[:from]
+	case 1:
+		e.code = append(e.code[:from], e.code[body:len(e.code)-1]...)
+	default:
+		e.code = append(e.code, codeEnd)
 	}
-	return split(arms)
 }
 
-// split gives a step of arms, if there are any.
-func split(arms []Arm) []Node {
-	if len(arms) == 0 {
-		return nil
+// trickled gives a share to what would only come behind the steps since from.
+func (e *expander) trickled(from int, t *target) {
+	behind := len(e.code)
+	if e.steps(t); behind == from || len(e.code) == behind {
+		return
 	}
-	return []Node{{Kind: Split, Arms: arms}}
+	before, after := slices.Clone(e.code[from:behind]), slices.Clone(e.code[behind:])
+	e.code = binary.AppendUvarint(append(e.code[:from], codeSplit), uint64(whole10000-t.trickle))
+	e.code = binary.AppendUvarint(append(append(e.code, before...), codeEnd), uint64(t.trickle))
+	e.code = append(append(e.code, after...), codeEnd, codeEnd)
 }
 
-// trickled gives a share, in parts of ten thousand, to what would only come behind steps.
-func trickled(steps, behind []Node, share int) []Node {
-	switch {
-	case len(steps) == 0:
-		return behind
-	case len(behind) == 0:
-		return steps
-	}
-	return split([]Arm{{whole(steps), 10000 - share}, {whole(behind), share}})
-}
+// whole10000 is all of the answers, in the parts of target.trickle.
+const whole10000 = 10000
 
-// whole makes one node of steps.
-func whole(steps []Node) Node {
-	if len(steps) == 1 {
-		return steps[0]
-	}
-	n := Node{Kind: First}
-	for _, s := range steps {
-		n.Arms = append(n.Arms, Arm{s, 1})
-	}
-	return n
-}
-
-// steps gives what a target comes to.
-func (e *expander) steps(t *target) []Node {
+// steps writes what a target comes to.
+func (e *expander) steps(t *target) {
 	switch t.kind {
 	case poolTarget:
-		if !e.admits(t.pool) {
-			return nil
+		if e.admits(t.pool) {
+			e.pool(t.pool)
 		}
-		return []Node{{Pool: t.pool}}
 	case listTarget:
-		return e.list(t.arms)
+		e.list(t.arms)
 	case splitTarget:
-		return e.shared(t.arms)
-	case nearestTarget:
-		return e.groups(t, e.nearestOf(t))
-	case fastestTarget:
-		return e.groups(t, e.fastestOf(t))
+		e.shared(t.arms)
+	case nearestTarget, fastestTarget:
+		e.ordered(t)
+	case policyTarget:
+		at := e.match(t.rules)
+		if e.trace.policy(t, at); at != NoRule {
+			e.list(t.rules[at].targets)
+		}
 	}
-	at := e.match(t.rules)
-	e.trace.policy(t, at)
-	if at == NoRule {
-		return nil
-	}
-	return e.list(t.rules[at].targets)
 }
 
-// groups gives a step for each group of pools, up to some cut; behind it all of them, as listed.
-func (e *expander) groups(t *target, groups [][]ranked) (steps []Node) {
-	total, shown := 0, 0
-	for _, g := range groups {
-		total += len(g)
+func (e *expander) pool(pool int) { e.code = binary.AppendUvarint(e.code, uint64(codePool+pool)) }
+
+// ordered writes a step for each group of pools that nearest or fastest make, up to some cut; behind it all of them, as listed.
+func (e *expander) ordered(t *target) {
+	list := e.allowed(t.among)
+	if t.kind == nearestTarget {
+		list = e.nearest(t, list)
+	} else {
+		e.fastest(t, list)
 	}
-	for i, g := range groups {
-		if shown >= cut && i < len(groups)-1 {
-			return append(steps, e.rest(t, groups))
+	for from := 0; from < len(list); {
+		if from >= cut && len(list) > cut+1 {
+			e.rest(t, list)
+			return
 		}
-		var arms []Arm
-		for _, r := range g {
-			arms = append(arms, Arm{Node{Pool: r.pool}, r.weight})
+		end := from + 1
+		for end < len(list) && list[end].group == list[from].group {
+			end++
 		}
-		if shown += len(g); len(g) == 1 {
-			steps = append(steps, arms[0].Node)
-		} else {
-			steps = append(steps, split(arms)...)
-		}
+		e.group(list[from:end])
+		from = end
 	}
-	return steps
 }
 
-// rest gives all pools of some groups, as listed.
-func (e *expander) rest(t *target, groups [][]ranked) Node {
-	in := make([]bool, len(t.among))
-	for _, g := range groups {
-		for _, r := range g {
-			in[r.at] = true
-		}
+// group writes pools that share the answers.
+func (e *expander) group(list []ranked) {
+	if len(list) == 1 {
+		e.pool(list[0].pool)
+		return
 	}
-	n := Node{Kind: First}
+	e.code = append(e.code, codeSplit)
+	for i := range list {
+		e.code = binary.AppendUvarint(e.code, uint64(list[i].weight))
+		e.pool(list[i].pool)
+		e.code = append(e.code, codeEnd)
+	}
+	e.code = append(e.code, codeEnd)
+}
+
+// rest writes all pools of a list, as they were declared, as one step.
+func (e *expander) rest(t *target, list []ranked) {
+	e.code = append(e.code, codeFirst)
 	for i, c := range t.among {
-		if in[i] {
-			n.Arms = append(n.Arms, Arm{Node{Pool: c.pool}, 1})
+		if slices.ContainsFunc(list, func(r ranked) bool { return r.at == i }) {
+			e.pool(c.pool)
 		}
 	}
-	return n
-}
-
-// AppendKey appends what is the same for equal nodes.
-func (n *Node) AppendKey(b []byte) []byte {
-	if n.Kind == Leaf {
-		return binary.AppendUvarint(append(b, byte(Leaf)), uint64(n.Pool))
-	}
-	b = binary.AppendUvarint(append(b, byte(n.Kind)), uint64(len(n.Arms)))
-	for i := range n.Arms {
-		b = n.Arms[i].Node.AppendKey(binary.AppendUvarint(b, uint64(n.Arms[i].Weight)))
-	}
-	return b
-}
-
-// AppendKey appends what is the same for rows from which clients get the same: steps, last resort and TTL. Which rule led there makes no
-// difference.
-func (r *Row) AppendKey(b []byte) []byte {
-	b = binary.AppendVarint(b, r.TTL)
-	for _, list := range [][]Node{r.Steps, r.Last} {
-		b = binary.AppendUvarint(b, uint64(len(list)))
-		for i := range list {
-			b = list[i].AppendKey(b)
-		}
-	}
-	return b
+	e.code = append(e.code, codeEnd)
 }

@@ -40,19 +40,22 @@ type Candidate struct {
 	Out          string  // why it is left out; empty: it is not
 }
 
-func (t *Trace) begin(p *Policy, e *expander) {
+func (t *Trace) begin(e *expander, rule int) {
+	if t == nil {
+		return
+	}
 	t.TTLFrom = e.shortest
-	if at := e.match(p.rules); at == NoRule {
+	if rule == NoRule {
 		t.Path = append(t.Path, Passed{})
 	} else {
-		t.Path = append(t.Path, Passed{"", p.rules[at].name})
+		t.Path = append(t.Path, Passed{"", e.policy.rules[rule].name})
 	}
 	for _, fence := range e.fences {
 		t.Fence = append(t.Fence, strings.Join(fence, " or "))
 	}
-	for i := range p.Pools {
+	for i := range e.policy.Pools {
 		if !e.admits(i) {
-			t.Fenced = append(t.Fenced, p.Pools[i].Name)
+			t.Fenced = append(t.Fenced, e.policy.Pools[i].Name)
 		}
 	}
 }
@@ -75,11 +78,14 @@ func (t *Trace) policy(of *target, at int) {
 }
 
 // chose tells of an order; the first kept of list are in it.
-func (t *Trace) chose(what string, e *expander, of *target, list []ranked, kept int) {
+func (t *Trace) chose(e *expander, of *target, list []ranked, kept int) {
 	if t == nil {
 		return
 	}
-	c := Choosing{What: what, LastResort: t.last}
+	c := Choosing{What: "nearest", LastResort: t.last}
+	if of.kind == fastestTarget {
+		c.What = "fastest"
+	}
 	switch {
 	case of.kind == fastestTarget && !anyTime(list):
 		c.Note = "no time is known of any"
@@ -93,10 +99,9 @@ func (t *Trace) chose(what string, e *expander, of *target, list []ranked, kept 
 		}
 		c.add(e, &list[i], out)
 	}
-	for i, left := range of.among {
-		if !e.admits(left.pool) {
-			r := ranked{choice: left, at: i, ms: math.Inf(1)}
-			e.measure(&r)
+	for i := range of.among {
+		if left := &of.among[i]; !e.admits(left.pool) {
+			r := ranked{choice: left, distance: e.distance(left), ms: e.time(of, left.pool)}
 			c.add(e, &r, "outside of the fence "+strings.Join(t.Fence, " + "))
 		}
 	}

@@ -217,10 +217,11 @@ func (d *decoder) structure(n *node, path string, v reflect.Value) {
 			d.unknownField(e, at, fields.names)
 			return
 		}
-		f, faults := v.Type().Field(i), len(*d.errs)
-		d.value(e.value, at, v.Field(i), f.Tag)
+		f, faults := v.Type().FieldByIndex(i), len(*d.errs)
+		field := v.FieldByIndex(i)
+		d.value(e.value, at, field, f.Tag)
 		// What means "the default" cannot be asked for as 0: that would read as something else than it does.
-		if d.mode == Strict && f.Tag.Get("zero") == "absent" && e.value.shape != shapeNull && v.Field(i).IsZero() &&
+		if d.mode == Strict && f.Tag.Get("zero") == "absent" && e.value.shape != shapeNull && field.IsZero() &&
 			len(*d.errs) == faults {
 			d.fail(e.value.line, at, "leave it out for the default", "cannot be 0")
 		}
@@ -271,7 +272,7 @@ func joinPath(path, key string) string {
 // fields are what a struct calls its parts.
 type fields struct {
 	names []string
-	index map[string]int
+	index map[string][]int // as of reflect.Value.FieldByIndex
 }
 
 var fieldCache sync.Map // reflect.Type to *fields
@@ -280,11 +281,13 @@ func fieldsOf(t reflect.Type) *fields {
 	if f, ok := fieldCache.Load(t); ok {
 		return f.(*fields)
 	}
-	f := &fields{index: map[string]int{}}
-	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		f.names = append(f.names, name)
-		f.index[name] = i
+	f := &fields{index: map[string][]int{}}
+	for _, field := range reflect.VisibleFields(t) {
+		if !field.Anonymous {
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			f.names = append(f.names, name)
+			f.index[name] = field.Index
+		}
 	}
 	fieldCache.Store(t, f)
 	return f

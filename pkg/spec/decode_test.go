@@ -154,7 +154,7 @@ spec: {location: {lat: 50.11, lon: 8}, region: EU-DE}
 kind: Map
 tenant: platform
 name: offices
-spec: {networks: [192.0.2.0/24, "2001:db8::/32"], place: EU-DE, asn: 64500}
+spec: {networks: [192.0.2.0/24, "2001:db8::/32"], place: EU-DE, asn: 64500, location: {lat: 52.52, lon: 13.4}}
 ---
 kind: Monitor
 tenant: shop

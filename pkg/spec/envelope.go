@@ -144,7 +144,7 @@ func (d *decoder) envelope(n *node) *Resource {
 		case e.key == "generation" && d.mode == Strict:
 			generation = d.integer(e.value, at, 1, 1<<53)
 		case known:
-			d.value(e.value, at, reflect.ValueOf(&h).Elem().Field(i), "")
+			d.value(e.value, at, reflect.ValueOf(&h).Elem().FieldByIndex(i), "")
 		default:
 			unknown = append(unknown, e)
 		}

@@ -58,10 +58,10 @@ func (c *checker) targets(path string, list []Target, nested int) {
 	for i := range list {
 		t, at := &list[i], indexed(path, i)
 		c.target(at, t, nested)
-		if t.Trickle != "" {
+		if t.More().Trickle != "" {
 			c.trickle(at, list, i)
 		}
-		if !t.plain() {
+		if !t.IsPool() {
 			continue
 		}
 		if first, twice := seen[t.Pool]; twice {
@@ -73,7 +73,7 @@ func (c *checker) targets(path string, list []Target, nested int) {
 }
 
 func (c *checker) trickle(path string, list []Target, i int) {
-	if _, err := ParseTrickle(list[i].Trickle); err != nil {
+	if _, err := ParseTrickle(list[i].More().Trickle); err != nil {
 		c.fail(path+".trickle", "", "%v", err)
 	}
 	switch {
@@ -93,38 +93,40 @@ func (c *checker) target(path string, t *Target, nested int) {
 		return
 	}
 	c.between(path+".weight", t.Weight, 0, maxWeight)
+	more := t.More()
 	switch c.sort(path, t) {
 	case "pool":
 		name := path
-		if !t.plain() || t.Weight != 0 {
+		if !t.IsPool() || t.Weight != 0 {
 			name += ".pool"
 		}
 		c.label(name, t.Pool)
 	case "site":
-		if c.label(path+".site", t.Site); c.r.Kind != KindPolicy {
+		if c.label(path+".site", more.Site); c.r.Kind != KindPolicy {
 			c.fail(path+".site", "name a pool", "stands in policies; a service names its pools")
 		}
 	case "nearest":
-		c.choices(path+".nearest", t.Nearest)
-		c.nearness(path, t)
+		c.choices(path+".nearest", more.Nearest)
+		c.nearness(path, more)
 	case "fastest":
-		c.choices(path+".fastest", t.Fastest)
+		c.choices(path+".fastest", more.Fastest)
 	case "policy":
-		c.label(path+".policy", t.Policy)
+		c.label(path+".policy", more.Policy)
 	case "split":
-		c.split(path, t, nested)
+		c.split(path, more, nested)
 	}
-	c.strays(path, t)
+	c.strays(path, more)
 }
 
 // sort tells which of the sorts of targets t is; "": none, or more than one.
 func (c *checker) sort(path string, t *Target) string {
 	var sorts []string
+	more := t.More()
 	for _, s := range []struct {
 		field string
 		given bool
-	}{{"pool", t.Pool != ""}, {"site", t.Site != ""}, {"nearest", t.Nearest != nil}, {"fastest", t.Fastest != nil},
-		{"policy", t.Policy != ""}, {"split", t.Split != nil}} {
+	}{{"pool", t.Pool != ""}, {"site", more.Site != ""}, {"nearest", more.Nearest != nil}, {"fastest", more.Fastest != nil},
+		{"policy", more.Policy != ""}, {"split", more.Split != nil}} {
 		if s.given {
 			sorts = append(sorts, s.field)
 		}
@@ -151,12 +153,12 @@ func (c *checker) choices(path string, among *Choices) {
 	seen := map[string]bool{}
 	for i := range among.List {
 		t, at := &among.List[i], indexed(path, i)
-		if !t.plain() && (t.Site == "" || c.sort(at, t) != "site") {
+		if !t.IsPool() && (t.More().Site == "" || c.sort(at, t) != "site") {
 			c.fail(at, "", "wants the name of a pool")
 			continue
 		}
 		c.target(at, t, 0)
-		if name := t.Pool + "\x00" + t.Site; seen[name] {
+		if name := t.Pool + "\x00" + t.More().Site; seen[name] {
 			c.fail(at, "", "%s stands twice", t)
 		} else {
 			seen[name] = true
@@ -164,7 +166,7 @@ func (c *checker) choices(path string, among *Choices) {
 	}
 }
 
-func (c *checker) nearness(path string, t *Target) {
+func (c *checker) nearness(path string, t *Steering) {
 	if t.Band != "" {
 		if _, err := ParseBand(t.Band); err != nil {
 			c.fail(path+".band", "", "%v", err)
@@ -180,13 +182,13 @@ func (c *checker) nearness(path string, t *Target) {
 		if _, _, err := ParseBias(t.Bias[of]); err != nil {
 			c.fail(at, "", "%v", err)
 		}
-		if !t.Nearest.Sites && !slices.ContainsFunc(t.Nearest.List, func(o Target) bool { return o.Pool == of || o.Site == of }) {
+		if !t.Nearest.Sites && !slices.ContainsFunc(t.Nearest.List, func(o Target) bool { return o.Pool == of || o.More().Site == of }) {
 			c.label(at, of) // it may be a site's: whether it is one of theirs, the set knows
 		}
 	}
 }
 
-func (c *checker) split(path string, t *Target, nested int) {
+func (c *checker) split(path string, t *Steering, nested int) {
 	if len(t.Split) == 0 {
 		c.fail(path+".split", "", "needs at least one entry")
 	}
@@ -198,7 +200,7 @@ func (c *checker) split(path string, t *Target, nested int) {
 }
 
 // strays finds fields of one sort of target in another.
-func (c *checker) strays(path string, t *Target) {
+func (c *checker) strays(path string, t *Steering) {
 	for _, f := range []struct {
 		field string
 		given bool
@@ -263,8 +265,9 @@ func (v *setChecker) policies(r *Resource, rules []Rule, more []Target) {
 // within follows policies from r down. way holds the policies that led here.
 func (v *setChecker) within(r *Resource, tenant string, rules []Rule, more []Target, way []Key) bool {
 	visit := func(path string, t *Target) bool {
-		p := FindPolicy(v.after, tenant, t.Policy)
-		if t.Policy == "" || p == nil {
+		name := t.More().Policy
+		p := FindPolicy(v.after, tenant, name)
+		if name == "" || p == nil {
 			return true // what does not exist is told by dangling
 		}
 		declared, ok := p.Spec.(*Policy)

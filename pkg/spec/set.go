@@ -177,6 +177,9 @@ func references(r *Resource) (refs []reference) {
 			if pools && t.Pool != "" {
 				add(path, r.Tenant, KindPool, t.Pool)
 			}
+			if t.Steering == nil {
+				return true
+			}
 			if t.Site != "" {
 				add(path+".site", Platform, KindSite, t.Site)
 			}

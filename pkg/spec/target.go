@@ -11,11 +11,20 @@ import (
 )
 
 // Target is one entry of a list of pools. It says, for a client's place, which pools are tried and in what order; a list is what its
-// entries come to, one after the other. It is one of Pool, Site, Nearest, Fastest, Policy and Split.
+// entries come to, one after the other. Nearly all are pools, so that the rest stands apart.
 // A pool without more is written as its name alone.
 type Target struct {
 	// Pool of the same tenant. In a Policy it is a role: the pools that have it in the service which uses the policy.
 	Pool string `json:"pool,omitempty" yaml:"pool,omitempty"`
+	// Weight is the share of the entry's own in a split, or among neighbours that carry one. 0: absent.
+	Weight int `json:"weight,omitempty" yaml:"weight,omitempty"`
+	// Steering is what else it says; nil: nothing. It is written beside the other two.
+	*Steering
+}
+
+// Steering is what an entry of a list of pools says that is more than a pool. One of Site, Nearest, Fastest, Policy and Split stands in the
+// place of a pool.
+type Steering struct {
 	// Site, in a Policy, stands for the pools there of the service that uses it.
 	Site string `json:"site,omitempty" yaml:"site,omitempty"`
 	// Nearest tries its pools in the order of their distance from the client.
@@ -26,8 +35,6 @@ type Target struct {
 	Policy string `json:"policy,omitempty" yaml:"policy,omitempty"`
 	// Split shares the answers among its entries, in proportion to their weights.
 	Split []Target `json:"split,omitempty" yaml:"split,omitempty"`
-	// Weight is the share of the entry's own in a split, or among neighbours that carry one. 0: absent.
-	Weight int `json:"weight,omitempty" yaml:"weight,omitempty"`
 	// Trickle is the share of the answers, as in 2%, that the entry has while what stands before it is up.
 	Trickle string `json:"trickle,omitempty" yaml:"trickle,omitempty"`
 
@@ -45,6 +52,14 @@ type Target struct {
 	MaxAge Duration `json:"maxAge,omitempty" yaml:"maxAge,omitempty" zero:"absent"`
 	// Then, of fastest, orders what no time is known of: nearest (default) or listed.
 	Then string `json:"then,omitempty" yaml:"then,omitempty"`
+}
+
+// More gives what the entry says beside pool and weight; never nil.
+func (t *Target) More() *Steering {
+	if t.Steering == nil {
+		return &Steering{}
+	}
+	return t.Steering
 }
 
 // Choices are the pools that nearest and fastest choose among: a list, or the word sites for all pools of the service.
@@ -73,17 +88,17 @@ const (
 	defaultMaxAge = Duration(7 * 24 * time.Hour)
 )
 
-// Effective gives the target with its own defaults filled in; those of what it holds stay as declared.
-func (t *Target) Effective() Target {
-	e := *t
+// Effective gives what the entry says, with its own defaults filled in; those of what it holds stay as declared.
+func (t *Target) Effective() Steering {
+	e := *t.More()
 	switch {
-	case t.Nearest != nil:
-		e.Band = orDefault(t.Band, defaultBand)
-	case t.Fastest != nil:
-		e.Samples = orDefault(t.Samples, 1)
-		e.MaxAge = orDefault(t.MaxAge, defaultMaxAge)
-		e.Then = orDefault(t.Then, ThenNearest)
-		if t.Margin == nil {
+	case e.Nearest != nil:
+		e.Band = orDefault(e.Band, defaultBand)
+	case e.Fastest != nil:
+		e.Samples = orDefault(e.Samples, 1)
+		e.MaxAge = orDefault(e.MaxAge, defaultMaxAge)
+		e.Then = orDefault(e.Then, ThenNearest)
+		if e.Margin == nil {
 			margin := defaultMargin
 			e.Margin = &margin
 		}
@@ -91,17 +106,15 @@ func (t *Target) Effective() Target {
 	return e
 }
 
-// plain tells a target that is a pool, with a weight or without.
-func (t *Target) plain() bool {
-	return t.Pool != "" && t.Site == "" && t.Nearest == nil && t.Fastest == nil && t.Policy == "" && t.Split == nil && t.Trickle == "" &&
-		t.Band == "" && t.Bias == nil && t.Farthest == "" && t.Margin == nil && t.Samples == 0 && t.MaxAge == 0 && t.Then == ""
-}
-
 // IsPool tells a target that is a pool, with a weight or without, and nothing more.
-func (t *Target) IsPool() bool { return t.plain() }
+func (t *Target) IsPool() bool { return t.Pool != "" && t.Steering == nil }
 
 // longTarget is the long form of a Target.
-type longTarget Target
+type longTarget struct {
+	Pool   string `json:"pool,omitempty" yaml:"pool,omitempty"`
+	Weight int    `json:"weight,omitempty" yaml:"weight,omitempty"`
+	Steering
+}
 
 func (t *Target) decodeNode(d *decoder, n *node, path string) {
 	if n.shape != shapeMap {
@@ -113,7 +126,12 @@ func (t *Target) decodeNode(d *decoder, n *node, path string) {
 			"{policy: NAME} and {split: [...]}")
 		return
 	}
-	d.value(n, path, reflect.ValueOf((*longTarget)(t)).Elem(), "")
+	var long longTarget
+	d.value(n, path, reflect.ValueOf(&long).Elem(), "")
+	t.Pool, t.Weight = long.Pool, long.Weight
+	if !reflect.ValueOf(long.Steering).IsZero() {
+		t.Steering = &long.Steering
+	}
 	for _, e := range n.keys {
 		if d.mode == Strict && e.key == "weight" && e.value.shape == shapeInt && isZeroNumber(e.value.text) {
 			d.fail(e.line, joinPath(path, "weight"), "to send nothing there, leave the pool out", "a weight of a split is at least 1")
@@ -126,26 +144,26 @@ func (t *Target) UnmarshalJSON(data []byte) error { return unmarshalTolerant(dat
 
 // MarshalJSON gives the name alone where there is nothing else.
 func (t Target) MarshalJSON() ([]byte, error) {
-	if t.Weight == 0 && t.plain() {
+	if t.Weight == 0 && t.IsPool() {
 		return json.Marshal(t.Pool)
 	}
-	return json.Marshal(longTarget(t))
+	return json.Marshal(longTarget{t.Pool, t.Weight, *t.More()})
 }
 
 // String gives eu, eu:70, nearest(fra, ams) or split(policy near:99, canary:1).
 func (t Target) String() string {
-	s := t.Pool
+	s, more := t.Pool, t.More()
 	switch {
-	case t.Site != "":
-		s = "site " + t.Site
-	case t.Nearest != nil:
-		s = "nearest(" + t.Nearest.String() + ")"
-	case t.Fastest != nil:
-		s = "fastest(" + t.Fastest.String() + ")"
-	case t.Policy != "":
-		s = "policy " + t.Policy
-	case t.Split != nil:
-		s = "split(" + joinTargets(t.Split) + ")"
+	case more.Site != "":
+		s = "site " + more.Site
+	case more.Nearest != nil:
+		s = "nearest(" + more.Nearest.String() + ")"
+	case more.Fastest != nil:
+		s = "fastest(" + more.Fastest.String() + ")"
+	case more.Policy != "":
+		s = "policy " + more.Policy
+	case more.Split != nil:
+		s = "split(" + joinTargets(more.Split) + ")"
 	}
 	if t.Weight != 0 {
 		s += ":" + strconv.Itoa(t.Weight)
@@ -230,7 +248,7 @@ func (s *Service) Members() []Member {
 		return s.Pools
 	}
 	var out []Member
-	for pool := range s.named() {
+	for _, pool := range s.named() {
 		out = append(out, Member{Pool: pool})
 	}
 	return out
@@ -238,10 +256,7 @@ func (s *Service) Members() []Member {
 
 // AllPools gives every pool that the service can lead to, each once.
 func (s *Service) AllPools() []string {
-	var out []string
-	for pool := range s.named() {
-		out = append(out, pool)
-	}
+	out := s.named()
 	for _, m := range s.Pools {
 		if !slices.Contains(out, m.Pool) {
 			out = append(out, m.Pool)
@@ -251,26 +266,27 @@ func (s *Service) AllPools() []string {
 }
 
 // named gives the pools that rules and lastResort name by themselves, each once.
-func (s *Service) named() func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		seen := map[string]bool{}
-		lists := make([][]Target, 0, len(s.Rules)+1)
-		for i := range s.Rules {
-			lists = append(lists, s.Rules[i].Pools)
+func (s *Service) named() []string {
+	out := make([]string, 0, 8)
+	add := func(pool string) {
+		if pool != "" && !slices.Contains(out, pool) {
+			out = append(out, pool)
 		}
-		for _, list := range append(lists, s.LastResort) {
-			ok := eachTarget(list, "", func(_ string, t *Target) bool {
-				if t.Pool == "" || seen[t.Pool] {
-					return true
-				}
-				seen[t.Pool] = true
-				return yield(t.Pool)
-			})
-			if !ok {
-				return
+	}
+	list := func(list []Target) {
+		for i := range list {
+			if t := &list[i]; t.IsPool() {
+				add(t.Pool)
+			} else {
+				eachTarget(list[i:i+1], "", func(_ string, t *Target) bool { add(t.Pool); return true })
 			}
 		}
 	}
+	for i := range s.Rules {
+		list(s.Rules[i].Pools)
+	}
+	list(s.LastResort)
+	return out
 }
 
 // PoolsOf gives the pools that a list of targets of the service can lead to for some client, each once, in the order in which they are
@@ -287,7 +303,7 @@ func (s *Service) PoolsOf(list []Target) []string {
 
 // eachPool is PoolsOf for who minds no pool that comes twice. Most lists are of pools alone.
 func (s *Service) eachPool(list []Target, add func(pool string)) {
-	if !slices.ContainsFunc(list, func(t Target) bool { return !t.plain() }) {
+	if !slices.ContainsFunc(list, func(t Target) bool { return !t.IsPool() }) {
 		for i := range list {
 			add(list[i].Pool)
 		}
@@ -297,7 +313,7 @@ func (s *Service) eachPool(list []Target, add func(pool string)) {
 		if t.Pool != "" {
 			add(t.Pool)
 		}
-		if t.Policy != "" || t.Nearest != nil && t.Nearest.Sites || t.Fastest != nil && t.Fastest.Sites {
+		if more := t.More(); more.Policy != "" || more.Nearest.all() || more.Fastest.all() {
 			for _, m := range s.Members() {
 				add(m.Pool)
 			}
@@ -313,6 +329,9 @@ func eachTarget(list []Target, path string, visit func(path string, t *Target) b
 		if !visit(at, t) {
 			return false
 		}
+		if t.Steering == nil {
+			continue
+		}
 		for _, held := range []struct {
 			field string
 			list  []Target
@@ -324,6 +343,8 @@ func eachTarget(list []Target, path string, visit func(path string, t *Target) b
 	}
 	return true
 }
+
+func (c *Choices) all() bool { return c != nil && c.Sites }
 
 func (c *Choices) list() []Target {
 	if c == nil {

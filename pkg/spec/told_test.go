@@ -37,8 +37,7 @@ func TestEveryFieldIsTold(t *testing.T) {
 			_, doc, _ = strings.Cut(string(data), "\nOf an entry of pools:\n\n")
 			doc, _, _ = strings.Cut(doc, "\n\n")
 		}
-		for i := range typ.NumField() {
-			f := typ.Field(i)
+		for _, f := range reflect.VisibleFields(typ) {
 			name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 			if at := path + "." + name; name != "" && !setByControl[at] {
 				told := strings.Contains(doc, "`"+name+"`") || strings.Contains(doc, "."+name+"`") || strings.Contains(doc, "`"+name+".")

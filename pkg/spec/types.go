@@ -58,6 +58,8 @@ type Map struct {
 	Place string `json:"place,omitempty" yaml:"place,omitempty"`
 	// ASN likewise; 0 leaves the database's.
 	ASN uint32 `json:"asn,omitempty" yaml:"asn,omitempty"`
+	// Location is where Place is, instead of its centroid.
+	Location *Location `json:"location,omitempty" yaml:"location,omitempty"`
 }
 
 // Monitor says how endpoints are checked.

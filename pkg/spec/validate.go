@@ -187,16 +187,22 @@ func (c *checker) zone(z *Zone) {
 }
 
 func (c *checker) site(s *Site) {
-	if l := s.Location; l != nil {
-		if !(l.Lat >= -90 && l.Lat <= 90) {
-			c.fail("spec.location.lat", "", "%v is out of range: it can be -90 to 90 degrees", l.Lat)
-		}
-		if !(l.Lon >= -180 && l.Lon <= 180) {
-			c.fail("spec.location.lon", "", "%v is out of range: it can be -180 to 180 degrees", l.Lon)
-		}
-	}
+	c.location(s.Location)
 	if s.Region != "" {
 		c.place("spec.region", s.Region)
+	}
+}
+
+// location checks a location, which may be nil.
+func (c *checker) location(l *Location) {
+	if l == nil {
+		return
+	}
+	if !(l.Lat >= -90 && l.Lat <= 90) {
+		c.fail("spec.location.lat", "", "%v is out of range: it can be -90 to 90 degrees", l.Lat)
+	}
+	if !(l.Lon >= -180 && l.Lon <= 180) {
+		c.fail("spec.location.lon", "", "%v is out of range: it can be -180 to 180 degrees", l.Lon)
 	}
 }
 
@@ -226,7 +232,10 @@ func (c *checker) networks(m *Map) {
 	}
 	if m.Place != "" {
 		c.place("spec.place", m.Place)
+	} else if m.Location != nil {
+		c.fail("spec.location", "give place, too, as in EU-DE", "says where a place is, and there is none")
 	}
+	c.location(m.Location)
 }
 
 func (c *checker) override(o *Override) {

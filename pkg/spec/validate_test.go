@@ -66,6 +66,11 @@ func TestValidate(t *testing.T) {
 		{KindMap, `networks: ["::ffff:192.0.2.0/120"]`,
 			`spec.networks[0]: ::ffff:192.0.2.0/120 is an IPv4 network in IPv6 form; write 192.0.2.0/24`},
 		{KindMap, `networks: [192.0.2.0/24, 192.0.2.0/24]`, `spec.networks[1]: 192.0.2.0/24 stands twice, first at spec.networks[0]`},
+		{KindMap, `networks: [192.0.2.0/24], place: EU-DE, location: {lat: 52.52, lon: 13.4}`, ``},
+		{KindMap, `networks: [192.0.2.0/24], place: EU-DE, location: {lat: 90.5, lon: 13.4}`,
+			"spec.location.lat: 90.5 is out of range: it can be -90 to 90 degrees"},
+		{KindMap, `networks: [192.0.2.0/24], location: {lat: 52.52, lon: 13.4}`,
+			"spec.location: says where a place is, and there is none; give place, too, as in EU-DE"},
 		{KindMonitor, `type: http`, ``},
 		{KindMonitor, `type: http, interval: 1s`, ``},
 		{KindMonitor, `{}`, `spec.type: is missing; it can be http, https, tcp`},
@@ -147,7 +152,8 @@ func TestValidate(t *testing.T) {
 				"spec.rules[0].when.asn[0]: 0 is not the number of a network\nspec.rules[0].when.map[0]: \"A\" has the letter 'A'; a " +
 				"name is of a-z, 0-9 and -, at most 63 letters"},
 		{KindService, `host: a., rules: [{pools: [a, a, {pool: "", weight: 3}, {pool: b, weight: 70000}]}]`,
-			"spec.rules[0].pools[1]: pool \"a\" stands twice, first at spec.rules[0].pools[0]\nspec.rules[0].pools[2]: names nothing; write the name of a pool, or one of nearest, fastest, policy and split\n" +
+			"spec.rules[0].pools[1]: pool \"a\" stands twice, first at spec.rules[0].pools[0]\n" +
+				"spec.rules[0].pools[2]: names nothing; write the name of a pool, or one of nearest, fastest, policy and split\n" +
 				"spec.rules[0].pools[3].weight: 70000 is out of range: it can be 0 to 65535"},
 		{KindOverride, `pool: eu, state: drain, reason: x, expires: 2030-01-01T00:00:00Z`, ``},
 		{KindOverride, `reason: " "`, "spec.pool: is missing\nspec: says nothing to override; give state (up, down or drain) or weight\n" +

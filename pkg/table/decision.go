@@ -33,9 +33,15 @@ func (s *Service) needs(f rr.Family, fallback Fallback) (need rr.FamilySet, asIf
 // enter gives the first node that has an answer in family f, and its place in s.Steps; nil: there is none.
 func (v *View) enter(s *Service, row int, f rr.Family) (n *Node, step int, fallback Fallback) {
 	need := s.Need | 1<<f
+	if s.Steers {
+		if n, step := s.Steering.first(v, s.Steps, row, need, false); n != nil {
+			return n, step, Normal
+		}
+		return v.fallBack(s, row, f)
+	}
 	for i, end := s.Row(row); i < end; i++ { // as firstOf, without a call
 		if n := v.Nodes.Ref(s.Steps[i].Node); n.Live.Holds(need) {
-			if row == s.lastFor(row) {
+			if row == int(s.rules) {
 				return n, i, LastResort
 			}
 			return n, i, Normal
@@ -46,6 +52,9 @@ func (v *View) enter(s *Service, row int, f rr.Family) (n *Node, step int, fallb
 
 // firstOf gives the first node of a row that gives what is needed, nil if none does.
 func (v *View) firstOf(s *Service, row int, need rr.FamilySet, asIfUp bool) (n *Node, step int) {
+	if s.Steers {
+		return s.Steering.first(v, s.Steps, row, need, asIfUp)
+	}
 	for i, end := s.Row(row); i < end; i++ {
 		if n := v.Nodes.Ref(s.Steps[i].Node); n.gives(need, asIfUp) {
 			return n, i
@@ -90,9 +99,12 @@ func (v *View) Decide(d *Decision, s *Service, f rr.Family, c *Client, class Cla
 		d.Draw, d.picks, d.Set, d.TTL = nil, nil, 0, 0
 		return
 	}
-	d.TTL = s.Steps[step].TTL
 	need, asIfUp := s.needs(f, fallback)
 	hash, bits, chance := uint64(0), uint8(0), uint32(r>>32)
+	if s.Steers {
+		n = v.steered(d, s, n, c, need, asIfUp, chance)
+	}
+	d.TTL = s.Steps[d.step].TTL
 	for depth := 0; n.Kind != LeafNode; depth++ {
 		if d.TTL = min(d.TTL, n.TTL); depth > 0 { // each choice has a chance of its own, and the draw the lower half of r
 			chance = uint32(steer.Hash(r>>32, uint64(depth)))
@@ -114,6 +126,19 @@ func (v *View) Decide(d *Decision, s *Service, f rr.Family, c *Client, class Cla
 		d.hashes(bits)
 	}
 	d.Set = d.picks.Choose(uint32(r), hash)
+}
+
+// steered gives the node that is chosen where n is the first one of d.step that gives what is needed, and sets d.step to its step.
+func (v *View) steered(d *Decision, s *Service, n *Node, c *Client, need rr.FamilySet, asIfUp bool, chance uint32) *Node {
+	hash, bits := uint64(0), uint8(0)
+	if s.Steering.ids != nil {
+		hash, bits = n.hash(c, d.Resolver)
+	}
+	n, step, hashed := s.Steering.choose(v, s.Steps, d.step, need, asIfUp, chance, hash)
+	if d.step = step; hashed {
+		d.hashes(bits)
+	}
+	return n
 }
 
 // hashes notes that so many bits of the client's network had a say.

@@ -2,6 +2,7 @@ package table
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -31,6 +32,7 @@ type Explanation struct {
 	// Hashed: the client's network decides instead of chance. Shares are those of all networks that the rule is for, while this client
 	// always gets from the pool that is chosen, and with Fixed, this answer.
 	Hashed, Fixed bool
+	last          bool // it comes from lastResort's row
 }
 
 // PoolInTurn is one pool that the rule, or lastResort, names.
@@ -61,7 +63,11 @@ func (v *View) Explain(s *Service, f rr.Family, c *Client, r uint64) *Explanatio
 		e.Rule = RuleName(s.Spec, e.RuleAt)
 		e.Matched = v.matched(s, e.RuleAt, e)
 	}
-	e.TTLFrom = e.ttlFrom(row)
+	from := row
+	if e.last = v.fromLast(e, row); e.last {
+		from = last
+	}
+	e.TTLFrom = e.ttlFrom(from)
 	e.Hashed, e.Fixed = e.hashed, e.picks.Sticky()
 	e.row(v, row, row == last)
 	if row != last {
@@ -76,12 +82,28 @@ func (v *View) rule(e *Explanation, row int) int {
 	s := e.Service
 	switch {
 	case s.Steers:
+		p := s.Steering.Policy
 		e.Trace = &policy.Trace{}
-		return s.Policy.Row(s.Policy.Where(e.Place, geo.HitsAt(v.Maps, s.Policy.Maps(), e.Asker.Addr())), e.Trace).Rule
+		_, rule := p.Row(p.Where(e.Place, geo.HitsAt(v.Maps, p.Maps(), e.Asker.Addr())), e.Trace)
+		return rule
 	case row == s.lastFor(row):
 		return policy.NoRule
 	}
 	return row
+}
+
+// fromLast reports whether lastResort's row answers a client of a row.
+func (v *View) fromLast(e *Explanation, row int) bool {
+	s := e.Service
+	switch e.Fallback {
+	case LastResort:
+		return true
+	case AsIfUp: // lastResort's comes first
+		need, asIfUp := s.needs(e.Family, AsIfUp)
+		n, _ := v.firstOf(s, s.lastFor(row), need, asIfUp)
+		return n != nil
+	}
+	return false
 }
 
 // RowTTL gives the TTL, in seconds, that is declared for a row.
@@ -92,17 +114,14 @@ func RowTTL(s *spec.Service, row int) uint32 {
 	return s.RuleTTLSeconds(row)
 }
 
-// ttlFrom tells what set the TTL of an answer to a client whose row is known.
+// ttlFrom tells what set the TTL of an answer from a row.
 func (e *Explanation) ttlFrom(row int) string {
 	if e.Draw == nil {
 		return ""
 	}
 	s := e.Service
-	if from, end := s.Row(row); e.step < from || e.step >= end {
-		row = s.lastFor(row) // lastResort answers
-	}
 	if s.Steers {
-		return e.policyTTLFrom(row)
+		return e.policyTTLFrom()
 	}
 	switch ttl := s.Steps[e.step].TTL; {
 	case e.TTL < ttl:
@@ -116,9 +135,9 @@ func (e *Explanation) ttlFrom(row int) string {
 }
 
 // policyTTLFrom is ttlFrom for a service that goes by a policy.
-func (e *Explanation) policyTTLFrom(row int) string {
+func (e *Explanation) policyTTLFrom() string {
 	ttl, from := e.Service.Spec.TTLSeconds(), "service"
-	if row != e.Service.lastFor(row) && e.Trace.TTLFrom != "" {
+	if !e.last && e.Trace.TTLFrom != "" {
 		from = e.Trace.TTLFrom
 	}
 	if step := e.Service.Steps[e.step].TTL; e.TTL < step {
@@ -169,13 +188,20 @@ func mapHas(m geo.Map, n Net) bool {
 
 // row lists the pools of a row in their turn.
 func (e *Explanation) row(v *View, row int, last bool) {
-	from, end := e.Service.Row(row)
-	for i := from; i < end; i++ {
-		t := turn{step: 1 + i - from, last: last}
-		if t.chosen = i == e.step; t.chosen {
-			t.share = 1
+	need, asIfUp := e.Service.needs(e.Family, e.Fallback)
+	for _, steps := range e.Service.turnsOf(row) {
+		number, chosen := steps.number, last == e.last && slices.Contains(steps.steps, e.step)
+		shares := []float64{1}
+		if len(steps.steps) > 1 {
+			shares = e.Service.Steering.groupShares(v, e.Service.Steps, steps.steps, need, asIfUp)
 		}
-		e.below(v, e.Service.Steps[i].Node, t)
+		for i, step := range steps.steps {
+			t := turn{step: number, last: last, chosen: chosen && step == e.step}
+			if chosen {
+				t.share = shares[i]
+			}
+			e.below(v, e.Service.Steps[step].Node, t)
+		}
 	}
 }
 

@@ -148,6 +148,12 @@ func (p *Path) Classify(v *View, c *Client) prefetch.Line {
 	if n == nil || fallback == AsIfUp {
 		return p.nothing()
 	}
+	if s.Steers {
+		if !s.Steering.alone(step) {
+			return prefetch.At(n.Draw)
+		}
+		step = s.Steering.order.at(step)
+	}
 	if p.entry, p.TTL = n, min(s.Steps[step].TTL, n.TTL); n.Kind != LeafNode {
 		return prefetch.At(n.Arms)
 	}

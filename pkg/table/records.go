@@ -34,7 +34,7 @@ func (v *View) defaults(s *Service, f rr.Family) (data [][]byte, ttl uint32) {
 		return nil, 0
 	}
 	for _, rule := range s.DefaultRules() {
-		for i, end := s.Row(rule); i < end; i++ {
+		for i := range s.StepsOf(rule) {
 			for d, own := range v.leaves(s.Steps[i].Node, s.Steps[i].TTL) {
 				if data := d.Defaults(f, &x); len(data) > 0 {
 					return data, own
@@ -67,7 +67,7 @@ func (v *View) eachLeaf(node, ttl uint32, yield func(*draws.Draw, uint32) bool) 
 // a policy that of a client of whom nothing is known.
 func (s *Service) DefaultRules() []int {
 	if s.Steers {
-		return []int{int(s.Default), s.lastFor(int(s.Default))}
+		return []int{int(s.Steering.Default), s.lastFor(int(s.Steering.Default))}
 	}
 	last := s.lastFor(0)
 	everyone := slices.IndexFunc(s.Spec.Rules, func(r spec.Rule) bool { return r.MatchesAll() })

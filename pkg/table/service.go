@@ -5,7 +5,6 @@ import (
 	"sync/atomic"
 
 	"github.com/gti/gtm/pkg/dnswire"
-	"github.com/gti/gtm/pkg/policy"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/steer"
 	"github.com/gti/gtm/pkg/table/draws"
@@ -27,7 +26,7 @@ type Service struct {
 	Need    rr.FamilySet // a pool must give it to be chosen: Served where all families come from one pool, else nothing more
 	Tiers   uint8        // how many of tiers are tried
 	Pick    draws.Pick
-	Steers  bool // Policy is there
+	Steers  bool // Steering is there
 	Pending bool // an alias of what was never resolved: SERVFAIL
 	Metrics bool // Counting is there
 }
@@ -45,13 +44,9 @@ type ServiceInfo struct {
 	Name   string
 	Spec   *spec.Service // with defaults filled in
 	// AliasOf is what the service's answers are taken from, for people; empty: it is no alias.
-	AliasOf string
-	Index   []uint32 // row i has Steps[Index[i]:Index[i+1]]; nil once InlineIndex has put it elsewhere
-	// What follows is of a service that goes by a policy: its rows are those of places, then those of lastResort.
-	Policy   *policy.Policy // nil: one row for each rule
-	RowOf    []uint16       // the row of each class
-	Last     []uint16       // the row of lastResort for each row
-	Default  uint16         // the row of a client of whom nothing is known
+	AliasOf  string
+	Index    []uint32       // row i has Steps[Index[i]:Index[i+1]]; nil once InlineIndex has put it elsewhere
+	Steering *Steering      // nil: one row for each rule
 	Counting *ServiceCounts // see Counts
 }
 
@@ -159,7 +154,7 @@ const NoRule = 0xFFFF
 // rowFor gives the row for a class.
 func (s *Service) rowFor(c Class) int {
 	if s.Steers {
-		return int(s.RowOf[c.Index])
+		return s.Steering.of.at(int(c.Index))
 	}
 	if c.Index == NoRule {
 		return int(s.rules)
@@ -170,7 +165,7 @@ func (s *Service) rowFor(c Class) int {
 // lastFor gives lastResort's row for clients of a row.
 func (s *Service) lastFor(row int) int {
 	if s.Steers {
-		return int(s.Last[row])
+		return s.Steering.last.at(row)
 	}
 	return int(s.rules)
 }

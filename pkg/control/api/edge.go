@@ -25,6 +25,10 @@ type EdgeStatus struct {
 	Geo     []GeoState `json:"geo,omitempty"`
 	// GeoFault tells why a geography file is not used as it is.
 	GeoFault string `json:"geoFault,omitempty"`
+	// Latency is the latency table in use; absent: there is none.
+	Latency *LatencyState `json:"latency,omitempty"`
+	// LatencyFault tells why a latency table is not used as it is.
+	LatencyFault string `json:"latencyFault,omitempty"`
 	// Aliases are the hosts outside that aliases lead to.
 	Aliases []AliasState `json:"aliases,omitempty"`
 	// Snapshot is the copy on disk; absent: of a program that does not tell.
@@ -106,6 +110,14 @@ type GeoState struct {
 	Networks int       `json:"networks"`
 }
 
+// LatencyState is the latency table in use.
+type LatencyState struct {
+	File     string    `json:"file"`
+	Measured time.Time `json:"measured"`
+	Networks int       `json:"networks"`
+	Sites    int       `json:"sites"`
+}
+
 // Explanation is what an edge says of one decision at GET /edge/explain. The code that answers made it.
 type Explanation struct {
 	Host       string        `json:"host"`
@@ -128,6 +140,18 @@ type Client struct {
 	Place   string `json:"place"`
 	ASN     uint32 `json:"asn,omitempty"`
 	Network string `json:"network"`
+	// Point is what distances are measured from: latitude and longitude, as in "50.11,8.68"; absent where the place has none.
+	Point     string `json:"point,omitempty"`
+	PointFrom string `json:"pointFrom,omitempty"` // "own coordinates", or as in "centroid of EU-DE"
+	// Latency is what the latency table knows of the network, nearest first; absent: nothing.
+	Latency []SiteLatency `json:"latency,omitempty"`
+}
+
+// SiteLatency is how far a site is, and on how many measurements that stands. Both are rounded.
+type SiteLatency struct {
+	Site         string  `json:"site"`
+	Milliseconds float64 `json:"ms"`
+	Samples      int     `json:"samples"`
 }
 
 // MatchedRule is the rule that decided.

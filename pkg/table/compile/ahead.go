@@ -29,9 +29,10 @@ func (c *Compiler) lookAhead(keys []spec.Key) {
 		return
 	}
 	a := ahead{draws: map[aheadKey]*aheadDraw{}, parts: map[string]*aheadPart{}}
+	c.fillPolicies(&a, keys)
 	for _, k := range keys {
 		if s := c.serviceSpec(k); s != nil && s.Alias == nil {
-			c.want(&a, k.Tenant, s)
+			c.want(&a, k, s)
 		}
 	}
 	var work []func()
@@ -51,9 +52,9 @@ func (c *Compiler) lookAhead(keys []spec.Key) {
 }
 
 // want notes the draws and the partition of a service that nobody has yet.
-func (c *Compiler) want(a *ahead, tenant string, s *spec.Service) {
-	if !policy.Simple(s) {
-		c.wantSteering(a, tenant, s)
+func (c *Compiler) want(a *ahead, k spec.Key, s *spec.Service) {
+	if filled := a.policies[k]; filled != nil {
+		c.wantPolicyPart(a, filled)
 	} else if key := partKey(s); c.parts[string(key)] == nil && a.parts[string(key)] == nil {
 		if classifier, err := classifierOf(s); err == nil {
 			a.parts[string(key)] = &aheadPart{begin: ofRules(classifier)}
@@ -64,7 +65,7 @@ func (c *Compiler) want(a *ahead, tenant string, s *spec.Service) {
 		return
 	}
 	for _, name := range s.AllPools() {
-		key := aheadKey{health.PoolID{Tenant: tenant, Pool: name}, form}
+		key := aheadKey{health.PoolID{Tenant: k.Tenant, Pool: name}, form}
 		if a.draws[key] != nil {
 			continue
 		}
@@ -74,17 +75,71 @@ func (c *Compiler) want(a *ahead, tenant string, s *spec.Service) {
 	}
 }
 
-// wantSteering notes the partition of a service that goes by a policy.
-func (c *Compiler) wantSteering(a *ahead, tenant string, s *spec.Service) {
-	eff := s.Effective()
-	p, err := policy.New(tenant, &eff, policySet{c, map[spec.Key]bool{}}, c.today)
-	if err != nil {
-		return // compiling it says so
+// fillPolicies fills in the policies of services that have one.
+func (c *Compiler) fillPolicies(a *ahead, keys []spec.Key) {
+	filled := make([]*aheadPolicy, len(keys))
+	atOnce(len(keys), func(i int) {
+		if s := c.serviceSpec(keys[i]); s != nil && s.Alias == nil && !policy.Simple(s) {
+			eff := s.Effective()
+			filled[i] = c.fillPolicy(keys[i].Tenant, &eff)
+		}
+	})
+	a.policies = map[spec.Key]*aheadPolicy{}
+	for i, f := range filled {
+		if f != nil && f.err == nil { // else compiling it says so
+			a.policies[keys[i]] = f
+		}
 	}
-	if key := ownPart + string(p.AppendKey(nil)); c.parts[key] == nil && a.parts[key] == nil && c.ownParts()+a.own < maxOwnParts {
-		a.parts[key] = &aheadPart{begin: ofRows(p)}
+}
+
+// fillPolicy fills in the policy of a tenant's service.
+func (c *Compiler) fillPolicy(tenant string, eff *spec.Service) *aheadPolicy {
+	f := &aheadPolicy{asked: map[spec.Key]bool{}}
+	f.err = guard(tenant, func() (err error) {
+		if f.policy, err = policy.New(tenant, eff, policySet{c, f.asked}, c.today); err == nil {
+			f.key = ownPart + string(f.policy.AppendKey(nil))
+		}
+		return err
+	})
+	return f
+}
+
+// wantPolicyPart notes the partition of a policy: one of its own, as long as these are few.
+func (c *Compiler) wantPolicyPart(a *ahead, f *aheadPolicy) {
+	if c.parts[f.key] == nil && a.parts[f.key] == nil && c.owned+a.own < maxOwnParts {
+		a.parts[f.key] = &aheadPart{begin: ofRows(f.policy)}
 		a.own++
 	}
+	if c.parts[f.key] != nil || a.parts[f.key] != nil {
+		return
+	}
+	if key := f.sharedKey(); c.parts[key] == nil && a.parts[key] == nil {
+		a.parts[key] = &aheadPart{begin: ofWheres(f.policy)}
+	}
+}
+
+// rowsAtOnce is for how many services rows are made ahead.
+const rowsAtOnce = 1024
+
+// rowsAhead makes the rows of services that share partitions.
+func (c *Compiler) rowsAhead(keys []spec.Key) {
+	var todo []*aheadPolicy
+	for _, k := range keys {
+		if f := c.ahead.policies[k]; f != nil && c.parts[f.key] == nil && c.ahead.parts[f.key] == nil {
+			todo = append(todo, f)
+		}
+	}
+	atOnce(len(todo), func(i int) {
+		f, key := todo[i], todo[i].sharedKey()
+		if part := c.parts[key]; part != nil {
+			f.division = part.division
+		} else if part := c.ahead.parts[key]; part != nil && part.err == nil {
+			f.division = part.division
+		}
+		if f.division != nil {
+			f.rows = f.division.rowsFor(f.policy)
+		}
+	})
 }
 
 // formOf gives the form in which a service draws.

@@ -10,7 +10,8 @@ import (
 type division struct {
 	classifier *geo.Classifier
 	rows       []policy.Row   // of each class, where the partition is one policy's own
-	wheres     []policy.Where // what each class is, where policies share the partition; each makes rows of them
+	wheres     []policy.Where // what each class is, where policies share the partition
+	grid       *policy.Grid   // of wheres
 	unplaced   int            // the class of clients of whom nothing is known, of rows and wheres
 }
 
@@ -23,15 +24,14 @@ func ofRules(c *geo.Classifier) func() *division {
 func ofRows(p *policy.Policy) func() *division {
 	return func() *division {
 		d := &division{}
-		known, keys := map[policy.Where]int{}, map[string]int{}
+		known, rows := map[policy.Where]int{}, map[policy.Row]int{}
 		d.classifier = classifierOver(p, func(w policy.Where) int {
 			class, ok := known[w]
 			if !ok {
-				row := p.Row(w, nil)
-				key := string(row.AppendKey(nil))
-				if class, ok = keys[key]; !ok {
+				row, _ := p.Row(w, nil)
+				if class, ok = rows[row]; !ok {
 					class = len(d.rows)
-					keys[key], d.rows = class, append(d.rows, row)
+					rows[row], d.rows = class, append(d.rows, row)
 				}
 				known[w] = class
 			}
@@ -61,8 +61,8 @@ func ofWheres(p *policy.Policy) func() *division {
 }
 
 func classifierOver(p *policy.Policy, class func(policy.Where) int) *geo.Classifier {
-	_, timed := p.Asks()
-	return &geo.Classifier{Maps: p.Maps(), Latency: timed,
+	located, timed := p.Asks()
+	return &geo.Classifier{Maps: p.Maps(), Points: located, Latency: timed,
 		Class: func(place geo.Place, in geo.Hits) int { return class(p.Where(place, in)) }}
 }
 
@@ -78,32 +78,16 @@ func divide(atlas *geo.Atlas, maps []geo.Map, begin func() *division) (d divided
 	d.division = begin()
 	d.part, d.err = geo.Compile(atlas, maps, d.classifier)
 	if d.err == nil && (d.rows != nil || d.wheres != nil) {
-		d.unplaced = d.classifier.Class(geo.Place{}, geo.Hits{})
+		d.unplaced, d.grid = d.classifier.Class(geo.Place{}, geo.Hits{}), policy.NewGrid(d.wheres)
+		d.classifier = nil // with all that it has seen
 	}
 	return d
 }
 
 // rowsFor gives the rows of a policy, each once, and which of them each class of its partition has.
-func (d *division) rowsFor(p *policy.Policy) (rows []policy.Row, of []uint16) {
-	if d.rows != nil {
-		of = make([]uint16, len(d.rows))
-		for i := range of {
-			of[i] = uint16(i)
-		}
-		return d.rows, of
+func (d *division) rowsFor(p *policy.Policy) *policy.Rows {
+	if d.rows == nil {
+		return p.Rows(d.grid)
 	}
-	of = make([]uint16, len(d.wheres))
-	keys := make(map[string]uint16, 64)
-	var key []byte
-	for i, w := range d.wheres {
-		row := p.Row(w, nil)
-		key = row.AppendKey(key[:0])
-		at, ok := keys[string(key)]
-		if !ok {
-			at = uint16(len(rows))
-			keys[string(key)], rows = at, append(rows, row)
-		}
-		of[i] = at
-	}
-	return rows, of
+	return policy.RowsOf(d.rows)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"strconv"
+	"strings"
 
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/policy"
@@ -12,11 +13,16 @@ import (
 	"github.com/gti/gtm/pkg/table"
 )
 
-// Geography lists what a new atlas is wanted for.
+// Geography lists what a new atlas is wanted for. Where only its latency table is new, partitions that know nothing of latency stay.
 func (c *Compiler) Geography(a *geo.Atlas) *Geography {
 	g := &Geography{atlas: a, maps: c.maps, parts: make(map[string]*aheadPart, len(c.parts))}
+	stay := a.SameGeography(c.atlas) && !c.dirty.maps
 	for key, p := range c.parts {
-		g.parts[key] = &aheadPart{begin: p.begin}
+		part := &aheadPart{begin: p.begin}
+		if stay && !p.classifier.Latency && p.err == nil {
+			part.divided = divided{division: p.division, part: c.partList[p.slot]}
+		}
+		g.parts[key] = part
 	}
 	return g
 }
@@ -25,6 +31,9 @@ func (c *Compiler) Geography(a *geo.Atlas) *Geography {
 // are left to the Compiler.
 func (g *Geography) Compile(ctx context.Context) {
 	for key, p := range g.parts {
+		if p.part != nil {
+			continue
+		}
 		if ctx.Err() != nil {
 			delete(g.parts, key)
 			continue
@@ -72,6 +81,7 @@ func (c *Compiler) compileParts() {
 		switch p.err = d.err; {
 		case d.err != nil:
 			failed[p] = true
+		case d.division == p.division: // it stays: see Geography
 		case d.rows == nil && d.wheres == nil:
 			c.partList[p.slot] = d.part
 		default: // its classes mean something else now: each service moves over when it is compiled
@@ -162,6 +172,9 @@ func (c *Compiler) addPart(key string, begin func() *division, d divided) *partS
 		p.slot = uint32(len(c.partList))
 		c.partList = append(c.partList, d.part)
 	}
+	if c.parts[key] == nil && strings.HasPrefix(key, ownPart) {
+		c.owned++
+	}
 	c.parts[key] = p
 	return p
 }
@@ -188,8 +201,11 @@ func (c *Compiler) releasePart(p *partState) {
 func (c *Compiler) dropPart(p *partState) {
 	c.partList[p.slot] = nil
 	c.partFree = append(c.partFree, p.slot)
-	if c.parts[p.key] == p {
-		delete(c.parts, p.key)
+	if c.parts[p.key] != p {
+		return // a newer one has taken its place
+	}
+	if delete(c.parts, p.key); strings.HasPrefix(p.key, ownPart) {
+		c.owned--
 	}
 }
 
@@ -214,7 +230,7 @@ func (c *Compiler) part(key string, begin func() *division) divided {
 
 // partName names a partition for people.
 func partName(key string) string {
-	if policyPart(key) {
+	if isPolicyPart(key) {
 		return "a policy's partition"
 	}
 	return key

@@ -3,12 +3,16 @@ package compile
 import (
 	"bytes"
 	"context"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/geo/latency"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/table"
 	"github.com/gti/gtm/pkg/table/rr"
 )
 
@@ -55,6 +59,72 @@ func TestAGeographyIsCompiledBeside(t *testing.T) {
 			t.Errorf("partition %q was compiled again", key)
 		}
 	}
+}
+
+// TestMapsMoveNetworks: a map that sets a place puts its networks at the centroid of that, or at its location.
+func TestMapsMoveNetworks(t *testing.T) {
+	h := geoWorld(t)
+	for _, test := range []struct{ more, place, point string }{
+		{"", "NA-US", geo.PointOfPlace("NA-US").String()},
+		{", place: EU-DE", "EU-DE", geo.PointOfPlace("EU-DE").String()},
+		{", place: EU-DE, location: {lat: 52.52, lon: 13.4}", "EU-DE", "52.52,13.4"},
+		{", place: EU, location: {lat: 52.52, lon: 13.4}", "EU", "52.52,13.4"},
+	} {
+		h.put(strings.Replace(officeMap, "/24]", "/24]"+test.more, 1))
+		place, bits := h.view.Place(table.HostNet(netip.MustParseAddr("8.8.8.8")))
+		if place.String() != test.place || place.Point().String() != test.point || bits > 24 {
+			t.Errorf("with %q: %q at %q, /%d; want %q at %q", test.more, place, place.Point(), bits, test.place, test.point)
+		}
+	}
+}
+
+// A new latency table over the same geography leaves partitions as they are, unless they ask for latency.
+func TestALatencyTableLeavesPartitions(t *testing.T) {
+	h := geoWorld(t)
+	before := slices.Clone(h.view.PartList)
+	renewed := func(a *geo.Atlas) (n int) {
+		g := h.c.Geography(a)
+		g.Compile(t.Context())
+		h.c.SetGeography(g)
+		h.compile(noon)
+		for i, p := range h.view.PartList {
+			if p != before[i] {
+				n++
+			}
+		}
+		before = slices.Clone(h.view.PartList)
+		return n
+	}
+	if n := renewed(h.view.Atlas.WithLatency(latencyOf(t, "8.8.8.0/24,fra,7,30"))); n != 0 {
+		t.Errorf("%d partitions are others", n)
+	}
+	for _, p := range h.c.parts {
+		p.classifier.Latency = true
+		break
+	}
+	if n := renewed(h.view.Atlas.WithLatency(latencyOf(t, "8.8.8.0/24,fra,9,30"))); n != 1 {
+		t.Errorf("%d partitions are others; one asks for latency", n)
+	}
+	h.expect("web.shop.gtm.example.", kansas, rr.IPv4, american)
+	if n := renewed(turnedWorld(t).WithLatency(latencyOf(t, "8.8.8.0/24,fra,9,30"))); n != 2 {
+		t.Errorf("%d partitions are others by another geography", n)
+	}
+	h.expect("web.shop.gtm.example.", kansas, rr.IPv4, singapore)
+}
+
+// latencyOf makes a table of one line.
+func latencyOf(t *testing.T, line string) *geo.LatencyTable {
+	t.Helper()
+	var out bytes.Buffer
+	inputs := []latency.Input{{Name: "line", Reader: strings.NewReader(line)}}
+	if _, err := latency.Build(&out, latency.Config{Inputs: inputs, Measured: time.Unix(1_700_000_000, 0)}); err != nil {
+		t.Fatal(err)
+	}
+	table, err := geo.OpenLatencyBytes("lines", out.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
 }
 
 // What was compiled beside and no longer fits is compiled again.

@@ -3,6 +3,7 @@ package compile
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/gti/gtm/pkg/health"
@@ -10,12 +11,11 @@ import (
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/table"
 	"github.com/gti/gtm/pkg/table/draws"
-	"github.com/gti/gtm/pkg/table/rr"
 )
 
 // maxOwnParts is how many policies have a partition of their own, in which scopes are as short as they can be. Those that come later share
 // one with all that ask the same of a place: their scopes are right as well, but may be longer.
-const maxOwnParts = 256
+const maxOwnParts = 128
 
 // Keys of policies' partitions begin so; those of rules begin with |.
 const (
@@ -23,7 +23,7 @@ const (
 	sharedPart = "w"
 )
 
-func policyPart(key string) bool {
+func isPolicyPart(key string) bool {
 	return strings.HasPrefix(key, ownPart) || strings.HasPrefix(key, sharedPart)
 }
 
@@ -84,117 +84,167 @@ func (c *Compiler) touchPolicy(k spec.Key) {
 // touchTimed has the services compiled anew whose policies go by measurements, which have grown older by a day.
 func (c *Compiler) touchTimed() {
 	for s := range c.steering {
-		if s.compiled == nil || s.compiled.Policy == nil {
+		if s.compiled == nil || s.compiled.Steering == nil {
 			continue
 		}
-		if _, timed := s.compiled.Policy.Asks(); timed {
+		if _, timed := s.compiled.Steering.Policy.Asks(); timed {
 			c.dirty.services[s.key] = true
 		}
 	}
 }
 
 // takePolicyPart gives the partition of a policy, and its rows there.
-func (c *Compiler) takePolicyPart(p *policy.Policy, s *serviceState) (slot uint32, rows []policy.Row, of []uint16, err error) {
-	key, begin := ownPart+string(p.AppendKey(nil)), ofRows(p)
-	if c.parts[key] == nil && c.ownParts() >= maxOwnParts {
-		key, begin = sharedPart+string(p.AppendConditions(nil)), ofWheres(p)
+func (c *Compiler) takePolicyPart(f *aheadPolicy, s *serviceState) (slot uint32, rows *policy.Rows, err error) {
+	key, begin := f.key, ofRows(f.policy)
+	if c.parts[key] == nil && c.ahead.parts[key] == nil && c.owned >= maxOwnParts {
+		key, begin = f.sharedKey(), ofWheres(f.policy)
 	}
 	part := c.parts[key]
 	if part == nil {
 		if part, err = c.newPart(key, begin); err != nil {
-			return 0, nil, nil, err
+			return 0, nil, err
 		}
 	}
 	if slot, err = c.usePart(part, s); err != nil {
-		return 0, nil, nil, err
+		return 0, nil, err
 	}
-	rows, of = part.rowsFor(p)
-	return slot, rows, of, nil
-}
-
-func (c *Compiler) ownParts() (n int) {
-	for key := range c.parts {
-		if strings.HasPrefix(key, ownPart) {
-			n++
-		}
+	if f.division == part.division {
+		return slot, f.rows, nil
 	}
-	return n
+	return slot, part.rowsFor(f.policy), nil
 }
 
 // addPolicyRows compiles the rows of a service's policy.
-func (c *Compiler) addPolicyRows(out *table.Service, s *serviceState, p *plan, form draws.Form, rows []policy.Row) error {
-	b := rowBuilder{Compiler: c, service: s, need: out.Need, tenant: p.tenant, form: form, policy: out.Policy,
-		nodes: map[string]*nodeState{}}
+func (c *Compiler) addPolicyRows(out *table.Service, s *serviceState, p *plan, form draws.Form, rows *policy.Rows) error {
+	b := rowBuilder{Compiler: c, service: s, out: out, tenant: p.tenant, form: form, rows: rows, known: make([]entry, 0, len(rows.Steps)),
+		leaves: make(map[leafKey]int, 8)}
 	ttl := p.atMost(out.Spec.TTLSeconds())
-	for i := range rows {
+	for i := range rows.Orders {
 		own := ttl
-		if rows[i].TTL >= 0 {
-			own = p.atMost(uint32(rows[i].TTL))
+		if t := rows.Orders[i].TTL; t >= 0 {
+			own = p.atMost(uint32(t))
 		}
-		if err := b.row(out, rows[i].Steps, own); err != nil {
+		if err := b.row(rows.Orders[i].Steps, own); err != nil {
 			return err
 		}
 	}
-	lasts := map[string]uint16{}
-	for i := range rows {
-		var key []byte
-		for j := range rows[i].Last {
-			key = rows[i].Last[j].AppendKey(key)
+	last := make([]int, len(rows.Orders))
+	for i := range rows.Orders {
+		same := i
+		for same > 0 && !slices.Equal(rows.Orders[same-1].Last, rows.Orders[i].Last) {
+			same--
 		}
-		last, ok := lasts[string(key)]
-		if !ok {
-			last = uint16(len(out.Index))
-			lasts[string(key)] = last
-			if err := b.row(out, rows[i].Last, ttl); err != nil {
-				return fmt.Errorf("lastResort: %w", err)
-			}
+		if same > 0 {
+			last[i] = last[same-1]
+			continue
 		}
-		out.Last = append(out.Last, last)
+		last[i] = len(b.index)
+		if err := b.row(rows.Orders[i].Last, ttl); err != nil {
+			return fmt.Errorf("lastResort: %w", err)
+		}
 	}
-	out.Index = append(out.Index, uint32(len(out.Steps)))
-	if len(out.Index) > math.MaxUint16 {
-		return fmt.Errorf("the policy of one service has at most %d rows", math.MaxUint16)
+	if len(b.index) > math.MaxUint16 || len(out.Steps) >= table.GroupMark {
+		return fmt.Errorf("its policy has %d rows of %d steps; at most %d are possible", len(b.index), len(out.Steps), table.GroupMark)
 	}
-	out.InlineIndex()
+	s.steps, out.Steps = slices.Clip(s.steps), slices.Clip(out.Steps)
+	out.Steering.Arrange(rows.Of, b.order, b.index, last)
 	return nil
 }
 
-// rowBuilder makes the nodes of a service's rows, each once.
+// rowBuilder makes the steps of a service's rows, each once.
 type rowBuilder struct {
 	*Compiler
 	service *serviceState
-	policy  *policy.Policy
-	need    rr.FamilySet
+	out     *table.Service
 	tenant  string
 	form    draws.Form
-	nodes   map[string]*nodeState // that the service has taken, by policy.Node.AppendKey
-	key     []byte
+	rows    *policy.Rows
+	known   []entry
+	leaves  map[leafKey]int // of out.Steps
+	order   []int           // as Steering wants it
+	index   []uint32        // where each row begins there
 }
 
-// row appends one row.
-func (b *rowBuilder) row(out *table.Service, steps []policy.Node, ttl uint32) error {
-	out.Index = append(out.Index, uint32(len(out.Steps)))
-	for i := range steps {
-		b.key = steps[i].AppendKey(b.key[:0])
-		n := b.nodes[string(b.key)]
-		if n == nil {
-			key := string(b.key)
-			var err error
-			if n, err = b.take(&steps[i]); err != nil {
+// entry is a step of policy.Rows with a TTL, as it stands in an order.
+type entry struct {
+	step uint16
+	ttl  uint32
+	at   []int
+}
+
+// leafKey tells the steps of pools apart.
+type leafKey struct {
+	pool, weight int
+	ttl          uint32
+}
+
+// row appends a row.
+func (b *rowBuilder) row(steps []uint16, ttl uint32) error {
+	b.index = append(b.index, uint32(len(b.order)))
+	for _, step := range steps {
+		i := slices.IndexFunc(b.known, func(e entry) bool { return e.step == step && e.ttl == ttl })
+		if i < 0 {
+			at, err := b.entry(b.rows.Steps[step], ttl)
+			if err != nil {
 				return err
 			}
-			b.nodes[key] = n
-			b.service.steps = append(b.service.steps, n)
+			i, b.known = len(b.known), append(b.known, entry{step, ttl, at})
 		}
-		out.Steps = append(out.Steps, table.Step{Node: n.slot, TTL: ttl})
+		b.order = append(b.order, b.known[i].at...)
 	}
 	return nil
+}
+
+// entry gives what stands for a step: its index in out.Steps; or, of a group of pools, a mark, how many they are, and their indexes.
+func (b *rowBuilder) entry(step policy.Step, ttl uint32) ([]int, error) {
+	node := step.Node()
+	if group := node.Group(); group != nil {
+		at := []int{table.GroupMark, len(group)}
+		for i := range group {
+			leaf, err := b.leaf(group[i].Node.Pool, group[i].Weight, ttl)
+			if err != nil {
+				return nil, err
+			}
+			at = append(at, leaf)
+		}
+		return at, nil
+	}
+	if node.Kind == policy.Leaf {
+		leaf, err := b.leaf(node.Pool, 1, ttl)
+		return []int{leaf}, err
+	}
+	n, err := b.take(&node)
+	if err != nil {
+		return nil, err
+	}
+	return []int{b.add(n, 1, ttl)}, nil
+}
+
+func (b *rowBuilder) leaf(pool, weight int, ttl uint32) (int, error) {
+	key := leafKey{pool, weight, ttl}
+	at, ok := b.leaves[key]
+	if !ok {
+		n, err := b.take(&policy.Node{Pool: pool})
+		if err != nil {
+			return 0, err
+		}
+		at = b.add(n, weight, ttl)
+		b.leaves[key] = at
+	}
+	return at, nil
+}
+
+// add appends a step.
+func (b *rowBuilder) add(n *nodeState, weight int, ttl uint32) int {
+	b.service.steps, b.out.Steps = append(b.service.steps, n), append(b.out.Steps, table.Step{Node: n.slot, TTL: ttl})
+	b.out.Steering.AddWeight(weight, b.out.Need != 0, n.id)
+	return len(b.out.Steps) - 1
 }
 
 // take takes the node of a policy's one.
 func (b *rowBuilder) take(n *policy.Node) (*nodeState, error) {
 	if n.Kind == policy.Leaf {
-		d, err := b.draw(health.PoolID{Tenant: b.tenant, Pool: b.policy.Pools[n.Pool].Name}, b.form)
+		d, err := b.draw(health.PoolID{Tenant: b.tenant, Pool: b.out.Steering.Policy.Pools[n.Pool].Name}, b.form)
 		if err != nil {
 			return nil, err
 		}
@@ -209,7 +259,7 @@ func (b *rowBuilder) take(n *policy.Node) (*nodeState, error) {
 		}
 		arms = append(arms, share{node: node, weight: uint16(min(n.Arms[i].Weight, math.MaxUint16))})
 	}
-	node, err := b.mix(b.kind(n.Kind), b.need, arms)
+	node, err := b.mix(b.kind(n.Kind), b.out.Need, arms)
 	if err != nil {
 		b.releaseArms(arms)
 	}
@@ -220,43 +270,39 @@ func (b *rowBuilder) kind(k policy.Kind) table.Kind {
 	switch {
 	case k == policy.First:
 		return table.FirstNode
-	case b.need != 0:
+	case b.out.Need != 0:
 		return table.HashedNode
 	}
 	return table.WeightedNode
 }
 
 // servedByRows gives the families that each row has an answer in: what exists at the service's name.
-func (c *Compiler) servedByRows(p *plan, pol *policy.Policy, rows []policy.Row) spec.Families {
+func (c *Compiler) servedByRows(p *plan, pol *policy.Policy, rows *policy.Rows) spec.Families {
+	has := make([]spec.Families, len(rows.Steps))
+	for i, step := range rows.Steps {
+		for pool := range step.Pools() {
+			if pool := c.pools[health.PoolID{Tenant: p.tenant, Pool: pol.Pools[pool].Name}]; pool != nil {
+				has[i] = has[i].Or(pool.has)
+			}
+		}
+	}
 	every, some := spec.Families{V4: true, V6: true}, spec.Families{}
-	for i := range rows {
-		list := rows[i].Steps
+	for i := range rows.Orders {
+		list := rows.Orders[i].Steps
 		if len(list) == 0 {
-			list = rows[i].Last
+			list = rows.Orders[i].Last
 		}
 		if len(list) == 0 {
 			continue // a fence leaves nothing: SERVFAIL, whatever is asked for
 		}
-		has := c.familiesOf(p, pol, list)
-		every.V4, every.V6, some = every.V4 && has.V4, every.V6 && has.V6, some.Or(has)
+		var of spec.Families
+		for _, step := range list {
+			of = of.Or(has[step])
+		}
+		every.V4, every.V6, some = every.V4 && of.V4, every.V6 && of.V6, some.Or(of)
 	}
 	if some.Host || some == (spec.Families{}) {
 		return spec.Families{Host: some.Host}
 	}
 	return spec.Families{V4: every.V4 && p.eff.Wants(spec.FamilyIPv4), V6: every.V6 && p.eff.Wants(spec.FamilyIPv6)}
-}
-
-func (c *Compiler) familiesOf(p *plan, pol *policy.Policy, nodes []policy.Node) (has spec.Families) {
-	for i := range nodes {
-		var of spec.Families
-		if n := &nodes[i]; n.Kind != policy.Leaf {
-			for j := range n.Arms {
-				of = of.Or(c.familiesOf(p, pol, []policy.Node{n.Arms[j].Node}))
-			}
-		} else if pool := c.pools[health.PoolID{Tenant: p.tenant, Pool: pol.Pools[n.Pool].Name}]; pool != nil {
-			of = pool.has
-		}
-		has = has.Or(of)
-	}
-	return has
 }

@@ -61,6 +61,15 @@ func TestNearest(t *testing.T) {
 	h.expect(host, berlin, rr.IPv4, map[string]float64{atUS: 1}) // Frankfurt has moved to Cape Town
 }
 
+// TestNearestByCoordinates: what is known of a place itself counts, not the middle of its country.
+func TestNearestByCoordinates(t *testing.T) {
+	const guam = "---\nkind: Map\ntenant: platform\nname: guam\nspec: {networks: [8.8.8.0/24], place: NA-US"
+	h := newHarness(t, testZone, testSites, guam+"}\n", service("web", "  rules: [{pools: [{nearest: [us, sg, eu]}]}]\n"))
+	h.expect("web.shop.gtm.example.", kansas, rr.IPv4, map[string]float64{atUS: 1})
+	h.put(guam + ", location: {lat: 13.4, lon: 144.8}}\n")
+	h.expect("web.shop.gtm.example.", kansas, rr.IPv4, map[string]float64{atSG: 1})
+}
+
 func TestFenceIsNeverLeft(t *testing.T) {
 	h := newHarness(t, testZone, testSites, service("web",
 		"  rules: [{when: {geo: [EU]}, fence: [EU], pools: [{nearest: [us, sg, eu]}]}, {pools: [us]}]\n  lastResort: [sg]\n"))

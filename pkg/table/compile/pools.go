@@ -59,6 +59,9 @@ func newMap(name string, m *spec.Map) (geo.Map, error) {
 		if err != nil {
 			return g, fmt.Errorf("spec.place: %w", err)
 		}
+		if m.Location != nil {
+			place.At = m.Location.Point()
+		}
 		g.Place = &place
 	}
 	return g, nil

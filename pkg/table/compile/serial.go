@@ -138,7 +138,7 @@ func (c *Compiler) compileDefaults() {
 // To call it is never needed; the next Compile begins with it.
 func (c *Compiler) CatchUp() {
 	for _, s := range c.untold {
-		if s.defaults == 0 && s.compiled != nil && (len(s.steps) > 0) == (len(s.compiled.Steps) > 0) {
+		if s.defaults == 0 && s.compiled != nil && len(s.steps) == len(s.compiled.Steps) {
 			s.defaults = s.told()
 		}
 	}
@@ -161,8 +161,8 @@ func (s *serviceState) toldOf(f rr.Family, rules []int) uint64 {
 		return 0
 	}
 	for _, rule := range rules {
-		for i, end := s.compiled.Row(rule); i < end; i++ {
-			for d, ttl := range s.node(i).leaves(s.compiled.Steps[i].TTL) {
+		for i := range s.compiled.StepsOf(rule) {
+			for d, ttl := range s.steps[i].leaves(s.compiled.Steps[i].TTL) {
 				if h := d.toldOf(f); h != toldNothing {
 					return steer.Hash(h, uint64(ttl))
 				}
@@ -170,15 +170,6 @@ func (s *serviceState) toldOf(f rr.Family, rules []int) uint64 {
 		}
 	}
 	return 0
-}
-
-// node gives the node of a step.
-func (s *serviceState) node(step int) *nodeState {
-	if s.compiled.Policy == nil {
-		return s.steps[step]
-	}
-	slot := s.compiled.Steps[step].Node
-	return s.steps[slices.IndexFunc(s.steps, func(n *nodeState) bool { return n.slot == slot })]
 }
 
 // toldNothing is what a draw tells that has no default answer.

@@ -32,7 +32,10 @@ func (c *Compiler) compileServices() {
 			}
 		}
 	}
-	for _, k := range keys {
+	for i, k := range keys {
+		if i%rowsAtOnce == 0 {
+			c.rowsAhead(keys[i:min(i+rowsAtOnce, len(keys))])
+		}
 		declared := c.serviceSpec(k)
 		if declared == nil {
 			continue
@@ -215,17 +218,21 @@ func (c *Compiler) anyServed(out *table.Service) error {
 
 // newSteering is newService for one that goes by a policy.
 func (c *Compiler) newSteering(out *table.Service, s *serviceState, p *plan, form draws.Form, coherent bool) (*table.Service, error) {
-	set := policySet{c, map[spec.Key]bool{}}
-	pol, err := policy.New(p.tenant, p.eff, set, c.today)
-	if s.policies = set.policies; err != nil {
+	f := c.ahead.policies[s.key]
+	if f == nil || p.aliasOf != "" {
+		f = c.fillPolicy(p.tenant, p.eff)
+	}
+	delete(c.ahead.policies, s.key)
+	if s.policies = f.asked; f.err != nil {
+		return nil, f.err
+	}
+	var rows *policy.Rows
+	var err error
+	if out.Part, rows, err = c.takePolicyPart(f, s); err != nil {
 		return nil, err
 	}
-	var rows []policy.Row
-	if out.Part, rows, out.RowOf, err = c.takePolicyPart(pol, s); err != nil {
-		return nil, err
-	}
-	out.Policy, out.Default, out.Steers = pol, out.RowOf[s.part.unplaced], true
-	if out.Served = families(c.servedByRows(p, pol, rows), p.eff); coherent {
+	out.Steering, out.Steers = &table.Steering{Policy: f.policy, Default: rows.Of[s.part.unplaced]}, true
+	if out.Served = families(c.servedByRows(p, f.policy, rows), p.eff); coherent {
 		out.Need = out.Served
 	}
 	if err := c.anyServed(out); err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/policy"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/steer"
 	"github.com/gti/gtm/pkg/table"
@@ -54,6 +55,7 @@ type Compiler struct {
 	parts    map[string]*partState
 	partList []*geo.Partition
 	partFree []uint32
+	owned    int // of parts: those of one policy alone
 
 	nodes        map[string]*nodeState // those that have arms, by mixKey
 	nodeSlots    chunks.Writer[table.Node]
@@ -147,7 +149,7 @@ type serviceState struct {
 	attached bool
 	zone     string
 	host     string       // wire
-	steps    []*nodeState // of each of compiled.Steps; each once, where there is a policy
+	steps    []*nodeState // of each of compiled.Steps
 	part     *partState
 	uses     []*poolState
 	policies map[spec.Key]bool // that its policy looked for; nil: it needs none
@@ -226,6 +228,8 @@ type ahead struct {
 	draws map[aheadKey]*aheadDraw
 	parts map[string]*aheadPart
 	own   int // of parts: those of one policy alone
+	// policies are of services that are about to be compiled
+	policies map[spec.Key]*aheadPolicy
 
 	geography *Geography // compiled beside; nil: none is new
 }
@@ -240,6 +244,19 @@ type aheadDraw struct {
 	draw *draws.Draw
 	err  error
 }
+
+// aheadPolicy is the policy of a service, filled in.
+type aheadPolicy struct {
+	policy   *policy.Policy
+	asked    map[spec.Key]bool // the policies that it looked for
+	key      string            // of a partition of its own
+	err      error
+	division *division // for which rows are; nil: they are not made yet
+	rows     *policy.Rows
+}
+
+// sharedKey is the key of a partition that it shares with others.
+func (f *aheadPolicy) sharedKey() string { return sharedPart + string(f.policy.AppendConditions(nil)) }
 
 type aheadPart struct {
 	begin func() *division

@@ -1,4 +1,4 @@
-package geo
+package pages
 
 import (
 	"crypto/sha256"
@@ -28,7 +28,7 @@ func residentFile(t *testing.T) int {
 func TestForgottenPagesComeBack(t *testing.T) {
 	sum := sha256.Sum256(builtin.CountryMMDB)
 	there := residentFile(t)
-	forget(builtin.CountryMMDB)
+	Forget(builtin.CountryMMDB)
 	if gone := there - residentFile(t); gone < len(builtin.CountryMMDB)/2 {
 		t.Errorf("%d bytes of %d are gone from memory", gone, len(builtin.CountryMMDB))
 	}
@@ -43,11 +43,11 @@ func TestForgetKeepsWhatNoFileHolds(t *testing.T) {
 	for i := range b {
 		b[i] = byte(i)
 	}
-	forget(b)
+	Forget(b)
 	for i := range b {
 		if b[i] != byte(i) {
 			t.Fatalf("byte %d is lost", i)
 		}
 	}
-	forget(nil)
+	Forget(nil)
 }

@@ -1,4 +1,5 @@
-package geo
+// Package pages gives memory back to the system.
+package pages
 
 import (
 	"bufio"
@@ -8,10 +9,10 @@ import (
 	"unsafe"
 )
 
-// forget gives the pages that hold a part of the program back to the system, which reads them from its file again when they are looked
+// Forget gives the pages that hold a part of the program back to the system, which reads them from its file again when they are looked
 // at: the built-in database, several megabytes, is read once. The bytes must never have been written. Where it cannot be seen
 // that they come from a file, as in a program that was unpacked into memory, nothing happens.
-func forget(b []byte) {
+func Forget(b []byte) {
 	page := uintptr(os.Getpagesize())
 	from := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
 	end := from + uintptr(len(b))

@@ -1,4 +1,5 @@
-package geo
+// Package earth knows points on Earth: how far it is between them, and where the centroids of countries and subdivisions are.
+package earth
 
 import (
 	"fmt"
@@ -56,22 +57,29 @@ func (p Point) String() string {
 
 // Kilometres gives the great-circle distance on a sphere of Earth's mean radius, which is off by at most 0.6 % of that on the ellipsoid.
 // It is the same both ways. To or from the unknown Point it is +Inf, so that what is unknown sorts last.
-func (p Point) Kilometres(q Point) float64 {
-	if !p.Known() || !q.Known() {
-		return math.Inf(1)
-	}
-	// The angle between unit vectors, by the lengths of their difference and sum: exact for near points as for antipodal ones.
-	px, py, pz := p.vector()
-	qx, qy, qz := q.vector()
-	return earthRadius * 2 * math.Atan2(length(px-qx, py-qy, pz-qz), length(px+qx, py+qy, pz+qz))
-}
+func (p Point) Kilometres(q Point) float64 { return p.Vector().Kilometres(q.Vector()) }
 
-// vector gives the unit vector from the centre of Earth to p.
-func (p Point) vector() (x, y, z float64) {
+// Vector is a Point made ready for many distances: the unit vector that leads there from the centre of Earth. The zero Vector is unknown.
+type Vector struct{ x, y, z float64 }
+
+// Vector gives p as a Vector.
+func (p Point) Vector() Vector {
+	if !p.Known() {
+		return Vector{}
+	}
 	const degree = math.Pi / 180
 	north, up := math.Sincos(p.Lat() * degree)
 	east, front := math.Sincos(p.Lon() * degree)
-	return up * front, up * east, north
+	return Vector{up * front, up * east, north}
+}
+
+// Kilometres is that of the Points, and takes a third of the time.
+func (v Vector) Kilometres(w Vector) float64 {
+	if v == (Vector{}) || w == (Vector{}) {
+		return math.Inf(1)
+	}
+	// The angle by the lengths of difference and sum: exact for near points as for antipodal ones.
+	return earthRadius * 2 * math.Atan2(length(v.x-w.x, v.y-w.y, v.z-w.z), length(v.x+w.x, v.y+w.y, v.z+w.z))
 }
 
 func length(x, y, z float64) float64 { return math.Sqrt(x*x + y*y + z*z) }
