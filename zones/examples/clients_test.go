@@ -8,11 +8,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/maxmind/mmdbwriter"
 	"github.com/maxmind/mmdbwriter/mmdbtype"
 
 	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/geo/latency"
 )
 
 // A client is a network that the examples speak of: where it is, and how far, in milliseconds, some sites are from it.
@@ -67,7 +69,7 @@ func (c *client) row() string {
 	return "| " + strings.Join(words, " | ") + " |"
 }
 
-// world makes a geography of the clients.
+// world makes a geography of the clients, with a table of latencies.
 func world(t *testing.T) *geo.Atlas {
 	t.Helper()
 	tree, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: "examples", Description: map[string]string{"en": "examples"}})
@@ -99,5 +101,26 @@ func world(t *testing.T) *geo.Atlas {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return atlas
+	return atlas.WithLatency(latencies(t))
+}
+
+// latencies makes a table of what was measured of the clients, today and 40 times each.
+func latencies(t *testing.T) *geo.LatencyTable {
+	t.Helper()
+	var lines strings.Builder
+	for _, c := range clients {
+		if c.fra != 0 {
+			fmt.Fprintf(&lines, "%[1]s,fra,%[2]d,40\n%[1]s,iad,%[3]d,40\n%[1]s,sin,%[4]d,40\n", c.network(), c.fra, c.iad, c.sin)
+		}
+	}
+	var out bytes.Buffer
+	inputs := []latency.Input{{Name: "clients", Reader: strings.NewReader(lines.String())}}
+	if _, err := latency.Build(&out, latency.Config{Inputs: inputs, Measured: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	table, err := geo.OpenLatencyBytes("clients", out.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
 }
