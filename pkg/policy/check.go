@@ -110,8 +110,8 @@ func (c *check) targets(targets []target) {
 		switch t := &targets[i]; t.kind {
 		case poolTarget:
 			if c.left(t.pool) && len(c.pools(targets)) > 0 {
-				c.add(true, "take it out, or let its site's region lie in the fence", "pool %s never answers here: it lies outside of the fence %s",
-					c.policy.Pools[t.pool].Name, c.places())
+				c.add(true, "take it out, or let its site's region lie in the fence",
+					"pool %s never answers here: it lies outside of the fence %s", c.policy.Pools[t.pool].Name, c.places())
 			}
 		case policyTarget:
 			before := len(c.fences)

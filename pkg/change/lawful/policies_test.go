@@ -45,8 +45,8 @@ func TestPoliciesThatCanNeverAnswer(t *testing.T) {
 			"inside of the fence AS", ""},
 		{service("fence: [EU], rules: [{pools: [eu]}], lastResort: [us]"), "spec.lastResort: lastResort can never answer", ""},
 		{service("rules: [{fence: [EU], pools: [eu, us]}]"), "", "pool us never answers here: it lies outside of the fence EU"},
-		{service("fence: [EU], rules: [{fence: [NA], pools: [{nearest: [eu, us]}]}]"), "can never answer: no pool that it names lies inside of " +
-			"the fence EU + NA", ""},
+		{service("fence: [EU], rules: [{fence: [NA], pools: [{nearest: [eu, us]}]}]"), "can never answer: no pool that it names lies inside " +
+			"of the fence EU + NA", ""},
 		{service("rules: [{pools: [{nearest: [eu, nowhere]}]}]"), "", "come behind all others: nowhere"},
 		{service("rules: [{pools: [{policy: near}]}]"), "spec.rules[0].pools[0].policy: shop/Policy/near does not exist", ""},
 		{service("pools: [eu], rules: [{pools: [{policy: near}]}]") + near("[{pools: [{site: iad}]}]"), "rule 1 of policy near can never " +
@@ -74,8 +74,8 @@ func TestPoliciesThatCanNeverAnswer(t *testing.T) {
 
 // TestASiteThatLeavesAFence: a site's region is what fences go by, two steps from the service.
 func TestASiteThatLeavesAFence(t *testing.T) {
-	all := declared.Resources(t, policyWorld+"{kind: Service, tenant: shop, name: web, spec: {host: web.shop.gtm.example., rules: [{fence: [EU], "+
-		"pools: [{nearest: [eu, us]}]}]}}\n")
+	all := declared.Resources(t, policyWorld+"{kind: Service, tenant: shop, name: web, spec: {host: web.shop.gtm.example., "+
+		"rules: [{fence: [EU], pools: [{nearest: [eu, us]}]}]}}\n")
 	set := All{spec.Set{}}
 	for _, r := range all {
 		set.Set[r.Key] = r

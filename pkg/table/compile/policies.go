@@ -14,8 +14,8 @@ import (
 )
 
 // maxOwnParts is how many policies have a partition of their own, in which scopes are as short as they can be. Those that come later share
-// one with all that ask the same of a place: their scopes are right as well, but may be longer. Those that go by latencies have one of their
-// own in any case, since there are too many latencies for what they could share.
+// one with all that ask the same of a place: their scopes are right as well, but may be longer. Those that go by latencies have one of
+// their own in any case, since there are too many latencies for what they could share.
 const maxOwnParts = 128
 
 // Keys of policies' partitions begin so; those of rules begin with |.
