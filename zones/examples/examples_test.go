@@ -36,6 +36,7 @@ type shown struct {
 	via    client             // whose resolver asks; nameless: one that nobody knows
 	bare   bool               // the resolver, the client's own, tells no subnet
 	down   []string           // pools, pools/endpoints, or all
+	out    []string           // pools that failed, and stay out though all of their endpoints are up
 	want   map[string]float64 // shares of answers, by pool or pool/endpoint
 }
 
@@ -123,6 +124,8 @@ func (e *example) caseOf(line, who, what string) shown {
 		down, isDown := strings.CutSuffix(word, " down")
 		via, isVia := strings.CutPrefix(word, "via ")
 		switch {
+		case strings.HasSuffix(down, " was"):
+			c.out = append(c.out, strings.TrimSuffix(down, " was"))
 		case isDown:
 			c.down = append(c.down, down)
 		case isVia:
@@ -170,8 +173,8 @@ func (e *example) service() *spec.Service {
 	return nil
 }
 
-// fail has everything be up but what is down.
-func (e *example) fail(down []string) {
+// fail has everything be up but what is down or out.
+func (e *example) fail(down, out []string) {
 	var verdicts []health.Verdict
 	known := map[string]bool{"all": true}
 	for _, r := range e.resources {
@@ -180,6 +183,9 @@ func (e *example) fail(down []string) {
 			continue
 		}
 		v := health.Verdict{Pool: health.PoolID{Tenant: r.Tenant, Pool: r.Name}, Endpoints: map[string]health.Finding{}}
+		if slices.Contains(out, r.Name) {
+			v.Out = &health.Out{Since: e.world.Now, Why: "0 of 1 endpoints up, 1 needed"}
+		}
 		for _, end := range p.Endpoints {
 			f := health.Finding{State: health.Up, Score: 1}
 			names := []string{"all", r.Name, r.Name + "/" + end.Name}
@@ -203,13 +209,14 @@ func (e *example) fail(down []string) {
 
 const (
 	draws    = 20_000
-	networks = 4096 // of a client, each a /24
+	networks = 4096          // of a client, each a /24
+	now      = 1_800_000_000 // when they ask
 )
 
 // ask compares the shares of many answers with those that are told.
 func (e *example) ask(c shown) {
 	e.t.Helper()
-	e.fail(c.down)
+	e.fail(c.down, c.out)
 	declared := e.service()
 	view := e.world.View.Load()
 	s := view.FindService(declared.Host)
@@ -312,9 +319,9 @@ func (c *shown) asker(random *rand.Rand) table.Client {
 	resolver := netip.MustParseAddr("127.0.0.1")
 	switch {
 	case c.bare:
-		return table.Client{Resolver: table.HostNet(addr)}
+		return table.Client{Resolver: table.HostNet(addr), Now: now}
 	case c.via.name != "":
 		resolver = c.via.network().Addr()
 	}
-	return table.Client{Has: true, Subnet: table.NetOf(addr, 24), Resolver: table.HostNet(resolver)}
+	return table.Client{Has: true, Subnet: table.NetOf(addr, 24), Resolver: table.HostNet(resolver), Now: now}
 }
