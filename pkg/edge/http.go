@@ -181,8 +181,8 @@ func (e *Edge) describe(x *table.Explanation) *api.Explanation {
 	if p, err := x.Asker.Addr().Prefix(int(x.PlaceBits)); err == nil {
 		out.Client.Network = p.String()
 	}
-	if x.Index != table.NoRule {
-		out.Rule = &api.MatchedRule{Index: int(x.Index), Name: x.Rule, Matched: x.Matched}
+	if x.Rule != "" {
+		out.Rule = &api.MatchedRule{Index: x.RuleAt, Name: x.Rule, Matched: x.Matched}
 	} else {
 		out.Notes = append(out.Notes, "no rule matches this client: lastResort answers")
 	}

@@ -102,6 +102,25 @@ func TestExplainShowsWhatTheBrakeHolds(t *testing.T) {
 	})
 }
 
+// TestExplainNumbersRulesNotClasses: of a service that goes by a policy, the number of the client's class was told as that of its rule.
+func TestExplainNumbersRulesNotClasses(t *testing.T) {
+	t.Parallel()
+	r := startServing(t, nil)
+	r.tell(delta(t, 2, declared.Resources(t, "kind: Service\ntenant: shop\nname: near\n"+
+		"spec: {host: near.shop.gtm.example., rules: [{when: {geo: [EU]}, pools: [{nearest: [eu, us]}]}, "+
+		"{pools: [{nearest: [us, eu]}]}]}\n")...))
+	gtmtest.Eventually(t, "both rules are told by their numbers", func() error {
+		for i, subnet := range []string{european, american} {
+			var x api.Explanation
+			if code := r.get("/edge/explain?host=near.shop.gtm.example.&subnet="+subnet, &x); code != http.StatusOK || x.Rule == nil ||
+				x.Rule.Index != i {
+				return &httpError{text: fmt.Sprintf("%s: %d %+v", subnet, code, x.Rule)}
+			}
+		}
+		return nil
+	})
+}
+
 // missing is an error unless text holds part.
 func missing(text, part string) error {
 	if strings.Contains(text, part) {

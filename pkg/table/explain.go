@@ -25,6 +25,7 @@ type Explanation struct {
 	Place      geo.Place     // of Asker
 	PlaceBits  uint8         // the length of the network over which Place is the same
 	Rule       string        // its name or number; empty when none matches
+	RuleAt     int           // which of the service's it is; policy.NoRule when none matches
 	Matched    string        // the condition that matched, as in "geo EU"; empty in a rule for everyone
 	Trace      *policy.Trace // how the policy came to its row; nil: the service's rules name nothing but pools
 	TTLFrom    string        // what set TTL, as in "rule europe", for people; empty where nothing is answered
@@ -59,9 +60,9 @@ func (v *View) Explain(s *Service, f rr.Family, c *Client, r uint64) *Explanatio
 	e.Place, e.PlaceBits = v.Place(e.Asker)
 	row := s.rowFor(e.Class)
 	last := s.lastFor(row)
-	if rule := v.rule(e, row); rule != policy.NoRule {
-		e.Rule = RuleName(s.Spec, rule)
-		e.Matched = v.matched(s, rule, e)
+	if e.RuleAt = v.rule(e, row); e.RuleAt != policy.NoRule {
+		e.Rule = RuleName(s.Spec, e.RuleAt)
+		e.Matched = v.matched(s, e.RuleAt, e)
 	}
 	from := row
 	if e.last = v.fromLast(e, row); e.last {
