@@ -42,10 +42,10 @@ var parts = map[string][]part{
 		{"for people and secondaries", "explain records"},
 	},
 	"pkg/table/compile": { // writes
-		{"what is told and known", "news state doc"},
+		{"what is told and known", "news state"},
 		{"aliases, catalogs and keys", "alias catalog keys"},
 		{"compiled ahead, and partitions", "divide geo ahead"},
-		{"pools and nodes", "nodes pools policies"},
+		{"pools and nodes", "nodes pools policies standby"},
 		{"zones", "serial zones"},
 		{"services", "plan services"},
 		{"changes", "compiler"},

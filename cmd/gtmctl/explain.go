@@ -20,7 +20,8 @@ func (a *app) explainCmd() *cobra.Command {
 		Long: `Tell what a client gets for a steered name, and why: its place, the rule that matched, the pools in their order, the
 candidates with weights and scores, what was left out, the scope of the answer and the generation. An edge tells it, by
 the code that answers queries. The share of a pool is of all answers to that client, and so is that of an endpoint, which counts where
-it comes first; with sticky and coherent, where the client's network decides, of all networks that the rule is for.
+it comes first; with sticky and coherent, where the client's network decides, of all networks that the rule is for, and by label, of
+all labels that a name below the wildcard may have.
 
 The client is a --subnet, as a resolver sends it (EDNS Client Subnet), or else the --resolver itself.`,
 		Example: `  gtmctl explain web.shop.gtm.example --subnet 81.2.69.0/24
@@ -188,7 +189,7 @@ func (a *app) showPoolInTurn(p *api.PoolInTurn) {
 		if c.Host != "" {
 			where = c.Host
 		}
-		note := firstOf(c.Out, c.Held)
+		note := firstOf(c.Out, c.Held, c.Note)
 		if c.AsIfUp != "" {
 			note = "as if up, though " + c.AsIfUp
 		}

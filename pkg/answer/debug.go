@@ -80,6 +80,7 @@ func (a *Answerer) explain(z *table.Zone, q *dnswire.Query, m table.Match, at in
 	host := dnswire.NameString(append(append([]byte(nil), q.Name[:q.LabelOff[m.Label]]...), 0))
 	lines := []string{host + ": no service stands here"}
 	if s := a.view.FindService(host); s != nil {
+		a.client.Label, a.client.Now = s.LabelOf(host), a.cfg.Clock()
 		e := a.view.Explain(s, s.Families()[0], &a.client, a.rng.next())
 		lines = explainLines(e, a.cfg.ID)
 		if a.cfg.Evidence != nil {
@@ -135,7 +136,7 @@ func explainLines(e *table.Explanation, id string) []string {
 	if e.Service.AliasOf != "" {
 		lines = append(lines, "alias of "+e.Service.AliasOf)
 	}
-	if e.Service.Pending {
+	if e.Service.Is.Has(table.Pending) {
 		lines = append(lines, "not resolved yet: SERVFAIL")
 	} else if e.Fallback != table.Normal {
 		lines = append(lines, e.Fallback.String())
@@ -150,8 +151,11 @@ func explainLines(e *table.Explanation, id string) []string {
 			lines = append(lines, endpointLines(&p)...)
 		}
 	}
+	if e.NoSubnets() {
+		lines = append(lines, table.NoSubnetsNote)
+	}
 	if e.Fixed {
-		lines = append(lines, table.FixedNote)
+		lines = append(lines, e.FixedNote())
 	}
 	for i := range lines {
 		lines[i] = fmt.Sprintf("%d: %s", i+1, lines[i])
@@ -185,6 +189,9 @@ func endpointLines(p *table.PoolInTurn) []string {
 			c.Weight, c.Score, c.State)
 		if c.Held != "" {
 			text += ", " + c.Held
+		}
+		if c.Note != "" {
+			text += ", " + c.Note
 		}
 		switch {
 		case c.Out == "":

@@ -56,6 +56,7 @@ func (e *Edge) Status() api.EdgeStatus {
 	if v == nil {
 		return s
 	}
+	s.Maps = e.maps.status(v.Maps)
 	s.View = api.View{Serial: v.Serial, Published: v.Published}
 	s.Tenants, s.IDs, s.Zones, s.Services = v.Heads, e.ids, len(v.Zones()), v.ServiceCount()
 	for _, g := range v.Atlas.Info() {
@@ -99,7 +100,12 @@ func (e *Edge) explain(param func(string) string) (*api.Explanation, *httpError)
 	if err != nil {
 		return nil, &httpError{http.StatusBadRequest, err.Error()}
 	}
+	client.Label, client.Now = s.LabelOf(host), e.clock.seconds.Load()
 	out := e.describe(v.Explain(s, f, client, randomSeed()))
+	if strings.HasPrefix(out.Host, "*.") {
+		out.Notes = append(out.Notes, "stands at "+out.Host+", for names that are not there")
+		out.Host = host
+	}
 	if note := e.standsStill(); note != "" {
 		out.Notes = append(out.Notes, note)
 	}
@@ -183,14 +189,17 @@ func (e *Edge) describe(x *table.Explanation) *api.Explanation {
 	if x.Service.AliasOf != "" {
 		out.Notes = append(out.Notes, "alias of "+x.Service.AliasOf)
 	}
-	if x.Service.Pending {
+	if x.Service.Is.Has(table.Pending) {
 		out.Fallback = "the alias has not been resolved yet: SERVFAIL"
 	}
 	for _, p := range x.Pools {
 		out.Pools = append(out.Pools, describePool(x, &p))
 	}
+	if x.NoSubnets() {
+		out.Notes = append(out.Notes, table.NoSubnetsNote)
+	}
 	if x.Fixed {
-		out.Notes = append(out.Notes, table.FixedNote)
+		out.Notes = append(out.Notes, x.FixedNote())
 	}
 	out.Answer = api.ExampleAnswer{Type: dnswire.TypeString(x.Family.Type()), TTL: int(x.TTL), TTLFrom: x.TTLFrom, Records: x.Example()}
 	return out
@@ -222,7 +231,7 @@ func describePool(x *table.Explanation, p *table.PoolInTurn) api.PoolInTurn {
 func describeCandidate(p *table.PoolInTurn, i int) api.Candidate {
 	c := &p.Pool.Candidates[i]
 	out := api.Candidate{Name: c.Endpoint.Name, Host: c.Endpoint.Host, Weight: c.Weight, Score: c.Score, State: string(c.State),
-		Effective: p.Weights[i], Share: p.Shares[i], Out: c.Out, Held: c.Held}
+		Effective: p.Weights[i], Share: p.Shares[i], Out: c.Out, Held: c.Held, Note: c.Note}
 	if p.AsIfUp && out.Share > 0 {
 		out.Out, out.AsIfUp = "", c.Out
 	}
