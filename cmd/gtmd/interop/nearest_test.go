@@ -67,7 +67,7 @@ type city struct {
 // the antimeridian and the poles.
 func randomCities(random *rand.Rand, n int) (cities []city) {
 	for len(cities) < n {
-		addr, bits := netip.AddrFrom4([4]byte{byte(1 + random.IntN(223)), byte(random.IntN(256)), byte(random.IntN(256))}), 8+random.IntN(17)
+		addr, bits := anyIn(random, netip.MustParsePrefix("0.0.0.0/0")), 8+random.IntN(17)
 		if len(cities)%3 == 0 {
 			addr, bits = anyIn(random, netip.MustParsePrefix("2000::/3")), 16+random.IntN(33)
 		}

@@ -66,32 +66,32 @@ var steeredSites = strings.Fields("fra lon sto iad sjc gru sin nrt syd jnb")
 // steeredServices are the services of every kind of policy, by name; that of room. has the wildcard in its place. All but shares answer
 // one client always alike.
 var steeredServices = map[string]string{
-	"rules": `{rules: [{when: {map: named}, pools: [syd]}, {when: {geo: [EU-DE, EU-FR, AS-IN]}, pools: [fra-down, two]},
-		{when: {geo: [EU, AF]}, pools: [lon]}, {when: {geo: [NA-CA, SA-AR]}, pools: [sjc]}, {pools: [iad]}], pick: sticky}`,
-	"nearest": `{rules: [{pools: [{nearest: [fra, lon, sto, iad, sjc, gru, sin, nrt, syd, jnb], band: 0%}]}]}`,
-	"biased":  `{rules: [{pools: [{nearest: [fra-down, fra, iad, sin], band: 0%, bias: {sin: 20%, iad: -500km}, farthest: 7000km}, gru]}]}`,
-	"band": `{rules: [{pools: [{nearest: [{pool: fra, weight: 3}, lon, {pool: sto, weight: 2}, iad, sjc, sin, nrt], band: 40%}]}],
-		coherent: true}`,
-	"shares":  `{rules: [{pools: [{nearest: [{pool: fra, weight: 3}, lon, {pool: sto, weight: 2}, iad, sjc, sin, nrt], band: 40%}]}]}`,
-	"fastest": `{rules: [{pools: [{fastest: [fra, lon, iad, sin, jnb]}]}]}`,
-	"listed":  `{rules: [{pools: [{fastest: [iad, sin, gru], then: listed, margin: 20ms, samples: 20}]}]}`,
-	"policy": `{pools: [{pool: fra, role: main}, {pool: lon-down, role: main}, {pool: sin, role: spare}, {pool: iad, role: spare}, jnb, gru],
+	"rules": `rules: [{when: {map: named}, pools: [syd]}, {when: {geo: [EU-DE, EU-FR, AS-IN]}, pools: [fra-down, two]},
+		{when: {geo: [EU, AF]}, pools: [lon]}, {when: {geo: [NA-CA, SA-AR]}, pools: [sjc]}, {pools: [iad]}], pick: sticky`,
+	"nearest": `rules: [{pools: [{nearest: [fra, lon, sto, iad, sjc, gru, sin, nrt, syd, jnb], band: 0%}]}]`,
+	"biased":  `rules: [{pools: [{nearest: [fra-down, fra, iad, sin], band: 0%, bias: {sin: 20%, iad: -500km}, farthest: 7000km}, gru]}]`,
+	"band": `rules: [{pools: [{nearest: [{pool: fra, weight: 3}, lon, {pool: sto, weight: 2}, iad, sjc, sin, nrt], band: 40%}]}],
+		coherent: true`,
+	"shares":  `rules: [{pools: [{nearest: [{pool: fra, weight: 3}, lon, {pool: sto, weight: 2}, iad, sjc, sin, nrt], band: 40%}]}]`,
+	"fastest": `rules: [{pools: [{fastest: [fra, lon, iad, sin, jnb]}]}]`,
+	"listed":  `rules: [{pools: [{fastest: [iad, sin, gru], then: listed, margin: 20ms, samples: 20}]}]`,
+	"policy": `pools: [{pool: fra, role: main}, {pool: lon-down, role: main}, {pool: sin, role: spare}, {pool: iad, role: spare}, jnb, gru],
 		rules: [{when: {geo: [EU-GB]}, pools: [{pool: jnb, weight: 1}, {policy: by-role, weight: 2}]}, {pools: [{policy: by-role}, nrt]}],
-		coherent: true}`,
-	"split": `{rules: [
+		coherent: true`,
+	"split": `rules: [
 		{when: {geo: [EU, AF]}, pools: [{split: [{nearest: [two, lon, sto], weight: 3},
 			{split: [{pool: jnb}, {fastest: [iad, gru], weight: 2}], weight: 1}]}]},
-		{pools: [{split: [{nearest: [sin, nrt, syd], weight: 1}, {pool: iad, weight: 1}]}, fra]}], coherent: true, pick: sticky}`,
-	"fence": `{rules: [{when: {geo: [EU, AS-TR]}, fence: [EU], pools: [{nearest: [fra-down, lon-down, iad, sin]}]},
-		{pools: [{nearest: [fra-down, lon-down, iad, sin], band: 0%}]}], coherent: true}`,
-	"trickle": `{rules: [{pools: [{nearest: [fra, iad, nrt], band: 0%}, {pool: gru, trickle: 20%}]}], coherent: true}`,
-	"last": `{rules: [{when: {geo: [NA, SA, EU-NL]}, pools: [fra-down]}, {when: {geo: [AS, EU]}, pools: [lon-down, fra-down]}],
-		lastResort: [{nearest: [iad, gru, sto, nrt], band: 0%}]}`,
-	"room.label": `{rules: [{when: {geo: [EU]}, pools: [two]}, {pools: [{nearest: [iad, sin, gru], band: 0%}]}], pick: sticky,
-		sticky: {by: label}}`,
-	"resolver": `{rules: [{when: {resolver: local}, pools: [sto]}, {when: {geo: [EU]}, pools: [fra]}, {when: {geo: [NA, SA]}, pools: [iad]},
-		{pools: [nrt]}]}`,
-	"ecs": `{rules: [{when: {geo: [EU]}, pools: [fra]}, {pools: [{nearest: [sto, iad]}]}], ecs: "off"}`,
+		{pools: [{split: [{nearest: [sin, nrt, syd], weight: 1}, {pool: iad, weight: 1}]}, fra]}], coherent: true, pick: sticky`,
+	"fence": `rules: [{when: {geo: [EU, AS-TR]}, fence: [EU], pools: [{nearest: [fra-down, lon-down, iad, sin]}]},
+		{pools: [{nearest: [fra-down, lon-down, iad, sin], band: 0%}]}], coherent: true`,
+	"trickle": `rules: [{pools: [{nearest: [fra, iad, nrt], band: 0%}, {pool: gru, trickle: 20%}]}], coherent: true`,
+	"last": `rules: [{when: {geo: [NA, SA, EU-NL]}, pools: [fra-down]}, {when: {geo: [AS, EU]}, pools: [lon-down, fra-down]}],
+		lastResort: [{nearest: [iad, gru, sto, nrt], band: 0%}]`,
+	"room.label": `rules: [{when: {geo: [EU]}, pools: [two]}, {pools: [{nearest: [iad, sin, gru], band: 0%}]}], pick: sticky,
+		sticky: {by: label}`,
+	"resolver": `rules: [{when: {resolver: local}, pools: [sto]}, {when: {geo: [EU]}, pools: [fra]}, {when: {geo: [NA, SA]}, pools: [iad]},
+		{pools: [nrt]}]`,
+	"ecs": `rules: [{when: {geo: [EU]}, pools: [fra]}, {pools: [{nearest: [sto, iad]}]}], ecs: "off"`,
 }
 
 // steeredAnswers is how many answers a service must have at least, for its scope to make a difference.
@@ -144,9 +144,9 @@ func steeredJob(t *testing.T, named []netip.Prefix) string {
 	b.WriteString("---\n{kind: Map, tenant: platform, name: local, spec: {networks: [127.0.0.0/8]}}\n")
 	fmt.Fprintf(&b, "---\n{kind: Map, tenant: platform, name: named, spec: {networks: [%s]}}\n", strings.Join(networks, ", "))
 	for _, kind := range steeredKinds() {
-		fmt.Fprintf(&b, "---\nkind: Service\ntenant: shop\nname: %s\nspec: {host: %s, ttl: 10m, %s\n",
+		fmt.Fprintf(&b, "---\nkind: Service\ntenant: shop\nname: %s\nspec: {host: %s, ttl: 10m, %s}\n",
 			strings.TrimPrefix(kind, "room."), strings.Replace(strconv.Quote(steeredHost(kind)), "room.", "*.", 1),
-			strings.ReplaceAll(strings.TrimPrefix(steeredServices[kind], "{"), "\t", " "))
+			strings.ReplaceAll(steeredServices[kind], "\t", " "))
 	}
 	return writeFile(t, t.TempDir(), "steered.yaml", b.String())
 }
