@@ -1,10 +1,10 @@
 package main
 
 import (
-	"fmt"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,23 +14,32 @@ import (
 
 func (a *app) explainCmd() *cobra.Command {
 	var subnet, resolver, rrtype, edge string
+	var count int
 	c := &cobra.Command{
 		Use:   "explain HOST",
 		Short: "Tell what a client gets for a steered name, and why",
-		Long: `Tell what a client gets for a steered name, and why: its place, the rule that matched, the pools in their order, the
-candidates with weights and scores, what was left out, the scope of the answer and the generation. An edge tells it, by
-the code that answers queries. The share of a pool is of all answers to that client, and so is that of an endpoint, which counts where
+		Long: `Tell what a client gets for a steered name, and why: its place and where that is known from, the rule and the policies that led to
+its pools, what fences left out, how nearest and fastest put pools in order, the pools in turn, their endpoints with weights and scores,
+what was left out, the scope of the answer and what made it that long, the TTL and what set it. An edge tells it, by the code that
+answers queries, and dig shows the same lines below _explain. With --count it draws so many answers and counts them beside the shares. The share of a pool is of all answers to that client, and so is that of an endpoint, which counts where
 it comes first; with sticky and coherent, where the client's network decides, of all networks that the rule is for.
 
 The client is a --subnet, as a resolver sends it (EDNS Client Subnet), or else the --resolver itself.`,
 		Example: `  gtmctl explain web.shop.gtm.example --subnet 81.2.69.0/24
   gtmctl explain web.shop.gtm.example --resolver 192.0.2.53 --type AAAA
+  gtmctl explain web.shop.gtm.example --subnet 81.2.69.0/24 --count 1000
   gtmctl explain web.shop.gtm.example --subnet 2001:db8::/48 -o json`,
 		Args: needArgs(1, 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			query, err := explainQuery(args[0], subnet, resolver, rrtype, edge)
 			if err != nil {
 				return err
+			}
+			if c.Flags().Changed("count") {
+				if count < 1 || count > api.MostDraws {
+					return misusef("--count %d is not from 1 to %d", count, api.MostDraws)
+				}
+				query.Set("count", strconv.Itoa(count))
 			}
 			var e api.Explanation
 			if err := a.call(c.Context(), http.MethodGet, "explain", query, nil, &e); err != nil {
@@ -43,6 +52,7 @@ The client is a --subnet, as a resolver sends it (EDNS Client Subnet), or else t
 	c.Flags().StringVar(&resolver, "resolver", "", "the resolver's address (default 127.0.0.1)")
 	c.Flags().StringVar(&rrtype, "type", "A", "the type asked for")
 	c.Flags().StringVar(&edge, "edge", "", "which edge to ask (default: the first that answers)")
+	c.Flags().IntVar(&count, "count", 0, "draw so many answers, up to 100000, and count what came of them")
 	_ = c.RegisterFlagCompletionFunc("edge", func(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 		return a.edgeIDs(c.Context(), func(*api.Edge) bool { return true }), cobra.ShellCompDirectiveNoFileComp
 	})
@@ -89,111 +99,29 @@ func parseSubnet(s string) (netip.Prefix, error) {
 	return prefix.Masked(), nil
 }
 
+// showExplanation prints the lines that the edge tells, as _explain has them, but for the first, which the title says.
 func (a *app) showExplanation(e *api.Explanation) {
 	a.printf("%s (service %s, %s, edge %s)\n\n", e.Host, e.Service, e.Generation, e.Edge)
-	place := e.Client.Place
-	if place == "" {
-		place = "nowhere known"
-	}
-	a.printf("client   %s, the %s: %s", e.Client.Address, e.Client.Source, place)
-	if e.Client.ASN != 0 {
-		a.printf(", AS%d", e.Client.ASN)
-	}
-	if e.Client.Network != "" {
-		a.printf(" (by %s)", e.Client.Network)
-	}
-	if e.Client.Point != "" {
-		a.printf("\npoint    %s (%s)", e.Client.Point, e.Client.PointFrom)
-	}
-	if len(e.Client.Latency) > 0 {
-		a.printf("\nlatency  %s", latencyText(e.Client.Latency))
-	}
-	a.printf("\nrule     %s\n", ruleText(e.Rule))
-	a.printf("scope    /%d\n", e.Scope)
-	if e.Fallback != "" {
-		a.printf("fallback %s\n", a.paint(odd, e.Fallback))
-	}
-	records := strings.Join(e.Answer.Records, ", ")
-	ttl := fmt.Sprintf("TTL %ds", e.Answer.TTL)
-	if e.Answer.TTLFrom != "" {
-		ttl += ", " + e.Answer.TTLFrom
-	}
-	a.printf("answer   %s %s (%s)\n", e.Answer.Type, orDash(records), ttl)
-	for i := range e.Pools {
-		a.showPoolInTurn(&e.Pools[i])
-	}
-	if len(e.Notes) > 0 {
-		a.printf("\n")
-	}
-	for _, note := range e.Notes {
-		a.printf("note: %s\n", note)
-	}
-}
-
-func ruleText(r *api.MatchedRule) string {
-	if r == nil {
-		return "none matches"
-	}
-	position := ordinal(r.Index + 1)
-	text := "the " + position
-	if r.Name != "" && r.Name != fmt.Sprint(r.Index+1) {
-		text = fmt.Sprintf("%s (%s)", r.Name, position)
-	}
-	if r.Matched != "" {
-		text += ": " + r.Matched
-	}
-	return text
-}
-
-// ordinal writes 1st, 2nd, 3rd, 4th.
-func ordinal(n int) string {
-	suffix := "th"
-	if n/10%10 != 1 {
-		switch n % 10 {
-		case 1:
-			suffix = "st"
-		case 2:
-			suffix = "nd"
-		case 3:
-			suffix = "rd"
-		}
-	}
-	return fmt.Sprint(n) + suffix
-}
-
-func (a *app) showPoolInTurn(p *api.PoolInTurn) {
-	up := "down"
-	if p.Up {
-		up = "up"
-	}
-	a.printf("\n%d. pool %s is %s", p.Step, p.Pool, a.state(up))
-	turns := p.Turns
-	if turns == "" { // an older edge
-		turns = "chosen in " + percent(p.Share) + " of the answers"
-	}
-	if p.Share > 0 {
-		turns = a.paint(good, turns)
-	}
-	a.printf(", %s", turns)
-	if p.Why != "" {
-		a.printf(": %s", p.Why)
-	}
-	a.printf("\n")
-	if len(p.Endpoints) == 0 {
+	if len(e.Text) == 0 {
+		a.printf("answer %s %s\n", e.Answer.Type, strings.Join(e.Answer.Records, " "))
+		a.printf("note: the edge, or control, is older than gtmctl and sends no text; -o yaml shows all that it says\n")
 		return
 	}
-	rows := make([][]string, 0, len(p.Endpoints))
-	for _, c := range p.Endpoints {
-		where := strings.Join(c.Addresses, " ")
-		if c.Host != "" {
-			where = c.Host
+	for _, text := range e.Text[1:] {
+		if strings.HasPrefix(text, "step ") || strings.HasPrefix(text, "lastResort step ") {
+			a.printf("\n")
 		}
-		note := firstOf(c.Out, c.Held)
-		if c.AsIfUp != "" {
-			note = "as if up, though " + c.AsIfUp
-		}
-		rows = append(rows, []string{c.Name, where, fmt.Sprint(c.Weight), number(c.Score), a.state(c.State), number(c.Effective),
-			percent(c.Share), orDash(note)})
+		a.printf("%s\n", a.paintFact(text))
 	}
-	a.table([]string{"endpoint", "where", "weight", "score", "state", "effective", "share", "note"}, rows)
+}
+
+// paintFact paints what is out of the ordinary.
+func (a *app) paintFact(text string) string {
+	switch {
+	case strings.HasPrefix(text, "all down: "), strings.Contains(text, ", as if up, though "):
+		return a.paint(odd, text)
+	case strings.HasPrefix(text, "endpoint ") && strings.Contains(text, ", out: "):
+		return a.paint(bad, text)
+	}
+	return text
 }

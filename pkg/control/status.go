@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -20,6 +21,7 @@ type explainInput struct {
 	Resolver string `query:"resolver" doc:"the resolver's address"`
 	Type     string `query:"type" doc:"the type asked for; A if absent"`
 	Edge     string `query:"edge" doc:"which edge to ask; absent: the first that answers"`
+	Count    int    `query:"count" minimum:"1" maximum:"100000" doc:"how often to draw an answer, to count what comes; absent: not"`
 }
 
 func (s *Server) routeStatus(h huma.API) {
@@ -101,6 +103,9 @@ func (s *Server) explain(ctx context.Context, in *explainInput) (*reply[api.Expl
 		if value != "" {
 			query.Set(name, value)
 		}
+	}
+	if in.Count > 0 {
+		query.Set("count", strconv.Itoa(in.Count))
 	}
 	var ids, silent []string
 	for _, e := range livingFirst(edges) {

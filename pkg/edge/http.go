@@ -1,17 +1,19 @@
 package edge
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"net/http"
 	"net/netip"
-	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/dnswire"
 	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/policy"
 	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/table"
 )
@@ -74,7 +76,8 @@ type httpError struct {
 	text string
 }
 
-// explain tells the decision for a host and a client, given by the parameters host, subnet, resolver and type.
+// explain tells the decision for a host and a client, given by the parameters host, subnet, resolver and type; with count, also what so many
+// decisions come to.
 func (e *Edge) explain(param func(string) string) (*api.Explanation, *httpError) {
 	notReady := e.Ready() // asked first: behind it there may be a view, but not the other way round
 	v := e.view.Load()
@@ -99,11 +102,29 @@ func (e *Edge) explain(param func(string) string) (*api.Explanation, *httpError)
 	if err != nil {
 		return nil, &httpError{http.StatusBadRequest, err.Error()}
 	}
-	out := e.describe(v.Explain(s, f, client, randomSeed()))
+	draws, err := drawsOf(param("count"))
+	if err != nil {
+		return nil, &httpError{http.StatusBadRequest, err.Error()}
+	}
+	x := v.Explain(s, f, client, randomSeed())
+	v.Draw(x, client, draws, rand.Uint64)
+	out := e.describe(x)
 	if note := e.standsStill(); note != "" {
-		out.Notes = append(out.Notes, note)
+		out.Notes, out.Text = append(out.Notes, note), append(out.Text, note)
 	}
 	return out, nil
+}
+
+// drawsOf reads how often to draw.
+func drawsOf(count string) (int, error) {
+	if count == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(count)
+	if err != nil || n < 1 || n > api.MostDraws {
+		return 0, fmt.Errorf("count %q is not a number from 1 to %d", count, api.MostDraws)
+	}
+	return n, nil
 }
 
 // clientOf reads the client of an explanation. Without a resolver it asks as if from the subnet itself, or from loopback.
@@ -165,8 +186,8 @@ func familyOf(s *table.Service, typ string) (table.Family, error) {
 // describe brings an explanation into the form of the API.
 func (e *Edge) describe(x *table.Explanation) *api.Explanation {
 	out := &api.Explanation{Host: x.Service.Spec.Host, Service: x.Service.Tenant + "/" + x.Service.Name,
-		Generation: fmt.Sprintf("%s@%d", x.Service.Tenant, x.Generation), Edge: e.cfg.ID, Scope: int(x.Scope),
-		Fallback: x.Fallback.String(),
+		Generation: fmt.Sprintf("%s@%d", x.Service.Tenant, x.Generation), Edge: e.cfg.ID, Scope: int(x.Scope), ScopeFrom: x.ScopeFrom,
+		Drawn: x.Drawn, Text: x.Text(e.cfg.ID, 0), Fallback: x.Fallback.String(),
 		Client: api.Client{Address: x.Asker.Prefix().String(), Source: "subnet", Place: x.Place.String(), ASN: x.Place.ASN,
 			Point: x.Place.Point().String(), PointFrom: x.Place.PointSource(), Latency: nearestFirst(x.Place.Latency)}}
 	if x.Resolver {
@@ -180,6 +201,7 @@ func (e *Edge) describe(x *table.Explanation) *api.Explanation {
 	} else {
 		out.Notes = append(out.Notes, "no rule matches this client: lastResort answers")
 	}
+	describeTrace(out, x.Trace)
 	if x.Service.AliasOf != "" {
 		out.Notes = append(out.Notes, "alias of "+x.Service.AliasOf)
 	}
@@ -196,17 +218,43 @@ func (e *Edge) describe(x *table.Explanation) *api.Explanation {
 	return out
 }
 
-// nearestFirst lists what is known of the sites' latency.
 func nearestFirst(l *geo.Latency) (list []api.SiteLatency) {
-	for s := range l.All() {
+	for _, s := range l.NearestFirst() {
 		list = append(list, api.SiteLatency(s))
 	}
-	slices.SortStableFunc(list, func(a, b api.SiteLatency) int { return cmp.Compare(a.Milliseconds, b.Milliseconds) })
 	return list
 }
 
+// describeTrace tells how a policy came to its row.
+func describeTrace(out *api.Explanation, t *policy.Trace) {
+	if t == nil {
+		return
+	}
+	for _, p := range t.Path {
+		out.Path = append(out.Path, api.Passed(p))
+	}
+	out.Fence, out.Fenced = t.Fence, t.Fenced
+	for _, c := range t.Choices {
+		choice := api.Choosing{What: c.What, LastResort: c.LastResort, Note: c.Note}
+		for _, r := range c.Candidates {
+			choice.Candidates = append(choice.Candidates, api.Choice{Pool: r.Pool, Site: r.Site, Turn: r.Turn, Weight: r.Weight,
+				Kilometres: known(r.Kilometres), Counts: known(r.Counts), Milliseconds: known(r.Milliseconds), Out: r.Out})
+		}
+		out.Choices = append(out.Choices, choice)
+	}
+}
+
+// known leaves out what is infinitely far, which JSON has no number for.
+func known(f float64) *float64 {
+	if math.IsInf(f, 1) {
+		return nil
+	}
+	return &f
+}
+
 func describePool(x *table.Explanation, p *table.PoolInTurn) api.PoolInTurn {
-	out := api.PoolInTurn{Pool: p.Pool.ID.Pool, Step: p.Step, Up: p.Up, Chosen: p.Chosen, Turns: x.Turns(p), Why: p.Why, Share: p.Share}
+	out := api.PoolInTurn{Pool: p.Pool.ID.Pool, Step: p.Step, Up: p.Up, Chosen: p.Chosen, Turns: x.Turns(p), Why: p.Why, Share: p.Share,
+		Drawn: p.Drawn}
 	if p.LastResort {
 		out.Why = "lastResort; " + out.Why
 	}
@@ -223,6 +271,9 @@ func describeCandidate(p *table.PoolInTurn, i int) api.Candidate {
 	c := &p.Pool.Candidates[i]
 	out := api.Candidate{Name: c.Endpoint.Name, Host: c.Endpoint.Host, Weight: c.Weight, Score: c.Score, State: string(c.State),
 		Effective: p.Weights[i], Share: p.Shares[i], Out: c.Out, Held: c.Held}
+	if p.DrawnFirst != nil {
+		out.Drawn = &p.DrawnFirst[i]
+	}
 	if p.AsIfUp && out.Share > 0 {
 		out.Out, out.AsIfUp = "", c.Out
 	}

@@ -34,6 +34,9 @@ type Choosing struct {
 type Candidate struct {
 	Pool         string
 	Site         string
+	Turn         int     // from 1; pools of one turn share the answers by Weight, but for those AsListed. 0: it is left out
+	Weight       int     // in its turn
+	AsListed     bool    // its turn is the last one, in which pools are tried as they were declared
 	Kilometres   float64 // +Inf: unknown
 	Counts       float64 // kilometres, with its bias
 	Milliseconds float64 // +Inf: unknown
@@ -92,16 +95,20 @@ func (t *Trace) chose(e *expander, of *target, list []ranked, kept int) {
 	case !e.where.point.Known():
 		c.Note = "the client's place is not known: as listed"
 	}
-	for i := range list {
-		out := ""
-		if i >= kept {
-			out = fmt.Sprintf("farther than %.0f km", of.farthest)
+	turn, rest := 0, false
+	for i := range list[:kept] { // as ordered goes through them
+		if !rest && (i == 0 || list[i].group != list[i-1].group) {
+			turn, rest = turn+1, i >= cut && kept > cut+1
 		}
-		c.add(e, &list[i], out)
+		added := c.add(e, &list[i], "")
+		added.Turn, added.AsListed = turn, rest
+	}
+	for i := kept; i < len(list); i++ {
+		c.add(e, &list[i], fmt.Sprintf("farther than %.0f km", of.farthest))
 	}
 	for i := range of.among {
 		if left := &of.among[i]; !e.admits(left.pool) {
-			r := ranked{choice: left, distance: e.distance(left), ms: e.time(of, left.pool)}
+			r := ranked{choice: left, ms: e.time(of, left.pool)}
 			c.add(e, &r, "outside of the fence "+strings.Join(t.Fence, " + "))
 		}
 	}
@@ -117,12 +124,13 @@ func anyTime(list []ranked) bool {
 	return false
 }
 
-func (c *Choosing) add(e *expander, r *ranked, out string) {
+func (c *Choosing) add(e *expander, r *ranked, out string) *Candidate {
 	pool := &e.policy.Pools[r.pool]
 	ms := r.ms
 	if c.What == "nearest" {
 		ms = math.Inf(1)
 	}
-	c.Candidates = append(c.Candidates, Candidate{Pool: pool.Name, Site: pool.Site, Kilometres: e.where.point.Kilometres(pool.At),
-		Counts: r.distance, Milliseconds: ms, Out: out})
+	c.Candidates = append(c.Candidates, Candidate{Pool: pool.Name, Site: pool.Site, Weight: r.weight,
+		Kilometres: e.where.point.Kilometres(pool.At), Counts: e.distance(r.choice), Milliseconds: ms, Out: out})
+	return &c.Candidates[len(c.Candidates)-1]
 }
