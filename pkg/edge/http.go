@@ -107,7 +107,9 @@ func (e *Edge) explain(param func(string) string) (*api.Explanation, *httpError)
 		return nil, &httpError{http.StatusBadRequest, err.Error()}
 	}
 	x := v.Explain(s, f, client, randomSeed())
-	v.Draw(x, client, draws, rand.Uint64)
+	if draws > 0 {
+		v.Draw(x, client, draws, rand.Uint64)
+	}
 	out := e.describe(x)
 	if note := e.standsStill(); note != "" {
 		out.Notes, out.Text = append(out.Notes, note), append(out.Text, note)
@@ -237,24 +239,27 @@ func describeTrace(out *api.Explanation, t *policy.Trace) {
 	for _, c := range t.Choices {
 		choice := api.Choosing{What: c.What, LastResort: c.LastResort, Note: c.Note}
 		for _, r := range c.Candidates {
-			choice.Candidates = append(choice.Candidates, api.Choice{Pool: r.Pool, Site: r.Site, Turn: r.Turn, Weight: r.Weight,
+			choice.Candidates = append(choice.Candidates, api.Choice{Pool: r.Pool, Site: r.Site, Turn: r.Turn, AsListed: r.AsListed, Weight: r.Weight,
 				Kilometres: known(r.Kilometres), Counts: known(r.Counts), Milliseconds: known(r.Milliseconds), Out: r.Out})
 		}
 		out.Choices = append(out.Choices, choice)
 	}
 }
 
-// known leaves out what is infinitely far, which JSON has no number for.
+// known rounds to one digit, and leaves out what is infinitely far, which JSON has no number for.
 func known(f float64) *float64 {
 	if math.IsInf(f, 1) {
 		return nil
 	}
+	f = math.Round(10*f) / 10
 	return &f
 }
 
 func describePool(x *table.Explanation, p *table.PoolInTurn) api.PoolInTurn {
-	out := api.PoolInTurn{Pool: p.Pool.ID.Pool, Step: p.Step, Up: p.Up, Chosen: p.Chosen, Turns: x.Turns(p), Why: p.Why, Share: p.Share,
-		Drawn: p.Drawn}
+	out := api.PoolInTurn{Pool: p.Pool.ID.Pool, Step: p.Step, Up: p.Up, Chosen: p.Chosen, Turns: x.Turns(p), Why: p.Why, Share: p.Share}
+	if x.Drawn > 0 {
+		out.Drawn = &p.Drawn
+	}
 	if p.LastResort {
 		out.Why = "lastResort; " + out.Why
 	}

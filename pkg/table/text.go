@@ -142,7 +142,7 @@ func (w *writer) trace(t *policy.Trace) {
 		if len(t.Fenced) > 0 {
 			left = w.names(t.Fenced)
 		}
-		w.linef("fence %s, outside of which is %s", strings.Join(t.Fence, " and "), left)
+		w.linef("fence %s leaves out %s", strings.Join(t.Fence, " and "), left)
 	}
 	for i := range t.Choices {
 		w.choice(&t.Choices[i])

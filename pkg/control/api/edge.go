@@ -168,6 +168,7 @@ type Choice struct {
 	Site string `json:"site,omitempty"`
 	// Turn is when it is tried, from 1. Those of one turn share the answers by weight. Absent: it is left out.
 	Turn         int      `json:"turn,omitempty"`
+	AsListed     bool     `json:"asListed,omitempty"` // the turn is the last, in which pools follow each other as declared
 	Weight       int      `json:"weight"`
 	Kilometres   *float64 `json:"km,omitempty"`     // absent: not known
 	Counts       *float64 `json:"counts,omitempty"` // the kilometres with its bias
@@ -213,7 +214,7 @@ type PoolInTurn struct {
 	Turns     string      `json:"turns,omitempty"` // "chosen in 10% of the answers"; an older edge does not say
 	Why       string      `json:"why,omitempty"`
 	Share     float64     `json:"share"`           // 0 to 1, of the answers to this client
-	Drawn     int         `json:"drawn,omitempty"` // how many of the answers drawn came from it
+	Drawn     *int        `json:"drawn,omitempty"` // how many of the answers drawn came from it; absent: not drawn
 	Endpoints []Candidate `json:"endpoints"`
 }
 
