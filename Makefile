@@ -164,6 +164,10 @@ bench-xdp bench-streams bench-scale bench-latency: bench-%: build
 .PHONY: bench-all
 bench-all: bench bench-streams bench-xdp bench-latency bench-scale ## bench, and encrypted transports, AF_XDP, latency of changes, scale
 
+.PHONY: simulate
+simulate: ## Play scenarios against gtm's own code in virtual time; fails where a mark is missed (bench/README.md)
+	$(GO) run -C bench ./simulate -only '$(ONLY)' $(if $(QUICK),-short)
+
 .PHONY: bench-compare
 bench-compare: ## Compare micro benchmarks with those of the commit REF (benchstat)
 	GO='$(GO)' bench/compare '$(REF)'

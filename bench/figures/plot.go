@@ -201,7 +201,10 @@ func colours(all []Series) []color.RGBA {
 	return chosen
 }
 
-// add draws a series: a line with points.
+// dotted is how many points of a line are shown as dots at most.
+const dotted = 100
+
+// add draws a series: a line, with its points where they are few.
 func (s Series) add(p *plot.Plot, c color.RGBA) error {
 	if len(s.X) != len(s.Y) {
 		return fmt.Errorf("%d x for %d y", len(s.X), len(s.Y))
@@ -216,7 +219,11 @@ func (s Series) add(p *plot.Plot, c color.RGBA) error {
 	}
 	line.Color, line.Width = c, vg.Points(1.3)
 	dots.Color, dots.Shape, dots.Radius = c, draw.CircleGlyph{}, vg.Points(2)
-	p.Add(line, dots)
+	if p.Add(line); len(points) > dotted {
+		p.Legend.Add(s.Name, line)
+		return nil
+	}
+	p.Add(dots)
 	p.Legend.Add(s.Name, line, dots)
 	return nil
 }

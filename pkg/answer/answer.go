@@ -351,7 +351,7 @@ func (a *Answerer) steered(z *table.Zone, q *dnswire.Query, s *table.Service, f 
 		a.opt.Scope = d.Scope
 	}
 	if d.Fallback == table.Refuse {
-		a.refuse(s)
+		a.refuse(s, d)
 		return
 	}
 	records, count := d.Records(&a.joined)
@@ -363,10 +363,14 @@ func (a *Answerer) steered(z *table.Zone, q *dnswire.Query, s *table.Service, f 
 }
 
 // refuse answers where a service has nothing to give.
-func (a *Answerer) refuse(s *table.Service) {
+func (a *Answerer) refuse(s *table.Service, d *table.Decision) {
 	a.flags &^= dnswire.FlagAA
-	if s.Pending {
+	switch {
+	case s.Pending:
 		a.fail(dnswire.RcodeServFail, dnswire.EDENotReady, "the alias has not been resolved yet")
+		return
+	case s.LeavesOut(d.Class):
+		a.fail(dnswire.RcodeServFail, dnswire.EDEProhibited, "no pool may answer this client: its rules, or a fence, leave none")
 		return
 	}
 	a.fail(dnswire.RcodeServFail, dnswire.EDENetworkError, "no endpoint is up")

@@ -173,8 +173,10 @@ func (x *index) addAround(to map[spec.Key]bool, s *spec.Service) {
 // near is an overlay that knows what of it a change can have something to do with. See spec.Near.
 type near struct {
 	*overlay
-	all  bool // zones change: everything
-	keys map[spec.Key]bool
+	all bool // zones change: everything
+	// sites change, and so perhaps which pools policies choose
+	sites bool
+	keys  map[spec.Key]bool
 }
 
 // nearTo gathers what steps lead to; after is the state that has them.
@@ -182,11 +184,13 @@ func nearTo(after *overlay, steps []Step) near {
 	n := near{overlay: after, keys: map[spec.Key]bool{}}
 	for _, st := range steps {
 		n.all = n.all || st.Key.Kind == spec.KindZone
+		n.sites = n.sites || st.Key.Kind == spec.KindSite
 		n.keys[st.Key] = true
 		if !sameToUsers(after.State.Get(st.Key), st.new) {
 			after.index.addUsers(n.keys, st.Key)
 		}
 	}
+	n.spread(after.index)
 	for _, k := range slices.Collect(maps.Keys(n.keys)) {
 		for _, r := range []*spec.Resource{after.State.Get(k), after.Get(k)} {
 			if s, ok := specOf(r).(*spec.Service); ok {
@@ -197,12 +201,31 @@ func nearTo(after *overlay, steps []Step) near {
 	return n
 }
 
+// spread adds what goes by policies, and by where pools are, through all that lies between.
+func (n *near) spread(x *index) {
+	for todo := slices.Collect(maps.Keys(n.keys)); len(todo) > 0; {
+		users := map[spec.Key]bool{}
+		for _, k := range todo {
+			if k.Kind == spec.KindPolicy || k.Kind == spec.KindPool && n.sites {
+				x.addUsers(users, k)
+			}
+		}
+		todo = nil
+		for k := range users {
+			if !n.keys[k] {
+				n.keys[k] = true
+				todo = append(todo, k)
+			}
+		}
+	}
+}
+
 // sameToUsers reports whether a pool that changes is to those that refer to it what it was: its endpoints have the same names,
 // and those of them that have addresses have the same families, and as many of them.
 func sameToUsers(old, new *spec.Resource) bool {
 	a, okA := specOf(old).(*spec.Pool)
 	b, okB := specOf(new).(*spec.Pool)
-	return okA && okB && a.Families() == b.Families() &&
+	return okA && okB && a.Site == b.Site && a.Families() == b.Families() &&
 		slices.EqualFunc(a.Endpoints, b.Endpoints, func(c, d spec.Endpoint) bool { return c.Name == d.Name && c.SameSize(&d) })
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"syscall"
 	"time"
 
@@ -95,15 +96,22 @@ func (f *fileFaults) without(a *geo.Atlas) []error {
 
 // openGeo opens the files of geography and latency, or what was kept of them.
 func (e *Edge) openGeo() (a *geo.Atlas, faults fileFaults) {
+	var t *geo.LatencyTable
+	var opening sync.WaitGroup
+	if e.cfg.LatencyFile != "" {
+		opening.Go(func() {
+			var err error
+			if t, err = geo.OpenKeptLatency(e.geoDir(), e.cfg.LatencyFile); err != nil {
+				faults[geo.LatencySource] = []error{err}
+			}
+		})
+	}
 	a, faults[geo.Geography] = geo.OpenKept(e.geoDir(), e.cfg.GeoFiles...)
-	if e.cfg.LatencyFile == "" {
-		return a, faults
+	opening.Wait()
+	if t != nil {
+		a = a.WithLatency(t)
 	}
-	t, err := geo.OpenKeptLatency(e.geoDir(), e.cfg.LatencyFile)
-	if err != nil {
-		faults[geo.LatencySource] = []error{err}
-	}
-	return a.WithLatency(t), faults
+	return a, faults
 }
 
 // tellGeo tells what was wrong with files at the start.

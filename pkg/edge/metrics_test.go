@@ -37,7 +37,8 @@ func TestMetricsAreLawful(t *testing.T) {
 	for _, name := range []string{"gtm_edge_queries_total", "gtm_edge_service_answers_total", "gtm_edge_source_state_info",
 		"gtm_edge_compile_seconds",
 		"gtm_edge_snapshot_age_seconds", "gtm_store_snapshot_bytes", "gtm_store_snapshot_age_seconds", "gtm_edge_geo_refused_total",
-		"gtm_edge_geo_open_seconds", "gtm_edge_geo_compile_seconds", "gtm_serve_packets_total"} {
+		"gtm_edge_geo_open_seconds", "gtm_edge_geo_compile_seconds",
+		"gtm_edge_latency_refused_total", "gtm_edge_latency_open_seconds", "gtm_edge_latency_compile_seconds", "gtm_serve_packets_total"} {
 		if !slices.Contains(found, name) {
 			t.Errorf("there is no %s", name)
 		}

@@ -373,6 +373,25 @@ func TestEqualLatenciesAreOne(t *testing.T) {
 	if len(asked) != 4 || asked[p] != 1 { // Germany and elsewhere, each with and without
 		t.Errorf("asked for %v", asked)
 	}
+	clear(asked)
+	c.Latency = false
+	if _, err := Compile(a, nil, c); err != nil {
+		t.Fatal(err)
+	}
+	if p.Latency = nil; len(asked) != 2 || asked[p] == 0 {
+		t.Errorf("who does not ask for latency is asked for %v", asked)
+	}
+}
+
+// TestLatenciesOfOneHash: where the hash of rows is another's, they are told apart all the same.
+func TestLatenciesOfOneHash(t *testing.T) {
+	table := newLatencies(time.Time{}, 1)
+	a, b := []latencyRow{{0, 7, 1}}, []latencyRow{{0, 8, 1}}
+	first := table.id(a)
+	table.ids[table.hash(b)] = first
+	if second := table.id(b); second == first || table.id(a) != first || table.id(b) != second {
+		t.Errorf("ids %d and %d", first, second)
+	}
 }
 
 // TestWatchLatency: a new table leaves geography as it is, and new geography the table.

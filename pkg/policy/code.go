@@ -48,6 +48,12 @@ type Arm struct {
 // Step is a step of a row, in a code that is the same for equal steps.
 type Step string
 
+// Leaf gives the pool of a step that is no more than that.
+func (s Step) Leaf() (pool int, ok bool) {
+	what, n := uvarint(string(s))
+	return int(what) - codePool, what >= codePool && n == len(s)
+}
+
 // Node gives what the step is.
 func (s Step) Node() Node {
 	n, _ := readStep([]byte(s))

@@ -94,13 +94,12 @@ func (f *filler) fastest(t *target, d *spec.Steering, at origin) error {
 	return nil
 }
 
-// ranked is a choice with what is known of it for a client.
+// ranked is one of the choices of an order, with what is known of it for a client. It is small: there are millions at the start of a large
+// edge.
 type ranked struct {
-	*choice
-	at       int     // as listed
-	group    int     // which share the answers
 	distance float64 // km, as it counts
-	ms       float64
+	at       uint16  // of order.among
+	group    uint16  // those of a group share the answers
 }
 
 // nearest puts pools in order of distance, in groups that share the answers, and leaves out what is too far.
@@ -109,7 +108,7 @@ func (e *expander) nearest(t *target, list []ranked) []ranked {
 		e.trace.chose(e, t, list, len(list))
 		return list
 	}
-	e.byDistance(list)
+	e.byDistance(t, list)
 	n := len(list)
 	for n > 0 && list[n-1].distance > t.farthest {
 		n--
@@ -120,12 +119,11 @@ func (e *expander) nearest(t *target, list []ranked) []ranked {
 }
 
 // byDistance sorts pools. Those that are as near come as listed.
-func (e *expander) byDistance(list []ranked) {
+func (e *expander) byDistance(t *target, list []ranked) {
 	for i := range list {
-		r := &list[i]
-		r.distance = e.distance(r.choice)
+		list[i].distance = e.distance(&t.among[list[i].at])
 	}
-	for i := 1; i < len(list); i++ { // they are few, and mostly in another order than for the client before
+	for i := 1; i < len(list); i++ { // they are few
 		for j := i; j > 0 && list[j].distance < list[j-1].distance; j-- {
 			list[j], list[j-1] = list[j-1], list[j]
 		}
@@ -145,30 +143,31 @@ func (e *expander) distance(c *choice) float64 {
 
 // band groups what is about as near as the first of its group. What is nowhere stands alone.
 func band(list []ranked, share float64) {
-	first := 0
+	first, most := 0, 0.0
 	for i := range list {
-		if d := list[i].distance; math.IsInf(d, 1) || d > list[first].distance*(1+share) {
-			first = i
+		if d := list[i].distance; i == 0 || d > most || d > math.MaxFloat64 {
+			first, most = i, d*(1+share)
 		}
-		list[i].group = first
+		list[i].group = uint16(first)
 	}
 }
 
 // fastest puts pools in order of the time that was measured; of those about as fast as the fastest, the nearest is first.
 func (e *expander) fastest(t *target, list []ranked) {
-	for i := range list {
-		list[i].ms = e.time(t, list[i].pool)
+	e.ms = e.ms[:0]
+	for i := range t.among {
+		e.ms = append(e.ms, e.time(t, t.among[i].pool))
 	}
 	if e.where.point.Known() && !t.listed {
-		e.byDistance(list)
+		e.byDistance(t, list)
 	}
 	for from := range list {
 		fastest := math.Inf(1)
 		for i := from; i < len(list); i++ {
-			fastest = min(fastest, list[i].ms)
+			fastest = min(fastest, e.ms[list[i].at])
 		}
 		next := from
-		for list[next].ms > fastest+t.margin {
+		for e.ms[list[next].at] > fastest+t.margin {
 			next++
 		}
 		first := list[next]
@@ -176,7 +175,7 @@ func (e *expander) fastest(t *target, list []ranked) {
 		list[from] = first
 	}
 	for i := range list {
-		list[i].group = i
+		list[i].group = uint16(i)
 	}
 	e.trace.chose(e, t, list, len(list))
 }
@@ -192,12 +191,12 @@ func (e *expander) time(t *target, pool int) float64 {
 
 const daySeconds = 86400
 
-// allowed gives the choices that no fence leaves out, as listed.
+// allowed gives the choices that no fence leaves out, as listed, each alone.
 func (e *expander) allowed(among []choice) []ranked {
 	list := e.ranked[:0]
 	for i := range among {
-		if c := &among[i]; e.admits(c.pool) {
-			list = append(list, ranked{choice: c, at: i, group: i})
+		if e.admits(among[i].pool) {
+			list = append(list, ranked{at: uint16(i), group: uint16(i)})
 		}
 	}
 	e.ranked = list

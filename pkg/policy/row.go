@@ -81,6 +81,28 @@ func (p *Policy) Rows(g *Grid) *Rows {
 	return rows
 }
 
+// Index numbers the rows of a policy as it meets them. It is for one goroutine.
+type Index struct {
+	Rows  []Row
+	known map[Row]int
+	e     expander
+}
+
+// NewIndex makes an Index that has met no row.
+func (p *Policy) NewIndex() *Index { return &Index{known: map[Row]int{}, e: expander{policy: p}} }
+
+// Of gives the number of the row of clients of whom w is known.
+func (x *Index) Of(w Where) int {
+	x.e.row(&w, none)
+	at, ok := x.known[Row(x.e.code)]
+	if !ok {
+		row := Row(x.e.code)
+		at = len(x.Rows)
+		x.known[row], x.Rows = at, append(x.Rows, row)
+	}
+	return at
+}
+
 // RowsOf takes rows apart.
 func RowsOf(list []Row) *Rows {
 	rows := &Rows{Orders: make([]Order, len(list)), Of: make([]uint16, len(list))}
@@ -117,6 +139,7 @@ type expander struct {
 	least    int64       // TTL; 0: none yet, else one more
 	shortest string      // the rule that has it
 	ranked   []ranked    // memory for an order
+	ms       []float64   // the same, of fastest
 }
 
 // none stands for the place in a Grid of a Where that is in none.
@@ -278,7 +301,13 @@ func (e *expander) steps(t *target) {
 	}
 }
 
-func (e *expander) pool(pool int) { e.code = binary.AppendUvarint(e.code, uint64(codePool+pool)) }
+func (e *expander) pool(pool int) {
+	if code := codePool + pool; code < 0x80 {
+		e.code = append(e.code, byte(code))
+		return
+	}
+	e.code = binary.AppendUvarint(e.code, uint64(codePool+pool))
+}
 
 // ordered writes a step for each group of pools that nearest or fastest make, up to some cut; behind it all of them, as listed.
 func (e *expander) ordered(t *target) {
@@ -297,21 +326,22 @@ func (e *expander) ordered(t *target) {
 		for end < len(list) && list[end].group == list[from].group {
 			end++
 		}
-		e.group(list[from:end])
+		e.group(t, list[from:end])
 		from = end
 	}
 }
 
 // group writes pools that share the answers.
-func (e *expander) group(list []ranked) {
+func (e *expander) group(t *target, list []ranked) {
 	if len(list) == 1 {
-		e.pool(list[0].pool)
+		e.pool(t.among[list[0].at].pool)
 		return
 	}
 	e.code = append(e.code, codeSplit)
 	for i := range list {
-		e.code = binary.AppendUvarint(e.code, uint64(list[i].weight))
-		e.pool(list[i].pool)
+		c := &t.among[list[i].at]
+		e.code = binary.AppendUvarint(e.code, uint64(c.weight))
+		e.pool(c.pool)
 		e.code = append(e.code, codeEnd)
 	}
 	e.code = append(e.code, codeEnd)
@@ -321,7 +351,7 @@ func (e *expander) group(list []ranked) {
 func (e *expander) rest(t *target, list []ranked) {
 	e.code = append(e.code, codeFirst)
 	for i, c := range t.among {
-		if slices.ContainsFunc(list, func(r ranked) bool { return r.at == i }) {
+		if slices.ContainsFunc(list, func(r ranked) bool { return int(r.at) == i }) {
 			e.pool(c.pool)
 		}
 	}

@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -86,51 +87,39 @@ func (t *Trace) chose(e *expander, of *target, list []ranked, kept int) {
 		return
 	}
 	c := Choosing{What: "nearest", LastResort: t.last}
+	times := func(int) float64 { return math.Inf(1) }
 	if of.kind == fastestTarget {
 		c.What = "fastest"
-	}
-	switch {
-	case of.kind == fastestTarget && !anyTime(list):
-		c.Note = "no time is known of any"
-	case !e.where.point.Known():
-		c.Note = "the client's place is not known: as listed"
+		times = func(pool int) float64 { return e.time(of, pool) }
 	}
 	turn, rest := 0, false
 	for i := range list[:kept] { // as ordered goes through them
 		if !rest && (i == 0 || list[i].group != list[i-1].group) {
 			turn, rest = turn+1, i >= cut && kept > cut+1
 		}
-		added := c.add(e, &list[i], "")
+		added := c.add(e, &of.among[list[i].at], times, "")
 		added.Turn, added.AsListed = turn, rest
 	}
 	for i := kept; i < len(list); i++ {
-		c.add(e, &list[i], fmt.Sprintf("farther than %.0f km", of.farthest))
+		c.add(e, &of.among[list[i].at], times, fmt.Sprintf("farther than %.0f km", of.farthest))
 	}
 	for i := range of.among {
 		if left := &of.among[i]; !e.admits(left.pool) {
-			r := ranked{choice: left, ms: e.time(of, left.pool)}
-			c.add(e, &r, "outside of the fence "+strings.Join(t.Fence, " + "))
+			c.add(e, left, times, "outside of the fence "+strings.Join(t.Fence, " + "))
 		}
+	}
+	switch {
+	case of.kind == fastestTarget && !slices.ContainsFunc(c.Candidates, func(c Candidate) bool { return !math.IsInf(c.Milliseconds, 1) }):
+		c.Note = "no time is known of any"
+	case !e.where.point.Known():
+		c.Note = "the client's place is not known: as listed"
 	}
 	t.Choices = append(t.Choices, c)
 }
 
-func anyTime(list []ranked) bool {
-	for i := range list {
-		if !math.IsInf(list[i].ms, 1) {
-			return true
-		}
-	}
-	return false
-}
-
-func (c *Choosing) add(e *expander, r *ranked, out string) *Candidate {
-	pool := &e.policy.Pools[r.pool]
-	ms := r.ms
-	if c.What == "nearest" {
-		ms = math.Inf(1)
-	}
-	c.Candidates = append(c.Candidates, Candidate{Pool: pool.Name, Site: pool.Site, Weight: r.weight,
-		Kilometres: e.where.point.Kilometres(pool.At), Counts: e.distance(r.choice), Milliseconds: ms, Out: out})
+func (c *Choosing) add(e *expander, of *choice, times func(pool int) float64, out string) *Candidate {
+	pool := &e.policy.Pools[of.pool]
+	c.Candidates = append(c.Candidates, Candidate{Pool: pool.Name, Site: pool.Site, Weight: of.weight,
+		Kilometres: e.where.point.Kilometres(pool.At), Counts: e.distance(of), Milliseconds: times(of.pool), Out: out})
 	return &c.Candidates[len(c.Candidates)-1]
 }

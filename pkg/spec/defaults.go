@@ -109,15 +109,21 @@ func (s *Service) Effective() Service {
 	e.Answers = orDefault(s.Answers, 1)
 	e.Pick = orDefault(s.Pick, PickWeighted)
 	e.AllDown = orDefault(s.AllDown, AllDownAnswer)
-	e.Rules = make([]Rule, len(s.Rules))
-	for i, r := range s.Rules {
-		r.Name = orDefault(r.Name, strconv.Itoa(i+1))
-		e.Rules[i] = r
-	}
+	e.Rules = titled(s.Rules)
 	if s.Alias != nil {
 		e.Alias = &Alias{canonicalOr(s.Alias.To), s.Alias.By}
 	}
 	return e
+}
+
+// titled gives rules that all have a name: those without one, their number.
+func titled(rules []Rule) []Rule {
+	out := make([]Rule, len(rules))
+	for i, r := range rules {
+		r.Name = orDefault(r.Name, strconv.Itoa(i+1))
+		out[i] = r
+	}
+	return out
 }
 
 func orDefault[T comparable](v, otherwise T) T {

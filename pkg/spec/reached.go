@@ -14,8 +14,8 @@ const (
 )
 
 // unreachable warns of rules whose clients all go to rules before them.
-func (v *setChecker) unreachable(r *Resource, s *Service) {
-	rules, reported := s.Effective().Rules, 0
+func (v *setChecker) unreachable(r *Resource, declared []Rule) {
+	rules, reported := titled(declared), 0
 	for i := 1; i < len(rules); i++ {
 		path := indexed("spec.rules", i)
 		if rules[i-1].MatchesAll() {

@@ -86,7 +86,7 @@ func TestTheSearchForHiddenRulesHasAnEnd(t *testing.T) {
 	set := setOf(before)
 	set[resources[0].Key] = resources[0]
 	v := &setChecker{after: set}
-	v.unreachable(resources[0], resources[0].Spec.(*Service))
+	v.unreachable(resources[0], resources[0].Spec.(*Service).Rules)
 	if most := maxHiddenWork + 301; v.hiddenWork > most {
 		t.Errorf("it compared %d times, want at most %d", v.hiddenWork, most)
 	}

@@ -156,6 +156,20 @@ func (s *Steering) groupShares(v *View, steps []Step, turn []int, need rr.Family
 	return out
 }
 
+// LeavesOut reports whether clients of a class get nothing, whatever health says: rules or fences leave them no pool.
+func (s *Service) LeavesOut(c Class) bool {
+	if !s.Steers {
+		return false
+	}
+	row := s.rowFor(c)
+	for _, r := range []int{row, s.lastFor(row)} {
+		if s.Steering.index[r] != s.Steering.index[r+1] {
+			return false
+		}
+	}
+	return true
+}
+
 // inTurn are the steps of a row, by their index in Service.Steps, that are tried at one time: one, or a group.
 type inTurn struct {
 	number int // from 1

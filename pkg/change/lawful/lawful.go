@@ -32,6 +32,9 @@ func (c *Change) Check() (warnings spec.Errors, err error) {
 		errs.Add(clashErrs...)
 		warnings.Add(clashWarnings...)
 		errs.Add(c.deadEnds()...)
+		policyErrs, policyWarnings := c.policies()
+		errs.Add(policyErrs...)
+		warnings.Add(policyWarnings...)
 	}
 	if len(errs) > 0 {
 		return warnings, errs

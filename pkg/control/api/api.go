@@ -25,7 +25,7 @@ const TokenAuthor = "token"
 
 // Resource is one declared resource.
 type Resource struct {
-	Kind   spec.Kind       `json:"kind" doc:"Zone, Site, Map, Monitor, Pool, Service, Override or Tenant"`
+	Kind   spec.Kind       `json:"kind" doc:"Zone, Site, Map, Monitor, Pool, Policy, Service, Override or Tenant"`
 	Tenant string          `json:"tenant" doc:"the tenant that owns it"`
 	Name   string          `json:"name"`
 	Spec   json.RawMessage `json:"spec" doc:"what it declares; the fields depend on kind"`

@@ -69,6 +69,11 @@ tenant: shop
 name: eu
 spec: {site: fra, monitor: web-ok, minHealthy: 50%, endpoints: [{name: a, addresses: [198.51.100.1, "2001:db8:1::1"], weight: 0}]}
 ---
+kind: Policy
+tenant: platform
+name: near
+spec: {grants: [shop], rules: [{when: {geo: [EU]}, fence: [EU], pools: [{nearest: sites, band: 10%}]}, {pools: [{pool: spare, weight: 2}]}]}
+---
 kind: Service
 tenant: shop
 name: web

@@ -106,7 +106,7 @@ func (c *Compiler) fillPolicy(tenant string, eff *spec.Service) *aheadPolicy {
 
 // wantPolicyPart notes the partition of a policy: one of its own, as long as these are few.
 func (c *Compiler) wantPolicyPart(a *ahead, f *aheadPolicy) {
-	if c.parts[f.key] == nil && a.parts[f.key] == nil && c.owned+a.own < maxOwnParts {
+	if c.parts[f.key] == nil && a.parts[f.key] == nil && (f.timed() || c.owned+a.own < maxOwnParts) {
 		a.parts[f.key] = &aheadPart{begin: ofRows(f.policy)}
 		a.own++
 	}

@@ -25,13 +25,19 @@ func BenchmarkDecide(b *testing.B) {
 		{"split", "  rules: [{pools: [" + two + "]}]\n", ""},
 		{"split8", "  rules: [{pools: [" + strings.TrimSuffix(shares, ", ") + "]}]\n", ""},
 		{"sticky", "  pick: sticky\n  rules: [{pools: [eu]}]\n", ""},
+		{"nearest", "  rules: [{pools: [{nearest: [eu, us, sg]}]}]\n", ""},
+		{"nearestBand", "  rules: [{pools: [{nearest: [eu, us, sg], band: 900%}]}]\n", ""},
+		{"nestedPolicy", nestedPolicy, ""},
 		{"stickySplit", "  pick: sticky\n  rules: [{pools: [" + two + "]}]\n", ""},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			c := New(Config{Seed: 1, Workers: 1}, world)
-			gen := uint64(0)
+			gen, pools := uint64(0), testPools
+			if strings.Contains(bench.rules, "nearest") {
+				pools = testSites
+			}
 			var ch Change
-			for tenant, list := range decode(b, 1, testZone+testPools+eight+service("web", bench.rules)) {
+			for tenant, list := range decode(b, 1, testZone+pools+eight+service("web", bench.rules)) {
 				gen++
 				ch.Tenants = append(ch.Tenants, TenantChange{Tenant: tenant, Head: gen, Put: list})
 			}

@@ -23,19 +23,17 @@ func ofRules(c *geo.Classifier) func() *division {
 // ofRows divides by the rows of a policy: places with equal rows are one class, so that scopes are as short as they can be.
 func ofRows(p *policy.Policy) func() *division {
 	return func() *division {
-		d := &division{}
-		known, rows := map[policy.Where]int{}, map[policy.Row]int{}
+		d, index, known := &division{}, p.NewIndex(), map[policy.Where]int{}
+		_, timed := p.Asks()
 		d.classifier = classifierOver(p, func(w policy.Where) int {
 			class, ok := known[w]
 			if !ok {
-				row, _ := p.Row(w, nil)
-				if class, ok = rows[row]; !ok {
-					class = len(d.rows)
-					rows[row], d.rows = class, append(d.rows, row)
+				if class = index.Of(w); !timed { // of millions of latencies hardly two are alike
+					known[w] = class
 				}
-				known[w] = class
+				d.rows = index.Rows
+				d.classifier.Classes = len(d.rows)
 			}
-			d.classifier.Classes = len(d.rows)
 			return class
 		})
 		return d

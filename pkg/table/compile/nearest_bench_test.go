@@ -57,7 +57,7 @@ func BenchmarkManySteered(b *testing.B) {
 	for _, own := range []bool{false, true} {
 		for _, nearest := range []bool{false, true} {
 			b.Run(fmt.Sprintf("own=%v/nearest=%v", own, nearest), func(b *testing.B) {
-				const n = 100000
+				const n = 20000
 				ch := manySteered(b, n, nearest, own)
 				for b.Loop() {
 					before := heap()

@@ -14,7 +14,8 @@ import (
 )
 
 // maxOwnParts is how many policies have a partition of their own, in which scopes are as short as they can be. Those that come later share
-// one with all that ask the same of a place: their scopes are right as well, but may be longer.
+// one with all that ask the same of a place: their scopes are right as well, but may be longer. Those that go by latencies have one of
+// their own in any case, since there are too many latencies for what they could share.
 const maxOwnParts = 128
 
 // Keys of policies' partitions begin so; those of rules begin with |.
@@ -96,7 +97,7 @@ func (c *Compiler) touchTimed() {
 // takePolicyPart gives the partition of a policy, and its rows there.
 func (c *Compiler) takePolicyPart(f *aheadPolicy, s *serviceState) (slot uint32, rows *policy.Rows, err error) {
 	key, begin := f.key, ofRows(f.policy)
-	if c.parts[key] == nil && c.ahead.parts[key] == nil && c.owned >= maxOwnParts {
+	if c.parts[key] == nil && c.ahead.parts[key] == nil && c.owned >= maxOwnParts && !f.timed() {
 		key, begin = f.sharedKey(), ofWheres(f.policy)
 	}
 	part := c.parts[key]
@@ -197,6 +198,10 @@ func (b *rowBuilder) row(steps []uint16, ttl uint32) error {
 
 // entry gives what stands for a step: its index in out.Steps; or, of a group of pools, a mark, how many they are, and their indexes.
 func (b *rowBuilder) entry(step policy.Step, ttl uint32) ([]int, error) {
+	if pool, ok := step.Leaf(); ok {
+		leaf, err := b.leaf(pool, 1, ttl)
+		return []int{leaf}, err
+	}
 	node := step.Node()
 	if group := node.Group(); group != nil {
 		at := []int{table.GroupMark, len(group)}
@@ -208,10 +213,6 @@ func (b *rowBuilder) entry(step policy.Step, ttl uint32) ([]int, error) {
 			at = append(at, leaf)
 		}
 		return at, nil
-	}
-	if node.Kind == policy.Leaf {
-		leaf, err := b.leaf(node.Pool, 1, ttl)
-		return []int{leaf}, err
 	}
 	n, err := b.take(&node)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/table"
 	"github.com/gti/gtm/pkg/table/rr"
 )
 
@@ -103,4 +104,18 @@ spec: {grants: ["*"], rules: [{pools: [{split: [{pool: spare, weight: 3}, {site:
 		t.Errorf("broken: %v", h.last)
 	}
 	h.expect(host, berlin, rr.IPv4, map[string]float64{atEU: 0.25, atUS: 0.75})
+}
+
+// TestAGroupOfOneIsNotHashed: as long as the client's network has nothing to decide, it does not lengthen the scope.
+func TestAGroupOfOneIsNotHashed(t *testing.T) {
+	h := newHarness(t, testZone, testSites,
+		service("web", "  coherent: true\n  rules: [{pools: [{nearest: [eu, us], band: 900%}]}]\n"))
+	host := "web.shop.gtm.example."
+	if d := h.expect(host, kansas, rr.IPv4, map[string]float64{atEU: 1}); d.Scope != table.StickyBits4 {
+		t.Errorf("scope %d where the network decides", d.Scope)
+	}
+	h.verdict("eu", "a", "b")
+	if d := h.expect(host, kansas, rr.IPv4, map[string]float64{atUS: 1}); d.Scope >= table.StickyBits4 {
+		t.Errorf("scope %d where one pool is left", d.Scope)
+	}
 }

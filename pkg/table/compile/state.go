@@ -255,6 +255,12 @@ type aheadPolicy struct {
 	rows     *policy.Rows
 }
 
+// timed reports whether the policy goes by latencies.
+func (f *aheadPolicy) timed() bool {
+	_, timed := f.policy.Asks()
+	return timed
+}
+
 // sharedKey is the key of a partition that it shares with others.
 func (f *aheadPolicy) sharedKey() string { return sharedPart + string(f.policy.AppendConditions(nil)) }
 
