@@ -95,7 +95,7 @@ const maxExplained = 8
 
 // explainLines numbers the lines of an explanation, since resolvers reorder records.
 func explainLines(e *table.Explanation, id string) []string {
-	lines := e.Text(id, maxExplained)
+	lines := e.Text("edge "+id, maxExplained)
 	for i := range lines {
 		lines[i] = fmt.Sprintf("%d: %s", i+1, lines[i])
 	}

@@ -13,11 +13,11 @@ import (
 	"github.com/gti/gtm/pkg/spec"
 )
 
-// Text tells an explanation to people, one fact a line: what dig, the API and gtmctl show. edge is whose it is. Of pools, and of what is
-// beside each other elsewhere, no more than most are named, in which case it says so; 0: all.
-func (e *Explanation) Text(edge string, most int) []string {
+// Text tells an explanation to people, one fact a line: what dig, the API and gtmctl show. by is whose it is, as in "edge fra1". Of pools,
+// of endpoints and of whatever else stands beside each other, no more than most are named, and it says how many more there are; 0: all.
+func (e *Explanation) Text(by string, most int) []string {
 	w := writer{most: most}
-	w.head(e, edge)
+	w.head(e, by)
 	w.place(e)
 	w.linef("scope /%d from %s", e.Scope, e.ScopeFrom)
 	w.trace(e.Trace)
@@ -58,7 +58,7 @@ func (w *writer) names(list []string) string {
 	return strings.Join(list, ", ")
 }
 
-func (w *writer) head(e *Explanation, edge string) {
+func (w *writer) head(e *Explanation, by string) {
 	who := "subnet"
 	if e.Resolver {
 		who = "resolver"
@@ -74,7 +74,7 @@ func (w *writer) head(e *Explanation, edge string) {
 	if e.TTLFrom != "" {
 		ttl = fmt.Sprintf(", ttl %ds (%s)", e.TTL, e.TTLFrom)
 	}
-	w.linef("%s/%s at %s@%d, edge %s", e.Service.Tenant, e.Service.Name, e.Service.Tenant, e.Generation, edge)
+	w.linef("%s/%s at %s@%d, %s", e.Service.Tenant, e.Service.Name, e.Service.Tenant, e.Generation, by)
 	w.linef("%s %s %s", who, e.Asker.Prefix(), PlaceText(e.Place, e.Asker, e.PlaceBits))
 	w.linef("%s, scope /%d%s", rule, e.Scope, ttl)
 	if e.Service.AliasOf != "" {

@@ -124,8 +124,10 @@ type Explanation struct {
 	Service    string `json:"service"`    // shop/web
 	Generation string `json:"generation"` // shop@41
 	Edge       string `json:"edge"`
-	Client     Client `json:"client"`
-	Scope      int    `json:"scope"`
+	// At is the time of which it is, where control tells of the past; absent: it is of now, by the edge.
+	At     *time.Time `json:"at,omitempty"`
+	Client Client     `json:"client"`
+	Scope  int        `json:"scope"`
 	// ScopeFrom is what made the scope as long as it is: "place", or as in "network hashed (sticky /24; the place alone: /17)", "resolver
 	// (no client subnet was told)".
 	ScopeFrom string       `json:"scopeFrom,omitempty"`

@@ -59,7 +59,7 @@ func TestTextOfAnExplanation(t *testing.T) {
 		t.Fatal(h.last)
 	}
 	explain := func() []string {
-		return h.view.Explain(h.service("web.shop.gtm.example."), rr.IPv4, clientAt(berlin), 1).Text("fra1", 0)
+		return h.view.Explain(h.service("web.shop.gtm.example."), rr.IPv4, clientAt(berlin), 1).Text("edge fra1", 0)
 	}
 	want := []string{
 		"shop/web at shop@1, edge fra1",
@@ -123,7 +123,7 @@ func TestTextIsBounded(t *testing.T) {
 		"and 3 more pools: see gtmctl explain",
 		"answer A 198.51.100.1",
 	}
-	if d := cmp.Diff(want, e.Text("fra1", 1)); d != "" {
+	if d := cmp.Diff(want, e.Text("edge fra1", 1)); d != "" {
 		t.Error(d)
 	}
 }
@@ -193,7 +193,7 @@ func TestDrawsMatchShares(t *testing.T) {
 	}
 	e := h.view.Explain(h.service("web.shop.gtm.example."), rr.IPv4, clientAt(berlin), 1)
 	h.view.Draw(e, clientAt(berlin), 10, func() uint64 { return 0 })
-	if text := strings.Join(e.Text("fra1", 0), "\n"); !strings.Contains(text, ", drawn 10 of 10 times\n") ||
+	if text := strings.Join(e.Text("edge fra1", 0), "\n"); !strings.Contains(text, ", drawn 10 of 10 times\n") ||
 		!strings.Contains(text, ", drawn 10 times\n") {
 		t.Errorf("%s does not tell of the draws", text)
 	}
