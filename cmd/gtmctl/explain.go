@@ -6,14 +6,16 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/spec"
 )
 
 func (a *app) explainCmd() *cobra.Command {
-	var subnet, resolver, rrtype, edge string
+	var subnet, resolver, rrtype, edge, at string
 	var count int
 	c := &cobra.Command{
 		Use:   "explain HOST",
@@ -21,13 +23,16 @@ func (a *app) explainCmd() *cobra.Command {
 		Long: `Tell what a client gets for a steered name, and why: its place and where that is known from, the rule and the policies that led to
 its pools, what fences left out, how nearest and fastest put pools in order, the pools in turn, their endpoints with weights and scores,
 what was left out, the scope of the answer and what made it that long, the TTL and what set it. An edge tells it, by the code that
-answers queries, and dig shows the same lines below _explain. With --count it draws so many answers and counts them beside the shares. The share of a pool is of all answers to that client, and so is that of an endpoint, which counts where
-it comes first; with sticky and coherent, where the client's network decides, of all networks that the rule is for.
+answers queries, and dig shows the same lines below _explain. With --count it draws so many answers and counts them beside the shares.
+With --at control tells what the client would have got, by the configuration and the verdicts of then, which it keeps for a day.
+
+The share of a pool is of all answers to that client, and so is that of an endpoint, which counts where it comes first; with sticky and coherent, where the client's network decides, of all networks that the rule is for.
 
 The client is a --subnet, as a resolver sends it (EDNS Client Subnet), or else the --resolver itself.`,
 		Example: `  gtmctl explain web.shop.gtm.example --subnet 81.2.69.0/24
   gtmctl explain web.shop.gtm.example --resolver 192.0.2.53 --type AAAA
   gtmctl explain web.shop.gtm.example --subnet 81.2.69.0/24 --count 1000
+  gtmctl explain web.shop.gtm.example --subnet 81.2.69.0/24 --at 12:03
   gtmctl explain web.shop.gtm.example --subnet 2001:db8::/48 -o json`,
 		Args: needArgs(1, 1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -41,6 +46,16 @@ The client is a --subnet, as a resolver sends it (EDNS Client Subnet), or else t
 				}
 				query.Set("count", strconv.Itoa(count))
 			}
+			if at != "" {
+				then, err := timeAt(at, a.now())
+				if err != nil {
+					return err
+				}
+				if edge != "" {
+					return misusef("--at and --edge do not go together: control tells of the past, no edge does")
+				}
+				query.Set("at", then.UTC().Format(time.RFC3339Nano))
+			}
 			var e api.Explanation
 			if err := a.call(c.Context(), http.MethodGet, "explain", query, nil, &e); err != nil {
 				return err
@@ -52,6 +67,7 @@ The client is a --subnet, as a resolver sends it (EDNS Client Subnet), or else t
 	c.Flags().StringVar(&resolver, "resolver", "", "the resolver's address (default 127.0.0.1)")
 	c.Flags().StringVar(&rrtype, "type", "A", "the type asked for")
 	c.Flags().StringVar(&edge, "edge", "", "which edge to ask (default: the first that answers)")
+	c.Flags().StringVar(&at, "at", "", "of when, as in 12:03, 2026-05-04T12:03:00Z or -2h (default: now)")
 	c.Flags().IntVar(&count, "count", 0, "draw so many answers, up to 100000, and count what came of them")
 	_ = c.RegisterFlagCompletionFunc("edge", func(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 		return a.edgeIDs(c.Context(), func(*api.Edge) bool { return true }), cobra.ShellCompDirectiveNoFileComp
@@ -83,6 +99,32 @@ func explainQuery(host, subnet, resolver, rrtype, edge string) (url.Values, erro
 	return query, nil
 }
 
+// timeAt reads a time: of the clock, the last such one, as in 12:03; whole, as in RFC 3339; or as long ago as -2h.
+func timeAt(text string, now time.Time) (time.Time, error) {
+	if t, err := time.Parse(time.RFC3339, text); err == nil {
+		return t, nil
+	}
+	if ago, is := strings.CutPrefix(text, "-"); is {
+		if d, err := spec.ParseDuration(ago); err == nil && d >= 0 {
+			return now.Add(-d), nil
+		}
+	}
+	for _, form := range []string{"15:04", time.TimeOnly} {
+		clock, err := time.Parse(form, text)
+		if err != nil {
+			continue
+		}
+		at := func(day int) time.Time {
+			return time.Date(now.Year(), now.Month(), day, clock.Hour(), clock.Minute(), clock.Second(), 0, now.Location())
+		}
+		if t := at(now.Day()); !t.After(now) {
+			return t, nil
+		}
+		return at(now.Day() - 1), nil
+	}
+	return time.Time{}, misusef("--at %s is not a time, as in 12:03, 2026-05-04T12:03:00Z or -2h", text)
+}
+
 // parseSubnet reads a network, or an address in the place of the network that resolvers usually send of it.
 func parseSubnet(s string) (netip.Prefix, error) {
 	if address, err := netip.ParseAddr(s); err == nil && address.Zone() == "" {
@@ -101,7 +143,11 @@ func parseSubnet(s string) (netip.Prefix, error) {
 
 // showExplanation prints the lines that the edge tells, as _explain has them, but for the first, which the title says.
 func (a *app) showExplanation(e *api.Explanation) {
-	a.printf("%s (service %s, %s, edge %s)\n\n", e.Host, e.Service, e.Generation, e.Edge)
+	by := "edge " + e.Edge
+	if e.At != nil {
+		by = "as of " + e.At.UTC().Format(time.RFC3339)
+	}
+	a.printf("%s (service %s, %s, %s)\n\n", e.Host, e.Service, e.Generation, by)
 	if len(e.Text) == 0 {
 		a.printf("answer %s %s\n", e.Answer.Type, strings.Join(e.Answer.Records, " "))
 		a.printf("note: the edge, or control, is older than gtmctl and sends no text; -o yaml shows all that it says\n")

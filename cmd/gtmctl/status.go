@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -70,6 +71,10 @@ func (a *app) showStatus(s *api.Status) {
 		a.printf("\n%s %s", a.paint(bad, "!"), s.Store.Room)
 	}
 	a.printf("\n%sheads   %s\nprobers %s\n\n", lines(a.healthLine(s.Health)), orDash(states(s.Heads)), a.vantagesShort(s.Vantages))
+	if s.Past != nil && !s.Past.Since.IsZero() {
+		a.printf("past    known since %s, by %s of verdicts (%.1f of %d MiB)\n\n", s.Past.Since.UTC().Format(time.RFC3339),
+			plural(s.Past.Changes, "change"), float64(s.Past.Bytes)/(1<<20), s.Past.Most>>20)
+	}
 	a.showEdges(s)
 	for _, v := range s.Voteless {
 		a.printf("%s %s: %s\n", a.paint(bad, "!"), clip(keys(v.Monitors)), v.Why)

@@ -129,8 +129,8 @@ func (p *Past) tooOld(at, from time.Time) string {
 	if from.IsZero() {
 		return "verdicts of the past are not known yet: control has not heard the store"
 	}
-	return fmt.Sprintf("what verdicts were at %s is not known: control knows them since %s (from its start on, for %s, and no more than %d MiB)",
-		stamp(at), stamp(from), p.cfg.Keep, p.cfg.Most>>20)
+	return fmt.Sprintf("what verdicts were at %s is not known: control knows them since %s (from its start on, for %s, "+
+		"and no more than %d MiB)", stamp(at), stamp(from), p.cfg.Keep, p.cfg.Most>>20)
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
