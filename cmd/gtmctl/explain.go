@@ -20,13 +20,15 @@ func (a *app) explainCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "explain HOST",
 		Short: "Tell what a client gets for a steered name, and why",
-		Long: `Tell what a client gets for a steered name, and why: its place and where that is known from, the rule and the policies that led to
-its pools, what fences left out, how nearest and fastest put pools in order, the pools in turn, their endpoints with weights and scores,
-what was left out, the scope of the answer and what made it that long, the TTL and what set it. An edge tells it, by the code that
-answers queries, and dig shows the same lines below _explain. With --count it draws so many answers and counts them beside the shares.
-With --at control tells what the client would have got, by the configuration and the verdicts of then, which it keeps for a day.
+		Long: `Tell what a client gets for a steered name, and why: its place and where that is known from, the rule and the policies
+that led to its pools, what fences left out, how nearest and fastest put pools in order, the pools in turn, their endpoints with
+weights and scores, what was left out, the scope of the answer and what made it that long, the TTL and what set it. An edge tells
+it, by the code that answers queries, and dig shows the same lines below _explain. With --count it draws so many answers and
+counts them beside the shares. With --at control tells what the client would have got, by the configuration and the verdicts of
+then, which it keeps for a day.
 
-The share of a pool is of all answers to that client, and so is that of an endpoint, which counts where it comes first; with sticky and coherent, where the client's network decides, of all networks that the rule is for.
+The share of a pool is of all answers to that client, and so is that of an endpoint, which counts where it comes first; with
+sticky and coherent, where the client's network decides, of all networks that the rule is for.
 
 The client is a --subnet, as a resolver sends it (EDNS Client Subnet), or else the --resolver itself.`,
 		Example: `  gtmctl explain web.shop.gtm.example --subnet 81.2.69.0/24

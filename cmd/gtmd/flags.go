@@ -115,7 +115,8 @@ type config struct {
 func (f *flags) config() (*config, error) {
 	c := &config{control: f.control, httpNames: f.httpNames, tsigKeys: f.tsigKeys,
 		data: f.data, http: f.http, id: f.id, vantage: f.vantage, etcd: f.etcd, geo: f.geo, latency: f.latency,
-		apply: f.apply, demo: f.demo, demoPort: f.demoPort, observeOnly: f.observeOnly, history: f.history, workers: f.workers, roles: map[string]bool{}}
+		apply: f.apply, demo: f.demo, demoPort: f.demoPort, observeOnly: f.observeOnly, history: f.history,
+		workers: f.workers, roles: map[string]bool{}}
 	var errs []error
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	for _, r := range f.roles {

@@ -23,7 +23,7 @@ type explainInput struct {
 	Resolver string    `query:"resolver" doc:"the resolver's address"`
 	Type     string    `query:"type" doc:"the type asked for; A if absent"`
 	Edge     string    `query:"edge" doc:"which edge to ask; absent: the first that answers"`
-	At       time.Time `query:"at" doc:"of when, by the configuration and the verdicts of then, as in 2026-05-04T12:03:00Z; control answers"`
+	At       time.Time `query:"at" doc:"of when, as in 2026-05-04T12:03:00Z: control answers, by configuration and verdicts of then"`
 	Count    int       `query:"count" minimum:"1" maximum:"100000" doc:"how often to draw an answer, to count what comes; absent: not"`
 }
 

@@ -52,7 +52,9 @@ name: near
 spec:
   host: near.shop.gtm.example.
   pools: [ashburn, london]
-  rules: [{name: fenced, when: {geo: [EU]}, fence: [EU], pools: [{policy: near}]}, {pools: [{pool: ashburn, weight: 3}, {pool: far, weight: 1}]}]
+  rules:
+    - {name: fenced, when: {geo: [EU]}, fence: [EU], pools: [{policy: near}]}
+    - {pools: [{pool: ashburn, weight: 3}, {pool: far, weight: 1}]}
 `
 
 // TestTheTextIsTheSame by the API and by dig, and says all that the fields do.
@@ -94,8 +96,8 @@ func TestTheTextIsTheSame(t *testing.T) {
 		t.Fatalf("choices %+v, fence %q, fenced %q", x.Choices, x.Fence, x.Fenced)
 	}
 	first, last := x.Choices[0].Candidates[0], x.Choices[0].Candidates[1]
-	if first.Pool != "london" || first.Turn != 1 || *first.Kilometres < 300 || *first.Kilometres > 360 || *first.Counts != *first.Kilometres ||
-		first.Milliseconds != nil || last.Turn != 0 || last.Out != "outside of the fence EU" {
+	if first.Pool != "london" || first.Turn != 1 || *first.Kilometres < 300 || *first.Kilometres > 360 ||
+		*first.Counts != *first.Kilometres || first.Milliseconds != nil || last.Turn != 0 || last.Out != "outside of the fence EU" {
 		t.Errorf("choices %+v, %+v", first, last)
 	}
 }

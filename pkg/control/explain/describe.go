@@ -65,8 +65,9 @@ func describeTrace(out *api.Explanation, t *policy.Trace) {
 	for _, c := range t.Choices {
 		choice := api.Choosing{What: c.What, LastResort: c.LastResort, Note: c.Note}
 		for _, r := range c.Candidates {
-			choice.Candidates = append(choice.Candidates, api.Choice{Pool: r.Pool, Site: r.Site, Turn: r.Turn, AsListed: r.AsListed, Weight: r.Weight,
-				Kilometres: known(r.Kilometres), Counts: known(r.Counts), Milliseconds: known(r.Milliseconds), Out: r.Out})
+			choice.Candidates = append(choice.Candidates, api.Choice{Pool: r.Pool, Site: r.Site, Turn: r.Turn, AsListed: r.AsListed,
+				Weight: r.Weight, Kilometres: known(r.Kilometres), Counts: known(r.Counts),
+				Milliseconds: known(r.Milliseconds), Out: r.Out})
 		}
 		out.Choices = append(out.Choices, choice)
 	}

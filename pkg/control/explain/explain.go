@@ -23,8 +23,8 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Text }
 
-// Of tells the decision of a view for a host and a client, given by the parameters host, subnet, resolver and type; with count, also what so
-// many decisions come to. by is whose view it is, as in "edge fra1".
+// Of tells the decision of a view for a host and a client, given by the parameters host, subnet, resolver and type; with count, also what
+// so many decisions come to. by is whose view it is, as in "edge fra1".
 func Of(v *table.View, by string, param func(string) string) (*api.Explanation, *Error) {
 	bad := func(err error) (*api.Explanation, *Error) { return nil, &Error{http.StatusBadRequest, err.Error()} }
 	client, err := clientOf(param("subnet"), param("resolver"))

@@ -203,7 +203,8 @@ func (p *Past) tenantAt(ctx context.Context, name string, at time.Time) (state.T
 	}
 	if len(records) == mostRecords {
 		return state.TenantState{}, &explain.Error{Code: http.StatusNotFound,
-			Text: fmt.Sprintf("%s changed more than %d times since %s: too often to look for what it was then", name, mostRecords, stamp(at))}
+			Text: fmt.Sprintf("%s changed more than %d times since %s: too often to look for what it was then", name,
+				mostRecords, stamp(at))}
 	}
 	return state.TenantState{}, nil
 }

@@ -79,7 +79,8 @@ func verdict(pool string, s health.State) health.Verdict {
 	if s == health.Down {
 		score = 0
 	}
-	return health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: pool}, Endpoints: map[string]health.Finding{"a": {State: s, Score: score}}}
+	return health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: pool},
+		Endpoints: map[string]health.Finding{"a": {State: s, Score: score}}}
 }
 
 func (w *world) judge(verdicts ...health.Verdict) {

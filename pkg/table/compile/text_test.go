@@ -155,7 +155,8 @@ func TestScopesSayWhatMadeThem(t *testing.T) {
 
 // TestDrawsMatchShares of pools and endpoints, wherever in a row a pool stands, and through nested splits.
 func TestDrawsMatchShares(t *testing.T) {
-	nested := "  rules: [{pools: [{split: [{pool: us, weight: 1}, {weight: 3, split: [{pool: eu, weight: 1}, {pool: us, weight: 1}]}]}, us]}]\n"
+	nested := "  rules: [{pools: [{split: [{pool: us, weight: 1}, " +
+		"{weight: 3, split: [{pool: eu, weight: 1}, {pool: us, weight: 1}]}]}, us]}]\n"
 	h := newHarness(t, testZone, steered, service("web", steeredService), service("nested", nested),
 		service("last", "  rules: [{when: {geo: [EU]}, pools: [us]}]\n  lastResort: [{pool: south, weight: 9}, {pool: us, weight: 1}]\n"))
 	const n = 20000
