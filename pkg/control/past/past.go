@@ -25,8 +25,11 @@ import (
 // MostBytes is how much a Past keeps unless Config says otherwise.
 const MostBytes = 64 << 20
 
-// mostRecords is how many changes of a tenant are looked through for that of a time.
-const mostRecords = 10_000
+// A change is looked for among so many of its tenant: most are of the last hours, and records can be large.
+const (
+	fewRecords  = 100
+	mostRecords = 10_000
+)
 
 // Store is what is asked for generations. It is a *store.Client.
 type Store interface {
@@ -187,26 +190,32 @@ func grantedAt(platform state.TenantState, host string) (tenants []string) {
 
 // tenantAt gives a tenant's state at a time; empty where there was no such tenant yet.
 func (p *Past) tenantAt(ctx context.Context, name string, at time.Time) (state.TenantState, error) {
-	records, err := p.cfg.Store.History(ctx, name, mostRecords)
-	if err != nil {
-		return state.TenantState{}, err
-	}
-	for i := range records {
-		if r := &records[i]; !r.Time.IsZero() && !r.Time.After(at) { // that of a damaged one is not known
-			t, err := p.cfg.Store.Read(ctx, name, r.Generation)
-			var damaged *store.DamagedError
-			if errors.As(err, &damaged) {
-				err = nil
+	for limit := fewRecords; limit <= mostRecords; limit *= 10 {
+		records, err := p.cfg.Store.History(ctx, name, limit)
+		if err != nil {
+			return state.TenantState{}, err
+		}
+		for i := range records {
+			if r := &records[i]; !r.Time.IsZero() && !r.Time.After(at) { // that of a damaged one is not known
+				return p.read(ctx, name, r.Generation)
 			}
-			return t, err
+		}
+		if len(records) < limit {
+			return state.TenantState{}, nil
 		}
 	}
-	if len(records) == mostRecords {
-		return state.TenantState{}, &explain.Error{Code: http.StatusNotFound,
-			Text: fmt.Sprintf("%s changed more than %d times since %s: too often to look for what it was then", name,
-				mostRecords, stamp(at))}
+	return state.TenantState{}, &explain.Error{Code: http.StatusNotFound, Text: fmt.Sprintf(
+		"%s changed more than %d times since %s: too often to look for what it was then", name, mostRecords, stamp(at))}
+}
+
+// read gives a tenant's state at a generation; what is damaged is told in it.
+func (p *Past) read(ctx context.Context, tenant string, at state.Generation) (state.TenantState, error) {
+	t, err := p.cfg.Store.Read(ctx, tenant, at)
+	var damaged *store.DamagedError
+	if errors.As(err, &damaged) {
+		err = nil
 	}
-	return state.TenantState{}, nil
+	return t, err
 }
 
 // everything is the state of some tenants at a time, as news for a compiler. Zones are not signed: their keys are none of control's, and no

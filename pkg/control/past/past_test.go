@@ -189,6 +189,29 @@ func TestThePastIsToldAsItWas(t *testing.T) {
 	}
 }
 
+// TestManyChangesAreLookedThrough, up to some bound.
+func TestManyChangesAreLookedThrough(t *testing.T) {
+	w := newWorld(t, 0)
+	w.apply(true, state.Update{})
+	w.put("platform", platformYAML)
+	w.put("shop", shopYAML)
+	first := w.now
+	for g := range mostRecords - 1 { // of which the store holds no other state
+		later := state.Record{Tenant: "shop", Generation: state.Generation(g + 2), Time: w.now.Add(time.Minute)}
+		w.records = slices.Insert(w.records, 0, later)
+	}
+	w.after(2 * time.Minute)
+	if got := w.got(first); got != "shop@1 198.51.100.1" {
+		t.Error(got)
+	}
+	damaged := state.Record{Tenant: "shop"}
+	w.records = slices.Insert(w.records, 0, state.Record{Tenant: "shop", Generation: mostRecords + 1, Time: w.now}, damaged)
+	const want = "404 shop changed more than 10000 times since 2026-05-04T12:00:00Z: too often to look for what it was then"
+	if got := w.got(first); got != want {
+		t.Error(got)
+	}
+}
+
 // TestWhatIsReadAnewIsComparedWithBefore, and another store has no past here.
 func TestWhatIsReadAnewIsComparedWithBefore(t *testing.T) {
 	w := newWorld(t, 0)
