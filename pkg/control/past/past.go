@@ -218,8 +218,7 @@ func (p *Past) read(ctx context.Context, tenant string, at state.Generation) (st
 	return t, err
 }
 
-// everything is the state of some tenants at a time, as news for a compiler. Zones are not signed: their keys are none of control's, and no
-// decision depends on them.
+// everything is the state of some tenants at a time, as news for a compiler. It has no keys of zones, on which no decision depends.
 func (p *Past) everything(at time.Time, names []string, tenants []state.TenantState) compile.Change {
 	all := compile.Change{Full: true, Verdicts: p.verdictsAt(at, tenants, names)}
 	for i, name := range names {
@@ -228,7 +227,7 @@ func (p *Past) everything(at time.Time, names []string, tenants []state.TenantSt
 			if _, opaque := v.Resource.Spec.(*spec.Opaque); opaque {
 				continue
 			}
-			t.Put = append(t.Put, compile.Item{Resource: unsigned(v.Resource), Generation: uint64(v.Generation)})
+			t.Put = append(t.Put, compile.Item{Resource: v.Resource, Generation: uint64(v.Generation)})
 		}
 		for key, b := range tenants[i].Broken {
 			t.Broken = append(t.Broken, compile.Broken{Key: key, Err: b.Err})
@@ -236,14 +235,4 @@ func (p *Past) everything(at time.Time, names []string, tenants []state.TenantSt
 		all.Tenants = append(all.Tenants, t)
 	}
 	return all
-}
-
-func unsigned(r *spec.Resource) *spec.Resource {
-	zone, ok := r.Spec.(*spec.Zone)
-	if !ok || zone.DNSSEC == nil {
-		return r
-	}
-	plain, out := *zone, *r
-	plain.DNSSEC, out.Spec = nil, &plain
-	return &out
 }

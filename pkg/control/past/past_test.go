@@ -100,6 +100,9 @@ func (w *world) got(at time.Time) string {
 		}
 		w.t.Fatal(err)
 	}
+	if len(x.Notes) != 2 || !strings.HasPrefix(x.Notes[0], "places are by control's geography of today: built-in of 20") {
+		w.t.Errorf("notes: %q", x.Notes)
+	}
 	return x.Generation + " " + strings.Join(x.Answer.Records, " ")
 }
 

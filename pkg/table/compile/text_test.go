@@ -158,6 +158,7 @@ func TestDrawsMatchShares(t *testing.T) {
 	nested := "  rules: [{pools: [{split: [{pool: us, weight: 1}, " +
 		"{weight: 3, split: [{pool: eu, weight: 1}, {pool: us, weight: 1}]}]}, us]}]\n"
 	h := newHarness(t, testZone, steered, service("web", steeredService), service("nested", nested),
+		service("both", "  fence: [EU]\n  rules: [{pools: [eu]}]\n  lastResort: [eu]\n"),
 		service("last", "  rules: [{when: {geo: [EU]}, pools: [us]}]\n  lastResort: [{pool: south, weight: 9}, {pool: us, weight: 1}]\n"))
 	const n = 20000
 	for _, standing := range []string{"all up", "us down", "all down"} {
@@ -169,7 +170,7 @@ func TestDrawsMatchShares(t *testing.T) {
 			h.verdict("south", "a", "b")
 			h.verdict("es", "a")
 		}
-		for _, name := range []string{"web", "nested", "last"} {
+		for _, name := range []string{"web", "nested", "both", "last"} {
 			rnd := rand.New(rand.NewPCG(1, 2))
 			e := h.view.Explain(h.service(name+".shop.gtm.example."), rr.IPv4, clientAt(berlin), 1)
 			h.view.Draw(e, clientAt(berlin), n, rnd.Uint64)
