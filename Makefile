@@ -62,6 +62,10 @@ run: build ## Build, then serve the demo of zones/ in all roles (Ctrl-C ends it)
 # Tests are run without vet: lint has had all of it already.
 GOTEST = $(GO) test -vet=off
 
+.PHONY: zoneinfo
+zoneinfo: ## Take the rules of time zones of the Go toolchain
+	install -m 644 "$$($(GO) env GOROOT)/lib/time/zoneinfo.zip" pkg/spec/recur/zoneinfo.zip
+
 .PHONY: test
 test: lint ## Format, vet, staticcheck, every test that needs only Go
 	@once='^$$'; racy=; \

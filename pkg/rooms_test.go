@@ -42,10 +42,10 @@ var parts = map[string][]part{
 		{"for people and secondaries", "explain text drawn records"},
 	},
 	"pkg/table/compile": { // writes
-		{"what is told and known", "news state doc"},
-		{"aliases, catalogs and keys", "alias catalog keys"},
+		{"what is told and known", "news state"},
+		{"aliases and keys", "alias keys"},
 		{"compiled ahead, and partitions", "divide geo ahead"},
-		{"pools and nodes", "nodes pools policies"},
+		{"pools and nodes", "nodes pools policies standby"},
 		{"zones", "serial zones"},
 		{"services", "plan services"},
 		{"changes", "compiler"},
@@ -95,14 +95,14 @@ var parts = map[string][]part{
 const mayRunUpward = 10
 
 // roomSize is how many files a room may have, tests apart.
-const roomSize = 17
+const roomSize = 16
 
 // Rooms that still have more. The number only goes down: whoever takes files out of one corrects it, and takes the line out at roomSize.
 var wide = map[string]int{
 	"cmd/gtmctl":   26,
 	"pkg/control":  23,
-	"pkg/geo":      33,
-	"pkg/spec":     39,
+	"pkg/geo":      32,
+	"pkg/spec":     37,
 	"pkg/transfer": 18,
 }
 

@@ -31,7 +31,7 @@ spec:
 `
 
 func playRamp(f form) (*outcome, error) {
-	const to, over, steps = 0.30, 20 * time.Minute, 100
+	const to, over = 0.30, 20 * time.Minute
 	c := f.config(oldAndNew)
 	c.Length = time.Hour
 	begins := 10 * time.Minute
@@ -39,13 +39,11 @@ func playRamp(f form) (*outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i := 1; i <= steps; i++ {
-		r.At(begins+over*time.Duration(i)/steps, func() {
-			part := to * float64(i) / steps
-			r.Declare(fmt.Sprintf("kind: Override\ntenant: shop\nname: ramp\nspec: {pool: eu, endpoint: new, weight: %.0f, reason: test}\n",
-				10000*part/(1-part)))
-		})
-	}
+	r.At(begins-time.Minute, func() { // nothing is written after that
+		r.Declare(fmt.Sprintf("kind: Override\ntenant: shop\nname: ramp\n"+
+			"spec: {pool: eu, endpoint: new, weight: {to: %.0f, over: %s}, starts: %s, reason: test}\n",
+			10000*to/(1-to), over, c.Start.Add(begins).Format(time.RFC3339)))
+	})
 	new := r.Of("eu", "new")
 	var answered []float64 // second by second, its part of what gtm answers
 	for at := time.Duration(0); at < c.Length; at += time.Second {

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -193,22 +194,46 @@ func parseExpect(words []string) (map[string]uint64, error) {
 	return expect, nil
 }
 
-// parseWeights reads NAME=WEIGHT pairs.
-func parseWeights(pairs []string) (map[string]int, error) {
+// parseWeights reads NAME=WEIGHT pairs; what is what has the names.
+func parseWeights(what string, pairs []string) (map[string]int, error) {
 	weights := make(map[string]int, len(pairs))
 	for _, pair := range pairs {
 		name, number, ok := strings.Cut(pair, "=")
 		weight, err := strconv.Atoi(number)
 		switch {
 		case !ok || name == "" || err != nil:
-			return nil, misusef("%q is not ENDPOINT=WEIGHT, as in a=3", pair)
+			return nil, misusef("%q is not %s=WEIGHT, as in a=3", pair, what)
 		case weight < 0:
 			return nil, misusef("%q: a weight is 0 or more", pair)
 		}
 		if _, twice := weights[name]; twice {
-			return nil, misusef("endpoint %s has two weights", name)
+			return nil, misusef("%s has two weights", name)
 		}
 		weights[name] = weight
 	}
 	return weights, nil
 }
+
+// duration is a flag that is written as all durations of gtm are, with days and weeks.
+type duration time.Duration
+
+// durationVar defines such a flag, whose value p has already.
+func durationVar(f *pflag.FlagSet, p *time.Duration, name, usage string) {
+	f.Var((*duration)(p), name, usage)
+}
+
+func (d *duration) Set(text string) error {
+	value, err := spec.ParseDuration(text)
+	*d = duration(value)
+	return err
+}
+
+// String gives "" for none, so that help tells no default.
+func (d *duration) String() string {
+	if *d == 0 {
+		return ""
+	}
+	return spec.Duration(*d).String()
+}
+
+func (d *duration) Type() string { return "duration" }

@@ -50,30 +50,102 @@ func (a *app) names(ctx context.Context, kind spec.Kind) []string {
 	return words
 }
 
-// completePool gives pools, then their endpoints: as NAME= for weights, as POOL/NAME for the rest.
-func (a *app) completePool(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
-	var status api.Status
-	a.ask(c.Context(), "status", nil, &status)
+// completePool gives pools and their endpoints.
+func (a *app) completePool(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	var words []string
-	for _, p := range status.Pools {
+	if len(args) == 0 {
+		for _, p := range a.pools(c.Context()) {
+			name := p.Tenant + "/" + p.Pool
+			words = append(words, name)
+			for _, e := range p.Endpoints {
+				words = append(words, name+"/"+e.Name)
+			}
+		}
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeWeights gives services and pools, then the endpoints of a pool as NAME=.
+func (a *app) completeWeights(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var words []string
+	if len(args) == 0 {
+		words = a.names(c.Context(), spec.KindService)
+	}
+	for _, p := range a.pools(c.Context()) {
 		name := p.Tenant + "/" + p.Pool
 		switch {
 		case len(args) == 0:
 			words = append(words, name)
-			if c.Name() == "weights" {
-				continue
-			}
-			for _, e := range p.Endpoints {
-				words = append(words, name+"/"+e.Name)
-			}
-		case args[0] == name && c.Name() == "weights":
+		case args[0] == name:
 			for _, e := range p.Endpoints {
 				words = append(words, e.Name+"=")
 			}
-			return words, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+		}
+	}
+	if len(args) == 0 {
+		return words, cobra.ShellCompDirectiveNoFileComp
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}
+
+// completeRamp gives pools, then the endpoints of one.
+func (a *app) completeRamp(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var words []string
+	for _, p := range a.pools(c.Context()) {
+		name := p.Tenant + "/" + p.Pool
+		switch {
+		case len(args) == 0:
+			words = append(words, name)
+		case len(args) == 1 && args[0] == name:
+			for _, e := range p.Endpoints {
+				words = append(words, e.Name)
+			}
 		}
 	}
 	return words, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeShift gives services, then the pools of the rule, or of all, as NAME=.
+func (a *app) completeShift(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		return a.names(c.Context(), spec.KindService), cobra.ShellCompDirectiveNoFileComp
+	}
+	var words []string
+	for _, r := range a.rules(c.Context(), args[0]) {
+		if rule := c.Flag("rule").Value.String(); rule != "" && rule != r.Rule {
+			continue
+		}
+		for _, p := range r.Pools {
+			words = append(words, p.Pool+"=")
+		}
+	}
+	slices.Sort(words)
+	return slices.Compact(words), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}
+
+// completeRule gives the rules of the service that is the first argument.
+func (a *app) completeRule(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var words []string
+	if len(args) > 0 {
+		for _, r := range a.rules(c.Context(), args[0]) {
+			words = append(words, r.Rule)
+		}
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp
+}
+
+func (a *app) pools(ctx context.Context) []api.Pool {
+	var status api.Status
+	a.ask(ctx, "status", nil, &status)
+	return status.Pools
+}
+
+func (a *app) rules(ctx context.Context, service string) []api.RuleWeights {
+	var weights api.ServiceWeights
+	if key, err := parseName(spec.KindService, service); err == nil {
+		a.ask(ctx, servicePath(key)+"/weights", nil, &weights)
+	}
+	return weights.Rules
 }
 
 func (a *app) completeTenant(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {

@@ -136,6 +136,7 @@ func (a *app) showEdges(s *api.Status) {
 		}
 		if e.Status != nil {
 			hints = append(hints, unknownTexts(e.ID, e.Status.Unknown)...)
+			hints = append(hints, undeclaredText(e.ID, e.Status.Maps)...)
 		}
 	}
 	a.table([]string{"edge", "dns", "version", "source", "answers from", "behind", "age"}, rows)
@@ -145,6 +146,15 @@ func (a *app) showEdges(s *api.Status) {
 	for _, hint := range hints {
 		a.printf("%s %s\n", a.paint(odd, "i"), hint)
 	}
+}
+
+// undeclaredText tells which names of an edge's map files have no effect.
+func undeclaredText(id string, m *api.MapFiles) []string {
+	if m == nil || m.Undeclared == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s: %s of its map files, as %s, have no effect: declare a Map with fromFiles for each", id,
+		plural(m.Undeclared, "name"), strings.Join(m.Examples, ", "))}
 }
 
 // edgeNotes says what is not well with an edge.
@@ -176,6 +186,9 @@ func (a *app) edgeNotes(s *api.Status, e *api.Edge, b api.Behind) []string {
 	}
 	if st.GeoFault != "" {
 		notes = append(notes, "geography: "+st.GeoFault)
+	}
+	if st.Maps != nil && st.Maps.Fault != "" {
+		notes = append(notes, st.Maps.Fault)
 	}
 	if st.LatencyFault != "" {
 		notes = append(notes, "latency: "+st.LatencyFault)

@@ -28,7 +28,8 @@ counts them beside the shares. With --at control tells what the client would hav
 then, which it keeps for a day.
 
 The share of a pool is of all answers to that client, and so is that of an endpoint, which counts where it comes first; with
-sticky and coherent, where the client's network decides, of all networks that the rule is for.
+sticky and coherent, where the client's network decides, of all networks that the rule is for, and by label, of
+all labels that a name below the wildcard may have.
 
 The client is a --subnet, as a resolver sends it (EDNS Client Subnet), or else the --resolver itself.`,
 		Example: `  gtmctl explain web.shop.gtm.example --subnet 81.2.69.0/24

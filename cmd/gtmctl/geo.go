@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/geo/mapfile"
 )
 
 func (a *app) geoCmd() *cobra.Command {
@@ -32,16 +33,18 @@ type found struct {
 	Network string `json:"network"`
 	Point   string `json:"point,omitempty"`     // latitude and longitude
 	From    string `json:"pointFrom,omitempty"` // where the point comes from
+	Map     string `json:"map,omitempty"`
 }
 
 func (a *app) geoLookupCmd() *cobra.Command {
-	var databases []string
+	var databases, maps []string
 	c := &cobra.Command{
 		Use:   "lookup ADDRESS...",
 		Short: "Show the place, ASN, network and point of addresses",
 		Long: `Show the place, ASN, network and point of addresses, as the built-in database or the given files say. The point is what
-distances are measured from: coordinates in whole degrees, or else the centroid of the subdivision or country. The platform's own maps,
-which come first when a query is answered, are not known here; gtmctl explain tells with them.`,
+distances are measured from: coordinates in whole degrees, or else the centroid of the subdivision or country. With --maps also the map
+that files have them in. The platform's declared maps, which come first when a query is answered, are not known here; gtmctl explain
+tells with them.`,
 		Example: `  gtmctl geo lookup 81.2.69.142 2a00:1450:4001::1
   gtmctl geo lookup 8.8.8.8 --geo GeoLite2-City.mmdb --geo GeoLite2-ASN.mmdb`,
 		Args: needArgs(1, -1),
@@ -54,16 +57,24 @@ which come first when a query is answered, are not known here; gtmctl explain te
 			if err != nil {
 				return err
 			}
+			files, err := mapfile.Open(maps...)
+			if err != nil {
+				return err
+			}
+			lists := geo.NewFileMaps(files)
 			places := make([]found, len(addresses))
 			for i, address := range addresses {
 				place, network := atlas.Lookup(address)
+				name, bits := lists.Lookup(address)
+				network, _ = address.Prefix(max(network.Bits(), bits)) // of a valid address
 				places[i] = found{address.String(), place.String(), place.ASN, network.String(),
-					place.Point().String(), place.PointSource()}
+					place.Point().String(), place.PointSource(), name}
 			}
-			return a.emit(places, func() { a.showPlaces(places) })
+			return a.emit(places, func() { a.showPlaces(places, len(maps) > 0) })
 		},
 	}
 	geoFlag(c, &databases)
+	c.Flags().StringArrayVar(&maps, "maps", nil, "file of the networks of maps, as of gtmd --maps (repeatable)")
 	return c
 }
 
@@ -72,7 +83,7 @@ func geoFlag(c *cobra.Command, databases *[]string) {
 	_ = c.MarkFlagFilename("geo", "mmdb")
 }
 
-func (a *app) showPlaces(places []found) {
+func (a *app) showPlaces(places []found, maps bool) {
 	rows := make([][]string, 0, len(places))
 	for _, p := range places {
 		asn := "-"
@@ -84,8 +95,15 @@ func (a *app) showPlaces(places []found) {
 			point += " (" + p.From + ")"
 		}
 		rows = append(rows, []string{p.Address, orDash(p.Place), asn, p.Network, point})
+		if maps {
+			rows[len(rows)-1] = append(rows[len(rows)-1], orDash(p.Map))
+		}
 	}
-	a.table([]string{"address", "place", "asn", "network", "point"}, rows)
+	header := []string{"address", "place", "asn", "network", "point"}
+	if maps {
+		header = append(header, "map")
+	}
+	a.table(header, rows)
 }
 
 func (a *app) geoBuildCmd() *cobra.Command {

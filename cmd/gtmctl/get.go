@@ -165,6 +165,9 @@ func summary(r api.Resource) string {
 	case *spec.Site:
 		return s.Region
 	case *spec.Map:
+		if s.FromFiles {
+			return "from files"
+		}
 		return plural(len(s.Networks), "network")
 	case *spec.Monitor:
 		return s.Type + " " + s.Path
@@ -186,7 +189,10 @@ func summary(r api.Resource) string {
 	case *spec.Tenant:
 		return brakeSummary(s)
 	case *spec.Override:
-		return clip(overrideText(s.State, s.Weight) + " " + strings.Trim(s.Pool+"/"+s.Endpoint, "/") + untilText(s) + ": " + s.Reason)
+		if s.Hold != nil {
+			return clip("hold service " + s.Service + untilText(s) + ": " + s.Reason)
+		}
+		return clip(overrideSummary(s))
 	}
 	return ""
 }
@@ -224,6 +230,26 @@ func untilText(o *spec.Override) string {
 	return " until " + o.Expires.String()
 }
 
+func overrideSummary(o *spec.Override) string {
+	var weight *int
+	if o.Weight != nil {
+		weight = &o.Weight.To
+	}
+	what := strings.Trim(o.Pool+"/"+o.Endpoint, "/")
+	if o.Service != "" {
+		what += " in rule " + o.Rule + " of " + o.Service
+	}
+	when := ""
+	switch {
+	case o.Schedule != nil:
+		when = " at " + o.Schedule.Cron
+	case !o.At(time.Now()).Holds && !o.Ended(time.Now()):
+		when = " from " + o.Starts.String()
+	}
+	return overrideText(o.State, weight) + " " + what + when + untilText(o) + ": " + o.Reason
+}
+
+// overrideText says what an override makes of what it is of.
 func overrideText(state string, weight *int) string {
 	if weight != nil {
 		return strings.TrimSpace(fmt.Sprintf("%s weight %d", state, *weight))
@@ -281,14 +307,16 @@ func changeFlags(c *cobra.Command, dryRun, wait *bool, message *string) {
 
 // change posts a request that answers with an api.ApplyReply, and shows that.
 func (a *app) change(ctx context.Context, path string, request any, dryRun, wait bool) error {
-	return a.changeThen(ctx, path, request, dryRun, wait, func(*api.ApplyReply) {})
+	_, err := a.changeThen(ctx, path, request, dryRun, wait, func(*api.ApplyReply) {})
+	return err
 }
 
-// changeThen is change, and says more behind what was made.
-func (a *app) changeThen(ctx context.Context, path string, request any, dryRun, wait bool, more func(*api.ApplyReply)) error {
+// changeThen is change, and says more behind what was made. The reply is nil where there was an error.
+func (a *app) changeThen(ctx context.Context, path string, request any, dryRun, wait bool, more func(*api.ApplyReply)) (*api.ApplyReply,
+	error) {
 	var reply api.ApplyReply
 	if err := a.call(ctx, http.MethodPost, path, nil, request, &reply); err != nil {
-		return err
+		return nil, err
 	}
 	err := a.emit(reply, func() {
 		a.showPlan(&reply)
@@ -304,11 +332,11 @@ func (a *app) changeThen(ctx context.Context, path string, request any, dryRun, 
 		}
 	})
 	if err != nil || !wait || dryRun {
-		return err
+		return &reply, err
 	}
 	touched := map[string]bool{}
 	for _, item := range reply.Plan {
 		touched[item.Key.String()] = true
 	}
-	return a.waitFor(ctx, reply.Heads, func(resource string) bool { return touched[resource] })
+	return &reply, a.waitFor(ctx, reply.Heads, func(resource string) bool { return touched[resource] })
 }

@@ -139,6 +139,9 @@ func number(f float64) string {
 	return strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%.2f", f), "0"), ".")
 }
 
+// percent writes a share from 0 to 1.
+func percent(f float64) string { return number(f*100) + "%" }
+
 // orDash keeps an empty cell visible.
 func orDash(s string) string {
 	if s == "" {

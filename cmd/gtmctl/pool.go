@@ -1,56 +1,68 @@
 package main
 
 import (
+	"net/http"
 	"net/url"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/spec"
 )
 
 func (a *app) weightsCmd() *cobra.Command {
 	var dryRun, wait, force bool
 	var message string
 	c := &cobra.Command{
-		Use:   "weights TENANT/POOL ENDPOINT=WEIGHT...",
-		Short: "Set the weights of a pool's endpoints",
-		Long: "Set the weights of a pool's endpoints. Endpoints that are not named keep theirs; 0 takes one out. All of them 0 asks for " +
-			"--force.",
-		Example: `  gtmctl weights shop/eu a=3 b=1
+		Use:   "weights TENANT/SERVICE | TENANT/POOL ENDPOINT=WEIGHT...",
+		Short: "Show the weights of a service, or set those of a pool's endpoints",
+		Long: `Show from which pools a service answers and how often, with the overrides that have a part in it. Shares are
+those of each rule by its weights, not of the traffic.
+
+With weights, set those of a pool's endpoints, as declared. Endpoints that are not named keep theirs; 0 takes one out. All of them 0
+asks for --force. For a while, and in steps, it is gtmctl ramp.`,
+		Example: `  gtmctl weights shop/web
+  gtmctl weights shop/eu a=3 b=1
   gtmctl weights shop/eu b=0 --message 'b moves to new hardware' --wait`,
-		Args:              needArgs(2, -1),
-		ValidArgsFunction: a.completePool,
+		Args:              needArgs(1, -1),
+		ValidArgsFunction: a.completeWeights,
 		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				return a.showWeights(c.Context(), args[0])
+			}
 			pool, err := parsePool(args[0], false)
 			if err != nil {
 				return err
 			}
-			weights, err := parseWeights(args[1:])
+			weights, err := parseWeights("ENDPOINT", args[1:])
 			if err != nil {
 				return err
 			}
-			return a.change(c.Context(), pool.path("weights"), api.WeightsRequest{Weights: weights, DryRun: dryRun, Message: message,
-				Force: force}, dryRun, wait)
+			return a.byHand(c.Context(), pool.path("weights"), func(dryRun bool) any {
+				return api.WeightsRequest{Weights: weights, DryRun: dryRun, Message: message, Force: force}
+			}, dryRun, wait, func(*api.ApplyReply) {})
 		},
 	}
-	c.Flags().BoolVar(&force, "force", false, "although all weights of the pool become 0")
+	c.Flags().BoolVar(&force, "force", false, "although all weights of the pool become 0, or a rule is left without a pool that is up")
 	changeFlags(c, &dryRun, &wait, &message)
 	return c
 }
 
 func (a *app) drainCmd() *cobra.Command {
-	var dryRun, wait, force bool
-	var reason string
-	var duration time.Duration
+	var h hand
 	c := &cobra.Command{
 		Use:   "drain TENANT/POOL[/ENDPOINT]",
 		Short: "Take an endpoint or a pool out of new answers",
-		Long: `Take an endpoint or a whole pool out of new answers, for a time or until undrain. It does not count as
-unhealthy, and its measured state stays visible. What would leave a rule of a service without a pool that takes clients and is not
-down asks for --force.`,
+		Long: `Take an endpoint or a whole pool out of new answers, for a time or until undrain; an endpoint also over a time, in
+steps of at most 1 % of the pool's answers. It does not count as unhealthy, and its measured state stays visible.
+
+Before that, it tells what it leaves of each rule: shares by the weights of its pools, not by traffic. What would leave a rule of a
+service without a pool that takes clients and is not down asks for --force. Behind it, it tells until when clients may hold on: for
+the longest TTL of the services' answers, and for the pool's session. With --wait it waits until then.`,
 		Example: `  gtmctl drain shop/eu/a --reason 'kernel upgrade' --for 1h
-  gtmctl drain shop/eu --reason 'fire drill' --for 1d`,
+  gtmctl drain shop/eu/a --reason 'kernel upgrade' --over 20m --wait
+  gtmctl drain shop/eu --reason 'fire drill' --at 2030-01-31T18:00:00Z --for 1d`,
 		Args:              needArgs(1, 1),
 		ValidArgsFunction: a.completePool,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -58,35 +70,33 @@ down asks for --force.`,
 			if err != nil {
 				return err
 			}
-			request := api.DrainRequest{Endpoint: pool.endpoint, Reason: reason, DryRun: dryRun, Force: force}
-			switch {
-			case duration < 0:
-				return misusef("--for %s is not positive", duration)
-			case duration > 0:
-				request.For = duration.String()
+			times, err := h.times()
+			if err != nil {
+				return err
 			}
-			return a.changeThen(c.Context(), pool.path("drain"), request, dryRun, wait, func(reply *api.ApplyReply) {
-				a.showDrain(args[0],
-					reply.Ends)
-			})
+			return a.byHand(c.Context(), pool.path("drain"), func(dryRun bool) any {
+				return api.DrainRequest{Endpoint: pool.endpoint, Reason: h.reason, Times: times, DryRun: dryRun, Force: h.force}
+			}, h.dryRun, h.wait, func(reply *api.ApplyReply) { a.showDrain(args[0], h.over > 0, reply) })
 		},
 	}
-	c.Flags().StringVar(&reason, "reason", "", "why; people see it beside the state")
-	durationVar(c.Flags(), &duration, "for", "how long, as in 1h30m or 1d (default: until undrain)")
-	c.Flags().BoolVar(&force, "force", false, "although a rule is left without a pool that takes clients")
-	need(c, "reason", "say why with --reason, as in --reason 'kernel upgrade'; others see it beside the state")
-	changeFlags(c, &dryRun, &wait, nil)
+	h.flags(c, "until undrain")
 	return c
 }
 
-// showDrain tells when a drain ends, and how.
-func (a *app) showDrain(target string, ends time.Time) {
-	if ends.IsZero() {
-		a.printf("%s gets no new clients until: gtmctl undrain %s\n", target, target)
-		return
+// showDrain tells when a drain begins and ends, and how.
+func (a *app) showDrain(target string, over bool, reply *api.ApplyReply) {
+	switch {
+	case over:
+		a.printf("%s gets ever fewer new clients, and none from %s", target, reply.Outlook.At.UTC().Format(time.RFC3339))
+	case !reply.Starts.IsZero():
+		a.printf("%s gets no new clients from %s", target, reply.Starts.UTC().Format(time.RFC3339))
+	default:
+		a.printf("%s gets no new clients", target)
 	}
-	a.printf("%s gets no new clients until %s (for %s); sooner with: gtmctl undrain %s\n", target, ends.UTC().Format(time.RFC3339),
-		span(ends.Sub(a.now()).Round(time.Second)), target)
+	a.showEnd(reply, "gtmctl undrain "+target)
+	if o := reply.Outlook; o != nil && !o.Gone.IsZero() {
+		a.printf("clients may hold it until %s: %s\n", o.Gone.UTC().Format(time.RFC3339), o.Why)
+	}
 }
 
 func (a *app) undrainCmd() *cobra.Command {
@@ -108,6 +118,129 @@ func (a *app) undrainCmd() *cobra.Command {
 	}
 	changeFlags(c, &dryRun, &wait, nil)
 	return c
+}
+
+func (a *app) holdCmd() *cobra.Command {
+	var dryRun, wait, release bool
+	var reason string
+	var duration time.Duration
+	c := &cobra.Command{
+		Use:   "hold TENANT/SERVICE",
+		Short: "Freeze a service as it answers now",
+		Long: `Freeze a service as it answers now, for a time or until --release: what is seen of its endpoints from now on, slow starts and
+dependencies change nothing of its answers. Alarms, metrics and gtmctl status go on, and say what would be otherwise. Drains, weights
+and other overrides, and what is declared, count as ever.`,
+		Example: `  gtmctl hold shop/web --reason 'the probers are being moved' --for 2h
+  gtmctl hold shop/web --release`,
+		Args:              needArgs(1, 1),
+		ValidArgsFunction: a.completeServices,
+		RunE: func(c *cobra.Command, args []string) error {
+			service, err := parseName(spec.KindService, args[0])
+			if err != nil {
+				return err
+			}
+			request := api.HoldRequest{Reason: reason, Release: release, DryRun: dryRun}
+			switch {
+			case !release && reason == "":
+				return misusef("say why with --reason, as in --reason 'the probers are being moved'; others see it beside the state")
+			case release && (reason != "" || duration != 0):
+				return misusef("--release goes without --reason and --for")
+			case duration < 0:
+				return misusef("--for %s is not positive", duration)
+			case duration > 0:
+				request.For = duration.String()
+			}
+			path := "services/" + url.PathEscape(service.Tenant) + "/" + url.PathEscape(service.Name) + "/hold"
+			_, err = a.changeThen(c.Context(), path, request, dryRun, wait, func(reply *api.ApplyReply) {
+				if !release {
+					a.showHold(args[0], reply.Ends)
+				}
+			})
+			return err
+		},
+	}
+	c.Flags().StringVar(&reason, "reason", "", "why; people see it beside the state")
+	c.Flags().BoolVar(&release, "release", false, "let it answer by what is known again")
+	durationVar(c.Flags(), &duration, "for", "how long, as in 1h30m or 1d (default: until --release)")
+	changeFlags(c, &dryRun, &wait, nil)
+	return c
+}
+
+// showHold tells when a hold ends, and how.
+func (a *app) showHold(service string, ends time.Time) {
+	if ends.IsZero() {
+		a.printf("%s answers as it does now until: gtmctl hold %s --release\n", service, service)
+		return
+	}
+	a.printf("%s answers as it does now until %s (for %s); sooner with: gtmctl hold %s --release\n", service,
+		ends.UTC().Format(time.RFC3339), span(ends.Sub(a.now()).Round(time.Second)), service)
+}
+
+func (a *app) poolCmd() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "pool",
+		Short: "Let a pool that failed answer again",
+		Args:  a.subcommand,
+		RunE:  showHelp,
+	}
+	c.AddCommand(a.resumeCmd())
+	return c
+}
+
+func (a *app) resumeCmd() *cobra.Command {
+	var reason string
+	c := &cobra.Command{
+		Use:   "resume TENANT/POOL",
+		Short: "Let a pool with resume: manual, which failed, answer again",
+		Long: `Let a pool with resume: manual answer again, which failed and has stayed out since. Its endpoints must be up again: gtmctl
+status tells. It holds once: when the pool fails the next time, it stays out anew.
+
+It waits until the judge has done it.`,
+		Example:           `  gtmctl pool resume shop/eu-db --reason 'replication has caught up'`,
+		Args:              needArgs(1, 1),
+		ValidArgsFunction: a.completeOut,
+		RunE: func(c *cobra.Command, args []string) error {
+			pool, err := parsePool(args[0], false)
+			if err != nil {
+				return err
+			}
+			var done api.Resumed
+			request := api.ResumeRequest{Reason: reason}
+			if err := a.call(c.Context(), http.MethodPost, pool.path("resume"), nil, request, &done); err != nil {
+				return err
+			}
+			return a.emit(done, func() {
+				if done.Out == nil {
+					a.printf("%s was not kept out\n", args[0])
+				}
+				a.printf("%s is %s: %s\n", args[0], a.state(map[bool]string{true: "up", false: "down"}[done.Up]), done.Why)
+			})
+		},
+	}
+	c.Flags().StringVar(&reason, "reason", "", "why; the judge's log shows it")
+	need(c, "reason", "say why with --reason, as in --reason 'replication has caught up'; the judge's log shows it")
+	return c
+}
+
+func (a *app) completeServices(c *cobra.Command, args []string, _ string) (words []string, _ cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		words = a.names(c.Context(), spec.KindService)
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeOut gives the pools that are kept out.
+func (a *app) completeOut(c *cobra.Command, args []string, _ string) (words []string, _ cobra.ShellCompDirective) {
+	var status api.Status
+	if len(args) == 0 {
+		a.ask(c.Context(), "status", nil, &status)
+	}
+	for _, p := range status.Pools {
+		if p.Out != nil {
+			words = append(words, p.Tenant+"/"+p.Pool)
+		}
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp
 }
 
 // path gives the pool's path in the API, with what to do to it.

@@ -148,11 +148,12 @@ Exit codes: 0 all is well, 1 something differs or failed, 2 the command line mak
 			root.AddCommand(c)
 		}
 	}
-	group("change", a.applyCmd(), a.deleteCmd(), a.weightsCmd(), a.drainCmd(), a.undrainCmd(), a.healthCmd(),
+	group("change", a.applyCmd(), a.deleteCmd(), a.weightsCmd(), a.shiftCmd(), a.rampCmd(), a.drainCmd(), a.undrainCmd(), a.poolCmd(),
+		a.holdCmd(), a.healthCmd(),
 		a.rollbackCmd(), a.dnssecCmd(), a.storeCmd())
 	group("show", a.diffCmd(), a.getCmd(), a.describeCmd(), a.statusCmd(), a.explainCmd(),
 		a.historyCmd(), a.waitCmd(), a.edgeCmd(), a.vantageCmd())
-	group("other", a.checkCmd(), a.geoCmd(), a.latencyCmd(), a.versionCmd())
+	group("other", a.checkCmd(), a.mapCmd(), a.geoCmd(), a.latencyCmd(), a.versionCmd())
 	return root
 }
 

@@ -282,7 +282,8 @@ func exitsCmd(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// verdictCmd: "verdict TENANT/POOL ENDPOINT=STATE..." lets the pool be judged so; held is what the brake makes of down.
+// verdictCmd: "verdict TENANT/POOL ENDPOINT=STATE... [out=enforced]" lets the pool be judged so; held is what the brake makes of down, and
+// out is kept out, or observed to be.
 func verdictCmd(ts *testscript.TestScript, _ bool, args []string) {
 	s := ts.Value(serverKey{}).(*server)
 	name, err := parsePool(args[0], false)
@@ -291,6 +292,10 @@ func verdictCmd(ts *testscript.TestScript, _ bool, args []string) {
 		Endpoints: map[string]health.Finding{}}
 	for _, word := range args[1:] {
 		endpoint, state, _ := strings.Cut(word, "=")
+		if endpoint == "out" {
+			v.Out = &health.Out{Since: time.Now().Add(-time.Hour), Why: "0 of 2 endpoints up, 1 needed", Observed: state == "observed"}
+			continue
+		}
 		finding := health.Finding{State: health.State(state), Score: 1, Since: time.Now().Add(-3 * time.Minute)}
 		if finding.State == health.Down {
 			finding.Score, finding.Reason = 0, "status 503"
@@ -320,10 +325,11 @@ func judgeCmd(ts *testscript.TestScript, _ bool, args []string) {
 	go func() {
 		defer close(done)
 		for ctx.Err() == nil {
-			for _, pool := range []string{name.pool, ""} {
-				if waits, err := s.store.HasRelease(ctx, name.tenant, pool); err == nil && waits {
+			for _, word := range []store.Release{{Pool: name.pool}, {}, {Pool: name.pool, Resume: true}} {
+				word.Tenant = name.tenant
+				if waits, err := s.store.HasRelease(ctx, word); err == nil && waits {
 					verdictCmd(ts, false, args)
-					_ = s.store.WithdrawRelease(ctx, name.tenant, pool)
+					_ = s.store.WithdrawRelease(ctx, word)
 					return
 				}
 			}

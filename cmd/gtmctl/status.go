@@ -84,6 +84,9 @@ func (a *app) showStatus(s *api.Status) {
 			a.printf("%s %s\n", a.paint(bad, "!"), trouble)
 		}
 	}
+	for i := range s.Holds {
+		a.showHeldService(&s.Holds[i])
+	}
 	if len(s.Pools) == 0 {
 		return
 	}
@@ -97,6 +100,21 @@ func (a *app) showStatus(s *api.Status) {
 	a.table([]string{"pool", "state", "why", "site", "endpoints", "overrides"}, rows)
 	for i := range s.Pools {
 		a.showHeld(&s.Pools[i])
+	}
+}
+
+// showHeldService tells that a service is frozen, and what would be otherwise.
+func (a *app) showHeldService(h *api.Hold) {
+	a.printf("%s %s is held as it answered: %s", a.paint(odd, "!"), h.Service, h.Reason)
+	if h.Author != "" {
+		a.printf(", by %s", h.Author)
+	}
+	if h.Expires != "" {
+		a.printf(", until %s", h.Expires)
+	}
+	a.printf("; gtmctl hold %s --release ends it\n", h.Service)
+	for _, apart := range h.Apart {
+		a.printf("%s %s is held: %s\n", a.paint(bad, "!"), h.Service, apart)
 	}
 }
 
@@ -121,6 +139,13 @@ func (a *app) wordAge(h *api.Health) string {
 
 // showHeld tells what was seen in a pool and is not followed, why, and what to do.
 func (a *app) showHeld(p *api.Pool) {
+	if p.Out != nil && !p.Out.Observed && p.Out.Ready {
+		a.printf("%s %s/%s stays out, though its endpoints are up again: gtmctl pool resume %s/%s --reason '...'\n", a.paint(bad, "!"),
+			p.Tenant, p.Pool, p.Tenant, p.Pool)
+	}
+	if p.Would != "" {
+		a.printf("%s %s/%s %s (observed)\n", a.paint(odd, "!"), p.Tenant, p.Pool, p.Would)
+	}
 	if p.Brake != "" {
 		a.printf("%s %s/%s is frozen: %s\n", a.paint(bad, "!"), p.Tenant, p.Pool, p.Brake)
 	}
@@ -211,6 +236,9 @@ func (a *app) showPool(p *api.Pool) {
 	if p.Brake != "" {
 		a.printf("%s\n", p.Brake)
 	}
+	if p.Would != "" {
+		a.printf("%s (observed)\n", p.Would)
+	}
 	rows := make([][]string, 0, len(p.Endpoints))
 	for _, e := range p.Endpoints {
 		where := strings.Join(e.Addresses, " ")
@@ -218,7 +246,7 @@ func (a *app) showPool(p *api.Pool) {
 			where = e.Host
 		}
 		rows = append(rows, []string{e.Name, where, fmt.Sprint(e.Weight), a.state(e.State), number(e.Score), orDash(a.age(e.Since)),
-			number(e.Effective), orDash(firstOf(e.Out, e.Reason))})
+			number(e.Effective), orDash(firstOf(e.Out, e.Note, e.Reason))})
 	}
 	a.table([]string{"endpoint", "where", "weight", "state", "score", "for", "effective", "note"}, rows)
 	for _, o := range p.Overrides {
@@ -228,12 +256,24 @@ func (a *app) showPool(p *api.Pool) {
 
 func (a *app) showOverride(o api.Override) {
 	target := "the pool"
-	if o.Endpoint != "" {
+	switch {
+	case o.Service != "":
+		target = o.Pool + " in rule " + o.Rule
+	case o.Endpoint != "":
 		target = o.Endpoint
 	}
 	a.printf("override %s: %s %s: %s", o.Name, target, overrideText(o.State, o.Weight), o.Reason)
 	if o.Author != "" {
 		a.printf(", by %s", o.Author)
+	}
+	if o.Recurs != "" {
+		a.printf(", at %s", o.Recurs)
+	}
+	if !o.Starts.IsZero() {
+		a.printf(", from %s", o.Starts.UTC().Format(time.RFC3339))
+	}
+	if o.Over != "" && o.There.After(a.now()) {
+		a.printf(", there at %s", o.There.UTC().Format(time.RFC3339))
 	}
 	if o.Expires != "" {
 		a.printf(", until %s", o.Expires)

@@ -48,12 +48,12 @@ func TestParseName(t *testing.T) {
 }
 
 func TestParseWeights(t *testing.T) {
-	got, err := parseWeights([]string{"a=3", "b=0"})
+	got, err := parseWeights("ENDPOINT", []string{"a=3", "b=0"})
 	if err != nil || got["a"] != 3 || got["b"] != 0 || len(got) != 2 {
 		t.Errorf("%v, %v", got, err)
 	}
 	for _, wrong := range [][]string{{"a"}, {"=3"}, {"a=x"}, {"a=-1"}, {"a=1", "a=2"}, {"a=1.5"}} {
-		if _, err := parseWeights(wrong); err == nil {
+		if _, err := parseWeights("POOL", wrong); err == nil {
 			t.Errorf("%v is taken", wrong)
 		}
 	}

@@ -25,7 +25,7 @@ type flags struct {
 	latency                             string
 	roles, dns, etcd, geo, explain      []string
 	resolvers                           []string
-	apply                               []string
+	apply, maps                         []string
 	etcdCA, etcdCert, etcdKey           string
 	demo, applyOnce                     bool
 	demoPort                            uint16
@@ -51,6 +51,7 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.etcdCert, "etcd-cert", "", "PEM file of the client certificate for etcd")
 	s.StringVar(&f.etcdKey, "etcd-key", "", "PEM file of its key")
 	s.StringArrayVar(&f.geo, "geo", nil, "MMDB file (City, Country or ASN layout; repeatable; default: built-in countries)")
+	s.StringArrayVar(&f.maps, "maps", nil, "file of the networks of maps with fromFiles: lines of a network and a name (repeatable)")
 	s.StringVar(&f.latency, "latency", "", "latency table (MMDB file of gtmctl latency build), for services that steer by it")
 	s.StringArrayVar(&f.apply, "apply", nil, "file or folder of resources to put into the store at every start, where they differ; what "+
 		"others changed since is set back, and logged")
@@ -99,7 +100,7 @@ type config struct {
 	dns                     []netip.AddrPort
 	etcd                    []string
 	tls                     *tls.Config
-	geo, apply              []string
+	geo, maps, apply        []string
 	latency                 string
 	explain                 []netip.Prefix
 	resolvers               []netip.AddrPort // nil: the system's
@@ -114,7 +115,7 @@ type config struct {
 // config checks everything, and tells all that is wrong at once.
 func (f *flags) config() (*config, error) {
 	c := &config{control: f.control, httpNames: f.httpNames, tsigKeys: f.tsigKeys,
-		data: f.data, http: f.http, id: f.id, vantage: f.vantage, etcd: f.etcd, geo: f.geo, latency: f.latency,
+		data: f.data, http: f.http, id: f.id, vantage: f.vantage, etcd: f.etcd, geo: f.geo, maps: f.maps, latency: f.latency,
 		apply: f.apply, demo: f.demo, demoPort: f.demoPort, observeOnly: f.observeOnly, history: f.history,
 		workers: f.workers, roles: map[string]bool{}}
 	var errs []error

@@ -296,7 +296,7 @@ func (l *lockedEtcd) seldom() {
 	_, err = control.ForgetVantage(ctx, "fra")
 	check("forget a vantage", err)
 	check("release", control.PutRelease(ctx, release, time.Minute))
-	check("withdraw", control.WithdrawRelease(ctx, "shop", "eu"))
+	check("withdraw", control.WithdrawRelease(ctx, release))
 	check("release again", control.PutRelease(ctx, release, time.Minute))
 	leading, done := context.WithCancel(ctx)
 	err = judge.Campaign(leading, "nyc", func(ctx context.Context) error {

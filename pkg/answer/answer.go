@@ -285,7 +285,7 @@ func (a *Answerer) node(z *table.Zone, q *dnswire.Query, m table.Match, at, hops
 		if f, ok := s.FamilyOf(q.QType); ok {
 			// RFC 7871, 7.2.1: a tailored answer does not share a message with the CNAME that led to it
 			if hops == 0 || !a.q.Subnet.Present {
-				a.steered(z, q, s, f, at)
+				a.steered(z, q, m, s, f, at)
 			}
 			return 0
 		}
@@ -340,8 +340,11 @@ func (a *Answerer) node(z *table.Zone, q *dnswire.Query, m table.Match, at, hops
 }
 
 // steered answers from a service.
-func (a *Answerer) steered(z *table.Zone, q *dnswire.Query, s *table.Service, f table.Family, at int) {
+func (a *Answerer) steered(z *table.Zone, q *dnswire.Query, m table.Match, s *table.Service, f table.Family, at int) {
 	d := &a.choice
+	if s.Is.Has(table.Keyed) {
+		a.client.Label, a.client.Now = table.Label(q, m), a.cfg.Clock()
+	}
 	class, ok := a.path.ClassFor(s)
 	if !ok {
 		class = a.view.Classify(s, &a.client)
@@ -356,7 +359,7 @@ func (a *Answerer) steered(z *table.Zone, q *dnswire.Query, s *table.Service, f 
 	}
 	records, count := d.Records(&a.joined)
 	a.appendSteered(records, count, at, d.TTL)
-	a.signSteered(z, q, s, f, at)
+	a.signSteered(z, q, m, s, f, at)
 	if c := s.Counts(); c != nil {
 		c.Add(d.Draw.Pool.ID.Pool)
 	}
@@ -366,7 +369,7 @@ func (a *Answerer) steered(z *table.Zone, q *dnswire.Query, s *table.Service, f 
 func (a *Answerer) refuse(s *table.Service, d *table.Decision) {
 	a.flags &^= dnswire.FlagAA
 	switch {
-	case s.Pending:
+	case s.Is.Has(table.Pending):
 		a.fail(dnswire.RcodeServFail, dnswire.EDENotReady, "the alias has not been resolved yet")
 		return
 	case s.LeavesOut(d.Class):

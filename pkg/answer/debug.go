@@ -63,6 +63,7 @@ func (a *Answerer) explain(z *table.Zone, q *dnswire.Query, m table.Match, at in
 	host := dnswire.NameString(append(append([]byte(nil), q.Name[:q.LabelOff[m.Label]]...), 0))
 	lines := []string{host + ": no service stands here"}
 	if s := a.view.FindService(host); s != nil {
+		a.client.Label, a.client.Now = s.LabelOf(host), a.cfg.Clock()
 		e := a.view.Explain(s, s.Families()[0], &a.client, a.rng.next())
 		lines = explainLines(e, a.cfg.ID)
 		if a.cfg.Evidence != nil {

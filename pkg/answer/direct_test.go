@@ -46,6 +46,9 @@ func TestWhatIsAnsweredDirectly(t *testing.T) {
 		{"web.shop.gtm.example.", "TXT", nil, Meta{}, false},
 		{"web.shop.gtm.example.", "A", []string{"ch"}, Meta{}, false},
 		{"sticky.shop.gtm.example.", "A", nil, Meta{}, false},
+		{"a.b.star.shop.gtm.example.", "A", nil, Meta{}, true}, // by a wildcard
+		{"a.b.star.shop.gtm.example.", "MX", nil, Meta{}, false},
+		{"x.wild.gtm.example.", "TXT", nil, Meta{}, false},
 		{"static.gtm.example.", "A", nil, Meta{}, false},
 	}
 	for _, tt := range tests {

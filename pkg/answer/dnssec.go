@@ -52,11 +52,12 @@ func (a *Answerer) signSet(z *table.Zone, q *dnswire.Query, m table.Match, set t
 }
 
 // signSteered adds the signature of what a service answered.
-func (a *Answerer) signSteered(z *table.Zone, q *dnswire.Query, s *table.Service, f table.Family, at int) {
+func (a *Answerer) signSteered(z *table.Zone, q *dnswire.Query, m table.Match, s *table.Service, f table.Family, at int) {
 	if !a.secure(z) {
 		return
 	}
 	sig, ok := s.Signature(z, &a.choice, f, q.Name[:q.NameLen], a.when())
+	a.madeUp = a.madeUp || !ok && m.Kind == table.Wildcard
 	a.addSig(sig, ok, at, &a.an)
 }
 

@@ -7,6 +7,8 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/table/compile"
 	"github.com/gti/gtm/pkg/zone/dnssec"
 )
 
@@ -62,6 +64,50 @@ spec:
 		got := text(s.ask(query(t, "web.shop.gtm.example._explain.gtm.example.", "TXT", "ecs="+c.subnet), true).Answer)
 		if !strings.Contains(got, c.told) {
 			t.Errorf("%s\nlacks %q", got, c.told)
+		}
+	}
+}
+
+// TestUnsurePoolsAreSignedForTheirTTL: an answer of an unsure pool has the shorter TTL on each way, and a signature that covers it; both
+// signatures are kept as the pool turns unsure and sure again.
+func TestUnsurePoolsAreSignedForTheirTTL(t *testing.T) {
+	s := newServer(t)
+	s.Put(`
+kind: Service
+tenant: shop
+name: web
+spec: {host: "web.shop.gtm.example.", ttl: 60s, ttlUnsure: 5s, rules: [{pools: [us]}]}
+`)
+	keys := s.sign(dnssec.ECDSAP256)
+	made := map[uint32]string{}
+	for turn := range 4 {
+		want := uint32(60)
+		if turn%2 == 1 {
+			want = 5
+		}
+		v := health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: "us"}, Endpoints: map[string]health.Finding{
+			"a": {State: health.Up, Score: 1, Unsure: want == 5}}}
+		s.Change(compile.Change{Verdicts: []health.Verdict{v}})
+		packed, err := query(t, "web.shop.gtm.example.", "A").Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ahead := new(dns.Msg)
+		if err := ahead.Unpack(s.prefetched(packed, Meta{})); err != nil {
+			t.Fatal(err)
+		}
+		signed := s.askSigned(query(t, "web.shop.gtm.example.", "A", "do"))
+		verify(t, signed.Answer, keys, time.Unix(int64(s.now), 0))
+		for _, rr := range append(signed.Answer, ahead.Answer...) {
+			sig, ok := rr.(*dns.RRSIG)
+			if rr.Header().Ttl != want || ok && sig.OrigTtl != want {
+				t.Errorf("%v, want the TTL %d", rr, want)
+			}
+			if ok && made[want] != "" && made[want] != sig.Signature {
+				t.Errorf("signed anew for TTL %d", want)
+			} else if ok {
+				made[want] = sig.Signature
+			}
 		}
 	}
 }

@@ -330,8 +330,11 @@ func (c *Changer) Rollback(ctx context.Context, tenant string, to state.Generati
 		}
 		for _, r := range now.Tenant(tenant) {
 			_, was := then.Resources.Get(r.Key)
-			if o, is := r.Spec.(*spec.Override); is {
-				was = targetOf(tenant, o).inState(then)
+			if r.Kind == spec.KindOverride {
+				was = hasTarget(func(k spec.Key) *spec.Resource {
+					v, _ := then.Resources.Get(k)
+					return v.Resource
+				}, r)
 			}
 			if !was {
 				deleted = append(deleted, r.Key)

@@ -203,14 +203,14 @@ func newHost(before *overlay, st Step, s *spec.Service) bool {
 	if old == nil {
 		return true
 	}
-	was, _ := spec.CanonicalName(old.Host)
-	is, _ := spec.CanonicalName(s.Host)
+	was, _ := spec.CanonicalHost(old.Host)
+	is, _ := spec.CanonicalHost(s.Host)
 	return was != is
 }
 
 // coGrantees adds the tenants that may have services on host.
 func coGrantees(after *overlay, host string, names map[string]bool) {
-	host, err := spec.CanonicalName(host)
+	host, err := spec.CanonicalHost(host)
 	if err != nil {
 		return
 	}
@@ -238,7 +238,7 @@ func leadsTo(after *overlay, s *spec.Service) string {
 	}
 	for _, k := range slices.SortedFunc(maps.Keys(keys), spec.Key.Compare) {
 		if other, ok := specOf(after.Get(k)).(*spec.Service); ok {
-			if host, err := spec.CanonicalName(other.Host); err == nil && host == to {
+			if host, err := spec.CanonicalHost(other.Host); err == nil && host == to {
 				return k.Tenant
 			}
 		}

@@ -24,14 +24,7 @@ func Careful(edit Edit, tenant, pool string, down func(spec.Key) bool) Edit {
 		if err != nil {
 			return nil, nil, err
 		}
-		steps := make([]Step, 0, len(put)+len(deleted))
-		for _, r := range put {
-			steps = append(steps, Step{Update, r.Key, nil, r})
-		}
-		for _, k := range deleted {
-			steps = append(steps, Step{Action: Delete, Key: k})
-		}
-		after := newOverlay(s).with(steps)
+		after := newOverlay(s).with(stepsOf(put, deleted))
 		if !takerOf(s, s, tenant).takes(key) {
 			return put, deleted, nil // nobody is sent there as it is
 		}
@@ -62,9 +55,8 @@ type taker struct {
 func takerOf(s *State, set spec.Lookup, tenant string) taker {
 	t := taker{set, map[Target]*spec.Override{}}
 	for r := range set.Of(spec.KindOverride) {
-		if r.Tenant == tenant && !s.ended(r) {
-			o := r.Spec.(*spec.Override)
-			t.overrides[targetOf(tenant, o)] = o
+		if o := r.Spec.(*spec.Override); r.Tenant == tenant && o.Service == "" && !s.ended(r) {
+			t.overrides[Target{tenant, o.Pool, o.Endpoint}] = o
 		}
 	}
 	return t
@@ -83,7 +75,7 @@ func (t taker) takes(pool spec.Key) bool {
 	return slices.ContainsFunc(p.Endpoints, func(e spec.Endpoint) bool {
 		target := Target{pool.Tenant, pool.Name, e.Name}
 		if o := t.overrides[target]; o != nil && o.Weight != nil {
-			e.Weight = o.Weight
+			e.Weight = &o.Weight.To
 		}
 		return hasWeight(e) && !t.out(target)
 	})

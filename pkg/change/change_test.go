@@ -146,6 +146,8 @@ func TestPlan(t *testing.T) {
 			"shop@1 create Service/new reads platform\nplatform@1 create Service/new reads shop\n"},
 		{"a host that others may take too", join(poolOf("cafe", "p", "198.51.100.9"), serviceOf("cafe", "s", "x.shared.gtm.example.", "p")),
 			"", "cafe@0 create Pool/p create Service/s reads bar,platform\n"},
+		{"a wildcard that others may take too", join(poolOf("cafe", "p", "198.51.100.9"),
+			serviceOf("cafe", "s", `"*.Shared.gtm.example."`, "p")), "", "cafe@0 create Pool/p create Service/s reads bar,platform\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ch, _ := house(t)
@@ -163,7 +165,7 @@ func TestPlan(t *testing.T) {
 // TestEachDeletionIsLookedAt: what the first one relies on was all that a part relied on.
 func TestEachDeletionIsLookedAt(t *testing.T) {
 	c, _ := house(t)
-	mustApply(t, c, Input{Edit: Drain(Target{"shop", "eu", "a"}, "disk", "ann", clock.Add(time.Hour))})
+	mustApply(t, c, Input{Edit: Drain(Target{"shop", "eu", "a"}, Hand{Reason: "disk", Author: "ann", Expires: later})})
 	p := mustPlan(t, c, Input{Delete: []spec.Key{key("shop/Override/drain-eu-a"), key("shop/Service/web")}})
 	if diff := cmp.Diff("shop@2 delete Override/drain-eu-a delete Service/web reads platform\n", outline(p)); diff != "" {
 		t.Error(diff)

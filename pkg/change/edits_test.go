@@ -22,8 +22,9 @@ func TestWeightsErrors(t *testing.T) {
 				"z; did you mean a?"},
 		{Weights("shop", "eu", map[string]int{"a": -1}),
 			"shop/Pool/eu: spec.endpoints[0].weight: -1 is out of range: it can be 0 to 65535"},
-		{Drain(Target{"shop", "eu", "c"}, "x", "ann", later), "shop/Pool/eu: spec.endpoints: there is no endpoint c; did you mean a?"},
-		{Drain(Target{"shop", "eu", "a"}, "", "ann", later),
+		{Drain(Target{"shop", "eu", "c"}, Hand{Reason: "x", Author: "ann", Expires: later}),
+			"shop/Pool/eu: spec.endpoints: there is no endpoint c; did you mean a?"},
+		{Drain(Target{"shop", "eu", "a"}, Hand{Reason: "", Author: "ann", Expires: later}),
 			"shop/Override/drain-eu-a: spec.reason: is missing; say why, for those who find it later"},
 		{Undrain(Target{"shop", "eu", "a"}), "shop/Pool/eu: shop/eu/a is not drained"},
 		{Undrain(Target{"shop", "us", ""}), "shop/Pool/us: does not exist"},
@@ -50,17 +51,17 @@ func TestDrainAndUndrain(t *testing.T) {
 		return o
 	}
 	target, pool := Target{"shop", "eu", "a"}, Target{Tenant: "shop", Pool: "eu"}
-	mustApply(t, c, Input{Edit: Drain(target, "disk", "ann", later)})
+	mustApply(t, c, Input{Edit: Drain(target, Hand{Reason: "disk", Author: "ann", Expires: later})})
 	want := &spec.Override{Pool: "eu", Endpoint: "a", State: "drain", Reason: "disk", Author: "ann",
 		Expires: spec.TimeOf("2026-01-02T04:04:05Z")}
 	if diff := cmp.Diff(want, override("drain-eu-a")); diff != "" {
 		t.Error(diff)
 	}
-	mustApply(t, c, Input{Edit: Drain(target, "still the disk", "bob", clock.AddDate(1, 0, 0))})
+	mustApply(t, c, Input{Edit: Drain(target, Hand{Reason: "still the disk", Author: "bob", Expires: clock.AddDate(1, 0, 0)})})
 	if o := override("drain-eu-a"); o.Reason != "still the disk" || o.Author != "bob" || !strings.HasPrefix(o.Expires.String(), "2027") {
 		t.Errorf("got %+v", o)
 	}
-	mustApply(t, c, Input{Edit: Drain(pool, "move", "ann", later)})
+	mustApply(t, c, Input{Edit: Drain(pool, Hand{Reason: "move", Author: "ann", Expires: later})})
 	if override("drain-eu") == nil {
 		t.Error("the pool is not drained")
 	}
@@ -81,10 +82,10 @@ func TestDrainBesideAWeight(t *testing.T) {
 	mustApply(t, c, Input{Put: decode(t, "kind: Override\ntenant: shop\nname: half\nspec: {pool: eu, endpoint: a, weight: 2, reason: "+
 		"slow}\n")})
 	target := Target{"shop", "eu", "a"}
-	mustApply(t, c, Input{Edit: Drain(target, "disk", "ann", later)})
+	mustApply(t, c, Input{Edit: Drain(target, Hand{Reason: "disk", Author: "ann", Expires: later})})
 	mustApply(t, c, Input{Edit: Undrain(target)})
 	o := at(m.states["shop"][m.head("shop")-1], key("shop/Override/half")).Spec.(*spec.Override)
-	if o.State != "" || o.Weight == nil || *o.Weight != 2 {
+	if o.State != "" || o.Weight == nil || o.Weight.To != 2 {
 		t.Errorf("got %+v", o)
 	}
 }
@@ -95,7 +96,7 @@ func TestDrainNames(t *testing.T) {
 	mustApply(t, c, Input{Put: decode(t, join(poolOf("shop", long, "198.51.100.9"), poolOf("shop", "eu-a", "198.51.100.8")))})
 	for _, target := range []Target{{"shop", "eu", "a"}, {Tenant: "shop", Pool: "eu-a"}, {"shop", long, "a"},
 		{Tenant: "shop", Pool: long}} {
-		mustApply(t, c, Input{Edit: Drain(target, "x", "ann", later)})
+		mustApply(t, c, Input{Edit: Drain(target, Hand{Reason: "x", Author: "ann", Expires: later})})
 	}
 	n := 0
 	for k := range m.states["shop"][m.head("shop")-1].Resources.All() {

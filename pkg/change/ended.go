@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/store/state"
 )
 
 // An override that has ended says nothing any more, and is in nobody's way: what it would hinder takes it away in the same generation,
@@ -37,26 +36,27 @@ func (m *maker) leftOut(old, r *spec.Resource) bool {
 
 // giveWay gives the deletions of overrides that are over and that puts or dels would be refused for.
 func (m *maker) giveWay(puts, dels []Step) (steps []Step) {
-	touched := map[spec.Key]bool{} // what the steps are about
-	targets := map[Target]bool{}   // what they override
-	for _, st := range slices.Concat(puts, dels) {
-		touched[st.Key] = true
-		if o, ok := specOf(st.new).(*spec.Override); ok {
-			targets[targetOf(st.Key.Tenant, o)] = true
-		}
-	}
-	if !slices.ContainsFunc(slices.Concat(puts, dels), func(st Step) bool {
-		return st.Key.Kind == spec.KindOverride || st.Key.Kind == spec.KindPool
+	all := slices.Concat(puts, dels)
+	if !slices.ContainsFunc(all, func(st Step) bool {
+		return st.Key.Kind == spec.KindOverride || st.Key.Kind == spec.KindPool || st.Key.Kind == spec.KindService
 	}) {
 		return nil
 	}
-	after := newOverlay(m.state).with(slices.Concat(puts, dels))
+	after := newOverlay(m.state).with(all)
+	touched := map[spec.Key]bool{} // what the steps are about
+	targets := map[string]bool{}   // what they override
+	for _, st := range all {
+		touched[st.Key] = true
+		if st.Key.Kind == spec.KindOverride && st.new != nil {
+			targets[spec.OverrideTarget(after, st.new)] = true
+		}
+	}
 	for r := range m.state.Of(spec.KindOverride) {
 		if touched[r.Key] || !m.state.ended(r) {
 			continue
 		}
-		t := targetOf(r.Tenant, r.Spec.(*spec.Override))
-		if targets[t] || touched[t.key()] && !t.in(after) {
+		refers := slices.ContainsFunc(spec.References(r), func(k spec.Key) bool { return touched[k] })
+		if targets[spec.OverrideTarget(after, r)] || refers && !hasTarget(after.Get, r) {
 			steps = append(steps, Step{Action: Delete, Key: r.Key})
 			m.warnings = append(m.warnings, &spec.Error{Resource: r.Key.String(), Field: "spec.expires",
 				Msg: fmt.Sprintf("is over since %s: the override gives way", r.Spec.(*spec.Override).Expires)})
@@ -65,16 +65,46 @@ func (m *maker) giveWay(puts, dels []Step) (steps []Step) {
 	return steps
 }
 
-func targetOf(tenant string, o *spec.Override) Target { return Target{tenant, o.Pool, o.Endpoint} }
-
-// in reports whether a set has the target.
-func (t Target) in(set spec.Lookup) bool {
-	r := set.Get(t.key())
-	return r != nil && (t.Endpoint == "" || hasEndpoint(r, t.Endpoint) == nil)
+// hasTarget reports whether there is what an override is of.
+func hasTarget(get func(spec.Key) *spec.Resource, override *spec.Resource) bool {
+	o := override.Spec.(*spec.Override)
+	if o.Service != "" {
+		if o.Hold != nil {
+			return get(spec.Key{Tenant: override.Tenant, Kind: spec.KindService, Name: o.Service}) != nil
+		}
+		s, ok := specOf(get(spec.Key{Tenant: override.Tenant, Kind: spec.KindService, Name: o.Service})).(*spec.Service)
+		if !ok {
+			return false
+		}
+		rule := s.RuleNamed(o.Rule)
+		if rule < 0 {
+			return false
+		}
+		_, i := s.Rules[rule].Entry(o.Pool)
+		return i >= 0
+	}
+	r := get(spec.Key{Tenant: override.Tenant, Kind: spec.KindPool, Name: o.Pool})
+	return r != nil && (o.Endpoint == "" || hasEndpoint(r, o.Endpoint) == nil)
 }
 
-// inState is in for one tenant's state.
-func (t Target) inState(state state.TenantState) bool {
-	v, ok := state.Resources.Get(t.key())
-	return ok && (t.Endpoint == "" || hasEndpoint(v.Resource, t.Endpoint) == nil)
+// begun gives an override whose weight goes somewhere the time at which it begins to, which all edges go by: now, or as it was where
+// the same
+// is declared again.
+func (m *maker) begun(old, r *spec.Resource) *spec.Resource {
+	o, ok := r.Spec.(*spec.Override)
+	if !ok || !o.Ramps() || !o.Starts.IsZero() || o.Schedule != nil || m.state.now.IsZero() {
+		return r
+	}
+	b := *o
+	b.Starts = spec.TimeAt(m.state.now)
+	if was, ok := specOf(old).(*spec.Override); ok && was.Ramps() && !was.Starts.IsZero() && !was.Ended(m.state.now) &&
+		was.State == o.State && was.Weight.To == o.Weight.To && was.Weight.Over == o.Weight.Over {
+		b.Starts = was.Starts
+		if o.Weight.From == nil {
+			b.Weight = was.Weight
+		}
+	}
+	begun := *r
+	begun.Spec = &b
+	return &begun
 }

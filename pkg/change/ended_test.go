@@ -31,7 +31,9 @@ func TestExpiredOverridesGiveWay(t *testing.T) {
 	}{
 		{"another one of the same", func(t *testing.T) Input { return Input{Put: decode(t, overrideOf("new", "eu/a", "state: down"))} },
 			"shop@1 create Override/new delete Override/old\n", "already overridden by shop/Override/old"},
-		{"a drain", func(*testing.T) Input { return Input{Edit: Drain(Target{"shop", "eu", "a"}, "r", "ann", time.Time{})} },
+		{"a drain", func(*testing.T) Input {
+			return Input{Edit: Drain(Target{"shop", "eu", "a"}, Hand{Reason: "r", Author: "ann"})}
+		},
 			"shop@1 create Override/drain-eu-a delete Override/old\n", "already overridden by shop/Override/old"},
 		{"its endpoint goes", func(t *testing.T) Input {
 			return Input{Put: decode(t, strings.Replace(poolOf("shop", "eu", "198.51.100.9"), "name: a", "name: b", 1))}
@@ -66,7 +68,7 @@ func TestExpiredOverridesGiveWay(t *testing.T) {
 func TestAnExpiredOverrideThatIsNotThereIsLeftOut(t *testing.T) {
 	c, _ := house(t)
 	over := overrideOf("old", "eu/a", `state: up, expires: "2025-01-01T00:00:00Z"`)
-	mustApply(t, c, Input{Edit: Drain(Target{"shop", "eu", "a"}, "r", "ann", later)})
+	mustApply(t, c, Input{Edit: Drain(Target{"shop", "eu", "a"}, Hand{Reason: "r", Author: "ann", Expires: later})})
 	p := mustPlan(t, c, Input{Put: decode(t, over)})
 	if !p.Empty() || !strings.Contains(p.Warnings.Error(), "is over: the override is left out") {
 		t.Errorf("got %s, %v", outline(p), p.Warnings)
@@ -86,7 +88,7 @@ func TestADrainDoesNotBringBackAnExpiredWeight(t *testing.T) {
 	mustApply(t, c, Input{Put: decode(t, join(platform, shop, overrideOf("half", "eu/a",
 		`state: drain, weight: 2, expires: "2026-01-02T03:04:06Z"`)))})
 	now = later
-	mustApply(t, c, Input{Edit: Drain(Target{"shop", "eu", "a"}, "r", "ann", time.Time{})})
+	mustApply(t, c, Input{Edit: Drain(Target{"shop", "eu", "a"}, Hand{Reason: "r", Author: "ann"})})
 	o := at(m.states["shop"][m.head("shop")-1], key("shop/Override/half")).Spec.(*spec.Override)
 	if o.Weight != nil || o.State != spec.StateDrain || !o.Expires.IsZero() {
 		t.Errorf("got %+v", o)
@@ -97,7 +99,7 @@ func TestADrainDoesNotBringBackAnExpiredWeight(t *testing.T) {
 func TestRollbackLeavesOverridesAlone(t *testing.T) {
 	c, m := house(t)
 	drain := func(pool, endpoint string) {
-		mustApply(t, c, Input{Edit: Drain(Target{"shop", pool, endpoint}, "r", "ann", later)})
+		mustApply(t, c, Input{Edit: Drain(Target{"shop", pool, endpoint}, Hand{Reason: "r", Author: "ann", Expires: later})})
 	}
 	drain("eu", "a")                                                             // shop@2
 	mustApply(t, c, Input{Edit: Weights("shop", "eu", map[string]int{"a": 9})})  // shop@3
@@ -124,7 +126,9 @@ func TestTheLastThatTakesClientsIsAskedFor(t *testing.T) {
 	two := join(platform, shop, poolOf("shop", "us", "198.51.100.9"), poolOf("shop", "spare", "198.51.100.10"),
 		"kind: Service\ntenant: shop\nname: api\nspec: {host: api.shop.gtm.example., "+
 			"rules: [{name: r, pools: [us, {pool: eu, weight: 5}]}]}\n")
-	drain := func(pool, endpoint string) Edit { return Drain(Target{"shop", pool, endpoint}, "r", "ann", later) }
+	drain := func(pool, endpoint string) Edit {
+		return Drain(Target{"shop", pool, endpoint}, Hand{Reason: "r", Author: "ann", Expires: later})
+	}
 	usDown := func(k spec.Key) bool { return k.Name == "us" }
 	for _, c := range []struct {
 		name   string

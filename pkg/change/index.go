@@ -109,7 +109,7 @@ func (x *index) note(r *spec.Resource) {
 		}
 		return
 	}
-	if host, err := spec.CanonicalName(s.Host); err == nil {
+	if host, err := spec.CanonicalHost(s.Host); err == nil {
 		x.hosts[host] = append(x.hosts[host], r.Key)
 	}
 	if to := aliasTarget(s); to != "" {
@@ -157,7 +157,7 @@ func (x *index) addHost(to map[spec.Key]bool, host string) {
 // addAround adds the services that have to do with one, by its name: those of the same host, aliases of it, and what it is an
 // alias of.
 func (x *index) addAround(to map[spec.Key]bool, s *spec.Service) {
-	host, err := spec.CanonicalName(s.Host)
+	host, err := spec.CanonicalHost(s.Host)
 	if err != nil {
 		return
 	}

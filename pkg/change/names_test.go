@@ -31,3 +31,27 @@ func TestServicesInZonesOfAnyName(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestWildcardServices are looked at like those of other names: who has the host, who was granted it, and what the zone says there. Nobody
+// leads to what a wildcard makes.
+func TestWildcardServices(t *testing.T) {
+	const rooms = `"*.Rtc.shop.gtm.example"`
+	ch, _ := house(t)
+	mustApply(t, ch, Input{Put: decode(t, serviceOf("shop", "rooms", rooms, "eu"))})
+	mustApply(t, ch, Input{Put: decode(t, serviceOf("shop", "one", "one.rtc.shop.gtm.example.", "eu"))})
+	for what, tc := range map[string]struct{ put, want string }{
+		"the same host": {serviceOf("shop", "two", `"*.rtc.shop.gtm.example."`, "eu"),
+			"*.rtc.shop.gtm.example. is already steered by shop/Service/rooms"},
+		"not granted": {join(poolOf("cafe", "p", "198.51.100.9"), serviceOf("cafe", "s", `"*.rtc2.shop.gtm.example."`, "p")),
+			"*.rtc2.shop.gtm.example. is not granted"},
+		"an alias to what it makes": {aliasOf("shop", "a", "a.shop.gtm.example.", "x.rtc.shop.gtm.example."),
+			"has neither a service nor addresses there"},
+		"an alias to the wildcard": {aliasOf("shop", "a", "a.shop.gtm.example.", `"*.rtc.shop.gtm.example."`), `has the letter '*'`},
+		"below a delegation":       {serviceOf("shop", "s", `"*.away.shop.gtm.example."`, "eu"), "cannot be reached"},
+	} {
+		_, err := ch.Plan(context.Background(), Input{Put: decode(t, tc.put)})
+		if err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}

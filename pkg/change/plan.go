@@ -189,7 +189,7 @@ func (m *maker) steps(declared, edited []*spec.Resource, deletes []spec.Key) []S
 		}
 		wanted[r.Key] = true
 		old := m.state.Get(r.Key)
-		r := m.whole(old, m.canonical(r, old), i < len(declared))
+		r := m.begun(old, m.whole(old, m.canonical(r, old), i < len(declared)))
 		var changes []spec.FieldChange
 		if old != nil {
 			changes = spec.Diff(old, r)

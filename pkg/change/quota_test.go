@@ -110,8 +110,9 @@ func TestAboveTheQuotaIsKept(t *testing.T) {
 func TestAFullTenantDrains(t *testing.T) {
 	ch, _ := house(t)
 	mustApply(t, ch, Input{Put: decode(t, quotaOf("{all: {resources: 2, overrides: 1}}"))})
-	mustApply(t, ch, Input{Edit: Drain(Target{"shop", "eu", "a"}, "disk", "ann", clock.Add(time.Hour))})
-	_, err := ch.Plan(context.Background(), Input{Edit: Drain(Target{"shop", "eu", "b"}, "disk", "ann", clock.Add(time.Hour))})
+	mustApply(t, ch, Input{Edit: Drain(Target{"shop", "eu", "a"}, Hand{Reason: "disk", Author: "ann", Expires: later})})
+	_, err := ch.Plan(context.Background(), Input{Edit: Drain(Target{"shop", "eu", "b"}, Hand{Reason: "disk", Author: "ann",
+		Expires: later})})
 	if err == nil || !strings.Contains(err.Error(),
 		"shop/Override/drain-eu-b: with this change shop would have 2 overrides: its quota is 1") {
 		t.Errorf("got %v", err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -29,14 +28,6 @@ type deleteInput struct {
 	Message string    `query:"message" maxLength:"4096"`
 }
 
-// poolInput is a request about a pool. (huma cannot fill embedded structs of unexported types.)
-type poolInput[T any] struct {
-	Author string `header:"X-Gtm-Author"`
-	Tenant string `path:"tenant"`
-	Pool   string `path:"pool"`
-	Body   T
-}
-
 type rollbackInput struct {
 	Author string `header:"X-Gtm-Author"`
 	Tenant string `path:"tenant"`
@@ -56,10 +47,8 @@ func (s *Server) routeChanges(h huma.API) {
 	huma.Register(h, operation("apply", http.MethodPost, "/apply", "Create, update and delete resources: all or nothing"), s.apply)
 	describeBody[api.ApplyRequest](h, "/apply")
 	huma.Register(h, operation("delete-resource", http.MethodDelete, "/resources/{tenant}/{kind}/{name}", "Delete a resource"), s.remove)
-	huma.Register(h, operation("weights", http.MethodPost, "/pools/{tenant}/{pool}/weights", "Set weights of endpoints"), s.weights)
-	huma.Register(h, operation("drain", http.MethodPost, "/pools/{tenant}/{pool}/drain",
-		"Take an endpoint or a pool out of new answers"), s.drain)
-	huma.Register(h, operation("undrain", http.MethodPost, "/pools/{tenant}/{pool}/undrain", "End a drain"), s.undrain)
+	huma.Register(h, operation("hold", http.MethodPost, "/services/{tenant}/{service}/hold",
+		"Freeze a service as it answers now, or release it"), s.hold)
 	huma.Register(h, operation("rollback", http.MethodPost, "/rollback/{tenant}", "Make a new generation like an older one"), s.rollback)
 	huma.Register(h, operation("history", http.MethodGet, "/history/{tenant}", "Who changed what, and when"), s.history)
 	huma.Register(h, operation("get-change", http.MethodGet, "/history/{tenant}/{generation}", "One change, by field"), s.oneChange)
@@ -107,48 +96,39 @@ func (s *Server) remove(ctx context.Context, in *deleteInput) (*reply[api.ApplyR
 	return s.carryOut(ctx, change.Input{Author: author(in.Author), Message: in.Message, Delete: []spec.Key{key}}, in.DryRun, in.Tenant)
 }
 
-func (s *Server) weights(ctx context.Context, in *poolInput[api.WeightsRequest]) (*reply[api.ApplyReply], error) {
-	return s.carryOut(ctx, change.Input{Author: author(in.Author), Message: in.Body.Message, Expect: expected(in.Body.Expect),
-		Edit: s.careful(change.Weights(in.Tenant, in.Pool, in.Body.Weights), in.Tenant, in.Pool, in.Body.Force)}, in.Body.DryRun, in.Tenant)
+type holdInput struct {
+	Author  string `header:"X-Gtm-Author"`
+	Tenant  string `path:"tenant"`
+	Service string `path:"service"`
+	Body    api.HoldRequest
 }
 
-func (s *Server) drain(ctx context.Context, in *poolInput[api.DrainRequest]) (*reply[api.ApplyReply], error) {
-	if strings.TrimSpace(in.Body.Reason) == "" {
-		return nil, problemf(http.StatusUnprocessableEntity, "a drain needs a reason, so that others know (--reason)")
+func (s *Server) hold(ctx context.Context, in *holdInput) (*reply[api.ApplyReply], error) {
+	key := spec.Key{Tenant: in.Tenant, Kind: spec.KindService, Name: in.Service}
+	if in.Body.Release {
+		return s.carryOut(ctx, change.Input{Author: author(in.Author), Message: fmt.Sprintf("release %s/%s", in.Tenant, in.Service),
+			Edit: change.Unhold(key)}, in.Body.DryRun, in.Tenant)
 	}
-	var until time.Time
-	if in.Body.For != "" {
-		duration, err := spec.ParseDuration(in.Body.For)
-		if err != nil || duration <= 0 {
-			return nil, problemf(http.StatusUnprocessableEntity, "for: %q is not a time as in 1h30m or 1d", in.Body.For)
-		}
-		until = s.cfg.Now().Add(duration)
-	}
-	target, who := change.Target{Tenant: in.Tenant, Pool: in.Pool, Endpoint: in.Body.Endpoint}, author(in.Author)
-	out, err := s.carryOut(ctx, change.Input{Author: who, Message: fmt.Sprintf("drain %s: %s", target, in.Body.Reason),
-		Edit: s.careful(change.Drain(target, in.Body.Reason, who, until), in.Tenant, in.Pool, in.Body.Force)}, in.Body.DryRun, in.Tenant)
+	hand, err := s.hand("a hold", in.Body.Reason, in.Author, api.Times{For: in.Body.For})
 	if err != nil {
 		return nil, err
 	}
-	out.Body.Ends = until
-	return out, nil
-}
-
-// careful has an edit of a pool refused where it would take the last that clients are sent to; force: not.
-func (s *Server) careful(edit change.Edit, tenant, pool string, force bool) change.Edit {
-	if force {
-		return edit
+	v, err := s.find(&key)
+	if err != nil {
+		return nil, err
 	}
-	return change.Careful(edit, tenant, pool, func(key spec.Key) bool {
-		p, ok := s.pool(key)
-		return ok && !p.Up
-	})
-}
-
-func (s *Server) undrain(ctx context.Context, in *poolInput[api.DrainRequest]) (*reply[api.ApplyReply], error) {
-	target := change.Target{Tenant: in.Tenant, Pool: in.Pool, Endpoint: in.Body.Endpoint}
-	return s.carryOut(ctx, change.Input{Author: author(in.Author), Message: fmt.Sprintf("undrain %s", target),
-		Edit: change.Undrain(target)}, in.Body.DryRun, in.Tenant)
+	declared := v.Resource.Spec.(*spec.Service)
+	if declared.Alias != nil {
+		return nil, problemf(http.StatusUnprocessableEntity, "%s/%s is an alias: hold the service that it leads to", in.Tenant, in.Service)
+	}
+	out, err := s.carryOut(ctx, change.Input{Author: hand.Author,
+		Message: fmt.Sprintf("hold %s/%s: %s", in.Tenant, in.Service, in.Body.Reason),
+		Edit:    change.Hold(key, s.healthOf(in.Tenant).scores(declared), hand)}, in.Body.DryRun, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	out.Body.Ends = hand.Expires
+	return out, nil
 }
 
 func (s *Server) rollback(ctx context.Context, in *rollbackInput) (*reply[api.ApplyReply], error) {

@@ -28,8 +28,8 @@ type Store interface {
 	Vantages(ctx context.Context) ([]store.Vantage, error)
 	ForgetVantage(ctx context.Context, id string) (pools int, err error)
 	PutRelease(ctx context.Context, r store.Release, ttl time.Duration) error
-	HasRelease(ctx context.Context, tenant, pool string) (bool, error)
-	WithdrawRelease(ctx context.Context, tenant, pool string) error
+	HasRelease(ctx context.Context, r store.Release) (bool, error)
+	WithdrawRelease(ctx context.Context, r store.Release) error
 	PutBackEdges(ctx context.Context, edges []store.Edge) error
 	PutBack(ctx context.Context, keysets []dnssec.Keyset, verdicts []health.Verdict) (zones []string, err error)
 }

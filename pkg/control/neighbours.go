@@ -19,7 +19,7 @@ func (s *Server) refersTo(r *spec.Resource) []spec.Key {
 		}
 	}
 	if service, ok := r.Spec.(*spec.Service); ok {
-		if host, err := spec.CanonicalName(service.Host); err == nil {
+		if host, err := spec.CanonicalHost(service.Host); err == nil {
 			if zone := spec.ZoneOf(lookup{s.cfg.Mirror}, host); zone != nil {
 				keys = append(keys, zone.Key)
 			}

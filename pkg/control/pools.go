@@ -1,6 +1,9 @@
 package control
 
 import (
+	"cmp"
+	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -14,13 +17,11 @@ import (
 // pools gives every pool of every tenant with its health, sorted.
 func (s *Server) pools() []api.Pool {
 	all := []api.Pool{}
-	verdicts, now := s.cfg.Mirror.Verdicts(), s.cfg.Now()
 	for _, tenant := range s.cfg.Mirror.Tenants() {
-		state := s.cfg.Mirror.Tenant(tenant)
-		overrides := overridesOf(state, now)
-		for _, v := range sorted(state) {
+		h := s.healthOf(tenant)
+		for _, v := range sorted(h.state) {
 			if _, ok := v.Resource.Spec.(*spec.Pool); ok {
-				all = append(all, poolOf(v.Resource, verdicts, overrides[v.Resource.Name], now))
+				all = append(all, h.poolOf(v.Resource))
 			}
 		}
 	}
@@ -29,57 +30,184 @@ func (s *Server) pools() []api.Pool {
 
 // pool gives one pool; false: key names none.
 func (s *Server) pool(key spec.Key) (api.Pool, bool) {
-	state := s.cfg.Mirror.Tenant(key.Tenant)
-	v, ok := state.Resources.Get(key)
+	h := s.healthOf(key.Tenant)
+	v, ok := h.state.Resources.Get(key)
 	if !ok || key.Kind != spec.KindPool {
 		return api.Pool{}, false
 	}
-	now := s.cfg.Now()
-	return poolOf(v.Resource, s.cfg.Mirror.Verdicts(), overridesOf(state, now)[key.Name], now), true
+	return h.poolOf(v.Resource), true
 }
 
-// overridesOf gives the overrides that hold at now, by pool.
-func overridesOf(state state.TenantState, now time.Time) map[string][]*spec.Resource {
-	byPool := map[string][]*spec.Resource{}
-	for _, v := range sorted(state) {
-		o, ok := v.Resource.Spec.(*spec.Override)
+// tenantHealth is what is known of a tenant's pools now, each of which is put together when it is asked for: one may depend on others.
+type tenantHealth struct {
+	tenant    string
+	state     state.TenantState
+	verdicts  map[health.PoolID]health.Verdict
+	overrides map[string][]*spec.Resource // by pool
+	now       time.Time
+	steered   map[string]*steer.Pool // nil: it is being made
+}
+
+func (s *Server) healthOf(tenant string) *tenantHealth {
+	h := &tenantHealth{tenant: tenant, state: s.cfg.Mirror.Tenant(tenant), verdicts: s.cfg.Mirror.Verdicts(), now: s.cfg.Now(),
+		steered: map[string]*steer.Pool{}}
+	h.overrides = overridesOf(h.state, h.now)
+	return h
+}
+
+// spec gives what is declared, nil where nothing is.
+func (h *tenantHealth) spec(kind spec.Kind, name string) spec.Spec {
+	v, ok := h.state.Resources.Get(spec.Key{Tenant: h.tenant, Kind: kind, Name: name})
+	if !ok {
+		return nil
+	}
+	return v.Resource.Spec
+}
+
+// verdict gives the verdict on a pool; nil: there is none.
+func (h *tenantHealth) verdict(pool string) *health.Verdict {
+	v, ok := h.verdicts[health.PoolID{Tenant: h.tenant, Pool: pool}]
+	if !ok {
+		return nil
+	}
+	return &v
+}
+
+// pool gives what steer makes of a pool, as it does for answers; nil where it is not declared.
+func (h *tenantHealth) pool(name string) *steer.Pool {
+	if p, known := h.steered[name]; known {
+		return p
+	}
+	h.steered[name] = nil
+	h.steered[name] = h.steer(name, h.overridesOn(name))
+	return h.steered[name]
+}
+
+// overridesOn gives the overrides of a pool that are in force.
+func (h *tenantHealth) overridesOn(pool string) (all []*spec.Override) {
+	for _, o := range h.overrides[pool] {
+		all = append(all, o.Spec.(*spec.Override))
+	}
+	return all
+}
+
+func (h *tenantHealth) steer(name string, overrides []*spec.Override) *steer.Pool {
+	declared, ok := h.spec(spec.KindPool, name).(*spec.Pool)
+	if !ok {
+		return nil
+	}
+	effective := declared.Effective()
+	p := steer.NewPool(health.PoolID{Tenant: h.tenant, Pool: name}, &effective, h.verdict(name), overrides, h.now)
+	p.DependOn(declared, steer.DownBy(declared, h.pool, func(service string) []string {
+		if s, ok := h.spec(spec.KindService, service).(*spec.Service); ok {
+			return s.RulePools()
+		}
+		return nil
+	}))
+	return p
+}
+
+// scores gives what a hold of a service writes down: what is known of its pools, overrides apart.
+func (h *tenantHealth) scores(s *spec.Service) map[string]spec.Scores {
+	known := map[string]spec.Scores{}
+	for _, name := range s.AllPools() {
+		if p := h.steer(name, nil); p != nil {
+			known[name] = p.Scores()
+		}
+	}
+	return known
+}
+
+// holds lists what is held, with what would be otherwise.
+func (s *Server) holds() (all []api.Hold) {
+	for _, tenant := range s.cfg.Mirror.Tenants() {
+		h := s.healthOf(tenant)
+		for _, v := range sorted(h.state) {
+			o, ok := v.Resource.Spec.(*spec.Override)
+			if !ok || o.Hold == nil {
+				continue
+			}
+			if o.At(h.now).Holds {
+				all = append(all, h.holdOf(v.Resource.Name, o))
+			}
+		}
+	}
+	return all
+}
+
+func (h *tenantHealth) holdOf(name string, o *spec.Override) api.Hold {
+	out := api.Hold{Service: h.tenant + "/" + o.Service, Override: name, Reason: o.Reason, Author: o.Author, Expires: o.Expires.String()}
+	for _, pool := range slices.Sorted(maps.Keys(o.Hold)) {
+		declared, ok := h.spec(spec.KindPool, pool).(*spec.Pool)
 		if !ok {
 			continue
 		}
-		if _, holds := steer.InForce(o, now); !holds {
-			continue
+		effective := declared.Effective()
+		if held, apart := steer.Held(h.pool(pool), &effective, o, h.overridesOn(pool), h.now); apart {
+			out.Apart = append(out.Apart, "pool "+pool+": "+held.Why)
 		}
-		byPool[o.Pool] = append(byPool[o.Pool], v.Resource)
+	}
+	return out
+}
+
+// overridesOf gives the overrides of pools that hold at now, by pool.
+func overridesOf(state state.TenantState, now time.Time) map[string][]*spec.Resource {
+	byPool := map[string][]*spec.Resource{}
+	for _, v := range sorted(state) {
+		if o, ok := v.Resource.Spec.(*spec.Override); ok && o.Service == "" && o.At(now).Holds {
+			byPool[o.Pool] = append(byPool[o.Pool], v.Resource)
+		}
 	}
 	return byPool
 }
 
-// poolOf puts together what is declared, measured and overridden; steer decides, as it does for answers.
-func poolOf(r *spec.Resource, verdicts map[health.PoolID]health.Verdict, overrides []*spec.Resource, now time.Time) api.Pool {
-	id, declared := health.PoolID{Tenant: r.Tenant, Pool: r.Name}, r.Spec.(*spec.Pool)
-	verdict, judged := verdicts[id]
-	out := api.Pool{
-		Tenant: r.Tenant, Pool: r.Name, Site: declared.Site, Monitor: declared.Monitor, MinHealthy: declared.MinHealthy,
-		Frozen: verdict.Frozen, Brake: brakeText(verdict), Judge: verdict.Judge, Endpoints: []api.Endpoint{},
+// overrideOf tells of an override as it stands at now.
+func overrideOf(r *spec.Resource, now time.Time) api.Override {
+	o := r.Spec.(*spec.Override)
+	term := o.At(now)
+	out := api.Override{Name: r.Name, Service: o.Service, Rule: o.Rule, Pool: o.Pool, Endpoint: o.Endpoint, State: o.State,
+		Reason: o.Reason,
+		Author: o.Author, Expires: o.Expires.String(), Next: term.Next}
+	begins := term.From
+	if !term.Holds {
+		out.Starts, begins = term.Next, term.Next
 	}
-	specs := make([]*spec.Override, 0, len(overrides))
-	for _, o := range overrides {
-		s := o.Spec.(*spec.Override)
-		specs = append(specs, s)
-		out.Overrides = append(out.Overrides, api.Override{Name: o.Name, Endpoint: s.Endpoint, State: s.State, Weight: s.Weight,
-			Reason: s.Reason, Author: s.Author, Expires: s.Expires.String()})
+	if w := o.Weight; w != nil {
+		if out.Weight = &w.To; o.Ramps() {
+			out.Over, out.There = w.Over.String(), begins.Add(time.Duration(w.Over))
+		}
 	}
-	var known *health.Verdict
-	if judged {
-		known = &verdict
-	}
-	effective := declared.Effective()
-	steered := steer.NewPool(id, &effective, known, specs, now)
-	out.Up, out.Why = steered.Up, steered.Why
-	for i := range steered.Candidates {
-		out.Endpoints = append(out.Endpoints, endpointOf(&steered.Candidates[i], steer.Known(known, steered.Candidates[i].Endpoint)))
+	if c := o.Schedule; c != nil {
+		out.Recurs = fmt.Sprintf("%s for %s, by the clocks of %s", c.Cron, c.For, cmp.Or(c.Zone, "UTC"))
 	}
 	return out
+}
+
+// poolOf puts together what is declared, measured and overridden; steer decides, as it does for answers.
+func (h *tenantHealth) poolOf(r *spec.Resource) api.Pool {
+	declared, verdict, steered := r.Spec.(*spec.Pool), h.verdict(r.Name), h.pool(r.Name)
+	out := api.Pool{Tenant: r.Tenant, Pool: r.Name, Site: declared.Site, Monitor: declared.Monitor, MinHealthy: declared.MinHealthy,
+		Up: steered.Up, Why: steered.Why, Would: steered.Would(), Endpoints: []api.Endpoint{}}
+	if verdict != nil {
+		out.Frozen, out.Brake, out.Judge = verdict.Frozen, brakeText(*verdict), verdict.Judge
+		out.Out = outOf(declared, verdict.Out, steered)
+	}
+	for _, o := range h.overrides[r.Name] {
+		out.Overrides = append(out.Overrides, overrideOf(o, h.now))
+	}
+	for i := range steered.Candidates {
+		c := &steered.Candidates[i]
+		out.Endpoints = append(out.Endpoints, endpointOf(c, steer.Known(verdict, c.Endpoint)))
+	}
+	return out
+}
+
+// outOf tells that a pool is kept out, or would be.
+func outOf(declared *spec.Pool, out *health.Out, steered *steer.Pool) *api.PoolOut {
+	if out == nil || declared.ResumeMode() == spec.ModeOff {
+		return nil
+	}
+	return &api.PoolOut{Since: out.Since, Why: out.Why, Observed: out.Observed, Ready: steered.Enough}
 }
 
 func endpointOf(c *steer.Candidate, finding health.Finding) api.Endpoint {
@@ -88,7 +216,7 @@ func endpointOf(c *steer.Candidate, finding health.Finding) api.Endpoint {
 	}
 	e := api.Endpoint{
 		Name: c.Endpoint.Name, Host: c.Endpoint.Host, Weight: c.Weight, Effective: c.Effective, Out: c.Out, Held: c.Held != "",
-		State: string(finding.State), Score: finding.Score, Since: finding.Since, Reason: finding.Reason,
+		State: string(finding.State), Score: finding.Score, Since: finding.Since, Reason: finding.Reason, Note: c.Note,
 	}
 	for _, address := range slices.Clip(c.Endpoint.Addresses) {
 		e.Addresses = append(e.Addresses, address.String())

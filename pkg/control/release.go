@@ -32,6 +32,70 @@ type releaseInput struct {
 func (s *Server) routeHealth(h huma.API) {
 	huma.Register(h, operation("health-release", http.MethodPost, "/health/{tenant}/release",
 		"Let down what the brake holds: it has really failed"), s.release)
+	huma.Register(h, operation("resume", http.MethodPost, "/pools/{tenant}/{pool}/resume",
+		"Let a pool that failed and is kept out answer again"), s.resume)
+}
+
+type resumeInput struct {
+	Author string `header:"X-Gtm-Author"`
+	Tenant string `path:"tenant"`
+	Pool   string `path:"pool"`
+	Body   api.ResumeRequest
+}
+
+// resume has the judge let a pool in that failed, and answers when that is seen here.
+func (s *Server) resume(ctx context.Context, in *resumeInput) (*reply[api.Resumed], error) {
+	if strings.TrimSpace(in.Body.Reason) == "" {
+		return nil, problemf(http.StatusUnprocessableEntity, "to resume a pool needs a reason, so that others know (--reason)")
+	}
+	if err := s.known(in.Tenant, in.Pool); err != nil {
+		return nil, err
+	}
+	if err := s.mayChange(); err != nil {
+		return nil, err
+	}
+	key := spec.Key{Tenant: in.Tenant, Kind: spec.KindPool, Name: in.Pool}
+	before, _ := s.pool(key)
+	if before.Out == nil {
+		return &reply[api.Resumed]{api.Resumed{Up: before.Up, Why: before.Why}}, s.heard()
+	}
+	if !before.Out.Ready {
+		return nil, problemf(http.StatusConflict, "%s/%s cannot be resumed while its endpoints are down: %s", in.Tenant, in.Pool,
+			before.Why)
+	}
+	word := store.Release{Tenant: in.Tenant, Pool: in.Pool, Resume: true, Time: s.cfg.Now().UTC(), Author: author(in.Author),
+		Reason: in.Body.Reason}
+	if err := s.cfg.Store.PutRelease(ctx, word, releaseTTL); err != nil {
+		return nil, problemOf(err)
+	}
+	s.cfg.Logger.Warn("a pool that is kept out is to be resumed", "tenant", word.Tenant, "pool", word.Pool, "author", word.Author,
+		"reason", word.Reason)
+	if err := s.untilTaken(ctx, word); err != nil {
+		return nil, err
+	}
+	after := s.untilIn(ctx, key)
+	if after.Out != nil {
+		return nil, problemf(http.StatusConflict, "%s/%s stays out, since it has failed again: %s", in.Tenant, in.Pool, after.Why)
+	}
+	return &reply[api.Resumed]{api.Resumed{Out: before.Out, Up: after.Up, Why: after.Why}}, nil
+}
+
+// untilIn waits a while to see that a pool is kept out no more, and gives it.
+func (s *Server) untilIn(ctx context.Context, key spec.Key) api.Pool {
+	ctx, cancel := context.WithTimeout(ctx, mirrorTime)
+	defer cancel()
+	for {
+		changed := s.cfg.Mirror.Changed()
+		pool, _ := s.pool(key)
+		if pool.Out == nil {
+			return pool
+		}
+		select {
+		case <-ctx.Done():
+			return pool
+		case <-changed:
+		}
+	}
 }
 
 // release has the judge let down what the brake holds, and answers when that is seen here.
@@ -124,7 +188,7 @@ func (s *Server) untilTaken(ctx context.Context, word store.Release) error {
 	defer cancel()
 	var unheard error // why it is not known whether the release waits still
 	for {
-		waits, err := s.cfg.Store.HasRelease(waiting, word.Tenant, word.Pool)
+		waits, err := s.cfg.Store.HasRelease(waiting, word)
 		if err == nil && !waits {
 			return nil
 		}
@@ -142,14 +206,14 @@ func (s *Server) untilTaken(ctx context.Context, word store.Release) error {
 // notTaken withdraws a release that nobody is known to have followed, and says so.
 func (s *Server) notTaken(ctx context.Context, word store.Release, unheard error) error {
 	withdrawn := "it is withdrawn"
-	if err := s.cfg.Store.WithdrawRelease(ctx, word.Tenant, word.Pool); err != nil {
+	if err := s.cfg.Store.WithdrawRelease(ctx, word); err != nil {
 		withdrawn = "it runs out in a minute"
 	}
 	if unheard != nil {
 		return problemf(http.StatusGatewayTimeout, "whether a judge followed the release is not known, and %s; look at gtmctl status: %s",
 			withdrawn, unheard)
 	}
-	return problemf(http.StatusGatewayTimeout, "nothing went down: no judge followed the release within %s, and %s; "+
+	return problemf(http.StatusGatewayTimeout, "nothing changed: no judge followed the release within %s, and %s; "+
 		"is a prober alive? gtmctl status tells", s.patience, withdrawn)
 }
 

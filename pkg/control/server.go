@@ -145,6 +145,7 @@ func (s *Server) routes() {
 	h := humago.New(s.mux, config)
 	s.routeResources(h)
 	s.routeChanges(h)
+	s.routeHands(h)
 	s.routeStatus(h)
 	s.routeKeys(h)
 	s.routeVantages(h)

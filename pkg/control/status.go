@@ -50,7 +50,7 @@ func (s *Server) goals() map[string]api.Goal { return api.Goals(s.identified()) 
 
 // status answers even where etcd does not: then the mirror is what there is, and the store's part says so.
 func (s *Server) status(ctx context.Context, _ *struct{}) (*reply[api.Status], error) {
-	out := api.Status{Time: s.cfg.Now().UTC(), Pools: s.pools(), Edges: []api.Edge{}, Health: s.health()}
+	out := api.Status{Time: s.cfg.Now().UTC(), Pools: s.pools(), Holds: s.holds(), Edges: []api.Edge{}, Health: s.health()}
 	out.Heads, out.IDs = s.identified()
 	if s.cfg.Past != nil {
 		out.Past = s.cfg.Past.Status()

@@ -106,7 +106,11 @@ func TestAZoneIsUsedByTheServicesInIt(t *testing.T) {
 	w.store.Apply(state.Update{Tenants: []state.TenantUpdate{
 		{Tenant: "platform", Head: 4, Put: []state.Version{{Resource: inner, Generation: 4}}},
 		{Tenant: "shop", Head: 42, Put: []state.Version{{Resource: service, Generation: 42}}}}})
-	for zone, want := range map[string]string{"example.": "shop/Service/web", "deep.example.": "shop/Service/api"} {
+	rooms := &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "rooms"},
+		Spec: &spec.Service{Host: "*.rtc.Deep.example", Rules: []spec.Rule{{Pools: []spec.Target{{Pool: "eu"}}}}}}
+	w.store.Apply(state.Update{Tenants: []state.TenantUpdate{
+		{Tenant: "shop", Head: 43, Put: []state.Version{{Resource: rooms, Generation: 43}}}}})
+	for zone, want := range map[string]string{"example.": "shop/Service/web", "deep.example.": "shop/Service/api,shop/Service/rooms"} {
 		var d api.Description
 		w.ask(t, "GET", "/v1/resources/platform/Zone/"+zone+"/describe", nil, &d)
 		if got := keyText(d.ReferredBy); got != want {

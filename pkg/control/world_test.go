@@ -96,7 +96,7 @@ func (m *memory) PutRelease(_ context.Context, r store.Release, _ time.Duration)
 	return m.err
 }
 
-func (m *memory) HasRelease(context.Context, string, string) (bool, error) {
+func (m *memory) HasRelease(context.Context, store.Release) (bool, error) {
 	if len(m.noRelease) > 0 {
 		err := m.noRelease[0]
 		m.noRelease = m.noRelease[1:]
@@ -109,7 +109,7 @@ func (m *memory) HasRelease(context.Context, string, string) (bool, error) {
 	return m.release != nil, m.err
 }
 
-func (m *memory) WithdrawRelease(context.Context, string, string) error {
+func (m *memory) WithdrawRelease(context.Context, store.Release) error {
 	m.release = nil
 	return m.err
 }

@@ -15,8 +15,8 @@ import (
 
 // compile makes a view of each piece of news, one after the other, until ctx ends. What came meanwhile goes into one view.
 // served is closed behind the view of first, if there is that. Its error is that the sockets cannot be opened.
-func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *state.Update, served chan<- struct{}) error {
-	c := compile.New(compile.Config{Seed: randomSeed(), Workers: e.rows}, atlas)
+func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, files *geo.FileMaps, first *state.Update, served chan<- struct{}) error {
+	c := compile.New(compile.Config{Seed: randomSeed(), Workers: e.rows, Files: files}, atlas)
 	e.takeKept(c)
 	filled := e.cfg.Filled
 	var pause <-chan time.Time
@@ -36,7 +36,7 @@ func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, first *state.Updat
 			c.CatchUp()
 			continue
 		case q := <-e.geoAsked:
-			q.answer <- c.Geography(q.atlas)
+			q.answer <- q.of(c)
 			continue
 		case <-e.clock.rings:
 		case <-filled:

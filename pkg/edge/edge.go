@@ -74,6 +74,8 @@ type Config struct {
 	Aliases alias.Config
 	// GeoFiles are MMDB files; none: the built-in country database.
 	GeoFiles []string
+	// MapFiles are what maps with fromFiles get their networks from; see pkg/geo/mapfile.
+	MapFiles []string
 	// LatencyFile is a latency table; empty: there is none.
 	LatencyFile string
 	// ExplainFrom lists the networks whose clients may ask _explain names. Nil: loopback.
@@ -128,6 +130,7 @@ type Edge struct {
 	unknown  map[spec.Key][]string // fields that only a newer gtm knows; none: nor the kind
 	snapshot snapshotState
 	faults   [2]string // by geo.Source, why its files are not used as they are; empty: they are
+	maps     mapState
 }
 
 // news is what makes a new view.
@@ -204,13 +207,20 @@ func (e *Edge) AddrsOf(t serve.Transport) []netip.AddrPort { return e.server.Add
 // Run serves until ctx ends, and then closes what New opened.
 func (e *Edge) Run(ctx context.Context) error {
 	var atlas *geo.Atlas
+	var files *geo.FileMaps
 	var noAtlas fileFaults
+	var noMaps []error
 	var opening sync.WaitGroup
 	opening.Go(func() { atlas, noAtlas = e.openGeo() })
+	opening.Go(func() { files, noMaps = e.openMaps() })
 	snapshot, first, noSnapshot := snapshot.Open(filepath.Join(e.cfg.Dir, "snapshot"), e.log)
 	e.tellOpened(first, noSnapshot)
 	if opening.Wait(); first == nil { // a first start: more likely a wrong name than a bad day
-		if errs := noAtlas.without(atlas); errs != nil {
+		errs := noAtlas.without(atlas)
+		if noMaps != nil && files.Len() == 0 {
+			errs = append(errs, noMaps...)
+		}
+		if errs != nil {
 			if snapshot != nil {
 				errs = append(errs, snapshot.Close())
 			}
@@ -218,6 +228,7 @@ func (e *Edge) Run(ctx context.Context) error {
 		}
 	}
 	e.tellGeo(noAtlas)
+	e.tellMaps(files, noMaps)
 	if snapshot != nil && e.cfg.Registerer != nil {
 		if err := e.cfg.Registerer.Register(snapshot); err != nil {
 			return errors.Join(err, snapshot.Close(), e.close())
@@ -231,7 +242,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	served := make(chan struct{}) // closed when there is a view, or nothing to make one of
-	g.Go(func() error { return e.compile(ctx, atlas, first, served) })
+	g.Go(func() error { return e.compile(ctx, atlas, files, first, served) })
 	g.Go(func() error { e.keep(ctx, snapshot, noSnapshot != nil); return nil })
 	g.Go(func() error { e.fillTables(ctx); return nil })
 	g.Go(func() error { e.clock.run(ctx, e.cfg.Now); return nil })
@@ -251,6 +262,9 @@ func (e *Edge) Run(ctx context.Context) error {
 	g.Go(func() error { return e.beFound(ctx) })
 	if len(e.cfg.GeoFiles) > 0 || e.cfg.LatencyFile != "" {
 		g.Go(func() error { e.watchGeo(ctx, atlas); return nil })
+	}
+	if files != nil {
+		g.Go(func() error { e.watchMaps(ctx, files); return nil })
 	}
 	err := g.Wait()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {

@@ -15,6 +15,7 @@ import (
 // geoQuestion asks the compiling goroutine what it will want of a new atlas.
 type geoQuestion struct {
 	atlas  *geo.Atlas
+	files  *geo.FileMaps           // or, if not nil, of new map files
 	answer chan *compile.Geography // with room for it
 }
 
@@ -38,18 +39,8 @@ func standBack() {
 }
 
 func (e *Edge) takeGeo(ctx context.Context, source geo.Source, a *geo.Atlas) {
-	q := geoQuestion{a, make(chan *compile.Geography, 1)}
-	var g *compile.Geography
-	select {
-	case e.geoAsked <- q:
-		g = <-q.answer
-	case <-ctx.Done():
-		return
-	}
-	begun := e.cfg.Now()
-	g.Compile(ctx)
-	compiled := e.cfg.Now().Sub(begun)
-	if e.tell(ctx, news{geography: g}) != nil {
+	g, compiled := e.compileBeside(ctx, geoQuestion{atlas: a})
+	if g == nil {
 		return
 	}
 	e.keepGeo(a)
@@ -65,6 +56,32 @@ func (e *Edge) takeGeo(ctx context.Context, source geo.Source, a *geo.Atlas) {
 	}
 	e.log.Info(source.String(), "opened", opened.Round(time.Millisecond), "partitions", g.Partitions(), "compiled",
 		compiled.Round(time.Millisecond))
+}
+
+// compileBeside compiles what is wanted of new files in this goroutine, and tells the compiling one. It gives nil if ctx ends.
+func (e *Edge) compileBeside(ctx context.Context, q geoQuestion) (g *compile.Geography, took time.Duration) {
+	q.answer = make(chan *compile.Geography, 1)
+	select {
+	case e.geoAsked <- q:
+		g = <-q.answer
+	case <-ctx.Done():
+		return nil, 0
+	}
+	begun := e.cfg.Now()
+	g.Compile(ctx)
+	took = e.cfg.Now().Sub(begun)
+	if e.tell(ctx, news{geography: g}) != nil {
+		return nil, 0
+	}
+	return g, took
+}
+
+// of lists what is wanted.
+func (q *geoQuestion) of(c *compile.Compiler) *compile.Geography {
+	if q.files != nil {
+		return c.FileMaps(q.files)
+	}
+	return c.Geography(q.atlas)
 }
 
 // refuseGeo tells of files that cannot be used; nil: they are as those in use again.

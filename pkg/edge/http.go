@@ -50,6 +50,7 @@ func (e *Edge) Status() api.EdgeStatus {
 	if v == nil {
 		return s
 	}
+	s.Maps = e.maps.status(v.Maps)
 	s.View = api.View{Serial: v.Serial, Published: v.Published}
 	s.Tenants, s.IDs, s.Zones, s.Services = v.Heads, e.ids, len(v.Zones()), v.ServiceCount()
 	for _, g := range v.Atlas.Info() {
@@ -75,7 +76,7 @@ func (e *Edge) explain(param func(string) string) (*api.Explanation, *httpError)
 	if v == nil {
 		return nil, &httpError{http.StatusServiceUnavailable, notReady.Error()}
 	}
-	out, err := explain.Of(v, "edge "+e.cfg.ID, param)
+	out, err := explain.Of(v, "edge "+e.cfg.ID, e.clock.seconds.Load(), param)
 	if err != nil {
 		return nil, &httpError{err.Code, err.Text}
 	}

@@ -1,9 +1,11 @@
 package edge
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/gtmtest"
+	"github.com/gti/gtm/pkg/gtmtest/declared"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/store/state"
 )
@@ -178,5 +181,34 @@ func TestExplainBeforeAnyNews(t *testing.T) {
 	if code := r.get("/edge/explain?host=web.shop.gtm.example.", &e); code != http.StatusServiceUnavailable ||
 		!strings.Contains(e.Error, "no configuration yet") {
 		t.Errorf("%d %q", code, e.Error)
+	}
+}
+
+// TestALabelIsExplainedAsItIsAnswered: the API hashes the name that it is asked about as a query's is, and names it.
+func TestALabelIsExplainedAsItIsAnswered(t *testing.T) {
+	t.Parallel()
+	r := startServing(t, nil)
+	r.tell(delta(t, 2, declared.Resources(t, `
+kind: Service
+tenant: shop
+name: rooms
+spec: {host: "*.rtc.shop.gtm.example.", pick: sticky, sticky: {by: label}, rules: [{pools: [{pool: eu, weight: 1}, {pool: us, weight: 1}]}]}
+`)...))
+	seen := map[string]bool{}
+	for i := range 20 {
+		name := fmt.Sprintf("Room-%d.rtc.shop.gtm.example.", i)
+		gtmtest.Eventually(t, "the service is answered", func() error {
+			var x api.Explanation
+			r.get("/edge/explain?host="+name+"&subnet="+european, &x)
+			if x.Host != name || x.Scope != 0 || len(x.Answer.Records) != 1 ||
+				!slices.Contains(x.Notes, "stands at *.rtc.shop.gtm.example., for names that are not there") {
+				return fmt.Errorf("%+v", x)
+			}
+			seen[x.Answer.Records[0]] = true
+			return missing(r.ask(name, "A", "8.8.8.0/24"), x.Answer.Records[0])
+		})
+	}
+	if len(seen) != 2 {
+		t.Errorf("20 labels are given %v", seen)
 	}
 }

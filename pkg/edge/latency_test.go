@@ -12,6 +12,7 @@ import (
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/geo/latency"
 	"github.com/gti/gtm/pkg/gtmtest"
+	"github.com/gti/gtm/pkg/gtmtest/declared"
 )
 
 var measured = time.Date(2026, 5, 1, 6, 0, 0, 0, time.UTC)
@@ -166,4 +167,36 @@ func TestCorruptLatencyAtTheStart(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), file) {
 		t.Fatalf("error %v; want one that names the file", err)
 	}
+}
+
+// TestFastestFollowsTheTable: a new table reaches the answers of services that go by it, at an edge that serves on, and only those.
+func TestFastestFollowsTheTable(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	places := writeGeo(t, dir, fixtureGeo)
+	table := func(fra, iad int) []byte {
+		return latencyTable(t, fmt.Sprintf("%s,fra,%d,40\n%s,iad,%d,40\n", european, fra, european, iad))
+	}
+	file := replaceFile(t, filepath.Join(dir, "latency.mmdb"), table(12, 90))
+	r := startServing(t, func(c *Config) { c.GeoFiles, c.LatencyFile = []string{places}, file })
+	r.tell(delta(t, 2, declared.Resources(t, `
+{kind: Site, tenant: platform, name: fra, spec: {region: EU-DE}}
+---
+{kind: Site, tenant: platform, name: iad, spec: {region: NA-US}}
+---
+{kind: Pool, tenant: shop, name: e, spec: {site: fra, endpoints: [{name: a, addresses: [198.51.100.7]}]}}
+---
+{kind: Pool, tenant: shop, name: u, spec: {site: iad, endpoints: [{name: a, addresses: [198.51.100.8]}]}}
+---
+kind: Service
+tenant: shop
+name: quick
+spec: {host: quick.shop.gtm.example., rules: [{pools: [{fastest: [u, e], maxAge: 100000d}]}]}
+`)...))
+	r.expect("quick.shop.gtm.example.", "A", european, "NOERROR 198.51.100.7")
+	r.expect("quick.shop.gtm.example.", "A", american, "NOERROR 198.51.100.8") // of whom nothing is known: the nearest
+	replaceFile(t, file, table(90, 12))
+	r.expect("quick.shop.gtm.example.", "A", european, "NOERROR 198.51.100.8")
+	r.always("quick.shop.gtm.example.", "A", american, "NOERROR 198.51.100.8")
+	r.always("web.shop.gtm.example.", "A", european, "NOERROR "+euA)
 }

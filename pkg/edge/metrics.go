@@ -13,9 +13,11 @@ import (
 
 // metrics of an edge. What the workers count is read where it lies, when it is asked for.
 type metrics struct {
-	edge    *Edge
-	compile prometheus.Histogram
-	files   [2]fileMetrics // by geo.Source
+	edge        *Edge
+	compile     prometheus.Histogram
+	files       [2]fileMetrics // by geo.Source
+	mapsRefused prometheus.Counter
+	mapChanges  *prometheus.CounterVec
 }
 
 // fileMetrics are those of the files of one source.
@@ -31,7 +33,13 @@ var (
 		[]string{"tenant", "service", "pool"}, nil)
 	descGeneration = prometheus.NewDesc("gtm_edge_generation", "The generation of each tenant that is answered from.",
 		[]string{"tenant"}, nil)
-	descBroken     = prometheus.NewDesc("gtm_edge_broken_resources", "Resources that are not served as declared.", nil, nil)
+	descBroken = prometheus.NewDesc("gtm_edge_broken_resources", "Resources that are not served as declared.", nil, nil)
+	descActs   = prometheus.NewDesc("gtm_edge_pools_moved",
+		"Pools whose traffic something moves by itself (resume, depends, slowStart), by mode: enforce, observe (it would).",
+		[]string{"by", "mode"}, nil)
+	descHeld  = prometheus.NewDesc("gtm_edge_held_services", "Services that are frozen by a hold.", nil, nil)
+	descApart = prometheus.NewDesc("gtm_edge_held_pools_apart", "Pools of held services that would answer otherwise by what is known now.",
+		nil, nil)
 	descView       = prometheus.NewDesc("gtm_edge_view_serial", "Views published since the start.", nil, nil)
 	descPublished  = prometheus.NewDesc("gtm_edge_view_published_seconds", "When the view was published, in Unix time.", nil, nil)
 	descPartitions = prometheus.NewDesc("gtm_edge_partitions", "Compiled partitions of the address space.", nil, nil)
@@ -44,6 +52,8 @@ var (
 		"1 unless the file of cookie secrets could not be used last time.", nil, nil)
 	descPulseAge = prometheus.NewDesc("gtm_edge_health_pulse_age_seconds",
 		"Time since the judge of health was last heard through the store; -1: never.", nil, nil)
+	descMapNetworks = prometheus.NewDesc("gtm_edge_map_file_networks", "Networks that the map files hold; absent without such files.",
+		nil, nil)
 	descMeasured = prometheus.NewDesc("gtm_edge_latency_measured_seconds",
 		"When what the latency table says was measured, in Unix time; absent where there is none.", nil, nil)
 	descLatencyNetworks = prometheus.NewDesc("gtm_edge_latency_networks", "Networks of the latency table; absent where there is none.",
@@ -55,6 +65,10 @@ func newMetrics(e *Edge, reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{edge: e,
 		compile: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "gtm_edge_compile_seconds",
 			Help: "How long it took to make a view.", Buckets: []float64{.0001, .0003, .001, .003, .01, .03, .1, .3, 1, 3}}),
+		mapsRefused: prometheus.NewCounter(prometheus.CounterOpts{Name: "gtm_edge_map_files_refused_total",
+			Help: "Map files that were refused."}),
+		mapChanges: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gtm_edge_map_file_changes_total",
+			Help: "Networks of map files that were added, removed or renamed by new files."}, []string{"change"}),
 		files: [2]fileMetrics{
 			geo.Geography: {
 				refused: prometheus.NewCounter(prometheus.CounterOpts{Name: "gtm_edge_geo_refused_total",
@@ -74,7 +88,7 @@ func newMetrics(e *Edge, reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	list := []prometheus.Collector{m.compile, m}
+	list := []prometheus.Collector{m.compile, m.mapsRefused, m.mapChanges, m}
 	for _, f := range m.files {
 		list = append(list, f.refused, f.opened, f.compiled)
 	}
@@ -116,6 +130,11 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	for tenant, g := range v.Heads {
 		gauge(descGeneration, float64(g), tenant)
 	}
+	gauge(descHeld, float64(v.Held.Services))
+	gauge(descApart, float64(v.Held.Apart))
+	for act, n := range v.Acts {
+		gauge(descActs, float64(n), act.What, act.Mode)
+	}
 	for _, z := range v.Zones() {
 		queries(ch, z.Counts)
 	}
@@ -148,7 +167,7 @@ func queries(ch chan<- prometheus.Metric, z *table.ZoneCounts) {
 func (m *metrics) status(gauge func(*prometheus.Desc, float64, ...string)) {
 	e := m.edge
 	e.mu.Lock()
-	status, broken, snap := e.status, len(e.broken), e.snapshot
+	status, broken, snap, files := e.status, len(e.broken), e.snapshot, e.maps.files
 	e.mu.Unlock()
 	gauge(descBroken, float64(broken))
 	for _, s := range []string{state.Connecting, state.Current, state.Stale, state.Refused} {
@@ -157,6 +176,9 @@ func (m *metrics) status(gauge func(*prometheus.Desc, float64, ...string)) {
 	gauge(descSince, float64(status.Since.UnixMilli())/1000)
 	gauge(descPulseAge, e.pulseAge())
 	gauge(descCookiesOK, float64(boolToInt(!e.cookies.failed.Load())))
+	if files != nil {
+		gauge(descMapNetworks, float64(files.Len()))
+	}
 	gauge(descSnapOK, float64(boolToInt(snap.err == "")))
 	if !snap.written.IsZero() {
 		gauge(descSnapAge, e.cfg.Now().Sub(snap.written).Seconds())

@@ -91,6 +91,13 @@ func TestTheTextIsTheSame(t *testing.T) {
 	if d := cmp.Diff([]api.Passed{{Rule: "fenced"}, {Policy: "near", Rule: "1"}}, x.Path); d != "" {
 		t.Error(d)
 	}
+	if x.Rule == nil || x.Rule.Index != 0 || x.Rule.Name != "fenced" {
+		t.Errorf("rule %+v", x.Rule)
+	}
+	var other api.Explanation // its class was told to be its rule
+	if r.get("/edge/explain?host=near.shop.gtm.example.&subnet="+american, &other); other.Rule == nil || other.Rule.Index != 1 {
+		t.Errorf("elsewhere rule %+v", other.Rule)
+	}
 	if len(x.Choices) != 1 || len(x.Choices[0].Candidates) != 2 || !slices.Equal(x.Fence, []string{"EU"}) ||
 		!slices.Equal(x.Fenced, []string{"ashburn", "far"}) {
 		t.Fatalf("choices %+v, fence %q, fenced %q", x.Choices, x.Fence, x.Fenced)

@@ -14,12 +14,14 @@ type Classifier struct {
 	// need none pay nothing for how finely coordinates divide the addresses.
 	Points bool
 	// Class gives the class of a place, or Classes where it has none. It is called for each place, and each set of maps that hold one,
-	// and not for each network. It must give the same each time.
+	// and not for each network. It must give the same each time. One more than Classes is SpecialClass: the resolver's address decides.
 	//
 	// Place.Latency is nil unless Latency is set.
 	Class func(p Place, in Hits) int
 	// Latency tells that Class asks for the latency of places. Without it, a latency table makes no difference.
 	Latency bool
+	// Apart: by the resolver's address another classifier decides, which makes something of what this one takes for the same.
+	Apart bool
 }
 
 // Hits tells which of a Classifier's maps hold an address.
@@ -67,7 +69,7 @@ func Compile(a *Atlas, maps []Map, c *Classifier) (*Partition, error) {
 	if c.Classes > maxClasses {
 		return nil, fmt.Errorf("the rules of one service divide the world into %d classes; at most %d are possible", c.Classes, maxClasses)
 	}
-	if d.indifferent(classes, unknown) {
+	if !c.Apart && d.indifferent(classes, unknown) {
 		// then it makes no difference either whose address a special-purpose block is decided by: scope 0
 		for i := range classes {
 			classes[i] = unknown
@@ -102,7 +104,7 @@ func (a *Atlas) shapeOf(maps []Map, ask asked) (*shape, error) {
 	ask.latency = ask.latency && a.joint != nil
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if s := a.shapes[ask]; s != nil && sameMaps(s.maps, maps) {
+	if s := a.shapes[ask]; s != nil && SameMaps(s.maps, maps) {
 		return s, nil
 	}
 	s, err := newShape(a, maps, ask)
@@ -194,31 +196,46 @@ type Matcher struct {
 	Geo  []Place  // ASNs in them are ignored
 	ASN  []uint32 // autonomous system numbers
 	Maps []string // names of maps
+	// Resolver names maps of resolvers' addresses. It matches nobody whose own network is known.
+	Resolver []string
 }
 
 // Conditions are Matchers made ready to be asked of many places. Safe for concurrent use.
 type Conditions struct {
 	Maps  []string // the names of the maps that they ask for, each once: what a Classifier wants
 	ready []matcher
+	apart bool // some are of resolvers, and never met
 }
 
-// NewConditions makes matchers ready.
-func NewConditions(matchers []Matcher) *Conditions {
+// NewConditions makes matchers ready for the networks of clients.
+func NewConditions(matchers []Matcher) *Conditions { return conditionsOf(matchers, false) }
+
+func conditionsOf(matchers []Matcher, resolver bool) *Conditions {
 	c := &Conditions{ready: make([]matcher, len(matchers))}
-	ready := c.ready
+	index := func(name string) int {
+		at := slices.Index(c.Maps, name)
+		if at < 0 {
+			at = len(c.Maps)
+			c.Maps = append(c.Maps, name)
+		}
+		return at
+	}
 	for i, m := range matchers {
-		ready[i] = matcher{Matcher: m, asns: make(map[uint32]bool, len(m.ASN))}
+		if !resolver && len(m.Resolver) > 0 {
+			c.ready[i].never, c.apart = true, true // and its maps are not asked for
+			continue
+		}
+		r := matcher{Matcher: m, asns: make(map[uint32]bool, len(m.ASN))}
 		for _, asn := range m.ASN {
-			ready[i].asns[asn] = true
+			r.asns[asn] = true
 		}
 		for _, name := range m.Maps {
-			at := slices.Index(c.Maps, name)
-			if at < 0 {
-				at = len(c.Maps)
-				c.Maps = append(c.Maps, name)
-			}
-			ready[i].maps = append(ready[i].maps, at)
+			r.maps = append(r.maps, index(name))
 		}
+		for _, name := range m.Resolver {
+			r.resolver = append(r.resolver, index(name))
+		}
+		c.ready[i] = r
 	}
 	return c
 }
@@ -226,10 +243,17 @@ func NewConditions(matchers []Matcher) *Conditions {
 // Met reports whether a place meets the condition of that index. in tells of Maps.
 func (c *Conditions) Met(i int, p Place, in Hits) bool { return c.ready[i].matches(p, in) }
 
-// FirstOf classifies by the index of the first matcher that matches.
-func FirstOf(matchers []Matcher) *Classifier {
-	c := NewConditions(matchers)
-	return &Classifier{Classes: len(matchers), Maps: c.Maps, Class: func(p Place, in Hits) int {
+// FirstOf classifies the networks of clients by the index of the first matcher that matches.
+func FirstOf(matchers []Matcher) *Classifier { return conditionsOf(matchers, false).first() }
+
+// FirstOfResolver is FirstOf for the addresses of resolvers, where the client's network is not known.
+func FirstOfResolver(matchers []Matcher) *Classifier { return conditionsOf(matchers, true).first() }
+
+// ByResolver has the resolver's address decide in any case.
+func ByResolver() *Classifier { return &Classifier{Class: func(Place, Hits) int { return 1 }} }
+
+func (c *Conditions) first() *Classifier {
+	return &Classifier{Classes: len(c.ready), Maps: c.Maps, Apart: c.apart, Class: func(p Place, in Hits) int {
 		for i := range c.ready {
 			if c.ready[i].matches(p, in) {
 				return i
@@ -243,11 +267,14 @@ func FirstOf(matchers []Matcher) *Classifier {
 type matcher struct {
 	Matcher
 	asns map[uint32]bool
-	maps []int // of Classifier.Maps
+	// of Classifier.Maps
+	maps, resolver []int
+	never          bool
 }
 
 func (m *matcher) matches(p Place, in Hits) bool {
-	return (len(m.Geo) == 0 || slices.ContainsFunc(m.Geo, p.In)) &&
+	return !m.never && (len(m.Geo) == 0 || slices.ContainsFunc(m.Geo, p.In)) &&
 		(len(m.asns) == 0 || m.asns[p.ASN]) &&
-		(len(m.maps) == 0 || slices.ContainsFunc(m.maps, in.Has))
+		(len(m.maps) == 0 || slices.ContainsFunc(m.maps, in.Has)) &&
+		(len(m.resolver) == 0 || slices.ContainsFunc(m.resolver, in.Has))
 }

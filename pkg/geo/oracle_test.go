@@ -22,6 +22,7 @@ type oracle struct {
 	matchers []Matcher
 	byPlace  func(Place) uint16 // in place of matchers
 	seen     map[[2]uintptr]Place
+	lines    []fileLine        // of the files of maps
 	latency  *maxminddb.Reader // nil: latency makes no difference
 }
 
@@ -101,7 +102,7 @@ func (o *oracle) id(t testing.TB, addr netip.Addr) id {
 	lifted := false
 	inside := map[string]bool{}
 	for _, m := range o.maps {
-		if !slices.ContainsFunc(m.Networks, func(n netip.Prefix) bool { return n.Contains(addr) }) {
+		if !o.holds(&m, addr) {
 			continue
 		}
 		inside[m.Name] = true
@@ -182,16 +183,41 @@ func (o *oracle) mappedPlace(t testing.TB, addr netip.Addr) Place {
 			}
 		}
 	}
+	for _, m := range o.maps {
+		if m.Files == nil || !o.holds(&m, addr) {
+			continue
+		}
+		if m.Place != nil && placeBits < 0 {
+			asn, latency := p.ASN, p.Latency
+			p = *m.Place
+			p.ASN, p.Latency = asn, latency
+		}
+		if m.ASN != 0 && asnBits < 0 {
+			p.ASN = m.ASN
+		}
+	}
 	return p
+}
+
+// holds reports whether a map holds an address: by its own networks, or by the longest of the files' that does.
+func (o *oracle) holds(m *Map, addr netip.Addr) bool {
+	if m.Files == nil {
+		return slices.ContainsFunc(m.Networks, func(n netip.Prefix) bool { return n.Contains(addr) })
+	}
+	longest := fileLine{name: "-"}
+	for _, l := range o.lines {
+		if l.network.Contains(addr) && (!longest.network.IsValid() || l.network.Bits() > longest.network.Bits()) {
+			longest = l
+		}
+	}
+	return longest.name == m.Name
 }
 
 // placeAt is what PlaceAt must give.
 func (o *oracle) placeAt(t testing.TB, addr netip.Addr) Place {
 	for _, m := range o.maps {
-		for _, n := range m.Networks {
-			if n.Contains(addr) {
-				return o.mappedPlace(t, addr)
-			}
+		if o.holds(&m, addr) {
+			return o.mappedPlace(t, addr)
 		}
 	}
 	if blockOf(addr).IsValid() {
@@ -264,6 +290,9 @@ func (o *oracle) trie(v4 bool) *node {
 		for _, n := range m.Networks {
 			add(n)
 		}
+	}
+	for _, l := range o.lines {
+		add(l.network)
 	}
 	for _, lists := range [][]netip.Prefix{specialBlocks, o.aliased} {
 		for _, p := range lists {

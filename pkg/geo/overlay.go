@@ -11,8 +11,9 @@ import (
 type Map struct {
 	Name     string
 	Networks []netip.Prefix
-	Place    *Place // replaces the place, coordinates and all, but not the ASN of these networks; nil: leaves it
-	ASN      uint32 // replaces the ASN; 0: leaves it
+	Files    *FileMaps // not nil: the networks are those that the files give its name, and come behind those of all other maps
+	Place    *Place    // replaces the place, coordinates and all, but not the ASN of these networks; nil: leaves it
+	ASN      uint32    // replaces the ASN; 0: leaves it
 }
 
 // layer is what the maps, and the special-purpose blocks, make of an address. All that they say is the
@@ -143,7 +144,7 @@ func (l *layers) overlay(v4 bool) *packed {
 		r.add(n.start, l.intern(inner))
 	}
 	closeTo(u128{}, true)
-	return r.done()
+	return l.withFiles(r.done())
 }
 
 // within gives the layer of network n inside of outer.

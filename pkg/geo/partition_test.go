@@ -227,13 +227,21 @@ func TestRandomWorldsAgainstOracle(t *testing.T) {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
 		maps := w.maps()
+		var lines []fileLine
+		if seed%2 == 1 {
+			maps, lines = w.fileMaps(t, maps)
+		}
 		matchers := w.matchers(maps)
 		p, err := Compile(a, maps, FirstOf(matchers))
 		if err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
 		addrs := worldAddresses(w, entries, maps)
+		for _, l := range lines {
+			addrs = append(addrs, edges(l.network, w.Rand)...)
+		}
 		o := newOracle(aliased, maps, matchers, openDB(t, mmdb))
+		o.lines = lines
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			compare(t, o, o.tries(), p, addrs)
 			comparePlaces(t, o, a, addrs)

@@ -211,10 +211,10 @@ func (b *atomizer) rank(families ...*runs) {
 	}
 }
 
-// sameMaps reports whether two lists of maps say the same.
-func sameMaps(a, b []Map) bool {
+// SameMaps reports whether two lists of maps say the same.
+func SameMaps(a, b []Map) bool {
 	return slices.EqualFunc(a, b, func(x, y Map) bool {
 		return x.Name == y.Name && x.ASN == y.ASN && (x.Place == nil) == (y.Place == nil) &&
-			(x.Place == nil || *x.Place == *y.Place) && slices.Equal(x.Networks, y.Networks)
+			(x.Place == nil || *x.Place == *y.Place) && slices.Equal(x.Networks, y.Networks) && x.Files == y.Files
 	})
 }

@@ -63,6 +63,10 @@ type Declared struct {
 	Needs func(n int) int
 	// Stands are those of the endpoints that are not Judged.
 	Stands map[string]Stand
+	// Resume is what StayOut does. Empty is Off.
+	Resume Mode
+	// Out tells that the pool takes no clients now, whatever its endpoints do: it is nobody's refuge.
+	Out bool
 }
 
 // Row is one rule of a service.
@@ -213,6 +217,9 @@ func (r *round) cause(id PoolID) string {
 // votes now or by an operator's word. One that has just lost more than half failed with those that look for it.
 func (r *round) refuge(id PoolID) bool {
 	declared, v := r.Pools[id], r.Proposed[id]
+	if declared.Out {
+		return false
+	}
 	known, up, lost, size := 0, 0, 0, declared.Size
 	for _, stand := range declared.Stands {
 		switch stand {
@@ -238,11 +245,7 @@ func (r *round) refuge(id PoolID) bool {
 			lost++
 		}
 	}
-	needs := 1
-	if declared.Needs != nil {
-		needs = max(needs, declared.Needs(size))
-	}
-	return known >= needs && 2*known >= up+lost
+	return known >= declared.needs(size) && 2*known >= up+lost
 }
 
 // short writes 1m for what is 1m0s elsewhere.
@@ -369,7 +372,7 @@ func (h *hearing) seen(name string) string {
 func (h *hearing) hold(name string) Finding {
 	f := Finding{State: Up, Score: 1, Since: h.Now, Reason: heldReason + h.seen(name)}
 	if before := h.was.Endpoints[name]; before.State == Up {
-		f.Since = before.Since
+		f.Since, f.Recovered = before.Since, before.Recovered
 	}
 	return f
 }

@@ -13,7 +13,7 @@ func TestFlappingIsDamped(t *testing.T) {
 	var th Threshold
 	perMinute := make([]int, 30)
 	for second := range 30 * 60 {
-		if th.Add(second/2%2 == 0, "status 503", at(second), Limits{1, 1}) {
+		if th.Add(second/2%2 == 0, "status 503", at(second), Limits{Rise: 1, Fall: 1}) {
 			perMinute[second/60]++
 		}
 	}
@@ -62,7 +62,7 @@ func TestTheFirstFailuresAreNotDamped(t *testing.T) {
 func TestTurningDownIsNeverDelayed(t *testing.T) {
 	rng := gtmtest.Random(t)
 	for range 500 {
-		l := Limits{1 + rng.IntN(3), 1 + rng.IntN(3)}
+		l := Limits{Rise: 1 + rng.IntN(3), Fall: 1 + rng.IntN(3)}
 		var th Threshold
 		now, passed, run := epoch, false, 0
 		for range 600 {

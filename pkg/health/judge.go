@@ -22,6 +22,8 @@ type Case struct {
 	Observations map[string]Observation // by vantage
 	Alive        map[string]bool        // vantages that hold their lease now; the others are silent
 	Now          time.Time
+	// Unsure and Recovery ask for these of findings: what nobody reads is not written.
+	Unsure, Recovery bool
 
 	names map[string]map[string]string // by vantage: see sight
 }
@@ -35,6 +37,7 @@ type Case struct {
 //	R5  An endpoint turns Up if a quorum votes up and no quorum votes down.
 //	R6  Otherwise state and score hold. Since is when the state changed.
 //	R7  With R5 the score is the median of the scores of the votes for up; Down scores 0.
+//	R8  A finding is Unsure while half a quorum or more doubts it: they vote otherwise, or are unsure themselves.
 //
 // Where the quorum is a majority, a vantage that falls silent changes no state, by R3 and R6: it can only take votes away. With a
 // smaller one those that live decide, at once.
@@ -56,6 +59,8 @@ func Judge(c Case) Verdict {
 		p := c.poll(name, voters, quorum)
 		f := p.find(previous, c.Now)
 		f.Of = c.Of[name]
+		f.Unsure = c.Unsure && p.doubts(f.State) // R8
+		f.Recovered = c.Recovery && f.State == Up && (previous.State == Down || previous.State == Up && previous.Recovered)
 		v.Endpoints[name] = f
 		if p.vote() == Unknown {
 			if v.Unvoted == nil {
@@ -93,6 +98,8 @@ type poll struct {
 	voters, quorum int
 	up             []float64 // scores of the votes for up
 	down           []string  // reasons of the votes for down, by vantage
+	unsureUp       int       // of the votes for up, those that are unsure
+	unsureDown     int       // likewise
 	worst          Sight     // the lowest score of a vote for up
 	blind          string    // a reason for not seeing
 	silent         []string  // vantages that are not alive
@@ -112,9 +119,24 @@ func (c *Case) poll(endpoint string, voters []string, quorum int) poll {
 			p.countUp(sight)
 		case sight.State == Down:
 			p.down = append(p.down, sight.Reason)
+			if sight.Unsure {
+				p.unsureDown++
+			}
 		}
 	}
 	return p
+}
+
+// doubts applies R8.
+func (p *poll) doubts(state State) bool {
+	n := 0
+	switch state {
+	case Up:
+		n = len(p.down) + p.unsureUp
+	case Down:
+		n = len(p.up) + p.unsureDown
+	}
+	return n > 0 && 2*n >= p.quorum
 }
 
 func (p *poll) countUp(s Sight) {
@@ -122,6 +144,9 @@ func (p *poll) countUp(s Sight) {
 		s.Score = 1
 	}
 	p.up = append(p.up, s.Score)
+	if s.Unsure {
+		p.unsureUp++
+	}
 	if s.Score < p.worst.Score {
 		p.worst = s
 	}
@@ -220,12 +245,14 @@ func median(scores []float64) float64 {
 // Equal reports whether two verdicts say the same. Who judged does not count.
 func (v Verdict) Equal(o Verdict) bool {
 	if v.Pool != o.Pool || v.Frozen != o.Frozen || !v.FrozenSince.Equal(o.FrozenSince) || v.Cause != o.Cause ||
-		!slices.Equal(v.NeverUp, o.NeverUp) || !slices.Equal(v.Released, o.Released) || len(v.Endpoints) != len(o.Endpoints) {
+		!v.Out.equal(o.Out) || !slices.Equal(v.NeverUp, o.NeverUp) || !slices.Equal(v.Released, o.Released) ||
+		len(v.Endpoints) != len(o.Endpoints) {
 		return false
 	}
 	for name, f := range v.Endpoints {
 		g, ok := o.Endpoints[name]
-		if !ok || f.State != g.State || f.Score != g.Score || f.Reason != g.Reason || f.Of != g.Of || !f.Since.Equal(g.Since) {
+		sameTime := f.Since.Equal(g.Since)
+		if f.Since = g.Since; !ok || !sameTime || f != g {
 			return false
 		}
 	}

@@ -8,7 +8,10 @@ import (
 )
 
 // Limits are a monitor's thresholds: how many results in a row turn an endpoint up, and down. Less than 1 counts as 1.
-type Limits struct{ Rise, Fall int }
+type Limits struct {
+	Rise, Fall int
+	Unsure     bool // sights tell whether they are amid these
+}
 
 // memory is how many results a score looks back on.
 const memory = 16
@@ -28,6 +31,9 @@ const memory = 16
 //
 // While Up, the score is the share of the last 16 results that passed, in quarters and at least ¼. It moves only when that
 // share is 3/16 or more away from it, so that it does not flutter. Turning Up starts it at 1.
+//
+// With Limits.Unsure a sight is Unsure from the first result against its state until the state changes, or a minute has passed without
+// another one: an endpoint that flaps changes its sight for that twice a minute at most.
 type Threshold struct {
 	sight  Sight
 	seen   string // the reason, blindness left aside
@@ -35,6 +41,7 @@ type Threshold struct {
 	passed bool
 	missed int                           // checks in a row that could not be made
 	failed uint16                        // the last 16 results, the newest in bit 0; 1 is a failure
+	doubt  time.Time                     // of the last result against the state
 	downs  [steady + doublings]time.Time // when it turned Down the last times, the newest first
 }
 
@@ -44,6 +51,9 @@ const (
 	doublings  = 5
 	memoryTime = 10 * time.Minute
 )
+
+// doubtTime is how long a sight stays Unsure behind the last result against it.
+const doubtTime = time.Minute
 
 // Resume continues from a sight that was stored, so that a restart neither forgets nor invents.
 func Resume(s Sight) Threshold {
@@ -85,11 +95,22 @@ func (t *Threshold) Add(passed bool, reason string, at time.Time, l Limits) bool
 	case !passed && t.sight.State != Down && t.run >= max(l.Fall, 1):
 		t.goDown(reason, at, l)
 	case t.sight.State == Up:
-		return t.rescore(reason) || changed
+		rescored, doubted := t.rescore(reason), t.weighDoubt(!passed, at, l)
+		return rescored || doubted || changed
 	default:
-		return changed
+		return t.weighDoubt(passed && t.sight.State == Down, at, l) || changed
 	}
 	return true
+}
+
+// weighDoubt finds out whether the state is unsure, and reports whether that changed.
+func (t *Threshold) weighDoubt(against bool, at time.Time, l Limits) bool {
+	if against {
+		t.doubt = at
+	}
+	was := t.sight.Unsure
+	t.sight.Unsure = l.Unsure && (against || was && at.Sub(t.doubt) < doubtTime)
+	return t.sight.Unsure != was
 }
 
 // goDown remembers that it went down, and says what it means for the way back.

@@ -67,7 +67,7 @@ func TestThreshold(t *testing.T) {
 	} {
 		t.Run(tc.rule, func(t *testing.T) {
 			var th Threshold
-			told := strings.Join(feed(&th, tc.results, Limits{tc.rise, tc.fall}), " ")
+			told := strings.Join(feed(&th, tc.results, Limits{Rise: tc.rise, Fall: tc.fall}), " ")
 			s := th.Sight()
 			if told != tc.told || s.State != tc.state || s.Score != tc.score {
 				t.Errorf("%q: told %q, %s %v; want %q, %s %v", tc.results, told, s.State, s.Score, tc.told, tc.state, tc.score)
@@ -78,20 +78,20 @@ func TestThreshold(t *testing.T) {
 
 func TestThresholdTellsWhenAndWhy(t *testing.T) {
 	var th Threshold
-	feed(&th, "..xxxx", Limits{2, 3})
+	feed(&th, "..xxxx", Limits{Rise: 2, Fall: 3})
 	if s := th.Sight(); s.Reason != "refused" || !s.Since.Equal(at(4)) {
 		t.Errorf("down: %+v", s)
 	}
-	feed(&th, "---", Limits{2, 3})
+	feed(&th, "---", Limits{Rise: 2, Fall: 3})
 	if s := th.Sight(); s.Reason != "not checked: no route" || !s.Blind || s.State != Down || !s.Since.Equal(at(4)) {
 		t.Errorf("blind: %+v", s)
 	}
-	th.Add(false, "status 503", at(9), Limits{2, 3})
+	th.Add(false, "status 503", at(9), Limits{Rise: 2, Fall: 3})
 	if s := th.Sight(); s.Reason != "refused" || s.Blind {
 		t.Errorf("seeing again: %+v", s)
 	}
 	th = Threshold{}
-	feed(&th, ".x.x.x", Limits{1, 3})
+	feed(&th, ".x.x.x", Limits{Rise: 1, Fall: 3})
 	if s := th.Sight(); s.Reason != "3 of the last 16 checks failed, the last one: refused" {
 		t.Errorf("flapping: %+v", s)
 	}
@@ -114,7 +114,7 @@ func TestResume(t *testing.T) {
 		if s.Blind {
 			continue
 		}
-		if th.Add(s.State != Down, "again", at(2), Limits{3, 3}) || th.Sight() != s {
+		if th.Add(s.State != Down, "again", at(2), Limits{Rise: 3, Fall: 3}) || th.Sight() != s {
 			t.Errorf("one result moved %+v to %+v", s, th.Sight())
 		}
 	}
@@ -152,7 +152,7 @@ func plainState(results []bool, l Limits) State {
 func TestThresholdAgainstPlain(t *testing.T) {
 	rng := gtmtest.Random(t)
 	for range 2000 {
-		l := Limits{1 + rng.IntN(4), 1 + rng.IntN(4)}
+		l := Limits{Rise: 1 + rng.IntN(4), Fall: 1 + rng.IntN(4)}
 		var th Threshold
 		var results []bool
 		for i := range 40 {

@@ -42,6 +42,8 @@ type Sight struct {
 	Blind bool `json:"blind,omitempty"`
 	// Of is what was checked: see spec.Endpoint.Checked. Empty: whatever the endpoint's name stands for.
 	Of string `json:"of,omitempty"`
+	// Unsure tells that the endpoint is amid its thresholds: of late, results spoke against State. Only where Limits.Unsure asks.
+	Unsure bool `json:"unsure,omitempty"`
 }
 
 // Verdict is what the judge holds of one pool. Edges only read verdicts.
@@ -59,6 +61,8 @@ type Verdict struct {
 	NeverUp []string `json:"neverUp,omitempty"`
 	// Released are the endpoints that are down by a person's word against the brake, sorted: it does not take them back.
 	Released []string `json:"released,omitempty"`
+	// Out tells that the pool failed and is kept out; nil: it is not. See StayOut.
+	Out *Out `json:"out,omitempty"`
 	// Unvoted are the endpoints whose state no quorum of vantages votes for now. Judge gives it, for the brake; it is not kept.
 	Unvoted map[string]bool `json:"-"`
 }
@@ -70,4 +74,16 @@ type Finding struct {
 	Since  time.Time `json:"since"`
 	Reason string    `json:"reason,omitempty"`
 	Of     string    `json:"of,omitempty"` // as in Sight
+	// Unsure tells that vantages doubt State; see R8. Only where Case.Unsure asks.
+	Unsure bool `json:"unsure,omitempty"`
+	// Recovered tells that it was down before it turned Up, which was at Since. Only where Case.Recovery asks.
+	Recovered bool `json:"recovered,omitempty"`
+}
+
+// Out is that a pool failed, and stays out until a person says otherwise.
+type Out struct {
+	Since time.Time `json:"since"`
+	Why   string    `json:"why"` // what was seen then, as in "0 of 2 endpoints up, 1 needed"
+	// Observed: it is only told, and the pool answers when its endpoints do.
+	Observed bool `json:"observed,omitempty"`
 }

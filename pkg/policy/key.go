@@ -44,9 +44,11 @@ func appendMatcher(b []byte, m *geo.Matcher) []byte {
 	for _, n := range m.ASN {
 		b = binary.AppendUvarint(b, uint64(n))
 	}
-	b = binary.AppendUvarint(b, uint64(len(m.Maps)))
-	for _, name := range m.Maps {
-		b = appendText(b, name)
+	for _, names := range [][]string{m.Maps, m.Resolver} {
+		b = binary.AppendUvarint(b, uint64(len(names)))
+		for _, name := range names {
+			b = appendText(b, name)
+		}
 	}
 	return b
 }

@@ -81,26 +81,7 @@ const (
 
 // Simple reports whether a service asks nothing of a client but which of its rules matches: each entry of its lists is a pool, and nothing
 // fences them. It needs no Policy.
-func Simple(s *spec.Service) bool {
-	if len(s.Fence) > 0 || !onlyPools(s.LastResort) {
-		return false
-	}
-	for i := range s.Rules {
-		if len(s.Rules[i].Fence) > 0 || !onlyPools(s.Rules[i].Pools) {
-			return false
-		}
-	}
-	return true
-}
-
-func onlyPools(list []spec.Target) bool {
-	for i := range list {
-		if !list[i].IsPool() {
-			return false
-		}
-	}
-	return true
-}
+func Simple(s *spec.Service) bool { return s.OnlyPools() }
 
 // New fills in what the rules of a tenant's service refer to. today is the day since 1970, by which measurements are old. What is not
 // there leads nowhere.
@@ -226,7 +207,7 @@ func Matcher(w *spec.When) (geo.Matcher, error) {
 		}
 		m.Geo = append(m.Geo, p)
 	}
-	m.ASN, m.Maps = w.ASN, w.Map
+	m.ASN, m.Maps, m.Resolver = w.ASN, w.Map, w.Resolver
 	return m, nil
 }
 

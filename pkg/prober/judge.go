@@ -236,16 +236,17 @@ func (t *term) judgeTenant(tenant string, work *verdictWork) {
 	held := t.held[tenant]
 	now := t.cfg.now()
 	d := health.Docket{Previous: map[health.PoolID]health.Verdict{}, Proposed: map[health.PoolID]health.Verdict{},
-		Pools: p.declared(now), Now: now}
+		Pools: p.declared(held, now), Now: now}
 	d.Age = func(id health.PoolID, endpoint string) time.Duration {
 		return t.ages.down(id, endpoint, held[id].Endpoints[endpoint])
 	}
 	d.FrozenFor = func() time.Duration { return t.ages.frozen(tenant, frozenSince(held)) }
-	released := t.releases(tenant)
-	d.Release = func(id health.PoolID) bool {
-		return slices.ContainsFunc(released, func(r store.Release) bool { return r.Covers(id) })
+	words := t.releases(tenant)
+	said := func(id health.PoolID, resume bool) bool {
+		return slices.ContainsFunc(words, func(r store.Release) bool { return r.Resume == resume && r.Covers(id) })
 	}
-	work.taken = append(work.taken, released...)
+	d.Release = func(id health.PoolID) bool { return said(id, false) }
+	work.taken = append(work.taken, words...)
 	for id, pp := range p.pools {
 		seen, alive := t.world.evidence(id)
 		previous, ok := held[id]
@@ -254,14 +255,16 @@ func (t *term) judgeTenant(tenant string, work *verdictWork) {
 		}
 		d.Proposed[id] = health.Judge(health.Case{
 			Pool: id, Endpoints: pp.endpoints, Of: pp.of, Previous: previous, Vantages: pp.vantages, Quorum: pp.quorum,
-			Observations: seen, Alive: alive, Now: now,
+			Observations: seen, Alive: alive, Now: now, Unsure: pp.limits.Unsure, Recovery: pp.recovery,
 		})
 	}
 	verdicts, tally := brakeOf(p.settings(), t.world.plan(spec.Platform).settings()).Apply(d)
 	work.tally[tenant] = tally
 	for id, v := range verdicts {
+		declared := d.Pools[id]
+		v = declared.StayOut(held[id], v, said(id, true), now)
 		if old, ok := held[id]; !ok || old.Judge == "" || !old.Equal(v) {
-			if until := t.notBefore(id); len(released) == 0 && until.After(time.Now()) {
+			if until := t.notBefore(id); len(words) == 0 && until.After(time.Now()) {
 				t.wait(tenant, until) // what is held is what is stored: it is judged again then
 				continue
 			}
@@ -313,8 +316,11 @@ func (t *term) carryOut(ctx context.Context, work verdictWork) error {
 			return err
 		}
 		t.followed[r] = true
-		t.cfg.Logger.Warn("a person released what the brake held", "tenant", r.Tenant, "pool", r.Pool, "author", r.Author,
-			"reason", r.Reason)
+		said := "a person released what the brake held"
+		if r.Resume {
+			said = "a person resumed a pool that was kept out"
+		}
+		t.cfg.Logger.Warn(said, "tenant", r.Tenant, "pool", r.Pool, "author", r.Author, "reason", r.Reason)
 	}
 	slices.SortFunc(work.gone, comparePools)
 	for _, id := range work.gone {
@@ -346,6 +352,14 @@ func (t *term) logChanges(old, now health.Verdict) {
 		if f.State != before.State && (before.State != "" || f.State != health.Unknown) {
 			t.cfg.Logger.Info("an endpoint is "+string(f.State), "endpoint", now.Pool.String()+"/"+name, "reason", f.Reason)
 		}
+	}
+	switch out := now.Out; {
+	case out != nil && old.Out == nil && out.Observed:
+		t.cfg.Logger.Warn("a pool failed, and would stay out until a person resumes it, were that not only observed",
+			"pool", now.Pool.String(), "seen", out.Why)
+	case out != nil && old.Out == nil:
+		t.cfg.Logger.Error("a pool failed, and stays out until a person resumes it: gtmctl pool resume",
+			"pool", now.Pool.String(), "seen", out.Why)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
 )
 
 // metrics of a prober. Those of the judge are 0 where another prober is the judge.
@@ -21,6 +22,7 @@ type metrics struct {
 	frozen    prometheus.Gauge
 	held      prometheus.Gauge
 	would     prometheus.Gauge
+	out       *prometheus.GaugeVec
 
 	mu      sync.Mutex
 	tenants map[string]tenantCount
@@ -28,11 +30,11 @@ type metrics struct {
 }
 
 // tenantCount is what the judge holds of one tenant.
-type tenantCount struct{ unknown, up, down, held, would, frozen int }
+type tenantCount struct{ unknown, up, down, held, would, frozen, out, wouldOut int }
 
 func (c tenantCount) plus(o tenantCount, sign int) tenantCount {
 	return tenantCount{c.unknown + sign*o.unknown, c.up + sign*o.up, c.down + sign*o.down,
-		c.held + sign*o.held, c.would + sign*o.would, c.frozen + sign*o.frozen}
+		c.held + sign*o.held, c.would + sign*o.would, c.frozen + sign*o.frozen, c.out + sign*o.out, c.wouldOut + sign*o.wouldOut}
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -58,6 +60,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Help: "Endpoints that failed and that the brake holds."}),
 		would: f.NewGauge(prometheus.GaugeOpts{Name: "gtm_prober_brake_observed_endpoints",
 			Help: "Endpoints that went down and that the brake would hold, did it not only observe."}),
+		out: f.NewGaugeVec(prometheus.GaugeOpts{Name: "gtm_prober_pools_out",
+			Help: "Pools that failed and stay out until a person resumes them, by mode: enforce, observe (they would)."}, []string{"mode"}),
 		tenants: map[string]tenantCount{},
 	}
 }
@@ -76,6 +80,11 @@ func (m *metrics) countVerdicts(n int) { m.verdicts.Add(float64(n)) }
 func (m *metrics) judged(tenant string, verdicts map[health.PoolID]health.Verdict, tally health.Tally) bool {
 	var c tenantCount
 	for _, v := range verdicts {
+		if v.Out.Enforced() {
+			c.out++
+		} else if v.Out != nil {
+			c.wouldOut++
+		}
 		for _, f := range v.Endpoints {
 			switch f.State {
 			case health.Up:
@@ -121,4 +130,6 @@ func (m *metrics) show() {
 	m.frozen.Set(float64(m.total.frozen))
 	m.held.Set(float64(m.total.held))
 	m.would.Set(float64(m.total.would))
+	m.out.WithLabelValues(spec.ModeEnforce).Set(float64(m.total.out))
+	m.out.WithLabelValues(spec.ModeObserve).Set(float64(m.total.wouldOut))
 }

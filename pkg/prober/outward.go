@@ -10,7 +10,7 @@ import (
 
 // Declared gives what the brake must know of a tenant's pools, as the judge reads it from its resources.
 func Declared(resources state.Resources, now time.Time) map[health.PoolID]health.Declared {
-	return makePlan(resources, nil).declared(now)
+	return makePlan(resources, nil).declared(nil, now)
 }
 
 // Brake gives the brake of a tenant; own and platform are nil where nothing is set.

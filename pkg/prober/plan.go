@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/probe"
@@ -18,11 +17,11 @@ type plan struct {
 	// held are pools that exist but cannot be read, or whose monitor cannot: nothing is known of what they want, so what was
 	// observed and judged stays.
 	held   map[health.PoolID]bool
-	hands  map[health.PoolID][]hand
-	rows   map[health.PoolID][]health.Row // the rules that name each pool
-	sets   map[health.PoolID]*spec.Pool   // every pool, also those without a monitor
-	tenant *spec.Tenant                   // nil: none is declared
-	faults []string                       // for the log
+	hands  map[health.PoolID][]*spec.Override // operators' hands on pools
+	rows   map[health.PoolID][]health.Row     // the rules that name each pool
+	sets   map[health.PoolID]*spec.Pool       // every pool, also those without a monitor
+	tenant *spec.Tenant                       // nil: none is declared
+	faults []string                           // for the log
 }
 
 // settings gives what the tenant sets for all of itself; nil: nothing.
@@ -42,6 +41,7 @@ type poolPlan struct {
 	limits    health.Limits
 	vantages  []string
 	quorum    int
+	recovery  bool // findings tell of recoveries, which endpoints start slowly behind
 }
 
 // asks reports whether a vantage is to check the pool.
@@ -49,18 +49,11 @@ func (p *poolPlan) asks(vantage string) bool {
 	return len(p.vantages) == 0 || slices.Contains(p.vantages, vantage)
 }
 
-// hand is an operator's hand on an endpoint: an override.
-type hand struct {
-	endpoint string // empty: all of the pool
-	state    string // empty: only a weight
-	weight   *int
-	until    time.Time // zero: no end
-}
-
 // makePlan reads a tenant's resources. broken are those that stand in the store and cannot be decoded.
 func makePlan(resources state.Resources, broken map[spec.Key]bool) *plan {
-	p := &plan{pools: map[health.PoolID]*poolPlan{}, held: map[health.PoolID]bool{}, hands: map[health.PoolID][]hand{},
+	p := &plan{pools: map[health.PoolID]*poolPlan{}, held: map[health.PoolID]bool{}, hands: map[health.PoolID][]*spec.Override{},
 		rows: map[health.PoolID][]health.Row{}, sets: map[health.PoolID]*spec.Pool{}}
+	unsure := map[health.PoolID]bool{} // pools of which services ask whether they are
 	for key := range broken {
 		if _, ok := resources.Get(key); !ok && key.Kind == spec.KindPool {
 			p.held[health.PoolID{Tenant: key.Tenant, Pool: key.Name}] = true
@@ -73,11 +66,21 @@ func makePlan(resources state.Resources, broken map[spec.Key]bool) *plan {
 			p.addPool(key, s, resources)
 		case *spec.Service:
 			p.addRows(key, s)
+			if s.TTLUnsure != nil {
+				for _, name := range s.AllPools() {
+					unsure[health.PoolID{Tenant: key.Tenant, Pool: name}] = true
+				}
+			}
 		case *spec.Override:
-			p.addOverride(key, s)
+			if s.Hold == nil { // evidence goes on, whatever is frozen
+				p.addOverride(key, s)
+			}
 		case *spec.Tenant:
 			p.tenant = s
 		}
+	}
+	for id, pp := range p.pools {
+		pp.limits.Unsure = unsure[id]
 	}
 	for _, rows := range p.rows { // what the brake says names the first that stops it
 		slices.SortFunc(rows, func(a, b health.Row) int { return strings.Compare(a.Name, b.Name) })
@@ -102,6 +105,7 @@ func (p *plan) addPool(key spec.Key, pool *spec.Pool, resources state.Resources)
 	pp := &poolPlan{
 		id: id, checks: make(map[string]probe.Check, len(pool.Endpoints)), of: make(map[string]string, len(pool.Endpoints)),
 		limits: health.Limits{Rise: m.Rise, Fall: m.Fall}, vantages: m.Vantages, quorum: m.Quorum,
+		recovery: pool.SlowStart > 0,
 	}
 	for _, e := range pool.Endpoints {
 		pp.endpoints = append(pp.endpoints, e.Name)
@@ -117,12 +121,18 @@ func (p *plan) addPool(key spec.Key, pool *spec.Pool, resources state.Resources)
 }
 
 func (p *plan) addOverride(key spec.Key, o *spec.Override) {
-	until, ok := o.Expires.Moment()
-	if !ok && !o.Expires.IsZero() {
-		p.faults = append(p.faults, fmt.Sprintf("%s: expires %q is not RFC 3339; the brake ignores the override", key, o.Expires))
-		return
+	for _, t := range []struct {
+		field string
+		time  spec.Time
+	}{{"expires", o.Expires}, {"starts", o.Starts}} {
+		if _, ok := t.time.Moment(); !ok && !t.time.IsZero() {
+			p.faults = append(p.faults, fmt.Sprintf("%s: %s %q is not RFC 3339; the brake ignores the override", key, t.field, t.time))
+			return
+		}
 	}
-	h := hand{endpoint: o.Endpoint, state: o.State, weight: o.Weight, until: until}
+	if o.Service != "" {
+		return // of a rule's pools, which the brake has no part in
+	}
 	id := health.PoolID{Tenant: key.Tenant, Pool: o.Pool}
-	p.hands[id] = append(p.hands[id], h)
+	p.hands[id] = append(p.hands[id], o)
 }

@@ -21,7 +21,7 @@ func planOf(resources ...*spec.Resource) *plan {
 // What operators and weights say of endpoints: an override of the state until it expires, and weights of 0.
 func TestStands(t *testing.T) {
 	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
-	zero, one := 0, 1
+	zero := 0
 	const judged, up, down, drained, weightless = health.Judged, health.SaidUp, health.SaidDown, health.Drained, health.Weightless
 	for _, tc := range []struct {
 		what string
@@ -33,9 +33,16 @@ func TestStands(t *testing.T) {
 		{"the whole pool", []spec.Override{{Pool: "eu", State: "drain"}}, drained, drained},
 		{"another pool", []spec.Override{{Pool: "us", State: "down"}}, judged, weightless},
 		{"until later", []spec.Override{{Pool: "eu", State: "up", Expires: spec.TimeOf("2026-01-01T13:00:01+01:00")}}, up, drained},
+		{"from later on", []spec.Override{{Pool: "eu", State: "up", Starts: spec.TimeOf("2026-01-01T12:00:01Z")}}, judged, weightless},
+		{"from now on", []spec.Override{{Pool: "eu", State: "up", Starts: spec.TimeOf("2026-01-01T12:00:00Z")}}, up, drained},
+		{"at this hour", []spec.Override{{Pool: "eu", State: "up", Schedule: &spec.Schedule{Cron: "30 11 * * *",
+			For: spec.Duration(time.Hour)}}},
+			up, drained},
+		{"of a rule", []spec.Override{{Service: "web", Rule: "1", Pool: "eu", Weight: &spec.Ramp{}}}, judged, weightless},
 		{"until now", []spec.Override{{Pool: "eu", State: "up", Expires: spec.TimeOf("2026-01-01T12:00:00Z")}}, judged, weightless},
 		{"a date that cannot be read", []spec.Override{{Pool: "eu", State: "up", Expires: spec.TimeOf("tomorrow")}}, judged, weightless},
-		{"only a weight", []spec.Override{{Pool: "eu", Endpoint: "a", Weight: &zero}, {Pool: "eu", Endpoint: "b", Weight: &one}},
+		{"only a weight", []spec.Override{{Pool: "eu", Endpoint: "a", Weight: &spec.Ramp{}}, {Pool: "eu", Endpoint: "b",
+			Weight: &spec.Ramp{To: 1}}},
 			weightless, judged},
 		{"that of an endpoint comes first", []spec.Override{{Pool: "eu", Endpoint: "a", State: "up"}, {Pool: "eu", State: "down"}},
 			up, drained},
@@ -47,7 +54,7 @@ func TestStands(t *testing.T) {
 		for i, o := range tc.o {
 			resources = append(resources, overrideRes(string(rune('p'+i)), o))
 		}
-		stands := planOf(resources...).declared(now)[health.PoolID{Tenant: "shop", Pool: "eu"}].Stands
+		stands := planOf(resources...).declared(nil, now)[health.PoolID{Tenant: "shop", Pool: "eu"}].Stands
 		if stands["a"] != tc.a || stands["b"] != tc.b {
 			t.Errorf("%s: %v, want %v %v", tc.what, stands, tc.a, tc.b)
 		}
@@ -76,7 +83,7 @@ func TestRows(t *testing.T) {
 		"d": "", "e": "",
 	} {
 		got := ""
-		for _, row := range p.declared(time.Time{})[health.PoolID{Tenant: "shop", Pool: pool}].Rows {
+		for _, row := range p.declared(nil, time.Time{})[health.PoolID{Tenant: "shop", Pool: pool}].Rows {
 			got += row.Name + ":"
 			for _, id := range row.Pools {
 				got += " " + id.Pool

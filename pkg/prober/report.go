@@ -244,7 +244,8 @@ func (w *watched) matches(o health.Observation) bool {
 		if !had && (known.State != health.Unknown || known.Blind) {
 			return false
 		}
-		if had && (s.State != known.State || s.Score != known.Score || s.Blind != known.Blind || s.Of != known.Of) {
+		if had && (s.State != known.State || s.Score != known.Score || s.Blind != known.Blind || s.Of != known.Of ||
+			s.Unsure != known.Unsure) {
 			return false
 		}
 	}

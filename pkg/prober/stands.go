@@ -2,10 +2,12 @@ package prober
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/steer"
 )
 
 // addRows notes which pools each rule of a service can lead to: its own and those of lastResort. lastResort by itself is such a rule for
@@ -37,56 +39,42 @@ func (p *plan) addRow(key spec.Key, name string, lists ...[]string) {
 	}
 }
 
-// declared gives what the brake must know of the pools.
-func (p *plan) declared(now time.Time) map[health.PoolID]health.Declared {
+// declared gives what the brake must know of the pools. held are their verdicts.
+func (p *plan) declared(held map[health.PoolID]health.Verdict, now time.Time) map[health.PoolID]health.Declared {
 	all := make(map[health.PoolID]health.Declared, len(p.sets))
 	for id, pool := range p.sets {
-		all[id] = health.Declared{Rows: p.rows[id], Size: len(pool.Endpoints), Needs: pool.Needs, Stands: p.stands(id, pool, now)}
+		d := health.Declared{Rows: p.rows[id], Size: len(pool.Endpoints), Needs: pool.Needs, Stands: p.stands(id, pool, now),
+			Resume: health.Mode(pool.ResumeMode())}
+		d.Out = d.Resume == health.Enforce && held[id].Out.Enforced()
+		all[id] = d
 	}
 	return all
 }
 
-// stands gives what operators and weights say of endpoints: as pkg/steer has it, those of the pool first and then those of an endpoint,
-// where a drain of either holds.
+// stands gives what operators and weights say of endpoints, as pkg/steer has it.
 func (p *plan) stands(id health.PoolID, pool *spec.Pool, now time.Time) map[string]health.Stand {
-	var stands map[string]health.Stand
-	set := func(endpoint string, s health.Stand) {
-		if stands == nil {
-			stands = map[string]health.Stand{}
-		}
-		stands[endpoint] = s
+	hands := p.hands[id]
+	if len(hands) == 0 && !slices.ContainsFunc(pool.Endpoints, func(e spec.Endpoint) bool { return e.Weight != nil && *e.Weight <= 0 }) {
+		return nil // as nearly all pools are
 	}
-	for i := range pool.Endpoints {
-		e := &pool.Endpoints[i]
-		stand, weight, drained := health.Judged, 1, false
-		if e.Weight != nil {
-			weight = *e.Weight
-		}
-		for _, whole := range []bool{true, false} {
-			for _, h := range p.hands[id] {
-				if whole != (h.endpoint == "") || !whole && h.endpoint != e.Name || !h.until.IsZero() && !now.Before(h.until) {
-					continue
-				}
-				switch h.state {
-				case spec.StateUp:
-					stand = health.SaidUp
-				case spec.StateDown:
-					stand = health.SaidDown
-				case spec.StateDrain:
-					drained = true
-				}
-				if h.weight != nil {
-					weight = *h.weight
-				}
-			}
+	stands := map[string]health.Stand{}
+	steered := steer.NewPool(id, pool, nil, hands, now)
+	for i := range steered.Candidates {
+		c := &steered.Candidates[i]
+		stand := health.Judged
+		switch c.State {
+		case health.Up:
+			stand = health.SaidUp
+		case health.Down:
+			stand = health.SaidDown
 		}
 		switch {
-		case drained, weight <= 0 && stand != health.Judged:
-			set(e.Name, health.Drained)
-		case weight <= 0:
-			set(e.Name, health.Weightless)
+		case c.Drained, c.Weight <= 0 && stand != health.Judged:
+			stands[c.Endpoint.Name] = health.Drained
+		case c.Weight <= 0:
+			stands[c.Endpoint.Name] = health.Weightless
 		case stand != health.Judged:
-			set(e.Name, stand)
+			stands[c.Endpoint.Name] = stand
 		}
 	}
 	return stands

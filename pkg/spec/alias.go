@@ -109,8 +109,10 @@ func (c *checker) onlyAlias(s *Service) {
 		given bool
 	}{
 		{"rules", len(s.Rules) > 0}, {"lastResort", len(s.LastResort) > 0}, {"answers", s.Answers != 0}, {"pick", s.Pick != ""},
+		{"sticky", s.Sticky != nil},
 		{"families", len(s.Families) > 0}, {"allDown", s.AllDown != ""}, {"coherent", s.Coherent}, {"https", s.HTTPS != nil},
-		{"svcb", s.SVCB != nil}, {"srv", s.SRV != nil}, {"mx", s.MX != nil}, {"pools", len(s.Pools) > 0}, {"fence", len(s.Fence) > 0},
+		{"ecs", s.ECS != ""}, {"svcb", s.SVCB != nil}, {"srv", s.SRV != nil}, {"mx", s.MX != nil}, {"pools", len(s.Pools) > 0},
+		{"fence", len(s.Fence) > 0}, {"ttlUnsure", s.TTLUnsure != nil},
 	} {
 		if f.given {
 			c.fail("spec."+f.name, "remove it, or alias", "goes not with alias, which answers as the name that it leads to")
@@ -131,7 +133,7 @@ type aliasLine struct {
 func (v *setChecker) aliases() (out []aliasLine) {
 	for r := range v.near(KindService) {
 		if s := r.Spec.(*Service); s.Alias != nil {
-			out = append(out, aliasLine{r, "spec.alias", canonicalOr(s.Host), *s.Alias, r.Tenant != Platform})
+			out = append(out, aliasLine{r, "spec.alias", canonicalHostOr(s.Host), *s.Alias, r.Tenant != Platform})
 		}
 	}
 	for r := range v.after.Of(KindZone) {
@@ -156,7 +158,7 @@ func (v *setChecker) checkAliases() {
 	}
 	hosts, aliased := map[string]*Resource{}, map[string]*aliasLine{}
 	for r := range v.near(KindService) {
-		hosts[canonicalOr(r.Spec.(*Service).Host)] = r
+		hosts[canonicalHostOr(r.Spec.(*Service).Host)] = r
 	}
 	for i := range all {
 		aliased[all[i].host] = &all[i]

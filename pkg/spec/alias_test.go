@@ -58,6 +58,7 @@ func TestAliasErrors(t *testing.T) {
 		{"lawful, the platform's", "", "", service("platform", "p.z.example.", "alias: {to: web.shop.z.example.}"), ""},
 		{"rules too", "", "", service("shop", "x.shop.z.example.", "alias: {to: a.example.}, rules: [{pools: [eu]}]"),
 			"spec.rules: goes not with alias"},
+		{"subnets too", "", "", service("shop", "x.shop.z.example.", "alias: {to: a.example.}, ecs: off"), "spec.ecs: goes not with alias"},
 		{"pick too", "", "", service("shop", "x.shop.z.example.", "alias: {to: a.example.}, pick: all"), "spec.pick: goes not with alias"},
 		{"last resort too", "", "", service("shop", "x.shop.z.example.", "alias: {to: a.example.}, lastResort: [eu]"),
 			"spec.lastResort: goes not with alias"},

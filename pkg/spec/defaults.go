@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/gti/gtm/pkg/geo"
 )
 
 // Defaults of what is absent.
@@ -25,8 +27,14 @@ const (
 	PickSticky   = "sticky"
 	PickAll      = "all"
 
+	ByNetwork = "network"
+	ByLabel   = "label"
+
 	AllDownAnswer   = "answer"
 	AllDownServfail = "servfail"
+
+	ECSOn  = "on"
+	ECSOff = "off"
 
 	StateUp    = "up"
 	StateDown  = "down"
@@ -101,7 +109,7 @@ func (p *Pool) Effective() Pool {
 // rules without a name named by their number, from 1.
 func (s *Service) Effective() Service {
 	e := *s
-	e.Host = canonicalOr(s.Host)
+	e.Host = canonicalHostOr(s.Host)
 	if s.TTL == nil {
 		ttl := defaultTTL
 		e.TTL = &ttl
@@ -109,11 +117,26 @@ func (s *Service) Effective() Service {
 	e.Answers = orDefault(s.Answers, 1)
 	e.Pick = orDefault(s.Pick, PickWeighted)
 	e.AllDown = orDefault(s.AllDown, AllDownAnswer)
+	e.ECS = orDefault(s.ECS, ECSOn)
 	e.Rules = titled(s.Rules)
 	if s.Alias != nil {
 		e.Alias = &Alias{canonicalOr(s.Alias.To), s.Alias.By}
 	}
 	return e
+}
+
+// ByPlace reports whether where clients are has a say in what they get: by rules, or by what these name.
+func (s *Service) ByPlace() bool {
+	if len(s.Rules) != 1 || !s.Rules[0].MatchesAll() {
+		return true
+	}
+	fixed := func(list []Target) bool {
+		return eachTarget(list, "", func(_ string, t *Target) bool {
+			more := t.More()
+			return more.Nearest == nil && more.Fastest == nil && more.Policy == ""
+		})
+	}
+	return !fixed(s.Rules[0].Pools) || !fixed(s.LastResort)
 }
 
 // titled gives rules that all have a name: those without one, their number.
@@ -220,13 +243,18 @@ func (e *Endpoint) ProbeTarget() (netip.Addr, uint16, error) {
 	return ap.Addr(), ap.Port(), nil
 }
 
-// Ended reports whether an override is over at now.
-func (o *Override) Ended(now time.Time) bool {
-	end, ok := o.Expires.Moment()
-	return ok && !now.Before(end)
-}
-
 // MatchesAll reports whether the rule takes every client.
 func (r *Rule) MatchesAll() bool {
-	return r.When == nil || (len(r.When.Geo) == 0 && len(r.When.ASN) == 0 && len(r.When.Map) == 0)
+	return r.When == nil || (len(r.When.Geo) == 0 && len(r.When.ASN) == 0 && len(r.When.Map) == 0 && len(r.When.Resolver) == 0)
 }
+
+// Point gives where a site is: its location, or else the centroid of its region; unknown where it has neither, or a continent as region.
+func (s *Site) Point() geo.Point {
+	if s.Location != nil {
+		return s.Location.Point()
+	}
+	return geo.PointOfPlace(s.Region)
+}
+
+// Point gives the location in the form of geo.
+func (l *Location) Point() geo.Point { return geo.PointOf(l.Lat, l.Lon) }

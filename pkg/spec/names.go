@@ -35,6 +35,22 @@ func CanonicalName(name string) (string, error) {
 	return c, nil
 }
 
+// CanonicalHost is CanonicalName for the host of a service, whose first label may be an asterisk (RFC 4592).
+func CanonicalHost(host string) (string, error) {
+	below, wild := strings.CutPrefix(host, "*.")
+	if !wild {
+		return CanonicalName(host)
+	}
+	c, err := CanonicalName(below)
+	switch {
+	case err != nil:
+		return "", err
+	case len(c)+2 > maxName:
+		return "", fmt.Errorf("is longer than %d letters", maxName-1)
+	}
+	return "*." + c, nil
+}
+
 // checkLabel checks one label of letters, digits, - and what extra has.
 func checkLabel(label, extra string) error {
 	switch {
@@ -99,6 +115,14 @@ func canonicalOr(name string) string {
 		return c
 	}
 	return name
+}
+
+// canonicalHostOr is canonicalOr for the host of a service.
+func canonicalHostOr(host string) string {
+	if c, err := CanonicalHost(host); err == nil {
+		return c
+	}
+	return host
 }
 
 // canonicalZoneOr is canonicalOr for names that may have any byte.

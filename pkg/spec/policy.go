@@ -31,6 +31,7 @@ const (
 
 func (c *checker) policy(p *Policy) {
 	c.ruleList(p.Rules)
+	c.noResolvers(p.Rules, "in rules of a service that name pools alone")
 	c.fence("spec.fence", p.Fence)
 	for i, tenant := range p.Grants {
 		path := indexed("spec.grants", i)

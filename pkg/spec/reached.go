@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -9,7 +10,7 @@ import (
 // Bounds of the search for rules that no client reaches. What it does not get to is not warned of.
 const (
 	maxHiddenWork    = 4 << 20 // comparisons of one ValidateSet, whatever it checks: some 20 ms
-	maxHiddenCases   = 4096    // geo × asn × map of one rule
+	maxHiddenCases   = 4096    // geo × asn × map × resolver of one rule
 	maxHiddenReports = 10      // rules of one service
 )
 
@@ -43,20 +44,16 @@ func (v *setChecker) unreachable(r *Resource, declared []Rule) {
 // hiddenBy gives the names of the rules that together take every client that w matches, in the order of the rules; nil where they do
 // not, or where that cannot be told from what is declared.
 func (v *setChecker) hiddenBy(before []Rule, w *When) []string {
-	if w == nil || v.hiddenWork > maxHiddenWork || max(len(w.Geo), 1)*max(len(w.ASN), 1)*max(len(w.Map), 1) > maxHiddenCases {
+	if w == nil || v.hiddenWork > maxHiddenWork || casesOf(w) > maxHiddenCases {
 		return nil
 	}
 	takes := map[int]bool{}
-	for _, g := range orNone(w.Geo) {
-		for _, a := range orNone(w.ASN) {
-			for _, m := range orNone(w.Map) {
-				i := slices.IndexFunc(before, func(r Rule) bool { return v.covers(r.When, g, a, m) })
-				if i < 0 {
-					return nil
-				}
-				takes[i] = true
-			}
+	for c := range cases(w) {
+		i := slices.IndexFunc(before, func(r Rule) bool { return v.covers(r.When, &c) })
+		if i < 0 {
+			return nil
 		}
+		takes[i] = true
 	}
 	var names []string
 	for i := range before {
@@ -65,6 +62,36 @@ func (v *setChecker) hiddenBy(before []Rule, w *When) []string {
 		}
 	}
 	return names
+}
+
+// clients are those that one value of each field matches; nil: the field is absent.
+type clients struct {
+	place    *string
+	asn      *uint32
+	networks *string // a map
+	resolver *string // likewise, of the same address: the client's own is not known
+}
+
+// casesOf gives how many cases has.
+func casesOf(w *When) int {
+	return max(len(w.Geo), 1) * max(len(w.ASN), 1) * max(len(w.Map), 1) * max(len(w.Resolver), 1)
+}
+
+// cases lists the clients that w matches.
+func cases(w *When) iter.Seq[clients] {
+	return func(yield func(clients) bool) {
+		for _, g := range orNone(w.Geo) {
+			for _, a := range orNone(w.ASN) {
+				for _, m := range orNone(w.Map) {
+					for _, r := range orNone(w.Resolver) {
+						if !yield(clients{g, a, m, r}) {
+							return
+						}
+					}
+				}
+			}
+		}
+	}
 }
 
 // orNone gives pointers to the values of a field; nil alone where the field is absent.
@@ -79,15 +106,23 @@ func orNone[T any](values []T) []*T {
 	return out
 }
 
-// covers reports whether w matches every client of this place, this network number and this map; nil: of any.
-func (v *setChecker) covers(w *When, place *string, asn *uint32, networks *string) bool {
+// covers reports whether w matches every one of these clients.
+func (v *setChecker) covers(w *When, c *clients) bool {
 	if v.hiddenWork > maxHiddenWork {
 		return false
 	}
-	v.hiddenWork += 1 + len(w.Geo) + len(w.ASN) + len(w.Map)
-	return (len(w.Geo) == 0 || place != nil && slices.ContainsFunc(w.Geo, func(wide string) bool { return placeIn(*place, wide) })) &&
-		(len(w.ASN) == 0 || asn != nil && slices.Contains(w.ASN, *asn)) &&
-		(len(w.Map) == 0 || networks != nil && slices.ContainsFunc(w.Map, func(wide string) bool { return v.mapIn(*networks, wide) }))
+	v.hiddenWork += 1 + len(w.Geo) + len(w.ASN) + len(w.Map) + len(w.Resolver)
+	return (len(w.Geo) == 0 || c.place != nil && slices.ContainsFunc(w.Geo, func(wide string) bool { return placeIn(*c.place, wide) })) &&
+		(len(w.ASN) == 0 || c.asn != nil && slices.Contains(w.ASN, *c.asn)) &&
+		(len(w.Map) == 0 || v.inMaps(c, w.Map)) &&
+		(len(w.Resolver) == 0 || c.resolver != nil && v.inMaps(c, w.Resolver))
+}
+
+// inMaps reports whether one of the maps holds the address of all these clients.
+func (v *setChecker) inMaps(c *clients, maps []string) bool {
+	return slices.ContainsFunc(maps, func(wide string) bool {
+		return c.networks != nil && v.mapIn(*c.networks, wide) || c.resolver != nil && v.mapIn(*c.resolver, wide)
+	})
 }
 
 // placeIn reports whether a place is the other or a part of it: EU-DE is in EU.
@@ -104,7 +139,8 @@ func (v *setChecker) mapIn(name, wide string) bool {
 	pair := [2]string{name, wide}
 	in, known := v.mapsIn[pair]
 	if !known {
-		in = v.eachIn(v.mapNetworks(name), v.mapNetworks(wide))
+		narrow, wide := v.mapOf(name), v.mapOf(wide)
+		in = !narrow.FromFiles && !wide.FromFiles && v.eachIn(narrow.Networks, wide.Networks) // what files hold the edges know
 		if v.mapsIn == nil {
 			v.mapsIn = map[[2]string]bool{}
 		}
@@ -113,9 +149,9 @@ func (v *setChecker) mapIn(name, wide string) bool {
 	return in
 }
 
-func (v *setChecker) mapNetworks(name string) []netip.Prefix {
+func (v *setChecker) mapOf(name string) *Map {
 	m, _ := v.after.Get(Key{Platform, KindMap, name}).Spec.(*Map) // the references of a checked service are whole
-	return m.Networks
+	return m
 }
 
 func (v *setChecker) eachIn(networks, wide []netip.Prefix) bool {

@@ -12,7 +12,9 @@ import (
 func TestRulesThatAreNeverReachedAreTold(t *testing.T) {
 	const maps = "kind: Map\ntenant: platform\nname: wide\nspec: {networks: [192.0.0.0/16, \"2001:db8::/32\"]}\n---\n" +
 		"kind: Map\ntenant: platform\nname: narrow\nspec: {networks: [192.0.2.0/24, \"2001:db8:1::/48\"]}\n---\n" +
-		"kind: Map\ntenant: platform\nname: beside\nspec: {networks: [192.0.2.0/24, 198.51.100.0/24]}\n---\n"
+		"kind: Map\ntenant: platform\nname: beside\nspec: {networks: [192.0.2.0/24, 198.51.100.0/24]}\n---\n" +
+		"kind: Map\ntenant: platform\nname: large\nspec: {fromFiles: true}\n---\n" +
+		"kind: Map\ntenant: platform\nname: larger\nspec: {fromFiles: true}\n---\n"
 	for _, c := range []struct{ name, rules, want string }{
 		{"a country behind its continent", "{name: eu, when: {geo: [EU]}}, {name: de, when: {geo: [EU-DE]}}, {name: rest}",
 			"spec.rules[1]: is never reached: rule eu before it takes all of its clients; put it before rule eu"},
@@ -43,6 +45,15 @@ func TestRulesThatAreNeverReachedAreTold(t *testing.T) {
 		{"a map and a place behind the map",
 			"{name: w, when: {map: [offices, wide]}}, {name: n, when: {map: narrow, geo: [EU]}}, {name: rest}",
 			"spec.rules[1]: is never reached: rule w before it takes all of its clients; put it before rule w"},
+		{"maps whose networks nobody knows here",
+			"{name: l, when: {map: large}}, {name: m, when: {map: larger}}, {name: w, when: {map: wide}}, {name: rest}", ""},
+		{"resolvers behind their own map", "{name: w, when: {map: wide}}, {name: n, when: {resolver: narrow}}, {name: rest}",
+			"spec.rules[1]: is never reached: rule w before it takes all of its clients; put it before rule w"},
+		{"a map behind its resolvers", "{name: w, when: {resolver: wide}}, {name: n, when: {map: narrow}}, {name: rest}", ""},
+		{"resolvers of two maps behind those of one",
+			"{name: w, when: {resolver: wide}}, {name: n, when: {resolver: [offices, beside], map: narrow}}, {name: rest}",
+			"spec.rules[1]: is never reached: rule w before it takes all of its clients; put it before rule w"},
+		{"resolvers, and a part of them", "{name: w, when: {resolver: wide}}, {name: n, when: {resolver: beside}}, {name: rest}", ""},
 		{"all clients", "{name: rest}, {name: eu, when: {geo: [EU]}}, {name: de, when: {geo: [EU-DE]}}",
 			"spec.rules[1]: is never reached: rule rest before it takes every client; put it before rule rest"},
 		{"two of them", "{name: eu, when: {geo: [EU]}}, {name: de, when: {geo: [EU-DE]}}, {name: fr, when: {geo: [EU-FR]}}, {name: rest}",
@@ -56,7 +67,7 @@ func TestRulesThatAreNeverReachedAreTold(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", c.name, err)
 		}
-		got := strings.ReplaceAll(warnings.Error(), "s.yaml:19: shop/Service/web: ", "")
+		got := strings.ReplaceAll(warnings.Error(), "s.yaml:29: shop/Service/web: ", "")
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("%s: %s", c.name, diff)
 		}

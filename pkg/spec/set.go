@@ -171,6 +171,9 @@ func references(r *Resource) (refs []reference) {
 		for j, m := range w.Map {
 			add(indexed(path+".when.map", j), Platform, KindMap, m)
 		}
+		for j, m := range w.Resolver {
+			add(indexed(path+".when.resolver", j), Platform, KindMap, m)
+		}
 	}
 	targets := func(path string, list []Target, pools bool) {
 		eachTarget(list, path, func(path string, t *Target) bool {
@@ -193,6 +196,11 @@ func references(r *Resource) (refs []reference) {
 	case *Pool:
 		add("spec.site", Platform, KindSite, s.Site)
 		add("spec.monitor", r.Tenant, KindMonitor, s.Monitor)
+		for i, d := range s.Depends {
+			path := indexed("spec.depends", i)
+			add(path+".pool", r.Tenant, KindPool, d.Pool)
+			add(path+".service", r.Tenant, KindService, d.Service)
+		}
 	case *Policy:
 		for i := range s.Rules {
 			path := indexed("spec.rules", i)
@@ -210,6 +218,7 @@ func references(r *Resource) (refs []reference) {
 			add(indexed("spec.pools", i), r.Tenant, KindPool, m.Pool)
 		}
 	case *Override:
+		add("spec.service", r.Tenant, KindService, s.Service)
 		add("spec.pool", r.Tenant, KindPool, s.Pool)
 	}
 	return refs
@@ -235,6 +244,7 @@ func (v *setChecker) check(r *Resource) {
 	switch s := r.Spec.(type) {
 	case *Pool:
 		v.reach(r, s)
+		v.depends(r, s)
 	case *Policy:
 		if v.policies(r, s.Rules, nil); whole {
 			v.unreachable(r, s.Rules)
@@ -245,7 +255,7 @@ func (v *setChecker) check(r *Resource) {
 			v.pools(r, s)
 		}
 	case *Override:
-		v.endpoint(r, s)
+		v.override(r, s)
 	}
 }
 
@@ -272,7 +282,7 @@ func (v *setChecker) dangling(r *Resource, ref reference) {
 
 // host checks that a service may stand where it wants to.
 func (v *setChecker) host(r *Resource, s *Service) {
-	host, err := CanonicalName(s.Host)
+	host, err := CanonicalHost(s.Host)
 	if err != nil {
 		return // Validate says it
 	}
@@ -391,6 +401,10 @@ func (v *setChecker) pools(r *Resource, s *Service) {
 	}
 	v.fits(r, s)
 	v.unreachable(r, s.Rules)
+	if s.Sticky != nil && s.Sticky.By == ByLabel && s.ByPlace() {
+		v.warn(r, "spec.rules", "for them to meet whatever their place, have one rule without when, and pools by their names",
+			"clients of one label may get different endpoints, since their place decides too")
+	}
 }
 
 func (v *setChecker) families(r *Resource, s *Service) {
@@ -421,7 +435,7 @@ func (v *setChecker) families(r *Resource, s *Service) {
 
 // cname checks what a service that answers CNAME cannot have.
 func (v *setChecker) cname(r *Resource, s *Service) {
-	host := canonicalOr(s.Host)
+	host := canonicalHostOr(s.Host)
 	if z := v.after.Get(Key{Platform, KindZone, host}); z != nil {
 		v.fail(r, "spec.host", "use pools with addresses there",
 			"a service of host names cannot stand at the apex of zone %s: a CNAME allows nothing beside it", host)
@@ -434,25 +448,6 @@ func (v *setChecker) cname(r *Resource, s *Service) {
 	}
 }
 
-func (v *setChecker) endpoint(r *Resource, o *Override) {
-	pool := v.after.Get(Key{r.Tenant, KindPool, o.Pool})
-	if pool == nil || o.Endpoint == "" {
-		return
-	}
-	var names []string
-	for _, e := range pool.Spec.(*Pool).Endpoints {
-		if e.Name == o.Endpoint {
-			return
-		}
-		names = append(names, e.Name)
-	}
-	if v.changed[r.Key] {
-		v.fail(r, "spec.endpoint", didYouMean(o.Endpoint, names), "pool %s has no endpoint %s", o.Pool, shorten(o.Endpoint))
-		return
-	}
-	v.fail(pool, "spec.endpoints", "delete the override too", "endpoint %s is gone, but %s still refers to it", o.Endpoint, r.Key)
-}
-
 // uniqueHosts finds changed services on a host that another service has.
 func (v *setChecker) uniqueHosts(changed []*Resource) {
 	if !slices.ContainsFunc(changed, func(r *Resource) bool { return r.Kind == KindService }) {
@@ -460,30 +455,11 @@ func (v *setChecker) uniqueHosts(changed []*Resource) {
 	}
 	at := map[string][]*Resource{}
 	for r := range v.near(KindService) {
-		host := canonicalOr(r.Spec.(*Service).Host)
+		host := canonicalHostOr(r.Spec.(*Service).Host)
 		at[host] = append(at[host], r)
 	}
 	v.unique(at, "spec.host", "a host belongs to one service", func(host string, other Key) string {
 		return fmt.Sprintf("%s is already steered by %s", host, other)
-	})
-}
-
-// uniqueOverrides finds changed overrides of what another override holds: which one counts would be chance.
-func (v *setChecker) uniqueOverrides(changed []*Resource) {
-	if !slices.ContainsFunc(changed, func(r *Resource) bool { return r.Kind == KindOverride }) {
-		return
-	}
-	at := map[string][]*Resource{}
-	for r := range v.after.Of(KindOverride) {
-		o := r.Spec.(*Override)
-		target := r.Tenant + "/" + o.Pool
-		if o.Endpoint != "" {
-			target += "/" + o.Endpoint
-		}
-		at[target] = append(at[target], r)
-	}
-	v.unique(at, "spec", "change or delete that one", func(target string, other Key) string {
-		return fmt.Sprintf("%s is already overridden by %s", target, other)
 	})
 }
 

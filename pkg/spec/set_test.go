@@ -83,6 +83,28 @@ func TestValidateSet(t *testing.T) {
 			"kind: Service\ntenant: zoo\nname: s\nspec: {host: s.gtm.example, rules: [{pools: [p]}]}\n",
 			want: "s.yaml:9: zoo/Service/s: spec.host: s.gtm.example. is not granted: zone gtm.example. grants zoo nothing; have the " +
 				"tenant platform add it to the zone's spec.grants.zoo"},
+		{name: "a wildcard is granted like any other name, and labels meet by one rule", put: web(`host: "*.shop.gtm.example", pick: ` +
+			"sticky, sticky: {by: label}, rules: [{when: {geo: [EU]}, pools: [eu]}, {pools: [us]}]"),
+			warn: "s.yaml:4: shop/Service/web: spec.rules: clients of one label may get different endpoints, since their place decides " +
+				"too; for them to meet whatever their place, have one rule without when, and pools by their names"},
+		{name: "labels of the nearest", put: web(`host: "*.shop.gtm.example", pick: sticky, sticky: {by: label}, rules: [{pools: ` +
+			"[{nearest: [eu, us]}]}]"),
+			warn: "s.yaml:4: shop/Service/web: spec.rules: clients of one label may get different endpoints, since their place decides " +
+				"too; for them to meet whatever their place, have one rule without when, and pools by their names"},
+		{name: "labels of the nearest, where nothing else is up", put: web(`host: "*.shop.gtm.example", pick: sticky, ` +
+			"sticky: {by: label}, rules: [{pools: [eu]}], lastResort: [{nearest: [eu, us]}]"),
+			warn: "s.yaml:4: shop/Service/web: spec.rules: clients of one label may get different endpoints, since their place decides " +
+				"too; for them to meet whatever their place, have one rule without when, and pools by their names"},
+		{name: "labels whose clients meet", put: web(`host: "*.shop.gtm.example", pick: sticky, sticky: {by: label}, rules: [{pools: ` +
+			"[{split: [{pool: eu, weight: 1}, {pool: us, weight: 2}]}]}], lastResort: [us]")},
+		{name: "a wildcard that is not granted", put: web(`host: "*.gtm.example", rules: [{pools: [eu]}]`),
+			want: "s.yaml:4: shop/Service/web: spec.host: *.gtm.example. is not granted: zone gtm.example. grants shop only " +
+				"shop.gtm.example.; have the tenant platform add it to the zone's spec.grants.shop"},
+		{name: "two services at one wildcard", put: web(`host: "*.SHOP.gtm.example.", rules: [{pools: [eu]}]`) +
+			"---\nkind: Service\ntenant: shop\nname: two\nspec: {host: \"*.shop.gtm.example\", rules: [{pools: [eu]}]}\n",
+			want: "s.yaml:4: shop/Service/web: spec.host: *.shop.gtm.example. is already steered by shop/Service/two; a host belongs to " +
+				"one service\ns.yaml:9: shop/Service/two: spec.host: *.shop.gtm.example. is already steered by shop/Service/web; a host " +
+				"belongs to one service"},
 		{name: "granted, at the edge", put: web("host: SHOP.gtm.example, rules: [{pools: [eu]}]")},
 		{name: "a zone inside takes the name over", put: "kind: Zone\ntenant: platform\nname: shop.gtm.example.\nspec: {}\n",
 			want: "shop/Service/web: spec.host: web.shop.gtm.example. is not granted: zone shop.gtm.example. grants shop nothing; have " +

@@ -192,6 +192,10 @@ func (r *Reader) service(s *Service) bool {
 		case "coherent":
 			s.Coherent, ok = r.in.Bool()
 			return 256, ok
+		case "ecs":
+			return 512, r.shared(&s.ECS)
+		case "ttlUnsure":
+			return 1024, r.ttl(&s.TTLUnsure)
 		}
 		return 0, false
 	})
@@ -241,6 +245,8 @@ func (r *Reader) when() (*When, bool) {
 			return 2, r.numbers(&w.ASN)
 		case "map":
 			return 4, r.wordList((*[]string)(&w.Map))
+		case "resolver":
+			return 8, r.wordList((*[]string)(&w.Resolver))
 		}
 		return 0, false
 	})

@@ -20,7 +20,8 @@ var storedSamples = []struct {
 	{`{"kind":"Service","tenant":"t","name":"s","spec":{"host":"a.b.","ttl":"1m30s","answers":2,"pick":"sticky","rules":[` +
 		`{"name":"x","when":{"geo":["EU","NA-US"],"asn":[1,4294967295],"map":["m"]},"pools":["p",{"pool":"q","weight":7}]},` +
 		`{"when":{"geo":["EU","NA-US"],"asn":[1,4294967295],"map":["m"]},"pools":["r"]},{"when":{},"pools":[]}],` +
-		`"lastResort":["z"],"allDown":"servfail","metrics":true,"coherent":false}}`, true},
+		`"lastResort":["z"],"allDown":"servfail","metrics":true,"coherent":false,"ecs":"off"}}`, true},
+	{`{"kind":"Service","tenant":"t","name":"s","spec":{"rules":[{"when":{"geo":["EU"],"resolver":["m","n"]},"pools":["r"]}]}}`, true},
 	{`{"kind":"Service","tenant":"t","name":"s","spec":{"ttl":"20s","rules":[{"name":"x","ttl":"20s","pools":["p"]},` +
 		`{"ttl":"0s","pools":["p"]},{"pools":["p"]}]}}`, true},
 	{`{"kind":"Service","tenant":"t","name":"s","spec":{"rules":[{"ttl":"-1s","pools":["p"]}]}}`, false},

@@ -109,6 +109,14 @@ func (t *Target) Effective() Steering {
 // IsPool tells a target that is a pool, with a weight or without, and nothing more.
 func (t *Target) IsPool() bool { return t.Pool != "" && t.Steering == nil }
 
+// OnlyPools reports whether each entry of the service's lists is a pool, and nothing fences them.
+func (s *Service) OnlyPools() bool {
+	only := func(list []Target, fence []string) bool {
+		return len(fence) == 0 && !slices.ContainsFunc(list, func(t Target) bool { return !t.IsPool() })
+	}
+	return only(s.LastResort, s.Fence) && !slices.ContainsFunc(s.Rules, func(r Rule) bool { return !only(r.Pools, r.Fence) })
+}
+
 // longTarget is the long form of a Target.
 type longTarget struct {
 	Pool   string `json:"pool,omitempty" yaml:"pool,omitempty"`

@@ -53,7 +53,10 @@ type Location struct {
 // Map is the operator's own list of networks. A rule can match it by name (when: {map: NAME}); with Place
 // (or ASN) it also corrects the geographic data for its networks, for everyone.
 type Map struct {
-	Networks []netip.Prefix `json:"networks" yaml:"networks"`
+	// Networks are needed, unless they come from files.
+	Networks []netip.Prefix `json:"networks,omitempty" yaml:"networks,omitempty"`
+	// FromFiles has the networks come from the map files that edges are started with, in the place of Networks.
+	FromFiles bool `json:"fromFiles,omitempty" yaml:"fromFiles,omitempty"`
 	// Place, as in EU-DE-BE, replaces what the geographic database says of these networks.
 	Place string `json:"place,omitempty" yaml:"place,omitempty"`
 	// ASN likewise; 0 leaves the database's.
@@ -98,8 +101,33 @@ type Pool struct {
 	Monitor string `json:"monitor,omitempty" yaml:"monitor,omitempty"`
 	// MinHealthy is "50%" (of the endpoints that have a weight and are not drained) or "2" (so many of them).
 	// With fewer healthy ones the pool counts as down. Absent: one healthy endpoint is enough.
-	MinHealthy string     `json:"minHealthy,omitempty" yaml:"minHealthy,omitempty" number:"ok"`
-	Endpoints  []Endpoint `json:"endpoints" yaml:"endpoints"`
+	MinHealthy string `json:"minHealthy,omitempty" yaml:"minHealthy,omitempty" number:"ok"`
+	// Session is how long a client stays with an endpoint that it was given, beyond the TTL of the answer: what is drained is gone then.
+	Session   Duration   `json:"session,omitempty" yaml:"session,omitempty" zero:"absent"`
+	Endpoints []Endpoint `json:"endpoints" yaml:"endpoints"`
+
+	// Resume is auto (default) or manual: a pool that failed stays out until gtmctl pool resume.
+	Resume string `json:"resume,omitempty" yaml:"resume,omitempty"`
+	// Depends are the tenant's pools and services without which this pool cannot serve: it is down while one of them is.
+	Depends []Dependency `json:"depends,omitempty" yaml:"depends,omitempty"`
+	// SlowStart is how long an endpoint that recovered takes to get its whole weight.
+	SlowStart Duration `json:"slowStart,omitempty" yaml:"slowStart,omitempty" zero:"absent"`
+	// Modes says of each of the three above whether it acts.
+	Modes *PoolModes `json:"modes,omitempty" yaml:"modes,omitempty"`
+}
+
+// Dependency is what a pool depends on: one of the two.
+type Dependency struct {
+	Pool string `json:"pool,omitempty" yaml:"pool,omitempty"`
+	// Service is down while no pool of its rules is up; those of LastResort do not count.
+	Service string `json:"service,omitempty" yaml:"service,omitempty"`
+}
+
+// PoolModes are off, observe (it is told what it would do) or enforce (default) of what moves traffic of a pool by itself.
+type PoolModes struct {
+	Resume    string `json:"resume,omitempty" yaml:"resume,omitempty"`
+	Depends   string `json:"depends,omitempty" yaml:"depends,omitempty"`
+	SlowStart string `json:"slowStart,omitempty" yaml:"slowStart,omitempty"`
 }
 
 // Endpoint is one server (or one load balancer) of a pool: addresses, or a host name.
@@ -119,10 +147,14 @@ type Service struct {
 	Host string `json:"host" yaml:"host"`
 	// TTL of every answer whose rule has none of its own, in whole seconds. Default 30s.
 	TTL *Duration `json:"ttl,omitempty" yaml:"ttl,omitempty"`
+	// TTLUnsure is the most that answers have while the pool that they come from is unsure, so that caches let go early.
+	TTLUnsure *Duration `json:"ttlUnsure,omitempty" yaml:"ttlUnsure,omitempty"`
 	// Answers is how many endpoints one answer names. Default 1. Ignored by pick all.
 	Answers int `json:"answers,omitempty" yaml:"answers,omitempty" zero:"absent"`
 	// Pick is weighted (default), sticky or all.
 	Pick string `json:"pick,omitempty" yaml:"pick,omitempty"`
+	// Sticky says what pick sticky goes by. Absent: the client's network, for ever.
+	Sticky *Sticky `json:"sticky,omitempty" yaml:"sticky,omitempty"`
 	// Families narrows what is served: ipv4, ipv6. Absent: each family for which every rule has a pool.
 	Families []string `json:"families,omitempty" yaml:"families,omitempty"`
 	// Rules are needed, unless there is an alias.
@@ -141,6 +173,8 @@ type Service struct {
 	// Coherent has every type of record name the same pool for one client: pools that share a step are chosen by the client's
 	// network instead of by chance. Pick sticky has that too.
 	Coherent bool `json:"coherent,omitempty" yaml:"coherent,omitempty"`
+	// ECS off has the resolver's address decide, whatever client subnet a query tells (RFC 7871). Default on.
+	ECS string `json:"ecs,omitempty" yaml:"ecs,omitempty"`
 	// HTTPS and SVCB (RFC 9460) stand beside A and AAAA, with hints of the endpoints' addresses. Pools of addresses only.
 	HTTPS *SVCB `json:"https,omitempty" yaml:"https,omitempty"`
 	SVCB  *SVCB `json:"svcb,omitempty" yaml:"svcb,omitempty"`
@@ -149,6 +183,14 @@ type Service struct {
 	MX  *MX  `json:"mx,omitempty" yaml:"mx,omitempty"`
 	// Alias stands in the place of rules: the host answers as another name does. Only TTL and Metrics go with it.
 	Alias *Alias `json:"alias,omitempty" yaml:"alias,omitempty"`
+}
+
+// Sticky is what decides which endpoint a client of a sticky service gets.
+type Sticky struct {
+	// By is network (default): the client's, /24 or /48; or label: what a wildcard host stands for, and nothing of the client.
+	By string `json:"by,omitempty" yaml:"by,omitempty"`
+	// Period is after how long a network is given a new endpoint. Absent: never.
+	Period Duration `json:"period,omitempty" yaml:"period,omitempty" zero:"absent"`
 }
 
 // SVCB is what an HTTPS or SVCB record says beside the addresses (RFC 9460, RFC 9848).
@@ -189,22 +231,8 @@ type When struct {
 	Geo []string   `json:"geo,omitempty" yaml:"geo,omitempty"` // EU, EU-DE, NA-US-CA
 	ASN []uint32   `json:"asn,omitempty" yaml:"asn,omitempty"`
 	Map StringList `json:"map,omitempty" yaml:"map,omitempty"` // names of the platform's maps
-}
-
-// Override replaces what health says, or what the pool declares, for one endpoint or for all of a pool,
-// until it expires. The measured state stays visible beside it.
-type Override struct {
-	Pool string `json:"pool" yaml:"pool"`
-	// Endpoint is absent where the whole pool is meant.
-	Endpoint string `json:"endpoint,omitempty" yaml:"endpoint,omitempty"`
-	// State is up, down or drain. Drain takes no new clients but does not count as unhealthy.
-	State string `json:"state,omitempty" yaml:"state,omitempty"`
-	// Weight replaces the endpoint's weight.
-	Weight *int   `json:"weight,omitempty" yaml:"weight,omitempty"`
-	Reason string `json:"reason" yaml:"reason"`
-	Author string `json:"author,omitempty" yaml:"author,omitempty"`
-	// Expires is absent where it holds until it is deleted.
-	Expires Time `json:"expires,omitzero" yaml:"expires,omitempty"`
+	// Resolver names maps of resolvers' addresses. It matches no client whose query tells its network (RFC 7871).
+	Resolver StringList `json:"resolver,omitempty" yaml:"resolver,omitempty"`
 }
 
 func (*Zone) kind() Kind     { return KindZone }

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/gti/gtm/pkg/geo"
 )
 
 // Validate checks one resource by itself. The error is an Errors with everything that was found.
@@ -83,12 +85,15 @@ func (c *checker) label(path, name string) {
 }
 
 // hostName checks a DNS name and gives its canonical form, or "" with a fault.
-func (c *checker) hostName(path, name string) string {
+func (c *checker) hostName(path, name string) string { return c.named(path, name, CanonicalName) }
+
+// named checks a name, and gives the form that canonical gives it, or "" with a fault.
+func (c *checker) named(path, name string, canonical func(string) (string, error)) string {
 	if name == "" {
 		c.fail(path, "", "is missing")
 		return ""
 	}
-	canonical, err := CanonicalName(name)
+	out, err := canonical(name)
 	if err != nil {
 		hint := "a host name is of letters, digits, - and _ in labels of at most 63"
 		if strings.ContainsFunc(name, func(c rune) bool { return c > 0x7F }) {
@@ -96,7 +101,7 @@ func (c *checker) hostName(path, name string) string {
 		}
 		c.fail(path, hint, "%q %v", shorten(name), err)
 	}
-	return canonical
+	return out
 }
 
 // zoneName checks the name of a zone, or of something in one, and gives its canonical form, or "" with a fault.
@@ -146,7 +151,7 @@ func (c *checker) address(path string, a netip.Addr) {
 }
 
 func (c *checker) place(path, place string) {
-	if err := checkPlace(place); err != nil {
+	if _, err := geo.ParsePlace(place); err != nil {
 		c.fail(path, "", "%v", err)
 	}
 }
@@ -207,7 +212,10 @@ func (c *checker) location(l *Location) {
 }
 
 func (c *checker) networks(m *Map) {
-	if len(m.Networks) == 0 {
+	switch {
+	case m.FromFiles && len(m.Networks) > 0:
+		c.fail("spec.networks", "remove it, or fromFiles", "goes not with fromFiles: the networks come from the files of the edges")
+	case !m.FromFiles && len(m.Networks) == 0:
 		c.fail("spec.networks", "", "needs at least one network")
 	}
 	seen := make(map[netip.Prefix]int, len(m.Networks))
@@ -236,31 +244,6 @@ func (c *checker) networks(m *Map) {
 		c.fail("spec.location", "give place, too, as in EU-DE", "says where a place is, and there is none")
 	}
 	c.location(m.Location)
-}
-
-func (c *checker) override(o *Override) {
-	c.label("spec.pool", o.Pool)
-	if o.Endpoint != "" {
-		c.label("spec.endpoint", o.Endpoint)
-	}
-	if o.State != "" {
-		c.oneOf("spec.state", o.State, StateUp, StateDown, StateDrain)
-	}
-	if o.State == "" && o.Weight == nil {
-		c.fail("spec", "give state (up, down or drain) or weight", "says nothing to override")
-	}
-	if o.Weight != nil {
-		c.between("spec.weight", *o.Weight, 0, maxWeight)
-		if o.Endpoint == "" {
-			c.fail("spec.weight", "name the endpoint", "a weight belongs to one endpoint")
-		}
-	}
-	if strings.TrimSpace(o.Reason) == "" {
-		c.fail("spec.reason", "say why, for those who find it later", "is missing")
-	}
-	if _, ok := o.Expires.Moment(); !ok && !o.Expires.IsZero() {
-		c.fail("spec.expires", "", "wants a time as in 2026-01-31T18:00:00Z, not %q", shorten(o.Expires.String()))
-	}
 }
 
 func indexed(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }

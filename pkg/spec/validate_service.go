@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"net/netip"
 	"slices"
+	"strings"
+	"time"
 )
 
 // Bounds of pools and services.
@@ -57,6 +59,7 @@ func (c *checker) pool(p *Pool) {
 	if hosts > 0 && hosts < len(p.Endpoints) {
 		c.fail("spec.endpoints", "put them into two pools", "has endpoints with addresses and endpoints with host names")
 	}
+	c.standby(p)
 }
 
 func (c *checker) endpoint(path string, e *Endpoint) {
@@ -87,12 +90,16 @@ func (c *checker) endpoint(path string, e *Endpoint) {
 }
 
 func (c *checker) service(s *Service) {
-	c.hostName("spec.host", s.Host)
+	c.named("spec.host", s.Host, CanonicalHost)
 	c.ttl("spec.ttl", s.TTL)
+	c.ttl("spec.ttlUnsure", s.TTLUnsure)
 	if s.Alias != nil {
-		c.alias("spec.alias", canonicalOr(s.Host), s.Alias)
+		c.alias("spec.alias", canonicalHostOr(s.Host), s.Alias)
 		c.onlyAlias(s)
 		return
+	}
+	if t := s.TTLUnsure; t != nil && t.WholeSeconds() >= s.LongestTTLSeconds() {
+		c.fail("spec.ttlUnsure", "make it shorter", "%s does nothing: no TTL of the service is longer", *t)
 	}
 	if s.Answers != 0 {
 		c.between("spec.answers", s.Answers, 1, maxAnswers)
@@ -100,6 +107,10 @@ func (c *checker) service(s *Service) {
 	if s.Pick != "" {
 		c.oneOf("spec.pick", s.Pick, PickWeighted, PickSticky, PickAll)
 	}
+	if s.ECS != "" {
+		c.oneOf("spec.ecs", s.ECS, ECSOn, ECSOff)
+	}
+	c.sticky(s)
 	if s.AllDown != "" {
 		c.oneOf("spec.allDown", s.AllDown, AllDownAnswer, AllDownServfail)
 	}
@@ -116,6 +127,38 @@ func (c *checker) service(s *Service) {
 	c.members(s)
 	c.fence("spec.fence", s.Fence)
 	c.targets("spec.lastResort", s.LastResort, 0)
+}
+
+// Bounds of a sticky service's period: clients need time to come back, and a month is as good as for ever.
+const (
+	minPeriod = 10 * time.Minute
+	maxPeriod = 30 * 24 * time.Hour
+)
+
+// sticky checks what a sticky service goes by.
+func (c *checker) sticky(s *Service) {
+	if s.Sticky == nil {
+		return
+	}
+	if s.Pick != PickSticky {
+		c.fail("spec.sticky", "add pick: sticky, or remove it", "says what pick sticky goes by")
+	}
+	by, period := s.Sticky.By, time.Duration(s.Sticky.Period)
+	if by != "" {
+		c.oneOf("spec.sticky.by", by, ByNetwork, ByLabel)
+	}
+	if by == ByLabel && !strings.HasPrefix(s.Host, "*.") {
+		c.fail("spec.sticky.by", "have the host begin with *.", "label is what a wildcard stands for, and %q has none", shorten(s.Host))
+	}
+	switch {
+	case period == 0:
+	case by == ByLabel:
+		c.fail("spec.sticky.period", "remove it", "goes with by: network; a label keeps its endpoint, since its clients are to meet there")
+	case period < minPeriod || period > maxPeriod:
+		c.fail("spec.sticky.period", "", "%s is out of range: it can be 10m to 720h", s.Sticky.Period)
+	case period%time.Second != 0:
+		c.fail("spec.sticky.period", "", "%s is not a whole number of seconds", s.Sticky.Period)
+	}
 }
 
 // extraRecords checks https, svcb, srv and mx.
@@ -151,9 +194,21 @@ func (c *checker) svcb(path string, r *SVCB) {
 
 func (c *checker) rules(s *Service) {
 	c.ruleList(s.Rules)
+	if !s.OnlyPools() {
+		c.noResolvers(s.Rules, "in a service whose rules name pools alone, without a fence")
+	}
 	catchAll := slices.ContainsFunc(s.Rules, func(r Rule) bool { return r.MatchesAll() })
 	if len(s.Rules) > 0 && !catchAll && len(s.LastResort) == 0 {
 		c.fail("spec.rules", "add a last rule without when, or lastResort", "no rule matches the clients that the others leave")
+	}
+}
+
+// noResolvers refuses conditions on resolvers where rows are made for places: a place says nothing of who asks.
+func (c *checker) noResolvers(rules []Rule, where string) {
+	for i := range rules {
+		if w := rules[i].When; w != nil && len(w.Resolver) > 0 {
+			c.fail(indexed("spec.rules", i)+".when.resolver", "make a service of its own for these rules", "is possible only %s", where)
+		}
 	}
 }
 
@@ -197,5 +252,8 @@ func (c *checker) when(path string, w *When) {
 	}
 	for i, m := range w.Map {
 		c.label(indexed(path+".map", i), m)
+	}
+	for i, m := range w.Resolver {
+		c.label(indexed(path+".resolver", i), m)
 	}
 }

@@ -66,6 +66,9 @@ func TestValidate(t *testing.T) {
 		{KindMap, `networks: ["::ffff:192.0.2.0/120"]`,
 			`spec.networks[0]: ::ffff:192.0.2.0/120 is an IPv4 network in IPv6 form; write 192.0.2.0/24`},
 		{KindMap, `networks: [192.0.2.0/24, 192.0.2.0/24]`, `spec.networks[1]: 192.0.2.0/24 stands twice, first at spec.networks[0]`},
+		{KindMap, `fromFiles: true, place: EU-DE`, ``},
+		{KindMap, `fromFiles: true, networks: [192.0.2.0/24]`,
+			`spec.networks: goes not with fromFiles: the networks come from the files of the edges; remove it, or fromFiles`},
 		{KindMap, `networks: [192.0.2.0/24], place: EU-DE, location: {lat: 52.52, lon: 13.4}`, ``},
 		{KindMap, `networks: [192.0.2.0/24], place: EU-DE, location: {lat: 90.5, lon: 13.4}`,
 			"spec.location.lat: 90.5 is out of range: it can be -90 to 90 degrees"},
@@ -137,7 +140,44 @@ func TestValidate(t *testing.T) {
 			`spec.rules[0].ttl: 596523h14m8s is out of range: it can be 0s to 2147483647s`},
 		{KindService, pools + `, ttl: 2147483648s`, `spec.ttl: 596523h14m8s is out of range: it can be 0s to 2147483647s`},
 		{KindService, pools + `, answers: 65`, `spec.answers: 65 is out of range: it can be 1 to 64`},
+		{KindService, pools + `, ecs: off`, ``},
+		{KindService, pools + `, ecs: offf`, `spec.ecs: "offf" is not possible; did you mean off?`},
+		{KindService, `host: web.example, rules: [{when: {resolver: [-a]}, pools: [eu]}, {pools: [eu]}]`,
+			`spec.rules[0].when.resolver[0]: "-a" has a - at the edge of a label; a name is of a-z, 0-9 and -, at most 63 letters`},
+		{KindService, `host: a.example, rules: [{when: {resolver: own}, pools: [{nearest: [eu, us]}]}, {pools: [eu]}]`,
+			"spec.rules[0].when.resolver: is possible only in a service whose rules name pools alone, without a fence; " +
+				"make a service of its own for these rules"},
+		{KindPolicy, `rules: [{when: {resolver: own}, pools: [eu]}]`,
+			"spec.rules[0].when.resolver: is possible only in rules of a service that name pools alone; " +
+				"make a service of its own for these rules"},
 		{KindService, pools + `, pick: stiky`, `spec.pick: "stiky" is not possible; did you mean sticky?`},
+		{KindService, `host: "*.Rtc.example", pick: sticky, sticky: {by: label}, rules: [{pools: [eu]}]`, ``},
+		{KindService, `host: "*.rtc.example", rules: [{pools: [eu]}]`, ``},
+		{KindService, `host: "*.", rules: [{pools: [eu]}]`,
+			`spec.host: "*." is empty; a host name is of letters, digits, - and _ in labels of at most 63`},
+		{KindService, `host: "a.*.example", rules: [{pools: [eu]}]`,
+			`spec.host: "a.*.example" has the letter '*'; a host name is of letters, digits, - and _ in labels of at most 63`},
+		{KindService, `host: "*.*.example", rules: [{pools: [eu]}]`,
+			`spec.host: "*.*.example" has the letter '*'; a host name is of letters, digits, - and _ in labels of at most 63`},
+		{KindService, `host: "*a.example", rules: [{pools: [eu]}]`,
+			`spec.host: "*a.example" has the letter '*'; a host name is of letters, digits, - and _ in labels of at most 63`},
+		{KindService, `host: old.example, alias: {to: "*.rtc.example"}`,
+			`spec.alias.to: "*.rtc.example" has the letter '*'; a host name is of letters, digits, - and _ in labels of at most 63`},
+		{KindService, `host: "*.old.example", alias: {to: web.example}`, ``},
+		{KindService, `host: "*.old.example", sticky: {by: label}, alias: {to: web.example}`,
+			`spec.sticky: goes not with alias, which answers as the name that it leads to; remove it, or alias`},
+		{KindService, pools + `, pick: sticky, sticky: {period: 10m}`, ``},
+		{KindService, pools + `, pick: sticky, sticky: {by: network, period: 720h}`, ``},
+		{KindService, pools + `, sticky: {period: 1h}`, `spec.sticky: says what pick sticky goes by; add pick: sticky, or remove it`},
+		{KindService, pools + `, pick: sticky, sticky: {by: lable}`, `spec.sticky.by: "lable" is not possible; did you mean label?`},
+		{KindService, pools + `, pick: sticky, sticky: {by: label}`,
+			`spec.sticky.by: label is what a wildcard stands for, and "a.example" has none; have the host begin with *.`},
+		{KindService, `host: "*.rtc.example", pick: sticky, sticky: {by: label, period: 1h}, rules: [{pools: [eu]}]`,
+			`spec.sticky.period: goes with by: network; a label keeps its endpoint, since its clients are to meet there; remove it`},
+		{KindService, pools + `, pick: sticky, sticky: {period: 599s}`, `spec.sticky.period: 9m59s is out of range: it can be 10m to 720h`},
+		{KindService, pools + `, pick: sticky, sticky: {period: 721h}`, `spec.sticky.period: 721h is out of range: it can be 10m to 720h`},
+		{KindService, pools + `, pick: sticky, sticky: {period: 600500ms}`,
+			`spec.sticky.period: 10m0.5s is not a whole number of seconds`},
 		{KindService, pools + `, allDown: nxdomain`, `spec.allDown: "nxdomain" is not possible; it can be answer, servfail`},
 		{KindService, pools + `, families: [ipv5, ipv6, ipv6]`,
 			"spec.families[0]: \"ipv5\" is not possible; did you mean ipv4?\nspec.families[2]: ipv6 stands twice"},
@@ -160,8 +200,48 @@ func TestValidate(t *testing.T) {
 			"spec.reason: is missing; say why, for those who find it later"},
 		{KindOverride, `pool: eu, state: dry, reason: x`, `spec.state: "dry" is not possible; it can be down, drain, up`},
 		{KindOverride, `pool: eu, weight: -1, reason: x, expires: later`,
-			"spec.weight: -1 is out of range: it can be 0 to 65535\nspec.weight: a weight belongs to one endpoint; name the endpoint\n" +
+			"spec.weight: -1 is out of range: it can be 0 to 65535\nspec.weight: a weight belongs to one endpoint, or to a pool in a " +
+				"rule; " +
+				"name the endpoint, or the service and the rule\n" +
 				"spec.expires: wants a time as in 2026-01-31T18:00:00Z, not \"later\""},
+		{KindOverride, `pool: eu, endpoint: a, weight: {to: 30, over: 20m}, ` +
+			`starts: 2030-01-01T00:00:00Z, expires: 2030-01-01T00:20:00Z, reason: x`, ``},
+		{KindOverride, `service: web, rule: 2, pool: us, weight: {to: 10, over: 30s, from: 2.5}, reason: x`, ``},
+		{KindOverride, `pool: eu, endpoint: a, state: drain, weight: {to: 0, over: 20m}, reason: x`, ``},
+		{KindOverride, `pool: eu, state: drain, schedule: {cron: "0 2 * * 1-5", zone: Asia/Shanghai, for: 2h}, reason: x`, ``},
+		{KindOverride, `service: web, rule: "", pool: us, endpoint: a, state: up, reason: x`,
+			"spec.rule: is missing; name the rule by its name or number\nspec: a rule's pools are given weights alone; make an " +
+				"override of the " +
+				"pool for that, without service and rule\nspec.weight: is missing: the weight of the pool among those of the rule"},
+		{KindOverride, `rule: europe, pool: us, weight: 3, reason: x`, `spec.service: is missing; name the service whose rule it is`},
+		{KindOverride, `pool: eu, endpoint: a, weight: {to: -1, over: 29s, from: 70000}, reason: x`,
+			"spec.weight: -1 is out of range: it can be 0 to 65535\nspec.weight.from: 70000 is out of range: it can be 0 to 65535\n" +
+				"spec.weight.over: 29s is out of range: it can be 30s to 8784h; leave it out to be there at once"},
+		{KindOverride, `pool: eu, endpoint: a, weight: {to: 1, from: 2}, reason: x`,
+			`spec.weight.from: means nothing where the weight holds at once; say over how long, or leave it out`},
+		{KindOverride, `pool: eu, endpoint: a, state: up, weight: {to: 0, over: 1m}, reason: x`,
+			"spec.state: beside a weight that goes somewhere in steps only a drain makes sense, at its end; make it drain, with a weight " +
+				"to: 0; or leave it out"},
+		{KindOverride, `pool: eu, endpoint: a, state: drain, weight: {to: 1, over: 1m}, reason: x`,
+			"spec.state: beside a weight that goes somewhere in steps only a drain makes sense, at its end; make it drain, with a weight " +
+				"to: 0; or leave it out"},
+		{KindOverride, `pool: eu, endpoint: a, weight: {to: 3, over: 21m}, ` +
+			`starts: 2030-01-01T00:00:00Z, expires: 2030-01-01T00:20:00Z, reason: x`,
+			`spec.weight.over: 21m is longer than the override holds, 20m`},
+		{KindOverride, `pool: eu, endpoint: a, weight: {to: 3, over: 3h}, schedule: {cron: "0 2 * * *", for: 2h}, reason: x`,
+			`spec.weight.over: 3h is longer than the override holds, 2h`},
+		{KindOverride, `pool: eu, state: drain, starts: soon, expires: 2030-01-01T00:20:00Z, reason: x`,
+			`spec.starts: wants a time as in 2026-01-31T18:00:00Z, not "soon"`},
+		{KindOverride, `pool: eu, state: drain, starts: 2030-01-01T00:20:00Z, expires: 2030-01-01T00:20:00Z, reason: x`,
+			`spec.expires: 2030-01-01T00:20:00Z is not after spec.starts, 2030-01-01T00:20:00Z`},
+		{KindOverride, `pool: eu, state: drain, starts: 2030-01-01T00:20:00Z, schedule: {cron: "0 0 31 2 *", for: 0s}, reason: x`,
+			"spec.starts: cannot stand beside a schedule, which says when it begins; leave one of them out\nspec.schedule.for: 0s is " +
+				"out of " +
+				"range: it can be up to 8784h\nspec.schedule.cron: \"0 0 31 2 *\": no such day ever comes"},
+		{KindOverride, `pool: eu, state: drain, schedule: {cron: "at night", zone: Mars, for: 1h}, reason: x`,
+			`spec.schedule: there is no time zone "Mars"; write an IANA name, as in Europe/Berlin, Asia/Shanghai or UTC`},
+		{KindOverride, `pool: eu, state: drain, schedule: {cron: "at night", for: 1h}, reason: x`,
+			"spec.schedule: wants five fields, minute, hour, day, month and weekday, as in 0 2 * * 1-5, not \"at night\""},
 	} {
 		t.Run(string(c.kind)+" "+c.body, func(t *testing.T) {
 			name := "x"

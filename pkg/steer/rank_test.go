@@ -12,7 +12,10 @@ import (
 
 // plainSticky is the slow twin of Sticky: it ranks all items for the bucket.
 func plainSticky(items []Item, n int, bucket uint64) []int {
-	h := mix(bucket)
+	return plainRanking(items, n, mix(bucket))
+}
+
+func plainRanking(items []Item, n int, h uint64) []int {
 	ranked := slices.SortedStableFunc(slices.Values(items), func(a, b Item) int {
 		return cmp.Compare(Rendezvous(h, b.ID, b.Weight), Rendezvous(h, a.ID, a.Weight))
 	})

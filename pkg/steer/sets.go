@@ -1,6 +1,7 @@
 package steer
 
 import (
+	"encoding/binary"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -238,6 +239,14 @@ func Sticky(items []Item, n int) Choice {
 	return Choice{Sets: singles(items), Table: &Table{race: newRace(items), items: items, answers: n}}
 }
 
+// Exact draws as Sticky does, but with a bucket for each hash. So shares are those of the weights, however many items there are, and what
+// one item gains or loses is all that moves.
+func Exact(items []Item, n int) Choice {
+	c := Sticky(items, n)
+	c.Table.exact = true
+	return c
+}
+
 // Rendezvous is the score of id for h: the highest score wins, in proportion to weight (the logarithmic method of
 // weighted rendezvous hashing). It is negative; closer to zero is higher.
 func Rendezvous(h, id uint64, weight float64) float64 {
@@ -246,6 +255,27 @@ func Rendezvous(h, id uint64, weight float64) float64 {
 
 // Hash mixes a client network into the number that sticky draws use.
 func Hash(hi, lo uint64) uint64 { return mix(mix(hi) ^ lo) }
+
+// HashLabels mixes labels of a name, in folded wire form, into such a number.
+func HashLabels(wire []byte) uint64 {
+	h := uint64(len(wire))
+	for ; len(wire) >= 8; wire = wire[8:] {
+		h = mix(h ^ binary.LittleEndian.Uint64(wire))
+	}
+	last := uint64(0)
+	for i, c := range wire {
+		last |= uint64(c) << (8 * i)
+	}
+	return mix(h ^ last)
+}
+
+// InPeriod turns a network's hash into that of the period in which second now lies, and tells how many seconds are left of it. Periods
+// begin at another time for each hash, so that never all clients move at once.
+func InPeriod(hash uint64, now, period uint32) (of uint64, left uint32) {
+	at := uint64(now) + hash%uint64(period)
+	number := at / uint64(period)
+	return Hash(hash, number), period - uint32(at-number*uint64(period))
+}
 
 // mix is the finalizer of splitmix64: a bijection whose bits all depend on all bits.
 func mix(x uint64) uint64 {

@@ -21,7 +21,8 @@ type Candidate struct {
 	Weight  int     // as declared, or as an override says
 	Score   float64 // 0 to 1
 	Drained bool
-	// Effective is the weight that draws use: Weight times Score, 0 for what is left out.
+	said    bool // State is a person's word
+	// Effective is the weight that draws use: Weight times Score, and less in a slow start; 0 for what is left out.
 	Effective float64
 }
 
@@ -32,6 +33,8 @@ type Standing struct {
 	Out string
 	// Held says what was seen of the endpoint and is not followed because the brake holds; empty when it does not.
 	Held string
+	// Note says what slow start does to its weight, or would; empty: nothing.
+	Note string
 }
 
 // Pool is what steering makes of a pool. It is immutable.
@@ -40,9 +43,12 @@ type Pool struct {
 	Site       string
 	Candidates []Candidate // as declared, in order
 	Up         bool
+	Enough     bool      // endpoints of its own are up for it to be up, whatever else takes it down
 	Why        string    // why it is up or down, in words
 	Frozen     bool      // the verdict is frozen by the brake
-	Expires    time.Time // when an override next ends; zero: never
+	Next       time.Time // when something next changes it by the clock; zero: never
+	Notes      *Notes    // nil: there are none
+	saidUp     bool      // by an override of all of it
 }
 
 // NewPool applies verdict and overrides to a pool. v may be nil: nothing is known, and everything answers.
@@ -53,13 +59,22 @@ func NewPool(id health.PoolID, p *spec.Pool, v *health.Verdict, overrides []*spe
 	var standing Standing
 	last, word := &unknown, wording{}
 	known := lookup{verdict: v}
+	hands := handsOf(overrides, now)
+	out.Next = hands.next
+	var ramps []move
+	for _, o := range overrides {
+		if o.Endpoint == "" && o.State == spec.StateUp && o.At(now).Holds {
+			out.saidUp = true
+		}
+	}
 	for i := range p.Endpoints {
 		e, c := &p.Endpoints[i], &out.Candidates[i]
 		standing = unknown
 		*c = Candidate{Endpoint: e, Standing: &standing, Weight: weightOf(e), Score: 1}
 		reason := ""
+		var f health.Finding
 		if v != nil {
-			f := known.of(e)
+			f = known.of(e)
 			if f.State != health.Unknown && f.State != "" {
 				c.State, c.Score, reason = f.State, clamp(f.Score), f.Reason
 				if f.State == health.Down {
@@ -71,26 +86,33 @@ func NewPool(id health.PoolID, p *spec.Pool, v *health.Verdict, overrides []*spe
 			}
 		}
 		c.leaveOut(&word, reason)
-		for _, whole := range []bool{true, false} {
-			for _, o := range overrides {
-				if whole == (o.Endpoint == "") {
-					out.Expires = c.override(o, now, out.Expires)
+		for _, h := range hands.list {
+			if h.Endpoint == "" || h.Endpoint == e.Name {
+				if c.override(h.Override); h.ramps {
+					ramps = append(ramps, moveOf(i, h))
 				}
 			}
 		}
 		c.Effective = float64(c.Weight) * c.Score
+		if f.Recovered && c.Out == "" && !c.said {
+			c.Effective *= out.start(p, &standing, f, now)
+		}
 		if c.Out != "" {
 			c.Effective = 0
 		}
 		last = standing.keep(last)
 		c.Standing = last
 	}
+	out.ramp(ramps, now)
 	out.Frozen = v != nil && v.Frozen
 	unseen := neverChecked
 	if v == nil && p.Monitor == "" {
 		unseen = notMonitored
 	}
 	out.judge(p.MinHealthy, unseen)
+	if v != nil {
+		out.keepOut(p, v.Out)
+	}
 	return out
 }
 
@@ -157,11 +179,14 @@ func (w *wording) of(reason string) string {
 	return w.out
 }
 
+// weightZero is why an endpoint without a weight takes no part.
+const weightZero = "weight 0"
+
 // leaveOut sets Out from weight and score.
 func (c *Candidate) leaveOut(w *wording, reason string) {
 	switch {
 	case c.Weight <= 0:
-		c.Out = "weight 0"
+		c.Out = weightZero
 	case c.Score <= 0:
 		c.Out = w.of(reason)
 	default:
@@ -169,20 +194,10 @@ func (c *Candidate) leaveOut(w *wording, reason string) {
 	}
 }
 
-// override applies o, if it names the candidate and still holds, and gives the earlier of next and o's end.
-func (c *Candidate) override(o *spec.Override, now, next time.Time) time.Time {
-	if o.Endpoint != "" && o.Endpoint != c.Endpoint.Name {
-		return next
-	}
-	end, holds := InForce(o, now)
-	if !holds {
-		return next
-	}
-	if !end.IsZero() && (next.IsZero() || end.Before(next)) {
-		next = end
-	}
-	if o.Weight != nil {
-		c.Weight = *o.Weight
+// override applies o, which holds and is of the candidate. A weight that is on its way comes later.
+func (c *Candidate) override(o *spec.Override) {
+	if o.Weight != nil && !o.Ramps() {
+		c.Weight = o.Weight.To
 	}
 	why := "override: " + o.Reason
 	switch o.State {
@@ -194,7 +209,7 @@ func (c *Candidate) override(o *spec.Override, now, next time.Time) time.Time {
 		c.Drained = true
 	}
 	if o.State != "" {
-		c.Held = "" // what the brake holds is in an operator's hands now
+		c.Held, c.said = "", true // it is in an operator's hands now, also where the brake holds
 	}
 	switch {
 	case o.State == "drain":
@@ -203,13 +218,6 @@ func (c *Candidate) override(o *spec.Override, now, next time.Time) time.Time {
 	case o.State != "" || o.Weight != nil:
 		c.leaveOut(&wording{}, why)
 	}
-	return next
-}
-
-// InForce reports whether an override holds at now, and when it ends; zero: never. One whose end cannot be read does not hold.
-func InForce(o *spec.Override, now time.Time) (end time.Time, holds bool) {
-	end, ok := o.Expires.Moment()
-	return end, ok && now.Before(end) || o.Expires.IsZero()
 }
 
 // judge decides whether the pool is up: enough of the endpoints that have a weight and are not drained answer. Unknown ones
@@ -233,7 +241,8 @@ func (p *Pool) judge(minHealthy, unseen string) {
 		}
 	}
 	need := max(1, need(minHealthy, counted))
-	p.Up = healthy+unknown+held >= need
+	p.Enough = healthy+unknown+held >= need
+	p.Up = p.Enough
 	switch {
 	case counted == 0:
 		p.Why = "no endpoint takes clients: all are drained or have weight 0"

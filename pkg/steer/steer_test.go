@@ -96,11 +96,11 @@ func TestDrainedEndpointsDoNotCountAsUnhealthy(t *testing.T) {
 	if !p.Up || p.Candidates[0].Effective != 0 || p.Candidates[0].Out != "drained: deploy" {
 		t.Errorf("%+v", p)
 	}
-	if want := noon.Add(time.Hour); !p.Expires.Equal(want) {
-		t.Errorf("expires %v, want %v", p.Expires, want)
+	if want := noon.Add(time.Hour); !p.Next.Equal(want) {
+		t.Errorf("next change %v, want %v", p.Next, want)
 	}
 	if p := NewPool(id, pool("100%", 3, 1), nil, []*spec.Override{o}, noon.Add(time.Hour)); p.Candidates[0].Effective != 3 ||
-		!p.Expires.IsZero() {
+		!p.Next.IsZero() {
 		t.Errorf("an override that has ended still holds: %+v", p)
 	}
 }
@@ -137,8 +137,8 @@ func TestOverridesKeepTheMeasuredStateApart(t *testing.T) {
 
 // TestTheEndpointsOverrideWins over its pool's, in whatever order they come.
 func TestTheEndpointsOverrideWins(t *testing.T) {
-	whole := &spec.Override{Pool: "eu", State: "down", Weight: weight(7), Reason: "closed"}
-	one := &spec.Override{Pool: "eu", Endpoint: "b", State: "up", Weight: weight(2), Reason: "but b"}
+	whole := &spec.Override{Pool: "eu", State: "down", Weight: &spec.Ramp{To: 7}, Reason: "closed"}
+	one := &spec.Override{Pool: "eu", Endpoint: "b", State: "up", Weight: &spec.Ramp{To: 2}, Reason: "but b"}
 	for _, order := range [][]*spec.Override{{whole, one}, {one, whole}} {
 		p := NewPool(id, pool("", 3, 1), findings("a=1 b=1"), order, noon)
 		if a, b := p.Candidates[0], p.Candidates[1]; a.Out != "down: override: closed" || b.Out != "" || b.Effective != 2 {
@@ -170,7 +170,7 @@ func TestWhatTheBrakeHoldsIsTold(t *testing.T) {
 		{"held unknown", true, health.Unknown, nil, reason},
 		{"let go", false, health.Up, nil, ""},
 		{"in an operator's hands", true, health.Up, []*spec.Override{{Pool: "eu", Endpoint: "a", State: "down", Reason: "r"}}, ""},
-		{"another weight", true, health.Up, []*spec.Override{{Pool: "eu", Endpoint: "a", Weight: weight(1), Reason: "r"}}, reason},
+		{"another weight", true, health.Up, []*spec.Override{{Pool: "eu", Endpoint: "a", Weight: &spec.Ramp{To: 1}, Reason: "r"}}, reason},
 	} {
 		v := &health.Verdict{Pool: id, Frozen: tc.frozen,
 			Endpoints: map[string]health.Finding{"a": {State: tc.state, Score: 1, Reason: reason}}}

@@ -13,13 +13,17 @@ import (
 	"github.com/gti/gtm/pkg/store/state"
 )
 
-// Release is a person's word that what the brake holds has really failed: the judge lets it go down, and takes the word away.
+// Release is a person's word to the judge, which follows it and takes it away: that what the brake holds has really failed, and is to
+// go down.
 type Release struct {
 	Tenant string    `json:"tenant"`
 	Pool   string    `json:"pool,omitempty"` // empty: all of the tenant
 	Time   time.Time `json:"time"`
 	Author string    `json:"author,omitempty"`
 	Reason string    `json:"reason"`
+	// Resume is another word: that a pool which is kept out may come back. Its key is one that programs which do
+	// not know it pass over.
+	Resume bool `json:"-"`
 
 	rev int64 // at which it was written
 }
@@ -44,7 +48,7 @@ func (c *Client) PutRelease(ctx context.Context, r Release, ttl time.Duration) e
 	defer cancel()
 	lease, err := c.link.Etcd.Grant(ctx, max(int64((ttl+time.Second-1)/time.Second), 2))
 	if err == nil {
-		_, err = c.link.Etcd.Put(ctx, c.keys.Release(r.Tenant, r.Pool), string(value), clientv3.WithLease(lease.ID))
+		_, err = c.link.Etcd.Put(ctx, c.releaseKey(r), string(value), clientv3.WithLease(lease.ID))
 	}
 	return c.link.Explain("writing a release (it may be followed)", err)
 }
@@ -56,11 +60,18 @@ func clip(s string, most int) string {
 	return s[:most]
 }
 
-// HasRelease reports whether a release waits for the judge still.
-func (c *Client) HasRelease(ctx context.Context, tenant, pool string) (bool, error) {
+func (c *Client) releaseKey(r Release) string {
+	if r.Resume {
+		return c.keys.Resume(r.Tenant, r.Pool)
+	}
+	return c.keys.Release(r.Tenant, r.Pool)
+}
+
+// HasRelease reports whether such a release waits for the judge still.
+func (c *Client) HasRelease(ctx context.Context, r Release) (bool, error) {
 	var resp *clientv3.GetResponse
 	err := c.link.Try(ctx, func(ctx context.Context) (err error) {
-		resp, err = c.link.Etcd.Get(ctx, c.keys.Release(tenant, pool), clientv3.WithCountOnly())
+		resp, err = c.link.Etcd.Get(ctx, c.releaseKey(r), clientv3.WithCountOnly())
 		return err
 	})
 	if err != nil {
@@ -69,10 +80,10 @@ func (c *Client) HasRelease(ctx context.Context, tenant, pool string) (bool, err
 	return resp.Count > 0, nil
 }
 
-// WithdrawRelease takes a release back that nobody has followed.
-func (c *Client) WithdrawRelease(ctx context.Context, tenant, pool string) error {
+// WithdrawRelease takes such a release back that nobody has followed.
+func (c *Client) WithdrawRelease(ctx context.Context, r Release) error {
 	err := c.link.Try(ctx, func(ctx context.Context) error {
-		_, err := c.link.Etcd.Delete(ctx, c.keys.Release(tenant, pool))
+		_, err := c.link.Etcd.Delete(ctx, c.releaseKey(r))
 		return err
 	})
 	return c.link.Explain("withdrawing a release", err)
@@ -84,7 +95,7 @@ func (c *Client) TakeRelease(ctx context.Context, r Release) error {
 	if f == nil {
 		return ErrNotLeader
 	}
-	key := c.keys.Release(r.Tenant, r.Pool)
+	key := c.releaseKey(r)
 	own := clientv3.OpTxn([]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(key), "=", r.rev)},
 		[]clientv3.Op{clientv3.OpDelete(key)}, nil)
 	var resp *clientv3.TxnResponse
@@ -112,7 +123,7 @@ func (o *observer) waiting() []Release {
 
 // release reads a release. What it speaks of is in its key.
 func (o *observer) release(kv *mvccKV) (Release, bool) {
-	tenant, pool, ok := parseRelease(o.c.keys.Split(string(kv.Key)))
+	where, ok := parseRelease(o.c.keys.Split(string(kv.Key)))
 	var r Release
 	if !ok || len(kv.Value) == 0 { // a deletion has no value
 		return Release{}, false
@@ -121,16 +132,19 @@ func (o *observer) release(kv *mvccKV) (Release, bool) {
 		o.c.log.Warn("a release in the store is not understood; it is left to run out", "key", string(kv.Key), "error", err)
 		return Release{}, false
 	}
-	r.Tenant, r.Pool, r.rev = tenant, pool, kv.ModRevision
+	r.Tenant, r.Pool, r.Resume, r.rev = where.Tenant, where.Pool, where.Resume, kv.ModRevision
 	return r, true
 }
 
-func parseRelease(parts []string) (tenant, pool string, ok bool) {
-	if len(parts) < 3 || len(parts) > 4 || parts[0] != "world" || parts[1] != "release" || parts[2] == "" {
-		return "", "", false
+// parseRelease reads what a release speaks of from the components of its key.
+func parseRelease(parts []string) (r Release, ok bool) {
+	if len(parts) < 3 || len(parts) > 5 || joinTwo(parts) != "world/release" || parts[2] == "" {
+		return r, false
 	}
-	if len(parts) == 4 {
-		pool = parts[3]
+	r.Tenant = parts[2]
+	if len(parts) > 3 {
+		r.Pool = parts[3]
 	}
-	return parts[2], pool, true
+	r.Resume = len(parts) == 5
+	return r, !r.Resume || r.Pool != "" && parts[4] == "resume"
 }

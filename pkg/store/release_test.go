@@ -57,7 +57,7 @@ func TestReleasesAreFollowed(t *testing.T) {
 	_ = c.Campaign(leading, "p1", func(ctx context.Context) error {
 		defer stop()
 		must(c.TakeRelease(ctx, taken))
-		if waits, err := c.HasRelease(ctx, "shop", "e/u"); err != nil || !waits {
+		if waits, err := c.HasRelease(ctx, taken); err != nil || !waits {
 			t.Errorf("the newer one is gone with the older: %v", err)
 		}
 		must(c.TakeRelease(ctx, newer))
@@ -71,12 +71,12 @@ func TestReleasesAreFollowed(t *testing.T) {
 		return nil
 	})
 	o.until(t, "taken", waiting("shop/"))
-	must(c.WithdrawRelease(ctx, "shop", ""))
+	must(c.WithdrawRelease(ctx, one))
 	o.until(t, "withdrawn", waiting(""))
 	must(c.PutRelease(ctx, one, 2*time.Second))
 	o.until(t, "written", waiting("shop/"))
 	o.until(t, "run out", waiting(""))
-	if waits, err := c.HasRelease(ctx, "shop", ""); err != nil || waits {
+	if waits, err := c.HasRelease(ctx, one); err != nil || waits {
 		t.Errorf("it is there still: %v", err)
 	}
 }

@@ -10,6 +10,9 @@ type Client struct {
 	Subnet   Net  // of the client subnet option; bits past its length are zero
 	Has      bool // there is such an option, with a length above zero
 	Resolver Net  // the address that asked, full length
+	// Of a service that is Keyed:
+	Label uint64 // hash of the labels that a wildcard stands for; see the function Label
+	Now   uint32 // Unix time in seconds
 }
 
 // Net is a network.

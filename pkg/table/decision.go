@@ -2,6 +2,7 @@ package table
 
 import (
 	"fmt"
+	"math/bits"
 
 	"github.com/gti/gtm/pkg/steer"
 	"github.com/gti/gtm/pkg/table/draws"
@@ -19,7 +20,8 @@ type Decision struct {
 	picks    *draws.Picks
 	step     int              // of Service.Steps, from which it came; -1 with Refuse
 	path     [MaxDepth]uint16 // the arm that each choice below it took
-	hashed   bool             // the client's network had a say
+	hashed   bool             // what is hashed had a say
+	left     uint32           // seconds for which that stays the same, if hashed
 }
 
 // needs tells what a node must give for an answer in family f, and whether as if all were up.
@@ -33,7 +35,7 @@ func (s *Service) needs(f rr.Family, fallback Fallback) (need rr.FamilySet, asIf
 // enter gives the first node that has an answer in family f, and its place in s.Steps; nil: there is none.
 func (v *View) enter(s *Service, row int, f rr.Family) (n *Node, step int, fallback Fallback) {
 	need := s.Need | 1<<f
-	if s.Steers {
+	if s.Is.Has(Steers) {
 		if n, step := s.Steering.first(v, s.Steps, row, need, false); n != nil {
 			return n, step, Normal
 		}
@@ -52,7 +54,7 @@ func (v *View) enter(s *Service, row int, f rr.Family) (n *Node, step int, fallb
 
 // firstOf gives the first node of a row that gives what is needed, nil if none does.
 func (v *View) firstOf(s *Service, row int, need rr.FamilySet, asIfUp bool) (n *Node, step int) {
-	if s.Steers {
+	if s.Is.Has(Steers) {
 		return s.Steering.first(v, s.Steps, row, need, asIfUp)
 	}
 	for i, end := s.Row(row); i < end; i++ {
@@ -100,8 +102,8 @@ func (v *View) Decide(d *Decision, s *Service, f rr.Family, c *Client, class Cla
 		return
 	}
 	need, asIfUp := s.needs(f, fallback)
-	hash, bits, chance := uint64(0), uint8(0), uint32(r>>32)
-	if s.Steers {
+	k, chance := key{}, uint32(r>>32)
+	if s.Is.Has(Steers) {
 		n = v.steered(d, s, n, c, need, asIfUp, chance)
 	}
 	d.TTL = s.Steps[d.step].TTL
@@ -110,11 +112,11 @@ func (v *View) Decide(d *Decision, s *Service, f rr.Family, c *Client, class Cla
 			chance = uint32(steer.Hash(r>>32, uint64(depth)))
 		}
 		if n.Kind == HashedNode {
-			hash, bits = n.hash(c, d.Resolver)
+			k = n.hash(c, d.Resolver)
 		}
-		at, hashed := n.choose(need, asIfUp, chance, hash)
+		at, hashed := n.choose(need, asIfUp, chance, k.hash)
 		if hashed {
-			d.hashes(bits)
+			d.hashes(k)
 		}
 		d.path[depth] = uint16(at)
 		n = v.Nodes.Ref((*n.Arms)[at].Node)
@@ -122,29 +124,32 @@ func (v *View) Decide(d *Decision, s *Service, f rr.Family, c *Client, class Cla
 	d.TTL = min(d.TTL, n.TTL)
 	d.Draw, d.picks = n.Draw, n.Draw.From(f, asIfUp)
 	if d.picks.Sticky() {
-		hash, bits = n.hash(c, d.Resolver)
-		d.hashes(bits)
+		k = n.hash(c, d.Resolver)
+		d.hashes(k)
 	}
-	d.Set = d.picks.Choose(uint32(r), hash)
+	d.Set = d.picks.Choose(uint32(r), k.hash)
+	if d.hashed && d.left < d.TTL { // no answer outlives its period; of powers of two a signed set has few TTLs
+		d.TTL = 1 << (bits.Len32(d.left) - 1)
+	}
 }
 
 // steered gives the node that is chosen where n is the first one of d.step that gives what is needed, and sets d.step to its step.
 func (v *View) steered(d *Decision, s *Service, n *Node, c *Client, need rr.FamilySet, asIfUp bool, chance uint32) *Node {
-	hash, bits := uint64(0), uint8(0)
+	k := key{}
 	if s.Steering.ids != nil {
-		hash, bits = n.hash(c, d.Resolver)
+		k = n.hash(c, d.Resolver)
 	}
-	n, step, hashed := s.Steering.choose(v, s.Steps, d.step, need, asIfUp, chance, hash)
+	n, step, hashed := s.Steering.choose(v, s.Steps, d.step, need, asIfUp, chance, k.hash)
 	if d.step = step; hashed {
-		d.hashes(bits)
+		d.hashes(k)
 	}
 	return n
 }
 
-// hashes notes that so many bits of the client's network had a say.
-func (d *Decision) hashes(bits uint8) {
-	if d.hashed = true; !d.Resolver {
-		d.Scope = max(d.Scope, bits)
+// hashes notes that what was hashed had a say.
+func (d *Decision) hashes(k key) {
+	if d.hashed, d.left = true, k.left; !d.Resolver {
+		d.Scope = max(d.Scope, k.bits)
 	}
 }
 
@@ -160,8 +165,8 @@ func (s *Service) Signature(z *zones.Zone, d *Decision, f rr.Family, owner []byt
 
 // Classify tells a client's class. A special-purpose client network gives its scope, and the resolver the rule.
 func (v *View) Classify(s *Service, c *Client) (class Class) {
-	part := v.PartList[s.Part]
 	if c.Has {
+		part := v.PartList[s.Part]
 		if c.Subnet.V4 {
 			class.Index, class.Scope = part.Lookup4(uint32(c.Subnet.Hi >> 32))
 		} else {
@@ -172,6 +177,7 @@ func (v *View) Classify(s *Service, c *Client) (class Class) {
 		}
 	}
 	class.Resolver = true
+	part := v.PartList[s.ResolverPart]
 	if c.Resolver.V4 {
 		class.Index, _ = part.LookupResolver4(uint32(c.Resolver.Hi >> 32))
 	} else {

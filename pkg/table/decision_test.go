@@ -24,7 +24,7 @@ func TestTheLeastTTLCounts(t *testing.T) {
 	}
 	for _, ttl := range [][3]uint32{{30, 20, 10}, {30, 10, 20}, {10, 20, 30}, {30, AnyTTL, AnyTTL}, {30, AnyTTL, 0}, {30, 0, AnyTTL}} {
 		var w chunks.Writer[Node]
-		leaf := LeafOf(draw, ttl[2])
+		leaf := LeafOf(draw, ttl[2], draws.ByNetwork)
 		arms := []Arm{{Node: w.Add(leaf), Weight: 1, Live: leaf.Live, All: leaf.All}}
 		top := w.Add(Node{Kind: FirstNode, Arms: &arms, TTL: ttl[1], Depth: 1, Live: leaf.Live, All: leaf.All})
 		v := &View{Nodes: w.Freeze()}
@@ -54,7 +54,7 @@ func TestSharesOfArms(t *testing.T) {
 
 // Scopes of sticky answers to short client subnets covered those of longer ones, with other answers (RFC 7871, 7.2.1).
 func TestStickyHashHasOneLength(t *testing.T) {
-	leaf := LeafOf(new(draws.Draw), 0)
+	leaf := LeafOf(new(draws.Draw), 0, draws.ByNetwork)
 	for _, tc := range []struct {
 		net  string
 		bits uint8
@@ -62,10 +62,9 @@ func TestStickyHashHasOneLength(t *testing.T) {
 		p := netip.MustParsePrefix(tc.net)
 		n := NetOf(p.Addr(), uint8(p.Bits()))
 		first := NetOf(p.Addr(), tc.bits)
-		hash, bits := leaf.hash(&Client{Subnet: n}, false)
-		want, _ := leaf.hash(&Client{Subnet: first}, false)
-		if bits != tc.bits || hash != want {
-			t.Errorf("%s hashes %d bits, as its first network does: %v", tc.net, bits, hash == want)
+		k, want := leaf.hash(&Client{Subnet: n}, false), leaf.hash(&Client{Subnet: first}, false)
+		if k.bits != tc.bits || k.hash != want.hash {
+			t.Errorf("%s hashes %d bits, as its first network does: %v", tc.net, k.bits, k.hash == want.hash)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/policy"
@@ -23,6 +24,7 @@ type Explanation struct {
 	Asker      Net           // whose address decided: the client's subnet or the resolver
 	Place      geo.Place     // of Asker
 	PlaceBits  uint8         // the length of the network over which Place is the same
+	RuleIndex  int           // of the service's rule that matches; policy.NoRule: none does
 	Rule       string        // its name or number; empty when none matches
 	Matched    string        // the condition that matched, as in "geo EU"; empty in a rule for everyone
 	Trace      *policy.Trace // how the policy came to its row; nil: the service's rules name nothing but pools
@@ -30,8 +32,8 @@ type Explanation struct {
 	TTLFrom    string        // what set TTL, as in "rule europe", for people; empty where nothing is answered
 	Pools      []PoolInTurn
 	Drawn      int // how often View.Draw drew
-	// Hashed: the client's network decides instead of chance. Shares are those of all networks that the rule is for, while this client
-	// always gets from the pool that is chosen, and with Fixed, this answer.
+	// Hashed: the client's network decides instead of chance, or the label. Shares are those of all networks that the rule is for, or of
+	// all labels, while this one always gets from the pool that is chosen, and with Fixed, this answer.
 	Hashed, Fixed bool
 	last          bool // it comes from lastResort's row
 }
@@ -65,9 +67,9 @@ func (v *View) Explain(s *Service, f rr.Family, c *Client, r uint64) *Explanatio
 	e.Place, e.PlaceBits = v.Place(e.Asker)
 	row := s.rowFor(e.Class)
 	last := s.lastFor(row)
-	if rule := v.rule(e, row); rule != policy.NoRule {
-		e.Rule = RuleName(s.Spec, rule)
-		e.Matched = v.matched(s, rule, e)
+	if e.RuleIndex = v.rule(e, row); e.RuleIndex != policy.NoRule {
+		e.Rule = RuleName(s.Spec, e.RuleIndex)
+		e.Matched = v.matched(s, e.RuleIndex, e)
 	}
 	from := row
 	if e.last = v.fromLast(e, row); e.last {
@@ -87,7 +89,7 @@ func (v *View) Explain(s *Service, f rr.Family, c *Client, r uint64) *Explanatio
 func (v *View) rule(e *Explanation, row int) int {
 	s := e.Service
 	switch {
-	case s.Steers:
+	case s.Is.Has(Steers):
 		p := s.Steering.Policy
 		e.Trace = &policy.Trace{}
 		_, rule := p.Row(p.Where(e.Place, geo.HitsAt(v.Maps, p.Maps(), e.Asker.Addr())), e.Trace)
@@ -115,6 +117,8 @@ func (v *View) fromLast(e *Explanation, row int) bool {
 // scopeFrom tells what made the scope as long as it is, of a client of a class.
 func (e *Explanation) scopeFrom(c *Client, class Class) string {
 	switch {
+	case e.NoSubnets():
+		return "resolver (ecs is off)"
 	case !c.Has:
 		return "resolver (no client subnet was told)"
 	case e.Resolver:
@@ -141,10 +145,16 @@ func (e *Explanation) ttlFrom(row int) string {
 		return ""
 	}
 	s := e.Service
-	if s.Steers {
+	if e.hashed && e.left < s.Steps[e.step].TTL {
+		return "the end of the period"
+	}
+	if s.Is.Has(Steers) {
 		return e.policyTTLFrom()
 	}
-	switch ttl := s.Steps[e.step].TTL; {
+	ttl, unsure := s.Steps[e.step].TTL, e.Draw.Pool.Unsure()
+	switch {
+	case e.TTL < ttl && unsure != "" && s.Spec.TTLUnsure != nil && e.TTL == s.Spec.TTLUnsure.WholeSeconds():
+		return "ttlUnsure: " + unsure
 	case e.TTL < ttl:
 		return "what the alias leads to"
 	case ttl < RowTTL(s.Spec, row):
@@ -188,23 +198,21 @@ func (v *View) matched(s *Service, rule int, e *Explanation) string {
 			break
 		}
 	}
-	for _, name := range w.Map {
-		for _, m := range v.Maps {
-			if m.Name == name && mapHas(m, e.Asker) {
-				parts = append(parts, "map "+name)
-			}
-		}
-	}
+	parts = append(parts, v.inMaps("map ", w.Map, e.Asker)...)
+	parts = append(parts, v.inMaps("resolver ", w.Resolver, e.Asker)...)
 	return strings.Join(parts, ", ")
 }
 
-func mapHas(m geo.Map, n Net) bool {
-	for _, p := range m.Networks {
-		if p.Contains(n.Addr()) {
-			return true
+// inMaps names those of some maps that hold a network's address, with a word before each.
+func (v *View) inMaps(word string, maps []string, n Net) (in []string) {
+	for _, name := range maps {
+		for _, m := range v.Maps {
+			if m.Name == name && m.Has(n.Addr()) {
+				in = append(in, word+name)
+			}
 		}
 	}
-	return false
+	return in
 }
 
 // row lists the pools of a row in their turn.
@@ -271,6 +279,9 @@ func (e *Explanation) below(v *View, node uint32, t turn) {
 func (e *Explanation) pool(n *Node, t turn) {
 	d, asIfUp := n.Draw, e.Fallback == AsIfUp
 	p := PoolInTurn{Pool: d.Pool, Step: t.step, LastResort: t.last, Chosen: t.chosen, Why: d.Pool.Why, at: t.at}
+	if would := d.Pool.Would(); would != "" {
+		p.Why += "; " + would
+	}
 	lacks, lacking := n.lacks(e.Service, e.Family)
 	if p.Up = !lacking; d.Pool.Up && lacking {
 		p.Why += fmt.Sprintf(", but none with %s", lacks.Noun())
@@ -351,13 +362,44 @@ func (e *Explanation) Turns(p *PoolInTurn) string {
 	case !e.Hashed || p.Share == 0 || p.Share == 1:
 		return "chosen in " + Percent(p.Share) + " of the answers"
 	case p.Chosen:
-		return "chosen for " + Percent(p.Share) + " of the client networks, this one among them"
+		return "chosen for " + Percent(p.Share) + " of the " + e.hashes() + ", this one among them"
 	}
-	return "chosen for " + Percent(p.Share) + " of the client networks, not for this one"
+	return "chosen for " + Percent(p.Share) + " of the " + e.hashes() + ", not for this one"
+}
+
+// hashes names what is hashed.
+func (e *Explanation) hashes() string {
+	if e.byLabel() {
+		return "labels"
+	}
+	return "client networks"
+}
+
+func (e *Explanation) byLabel() bool {
+	sticky := e.Service.Spec.Sticky
+	return sticky != nil && sticky.By == spec.ByLabel
 }
 
 // FixedNote is what people are told of a Fixed explanation.
-const FixedNote = "shares are of client networks: this one always gets the same answer"
+func (e *Explanation) FixedNote() string {
+	note := "shares are of " + e.hashes()
+	switch {
+	case e.byLabel() && !e.Service.Spec.ByPlace():
+		return note + ": this label always gets the same answer, whoever asks"
+	case e.byLabel():
+		return note + ": this label always gets the same answer here"
+	case e.left != AnyTTL:
+		return fmt.Sprintf("%s: this one gets the same answer until its period of %s ends, in %s", note, e.Service.Spec.Sticky.Period,
+			time.Duration(e.left)*time.Second)
+	}
+	return note + ": this one always gets the same answer"
+}
+
+// NoSubnets reports whether the service looks at no client subnet.
+func (e *Explanation) NoSubnets() bool { return e.Service.Spec.ECS == spec.ECSOff }
+
+// NoSubnetsNote is what people are told of a service that looks at no client subnet.
+const NoSubnetsNote = "ecs is off: the resolver's address decides, whatever client subnet is told"
 
 // Percent writes a share with three digits, so that a small one does not look like none.
 func Percent(share float64) string { return strconv.FormatFloat(100*share, 'g', 3, 64) + "%" }

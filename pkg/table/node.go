@@ -18,12 +18,13 @@ type Node struct {
 	Arms  *[]Arm      // of the others
 	TTL   uint32      // seconds, which an answer from here has at most; AnyTTL: no limit of its own
 	Kind  Kind
-	Depth uint8 // how many choices lead from here to the deepest leaf
+	Depth uint8  // how many choices lead from here to the deepest leaf
+	Sure  uint32 // of a leaf: the TTL that it has while its pool is sure, which secondaries get
 
 	Live rr.FamilySet // what it gives by the health of today
 	All  rr.FamilySet // what it gives as if all were up
-	// How many bits of the client's network it goes by, where it hashes that.
-	Bits4, Bits6 uint8
+
+	draws.Hashing // what it goes by, where that is not chance
 }
 
 // Kind is how a node chooses.
@@ -34,13 +35,13 @@ const (
 	LeafNode     Kind = iota // the draw's own way of picking
 	FirstNode                // the first arm that gives
 	WeightedNode             // by chance, in proportion to the weights of the arms that give
-	HashedNode               // by rendezvous of the client's network with the arms that give, in proportion to their weights
+	HashedNode               // by rendezvous of what is hashed with the arms that give, in proportion to their weights
 )
 
-// LeafOf gives the node that draws from d.
-func LeafOf(d *draws.Draw, ttl uint32) Node {
+// LeafOf gives the node that draws from d, going by h where that is sticky.
+func LeafOf(d *draws.Draw, ttl uint32, h draws.Hashing) Node {
 	live, all := d.Gives()
-	return Node{Draw: d, TTL: ttl, Bits4: StickyBits4, Bits6: StickyBits6, Live: live, All: all}
+	return Node{Draw: d, TTL: ttl, Sure: ttl, Hashing: h, Live: live, All: all}
 }
 
 // AnyTTL is above every TTL (RFC 2181, 8).
@@ -77,14 +78,14 @@ func (a *Arm) weightFor(need rr.FamilySet, asIfUp bool) uint32 {
 	return uint32(a.Weight) & uint32((lacks-1)>>31)
 }
 
-// choose gives the arm that a node passes on to, and whether the client's network had a say. The node gives what is needed, hence so
+// choose gives the arm that a node passes on to, and whether what is hashed had a say. The node gives what is needed, hence so
 // does one of the arms.
 func (n *Node) choose(need rr.FamilySet, asIfUp bool, chance uint32, hash uint64) (at int, hashed bool) {
 	switch arms := *n.Arms; n.Kind {
 	case WeightedNode:
 		return byChance(arms, need, asIfUp, chance), false
 	case HashedNode:
-		return byNetwork(arms, need, asIfUp, hash)
+		return byHash(arms, need, asIfUp, hash)
 	default:
 		for arms[at].weightFor(need, asIfUp) == 0 {
 			at++
@@ -108,8 +109,8 @@ func byChance(arms []Arm, need rr.FamilySet, asIfUp bool, chance uint32) (at int
 	return at
 }
 
-// byNetwork finds the arm of the highest score, the first of equals. One that stands alone needs no hash.
-func byNetwork(arms []Arm, need rr.FamilySet, asIfUp bool, hash uint64) (at int, hashed bool) {
+// byHash finds the arm of the highest score, the first of equals. One that stands alone needs no hash.
+func byHash(arms []Arm, need rr.FamilySet, asIfUp bool, hash uint64) (at int, hashed bool) {
 	giving := 0
 	for i := range arms {
 		if arms[i].weightFor(need, asIfUp) > 0 {
@@ -146,22 +147,32 @@ func (n *Node) shares(need rr.FamilySet, asIfUp bool) []float64 {
 	return out
 }
 
-// hash hashes the network that a choice depends on, and tells how many bits that took. A client subnet that is shorter is
-// too short to decide: it gets the answer of its first network of that length, with the scope of that, so that what resolvers keep for
-// networks of different lengths never overlaps (RFC 7871, 7.2.1).
-func (n *Node) hash(c *Client, resolver bool) (hash uint64, bits uint8) {
+// key is what a choice goes by that is not left to chance.
+type key struct {
+	hash uint64
+	left uint32 // seconds for which it is the same; AnyTTL: as long as nothing changes
+	bits uint8  // of the client's network, which that took
+}
+
+// hash hashes what a choice depends on. A client subnet that is shorter than that takes is too short to decide: it gets the answer of its
+// first network of that length, with the scope of that, so that what resolvers keep for networks of different lengths never overlaps
+// (RFC 7871, 7.2.1).
+func (n *Node) hash(c *Client, resolver bool) (k key) {
 	of := &c.Subnet
 	if resolver {
 		of = &c.Resolver
 	}
-	if of.V4 {
-		return steer.Hash(of.Hi&^(^uint64(0)>>n.Bits4), 4), n.Bits4
+	switch k.left = AnyTTL; {
+	case n.Label:
+		k.hash = c.Label
+		return k
+	case of.V4:
+		k.hash, k.bits = steer.Hash(of.Hi&^(^uint64(0)>>n.Bits4), 4), n.Bits4
+	default:
+		k.hash, k.bits = steer.Hash(of.Hi&^(^uint64(0)>>n.Bits6), 6), n.Bits6
 	}
-	return steer.Hash(of.Hi&^(^uint64(0)>>n.Bits6), 6), n.Bits6
+	if n.Period != 0 {
+		k.hash, k.left = steer.InPeriod(k.hash, c.Now, n.Period)
+	}
+	return k
 }
-
-// Sticky choices hash so many bits of the client's network.
-const (
-	StickyBits4 = 24
-	StickyBits6 = 48
-)

@@ -55,7 +55,7 @@ func (p *Path) Name(v *View, q *dnswire.Query, h *names.Hashes) prefetch.Line {
 	}
 	l := p.Zone.Line(q, h)
 	if l == nil {
-		return p.nothing()
+		return p.covered(v, q, h)
 	}
 	if p.Match = (zones.Match{Kind: zones.Exact, Node: l.Value, Service: l.Service}); l.Service != 0 {
 		p.service = v.Services.Ref(l.Service - 1)
@@ -65,22 +65,33 @@ func (p *Path) Name(v *View, q *dnswire.Query, h *names.Hashes) prefetch.Line {
 	return prefetch.At(p.node)
 }
 
+// covered finds what stands for a name that is not there: a wildcard, perhaps with a service.
+func (p *Path) covered(v *View, q *dnswire.Query, h *names.Hashes) prefetch.Line {
+	p.Match, p.Found = p.Zone.Lookup(q, h), true
+	if p.Match.Kind != zones.Wildcard || p.Match.Service == 0 {
+		return p.nothing()
+	}
+	p.service = v.Services.Ref(p.Match.Service - 1)
+	return prefetch.At(p.service)
+}
+
 // Near goes to the service's partition, or to the name's first set, where it is a name that just stands in the zone: not cut off,
 // and no debugging name.
 func (p *Path) Near(v *View, q *dnswire.Query, c *Client) (first, top, entry prefetch.Line) {
 	first = p.nothing()
 	if s := p.service; s != nil {
 		p.Found = true
-		if s.Pending || len(s.Steps) == 0 {
+		if s.Is.Has(Pending) || len(s.Steps) == 0 {
 			p.service = nil
 			return first, first, first
 		}
 		p.family, p.asked = s.FamilyOf(q.QType)
-		if p.signed = q.DO && p.Zone.Signed(); p.signed {
+		// each name that a wildcard makes has signatures of its own
+		if p.signed = q.DO && p.Zone.Signed() && p.Match.Kind == zones.Exact; p.signed {
 			prefetch.Of(s.ServiceInfo)
 		}
 		at := asker(c)
-		p.part = v.PartList[s.Part]
+		p.part = v.PartList[s.partFor(c)]
 		top, entry = p.search.Begin(p.part, at.Hi, at.V4)
 		return prefetch.At(&s.Steps[0]), top, entry
 	}
@@ -148,7 +159,7 @@ func (p *Path) Classify(v *View, c *Client) prefetch.Line {
 	if n == nil || fallback == AsIfUp {
 		return p.nothing()
 	}
-	if s.Steers {
+	if s.Is.Has(Steers) {
 		if !s.Steering.alone(step) {
 			return prefetch.At(n.Draw)
 		}

@@ -34,15 +34,47 @@ func (v *View) defaults(s *Service, f rr.Family) (data [][]byte, ttl uint32) {
 		return nil, 0
 	}
 	for _, rule := range s.DefaultRules() {
-		for i := range s.StepsOf(rule) {
-			for d, own := range v.leaves(s.Steps[i].Node, s.Steps[i].TTL) {
-				if data := d.Defaults(f, &x); len(data) > 0 {
-					return data, own
+		row := func(yield func(*draws.Draw, uint32) bool) {
+			for i := range s.StepsOf(rule) {
+				for d, own := range v.leaves(s.Steps[i].Node, s.Steps[i].TTL) {
+					if !yield(d, own) {
+						return
+					}
 				}
+			}
+		}
+		for d, own := range AsDeclared(s, rule, row, func(d *draws.Draw) string { return d.Pool.ID.Pool }) {
+			if data := d.Defaults(f, &x); len(data) > 0 {
+				return data, own
 			}
 		}
 	}
 	return nil, 0
+}
+
+// AsDeclared gives the leaves of a row, and their TTLs, in the order in which a service's rule declares their pools. Overrides of weights,
+// which may have changed that, are nothing that a secondary could follow.
+func AsDeclared[Leaf any](s *Service, row int, leaves iter.Seq2[Leaf, uint32], pool func(Leaf) string) iter.Seq2[Leaf, uint32] {
+	if s.Steering != nil || row >= len(s.Order) {
+		return leaves
+	}
+	return func(yield func(Leaf, uint32) bool) {
+		type ranked struct {
+			leaf Leaf
+			ttl  uint32
+			rank int
+		}
+		var all []ranked
+		for leaf, ttl := range leaves {
+			all = append(all, ranked{leaf, ttl, slices.Index(s.Order[row], pool(leaf))})
+		}
+		slices.SortStableFunc(all, func(a, b ranked) int { return a.rank - b.rank })
+		for _, r := range all {
+			if !yield(r.leaf, r.ttl) {
+				return
+			}
+		}
+	}
 }
 
 // leaves gives the draws below a node, and the TTL of what comes from each, if that of what comes to the node is ttl.
@@ -52,9 +84,10 @@ func (v *View) leaves(node, ttl uint32) iter.Seq2[*draws.Draw, uint32] {
 
 func (v *View) eachLeaf(node, ttl uint32, yield func(*draws.Draw, uint32) bool) bool {
 	n := v.Nodes.Ref(node)
-	if ttl = min(ttl, n.TTL); n.Kind == LeafNode {
-		return yield(n.Draw, ttl)
+	if n.Kind == LeafNode {
+		return yield(n.Draw, min(ttl, n.Sure))
 	}
+	ttl = min(ttl, n.TTL)
 	for i := range *n.Arms {
 		if !v.eachLeaf((*n.Arms)[i].Node, ttl, yield) {
 			return false
@@ -66,7 +99,7 @@ func (v *View) eachLeaf(node, ttl uint32, yield func(*draws.Draw, uint32) bool) 
 // DefaultRules gives the rows in the order in which they are tried: of rules the first for everyone, lastResort, the rest from the end; of
 // a policy that of a client of whom nothing is known.
 func (s *Service) DefaultRules() []int {
-	if s.Steers {
+	if s.Is.Has(Steers) {
 		return []int{int(s.Steering.Default), s.lastFor(int(s.Steering.Default))}
 	}
 	last := s.lastFor(0)

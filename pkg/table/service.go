@@ -2,12 +2,14 @@ package table
 
 import (
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/gti/gtm/pkg/dnswire"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/steer"
 	"github.com/gti/gtm/pkg/table/draws"
+	"github.com/gti/gtm/pkg/table/names"
 	"github.com/gti/gtm/pkg/table/rr"
 	"github.com/gti/gtm/pkg/table/zones"
 )
@@ -19,17 +21,30 @@ type Service struct {
 	*ServiceInfo
 	Steps  []Step           // of all rows, one after the other
 	starts [fewRules]uint16 // as ServiceInfo.Index, where that has no more
-	Part   uint32           // of View.PartList
-	rules  uint16           // how many; each has a row of the same number, and the row behind the last one is lastResort's
+	Part   uint32           // of View.PartList, for clients' networks
+	// ResolverPart is that for the addresses of resolvers, where the client's network is not known: mostly the same.
+	ResolverPart uint32
+	rules        uint16 // how many; each has a row of the same number, and the row behind the last one is lastResort's
 
-	Served  rr.FamilySet // what exists at the name
-	Need    rr.FamilySet // a pool must give it to be chosen: Served where all families come from one pool, else nothing more
-	Tiers   uint8        // how many of tiers are tried
-	Pick    draws.Pick
-	Steers  bool // Steering is there
-	Pending bool // an alias of what was never resolved: SERVFAIL
-	Metrics bool // Counting is there
+	Served rr.FamilySet // what exists at the name
+	Need   rr.FamilySet // a pool must give it to be chosen: Served where all families come from one pool, else nothing more
+	Tiers  uint8        // how many of tiers are tried
+	Is     Traits
 }
+
+// Traits are what few services have.
+type Traits uint8
+
+// The traits.
+const (
+	Steers  Traits = 1 << iota // Steering is there
+	Pending                    // an alias of what was never resolved: SERVFAIL
+	Metrics                    // Counting is there
+	Keyed                      // Client.Label and Client.Now are asked for
+)
+
+// Has reports whether a trait is among them.
+func (t Traits) Has(trait Traits) bool { return t&trait != 0 }
 
 // Step is what failover goes to next. It has the TTL of its row, so that a query need not ask whether the rule has one.
 type Step struct {
@@ -44,13 +59,17 @@ type ServiceInfo struct {
 	Name   string
 	Spec   *spec.Service // with defaults filled in
 	// AliasOf is what the service's answers are taken from, for people; empty: it is no alias.
-	AliasOf  string
+	AliasOf string
+	Pick    draws.Pick
+	// Order has the pools of each rule as they are declared, where overrides of their weights may have put them in another order: default
+	// answers go by it. nil: none has.
+	Order    [][]string
 	Index    []uint32       // row i has Steps[Index[i]:Index[i+1]]; nil once InlineIndex has put it elsewhere
 	Steering *Steering      // nil: one row for each rule
 	Counting *ServiceCounts // see Counts
 }
 
-// TTLs hashes the TTLs that steps of the service have, each once, in whatever order.
+// TTLs hashes the TTLs that steps of the service have, each once, in whatever order; and that of its unsure pools.
 func (s *Service) TTLs() (sum uint64) {
 	var seen []uint32
 	for _, at := range s.Steps {
@@ -58,6 +77,9 @@ func (s *Service) TTLs() (sum uint64) {
 			seen = append(seen, at.TTL)
 			sum += steer.Hash(0, uint64(at.TTL))
 		}
+	}
+	if s.ServiceInfo != nil && s.Spec != nil && s.Spec.TTLUnsure != nil {
+		sum += steer.Hash(1, uint64(s.Spec.TTLUnsure.WholeSeconds()))
 	}
 	return sum
 }
@@ -108,6 +130,29 @@ func (s *Service) FamilyOf(qtype uint16) (rr.Family, bool) {
 	return f, s.Serves(f)
 }
 
+// Label hashes what a wildcard stands for in q's name, which was found as m says: all labels before those of the wildcard, whatever their
+// case.
+func Label(q *dnswire.Query, m zones.Match) uint64 {
+	at := max(m.Label, 1) // of the wildcard itself, its asterisk
+	if at >= q.Labels {
+		return steer.HashLabels(q.Name[:q.NameLen-1])
+	}
+	return steer.HashLabels(q.Name[:q.LabelOff[at]])
+}
+
+// LabelOf is Label for a host name, and the service that stands there.
+func (s *Service) LabelOf(host string) uint64 {
+	wire, err := names.Wire(host)
+	if err != nil {
+		return 0
+	}
+	above, err := names.Wire(strings.TrimPrefix(s.Spec.Host, "*."))
+	if err != nil {
+		return 0
+	}
+	return steer.HashLabels([]byte(strings.TrimSuffix(wire, above)))
+}
+
 // Families lists what the service serves, in the order of the families.
 func (s *Service) Families() []rr.Family {
 	var out []rr.Family
@@ -121,7 +166,7 @@ func (s *Service) Families() []rr.Family {
 
 // Counts gives the service's own counters, nil unless it asks for them.
 func (s *Service) Counts() *ServiceCounts {
-	if !s.Metrics {
+	if !s.Is.Has(Metrics) {
 		return nil
 	}
 	return s.Counting
@@ -151,9 +196,17 @@ type Class struct {
 // NoRule stands for the rule of a client that none matches; lastResort answers it.
 const NoRule = 0xFFFF
 
+// partFor gives the partition in which a client is looked up first.
+func (s *Service) partFor(c *Client) uint32 {
+	if c.Has {
+		return s.Part
+	}
+	return s.ResolverPart
+}
+
 // rowFor gives the row for a class.
 func (s *Service) rowFor(c Class) int {
-	if s.Steers {
+	if s.Is.Has(Steers) {
 		return s.Steering.of.at(int(c.Index))
 	}
 	if c.Index == NoRule {
@@ -164,7 +217,7 @@ func (s *Service) rowFor(c Class) int {
 
 // lastFor gives lastResort's row for clients of a row.
 func (s *Service) lastFor(row int) int {
-	if s.Steers {
+	if s.Is.Has(Steers) {
 		return s.Steering.last.at(row)
 	}
 	return int(s.rules)

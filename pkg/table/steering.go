@@ -158,7 +158,7 @@ func (s *Steering) groupShares(v *View, steps []Step, turn []int, need rr.Family
 
 // LeavesOut reports whether clients of a class get nothing, whatever health says: rules or fences leave them no pool.
 func (s *Service) LeavesOut(c Class) bool {
-	if !s.Steers {
+	if !s.Is.Has(Steers) {
 		return false
 	}
 	row := s.rowFor(c)
@@ -178,7 +178,7 @@ type inTurn struct {
 
 // turnsOf gives the steps of a row as they are tried. For who is in no hurry.
 func (s *Service) turnsOf(row int) (turns []inTurn) {
-	if !s.Steers {
+	if !s.Is.Has(Steers) {
 		for i, end := s.Row(row); i < end; i++ {
 			turns = append(turns, inTurn{len(turns) + 1, []int{i}})
 		}

@@ -22,13 +22,24 @@ func (e *Explanation) Text(by string, most int) []string {
 	w.linef("scope /%d from %s", e.Scope, e.ScopeFrom)
 	w.trace(e.Trace)
 	w.pools(e)
+	if strings.HasPrefix(e.Service.Spec.Host, "*.") {
+		w.linef("%s", e.StandsAt())
+	}
+	if e.NoSubnets() {
+		w.linef("%s", NoSubnetsNote)
+	}
 	if e.Fixed {
-		w.linef("%s", FixedNote)
+		w.linef("%s", e.FixedNote())
 	}
 	if example := e.Example(); len(example) > 0 {
 		w.linef("answer %s %s", dnswire.TypeString(e.Family.Type()), strings.Join(example, " "))
 	}
 	return w.lines
+}
+
+// StandsAt is what people are told of a wildcard service.
+func (e *Explanation) StandsAt() string {
+	return "stands at " + e.Service.Spec.Host + ", for names that are not there"
 }
 
 // writer collects lines.
@@ -80,7 +91,7 @@ func (w *writer) head(e *Explanation, by string) {
 	if e.Service.AliasOf != "" {
 		w.linef("alias of %s", e.Service.AliasOf)
 	}
-	if e.Service.Pending {
+	if e.Service.Is.Has(Pending) {
 		w.linef("not resolved yet: SERVFAIL")
 	} else if e.Fallback != Normal {
 		w.linef("%s", e.Fallback)
@@ -250,6 +261,9 @@ func endpointText(e *Explanation, p *PoolInTurn, i int) string {
 	text := fmt.Sprintf("endpoint %s %s weight %d score %.2g %s", c.Endpoint.Name, target(c.Endpoint), c.Weight, c.Score, c.State)
 	if c.Held != "" {
 		text += ", " + c.Held
+	}
+	if c.Note != "" {
+		text += ", " + c.Note
 	}
 	if in := c.Out == ""; in && p.Weights[i] != float64(c.Weight) {
 		text += ", effective " + strconv.FormatFloat(p.Weights[i], 'g', 3, 64)

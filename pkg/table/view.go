@@ -32,7 +32,15 @@ type View struct {
 
 	Serving int              // services; see ServiceCount
 	Counted []*ServiceCounts // of the services that ask for series
+	Acts    map[Act]int      // how many pools each moves, or would; not to be changed
+	Held    Held
 }
+
+// Held counts services that are held, and pools of these that would answer otherwise.
+type Held struct{ Services, Apart int }
+
+// Act is something that moves a pool's traffic by itself, as in steer.ActDepends, and how it acts: enforce or observe.
+type Act struct{ What, Mode string }
 
 // Find gives the zone that q's name belongs to, nil when there is none, and fills h with the hashes of the name's suffixes.
 func (v *View) Find(q *dnswire.Query, h *names.Hashes) *zones.Zone {

@@ -123,6 +123,11 @@ kind: Service
 tenant: shop
 name: cdn
 spec: {host: cdn.shop.gtm.test., ttl: %[1]ds, rules: [{pools: [hosts]}]}
+---
+kind: Service
+tenant: shop
+name: rooms
+spec: {host: "*.rtc.shop.gtm.test.", ttl: %[1]ds, pick: sticky, sticky: {by: label}, rules: [{pools: [eu]}]}
 `, ttl)
 }
 

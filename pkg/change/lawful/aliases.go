@@ -40,7 +40,7 @@ func (c *Change) deadEnds() (errs spec.Errors) {
 	}
 	for _, k := range append(slices.Clone(c.Deleted), keysOf(c.Changed)...) {
 		if old, ok := specOf(c.Before.Get(k)).(*spec.Service); ok {
-			if host, err := spec.CanonicalName(old.Host); err == nil {
+			if host, err := spec.CanonicalHost(old.Host); err == nil {
 				freed[host] = true
 			}
 		}
@@ -61,7 +61,7 @@ func (c *Change) deadEnds() (errs spec.Errors) {
 		return nil
 	}
 	for r := range steered(after) {
-		if host, err := spec.CanonicalName(r.Spec.(*spec.Service).Host); err == nil {
+		if host, err := spec.CanonicalHost(r.Spec.(*spec.Service).Host); err == nil {
 			delete(ends, host)
 		}
 	}

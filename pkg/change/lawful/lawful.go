@@ -211,7 +211,7 @@ func Clashes(after spec.Near, changed []*spec.Resource) (errs, warnings spec.Err
 	}
 	hosts := map[*spec.Resource]map[string]*spec.Resource{} // by zone, the service at each host
 	for r := range steered(after) {
-		host, err := spec.CanonicalName(r.Spec.(*spec.Service).Host)
+		host, err := spec.CanonicalHost(r.Spec.(*spec.Service).Host)
 		z := spec.ZoneOf(after, host)
 		if err != nil || z == nil || !(touched[r.Key] || touched[z.Key] || usesTouched(r, touched)) {
 			continue

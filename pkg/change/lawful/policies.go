@@ -26,7 +26,8 @@ func (c *Change) policies() (errs, warnings spec.Errors) {
 			continue // what it names is not whole, which others tell
 		}
 		for _, f := range p.Check(s) {
-			e := &spec.Error{File: r.Origin.File, Line: r.Origin.LineOf(f.Path), Resource: r.Key.String(), Field: f.Path, Msg: f.Text, Hint: f.Hint}
+			e := &spec.Error{File: r.Origin.File, Line: r.Origin.LineOf(f.Path), Resource: r.Key.String(), Field: f.Path, Msg: f.Text,
+				Hint: f.Hint}
 			if f.Warning {
 				warnings.Add(e)
 			} else {

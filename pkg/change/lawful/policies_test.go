@@ -41,19 +41,19 @@ func TestPoliciesThatCanNeverAnswer(t *testing.T) {
 	}
 	for _, tc := range []struct{ yaml, err, warning string }{
 		{service("rules: [{fence: [EU], pools: [{nearest: [eu, us]}]}]"), "", ""},
-		{service("rules: [{fence: [AS], pools: [{nearest: [eu, us]}]}]"), "spec.rules[0]: rule 1 can never answer: no pool that it names lies " +
-			"inside of the fence AS", ""},
+		{service("rules: [{fence: [AS], pools: [{nearest: [eu, us]}]}]"), "spec.rules[0]: rule 1 can never answer: no pool that " +
+			"it names lies inside of the fence AS", ""},
 		{service("fence: [EU], rules: [{pools: [eu]}], lastResort: [us]"), "spec.lastResort: lastResort can never answer", ""},
 		{service("rules: [{fence: [EU], pools: [eu, us]}]"), "", "pool us never answers here: it lies outside of the fence EU"},
-		{service("fence: [EU], rules: [{fence: [NA], pools: [{nearest: [eu, us]}]}]"), "can never answer: no pool that it names lies inside " +
-			"of the fence EU + NA", ""},
+		{service("fence: [EU], rules: [{fence: [NA], pools: [{nearest: [eu, us]}]}]"), "can never answer: no pool that it names " +
+			"lies inside of the fence EU + NA", ""},
 		{service("rules: [{pools: [{nearest: [eu, nowhere]}]}]"), "", "come behind all others: nowhere"},
 		{service("rules: [{pools: [{policy: near}]}]"), "spec.rules[0].pools[0].policy: shop/Policy/near does not exist", ""},
 		{service("pools: [eu], rules: [{pools: [{policy: near}]}]") + near("[{pools: [{site: iad}]}]"), "rule 1 of policy near can never " +
 			"answer: no pool of the service has a role, or stands at a site, that it names", ""},
 		{service("pools: [eu, us], rules: [{when: {geo: [EU]}, pools: [{policy: near}]}, {pools: [us]}]") +
-			near("[{when: {geo: [AS]}, pools: [us]}, {pools: [eu]}]"), "", "rule 1 of policy near is never reached: the rule that uses the " +
-			"policy takes only EU"},
+			near("[{when: {geo: [AS]}, pools: [us]}, {pools: [eu]}]"), "", "rule 1 of policy near is never reached: the rule " +
+			"that uses the policy takes only EU"},
 		{near("[{when: {geo: [EU]}, pools: [a]}, {name: late, when: {geo: [EU-DE]}, pools: [b]}]"), "",
 			"spec.rules[1]: is never reached: rule 1 before it takes all of its clients"},
 		{near("[{pools: [{policy: near}]}]"), "policies use each other in a circle: platform/Policy/near uses platform/Policy/near", ""},

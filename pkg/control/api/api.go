@@ -69,8 +69,50 @@ type ApplyReply struct {
 	// Heads are the tenants' heads afterwards, of those that the request names.
 	Heads    map[string]uint64 `json:"heads,omitempty"`
 	Warnings []Issue           `json:"warnings,omitempty"`
-	// Ends is when a drain ends by itself; absent: it does not, or it was none.
-	Ends time.Time `json:"ends,omitzero" doc:"of a drain: when it ends by itself"`
+	// Starts is when a drain, a ramp or a shift begins; absent: at once. Ends is when it ends by itself; absent: it does not.
+	Starts time.Time `json:"starts,omitzero" doc:"of a drain, ramp or shift: when it begins; absent: at once"`
+	Ends   time.Time `json:"ends,omitzero" doc:"of a drain, ramp or shift: when it ends by itself"`
+	// Outlook tells what a drain, a ramp, a shift or weights leave; absent after other changes.
+	Outlook *Outlook `json:"outlook,omitempty" doc:"what a drain, ramp, shift or weights leave"`
+}
+
+// Outlook is what a change leaves of the rules that it concerns.
+type Outlook struct {
+	// At is when all of it has come about: at the end of a ramp.
+	At    time.Time     `json:"at"`
+	Rules []RuleOutlook `json:"rules,omitempty" doc:"those in which anything changes"`
+	// More is how many more rules there are in which anything changes.
+	More int `json:"more,omitempty"`
+	// Gone is when the last client that was sent to what is drained has let go of it; Why it is then, in words. Absent: nothing is drained.
+	Gone time.Time `json:"gone,omitzero"`
+	Why  string    `json:"why,omitempty"`
+	// Tail is how long after the last answer that is, in seconds.
+	Tail int64 `json:"tail,omitempty"`
+}
+
+// RuleOutlook is one rule of a service, before a change and after it.
+type RuleOutlook struct {
+	Service spec.Key    `json:"service"`
+	Rule    string      `json:"rule"`
+	Sites   []SiteShare `json:"sites" doc:"by the weights of the rule's pools, not by traffic"`
+	Before  Capacity    `json:"before"`
+	After   Capacity    `json:"after"`
+}
+
+// SiteShare is a site's part of a rule's answers, from 0 to 1.
+type SiteShare struct {
+	Site   string  `json:"site,omitempty" doc:"absent: pools without a site"`
+	Before float64 `json:"before"`
+	After  float64 `json:"after"`
+}
+
+// Capacity is what a rule can answer with.
+type Capacity struct {
+	// Pools are those that are up, Endpoints those of all pools of the rule that take clients.
+	Pools     int `json:"pools"`
+	Endpoints int `json:"endpoints"`
+	// Instead is where answers come from, where no pool of the rule itself is up.
+	Instead string `json:"instead,omitempty" doc:"lastResort, or: all are down"`
 }
 
 // The actions of a plan.
@@ -138,11 +180,88 @@ type WeightsRequest struct {
 type DrainRequest struct {
 	Endpoint string `json:"endpoint,omitempty" doc:"absent: the whole pool"`
 	Reason   string `json:"reason,omitempty" maxLength:"4096" doc:"why; people see it beside the state (required for drain)"`
-	// For is how long, as in 1h30m or 1d; absent: until undrain.
-	For    string `json:"for,omitempty" doc:"how long, as in 1h30m or 1d; absent: until undrain"`
-	DryRun bool   `json:"dryRun,omitempty"`
+	Times
+	DryRun bool `json:"dryRun,omitempty"`
 	// Force drains the last pool of a rule that takes clients, too.
 	Force bool `json:"force,omitempty" doc:"although a rule would have no pool left that takes clients"`
+}
+
+// HoldRequest freezes a service as it answers now, or lets it go.
+type HoldRequest struct {
+	Reason string `json:"reason,omitempty" maxLength:"4096" doc:"why; people see it beside the state (required unless release)"`
+	// For is how long, as in 1h30m or 1d; absent: until it is released.
+	For string `json:"for,omitempty" doc:"how long, as in 1h30m or 1d; absent: until it is released"`
+	// Release ends the hold.
+	Release bool `json:"release,omitempty" doc:"let the service answer by what is known again"`
+	DryRun  bool `json:"dryRun,omitempty"`
+}
+
+// Times say when something that a person asks for holds.
+type Times struct {
+	// For is how long, as in 1h30m or 1d, from when it starts; absent: until it is taken back.
+	For string `json:"for,omitempty" doc:"how long, as in 1h30m or 1d; absent: until it is taken back"`
+	// Until says so as a moment, RFC 3339; not together with For.
+	Until string `json:"until,omitempty" doc:"until when, as in 2030-01-31T20:00:00Z; not together with for"`
+	// Over is how long it takes to get there, in steps; absent: it is there at once.
+	Over string `json:"over,omitempty" doc:"how long it takes to get there in steps of at most 1 %, as in 20m; absent: it is there at once"`
+	// Starts is when it begins, RFC 3339; absent: at once.
+	Starts string `json:"starts,omitempty" doc:"when it begins, as in 2030-01-31T18:00:00Z; absent: at once"`
+}
+
+// RampRequest gives an endpoint another weight for a while, by an override.
+type RampRequest struct {
+	Endpoint string `json:"endpoint" minLength:"1"`
+	To       int    `json:"to" minimum:"0"`
+	Reason   string `json:"reason" maxLength:"4096" doc:"why; people see it beside the weight"`
+	Times
+	DryRun bool `json:"dryRun,omitempty"`
+	Force  bool `json:"force,omitempty" doc:"although a rule would have no pool left that takes clients"`
+}
+
+// ShiftRequest gives pools of a service's rule other weights for a while, by overrides.
+type ShiftRequest struct {
+	Rule    string         `json:"rule" minLength:"1" doc:"its name or its number, from 1"`
+	Weights map[string]int `json:"weights" minProperties:"1" doc:"by pool"`
+	Reason  string         `json:"reason" maxLength:"4096" doc:"why; people see it beside the weights"`
+	Times
+	DryRun bool `json:"dryRun,omitempty"`
+	Force  bool `json:"force,omitempty" doc:"although a rule would have no pool left that takes clients"`
+}
+
+// ServiceWeights tells from which pools a service answers, and how often.
+type ServiceWeights struct {
+	Time    time.Time     `json:"time"`
+	Service spec.Key      `json:"service"`
+	Rules   []RuleWeights `json:"rules"`
+	// Overrides are those of the service's rules and of its pools, which are in force or to come.
+	Overrides []Override `json:"overrides,omitempty"`
+}
+
+// RuleWeights is one rule of a service.
+type RuleWeights struct {
+	Rule string `json:"rule"`
+	TTL  uint32 `json:"ttl" doc:"seconds"`
+	// Instead is where answers come from, where no pool of the rule itself is up.
+	Instead string        `json:"instead,omitempty" doc:"lastResort, or: all are down"`
+	Pools   []PoolWeights `json:"pools"`
+	// Next is when weights of the rule change by themselves; absent: never.
+	Next time.Time `json:"next,omitzero" doc:"when weights change by themselves; absent: never"`
+}
+
+// PoolWeights is one pool of a rule, in the order of failover.
+type PoolWeights struct {
+	Pool string `json:"pool"`
+	Site string `json:"site,omitempty"`
+	// Declared is its weight among its neighbours; absent: it is a step of failover by itself. Weight is what overrides make of it.
+	Declared int     `json:"declared,omitempty"`
+	Weight   float64 `json:"weight,omitempty"`
+	// Share is its part of the rule's answers, from 0 to 1.
+	Share float64 `json:"share"`
+	Up    bool    `json:"up"`
+	Why   string  `json:"why,omitempty"`
+	// Taking are those of its Endpoints that take clients.
+	Endpoints int `json:"endpoints"`
+	Taking    int `json:"taking"`
 }
 
 // RollbackRequest makes a new generation whose resources are those of an older one.

@@ -25,6 +25,8 @@ type EdgeStatus struct {
 	Geo     []GeoState `json:"geo,omitempty"`
 	// GeoFault tells why a geography file is not used as it is.
 	GeoFault string `json:"geoFault,omitempty"`
+	// Maps are the map files in use; absent: there are none.
+	Maps *MapFiles `json:"maps,omitempty"`
 	// Latency is the latency table in use; absent: there is none.
 	Latency *LatencyState `json:"latency,omitempty"`
 	// LatencyFault tells why a latency table is not used as it is.
@@ -108,6 +110,30 @@ type GeoState struct {
 	Type     string    `json:"type"`
 	Built    time.Time `json:"built"`
 	Networks int       `json:"networks"`
+}
+
+// MapFiles are the files that maps with fromFiles get their networks from.
+type MapFiles struct {
+	Files    []MapFile `json:"files"`
+	Networks int       `json:"networks"` // of all files, each counted once
+	// Undeclared counts the names of files that no Map with fromFiles has. Examples are the first of them.
+	Undeclared int      `json:"undeclared,omitempty"`
+	Examples   []string `json:"examples,omitempty"`
+	// Changed is when files were replaced last, and how many networks that added, removed, and gave to another map.
+	Changed time.Time `json:"changed,omitzero"`
+	Added   int       `json:"added,omitempty"`
+	Removed int       `json:"removed,omitempty"`
+	Renamed int       `json:"renamed,omitempty"`
+	// Fault tells why a file is not used as it is.
+	Fault string `json:"fault,omitempty"`
+}
+
+// MapFile is one of them.
+type MapFile struct {
+	File     string `json:"file"`
+	Networks int    `json:"networks"`
+	Maps     int    `json:"maps"` // how many names it has
+	SHA256   string `json:"sha256"`
 }
 
 // LatencyState is the latency table in use.
@@ -234,6 +260,7 @@ type Candidate struct {
 	Out       string   `json:"out,omitempty"`
 	AsIfUp    string   `json:"asIfUp,omitempty"` // why it would be left out, were not all pools down
 	Held      string   `json:"held,omitempty"`   // what was seen and is not followed, because the brake holds
+	Note      string   `json:"note,omitempty"`   // what slow start does to its weight, or would
 }
 
 // ExampleAnswer is one answer that the client may get.

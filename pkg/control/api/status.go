@@ -16,6 +16,8 @@ type Status struct {
 	Edges []Edge            `json:"edges"`
 	Pools []Pool            `json:"pools"`
 	Store StoreStatus       `json:"store"`
+	// Holds are the services that are frozen.
+	Holds []Hold `json:"holds,omitempty"`
 	// Health tells how old is what is known of health; absent: not known.
 	Health *Health `json:"health,omitempty"`
 	// Vantages are the probers.
@@ -142,6 +144,10 @@ type Pool struct {
 	// Up reports whether traffic goes to the pool; Why, in words.
 	Up  bool   `json:"up"`
 	Why string `json:"why,omitempty"`
+	// Would says for what the pool would be down, were that not only observed.
+	Would string `json:"would,omitempty"`
+	// Out: it failed, and stays out until a person resumes it (or only would: then Would says so).
+	Out *PoolOut `json:"out,omitempty"`
 	// Frozen: the brake holds, changes were seen and not followed.
 	Frozen bool `json:"frozen,omitempty"`
 	// Brake tells why it holds, and what to do.
@@ -151,6 +157,27 @@ type Pool struct {
 	// Overrides are those in force on the pool or its endpoints.
 	Overrides []Override `json:"overrides,omitempty"`
 	Endpoints []Endpoint `json:"endpoints"`
+}
+
+// Hold is a service that is frozen as it answered.
+type Hold struct {
+	Service  string `json:"service"` // shop/web
+	Override string `json:"override"`
+	Reason   string `json:"reason"`
+	Author   string `json:"author,omitempty"`
+	Expires  string `json:"expires,omitempty"`
+	// Apart says of pools that would answer otherwise how they are held, and what would be.
+	Apart []string `json:"apart,omitempty"`
+}
+
+// PoolOut is that a pool with resume: manual failed.
+type PoolOut struct {
+	Since time.Time `json:"since"`
+	Why   string    `json:"why"` // what was seen then
+	// Observed: it is only told.
+	Observed bool `json:"observed,omitempty"`
+	// Ready: its endpoints are up again, so that it can be resumed.
+	Ready bool `json:"ready,omitempty"`
 }
 
 // Endpoint is one endpoint of a Pool.
@@ -170,16 +197,31 @@ type Endpoint struct {
 	Out string `json:"out,omitempty"`
 	// Held: it was seen to fail, which the brake keeps from being followed; Reason says what was seen.
 	Held bool `json:"held,omitempty"`
+	// Note says what slow start does to its weight, or would.
+	Note string `json:"note,omitempty"`
 }
 
-// Override is an override in force.
+// Override is an override in force, or to come.
 type Override struct {
 	Name string `json:"name"`
+	// Service and Rule are those of an override of a rule's pools.
+	Service string `json:"service,omitempty"`
+	Rule    string `json:"rule,omitempty"`
+	Pool    string `json:"pool,omitempty"`
 	// Endpoint is absent where the whole pool is meant.
 	Endpoint string `json:"endpoint,omitempty"`
 	State    string `json:"state,omitempty"`
 	Weight   *int   `json:"weight,omitempty"`
-	Reason   string `json:"reason"`
-	Author   string `json:"author,omitempty"`
-	Expires  string `json:"expires,omitempty"`
+	// Over is how long the weight takes to get there, and There when it does; absent: at once.
+	Over    string    `json:"over,omitempty"`
+	There   time.Time `json:"there,omitzero"`
+	Reason  string    `json:"reason"`
+	Author  string    `json:"author,omitempty"`
+	Expires string    `json:"expires,omitempty"`
+	// Starts is when it begins to hold; absent: it holds.
+	Starts time.Time `json:"starts,omitzero"`
+	// Recurs tells when it comes again and again.
+	Recurs string `json:"recurs,omitempty"`
+	// Next is when it begins, ends or comes to its next step; absent: never by itself.
+	Next time.Time `json:"next,omitzero"`
 }

@@ -24,8 +24,8 @@ func describe(x *table.Explanation, by string) *api.Explanation {
 	if p, err := x.Asker.Addr().Prefix(int(x.PlaceBits)); err == nil {
 		out.Client.Network = p.String()
 	}
-	if x.Index != table.NoRule {
-		out.Rule = &api.MatchedRule{Index: int(x.Index), Name: x.Rule, Matched: x.Matched}
+	if x.RuleIndex != policy.NoRule { // x.Index is the class, which of a service with a policy is no rule
+		out.Rule = &api.MatchedRule{Index: x.RuleIndex, Name: x.Rule, Matched: x.Matched}
 	} else {
 		out.Notes = append(out.Notes, "no rule matches this client: lastResort answers")
 	}
@@ -33,14 +33,17 @@ func describe(x *table.Explanation, by string) *api.Explanation {
 	if x.Service.AliasOf != "" {
 		out.Notes = append(out.Notes, "alias of "+x.Service.AliasOf)
 	}
-	if x.Service.Pending {
+	if x.Service.Is.Has(table.Pending) {
 		out.Fallback = "the alias has not been resolved yet: SERVFAIL"
 	}
 	for _, p := range x.Pools {
 		out.Pools = append(out.Pools, describePool(x, &p))
 	}
+	if x.NoSubnets() {
+		out.Notes = append(out.Notes, table.NoSubnetsNote)
+	}
 	if x.Fixed {
-		out.Notes = append(out.Notes, table.FixedNote)
+		out.Notes = append(out.Notes, x.FixedNote())
 	}
 	out.Answer = api.ExampleAnswer{Type: dnswire.TypeString(x.Family.Type()), TTL: int(x.TTL), TTLFrom: x.TTLFrom, Records: x.Example()}
 	return out
@@ -102,7 +105,7 @@ func describePool(x *table.Explanation, p *table.PoolInTurn) api.PoolInTurn {
 func describeCandidate(p *table.PoolInTurn, i int) api.Candidate {
 	c := &p.Pool.Candidates[i]
 	out := api.Candidate{Name: c.Endpoint.Name, Host: c.Endpoint.Host, Weight: c.Weight, Score: c.Score, State: string(c.State),
-		Effective: p.Weights[i], Share: p.Shares[i], Out: c.Out, Held: c.Held}
+		Effective: p.Weights[i], Share: p.Shares[i], Out: c.Out, Held: c.Held, Note: c.Note}
 	if p.DrawnFirst != nil {
 		out.Drawn = &p.DrawnFirst[i]
 	}

@@ -24,8 +24,8 @@ type Error struct {
 func (e *Error) Error() string { return e.Text }
 
 // Of tells the decision of a view for a host and a client, given by the parameters host, subnet, resolver and type; with count, also what
-// so many decisions come to. by is whose view it is, as in "edge fra1".
-func Of(v *table.View, by string, param func(string) string) (*api.Explanation, *Error) {
+// so many decisions come to. by is whose view it is, as in "edge fra1", and now is in Unix seconds.
+func Of(v *table.View, by string, now uint32, param func(string) string) (*api.Explanation, *Error) {
 	bad := func(err error) (*api.Explanation, *Error) { return nil, &Error{http.StatusBadRequest, err.Error()} }
 	client, err := clientOf(param("subnet"), param("resolver"))
 	if err != nil {
@@ -48,11 +48,16 @@ func Of(v *table.View, by string, param func(string) string) (*api.Explanation, 
 	if err != nil {
 		return bad(err)
 	}
+	client.Label, client.Now = s.LabelOf(host), now
 	x := v.Explain(s, f, client, rand.Uint64())
 	if draws > 0 {
 		v.Draw(x, client, draws, rand.Uint64)
 	}
-	return describe(x, by), nil
+	out := describe(x, by)
+	if strings.HasPrefix(out.Host, "*.") {
+		out.Host, out.Notes = host, append(out.Notes, x.StandsAt())
+	}
+	return out, nil
 }
 
 // drawsOf reads how often to draw.

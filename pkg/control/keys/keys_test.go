@@ -473,15 +473,21 @@ func TestAskedForAgain(t *testing.T) {
 }
 
 func TestTTLsOfServicesCount(t *testing.T) {
+	for _, host := range []string{"www.shop.Example", "*.shop.Example"} {
+		testTTLsOfServices(t, host)
+	}
+}
+
+func testTTLsOfServices(t *testing.T, host string) {
 	w := newWorld(t)
 	ttl, rules := spec.Duration(10*time.Hour), spec.Duration(11*time.Hour)
 	w.store.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 1,
 		Put: []state.Version{{Generation: 1, Resource: &spec.Resource{
 			Key:  spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "web"},
-			Spec: &spec.Service{Host: "www.shop.Example", TTL: &ttl, Rules: []spec.Rule{{TTL: &rules}, {}}}}}}}}})
+			Spec: &spec.Service{Host: host, TTL: &ttl, Rules: []spec.Rule{{TTL: &rules}, {}}}}}}}}})
 	w.check()
 	if got := w.keyset("example.").State.MaxTTL.High; got != 11*time.Hour {
-		t.Errorf("the longest TTL is %v", got)
+		t.Errorf("%s: the longest TTL is %v", host, got)
 	}
 }
 

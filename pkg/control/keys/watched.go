@@ -84,7 +84,7 @@ func (w *watched) addServices() {
 
 // add takes a TTL, in seconds, into the zones above a host, and gives its canonical form; "": it is no name.
 func (w *watched) add(host string, ttl uint32) (canonical string) {
-	canonical, err := spec.CanonicalName(host)
+	canonical, err := spec.CanonicalHost(host)
 	if err != nil {
 		return ""
 	}

@@ -115,7 +115,7 @@ func (p *Past) Explain(ctx context.Context, at time.Time, param func(string) str
 	c := compile.New(compile.Config{Seed: rand.Uint64(), Workers: 1}, atlas)
 	c.Apply(p.everything(at, names, tenants))
 	view, broken, _ := c.Compile(at)
-	out, refused := explain.Of(view, "control as of "+stamp(at), param)
+	out, refused := explain.Of(view, "control as of "+stamp(at), uint32(at.Unix()), param)
 	if refused != nil {
 		if refused.Code == http.StatusNotFound {
 			refused.Text = fmt.Sprintf("no service stood at %q at %s", param("host"), stamp(at))

@@ -19,6 +19,7 @@
 //	world/judge/<lease>                       candidates of the judge's election; the oldest one leads
 //	world/obs/<vantage>/<tenant>/<pool>       health.Observation (JSON), without a lease; pieces below it, as of verdicts
 //	world/release/<tenant>[/<pool>]           Release (JSON), leased: the judge follows it and takes it away
+//	world/release/<tenant>/<pool>/resume      likewise, of a pool that is kept out
 //	world/vantage/<id>                        leased: the prober is alive
 //
 // What edges follow, config/, verdict/ and each other kind of state.Kinds, is one range of keys, so that one watch brings it in order and
@@ -97,6 +98,9 @@ func (k Keys) Release(tenant, pool string) string {
 		return k.Join("world", "release", tenant)
 	}
 	return k.Join("world", "release", tenant, pool)
+}
+func (k Keys) Resume(tenant, pool string) string {
+	return k.Join("world", "release", tenant, pool, "resume")
 }
 func (k Keys) Record(tenant string, g state.Generation) string {
 	return k.Join("config", "log", tenant, genText(g))

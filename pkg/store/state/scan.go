@@ -55,7 +55,20 @@ func (s *verdictScanner) verdict() (v health.Verdict, ok bool) {
 	if s.in.Literal(`,"neverUp":`) && !s.list(&v.NeverUp) || s.in.Literal(`,"released":`) && !s.list(&v.Released) {
 		return v, false
 	}
+	if s.in.Literal(`,"out":`) {
+		if v.Out = new(health.Out); !s.out(v.Out) {
+			return v, false
+		}
+	}
 	return v, s.in.Literal("}") && len(s.in.Rest) == 0
+}
+
+func (s *verdictScanner) out(o *health.Out) bool {
+	if !s.in.Literal(`{"since":`) || !s.time(&o.Since) || !s.in.Literal(`,"why":`) || !s.text(&o.Why) {
+		return false
+	}
+	o.Observed = s.in.Literal(`,"observed":true`)
+	return s.in.Literal("}")
 }
 
 func (s *verdictScanner) list(to *[]string) bool {
@@ -94,6 +107,8 @@ func (s *verdictScanner) finding(f *health.Finding) bool {
 		}
 		f.Of = s.of
 	}
+	f.Unsure = s.in.Literal(`,"unsure":true`)
+	f.Recovered = s.in.Literal(`,"recovered":true`)
 	return s.in.Literal("}")
 }
 

@@ -55,13 +55,11 @@ func (c *Compiler) lookAhead(keys []spec.Key) {
 func (c *Compiler) want(a *ahead, k spec.Key, s *spec.Service) {
 	if filled := a.policies[k]; filled != nil {
 		c.wantPolicyPart(a, filled)
-	} else if key := partKey(s); c.parts[string(key)] == nil && a.parts[string(key)] == nil {
-		if classifier, err := classifierOf(s); err == nil {
-			a.parts[string(key)] = &aheadPart{begin: ofRules(classifier)}
-		}
+	} else if c.wantPart(a, s, bySubnet); askersDiffer(s) {
+		c.wantPart(a, s, byResolver)
 	}
 	form, err := formOf(s)
-	if err != nil {
+	if err != nil || c.heldBy(k) != nil {
 		return
 	}
 	for _, name := range s.AllPools() {
@@ -70,6 +68,9 @@ func (c *Compiler) want(a *ahead, k spec.Key, s *spec.Service) {
 			continue
 		}
 		if p := c.pools[key.pool]; p != nil && p.state != nil && p.draws[form] == nil {
+			if c.ask(p, form) != nil {
+				continue // who wants it is told
+			}
 			a.draws[key] = &aheadDraw{pool: p.state}
 		}
 	}
@@ -142,17 +143,44 @@ func (c *Compiler) rowsAhead(keys []spec.Key) {
 	})
 }
 
+// wantPart notes a partition of a service, if nobody has it yet.
+func (c *Compiler) wantPart(a *ahead, s *spec.Service, by asker) {
+	key := partKey(s, by)
+	if c.parts[string(key)] != nil || a.parts[string(key)] != nil {
+		return
+	}
+	if classifier, err := classifierOf(s, by); err == nil {
+		a.parts[string(key)] = &aheadPart{begin: ofRules(classifier)}
+	}
+}
+
 // formOf gives the form in which a service draws.
 func formOf(s *spec.Service) (form draws.Form, err error) {
-	form.Answers = int32(max(1, s.Answers))
+	form.Answers, form.Hashing = int32(max(1, s.Answers)), draws.ByNetwork
 	switch s.Pick {
 	case spec.PickSticky:
-		form.Pick = draws.Sticky
+		form.Pick, form.Hashing = draws.Sticky, hashingOf(s.Sticky)
 	case spec.PickAll:
 		form.Pick, form.Answers = draws.All, 0
 	}
+	if s.TTLUnsure != nil {
+		form.TTLUnsure = 1 + s.TTLUnsure.WholeSeconds()
+	}
 	form.Extra, err = draws.ExtraOf(s)
 	return form, err
+}
+
+// hashingOf gives what a sticky service goes by; sticky may be nil.
+func hashingOf(sticky *spec.Sticky) draws.Hashing {
+	switch h := draws.ByNetwork; {
+	case sticky == nil:
+		return h
+	case sticky.By == spec.ByLabel:
+		return draws.Hashing{Label: true}
+	default:
+		h.Period = sticky.Period.WholeSeconds()
+		return h
+	}
 }
 
 // atOnce calls f for 0 to n-1 on all CPUs, and returns when all have returned.

@@ -167,12 +167,12 @@ func TestAliasOutside(t *testing.T) {
 	}
 	s := h.service("gtm.example.")
 	var d table.Decision
-	if decide(h.view, &d, s, clientAt(berlin), 1); d.Fallback != table.Refuse || !s.Pending || !s.Serves(rr.IPv6) {
-		t.Errorf("before any result: %+v, pending %v, %v", d, s.Pending, s.Families())
+	if decide(h.view, &d, s, clientAt(berlin), 1); d.Fallback != table.Refuse || !s.Is.Has(table.Pending) || !s.Serves(rr.IPv6) {
+		t.Errorf("before any result: %+v, pending %v, %v", d, s.Is.Has(table.Pending), s.Families())
 	}
 	h.resolve(elsewhere, &Resolved{TTL: 300, Addresses: addresses("203.0.113.7", "203.0.113.8")})
 	h.expect("gtm.example.", berlin, rr.IPv4, map[string]float64{"203.0.113.7": 1, "203.0.113.8": 1})
-	if s = h.service("gtm.example."); s.Serves(rr.IPv6) || h.ttl("gtm.example.") != 60 || s.Pending {
+	if s = h.service("gtm.example."); s.Serves(rr.IPv6) || h.ttl("gtm.example.") != 60 || s.Is.Has(table.Pending) {
 		t.Errorf("serves %v, TTL %d", s.Families(), h.ttl("gtm.example."))
 	}
 	if _, d := h.ask("gtm.example.", berlin, rr.IPv4); d.Scope != 0 {

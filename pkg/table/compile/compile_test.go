@@ -152,7 +152,11 @@ func (h *harness) service(host string) *table.Service {
 	return s
 }
 
+// clientAt gives a client that is known by its network, or as in "resolver 192.0.2.53" by its resolver alone.
 func clientAt(addr string) *table.Client {
+	if resolver, ok := strings.CutPrefix(addr, "resolver "); ok {
+		return &table.Client{Resolver: table.HostNet(netip.MustParseAddr(resolver))}
+	}
 	p := netip.MustParsePrefix(addr)
 	return &table.Client{Has: true, Subnet: table.NetOf(p.Addr(), uint8(p.Bits())),
 		Resolver: table.NetOf(netip.MustParseAddr("127.0.0.1"), 32)}

@@ -94,16 +94,11 @@ func (c *Compiler) put(it Item) {
 	}
 	c.items[k] = it
 	c.touch(it)
+	if had {
+		c.dropOverride(k, old)
+	}
 	if o, ok := it.Resource.Spec.(*spec.Override); ok {
-		if had {
-			c.dropOverride(k, old)
-		}
-		id := health.PoolID{Tenant: k.Tenant, Pool: o.Pool}
-		if c.overrides[id] == nil {
-			c.overrides[id] = map[spec.Key]*spec.Override{}
-		}
-		c.overrides[id][k] = o
-		c.dirty.pools[id] = true
+		c.addOverride(k, o)
 	}
 }
 
@@ -122,6 +117,9 @@ func (c *Compiler) touch(it Item) {
 		c.dirty.pools[health.PoolID{Tenant: k.Tenant, Pool: k.Name}] = true
 	case *spec.Service:
 		c.dirty.services[k] = true
+		for id := range c.needed.services[k] {
+			c.dirty.pools[id] = true
+		}
 	}
 }
 
@@ -136,8 +134,39 @@ func (c *Compiler) drop(k spec.Key) {
 	c.dropOverride(k, old)
 }
 
+func (c *Compiler) addOverride(k spec.Key, o *spec.Override) {
+	if o.Hold != nil {
+		c.putHold(k, o)
+		return
+	}
+	if o.Service != "" {
+		service := spec.Key{Tenant: k.Tenant, Kind: spec.KindService, Name: o.Service}
+		if c.shifts[service] == nil {
+			c.shifts[service] = map[spec.Key]*spec.Override{}
+		}
+		c.shifts[service][k] = o
+		c.dirty.services[service] = true
+		return
+	}
+	id := health.PoolID{Tenant: k.Tenant, Pool: o.Pool}
+	if c.overrides[id] == nil {
+		c.overrides[id] = map[spec.Key]*spec.Override{}
+	}
+	c.overrides[id][k] = o
+	c.dirty.pools[id] = true
+}
+
 func (c *Compiler) dropOverride(k spec.Key, old Item) {
-	if o, ok := old.Resource.Spec.(*spec.Override); ok {
+	o, ok := old.Resource.Spec.(*spec.Override)
+	switch {
+	case !ok:
+	case o.Hold != nil:
+		c.dropHold(k, o)
+	case o.Service != "":
+		service := spec.Key{Tenant: k.Tenant, Kind: spec.KindService, Name: o.Service}
+		delete(c.shifts[service], k)
+		c.dirty.services[service] = true
+	default:
 		id := health.PoolID{Tenant: k.Tenant, Pool: o.Pool}
 		delete(c.overrides[id], k)
 		c.dirty.pools[id] = true
@@ -145,15 +174,22 @@ func (c *Compiler) dropOverride(k spec.Key, old Item) {
 }
 
 // Compile makes a View of all that was applied. It always succeeds: what cannot be compiled keeps its last good
-// form, or is not served if it never had one, and is listed as broken. next is when an override ends and Compile
-// should run again; zero: never.
+// form, or is not served if it never had one, and is listed as broken. next is when an override begins, ends or comes to its next
+// step, or something else changes by the clock, and Compile should run again; zero: never.
 func (c *Compiler) Compile(now time.Time) (v *table.View, broken []Broken, next time.Time) {
+	c.now = now
 	c.CatchUp()
 	c.turnDay(now)
 	c.compileMaps()
-	for id, end := range c.expiring {
-		if !now.Before(end) {
+	for id, at := range c.expiring {
+		if !now.Before(at) {
 			c.dirty.pools[id] = true
+		}
+	}
+	c.turnHolds(now)
+	for k, at := range c.shifting {
+		if !now.Before(at) {
+			c.dirty.services[k] = true
 		}
 	}
 	if c.dirty.heads {
@@ -171,12 +207,13 @@ func (c *Compiler) Compile(now time.Time) (v *table.View, broken []Broken, next 
 	v = &table.View{Serial: c.serial, Published: now, Atlas: c.atlas, Maps: c.maps, Seed: c.cfg.Seed, Heads: c.headsView,
 		Top: c.top, Depths: c.depths, ZoneList: c.zoneList, Served: c.served, PartList: slices.Clone(c.partList),
 		Services: c.serviceSlots.Freeze(), Nodes: c.nodeSlots.Freeze(),
-		Serving: len(c.hosts), Counted: c.counted}
-	next = c.nextDay()
-	for _, end := range c.expiring {
-		if next.IsZero() || end.Before(next) {
-			next = end
-		}
+		Serving: len(c.hosts), Counted: c.counted, Acts: c.acts, Held: c.heldNow()}
+	next = c.nextHold(c.nextDay())
+	for _, at := range c.expiring {
+		next = sooner(next, at)
+	}
+	for _, at := range c.shifting {
+		next = sooner(next, at)
 	}
 	if c.dirty.faults || len(c.dirty.services)+len(c.dirty.zones) > 0 || c.dirty.maps || c.dirty.heads {
 		c.faults = c.broken() // a verdict alone breaks and mends nothing: it costs no walk over everything
@@ -206,6 +243,9 @@ func (c *Compiler) broken() []Broken {
 	var out []Broken
 	for k, err := range c.unread {
 		out = append(out, Broken{k, err, c.form(k)})
+	}
+	for k, err := range c.empty {
+		out = append(out, Broken{k, err, Nothing})
 	}
 	for _, z := range c.zones {
 		if z.err != nil {

@@ -8,11 +8,12 @@ import (
 // division is what a partition is compiled by. Of a policy, its classifier finds on its way which classes there are; so each partition
 // has a division of its own.
 type division struct {
-	classifier *geo.Classifier
-	rows       []policy.Row   // of each class, where the partition is one policy's own
-	wheres     []policy.Where // what each class is, where policies share the partition
-	grid       *policy.Grid   // of wheres
-	unplaced   int            // the class of clients of whom nothing is known, of rows and wheres
+	classifier *geo.Classifier // nil once the partition is there, where it would keep all that it has seen
+	timed      bool            // it goes by latencies
+	rows       []policy.Row    // of each class, where the partition is one policy's own
+	wheres     []policy.Where  // what each class is, where policies share the partition
+	grid       *policy.Grid    // of wheres
+	unplaced   int             // the class of clients of whom nothing is known, of rows and wheres
 }
 
 // ofRules divides by which rule of a service matches.
@@ -75,9 +76,10 @@ type divided struct {
 func divide(atlas *geo.Atlas, maps []geo.Map, begin func() *division) (d divided) {
 	d.division = begin()
 	d.part, d.err = geo.Compile(atlas, maps, d.classifier)
+	d.timed = d.classifier.Latency
 	if d.err == nil && (d.rows != nil || d.wheres != nil) {
 		d.unplaced, d.grid = d.classifier.Class(geo.Place{}, geo.Hits{}), policy.NewGrid(d.wheres)
-		d.classifier = nil // with all that it has seen
+		d.classifier = nil
 	}
 	return d
 }

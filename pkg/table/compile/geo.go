@@ -3,7 +3,7 @@ package compile
 import (
 	"context"
 	"fmt"
-	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,11 +15,26 @@ import (
 
 // Geography lists what a new atlas is wanted for. Where only its latency table is new, partitions that know nothing of latency stay.
 func (c *Compiler) Geography(a *geo.Atlas) *Geography {
-	g := &Geography{atlas: a, maps: c.maps, parts: make(map[string]*aheadPart, len(c.parts))}
-	stay := a.SameGeography(c.atlas) && !c.dirty.maps
+	return c.geography(&Geography{atlas: a, maps: c.maps}, a.SameGeography(c.atlas) && !c.dirty.maps)
+}
+
+// FileMaps lists what new files of maps are wanted for.
+func (c *Compiler) FileMaps(f *geo.FileMaps) *Geography {
+	g := &Geography{atlas: c.atlas, files: f, maps: slices.Clone(c.maps)}
+	for i := range g.maps {
+		if g.maps[i].Files != nil {
+			g.maps[i].Files = f
+		}
+	}
+	return c.geography(g, false)
+}
+
+// geography lists the partitions. If stay is set, those that know nothing of latency stay.
+func (c *Compiler) geography(g *Geography, stay bool) *Geography {
+	g.parts = make(map[string]*aheadPart, len(c.parts))
 	for key, p := range c.parts {
 		part := &aheadPart{begin: p.begin}
-		if stay && !p.classifier.Latency && p.err == nil {
+		if stay && !p.timed && p.err == nil {
 			part.divided = divided{division: p.division, part: c.partList[p.slot]}
 		}
 		g.parts[key] = part
@@ -48,15 +63,20 @@ func (g *Geography) Partitions() int { return len(g.parts) }
 // Atlas gives the new atlas.
 func (g *Geography) Atlas() *geo.Atlas { return g.atlas }
 
-// SetGeography takes a new geography. What of it was not compiled, or for maps that are others by now, the next Compile compiles.
+// SetGeography takes a new geography. What of it was not compiled, or for maps, or an atlas, that are others by now, the next Compile
+// compiles.
 func (c *Compiler) SetGeography(g *Geography) {
-	c.atlas, c.ahead.geography = g.atlas, g
+	if c.ahead.geography = g; g.files != nil {
+		c.cfg.Files = g.files // and the atlas may have changed since
+	} else {
+		c.atlas = g.atlas
+	}
 	c.dirty.maps = true
 }
 
-// takeGeography has part give what was compiled beside, if that was for these maps.
+// takeGeography has part give what was compiled beside, if that was for this atlas and these maps.
 func (c *Compiler) takeGeography() {
-	if g := c.ahead.geography; g != nil && reflect.DeepEqual(g.maps, c.maps) {
+	if g := c.ahead.geography; g != nil && g.atlas == c.atlas && geo.SameMaps(g.maps, c.maps) {
 		c.ahead.parts = g.parts
 	}
 	c.ahead.geography = nil
@@ -96,19 +116,41 @@ func (c *Compiler) compileParts() {
 		return
 	}
 	for k, s := range c.services {
-		if failed[s.part] || renewed[s.part] {
+		if failed[s.part] || renewed[s.part] || failed[s.otherPart] || renewed[s.otherPart] {
 			c.dirty.services[k] = true
 		}
 	}
 }
 
+// asker is whose address a partition is for.
+type asker uint8
+
+const (
+	bySubnet   asker = iota // the client's own network
+	byResolver              // the resolver's address, where the client's network is not known
+)
+
+// askersDiffer reports whether the rules of a service make another thing of a resolver's address than of the same client network.
+func askersDiffer(eff *spec.Service) bool {
+	return eff.ECS == spec.ECSOff || slices.ContainsFunc(eff.Rules, func(r spec.Rule) bool {
+		return r.When != nil && len(r.When.Resolver) > 0
+	})
+}
+
 // partKey is the same for services with the same matches.
-func partKey(eff *spec.Service) []byte {
+func partKey(eff *spec.Service, by asker) []byte {
+	if by == bySubnet && eff.ECS == spec.ECSOff {
+		return []byte("ecs off")
+	}
 	b := make([]byte, 0, 128)
 	for i := range eff.Rules {
 		b = append(b, '|')
 		w := eff.Rules[i].When
 		if w == nil {
+			continue
+		}
+		if by == bySubnet && len(w.Resolver) > 0 {
+			b = append(b, '!') // it matches nobody
 			continue
 		}
 		for _, g := range w.Geo {
@@ -120,12 +162,18 @@ func partKey(eff *spec.Service) []byte {
 		for _, m := range w.Map {
 			b = append(append(b, '@'), m...) // names have none of these signs
 		}
+		for _, m := range w.Resolver {
+			b = append(append(b, '~'), m...)
+		}
 	}
 	return b
 }
 
 // classifierOf has geo divide places by the rules of a service.
-func classifierOf(eff *spec.Service) (*geo.Classifier, error) {
+func classifierOf(eff *spec.Service, by asker) (*geo.Classifier, error) {
+	if by == bySubnet && eff.ECS == spec.ECSOff {
+		return geo.ByResolver(), nil
+	}
 	matchers := make([]geo.Matcher, len(eff.Rules))
 	for i := range eff.Rules {
 		m, err := policy.Matcher(eff.Rules[i].When)
@@ -134,15 +182,29 @@ func classifierOf(eff *spec.Service) (*geo.Classifier, error) {
 		}
 		matchers[i] = m
 	}
+	if by == byResolver {
+		return geo.FirstOfResolver(matchers), nil
+	}
 	return geo.FirstOf(matchers), nil
 }
 
-// takePart gives the partition of a service's matches; services with the same matches share one.
-func (c *Compiler) takePart(eff *spec.Service, s *serviceState) (uint32, error) {
-	key := string(partKey(eff))
+// takeParts gives a service its partitions, one for both askers where those do not differ.
+func (c *Compiler) takeParts(eff *spec.Service, out *table.Service, s *serviceState) (err error) {
+	if out.Part, err = c.takePart(eff, bySubnet, &s.part); err != nil {
+		return err
+	}
+	if out.ResolverPart = out.Part; askersDiffer(eff) {
+		out.ResolverPart, err = c.takePart(eff, byResolver, &s.otherPart)
+	}
+	return err
+}
+
+// takePart gives the partition of a service's matches, which is noted in to; services with the same matches share one.
+func (c *Compiler) takePart(eff *spec.Service, by asker, to **partState) (uint32, error) {
+	key := string(partKey(eff, by))
 	p := c.parts[key]
 	if p == nil {
-		classifier, err := classifierOf(eff)
+		classifier, err := classifierOf(eff, by)
 		if err != nil {
 			return 0, err
 		}
@@ -150,7 +212,7 @@ func (c *Compiler) takePart(eff *spec.Service, s *serviceState) (uint32, error) 
 			return 0, err
 		}
 	}
-	return c.usePart(p, s)
+	return c.usePart(p, to)
 }
 
 // newPart compiles a partition.
@@ -179,14 +241,19 @@ func (c *Compiler) addPart(key string, begin func() *division, d divided) *partS
 	return p
 }
 
-// usePart has a service use a partition.
-func (c *Compiler) usePart(p *partState, s *serviceState) (uint32, error) {
+// usePart has a service use a partition, which is noted in to.
+func (c *Compiler) usePart(p *partState, to **partState) (uint32, error) {
 	if p.err != nil {
 		return 0, p.err
 	}
 	p.refs++
-	s.part = p
+	*to = p
 	return p.slot, nil
+}
+
+func (c *Compiler) releaseParts(s *serviceState) {
+	c.releasePart(s.part)
+	c.releasePart(s.otherPart)
 }
 
 func (c *Compiler) releasePart(p *partState) {

@@ -99,7 +99,7 @@ func TestALatencyTableLeavesPartitions(t *testing.T) {
 		t.Errorf("%d partitions are others", n)
 	}
 	for _, p := range h.c.parts {
-		p.classifier.Latency = true
+		p.timed = true
 		break
 	}
 	if n := renewed(h.view.Atlas.WithLatency(latencyOf(t, "8.8.8.0/24,fra,9,30"))); n != 1 {

@@ -136,7 +136,7 @@ func mixKey(kind table.Kind, need rr.FamilySet, arms []share) []byte {
 // mixed makes a node of what its arms are at present.
 func (c *Compiler) mixed(m *mixState) table.Node {
 	arms := make([]table.Arm, len(m.arms))
-	n := table.Node{Kind: m.kind, Arms: &arms, TTL: table.AnyTTL, Bits4: table.StickyBits4, Bits6: table.StickyBits6}
+	n := table.Node{Kind: m.kind, Arms: &arms, TTL: table.AnyTTL, Hashing: m.arms[0].node.hashing()}
 	for i, a := range m.arms {
 		below := c.nodeSlots.Ref(a.node.slot)
 		arms[i] = table.Arm{ID: a.node.id(), Node: a.node.slot, Weight: a.weight, Live: below.Live, All: below.All}
@@ -146,6 +146,14 @@ func (c *Compiler) mixed(m *mixState) table.Node {
 		}
 	}
 	return n
+}
+
+// hashing is what all leaves below a node go by: a service has one way.
+func (n *nodeState) hashing() draws.Hashing {
+	for n.mix != nil {
+		n = n.mix.arms[0].node
+	}
+	return n.leaf.form.Hashing
 }
 
 // id tells a node from others in a rendezvous. It does not depend on weights, which change without moving more clients than they must.
@@ -163,7 +171,7 @@ func (n *nodeState) id() uint64 {
 // setDraw replaces the draw of a leaf.
 func (c *Compiler) setDraw(d *drawState, draw *draws.Draw) {
 	d.draw = draw
-	c.setNode(&d.nodeState, table.LeafOf(draw, d.pool.ttl))
+	c.setNode(&d.nodeState, d.leafOf(draw))
 }
 
 // setNode replaces a node, and those above it if it gives other families now.

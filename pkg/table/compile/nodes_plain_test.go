@@ -18,8 +18,12 @@ import (
 	"github.com/gti/gtm/pkg/table/rr"
 )
 
-// plainHash hashes a client's network as sticky services do, and tells how many bits that takes.
-func plainHash(c *table.Client, resolver bool) (hash uint64, bits uint8) {
+// plainHash hashes what a sticky service goes by, and tells how many bits of the client's network that takes, and for how many seconds it
+// holds; 0: as long as nothing changes.
+func plainHash(s *spec.Service, c *table.Client, resolver bool) (hash uint64, bits uint8, left uint64) {
+	if s.Sticky != nil && s.Sticky.By == "label" {
+		return c.Label, 0, 0
+	}
 	of, family := c.Subnet, uint64(6)
 	if resolver {
 		of = c.Resolver
@@ -27,7 +31,13 @@ func plainHash(c *table.Client, resolver bool) (hash uint64, bits uint8) {
 	if bits = 48; of.V4 {
 		bits, family = 24, 4
 	}
-	return steer.Hash(table.NetOf(of.Addr(), bits).Hi, family), bits
+	hash = steer.Hash(table.NetOf(of.Addr(), bits).Hi, family)
+	if s.Sticky != nil && s.Sticky.Period > 0 {
+		period := uint64(time.Duration(s.Sticky.Period) / time.Second)
+		since := uint64(c.Now) + hash%period
+		return steer.Hash(hash, since/period), bits, period - since%period
+	}
+	return hash, bits, 0
 }
 
 // plainRef is a pool of a row, and the slow twin of nodes: steps of pools, walked from the beginning for each query.
@@ -161,25 +171,29 @@ func (w *plainWalk) split(giving []plainRef, hashes bool) (at int) {
 func TestNodesChooseAsStepsDo(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(131, 1))
 	seen := map[string]int{}
-	for n := range 80 {
+	for n := range 130 {
 		h := newHarness(t, randomPolicy(rnd))
 		if len(h.last) > 0 {
 			t.Fatal(n, h.last)
 		}
 		for range 6 {
 			h.randomVerdicts(rnd)
-			s := h.service("web.shop.gtm.example.")
+			s := h.service("web.shop.gtm.example.") // which a wildcard may stand for
 			rows := h.plainRows(s)
-			for _, subnet := range []string{berlin, beijing, kansas, "10.7.1.0/24", "91.198.174.0/20"} {
+			for _, subnet := range []string{berlin, beijing, kansas, "10.7.1.0/24", "91.198.174.0/20", "resolver 127.0.0.1",
+				"resolver 81.2.69.7", "resolver 202.108.22.5"} {
 				for _, f := range s.Families() {
-					h.compareWalks(t, s, rows, f, clientAt(subnet), rnd, seen)
+					c := clientAt(subnet)
+					c.Label, c.Now = rnd.Uint64(), rnd.Uint32()
+					h.compareWalks(t, s, rows, f, c, rnd, seen)
 				}
 			}
 		}
 	}
 	for what, least := range map[string]int{"": 3000, "hashed": 300, table.LastResort.String(): 100, table.AsIfUp.String(): 100,
 		table.Refuse.String(): 100, "direct": 300, "direct from lastResort": 20, "direct from a later step": 20, "coherent, direct": 5,
-		"a rule's TTL": 500, "lastResort's TTL for a rule that has one": 20} {
+		"a rule's TTL": 500, "hashed by label": 50, "hashed by network": 50, "cut by the period": 5,
+		"lastResort's TTL for a rule that has one": 20} {
 		if seen[what] < least {
 			t.Errorf("%q: %d queries, want %d at least; %v", what, seen[what], least, seen)
 		}
@@ -191,9 +205,16 @@ func (h *harness) compareWalks(t *testing.T, s *table.Service, rows [][]plainRef
 	t.Helper()
 	d := table.Decision{TTL: 77} // of a query before, which must not shine through
 	class, r := h.view.Classify(s, c), rnd.Uint64()
-	hash, bits := plainHash(c, class.Resolver)
+	hash, bits, left := plainHash(s.Spec, c, class.Resolver)
 	w := plainWalk{s, f, r, hash}
 	want := w.walk(rows, rowOf(rows, class))
+	declared := want.ttl
+	if want.hashed && left > 0 && left < uint64(want.ttl) {
+		for want.ttl = 1; uint64(want.ttl)*2 <= left; {
+			want.ttl *= 2
+		}
+		seen["cut by the period"]++
+	}
 	scope := class.Scope
 	if want.hashed && !class.Resolver {
 		scope = max(scope, bits)
@@ -205,14 +226,17 @@ func (h *harness) compareWalks(t *testing.T, s *table.Service, rows [][]plainRef
 		t.Fatalf("%s %s: %+v, want %+v scope %d", s.Spec.Host, f.Noun(), d, want, scope)
 	}
 	seen[d.Fallback.String()]++
-	if want.ttl != plainTTL(s.Spec, len(s.Spec.Rules)) && want.draw != nil {
+	if declared != plainTTL(s.Spec, len(s.Spec.Rules)) && want.draw != nil {
 		seen["a rule's TTL"]++
 	}
-	if want.fallback == table.LastResort && want.ttl != plainTTL(s.Spec, rowOf(rows, class)) {
+	if want.fallback == table.LastResort && declared != plainTTL(s.Spec, rowOf(rows, class)) {
 		seen["lastResort's TTL for a rule that has one"]++
 	}
 	if want.hashed {
 		seen["hashed"]++
+	}
+	if sticky := s.Spec.Sticky; want.hashed && sticky != nil {
+		seen["hashed by "+sticky.By]++
 	}
 	e := h.view.Explain(s, f, c, r)
 	chosen := 0
@@ -290,7 +314,7 @@ func follow(p *table.Path, v *table.View, q *dnswire.Query, c *table.Client, h *
 func randomPolicy(rnd *rand.Rand) string {
 	var b strings.Builder
 	b.WriteString(testZone)
-	b.WriteString("---\nkind: Map\ntenant: platform\nname: m\nspec: {networks: [81.2.69.0/25, \"2001:db8:7::/48\"]}\n")
+	b.WriteString("---\nkind: Map\ntenant: platform\nname: m\nspec: {networks: [81.2.69.0/25, \"2001:db8:7::/48\"]}\n" + resolverMap)
 	for i := range 4 {
 		fmt.Fprintf(&b, "---\nkind: Pool\ntenant: shop\nname: p%d\nspec:\n  endpoints:\n", i)
 		for j := range 1 + rnd.IntN(3) {
@@ -301,12 +325,18 @@ func randomPolicy(rnd *rand.Rand) string {
 			fmt.Fprintf(&b, "    - {name: e%d, addresses: [%s], weight: %d}\n", j, addresses, 1+rnd.IntN(4))
 		}
 	}
-	picks := []string{"", "  coherent: true\n", "  pick: sticky\n", "  pick: sticky\n  answers: 2\n", "  pick: all\n", "  answers: 2\n"}
+	picks := []string{"", "  coherent: true\n", "  pick: sticky\n", "  pick: sticky\n  answers: 2\n", "  pick: all\n", "  answers: 2\n",
+		"  pick: sticky\n  sticky: {by: network, period: 10m}\n", "  pick: sticky\n  sticky: {by: label}\n",
+		"  pick: sticky\n  answers: 2\n  sticky: {by: label}\n"}
 	more := picks[rnd.IntN(len(picks))]
+	host := "web.shop.gtm.example."
+	if strings.Contains(more, "label") || rnd.IntN(5) == 0 {
+		host = `"*.shop.gtm.example."`
+	}
 	if rnd.IntN(4) == 0 {
 		more += "  https: {alpn: [h2]}\n"
 	}
-	b.WriteString(service("web", more+randomRules(rnd)))
+	b.WriteString(strings.Replace(service("web", more+randomRules(rnd)), "web.shop.gtm.example.", host, 1))
 	return b.String()
 }
 

@@ -28,7 +28,8 @@ type tree struct {
 func (h *harness) grow(t *testing.T, rnd *rand.Rand, depth int, need rr.FamilySet) *tree {
 	t.Helper()
 	if depth == 0 || rnd.IntN(4) == 0 {
-		d, err := h.c.draw(health.PoolID{Tenant: "shop", Pool: fmt.Sprint("p", rnd.IntN(4))}, draws.Form{Answers: 1})
+		d, err := h.c.draw(health.PoolID{Tenant: "shop", Pool: fmt.Sprint("p", rnd.IntN(4))},
+			draws.Form{Answers: 1, Hashing: draws.ByNetwork})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,9 +171,9 @@ func TestNodesOfAnyDepth(t *testing.T) {
 				if asIfUp {
 					want = 1 << f
 				}
-				hash, _ := plainHash(c, false)
+				hash, _, _ := plainHash(new(spec.Service), c, false)
 				leaf, hashed := root.walk(want, asIfUp, r, hash, 0)
-				if d.Draw != leaf.leaf.draw || inside(d, "hashed").Bool() != hashed || hashed != (d.Scope == table.StickyBits4) {
+				if d.Draw != leaf.leaf.draw || inside(d, "hashed").Bool() != hashed || hashed != (d.Scope == draws.ByNetwork.Bits4) {
 					t.Fatalf("policy %d: the walk ends at %v hashed %v, want %s hashed %v", n, d.Draw.Pool.ID, inside(d, "hashed"),
 						leaf.leaf.pool.id.Pool, hashed)
 				}
@@ -202,7 +203,7 @@ func TestNodesOfAnyDepth(t *testing.T) {
 // TestNodesAreNotTooDeep: what a Decision has no room for is refused.
 func TestNodesAreNotTooDeep(t *testing.T) {
 	h := newHarness(t, testZone, testPools, service("web", "  rules: [{pools: [eu]}]\n"))
-	d, err := h.c.draw(health.PoolID{Tenant: "shop", Pool: "eu"}, draws.Form{Answers: 1})
+	d, err := h.c.draw(health.PoolID{Tenant: "shop", Pool: "eu"}, draws.Form{Answers: 1, Hashing: draws.ByNetwork})
 	if err != nil {
 		t.Fatal(err)
 	}

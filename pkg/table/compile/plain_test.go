@@ -25,7 +25,7 @@ type plainReading struct {
 }
 
 // weights gives each address that client may get, with its share.
-func (p *plainReading) weights(client netip.Addr, v4 bool) (shares map[string]float64, fallback table.Fallback) {
+func (p *plainReading) weights(client *table.Client, v4 bool) (shares map[string]float64, fallback table.Fallback) {
 	rule := p.rule(client)
 	var steps, last [][]spec.Target
 	if rule != nil {
@@ -48,24 +48,36 @@ func (p *plainReading) weights(client netip.Addr, v4 bool) (shares map[string]fl
 }
 
 // rule gives the first rule whose conditions all hold.
-func (p *plainReading) rule(client netip.Addr) *spec.Rule {
-	place, _ := geo.PlaceAt(world, p.maps, client)
+func (p *plainReading) rule(client *table.Client) *spec.Rule {
+	addr, known := client.Subnet.Addr(), client.Has && p.service.ECS != "off"
+	if known && (addr.IsPrivate() || addr.IsLoopback()) { // it counts only where a rule asks for a map that holds it
+		known = slices.ContainsFunc(p.service.Rules, func(r spec.Rule) bool {
+			return r.When != nil && len(r.When.Resolver) == 0 && p.inMaps(r.When.Map, addr)
+		})
+	}
+	if !known {
+		addr = client.Resolver.Addr()
+	}
+	place, _ := geo.PlaceAt(world, p.maps, addr)
 	for i := range p.service.Rules {
 		r := &p.service.Rules[i]
 		if r.When == nil {
 			return r
 		}
 		inGeo := slices.ContainsFunc(r.When.Geo, func(g string) bool { return strings.HasPrefix(place.String()+"-", g+"-") })
-		inMap := slices.ContainsFunc(r.When.Map, func(name string) bool {
-			return slices.ContainsFunc(p.maps, func(m geo.Map) bool {
-				return m.Name == name && slices.ContainsFunc(m.Networks, func(n netip.Prefix) bool { return n.Contains(client) })
-			})
-		})
-		if (len(r.When.Geo) == 0 || inGeo) && (len(r.When.Map) == 0 || inMap) {
+		if (len(r.When.Geo) == 0 || inGeo) && (len(r.When.Map) == 0 || p.inMaps(r.When.Map, addr)) &&
+			(len(r.When.Resolver) == 0 || !known && p.inMaps(r.When.Resolver, addr)) {
 			return r
 		}
 	}
 	return nil
+}
+
+// inMaps reports whether one of the maps of these names holds an address.
+func (p *plainReading) inMaps(names []string, addr netip.Addr) bool {
+	return slices.ContainsFunc(p.maps, func(m geo.Map) bool {
+		return slices.Contains(names, m.Name) && slices.ContainsFunc(m.Networks, func(n netip.Prefix) bool { return n.Contains(addr) })
+	})
 }
 
 func stepsOf(refs []spec.Target) (steps [][]spec.Target) {
@@ -138,11 +150,11 @@ func (p *plainReading) pool(name string, v4, healthy bool) map[string]float64 {
 func TestCompiledPolicyIsThePlainReading(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(11, 12))
 	compared := 0
-	for n := range 30 {
+	for n := range 60 {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			var yaml strings.Builder
 			yaml.WriteString(testZone + "---\nkind: Map\ntenant: platform\nname: m\nspec: {networks: [81.2.69.0/25, 10.7.0.0/16, " +
-				"\"2001:db8:7::/48\"]}\n")
+				"\"2001:db8:7::/48\"]}\n" + resolverMap)
 			for i := range 4 {
 				fmt.Fprintf(&yaml, "---\nkind: Pool\ntenant: shop\nname: p%d\nspec:\n  minHealthy: %s\n  endpoints:\n", i,
 					[]string{"1", "50%"}[rnd.IntN(2)])
@@ -174,9 +186,10 @@ func TestCompiledPolicyIsThePlainReading(t *testing.T) {
 				h.apply(Change{Verdicts: []health.Verdict{v}})
 			}
 			for _, subnet := range []string{berlin, beijing, kansas, "81.2.69.7/32", "81.2.69.200/32", "10.7.1.0/24", "2001:db8:7::/56",
-				"2a02:ec80:300::/48"} {
+				"2a02:ec80:300::/48", "127.0.0.0/24", "resolver 127.0.0.1", "resolver 81.2.69.7", "resolver 202.108.22.5",
+				"resolver 10.7.0.1", "resolver 10.9.0.1", "resolver 2001:db8:7::1"} {
 				for _, f := range []rr.Family{rr.IPv4, rr.IPv6} {
-					want, fallback := p.weights(netip.MustParsePrefix(subnet).Addr(), f == rr.IPv4)
+					want, fallback := p.weights(clientAt(subnet), f == rr.IPv4)
 					got, d := h.ask("web.shop.gtm.example.", subnet, f)
 					if d.Fallback != fallback {
 						t.Fatalf("%s: fallback %q, want %q\n%s", subnet, d.Fallback, fallback, yaml.String())
@@ -191,7 +204,7 @@ func TestCompiledPolicyIsThePlainReading(t *testing.T) {
 			}
 		})
 	}
-	if compared < 450 {
+	if compared < 1700 {
 		t.Errorf("only %d comparisons", compared)
 	}
 }
@@ -201,6 +214,9 @@ func union(a, b map[string]float64) map[string]float64 {
 	maps.Copy(u, b)
 	return u
 }
+
+// resolverMap is what randomRules asks for beside m.
+const resolverMap = "---\nkind: Map\ntenant: platform\nname: r\nspec: {networks: [127.0.0.0/8, 202.108.0.0/16, 10.7.0.0/24]}\n"
 
 func randomRules(rnd *rand.Rand) string {
 	pools := func() string {
@@ -214,10 +230,14 @@ func randomRules(rnd *rand.Rand) string {
 		}
 		return "[" + strings.Join(refs, ", ") + "]"
 	}
-	whens := []string{"{geo: [EU]}", "{geo: [AS-CN, NA-US]}", "{map: m}", "{geo: [EU-GB], map: m}", "{geo: [OC, SA, AF]}"}
+	whens := []string{"{geo: [EU]}", "{geo: [AS-CN, NA-US]}", "{map: m}", "{geo: [EU-GB], map: m}", "{geo: [OC, SA, AF]}",
+		"{resolver: r}", "{resolver: [r, m], geo: [EU, AS]}", "{map: m, resolver: r}"}
 	var b strings.Builder
 	if rnd.IntN(3) == 0 {
 		b.WriteString("  allDown: servfail\n")
+	}
+	if rnd.IntN(5) == 0 {
+		b.WriteString("  ecs: off\n")
 	}
 	b.WriteString("  rules:\n")
 	for i := range rnd.IntN(4) {

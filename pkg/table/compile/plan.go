@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/gti/gtm/pkg/dnswire"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/steer"
 	"github.com/gti/gtm/pkg/table"
 	"github.com/gti/gtm/pkg/table/draws"
 	"github.com/gti/gtm/pkg/table/rr"
@@ -20,7 +22,9 @@ import (
 func (c *Compiler) planOf(k spec.Key, declared *spec.Service) (*plan, error) {
 	eff := declared.Effective()
 	if eff.Alias == nil {
-		return &plan{eff: &eff, tenant: k.Tenant}, nil
+		p := &plan{eff: &eff, tenant: k.Tenant, rules: k}
+		c.shift(k, p)
+		return p, nil
 	}
 	l, ok := c.alias.leads[k]
 	if !ok {
@@ -56,7 +60,31 @@ func (c *Compiler) planSteered(k spec.Key, eff *spec.Service, owner spec.Key, tt
 	}
 	as := *s.compiled.Spec
 	as.Host, as.Alias, as.Metrics, as.SVCB = eff.Host, eff.Alias, eff.Metrics, nil
-	return &plan{eff: &as, tenant: owner.Tenant, aliasOf: owner.Tenant + "/" + owner.Name, ttl: ttl}, nil
+	return &plan{eff: &as, tenant: owner.Tenant, rules: owner, aliasOf: owner.Tenant + "/" + owner.Name, ttl: ttl,
+		order: s.compiled.Order}, nil
+}
+
+// shift gives the pools of rules the weights that overrides have them have at present.
+func (c *Compiler) shift(k spec.Key, p *plan) {
+	shifts := c.shifts[k]
+	if len(shifts) == 0 {
+		return
+	}
+	keys := slices.SortedFunc(maps.Keys(shifts), spec.Key.Compare)
+	p.order = make([][]string, len(p.eff.Rules))
+	for i := range p.eff.Rules {
+		r := &p.eff.Rules[i]
+		p.order[i] = p.eff.PoolsOf(r.Pools)
+		var of []*spec.Override
+		for _, key := range keys {
+			if o := shifts[key]; o.OfRule(k.Name, p.eff, i) {
+				of = append(of, o)
+			}
+		}
+		var next time.Time
+		r.Pools, next = steer.Rule(r.Pools, of, c.now)
+		p.next = sooner(p.next, next)
+	}
 }
 
 // planContent leads to a name of a zone that has addresses.
@@ -109,12 +137,10 @@ func (c *Compiler) planOutside(eff *spec.Service, t Target) (*plan, error) {
 
 // newPending makes a service that answers SERVFAIL. It claims to have both families, so that nobody is told that one does not exist.
 func (c *Compiler) newPending(k spec.Key, p *plan, s *serviceState) (*table.Service, error) {
-	out := &table.Service{ServiceInfo: &table.ServiceInfo{Tenant: k.Tenant, Name: k.Name, Spec: p.eff, AliasOf: p.aliasOf},
-		Pending: true, Pick: draws.All}
+	out := &table.Service{ServiceInfo: &table.ServiceInfo{Tenant: k.Tenant, Name: k.Name, Spec: p.eff, AliasOf: p.aliasOf, Pick: draws.All},
+		Is: table.Pending}
 	out.Served = 1<<rr.IPv4 | 1<<rr.IPv6
-	var err error
-	out.Part, err = c.takePart(&spec.Service{}, s)
-	return out, err
+	return out, c.takeParts(&spec.Service{}, out, s)
 }
 
 // delegates tells whether a zone gives a name that is below its apex to others.

@@ -106,7 +106,7 @@ func (c *Compiler) takePolicyPart(f *aheadPolicy, s *serviceState) (slot uint32,
 			return 0, nil, err
 		}
 	}
-	if slot, err = c.usePart(part, s); err != nil {
+	if slot, err = c.usePart(part, &s.part); err != nil {
 		return 0, nil, err
 	}
 	if f.division == part.division {

@@ -29,8 +29,8 @@ func randomSites(rnd *rand.Rand) string {
 		}
 		fmt.Fprintf(&b, "\n---\n{kind: Site, tenant: platform, name: s%d, spec: {location: {lat: %d, lon: %d}%s}}", i, rnd.IntN(120)-60,
 			rnd.IntN(360)-180, region)
-		fmt.Fprintf(&b, "\n---\n{kind: Pool, tenant: shop, name: p%d, spec: {site: s%d, endpoints: [{name: a, addresses: [192.0.2.%d]}]}}\n",
-			i, i, i)
+		fmt.Fprintf(&b, "\n---\n{kind: Pool, tenant: shop, name: p%d, spec: {site: s%d, "+
+			"endpoints: [{name: a, addresses: [192.0.2.%d]}]}}\n", i, i, i)
 	}
 	return b.String()
 }
@@ -47,8 +47,8 @@ func randomEntries(rnd *rand.Rand, deep int) string {
 		case n == 1:
 			entry = "{nearest: sites}"
 		case n == 2:
-			entry = fmt.Sprintf("{nearest: [%s, {pool: q%d}], band: 60%%}", strings.Join([]string{"p0", "p3", "p5", "p6"}[:1+rnd.IntN(4)], ", "),
-				rnd.IntN(2))
+			entry = fmt.Sprintf("{nearest: [%s, {pool: q%d}], band: 60%%}",
+				strings.Join([]string{"p0", "p3", "p5", "p6"}[:1+rnd.IntN(4)], ", "), rnd.IntN(2))
 			entry = strings.NewReplacer("{pool: q0}", "{pool: p1, weight: 3}", "{pool: q1}", "p7").Replace(entry)
 		case n == 3:
 			entry = "{policy: near}"
@@ -83,8 +83,8 @@ func TestAFenceIsNeverLeft(t *testing.T) {
 	fenced, refused, answers := 0, 0, 0
 	for range 25 {
 		rules := func() string {
-			return fmt.Sprintf("[{when: {geo: [EU, SA]}, %spools: [%s]}, {when: {geo: [AS]}, pools: [%s]}, {%spools: [%s]}]", randomFence(rnd),
-				randomEntries(rnd, 2), randomEntries(rnd, 2), randomFence(rnd), randomEntries(rnd, 2))
+			return fmt.Sprintf("[{when: {geo: [EU, SA]}, %spools: [%s]}, {when: {geo: [AS]}, pools: [%s]}, {%spools: [%s]}]",
+				randomFence(rnd), randomEntries(rnd, 2), randomEntries(rnd, 2), randomFence(rnd), randomEntries(rnd, 2))
 		}
 		nearRules := strings.ReplaceAll(strings.ReplaceAll(rules(), "{policy: near}", "p2"), "near}, trickle: 5%", "p2")
 		h := newHarness(t, testZone, randomSites(rnd),
@@ -137,7 +137,8 @@ func (h *harness) sameClassAround(t *testing.T, s *table.Service, c *table.Clien
 	other.Subnet.Hi ^= uint64(rnd.Uint32()) << 32 >> class.Scope << 0 & 0xffffff00_00000000
 	other.Subnet.Hi = c.Subnet.Hi&^(^uint64(0)>>class.Scope) | other.Subnet.Hi&(^uint64(0)>>class.Scope)
 	if again := h.view.Classify(s, &other); again.Index != class.Index && !again.Resolver {
-		t.Fatalf("%v has class %d with scope %d, and %v class %d", c.Subnet.Prefix(), class.Index, class.Scope, other.Subnet.Prefix(), again.Index)
+		t.Fatalf("%v has class %d with scope %d, and %v class %d", c.Subnet.Prefix(), class.Index, class.Scope, other.Subnet.Prefix(),
+			again.Index)
 	}
 }
 

@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/gti/gtm/pkg/spec"
-	"github.com/gti/gtm/pkg/table"
+	"github.com/gti/gtm/pkg/table/draws"
 	"github.com/gti/gtm/pkg/table/rr"
 )
 
@@ -111,11 +111,11 @@ func TestAGroupOfOneIsNotHashed(t *testing.T) {
 	h := newHarness(t, testZone, testSites,
 		service("web", "  coherent: true\n  rules: [{pools: [{nearest: [eu, us], band: 900%}]}]\n"))
 	host := "web.shop.gtm.example."
-	if d := h.expect(host, kansas, rr.IPv4, map[string]float64{atEU: 1}); d.Scope != table.StickyBits4 {
+	if d := h.expect(host, kansas, rr.IPv4, map[string]float64{atEU: 1}); d.Scope != draws.ByNetwork.Bits4 {
 		t.Errorf("scope %d where the network decides", d.Scope)
 	}
 	h.verdict("eu", "a", "b")
-	if d := h.expect(host, kansas, rr.IPv4, map[string]float64{atUS: 1}); d.Scope >= table.StickyBits4 {
+	if d := h.expect(host, kansas, rr.IPv4, map[string]float64{atUS: 1}); d.Scope >= draws.ByNetwork.Bits4 {
 		t.Errorf("scope %d where one pool is left", d.Scope)
 	}
 }

@@ -1,7 +1,9 @@
 package compile
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -10,7 +12,6 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/steer"
-	"github.com/gti/gtm/pkg/table"
 	"github.com/gti/gtm/pkg/table/draws"
 )
 
@@ -20,6 +21,7 @@ func (c *Compiler) compileMaps() {
 		return
 	}
 	var list []geo.Map
+	c.empty = map[spec.Key]error{}
 	for k, it := range c.items {
 		m, ok := it.Resource.Spec.(*spec.Map)
 		if !ok {
@@ -31,6 +33,12 @@ func (c *Compiler) compileMaps() {
 			if g, ok = c.goodMaps[k]; !ok {
 				continue
 			}
+			if g.Files != nil {
+				g.Files = c.cfg.Files
+			}
+		} else if m.FromFiles {
+			g.Files = c.cfg.Files
+			c.noteEmpty(k)
 		}
 		c.goodMaps[k] = g
 		list = append(list, g)
@@ -44,6 +52,17 @@ func (c *Compiler) compileMaps() {
 	c.maps = list
 	c.takeGeography()
 	c.compileParts()
+}
+
+// noteEmpty notes a map from files that has no network.
+func (c *Compiler) noteEmpty(k spec.Key) {
+	switch f := c.cfg.Files; {
+	case f == nil:
+		c.empty[k] = errors.New("this edge has no map files, and the map is empty: start gtmd with --maps FILE")
+	case f.Networks(k.Name) == 0:
+		c.empty[k] = fmt.Errorf("no map file of this edge has networks of it, and the map is empty: put lines as in 192.0.2.0/24 %s "+
+			"into one", k.Name)
+	}
 }
 
 // newMap brings a map into the form of geo.
@@ -73,13 +92,17 @@ func (c *Compiler) compilePools(now time.Time) {
 	for id := range c.dirty.pools {
 		c.compileOnePool(id, now)
 	}
+	c.compileDependents(now)
 }
 
 func (c *Compiler) compileOnePool(id health.PoolID, now time.Time) {
+	defer c.noteDown(id, c.whyDown(id))
 	declared, p := c.poolResource(id), c.pools[id]
 	if declared == nil {
 		if p != nil {
 			p.spec, p.err = nil, nil
+			c.need(id, p)
+			c.countActs(p, nil)
 			delete(c.expiring, id)
 			delete(c.failingPools, p)
 			c.touchUsers(p)
@@ -97,6 +120,7 @@ func (c *Compiler) compileOnePool(id health.PoolID, now time.Time) {
 	if was == nil || had != p.has || was.Site != p.spec.Site {
 		c.touchUsers(p)
 	}
+	c.need(id, p)
 	c.noteDeclared(p, declared, c.alias.ttlOf(id))
 	before := p.err
 	if p.err = guard(id, func() error { return c.compilePool(id, p, now) }); p.err != nil {
@@ -139,23 +163,29 @@ func (c *Compiler) compilePool(id health.PoolID, p *poolState, now time.Time) er
 			}
 		}
 	}
-	var overrides []*spec.Override
-	for _, k := range c.overrideKeys(id) {
-		overrides = append(overrides, c.overrides[id][k])
+	overrides, verdict := c.overridesOf(id), c.verdicts[id]
+	state := steer.NewPool(id, p.spec, verdict, overrides, now)
+	state.DependOn(p.spec, c.downBy(id, p.spec))
+	if p.asked {
+		state.Doubt(verdict, now)
 	}
-	state := steer.NewPool(id, p.spec, c.verdicts[id], overrides, now)
 	delete(c.expiring, id)
-	if !state.Expires.IsZero() {
-		c.expiring[id] = state.Expires
+	if !state.Next.IsZero() {
+		c.expiring[id] = state.Next
 	}
 	fresh := make(map[*drawState]*draws.Draw, len(p.draws))
 	for form, d := range p.draws {
-		draw, err := draws.New(state, form, d.draw)
+		of := state
+		if form.Held != nil {
+			of, d.apart = steer.Held(state, p.spec, form.Held, overrides, now)
+		}
+		draw, err := draws.New(of, form, d.draw)
 		if err != nil {
 			return err
 		}
 		fresh[d] = draw
 	}
+	c.countActs(p, state)
 	p.state = state
 	for d, draw := range fresh {
 		c.setDraw(d, draw)
@@ -163,14 +193,16 @@ func (c *Compiler) compilePool(id health.PoolID, p *poolState, now time.Time) er
 	return nil
 }
 
-// overrideKeys sorts a pool's overrides; which of them win is up to steer.
-func (c *Compiler) overrideKeys(id health.PoolID) []spec.Key {
-	keys := make([]spec.Key, 0, len(c.overrides[id]))
-	for k := range c.overrides[id] {
-		keys = append(keys, k)
+// overridesOf gives a pool's overrides, sorted by their keys; which of them win is up to steer.
+func (c *Compiler) overridesOf(id health.PoolID) (all []*spec.Override) {
+	byKey := c.overrides[id]
+	if len(byKey) == 0 {
+		return nil
 	}
-	slices.SortFunc(keys, spec.Key.Compare)
-	return keys
+	for _, k := range slices.SortedFunc(maps.Keys(byKey), spec.Key.Compare) {
+		all = append(all, byKey[k])
+	}
+	return all
 }
 
 // draw takes a draw, compiling it if no other service uses it yet.
@@ -184,12 +216,19 @@ func (c *Compiler) draw(id health.PoolID, form draws.Form) (*drawState, error) {
 	}
 	d := p.draws[form]
 	if d == nil {
-		draw, err := c.ahead.draw(p.state, form)
-		if err != nil {
+		if err := c.ask(p, form); err != nil {
 			return nil, err
 		}
-		d = &drawState{form: form, pool: p, draw: draw}
-		d.nodeState = nodeState{leaf: d, slot: c.nodeSlots.Add(table.LeafOf(draw, p.ttl))}
+		d = &drawState{form: form, pool: p}
+		of := p.state
+		if form.Held != nil {
+			of, d.apart = steer.Held(of, p.spec, form.Held, c.overridesOf(id), c.now)
+		}
+		var err error
+		if d.draw, err = c.ahead.draw(of, form); err != nil {
+			return nil, err
+		}
+		d.nodeState = nodeState{leaf: d, slot: c.nodeSlots.Add(d.leafOf(d.draw))}
 		p.draws[form] = d
 	}
 	d.refs++

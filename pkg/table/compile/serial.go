@@ -6,6 +6,7 @@ import (
 
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/steer"
+	"github.com/gti/gtm/pkg/table"
 	"github.com/gti/gtm/pkg/table/rr"
 	"github.com/gti/gtm/pkg/table/zones"
 )
@@ -161,11 +162,18 @@ func (s *serviceState) toldOf(f rr.Family, rules []int) uint64 {
 		return 0
 	}
 	for _, rule := range rules {
-		for i := range s.compiled.StepsOf(rule) {
-			for d, ttl := range s.steps[i].leaves(s.compiled.Steps[i].TTL) {
-				if h := d.toldOf(f); h != toldNothing {
-					return steer.Hash(h, uint64(ttl))
+		row := func(yield func(*drawState, uint32) bool) {
+			for i := range s.compiled.StepsOf(rule) {
+				for d, ttl := range s.steps[i].leaves(s.compiled.Steps[i].TTL) {
+					if !yield(d, ttl) {
+						return
+					}
 				}
+			}
+		}
+		for d, ttl := range table.AsDeclared(s.compiled, rule, row, func(d *drawState) string { return d.pool.id.Pool }) {
+			if h := d.toldOf(f); h != toldNothing {
+				return steer.Hash(h, uint64(ttl))
 			}
 		}
 	}

@@ -91,6 +91,7 @@ func (c *Compiler) removeService(k spec.Key, s *serviceState) {
 	delete(c.counting, s)
 	delete(c.failing, s)
 	delete(c.steering, s)
+	delete(c.shifting, k)
 }
 
 // note keeps the lists of the services that count, that fail and that go by a policy.
@@ -113,8 +114,8 @@ func (c *Compiler) release(s *serviceState) {
 		delete(p.users, s)
 		c.releasePool(p.id, p)
 	}
-	c.releasePart(s.part)
-	s.steps, s.uses, s.part = nil, nil, nil
+	c.releaseParts(s)
+	s.steps, s.uses, s.part, s.otherPart = nil, nil, nil, nil
 }
 
 // compileService compiles one service beside its old form, and then replaces that.
@@ -122,6 +123,9 @@ func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *service
 	p, err := c.planOf(k, declared)
 	if err != nil {
 		return err
+	}
+	if delete(c.shifting, k); !p.next.IsZero() {
+		c.shifting[k] = p.next
 	}
 	fresh := &serviceState{key: k, slot: s.slot, slotted: s.slotted, attached: s.attached, zone: s.zone, host: s.host, defaults: s.defaults}
 	uses := c.watchPools(p, s) // also when it fails: a pool that appears mends it
@@ -144,7 +148,9 @@ func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *service
 		counts, out.Sigs = s.compiled.Counting, s.compiled.Sigs
 	}
 	out.Counting = sameCounts(counts, out)
-	out.Metrics = out.Counting != nil
+	if out.Counting != nil {
+		out.Is |= table.Metrics
+	}
 	out.Sigs = out.Sigs.KeptFor(c.zones[fresh.zone].signer, fresh.host, out.TTLs())
 	c.serviceSlots.Set(fresh.slot, *out)
 	c.releaseNodes(s.steps)
@@ -154,7 +160,7 @@ func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *service
 			c.releasePool(p.id, p)
 		}
 	}
-	c.releasePart(s.part)
+	c.releaseParts(s)
 	fresh.compiled, fresh.uses = out, uses
 	*s = *fresh
 	return nil
@@ -183,7 +189,7 @@ func (c *Compiler) newService(k spec.Key, p *plan, s *serviceState) (*table.Serv
 		return c.newPending(k, p, s)
 	}
 	eff := p.eff
-	out := &table.Service{ServiceInfo: &table.ServiceInfo{Tenant: k.Tenant, Name: k.Name, Spec: eff, AliasOf: p.aliasOf},
+	out := &table.Service{ServiceInfo: &table.ServiceInfo{Tenant: k.Tenant, Name: k.Name, Spec: eff, AliasOf: p.aliasOf, Order: p.order},
 		Tiers: uint8(table.AllTiers)}
 	if eff.AllDown == "servfail" {
 		out.Tiers = table.HealthTiers
@@ -192,7 +198,10 @@ func (c *Compiler) newService(k spec.Key, p *plan, s *serviceState) (*table.Serv
 	if err != nil {
 		return nil, err
 	}
-	out.Pick = form.Pick
+	form.Held = c.heldBy(p.rules)
+	if out.Pick = form.Pick; form.Hashing != draws.ByNetwork {
+		out.Is |= table.Keyed
+	}
 	coherent := eff.Coherent || out.Pick == draws.Sticky
 	if !policy.Simple(eff) {
 		return c.newSteering(out, s, p, form, coherent)
@@ -203,7 +212,7 @@ func (c *Compiler) newService(k spec.Key, p *plan, s *serviceState) (*table.Serv
 	if err := c.addRows(out, s, p, form); err != nil {
 		return nil, err
 	}
-	if out.Part, err = c.takePart(eff, s); err != nil {
+	if err := c.takeParts(eff, out, s); err != nil {
 		return nil, err
 	}
 	return out, c.anyServed(out)
@@ -231,7 +240,13 @@ func (c *Compiler) newSteering(out *table.Service, s *serviceState, p *plan, for
 	if out.Part, rows, err = c.takePolicyPart(f, s); err != nil {
 		return nil, err
 	}
-	out.Steering, out.Steers = &table.Steering{Policy: f.policy, Default: rows.Of[s.part.unplaced]}, true
+	if out.ResolverPart = out.Part; p.eff.ECS == spec.ECSOff {
+		if out.Part, err = c.takePart(p.eff, bySubnet, &s.otherPart); err != nil {
+			return nil, err
+		}
+	}
+	out.Is |= table.Steers
+	out.Steering = &table.Steering{Policy: f.policy, Default: rows.Of[s.part.unplaced]}
 	if out.Served = families(c.servedByRows(p, f.policy, rows), p.eff); coherent {
 		out.Need = out.Served
 	}

@@ -23,8 +23,9 @@ import (
 
 // Config is what a Compiler needs from outside.
 type Config struct {
-	Seed    uint64 // of the hashes; random, so that nobody can choose names that collide
-	Workers int    // rows of counters
+	Seed    uint64        // of the hashes; random, so that nobody can choose names that collide
+	Workers int           // rows of counters
+	Files   *geo.FileMaps // what maps with fromFiles hold; nil: nothing
 }
 
 // Compiler keeps what Views are compiled from. It is for one goroutine.
@@ -38,13 +39,20 @@ type Compiler struct {
 	items     map[spec.Key]Item
 	verdicts  map[health.PoolID]*health.Verdict
 	overrides map[health.PoolID]map[spec.Key]*spec.Override
-	expiring  map[health.PoolID]time.Time // pools with an override that ends
-	unread    map[spec.Key]error          // resources that could not be read
-	keys      map[string]*zones.ZoneKeys  // by zone
+	expiring  map[health.PoolID]time.Time              // when pools next change by the clock
+	shifts    map[spec.Key]map[spec.Key]*spec.Override // overrides of rules' weights, by service
+	shifting  map[spec.Key]time.Time                   // when these next change a service
+	now       time.Time                                // of the Compile that runs, or ran last
+	needed    needed
+	acts      map[table.Act]int          // as View.Acts
+	holds     map[spec.Key]*holds        // by service
+	unread    map[spec.Key]error         // resources that could not be read
+	keys      map[string]*zones.ZoneKeys // by zone
 	alias     aliases
 
 	maps     []geo.Map
 	goodMaps map[spec.Key]geo.Map // the last good form of each
+	empty    map[spec.Key]error   // maps that should have networks from files, and have none
 	zones    map[string]*zoneState
 	listed   map[string]string          // zone to the catalog that lists it
 	catalogs map[string]map[string]bool // the other way round
@@ -114,9 +122,12 @@ type poolState struct {
 	declared *spec.Resource
 	ttl      uint32 // seconds, which answers from it have at most
 	state    *steer.Pool
-	draws    map[draws.Form]*drawState
-	users    map[*serviceState]bool
-	err      error
+	asked    bool        // services ask whether it is unsure
+	acts     []steer.Act // as they are counted
+	needs
+	draws map[draws.Form]*drawState
+	users map[*serviceState]bool
+	err   error
 }
 
 func newPoolState(id health.PoolID) *poolState {
@@ -126,10 +137,11 @@ func newPoolState(id health.PoolID) *poolState {
 // drawState is a leaf of policies.
 type drawState struct {
 	nodeState
-	form draws.Form
-	pool *poolState
-	draw *draws.Draw
-	told [rr.Families]uint64 // what secondaries get of it, hashed; 0: not known yet
+	form  draws.Form
+	pool  *poolState
+	draw  *draws.Draw
+	apart bool                // it is held, and would be another one
+	told  [rr.Families]uint64 // what secondaries get of it, hashed; 0: not known yet
 }
 
 type partState struct {
@@ -155,6 +167,8 @@ type serviceState struct {
 	policies map[spec.Key]bool // that its policy looked for; nil: it needs none
 	err      error
 	defaults uint64 // what secondaries get, hashed
+
+	otherPart *partState // beside part, where clients' networks and resolvers' addresses are looked up in two
 }
 
 // New makes a Compiler that knows nothing but geography.
@@ -163,9 +177,10 @@ func New(cfg Config, atlas *geo.Atlas) *Compiler {
 		verdicts: map[health.PoolID]*health.Verdict{}, overrides: map[health.PoolID]map[spec.Key]*spec.Override{},
 		unread: map[spec.Key]error{}, keys: map[string]*zones.ZoneKeys{}, alias: newAliases(), goodMaps: map[spec.Key]geo.Map{},
 		zones: map[string]*zoneState{}, listed: map[string]string{}, catalogs: map[string]map[string]bool{},
-		apexes: map[string]*zoneState{}, expiring: map[health.PoolID]time.Time{}, pools: map[health.PoolID]*poolState{},
+		apexes: map[string]*zoneState{}, expiring: map[health.PoolID]time.Time{}, shifts: map[spec.Key]map[spec.Key]*spec.Override{},
+		shifting: map[spec.Key]time.Time{}, pools: map[health.PoolID]*poolState{},
 		services: map[spec.Key]*serviceState{}, hosts: map[string]spec.Key{}, parts: map[string]*partState{},
-		nodes:    map[string]*nodeState{},
+		nodes: map[string]*nodeState{}, needed: newNeeded(), acts: map[table.Act]int{}, holds: map[spec.Key]*holds{},
 		counting: map[*serviceState]bool{}, failing: map[*serviceState]bool{}, steering: map[*serviceState]bool{},
 		failingPools: map[*poolState]bool{}}
 	c.dirty.reset()
@@ -295,10 +310,11 @@ func newAliases() aliases {
 		map[Target]map[health.PoolID]string{}}
 }
 
-// Geography is a new atlas, with the partitions that a Compiler will want of it. They take long, so they are compiled beside
-// the Compiler, which takes other news meanwhile; see Changes and verdicts in docs/performance.md.
+// Geography is a new atlas, or new files of maps, with the partitions that a Compiler will want of it. They take long, so they are
+// compiled beside the Compiler, which takes other news meanwhile; see Changes and verdicts in docs/performance.md.
 type Geography struct {
 	atlas *geo.Atlas
+	files *geo.FileMaps // nil: the atlas is what is new
 	maps  []geo.Map
 	parts map[string]*aheadPart
 }
@@ -307,8 +323,11 @@ type Geography struct {
 type plan struct {
 	eff     *spec.Service
 	tenant  string         // whose pools the rules name
+	rules   spec.Key       // the service whose rules they are; the zero Key: they are made of what an alias leads to
 	aliasOf string         // what it leads to, for people; empty: it is no alias
 	pending bool           // it leads to what has never been resolved
+	order   [][]string     // as table.ServiceInfo has it
+	next    time.Time      // when overrides next change its rules; zero: never
 	ttl     *spec.Duration // of the alias, which bounds those of the service that it leads to; nil: it has none
 }
 
@@ -318,4 +337,44 @@ func (p *plan) atMost(ttl uint32) uint32 {
 		return ttl
 	}
 	return min(ttl, p.ttl.WholeSeconds())
+}
+
+// needs is what a pool depends on.
+type needs struct {
+	onPools    []health.PoolID // also those of the rules of services
+	onServices []spec.Key
+}
+
+// needed is the way back: who depends on a pool or on a service, and the pools of which these must hear.
+type needed struct {
+	pools    map[health.PoolID]map[health.PoolID]bool
+	services map[spec.Key]map[health.PoolID]bool
+	news     map[health.PoolID]bool // pools that went up or down, or are down for another reason
+}
+
+func newNeeded() needed {
+	return needed{map[health.PoolID]map[health.PoolID]bool{}, map[spec.Key]map[health.PoolID]bool{}, map[health.PoolID]bool{}}
+}
+
+// holds are the overrides that freeze one service. Of several in force the first by key counts.
+type holds struct {
+	all map[spec.Key]*spec.Override
+	now *spec.Override // that counts; nil: none is in force
+	end time.Time      // when that ends; zero: never
+}
+
+// heldBy gives the hold on a service; nil: it is not held.
+func (c *Compiler) heldBy(service spec.Key) *spec.Override {
+	if h := c.holds[service]; h != nil {
+		return h.now
+	}
+	return nil
+}
+
+// sooner gives the earlier of two moments, of which a zero one never comes.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }

@@ -3,8 +3,10 @@ package compile
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/gti/gtm/pkg/dnswire"
+	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/table"
 	"github.com/gti/gtm/pkg/table/rr"
 	"github.com/gti/gtm/pkg/table/zones"
@@ -105,6 +107,16 @@ func TestSignaturesOutliveAllButTheirTTLs(t *testing.T) {
 		if same := old.KeptFor(z, "host", c.now.TTLs()) == old; same != c.same {
 			t.Errorf("%v: the same signatures %v, want %v", c.now.Steps, same, c.same)
 		}
+	}
+	unsure := func(ttl time.Duration) *table.Service {
+		out := s(20, 60)
+		d := spec.Duration(ttl)
+		out.ServiceInfo = &table.ServiceInfo{Spec: &spec.Service{TTLUnsure: &d}}
+		return out
+	}
+	five := unsure(5 * time.Second).TTLs()
+	if five == s(20, 60).TTLs() || five == unsure(6*time.Second).TTLs() || five != unsure(5*time.Second).TTLs() {
+		t.Error("signatures of what was the TTL of unsure pools are kept")
 	}
 	if old.KeptFor(nil, "host", s(20, 60).TTLs()) != nil {
 		t.Error("a zone that is not signed has signatures")

@@ -14,7 +14,7 @@ import (
 // BenchmarkVerdict is what a new view takes for a verdict on a pool of so many endpoints: "one" changes the state of one of
 // them, "other" leaves another one alone up.
 func BenchmarkVerdict(b *testing.B) {
-	for _, pick := range []string{"weighted", "sticky", "all", "weighted3", "sticky3"} {
+	for _, pick := range []string{"weighted", "sticky", "label", "all", "weighted3", "sticky3"} {
 		for _, n := range []int{10, 100, 1000} {
 			for _, kind := range []string{"one", "other"} {
 				b.Run(fmt.Sprint(pick, "/", n, "/", kind), func(b *testing.B) { benchmarkVerdict(b, pick, n, kind == "one") })
@@ -28,6 +28,9 @@ func benchmarkVerdict(b *testing.B, pick string, n int, one bool) {
 	var several bool
 	if s.Pick, several = strings.CutSuffix(pick, "3"); several {
 		s.Answers = 3
+	}
+	if pick == "label" {
+		s.Host, s.Pick, s.Sticky = "*.z.example.", spec.PickSticky, &spec.Sticky{By: spec.ByLabel}
 	}
 	c := New(Config{Seed: 1, Workers: 1}, world)
 	c.Apply(Change{Tenants: []TenantChange{

@@ -215,6 +215,8 @@ func (form *Form) choose(f rr.Family, items []steer.Item, last *choice) steer.Ch
 		last.Choice = steer.All(items)
 	case answers == allOf:
 		last.Choice = steer.Rotated(items)
+	case form.Pick == Sticky && form.Hashing.Label:
+		last.Choice = steer.Exact(items, answers)
 	case form.Pick == Sticky:
 		last.Choice = steer.Sticky(items, answers)
 	default:

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/gti/gtm/pkg/prefetch"
+	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/steer"
 	"github.com/gti/gtm/pkg/table/rr"
 )
@@ -27,7 +28,23 @@ type Form struct {
 	Pick    Pick
 	Answers int32
 	Extra   Extra
+	Hashing Hashing
+	// TTLUnsure is 1 + the most seconds that answers have while the pool is unsure; 0: no limit. It changes nothing of a draw, but
+	// services that differ in it share none.
+	TTLUnsure uint32
+	// Held is the hold on the service, which has a draw of its own then; nil: it is not held.
+	Held *spec.Override
 }
+
+// Hashing is what decides where chance does not: the client's network, or the labels that a wildcard stands for.
+type Hashing struct {
+	Bits4, Bits6 uint8  // how many bits of the client's network are hashed
+	Label        bool   // the labels are, and nothing of the client
+	Period       uint32 // seconds, after which a network is hashed anew; 0: never
+}
+
+// ByNetwork is the Hashing of who asks for no other.
+var ByNetwork = Hashing{Bits4: 24, Bits6: 48}
 
 // Extra is what a service adds to the records of its pools; see render. Comparable.
 type Extra struct {
@@ -175,7 +192,7 @@ func (p *Picks) Shares() []float64 {
 func (p *Picks) Choose(r uint32, hash uint64) int {
 	if p.table != nil {
 		if p.joint != nil {
-			return int(hash % steer.Buckets)
+			return int(p.table.Bucket(hash))
 		}
 		return p.table.Set(hash)
 	}
