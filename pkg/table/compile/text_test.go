@@ -132,7 +132,7 @@ func TestTextIsBounded(t *testing.T) {
 func TestScopesSayWhatMadeThem(t *testing.T) {
 	h := newHarness(t, testZone, testPools, service("web", "  rules: [{when: {geo: [EU]}, pools: [eu]}, {pools: [us]}]\n"),
 		service("same", "  rules: [{pools: [eu]}]\n"), service("sticky", "  pick: sticky\n  rules: [{pools: [eu]}]\n"),
-		service("one", "  pick: sticky\n  rules: [{pools: [us]}]\n"))
+		service("off", "  ecs: off\n  rules: [{when: {geo: [EU]}, pools: [eu]}, {pools: [us]}]\n"))
 	resolver := clientAt(berlin)
 	resolver.Has = false
 	private := &table.Client{Has: true, Subnet: table.NetOf(netip.MustParseAddr("10.0.0.0"), 24), Resolver: resolver.Resolver}
@@ -143,6 +143,7 @@ func TestScopesSayWhatMadeThem(t *testing.T) {
 		{"web", "place", clientAt(berlin)},
 		{"same", "nothing (the same for everyone)", clientAt(berlin)},
 		{"sticky", "network hashed (sticky /24; the place alone: /0)", clientAt(berlin)},
+		{"off", "resolver (ecs is off)", clientAt(berlin)},
 		{"web", "resolver (no client subnet was told)", resolver},
 		{"web", "resolver (the subnet is in a special-purpose /8, which tells nothing)", private},
 	} {
