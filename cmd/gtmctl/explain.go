@@ -157,8 +157,10 @@ func (a *app) showExplanation(e *api.Explanation) {
 		return
 	}
 	for _, text := range e.Text[1:] {
-		if strings.HasPrefix(text, "step ") || strings.HasPrefix(text, "lastResort step ") {
-			a.printf("\n")
+		for _, begins := range []string{"step ", "lastResort step ", "answer "} {
+			if strings.HasPrefix(text, begins) {
+				a.printf("\n")
+			}
 		}
 		a.printf("%s\n", a.paintFact(text))
 	}
