@@ -59,7 +59,8 @@ func steeredView(b *testing.B, n int, nested bool) *atomic.Pointer[table.View] {
 		rules = append(rules, rule)
 	}
 	if nested { // nearness in a split in a rule
-		near := &spec.Steering{Nearest: &spec.Choices{List: []spec.Target{{Pool: "pool0"}, {Pool: "pool1"}, {Pool: "pool2"}, {Pool: "pool3"}}}}
+		near := &spec.Steering{Nearest: &spec.Choices{List: []spec.Target{{Pool: "pool0"}, {Pool: "pool1"}, {Pool: "pool2"},
+			{Pool: "pool3"}}}}
 		split := &spec.Steering{Split: []spec.Target{{Weight: 99, Steering: near}, {Weight: 1, Pool: "pool3"}}}
 		rules = []spec.Rule{{When: &spec.When{Geo: []string{"AS", "OC"}}, Pools: []spec.Target{{Steering: split}}},
 			{Pools: []spec.Target{{Steering: split}}}}

@@ -10,9 +10,9 @@ import (
 // directMax is what every client takes, so that a reply within it needs no check of limits (RFC 1035, 4.2.1).
 const directMax = 512
 
-// direct answers what nearly everybody asks: an address of a steered name, where the query's path led to its records, or to a choice, and
-// the query has no options but a client subnet and a cookie, and DO where the signatures are there. It writes what the long way would, which a
-// test compares. Where that is not certain, ok is false, and nothing has happened.
+// direct answers what nearly everybody asks: an address of a steered name, where the query's path led to its records, or to a choice
+// (without DO), and the query has no options but a client subnet and a cookie, and DO where the signatures are there. It writes what the
+// long way would, which a test compares. Where that is not certain, ok is false, and nothing has happened.
 func (a *Answerer) direct(buf []byte, m *Meta) (o Outcome, ok bool) {
 	q, p := &a.q, &a.path
 	s, ok := p.Direct()

@@ -82,8 +82,8 @@ func (s *Steering) AddWeight(weight int, hashed bool, id func() uint64) {
 }
 
 // NewLayout lays rows out: of says which one each class has, order of which steps they are, row after row; index where each row begins
-// there, and last which row is that of lastResort, for each row that a class has. known is one that may be the same, and is given then; nil:
-// there is none.
+// there, and last which row is that of lastResort, for each row that a class has. known is one that may be the same, and is given then;
+// nil: there is none.
 func NewLayout(of []uint16, order []int, index []uint32, last []int, known *Layout) *Layout {
 	l := &Layout{of: numbersOf(of), last: numbersOf(last), order: numbersOf(order), index: slices.Clip(append(index, uint32(len(order))))}
 	if known != nil && l.of.equal(&known.of) && l.last.equal(&known.last) && l.order.equal(&known.order) &&
