@@ -56,8 +56,8 @@ build: ## Build bin/gtmd and bin/gtmctl
 	$(GO) build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/gtmd ./cmd/gtmctl
 
 .PHONY: run
-run: build ## Build, then serve the demo of zones/ in all roles (Ctrl-C ends it)
-	@exec bin/gtmd --demo --data '$(DATA)' --apply zones $(RUNFLAGS)
+run: build ## Build, then serve zones/demo.yaml in all roles (Ctrl-C ends it)
+	@exec bin/gtmd --demo --data '$(DATA)' --apply zones/demo.yaml $(RUNFLAGS)
 
 # Tests are run without vet: lint has had all of it already.
 GOTEST = $(GO) test -vet=off

@@ -87,6 +87,8 @@ var house = map[string]room{
 	"cmd/gtmd/interop/process": {floor: -1, outside: []string{unix}},                                          // for tests and bench
 	"cmd/gtmd/interop/rig":     {floor: 6, tests: true, outside: []string{etcd, "go.uber.org/zap", errgroup}}, // processes and namespaces
 
+	"zones/examples": {floor: 6, tests: true}, // nothing but its test
+
 	"cmd/gtmd": {floor: 7, outside: []string{cobra, pflag, prometheus, errgroup, unix, age}},
 	"cmd/gtmctl": {floor: 7, outside: []string{cobra, pflag, "github.com/schollz/progressbar/v3",
 		"github.com/jedib0t/go-pretty/v6", "golang.org/x/term", "gopkg.in/yaml.v3"}},

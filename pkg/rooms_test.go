@@ -39,7 +39,7 @@ var parts = map[string][]part{
 		{"views", "view outward doc"},
 		{"decisions", "decision steering"},
 		{"on the way to an answer", "path"},
-		{"for people and secondaries", "explain records"},
+		{"for people and secondaries", "explain text drawn records"},
 	},
 	"pkg/table/compile": { // writes
 		{"what is told and known", "news state"},

@@ -1,37 +1,63 @@
 package main
 
 import (
-	"fmt"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/spec"
 )
 
 func (a *app) explainCmd() *cobra.Command {
-	var subnet, resolver, rrtype, edge string
+	var subnet, resolver, rrtype, edge, at string
+	var count int
 	c := &cobra.Command{
 		Use:   "explain HOST",
 		Short: "Tell what a client gets for a steered name, and why",
-		Long: `Tell what a client gets for a steered name, and why: its place, the rule that matched, the pools in their order, the
-candidates with weights and scores, what was left out, the scope of the answer and the generation. An edge tells it, by
-the code that answers queries. The share of a pool is of all answers to that client, and so is that of an endpoint, which counts where
-it comes first; with sticky and coherent, where the client's network decides, of all networks that the rule is for, and by label, of
+		Long: `Tell what a client gets for a steered name, and why: its place and where that is known from, the rule and the policies
+that led to its pools, what fences left out, how nearest and fastest put pools in order, the pools in turn, their endpoints with
+weights and scores, what was left out, the scope of the answer and what made it that long, the TTL and what set it. An edge tells
+it, by the code that answers queries, and dig shows the same lines below _explain. With --count it draws so many answers and
+counts them beside the shares. With --at control tells what the client would have got, by the configuration and the verdicts of
+then, which it keeps for a day.
+
+The share of a pool is of all answers to that client, and so is that of an endpoint, which counts where it comes first; with
+sticky and coherent, where the client's network decides, of all networks that the rule is for, and by label, of
 all labels that a name below the wildcard may have.
 
 The client is a --subnet, as a resolver sends it (EDNS Client Subnet), or else the --resolver itself.`,
 		Example: `  gtmctl explain web.shop.gtm.example --subnet 81.2.69.0/24
   gtmctl explain web.shop.gtm.example --resolver 192.0.2.53 --type AAAA
+  gtmctl explain web.shop.gtm.example --subnet 81.2.69.0/24 --count 1000
+  gtmctl explain web.shop.gtm.example --subnet 81.2.69.0/24 --at 12:03
   gtmctl explain web.shop.gtm.example --subnet 2001:db8::/48 -o json`,
 		Args: needArgs(1, 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			query, err := explainQuery(args[0], subnet, resolver, rrtype, edge)
 			if err != nil {
 				return err
+			}
+			if c.Flags().Changed("count") {
+				if count < 1 || count > api.MostDraws {
+					return misusef("--count %d is not from 1 to %d", count, api.MostDraws)
+				}
+				query.Set("count", strconv.Itoa(count))
+			}
+			if at != "" {
+				then, err := timeAt(at, a.now())
+				if err != nil {
+					return err
+				}
+				if edge != "" {
+					return misusef("--at and --edge do not go together: control tells of the past, no edge does")
+				}
+				query.Set("at", then.UTC().Format(time.RFC3339Nano))
 			}
 			var e api.Explanation
 			if err := a.call(c.Context(), http.MethodGet, "explain", query, nil, &e); err != nil {
@@ -44,6 +70,8 @@ The client is a --subnet, as a resolver sends it (EDNS Client Subnet), or else t
 	c.Flags().StringVar(&resolver, "resolver", "", "the resolver's address (default 127.0.0.1)")
 	c.Flags().StringVar(&rrtype, "type", "A", "the type asked for")
 	c.Flags().StringVar(&edge, "edge", "", "which edge to ask (default: the first that answers)")
+	c.Flags().StringVar(&at, "at", "", "of when, as in 12:03, 2026-05-04T12:03:00Z or -2h (default: now)")
+	c.Flags().IntVar(&count, "count", 0, "draw so many answers, up to 100000, and count what came of them")
 	_ = c.RegisterFlagCompletionFunc("edge", func(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 		return a.edgeIDs(c.Context(), func(*api.Edge) bool { return true }), cobra.ShellCompDirectiveNoFileComp
 	})
@@ -74,6 +102,32 @@ func explainQuery(host, subnet, resolver, rrtype, edge string) (url.Values, erro
 	return query, nil
 }
 
+// timeAt reads a time: of the clock, the last such one, as in 12:03; whole, as in RFC 3339; or as long ago as -2h.
+func timeAt(text string, now time.Time) (time.Time, error) {
+	if t, err := time.Parse(time.RFC3339, text); err == nil {
+		return t, nil
+	}
+	if ago, is := strings.CutPrefix(text, "-"); is {
+		if d, err := spec.ParseDuration(ago); err == nil && d >= 0 {
+			return now.Add(-d), nil
+		}
+	}
+	for _, form := range []string{"15:04", time.TimeOnly} {
+		clock, err := time.Parse(form, text)
+		if err != nil {
+			continue
+		}
+		at := func(day int) time.Time {
+			return time.Date(now.Year(), now.Month(), day, clock.Hour(), clock.Minute(), clock.Second(), 0, now.Location())
+		}
+		if t := at(now.Day()); !t.After(now) {
+			return t, nil
+		}
+		return at(now.Day() - 1), nil
+	}
+	return time.Time{}, misusef("--at %s is not a time, as in 12:03, 2026-05-04T12:03:00Z or -2h", text)
+}
+
 // parseSubnet reads a network, or an address in the place of the network that resolvers usually send of it.
 func parseSubnet(s string) (netip.Prefix, error) {
 	if address, err := netip.ParseAddr(s); err == nil && address.Zone() == "" {
@@ -90,111 +144,35 @@ func parseSubnet(s string) (netip.Prefix, error) {
 	return prefix.Masked(), nil
 }
 
+// showExplanation prints the lines that the edge tells, as _explain has them, but for the first, which the title says.
 func (a *app) showExplanation(e *api.Explanation) {
-	a.printf("%s (service %s, %s, edge %s)\n\n", e.Host, e.Service, e.Generation, e.Edge)
-	place := e.Client.Place
-	if place == "" {
-		place = "nowhere known"
+	by := "edge " + e.Edge
+	if e.At != nil {
+		by = "as of " + e.At.UTC().Format(time.RFC3339)
 	}
-	a.printf("client   %s, the %s: %s", e.Client.Address, e.Client.Source, place)
-	if e.Client.ASN != 0 {
-		a.printf(", AS%d", e.Client.ASN)
-	}
-	if e.Client.Network != "" {
-		a.printf(" (by %s)", e.Client.Network)
-	}
-	if e.Client.Point != "" {
-		a.printf("\npoint    %s (%s)", e.Client.Point, e.Client.PointFrom)
-	}
-	if len(e.Client.Latency) > 0 {
-		a.printf("\nlatency  %s", latencyText(e.Client.Latency))
-	}
-	a.printf("\nrule     %s\n", ruleText(e.Rule))
-	a.printf("scope    /%d\n", e.Scope)
-	if e.Fallback != "" {
-		a.printf("fallback %s\n", a.paint(odd, e.Fallback))
-	}
-	records := strings.Join(e.Answer.Records, ", ")
-	ttl := fmt.Sprintf("TTL %ds", e.Answer.TTL)
-	if e.Answer.TTLFrom != "" {
-		ttl += ", " + e.Answer.TTLFrom
-	}
-	a.printf("answer   %s %s (%s)\n", e.Answer.Type, orDash(records), ttl)
-	for i := range e.Pools {
-		a.showPoolInTurn(&e.Pools[i])
-	}
-	if len(e.Notes) > 0 {
-		a.printf("\n")
-	}
-	for _, note := range e.Notes {
-		a.printf("note: %s\n", note)
-	}
-}
-
-func ruleText(r *api.MatchedRule) string {
-	if r == nil {
-		return "none matches"
-	}
-	position := ordinal(r.Index + 1)
-	text := "the " + position
-	if r.Name != "" && r.Name != fmt.Sprint(r.Index+1) {
-		text = fmt.Sprintf("%s (%s)", r.Name, position)
-	}
-	if r.Matched != "" {
-		text += ": " + r.Matched
-	}
-	return text
-}
-
-// ordinal writes 1st, 2nd, 3rd, 4th.
-func ordinal(n int) string {
-	suffix := "th"
-	if n/10%10 != 1 {
-		switch n % 10 {
-		case 1:
-			suffix = "st"
-		case 2:
-			suffix = "nd"
-		case 3:
-			suffix = "rd"
-		}
-	}
-	return fmt.Sprint(n) + suffix
-}
-
-func (a *app) showPoolInTurn(p *api.PoolInTurn) {
-	up := "down"
-	if p.Up {
-		up = "up"
-	}
-	a.printf("\n%d. pool %s is %s", p.Step, p.Pool, a.state(up))
-	turns := p.Turns
-	if turns == "" { // an older edge
-		turns = "chosen in " + percent(p.Share) + " of the answers"
-	}
-	if p.Share > 0 {
-		turns = a.paint(good, turns)
-	}
-	a.printf(", %s", turns)
-	if p.Why != "" {
-		a.printf(": %s", p.Why)
-	}
-	a.printf("\n")
-	if len(p.Endpoints) == 0 {
+	a.printf("%s (service %s, %s, %s)\n\n", e.Host, e.Service, e.Generation, by)
+	if len(e.Text) == 0 {
+		a.printf("answer %s %s\n", e.Answer.Type, strings.Join(e.Answer.Records, " "))
+		a.printf("note: the edge, or control, is older than gtmctl and sends no text; -o yaml shows all that it says\n")
 		return
 	}
-	rows := make([][]string, 0, len(p.Endpoints))
-	for _, c := range p.Endpoints {
-		where := strings.Join(c.Addresses, " ")
-		if c.Host != "" {
-			where = c.Host
+	for _, text := range e.Text[1:] {
+		for _, begins := range []string{"step ", "lastResort step ", "answer "} {
+			if strings.HasPrefix(text, begins) {
+				a.printf("\n")
+			}
 		}
-		note := firstOf(c.Out, c.Held, c.Note)
-		if c.AsIfUp != "" {
-			note = "as if up, though " + c.AsIfUp
-		}
-		rows = append(rows, []string{c.Name, where, fmt.Sprint(c.Weight), number(c.Score), a.state(c.State), number(c.Effective),
-			percent(c.Share), orDash(note)})
+		a.printf("%s\n", a.paintFact(text))
 	}
-	a.table([]string{"endpoint", "where", "weight", "score", "state", "effective", "share", "note"}, rows)
+}
+
+// paintFact paints what is out of the ordinary.
+func (a *app) paintFact(text string) string {
+	switch {
+	case strings.HasPrefix(text, "all down: "), strings.Contains(text, ", as if up, though "):
+		return a.paint(odd, text)
+	case strings.HasPrefix(text, "endpoint ") && strings.Contains(text, ", out: "):
+		return a.paint(bad, text)
+	}
+	return text
 }

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/netip"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -194,13 +193,4 @@ func (a *app) buildLatency(files []string, output string, measured time.Time) (s
 		return err
 	})
 	return s, err
-}
-
-// latencyText lists sites in the order in which they come.
-func latencyText(sites []api.SiteLatency) string {
-	words := make([]string, len(sites))
-	for i, s := range sites {
-		words[i] = fmt.Sprintf("%s %gms (%s)", s.Site, s.Milliseconds, plural(s.Samples, "sample"))
-	}
-	return strings.Join(words, ", ")
 }

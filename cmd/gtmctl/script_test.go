@@ -24,6 +24,7 @@ import (
 	"github.com/gti/gtm/pkg/control"
 	"github.com/gti/gtm/pkg/control/api"
 	zonekeys "github.com/gti/gtm/pkg/control/keys"
+	"github.com/gti/gtm/pkg/control/past"
 	"github.com/gti/gtm/pkg/gtmtest/etcds"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/store"
@@ -48,7 +49,7 @@ func TestScripts(t *testing.T) {
 			Cmds: map[string]func(*testscript.TestScript, bool, []string){
 				"edge": edgeCmd, "stop": stopCmd, "broken": brokenCmd, "verdict": verdictCmd, "evidence": evidenceCmd, "prober": proberCmd,
 				"stranger": strangerCmd, "exits": exitsCmd, "later": laterCmd, "judge": judgeCmd, "pulse": pulseCmd,
-				"room": roomCmd,
+				"room": roomCmd, "clock": clockCmd,
 			},
 		})
 	})
@@ -59,6 +60,7 @@ type server struct {
 	ctx    context.Context
 	store  *store.Client
 	mirror *state.Mirror
+	past   *past.Past
 	dir    string
 	broken chan []api.Broken         // holds what every edge says is broken
 	edges  map[string]func(all bool) // ends an edge: its lease, or all of it
@@ -79,6 +81,7 @@ func setup(env *testscript.Env, etcd string) error {
 	env.Defer(func() { client.Close() })
 	s := &server{ctx: ctx, store: client, mirror: state.NewMirror(), dir: env.WorkDir,
 		broken: make(chan []api.Broken, 1), edges: map[string]func(bool){}}
+	s.past = past.New(past.Config{Store: client, Mirror: s.mirror, Keep: time.Hour})
 	s.broken <- nil
 	s.room.Store(&link.Space{})
 	env.Values[serverKey{}] = s
@@ -87,7 +90,7 @@ func setup(env *testscript.Env, etcd string) error {
 	go func() {
 		defer close(followed)
 		_ = client.Follow(ctx, store.FollowConfig{
-			OnUpdate: func(u state.Update) error { s.mirror.Apply(u); return nil },
+			OnUpdate: func(u state.Update) error { s.past.Apply(u); return nil },
 			OnStatus: func(f state.FollowStatus) { <-following; following <- f },
 		})
 	}()
@@ -112,7 +115,7 @@ func setup(env *testscript.Env, etcd string) error {
 	}()
 	env.Defer(func() { cancel(); <-signed })
 	c, err := control.New(control.Config{
-		Store: client, Mirror: s.mirror, Keys: signer, Token: token, Logger: slog.New(slog.DiscardHandler),
+		Store: client, Mirror: s.mirror, Past: s.past, Keys: signer, Token: token, Logger: slog.New(slog.DiscardHandler),
 		Evidence: &s.pulses, EdgeNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		Space:     func() link.Space { return *s.room.Load() },
 		Following: func() state.FollowStatus { f := <-following; following <- f; return f },
@@ -303,7 +306,12 @@ func verdictCmd(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		v.Endpoints[endpoint] = finding
 	}
-	s.mirror.Apply(state.Update{Values: state.Verdicts.Put(v)})
+	s.past.Apply(state.Update{Values: state.Verdicts.Put(v)})
+}
+
+// clockCmd: "clock NAME" sets a variable to the time.
+func clockCmd(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv(args[0], time.Now().UTC().Format(time.RFC3339Nano))
 }
 
 // judgeCmd: "judge TENANT/POOL ENDPOINT=STATE..." follows the next release of the pool or its tenant, by judging the pool so.

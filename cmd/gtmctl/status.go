@@ -70,7 +70,12 @@ func (a *app) showStatus(s *api.Status) {
 	if s.Store.Room != "" {
 		a.printf("\n%s %s", a.paint(bad, "!"), s.Store.Room)
 	}
-	a.printf("\n%sheads   %s\nprobers %s\n\n", lines(a.healthLine(s.Health)), orDash(states(s.Heads)), a.vantagesShort(s.Vantages))
+	a.printf("\n%sheads   %s\nprobers %s\n", lines(a.healthLine(s.Health)), orDash(states(s.Heads)), a.vantagesShort(s.Vantages))
+	if p := s.Past; p != nil && !p.Since.IsZero() {
+		a.printf("past    known since %s, by %s of verdicts (%.1f of %d MiB)\n", p.Since.UTC().Format(time.RFC3339),
+			plural(p.Changes, "change"), float64(p.Bytes)/(1<<20), p.Most>>20)
+	}
+	a.printf("\n")
 	a.showEdges(s)
 	for _, v := range s.Voteless {
 		a.printf("%s %s: %s\n", a.paint(bad, "!"), clip(keys(v.Monitors)), v.Why)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -33,6 +34,7 @@ type flags struct {
 	control, httpNames                  []string
 	edgeNetworks                        []string
 	observeOnly                         bool
+	history                             time.Duration
 	signing                             signing
 	serve                               serveFlags
 	probe                               probeFlags
@@ -68,6 +70,7 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringSliceVar(&f.edgeNetworks, "edge-networks", nil,
 		"networks in which control asks edges (default: all but loopback, link-local and addresses of this machine, "+
 			"which must be named by themselves)")
+	s.DurationVar(&f.history, "history", 24*time.Hour, "for how long control can tell what a client would have got; 0: not at all")
 	s.BoolVar(&f.observeOnly, "observe-only", false, "a prober that never judges, and needs no right to write verdicts")
 	f.signing.register(s)
 	f.serve.register(s)
@@ -91,6 +94,7 @@ type config struct {
 	control, httpNames      []string
 	edgeNetworks            []netip.Prefix
 	observeOnly             bool
+	history                 time.Duration
 	signing                 signing
 	roles                   map[string]bool
 	dns                     []netip.AddrPort
@@ -112,7 +116,8 @@ type config struct {
 func (f *flags) config() (*config, error) {
 	c := &config{control: f.control, httpNames: f.httpNames, tsigKeys: f.tsigKeys,
 		data: f.data, http: f.http, id: f.id, vantage: f.vantage, etcd: f.etcd, geo: f.geo, maps: f.maps, latency: f.latency,
-		apply: f.apply, demo: f.demo, demoPort: f.demoPort, observeOnly: f.observeOnly, workers: f.workers, roles: map[string]bool{}}
+		apply: f.apply, demo: f.demo, demoPort: f.demoPort, observeOnly: f.observeOnly, history: f.history,
+		workers: f.workers, roles: map[string]bool{}}
 	var errs []error
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	for _, r := range f.roles {
@@ -142,6 +147,9 @@ func (f *flags) config() (*config, error) {
 	f.names(c, fail)
 	if f.workers < 0 || f.workers > 1024 {
 		fail("--workers: %d is not between 0 and 1024", f.workers)
+	}
+	if f.history < 0 {
+		fail("--history: %s is less than nothing; 0 keeps nothing", f.history)
 	}
 	c.signing = f.signing.within(c.data)
 	c.serving = f.serve.check(fail)

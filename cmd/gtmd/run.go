@@ -25,6 +25,7 @@ import (
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control"
 	"github.com/gti/gtm/pkg/control/keys"
+	"github.com/gti/gtm/pkg/control/past"
 	"github.com/gti/gtm/pkg/edge"
 	"github.com/gti/gtm/pkg/private"
 	"github.com/gti/gtm/pkg/prober"
@@ -50,6 +51,7 @@ type server struct {
 	keys     *keys.Manager     // likewise
 	prober   *prober.Prober    // likewise
 	mirror   *state.Mirror
+	past     *past.Past // nil: nothing of it is kept
 	followed atomic.Pointer[state.FollowStatus]
 	evidence state.Evidence // of health, as control hears it
 	demo     []*demoEndpoint
@@ -222,7 +224,10 @@ func (s *server) openControl() error {
 	if err != nil {
 		return err
 	}
-	s.control, err = control.New(control.Config{Store: s.store, Mirror: s.mirror, Keys: s.keys,
+	if s.cfg.history > 0 {
+		s.past = past.New(past.Config{Store: s.store, Mirror: s.mirror, Geo: s.cfg.geo, Keep: s.cfg.history})
+	}
+	s.control, err = control.New(control.Config{Store: s.store, Mirror: s.mirror, Past: s.past, Keys: s.keys,
 		Following:    func() state.FollowStatus { return *s.followed.Load() },
 		EdgeNetworks: s.edgeNetworks(), OwnEdge: s.ownEdge(),
 		Evidence: &s.evidence, Space: s.store.Space, Token: token, Logger: s.cfg.logger, Registerer: s.registry})
@@ -270,10 +275,19 @@ func (s *server) close() error {
 // follow keeps the mirror that the API reads current.
 func (s *server) follow(ctx context.Context) error {
 	return s.store.Follow(ctx, store.FollowConfig{
-		OnUpdate: func(u state.Update) error { s.mirror.Apply(u); return nil },
+		OnUpdate: func(u state.Update) error { s.heard(u); return nil },
 		OnStatus: func(st state.FollowStatus) { s.followed.Store(&st) },
 		OnPulse:  func(p state.Pulse) { s.evidence.Heard(p, time.Now()) },
 	})
+}
+
+// heard has the mirror take in an update, and what is kept of the past.
+func (s *server) heard(u state.Update) {
+	if s.past != nil {
+		s.past.Apply(u)
+		return
+	}
+	s.mirror.Apply(u)
 }
 
 // httpAddr is where others reach this server's HTTP port. In place of a wildcard address stands the one by which etcd is reached.

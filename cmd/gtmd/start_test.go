@@ -105,9 +105,9 @@ func TestUsage(t *testing.T) {
 		says []string
 	}{
 		{"everything wrong", []string{"--roles", "edge,cook", "--dns", "1.2.3", "--http", "foo", "--explain-from", "x", "--workers", "-1",
-			"--log", "xml", "--log-level", "loud", "--etcd-ca", "/none", "--id", "a b"}, 2,
-			[]string{`"cook" is not a role`, `"1.2.3"`, `"foo"`, `"x" is not a network`, "--workers: -1", `"xml"`, `"loud"`,
-				"go with --etcd", `"a b"`, "gtmd --help"}},
+			"--history", "-1h", "--log", "xml", "--log-level", "loud", "--etcd-ca", "/none", "--id", "a b"}, 2,
+			[]string{`"cook" is not a role`, `"1.2.3"`, `"foo"`, `"x" is not a network`, "--workers: -1", "--history: -1h", `"xml"`,
+				`"loud"`, "go with --etcd", `"a b"`, "gtmd --help"}},
 		{"unknown flag", []string{"--rolls", "edge"}, 2, []string{"--rolls", "gtmd --help"}},
 		{"no number", []string{"--workers", "many"}, 2, []string{"workers", "many"}},
 		{"argument", []string{"zones"}, 2, []string{`"zones"`}},

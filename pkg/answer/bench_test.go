@@ -25,7 +25,7 @@ var million = flag.Bool("million", false, "benchmark with a million names as wel
 
 // steeredView compiles n services in one zone, each with a rule for every continent and one for the rest, over four pools of two
 // weighted addresses.
-func steeredView(b *testing.B, n int) *atomic.Pointer[table.View] {
+func steeredView(b *testing.B, n int, nested bool) *atomic.Pointer[table.View] {
 	b.Helper()
 	atlas := views.Atlas(b)
 	content, _, err := zone.Canonical("bench.example.", "bench.example.",
@@ -47,13 +47,23 @@ func steeredView(b *testing.B, n int) *atomic.Pointer[table.View] {
 		three, one := 3, 1
 		job.Put = append(job.Put, compile.Item{Generation: 1,
 			Resource: &spec.Resource{Key: spec.Key{Tenant: "job", Kind: spec.KindPool, Name: pool},
-				Spec: &spec.Pool{Endpoints: []spec.Endpoint{{Name: "a", Addresses: address(1), Weight: &three},
+				Spec: &spec.Pool{Site: fmt.Sprintf("site%d", i), Endpoints: []spec.Endpoint{{Name: "a", Addresses: address(1), Weight: &three},
 					{Name: "b", Addresses: address(2), Weight: &one}}}}})
+		platform.Put = append(platform.Put, compile.Item{Generation: 1,
+			Resource: &spec.Resource{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindSite, Name: fmt.Sprintf("site%d", i)},
+				Spec: &spec.Site{Location: &spec.Location{Lat: []float64{50, 39, 1, -34}[i], Lon: []float64{9, -77, 104, 18}[i]}}}})
 		rule := spec.Rule{Pools: []spec.Target{{Pool: pool}}}
 		if continent != "" {
 			rule.When = &spec.When{Geo: []string{continent}}
 		}
 		rules = append(rules, rule)
+	}
+	if nested { // nearness in a split in a rule
+		near := &spec.Steering{Nearest: &spec.Choices{List: []spec.Target{{Pool: "pool0"}, {Pool: "pool1"}, {Pool: "pool2"},
+			{Pool: "pool3"}}}}
+		split := &spec.Steering{Split: []spec.Target{{Weight: 99, Steering: near}, {Weight: 1, Pool: "pool3"}}}
+		rules = []spec.Rule{{When: &spec.When{Geo: []string{"AS", "OC"}}, Pools: []spec.Target{{Steering: split}}},
+			{Pools: []spec.Target{{Steering: split}}}}
 	}
 	for i := range n {
 		name := fmt.Sprintf("w%d", i)
@@ -100,13 +110,18 @@ func steeredQueries(b *testing.B, n int) [][]byte {
 
 // BenchmarkSteered is what a steered query costs beside the sockets, from the bytes that came to those that go: as the sockets
 // do, in batches, from slots that are written over.
-func BenchmarkSteered(b *testing.B) {
+func BenchmarkSteered(b *testing.B) { benchmarkSteeredBy(b, false) }
+
+// BenchmarkNested is BenchmarkSteered by a policy that nests: nearness in a split in a rule.
+func BenchmarkNested(b *testing.B) { benchmarkSteeredBy(b, true) }
+
+func benchmarkSteeredBy(b *testing.B, nested bool) {
 	for _, n := range []int{1_000, 100_000, 1_000_000} {
 		if n == 1_000_000 && !*million {
 			continue
 		}
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			a := New(Config{View: steeredView(b, n), ID: "edge", Seed: 1, Clock: func() uint32 { return 0 }})
+			a := New(Config{View: steeredView(b, n, nested), ID: "edge", Seed: 1, Clock: func() uint32 { return 0 }})
 			queries := steeredQueries(b, n)
 			b.Run("ahead", func(b *testing.B) { benchmarkSteered(b, a, queries, true) })
 			b.Run("alone", func(b *testing.B) { benchmarkSteered(b, a, queries, false) })

@@ -10,25 +10,33 @@ import (
 // directMax is what every client takes, so that a reply within it needs no check of limits (RFC 1035, 4.2.1).
 const directMax = 512
 
-// direct answers what nearly everybody asks: an address of a steered name, where the query's path led to its records and the
-// query has no options but a client subnet and a cookie, and DO where the signatures are there. It writes what the long way would, which a
-// test compares. Where that is not certain, ok is false, and nothing has happened.
+// direct answers what nearly everybody asks: an address of a steered name, where the query's path led to its records, or to a choice
+// (without DO), and the query has no options but a client subnet and a cookie, and DO where the signatures are there. It writes what the
+// long way would, which a test compares. Where that is not certain, ok is false, and nothing has happened.
 func (a *Answerer) direct(buf []byte, m *Meta) (o Outcome, ok bool) {
 	q, p := &a.q, &a.path
 	s, ok := p.Direct()
-	if !ok || q.CO || q.NSID || q.TCPKeepalive || q.HasTSIG || m.Encrypted {
+	if !ok && (!p.Chooses() || q.DO) || q.CO || q.NSID || q.TCPKeepalive || q.HasTSIG || m.Encrypted {
 		return Outcome{}, false
 	}
 	if q.Cookie.Present && !a.directCookie(m) {
 		return Outcome{}, false
 	}
 	before := a.rng
-	set := p.Draw(a.rng.next())
-	records, count := p.Records(set)
+	ttl, scope, leaf := p.TTL, p.Class.Scope, (*table.Draw)(nil)
+	var records []byte
+	var count uint16
 	var sig table.Sig
-	if q.DO {
-		a.meta = m
-		sig, ok = a.signatureOf(set)
+	if ok {
+		set := p.Draw(a.rng.next())
+		records, count = p.Records(set)
+		if leaf = p.Leaf(); q.DO {
+			a.meta = m
+			sig, ok = a.signatureOf(set)
+		}
+	} else if s, ok = p.Chosen(a.view, &a.choice, &a.client, a.rng.next()); ok {
+		records, count = a.choice.Records(&a.joined)
+		ttl, scope, leaf = a.choice.TTL, a.choice.Scope, a.choice.Draw
 	}
 	pos := q.End + len(records)
 	end := pos + len(sig.Wire)
@@ -43,7 +51,7 @@ func (a *Answerer) direct(buf []byte, m *Meta) (o Outcome, ok bool) {
 		} else {
 			copy(b, records[:n])
 		}
-		binary.BigEndian.PutUint32(b[6:], p.TTL)
+		binary.BigEndian.PutUint32(b[6:], ttl)
 		b, records = b[n:], records[n:]
 	}
 	copy(buf[pos:end], sig.Wire)
@@ -54,11 +62,11 @@ func (a *Answerer) direct(buf []byte, m *Meta) (o Outcome, ok bool) {
 		if q.Cookie.Present {
 			cookie = a.opt.Cookie
 		}
-		end = len(dnswire.AppendUsualOPT(buf[:end:directMax], uint16(a.cfg.MaxUDP), q.DO, &q.Subnet, p.Class.Scope, cookie))
+		end = len(dnswire.AppendUsualOPT(buf[:end:directMax], uint16(a.cfg.MaxUDP), q.DO, &q.Subnet, scope, cookie))
 	}
 	dnswire.SetHeader(buf, q.ID, dnswire.FlagQR|dnswire.FlagAA|q.Flags&(dnswire.FlagRD|dnswire.FlagCD), 1, count+sig.Count, 0, additional)
 	if c := s.Counts(); c != nil {
-		c.Add(p.Leaf().Pool.ID.Pool)
+		c.Add(leaf.Pool.ID.Pool)
 	}
 	if counts := p.Zone.Counts; counts != nil {
 		a.counts.add(counts, dnswire.RcodeSuccess, a.cfg.Row)

@@ -46,7 +46,6 @@ spec:
 func TestLabelsMeet(t *testing.T) {
 	s := newServer(t)
 	s.Put(rooms)
-	given := map[string]string{}
 	ask := func() map[string]string {
 		answers := map[string]string{}
 		for i := range 60 {
@@ -83,7 +82,7 @@ func TestLabelsMeet(t *testing.T) {
 		}
 		return answers
 	}
-	given = ask()
+	given := ask()
 	endpoints := map[string]int{}
 	for _, a := range given {
 		endpoints[a]++

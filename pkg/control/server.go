@@ -23,6 +23,7 @@ import (
 
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/control/past"
 	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/store/link"
 	"github.com/gti/gtm/pkg/store/state"
@@ -56,6 +57,8 @@ type Config struct {
 	Space func() link.Space
 	// Evidence knows how old is what is known of health, where the caller has it hear the pulses of that following; nil: that is not shown.
 	Evidence *state.Evidence
+	// Past answers what clients would have got; nil: nothing of the past is kept.
+	Past *past.Past
 	// Keys looks after signed zones; nil: this control does not.
 	Keys Keys
 	// Token opens everything under /v1/; see CreateToken.

@@ -6,20 +6,25 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/control/explain"
 	"github.com/gti/gtm/pkg/store"
 )
 
 type explainInput struct {
-	Host     string `query:"host" required:"true" maxLength:"255"`
-	Subnet   string `query:"subnet" doc:"the client's network, as in 81.2.69.0/24"`
-	Resolver string `query:"resolver" doc:"the resolver's address"`
-	Type     string `query:"type" doc:"the type asked for; A if absent"`
-	Edge     string `query:"edge" doc:"which edge to ask; absent: the first that answers"`
+	Host     string    `query:"host" required:"true" maxLength:"255"`
+	Subnet   string    `query:"subnet" doc:"the client's network, as in 81.2.69.0/24"`
+	Resolver string    `query:"resolver" doc:"the resolver's address"`
+	Type     string    `query:"type" doc:"the type asked for; A if absent"`
+	Edge     string    `query:"edge" doc:"which edge to ask; absent: the first that answers"`
+	At       time.Time `query:"at" doc:"of when, as in 2026-05-04T12:03:00Z: control answers, by configuration and verdicts of then"`
+	Count    int       `query:"count" minimum:"1" maximum:"100000" doc:"how often to draw an answer, to count what comes; absent: not"`
 }
 
 func (s *Server) routeStatus(h huma.API) {
@@ -47,6 +52,9 @@ func (s *Server) goals() map[string]api.Goal { return api.Goals(s.identified()) 
 func (s *Server) status(ctx context.Context, _ *struct{}) (*reply[api.Status], error) {
 	out := api.Status{Time: s.cfg.Now().UTC(), Pools: s.pools(), Holds: s.holds(), Edges: []api.Edge{}, Health: s.health()}
 	out.Heads, out.IDs = s.identified()
+	if s.cfg.Past != nil {
+		out.Past = s.cfg.Past.Status()
+	}
 	if followed := s.followed(); followed != nil {
 		out.Store = *followed
 	}
@@ -90,18 +98,49 @@ func (s *Server) edgesNow(ctx context.Context, _ *struct{}) (*reply[api.Edges], 
 	return &reply[api.Edges]{api.Edges{Heads: heads, IDs: ids, Edges: s.askAll(ctx, edges), Store: s.followed()}}, nil
 }
 
-// explain passes the question on to an edge, since only the code that answers can tell why.
-func (s *Server) explain(ctx context.Context, in *explainInput) (*reply[api.Explanation], error) {
-	edges, err := s.registered(ctx)
-	if err != nil && len(edges) == 0 {
-		return nil, problemOf(err)
-	}
+// query gives the parameters of the question for who answers it.
+func (in *explainInput) query() url.Values {
 	query := url.Values{"host": {in.Host}}
 	for name, value := range map[string]string{"subnet": in.Subnet, "resolver": in.Resolver, "type": in.Type} {
 		if value != "" {
 			query.Set(name, value)
 		}
 	}
+	if in.Count > 0 {
+		query.Set("count", strconv.Itoa(in.Count))
+	}
+	return query
+}
+
+// explainPast tells what a client would have got.
+func (s *Server) explainPast(ctx context.Context, in *explainInput) (*reply[api.Explanation], error) {
+	switch {
+	case s.cfg.Past == nil:
+		return nil, problemf(http.StatusNotFound, "this control keeps nothing of the past: it runs with gtmd --history 0")
+	case in.Edge != "":
+		return nil, problemf(http.StatusBadRequest, "control tells of the past, no edge does: leave out which edge to ask")
+	}
+	out, err := s.cfg.Past.Explain(ctx, in.At, in.query().Get)
+	var refused *explain.Error
+	if errors.As(err, &refused) {
+		return nil, problemf(refused.Code, "%s", refused)
+	}
+	if err != nil {
+		return nil, problemOf(err)
+	}
+	return &reply[api.Explanation]{*out}, nil
+}
+
+// explain passes the question on to an edge, since only the code that answers can tell why.
+func (s *Server) explain(ctx context.Context, in *explainInput) (*reply[api.Explanation], error) {
+	if !in.At.IsZero() {
+		return s.explainPast(ctx, in)
+	}
+	edges, err := s.registered(ctx)
+	if err != nil && len(edges) == 0 {
+		return nil, problemOf(err)
+	}
+	query := in.query()
 	var ids, silent []string
 	for _, e := range livingFirst(edges) {
 		ids = append(ids, e.ID)

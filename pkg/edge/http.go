@@ -1,19 +1,13 @@
 package edge
 
 import (
-	"cmp"
 	"encoding/json"
-	"fmt"
 	"net/http"
-	"net/netip"
-	"slices"
-	"strings"
 
 	"github.com/gti/gtm/pkg/control/api"
-	"github.com/gti/gtm/pkg/dnswire"
+	"github.com/gti/gtm/pkg/control/explain"
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/store/state"
-	"github.com/gti/gtm/pkg/table"
 )
 
 // Handler serves GET /edge/status and GET /edge/explain.
@@ -75,168 +69,20 @@ type httpError struct {
 	text string
 }
 
-// explain tells the decision for a host and a client, given by the parameters host, subnet, resolver and type.
+// explain tells the decision for a host and a client; see explain.Of.
 func (e *Edge) explain(param func(string) string) (*api.Explanation, *httpError) {
 	notReady := e.Ready() // asked first: behind it there may be a view, but not the other way round
 	v := e.view.Load()
 	if v == nil {
 		return nil, &httpError{http.StatusServiceUnavailable, notReady.Error()}
 	}
-	client, err := clientOf(param("subnet"), param("resolver"))
+	out, err := explain.Of(v, "edge "+e.cfg.ID, e.clock.seconds.Load(), param)
 	if err != nil {
-		return nil, &httpError{http.StatusBadRequest, err.Error()}
+		return nil, &httpError{err.Code, err.Text}
 	}
-	host := param("host")
-	if host == "" {
-		return nil, &httpError{http.StatusBadRequest,
-			"no host is given: ask for one, as in /edge/explain?host=www.example.com&subnet=81.2.69.0/24"}
-	}
-	s := v.FindService(host)
-	if s == nil {
-		return nil, &httpError{http.StatusNotFound,
-			fmt.Sprintf("no service stands at %q on this edge: see gtmctl get services for those that there are", host)}
-	}
-	f, err := familyOf(s, param("type"))
-	if err != nil {
-		return nil, &httpError{http.StatusBadRequest, err.Error()}
-	}
-	client.Label, client.Now = s.LabelOf(host), e.clock.seconds.Load()
-	out := e.describe(v.Explain(s, f, client, randomSeed()))
-	if strings.HasPrefix(out.Host, "*.") {
-		out.Notes = append(out.Notes, "stands at "+out.Host+", for names that are not there")
-		out.Host = host
-	}
+	out.Edge = e.cfg.ID
 	if note := e.standsStill(); note != "" {
-		out.Notes = append(out.Notes, note)
+		out.Notes, out.Text = append(out.Notes, note), append(out.Text, note)
 	}
 	return out, nil
-}
-
-// clientOf reads the client of an explanation. Without a resolver it asks as if from the subnet itself, or from loopback.
-func clientOf(subnet, resolver string) (*table.Client, error) {
-	c := &table.Client{}
-	if subnet != "" {
-		p, err := parseNetwork(subnet)
-		if err != nil {
-			return nil, err
-		}
-		c.Has = p.Bits() > 0
-		c.Subnet = table.NetOf(p.Addr(), uint8(p.Bits()))
-		if resolver == "" {
-			resolver = p.Addr().String()
-		}
-	}
-	if resolver == "" {
-		resolver = "127.0.0.1"
-	}
-	a, err := netip.ParseAddr(resolver)
-	if err != nil {
-		return nil, fmt.Errorf("resolver %q is not an address, as in 192.0.2.53", resolver)
-	}
-	a = a.Unmap()
-	c.Resolver = table.NetOf(a, uint8(a.BitLen()))
-	return c, nil
-}
-
-// parseNetwork reads a network or an address, which stands for itself alone. IPv4 in its IPv6-mapped form is IPv4.
-func parseNetwork(text string) (netip.Prefix, error) {
-	p, err := netip.ParsePrefix(text)
-	if err != nil {
-		a, err := netip.ParseAddr(text)
-		if err != nil {
-			return p, fmt.Errorf("subnet %q is neither a network, as in 81.2.69.0/24, nor an address", text)
-		}
-		p = netip.PrefixFrom(a.WithZone(""), a.BitLen())
-	}
-	const mapped = 96 // bits before the IPv4 address
-	if p.Addr().Is4In6() && p.Bits() >= mapped {
-		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-mapped)
-	}
-	return p, nil
-}
-
-// familyOf gives the family that a record type asks for; without one, the first that the service has.
-func familyOf(s *table.Service, typ string) (table.Family, error) {
-	var has []string
-	for _, f := range s.Families() {
-		name := dnswire.TypeString(f.Type())
-		if typ == "" || strings.EqualFold(typ, name) {
-			return f, nil
-		}
-		has = append(has, name)
-	}
-	return 0, fmt.Errorf("type %q does not exist at %s: it has %s", typ, s.Spec.Host, strings.Join(has, ", "))
-}
-
-// describe brings an explanation into the form of the API.
-func (e *Edge) describe(x *table.Explanation) *api.Explanation {
-	out := &api.Explanation{Host: x.Service.Spec.Host, Service: x.Service.Tenant + "/" + x.Service.Name,
-		Generation: fmt.Sprintf("%s@%d", x.Service.Tenant, x.Generation), Edge: e.cfg.ID, Scope: int(x.Scope),
-		Fallback: x.Fallback.String(),
-		Client: api.Client{Address: x.Asker.Prefix().String(), Source: "subnet", Place: x.Place.String(), ASN: x.Place.ASN,
-			Point: x.Place.Point().String(), PointFrom: x.Place.PointSource(), Latency: nearestFirst(x.Place.Latency)}}
-	if x.Resolver {
-		out.Client.Source = "resolver"
-	}
-	if p, err := x.Asker.Addr().Prefix(int(x.PlaceBits)); err == nil {
-		out.Client.Network = p.String()
-	}
-	if x.Index != table.NoRule {
-		out.Rule = &api.MatchedRule{Index: int(x.Index), Name: x.Rule, Matched: x.Matched}
-	} else {
-		out.Notes = append(out.Notes, "no rule matches this client: lastResort answers")
-	}
-	if x.Service.AliasOf != "" {
-		out.Notes = append(out.Notes, "alias of "+x.Service.AliasOf)
-	}
-	if x.Service.Is.Has(table.Pending) {
-		out.Fallback = "the alias has not been resolved yet: SERVFAIL"
-	}
-	for _, p := range x.Pools {
-		out.Pools = append(out.Pools, describePool(x, &p))
-	}
-	if x.NoSubnets() {
-		out.Notes = append(out.Notes, table.NoSubnetsNote)
-	}
-	if x.Fixed {
-		out.Notes = append(out.Notes, x.FixedNote())
-	}
-	out.Answer = api.ExampleAnswer{Type: dnswire.TypeString(x.Family.Type()), TTL: int(x.TTL), TTLFrom: x.TTLFrom, Records: x.Example()}
-	return out
-}
-
-// nearestFirst lists what is known of the sites' latency.
-func nearestFirst(l *geo.Latency) (list []api.SiteLatency) {
-	for s := range l.All() {
-		list = append(list, api.SiteLatency(s))
-	}
-	slices.SortStableFunc(list, func(a, b api.SiteLatency) int { return cmp.Compare(a.Milliseconds, b.Milliseconds) })
-	return list
-}
-
-func describePool(x *table.Explanation, p *table.PoolInTurn) api.PoolInTurn {
-	out := api.PoolInTurn{Pool: p.Pool.ID.Pool, Step: p.Step, Up: p.Up, Chosen: p.Chosen, Turns: x.Turns(p), Why: p.Why, Share: p.Share}
-	if p.LastResort {
-		out.Why = "lastResort; " + out.Why
-	}
-	if p.Pool.Frozen {
-		out.Why += "; frozen by the brake"
-	}
-	for i := range p.Pool.Candidates {
-		out.Endpoints = append(out.Endpoints, describeCandidate(p, i))
-	}
-	return out
-}
-
-func describeCandidate(p *table.PoolInTurn, i int) api.Candidate {
-	c := &p.Pool.Candidates[i]
-	out := api.Candidate{Name: c.Endpoint.Name, Host: c.Endpoint.Host, Weight: c.Weight, Score: c.Score, State: string(c.State),
-		Effective: p.Weights[i], Share: p.Shares[i], Out: c.Out, Held: c.Held, Note: c.Note}
-	if p.AsIfUp && out.Share > 0 {
-		out.Out, out.AsIfUp = "", c.Out
-	}
-	for _, a := range c.Endpoint.Addresses {
-		out.Addresses = append(out.Addresses, a.String())
-	}
-	return out
 }

@@ -62,6 +62,10 @@ func TestExplain(t *testing.T) {
 			{Pool: "us", Step: 2, Up: true, Turns: "chosen in 0% of the answers", Endpoints: []api.Candidate{
 				{Name: "a", Addresses: []string{usA, "2001:db8:2::1"}, Weight: 1, Score: 1, State: "unknown", Effective: 1}}}},
 		Answer: api.ExampleAnswer{Type: "AAAA", TTL: 30, TTLFrom: "service", Records: []string{"2001:db8:1::1"}}}
+	if x.ScopeFrom != "place" || len(x.Text) == 0 {
+		t.Errorf("the scope is from %q, the text is %q", x.ScopeFrom, x.Text)
+	}
+	want.ScopeFrom, want.Text = x.ScopeFrom, x.Text
 	for i := range x.Pools {
 		if x.Pools[i].Why == "" {
 			t.Errorf("pool %s: no reason", x.Pools[i].Pool)
@@ -99,6 +103,25 @@ func TestExplainShowsWhatTheBrakeHolds(t *testing.T) {
 			return missing(a.Held, held)
 		}
 		return missing(x.Pools[0].Why, "frozen by the brake")
+	})
+}
+
+// TestExplainNumbersRulesNotClasses: of a service that goes by a policy, the number of the client's class was told as that of its rule.
+func TestExplainNumbersRulesNotClasses(t *testing.T) {
+	t.Parallel()
+	r := startServing(t, nil)
+	r.tell(delta(t, 2, declared.Resources(t, "kind: Service\ntenant: shop\nname: near\n"+
+		"spec: {host: near.shop.gtm.example., rules: [{when: {geo: [EU]}, pools: [{nearest: [eu, us]}]}, "+
+		"{pools: [{nearest: [us, eu]}]}]}\n")...))
+	gtmtest.Eventually(t, "both rules are told by their numbers", func() error {
+		for i, subnet := range []string{european, american} {
+			var x api.Explanation
+			if code := r.get("/edge/explain?host=near.shop.gtm.example.&subnet="+subnet, &x); code != http.StatusOK || x.Rule == nil ||
+				x.Rule.Index != i {
+				return &httpError{text: fmt.Sprintf("%s: %d %+v", subnet, code, x.Rule)}
+			}
+		}
+		return nil
 	})
 }
 
@@ -151,6 +174,9 @@ func TestExplainParameters(t *testing.T) {
 		{host + "&subnet=81.2.69.0/33", http.StatusBadRequest, "81.2.69.0/24"},
 		{host + "&subnet=nonsense", http.StatusBadRequest, `"nonsense"`},
 		{host + "&resolver=81.2.69.0/24", http.StatusBadRequest, "resolver"},
+		{host + "&count=0", http.StatusBadRequest, "from 1 to 100000"},
+		{host + "&count=100001", http.StatusBadRequest, "from 1 to 100000"},
+		{host + "&count=many", http.StatusBadRequest, `"many"`},
 		{host + "&type=MX", http.StatusBadRequest, "A, AAAA"},
 		{"host=w.other.gtm.example.&type=AAAA", http.StatusBadRequest, "it has A"},
 	}

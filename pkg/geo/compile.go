@@ -24,14 +24,14 @@ type Classifier struct {
 	Apart bool
 }
 
-// Hits tells which of a Classifier's maps hold an address.
+// Hits tells which of a Classifier's maps hold an address. The zero Hits tells of none.
 type Hits struct {
 	members bitset
 	maps    []int // of Classifier.Maps, the indexes in the list of all
 }
 
 // Has reports whether the map of that index in Classifier.Maps does.
-func (h Hits) Has(i int) bool { return h.members.has(h.maps[i]) }
+func (h Hits) Has(i int) bool { return i < len(h.maps) && h.members.has(h.maps[i]) }
 
 const (
 	// NoClass is the class of addresses that have none.

@@ -72,6 +72,9 @@ func benchLargeCompile(b *testing.B, a *Atlas, c *Classifier) {
 	})
 	b.Run("further", func(b *testing.B) {
 		p, err := Compile(a, nil, c)
+		if err != nil {
+			b.Fatal(err)
+		}
 		b.ReportAllocs()
 		for b.Loop() {
 			if p, err = Compile(a, nil, c); err != nil {

@@ -84,6 +84,13 @@ func (l *Latency) All() iter.Seq[SiteLatency] {
 	}
 }
 
+// NearestFirst lists what is known of the sites, by milliseconds, then by name.
+func (l *Latency) NearestFirst() []SiteLatency {
+	return slices.SortedFunc(l.All(), func(a, b SiteLatency) int {
+		return cmp.Or(cmp.Compare(a.Milliseconds, b.Milliseconds), cmp.Compare(a.Site, b.Site))
+	})
+}
+
 // Measured is when the measurements were made, the same for all of a table; zero for nil.
 func (l *Latency) Measured() time.Time {
 	if l == nil {

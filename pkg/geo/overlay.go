@@ -43,7 +43,7 @@ func newLayers(maps []Map) *layers {
 // bitset is a set of small numbers.
 type bitset []uint64
 
-func (b bitset) has(i int) bool { return i>>6 < len(b) && b[i>>6]>>(i&63)&1 != 0 }
+func (b bitset) has(i int) bool { return i >= 0 && i>>6 < len(b) && b[i>>6]>>(i&63)&1 != 0 }
 
 // meets reports whether b and c have a number in common.
 func (b bitset) meets(c bitset) bool {

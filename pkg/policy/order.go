@@ -113,8 +113,8 @@ func (e *expander) nearest(t *target, list []ranked) []ranked {
 	for n > 0 && list[n-1].distance > t.farthest {
 		n--
 	}
-	e.trace.chose(e, t, list, n)
 	band(list[:n], t.band)
+	e.trace.chose(e, t, list, n)
 	return list[:n]
 }
 

@@ -35,6 +35,9 @@ type Choosing struct {
 type Candidate struct {
 	Pool         string
 	Site         string
+	Turn         int     // from 1; pools of one turn share the answers by Weight, but for those AsListed. 0: it is left out
+	Weight       int     // in its turn
+	AsListed     bool    // its turn is the last one, in which pools are tried as they were declared
 	Kilometres   float64 // +Inf: unknown
 	Counts       float64 // kilometres, with its bias
 	Milliseconds float64 // +Inf: unknown
@@ -89,12 +92,16 @@ func (t *Trace) chose(e *expander, of *target, list []ranked, kept int) {
 		c.What = "fastest"
 		times = func(pool int) float64 { return e.time(of, pool) }
 	}
-	for i := range list {
-		out := ""
-		if i >= kept {
-			out = fmt.Sprintf("farther than %.0f km", of.farthest)
+	turn, rest := 0, false
+	for i := range list[:kept] { // as ordered goes through them
+		if !rest && (i == 0 || list[i].group != list[i-1].group) {
+			turn, rest = turn+1, i >= cut && kept > cut+1
 		}
-		c.add(e, &of.among[list[i].at], times, out)
+		added := c.add(e, &of.among[list[i].at], times, "")
+		added.Turn, added.AsListed = turn, rest
+	}
+	for i := kept; i < len(list); i++ {
+		c.add(e, &of.among[list[i].at], times, fmt.Sprintf("farther than %.0f km", of.farthest))
 	}
 	for i := range of.among {
 		if left := &of.among[i]; !e.admits(left.pool) {
@@ -110,8 +117,9 @@ func (t *Trace) chose(e *expander, of *target, list []ranked, kept int) {
 	t.Choices = append(t.Choices, c)
 }
 
-func (c *Choosing) add(e *expander, of *choice, times func(pool int) float64, out string) {
+func (c *Choosing) add(e *expander, of *choice, times func(pool int) float64, out string) *Candidate {
 	pool := &e.policy.Pools[of.pool]
-	c.Candidates = append(c.Candidates, Candidate{Pool: pool.Name, Site: pool.Site, Kilometres: e.where.point.Kilometres(pool.At),
-		Counts: e.distance(of), Milliseconds: times(of.pool), Out: out})
+	c.Candidates = append(c.Candidates, Candidate{Pool: pool.Name, Site: pool.Site, Weight: of.weight,
+		Kilometres: e.where.point.Kilometres(pool.At), Counts: e.distance(of), Milliseconds: times(of.pool), Out: out})
+	return &c.Candidates[len(c.Candidates)-1]
 }

@@ -101,7 +101,12 @@ func (v *View) Decide(d *Decision, s *Service, f rr.Family, c *Client, class Cla
 		d.Draw, d.picks, d.Set, d.TTL = nil, nil, 0, 0
 		return
 	}
-	need, asIfUp := s.needs(f, fallback)
+	v.follow(d, s, n, f, c, r)
+}
+
+// follow goes on from what enter gave, n and what stands in d.
+func (v *View) follow(d *Decision, s *Service, n *Node, f rr.Family, c *Client, r uint64) {
+	need, asIfUp := s.needs(f, d.Fallback)
 	k, chance := key{}, uint32(r>>32)
 	if s.Is.Has(Steers) {
 		n = v.steered(d, s, n, c, need, asIfUp, chance)

@@ -24,11 +24,14 @@ type Explanation struct {
 	Asker      Net           // whose address decided: the client's subnet or the resolver
 	Place      geo.Place     // of Asker
 	PlaceBits  uint8         // the length of the network over which Place is the same
+	RuleIndex  int           // of the service's rule that matches; policy.NoRule: none does
 	Rule       string        // its name or number; empty when none matches
 	Matched    string        // the condition that matched, as in "geo EU"; empty in a rule for everyone
 	Trace      *policy.Trace // how the policy came to its row; nil: the service's rules name nothing but pools
+	ScopeFrom  string        // what made Scope as long as it is, as in "place", for people
 	TTLFrom    string        // what set TTL, as in "rule europe", for people; empty where nothing is answered
 	Pools      []PoolInTurn
+	Drawn      int // how often View.Draw drew
 	// Hashed: the client's network decides instead of chance, or the label. Shares are those of all networks that the rule is for, or of
 	// all labels, while this one always gets from the pool that is chosen, and with Fixed, this answer.
 	Hashed, Fixed bool
@@ -46,22 +49,27 @@ type PoolInTurn struct {
 	Share      float64   // of the answers that come from it, 0 to 1; see Hashed
 	Shares     []float64 // of each of Pool.Candidates: of the same answers, those in which it comes first; their sum is Share
 	Weights    []float64 // of each of Pool.Candidates: with which it is drawn
+	Drawn      int       // how many of Explanation.Drawn answers came from it
+	DrawnFirst []int     // of each of Pool.Candidates: how many of these it came first in; nil: see View.Draw
 	Why        string
+	at         branch
 }
 
 // Explain decides as Decide does, and tells why.
 func (v *View) Explain(s *Service, f rr.Family, c *Client, r uint64) *Explanation {
 	e := &Explanation{Service: s, Family: f, Generation: v.Heads[s.Tenant], Asker: c.Subnet}
-	v.Decide(&e.Decision, s, f, c, v.Classify(s, c), r)
+	class := v.Classify(s, c)
+	v.Decide(&e.Decision, s, f, c, class, r)
+	e.ScopeFrom = e.scopeFrom(c, class)
 	if e.Resolver {
 		e.Asker = c.Resolver
 	}
 	e.Place, e.PlaceBits = v.Place(e.Asker)
 	row := s.rowFor(e.Class)
 	last := s.lastFor(row)
-	if rule := v.rule(e, row); rule != policy.NoRule {
-		e.Rule = RuleName(s.Spec, rule)
-		e.Matched = v.matched(s, rule, e)
+	if e.RuleIndex = v.rule(e, row); e.RuleIndex != policy.NoRule {
+		e.Rule = RuleName(s.Spec, e.RuleIndex)
+		e.Matched = v.matched(s, e.RuleIndex, e)
 	}
 	from := row
 	if e.last = v.fromLast(e, row); e.last {
@@ -104,6 +112,23 @@ func (v *View) fromLast(e *Explanation, row int) bool {
 		return n != nil
 	}
 	return false
+}
+
+// scopeFrom tells what made the scope as long as it is, of a client of a class.
+func (e *Explanation) scopeFrom(c *Client, class Class) string {
+	switch {
+	case e.NoSubnets():
+		return "resolver (ecs is off)"
+	case !c.Has:
+		return "resolver (no client subnet was told)"
+	case e.Resolver:
+		return fmt.Sprintf("resolver (the subnet is in a special-purpose /%d, which tells nothing)", e.Scope)
+	case e.Scope > class.Scope:
+		return fmt.Sprintf("network hashed (sticky /%d; the place alone: /%d)", e.Scope, class.Scope)
+	case e.Scope == 0:
+		return "nothing (the same for everyone)"
+	}
+	return "place"
 }
 
 // RowTTL gives the TTL, in seconds, that is declared for a row.
@@ -200,7 +225,7 @@ func (e *Explanation) row(v *View, row int, last bool) {
 			shares = e.Service.Steering.groupShares(v, e.Service.Steps, steps.steps, need, asIfUp)
 		}
 		for i, step := range steps.steps {
-			t := turn{step: number, last: last, chosen: chosen && step == e.step}
+			t := turn{step: number, last: last, chosen: chosen && step == e.step, at: branch{step: step}}
 			if chosen {
 				t.share = shares[i]
 			}
@@ -211,10 +236,23 @@ func (e *Explanation) row(v *View, row int, last bool) {
 
 // turn is what is known of a node on the way to the pools below it.
 type turn struct {
-	step, depth int
-	last        bool
-	chosen      bool    // the decision came through here
-	share       float64 // of the answers that come through here
+	step   int
+	last   bool
+	chosen bool    // the decision came through here
+	share  float64 // of the answers that come through here
+	at     branch
+}
+
+// branch is the way that a decision takes to a leaf.
+type branch struct {
+	step  int // of Service.Steps
+	path  [MaxDepth]uint16
+	depth int // so much of path is taken
+}
+
+// leadsTo reports whether the decision came this way.
+func (b *branch) leadsTo(d *Decision) bool {
+	return b.step == d.step && slices.Equal(b.path[:b.depth], d.path[:b.depth])
 }
 
 // below lists the pools below a node, with what its choice gives each.
@@ -227,7 +265,9 @@ func (e *Explanation) below(v *View, node uint32, t turn) {
 	need, asIfUp := e.Service.needs(e.Family, e.Fallback)
 	shares := n.shares(need, asIfUp)
 	for i, a := range *n.Arms {
-		down := turn{t.step, t.depth + 1, t.last, t.chosen && int(e.path[t.depth]) == i, 0}
+		down := turn{t.step, t.last, t.chosen && int(e.path[t.at.depth]) == i, 0, t.at}
+		down.at.path[t.at.depth] = uint16(i)
+		down.at.depth++
 		if t.share > 0 {
 			down.share = t.share * shares[i]
 		}
@@ -238,7 +278,7 @@ func (e *Explanation) below(v *View, node uint32, t turn) {
 // pool lists one pool.
 func (e *Explanation) pool(n *Node, t turn) {
 	d, asIfUp := n.Draw, e.Fallback == AsIfUp
-	p := PoolInTurn{Pool: d.Pool, Step: t.step, LastResort: t.last, Chosen: t.chosen, Why: d.Pool.Why}
+	p := PoolInTurn{Pool: d.Pool, Step: t.step, LastResort: t.last, Chosen: t.chosen, Why: d.Pool.Why, at: t.at}
 	if would := d.Pool.Would(); would != "" {
 		p.Why += "; " + would
 	}

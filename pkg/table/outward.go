@@ -1,6 +1,7 @@
 package table
 
 import (
+	"github.com/gti/gtm/pkg/table/draws"
 	"github.com/gti/gtm/pkg/table/names"
 	"github.com/gti/gtm/pkg/table/rr"
 	"github.com/gti/gtm/pkg/table/zones"
@@ -10,6 +11,7 @@ import (
 type (
 	Hashes = names.Hashes
 	Family = rr.Family
+	Draw   = draws.Draw
 
 	Zone       = zones.Zone
 	ZoneCounts = zones.ZoneCounts

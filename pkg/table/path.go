@@ -34,6 +34,10 @@ type Path struct {
 	TTL        uint32       // seconds, of what comes from there
 	picks      *draws.Picks // what is drawn from; see Direct
 	signed     bool         // the answer carries signatures
+	chooses    bool         // what is left is a choice among nodes, by chance or the client's network:
+	first      *Node        // the first of them, and what enter gave with it
+	step       int
+	fallback   Fallback
 	sigs       *zones.SteeredSigs
 }
 
@@ -87,7 +91,7 @@ func (p *Path) Near(v *View, q *dnswire.Query, c *Client) (first, top, entry pre
 		}
 		p.family, p.asked = s.FamilyOf(q.QType)
 		// each name that a wildcard makes has signatures of its own
-		if p.signed = q.DO && p.Zone.Signed() && p.Match.Kind == zones.Exact; p.signed {
+		if p.signed = q.DO && p.Zone.Signed() && p.Match.Kind == zones.Exact; p.signed || s.Is.Has(Steers) {
 			prefetch.Of(s.ServiceInfo)
 		}
 		at := asker(c)
@@ -107,8 +111,11 @@ func (p *Path) Near(v *View, q *dnswire.Query, c *Client) (first, top, entry pre
 // Set goes to the set's records. open is 1 where the client's place, which matters, is still open, else 0; see geo.Search.Top.
 func (p *Path) Set(c *Client) (records prefetch.Line, open int) {
 	if p.service != nil {
+		if records = p.nothing(); p.service.Is.Has(Steers) {
+			records = prefetch.At(p.service.Steering)
+		}
 		at := asker(c)
-		return p.nothing(), p.search.Top(p.part, at.Hi, at.V4)
+		return records, p.search.Top(p.part, at.Hi, at.V4)
 	}
 	if p.node != nil {
 		return p.Zone.RecordsAhead(p.node), 0
@@ -159,16 +166,30 @@ func (p *Path) Classify(v *View, c *Client) prefetch.Line {
 	if n == nil || fallback == AsIfUp {
 		return p.nothing()
 	}
+	p.step, p.fallback = step, fallback
 	if s.Is.Has(Steers) {
 		if !s.Steering.alone(step) {
+			p.chooses, p.first = !s.Is.Has(Keyed), n
 			return prefetch.At(n.Draw)
 		}
 		step = s.Steering.order.at(step)
 	}
 	if p.entry, p.TTL = n, min(s.Steps[step].TTL, n.TTL); n.Kind != LeafNode {
+		p.chooses, p.first = !s.Is.Has(Keyed), n
 		return prefetch.At(n.Arms)
 	}
 	return prefetch.At(n.Draw)
+}
+
+// Chooses reports whether Chosen has something to choose.
+func (p *Path) Chooses() bool { return p.chooses }
+
+// Chosen gives what Decide chooses for a path that led to a choice, with r as random as it wants it; not ok: nothing can be answered. It
+// is for queries without DO: signatures are not looked at. d is overwritten.
+func (p *Path) Chosen(v *View, d *Decision, c *Client, r uint64) (s *Service, ok bool) {
+	d.Class, d.Fallback, d.step, d.hashed = p.Class, p.fallback, p.step, false
+	v.follow(d, p.service, p.first, p.family, c, r)
+	return p.service, d.Draw != nil
 }
 
 // Pool goes on to that pool's records. signed is 1 where signatures go with them, else 0.

@@ -11,14 +11,19 @@ import (
 
 // Steering is what a service has that goes by a policy: rows that are made of few steps, in many orders.
 type Steering struct {
+	*Layout
 	Policy  *policy.Policy
 	Default uint16   // the row of a client of whom nothing is known
-	of      numbers  // the row of each class
-	last    numbers  // lastResort's row for each row
-	order   numbers  // of Service.Steps, row after row; a group is GroupMark, how many it has, and these
-	index   []uint32 // where each row begins in order, and where the last one ends
 	weights []uint16 // of each of Service.Steps, in a group
 	ids     []uint64 // likewise, for rendezvous
+}
+
+// Layout is how rows are made of steps. Services whose policies divide the world alike share one.
+type Layout struct {
+	of    numbers  // the row of each class
+	last  numbers  // lastResort's row for each row
+	order numbers  // of Service.Steps, row after row; a group is GroupMark, how many it has, and these
+	index []uint32 // where each row begins in order, and where the last one ends
 }
 
 // GroupMark, in the order of a row, stands before steps that share the answers by weight: first how many they are, then they. There are
@@ -53,6 +58,10 @@ func numbersOf[T int | uint16](list []T) (n numbers) {
 	return n
 }
 
+func (n *numbers) equal(o *numbers) bool {
+	return slices.Equal(n.small, o.small) && slices.Equal(n.large, o.large)
+}
+
 func (n *numbers) at(i int) int {
 	if n.large != nil {
 		return int(n.large[i])
@@ -72,12 +81,16 @@ func (s *Steering) AddWeight(weight int, hashed bool, id func() uint64) {
 	}
 }
 
-// Arrange sets the rows: of says which one each class has, order which steps, as they stand in order; index, where each row begins there,
-// and last which row is that of lastResort, for each row that a class has.
-func (s *Steering) Arrange(of []uint16, order []int, index []uint32, last []int) {
-	s.of, s.last, s.order = numbersOf(of), numbersOf(last), numbersOf(order)
-	s.index = slices.Clip(append(index, uint32(len(order))))
-	s.weights, s.ids = slices.Clip(s.weights), slices.Clip(s.ids)
+// NewLayout lays rows out: of says which one each class has, order of which steps they are, row after row; index where each row begins
+// there, and last which row is that of lastResort, for each row that a class has. known is one that may be the same, and is given then;
+// nil: there is none.
+func NewLayout(of []uint16, order []int, index []uint32, last []int, known *Layout) *Layout {
+	l := &Layout{of: numbersOf(of), last: numbersOf(last), order: numbersOf(order), index: slices.Clip(append(index, uint32(len(order))))}
+	if known != nil && l.of.equal(&known.of) && l.last.equal(&known.last) && l.order.equal(&known.order) &&
+		slices.Equal(l.index, known.index) {
+		return known
+	}
+	return l
 }
 
 // first gives where in order the first step of a row stands that gives what is needed, and its node; of a group, that of one of its steps.

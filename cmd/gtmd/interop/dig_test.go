@@ -25,7 +25,7 @@ func crowd() string {
 // endpoints at their fixed port: health that is unknown answers as up.
 func demo(t *testing.T) *daemon {
 	t.Helper()
-	d := startGtmd(t, t.TempDir(), "--roles", "edge,control", "--apply", "../../../zones", "--id", "edge-7")
+	d := startGtmd(t, t.TempDir(), "--roles", "edge,control", "--apply", "../../../zones/demo.yaml", "--id", "edge-7")
 	extra := writeFile(t, t.TempDir(), "crowd.yaml", crowd())
 	gtmctl(t, d, "apply", "-f", extra, "--wait")
 	return d

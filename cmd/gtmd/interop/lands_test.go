@@ -3,6 +3,7 @@
 package interop
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -133,14 +134,22 @@ func (q *questioner) askLand(client netip.Prefix) (land string, scope int, err e
 		return "", 0, fmt.Errorf("%s for %s: %s", landsHost, client, reply.Answer[0])
 	}
 	addr, _ := netip.AddrFromSlice(a.A.To4())
+	if scope, err = scopeOf(reply); err != nil {
+		return "", 0, fmt.Errorf("%s for %s: %w", landsHost, client, err)
+	}
+	return landByAddr(addr), scope, nil
+}
+
+// scopeOf gives the scope of an answer to a client subnet.
+func scopeOf(reply *dns.Msg) (int, error) {
 	opt := reply.IsEdns0()
 	if opt == nil {
-		return "", 0, fmt.Errorf("%s for %s: no EDNS in the reply", landsHost, client)
+		return 0, errors.New("no EDNS in the reply")
 	}
 	for _, option := range opt.Option {
 		if subnet, ok := option.(*dns.EDNS0_SUBNET); ok {
-			return landByAddr(addr), int(subnet.SourceScope), nil
+			return int(subnet.SourceScope), nil
 		}
 	}
-	return "", 0, fmt.Errorf("%s for %s: no client subnet in the reply", landsHost, client)
+	return 0, errors.New("no client subnet in the reply")
 }

@@ -30,6 +30,7 @@ const unboundConfig = `server:
   max-client-subnet-ipv6: 128
   max-ecs-tree-size-ipv4: 100000
   max-ecs-tree-size-ipv6: 100000
+  qname-minimisation: no
   msg-cache-size: 64m
   do-not-query-localhost: no
   local-zone: "test." nodefault

@@ -146,17 +146,62 @@ type LatencyState struct {
 
 // Explanation is what an edge says of one decision at GET /edge/explain. The code that answers made it.
 type Explanation struct {
-	Host       string        `json:"host"`
-	Service    string        `json:"service"`    // shop/web
-	Generation string        `json:"generation"` // shop@41
-	Edge       string        `json:"edge"`
-	Client     Client        `json:"client"`
-	Scope      int           `json:"scope"`
-	Rule       *MatchedRule  `json:"rule,omitempty"` // absent: no rule matched
-	Pools      []PoolInTurn  `json:"pools"`
-	Fallback   string        `json:"fallback,omitempty"` // "", "lastResort", "all down: answering as if up"
-	Answer     ExampleAnswer `json:"answer"`
-	Notes      []string      `json:"notes,omitempty"`
+	Host       string `json:"host"`
+	Service    string `json:"service"`    // shop/web
+	Generation string `json:"generation"` // shop@41
+	Edge       string `json:"edge"`
+	// At is the time of which it is, where control tells of the past; absent: it is of now, by the edge.
+	At     *time.Time `json:"at,omitempty"`
+	Client Client     `json:"client"`
+	Scope  int        `json:"scope"`
+	// ScopeFrom is what made the scope as long as it is: "place", or as in "network hashed (sticky /24; the place alone: /17)", "resolver
+	// (no client subnet was told)".
+	ScopeFrom string       `json:"scopeFrom,omitempty"`
+	Rule      *MatchedRule `json:"rule,omitempty"` // absent: no rule matched
+	// Path are the rules that led to the pools, the service's first; absent: its rules name nothing but pools.
+	Path []Passed `json:"path,omitempty"`
+	// Fence are the fences that hold, each as in "EU or NA", and Fenced the pools that are outside of one.
+	Fence    []string      `json:"fence,omitempty"`
+	Fenced   []string      `json:"fenced,omitempty"`
+	Choices  []Choosing    `json:"choices,omitempty"`
+	Pools    []PoolInTurn  `json:"pools"`
+	Fallback string        `json:"fallback,omitempty"` // "", "lastResort", "all down: answering as if up"
+	Answer   ExampleAnswer `json:"answer"`
+	Notes    []string      `json:"notes,omitempty"`
+	Drawn    int           `json:"drawn,omitempty"` // how often the answer was drawn, as asked
+	// Text tells all of this in lines, as _explain and gtmctl do; an older edge does not.
+	Text []string `json:"text,omitempty"`
+}
+
+// MostDraws is how many answers Explanation.Drawn can be asked to be.
+const MostDraws = 100_000
+
+// Passed is a rule on the way to the pools.
+type Passed struct {
+	Policy string `json:"policy,omitempty"` // absent: the service's own
+	Rule   string `json:"rule,omitempty"`   // its name or number; absent: none matched
+}
+
+// Choosing is what nearest or fastest made of its pools.
+type Choosing struct {
+	What       string   `json:"what"` // nearest, fastest
+	LastResort bool     `json:"lastResort,omitempty"`
+	Note       string   `json:"note,omitempty"` // why it went otherwise than usual
+	Candidates []Choice `json:"candidates"`     // in the order in which they are tried, then those that are left out
+}
+
+// Choice is a pool among those that nearest or fastest choose from.
+type Choice struct {
+	Pool string `json:"pool"`
+	Site string `json:"site,omitempty"`
+	// Turn is when it is tried, from 1. Those of one turn share the answers by weight. Absent: it is left out.
+	Turn         int      `json:"turn,omitempty"`
+	AsListed     bool     `json:"asListed,omitempty"` // the turn is the last, in which pools follow each other as declared
+	Weight       int      `json:"weight"`
+	Kilometres   *float64 `json:"km,omitempty"`     // absent: not known
+	Counts       *float64 `json:"counts,omitempty"` // the kilometres with its bias
+	Milliseconds *float64 `json:"ms,omitempty"`     // absent: not asked, or not known well enough
+	Out          string   `json:"out,omitempty"`    // why it is left out
 }
 
 // Client is what the edge knows of the client.
@@ -196,7 +241,8 @@ type PoolInTurn struct {
 	Chosen    bool        `json:"chosen"`          // the example answer came from it
 	Turns     string      `json:"turns,omitempty"` // "chosen in 10% of the answers"; an older edge does not say
 	Why       string      `json:"why,omitempty"`
-	Share     float64     `json:"share"` // 0 to 1, of the answers to this client
+	Share     float64     `json:"share"`           // 0 to 1, of the answers to this client
+	Drawn     *int        `json:"drawn,omitempty"` // how many of the answers drawn came from it; absent: not drawn
 	Endpoints []Candidate `json:"endpoints"`
 }
 
@@ -208,8 +254,9 @@ type Candidate struct {
 	Weight    int      `json:"weight"`
 	Score     float64  `json:"score"`
 	State     string   `json:"state"`
-	Effective float64  `json:"effective"` // weight times score, after overrides; as declared where all pools are down
-	Share     float64  `json:"share"`     // 0 to 1, of all answers, those in which it comes first; of all endpoints together 1
+	Effective float64  `json:"effective"`       // weight times score, after overrides; as declared where all pools are down
+	Share     float64  `json:"share"`           // 0 to 1, of all answers, those in which it comes first; of all endpoints together 1
+	Drawn     *int     `json:"drawn,omitempty"` // in how many of the answers drawn it comes first; absent: not drawn, and of SRV and MX
 	Out       string   `json:"out,omitempty"`
 	AsIfUp    string   `json:"asIfUp,omitempty"` // why it would be left out, were not all pools down
 	Held      string   `json:"held,omitempty"`   // what was seen and is not followed, because the brake holds

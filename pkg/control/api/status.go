@@ -22,8 +22,19 @@ type Status struct {
 	Health *Health `json:"health,omitempty"`
 	// Vantages are the probers.
 	Vantages []Vantage `json:"vantages,omitempty"`
+	// Past is what is kept of verdicts for explanations of the past; absent: nothing is.
+	Past *Past `json:"past,omitempty"`
 	// Voteless are the monitors of which too few vantages are alive to agree on anything.
 	Voteless []Voteless `json:"voteless,omitempty"`
+}
+
+// Past is what a control keeps of the verdicts of the past, in memory.
+type Past struct {
+	Since   time.Time `json:"since,omitzero"` // from then on it knows all; absent: nothing yet
+	Changes int       `json:"changes"`
+	Bytes   int       `json:"bytes"` // about
+	Most    int       `json:"most"`  // of bytes: then the oldest go
+	Keep    string    `json:"keep"`  // for how long: "24h0m0s"
 }
 
 // Voteless are monitors whose endpoints stay as they are, whatever happens to them: too few of their vantages are alive.

@@ -133,7 +133,7 @@ func appendMetadata(b []byte, nodes uint32, bits int, measured time.Time) []byte
 	b = appendHead(appendString(b, "description"), kindMap, 1)
 	b = appendString(appendString(b, "en"), "Latency of sites by network, for gtmd --latency")
 	b = appendNumber(appendString(b, "ip_version"), kindUint16, 6)
-	b = append(appendString(b, "languages"), kindExtended|0, extendedArray)
+	b = append(appendString(b, "languages"), kindExtended, extendedArray)
 	b = appendNumber(appendString(b, "node_count"), kindUint32, nodes)
 	return appendNumber(appendString(b, "record_size"), kindUint16, uint32(bits))
 }

@@ -28,7 +28,7 @@ func Atlas(t testing.TB) *geo.Atlas {
 	return atlas
 }
 
-// A World is a compiler, over the built-in geography, and the view of what it was given last. Its methods are for one goroutine; View may
+// A World is a compiler, over some geography, and the view of what it was given last. Its methods are for one goroutine; View may
 // be loaded by any.
 type World struct {
 	*compile.Compiler
@@ -42,7 +42,12 @@ type World struct {
 // New gives a World of nothing. Draws follow the seed.
 func New(t testing.TB, seed uint64) *World {
 	t.Helper()
-	return &World{Compiler: compile.New(compile.Config{Seed: seed, Workers: 1}, Atlas(t)), Now: time.Now(), t: t}
+	return Over(t, Atlas(t), seed)
+}
+
+// Over is New with another geography.
+func Over(t testing.TB, atlas *geo.Atlas, seed uint64) *World {
+	return &World{Compiler: compile.New(compile.Config{Seed: seed, Workers: 1}, atlas), Now: time.Now(), t: t}
 }
 
 // Put declares resources, as the next generation of their tenants.

@@ -3,6 +3,7 @@ package compile
 import (
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/policy"
+	"github.com/gti/gtm/pkg/table"
 )
 
 // division is what a partition is compiled by. Of a policy, its classifier finds on its way which classes there are; so each partition
@@ -11,6 +12,8 @@ type division struct {
 	classifier *geo.Classifier // nil once the partition is there, where it would keep all that it has seen
 	timed      bool            // it goes by latencies
 	rows       []policy.Row    // of each class, where the partition is one policy's own
+	own        *policy.Rows    // these taken apart
+	layout     *table.Layout   // that the services share, once one has it
 	wheres     []policy.Where  // what each class is, where policies share the partition
 	grid       *policy.Grid    // of wheres
 	unplaced   int             // the class of clients of whom nothing is known, of rows and wheres
@@ -79,7 +82,7 @@ func divide(atlas *geo.Atlas, maps []geo.Map, begin func() *division) (d divided
 	d.timed = d.classifier.Latency
 	if d.err == nil && (d.rows != nil || d.wheres != nil) {
 		d.unplaced, d.grid = d.classifier.Class(geo.Place{}, geo.Hits{}), policy.NewGrid(d.wheres)
-		d.classifier = nil
+		d.classifier, d.own = nil, policy.RowsOf(d.rows)
 	}
 	return d
 }
@@ -89,5 +92,5 @@ func (d *division) rowsFor(p *policy.Policy) *policy.Rows {
 	if d.rows == nil {
 		return p.Rows(d.grid)
 	}
-	return policy.RowsOf(d.rows)
+	return d.own
 }

@@ -148,7 +148,10 @@ func (c *Compiler) addPolicyRows(out *table.Service, s *serviceState, p *plan, f
 		return fmt.Errorf("its policy has %d rows of %d steps; at most %d are possible", len(b.index), len(out.Steps), table.GroupMark)
 	}
 	s.steps, out.Steps = slices.Clip(s.steps), slices.Clip(out.Steps)
-	out.Steering.Arrange(rows.Of, b.order, b.index, last)
+	out.Steering.Layout = table.NewLayout(rows.Of, b.order, b.index, last, s.part.layout)
+	if rows == s.part.own {
+		s.part.layout = out.Steering.Layout
+	}
 	return nil
 }
 

@@ -71,6 +71,16 @@ func TestNearestByCoordinates(t *testing.T) {
 	h.expect("web.shop.gtm.example.", kansas, rr.IPv4, map[string]float64{atSG: 1})
 }
 
+// TestARuleByMapAlone: clients of whom nothing is known were put to the policy without saying which maps hold them, and a condition of
+// nothing but a map had the service answer nothing: index out of range.
+func TestARuleByMapAlone(t *testing.T) {
+	h := newHarness(t, testZone, testSites, "---\nkind: Map\ntenant: platform\nname: office\nspec: {networks: [8.8.8.0/24]}\n",
+		service("web", "  rules: [{when: {map: office}, pools: [{nearest: [sg]}]}, {pools: [{nearest: [us, sg, eu]}]}]\n"))
+	host := "web.shop.gtm.example."
+	h.expect(host, kansas, rr.IPv4, map[string]float64{atSG: 1})
+	h.expect(host, berlin, rr.IPv4, map[string]float64{atEU: 1})
+}
+
 func TestFenceIsNeverLeft(t *testing.T) {
 	h := newHarness(t, testZone, testSites, service("web",
 		"  rules: [{when: {geo: [EU]}, fence: [EU], pools: [{nearest: [us, sg, eu]}]}, {pools: [us]}]\n  lastResort: [sg]\n"))

@@ -1,0 +1,132 @@
+package past
+
+import (
+	"time"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
+)
+
+// change is what one pool's verdict was before it changed: with the changes since then taken back, the present becomes the past.
+type change struct {
+	at     time.Time
+	pool   health.PoolID
+	before *health.Verdict // nil: there was none
+	size   int             // bytes, about
+}
+
+// Apply has the mirror take in an update, and keeps what that changes of verdicts.
+func (p *Past) Apply(u state.Update) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.cfg.Now()
+	switch {
+	case p.since.IsZero() || u.Full && (u.Epoch != p.epoch || u.Cluster != p.cluster): // of another store no state leads here
+		p.cfg.Mirror.Apply(u)
+		p.changes, p.bytes, p.since, p.epoch, p.cluster = nil, 0, now, u.Epoch, u.Cluster
+		return
+	case u.Full:
+		p.applyFull(u, now)
+	default:
+		p.applyNews(u, now)
+	}
+	p.forget(now)
+}
+
+func (p *Past) applyFull(u state.Update, now time.Time) {
+	before := p.cfg.Mirror.Verdicts()
+	p.cfg.Mirror.Apply(u)
+	after := p.cfg.Mirror.Verdicts()
+	for id, was := range before {
+		if is, ok := after[id]; !ok || !was.Equal(is) {
+			p.keep(now, id, &was)
+		}
+	}
+	for id := range after {
+		if _, ok := before[id]; !ok {
+			p.keep(now, id, nil)
+		}
+	}
+}
+
+func (p *Past) applyNews(u state.Update, now time.Time) {
+	news := state.Verdicts.In(u)
+	for i := range news.Put {
+		id := news.Put[i].Pool
+		if was, ok := p.cfg.Mirror.Verdict(id); !ok {
+			p.keep(now, id, nil)
+		} else if !was.Equal(news.Put[i]) {
+			p.keep(now, id, &was)
+		}
+	}
+	for _, id := range news.Deleted {
+		if was, ok := p.cfg.Mirror.Verdict(id); ok {
+			p.keep(now, id, &was)
+		}
+	}
+	p.cfg.Mirror.Apply(u)
+}
+
+func (p *Past) keep(at time.Time, id health.PoolID, before *health.Verdict) {
+	c := change{at, id, before, sizeOf(before)}
+	p.bytes += c.size
+	p.changes = append(p.changes, c)
+}
+
+// sizeOf tells about how many bytes a change holds.
+func sizeOf(v *health.Verdict) int {
+	const itself, verdict, finding = 96, 256, 224 // as measured, with four endpoints
+	if v == nil {
+		return itself
+	}
+	size := itself + verdict + len(v.Cause)
+	for name, f := range v.Endpoints {
+		size += finding + len(name) + len(f.Reason)
+	}
+	return size
+}
+
+// forget drops what is too old, and the oldest where there is too much.
+func (p *Past) forget(now time.Time) {
+	n := 0
+	for n < len(p.changes) && (p.bytes > p.cfg.Most || now.Sub(p.changes[n].at) > p.cfg.Keep) {
+		p.bytes -= p.changes[n].size
+		p.since = p.changes[n].at
+		p.changes[n] = change{}
+		n++
+	}
+	p.changes = p.changes[n:]
+}
+
+// verdictsAt gives the verdicts of some tenants' pools at a time.
+func (p *Past) verdictsAt(at time.Time, tenants []state.TenantState, names []string) []health.Verdict {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	then := map[health.PoolID]*health.Verdict{}
+	wanted := map[string]bool{}
+	for i, name := range names {
+		wanted[name] = true
+		for key := range tenants[i].Resources.All() {
+			if key.Kind != spec.KindPool {
+				continue
+			}
+			id := health.PoolID{Tenant: name, Pool: key.Name}
+			if v, ok := p.cfg.Mirror.Verdict(id); ok {
+				then[id] = &v
+			}
+		}
+	}
+	for i := len(p.changes) - 1; i >= 0 && p.changes[i].at.After(at); i-- {
+		if c := &p.changes[i]; wanted[c.pool.Tenant] {
+			then[c.pool] = c.before
+		}
+	}
+	var out []health.Verdict
+	for _, v := range then {
+		if v != nil {
+			out = append(out, *v)
+		}
+	}
+	return out
+}
