@@ -47,8 +47,8 @@ func steeredView(b *testing.B, n int, nested bool) *atomic.Pointer[table.View] {
 		three, one := 3, 1
 		job.Put = append(job.Put, compile.Item{Generation: 1,
 			Resource: &spec.Resource{Key: spec.Key{Tenant: "job", Kind: spec.KindPool, Name: pool},
-				Spec: &spec.Pool{Site: fmt.Sprintf("site%d", i), Endpoints: []spec.Endpoint{{Name: "a", Addresses: address(1), Weight: &three},
-					{Name: "b", Addresses: address(2), Weight: &one}}}}})
+				Spec: &spec.Pool{Site: fmt.Sprintf("site%d", i), Endpoints: []spec.Endpoint{
+					{Name: "a", Addresses: address(1), Weight: &three}, {Name: "b", Addresses: address(2), Weight: &one}}}}})
 		platform.Put = append(platform.Put, compile.Item{Generation: 1,
 			Resource: &spec.Resource{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindSite, Name: fmt.Sprintf("site%d", i)},
 				Spec: &spec.Site{Location: &spec.Location{Lat: []float64{50, 39, 1, -34}[i], Lon: []float64{9, -77, 104, 18}[i]}}}})
