@@ -233,9 +233,8 @@ func outlookOf(o *change.Outlook) *api.Outlook {
 func capacityOf(r *outlook.Rule) (c api.Capacity) {
 	c.Instead = string(r.Tier)
 	for _, p := range r.Pools {
-		if c.Endpoints += p.Taking; p.Up {
-			c.Pools++
-		}
+		c.Endpoints += p.Taking
+		c.Pools += p.UpPools
 	}
 	return c
 }

@@ -304,16 +304,16 @@ func (f *filler) fenceOf(places []string) *fence {
 	}
 	out := &fence{places: places, outside: make([]bool, len(f.Pools))}
 	for i := range f.Pools {
-		out.outside[i] = !f.Pools[i].inside(places)
+		out.outside[i] = !Inside(f.Pools[i].Region, places)
 	}
 	return out
 }
 
-// inside reports whether a pool lies in one of some places.
-func (p *Pool) inside(places []string) bool {
-	region, err := geo.ParsePlace(p.Region)
-	return p.Region != "" && err == nil && slices.ContainsFunc(places, func(place string) bool {
+// Inside reports whether the region of a site lies in one of the places of a fence; one that is not known does not.
+func Inside(region string, places []string) bool {
+	at, err := geo.ParsePlace(region)
+	return region != "" && err == nil && slices.ContainsFunc(places, func(place string) bool {
 		of, err := geo.ParsePlace(place)
-		return err == nil && region.In(of)
+		return err == nil && at.In(of)
 	})
 }

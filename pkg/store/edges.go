@@ -56,7 +56,10 @@ func (c *Client) know(ctx context.Context, e Edge) {
 		resp, err = c.link.Etcd.Put(ctx, c.keys.KnownEdge(e.ID), string(value), clientv3.WithPrevKV())
 		return err
 	})
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return // the edge ends
+	case err != nil:
 		c.log.Warn("the store does not know this edge for later yet, and would not miss it", "edge", e.ID,
 			"error", c.link.Explain("writing it down", err))
 		return

@@ -127,6 +127,18 @@ func TestAnEdgeIsWrittenDownAgain(t *testing.T) {
 	}
 }
 
+// TestAnEdgeThatEndsComplainsOfNothing: one that was stopped while it wrote itself down warned that the store would not miss it.
+func TestAnEdgeThatEndsComplainsOfNothing(t *testing.T) {
+	log, text := storetest.Logger(t)
+	c := openTest(t, Config{Endpoints: []string{sharedEndpoint(t)}, Prefix: freshPrefix(), Logger: log})
+	ctx, cancel := context.WithCancel(storetest.Context(t))
+	cancel()
+	c.know(ctx, Edge{ID: "e1"})
+	if text.String() != "" {
+		t.Errorf("it says %s", text)
+	}
+}
+
 // TestTwoEdgesWithOneIDAreTold: each overwrites what the other wrote, and status would show one edge that is well.
 func TestTwoEdgesWithOneIDAreTold(t *testing.T) {
 	c := testClient(t)

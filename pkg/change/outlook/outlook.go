@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/policy"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/steer"
 )
@@ -65,6 +66,8 @@ type Pool struct {
 	Share    float64 // its part of the rule's answers
 	Up       bool
 	Why      string
+	// UpPools are the pools that are up: one of itself, or of those that it chooses from by place.
+	UpPools int
 	// Endpoints are those that it has, and Taking those of them that take clients now.
 	Endpoints, Taking int
 }
@@ -102,7 +105,7 @@ func (l *Looker) Rules(service string) []Rule {
 		targets, next := steer.Rule(s.Rules[i].Pools, overrides, l.now)
 		out := Rule{Name: effective.Rules[i].Name, TTL: s.RuleTTLSeconds(i), Next: next}
 		own := l.look(s, targets, &s.Rules[i], steer.RuleWeights(s.Rules[i].Pools, overrides, l.now))
-		last := l.look(s, s.LastResort, &spec.Rule{Pools: s.LastResort}, steer.RuleWeights(s.LastResort, nil, l.now))
+		last := l.look(s, s.LastResort, &spec.Rule{Pools: s.LastResort, Fence: s.Rules[i].Fence}, steer.RuleWeights(s.LastResort, nil, l.now))
 		switch {
 		case share(own, false):
 		case share(last, false):
@@ -166,13 +169,15 @@ func (l *Looker) member(s *spec.Service, t *spec.Target, declared *spec.Rule, we
 	}
 	for _, name := range s.PoolsOf([]spec.Target{*t}) {
 		p := l.pool(name)
-		if p == nil {
+		if p == nil || l.fenced(p, s.Fence) || l.fenced(p, declared.Fence) {
 			continue
 		}
 		if t.IsPool() {
 			m.Site, m.Why = p.Site, p.Why
 		}
-		m.Up = m.Up || p.Up
+		if p.Up {
+			m.Up, m.UpPools = true, m.UpPools+1
+		}
 		m.Endpoints += len(p.Candidates)
 		for i := range p.Candidates {
 			if p.Candidates[i].Effective > 0 {
@@ -181,6 +186,18 @@ func (l *Looker) member(s *spec.Service, t *spec.Target, declared *spec.Rule, we
 		}
 	}
 	return m
+}
+
+// fenced reports whether a fence leaves a pool out, for all clients of a rule. Those of the policies that it uses are not looked at.
+func (l *Looker) fenced(p *steer.Pool, fence []string) bool {
+	if len(fence) == 0 {
+		return false
+	}
+	region := ""
+	if r := l.set.Get(spec.Key{Tenant: spec.Platform, Kind: spec.KindSite, Name: p.Site}); r != nil {
+		region = r.Spec.(*spec.Site).Region
+	}
+	return !policy.Inside(region, fence)
 }
 
 // share gives the members of the first step that has one which is up (or any, where all are taken) their shares; false: there is none.

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gti/gtm/pkg/gtmtest/declared"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 )
@@ -92,5 +93,37 @@ func TestRules(t *testing.T) {
 	}
 	if New(spec.Set{}, "shop", nil, now).Rules("web") != nil {
 		t.Error("rules of nothing")
+	}
+}
+
+// TestAFenceLeavesPoolsOut: a drain of the last pool inside would be taken for one of many, if those outside counted.
+func TestAFenceLeavesPoolsOut(t *testing.T) {
+	set := spec.Set{}
+	for _, r := range declared.Resources(t, `
+{kind: Site, tenant: platform, name: fra, spec: {region: EU-DE}}
+---
+{kind: Site, tenant: platform, name: iad, spec: {region: NA-US}}
+---
+{kind: Pool, tenant: shop, name: eu, spec: {site: fra, endpoints: [{name: a, addresses: [192.0.2.1]}, {name: b, addresses: [192.0.2.2]}]}}
+---
+{kind: Pool, tenant: shop, name: us, spec: {site: iad, endpoints: [{name: a, addresses: [192.0.2.3]}]}}
+---
+{kind: Pool, tenant: shop, name: nowhere, spec: {endpoints: [{name: a, addresses: [192.0.2.4]}]}}
+---
+kind: Service
+tenant: shop
+name: web
+spec:
+  host: web.shop.gtm.example.
+  rules: [{fence: [EU], pools: [{nearest: [eu, us, nowhere]}]}, {pools: [{nearest: [eu, us, nowhere]}]}]
+  lastResort: [us]
+`) {
+		set[r.Key] = r
+	}
+	rules := New(set, "shop", func(health.PoolID) *health.Verdict { return nil }, time.Unix(0, 0)).Rules("web")
+	for i, want := range []struct{ endpoints, pools int }{{2, 1}, {4, 3}} {
+		if p := rules[i].Pools[0]; p.Endpoints != want.endpoints || p.UpPools != want.pools {
+			t.Errorf("rule %d: %d endpoints, %d pools up, want %+v", i+1, p.Endpoints, p.UpPools, want)
+		}
 	}
 }
