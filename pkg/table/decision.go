@@ -101,16 +101,16 @@ func (v *View) Decide(d *Decision, s *Service, f rr.Family, c *Client, class Cla
 		d.Draw, d.picks, d.Set, d.TTL = nil, nil, 0, 0
 		return
 	}
+	if s.Is.Has(Steers) {
+		n = v.steered(d, s, n, f, c, r)
+	}
 	v.follow(d, s, n, f, c, r)
 }
 
-// follow goes on from what enter gave, n and what stands in d.
+// follow goes on from the node of d.step, and what else stands in d.
 func (v *View) follow(d *Decision, s *Service, n *Node, f rr.Family, c *Client, r uint64) {
 	need, asIfUp := s.needs(f, d.Fallback)
 	k, chance := key{}, uint32(r>>32)
-	if s.Is.Has(Steers) {
-		n = v.steered(d, s, n, c, need, asIfUp, chance)
-	}
 	d.TTL = s.Steps[d.step].TTL
 	for depth := 0; n.Kind != LeafNode; depth++ {
 		if d.TTL = min(d.TTL, n.TTL); depth > 0 { // each choice has a chance of its own, and the draw the lower half of r
@@ -138,13 +138,19 @@ func (v *View) follow(d *Decision, s *Service, n *Node, f rr.Family, c *Client, 
 	}
 }
 
-// steered gives the node that is chosen where n is the first one of d.step that gives what is needed, and sets d.step to its step.
-func (v *View) steered(d *Decision, s *Service, n *Node, c *Client, need rr.FamilySet, asIfUp bool, chance uint32) *Node {
+// steered gives the node that is chosen where enter gave n, the first of a group, and the place of that in the order of the row, which
+// stands in d.step; and sets d.step to its step. A step that is alone is its own choice.
+func (v *View) steered(d *Decision, s *Service, n *Node, f rr.Family, c *Client, r uint64) *Node {
+	if s.Steering.alone(d.step) {
+		d.step = s.Steering.order.at(d.step)
+		return n
+	}
 	k := key{}
 	if s.Steering.ids != nil {
 		k = n.hash(c, d.Resolver)
 	}
-	n, step, hashed := s.Steering.choose(v, s.Steps, d.step, need, asIfUp, chance, k.hash)
+	need, asIfUp := s.needs(f, d.Fallback)
+	n, step, hashed := s.Steering.choose(v, s.Steps, d.step, need, asIfUp, uint32(r>>32), k.hash)
 	if d.step = step; hashed {
 		d.hashes(k)
 	}

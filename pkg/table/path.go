@@ -35,6 +35,7 @@ type Path struct {
 	picks      *draws.Picks // what is drawn from; see Direct
 	signed     bool         // the answer carries signatures
 	chooses    bool         // what is left is a choice among nodes, by chance or the client's network:
+	group      bool         // the first of them is one among the steps of a group
 	first      *Node        // the first of them, and what enter gave with it
 	step       int
 	fallback   Fallback
@@ -166,16 +167,15 @@ func (p *Path) Classify(v *View, c *Client) prefetch.Line {
 	if n == nil || fallback == AsIfUp {
 		return p.nothing()
 	}
-	p.step, p.fallback = step, fallback
 	if s.Is.Has(Steers) {
 		if !s.Steering.alone(step) {
-			p.chooses, p.first = !s.Is.Has(Keyed), n
+			p.chooses, p.first, p.step, p.fallback, p.group = !s.Is.Has(Keyed), n, step, fallback, true
 			return prefetch.At(n.Draw)
 		}
 		step = s.Steering.order.at(step)
 	}
 	if p.entry, p.TTL = n, min(s.Steps[step].TTL, n.TTL); n.Kind != LeafNode {
-		p.chooses, p.first = !s.Is.Has(Keyed), n
+		p.chooses, p.first, p.step, p.fallback = !s.Is.Has(Keyed), n, step, fallback
 		return prefetch.At(n.Arms)
 	}
 	return prefetch.At(n.Draw)
@@ -188,7 +188,11 @@ func (p *Path) Chooses() bool { return p.chooses }
 // is for queries without DO: signatures are not looked at. d is overwritten.
 func (p *Path) Chosen(v *View, d *Decision, c *Client, r uint64) (s *Service, ok bool) {
 	d.Class, d.Fallback, d.step, d.hashed = p.Class, p.fallback, p.step, false
-	v.follow(d, p.service, p.first, p.family, c, r)
+	n := p.first
+	if p.group {
+		n = v.steered(d, p.service, n, p.family, c, r)
+	}
+	v.follow(d, p.service, n, p.family, c, r)
 	return p.service, d.Draw != nil
 }
 

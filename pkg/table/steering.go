@@ -118,14 +118,10 @@ func (s *Steering) first(v *View, steps []Step, row int, need rr.FamilySet, asIf
 // alone reports whether what stands at a place of order is one step.
 func (s *Steering) alone(at int) bool { return s.order.at(at) != GroupMark }
 
-// choose gives the step that is chosen at a place of order that first has found, and its node: of a group by chance, or where clients'
+// choose gives the step that is chosen of a group at a place of order that first has found, and its node: by chance, or where clients'
 // networks are hashed, by hash. hashed tells that the hash had a say.
 func (s *Steering) choose(v *View, steps []Step, at int, need rr.FamilySet, asIfUp bool, chance uint32, hash uint64) (n *Node, step int,
 	hashed bool) {
-	if s.alone(at) {
-		step = s.order.at(at)
-		return v.Nodes.Ref(steps[step].Node), step, false
-	}
 	from, end := at+2, at+2+s.order.at(at+1)
 	total, giving := uint32(0), 0
 	for i := from; i < end; i++ {
