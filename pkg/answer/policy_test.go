@@ -14,7 +14,10 @@ const steered = `
 ---
 {kind: Site, tenant: platform, name: iad, spec: {location: {lat: 38.95, lon: -77.45}, region: NA-US-VA}}
 ---
-{kind: Pool, tenant: shop, name: e, spec: {site: fra, endpoints: [{name: a, addresses: [198.51.100.7]}, {name: b, addresses: [198.51.100.8]}]}}
+kind: Pool
+tenant: shop
+name: e
+spec: {site: fra, endpoints: [{name: a, addresses: [198.51.100.7]}, {name: b, addresses: [198.51.100.8]}]}
 ---
 {kind: Pool, tenant: shop, name: u, spec: {site: iad, endpoints: [{name: a, addresses: [192.0.2.7]}]}}
 ---
@@ -29,7 +32,9 @@ name: nested
 spec:
   host: nested.shop.gtm.example.
   metrics: true
-  rules: [{pools: [{split: [{nearest: [e, u], weight: 9}, {pool: u, weight: 1}]}]}]
+  rules:
+    - {when: {geo: [EU]}, ttl: 3s, pools: [{split: [{nearest: [e, u], weight: 9}, {pool: u, weight: 1}]}]}
+    - {pools: [{split: [{nearest: [e, u], weight: 1}, {pool: u, weight: 9}]}]}
 ---
 kind: Service
 tenant: shop

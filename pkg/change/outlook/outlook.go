@@ -105,7 +105,8 @@ func (l *Looker) Rules(service string) []Rule {
 		targets, next := steer.Rule(s.Rules[i].Pools, overrides, l.now)
 		out := Rule{Name: effective.Rules[i].Name, TTL: s.RuleTTLSeconds(i), Next: next}
 		own := l.look(s, targets, &s.Rules[i], steer.RuleWeights(s.Rules[i].Pools, overrides, l.now))
-		last := l.look(s, s.LastResort, &spec.Rule{Pools: s.LastResort, Fence: s.Rules[i].Fence}, steer.RuleWeights(s.LastResort, nil, l.now))
+		lastRule := spec.Rule{Pools: s.LastResort, Fence: s.Rules[i].Fence}
+		last := l.look(s, s.LastResort, &lastRule, steer.RuleWeights(s.LastResort, nil, l.now))
 		switch {
 		case share(own, false):
 		case share(last, false):
