@@ -34,13 +34,17 @@ type Path struct {
 	TTL        uint32       // seconds, of what comes from there
 	picks      *draws.Picks // what is drawn from; see Direct
 	signed     bool         // the answer carries signatures
-	chooses    bool         // what is left is a choice among nodes, by chance or the client's network:
-	group      bool         // the first of them is one among the steps of a group
-	first      *Node        // the first of them, and what enter gave with it
-	step       int
-	fallback   Fallback
+	choice     uint8        // what is left to choose by chance or the client's network; 0: nothing, or it is not known
+	fallback   Fallback     // what enter gave with entry, where there is a choice
+	step       uint32       // the same
 	sigs       *zones.SteeredSigs
 }
+
+// What Path.choice says.
+const (
+	ofNode  = 1 // an arm of entry
+	ofGroup = 2 // a step of a group, of which entry is the first that can answer
+)
 
 // nothing is what a step gives that leads nowhere: a line that is near.
 func (p *Path) nothing() prefetch.Line { return prefetch.At(p) }
@@ -169,27 +173,31 @@ func (p *Path) Classify(v *View, c *Client) prefetch.Line {
 	}
 	if s.Is.Has(Steers) {
 		if !s.Steering.alone(step) {
-			p.chooses, p.first, p.step, p.fallback, p.group = !s.Is.Has(Keyed), n, step, fallback, true
+			if !s.Is.Has(Keyed) {
+				p.choice, p.entry, p.step, p.fallback = ofGroup, n, uint32(step), fallback
+			}
 			return prefetch.At(n.Draw)
 		}
 		step = s.Steering.order.at(step)
 	}
 	if p.entry, p.TTL = n, min(s.Steps[step].TTL, n.TTL); n.Kind != LeafNode {
-		p.chooses, p.first, p.step, p.fallback = !s.Is.Has(Keyed), n, step, fallback
+		if p.step, p.fallback = uint32(step), fallback; !s.Is.Has(Keyed) {
+			p.choice = ofNode
+		}
 		return prefetch.At(n.Arms)
 	}
 	return prefetch.At(n.Draw)
 }
 
 // Chooses reports whether Chosen has something to choose.
-func (p *Path) Chooses() bool { return p.chooses }
+func (p *Path) Chooses() bool { return p.choice != 0 }
 
 // Chosen gives what Decide chooses for a path that led to a choice, with r as random as it wants it; not ok: nothing can be answered. It
 // is for queries without DO: signatures are not looked at. d is overwritten.
 func (p *Path) Chosen(v *View, d *Decision, c *Client, r uint64) (s *Service, ok bool) {
-	d.Class, d.Fallback, d.step, d.hashed = p.Class, p.fallback, p.step, false
-	n := p.first
-	if p.group {
+	d.Class, d.Fallback, d.step, d.hashed = p.Class, p.fallback, int(p.step), false
+	n := p.entry
+	if p.choice == ofGroup {
 		n = v.steered(d, p.service, n, p.family, c, r)
 	}
 	v.follow(d, p.service, n, p.family, c, r)
@@ -199,7 +207,7 @@ func (p *Path) Chosen(v *View, d *Decision, c *Client, r uint64) (s *Service, ok
 // Pool goes on to that pool's records. signed is 1 where signatures go with them, else 0.
 func (p *Path) Pool() (sets, data prefetch.Line, signed int) {
 	sets = p.nothing()
-	if p.entry == nil {
+	if p.entry == nil || p.choice == ofGroup {
 		return sets, sets, 0
 	}
 	if p.sigs != nil {
