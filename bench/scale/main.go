@@ -40,7 +40,7 @@ type options struct {
 // parts are what is measured unless -only says otherwise, in order; more are measured only when they are asked for.
 var (
 	parts = []string{"marks", "services", "endpoints", "names", "networks", "apply"}
-	more  = []string{"small", "small-store", "large", "large-store"}
+	more  = []string{"small", "small-store", "large", "large-store", "near-rules", "near"}
 )
 
 var measures = map[string]func(context.Context, options, *figures.Report) error{"marks": marks, "services": services,
@@ -48,7 +48,16 @@ var measures = map[string]func(context.Context, options, *figures.Report) error{
 	"small":       startsOf(rig.Small, 20, false, 15*time.Second),
 	"small-store": startsOf(rig.Small, 20, true, 15*time.Second),
 	"large":       startsOf(rig.Large, 20, false, 30*time.Second),
-	"large-store": startsOf(rig.Large, 1000, true, 45*time.Second)}
+	"large-store": startsOf(rig.Large, 1000, true, 45*time.Second),
+	"near-rules":  startsOf(steeredBy(rig.FivePools), 1, false, 30*time.Second),
+	"near":        startsOf(steeredBy(rig.Nearest), 1, false, 30*time.Second)}
+
+// steeredBy is a configuration whose services go to five pools each.
+func steeredBy(way rig.Steering) rig.Mixed {
+	size := rig.Near
+	size.Steering = way
+	return size
+}
 
 func main() {
 	rig.LoadProcess()

@@ -23,11 +23,26 @@ type Mixed struct {
 	Statics                    int // static names of each zone
 	Verdicts                   int // pools that have one
 	OnePool                    bool
+	Steering                   Steering
 }
 
-// Small and Large are the sizes that start and memory have marks for.
+// Steering is how services go to five pools each, at five of fifty sites all over the world.
+type Steering int
+
+// The ways.
+const (
+	MixedRules Steering = iota // not so: rules of all sorts, with two pools each
+	FivePools                  // three rules over the five
+	Nearest                    // the nearest of the five
+)
+
+// sites is how many there are where services have five pools.
+const sites = 50
+
+// Small and Large are the sizes that start and memory have marks for; Near is for services that go by nearness, beside such with rules.
 var (
 	Small = Mixed{Services: 1000, Pools: 200, Endpoints: 10, Tenants: 4, Zones: 4, Partitions: 20, Statics: 10, Verdicts: 200}
+	Near  = Mixed{Services: 100_000, Pools: 10_000, Endpoints: 10, Tenants: 20, Zones: 20, Partitions: 1, Statics: 10, Verdicts: 1000}
 	Large = Mixed{Services: 100_000, Pools: 10_000, Endpoints: 100, Tenants: 20, Zones: 20, Partitions: 20, Statics: 100, Verdicts: 1000}
 )
 
@@ -63,6 +78,13 @@ func (s Mixed) Update() (*state.Update, error) {
 			return nil, err
 		}
 		platform.Put = append(platform.Put, state.Version{Resource: z, Generation: 1})
+	}
+	if s.Steering != MixedRules {
+		for i := range sites {
+			at := &spec.Location{Lat: rnd.Float64()*120 - 50, Lon: rnd.Float64()*360 - 180}
+			platform.Put = append(platform.Put, state.Version{Generation: 1,
+				Resource: peers.Resource(spec.Platform, spec.KindSite, siteName(i), &spec.Site{Location: at})})
+		}
 	}
 	u.Tenants = append(u.Tenants, platform)
 	tenants := make([]state.TenantUpdate, s.Tenants)
@@ -107,6 +129,9 @@ func (s Mixed) zone(i int) (*spec.Resource, error) {
 // pool makes pool i; every third one is of both families.
 func (s Mixed) pool(i int, rnd *rand.Rand) *spec.Resource {
 	p := &spec.Pool{MinHealthy: "10%"}
+	if s.Steering != MixedRules {
+		p.Site = siteName(i / s.Tenants % sites)
+	}
 	for j := range s.Endpoints {
 		e := spec.Endpoint{Name: fmt.Sprintf("e%d", j), Addresses: []netip.Addr{addressOf(i, j)}}
 		if i%3 == 0 {
@@ -141,8 +166,28 @@ func (s Mixed) Verdict(i, down int) health.Verdict {
 	return v
 }
 
+func siteName(i int) string { return fmt.Sprintf("site-%d", i) }
+
+// fivePools gives the rules of a service with five pools of its tenant, at five sites.
+func (s Mixed) fivePools(i int, rnd *rand.Rand) []spec.Rule {
+	var pools []spec.Target
+	for _, site := range rnd.Perm(sites)[:5] {
+		n := site + sites*rnd.IntN(s.Pools/s.Tenants/sites)
+		pools = append(pools, spec.Target{Pool: PoolName(i%s.Tenants + n*s.Tenants)})
+	}
+	if s.Steering == Nearest {
+		return []spec.Rule{{Pools: []spec.Target{{Steering: &spec.Steering{Nearest: &spec.Choices{List: pools}}}}}}
+	}
+	return []spec.Rule{{When: &spec.When{Geo: []string{"EU", "AF"}}, Pools: pools[:3]},
+		{When: &spec.When{Geo: []string{"AS", "OC"}}, Pools: pools[1:4]}, {Pools: pools[2:5]}}
+}
+
 func (s Mixed) service(i int, rnd *rand.Rand) *spec.Resource {
 	svc := &spec.Service{Host: s.HostName(i)}
+	if s.Steering != MixedRules {
+		svc.Rules = s.fivePools(i, rnd)
+		return peers.Resource(TenantName(i%s.Tenants), spec.KindService, fmt.Sprintf("service-%d", i), svc)
+	}
 	kind := rnd.IntN(100)
 	switch {
 	case kind < 2:
