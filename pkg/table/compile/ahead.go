@@ -28,7 +28,7 @@ func (c *Compiler) lookAhead(keys []spec.Key) {
 	if len(keys) < aheadLeast {
 		return
 	}
-	a := ahead{draws: map[aheadKey]*aheadDraw{}, parts: map[string]*aheadPart{}}
+	a := ahead{draws: map[aheadKey]*aheadDraw{}, parts: map[string]*aheadPart{}, own: owned{}}
 	c.fillPolicies(&a, keys)
 	for _, k := range keys {
 		if s := c.serviceSpec(k); s != nil && s.Alias == nil {
@@ -80,7 +80,8 @@ func (c *Compiler) want(a *ahead, k spec.Key, s *spec.Service) {
 func (c *Compiler) fillPolicies(a *ahead, keys []spec.Key) {
 	filled := make([]*aheadPolicy, len(keys))
 	atOnce(len(keys), func(i int) {
-		if s := c.serviceSpec(keys[i]); s != nil && s.Alias == nil && !policy.Simple(s) {
+		// overrides of a service's rules make its policy another one; they are few
+		if s := c.serviceSpec(keys[i]); s != nil && s.Alias == nil && !policy.Simple(s) && len(c.shifts[keys[i]]) == 0 {
 			eff := s.Effective()
 			filled[i] = c.fillPolicy(keys[i].Tenant, &eff)
 		}
@@ -99,6 +100,7 @@ func (c *Compiler) fillPolicy(tenant string, eff *spec.Service) *aheadPolicy {
 	f.err = guard(tenant, func() (err error) {
 		if f.policy, err = policy.New(tenant, eff, policySet{c, f.asked}, c.today); err == nil {
 			f.key = ownPart + string(f.policy.AppendKey(nil))
+			f.owner = owner{tenant, f.timed()}
 		}
 		return err
 	})
@@ -107,11 +109,11 @@ func (c *Compiler) fillPolicy(tenant string, eff *spec.Service) *aheadPolicy {
 
 // wantPolicyPart notes the partition of a policy: one of its own, as long as these are few.
 func (c *Compiler) wantPolicyPart(a *ahead, f *aheadPolicy) {
-	if c.parts[f.key] == nil && a.parts[f.key] == nil && (f.timed() || c.owned+a.own < maxOwnParts) {
+	if c.parts[f.key] == nil && a.parts[f.key] == nil && c.mayOwn(&f.owner, a.own) {
 		a.parts[f.key] = &aheadPart{begin: ofRows(f.policy)}
-		a.own++
+		a.own.count(&f.owner, 1)
 	}
-	if c.parts[f.key] != nil || a.parts[f.key] != nil {
+	if c.parts[f.key] != nil || a.parts[f.key] != nil || f.timed() {
 		return
 	}
 	if key := f.sharedKey(); c.parts[key] == nil && a.parts[key] == nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/policy"
@@ -105,7 +104,7 @@ func (c *Compiler) compileParts() {
 		case d.rows == nil && d.wheres == nil:
 			c.partList[p.slot] = d.part
 		default: // its classes mean something else now: each service moves over when it is compiled
-			c.addPart(key, p.begin, d)
+			c.addPart(key, p.owner, p.begin, d)
 			renewed[p] = true
 		}
 	}
@@ -208,7 +207,7 @@ func (c *Compiler) takePart(eff *spec.Service, by asker, to **partState) (uint32
 		if err != nil {
 			return 0, err
 		}
-		if p, err = c.newPart(key, ofRules(classifier)); err != nil {
+		if p, err = c.newPart(key, nil, ofRules(classifier)); err != nil {
 			return 0, err
 		}
 	}
@@ -216,17 +215,17 @@ func (c *Compiler) takePart(eff *spec.Service, by asker, to **partState) (uint32
 }
 
 // newPart compiles a partition.
-func (c *Compiler) newPart(key string, begin func() *division) (*partState, error) {
+func (c *Compiler) newPart(key string, owner *owner, begin func() *division) (*partState, error) {
 	d := c.part(key, begin)
 	if d.err != nil {
 		return nil, d.err
 	}
-	return c.addPart(key, begin, d), nil
+	return c.addPart(key, owner, begin, d), nil
 }
 
 // addPart gives a partition a place, in which the services find it that are compiled from now on.
-func (c *Compiler) addPart(key string, begin func() *division, d divided) *partState {
-	p := &partState{key: key, begin: begin, division: d.division}
+func (c *Compiler) addPart(key string, owner *owner, begin func() *division, d divided) *partState {
+	p := &partState{key: key, owner: owner, begin: begin, division: d.division}
 	if n := len(c.partFree); n > 0 {
 		p.slot, c.partFree = c.partFree[n-1], c.partFree[:n-1]
 		c.partList[p.slot] = d.part
@@ -234,8 +233,8 @@ func (c *Compiler) addPart(key string, begin func() *division, d divided) *partS
 		p.slot = uint32(len(c.partList))
 		c.partList = append(c.partList, d.part)
 	}
-	if c.parts[key] == nil && strings.HasPrefix(key, ownPart) {
-		c.owned++
+	if c.parts[key] == nil && owner != nil {
+		c.owned.count(owner, 1)
 	}
 	c.parts[key] = p
 	return p
@@ -271,8 +270,8 @@ func (c *Compiler) dropPart(p *partState) {
 	if c.parts[p.key] != p {
 		return // a newer one has taken its place
 	}
-	if delete(c.parts, p.key); strings.HasPrefix(p.key, ownPart) {
-		c.owned--
+	if delete(c.parts, p.key); p.owner != nil {
+		c.owned.count(p.owner, -1)
 	}
 }
 

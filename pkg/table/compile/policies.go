@@ -13,10 +13,19 @@ import (
 	"github.com/gti/gtm/pkg/table/draws"
 )
 
-// maxOwnParts is how many policies have a partition of their own, in which scopes are as short as they can be. Those that come later share
-// one with all that ask the same of a place: their scopes are right as well, but may be longer. Those that go by latencies have one of
-// their own in any case, since there are too many latencies for what they could share.
-const maxOwnParts = 128
+// How many policies have a partition of their own, in which scopes are as short as they can be: of all tenants, and of one. Those that come
+// later share one with all that ask the same of a place: their scopes are right as well, but may be longer. Of those that go by latencies
+// there are no more: too many latencies differ for what they could share.
+const (
+	maxOwnParts    = 128
+	maxTenantParts = 32
+)
+
+// mayOwn reports whether one more policy may have a partition of its own, beside those that there are and more.
+func (c *Compiler) mayOwn(of *owner, more owned) bool {
+	all := owner{timed: of.timed}
+	return c.owned[*of]+more[*of] < maxTenantParts && c.owned[all]+more[all] < maxOwnParts
+}
 
 // Keys of policies' partitions begin so; those of rules begin with |.
 const (
@@ -96,13 +105,17 @@ func (c *Compiler) touchTimed() {
 
 // takePolicyPart gives the partition of a policy, and its rows there.
 func (c *Compiler) takePolicyPart(f *aheadPolicy, s *serviceState) (slot uint32, rows *policy.Rows, err error) {
-	key, begin := f.key, ofRows(f.policy)
-	if c.parts[key] == nil && c.ahead.parts[key] == nil && c.owned >= maxOwnParts && !f.timed() {
-		key, begin = f.sharedKey(), ofWheres(f.policy)
+	key, by, begin := f.key, &f.owner, ofRows(f.policy)
+	if c.parts[key] == nil && c.ahead.parts[key] == nil && !c.mayOwn(by, nil) {
+		if f.timed() {
+			return 0, nil, fmt.Errorf("fastest divides clients in more different ways than an edge has room for: "+
+				"%d of a tenant, %d of all; let services choose among the same pools, in one way", maxTenantParts, maxOwnParts)
+		}
+		key, by, begin = f.sharedKey(), nil, ofWheres(f.policy)
 	}
 	part := c.parts[key]
 	if part == nil {
-		if part, err = c.newPart(key, begin); err != nil {
+		if part, err = c.newPart(key, by, begin); err != nil {
 			return 0, nil, err
 		}
 	}

@@ -1,6 +1,8 @@
 package compile
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/gti/gtm/pkg/spec"
@@ -127,5 +129,63 @@ func TestAGroupOfOneIsNotHashed(t *testing.T) {
 	h.verdict("eu", "a", "b")
 	if d := h.expect(host, kansas, rr.IPv4, map[string]float64{atUS: 1}); d.Scope >= draws.ByNetwork.Bits4 {
 		t.Errorf("scope %d where one pool is left", d.Scope)
+	}
+}
+
+// TestManyPoliciesWithAShift: what is compiled ahead of many services did not know of the overrides of their rules, so that a start forgot
+// them.
+func TestManyPoliciesWithAShift(t *testing.T) {
+	var yaml strings.Builder
+	for i := range aheadLeast + 8 {
+		yaml.WriteString(service(fmt.Sprint("w", i), "  rules: [{pools: [{split: [{pool: eu, weight: 1}, {pool: us, weight: 1}]}]}]\n"))
+	}
+	h := newHarness(t, testZone, testSites, yaml.String(), `
+---
+kind: Override
+tenant: shop
+name: shift
+spec: {service: w3, rule: "1", pool: us, weight: 3, reason: x}
+`)
+	h.expect("w2.shop.gtm.example.", berlin, rr.IPv4, map[string]float64{atEU: .5, atUS: .5})
+	h.expect("w3.shop.gtm.example.", berlin, rr.IPv4, map[string]float64{atEU: .25, atUS: .75})
+}
+
+// TestManyPoliciesOfOneTenant: of partitions of one policy alone a tenant has so many; what comes later shares one where it can.
+func TestManyPoliciesOfOneTenant(t *testing.T) {
+	for _, atOnce := range []bool{true, false} { // whether they are compiled ahead
+		h := newHarness(t, testZone, testSites)
+		var all []string
+		for i := range maxTenantParts + 2 {
+			all = append(all,
+				service(fmt.Sprint("n", i), fmt.Sprintf("  rules: [{pools: [{nearest: [us, sg, eu], bias: {us: %dkm}}]}]\n", 10*i+1)),
+				service(fmt.Sprint("f", i), fmt.Sprintf("  rules: [{pools: [{fastest: [us, sg, eu], margin: %dms}]}]\n", 10+i)))
+		}
+		if atOnce {
+			h.put(strings.Join(all, ""))
+		} else {
+			for _, s := range all {
+				h.put(s)
+			}
+		}
+		for _, timed := range []bool{false, true} {
+			if n := h.c.owned[owner{"shop", timed}]; n != maxTenantParts || h.c.owned[owner{timed: timed}] != n {
+				t.Errorf("at once %v, timed %v: %d of the tenant, %d of all", atOnce, timed, n, h.c.owned[owner{timed: timed}])
+			}
+		}
+		own := h.expect("n0.shop.gtm.example.", berlin, rr.IPv4, map[string]float64{atEU: 1})
+		shared := h.expect(fmt.Sprintf("n%d.shop.gtm.example.", maxTenantParts), berlin, rr.IPv4, map[string]float64{atEU: 1})
+		if shared.Scope < own.Scope {
+			t.Errorf("scope %d of a shared partition, %d of one of its own", shared.Scope, own.Scope)
+		}
+		if len(h.last) != 2 || !strings.Contains(fmt.Sprint(h.last[0].Err), "more different ways than an edge has room for") {
+			t.Errorf("at once %v: broken %v", atOnce, h.last)
+		}
+		for i := range maxTenantParts + 2 {
+			h.delete(spec.Key{Tenant: "shop", Kind: spec.KindService, Name: fmt.Sprint("n", i)},
+				spec.Key{Tenant: "shop", Kind: spec.KindService, Name: fmt.Sprint("f", i)})
+		}
+		if len(h.c.owned) != 0 {
+			t.Errorf("at once %v: %v are counted of what is no more", atOnce, h.c.owned)
+		}
 	}
 }

@@ -63,7 +63,7 @@ type Compiler struct {
 	parts    map[string]*partState
 	partList []*geo.Partition
 	partFree []uint32
-	owned    int // of parts: those of one policy alone
+	owned    owned // of parts: those of one policy alone
 
 	nodes        map[string]*nodeState // those that have arms, by mixKey
 	nodeSlots    chunks.Writer[table.Node]
@@ -147,6 +147,7 @@ type drawState struct {
 type partState struct {
 	*division        // that made it
 	key       string // of Compiler.parts, unless a newer one stands there
+	owner     *owner // who has it for one policy alone; nil: it is for all that ask the same
 	slot      uint32
 	refs      int
 	begin     func() *division // for the next geography
@@ -183,6 +184,7 @@ func New(cfg Config, atlas *geo.Atlas) *Compiler {
 		nodes: map[string]*nodeState{}, needed: newNeeded(), acts: map[table.Act]int{}, holds: map[spec.Key]*holds{},
 		counting: map[*serviceState]bool{}, failing: map[*serviceState]bool{}, steering: map[*serviceState]bool{},
 		failingPools: map[*poolState]bool{}}
+	c.owned = owned{}
 	c.dirty.reset()
 	c.dirty.heads, c.dirty.zoneList = true, true
 	return c
@@ -242,7 +244,7 @@ type above struct {
 type ahead struct {
 	draws map[aheadKey]*aheadDraw
 	parts map[string]*aheadPart
-	own   int // of parts: those of one policy alone
+	own   owned // of parts: those of one policy alone
 	// policies are of services that are about to be compiled
 	policies map[spec.Key]*aheadPolicy
 
@@ -263,11 +265,30 @@ type aheadDraw struct {
 // aheadPolicy is the policy of a service, filled in.
 type aheadPolicy struct {
 	policy   *policy.Policy
+	owner    owner             // of a partition of its own
 	asked    map[spec.Key]bool // the policies that it looked for
 	key      string            // of a partition of its own
 	err      error
 	division *division // for which rows are; nil: they are not made yet
 	rows     *policy.Rows
+}
+
+// owner is a tenant that has a partition for one policy alone.
+type owner struct {
+	tenant string
+	timed  bool // the policy goes by latencies
+}
+
+// owned counts such partitions, by what stands for their owners.
+type owned map[owner]int
+
+// count adds n to those of an owner, and to those of all.
+func (o owned) count(of *owner, n int) {
+	for _, k := range []owner{*of, {timed: of.timed}} {
+		if o[k] += n; o[k] == 0 {
+			delete(o, k)
+		}
+	}
 }
 
 // timed reports whether the policy goes by latencies.
