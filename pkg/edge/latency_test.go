@@ -121,6 +121,7 @@ func TestCorruptLatencyIsRefused(t *testing.T) {
 	r.stop()
 	r = start(t, edgeDir, set)
 	r.logged("level=ERROR", "a latency file is refused", "its last good copy is used", file)
+	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+usA) // a table says what is in use once it is compiled
 	if s := r.fetchStatus(); s.LatencyFault == "" || s.Latency == nil || s.Latency.File != file {
 		t.Errorf("status %+v", s)
 	}
