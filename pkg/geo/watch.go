@@ -55,11 +55,9 @@ type watcher struct {
 	onErr   func(Source, error)
 }
 
-// watchedFiles are what files looked like: when last opened (or refused), and at the last poll.
+// watchedFiles are the files of a source.
 type watchedFiles struct {
-	files  []string
-	opened []stamp.Stamp
-	polled []stamp.Stamp
+	stamp.Set
 	failed bool // onErr was told of an error last
 }
 
@@ -73,34 +71,24 @@ func newWatcher(a *Atlas, onNew func(Source, *Atlas), onErr func(Source, error))
 }
 
 func newWatchedFiles(list []watched, failed bool) watchedFiles {
-	w := watchedFiles{failed: failed}
+	var names []string
 	for _, f := range list {
-		w.files = append(w.files, f.file)
-		w.opened = append(w.opened, f.seen)
+		names = append(names, f.file)
 	}
-	w.polled = append(w.polled, w.opened...)
-	return w
+	return watchedFiles{stamp.NewSet(names, stamps(list)), failed}
 }
 
-// changed reports whether a file is another than when it was opened, and as it was at the last poll. It counts as opened then.
-func (w *watchedFiles) changed() bool {
-	changed, stable := false, true
-	for i, file := range w.files {
-		now := stamp.Of(file)
-		changed = changed || now != w.opened[i]
-		stable = stable && now == w.polled[i]
-		w.polled[i] = now
+// stamps are what files looked like.
+func stamps(list []watched) (seen []stamp.Stamp) {
+	for _, f := range list {
+		seen = append(seen, f.seen)
 	}
-	if !changed || !stable {
-		return false
-	}
-	copy(w.opened, w.polled)
-	return true
+	return seen
 }
 
 func (w *watcher) poll() {
 	for s := range w.sources {
-		if w.sources[s].changed() {
+		if w.sources[s].Changed() {
 			w.reopen(Source(s))
 		}
 	}
@@ -115,9 +103,7 @@ func (w *watcher) reopen(s Source) {
 		w.onErr(s, err)
 		return
 	}
-	for i, f := range seen {
-		files.opened[i] = f.seen
-	}
+	files.Opened(stamps(seen))
 	failed := files.failed
 	files.failed = false
 	if next == nil {
@@ -133,7 +119,7 @@ func (w *watcher) reopen(s Source) {
 // next gives the atlas with a source opened anew, nil if its files were only touched, and what the files looked like.
 func (w *watcher) next(s Source) (*Atlas, []watched, error) {
 	if s == LatencySource {
-		t, err := OpenLatency(w.sources[s].files[0])
+		t, err := OpenLatency(w.sources[s].Names[0])
 		switch {
 		case err != nil:
 			return nil, nil, err
@@ -142,7 +128,7 @@ func (w *watcher) next(s Source) (*Atlas, []watched, error) {
 		}
 		return w.atlas.WithLatency(t), []watched{t.file}, nil
 	}
-	a, err := Open(w.sources[s].files...)
+	a, err := Open(w.sources[s].Names...)
 	switch {
 	case err != nil:
 		return nil, nil, err

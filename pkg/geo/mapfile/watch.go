@@ -32,41 +32,32 @@ func Watch(ctx context.Context, f *Files, onNew func(*Files, Change), onErr func
 	}
 }
 
-// watcher holds what the files looked like: when last opened (or refused), and at the last poll.
+// watcher holds what is in use, and the files that it is of.
 type watcher struct {
 	files  *Files
-	names  []string
-	opened []stamp.Stamp
-	polled []stamp.Stamp
+	seen   stamp.Set
 	onNew  func(*Files, Change)
 	onErr  func(error)
 	failed bool // onErr was told of an error last
 }
 
 func newWatcher(f *Files, onNew func(*Files, Change), onErr func(error)) *watcher {
-	w := &watcher{files: f, onNew: onNew, onErr: onErr, failed: f.instead, opened: slices.Clone(f.seen)}
+	w := &watcher{files: f, onNew: onNew, onErr: onErr, failed: f.instead}
+	var names []string
 	for _, i := range f.infos {
-		w.names = append(w.names, i.File)
+		names = append(names, i.File)
 	}
-	w.polled = slices.Clone(w.opened)
+	w.seen = stamp.NewSet(names, f.seen)
 	return w
 }
 
 func (w *watcher) poll() {
-	changed, stable := false, true
-	for i, file := range w.names {
-		now := stamp.Of(file)
-		changed = changed || now != w.opened[i]
-		stable = stable && now == w.polled[i]
-		w.polled[i] = now
-	}
-	if !changed || !stable {
+	if !w.seen.Changed() {
 		return
 	}
-	copy(w.opened, w.polled)
-	next, err := Open(w.names...)
+	next, err := Open(w.seen.Names...)
 	if err == nil {
-		copy(w.opened, next.seen)
+		w.seen.Opened(next.seen)
 		err = w.take(next)
 	}
 	if w.failed = err != nil; w.failed {
@@ -84,7 +75,7 @@ func (w *watcher) take(next *Files) error {
 	}
 	change := next.Since(w.files)
 	if err := change.Shrinks(); err != nil {
-		return fmt.Errorf("map file %s: %w: if that is meant, restart gtmd", strings.Join(w.names, ", "), err)
+		return fmt.Errorf("map file %s: %w: if that is meant, restart gtmd", strings.Join(w.seen.Names, ", "), err)
 	}
 	w.files = next
 	w.onNew(next, change)
