@@ -171,15 +171,7 @@ func (s *server) open(ctx context.Context) (err error) {
 		s.filled = make(chan struct{})
 	}
 	if cfg.roles[roleEdge] {
-		s.edge, err = edge.New(edge.Config{ID: cfg.id, Version: version, Store: s.store, Dir: filepath.Join(cfg.data, "edge"), DNS: cfg.dns,
-			Filled: s.filled, Workers: cfg.workers, XDP: cfg.serving.xdp, HTTP: s.httpAddr(), GeoFiles: cfg.geo, ExplainFrom: cfg.explain,
-			MapFiles: cfg.maps,
-			Aliases:  alias.Config{Resolvers: cfg.resolvers}, TSIGKeys: cfg.tsigKeys, Forward: s.forward(), Identity: cfg.signing.identity,
-			TLS: cfg.serving.tls, HTTPS: cfg.serving.https, QUIC: cfg.serving.quic, Certificates: cfg.serving.certs,
-			RateLimit: cfg.serving.rate, LatencyFile: cfg.latency,
-			CookieSecrets: cfg.serving.cookieSecrets, RequireCookies: cfg.serving.requireCookies, Logger: cfg.logger,
-			Registerer: s.registry})
-		if err != nil {
+		if s.edge, err = edge.New(s.edgeConfig()); err != nil {
 			return err
 		}
 	}
@@ -192,6 +184,17 @@ func (s *server) open(ctx context.Context) (err error) {
 		return s.openControl()
 	}
 	return nil
+}
+
+// edgeConfig is the part of the command line that an edge has, and what it shares with other roles.
+func (s *server) edgeConfig() edge.Config {
+	cfg := s.cfg
+	return edge.Config{ID: cfg.id, Version: version, Store: s.store, Dir: filepath.Join(cfg.data, "edge"), DNS: cfg.dns, Filled: s.filled,
+		Workers: cfg.workers, XDP: cfg.serving.xdp, HTTP: s.httpAddr(), GeoFiles: cfg.geo, MapFiles: cfg.maps, LatencyFile: cfg.latency,
+		ExplainFrom: cfg.explain, Aliases: alias.Config{Resolvers: cfg.resolvers}, TSIGKeys: cfg.tsigKeys, Forward: s.forward(),
+		Identity: cfg.signing.identity, TLS: cfg.serving.tls, HTTPS: cfg.serving.https, QUIC: cfg.serving.quic,
+		Certificates: cfg.serving.certs, RateLimit: cfg.serving.rate, CookieSecrets: cfg.serving.cookieSecrets,
+		RequireCookies: cfg.serving.requireCookies, Logger: cfg.logger, Registerer: s.registry}
 }
 
 // mayDoWithoutDisk reports whether all roles can work where nothing can be written: control keeps keys, and an etcd of its own everything.

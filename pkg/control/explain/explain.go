@@ -103,7 +103,7 @@ func parseNetwork(text string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(text)
 	if err != nil {
 		a, err := netip.ParseAddr(text)
-		if err != nil {
+		if err != nil || strings.Contains(a.Zone(), "/") { // fe80::1%eth0/64, whose zone were eth0/64
 			return p, fmt.Errorf("subnet %q is neither a network, as in 81.2.69.0/24, nor an address", text)
 		}
 		p = netip.PrefixFrom(a.WithZone(""), a.BitLen())
