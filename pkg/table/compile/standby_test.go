@@ -139,6 +139,12 @@ func TestPoolsGoDownWithWhatTheyDependOn(t *testing.T) {
 	if got := h.why(webHost); !strings.HasPrefix(got, "depends on pool db") {
 		t.Error(got)
 	}
+	h.delete(spec.Key{Tenant: "shop", Kind: spec.KindOverride, Name: "o"})
+	h.put(strings.TrimPrefix(standby("db", 2, ", minHealthy: 2"), "---\n")) // it stays down, for another reason
+	if got := h.why(webHost); !strings.Contains(got, "2 needed") {
+		t.Errorf("of db is told: %s", got)
+	}
+	h.put(strings.TrimPrefix(standby("db", 2, ""), "---\n"))
 	if len(h.c.needed.news) > 0 {
 		t.Error("news are left")
 	}
