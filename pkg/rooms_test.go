@@ -35,7 +35,7 @@ var parts = map[string][]part{
 		{"the world", "observe release edges vantage"},
 	},
 	"pkg/table": { // what a query runs; below it names, rr, draws and zones, above it compile: see the packages in its folder
-		{"clients, services and nodes", "client service node"},
+		{"clients, services and nodes", "client service node near"},
 		{"views", "view outward doc"},
 		{"decisions", "decision steering"},
 		{"on the way to an answer", "path"},
@@ -43,8 +43,8 @@ var parts = map[string][]part{
 	},
 	"pkg/table/compile": { // writes
 		{"what is told and known", "news state"},
-		{"aliases and keys", "alias keys"},
-		{"compiled ahead, and partitions", "divide geo ahead"},
+		{"aliases", "alias"},
+		{"compiled ahead, and partitions", "near divide geo ahead"},
 		{"pools and nodes", "nodes pools policies standby"},
 		{"zones", "serial zones"},
 		{"services", "plan services"},

@@ -188,7 +188,7 @@ func (c *check) unplaced() {
 		for i := range targets {
 			t := &targets[i]
 			for j := range t.among {
-				if pool := &c.policy.Pools[t.among[j].pool]; !pool.At.Known() && !slices.Contains(names, pool.Name) {
+				if pool := c.policy.Pools[t.among[j].pool]; !pool.At.Known() && !slices.Contains(names, pool.Name) {
 					names = append(names, pool.Name)
 				}
 			}

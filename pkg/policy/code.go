@@ -3,6 +3,7 @@ package policy
 import (
 	"encoding/binary"
 	"iter"
+	"math"
 )
 
 // A row is written down as it is found, in a code that is the same for equal rows, so that most places cost no more than that: their row is
@@ -12,13 +13,17 @@ import (
 //	list  = step* 0
 //	step  = 1 (uvarint(weight) list)* 0             a split
 //	      | 2 list                                  the first of its steps that answers
-//	      | 3 + pool
+//	      | 3 band (uvarint(weight) pool bias)* 0   the nearest of some pools
+//	      | pool
+//	pool  = 4 + its index
+//	bias  = share kilometres
 //
-// with every number a uvarint.
+// with every number a uvarint; band, share and kilometres have eight bytes.
 const (
 	codeEnd = iota
 	codeSplit
 	codeFirst
+	codeNearest
 	codePool
 )
 
@@ -27,6 +32,7 @@ type Node struct {
 	Kind Kind
 	Pool int // of Policy.Pools, of a Leaf
 	Arms []Arm
+	Band float64 // of a Nearest: the share by which those count as about as near that are farther
 }
 
 // Kind is how a Node chooses.
@@ -34,30 +40,17 @@ type Kind uint8
 
 // The kinds of a Node.
 const (
-	Leaf  Kind = iota
-	First      // the first arm that gives an answer
-	Split      // by the weights of the arms that do
+	Leaf    Kind = iota
+	First        // the first arm that gives an answer
+	Split        // by the weights of the arms that do
+	Nearest      // by the weights of those among the nearest arms, all leaves, that do; as First for who is nowhere
 )
 
 // Arm is a node below another.
 type Arm struct {
 	Node   Node
-	Weight int // 1 to 65,535, of a Split
-}
-
-// Step is a step of a row, in a code that is the same for equal steps.
-type Step string
-
-// Leaf gives the pool of a step that is no more than that.
-func (s Step) Leaf() (pool int, ok bool) {
-	what, n := uvarint(string(s))
-	return int(what) - codePool, what >= codePool && n == len(s)
-}
-
-// Node gives what the step is.
-func (s Step) Node() Node {
-	n, _ := readStep([]byte(s))
-	return n
+	Weight int // 1 to 65,535, of a Split and a Nearest
+	Bias   Bias
 }
 
 // Group gives the pools of a step that shares answers among pools alone, by weight; nil: it is another.
@@ -73,17 +66,17 @@ func (n *Node) Group() []Arm {
 	return n.Arms
 }
 
-// Pools gives the pools below the step, of Policy.Pools. One may come twice.
-func (s Step) Pools() iter.Seq[int] {
-	return func(yield func(int) bool) { eachPool(s.Node(), yield) }
+// Pools gives the pools below the node, of Policy.Pools. One may come twice.
+func (n *Node) Pools() iter.Seq[int] {
+	return func(yield func(int) bool) { n.eachPool(yield) }
 }
 
-func eachPool(n Node, yield func(int) bool) bool {
+func (n *Node) eachPool(yield func(int) bool) bool {
 	if n.Kind == Leaf {
 		return yield(n.Pool)
 	}
 	for i := range n.Arms {
-		if !eachPool(n.Arms[i].Node, yield) {
+		if !n.Arms[i].Node.eachPool(yield) {
 			return false
 		}
 	}
@@ -103,8 +96,21 @@ func readStep(b []byte) (n Node, left []byte) {
 			}
 			var list []Node
 			list, b = readList(b)
-			n.Arms = append(n.Arms, Arm{whole(list), int(weight)})
+			n.Arms = append(n.Arms, Arm{Node: whole(list), Weight: int(weight)})
 		}
+	case codeNearest:
+		n.Kind = Nearest
+		for n.Band, b = float(b); b[0] != codeEnd; {
+			var a Arm
+			var weight uint64
+			weight, b = number(b)
+			a.Weight = int(weight)
+			a.Node, b = readStep(b)
+			a.Bias.Share, b = float(b)
+			a.Bias.Kilometres, b = float(b)
+			n.Arms = append(n.Arms, a)
+		}
+		return n, b[1:]
 	case codeFirst:
 		list, left := readList(b)
 		return whole(list), left
@@ -128,7 +134,7 @@ func whole(steps []Node) Node {
 	}
 	n := Node{Kind: First, Arms: make([]Arm, len(steps))}
 	for i := range steps {
-		n.Arms[i] = Arm{steps[i], 1}
+		n.Arms[i] = Arm{Node: steps[i], Weight: 1}
 	}
 	return n
 }
@@ -139,6 +145,19 @@ func number(b []byte) (uint64, []byte) {
 	}
 	v, n := binary.Uvarint(b)
 	return v, b[n:]
+}
+
+const floatLen = 8
+
+func appendFloats(b []byte, list ...float64) []byte {
+	for _, f := range list {
+		b = binary.BigEndian.AppendUint64(b, math.Float64bits(f))
+	}
+	return b
+}
+
+func float(b []byte) (float64, []byte) {
+	return math.Float64frombits(binary.BigEndian.Uint64(b)), b[floatLen:]
 }
 
 // Row is what clients of a place draw from, in code. Equal rows are equal strings: which rule led there makes no difference.
@@ -175,6 +194,12 @@ func skipStep(b string) string {
 		}
 	case codeFirst:
 		return skipList(b)
+	case codeNearest:
+		for b = b[floatLen:]; b[0] != codeEnd; {
+			_, weight := uvarint(b)
+			b = skipStep(b[weight:])[2*floatLen:]
+		}
+		return b[1:]
 	}
 	return b
 }

@@ -3,6 +3,8 @@ package policy
 import (
 	"encoding/binary"
 	"math"
+	"strings"
+	"sync"
 
 	"github.com/gti/gtm/pkg/geo"
 )
@@ -10,27 +12,35 @@ import (
 // AppendKey appends what is the same for policies that divide the world alike, and whose rows are the same but for the names of pools:
 // services that have such share partitions and rows.
 func (p *Policy) AppendKey(b []byte) []byte {
-	b = p.AppendConditions(b)
-	if p.timed {
-		b = binary.AppendVarint(b, p.today)
-	}
 	b = binary.AppendUvarint(b, uint64(len(p.Pools)))
-	for i := range p.Pools {
-		b = p.appendPool(b, &p.Pools[i])
+	for _, pool := range p.Pools {
+		b = p.appendPool(b, pool)
 	}
-	b = appendFence(b, p.fence)
-	b = p.appendRules(b, p.rules)
-	return p.appendTargets(b, p.last)
+	if p.key != "" {
+		return append(b, p.key...)
+	}
+	return p.appendShape(b, false)
+}
+
+// appendShape appends what is the same for shapes that make the same rows; with names, for those that are the same.
+func (s *shape) appendShape(b []byte, names bool) []byte {
+	b = s.AppendConditions(b)
+	if s.timed || names {
+		b = binary.AppendVarint(b, s.today)
+	}
+	b = appendFence(b, s.fence, names)
+	b = appendRules(b, s.rules, names)
+	return appendTargets(b, s.last, names)
 }
 
 // AppendConditions appends what is the same for policies that ask the same of a place: their Wheres mean the same.
-func (p *Policy) AppendConditions(b []byte) []byte {
-	for _, asks := range []bool{p.located, p.timed} {
+func (s *shape) AppendConditions(b []byte) []byte {
+	for _, asks := range []bool{s.located, s.timed} {
 		b = appendBool(b, asks)
 	}
-	b = binary.AppendUvarint(b, uint64(len(p.matchers)))
-	for i := range p.matchers {
-		b = appendMatcher(b, &p.matchers[i])
+	b = binary.AppendUvarint(b, uint64(len(s.matchers)))
+	for i := range s.matchers {
+		b = appendMatcher(b, &s.matchers[i])
 	}
 	return b
 }
@@ -56,7 +66,9 @@ func appendMatcher(b []byte, m *geo.Matcher) []byte {
 // appendPool appends what of a pool makes a difference.
 func (p *Policy) appendPool(b []byte, pool *Pool) []byte {
 	if p.located {
-		b = appendText(b, pool.At.String())
+		b = binary.BigEndian.AppendUint64(b, math.Float64bits(pool.At.Lat()))
+		b = binary.BigEndian.AppendUint64(b, math.Float64bits(pool.At.Lon()))
+		b = appendBool(b, pool.At.Known())
 	}
 	if p.timed {
 		b = appendText(b, pool.Site)
@@ -65,7 +77,7 @@ func (p *Policy) appendPool(b []byte, pool *Pool) []byte {
 }
 
 // appendFence appends which pools a fence leaves out.
-func appendFence(b []byte, f *fence) []byte {
+func appendFence(b []byte, f *fence, names bool) []byte {
 	if f == nil {
 		return append(b, 0)
 	}
@@ -73,20 +85,26 @@ func appendFence(b []byte, f *fence) []byte {
 	for _, out := range f.outside {
 		b = appendBool(b, out)
 	}
-	return b
-}
-
-func (p *Policy) appendRules(b []byte, rules []rule) []byte {
-	b = binary.AppendUvarint(b, uint64(len(rules)))
-	for i := range rules {
-		r := &rules[i]
-		b = binary.AppendVarint(binary.AppendVarint(b, int64(r.condition)), r.ttl)
-		b = p.appendTargets(appendFence(b, r.fence), r.targets)
+	if names {
+		b = appendText(b, strings.Join(f.places, " "))
 	}
 	return b
 }
 
-func (p *Policy) appendTargets(b []byte, targets []target) []byte {
+func appendRules(b []byte, rules []rule, names bool) []byte {
+	b = binary.AppendUvarint(b, uint64(len(rules)))
+	for i := range rules {
+		r := &rules[i]
+		b = binary.AppendVarint(binary.AppendVarint(b, int64(r.condition)), r.ttl)
+		if names {
+			b = appendText(appendText(b, r.name), r.title)
+		}
+		b = appendTargets(appendFence(b, r.fence, names), r.targets, names)
+	}
+	return b
+}
+
+func appendTargets(b []byte, targets []target, names bool) []byte {
 	b = binary.AppendUvarint(b, uint64(len(targets)))
 	for i := range targets {
 		t := &targets[i]
@@ -95,8 +113,11 @@ func (p *Policy) appendTargets(b []byte, targets []target) []byte {
 		if t.kind == nearestTarget || t.kind == fastestTarget {
 			b = t.appendKey(b)
 		}
-		b = p.appendTargets(b, t.arms)
-		b = p.appendRules(appendFence(b, t.fence), t.rules)
+		if names {
+			b = appendText(b, t.name)
+		}
+		b = appendTargets(b, t.arms, names)
+		b = appendRules(appendFence(b, t.fence, names), t.rules, names)
 	}
 	return b
 }
@@ -109,7 +130,7 @@ func (o *order) appendKey(b []byte) []byte {
 	b = binary.AppendUvarint(appendBool(b, o.listed), uint64(len(o.among)))
 	for _, c := range o.among {
 		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(c.pool)), uint64(c.weight))
-		b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, math.Float64bits(c.share)), math.Float64bits(c.km))
+		b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, math.Float64bits(c.Share)), math.Float64bits(c.Kilometres))
 	}
 	return b
 }
@@ -123,4 +144,30 @@ func appendBool(b []byte, v bool) []byte {
 		return append(b, 1)
 	}
 	return append(b, 0)
+}
+
+// Shapes keeps what is the same of policies once, so that many that are alike take little. The zero value is ready. It is safe for
+// concurrent use.
+type Shapes struct {
+	mu    sync.Mutex
+	known map[string]*shape
+}
+
+// maxShapes bounds Shapes, in which those stay that no policy has any more.
+const maxShapes = 4096
+
+// Share gives a policy that is the same as p, and shares what it can with others.
+func (s *Shapes) Share(p *Policy) *Policy {
+	key := p.appendShape(make([]byte, 0, 512), true)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known := s.known[string(key)]
+	if known == nil {
+		if known = p.shape; s.known == nil || len(s.known) == maxShapes {
+			s.known = map[string]*shape{}
+		}
+		known.key = string(known.appendShape(nil, false))
+		s.known[string(key)] = known
+	}
+	return &Policy{p.Pools, known}
 }

@@ -26,9 +26,17 @@ type order struct {
 type choice struct {
 	pool   int
 	weight int
-	share  float64 // by which its distance counts as less
-	km     float64 // likewise
+	Bias
 }
+
+// Bias says by how much a distance counts as less.
+type Bias struct{ Share, Kilometres float64 }
+
+// Of gives what a distance counts as, in km.
+func (b *Bias) Of(km float64) float64 { return max(0, km*(1-b.Share)-b.Kilometres) }
+
+// MaxNearest is how many arms a Nearest has at most.
+const MaxNearest = cut + 1
 
 // cut is how many pools of nearest and fastest are put in order. The rest stands behind them as listed, the same for all places, so that
 // places in which the first ones are the same are of one class.
@@ -43,7 +51,7 @@ func (f *filler) choices(declared *spec.Choices, at origin) (out []choice) {
 		}
 	}
 	if declared.Sites {
-		for _, m := range f.members {
+		for _, m := range f.members() {
 			add([]int{m.pool}, 1)
 		}
 	}
@@ -68,9 +76,10 @@ func (f *filler) nearest(t *target, d *spec.Steering, at origin) (err error) {
 			return fmt.Errorf("farthest: %w", err)
 		}
 	}
+	f.ranked = f.ranked || len(t.among) > MaxNearest || !math.IsInf(t.farthest, 1)
 	for i := range t.among {
 		c := &t.among[i]
-		p := &f.Pools[c.pool]
+		p := f.Pools[c.pool]
 		bias, ok := d.Bias[p.Name]
 		if !ok {
 			bias, ok = d.Bias[p.Site]
@@ -78,7 +87,7 @@ func (f *filler) nearest(t *target, d *spec.Steering, at origin) (err error) {
 		if !ok {
 			continue
 		}
-		if c.share, c.km, err = spec.ParseBias(bias); err != nil {
+		if c.Share, c.Kilometres, err = spec.ParseBias(bias); err != nil {
 			return fmt.Errorf("bias of %s: %w", p.Name, err)
 		}
 	}
@@ -138,7 +147,7 @@ func (e *expander) distance(c *choice) float64 {
 	} else {
 		km = float64(float32(e.where.point.Kilometres(e.policy.Pools[c.pool].At))) // as the Grid keeps it
 	}
-	return max(0, km*(1-c.share)-c.km)
+	return c.Of(km)
 }
 
 // band groups what is about as near as the first of its group. What is nowhere stands alone.
@@ -208,10 +217,43 @@ type Grid struct {
 	wheres []Where
 	mu     sync.Mutex
 	km     map[geo.Point][]float32
+	alike  func() *alike
+	rows   map[*shape]*Rows // that depend on conditions alone
+}
+
+// alike are the Wheres of a Grid by the conditions that they meet.
+type alike struct {
+	groups []uint16 // of each Where
+	first  []int    // of each group: one of its Wheres
 }
 
 // NewGrid makes a Grid.
-func NewGrid(wheres []Where) *Grid { return &Grid{wheres: wheres, km: map[geo.Point][]float32{}} }
+func NewGrid(wheres []Where) *Grid {
+	return &Grid{wheres: wheres, km: map[geo.Point][]float32{}, alike: sync.OnceValue(func() *alike { return group(wheres) })}
+}
+
+func group(wheres []Where) *alike {
+	a := &alike{groups: make([]uint16, len(wheres))}
+	known := map[string]uint16{}
+	for i := range wheres {
+		at, ok := known[wheres[i].met]
+		if !ok {
+			at = uint16(len(a.first))
+			known[wheres[i].met], a.first = at, append(a.first, i)
+		}
+		a.groups[i] = at
+	}
+	return a
+}
+
+// Len gives how many Wheres there are.
+func (g *Grid) Len() int { return len(g.wheres) }
+
+// Kilometres gives how far a Where is from a point, +Inf where that is nowhere; not known: it is not known where the Where is.
+func (g *Grid) Kilometres(i int, from geo.Point) (km float32, known bool) {
+	p := g.wheres[i].point
+	return float32(p.Kilometres(from)), p.Known()
+}
 
 // distances gives, for each pool, how far it is from each Where, in km.
 func (g *Grid) distances(p *Policy) [][]float32 {

@@ -187,7 +187,7 @@ func (p *plain) inside(pools []string) (out []string) {
 	for _, pool := range pools {
 		ok := true
 		for _, fence := range p.fences {
-			_, site := p.world.Site("", pool)
+			site := p.world.places[p.world.sites[pool]]
 			ok = ok && site != nil && site.Region != "" && slices.ContainsFunc(fence, func(f string) bool {
 				return site.Region == f || strings.HasPrefix(site.Region, f+"-")
 			})
@@ -231,7 +231,7 @@ func (p *plain) among(c *spec.Choices, roles map[string][]string) (out []far) {
 
 // distance is the great-circle distance by the haversine formula.
 func (p *plain) distance(pool string) float64 {
-	_, site := p.world.Site("", pool)
+	site := p.world.places[p.world.sites[pool]]
 	if site == nil || site.Location == nil {
 		return math.Inf(1)
 	}
@@ -364,8 +364,8 @@ type world struct {
 	today    time.Time
 }
 
-func (w *world) Site(_, pool string) (string, *spec.Site) {
-	return w.sites[pool], w.places[w.sites[pool]]
+func (w *world) Pool(_, name string) *Pool {
+	return PoolAt(name, w.sites[name], w.places[w.sites[name]])
 }
 
 func (w *world) Policy(_, name string) (string, *spec.Policy) { return "shop", w.policies[name] }
@@ -386,9 +386,53 @@ func (n Node) text(p *Policy) string {
 	return map[Kind]string{First: "first(", Split: "split("}[n.Kind] + strings.Join(arms, ", ") + ")"
 }
 
-func texts(p *Policy, rows *Rows, steps []uint16) (out []string) {
+func texts(p *Policy, rows *Rows, steps []uint16, w Where) (out []string) {
 	for _, at := range steps {
-		out = append(out, rows.Steps[at].Node().text(p))
+		for _, n := range inTurn(p, rows.Steps[at], w) {
+			out = append(out, n.text(p))
+		}
+	}
+	return out
+}
+
+// inTurn gives what a node comes to for a Where: of a Nearest, its arms by distance, in groups.
+func inTurn(p *Policy, n Node, w Where) []Node {
+	switch n.Kind {
+	case Leaf:
+		return []Node{n}
+	case Nearest:
+	default:
+		arms := slices.Clone(n.Arms)
+		for i := range arms {
+			arms[i].Node = whole(inTurn(p, arms[i].Node, w))
+		}
+		n.Arms = arms
+		return []Node{n}
+	}
+	var out []Node
+	if !w.point.Known() {
+		for _, a := range n.Arms {
+			out = append(out, a.Node)
+		}
+		return out
+	}
+	far := func(a Arm) float64 { return a.Bias.Of(float64(float32(w.point.Kilometres(p.Pools[a.Node.Pool].At)))) }
+	arms := slices.Clone(n.Arms)
+	slices.SortStableFunc(arms, func(a, b Arm) int { return cmp.Compare(far(a), far(b)) })
+	for len(arms) > 0 {
+		most, group := far(arms[0])*(1+n.Band), 1
+		for group < len(arms) && far(arms[group]) <= most && !math.IsInf(far(arms[group]), 1) {
+			group++
+		}
+		for i := range group {
+			arms[i].Bias = Bias{}
+		}
+		if group == 1 {
+			out = append(out, arms[0].Node)
+		} else {
+			out = append(out, Node{Kind: Split, Arms: arms[:group]})
+		}
+		arms = arms[group:]
 	}
 	return out
 }
@@ -420,12 +464,15 @@ func TestRowsAreAsDeclared(t *testing.T) {
 			for what, rows := range map[string]*Rows{"Row": one, "Grid": all} {
 				o := &rows.Orders[0]
 				if what == "Grid" {
-					o = &rows.Orders[rows.Of[i]]
+					o = &rows.Orders[rows.At(i)]
 				}
-				got := texts(p, rows, o.Steps)
-				if !slices.Equal(got, steps) || o.TTL != ttl || !slices.Equal(texts(p, rows, o.Last), last) {
+				if rows.Groups != nil {
+					seen["Nearest"]++
+				}
+				got, rest := texts(p, rows, o.Steps, wheres[i]), texts(p, rows, o.Last, wheres[i])
+				if !slices.Equal(got, steps) || o.TTL != ttl || !slices.Equal(rest, last) {
 					t.Fatalf("%s of %s at %v (%v):\n got %v last %v TTL %d\nwant %v last %v TTL %d", what, declared(s), place,
-						place.Point(), got, texts(p, rows, o.Last), o.TTL, steps, last, ttl)
+						place.Point(), got, rest, o.TTL, steps, last, ttl)
 				}
 			}
 			for _, fence := range twin.fences {
@@ -439,7 +486,7 @@ func TestRowsAreAsDeclared(t *testing.T) {
 			}
 		}
 	}
-	for _, what := range []string{"fence", "split", "first"} {
+	for _, what := range []string{"fence", "split", "first", "Nearest"} {
 		if seen[what] < 100 {
 			t.Errorf("only %d with %s", seen[what], what)
 		}

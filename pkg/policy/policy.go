@@ -14,8 +14,12 @@ import (
 
 // Policy is the rules of a service, with all that they refer to filled in. Immutable, and safe for concurrent use.
 type Policy struct {
-	Pools []Pool // that rows lead to, each once
+	Pools []*Pool // that rows lead to, each once
+	*shape
+}
 
+// shape is what of a policy can be the same for several: it knows pools by their index.
+type shape struct {
 	conditions *geo.Conditions
 	matchers   []geo.Matcher // of conditions
 	rules      []rule
@@ -24,9 +28,11 @@ type Policy struct {
 	today      int64  // days since 1970
 	located    bool   // it asks where clients are
 	timed      bool   // it asks for latencies
+	ranked     bool   // places must be ranked ahead; see Rows
+	key        string // what appendShape gives; empty: it is not kept
 }
 
-// Pool is a pool as policies see it.
+// Pool is a pool as policies see it. Immutable.
 type Pool struct {
 	Name   string
 	Site   string
@@ -36,8 +42,8 @@ type Pool struct {
 
 // Set is what a policy looks things up in.
 type Set interface {
-	// Site gives the site of a pool of a tenant, and its name; nil: it has none, or there is no such pool.
-	Site(tenant, pool string) (name string, site *spec.Site)
+	// Pool gives a pool of a tenant; one that is not there has no site.
+	Pool(tenant, name string) *Pool
 	// Policy gives the policy that a tenant means by a name, and the tenant that it belongs to; nil: there is none.
 	Policy(tenant, name string) (owner string, p *spec.Policy)
 }
@@ -79,6 +85,14 @@ const (
 	policyTarget
 )
 
+// PoolAt makes a Pool that stands at a site, of which the name is given; nil: at none.
+func PoolAt(name, siteName string, site *spec.Site) *Pool {
+	if site == nil {
+		return &Pool{Name: name}
+	}
+	return &Pool{Name: name, Site: siteName, Region: site.Region, At: site.Point()}
+}
+
 // Simple reports whether a service asks nothing of a client but which of its rules matches: each entry of its lists is a pool, and nothing
 // fences them. It needs no Policy.
 func Simple(s *spec.Service) bool { return s.OnlyPools() }
@@ -86,12 +100,10 @@ func Simple(s *spec.Service) bool { return s.OnlyPools() }
 // New fills in what the rules of a tenant's service refer to. today is the day since 1970, by which measurements are old. What is not
 // there leads nowhere.
 func New(tenant string, s *spec.Service, set Set, today int64) (*Policy, error) {
-	f := filler{Policy: &Policy{today: today}, set: set, tenant: tenant, index: map[string]int{}}
-	for _, name := range s.AllPools() {
-		f.add(name)
-	}
-	for _, m := range s.Members() {
-		f.members = append(f.members, member{f.index[m.Pool], m.As()})
+	names := s.AllPools()
+	f := filler{Policy: &Policy{make([]*Pool, len(names)), &shape{today: today}}, set: set, tenant: tenant, declared: s}
+	for i, name := range names {
+		f.Pools[i] = set.Pool(tenant, name)
 	}
 	f.fence = f.fenceOf(s.Fence)
 	var err error
@@ -114,11 +126,11 @@ func (p *Policy) Asks() (located, timed bool) { return p.located, p.timed }
 // filler makes a Policy.
 type filler struct {
 	*Policy
-	set     Set
-	tenant  string
-	index   map[string]int // of Pools, by name
-	members []member
-	nested  int
+	set      Set
+	tenant   string
+	declared *spec.Service
+	among    []member // see members
+	nested   int
 }
 
 // member is a pool that policies draw from.
@@ -134,17 +146,23 @@ type origin struct {
 	title string                  // of a policy: as in " of policy near"
 }
 
-func (f *filler) add(name string) {
-	p := Pool{Name: name}
-	if site, s := f.set.Site(f.tenant, name); s != nil {
-		p.Site, p.Region, p.At = site, s.Region, s.Point()
+// members gives the pools that policies draw from; few services are asked.
+func (f *filler) members() []member {
+	if f.among == nil {
+		for _, m := range f.declared.Members() {
+			f.among = append(f.among, member{f.index(m.Pool), m.As()})
+		}
 	}
-	f.index[name] = len(f.Pools)
-	f.Pools = append(f.Pools, p)
+	return f.among
+}
+
+// index gives the place of a pool in Pools; -1: it has none.
+func (f *filler) index(name string) int {
+	return slices.IndexFunc(f.Pools, func(p *Pool) bool { return p.Name == name })
 }
 
 func (f *filler) ownPool(name string) []int {
-	if i, ok := f.index[name]; ok {
+	if i := f.index(name); i >= 0 {
 		return []int{i}
 	}
 	return nil
@@ -152,7 +170,7 @@ func (f *filler) ownPool(name string) []int {
 
 // inRole gives the pools that a policy means by a role.
 func (f *filler) inRole(role string) (pools []int) {
-	for _, m := range f.members {
+	for _, m := range f.members() {
 		if m.role == role {
 			pools = append(pools, m.pool)
 		}
@@ -161,7 +179,7 @@ func (f *filler) inRole(role string) (pools []int) {
 }
 
 func (f *filler) atSite(site string) (pools []int) {
-	for _, m := range f.members {
+	for _, m := range f.members() {
 		if f.Pools[m.pool].Site == site {
 			pools = append(pools, m.pool)
 		}

@@ -48,9 +48,18 @@ func (p *Policy) Row(w Where, trace *Trace) (row Row, rule int) {
 
 // Rows are the rows of a policy, each once, made of steps, each once.
 type Rows struct {
-	Steps  []Step
+	Steps  []Node
 	Orders []Order
-	Of     []uint16 // of Orders, for each Where; of those that List was given: the same
+	Of     []uint16 // of Orders, for each Where; with Groups, for each group
+	Groups []uint16 // the group of each Where; nil: each stands for itself
+}
+
+// At gives which of Orders a Where has.
+func (r *Rows) At(where int) uint16 {
+	if r.Groups != nil {
+		where = int(r.Groups[where])
+	}
+	return r.Of[where]
 }
 
 // Order is a row as it is made of steps, by their index in Rows.Steps.
@@ -60,21 +69,46 @@ type Order struct {
 	Last  []uint16 // lastResort's, as far as fences allow
 }
 
-// Rows gives the rows at all points of a grid.
+// Rows gives the rows at all points of a grid. Where nothing but distance tells places apart for which the same rules match, they have one
+// row, with a Nearest: what is nearest is left to who asks, since of many policies over many places the rows could not be kept. What comes
+// is not to be changed.
 func (p *Policy) Rows(g *Grid) *Rows {
-	e := &expander{policy: p, km: g.distances(p)}
-	var list []Row
-	of := make([]uint16, len(g.wheres))
-	known := make(map[Row]uint16, 64)
-	for i := range g.wheres {
-		e.row(&g.wheres[i], i)
-		at, ok := known[Row(e.code)]
-		if !ok {
-			at = uint16(len(list))
-			row := Row(e.code)
-			known[row], list = at, append(list, row)
+	if p.timed || p.ranked {
+		return p.rowsOf(g, len(g.wheres), func(group int) int { return group })
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	rows := g.rows[p.shape]
+	if rows == nil {
+		alike := g.alike()
+		rows = p.rowsOf(g, len(alike.first), func(group int) int { return alike.first[group] })
+		if rows.Groups = alike.groups; g.rows == nil || len(g.rows) == maxShapes {
+			g.rows = map[*shape]*Rows{}
 		}
-		of[i] = at
+		g.rows[p.shape] = rows
+	}
+	return rows
+}
+
+// rowsOf gives the rows of n groups of a grid's points, of which at gives one of each.
+func (p *Policy) rowsOf(g *Grid, n int, at func(group int) int) *Rows {
+	e := &expander{policy: p}
+	if e.nodes = !p.timed && !p.ranked; !e.nodes {
+		e.km = g.distances(p)
+	}
+	var list []Row
+	of := make([]uint16, n)
+	known := make(map[Row]uint16, min(n, 64))
+	for group := range of {
+		where := at(group)
+		e.row(&g.wheres[where], where)
+		number, ok := known[Row(e.code)]
+		if !ok {
+			number = uint16(len(list))
+			row := Row(e.code)
+			known[row], list = number, append(list, row)
+		}
+		of[group] = number
 	}
 	rows := RowsOf(list)
 	rows.Of = of
@@ -113,7 +147,8 @@ func RowsOf(list []Row) *Rows {
 			at, ok := known[step]
 			if !ok {
 				at = uint16(len(rows.Steps))
-				known[step], rows.Steps = at, append(rows.Steps, Step(step))
+				n, _ := readStep([]byte(step))
+				known[step], rows.Steps = at, append(rows.Steps, n)
 			}
 			if flat = append(flat, at); behind {
 				last++
@@ -133,7 +168,8 @@ type expander struct {
 
 	where    *Where
 	at       int         // of the Grid; or none
-	km       [][]float32 // by pool, then by at; nil without a Grid
+	km       [][]float32 // by pool, then by at; nil: they are computed
+	nodes    bool        // nearest is written as a Nearest
 	fences   [][]string  // that hold
 	outside  []bool      // of Policy.Pools: a fence leaves it out; empty: there is none
 	least    int64       // TTL; 0: none yet, else one more
@@ -312,6 +348,10 @@ func (e *expander) pool(pool int) {
 // ordered writes a step for each group of pools that nearest or fastest make, up to some cut; behind it all of them, as listed.
 func (e *expander) ordered(t *target) {
 	list := e.allowed(t.among)
+	if e.nodes && len(list) > 1 {
+		e.unranked(t, list)
+		return
+	}
 	if t.kind == nearestTarget {
 		list = e.nearest(t, list)
 	} else {
@@ -343,6 +383,18 @@ func (e *expander) group(t *target, list []ranked) {
 		e.code = binary.AppendUvarint(e.code, uint64(c.weight))
 		e.pool(c.pool)
 		e.code = append(e.code, codeEnd)
+	}
+	e.code = append(e.code, codeEnd)
+}
+
+// unranked writes pools of which the nearest is to be chosen, as listed.
+func (e *expander) unranked(t *target, list []ranked) {
+	e.code = appendFloats(append(e.code, codeNearest), t.band)
+	for i := range list {
+		c := &t.among[list[i].at]
+		e.code = binary.AppendUvarint(e.code, uint64(c.weight))
+		e.pool(c.pool)
+		e.code = appendFloats(e.code, c.Share, c.Kilometres)
 	}
 	e.code = append(e.code, codeEnd)
 }

@@ -118,7 +118,7 @@ func (t *Trace) chose(e *expander, of *target, list []ranked, kept int) {
 }
 
 func (c *Choosing) add(e *expander, of *choice, times func(pool int) float64, out string) *Candidate {
-	pool := &e.policy.Pools[of.pool]
+	pool := e.policy.Pools[of.pool]
 	c.Candidates = append(c.Candidates, Candidate{Pool: pool.Name, Site: pool.Site, Weight: of.weight,
 		Kilometres: e.where.point.Kilometres(pool.At), Counts: e.distance(of), Milliseconds: times(of.pool), Out: out})
 	return &c.Candidates[len(c.Candidates)-1]

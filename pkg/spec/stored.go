@@ -23,7 +23,7 @@ type Reader struct {
 	endpoints []Endpoint
 	addrs     []netip.Addr
 	rules     []Rule
-	refs      []Target
+	targeted  []Target
 }
 
 // These bound what is kept of shared parts, so that a store full of different ones does not fill memory with their index.
@@ -183,7 +183,7 @@ func (r *Reader) service(s *Service) bool {
 		case "rules":
 			return 16, r.ruleList(&s.Rules)
 		case "lastResort":
-			return 32, r.refList(&s.LastResort)
+			return 32, r.targets(&s.LastResort, maxSplits)
 		case "allDown":
 			return 64, r.shared(&s.AllDown)
 		case "metrics":
@@ -196,6 +196,8 @@ func (r *Reader) service(s *Service) bool {
 			return 512, r.shared(&s.ECS)
 		case "ttlUnsure":
 			return 1024, r.ttl(&s.TTLUnsure)
+		case "fence":
+			return 2048, r.wordList(&s.Fence)
 		}
 		return 0, false
 	})
@@ -220,9 +222,11 @@ func (r *Reader) rule(to *Rule) bool {
 			to.When, ok = r.when()
 			return 2, ok
 		case "pools":
-			return 4, r.refList(&to.Pools)
+			return 4, r.targets(&to.Pools, maxSplits)
 		case "ttl":
 			return 8, r.ttl(&to.TTL)
+		case "fence":
+			return 16, r.wordList(&to.Fence)
 		}
 		return 0, false
 	})
@@ -262,25 +266,67 @@ func (r *Reader) when() (*When, bool) {
 	return w, true
 }
 
-func (r *Reader) refList(to *[]Target) bool {
-	r.refs = r.refs[:0]
-	ok := r.in.List(func() bool {
-		r.refs = append(r.refs, Target{})
-		ref := &r.refs[len(r.refs)-1]
-		if len(r.in.Rest) == 0 || r.in.Rest[0] != '{' {
-			return r.shared(&ref.Pool)
-		}
-		return r.in.Object(func(key []byte) (bit int, ok bool) {
-			switch string(key) {
-			case "pool":
-				return 1, r.shared(&ref.Pool)
-			case "weight":
-				ref.Weight, ok = r.in.Whole(1<<31 - 1)
-				return 2, ok
-			}
-			return 0, false
-		})
+// maxSplits bounds how deep lists of targets stand in each other that a Reader reads by itself.
+const maxSplits = 5
+
+// targets reads a list of targets into memory of its own.
+func (r *Reader) targets(to *[]Target, deep int) bool {
+	from := len(r.targeted)
+	ok := deep > 0 && r.in.List(func() bool {
+		var t Target
+		ok := r.target(&t, deep-1)
+		r.targeted = append(r.targeted, t)
+		return ok
 	})
-	*to = append(make([]Target, 0, len(r.refs)), r.refs...)
+	*to = append(make([]Target, 0, len(r.targeted)-from), r.targeted[from:]...)
+	r.targeted = r.targeted[:from]
 	return ok
+}
+
+func (r *Reader) target(t *Target, deep int) bool {
+	if len(r.in.Rest) == 0 || r.in.Rest[0] != '{' {
+		return r.shared(&t.Pool)
+	}
+	return r.in.Object(func(key []byte) (bit int, ok bool) {
+		switch string(key) {
+		case "pool":
+			return 1, r.shared(&t.Pool)
+		case "weight":
+			t.Weight, ok = r.in.Whole(1<<31 - 1)
+			return 2, ok
+		}
+		if t.Steering == nil {
+			t.Steering = &Steering{}
+		}
+		return r.steering(t.Steering, key, deep)
+	})
+}
+
+// steering reads a field that stands beside pool and weight. An empty word says nothing, so that it may stand alone.
+func (r *Reader) steering(s *Steering, key []byte, deep int) (bit int, ok bool) {
+	word := func(to *string) bool { return r.shared(to) && *to != "" }
+	switch string(key) {
+	case "nearest":
+		s.Nearest = &Choices{}
+		return 4, r.choices(s.Nearest, deep)
+	case "policy":
+		return 8, word(&s.Policy)
+	case "split":
+		return 16, r.targets(&s.Split, deep)
+	case "band":
+		return 32, word(&s.Band)
+	case "trickle":
+		return 64, word(&s.Trickle)
+	case "site":
+		return 128, word(&s.Site)
+	}
+	return 0, false
+}
+
+// choices reads a list of targets, or the word sites.
+func (r *Reader) choices(c *Choices, deep int) bool {
+	if c.Sites = r.in.Literal(`"` + allSites + `"`); c.Sites {
+		return true
+	}
+	return r.targets(&c.List, deep)
 }

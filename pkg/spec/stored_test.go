@@ -24,6 +24,15 @@ var storedSamples = []struct {
 	{`{"kind":"Service","tenant":"t","name":"s","spec":{"rules":[{"when":{"geo":["EU"],"resolver":["m","n"]},"pools":["r"]}]}}`, true},
 	{`{"kind":"Service","tenant":"t","name":"s","spec":{"ttl":"20s","rules":[{"name":"x","ttl":"20s","pools":["p"]},` +
 		`{"ttl":"0s","pools":["p"]},{"pools":["p"]}]}}`, true},
+	{`{"kind":"Service","tenant":"t","name":"s","spec":{"fence":["EU"],"rules":[{"fence":["EU-DE"],"pools":["p",` +
+		`{"nearest":["p",{"pool":"q","weight":2}],"band":"7%"},{"nearest":"sites","weight":3},{"split":[{"policy":"x","weight":1},` +
+		`{"split":[{"pool":"a","weight":1},{"nearest":[]}],"weight":2}],"trickle":"2%"},{"site":"fra"},"z"]}],` +
+		`"lastResort":[{"policy":"y"},"p"]}}`, true},
+	{`{"kind":"Service","tenant":"t","name":"s","spec":{"rules":[{"pools":[{"nearest":"all"}]}]}}`, false},
+	{`{"kind":"Service","tenant":"t","name":"s","spec":{"rules":[{"pools":[{"pool":"p","band":""}]}]}}`, false},
+	{`{"kind":"Service","tenant":"t","name":"s","spec":{"rules":[{"pools":[{"fastest":["p"]}]}]}}`, false},
+	{`{"kind":"Service","tenant":"t","name":"s","spec":{"rules":[{"pools":[{"split":[{"split":[{"split":[{"split":[{"split":[]}]}]}]}]}` +
+		`]}]}}`, false},
 	{`{"kind":"Service","tenant":"t","name":"s","spec":{"rules":[{"ttl":"-1s","pools":["p"]}]}}`, false},
 	{`{"kind":"Service","tenant":"t","name":"s","spec":{"host":"a.b.","alias":{"to":"c.d."}}}`, false},
 	{`{"kind":"Service","tenant":"t","name":"s","spec":{"host":"a.b.","families":["ipv4"],"rules":[]}}`, false},

@@ -330,23 +330,20 @@ func (s *Service) eachPool(list []Target, add func(pool string)) {
 	})
 }
 
-// eachTarget goes through targets and all that they hold, with the path of each; false: visit ended it.
+// eachTarget goes through targets and all that they hold, with the path of each, empty where that of the list is; false: visit ended it.
 func eachTarget(list []Target, path string, visit func(path string, t *Target) bool) bool {
 	for i := range list {
-		t, at := &list[i], indexed(path, i)
+		t, at, held := &list[i], path, func(string) string { return "" }
+		if path != "" { // services by the hundred thousand are gone through for their pools alone
+			at = indexed(path, i)
+			held = func(field string) string { return at + field }
+		}
 		if !visit(at, t) {
 			return false
 		}
-		if t.Steering == nil {
-			continue
-		}
-		for _, held := range []struct {
-			field string
-			list  []Target
-		}{{".split", t.Split}, {".nearest", t.Nearest.list()}, {".fastest", t.Fastest.list()}} {
-			if !eachTarget(held.list, at+held.field, visit) {
-				return false
-			}
+		if t.Steering != nil && !(eachTarget(t.Split, held(".split"), visit) && eachTarget(t.Nearest.list(), held(".nearest"), visit) &&
+			eachTarget(t.Fastest.list(), held(".fastest"), visit)) {
+			return false
 		}
 	}
 	return true

@@ -116,10 +116,16 @@ func (v *View) follow(d *Decision, s *Service, n *Node, f rr.Family, c *Client, 
 		if d.TTL = min(d.TTL, n.TTL); depth > 0 { // each choice has a chance of its own, and the draw the lower half of r
 			chance = uint32(steer.Hash(r>>32, uint64(depth)))
 		}
-		if n.Kind == HashedNode {
+		if n.hashes() {
 			k = n.hash(c, d.Resolver)
 		}
-		at, hashed := n.choose(need, asIfUp, chance, k.hash)
+		var at int
+		var hashed bool
+		if n.Kind == NearestNode {
+			at, hashed = n.nearest(v.distances(s, d.Class), need, asIfUp, chance, k.hash)
+		} else {
+			at, hashed = n.choose(need, asIfUp, chance, k.hash)
+		}
 		if hashed {
 			d.hashes(k)
 		}

@@ -46,7 +46,7 @@ func TestSharesOfArms(t *testing.T) {
 	arms := []Arm{{Weight: 5}, {Weight: 3, Live: 1 << rr.IPv4}, {Weight: 1, Live: 1<<rr.IPv4 | 1<<rr.IPv6}}
 	for kind, want := range map[Kind][]float64{FirstNode: {0, 1, 0}, WeightedNode: {0, .75, .25}, HashedNode: {0, .75, .25}} {
 		n := Node{Kind: kind, Arms: &arms}
-		if got := n.shares(1<<rr.IPv4, false); !slices.Equal(got, want) {
+		if got := n.shares(nil, 1<<rr.IPv4, false); !slices.Equal(got, want) {
 			t.Errorf("kind %d: %v, want %v", kind, got, want)
 		}
 	}

@@ -218,18 +218,21 @@ func (v *View) inMaps(word string, maps []string, n Net) (in []string) {
 // row lists the pools of a row in their turn.
 func (e *Explanation) row(v *View, row int, last bool) {
 	need, asIfUp := e.Service.needs(e.Family, e.Fallback)
+	number, before := 0, false
 	for _, steps := range e.Service.turnsOf(row) {
-		number, chosen := steps.number, last == e.last && slices.Contains(steps.steps, e.step)
+		chosen := last == e.last && !before && slices.Contains(steps, e.step)
+		before = before || chosen // a step that stands in several turns is chosen in the first
+		number++
 		shares := []float64{1}
-		if len(steps.steps) > 1 {
-			shares = e.Service.Steering.groupShares(v, e.Service.Steps, steps.steps, need, asIfUp)
+		if len(steps) > 1 {
+			shares = e.Service.Steering.groupShares(v, e.Service.Steps, steps, need, asIfUp)
 		}
-		for i, step := range steps.steps {
+		for i, step := range steps {
 			t := turn{step: number, last: last, chosen: chosen && step == e.step, at: branch{step: step}}
 			if chosen {
 				t.share = shares[i]
 			}
-			e.below(v, e.Service.Steps[step].Node, t)
+			number = e.below(v, e.Service.Steps[step].Node, t)
 		}
 	}
 }
@@ -255,24 +258,32 @@ func (b *branch) leadsTo(d *Decision) bool {
 	return b.step == d.step && slices.Equal(b.path[:b.depth], d.path[:b.depth])
 }
 
-// below lists the pools below a node, with what its choice gives each.
-func (e *Explanation) below(v *View, node uint32, t turn) {
+// below lists the pools below a node, with what its choice gives each, and gives the last step that it counted: the nearest of some pools
+// are steps of their own, where they stand in a row.
+func (e *Explanation) below(v *View, node uint32, t turn) (step int) {
 	n := v.Nodes.Ref(node)
 	if n.Kind == LeafNode {
 		e.pool(n, t)
-		return
+		return t.step
 	}
 	need, asIfUp := e.Service.needs(e.Family, e.Fallback)
-	shares := n.shares(need, asIfUp)
-	for i, a := range *n.Arms {
-		down := turn{t.step, t.last, t.chosen && int(e.path[t.at.depth]) == i, 0, t.at}
-		down.at.path[t.at.depth] = uint16(i)
-		down.at.depth++
-		if t.share > 0 {
-			down.share = t.share * shares[i]
+	km := v.distances(e.Service, e.Class)
+	shares := n.shares(km, need, asIfUp)
+	for turns, group := range n.inTurn(km) {
+		if turns > 0 && n.Kind == NearestNode && t.at.depth == 0 {
+			t.step++
 		}
-		e.below(v, a.Node, down)
+		for _, i := range group {
+			down := turn{t.step, t.last, t.chosen && int(e.path[t.at.depth]) == i, 0, t.at}
+			down.at.path[t.at.depth] = uint16(i)
+			down.at.depth++
+			if t.share > 0 {
+				down.share = t.share * shares[i]
+			}
+			e.below(v, (*n.Arms)[i].Node, down)
+		}
 	}
+	return t.step
 }
 
 // pool lists one pool.

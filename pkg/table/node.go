@@ -16,6 +16,7 @@ import (
 type Node struct {
 	Draw  *draws.Draw // of a leaf
 	Arms  *[]Arm      // of the others
+	Near  *Near       // of a NearestNode
 	TTL   uint32      // seconds, which an answer from here has at most; AnyTTL: no limit of its own
 	Kind  Kind
 	Depth uint8  // how many choices lead from here to the deepest leaf
@@ -36,6 +37,7 @@ const (
 	FirstNode                // the first arm that gives
 	WeightedNode             // by chance, in proportion to the weights of the arms that give
 	HashedNode               // by rendezvous of what is hashed with the arms that give, in proportion to their weights
+	NearestNode              // one of the nearest arms that give, by weight
 )
 
 // LeafOf gives the node that draws from d, going by h where that is sticky.
@@ -78,8 +80,11 @@ func (a *Arm) weightFor(need rr.FamilySet, asIfUp bool) uint32 {
 	return uint32(a.Weight) & uint32((lacks-1)>>31)
 }
 
+// hashes reports whether the node may go by what is hashed.
+func (n *Node) hashes() bool { return n.Kind == HashedNode || n.Kind == NearestNode && n.Near.Hashed }
+
 // choose gives the arm that a node passes on to, and whether what is hashed had a say. The node gives what is needed, hence so
-// does one of the arms.
+// does one of the arms. A NearestNode's arm nearest gives, which knows where the client is.
 func (n *Node) choose(need rr.FamilySet, asIfUp bool, chance uint32, hash uint64) (at int, hashed bool) {
 	switch arms := *n.Arms; n.Kind {
 	case WeightedNode:
@@ -132,12 +137,15 @@ func byHash(arms []Arm, need rr.FamilySet, asIfUp bool, hash uint64) (at int, ha
 	return at, true
 }
 
-// shares gives the part of the answers that each arm has.
-func (n *Node) shares(need rr.FamilySet, asIfUp bool) []float64 {
+// shares gives the part of the answers that each arm has, for clients at distances km.
+func (n *Node) shares(km []float32, need rr.FamilySet, asIfUp bool) []float64 {
 	out, total := make([]float64, len(*n.Arms)), 0.0
-	for i := range out {
-		out[i] = float64((*n.Arms)[i].weightFor(need, asIfUp))
-		if total += out[i]; n.Kind == FirstNode && total > 0 {
+	for _, group := range n.inTurn(km) {
+		for _, i := range group {
+			out[i] = float64((*n.Arms)[i].weightFor(need, asIfUp))
+			total += out[i]
+		}
+		if total > 0 {
 			break
 		}
 	}
@@ -145,6 +153,23 @@ func (n *Node) shares(need rr.FamilySet, asIfUp bool) []float64 {
 		out[i] /= total
 	}
 	return out
+}
+
+// inTurn gives the arms in the order in which they are tried, those together that share the answers.
+func (n *Node) inTurn(km []float32) (groups [][]int) {
+	if n.Kind == NearestNode {
+		return n.groups(km)
+	}
+	all := make([]int, len(*n.Arms))
+	for i := range all {
+		if all[i] = i; n.Kind == FirstNode {
+			groups = append(groups, all[i:i+1])
+		}
+	}
+	if n.Kind == FirstNode {
+		return groups
+	}
+	return [][]int{all}
 }
 
 // key is what a choice goes by that is not left to chance.

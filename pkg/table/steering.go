@@ -179,32 +179,27 @@ func (s *Service) LeavesOut(c Class) bool {
 	return true
 }
 
-// inTurn are the steps of a row, by their index in Service.Steps, that are tried at one time: one, or a group.
-type inTurn struct {
-	number int // from 1
-	steps  []int
-}
-
-// turnsOf gives the steps of a row as they are tried. For who is in no hurry.
-func (s *Service) turnsOf(row int) (turns []inTurn) {
+// turnsOf gives the steps of a row as they are tried, by their index in Service.Steps: one at a time, or a group. For who is in no hurry.
+func (s *Service) turnsOf(row int) (turns [][]int) {
 	if !s.Is.Has(Steers) {
 		for i, end := s.Row(row); i < end; i++ {
-			turns = append(turns, inTurn{len(turns) + 1, []int{i}})
+			turns = append(turns, []int{i})
 		}
 		return turns
 	}
 	st := s.Steering
 	for i, end := int(st.index[row]), int(st.index[row+1]); i < end; i++ {
-		t, n := inTurn{number: len(turns) + 1}, 1
+		var group []int
+		n := 1
 		if !st.alone(i) {
 			n, i = st.order.at(i+1), i+2
 		}
 		for range n {
-			t.steps = append(t.steps, st.order.at(i))
+			group = append(group, st.order.at(i))
 			i++
 		}
 		i--
-		turns = append(turns, t)
+		turns = append(turns, group)
 	}
 	return turns
 }
@@ -213,7 +208,7 @@ func (s *Service) turnsOf(row int) (turns []inTurn) {
 func (s *Service) StepsOf(row int) iter.Seq[int] {
 	return func(yield func(int) bool) {
 		for _, t := range s.turnsOf(row) {
-			for _, step := range t.steps {
+			for _, step := range t {
 				if !yield(step) {
 					return
 				}

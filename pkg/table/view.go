@@ -21,14 +21,15 @@ type View struct {
 	Atlas     *geo.Atlas
 	Maps      []geo.Map
 
-	Seed     uint64        // of the hashes of names
-	Top      names.Table   // the names of zones, to ZoneList
-	Depths   [2]uint64     // bit n: there is a zone of n labels
-	ZoneList []*zones.Zone // those that are served first, void ones behind them
-	Served   int           // how many those are
-	Services chunks.List[Service]
-	Nodes    chunks.List[Node]
-	PartList []*geo.Partition // nil where none is any more
+	Seed      uint64        // of the hashes of names
+	Top       names.Table   // the names of zones, to ZoneList
+	Depths    [2]uint64     // bit n: there is a zone of n labels
+	ZoneList  []*zones.Zone // those that are served first, void ones behind them
+	Served    int           // how many those are
+	Services  chunks.List[Service]
+	Nodes     chunks.List[Node]
+	PartList  []*geo.Partition // nil where none is any more
+	Distances []Distances      // of the classes of each of PartList, where nodes choose by that
 
 	Serving int              // services; see ServiceCount
 	Counted []*ServiceCounts // of the services that ask for series
@@ -72,6 +73,14 @@ func (v *View) Service(m zones.Match) *Service {
 		return nil
 	}
 	return v.Services.Ref(m.Service - 1)
+}
+
+// distances tells how far clients of a class of a service are from sites; nil: no node of it asks.
+func (v *View) distances(s *Service, class Class) []float32 {
+	if d := &v.Distances[s.ResolverPart]; d.Columns > 0 { // a policy's partition: Part is the same, or tells nothing (ecs: off)
+		return d.of(class.Index)
+	}
+	return nil
 }
 
 // Place tells where the view holds an address to be, and the network over which that is the same.

@@ -366,14 +366,14 @@ func (d declaration) find(kind spec.Kind, name string) any {
 	return nil
 }
 
-// Site gives the site of a pool.
-func (d declaration) Site(_, pool string) (string, *spec.Site) {
-	p, _ := d.find(spec.KindPool, pool).(*spec.Pool)
+// Pool gives a pool, with its site.
+func (d declaration) Pool(_, name string) *policy.Pool {
+	p, _ := d.find(spec.KindPool, name).(*spec.Pool)
 	if p == nil {
-		return "", nil
+		return policy.PoolAt(name, "", nil)
 	}
 	site, _ := d.find(spec.KindSite, p.Site).(*spec.Site)
-	return p.Site, site
+	return policy.PoolAt(name, p.Site, site)
 }
 
 // Policy gives a policy of the platform.

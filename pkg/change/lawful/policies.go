@@ -74,28 +74,33 @@ func (t *touched) service(set policySet, r *spec.Resource, s *spec.Service) bool
 		if t.keys[spec.Key{Tenant: r.Tenant, Kind: spec.KindPool, Name: pool}] {
 			return true
 		}
-		name, _ := set.Site(r.Tenant, pool)
-		return t.sites && t.keys[spec.Key{Tenant: spec.Platform, Kind: spec.KindSite, Name: name}]
+		return t.sites && t.keys[spec.Key{Tenant: spec.Platform, Kind: spec.KindSite, Name: set.siteOf(r.Tenant, pool)}]
 	})
 }
 
 // policySet is what policies look things up in.
 type policySet struct{ spec.Lookup }
 
-// Site gives the site of a pool.
-func (s policySet) Site(tenant, pool string) (name string, site *spec.Site) {
+// siteOf names the site of a pool; empty: it has none.
+func (s policySet) siteOf(tenant, pool string) string {
 	r := s.Get(spec.Key{Tenant: tenant, Kind: spec.KindPool, Name: pool})
 	if r == nil {
-		return "", nil
+		return ""
 	}
-	p, _ := r.Spec.(*spec.Pool)
-	if p == nil || p.Site == "" {
-		return "", nil
+	if p, _ := r.Spec.(*spec.Pool); p != nil {
+		return p.Site
 	}
-	if at := s.Get(spec.Key{Tenant: spec.Platform, Kind: spec.KindSite, Name: p.Site}); at != nil {
-		site, _ = at.Spec.(*spec.Site)
+	return ""
+}
+
+// Pool gives a pool, with its site.
+func (s policySet) Pool(tenant, name string) *policy.Pool {
+	at := s.siteOf(tenant, name)
+	var site *spec.Site
+	if r := s.Get(spec.Key{Tenant: spec.Platform, Kind: spec.KindSite, Name: at}); at != "" && r != nil {
+		site, _ = r.Spec.(*spec.Site)
 	}
-	return p.Site, site
+	return policy.PoolAt(name, at, site)
 }
 
 // Policy gives the tenant's own policy, or else the platform's.

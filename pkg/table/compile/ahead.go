@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"maps"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -28,17 +29,13 @@ func (c *Compiler) lookAhead(keys []spec.Key) {
 	if len(keys) < aheadLeast {
 		return
 	}
-	a := ahead{draws: map[aheadKey]*aheadDraw{}, parts: map[string]*aheadPart{}, own: owned{}}
-	c.fillPolicies(&a, keys)
+	a := ahead{draws: map[aheadKey]*aheadDraw{}, parts: map[string]*aheadPart{}}
 	for _, k := range keys {
 		if s := c.serviceSpec(k); s != nil && s.Alias == nil {
 			c.want(&a, k, s)
 		}
 	}
-	var work []func()
-	for key, p := range a.parts { // first, since each takes long
-		work = append(work, func() { p.compile(key, c.atlas, c.maps) })
-	}
+	work := c.partsAhead(a.parts) // first, since each takes long
 	for key, d := range a.draws {
 		work = append(work, func() {
 			d.err = guard(key.pool.Pool, func() (err error) {
@@ -51,12 +48,20 @@ func (c *Compiler) lookAhead(keys []spec.Key) {
 	c.ahead = a
 }
 
+// partsAhead gives the work of compiling partitions.
+func (c *Compiler) partsAhead(parts map[string]*aheadPart) (work []func()) {
+	for key, p := range parts {
+		work = append(work, func() { p.compile(key, c.atlas, c.maps) })
+	}
+	return work
+}
+
 // want notes the draws and the partition of a service that nobody has yet.
 func (c *Compiler) want(a *ahead, k spec.Key, s *spec.Service) {
-	if filled := a.policies[k]; filled != nil {
-		c.wantPolicyPart(a, filled)
-	} else if c.wantPart(a, s, bySubnet); askersDiffer(s) {
-		c.wantPart(a, s, byResolver)
+	if policy.Simple(s) {
+		if c.wantPart(a, s, bySubnet); askersDiffer(s) {
+			c.wantPart(a, s, byResolver)
+		}
 	}
 	form, err := formOf(s)
 	if err != nil || c.heldBy(k) != nil {
@@ -76,8 +81,30 @@ func (c *Compiler) want(a *ahead, k spec.Key, s *spec.Service) {
 	}
 }
 
+// policiesAtOnce is for how many services policies are filled in ahead: all of them would take much memory.
+const policiesAtOnce = 1024
+
+// policiesAhead fills in the policies of the services that have one, of the next of keys, and makes their partitions and rows.
+func (c *Compiler) policiesAhead(keys []spec.Key) {
+	if len(keys) < aheadLeast {
+		return
+	}
+	a := &ahead{parts: map[string]*aheadPart{}, own: owned{}}
+	todo := c.fillPolicies(keys)
+	for _, f := range todo {
+		c.wantPolicyPart(a, f)
+	}
+	work := c.partsAhead(a.parts)
+	atOnce(len(work), func(i int) { work[i]() })
+	if c.ahead.parts == nil {
+		c.ahead.parts = map[string]*aheadPart{}
+	}
+	maps.Copy(c.ahead.parts, a.parts)
+	atOnce(len(todo), func(i int) { c.rowsAhead(todo[i]) })
+}
+
 // fillPolicies fills in the policies of services that have one.
-func (c *Compiler) fillPolicies(a *ahead, keys []spec.Key) {
+func (c *Compiler) fillPolicies(keys []spec.Key) (todo []*aheadPolicy) {
 	filled := make([]*aheadPolicy, len(keys))
 	atOnce(len(keys), func(i int) {
 		// overrides of a service's rules make its policy another one; they are few
@@ -86,12 +113,13 @@ func (c *Compiler) fillPolicies(a *ahead, keys []spec.Key) {
 			filled[i] = c.fillPolicy(keys[i].Tenant, &eff)
 		}
 	})
-	a.policies = map[spec.Key]*aheadPolicy{}
+	c.ahead.policies = map[spec.Key]*aheadPolicy{}
 	for i, f := range filled {
 		if f != nil && f.err == nil { // else compiling it says so
-			a.policies[keys[i]] = f
+			c.ahead.policies[keys[i]], todo = f, append(todo, f)
 		}
 	}
+	return todo
 }
 
 // fillPolicy fills in the policy of a tenant's service.
@@ -99,7 +127,9 @@ func (c *Compiler) fillPolicy(tenant string, eff *spec.Service) *aheadPolicy {
 	f := &aheadPolicy{asked: map[spec.Key]bool{}}
 	f.err = guard(tenant, func() (err error) {
 		if f.policy, err = policy.New(tenant, eff, policySet{c, f.asked}, c.today); err == nil {
-			f.key = ownPart + string(f.policy.AppendKey(nil))
+			f.policy = c.shapes.Share(f.policy)
+			f.key = string(f.policy.AppendKey([]byte(ownPart)))
+			f.shared = string(f.policy.AppendConditions([]byte(sharedPart)))
 			f.owner = owner{tenant, f.timed()}
 		}
 		return err
@@ -116,33 +146,24 @@ func (c *Compiler) wantPolicyPart(a *ahead, f *aheadPolicy) {
 	if c.parts[f.key] != nil || a.parts[f.key] != nil || f.timed() {
 		return
 	}
-	if key := f.sharedKey(); c.parts[key] == nil && a.parts[key] == nil {
+	if key := f.shared; c.parts[key] == nil && a.parts[key] == nil {
 		a.parts[key] = &aheadPart{begin: ofWheres(f.policy)}
 	}
 }
 
-// rowsAtOnce is for how many services rows are made ahead.
-const rowsAtOnce = 1024
-
-// rowsAhead makes the rows of services that share partitions.
-func (c *Compiler) rowsAhead(keys []spec.Key) {
-	var todo []*aheadPolicy
-	for _, k := range keys {
-		if f := c.ahead.policies[k]; f != nil && c.parts[f.key] == nil && c.ahead.parts[f.key] == nil {
-			todo = append(todo, f)
-		}
+// rowsAhead makes the rows of a policy that shares a partition.
+func (c *Compiler) rowsAhead(f *aheadPolicy) {
+	if c.parts[f.key] != nil || c.ahead.parts[f.key] != nil {
+		return
 	}
-	atOnce(len(todo), func(i int) {
-		f, key := todo[i], todo[i].sharedKey()
-		if part := c.parts[key]; part != nil {
-			f.division = part.division
-		} else if part := c.ahead.parts[key]; part != nil && part.err == nil {
-			f.division = part.division
-		}
-		if f.division != nil {
-			f.rows = f.division.rowsFor(f.policy)
-		}
-	})
+	if part := c.parts[f.shared]; part != nil {
+		f.division = part.division
+	} else if part := c.ahead.parts[f.shared]; part != nil && part.err == nil {
+		f.division = part.division
+	}
+	if f.division != nil {
+		f.rows = f.division.rowsFor(f.policy)
+	}
 }
 
 // wantPart notes a partition of a service, if nobody has it yet.

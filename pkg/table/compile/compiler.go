@@ -206,7 +206,8 @@ func (c *Compiler) Compile(now time.Time) (v *table.View, broken []Broken, next 
 	c.serial++
 	v = &table.View{Serial: c.serial, Published: now, Atlas: c.atlas, Maps: c.maps, Seed: c.cfg.Seed, Heads: c.headsView,
 		Top: c.top, Depths: c.depths, ZoneList: c.zoneList, Served: c.served, PartList: slices.Clone(c.partList),
-		Services: c.serviceSlots.Freeze(), Nodes: c.nodeSlots.Freeze(),
+		Distances: c.distances(),
+		Services:  c.serviceSlots.Freeze(), Nodes: c.nodeSlots.Freeze(),
 		Serving: len(c.hosts), Counted: c.counted, Acts: c.acts, Held: c.heldNow()}
 	next = c.nextHold(c.nextDay())
 	for _, at := range c.expiring {

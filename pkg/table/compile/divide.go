@@ -1,6 +1,8 @@
 package compile
 
 import (
+	"slices"
+
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/policy"
 	"github.com/gti/gtm/pkg/table"
@@ -13,9 +15,10 @@ type division struct {
 	timed      bool            // it goes by latencies
 	rows       []policy.Row    // of each class, where the partition is one policy's own
 	own        *policy.Rows    // these taken apart
-	layout     *table.Layout   // that the services share, once one has it
+	layouts    layouts         // that the services share
 	wheres     []policy.Where  // what each class is, where policies share the partition
 	grid       *policy.Grid    // of wheres
+	near       distances       // likewise
 	unplaced   int             // the class of clients of whom nothing is known, of rows and wheres
 }
 
@@ -93,4 +96,52 @@ func (d *division) rowsFor(p *policy.Policy) *policy.Rows {
 		return p.Rows(d.grid)
 	}
 	return d.own
+}
+
+// layouts are those of a partition's services. Where rows are one policy's own, or few, services have the same.
+type layouts struct {
+	own *table.Layout
+	few map[*policy.Rows][]layout
+}
+
+// layout is one, and what it was made of beside rows.
+type layout struct {
+	order, last []int
+	index       []uint32
+	made        *table.Layout
+}
+
+// These bound layouts.few, of which those stay that services no longer have: how many rows it knows, and how many layouts of each.
+const (
+	maxLaidOut = 1024
+	maxLayouts = 16
+)
+
+// take gives the layout of rows, as table.NewLayout makes it.
+func (l *layouts) take(rows *policy.Rows, order []int, index []uint32, last []int) *table.Layout {
+	if rows.Groups == nil {
+		fresh := table.NewLayout(rows.Of, order, index, last, l.own)
+		if l.own == nil {
+			l.own = fresh
+		}
+		return fresh
+	}
+	known := l.few[rows]
+	for i := range known {
+		if k := &known[i]; slices.Equal(k.order, order) && slices.Equal(k.last, last) && slices.Equal(k.index, index) {
+			return k.made
+		}
+	}
+	of := make([]uint16, len(rows.Groups))
+	for class := range of {
+		of[class] = rows.At(class)
+	}
+	fresh := layout{order, last, slices.Clone(index), nil}
+	if fresh.made = table.NewLayout(of, order, index, last, nil); l.few == nil || len(l.few) == maxLaidOut {
+		l.few = map[*policy.Rows][]layout{}
+	}
+	if len(known) < maxLayouts {
+		l.few[rows] = append(known, fresh)
+	}
+	return fresh.made
 }

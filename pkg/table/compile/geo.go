@@ -228,10 +228,10 @@ func (c *Compiler) addPart(key string, owner *owner, begin func() *division, d d
 	p := &partState{key: key, owner: owner, begin: begin, division: d.division}
 	if n := len(c.partFree); n > 0 {
 		p.slot, c.partFree = c.partFree[n-1], c.partFree[:n-1]
-		c.partList[p.slot] = d.part
+		c.partList[p.slot], c.divisions[p.slot] = d.part, d.division
 	} else {
 		p.slot = uint32(len(c.partList))
-		c.partList = append(c.partList, d.part)
+		c.partList, c.divisions = append(c.partList, d.part), append(c.divisions, d.division)
 	}
 	if c.parts[key] == nil && owner != nil {
 		c.owned.count(owner, 1)
@@ -265,7 +265,7 @@ func (c *Compiler) releasePart(p *partState) {
 }
 
 func (c *Compiler) dropPart(p *partState) {
-	c.partList[p.slot] = nil
+	c.partList[p.slot], c.divisions[p.slot] = nil, nil
 	c.partFree = append(c.partFree, p.slot)
 	if c.parts[p.key] != p {
 		return // a newer one has taken its place

@@ -73,7 +73,7 @@ func (c *Compiler) addRow(s *serviceState, need rr.FamilySet, tenant string, for
 		}
 		step := arms[0].node
 		if len(arms) > 1 {
-			if step, err = c.mix(kind, need, arms); err != nil {
+			if step, err = c.mix(&mixState{kind: kind, need: need, arms: arms}); err != nil {
 				c.releaseArms(arms)
 				return err
 			}
@@ -83,15 +83,16 @@ func (c *Compiler) addRow(s *serviceState, need rr.FamilySet, tenant string, for
 	return nil
 }
 
-// mix takes a node with arms, compiling it if it is new. The arms, which were taken, belong to it from now on.
-func (c *Compiler) mix(kind table.Kind, need rr.FamilySet, arms []share) (*nodeState, error) {
-	key := mixKey(kind, need, arms)
+// mix takes a node with arms, compiling it if it is new. What m has taken belongs to it from now on.
+func (c *Compiler) mix(m *mixState) (*nodeState, error) {
+	key := mixKey(m)
 	if n := c.nodes[string(key)]; n != nil {
 		n.refs++
-		c.releaseArms(arms)
+		c.releaseArms(m.arms)
+		m.near.release()
 		return n, nil
 	}
-	m := &mixState{key: string(key), kind: kind, need: need, arms: arms}
+	m.key = string(key)
 	node := c.mixed(m)
 	if node.Depth > table.MaxDepth {
 		return nil, fmt.Errorf("choices are nested deeper than %d", table.MaxDepth)
@@ -124,11 +125,14 @@ func (n *nodeState) detach() {
 }
 
 // mixKey is the same for nodes that are the same.
-func mixKey(kind table.Kind, need rr.FamilySet, arms []share) []byte {
-	b := append(make([]byte, 0, 2+6*len(arms)), byte(kind), byte(need))
-	for _, a := range arms {
+func mixKey(m *mixState) []byte {
+	b := append(make([]byte, 0, 128), byte(m.kind), byte(m.need))
+	for _, a := range m.arms {
 		b = binary.BigEndian.AppendUint32(b, a.node.slot)
 		b = binary.BigEndian.AppendUint16(b, a.weight)
+	}
+	if m.near != nil {
+		b = m.near.appendKey(b)
 	}
 	return b
 }
@@ -137,9 +141,16 @@ func mixKey(kind table.Kind, need rr.FamilySet, arms []share) []byte {
 func (c *Compiler) mixed(m *mixState) table.Node {
 	arms := make([]table.Arm, len(m.arms))
 	n := table.Node{Kind: m.kind, Arms: &arms, TTL: table.AnyTTL, Hashing: m.arms[0].node.hashing()}
+	if m.near != nil {
+		n.Near = m.near.table
+	}
 	for i, a := range m.arms {
 		below := c.nodeSlots.Ref(a.node.slot)
 		arms[i] = table.Arm{ID: a.node.id(), Node: a.node.slot, Weight: a.weight, Live: below.Live, All: below.All}
+		for a.node.mix != nil && slices.ContainsFunc(arms[:i], func(b table.Arm) bool { return b.ID == arms[i].ID }) {
+			// the same pools in another order: else the first would get all
+			arms[i].ID = steer.Hash(arms[i].ID, 1)
+		}
 		n.Depth, n.All = max(n.Depth, below.Depth+1), n.All|below.All
 		if below.Live.Holds(m.need) {
 			n.Live |= below.Live
@@ -156,14 +167,20 @@ func (n *nodeState) hashing() draws.Hashing {
 	return n.leaf.form.Hashing
 }
 
-// id tells a node from others in a rendezvous. It does not depend on weights, which change without moving more clients than they must.
+// id tells a node from others in a rendezvous. It depends on the pools below alone: weights change without moving more clients than they
+// must, and it makes no difference whether nearness was compiled into rows or is left to a node, which one edge may do and another not.
 func (n *nodeState) id() uint64 {
 	if n.mix == nil {
 		return steer.NameID(n.leaf.pool.id.String())
 	}
-	id := uint64(n.mix.kind)
-	for _, a := range n.mix.arms {
-		id = steer.Hash(id, a.node.id())
+	var ids []uint64
+	for d := range n.leaves(0) {
+		ids = append(ids, steer.NameID(d.pool.id.String()))
+	}
+	slices.Sort(ids)
+	id := uint64(0)
+	for _, pool := range slices.Compact(ids) {
+		id = steer.Hash(id, pool)
 	}
 	return id
 }
@@ -211,6 +228,7 @@ func (c *Compiler) releaseNode(n *nodeState) {
 	delete(c.nodes, n.mix.key)
 	n.detach()
 	c.releaseArms(n.mix.arms)
+	n.mix.near.release()
 }
 
 // leaves gives the draws below a node, in order, and the TTL of what comes from each, if that of what comes to the node is ttl.

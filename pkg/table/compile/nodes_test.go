@@ -2,7 +2,9 @@ package compile
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -43,7 +45,7 @@ func (h *harness) grow(t *testing.T, rnd *rand.Rand, depth int, need rr.FamilySe
 		arms = append(arms, share{node: a.state, weight: uint16(w)})
 	}
 	var err error
-	if out.state, err = h.c.mix(out.kind, need, arms); err != nil {
+	if out.state, err = h.c.mix(&mixState{kind: out.kind, need: need, arms: arms}); err != nil {
 		t.Fatal(err)
 	}
 	return out
@@ -72,11 +74,35 @@ func (n *tree) id() uint64 {
 	if n.leaf != nil {
 		return steer.NameID("shop/" + n.leaf.pool.id.Pool)
 	}
-	id := uint64(n.kind)
-	for _, a := range n.arms {
-		id = steer.Hash(id, a.id())
+	below := map[uint64]bool{}
+	n.pools(below)
+	id := uint64(0)
+	for _, pool := range slices.Sorted(maps.Keys(below)) {
+		id = steer.Hash(id, pool)
 	}
 	return id
+}
+
+// pools notes the ids of the pools below the node.
+func (n *tree) pools(below map[uint64]bool) {
+	if n.leaf != nil {
+		below[n.id()] = true
+	}
+	for _, a := range n.arms {
+		a.pools(below)
+	}
+}
+
+// ids are those of the arms, of which nodes have different ones.
+func (n *tree) ids() (out []uint64) {
+	for _, a := range n.arms {
+		id := a.id()
+		for a.leaf == nil && slices.Contains(out, id) {
+			id = steer.Hash(id, 1)
+		}
+		out = append(out, id)
+	}
+	return out
 }
 
 // walk gives the leaf that a query comes to, and whether it was hashed.
@@ -105,9 +131,10 @@ func (n *tree) walk(need rr.FamilySet, asIfUp bool, r, hash uint64, depth int) (
 			at = giving[0]
 		}
 	case table.HashedNode:
+		ids := n.ids()
+		score := func(i int) float64 { return steer.Rendezvous(hash, ids[i], float64(n.weight[i])) }
 		for _, i := range giving[1:] {
-			if steer.Rendezvous(hash, n.arms[i].id(), float64(n.weight[i])) > steer.Rendezvous(hash, n.arms[at].id(),
-				float64(n.weight[at])) {
+			if score(i) > score(at) {
 				at = i
 			}
 		}
@@ -209,11 +236,12 @@ func TestNodesAreNotTooDeep(t *testing.T) {
 	}
 	n := &d.nodeState
 	for i := range table.MaxDepth {
-		if n, err = h.c.mix(table.FirstNode, 0, []share{{node: n, weight: 1}}); err != nil {
+		if n, err = h.c.mix(&mixState{kind: table.FirstNode, arms: []share{{node: n, weight: 1}}}); err != nil {
 			t.Fatal(i, err)
 		}
 	}
-	if _, err = h.c.mix(table.FirstNode, 0, []share{{node: n, weight: 1}}); err == nil || !strings.Contains(err.Error(), "deeper than 6") {
+	_, err = h.c.mix(&mixState{kind: table.FirstNode, arms: []share{{node: n, weight: 1}}})
+	if err == nil || !strings.Contains(err.Error(), "deeper than 6") {
 		t.Errorf("deeper: %v", err)
 	}
 }

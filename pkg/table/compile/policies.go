@@ -43,18 +43,23 @@ type policySet struct {
 	policies map[spec.Key]bool
 }
 
-// Site gives the site of a pool.
-func (s policySet) Site(tenant, pool string) (name string, site *spec.Site) {
-	p := s.pools[health.PoolID{Tenant: tenant, Pool: pool}]
+// Pool gives a pool, with its site.
+func (s policySet) Pool(tenant, name string) *policy.Pool {
+	p := s.pools[health.PoolID{Tenant: tenant, Pool: name}]
 	if p == nil || p.spec == nil || p.spec.Site == "" {
-		return "", nil
+		return policy.PoolAt(name, "", nil)
 	}
 	it, ok := s.items[spec.Key{Tenant: spec.Platform, Kind: spec.KindSite, Name: p.spec.Site}]
 	if !ok {
-		return "", nil
+		return policy.PoolAt(name, "", nil)
 	}
-	site, _ = it.Resource.Spec.(*spec.Site)
-	return p.spec.Site, site
+	site, _ := it.Resource.Spec.(*spec.Site)
+	if known := p.placed.Load(); known != nil && known.site == site && known.Site == p.spec.Site {
+		return &known.Pool
+	}
+	fresh := &placedPool{*policy.PoolAt(name, p.spec.Site, site), site}
+	p.placed.Store(fresh)
+	return &fresh.Pool
 }
 
 // Policy gives the tenant's own policy, or else the platform's.
@@ -111,7 +116,7 @@ func (c *Compiler) takePolicyPart(f *aheadPolicy, s *serviceState) (slot uint32,
 			return 0, nil, fmt.Errorf("fastest divides clients in more different ways than an edge has room for: "+
 				"%d of a tenant, %d of all; let services choose among the same pools, in one way", maxTenantParts, maxOwnParts)
 		}
-		key, by, begin = f.sharedKey(), nil, ofWheres(f.policy)
+		key, by, begin = f.shared, nil, ofWheres(f.policy)
 	}
 	part := c.parts[key]
 	if part == nil {
@@ -161,10 +166,7 @@ func (c *Compiler) addPolicyRows(out *table.Service, s *serviceState, p *plan, f
 		return fmt.Errorf("its policy has %d rows of %d steps; at most %d are possible", len(b.index), len(out.Steps), table.GroupMark)
 	}
 	s.steps, out.Steps = slices.Clip(s.steps), slices.Clip(out.Steps)
-	out.Steering.Layout = table.NewLayout(rows.Of, b.order, b.index, last, s.part.layout)
-	if rows == s.part.own {
-		s.part.layout = out.Steering.Layout
-	}
+	out.Steering.Layout = s.part.layouts.take(rows, b.order, b.index, last)
 	return nil
 }
 
@@ -201,7 +203,7 @@ func (b *rowBuilder) row(steps []uint16, ttl uint32) error {
 	for _, step := range steps {
 		i := slices.IndexFunc(b.known, func(e entry) bool { return e.step == step && e.ttl == ttl })
 		if i < 0 {
-			at, err := b.entry(b.rows.Steps[step], ttl)
+			at, err := b.entry(&b.rows.Steps[step], ttl)
 			if err != nil {
 				return err
 			}
@@ -213,12 +215,11 @@ func (b *rowBuilder) row(steps []uint16, ttl uint32) error {
 }
 
 // entry gives what stands for a step: its index in out.Steps; or, of a group of pools, a mark, how many they are, and their indexes.
-func (b *rowBuilder) entry(step policy.Step, ttl uint32) ([]int, error) {
-	if pool, ok := step.Leaf(); ok {
-		leaf, err := b.leaf(pool, 1, ttl)
+func (b *rowBuilder) entry(node *policy.Node, ttl uint32) ([]int, error) {
+	if node.Kind == policy.Leaf {
+		leaf, err := b.leaf(node.Pool, 1, ttl)
 		return []int{leaf}, err
 	}
-	node := step.Node()
 	if group := node.Group(); group != nil {
 		at := []int{table.GroupMark, len(group)}
 		for i := range group {
@@ -230,7 +231,7 @@ func (b *rowBuilder) entry(step policy.Step, ttl uint32) ([]int, error) {
 		}
 		return at, nil
 	}
-	n, err := b.take(&node)
+	n, err := b.take(node)
 	if err != nil {
 		return nil, err
 	}
@@ -276,17 +277,51 @@ func (b *rowBuilder) take(n *policy.Node) (*nodeState, error) {
 		}
 		arms = append(arms, share{node: node, weight: uint16(min(n.Arms[i].Weight, math.MaxUint16))})
 	}
-	node, err := b.mix(b.kind(n.Kind), b.out.Need, arms)
+	m := mixState{kind: b.kind(n.Kind), need: b.out.Need, arms: arms}
+	var err error
+	if n.Kind == policy.Nearest {
+		if m.near, err = b.near(n); err != nil {
+			b.releaseArms(arms)
+			return nil, err
+		}
+	}
+	node, err := b.mix(&m)
 	if err != nil {
 		b.releaseArms(arms)
+		m.near.release()
 	}
 	return node, err
+}
+
+// near gives what a policy's node goes by.
+func (b *rowBuilder) near(n *policy.Node) (s *nearState, err error) {
+	part := b.service.part
+	s = &nearState{part.division, part.slot, &table.Near{Columns: make([]uint16, 0, len(n.Arms)), Band: n.Band, Hashed: b.out.Need != 0}}
+	biased := false
+	for i := range n.Arms {
+		at := b.out.Steering.Policy.Pools[n.Arms[i].Node.Pool].At
+		column, err := s.of.column(at)
+		if err != nil {
+			s.release()
+			return nil, err
+		}
+		s.table.Columns = append(s.table.Columns, column)
+		biased = biased || n.Arms[i].Bias != policy.Bias{}
+	}
+	if biased {
+		for i := range n.Arms {
+			s.table.Bias = append(s.table.Bias, n.Arms[i].Bias)
+		}
+	}
+	return s, nil
 }
 
 func (b *rowBuilder) kind(k policy.Kind) table.Kind {
 	switch {
 	case k == policy.First:
 		return table.FirstNode
+	case k == policy.Nearest:
+		return table.NearestNode
 	case b.out.Need != 0:
 		return table.HashedNode
 	}
@@ -296,8 +331,8 @@ func (b *rowBuilder) kind(k policy.Kind) table.Kind {
 // servedByRows gives the families that each row has an answer in: what exists at the service's name.
 func (c *Compiler) servedByRows(p *plan, pol *policy.Policy, rows *policy.Rows) spec.Families {
 	has := make([]spec.Families, len(rows.Steps))
-	for i, step := range rows.Steps {
-		for pool := range step.Pools() {
+	for i := range rows.Steps {
+		for pool := range rows.Steps[i].Pools() {
 			if pool := c.pools[health.PoolID{Tenant: p.tenant, Pool: pol.Pools[pool].Name}]; pool != nil {
 				has[i] = has[i].Or(pool.has)
 			}

@@ -187,3 +187,101 @@ const nestedPolicy = `  rules:
       pools: [{split: [{nearest: [us, eu], weight: 99}, {pool: sg, weight: 1}]}]
     - {pools: [{nearest: [eu, us, sg]}]}
 `
+
+// crowd declares so many other services with policies of their own that those behind them by name share a partition.
+func crowd() string {
+	var b strings.Builder
+	for i := range maxTenantParts {
+		b.WriteString(service(fmt.Sprint("a", i), fmt.Sprintf("  rules: [{pools: [{nearest: [p0, p1], band: %d%%}]}]\n", i+1)))
+	}
+	return b.String()
+}
+
+// TestSharedPartitionsSteerAlike: a policy that shares a partition, where nearness is left to nodes, answers as one that has its own, where
+// it was compiled into rows: with the same pools in the same turns, with the same shares, and where networks are hashed, from the same
+// pool.
+func TestSharedPartitionsSteerAlike(t *testing.T) {
+	rnd := gtmtest.Random(t)
+	seen := map[string]int{}
+	for world := range 16 {
+		pick := ""
+		if world%2 == 1 {
+			pick = "  pick: sticky\n"
+		}
+		sites := randomSites(rnd)
+		rules := fmt.Sprintf("[{when: {geo: [EU, SA]}, %spools: [%s]}, {when: {geo: [AS]}, pools: [%s]}, {pools: [%s]}]",
+			randomFence(rnd), randomEntries(rnd, 2), randomEntries(rnd, 2), randomEntries(rnd, 2))
+		rules = strings.NewReplacer("band: 60%", "band: 60%, bias: {p3: 20%, s5: -300km}",
+			"{policy: near", "{nearest: sites").Replace(rules)
+		web := service("web", fmt.Sprintf("%s  pools: [p0, p1, p2, p3, p4, p5, p6, p7]\n  rules: %s\n  lastResort: [{nearest: [p4, p5]}]\n",
+			pick, rules))
+		own, shared := newHarness(t, testZone, sites, web), newHarness(t, testZone, sites, crowd(), web)
+		if own.view.FindService("web.shop.gtm.example.") == nil {
+			continue
+		}
+		if n := shared.c.owned[owner{tenant: "shop"}]; n != maxTenantParts {
+			t.Fatalf("%d partitions of their own", n)
+		}
+		for range 5 {
+			seed := rnd.Uint64()
+			for _, h := range []*harness{own, shared} {
+				h.randomHands(rand.New(rand.NewPCG(seed, 1)))
+			}
+			s, twin := own.service("web.shop.gtm.example."), shared.service("web.shop.gtm.example.")
+			for range 40 {
+				c := clientAt(fmt.Sprintf("%d.%d.%d.0/24", 1+rnd.IntN(223), rnd.IntN(256), rnd.IntN(256)))
+				r := rnd.Uint64()
+				a, b := own.view.Explain(s, rr.IPv4, c, r), shared.view.Explain(twin, rr.IPv4, c, r)
+				if got, want := turnsOf(b), turnsOf(a); got != want || a.TTL != b.TTL || a.Fallback != b.Fallback || b.Scope < a.Scope {
+					t.Fatalf("%s\n%v: shared %s TTL %d %q /%d\nown %s TTL %d %q /%d", web, c.Subnet.Prefix(), got, b.TTL, b.Fallback,
+						b.Scope, want, a.TTL, a.Fallback, a.Scope)
+				}
+				if a.Draw == nil {
+					continue
+				}
+				if seen["answers"]++; pick != "" && a.Draw.Pool.ID != b.Draw.Pool.ID {
+					t.Fatalf("%s\n%v: shared %s, own %s", web, c.Subnet.Prefix(), b.Draw.Pool.ID, a.Draw.Pool.ID)
+				}
+				for _, p := range b.Pools {
+					if p.Chosen && p.Pool.ID != b.Draw.Pool.ID {
+						t.Fatalf("%s is chosen, and %s answers", p.Pool.ID, b.Draw.Pool.ID)
+					}
+					if p.Share > 0 && p.Share < 1 {
+						seen["shares"]++
+					}
+				}
+				if b.Fallback == table.AsIfUp {
+					seen["as if up"]++
+				}
+			}
+		}
+		for _, steps := range twinSteps(shared) {
+			if steps.Kind == table.NearestNode {
+				seen["nearest nodes"]++
+			}
+		}
+	}
+	for _, what := range []string{"answers", "shares", "as if up", "nearest nodes"} {
+		if seen[what] < 30 {
+			t.Errorf("only %d %s", seen[what], what)
+		}
+	}
+}
+
+// twinSteps gives the nodes of the view.
+func twinSteps(h *harness) (out []*table.Node) {
+	for i := range h.c.nodes {
+		out = append(out, h.view.Nodes.Ref(h.c.nodes[i].slot))
+	}
+	return out
+}
+
+// turnsOf writes down the pools of an explanation by their turns, with their shares.
+func turnsOf(e *table.Explanation) string {
+	var out []string
+	for _, p := range e.Pools {
+		out = append(out, fmt.Sprintf("%v/%02d %s %.4f %v", p.LastResort, p.Step, p.Pool.ID.Pool, p.Share, p.Up))
+	}
+	slices.Sort(out)
+	return strings.Join(out, ", ")
+}

@@ -33,8 +33,8 @@ func (c *Compiler) compileServices() {
 		}
 	}
 	for i, k := range keys {
-		if i%rowsAtOnce == 0 {
-			c.rowsAhead(keys[i:min(i+rowsAtOnce, len(keys))])
+		if i%policiesAtOnce == 0 {
+			c.policiesAhead(keys[i:min(i+policiesAtOnce, len(keys))])
 		}
 		declared := c.serviceSpec(k)
 		if declared == nil {
@@ -246,7 +246,7 @@ func (c *Compiler) newSteering(out *table.Service, s *serviceState, p *plan, for
 		}
 	}
 	out.Is |= table.Steers
-	out.Steering = &table.Steering{Policy: f.policy, Default: rows.Of[s.part.unplaced]}
+	out.Steering = &table.Steering{Policy: f.policy, Default: rows.At(s.part.unplaced)}
 	if out.Served = families(c.servedByRows(p, f.policy, rows), p.eff); coherent {
 		out.Need = out.Served
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/gti/gtm/pkg/geo"
@@ -50,20 +51,22 @@ type Compiler struct {
 	keys      map[string]*zones.ZoneKeys // by zone
 	alias     aliases
 
-	maps     []geo.Map
-	goodMaps map[spec.Key]geo.Map // the last good form of each
-	empty    map[spec.Key]error   // maps that should have networks from files, and have none
-	zones    map[string]*zoneState
-	listed   map[string]string          // zone to the catalog that lists it
-	catalogs map[string]map[string]bool // the other way round
-	apexes   map[string]*zoneState      // by wire name
-	pools    map[health.PoolID]*poolState
-	services map[spec.Key]*serviceState
-	hosts    map[string]spec.Key // wire host to the service that has it
-	parts    map[string]*partState
-	partList []*geo.Partition
-	partFree []uint32
-	owned    owned // of parts: those of one policy alone
+	maps      []geo.Map
+	goodMaps  map[spec.Key]geo.Map // the last good form of each
+	empty     map[spec.Key]error   // maps that should have networks from files, and have none
+	zones     map[string]*zoneState
+	listed    map[string]string          // zone to the catalog that lists it
+	catalogs  map[string]map[string]bool // the other way round
+	apexes    map[string]*zoneState      // by wire name
+	pools     map[health.PoolID]*poolState
+	services  map[spec.Key]*serviceState
+	hosts     map[string]spec.Key // wire host to the service that has it
+	parts     map[string]*partState
+	partList  []*geo.Partition
+	partFree  []uint32
+	divisions []*division // of each of partList
+	owned     owned       // of parts: those of one policy alone
+	shapes    policy.Shapes
 
 	nodes        map[string]*nodeState // those that have arms, by mixKey
 	nodeSlots    chunks.Writer[table.Node]
@@ -125,9 +128,16 @@ type poolState struct {
 	asked    bool        // services ask whether it is unsure
 	acts     []steer.Act // as they are counted
 	needs
-	draws map[draws.Form]*drawState
-	users map[*serviceState]bool
-	err   error
+	draws  map[draws.Form]*drawState
+	users  map[*serviceState]bool
+	placed atomic.Pointer[placedPool] // as policies saw it last
+	err    error
+}
+
+// placedPool is a pool as policies see it while its site is that one. Services share it.
+type placedPool struct {
+	policy.Pool
+	site *spec.Site
 }
 
 func newPoolState(id health.PoolID) *poolState {
@@ -224,6 +234,14 @@ type mixState struct {
 	kind table.Kind
 	need rr.FamilySet // an arm counts by health only if it gives all of these
 	arms []share
+	near *nearState // of a table.NearestNode
+}
+
+// nearState is what a node goes by that chooses the nearest of its arms. It has taken its columns.
+type nearState struct {
+	of    *division
+	slot  uint32 // of View.PartList
+	table *table.Near
 }
 
 // share is one arm.
@@ -268,6 +286,7 @@ type aheadPolicy struct {
 	owner    owner             // of a partition of its own
 	asked    map[spec.Key]bool // the policies that it looked for
 	key      string            // of a partition of its own
+	shared   string            // of one that it shares with others
 	err      error
 	division *division // for which rows are; nil: they are not made yet
 	rows     *policy.Rows
@@ -296,9 +315,6 @@ func (f *aheadPolicy) timed() bool {
 	_, timed := f.policy.Asks()
 	return timed
 }
-
-// sharedKey is the key of a partition that it shares with others.
-func (f *aheadPolicy) sharedKey() string { return sharedPart + string(f.policy.AppendConditions(nil)) }
 
 type aheadPart struct {
 	begin func() *division
