@@ -54,10 +54,11 @@ type Step struct {
 
 // ServiceInfo is what few queries read of a Service.
 type ServiceInfo struct {
-	Sigs   *zones.SteeredSigs // nil: its zone is not signed
-	Tenant string
-	Name   string
-	Spec   *spec.Service // with defaults filled in
+	Sigs     *zones.SteeredSigs // nil: its zone is not signed
+	Steering *Steering          // nil: one row for each rule
+	Tenant   string
+	Name     string
+	Spec     *spec.Service // with defaults filled in
 	// AliasOf is what the service's answers are taken from, for people; empty: it is no alias.
 	AliasOf string
 	Pick    draws.Pick
@@ -65,7 +66,6 @@ type ServiceInfo struct {
 	// answers go by it. nil: none has.
 	Order    [][]string
 	Index    []uint32       // row i has Steps[Index[i]:Index[i+1]]; nil once InlineIndex has put it elsewhere
-	Steering *Steering      // nil: one row for each rule
 	Counting *ServiceCounts // see Counts
 }
 
