@@ -25,7 +25,7 @@ var million = flag.Bool("million", false, "benchmark with a million names as wel
 
 // steeredView compiles n services in one zone, each with a rule for every continent and one for the rest, over four pools of two
 // weighted addresses.
-func steeredView(b *testing.B, n int, nested bool) *atomic.Pointer[table.View] {
+func steeredView(b *testing.B, n int, by steeredBy) *atomic.Pointer[table.View] {
 	b.Helper()
 	atlas := views.Atlas(b)
 	content, _, err := zone.Canonical("bench.example.", "bench.example.",
@@ -58,15 +58,20 @@ func steeredView(b *testing.B, n int, nested bool) *atomic.Pointer[table.View] {
 		}
 		rules = append(rules, rule)
 	}
-	if nested { // nearness in a split in a rule
-		near := &spec.Steering{Nearest: &spec.Choices{List: []spec.Target{{Pool: "pool0"}, {Pool: "pool1"}, {Pool: "pool2"},
-			{Pool: "pool3"}}}}
-		split := &spec.Steering{Split: []spec.Target{{Weight: 99, Steering: near}, {Weight: 1, Pool: "pool3"}}}
+	nearest := func(band int) *spec.Steering {
+		return &spec.Steering{Band: fmt.Sprint(band, "%"), Nearest: &spec.Choices{List: []spec.Target{{Pool: "pool0"}, {Pool: "pool1"},
+			{Pool: "pool2"}, {Pool: "pool3"}}}}
+	}
+	if by == nested { // nearness in a split in a rule
+		split := &spec.Steering{Split: []spec.Target{{Weight: 99, Steering: nearest(5)}, {Weight: 1, Pool: "pool3"}}}
 		rules = []spec.Rule{{When: &spec.When{Geo: []string{"AS", "OC"}}, Pools: []spec.Target{{Steering: split}}},
 			{Pools: []spec.Target{{Steering: split}}}}
 	}
 	for i := range n {
 		name := fmt.Sprintf("w%d", i)
+		if by == near {
+			rules = []spec.Rule{{Pools: []spec.Target{{Steering: nearest(i % 64)}}}}
+		}
 		job.Put = append(job.Put, compile.Item{Generation: 1,
 			Resource: &spec.Resource{Key: spec.Key{Tenant: "job", Kind: spec.KindService, Name: name},
 				Spec: &spec.Service{Host: name + ".bench.example.", Rules: rules}}})
@@ -81,6 +86,15 @@ func steeredView(b *testing.B, n int, nested bool) *atomic.Pointer[table.View] {
 	view.Store(v)
 	return view
 }
+
+// steeredBy is what services go by.
+type steeredBy int
+
+const (
+	byRules steeredBy = iota
+	nested
+	near
+)
 
 // steeredQueries makes queries for random ones of n names, each with a client subnet of a network of the Internet.
 func steeredQueries(b *testing.B, n int) [][]byte {
@@ -110,18 +124,21 @@ func steeredQueries(b *testing.B, n int) [][]byte {
 
 // BenchmarkSteered is what a steered query costs beside the sockets, from the bytes that came to those that go: as the sockets
 // do, in batches, from slots that are written over.
-func BenchmarkSteered(b *testing.B) { benchmarkSteeredBy(b, false) }
+func BenchmarkSteered(b *testing.B) { benchmarkSteeredBy(b, byRules) }
 
 // BenchmarkNested is BenchmarkSteered by a policy that nests: nearness in a split in a rule.
-func BenchmarkNested(b *testing.B) { benchmarkSteeredBy(b, true) }
+func BenchmarkNested(b *testing.B) { benchmarkSteeredBy(b, nested) }
 
-func benchmarkSteeredBy(b *testing.B, nested bool) {
+// BenchmarkNear is BenchmarkSteered by so many policies that they share a partition, and nearness is left to nodes.
+func BenchmarkNear(b *testing.B) { benchmarkSteeredBy(b, near) }
+
+func benchmarkSteeredBy(b *testing.B, by steeredBy) {
 	for _, n := range []int{1_000, 100_000, 1_000_000} {
 		if n == 1_000_000 && !*million {
 			continue
 		}
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			a := New(Config{View: steeredView(b, n, nested), ID: "edge", Seed: 1, Clock: func() uint32 { return 0 }})
+			a := New(Config{View: steeredView(b, n, by), ID: "edge", Seed: 1, Clock: func() uint32 { return 0 }})
 			queries := steeredQueries(b, n)
 			b.Run("ahead", func(b *testing.B) { benchmarkSteered(b, a, queries, true) })
 			b.Run("alone", func(b *testing.B) { benchmarkSteered(b, a, queries, false) })

@@ -32,67 +32,71 @@ type Near struct {
 	Hashed  bool          // of several, the client's network decides; not: chance
 }
 
-// farness fills in how far each arm counts as, for clients at distances km; not ok: it is not known where they are.
-func (n *Near) farness(km []float32, far *[policy.MaxNearest]float64) (ok bool) {
+// farness is how far each arm counts as, in km, as the bits of a float64: of numbers from 0 to +Inf these are in the same order, and can be
+// compared without a branch that nobody can predict.
+type farness [policy.MaxNearest]int64
+
+// of fills it in for clients at distances km; not ok: it is not known where they are.
+func (f *farness) of(n *Near, km []float32) (ok bool) {
+	if km[n.Columns[0]] == Nowhere {
+		return false
+	}
 	for i, column := range n.Columns {
-		far[i] = float64(km[column])
-	}
-	if ok = far[0] != Nowhere; ok && n.Bias != nil {
-		for i := range n.Bias {
-			far[i] = n.Bias[i].Of(far[i])
+		d := float64(km[column])
+		if n.Bias != nil {
+			d = n.Bias[i].Of(d)
 		}
+		f[i] = int64(math.Float64bits(d))
 	}
-	return ok
+	return true
+}
+
+// unlimited stands for +Inf.
+var unlimited = int64(math.Float64bits(math.Inf(1)))
+
+// reach gives how far those of n arms are at most that count as about as near as the nearest beyond above. unlimited: there is none, or it
+// is nowhere.
+func (f *farness) reach(n int, band float64, above int64) int64 {
+	first := unlimited
+	for _, d := range f[:n] {
+		near := (d - above - 1) >> 63 // all bits where d is not beyond
+		first = min(first, d|near&math.MaxInt64)
+	}
+	return int64(math.Float64bits(math.Float64frombits(uint64(first)) * (1 + band)))
 }
 
 // nearest gives the arm that a NearestNode passes on to: of those about as near as the nearest, one that gives what is needed; if none
 // does, of those about as near as the nearest of the rest, and so on. What is nowhere comes last, as listed. See choose.
 func (n *Node) nearest(km []float32, need rr.FamilySet, asIfUp bool, chance uint32, hash uint64) (at int, hashed bool) {
-	var far [policy.MaxNearest]float64
+	var far farness
 	var weights [policy.MaxNearest]uint32
 	arms := *n.Arms
-	placed := n.Near.farness(km, &far)
-	for above := -1.0; placed; {
-		most := n.Near.reach(far[:len(arms)], above)
-		if math.IsInf(most, 1) {
+	placed := far.of(n.Near, km)
+	for above := int64(-1); placed; {
+		most := far.reach(len(arms), n.Near.Band, above)
+		if most >= unlimited {
 			break
 		}
-		total, giving := uint32(0), 0
+		total := uint32(0)
 		for i := range arms {
-			if weights[i] = 0; far[i] > above && far[i] <= most {
-				weights[i] = arms[i].weightFor(need, asIfUp)
-			}
-			if total += weights[i]; weights[i] > 0 {
-				giving, at = giving+1, i
-			}
+			in := ^uint32(((most - far[i]) | (far[i] - above - 1)) >> 63)
+			weights[i] = arms[i].weightFor(need, asIfUp) & in
+			total += weights[i]
 		}
 		switch {
-		case giving == 1:
-			return at, false
-		case giving > 1 && n.Near.Hashed:
-			return highest(arms, &weights, hash), true
-		case giving > 1:
+		case total > 0 && n.Near.Hashed:
+			return highest(arms, &weights, hash)
+		case total > 0:
 			return drawn(weights[:len(arms)], total, chance), false
 		}
 		above = most
 	}
 	for i := range arms {
-		if (!placed || math.IsInf(far[i], 1)) && arms[i].weightFor(need, asIfUp) > 0 {
+		if (!placed || far[i] >= unlimited) && arms[i].weightFor(need, asIfUp) > 0 {
 			return i, false
 		}
 	}
 	return 0, false // one of them gives, or nobody would ask
-}
-
-// reach gives how far those are at most that count as about as near as the nearest beyond above; +Inf: there is none, or it is nowhere.
-func (n *Near) reach(far []float64, above float64) float64 {
-	first := math.Inf(1)
-	for _, d := range far {
-		if d > above {
-			first = min(first, d)
-		}
-	}
-	return first * (1 + n.Band)
 }
 
 // drawn gives one by weight.
@@ -106,27 +110,28 @@ func drawn(weights []uint32, total, chance uint32) (at int) {
 	return at
 }
 
-// highest gives the arm of the highest score, the first of equals.
-func highest(arms []Arm, weights *[policy.MaxNearest]uint32, hash uint64) (at int) {
-	best := steer.Lowest
+// highest gives the arm of the highest score, the first of equals, and whether there were several.
+func highest(arms []Arm, weights *[policy.MaxNearest]uint32, hash uint64) (at int, hashed bool) {
+	best, giving := steer.Lowest, 0
 	for i := range arms {
 		if w := weights[i]; w > 0 {
+			giving++
 			if score, ok := steer.Outscores(best, hash, arms[i].ID, float64(w)); ok {
 				best, at = score, i
 			}
 		}
 	}
-	return at
+	return at, giving > 1
 }
 
 // groups gives the arms in the order in which they are tried, those together that share the answers. For who is in no hurry.
 func (n *Node) groups(km []float32) (groups [][]int) {
-	var far [policy.MaxNearest]float64
+	var far farness
 	count := len(*n.Arms)
-	placed := n.Near.farness(km, &far)
-	for above := -1.0; placed; {
-		most := n.Near.reach(far[:count], above)
-		if math.IsInf(most, 1) {
+	placed := far.of(n.Near, km)
+	for above := int64(-1); placed; {
+		most := far.reach(count, n.Near.Band, above)
+		if most >= unlimited {
 			break
 		}
 		var group []int
@@ -138,7 +143,7 @@ func (n *Node) groups(km []float32) (groups [][]int) {
 		groups, above = append(groups, group), most
 	}
 	for i := range count {
-		if !placed || math.IsInf(far[i], 1) {
+		if !placed || far[i] >= unlimited {
 			groups = append(groups, []int{i})
 		}
 	}
