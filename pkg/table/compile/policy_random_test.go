@@ -232,7 +232,8 @@ func TestSharedPartitionsSteerAlike(t *testing.T) {
 				c := clientAt(fmt.Sprintf("%d.%d.%d.0/24", 1+rnd.IntN(223), rnd.IntN(256), rnd.IntN(256)))
 				r := rnd.Uint64()
 				a, b := own.view.Explain(s, rr.IPv4, c, r), shared.view.Explain(twin, rr.IPv4, c, r)
-				if got, want := turnsOf(b), turnsOf(a); got != want || a.TTL != b.TTL || a.Fallback != b.Fallback || b.Scope < a.Scope {
+				if got, want := turnsOf(b), turnsOf(a); got != want || a.TTL != b.TTL || a.Fallback != b.Fallback || b.Scope < a.Scope ||
+					a.Hashed != b.Hashed {
 					t.Fatalf("%s\n%v: shared %s TTL %d %q /%d\nown %s TTL %d %q /%d", web, c.Subnet.Prefix(), got, b.TTL, b.Fallback,
 						b.Scope, want, a.TTL, a.Fallback, a.Scope)
 				}
