@@ -79,8 +79,7 @@ func (n *Node) nearest(km []float32, need rr.FamilySet, asIfUp bool, chance uint
 		}
 		total := uint32(0)
 		for i := range arms {
-			in := ^uint32(((most - far[i]) | (far[i] - above - 1)) >> 63)
-			weights[i] = arms[i].weightFor(need, asIfUp) & in
+			weights[i] = arms[i].weightFor(need, asIfUp) & ^uint32((most-far[i])>>63) // nearer ones give nothing, or it had ended
 			total += weights[i]
 		}
 		switch {

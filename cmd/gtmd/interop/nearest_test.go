@@ -310,11 +310,11 @@ func ordersOf(t *testing.T, job, mmdb string) func(addr netip.Addr) []string {
 		row, _ := p.Row(p.Where(place, geo.Hits{}), nil)
 		rows := policy.RowsOf([]policy.Row{row})
 		for _, step := range rows.Orders[0].Steps[:sorted] {
-			pool, ok := rows.Steps[step].Leaf()
-			if !ok {
+			node := &rows.Steps[step]
+			if node.Kind != policy.Leaf {
 				t.Fatalf("%s: more than one pool is as near", addr)
 			}
-			names = append(names, p.Pools[pool].Site)
+			names = append(names, p.Pools[node.Pool].Site)
 		}
 		return names
 	}

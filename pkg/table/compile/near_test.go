@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/policy"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/table"
 	"github.com/gti/gtm/pkg/table/rr"
@@ -137,5 +138,39 @@ func TestAPoolInSeveralTurns(t *testing.T) {
 	}
 	if len(e.Pools) != 3 || math.Abs(total-1) > 1e-9 || e.Pools[2].Share != 0 || e.Pools[2].Chosen {
 		t.Errorf("shares of %v, %+v", total, e.Pools)
+	}
+}
+
+// TestLongListsStayRows: of more pools than a query may look at, the order is compiled.
+func TestLongListsStayRows(t *testing.T) {
+	pools, names := "", ""
+	for i := range policy.MaxNearest + 1 {
+		pools += fmt.Sprintf("\n---\n{kind: Pool, tenant: shop, name: p%d, spec: {site: fra, endpoints: [{name: a, addresses: [192.0.2.%d]}]}}\n",
+			i, i)
+		names += fmt.Sprintf("p%d, ", i)
+	}
+	list := func(n int) string {
+		return fmt.Sprintf("  rules: [{pools: [{nearest: [%s], band: 99%%}]}]\n", strings.Join(strings.Split(names, ", ")[:n], ", "))
+	}
+	h := newHarness(t, testZone, testSites, pools, crowd(), service("short", list(policy.MaxNearest)),
+		service("whole", list(policy.MaxNearest+1)))
+	for host, want := range map[string]table.Kind{"short": table.NearestNode, "whole": table.LeafNode} {
+		s := h.service(host + ".shop.gtm.example.")
+		if kind := h.view.Nodes.Ref(s.Steps[0].Node).Kind; kind != want {
+			t.Errorf("%s goes by a node of kind %d", host, kind)
+		}
+		h.ask(host+".shop.gtm.example.", berlin, rr.IPv4)
+	}
+}
+
+// TestANearestNodeWithoutSubnets: with ecs: off the resolver's place counts, and the service has another partition for client networks.
+func TestANearestNodeWithoutSubnets(t *testing.T) {
+	h := newHarness(t, testZone, testSites, nearCrowd(), service("web", "  ecs: \"off\"\n  rules: [{pools: [{nearest: [us, sg, eu]}]}]\n"))
+	s, c := h.service("web.shop.gtm.example."), clientAt("8.8.8.0/24")
+	c.Resolver = clientAt(berlin).Subnet
+	var d table.Decision
+	h.view.Decide(&d, s, rr.IPv4, c, h.view.Classify(s, c), 1)
+	if d.Draw == nil || d.Draw.Pool.ID.Pool != "eu" || s.Part == s.ResolverPart {
+		t.Errorf("%+v", d)
 	}
 }

@@ -19,7 +19,7 @@ import (
 // regions are where the sites of random worlds stand; "" has none.
 var regions = []string{"EU-DE", "EU-FR", "NA-US", "AS-SG", "AS-JP", "SA-BR", ""}
 
-// randomSites declares eight pools at eight sites all over the world, each with an address of its own.
+// randomSites declares eight pools at eight sites all over the world, some nowhere, each with an address of its own.
 func randomSites(rnd *rand.Rand) string {
 	var b strings.Builder
 	for i := range 8 {
@@ -29,8 +29,11 @@ func randomSites(rnd *rand.Rand) string {
 		}
 		fmt.Fprintf(&b, "\n---\n{kind: Site, tenant: platform, name: s%d, spec: {location: {lat: %d, lon: %d}%s}}", i, rnd.IntN(120)-60,
 			rnd.IntN(360)-180, region)
-		fmt.Fprintf(&b, "\n---\n{kind: Pool, tenant: shop, name: p%d, spec: {site: s%d, "+
-			"endpoints: [{name: a, addresses: [192.0.2.%d]}]}}\n", i, i, i)
+		at := fmt.Sprintf("site: s%d, ", i)
+		if rnd.IntN(6) == 0 {
+			at = "" // it is nowhere
+		}
+		fmt.Fprintf(&b, "\n---\n{kind: Pool, tenant: shop, name: p%d, spec: {%sendpoints: [{name: a, addresses: [192.0.2.%d]}]}}\n", i, at, i)
 	}
 	return b.String()
 }
