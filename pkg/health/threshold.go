@@ -103,6 +103,20 @@ func (t *Threshold) Add(passed bool, reason string, at time.Time, l Limits) bool
 	return true
 }
 
+// Recheck reports whether the next check should come sooner than usual: the last result speaks against the state, or the state is not known
+// yet, so that a few more results decide. One that is unstable is not hurried on its way up: what damps it are results over time.
+func (t *Threshold) Recheck(at time.Time) bool {
+	switch {
+	case t.run == 0 || t.missed > 0:
+		return false
+	case t.sight.State == Up:
+		return !t.passed
+	case t.sight.State == Down:
+		return t.passed && t.fallen(at) <= steady
+	}
+	return true
+}
+
 // weighDoubt finds out whether the state is unsure, and reports whether that changed.
 func (t *Threshold) weighDoubt(against bool, at time.Time, l Limits) bool {
 	if against {

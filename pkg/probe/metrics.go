@@ -12,7 +12,7 @@ type metrics struct {
 	lag                        prometheus.Histogram
 	targets, waiting, inFlight prometheus.Gauge
 	slow                       prometheus.Gauge
-	cut                        prometheus.Counter
+	cut, rechecks              prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -35,6 +35,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		slow: f.NewGauge(prometheus.GaugeOpts{
 			Name: "gtm_probe_slow_sockets",
 			Help: "Sockets of checks that have taken longer than quick ones do, and hold no place of those.",
+		}),
+		rechecks: f.NewCounter(prometheus.CounterOpts{
+			Name: "gtm_probe_rechecks_total",
+			Help: "Checks that came sooner than the interval, because the result before called for another one.",
 		}),
 		cut: f.NewCounter(prometheus.CounterOpts{
 			Name: "gtm_probe_cut_checks_total", Help: "Checks that hung and were cut off, because another tenant lacked places of its own.",

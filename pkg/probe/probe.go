@@ -27,8 +27,9 @@ type Check struct {
 	Port  uint16 // of Host
 	// Lent are private networks that the guard lets this check into.
 	Lent []netip.Prefix
-	// Interval is from one check's beginning to the next one's, give or take 5 %. Timeout is for a whole check.
-	Interval, Timeout time.Duration
+	// Interval is from one check's beginning to the next one's, give or take 5 %, and Recheck where the result calls for another one.
+	// 0: there is none sooner. Timeout is for a whole check.
+	Interval, Recheck, Timeout time.Duration
 
 	// The rest is for http and https.
 	Path    string // with query; begins with /

@@ -25,9 +25,10 @@ type Target struct {
 type SchedulerConfig struct {
 	// Check makes one check, as Checker.Check does. It must end when its context does.
 	Check func(context.Context, Check) Result
-	// OnResult takes the results, one at a time. It is called under the scheduler's lock, so that after Set no result of a
-	// replaced target comes any more; it must be quick and must not call the scheduler.
-	OnResult func(Result)
+	// OnResult takes the results, one at a time, and reports whether the next check should come sooner: after Check.Recheck. It is
+	// called under the scheduler's lock, so that after Set no result of a replaced target comes any more; it must be quick and must not
+	// call the scheduler.
+	OnResult func(Result) (soon bool)
 	// Concurrency is how many sockets quick checks have at once. 0: 256.
 	Concurrency int
 	// Slow is how many those have at most that are not quick. 0: 16 times Concurrency.
@@ -68,6 +69,9 @@ type Scheduler struct {
 // quickTime is how long a check is quick: most answers come sooner, and most failures that are not timeouts.
 const quickTime = 200 * time.Millisecond
 
+// recheckBurst is enough for the most results that a monitor may want in a row, down and up again.
+const recheckBurst = 20
+
 // task is one target's life in the scheduler: it waits in the heap or in its pool's queue, or it runs.
 type task struct {
 	target Target
@@ -75,8 +79,10 @@ type task struct {
 	due    time.Time
 	index  int // in the heap; -1: not there
 	round  uint64
-	cancel context.CancelFunc // while it runs
-	gone   bool               // removed or replaced: if it waits in a queue, it is passed over
+	// hurried is how many checks came sooner than the interval, less the others; not less than 0.
+	hurried int
+	cancel  context.CancelFunc // while it runs
+	gone    bool               // removed or replaced: if it waits in a queue, it is passed over
 
 	line  *line // while it waits in a queue or runs
 	began time.Time
@@ -184,10 +190,24 @@ func (s *Scheduler) hash(id ID) uint64 {
 	return h.Sum64()
 }
 
-// jitter gives what to add to the interval of one round: -5 % to +5 %. It follows from name and round, and needs no randomness.
-func (s *Scheduler) jitter(t *task) time.Duration {
-	tenth := uint64(t.target.Check.Interval/10) + 1
+// jitter gives what to add to a pause of one round: -5 % to +5 %. It follows from name and round, and needs no randomness.
+func (s *Scheduler) jitter(t *task, pause time.Duration) time.Duration {
+	tenth := uint64(pause/10) + 1
 	return time.Duration(mix(s.hash(t.target.ID)+t.round)%tenth) - time.Duration(tenth/2)
+}
+
+// next gives when a task is due again. soon: its result calls for another one, which begins sooner as long as the target has not had
+// recheckBurst such checks more than usual ones. So a target is never checked twice as often as its interval says, in the long run.
+func (s *Scheduler) next(t *task, soon bool) time.Time {
+	t.round++
+	c := &t.target.Check
+	if soon && c.Recheck > 0 && c.Recheck < c.Interval && t.hurried < recheckBurst {
+		t.hurried++
+		s.metrics.rechecks.Inc()
+		return t.began.Add(c.Recheck + s.jitter(t, c.Recheck))
+	}
+	t.hurried = max(0, t.hurried-1)
+	return t.due.Add(c.Interval + s.jitter(t, c.Interval))
 }
 
 // mix spreads every bit over all others (the finalizer of SplitMix64).
@@ -289,9 +309,7 @@ func (s *Scheduler) finish(ctx context.Context, t *task, r Result) {
 	}
 	s.metrics.count(t.target.Check.Type, r)
 	r.ID, r.Of = t.target.ID, t.target.Of
-	s.cfg.OnResult(r)
-	t.round++
-	t.due = t.due.Add(t.target.Check.Interval + s.jitter(t))
+	t.due = s.next(t, s.cfg.OnResult(r))
 	if now := s.cfg.Clock(); t.due.Before(now) {
 		t.due = now // late: rounds that were missed are not made up for
 	}

@@ -23,8 +23,9 @@ type bench struct {
 	results []Result
 	now     int // checks that run
 	most    int
-	active  map[string]int // by tenant (in Host)
-	cut     map[string]int // checks that were cancelled, likewise
+	active  map[string]int    // by tenant (in Host)
+	cut     map[string]int    // checks that were cancelled, likewise
+	soon    func(Result) bool // which results call for another one; nil: none
 }
 
 // newBench starts a scheduler inside of a synctest bubble, where time stands still until everything waits.
@@ -65,7 +66,10 @@ func (b *bench) play(ctx context.Context, c Check) Result {
 	return Result{Outcome: Passed, Reason: c.Name, At: time.Now()}
 }
 
-func (b *bench) record(r Result) { b.results = append(b.results, r) }
+func (b *bench) record(r Result) bool {
+	b.results = append(b.results, r)
+	return b.soon != nil && b.soon(r)
+}
 
 // take gives the results so far, and forgets them.
 func (b *bench) take() []Result {
@@ -349,7 +353,7 @@ func (b *bench) checkBooks(t *testing.T, sets map[string]int) {
 func TestMetrics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := prometheus.NewPedanticRegistry()
-		s := NewScheduler(SchedulerConfig{Registerer: r, OnResult: func(Result) {},
+		s := NewScheduler(SchedulerConfig{Registerer: r, OnResult: func(Result) bool { return false },
 			Check: func(context.Context, Check) Result { return Result{Outcome: Failed, Latency: time.Second} }})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})

@@ -12,6 +12,7 @@ const (
 	minInterval = Duration(200 * time.Millisecond)
 	maxInterval = Duration(time.Hour)
 	minTimeout  = Duration(10 * time.Millisecond)
+	minRecheck  = minInterval / 5
 	maxRise     = 10
 )
 
@@ -27,6 +28,9 @@ func (c *checker) monitor(m *Monitor) {
 	}
 	if e.Timeout < minTimeout || e.Timeout > e.Interval {
 		c.fail("spec.timeout", "", "%s is out of range: it can be %s to the interval, %s", e.Timeout, minTimeout, e.Interval)
+	}
+	if m.Recheck != 0 && (m.Recheck < minRecheck || m.Recheck > e.Interval) {
+		c.fail("spec.recheck", "", "%s is out of range: it can be %s to the interval, %s", m.Recheck, minRecheck, e.Interval)
 	}
 	c.between("spec.rise", e.Rise, 1, maxRise)
 	c.between("spec.fall", e.Fall, 1, maxRise)
