@@ -53,6 +53,14 @@ func (c *Check) sockets() int {
 	return min(len(c.Addrs), spec.MaxAddresses)
 }
 
+// address is where the check goes, for the log.
+func (c *Check) address() string {
+	if len(c.Addrs) == 0 {
+		return c.Host
+	}
+	return c.Addrs[0].String()
+}
+
 // Outcome is how a check ended.
 type Outcome uint8
 
