@@ -4,6 +4,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
 // gaps are the times between checks of a target that began.
@@ -73,4 +75,26 @@ func TestRechecksAreBoundedForEachTarget(t *testing.T) {
 			t.Errorf("%d checks in 51 s after an hour of quiet", n)
 		}
 	})
+}
+
+// TestRechecksGiveWay: where there is more to do than can be done, checks come at their interval only.
+func TestRechecksGiveWay(t *testing.T) {
+	for targets, most := range map[int]int{100: 100 * 20, 1000: 20} { // 16 at once of 190 ms each: 84 a second
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, 16)
+			b.soon = func(Result) bool { return true }
+			list := many("shop", targets, 10*time.Second, 190*time.Millisecond)
+			for i := range list {
+				list[i].Check.Recheck = time.Second
+			}
+			b.Set("shop", list)
+			time.Sleep(3 * time.Minute)
+			before := testutil.ToFloat64(b.metrics.rechecks)
+			time.Sleep(3 * time.Minute)
+			n := int(testutil.ToFloat64(b.metrics.rechecks) - before)
+			if n > most || n < most/2 && targets == 100 {
+				t.Errorf("%d targets had %d rechecks in 3 min, want about %d", targets, n, most)
+			}
+		})
+	}
 }

@@ -247,11 +247,13 @@ func (t *task) jitter(pause time.Duration) time.Duration {
 }
 
 // next gives when a task is due again. soon: its result calls for another one, which begins sooner as long as the target has not had
-// recheckBurst such checks more than usual ones. So a target is never checked twice as often as its interval says, in the long run.
+// recheckBurst such checks more than usual ones. So a target is never checked twice as often as its interval says, in the long run. One
+// that began late already has none: there is more to do than can be done.
 func (s *Scheduler) next(t *task, soon bool) time.Time {
 	t.round++
 	c := &t.check
-	if soon && c.Recheck > 0 && c.Recheck < c.Interval && t.hurried < recheckBurst {
+	soon = soon && c.Recheck > 0 && c.Recheck < c.Interval
+	if soon && t.hurried < recheckBurst && t.began.Sub(t.due) < c.Recheck {
 		t.hurried++
 		s.metrics.rechecks.Inc()
 		return t.began.Add(c.Recheck + t.jitter(c.Recheck))
