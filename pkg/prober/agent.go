@@ -202,7 +202,7 @@ func (a *agent) result(r probe.Result) (soon bool) {
 	if r.Outcome == probe.Unable {
 		changed = t.Miss(r.Reason, at, w.limits)
 	} else {
-		changed = t.Add(r.Outcome == probe.Passed, r.Reason, at, w.limits)
+		changed = t.AddTimed(r.Outcome == probe.Passed, r.Latency, r.Reason, at, w.limits)
 	}
 	if changed {
 		s := t.Sight()

@@ -40,3 +40,35 @@ func TestADeathIsKnownSoon(t *testing.T) {
 		}
 	})
 }
+
+// TestScoresAsTheMonitorSays: what checks take counts where the monitor has a target, and nothing does where it wants plain states.
+func TestScoresAsTheMonitorSays(t *testing.T) {
+	for _, tc := range []struct {
+		monitor spec.Monitor
+		score   float64
+	}{
+		{spec.Monitor{}, 1},
+		{spec.Monitor{Latency: spec.Duration(100 * time.Millisecond)}, 0.5},
+		{spec.Monitor{Latency: spec.Duration(200 * time.Millisecond)}, 1},
+	} {
+		inLab(t, func(l *lab) {
+			l.result["198.51.100.1"] = probe.Result{Outcome: probe.Passed, Latency: 200 * time.Millisecond}
+			l.declare(monitorRes("m", tc.monitor), poolRes("eu", "m", "198.51.100.1", "198.51.100.2"), rulesRes("web", []string{"eu"}))
+			l.start("fra")
+			time.Sleep(time.Minute)
+			if f := l.verdict("eu").Endpoints["a"]; f.State != health.Up || f.Score != tc.score {
+				t.Errorf("%+v: %+v", tc.monitor, f)
+			}
+			tc.monitor.Latency, tc.monitor.Score = 0, spec.ScorePlain
+			l.declare(monitorRes("m", tc.monitor))
+			time.Sleep(time.Minute)
+			for i := range 20 {
+				l.set(map[bool]probe.Outcome{true: probe.Failed, false: probe.Passed}[i%2 == 0], "198.51.100.1")
+				time.Sleep(time.Second)
+				if f := l.verdict("eu").Endpoints["a"]; f.State == health.Up && f.Score != 1 {
+					t.Errorf("%+v: %+v", tc.monitor, f)
+				}
+			}
+		})
+	}
+}

@@ -13,7 +13,14 @@ const (
 	maxInterval = Duration(time.Hour)
 	minTimeout  = Duration(10 * time.Millisecond)
 	minRecheck  = minInterval / 5
+	minLatency  = Duration(time.Millisecond)
 	maxRise     = 10
+)
+
+// The values of Monitor.Score.
+const (
+	ScoreGraded = "graded"
+	ScorePlain  = "plain"
 )
 
 func (c *checker) monitor(m *Monitor) {
@@ -34,12 +41,26 @@ func (c *checker) monitor(m *Monitor) {
 	}
 	c.between("spec.rise", e.Rise, 1, maxRise)
 	c.between("spec.fall", e.Fall, 1, maxRise)
+	c.score(m, e.Timeout)
 	c.vantages(m)
 	if m.Type == "tcp" {
 		c.monitorTCP(m)
 		return
 	}
 	c.monitorHTTP(m)
+}
+
+func (c *checker) score(m *Monitor, timeout Duration) {
+	if m.Score != "" {
+		c.oneOf("spec.score", m.Score, ScoreGraded, ScorePlain)
+	}
+	switch {
+	case m.Latency == 0:
+	case m.Latency < minLatency || m.Latency > timeout:
+		c.fail("spec.latency", "", "%s is out of range: it can be %s to the timeout, %s", m.Latency, minLatency, timeout)
+	case m.Score == ScorePlain:
+		c.fail("spec.latency", "remove one of them", "means nothing where spec.score is plain")
+	}
 }
 
 func (c *checker) vantages(m *Monitor) {
