@@ -128,3 +128,47 @@ func TestOneOfThemCallsForAnother(t *testing.T) {
 		}
 	})
 }
+
+// TestEqualHashesAreNotEnough: two checks that only have their hash in common are made each by itself.
+func TestEqualHashesAreNotEnough(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 8)
+		x, y := target("a", "x", time.Second, 0), target("b", "y", time.Second, 0)
+		b.Set("a", []Target{x})
+		b.Scheduler.mu.Lock()
+		first := b.targets["a"][x.ID].task
+		delete(b.tasks, first.hash)
+		first.hash = b.hash(&y.Check)
+		b.tasks[first.hash] = first
+		b.Scheduler.mu.Unlock()
+		b.Set("b", []Target{y})
+		time.Sleep(10 * time.Second)
+		if m, n := len(b.starts(x.ID)), len(b.starts(y.ID)); m < 9 || n < 9 {
+			t.Errorf("%d and %d checks in 10 intervals", m, n)
+		}
+		b.Set("b", nil)
+		b.Scheduler.mu.Lock()
+		defer b.Scheduler.mu.Unlock()
+		if b.tasks[first.hash] != first {
+			t.Error("the one that is left is not found any more")
+		}
+	})
+}
+
+// TestWhatIsCheckedIsTold in the words of the last Set, also where the check stays.
+func TestWhatIsCheckedIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 8)
+		x := target("a", "x", time.Second, 0)
+		for _, of := range []string{"before", "after"} {
+			x.Of = of
+			b.Set("a", []Target{x})
+			time.Sleep(3 * time.Second)
+			for _, r := range b.take() {
+				if r.Of != of {
+					t.Errorf("told of %q, want %q", r.Of, of)
+				}
+			}
+		}
+	})
+}
