@@ -172,3 +172,46 @@ func TestWhatIsCheckedIsTold(t *testing.T) {
 		}
 	})
 }
+
+// TestWhoLeavesAQueueLeavesTheOthers: a check that waits goes on to wait for those who still want it.
+func TestWhoLeavesAQueueLeavesTheOthers(t *testing.T) {
+	q := newQueues(1, 1)
+	k := &task{slots: 1}
+	for i, tenant := range []string{"a", "b", "c"} {
+		o := &owner{id: ID{tenant, "p", "x"}, task: k, at: i}
+		k.owners = append(k.owners, o)
+		q.join(o)
+	}
+	q.push(k)
+	first := k.owners[0]
+	k.owners = k.owners[1:]
+	q.leave(first)
+	if q.waiting != 1 || !k.queued || q.ready.Len() != 2 || len(q.lanes) != 2 {
+		t.Errorf("%d wait, queued %v, %d tenants have a turn, %d are there", q.waiting, k.queued, q.ready.Len(), len(q.lanes))
+	}
+	if got := q.next(time.Time{}); got != k || got.line.lane.tenant != "b" || q.waiting != 0 || q.ready.Len() != 0 {
+		t.Errorf("next is %+v; %d wait, %d tenants have a turn", got, q.waiting, q.ready.Len())
+	}
+}
+
+// TestWhatIsCutOffAndRemovedIsGone: nobody waits for it.
+func TestWhatIsCutOffAndRemovedIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 8)
+		x := target("a", "x", time.Minute, time.Minute)
+		b.Set("a", []Target{x})
+		time.Sleep(90 * time.Second)
+		b.Scheduler.mu.Lock()
+		k := b.targets["a"][x.ID].task
+		k.cut = true
+		b.queues.budgets[slow].leaving, k.line.lane.leaving[slow] = 1, 1
+		b.Scheduler.mu.Unlock()
+		b.Set("a", nil)
+		time.Sleep(time.Minute)
+		b.Scheduler.mu.Lock()
+		defer b.Scheduler.mu.Unlock()
+		if len(b.due)+b.queues.waiting+len(b.queues.lanes)+b.queues.budgets[slow].leaving != 0 {
+			t.Errorf("%d are due, %d wait: %+v", len(b.due), b.queues.waiting, &b.queues)
+		}
+	})
+}

@@ -332,7 +332,7 @@ func (b *bench) checkBooks(t *testing.T, sets map[string]int) {
 	b.Scheduler.mu.Lock()
 	defer b.Scheduler.mu.Unlock()
 	var taken [budgets]int
-	entries := 0
+	entries, ready := 0, 0
 	for tenant, l := range b.queues.lanes {
 		var own [budgets]int
 		targets := 0
@@ -345,6 +345,12 @@ func (b *bench) checkBooks(t *testing.T, sets map[string]int) {
 				t.Fatalf("%s/%s has %d entries, and its turn is %v", tenant, p.pool, p.waiting.Len(), p.turn)
 			}
 		}
+		if l.ready.Len() > 0 {
+			ready++
+		}
+		if (l.turn == nil) != (l.ready.Len() == 0) {
+			t.Fatalf("%s has %d pools that wait, and its turn is %v", tenant, l.ready.Len(), l.turn)
+		}
 		for kind := range budgets {
 			taken[kind] += l.taken[kind]
 		}
@@ -356,7 +362,7 @@ func (b *bench) checkBooks(t *testing.T, sets map[string]int) {
 	b.checkTasks(t, entries)
 	q := &b.queues
 	if taken != [budgets]int{q.budgets[quick].taken, q.budgets[slow].taken} || taken[quick] > 10 || taken[slow] > 160 ||
-		q.fresh.Len()+q.overdue.Len() != taken[quick] {
+		q.fresh.Len()+q.overdue.Len() != taken[quick] || q.ready.Len() != ready {
 		t.Fatalf("taken %v: %+v", taken, q)
 	}
 }

@@ -59,13 +59,13 @@ func TestScoresAsTheMonitorSays(t *testing.T) {
 			if f := l.verdict("eu").Endpoints["a"]; f.State != health.Up || f.Score != tc.score {
 				t.Errorf("%+v: %+v", tc.monitor, f)
 			}
-			tc.monitor.Latency, tc.monitor.Score = 0, spec.ScorePlain
+			tc.monitor = spec.Monitor{Score: spec.ScorePlain, Fall: 10, Recheck: spec.Duration(time.Second)}
 			l.declare(monitorRes("m", tc.monitor))
 			time.Sleep(time.Minute)
 			for i := range 20 {
 				l.set(map[bool]probe.Outcome{true: probe.Failed, false: probe.Passed}[i%2 == 0], "198.51.100.1")
 				time.Sleep(time.Second)
-				if f := l.verdict("eu").Endpoints["a"]; f.State == health.Up && f.Score != 1 {
+				if f := l.verdict("eu").Endpoints["a"]; f.State != health.Up || f.Score != 1 {
 					t.Errorf("%+v: %+v", tc.monitor, f)
 				}
 			}
