@@ -112,7 +112,7 @@ func TestPiecesSayWhatTheWholeWould(t *testing.T) {
 				t.Fatal(err)
 			}
 		case n == 3 && was != nil:
-			kind, now, was = "small and large", largeVerdictOf("eu", 64+random.IntN(2)), nil
+			kind, now, was = "small and large", largeVerdictOf("eu", pieces.WholeMost+random.IntN(2)), nil
 		}
 		kinds[kind]++
 		if kind != "older program" {
@@ -169,10 +169,14 @@ func TestSightsInPieces(t *testing.T) {
 		}
 		return obs
 	}
+	same := func(a, b map[string]health.Sight) bool {
+		changed, _ := pieces.ChangedSights(a, b)
+		return len(changed) == 0
+	}
 	is := func(want health.Observation) func(ObservationUpdate) bool {
 		return func(u ObservationUpdate) bool {
 			return slices.ContainsFunc(u.Put, func(got health.Observation) bool {
-				return got.Pool == want.Pool && got.Vantage == want.Vantage && pieces.ChangedSights(got.Endpoints, want.Endpoints) == 0
+				return got.Pool == want.Pool && got.Vantage == want.Vantage && same(got.Endpoints, want.Endpoints)
 			})
 		}
 	}
@@ -189,7 +193,7 @@ func TestSightsInPieces(t *testing.T) {
 		}
 		if w := c.WriteObservation(ctx, now, was); w.Err != nil {
 			t.Fatal(w.Err)
-		} else if was == nil || pieces.ChangedSights(was.Endpoints, now.Endpoints) != 0 {
+		} else if was == nil || !same(was.Endpoints, now.Endpoints) {
 			o.until(t, fmt.Sprint("step ", step), is(now))
 		}
 		if step%20 == 0 {
@@ -275,8 +279,8 @@ func TestVerdictsAreBatchedByBytes(t *testing.T) {
 		add("greedy", 1000, 200+i, 1) // 300 kB each: 9 MB
 	}
 	add("modest", 2, 10, 1)
-	add("huge", 4096, 500, 1)   // 2.4 MB: no request holds it, and pieces do
-	add("hopeless", 60, 4e4, 1) // as large, and too few endpoints for pieces
+	add("huge", 4096, 500, 1)  // 2.4 MB: no request holds it, and pieces do
+	add("hopeless", 6, 4e5, 1) // as large, and too few endpoints for pieces
 	add("broken", 3, 1, math.NaN())
 	add("last", 2, 10, 1)
 	written, err := c.WriteVerdicts(ctx, writes)
@@ -303,7 +307,11 @@ func TestVerdictsAreBatchedByBytes(t *testing.T) {
 		t.Errorf("an observation that no request holds: %+v", w)
 	}
 	observe(t, c).until(t, "the observation in pieces", func(u ObservationUpdate) bool {
-		return len(u.Put) == 1 && pieces.ChangedSights(u.Put[0].Endpoints, obs.Endpoints) == 0
+		if len(u.Put) != 1 {
+			return false
+		}
+		changed, _ := pieces.ChangedSights(u.Put[0].Endpoints, obs.Endpoints)
+		return len(changed) == 0
 	})
 	if err := c.DeleteVerdict(ctx, pools["huge"].Pool); err != nil {
 		t.Fatal(err)
@@ -356,12 +364,18 @@ func TestADamagedPieceCostsItsPoolAlone(t *testing.T) {
 }
 
 func TestParsePiece(t *testing.T) {
-	for name, want := range map[string]int{"00": 0, "07": 7, "63": 63, "64": -1, "7": -1, "007": -1, "-1": -1, "+1": -1, "": -1, "x": -1} {
-		if i, ok := pieces.Parse(name); ok != (want >= 0) || ok && i != want {
+	for name, want := range map[string]pieces.Piece{"00": 0, "07": 7, "63": 63, "64": -1, "7": -1, "007": -1, "-1": -1, "+1": -1, "": -1,
+		"x": -1, "00/00": 64, "00/63": 127, "01/00": 128, "63/63": 64 + 4095, "63/64": -1, "64/00": -1, "-1/00": -1, "0/00": -1, "00/": -1,
+		"00/00/00": -1} {
+		i, ok := pieces.Parse(strings.Split(name, "/"))
+		if ok != (want >= 0) || ok && (i != want || pieces.Key("k", i) != "k/"+name) {
 			t.Errorf("%q: %d, %v", name, i, ok)
 		}
 	}
-	if a, b := pieces.Of("a"), pieces.Of("endpoint-0007"); a != 44 || b != 18 { // they are part of what is stored
-		t.Errorf("%d, %d", a, b)
+	none := map[string]health.Sight{}
+	for name, want := range map[string]pieces.Piece{"a": 64 + 44*64 + 36, "endpoint-0007": 64 + 18*64 + 13} { // part of what is stored
+		if set, _ := pieces.ChangedSights(none, map[string]health.Sight{name: {}}); len(set) != 1 || set[0] != want {
+			t.Errorf("%s is in %v, want %v", name, set, want)
+		}
 	}
 }
