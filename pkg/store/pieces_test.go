@@ -256,6 +256,103 @@ func TestAFlapWritesOnePiece(t *testing.T) {
 	}
 }
 
+// TestCoarsePiecesReplaceFineOnes, and take them away; those that an older program leaves, or leaves beside a whole, count no more.
+func TestCoarsePiecesReplaceFineOnes(t *testing.T) {
+	c, ctx := testClient(t), storetest.Context(t)
+	inOffice(t, c)
+	down := func(v health.Verdict, reason string, n int) health.Verdict {
+		v.Endpoints = maps.Clone(v.Endpoints)
+		for i := range n {
+			v.Endpoints[fmt.Sprintf("endpoint-%04d", i)] = health.Finding{State: health.Down, Since: storetest.Time, Reason: reason}
+		}
+		return v
+	}
+	observed := func(v health.Verdict) health.Observation {
+		o := health.Observation{Vantage: "p1", Pool: v.Pool, Endpoints: map[string]health.Sight{}}
+		for name, f := range v.Endpoints {
+			o.Endpoints[name] = health.Sight{State: f.State, Score: f.Score, Since: f.Since, Reason: f.Reason}
+		}
+		return o
+	}
+	fines := func() (n int) {
+		for _, key := range []string{c.keys.Verdict(health.PoolID{Tenant: "shop", Pool: "eu"}),
+			c.keys.Observation("p1", health.PoolID{Tenant: "shop", Pool: "eu"})} {
+			resp, err := c.link.Etcd.Get(ctx, key, clientv3.WithPrefix())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, kv := range resp.Kvs {
+				if strings.Count(string(kv.Key)[len(key):], "/") == 2 {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	sees := func(what string, want health.Verdict) {
+		t.Helper()
+		f := follow(t, c, nil)
+		f.until(what, func() bool { v, ok := f.mirror.Verdict(want.Pool); return ok && v.Equal(want) })
+		f.stop()
+		observe(t, c).until(t, what, func(u ObservationUpdate) bool {
+			differ, _ := pieces.ChangedSights(u.Put[0].Endpoints, observed(want).Endpoints)
+			return len(differ) == 0
+		})
+	}
+	var was *health.Verdict
+	write := func(v health.Verdict) {
+		t.Helper()
+		var before *health.Observation
+		if was != nil {
+			o := observed(*was)
+			before = &o
+		}
+		if _, err := c.WriteVerdicts(ctx, []VerdictWrite{{v, was}}); err != nil {
+			t.Fatal(err)
+		}
+		if w := c.WriteObservation(ctx, observed(v), before); w.Err != nil {
+			t.Fatal(w.Err)
+		}
+		was = &v
+	}
+	whole := largeVerdictOf("eu", 30)
+	write(whole)
+	one := down(whole, "the first", 1)
+	write(one)
+	if n := fines(); n != 2 {
+		t.Errorf("%d fine pieces of one change each", n)
+	}
+	sees("a fine piece", one)
+	many := down(one, "the second", 12)
+	write(many)
+	if n := fines(); n != 0 {
+		t.Errorf("%d fine pieces are left in coarse ones", n)
+	}
+	sees("coarse pieces", many)
+	again := down(many, "the third", 1)
+	write(again)
+	sees("a fine piece in a coarse one", again)
+	older := down(again, "an older program's", 1)
+	coarse, _ := pieces.Parse([]string{"00"})
+	for _, p := range pieces.All() {
+		if len(pieces.Cut(map[string]int{"endpoint-0000": 0}, p)) > 0 {
+			coarse = p
+		}
+	}
+	value, _ := state.MarshalPlain(pieces.OfVerdict(older, coarse))
+	put(t, c, pieces.Key(c.keys.Verdict(older.Pool), coarse), string(value))
+	o := observed(older)
+	o.Endpoints = pieces.Cut(o.Endpoints, coarse)
+	value, _ = state.MarshalPlain(o)
+	put(t, c, pieces.Key(c.keys.Observation("p1", older.Pool), coarse), string(value))
+	sees("an older program's coarse piece over a fine one", older)
+	value, _ = state.MarshalPlain(whole)
+	put(t, c, c.keys.Verdict(whole.Pool), string(value))
+	value, _ = state.MarshalPlain(observed(whole))
+	put(t, c, c.keys.Observation("p1", whole.Pool), string(value))
+	sees("an older program's whole over pieces", whole)
+}
+
 // TestVerdictsAreBatchedByBytes: a hundred verdicts made one transaction however large they were; thirty large ones were refused by
 // etcd, and with them those of all tenants.
 func TestVerdictsAreBatchedByBytes(t *testing.T) {
@@ -372,9 +469,11 @@ func TestParsePiece(t *testing.T) {
 			t.Errorf("%q: %d, %v", name, i, ok)
 		}
 	}
-	none := map[string]health.Sight{}
+	others := map[string]health.Sight{"x": {}, "y": {}, "z": {}}
 	for name, want := range map[string]pieces.Piece{"a": 64 + 44*64 + 36, "endpoint-0007": 64 + 18*64 + 13} { // part of what is stored
-		if set, _ := pieces.ChangedSights(none, map[string]health.Sight{name: {}}); len(set) != 1 || set[0] != want {
+		with := maps.Clone(others)
+		with[name] = health.Sight{}
+		if set, _ := pieces.ChangedSights(others, with); len(set) != 1 || set[0] != want {
 			t.Errorf("%s is in %v, want %v", name, set, want)
 		}
 	}

@@ -19,8 +19,8 @@ const (
 	WholeMost = 8
 	// count is how many coarse pieces there are, and fine ones in each.
 	count = 64
-	// fineMost is how many fine pieces are written at once; with more, coarse ones are.
-	fineMost = 16
+	// fineMost is how many fine pieces are written at once, which one request holds; with more, coarse ones are.
+	fineMost = 64
 )
 
 // A Piece names one: 0 to 63 are coarse, the others fine.
@@ -245,11 +245,13 @@ func unlikeNames(differ map[Piece]bool, was, now []string) {
 // toWrite gives the pieces to be written where these fine ones changed: them, or those that they lie in, where they are many; not ok: so
 // many that the whole is smaller.
 func toWrite(changed map[Piece]bool, endpoints int) (s Set, ok bool) {
+	const frame = 3 // endpoints take as much as what stands around them in a piece, and its key
 	s = slices.Sorted(maps.Keys(changed))
-	if len(s) > fineMost {
-		s = s.coarse()
+	if len(s) <= fineMost && frame*len(s) <= endpoints {
+		return s, endpoints > WholeMost
 	}
-	return s, endpoints > WholeMost && (len(s) <= fineMost || len(s) <= count/2)
+	s = s.coarse()
+	return s, endpoints > WholeMost && len(s) <= count/2
 }
 
 // ChangedSights gives the pieces of an observation that are to be written, since they changed; not ok: the whole is to be.
