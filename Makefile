@@ -160,13 +160,15 @@ bench: build ## Compare with other servers and the kernel's floor, with tables a
 	$(GO) run -C bench ./matrix -pairs $(PAIRS) -only '$(ONLY)' $(if $(QUICK),-quick)
 
 # Further programs of bench, each with a report of its own.
-.PHONY: bench-xdp bench-streams bench-scale bench-latency
+.PHONY: bench-xdp bench-streams bench-scale bench-latency bench-prober
+bench-prober: build
+	$(GO) run -C bench ./prober
 bench-xdp bench-streams bench-scale bench-latency: bench-%: build
 	cmd/gtmd/interop/install $(PEERS)
 	$(GO) run -C bench ./$* -pairs $(PAIRS)
 
 .PHONY: bench-all
-bench-all: bench bench-streams bench-xdp bench-latency bench-scale ## bench, and encrypted transports, AF_XDP, latency of changes, scale
+bench-all: bench bench-streams bench-xdp bench-latency bench-scale bench-prober ## bench, and encrypted transports, AF_XDP, latency of changes, scale, checks
 
 .PHONY: simulate
 simulate: ## Play scenarios against gtm's own code in virtual time; fails where a mark is missed (bench/README.md)

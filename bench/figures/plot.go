@@ -35,6 +35,15 @@ type Series struct {
 	X, Y []float64
 }
 
+// Distribution is a line of percentiles.
+func Distribution(name string, numbers []float64) Series {
+	s := Series{Name: name}
+	for _, share := range []float64{0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1} {
+		s.X, s.Y = append(s.X, share*100), append(s.Y, Percentile(numbers, share))
+	}
+	return s
+}
+
 // A Chart is one diagram of lines.
 type Chart struct {
 	Title, X, Y string // the title, and what the axes mean, with units

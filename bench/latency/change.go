@@ -51,7 +51,7 @@ func changes(ctx context.Context, o options, report *figures.Report) error {
 	var slowest []float64 // p99 of each size
 	var series []figures.Series
 	over := curve{over: "services"}
-	var crowd others
+	var crowd rig.Others
 	for _, services := range o.sizes {
 		all, machine, err := measureChanges(ctx, o.of(services), &crowd)
 		if err != nil {
@@ -69,7 +69,7 @@ func changes(ctx context.Context, o options, report *figures.Report) error {
 		rows = append(rows, []string{name, fmt.Sprint(len(all)), at(exit, 0.5), at(first, 0.5), at(last, 0.5), at(exit, 0.99),
 			at(last, 0.99), at(last, 1)})
 		slowest = append(slowest, figures.Percentile(last, 0.99))
-		series = append(series, distribution(name, last))
+		series = append(series, figures.Distribution(name, last))
 		besides = append(besides, machine.row(name))
 		over.add("the last edge", services, last)
 		over.add("gtmctl", services, exit)
@@ -77,9 +77,9 @@ func changes(ctx context.Context, o options, report *figures.Report) error {
 	report.Table([]string{"configuration", "changes", "gtmctl ends, p50 ms", "first edge, p50 ms", "last edge, p50 ms",
 		"gtmctl ends, p99 ms", "last edge, p99 ms", "most ms"}, rows)
 	for i, services := range o.sizes {
-		marks = append(marks, crowd.mark(fmt.Sprintf("%d services: p99 of the last edge's time", services), slowest[i], 100, "ms"))
+		marks = append(marks, crowd.Mark(fmt.Sprintf("%d services: p99 of the last edge's time", services), slowest[i], 100, "ms"))
 	}
-	crowd.tell(report)
+	crowd.Tell(report)
 	report.Table(figures.MarkHead, marks)
 	report.Text("Between the changes the machine itself was asked for what every change contains: to run `gtmctl version`, and to bring "+
 		"%d bytes to the disk. "+
@@ -95,7 +95,7 @@ func changes(ctx context.Context, o options, report *figures.Report) error {
 }
 
 // measureChanges makes the changes of one size. crowd watches them.
-func measureChanges(ctx context.Context, o options, crowd *others) ([]changed, *beside, error) {
+func measureChanges(ctx context.Context, o options, crowd *rig.Others) ([]changed, *beside, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	s, err := newChangeStage(ctx, o)
 	defer func() {
@@ -109,7 +109,7 @@ func measureChanges(ctx context.Context, o options, crowd *others) ([]changed, *
 	}
 	var all []changed
 	var machine beside
-	err = crowd.watch(func() error {
+	err = crowd.Watch(func() error {
 		for i := range o.changes {
 			if i >= leastChanges && o.Left() < 0 {
 				break

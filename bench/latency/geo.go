@@ -61,14 +61,14 @@ func geography(ctx context.Context, o options, report *figures.Report) error {
 	defer s.edge.Stop()
 	var quiet []rig.Figures
 	var swaps []swap
-	var crowd others
+	var crowd rig.Others
 	for round := range o.rounds {
 		if round >= leastRounds && o.Left() < 0 {
 			break
 		}
 		var q rig.Figures
 		var sw swap
-		if err := crowd.watch(func() (err error) {
+		if err := crowd.Watch(func() (err error) {
 			if q, err = rig.Load(ctx, s.queries, s.edge.DNS, loadCore, seconds(o.seconds), o.rate); err == nil {
 				sw, err = s.swap(ctx)
 			}
@@ -206,7 +206,7 @@ func (s *geoStage) swap(ctx context.Context) (swap, error) {
 }
 
 func reportGeo(o options, report *figures.Report, quiet []rig.Figures, swaps []swap, walk, each []time.Duration, opened, compiled float64,
-	crowd *others) error {
+	crowd *rig.Others) error {
 	report.Section("A geography file, swapped under load")
 	report.Text("Files of %d networks, 1,020 places in them; %d services with %d distinct sets of matches; %.0f queries a second. The "+
 		"edge, which answers from its snapshot, has core %s, the load core %s. Quiet runs of %.0f s alternate with runs from the "+
@@ -228,14 +228,14 @@ func reportGeo(o options, report *figures.Report, quiet []rig.Figures, swaps []s
 	report.Table([]string{"swap", "took s", "quiet p99 us", "p99 us", "quiet p999 us", "p999 us", "most us", "lost", "load late by us"},
 		rows)
 	inSeconds := func(all []time.Duration) float64 { return figures.Median(millis(all)) / 1000 }
-	crowd.tell(report)
+	crowd.Tell(report)
 	report.Table(figures.MarkHead, [][]string{
-		crowd.mark("p99 above the quiet run's, median", figures.Median(beyond), 1, "ms"),
-		crowd.mark("queries lost", float64(lost), 0, ""),
-		crowd.mark("walk, alone", inSeconds(walk), 5, "s"),
-		crowd.mark("each partition, alone", inSeconds(each), 0.5, "s"),
-		crowd.mark("reading and walk, in the edge under load", opened, 5, "s"),
-		crowd.mark("each partition, in the edge under load", compiled, 0.5, "s"),
+		crowd.Mark("p99 above the quiet run's, median", figures.Median(beyond), 1, "ms"),
+		crowd.Mark("queries lost", float64(lost), 0, ""),
+		crowd.Mark("walk, alone", inSeconds(walk), 5, "s"),
+		crowd.Mark("each partition, alone", inSeconds(each), 0.5, "s"),
+		crowd.Mark("reading and walk, in the edge under load", opened, 5, "s"),
+		crowd.Mark("each partition, in the edge under load", compiled, 0.5, "s"),
 		{"from the renaming to the answer, median", figures.Number(figures.Median(took)) + " s", "", ""},
 	})
 	return nil

@@ -73,7 +73,7 @@ func verdicts(ctx context.Context, o options, report *figures.Report) error {
 	over := curve{over: "services"}
 	kinds := verdictKinds(o.endpoints)
 	for i, services := range o.sizes {
-		var crowd others
+		var crowd rig.Others
 		runs, err := measureVerdicts(ctx, o.of(services), &crowd)
 		if err != nil {
 			return fmt.Errorf("%d services: %w", services, err)
@@ -99,7 +99,7 @@ func pools(ctx context.Context, o options, report *figures.Report) error {
 	report.Section("A verdict on larger pools")
 	report.Text("As above, with %d services, whose pools have more endpoints.", poolServices)
 	over := curve{over: "endpoints"}
-	var crowd others
+	var crowd rig.Others
 	slowest := map[int]float64{} // p99 by endpoints, of the kind that is slower
 	for _, o.endpoints = range o.poolSizes {
 		o.services, o.rounds = poolServices, leastRounds
@@ -112,10 +112,10 @@ func pools(ctx context.Context, o options, report *figures.Report) error {
 			slowest[o.endpoints] = max(slowest[o.endpoints], figures.Percentile(latencies(runs[k.name]), 0.99))
 		}
 	}
-	crowd.tell(report)
+	crowd.Tell(report)
 	var marks [][]string
 	for _, n := range o.poolSizes {
-		marks = append(marks, crowd.mark(fmt.Sprintf("pools of %d endpoints: p99 of the verdict's time", n), slowest[n], verdictMark, "ms"))
+		marks = append(marks, crowd.Mark(fmt.Sprintf("pools of %d endpoints: p99 of the verdict's time", n), slowest[n], verdictMark, "ms"))
 	}
 	report.Table(figures.MarkHead, marks)
 	return over.report(report, "verdict-endpoints", "verdict to answer, over endpoints", verdictMark)
@@ -131,7 +131,7 @@ func latencies(runs []verdictRun) []float64 {
 }
 
 // measureVerdicts gives the runs of each kind, and the quiet ones, by name. crowd watches them.
-func measureVerdicts(ctx context.Context, o options, crowd *others) (map[string][]verdictRun, error) {
+func measureVerdicts(ctx context.Context, o options, crowd *rig.Others) (map[string][]verdictRun, error) {
 	s, err := newVerdictStage(ctx, o)
 	if s != nil {
 		defer s.stop()
@@ -225,8 +225,8 @@ func (s *verdictStage) stop() {
 }
 
 // watched is run, watched.
-func (s *verdictStage) watched(ctx context.Context, k *verdictKind, crowd *others) (r verdictRun, err error) {
-	err = crowd.watch(func() error {
+func (s *verdictStage) watched(ctx context.Context, k *verdictKind, crowd *rig.Others) (r verdictRun, err error) {
+	err = crowd.Watch(func() error {
 		r, err = s.run(ctx, k)
 		return err
 	})

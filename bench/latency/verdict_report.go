@@ -4,10 +4,11 @@ import (
 	"fmt"
 
 	"github.com/gti/gtm/bench/figures"
+	"github.com/gti/gtm/bench/scale/rig"
 )
 
 // reportVerdicts tells of all runs of all kinds.
-func reportVerdicts(o options, report *figures.Report, kinds []verdictKind, runs map[string][]verdictRun, crowd *others) error {
+func reportVerdicts(o options, report *figures.Report, kinds []verdictKind, runs map[string][]verdictRun, crowd *rig.Others) error {
 	report.Section("A verdict, inside one edge")
 	report.Text("%d services, each with a pool of %d endpoints of its own and all with one more pool; %.0f queries a second for all "+
 		"of them at random, over UDP. The edge (its role alone) has core %s, and everything else core %s: load, etcd, control, and "+
@@ -36,14 +37,14 @@ func reportVerdicts(o options, report *figures.Report, kinds []verdictKind, runs
 		rows = append(rows, []string{k.name, fmt.Sprint(len(latency)), at(0.5), at(0.99), at(1),
 			figures.Number(figures.Percentile(written, 0.99)), figures.Summarize(p999s(runs[k.name])).String(), fmt.Sprint(lost)})
 		marks = append(marks,
-			crowd.mark(k.name+": p99 of the verdict's time", figures.Percentile(latency, 0.99), verdictMark, "ms"),
-			crowd.mark(k.name+": the load's p999 above the quiet run beside it, median", figures.Summarize(beyond).Median, 2, "ms"),
-			crowd.mark(k.name+": queries lost", float64(lost), 0, ""))
-		series = append(series, distribution(k.name, latency))
+			crowd.Mark(k.name+": p99 of the verdict's time", figures.Percentile(latency, 0.99), verdictMark, "ms"),
+			crowd.Mark(k.name+": the load's p999 above the quiet run beside it, median", figures.Summarize(beyond).Median, 2, "ms"),
+			crowd.Mark(k.name+": queries lost", float64(lost), 0, ""))
+		series = append(series, figures.Distribution(k.name, latency))
 	}
 	report.Table([]string{"verdicts on", "changes", "p50 ms", "p99 ms", "most ms", "p99 from the judge, ms", "load's p999 us", "lost"},
 		rows)
-	crowd.tell(report)
+	crowd.Tell(report)
 	report.Table(figures.MarkHead, marks)
 	return report.Picture("verdict", "verdict to answer", func(file string) error {
 		return figures.SaveLines(file, figures.Chart{Title: "verdict to answer", X: "share of changes, %", Y: "at most, ms",
@@ -57,13 +58,4 @@ func p999s(runs []verdictRun) []float64 {
 		out[i] = r.load.P999
 	}
 	return out
-}
-
-// distribution is a line of percentiles.
-func distribution(name string, numbers []float64) figures.Series {
-	s := figures.Series{Name: name}
-	for _, share := range []float64{0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1} {
-		s.X, s.Y = append(s.X, share*100), append(s.Y, figures.Percentile(numbers, share))
-	}
-	return s
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gti/gtm/bench/program"
 	"github.com/gti/gtm/cmd/gtmd/interop/process"
 )
 
@@ -57,7 +58,7 @@ func startClient(ctx context.Context, o options, s *server, load string) (c *cli
 	}
 	if o.first {
 		for _, pid := range []int{s.Pid(), c.cmd.Process.Pid} {
-			if err := prefer(pid); err != nil {
+			if err := program.Prefer(pid); err != nil {
 				return nil, err
 			}
 		}

@@ -81,7 +81,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	if o.first {
-		if err := preferSession(); err != nil {
+		if err := program.PreferSession(); err != nil {
 			return err
 		}
 	}

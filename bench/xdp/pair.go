@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gti/gtm/bench/program"
 	"github.com/gti/gtm/cmd/gtmd/interop/process"
 )
 
@@ -135,7 +136,7 @@ func (p *pair) place(first bool) error {
 				return err
 			}
 			if first {
-				if err := prefer(pid); err != nil {
+				if err := program.Prefer(pid); err != nil {
 					return err
 				}
 			}

@@ -3,7 +3,7 @@ package health
 import (
 	"fmt"
 	"math"
-	"math/bits"
+	"strings"
 	"time"
 )
 
@@ -11,10 +11,16 @@ import (
 type Limits struct {
 	Rise, Fall int
 	Unsure     bool // sights tell whether they are amid these
+	// Latency is what a good check takes at most. Slower ones count less for the score. 0: all that pass are good.
+	Latency time.Duration
+	Plain   bool // up scores 1, whatever the checks say
 }
 
-// memory is how many results a score looks back on.
-const memory = 16
+// memory is how many results a score looks back on, full what each of them is worth at most.
+const (
+	memory = 16
+	full   = math.MaxUint8
+)
 
 // Threshold is the rise-and-fall state machine of one endpoint at one vantage. The zero value is ready and Unknown.
 // It is not safe for concurrent use.
@@ -29,8 +35,9 @@ const memory = 16
 // It is unstable while it has turned Down more than 3 times in 10 minutes: each time more doubles the results in a row that it
 // needs for Up, up to 32 times Rise, until they are forgotten. Turning Down is never delayed.
 //
-// While Up, the score is the share of the last 16 results that passed, in quarters and at least ¼. It moves only when that
-// share is 3/16 or more away from it, so that it does not flutter. Turning Up starts it at 1.
+// While Up, the score is the mean of what the last 16 results are worth, in quarters and at least ¼. A failure is worth 0, a pass 1, or
+// Limits.Latency divided by what it took, where that is less: one that is slow costs the score no more than one that failed. It moves only
+// when that mean is 3/16 or more away from it, so that it does not flutter. Turning Up starts it at 1. With Limits.Plain it stays there.
 //
 // With Limits.Unsure a sight is Unsure from the first result against its state until the state changes, or a minute has passed without
 // another one: an endpoint that flaps changes its sight for that twice a minute at most.
@@ -40,7 +47,8 @@ type Threshold struct {
 	run    int    // results in a row of the kind that passed tells
 	passed bool
 	missed int                           // checks in a row that could not be made
-	failed uint16                        // the last 16 results, the newest in bit 0; 1 is a failure
+	lost   [memory]uint8                 // what each of the last results lacks, of full: failures all of it
+	next   uint8                         // where the next one of these goes
 	doubt  time.Time                     // of the last result against the state
 	downs  [steady + doublings]time.Time // when it turned Down the last times, the newest first
 }
@@ -62,9 +70,9 @@ func Resume(s Sight) Threshold {
 		t.downs[0] = s.Since
 	}
 	if s.State == Up && s.Score > 0 && s.Score < 1 {
-		failures := int(math.Round((1 - s.Score) * memory))
-		t.failed = uint16(1)<<failures - 1
-		t.failed <<= memory - failures // the oldest ones, so that they are forgotten first
+		for i := range int(math.Round((1 - s.Score) * memory)) {
+			t.lost[i] = full // the oldest ones, so that they are forgotten first
+		}
 	}
 	return t
 }
@@ -79,26 +87,43 @@ func (t *Threshold) Sight() Sight {
 
 // Add takes one result, and reports whether the sight changed. Reason says why the check failed.
 func (t *Threshold) Add(passed bool, reason string, at time.Time, l Limits) bool {
+	return t.AddTimed(passed, 0, reason, at, l)
+}
+
+// AddTimed is Add for a result of a check that took so long.
+func (t *Threshold) AddTimed(passed bool, took time.Duration, reason string, at time.Time, l Limits) bool {
 	changed := t.regain()
 	if t.run == 0 || t.passed != passed {
 		t.run, t.passed = 0, passed
 	}
 	t.run++
-	t.failed <<= 1
-	if !passed {
-		t.failed |= 1
-	}
+	t.lost[t.next] = lack(passed, took, l.Latency)
+	t.next = (t.next + 1) % memory
 	switch {
 	case passed && t.sight.State != Up && t.run >= t.rise(at, l):
-		t.failed = 0
+		t.lost = [memory]uint8{}
 		t.set(Sight{State: Up, Score: 1, Since: at})
 	case !passed && t.sight.State != Down && t.run >= max(l.Fall, 1):
 		t.goDown(reason, at, l)
 	case t.sight.State == Up:
-		rescored, doubted := t.rescore(reason), t.weighDoubt(!passed, at, l)
+		rescored, doubted := t.rescore(took, reason, l), t.weighDoubt(!passed, at, l)
 		return rescored || doubted || changed
 	default:
 		return t.weighDoubt(passed && t.sight.State == Down, at, l) || changed
+	}
+	return true
+}
+
+// Recheck reports whether the next check should come sooner than usual: the last result speaks against the state, or the state is not known
+// yet, so that a few more results decide. One that is unstable is not hurried on its way up: what damps it are results over time.
+func (t *Threshold) Recheck(at time.Time) bool {
+	switch {
+	case t.run == 0 || t.missed > 0:
+		return false
+	case t.sight.State == Up:
+		return !t.passed
+	case t.sight.State == Down:
+		return t.passed && t.fallen(at) <= steady
 	}
 	return true
 }
@@ -169,25 +194,65 @@ func (t *Threshold) regain() bool {
 
 func (t *Threshold) set(s Sight) { t.sight, t.seen = s, s.Reason }
 
+// lack is what a result lacks to be worth all. Only one that failed lacks full.
+func lack(passed bool, took, target time.Duration) uint8 {
+	switch {
+	case !passed:
+		return full
+	case target <= 0 || took <= target:
+		return 0
+	}
+	return min(full-1, full-uint8(full*target/took))
+}
+
 // rescore moves the score of an Up endpoint where its recent results differ enough.
-func (t *Threshold) rescore(reason string) bool {
-	failures := bits.OnesCount16(t.failed)
-	share := 1 - float64(failures)/memory
-	if math.Abs(share-t.sight.Score) < 3.0/memory {
+func (t *Threshold) rescore(took time.Duration, reason string, l Limits) bool {
+	lost, failed, slow := 0, 0, 0
+	for _, n := range t.lost {
+		switch lost += int(n); n {
+		case 0:
+		case full:
+			failed++
+		default:
+			slow++
+		}
+	}
+	if l.Plain {
+		lost = 0
+	}
+	worth := 1 - float64(lost)/(full*memory)
+	if math.Abs(worth-t.sight.Score) < 3.0/memory {
 		return false
 	}
-	score := max(0.25, math.Round(share*4)/4)
+	score := max(0.25, math.Round(worth*4)/4)
 	if score == t.sight.Score {
 		return false
 	}
 	s := t.sight
 	s.Score, s.Reason = score, ""
 	if score < 1 {
-		s.Reason = fmt.Sprintf("%d of the last %d checks failed", failures, memory)
-		if reason != "" {
-			s.Reason += ", the last one: " + reason
-		}
+		s.Reason = whyLess(failed, slow, took, reason, l)
 	}
 	t.set(s)
 	return true
+}
+
+// whyLess says why a score is below 1.
+func whyLess(failed, slow int, took time.Duration, reason string, l Limits) string {
+	var parts []string
+	if failed > 0 {
+		text := fmt.Sprintf("%d of the last %d checks failed", failed, memory)
+		if reason != "" {
+			text += ", the last one: " + reason
+		}
+		parts = append(parts, text)
+	}
+	if slow > 0 {
+		text := fmt.Sprintf("%d of the last %d checks took longer than %s", slow, memory, l.Latency)
+		if took > l.Latency {
+			text += ", the last one " + took.Round(time.Millisecond).String()
+		}
+		parts = append(parts, text)
+	}
+	return strings.Join(parts, "; ")
 }

@@ -16,7 +16,7 @@ import (
 // NewCheck makes the check of one endpoint of a tenant from its monitor, defaults included. An error names what is wrong.
 func NewCheck(tenant string, monitor *spec.Monitor, e spec.Endpoint) (Check, error) {
 	m := monitor.Effective()
-	c := Check{Type: m.Type, Interval: time.Duration(m.Interval), Timeout: time.Duration(m.Timeout)}
+	c := Check{Type: m.Type, Interval: time.Duration(m.Interval), Recheck: time.Duration(m.Recheck), Timeout: time.Duration(m.Timeout)}
 	switch {
 	case m.Type != "http" && m.Type != "https" && m.Type != "tcp":
 		return Check{}, fmt.Errorf("type %q is none of http, https, tcp", m.Type)

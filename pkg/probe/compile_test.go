@@ -30,8 +30,9 @@ func TestNewCheck(t *testing.T) {
 			Check{Type: "https", Interval: time.Second, Timeout: time.Second, Host: "eu.example", Port: 443, Path: "/h?x=1", Method: "HEAD",
 				Name: "web.example", Insecure: true, Headers: map[string]string{"X": "y"},
 				Secrets: []Secret{{"A", "shop", "one"}, {"B", "shop", "two"}}, Status: []StatusRange{{200, 200}, {300, 399}}}},
-		{"tcp", spec.Monitor{Type: "tcp", Port: 25, Timeout: second}, spec.Endpoint{Addresses: []netip.Addr{a6}},
-			Check{Type: "tcp", Interval: 10 * time.Second, Timeout: time.Second, Addrs: []netip.AddrPort{netip.AddrPortFrom(a6, 25)}}},
+		{"tcp", spec.Monitor{Type: "tcp", Port: 25, Timeout: second, Recheck: second}, spec.Endpoint{Addresses: []netip.Addr{a6}},
+			Check{Type: "tcp", Interval: 10 * time.Second, Recheck: time.Second, Timeout: time.Second,
+				Addrs: []netip.AddrPort{netip.AddrPortFrom(a6, 25)}}},
 		{"probe instead of addresses", spec.Monitor{Type: "tcp", Port: 25}, spec.Endpoint{Addresses: []netip.Addr{a1}, Probe: "127.0.2.1"},
 			Check{Type: "tcp", Interval: 10 * time.Second, Timeout: 2 * time.Second,
 				Addrs: []netip.AddrPort{netip.MustParseAddrPort("127.0.2.1:25")}}},
@@ -39,6 +40,9 @@ func TestNewCheck(t *testing.T) {
 			Check{Type: "tcp", Interval: 10 * time.Second, Timeout: 2 * time.Second,
 				Addrs: []netip.AddrPort{netip.AddrPortFrom(a6, 8080)}}},
 	} {
+		if tc.want.Recheck == 0 {
+			tc.want.Recheck = tc.want.Interval / 5
+		}
 		got, err := NewCheck("shop", &tc.m, tc.e)
 		if err != nil {
 			t.Errorf("%s: %v", tc.name, err)

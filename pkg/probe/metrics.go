@@ -7,12 +7,13 @@ import (
 
 // metrics of a scheduler. Labels are the three types and outcomes, never anything that a tenant names.
 type metrics struct {
-	checks                     *prometheus.CounterVec
-	latency                    *prometheus.HistogramVec
-	lag                        prometheus.Histogram
-	targets, waiting, inFlight prometheus.Gauge
-	slow                       prometheus.Gauge
-	cut                        prometheus.Counter
+	checks            *prometheus.CounterVec
+	latency           *prometheus.HistogramVec
+	lag               prometheus.Histogram
+	targets, shared   prometheus.Gauge
+	waiting, inFlight prometheus.Gauge
+	slow              prometheus.Gauge
+	cut, rechecks     prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -29,12 +30,18 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "gtm_probe_queue_lag_seconds", Help: "How long checks that were due waited to begin.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 8),
 		}),
-		targets:  f.NewGauge(prometheus.GaugeOpts{Name: "gtm_probe_targets", Help: "Targets that are checked."}),
+		targets: f.NewGauge(prometheus.GaugeOpts{Name: "gtm_probe_targets", Help: "Targets that are checked."}),
+		shared: f.NewGauge(prometheus.GaugeOpts{Name: "gtm_probe_shared_targets",
+			Help: "Targets that take the result of an equal check, which is made for another one."}),
 		waiting:  f.NewGauge(prometheus.GaugeOpts{Name: "gtm_probe_waiting_checks", Help: "Checks that are due and wait to begin."}),
 		inFlight: f.NewGauge(prometheus.GaugeOpts{Name: "gtm_probe_in_flight_checks", Help: "Checks that run."}),
 		slow: f.NewGauge(prometheus.GaugeOpts{
 			Name: "gtm_probe_slow_sockets",
 			Help: "Sockets of checks that have taken longer than quick ones do, and hold no place of those.",
+		}),
+		rechecks: f.NewCounter(prometheus.CounterOpts{
+			Name: "gtm_probe_rechecks_total",
+			Help: "Checks that came sooner than the interval, because the result before called for another one.",
 		}),
 		cut: f.NewCounter(prometheus.CounterOpts{
 			Name: "gtm_probe_cut_checks_total", Help: "Checks that hung and were cut off, because another tenant lacked places of its own.",

@@ -27,8 +27,9 @@ type Check struct {
 	Port  uint16 // of Host
 	// Lent are private networks that the guard lets this check into.
 	Lent []netip.Prefix
-	// Interval is from one check's beginning to the next one's, give or take 5 %. Timeout is for a whole check.
-	Interval, Timeout time.Duration
+	// Interval is from one check's beginning to the next one's, give or take 5 %, and Recheck where the result calls for another one.
+	// 0: there is none sooner. Timeout is for a whole check.
+	Interval, Recheck, Timeout time.Duration
 
 	// The rest is for http and https.
 	Path    string // with query; begins with /
@@ -50,6 +51,14 @@ func (c *Check) sockets() int {
 		return 2
 	}
 	return min(len(c.Addrs), spec.MaxAddresses)
+}
+
+// address is where the check goes, for the log.
+func (c *Check) address() string {
+	if len(c.Addrs) == 0 {
+		return c.Host
+	}
+	return c.Addrs[0].String()
 }
 
 // Outcome is how a check ended.

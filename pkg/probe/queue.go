@@ -46,8 +46,8 @@ const (
 	budgets
 )
 
-// queues hold the tasks that are due, by tenant and pool, and say whose turn it is. See Scheduler for the rules. A task takes as many
-// slots as it has sockets.
+// queues hold the tasks that are due, by their owners' tenants and pools, and say whose turn it is. See Scheduler for the rules. A task
+// takes as many slots as it has sockets.
 type queues struct {
 	budgets [budgets]budget
 	waiting int
@@ -62,6 +62,7 @@ type queues struct {
 // lane is one tenant's pools. It lives as long as they do.
 type lane struct {
 	tenant  string
+	turn    *list.Element // in the queues' ready; nil: nothing waits
 	taken   [budgets]int
 	leaving [budgets]int
 	pools   map[string]*line
@@ -75,24 +76,25 @@ type line struct {
 	pool    string
 	targets int
 	taken   [budgets]int
-	waiting list.List // of *task
+	waiting list.List     // of *owner
+	turn    *list.Element // in the lane's ready; nil: nothing waits
 }
 
 func newQueues(quickSlots, slowSlots int) queues {
 	return queues{budgets: [budgets]budget{{limit: quickSlots}, {limit: slowSlots}}, lanes: make(map[string]*lane)}
 }
 
-// join counts one target of a pool more; leave, one less.
-func (q *queues) join(id ID) {
-	l := q.lanes[id.Tenant]
+// join gives an owner its line, and has it wait there if its task does.
+func (q *queues) join(o *owner) {
+	l := q.lanes[o.id.Tenant]
 	if l == nil {
-		l = &lane{tenant: id.Tenant, pools: make(map[string]*line)}
-		q.lanes[id.Tenant] = l
+		l = &lane{tenant: o.id.Tenant, pools: make(map[string]*line)}
+		q.lanes[o.id.Tenant] = l
 	}
-	p := l.pools[id.Pool]
+	p := l.pools[o.id.Pool]
 	if p == nil {
-		p = &line{lane: l, pool: id.Pool}
-		l.pools[id.Pool] = p
+		p = &line{lane: l, pool: o.id.Pool}
+		l.pools[o.id.Pool] = p
 	}
 	if p.targets == 0 {
 		if l.active == 0 {
@@ -101,15 +103,22 @@ func (q *queues) join(id ID) {
 		l.active++
 	}
 	p.targets++
+	if o.line = p; o.task.queued {
+		q.enqueue(o)
+	}
 }
 
-func (q *queues) leave(id ID) {
-	l := q.lanes[id.Tenant]
-	p := l.pools[id.Pool]
+// leave is called when the owner is none of its task any more.
+func (q *queues) leave(o *owner) {
+	if q.dequeue(o); o.task.queued && len(o.task.owners) == 0 {
+		o.task.queued = false
+		q.waiting--
+	}
+	p := o.line
 	p.targets--
 	if p.targets == 0 {
-		l.active--
-		if l.active == 0 {
+		p.lane.active--
+		if p.lane.active == 0 {
 			q.active--
 		}
 	}
@@ -118,7 +127,7 @@ func (q *queues) leave(id ID) {
 
 // forget drops a line that nothing is left of, and a lane without lines.
 func (q *queues) forget(p *line) {
-	if p.targets > 0 || p.taken != [budgets]int{} || p.waiting.Len() > 0 {
+	if p.targets > 0 || p.taken != [budgets]int{} {
 		return
 	}
 	delete(p.lane.pools, p.pool)
@@ -127,76 +136,83 @@ func (q *queues) forget(p *line) {
 	}
 }
 
+// push has a task wait, in the lines of all of its owners.
 func (q *queues) push(t *task) {
-	l := q.lanes[t.target.ID.Tenant]
-	t.line = l.pools[t.target.ID.Pool]
-	if l.ready.Len() == 0 {
-		q.ready.PushBack(l)
-	}
-	if t.line.waiting.Len() == 0 {
-		l.ready.PushBack(t.line)
-	}
-	t.line.waiting.PushBack(t)
+	t.queued = true
 	q.waiting++
+	for _, o := range t.owners {
+		q.enqueue(o)
+	}
+}
+
+func (q *queues) enqueue(o *owner) {
+	p, l := o.line, o.line.lane
+	if o.wait = p.waiting.PushBack(o); p.turn == nil {
+		p.turn = l.ready.PushBack(p)
+	}
+	if l.turn == nil {
+		l.turn = q.ready.PushBack(l)
+	}
+}
+
+func (q *queues) dequeue(o *owner) {
+	if o.wait == nil {
+		return
+	}
+	p, l := o.line, o.line.lane
+	p.waiting.Remove(o.wait)
+	o.wait = nil
+	if p.waiting.Len() == 0 {
+		l.ready.Remove(p.turn)
+		p.turn = nil
+	}
+	if l.ready.Len() == 0 {
+		q.ready.Remove(l.turn)
+		l.turn = nil
+	}
 }
 
 // next takes the task that may run now, or nil, and gives it slots. The lane whose turn it was goes to the end, as does the line.
 func (q *queues) next(now time.Time) *task {
-	for elem := q.ready.Front(); elem != nil; {
-		l, following := elem.Value.(*lane), elem.Next()
-		t := q.nextOf(l)
-		switch {
-		case l.ready.Len() == 0: // all that waited was gone
-			q.ready.Remove(elem)
-		case t == nil:
-		case t.slots <= q.budgets[quick].free():
-			q.begin(t, elem, now)
+	for e := q.ready.Front(); e != nil; e = e.Next() {
+		p := q.nextOf(e.Value.(*lane))
+		if p == nil {
+			continue
+		}
+		t := p.waiting.Front().Value.(*owner).task
+		if t.slots <= q.budgets[quick].free() {
+			q.begin(t, p, now)
 			return t
-		case q.vacate(t, quick):
-			q.ready.MoveToFront(elem) // what leaves is for this one
+		}
+		if q.vacate(p.lane, t.slots, quick) {
+			q.ready.MoveToFront(e) // what leaves is for this one
 			return nil
 		}
-		elem = following
 	}
 	return nil
 }
 
-// nextOf gives a lane's next task that may run and is still wanted, and leaves it in front of its line.
-func (q *queues) nextOf(l *lane) *task {
-	for elem := l.ready.Front(); elem != nil; {
-		p, following := elem.Value.(*line), elem.Next()
-		for e := p.waiting.Front(); e != nil && e.Value.(*task).gone; e = p.waiting.Front() {
-			p.waiting.Remove(e)
-			q.waiting--
+// nextOf gives a lane's next line whose first task may run.
+func (q *queues) nextOf(l *lane) *line {
+	for e := l.ready.Front(); e != nil; e = e.Next() {
+		if p := e.Value.(*line); q.admits(p, p.waiting.Front().Value.(*owner).task.slots, quick) {
+			return p
 		}
-		if p.waiting.Len() == 0 {
-			l.ready.Remove(elem)
-			q.forget(p)
-		} else if t := p.waiting.Front().Value.(*task); q.admits(t, quick) {
-			return t
-		}
-		elem = following
 	}
 	return nil
 }
 
-// begin gives slots to the task in front of its line, whose lane has this turn.
-func (q *queues) begin(t *task, elem *list.Element, now time.Time) {
-	p, l := t.line, t.line.lane
-	p.waiting.Remove(p.waiting.Front())
+// begin gives slots to a task on account of a line, which has this turn.
+func (q *queues) begin(t *task, p *line, now time.Time) {
+	p.lane.ready.MoveToBack(p.turn)
+	q.ready.MoveToBack(p.lane.turn)
+	for _, o := range t.owners {
+		q.dequeue(o)
+	}
+	t.queued = false
 	q.waiting--
-	own := l.ready.Front()
-	for own.Value.(*line) != p {
-		own = own.Next()
-	}
-	if l.ready.MoveToBack(own); p.waiting.Len() == 0 {
-		l.ready.Remove(own)
-	}
-	if q.ready.MoveToBack(elem); l.ready.Len() == 0 {
-		q.ready.Remove(elem)
-	}
+	t.line, t.began = p, now
 	q.take(t, quick, 1)
-	t.began = now
 	t.move(&q.fresh)
 }
 
@@ -208,11 +224,11 @@ func (q *queues) within(l *lane, kind, n int) bool {
 	return l.taken[kind] == 0 || l.taken[kind]+n <= q.share(kind)
 }
 
-// admits reports whether a task may have slots in a budget. Its tenant must stay within its share of the budget, or leave a quarter of the
-// budget free. Its pool must stay within its share of that, or leave a quarter of that free, or half of the budget must be free. Where the
-// tenant stays within its share, the slots need not be free.
-func (q *queues) admits(t *task, kind int) bool {
-	p, r, n := t.line, &q.budgets[kind], t.slots
+// admits reports whether a line may have n slots more of a budget. Its tenant must stay within its share of the budget, or leave a quarter
+// of the budget free. Its pool must stay within its share of that, or leave a quarter of that free, or half of the budget must be free.
+// Where the tenant stays within its share, the slots need not be free.
+func (q *queues) admits(p *line, n, kind int) bool {
+	r := &q.budgets[kind]
 	if !q.within(p.lane, kind, n) && r.free()-n < r.limit/4 {
 		return false
 	}
@@ -221,16 +237,16 @@ func (q *queues) admits(t *task, kind int) bool {
 		r.free() > r.limit/2
 }
 
-// vacate cuts off checks that hang until the slots for a task are free or come free: those of tenants that have more than their share of
+// vacate cuts off checks that hang until n slots for a lane are free or come free: those of tenants that have more than their share of
 // the budget, and more than its own would have, so that nobody takes from who takes from it. The latest go first: those who began before
 // come to their end. It reports whether any come free.
-func (q *queues) vacate(newcomer *task, kind int) bool {
+func (q *queues) vacate(newcomer *lane, n, kind int) bool {
 	r, from := &q.budgets[kind], &q.overdue
 	if kind == slow {
 		from = &q.hung
 	}
-	most := max(q.share(kind), newcomer.line.lane.taken[kind]+newcomer.slots)
-	for e := from.Back(); e != nil && !r.exhausted && r.free()+r.leaving < newcomer.slots; e = e.Prev() {
+	most := max(q.share(kind), newcomer.taken[kind]+n)
+	for e := from.Back(); e != nil && !r.exhausted && r.free()+r.leaving < n; e = e.Prev() {
 		t := e.Value.(*task)
 		if l := t.line.lane; !t.cut && l.taken[kind]-l.leaving[kind] > most {
 			t.cut = true
@@ -239,7 +255,7 @@ func (q *queues) vacate(newcomer *task, kind int) bool {
 			t.cancel()
 		}
 	}
-	r.exhausted = r.exhausted || r.free()+r.leaving < newcomer.slots && most == q.share(kind)
+	r.exhausted = r.exhausted || r.free()+r.leaving < n && most == q.share(kind)
 	return r.leaving > 0
 }
 
@@ -267,12 +283,12 @@ func (q *queues) yield(now time.Time) (next time.Time) {
 	for e := q.overdue.Front(); e != nil; {
 		t, following := e.Value.(*task), e.Next()
 		switch {
-		case t.cut || !q.admits(t, slow):
+		case t.cut || !q.admits(t.line, t.slots, slow):
 		case t.slots <= q.budgets[slow].free():
 			q.take(t, quick, -1)
 			q.take(t, slow, 1)
 			t.move(&q.hung)
-		case q.vacate(t, slow):
+		case q.vacate(t.line.lane, t.slots, slow):
 			q.overdue.MoveToFront(e) // what leaves is for this one
 			return next
 		}

@@ -4,8 +4,9 @@ import (
 	"container/heap"
 	"container/list"
 	"context"
-	"fmt"
+	"encoding/json"
 	"hash/fnv"
+	"io"
 	"log/slog"
 	"reflect"
 	"sync"
@@ -25,9 +26,10 @@ type Target struct {
 type SchedulerConfig struct {
 	// Check makes one check, as Checker.Check does. It must end when its context does.
 	Check func(context.Context, Check) Result
-	// OnResult takes the results, one at a time. It is called under the scheduler's lock, so that after Set no result of a
-	// replaced target comes any more; it must be quick and must not call the scheduler.
-	OnResult func(Result)
+	// OnResult takes the results, one at a time, and reports whether the next check should come sooner: after Check.Recheck. It is
+	// called under the scheduler's lock, so that after Set no result of a replaced target comes any more; it must be quick and must not
+	// call the scheduler.
+	OnResult func(Result) (soon bool)
 	// Concurrency is how many sockets quick checks have at once. 0: 256.
 	Concurrency int
 	// Slow is how many those have at most that are not quick. 0: 16 times Concurrency.
@@ -41,8 +43,11 @@ type SchedulerConfig struct {
 
 // Scheduler makes the checks of its targets at their intervals.
 //
-// Each target has a phase in its interval by its name, so that neither a start nor a restart sends all checks at once, and two
-// probers check at different moments. What is due waits in a queue of its pool; tenants take turns, and so do the pools of each.
+// Targets with equal checks, whosever they are, have one check made, and each its result.
+//
+// Each check has a phase in its interval by what it does, so that neither a start nor a restart sends all checks at once, and two
+// probers check at different moments. What is due waits in a queue of its pool; tenants take turns, and so do the pools of each. A check of
+// several targets waits in the queue of each, and is made on account of the first whose turn comes: none waits for another's.
 //
 // A check begins in the quick budget, of Concurrency slots. One that takes longer than quickTime goes on in the slow budget, and gives
 // its slots back: targets that hang for the whole timeout do not delay the checks of others, as long as the slow budget has slots. Each
@@ -59,26 +64,44 @@ type Scheduler struct {
 	wake    chan struct{}
 	running sync.WaitGroup
 
-	mu     sync.Mutex
-	tasks  map[string]map[ID]*task // by tenant
-	due    dueHeap
-	queues queues
+	mu      sync.Mutex
+	targets map[string]map[ID]*owner // by tenant
+	tasks   map[uint64]*task         // by hash; of two checks with one hash, which is a curiosity, the first
+	due     dueHeap
+	queues  queues
 }
 
 // quickTime is how long a check is quick: most answers come sooner, and most failures that are not timeouts.
 const quickTime = 200 * time.Millisecond
 
-// task is one target's life in the scheduler: it waits in the heap or in its pool's queue, or it runs.
+// recheckBurst is enough for the most results that a monitor may want in a row, down and up again.
+const recheckBurst = 20
+
+// owner is a target in the scheduler.
+type owner struct {
+	id   ID
+	of   string
+	task *task
+	at   int           // among the task's owners
+	line *line         // its pool's queue
+	wait *list.Element // in there; nil: it does not wait
+}
+
+// task is one check and those who want it made. It waits in the heap or in its owners' queues, or it runs.
 type task struct {
-	target Target
-	slots  int // that the check takes while it runs
+	check  Check
+	hash   uint64   // of check and vantage
+	owners []*owner // none: it was removed, and a check that still runs has no result
+	slots  int      // that the check takes while it runs
 	due    time.Time
 	index  int // in the heap; -1: not there
 	round  uint64
-	cancel context.CancelFunc // while it runs
-	gone   bool               // removed or replaced: if it waits in a queue, it is passed over
+	// hurried is how many checks came sooner than the interval, less the others; not less than 0.
+	hurried int
+	queued  bool               // its owners wait
+	cancel  context.CancelFunc // while it runs
 
-	line  *line // while it waits in a queue or runs
+	line  *line // while it runs: on whose account
 	began time.Time
 	in    *list.List // while it runs: fresh, overdue or hung
 	seat  *list.Element
@@ -111,13 +134,14 @@ func NewScheduler(cfg SchedulerConfig) *Scheduler {
 		cfg:     cfg,
 		metrics: newMetrics(cfg.Registerer),
 		wake:    make(chan struct{}, 1),
-		tasks:   make(map[string]map[ID]*task),
+		targets: make(map[string]map[ID]*owner),
+		tasks:   make(map[uint64]*task),
 		queues:  newQueues(cfg.Concurrency, cfg.Slow),
 	}
 }
 
-// Set makes targets, which all belong to tenant, all that is checked of that tenant. Targets that stay as they were keep their
-// rhythm; a changed one starts anew, and what runs for the old one is cancelled.
+// Set makes targets, which all belong to tenant, all that is checked of that tenant. Targets whose check stays as it was keep their
+// rhythm; others start anew, and what runs for nobody any more is cancelled.
 func (s *Scheduler) Set(tenant string, targets []Target) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -125,8 +149,10 @@ func (s *Scheduler) Set(tenant string, targets []Target) {
 	wanted := make(map[ID]bool, len(targets))
 	for _, t := range targets {
 		wanted[t.ID] = true
-		old := s.tasks[tenant][t.ID]
-		if old != nil && old.target.Of == t.Of && reflect.DeepEqual(old.target.Check, t.Check) {
+		t.Check.Interval = max(t.Check.Interval, time.Millisecond)
+		old := s.targets[tenant][t.ID]
+		if old != nil && reflect.DeepEqual(old.task.check, t.Check) {
+			old.of = t.Of
 			continue
 		}
 		if old != nil {
@@ -134,35 +160,64 @@ func (s *Scheduler) Set(tenant string, targets []Target) {
 		}
 		s.add(t, now)
 	}
-	for id, t := range s.tasks[tenant] {
+	for id, o := range s.targets[tenant] {
 		if !wanted[id] {
-			s.drop(t)
+			s.drop(o)
 		}
 	}
 	s.signal()
 }
 
 func (s *Scheduler) add(t Target, now time.Time) {
-	t.Check.Interval = max(t.Check.Interval, time.Millisecond)
-	k := &task{target: t, due: now.Add(s.phase(t, now)), slots: min(t.Check.sockets(), s.cfg.Concurrency, s.cfg.Slow)}
-	if s.tasks[t.ID.Tenant] == nil {
-		s.tasks[t.ID.Tenant] = make(map[ID]*task)
+	k := s.taskOf(t.Check, now)
+	o := &owner{id: t.ID, of: t.Of, task: k, at: len(k.owners)}
+	k.owners = append(k.owners, o)
+	if s.targets[t.ID.Tenant] == nil {
+		s.targets[t.ID.Tenant] = make(map[ID]*owner)
 	}
-	s.tasks[t.ID.Tenant][t.ID] = k
-	s.queues.join(t.ID)
+	s.targets[t.ID.Tenant][t.ID] = o
+	s.queues.join(o)
 	s.metrics.targets.Inc()
-	heap.Push(&s.due, k)
+	if len(k.owners) > 1 {
+		s.metrics.shared.Inc()
+	}
 }
 
-func (s *Scheduler) drop(t *task) {
-	t.gone = true
-	id := t.target.ID
-	delete(s.tasks[id.Tenant], id)
-	if len(s.tasks[id.Tenant]) == 0 {
-		delete(s.tasks, id.Tenant)
+// taskOf gives the task of an equal check, or a new one.
+func (s *Scheduler) taskOf(c Check, now time.Time) *task {
+	hash := s.hash(&c)
+	old := s.tasks[hash]
+	if old != nil && reflect.DeepEqual(old.check, c) {
+		return old
 	}
-	s.queues.leave(id)
+	k := &task{check: c, hash: hash, due: now.Add(phase(hash, c.Interval, now)), slots: min(c.sockets(), s.cfg.Concurrency, s.cfg.Slow)}
+	if old == nil {
+		s.tasks[hash] = k
+	}
+	heap.Push(&s.due, k)
+	return k
+}
+
+func (s *Scheduler) drop(o *owner) {
+	t := o.task
+	delete(s.targets[o.id.Tenant], o.id)
+	if len(s.targets[o.id.Tenant]) == 0 {
+		delete(s.targets, o.id.Tenant)
+	}
+	last := len(t.owners) - 1
+	t.owners[o.at] = t.owners[last]
+	t.owners[o.at].at = o.at
+	t.owners[last] = nil
+	t.owners = t.owners[:last]
+	s.queues.leave(o)
 	s.metrics.targets.Dec()
+	if last > 0 {
+		s.metrics.shared.Dec()
+		return
+	}
+	if s.tasks[t.hash] == t {
+		delete(s.tasks, t.hash)
+	}
 	if t.index >= 0 {
 		heap.Remove(&s.due, t.index)
 	}
@@ -171,23 +226,40 @@ func (s *Scheduler) drop(t *task) {
 	}
 }
 
-// phase gives how long after now the target's place in its interval comes.
-func (s *Scheduler) phase(t Target, now time.Time) time.Duration {
-	interval := uint64(t.Check.Interval)
-	offset := mix(s.hash(t.ID)) % interval
-	return time.Duration((offset + interval - uint64(now.UnixNano())%interval) % interval)
+// phase gives how long after now the place in its interval comes that a check has by its hash.
+func phase(hash uint64, interval time.Duration, now time.Time) time.Duration {
+	n := uint64(interval)
+	return time.Duration((mix(hash)%n + n - uint64(now.UnixNano())%n) % n)
 }
 
-func (s *Scheduler) hash(id ID) uint64 {
+// hash is the same after a restart. Checks with equal hashes need not be equal.
+func (s *Scheduler) hash(c *Check) uint64 {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s", s.cfg.Vantage, id.Tenant, id.Pool, id.Endpoint)
+	io.WriteString(h, s.cfg.Vantage+"\x00")
+	_ = json.NewEncoder(h).Encode(c) // what JSON cannot tell does not tell checks apart here
 	return h.Sum64()
 }
 
-// jitter gives what to add to the interval of one round: -5 % to +5 %. It follows from name and round, and needs no randomness.
-func (s *Scheduler) jitter(t *task) time.Duration {
-	tenth := uint64(t.target.Check.Interval/10) + 1
-	return time.Duration(mix(s.hash(t.target.ID)+t.round)%tenth) - time.Duration(tenth/2)
+// jitter gives what to add to a pause of one round: -5 % to +5 %. It follows from name and round, and needs no randomness.
+func (t *task) jitter(pause time.Duration) time.Duration {
+	tenth := uint64(pause/10) + 1
+	return time.Duration(mix(t.hash+t.round)%tenth) - time.Duration(tenth/2)
+}
+
+// next gives when a task is due again. soon: its result calls for another one, which begins sooner as long as the target has not had
+// recheckBurst such checks more than usual ones. So a target is never checked twice as often as its interval says, in the long run. One
+// that began late already has none: there is more to do than can be done.
+func (s *Scheduler) next(t *task, soon bool) time.Time {
+	t.round++
+	c := &t.check
+	soon = soon && c.Recheck > 0 && c.Recheck < c.Interval
+	if soon && t.hurried < recheckBurst && t.began.Sub(t.due) < c.Recheck {
+		t.hurried++
+		s.metrics.rechecks.Inc()
+		return t.began.Add(c.Recheck + t.jitter(c.Recheck))
+	}
+	t.hurried = max(0, t.hurried-1)
+	return t.due.Add(c.Interval + t.jitter(c.Interval))
 }
 
 // mix spreads every bit over all others (the finalizer of SplitMix64).
@@ -253,20 +325,20 @@ func (s *Scheduler) start(ctx context.Context, t *task, now time.Time) {
 	s.metrics.inFlight.Inc()
 	ctx, t.cancel = context.WithCancel(ctx)
 	s.running.Go(func() {
-		r := s.check(ctx, t.target)
+		r := s.check(ctx, t)
 		s.finish(ctx, t, r)
 	})
 }
 
 // check makes one check; a panic in it costs this one result.
-func (s *Scheduler) check(ctx context.Context, t Target) (r Result) {
+func (s *Scheduler) check(ctx context.Context, t *task) (r Result) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.cfg.Logger.Error("a check panicked", "target", t.ID.String(), "panic", p)
+			s.cfg.Logger.Error("a check panicked", "type", t.check.Type, "at", t.check.address(), "panic", p)
 			r = Result{Outcome: Unable, Reason: "internal error", At: s.cfg.Clock()}
 		}
 	}()
-	return s.cfg.Check(ctx, t.Check)
+	return s.cfg.Check(ctx, t.check)
 }
 
 // finish delivers the result and puts the task back.
@@ -279,7 +351,7 @@ func (s *Scheduler) finish(ctx context.Context, t *task, r Result) {
 	s.queues.done(t)
 	s.metrics.inFlight.Dec()
 	s.signal()
-	if cut && !t.gone {
+	if cut && len(t.owners) > 0 {
 		s.metrics.cut.Inc()
 		t.due = s.cfg.Clock()
 		heap.Push(&s.due, t)
@@ -287,11 +359,13 @@ func (s *Scheduler) finish(ctx context.Context, t *task, r Result) {
 	if cancelled {
 		return
 	}
-	s.metrics.count(t.target.Check.Type, r)
-	r.ID, r.Of = t.target.ID, t.target.Of
-	s.cfg.OnResult(r)
-	t.round++
-	t.due = t.due.Add(t.target.Check.Interval + s.jitter(t))
+	s.metrics.count(t.check.Type, r)
+	soon := false
+	for _, o := range t.owners {
+		r.ID, r.Of = o.id, o.of
+		soon = s.cfg.OnResult(r) || soon
+	}
+	t.due = s.next(t, soon)
 	if now := s.cfg.Clock(); t.due.Before(now) {
 		t.due = now // late: rounds that were missed are not made up for
 	}

@@ -23,8 +23,9 @@ type bench struct {
 	results []Result
 	now     int // checks that run
 	most    int
-	active  map[string]int // by tenant (in Host)
-	cut     map[string]int // checks that were cancelled, likewise
+	active  map[string]int    // by tenant (in Host)
+	cut     map[string]int    // checks that were cancelled, likewise
+	soon    func(Result) bool // which results call for another one; nil: none
 }
 
 // newBench starts a scheduler inside of a synctest bubble, where time stands still until everything waits.
@@ -65,7 +66,10 @@ func (b *bench) play(ctx context.Context, c Check) Result {
 	return Result{Outcome: Passed, Reason: c.Name, At: time.Now()}
 }
 
-func (b *bench) record(r Result) { b.results = append(b.results, r) }
+func (b *bench) record(r Result) bool {
+	b.results = append(b.results, r)
+	return b.soon != nil && b.soon(r)
+}
 
 // take gives the results so far, and forgets them.
 func (b *bench) take() []Result {
@@ -102,6 +106,10 @@ func many(tenant string, n int, interval, took time.Duration) (list []Target) {
 	return list
 }
 
+func (s *Scheduler) phaseOf(t Target, now time.Time) time.Duration {
+	return phase(s.hash(&t.Check), t.Check.Interval, now)
+}
+
 func TestIntervalAndJitter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, 8)
@@ -133,16 +141,16 @@ func TestPhasesAreSpread(t *testing.T) {
 	var tenths [10]int
 	same := 0
 	for _, x := range many("shop", 10_000, 10*time.Second, 0) {
-		p := a.phase(x, now)
+		p := a.phaseOf(x, now)
 		if p < 0 || p >= 10*time.Second {
 			t.Fatalf("phase %v", p)
 		}
 		tenths[p/time.Second]++
-		if b.phase(x, now) == p {
+		if b.phaseOf(x, now) == p {
 			same++
 		}
 		later := now.Add(37 * time.Second)
-		if d := later.Add(a.phase(x, later)).Sub(now.Add(p)); d%(10*time.Second) != 0 {
+		if d := later.Add(a.phaseOf(x, later)).Sub(now.Add(p)); d%(10*time.Second) != 0 {
 			t.Fatalf("a restart moved the phase by %v", d)
 		}
 	}
@@ -204,12 +212,14 @@ func TestQueuesTakeTurns(t *testing.T) {
 	q := newQueues(100, 100)
 	for _, id := range []ID{{"a", "p", "1"}, {"a", "p", "2"}, {"a", "p", "3"}, {"a", "q", "4"}, {"b", "p", "5"}, {"b", "p", "6"},
 		{"c", "p", "7"}} {
-		q.join(id)
-		q.push(&task{target: Target{ID: id}, slots: 1})
+		k := &task{slots: 1}
+		k.owners = []*owner{{id: id, task: k}}
+		q.join(k.owners[0])
+		q.push(k)
 	}
 	order := ""
 	for x := q.next(time.Time{}); x != nil; x = q.next(time.Time{}) {
-		order += x.target.ID.Endpoint
+		order += x.owners[0].id.Endpoint
 	}
 	if order != "1574623" {
 		t.Errorf("order %s", order)
@@ -222,7 +232,7 @@ func TestReplacingTargets(t *testing.T) {
 		x := target("shop", "a", time.Minute, 30*time.Second)
 		x.Check.Name = "old"
 		b.Set("shop", []Target{x})
-		time.Sleep(61*time.Second + b.phase(x, time.Now()) + time.Second)
+		time.Sleep(61*time.Second + b.phaseOf(x, time.Now()) + time.Second)
 		b.take()
 		b.Set("shop", []Target{x}) // no change: what runs goes on
 		y := x
@@ -252,9 +262,9 @@ func TestReplacingTargets(t *testing.T) {
 		}
 		b.Scheduler.mu.Lock()
 		defer b.Scheduler.mu.Unlock()
-		if len(b.tasks)+len(b.due)+len(b.queues.lanes)+b.queues.waiting+b.queues.active+
+		if len(b.targets)+len(b.tasks)+len(b.due)+len(b.queues.lanes)+b.queues.waiting+b.queues.active+
 			b.queues.budgets[quick].taken+b.queues.budgets[slow].taken != 0 {
-			t.Errorf("orphans: %d tasks, %d due, %+v", len(b.tasks), len(b.due), b.queues)
+			t.Errorf("orphans: %d tasks, %d due, %+v", len(b.tasks), len(b.due), &b.queues)
 		}
 	})
 }
@@ -304,7 +314,9 @@ func TestSchedulerBooks(t *testing.T) {
 			for e := range rng.IntN(8) {
 				x := target(tenant, fmt.Sprint(e), 5*time.Second, time.Duration(rng.IntN(3000))*time.Millisecond)
 				x.ID.Pool = fmt.Sprint("p", rng.IntN(2))
-				x.Check.Port = uint16(rng.IntN(2))
+				if x.Check.Port = uint16(rng.IntN(2)); rng.IntN(2) == 0 {
+					x.Check.Host = fmt.Sprint("all p ", e) // as other tenants may have it
+				}
 				set = append(set, x)
 			}
 			b.Set(tenant, set)
@@ -320,36 +332,82 @@ func (b *bench) checkBooks(t *testing.T, sets map[string]int) {
 	b.Scheduler.mu.Lock()
 	defer b.Scheduler.mu.Unlock()
 	var taken [budgets]int
-	waiting := 0
+	entries, ready := 0, 0
 	for tenant, l := range b.queues.lanes {
 		var own [budgets]int
 		targets := 0
 		for _, p := range l.pools {
-			waiting, targets = waiting+p.waiting.Len(), targets+p.targets
+			entries, targets = entries+p.waiting.Len(), targets+p.targets
 			for kind := range budgets {
 				own[kind] += p.taken[kind]
 			}
+			if (p.turn == nil) != (p.waiting.Len() == 0) {
+				t.Fatalf("%s/%s has %d entries, and its turn is %v", tenant, p.pool, p.waiting.Len(), p.turn)
+			}
+		}
+		if l.ready.Len() > 0 {
+			ready++
+		}
+		if (l.turn == nil) != (l.ready.Len() == 0) {
+			t.Fatalf("%s has %d pools that wait, and its turn is %v", tenant, l.ready.Len(), l.turn)
 		}
 		for kind := range budgets {
 			taken[kind] += l.taken[kind]
 		}
-		if targets != sets[tenant] || len(b.tasks[tenant]) != sets[tenant] || own != l.taken {
-			t.Fatalf("%s: %d targets, %d tasks, want %d; taken %v of pools, %v", tenant, targets, len(b.tasks[tenant]), sets[tenant],
-				own, l.taken)
+		if targets != sets[tenant] || len(b.targets[tenant]) != sets[tenant] || own != l.taken {
+			t.Fatalf("%s: %d targets, %d of them known, want %d; taken %v of pools, %v", tenant, targets, len(b.targets[tenant]),
+				sets[tenant], own, l.taken)
 		}
 	}
+	b.checkTasks(t, entries)
 	q := &b.queues
-	if taken != [budgets]int{q.budgets[quick].taken, q.budgets[slow].taken} || waiting != q.waiting ||
-		taken[quick] > 10 || taken[slow] > 160 ||
-		q.fresh.Len()+q.overdue.Len() != taken[quick] {
-		t.Fatalf("taken %v, waiting %d: %+v", taken, waiting, q)
+	if taken != [budgets]int{q.budgets[quick].taken, q.budgets[slow].taken} || taken[quick] > 10 || taken[slow] > 160 ||
+		q.fresh.Len()+q.overdue.Len() != taken[quick] || q.ready.Len() != ready {
+		t.Fatalf("taken %v: %+v", taken, q)
 	}
+}
+
+// checkTasks finds each task in one of three states, with all who want it, and equal ones once.
+func (b *bench) checkTasks(t *testing.T, entries int) {
+	t.Helper()
+	seen := map[*task]int{}
+	for _, owners := range b.targets {
+		for _, o := range owners {
+			seen[o.task]++
+			if (o.wait != nil) != o.task.queued || o.task.owners[o.at] != o {
+				t.Fatalf("%s is not where it should be: %+v of %+v", o.id, o, o.task)
+			}
+		}
+	}
+	queued := 0
+	for k, n := range seen {
+		if k.queued {
+			queued, entries = queued+1, entries-n
+		}
+		if states := btoi(k.queued) + btoi(k.index >= 0) + btoi(k.cancel != nil); states != 1 || n != len(k.owners) {
+			t.Fatalf("a task of %d owners has %d, and is in %d states: %+v", n, len(k.owners), states, k)
+		}
+		if b.tasks[k.hash] != k {
+			t.Fatalf("%+v is made twice", k.check)
+		}
+	}
+	if queued != b.queues.waiting || entries != 0 || len(seen) != len(b.tasks) {
+		t.Fatalf("%d tasks wait, %d are counted; %d entries are of nobody; %d tasks of %d", queued, b.queues.waiting, entries, len(b.tasks),
+			len(seen))
+	}
+}
+
+func btoi(is bool) int {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 func TestMetrics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := prometheus.NewPedanticRegistry()
-		s := NewScheduler(SchedulerConfig{Registerer: r, OnResult: func(Result) {},
+		s := NewScheduler(SchedulerConfig{Registerer: r, OnResult: func(Result) bool { return false },
 			Check: func(context.Context, Check) Result { return Result{Outcome: Failed, Latency: time.Second} }})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})

@@ -57,10 +57,16 @@ func (t *term) notBefore(id health.PoolID) time.Time {
 // writeOf gives how a verdict is written: what differs from what is stored, or all of it, where that is not known or a whole is due.
 func (t *term) writeOf(v, held health.Verdict) store.VerdictWrite {
 	w := store.VerdictWrite{Verdict: v}
-	if held.Judge != "" && (len(v.Endpoints) <= pieces.WholeMost || time.Since(t.wholes[v.Pool]) < wholeEvery) {
+	due := len(v.Endpoints) > pieces.WholeMost && t.wholeDue(v.Pool, time.Now())
+	if held.Judge != "" && !due {
 		w.Was = &held
 	}
 	return w
+}
+
+// wholeDue reports whether it is time to write a large pool as a whole.
+func (t *term) wholeDue(id health.PoolID, now time.Time) bool {
+	return now.Sub(t.wholes[id]) >= wholeEvery && t.budget.ample(id.Tenant, now)
 }
 
 // account notes what came of a write. confirmed: the store said so.
@@ -108,7 +114,7 @@ func (t *term) tidy(now time.Time) {
 	maps.DeleteFunc(t.unheard, func(_ health.PoolID, u unheard) bool { return now.Sub(u.at) >= hearing })
 	maps.DeleteFunc(t.late, func(tenant string, _ bool) bool { return t.budget.waitTenant(tenant, now) == 0 })
 	for id := range t.pieces {
-		if v, is := t.held[id.Tenant][id]; is && now.Sub(t.wholes[id]) >= wholeEvery {
+		if v, is := t.held[id.Tenant][id]; is && t.wholeDue(id, now) {
 			v.Judge = "" // differs from every verdict that is written
 			t.hold(id, v)
 		}

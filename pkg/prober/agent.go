@@ -187,22 +187,22 @@ func (a *agent) touch(id health.PoolID) {
 	}
 }
 
-// result takes what came of one check. The scheduler calls it.
-func (a *agent) result(r probe.Result) {
+// result takes what came of one check, and reports whether it calls for another one soon. The scheduler calls it.
+func (a *agent) result(r probe.Result) (soon bool) {
 	id := health.PoolID{Tenant: r.ID.Tenant, Pool: r.ID.Pool}
 	at := r.At.UTC().Truncate(time.Millisecond)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	w := a.pools[id.Tenant][id]
 	if w == nil || w.endpoints[r.ID.Endpoint] == nil || w.endpoints[r.ID.Endpoint].of != r.Of {
-		return // of what is not watched any more
+		return false // of what is not watched any more
 	}
 	t := w.endpoints[r.ID.Endpoint]
 	changed := false
 	if r.Outcome == probe.Unable {
 		changed = t.Miss(r.Reason, at, w.limits)
 	} else {
-		changed = t.Add(r.Outcome == probe.Passed, r.Reason, at, w.limits)
+		changed = t.AddTimed(r.Outcome == probe.Passed, r.Latency, r.Reason, at, w.limits)
 	}
 	if changed {
 		s := t.Sight()
@@ -214,6 +214,7 @@ func (a *agent) result(r probe.Result) {
 		delete(a.unseen, r.ID)
 		a.endFirstRound()
 	}
+	return t.Recheck(at)
 }
 
 // firstAssigned tells that the targets of the first assignment are known.

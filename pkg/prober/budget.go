@@ -16,7 +16,8 @@ const (
 	// A pool is written so many times at once, and then once in so long, as it is then.
 	paceBurst = 8
 	paceEvery = 500 * time.Millisecond
-	// wholeEvery is how often a large pool is written as a whole, which is all that programs go by that know no pieces.
+	// wholeEvery is how often a large pool is written as a whole, which is all that programs go by that know no pieces, or not all of
+	// them: as long as its tenant has half of its burst left, so that wholes never make changes late.
 	wholeEvery = time.Minute
 )
 
@@ -80,6 +81,15 @@ func (b *budget) waitTenant(tenant string, now time.Time) time.Duration {
 	}
 	rate, _ := b.share()
 	return time.Duration((1 - p.left) / rate * float64(time.Second))
+}
+
+// ample reports whether a tenant has enough left for what can wait.
+func (b *budget) ample(tenant string, now time.Time) bool {
+	if b.tenants[tenant] == nil {
+		return true
+	}
+	_, burst := b.share()
+	return b.fill(tenant, now).left >= burst/2
 }
 
 // waitPool tells how long a pool must wait for its pace.

@@ -11,7 +11,6 @@ import (
 	"github.com/gti/gtm/pkg/probe"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
-	"github.com/gti/gtm/pkg/store/pieces"
 )
 
 // TestAGreedyTenantIsLateAndNobodyElse: one tenant's flapping pool used up etcd's quota for all.
@@ -166,7 +165,7 @@ func TestAFlapIsWrittenInPieces(t *testing.T) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		whole, writes := 100*1000, int(span/paceEvery)+paceBurst+2
-		if most := writes*whole/pieces.WholeMost + 6*whole; f.putObs > writes || f.bytes["shop"] > most {
+		if most := writes*400 + 6*whole; f.putObs > writes || f.bytes["shop"] > most {
 			t.Errorf("%d writes of at most %d, %d bytes of at most %d", f.putObs, writes, f.bytes["shop"], most)
 		}
 		stored := f.obs[store.ObservationKey{Vantage: "fra", Pool: id}]

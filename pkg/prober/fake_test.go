@@ -15,6 +15,7 @@ import (
 	"github.com/gti/gtm/pkg/probe"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/pieces"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
@@ -183,7 +184,8 @@ func fails(left *int) error {
 func (f *fakeStore) WriteObservation(ctx context.Context, o health.Observation, was *health.Observation) store.Written {
 	w := store.Written{Bytes: 100 * len(o.Endpoints), Whole: was == nil}
 	if was != nil {
-		w.Bytes /= 64
+		changed, _ := pieces.ChangedSights(was.Endpoints, o.Endpoints)
+		w.Bytes = 300 * len(changed)
 	}
 	if w.Err = f.PutObservation(ctx, o); w.Err == nil {
 		f.mu.Lock()

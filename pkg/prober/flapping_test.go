@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/gtmtest/etcds"
@@ -81,6 +83,94 @@ func BenchmarkFlappingPool(b *testing.B) {
 	for kind, sum := range sums {
 		b.ReportMetric(float64(sum)/span.Seconds(), kind+"-B/s")
 		b.ReportMetric(float64(writes[kind])/span.Seconds(), kind+"-writes/s")
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkFlapping tells what one prober, who is also the judge, writes to etcd of so many endpoints in pools of 4,000 of ten tenants, one
+// percent of which come and go every two minutes, and how many tenants are late. They are checked every minute. Each takes ten minutes; -v
+// has it tell how it goes.
+func BenchmarkFlapping(b *testing.B) {
+	for _, pools := range []int{3, 25} {
+		b.Run(fmt.Sprint(pools*40_000), func(b *testing.B) { flap(b, pools) })
+	}
+}
+
+func flap(b *testing.B, pools int) {
+	const tenants, size, turn = 10, 4000, 2 * time.Minute
+	at := etcds.Start(b)
+	c := etcds.Open(b, at)
+	m := &spec.Monitor{Type: "tcp", Port: 80, Interval: spec.Duration(time.Minute), Rise: 2, Fall: 2}
+	for tenant := range tenants {
+		name := fmt.Sprint("tenant", tenant)
+		base := state.Generation(0)
+		for pool := range pools {
+			put := []*spec.Resource{{Key: spec.Key{Tenant: name, Kind: spec.KindPool, Name: fmt.Sprint("p", pool)}, Spec: crowd(size)}}
+			if pool == 0 {
+				put = append(put, &spec.Resource{Key: spec.Key{Tenant: name, Kind: spec.KindMonitor, Name: "m"}, Spec: m})
+			}
+			for i := range put[0].Spec.(*spec.Pool).Endpoints { // an address of its own
+				n := (tenant*pools+pool)*size + i
+				put[0].Spec.(*spec.Pool).Endpoints[i].Addresses[0] = netip.AddrFrom4([4]byte{11, byte(n >> 16), byte(n >> 8), byte(n)})
+			}
+			rec, err := c.Commit(b.Context(), store.Change{Tenant: name, Base: base, Author: "test", Time: time.Now(), Put: put})
+			if err != nil {
+				b.Fatal(err)
+			}
+			base = rec.Generation
+		}
+	}
+	ctx, stop := context.WithCancel(b.Context())
+	defer stop()
+	began := time.Now()
+	registry := prometheus.NewRegistry()
+	p, err := New(Config{ID: "fra", Store: c, Registerer: registry, check: func(_ context.Context, ch probe.Check) probe.Result {
+		a := ch.Addrs[0].Addr().As4()
+		n := int(a[1])<<16 | int(a[2])<<8 | int(a[3])
+		phase := time.Duration(n) * time.Millisecond // they turn one after the other
+		if n%100 == 0 && int((time.Since(began)+phase)/turn)%2 == 1 {
+			return probe.Result{Outcome: probe.Failed, Reason: "connect: connection refused", At: time.Now()}
+		}
+		return probe.Result{Outcome: probe.Passed, At: time.Now()}
+	}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	go p.Run(ctx)
+	raw, err := clientv3.New(clientv3.Config{Endpoints: []string{at}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer raw.Close()
+	var bytes, writes [2]atomic.Int64
+	go func() {
+		for resp := range raw.Watch(ctx, store.DefaultPrefix, clientv3.WithPrefix()) {
+			for _, ev := range resp.Events {
+				kind := 0
+				if strings.HasPrefix(strings.TrimPrefix(string(ev.Kv.Key), store.DefaultPrefix), "verdict") {
+					kind = 1
+				}
+				bytes[kind].Add(int64(len(ev.Kv.Key) + len(ev.Kv.Value)))
+				writes[kind].Add(1)
+			}
+		}
+	}()
+	last := [4]int64{}
+	for range 10 {
+		time.Sleep(time.Minute)
+		status, err := raw.Status(ctx, at)
+		if err != nil {
+			b.Fatal(err)
+		}
+		now := [4]int64{bytes[0].Load(), writes[0].Load(), bytes[1].Load(), writes[1].Load()}
+		m := p.metrics
+		b.Logf("after %s: observations %d kB/s in %d writes/s, verdicts %d kB/s in %d; %v up, %v down; late: %v of observations, %v of "+
+			"verdicts; etcd has %d MB", time.Since(began).Round(time.Second), (now[0]-last[0])/60_000, (now[1]-last[1])/60,
+			(now[2]-last[2])/60_000, (now[3]-last[3])/60,
+			testutil.ToFloat64(m.endpoints.WithLabelValues("up")), testutil.ToFloat64(m.endpoints.WithLabelValues("down")),
+			testutil.ToFloat64(m.late.WithLabelValues("observations")), testutil.ToFloat64(m.late.WithLabelValues("verdicts")),
+			status.DbSize>>20)
+		last = now
 	}
 	b.ReportMetric(0, "ns/op")
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/probe"
@@ -104,7 +105,8 @@ func (p *plan) addPool(key spec.Key, pool *spec.Pool, resources state.Resources)
 	m := monitor.Effective()
 	pp := &poolPlan{
 		id: id, checks: make(map[string]probe.Check, len(pool.Endpoints)), of: make(map[string]string, len(pool.Endpoints)),
-		limits: health.Limits{Rise: m.Rise, Fall: m.Fall}, vantages: m.Vantages, quorum: m.Quorum,
+		limits:   health.Limits{Rise: m.Rise, Fall: m.Fall, Latency: time.Duration(m.Latency), Plain: m.Score == spec.ScorePlain},
+		vantages: m.Vantages, quorum: m.Quorum,
 		recovery: pool.SlowStart > 0,
 	}
 	for _, e := range pool.Endpoints {

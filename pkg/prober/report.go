@@ -89,7 +89,7 @@ func (a *agent) ready(now time.Time) map[health.PoolID]int {
 			late[id.Tenant] = late[id.Tenant] || a.budget.waitTenant(id.Tenant, now) > 0
 			continue
 		}
-		ready[id] = a.pools[id.Tenant][id].cost()
+		ready[id] = a.cost(id, now)
 		a.budget.pay(id.Tenant, ready[id], now)
 		a.budget.count(id, now)
 		delete(a.dirty, id)
@@ -154,7 +154,7 @@ func (a *agent) observation(id health.PoolID) (o health.Observation, was *health
 	for name, t := range w.endpoints {
 		o.Endpoints[name] = t.Sight()
 	}
-	if !w.wholeDue(time.Now()) {
+	if !a.wholeDue(id.Tenant, w, time.Now()) {
 		was = w.last
 	}
 	return o, was, true
@@ -185,18 +185,22 @@ func (w *written) wrote(o health.Observation, got store.Written, now time.Time) 
 	}
 }
 
-func (w *written) wholeDue(now time.Time) bool { return now.Sub(w.wholeAt) >= wholeEvery }
+// wholeDue reports whether it is time to write a pool as a whole; a.mu is held.
+func (a *agent) wholeDue(tenant string, w *watched, now time.Time) bool {
+	return now.Sub(w.wholeAt) >= wholeEvery && a.budget.ample(tenant, now)
+}
 
-// cost guesses what the next write costs.
-func (w *watched) cost() int {
-	const perEndpoint = 100
+// cost guesses what the next write of a pool costs; a.mu is held.
+func (a *agent) cost(id health.PoolID, now time.Time) int {
+	const perEndpoint, ofPieces = 100, 500
+	w := a.pools[id.Tenant][id]
 	switch {
 	case w == nil:
 		return 0
-	case w.bytes == 0 || w.last == nil || w.wholeDue(time.Now()):
+	case w.bytes == 0 || w.last == nil || a.wholeDue(id.Tenant, w, now):
 		return perEndpoint * len(w.endpoints)
 	case !w.pieces:
-		return perEndpoint * len(w.endpoints) / pieces.WholeMost
+		return ofPieces
 	}
 	return w.bytes
 }
@@ -219,7 +223,7 @@ func (a *agent) audit() {
 				w.last = nil
 				a.touch(id)
 			}
-			if !w.matches(stored[id]) || w.pieces && w.wholeDue(now) {
+			if !w.matches(stored[id]) || w.pieces && a.wholeDue(tenant, w, now) {
 				a.touch(id)
 			}
 		}

@@ -84,7 +84,7 @@ func TestAskedForAlone(t *testing.T) {
 				five := spec.Duration(5 * time.Second)
 				eu.Spec.(*spec.Pool).SlowStart, web.Spec.(*spec.Service).TTLUnsure = spec.Duration(time.Minute), &five
 			}
-			l.declare(monitorRes("m", spec.Monitor{Fall: 5}), eu, web)
+			l.declare(monitorRes("m", spec.Monitor{Fall: 5, Recheck: spec.Duration(time.Second)}), eu, web)
 			l.start("fra")
 			time.Sleep(settle)
 			l.set(probe.Failed, "198.51.100.1")

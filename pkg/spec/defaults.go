@@ -74,6 +74,8 @@ func (m *Monitor) Effective() Monitor {
 	e := *m
 	e.Interval = orDefault(m.Interval, defaultInterval)
 	e.Timeout = orDefault(m.Timeout, min(defaultTimeout, e.Interval))
+	e.Recheck = orDefault(m.Recheck, e.Interval/5)
+	e.Score = orDefault(m.Score, ScoreGraded)
 	e.Rise = orDefault(m.Rise, defaultRise)
 	e.Fall = orDefault(m.Fall, defaultFall)
 	if m.Type == "tcp" {

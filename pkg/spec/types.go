@@ -83,8 +83,14 @@ type Monitor struct {
 	Insecure bool     `json:"insecure,omitempty" yaml:"insecure,omitempty"`
 	Interval Duration `json:"interval,omitempty" yaml:"interval,omitempty" zero:"absent"` // default 10s
 	Timeout  Duration `json:"timeout,omitempty" yaml:"timeout,omitempty" zero:"absent"`   // default 2s, at most Interval
-	Rise     int      `json:"rise,omitempty" yaml:"rise,omitempty" zero:"absent"`         // default 2
-	Fall     int      `json:"fall,omitempty" yaml:"fall,omitempty" zero:"absent"`         // default 3
+	// Recheck is from the beginning of a check whose result speaks against what is known to that of the next. Default: a fifth of Interval.
+	Recheck Duration `json:"recheck,omitempty" yaml:"recheck,omitempty" zero:"absent"`
+	Rise    int      `json:"rise,omitempty" yaml:"rise,omitempty" zero:"absent"` // default 2
+	Fall    int      `json:"fall,omitempty" yaml:"fall,omitempty" zero:"absent"` // default 3
+	// Score is graded (default): by how many checks pass, and how fast, or plain: up or down.
+	Score string `json:"score,omitempty" yaml:"score,omitempty"`
+	// Latency is what a good check takes at most: slower ones lower the score. Absent: all that pass are good.
+	Latency Duration `json:"latency,omitempty" yaml:"latency,omitempty" zero:"absent"`
 	// Status lists expected status codes and ranges, as in "200", "200-399". Default 200-299.
 	Status []string `json:"status,omitempty" yaml:"status,omitempty" number:"ok"`
 	// Body is text that the first 64 KiB of the response body must contain.

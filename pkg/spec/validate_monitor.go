@@ -12,7 +12,15 @@ const (
 	minInterval = Duration(200 * time.Millisecond)
 	maxInterval = Duration(time.Hour)
 	minTimeout  = Duration(10 * time.Millisecond)
+	minRecheck  = minInterval / 5
+	minLatency  = Duration(time.Millisecond)
 	maxRise     = 10
+)
+
+// The values of Monitor.Score.
+const (
+	ScoreGraded = "graded"
+	ScorePlain  = "plain"
 )
 
 func (c *checker) monitor(m *Monitor) {
@@ -28,14 +36,31 @@ func (c *checker) monitor(m *Monitor) {
 	if e.Timeout < minTimeout || e.Timeout > e.Interval {
 		c.fail("spec.timeout", "", "%s is out of range: it can be %s to the interval, %s", e.Timeout, minTimeout, e.Interval)
 	}
+	if m.Recheck != 0 && (m.Recheck < minRecheck || m.Recheck > e.Interval) {
+		c.fail("spec.recheck", "", "%s is out of range: it can be %s to the interval, %s", m.Recheck, minRecheck, e.Interval)
+	}
 	c.between("spec.rise", e.Rise, 1, maxRise)
 	c.between("spec.fall", e.Fall, 1, maxRise)
+	c.score(m, e.Timeout)
 	c.vantages(m)
 	if m.Type == "tcp" {
 		c.monitorTCP(m)
 		return
 	}
 	c.monitorHTTP(m)
+}
+
+func (c *checker) score(m *Monitor, timeout Duration) {
+	if m.Score != "" {
+		c.oneOf("spec.score", m.Score, ScoreGraded, ScorePlain)
+	}
+	switch {
+	case m.Latency == 0:
+	case m.Latency < minLatency || m.Latency > timeout:
+		c.fail("spec.latency", "", "%s is out of range: it can be %s to the timeout, %s", m.Latency, minLatency, timeout)
+	case m.Score == ScorePlain:
+		c.fail("spec.latency", "remove one of them", "means nothing where spec.score is plain")
+	}
 }
 
 func (c *checker) vantages(m *Monitor) {

@@ -80,6 +80,14 @@ func TestValidate(t *testing.T) {
 		{KindMonitor, `type: htps`, `spec.type: "htps" is not possible; did you mean https?`},
 		{KindMonitor, `type: http, interval: 100ms, timeout: 50ms`, `spec.interval: 100ms is out of range: it can be 200ms to 1h`},
 		{KindMonitor, `type: http, interval: 1s, timeout: 2s`, `spec.timeout: 2s is out of range: it can be 10ms to the interval, 1s`},
+		{KindMonitor, `type: http, interval: 1s, recheck: 1s`, ``},
+		{KindMonitor, `type: http, score: graded, latency: 2s`, ``},
+		{KindMonitor, `type: http, score: simple, latency: 2001ms`, `spec.score: "simple" is not possible; it can be graded, plain` +
+			"\nspec.latency: 2.001s is out of range: it can be 1ms to the timeout, 2s"},
+		{KindMonitor, `type: http, score: plain, latency: 1s`,
+			`spec.latency: means nothing where spec.score is plain; remove one of them`},
+		{KindMonitor, `type: http, interval: 1s, recheck: 2s`, `spec.recheck: 2s is out of range: it can be 40ms to the interval, 1s`},
+		{KindMonitor, `type: http, recheck: 39ms`, `spec.recheck: 39ms is out of range: it can be 40ms to the interval, 10s`},
 		{KindMonitor, `type: http, rise: 11, fall: -1`,
 			"spec.rise: 11 is out of range: it can be 1 to 10\nspec.fall: -1 is out of range: it can be 1 to 10"},
 		{KindMonitor, `type: tcp, path: /x`, "spec.port: is missing: a tcp check has no default port\nspec.path: means nothing for a tcp " +
@@ -304,8 +312,8 @@ func TestValidateEnvelope(t *testing.T) {
 
 func TestEffective(t *testing.T) {
 	m := one(t, KindMonitor, "shop", "m", "type: https, interval: 1s").Spec.(*Monitor).Effective()
-	want := Monitor{Type: "https", Port: 443, Path: "/", Method: "GET", Interval: Duration(1e9), Timeout: Duration(1e9), Rise: 2, Fall: 3,
-		Status: []string{"200-299"}}
+	want := Monitor{Type: "https", Port: 443, Path: "/", Method: "GET", Interval: Duration(1e9), Timeout: Duration(1e9),
+		Recheck: Duration(2e8), Score: "graded", Rise: 2, Fall: 3, Status: []string{"200-299"}}
 	if diff := cmp.Diff(want, m); diff != "" {
 		t.Error(diff)
 	}

@@ -31,8 +31,7 @@ func (c *Client) WriteObservation(ctx context.Context, o health.Observation, was
 	}
 	key := c.keys.Observation(o.Vantage, o.Pool)
 	if was != nil {
-		changed := pieces.ChangedSights(was.Endpoints, o.Endpoints)
-		if pieces.Worth(min(len(was.Endpoints), len(o.Endpoints)), changed) { // pieces belong to large wholes only
+		if changed, ok := pieces.ChangedSights(was.Endpoints, o.Endpoints); ok { // pieces belong to large wholes only
 			return c.writePieces(ctx, key, o, changed)
 		}
 	}
@@ -41,7 +40,7 @@ func (c *Client) WriteObservation(ctx context.Context, o health.Observation, was
 		err = c.overwrite(ctx, key, bytes, append(ops, layout.DropPieces(key))...)
 	}
 	if link.SizeRefused(err) && len(o.Endpoints) > pieces.WholeMost {
-		return c.writePieces(ctx, key, o, pieces.All)
+		return c.writePieces(ctx, key, o, pieces.All())
 	}
 	return Written{Bytes: bytes, Whole: true, Err: c.link.Explain("writing an observation", err)}
 }
@@ -61,15 +60,18 @@ func (c *Client) writePieces(ctx context.Context, key string, o health.Observati
 		}
 		ops, size = nil, 0
 	}
-	which.Each(func(i int) {
+	for _, p := range which {
 		piece := o
-		piece.Endpoints = pieces.Cut(o.Endpoints, i)
-		more, bytes, err := observationOps(nil, pieces.Key(key, i), piece)
-		if w.Err = cmp.Or(w.Err, err); size > 0 && size+bytes > verdictBytes {
+		piece.Endpoints = pieces.Cut(o.Endpoints, p)
+		more, bytes, err := observationOps(nil, pieces.Key(key, p), piece)
+		if p.Coarse() {
+			more = append(more, layout.DropPieces(pieces.Key(key, p))) // what lies in it
+		}
+		if w.Err = cmp.Or(w.Err, err); size > 0 && (size+bytes > verdictBytes || len(ops)+len(more) > verdictOps) {
 			flush()
 		}
 		ops, size, w.Bytes = append(ops, more...), size+bytes, w.Bytes+bytes
-	})
+	}
 	flush()
 	return w
 }
@@ -173,20 +175,23 @@ func (o *observer) tell(u ObservationUpdate) error {
 	return nil
 }
 
+// readPiece is a piece as it was read.
+type readPiece struct {
+	piece pieces.Piece
+	rev   int64
+	health.Observation
+}
+
 // load reads all observations. Pieces that are older than their whole are what an older program left behind.
 func (o *observer) load(ctx context.Context, r *reader, u *ObservationUpdate) error {
 	clear(o.large)
-	inPieces, since := map[ObservationKey]map[int]health.Observation{}, map[ObservationKey]int64{}
-	revs := map[ObservationKey]map[int]int64{}
+	inPieces, since := map[ObservationKey][]readPiece{}, map[ObservationKey]int64{}
 	err := r.Each(ctx, o.c.keys.Observations(), func(kv *mvccKV) error {
 		key, piece, obs, ok := o.decode(kv)
 		switch {
 		case !ok:
 		case piece >= 0:
-			if inPieces[key] == nil {
-				inPieces[key], revs[key] = map[int]health.Observation{}, map[int]int64{}
-			}
-			inPieces[key][piece], revs[key][piece] = obs, kv.ModRevision
+			inPieces[key] = append(inPieces[key], readPiece{piece, kv.ModRevision, obs})
 		default:
 			since[key] = kv.ModRevision
 			o.large[key] = largeObservation{Observation: obs, whole: true}
@@ -202,9 +207,10 @@ func (o *observer) load(ctx context.Context, r *reader, u *ObservationUpdate) er
 			continue
 		}
 		w.Vantage, w.Pool = key.Vantage, key.Pool
-		for i, obs := range all {
-			if revs[key][i] > since[key] {
-				w.add(i, obs)
+		slices.SortStableFunc(all, func(a, b readPiece) int { return cmp.Compare(a.rev, b.rev) })
+		for _, one := range all {
+			if one.rev > since[key] {
+				w.add(one.piece, one.Observation)
 			}
 		}
 		o.large[key] = w.joined()
@@ -212,7 +218,7 @@ func (o *observer) load(ctx context.Context, r *reader, u *ObservationUpdate) er
 	for _, key := range slices.SortedFunc(maps.Keys(o.large), compareObservations) {
 		l := o.large[key]
 		u.Put = append(u.Put, l.Observation)
-		if l.pieces == 0 && len(l.Endpoints) <= pieces.WholeMost {
+		if len(l.pieces) == 0 && len(l.Endpoints) <= pieces.WholeMost {
 			delete(o.large, key)
 		}
 	}
@@ -220,7 +226,7 @@ func (o *observer) load(ctx context.Context, r *reader, u *ObservationUpdate) er
 }
 
 // decode reads an observation, or a piece of one; -1: the whole. One that is not understood is left out.
-func (o *observer) decode(kv *mvccKV) (key ObservationKey, piece int, obs health.Observation, ok bool) {
+func (o *observer) decode(kv *mvccKV) (key ObservationKey, piece pieces.Piece, obs health.Observation, ok bool) {
 	if key, piece, ok = parseObservation(o.c.keys.Split(string(kv.Key))); !ok {
 		return key, piece, obs, false
 	}
@@ -232,13 +238,13 @@ func (o *observer) decode(kv *mvccKV) (key ObservationKey, piece int, obs health
 }
 
 // parseObservation reads the components of a key; piece is -1 for the whole.
-func parseObservation(parts []string) (key ObservationKey, piece int, ok bool) {
-	if len(parts) < 5 || len(parts) > 6 || parts[0] != "world" || parts[1] != "obs" {
+func parseObservation(parts []string) (key ObservationKey, piece pieces.Piece, ok bool) {
+	if len(parts) < 5 || parts[0] != "world" || parts[1] != "obs" {
 		return key, 0, false
 	}
 	key, piece, ok = ObservationKey{Vantage: parts[2], Pool: health.PoolID{Tenant: parts[3], Pool: parts[4]}}, -1, true
-	if len(parts) == 6 {
-		piece, ok = pieces.Parse(parts[5])
+	if len(parts) > 5 {
+		piece, ok = pieces.Parse(parts[5:])
 	}
 	return key, piece, ok
 }
@@ -246,15 +252,12 @@ func parseObservation(parts []string) (key ObservationKey, piece int, ok bool) {
 // pendingObservation gathers what comes of one observation, and joins it once.
 type pendingObservation struct {
 	largeObservation
-	news map[int]map[string]health.Sight
+	news map[pieces.Piece]map[string]health.Sight
 	gone bool
 }
 
-func (w *pendingObservation) add(i int, obs health.Observation) {
-	if w.news == nil {
-		w.news = map[int]map[string]health.Sight{}
-	}
-	w.news[i], w.pieces, w.gone = obs.Endpoints, w.pieces.With(i), false
+func (w *pendingObservation) add(p pieces.Piece, obs health.Observation) {
+	w.news, w.pieces, w.gone = pieces.Add(w.news, p, obs.Endpoints), w.pieces.With(p), false
 }
 
 func (w *pendingObservation) joined() largeObservation {
@@ -291,7 +294,7 @@ func (s *sights) event(ev *clientv3.Event) {
 			w = &pendingObservation{gone: true}
 		} else if !w.pieces.Has(piece) {
 			return // with a whole that replaces it
-		} else if w.pieces &^= 1 << piece; w.pieces == 0 && !w.whole {
+		} else if w.pieces = w.pieces.Without(piece); len(w.pieces) == 0 && !w.whole {
 			w = &pendingObservation{gone: true}
 		}
 		s.pending[key] = w
@@ -320,7 +323,7 @@ func (s *sights) tell(u *ObservationUpdate) {
 		}
 		l := w.joined()
 		u.Put = append(u.Put, l.Observation)
-		if s.o.large[key] = l; l.pieces == 0 && len(l.Endpoints) <= pieces.WholeMost {
+		if s.o.large[key] = l; len(l.pieces) == 0 && len(l.Endpoints) <= pieces.WholeMost {
 			delete(s.o.large, key)
 		}
 	}

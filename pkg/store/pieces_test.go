@@ -112,7 +112,7 @@ func TestPiecesSayWhatTheWholeWould(t *testing.T) {
 				t.Fatal(err)
 			}
 		case n == 3 && was != nil:
-			kind, now, was = "small and large", largeVerdictOf("eu", 64+random.IntN(2)), nil
+			kind, now, was = "small and large", largeVerdictOf("eu", pieces.WholeMost+random.IntN(2)), nil
 		}
 		kinds[kind]++
 		if kind != "older program" {
@@ -169,10 +169,14 @@ func TestSightsInPieces(t *testing.T) {
 		}
 		return obs
 	}
+	same := func(a, b map[string]health.Sight) bool {
+		changed, _ := pieces.ChangedSights(a, b)
+		return len(changed) == 0
+	}
 	is := func(want health.Observation) func(ObservationUpdate) bool {
 		return func(u ObservationUpdate) bool {
 			return slices.ContainsFunc(u.Put, func(got health.Observation) bool {
-				return got.Pool == want.Pool && got.Vantage == want.Vantage && pieces.ChangedSights(got.Endpoints, want.Endpoints) == 0
+				return got.Pool == want.Pool && got.Vantage == want.Vantage && same(got.Endpoints, want.Endpoints)
 			})
 		}
 	}
@@ -189,7 +193,7 @@ func TestSightsInPieces(t *testing.T) {
 		}
 		if w := c.WriteObservation(ctx, now, was); w.Err != nil {
 			t.Fatal(w.Err)
-		} else if was == nil || pieces.ChangedSights(was.Endpoints, now.Endpoints) != 0 {
+		} else if was == nil || !same(was.Endpoints, now.Endpoints) {
 			o.until(t, fmt.Sprint("step ", step), is(now))
 		}
 		if step%20 == 0 {
@@ -252,6 +256,103 @@ func TestAFlapWritesOnePiece(t *testing.T) {
 	}
 }
 
+// TestCoarsePiecesReplaceFineOnes, and take them away; those that an older program leaves, or leaves beside a whole, count no more.
+func TestCoarsePiecesReplaceFineOnes(t *testing.T) {
+	c, ctx := testClient(t), storetest.Context(t)
+	inOffice(t, c)
+	down := func(v health.Verdict, reason string, n int) health.Verdict {
+		v.Endpoints = maps.Clone(v.Endpoints)
+		for i := range n {
+			v.Endpoints[fmt.Sprintf("endpoint-%04d", i)] = health.Finding{State: health.Down, Since: storetest.Time, Reason: reason}
+		}
+		return v
+	}
+	observed := func(v health.Verdict) health.Observation {
+		o := health.Observation{Vantage: "p1", Pool: v.Pool, Endpoints: map[string]health.Sight{}}
+		for name, f := range v.Endpoints {
+			o.Endpoints[name] = health.Sight{State: f.State, Score: f.Score, Since: f.Since, Reason: f.Reason}
+		}
+		return o
+	}
+	fines := func() (n int) {
+		for _, key := range []string{c.keys.Verdict(health.PoolID{Tenant: "shop", Pool: "eu"}),
+			c.keys.Observation("p1", health.PoolID{Tenant: "shop", Pool: "eu"})} {
+			resp, err := c.link.Etcd.Get(ctx, key, clientv3.WithPrefix())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, kv := range resp.Kvs {
+				if strings.Count(string(kv.Key)[len(key):], "/") == 2 {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	sees := func(what string, want health.Verdict) {
+		t.Helper()
+		f := follow(t, c, nil)
+		f.until(what, func() bool { v, ok := f.mirror.Verdict(want.Pool); return ok && v.Equal(want) })
+		f.stop()
+		observe(t, c).until(t, what, func(u ObservationUpdate) bool {
+			differ, _ := pieces.ChangedSights(u.Put[0].Endpoints, observed(want).Endpoints)
+			return len(differ) == 0
+		})
+	}
+	var was *health.Verdict
+	write := func(v health.Verdict) {
+		t.Helper()
+		var before *health.Observation
+		if was != nil {
+			o := observed(*was)
+			before = &o
+		}
+		if _, err := c.WriteVerdicts(ctx, []VerdictWrite{{v, was}}); err != nil {
+			t.Fatal(err)
+		}
+		if w := c.WriteObservation(ctx, observed(v), before); w.Err != nil {
+			t.Fatal(w.Err)
+		}
+		was = &v
+	}
+	whole := largeVerdictOf("eu", 30)
+	write(whole)
+	one := down(whole, "the first", 1)
+	write(one)
+	if n := fines(); n != 2 {
+		t.Errorf("%d fine pieces of one change each", n)
+	}
+	sees("a fine piece", one)
+	many := down(one, "the second", 12)
+	write(many)
+	if n := fines(); n != 0 {
+		t.Errorf("%d fine pieces are left in coarse ones", n)
+	}
+	sees("coarse pieces", many)
+	again := down(many, "the third", 1)
+	write(again)
+	sees("a fine piece in a coarse one", again)
+	older := down(again, "an older program's", 1)
+	coarse, _ := pieces.Parse([]string{"00"})
+	for _, p := range pieces.All() {
+		if len(pieces.Cut(map[string]int{"endpoint-0000": 0}, p)) > 0 {
+			coarse = p
+		}
+	}
+	value, _ := state.MarshalPlain(pieces.OfVerdict(older, coarse))
+	put(t, c, pieces.Key(c.keys.Verdict(older.Pool), coarse), string(value))
+	o := observed(older)
+	o.Endpoints = pieces.Cut(o.Endpoints, coarse)
+	value, _ = state.MarshalPlain(o)
+	put(t, c, pieces.Key(c.keys.Observation("p1", older.Pool), coarse), string(value))
+	sees("an older program's coarse piece over a fine one", older)
+	value, _ = state.MarshalPlain(whole)
+	put(t, c, c.keys.Verdict(whole.Pool), string(value))
+	value, _ = state.MarshalPlain(observed(whole))
+	put(t, c, c.keys.Observation("p1", whole.Pool), string(value))
+	sees("an older program's whole over pieces", whole)
+}
+
 // TestVerdictsAreBatchedByBytes: a hundred verdicts made one transaction however large they were; thirty large ones were refused by
 // etcd, and with them those of all tenants.
 func TestVerdictsAreBatchedByBytes(t *testing.T) {
@@ -275,8 +376,8 @@ func TestVerdictsAreBatchedByBytes(t *testing.T) {
 		add("greedy", 1000, 200+i, 1) // 300 kB each: 9 MB
 	}
 	add("modest", 2, 10, 1)
-	add("huge", 4096, 500, 1)   // 2.4 MB: no request holds it, and pieces do
-	add("hopeless", 60, 4e4, 1) // as large, and too few endpoints for pieces
+	add("huge", 4096, 500, 1)  // 2.4 MB: no request holds it, and pieces do
+	add("hopeless", 6, 4e5, 1) // as large, and too few endpoints for pieces
 	add("broken", 3, 1, math.NaN())
 	add("last", 2, 10, 1)
 	written, err := c.WriteVerdicts(ctx, writes)
@@ -303,7 +404,11 @@ func TestVerdictsAreBatchedByBytes(t *testing.T) {
 		t.Errorf("an observation that no request holds: %+v", w)
 	}
 	observe(t, c).until(t, "the observation in pieces", func(u ObservationUpdate) bool {
-		return len(u.Put) == 1 && pieces.ChangedSights(u.Put[0].Endpoints, obs.Endpoints) == 0
+		if len(u.Put) != 1 {
+			return false
+		}
+		changed, _ := pieces.ChangedSights(u.Put[0].Endpoints, obs.Endpoints)
+		return len(changed) == 0
 	})
 	if err := c.DeleteVerdict(ctx, pools["huge"].Pool); err != nil {
 		t.Fatal(err)
@@ -356,12 +461,20 @@ func TestADamagedPieceCostsItsPoolAlone(t *testing.T) {
 }
 
 func TestParsePiece(t *testing.T) {
-	for name, want := range map[string]int{"00": 0, "07": 7, "63": 63, "64": -1, "7": -1, "007": -1, "-1": -1, "+1": -1, "": -1, "x": -1} {
-		if i, ok := pieces.Parse(name); ok != (want >= 0) || ok && i != want {
+	for name, want := range map[string]pieces.Piece{"00": 0, "07": 7, "63": 63, "64": -1, "7": -1, "007": -1, "-1": -1, "+1": -1, "": -1,
+		"x": -1, "00/00": 64, "00/63": 127, "01/00": 128, "63/63": 64 + 4095, "63/64": -1, "64/00": -1, "-1/00": -1, "0/00": -1, "00/": -1,
+		"00/00/00": -1} {
+		i, ok := pieces.Parse(strings.Split(name, "/"))
+		if ok != (want >= 0) || ok && (i != want || pieces.Key("k", i) != "k/"+name) {
 			t.Errorf("%q: %d, %v", name, i, ok)
 		}
 	}
-	if a, b := pieces.Of("a"), pieces.Of("endpoint-0007"); a != 44 || b != 18 { // they are part of what is stored
-		t.Errorf("%d, %d", a, b)
+	others := map[string]health.Sight{"x": {}, "y": {}, "z": {}}
+	for name, want := range map[string]pieces.Piece{"a": 64 + 44*64 + 36, "endpoint-0007": 64 + 18*64 + 13} { // part of what is stored
+		with := maps.Clone(others)
+		with[name] = health.Sight{}
+		if set, _ := pieces.ChangedSights(others, with); len(set) != 1 || set[0] != want {
+			t.Errorf("%s is in %v, want %v", name, set, want)
+		}
 	}
 }

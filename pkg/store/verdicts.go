@@ -92,14 +92,17 @@ func (u *verdictUnit) put(key string, v health.Verdict) error {
 	return nil
 }
 
-// putPieces adds pieces.
-func (u *verdictUnit) putPieces(key string, which pieces.Set) (err error) {
-	which.Each(func(i int) {
-		if err == nil {
-			err = u.put(pieces.Key(key, i), pieces.OfVerdict(*u.verdict, i))
+// putPieces adds pieces, which take away what lies in them.
+func (u *verdictUnit) putPieces(key string, which pieces.Set) error {
+	for _, p := range which {
+		if err := u.put(pieces.Key(key, p), pieces.OfVerdict(*u.verdict, p)); err != nil {
+			return err
 		}
-	})
-	return err
+		if p.Coarse() {
+			u.ops = append(u.ops, layout.DropPieces(pieces.Key(key, p)))
+		}
+	}
+	return nil
 }
 
 func (c *Client) verdictUnit(w *VerdictWrite) (verdictUnit, error) {
@@ -107,8 +110,7 @@ func (c *Client) verdictUnit(w *VerdictWrite) (verdictUnit, error) {
 	key := c.keys.Verdict(u.pool)
 	if w.Was != nil {
 		// Pieces belong to large wholes only.
-		if changed := pieces.ChangedFindings(w.Was, &w.Verdict); pieces.Worth(
-			min(len(w.Was.Endpoints), len(w.Verdict.Endpoints)), changed) {
+		if changed, ok := pieces.ChangedFindings(w.Was, &w.Verdict); ok {
 			return u, u.putPieces(key, changed)
 		}
 	}
@@ -163,12 +165,12 @@ func (w *verdictWriter) alone(ctx context.Context, u verdictUnit, err error) err
 		return nil
 	}
 	p := verdictUnit{pool: u.pool, verdict: u.verdict}
-	if err := p.putPieces(w.c.keys.Verdict(u.pool), pieces.All); err != nil {
+	if err := p.putPieces(w.c.keys.Verdict(u.pool), pieces.All()); err != nil {
 		return err // it was encoded before
 	}
 	for ops := p.ops; len(ops) > 0; {
 		n, bytes := 0, 0
-		for n < len(ops) && (n == 0 || bytes+len(ops[n].ValueBytes()) <= verdictBytes/2) {
+		for n < min(len(ops), verdictOps) && (n == 0 || bytes+len(ops[n].ValueBytes()) <= verdictBytes/2) {
 			bytes, n = bytes+len(ops[n].KeyBytes())+len(ops[n].ValueBytes()), n+1
 		}
 		switch rev, err := w.c.fenced(ctx, *w.fence, ops[:n], bytes); {

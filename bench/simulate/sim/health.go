@@ -122,9 +122,12 @@ func (c *check) run() {
 	}
 	c.after(took, func() {
 		c.result(passed, reason)
-		interval := time.Duration(c.pool.monitor.Interval)
-		jitter := time.Duration((c.random.Float64() - 0.5) / 10 * float64(interval))
-		c.at(due+interval+jitter, c.run)
+		pause := time.Duration(c.pool.monitor.Interval)
+		if c.pool.seen[c.vantage][c.endpoint.Name].Recheck(c.start.Add(c.now)) {
+			pause = time.Duration(c.pool.monitor.Recheck)
+		}
+		jitter := time.Duration((c.random.Float64() - 0.5) / 10 * float64(pause))
+		c.at(max(c.now, due+pause+jitter), c.run)
 	})
 }
 
@@ -227,10 +230,11 @@ func (r *Run) Up(pool string) time.Duration {
 	return r.heard(m, m.Rise, min(time.Second, time.Duration(m.Timeout)))
 }
 
-// heard gives how long so many checks in a row take, their intervals being as long as the jitter makes them, with the last one, and the
-// way of the news. A healthy endpoint's check that is lost can make it longer.
-func (r *Run) heard(m *spec.Monitor, checks int, last time.Duration) time.Duration {
-	return time.Duration(checks)*time.Duration(m.Interval)*21/20 + last + r.Report + r.Publish + 2*gather
+// heard gives how long so many checks in a row take at most, with the way of the news: the first begins within an interval, the others
+// after recheck or, where that is later, when the one before has ended. A healthy endpoint's check that is lost can make it longer.
+func (r *Run) heard(m *spec.Monitor, checks int, each time.Duration) time.Duration {
+	pause := max(time.Duration(m.Recheck)*21/20, each)
+	return time.Duration(m.Interval)*21/20 + time.Duration(checks-1)*pause + each + r.Report + r.Publish + 2*gather
 }
 
 // monitorOf gives the monitor of the first pool of that name that has one; there must be one.

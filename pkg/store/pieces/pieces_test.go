@@ -3,8 +3,10 @@ package pieces
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"testing"
 
+	"github.com/gti/gtm/pkg/gtmtest"
 	"github.com/gti/gtm/pkg/health"
 )
 
@@ -17,47 +19,118 @@ func many(n int) map[string]health.Sight {
 	return all
 }
 
-// TestPiecesMakeTheWhole: what is cut and joined again is what it was, and a piece replaces what the whole says of its endpoints.
+// TestPiecesMakeTheWhole: what is cut and joined again, again and again, is what it was, however much changes at a time, and whoever joins
+// all that is left at the end, or each piece as it comes, sees the same.
 func TestPiecesMakeTheWhole(t *testing.T) {
-	was, now := many(500), many(500)
-	now["e7"] = health.Sight{State: health.Down}
-	delete(now, "e8")
-	now["new"] = health.Sight{State: health.Up}
-	changed := ChangedSights(was, now)
-	if want := Set(0).With(Of("e7")).With(Of("e8")).With(Of("new")); changed != want {
-		t.Errorf("%b changed, want %b", changed, want)
+	rng := gtmtest.Random(t)
+	kinds := map[bool]int{}
+	for range 30 {
+		whole := many(20 + rng.IntN(1+rng.IntN(500)))
+		was, stepwise := whole, whole
+		var left map[Piece]map[string]health.Sight
+		var set Set
+		for step := range 40 {
+			now := maps.Clone(was)
+			names := slices.Sorted(maps.Keys(now))
+			for range rng.IntN(40) / (1 + step%3*10) {
+				switch name := names[rng.IntN(len(names))]; rng.IntN(6) {
+				case 0:
+					delete(now, name)
+				case 1:
+					now[fmt.Sprint("new", rng.IntN(1000))] = health.Sight{State: health.Down}
+				default:
+					now[name] = health.Sight{State: health.Down, Reason: fmt.Sprint(step)}
+				}
+			}
+			changed, ok := ChangedSights(was, now)
+			if !ok {
+				continue
+			}
+			for _, p := range changed {
+				kinds[p.isFine()]++
+				left, set = Add(left, p, Cut(now, p)), set.With(p)
+				stepwise = Join(stepwise, map[Piece]map[string]health.Sight{p: Cut(now, p)})
+			}
+			if got := Join(whole, left); !maps.Equal(got, now) || !maps.Equal(stepwise, now) {
+				t.Fatalf("%d endpoints came of it, and step by step %d, want %d", len(got), len(stepwise), len(now))
+			}
+			if want := slices.Sorted(maps.Keys(left)); !slices.Equal(set, want) {
+				t.Fatalf("the set is %v, the pieces are %v", set, want)
+			}
+			was = now
+		}
 	}
-	cut := map[int]map[string]health.Sight{}
-	changed.Each(func(i int) { cut[i] = Cut(now, i) })
-	if got := Join(was, cut); !maps.Equal(got, now) {
-		t.Errorf("%d endpoints came of it, want %d", len(got), len(now))
+	if kinds[true] < 100 || kinds[false] < 100 {
+		t.Errorf("not everything was tried: %v", kinds)
 	}
 }
 
-// TestWorth: small pools are always one value, and so is what changed nearly everywhere.
-func TestWorth(t *testing.T) {
-	half := Set(1)<<(Count/2) - 1
+// TestWhatChangedIsWritten: pools that are small are always one value, and so is what changed nearly everywhere; what changed here and
+// there is written in fine pieces.
+func TestWhatChangedIsWritten(t *testing.T) {
 	for _, c := range []struct {
-		endpoints int
-		changed   Set
-		want      bool
-	}{{WholeMost, 1, false}, {WholeMost + 1, 1, true}, {4096, half, true}, {4096, half.With(Count - 1), false}, {4096, All, false}} {
-		if Worth(c.endpoints, c.changed) != c.want {
-			t.Errorf("%d endpoints, %d pieces: want %v", c.endpoints, c.changed.Len(), c.want)
+		endpoints, changed int
+		pieces             int // 0: the whole
+		fine               bool
+	}{{WholeMost, 1, 0, false}, {WholeMost + 1, 1, 1, true}, {4096, 1, 1, true}, {4096, fineMost, fineMost, true},
+		{4096, fineMost + 1, 0, false}, {30, 10, 10, true}, {30, 11, 11, false}, {4096, 4096, 0, false}} {
+		was, now := many(c.endpoints), many(c.endpoints)
+		for i := range c.changed {
+			now[fmt.Sprint("e", i)] = health.Sight{State: health.Down}
+		}
+		set, ok := ChangedSights(was, now)
+		if ok != (c.pieces > 0) || ok && (len(set) != c.pieces || set[0].isFine() != c.fine) {
+			t.Errorf("%+v: %v, %v", c, set, ok)
 		}
 	}
 }
 
-// TestKeysOfPieces: what a key says is read back, and nothing else is a piece.
+func TestSets(t *testing.T) {
+	s := Set{}.With(fine(3, 1)).With(fine(3, 2)).With(5).With(fine(5, 0)).With(fine(3, 1))
+	if want := (Set{5, fine(3, 1), fine(3, 2), fine(5, 0)}); !slices.Equal(s, want) {
+		t.Errorf("%v, want %v", s, want)
+	}
+	before := slices.Clone(s)
+	if got, want := s.With(3), (Set{3, 5, fine(5, 0)}); !slices.Equal(got, want) || !slices.Equal(s, before) {
+		t.Errorf("%v, want %v; it was %v, is %v", got, want, before, s)
+	}
+	got, want := s.Without(5), Set{fine(3, 1), fine(3, 2), fine(5, 0)}
+	if !slices.Equal(got, want) || got.Has(5) || !got.Has(fine(5, 0)) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	if all := All(); len(all) != count || !all.Has(0) || !all.Has(63) {
+		t.Errorf("%v", all)
+	}
+}
+
+// TestKeysOfPieces: what a key says is read back.
 func TestKeysOfPieces(t *testing.T) {
-	for i := range Count {
-		if got, ok := Parse(Key("k", i)[len("k/"):]); !ok || got != i {
-			t.Errorf("piece %d is read as %d, %v", i, got, ok)
+	for _, p := range []Piece{0, 7, 63, fine(0, 0), fine(0, 63), fine(63, 0), fine(63, 63)} {
+		var parts []string
+		for _, part := range []string{Key("", p)[1:3], Key("", p)[3:]} {
+			if part != "" {
+				parts = append(parts, part[len(part)-2:])
+			}
+		}
+		if got, ok := Parse(parts); !ok || got != p {
+			t.Errorf("%s is read as %d, %v", Key("", p), got, ok)
 		}
 	}
-	for _, name := range []string{"", "7", "64", "-1", "007", "x"} {
-		if _, ok := Parse(name); ok {
-			t.Errorf("%q is read as a piece", name)
-		}
+}
+
+// TestWhatIsSaidOfAPoolIsWritten: the brake's word, of which no endpoint's finding tells, stands in a piece.
+func TestWhatIsSaidOfAPoolIsWritten(t *testing.T) {
+	was := health.Verdict{Endpoints: map[string]health.Finding{}}
+	for i := range WholeMost + 1 {
+		was.Endpoints[fmt.Sprint("e", i)] = health.Finding{State: health.Up}
+	}
+	now := was
+	now.Frozen, now.Cause = true, "so many"
+	set, ok := ChangedFindings(&was, &now)
+	if !ok || len(set) != 1 {
+		t.Fatal(set, ok)
+	}
+	if got := JoinVerdict(was, map[Piece]health.Verdict{set[0]: OfVerdict(now, set[0])}, set[0]); !got.Equal(now) {
+		t.Errorf("%+v", got)
 	}
 }

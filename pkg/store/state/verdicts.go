@@ -48,15 +48,12 @@ type largeVerdict struct {
 // pendingVerdict gathers what comes of one pool, and joins it once.
 type pendingVerdict struct {
 	largeVerdict
-	news   map[int]health.Verdict
-	newest int
+	news   map[pieces.Piece]health.Verdict
+	newest pieces.Piece
 }
 
-func (p *pendingVerdict) add(i int, v health.Verdict) {
-	if p.news == nil {
-		p.news = map[int]health.Verdict{}
-	}
-	p.news[i], p.newest, p.pieces = v, i, p.pieces.With(i)
+func (p *pendingVerdict) add(i pieces.Piece, v health.Verdict) {
+	p.news, p.newest, p.pieces = pieces.Add(p.news, i, v), i, p.pieces.With(i)
 }
 
 // joined gives what is known now.
@@ -68,18 +65,18 @@ func (p *pendingVerdict) joined() *largeVerdict {
 
 // verdictEntry is a verdict, or a piece of one, as it was read.
 type verdictEntry struct {
-	piece int // -1: the whole
+	piece pieces.Piece // -1: the whole
 	Entry
 }
 
 // parseVerdictKey reads the pool and the piece, -1 for the whole, from the components of a key.
-func parseVerdictKey(parts []string) (p health.PoolID, piece int, ok bool) {
-	if len(parts) < 2 || len(parts) > 3 {
+func parseVerdictKey(parts []string) (p health.PoolID, piece pieces.Piece, ok bool) {
+	if len(parts) < 2 {
 		return p, 0, false
 	}
 	p, piece, ok = health.PoolID{Tenant: parts[0], Pool: parts[1]}, -1, true
-	if len(parts) == 3 {
-		piece, ok = pieces.Parse(parts[2])
+	if len(parts) > 2 {
+		piece, ok = pieces.Parse(parts[2:])
 	}
 	return p, piece, ok
 }
@@ -107,7 +104,7 @@ func (t *verdictTracker) Read(e Entry) {
 // readWhole takes a whole that was read, and reports whether pieces may belong to it.
 func (t *verdictTracker) readWhole(p health.PoolID, e Entry) (large bool) {
 	had := t.large[p]
-	inPieces := had != nil && had.pieces != 0
+	inPieces := had != nil && len(had.pieces) > 0
 	if t.knows(p, e) && !t.full && !inPieces {
 		t.kept[p] = true
 		return had != nil
@@ -229,7 +226,7 @@ func (t *verdictTracker) Event(e Entry, deleted bool) {
 		t.wholeGone(p)
 	default:
 		large := t.large[p]
-		inPieces := large != nil && large.pieces != 0 || t.pending[p] != nil
+		inPieces := large != nil && len(large.pieces) > 0 || t.pending[p] != nil
 		if t.knows(p, e) && !inPieces {
 			t.forget(p) // as it was told
 			return
@@ -270,7 +267,7 @@ func (t *verdictTracker) pendingOf(p health.PoolID) *pendingVerdict {
 	return &pendingVerdict{largeVerdict: largeVerdict{verdict: health.Verdict{Pool: p}}}
 }
 
-func (t *verdictTracker) addPiece(p health.PoolID, piece int, e Entry) {
+func (t *verdictTracker) addPiece(p health.PoolID, piece pieces.Piece, e Entry) {
 	v, err := Verdicts.Read(p, e.Value)
 	if err != nil {
 		t.log.Error("a part of a verdict in the store is not understood; the one before holds", "pool", p, "piece", piece, "error", err)
@@ -283,13 +280,12 @@ func (t *verdictTracker) addPiece(p health.PoolID, piece int, e Entry) {
 }
 
 // pieceGone notes that a piece was taken away: with a whole that replaces it, or with the last piece of a verdict that has no whole.
-func (t *verdictTracker) pieceGone(p health.PoolID, piece int) {
+func (t *verdictTracker) pieceGone(p health.PoolID, piece pieces.Piece) {
 	w := t.pendingOf(p)
 	if w == nil || !w.pieces.Has(piece) {
 		return
 	}
-	w.pieces &^= 1 << piece
-	if w.pieces == 0 && !w.whole {
+	if w.pieces = w.pieces.Without(piece); len(w.pieces) == 0 && !w.whole {
 		t.wholeGone(p)
 		return
 	}

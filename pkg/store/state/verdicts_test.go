@@ -3,6 +3,8 @@ package state
 import (
 	"fmt"
 	"log/slog"
+	"maps"
+	"strings"
 	"testing"
 
 	"github.com/gti/gtm/pkg/health"
@@ -17,8 +19,13 @@ func TestPiecesThatAreGoneLeaveTheWhole(t *testing.T) {
 		whole.Endpoints[fmt.Sprint("e", i)] = health.Finding{State: health.Up, Score: 1}
 	}
 	changed := whole
-	changed.Endpoints = map[string]health.Finding{"e1": {State: health.Down}}
-	piece := pieces.Of("e1")
+	changed.Endpoints = maps.Clone(whole.Endpoints)
+	changed.Endpoints["e1"] = health.Finding{State: health.Down}
+	which, ok := pieces.ChangedFindings(&whole, &changed)
+	if !ok || len(which) != 1 {
+		t.Fatal(which, ok)
+	}
+	piece := which[0]
 	entry := func(rev int64, v health.Verdict, parts ...string) Entry {
 		value, err := Verdicts.Encode(v)
 		if err != nil {
@@ -38,7 +45,7 @@ func TestPiecesThatAreGoneLeaveTheWhole(t *testing.T) {
 	tracker.ReadAll()
 	told(true)
 	tracker.Begin(false, false)
-	tracker.Event(entry(2, pieces.OfVerdict(changed, piece), fmt.Sprintf("%02d", piece)), false)
+	tracker.Event(entry(2, pieces.OfVerdict(changed, piece), strings.Split(pieces.Key("", piece), "/")[1:]...), false)
 	told(false)
 	if v, _ := mirror.Verdict(whole.Pool); v.Endpoints["e1"].State != health.Down {
 		t.Fatalf("with the piece it is %+v", v.Endpoints["e1"])

@@ -1,4 +1,4 @@
-package main
+package rig
 
 import (
 	"errors"
@@ -21,16 +21,16 @@ func TestOthers(t *testing.T) {
 		{"beside another", 5 * time.Second, 8 * time.Second, 0.7, "unknown: not quiet"},
 		{"more than there is, by what ticks leave out", 13 * time.Second, 8 * time.Second, 0, "yes"},
 	} {
-		var o others
+		var o Others
 		before, after := process.Stat{{Idle: time.Hour}, {}}, process.Stat{{Idle: time.Hour + tc.idle}, {}}
 		o.add(cpu{start, before, time.Minute}, cpu{start.Add(10 * time.Second), after, time.Minute + tc.own})
 		if got := o.cpus(); got != tc.cpus {
 			t.Errorf("%s: others took %v CPUs, want %v", tc.name, got, tc.cpus)
 		}
-		if got := o.mark("p99", 4, 5, "ms")[3]; got != tc.met {
+		if got := o.Mark("p99", 4, 5, "ms")[3]; got != tc.met {
 			t.Errorf("%s: met: %s, want %s", tc.name, got, tc.met)
 		}
-		if got := o.mark("p99", 6, 5, "ms")[3]; got != "no" {
+		if got := o.Mark("p99", 6, 5, "ms")[3]; got != "no" {
 			t.Errorf("%s: met: %s, want no", tc.name, got)
 		}
 	}
@@ -56,12 +56,12 @@ func TestReadsProc(t *testing.T) {
 
 // TestWatch watches this very process, whatever else goes on.
 func TestWatch(t *testing.T) {
-	var o others
-	if err := o.watch(func() error { time.Sleep(20 * time.Millisecond); return nil }); err != nil || o.watched < 20*time.Millisecond {
+	var o Others
+	if err := o.Watch(func() error { time.Sleep(20 * time.Millisecond); return nil }); err != nil || o.watched < 20*time.Millisecond {
 		t.Errorf("watched for %s, %v", o.watched, err)
 	}
 	want := errors.New("broken")
-	if err := o.watch(func() error { return want }); err != want {
+	if err := o.Watch(func() error { return want }); err != want {
 		t.Errorf("%v, want the error of what was watched", err)
 	}
 }

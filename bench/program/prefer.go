@@ -1,4 +1,4 @@
-package main
+package program
 
 import (
 	"errors"
@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// preferSession has this session run before other work of the machine, where the kernel weighs sessions rather than their threads
+// PreferSession has this session run before other work of the machine, where the kernel weighs sessions rather than their threads
 // (autogroups).
-func preferSession() error {
+func PreferSession() error {
 	err := os.WriteFile("/proc/self/autogroup", []byte("-20"), 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // it weighs threads
@@ -21,9 +21,9 @@ func preferSession() error {
 	return err
 }
 
-// prefer has the threads of a process run before other work of the machine: with the highest weight, and in slices so short that
+// Prefer has the threads of a process run before other work of the machine: with the highest weight, and in slices so short that
 // they need not wait for others' to end.
-func prefer(pid int) error {
+func Prefer(pid int) error {
 	const weight, slice = -20, 100_000 // ns, the least that the kernel takes
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/[0-9]*", pid))
 	if err != nil {

@@ -1,4 +1,4 @@
-package main
+package rig
 
 import (
 	"fmt"
@@ -13,18 +13,18 @@ import (
 	"github.com/gti/gtm/cmd/gtmd/interop/process"
 )
 
-// others tells how much of the CPUs went to what is no part of a measurement, while it went on: what waits for a CPU is late,
+// Others tells how much of the CPUs went to what is no part of a measurement, while it went on: what waits for a CPU is late,
 // whatever gtm does. The zero value has watched nothing.
-type others struct {
+type Others struct {
 	taken, watched time.Duration
-	most           float64 // of what watch watched once, in CPUs
+	most           float64 // of what Watch watched once, in CPUs
 }
 
 // mostOthers is how much of a CPU others may take before figures say little.
 const mostOthers = 0.1
 
-// watch runs f and watches.
-func (o *others) watch(f func() error) error {
+// Watch runs f and watches.
+func (o *Others) Watch(f func() error) error {
 	before, err := readCPU()
 	if err != nil {
 		return err
@@ -40,7 +40,7 @@ func (o *others) watch(f func() error) error {
 	return nil
 }
 
-func (o *others) add(before, after cpu) {
+func (o *Others) add(before, after cpu) {
 	length := after.at.Sub(before.at)
 	taken := time.Duration(len(after.stat))*length - after.stat.Idle(before.stat) - (after.own - before.own)
 	o.taken, o.watched = o.taken+taken, o.watched+length
@@ -48,17 +48,17 @@ func (o *others) add(before, after cpu) {
 }
 
 // cpus is how many CPUs others had, all in all.
-func (o *others) cpus() float64 {
+func (o *Others) cpus() float64 {
 	if o.watched == 0 {
 		return 0
 	}
 	return max(0, o.taken.Seconds()/o.watched.Seconds()) // ticks may make it a little less than nothing
 }
 
-func (o *others) restless() bool { return o.cpus() > mostOthers }
+func (o *Others) restless() bool { return o.cpus() > mostOthers }
 
-// tell says how quiet the machine was.
-func (o *others) tell(to *figures.Report) {
+// Tell says how quiet the machine was.
+func (o *Others) Tell(to *figures.Report) {
 	quiet := "Others took %s of a CPU meanwhile, and %s in the run in which they took the most."
 	if o.restless() {
 		quiet = "**The machine was not quiet**: others took %s of a CPU meanwhile, and %s in the run in which they took the most. No " +
@@ -67,8 +67,8 @@ func (o *others) tell(to *figures.Report) {
 	to.Text(quiet, figures.Number(o.cpus()), figures.Number(o.most))
 }
 
-// mark is one row of a table of marks. One that was measured beside others is not met.
-func (o *others) mark(what string, measured, most float64, unit string) []string {
+// Mark is one row of a table of marks. One that was measured beside others is not met.
+func (o *Others) Mark(what string, measured, most float64, unit string) []string {
 	return figures.MarkRow(what, measured, most, unit, map[bool]string{true: "unknown: not quiet"}[o.restless()])
 }
 
