@@ -1,11 +1,11 @@
-// Package probe checks whether servers answer: http, https and tcp, at their intervals, many thousands of them.
-//
-// Targets are chosen by tenants, so every connect is checked against a Guard after resolution, redirects are
-// not followed, and no tenant can take the time of another's checks.
+// Package probe has checks made at their intervals, many thousands of them, so that no tenant can take the time of another's. What a check
+// is stands here; how each type of them is made, in its room pkg/probe/checks.
 package probe
 
 import (
+	"fmt"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/gti/gtm/pkg/spec"
@@ -19,7 +19,7 @@ func (id ID) String() string { return id.Tenant + "/" + id.Pool + "/" + id.Endpo
 
 // Check says what to do, in full: two equal checks do the same. A Check is immutable once shared.
 type Check struct {
-	Type string // http, https, tcp
+	Type string // as in spec.Monitor
 	// Addrs are all checked, and all must pass, because an answer hands all of them out. Empty: Host is looked up at
 	// each check and reached as a client would, by whichever of its addresses answers.
 	Addrs []netip.AddrPort
@@ -36,11 +36,25 @@ type Check struct {
 	Name    string // for the Host header, the SNI and the certificate; empty: the address or host itself
 	Headers map[string]string
 	Secrets []Secret // further headers, by name
-	CA      string   // the authorities of https, in PEM form; empty: those of the Checker
+	CA      string   // the authorities of https, in PEM form; empty: those of the prober
 	// Insecure leaves the certificate unchecked.
 	Insecure bool
 	Status   []StatusRange // one must hold; a redirect is a status like any other
 	Body     string        // must be in the first 64 KiB of the body; empty: the body is not read
+}
+
+// Secret is a header whose value stands in a file: that of Name in the folder of the tenant.
+type Secret struct{ Header, Tenant, Name string }
+
+// StatusRange is a range of HTTP status codes, both ends included.
+type StatusRange struct{ First, Last int }
+
+// String gives 200-299, or 200 for a range of one.
+func (r StatusRange) String() string {
+	if r.First == r.Last {
+		return strconv.Itoa(r.First)
+	}
+	return fmt.Sprintf("%d-%d", r.First, r.Last)
 }
 
 // sockets is how many the check has open at most: one for each address that it looks at at a time; those of a host name are resolved

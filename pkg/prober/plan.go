@@ -7,6 +7,7 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/probe"
+	"github.com/gti/gtm/pkg/probe/checks"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
 )
@@ -110,7 +111,7 @@ func (p *plan) addPool(key spec.Key, pool *spec.Pool, resources state.Resources)
 	for _, e := range pool.Endpoints {
 		pp.endpoints = append(pp.endpoints, e.Name)
 		pp.of[e.Name] = e.Checked()
-		check, err := probe.NewCheck(key.Tenant, monitor, e)
+		check, err := checks.New(key.Tenant, monitor, e)
 		if err != nil {
 			p.faults = append(p.faults, fmt.Sprintf("%s: endpoint %q is not checked: %v", key, e.Name, err))
 			continue

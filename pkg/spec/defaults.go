@@ -76,10 +76,10 @@ func (m *Monitor) Effective() Monitor {
 	e.Timeout = orDefault(m.Timeout, min(defaultTimeout, e.Interval))
 	e.Rise = orDefault(m.Rise, defaultRise)
 	e.Fall = orDefault(m.Fall, defaultFall)
-	if m.Type == "tcp" {
+	e.Port = orDefault(m.Port, monitorTypes[m.Type].port)
+	if m.Type != "http" && m.Type != "https" {
 		return e
 	}
-	e.Port = orDefault(m.Port, map[string]uint16{"http": 80, "https": 443}[m.Type])
 	e.Path = orDefault(m.Path, "/")
 	e.Method = orDefault(m.Method, "GET")
 	if len(m.Status) == 0 {

@@ -2,6 +2,7 @@ package spec
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -15,12 +16,32 @@ const (
 	maxRise     = 10
 )
 
+// monitorType is what a type of monitor means. How checks of the type are made stands in pkg/probe/checks.
+type monitorType struct {
+	port   uint16 // the default; 0: there is none
+	fields string // those that mean something to it, beside those of all types
+	check  func(*checker, *Monitor)
+}
+
+// monitorTypes are all there are.
+var monitorTypes = map[string]monitorType{
+	"http":  {80, "path method host headers status body", (*checker).monitorHTTP},
+	"https": {443, "path method host headers status body ca insecure", (*checker).monitorHTTP},
+	"tcp":   {0, "", nil},
+}
+
+// Fields of a monitor of any type.
+const monitorFields = "type port interval timeout rise fall vantages quorum"
+
+// MonitorTypes are the types that a monitor can be of, in order.
+func MonitorTypes() []string { return slices.Sorted(maps.Keys(monitorTypes)) }
+
 func (c *checker) monitor(m *Monitor) {
 	if m.Type == "" {
-		c.fail("spec.type", "it can be http, https, tcp", "is missing")
+		c.fail("spec.type", "it can be "+strings.Join(MonitorTypes(), ", "), "is missing")
 		return
 	}
-	c.oneOf("spec.type", m.Type, "http", "https", "tcp")
+	c.oneOf("spec.type", m.Type, MonitorTypes()...)
 	e := m.Effective()
 	if e.Interval < minInterval || e.Interval > maxInterval {
 		c.fail("spec.interval", "", "%s is out of range: it can be %s to %s", e.Interval, minInterval, maxInterval)
@@ -31,11 +52,36 @@ func (c *checker) monitor(m *Monitor) {
 	c.between("spec.rise", e.Rise, 1, maxRise)
 	c.between("spec.fall", e.Fall, 1, maxRise)
 	c.vantages(m)
-	if m.Type == "tcp" {
-		c.monitorTCP(m)
+	t, known := monitorTypes[m.Type]
+	if !known {
 		return
 	}
-	c.monitorHTTP(m)
+	if e.Port == 0 {
+		c.fail("spec.port", "", "is missing: a %s check has no default port", m.Type)
+	}
+	c.fieldsOf(m, t.fields)
+	if t.check != nil {
+		t.check(c, m)
+	}
+}
+
+// fieldsOf refuses what is given and means nothing to the monitor's type.
+func (c *checker) fieldsOf(m *Monitor, fields string) {
+	all := strings.Fields(monitorFields + " " + fields)
+	v := reflect.ValueOf(m).Elem()
+	for i := range v.NumField() {
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		if v.Field(i).IsZero() || slices.Contains(all, name) {
+			continue
+		}
+		var use []string
+		for _, other := range MonitorTypes() {
+			if slices.Contains(strings.Fields(monitorTypes[other].fields), name) {
+				use = append(use, other)
+			}
+		}
+		c.fail("spec."+name, "remove it, or use type "+strings.Join(use, ", "), "means nothing for a check of type %s", m.Type)
+	}
 }
 
 func (c *checker) vantages(m *Monitor) {
@@ -58,24 +104,6 @@ func (c *checker) vantages(m *Monitor) {
 	}
 }
 
-func (c *checker) monitorTCP(m *Monitor) {
-	if m.Port == 0 {
-		c.fail("spec.port", "", "is missing: a tcp check has no default port")
-	}
-	for _, f := range []struct {
-		path  string
-		given bool
-	}{
-		{"spec.path", m.Path != ""}, {"spec.method", m.Method != ""}, {"spec.host", m.Host != ""},
-		{"spec.headers", len(m.Headers) > 0}, {"spec.insecure", m.Insecure}, {"spec.ca", m.CA != ""},
-		{"spec.status", len(m.Status) > 0}, {"spec.body", m.Body != ""},
-	} {
-		if f.given {
-			c.fail(f.path, "remove it, or use type http", "means nothing for a tcp check")
-		}
-	}
-}
-
 func (c *checker) monitorHTTP(m *Monitor) {
 	if m.Path != "" && (m.Path[0] != '/' || strings.ContainsFunc(m.Path, func(r rune) bool { return r <= ' ' || r >= 0x7F })) {
 		c.fail("spec.path", "", "wants a path as in /healthz, without spaces, not %q", shorten(m.Path))
@@ -88,9 +116,6 @@ func (c *checker) monitorHTTP(m *Monitor) {
 	}
 	if m.Host != "" {
 		c.hostName("spec.host", m.Host)
-	}
-	if m.Insecure && m.Type == "http" {
-		c.fail("spec.insecure", "", "means nothing without https")
 	}
 	c.authorities(m)
 	c.headers(m)
@@ -105,10 +130,7 @@ func (c *checker) authorities(m *Monitor) {
 	if m.CA == "" {
 		return
 	}
-	switch {
-	case m.Type == "http":
-		c.fail("spec.ca", "", "means nothing without https")
-	case m.Insecure:
+	if m.Insecure {
 		c.fail("spec.ca", "remove one of them", "means nothing where spec.insecure leaves certificates unchecked")
 	}
 	if _, err := Authorities(m.CA); err != nil {

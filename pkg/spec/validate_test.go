@@ -82,14 +82,14 @@ func TestValidate(t *testing.T) {
 		{KindMonitor, `type: http, interval: 1s, timeout: 2s`, `spec.timeout: 2s is out of range: it can be 10ms to the interval, 1s`},
 		{KindMonitor, `type: http, rise: 11, fall: -1`,
 			"spec.rise: 11 is out of range: it can be 1 to 10\nspec.fall: -1 is out of range: it can be 1 to 10"},
-		{KindMonitor, `type: tcp, path: /x`, "spec.port: is missing: a tcp check has no default port\nspec.path: means nothing for a tcp " +
-			"check; remove it, or use type http"},
+		{KindMonitor, `type: tcp, path: /x`, "spec.port: is missing: a tcp check has no default port\nspec.path: means nothing for a " +
+			"check of type tcp; remove it, or use type http, https"},
 		{KindMonitor, `type: http, path: x`, `spec.path: wants a path as in /healthz, without spaces, not "x"`},
 		{KindMonitor, `type: http, method: POST`, `spec.method: "POST" is not possible; it can be GET, HEAD`},
 		{KindMonitor, `type: http, method: HEAD, body: x`, `spec.body: the answer to HEAD has no body; use method GET`},
 		{KindMonitor, `type: http, host: "a b"`,
 			`spec.host: "a b" has the letter ' '; a host name is of letters, digits, - and _ in labels of at most 63`},
-		{KindMonitor, `type: http, insecure: true`, `spec.insecure: means nothing without https`},
+		{KindMonitor, `type: http, insecure: true`, `spec.insecure: means nothing for a check of type http; remove it, or use type https`},
 		{KindMonitor, `type: http, headers: {"a b": c, Host: d, X: "a\nb"}`,
 			"spec.headers.Host: is not set as a header; use spec.host\nspec.headers.X: a header is one line\nspec.headers.\"a b\": \"a " +
 				"b\" is not the name of a header"},

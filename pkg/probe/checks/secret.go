@@ -1,4 +1,4 @@
-package probe
+package checks
 
 import (
 	"errors"
@@ -7,17 +7,15 @@ import (
 	"os"
 	"strings"
 
+	"github.com/gti/gtm/pkg/probe"
 	"github.com/gti/gtm/pkg/spec"
 )
 
 // secretLimit bounds what a header can carry.
 const secretLimit = 8 << 10
 
-// Secret is a header whose value stands in a file: that of Name in the folder of the tenant.
-type Secret struct{ Header, Tenant, Name string }
-
 // addSecrets puts the values of a check's secrets into a header. Errors name the secret alone: neither the folder nor what is in it.
-func (k *Checker) addSecrets(header http.Header, secrets []Secret) error {
+func (k *Checker) addSecrets(header http.Header, secrets []probe.Secret) error {
 	for _, s := range secrets {
 		value, err := readSecret(k.Secrets, s)
 		if err != nil {
@@ -36,7 +34,7 @@ var (
 )
 
 // readSecret reads a secret anew, so that one that changes counts from the next check on. Links may not lead out of the tenant's folder.
-func readSecret(dir string, s Secret) (string, error) {
+func readSecret(dir string, s probe.Secret) (string, error) {
 	if dir == "" {
 		return "", errNoSecrets
 	}

@@ -1,4 +1,4 @@
-package probe
+package checks
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"unicode"
+
+	"github.com/gti/gtm/pkg/probe"
 )
 
 // unable marks an error that says nothing of the target.
@@ -18,21 +20,21 @@ type unable struct{ error }
 
 // conclude turns a check's error into outcome and reason. Reasons name what was done and what went wrong, in one line,
 // and quote nothing that the target sent, since whoever reads them need not be allowed to talk to it.
-func conclude(c Check, err error) Result {
+func conclude(c probe.Check, err error) probe.Result {
 	var blind unable
 	var at *stageError
 	var no *refused
 	switch {
 	case err == nil:
-		return Result{Outcome: Passed}
+		return probe.Result{Outcome: probe.Passed}
 	case errors.As(err, &no):
-		return Result{Outcome: Unable, Reason: errRefused.Error(), Detail: no.Error()}
+		return probe.Result{Outcome: probe.Unable, Reason: errRefused.Error(), Detail: no.Error()}
 	case errors.As(err, &blind):
-		return Result{Outcome: Unable, Reason: clip(err.Error(), reasonLimit)}
+		return probe.Result{Outcome: probe.Unable, Reason: clip(err.Error(), reasonLimit)}
 	case errors.As(err, &at) && isTimeout(err):
-		return Result{Outcome: Failed, Reason: fmt.Sprintf("%s: timeout after %v", at.stage, c.Timeout)}
+		return probe.Result{Outcome: probe.Failed, Reason: fmt.Sprintf("%s: timeout after %v", at.stage, c.Timeout)}
 	}
-	return Result{Outcome: Failed, Reason: clip(err.Error(), reasonLimit)}
+	return probe.Result{Outcome: probe.Failed, Reason: clip(err.Error(), reasonLimit)}
 }
 
 // stageError is a failure at one stage of a check.
@@ -68,7 +70,7 @@ var ownFaults = []syscall.Errno{
 }
 
 // connectError sorts what went wrong before there was a connection.
-func (k *Checker) connectError(err error) error {
+func connectError(err error) error {
 	var no *refused
 	var dns *net.DNSError
 	var errno syscall.Errno

@@ -1,4 +1,4 @@
-package probe
+package checks
 
 import (
 	"io"
@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 	"unicode"
+
+	"github.com/gti/gtm/pkg/probe"
 )
 
 // Whatever a server sends: no panic, an end, and a short printable reason that quotes none of it.
@@ -30,10 +32,10 @@ func FuzzExchange(f *testing.F) {
 			io.WriteString(theirs, sent)
 		}()
 		ours.SetDeadline(time.Now().Add(10 * time.Second))
-		c := Check{Type: "http", Path: "/", Method: "GET", Status: []StatusRange{{200, 200}}, Body: "ok", Timeout: time.Second}
-		r := conclude(c, new(Checker).exchange(ours, &c, "host"))
+		c := probe.Check{Type: "http", Path: "/", Method: "GET", Status: codes(200, 200), Body: "ok", Timeout: time.Second}
+		r := conclude(c, (&attempt{&c, new(Checker), "host"}).exchange(ours))
 		ours.Close()
-		if r.Outcome == Passed && !strings.Contains(sent, "200") {
+		if r.Outcome == probe.Passed && !strings.Contains(sent, "200") {
 			t.Errorf("%q passed", sent)
 		}
 		if len(r.Reason) > reasonLimit+len("…") || strings.ContainsFunc(r.Reason, func(c rune) bool { return !unicode.IsPrint(c) }) {

@@ -1,0 +1,168 @@
+package checks
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/gti/gtm/pkg/probe"
+	"github.com/gti/gtm/pkg/spec"
+)
+
+// Limits on what a target may make a check read.
+const (
+	bodyLimit   = 64 << 10
+	headerLimit = 64 << 10
+	interimMax  = 8 // 1xx responses before the real one
+)
+
+// compileHTTP is for http and https.
+func compileHTTP(c *probe.Check, tenant string, m *spec.Monitor) error {
+	c.Path, c.Method, c.Name, c.Body = m.Path, m.Method, m.Host, m.Body
+	setHeaders(c, tenant, m.Headers)
+	if _, err := request(c, "host"); err != nil {
+		return fmt.Errorf("path %q is not part of a URL", c.Path)
+	}
+	return setStatus(c, m.Status)
+}
+
+func setHeaders(c *probe.Check, tenant string, headers map[string]spec.Header) {
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		if h := headers[name]; h.File != "" {
+			c.Secrets = append(c.Secrets, probe.Secret{Header: name, Tenant: tenant, Name: h.File})
+		} else if c.Headers == nil {
+			c.Headers = map[string]string{name: h.Text}
+		} else {
+			c.Headers[name] = h.Text
+		}
+	}
+}
+
+func setStatus(c *probe.Check, texts []string) error {
+	for _, text := range texts {
+		low, high, err := spec.ParseStatus(text)
+		if err != nil {
+			return fmt.Errorf("status %w", err)
+		}
+		c.Status = append(c.Status, probe.StatusRange{First: low, Last: high})
+	}
+	return nil
+}
+
+func runHTTP(ctx context.Context, a *attempt) error {
+	conn, err := a.dial(ctx, "tcp")
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if a.Type == "https" {
+		if conn, err = a.secure(ctx, conn, "http/1.1"); err != nil {
+			return err
+		}
+	}
+	return a.exchange(conn)
+}
+
+// exchange sends the request and looks at the response.
+func (a *attempt) exchange(conn net.Conn) error {
+	request, err := request(a.Check, a.name())
+	if err != nil {
+		return fail("request", err)
+	}
+	if err := a.k.addSecrets(request.Header, a.Secrets); err != nil {
+		return err
+	}
+	if err := request.Write(conn); err != nil {
+		return fail("send", err)
+	}
+	// The limit is for header and body together; the body has its own below.
+	r := bufio.NewReader(io.LimitReader(conn, headerLimit+2*bodyLimit))
+	response, err := http.ReadResponse(r, request)
+	for i := 0; err == nil && response.StatusCode < 200 && response.StatusCode != http.StatusSwitchingProtocols; i++ {
+		if i == interimMax {
+			return fail("response", errors.New("too many interim responses"))
+		}
+		response, err = http.ReadResponse(r, request)
+	}
+	if err != nil {
+		return readError("response", err)
+	}
+	defer response.Body.Close()
+	return look(a.Check, response)
+}
+
+// look says whether a response is as wanted.
+func look(c *probe.Check, response *http.Response) error {
+	if !expects(c, response.StatusCode) {
+		return fmt.Errorf("status %d, want %s", response.StatusCode, wanted(c))
+	}
+	if c.Body == "" {
+		return nil
+	}
+	// A connection that breaks behind the text has still shown the text.
+	body, err := io.ReadAll(io.LimitReader(response.Body, bodyLimit))
+	switch {
+	case strings.Contains(string(body), c.Body):
+		return nil
+	case err != nil:
+		return readError("body", err)
+	}
+	return fmt.Errorf("body: its first 64 KiB do not contain %q", clip(c.Body, 40))
+}
+
+// name is whom the request is for: the Host header.
+func (a *attempt) name() string {
+	if a.Name != "" {
+		return a.Name
+	}
+	return a.address
+}
+
+func request(c *probe.Check, name string) (*http.Request, error) {
+	u, err := url.Parse(c.Type + "://host" + c.Path)
+	if err != nil {
+		return nil, err
+	}
+	header := http.Header{"User-Agent": {"gtm-probe"}, "Accept-Encoding": {"identity"}}
+	for k, v := range c.Headers {
+		header.Set(k, v)
+	}
+	u.Host = hostHeader(name, c.Type)
+	return &http.Request{Method: c.Method, URL: u, Host: u.Host, Header: header, Close: true}, nil
+}
+
+// hostHeader leaves the port out where the scheme implies it (RFC 9110, 7.2), and puts brackets around a bare IPv6 address.
+func hostHeader(name, scheme string) string {
+	host, port, err := net.SplitHostPort(name)
+	if err != nil {
+		host, port = strings.Trim(name, "[]"), ""
+	}
+	if a, err := netip.ParseAddr(host); err == nil && a.Is6() {
+		host = "[" + host + "]"
+	}
+	if port == "" || scheme == "http" && port == "80" || scheme == "https" && port == "443" {
+		return host
+	}
+	return host + ":" + port
+}
+
+func expects(c *probe.Check, code int) bool {
+	return slices.ContainsFunc(c.Status, func(r probe.StatusRange) bool { return r.First <= code && code <= r.Last })
+}
+
+func wanted(c *probe.Check) string {
+	texts := make([]string, len(c.Status))
+	for i, r := range c.Status {
+		texts[i] = r.String()
+	}
+	return strings.Join(texts, ", ")
+}
