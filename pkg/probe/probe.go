@@ -30,20 +30,30 @@ type Check struct {
 	// Interval is from one check's beginning to the next one's, give or take 5 %. Timeout is for a whole check.
 	Interval, Timeout time.Duration
 
-	// The rest is for http and https.
-	Path    string // with query; begins with /
-	Method  string // GET or HEAD
-	Name    string // for the Host header, the SNI and the certificate; empty: the address or host itself
-	Headers map[string]string
-	Secrets []Secret // further headers, by name
-	CA      string   // the authorities of https, in PEM form; empty: those of the prober
-	// Insecure leaves the certificate unchecked.
-	Insecure bool
+	// With TLS.
+	ServerName string        // SNI, and the name in the certificate; empty: that of Name
+	CA         string        // the authorities, in PEM form; empty: those of the prober
+	Client     Secret        // the certificate that the check shows, and its key; its Name empty: none
+	ValidFor   time.Duration // how long certificates must hold from now on
+	Insecure   bool          // leaves the certificate unchecked
+
+	// With HTTP.
+	Path     string // with query; begins with /
+	Method   string
+	Name     string // for the Host header; empty: the address or host itself
+	Headers  map[string]string
+	Secrets  []Secret      // further headers, by name
+	Send     string        // the body
+	Protocol string        // of https, as TLS names it
 	Status   []StatusRange // one must hold; a redirect is a status like any other
-	Body     string        // must be in the first 64 KiB of the body; empty: the body is not read
+
+	// What must be in the first 64 KiB of the body. All empty: it is not read.
+	Body  string
+	Match string            // a regular expression
+	JSON  map[string]string // by JSON Pointer
 }
 
-// Secret is a header whose value stands in a file: that of Name in the folder of the tenant.
+// Secret is what stands in a file: that of Name in the folder of the tenant. Header is the header whose value it is, if it is one.
 type Secret struct{ Header, Tenant, Name string }
 
 // StatusRange is a range of HTTP status codes, both ends included.

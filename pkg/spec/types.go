@@ -65,30 +65,47 @@ type Map struct {
 	Location *Location `json:"location,omitempty" yaml:"location,omitempty"`
 }
 
-// Monitor says how endpoints are checked.
+// Monitor says how endpoints are checked. Which fields mean something to which type, monitorTypes says.
 type Monitor struct {
-	Type string `json:"type" yaml:"type"` // http, https, tcp
+	Type string `json:"type" yaml:"type"` // see MonitorTypes
 	Port uint16 `json:"port,omitempty" yaml:"port,omitempty" zero:"absent"`
 	Path string `json:"path,omitempty" yaml:"path,omitempty"`
-	// Method is GET (default) or HEAD.
+	// Method is GET (default), HEAD, OPTIONS, POST or PUT.
 	Method string `json:"method,omitempty" yaml:"method,omitempty"`
-	// Host is the Host header and, for https, the SNI and the name that the certificate must hold.
-	// Absent: the endpoint's own host name or address.
+	// Host is the Host header and, with TLS, what ServerName is by default. Absent: the endpoint's own host name or address.
 	Host string `json:"host,omitempty" yaml:"host,omitempty"`
 	// Headers are further request headers.
 	Headers map[string]Header `json:"headers,omitempty" yaml:"headers,omitempty"`
-	// CA are the authorities, in PEM form, that a certificate of https must come from, in the place of the system's.
+	// Send is the body of the request.
+	Send string `json:"send,omitempty" yaml:"send,omitempty"`
+	// Protocol is the version of HTTP that https speaks, by its name in TLS: http/1.1 (default), h2 or h3. No other will do.
+	Protocol string `json:"protocol,omitempty" yaml:"protocol,omitempty"`
+
+	// ServerName is the SNI of TLS, and the name that the certificate must hold. Absent: Host.
+	ServerName string `json:"serverName,omitempty" yaml:"serverName,omitempty"`
+	// CA are the authorities, in PEM form, that a certificate must come from, in the place of the system's.
 	CA string `json:"ca,omitempty" yaml:"ca,omitempty"`
-	// Insecure skips the certificate check of https.
-	Insecure bool     `json:"insecure,omitempty" yaml:"insecure,omitempty"`
+	// ClientCertificate is what the check shows of itself: a secret of the prober with a certificate and its key.
+	ClientCertificate *SecretFile `json:"clientCertificate,omitempty" yaml:"clientCertificate,omitempty"`
+	// ValidFor is how long the server's certificates must hold from now on.
+	ValidFor Duration `json:"validFor,omitempty" yaml:"validFor,omitempty" zero:"absent"`
+	// Insecure skips the check of the certificate.
+	Insecure bool `json:"insecure,omitempty" yaml:"insecure,omitempty"`
+
 	Interval Duration `json:"interval,omitempty" yaml:"interval,omitempty" zero:"absent"` // default 10s
 	Timeout  Duration `json:"timeout,omitempty" yaml:"timeout,omitempty" zero:"absent"`   // default 2s, at most Interval
 	Rise     int      `json:"rise,omitempty" yaml:"rise,omitempty" zero:"absent"`         // default 2
 	Fall     int      `json:"fall,omitempty" yaml:"fall,omitempty" zero:"absent"`         // default 3
+
 	// Status lists expected status codes and ranges, as in "200", "200-399". Default 200-299.
 	Status []string `json:"status,omitempty" yaml:"status,omitempty" number:"ok"`
 	// Body is text that the first 64 KiB of the response body must contain.
 	Body string `json:"body,omitempty" yaml:"body,omitempty"`
+	// Match is a regular expression (RE2) that must match something there.
+	Match string `json:"match,omitempty" yaml:"match,omitempty"`
+	// JSON says what fields of a JSON body must be, by JSON Pointer (RFC 6901).
+	JSON map[string]Scalar `json:"json,omitempty" yaml:"json,omitempty"`
+
 	// Vantages names the probers that are asked. Absent: every prober that is alive or has reported on the pool.
 	Vantages []string `json:"vantages,omitempty" yaml:"vantages,omitempty"`
 	// Quorum is how many vantages must agree. 0: a majority.

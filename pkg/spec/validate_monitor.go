@@ -1,8 +1,10 @@
 package spec
 
 import (
+	"fmt"
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -25,13 +27,29 @@ type monitorType struct {
 
 // monitorTypes are all there are.
 var monitorTypes = map[string]monitorType{
-	"http":  {80, "path method host headers status body", (*checker).monitorHTTP},
-	"https": {443, "path method host headers status body ca insecure", (*checker).monitorHTTP},
+	"http":  {80, requestFields + bodyFields, (*checker).monitorHTTP},
+	"https": {443, requestFields + bodyFields + tlsFields + "protocol", (*checker).monitorHTTP},
 	"tcp":   {0, "", nil},
+	"tls":   {443, tlsFields, nil},
 }
 
-// Fields of a monitor of any type.
-const monitorFields = "type port interval timeout rise fall vantages quorum"
+// Fields of monitors.
+const (
+	monitorFields = "type port interval timeout rise fall vantages quorum " // of any type
+	requestFields = "path method host headers send status "
+	bodyFields    = "body match json "
+	tlsFields     = "serverName ca clientCertificate validFor insecure "
+)
+
+// Bounds of what a monitor sends and looks for.
+const (
+	maxSend    = 16 << 10
+	maxMatch   = 1 << 10
+	maxPointer = 256
+	maxJSON    = 16
+	// maxValidFor is more than certificates are given for.
+	maxValidFor = Duration(5 * 366 * 24 * time.Hour)
+)
 
 // MonitorTypes are the types that a monitor can be of, in order.
 func MonitorTypes() []string { return slices.Sorted(maps.Keys(monitorTypes)) }
@@ -60,6 +78,8 @@ func (c *checker) monitor(m *Monitor) {
 		c.fail("spec.port", "", "is missing: a %s check has no default port", m.Type)
 	}
 	c.fieldsOf(m, t.fields)
+	c.monitorTLS(m)
+	c.monitorBody(m)
 	if t.check != nil {
 		t.check(c, m)
 	}
@@ -109,15 +129,20 @@ func (c *checker) monitorHTTP(m *Monitor) {
 		c.fail("spec.path", "", "wants a path as in /healthz, without spaces, not %q", shorten(m.Path))
 	}
 	if m.Method != "" {
-		c.oneOf("spec.method", m.Method, "GET", "HEAD")
+		c.oneOf("spec.method", m.Method, "GET", "HEAD", "OPTIONS", "POST", "PUT")
 	}
-	if m.Method == "HEAD" && m.Body != "" {
-		c.fail("spec.body", "use method GET", "the answer to HEAD has no body")
+	if m.Method == "HEAD" && (m.Body != "" || m.Match != "" || len(m.JSON) > 0) {
+		c.fail("spec.method", "use method GET", "the answer to HEAD has no body to look at")
+	}
+	if m.Send != "" && m.Method != "POST" && m.Method != "PUT" {
+		c.fail("spec.send", "use method POST or PUT", "a request of %s has no body", orDefault(m.Method, "GET"))
+	}
+	if m.Protocol != "" {
+		c.oneOf("spec.protocol", m.Protocol, "http/1.1", "h2")
 	}
 	if m.Host != "" {
 		c.hostName("spec.host", m.Host)
 	}
-	c.authorities(m)
 	c.headers(m)
 	for i, s := range m.Status {
 		if _, _, err := ParseStatus(s); err != nil {
@@ -126,16 +151,64 @@ func (c *checker) monitorHTTP(m *Monitor) {
 	}
 }
 
-func (c *checker) authorities(m *Monitor) {
-	if m.CA == "" {
-		return
+// monitorTLS checks what any type says of TLS.
+func (c *checker) monitorTLS(m *Monitor) {
+	if m.ServerName != "" {
+		c.hostName("spec.serverName", m.ServerName)
 	}
-	if m.Insecure {
-		c.fail("spec.ca", "remove one of them", "means nothing where spec.insecure leaves certificates unchecked")
+	if m.CA != "" {
+		if m.Insecure {
+			c.fail("spec.ca", "remove one of them", "means nothing where spec.insecure leaves certificates unchecked")
+		}
+		if _, err := Authorities(m.CA); err != nil {
+			c.fail("spec.ca", "", "%v", err)
+		}
 	}
-	if _, err := Authorities(m.CA); err != nil {
-		c.fail("spec.ca", "", "%v", err)
+	if f := m.ClientCertificate; f != nil {
+		if err := CheckSecret(f.File); err != nil {
+			c.fail("spec.clientCertificate.file", "", "%v", err)
+		}
 	}
+	if m.ValidFor > maxValidFor {
+		c.fail("spec.validFor", "write days as in 14d", "%s is longer than certificates are given for", m.ValidFor)
+	}
+}
+
+// monitorBody checks what any type sends, and looks for in what comes.
+func (c *checker) monitorBody(m *Monitor) {
+	if n := len(m.Send); n > maxSend {
+		c.fail("spec.send", "", "is %d bytes long: it can have at most %d", n, maxSend)
+	}
+	if n := len(m.Match); n > maxMatch {
+		c.fail("spec.match", "", "is %d bytes long: it can have at most %d", n, maxMatch)
+	} else if _, err := regexp.Compile(m.Match); err != nil {
+		c.fail("spec.match", "it is written as on https://github.com/google/re2/wiki/Syntax", "%v", err)
+	}
+	if n := len(m.JSON); n > maxJSON {
+		c.fail("spec.json", "", "has %d fields: it can have at most %d", n, maxJSON)
+	}
+	for _, pointer := range slices.Sorted(maps.Keys(m.JSON)) {
+		if _, err := ParsePointer(pointer); err != nil {
+			c.fail(joinPath("spec.json", shorten(pointer)), "", "%v", err)
+		}
+	}
+}
+
+// ParsePointer reads a JSON Pointer, which names a field of a JSON text: "" is all of it, /checks/0/state the first check's state.
+func ParsePointer(text string) ([]string, error) {
+	switch {
+	case text == "":
+		return nil, nil
+	case text[0] != '/':
+		return nil, fmt.Errorf("%q is not a JSON Pointer: write it as in /status or /checks/0/state", shorten(text))
+	case len(text) > maxPointer:
+		return nil, fmt.Errorf("is longer than %d bytes", maxPointer)
+	}
+	words := strings.Split(text[1:], "/")
+	for i, w := range words {
+		words[i] = strings.ReplaceAll(strings.ReplaceAll(w, "~1", "/"), "~0", "~")
+	}
+	return words, nil
 }
 
 func (c *checker) headers(m *Monitor) {

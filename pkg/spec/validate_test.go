@@ -76,20 +76,34 @@ func TestValidate(t *testing.T) {
 			"spec.location: says where a place is, and there is none; give place, too, as in EU-DE"},
 		{KindMonitor, `type: http`, ``},
 		{KindMonitor, `type: http, interval: 1s`, ``},
-		{KindMonitor, `{}`, `spec.type: is missing; it can be http, https, tcp`},
+		{KindMonitor, `{}`, `spec.type: is missing; it can be http, https, tcp, tls`},
 		{KindMonitor, `type: htps`, `spec.type: "htps" is not possible; did you mean https?`},
 		{KindMonitor, `type: http, interval: 100ms, timeout: 50ms`, `spec.interval: 100ms is out of range: it can be 200ms to 1h`},
 		{KindMonitor, `type: http, interval: 1s, timeout: 2s`, `spec.timeout: 2s is out of range: it can be 10ms to the interval, 1s`},
 		{KindMonitor, `type: http, rise: 11, fall: -1`,
 			"spec.rise: 11 is out of range: it can be 1 to 10\nspec.fall: -1 is out of range: it can be 1 to 10"},
-		{KindMonitor, `type: tcp, path: /x`, "spec.port: is missing: a tcp check has no default port\nspec.path: means nothing for a " +
-			"check of type tcp; remove it, or use type http, https"},
+		{KindMonitor, `type: tcp, path: /x`,
+			"spec.port: is missing: a tcp check has no default port\nspec.path: means nothing for a " +
+				"check of type tcp; remove it, or use type http, https"},
+		{KindMonitor, `type: https, send: x, match: "(", validFor: 20000d, json: {a: 1}, clientCertificate: {file: a/b}`,
+			"spec.clientCertificate.file: wants the name of a file as in api-token, in the tenant's folder of the prober's " +
+				"--probe-secrets, not \"a/b\"\nspec.validFor: 480000h is longer than certificates are given for; " +
+				"write days as in 14d\nspec.match: error parsing regexp: missing closing ): `(`; " +
+				"it is written as on https://github.com/google/re2/wiki/Syntax\n" +
+				"spec.json.a: \"a\" is not a JSON Pointer: write it as in /status or /checks/0/state\n" +
+				"spec.send: a request of GET has no body; use method POST or PUT"},
+		{KindMonitor, `type: https, protocol: h4`, `spec.protocol: "h4" is not possible; did you mean h2?`},
+		{KindMonitor, `type: tls, serverName: "a..b", path: /`,
+			`spec.path: means nothing for a check of type tls; remove it, or use type http, https` +
+				"\nspec.serverName: \"a..b\" has an empty label; " +
+				"a host name is of letters, digits, - and _ in labels of at most 63"},
 		{KindMonitor, `type: http, path: x`, `spec.path: wants a path as in /healthz, without spaces, not "x"`},
-		{KindMonitor, `type: http, method: POST`, `spec.method: "POST" is not possible; it can be GET, HEAD`},
-		{KindMonitor, `type: http, method: HEAD, body: x`, `spec.body: the answer to HEAD has no body; use method GET`},
+		{KindMonitor, `type: http, method: TRACE`, `spec.method: "TRACE" is not possible; it can be GET, HEAD, OPTIONS, POST, PUT`},
+		{KindMonitor, `type: http, method: HEAD, body: x`, `spec.method: the answer to HEAD has no body to look at; use method GET`},
 		{KindMonitor, `type: http, host: "a b"`,
 			`spec.host: "a b" has the letter ' '; a host name is of letters, digits, - and _ in labels of at most 63`},
-		{KindMonitor, `type: http, insecure: true`, `spec.insecure: means nothing for a check of type http; remove it, or use type https`},
+		{KindMonitor, `type: http, insecure: true`,
+			`spec.insecure: means nothing for a check of type http; remove it, or use type https, tls`},
 		{KindMonitor, `type: http, headers: {"a b": c, Host: d, X: "a\nb"}`,
 			"spec.headers.Host: is not set as a header; use spec.host\nspec.headers.X: a header is one line\nspec.headers.\"a b\": \"a " +
 				"b\" is not the name of a header"},

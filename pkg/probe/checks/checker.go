@@ -31,11 +31,7 @@ type Checker struct {
 
 // Check makes one check. It returns within c.Timeout, or when ctx ends. Result.ID is left empty.
 func (k *Checker) Check(ctx context.Context, c probe.Check) probe.Result {
-	now := k.Clock
-	if now == nil {
-		now = time.Now
-	}
-	start := now()
+	start := k.now()
 	limited, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	var r probe.Result
@@ -47,9 +43,16 @@ func (k *Checker) Check(ctx context.Context, c probe.Check) probe.Result {
 	if ctx.Err() != nil {
 		r = probe.Result{Outcome: probe.Unable, Reason: "cancelled"}
 	}
-	r.At = now()
+	r.At = k.now()
 	r.Latency = r.At.Sub(start)
 	return r
+}
+
+func (k *Checker) now() time.Time {
+	if k.Clock == nil {
+		return time.Now()
+	}
+	return k.Clock()
 }
 
 // checkAll checks every address at once, so that a dead one does not take the time of the next; of an endpoint that has more than one may

@@ -2,6 +2,7 @@ package checks
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,7 +28,8 @@ const (
 
 // compileHTTP is for http and https.
 func compileHTTP(c *probe.Check, tenant string, m *spec.Monitor) error {
-	c.Path, c.Method, c.Name, c.Body = m.Path, m.Method, m.Host, m.Body
+	c.Path, c.Method, c.Name, c.Send, c.Protocol = m.Path, m.Method, m.Host, m.Send, m.Protocol
+	setBody(c, m)
 	setHeaders(c, tenant, m.Headers)
 	if _, err := request(c, "host"); err != nil {
 		return fmt.Errorf("path %q is not part of a URL", c.Path)
@@ -64,12 +66,19 @@ func runHTTP(ctx context.Context, a *attempt) error {
 		return err
 	}
 	defer conn.Close()
-	if a.Type == "https" {
-		if conn, err = a.secure(ctx, conn, "http/1.1"); err != nil {
-			return err
-		}
+	if a.Type == "http" {
+		return a.exchange(conn)
 	}
-	return a.exchange(conn)
+	secure, err := a.secure(ctx, conn, cmp.Or(a.Protocol, "http/1.1"))
+	switch {
+	case err != nil:
+		return err
+	case a.Protocol != "h2":
+		return a.exchange(secure)
+	case secure.ConnectionState().NegotiatedProtocol != "h2":
+		return fail("tls", errors.New("the server does not speak h2"))
+	}
+	return a.exchangeHTTP2(ctx, secure)
 }
 
 // exchange sends the request and looks at the response.
@@ -100,23 +109,50 @@ func (a *attempt) exchange(conn net.Conn) error {
 	return look(a.Check, response)
 }
 
+// exchangeHTTP2 is exchange over HTTP/2.
+func (a *attempt) exchangeHTTP2(ctx context.Context, conn net.Conn) error {
+	transport := http.Transport{
+		DialTLSContext:         func(context.Context, string, string) (net.Conn, error) { return conn, nil },
+		Protocols:              new(http.Protocols),
+		MaxResponseHeaderBytes: headerLimit,
+		DisableCompression:     true,
+	}
+	transport.Protocols.SetHTTP2(true)
+	defer transport.CloseIdleConnections()
+	return a.roundTrip(ctx, &transport)
+}
+
+// roundTrip sends the request by a transport of net/http, which follows no redirects.
+func (a *attempt) roundTrip(ctx context.Context, by http.RoundTripper) error {
+	request, err := request(a.Check, a.name())
+	if err != nil {
+		return fail("request", err)
+	}
+	if err := a.k.addSecrets(request.Header, a.Secrets); err != nil {
+		return err
+	}
+	request.Close = false
+	response, err := by.RoundTrip(request.WithContext(ctx))
+	if err != nil {
+		return roundTripError(err)
+	}
+	defer response.Body.Close()
+	return look(a.Check, response)
+}
+
 // look says whether a response is as wanted.
 func look(c *probe.Check, response *http.Response) error {
 	if !expects(c, response.StatusCode) {
 		return fmt.Errorf("status %d, want %s", response.StatusCode, wanted(c))
 	}
-	if c.Body == "" {
+	if !readsBody(c) {
 		return nil
 	}
-	// A connection that breaks behind the text has still shown the text.
 	body, err := io.ReadAll(io.LimitReader(response.Body, bodyLimit))
-	switch {
-	case strings.Contains(string(body), c.Body):
-		return nil
-	case err != nil:
-		return readError("body", err)
+	if err != nil {
+		err = readError("body", err)
 	}
-	return fmt.Errorf("body: its first 64 KiB do not contain %q", clip(c.Body, 40))
+	return lookInto(c, body, err)
 }
 
 // name is whom the request is for: the Host header.
@@ -137,7 +173,11 @@ func request(c *probe.Check, name string) (*http.Request, error) {
 		header.Set(k, v)
 	}
 	u.Host = hostHeader(name, c.Type)
-	return &http.Request{Method: c.Method, URL: u, Host: u.Host, Header: header, Close: true}, nil
+	request := &http.Request{Method: c.Method, URL: u, Host: u.Host, Header: header, Close: true}
+	if c.Send != "" {
+		request.Body, request.ContentLength = io.NopCloser(strings.NewReader(c.Send)), int64(len(c.Send))
+	}
+	return request, nil
 }
 
 // hostHeader leaves the port out where the scheme implies it (RFC 9110, 7.2), and puts brackets around a bare IPv6 address.

@@ -3,6 +3,7 @@ package checks
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -117,7 +118,12 @@ func hasRoute(err error) bool {
 func tlsError(err error) error {
 	var bad *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
+	var ours *certificateError
 	switch {
+	case errors.As(err, &ours):
+		return fail("certificate", ours)
+	case errors.As(err, &x509.UnknownAuthorityError{}):
+		return fail("certificate", errors.New("certificate signed by unknown authority"))
 	case errors.As(err, &bad):
 		return fail("certificate", errors.New(strings.TrimPrefix(bad.Err.Error(), "x509: ")))
 	case errors.As(err, &record):
@@ -138,6 +144,15 @@ func readError(stage string, err error) error {
 		return fail(stage, errors.New("the connection was closed too early"))
 	}
 	return fail(stage, errors.New("not HTTP"))
+}
+
+// roundTripError is for what transports of net/http say.
+func roundTripError(err error) error {
+	err = readError("response", err)
+	if strings.HasSuffix(err.Error(), "not HTTP") {
+		return fail("response", errors.New("the server breaks the protocol"))
+	}
+	return err
 }
 
 func isTimeout(err error) bool {

@@ -25,6 +25,7 @@ var types = map[string]checkType{
 	"http":  {compileHTTP, runHTTP},
 	"https": {compileHTTP, runHTTP},
 	"tcp":   {nil, runTCP},
+	"tls":   {nil, runTLS},
 }
 
 // New makes the check of one endpoint of a tenant from its monitor, defaults included. An error names what is wrong.
@@ -41,7 +42,7 @@ func New(tenant string, monitor *spec.Monitor, e spec.Endpoint) (probe.Check, er
 	if err := setTarget(&c, e, m.Port); err != nil {
 		return probe.Check{}, err
 	}
-	if err := setSecurity(&c, &m); err != nil {
+	if err := setSecurity(&c, tenant, &m); err != nil {
 		return probe.Check{}, err
 	}
 	if t.compile == nil {

@@ -1,7 +1,9 @@
 package checks
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -54,13 +56,20 @@ func TestNew(t *testing.T) {
 	}
 }
 
+// TestBothTablesHaveTheSameTypes: what can be declared can be checked.
+func TestBothTablesHaveTheSameTypes(t *testing.T) {
+	if d := cmp.Diff(spec.MonitorTypes(), slices.Sorted(maps.Keys(types))); d != "" {
+		t.Errorf("declared and checked: %s", d)
+	}
+}
+
 func TestNewRefuses(t *testing.T) {
 	one := spec.Endpoint{Name: "a", Addresses: []netip.Addr{a1}}
 	for want, tc := range map[string]struct {
 		m spec.Monitor
 		e spec.Endpoint
 	}{
-		`type "icmp" is none of http, https, tcp`:       {spec.Monitor{Type: "icmp"}, one},
+		`type "carp" is none of http, https, tcp, tls`:  {spec.Monitor{Type: "carp"}, one},
 		`port is missing: a tcp monitor has no default`: {spec.Monitor{Type: "tcp"}, one},
 		`it has no address, host or probe`: {spec.Monitor{Type: "http"},
 			spec.Endpoint{Name: "a"}},
