@@ -31,6 +31,7 @@ type Check struct {
 	Interval, Timeout time.Duration
 
 	// With TLS.
+	TLS        bool          // grpc and websocket speak it
 	ServerName string        // SNI, and the name in the certificate; empty: that of Name
 	CA         string        // the authorities, in PEM form; empty: those of the prober
 	Client     Secret        // the certificate that the check shows, and its key; its Name empty: none
@@ -47,10 +48,19 @@ type Check struct {
 	Protocol string        // of https, as TLS names it
 	Status   []StatusRange // one must hold; a redirect is a status like any other
 
+	Service string // of grpc; empty: the server as a whole
+	DNS     *Query // of dns
+
 	// What must be in the first 64 KiB of the body. All empty: it is not read.
 	Body  string
 	Match string            // a regular expression
 	JSON  map[string]string // by JSON Pointer
+}
+
+// Query is what a dns check asks, and wants to hear.
+type Query struct {
+	Name, Type, Transport, Rcode string
+	Answers                      []string // data of records that must be there
 }
 
 // Secret is what stands in a file: that of Name in the folder of the tenant. Header is the header whose value it is, if it is one.

@@ -77,7 +77,29 @@ func (m *Monitor) Effective() Monitor {
 	e.Rise = orDefault(m.Rise, defaultRise)
 	e.Fall = orDefault(m.Fall, defaultFall)
 	e.Port = orDefault(m.Port, monitorTypes[m.Type].port)
-	if m.Type != "http" && m.Type != "https" {
+	switch m.Type {
+	case "dns":
+		q := Question{}
+		if m.DNS != nil {
+			q = *m.DNS
+		}
+		q.Name = canonicalOr(q.Name)
+		q.Type = orDefault(q.Type, "A")
+		q.Transport = orDefault(q.Transport, "udp")
+		q.Rcode = orDefault(q.Rcode, "NOERROR")
+		if q.Transport == "tls" {
+			e.Port = orDefault(m.Port, 853)
+		}
+		e.DNS = &q
+		return e
+	case "websocket":
+		if m.TLS {
+			e.Port = orDefault(m.Port, 443)
+		}
+		e.Path = orDefault(m.Path, "/")
+		return e
+	case "http", "https":
+	default:
 		return e
 	}
 	e.Path = orDefault(m.Path, "/")

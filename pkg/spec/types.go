@@ -76,11 +76,13 @@ type Monitor struct {
 	Host string `json:"host,omitempty" yaml:"host,omitempty"`
 	// Headers are further request headers.
 	Headers map[string]Header `json:"headers,omitempty" yaml:"headers,omitempty"`
-	// Send is the body of the request.
+	// Send is the body of the request, or the message that a websocket is sent.
 	Send string `json:"send,omitempty" yaml:"send,omitempty"`
 	// Protocol is the version of HTTP that https speaks, by its name in TLS: http/1.1 (default), h2 or h3. No other will do.
 	Protocol string `json:"protocol,omitempty" yaml:"protocol,omitempty"`
 
+	// TLS has grpc and websocket speak TLS.
+	TLS bool `json:"tls,omitempty" yaml:"tls,omitempty"`
 	// ServerName is the SNI of TLS, and the name that the certificate must hold. Absent: Host.
 	ServerName string `json:"serverName,omitempty" yaml:"serverName,omitempty"`
 	// CA are the authorities, in PEM form, that a certificate must come from, in the place of the system's.
@@ -106,10 +108,26 @@ type Monitor struct {
 	// JSON says what fields of a JSON body must be, by JSON Pointer (RFC 6901).
 	JSON map[string]Scalar `json:"json,omitempty" yaml:"json,omitempty"`
 
+	// Service is what grpc asks for. Absent: the server as a whole.
+	Service string `json:"service,omitempty" yaml:"service,omitempty"`
+	// DNS is what dns asks.
+	DNS *Question `json:"dns,omitempty" yaml:"dns,omitempty"`
+
 	// Vantages names the probers that are asked. Absent: every prober that is alive or has reported on the pool.
 	Vantages []string `json:"vantages,omitempty" yaml:"vantages,omitempty"`
 	// Quorum is how many vantages must agree. 0: a majority.
 	Quorum int `json:"quorum,omitempty" yaml:"quorum,omitempty"`
+}
+
+// Question is what a dns check asks, and wants to hear.
+type Question struct {
+	Name string `json:"name" yaml:"name"`
+	Type string `json:"type,omitempty" yaml:"type,omitempty"` // default A
+	// Transport is udp (default), tcp or tls.
+	Transport string `json:"transport,omitempty" yaml:"transport,omitempty"`
+	Rcode     string `json:"rcode,omitempty" yaml:"rcode,omitempty"` // default NOERROR
+	// Answers are data of records that must be in the answer, as in 192.0.2.1 or "10 mail.example.net".
+	Answers []string `json:"answers,omitempty" yaml:"answers,omitempty"`
 }
 
 // Pool is a set of endpoints that serve the same thing at one site.

@@ -3,6 +3,7 @@ package spec
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"reflect"
 	"regexp"
 	"slices"
@@ -22,23 +23,36 @@ const (
 type monitorType struct {
 	port   uint16 // the default; 0: there is none
 	fields string // those that mean something to it, beside those of all types
-	check  func(*checker, *Monitor)
+	check  func(c *checker, declared, effective *Monitor)
 }
 
 // monitorTypes are all there are.
 var monitorTypes = map[string]monitorType{
-	"http":  {80, requestFields + bodyFields, (*checker).monitorHTTP},
-	"https": {443, requestFields + bodyFields + tlsFields + "protocol", (*checker).monitorHTTP},
-	"tcp":   {0, "", nil},
-	"tls":   {443, tlsFields, nil},
+	"dns":       {53, tlsFields + "dns", (*checker).monitorDNS},
+	"grpc":      {0, tlsFields + "tls host service", (*checker).monitorGRPC},
+	"http":      {80, requestFields + "method status " + bodyFields, (*checker).monitorHTTP},
+	"https":     {443, requestFields + "method status protocol " + bodyFields + tlsFields, (*checker).monitorHTTP},
+	"icmp":      {0, "", nil},
+	"tcp":       {0, "", nil},
+	"tls":       {443, tlsFields, nil},
+	"websocket": {80, requestFields + bodyFields + tlsFields + "tls", (*checker).monitorWebsocket},
 }
+
+// TypeICMP is the one type of monitors that knows no ports.
+const TypeICMP = "icmp"
 
 // Fields of monitors.
 const (
 	monitorFields = "type port interval timeout rise fall vantages quorum " // of any type
-	requestFields = "path method host headers send status "
+	requestFields = "path host headers send "
 	bodyFields    = "body match json "
 	tlsFields     = "serverName ca clientCertificate validFor insecure "
+)
+
+// What a dns check can ask for and hear.
+var (
+	questionTypes = strings.Fields("A AAAA CAA CNAME HTTPS MX NS PTR SOA SRV SVCB TXT")
+	rcodes        = strings.Fields("NOERROR FORMERR SERVFAIL NXDOMAIN NOTIMP REFUSED")
 )
 
 // Bounds of what a monitor sends and looks for.
@@ -47,6 +61,8 @@ const (
 	maxMatch   = 1 << 10
 	maxPointer = 256
 	maxJSON    = 16
+	maxRecords = 16
+	maxToken   = 512 // names of services, data of records
 	// maxValidFor is more than certificates are given for.
 	maxValidFor = Duration(5 * 366 * 24 * time.Hour)
 )
@@ -74,14 +90,17 @@ func (c *checker) monitor(m *Monitor) {
 	if !known {
 		return
 	}
-	if e.Port == 0 {
+	switch {
+	case m.Type == TypeICMP && m.Port != 0:
+		c.fail("spec.port", "remove it", "means nothing for a check of type icmp")
+	case m.Type != TypeICMP && e.Port == 0:
 		c.fail("spec.port", "", "is missing: a %s check has no default port", m.Type)
 	}
 	c.fieldsOf(m, t.fields)
 	c.monitorTLS(m)
 	c.monitorBody(m)
 	if t.check != nil {
-		t.check(c, m)
+		t.check(c, m, &e)
 	}
 }
 
@@ -124,10 +143,81 @@ func (c *checker) vantages(m *Monitor) {
 	}
 }
 
-func (c *checker) monitorHTTP(m *Monitor) {
+// monitorRequest checks what begins a conversation over HTTP.
+func (c *checker) monitorRequest(m *Monitor) {
 	if m.Path != "" && (m.Path[0] != '/' || strings.ContainsFunc(m.Path, func(r rune) bool { return r <= ' ' || r >= 0x7F })) {
 		c.fail("spec.path", "", "wants a path as in /healthz, without spaces, not %q", shorten(m.Path))
 	}
+	if m.Host != "" {
+		c.hostName("spec.host", m.Host)
+	}
+	c.headers(m)
+}
+
+func (c *checker) monitorWebsocket(m, _ *Monitor) {
+	c.monitorRequest(m)
+	c.needTLS(m, m.TLS, addTLS)
+}
+
+const addTLS = "add tls: true"
+
+// needTLS refuses what means nothing without TLS where that is a choice. hint tells how to make it.
+func (c *checker) needTLS(m *Monitor, has bool, hint string) {
+	if has {
+		return
+	}
+	for _, f := range []struct {
+		path  string
+		given bool
+	}{{"spec.serverName", m.ServerName != ""}, {"spec.ca", m.CA != ""}, {"spec.clientCertificate", m.ClientCertificate != nil},
+		{"spec.validFor", m.ValidFor != 0}, {"spec.insecure", m.Insecure}} {
+		if f.given {
+			c.fail(f.path, hint, "means nothing without TLS")
+		}
+	}
+}
+
+func (c *checker) monitorGRPC(m, _ *Monitor) {
+	if m.Host != "" {
+		c.hostName("spec.host", m.Host)
+	}
+	if n := len(m.Service); n > maxToken || strings.ContainsFunc(m.Service, func(r rune) bool { return r <= ' ' || r >= 0x7F }) {
+		c.fail("spec.service", "", "wants the name of a service as in shop.v1.Cart, not %q", shorten(m.Service))
+	}
+	c.needTLS(m, m.TLS, addTLS)
+}
+
+func (c *checker) monitorDNS(m, e *Monitor) {
+	q := e.DNS
+	if m.DNS == nil {
+		c.fail("spec.dns", "write what to ask, as in dns: {name: www.example.com, type: A}", "is missing")
+		return
+	}
+	c.named("spec.dns.name", m.DNS.Name, CanonicalName)
+	c.oneOf("spec.dns.type", q.Type, questionTypes...)
+	c.oneOf("spec.dns.transport", q.Transport, "udp", "tcp", "tls")
+	c.oneOf("spec.dns.rcode", q.Rcode, rcodes...)
+	if n := len(q.Answers); n > maxRecords {
+		c.fail("spec.dns.answers", "", "has %d answers: it can have at most %d", n, maxRecords)
+	}
+	for i, text := range q.Answers {
+		path := indexed("spec.dns.answers", i)
+		a, err := netip.ParseAddr(text)
+		switch {
+		case text == "" || len(text) > maxToken:
+			c.fail(path, "", "wants 1 to %d bytes, not %d", maxToken, len(text))
+		case q.Type == "A" && (err != nil || !a.Is4()), q.Type == "AAAA" && (err != nil || !a.Is6()):
+			c.fail(path, "write an address as a record of this type has it", "%q is no data of %s", shorten(text), q.Type)
+		}
+	}
+	if q.Rcode != "NOERROR" && len(q.Answers) > 0 {
+		c.fail("spec.dns.answers", "remove one of them", "there is none with rcode %s", q.Rcode)
+	}
+	c.needTLS(m, q.Transport == "tls", "use transport tls")
+}
+
+func (c *checker) monitorHTTP(m, _ *Monitor) {
+	c.monitorRequest(m)
 	if m.Method != "" {
 		c.oneOf("spec.method", m.Method, "GET", "HEAD", "OPTIONS", "POST", "PUT")
 	}
@@ -138,12 +228,8 @@ func (c *checker) monitorHTTP(m *Monitor) {
 		c.fail("spec.send", "use method POST or PUT", "a request of %s has no body", orDefault(m.Method, "GET"))
 	}
 	if m.Protocol != "" {
-		c.oneOf("spec.protocol", m.Protocol, "http/1.1", "h2")
+		c.oneOf("spec.protocol", m.Protocol, "http/1.1", "h2", "h3")
 	}
-	if m.Host != "" {
-		c.hostName("spec.host", m.Host)
-	}
-	c.headers(m)
 	for i, s := range m.Status {
 		if _, _, err := ParseStatus(s); err != nil {
 			c.fail(indexed("spec.status", i), "", "%v", err)

@@ -99,25 +99,13 @@ type attempt struct {
 	address string // with the port
 }
 
-// dial connects, where the guard permits it. The connection ends with ctx.
-func (a *attempt) dial(ctx context.Context, network string) (net.Conn, error) {
+// dial connects, where the guard permits it. The connection's time ends with ctx; done closes it.
+func (a *attempt) dial(ctx context.Context, network string) (conn net.Conn, done func(), err error) {
 	dialer := net.Dialer{ControlContext: a.k.Guard.control(a.Lent), Resolver: a.k.Resolver, KeepAlive: -1}
-	conn, err := dialer.DialContext(ctx, network, a.address)
+	conn, err = dialer.DialContext(ctx, network, a.address)
 	if err != nil {
-		return nil, connectError(err)
+		return nil, nil, connectError(err)
 	}
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	return &limited{conn, stop}, nil
-}
-
-// limited is a connection whose time ends with a context.
-type limited struct {
-	net.Conn
-	stop func() bool
-}
-
-// Close ends the connection.
-func (l *limited) Close() error {
-	l.stop()
-	return l.Conn.Close()
+	return conn, func() { stop(); conn.Close() }, nil
 }

@@ -91,8 +91,8 @@ func addrOf(s *httptest.Server) netip.AddrPort {
 	return netip.MustParseAddrPort(s.Listener.Addr().String())
 }
 
-// codes are ranges of status codes, each by its first and last one.
-func codes(ends ...int) (all []probe.StatusRange) {
+// statuses are ranges of status codes, each by its first and last one.
+func statuses(ends ...int) (all []probe.StatusRange) {
 	for i := 0; i < len(ends); i += 2 {
 		all = append(all, probe.StatusRange{First: ends[i], Last: ends[i+1]})
 	}
@@ -110,7 +110,7 @@ func secrets(words ...string) (all []probe.Secret) {
 // httpCheck is a GET of path that wants 200-299.
 func httpCheck(to netip.AddrPort, path string) probe.Check {
 	return probe.Check{Type: "http", Addrs: []netip.AddrPort{to}, Interval: time.Minute, Timeout: 10 * time.Second,
-		Path: path, Method: "GET", Status: codes(200, 299)}
+		Path: path, Method: "GET", Status: statuses(200, 299)}
 }
 
 func wants(t *testing.T, r probe.Result, what string, o probe.Outcome, reason string) {
@@ -133,8 +133,8 @@ func TestHTTP(t *testing.T) {
 		{"200", func(c *probe.Check) {}, ""},
 		{"503", func(c *probe.Check) { c.Path = "/status?503" }, "status 503, want 200-299"},
 		{"a redirect is its status", func(c *probe.Check) { c.Path = "/status?302" }, "status 302, want 200-299"},
-		{"an expected redirect", func(c *probe.Check) { c.Path = "/status?302"; c.Status = codes(301, 302) }, ""},
-		{"several ranges", func(c *probe.Check) { c.Path = "/status?500"; c.Status = codes(200, 200, 300, 399) },
+		{"an expected redirect", func(c *probe.Check) { c.Path = "/status?302"; c.Status = statuses(301, 302) }, ""},
+		{"several ranges", func(c *probe.Check) { c.Path = "/status?500"; c.Status = statuses(200, 200, 300, 399) },
 			"status 500, want 200, 300-399"},
 		{"interim responses are passed over", func(c *probe.Check) { c.Path = "/early" }, ""},
 		{"HEAD", func(c *probe.Check) { c.Method = "HEAD"; c.Path = "/far" }, ""},

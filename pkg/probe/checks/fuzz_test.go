@@ -32,7 +32,7 @@ func FuzzExchange(f *testing.F) {
 			io.WriteString(theirs, sent)
 		}()
 		ours.SetDeadline(time.Now().Add(10 * time.Second))
-		c := probe.Check{Type: "http", Path: "/", Method: "GET", Status: codes(200, 200), Body: "ok", Timeout: time.Second}
+		c := probe.Check{Type: "http", Path: "/", Method: "GET", Status: statuses(200, 200), Body: "ok", Timeout: time.Second}
 		r := conclude(c, (&attempt{&c, new(Checker), "host"}).exchange(ours))
 		ours.Close()
 		if r.Outcome == probe.Passed && !strings.Contains(sent, "200") {

@@ -61,11 +61,14 @@ func setStatus(c *probe.Check, texts []string) error {
 }
 
 func runHTTP(ctx context.Context, a *attempt) error {
-	conn, err := a.dial(ctx, "tcp")
+	if a.Protocol == "h3" {
+		return runHTTP3(ctx, a)
+	}
+	conn, done, err := a.dial(ctx, "tcp")
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer done()
 	if a.Type == "http" {
 		return a.exchange(conn)
 	}
@@ -137,7 +140,22 @@ func (a *attempt) roundTrip(ctx context.Context, by http.RoundTripper) error {
 		return roundTripError(err)
 	}
 	defer response.Body.Close()
+	response.Body = timedBody{response.Body, ctx}
 	return look(a.Check, response)
+}
+
+// timedBody says of a body that broke because the time was over that this was why.
+type timedBody struct {
+	io.ReadCloser
+	ctx context.Context
+}
+
+func (b timedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF && b.ctx.Err() != nil {
+		err = b.ctx.Err()
+	}
+	return n, err
 }
 
 // look says whether a response is as wanted.
@@ -164,7 +182,11 @@ func (a *attempt) name() string {
 }
 
 func request(c *probe.Check, name string) (*http.Request, error) {
-	u, err := url.Parse(c.Type + "://host" + c.Path)
+	scheme := "http"
+	if c.Type == "https" || c.TLS {
+		scheme = "https"
+	}
+	u, err := url.Parse(scheme + "://host" + c.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +194,7 @@ func request(c *probe.Check, name string) (*http.Request, error) {
 	for k, v := range c.Headers {
 		header.Set(k, v)
 	}
-	u.Host = hostHeader(name, c.Type)
+	u.Host = hostHeader(name, scheme)
 	request := &http.Request{Method: c.Method, URL: u, Host: u.Host, Header: header, Close: true}
 	if c.Send != "" {
 		request.Body, request.ContentLength = io.NopCloser(strings.NewReader(c.Send)), int64(len(c.Send))

@@ -22,10 +22,14 @@ type checkType struct {
 
 // types are all there are, by their name in monitors.
 var types = map[string]checkType{
-	"http":  {compileHTTP, runHTTP},
-	"https": {compileHTTP, runHTTP},
-	"tcp":   {nil, runTCP},
-	"tls":   {nil, runTLS},
+	"dns":       {compileDNS, runDNS},
+	"grpc":      {compileGRPC, runGRPC},
+	"http":      {compileHTTP, runHTTP},
+	"https":     {compileHTTP, runHTTP},
+	"icmp":      {nil, runICMP},
+	"tcp":       {nil, runTCP},
+	"tls":       {nil, runTLS},
+	"websocket": {compileWebsocket, runWebsocket},
 }
 
 // New makes the check of one endpoint of a tenant from its monitor, defaults included. An error names what is wrong.
@@ -72,7 +76,7 @@ func setTarget(c *probe.Check, e spec.Endpoint, port uint16) error {
 	case len(addrs) == 0:
 		return errors.New("it has no address, host or probe")
 	}
-	if port == 0 {
+	if port == 0 && c.Type != spec.TypeICMP {
 		return fmt.Errorf("port is missing: a %s monitor has no default", c.Type)
 	}
 	for _, a := range addrs {

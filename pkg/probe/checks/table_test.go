@@ -27,14 +27,14 @@ func TestNew(t *testing.T) {
 		{"http with defaults", spec.Monitor{Type: "http"}, both,
 			probe.Check{Type: "http", Interval: 10 * time.Second, Timeout: 2 * time.Second,
 				Addrs: []netip.AddrPort{netip.AddrPortFrom(a1, 80), netip.AddrPortFrom(a6, 80)},
-				Path:  "/", Method: "GET", Status: codes(200, 299)}},
+				Path:  "/", Method: "GET", Status: statuses(200, 299)}},
 		{"https in full", spec.Monitor{Type: "https", Path: "/h?x=1", Method: "HEAD", Host: "web.example", Insecure: true, Interval: second,
 			Headers: map[string]spec.Header{"X": {Text: "y"}, "B": {File: "two"}, "A": {File: "one"}}, Status: []string{"200", "300-399"}},
 			spec.Endpoint{Host: "eu.example."},
 			probe.Check{Type: "https", Interval: time.Second, Timeout: time.Second, Host: "eu.example", Port: 443,
 				Path: "/h?x=1", Method: "HEAD",
 				Name: "web.example", Insecure: true, Headers: map[string]string{"X": "y"},
-				Secrets: secrets("A", "shop", "one", "B", "shop", "two"), Status: codes(200, 200, 300, 399)}},
+				Secrets: secrets("A", "shop", "one", "B", "shop", "two"), Status: statuses(200, 200, 300, 399)}},
 		{"tcp", spec.Monitor{Type: "tcp", Port: 25, Timeout: second}, spec.Endpoint{Addresses: []netip.Addr{a6}},
 			probe.Check{Type: "tcp", Interval: 10 * time.Second, Timeout: time.Second,
 				Addrs: []netip.AddrPort{netip.AddrPortFrom(a6, 25)}}},
@@ -69,8 +69,8 @@ func TestNewRefuses(t *testing.T) {
 		m spec.Monitor
 		e spec.Endpoint
 	}{
-		`type "carp" is none of http, https, tcp, tls`:  {spec.Monitor{Type: "carp"}, one},
-		`port is missing: a tcp monitor has no default`: {spec.Monitor{Type: "tcp"}, one},
+		`type "carp" is none of dns, grpc, http, https, icmp, tcp, tls, websocket`: {spec.Monitor{Type: "carp"}, one},
+		`port is missing: a tcp monitor has no default`:                            {spec.Monitor{Type: "tcp"}, one},
 		`it has no address, host or probe`: {spec.Monitor{Type: "http"},
 			spec.Endpoint{Name: "a"}},
 		`timeout 1m0s does not fit interval 10s`: {

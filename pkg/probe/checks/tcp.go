@@ -4,9 +4,9 @@ import "context"
 
 // runTCP passes once there is a connection.
 func runTCP(ctx context.Context, a *attempt) error {
-	conn, err := a.dial(ctx, "tcp")
-	if err != nil {
-		return err
+	_, done, err := a.dial(ctx, "tcp")
+	if err == nil {
+		done()
 	}
-	return conn.Close()
+	return err
 }

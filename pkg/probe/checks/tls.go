@@ -4,11 +4,11 @@ import "context"
 
 // runTLS passes once there is a handshake and the certificate is as wanted.
 func runTLS(ctx context.Context, a *attempt) error {
-	conn, err := a.dial(ctx, "tcp")
+	conn, done, err := a.dial(ctx, "tcp")
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer done()
 	_, err = a.secure(ctx, conn)
 	return err
 }
