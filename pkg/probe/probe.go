@@ -51,10 +51,12 @@ type Check struct {
 	Service string // of grpc; empty: the server as a whole
 	DNS     *Query // of dns
 
-	// What must be in the first 64 KiB of the body. All empty: it is not read.
+	// What must be in the first 64 KiB of the body. All empty, and no Script: it is not read.
 	Body  string
 	Match string            // a regular expression
 	JSON  map[string]string // by JSON Pointer
+	// Script is an expression over the whole answer, as pkg/probe/script has it.
+	Script string
 }
 
 // Query is what a dns check asks, and wants to hear.

@@ -81,6 +81,9 @@ type Monitor struct {
 	// Protocol is the version of HTTP that https speaks, by its name in TLS: http/1.1 (default), h2 or h3. No other will do.
 	Protocol string `json:"protocol,omitempty" yaml:"protocol,omitempty"`
 
+	// Script is an expression over the answer that must be true.
+	Script *Script `json:"script,omitempty" yaml:"script,omitempty"`
+
 	// TLS has grpc and websocket speak TLS.
 	TLS bool `json:"tls,omitempty" yaml:"tls,omitempty"`
 	// ServerName is the SNI of TLS, and the name that the certificate must hold. Absent: Host.
@@ -117,6 +120,11 @@ type Monitor struct {
 	Vantages []string `json:"vantages,omitempty" yaml:"vantages,omitempty"`
 	// Quorum is how many vantages must agree. 0: a majority.
 	Quorum int `json:"quorum,omitempty" yaml:"quorum,omitempty"`
+}
+
+// Script is an expression in one of the languages that there are, which is one.
+type Script struct {
+	CEL string `json:"cel" yaml:"cel"`
 }
 
 // Question is what a dns check asks, and wants to hear.

@@ -30,8 +30,8 @@ type monitorType struct {
 var monitorTypes = map[string]monitorType{
 	"dns":       {53, tlsFields + "dns", (*checker).monitorDNS},
 	"grpc":      {0, tlsFields + "tls host service", (*checker).monitorGRPC},
-	"http":      {80, requestFields + "method status " + bodyFields, (*checker).monitorHTTP},
-	"https":     {443, requestFields + "method status protocol " + bodyFields + tlsFields, (*checker).monitorHTTP},
+	"http":      {80, requestFields + "method status script " + bodyFields, (*checker).monitorHTTP},
+	"https":     {443, requestFields + "method status script protocol " + bodyFields + tlsFields, (*checker).monitorHTTP},
 	"icmp":      {0, "", nil},
 	"tcp":       {0, "", nil},
 	"tls":       {443, tlsFields, nil},
@@ -221,7 +221,7 @@ func (c *checker) monitorHTTP(m, _ *Monitor) {
 	if m.Method != "" {
 		c.oneOf("spec.method", m.Method, "GET", "HEAD", "OPTIONS", "POST", "PUT")
 	}
-	if m.Method == "HEAD" && (m.Body != "" || m.Match != "" || len(m.JSON) > 0) {
+	if m.Method == "HEAD" && (m.Body != "" || m.Match != "" || len(m.JSON) > 0 || m.Script != nil) {
 		c.fail("spec.method", "use method GET", "the answer to HEAD has no body to look at")
 	}
 	if m.Send != "" && m.Method != "POST" && m.Method != "PUT" {
@@ -269,6 +269,9 @@ func (c *checker) monitorBody(m *Monitor) {
 		c.fail("spec.match", "", "is %d bytes long: it can have at most %d", n, maxMatch)
 	} else if _, err := regexp.Compile(m.Match); err != nil {
 		c.fail("spec.match", "it is written as on https://github.com/google/re2/wiki/Syntax", "%v", err)
+	}
+	if m.Script != nil && m.Script.CEL == "" {
+		c.fail("spec.script.cel", "write an expression as in status == 200 && json.ready", "is missing")
 	}
 	if n := len(m.JSON); n > maxJSON {
 		c.fail("spec.json", "", "has %d fields: it can have at most %d", n, maxJSON)

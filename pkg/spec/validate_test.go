@@ -108,6 +108,9 @@ func TestValidate(t *testing.T) {
 			"spec.port: is missing: a grpc check has no default port\n" +
 				"spec.service: wants the name of a service as in shop.v1.Cart, not \"a b\"\n" +
 				"spec.insecure: means nothing without TLS; add tls: true"},
+		{KindMonitor, `type: http, script: {}`, `spec.script.cel: is missing; write an expression as in status == 200 && json.ready`},
+		{KindMonitor, `type: http, method: HEAD, script: {cel: status == 1}`,
+			`spec.method: the answer to HEAD has no body to look at; use method GET`},
 		{KindMonitor, `type: icmp, port: 7`, `spec.port: means nothing for a check of type icmp; remove it`},
 		{KindMonitor, `type: websocket, path: x, method: GET, validFor: 1d`,
 			"spec.method: means nothing for a check of type websocket; remove it, or use type http, https\n" +

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/probe"
+	"github.com/gti/gtm/pkg/probe/script"
 	"github.com/gti/gtm/pkg/spec"
 )
 
@@ -27,6 +28,8 @@ type Checker struct {
 	Roots    *x509.CertPool // nil: the system's
 	Secrets  string         // the folder of secrets; empty: there are none
 	Clock    func() time.Time
+
+	scripts script.Cache
 }
 
 // Check makes one check. It returns within c.Timeout, or when ctx ends. Result.ID is left empty.
@@ -89,7 +92,7 @@ func (k *Checker) run(ctx context.Context, c probe.Check, address string) error 
 	if !known { // NewCheck makes none
 		return unable{fmt.Errorf("there are no checks of type %s", c.Type)}
 	}
-	return t.run(ctx, &attempt{&c, k, address})
+	return t.run(ctx, &attempt{&c, k, address, k.now()})
 }
 
 // attempt is a check of one address, or of a host name.
@@ -97,6 +100,7 @@ type attempt struct {
 	*probe.Check
 	k       *Checker
 	address string // with the port
+	start   time.Time
 }
 
 // dial connects, where the guard permits it. The connection's time ends with ctx; done closes it.

@@ -33,7 +33,7 @@ func FuzzExchange(f *testing.F) {
 		}()
 		ours.SetDeadline(time.Now().Add(10 * time.Second))
 		c := probe.Check{Type: "http", Path: "/", Method: "GET", Status: statuses(200, 200), Body: "ok", Timeout: time.Second}
-		r := conclude(c, (&attempt{&c, new(Checker), "host"}).exchange(ours))
+		r := conclude(c, (&attempt{&c, new(Checker), "host", time.Now()}).exchange(t.Context(), ours))
 		ours.Close()
 		if r.Outcome == probe.Passed && !strings.Contains(sent, "200") {
 			t.Errorf("%q passed", sent)

@@ -14,8 +14,10 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gti/gtm/pkg/probe"
+	"github.com/gti/gtm/pkg/probe/script"
 	"github.com/gti/gtm/pkg/spec"
 )
 
@@ -30,6 +32,9 @@ const (
 func compileHTTP(c *probe.Check, tenant string, m *spec.Monitor) error {
 	c.Path, c.Method, c.Name, c.Send, c.Protocol = m.Path, m.Method, m.Host, m.Send, m.Protocol
 	setBody(c, m)
+	if m.Script != nil {
+		c.Script = m.Script.CEL // whoever planned it has compiled it
+	}
 	setHeaders(c, tenant, m.Headers)
 	if _, err := request(c, "host"); err != nil {
 		return fmt.Errorf("path %q is not part of a URL", c.Path)
@@ -70,14 +75,14 @@ func runHTTP(ctx context.Context, a *attempt) error {
 	}
 	defer done()
 	if a.Type == "http" {
-		return a.exchange(conn)
+		return a.exchange(ctx, conn)
 	}
 	secure, err := a.secure(ctx, conn, cmp.Or(a.Protocol, "http/1.1"))
 	switch {
 	case err != nil:
 		return err
 	case a.Protocol != "h2":
-		return a.exchange(secure)
+		return a.exchange(ctx, secure)
 	case secure.ConnectionState().NegotiatedProtocol != "h2":
 		return fail("tls", errors.New("the server does not speak h2"))
 	}
@@ -85,7 +90,7 @@ func runHTTP(ctx context.Context, a *attempt) error {
 }
 
 // exchange sends the request and looks at the response.
-func (a *attempt) exchange(conn net.Conn) error {
+func (a *attempt) exchange(ctx context.Context, conn net.Conn) error {
 	request, err := request(a.Check, a.name())
 	if err != nil {
 		return fail("request", err)
@@ -109,7 +114,7 @@ func (a *attempt) exchange(conn net.Conn) error {
 		return readError("response", err)
 	}
 	defer response.Body.Close()
-	return look(a.Check, response)
+	return a.look(ctx, response)
 }
 
 // exchangeHTTP2 is exchange over HTTP/2.
@@ -141,7 +146,7 @@ func (a *attempt) roundTrip(ctx context.Context, by http.RoundTripper) error {
 	}
 	defer response.Body.Close()
 	response.Body = timedBody{response.Body, ctx}
-	return look(a.Check, response)
+	return a.look(ctx, response)
 }
 
 // timedBody says of a body that broke because the time was over that this was why.
@@ -159,18 +164,45 @@ func (b timedBody) Read(p []byte) (int, error) {
 }
 
 // look says whether a response is as wanted.
-func look(c *probe.Check, response *http.Response) error {
+func (a *attempt) look(ctx context.Context, response *http.Response) error {
+	c, took := a.Check, a.k.now().Sub(a.start)
 	if !expects(c, response.StatusCode) {
 		return fmt.Errorf("status %d, want %s", response.StatusCode, wanted(c))
 	}
-	if !readsBody(c) {
+	if !readsBody(c) && c.Script == "" {
 		return nil
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, bodyLimit))
 	if err != nil {
 		err = readError("body", err)
 	}
-	return lookInto(c, body, err)
+	if missing := lookInto(c, body, err); missing != nil || c.Script == "" {
+		return missing
+	}
+	if err != nil {
+		return err
+	}
+	return a.evaluate(ctx, response, body, took)
+}
+
+// evaluate says whether the script is true of an answer.
+func (a *attempt) evaluate(ctx context.Context, response *http.Response, body []byte, took time.Duration) error {
+	program, err := a.k.scripts.Get(a.Script)
+	if err != nil {
+		return unable{fail("script", err)}
+	}
+	answer := script.Answer{Status: response.StatusCode, Body: string(body), Time: took, Headers: map[string]string{}}
+	for name, values := range response.Header {
+		answer.Headers[strings.ToLower(name)] = values[0]
+	}
+	is, err := program.Eval(ctx, answer)
+	switch {
+	case err != nil:
+		return fail("script", err)
+	case !is:
+		return fmt.Errorf("script: not true: %s", clip(a.Script, 80))
+	}
+	return nil
 }
 
 // name is whom the request is for: the Host header.

@@ -74,6 +74,14 @@ func TestRequestsAndBodies(t *testing.T) {
 		{"another value", func(c *probe.Check) { c.JSON = map[string]string{"/ok": "false"} }, `json: /ok is not "false"`},
 		{"no such field", func(c *probe.Check) { c.JSON = map[string]string{"/ok/x": "false"} }, `json: there is no /ok/x`},
 		{"no such item", func(c *probe.Check) { c.JSON = map[string]string{"/list/1": "x"} }, `json: there is no /list/1`},
+		{"a script", func(c *probe.Check) {
+			c.Script = `status == 200 && json.ok && json.n == 1000 && headers["content-type"].contains("text") && time < duration("10s")`
+		}, ""},
+		{"a script that is not true", func(c *probe.Check) { c.Script = `json.n > 1000` }, "script: not true: json.n > 1000"},
+		{"a script of something else", func(c *probe.Check) { c.Script = `json.m > 1000` },
+			"script: it speaks of something that the answer does not have; has(json.field) says whether that is there"},
+		{"all must be there, and the script is one of them", func(c *probe.Check) { c.Body, c.Script = "sni", "time < duration('0s')" },
+			"script: not true: time < duration('0s')"},
 		{"all must be there", func(c *probe.Check) { c.Body, c.Match, c.JSON = "sni", "proto", map[string]string{"/x": "?"} },
 			`json: /x is not "?"`},
 		{"a name that is not in the certificate", func(c *probe.Check) { c.ServerName = "evil.test" },

@@ -67,7 +67,7 @@ func TestPingsNeedRights(t *testing.T) {
 			t.Error(err)
 		}
 		c := pingCheck("127.0.0.1")
-		done <- runICMP(t.Context(), &attempt{&c, &Checker{Guard: loopback}, "127.0.0.1:0"})
+		done <- runICMP(t.Context(), &attempt{&c, &Checker{Guard: loopback}, "127.0.0.1:0", time.Now()})
 	}()
 	wants(t, conclude(probe.Check{}, <-done), "without rights", probe.Unable, "icmp: "+errNoPings.Error())
 }

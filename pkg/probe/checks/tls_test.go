@@ -132,7 +132,7 @@ func TestTheLongestChainCounts(t *testing.T) {
 		{[][]*x509.Certificate{{leaf, cert(3 * day)}, {leaf, cert(7 * day)}}, "valid for 7d, want 14d"},
 		{[][]*x509.Certificate{{leaf, cert(100 * day), cert(2 * day)}}, "valid for 2d, want 14d"},
 	} {
-		a := attempt{&probe.Check{ValidFor: 14 * day}, &Checker{}, ""}
+		a := attempt{&probe.Check{ValidFor: 14 * day}, &Checker{}, "", time.Now()}
 		got := ""
 		if err := a.verifyDates(tls.ConnectionState{VerifiedChains: tc.chains}); err != nil {
 			got = err.Error()
