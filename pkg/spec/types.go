@@ -142,6 +142,8 @@ type Question struct {
 type Pool struct {
 	Site    string `json:"site,omitempty" yaml:"site,omitempty"`
 	Monitor string `json:"monitor,omitempty" yaml:"monitor,omitempty"`
+	// Checks are several monitors, in the place of Monitor.
+	Checks *Checks `json:"checks,omitempty" yaml:"checks,omitempty"`
 	// MinHealthy is "50%" (of the endpoints that have a weight and are not drained) or "2" (so many of them).
 	// With fewer healthy ones the pool counts as down. Absent: one healthy endpoint is enough.
 	MinHealthy string `json:"minHealthy,omitempty" yaml:"minHealthy,omitempty" number:"ok"`
@@ -157,6 +159,18 @@ type Pool struct {
 	SlowStart Duration `json:"slowStart,omitempty" yaml:"slowStart,omitempty" zero:"absent"`
 	// Modes says of each of the three above whether it acts.
 	Modes *PoolModes `json:"modes,omitempty" yaml:"modes,omitempty"`
+}
+
+// Checks are monitors that are asked together of each endpoint.
+type Checks struct {
+	// Of are those of which Need must pass.
+	Of []string `json:"of,omitempty" yaml:"of,omitempty"`
+	// Need is all (default), any, or how many.
+	Need string `json:"need,omitempty" yaml:"need,omitempty" number:"ok"`
+	// Critical are those of which each alone takes an endpoint down.
+	Critical []string `json:"critical,omitempty" yaml:"critical,omitempty"`
+	// Watch are those that are told of, and change nothing.
+	Watch []string `json:"watch,omitempty" yaml:"watch,omitempty"`
 }
 
 // Dependency is what a pool depends on: one of the two.

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -41,9 +42,8 @@ var monitorTypes = map[string]monitorType{
 // TypeICMP is the one type of monitors that knows no ports.
 const TypeICMP = "icmp"
 
-// Fields of monitors.
+// Fields of monitors that mean something to some types only.
 const (
-	monitorFields = "type port interval timeout rise fall vantages quorum " // of any type
 	requestFields = "path host headers send "
 	bodyFields    = "body match json "
 	tlsFields     = "serverName ca clientCertificate validFor insecure "
@@ -106,11 +106,11 @@ func (c *checker) monitor(m *Monitor) {
 
 // fieldsOf refuses what is given and means nothing to the monitor's type.
 func (c *checker) fieldsOf(m *Monitor, fields string) {
-	all := strings.Fields(monitorFields + " " + fields)
+	own := strings.Fields(fields)
 	v := reflect.ValueOf(m).Elem()
 	for i := range v.NumField() {
 		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
-		if v.Field(i).IsZero() || slices.Contains(all, name) {
+		if v.Field(i).IsZero() || slices.Contains(own, name) {
 			continue
 		}
 		var use []string
@@ -118,6 +118,9 @@ func (c *checker) fieldsOf(m *Monitor, fields string) {
 			if slices.Contains(strings.Fields(monitorTypes[other].fields), name) {
 				use = append(use, other)
 			}
+		}
+		if len(use) == 0 {
+			continue // of any type
 		}
 		c.fail("spec."+name, "remove it, or use type "+strings.Join(use, ", "), "means nothing for a check of type %s", m.Type)
 	}
@@ -328,4 +331,106 @@ func isToken(s string) bool {
 		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
 		return !letter && !strings.ContainsRune("!#$%&'*+-.^_`|~", r)
 	})
+}
+
+// maxMonitors is how many monitors a pool can have.
+const maxMonitors = 8
+
+// Values of Checks.Need that are no number.
+const (
+	NeedAll = "all"
+	NeedAny = "any"
+)
+
+// Monitors gives the names of all monitors that check the pool, in the order in which Checks names them.
+func (p *Pool) Monitors() []string {
+	switch {
+	case p.Checks != nil:
+		return slices.Concat(p.Checks.Of, p.Checks.Critical, p.Checks.Watch)
+	case p.Monitor != "":
+		return []string{p.Monitor}
+	}
+	return nil
+}
+
+// IsMonitored reports whether checks decide about the pool's endpoints.
+func (p *Pool) IsMonitored() bool {
+	return p.Monitor != "" || p.Checks != nil && len(p.Checks.Of)+len(p.Checks.Critical) > 0
+}
+
+// namedList is a list of monitors with its path.
+type namedList struct {
+	path  string
+	names []string
+}
+
+// lists gives the three; c may be nil.
+func (c *Checks) lists() []namedList {
+	if c == nil {
+		return nil
+	}
+	return []namedList{{"spec.checks.of", c.Of}, {"spec.checks.critical", c.Critical}, {"spec.checks.watch", c.Watch}}
+}
+
+// Needed is how many of Of must pass. What cannot be read counts as all.
+func (c *Checks) Needed() int {
+	n, err := strconv.Atoi(c.Need)
+	switch {
+	case c.Need == NeedAny:
+		return min(1, len(c.Of))
+	case err == nil && n >= 1 && n <= len(c.Of):
+		return n
+	}
+	return len(c.Of)
+}
+
+// checks checks which monitors a pool has, and how they are combined.
+func (c *checker) checks(p *Pool) {
+	if p.Monitor != "" {
+		c.label("spec.monitor", p.Monitor)
+	}
+	k := p.Checks
+	if k == nil {
+		return
+	}
+	if p.Monitor != "" {
+		c.fail("spec.monitor", "put it into spec.checks.of", "a pool has one monitor or checks, and not both")
+	}
+	all := p.Monitors()
+	if n := len(all); n == 0 || n > maxMonitors {
+		c.fail("spec.checks", "", "wants 1 to %d monitors, not %d", maxMonitors, n)
+	}
+	seen := map[string]bool{}
+	for _, list := range k.lists() {
+		for i, name := range list.names {
+			c.label(indexed(list.path, i), name)
+			if seen[name] {
+				c.fail(indexed(list.path, i), "", "%s stands twice", shorten(name))
+			}
+			seen[name] = true
+		}
+	}
+	if k.Need == "" || k.Need == NeedAll || k.Need == NeedAny {
+		return
+	}
+	if n, err := strconv.Atoi(k.Need); err != nil || n < 1 || n > len(k.Of) {
+		c.fail("spec.checks.need", "", "wants all, any, or a number from 1 to the %d of spec.checks.of, not %q", len(k.Of), shorten(k.Need))
+	}
+}
+
+// checks wants the monitors of a pool to ask the same vantages: what each of them says of an endpoint is combined there.
+func (v *setChecker) checks(r *Resource, p *Pool) {
+	names := p.Monitors()
+	for i := 1; i < len(names); i++ {
+		first, _ := specOf[*Monitor](v.after, Key{r.Tenant, KindMonitor, names[0]})
+		m, _ := specOf[*Monitor](v.after, Key{r.Tenant, KindMonitor, names[i]})
+		if first == nil || m == nil {
+			continue // that is told already
+		}
+		if !slices.Equal(first.Vantages, m.Vantages) || first.Quorum != m.Quorum {
+			v.fail(r, "spec.checks", "give both the same vantages and quorum",
+				"monitors %s and %s do not ask the same vantages, which combine what they see of an endpoint", names[0], names[i])
+			return
+		}
+	}
 }

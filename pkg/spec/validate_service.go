@@ -24,9 +24,7 @@ func (c *checker) pool(p *Pool) {
 	if p.Site != "" {
 		c.label("spec.site", p.Site)
 	}
-	if p.Monitor != "" {
-		c.label("spec.monitor", p.Monitor)
-	}
+	c.checks(p)
 	if count, _, err := parseMinHealthy(p.MinHealthy); err != nil {
 		c.fail("spec.minHealthy", "", "%v", err)
 	} else if n := len(p.Endpoints); n > 0 && count > n {

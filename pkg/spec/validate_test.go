@@ -139,6 +139,15 @@ func TestValidate(t *testing.T) {
 		{KindMonitor, `type: http, vantages: [""], quorum: -1`,
 			"spec.vantages[0]: \"\" is not the name of a prober\nspec.quorum: cannot be negative"},
 		{KindPool, `endpoints: [{name: a, addresses: [192.0.2.1]}, {name: b, addresses: ["2001:db8::1"]}], minHealthy: 50%`, ``},
+		{KindPool, `checks: {of: [a, b], need: 3, critical: [a], watch: [B]}, monitor: m, endpoints: [{name: a, host: x.}]`,
+			"spec.monitor: a pool has one monitor or checks, and not both; put it into spec.checks.of\n" +
+				"spec.checks.critical[0]: a stands twice\n" +
+				"spec.checks.watch[0]: \"B\" has the letter 'B'; a name is of a-z, 0-9 and -, at most 63 letters\n" +
+				"spec.checks.need: wants all, any, or a number from 1 to the 2 of spec.checks.of, not \"3\""},
+		{KindPool, `checks: {need: any}, endpoints: [{name: a, host: x.}]`, `spec.checks: wants 1 to 8 monitors, not 0`},
+		{KindPool, `checks: {watch: [m]}, resume: manual, endpoints: [{name: a, host: x.}]`,
+			`spec.resume: a pool that nobody checks never fails; give it a monitor`},
+		{KindPool, `checks: {of: [a, b], need: 1, critical: [c]}, resume: manual, endpoints: [{name: a, host: x.}]`, ``},
 		{KindPool, `endpoints: []`, `spec.endpoints: wants 1 to 4096 endpoints, not 0`},
 		{KindPool, `endpoints: [{name: a, addresses: [` + strings.Join(seventeen, ", ") + `]}]`,
 			`spec.endpoints[0].addresses: has 17 addresses: an endpoint can have at most 16; make several endpoints of them`},

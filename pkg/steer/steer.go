@@ -106,7 +106,7 @@ func NewPool(id health.PoolID, p *spec.Pool, v *health.Verdict, overrides []*spe
 	out.ramp(ramps, now)
 	out.Frozen = v != nil && v.Frozen
 	unseen := neverChecked
-	if v == nil && p.Monitor == "" {
+	if v == nil && !p.IsMonitored() {
 		unseen = notMonitored
 	}
 	out.judge(p.MinHealthy, unseen)

@@ -1,0 +1,103 @@
+package prober
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/probe"
+	"github.com/gti/gtm/pkg/spec"
+)
+
+// TestSeveralChecksOfAPool: an endpoint has a check of each monitor, and one verdict.
+func TestSeveralChecksOfAPool(t *testing.T) {
+	inLab(t, func(l *lab) {
+		pool := poolRes("eu", "", s1)
+		pool.Spec.(*spec.Pool).Checks = &spec.Checks{Of: []string{"web", "api"}, Need: "any", Critical: []string{"db"},
+			Watch: []string{"cert"}}
+		ports := map[string]uint16{"web": 80, "api": 81, "db": 82, "cert": 83}
+		l.declare(pool)
+		for name, port := range ports {
+			m := monitorRes(name, spec.Monitor{})
+			m.Spec.(*spec.Monitor).Port = port
+			l.declare(m)
+		}
+		failing := map[uint16]bool{} // guarded by the servers' mutex
+		p := mustNew(t, Config{ID: "fra", Store: l.fakeStore, check: func(ctx context.Context, c probe.Check) probe.Result {
+			r := l.servers.check(ctx, c)
+			l.servers.mu.Lock()
+			defer l.servers.mu.Unlock()
+			if failing[c.Addrs[0].Port()] {
+				r.Outcome, r.Reason = probe.Failed, "refused"
+			}
+			return r
+		}})
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error)
+		go func() { done <- p.Run(ctx) }()
+		for _, tc := range []struct {
+			failing []string
+			want    health.Finding
+		}{
+			{nil, health.Finding{State: health.Up, Score: 1}},
+			{[]string{"web"}, health.Finding{State: health.Up, Score: 1}},
+			{[]string{"web", "api"}, health.Finding{State: health.Down, Reason: "web: refused; and 1 more of 4 checks"}},
+			{nil, health.Finding{State: health.Up, Score: 1}},
+			{[]string{"db"}, health.Finding{State: health.Down, Reason: "db (critical): refused"}},
+			{[]string{"cert"}, health.Finding{State: health.Up, Score: 1, Watched: "cert: refused"}},
+			{nil, health.Finding{State: health.Up, Score: 1}},
+		} {
+			l.servers.mu.Lock()
+			for name, port := range ports {
+				failing[port] = slices.Contains(tc.failing, name)
+			}
+			l.servers.mu.Unlock()
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			f := l.verdict("eu").Endpoints["a"]
+			if f.Since, f.Of = (time.Time{}), ""; f != tc.want {
+				t.Errorf("failing %v: %+v, want %+v", tc.failing, f, tc.want)
+			}
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestTargetsOfSeveralChecks(t *testing.T) {
+	one := &health.Rule{Parts: []health.Part{{Name: "web"}}}
+	two := &health.Rule{Parts: []health.Part{{Name: "web"}, {Name: "api"}}}
+	for _, tc := range []struct {
+		rule *health.Rule
+		part int
+		name string
+	}{{one, 0, "a"}, {two, 0, "a:web"}, {two, 1, "a:api"}} {
+		name := target("a", tc.rule, tc.part)
+		endpoint, part := targetOf(name, tc.rule)
+		if name != tc.name || endpoint != "a" || part != tc.part {
+			t.Errorf("%s, %s %d", name, endpoint, part)
+		}
+	}
+	// What comes late, of a rule that was before, is of nothing.
+	for name, rule := range map[string]*health.Rule{"a": two, "a:api": one, "a:db": two} {
+		if _, part := targetOf(name, rule); part >= 0 {
+			t.Errorf("%s is part %d", name, part)
+		}
+	}
+}
+
+// TestAMonitorThatIsMissing among several: nothing is known of what the pool wants, and its verdict holds.
+func TestAMonitorThatIsMissing(t *testing.T) {
+	pool := poolRes("eu", "", s1)
+	pool.Spec.(*spec.Pool).Checks = &spec.Checks{Of: []string{"m", "gone"}}
+	p := planOf(monitorRes("m", spec.Monitor{}), pool)
+	id := health.PoolID{Tenant: "shop", Pool: "eu"}
+	if !p.held[id] || p.pools[id] != nil || len(p.faults) != 1 {
+		t.Errorf("%+v", p)
+	}
+}
