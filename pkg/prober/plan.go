@@ -64,6 +64,7 @@ func makePlan(resources state.Resources, broken map[spec.Key]bool) *plan {
 	for key, v := range resources.All() {
 		switch s := v.Resource.Spec.(type) {
 		case *spec.Pool:
+			s = s.Split()
 			p.sets[health.PoolID{Tenant: key.Tenant, Pool: key.Name}] = s
 			p.addPool(key, s, resources)
 		case *spec.Service:

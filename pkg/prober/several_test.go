@@ -2,6 +2,7 @@ package prober
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -100,4 +101,25 @@ func TestAMonitorThatIsMissing(t *testing.T) {
 	if !p.held[id] || p.pools[id] != nil || len(p.faults) != 1 {
 		t.Errorf("%+v", p)
 	}
+}
+
+// TestFamiliesApart: each has checks, findings and a brake of its own; the declared name is what people see before the slash.
+func TestFamiliesApart(t *testing.T) {
+	const four, six = "192.0.2.1", "2001:db8::1"
+	inLab(t, func(l *lab) {
+		pool := poolRes("eu", "m", four)
+		p := pool.Spec.(*spec.Pool)
+		p.Apart, p.Endpoints[0].Addresses = true, append(p.Endpoints[0].Addresses, netip.MustParseAddr(six))
+		l.declare(monitorRes("m", spec.Monitor{}), pool, poolRes("us", "m", s2))
+		l.start("fra")
+		time.Sleep(settle)
+		l.want("both pass", "eu", "a/ipv4:up a/ipv6:up")
+		l.set(probe.Failed, six)
+		time.Sleep(settle)
+		l.want("one fails", "eu", "a/ipv4:up a/ipv6:down")
+		l.set(probe.Passed, six)
+		l.set(probe.Failed, four)
+		time.Sleep(settle)
+		l.want("the other fails", "eu", "a/ipv4:down a/ipv6:up")
+	})
 }

@@ -151,6 +151,9 @@ type Pool struct {
 	Session   Duration   `json:"session,omitempty" yaml:"session,omitempty" zero:"absent"`
 	Endpoints []Endpoint `json:"endpoints" yaml:"endpoints"`
 
+	// Apart has health know the IPv4 and the IPv6 addresses of an endpoint apart, so that it can be up in one family: see Split.
+	Apart bool `json:"apart,omitempty" yaml:"apart,omitempty"`
+
 	// Resume is auto (default) or manual: a pool that failed stays out until gtmctl pool resume.
 	Resume string `json:"resume,omitempty" yaml:"resume,omitempty"`
 	// Depends are the tenant's pools and services without which this pool cannot serve: it is down while one of them is.

@@ -57,6 +57,9 @@ func (c *checker) pool(p *Pool) {
 	if hosts > 0 && hosts < len(p.Endpoints) {
 		c.fail("spec.endpoints", "put them into two pools", "has endpoints with addresses and endpoints with host names")
 	}
+	if p.Apart && !slices.ContainsFunc(p.Endpoints, isOfBoth) {
+		c.fail("spec.apart", "remove it", "no endpoint has addresses of both families, and no probe")
+	}
 	c.standby(p)
 }
 

@@ -148,6 +148,8 @@ func TestValidate(t *testing.T) {
 		{KindPool, `checks: {watch: [m]}, resume: manual, endpoints: [{name: a, host: x.}]`,
 			`spec.resume: a pool that nobody checks never fails; give it a monitor`},
 		{KindPool, `checks: {of: [a, b], need: 1, critical: [c]}, resume: manual, endpoints: [{name: a, host: x.}]`, ``},
+		{KindPool, `apart: true, endpoints: [{name: a, addresses: [192.0.2.1]}, {name: b, addresses: ["2001:db8::1"]}]`,
+			`spec.apart: no endpoint has addresses of both families, and no probe; remove it`},
 		{KindPool, `endpoints: []`, `spec.endpoints: wants 1 to 4096 endpoints, not 0`},
 		{KindPool, `endpoints: [{name: a, addresses: [` + strings.Join(seventeen, ", ") + `]}]`,
 			`spec.endpoints[0].addresses: has 17 addresses: an endpoint can have at most 16; make several endpoints of them`},
