@@ -46,7 +46,7 @@ type Config struct {
 	// Allow opens networks that are refused otherwise, Deny closes others; OwnPorts are gtm's own, which stay closed: see checks.Guard.
 	Allow, Deny []netip.Prefix
 	OwnPorts    []uint16
-	// Secrets is the folder of the secrets that headers of monitors name, each in the folder of its tenant. Empty: there are none.
+	// Secrets is the folder of the secrets that monitors name, each in the folder of its tenant. Empty: there are none.
 	Secrets string
 	// Resolver looks up endpoints that are host names. nil: the system's.
 	Resolver *net.Resolver

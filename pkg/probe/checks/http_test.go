@@ -80,6 +80,8 @@ func TestRequestsAndBodies(t *testing.T) {
 		{"a script that is not true", func(c *probe.Check) { c.Script = `json.n > 1000` }, "script: not true: json.n > 1000"},
 		{"a script of something else", func(c *probe.Check) { c.Script = `json.m > 1000` },
 			"script: it speaks of something that the answer does not have; has(json.field) says whether that is there"},
+		{"a script makes nothing up for the rest", func(c *probe.Check) { c.Body, c.Script = "nowhere", "status == 200" },
+			`body: its first 64 KiB do not contain "nowhere"`},
 		{"all must be there, and the script is one of them", func(c *probe.Check) { c.Body, c.Script = "sni", "time < duration('0s')" },
 			"script: not true: time < duration('0s')"},
 		{"all must be there", func(c *probe.Check) { c.Body, c.Match, c.JSON = "sni", "proto", map[string]string{"/x": "?"} },
