@@ -241,3 +241,23 @@ func TestWhatWasKnownHolds(t *testing.T) {
 		t.Errorf("a plain one over a restart: %s", got)
 	}
 }
+
+// TestDoubtsOfParts: one that acts makes the endpoint unsure, one that is watched does not; and what was said of blindness ends with it.
+func TestDoubtsOfParts(t *testing.T) {
+	at := time.Unix(1e9, 0)
+	c := Combine(ruleOf(1, "a", "b", "cert?"), nil)
+	c.play(&at, "+++")
+	if c.Add(2, false, "x", at); c.Sight().Unsure {
+		t.Errorf("by a watched part: %+v", c.Sight())
+	}
+	if c.Add(1, false, "x", at); !c.Sight().Unsure || c.Sight().State != Up {
+		t.Errorf("by another: %+v", c.Sight())
+	}
+	c = Combine(ruleOf(2, "a", "b"), nil)
+	if c.play(&at, "0."); !c.Sight().Blind {
+		t.Errorf("not blind: %+v", c.Sight())
+	}
+	if c.Add(0, true, "", at); c.Sight().Blind || c.Sight().Reason != "" || c.Sight().State != Unknown {
+		t.Errorf("it sees again: %+v", c.Sight())
+	}
+}

@@ -100,6 +100,7 @@ func TestDNS(t *testing.T) {
 		{probe.Query{Name: "www.example", Answers: []string{"192.0.2.2", "192.0.2.1"}}, all, ""},
 		{probe.Query{Name: "www.example", Answers: []string{"192.0.2.3"}}, all, "answer: there is no A 192.0.2.3"},
 		{probe.Query{Name: "www.example", Type: "CNAME", Answers: []string{"WEB.example"}}, all, ""},
+		{probe.Query{Name: "www.example", Answers: []string{"web.example"}}, all, "answer: there is no A web.example"},
 		{probe.Query{Name: "mail.example", Type: "MX", Answers: []string{"10  mx.example"}}, all, ""},
 		{probe.Query{Name: "mail.example", Type: "MX", Answers: []string{"20 mx.example"}}, all, "answer: there is no MX 20 mx.example"},
 		{probe.Query{Name: "text.example", Type: "TXT", Answers: []string{"v=spf1 -all"}}, all, ""},

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -61,6 +62,15 @@ func TestTLS(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "shop/bad"), []byte("HUSH"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	write(t, filepath.Join(dir, "shop/large"), ca.issue(t, 30*day))
+	large, err := os.OpenFile(filepath.Join(dir, "shop/large"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer large.Close()
+	if _, err := large.WriteString(strings.Repeat("x", pairLimit)); err != nil {
+		t.Fatal(err)
+	}
 	asks := with(long)
 	asks.ClientAuth, asks.ClientCAs, asks.MaxVersion = tls.RequireAndVerifyClientCert, ca.pool(), tls.VersionTLS12
 	client := func(name string) probe.Secret { return probe.Secret{Tenant: "shop", Name: name} }
@@ -94,6 +104,8 @@ func TestTLS(t *testing.T) {
 			"tls: unknown certificate authority"},
 		{"has none to show", secured(t, asks), probe.Check{CA: ca.pem, Client: client("gone")}, probe.Unable,
 			"client certificate: the secret gone is not to be had: the prober has none of this tenant by that name, or cannot read it"},
+		{"has one that is too large", secured(t, asks), probe.Check{CA: ca.pem, Client: client("large")}, probe.Unable,
+			"client certificate: the secret large is not a certificate and its key, in PEM form, of at most 64 KiB"},
 		{"has something else", secured(t, asks), probe.Check{CA: ca.pem, Client: client("bad")}, probe.Unable,
 			"client certificate: the secret bad is not a certificate and its key, in PEM form, of at most 64 KiB"},
 	} {

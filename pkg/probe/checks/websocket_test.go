@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,6 +19,10 @@ import (
 func talk(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/status":
+		w.WriteHeader(http.StatusForbidden)
+		return
+	case "/headers":
+		w.Header().Set("X", strings.Repeat("x", 1<<20))
 		w.WriteHeader(http.StatusForbidden)
 		return
 	case "/loop":
@@ -46,6 +51,8 @@ func talk(w http.ResponseWriter, r *http.Request) {
 		socket.Write(ctx, websocket.MessageText, append([]byte("you said "), message...))
 	case "/hello":
 		socket.Write(ctx, websocket.MessageText, []byte(`{"host": "`+r.Host+`", "x": "`+r.Header.Get("X")+`"}`))
+	case "/long":
+		socket.Write(ctx, websocket.MessageText, []byte(strings.Repeat("x", 48<<10)+"needle"))
 	case "/close":
 		socket.Close(websocket.StatusTryAgainLater, "SECRET")
 	case "/cut":
@@ -75,6 +82,8 @@ func TestWebsocket(t *testing.T) {
 		{"another message", probe.Check{Path: "/echo", Send: "hi", Body: "bye"}, `body: its first 64 KiB do not contain "bye"`},
 		{"without being asked, and by a name", probe.Check{Path: "/hello", Name: "example.com", Headers: map[string]string{"X": "y"},
 			JSON: map[string]string{"/host": "example.com", "/x": "y"}}, ""},
+		{"a long message", probe.Check{Path: "/long", Body: "needle"}, ""},
+		{"headers that are too long", probe.Check{Path: "/headers"}, "response: the server breaks the protocol"},
 		{"another status", probe.Check{Path: "/status"}, "status 403, want 101"},
 		{"a loop of redirects", probe.Check{Path: "/loop"}, "status 302, want 101"},
 		{"a wrong key", probe.Check{Path: "/accept"}, "response: the server breaks the protocol"},
