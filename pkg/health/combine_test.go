@@ -261,3 +261,20 @@ func TestDoubtsOfParts(t *testing.T) {
 		t.Errorf("it sees again: %+v", c.Sight())
 	}
 }
+
+// TestWatchedIsToldByWhoIsAlive: what a vantage said before it fell silent is old.
+func TestWatchedIsToldByWhoIsAlive(t *testing.T) {
+	sees := func(watched string) Observation {
+		return Observation{Endpoints: map[string]Sight{"a": {State: Up, Score: 1, Watched: watched}}}
+	}
+	c := Case{Endpoints: []string{"a"}, Alive: map[string]bool{"fra": true, "nyc": true}, Now: time.Unix(1e9, 0),
+		Observations: map[string]Observation{"ams": sees("old"), "fra": sees(""), "nyc": sees("cert: it ends")}}
+	v := Judge(c)
+	if got := v.Endpoints["a"]; got.Watched != "cert: it ends" || got.State != Up {
+		t.Errorf("%+v", got)
+	}
+	c.Previous, c.Observations["nyc"] = v, sees("")
+	if got := Judge(c).Endpoints["a"]; got.Watched != "" {
+		t.Errorf("it is well again: %+v", got)
+	}
+}

@@ -123,3 +123,33 @@ func TestFamiliesApart(t *testing.T) {
 		l.want("the other fails", "eu", "a/ipv4:down a/ipv6:up")
 	})
 }
+
+func TestRuleOf(t *testing.T) {
+	monitors := []*spec.Monitor{{Rise: 5}, {}, {}}
+	names := []string{"a", "b", "c"}
+	for need, want := range map[string]int{"": 2, "all": 2, "any": 1, "1": 1, "2": 2, "7": 2} {
+		pool := &spec.Pool{Checks: &spec.Checks{Of: names[:2], Watch: names[2:], Need: need}}
+		r := ruleOf(pool, names, monitors)
+		if r.Need != want || r.Parts[0].Limits.Rise != 5 || r.Parts[1].Role != health.Counted || r.Parts[2].Role != health.Watched {
+			t.Errorf("need %q: %+v", need, r)
+		}
+	}
+	r := ruleOf(&spec.Pool{Monitor: "a"}, names[:1], monitors[:1])
+	if r.Need != 1 || len(r.Parts) != 1 || r.Parts[0].Role != health.Counted {
+		t.Errorf("one monitor: %+v", r)
+	}
+}
+
+// TestWhatIsOnlyWatchedIsToldAnew: a store that lost it gets it again.
+func TestWhatIsOnlyWatchedIsToldAnew(t *testing.T) {
+	rule := &health.Rule{Need: 1, Parts: []health.Part{{Name: "a"}, {Name: "cert", Role: health.Watched}}}
+	sight := health.Sight{State: health.Up, Score: 1, Watched: "cert: it ends"}
+	w := &watched{rule: rule, endpoints: map[string]*tracked{"x": {Combined: health.CombineFrom(rule, sight)}}}
+	if !w.matches(health.Observation{Endpoints: map[string]health.Sight{"x": sight}}) {
+		t.Error("what is stored is not what is known")
+	}
+	sight.Watched = ""
+	if w.matches(health.Observation{Endpoints: map[string]health.Sight{"x": sight}}) {
+		t.Error("what is stored lacks what is watched")
+	}
+}

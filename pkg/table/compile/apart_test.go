@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/table/rr"
 )
 
@@ -40,9 +41,24 @@ func TestOverridesAreOfBothFamilies(t *testing.T) {
 
 // TestStickyFamiliesGoTogether: a client has the same endpoint in both families, as where they are not apart.
 func TestStickyFamiliesGoTogether(t *testing.T) {
-	const web = "web.shop.gtm.example."
 	rules := service("web", "  pick: sticky\n  rules: [{pools: [eu]}]\n")
 	whole, apart := newHarness(t, testZone, testPools, rules), newHarness(t, testZone, apartPools, rules)
+	score := func(h *harness, names ...string) {
+		v := health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: "eu"}, Endpoints: map[string]health.Finding{}}
+		for _, name := range names {
+			v.Endpoints[name] = health.Finding{State: health.Up, Score: 0.5}
+		}
+		h.apply(Change{Verdicts: []health.Verdict{v}})
+	}
+	stickyAlike(t, whole, apart)
+	score(whole, "a") // what is drawn from then is other than what is declared
+	score(apart, "a/ipv4", "a/ipv6")
+	stickyAlike(t, whole, apart)
+}
+
+func stickyAlike(t *testing.T, whole, apart *harness) {
+	t.Helper()
+	const web = "web.shop.gtm.example."
 	seen := map[string]bool{}
 	for _, subnet := range []string{"81.2.69.0/24", "81.2.70.0/24", "81.2.71.0/24", "81.2.72.0/24", "81.2.73.0/24", "81.2.74.0/24",
 		"81.2.75.0/24", "81.2.76.0/24", "81.2.77.0/24", "81.2.78.0/24", "81.2.79.0/24", "81.2.80.0/24"} {
