@@ -68,8 +68,8 @@ var house = map[string]room{
 	"pkg/policy": {floor: 2, pure: true},
 	"pkg/steer":  {floor: 3, pure: true},
 	"pkg/store":  {floor: 3, outside: []string{etcd, "google.golang.org/grpc", "go.uber.org/zap", unix, errgroup, prometheus}},
-	"pkg/probe": {floor: 3, outside: []string{prometheus, unix, "github.com/prometheus-community/pro-bing",
-		"google.golang.org/grpc"}},
+	"pkg/probe": {floor: 3, outside: []string{prometheus, unix, dnsLibrary, "github.com/prometheus-community/pro-bing",
+		"cel.dev/cel-go", "github.com/coder/websocket", "github.com/quic-go/quic-go", "google.golang.org/grpc"}},
 
 	"pkg/table":  {floor: 4, pure: true},
 	"pkg/change": {floor: 4, outside: []string{prometheus}},

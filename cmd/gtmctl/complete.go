@@ -58,7 +58,7 @@ func (a *app) completePool(c *cobra.Command, args []string, _ string) ([]string,
 			name := p.Tenant + "/" + p.Pool
 			words = append(words, name)
 			for _, e := range p.Endpoints {
-				words = append(words, name+"/"+e.Name)
+				words = appendOnce(words, name+"/"+spec.DeclaredName(e.Name))
 			}
 		}
 	}
@@ -78,7 +78,7 @@ func (a *app) completeWeights(c *cobra.Command, args []string, _ string) ([]stri
 			words = append(words, name)
 		case args[0] == name:
 			for _, e := range p.Endpoints {
-				words = append(words, e.Name+"=")
+				words = appendOnce(words, spec.DeclaredName(e.Name)+"=")
 			}
 		}
 	}
@@ -98,7 +98,7 @@ func (a *app) completeRamp(c *cobra.Command, args []string, _ string) ([]string,
 			words = append(words, name)
 		case len(args) == 1 && args[0] == name:
 			for _, e := range p.Endpoints {
-				words = append(words, e.Name)
+				words = appendOnce(words, spec.DeclaredName(e.Name))
 			}
 		}
 	}
@@ -163,4 +163,12 @@ func didYouMean(word string, candidates []string) string {
 		return "; did you mean " + near + "?"
 	}
 	return ""
+}
+
+// appendOnce leaves out a word that is the last already.
+func appendOnce(words []string, word string) []string {
+	if n := len(words); n > 0 && words[n-1] == word {
+		return words
+	}
+	return append(words, word)
 }

@@ -247,12 +247,24 @@ func (a *app) showPool(p *api.Pool) {
 			where = e.Host
 		}
 		rows = append(rows, []string{e.Name, where, fmt.Sprint(e.Weight), a.state(e.State), number(e.Score), orDash(a.age(e.Since)),
-			number(e.Effective), orDash(firstOf(e.Out, e.Note, e.Reason))})
+			number(e.Effective), orDash(noteOf(e))})
 	}
 	a.table([]string{"endpoint", "where", "weight", "state", "score", "for", "effective", "note"}, rows)
 	for _, o := range p.Overrides {
 		a.showOverride(o)
 	}
+}
+
+// noteOf says what there is to say of an endpoint.
+func noteOf(e api.Endpoint) string {
+	note := firstOf(e.Out, e.Note, e.Reason)
+	switch {
+	case e.Watched == "":
+		return note
+	case note == "":
+		return "watched: " + e.Watched
+	}
+	return note + "; watched: " + e.Watched
 }
 
 func (a *app) showOverride(o api.Override) {

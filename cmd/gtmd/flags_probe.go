@@ -26,7 +26,7 @@ func (f *probeFlags) register(s *pflag.FlagSet) {
 			"10.20.0.0/16; this machine by an address of its own, as in 192.0.2.7/32")
 	s.StringSliceVar(&f.deny, "probe-deny", nil, "networks that checks may not reach, whatever is allowed")
 	s.StringVar(&f.secrets, "probe-secrets", "",
-		"folder of the secrets that headers of monitors name: DIR/TENANT/NAME, mode 0600; read at each check")
+		"folder of the secrets that monitors name, for headers and as client certificates: DIR/TENANT/NAME, mode 0600; read at each check")
 }
 
 // probing is probeFlags, checked.

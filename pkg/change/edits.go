@@ -209,7 +209,7 @@ func weightNow(s *State, pool *spec.Resource, t Target) *float64 {
 	}
 	for _, c := range steer.NewPool(health.PoolID{Tenant: t.Tenant, Pool: t.Pool}, pool.Spec.(*spec.Pool), nil, overrides,
 		s.now).Candidates {
-		if c.Endpoint.Name == t.Endpoint {
+		if spec.DeclaredName(c.Endpoint.Name) == t.Endpoint {
 			return &c.Effective // nothing is known of its health: it is the weight
 		}
 	}

@@ -114,6 +114,7 @@ func Make(state *State, in Input) (*Plan, error) {
 		m.errs.Add(over...)
 		m.warnings.Add(warned...)
 	}
+	m.errs.Add(badScripts(steps)...)
 	warnings, err := check(after, state, steps)
 	if len(m.errs) > 0 { // the rest was checked all the same, to tell everything at once
 		return nil, joined(m.errs, err)

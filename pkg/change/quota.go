@@ -42,7 +42,9 @@ func monitorsOf(pairs []pair) map[spec.Key]bool {
 		for _, r := range []*spec.Resource{p.old, p.new} {
 			switch s := specOf(r).(type) {
 			case *spec.Pool:
-				out[spec.Key{Tenant: r.Tenant, Kind: spec.KindMonitor, Name: s.Monitor}] = true
+				for _, name := range s.Monitors() {
+					out[spec.Key{Tenant: r.Tenant, Kind: spec.KindMonitor, Name: name}] = true
+				}
 			case *spec.Monitor:
 				out[r.Key] = true
 			}
@@ -78,14 +80,13 @@ func (t *tally) count(r *spec.Resource, times int) {
 		t.services += times
 	case *spec.Pool:
 		t.endpoints += times * len(s.Endpoints)
-		if s.Monitor == "" {
-			return
-		}
-		for i := range s.Endpoints {
-			t.targets[s.Monitor] += times * checked(&s.Endpoints[i])
-		}
-		if t.targets[s.Monitor] == 0 {
-			delete(t.targets, s.Monitor)
+		for _, name := range s.Monitors() {
+			for i := range s.Endpoints {
+				t.targets[name] += times * checked(&s.Endpoints[i])
+			}
+			if t.targets[name] == 0 {
+				delete(t.targets, name)
+			}
 		}
 	}
 }

@@ -25,6 +25,11 @@ func checkedPool(name, monitor string) string {
 		"{name: b, addresses: [198.51.100.3, 198.51.100.4], probe: 198.51.100.9}]}\n", name, monitor)
 }
 
+// severalPool is that with two monitors.
+func severalPool(name, one, two string) string {
+	return strings.Replace(checkedPool(name, ""), "monitor: ,", "checks: {of: ["+one+"], watch: ["+two+"]},", 1)
+}
+
 func monitorOf(name, interval string) string {
 	return fmt.Sprintf("kind: Monitor\ntenant: shop\nname: %s\nspec: {type: tcp, port: 80, interval: %s}\n", name, interval)
 }
@@ -47,6 +52,9 @@ func TestATenantHasAQuota(t *testing.T) {
 		{"{all: {endpoints: 3}}", us, ""},
 		{"{all: {endpoints: 2}}", join(monitorOf("m", "1s"), us), "us: with this change shop would have 3 endpoints: its quota is 2,"},
 		{"{all: {checks: 3}}", join(monitorOf("m", "1s"), checkedPool("us", "m")), ""},
+		{"{all: {checks: 6}}", join(monitorOf("m", "1s"), monitorOf("n", "1s"), severalPool("us", "m", "n")), ""},
+		{"{all: {checks: 5}}", join(monitorOf("m", "1s"), monitorOf("n", "1s"), severalPool("us", "m", "n")),
+			"us: with this change shop would have 6 checks a second: its quota is 5"},
 		{"{all: {checks: 2}}", join(monitorOf("m", "1s"), checkedPool("us", "m")),
 			"us: with this change shop would have 3 checks a second: its quota is 2"},
 		{"{all: {checks: 1}}", join(monitorOf("m", "3s"), checkedPool("us", "m")), ""},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gti/gtm/pkg/control/api"
@@ -186,8 +187,9 @@ func overrideOf(r *spec.Resource, now time.Time) api.Override {
 // poolOf puts together what is declared, measured and overridden; steer decides, as it does for answers.
 func (h *tenantHealth) poolOf(r *spec.Resource) api.Pool {
 	declared, verdict, steered := r.Spec.(*spec.Pool), h.verdict(r.Name), h.pool(r.Name)
-	out := api.Pool{Tenant: r.Tenant, Pool: r.Name, Site: declared.Site, Monitor: declared.Monitor, MinHealthy: declared.MinHealthy,
-		Up: steered.Up, Why: steered.Why, Would: steered.Would(), Endpoints: []api.Endpoint{}}
+	out := api.Pool{Tenant: r.Tenant, Pool: r.Name, Site: declared.Site, Monitor: strings.Join(declared.Monitors(), ", "),
+		MinHealthy: declared.MinHealthy,
+		Up:         steered.Up, Why: steered.Why, Would: steered.Would(), Endpoints: []api.Endpoint{}}
 	if verdict != nil {
 		out.Frozen, out.Brake, out.Judge = verdict.Frozen, brakeText(*verdict), verdict.Judge
 		out.Out = outOf(declared, verdict.Out, steered)
@@ -217,6 +219,7 @@ func endpointOf(c *steer.Candidate, finding health.Finding) api.Endpoint {
 	e := api.Endpoint{
 		Name: c.Endpoint.Name, Host: c.Endpoint.Host, Weight: c.Weight, Effective: c.Effective, Out: c.Out, Held: c.Held != "",
 		State: string(finding.State), Score: finding.Score, Since: finding.Since, Reason: finding.Reason, Note: c.Note,
+		Watched: finding.Watched,
 	}
 	for _, address := range slices.Clip(c.Endpoint.Addresses) {
 		e.Addresses = append(e.Addresses, address.String())

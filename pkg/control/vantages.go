@@ -203,7 +203,9 @@ func (s *Server) monitorsInUse() (list []*spec.Resource) {
 		used, all := map[string]bool{}, sorted(s.cfg.Mirror.Tenant(tenant))
 		for _, v := range all {
 			if p, ok := v.Resource.Spec.(*spec.Pool); ok {
-				used[p.Monitor] = true
+				for _, name := range p.Monitors() {
+					used[name] = true
+				}
 			}
 		}
 		for _, v := range all {

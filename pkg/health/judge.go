@@ -59,6 +59,7 @@ func Judge(c Case) Verdict {
 		p := c.poll(name, voters, quorum)
 		f := p.find(previous, c.Now)
 		f.Of = c.Of[name]
+		f.Watched = p.watched
 		f.Unsure = c.Unsure && p.doubts(f.State) // R8
 		f.Recovered = c.Recovery && f.State == Up && (previous.State == Down || previous.State == Up && previous.Recovered)
 		v.Endpoints[name] = f
@@ -96,6 +97,7 @@ func (c *Case) electorate() []string {
 // poll is what the vantages say of one endpoint: the votes of those that are alive and see.
 type poll struct {
 	voters, quorum int
+	watched        string    // what one says of checks that are only watched
 	up             []float64 // scores of the votes for up
 	down           []string  // reasons of the votes for down, by vantage
 	unsureUp       int       // of the votes for up, those that are unsure
@@ -109,6 +111,9 @@ func (c *Case) poll(endpoint string, voters []string, quorum int) poll {
 	p := poll{voters: len(voters), quorum: quorum, worst: Sight{Score: 1}}
 	for _, vantage := range voters {
 		sight, ok := c.sight(vantage, endpoint)
+		if c.Alive[vantage] {
+			p.watched = cmp.Or(p.watched, sight.Watched)
+		}
 		switch {
 		case !c.Alive[vantage]: // R3
 			p.silent = append(p.silent, vantage)

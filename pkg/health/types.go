@@ -44,6 +44,8 @@ type Sight struct {
 	Of string `json:"of,omitempty"`
 	// Unsure tells that the endpoint is amid its thresholds: of late, results spoke against State. Only where Limits.Unsure asks.
 	Unsure bool `json:"unsure,omitempty"`
+	// Watched says which checks fail that are only watched, and why.
+	Watched string `json:"watched,omitempty"`
 }
 
 // Verdict is what the judge holds of one pool. Edges only read verdicts.
@@ -78,6 +80,8 @@ type Finding struct {
 	Unsure bool `json:"unsure,omitempty"`
 	// Recovered tells that it was down before it turned Up, which was at Since. Only where Case.Recovery asks.
 	Recovered bool `json:"recovered,omitempty"`
+	// Watched is what the first of the vantages says of checks that are only watched.
+	Watched string `json:"watched,omitempty"`
 }
 
 // Out is that a pool failed, and stays out until a person says otherwise.

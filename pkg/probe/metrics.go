@@ -5,7 +5,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// metrics of a scheduler. Labels are the three types and outcomes, never anything that a tenant names.
+// metrics of a scheduler. Labels are types and outcomes, never anything that a tenant names.
 type metrics struct {
 	checks            *prometheus.CounterVec
 	latency           *prometheus.HistogramVec

@@ -1,11 +1,11 @@
-// Package probe checks whether servers answer: http, https and tcp, at their intervals, many thousands of them.
-//
-// Targets are chosen by tenants, so every connect is checked against a Guard after resolution, redirects are
-// not followed, and no tenant can take the time of another's checks.
+// Package probe has checks made at their intervals, many thousands of them, so that no tenant can take the time of another's. What a check
+// is stands here; how each type of them is made, in its room pkg/probe/checks.
 package probe
 
 import (
+	"fmt"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/gti/gtm/pkg/spec"
@@ -19,7 +19,7 @@ func (id ID) String() string { return id.Tenant + "/" + id.Pool + "/" + id.Endpo
 
 // Check says what to do, in full: two equal checks do the same. A Check is immutable once shared.
 type Check struct {
-	Type string // http, https, tcp
+	Type string // as in spec.Monitor
 	// Addrs are all checked, and all must pass, because an answer hands all of them out. Empty: Host is looked up at
 	// each check and reached as a client would, by whichever of its addresses answers.
 	Addrs []netip.AddrPort
@@ -31,17 +31,53 @@ type Check struct {
 	// 0: there is none sooner. Timeout is for a whole check.
 	Interval, Recheck, Timeout time.Duration
 
-	// The rest is for http and https.
-	Path    string // with query; begins with /
-	Method  string // GET or HEAD
-	Name    string // for the Host header, the SNI and the certificate; empty: the address or host itself
-	Headers map[string]string
-	Secrets []Secret // further headers, by name
-	CA      string   // the authorities of https, in PEM form; empty: those of the Checker
-	// Insecure leaves the certificate unchecked.
-	Insecure bool
+	// With TLS.
+	TLS        bool          // grpc and websocket speak it
+	ServerName string        // SNI, and the name in the certificate; empty: that of Name
+	CA         string        // the authorities, in PEM form; empty: those of the prober
+	Client     Secret        // the certificate that the check shows, and its key; its Name empty: none
+	ValidFor   time.Duration // how long certificates must hold from now on
+	Insecure   bool          // leaves the certificate unchecked
+
+	// With HTTP.
+	Path     string // with query; begins with /
+	Method   string
+	Name     string // for the Host header; empty: the address or host itself
+	Headers  map[string]string
+	Secrets  []Secret      // further headers, by name
+	Send     string        // the body
+	Protocol string        // of https, as TLS names it
 	Status   []StatusRange // one must hold; a redirect is a status like any other
-	Body     string        // must be in the first 64 KiB of the body; empty: the body is not read
+
+	Service string // of grpc; empty: the server as a whole
+	DNS     *Query // of dns
+
+	// What must be in the first 64 KiB of the body. All empty, and no Script: it is not read.
+	Body  string
+	Match string            // a regular expression
+	JSON  map[string]string // by JSON Pointer
+	// Script is an expression over the whole answer, as pkg/probe/script has it.
+	Script string
+}
+
+// Query is what a dns check asks, and wants to hear.
+type Query struct {
+	Name, Type, Transport, Rcode string
+	Answers                      []string // data of records that must be there
+}
+
+// Secret is what stands in a file: that of Name in the folder of the tenant. Header is the header whose value it is, if it is one.
+type Secret struct{ Header, Tenant, Name string }
+
+// StatusRange is a range of HTTP status codes, both ends included.
+type StatusRange struct{ First, Last int }
+
+// String gives 200-299, or 200 for a range of one.
+func (r StatusRange) String() string {
+	if r.First == r.Last {
+		return strconv.Itoa(r.First)
+	}
+	return fmt.Sprintf("%d-%d", r.First, r.Last)
 }
 
 // sockets is how many the check has open at most: one for each address that it looks at at a time; those of a host name are resolved

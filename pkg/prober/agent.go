@@ -32,20 +32,20 @@ type agent struct {
 
 // watched is one pool that this vantage checks.
 type watched struct {
-	limits    health.Limits
+	rule      *health.Rule
 	endpoints map[string]*tracked
 	written
 }
 
 // tracked is what this vantage knows of one endpoint, and of what that is true: see spec.Endpoint.Checked.
 type tracked struct {
-	health.Threshold
+	health.Combined
 	of string
 }
 
 // Sight tells what the vantage knows.
 func (l *tracked) Sight() health.Sight {
-	s := l.Threshold.Sight()
+	s := l.Combined.Sight()
 	s.Of = l.of
 	return s
 }
@@ -111,12 +111,17 @@ func (a *agent) adopt(tenant string) []probe.Target {
 		if changed {
 			a.touch(id)
 		}
-		for name, check := range pp.checks {
-			check.Lent = lent
-			t := probe.Target{ID: probe.ID{Tenant: tenant, Pool: id.Pool, Endpoint: name}, Of: pp.of[name], Check: check}
-			targets = append(targets, t)
-			if !a.assigned {
-				a.unseen[t.ID] = true
+		for name, list := range pp.checks {
+			for part, check := range list {
+				if check.Type == "" {
+					continue
+				}
+				check.Lent = lent
+				id := probe.ID{Tenant: tenant, Pool: id.Pool, Endpoint: target(name, pp.rule, part)}
+				targets = append(targets, probe.Target{ID: id, Of: pp.of[name], Check: check})
+				if !a.assigned {
+					a.unseen[id] = true
+				}
 			}
 		}
 	}
@@ -143,14 +148,14 @@ func (a *agent) adopt(tenant string) []probe.Target {
 // watch gives the watched form of a pool: from what is watched already, or else from what was stored. changed: endpoints that
 // were told of are gone, or are checked elsewhere.
 func watch(pp *poolPlan, before *watched, stored health.Observation) (w *watched, changed bool) {
-	w = &watched{limits: pp.limits, endpoints: make(map[string]*tracked, len(pp.endpoints))}
+	w = &watched{rule: pp.rule, endpoints: make(map[string]*tracked, len(pp.endpoints))}
 	known := map[string]*tracked{}
 	if before != nil {
 		known, w.written = before.endpoints, before.written
 	} else {
 		w.pieces = len(stored.Endpoints) > pieces.WholeMost // maybe: the next audit writes a whole
 		for name, sight := range stored.Endpoints {
-			known[name] = &tracked{health.Resume(sight), sight.Of}
+			known[name] = &tracked{health.CombineFrom(pp.rule, sight), sight.Of}
 		}
 	}
 	firstNames := make(map[string]string, len(known)) // by what is checked: the first name
@@ -164,11 +169,11 @@ func watch(pp *poolPlan, before *watched, stored health.Observation) (w *watched
 		moved, found := firstNames[of]
 		switch {
 		case own != nil && (own.of == of || own.of == ""):
-			w.endpoints[name] = &tracked{own.Threshold, of}
+			w.endpoints[name] = &tracked{health.Combine(pp.rule, &own.Combined), of}
 		case found:
-			w.endpoints[name] = &tracked{known[moved].Threshold, of}
+			w.endpoints[name] = &tracked{health.Combine(pp.rule, &known[moved].Combined), of}
 		default:
-			w.endpoints[name] = &tracked{of: of}
+			w.endpoints[name] = &tracked{health.Combine(pp.rule, nil), of}
 		}
 		changed = changed || own != nil && own.of != of
 	}
@@ -194,15 +199,19 @@ func (a *agent) result(r probe.Result) (soon bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	w := a.pools[id.Tenant][id]
-	if w == nil || w.endpoints[r.ID.Endpoint] == nil || w.endpoints[r.ID.Endpoint].of != r.Of {
+	if w == nil {
 		return false // of what is not watched any more
 	}
-	t := w.endpoints[r.ID.Endpoint]
+	endpoint, part := targetOf(r.ID.Endpoint, w.rule)
+	t := w.endpoints[endpoint]
+	if t == nil || t.of != r.Of || part < 0 {
+		return false // likewise
+	}
 	changed := false
 	if r.Outcome == probe.Unable {
-		changed = t.Miss(r.Reason, at, w.limits)
+		changed = t.Miss(part, r.Reason, at)
 	} else {
-		changed = t.AddTimed(r.Outcome == probe.Passed, r.Latency, r.Reason, at, w.limits)
+		changed = t.AddTimed(part, r.Outcome == probe.Passed, r.Latency, r.Reason, at)
 	}
 	if changed {
 		s := t.Sight()
@@ -214,7 +223,7 @@ func (a *agent) result(r probe.Result) (soon bool) {
 		delete(a.unseen, r.ID)
 		a.endFirstRound()
 	}
-	return t.Recheck(at)
+	return t.Recheck(part, at)
 }
 
 // firstAssigned tells that the targets of the first assignment are known.

@@ -255,7 +255,7 @@ func (t *term) judgeTenant(tenant string, work *verdictWork) {
 		}
 		d.Proposed[id] = health.Judge(health.Case{
 			Pool: id, Endpoints: pp.endpoints, Of: pp.of, Previous: previous, Vantages: pp.vantages, Quorum: pp.quorum,
-			Observations: seen, Alive: alive, Now: now, Unsure: pp.limits.Unsure, Recovery: pp.recovery,
+			Observations: seen, Alive: alive, Now: now, Unsure: pp.unsure, Recovery: pp.recovery,
 		})
 	}
 	verdicts, tally := brakeOf(p.settings(), t.world.plan(spec.Platform).settings()).Apply(d)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/probe"
+	"github.com/gti/gtm/pkg/probe/checks"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
 )
@@ -36,12 +37,13 @@ func (p *plan) settings() *spec.Tenant {
 // poolPlan is one pool with a monitor.
 type poolPlan struct {
 	id        health.PoolID
-	endpoints []string // in the pool's order
-	checks    map[string]probe.Check
-	of        map[string]string // what is checked of each endpoint
-	limits    health.Limits
+	endpoints []string                 // in the pool's order
+	checks    map[string][]probe.Check // of each endpoint, as the rule's parts; without a type: it cannot be made
+	of        map[string]string        // what is checked of each endpoint
+	rule      *health.Rule
 	vantages  []string
 	quorum    int
+	unsure    bool // findings tell whether they are
 	recovery  bool // findings tell of recoveries, which endpoints start slowly behind
 }
 
@@ -63,6 +65,7 @@ func makePlan(resources state.Resources, broken map[spec.Key]bool) *plan {
 	for key, v := range resources.All() {
 		switch s := v.Resource.Spec.(type) {
 		case *spec.Pool:
+			s = s.Split()
 			p.sets[health.PoolID{Tenant: key.Tenant, Pool: key.Name}] = s
 			p.addPool(key, s, resources)
 		case *spec.Service:
@@ -81,7 +84,10 @@ func makePlan(resources state.Resources, broken map[spec.Key]bool) *plan {
 		}
 	}
 	for id, pp := range p.pools {
-		pp.limits.Unsure = unsure[id]
+		for i := range pp.rule.Parts {
+			pp.rule.Parts[i].Limits.Unsure = unsure[id]
+		}
+		pp.unsure = unsure[id]
 	}
 	for _, rows := range p.rows { // what the brake says names the first that stops it
 		slices.SortFunc(rows, func(a, b health.Row) int { return strings.Compare(a.Name, b.Name) })
@@ -91,35 +97,91 @@ func makePlan(resources state.Resources, broken map[spec.Key]bool) *plan {
 }
 
 func (p *plan) addPool(key spec.Key, pool *spec.Pool, resources state.Resources) {
-	if pool.Monitor == "" {
+	names := pool.Monitors()
+	if len(names) == 0 {
 		return // without a monitor there is no verdict: its endpoints are unknown, and answer
 	}
 	id := health.PoolID{Tenant: key.Tenant, Pool: key.Name}
-	declared, ok := resources.Get(spec.Key{Tenant: key.Tenant, Kind: spec.KindMonitor, Name: pool.Monitor})
-	if !ok {
-		p.held[id] = true
-		p.faults = append(p.faults, fmt.Sprintf("%s: monitor %q is missing or cannot be read; the last verdict holds", key, pool.Monitor))
-		return
+	monitors := make([]*spec.Monitor, len(names))
+	for i, name := range names {
+		declared, ok := resources.Get(spec.Key{Tenant: key.Tenant, Kind: spec.KindMonitor, Name: name})
+		if !ok {
+			p.held[id] = true
+			p.faults = append(p.faults, fmt.Sprintf("%s: monitor %q is missing or cannot be read; the last verdict holds", key, name))
+			return
+		}
+		monitors[i] = declared.Resource.Spec.(*spec.Monitor)
 	}
-	monitor := declared.Resource.Spec.(*spec.Monitor)
-	m := monitor.Effective()
 	pp := &poolPlan{
-		id: id, checks: make(map[string]probe.Check, len(pool.Endpoints)), of: make(map[string]string, len(pool.Endpoints)),
-		limits:   health.Limits{Rise: m.Rise, Fall: m.Fall, Latency: time.Duration(m.Latency), Plain: m.Score == spec.ScorePlain},
-		vantages: m.Vantages, quorum: m.Quorum,
+		id: id, checks: make(map[string][]probe.Check, len(pool.Endpoints)), of: make(map[string]string, len(pool.Endpoints)),
+		rule: ruleOf(pool, names, monitors), vantages: monitors[0].Vantages, quorum: monitors[0].Quorum, // all have the same
 		recovery: pool.SlowStart > 0,
 	}
 	for _, e := range pool.Endpoints {
 		pp.endpoints = append(pp.endpoints, e.Name)
 		pp.of[e.Name] = e.Checked()
-		check, err := probe.NewCheck(key.Tenant, monitor, e)
-		if err != nil {
-			p.faults = append(p.faults, fmt.Sprintf("%s: endpoint %q is not checked: %v", key, e.Name, err))
-			continue
+		list, made := make([]probe.Check, len(monitors)), 0
+		for i, m := range monitors {
+			check, err := checks.New(key.Tenant, m, e)
+			if err != nil {
+				p.faults = append(p.faults, fmt.Sprintf("%s: endpoint %q is not checked%s: %v", key, e.Name, pp.by(i), err))
+				continue
+			}
+			list[i] = check
+			made++
 		}
-		pp.checks[e.Name] = check
+		if made > 0 {
+			pp.checks[e.Name] = list
+		}
 	}
 	p.pools[id] = pp
+}
+
+// ruleOf says how the monitors of a pool are combined.
+func ruleOf(pool *spec.Pool, names []string, monitors []*spec.Monitor) *health.Rule {
+	r := &health.Rule{Need: 1}
+	for i, m := range monitors {
+		e := m.Effective()
+		r.Parts = append(r.Parts, health.Part{Name: names[i], Limits: health.Limits{Rise: e.Rise, Fall: e.Fall,
+			Latency: time.Duration(e.Latency), Plain: e.Score == spec.ScorePlain}})
+	}
+	c := pool.Checks
+	if c == nil {
+		return r
+	}
+	r.Need = c.Needed()
+	for i := range r.Parts[len(c.Of):] {
+		r.Parts[len(c.Of)+i].Role = health.Watched
+		if i < len(c.Critical) {
+			r.Parts[len(c.Of)+i].Role = health.Critical
+		}
+	}
+	return r
+}
+
+// by names one of several monitors for a message.
+func (p *poolPlan) by(part int) string {
+	if len(p.rule.Parts) == 1 {
+		return ""
+	}
+	return " by " + p.rule.Parts[part].Name
+}
+
+// target names what one part checks of an endpoint for the scheduler, and back: a:web-ok, or the endpoint alone where there is one part.
+// Names of endpoints and monitors have no colon.
+func target(endpoint string, rule *health.Rule, part int) string {
+	if len(rule.Parts) == 1 {
+		return endpoint
+	}
+	return endpoint + ":" + rule.Parts[part].Name
+}
+
+func targetOf(target string, rule *health.Rule) (endpoint string, part int) {
+	endpoint, name, several := strings.Cut(target, ":")
+	if !several && len(rule.Parts) == 1 {
+		return endpoint, 0
+	}
+	return endpoint, slices.IndexFunc(rule.Parts, func(p health.Part) bool { return p.Name == name })
 }
 
 func (p *plan) addOverride(key spec.Key, o *spec.Override) {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/probe"
+	"github.com/gti/gtm/pkg/probe/checks"
 	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/store/state"
 )
@@ -42,10 +43,10 @@ type Config struct {
 	Store Store
 	// ObserveOnly has it never stand for election: it needs no right to write verdicts then.
 	ObserveOnly bool
-	// Allow opens networks that are refused otherwise, Deny closes others; OwnPorts are gtm's own, which stay closed: see probe.Guard.
+	// Allow opens networks that are refused otherwise, Deny closes others; OwnPorts are gtm's own, which stay closed: see checks.Guard.
 	Allow, Deny []netip.Prefix
 	OwnPorts    []uint16
-	// Secrets is the folder of the secrets that headers of monitors name, each in the folder of its tenant. Empty: there are none.
+	// Secrets is the folder of the secrets that monitors name, each in the folder of its tenant. Empty: there are none.
 	Secrets string
 	// Resolver looks up endpoints that are host names. nil: the system's.
 	Resolver *net.Resolver
@@ -130,8 +131,8 @@ func (cfg *Config) setDefaults() {
 		cfg.Descriptors = descriptors()
 	}
 	if cfg.check == nil {
-		guard := probe.Guard{Allow: cfg.Allow, Deny: cfg.Deny, Own: cfg.OwnPorts, Local: probe.Machine()}
-		checker := probe.Checker{Guard: guard, Resolver: cfg.Resolver, Secrets: cfg.Secrets, Clock: cfg.Clock}
+		guard := checks.Guard{Allow: cfg.Allow, Deny: cfg.Deny, Own: cfg.OwnPorts, Local: checks.Machine()}
+		checker := checks.Checker{Guard: guard, Resolver: cfg.Resolver, Secrets: cfg.Secrets, Clock: cfg.Clock}
 		cfg.check = checker.Check
 	}
 }

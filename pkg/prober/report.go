@@ -249,7 +249,7 @@ func (w *watched) matches(o health.Observation) bool {
 			return false
 		}
 		if had && (s.State != known.State || s.Score != known.Score || s.Blind != known.Blind || s.Of != known.Of ||
-			s.Unsure != known.Unsure) {
+			s.Unsure != known.Unsure || s.Watched != known.Watched) {
 			return false
 		}
 	}

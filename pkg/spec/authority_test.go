@@ -47,8 +47,8 @@ func TestAuthoritiesOfMonitors(t *testing.T) {
 		{Monitor{Type: "https", CA: good + strings.Repeat(" ", 32<<10)}, "it can have at most 32768"},
 		{Monitor{Type: "https", CA: good, Insecure: true},
 			"spec.ca: means nothing where spec.insecure leaves certificates unchecked; remove one of them"},
-		{Monitor{Type: "http", CA: good}, "spec.ca: means nothing without https"},
-		{Monitor{Type: "tcp", Port: 1, CA: good}, "spec.ca: means nothing for a tcp check"},
+		{Monitor{Type: "http", CA: good}, "spec.ca: means nothing for a check of type http"},
+		{Monitor{Type: "tcp", Port: 1, CA: good}, "spec.ca: means nothing for a check of type tcp"},
 	} {
 		err := Validate(&Resource{Key: Key{"shop", KindMonitor, "m"}, Spec: &tc.m})
 		if tc.says == "" && err != nil || tc.says != "" &&

@@ -78,10 +78,32 @@ func (m *Monitor) Effective() Monitor {
 	e.Score = orDefault(m.Score, ScoreGraded)
 	e.Rise = orDefault(m.Rise, defaultRise)
 	e.Fall = orDefault(m.Fall, defaultFall)
-	if m.Type == "tcp" {
+	e.Port = orDefault(m.Port, monitorTypes[m.Type].port)
+	switch m.Type {
+	case "dns":
+		q := Question{}
+		if m.DNS != nil {
+			q = *m.DNS
+		}
+		q.Name = canonicalOr(q.Name)
+		q.Type = orDefault(q.Type, "A")
+		q.Transport = orDefault(q.Transport, "udp")
+		q.Rcode = orDefault(q.Rcode, "NOERROR")
+		if q.Transport == "tls" {
+			e.Port = orDefault(m.Port, 853)
+		}
+		e.DNS = &q
+		return e
+	case "websocket":
+		if m.TLS {
+			e.Port = orDefault(m.Port, 443)
+		}
+		e.Path = orDefault(m.Path, "/")
+		return e
+	case "http", "https":
+	default:
 		return e
 	}
-	e.Port = orDefault(m.Port, map[string]uint16{"http": 80, "https": 443}[m.Type])
 	e.Path = orDefault(m.Path, "/")
 	e.Method = orDefault(m.Method, "GET")
 	if len(m.Status) == 0 {

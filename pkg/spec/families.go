@@ -2,6 +2,7 @@ package spec
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -123,4 +124,42 @@ func (p *Pool) Families() (f Families) {
 		}
 	}
 	return f
+}
+
+// Split gives the pool as health and steering have it: where it is Apart, an endpoint with addresses of both families is two, a/ipv4 and
+// a/ipv6. One with a Probe, which speaks for all of it, stays one. Of what is split already it changes nothing.
+func (p *Pool) Split() *Pool {
+	if !p.Apart || !slices.ContainsFunc(p.Endpoints, isOfBoth) {
+		return p
+	}
+	split := *p
+	split.Endpoints = make([]Endpoint, 0, 2*len(p.Endpoints))
+	for _, e := range p.Endpoints {
+		if !isOfBoth(e) {
+			split.Endpoints = append(split.Endpoints, e)
+			continue
+		}
+		four, six := e, e
+		four.Name, six.Name = e.Name+"/"+FamilyIPv4, e.Name+"/"+FamilyIPv6
+		four.Addresses, six.Addresses = nil, nil
+		for _, a := range e.Addresses {
+			if a.Is4() {
+				four.Addresses = append(four.Addresses, a)
+			} else {
+				six.Addresses = append(six.Addresses, a)
+			}
+		}
+		split.Endpoints = append(split.Endpoints, four, six)
+	}
+	return &split
+}
+
+func isOfBoth(e Endpoint) bool {
+	return e.Probe == "" && slices.ContainsFunc(e.Addresses, netip.Addr.Is4) && slices.ContainsFunc(e.Addresses, netip.Addr.Is6)
+}
+
+// DeclaredName gives the name that an endpoint was declared with, of one that Split gave: of a/ipv6 it is a.
+func DeclaredName(endpoint string) string {
+	name, _, _ := strings.Cut(endpoint, "/")
+	return name
 }

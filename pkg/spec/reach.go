@@ -151,7 +151,7 @@ func (c *checker) lent(by map[string][]netip.Prefix) {
 
 // reach warns of a changed pool that is checked at a place which probers refuse by themselves. Loopback is left out: it is the demo's.
 func (v *setChecker) reach(r *Resource, p *Pool) {
-	if p.Monitor == "" || !v.changed[r.Key] {
+	if len(p.Monitors()) == 0 || !v.changed[r.Key] {
 		return
 	}
 	var platform *Tenant

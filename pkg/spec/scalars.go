@@ -132,6 +132,21 @@ func (t *Time) UnmarshalText(text []byte) error {
 
 func (t *Time) decodeNode(d *decoder, n *node, path string) { *t = TimeOf(d.text(n, path, false)) }
 
+// Scalar is a text, a number, or true or false, of which the text counts.
+type Scalar string
+
+func (s *Scalar) decodeNode(d *decoder, n *node, path string) {
+	switch n.shape {
+	case shapeInt, shapeFloat, shapeBool:
+		*s = Scalar(n.text)
+	default:
+		*s = Scalar(d.text(n, path, false))
+	}
+}
+
+// UnmarshalJSON reads any of them.
+func (s *Scalar) UnmarshalJSON(data []byte) error { return unmarshalTolerant(data, s) }
+
 // StringList is a list of strings that may be written as one string.
 type StringList []string
 

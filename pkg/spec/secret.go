@@ -14,8 +14,8 @@ type Header struct {
 	File string // the name of the secret; empty: Text counts
 }
 
-// secretHeader is the long form of a Header.
-type secretHeader struct {
+// SecretFile names a file of the prober: see CheckSecret. It is also the long form of a Header.
+type SecretFile struct {
 	File string `json:"file" yaml:"file"`
 }
 
@@ -24,7 +24,7 @@ func (h *Header) decodeNode(d *decoder, n *node, path string) {
 		h.Text = d.text(n, path, false)
 		return
 	}
-	var long secretHeader
+	var long SecretFile
 	d.value(n, path, reflect.ValueOf(&long).Elem(), "")
 	if h.File = long.File; h.File == "" && d.mode == Strict {
 		d.fail(n.line, path, "", "wants a text, or {file: NAME} of a secret of the prober")
@@ -39,7 +39,7 @@ func (h Header) MarshalJSON() ([]byte, error) {
 	if h.File == "" {
 		return json.Marshal(h.Text)
 	}
-	return json.Marshal(secretHeader{h.File})
+	return json.Marshal(SecretFile{h.File})
 }
 
 // CheckSecret tells what is wrong with the name of a secret. It is one name of letters, digits, -, _ and dots inside, so that it leads

@@ -196,6 +196,11 @@ func references(r *Resource) (refs []reference) {
 	case *Pool:
 		add("spec.site", Platform, KindSite, s.Site)
 		add("spec.monitor", r.Tenant, KindMonitor, s.Monitor)
+		for _, list := range s.Checks.lists() {
+			for i, name := range list.names {
+				add(indexed(list.path, i), r.Tenant, KindMonitor, name)
+			}
+		}
 		for i, d := range s.Depends {
 			path := indexed("spec.depends", i)
 			add(path+".pool", r.Tenant, KindPool, d.Pool)
@@ -245,6 +250,7 @@ func (v *setChecker) check(r *Resource) {
 	case *Pool:
 		v.reach(r, s)
 		v.depends(r, s)
+		v.checks(r, s)
 	case *Policy:
 		if v.policies(r, s.Rules, nil); whole {
 			v.unreachable(r, s.Rules)

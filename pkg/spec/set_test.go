@@ -65,6 +65,18 @@ func TestValidateSet(t *testing.T) {
 			want: "s.yaml:4: shop/Service/web: spec.lastResort[0]: shop/Pool/nirvana does not exist; it can be cdn, eu, us"},
 		{name: "unknown map", put: web("host: web.shop.gtm.example, rules: [{when: {map: [offices, office]}, pools: [eu]}, {pools: [eu]}]"),
 			want: "s.yaml:4: shop/Service/web: spec.rules[0].when.map[1]: platform/Map/office does not exist; did you mean offices?"},
+		{name: "monitors that are not there", put: "kind: Pool\ntenant: shop\nname: x\nspec: {checks: {of: [ok], critical: [okay], " +
+			"watch: [k]}, endpoints: [{name: a, addresses: [192.0.2.9]}]}\n",
+			want: "s.yaml:4: shop/Pool/x: spec.checks.critical[0]: shop/Monitor/okay does not exist; it can be ok\n" +
+				"s.yaml:4: shop/Pool/x: spec.checks.watch[0]: shop/Monitor/k does not exist; did you mean ok?"},
+		{name: "monitors of one pool that ask other vantages", put: "kind: Pool\ntenant: shop\nname: x\nspec: {checks: {of: [ok, " +
+			"two]}, endpoints: [{name: a, addresses: [192.0.2.9]}]}\n---\nkind: Monitor\ntenant: shop\nname: two\n" +
+			"spec: {type: tcp, port: 1, vantages: [fra]}\n",
+			want: "s.yaml:4: shop/Pool/x: spec.checks: monitors ok and two do not ask the same vantages, which combine what they see " +
+				"of an endpoint; give both the same vantages and quorum"},
+		{name: "a monitor that is checks of a pool, deleted", put: "kind: Pool\ntenant: shop\nname: eu\nspec: {site: fra, " +
+			"checks: {watch: [ok]}, endpoints: [{name: a, addresses: [192.0.2.1]}, {name: b, addresses: [192.0.2.2]}]}\n",
+			del: "shop/Monitor/ok", want: "s.yaml:4: shop/Pool/eu: spec.checks.watch[0]: shop/Monitor/ok is deleted by the same change"},
 		{name: "unknown site and monitor", put: "kind: Pool\ntenant: cafe\nname: x\nspec: {site: frx, monitor: ok, endpoints: [{name: a, " +
 			"addresses: [192.0.2.9]}]}\n",
 			want: "s.yaml:4: cafe/Pool/x: spec.site: platform/Site/frx does not exist; did you mean fra?\ns.yaml:4: cafe/Pool/x: " +

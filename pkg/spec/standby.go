@@ -69,13 +69,13 @@ func (c *checker) standby(p *Pool) {
 	if p.Resume != "" {
 		c.oneOf("spec.resume", p.Resume, ResumeAuto, ResumeManual)
 	}
-	if p.Resume == ResumeManual && p.Monitor == "" {
+	if p.Resume == ResumeManual && !p.IsMonitored() {
 		c.fail("spec.resume", "give it a monitor", "a pool that nobody checks never fails")
 	}
 	if p.SlowStart != 0 && (p.SlowStart < minSlowStart || p.SlowStart > maxSlowStart) {
 		c.fail("spec.slowStart", "", "%s is out of range: it can be %s to %s", p.SlowStart, minSlowStart, maxSlowStart)
 	}
-	if p.SlowStart != 0 && p.Monitor == "" {
+	if p.SlowStart != 0 && !p.IsMonitored() {
 		c.fail("spec.slowStart", "give it a monitor", "endpoints that nobody checks never recover")
 	}
 	if n := len(p.Depends); n > maxDepends {

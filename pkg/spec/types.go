@@ -65,22 +65,38 @@ type Map struct {
 	Location *Location `json:"location,omitempty" yaml:"location,omitempty"`
 }
 
-// Monitor says how endpoints are checked.
+// Monitor says how endpoints are checked. Which fields mean something to which type, monitorTypes says.
 type Monitor struct {
-	Type string `json:"type" yaml:"type"` // http, https, tcp
+	Type string `json:"type" yaml:"type"` // see MonitorTypes
 	Port uint16 `json:"port,omitempty" yaml:"port,omitempty" zero:"absent"`
 	Path string `json:"path,omitempty" yaml:"path,omitempty"`
-	// Method is GET (default) or HEAD.
+	// Method is GET (default), HEAD, OPTIONS, POST or PUT.
 	Method string `json:"method,omitempty" yaml:"method,omitempty"`
-	// Host is the Host header and, for https, the SNI and the name that the certificate must hold.
-	// Absent: the endpoint's own host name or address.
+	// Host is the Host header and, with TLS, what ServerName is by default. Absent: the endpoint's own host name or address.
 	Host string `json:"host,omitempty" yaml:"host,omitempty"`
 	// Headers are further request headers.
 	Headers map[string]Header `json:"headers,omitempty" yaml:"headers,omitempty"`
-	// CA are the authorities, in PEM form, that a certificate of https must come from, in the place of the system's.
+	// Send is the body of the request, or the message that a websocket is sent.
+	Send string `json:"send,omitempty" yaml:"send,omitempty"`
+	// Protocol is the version of HTTP that https speaks, by its name in TLS: http/1.1 (default), h2 or h3. No other will do.
+	Protocol string `json:"protocol,omitempty" yaml:"protocol,omitempty"`
+
+	// Script is an expression over the answer that must be true.
+	Script *Script `json:"script,omitempty" yaml:"script,omitempty"`
+
+	// TLS has grpc and websocket speak TLS.
+	TLS bool `json:"tls,omitempty" yaml:"tls,omitempty"`
+	// ServerName is the SNI of TLS, and the name that the certificate must hold. Absent: Host.
+	ServerName string `json:"serverName,omitempty" yaml:"serverName,omitempty"`
+	// CA are the authorities, in PEM form, that a certificate must come from, in the place of the system's.
 	CA string `json:"ca,omitempty" yaml:"ca,omitempty"`
-	// Insecure skips the certificate check of https.
-	Insecure bool     `json:"insecure,omitempty" yaml:"insecure,omitempty"`
+	// ClientCertificate is what the check shows of itself: a secret of the prober with a certificate and its key.
+	ClientCertificate *SecretFile `json:"clientCertificate,omitempty" yaml:"clientCertificate,omitempty"`
+	// ValidFor is how long the server's certificates must hold from now on.
+	ValidFor Duration `json:"validFor,omitempty" yaml:"validFor,omitempty" zero:"absent"`
+	// Insecure skips the check of the certificate.
+	Insecure bool `json:"insecure,omitempty" yaml:"insecure,omitempty"`
+
 	Interval Duration `json:"interval,omitempty" yaml:"interval,omitempty" zero:"absent"` // default 10s
 	Timeout  Duration `json:"timeout,omitempty" yaml:"timeout,omitempty" zero:"absent"`   // default 2s, at most Interval
 	// Recheck is from the beginning of a check whose result speaks against what is known to that of the next. Default: a fifth of Interval.
@@ -91,26 +107,58 @@ type Monitor struct {
 	Score string `json:"score,omitempty" yaml:"score,omitempty"`
 	// Latency is what a good check takes at most: slower ones lower the score. Absent: all that pass are good.
 	Latency Duration `json:"latency,omitempty" yaml:"latency,omitempty" zero:"absent"`
+
 	// Status lists expected status codes and ranges, as in "200", "200-399". Default 200-299.
 	Status []string `json:"status,omitempty" yaml:"status,omitempty" number:"ok"`
 	// Body is text that the first 64 KiB of the response body must contain.
 	Body string `json:"body,omitempty" yaml:"body,omitempty"`
+	// Match is a regular expression (RE2) that must match something there.
+	Match string `json:"match,omitempty" yaml:"match,omitempty"`
+	// JSON says what fields of a JSON body must be, by JSON Pointer (RFC 6901).
+	JSON map[string]Scalar `json:"json,omitempty" yaml:"json,omitempty"`
+
+	// Service is what grpc asks for. Absent: the server as a whole.
+	Service string `json:"service,omitempty" yaml:"service,omitempty"`
+	// DNS is what dns asks.
+	DNS *Question `json:"dns,omitempty" yaml:"dns,omitempty"`
+
 	// Vantages names the probers that are asked. Absent: every prober that is alive or has reported on the pool.
 	Vantages []string `json:"vantages,omitempty" yaml:"vantages,omitempty"`
 	// Quorum is how many vantages must agree. 0: a majority.
 	Quorum int `json:"quorum,omitempty" yaml:"quorum,omitempty"`
 }
 
+// Script is an expression in one of the languages that there are, which is one.
+type Script struct {
+	CEL string `json:"cel" yaml:"cel"`
+}
+
+// Question is what a dns check asks, and wants to hear.
+type Question struct {
+	Name string `json:"name" yaml:"name"`
+	Type string `json:"type,omitempty" yaml:"type,omitempty"` // default A
+	// Transport is udp (default), tcp or tls.
+	Transport string `json:"transport,omitempty" yaml:"transport,omitempty"`
+	Rcode     string `json:"rcode,omitempty" yaml:"rcode,omitempty"` // default NOERROR
+	// Answers are data of records that must be in the answer, as in 192.0.2.1 or "10 mail.example.net".
+	Answers []string `json:"answers,omitempty" yaml:"answers,omitempty"`
+}
+
 // Pool is a set of endpoints that serve the same thing at one site.
 type Pool struct {
 	Site    string `json:"site,omitempty" yaml:"site,omitempty"`
 	Monitor string `json:"monitor,omitempty" yaml:"monitor,omitempty"`
+	// Checks are several monitors, in the place of Monitor.
+	Checks *Checks `json:"checks,omitempty" yaml:"checks,omitempty"`
 	// MinHealthy is "50%" (of the endpoints that have a weight and are not drained) or "2" (so many of them).
 	// With fewer healthy ones the pool counts as down. Absent: one healthy endpoint is enough.
 	MinHealthy string `json:"minHealthy,omitempty" yaml:"minHealthy,omitempty" number:"ok"`
 	// Session is how long a client stays with an endpoint that it was given, beyond the TTL of the answer: what is drained is gone then.
 	Session   Duration   `json:"session,omitempty" yaml:"session,omitempty" zero:"absent"`
 	Endpoints []Endpoint `json:"endpoints" yaml:"endpoints"`
+
+	// Apart has health know the IPv4 and the IPv6 addresses of an endpoint apart, so that it can be up in one family: see Split.
+	Apart bool `json:"apart,omitempty" yaml:"apart,omitempty"`
 
 	// Resume is auto (default) or manual: a pool that failed stays out until gtmctl pool resume.
 	Resume string `json:"resume,omitempty" yaml:"resume,omitempty"`
@@ -120,6 +168,18 @@ type Pool struct {
 	SlowStart Duration `json:"slowStart,omitempty" yaml:"slowStart,omitempty" zero:"absent"`
 	// Modes says of each of the three above whether it acts.
 	Modes *PoolModes `json:"modes,omitempty" yaml:"modes,omitempty"`
+}
+
+// Checks are monitors that are asked together of each endpoint.
+type Checks struct {
+	// Of are those of which Need must pass.
+	Of []string `json:"of,omitempty" yaml:"of,omitempty"`
+	// Need is all (default), any, or how many.
+	Need string `json:"need,omitempty" yaml:"need,omitempty" number:"ok"`
+	// Critical are those of which each alone takes an endpoint down.
+	Critical []string `json:"critical,omitempty" yaml:"critical,omitempty"`
+	// Watch are those that are told of, and change nothing.
+	Watch []string `json:"watch,omitempty" yaml:"watch,omitempty"`
 }
 
 // Dependency is what a pool depends on: one of the two.

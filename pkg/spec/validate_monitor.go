@@ -1,8 +1,13 @@
 package spec
 
 import (
+	"fmt"
 	"maps"
+	"net/netip"
+	"reflect"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -23,12 +28,62 @@ const (
 	ScorePlain  = "plain"
 )
 
+// monitorType is what a type of monitor means. How checks of the type are made stands in pkg/probe/checks.
+type monitorType struct {
+	port   uint16 // the default; 0: there is none
+	fields string // those that mean something to it, beside those of all types
+	check  func(c *checker, declared, effective *Monitor)
+}
+
+// monitorTypes are all there are.
+var monitorTypes = map[string]monitorType{
+	"dns":       {53, tlsFields + "dns", (*checker).monitorDNS},
+	"grpc":      {0, tlsFields + "tls host service", (*checker).monitorGRPC},
+	"http":      {80, requestFields + "method status script " + bodyFields, (*checker).monitorHTTP},
+	"https":     {443, requestFields + "method status script protocol " + bodyFields + tlsFields, (*checker).monitorHTTP},
+	"icmp":      {0, "", nil},
+	"tcp":       {0, "", nil},
+	"tls":       {443, tlsFields, nil},
+	"websocket": {80, requestFields + bodyFields + tlsFields + "tls", (*checker).monitorWebsocket},
+}
+
+// TypeICMP is the one type of monitors that knows no ports.
+const TypeICMP = "icmp"
+
+// Fields of monitors that mean something to some types only.
+const (
+	requestFields = "path host headers send "
+	bodyFields    = "body match json "
+	tlsFields     = "serverName ca clientCertificate validFor insecure "
+)
+
+// What a dns check can ask for and hear.
+var (
+	questionTypes = strings.Fields("A AAAA CAA CNAME HTTPS MX NS PTR SOA SRV SVCB TXT")
+	rcodes        = strings.Fields("NOERROR FORMERR SERVFAIL NXDOMAIN NOTIMP REFUSED")
+)
+
+// Bounds of what a monitor sends and looks for.
+const (
+	maxSend    = 16 << 10
+	maxMatch   = 1 << 10
+	maxPointer = 256
+	maxJSON    = 16
+	maxRecords = 16
+	maxToken   = 512 // names of services, data of records
+	// maxValidFor is more than certificates are given for.
+	maxValidFor = Duration(5 * 366 * 24 * time.Hour)
+)
+
+// MonitorTypes are the types that a monitor can be of, in order.
+func MonitorTypes() []string { return slices.Sorted(maps.Keys(monitorTypes)) }
+
 func (c *checker) monitor(m *Monitor) {
 	if m.Type == "" {
-		c.fail("spec.type", "it can be http, https, tcp", "is missing")
+		c.fail("spec.type", "it can be "+strings.Join(MonitorTypes(), ", "), "is missing")
 		return
 	}
-	c.oneOf("spec.type", m.Type, "http", "https", "tcp")
+	c.oneOf("spec.type", m.Type, MonitorTypes()...)
 	e := m.Effective()
 	if e.Interval < minInterval || e.Interval > maxInterval {
 		c.fail("spec.interval", "", "%s is out of range: it can be %s to %s", e.Interval, minInterval, maxInterval)
@@ -43,11 +98,44 @@ func (c *checker) monitor(m *Monitor) {
 	c.between("spec.fall", e.Fall, 1, maxRise)
 	c.score(m, e.Timeout)
 	c.vantages(m)
-	if m.Type == "tcp" {
-		c.monitorTCP(m)
+	t, known := monitorTypes[m.Type]
+	if !known {
 		return
 	}
-	c.monitorHTTP(m)
+	switch {
+	case m.Type == TypeICMP && m.Port != 0:
+		c.fail("spec.port", "remove it", "means nothing for a check of type icmp")
+	case m.Type != TypeICMP && e.Port == 0:
+		c.fail("spec.port", "", "is missing: a %s check has no default port", m.Type)
+	}
+	c.fieldsOf(m, t.fields)
+	c.monitorTLS(m)
+	c.monitorBody(m)
+	if t.check != nil {
+		t.check(c, m, &e)
+	}
+}
+
+// fieldsOf refuses what is given and means nothing to the monitor's type.
+func (c *checker) fieldsOf(m *Monitor, fields string) {
+	own := strings.Fields(fields)
+	v := reflect.ValueOf(m).Elem()
+	for i := range v.NumField() {
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		if v.Field(i).IsZero() || slices.Contains(own, name) {
+			continue
+		}
+		var use []string
+		for _, other := range MonitorTypes() {
+			if slices.Contains(strings.Fields(monitorTypes[other].fields), name) {
+				use = append(use, other)
+			}
+		}
+		if len(use) == 0 {
+			continue // of any type
+		}
+		c.fail("spec."+name, "remove it, or use type "+strings.Join(use, ", "), "means nothing for a check of type %s", m.Type)
+	}
 }
 
 func (c *checker) score(m *Monitor, timeout Duration) {
@@ -83,42 +171,93 @@ func (c *checker) vantages(m *Monitor) {
 	}
 }
 
-func (c *checker) monitorTCP(m *Monitor) {
-	if m.Port == 0 {
-		c.fail("spec.port", "", "is missing: a tcp check has no default port")
-	}
-	for _, f := range []struct {
-		path  string
-		given bool
-	}{
-		{"spec.path", m.Path != ""}, {"spec.method", m.Method != ""}, {"spec.host", m.Host != ""},
-		{"spec.headers", len(m.Headers) > 0}, {"spec.insecure", m.Insecure}, {"spec.ca", m.CA != ""},
-		{"spec.status", len(m.Status) > 0}, {"spec.body", m.Body != ""},
-	} {
-		if f.given {
-			c.fail(f.path, "remove it, or use type http", "means nothing for a tcp check")
-		}
-	}
-}
-
-func (c *checker) monitorHTTP(m *Monitor) {
+// monitorRequest checks what begins a conversation over HTTP.
+func (c *checker) monitorRequest(m *Monitor) {
 	if m.Path != "" && (m.Path[0] != '/' || strings.ContainsFunc(m.Path, func(r rune) bool { return r <= ' ' || r >= 0x7F })) {
 		c.fail("spec.path", "", "wants a path as in /healthz, without spaces, not %q", shorten(m.Path))
-	}
-	if m.Method != "" {
-		c.oneOf("spec.method", m.Method, "GET", "HEAD")
-	}
-	if m.Method == "HEAD" && m.Body != "" {
-		c.fail("spec.body", "use method GET", "the answer to HEAD has no body")
 	}
 	if m.Host != "" {
 		c.hostName("spec.host", m.Host)
 	}
-	if m.Insecure && m.Type == "http" {
-		c.fail("spec.insecure", "", "means nothing without https")
-	}
-	c.authorities(m)
 	c.headers(m)
+}
+
+func (c *checker) monitorWebsocket(m, _ *Monitor) {
+	c.monitorRequest(m)
+	c.needTLS(m, m.TLS, addTLS)
+}
+
+const addTLS = "add tls: true"
+
+// needTLS refuses what means nothing without TLS where that is a choice. hint tells how to make it.
+func (c *checker) needTLS(m *Monitor, has bool, hint string) {
+	if has {
+		return
+	}
+	for _, f := range []struct {
+		path  string
+		given bool
+	}{{"spec.serverName", m.ServerName != ""}, {"spec.ca", m.CA != ""}, {"spec.clientCertificate", m.ClientCertificate != nil},
+		{"spec.validFor", m.ValidFor != 0}, {"spec.insecure", m.Insecure}} {
+		if f.given {
+			c.fail(f.path, hint, "means nothing without TLS")
+		}
+	}
+}
+
+func (c *checker) monitorGRPC(m, _ *Monitor) {
+	if m.Host != "" {
+		c.hostName("spec.host", m.Host)
+	}
+	if n := len(m.Service); n > maxToken || strings.ContainsFunc(m.Service, func(r rune) bool { return r <= ' ' || r >= 0x7F }) {
+		c.fail("spec.service", "", "wants the name of a service as in shop.v1.Cart, not %q", shorten(m.Service))
+	}
+	c.needTLS(m, m.TLS, addTLS)
+}
+
+func (c *checker) monitorDNS(m, e *Monitor) {
+	q := e.DNS
+	if m.DNS == nil {
+		c.fail("spec.dns", "write what to ask, as in dns: {name: www.example.com, type: A}", "is missing")
+		return
+	}
+	c.named("spec.dns.name", m.DNS.Name, CanonicalName)
+	c.oneOf("spec.dns.type", q.Type, questionTypes...)
+	c.oneOf("spec.dns.transport", q.Transport, "udp", "tcp", "tls")
+	c.oneOf("spec.dns.rcode", q.Rcode, rcodes...)
+	if n := len(q.Answers); n > maxRecords {
+		c.fail("spec.dns.answers", "", "has %d answers: it can have at most %d", n, maxRecords)
+	}
+	for i, text := range q.Answers {
+		path := indexed("spec.dns.answers", i)
+		a, err := netip.ParseAddr(text)
+		switch {
+		case text == "" || len(text) > maxToken:
+			c.fail(path, "", "wants 1 to %d bytes, not %d", maxToken, len(text))
+		case q.Type == "A" && (err != nil || !a.Is4()), q.Type == "AAAA" && (err != nil || !a.Is6()):
+			c.fail(path, "write an address as a record of this type has it", "%q is no data of %s", shorten(text), q.Type)
+		}
+	}
+	if q.Rcode != "NOERROR" && len(q.Answers) > 0 {
+		c.fail("spec.dns.answers", "remove one of them", "there is none with rcode %s", q.Rcode)
+	}
+	c.needTLS(m, q.Transport == "tls", "use transport tls")
+}
+
+func (c *checker) monitorHTTP(m, _ *Monitor) {
+	c.monitorRequest(m)
+	if m.Method != "" {
+		c.oneOf("spec.method", m.Method, "GET", "HEAD", "OPTIONS", "POST", "PUT")
+	}
+	if m.Method == "HEAD" && (m.Body != "" || m.Match != "" || len(m.JSON) > 0 || m.Script != nil) {
+		c.fail("spec.method", "use method GET", "the answer to HEAD has no body to look at")
+	}
+	if m.Send != "" && m.Method != "POST" && m.Method != "PUT" {
+		c.fail("spec.send", "use method POST or PUT", "a request of %s has no body", orDefault(m.Method, "GET"))
+	}
+	if m.Protocol != "" {
+		c.oneOf("spec.protocol", m.Protocol, "http/1.1", "h2", "h3")
+	}
 	for i, s := range m.Status {
 		if _, _, err := ParseStatus(s); err != nil {
 			c.fail(indexed("spec.status", i), "", "%v", err)
@@ -126,19 +265,67 @@ func (c *checker) monitorHTTP(m *Monitor) {
 	}
 }
 
-func (c *checker) authorities(m *Monitor) {
-	if m.CA == "" {
-		return
+// monitorTLS checks what any type says of TLS.
+func (c *checker) monitorTLS(m *Monitor) {
+	if m.ServerName != "" {
+		c.hostName("spec.serverName", m.ServerName)
 	}
+	if m.CA != "" {
+		if m.Insecure {
+			c.fail("spec.ca", "remove one of them", "means nothing where spec.insecure leaves certificates unchecked")
+		}
+		if _, err := Authorities(m.CA); err != nil {
+			c.fail("spec.ca", "", "%v", err)
+		}
+	}
+	if f := m.ClientCertificate; f != nil {
+		if err := CheckSecret(f.File); err != nil {
+			c.fail("spec.clientCertificate.file", "", "%v", err)
+		}
+	}
+	if m.ValidFor > maxValidFor {
+		c.fail("spec.validFor", "write days as in 14d", "%s is longer than certificates are given for", m.ValidFor)
+	}
+}
+
+// monitorBody checks what any type sends, and looks for in what comes.
+func (c *checker) monitorBody(m *Monitor) {
+	if n := len(m.Send); n > maxSend {
+		c.fail("spec.send", "", "is %d bytes long: it can have at most %d", n, maxSend)
+	}
+	if n := len(m.Match); n > maxMatch {
+		c.fail("spec.match", "", "is %d bytes long: it can have at most %d", n, maxMatch)
+	} else if _, err := regexp.Compile(m.Match); err != nil {
+		c.fail("spec.match", "it is written as on https://github.com/google/re2/wiki/Syntax", "%v", err)
+	}
+	if m.Script != nil && m.Script.CEL == "" {
+		c.fail("spec.script.cel", "write an expression as in status == 200 && json.ready", "is missing")
+	}
+	if n := len(m.JSON); n > maxJSON {
+		c.fail("spec.json", "", "has %d fields: it can have at most %d", n, maxJSON)
+	}
+	for _, pointer := range slices.Sorted(maps.Keys(m.JSON)) {
+		if _, err := ParsePointer(pointer); err != nil {
+			c.fail(joinPath("spec.json", shorten(pointer)), "", "%v", err)
+		}
+	}
+}
+
+// ParsePointer reads a JSON Pointer, which names a field of a JSON text: "" is all of it, /checks/0/state the first check's state.
+func ParsePointer(text string) ([]string, error) {
 	switch {
-	case m.Type == "http":
-		c.fail("spec.ca", "", "means nothing without https")
-	case m.Insecure:
-		c.fail("spec.ca", "remove one of them", "means nothing where spec.insecure leaves certificates unchecked")
+	case text == "":
+		return nil, nil
+	case text[0] != '/':
+		return nil, fmt.Errorf("%q is not a JSON Pointer: write it as in /status or /checks/0/state", shorten(text))
+	case len(text) > maxPointer:
+		return nil, fmt.Errorf("is longer than %d bytes", maxPointer)
 	}
-	if _, err := Authorities(m.CA); err != nil {
-		c.fail("spec.ca", "", "%v", err)
+	words := strings.Split(text[1:], "/")
+	for i, w := range words {
+		words[i] = strings.ReplaceAll(strings.ReplaceAll(w, "~1", "/"), "~0", "~")
 	}
+	return words, nil
 }
 
 func (c *checker) headers(m *Monitor) {
@@ -169,4 +356,106 @@ func isToken(s string) bool {
 		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
 		return !letter && !strings.ContainsRune("!#$%&'*+-.^_`|~", r)
 	})
+}
+
+// maxMonitors is how many monitors a pool can have.
+const maxMonitors = 8
+
+// Values of Checks.Need that are no number.
+const (
+	NeedAll = "all"
+	NeedAny = "any"
+)
+
+// Monitors gives the names of all monitors that check the pool, in the order in which Checks names them.
+func (p *Pool) Monitors() []string {
+	switch {
+	case p.Checks != nil:
+		return slices.Concat(p.Checks.Of, p.Checks.Critical, p.Checks.Watch)
+	case p.Monitor != "":
+		return []string{p.Monitor}
+	}
+	return nil
+}
+
+// IsMonitored reports whether checks decide about the pool's endpoints.
+func (p *Pool) IsMonitored() bool {
+	return p.Monitor != "" || p.Checks != nil && len(p.Checks.Of)+len(p.Checks.Critical) > 0
+}
+
+// namedList is a list of monitors with its path.
+type namedList struct {
+	path  string
+	names []string
+}
+
+// lists gives the three; c may be nil.
+func (c *Checks) lists() []namedList {
+	if c == nil {
+		return nil
+	}
+	return []namedList{{"spec.checks.of", c.Of}, {"spec.checks.critical", c.Critical}, {"spec.checks.watch", c.Watch}}
+}
+
+// Needed is how many of Of must pass. What cannot be read counts as all.
+func (c *Checks) Needed() int {
+	n, err := strconv.Atoi(c.Need)
+	switch {
+	case c.Need == NeedAny:
+		return min(1, len(c.Of))
+	case err == nil && n >= 1 && n <= len(c.Of):
+		return n
+	}
+	return len(c.Of)
+}
+
+// checks checks which monitors a pool has, and how they are combined.
+func (c *checker) checks(p *Pool) {
+	if p.Monitor != "" {
+		c.label("spec.monitor", p.Monitor)
+	}
+	k := p.Checks
+	if k == nil {
+		return
+	}
+	if p.Monitor != "" {
+		c.fail("spec.monitor", "put it into spec.checks.of", "a pool has one monitor or checks, and not both")
+	}
+	all := p.Monitors()
+	if n := len(all); n == 0 || n > maxMonitors {
+		c.fail("spec.checks", "", "wants 1 to %d monitors, not %d", maxMonitors, n)
+	}
+	seen := map[string]bool{}
+	for _, list := range k.lists() {
+		for i, name := range list.names {
+			c.label(indexed(list.path, i), name)
+			if seen[name] {
+				c.fail(indexed(list.path, i), "", "%s stands twice", shorten(name))
+			}
+			seen[name] = true
+		}
+	}
+	if k.Need == "" || k.Need == NeedAll || k.Need == NeedAny {
+		return
+	}
+	if n, err := strconv.Atoi(k.Need); err != nil || n < 1 || n > len(k.Of) {
+		c.fail("spec.checks.need", "", "wants all, any, or a number from 1 to the %d of spec.checks.of, not %q", len(k.Of), shorten(k.Need))
+	}
+}
+
+// checks wants the monitors of a pool to ask the same vantages: what each of them says of an endpoint is combined there.
+func (v *setChecker) checks(r *Resource, p *Pool) {
+	names := p.Monitors()
+	for i := 1; i < len(names); i++ {
+		first, _ := specOf[*Monitor](v.after, Key{r.Tenant, KindMonitor, names[0]})
+		m, _ := specOf[*Monitor](v.after, Key{r.Tenant, KindMonitor, names[i]})
+		if first == nil || m == nil {
+			continue // that is told already
+		}
+		if !slices.Equal(first.Vantages, m.Vantages) || first.Quorum != m.Quorum {
+			v.fail(r, "spec.checks", "give both the same vantages and quorum",
+				"monitors %s and %s do not ask the same vantages, which combine what they see of an endpoint", names[0], names[i])
+			return
+		}
+	}
 }

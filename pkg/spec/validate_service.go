@@ -24,9 +24,7 @@ func (c *checker) pool(p *Pool) {
 	if p.Site != "" {
 		c.label("spec.site", p.Site)
 	}
-	if p.Monitor != "" {
-		c.label("spec.monitor", p.Monitor)
-	}
+	c.checks(p)
 	if count, _, err := parseMinHealthy(p.MinHealthy); err != nil {
 		c.fail("spec.minHealthy", "", "%v", err)
 	} else if n := len(p.Endpoints); n > 0 && count > n {
@@ -58,6 +56,9 @@ func (c *checker) pool(p *Pool) {
 	}
 	if hosts > 0 && hosts < len(p.Endpoints) {
 		c.fail("spec.endpoints", "put them into two pools", "has endpoints with addresses and endpoints with host names")
+	}
+	if p.Apart && !slices.ContainsFunc(p.Endpoints, isOfBoth) {
+		c.fail("spec.apart", "remove it", "no endpoint has addresses of both families, and no probe")
 	}
 	c.standby(p)
 }

@@ -76,7 +76,7 @@ func TestValidate(t *testing.T) {
 			"spec.location: says where a place is, and there is none; give place, too, as in EU-DE"},
 		{KindMonitor, `type: http`, ``},
 		{KindMonitor, `type: http, interval: 1s`, ``},
-		{KindMonitor, `{}`, `spec.type: is missing; it can be http, https, tcp`},
+		{KindMonitor, `{}`, `spec.type: is missing; it can be dns, grpc, http, https, icmp, tcp, tls, websocket`},
 		{KindMonitor, `type: htps`, `spec.type: "htps" is not possible; did you mean https?`},
 		{KindMonitor, `type: http, interval: 100ms, timeout: 50ms`, `spec.interval: 100ms is out of range: it can be 200ms to 1h`},
 		{KindMonitor, `type: http, interval: 1s, timeout: 2s`, `spec.timeout: 2s is out of range: it can be 10ms to the interval, 1s`},
@@ -90,14 +90,52 @@ func TestValidate(t *testing.T) {
 		{KindMonitor, `type: http, recheck: 39ms`, `spec.recheck: 39ms is out of range: it can be 40ms to the interval, 10s`},
 		{KindMonitor, `type: http, rise: 11, fall: -1`,
 			"spec.rise: 11 is out of range: it can be 1 to 10\nspec.fall: -1 is out of range: it can be 1 to 10"},
-		{KindMonitor, `type: tcp, path: /x`, "spec.port: is missing: a tcp check has no default port\nspec.path: means nothing for a tcp " +
-			"check; remove it, or use type http"},
+		{KindMonitor, `type: tcp, path: /x`,
+			"spec.port: is missing: a tcp check has no default port\nspec.path: means nothing for a " +
+				"check of type tcp; remove it, or use type http, https, websocket"},
+		{KindMonitor, `type: https, send: x, match: "(", validFor: 20000d, json: {a: 1}, clientCertificate: {file: a/b}`,
+			"spec.clientCertificate.file: wants the name of a file as in api-token, in the tenant's folder of the prober's " +
+				"--probe-secrets, not \"a/b\"\nspec.validFor: 480000h is longer than certificates are given for; " +
+				"write days as in 14d\nspec.match: error parsing regexp: missing closing ): `(`; " +
+				"it is written as on https://github.com/google/re2/wiki/Syntax\n" +
+				"spec.json.a: \"a\" is not a JSON Pointer: write it as in /status or /checks/0/state\n" +
+				"spec.send: a request of GET has no body; use method POST or PUT"},
+		{KindMonitor, `type: https, protocol: h4`, `spec.protocol: "h4" is not possible; did you mean h2?`},
+		{KindMonitor, `type: dns`, `spec.dns: is missing; write what to ask, as in dns: {name: www.example.com, type: A}`},
+		{KindMonitor, `type: dns, ca: x, dns: {name: a b, type: a, transport: quic, rcode: NXDOMAIN, answers: [""]}`,
+			"spec.ca: holds no certificate in PEM form\n" +
+				"spec.dns.name: \"a b\" has the letter ' '; a host name is of letters, digits, - and _ in labels of at most 63\n" +
+				"spec.dns.type: \"a\" is not possible; did you mean A?\n" +
+				"spec.dns.transport: \"quic\" is not possible; it can be tcp, tls, udp\n" +
+				"spec.dns.answers[0]: wants 1 to 512 bytes, not 0\n" +
+				"spec.dns.answers: there is none with rcode NXDOMAIN; remove one of them\n" +
+				"spec.ca: means nothing without TLS; use transport tls"},
+		{KindMonitor, `type: dns, dns: {name: a, type: AAAA, answers: [192.0.2.1]}`,
+			`spec.dns.answers[0]: "192.0.2.1" is no data of AAAA; write an address as a record of this type has it`},
+		{KindMonitor, `type: grpc, service: "a b", insecure: true`,
+			"spec.port: is missing: a grpc check has no default port\n" +
+				"spec.service: wants the name of a service as in shop.v1.Cart, not \"a b\"\n" +
+				"spec.insecure: means nothing without TLS; add tls: true"},
+		{KindMonitor, `type: http, script: {}`, `spec.script.cel: is missing; write an expression as in status == 200 && json.ready`},
+		{KindMonitor, `type: http, method: HEAD, script: {cel: status == 1}`,
+			`spec.method: the answer to HEAD has no body to look at; use method GET`},
+		{KindMonitor, `type: icmp, port: 7`, `spec.port: means nothing for a check of type icmp; remove it`},
+		{KindMonitor, `type: websocket, path: x, method: GET, validFor: 1d`,
+			"spec.method: means nothing for a check of type websocket; remove it, or use type http, https\n" +
+				"spec.path: wants a path as in /healthz, without spaces, not \"x\"\n" +
+				"spec.validFor: means nothing without TLS; add tls: true"},
+		{KindMonitor, `type: tls, serverName: "a..b", path: /`,
+			`spec.path: means nothing for a check of type tls; ` +
+				`remove it, or use type http, https, websocket` +
+				"\nspec.serverName: \"a..b\" has an empty label; " +
+				"a host name is of letters, digits, - and _ in labels of at most 63"},
 		{KindMonitor, `type: http, path: x`, `spec.path: wants a path as in /healthz, without spaces, not "x"`},
-		{KindMonitor, `type: http, method: POST`, `spec.method: "POST" is not possible; it can be GET, HEAD`},
-		{KindMonitor, `type: http, method: HEAD, body: x`, `spec.body: the answer to HEAD has no body; use method GET`},
+		{KindMonitor, `type: http, method: TRACE`, `spec.method: "TRACE" is not possible; it can be GET, HEAD, OPTIONS, POST, PUT`},
+		{KindMonitor, `type: http, method: HEAD, body: x`, `spec.method: the answer to HEAD has no body to look at; use method GET`},
 		{KindMonitor, `type: http, host: "a b"`,
 			`spec.host: "a b" has the letter ' '; a host name is of letters, digits, - and _ in labels of at most 63`},
-		{KindMonitor, `type: http, insecure: true`, `spec.insecure: means nothing without https`},
+		{KindMonitor, `type: http, insecure: true`,
+			`spec.insecure: means nothing for a check of type http; remove it, or use type dns, grpc, https, tls, websocket`},
 		{KindMonitor, `type: http, headers: {"a b": c, Host: d, X: "a\nb"}`,
 			"spec.headers.Host: is not set as a header; use spec.host\nspec.headers.X: a header is one line\nspec.headers.\"a b\": \"a " +
 				"b\" is not the name of a header"},
@@ -109,6 +147,17 @@ func TestValidate(t *testing.T) {
 		{KindMonitor, `type: http, vantages: [""], quorum: -1`,
 			"spec.vantages[0]: \"\" is not the name of a prober\nspec.quorum: cannot be negative"},
 		{KindPool, `endpoints: [{name: a, addresses: [192.0.2.1]}, {name: b, addresses: ["2001:db8::1"]}], minHealthy: 50%`, ``},
+		{KindPool, `checks: {of: [a, b], need: 3, critical: [a], watch: [B]}, monitor: m, endpoints: [{name: a, host: x.}]`,
+			"spec.monitor: a pool has one monitor or checks, and not both; put it into spec.checks.of\n" +
+				"spec.checks.critical[0]: a stands twice\n" +
+				"spec.checks.watch[0]: \"B\" has the letter 'B'; a name is of a-z, 0-9 and -, at most 63 letters\n" +
+				"spec.checks.need: wants all, any, or a number from 1 to the 2 of spec.checks.of, not \"3\""},
+		{KindPool, `checks: {need: any}, endpoints: [{name: a, host: x.}]`, `spec.checks: wants 1 to 8 monitors, not 0`},
+		{KindPool, `checks: {watch: [m]}, resume: manual, endpoints: [{name: a, host: x.}]`,
+			`spec.resume: a pool that nobody checks never fails; give it a monitor`},
+		{KindPool, `checks: {of: [a, b], need: 1, critical: [c]}, resume: manual, endpoints: [{name: a, host: x.}]`, ``},
+		{KindPool, `apart: true, endpoints: [{name: a, addresses: [192.0.2.1]}, {name: b, addresses: ["2001:db8::1"]}]`,
+			`spec.apart: no endpoint has addresses of both families, and no probe; remove it`},
 		{KindPool, `endpoints: []`, `spec.endpoints: wants 1 to 4096 endpoints, not 0`},
 		{KindPool, `endpoints: [{name: a, addresses: [` + strings.Join(seventeen, ", ") + `]}]`,
 			`spec.endpoints[0].addresses: has 17 addresses: an endpoint can have at most 16; make several endpoints of them`},

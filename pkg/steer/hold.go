@@ -35,6 +35,7 @@ func Held(actual *Pool, declared *spec.Pool, hold *spec.Override, overrides []*s
 	if !is {
 		return actual, false
 	}
+	declared = declared.Split()
 	v := &health.Verdict{Pool: actual.ID, Endpoints: make(map[string]health.Finding, len(declared.Endpoints))}
 	for i := range declared.Endpoints {
 		name := declared.Endpoints[i].Name

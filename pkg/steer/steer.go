@@ -41,7 +41,7 @@ type Standing struct {
 type Pool struct {
 	ID         health.PoolID
 	Site       string
-	Candidates []Candidate // as declared, in order
+	Candidates []Candidate // as declared, in order; of spec.Pool.Split
 	Up         bool
 	Enough     bool      // endpoints of its own are up for it to be up, whatever else takes it down
 	Why        string    // why it is up or down, in words
@@ -55,6 +55,7 @@ type Pool struct {
 // Overrides that do not hold at now are passed over. Those for the whole pool come first, whatever their order,
 // so that those for one endpoint win; of several of a sort the last has the say on weight and state.
 func NewPool(id health.PoolID, p *spec.Pool, v *health.Verdict, overrides []*spec.Override, now time.Time) *Pool {
+	p = p.Split()
 	out := &Pool{ID: id, Site: p.Site, Candidates: make([]Candidate, len(p.Endpoints))}
 	var standing Standing
 	last, word := &unknown, wording{}
@@ -87,7 +88,7 @@ func NewPool(id health.PoolID, p *spec.Pool, v *health.Verdict, overrides []*spe
 		}
 		c.leaveOut(&word, reason)
 		for _, h := range hands.list {
-			if h.Endpoint == "" || h.Endpoint == e.Name {
+			if h.Endpoint == "" || h.Endpoint == spec.DeclaredName(e.Name) {
 				if c.override(h.Override); h.ramps {
 					ramps = append(ramps, moveOf(i, h))
 				}
@@ -106,7 +107,7 @@ func NewPool(id health.PoolID, p *spec.Pool, v *health.Verdict, overrides []*spe
 	out.ramp(ramps, now)
 	out.Frozen = v != nil && v.Frozen
 	unseen := neverChecked
-	if v == nil && p.Monitor == "" {
+	if v == nil && !p.IsMonitored() {
 		unseen = notMonitored
 	}
 	out.judge(p.MinHealthy, unseen)

@@ -191,6 +191,8 @@ type Endpoint struct {
 	Score  float64   `json:"score"`
 	Since  time.Time `json:"since,omitzero"`
 	Reason string    `json:"reason,omitempty"`
+	// Watched says which checks fail that are only watched.
+	Watched string `json:"watched,omitempty"`
 	// Effective is the weight that draws use: weight times score, after overrides.
 	Effective float64 `json:"effective"`
 	// Out says why it takes no part; absent when it does.

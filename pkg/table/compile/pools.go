@@ -149,7 +149,7 @@ func (c *Compiler) touchUsers(p *poolState) {
 // the declaration itself, so that its endpoints stand in memory once.
 func effectivePool(p *spec.Pool) *spec.Pool {
 	if !slices.ContainsFunc(p.Endpoints, func(e spec.Endpoint) bool { return e.Host != "" }) {
-		return p
+		return p.Split()
 	}
 	e := p.Effective()
 	return &e

@@ -96,7 +96,7 @@ func allItems(p *steer.Pool, f rr.Family) []steer.Item {
 	for i := range p.Candidates {
 		c := &p.Candidates[i]
 		if r, weight := rankOf(c); r == best && hasFamily(c, f) {
-			all = append(all, steer.Item{ID: steer.NameID(c.Endpoint.Name), Index: i, Weight: float64(weight)})
+			all = append(all, steer.Item{ID: steer.NameID(spec.DeclaredName(c.Endpoint.Name)), Index: i, Weight: float64(weight)})
 		}
 	}
 	return all
@@ -158,7 +158,7 @@ func liveItems(p *steer.Pool, f rr.Family) (live []steer.Item, asDeclared bool) 
 	live = make([]steer.Item, 0, n)
 	for i := range p.Candidates {
 		if c := &p.Candidates[i]; c.Effective > 0 && takesClients(c) && hasFamily(c, f) {
-			live = append(live, steer.Item{ID: steer.NameID(c.Endpoint.Name), Index: i, Weight: c.Effective})
+			live = append(live, steer.Item{ID: steer.NameID(spec.DeclaredName(c.Endpoint.Name)), Index: i, Weight: c.Effective})
 		}
 	}
 	return live, false

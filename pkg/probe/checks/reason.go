@@ -1,8 +1,9 @@
-package probe
+package checks
 
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"unicode"
+
+	"github.com/gti/gtm/pkg/probe"
 )
 
 // unable marks an error that says nothing of the target.
@@ -18,21 +21,21 @@ type unable struct{ error }
 
 // conclude turns a check's error into outcome and reason. Reasons name what was done and what went wrong, in one line,
 // and quote nothing that the target sent, since whoever reads them need not be allowed to talk to it.
-func conclude(c Check, err error) Result {
+func conclude(c probe.Check, err error) probe.Result {
 	var blind unable
 	var at *stageError
 	var no *refused
 	switch {
 	case err == nil:
-		return Result{Outcome: Passed}
+		return probe.Result{Outcome: probe.Passed}
 	case errors.As(err, &no):
-		return Result{Outcome: Unable, Reason: errRefused.Error(), Detail: no.Error()}
+		return probe.Result{Outcome: probe.Unable, Reason: errRefused.Error(), Detail: no.Error()}
 	case errors.As(err, &blind):
-		return Result{Outcome: Unable, Reason: clip(err.Error(), reasonLimit)}
+		return probe.Result{Outcome: probe.Unable, Reason: clip(err.Error(), reasonLimit)}
 	case errors.As(err, &at) && isTimeout(err):
-		return Result{Outcome: Failed, Reason: fmt.Sprintf("%s: timeout after %v", at.stage, c.Timeout)}
+		return probe.Result{Outcome: probe.Failed, Reason: fmt.Sprintf("%s: timeout after %v", at.stage, c.Timeout)}
 	}
-	return Result{Outcome: Failed, Reason: clip(err.Error(), reasonLimit)}
+	return probe.Result{Outcome: probe.Failed, Reason: clip(err.Error(), reasonLimit)}
 }
 
 // stageError is a failure at one stage of a check.
@@ -68,7 +71,7 @@ var ownFaults = []syscall.Errno{
 }
 
 // connectError sorts what went wrong before there was a connection.
-func (k *Checker) connectError(err error) error {
+func connectError(err error) error {
 	var no *refused
 	var dns *net.DNSError
 	var errno syscall.Errno
@@ -115,7 +118,12 @@ func hasRoute(err error) bool {
 func tlsError(err error) error {
 	var bad *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
+	var ours *certificateError
 	switch {
+	case errors.As(err, &ours):
+		return fail("certificate", ours)
+	case errors.As(err, &x509.UnknownAuthorityError{}):
+		return fail("certificate", errors.New("certificate signed by unknown authority"))
 	case errors.As(err, &bad):
 		return fail("certificate", errors.New(strings.TrimPrefix(bad.Err.Error(), "x509: ")))
 	case errors.As(err, &record):
@@ -136,6 +144,15 @@ func readError(stage string, err error) error {
 		return fail(stage, errors.New("the connection was closed too early"))
 	}
 	return fail(stage, errors.New("not HTTP"))
+}
+
+// roundTripError is for what transports of net/http say.
+func roundTripError(err error) error {
+	err = readError("response", err)
+	if strings.HasSuffix(err.Error(), "not HTTP") {
+		return fail("response", errors.New("the server breaks the protocol"))
+	}
+	return err
 }
 
 func isTimeout(err error) bool {

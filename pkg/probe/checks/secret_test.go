@@ -1,4 +1,4 @@
-package probe
+package checks
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/gti/gtm/pkg/probe"
 )
 
 // TestSecretsInHeaders: they stood in the store, for everyone to read. Now they come from the tenant's own folder at the prober, and no
@@ -53,27 +55,27 @@ func TestSecretsInHeaders(t *testing.T) {
 		{"shop", "empty", "cannot be a header: it wants one line of at most 8 KiB"},
 	} {
 		c := httpCheck(addrOf(server), "/")
-		c.Body, c.Secrets = "x=HUSH", []Secret{{"X-Key", tc.tenant, tc.name}}
+		c.Body, c.Secrets = "x=HUSH", secrets("X-Key", tc.tenant, tc.name)
 		r := (&Checker{Guard: loopback, Secrets: dir}).Check(context.Background(), c)
 		if tc.says == "" {
-			r.wants(t, tc.name, Passed, "")
+			wants(t, r, tc.name, probe.Passed, "")
 		} else {
-			r.wants(t, tc.name, Unable, clip("header X-Key: the secret "+tc.name+" "+tc.says, reasonLimit))
+			wants(t, r, tc.name, probe.Unable, clip("header X-Key: the secret "+tc.name+" "+tc.says, reasonLimit))
 		}
 		if strings.Contains(r.Reason, "HUSH") {
 			t.Errorf("%s: the reason tells it: %s", tc.name, r.Reason)
 		}
 	}
 	c := httpCheck(addrOf(server), "/")
-	c.Secrets = []Secret{{"X-Key", "shop", "key"}}
-	(&Checker{Guard: loopback}).Check(context.Background(), c).wants(t, "no folder", Unable,
+	c.Secrets = secrets("X-Key", "shop", "key")
+	wants(t, (&Checker{Guard: loopback}).Check(context.Background(), c), "no folder", probe.Unable,
 		"header X-Key: the secret key is not to be had: the prober has no secrets")
 	// A new value counts at once, and an answer that is not as wanted does not quote it.
 	write("shop/key", "CHANGED", 0o600)
 	c.Body = "x=CHANGED"
-	(&Checker{Guard: loopback, Secrets: dir}).Check(context.Background(), c).wants(t, "changed", Passed, "")
+	wants(t, (&Checker{Guard: loopback, Secrets: dir}).Check(context.Background(), c), "changed", probe.Passed, "")
 	c.Body = "nothing"
-	(&Checker{Guard: loopback, Secrets: dir}).Check(context.Background(), c).wants(t, "echoed", Failed,
+	wants(t, (&Checker{Guard: loopback, Secrets: dir}).Check(context.Background(), c), "echoed", probe.Failed,
 		`body: its first 64 KiB do not contain "nothing"`)
 }
 
@@ -85,10 +87,10 @@ func TestPrivateAuthority(t *testing.T) {
 	c := httpCheck(addrOf(server), "/")
 	c.Type, c.Name = "https", "example.com"
 	k := Checker{Guard: loopback}
-	k.Check(context.Background(), c).wants(t, "the system's", Failed, "certificate: certificate signed by unknown authority")
+	wants(t, k.Check(context.Background(), c), "the system's", probe.Failed, "certificate: certificate signed by unknown authority")
 	c.CA = own
-	k.Check(context.Background(), c).wants(t, "its own", Passed, "")
+	wants(t, k.Check(context.Background(), c), "its own", probe.Passed, "")
 	c.Name = "evil.test"
-	k.Check(context.Background(), c).wants(t, "its own, another name", Failed,
+	wants(t, k.Check(context.Background(), c), "its own, another name", probe.Failed,
 		"certificate: certificate is valid for example.com, *.example.com, not evil.test")
 }

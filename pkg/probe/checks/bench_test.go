@@ -1,10 +1,12 @@
-package probe
+package checks
 
 import (
 	"net"
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/gti/gtm/pkg/probe"
 )
 
 // BenchmarkCheck makes checks one after the other, each over a connection of its own, to a server in this process.
@@ -30,11 +32,11 @@ func BenchmarkCheck(b *testing.B) {
 	k := &Checker{Guard: Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Local: Machine()}}
 	for _, kind := range []string{"tcp", "http"} {
 		b.Run(kind, func(b *testing.B) {
-			c := Check{Type: kind, Addrs: []netip.AddrPort{netip.MustParseAddrPort(l.Addr().String())}, Timeout: time.Second,
-				Path: "/", Method: "GET", Status: []StatusRange{{200, 299}}}
+			c := probe.Check{Type: kind, Addrs: []netip.AddrPort{netip.MustParseAddrPort(l.Addr().String())}, Timeout: time.Second,
+				Path: "/", Method: "GET", Status: statuses(200, 299)}
 			b.ReportAllocs()
 			for b.Loop() {
-				if r := k.Check(b.Context(), c); r.Outcome != Passed {
+				if r := k.Check(b.Context(), c); r.Outcome != probe.Passed {
 					b.Fatal(r)
 				}
 			}

@@ -1,4 +1,4 @@
-package probe
+package checks
 
 import (
 	"context"
@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/gti/gtm/pkg/probe"
 )
 
 // loopback opens what the servers of these tests listen on.
@@ -89,13 +91,29 @@ func addrOf(s *httptest.Server) netip.AddrPort {
 	return netip.MustParseAddrPort(s.Listener.Addr().String())
 }
 
-// httpCheck is a GET of path that wants 200-299.
-func httpCheck(to netip.AddrPort, path string) Check {
-	return Check{Type: "http", Addrs: []netip.AddrPort{to}, Interval: time.Minute, Timeout: 10 * time.Second,
-		Path: path, Method: "GET", Status: []StatusRange{{200, 299}}}
+// statuses are ranges of status codes, each by its first and last one.
+func statuses(ends ...int) (all []probe.StatusRange) {
+	for i := 0; i < len(ends); i += 2 {
+		all = append(all, probe.StatusRange{First: ends[i], Last: ends[i+1]})
+	}
+	return all
 }
 
-func (r Result) wants(t *testing.T, what string, o Outcome, reason string) {
+// secrets are some, each by its header, its tenant and its name.
+func secrets(words ...string) (all []probe.Secret) {
+	for i := 0; i < len(words); i += 3 {
+		all = append(all, probe.Secret{Header: words[i], Tenant: words[i+1], Name: words[i+2]})
+	}
+	return all
+}
+
+// httpCheck is a GET of path that wants 200-299.
+func httpCheck(to netip.AddrPort, path string) probe.Check {
+	return probe.Check{Type: "http", Addrs: []netip.AddrPort{to}, Interval: time.Minute, Timeout: 10 * time.Second,
+		Path: path, Method: "GET", Status: statuses(200, 299)}
+}
+
+func wants(t *testing.T, r probe.Result, what string, o probe.Outcome, reason string) {
 	t.Helper()
 	if r.Outcome != o || r.Reason != reason {
 		t.Errorf("%s: %s %q, want %s %q", what, r.Outcome, r.Reason, o, reason)
@@ -109,58 +127,60 @@ func TestHTTP(t *testing.T) {
 	k := Checker{Guard: loopback}
 	for _, tc := range []struct {
 		what   string
-		check  func(*Check)
+		check  func(*probe.Check)
 		reason string // empty: passes
 	}{
-		{"200", func(c *Check) {}, ""},
-		{"503", func(c *Check) { c.Path = "/status?503" }, "status 503, want 200-299"},
-		{"a redirect is its status", func(c *Check) { c.Path = "/status?302" }, "status 302, want 200-299"},
-		{"an expected redirect", func(c *Check) { c.Path = "/status?302"; c.Status = []StatusRange{{301, 302}} }, ""},
-		{"several ranges", func(c *Check) { c.Path = "/status?500"; c.Status = []StatusRange{{200, 200}, {300, 399}} },
+		{"200", func(c *probe.Check) {}, ""},
+		{"503", func(c *probe.Check) { c.Path = "/status?503" }, "status 503, want 200-299"},
+		{"a redirect is its status", func(c *probe.Check) { c.Path = "/status?302" }, "status 302, want 200-299"},
+		{"an expected redirect", func(c *probe.Check) { c.Path = "/status?302"; c.Status = statuses(301, 302) }, ""},
+		{"several ranges", func(c *probe.Check) { c.Path = "/status?500"; c.Status = statuses(200, 200, 300, 399) },
 			"status 500, want 200, 300-399"},
-		{"interim responses are passed over", func(c *Check) { c.Path = "/early" }, ""},
-		{"HEAD", func(c *Check) { c.Method = "HEAD"; c.Path = "/far" }, ""},
-		{"the request is as asked", func(c *Check) {
+		{"interim responses are passed over", func(c *probe.Check) { c.Path = "/early" }, ""},
+		{"HEAD", func(c *probe.Check) { c.Method = "HEAD"; c.Path = "/far" }, ""},
+		{"the request is as asked", func(c *probe.Check) {
 			c.Name, c.Path, c.Headers = "web.example", "/p?q=1", map[string]string{"x-key": "v"}
 			c.Body = "GET /p?q=1 host=web.example agent=gtm-probe x=v"
 		}, ""},
-		{"the Host header is the address otherwise", func(c *Check) { c.Body = "host=" + to.String() + " " }, ""},
-		{"the agent can be set", func(c *Check) { c.Headers = map[string]string{"User-Agent": "me"}; c.Body = "agent=me " }, ""},
-		{"body within 64 KiB", func(c *Check) { c.Path, c.Body = "/near", "needle" }, ""},
-		{"body behind 64 KiB", func(c *Check) { c.Path, c.Body = "/far", "needle" }, `body: its first 64 KiB do not contain "needle"`},
-		{"a body that breaks off behind the text", func(c *Check) { c.Path, c.Body = "/break", "alive" }, ""},
-		{"a body that breaks off before it", func(c *Check) { c.Path, c.Body = "/break", "dead" },
+		{"the Host header is the address otherwise", func(c *probe.Check) { c.Body = "host=" + to.String() + " " }, ""},
+		{"the agent can be set", func(c *probe.Check) { c.Headers = map[string]string{"User-Agent": "me"}; c.Body = "agent=me " }, ""},
+		{"body within 64 KiB", func(c *probe.Check) { c.Path, c.Body = "/near", "needle" }, ""},
+		{"body behind 64 KiB", func(c *probe.Check) { c.Path, c.Body = "/far", "needle" },
+			`body: its first 64 KiB do not contain "needle"`},
+		{"a body that breaks off behind the text", func(c *probe.Check) { c.Path, c.Body = "/break", "alive" }, ""},
+		{"a body that breaks off before it", func(c *probe.Check) { c.Path, c.Body = "/break", "dead" },
 			"body: the connection was closed too early"},
-		{"no answer in time", func(c *Check) { c.Path, c.Timeout = "/hang", 30*time.Millisecond }, "response: timeout after 30ms"},
-		{"nobody there", func(c *Check) { c.Addrs = []netip.AddrPort{closed(t)} }, "connect: connection refused"},
-		{"not HTTP", func(c *Check) { c.Addrs = []netip.AddrPort{raw(t, "SSH-2.0-secret\r\n")} }, "response: not HTTP"},
-		{"closed at once", func(c *Check) { c.Addrs = []netip.AddrPort{raw(t, "")} }, "response: the connection was closed too early"},
-		{"headers without end", func(c *Check) {
+		{"no answer in time", func(c *probe.Check) { c.Path, c.Timeout = "/hang", 30*time.Millisecond }, "response: timeout after 30ms"},
+		{"nobody there", func(c *probe.Check) { c.Addrs = []netip.AddrPort{closed(t)} }, "connect: connection refused"},
+		{"not HTTP", func(c *probe.Check) { c.Addrs = []netip.AddrPort{raw(t, "SSH-2.0-secret\r\n")} }, "response: not HTTP"},
+		{"closed at once", func(c *probe.Check) { c.Addrs = []netip.AddrPort{raw(t, "")} },
+			"response: the connection was closed too early"},
+		{"headers without end", func(c *probe.Check) {
 			c.Addrs = []netip.AddrPort{raw(t, "HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 1<<20))}
 		}, "response: the connection was closed too early"},
-		{"eight interim responses", func(c *Check) {
+		{"eight interim responses", func(c *probe.Check) {
 			c.Addrs = []netip.AddrPort{raw(t, strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 8)+"HTTP/1.1 204 No Content\r\n\r\n")}
 		}, ""},
-		{"nine interim responses", func(c *Check) {
+		{"nine interim responses", func(c *probe.Check) {
 			c.Addrs = []netip.AddrPort{raw(t, strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 9)+"HTTP/1.1 204 No Content\r\n\r\n")}
 		}, "response: too many interim responses"},
-		{"another protocol is no interim response", func(c *Check) {
+		{"another protocol is no interim response", func(c *probe.Check) {
 			c.Addrs = []netip.AddrPort{raw(t, "HTTP/1.1 101 Switching Protocols\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n")}
 		}, "status 101, want 200-299"},
-		{"closed behind an interim response", func(c *Check) { c.Addrs = []netip.AddrPort{raw(t, "HTTP/1.1 100 Continue\r\n\r\n")} },
+		{"closed behind an interim response", func(c *probe.Check) { c.Addrs = []netip.AddrPort{raw(t, "HTTP/1.1 100 Continue\r\n\r\n")} },
 			"response: the connection was closed too early"},
-		{"interim responses without end", func(c *Check) {
+		{"interim responses without end", func(c *probe.Check) {
 			c.Addrs = []netip.AddrPort{raw(t, strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 99))}
 		}, "response: too many interim responses"},
 	} {
 		c := httpCheck(to, "/")
 		tc.check(&c)
-		want := Passed
+		want := probe.Passed
 		if tc.reason != "" {
-			want = Failed
+			want = probe.Failed
 		}
 		r := k.Check(context.Background(), c)
-		r.wants(t, tc.what, want, tc.reason)
+		wants(t, r, tc.what, want, tc.reason)
 		if r.Latency <= 0 || r.At.IsZero() {
 			t.Errorf("%s: latency %v, at %v", tc.what, r.Latency, r.At)
 		}
@@ -182,7 +202,7 @@ func TestConnectionsAreNotKept(t *testing.T) {
 	server.Start()
 	k := Checker{Guard: loopback}
 	for range 3 {
-		k.Check(context.Background(), httpCheck(addrOf(server), "/")).wants(t, "check", Passed, "")
+		wants(t, k.Check(context.Background(), httpCheck(addrOf(server), "/")), "check", probe.Passed, "")
 	}
 	server.Close() // waits for all connections
 	if opened.Load() != 3 || shut.Load() != 3 {
@@ -221,28 +241,28 @@ func TestHTTPS(t *testing.T) {
 	} {
 		c := httpCheck(addrOf(server), "/")
 		c.Type, c.Name, c.Insecure, c.Body = "https", tc.name, tc.insecure, "host="+tc.name
-		want := Passed
+		want := probe.Passed
 		if tc.reason != "" {
-			want = Failed
+			want = probe.Failed
 		}
-		tc.k.Check(context.Background(), c).wants(t, tc.what, want, tc.reason)
+		wants(t, tc.k.Check(context.Background(), c), tc.what, want, tc.reason)
 		if sni.Load() != tc.sni {
 			t.Errorf("%s: SNI %q, want %q", tc.what, sni.Load(), tc.sni)
 		}
 	}
 	c := httpCheck(addrOf(plain), "/")
 	c.Type = "https"
-	trusting.Check(context.Background(), c).wants(t, "https to http", Failed, "tls: the server does not speak TLS")
+	wants(t, trusting.Check(context.Background(), c), "https to http", probe.Failed, "tls: the server does not speak TLS")
 	c.Addrs = []netip.AddrPort{raw(t, "")}
-	trusting.Check(context.Background(), c).wants(t, "closed in the handshake", Failed, "tls: EOF")
+	wants(t, trusting.Check(context.Background(), c), "closed in the handshake", probe.Failed, "tls: EOF")
 }
 
 func TestTCP(t *testing.T) {
 	k := Checker{Guard: loopback}
-	c := Check{Type: "tcp", Addrs: []netip.AddrPort{raw(t, "")}, Timeout: 10 * time.Second}
-	k.Check(context.Background(), c).wants(t, "open", Passed, "")
+	c := probe.Check{Type: "tcp", Addrs: []netip.AddrPort{raw(t, "")}, Timeout: 10 * time.Second}
+	wants(t, k.Check(context.Background(), c), "open", probe.Passed, "")
 	c.Addrs = []netip.AddrPort{closed(t)}
-	k.Check(context.Background(), c).wants(t, "closed", Failed, "connect: connection refused")
+	wants(t, k.Check(context.Background(), c), "closed", probe.Failed, "connect: connection refused")
 }
 
 // All addresses of an endpoint must pass, since an answer hands all of them out; the reason names the one that did not.
@@ -253,18 +273,18 @@ func TestSeveralAddresses(t *testing.T) {
 	for _, tc := range []struct {
 		what   string
 		addrs  []netip.AddrPort
-		want   Outcome
+		want   probe.Outcome
 		reason string
 	}{
-		{"both open", []netip.AddrPort{open, open}, Passed, ""},
-		{"the second closed", []netip.AddrPort{open, shut}, Failed, "127.0.0.1: connect: connection refused"},
-		{"one that cannot be checked says nothing", []netip.AddrPort{banned, open}, Passed, ""},
-		{"nor does it hide a failure", []netip.AddrPort{banned, shut}, Failed, "127.0.0.1: connect: connection refused"},
-		{"none can be checked", []netip.AddrPort{banned, banned}, Unable,
+		{"both open", []netip.AddrPort{open, open}, probe.Passed, ""},
+		{"the second closed", []netip.AddrPort{open, shut}, probe.Failed, "127.0.0.1: connect: connection refused"},
+		{"one that cannot be checked says nothing", []netip.AddrPort{banned, open}, probe.Passed, ""},
+		{"nor does it hide a failure", []netip.AddrPort{banned, shut}, probe.Failed, "127.0.0.1: connect: connection refused"},
+		{"none can be checked", []netip.AddrPort{banned, banned}, probe.Unable,
 			"169.254.169.254: refused by the prober's networks"},
 	} {
-		c := Check{Type: "tcp", Addrs: tc.addrs, Timeout: 10 * time.Second}
-		k.Check(context.Background(), c).wants(t, tc.what, tc.want, tc.reason)
+		c := probe.Check{Type: "tcp", Addrs: tc.addrs, Timeout: 10 * time.Second}
+		wants(t, k.Check(context.Background(), c), tc.what, tc.want, tc.reason)
 	}
 }
 
@@ -274,19 +294,19 @@ func TestCancelledChecksSayNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	time.AfterFunc(10*time.Millisecond, cancel)
 	k := Checker{Guard: loopback}
-	k.Check(ctx, httpCheck(addrOf(server), "/hang")).wants(t, "cancelled", Unable, "cancelled")
+	wants(t, k.Check(ctx, httpCheck(addrOf(server), "/hang")), "cancelled", probe.Unable, "cancelled")
 }
 
 // An error of this machine says nothing of the target: here, an address family or network that it has no route to.
 func TestNoRoute(t *testing.T) {
 	to := netip.MustParseAddrPort("[2001:db8::1]:80")
-	want := Unable
+	want := probe.Unable
 	if conn, err := net.Dial("udp", to.String()); err == nil { // asks the routing table, sends nothing
 		conn.Close()
-		want = Failed // there is a route to nowhere here
+		want = probe.Failed // there is a route to nowhere here
 	}
 	var k Checker
-	r := k.Check(context.Background(), Check{Type: "tcp", Addrs: []netip.AddrPort{to}, Timeout: 200 * time.Millisecond})
+	r := k.Check(context.Background(), probe.Check{Type: "tcp", Addrs: []netip.AddrPort{to}, Timeout: 200 * time.Millisecond})
 	if r.Outcome != want || !strings.HasPrefix(r.Reason, "connect: ") {
 		t.Errorf("%+v, want %s", r, want)
 	}
@@ -299,20 +319,20 @@ func TestOwnFaultsSayNothingOfTheTarget(t *testing.T) {
 	for _, tc := range []struct {
 		errno syscall.Errno
 		to    net.Addr
-		want  Outcome
+		want  probe.Outcome
 	}{
-		{syscall.EMFILE, near, Unable}, {syscall.ENFILE, near, Unable}, {syscall.ENOBUFS, near, Unable}, {syscall.ENOMEM, near, Unable},
-		{syscall.EADDRNOTAVAIL, near, Unable}, {syscall.EAFNOSUPPORT, near, Unable}, {syscall.EPERM, near, Unable},
-		{syscall.EACCES, near, Unable},
-		{syscall.ECONNREFUSED, near, Failed}, {syscall.ECONNRESET, near, Failed}, {syscall.EHOSTUNREACH, near, Failed},
-		{syscall.ENETUNREACH, near, Failed}, // a router farther on says so
-		{syscall.ENETUNREACH, nil, Failed},
-		{syscall.ENETUNREACH, nowhere, Unable},
-		{syscall.EHOSTUNREACH, nowhere, Failed},
+		{syscall.EMFILE, near, probe.Unable}, {syscall.ENFILE, near, probe.Unable}, {syscall.ENOBUFS, near, probe.Unable},
+		{syscall.ENOMEM, near, probe.Unable},
+		{syscall.EADDRNOTAVAIL, near, probe.Unable}, {syscall.EAFNOSUPPORT, near, probe.Unable}, {syscall.EPERM, near, probe.Unable},
+		{syscall.EACCES, near, probe.Unable},
+		{syscall.ECONNREFUSED, near, probe.Failed}, {syscall.ECONNRESET, near, probe.Failed}, {syscall.EHOSTUNREACH, near, probe.Failed},
+		{syscall.ENETUNREACH, near, probe.Failed}, // a router farther on says so
+		{syscall.ENETUNREACH, nil, probe.Failed},
+		{syscall.ENETUNREACH, nowhere, probe.Unable},
+		{syscall.EHOSTUNREACH, nowhere, probe.Failed},
 	} {
-		var k Checker
 		err := &net.OpError{Op: "dial", Net: "tcp", Addr: tc.to, Err: os.NewSyscallError("connect", tc.errno)}
-		conclude(Check{}, k.connectError(err)).wants(t, fmt.Sprint(tc.errno, " to ", tc.to), tc.want, "connect: "+tc.errno.Error())
+		wants(t, conclude(probe.Check{}, connectError(err)), fmt.Sprint(tc.errno, " to ", tc.to), tc.want, "connect: "+tc.errno.Error())
 	}
 }
 
@@ -354,21 +374,21 @@ func TestNames(t *testing.T) {
 	c.Addrs, c.Host, c.Port, c.Body = nil, "web.test", port, fmt.Sprintf("host=web.test:%d ", port)
 
 	k := Checker{Guard: loopback, Resolver: nameServer(t, "127.0.0.1")}
-	k.Check(context.Background(), c).wants(t, "allowed", Passed, "")
+	wants(t, k.Check(context.Background(), c), "allowed", probe.Passed, "")
 
 	k = Checker{Resolver: nameServer(t, "127.0.0.1")}
-	k.Check(context.Background(), c).wants(t, "loopback by a name", Unable, "refused by the prober's networks")
+	wants(t, k.Check(context.Background(), c), "loopback by a name", probe.Unable, "refused by the prober's networks")
 
 	k = Checker{Guard: Guard{Allow: prefixes("127.0.0.1/32")}, Resolver: nameServer(t, "127.0.0.1", "169.254.169.254")}
-	k.Check(context.Background(), c).wants(t, "first time", Passed, "")
-	k.Check(context.Background(), c).wants(t, "rebound", Unable, "refused by the prober's networks")
+	wants(t, k.Check(context.Background(), c), "first time", probe.Passed, "")
+	wants(t, k.Check(context.Background(), c), "rebound", probe.Unable, "refused by the prober's networks")
 
 	c.Host = "gone.test"
-	k.Check(context.Background(), c).wants(t, "no such name", Failed, "resolve: no such host")
+	wants(t, k.Check(context.Background(), c), "no such name", probe.Failed, "resolve: no such host")
 
 	k = Checker{}
 	c.Host = "localhost"
-	if r := k.Check(context.Background(), c); r.Outcome != Unable || r.Reason != errRefused.Error() ||
+	if r := k.Check(context.Background(), c); r.Outcome != probe.Unable || r.Reason != errRefused.Error() ||
 		!strings.HasSuffix(r.Detail, "it is loopback") {
 		t.Errorf("localhost: %+v", r)
 	}
@@ -381,11 +401,12 @@ func TestRefusedBeforeConnect(t *testing.T) {
 	server.Config.ConnState = func(net.Conn, http.ConnState) { heard.Add(1) }
 	server.Start()
 	var k Checker
-	k.Check(context.Background(), httpCheck(addrOf(server), "/")).wants(t, "default guard", Unable, "refused by the prober's networks")
+	wants(t, k.Check(context.Background(), httpCheck(addrOf(server), "/")),
+		"default guard", probe.Unable, "refused by the prober's networks")
 	k = Checker{Guard: loopback}
 	k.Guard.Own = []uint16{addrOf(server).Port()}
 	r := k.Check(context.Background(), httpCheck(addrOf(server), "/"))
-	if r.Outcome != Unable || r.Reason != errRefused.Error() || !strings.Contains(r.Detail, "gtm's own port") {
+	if r.Outcome != probe.Unable || r.Reason != errRefused.Error() || !strings.Contains(r.Detail, "gtm's own port") {
 		t.Errorf("own port: %+v", r)
 	}
 	server.Close()
