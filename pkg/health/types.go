@@ -63,6 +63,10 @@ type Verdict struct {
 	Released []string `json:"released,omitempty"`
 	// Out tells that the pool failed and is kept out; nil: it is not. See StayOut.
 	Out *Out `json:"out,omitempty"`
+	// HeldSince is when the last of what the brake holds in the pool failed. Zero unless Frozen.
+	HeldSince time.Time `json:"heldSince,omitzero"`
+	// Doubts say of endpoints that are down by votes why those may be a broken observer's. As Unvoted.
+	Doubts map[string]string `json:"-"`
 	// Unvoted are the endpoints whose state no quorum of vantages votes for now. Judge gives it, for the brake; it is not kept.
 	Unvoted map[string]bool `json:"-"`
 }
@@ -78,6 +82,8 @@ type Finding struct {
 	Unsure bool `json:"unsure,omitempty"`
 	// Recovered tells that it was down before it turned Up, which was at Since. Only where Case.Recovery asks.
 	Recovered bool `json:"recovered,omitempty"`
+	// Proven tells that it is down beyond what a broken observer could say: the brake neither counts nor holds it. See R10 and B8.
+	Proven bool `json:"proven,omitempty"`
 }
 
 // Out is that a pool failed, and stays out until a person says otherwise.

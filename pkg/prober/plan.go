@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/probe"
@@ -41,7 +42,15 @@ type poolPlan struct {
 	limits    health.Limits
 	vantages  []string
 	quorum    int
-	recovery  bool // findings tell of recoveries, which endpoints start slowly behind
+	agree     map[string]int
+	span      time.Duration // until a vantage that went blind has all of it down
+	recovery  bool          // findings tell of recoveries, which endpoints start slowly behind
+}
+
+// spanOf gives how long it takes at most until all checks of a vantage that fail have turned their endpoints down: intervals vary, and
+// a check may wait for its turn.
+func spanOf(m *spec.Monitor) time.Duration {
+	return (time.Duration(m.Fall)+1)*time.Duration(m.Interval) + time.Duration(m.Timeout)
 }
 
 // asks reports whether a vantage is to check the pool.
@@ -104,7 +113,8 @@ func (p *plan) addPool(key spec.Key, pool *spec.Pool, resources state.Resources)
 	m := monitor.Effective()
 	pp := &poolPlan{
 		id: id, checks: make(map[string]probe.Check, len(pool.Endpoints)), of: make(map[string]string, len(pool.Endpoints)),
-		limits: health.Limits{Rise: m.Rise, Fall: m.Fall}, vantages: m.Vantages, quorum: m.Quorum,
+		limits: health.Limits{Rise: m.Rise, Fall: m.Fall}, vantages: m.Vantages, quorum: m.Quorum, agree: m.Agree,
+		span:     spanOf(&m),
 		recovery: pool.SlowStart > 0,
 	}
 	for _, e := range pool.Endpoints {

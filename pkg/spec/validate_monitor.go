@@ -56,6 +56,26 @@ func (c *checker) vantages(m *Monitor) {
 	case n > 0 && m.Quorum > n:
 		c.fail("spec.quorum", "", "%d of %d vantages can never agree", m.Quorum, n)
 	}
+	c.agree(m)
+}
+
+// maxAgree is how many regions a monitor can name.
+const maxAgree = 16
+
+func (c *checker) agree(m *Monitor) {
+	if len(m.Agree) > maxAgree {
+		c.fail("spec.agree", "", "%d regions are too many: it can be %d", len(m.Agree), maxAgree)
+	}
+	for _, region := range slices.Sorted(maps.Keys(m.Agree)) {
+		path, n := joinPath("spec.agree", region), m.Agree[region]
+		c.place(path, region)
+		switch {
+		case n < 1:
+			c.fail(path, "leave the region out", "cannot be %d", n)
+		case len(m.Vantages) > 0 && n > len(m.Vantages):
+			c.fail(path, "", "%d of %d vantages can never agree", n, len(m.Vantages))
+		}
+	}
 }
 
 func (c *checker) monitorTCP(m *Monitor) {
