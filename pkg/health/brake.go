@@ -12,7 +12,8 @@ import (
 //	B2  A failure that is Proven passes and does not count, unless nearly everything fails: more than Everywhere of what was up on the
 //	    whole platform fails now or went down within the window. Then nothing is proven.
 //	B3  It takes hold when more than Share of those that count, and at least Min of them, fail now or went down within the window: Window,
-//	    or a pool's Span where that is longer. It lets go when fewer than Share, or fewer than Min, did. While it holds the window's
+//	    or a pool's Span where that is longer. It lets go when fewer than Share, or fewer than Min, did; what is held in a pool is held on
+//	    until that has been the same for the window: an observer that recovers sees one after the other. While it holds the window's
 //	    beginning stands still, so that waiting alone never releases. It also takes hold when nearly everything fails, and of more
 //	    than half of the tenants more than Share does.
 //	B4  While it holds, a pool's failures pass nevertheless if in each rule that names the pool another one is a refuge: it is known
@@ -23,8 +24,8 @@ import (
 //	    were up, so that the pool's clients are spread and never sent to the last one. A pool that went down within the window is
 //	    taken back likewise when nothing in its rules is up any more: its clients are not left to the pool that fell last.
 //	B7  What is held stays so until a quorum votes it up, or it passes. Silence is no vote.
-//	B8  What is held in a pool is proven when as many of its other endpoints as it needs are known to be up, and none failed for so long
-//	    that a broken observer would have lost them too: for the window.
+//	B8  What is held in a pool is proven when as many of its other endpoints as it needs are known to be up, and none failed or recovered
+//	    for so long that a broken observer would have lost them too: for the window.
 //	B9  What a person releases goes down, and is not taken back until it was up again. It counts on as having failed.
 //
 // Recoveries and scores pass. A held finding says in its reason what was seen; its pool's verdict is Frozen.
@@ -56,8 +57,8 @@ type Docket struct {
 	// Release tells of pools of which a person wants what is held to go down. nil: of none.
 	Release func(PoolID) bool
 	Now     time.Time
-	// Age tells how long an endpoint has been down, FrozenFor how long the brake holds, and HeldFor how long ago the last of what is held
-	// in a pool failed, by one clock. nil: by the times in Previous and Proposed, which several clocks may have written.
+	// Age tells how long an endpoint has been down, FrozenFor how long the brake holds, and HeldFor for how long what is held in a
+	// pool has been the same, by one clock. nil: by the times in Previous and Proposed, which several clocks may have written.
 	Age       func(PoolID, string) time.Duration
 	FrozenFor func() time.Duration
 	HeldFor   func(PoolID) time.Duration
@@ -181,6 +182,9 @@ func (b Brake) orDefaults() Brake {
 	}
 	if b.Everywhere <= 0 {
 		b.Everywhere = 0.9
+	}
+	if b.Mode == "" {
+		b.Mode = Enforce
 	}
 	return b
 }

@@ -148,8 +148,10 @@ func TestBrakeFreezesAndThaws(t *testing.T) {
 		t.Errorf("since %v", v.FrozenSince)
 	}
 	x.set(at(10_001), Up, "p1/e0", "p1/e1", "p0/e0")
-	x.want(t, "half failing, but three are fewer than four", false, "p0/e1", "p0/e2", "p0/e3")
-	x.set(at(10_002), Up, all...)
+	x.want(t, "half failing, but three are fewer than four: the others may recover, too", true)
+	x.judge(at(10_061))
+	x.want(t, "they did not", false, "p0/e1", "p0/e2", "p0/e3")
+	x.set(at(10_062), Up, all...)
 	x.want(t, "all well", false)
 	for id, v := range x.verdicts {
 		if v.Frozen || !v.FrozenSince.IsZero() || v.Endpoints["e0"].Reason != "" {
@@ -192,7 +194,11 @@ func TestBrakeThawsOnlyBelowTheShare(t *testing.T) {
 	x.set(at(2), Up, names[0])
 	x.want(t, "five of ten: still held", true)
 	x.set(at(3), Up, names[1])
-	x.want(t, "four of ten: let go", false, names[2:6]...)
+	x.want(t, "four of ten: the others may recover, too", true)
+	x.judge(at(62))
+	x.want(t, "not for a window", true)
+	x.judge(at(63))
+	x.want(t, "let go", false, names[2:6]...)
 	y := newTenant(8)
 	y.set(at(1), Down, names[:4]...)
 	y.want(t, "four of eight: it does not take hold", false, names[:4]...)
@@ -240,6 +246,8 @@ func TestBrakeExempt(t *testing.T) {
 	x.want(t, "frozen", true)
 	x.exempt["p0/e0"], x.exempt["p0/e1"] = true, true
 	x.judge(at(2))
+	x.want(t, "three of four others, held on", true, "p0/e0", "p0/e1")
+	x.judge(at(62))
 	x.want(t, "three of four others", false, "p0/e0", "p0/e1", "p0/e2", "p0/e3", "p0/e4")
 }
 

@@ -73,19 +73,22 @@ func (h *hearing) proven(name string) bool { return h.now.Endpoints[name].Proven
 // restStands reports whether the rest of a pool has been up for so long that what failed in it did. (B8)
 func (h *hearing) restStands() bool {
 	c := h.rollOf(h.id)
-	if !h.was.Frozen || c.known < c.needs || h.heldFor() < h.window() {
-		return false
-	}
-	for name := range h.now.Endpoints {
-		if h.fate(name) == fresh && !h.was.held(name) && !h.proven(name) {
-			return false // just now
-		}
-	}
-	return true
+	return h.was.Frozen && c.known >= c.needs && h.same() >= h.window()
 }
 
-// heldFor tells how long ago the last of what is held in the pool failed.
-func (h *hearing) heldFor() time.Duration {
+// clings reports whether what is held in the pool is held on though the brake lets go. (B3)
+func (h *hearing) clings() bool {
+	return h.was.Frozen && h.brake.Mode == Enforce && h.same() < h.window()
+}
+
+// same tells for how long what is held in the pool has been the same.
+func (h *hearing) same() time.Duration {
+	for name := range h.now.Endpoints {
+		switch fate, held := h.fate(name), h.was.held(name); {
+		case fate == well && held, fate == fresh && !held && !h.proven(name):
+			return 0 // it changes now
+		}
+	}
 	switch {
 	case h.HeldFor != nil:
 		return h.HeldFor(h.id)
@@ -108,18 +111,18 @@ func (h *hearing) stops() bool {
 // verdictOf gives the verdict on a pool. taken: the brake has taken hold.
 func (r *round) verdictOf(id PoolID, v Verdict, taken bool) Verdict {
 	h := r.hearing(id, &v)
-	objection := ""
-	if taken {
+	objection, clings := "", !taken && h.clings()
+	if taken || clings {
 		objection = r.objection(id)
 	}
-	stands := objection != "" && h.restStands()                            // B8
+	stands := h.restStands()                                               // B8
 	stopped := objection != "" && !stands && (h.stops() || r.forsaken(id)) // B6
 	out := v
 	out.Unvoted, out.Doubts, out.Released = nil, nil, nil
-	changed, doubted, voted := map[string]Finding{}, "", false
+	changed, doubted, voted, changes := map[string]Finding{}, "", false, false
 	for name, f := range v.Endpoints {
 		fate, released := h.fate(name), h.released(name)
-		stop := stopped && !released && (fate == fresh || fate == recent) && !h.proven(name)
+		stop := stopped && !released && (fate == fresh || fate == recent) && !h.proven(name) && (taken || h.was.held(name))
 		switch {
 		case stop && r.brake.Mode != Observe:
 			changed[name] = h.hold(name)
@@ -127,13 +130,13 @@ func (r *round) verdictOf(id PoolID, v Verdict, taken bool) Verdict {
 			if !out.Frozen {
 				out.Frozen, out.FrozenSince, out.HeldSince = true, r.since, h.was.HeldSince
 			}
-			if !h.was.held(name) || out.HeldSince.IsZero() {
-				out.HeldSince = r.Now
-			}
+			changes = changes || !h.was.held(name) || out.HeldSince.IsZero()
 			voted = voted || !v.Unvoted[name]
 			if doubt := v.Doubts[name]; doubt != "" && (doubted == "" || name < doubted) {
 				doubted = name
 			}
+		case fate == well:
+			changes = changes || h.was.held(name)
 		case h.fails(name):
 			g := h.down(name, stop && fate == fresh)
 			if g.Proven = g.Proven || stands && h.was.held(name); g != f {
@@ -147,6 +150,9 @@ func (r *round) verdictOf(id PoolID, v Verdict, taken bool) Verdict {
 	if len(changed) > 0 {
 		out.Endpoints = maps.Clone(v.Endpoints)
 		maps.Copy(out.Endpoints, changed)
+	}
+	if out.Frozen && changes {
+		out.HeldSince = r.Now
 	}
 	switch {
 	case !out.Frozen:

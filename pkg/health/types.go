@@ -63,7 +63,7 @@ type Verdict struct {
 	Released []string `json:"released,omitempty"`
 	// Out tells that the pool failed and is kept out; nil: it is not. See StayOut.
 	Out *Out `json:"out,omitempty"`
-	// HeldSince is when the last of what the brake holds in the pool failed. Zero unless Frozen.
+	// HeldSince is since when what the brake holds in the pool is the same. Zero unless Frozen.
 	HeldSince time.Time `json:"heldSince,omitzero"`
 	// Doubts say of endpoints that are down by votes why those may be a broken observer's. As Unvoted.
 	Doubts map[string]string `json:"-"`

@@ -448,8 +448,8 @@ func (w *virtual) answers() map[string][]*server {
 	return all
 }
 
-// A blind observer, alone or with the others of its network, moves traffic for no longer than it takes until it has lost all: then all of
-// it is where it was. Where others see, it moves none.
+// A blind observer, alone or with the others of its network, moves traffic for no longer than it takes until it has lost all, and until it
+// has all back when it sees again: then all of it is where it was. Where others see, it moves none.
 func TestWorldsBlindObserver(t *testing.T) {
 	moved, alone := 0, 0
 	var mu sync.Mutex
@@ -485,7 +485,12 @@ func TestWorldsBlindObserver(t *testing.T) {
 			for _, o := range w.probers {
 				o.blind = false
 			}
-			w.run(10 * w.span())
+			for i := range 10 * w.span() {
+				w.step()
+				if i > w.span()+12 && !maps.EqualFunc(before, w.answers(), slices.Equal) {
+					t.Fatalf("all %v, it sees again, and answers are not as before: %v", all, w.tenants)
+				}
+			}
 			if unwell := w.unwell(); unwell != "" {
 				t.Fatalf("it sees again, and %s", unwell)
 			}

@@ -14,7 +14,7 @@ type ages struct {
 	before time.Time // by the clock of the verdicts that were found; zero: not known
 	fell   map[health.PoolID]map[string]time.Time
 	froze  map[string]time.Time // by tenant
-	// last is when the last of what is held in a pool failed; since is what the verdict says of it.
+	// last is since when what is held in a pool is the same; since is what the verdict says of that.
 	last map[health.PoolID]heldLast
 }
 
@@ -52,7 +52,7 @@ func (a *ages) frozen(tenant string, since time.Time) time.Duration {
 	return time.Since(a.froze[tenant])
 }
 
-// heldFor tells how long ago the last of what is held in a pool failed, by the verdict that says so. One of an older program does not.
+// heldFor tells for how long what is held in a pool has been the same, by the verdict that says so. One of an older program does not.
 func (a *ages) heldFor(v health.Verdict) time.Duration {
 	if l, ok := a.last[v.Pool]; ok && l.since.Equal(v.HeldSince) {
 		return time.Since(l.at)
