@@ -17,6 +17,7 @@ type tenant struct {
 	pools    map[PoolID]int // endpoints each
 	evidence map[string]State
 	exempt   map[string]bool
+	needs    int          // of each pool's endpoints; 0: one
 	refuses  map[int]bool // rules whose service does
 	rules    [][]string   // of pools; nil: each pool has a rule of its own
 	silent   bool         // the only vantage is
@@ -65,7 +66,7 @@ func (x *tenant) judge(now time.Time) {
 func (x *tenant) declared() map[PoolID]Declared {
 	all := map[PoolID]Declared{}
 	for id, n := range x.pools {
-		d := Declared{Size: n, Stands: map[string]Stand{}}
+		d := Declared{Size: n, Stands: map[string]Stand{}, Needs: func(int) int { return x.needs }}
 		for e := range n {
 			if name := fmt.Sprint("e", e); x.exempt[endpointKey(id, name)] {
 				d.Stands[name] = SaidDown
@@ -199,9 +200,42 @@ func TestBrakeThawsOnlyBelowTheShare(t *testing.T) {
 	x.want(t, "not for a window", true)
 	x.judge(at(63))
 	x.want(t, "let go", false, names[2:6]...)
+	z := newTenant(10)
+	z.set(at(1), Down, names[:6]...)
+	z.set(at(2), Up, names[:3]...)
+	z.set(at(3), Down, names[9])
+	z.want(t, "held on is what was held: one that fails after the brake let go does", true, names[9])
 	y := newTenant(8)
 	y.set(at(1), Down, names[:4]...)
 	y.want(t, "four of eight: it does not take hold", false, names[:4]...)
+}
+
+// B8: the rest of the pool proves what is held once it has stood for a window, if it is enough, is seen, and loses nothing just then.
+func TestTheRestStands(t *testing.T) {
+	names := endpointsOf("p0", 10)
+	x := newTenant(10)
+	x.set(at(1), Down, names[:6]...)
+	x.judge(at(60))
+	x.want(t, "not yet for a window", true)
+	x.set(at(62), Down, names[6])
+	x.want(t, "one fails just then", true)
+	x.judge(at(122))
+	x.want(t, "it stood", false, names[:7]...)
+	if f := x.verdicts[PoolID{"shop", "p0"}].Endpoints["e0"]; !f.Proven {
+		t.Errorf("%+v is not proven", f)
+	}
+	x.set(at(123), Down, names[7])
+	x.want(t, "what is proven neither counts nor is taken back", false, names[:8]...)
+	for _, what := range []string{"enough", "too few", "silent"} {
+		y := newTenant(10)
+		y.needs = map[string]int{"too few": 5, "enough": 4}[what]
+		y.set(at(1), Down, names[:6]...)
+		y.silent = what == "silent"
+		y.judge(at(70))
+		if y.tally.Frozen != (what != "enough") {
+			t.Errorf("%s: frozen %v, down %v", what, y.tally.Frozen, y.down())
+		}
+	}
 }
 
 func TestBrakeLetsRecoveriesThrough(t *testing.T) {
