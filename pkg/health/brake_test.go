@@ -219,6 +219,8 @@ func TestTheRestStands(t *testing.T) {
 	x.want(t, "not yet for a window", true)
 	x.set(at(62), Down, names[6])
 	x.want(t, "one fails just then", true)
+	x.judge(at(100))
+	x.want(t, "it begins anew with that", true)
 	x.judge(at(122))
 	x.want(t, "it stood", false, names[:7]...)
 	if f := x.verdicts[PoolID{"shop", "p0"}].Endpoints["e0"]; !f.Proven {
@@ -234,6 +236,25 @@ func TestTheRestStands(t *testing.T) {
 		y.judge(at(70))
 		if y.tally.Frozen != (what != "enough") {
 			t.Errorf("%s: frozen %v, down %v", what, y.tally.Frozen, y.down())
+		}
+	}
+}
+
+// B4: what is proven does not speak against a refuge: it is known what it lost, and what it has.
+func TestARefugeMayHaveLostWhatIsProven(t *testing.T) {
+	for _, proven := range []bool{true, false} {
+		x := newTenant(6, 4)
+		x.rules = [][]string{{"p0", "p1"}}
+		x.set(at(5), Down, endpointsOf("p1", 3)...)
+		v := x.verdicts[PoolID{"shop", "p1"}]
+		for _, e := range []string{"e0", "e1", "e2"} {
+			f := v.Endpoints[e]
+			f.Proven = proven
+			v.Endpoints[e] = f
+		}
+		x.set(at(10), Down, endpointsOf("p0", 6)...)
+		if frozen := x.verdicts[PoolID{"shop", "p0"}].Frozen; frozen == proven {
+			t.Errorf("proven %v: frozen %v", proven, frozen)
 		}
 	}
 }

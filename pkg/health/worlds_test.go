@@ -448,8 +448,8 @@ func (w *virtual) answers() map[string][]*server {
 	return all
 }
 
-// A blind observer, alone or with all others, of its network or of several, moves traffic for no longer than it takes until it has lost all, and until it
-// has all back when it sees again: then all of it is where it was. Where others see, it moves none.
+// A blind observer, alone or with all others, of its network or of several, moves traffic for no longer than it takes until it has lost
+// all, and until it has all back when it sees again: then all of it is where it was. Where others see, it moves none.
 func TestWorldsBlindObserver(t *testing.T) {
 	moved, alone := 0, 0
 	var mu sync.Mutex
