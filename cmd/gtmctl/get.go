@@ -208,6 +208,9 @@ func brakeSummary(t *spec.Tenant) string {
 		if b.Window != 0 {
 			words = append(words, "in "+b.Window.String())
 		}
+		if b.Everywhere != "" {
+			words = append(words, b.Everywhere+" everywhere")
+		}
 	}
 	words = slices.DeleteFunc(words, func(word string) bool { return word == "" })
 	if len(words) > 0 {

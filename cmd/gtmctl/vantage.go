@@ -47,9 +47,10 @@ func (a *app) showVantages(all []api.Vantage) {
 	}
 	rows := make([][]string, 0, len(all))
 	for _, v := range all {
-		rows = append(rows, []string{v.ID, a.vantageState(&v), fmt.Sprint(v.Pools), clip(keys(v.Monitors))})
+		rows = append(rows, []string{v.ID, a.vantageState(&v), orDash(line(v.Region)), orDash(line(v.Network)),
+			fmt.Sprint(v.Pools), clip(keys(v.Monitors))})
 	}
-	a.table([]string{"vantage", "state", "pools", "named by"}, rows)
+	a.table([]string{"vantage", "state", "region", "network", "pools", "named by"}, rows)
 }
 
 func (a *app) vantageForgetCmd() *cobra.Command {

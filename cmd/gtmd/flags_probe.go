@@ -10,14 +10,16 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/prober"
 	"github.com/gti/gtm/pkg/spec"
 )
 
 // probeFlags are what a prober's checks may reach, and what they may know.
 type probeFlags struct {
-	allow, deny []string
-	secrets     string
+	allow, deny     []string
+	secrets         string
+	region, network string
 }
 
 func (f *probeFlags) register(s *pflag.FlagSet) {
@@ -25,19 +27,29 @@ func (f *probeFlags) register(s *pflag.FlagSet) {
 		"networks that checks may reach although they are private, loopback or otherwise special, as in "+
 			"10.20.0.0/16; this machine by an address of its own, as in 192.0.2.7/32")
 	s.StringSliceVar(&f.deny, "probe-deny", nil, "networks that checks may not reach, whatever is allowed")
+	s.StringVar(&f.region, "vantage-region", "", "where this prober is, as in EU-DE: monitors can ask for vantages of a region")
+	s.StringVar(&f.network, "vantage-network", "", "what this prober shares with those that fail with it, as in AS64500 or a provider's "+
+		"name: a failure that vantages of several networks see passes the brake")
 	s.StringVar(&f.secrets, "probe-secrets", "",
 		"folder of the secrets that monitors name, for headers and as client certificates: DIR/TENANT/NAME, mode 0600; read at each check")
 }
 
 // probing is probeFlags, checked.
 type probing struct {
-	allow, deny []netip.Prefix
-	secrets     string
+	allow, deny     []netip.Prefix
+	secrets         string
+	region, network string
 }
 
 // check tells all that is wrong through fail.
 func (f *probeFlags) check(fail func(format string, args ...any)) probing {
-	p := probing{secrets: f.secrets}
+	p := probing{secrets: f.secrets, region: f.region, network: f.network}
+	if _, err := geo.ParsePlace(f.region); f.region != "" && err != nil {
+		fail("--vantage-region: %v", err)
+	}
+	if len(f.network) > 255 || strings.ContainsAny(f.network, "/ \t\n") {
+		fail("--vantage-network: %q must have at most 255 characters, and neither spaces nor slashes", f.network)
+	}
 	for _, l := range []struct {
 		flag string
 		in   []string
@@ -78,7 +90,8 @@ var demoNets = func() (nets []netip.Prefix) {
 }()
 
 func (s *server) proberConfig() prober.Config {
-	cfg := prober.Config{ID: s.cfg.vantage, ObserveOnly: s.cfg.observeOnly, Store: s.store, Allow: s.cfg.probing.allow,
+	cfg := prober.Config{ID: s.cfg.vantage, Region: s.cfg.probing.region, Network: s.cfg.probing.network,
+		ObserveOnly: s.cfg.observeOnly, Store: s.store, Allow: s.cfg.probing.allow,
 		Deny: s.cfg.probing.deny, OwnPorts: s.ownPorts(), Secrets: s.cfg.probing.secrets, Logger: s.cfg.logger, Registerer: s.registry}
 	if s.cfg.demo {
 		cfg.Allow = append(cfg.Allow, demoNets...)

@@ -13,7 +13,9 @@ func TestProbeFlags(t *testing.T) {
 		says string
 	}{
 		{probeFlags{allow: []string{"10.20.0.0/16", "fd00::/8", "127.0.0.0/8", "192.0.2.7/32"},
-			deny: []string{"0.0.0.0/0", "203.0.113.0/24"}, secrets: t.TempDir()}, ""},
+			deny: []string{"0.0.0.0/0", "203.0.113.0/24"}, secrets: t.TempDir(), region: "EU-DE", network: "AS64500"}, ""},
+		{probeFlags{region: "DE"}, `--vantage-region: place "DE" must start with a continent: did you mean "EU-DE"?`},
+		{probeFlags{network: "my net"}, `--vantage-network: "my net" must have`},
 		{probeFlags{allow: []string{"10.20.0.1"}}, `--probe-allow: "10.20.0.1" is not a network, as in 10.20.0.0/16`},
 		{probeFlags{deny: []string{"10.20.0.1/16"}}, "--probe-deny: 10.20.0.1/16 has bits set behind its length; write 10.20.0.0/16"},
 		{probeFlags{allow: []string{"0.0.0.0/0"}}, "--probe-allow: 0.0.0.0/0 opens nothing: it lies in no network that is closed"},

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
 )
@@ -53,7 +54,8 @@ func (s *Server) knownVantages(ctx context.Context) ([]api.Vantage, error) {
 	named := s.vantagesNamed()
 	all := make([]api.Vantage, 0, len(stored))
 	for _, v := range stored {
-		known := api.Vantage{ID: v.ID, State: api.VantageSilent, Pools: v.Pools, Monitors: named[v.ID]}
+		known := api.Vantage{ID: v.ID, State: api.VantageSilent, Region: v.Region, Network: v.Network, Pools: v.Pools,
+			Monitors: named[v.ID]}
 		switch {
 		case v.Alive && err != nil:
 			known.State, known.Heard = api.VantageUnknown, &heard
@@ -243,9 +245,30 @@ func whyVoteless(m *spec.Monitor, known []api.Vantage) string {
 	if quorum < 1 {
 		quorum = voters/2 + 1
 	}
-	if voters == 0 || alive >= quorum {
+	if voters == 0 {
 		return ""
+	}
+	if alive >= quorum {
+		return whyDisagree(m, known)
 	}
 	return fmt.Sprintf("endpoints stay as they are, whatever happens to them: %d of %d vantages alive, %d must agree; %s; %s",
 		alive, voters, quorum, strings.Join(away, ", "), next)
+}
+
+// whyDisagree tells of which region too few vantages are alive for a monitor that asks for some; empty: there are enough.
+func whyDisagree(m *spec.Monitor, known []api.Vantage) string {
+	for _, region := range slices.Sorted(maps.Keys(m.Agree)) {
+		alive := 0
+		for _, v := range known {
+			asked := len(m.Vantages) == 0 || slices.Contains(m.Vantages, v.ID)
+			if asked && v.State == api.VantageAlive && health.Within(v.Region, region) {
+				alive++
+			}
+		}
+		if alive < m.Agree[region] {
+			return fmt.Sprintf("endpoints stay as they are, whatever happens to them: %d vantages of %s alive, %d must agree; start a "+
+				"prober there (--vantage-region), or change the monitor", alive, region, m.Agree[region])
+		}
+	}
+	return ""
 }

@@ -22,9 +22,10 @@ func TestVantages(t *testing.T) {
 		Spec: &spec.Monitor{Type: "tcp", Port: 80, Vantages: []string{"fra", "nyc"}}}
 	w.store.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 42,
 		Put: []state.Version{{Resource: monitor, Generation: 42}}}}})
-	w.store.vantages = []store.Vantage{{ID: "fra", Alive: true, Pools: 3}, {ID: "old", Pools: 2}}
+	w.store.vantages = []store.Vantage{{ID: "fra", Region: "EU-DE", Network: "AS64500", Alive: true, Pools: 3}, {ID: "old", Pools: 2}}
 	by := []spec.Key{monitor.Key}
-	want := []api.Vantage{{ID: "fra", State: "alive", Pools: 3, Monitors: by}, {ID: "nyc", State: "absent", Monitors: by},
+	want := []api.Vantage{{ID: "fra", State: "alive", Region: "EU-DE", Network: "AS64500", Pools: 3, Monitors: by},
+		{ID: "nyc", State: "absent", Monitors: by},
 		{ID: "old", State: "silent", Pools: 2}}
 
 	var list api.Vantages
@@ -62,6 +63,7 @@ func TestVantages(t *testing.T) {
 func TestVotelessMonitorsAreTold(t *testing.T) {
 	alive, silent := api.Vantage{ID: "fra", State: api.VantageAlive}, api.Vantage{ID: "old", State: api.VantageSilent, Pools: 2}
 	mars := api.Vantage{ID: "mars", State: api.VantageAbsent}
+	here := api.Vantage{ID: "here", State: api.VantageAlive, Region: "EU-DE"}
 	for _, c := range []struct {
 		monitor spec.Monitor
 		known   []api.Vantage
@@ -77,6 +79,11 @@ func TestVotelessMonitorsAreTold(t *testing.T) {
 			"0 of 1 vantages alive, 1 must agree; mars was never seen; start that prober, or change the monitor"},
 		{spec.Monitor{Vantages: []string{"fra", "old"}, Quorum: 2}, []api.Vantage{alive, silent},
 			"2 must agree; old is silent; start that prober"},
+		{spec.Monitor{Agree: map[string]int{"EU": 1}}, []api.Vantage{here, mars}, ""},
+		{spec.Monitor{Agree: map[string]int{"EU": 2, "EU-DE": 1}}, []api.Vantage{here, mars},
+			"1 vantages of EU alive, 2 must agree; start a prober"},
+		{spec.Monitor{Agree: map[string]int{"AS": 1}}, []api.Vantage{here, alive}, "0 vantages of AS alive"},
+		{spec.Monitor{Vantages: []string{"fra"}, Agree: map[string]int{"EU": 1}}, []api.Vantage{here, alive}, "0 vantages of EU alive"},
 	} {
 		if got := whyVoteless(&c.monitor, c.known); !strings.Contains(got, c.says) || (got == "") != (c.says == "") {
 			t.Errorf("%+v of %+v: %q, want %q", c.monitor, c.known, got, c.says)

@@ -1,25 +1,32 @@
 package health
 
 import (
-	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 )
 
-// Brake keeps a tenant's endpoints from going down too many at once, because then it is likelier that the observer
-// broke than that they all did. The zero value has the defaults. The rules:
+// Brake keeps a tenant's endpoints from going down too many at once on the word of an observer that may be broken. The zero value has the
+// defaults. The rules:
 //
 //	B1  Only endpoints that were up count. What goes down without ever having been up passes.
-//	B2  It takes hold when more than Share of those, and at least Min of them, fail now or went down within Window; it lets go when
-//	    fewer than Share, or fewer than Min, did. While it holds the window's beginning stands still, so that waiting never releases.
-//	B3  While it holds, a pool's failures pass nevertheless if in each rule that names the pool another one is a refuge: it is known
+//	B2  A failure that is Proven passes and does not count, unless nearly everything fails: more than Everywhere of what was up on the
+//	    whole platform fails now or went down within the window. Then nothing is proven.
+//	B3  It takes hold when more than Share of those that count, and at least Min of them, fail now or went down within the window: Window,
+//	    or a pool's Span where that is longer. It lets go when fewer than Share, or fewer than Min, did; what is held in a pool is held on
+//	    until that has been the same for the window: an observer that recovers sees one after the other. While it holds the window's
+//	    beginning stands still, so that waiting alone never releases. It also takes hold when nearly everything fails, and of more
+//	    than half of the tenants more than Share does.
+//	B4  While it holds, a pool's failures pass nevertheless if in each rule that names the pool another one is a refuge: it is known
 //	    to be up, and did not fail with it. A pool that no rule names passes.
-//	B4  What does not pass is held, and with it what went down in the same pool within the window: all of them answer as if they
-//	    were up, so that the pool's clients are spread and never sent to the last one.
-//	B5  What is held stays so until a quorum votes it up, or it passes. Silence is no vote.
-//	B6  What a person releases goes down, and is not taken back until it was up again. It counts on as having failed.
+//	B5  A rule in which nothing is up any more does not object, if there is a refuge in another one: its clients get answers as if all
+//	    were up either way. It objects where its service refuses to give these.
+//	B6  What does not pass is held, and with it what went down in the same pool within the window: all of them answer as if they
+//	    were up, so that the pool's clients are spread and never sent to the last one. A pool that went down within the window is
+//	    taken back likewise when nothing in its rules is up any more: its clients are not left to the pool that fell last.
+//	B7  What is held stays so until a quorum votes it up, or it passes. Silence is no vote.
+//	B8  What is held in a pool is proven when as many of its other endpoints as it needs are known to be up, and none failed or recovered
+//	    for so long that a broken observer would have lost them too: for the window.
+//	B9  What a person releases goes down, and is not taken back until it was up again. It counts on as having failed.
 //
 // Recoveries and scores pass. A held finding says in its reason what was seen; its pool's verdict is Frozen.
 type Brake struct {
@@ -28,6 +35,8 @@ type Brake struct {
 	// Min is the least number of failing endpoints that the brake acts on. 0: 4, so that a pool of two or three can always fail.
 	Min  int
 	Mode Mode
+	// Everywhere is the share of everything that tenants have at which nobody is believed. 0: 0.9.
+	Everywhere float64
 }
 
 // Mode is what the brake does where it would hold.
@@ -48,10 +57,13 @@ type Docket struct {
 	// Release tells of pools of which a person wants what is held to go down. nil: of none.
 	Release func(PoolID) bool
 	Now     time.Time
-	// Age tells how long an endpoint has been down, and FrozenFor how long the brake holds, by one clock. nil: by the times in Previous
-	// and Proposed, which several clocks may have written.
+	// Age tells how long an endpoint has been down, FrozenFor how long the brake holds, and HeldFor for how long what is held in a
+	// pool has been the same, by one clock. nil: by the times in Previous and Proposed, which several clocks may have written.
 	Age       func(PoolID, string) time.Duration
 	FrozenFor func() time.Duration
+	HeldFor   func(PoolID) time.Duration
+	// Others is what the brake counted of all other tenants.
+	Others Census
 }
 
 // Declared is what the brake must know of a pool beside its verdicts.
@@ -67,12 +79,16 @@ type Declared struct {
 	Resume Mode
 	// Out tells that the pool takes no clients now, whatever its endpoints do: it is nobody's refuge.
 	Out bool
+	// Span is how long it takes at most until a vantage that sees nothing any more has all of the pool's endpoints down.
+	Span time.Duration
 }
 
 // Row is one rule of a service.
 type Row struct {
 	Name  string // for people
 	Pools []PoolID
+	// Refuses: where all of them are down clients get no answer, instead of one as if all were up.
+	Refuses bool
 }
 
 // Stand is what an operator or the declaration says of an endpoint.
@@ -89,10 +105,22 @@ const (
 
 // Tally is what the brake counted.
 type Tally struct {
-	Total, Failing int // endpoints that were up, and those of them that failed
+	Total, Failing int // endpoints that were up and those of them that failed, without those of which that is proven
 	Held           int
 	Would          int // endpoints that are down and would have been held, were it not for Observe
 	Frozen         bool
+	Census         Census // proven or not
+}
+
+// Census is what failed of tenants, for B2 and B3.
+type Census struct {
+	Total, Failing  int // endpoints that were up, and those of them that failed
+	Tenants, Struck int // that have such endpoints, and those of them that lost more than their share
+}
+
+// Plus adds another one, or takes it away, where sign is -1.
+func (c Census) Plus(o Census, sign int) Census {
+	return Census{c.Total + sign*o.Total, c.Failing + sign*o.Failing, c.Tenants + sign*o.Tenants, c.Struck + sign*o.Struck}
 }
 
 // heldReason stands before the reason of what was seen and not followed, wouldReason before that of what is only observed.
@@ -119,20 +147,28 @@ func (v *Verdict) held(endpoint string) bool {
 // Apply gives the verdicts after the brake. Verdicts of d are not changed. The brake's memory is in d.Previous, so that
 // a new judge goes on where the last one stopped.
 func (b Brake) Apply(d Docket) (map[PoolID]Verdict, Tally) {
-	r := round{Docket: d, brake: b.orDefaults(), since: d.Now}
-	r.open()
+	r := b.open(d)
 	taken := r.takesHold()
 	verdicts := make(map[PoolID]Verdict, len(d.Proposed))
 	for id, v := range d.Proposed {
-		cause := ""
-		if taken {
-			cause = r.cause(id)
-		}
-		verdicts[id] = r.verdictOf(id, v, cause)
+		verdicts[id] = r.verdictOf(id, v, taken)
 	}
 	r.tally.Frozen = r.tally.Held > 0
 	return verdicts, r.tally
 }
+
+// Count gives what of a tenant failed, without judging.
+func (b Brake) Count(d Docket) Census { return b.open(d).tally.Census }
+
+// NearlyAll reports whether so much fails of what tenants have that nobody is believed, and whether that is most tenants' matter.
+func (b Brake) NearlyAll(c Census) (nearly, most bool) {
+	b = b.orDefaults()
+	nearly = c.Failing >= b.Min && float64(c.Failing) > b.Everywhere*float64(c.Total)
+	return nearly, nearly && c.Tenants > 1 && 2*c.Struck > c.Tenants
+}
+
+// Proves gives how long the rest of a pool must stand to prove what is held in it. (B8)
+func (b Brake) Proves(pool Declared) time.Duration { return max(b.orDefaults().Window, pool.Span) }
 
 func (b Brake) orDefaults() Brake {
 	if b.Share <= 0 {
@@ -144,6 +180,12 @@ func (b Brake) orDefaults() Brake {
 	if b.Min <= 0 {
 		b.Min = 4
 	}
+	if b.Everywhere <= 0 {
+		b.Everywhere = 0.9
+	}
+	if b.Mode == "" {
+		b.Mode = Enforce
+	}
 	return b
 }
 
@@ -151,14 +193,51 @@ func (b Brake) orDefaults() Brake {
 type round struct {
 	Docket
 	brake  Brake
-	frozen bool          // the brake held before
-	since  time.Time     // when it took hold; else now
-	back   time.Duration // how far the window reaches back
-	tally  Tally
+	frozen bool      // the brake held before
+	since  time.Time // when it took hold; else now
+	// frozenFor is how long it has held, by which the window reaches back further.
+	frozenFor time.Duration
+	tally     Tally
+	nearly    bool // nearly everything fails
+	most      bool // and of most tenants
+	pools     map[PoolID]roll
 }
 
 // open finds out where the window begins, and counts.
-func (r *round) open() {
+func (b Brake) open(d Docket) *round {
+	r := &round{Docket: d, brake: b.orDefaults(), since: d.Now, pools: make(map[PoolID]roll, len(d.Proposed))}
+	r.openWindow()
+	proven := 0
+	all := &r.tally.Census
+	for id, v := range r.Proposed {
+		h := r.hearing(id, &v)
+		for name := range v.Endpoints {
+			switch fate := h.fate(name); {
+			case fate == aside:
+				continue
+			case fate != well:
+				all.Failing++
+				if v.Endpoints[name].Proven {
+					proven++
+				}
+			}
+			all.Total++
+		}
+	}
+	if all.Total > 0 {
+		all.Tenants = 1
+	}
+	if float64(all.Failing) > r.brake.Share*float64(all.Total) {
+		all.Struck = 1
+	}
+	if r.nearly, r.most = r.brake.NearlyAll(r.Others.Plus(*all, 1)); r.nearly {
+		proven = 0
+	}
+	r.tally.Total, r.tally.Failing = all.Total-proven, all.Failing-proven
+	return r
+}
+
+func (r *round) openWindow() {
 	for _, v := range r.Previous {
 		if v.Frozen {
 			r.frozen = true
@@ -167,227 +246,19 @@ func (r *round) open() {
 			}
 		}
 	}
-	r.back = r.brake.Window
 	switch {
 	case r.frozen && r.FrozenFor != nil:
-		r.back += max(0, r.FrozenFor())
+		r.frozenFor = max(0, r.FrozenFor())
 	case r.frozen:
-		r.back += r.Now.Sub(r.since)
-	}
-	for id, v := range r.Proposed {
-		h := r.hearing(id, &v)
-		for name := range v.Endpoints {
-			switch h.fate(name) {
-			case well:
-				r.tally.Total++
-			case fresh, recent:
-				r.tally.Total++
-				r.tally.Failing++
-			}
-		}
+		r.frozenFor = r.Now.Sub(r.since)
 	}
 }
 
-// takesHold applies B2.
+// takesHold applies B3.
 func (r *round) takesHold() bool {
-	limit := r.brake.Share * float64(r.tally.Total)
-	if r.brake.Mode == Off || r.tally.Failing < r.brake.Min {
-		return false
+	if r.brake.Mode == Off || r.most {
+		return r.brake.Mode != Off
 	}
-	return float64(r.tally.Failing) > limit || r.frozen && float64(r.tally.Failing) == limit
-}
-
-// cause tells why a pool's failures do not pass; "": they do. (B3)
-func (r *round) cause(id PoolID) string {
-	for _, row := range r.Pools[id].Rows {
-		if slices.ContainsFunc(row.Pools, func(other PoolID) bool { return other != id && r.refuge(other) }) {
-			continue
-		}
-		why := "no other pool of " + row.Name + " is known up"
-		if !slices.ContainsFunc(row.Pools, func(other PoolID) bool { return other != id }) {
-			why = row.Name + " has no other pool"
-		}
-		return fmt.Sprintf("%d of %d endpoints that were up failed within %s, and %s",
-			r.tally.Failing, r.tally.Total, short(r.brake.Window), why)
-	}
-	return ""
-}
-
-// refuge reports whether clients can go to a pool: as many of its endpoints as it needs, and half of those that were up, are up by
-// votes now or by an operator's word. One that has just lost more than half failed with those that look for it.
-func (r *round) refuge(id PoolID) bool {
-	declared, v := r.Pools[id], r.Proposed[id]
-	if declared.Out {
-		return false
-	}
-	known, up, lost, size := 0, 0, 0, declared.Size
-	for _, stand := range declared.Stands {
-		switch stand {
-		case SaidUp:
-			known++
-			up++
-		case Weightless, Drained:
-			size--
-		}
-	}
-	h := r.hearing(id, &v)
-	for name := range v.Endpoints {
-		if declared.Stands[name] != Judged {
-			continue
-		}
-		switch h.fate(name) {
-		case well:
-			up++
-			if !v.Unvoted[name] {
-				known++
-			}
-		case fresh, recent:
-			lost++
-		}
-	}
-	return known >= declared.needs(size) && 2*known >= up+lost
-}
-
-// short writes 1m for what is 1m0s elsewhere.
-func short(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
-
-// hearing is one pool in a round.
-type hearing struct {
-	*round
-	id         PoolID
-	was, now   *Verdict
-	stands     map[string]Stand
-	letThrough bool // a person released it
-}
-
-func (r *round) hearing(id PoolID, now *Verdict) hearing {
-	was := r.Previous[id]
-	return hearing{round: r, id: id, was: &was, now: now, stands: r.Pools[id].Stands, letThrough: r.Release != nil && r.Release(id)}
-}
-
-// fate is what evidence makes of an endpoint.
-type fate uint8
-
-const (
-	aside  fate = iota // it does not count: it was not up, or is in an operator's hands
-	well               // it is up
-	fresh              // it was up, and fails now
-	recent             // it went down within the window
-)
-
-// fate applies B1.
-func (h *hearing) fate(name string) fate {
-	f, before := h.now.Endpoints[name], h.was.Endpoints[name]
-	switch stand := h.stands[name]; {
-	case stand != Judged && stand != Weightless:
-		return aside
-	case h.fails(name) && before.State == Up:
-		return fresh
-	case f.State == Up:
-		return well
-	case f.State == Down && before.State == Down && !slices.Contains(h.now.NeverUp, name) && h.age(name) < h.back:
-		return recent
-	}
-	return aside
-}
-
-// fails reports whether an endpoint is down by evidence: by that of now, or else by what it is held for. (B5)
-func (h *hearing) fails(name string) bool {
-	return h.now.Endpoints[name].State == Down || h.was.held(name) && h.now.Unvoted[name]
-}
-
-func (h *hearing) age(name string) time.Duration {
-	if h.Age != nil {
-		return h.Age(h.id, name)
-	}
-	return h.Now.Sub(h.now.Endpoints[name].Since)
-}
-
-// released reports whether a person let an endpoint's failure through, and it was not up since. (B6)
-func (h *hearing) released(name string) bool {
-	return slices.Contains(h.was.Released, name) || h.letThrough && h.was.held(name)
-}
-
-// stops reports whether there is a failure to be held, if what fails does not pass.
-func (h *hearing) stops() bool {
-	for name := range h.now.Endpoints {
-		if h.fate(name) == fresh && !h.released(name) {
-			return true
-		}
-	}
-	return false
-}
-
-// verdictOf gives the verdict on a pool. Its failures pass where cause is empty.
-func (r *round) verdictOf(id PoolID, v Verdict, cause string) Verdict {
-	h := r.hearing(id, &v)
-	out := v
-	out.Unvoted, out.Released = nil, nil
-	changed := map[string]Finding{}
-	stopped := cause != "" && h.stops()
-	for name, f := range v.Endpoints {
-		fate, released := h.fate(name), h.released(name)
-		stop := stopped && !released && (fate == fresh || fate == recent)
-		switch {
-		case stop && r.brake.Mode != Observe:
-			changed[name] = h.hold(name) // B4
-			r.tally.Held++
-			out.Frozen, out.FrozenSince, out.Cause = true, r.since, cause
-		case h.fails(name):
-			if g := h.down(name, stop && fate == fresh); g != f {
-				changed[name] = g
-			}
-			if released {
-				out.Released = append(out.Released, name)
-			}
-		}
-	}
-	if len(changed) > 0 {
-		out.Endpoints = maps.Clone(v.Endpoints)
-		maps.Copy(out.Endpoints, changed)
-	}
-	slices.Sort(out.Released)
-	return out
-}
-
-// seen gives why an endpoint fails.
-func (h *hearing) seen(name string) string {
-	reason := h.now.Endpoints[name].Reason
-	if h.now.Endpoints[name].State != Down { // nobody votes, and it is held for what was seen before
-		reason = h.was.Endpoints[name].Reason
-	}
-	return strings.TrimPrefix(strings.TrimPrefix(reason, heldReason), wouldReason)
-}
-
-// hold gives the finding of an endpoint that fails and answers.
-func (h *hearing) hold(name string) Finding {
-	f := Finding{State: Up, Score: 1, Since: h.Now, Reason: heldReason + h.seen(name)}
-	if before := h.was.Endpoints[name]; before.State == Up {
-		f.Since, f.Recovered = before.Since, before.Recovered
-	}
-	return f
-}
-
-// down gives the finding of an endpoint that fails. would: the brake would hold it; that is said as long as it is down.
-func (h *hearing) down(name string, would bool) Finding {
-	f, before := h.now.Endpoints[name], h.was.Endpoints[name]
-	reason := h.seen(name)
-	if f.State != Down {
-		f = Finding{State: Down, Since: h.Now}
-	}
-	f.Reason = reason
-	if would || h.brake.Mode == Observe && before.State == Down && strings.HasPrefix(before.Reason, wouldReason) {
-		f.Reason = wouldReason + reason
-		h.tally.Would++
-	}
-	return f
+	limit, failing := r.brake.Share*float64(r.tally.Total), float64(r.tally.Failing)
+	return r.tally.Failing >= r.brake.Min && (failing > limit || r.frozen && failing == limit)
 }

@@ -17,8 +17,10 @@ type tenant struct {
 	pools    map[PoolID]int // endpoints each
 	evidence map[string]State
 	exempt   map[string]bool
-	rules    [][]string // of pools; nil: each pool has a rule of its own
-	silent   bool       // the only vantage is
+	needs    int          // of each pool's endpoints; 0: one
+	refuses  map[int]bool // rules whose service does
+	rules    [][]string   // of pools; nil: each pool has a rule of its own
+	silent   bool         // the only vantage is
 	release  map[PoolID]bool
 	age      func(PoolID, string) time.Duration
 
@@ -64,18 +66,18 @@ func (x *tenant) judge(now time.Time) {
 func (x *tenant) declared() map[PoolID]Declared {
 	all := map[PoolID]Declared{}
 	for id, n := range x.pools {
-		d := Declared{Size: n, Stands: map[string]Stand{}}
+		d := Declared{Size: n, Stands: map[string]Stand{}, Needs: func(int) int { return x.needs }}
 		for e := range n {
 			if name := fmt.Sprint("e", e); x.exempt[endpointKey(id, name)] {
 				d.Stands[name] = SaidDown
 			}
 		}
 		if x.rules == nil {
-			d.Rows = []Row{{"rule own", []PoolID{id}}}
+			d.Rows = []Row{{Name: "rule own", Pools: []PoolID{id}}}
 		}
 		for i, rule := range x.rules {
 			if slices.Contains(rule, id.Pool) {
-				d.Rows = append(d.Rows, Row{fmt.Sprint("rule ", i), nil})
+				d.Rows = append(d.Rows, Row{Name: fmt.Sprint("rule ", i), Refuses: x.refuses[i]})
 				for _, pool := range rule {
 					last := &d.Rows[len(d.Rows)-1]
 					last.Pools = append(last.Pools, PoolID{"shop", pool})
@@ -122,7 +124,7 @@ func TestBrakeLetsAPoolFail(t *testing.T) {
 	x.set(at(2), Down, "p1/e0")
 	x.want(t, "half is not more than half", false, "p0/e0", "p0/e1", "p1/e0")
 	x.set(at(3), Down, "p1/e1")
-	x.want(t, "the fourth of six within the window, and its pool as if all were up", true, "p0/e0", "p0/e1")
+	x.want(t, "the fourth of six within the window: its pool as if all were up, and the one of which nothing is left", true)
 }
 
 func TestBrakeLeavesSmallTenantsAlone(t *testing.T) {
@@ -147,8 +149,10 @@ func TestBrakeFreezesAndThaws(t *testing.T) {
 		t.Errorf("since %v", v.FrozenSince)
 	}
 	x.set(at(10_001), Up, "p1/e0", "p1/e1", "p0/e0")
-	x.want(t, "half failing, but three are fewer than four", false, "p0/e1", "p0/e2", "p0/e3")
-	x.set(at(10_002), Up, all...)
+	x.want(t, "half failing, but three are fewer than four: the others may recover, too", true)
+	x.judge(at(10_061))
+	x.want(t, "they did not", false, "p0/e1", "p0/e2", "p0/e3")
+	x.set(at(10_062), Up, all...)
 	x.want(t, "all well", false)
 	for id, v := range x.verdicts {
 		if v.Frozen || !v.FrozenSince.IsZero() || v.Endpoints["e0"].Reason != "" {
@@ -162,7 +166,7 @@ func TestHeldFindingsSaySo(t *testing.T) {
 	id := PoolID{"shop", "eu"}
 	d := Docket{Now: time.Unix(9, 0), Previous: map[PoolID]Verdict{id: {Pool: id, Endpoints: map[string]Finding{}}},
 		Proposed: map[PoolID]Verdict{id: {Pool: id, Endpoints: map[string]Finding{}}},
-		Pools:    map[PoolID]Declared{id: {Rows: []Row{{"rule 1", []PoolID{id}}}}}}
+		Pools:    map[PoolID]Declared{id: {Rows: []Row{{Name: "rule 1", Pools: []PoolID{id}}}}}}
 	for _, name := range []string{"a", "b", "c", "d"} {
 		d.Previous[id].Endpoints[name] = Finding{State: Up, Score: 1}
 		d.Proposed[id].Endpoints[name] = Finding{State: Down, Reason: "status 503"}
@@ -191,10 +195,68 @@ func TestBrakeThawsOnlyBelowTheShare(t *testing.T) {
 	x.set(at(2), Up, names[0])
 	x.want(t, "five of ten: still held", true)
 	x.set(at(3), Up, names[1])
-	x.want(t, "four of ten: let go", false, names[2:6]...)
+	x.want(t, "four of ten: the others may recover, too", true)
+	x.judge(at(62))
+	x.want(t, "not for a window", true)
+	x.judge(at(63))
+	x.want(t, "let go", false, names[2:6]...)
+	z := newTenant(10)
+	z.set(at(1), Down, names[:6]...)
+	z.set(at(2), Up, names[:3]...)
+	z.set(at(3), Down, names[9])
+	z.want(t, "held on is what was held: one that fails after the brake let go does", true, names[9])
 	y := newTenant(8)
 	y.set(at(1), Down, names[:4]...)
 	y.want(t, "four of eight: it does not take hold", false, names[:4]...)
+}
+
+// B8: the rest of the pool proves what is held once it has stood for a window, if it is enough, is seen, and loses nothing just then.
+func TestTheRestStands(t *testing.T) {
+	names := endpointsOf("p0", 10)
+	x := newTenant(10)
+	x.set(at(1), Down, names[:6]...)
+	x.judge(at(60))
+	x.want(t, "not yet for a window", true)
+	x.set(at(62), Down, names[6])
+	x.want(t, "one fails just then", true)
+	x.judge(at(100))
+	x.want(t, "it begins anew with that", true)
+	x.judge(at(122))
+	x.want(t, "it stood", false, names[:7]...)
+	if f := x.verdicts[PoolID{"shop", "p0"}].Endpoints["e0"]; !f.Proven {
+		t.Errorf("%+v is not proven", f)
+	}
+	x.set(at(123), Down, names[7])
+	x.want(t, "what is proven neither counts nor is taken back", false, names[:8]...)
+	for _, what := range []string{"enough", "too few", "silent"} {
+		y := newTenant(10)
+		y.needs = map[string]int{"too few": 5, "enough": 4}[what]
+		y.set(at(1), Down, names[:6]...)
+		y.silent = what == "silent"
+		y.judge(at(70))
+		if y.tally.Frozen != (what != "enough") {
+			t.Errorf("%s: frozen %v, down %v", what, y.tally.Frozen, y.down())
+		}
+	}
+}
+
+// B4: what is proven does not speak against a refuge: it is known what it lost, and what it has.
+func TestARefugeMayHaveLostWhatIsProven(t *testing.T) {
+	for _, proven := range []bool{true, false} {
+		x := newTenant(6, 4)
+		x.rules = [][]string{{"p0", "p1"}}
+		x.set(at(5), Down, endpointsOf("p1", 3)...)
+		v := x.verdicts[PoolID{"shop", "p1"}]
+		for _, e := range []string{"e0", "e1", "e2"} {
+			f := v.Endpoints[e]
+			f.Proven = proven
+			v.Endpoints[e] = f
+		}
+		x.set(at(10), Down, endpointsOf("p0", 6)...)
+		if frozen := x.verdicts[PoolID{"shop", "p0"}].Frozen; frozen == proven {
+			t.Errorf("proven %v: frozen %v", proven, frozen)
+		}
+	}
 }
 
 func TestBrakeLetsRecoveriesThrough(t *testing.T) {
@@ -215,13 +277,21 @@ func TestBrakeWindow(t *testing.T) {
 	y := newTenant(6)
 	y.set(at(1), Down, "p0/e0", "p0/e1", "p0/e2")
 	y.set(at(30), Down, "p0/e3")
+	y.verdicts[PoolID{"shop", "p0"}] = unproven(y.verdicts[PoolID{"shop", "p0"}], at(499))
 	y.judge(at(500))
 	y.want(t, "does not age while held", true)
 	z := newTenant(4, 3)
 	z.set(at(1), Down, "p0/e0", "p0/e1", "p0/e2")
 	z.set(at(20), Down, "p1/e0")
+	z.verdicts[PoolID{"shop", "p1"}] = unproven(z.verdicts[PoolID{"shop", "p1"}], at(499))
 	z.judge(at(500))
 	z.want(t, "nor does what went down in another pool", true, "p0/e0", "p0/e1", "p0/e2")
+}
+
+// unproven gives a verdict of which something failed just now, so that its rest has not stood for long. (B8)
+func unproven(v Verdict, failed time.Time) Verdict {
+	v.HeldSince = failed
+	return v
 }
 
 // An operator acts: endpoints under an override neither count nor are held.
@@ -231,6 +301,8 @@ func TestBrakeExempt(t *testing.T) {
 	x.want(t, "frozen", true)
 	x.exempt["p0/e0"], x.exempt["p0/e1"] = true, true
 	x.judge(at(2))
+	x.want(t, "three of four others, held on", true, "p0/e0", "p0/e1")
+	x.judge(at(62))
 	x.want(t, "three of four others", false, "p0/e0", "p0/e1", "p0/e2", "p0/e3", "p0/e4")
 }
 
@@ -296,8 +368,13 @@ func TestBrakeProperties(t *testing.T) {
 			}
 			before := len(x.down())
 			x.judge(at(7 * step))
-			down := x.down()
-			if fresh := len(down) - before; fresh >= 4 && 2*fresh > n {
+			down, proven := x.down(), 0
+			for _, f := range x.verdicts[PoolID{"shop", "p0"}].Endpoints {
+				if f.Proven {
+					proven++
+				}
+			}
+			if fresh := len(down) - before - proven; fresh >= 4 && 2*fresh > n {
 				t.Fatalf("%d of %d went down in one step", fresh, n)
 			}
 			for _, e := range down {

@@ -103,11 +103,13 @@ func TestBrakeSpreadsOverThePool(t *testing.T) {
 				t.Errorf("%s: %+v", name, f)
 			}
 		}
-		if want := "4 of 4 endpoints that were up failed within 1m, and rule own has no other pool"; v.Cause != want {
+		if want := "4 of 4 endpoints that were up failed within 1m, and rule own has no other pool; v alone says so"; v.Cause != want {
 			t.Errorf("cause %q, want %q", v.Cause, want)
 		}
 		x.set(at(20), Up, "p0/e2")
-		x.want(t, "one recovers: three are fewer than four", false, "p0/e0", "p0/e1", "p0/e3")
+		x.want(t, "one recovers: the others may", true)
+		x.judge(at(80))
+		x.want(t, "three are fewer than four", false, "p0/e0", "p0/e1", "p0/e3")
 	}
 }
 
@@ -152,7 +154,19 @@ func TestBrakeRefuge(t *testing.T) {
 		{"unknown", 2, func(x *tenant) { delete(x.verdicts, PoolID{"shop", "p1"}); x.unknown("p1", 2) }, true},
 		{"in an operator's hands: down", 2, func(x *tenant) { x.exempt["p1/e0"], x.exempt["p1/e1"] = true, true }, true},
 		{"half in an operator's hands", 2, func(x *tenant) { x.exempt["p1/e0"] = true }, false},
-		{"another rule has no other pool", 2, func(x *tenant) { x.rules = append(x.rules, []string{"p0"}) }, true},
+		{"another rule has no other pool: the same answers", 2, func(x *tenant) { x.rules = append(x.rules, []string{"p0"}) }, false},
+		{"another rule has no other pool, and refuses", 2, func(x *tenant) {
+			x.rules, x.refuses = append(x.rules, []string{"p0"}), map[int]bool{1: true}
+		}, true},
+		{"another rule has another pool, which is down: the same answers", 2, func(x *tenant) {
+			x.rules = append(x.rules, []string{"p0", "p2"})
+			x.evidence["p2/e0"] = Down
+		}, false},
+		{"another rule has another pool, of which nobody knows", 2, func(x *tenant) {
+			x.rules = append(x.rules, []string{"p0", "p2"})
+			delete(x.verdicts, PoolID{"shop", "p2"})
+			x.unknown("p2", 1)
+		}, true},
 		{"no rule names it", 2, func(x *tenant) { x.rules = [][]string{{"p1"}} }, false},
 		{"a third pool is there", 2, func(x *tenant) { x.rules[0] = append(x.rules[0], "p2"); x.evidence["p1/e0"] = Down }, false},
 	} {
@@ -162,8 +176,8 @@ func TestBrakeRefuge(t *testing.T) {
 		tc.before(x)
 		x.judge(at(5))
 		x.set(at(10), Down, endpointsOf("p0", 4)...)
-		if x.tally.Frozen != tc.held {
-			t.Errorf("%s: frozen %v (%+v)", tc.what, x.tally.Frozen, x.verdicts)
+		if frozen := x.verdicts[PoolID{"shop", "p0"}].Frozen; frozen != tc.held {
+			t.Errorf("%s: frozen %v (%+v)", tc.what, frozen, x.verdicts)
 		}
 		if cause := x.verdicts[PoolID{"shop", "p0"}].Cause; tc.held != strings.Contains(cause, " endpoints that were up failed within 1m") {
 			t.Errorf("%s: cause %q", tc.what, cause)
@@ -189,7 +203,7 @@ func TestBrakeRefugeNeedsAndWords(t *testing.T) {
 		"3": {State: Up, Score: 1}},
 		Unvoted: map[string]bool{"3": true}}
 	nobody := map[string]bool{"1": true, "2": true, "3": true}
-	rows := []Row{{"rule 1", []PoolID{a, b}}}
+	rows := []Row{{Name: "rule 1", Pools: []PoolID{a, b}}}
 	for _, tc := range []struct {
 		what    string
 		b       Declared
@@ -374,9 +388,10 @@ func TestTheWindowGrowsByTheJudgesOwnClock(t *testing.T) {
 		}
 		x.age = func(PoolID, string) time.Duration { return tc.age }
 		x.frozenFor = func() time.Duration { return tc.frozenFor }
+		x.verdicts[PoolID{"shop", "p1"}] = unproven(x.verdicts[PoolID{"shop", "p1"}], at(499))
 		x.set(at(500), Down, "p1/e0")
-		if x.tally.Frozen != tc.held {
-			t.Errorf("%s: frozen %v (%+v)", tc.what, x.tally.Frozen, x.tally)
+		if want := map[bool]int{true: 4, false: 1}[tc.held]; x.tally.Failing != want {
+			t.Errorf("%s: %d failing, want %d (%+v)", tc.what, x.tally.Failing, want, x.tally)
 		}
 	}
 }
@@ -391,8 +406,8 @@ func TestANewAddressDoesNotFail(t *testing.T) {
 	was.Endpoints["moved"], now.Endpoints["moved"] = Finding{State: Down, Of: "A"},
 		Finding{State: Unknown, Score: 1, Since: at(10), Of: "B"}
 	verdicts, tally := Brake{}.Apply(Docket{Now: at(10), Previous: map[PoolID]Verdict{id: was}, Proposed: map[PoolID]Verdict{id: now},
-		Pools: map[PoolID]Declared{id: {Rows: []Row{{"rule 1", []PoolID{id}}}, Size: 5}}})
-	if want := (Tally{Total: 4, Failing: 4, Held: 4, Frozen: true}); tally != want ||
+		Pools: map[PoolID]Declared{id: {Rows: []Row{{Name: "rule 1", Pools: []PoolID{id}}}, Size: 5}}})
+	if want := (Tally{Total: 4, Failing: 4, Held: 4, Frozen: true, Census: Census{4, 4, 1, 1}}); tally != want ||
 		verdicts[id].Endpoints["moved"] != now.Endpoints["moved"] {
 		t.Errorf("%+v, want %+v; the one that moved is %+v", tally, want, verdicts[id].Endpoints["moved"])
 	}

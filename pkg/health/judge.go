@@ -3,6 +3,7 @@ package health
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -21,7 +22,10 @@ type Case struct {
 	Quorum       int
 	Observations map[string]Observation // by vantage
 	Alive        map[string]bool        // vantages that hold their lease now; the others are silent
-	Now          time.Time
+	// Agree is how many vantages of a region, as in EU, must be among those who agree, beside the quorum.
+	Agree map[string]int
+	About map[string]Vantage // what is known of vantages beside this; who is not in it may be anywhere
+	Now   time.Time
 	// Unsure and Recovery ask for these of findings: what nobody reads is not written.
 	Unsure, Recovery bool
 
@@ -38,6 +42,9 @@ type Case struct {
 //	R6  Otherwise state and score hold. Since is when the state changed.
 //	R7  With R5 the score is the median of the scores of the votes for up; Down scores 0.
 //	R8  A finding is Unsure while half a quorum or more doubts it: they vote otherwise, or are unsure themselves.
+//	R9  A quorum has, of each region that the case asks for, at least so many vantages. Who is of no known region is of none.
+//	R10 A failure is Proven if a quorum votes for it of vantages that see something else up, and not all of these are of one network.
+//	    It stays so until the endpoint is up. Of networks that nobody knows, none is another than the next.
 //
 // Where the quorum is a majority, a vantage that falls silent changes no state, by R3 and R6: it can only take votes away. With a
 // smaller one those that live decide, at once.
@@ -61,9 +68,12 @@ func Judge(c Case) Verdict {
 		f.Of = c.Of[name]
 		f.Watched = p.watched
 		f.Unsure = c.Unsure && p.doubts(f.State) // R8
+		if f.Proven = f.State == Down && previous.State == Down && previous.Proven; p.vote == Down && !f.Proven {
+			f.Proven = v.proves(name, c.proof(&p))
+		}
 		f.Recovered = c.Recovery && f.State == Up && (previous.State == Down || previous.State == Up && previous.Recovered)
 		v.Endpoints[name] = f
-		if p.vote() == Unknown {
+		if p.vote == Unknown {
 			if v.Unvoted == nil {
 				v.Unvoted = map[string]bool{}
 			}
@@ -100,15 +110,20 @@ type poll struct {
 	watched        string    // what one says of checks that are only watched
 	up             []float64 // scores of the votes for up
 	down           []string  // reasons of the votes for down, by vantage
-	unsureUp       int       // of the votes for up, those that are unsure
-	unsureDown     int       // likewise
-	worst          Sight     // the lowest score of a vote for up
-	blind          string    // a reason for not seeing
-	silent         []string  // vantages that are not alive
+	downBy         []string  // who votes so
+	vote           State     // what a quorum says and no other quorum denies; Unknown: nothing
+	enoughDown     bool
+	agree          map[string]int
+	unsureUp       int      // of the votes for up, those that are unsure
+	unsureDown     int      // likewise
+	worst          Sight    // the lowest score of a vote for up
+	blind          string   // a reason for not seeing
+	silent         []string // vantages that are not alive
 }
 
 func (c *Case) poll(endpoint string, voters []string, quorum int) poll {
-	p := poll{voters: len(voters), quorum: quorum, worst: Sight{Score: 1}}
+	p := poll{voters: len(voters), quorum: quorum, vote: Unknown, agree: c.Agree, worst: Sight{Score: 1}}
+	var upBy []string
 	for _, vantage := range voters {
 		sight, ok := c.sight(vantage, endpoint)
 		if c.Alive[vantage] {
@@ -122,12 +137,23 @@ func (c *Case) poll(endpoint string, voters []string, quorum int) poll {
 			p.blind = cmp.Or(p.blind, sight.Reason)
 		case sight.State == Up:
 			p.countUp(sight)
+			if len(c.Agree) > 0 {
+				upBy = append(upBy, vantage)
+			}
 		case sight.State == Down:
 			p.down = append(p.down, sight.Reason)
+			p.downBy = append(p.downBy, vantage)
 			if sight.Unsure {
 				p.unsureDown++
 			}
 		}
+	}
+	p.enoughDown = len(p.down) >= quorum && c.agreed(p.downBy)
+	switch up := len(p.up) >= quorum && c.agreed(upBy); {
+	case p.enoughDown && !up:
+		p.vote = Down // R4
+	case up && !p.enoughDown:
+		p.vote = Up // R5
 	}
 	return p
 }
@@ -157,22 +183,10 @@ func (p *poll) countUp(s Sight) {
 	}
 }
 
-// vote is what a quorum says and no other quorum denies; Unknown: nothing.
-func (p *poll) vote() State {
-	switch up, down := len(p.up) >= p.quorum, len(p.down) >= p.quorum; {
-	case down && !up:
-		return Down // R4
-	case up && !down:
-		return Up // R5
-	}
-	return Unknown
-}
-
 // find applies R4 to R7.
 func (p *poll) find(previous Finding, now time.Time) Finding {
 	f := previous
-	vote := p.vote()
-	switch vote {
+	switch p.vote {
 	case Down:
 		f.State, f.Score = Down, 0
 	case Up:
@@ -181,31 +195,43 @@ func (p *poll) find(previous Finding, now time.Time) Finding {
 	if f.State != previous.State {
 		f.Since = now
 	}
-	f.Reason = p.reason(f, vote)
+	f.Reason = p.reason(f)
 	return f
 }
 
 // reason explains a finding. Where nobody votes, and somebody is silent, it stays what it was: silence must not rewrite every verdict.
-func (p *poll) reason(f Finding, vote State) string {
+func (p *poll) reason(f Finding) string {
 	switch {
-	case len(p.down) == 0 && vote == Unknown && p.blind != "" && f.State != Down:
+	case len(p.down) == 0 && p.vote == Unknown && p.blind != "" && f.State != Down:
 		return p.blind
 	case len(p.down)+len(p.up) == 0 && (f.State == Down || len(p.silent) > 0):
 		return f.Reason // nobody knows more than was known
-	case f.State == Down && len(p.up) > 0 && len(p.down) < p.quorum:
-		return fmt.Sprintf("%d of %d vantages see it up, %d must%s", len(p.up), p.voters, p.quorum, p.missing())
-	case f.State == Down && len(p.down) < p.quorum && len(p.silent) > 0:
+	case f.State == Down && len(p.up) > 0 && !p.enoughDown:
+		return fmt.Sprintf("%d of %d vantages see it up, %s must%s", len(p.up), p.voters, p.must(), p.missing())
+	case f.State == Down && !p.enoughDown && len(p.silent) > 0:
 		return f.Reason
 	case f.State == Down:
 		return p.objection()
-	case len(p.down) > 0 && vote == Unknown:
-		return fmt.Sprintf("held: %d must say down, and %s%s", p.quorum, p.objection(), p.missing())
+	case len(p.down) > 0 && p.vote == Unknown:
+		return fmt.Sprintf("held: %s must say down, and %s%s", p.must(), p.objection(), p.missing())
 	case len(p.down) > 0:
-		return fmt.Sprintf("held: %d must say down, and %s", p.quorum, p.objection())
+		return fmt.Sprintf("held: %s must say down, and %s", p.must(), p.objection())
 	case f.Score < 1:
 		return cmp.Or(p.worst.Reason, f.Reason)
 	}
 	return ""
+}
+
+// must tells how many must agree, as in: 2 (1 of AS).
+func (p *poll) must() string {
+	text := fmt.Sprint(p.quorum)
+	for i, place := range slices.Sorted(maps.Keys(p.agree)) {
+		text += fmt.Sprintf("%s%d of %s", []string{" (", ", "}[min(i, 1)], p.agree[place], place)
+	}
+	if len(p.agree) > 0 {
+		text += ")"
+	}
+	return text
 }
 
 // missing names the silent vantages, whose votes may be what a quorum lacks.
@@ -250,6 +276,7 @@ func median(scores []float64) float64 {
 // Equal reports whether two verdicts say the same. Who judged does not count.
 func (v Verdict) Equal(o Verdict) bool {
 	if v.Pool != o.Pool || v.Frozen != o.Frozen || !v.FrozenSince.Equal(o.FrozenSince) || v.Cause != o.Cause ||
+		!v.HeldSince.Equal(o.HeldSince) ||
 		!v.Out.equal(o.Out) || !slices.Equal(v.NeverUp, o.NeverUp) || !slices.Equal(v.Released, o.Released) ||
 		len(v.Endpoints) != len(o.Endpoints) {
 		return false

@@ -65,6 +65,10 @@ type Verdict struct {
 	Released []string `json:"released,omitempty"`
 	// Out tells that the pool failed and is kept out; nil: it is not. See StayOut.
 	Out *Out `json:"out,omitempty"`
+	// HeldSince is since when what the brake holds in the pool is the same. Zero unless Frozen.
+	HeldSince time.Time `json:"heldSince,omitzero"`
+	// Doubts say of endpoints that are down by votes why those may be a broken observer's. As Unvoted.
+	Doubts map[string]string `json:"-"`
 	// Unvoted are the endpoints whose state no quorum of vantages votes for now. Judge gives it, for the brake; it is not kept.
 	Unvoted map[string]bool `json:"-"`
 }
@@ -82,6 +86,8 @@ type Finding struct {
 	Recovered bool `json:"recovered,omitempty"`
 	// Watched is what the first of the vantages says of checks that are only watched.
 	Watched string `json:"watched,omitempty"`
+	// Proven tells that it is down beyond what a broken observer could say: the brake neither counts nor holds it. See R10 and B8.
+	Proven bool `json:"proven,omitempty"`
 }
 
 // Out is that a pool failed, and stays out until a person says otherwise.

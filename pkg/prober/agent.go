@@ -8,6 +8,7 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/probe"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/store/pieces"
 )
 
@@ -257,5 +258,5 @@ func (a *agent) keepAlive(ctx context.Context) error {
 	case <-timer.C:
 	case <-a.firstRound:
 	}
-	return a.cfg.Store.KeepVantage(ctx, a.cfg.ID, vantageTTL)
+	return a.cfg.Store.KeepVantage(ctx, store.Vantage{ID: a.cfg.ID, Region: a.cfg.Region, Network: a.cfg.Network}, vantageTTL)
 }

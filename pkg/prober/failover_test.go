@@ -123,7 +123,8 @@ func TestAPoolAloneIsAnsweredWhole(t *testing.T) {
 			if got := l.answers(pool); !slices.Equal(got, parsed(addrs)) {
 				t.Errorf("answers name %v", got)
 			}
-			const cause = "4 of 4 endpoints that were up failed within 1m, and rule 1 of service web has no other pool"
+			const cause = "4 of 4 endpoints that were up failed within 1m, and rule 1 of service web has no other pool; " +
+				"fra alone says so"
 			if v := l.verdict("only"); v.Cause != cause {
 				t.Errorf("cause %q", v.Cause)
 			}
@@ -323,7 +324,8 @@ func TestTheBrakeIsAsDeclared(t *testing.T) {
 	own := &spec.Tenant{Brake: &spec.Brake{Share: "90%"}}
 	platform := &spec.Tenant{Brake: &spec.Brake{Min: 7, Mode: "off"},
 		Limits: &spec.Limits{Brake: &spec.BrakeLimits{Share: &spec.ShareRange{Most: "60%"}}}}
-	if got, want := brakeOf(own, platform), (health.Brake{Share: 0.6, Min: 7, Window: time.Minute, Mode: health.Off}); got != want {
+	want := health.Brake{Share: 0.6, Min: 7, Window: time.Minute, Mode: health.Off, Everywhere: 0.9}
+	if got := brakeOf(own, platform); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }

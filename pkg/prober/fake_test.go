@@ -30,6 +30,7 @@ type fakeStore struct {
 	broken   []state.BrokenResource
 	verdicts map[health.PoolID]health.Verdict
 	obs      map[store.ObservationKey]health.Observation
+	about    map[string]health.Vantage
 	alive    map[string]bool
 	status   func(state.FollowStatus) // of the last follower
 	releases []store.Release
@@ -56,6 +57,7 @@ func newFakeStore() *fakeStore {
 	f := &fakeStore{
 		declared: map[spec.Key]state.Version{}, verdicts: map[health.PoolID]health.Verdict{},
 		obs: map[store.ObservationKey]health.Observation{}, alive: map[string]bool{},
+		about:  map[string]health.Vantage{},
 		config: map[chan state.Update]bool{}, sights: map[chan store.ObservationUpdate]bool{},
 		vacant: make(chan struct{}, 1), bytes: map[string]int{},
 	}
@@ -64,12 +66,16 @@ func newFakeStore() *fakeStore {
 }
 
 // declare puts resources of tenant shop; remove deletes them.
-func (f *fakeStore) declare(resources ...*spec.Resource) {
+func (f *fakeStore) declare(resources ...*spec.Resource) { f.declareOf("shop", resources...) }
+
+// declareOf puts resources, and gives them to a tenant.
+func (f *fakeStore) declareOf(tenant string, resources ...*spec.Resource) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.head++
-	u := state.TenantUpdate{Tenant: "shop", Head: f.head}
+	u := state.TenantUpdate{Tenant: tenant, Head: f.head}
 	for _, r := range resources {
+		r.Tenant = tenant
 		f.declared[r.Key] = state.Version{Resource: r, Generation: f.head}
 		u.Put = append(u.Put, f.declared[r.Key])
 	}
@@ -116,7 +122,7 @@ func (f *fakeStore) tellConfig(u state.Update) {
 }
 
 func (f *fakeStore) tellSights(u store.ObservationUpdate) {
-	u.Alive, u.Releases = slices.Sorted(maps.Keys(f.alive)), slices.Clone(f.releases)
+	u.Alive, u.About, u.Releases = slices.Sorted(maps.Keys(f.alive)), maps.Clone(f.about), slices.Clone(f.releases)
 	for c := range f.sights {
 		c <- u
 	}
@@ -129,7 +135,16 @@ func (f *fakeStore) Follow(ctx context.Context, cfg store.FollowConfig) error {
 	defer func() { f.mu.Lock(); delete(f.config, news); f.mu.Unlock() }()
 	full := state.Update{Full: true, Values: state.Verdicts.Put(slices.Collect(maps.Values(f.verdicts))...)}
 	if f.head > 0 {
-		full.Tenants = []state.TenantUpdate{{Tenant: "shop", Head: f.head, Put: slices.Collect(maps.Values(f.declared)), Broken: f.broken}}
+		of := map[string]*state.TenantUpdate{"shop": {Tenant: "shop", Head: f.head, Broken: f.broken}}
+		for key, v := range f.declared {
+			if of[key.Tenant] == nil {
+				of[key.Tenant] = &state.TenantUpdate{Tenant: key.Tenant, Head: f.head}
+			}
+			of[key.Tenant].Put = append(of[key.Tenant].Put, v)
+		}
+		for _, u := range of {
+			full.Tenants = append(full.Tenants, *u)
+		}
 	}
 	f.status = cfg.OnStatus
 	if f.hear == nil {
@@ -220,10 +235,13 @@ func (f *fakeStore) DeleteObservation(_ context.Context, vantage string, p healt
 	return nil
 }
 
-func (f *fakeStore) KeepVantage(ctx context.Context, id string, _ time.Duration) error {
-	f.setAlive(id, true)
+func (f *fakeStore) KeepVantage(ctx context.Context, v store.Vantage, _ time.Duration) error {
+	f.mu.Lock()
+	f.about[v.ID] = health.Vantage{Region: v.Region, Network: v.Network}
+	f.mu.Unlock()
+	f.setAlive(v.ID, true)
 	<-ctx.Done()
-	f.setAlive(id, false)
+	f.setAlive(v.ID, false)
 	return ctx.Err()
 }
 
@@ -353,6 +371,21 @@ type servers struct {
 	mu     sync.Mutex
 	result map[string]probe.Result
 	checks map[string]int
+	blind  map[string]bool // vantages that see nothing up
+}
+
+func (s *servers) isBlind(vantage string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.blind[vantage]
+}
+
+func (s *servers) setBlind(is bool, vantages ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, v := range vantages {
+		s.blind[v] = is
+	}
 }
 
 func (s *servers) check(_ context.Context, c probe.Check) probe.Result {
@@ -387,6 +420,7 @@ type lab struct {
 	*testing.T
 	*fakeStore
 	servers
+	where   map[string]health.Vantage // what probers say of themselves
 	running map[string]func()
 	probers map[string]*Prober
 	ahead   map[string]time.Duration // of a prober's wall clock
@@ -404,9 +438,9 @@ func mustNew(t *testing.T, cfg Config) *Prober {
 
 func inLab(t *testing.T, play func(*lab)) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &lab{T: t, fakeStore: newFakeStore(), running: map[string]func(){}, probers: map[string]*Prober{},
-			ahead: map[string]time.Duration{}}
-		l.servers = servers{result: map[string]probe.Result{}, checks: map[string]int{}}
+		l := &lab{T: t, fakeStore: newFakeStore(), where: map[string]health.Vantage{}, running: map[string]func(){},
+			probers: map[string]*Prober{}, ahead: map[string]time.Duration{}}
+		l.servers = servers{result: map[string]probe.Result{}, checks: map[string]int{}, blind: map[string]bool{}}
 		defer func() {
 			for id := range l.running {
 				l.stop(id)
@@ -420,7 +454,15 @@ func (l *lab) start(id string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	ahead := l.ahead[id]
-	p := mustNew(l.T, Config{ID: id, Store: l.fakeStore, check: l.servers.check, Clock: func() time.Time { return time.Now().Add(ahead) }})
+	check := func(ctx context.Context, c probe.Check) probe.Result {
+		r := l.servers.check(ctx, c)
+		if l.servers.isBlind(id) {
+			r.Outcome, r.Reason = probe.Failed, "timeout"
+		}
+		return r
+	}
+	p := mustNew(l.T, Config{ID: id, Region: l.where[id].Region, Network: l.where[id].Network, Store: l.fakeStore, check: check,
+		Clock: func() time.Time { return time.Now().Add(ahead) }})
 	l.probers[id] = p
 	go func() { done <- p.Run(ctx) }()
 	l.running[id] = func() {

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/health"
-	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/store/pieces"
 	"github.com/gti/gtm/pkg/store/state"
@@ -40,6 +39,8 @@ type term struct {
 	pieces   map[health.PoolID]bool      // that were written in pieces since
 	late     map[string]bool             // tenants of which the log said that they are
 	unheard  map[health.PoolID]unheard   // what was written just now
+	census   census
+	counted  bool // all tenants, once
 }
 
 // unheard is a write of which the watch may not have told yet.
@@ -83,7 +84,7 @@ func (j *judge) lead(ctx context.Context) error {
 	t := &term{judge: j, news: j.world.listen(true), held: map[string]map[health.PoolID]health.Verdict{},
 		followed: map[store.Release]bool{}, budget: newBudget(), waiting: map[string]time.Time{}, refused: map[health.PoolID]refusal{},
 		wholes: map[health.PoolID]time.Time{}, pieces: map[health.PoolID]bool{}, late: map[string]bool{},
-		unheard: map[health.PoolID]unheard{}}
+		unheard: map[health.PoolID]unheard{}, census: census{tenants: map[string]health.Census{}}}
 	t.ages, t.beat = newAges(j.world.lastPulse().Time, j.cfg.now()), time.NewTicker(beat)
 	defer t.beat.Stop()
 	defer t.news.stop()
@@ -213,6 +214,7 @@ func (t *term) pass(ctx context.Context, tenants []string) error {
 	}
 	work := verdictWork{tally: map[string]health.Tally{}}
 	now := time.Now()
+	t.countFirst(tenants)
 	for _, tenant := range tenants {
 		if wait := t.budget.waitTenant(tenant, now); wait > 0 && len(t.releases(tenant)) == 0 {
 			t.wait(tenant, now.Add(wait))
@@ -223,6 +225,7 @@ func (t *term) pass(ctx context.Context, tenants []string) error {
 		t.judgeTenant(tenant, &work)
 	}
 	t.metrics.late.WithLabelValues("verdicts").Set(float64(len(t.late)))
+	t.recount(work.tally)
 	if err := t.carryOut(ctx, work); err != nil {
 		t.news.again(tenants...)
 		return err
@@ -230,23 +233,21 @@ func (t *term) pass(ctx context.Context, tenants []string) error {
 	return nil
 }
 
-// judgeTenant adds to work what changes for one tenant.
-func (t *term) judgeTenant(tenant string, work *verdictWork) {
+// docket gives what is declared and seen of a tenant, judged pool by pool, and who wants something released or resumed.
+func (t *term) docket(tenant string) (d health.Docket, words []store.Release) {
 	p := t.world.plan(tenant)
 	held := t.held[tenant]
 	now := t.cfg.now()
-	d := health.Docket{Previous: map[health.PoolID]health.Verdict{}, Proposed: map[health.PoolID]health.Verdict{},
-		Pools: p.declared(held, now), Now: now}
+	d = health.Docket{Previous: map[health.PoolID]health.Verdict{}, Proposed: map[health.PoolID]health.Verdict{},
+		Pools: p.declared(held, now), Others: t.census.others(tenant), Now: now}
 	d.Age = func(id health.PoolID, endpoint string) time.Duration {
 		return t.ages.down(id, endpoint, held[id].Endpoints[endpoint])
 	}
 	d.FrozenFor = func() time.Duration { return t.ages.frozen(tenant, frozenSince(held)) }
-	words := t.releases(tenant)
-	said := func(id health.PoolID, resume bool) bool {
-		return slices.ContainsFunc(words, func(r store.Release) bool { return r.Resume == resume && r.Covers(id) })
-	}
-	d.Release = func(id health.PoolID) bool { return said(id, false) }
-	work.taken = append(work.taken, words...)
+	d.HeldFor = func(id health.PoolID) time.Duration { return t.ages.heldFor(held[id]) }
+	words = t.releases(tenant)
+	d.Release = func(id health.PoolID) bool { return said(words, id, false) }
+	about := t.world.known()
 	for id, pp := range p.pools {
 		seen, alive := t.world.evidence(id)
 		previous, ok := held[id]
@@ -254,15 +255,37 @@ func (t *term) judgeTenant(tenant string, work *verdictWork) {
 			d.Previous[id] = previous // the brake goes by names
 		}
 		d.Proposed[id] = health.Judge(health.Case{
-			Pool: id, Endpoints: pp.endpoints, Of: pp.of, Previous: previous, Vantages: pp.vantages, Quorum: pp.quorum,
-			Observations: seen, Alive: alive, Now: now, Unsure: pp.unsure, Recovery: pp.recovery,
+			Pool: id, Endpoints: pp.endpoints, Of: pp.of, Previous: previous, Vantages: pp.vantages, Quorum: pp.quorum, Agree: pp.agree,
+			Observations: seen, Alive: alive, About: about, Now: now, Unsure: pp.unsure, Recovery: pp.recovery,
 		})
 	}
-	verdicts, tally := brakeOf(p.settings(), t.world.plan(spec.Platform).settings()).Apply(d)
+	return d, words
+}
+
+// said reports whether a person wants a pool released, or resumed.
+func said(words []store.Release, id health.PoolID, resume bool) bool {
+	return slices.ContainsFunc(words, func(r store.Release) bool { return r.Resume == resume && r.Covers(id) })
+}
+
+// judgeTenant adds to work what changes for one tenant.
+func (t *term) judgeTenant(tenant string, work *verdictWork) {
+	d, words := t.docket(tenant)
+	p, held, brake := t.world.plan(tenant), t.held[tenant], t.brake(tenant)
+	work.taken = append(work.taken, words...)
+	verdicts, tally := brake.Apply(d)
 	work.tally[tenant] = tally
 	for id, v := range verdicts {
 		declared := d.Pools[id]
-		v = declared.StayOut(held[id], v, said(id, true), now)
+		v = declared.StayOut(held[id], v, said(words, id, true), d.Now)
+		if v.Frozen {
+			left := brake.Proves(declared) // what stands until then proves what is held: B8
+			if v.HeldSince.Equal(held[id].HeldSince) {
+				left -= t.ages.heldFor(v)
+			}
+			if left > 0 {
+				t.wait(tenant, time.Now().Add(left))
+			}
+		}
 		if old, ok := held[id]; !ok || old.Judge == "" || !old.Equal(v) {
 			if until := t.notBefore(id); len(words) == 0 && until.After(time.Now()) {
 				t.wait(tenant, until) // what is held is what is stored: it is judged again then

@@ -14,12 +14,17 @@ type ages struct {
 	before time.Time // by the clock of the verdicts that were found; zero: not known
 	fell   map[health.PoolID]map[string]time.Time
 	froze  map[string]time.Time // by tenant
+	// last is since when what is held in a pool is the same; since is what the verdict says of that.
+	last map[health.PoolID]heldLast
 }
+
+type heldLast struct{ since, at time.Time }
 
 // newAges begins a term. pulse is when the judge before gave its last sign of life, by its own clock; where there was none, the
 // verdicts are measured by the wall clock of now.
 func newAges(pulse, now time.Time) *ages {
-	a := &ages{start: time.Now(), before: pulse, fell: map[health.PoolID]map[string]time.Time{}, froze: map[string]time.Time{}}
+	a := &ages{start: time.Now(), before: pulse, fell: map[health.PoolID]map[string]time.Time{}, froze: map[string]time.Time{},
+		last: map[health.PoolID]heldLast{}}
 	if pulse.IsZero() {
 		a.before = now
 	}
@@ -47,8 +52,29 @@ func (a *ages) frozen(tenant string, since time.Time) time.Duration {
 	return time.Since(a.froze[tenant])
 }
 
+// heldFor tells for how long what is held in a pool has been the same, by the verdict that says so. One of an older program does not.
+func (a *ages) heldFor(v health.Verdict) time.Duration {
+	if l, ok := a.last[v.Pool]; ok && l.since.Equal(v.HeldSince) {
+		return time.Since(l.at)
+	}
+	return time.Since(a.inherited(firstTime(v.HeldSince, v.FrozenSince)))
+}
+
+func firstTime(a, b time.Time) time.Time {
+	if a.IsZero() {
+		return b
+	}
+	return a
+}
+
 // note remembers what a verdict changes.
 func (a *ages) note(was, now health.Verdict) {
+	switch {
+	case !now.Frozen:
+		delete(a.last, now.Pool)
+	case !now.HeldSince.Equal(was.HeldSince):
+		a.last[now.Pool] = heldLast{now.HeldSince, time.Now()}
+	}
 	for name, f := range now.Endpoints {
 		switch before := was.Endpoints[name].State; {
 		case f.State != health.Down:

@@ -43,8 +43,20 @@ type poolPlan struct {
 	rule      *health.Rule
 	vantages  []string
 	quorum    int
+	agree     map[string]int
+	span      time.Duration // until a vantage that went blind has all of it down
 	unsure    bool // findings tell whether they are
 	recovery  bool // findings tell of recoveries, which endpoints start slowly behind
+}
+
+// spanOf gives how long it takes at most until all checks of a vantage that fail have turned their endpoints down: intervals vary, and
+// a check may wait for its turn.
+func spanOf(monitors []*spec.Monitor) (span time.Duration) {
+	for _, declared := range monitors {
+		m := declared.Effective()
+		span = max(span, (time.Duration(m.Fall)+1)*time.Duration(m.Interval)+time.Duration(m.Timeout))
+	}
+	return span
 }
 
 // asks reports whether a vantage is to check the pool.
@@ -115,6 +127,7 @@ func (p *plan) addPool(key spec.Key, pool *spec.Pool, resources state.Resources)
 	pp := &poolPlan{
 		id: id, checks: make(map[string][]probe.Check, len(pool.Endpoints)), of: make(map[string]string, len(pool.Endpoints)),
 		rule: ruleOf(pool, names, monitors), vantages: monitors[0].Vantages, quorum: monitors[0].Quorum, // all have the same
+		agree: monitors[0].Agree, span: spanOf(monitors),
 		recovery: pool.SlowStart > 0,
 	}
 	for _, e := range pool.Endpoints {

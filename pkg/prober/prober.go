@@ -28,7 +28,7 @@ type Store interface {
 	FollowObservations(context.Context, func(store.ObservationUpdate) error) error
 	WriteObservation(ctx context.Context, o health.Observation, was *health.Observation) store.Written
 	DeleteObservation(ctx context.Context, vantage string, p health.PoolID) error
-	KeepVantage(ctx context.Context, id string, ttl time.Duration) error
+	KeepVantage(ctx context.Context, v store.Vantage, ttl time.Duration) error
 	Campaign(ctx context.Context, id string, lead func(context.Context) error) error
 	WriteVerdicts(context.Context, []store.VerdictWrite) (map[health.PoolID]store.Written, error)
 	DeleteVerdict(context.Context, health.PoolID) error
@@ -41,6 +41,8 @@ type Config struct {
 	// ID is the vantage's name, as monitors list it. No two probers may have the same.
 	ID    string
 	Store Store
+	// Region is where it is, as in EU-DE, and Network what it shares with those that fail with it, as in AS64500. Empty: nobody is to know.
+	Region, Network string
 	// ObserveOnly has it never stand for election: it needs no right to write verdicts then.
 	ObserveOnly bool
 	// Allow opens networks that are refused otherwise, Deny closes others; OwnPorts are gtm's own, which stay closed: see checks.Guard.

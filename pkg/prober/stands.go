@@ -14,17 +14,19 @@ import (
 // the clients that no rule takes, if there can be any. An alias has no rules: it answers by those of where it leads.
 func (p *plan) addRows(key spec.Key, s *spec.Service) {
 	e := s.Effective()
+	refuses := e.AllDown == spec.AllDownServfail
 	for i := range e.Rules {
-		p.addRow(key, fmt.Sprintf("rule %s of service %s", e.Rules[i].Name, key.Name), s.PoolsOf(e.Rules[i].Pools), s.PoolsOf(e.LastResort))
+		p.addRow(key, fmt.Sprintf("rule %s of service %s", e.Rules[i].Name, key.Name), refuses,
+			s.PoolsOf(e.Rules[i].Pools), s.PoolsOf(e.LastResort))
 		if e.Rules[i].MatchesAll() {
 			return // nobody gets to what stands behind it
 		}
 	}
-	p.addRow(key, "lastResort of service "+key.Name, s.PoolsOf(e.LastResort))
+	p.addRow(key, "lastResort of service "+key.Name, refuses, s.PoolsOf(e.LastResort))
 }
 
-func (p *plan) addRow(key spec.Key, name string, lists ...[]string) {
-	row := health.Row{Name: name}
+func (p *plan) addRow(key spec.Key, name string, refuses bool, lists ...[]string) {
+	row := health.Row{Name: name, Refuses: refuses}
 	named := map[health.PoolID]bool{}
 	for _, list := range lists {
 		for _, pool := range list {
@@ -45,6 +47,9 @@ func (p *plan) declared(held map[health.PoolID]health.Verdict, now time.Time) ma
 	for id, pool := range p.sets {
 		d := health.Declared{Rows: p.rows[id], Size: len(pool.Endpoints), Needs: pool.Needs, Stands: p.stands(id, pool, now),
 			Resume: health.Mode(pool.ResumeMode())}
+		if pp := p.pools[id]; pp != nil {
+			d.Span = pp.span
+		}
 		d.Out = d.Resume == health.Enforce && held[id].Out.Enforced()
 		all[id] = d
 	}
@@ -84,5 +89,7 @@ func (p *plan) stands(id health.PoolID, pool *spec.Pool, now time.Time) map[stri
 func brakeOf(own, platform *spec.Tenant) health.Brake {
 	b := spec.EffectiveBrake(own, platform)
 	share, _ := spec.ParseShare(b.Share) // EffectiveBrake gives one that can be read
-	return health.Brake{Share: float64(share) / 100, Min: b.Min, Window: time.Duration(b.Window), Mode: health.Mode(b.Mode)}
+	everywhere, _ := spec.ParseShare(b.Everywhere)
+	return health.Brake{Share: float64(share) / 100, Min: b.Min, Window: time.Duration(b.Window), Mode: health.Mode(b.Mode),
+		Everywhere: float64(everywhere) / 100}
 }

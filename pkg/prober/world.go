@@ -34,6 +34,8 @@ type world struct {
 	plans        map[string]*plan
 	observations map[string]map[health.PoolID]sightings // by tenant
 	alive        map[string]bool
+	about        map[string]health.Vantage  // of those that are alive, without Sees
+	sees         map[string]int             // how many endpoints each vantage sees up
 	releases     map[string][]store.Release // by tenant: those that wait
 	pulse        state.Pulse                // the last one
 	listeners    map[*listener]bool
@@ -47,7 +49,7 @@ func newWorld(log *slog.Logger) *world {
 		log: log, mirror: state.NewMirror(), complete: make(chan struct{}), reread: make(chan struct{}, 1),
 		status: state.FollowStatus{State: state.Connecting},
 		broken: map[string]map[spec.Key]bool{}, plans: map[string]*plan{},
-		observations: map[string]map[health.PoolID]sightings{}, alive: map[string]bool{},
+		observations: map[string]map[health.PoolID]sightings{}, alive: map[string]bool{}, sees: map[string]int{},
 		releases: map[string][]store.Release{}, listeners: map[*listener]bool{},
 	}
 }
@@ -285,7 +287,9 @@ func (w *world) applyObservations(u store.ObservationUpdate) error {
 	if u.Full {
 		w.readAnew()
 		clear(w.observations)
+		clear(w.sees)
 	}
+	saw := maps.Clone(w.sees)
 	if u.ReleasesChanged {
 		w.releases = map[string][]store.Release{}
 		for _, r := range u.Releases {
@@ -302,11 +306,15 @@ func (w *world) applyObservations(u store.ObservationUpdate) error {
 		news[k.Pool.Tenant] = true
 	}
 	tenants := slices.Collect(maps.Keys(news))
+	if w.eyesOpened(saw) {
+		tenants = w.everyone()
+	}
 	if u.Full || u.AliveChanged { // a new map each time: the old one may be lent
 		w.alive = make(map[string]bool, len(u.Alive))
 		for _, v := range u.Alive {
 			w.alive[v] = true
 		}
+		w.about = u.About
 		tenants = w.everyone()
 	}
 	w.announce(tenants, true)
@@ -342,11 +350,47 @@ func (w *world) see(o health.Observation) {
 	if pools[o.Pool] == nil {
 		pools[o.Pool] = sightings{}
 	}
+	w.sees[o.Vantage] += seenUp(o) - seenUp(pools[o.Pool][o.Vantage])
 	pools[o.Pool][o.Vantage] = o
+}
+
+// seenUp counts what an observation says is up.
+func seenUp(o health.Observation) (n int) {
+	for _, s := range o.Endpoints {
+		if s.State == health.Up && !s.Blind {
+			n++
+		}
+	}
+	return n
+}
+
+// eyesOpened reports whether a vantage sees something up that saw nothing before, or nothing any more. What it says of all tenants counts
+// otherwise then.
+func (w *world) eyesOpened(saw map[string]int) bool {
+	for vantage, n := range w.sees {
+		if (n > 0) != (saw[vantage] > 0) {
+			return true
+		}
+	}
+	return false
+}
+
+// known gives what is known of the vantages that are alive.
+func (w *world) known() map[string]health.Vantage {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	known := make(map[string]health.Vantage, len(w.alive))
+	for vantage := range w.alive {
+		about := w.about[vantage]
+		about.Sees = w.sees[vantage]
+		known[vantage] = about
+	}
+	return known
 }
 
 func (w *world) forget(k store.ObservationKey) {
 	pools := w.observations[k.Pool.Tenant]
+	w.sees[k.Vantage] -= seenUp(pools[k.Pool][k.Vantage])
 	delete(pools[k.Pool], k.Vantage)
 	if len(pools[k.Pool]) == 0 {
 		delete(pools, k.Pool)

@@ -27,6 +27,8 @@ type Brake struct {
 	Window Duration `json:"window,omitempty" yaml:"window,omitempty" zero:"absent"`
 	// Mode is enforce, observe or off.
 	Mode string `json:"mode,omitempty" yaml:"mode,omitempty"`
+	// Everywhere is a share of all endpoints of all tenants: when more of them fail, no vantage is believed. The platform's alone has it.
+	Everywhere string `json:"everywhere,omitempty" yaml:"everywhere,omitempty"`
 }
 
 // Limits bound what tenants may set.
@@ -73,7 +75,7 @@ const (
 
 var brakeModes = []string{BrakeEnforce, BrakeObserve, BrakeOff}
 
-var defaultBrake = Brake{Share: "50%", Min: 4, Window: Duration(time.Minute), Mode: BrakeEnforce}
+var defaultBrake = Brake{Share: "50%", Min: 4, Window: Duration(time.Minute), Mode: BrakeEnforce, Everywhere: "90%"}
 
 // What a brake can be set to at all.
 const (
@@ -102,6 +104,10 @@ func EffectiveBrake(own, platform *Tenant) Brake {
 		if t != nil && t.Brake != nil {
 			b = b.over(*t.Brake)
 		}
+	}
+	b.Everywhere = defaultBrake.Everywhere
+	if platform != nil && platform.Brake != nil && shareOrder(platform.Brake.Everywhere) != 0 {
+		b.Everywhere = platform.Brake.Everywhere
 	}
 	if platform == nil || platform.Limits == nil || platform.Limits.Brake == nil {
 		return b
@@ -181,6 +187,10 @@ func (c *checker) brake(b *Brake) {
 		c.between("spec.brake.min", b.Min, 1, maxBrakeMin)
 	}
 	c.window("spec.brake.window", b.Window)
+	c.share("spec.brake.everywhere", b.Everywhere)
+	if b.Everywhere != "" && c.r.Tenant != Platform {
+		c.fail("spec.brake.everywhere", "", "only the tenant %s sets it: it is a share of what all tenants have", Platform)
+	}
 	if b.Mode != "" {
 		c.oneOf("spec.brake.mode", b.Mode, brakeModes...)
 	}

@@ -71,6 +71,14 @@ func TestTenantIsDecodedStrictly(t *testing.T) {
 	if err := Validate(other); err == nil || !strings.Contains(err.Error(), "name: is not that of the tenant, shop; write shop") {
 		t.Errorf("another name: %v", err)
 	}
+	everywhere := Tenant{Brake: &Brake{Everywhere: "80%"}}
+	if err := Validate(tenantRes("shop", &everywhere)); err == nil ||
+		!strings.Contains(err.Error(), "spec.brake.everywhere: only the tenant platform sets it") {
+		t.Errorf("everywhere of a tenant: %v", err)
+	}
+	if err := Validate(tenantRes(Platform, &everywhere)); err != nil {
+		t.Errorf("everywhere of the platform: %v", err)
+	}
 	wrong := &BrakeLimits{Share: &ShareRange{"60%", "40%"}, Min: &NumberRange{5, 4},
 		Window: &DurationRange{Duration(time.Minute), Duration(time.Second)}, Modes: []string{"on"}}
 	err := Validate(tenantRes(Platform, &Tenant{Limits: &Limits{Brake: wrong}}))
@@ -90,16 +98,18 @@ func TestEffectiveBrake(t *testing.T) {
 		own, platform *Tenant
 		want          Brake
 	}{
-		{"nothing is set", nil, nil, Brake{"50%", 4, minute, "enforce"}},
-		{"the platform's", nil, &Tenant{Brake: &Brake{Share: "30%"}}, Brake{"30%", 4, minute, "enforce"}},
+		{"nothing is set", nil, nil, Brake{"50%", 4, minute, "enforce", "90%"}},
+		{"the platform's", nil, &Tenant{Brake: &Brake{Share: "30%"}}, Brake{"30%", 4, minute, "enforce", "90%"}},
 		{"its own comes first", &Tenant{Brake: &Brake{Share: "40%", Mode: "off"}}, &Tenant{Brake: &Brake{Share: "30%", Min: 2}},
-			Brake{"40%", 2, minute, "off"}},
-		{"within bounds, too much", &Tenant{Brake: &Brake{"90%", 9, 5 * minute, "off"}}, &Tenant{Limits: &Limits{Brake: bounds}},
-			Brake{"60%", 6, 2 * minute, "enforce"}},
-		{"within bounds, too little", &Tenant{Brake: &Brake{"9%", 1, Duration(time.Second), "observe"}},
-			&Tenant{Limits: &Limits{Brake: bounds}}, Brake{"20%", 2, Duration(10 * time.Second), "observe"}},
-		{"what cannot be read counts as absent", &Tenant{Brake: &Brake{"half", -1, -1, "perhaps"}}, nil,
-			Brake{"50%", 4, minute, "enforce"}},
+			Brake{"40%", 2, minute, "off", "90%"}},
+		{"within bounds, too much", &Tenant{Brake: &Brake{"90%", 9, 5 * minute, "off", "90%"}}, &Tenant{Limits: &Limits{Brake: bounds}},
+			Brake{"60%", 6, 2 * minute, "enforce", "90%"}},
+		{"within bounds, too little", &Tenant{Brake: &Brake{"9%", 1, Duration(time.Second), "observe", "90%"}},
+			&Tenant{Limits: &Limits{Brake: bounds}}, Brake{"20%", 2, Duration(10 * time.Second), "observe", "90%"}},
+		{"everywhere is the platform's alone", &Tenant{Brake: &Brake{Everywhere: "70%"}}, &Tenant{Brake: &Brake{Everywhere: "80%"}},
+			Brake{"50%", 4, minute, "enforce", "80%"}},
+		{"what cannot be read counts as absent", &Tenant{Brake: &Brake{"half", -1, -1, "perhaps", "90%"}}, nil,
+			Brake{"50%", 4, minute, "enforce", "90%"}},
 	} {
 		if got := EffectiveBrake(tc.own, tc.platform); got != tc.want {
 			t.Errorf("%s: %+v, want %+v", tc.what, got, tc.want)

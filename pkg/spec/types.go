@@ -126,6 +126,8 @@ type Monitor struct {
 	Vantages []string `json:"vantages,omitempty" yaml:"vantages,omitempty"`
 	// Quorum is how many vantages must agree. 0: a majority.
 	Quorum int `json:"quorum,omitempty" yaml:"quorum,omitempty"`
+	// Agree is how many vantages of a region, by its name as in EU or EU-DE, must be among those who agree.
+	Agree map[string]int `json:"agree,omitempty" yaml:"agree,omitempty"`
 }
 
 // Script is an expression in one of the languages that there are, which is one.

@@ -169,6 +169,26 @@ func (c *checker) vantages(m *Monitor) {
 	case n > 0 && m.Quorum > n:
 		c.fail("spec.quorum", "", "%d of %d vantages can never agree", m.Quorum, n)
 	}
+	c.agree(m)
+}
+
+// maxAgree is how many regions a monitor can name.
+const maxAgree = 16
+
+func (c *checker) agree(m *Monitor) {
+	if len(m.Agree) > maxAgree {
+		c.fail("spec.agree", "", "%d regions are too many: it can be %d", len(m.Agree), maxAgree)
+	}
+	for _, region := range slices.Sorted(maps.Keys(m.Agree)) {
+		path, n := joinPath("spec.agree", region), m.Agree[region]
+		c.place(path, region)
+		switch {
+		case n < 1:
+			c.fail(path, "leave the region out", "cannot be %d", n)
+		case len(m.Vantages) > 0 && n > len(m.Vantages):
+			c.fail(path, "", "%d of %d vantages can never agree", n, len(m.Vantages))
+		}
+	}
 }
 
 // monitorRequest checks what begins a conversation over HTTP.
@@ -452,8 +472,8 @@ func (v *setChecker) checks(r *Resource, p *Pool) {
 		if first == nil || m == nil {
 			continue // that is told already
 		}
-		if !slices.Equal(first.Vantages, m.Vantages) || first.Quorum != m.Quorum {
-			v.fail(r, "spec.checks", "give both the same vantages and quorum",
+		if !slices.Equal(first.Vantages, m.Vantages) || first.Quorum != m.Quorum || !maps.Equal(first.Agree, m.Agree) {
+			v.fail(r, "spec.checks", "give both the same vantages, quorum and agree",
 				"monitors %s and %s do not ask the same vantages, which combine what they see of an endpoint", names[0], names[i])
 			return
 		}

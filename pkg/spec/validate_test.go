@@ -144,6 +144,9 @@ func TestValidate(t *testing.T) {
 				"100 to 599 or a range as in 200-399, not \"300-200\""},
 		{KindMonitor, `type: http, vantages: [a, a], quorum: 3`,
 			"spec.vantages[1]: a stands twice\nspec.quorum: 3 of 2 vantages can never agree"},
+		{KindMonitor, `type: http, vantages: [a, b], agree: {EU: 3, DE: 1, AS: 0}`,
+			"spec.agree.AS: cannot be 0; leave the region out\nspec.agree.DE: place \"DE\" must start with a continent: did you mean " +
+				"\"EU-DE\"?\nspec.agree.EU: 3 of 2 vantages can never agree"},
 		{KindMonitor, `type: http, vantages: [""], quorum: -1`,
 			"spec.vantages[0]: \"\" is not the name of a prober\nspec.quorum: cannot be negative"},
 		{KindPool, `endpoints: [{name: a, addresses: [192.0.2.1]}, {name: b, addresses: ["2001:db8::1"]}], minHealthy: 50%`, ``},

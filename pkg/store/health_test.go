@@ -113,7 +113,7 @@ func TestVantagesComeAndGo(t *testing.T) {
 	o.until(t, "nobody", alive())
 	ctx, cancel := context.WithCancel(storetest.Context(t))
 	ended := make(chan error, 1)
-	go func() { ended <- c.KeepVantage(ctx, "p1", 2*time.Second) }()
+	go func() { ended <- c.KeepVantage(ctx, Vantage{ID: "p1"}, 2*time.Second) }()
 	o.until(t, "p1", alive("p1"))
 	resp, err := c.link.Etcd.Get(ctx, c.keys.Vantage("p1"))
 	if err != nil || len(resp.Kvs) != 1 {

@@ -108,7 +108,8 @@ func (c *Client) DeleteObservation(ctx context.Context, vantage string, p health
 // FollowObservations calls fn with all observations and live vantages, and then with every change, until
 // ctx ends or fn fails; it returns that error. After a loss of contact it begins again with everything.
 func (c *Client) FollowObservations(ctx context.Context, fn func(ObservationUpdate) error) error {
-	o := &observer{c: c, fn: fn, alive: map[string]bool{}, releases: map[string]Release{}, large: map[ObservationKey]largeObservation{}}
+	o := &observer{c: c, fn: fn, alive: map[string]health.Vantage{}, releases: map[string]Release{},
+		large: map[ObservationKey]largeObservation{}}
 	from, to := c.keys.Observed()
 	fd := &link.Feed{Link: c.link, From: from, To: to, Begin: o.begin, Events: o.events, Lost: func() {}, Status: o.status}
 	return fd.Run(ctx)
@@ -117,7 +118,7 @@ func (c *Client) FollowObservations(ctx context.Context, fn func(ObservationUpda
 type observer struct {
 	c        *Client
 	fn       func(ObservationUpdate) error
-	alive    map[string]bool
+	alive    map[string]health.Vantage
 	releases map[string]Release // by key
 	large    map[ObservationKey]largeObservation
 	state    string
@@ -154,18 +155,28 @@ func (o *observer) begin(ctx context.Context, etcd *clientv3.Client) (link.Mark,
 	if err != nil {
 		return link.Mark{}, err
 	}
-	o.alive = map[string]bool{}
+	o.alive = map[string]health.Vantage{}
 	err = r.Each(ctx, o.c.keys.Vantages(), func(kv *mvccKV) error {
 		if parts := o.c.keys.Split(string(kv.Key)); len(parts) == 3 {
-			o.alive[parts[2]] = true
+			o.alive[parts[2]] = aboutVantage(kv)
 		}
 		return nil
 	})
 	if err != nil {
 		return link.Mark{}, err
 	}
-	u.Alive, u.Releases = slices.Sorted(maps.Keys(o.alive)), o.waiting()
+	o.who(&u)
 	return link.Mark{Cluster: r.Cluster, Rev: r.Rev}, o.tell(u)
+}
+
+// who adds who is alive and what waits.
+func (o *observer) who(u *ObservationUpdate) {
+	u.Alive, u.About, u.Releases = slices.Sorted(maps.Keys(o.alive)), maps.Clone(o.alive), o.waiting()
+}
+
+func aboutVantage(kv *mvccKV) health.Vantage {
+	v := readVantage(kv.Value)
+	return health.Vantage{Region: v.Region, Network: v.Network}
 }
 
 func (o *observer) tell(u ObservationUpdate) error {
@@ -335,11 +346,13 @@ func (o *observer) events(_ context.Context, evs []*clientv3.Event) error {
 	for _, ev := range evs {
 		parts := o.c.keys.Split(string(ev.Kv.Key))
 		if joinTwo(parts) == "world/vantage" && len(parts) == 3 {
+			before, was := o.alive[parts[2]]
+			delete(o.alive, parts[2])
 			is := ev.Type == clientv3.EventTypePut
-			u.AliveChanged = u.AliveChanged || o.alive[parts[2]] != is
-			if o.alive[parts[2]] = is; !is {
-				delete(o.alive, parts[2])
+			if is {
+				o.alive[parts[2]] = aboutVantage(ev.Kv)
 			}
+			u.AliveChanged = u.AliveChanged || was != is || o.alive[parts[2]] != before
 			continue
 		}
 		if joinTwo(parts) == "world/release" {
@@ -353,7 +366,7 @@ func (o *observer) events(_ context.Context, evs []*clientv3.Event) error {
 		seen.event(ev)
 	}
 	seen.tell(&u)
-	u.Alive, u.Releases = slices.Sorted(maps.Keys(o.alive)), o.waiting()
+	o.who(&u)
 	if len(u.Put)+len(u.Deleted) == 0 && !u.AliveChanged && !u.ReleasesChanged {
 		return nil
 	}
@@ -378,6 +391,8 @@ type ObservationUpdate struct {
 	// Alive are all vantages that hold a lease now, sorted; AliveChanged tells that it is news.
 	Alive        []string
 	AliveChanged bool
+	// About is what those say of themselves.
+	About map[string]health.Vantage
 	// Releases are all that wait for the judge; ReleasesChanged tells that it is news.
 	Releases        []Release
 	ReleasesChanged bool

@@ -52,6 +52,7 @@ func changeSome(random *rand.Rand, v health.Verdict) health.Verdict {
 	names := slices.Sorted(maps.Keys(v.Endpoints))
 	for range random.IntN(5) {
 		f := v.Endpoints[names[random.IntN(len(names))]]
+		f.Proven = random.IntN(2) == 0
 		f.State, f.Score = []health.State{health.Up, health.Down, health.Unknown}[random.IntN(3)], float64(random.IntN(5))/4
 		f.Reason, f.Since = fmt.Sprint("reason ", random.IntN(9)), storetest.Time.Add(time.Duration(random.IntN(1e6))*time.Millisecond)
 		v.Endpoints[names[random.IntN(len(names))]] = f
@@ -71,8 +72,10 @@ func changeSome(random *rand.Rand, v health.Verdict) health.Verdict {
 			v.Released = append(v.Released, name)
 		}
 	}
+	v.HeldSince = time.Time{}
 	v.Frozen, v.FrozenSince, v.Cause = random.IntN(3) == 0, time.Time{}, ""
 	if v.Frozen {
+		v.HeldSince = storetest.Time.Add(time.Duration(random.IntN(9)) * time.Second)
 		v.FrozenSince, v.Cause = storetest.Time, fmt.Sprint("cause ", random.IntN(3))
 	}
 	return v

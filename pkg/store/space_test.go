@@ -87,7 +87,7 @@ func TestAFullEtcdIsToldAndRecovers(t *testing.T) {
 	}
 	follow(t, c, nil).untilHead("shop", 2)
 	keeping, stop := context.WithCancel(ctx)
-	go c.KeepVantage(keeping, "p1", 2*time.Second)
+	go c.KeepVantage(keeping, Vantage{ID: "p1"}, 2*time.Second)
 	defer stop()
 	observe(t, c).until(t, "a lease", func(u ObservationUpdate) bool { return len(u.Alive) == 1 })
 }

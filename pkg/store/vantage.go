@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -17,6 +18,8 @@ import (
 // Vantage is a prober as the store knows it.
 type Vantage struct {
 	ID string
+	// Region and Network are what its prober says of itself, while it is alive; see health.Vantage.
+	Region, Network string
 	// Alive: it holds its lease.
 	Alive bool
 	// Pools is on how many pools there is evidence of it.
@@ -26,14 +29,29 @@ type Vantage struct {
 // ErrVantageAlive: a prober that is alive would write its evidence again.
 var ErrVantageAlive = errors.New("its prober is alive; stop that first")
 
-// KeepVantage tells that the prober id is alive, by a leased key, until ctx ends; its error is ctx's. When
+// leasedVantage is what stands under the key of a vantage that is alive.
+type leasedVantage struct {
+	ID      string `json:"id"`
+	Region  string `json:"region,omitempty"`
+	Network string `json:"network,omitempty"`
+}
+
+// readVantage reads what a vantage says of itself. What is not understood is not known: that it is alive the key says.
+func readVantage(value []byte) (v leasedVantage) {
+	if json.Unmarshal(value, &v) != nil {
+		return leasedVantage{}
+	}
+	return v
+}
+
+// KeepVantage tells that a prober is alive, and where, by a leased key, until ctx ends; its error is ctx's. When
 // the process dies, the key goes after ttl (whole seconds, at least 2). Trouble is logged and retried.
-func (c *Client) KeepVantage(ctx context.Context, id string, ttl time.Duration) error {
-	value, err := state.MarshalPlain(map[string]string{"id": id})
+func (c *Client) KeepVantage(ctx context.Context, v Vantage, ttl time.Duration) error {
+	value, err := state.MarshalPlain(leasedVantage{v.ID, v.Region, v.Network})
 	if err != nil {
 		return err
 	}
-	return c.link.Keep(ctx, link.Leased{Key: c.keys.Vantage(id), Value: func() ([]byte, error) { return value, nil }, TTL: ttl})
+	return c.link.Keep(ctx, link.Leased{Key: c.keys.Vantage(v.ID), Value: func() ([]byte, error) { return value, nil }, TTL: ttl})
 }
 
 // Vantages lists the vantages that are alive or have left evidence, sorted by ID.
@@ -53,12 +71,12 @@ func (c *Client) Vantages(ctx context.Context) ([]Vantage, error) {
 	if err == nil {
 		err = r.Each(ctx, c.keys.Vantages(), func(kv *mvccKV) error {
 			if parts := c.keys.Split(string(kv.Key)); len(parts) == 3 {
-				v := found[parts[2]]
-				v.Alive = true
+				v, says := found[parts[2]], readVantage(kv.Value)
+				v.Alive, v.Region, v.Network = true, says.Region, says.Network
 				found[parts[2]] = v
 			}
 			return nil
-		}, clientv3.WithKeysOnly())
+		})
 	}
 	if err != nil {
 		return nil, c.link.Explain("listing the vantages", err)

@@ -25,8 +25,14 @@ func TestADeadVantageIsForgotten(t *testing.T) {
 	o.until(t, "everything", func(u ObservationUpdate) bool { return u.Full })
 	living, stop := context.WithCancel(ctx)
 	ended := make(chan struct{})
-	go func() { defer close(ended); _ = c.KeepVantage(living, "fra", 5*time.Second) }()
-	o.until(t, "fra", alive("fra"))
+	go func() {
+		defer close(ended)
+		_ = c.KeepVantage(living, Vantage{ID: "fra", Region: "EU-DE", Network: "AS64500"}, 5*time.Second)
+	}()
+	told := o.until(t, "fra", alive("fra"))
+	if want := (health.Vantage{Region: "EU-DE", Network: "AS64500"}); told.About["fra"] != want {
+		t.Errorf("it says of itself %+v, want %+v", told.About["fra"], want)
+	}
 
 	expect := func(step string, want ...Vantage) {
 		t.Helper()
@@ -35,7 +41,7 @@ func TestADeadVantageIsForgotten(t *testing.T) {
 			t.Errorf("%s: %+v, %v; want %+v", step, got, err, want)
 		}
 	}
-	dead2, fra := Vantage{ID: "dead2", Pools: 1}, Vantage{ID: "fra", Alive: true, Pools: 1}
+	dead2, fra := Vantage{ID: "dead2", Pools: 1}, Vantage{ID: "fra", Region: "EU-DE", Network: "AS64500", Alive: true, Pools: 1}
 	expect("before", Vantage{ID: "dead", Pools: 2}, dead2, fra)
 	if _, err := c.ForgetVantage(ctx, "fra"); !errors.Is(err, ErrVantageAlive) {
 		t.Errorf("a live one: %v", err)

@@ -17,8 +17,9 @@ import (
 
 // Vantage is a prober.
 type Vantage struct {
-	Name string
-	At   spec.Location
+	Name            string
+	At              spec.Location
+	Region, Network string
 }
 
 // Health says how checks go, beside what monitors say.
@@ -42,6 +43,7 @@ type watch struct {
 	pools    map[health.PoolID]*watched
 	order    []health.PoolID // of pools, sorted
 	judging  bool            // the judge has news
+	lame     map[string]*lame
 	publish  func([]health.Verdict)
 }
 
@@ -110,7 +112,7 @@ type check struct {
 // run begins a check. What it meets then decides.
 func (c *check) run() {
 	due, timeout := c.now, time.Duration(c.pool.monitor.Timeout)
-	passed, reason, took := c.endpoint.alive, "timeout", timeout
+	passed, reason, took := c.endpoint.alive && c.reaches(c.vantage, c.endpoint.Site), "timeout", timeout
 	switch {
 	case passed && c.random.Float64() < c.Lost:
 		passed = false
@@ -144,6 +146,9 @@ func (c *check) result(passed bool, reason string) {
 		sight.Of = p.of[name]
 		o.Endpoints[name] = sight
 	}
+	if c.isSilent(c.vantage) {
+		return
+	}
 	c.after(c.Report, func() {
 		p.told[o.Vantage] = o
 		if !c.judging {
@@ -159,8 +164,9 @@ func (w *watch) judge() {
 	now := w.start.Add(w.now)
 	alive := map[string]bool{}
 	for _, v := range w.Vantages {
-		alive[v.Name] = true
+		alive[v.Name] = w.isAlive(v.Name)
 	}
+	about := w.about()
 	tenants := map[string]bool{}
 	var changed []health.Verdict
 	for _, id := range w.order {
@@ -168,14 +174,18 @@ func (w *watch) judge() {
 			continue
 		}
 		tenants[id.Tenant] = true
-		changed = append(changed, w.judgeTenant(id.Tenant, alive, now)...)
+		changed = append(changed, w.judgeTenant(id.Tenant, alive, about, now)...)
 	}
 	if len(changed) > 0 {
 		w.after(w.Publish, func() { w.publish(changed) })
 	}
+	if slices.ContainsFunc(changed, func(v health.Verdict) bool { return v.Frozen }) {
+		w.after(time.Minute+gather, w.judge) // what stood until then proves what is held
+	}
 }
 
-func (w *watch) judgeTenant(tenant string, alive map[string]bool, now time.Time) (changed []health.Verdict) {
+func (w *watch) judgeTenant(tenant string, alive map[string]bool, about map[string]health.Vantage, now time.Time) (
+	changed []health.Verdict) {
 	var resources []state.Version
 	for key, r := range w.declared {
 		if key.Tenant == tenant {
@@ -193,7 +203,8 @@ func (w *watch) judgeTenant(tenant string, alive map[string]bool, now time.Time)
 			d.Previous[id] = p.verdict
 		}
 		d.Proposed[id] = health.Judge(health.Case{Pool: id, Endpoints: p.endpoints, Of: p.of, Previous: p.verdict,
-			Vantages: p.monitor.Vantages, Quorum: p.monitor.Quorum, Observations: p.told, Alive: alive, Now: now})
+			Vantages: p.monitor.Vantages, Quorum: p.monitor.Quorum, Agree: p.monitor.Agree, Observations: p.told,
+			Alive: alive, About: about, Now: now})
 	}
 	verdicts, _ := w.brake(tenant).Apply(d)
 	for _, id := range w.order {

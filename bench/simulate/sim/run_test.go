@@ -68,8 +68,9 @@ func small(t *testing.T, seed uint64, resources string) *Run {
 		Audience: Audience{Countries: Countries, PerSecond: 20, Networks: 2000, V6: 0.3, Resolvers: 300, Public: 0.3, Nodes: 2,
 			Stretch: 0.05, Least: 30 * time.Second},
 		Sessions: Sessions{Mean: time.Minute, Most: 3 * time.Minute},
-		Health: Health{Vantages: []Vantage{{"ams", spec.Location{Lat: 52, Lon: 5}}, {"sjc", spec.Location{Lat: 37, Lon: -122}},
-			{"nrt", spec.Location{Lat: 36, Lon: 140}}}, Lost: 0.001, Report: 50 * time.Millisecond, Publish: 50 * time.Millisecond},
+		Health: Health{Vantages: []Vantage{{Name: "ams", At: spec.Location{Lat: 52, Lon: 5}},
+			{Name: "sjc", At: spec.Location{Lat: 37, Lon: -122}}, {Name: "nrt", At: spec.Location{Lat: 36, Lon: 140}}},
+			Lost: 0.001, Report: 50 * time.Millisecond, Publish: 50 * time.Millisecond},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -199,7 +200,7 @@ func TestBrakeHolds(t *testing.T) {
 
 // TestChecksGoSoFar has a vantage look that is so far away that a check takes longer than it may, and one that loses half of its checks.
 func TestChecksGoSoFar(t *testing.T) {
-	far := Vantage{"nrt", spec.Location{Lat: 36, Lon: 140}} // 141 ms there and back, and that twice: a connection, and a request
+	far := Vantage{Name: "nrt", At: spec.Location{Lat: 36, Lon: 140}} // 141 ms there and back, and that twice: a connection, and a request
 	for _, c := range []struct {
 		name, timeout string
 		lost          float64

@@ -156,7 +156,7 @@ func startWatchers(t *testing.T, c *cluster) *watchers {
 			})
 		})
 	}
-	run(func(client *store.Client) { _ = client.KeepVantage(ctx, "fra", 3*time.Second) })
+	run(func(client *store.Client) { _ = client.KeepVantage(ctx, store.Vantage{ID: "fra"}, 3*time.Second) })
 	run(func(client *store.Client) {
 		_ = client.Follow(ctx, store.FollowConfig{OnUpdate: func(u state.Update) error {
 			for _, tu := range u.Tenants {

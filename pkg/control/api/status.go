@@ -53,6 +53,9 @@ type Vantages struct {
 type Vantage struct {
 	ID    string `json:"id"`
 	State string `json:"state" enum:"alive,silent,absent,unknown"`
+	// Region and Network are what its prober says of itself, while it is alive.
+	Region  string `json:"region,omitempty"`
+	Network string `json:"network,omitempty"`
 	// Heard is when it was last known to be alive; given where State is unknown.
 	Heard *time.Time `json:"heard,omitempty"`
 	// Pools is on how many pools there is evidence of it.

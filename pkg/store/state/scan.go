@@ -60,6 +60,9 @@ func (s *verdictScanner) verdict() (v health.Verdict, ok bool) {
 			return v, false
 		}
 	}
+	if s.in.Literal(`,"heldSince":`) && !s.time(&v.HeldSince) {
+		return v, false
+	}
 	return v, s.in.Literal("}") && len(s.in.Rest) == 0
 }
 
@@ -109,6 +112,7 @@ func (s *verdictScanner) finding(f *health.Finding) bool {
 	}
 	f.Unsure = s.in.Literal(`,"unsure":true`)
 	f.Recovered = s.in.Literal(`,"recovered":true`)
+	f.Proven = s.in.Literal(`,"proven":true`)
 	return s.in.Literal("}")
 }
 

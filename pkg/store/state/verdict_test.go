@@ -39,11 +39,12 @@ func randomVerdict(random *rand.Rand) health.Verdict {
 				health.State(text())}[random.IntN(4)],
 				Score: []float64{0, 1, 0.5, random.Float64(), 1e-9, 1e30, -1,
 					100}[random.IntN(8)], Since: moment(), Reason: text(), Of: text(),
-				Unsure: random.IntN(3) == 0, Recovered: random.IntN(3) == 0}
+				Unsure: random.IntN(3) == 0, Recovered: random.IntN(3) == 0, Proven: random.IntN(3) == 0}
 		}
 	}
 	if random.IntN(3) == 0 {
 		v.Frozen, v.FrozenSince, v.Cause = random.IntN(4) > 0, moment(), text()
+		v.HeldSince = moment()
 	}
 	if random.IntN(3) == 0 {
 		v.Out = &health.Out{Since: moment(), Why: text(), Observed: random.IntN(2) == 0}
@@ -73,11 +74,12 @@ func TestParseVerdict(t *testing.T) {
 // TestParseVerdictInOneGo sees to it that what PutVerdicts writes does not fall back to encoding/json.
 func TestParseVerdictInOneGo(t *testing.T) {
 	v := health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: "p"}, Judge: "eu1", Frozen: true, FrozenSince: time.Unix(1e9, 0),
-		Cause: "4 of 4 failed", NeverUp: []string{"x", "y"}, Released: []string{"b"},
+		HeldSince: time.Unix(1e9, 7),
+		Cause:     "4 of 4 failed", NeverUp: []string{"x", "y"}, Released: []string{"b"},
 		Out: &health.Out{Since: time.Unix(1e9, 0), Why: "0 of 2 endpoints up, 1 needed", Observed: true},
 		Endpoints: map[string]health.Finding{
 			"a": {State: health.Up, Score: 1, Since: time.Unix(1e9, 5), Of: "192.0.2.1 2001:db8::1", Unsure: true, Recovered: true},
-			"b": {State: health.Down, Since: time.Unix(1e9, 0), Reason: `Get "http://192.0.2.1/": EOF`},
+			"b": {State: health.Down, Since: time.Unix(1e9, 0), Reason: `Get "http://192.0.2.1/": EOF`, Proven: true},
 			"ç": {State: health.Unknown, Score: 0.25}}}
 	value, err := MarshalPlain(v)
 	if err != nil {
