@@ -91,6 +91,31 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values, 
 	return c.read(response, out)
 }
 
+// open begins to read a stream, behind an event that was read before.
+func (c *client) open(ctx context.Context, path string, query url.Values, last string) (*http.Response, error) {
+	u := c.base.JoinPath(api.Version, path)
+	u.RawQuery = query.Encode()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Authorization", "Bearer "+c.token)
+	request.Header.Set("Accept", "text/event-stream")
+	request.Header.Set("User-Agent", "gtmctl/"+version)
+	if last != "" {
+		request.Header.Set("Last-Event-ID", last)
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, c.unreachable(ctx, err)
+	}
+	if response.StatusCode != http.StatusOK {
+		defer response.Body.Close()
+		return nil, c.read(response, nil)
+	}
+	return response, nil
+}
+
 func (c *client) read(response *http.Response, out any) error {
 	most := maxReply
 	if response.StatusCode >= 300 {

@@ -95,7 +95,7 @@ func (a *app) showStatus(s *api.Status) {
 	rows := make([][]string, 0, len(s.Pools))
 	for i := range s.Pools {
 		p := &s.Pools[i]
-		rows = append(rows, []string{p.Tenant + "/" + p.Pool, a.state(upOrFrozen(p)), p.Why + a.wordAge(s.Health),
+		rows = append(rows, []string{p.Tenant + "/" + p.Pool, a.state(upOrFrozen(p)), p.Why + flapping(p) + a.wordAge(s.Health),
 			orDash(p.Site), endpointsShort(p), orDash(overridesShort(p))})
 	}
 	a.table([]string{"pool", "state", "why", "site", "endpoints", "overrides"}, rows)
@@ -155,6 +155,23 @@ func (a *app) showHeld(p *api.Pool) {
 			a.printf("%s %s/%s is frozen: %s is %s\n", a.paint(bad, "!"), p.Tenant, p.Pool, e.Name, e.Reason)
 		}
 	}
+}
+
+// flapping tells how often a pool and its endpoints changed of late.
+func flapping(p *api.Pool) string {
+	var words []string
+	if p.Changes > 0 {
+		words = append(words, fmt.Sprintf("the pool %d", p.Changes))
+	}
+	for _, e := range p.Endpoints {
+		if e.Changes > 0 {
+			words = append(words, fmt.Sprintf("%s %d", e.Name, e.Changes))
+		}
+	}
+	if len(words) == 0 {
+		return ""
+	}
+	return clip("; changed within the last hour: " + strings.Join(words, ", "))
 }
 
 func upOrFrozen(p *api.Pool) string {
@@ -224,7 +241,7 @@ func overridesShort(p *api.Pool) string {
 
 // showPool prints one pool with everything that is known of its endpoints.
 func (a *app) showPool(p *api.Pool) {
-	a.printf("pool %s/%s is %s: %s", p.Tenant, p.Pool, a.state(upOr(p)), p.Why)
+	a.printf("pool %s/%s is %s: %s", p.Tenant, p.Pool, a.state(upOr(p)), p.Why+flapping(p))
 	switch {
 	case p.Frozen:
 		a.printf("; %s", a.paint(bad, "frozen: the brake holds, changes are seen and not followed"))

@@ -24,6 +24,7 @@ import (
 	"github.com/gti/gtm/pkg/alias"
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control"
+	"github.com/gti/gtm/pkg/control/events"
 	"github.com/gti/gtm/pkg/control/keys"
 	"github.com/gti/gtm/pkg/control/past"
 	"github.com/gti/gtm/pkg/edge"
@@ -51,7 +52,8 @@ type server struct {
 	keys     *keys.Manager     // likewise
 	prober   *prober.Prober    // likewise
 	mirror   *state.Mirror
-	past     *past.Past // nil: nothing of it is kept
+	past     *past.Past       // keeps nothing with --history 0, and hears all the same
+	events   *events.Recorder // nil: none are kept
 	followed atomic.Pointer[state.FollowStatus]
 	evidence state.Evidence // of health, as control hears it
 	demo     []*demoEndpoint
@@ -83,6 +85,9 @@ func serveRoles(ctx context.Context, cfg *config, out io.Writer) (err error) {
 		g.Go(func() error { return s.follow(ctx) })
 		g.Go(func() error { s.control.Run(ctx); return nil })
 		g.Go(func() error { s.runTransfers(ctx); return nil })
+	}
+	if s.events != nil {
+		g.Go(func() error { s.events.Run(ctx); return nil })
 	}
 	if s.control != nil || s.prober != nil {
 		g.Go(func() error { return s.store.WatchSpace(ctx) })
@@ -227,14 +232,33 @@ func (s *server) openControl() error {
 	if err != nil {
 		return err
 	}
-	if s.cfg.history > 0 {
-		s.past = past.New(past.Config{Store: s.store, Mirror: s.mirror, Geo: s.cfg.geo, Keep: s.cfg.history})
+	hears := past.Config{Store: s.store, Mirror: s.mirror, Geo: s.cfg.geo, Keep: s.cfg.history}
+	kept := s.keepEvents()
+	if s.events != nil {
+		hears.Replaced = s.events.Heard
 	}
-	s.control, err = control.New(control.Config{Store: s.store, Mirror: s.mirror, Past: s.past, Keys: s.keys,
+	s.past = past.New(hears)
+	answers := s.past
+	if s.cfg.history == 0 {
+		answers = nil
+	}
+	s.control, err = control.New(control.Config{Store: s.store, Mirror: s.mirror, Past: answers, Events: kept, Keys: s.keys,
 		Following:    func() state.FollowStatus { return *s.followed.Load() },
 		EdgeNetworks: s.edgeNetworks(), OwnEdge: s.ownEdge(),
 		Evidence: &s.evidence, Space: s.store.Space, Token: token, Logger: s.cfg.logger, Registerer: s.registry})
 	return err
+}
+
+// keepEvents has what changes of health be kept.
+func (s *server) keepEvents() control.Events {
+	if s.cfg.events == 0 {
+		return control.Events{}
+	}
+	log := events.Open(events.Config{Dir: filepath.Join(s.cfg.data, "events"), Keep: s.cfg.events, Logger: s.cfg.logger})
+	health := func() state.Health { return s.evidence.Health(time.Now(), *s.followed.Load(), s.store.LastContact()) }
+	s.events = events.NewRecorder(events.RecorderConfig{Log: log, Mirror: s.mirror, Health: health, Sights: s.store.Sights,
+		Logger: s.cfg.logger})
+	return control.Events{Log: log}
 }
 
 // edgeNetworks are where control asks edges. The demo is of this machine, so further edges beside it are, too.
@@ -280,17 +304,19 @@ func (s *server) follow(ctx context.Context) error {
 	return s.store.Follow(ctx, store.FollowConfig{
 		OnUpdate: func(u state.Update) error { s.heard(u); return nil },
 		OnStatus: func(st state.FollowStatus) { s.followed.Store(&st) },
-		OnPulse:  func(p state.Pulse) { s.evidence.Heard(p, time.Now()) },
+		OnPulse:  s.beat,
 	})
 }
 
 // heard has the mirror take in an update, and what is kept of the past.
-func (s *server) heard(u state.Update) {
-	if s.past != nil {
-		s.past.Apply(u)
-		return
+func (s *server) heard(u state.Update) { s.past.Apply(u) }
+
+// beat takes a judge's sign of life.
+func (s *server) beat(p state.Pulse) {
+	s.evidence.Heard(p, time.Now())
+	if s.events != nil {
+		s.events.Pulse(p)
 	}
-	s.mirror.Apply(u)
 }
 
 // httpAddr is where others reach this server's HTTP port. In place of a wildcard address stands the one by which etcd is reached.
