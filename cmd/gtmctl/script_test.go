@@ -86,7 +86,10 @@ func setup(env *testscript.Env, etcd string) error {
 	s := &server{ctx: ctx, store: client, mirror: state.NewMirror(), dir: env.WorkDir,
 		broken: make(chan []api.Broken, 1), edges: map[string]func(bool){}}
 	log := events.Open(events.Config{Dir: filepath.Join(env.WorkDir, "events")})
-	s.events = events.NewRecorder(events.RecorderConfig{Log: log, Mirror: s.mirror, Sights: client.Sights})
+	s.events, err = events.NewRecorder(events.RecorderConfig{Log: log, Mirror: s.mirror, Sights: client.Sights})
+	if err != nil {
+		return err
+	}
 	s.past = past.New(past.Config{Store: client, Mirror: s.mirror, Keep: time.Hour, Replaced: s.events.Heard})
 	s.broken <- nil
 	s.room.Store(&link.Space{})

@@ -75,6 +75,7 @@ func (a *app) showStatus(s *api.Status) {
 		a.printf("past    known since %s, by %s of verdicts (%.1f of %d MiB)\n", p.Since.UTC().Format(time.RFC3339),
 			plural(p.Changes, "change"), float64(p.Bytes)/(1<<20), p.Most>>20)
 	}
+	a.showEventsKept(s.Events)
 	a.printf("\n")
 	a.showEdges(s)
 	for _, v := range s.Voteless {
@@ -101,6 +102,32 @@ func (a *app) showStatus(s *api.Status) {
 	a.table([]string{"pool", "state", "why", "site", "endpoints", "overrides"}, rows)
 	for i := range s.Pools {
 		a.showHeld(&s.Pools[i])
+	}
+}
+
+// showEventsKept tells what is kept of events, and which targets do not take them.
+func (a *app) showEventsKept(k *api.EventsKept) {
+	if k == nil {
+		return
+	}
+	a.printf("events  %d kept", k.Events)
+	if k.Dropped > 0 {
+		a.printf(", %d dropped early, as there can be %d", k.Dropped, k.Most)
+	}
+	switch {
+	case len(k.Targets) > 0 && k.Teller:
+		a.printf("; this control tells %s", plural(len(k.Targets), "target"))
+	case len(k.Targets) > 0:
+		a.printf("; another control tells %s", plural(len(k.Targets), "target"))
+	}
+	a.printf("\n")
+	if k.Fault != "" {
+		a.printf("%s events are kept in memory alone: %s\n", a.paint(bad, "!"), k.Fault)
+	}
+	for _, g := range k.Targets {
+		if g.Error != "" {
+			a.printf("%s %s/%s takes no events for %s: %s\n", a.paint(odd, "!"), g.Tenant, g.Name, orDash(a.age(g.Since)), g.Error)
+		}
 	}
 }
 

@@ -16,7 +16,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/gti/gtm/pkg/control/events"
 	"github.com/gti/gtm/pkg/spec"
 )
 
@@ -35,7 +34,8 @@ type flags struct {
 	control, httpNames                  []string
 	edgeNetworks                        []string
 	observeOnly                         bool
-	history, events                     time.Duration
+	history                             time.Duration
+	events                              eventFlags
 	signing                             signing
 	serve                               serveFlags
 	probe                               probeFlags
@@ -72,7 +72,7 @@ func (f *flags) register(s *pflag.FlagSet) {
 		"networks in which control asks edges (default: all but loopback, link-local and addresses of this machine, "+
 			"which must be named by themselves)")
 	s.DurationVar(&f.history, "history", 24*time.Hour, "for how long control can tell what a client would have got; 0: not at all")
-	s.DurationVar(&f.events, "events", events.KeepFor, "for how long control keeps what changed of health, 100,000 events at most; 0: none")
+	f.events.register(s)
 	s.BoolVar(&f.observeOnly, "observe-only", false, "a prober that never judges, and needs no right to write verdicts")
 	f.signing.register(s)
 	f.serve.register(s)
@@ -96,7 +96,8 @@ type config struct {
 	control, httpNames      []string
 	edgeNetworks            []netip.Prefix
 	observeOnly             bool
-	history, events         time.Duration
+	history                 time.Duration
+	events                  eventing
 	signing                 signing
 	roles                   map[string]bool
 	dns                     []netip.AddrPort
@@ -118,7 +119,7 @@ type config struct {
 func (f *flags) config() (*config, error) {
 	c := &config{control: f.control, httpNames: f.httpNames, tsigKeys: f.tsigKeys,
 		data: f.data, http: f.http, id: f.id, vantage: f.vantage, etcd: f.etcd, geo: f.geo, maps: f.maps, latency: f.latency,
-		apply: f.apply, demo: f.demo, demoPort: f.demoPort, observeOnly: f.observeOnly, history: f.history, events: f.events,
+		apply: f.apply, demo: f.demo, demoPort: f.demoPort, observeOnly: f.observeOnly, history: f.history,
 		workers: f.workers, roles: map[string]bool{}}
 	var errs []error
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -153,9 +154,7 @@ func (f *flags) config() (*config, error) {
 	if f.history < 0 {
 		fail("--history: %s is less than nothing; 0 keeps nothing", f.history)
 	}
-	if f.events < 0 {
-		fail("--events: %s is less than nothing; 0 keeps none", f.events)
-	}
+	c.events = f.events.check(fail)
 	c.signing = f.signing.within(c.data)
 	c.serving = f.serve.check(fail)
 	c.probing = f.probe.check(fail)

@@ -26,6 +26,7 @@ import (
 	"github.com/gti/gtm/pkg/control"
 	"github.com/gti/gtm/pkg/control/events"
 	"github.com/gti/gtm/pkg/control/keys"
+	"github.com/gti/gtm/pkg/control/notify"
 	"github.com/gti/gtm/pkg/control/past"
 	"github.com/gti/gtm/pkg/edge"
 	"github.com/gti/gtm/pkg/private"
@@ -54,6 +55,7 @@ type server struct {
 	mirror   *state.Mirror
 	past     *past.Past       // keeps nothing with --history 0, and hears all the same
 	events   *events.Recorder // nil: none are kept
+	teller   *notify.Teller   // likewise
 	followed atomic.Pointer[state.FollowStatus]
 	evidence state.Evidence // of health, as control hears it
 	demo     []*demoEndpoint
@@ -88,6 +90,7 @@ func serveRoles(ctx context.Context, cfg *config, out io.Writer) (err error) {
 	}
 	if s.events != nil {
 		g.Go(func() error { s.events.Run(ctx); return nil })
+		g.Go(func() error { s.teller.Run(ctx); return nil })
 	}
 	if s.control != nil || s.prober != nil {
 		g.Go(func() error { return s.store.WatchSpace(ctx) })
@@ -233,7 +236,10 @@ func (s *server) openControl() error {
 		return err
 	}
 	hears := past.Config{Store: s.store, Mirror: s.mirror, Geo: s.cfg.geo, Keep: s.cfg.history}
-	kept := s.keepEvents()
+	kept, err := s.keepEvents()
+	if err != nil {
+		return err
+	}
 	if s.events != nil {
 		hears.Replaced = s.events.Heard
 	}
@@ -249,16 +255,23 @@ func (s *server) openControl() error {
 	return err
 }
 
-// keepEvents has what changes of health be kept.
-func (s *server) keepEvents() control.Events {
-	if s.cfg.events == 0 {
-		return control.Events{}
+// keepEvents has what changes of health be kept, and told.
+func (s *server) keepEvents() (kept control.Events, err error) {
+	cfg := &s.cfg.events
+	if cfg.keep == 0 {
+		return control.Events{}, nil
 	}
-	log := events.Open(events.Config{Dir: filepath.Join(s.cfg.data, "events"), Keep: s.cfg.events, Logger: s.cfg.logger})
+	log := events.Open(events.Config{Dir: filepath.Join(s.cfg.data, "events"), Keep: cfg.keep, Logger: s.cfg.logger})
 	health := func() state.Health { return s.evidence.Health(time.Now(), *s.followed.Load(), s.store.LastContact()) }
-	s.events = events.NewRecorder(events.RecorderConfig{Log: log, Mirror: s.mirror, Health: health, Sights: s.store.Sights,
-		Logger: s.cfg.logger})
-	return control.Events{Log: log}
+	s.events, err = events.NewRecorder(events.RecorderConfig{Log: log, Mirror: s.mirror, Health: health, Sights: s.store.Sights,
+		Logger: s.cfg.logger, Registerer: s.registry})
+	if err != nil {
+		return control.Events{}, err
+	}
+	s.teller, err = notify.New(notify.Config{ID: s.cfg.id, Store: s.store, Mirror: s.mirror, Log: log, Problems: s.events.Problems,
+		Secrets: cfg.secrets, Networks: cfg.networks, OwnPorts: s.ownPorts(), Logger: s.cfg.logger, Registerer: s.registry,
+		Cut: func() bool { return s.followed.Load().State == state.Stale }})
+	return control.Events{Log: log, Told: s.teller.Status}, err
 }
 
 // edgeNetworks are where control asks edges. The demo is of this machine, so further edges beside it are, too.

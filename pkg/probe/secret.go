@@ -2,11 +2,10 @@ package probe
 
 import (
 	"errors"
-	"io"
 	"net/http"
-	"os"
 	"strings"
 
+	"github.com/gti/gtm/pkg/private"
 	"github.com/gti/gtm/pkg/spec"
 )
 
@@ -43,31 +42,13 @@ func readSecret(dir string, s Secret) (string, error) {
 	if spec.CheckSecret(s.Tenant) != nil || spec.CheckSecret(s.Name) != nil {
 		return "", errNoSecret
 	}
-	all, err := os.OpenRoot(dir)
-	if err != nil {
-		return "", errNoSecret
-	}
-	defer all.Close()
-	own, err := all.OpenRoot(s.Tenant)
-	if err != nil {
-		return "", errNoSecret
-	}
-	defer own.Close()
-	if info, err := own.Stat(s.Name); err != nil || !info.Mode().IsRegular() { // a pipe would hold the check up
-		return "", errNoSecret
-	} else if info.Mode().Perm()&0o077 != 0 {
+	value, err := private.ReadSecret(dir, s.Tenant, s.Name, secretLimit)
+	switch {
+	case errors.Is(err, private.ErrOpen):
 		return "", errOpenSecret
-	}
-	f, err := own.Open(s.Name)
-	if err != nil {
+	case err != nil:
 		return "", errNoSecret
 	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, secretLimit+2))
-	if err != nil {
-		return "", errNoSecret
-	}
-	value := strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r")
 	control := func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
 	if value == "" || len(value) > secretLimit || strings.ContainsFunc(value, control) {
 		return "", errBadSecret

@@ -93,7 +93,7 @@ func (c *checker) monitorHTTP(m *Monitor) {
 		c.fail("spec.insecure", "", "means nothing without https")
 	}
 	c.authorities(m)
-	c.headers(m)
+	c.headers("spec.headers", m.Headers)
 	for i, s := range m.Status {
 		if _, _, err := ParseStatus(s); err != nil {
 			c.fail(indexed("spec.status", i), "", "%v", err)
@@ -116,10 +116,10 @@ func (c *checker) authorities(m *Monitor) {
 	}
 }
 
-func (c *checker) headers(m *Monitor) {
-	for _, name := range slices.Sorted(maps.Keys(m.Headers)) {
-		value := m.Headers[name]
-		path := joinPath("spec.headers", name)
+func (c *checker) headers(at string, headers map[string]Header) {
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		value := headers[name]
+		path := joinPath(at, name)
 		if !isToken(name) {
 			c.fail(path, "", "%q is not the name of a header", shorten(name))
 		}

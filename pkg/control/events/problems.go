@@ -54,6 +54,11 @@ func hasEndpoint(v *health.Verdict, name string) bool {
 func (r *Recorder) settleUndeclared(tenant string, d *tenant) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for id := range r.counts {
+		if id.Tenant == tenant && d.pools[id.Pool] == nil {
+			delete(r.counts, id)
+		}
+	}
 	for of := range r.problems[tenant] {
 		if of.Pool != "" && d.pools[of.Pool] == nil {
 			delete(r.problems[tenant], of)

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/past"
 	"github.com/gti/gtm/pkg/health"
@@ -38,6 +40,8 @@ type RecorderConfig struct {
 	Sights func(ctx context.Context, pool health.PoolID) (map[string]health.Observation, error)
 	Logger *slog.Logger     // nil: silent
 	Now    func() time.Time // nil: time.Now
+	// Registerer gets the metrics; nil: nobody does.
+	Registerer prometheus.Registerer
 }
 
 // Recorder makes events. Heard and Pulse may be called from anywhere, and do not wait; Run does the work.
@@ -57,17 +61,26 @@ type Recorder struct {
 	pulses   []state.Pulse
 	wake     chan struct{}
 	problems map[string]map[Subject]api.Event // by tenant: what is wrong now, by the event that tells of it
+	counts   map[health.PoolID]map[string]int // of pools with series of their own, by kind
+	metrics  *metrics
 }
 
 // NewRecorder makes a recorder.
-func NewRecorder(cfg RecorderConfig) *Recorder {
+func NewRecorder(cfg RecorderConfig) (*Recorder, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Recorder{cfg: cfg, pools: newPools(cfg.Mirror), wake: make(chan struct{}, 1), problems: map[string]map[Subject]api.Event{}}
+	r := &Recorder{cfg: cfg, pools: newPools(cfg.Mirror), wake: make(chan struct{}, 1), problems: map[string]map[Subject]api.Event{},
+		counts: map[health.PoolID]map[string]int{}}
+	if r.metrics = newMetrics(r); cfg.Registerer != nil {
+		if err := cfg.Registerer.Register(r.metrics); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
 }
 
 // Heard takes what an update replaced; it is past.Config.Replaced.
@@ -250,11 +263,14 @@ func (r *Recorder) note(ctx context.Context, list []api.Event) {
 		return
 	}
 	r.ask(ctx, list)
-	r.cfg.Log.Add(r.cursor.Revision, r.cursor.Epoch, list...)
+	added := r.cfg.Log.Add(r.cursor.Revision, r.cursor.Epoch, list...)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := range list {
 		r.setProblem(&list[i])
+	}
+	for i := range added {
+		r.count(&added[i].Event)
 	}
 }
 

@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/past"
 	"github.com/gti/gtm/pkg/gtmtest/declared"
@@ -34,6 +37,8 @@ type world struct {
 	asked  int
 	askErr error
 	read   Position
+
+	registry *prometheus.Registry
 }
 
 func newWorld(t *testing.T) *world {
@@ -47,11 +52,17 @@ func (w *world) restart() {
 	clock := func() time.Time { return w.now }
 	w.mirror = state.NewMirror()
 	w.log = Open(Config{Dir: w.dir, Now: clock})
-	w.Recorder = NewRecorder(RecorderConfig{Log: w.log, Mirror: w.mirror, Now: clock, Health: func() state.Health { return w.health },
+	var err error
+	w.registry = prometheus.NewRegistry()
+	w.Recorder, err = NewRecorder(RecorderConfig{Log: w.log, Mirror: w.mirror, Now: clock, Registerer: w.registry,
+		Health: func() state.Health { return w.health },
 		Sights: func(context.Context, health.PoolID) (map[string]health.Observation, error) {
 			w.asked++
 			return w.seen, w.askErr
 		}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	w.past = past.New(past.Config{Mirror: w.mirror, Now: clock, Replaced: w.Heard})
 	w.read = w.log.Newest("")
 }
@@ -293,5 +304,43 @@ func TestWhatWaitsIsBounded(t *testing.T) {
 	w.Heard(past.News{Changes: changes[:1]})
 	if len(w.pending) != 1 || w.leftOut != mostPending || w.changes != 1 || !slices.Equal(w.pending[0].Declared, []string{"shop"}) {
 		t.Errorf("%d updates wait, %d changes are left out", len(w.pending), w.leftOut)
+	}
+}
+
+// TestPoolsHaveSeriesOfTheirOwn where their tenant asks for that, and as long as they are.
+func TestPoolsHaveSeriesOfTheirOwn(t *testing.T) {
+	w := newWorld(t)
+	w.apply(state.Update{Full: true})
+	w.put(poolsYAML)
+	want := func(what, text string) {
+		t.Helper()
+		const names = "gtm_control_pool_changes_total,gtm_control_pool_up"
+		if err := testutil.GatherAndCompare(w.registry, strings.NewReader(text), strings.Split(names, ",")...); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	w.judged(w.verdict("eu", "a=down! b=up"))
+	want("nobody asks", "")
+	w.put("kind: Tenant\ntenant: shop\nname: shop\nspec: {events: {metrics: true}}\n")
+	w.now = w.now.Add(time.Minute)
+	w.judged(w.verdict("eu", "a=up! b=up"))
+	w.now = w.now.Add(time.Minute)
+	w.judged(w.verdict("eu", "a=up b=down!"))
+	want("the tenant asks", `# HELP gtm_control_pool_changes_total How often a pool and its endpoints changed, of tenants that ask for it.
+# TYPE gtm_control_pool_changes_total counter
+gtm_control_pool_changes_total{kind="endpoint",pool="db",tenant="shop"} 0
+gtm_control_pool_changes_total{kind="endpoint",pool="eu",tenant="shop"} 2
+gtm_control_pool_changes_total{kind="pool",pool="db",tenant="shop"} 2
+gtm_control_pool_changes_total{kind="pool",pool="eu",tenant="shop"} 2
+# HELP gtm_control_pool_up 1 where a pool is up, of tenants that ask for it (Tenant, events.metrics).
+# TYPE gtm_control_pool_up gauge
+gtm_control_pool_up{pool="db",tenant="shop"} 0
+gtm_control_pool_up{pool="eu",tenant="shop"} 0
+`)
+	w.apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 9, Deleted: []spec.Key{
+		{Tenant: "shop", Kind: "Pool", Name: "eu"}, {Tenant: "shop", Kind: "Pool", Name: "db"}}}}})
+	want("they are no more", "")
+	if len(w.counts) != 0 {
+		t.Errorf("counted still: %v", w.counts)
 	}
 }
