@@ -157,10 +157,14 @@ func (r *Recorder) of(n *past.News, now time.Time) (list []api.Event) {
 	if n.Anew {
 		return r.begin(now)
 	}
+	changes := make(map[health.PoolID]*past.Change, len(n.Changes))
+	for i := range n.Changes {
+		changes[n.Changes[i].Pool] = &n.Changes[i]
+	}
 	for _, tenant := range n.Declared {
 		d := r.pools.declare(tenant)
 		r.settleUndeclared(tenant, d)
-		list = append(list, r.turn(tenant, slices.Sorted(maps.Keys(d.pools)), n.Changes, now)...)
+		list = append(list, r.turn(tenant, slices.Sorted(maps.Keys(d.pools)), changes, now)...)
 	}
 	judged := map[string][]string{}
 	for _, c := range n.Changes {
@@ -173,17 +177,17 @@ func (r *Recorder) of(n *past.News, now time.Time) (list []api.Event) {
 		if d == nil {
 			d = r.pools.declare(tenant)
 		}
-		list = append(list, r.turn(tenant, d.with(judged[tenant]...), n.Changes, now)...)
+		list = append(list, r.turn(tenant, d.with(judged[tenant]...), changes, now)...)
 	}
 	return list
 }
 
 // turn gives the events of pools that went up or down. changes say which verdicts changed with it.
-func (r *Recorder) turn(tenant string, names []string, changes []past.Change, now time.Time) (list []api.Event) {
+func (r *Recorder) turn(tenant string, names []string, changes map[health.PoolID]*past.Change, now time.Time) (list []api.Event) {
 	for _, t := range r.pools.look(tenant, names, now) {
 		at := now
-		for _, c := range changes {
-			if newest := newestIn(c.Is); c.Pool == t.id && newest.After(newestIn(c.Was)) {
+		if c := changes[t.id]; c != nil {
+			if newest := newestIn(c.Is); newest.After(newestIn(c.Was)) {
 				at = newest
 			}
 		}
