@@ -45,6 +45,7 @@ type server struct {
 	child    *embedded.Child // nil with --etcd
 	store    *store.Client
 	web      net.Listener
+	token    string          // of the API, and of overrides at this edge; empty: none could be kept
 	address  string          // the file that tells where the API is, once it was written
 	edge     *edge.Edge      // nil without the role
 	control  *control.Server // likewise
@@ -178,6 +179,11 @@ func (s *server) open(ctx context.Context) (err error) {
 	if len(cfg.apply) > 0 {
 		s.filled = make(chan struct{})
 	}
+	if cfg.roles[roleEdge] || cfg.roles[roleControl] {
+		if err := s.loadToken(); err != nil {
+			return err
+		}
+	}
 	if cfg.roles[roleEdge] {
 		if s.edge, err = edge.New(s.edgeConfig()); err != nil {
 			return err
@@ -197,7 +203,8 @@ func (s *server) open(ctx context.Context) (err error) {
 // edgeConfig is the part of the command line that an edge has, and what it shares with other roles.
 func (s *server) edgeConfig() edge.Config {
 	cfg := s.cfg
-	return edge.Config{ID: cfg.id, Version: version, Store: s.store, Dir: filepath.Join(cfg.data, "edge"), DNS: cfg.dns, Filled: s.filled,
+	return edge.Config{ID: cfg.id, Version: version, Store: s.store, Dir: filepath.Join(cfg.data, "edge"), Token: s.token,
+		DNS: cfg.dns, Filled: s.filled,
 		Workers: cfg.workers, XDP: cfg.serving.xdp, HTTP: s.httpAddr(), GeoFiles: cfg.geo, MapFiles: cfg.maps, LatencyFile: cfg.latency,
 		ExplainFrom: cfg.explain, Aliases: alias.Config{Resolvers: cfg.resolvers}, TSIGKeys: cfg.tsigKeys, Forward: s.forward(),
 		Identity: cfg.signing.identity, TLS: cfg.serving.tls, HTTPS: cfg.serving.https, QUIC: cfg.serving.quic,
@@ -224,12 +231,18 @@ func (s *server) loadIdentity() (err error) {
 	return err
 }
 
-func (s *server) openControl() error {
-	file := filepath.Join(s.cfg.data, "token")
-	token, err := control.CreateToken(file)
-	if err != nil {
-		return err
+// loadToken reads the token that opens the API, and overrides at an edge, or makes one. An edge that cannot keep one does without.
+func (s *server) loadToken() (err error) {
+	s.token, err = control.CreateToken(filepath.Join(s.cfg.data, "token"))
+	if err != nil && !s.cfg.roles[roleControl] {
+		s.cfg.logger.Error("this edge has no token, so that nobody can override anything here while the store is gone", "error", err)
+		return nil
 	}
+	return err
+}
+
+func (s *server) openControl() error {
+	var err error
 	s.keys, err = keys.New(keys.Config{Store: s.store, Mirror: s.mirror, Dir: s.cfg.signing.keys, Identity: s.cfg.signing.identity,
 		Recipients: s.cfg.signing.recipients, Logger: s.cfg.logger, Registerer: s.registry})
 	if err != nil {
@@ -251,7 +264,7 @@ func (s *server) openControl() error {
 	s.control, err = control.New(control.Config{Store: s.store, Mirror: s.mirror, Past: answers, Events: kept, Keys: s.keys,
 		Following:    func() state.FollowStatus { return *s.followed.Load() },
 		EdgeNetworks: s.edgeNetworks(), OwnEdge: s.ownEdge(),
-		Evidence: &s.evidence, Space: s.store.Space, Token: token, Logger: s.cfg.logger, Registerer: s.registry})
+		Evidence: &s.evidence, Space: s.store.Space, Token: s.token, Logger: s.cfg.logger, Registerer: s.registry})
 	return err
 }
 
