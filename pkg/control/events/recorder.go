@@ -49,7 +49,6 @@ type Recorder struct {
 	cfg   RecorderConfig
 	pools *pools
 	judge string // who judges; empty: not known yet
-	cause string // why nobody does
 
 	askAfter time.Time
 	cursor   state.Cursor

@@ -265,6 +265,10 @@ func TestAJudgeThatFallsSilentIsAnEvent(t *testing.T) {
 	if list := w.Problems(""); len(list) != 0 {
 		t.Errorf("problems: %+v", list)
 	}
+	w.restart()
+	w.health = state.Health{StandsStill: true, Why: "the store has not been heard yet"}
+	w.apply(state.Update{Full: true})
+	w.want("a control that starts has only not heard the judge yet", "")
 }
 
 // TestVantagesAreAskedOfAFew: a region that fails is no flood of questions, and a store that does not answer delays once.
