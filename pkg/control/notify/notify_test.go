@@ -543,3 +543,25 @@ func TestAlertsAreBounded(t *testing.T) {
 		t.Errorf("a clock that is ahead: %+v", a)
 	}
 }
+
+// TestATargetHearsWhatIsNew since it was declared, and nothing of before.
+func TestATargetHearsWhatIsNew(t *testing.T) {
+	w := newWorld(t)
+	first, second := newHook(t, nil), newHook(t, nil)
+	one, other := "{name: first, url: '"+first.URL+"'}", "{name: second, url: '"+second.URL+"'}"
+	w.declare("shop", one)
+	c := w.control("a", nil)
+	c.tells(1)
+	old := c.happen("shop", "eu")
+	if got, _ := first.told(1); !slices.Equal(got, old) {
+		t.Errorf("the first hears %v", got)
+	}
+	w.declare("shop", one, other)
+	c.tells(2)
+	now := c.happen("shop", "us")
+	for _, h := range []*hook{first, second} {
+		if got, _ := h.told(1); !slices.Equal(got, now) {
+			t.Errorf("heard %v, want %v", got, now)
+		}
+	}
+}
