@@ -22,7 +22,7 @@ SEED     ?= $(shell date +%s)
 FOR      ?= 10m
 
 # What the interop tests talk to, as Debian names it.
-CLIENTS := bind9 bind9-dnsutils curl gdnsd iproute2 knot knot-dnssecutils knot-dnsutils ldnsutils nsd python3-certbot-dns-rfc2136 tor-geoipdb unbound
+CLIENTS := bind9 bind9-dnsutils curl gdnsd iproute2 knot knot-dnssecutils knot-dnsutils ldnsutils nsd prometheus-alertmanager python3-certbot-dns-rfc2136 tor-geoipdb unbound
 
 # What make bench measures gtm beside, and with.
 PEERS := bind9 bind9-dnsutils dnsperf ethtool gcc gdnsd knot knot-module-geoip ldnsutils libc6-dev nsd openssl pdns-backend-geoip pdns-server tor-geoipdb util-linux

@@ -28,11 +28,11 @@ type part struct{ name, files string }
 // Every file of a package listed here belongs to just one part.
 var parts = map[string][]part{
 	"pkg/store": {
-		{"the client", "client errors metrics"},
+		{"the client", "client errors"},
 		{"reading", "read identity"},
 		{"following", "follow delta"},
 		{"writing", "judge commit verdicts keysets putback"},
-		{"the world", "observe release edges vantage"},
+		{"the world", "observe release edges vantage teller"},
 	},
 	"pkg/table": { // what a query runs; below it names, rr, draws and zones, above it compile: see the packages in its folder
 		{"clients, services and nodes", "client service node near"},

@@ -7,8 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -62,7 +66,11 @@ func (a *app) call(ctx context.Context, method, path string, query url.Values, i
 // do sends in (nil: no body) as JSON to a path below the API's version, and decodes the reply into out (nil: ignored).
 // An error that the API tells is an *api.Problem.
 func (c *client) do(ctx context.Context, method, path string, query url.Values, in, out any) error {
-	u := c.base.JoinPath(api.Version, path)
+	return c.ask(ctx, method, c.base.JoinPath(api.Version, path), query, in, out)
+}
+
+// ask is do of a whole URL.
+func (c *client) ask(ctx context.Context, method string, u *url.URL, query url.Values, in, out any) error {
 	u.RawQuery = query.Encode()
 	var body io.Reader
 	if in != nil {
@@ -89,6 +97,31 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values, 
 	}
 	defer response.Body.Close()
 	return c.read(response, out)
+}
+
+// open begins to read a stream, behind an event that was read before.
+func (c *client) open(ctx context.Context, path string, query url.Values, last string) (*http.Response, error) {
+	u := c.base.JoinPath(api.Version, path)
+	u.RawQuery = query.Encode()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Authorization", "Bearer "+c.token)
+	request.Header.Set("Accept", "text/event-stream")
+	request.Header.Set("User-Agent", "gtmctl/"+version)
+	if last != "" {
+		request.Header.Set("Last-Event-ID", last)
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, c.unreachable(ctx, err)
+	}
+	if response.StatusCode != http.StatusOK {
+		defer response.Body.Close()
+		return nil, c.read(response, nil)
+	}
+	return response, nil
 }
 
 func (c *client) read(response *http.Response, out any) error {
@@ -153,4 +186,94 @@ func (a *app) patience(resources []*spec.Resource) time.Duration {
 		}
 	}
 	return a.timeout + time.Duration(len(resources))*10*time.Millisecond + time.Duration(content>>20)*2*time.Second
+}
+
+// Where gtmd is looked for without --server and --data.
+const (
+	defaultServer = "http://127.0.0.1:8053"
+	defaultData   = "data"
+)
+
+// files of a data folder that gtmctl reads.
+const (
+	tokenFile   = "token"
+	addressFile = "api" // gtmd keeps there the URL of its API
+)
+
+// maxToken and maxAddress bound what is read of them, in bytes.
+const (
+	maxToken   = 4096
+	maxAddress = 4096
+)
+
+// find decides on server and token where no flag and no variable names them: gtmd leaves both in its data folder. The address there is
+// taken only with the token from there, or where the folder was named: what lies about in the present folder must not say
+// where a token of somewhere else is sent.
+func (a *app) find() error {
+	if !a.found {
+		a.found, a.findErr = true, a.findIn()
+	}
+	return a.findErr
+}
+
+func (a *app) findIn() error {
+	folder, named := a.data, a.data != ""
+	if !named {
+		folder = defaultData
+	}
+	own := a.tokenFile == ""
+	if own {
+		a.tokenFile = filepath.Join(folder, tokenFile)
+	}
+	if a.server != "" {
+		return nil
+	}
+	a.server = defaultServer
+	if !own && !named {
+		return nil
+	}
+	address, err := readSmall(filepath.Join(folder, addressFile), maxAddress)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("cannot read where the API is: %w; pass --server", err)
+	}
+	a.server = strings.TrimSpace(address)
+	return nil
+}
+
+// readToken reads the token, and says what is wrong with a file that cannot hold one.
+func readToken(path string) (string, error) {
+	text, err := readSmall(path, maxToken)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("cannot read the API's token: %w; gtmd keeps it in the file token of its data folder: pass --data or "+
+			"--token-file, or set GTM_DATA or GTM_TOKEN_FILE", err)
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot read the API's token: %w; pass the right file with --token-file", err)
+	}
+	token := strings.TrimSpace(text)
+	switch {
+	case token == "":
+		return "", fmt.Errorf("%s holds no token: it is empty; pass the file token of gtmd's data folder with --token-file", path)
+	case strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }):
+		return "", fmt.Errorf("%s holds no token: that is one word on one line; pass the file token of gtmd's data folder with "+
+			"--token-file",
+			path)
+	}
+	return token, nil
+}
+
+func readSmall(path string, most int64) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, most+1))
+	if err == nil && int64(len(data)) > most {
+		err = fmt.Errorf("%s is larger than %d bytes", path, most)
+	}
+	return string(data), err
 }

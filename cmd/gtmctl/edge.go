@@ -178,6 +178,9 @@ func (a *app) edgeNotes(s *api.Status, e *api.Edge, b api.Behind) []string {
 	case lags(s, e, b):
 		notes = append(notes, fmt.Sprintf("is behind for %s, though its source is %s", a.age(*e.Since), st.Source.State))
 	}
+	for _, o := range st.Local {
+		notes = append(notes, localText(&o))
+	}
 	if h := st.Health; h != nil && h.StandsStill && (s.Health == nil || !s.Health.StandsStill) {
 		notes = append(notes, fmt.Sprintf("health stands still for %s: %s", a.age(h.Since), h.Why))
 	}
@@ -209,7 +212,7 @@ func wellEdge(s *api.Status, e *api.Edge) bool {
 	if e.Status == nil || e.Status.Source.State != "current" || len(e.Status.Broken) > 0 || e.Twin != "" {
 		return false
 	}
-	if h := e.Status.Health; h != nil && h.StandsStill {
+	if h := e.Status.Health; h != nil && h.StandsStill || len(e.Status.Local) > 0 {
 		return false
 	}
 	b := e.Behind(api.Goals(s.Heads, s.IDs))

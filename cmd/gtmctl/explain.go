@@ -50,7 +50,7 @@ The client is a --subnet, as a resolver sends it (EDNS Client Subnet), or else t
 				query.Set("count", strconv.Itoa(count))
 			}
 			if at != "" {
-				then, err := timeAt(at, a.now())
+				then, err := timeAt("at", at, a.now())
 				if err != nil {
 					return err
 				}
@@ -103,7 +103,7 @@ func explainQuery(host, subnet, resolver, rrtype, edge string) (url.Values, erro
 }
 
 // timeAt reads a time: of the clock, the last such one, as in 12:03; whole, as in RFC 3339; or as long ago as -2h.
-func timeAt(text string, now time.Time) (time.Time, error) {
+func timeAt(flag, text string, now time.Time) (time.Time, error) {
 	if t, err := time.Parse(time.RFC3339, text); err == nil {
 		return t, nil
 	}
@@ -125,7 +125,7 @@ func timeAt(text string, now time.Time) (time.Time, error) {
 		}
 		return at(now.Day() - 1), nil
 	}
-	return time.Time{}, misusef("--at %s is not a time, as in 12:03, 2026-05-04T12:03:00Z or -2h", text)
+	return time.Time{}, misusef("--%s %s is not a time, as in 12:03, 2026-05-04T12:03:00Z or -2h", flag, text)
 }
 
 // parseSubnet reads a network, or an address in the place of the network that resolvers usually send of it.

@@ -17,12 +17,12 @@ func TestTimeAt(t *testing.T) {
 		"2026-05-04T09:03:00Z":      "2026-05-04T09:03:00Z",
 		"2026-05-04T09:03:00+05:00": "2026-05-04T09:03:00+05:00",
 	} {
-		if got, err := timeAt(text, now); err != nil || got.Format(time.RFC3339) != want {
+		if got, err := timeAt("at", text, now); err != nil || got.Format(time.RFC3339) != want {
 			t.Errorf("%s: %v %v, want %s", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"noon", "25:00", "2h", "-", "--2h", "2026-05-04"} {
-		if got, err := timeAt(text, now); err == nil {
+		if got, err := timeAt("at", text, now); err == nil {
 			t.Errorf("%s: %v", text, got)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/gti/gtm/pkg/control"
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/control/events"
 	zonekeys "github.com/gti/gtm/pkg/control/keys"
 	"github.com/gti/gtm/pkg/control/past"
 	"github.com/gti/gtm/pkg/gtmtest/etcds"
@@ -61,6 +63,8 @@ type server struct {
 	store  *store.Client
 	mirror *state.Mirror
 	past   *past.Past
+	events *events.Recorder
+	works  sync.Mutex // of events
 	dir    string
 	broken chan []api.Broken         // holds what every edge says is broken
 	edges  map[string]func(all bool) // ends an edge: its lease, or all of it
@@ -81,7 +85,12 @@ func setup(env *testscript.Env, etcd string) error {
 	env.Defer(func() { client.Close() })
 	s := &server{ctx: ctx, store: client, mirror: state.NewMirror(), dir: env.WorkDir,
 		broken: make(chan []api.Broken, 1), edges: map[string]func(bool){}}
-	s.past = past.New(past.Config{Store: client, Mirror: s.mirror, Keep: time.Hour})
+	log := events.Open(events.Config{Dir: filepath.Join(env.WorkDir, "events")})
+	s.events, err = events.NewRecorder(events.RecorderConfig{Log: log, Mirror: s.mirror, Sights: client.Sights})
+	if err != nil {
+		return err
+	}
+	s.past = past.New(past.Config{Store: client, Mirror: s.mirror, Keep: time.Hour, Replaced: s.events.Heard})
 	s.broken <- nil
 	s.room.Store(&link.Space{})
 	env.Values[serverKey{}] = s
@@ -115,7 +124,8 @@ func setup(env *testscript.Env, etcd string) error {
 	}()
 	env.Defer(func() { cancel(); <-signed })
 	c, err := control.New(control.Config{
-		Store: client, Mirror: s.mirror, Past: s.past, Keys: signer, Token: token, Logger: slog.New(slog.DiscardHandler),
+		Store: client, Mirror: s.mirror, Past: s.past,
+		Events: control.Events{Log: log}, Keys: signer, Token: token, Logger: slog.New(slog.DiscardHandler),
 		Evidence: &s.pulses, EdgeNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		Space:     func() link.Space { return *s.room.Load() },
 		Following: func() state.FollowStatus { f := <-following; following <- f; return f },
@@ -219,14 +229,17 @@ func brokenCmd(ts *testscript.TestScript, _ bool, args []string) {
 	s.broken <- []api.Broken{{Resource: args[0], Serves: args[1], Error: args[2]}}
 }
 
-// evidenceCmd: "evidence VANTAGE TENANT/POOL..." leaves observations of a prober.
+// evidenceCmd: "evidence VANTAGE TENANT/POOL[/ENDPOINT]..." leaves observations of a prober, which sees the endpoint down.
 func evidenceCmd(ts *testscript.TestScript, _ bool, args []string) {
 	s := ts.Value(serverKey{}).(*server)
 	for _, word := range args[1:] {
-		name, err := parsePool(word, false)
+		name, err := parsePool(word, true)
 		ts.Check(err)
-		ts.Check(s.store.PutObservation(s.ctx,
-			health.Observation{Vantage: args[0], Pool: health.PoolID{Tenant: name.tenant, Pool: name.pool}}))
+		o := health.Observation{Vantage: args[0], Pool: health.PoolID{Tenant: name.tenant, Pool: name.pool}}
+		if name.endpoint != "" {
+			o.Endpoints = map[string]health.Sight{name.endpoint: {State: health.Down, Reason: "connect: connection refused"}}
+		}
+		ts.Check(s.store.PutObservation(s.ctx, o))
 	}
 }
 
@@ -307,6 +320,9 @@ func verdictCmd(ts *testscript.TestScript, _ bool, args []string) {
 		v.Endpoints[endpoint] = finding
 	}
 	s.past.Apply(state.Update{Values: state.Verdicts.Put(v)})
+	s.works.Lock()
+	defer s.works.Unlock()
+	s.events.Work(s.ctx)
 }
 
 // clockCmd: "clock NAME" sets a variable to the time.

@@ -75,6 +75,7 @@ func (a *app) showStatus(s *api.Status) {
 		a.printf("past    known since %s, by %s of verdicts (%.1f of %d MiB)\n", p.Since.UTC().Format(time.RFC3339),
 			plural(p.Changes, "change"), float64(p.Bytes)/(1<<20), p.Most>>20)
 	}
+	a.showEventsKept(s.Events)
 	a.printf("\n")
 	a.showEdges(s)
 	for _, v := range s.Voteless {
@@ -95,12 +96,38 @@ func (a *app) showStatus(s *api.Status) {
 	rows := make([][]string, 0, len(s.Pools))
 	for i := range s.Pools {
 		p := &s.Pools[i]
-		rows = append(rows, []string{p.Tenant + "/" + p.Pool, a.state(upOrFrozen(p)), p.Why + a.wordAge(s.Health),
+		rows = append(rows, []string{p.Tenant + "/" + p.Pool, a.state(upOrFrozen(p)), p.Why + flapping(p) + a.wordAge(s.Health),
 			orDash(p.Site), endpointsShort(p), orDash(overridesShort(p))})
 	}
 	a.table([]string{"pool", "state", "why", "site", "endpoints", "overrides"}, rows)
 	for i := range s.Pools {
 		a.showHeld(&s.Pools[i])
+	}
+}
+
+// showEventsKept tells what is kept of events, and which targets do not take them.
+func (a *app) showEventsKept(k *api.EventsKept) {
+	if k == nil {
+		return
+	}
+	a.printf("events  %d kept", k.Events)
+	if k.Dropped > 0 {
+		a.printf(", %d dropped early, as there can be %d", k.Dropped, k.Most)
+	}
+	switch {
+	case len(k.Targets) > 0 && k.Teller:
+		a.printf("; this control tells %s", plural(len(k.Targets), "target"))
+	case len(k.Targets) > 0:
+		a.printf("; another control tells %s", plural(len(k.Targets), "target"))
+	}
+	a.printf("\n")
+	if k.Fault != "" {
+		a.printf("%s events are kept in memory alone: %s\n", a.paint(bad, "!"), k.Fault)
+	}
+	for _, g := range k.Targets {
+		if g.Error != "" {
+			a.printf("%s %s/%s takes no events for %s: %s\n", a.paint(odd, "!"), g.Tenant, g.Name, orDash(a.age(g.Since)), g.Error)
+		}
 	}
 }
 
@@ -155,6 +182,23 @@ func (a *app) showHeld(p *api.Pool) {
 			a.printf("%s %s/%s is frozen: %s is %s\n", a.paint(bad, "!"), p.Tenant, p.Pool, e.Name, e.Reason)
 		}
 	}
+}
+
+// flapping tells how often a pool and its endpoints changed of late.
+func flapping(p *api.Pool) string {
+	var words []string
+	if p.Changes > 0 {
+		words = append(words, fmt.Sprintf("the pool %d", p.Changes))
+	}
+	for _, e := range p.Endpoints {
+		if e.Changes > 0 {
+			words = append(words, fmt.Sprintf("%s %d", e.Name, e.Changes))
+		}
+	}
+	if len(words) == 0 {
+		return ""
+	}
+	return clip("; changed within the last hour: " + strings.Join(words, ", "))
 }
 
 func upOrFrozen(p *api.Pool) string {
@@ -224,7 +268,7 @@ func overridesShort(p *api.Pool) string {
 
 // showPool prints one pool with everything that is known of its endpoints.
 func (a *app) showPool(p *api.Pool) {
-	a.printf("pool %s/%s is %s: %s", p.Tenant, p.Pool, a.state(upOr(p)), p.Why)
+	a.printf("pool %s/%s is %s: %s", p.Tenant, p.Pool, a.state(upOr(p)), p.Why+flapping(p))
 	switch {
 	case p.Frozen:
 		a.printf("; %s", a.paint(bad, "frozen: the brake holds, changes are seen and not followed"))

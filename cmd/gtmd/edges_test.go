@@ -118,3 +118,59 @@ func TestSilenceOfTheStoreShowsAtAnEdge(t *testing.T) {
 		t.Errorf("%+v", h)
 	}
 }
+
+// TestAnEdgeIsDrainedByHandWithoutTheStore, over a restart, until the store has a newer word; and while the store is heard, it refuses.
+func TestAnEdgeIsDrainedByHandWithoutTheStore(t *testing.T) {
+	t.Parallel()
+	ctl, dir, edgeDir := buildCtl(t), newDir(t), newDir(t)
+	config := func(ttl string) string {
+		file := filepath.Join(t.TempDir(), "config.yaml")
+		text := strings.Replace(configYAML, "rules: [{pools: [eu]}]", "ttl: "+ttl+", rules: [{pools: [eu, us]}]", 1)
+		writeFile(t, file, text+"---\nkind: Pool\ntenant: shop\nname: us\nspec: {endpoints: [{name: a, addresses: [203.0.113.1]}]}\n")
+		return file
+	}
+	hub := start(t, dir, "--roles", "control", "--apply", config("20s"))
+	edge := start(t, edgeDir, "--roles", "edge", "--etcd", socketOf(dir), "--id", "fra1")
+	edge.comesToAnswer(webHost, "198.51.100.1")
+	override := func(want int, says string, args ...string) {
+		t.Helper()
+		text, code := edge.ctl(ctl, edgeDir, append([]string{"override", "--edge", edge.web}, args...)...)
+		if code != want || !strings.Contains(text, says) {
+			t.Errorf("gtmctl override %s: exit code %d, want %d\n%s", strings.Join(args, " "), code, want, text)
+		}
+	}
+	edge.sourceIs("current")
+	override(1, "this edge hears the store: gtmctl drain reaches every edge", "shop/eu", "--reason", "the rack burns")
+	hub.kill()
+	edge.sourceIs("stale")
+	override(2, "say why with --reason", "shop/eu")
+	override(1, "there is no pool shop/ue here", "shop/ue", "--reason", "the rack burns")
+	override(0, "shop/eu/a: drain at this edge alone until 20", "shop/eu/a", "--reason", "the rack burns", "--author", "ann")
+	edge.comesToAnswer(webHost, "203.0.113.1")
+	override(0, "the rack burns, by ann")
+	edge.says("AN OVERRIDE OF THIS EDGE ALONE HOLDS")
+	if text, code := edge.ctl(ctl, dir, "override", "--edge", edge.web, "shop/eu/a", "--end"); code != 1 ||
+		!strings.Contains(text, "the token is missing or wrong") {
+		t.Errorf("with the token of another: %d\n%s", code, text)
+	}
+	edge.interrupt()
+	edge = start(t, edgeDir, "--roles", "edge", "--etcd", socketOf(dir), "--id", "fra1")
+	edge.answers(webHost, "203.0.113.1")
+
+	hub = start(t, dir, "--roles", "control")
+	edge.sourceIs("current")
+	edge.answers(webHost, "203.0.113.1")
+	hub.eventually("status tells of it loudly", func() error {
+		text, code := hub.ctl(ctl, dir, "status")
+		if code != 1 || !strings.Contains(text, "! fra1: shop/eu/a: drain at this edge alone until 20") {
+			return errors.New(text)
+		}
+		return nil
+	})
+	if text, code := hub.ctl(ctl, dir, "apply", "-f", config("30s"), "--wait"); code != 0 {
+		t.Errorf("%d: %s", code, text)
+	}
+	edge.comesToAnswer(webHost, "198.51.100.1")
+	edge.says("an override of this edge alone has ended", "the store has a newer word: shop@2")
+	override(0, "this edge was told nothing itself")
+}

@@ -35,6 +35,7 @@ type flags struct {
 	edgeNetworks                        []string
 	observeOnly                         bool
 	history                             time.Duration
+	events                              eventFlags
 	signing                             signing
 	serve                               serveFlags
 	probe                               probeFlags
@@ -71,6 +72,7 @@ func (f *flags) register(s *pflag.FlagSet) {
 		"networks in which control asks edges (default: all but loopback, link-local and addresses of this machine, "+
 			"which must be named by themselves)")
 	s.DurationVar(&f.history, "history", 24*time.Hour, "for how long control can tell what a client would have got; 0: not at all")
+	f.events.register(s)
 	s.BoolVar(&f.observeOnly, "observe-only", false, "a prober that never judges, and needs no right to write verdicts")
 	f.signing.register(s)
 	f.serve.register(s)
@@ -95,6 +97,7 @@ type config struct {
 	edgeNetworks            []netip.Prefix
 	observeOnly             bool
 	history                 time.Duration
+	events                  eventing
 	signing                 signing
 	roles                   map[string]bool
 	dns                     []netip.AddrPort
@@ -151,6 +154,7 @@ func (f *flags) config() (*config, error) {
 	if f.history < 0 {
 		fail("--history: %s is less than nothing; 0 keeps nothing", f.history)
 	}
+	c.events = f.events.check(fail)
 	c.signing = f.signing.within(c.data)
 	c.serving = f.serve.check(fail)
 	c.probing = f.probe.check(fail)

@@ -7,9 +7,11 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
+	"github.com/gti/gtm/pkg/control/events"
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/prober"
 	"github.com/gti/gtm/pkg/spec"
@@ -71,13 +73,55 @@ func (f *probeFlags) check(fail func(format string, args ...any)) probing {
 			}
 		}
 	}
-	if p.secrets == "" {
-		return p
-	}
-	if info, err := os.Stat(p.secrets); err != nil || !info.IsDir() {
-		fail("--probe-secrets: %s is not a folder that can be read", p.secrets)
-	}
+	checkFolder("--probe-secrets", p.secrets, fail)
 	return p
+}
+
+func checkFolder(flag, dir string, fail func(format string, args ...any)) {
+	if dir == "" {
+		return
+	}
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		fail("%s: %s is not a folder that can be read", flag, dir)
+	}
+}
+
+// eventFlags are what control keeps of events, and what webhooks of tenants may reach, and know.
+type eventFlags struct {
+	keep     time.Duration
+	networks []string
+	secrets  string
+}
+
+func (f *eventFlags) register(s *pflag.FlagSet) {
+	s.DurationVar(&f.keep, "events", events.KeepFor, "for how long control keeps what changed of health, 100,000 events at most; 0: none")
+	s.StringSliceVar(&f.networks, "events-networks", nil,
+		"networks that webhooks of tenants may reach although they are private, loopback or otherwise special, as in 10.20.0.0/16; "+
+			"those of the platform go anywhere")
+	s.StringVar(&f.secrets, "events-secrets", "",
+		"folder of the secrets that targets of events name: DIR/TENANT/NAME, mode 0600; read at each message")
+}
+
+// eventing is eventFlags, checked.
+type eventing struct {
+	keep     time.Duration
+	networks []netip.Prefix
+	secrets  string
+}
+
+func (f *eventFlags) check(fail func(format string, args ...any)) eventing {
+	e := eventing{keep: f.keep, secrets: f.secrets}
+	if f.keep < 0 {
+		fail("--events: %s is less than nothing; 0 keeps none", f.keep)
+	}
+	e.networks = each(f.networks, netip.ParsePrefix, fail, "--events-networks: %q is not a network, as in 10.20.0.0/16")
+	for _, n := range e.networks {
+		if n != n.Masked() || n.Addr().Is4In6() {
+			fail("--events-networks: %s has bits set behind its length", n)
+		}
+	}
+	checkFolder("--events-secrets", e.secrets, fail)
+	return e
 }
 
 // demoNets is what --demo lets checks reach: its endpoints, which are loopback, and private networks, where first services stand.

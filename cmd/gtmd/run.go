@@ -24,7 +24,9 @@ import (
 	"github.com/gti/gtm/pkg/alias"
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control"
+	"github.com/gti/gtm/pkg/control/events"
 	"github.com/gti/gtm/pkg/control/keys"
+	"github.com/gti/gtm/pkg/control/notify"
 	"github.com/gti/gtm/pkg/control/past"
 	"github.com/gti/gtm/pkg/edge"
 	"github.com/gti/gtm/pkg/private"
@@ -43,6 +45,7 @@ type server struct {
 	child    *embedded.Child // nil with --etcd
 	store    *store.Client
 	web      net.Listener
+	token    string          // of the API, and of overrides at this edge; empty: none could be kept
 	address  string          // the file that tells where the API is, once it was written
 	edge     *edge.Edge      // nil without the role
 	control  *control.Server // likewise
@@ -51,7 +54,9 @@ type server struct {
 	keys     *keys.Manager     // likewise
 	prober   *prober.Prober    // likewise
 	mirror   *state.Mirror
-	past     *past.Past // nil: nothing of it is kept
+	past     *past.Past       // keeps nothing with --history 0, and hears all the same
+	events   *events.Recorder // nil: none are kept
+	teller   *notify.Teller   // likewise
 	followed atomic.Pointer[state.FollowStatus]
 	evidence state.Evidence // of health, as control hears it
 	demo     []*demoEndpoint
@@ -83,6 +88,10 @@ func serveRoles(ctx context.Context, cfg *config, out io.Writer) (err error) {
 		g.Go(func() error { return s.follow(ctx) })
 		g.Go(func() error { s.control.Run(ctx); return nil })
 		g.Go(func() error { s.runTransfers(ctx); return nil })
+	}
+	if s.events != nil {
+		g.Go(func() error { s.events.Run(ctx); return nil })
+		g.Go(func() error { s.teller.Run(ctx); return nil })
 	}
 	if s.control != nil || s.prober != nil {
 		g.Go(func() error { return s.store.WatchSpace(ctx) })
@@ -170,6 +179,11 @@ func (s *server) open(ctx context.Context) (err error) {
 	if len(cfg.apply) > 0 {
 		s.filled = make(chan struct{})
 	}
+	if cfg.roles[roleEdge] || cfg.roles[roleControl] {
+		if err := s.loadToken(); err != nil {
+			return err
+		}
+	}
 	if cfg.roles[roleEdge] {
 		if s.edge, err = edge.New(s.edgeConfig()); err != nil {
 			return err
@@ -189,7 +203,8 @@ func (s *server) open(ctx context.Context) (err error) {
 // edgeConfig is the part of the command line that an edge has, and what it shares with other roles.
 func (s *server) edgeConfig() edge.Config {
 	cfg := s.cfg
-	return edge.Config{ID: cfg.id, Version: version, Store: s.store, Dir: filepath.Join(cfg.data, "edge"), DNS: cfg.dns, Filled: s.filled,
+	return edge.Config{ID: cfg.id, Version: version, Store: s.store, Dir: filepath.Join(cfg.data, "edge"), Token: s.token,
+		DNS: cfg.dns, Filled: s.filled,
 		Workers: cfg.workers, XDP: cfg.serving.xdp, HTTP: s.httpAddr(), GeoFiles: cfg.geo, MapFiles: cfg.maps, LatencyFile: cfg.latency,
 		ExplainFrom: cfg.explain, Aliases: alias.Config{Resolvers: cfg.resolvers}, TSIGKeys: cfg.tsigKeys, Forward: s.forward(),
 		Identity: cfg.signing.identity, TLS: cfg.serving.tls, HTTPS: cfg.serving.https, QUIC: cfg.serving.quic,
@@ -216,25 +231,60 @@ func (s *server) loadIdentity() (err error) {
 	return err
 }
 
-func (s *server) openControl() error {
-	file := filepath.Join(s.cfg.data, "token")
-	token, err := control.CreateToken(file)
-	if err != nil {
-		return err
+// loadToken reads the token that opens the API, and overrides at an edge, or makes one. An edge that cannot keep one does without.
+func (s *server) loadToken() (err error) {
+	s.token, err = control.CreateToken(filepath.Join(s.cfg.data, "token"))
+	if err != nil && !s.cfg.roles[roleControl] {
+		s.cfg.logger.Error("this edge has no token, so that nobody can override anything here while the store is gone", "error", err)
+		return nil
 	}
+	return err
+}
+
+func (s *server) openControl() error {
+	var err error
 	s.keys, err = keys.New(keys.Config{Store: s.store, Mirror: s.mirror, Dir: s.cfg.signing.keys, Identity: s.cfg.signing.identity,
 		Recipients: s.cfg.signing.recipients, Logger: s.cfg.logger, Registerer: s.registry})
 	if err != nil {
 		return err
 	}
-	if s.cfg.history > 0 {
-		s.past = past.New(past.Config{Store: s.store, Mirror: s.mirror, Geo: s.cfg.geo, Keep: s.cfg.history})
+	hears := past.Config{Store: s.store, Mirror: s.mirror, Geo: s.cfg.geo, Keep: s.cfg.history}
+	kept, err := s.keepEvents()
+	if err != nil {
+		return err
 	}
-	s.control, err = control.New(control.Config{Store: s.store, Mirror: s.mirror, Past: s.past, Keys: s.keys,
+	if s.events != nil {
+		hears.Replaced = s.events.Heard
+	}
+	s.past = past.New(hears)
+	answers := s.past
+	if s.cfg.history == 0 {
+		answers = nil
+	}
+	s.control, err = control.New(control.Config{Store: s.store, Mirror: s.mirror, Past: answers, Events: kept, Keys: s.keys,
 		Following:    func() state.FollowStatus { return *s.followed.Load() },
 		EdgeNetworks: s.edgeNetworks(), OwnEdge: s.ownEdge(),
-		Evidence: &s.evidence, Space: s.store.Space, Token: token, Logger: s.cfg.logger, Registerer: s.registry})
+		Evidence: &s.evidence, Space: s.store.Space, Token: s.token, Logger: s.cfg.logger, Registerer: s.registry})
 	return err
+}
+
+// keepEvents has what changes of health be kept, and told.
+func (s *server) keepEvents() (kept control.Events, err error) {
+	cfg := &s.cfg.events
+	if cfg.keep == 0 {
+		return control.Events{}, nil
+	}
+	log := events.Open(events.Config{Dir: filepath.Join(s.cfg.data, "events"), Keep: cfg.keep, Logger: s.cfg.logger})
+	health := func() state.Health { return s.evidence.Health(time.Now(), *s.followed.Load(), s.store.LastContact()) }
+	s.events, err = events.NewRecorder(events.RecorderConfig{Log: log, Mirror: s.mirror, Health: health, Sights: s.store.Sights,
+		Logger: s.cfg.logger, Registerer: s.registry})
+	if err != nil {
+		return control.Events{}, err
+	}
+	s.teller, err = notify.New(notify.Config{ID: s.cfg.id, Store: s.store, Mirror: s.mirror, Log: log, Problems: s.events.Problems,
+		Secrets: cfg.secrets, Networks: cfg.networks, OwnPorts: s.ownPorts(), Logger: s.cfg.logger, Registerer: s.registry,
+		Cut: func() bool { return s.followed.Load().State == state.Stale }})
+	return control.Events{Log: log, Told: s.teller.Status}, err
 }
 
 // edgeNetworks are where control asks edges. The demo is of this machine, so further edges beside it are, too.
@@ -280,17 +330,19 @@ func (s *server) follow(ctx context.Context) error {
 	return s.store.Follow(ctx, store.FollowConfig{
 		OnUpdate: func(u state.Update) error { s.heard(u); return nil },
 		OnStatus: func(st state.FollowStatus) { s.followed.Store(&st) },
-		OnPulse:  func(p state.Pulse) { s.evidence.Heard(p, time.Now()) },
+		OnPulse:  s.beat,
 	})
 }
 
 // heard has the mirror take in an update, and what is kept of the past.
-func (s *server) heard(u state.Update) {
-	if s.past != nil {
-		s.past.Apply(u)
-		return
+func (s *server) heard(u state.Update) { s.past.Apply(u) }
+
+// beat takes a judge's sign of life.
+func (s *server) beat(p state.Pulse) {
+	s.evidence.Heard(p, time.Now())
+	if s.events != nil {
+		s.events.Pulse(p)
 	}
-	s.mirror.Apply(u)
 }
 
 // httpAddr is where others reach this server's HTTP port. In place of a wildcard address stands the one by which etcd is reached.

@@ -31,8 +31,9 @@ type Config struct {
 	// RequireCookies answers BADCOOKIE to clients that know cookies and come over UDP without a valid server cookie.
 	// The others, and those that have none at all, are answered as ever.
 	RequireCookies bool
-	// Evidence says that health stands still, or nothing. It is asked for explanations only. Nil: it never does.
-	Evidence func() string
+	// Evidence adds to the lines of an explanation how old is what they say of health, where that stands still, and what else is out of
+	// the ordinary here. It is asked for explanations only. Nil: nothing ever is.
+	Evidence func(lines []string) []string
 	// Foreign leaves to the caller what pkg/transfer answers: queries with a TSIG record, AXFR, IXFR, NOTIFY and UPDATE. Without it
 	// TSIG is ignored, and the rest is refused.
 	Foreign bool

@@ -65,12 +65,7 @@ func (a *Answerer) explain(z *table.Zone, q *dnswire.Query, m table.Match, at in
 	if s := a.view.FindService(host); s != nil {
 		a.client.Label, a.client.Now = s.LabelOf(host), a.cfg.Clock()
 		e := a.view.Explain(s, s.Families()[0], &a.client, a.rng.next())
-		lines = explainLines(e, a.cfg.ID)
-		if a.cfg.Evidence != nil {
-			if still := a.cfg.Evidence(); still != "" {
-				lines = append(lines, fmt.Sprintf("%d: %s", len(lines)+1, still))
-			}
-		}
+		lines = a.explainLines(e)
 	}
 	if a.q.Subnet.Present {
 		a.opt.Scope = a.q.Subnet.Source
@@ -95,8 +90,11 @@ func (a *Answerer) mayExplain() bool {
 const maxExplained = 8
 
 // explainLines numbers the lines of an explanation, since resolvers reorder records.
-func explainLines(e *table.Explanation, id string) []string {
-	lines := e.Text("edge "+id, maxExplained)
+func (a *Answerer) explainLines(e *table.Explanation) []string {
+	lines := e.Text("edge "+a.cfg.ID, maxExplained)
+	if a.cfg.Evidence != nil {
+		lines = a.cfg.Evidence(lines)
+	}
 	for i := range lines {
 		lines[i] = fmt.Sprintf("%d: %s", i+1, lines[i])
 	}

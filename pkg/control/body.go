@@ -48,6 +48,9 @@ func bodyOf(ctx context.Context) []byte {
 // admit reads a request's body, within what all may hold together, and waits for the request's turn. It gives the request to go on
 // with, and what is to be called when that is over; nil: it was refused, and told why.
 func (s *Server) admit(w http.ResponseWriter, r *http.Request) (*http.Request, func()) {
+	if r.URL.Path == eventStream {
+		return s.admitStream(w, r)
+	}
 	in := &inflow{small: &s.smallBodies, large: &s.largeBodies}
 	body, err := s.readBody(w, r, in)
 	if err == nil {

@@ -267,7 +267,7 @@ func (s *Server) describe(ctx context.Context, in *keyInput) (*reply[api.Descrip
 			d.Pools = append(d.Pools, pool)
 		}
 	}
-	if len(d.Pools) > 0 {
+	if s.addChanges(d.Pools); len(d.Pools) > 0 {
 		d.Health = s.health()
 	}
 	return &reply[api.Description]{d}, nil

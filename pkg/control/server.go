@@ -59,6 +59,8 @@ type Config struct {
 	Evidence *state.Evidence
 	// Past answers what clients would have got; nil: nothing of the past is kept.
 	Past *past.Past
+	// Events are what changed of health; the zero value: none are kept.
+	Events Events
 	// Keys looks after signed zones; nil: this control does not.
 	Keys Keys
 	// Token opens everything under /v1/; see CreateToken.
@@ -86,6 +88,8 @@ type Server struct {
 	reach      reach
 	edges      *http.Client
 	largeReply chan struct{} // the turn of large replies of edges
+	streams    chan struct{} // of events, that are open
+	stopped    chan struct{} // closed when Run ends
 	// What bodies hold, and whose turn it is to work: see admit.
 	smallBodies, largeBodies budget
 	small, large             *admission
@@ -125,6 +129,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, token: sha256.Sum256([]byte(cfg.Token)), metrics: m, mux: http.NewServeMux(), patience: releaseTime,
 		sightings: map[string]*sighting{}, edges: edgeClient(), largeReply: make(chan struct{}, 1),
+		streams: make(chan struct{}, streamsAtOnce), stopped: make(chan struct{}),
 		reach: reach{networks: cfg.EdgeNetworks, own: cfg.OwnEdge, local: net.InterfaceAddrs},
 		small: newAdmission(smallAtOne, mayWait, eachWaits), large: newAdmission(largeAtOne, mayWait, eachWaits)}
 	s.smallBodies.most, s.largeBodies.most = smallBodies, cfg.MaxBody+smallBodies
@@ -151,6 +156,7 @@ func (s *Server) routes() {
 	s.routeVantages(h)
 	s.routeHealth(h)
 	s.routeEdges(h)
+	s.routeEvents(h)
 }
 
 // operation describes one endpoint. Bodies are read by admit: their limits and times are not huma's.
@@ -163,7 +169,8 @@ func operation(id, method, path, summary string) huma.Operation {
 
 // timeOf gives how long a request may take.
 func timeOf(path string) time.Duration {
-	if path == api.Version+"/apply" || path == api.Version+"/store/rebuild" || strings.HasPrefix(path, api.Version+"/rollback/") {
+	if path == eventStream || path == api.Version+"/apply" ||
+		path == api.Version+"/store/rebuild" || strings.HasPrefix(path, api.Version+"/rollback/") {
 		return largeTime
 	}
 	return requestTime

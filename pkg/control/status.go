@@ -52,6 +52,8 @@ func (s *Server) goals() map[string]api.Goal { return api.Goals(s.identified()) 
 func (s *Server) status(ctx context.Context, _ *struct{}) (*reply[api.Status], error) {
 	out := api.Status{Time: s.cfg.Now().UTC(), Pools: s.pools(), Holds: s.holds(), Edges: []api.Edge{}, Health: s.health()}
 	out.Heads, out.IDs = s.identified()
+	s.addChanges(out.Pools)
+	out.Events = s.eventsKept()
 	if s.cfg.Past != nil {
 		out.Past = s.cfg.Past.Status()
 	}

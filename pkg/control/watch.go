@@ -55,10 +55,11 @@ func (d *doubt) sighting(two bool, now time.Time) bool {
 	return d.seen >= twinAfter
 }
 
-// Run watches the edges until ctx ends.
+// Run watches the edges until ctx ends, and streams of events with it. It is called once.
 func (s *Server) Run(ctx context.Context) {
 	tick := time.NewTicker(listEvery)
 	defer tick.Stop()
+	defer close(s.stopped)
 	for round := 0; ; round++ {
 		if edges, _ := s.registered(ctx); round%askEvery == 0 { // without the store, those that it told last
 			s.askAll(ctx, edges)

@@ -18,6 +18,7 @@ import (
 func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, files *geo.FileMaps, first *state.Update, served chan<- struct{}) error {
 	c := compile.New(compile.Config{Seed: randomSeed(), Workers: e.rows, Files: files}, atlas)
 	e.takeKept(c)
+	e.loadLocal()
 	filled := e.cfg.Filled
 	var pause <-chan time.Time
 	if first != nil {
@@ -52,6 +53,7 @@ func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, files *geo.FileMap
 				}
 			}
 		}
+		e.reviewLocal(c, false)
 		if err := e.publish(c, filled == nil); err != nil {
 			return err
 		}
@@ -64,6 +66,9 @@ func (e *Edge) take(c *compile.Compiler, n news) {
 		c.SetGeography(n.geography)
 	}
 	e.takeResolved(c, n.resolved)
+	if n.local != nil {
+		n.local.answer <- e.takeLocal(c, n.local)
+	}
 	if n.update == nil {
 		return
 	}
@@ -73,6 +78,7 @@ func (e *Edge) take(c *compile.Compiler, n news) {
 
 func (e *Edge) takeUpdate(c *compile.Compiler, u *state.Update) {
 	c.Apply(changeOf(u))
+	e.reviewLocal(c, u.Full)
 	e.takeIDs(u)
 	e.takeUnknown(u)
 	e.takeKeys(c, u)

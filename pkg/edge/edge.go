@@ -63,6 +63,8 @@ type Config struct {
 	RateLimit *serve.RateLimit
 	// Identity opens the zone-signing keys that control sealed for it. Nil: signed zones cannot be served.
 	Identity *age.X25519Identity
+	// Token opens PUT and DELETE /edge/overrides. Empty: nobody can override anything here.
+	Token string
 	// HTTP is where this edge's status can be asked, as host:port; edges are found by it.
 	HTTP string
 	// TSIGKeys is a file of TSIG keys (RFC 8945), as BIND writes them, read again when it changes. Empty: there are none.
@@ -119,6 +121,7 @@ type Edge struct {
 	aliases   *alias.Keeper
 	evidence  state.Evidence // of health
 
+	local    locals
 	unopened map[string]compile.Broken // by zone: keys that cannot be opened; for the compiling goroutine
 	nextIDs  map[string]string         // of generations, for the next view; likewise
 	hasState bool                      // there was an update, or a snapshot; likewise
@@ -138,6 +141,7 @@ type news struct {
 	update    *state.Update
 	geography *compile.Geography
 	resolved  *resolved
+	local     *localOrder
 }
 
 // edgeTTL is how long an edge that died can still be found.
@@ -160,6 +164,7 @@ func New(cfg Config) (*Edge, error) {
 	}
 	e := &Edge{cfg: cfg, log: cfg.Logger, started: cfg.Now(), rows: cfg.Workers*(max(1, len(cfg.DNS))+2*len(cfg.XDP)) + 1,
 		opened: make(chan struct{}), news: make(chan news, 16), geoAsked: make(chan geoQuestion),
+		local:  locals{file: filepath.Join(cfg.Dir, localFile)},
 		save:   saveQueue{signal: make(chan struct{}, 1)},
 		status: state.FollowStatus{State: state.Connecting, Since: cfg.Now()}}
 	e.elsewhere = table.NewZoneCounts("none", e.rows)

@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/gti/gtm/pkg/control/api"
@@ -43,14 +45,32 @@ func (e *Edge) healthAt(now time.Time) *api.Health {
 	return &h
 }
 
-// standsStill says so of health, or nothing. Explanations ask it.
-func (e *Edge) standsStill() string {
+// date adds to the lines of an explanation what is out of the ordinary: while health stands still, of each pool how old is what is known
+// of it, and that; and what this edge was told itself, past the store.
+func (e *Edge) date(lines []string) []string {
 	now := e.cfg.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	h := e.healthNow(now)
-	return h.Text(now)
+	if h := e.healthNow(now); h.StandsStill {
+		age := ", as known " + now.Sub(h.Since).Round(time.Second).String() + " ago"
+		for i, l := range lines {
+			isPool := strings.HasPrefix(l, "step ") || strings.HasPrefix(l, "lastResort step ")
+			if isPool && !strings.Contains(l, unwatched) {
+				lines[i] += age
+			}
+		}
+		lines = append(lines, h.Text(now))
+	}
+	for i := range e.local.shown {
+		o := &e.local.shown[i]
+		lines = append(lines, fmt.Sprintf("override of this edge alone: %s %s until %s: %s", o.Of(), o.State,
+			o.Expires.Format(time.RFC3339), o.Reason))
+	}
+	return lines
 }
+
+// unwatched is what steer says of a pool without a monitor, whose evidence does not age.
+const unwatched = "not monitored"
 
 // pulseAge is in seconds; -1: no pulse ever came.
 func (e *Edge) pulseAge() float64 {

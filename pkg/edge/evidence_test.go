@@ -10,6 +10,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/gtmtest"
 	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/store/state"
 )
@@ -60,6 +61,8 @@ func TestSilenceShows(t *testing.T) {
 		t.Errorf("nobody was heard: %+v", h)
 	}
 	r.valueIs(-1, "gtm_edge_health_pulse_age_seconds")
+	r.tell(state.Update{Values: state.Verdicts.Put(down("eu", "nobody"))}) // it is watched, and pool us is not
+	gtmtest.Eventually(t, "there is a verdict", func() error { return missing(r.explained(), "never checked") })
 
 	pulse := func(nonce string) {
 		r.call(func(cfg store.FollowConfig) {
@@ -74,6 +77,12 @@ func TestSilenceShows(t *testing.T) {
 	}
 	ahead.Add(int64(192 * time.Second))
 	says("no pulse", "(3m12s): no judge is heard, and the last one was fra; what stands above is what was known then")
+	for _, l := range strings.Split(r.explained(), "\n") {
+		pool := strings.Contains(l, ": step ")
+		if aged := strings.HasSuffix(l, ", as known 3m12s ago"); aged != (pool && strings.Contains(l, " eu ")) {
+			t.Errorf("of each pool that is watched, how old that is: %s", l)
+		}
+	}
 	if h := r.fetchStatus().Health; !h.StandsStill || !h.Since.Equal(h.Pulse) || h.Why == "" {
 		t.Errorf("%+v", h)
 	}

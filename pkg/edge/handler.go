@@ -16,7 +16,7 @@ func (e *Edge) newHandler() serve.Handler {
 	own := &handler{transfer: e.transfer,
 		Answerer: answer.New(answer.Config{View: &e.view, ID: e.cfg.ID, Elsewhere: e.elsewhere, Row: int(e.nextRow.Add(1)) % e.rows,
 			Seed: randomSeed(), ExplainFrom: e.cfg.ExplainFrom, MaxUDP: e.cfg.MaxUDP, Clock: e.clock.seconds.Load,
-			Cookies: &e.cookies.current, RequireCookies: e.cfg.RequireCookies, Foreign: true, Evidence: e.standsStill})}
+			Cookies: &e.cookies.current, RequireCookies: e.cfg.RequireCookies, Foreign: true, Evidence: e.date})}
 	own.ask = own.again
 	h := serve.Handler(own)
 	if e.cfg.Wrap != nil {

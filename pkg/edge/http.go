@@ -10,7 +10,7 @@ import (
 	"github.com/gti/gtm/pkg/store/state"
 )
 
-// Handler serves GET /edge/status and GET /edge/explain.
+// Handler serves GET /edge/status and GET /edge/explain, and with the token /edge/overrides.
 func (e *Edge) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /edge/status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, e.Status()) })
@@ -22,6 +22,7 @@ func (e *Edge) Handler() http.Handler {
 		}
 		writeJSON(w, http.StatusOK, out)
 	})
+	e.handleLocal(mux)
 	return mux
 }
 
@@ -46,6 +47,7 @@ func (e *Edge) Status() api.EdgeStatus {
 		s.Broken = append(s.Broken, api.Broken{Resource: b.Key.String(), Error: b.Err.Error(), Serves: b.Serves.String()})
 	}
 	s.Unknown, s.Aliases, s.Health, s.Snapshot = e.unknownNow(), e.aliasStates(), e.healthAt(e.cfg.Now()), e.snapshot.status()
+	s.Local = e.local.shown
 	s.GeoFault, s.LatencyFault = e.faults[geo.Geography], e.faults[geo.LatencySource]
 	if v == nil {
 		return s
@@ -81,8 +83,7 @@ func (e *Edge) explain(param func(string) string) (*api.Explanation, *httpError)
 		return nil, &httpError{err.Code, err.Text}
 	}
 	out.Edge = e.cfg.ID
-	if note := e.standsStill(); note != "" {
-		out.Notes, out.Text = append(out.Notes, note), append(out.Text, note)
-	}
+	dated := e.date(out.Text)
+	out.Notes, out.Text = append(out.Notes, dated[len(out.Text):]...), dated
 	return out, nil
 }

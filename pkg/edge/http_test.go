@@ -133,8 +133,6 @@ func missing(text, part string) error {
 	return &httpError{text: text + " lacks " + part}
 }
 
-func (e *httpError) Error() string { return e.text }
-
 func TestExplainParameters(t *testing.T) {
 	t.Parallel()
 	r := startServing(t, nil)

@@ -37,6 +37,7 @@ var (
 	descActs   = prometheus.NewDesc("gtm_edge_pools_moved",
 		"Pools whose traffic something moves by itself (resume, depends, slowStart), by mode: enforce, observe (it would).",
 		[]string{"by", "mode"}, nil)
+	descLocal = prometheus.NewDesc("gtm_edge_local_overrides", "Overrides of this edge alone, which it was told past the store.", nil, nil)
 	descHeld  = prometheus.NewDesc("gtm_edge_held_services", "Services that are frozen by a hold.", nil, nil)
 	descApart = prometheus.NewDesc("gtm_edge_held_pools_apart", "Pools of held services that would answer otherwise by what is known now.",
 		nil, nil)
@@ -113,6 +114,10 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	m.status(gauge)
+	m.edge.mu.Lock()
+	local := len(m.edge.local.shown)
+	m.edge.mu.Unlock()
+	gauge(descLocal, float64(local))
 	queries(ch, m.edge.elsewhere)
 	v := m.edge.view.Load()
 	if v == nil {

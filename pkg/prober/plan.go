@@ -45,8 +45,8 @@ type poolPlan struct {
 	quorum    int
 	agree     map[string]int
 	span      time.Duration // until a vantage that went blind has all of it down
-	unsure    bool // findings tell whether they are
-	recovery  bool // findings tell of recoveries, which endpoints start slowly behind
+	unsure    bool          // findings tell whether they are
+	recovery  bool          // findings tell of recoveries, which endpoints start slowly behind
 }
 
 // spanOf gives how long it takes at most until all checks of a vantage that fail have turned their endpoints down: intervals vary, and

@@ -12,6 +12,8 @@ import (
 // Tenant is what a tenant sets for all of itself. Its name is the tenant's. That of the platform sets defaults and bounds for all.
 type Tenant struct {
 	Brake *Brake `json:"brake,omitempty" yaml:"brake,omitempty"`
+	// Events says who is told what changes of the tenant's health; of the platform's Tenant, of all tenants'.
+	Events *Events `json:"events,omitempty" yaml:"events,omitempty"`
 	// Limits bound what tenants may set. The platform's alone has them.
 	Limits *Limits `json:"limits,omitempty" yaml:"limits,omitempty"`
 }
@@ -167,6 +169,9 @@ func (c *checker) tenant(t *Tenant) {
 	}
 	if t.Brake != nil {
 		c.brake(t.Brake)
+	}
+	if t.Events != nil {
+		c.events(t.Events)
 	}
 	switch {
 	case t.Limits == nil:

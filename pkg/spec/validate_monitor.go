@@ -199,7 +199,7 @@ func (c *checker) monitorRequest(m *Monitor) {
 	if m.Host != "" {
 		c.hostName("spec.host", m.Host)
 	}
-	c.headers(m)
+	c.headers("spec.headers", m.Headers)
 }
 
 func (c *checker) monitorWebsocket(m, _ *Monitor) {
@@ -348,10 +348,10 @@ func ParsePointer(text string) ([]string, error) {
 	return words, nil
 }
 
-func (c *checker) headers(m *Monitor) {
-	for _, name := range slices.Sorted(maps.Keys(m.Headers)) {
-		value := m.Headers[name]
-		path := joinPath("spec.headers", name)
+func (c *checker) headers(at string, headers map[string]Header) {
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		value := headers[name]
+		path := joinPath(at, name)
 		if !isToken(name) {
 			c.fail(path, "", "%q is not the name of a header", shorten(name))
 		}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/client/v3"
@@ -16,9 +17,19 @@ import (
 // runs; its ctx ends when leadership is lost. When lead returns, leadership is given up and the campaign
 // goes on. A client leads one campaign at a time.
 func (c *Client) Campaign(ctx context.Context, id string, lead func(context.Context) error) error {
+	return c.campaign(ctx, office{name: "judge", key: c.keys.Judge(), holds: &c.leading}, id, lead)
+}
+
+// office is what one of several is elected to.
+type office struct {
+	name, key string
+	holds     *atomic.Pointer[fence] // where writes that only who holds it may make find what proves that; nil: there are none
+}
+
+func (c *Client) campaign(ctx context.Context, o office, id string, lead func(context.Context) error) error {
 	pause := c.link.Wait.RetryMin
 	for {
-		led, err := c.candidate(ctx, id, lead)
+		led, err := c.candidate(ctx, o, id, lead)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -26,7 +37,7 @@ func (c *Client) Campaign(ctx context.Context, id string, lead func(context.Cont
 			pause = c.link.Wait.RetryMin
 		}
 		if err != nil {
-			c.log.Warn("the campaign for judge starts anew", "id", id, "error", err)
+			c.log.Warn("the campaign for "+o.name+" starts anew", "id", id, "error", err)
 		}
 		if !link.Sleep(ctx, pause) {
 			return ctx.Err()
@@ -36,7 +47,7 @@ func (c *Client) Campaign(ctx context.Context, id string, lead func(context.Cont
 }
 
 // candidate goes through one election and, if won, one time in office.
-func (c *Client) candidate(ctx context.Context, id string, lead func(context.Context) error) (led bool, err error) {
+func (c *Client) candidate(ctx context.Context, o office, id string, lead func(context.Context) error) (led bool, err error) {
 	lease, err := c.link.Grant(ctx, int64(c.judgeTTL/time.Second))
 	if err != nil {
 		return false, c.link.Explain("standing for election", err)
@@ -55,7 +66,7 @@ func (c *Client) candidate(ctx context.Context, id string, lead func(context.Con
 	waiting, stop := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer stop()
 	defer context.AfterFunc(session.Ctx(), stop)()
-	election := concurrency.NewElection(session, c.keys.Judge())
+	election := concurrency.NewElection(session, o.key)
 	won := make(chan error, 1)
 	go func() { won <- election.Campaign(waiting, id) }() // it tidies up before it returns, however long that takes
 	select {
@@ -66,15 +77,17 @@ func (c *Client) candidate(ctx context.Context, id string, lead func(context.Con
 	if err != nil {
 		return false, c.link.Explain("standing for election", err)
 	}
-	return true, c.govern(waiting, fence{election.Key(), election.Rev()}, lead)
+	return true, c.govern(waiting, o, fence{election.Key(), election.Rev()}, lead)
 }
 
 // govern runs lead until it returns, or the election key is gone.
-func (c *Client) govern(ctx context.Context, f fence, lead func(context.Context) error) error {
+func (c *Client) govern(ctx context.Context, o office, f fence, lead func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	c.leading.Store(&f)
-	defer c.leading.CompareAndSwap(&f, nil)
+	if o.holds != nil {
+		o.holds.Store(&f)
+		defer o.holds.CompareAndSwap(&f, nil)
+	}
 	go func() {
 		defer cancel()
 		for resp := range c.link.Etcd.Watch(ctx, f.key, clientv3.WithRev(f.rev+1)) {
@@ -89,7 +102,7 @@ func (c *Client) govern(ctx context.Context, f fence, lead func(context.Context)
 		}
 	}()
 	if err := lead(ctx); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("the judge gave up: %w", err)
+		return fmt.Errorf("the %s gave up: %w", o.name, err)
 	}
 	return nil
 }

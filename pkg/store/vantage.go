@@ -11,7 +11,10 @@ import (
 
 	"go.etcd.io/etcd/client/v3"
 
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/store/layout"
 	"github.com/gti/gtm/pkg/store/link"
+	"github.com/gti/gtm/pkg/store/pieces"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
@@ -118,4 +121,72 @@ func (c *Client) ForgetVantage(ctx context.Context, id string) (pools int, err e
 		return 0, fmt.Errorf("evidence of vantage %s: %w", id, ErrNotFound)
 	}
 	return pools, nil
+}
+
+// mostSights is how many vantages Sights asks for at most: so many operations a transaction can have.
+const mostSights = 60
+
+// Sights gives what each vantage that is alive knows of a pool. What is not understood, or not there, is left out.
+func (c *Client) Sights(ctx context.Context, pool health.PoolID) (map[string]health.Observation, error) {
+	var vantages *clientv3.GetResponse
+	err := c.link.Try(ctx, func(ctx context.Context) (err error) {
+		from := c.keys.Vantages()
+		vantages, err = c.link.Etcd.Get(ctx, from, clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(mostSights))
+		return err
+	})
+	if err != nil {
+		return nil, c.link.Explain("asking what vantages see", err)
+	}
+	var ids []string
+	var ops []clientv3.Op
+	for _, kv := range vantages.Kvs {
+		if parts := c.keys.Split(string(kv.Key)); len(parts) == 3 {
+			key := c.keys.Observation(parts[2], pool)
+			from, to := layout.PiecesOf(key)
+			ids, ops = append(ids, parts[2]), append(ops, clientv3.OpGet(key), clientv3.OpGet(from, clientv3.WithRange(to)))
+		}
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	var resp *clientv3.TxnResponse
+	err = c.link.Try(ctx, func(ctx context.Context) (err error) {
+		resp, err = c.link.Etcd.Txn(ctx).Then(ops...).Commit()
+		return err
+	})
+	if err != nil {
+		return nil, c.link.Explain("asking what vantages see", err)
+	}
+	found := map[string]health.Observation{}
+	for i, id := range ids {
+		whole, parts := resp.Responses[2*i].GetResponseRange().Kvs, resp.Responses[2*i+1].GetResponseRange().Kvs
+		if o, ok := c.joinSights(pool, whole, parts); ok {
+			o.Vantage, found[id] = id, o
+		}
+	}
+	return found, nil
+}
+
+// joinSights joins an observation and the pieces that are newer.
+func (c *Client) joinSights(pool health.PoolID, whole, parts []*mvccKV) (o health.Observation, ok bool) {
+	o.Pool = pool
+	since := int64(0)
+	if len(whole) == 1 && json.Unmarshal(whole[0].Value, &o) == nil && o.Pool == pool {
+		since, ok = whole[0].ModRevision, true
+	}
+	if ok && len(o.Endpoints) <= pieces.WholeMost {
+		return o, true // what stands below is of an older program
+	}
+	cut := map[pieces.Piece]map[string]health.Sight{} // what is there of a coarse one and lies in it is newer
+	for _, kv := range parts {
+		var piece health.Observation
+		_, i, known := parseObservation(c.keys.Split(string(kv.Key)))
+		if known && i >= 0 && kv.ModRevision > since && json.Unmarshal(kv.Value, &piece) == nil && piece.Pool == pool {
+			cut[i] = piece.Endpoints
+		}
+	}
+	if len(cut) > 0 {
+		o.Endpoints, ok = pieces.Join(o.Endpoints, cut), true
+	}
+	return o, ok
 }

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -57,4 +59,44 @@ func TestADeadVantageIsForgotten(t *testing.T) {
 	stop()
 	<-ended
 	expect("fra is silent", dead2, Vantage{ID: "fra", Pools: 1})
+}
+
+// TestSightsAreThoseOfTheLiving, of small pools, and of large ones of which a piece is newer.
+func TestSightsAreThoseOfTheLiving(t *testing.T) {
+	c, ctx := testClient(t), storetest.Context(t)
+	large := health.Observation{Vantage: "fra", Pool: health.PoolID{Tenant: "shop", Pool: "large"}, Endpoints: map[string]health.Sight{}}
+	for i := range 500 {
+		large.Endpoints[fmt.Sprint("e", i)] = health.Sight{State: health.Up, Score: 1, Since: storetest.Time}
+	}
+	changed := large
+	changed.Endpoints = maps.Clone(large.Endpoints)
+	changed.Endpoints["e7"] = health.Sight{State: health.Down, Since: storetest.Time, Reason: "status 503"}
+	for _, o := range []health.Observation{observation("dead", "eu", health.Up), observation("fra", "eu", health.Down), large} {
+		if err := c.PutObservation(ctx, o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if w := c.WriteObservation(ctx, changed, &large); w.Err != nil || w.Whole {
+		t.Fatalf("a piece is to be written: %+v", w)
+	}
+	eu := health.PoolID{Tenant: "shop", Pool: "eu"}
+	if got, err := c.Sights(ctx, eu); err != nil || len(got) != 0 {
+		t.Errorf("nobody lives: %v, %v", got, err)
+	}
+	o := observe(t, c)
+	for _, id := range []string{"fra", "new"} {
+		ended := make(chan struct{})
+		living, stop := context.WithCancel(ctx)
+		go func() { defer close(ended); _ = c.KeepVantage(living, Vantage{ID: id}, 5*time.Second) }()
+		t.Cleanup(func() { stop(); <-ended })
+	}
+	o.until(t, "both live", func(u ObservationUpdate) bool { return len(u.Alive) == 2 })
+	got, err := c.Sights(ctx, eu)
+	if want := map[string]health.Observation{"fra": observation("fra", "eu", health.Down)}; err != nil || !cmp.Equal(got, want) {
+		t.Errorf("%v, %v; want %v", got, err, want)
+	}
+	got, err = c.Sights(ctx, large.Pool)
+	if err != nil || !cmp.Equal(got["fra"], changed) {
+		t.Errorf("%v: %s", err, cmp.Diff(got["fra"], changed))
+	}
 }

@@ -33,8 +33,34 @@ type EdgeStatus struct {
 	LatencyFault string `json:"latencyFault,omitempty"`
 	// Aliases are the hosts outside that aliases lead to.
 	Aliases []AliasState `json:"aliases,omitempty"`
+	// Local are the overrides of this edge alone.
+	Local []LocalOverride `json:"local,omitempty"`
 	// Snapshot is the copy on disk; absent: of a program that does not tell.
 	Snapshot *SnapshotState `json:"snapshot,omitempty"`
+}
+
+// LocalOverride is an override of one edge, which it was told itself, past the store.
+type LocalOverride struct {
+	Tenant   string `json:"tenant"`
+	Pool     string `json:"pool"`
+	Endpoint string `json:"endpoint,omitempty"` // absent: the whole pool
+	State    string `json:"state"`              // drain, down or up
+	Reason   string `json:"reason"`
+	Author   string `json:"author,omitempty"` // who says to have set it
+	// Set and Expires are when it was set, and when it ends, if not before.
+	Set     time.Time `json:"set,omitzero"`
+	Expires time.Time `json:"expires,omitzero"`
+	// Fault tells why it would not outlive a restart.
+	Fault string `json:"fault,omitempty"`
+}
+
+// Of names what it overrides, as in shop/eu/a.
+func (o *LocalOverride) Of() string {
+	of := o.Tenant + "/" + o.Pool
+	if o.Endpoint != "" {
+		of += "/" + o.Endpoint
+	}
+	return of
 }
 
 // SnapshotState tells of the copy on disk: of when it is, and why it is not as it should be.

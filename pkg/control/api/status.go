@@ -22,6 +22,8 @@ type Status struct {
 	Health *Health `json:"health,omitempty"`
 	// Vantages are the probers.
 	Vantages []Vantage `json:"vantages,omitempty"`
+	// Events is what is kept of events, and who is told; absent: nothing is.
+	Events *EventsKept `json:"events,omitempty"`
 	// Past is what is kept of verdicts for explanations of the past; absent: nothing is.
 	Past *Past `json:"past,omitempty"`
 	// Voteless are the monitors of which too few vantages are alive to agree on anything.
@@ -157,6 +159,8 @@ type Pool struct {
 	Brake string `json:"brake,omitempty"`
 	// Judge is the prober that judged; absent: no verdict yet.
 	Judge string `json:"judge,omitempty"`
+	// Changes is how often it went up or down within the last hour, as far as events are kept.
+	Changes int `json:"changes,omitempty"`
 	// Overrides are those in force on the pool or its endpoints.
 	Overrides []Override `json:"overrides,omitempty"`
 	Endpoints []Endpoint `json:"endpoints"`
@@ -202,6 +206,8 @@ type Endpoint struct {
 	Out string `json:"out,omitempty"`
 	// Held: it was seen to fail, which the brake keeps from being followed; Reason says what was seen.
 	Held bool `json:"held,omitempty"`
+	// Changes is how often State changed within the last hour, as far as events are kept.
+	Changes int `json:"changes,omitempty"`
 	// Note says what slow start does to its weight, or would.
 	Note string `json:"note,omitempty"`
 }

@@ -45,6 +45,8 @@ type Config struct {
 	Keep   time.Duration    // how long
 	Most   int              // bytes of verdicts, about; 0: MostBytes
 	Now    func() time.Time // nil: time.Now
+	// Replaced hears what each update replaced of verdicts, behind the mirror. It must neither block nor call the Past. nil: nobody does.
+	Replaced func(News)
 }
 
 // Past keeps the past. It is safe for concurrent use.

@@ -1,6 +1,7 @@
 package past
 
 import (
+	"slices"
 	"time"
 
 	"github.com/gti/gtm/pkg/health"
@@ -16,56 +17,98 @@ type change struct {
 	size   int             // bytes, about
 }
 
+// News is what an update changed.
+type News struct {
+	At     time.Time
+	Cursor state.Cursor // its IDs and heads are left out
+	// Anew: of another store, or the first one. What verdicts were before is not known, and Changes are none.
+	Anew    bool
+	Changes []Change
+	// Declared are the tenants of which a pool, a service or an override changed, sorted.
+	Declared []string
+}
+
+// Change is what one pool's verdict was and is. nil: there was none, or there is none any more.
+type Change struct {
+	Pool    health.PoolID
+	Was, Is *health.Verdict
+}
+
 // Apply has the mirror take in an update, and keeps what that changes of verdicts.
 func (p *Past) Apply(u state.Update) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.cfg.Now()
+	news := News{At: now, Cursor: state.Cursor{Cluster: u.Cluster, Revision: u.Cursor, Epoch: u.Epoch}}
+	for i := range u.Tenants {
+		if t := &u.Tenants[i]; steers(t) {
+			news.Declared = append(news.Declared, t.Tenant)
+		}
+	}
 	switch {
 	case p.since.IsZero() || u.Full && (u.Epoch != p.epoch || u.Cluster != p.cluster): // of another store no state leads here
 		p.cfg.Mirror.Apply(u)
 		p.changes, p.bytes, p.since, p.epoch, p.cluster = nil, 0, now, u.Epoch, u.Cluster
-		return
+		news.Anew = true
 	case u.Full:
-		p.applyFull(u, now)
+		news.Changes = p.applyFull(u)
 	default:
-		p.applyNews(u, now)
+		news.Changes = p.applyNews(u)
+	}
+	for _, c := range news.Changes {
+		p.keep(now, c.Pool, c.Was)
 	}
 	p.forget(now)
+	if p.cfg.Replaced != nil {
+		p.cfg.Replaced(news)
+	}
 }
 
-func (p *Past) applyFull(u state.Update, now time.Time) {
+// steers reports whether an update of a tenant can take pools up or down.
+func steers(t *state.TenantUpdate) bool {
+	is := func(kind spec.Kind) bool {
+		return kind == spec.KindPool || kind == spec.KindService || kind == spec.KindOverride
+	}
+	return slices.ContainsFunc(t.Put, func(v state.Version) bool { return is(v.Resource.Kind) }) ||
+		slices.ContainsFunc(t.Deleted, func(k spec.Key) bool { return is(k.Kind) })
+}
+
+func (p *Past) applyFull(u state.Update) (changes []Change) {
 	before := p.cfg.Mirror.Verdicts()
 	p.cfg.Mirror.Apply(u)
 	after := p.cfg.Mirror.Verdicts()
 	for id, was := range before {
-		if is, ok := after[id]; !ok || !was.Equal(is) {
-			p.keep(now, id, &was)
+		if is, ok := after[id]; !ok {
+			changes = append(changes, Change{Pool: id, Was: &was})
+		} else if !was.Equal(is) {
+			changes = append(changes, Change{id, &was, &is})
 		}
 	}
-	for id := range after {
+	for id, is := range after {
 		if _, ok := before[id]; !ok {
-			p.keep(now, id, nil)
+			changes = append(changes, Change{Pool: id, Is: &is})
 		}
 	}
+	return changes
 }
 
-func (p *Past) applyNews(u state.Update, now time.Time) {
+func (p *Past) applyNews(u state.Update) (changes []Change) {
 	news := state.Verdicts.In(u)
 	for i := range news.Put {
-		id := news.Put[i].Pool
-		if was, ok := p.cfg.Mirror.Verdict(id); !ok {
-			p.keep(now, id, nil)
-		} else if !was.Equal(news.Put[i]) {
-			p.keep(now, id, &was)
+		is := &news.Put[i]
+		if was, ok := p.cfg.Mirror.Verdict(is.Pool); !ok {
+			changes = append(changes, Change{Pool: is.Pool, Is: is})
+		} else if !was.Equal(*is) {
+			changes = append(changes, Change{is.Pool, &was, is})
 		}
 	}
 	for _, id := range news.Deleted {
 		if was, ok := p.cfg.Mirror.Verdict(id); ok {
-			p.keep(now, id, &was)
+			changes = append(changes, Change{Pool: id, Was: &was})
 		}
 	}
 	p.cfg.Mirror.Apply(u)
+	return changes
 }
 
 func (p *Past) keep(at time.Time, id health.PoolID, before *health.Verdict) {

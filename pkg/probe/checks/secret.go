@@ -3,11 +3,10 @@ package checks
 import (
 	"crypto/tls"
 	"errors"
-	"io"
 	"net/http"
-	"os"
 	"strings"
 
+	"github.com/gti/gtm/pkg/private"
 	"github.com/gti/gtm/pkg/probe"
 	"github.com/gti/gtm/pkg/spec"
 )
@@ -57,8 +56,7 @@ var (
 )
 
 // headerValue is the one line of a secret.
-func headerValue(text string) (string, error) {
-	value := strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
+func headerValue(value string) (string, error) {
 	control := func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
 	if value == "" || len(value) > secretLimit || strings.ContainsFunc(value, control) {
 		return "", errBadSecret
@@ -68,36 +66,19 @@ func headerValue(text string) (string, error) {
 
 // readSecret reads a secret anew, so that one that changes counts from the next check on. Of one that is longer than limit it gives a bit
 // more than that. Links may not lead out of the tenant's folder.
-func readSecret(dir string, s probe.Secret, limit int64) (string, error) {
+func readSecret(dir string, s probe.Secret, limit int) (string, error) {
 	if dir == "" {
 		return "", errNoSecrets
 	}
 	if spec.CheckSecret(s.Tenant) != nil || spec.CheckSecret(s.Name) != nil {
 		return "", errNoSecret
 	}
-	all, err := os.OpenRoot(dir)
-	if err != nil {
-		return "", errNoSecret
-	}
-	defer all.Close()
-	own, err := all.OpenRoot(s.Tenant)
-	if err != nil {
-		return "", errNoSecret
-	}
-	defer own.Close()
-	if info, err := own.Stat(s.Name); err != nil || !info.Mode().IsRegular() { // a pipe would hold the check up
-		return "", errNoSecret
-	} else if info.Mode().Perm()&0o077 != 0 {
+	value, err := private.ReadSecret(dir, s.Tenant, s.Name, limit)
+	switch {
+	case errors.Is(err, private.ErrOpen):
 		return "", errOpenSecret
-	}
-	f, err := own.Open(s.Name)
-	if err != nil {
+	case err != nil:
 		return "", errNoSecret
 	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, limit+2))
-	if err != nil {
-		return "", errNoSecret
-	}
-	return string(text), nil
+	return value, nil
 }

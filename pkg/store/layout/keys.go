@@ -16,6 +16,8 @@
 //	verdict/pulse                             Pulse (JSON), written by the elected judge every few seconds
 //	world/edge/<id>                           Edge (JSON), leased
 //	world/known/<id>                          Edge (JSON) and when it was written, without a lease: see store.Client.ForgetEdge
+//	world/events/teller/<lease>               candidates of the election of who tells events to webhooks; the oldest one does
+//	world/events/told/<tenant>                store.Told (JSON): what the targets of a tenant were told, without a lease
 //	world/judge/<lease>                       candidates of the judge's election; the oldest one leads
 //	world/obs/<vantage>/<tenant>/<pool>       health.Observation (JSON), without a lease; pieces below it, as of verdicts
 //	world/release/<tenant>[/<pool>]           Release (JSON), leased: the judge follows it and takes it away
@@ -80,6 +82,9 @@ func (k Keys) Tenant(t string) string         { return k.Join("config", "res", t
 func (k Keys) Text(hash string) string        { return k.Join("config", "text", hash) }
 func (k Keys) Pulse() string                  { return k.Join("verdict", "pulse") }
 func (k Keys) Judge() string                  { return k.Join("world", "judge") }
+func (k Keys) Teller() string                 { return k.Join("world", "events", "teller") }
+func (k Keys) Tolds() string                  { return k.Join("world", "events", "told", "") }
+func (k Keys) Told(tenant string) string      { return k.Join("world", "events", "told", tenant) }
 func (k Keys) Edges() string                  { return k.Join("world", "edge", "") }
 func (k Keys) Edge(id string) string          { return k.Join("world", "edge", id) }
 func (k Keys) KnownEdges() string             { return k.Join("world", "known", "") }

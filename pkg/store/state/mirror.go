@@ -109,6 +109,13 @@ func (m *Mirror) Revision() int64 {
 	return m.position.Revision
 }
 
+// Epoch is how often a store that went back was accepted, as of what was told.
+func (m *Mirror) Epoch() int64 {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.position.Epoch
+}
+
 // Changed is closed at the next update. Take it before looking, so that none is missed.
 func (m *Mirror) Changed() <-chan struct{} {
 	m.mu.RLock()

@@ -89,6 +89,15 @@ type Compiler struct {
 	dirty  dirt
 }
 
+// Head gives the generation of a tenant that is compiled; 0: none.
+func (c *Compiler) Head(tenant string) uint64 { return c.heads[tenant] }
+
+// Verdict gives the verdict on a pool; nil: there is none.
+func (c *Compiler) Verdict(id health.PoolID) *health.Verdict { return c.verdicts[id] }
+
+// Declared gives a resource as it was told last; nil: there is none.
+func (c *Compiler) Declared(k spec.Key) *spec.Resource { return c.items[k].Resource }
+
 // dirt is what must be compiled anew.
 type dirt struct {
 	heads, maps, zoneList bool

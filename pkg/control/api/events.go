@@ -1,0 +1,93 @@
+package api
+
+import "time"
+
+// Event is one change of state that health made, or that an override made of health.
+type Event struct {
+	// ID is the same for the same change at every control that saw the same verdicts.
+	ID string `json:"id"`
+	// Time is when it changed, by the clock of who decided: the judge, for what a verdict says.
+	Time time.Time `json:"time"`
+	// Noted is when this control heard of it.
+	Noted time.Time `json:"noted"`
+	Kind  string    `json:"kind" enum:"endpoint,pool,brake,judge"`
+	// Tenant is platform for what concerns all.
+	Tenant   string `json:"tenant"`
+	Pool     string `json:"pool,omitempty"`
+	Endpoint string `json:"endpoint,omitempty"`
+	From     string `json:"from"`
+	To       string `json:"to"`
+	Reason   string `json:"reason,omitempty"`
+	// Judge is the vantage that judged.
+	Judge string `json:"judge,omitempty"`
+	// Vantages say what the living ones saw of the endpoint when control heard of it. Absent: not asked, or not to be had.
+	Vantages map[string]string `json:"vantages,omitempty"`
+}
+
+// The kinds of events.
+const (
+	EventEndpoint = "endpoint" // from and to are up, down or unknown
+	EventPool     = "pool"     // up or down, by whatever makes it so
+	EventBrake    = "brake"    // free or holds
+	EventJudge    = "judge"    // the vantage that judges, or none
+)
+
+// States that events tell of beside those of endpoints.
+const (
+	BrakeFree  = "free"
+	BrakeHolds = "holds"
+	NoJudge    = "none"
+)
+
+// Of names what an event is of, as in shop/eu/a.
+func (e *Event) Of() string {
+	switch e.Kind {
+	case EventJudge:
+		return "the judge"
+	case EventEndpoint:
+		return e.Tenant + "/" + e.Pool + "/" + e.Endpoint
+	}
+	return e.Tenant + "/" + e.Pool
+}
+
+// Bad reports whether it tells of something that went wrong.
+func (e *Event) Bad() bool { return e.To == "down" || e.To == BrakeHolds || e.To == NoJudge }
+
+// Events are some of those that a control keeps, oldest first.
+type Events struct {
+	Events []Event `json:"events"`
+	// Kept tells what there is beside them.
+	Kept EventsKept `json:"kept"`
+	// More: there are older ones that match, beyond the limit.
+	More bool `json:"more,omitempty"`
+}
+
+// EventsKept is what a control keeps of events.
+type EventsKept struct {
+	Events int    `json:"events"`
+	Most   int    `json:"most"` // then the oldest of the tenant that has most go
+	Keep   string `json:"keep"` // for how long
+	// Since is when this control, or one before it in the same folder, began.
+	Since time.Time `json:"since,omitzero"`
+	// Dropped are those that went before their time, as there were too many.
+	Dropped uint64 `json:"dropped,omitempty"`
+	// Fault tells why they are kept in memory alone.
+	Fault string `json:"fault,omitempty"`
+	// Targets are the webhooks and Alertmanagers that are told, where this control tells them.
+	Targets []EventTarget `json:"targets,omitempty"`
+	// Teller reports whether this control is the one that tells them.
+	Teller bool `json:"teller"`
+}
+
+// EventTarget is a webhook or an Alertmanager.
+type EventTarget struct {
+	Tenant string `json:"tenant"`
+	Name   string `json:"name"`
+	Format string `json:"format" enum:"json,slack,alertmanager"`
+	// Sent are events that it took; Dropped, those that it did not take in time.
+	Sent    uint64 `json:"sent"`
+	Dropped uint64 `json:"dropped,omitempty"`
+	// Error is why it took nothing last; absent: it did.
+	Error string    `json:"error,omitempty"`
+	Since time.Time `json:"since,omitzero"` // since when that is so
+}

@@ -1,0 +1,182 @@
+package events
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/steer"
+	"github.com/gti/gtm/pkg/store/state"
+)
+
+// pools knows which pools are up, by what is declared, judged and overridden, as edges know it.
+type pools struct {
+	mirror  *state.Mirror
+	tenants map[string]*tenant
+	stand   map[health.PoolID]standing
+	due     map[health.PoolID]time.Time // when the clock next changes a pool
+}
+
+// standing is how a pool was last.
+type standing struct {
+	up  bool
+	why string
+}
+
+// tenant is what a tenant declares that pools are up by.
+type tenant struct {
+	head       state.Generation
+	pools      map[string]*spec.Pool
+	services   map[string]*spec.Service
+	overrides  map[string][]*spec.Override // by pool, in the order of their names
+	dependents map[string]map[string]bool  // of a pool: the pools that are down with it, or with a service that names it
+}
+
+func newPools(m *state.Mirror) *pools {
+	return &pools{mirror: m, tenants: map[string]*tenant{}, stand: map[health.PoolID]standing{}, due: map[health.PoolID]time.Time{}}
+}
+
+// declare reads anew what a tenant declares.
+func (p *pools) declare(name string) *tenant {
+	s := p.mirror.Tenant(name)
+	d := &tenant{head: s.Head, pools: map[string]*spec.Pool{}, services: map[string]*spec.Service{},
+		overrides: map[string][]*spec.Override{}, dependents: map[string]map[string]bool{}}
+	var names []spec.Key
+	byName := map[spec.Key]*spec.Override{}
+	for key, v := range s.Resources.All() {
+		switch r := v.Resource.Spec.(type) {
+		case *spec.Pool:
+			d.pools[key.Name] = r
+		case *spec.Service:
+			d.services[key.Name] = r
+		case *spec.Override:
+			if r.Service == "" && r.Pool != "" {
+				names, byName[key] = append(names, key), r
+			}
+		}
+	}
+	slices.SortFunc(names, spec.Key.Compare)
+	for _, key := range names {
+		o := byName[key]
+		d.overrides[o.Pool] = append(d.overrides[o.Pool], o)
+	}
+	for dependent, pool := range d.pools {
+		for _, on := range pool.Depends {
+			for _, other := range d.poolsOf(on) {
+				if d.dependents[other] == nil {
+					d.dependents[other] = map[string]bool{}
+				}
+				d.dependents[other][dependent] = true
+			}
+		}
+	}
+	for id := range p.stand {
+		if id.Tenant == name && d.pools[id.Pool] == nil {
+			delete(p.stand, id)
+			delete(p.due, id)
+		}
+	}
+	p.tenants[name] = d
+	return d
+}
+
+// poolsOf gives the pools that a dependency speaks of.
+func (d *tenant) poolsOf(on spec.Dependency) []string {
+	if on.Pool != "" {
+		return []string{on.Pool}
+	}
+	if s := d.services[on.Service]; s != nil {
+		return s.RulePools()
+	}
+	return nil
+}
+
+// with adds to some pools those that depend on them.
+func (d *tenant) with(names ...string) []string {
+	all := map[string]bool{}
+	for len(names) > 0 {
+		name := names[0]
+		names = names[1:]
+		if all[name] {
+			continue
+		}
+		all[name] = true
+		names = slices.AppendSeq(names, maps.Keys(d.dependents[name]))
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
+// turned is a pool that went up or down.
+type turned struct {
+	id       health.PoolID
+	was, now standing
+	verdict  *health.Verdict
+}
+
+// look finds out how pools of a tenant stand now, and gives those that turned. One that was not known before has not.
+func (p *pools) look(tenant string, names []string, now time.Time) (list []turned) {
+	d := p.tenants[tenant]
+	if d == nil {
+		d = p.declare(tenant)
+	}
+	steered := map[string]*steer.Pool{}
+	var pool func(name string) *steer.Pool
+	pool = func(name string) *steer.Pool {
+		if known, ok := steered[name]; ok {
+			return known
+		}
+		steered[name] = nil // it is being made: who depends on it meanwhile takes it for up
+		declared := d.pools[name]
+		if declared == nil {
+			return nil
+		}
+		effective := declared.Effective()
+		id := health.PoolID{Tenant: tenant, Pool: name}
+		made := steer.NewPool(id, &effective, p.verdict(id), d.overrides[name], now)
+		made.DependOn(declared, steer.DownBy(declared, pool, func(service string) []string {
+			if s := d.services[service]; s != nil {
+				return s.RulePools()
+			}
+			return nil
+		}))
+		steered[name] = made
+		return made
+	}
+	for _, name := range names {
+		made := pool(name)
+		if made == nil {
+			continue
+		}
+		id := made.ID
+		if delete(p.due, id); !made.Next.IsZero() {
+			p.due[id] = made.Next
+		}
+		is := standing{made.Up, made.Why}
+		if was, known := p.stand[id]; known && was.up != is.up {
+			list = append(list, turned{id, was, is, p.verdict(id)})
+		}
+		p.stand[id] = is
+	}
+	return list
+}
+
+func (p *pools) verdict(id health.PoolID) *health.Verdict {
+	v, ok := p.mirror.Verdict(id)
+	if !ok {
+		return nil
+	}
+	return &v
+}
+
+// ripe gives the pools that the clock changes now, by tenant.
+func (p *pools) ripe(now time.Time) map[string][]string {
+	list := map[string][]string{}
+	for id, at := range p.due {
+		if !at.After(now) {
+			list[id.Tenant] = append(list[id.Tenant], id.Pool)
+		}
+	}
+	return list
+}
