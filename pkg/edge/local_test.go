@@ -55,6 +55,7 @@ func TestAnEdgeIsDrainedWithoutTheStore(t *testing.T) {
 	r := start(t, dir, withToken)
 	r.tell(everything(t, 1))
 	r.ready()
+	r.tell(state.Update{Values: state.Verdicts.Put(down("eu", "nobody"))}) // what is known when it is set
 	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+euA)
 	r.status(state.Current, "")
 	r.sourceIs(state.Current)
@@ -80,7 +81,7 @@ func TestAnEdgeIsDrainedWithoutTheStore(t *testing.T) {
 	// What speaks of others ends nothing, nor does the same again.
 	r.tell(state.Update{Values: state.Verdicts.Put(down("us", "nobody"))})
 	same := everything(t, 1)
-	same.Values = state.Verdicts.Put(down("us", "nobody"))
+	same.Values = state.Verdicts.Put(down("us", "nobody"), down("eu", "nobody"))
 	r.tell(same)
 	r.valueIs(1, "gtm_edge_local_overrides")
 	r.always("web.shop.gtm.example.", "A", european, "NOERROR "+usA)
@@ -90,7 +91,7 @@ func TestAnEdgeIsDrainedWithoutTheStore(t *testing.T) {
 	again.ready()
 	again.expect("web.shop.gtm.example.", "A", european, "NOERROR "+usA)
 	again.logged("OVERRIDES OF THIS EDGE ALONE ARE READ FROM DISK")
-	again.tell(state.Update{Values: state.Verdicts.Put(down("eu", "nobody"))})
+	again.tell(state.Update{Values: state.Verdicts.Put(down("eu", "nobody", "nobody else"))})
 	again.expect("web.shop.gtm.example.", "A", european, "NOERROR "+euA)
 	again.logged("an override of this edge alone has ended", "another verdict on pool shop/eu")
 	again.valueIs(0, "gtm_edge_local_overrides")

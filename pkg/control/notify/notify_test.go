@@ -565,3 +565,12 @@ func TestATargetHearsWhatIsNew(t *testing.T) {
 		}
 	}
 }
+
+// TestAKeyThatCanBeGuessedSignsNothing, nor does one that cannot be read.
+func TestAKeyThatCanBeGuessedSignsNothing(t *testing.T) {
+	for _, key := range []string{"short", "whsec_c2hvcnQ=", "whsec_?"} {
+		if s, err := sign(key, "id", time.Now(), nil); err == nil {
+			t.Errorf("%s signs %s", key, s)
+		}
+	}
+}
