@@ -145,8 +145,8 @@ func TestAPoolInSeveralTurns(t *testing.T) {
 func TestLongListsStayRows(t *testing.T) {
 	pools, names := "", ""
 	for i := range policy.MaxNearest + 1 {
-		pools += fmt.Sprintf("\n---\n{kind: Pool, tenant: shop, name: p%d, spec: {site: fra, endpoints: [{name: a, addresses: [192.0.2.%d]}]}}\n",
-			i, i)
+		pools += fmt.Sprintf("\n---\n{kind: Pool, tenant: shop, name: p%d, spec: {site: fra, "+
+			"endpoints: [{name: a, addresses: [192.0.2.%d]}]}}\n", i, i)
 		names += fmt.Sprintf("p%d, ", i)
 	}
 	list := func(n int) string {
@@ -165,7 +165,8 @@ func TestLongListsStayRows(t *testing.T) {
 
 // TestANearestNodeWithoutSubnets: with ecs: off the resolver's place counts, and the service has another partition for client networks.
 func TestANearestNodeWithoutSubnets(t *testing.T) {
-	h := newHarness(t, testZone, testSites, nearCrowd(), service("web", "  ecs: \"off\"\n  rules: [{pools: [{nearest: [us, sg, eu]}]}]\n"))
+	h := newHarness(t, testZone, testSites, nearCrowd(),
+		service("web", "  ecs: \"off\"\n  rules: [{pools: [{nearest: [us, sg, eu]}]}]\n"))
 	s, c := h.service("web.shop.gtm.example."), clientAt("8.8.8.0/24")
 	c.Resolver = clientAt(berlin).Subnet
 	var d table.Decision

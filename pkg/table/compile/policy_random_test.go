@@ -33,7 +33,8 @@ func randomSites(rnd *rand.Rand) string {
 		if rnd.IntN(6) == 0 {
 			at = "" // it is nowhere
 		}
-		fmt.Fprintf(&b, "\n---\n{kind: Pool, tenant: shop, name: p%d, spec: {%sendpoints: [{name: a, addresses: [192.0.2.%d]}]}}\n", i, at, i)
+		fmt.Fprintf(&b, "\n---\n{kind: Pool, tenant: shop, name: p%d, spec: {%s"+
+			"endpoints: [{name: a, addresses: [192.0.2.%d]}]}}\n", i, at, i)
 	}
 	return b.String()
 }
