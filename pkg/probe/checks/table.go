@@ -35,7 +35,8 @@ var types = map[string]checkType{
 // New makes the check of one endpoint of a tenant from its monitor, defaults included. An error names what is wrong.
 func New(tenant string, monitor *spec.Monitor, e spec.Endpoint) (probe.Check, error) {
 	m := monitor.Effective()
-	c := probe.Check{Type: m.Type, Interval: time.Duration(m.Interval), Recheck: time.Duration(m.Recheck), Timeout: time.Duration(m.Timeout)}
+	c := probe.Check{Type: m.Type, Interval: time.Duration(m.Interval), Recheck: time.Duration(m.Recheck),
+		Timeout: time.Duration(m.Timeout)}
 	t, known := types[m.Type]
 	switch {
 	case !known:
