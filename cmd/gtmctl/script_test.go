@@ -259,14 +259,18 @@ func pulseCmd(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Value(serverKey{}).(*server).pulses.Heard(state.Pulse{Judge: args[0], Troubles: args[2:]}, time.Now().Add(-ago))
 }
 
-// proberCmd: "prober VANTAGE REGION NETWORK" lets a prober be alive.
+// proberCmd: "prober VANTAGE [REGION NETWORK]" lets a prober be alive.
 func proberCmd(ts *testscript.TestScript, _ bool, args []string) {
 	s := ts.Value(serverKey{}).(*server)
+	v := store.Vantage{ID: args[0]}
+	if len(args) > 1 {
+		v.Region, v.Network = args[1], args[2]
+	}
 	done := make(chan struct{})
 	ctx, cancel := context.WithCancel(s.ctx)
 	go func() {
 		defer close(done)
-		_ = s.store.KeepVantage(ctx, store.Vantage{ID: args[0], Region: args[1], Network: args[2]}, 10*time.Second)
+		_ = s.store.KeepVantage(ctx, v, 10*time.Second)
 	}()
 	ts.Defer(func() { cancel(); <-done })
 	for { // until it is known; the test's own time limit ends this

@@ -73,7 +73,7 @@ func TestValidateSet(t *testing.T) {
 			"two]}, endpoints: [{name: a, addresses: [192.0.2.9]}]}\n---\nkind: Monitor\ntenant: shop\nname: two\n" +
 			"spec: {type: tcp, port: 1, vantages: [fra]}\n",
 			want: "s.yaml:4: shop/Pool/x: spec.checks: monitors ok and two do not ask the same vantages, which combine what they see " +
-				"of an endpoint; give both the same vantages and quorum"},
+				"of an endpoint; give both the same vantages, quorum and agree"},
 		{name: "a monitor that is checks of a pool, deleted", put: "kind: Pool\ntenant: shop\nname: eu\nspec: {site: fra, " +
 			"checks: {watch: [ok]}, endpoints: [{name: a, addresses: [192.0.2.1]}, {name: b, addresses: [192.0.2.2]}]}\n",
 			del: "shop/Monitor/ok", want: "s.yaml:4: shop/Pool/eu: spec.checks.watch[0]: shop/Monitor/ok is deleted by the same change"},
