@@ -47,16 +47,18 @@ type Combined struct {
 	rule  *Rule
 	parts []Threshold // as those of the rule
 	sight Sight       // by the rule; of a plain one it is not used
+	stale bool        // sight follows from another rule
 }
 
 // Combine goes on from what was known of an endpoint under another rule: parts go on by their names, and what followed from them holds
-// until results say otherwise. before may be nil: nothing is known.
+// until the next result. before may be nil: nothing is known.
 func Combine(rule *Rule, before *Combined) Combined {
 	c := Combined{rule: rule, parts: make([]Threshold, len(rule.Parts))}
 	if before == nil {
 		return c
 	}
 	c.sight = before.Sight()
+	c.stale = before.stale || before.rule.Need != rule.Need || !slices.Equal(before.rule.Parts, rule.Parts)
 	for i, p := range rule.Parts {
 		switch j := slices.IndexFunc(before.rule.Parts, func(old Part) bool { return old.Name == p.Name }); {
 		case j >= 0:
@@ -111,9 +113,10 @@ func (c *Combined) Miss(part int, reason string, at time.Time) bool {
 
 // follow has the sight follow from a part that changed.
 func (c *Combined) follow(changed bool, at time.Time) bool {
-	if c.rule.isPlain() || !changed {
+	if c.rule.isPlain() || !changed && !c.stale {
 		return changed
 	}
+	c.stale = false
 	before := c.sight
 	sights := make([]Sight, len(c.parts))
 	for i := range c.parts {

@@ -278,3 +278,28 @@ func TestWatchedIsToldByWhoIsAlive(t *testing.T) {
 		t.Errorf("it is well again: %+v", got)
 	}
 }
+
+// TestAChangedRuleActs: where an outage is ended by another rule, what is known of the parts decides anew at the next result.
+func TestAChangedRuleActs(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	for _, tc := range []struct {
+		what        string
+		before, now *Rule
+		round       string
+		want        State
+	}{
+		{"critical becomes watched", ruleOf(1, "a", "b!"), ruleOf(1, "a", "b?"), "+-", Up},
+		{"a part is removed", ruleOf(1, "a", "b!"), ruleOf(1, "a"), "+", Up},
+		{"any will do", ruleOf(2, "a", "b"), ruleOf(1, "a", "b"), "+-", Up},
+		{"watched becomes critical", ruleOf(1, "a", "b?"), ruleOf(1, "a", "b!"), "+-", Down},
+	} {
+		c, at := Combine(tc.before, nil), now
+		c.play(&at, "+-", "+-")
+		next := Combine(tc.now, &c)
+		again := Combine(tc.now, &next) // a change of something else comes between
+		again.play(&at, tc.round)
+		if s := again.Sight(); s.State != tc.want || len(tc.now.Parts) == 1 && s.Watched != "" {
+			t.Errorf("%s: %+v, want %s", tc.what, s, tc.want)
+		}
+	}
+}

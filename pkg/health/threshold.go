@@ -65,6 +65,7 @@ const doubtTime = time.Minute
 
 // Resume continues from a sight that was stored, so that a restart neither forgets nor invents.
 func Resume(s Sight) Threshold {
+	s.Watched = "" // of a check that is not looked at any more
 	t := Threshold{sight: s, seen: s.Reason}
 	if s.State == Down {
 		t.downs[0] = s.Since

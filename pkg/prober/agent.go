@@ -176,7 +176,7 @@ func watch(pp *poolPlan, before *watched, stored health.Observation) (w *watched
 		default:
 			w.endpoints[name] = &tracked{health.Combine(pp.rule, nil), of}
 		}
-		changed = changed || own != nil && own.of != of
+		changed = changed || own != nil && (own.of != of || own.Sight() != w.endpoints[name].Sight())
 	}
 	for name := range known {
 		changed = changed || w.endpoints[name] == nil

@@ -27,7 +27,7 @@ func (c *checker) pool(p *Pool) {
 	c.checks(p)
 	if count, _, err := parseMinHealthy(p.MinHealthy); err != nil {
 		c.fail("spec.minHealthy", "", "%v", err)
-	} else if n := len(p.Endpoints); n > 0 && count > n {
+	} else if n := len(p.Split().Endpoints); n > 0 && count > n {
 		c.fail("spec.minHealthy", "", "%d of %d endpoints can never be healthy", count, n)
 	}
 	if n := len(p.Endpoints); n == 0 || n > maxEndpoints {

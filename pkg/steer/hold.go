@@ -40,7 +40,11 @@ func Held(actual *Pool, declared *spec.Pool, hold *spec.Override, overrides []*s
 	for i := range declared.Endpoints {
 		name := declared.Endpoints[i].Name
 		f := health.Finding{State: health.Up, Score: 1}
-		if score, low := scores[name]; low {
+		score, low := scores[name]
+		if !low { // its families were not apart then
+			score, low = scores[spec.DeclaredName(name)]
+		}
+		if low {
 			f.Score = score
 		}
 		if f.Score <= 0 {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -177,12 +178,13 @@ func (c *Client) joinSights(pool health.PoolID, whole, parts []*mvccKV) (o healt
 	if ok && len(o.Endpoints) <= pieces.WholeMost {
 		return o, true // what stands below is of an older program
 	}
-	cut := map[pieces.Piece]map[string]health.Sight{} // what is there of a coarse one and lies in it is newer
+	slices.SortFunc(parts, func(a, b *mvccKV) int { return cmp.Compare(a.ModRevision, b.ModRevision) })
+	var cut map[pieces.Piece]map[string]health.Sight
 	for _, kv := range parts {
 		var piece health.Observation
 		_, i, known := parseObservation(c.keys.Split(string(kv.Key)))
 		if known && i >= 0 && kv.ModRevision > since && json.Unmarshal(kv.Value, &piece) == nil && piece.Pool == pool {
-			cut[i] = piece.Endpoints
+			cut = pieces.Add(cut, i, piece.Endpoints)
 		}
 	}
 	if len(cut) > 0 {

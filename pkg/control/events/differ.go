@@ -65,7 +65,7 @@ func brakeEvent(id health.PoolID, was, is *health.Verdict, now time.Time) api.Ev
 	of := Subject{Kind: api.EventBrake, Tenant: id.Tenant, Pool: id.Pool}
 	var e api.Event
 	if is.Frozen {
-		e = of.event(orNow(is.FrozenSince, now), api.BrakeFree, api.BrakeHolds)
+		e = of.event(orNow(heldFrom(is), now), api.BrakeFree, api.BrakeHolds)
 		e.Reason = is.Cause
 	} else {
 		e = of.event(now, api.BrakeHolds, api.BrakeFree)
@@ -74,10 +74,19 @@ func brakeEvent(id health.PoolID, was, is *health.Verdict, now time.Time) api.Ev
 	e.Judge = is.Judge
 	salt := ""
 	if !is.Frozen { // by this clock: what it ends says which it is
-		salt = "since " + was.FrozenSince.UTC().Format(time.RFC3339Nano)
+		salt = "since " + heldFrom(was).UTC().Format(time.RFC3339Nano)
 	}
 	identify(&e, salt)
 	return e
+}
+
+// heldFrom gives since when the brake holds what it holds of a pool: it may be held, freed and held again while the brake has hold of its
+// tenant.
+func heldFrom(v *health.Verdict) time.Time {
+	if v.HeldSince.IsZero() { // an older judge
+		return v.FrozenSince
+	}
+	return v.HeldSince
 }
 
 // missed gives what a verdict says otherwise than the last event of each of its endpoints and of its brake; last gives those. Where
@@ -94,9 +103,9 @@ func missed(v *health.Verdict, last map[Subject]*api.Event, newest, now time.Tim
 		}
 	}
 	if e := last[Subject{Kind: api.EventBrake, Tenant: v.Pool.Tenant, Pool: v.Pool.Pool}]; e != nil {
-		before.Frozen, before.FrozenSince = e.To == api.BrakeHolds, e.Time
+		before.Frozen, before.HeldSince = e.To == api.BrakeHolds, e.Time
 	} else {
-		before.Frozen = v.Frozen && !v.FrozenSince.After(newest)
+		before.Frozen = v.Frozen && !heldFrom(v).After(newest)
 	}
 	return verdictEvents(past.Change{Pool: v.Pool, Was: &before, Is: v}, now)
 }

@@ -184,6 +184,11 @@ func TestEventsAreWhatVerdictsReplaced(t *testing.T) {
 	if got := strings.Join(problems, ", "); got != "brake shop/eu, pool shop/db, pool shop/eu, endpoint shop/eu/a" {
 		t.Errorf("problems: %s", got)
 	}
+	w.judged(w.verdict("eu", "a=down b=up"))
+	w.want("it is let go, while others of the tenant are held", "eu holds>free")
+	held.HeldSince = w.now.Add(time.Second) // and FrozenSince is the tenant's
+	w.judged(held)
+	w.want("held again", "eu free>holds")
 	w.judged(w.verdict("eu", "a=up! b=up"))
 	w.want("all is over", "eu/a down>up, eu holds>free, db down>up, eu down>up")
 	if list := w.Problems(""); len(list) != 0 {

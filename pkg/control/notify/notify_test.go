@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -572,5 +573,42 @@ func TestAKeyThatCanBeGuessedSignsNothing(t *testing.T) {
 		if s, err := sign(key, "id", time.Now(), nil); err == nil {
 			t.Errorf("%s signs %s", key, s)
 		}
+	}
+}
+
+// TestAURLThatIsASecretIsToldToNobody: neither to the log nor to the tenant, while the target is ill; nor is what it answers, if that is no
+// HTTP.
+func TestAURLThatIsASecretIsToldToNobody(t *testing.T) {
+	w := newWorld(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Write([]byte("SSH-2.0-banner\r\n"))
+			conn.Close()
+		}
+	}()
+	t.Cleanup(func() { l.Close() })
+	w.secret("shop/hook", "http://"+l.Addr().String()+"/services/TOKEN")
+	c := w.control("one", nil)
+	w.declare("shop", "{name: chat, url: {file: hook}}")
+	c.tells(1)
+	c.happen("shop", "eu")
+	var seen string
+	w.until("the target is ill", func() bool { seen = c.target("shop", "chat").Error; return seen != "" })
+	c.stop()
+	for _, text := range []string{seen, c.logs.String()} {
+		if text == "" || strings.Contains(text, "TOKEN") {
+			t.Errorf("told: %q", text)
+		}
+	}
+	if strings.Contains(seen, "banner") {
+		t.Errorf("the tenant reads %q", seen)
 	}
 }

@@ -104,15 +104,15 @@ func retryAfter(err error) time.Duration {
 // told is an error without what tenants may not hear: addresses behind names, and URLs, which can be secrets.
 func told(err error) string {
 	var no *forbidden
-	var wrapped *url.Error
 	var dns *net.DNSError
+	var certificate *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &no):
 		return "refused: its address is not one that control goes to for tenants (gtmd --events-networks)"
 	case errors.As(err, &dns):
 		return "its name cannot be resolved"
-	case errors.As(err, &wrapped):
-		err = wrapped.Err
+	case errors.As(err, &certificate):
+		return "its certificate cannot be verified"
 	}
 	var timeout interface{ Timeout() bool }
 	if errors.As(err, &timeout) && timeout.Timeout() {
@@ -122,8 +122,17 @@ func told(err error) string {
 	if errors.As(err, &op) {
 		return op.Op + ": " + op.Err.Error()
 	}
+	var answer *unasked
+	if errors.As(err, &answer) {
+		return "it cannot be asked, or what it answers is not HTTP" // what is wrong may quote it
+	}
 	return err.Error()
 }
+
+// unasked is what went wrong between asking and the answer. It does not have the URL, which can be a secret.
+type unasked struct{ error }
+
+func (e *unasked) Unwrap() error { return e.error }
 
 // do posts a message to a target of a tenant.
 func (p *poster) do(ctx context.Context, t *spec.EventTarget, secrets, tenant string, m msg, now time.Time) error {
@@ -179,7 +188,11 @@ func (p *poster) do(ctx context.Context, t *spec.EventTarget, secrets, tenant st
 func (p *poster) ask(r *http.Request) error {
 	resp, err := p.client.Do(r)
 	if err != nil {
-		return err
+		var of *url.Error
+		if errors.As(err, &of) {
+			err = of.Err
+		}
+		return &unasked{err}
 	}
 	defer resp.Body.Close()
 	_, _ = io.CopyN(io.Discard, resp.Body, mostReply)

@@ -86,16 +86,15 @@ func (g *target) run(ctx context.Context) {
 				told = append(told, *e)
 			}
 		}
-		if lost > 0 {
-			g.drop(lost)
-		}
 		if len(told) == 0 {
+			g.drop(lost)
 			g.advance(list, 0)
 			continue
 		}
 		err := g.send(ctx, message(g.spec.FormatOr(), g.tenant, g.spec.Name, told, lost))
 		if err == nil {
 			g.well()
+			g.drop(lost)
 			g.advance(list, len(told))
 			wait, refused = 0, 0
 			continue
@@ -108,7 +107,7 @@ func (g *target) run(ctx context.Context) {
 			refused++
 		}
 		if refused >= refusals || g.t.cfg.Now().Sub(told[0].Noted) > g.t.pace.GiveUp {
-			g.drop(uint64(len(told)))
+			g.drop(lost + uint64(len(told)))
 			g.t.metrics.count("dropped", len(told))
 			g.t.cfg.Logger.Error("events were not taken, and are dropped", "tenant", g.tenant, "target", g.spec.Name,
 				"events", len(told), "error", err)

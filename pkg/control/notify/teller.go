@@ -227,7 +227,10 @@ func (t *Teller) sync(ctx context.Context, declared map[targetKey]*spec.EventTar
 	t.mu.Unlock()
 	for _, g := range ended {
 		<-g.done
-		if tolds[g.tenant] != nil && !g.forgotten {
+		if !g.forgotten {
+			if tolds[g.tenant] == nil {
+				tolds[g.tenant] = store.Told{}
+			}
 			tolds[g.tenant][g.spec.Name] = g.marked()
 		}
 	}
