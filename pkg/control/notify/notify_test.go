@@ -612,3 +612,12 @@ func TestAURLThatIsASecretIsToldToNobody(t *testing.T) {
 		t.Errorf("the tenant reads %q", seen)
 	}
 }
+
+// TestMarksOfAllTenantsComeToTheirTurn, also of those late in the alphabet.
+func TestMarksOfAllTenantsComeToTheirTurn(t *testing.T) {
+	for from, want := range map[string]string{"": "abc", "a": "abc", "b": "bca", "bb": "cab", "d": "abc"} {
+		if got := strings.Join(inTurn([]string{"a", "b", "c"}, from), ""); got != want {
+			t.Errorf("from %q: %s, want %s", from, got, want)
+		}
+	}
+}

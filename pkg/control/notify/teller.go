@@ -99,6 +99,7 @@ type Teller struct {
 	teller  bool
 	changed map[string]bool // tenants of which a target is told no more
 	unsaved string          // why what was told could not be written down
+	next    string          // the tenant that save begins with
 	targets map[targetKey]*target
 	tenants map[string]chan struct{} // turns of a tenant
 }
@@ -286,9 +287,8 @@ func (t *Teller) save(ctx context.Context, tolds map[string]store.Told, last boo
 		clear(t.targets)
 	}
 	t.mu.Unlock()
-	n := 0
-	for _, tenant := range slices.Sorted(maps.Keys(changed)) {
-		if n++; n > savesAtOnce && !last {
+	for n, tenant := range inTurn(slices.Sorted(maps.Keys(changed)), t.next) {
+		if t.next = tenant; n == savesAtOnce && !last {
 			return
 		}
 		err := t.cfg.Store.PutTold(ctx, tenant, now[tenant])
@@ -304,6 +304,12 @@ func (t *Teller) save(ctx context.Context, tolds map[string]store.Told, last boo
 			}
 		}
 	}
+}
+
+// inTurn gives names, sorted, from one of them on, so that each comes to its turn, however many there always are.
+func inTurn(sorted []string, from string) []string {
+	at, _ := slices.BinarySearch(sorted, from)
+	return slices.Concat(sorted[at:], sorted[:at])
 }
 
 // noteSave tells once that what was told cannot be written down.
