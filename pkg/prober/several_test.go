@@ -153,3 +153,15 @@ func TestWhatIsOnlyWatchedIsToldAnew(t *testing.T) {
 		t.Error("what is stored lacks what is watched")
 	}
 }
+
+// TestSpanIsThatOfTheSlowestCheck: until a vantage that went blind has everything down, each of several monitors has had its time: one
+// interval more than fall, since checks vary, and the timeout of the last one.
+func TestSpanIsThatOfTheSlowestCheck(t *testing.T) {
+	quick := &spec.Monitor{Type: "tcp", Port: 1, Interval: spec.Duration(time.Second), Timeout: spec.Duration(time.Second), Fall: 2}
+	slow := &spec.Monitor{Type: "tcp", Port: 1, Interval: spec.Duration(10 * time.Second)} // fall 3, timeout 2s
+	for want, list := range map[time.Duration][]*spec.Monitor{4 * time.Second: {quick}, 42 * time.Second: {quick, slow}} {
+		if got := spanOf(list); got != want {
+			t.Errorf("%d monitors: %v, want %v", len(list), got, want)
+		}
+	}
+}
