@@ -7,14 +7,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/gti/gtm/pkg/control/api"
-	"github.com/gti/gtm/pkg/control/files"
-	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/transfer"
 )
@@ -105,5 +102,3 @@ func (s *server) ready() error {
 	}
 	return errors.Join(errs...)
 }
-
-func loadResources(paths []string) ([]*spec.Resource, error) { return files.Load(paths, os.Stdin) }
