@@ -58,6 +58,16 @@ func raw(t *testing.T, text string) netip.AddrPort {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serving(t, l, func(conn net.Conn) {
+		buf := make([]byte, 16<<10)
+		conn.Read(buf)
+		io.WriteString(conn, text)
+	})
+}
+
+// serving hands whoever connects on, until the test ends.
+func serving(t *testing.T, l net.Listener, to func(net.Conn)) netip.AddrPort {
+	t.Helper()
 	t.Cleanup(func() { l.Close() })
 	go func() {
 		for {
@@ -67,9 +77,7 @@ func raw(t *testing.T, text string) netip.AddrPort {
 			}
 			go func() {
 				defer conn.Close()
-				buf := make([]byte, 16<<10)
-				conn.Read(buf)
-				io.WriteString(conn, text)
+				to(conn)
 			}()
 		}
 	}()

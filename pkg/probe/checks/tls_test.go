@@ -23,20 +23,7 @@ func secured(t *testing.T, config *tls.Config) netip.AddrPort {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				io.Copy(io.Discard, conn)
-			}()
-		}
-	}()
-	return netip.MustParseAddrPort(l.Addr().String())
+	return serving(t, l, func(conn net.Conn) { io.Copy(io.Discard, conn) })
 }
 
 // mute takes connections and never says a word.
