@@ -165,3 +165,27 @@ func TestSpanIsThatOfTheSlowestCheck(t *testing.T) {
 		}
 	}
 }
+
+// TestAPlainRuleIsWrittenAtOnce: where one check is left of several, what it knows is the sight, and no result need come for that to be
+// told.
+func TestAPlainRuleIsWrittenAtOnce(t *testing.T) {
+	limits := health.Limits{Rise: 1, Fall: 1}
+	both := &health.Rule{Need: 1, Parts: []health.Part{{Name: "web", Limits: limits},
+		{Name: "db", Role: health.Critical, Limits: limits}}}
+	alone := &health.Rule{Need: 1, Parts: both.Parts[:1]}
+	pp := &poolPlan{endpoints: []string{"a"}, of: map[string]string{"a": "192.0.2.1"}, rule: both}
+	w, _ := watch(pp, nil, health.Observation{})
+	w.endpoints["a"].Add(0, true, "", time.Unix(1, 0))
+	w.endpoints["a"].Add(1, false, "refused", time.Unix(1, 0))
+	if s := w.endpoints["a"].Sight(); s.State != health.Down {
+		t.Fatalf("%+v", s)
+	}
+	if _, changed := watch(pp, w, health.Observation{}); changed {
+		t.Error("nothing changed")
+	}
+	pp.rule = alone
+	next, changed := watch(pp, w, health.Observation{})
+	if s := next.endpoints["a"].Sight(); !changed || s.State != health.Up {
+		t.Errorf("changed %v: %+v", changed, s)
+	}
+}

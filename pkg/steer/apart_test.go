@@ -27,4 +27,11 @@ func TestAHoldKnowsFamiliesApart(t *testing.T) {
 		held.Candidates[0].State != health.Up {
 		t.Errorf("%v %+v", apart, held.Candidates)
 	}
+	before := &spec.Override{Hold: map[string]spec.Scores{"eu": {"a": 0}}} // written when both were one
+	held, _ = Held(well, p, before, nil, time.Unix(1, 0))
+	for _, c := range held.Candidates {
+		if c.State != health.Down {
+			t.Errorf("held before they were apart: %+v", c)
+		}
+	}
 }

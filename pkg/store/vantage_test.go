@@ -2,15 +2,18 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/store/pieces"
 	"github.com/gti/gtm/pkg/store/storetest"
 )
 
@@ -98,5 +101,39 @@ func TestSightsAreThoseOfTheLiving(t *testing.T) {
 	got, err = c.Sights(ctx, large.Pool)
 	if err != nil || !cmp.Equal(got["fra"], changed) {
 		t.Errorf("%v: %s", err, cmp.Diff(got["fra"], changed))
+	}
+}
+
+// TestSightsOfAnOlderProber: one that writes a coarse piece leaves the fine ones in it, which say nothing any more.
+func TestSightsOfAnOlderProber(t *testing.T) {
+	c := testClient(t)
+	pool := health.PoolID{Tenant: "shop", Pool: "large"}
+	was, is := map[string]health.Sight{}, map[string]health.Sight{}
+	for i := range 500 {
+		was[fmt.Sprint("e", i)] = health.Sight{State: health.Up, Score: 1, Since: storetest.Time}
+	}
+	maps.Copy(is, was)
+	is["e7"] = health.Sight{State: health.Down, Since: storetest.Time}
+	set, ok := pieces.ChangedSights(was, is)
+	if !ok || len(set) != 1 {
+		t.Fatalf("%v, %v", set, ok)
+	}
+	coarse := slices.IndexFunc(pieces.All(), func(p pieces.Piece) bool { return pieces.Cut(is, p)["e7"].State != "" })
+	kv := func(revision int64, p pieces.Piece, all map[string]health.Sight) *mvccKV {
+		value, err := json.Marshal(health.Observation{Vantage: "fra", Pool: pool, Endpoints: pieces.Cut(all, p)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := pieces.Key(c.keys.Observation("fra", pool), p)
+		return &mvccKV{Key: []byte(key), ModRevision: revision, Value: value}
+	}
+	for _, tc := range []struct {
+		newer health.State
+		fine  int64 // its revision; that of the coarse one is 5
+	}{{health.Up, 4}, {health.Down, 6}} {
+		o, ok := c.joinSights(pool, nil, []*mvccKV{kv(5, pieces.Piece(coarse), was), kv(tc.fine, set[0], is)})
+		if !ok || o.Endpoints["e7"].State != tc.newer {
+			t.Errorf("fine piece of revision %d: %+v, %v", tc.fine, o.Endpoints["e7"], ok)
+		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -619,5 +620,32 @@ func TestMarksOfAllTenantsComeToTheirTurn(t *testing.T) {
 		if got := strings.Join(inTurn([]string{"a", "b", "c"}, from), ""); got != want {
 			t.Errorf("from %q: %s, want %s", from, got, want)
 		}
+	}
+}
+
+// TestWhatTheLogDropsIsCountedOnce, however often a target is tried meanwhile.
+func TestWhatTheLogDropsIsCountedOnce(t *testing.T) {
+	w := newWorld(t)
+	var well atomic.Bool
+	var tries atomic.Int64
+	h := newHook(t, func(int) int {
+		if tries.Add(1); !well.Load() {
+			return 503
+		}
+		return 200
+	})
+	w.declare("shop", "{name: chat, url: '"+h.URL+"'}")
+	c := w.control("a", func(cfg *Config) { cfg.Log = events.Open(events.Config{Most: 5}) })
+	c.tells(1)
+	const all = 21
+	for range all {
+		c.happen("shop", "eu")
+	}
+	before := tries.Load()
+	w.until("it is tried again", func() bool { return tries.Load() > before+3 })
+	well.Store(true)
+	w.until("all is well", func() bool { s := c.target("shop", "chat"); return s.Error == "" && s.Sent > 0 })
+	if s := c.target("shop", "chat"); s.Sent+s.Dropped != all || s.Dropped == 0 {
+		t.Errorf("%d are sent and %d dropped, of %d", s.Sent, s.Dropped, all)
 	}
 }
