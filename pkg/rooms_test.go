@@ -52,7 +52,7 @@ var parts = map[string][]part{
 	},
 	"pkg/table/draws": {
 		{"as a query draws", "draw joint doc"},
-		{"made of pools", "render compile defaults"},
+		{"made of pools", "render compile defaults split"},
 	},
 	"pkg/table/zones": {
 		{"zones as read", "zone sets lookup"},

@@ -29,8 +29,10 @@ func (a *Answerer) direct(buf []byte, m *Meta) (o Outcome, ok bool) {
 	var sig table.Sig
 	if ok {
 		set := p.Draw(a.rng.next())
-		records, count = p.Records(set)
-		if leaf = p.Leaf(); q.DO {
+		if records, count = p.Records(set); s.Counts() != nil {
+			leaf = p.Leaf(set)
+		}
+		if q.DO {
 			a.meta = m
 			sig, ok = a.signatureOf(set)
 		}

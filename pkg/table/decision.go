@@ -36,7 +36,7 @@ func (s *Service) needs(f rr.Family, fallback Fallback) (need rr.FamilySet, asIf
 func (v *View) enter(s *Service, row int, f rr.Family) (n *Node, step int, fallback Fallback) {
 	need := s.Need | 1<<f
 	if s.Is.Has(Steers) {
-		if n, step := s.Steering.first(v, s.Steps, row, need, false); n != nil {
+		if n, step := s.Layout.first(v, s.Steps, row, need, false); n != nil {
 			return n, step, Normal
 		}
 		return v.fallBack(s, row, f)
@@ -55,7 +55,7 @@ func (v *View) enter(s *Service, row int, f rr.Family) (n *Node, step int, fallb
 // firstOf gives the first node of a row that gives what is needed, nil if none does.
 func (v *View) firstOf(s *Service, row int, need rr.FamilySet, asIfUp bool) (n *Node, step int) {
 	if s.Is.Has(Steers) {
-		return s.Steering.first(v, s.Steps, row, need, asIfUp)
+		return s.Layout.first(v, s.Steps, row, need, asIfUp)
 	}
 	for i, end := s.Row(row); i < end; i++ {
 		if n := v.Nodes.Ref(s.Steps[i].Node); n.gives(need, asIfUp) {
@@ -113,6 +113,9 @@ func (v *View) follow(d *Decision, s *Service, n *Node, f rr.Family, c *Client, 
 	k, chance := key{}, uint32(r>>32)
 	d.TTL = s.Steps[d.step].TTL
 	for depth := 0; n.Kind != LeafNode; depth++ {
+		if n.Split != nil && !asIfUp && d.split(n.Split, f, depth, r) {
+			return
+		}
 		if d.TTL = min(d.TTL, n.TTL); depth > 0 { // each choice has a chance of its own, and the draw the lower half of r
 			chance = uint32(steer.Hash(r>>32, uint64(depth)))
 		}
@@ -144,11 +147,23 @@ func (v *View) follow(d *Decision, s *Service, n *Node, f rr.Family, c *Client, 
 	}
 }
 
+// split draws from all pools below a node at once; not ok: of the family that is not possible. It draws as Path does.
+func (d *Decision) split(s *draws.Split, f rr.Family, depth int, r uint64) (ok bool) {
+	all, ttl := s.From(f)
+	if all == nil {
+		return false
+	}
+	part, set := s.Part(f, all.Choose(uint32(r), 0))
+	copy(d.path[depth:], part.Path)
+	d.TTL, d.Draw, d.picks, d.Set = min(d.TTL, ttl), part.Draw, part.Draw.From(f, false), set
+	return true
+}
+
 // steered gives the node that is chosen where enter gave n, the first of a group, and the place of that in the order of the row, which
 // stands in d.step; and sets d.step to its step. A step that is alone is its own choice.
 func (v *View) steered(d *Decision, s *Service, n *Node, f rr.Family, c *Client, r uint64) *Node {
-	if s.Steering.alone(d.step) {
-		d.step = s.Steering.order.at(d.step)
+	if s.Layout.alone(d.step) {
+		d.step = s.Layout.order.at(d.step)
 		return n
 	}
 	k := key{}
@@ -156,7 +171,7 @@ func (v *View) steered(d *Decision, s *Service, n *Node, f rr.Family, c *Client,
 		k = n.hash(c, d.Resolver)
 	}
 	need, asIfUp := s.needs(f, d.Fallback)
-	n, step, hashed := s.Steering.choose(v, s.Steps, d.step, need, asIfUp, uint32(r>>32), k.hash)
+	n, step, hashed := s.choose(v, d.step, need, asIfUp, uint32(r>>32), k.hash)
 	if d.step = step; hashed {
 		d.hashes(k)
 	}

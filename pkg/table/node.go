@@ -14,10 +14,12 @@ import (
 //
 // Of a choice a query reads the node and its arms alone, not what lies below: an arm holds what its node gives.
 type Node struct {
-	Draw  *draws.Draw // of a leaf
-	Arms  *[]Arm      // of the others
-	Near  *Near       // of a NearestNode
-	TTL   uint32      // seconds, which an answer from here has at most; AnyTTL: no limit of its own
+	Draw *draws.Draw // of a leaf
+	Arms *[]Arm      // of the others
+	Near *Near       // of a NearestNode
+	// Split, if not nil, is what clients get from a WeightedNode by the health of today, drawn at once: nothing below it asks who they are.
+	Split *draws.Split
+	TTL   uint32 // seconds, which an answer from here has at most; AnyTTL: no limit of its own
 	Kind  Kind
 	Depth uint8  // how many choices lead from here to the deepest leaf
 	Sure  uint32 // of a leaf: the TTL that it has while its pool is sure, which secondaries get
@@ -26,6 +28,8 @@ type Node struct {
 	All  rr.FamilySet // what it gives as if all were up
 
 	draws.Hashing // what it goes by, where that is not chance
+
+	_ [8]byte // so that each is one cache line
 }
 
 // Kind is how a node chooses.

@@ -96,7 +96,7 @@ func (p *Path) Near(v *View, q *dnswire.Query, c *Client) (first, top, entry pre
 		}
 		p.family, p.asked = s.FamilyOf(q.QType)
 		// each name that a wildcard makes has signatures of its own
-		if p.signed = q.DO && p.Zone.Signed() && p.Match.Kind == zones.Exact; p.signed || s.Is.Has(Steers) {
+		if p.signed = q.DO && p.Zone.Signed() && p.Match.Kind == zones.Exact; p.signed || s.Is.Has(Grouped) {
 			prefetch.Of(s.ServiceInfo)
 		}
 		at := asker(c)
@@ -117,7 +117,9 @@ func (p *Path) Near(v *View, q *dnswire.Query, c *Client) (first, top, entry pre
 func (p *Path) Set(c *Client) (records prefetch.Line, open int) {
 	if p.service != nil {
 		if records = p.nothing(); p.service.Is.Has(Steers) {
-			records = prefetch.At(p.service.Steering)
+			if records = prefetch.At(p.service.Layout); p.service.Is.Has(Grouped) {
+				prefetch.Of(p.service.Steering)
+			}
 		}
 		at := asker(c)
 		return records, p.search.Top(p.part, at.Hi, at.V4)
@@ -172,17 +174,20 @@ func (p *Path) Classify(v *View, c *Client) prefetch.Line {
 		return p.nothing()
 	}
 	if s.Is.Has(Steers) {
-		if !s.Steering.alone(step) {
+		if !s.Layout.alone(step) {
 			if !s.Is.Has(Keyed) {
 				p.choice, p.entry, p.step, p.fallback = ofGroup, n, uint32(step), fallback
 			}
 			return prefetch.At(n.Draw)
 		}
-		step = s.Steering.order.at(step)
+		step = s.Layout.order.at(step)
 	}
 	if p.entry, p.TTL = n, min(s.Steps[step].TTL, n.TTL); n.Kind != LeafNode {
 		if p.step, p.fallback = uint32(step), fallback; !s.Is.Has(Keyed) {
 			p.choice = ofNode
+		}
+		if n.Split != nil {
+			return prefetch.At(n.Split)
 		}
 		return prefetch.At(n.Arms)
 	}
@@ -214,10 +219,18 @@ func (p *Path) Pool() (sets, data prefetch.Line, signed int) {
 		p.sigs.Ahead()
 		signed = 1
 	}
-	if p.entry.Kind != LeafNode {
+	var live *draws.Picks
+	switch n := p.entry; {
+	case n.Kind == LeafNode:
+		live = n.Draw.From(p.family, false)
+	case n.Split != nil:
+		var ttl uint32
+		live, ttl = n.Split.From(p.family)
+		p.TTL = min(p.TTL, ttl)
+	}
+	if live == nil {
 		return prefetch.At(&(*p.entry.Arms)[0]), sets, signed
 	}
-	live := p.entry.Draw.From(p.family, false)
 	if !live.Sticky() {
 		p.picks = live
 	}
@@ -251,8 +264,14 @@ func (p *Path) ClassFor(s *Service) (Class, bool) { return p.Class, p.Classified
 // would choose.
 func (p *Path) Direct() (s *Service, ok bool) { return p.service, p.picks != nil }
 
-// Leaf gives the draw of a direct path.
-func (p *Path) Leaf() *draws.Draw { return p.entry.Draw }
+// Leaf gives the draw of a direct path that a set comes from.
+func (p *Path) Leaf(set int) *draws.Draw {
+	if n := p.entry; n.Split != nil {
+		part, _ := n.Split.Part(p.family, set)
+		return part.Draw
+	}
+	return p.entry.Draw
+}
 
 // Draw chooses among the sets of records that a direct path led to, with r as random as Decide wants it.
 func (p *Path) Draw(r uint64) (set int) { return p.picks.Choose(uint32(r), 0) }

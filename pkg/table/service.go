@@ -1,6 +1,7 @@
 package table
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -19,17 +20,19 @@ import (
 // What every query reads of it is one cache line; a view holds the lines of its services side by side.
 type Service struct {
 	*ServiceInfo
-	Steps  []Step           // of all rows, one after the other
-	starts [fewRules]uint16 // as ServiceInfo.Index, where that has no more
-	Part   uint32           // of View.PartList, for clients' networks
+	Layout *Layout         // nil: one row for each rule
+	Steps  []Step          // of all rows, one after the other; or as Layout has them
+	starts [fewRules]uint8 // as ServiceInfo.Index, where that has no more
+	Part   uint32          // of View.PartList, for clients' networks
 	// ResolverPart is that for the addresses of resolvers, where the client's network is not known: mostly the same.
 	ResolverPart uint32
 	rules        uint16 // how many; each has a row of the same number, and the row behind the last one is lastResort's
 
-	Served rr.FamilySet // what exists at the name
-	Need   rr.FamilySet // a pool must give it to be chosen: Served where all families come from one pool, else nothing more
-	Tiers  uint8        // how many of tiers are tried
-	Is     Traits
+	Served  rr.FamilySet // what exists at the name
+	Need    rr.FamilySet // a pool must give it to be chosen: Served where all families come from one pool, else nothing more
+	Tiers   uint8        // how many of tiers are tried
+	Is      Traits
+	indexed bool // Index is in use, and not starts
 }
 
 // Traits are what few services have.
@@ -37,10 +40,11 @@ type Traits uint8
 
 // The traits.
 const (
-	Steers  Traits = 1 << iota // Steering is there
+	Steers  Traits = 1 << iota // Layout is there, and Steering
 	Pending                    // an alias of what was never resolved: SERVFAIL
 	Metrics                    // Counting is there
 	Keyed                      // Client.Label and Client.Now are asked for
+	Grouped                    // Steering has weights that queries ask for
 )
 
 // Has reports whether a trait is among them.
@@ -55,7 +59,7 @@ type Step struct {
 // ServiceInfo is what few queries read of a Service.
 type ServiceInfo struct {
 	Sigs     *zones.SteeredSigs // nil: its zone is not signed
-	Steering *Steering          // nil: one row for each rule
+	Steering *Steering          // nil: it goes by no policy
 	Tenant   string
 	Name     string
 	Spec     *spec.Service // with defaults filled in
@@ -90,9 +94,9 @@ const fewRules = 8
 // InlineIndex puts the index in its place, once it is complete.
 func (s *Service) InlineIndex() {
 	s.rules = uint16(len(s.Index) - 2)
-	if len(s.Index) <= fewRules {
+	if s.indexed = len(s.Index) > fewRules || len(s.Steps) > math.MaxUint8; !s.indexed {
 		for i, at := range s.Index {
-			s.starts[i] = uint16(at)
+			s.starts[i] = uint8(at)
 		}
 		s.Index = nil
 	}
@@ -100,7 +104,7 @@ func (s *Service) InlineIndex() {
 
 // Row gives the range of a row's steps.
 func (s *Service) Row(i int) (from, to int) {
-	if s.rules <= fewRules-2 {
+	if !s.indexed {
 		return int(s.starts[i]), int(s.starts[i+1])
 	}
 	return int(s.Index[i]), int(s.Index[i+1])
@@ -207,7 +211,7 @@ func (s *Service) partFor(c *Client) uint32 {
 // rowFor gives the row for a class.
 func (s *Service) rowFor(c Class) int {
 	if s.Is.Has(Steers) {
-		return s.Steering.of.at(int(c.Index))
+		return s.Layout.of.at(int(c.Index))
 	}
 	if c.Index == NoRule {
 		return int(s.rules)
@@ -218,7 +222,7 @@ func (s *Service) rowFor(c Class) int {
 // lastFor gives lastResort's row for clients of a row.
 func (s *Service) lastFor(row int) int {
 	if s.Is.Has(Steers) {
-		return s.Steering.last.at(row)
+		return s.Layout.last.at(row)
 	}
 	return int(s.rules)
 }

@@ -9,16 +9,16 @@ import (
 	"github.com/gti/gtm/pkg/table/rr"
 )
 
-// Steering is what a service has that goes by a policy: rows that are made of few steps, in many orders.
+// Steering is what a service has that goes by a policy, beside its Layout: what few queries read.
 type Steering struct {
-	*Layout
 	Policy  *policy.Policy
 	Default uint16   // the row of a client of whom nothing is known
 	weights []uint16 // of each of Service.Steps, in a group
 	ids     []uint64 // likewise, for rendezvous
 }
 
-// Layout is how rows are made of steps. Services whose policies divide the world alike share one.
+// Layout is how the rows of a service that goes by a policy are made of few steps, in many orders. Services whose policies divide the world
+// alike share one.
 type Layout struct {
 	of    numbers  // the row of each class
 	last  numbers  // lastResort's row for each row
@@ -95,9 +95,9 @@ func NewLayout(of []uint16, order []int, index []uint32, last []int, known *Layo
 
 // first gives where in order the first step of a row stands that gives what is needed, and its node; of a group, that of one of its steps.
 // nil if none does.
-func (s *Steering) first(v *View, steps []Step, row int, need rr.FamilySet, asIfUp bool) (n *Node, at int) {
-	for i, end := int(s.index[row]), int(s.index[row+1]); i < end; i++ {
-		step := s.order.at(i)
+func (l *Layout) first(v *View, steps []Step, row int, need rr.FamilySet, asIfUp bool) (n *Node, at int) {
+	for i, end := int(l.index[row]), int(l.index[row+1]); i < end; i++ {
+		step := l.order.at(i)
 		if step != GroupMark {
 			if n := v.Nodes.Ref(steps[step].Node); n.gives(need, asIfUp) {
 				return n, i
@@ -105,9 +105,9 @@ func (s *Steering) first(v *View, steps []Step, row int, need rr.FamilySet, asIf
 			continue
 		}
 		group := i
-		for i++; i < group+1+s.order.at(group+1); {
+		for i++; i < group+1+l.order.at(group+1); {
 			i++
-			if n := v.Nodes.Ref(steps[s.order.at(i)].Node); n.gives(need, asIfUp) {
+			if n := v.Nodes.Ref(steps[l.order.at(i)].Node); n.gives(need, asIfUp) {
 				return n, group
 			}
 		}
@@ -116,29 +116,35 @@ func (s *Steering) first(v *View, steps []Step, row int, need rr.FamilySet, asIf
 }
 
 // alone reports whether what stands at a place of order is one step.
-func (s *Steering) alone(at int) bool { return s.order.at(at) != GroupMark }
+func (l *Layout) alone(at int) bool { return l.order.at(at) != GroupMark }
+
+// Grouped reports whether rows have groups.
+func (l *Layout) Grouped() bool {
+	return slices.Contains(l.order.small, smallMark) || slices.Contains(l.order.large, GroupMark)
+}
 
 // choose gives the step that is chosen of a group at a place of order that first has found, and its node: by chance, or where clients'
 // networks are hashed, by hash. hashed tells that the hash had a say.
-func (s *Steering) choose(v *View, steps []Step, at int, need rr.FamilySet, asIfUp bool, chance uint32, hash uint64) (n *Node, step int,
+func (s *Service) choose(v *View, at int, need rr.FamilySet, asIfUp bool, chance uint32, hash uint64) (n *Node, step int,
 	hashed bool) {
-	from, end := at+2, at+2+s.order.at(at+1)
+	order, by := &s.Layout.order, s.Steering
+	from, end := at+2, at+2+order.at(at+1)
 	total, giving := uint32(0), 0
 	for i := from; i < end; i++ {
-		if at := s.order.at(i); v.Nodes.Ref(steps[at].Node).gives(need, asIfUp) {
-			total += uint32(s.weights[at])
+		if at := order.at(i); v.Nodes.Ref(s.Steps[at].Node).gives(need, asIfUp) {
+			total += uint32(by.weights[at])
 			giving++
 		}
 	}
 	left, best := uint32(uint64(chance)*uint64(total)>>32), steer.Lowest
-	hashed = s.ids != nil && giving > 1
+	hashed = by.ids != nil && giving > 1
 	for i := from; i < end; i++ {
-		at := s.order.at(i)
-		node, weight := v.Nodes.Ref(steps[at].Node), uint32(s.weights[at])
+		at := order.at(i)
+		node, weight := v.Nodes.Ref(s.Steps[at].Node), uint32(by.weights[at])
 		switch {
 		case !node.gives(need, asIfUp):
 		case hashed:
-			if score, ok := steer.Outscores(best, hash, s.ids[at], float64(weight)); ok {
+			if score, ok := steer.Outscores(best, hash, by.ids[at], float64(weight)); ok {
 				best, n, step = score, node, at
 			}
 		case left < weight:
@@ -172,7 +178,7 @@ func (s *Service) LeavesOut(c Class) bool {
 	}
 	row := s.rowFor(c)
 	for _, r := range []int{row, s.lastFor(row)} {
-		if s.Steering.index[r] != s.Steering.index[r+1] {
+		if s.Layout.index[r] != s.Layout.index[r+1] {
 			return false
 		}
 	}
@@ -187,7 +193,7 @@ func (s *Service) turnsOf(row int) (turns [][]int) {
 		}
 		return turns
 	}
-	st := s.Steering
+	st := s.Layout
 	for i, end := int(st.index[row]), int(st.index[row+1]); i < end; i++ {
 		var group []int
 		n := 1

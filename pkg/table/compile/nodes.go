@@ -95,6 +95,7 @@ func (c *Compiler) mix(m *mixState) (*nodeState, error) {
 	m.key = string(key)
 	node := c.mixed(m)
 	if node.Depth > table.MaxDepth {
+		c.splits -= m.sets
 		return nil, fmt.Errorf("choices are nested deeper than %d", table.MaxDepth)
 	}
 	n := &nodeState{slot: c.nodeSlots.Add(node), refs: 1, mix: m}
@@ -156,6 +157,7 @@ func (c *Compiler) mixed(m *mixState) table.Node {
 			n.Live |= below.Live
 		}
 	}
+	n.Split = c.split(m)
 	return n
 }
 
@@ -195,13 +197,88 @@ func (c *Compiler) setDraw(d *drawState, draw *draws.Draw) {
 func (c *Compiler) setNode(n *nodeState, fresh table.Node) {
 	was := *c.nodeSlots.Ref(n.slot)
 	c.nodeSlots.Set(n.slot, fresh)
-	if was.Live == fresh.Live && was.All == fresh.All {
-		return
-	}
 	for _, p := range n.parents {
-		c.setNode(p.node, c.mixed(p.node.mix))
+		if was.Live != fresh.Live || was.All != fresh.All {
+			c.setNode(p.node, c.mixed(p.node.mix))
+		} else {
+			c.splitAnew(p.node)
+		}
 	}
 }
+
+// maxSplits bounds how many sets there are in the Splits of all nodes: each takes some 50 bytes, and where all of these nodes have the same
+// pool, its verdict makes all of them anew. Nodes beyond are drawn from in steps, with the same shares.
+const maxSplits = 1 << 17
+
+// split gives what is drawn from at once at a node below which the client has no say; nil: it has one, or there is no room.
+func (c *Compiler) split(m *mixState) *draws.Split {
+	c.splits -= m.sets
+	if m.sets = 0; m.kind != table.WeightedNode || m.need != 0 || c.splits >= maxSplits {
+		return nil
+	}
+	s := new(draws.Split)
+	for f := range rr.Families {
+		if list, ttl, ok := c.below(m, f, 1, nil, nil, 0); ok && len(list) > 0 {
+			s.Put(f, ttl, list)
+		}
+	}
+	if m.sets = s.Sets(); m.sets == 0 {
+		return nil
+	}
+	c.splits += m.sets
+	return s
+}
+
+// below appends the pools that clients of a family get from a node, of which share is drawn; path is of the arms that lead to it. ttl is
+// that of those in list. Not ok: clients have a say in which, or the TTL is not the same for all.
+func (c *Compiler) below(m *mixState, f rr.Family, share float64, path []uint16, list []draws.Part, ttl uint32) (
+	[]draws.Part, uint32, bool) {
+	total, ok := 0.0, m.spreads()
+	for _, a := range m.arms {
+		if c.nodeSlots.Ref(a.node.slot).Live.Has(f) {
+			total += float64(a.weight)
+		}
+	}
+	for i, a := range m.arms {
+		n := c.nodeSlots.Ref(a.node.slot)
+		if !ok || !n.Live.Has(f) {
+			continue
+		}
+		of, arms := share, append(slices.Clip(path), uint16(i))
+		if m.kind == table.WeightedNode {
+			of *= float64(a.weight) / total
+		}
+		if a.node.mix != nil {
+			list, ttl, ok = c.below(a.node.mix, f, of, arms, list, ttl)
+		} else {
+			ok = len(list) == 0 || ttl == n.TTL
+			list, ttl = append(list, draws.Part{Draw: n.Draw, Share: of, Path: arms}), n.TTL
+		}
+		if m.kind == table.FirstNode {
+			break
+		}
+	}
+	return list, ttl, ok
+}
+
+// splitAnew makes the Splits of a node and of those above it anew, below which something changed.
+func (c *Compiler) splitAnew(n *nodeState) {
+	if !n.mix.spreads() {
+		return
+	}
+	now := *c.nodeSlots.Ref(n.slot)
+	if had := now.Split != nil; had || n.mix.kind == table.WeightedNode {
+		if now.Split = c.split(n.mix); had || now.Split != nil {
+			c.nodeSlots.Set(n.slot, now)
+		}
+	}
+	for _, p := range n.parents {
+		c.splitAnew(p.node)
+	}
+}
+
+// spreads reports whether the client has no say in where a node leads to.
+func (m *mixState) spreads() bool { return m.kind == table.FirstNode || m.kind == table.WeightedNode }
 
 // releaseNodes gives back nodes that were taken.
 func (c *Compiler) releaseNodes(nodes []*nodeState) {
@@ -226,6 +303,7 @@ func (c *Compiler) releaseNode(n *nodeState) {
 		return
 	}
 	delete(c.nodes, n.mix.key)
+	c.splits -= n.mix.sets
 	n.detach()
 	c.releaseArms(n.mix.arms)
 	n.mix.near.release()

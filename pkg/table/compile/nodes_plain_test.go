@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -124,6 +125,9 @@ func (w *plainWalk) steps(c *plainChoice, row []plainRef, asIfUp bool) bool {
 		}
 		if len(giving) > 0 {
 			hashes := w.s.Spec.Coherent || w.s.Pick == draws.Sticky
+			if end > 1 && !asIfUp && !hashes && w.atOnce(c, giving) {
+				return true
+			}
 			c.draw = giving[w.split(giving, hashes)].draw
 			p := c.draw.From(w.f, asIfUp)
 			c.set = p.Choose(uint32(w.r), w.hash)
@@ -144,6 +148,26 @@ func (w *plainWalk) gives(d *draws.Draw, asIfUp bool) bool {
 			return false
 		}
 	}
+	return true
+}
+
+// atOnce draws from all pools that give, unless they have too many sets.
+func (w *plainWalk) atOnce(c *plainChoice, giving []plainRef) bool {
+	var s draws.Split
+	var list []draws.Part
+	total := 0.0
+	for _, r := range giving {
+		total += float64(r.weight)
+	}
+	for _, r := range giving {
+		list = append(list, draws.Part{Draw: r.draw, Share: float64(r.weight) / total})
+	}
+	if !s.Put(w.f, 0, list) {
+		return false
+	}
+	all, _ := s.From(w.f)
+	part, set := s.Part(w.f, all.Choose(uint32(w.r), 0))
+	c.draw, c.set = part.Draw, set
 	return true
 }
 
@@ -192,7 +216,8 @@ func TestNodesChooseAsStepsDo(t *testing.T) {
 	}
 	for what, least := range map[string]int{"": 3000, "hashed": 300, table.LastResort.String(): 100, table.AsIfUp.String(): 100,
 		table.Refuse.String(): 100, "direct": 300, "direct from lastResort": 20, "direct from a later step": 20, "coherent, direct": 5,
-		"a rule's TTL": 500, "hashed by label": 50, "hashed by network": 50, "cut by the period": 5,
+		"direct, of several pools": 100,
+		"a rule's TTL":             500, "hashed by label": 50, "hashed by network": 50, "cut by the period": 5,
 		"lastResort's TTL for a rule that has one": 20} {
 		if seen[what] < least {
 			t.Errorf("%q: %d queries, want %d at least; %v", what, seen[what], least, seen)
@@ -272,6 +297,10 @@ func (h *harness) compareDirect(t *testing.T, s *table.Service, row int, f rr.Fa
 	if _, placed := p.ClassFor(s); placed && (d.Fallback == table.Normal || d.Fallback == table.LastResort) {
 		n := h.view.Nodes.Ref(s.Steps[step].Node)
 		straight = n.Kind == table.LeafNode && !n.Draw.From(f, false).Sticky()
+		if n.Split != nil {
+			all, _ := n.Split.From(f)
+			straight = straight || all != nil
+		}
 	}
 	if direct != straight {
 		t.Fatalf("direct %v, straight %v", direct, straight)
@@ -279,10 +308,16 @@ func (h *harness) compareDirect(t *testing.T, s *table.Service, row int, f rr.Fa
 	if !direct {
 		return
 	}
-	if draw := p.Leaf(); draw != d.Draw || p.Draw(r) != d.Set || p.TTL != d.TTL || p.Class.Scope != d.Scope {
-		t.Fatalf("the path leads to %s set %d TTL %d, the decision is %+v", draw.Pool.ID, p.Draw(r), p.TTL, d)
+	set := p.Draw(r)
+	records, count := p.Records(set)
+	decided, n := d.Records(new([]byte))
+	if draw := p.Leaf(set); draw != d.Draw || !bytes.Equal(records, decided) || count != n || p.TTL != d.TTL || p.Class.Scope != d.Scope {
+		t.Fatalf("the path leads to %s set %d TTL %d, the decision is %+v", draw.Pool.ID, set, p.TTL, d)
 	}
 	seen["direct"]++
+	if h.view.Nodes.Ref(s.Steps[step].Node).Split != nil {
+		seen["direct, of several pools"]++
+	}
 	if from, _ := s.Row(row); d.Fallback == table.LastResort {
 		seen["direct from lastResort"]++
 	} else if step > from {

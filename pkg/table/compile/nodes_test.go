@@ -3,6 +3,7 @@ package compile
 import (
 	"fmt"
 	"maps"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -110,6 +111,15 @@ func (n *tree) walk(need rr.FamilySet, asIfUp bool, r, hash uint64, depth int) (
 	if n.leaf != nil {
 		return n, false
 	}
+	if f := rr.Family(bits.TrailingZeros(uint(need))); n.kind == table.WeightedNode && need == 1<<f && !asIfUp {
+		if list, ok := n.spread(f, 1); ok {
+			var s draws.Split
+			s.Put(f, 0, list)
+			all, _ := s.From(f)
+			part, _ := s.Part(f, all.Choose(uint32(r), 0))
+			return &tree{leaf: &drawState{draw: part.Draw, pool: &poolState{id: part.Draw.Pool.ID}}}, false
+		}
+	}
 	chance := r >> 32
 	if depth > 0 {
 		chance = steer.Hash(r>>32, uint64(depth)) & (1<<32 - 1)
@@ -142,6 +152,35 @@ func (n *tree) walk(need rr.FamilySet, asIfUp bool, r, hash uint64, depth int) (
 	}
 	leaf, below := n.arms[at].walk(need, asIfUp, r, hash, depth+1)
 	return leaf, hashed || below
+}
+
+// spread gives the leaves that clients of a family get, and how often; not ok: it depends on the client.
+func (n *tree) spread(f rr.Family, share float64) (list []draws.Part, ok bool) {
+	if n.leaf != nil {
+		return []draws.Part{{Draw: n.leaf.draw, Share: share}}, true
+	}
+	total := 0.0
+	for i, a := range n.arms {
+		if a.gives(1<<f, false) {
+			total += float64(n.weight[i])
+		}
+	}
+	for i, a := range n.arms {
+		of := share
+		switch gives := a.gives(1<<f, false); {
+		case n.kind == table.HashedNode:
+			return nil, false
+		case !gives:
+			continue
+		case n.kind == table.WeightedNode:
+			of *= float64(n.weight[i]) / total
+		}
+		below, ok := a.spread(f, of)
+		if list = append(list, below...); !ok || n.kind == table.FirstNode {
+			return list, ok
+		}
+	}
+	return list, true
 }
 
 // nodesUsed counts the places of nodes that are taken.
@@ -282,13 +321,24 @@ func TestASplitThatIsDownFollowsItsPools(t *testing.T) {
 	}
 }
 
-// TestVerdictsReachOnlyWhatTheyChange: a node above a leaf is made anew when the leaf's families change, and not for other news.
+// TestVerdictsReachOnlyWhatTheyChange: the arms of a node above a leaf are made anew when the leaf's families change, and not for other
+// news; what is drawn at once is made anew for all, and of a coherent service, where clients have a say, never.
 func TestVerdictsReachOnlyWhatTheyChange(t *testing.T) {
-	h := newHarness(t, testZone, testPools, service("web", "  rules: [{pools: [{pool: eu, weight: 7}, {pool: us, weight: 3}]}]\n"))
-	at := func() *[]table.Arm { return h.view.Nodes.Ref(h.service("web.shop.gtm.example.").Steps[0].Node).Arms }
-	before := at()
+	const split = "  rules: [{pools: [{pool: eu, weight: 7}, {pool: us, weight: 3}]}]\n"
+	h := newHarness(t, testZone, testPools, service("web", split), service("coherent", split+"  coherent: true\n"))
+	node := func(name string) *table.Node {
+		return h.view.Nodes.Ref(h.service(name + ".shop.gtm.example.").Steps[0].Node)
+	}
+	at := func() *[]table.Arm { return node("web").Arms }
+	before, drawn := at(), node("web").Split
 	if h.verdict("eu", "a"); at() != before { // b is up
 		t.Error("the split was made anew, though both pools give what they gave")
+	}
+	if now := node("web").Split; now == nil || now == drawn {
+		t.Error("clients are sent to who is down")
+	}
+	if node("coherent").Split != nil {
+		t.Error("a coherent service is drawn from at once")
 	}
 	if h.verdict("eu", "a", "b"); at() == before || (*at())[0].Live != 0 || (*before)[0].Live == 0 {
 		t.Errorf("the split does not follow: %+v, before %+v", *at(), *before)

@@ -166,7 +166,9 @@ func (c *Compiler) addPolicyRows(out *table.Service, s *serviceState, p *plan, f
 		return fmt.Errorf("its policy has %d rows of %d steps; at most %d are possible", len(b.index), len(out.Steps), table.GroupMark)
 	}
 	s.steps, out.Steps = slices.Clip(s.steps), slices.Clip(out.Steps)
-	out.Steering.Layout = s.part.layouts.take(rows, b.order, b.index, last)
+	if out.Layout = s.part.layouts.take(rows, b.order, b.index, last); out.Layout.Grouped() {
+		out.Is |= table.Grouped
+	}
 	return nil
 }
 

@@ -70,6 +70,7 @@ type Compiler struct {
 
 	nodes        map[string]*nodeState // those that have arms, by mixKey
 	nodeSlots    chunks.Writer[table.Node]
+	splits       int   // sets in the Splits of nodes
 	ahead        ahead // compiled before its turn
 	serviceSlots chunks.Writer[table.Service]
 	top          names.Table
@@ -244,6 +245,7 @@ type mixState struct {
 	need rr.FamilySet // an arm counts by health only if it gives all of these
 	arms []share
 	near *nearState // of a table.NearestNode
+	sets int        // of its Split, which count in Compiler.splits
 }
 
 // nearState is what a node goes by that chooses the nearest of its arms. It has taken its columns.
