@@ -3,7 +3,10 @@
 // It is pure: it knows no clock, no network and no store, and its functions may be called concurrently.
 package health
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // PoolID names a pool.
 type PoolID struct {
@@ -13,6 +16,24 @@ type PoolID struct {
 
 // String gives tenant/pool.
 func (p PoolID) String() string { return p.Tenant + "/" + p.Pool }
+
+// A pool is judged for the clients of a region as if it were a pool of its own, which no resource can have the name of: the verdict on
+// eu for clients of Asia is that on eu@AS.
+const regionMark = "@"
+
+// For gives the pool as it is judged for the clients of a region; empty: of all.
+func (p PoolID) For(region string) PoolID {
+	if region != "" {
+		p.Pool += regionMark + region
+	}
+	return p
+}
+
+// Declared gives the pool as it is declared, and the region for whose clients it is judged; empty: for all.
+func (p PoolID) Declared() (of PoolID, region string) {
+	p.Pool, region, _ = strings.Cut(p.Pool, regionMark)
+	return p, region
+}
 
 // State is what is known of an endpoint.
 type State string

@@ -46,18 +46,21 @@ type policySet struct {
 // Pool gives a pool, with its site.
 func (s policySet) Pool(tenant, name string) *policy.Pool {
 	p := s.pools[health.PoolID{Tenant: tenant, Pool: name}]
-	if p == nil || p.spec == nil || p.spec.Site == "" {
+	if p == nil || p.spec == nil {
 		return policy.PoolAt(name, "", nil)
 	}
-	it, ok := s.items[spec.Key{Tenant: spec.Platform, Kind: spec.KindSite, Name: p.spec.Site}]
-	if !ok {
-		return policy.PoolAt(name, "", nil)
+	it := s.items[spec.Key{Tenant: spec.Platform, Kind: spec.KindSite, Name: p.spec.Site}]
+	if it.Resource == nil {
+		of := policy.PoolAt(name, "", nil)
+		of.Regional = p.spec.Regions
+		return of
 	}
 	site, _ := it.Resource.Spec.(*spec.Site)
-	if known := p.placed.Load(); known != nil && known.site == site && known.Site == p.spec.Site {
+	if known := p.placed.Load(); known != nil && known.site == site && known.Site == p.spec.Site && known.Regional == p.spec.Regions {
 		return &known.Pool
 	}
 	fresh := &placedPool{*policy.PoolAt(name, p.spec.Site, site), site}
+	fresh.Regional = p.spec.Regions
 	p.placed.Store(fresh)
 	return &fresh.Pool
 }
@@ -143,6 +146,7 @@ func (c *Compiler) addPolicyRows(out *table.Service, s *serviceState, p *plan, f
 		if t := rows.Orders[i].TTL; t >= 0 {
 			own = p.atMost(uint32(t))
 		}
+		b.region = rows.Orders[i].Region
 		if err := b.row(rows.Orders[i].Steps, own); err != nil {
 			return err
 		}
@@ -150,7 +154,7 @@ func (c *Compiler) addPolicyRows(out *table.Service, s *serviceState, p *plan, f
 	last := make([]int, len(rows.Orders))
 	for i := range rows.Orders {
 		same := i
-		for same > 0 && !slices.Equal(rows.Orders[same-1].Last, rows.Orders[i].Last) {
+		for same > 0 && !rows.Orders[same-1].LastAs(&rows.Orders[i]) {
 			same--
 		}
 		if same > 0 {
@@ -158,6 +162,7 @@ func (c *Compiler) addPolicyRows(out *table.Service, s *serviceState, p *plan, f
 			continue
 		}
 		last[i] = len(b.index)
+		b.region = rows.Orders[i].Region
 		if err := b.row(rows.Orders[i].Last, ttl); err != nil {
 			return fmt.Errorf("lastResort: %w", err)
 		}
@@ -180,34 +185,38 @@ type rowBuilder struct {
 	rows    *policy.Rows
 	known   []entry
 	leaves  map[leafKey]int // of out.Steps
+	region  string          // of the clients of the row that is made
 	order   []int           // as Steering wants it
 	index   []uint32        // where each row begins there
 }
 
 // entry is a step of policy.Rows with a TTL, as it stands in an order.
 type entry struct {
-	step uint16
-	ttl  uint32
-	at   []int
+	step   uint16
+	ttl    uint32
+	region string
+	at     []int
 }
 
 // leafKey tells the steps of pools apart.
 type leafKey struct {
 	pool, weight int
 	ttl          uint32
+	region       string
 }
 
 // row appends a row.
 func (b *rowBuilder) row(steps []uint16, ttl uint32) error {
 	b.index = append(b.index, uint32(len(b.order)))
 	for _, step := range steps {
-		i := slices.IndexFunc(b.known, func(e entry) bool { return e.step == step && e.ttl == ttl })
+		region := b.regionOf(&b.rows.Steps[step])
+		i := slices.IndexFunc(b.known, func(e entry) bool { return e.step == step && e.ttl == ttl && e.region == region })
 		if i < 0 {
 			at, err := b.entry(&b.rows.Steps[step], ttl)
 			if err != nil {
 				return err
 			}
-			i, b.known = len(b.known), append(b.known, entry{step, ttl, at})
+			i, b.known = len(b.known), append(b.known, entry{step, ttl, region, at})
 		}
 		b.order = append(b.order, b.known[i].at...)
 	}
@@ -239,10 +248,11 @@ func (b *rowBuilder) entry(node *policy.Node, ttl uint32) ([]int, error) {
 }
 
 func (b *rowBuilder) leaf(pool, weight int, ttl uint32) (int, error) {
-	key := leafKey{pool, weight, ttl}
+	node := &policy.Node{Pool: pool}
+	key := leafKey{pool, weight, ttl, b.regionOf(node)}
 	at, ok := b.leaves[key]
 	if !ok {
-		n, err := b.take(&policy.Node{Pool: pool})
+		n, err := b.take(node)
 		if err != nil {
 			return 0, err
 		}
@@ -250,6 +260,16 @@ func (b *rowBuilder) leaf(pool, weight int, ttl uint32) (int, error) {
 		b.leaves[key] = at
 	}
 	return at, nil
+}
+
+// regionOf gives the region of the row, if a pool below a node is judged for each.
+func (b *rowBuilder) regionOf(n *policy.Node) string {
+	for pool := range n.Pools() {
+		if b.out.Steering.Policy.Pools[pool].Regional {
+			return b.region
+		}
+	}
+	return ""
 }
 
 // add appends a step.
@@ -262,7 +282,9 @@ func (b *rowBuilder) add(n *nodeState, weight int, ttl uint32) int {
 // take takes the node of a policy's one.
 func (b *rowBuilder) take(n *policy.Node) (*nodeState, error) {
 	if n.Kind == policy.Leaf {
-		d, err := b.draw(health.PoolID{Tenant: b.tenant, Pool: b.out.Steering.Policy.Pools[n.Pool].Name}, b.form)
+		form := b.form
+		form.Region = b.regionOf(n)
+		d, err := b.draw(health.PoolID{Tenant: b.tenant, Pool: b.out.Steering.Policy.Pools[n.Pool].Name}, form)
 		if err != nil {
 			return nil, err
 		}

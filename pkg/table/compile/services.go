@@ -203,7 +203,7 @@ func (c *Compiler) newService(k spec.Key, p *plan, s *serviceState) (*table.Serv
 		out.Is |= table.Keyed
 	}
 	coherent := eff.Coherent || out.Pick == draws.Sticky
-	if !policy.Simple(eff) {
+	if !c.simple(p.tenant, eff) {
 		return c.newSteering(out, s, p, form, coherent)
 	}
 	if out.Served = c.servedBy(p); coherent {
