@@ -88,6 +88,8 @@ type Verdict struct {
 	Out *Out `json:"out,omitempty"`
 	// HeldSince is since when what the brake holds in the pool is the same. Zero unless Frozen.
 	HeldSince time.Time `json:"heldSince,omitzero"`
+	// Vantages are, of a verdict for clients of a region, those that stand there, sorted: who is silent stands there still. See R11.
+	Vantages []string `json:"vantages,omitempty"`
 	// Doubts say of endpoints that are down by votes why those may be a broken observer's. As Unvoted.
 	Doubts map[string]string `json:"-"`
 	// Unvoted are the endpoints whose state no quorum of vantages votes for now. Judge gives it, for the brake; it is not kept.
@@ -109,6 +111,8 @@ type Finding struct {
 	Watched string `json:"watched,omitempty"`
 	// Proven tells that it is down beyond what a broken observer could say: the brake neither counts nor holds it. See R10 and B8.
 	Proven bool `json:"proven,omitempty"`
+	// All is, of a finding for clients of a region, the state for all beside which it was found. See R12.
+	All State `json:"all,omitempty"`
 }
 
 // Out is that a pool failed, and stays out until a person says otherwise.

@@ -496,8 +496,8 @@ func TestRowsAreAsDeclared(t *testing.T) {
 				got, rest := texts(p, rows, o.Steps, wheres[i]), texts(p, rows, o.Last, wheres[i])
 				region := twin.region(slices.Clone(steps), last)
 				if seen["region "+region]++; o.Region != region {
-					t.Fatalf("%s of %s at %v, regional %v: %v last %v is for %q, want %q", what, declared(s), place, w.regional, steps, last,
-						o.Region, region)
+					t.Fatalf("%s of %s at %v, regional %v: %v last %v is for %q, want %q", what, declared(s), place, w.regional, steps,
+						last, o.Region, region)
 				}
 				if !slices.Equal(got, steps) || o.TTL != ttl || !slices.Equal(rest, last) {
 					t.Fatalf("%s of %s at %v (%v):\n got %v last %v TTL %d\nwant %v last %v TTL %d", what, declared(s), place,
