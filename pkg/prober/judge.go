@@ -85,7 +85,8 @@ func (j *judge) lead(ctx context.Context) error {
 	t := &term{judge: j, news: j.world.listen(true), held: map[string]map[health.PoolID]health.Verdict{},
 		followed: map[store.Release]bool{}, budget: newBudget(), waiting: map[string]time.Time{}, refused: map[health.PoolID]refusal{},
 		wholes: map[health.PoolID]time.Time{}, pieces: map[health.PoolID]bool{}, late: map[string]bool{},
-		unheard: map[health.PoolID]unheard{}, census: census{tenants: map[string]health.Census{}, regions: map[string]map[string]health.Census{}}}
+		unheard: map[health.PoolID]unheard{},
+		census:  census{tenants: map[string]health.Census{}, regions: map[string]map[string]health.Census{}}}
 	t.ages, t.beat = newAges(j.world.lastPulse().Time, j.cfg.now()), time.NewTicker(beat)
 	defer t.beat.Stop()
 	defer t.news.stop()

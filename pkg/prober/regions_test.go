@@ -156,7 +156,8 @@ func TestNearlyEverythingFailsForARegion(t *testing.T) {
 		for i, tenant := range []string{"a1", "a2", "a3"} {
 			pool, _ := sized("only", 10+i, 3) // too few for a brake of one's own
 			back, _ := sized("back", 20+i, 1)
-			l.declareOf(tenant, append(withRegions(pool, back), monitorRes("m", spec.Monitor{}), rulesRes("web", []string{"only", "back"}))...)
+			l.declareOf(tenant, append(withRegions(pool, back), monitorRes("m", spec.Monitor{}),
+				rulesRes("web", []string{"only", "back"}))...)
 		}
 		acrossTheWorld(l)
 		time.Sleep(settle)
@@ -164,7 +165,8 @@ func TestNearlyEverythingFailsForARegion(t *testing.T) {
 		time.Sleep(settle)
 		for _, tenant := range []string{"a1", "a2", "a3"} {
 			l.fakeStore.mu.Lock()
-			all, there := l.verdicts[health.PoolID{Tenant: tenant, Pool: "only"}], l.verdicts[health.PoolID{Tenant: tenant, Pool: "only@EU"}]
+			id := health.PoolID{Tenant: tenant, Pool: "only"}
+			all, there := l.verdicts[id], l.verdicts[id.For("EU")]
 			l.fakeStore.mu.Unlock()
 			if all.Frozen || !there.Frozen || !strings.Contains(there.Cause, "of all tenants") || there.Endpoints["a"].State != health.Up {
 				t.Errorf("%s: %+v\nfor all: %+v", tenant, there, all)

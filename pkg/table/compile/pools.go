@@ -182,7 +182,7 @@ func (c *Compiler) compilePool(id health.PoolID, p *poolState, now time.Time) er
 	for form, d := range p.draws {
 		of := is.stateFor(form.Region)
 		if form.Held != nil {
-			of, d.apart = steer.Held(of, p.spec, form.Held, overrides, now)
+			of, d.apart = steer.Held(of.In(form.Region), p.spec, form.Held, overrides, now)
 		}
 		key := regionless(of, form)
 		draw := shared[key]
@@ -232,7 +232,7 @@ func (c *Compiler) draw(id health.PoolID, form draws.Form) (*drawState, error) {
 		d = &drawState{form: form, pool: p}
 		of := p.stateFor(form.Region)
 		if form.Held != nil {
-			of, d.apart = steer.Held(of, p.spec, form.Held, c.overridesOf(id), c.now)
+			of, d.apart = steer.Held(of.In(form.Region), p.spec, form.Held, c.overridesOf(id), c.now)
 		}
 		if d.draw = p.drawn(of, form); d.draw == nil {
 			var err error

@@ -170,6 +170,28 @@ func TestHandsAreOfAllRegions(t *testing.T) {
 	}
 }
 
+// TestAHoldIsOfEachRegion: a service that is held answers clients of each region as it did.
+func TestAHoldIsOfEachRegion(t *testing.T) {
+	h := newHarness(t, testZone, regional(testSites), service("web", "  rules: [{pools: [sg, us]}]\n"))
+	const host = "web.shop.gtm.example."
+	h.verdict("sg@EU", "a", "b")
+	h.verdict("sg@NA", "a", "b")
+	h.put("\n---\nkind: Override\ntenant: shop\nname: o\nspec: {service: web, reason: move, " +
+		"hold: {sg: {}, \"sg@EU\": {a: 0}, \"sg@NA\": {}, us: {}}}\n")
+	is := func() {
+		t.Helper()
+		h.expect(host, berlin, rr.IPv4, map[string]float64{atUS: 1})
+		h.expect(host, seoul, rr.IPv4, map[string]float64{atSG: 1})
+		h.expect(host, kansas, rr.IPv4, map[string]float64{atSG: 1})
+	}
+	is()
+	h.verdict("sg@EU")
+	h.verdict("sg", "a", "b")
+	is()
+	h.apply(Change{VerdictsDeleted: []health.PoolID{{Tenant: "shop", Pool: "sg@EU"}}})
+	is()
+}
+
 // TestRegionsSteerAsIfEachWasAlone: for clients of a continent a service answers as it would if the verdicts for them were those for all,
 // whatever its rules: with the same pools in the same turns, the same shares and TTLs. Scopes hold one class.
 func TestRegionsSteerAsIfEachWasAlone(t *testing.T) {
