@@ -1,6 +1,7 @@
 package table
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -19,12 +20,14 @@ import (
 // What every query reads of it is one cache line; a view holds the lines of its services side by side.
 type Service struct {
 	*ServiceInfo
-	Steps  []Step           // of all rows, one after the other
-	starts [fewRules]uint16 // as ServiceInfo.Index, where that has no more
-	Part   uint32           // of View.PartList, for clients' networks
+	Steps  []Step         // of all rows, one after the other
+	starts [fewRows]uint8 // as ServiceInfo.Index, where that has no more, nor larger ones
+	Part   uint32         // of View.PartList, for clients' networks
 	// ResolverPart is that for the addresses of resolvers, where the client's network is not known: mostly the same.
 	ResolverPart uint32
-	rules        uint16 // how many; each has a row of the same number, and the row behind the last one is lastResort's
+	// rules is how many; each has a row of the same number, and the row behind the last one is lastResort's. Of a service that goes by a
+	// policy and does not steer, it is how many classes.
+	rules uint16
 
 	Served rr.FamilySet // what exists at the name
 	Need   rr.FamilySet // a pool must give it to be chosen: Served where all families come from one pool, else nothing more
@@ -37,7 +40,8 @@ type Traits uint8
 
 // The traits.
 const (
-	Steers  Traits = 1 << iota // Steering is there
+	Steers  Traits = 1 << iota // Steering lays the rows out
+	Indexed                    // Index is there
 	Pending                    // an alias of what was never resolved: SERVFAIL
 	Metrics                    // Counting is there
 	Keyed                      // Client.Label and Client.Now are asked for
@@ -55,7 +59,7 @@ type Step struct {
 // ServiceInfo is what few queries read of a Service.
 type ServiceInfo struct {
 	Sigs     *zones.SteeredSigs // nil: its zone is not signed
-	Steering *Steering          // nil: one row for each rule
+	Steering *Steering          // nil: one row for each rule; without Steers: one for each class
 	Tenant   string
 	Name     string
 	Spec     *spec.Service // with defaults filled in
@@ -84,23 +88,25 @@ func (s *Service) TTLs() (sum uint64) {
 	return sum
 }
 
-// fewRules is so many entries as fill the line.
-const fewRules = 8
+// fewRows is so many entries as fill the line.
+const fewRows = 16
 
 // InlineIndex puts the index in its place, once it is complete.
 func (s *Service) InlineIndex() {
 	s.rules = uint16(len(s.Index) - 2)
-	if len(s.Index) <= fewRules {
-		for i, at := range s.Index {
-			s.starts[i] = uint16(at)
-		}
-		s.Index = nil
+	if len(s.Index) > fewRows || s.Index[len(s.Index)-1] > math.MaxUint8 {
+		s.Is |= Indexed
+		return
 	}
+	for i, at := range s.Index {
+		s.starts[i] = uint8(at)
+	}
+	s.Index = nil
 }
 
 // Row gives the range of a row's steps.
 func (s *Service) Row(i int) (from, to int) {
-	if s.rules <= fewRules-2 {
+	if !s.Is.Has(Indexed) {
 		return int(s.starts[i]), int(s.starts[i+1])
 	}
 	return int(s.Index[i]), int(s.Index[i+1])

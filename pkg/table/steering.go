@@ -11,7 +11,7 @@ import (
 
 // Steering is what a service has that goes by a policy: rows that are made of few steps, in many orders.
 type Steering struct {
-	*Layout
+	*Layout // nil: each class has a row of the same number
 	Policy  *policy.Policy
 	Default uint16   // the row of a client of whom nothing is known
 	weights []uint16 // of each of Service.Steps, in a group

@@ -141,13 +141,19 @@ func (c *Compiler) addPolicyRows(out *table.Service, s *serviceState, p *plan, f
 	b := rowBuilder{Compiler: c, service: s, out: out, tenant: p.tenant, form: form, rows: rows, known: make([]entry, 0, len(rows.Steps)),
 		leaves: make(map[leafKey]int, 8)}
 	ttl := p.atMost(out.Spec.TTLSeconds())
-	for i := range rows.Orders {
-		own := ttl
+	ownTTL := func(i int) uint32 {
 		if t := rows.Orders[i].TTL; t >= 0 {
-			own = p.atMost(uint32(t))
+			return p.atMost(uint32(t))
 		}
+		return ttl
+	}
+	if b.isPlain() {
+		return b.plain(ttl, ownTTL)
+	}
+	out.Is |= table.Steers
+	for i := range rows.Orders {
 		b.region = rows.Orders[i].Region
-		if err := b.row(rows.Orders[i].Steps, own); err != nil {
+		if err := b.row(rows.Orders[i].Steps, ownTTL(i)); err != nil {
 			return err
 		}
 	}
@@ -188,6 +194,52 @@ type rowBuilder struct {
 	region  string          // of the clients of the row that is made
 	order   []int           // as Steering wants it
 	index   []uint32        // where each row begins there
+}
+
+// isPlain reports whether rows can stand side by side, as those of rules do: each class has one of its own, whose steps are few, and
+// lastResort's is the same for all. A query reads less then.
+func (b *rowBuilder) isPlain() bool {
+	if !policy.Simple(b.out.Spec) || len(b.rows.Of) != len(b.rows.Orders) || b.rows.Groups != nil ||
+		len(b.rows.Orders)*poolRefs(b.out.Spec) > math.MaxUint16 {
+		return false
+	}
+	first := &b.rows.Orders[0]
+	regional := slices.ContainsFunc(first.Last, func(step uint16) bool { return b.isRegional(&b.rows.Steps[step]) })
+	for i := range b.rows.Orders {
+		o := &b.rows.Orders[i]
+		if int(b.rows.Of[i]) != i || !slices.Equal(o.Last, first.Last) || regional && o.Region != first.Region {
+			return false
+		}
+	}
+	return true
+}
+
+// plain makes the rows of a service that isPlain.
+func (b *rowBuilder) plain(lastTTL uint32, ttl func(row int) uint32) error {
+	row := func(steps []uint16, ttl uint32) error {
+		b.out.Index = append(b.out.Index, uint32(len(b.out.Steps)))
+		for _, step := range steps {
+			n, err := b.take(&b.rows.Steps[step])
+			if err != nil {
+				return err
+			}
+			b.service.steps, b.out.Steps = append(b.service.steps, n), append(b.out.Steps, table.Step{Node: n.slot, TTL: ttl})
+		}
+		return nil
+	}
+	for i := range b.rows.Orders {
+		b.region = b.rows.Orders[i].Region
+		if err := row(b.rows.Orders[i].Steps, ttl(i)); err != nil {
+			return err
+		}
+	}
+	if err := row(b.rows.Orders[0].Last, lastTTL); err != nil {
+		return fmt.Errorf("lastResort: %w", err)
+	}
+	b.out.Index = append(b.out.Index, uint32(len(b.out.Steps)))
+	b.out.InlineIndex()
+	b.service.steps, b.out.Steps = slices.Clip(b.service.steps), slices.Clip(b.out.Steps)
+	return nil
 }
 
 // entry is a step of policy.Rows with a TTL, as it stands in an order.
@@ -264,12 +316,20 @@ func (b *rowBuilder) leaf(pool, weight int, ttl uint32) (int, error) {
 
 // regionOf gives the region of the row, if a pool below a node is judged for each.
 func (b *rowBuilder) regionOf(n *policy.Node) string {
-	for pool := range n.Pools() {
-		if b.out.Steering.Policy.Pools[pool].Regional {
-			return b.region
-		}
+	if b.isRegional(n) {
+		return b.region
 	}
 	return ""
+}
+
+// isRegional reports whether a pool below a node is judged for each region.
+func (b *rowBuilder) isRegional(n *policy.Node) bool {
+	for pool := range n.Pools() {
+		if b.out.Steering.Policy.Pools[pool].Regional {
+			return true
+		}
+	}
+	return false
 }
 
 // add appends a step.

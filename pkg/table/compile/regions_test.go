@@ -128,7 +128,7 @@ func TestRegionsDivideNobodyElse(t *testing.T) {
 	h := newHarness(t, testZone, pools, service("plain", "  rules: [{pools: [us, eu]}]\n"),
 		service("web", "  rules: [{when: {geo: [AS]}, pools: [sg, us]}, {pools: [us, eu]}]\n"))
 	if d := h.expect("plain.shop.gtm.example.", berlin, rr.IPv4, map[string]float64{atUS: 1}); d.Scope != 0 ||
-		h.service("plain.shop.gtm.example.").Is.Has(table.Steers) {
+		h.service("plain.shop.gtm.example.").Steering != nil {
 		t.Errorf("scope %d", d.Scope)
 	}
 	s := h.service("web.shop.gtm.example.")
@@ -140,7 +140,7 @@ func TestRegionsDivideNobodyElse(t *testing.T) {
 		t.Errorf("clients of the second rule are of %d classes", len(classes))
 	}
 	h.put(strings.Replace(pools, "regions: true", "regions: false", 1))
-	if h.service("web.shop.gtm.example.").Is.Has(table.Steers) {
+	if h.service("web.shop.gtm.example.").Steering != nil {
 		t.Error("it is still divided")
 	}
 }

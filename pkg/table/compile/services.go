@@ -245,7 +245,6 @@ func (c *Compiler) newSteering(out *table.Service, s *serviceState, p *plan, for
 			return nil, err
 		}
 	}
-	out.Is |= table.Steers
 	out.Steering = &table.Steering{Policy: f.policy, Default: rows.At(s.part.unplaced)}
 	if out.Served = families(c.servedByRows(p, f.policy, rows), p.eff); coherent {
 		out.Need = out.Served
