@@ -99,7 +99,7 @@ func (a *app) showStatus(s *api.Status) {
 		rows = append(rows, []string{p.Tenant + "/" + p.Pool, a.state(upOr(p.Up, p.Frozen)), p.Why + flapping(p) + a.wordAge(s.Health),
 			orDash(p.Site), endpointsShort(p.Endpoints), orDash(overridesShort(p))})
 		for j := range p.Regions {
-			if r := &p.Regions[j]; r.Up != p.Up || len(r.Endpoints) > 0 {
+			if r := &p.Regions[j]; r.Up != p.Up || len(r.Endpoints)+len(r.Silent) > 0 {
 				rows = append(rows, []string{p.Tenant + "/" + p.Pool + " for " + r.Region, a.state(upOr(r.Up, r.Frozen)),
 					r.Why + a.wordAge(s.Health), "-", endpointsShort(r.Endpoints), "-"})
 			}
@@ -326,7 +326,13 @@ func (a *app) showRegions(p *api.Pool) {
 				other[i] += ", " + e.Reason
 			}
 		}
-		rows = append(rows, []string{r.Region, a.state(upOr(r.Up, r.Frozen)), r.Why, clip(strings.Join(r.Vantages, " ")),
+		vantages := slices.Clone(r.Vantages)
+		for i, v := range vantages {
+			if slices.Contains(r.Silent, v) {
+				vantages[i] = v + " (silent)"
+			}
+		}
+		rows = append(rows, []string{r.Region, a.state(upOr(r.Up, r.Frozen)), r.Why, clip(strings.Join(vantages, " ")),
 			orDash(clip(strings.Join(other, "; ")))})
 	}
 	a.table([]string{"region", "state", "why", "vantages", "otherwise than for all"}, rows)

@@ -47,6 +47,7 @@ type tenantHealth struct {
 	verdicts  map[health.PoolID]health.Verdict
 	overrides map[string][]*spec.Resource // by pool
 	now       time.Time
+	silent    []string               // vantages
 	steered   map[string]*steer.Pool // nil: it is being made
 }
 
@@ -54,6 +55,9 @@ func (s *Server) healthOf(tenant string) *tenantHealth {
 	h := &tenantHealth{tenant: tenant, state: s.cfg.Mirror.Tenant(tenant), verdicts: s.cfg.Mirror.Verdicts(), now: s.cfg.Now(),
 		steered: map[string]*steer.Pool{}}
 	h.overrides = overridesOf(h.state, h.now)
+	if known := s.health(); known != nil {
+		h.silent = known.Silent
+	}
 	return h
 }
 
@@ -236,6 +240,15 @@ func (h *tenantHealth) regionOf(declared *spec.Pool, name, region string, all []
 	verdict, steered := h.verdict(name, region), h.pool(name, region)
 	out := api.PoolRegion{Region: region, Up: steered.Up, Why: steered.Why, Vantages: verdict.Vantages, Frozen: verdict.Frozen,
 		Brake: brakeText(*verdict), Out: outOf(declared, verdict.Out, steered)}
+	for _, v := range verdict.Vantages {
+		if slices.Contains(h.silent, v) {
+			out.Silent = append(out.Silent, v)
+		}
+	}
+	if all := len(verdict.Vantages); all-len(out.Silent) < all/2+1 {
+		out.Why += fmt.Sprintf("; %d of %d vantages of %s are silent, and it stays as it is, but for what changes for all",
+			len(out.Silent), all, region)
+	}
 	for i := range steered.Candidates {
 		c := &steered.Candidates[i]
 		if e := endpointOf(c, steer.Known(verdict, c.Endpoint)); e.State != all[i].State || e.Held {

@@ -59,6 +59,13 @@ func TestStatusTellsOfRegions(t *testing.T) {
 	if r := regions["front"]; len(r) != 1 || r[0].Up {
 		t.Errorf("it depends on what is down for EU: %+v", r)
 	}
+	w.evidence.Heard(state.Pulse{Judge: "sin", Nonce: "1", Silent: []string{"ams", "nyc"}}, w.clock)
+	const silent = "for EU 0 of 2 endpoints healthy, 1 needed; 1 of 2 vantages of EU are silent, and it stays as it is, " +
+		"but for what changes for all"
+	if p, _ := w.pool(spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "sg"}); p.Regions[1].Why != silent ||
+		!reflect.DeepEqual(p.Regions[1].Silent, []string{"ams"}) || p.Regions[0].Silent != nil {
+		t.Errorf("%+v", p.Regions)
+	}
 	h := w.healthOf("shop")
 	want := map[string]spec.Scores{"sg": {}, "sg@EU": {"a": 0, "b": 0}, "sg@AS": {}}
 	if got := h.scores(h.spec(spec.KindService, "web").(*spec.Service)); !reflect.DeepEqual(got, want) {

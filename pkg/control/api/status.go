@@ -175,9 +175,11 @@ type PoolRegion struct {
 	Why    string `json:"why,omitempty"`
 	// Vantages are those that stand there, whether they live or not.
 	Vantages []string `json:"vantages,omitempty"`
-	Frozen   bool     `json:"frozen,omitempty"`
-	Brake    string   `json:"brake,omitempty"`
-	Out      *PoolOut `json:"out,omitempty"`
+	// Silent are those of them that do not live. Where these are so many that no quorum is left, Why says so.
+	Silent []string `json:"silent,omitempty"`
+	Frozen bool     `json:"frozen,omitempty"`
+	Brake  string   `json:"brake,omitempty"`
+	Out    *PoolOut `json:"out,omitempty"`
 	// Endpoints are those that are otherwise than for all, or are held.
 	Endpoints []Endpoint `json:"endpoints,omitempty"`
 }
