@@ -9,7 +9,7 @@ import (
 )
 
 // scenarios are all there are, in the order in which they run. Each stands in a file of its own.
-var scenarios = []scenario{siteLost, ramp, drain, sticky, fence, regionDies, poolAlone, observerDies, cableCut}
+var scenarios = []scenario{siteLost, ramp, drain, sticky, fence, regionDies, poolAlone, observerDies, cableCut, regionCut}
 
 // A scenario is a world, what happens in it, and what must come of it.
 type scenario struct {

@@ -53,7 +53,7 @@ func wellAll(s *api.Status) bool {
 		return false
 	}
 	if s.Health != nil && (s.Health.StandsStill || len(s.Health.Troubles) > 0) || len(s.Voteless) > 0 ||
-		slices.ContainsFunc(s.Pools, func(p api.Pool) bool { return p.Frozen }) {
+		slices.ContainsFunc(s.Pools, isFrozen) {
 		return false
 	}
 	return !slices.ContainsFunc(s.Edges, func(e api.Edge) bool { return !wellEdge(s, &e) })
@@ -96,8 +96,14 @@ func (a *app) showStatus(s *api.Status) {
 	rows := make([][]string, 0, len(s.Pools))
 	for i := range s.Pools {
 		p := &s.Pools[i]
-		rows = append(rows, []string{p.Tenant + "/" + p.Pool, a.state(upOrFrozen(p)), p.Why + flapping(p) + a.wordAge(s.Health),
-			orDash(p.Site), endpointsShort(p), orDash(overridesShort(p))})
+		rows = append(rows, []string{p.Tenant + "/" + p.Pool, a.state(upOr(p.Up, p.Frozen)), p.Why + flapping(p) + a.wordAge(s.Health),
+			orDash(p.Site), endpointsShort(p.Endpoints), orDash(overridesShort(p))})
+		for j := range p.Regions {
+			if r := &p.Regions[j]; r.Up != p.Up || len(r.Endpoints)+len(r.Silent) > 0 {
+				rows = append(rows, []string{p.Tenant + "/" + p.Pool + " for " + r.Region, a.state(upOr(r.Up, r.Frozen)),
+					r.Why + a.wordAge(s.Health), "-", endpointsShort(r.Endpoints), "-"})
+			}
+		}
 	}
 	a.table([]string{"pool", "state", "why", "site", "endpoints", "overrides"}, rows)
 	for i := range s.Pools {
@@ -182,6 +188,14 @@ func (a *app) showHeld(p *api.Pool) {
 			a.printf("%s %s/%s is frozen: %s is %s\n", a.paint(bad, "!"), p.Tenant, p.Pool, e.Name, e.Reason)
 		}
 	}
+	for _, r := range p.Regions {
+		a.showHeld(&api.Pool{Tenant: p.Tenant, Pool: p.Pool + " for " + r.Region, Brake: r.Brake, Endpoints: r.Endpoints})
+	}
+}
+
+// isFrozen reports whether the brake holds something of a pool, for whichever clients.
+func isFrozen(p api.Pool) bool {
+	return p.Frozen || slices.ContainsFunc(p.Regions, func(r api.PoolRegion) bool { return r.Frozen })
 }
 
 // flapping tells how often a pool and its endpoints changed of late.
@@ -199,13 +213,6 @@ func flapping(p *api.Pool) string {
 		return ""
 	}
 	return clip("; changed within the last hour: " + strings.Join(words, ", "))
-}
-
-func upOrFrozen(p *api.Pool) string {
-	if p.Frozen {
-		return upOr(p) + ", frozen"
-	}
-	return upOr(p)
 }
 
 // unknownTexts tells what an edge is too old for: a few resources by name, and how many more.
@@ -235,17 +242,21 @@ func states(generations map[string]uint64) string {
 	return strings.Join(words, " ")
 }
 
-func upOr(p *api.Pool) string {
-	if p.Up {
-		return "up"
+func upOr(up, frozen bool) string {
+	text := "down"
+	if up {
+		text = "up"
 	}
-	return "down"
+	if frozen {
+		text += ", frozen"
+	}
+	return text
 }
 
 // endpointsShort writes endpoints as in: a:up b:down c:held.
-func endpointsShort(p *api.Pool) string {
-	words := make([]string, len(p.Endpoints))
-	for i, e := range p.Endpoints {
+func endpointsShort(endpoints []api.Endpoint) string {
+	words := make([]string, len(endpoints))
+	for i, e := range endpoints {
 		words[i] = e.Name + ":" + e.State
 		if e.Held {
 			words[i] = e.Name + ":held"
@@ -268,7 +279,7 @@ func overridesShort(p *api.Pool) string {
 
 // showPool prints one pool with everything that is known of its endpoints.
 func (a *app) showPool(p *api.Pool) {
-	a.printf("pool %s/%s is %s: %s", p.Tenant, p.Pool, a.state(upOr(p)), p.Why+flapping(p))
+	a.printf("pool %s/%s is %s: %s", p.Tenant, p.Pool, a.state(upOr(p.Up, false)), p.Why+flapping(p))
 	switch {
 	case p.Frozen:
 		a.printf("; %s", a.paint(bad, "frozen: the brake holds, changes are seen and not followed"))
@@ -294,9 +305,37 @@ func (a *app) showPool(p *api.Pool) {
 			number(e.Effective), orDash(noteOf(e))})
 	}
 	a.table([]string{"endpoint", "where", "weight", "state", "score", "for", "effective", "note"}, rows)
+	a.showRegions(p)
 	for _, o := range p.Overrides {
 		a.showOverride(o)
 	}
+}
+
+// showRegions tells what is known of a pool for clients of continents.
+func (a *app) showRegions(p *api.Pool) {
+	if len(p.Regions) == 0 {
+		return
+	}
+	a.printf("\n")
+	rows := make([][]string, 0, len(p.Regions))
+	for _, r := range p.Regions {
+		other := make([]string, len(r.Endpoints))
+		for i, e := range r.Endpoints {
+			other[i] = e.Name + ": " + e.State
+			if e.Reason != "" {
+				other[i] += ", " + e.Reason
+			}
+		}
+		vantages := slices.Clone(r.Vantages)
+		for i, v := range vantages {
+			if slices.Contains(r.Silent, v) {
+				vantages[i] = v + " (silent)"
+			}
+		}
+		rows = append(rows, []string{r.Region, a.state(upOr(r.Up, r.Frozen)), r.Why, clip(strings.Join(vantages, " ")),
+			orDash(clip(strings.Join(other, "; ")))})
+	}
+	a.table([]string{"region", "state", "why", "vantages", "otherwise than for all"}, rows)
 }
 
 // noteOf says what there is to say of an endpoint.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/gtmtest/views"
+	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/table"
 	"github.com/gti/gtm/pkg/table/compile"
@@ -47,7 +48,7 @@ func steeredView(b *testing.B, n int, by steeredBy) *atomic.Pointer[table.View] 
 		three, one := 3, 1
 		job.Put = append(job.Put, compile.Item{Generation: 1,
 			Resource: &spec.Resource{Key: spec.Key{Tenant: "job", Kind: spec.KindPool, Name: pool},
-				Spec: &spec.Pool{Site: fmt.Sprintf("site%d", i), Endpoints: []spec.Endpoint{
+				Spec: &spec.Pool{Site: fmt.Sprintf("site%d", i), Regions: by == regional, Endpoints: []spec.Endpoint{
 					{Name: "a", Addresses: address(1), Weight: &three}, {Name: "b", Addresses: address(2), Weight: &one}}}}})
 		platform.Put = append(platform.Put, compile.Item{Generation: 1,
 			Resource: &spec.Resource{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindSite, Name: fmt.Sprintf("site%d", i)},
@@ -77,7 +78,8 @@ func steeredView(b *testing.B, n int, by steeredBy) *atomic.Pointer[table.View] 
 				Spec: &spec.Service{Host: name + ".bench.example.", Rules: rules}}})
 	}
 	c := compile.New(compile.Config{Seed: 1, Workers: 1}, atlas)
-	c.Apply(compile.Change{Full: true, Tenants: []compile.TenantChange{platform, job}})
+	c.Apply(compile.Change{Full: true, Tenants: []compile.TenantChange{platform, job}, Verdicts: []health.Verdict{
+		{Pool: health.PoolID{Tenant: "job", Pool: "pool0@EU"}, Endpoints: map[string]health.Finding{"a": {State: health.Down}}}}})
 	v, broken, _ := c.Compile(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC))
 	if len(broken) > 0 {
 		b.Fatalf("broken: %v", broken[0])
@@ -94,6 +96,7 @@ const (
 	byRules steeredBy = iota
 	nested
 	near
+	regional // by rules, to pools of which one is something else for Europe
 )
 
 // steeredQueries makes queries for random ones of n names, each with a client subnet of a network of the Internet.
@@ -125,6 +128,9 @@ func steeredQueries(b *testing.B, n int) [][]byte {
 // BenchmarkSteered is what a steered query costs beside the sockets, from the bytes that came to those that go: as the sockets
 // do, in batches, from slots that are written over.
 func BenchmarkSteered(b *testing.B) { benchmarkSteeredBy(b, byRules) }
+
+// BenchmarkRegional is BenchmarkSteered with pools that are judged for clients of each region.
+func BenchmarkRegional(b *testing.B) { benchmarkSteeredBy(b, regional) }
 
 // BenchmarkNested is BenchmarkSteered by a policy that nests: nearness in a split in a rule.
 func BenchmarkNested(b *testing.B) { benchmarkSteeredBy(b, nested) }

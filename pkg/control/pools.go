@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/steer"
@@ -46,6 +47,7 @@ type tenantHealth struct {
 	verdicts  map[health.PoolID]health.Verdict
 	overrides map[string][]*spec.Resource // by pool
 	now       time.Time
+	silent    []string               // vantages
 	steered   map[string]*steer.Pool // nil: it is being made
 }
 
@@ -53,6 +55,9 @@ func (s *Server) healthOf(tenant string) *tenantHealth {
 	h := &tenantHealth{tenant: tenant, state: s.cfg.Mirror.Tenant(tenant), verdicts: s.cfg.Mirror.Verdicts(), now: s.cfg.Now(),
 		steered: map[string]*steer.Pool{}}
 	h.overrides = overridesOf(h.state, h.now)
+	if known := s.health(); known != nil {
+		h.silent = known.Silent
+	}
 	return h
 }
 
@@ -65,23 +70,37 @@ func (h *tenantHealth) spec(kind spec.Kind, name string) spec.Spec {
 	return v.Resource.Spec
 }
 
-// verdict gives the verdict on a pool; nil: there is none.
-func (h *tenantHealth) verdict(pool string) *health.Verdict {
-	v, ok := h.verdicts[health.PoolID{Tenant: h.tenant, Pool: pool}]
+// verdict gives the verdict on a pool for clients of a region, or for all; nil: there is none.
+func (h *tenantHealth) verdict(pool, region string) *health.Verdict {
+	v, ok := h.verdicts[health.PoolID{Tenant: h.tenant, Pool: pool}.For(region)]
 	if !ok {
 		return nil
 	}
 	return &v
 }
 
-// pool gives what steer makes of a pool, as it does for answers; nil where it is not declared.
-func (h *tenantHealth) pool(name string) *steer.Pool {
-	if p, known := h.steered[name]; known {
+// pool gives what steer makes of a pool for clients of a region, or for all, as it does for answers; nil where it is not declared.
+func (h *tenantHealth) pool(name, region string) *steer.Pool {
+	key := health.PoolID{Pool: name}.For(region).Pool
+	if p, known := h.steered[key]; known {
 		return p
 	}
-	h.steered[name] = nil
-	h.steered[name] = h.steer(name, h.overridesOn(name))
-	return h.steered[name]
+	h.steered[key] = nil
+	h.steered[key] = h.steer(name, region, h.overridesOn(name))
+	return h.steered[key]
+}
+
+// regionsOf gives the regions for whose clients a pool is judged of itself, sorted.
+func (h *tenantHealth) regionsOf(name string) (regions []string) {
+	if p, ok := h.spec(spec.KindPool, name).(*spec.Pool); !ok || !p.Regions {
+		return nil
+	}
+	for _, region := range geo.Continents {
+		if h.verdict(name, region) != nil {
+			regions = append(regions, region)
+		}
+	}
+	return regions
 }
 
 // overridesOn gives the overrides of a pool that are in force.
@@ -92,14 +111,19 @@ func (h *tenantHealth) overridesOn(pool string) (all []*spec.Override) {
 	return all
 }
 
-func (h *tenantHealth) steer(name string, overrides []*spec.Override) *steer.Pool {
+func (h *tenantHealth) steer(name, region string, overrides []*spec.Override) *steer.Pool {
 	declared, ok := h.spec(spec.KindPool, name).(*spec.Pool)
 	if !ok {
 		return nil
 	}
 	effective := declared.Effective()
-	p := steer.NewPool(health.PoolID{Tenant: h.tenant, Pool: name}, &effective, h.verdict(name), overrides, h.now)
-	p.DependOn(declared, steer.DownBy(declared, h.pool, func(service string) []string {
+	verdict := h.verdict(name, "")
+	if v := h.verdict(name, region); declared.Regions && v != nil {
+		verdict = v
+	}
+	p := steer.NewPool(health.PoolID{Tenant: h.tenant, Pool: name}, &effective, verdict, overrides, h.now)
+	on := func(pool string) *steer.Pool { return h.pool(pool, region) }
+	p.DependOn(declared, steer.DownBy(declared, on, func(service string) []string {
 		if s, ok := h.spec(spec.KindService, service).(*spec.Service); ok {
 			return s.RulePools()
 		}
@@ -112,8 +136,11 @@ func (h *tenantHealth) steer(name string, overrides []*spec.Override) *steer.Poo
 func (h *tenantHealth) scores(s *spec.Service) map[string]spec.Scores {
 	known := map[string]spec.Scores{}
 	for _, name := range s.AllPools() {
-		if p := h.steer(name, nil); p != nil {
+		if p := h.steer(name, "", nil); p != nil {
 			known[name] = p.Scores()
+		}
+		for _, region := range h.regionsOf(name) {
+			known[health.PoolID{Pool: name}.For(region).Pool] = h.steer(name, region, nil).Scores()
 		}
 	}
 	return known
@@ -139,12 +166,13 @@ func (s *Server) holds() (all []api.Hold) {
 func (h *tenantHealth) holdOf(name string, o *spec.Override) api.Hold {
 	out := api.Hold{Service: h.tenant + "/" + o.Service, Override: name, Reason: o.Reason, Author: o.Author, Expires: o.Expires.String()}
 	for _, pool := range slices.Sorted(maps.Keys(o.Hold)) {
-		declared, ok := h.spec(spec.KindPool, pool).(*spec.Pool)
+		of, region := health.PoolID{Pool: pool}.Declared()
+		declared, ok := h.spec(spec.KindPool, of.Pool).(*spec.Pool)
 		if !ok {
 			continue
 		}
 		effective := declared.Effective()
-		if held, apart := steer.Held(h.pool(pool), &effective, o, h.overridesOn(pool), h.now); apart {
+		if held, apart := steer.Held(h.pool(of.Pool, region).In(region), &effective, o, h.overridesOn(of.Pool), h.now); apart {
 			out.Apart = append(out.Apart, "pool "+pool+": "+held.Why)
 		}
 	}
@@ -186,7 +214,7 @@ func overrideOf(r *spec.Resource, now time.Time) api.Override {
 
 // poolOf puts together what is declared, measured and overridden; steer decides, as it does for answers.
 func (h *tenantHealth) poolOf(r *spec.Resource) api.Pool {
-	declared, verdict, steered := r.Spec.(*spec.Pool), h.verdict(r.Name), h.pool(r.Name)
+	declared, verdict, steered := r.Spec.(*spec.Pool), h.verdict(r.Name, ""), h.pool(r.Name, "")
 	out := api.Pool{Tenant: r.Tenant, Pool: r.Name, Site: declared.Site, Monitor: strings.Join(declared.Monitors(), ", "),
 		MinHealthy: declared.MinHealthy,
 		Up:         steered.Up, Why: steered.Why, Would: steered.Would(), Endpoints: []api.Endpoint{}}
@@ -200,6 +228,32 @@ func (h *tenantHealth) poolOf(r *spec.Resource) api.Pool {
 	for i := range steered.Candidates {
 		c := &steered.Candidates[i]
 		out.Endpoints = append(out.Endpoints, endpointOf(c, steer.Known(verdict, c.Endpoint)))
+	}
+	for _, region := range h.regionsOf(r.Name) {
+		out.Regions = append(out.Regions, h.regionOf(declared, r.Name, region, out.Endpoints))
+	}
+	return out
+}
+
+// regionOf tells of a pool as it is for clients of a region; all are the endpoints as they are for all.
+func (h *tenantHealth) regionOf(declared *spec.Pool, name, region string, all []api.Endpoint) api.PoolRegion {
+	verdict, steered := h.verdict(name, region), h.pool(name, region)
+	out := api.PoolRegion{Region: region, Up: steered.Up, Why: steered.Why, Vantages: verdict.Vantages, Frozen: verdict.Frozen,
+		Brake: brakeText(*verdict), Out: outOf(declared, verdict.Out, steered)}
+	for _, v := range verdict.Vantages {
+		if slices.Contains(h.silent, v) {
+			out.Silent = append(out.Silent, v)
+		}
+	}
+	if all := len(verdict.Vantages); all-len(out.Silent) < all/2+1 {
+		out.Why += fmt.Sprintf("; %d of %d vantages of %s are silent, and it stays as it is, but for what changes for all",
+			len(out.Silent), all, region)
+	}
+	for i := range steered.Candidates {
+		c := &steered.Candidates[i]
+		if e := endpointOf(c, steer.Known(verdict, c.Endpoint)); e.State != all[i].State || e.Held {
+			out.Endpoints = append(out.Endpoints, e)
+		}
 	}
 	return out
 }

@@ -267,7 +267,7 @@ func (r *rebuilding) verdicts() []health.Verdict {
 		return nil
 	}
 	for id, v := range r.s.cfg.Mirror.Verdicts() {
-		if r.asked[spec.Key{Tenant: id.Tenant, Kind: spec.KindPool, Name: id.Pool}] {
+		if of, _ := id.Declared(); r.asked[spec.Key{Tenant: of.Tenant, Kind: spec.KindPool, Name: of.Pool}] {
 			out = append(out, v)
 		}
 	}

@@ -249,9 +249,10 @@ func brakeText(v health.Verdict) string {
 		return ""
 	}
 	cause := v.Cause
+	of, _ := v.Pool.Declared()
 	if cause == "" {
 		cause = "more endpoints failed at once than is likely"
 	}
 	return "held by the brake: " + cause +
-		"; look at the probers; if they really failed: gtmctl health release " + v.Pool.String() + " --reason '...'"
+		"; look at the probers; if they really failed: gtmctl health release " + of.String() + " --reason '...'"
 }

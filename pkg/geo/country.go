@@ -2,6 +2,9 @@ package geo
 
 import "strings"
 
+// Continents are the codes of the seven continents, sorted.
+var Continents = [...]string{"AF", "AN", "AS", "EU", "NA", "OC", "SA"}
+
 // continentNames are the seven continents by code, as GeoIP2 databases use them.
 var continentNames = map[string]string{
 	"AF": "Africa", "AN": "Antarctica", "AS": "Asia", "EU": "Europe",

@@ -27,6 +27,8 @@ import (
 //	B8  What is held in a pool is proven when as many of its other endpoints as it needs are known to be up, and none failed or recovered
 //	    for so long that a broken observer would have lost them too: for the window.
 //	B9  What a person releases goes down, and is not taken back until it was up again. It counts on as having failed.
+//	B10 For the clients of a region B1 to B9 go by what is found for them: of the pools that are judged for it there, of the others for
+//	    all. What holds there by R12 is proven.
 //
 // Recoveries and scores pass. A held finding says in its reason what was seen; its pool's verdict is Frozen.
 type Brake struct {

@@ -26,6 +26,9 @@ type Case struct {
 	Agree map[string]int
 	About map[string]Vantage // what is known of vantages beside this; who is not in it may be anywhere
 	Now   time.Time
+	// Region is for whose clients it is judged, and All what was found for all, behind the brake, with its Unvoted. See Case.Regions.
+	Region string
+	All    *Verdict
 	// Unsure and Recovery ask for these of findings: what nobody reads is not written.
 	Unsure, Recovery bool
 
@@ -45,6 +48,12 @@ type Case struct {
 //	R9  A quorum has, of each region that the case asks for, at least so many vantages. Who is of no known region is of none.
 //	R10 A failure is Proven if a quorum votes for it of vantages that see something else up, and not all of these are of one network.
 //	    It stays so until the endpoint is up. Of networks that nobody knows, none is another than the next.
+//
+//	R11 A pool with regions is judged once more for the clients of each continent where two of its vantages or more stand, as if it were
+//	    a pool of its own: only these are of its case, and a majority of them is the quorum. Who is silent stands where it was last heard
+//	    of. Where fewer stand, what is found for all holds.
+//	R12 In a region, what is found for all of an endpoint holds where fewer vantages live and see than a quorum: as long as nothing else
+//	    was found there, and from each change of state for all on. Else their silence holds by R3 and R6 as that of any.
 //
 // Where the quorum is a majority, a vantage that falls silent changes no state, by R3 and R6: it can only take votes away. With a
 // smaller one those that live decide, at once.
@@ -72,19 +81,31 @@ func Judge(c Case) Verdict {
 			f.Proven = v.proves(name, c.proof(&p))
 		}
 		f.Recovered = c.Recovery && f.State == Up && (previous.State == Down || previous.State == Up && previous.Recovered)
+		follows := c.All != nil && p.goesByAll(&f, previous, c.All.Endpoints[name])
 		v.Endpoints[name] = f
-		if p.vote == Unknown {
+		if p.vote == Unknown && !c.votedByAll(name, f, &p) {
 			if v.Unvoted == nil {
 				v.Unvoted = map[string]bool{}
 			}
 			v.Unvoted[name] = true
 		}
-		if f.State == Down && (previous.State == Unknown || slices.Contains(c.Previous.NeverUp, name)) {
+		if f.State == Down && c.neverUp(name, previous, follows) {
 			v.NeverUp = append(v.NeverUp, name)
 		}
 	}
 	slices.Sort(v.NeverUp)
+	if c.Region != "" {
+		v.Vantages = voters
+	}
 	return v
+}
+
+// neverUp reports whether an endpoint that is down never was up. follows: what is found for all holds.
+func (c *Case) neverUp(name string, previous Finding, follows bool) bool {
+	if follows {
+		return slices.Contains(c.All.NeverUp, name)
+	}
+	return previous.State == Unknown || slices.Contains(c.Previous.NeverUp, name)
 }
 
 // electorate gives the vantages that count, sorted. (R2)
@@ -107,6 +128,7 @@ func (c *Case) electorate() []string {
 // poll is what the vantages say of one endpoint: the votes of those that are alive and see.
 type poll struct {
 	voters, quorum int
+	region         string
 	watched        string    // what one says of checks that are only watched
 	up             []float64 // scores of the votes for up
 	down           []string  // reasons of the votes for down, by vantage
@@ -122,7 +144,7 @@ type poll struct {
 }
 
 func (c *Case) poll(endpoint string, voters []string, quorum int) poll {
-	p := poll{voters: len(voters), quorum: quorum, vote: Unknown, agree: c.Agree, worst: Sight{Score: 1}}
+	p := poll{voters: len(voters), quorum: quorum, region: c.Region, vote: Unknown, agree: c.Agree, worst: Sight{Score: 1}}
 	var upBy []string
 	for _, vantage := range voters {
 		sight, ok := c.sight(vantage, endpoint)
@@ -207,7 +229,7 @@ func (p *poll) reason(f Finding) string {
 	case len(p.down)+len(p.up) == 0 && (f.State == Down || len(p.silent) > 0):
 		return f.Reason // nobody knows more than was known
 	case f.State == Down && len(p.up) > 0 && !p.enoughDown:
-		return fmt.Sprintf("%d of %d vantages see it up, %s must%s", len(p.up), p.voters, p.must(), p.missing())
+		return fmt.Sprintf("%d of %s see it up, %s must%s", len(p.up), p.vantages(), p.must(), p.missing())
 	case f.State == Down && !p.enoughDown && len(p.silent) > 0:
 		return f.Reason
 	case f.State == Down:
@@ -260,7 +282,15 @@ func (p *poll) objection() string {
 	if p.voters == 1 {
 		return best
 	}
-	return fmt.Sprintf("%d of %d vantages: %s", len(p.down), p.voters, best)
+	return fmt.Sprintf("%d of %s: %s", len(p.down), p.vantages(), best)
+}
+
+// vantages is as in: 5 vantages, or: 2 vantages of EU.
+func (p *poll) vantages() string {
+	if p.region != "" {
+		return fmt.Sprintf("%d vantages of %s", p.voters, p.region)
+	}
+	return fmt.Sprintf("%d vantages", p.voters)
 }
 
 // median of at least one score.
@@ -278,7 +308,7 @@ func (v Verdict) Equal(o Verdict) bool {
 	if v.Pool != o.Pool || v.Frozen != o.Frozen || !v.FrozenSince.Equal(o.FrozenSince) || v.Cause != o.Cause ||
 		!v.HeldSince.Equal(o.HeldSince) ||
 		!v.Out.equal(o.Out) || !slices.Equal(v.NeverUp, o.NeverUp) || !slices.Equal(v.Released, o.Released) ||
-		len(v.Endpoints) != len(o.Endpoints) {
+		!slices.Equal(v.Vantages, o.Vantages) || len(v.Endpoints) != len(o.Endpoints) {
 		return false
 	}
 	for name, f := range v.Endpoints {

@@ -3,7 +3,10 @@
 // It is pure: it knows no clock, no network and no store, and its functions may be called concurrently.
 package health
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // PoolID names a pool.
 type PoolID struct {
@@ -13,6 +16,24 @@ type PoolID struct {
 
 // String gives tenant/pool.
 func (p PoolID) String() string { return p.Tenant + "/" + p.Pool }
+
+// A pool is judged for the clients of a region as if it were a pool of its own, which no resource can have the name of: the verdict on
+// eu for clients of Asia is that on eu@AS.
+const regionMark = "@"
+
+// For gives the pool as it is judged for the clients of a region; empty: of all.
+func (p PoolID) For(region string) PoolID {
+	if region != "" {
+		p.Pool += regionMark + region
+	}
+	return p
+}
+
+// Declared gives the pool as it is declared, and the region for whose clients it is judged; empty: for all.
+func (p PoolID) Declared() (of PoolID, region string) {
+	p.Pool, region, _ = strings.Cut(p.Pool, regionMark)
+	return p, region
+}
 
 // State is what is known of an endpoint.
 type State string
@@ -67,6 +88,8 @@ type Verdict struct {
 	Out *Out `json:"out,omitempty"`
 	// HeldSince is since when what the brake holds in the pool is the same. Zero unless Frozen.
 	HeldSince time.Time `json:"heldSince,omitzero"`
+	// Vantages are, of a verdict for clients of a region, those that stand there, sorted: who is silent stands there still. See R11.
+	Vantages []string `json:"vantages,omitempty"`
 	// Doubts say of endpoints that are down by votes why those may be a broken observer's. As Unvoted.
 	Doubts map[string]string `json:"-"`
 	// Unvoted are the endpoints whose state no quorum of vantages votes for now. Judge gives it, for the brake; it is not kept.
@@ -88,6 +111,8 @@ type Finding struct {
 	Watched string `json:"watched,omitempty"`
 	// Proven tells that it is down beyond what a broken observer could say: the brake neither counts nor holds it. See R10 and B8.
 	Proven bool `json:"proven,omitempty"`
+	// All is, of a finding for clients of a region, the state for all beside which it was found. See R12.
+	All State `json:"all,omitempty"`
 }
 
 // Out is that a pool failed, and stays out until a person says otherwise.

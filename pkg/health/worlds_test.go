@@ -25,7 +25,9 @@ type virtual struct {
 	probers  []*observer
 	tenants  []*virtualTenant
 	quorum   int
-	census   map[string]Census
+	census   map[string]map[string]Census // by region, and tenant
+	regional bool                         // pools are judged for each region
+	cut      map[[2]int]bool              // regions whose clients and vantages do not reach each other
 }
 
 // server is one endpoint.
@@ -57,6 +59,7 @@ type virtualTenant struct {
 	pools    map[PoolID][]*server
 	rules    [][]PoolID
 	verdicts map[PoolID]Verdict
+	regions  map[string]map[PoolID]Verdict // for clients of regions, where they are judged
 	frozen   bool
 }
 
@@ -64,11 +67,17 @@ type virtualTenant struct {
 const leaseTime = 10
 
 // newVirtual makes a world of some regions, with tenants that have a pool in most of them, and rules that lead through these.
-func newVirtual(rng *rand.Rand, vantages int) *virtual {
-	w := &virtual{rng: rng, regions: 2 + rng.IntN(3), interval: 2 + rng.IntN(4), limits: Limits{Rise: 1 + rng.IntN(2), Fall: 2},
-		quorum: vantages/2 + 1, census: map[string]Census{}}
+func newVirtual(rng *rand.Rand, vantages int, regional bool) *virtual {
+	most := 3
+	if regional {
+		most = 2 // so that several vantages stand in one
+	}
+	w := &virtual{rng: rng, regional: regional, regions: 2 + rng.IntN(most), interval: 2 + rng.IntN(4),
+		limits: Limits{Rise: 1 + rng.IntN(2), Fall: 2},
+		quorum: vantages/2 + 1, census: map[string]map[string]Census{}, cut: map[[2]int]bool{}}
 	for i := range 1 + rng.IntN(3) {
-		t := &virtualTenant{name: fmt.Sprint("t", i), pools: map[PoolID][]*server{}, verdicts: map[PoolID]Verdict{}}
+		t := &virtualTenant{name: fmt.Sprint("t", i), pools: map[PoolID][]*server{}, verdicts: map[PoolID]Verdict{},
+			regions: map[string]map[PoolID]Verdict{}}
 		var ids []PoolID
 		for region := range w.regions {
 			id := PoolID{t.name, fmt.Sprint("r", region)}
@@ -143,10 +152,11 @@ func (w *virtual) judge(t *virtualTenant) {
 					sees++
 				}
 			}
-			about[o.name] = Vantage{Network: o.network, Sees: sees}
+			about[o.name] = Vantage{Network: o.network, Sees: sees, Region: continents[o.region]}
 		}
 	}
 	d := Docket{Previous: t.verdicts, Proposed: map[PoolID]Verdict{}, Pools: map[PoolID]Declared{}, Now: at(w.now)}
+	regional := map[string]map[PoolID]Case{}
 	for id, servers := range t.pools {
 		c := Case{Pool: id, Previous: t.verdicts[id], Vantages: names, Alive: alive, About: about, Now: at(w.now),
 			Observations: map[string]Observation{}}
@@ -167,21 +177,66 @@ func (w *virtual) judge(t *virtualTenant) {
 			}
 		}
 		d.Proposed[id], d.Pools[id] = Judge(c), declared
+		if !w.regional {
+			continue
+		}
+		for region, c := range c.Regions(t.inRegions(id)) {
+			if regional[region] == nil {
+				regional[region] = map[PoolID]Case{}
+			}
+			regional[region][id] = c
+		}
 	}
-	for other, c := range w.census {
+	t.verdicts, t.frozen = w.brake(t, "", d)
+	before := t.regions
+	t.regions = map[string]map[PoolID]Verdict{}
+	for region, cases := range regional {
+		t.regions[region], _ = w.brake(t, region, d.ForRegion(cases, t.verdicts))
+	}
+	for region := range before {
+		if t.regions[region] == nil {
+			delete(w.census, region)
+		}
+	}
+}
+
+// inRegions gives what was found of a pool for regions.
+func (t *virtualTenant) inRegions(id PoolID) map[string]Verdict {
+	found := map[string]Verdict{}
+	for region, verdicts := range t.regions {
+		found[region] = verdicts[id]
+	}
+	return found
+}
+
+// brake applies it to a docket for a region, or for all.
+func (w *virtual) brake(t *virtualTenant, region string, d Docket) (map[PoolID]Verdict, bool) {
+	for other, c := range w.census[region] {
 		if other != t.name {
 			d.Others = d.Others.Plus(c, 1)
 		}
 	}
 	verdicts, tally := Brake{}.Apply(d)
-	t.verdicts, t.frozen, w.census[t.name] = verdicts, tally.Frozen, tally.Census
+	if w.census[region] == nil {
+		w.census[region] = map[string]Census{}
+	}
+	w.census[region][t.name] = tally.Census
+	return verdicts, tally.Frozen
 }
 
-// named gives the servers that a rule answers with: those that are not down of the first pool that has any, or else all of the first.
-func (t *virtualTenant) named(rule []PoolID) (named []*server) {
+// continents are where the regions of a world are.
+var continents = []string{"EU", "AS", "NA", "SA"}
+
+// named gives the servers that a rule answers clients of a region with: those that are not down of the first pool that has any, or else all
+// of the first. Region -1 is that of clients whose place nobody knows.
+func (t *virtualTenant) named(rule []PoolID, region int) (named []*server) {
+	verdicts := t.verdicts
+	if region >= 0 && t.regions[continents[region]] != nil {
+		verdicts = t.regions[continents[region]]
+	}
 	for _, id := range rule {
 		for _, s := range t.pools[id] {
-			if t.verdicts[id].Endpoints[s.name].State != Down {
+			if verdicts[id].Endpoints[s.name].State != Down {
 				named = append(named, s)
 			}
 		}
@@ -192,19 +247,44 @@ func (t *virtualTenant) named(rule []PoolID) (named []*server) {
 	return t.pools[rule[0]]
 }
 
-// sees reports whether a quorum of vantages that are heard says so of a server, and since when, no other quorum denying it.
-func (w *virtual) sees(s *server, state State) (since int, is bool) {
-	var times []int
+// sees reports whether a quorum of vantages that are heard says so of a server, and since when, no other quorum denying it: of those of a
+// region, where enough stand there.
+func (w *virtual) sees(s *server, state State, region int) (since int, is bool) {
+	var times, there []int
+	stand := 0
 	for _, o := range w.probers {
+		if o.region == region {
+			stand++
+		}
 		if o.alive(w.now) && o.told[s].State == state {
-			times = append(times, o.toldAt[s])
+			if times = append(times, o.toldAt[s]); o.region == region {
+				there = append(there, o.toldAt[s])
+			}
 		}
 	}
-	if len(times) < w.quorum {
+	quorum := w.quorum
+	if w.regional && stand >= 2 {
+		times, quorum = there, stand/2+1
+	}
+	if len(times) < quorum {
 		return 0, false
 	}
 	slices.Sort(times)
-	return times[w.quorum-1], true
+	return times[quorum-1], true
+}
+
+// lost reports whether clients of a region do not reach a server.
+func (w *virtual) lost(s *server, region int) bool { return s.dead || w.cut[[2]int{region, s.region}] }
+
+// clients are the regions of clients.
+func (w *virtual) clients() []int {
+	all := []int{-1}
+	for region := range w.regions {
+		if w.regional {
+			all = append(all, region)
+		}
+	}
+	return all
 }
 
 // calm is how long nothing changed for what a rule leads to, as far as vantages told.
@@ -230,7 +310,7 @@ func (w *virtual) bound() int {
 	return 2*window + 10
 }
 
-// wrong gives what answers name that is dead, longer than the bound, while something that lives was known: it is seen up.
+// wrong gives what answers name that clients do not reach, longer than the bound, while something that they reach was known: it is seen up.
 func (w *virtual) wrong() string {
 	for _, t := range w.tenants {
 		for _, rule := range t.rules {
@@ -238,20 +318,30 @@ func (w *virtual) wrong() string {
 			if calm <= w.bound() {
 				continue
 			}
-			living := ""
-			for _, id := range rule {
-				for _, s := range t.pools[id] {
-					if since, is := w.sees(s, Up); !s.dead && is && w.now-since > w.bound() {
-						living = s.pool.String() + "/" + s.name
-					}
+			for _, clients := range w.clients() {
+				if wrong := w.wrongFor(t, rule, clients); wrong != "" {
+					return wrong
 				}
 			}
-			for _, s := range t.named(rule) {
-				if since, is := w.sees(s, Down); living != "" && s.dead && is && w.now-since > w.bound() && w.now-s.died > w.bound() {
-					return fmt.Sprintf("%ds: %s rule %v names %s/%s, dead since %d, seen down since %d; %s lives\n%s", w.now, t.name, rule,
-						s.pool, s.name, s.died, since, living, t)
-				}
+		}
+	}
+	return ""
+}
+
+func (w *virtual) wrongFor(t *virtualTenant, rule []PoolID, clients int) string {
+	living := ""
+	for _, id := range rule {
+		for _, s := range t.pools[id] {
+			if since, is := w.sees(s, Up, clients); !w.lost(s, clients) && is && w.now-since > w.bound() {
+				living = s.pool.String() + "/" + s.name
 			}
+		}
+	}
+	for _, s := range t.named(rule, clients) {
+		if since, is := w.sees(s, Down, clients); living != "" && w.lost(s, clients) && is && w.now-since > w.bound() &&
+			w.now-s.died > w.bound() {
+			return fmt.Sprintf("%ds: %s rule %v names %s/%s for clients of region %d, dead since %d, seen down since %d; %s lives\n%s",
+				w.now, t.name, rule, s.pool, s.name, clients, s.died, since, living, t)
 		}
 	}
 	return ""
@@ -265,6 +355,10 @@ func (t *virtualTenant) String() string {
 		for _, s := range t.pools[id] {
 			f := t.verdicts[id].Endpoints[s.name]
 			fmt.Fprintf(&text, "  %s dead %v: %s since %s proven %v %q\n", s.name, s.dead, f.State, f.Since.Sub(at(0)), f.Proven, f.Reason)
+			for region, verdicts := range t.regions {
+				f := verdicts[id].Endpoints[s.name]
+				fmt.Fprintf(&text, "    %s %s since %s proven %v %q\n", region, f.State, f.Since.Sub(at(0)), f.Proven, f.Reason)
+			}
 		}
 	}
 	return text.String()
@@ -295,6 +389,7 @@ func (w *virtual) heal() {
 		o.blind, o.mute, o.lies = false, false, nil
 		clear(o.cut)
 	}
+	clear(w.cut)
 }
 
 // fault is something that happens to a world.
@@ -315,6 +410,9 @@ var faults = []fault{
 			if o.region == b && a != b {
 				o.cut[a] = true
 			}
+		}
+		if a != b {
+			w.cut[[2]int{a, b}], w.cut[[2]int{b, a}] = true, true
 		}
 	}},
 	{"a lying vantage", func(w *virtual) {
@@ -366,12 +464,21 @@ func worldsOf(full int) int {
 
 // inWorlds plays random worlds with 1, 3 and 5 vantages, which know all servers to be up when it begins.
 func inWorlds(t *testing.T, full int, play func(t *testing.T, w *virtual)) {
+	inWorldsOf(t, full, false, play)
+}
+
+// inRegionalWorlds plays such with two regions or three, for whose clients pools are judged where two vantages stand or more.
+func inRegionalWorlds(t *testing.T, full int, play func(t *testing.T, w *virtual)) {
+	inWorldsOf(t, full, true, play)
+}
+
+func inWorldsOf(t *testing.T, full int, regional bool, play func(t *testing.T, w *virtual)) {
 	for _, vantages := range []int{1, 3, 5} {
 		t.Run(fmt.Sprint(vantages), func(t *testing.T) {
 			t.Parallel()
 			rng := gtmtest.Random(t)
 			for n := 0; n < worldsOf(full) && !t.Failed(); n++ {
-				w := newVirtual(rng, vantages)
+				w := newVirtual(rng, vantages, regional)
 				w.run(3 * w.span())
 				play(t, w)
 			}
@@ -388,10 +495,14 @@ func (w *virtual) run(seconds int) {
 // unwell tells what is not up, or held, though all is well.
 func (w *virtual) unwell() string {
 	for _, t := range w.tenants {
-		for id, v := range t.verdicts {
-			for name, f := range v.Endpoints {
-				if f.State != Up || f.Proven || v.Frozen {
-					return fmt.Sprintf("%s/%s is %+v\n%s", id, name, f, t)
+		of := map[string]map[PoolID]Verdict{"": t.verdicts}
+		maps.Copy(of, t.regions)
+		for region, verdicts := range of {
+			for id, v := range verdicts {
+				for name, f := range v.Endpoints {
+					if f.State != Up || f.Proven || v.Frozen {
+						return fmt.Sprintf("%s%s/%s is %+v\n%s", id, region, name, f, t)
+					}
 				}
 			}
 		}
@@ -401,11 +512,17 @@ func (w *virtual) unwell() string {
 
 // TestWorlds lets faults come in any order, together and apart. No answer names what is dead for longer than its bound while something that
 // lives is known; and when all faults have passed all is up again, and nothing is held.
-func TestWorlds(t *testing.T) {
+func TestWorlds(t *testing.T) { haveFaults(t, inWorlds, 500) }
+
+// TestRegionalWorlds has faults come where pools are judged for the clients of each region: no answer names for them what they do not
+// reach, be it dead or cut off, for longer than the bound while something that they reach is known.
+func TestRegionalWorlds(t *testing.T) { haveFaults(t, inRegionalWorlds, 300) }
+
+func haveFaults(t *testing.T, in func(*testing.T, int, func(*testing.T, *virtual)), worlds int) {
 	var mu sync.Mutex
 	happened := map[string]int{}
 	t.Run("with", func(t *testing.T) {
-		inWorlds(t, 500, func(t *testing.T, w *virtual) {
+		in(t, worlds, func(t *testing.T, w *virtual) {
 			var story []string
 			for range 1 + w.rng.IntN(4) {
 				f := faults[w.rng.IntN(len(faults))]
@@ -442,7 +559,9 @@ func (w *virtual) answers() map[string][]*server {
 	all := map[string][]*server{}
 	for _, t := range w.tenants {
 		for i, rule := range t.rules {
-			all[fmt.Sprint(t.name, " rule ", i)] = t.named(rule)
+			for _, clients := range w.clients() {
+				all[fmt.Sprint(t.name, " rule ", i, " for ", clients)] = t.named(rule, clients)
+			}
 		}
 	}
 	return all
@@ -541,5 +660,64 @@ func TestWorldsDeadRegion(t *testing.T) {
 	})
 	if lost == 0 {
 		t.Error("nothing died")
+	}
+}
+
+// The vantages of one region go blind, one of them or all, and those of others see: it moves traffic of that region's clients for no longer
+// than it takes until they have lost all, and nobody else's; when they see again all is where it was.
+func TestRegionalWorldsBlind(t *testing.T) {
+	judged, moved := 0, 0
+	var mu sync.Mutex
+	t.Run("with", func(t *testing.T) {
+		inRegionalWorlds(t, 120, func(t *testing.T, w *virtual) {
+			region := w.rng.IntN(w.regions)
+			var there []*observer
+			for _, o := range w.probers {
+				if o.region == region {
+					there = append(there, o)
+				}
+			}
+			if len(w.servers) < 4 || len(there) >= w.quorum || len(there) == 0 {
+				return // so few can always fail: B3; or they are a quorum of all
+			}
+			one := w.rng.IntN(2) == 0
+			for i, o := range there {
+				o.blind = !one || i == 0
+			}
+			before := w.answers()
+			for i := range w.span() + 15 + w.rng.IntN(200) {
+				w.step()
+				for of, named := range w.answers() {
+					same := slices.Equal(named, before[of])
+					theirs := strings.HasSuffix(of, fmt.Sprint(" for ", region))
+					mu.Lock()
+					if !same {
+						moved++
+					} else if theirs && len(there) > 1 {
+						judged++
+					}
+					mu.Unlock()
+					if !same && (i > w.span()+12 || !theirs || one || len(there) == 1) {
+						t.Fatalf("one %v, %d s after region %d went blind, answers of %s are not as before: %v", one, i, region, of,
+							w.tenants)
+					}
+				}
+			}
+			for _, o := range there {
+				o.blind = false
+			}
+			for i := range 10 * w.span() {
+				w.step()
+				if i > w.span()+12 && !maps.EqualFunc(before, w.answers(), slices.Equal) {
+					t.Fatalf("region %d sees again, and answers are not as before: %v", region, w.tenants)
+				}
+			}
+			if unwell := w.unwell(); unwell != "" {
+				t.Fatalf("it sees again, and %s", unwell)
+			}
+		})
+	})
+	if moved == 0 || judged == 0 {
+		t.Errorf("nothing was tried: %d, %d", moved, judged)
 	}
 }

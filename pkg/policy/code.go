@@ -4,12 +4,15 @@ import (
 	"encoding/binary"
 	"iter"
 	"math"
+
+	"github.com/gti/gtm/pkg/geo"
 )
 
 // A row is written down as it is found, in a code that is the same for equal rows, so that most places cost no more than that: their row is
 // known by its code. It is
 //
-//	row   = uvarint(1 + TTL, or 0) list list        of the rules, and of lastResort
+//	row   = region uvarint(1 + TTL, or 0) list list of the rules, and of lastResort
+//	region = 1 + index in geo.Continents, or 0      one byte
 //	list  = step* 0
 //	step  = 1 (uvarint(weight) list)* 0             a split
 //	      | 2 list                                  the first of its steps that answers
@@ -166,8 +169,8 @@ type Row string
 // each calls visit for each step of the row, those of lastResort behind the others, and gives the TTL, in seconds, of the rules that led
 // there; -1: none has one.
 func (r Row) each(visit func(step string, last bool)) (ttl int64) {
-	head, n := uvarint(string(r))
-	b := string(r)[n:]
+	head, n := uvarint(string(r[1:]))
+	b := string(r)[1+n:]
 	for _, last := range []bool{false, true} {
 		for b[0] != codeEnd {
 			end := len(b) - len(skipStep(b))
@@ -177,6 +180,14 @@ func (r Row) each(visit func(step string, last bool)) (ttl int64) {
 		b = b[1:]
 	}
 	return int64(head) - 1
+}
+
+// region gives the continent whose clients the row is for.
+func (r Row) region() string {
+	if r[0] == 0 {
+		return ""
+	}
+	return geo.Continents[r[0]-1]
 }
 
 // skipStep gives what follows a step.

@@ -28,6 +28,10 @@ func (s *shape) appendShape(b []byte, names bool) []byte {
 	if s.timed || names {
 		b = binary.AppendVarint(b, s.today)
 	}
+	b = binary.AppendUvarint(b, uint64(len(s.regional)))
+	for _, regional := range s.regional {
+		b = appendBool(b, regional)
+	}
 	b = appendFence(b, s.fence, names)
 	b = appendRules(b, s.rules, names)
 	return appendTargets(b, s.last, names)
@@ -35,7 +39,7 @@ func (s *shape) appendShape(b []byte, names bool) []byte {
 
 // AppendConditions appends what is the same for policies that ask the same of a place: their Wheres mean the same.
 func (s *shape) AppendConditions(b []byte) []byte {
-	for _, asks := range []bool{s.located, s.timed} {
+	for _, asks := range []bool{s.located, s.timed, s.regional != nil} {
 		b = appendBool(b, asks)
 	}
 	b = binary.AppendUvarint(b, uint64(len(s.matchers)))

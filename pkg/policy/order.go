@@ -221,7 +221,7 @@ type Grid struct {
 	rows   map[*shape]*Rows // that depend on conditions alone
 }
 
-// alike are the Wheres of a Grid by the conditions that they meet.
+// alike are the Wheres of a Grid by the conditions that they meet, and their regions.
 type alike struct {
 	groups []uint16 // of each Where
 	first  []int    // of each group: one of its Wheres
@@ -234,12 +234,14 @@ func NewGrid(wheres []Where) *Grid {
 
 func group(wheres []Where) *alike {
 	a := &alike{groups: make([]uint16, len(wheres))}
-	known := map[string]uint16{}
+	type kind struct{ met, region string }
+	known := map[kind]uint16{}
 	for i := range wheres {
-		at, ok := known[wheres[i].met]
+		of := kind{wheres[i].met, wheres[i].region}
+		at, ok := known[of]
 		if !ok {
 			at = uint16(len(a.first))
-			known[wheres[i].met], a.first = at, append(a.first, i)
+			known[of], a.first = at, append(a.first, i)
 		}
 		a.groups[i] = at
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -22,6 +23,16 @@ type plain struct {
 	place   geo.Place
 	fences  [][]string
 	ttl     int64
+}
+
+// region is the continent that a row is for: one that names a pool with regions.
+func (p *plain) region(steps, last []string) string {
+	for _, pool := range regexp.MustCompile(`p\d+`).FindAllString(strings.Join(append(steps, last...), " "), -1) {
+		if p.world.regional[pool] {
+			return p.place.Continent
+		}
+	}
+	return ""
 }
 
 // row gives the steps for a place, those of lastResort, and the TTL, all written as text.
@@ -127,11 +138,18 @@ func (p *plain) shared(targets []spec.Target, roles map[string][]string) []strin
 	return []string{"split(" + strings.Join(arms, ", ") + ")"}
 }
 
+// together writes steps as one. The first of some, among others of which the first is taken, is one of these.
 func together(steps []string) string {
 	if len(steps) == 1 {
 		return steps[0]
 	}
-	return "first(" + strings.Join(steps, ", ") + ")"
+	flat := slices.Clone(steps)
+	for i, step := range flat {
+		if first, is := strings.CutPrefix(step, "first("); is {
+			flat[i] = strings.TrimSuffix(first, ")")
+		}
+	}
+	return "first(" + strings.Join(flat, ", ") + ")"
 }
 
 func (p *plain) target(t *spec.Target, roles map[string][]string) (steps []string) {
@@ -361,11 +379,14 @@ type world struct {
 	sites    map[string]string // of pools
 	places   map[string]*spec.Site
 	policies map[string]*spec.Policy
+	regional map[string]bool // of pools
 	today    time.Time
 }
 
 func (w *world) Pool(_, name string) *Pool {
-	return PoolAt(name, w.sites[name], w.places[w.sites[name]])
+	p := PoolAt(name, w.sites[name], w.places[w.sites[name]])
+	p.Regional = w.regional[name]
+	return p
 }
 
 func (w *world) Policy(_, name string) (string, *spec.Policy) { return "shop", w.policies[name] }
@@ -383,7 +404,10 @@ func (n Node) text(p *Policy) string {
 			arms = append(arms, arm)
 		}
 	}
-	return map[Kind]string{First: "first(", Split: "split("}[n.Kind] + strings.Join(arms, ", ") + ")"
+	if n.Kind == First {
+		return together(arms)
+	}
+	return "split(" + strings.Join(arms, ", ") + ")"
 }
 
 func texts(p *Policy, rows *Rows, steps []uint16, w Where) (out []string) {
@@ -470,6 +494,11 @@ func TestRowsAreAsDeclared(t *testing.T) {
 					seen["Nearest"]++
 				}
 				got, rest := texts(p, rows, o.Steps, wheres[i]), texts(p, rows, o.Last, wheres[i])
+				region := twin.region(slices.Clone(steps), last)
+				if seen["region "+region]++; o.Region != region {
+					t.Fatalf("%s of %s at %v, regional %v: %v last %v is for %q, want %q", what, declared(s), place, w.regional, steps,
+						last, o.Region, region)
+				}
 				if !slices.Equal(got, steps) || o.TTL != ttl || !slices.Equal(rest, last) {
 					t.Fatalf("%s of %s at %v (%v):\n got %v last %v TTL %d\nwant %v last %v TTL %d", what, declared(s), place,
 						place.Point(), got, rest, o.TTL, steps, last, ttl)
@@ -486,7 +515,7 @@ func TestRowsAreAsDeclared(t *testing.T) {
 			}
 		}
 	}
-	for _, what := range []string{"fence", "split", "first", "Nearest"} {
+	for _, what := range []string{"fence", "split", "first", "Nearest", "region ", "region EU", "region AS"} {
 		if seen[what] < 100 {
 			t.Errorf("only %d with %s", seen[what], what)
 		}
@@ -523,7 +552,7 @@ func randomPlace(rnd *rand.Rand) geo.Place {
 
 func randomWorld(rnd *rand.Rand) *world {
 	w := &world{sites: map[string]string{}, places: map[string]*spec.Site{}, policies: map[string]*spec.Policy{},
-		today: time.Date(2026, 11, 28, 0, 0, 0, 0, time.UTC)}
+		regional: map[string]bool{}, today: time.Date(2026, 11, 28, 0, 0, 0, 0, time.UTC)}
 	for i := range 12 {
 		s := &spec.Site{}
 		if rnd.IntN(8) > 0 {
@@ -533,6 +562,11 @@ func randomWorld(rnd *rand.Rand) *world {
 			s.Location = &spec.Location{Lat: rnd.Float64()*180 - 90, Lon: rnd.Float64()*360 - 180}
 		}
 		w.places[fmt.Sprint("s", i)] = s
+	}
+	if rnd.IntN(2) == 0 {
+		for range 3 {
+			w.regional[fmt.Sprint("p", rnd.IntN(12))] = true
+		}
 	}
 	for i := range 12 {
 		if rnd.IntN(10) > 0 {

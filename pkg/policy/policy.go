@@ -29,6 +29,7 @@ type shape struct {
 	located    bool   // it asks where clients are
 	timed      bool   // it asks for latencies
 	ranked     bool   // places must be ranked ahead; see Rows
+	regional   []bool // of Policy.Pools: those that are; nil: none is
 	key        string // what appendShape gives; empty: it is not kept
 }
 
@@ -38,6 +39,8 @@ type Pool struct {
 	Site   string
 	At     geo.Point // of its site
 	Region string    // of its site, as in EU-DE; empty: it has none, and is outside of every fence
+	// Regional: it is judged for the clients of each continent.
+	Regional bool
 }
 
 // Set is what a policy looks things up in.
@@ -104,6 +107,11 @@ func New(tenant string, s *spec.Service, set Set, today int64) (*Policy, error) 
 	f := filler{Policy: &Policy{make([]*Pool, len(names)), &shape{today: today}}, set: set, tenant: tenant, declared: s}
 	for i, name := range names {
 		f.Pools[i] = set.Pool(tenant, name)
+	}
+	if slices.ContainsFunc(f.Pools, func(p *Pool) bool { return p.Regional }) {
+		for _, p := range f.Pools {
+			f.regional = append(f.regional, p.Regional)
+		}
 	}
 	f.fence = f.fenceOf(s.Fence)
 	var err error

@@ -15,6 +15,7 @@ type Where struct {
 	met     string // bit n: its condition n
 	point   geo.Point
 	latency *geo.Latency
+	region  string // the continent, where a pool is judged for each
 }
 
 // Where gives what the policy asks of a place; in tells of Maps.
@@ -34,6 +35,9 @@ func (p *Policy) Where(place geo.Place, in geo.Hits) Where {
 	}
 	if p.timed {
 		w.latency = place.Latency
+	}
+	if p.regional != nil {
+		w.region = place.Continent
 	}
 	return w
 }
@@ -64,10 +68,14 @@ func (r *Rows) At(where int) uint16 {
 
 // Order is a row as it is made of steps, by their index in Rows.Steps.
 type Order struct {
-	TTL   int64 // seconds, of the rules that led to it; -1: none has one
-	Steps []uint16
-	Last  []uint16 // lastResort's, as far as fences allow
+	TTL    int64  // seconds, of the rules that led to it; -1: none has one
+	Region string // the continent whose clients it is for; empty: no pool in it is judged for each, or theirs is not known
+	Steps  []uint16
+	Last   []uint16 // lastResort's, as far as fences allow
 }
+
+// LastAs reports whether lastResort's row is the same as in another one.
+func (o *Order) LastAs(p *Order) bool { return o.Region == p.Region && slices.Equal(o.Last, p.Last) }
 
 // Rows gives the rows at all points of a grid. Where nothing but distance tells places apart for which the same rules match, they have one
 // row, with a Nearest: what is nearest is left to who asks, since of many policies over many places the rows could not be kept. What comes
@@ -143,6 +151,7 @@ func RowsOf(list []Row) *Rows {
 	known, flat := make(map[string]uint16, 32), make([]uint16, 0, 8*len(list))
 	for i, row := range list {
 		o, from, last := &rows.Orders[i], len(flat), 0
+		o.Region = row.region()
 		o.TTL = row.each(func(step string, behind bool) {
 			at, ok := known[step]
 			if !ok {
@@ -174,6 +183,7 @@ type expander struct {
 	outside  []bool      // of Policy.Pools: a fence leaves it out; empty: there is none
 	least    int64       // TTL; 0: none yet, else one more
 	shortest string      // the rule that has it
+	regional bool        // the row has a pool that is judged for each continent
 	ranked   []ranked    // memory for an order
 	ms       []float64   // the same, of fastest
 }
@@ -185,6 +195,7 @@ const none = -1
 func (e *expander) row(w *Where, at int) (rule int) {
 	p := e.policy
 	e.where, e.at, e.fences, e.outside, e.least, e.shortest = w, at, e.fences[:0], e.outside[:0], 0, ""
+	e.regional = false
 	rule = e.match(p.rules)
 	e.fenced(p.fence)
 	var targets []target
@@ -196,12 +207,16 @@ func (e *expander) row(w *Where, at int) (rule int) {
 	}
 	e.gather(p.last)
 	e.trace.begin(e, rule)
-	e.code = binary.AppendUvarint(e.code[:0], uint64(e.least))
+	e.code = binary.AppendUvarint(append(e.code[:0], 0), uint64(e.least))
 	e.list(targets)
 	e.code = append(e.code, codeEnd)
 	e.trace.lastResort()
 	e.list(p.last)
 	e.code = append(e.code, codeEnd)
+	if e.regional { // else clients of all continents have the same row
+		e.code[0] = byte(1 + slices.Index(geo.Continents[:], w.region))
+		e.trace.regional(w.region)
+	}
 	return rule
 }
 
@@ -338,6 +353,7 @@ func (e *expander) steps(t *target) {
 }
 
 func (e *expander) pool(pool int) {
+	e.regional = e.regional || e.policy.regional != nil && e.policy.regional[pool]
 	if code := codePool + pool; code < 0x80 {
 		e.code = append(e.code, byte(code))
 		return

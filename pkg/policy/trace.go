@@ -14,7 +14,9 @@ type Trace struct {
 	Fenced  []string // the pools that the fences leave out
 	Choices []Choosing
 	TTLFrom string // the rule whose TTL counts, as in "rule eu of policy near"; empty: none has one
-	last    bool
+	// Region is the continent for which pools of the row are judged; empty: none is, or it is not known where the client is.
+	Region string
+	last   bool
 }
 
 // Passed is a rule on the way.
@@ -61,6 +63,12 @@ func (t *Trace) begin(e *expander, rule int) {
 		if !e.admits(i) {
 			t.Fenced = append(t.Fenced, e.policy.Pools[i].Name)
 		}
+	}
+}
+
+func (t *Trace) regional(region string) {
+	if t != nil {
+		t.Region = region
 	}
 }
 

@@ -372,12 +372,22 @@ type servers struct {
 	result map[string]probe.Result
 	checks map[string]int
 	blind  map[string]bool // vantages that see nothing up
+	cut    map[string]bool // as in "ams 192.0.2.1": that vantage does not reach it
 }
 
-func (s *servers) isBlind(vantage string) bool {
+// isCut reports whether a vantage sees a check fail, whatever it gives.
+func (s *servers) isCut(vantage string, c probe.Check) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.blind[vantage]
+	return s.blind[vantage] || s.cut[vantage+" "+c.Addrs[0].Addr().String()]
+}
+
+func (s *servers) setCut(is bool, vantage string, addrs ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range addrs {
+		s.cut[vantage+" "+a] = is
+	}
 }
 
 func (s *servers) setBlind(is bool, vantages ...string) {
@@ -440,7 +450,7 @@ func inLab(t *testing.T, play func(*lab)) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &lab{T: t, fakeStore: newFakeStore(), where: map[string]health.Vantage{}, running: map[string]func(){},
 			probers: map[string]*Prober{}, ahead: map[string]time.Duration{}}
-		l.servers = servers{result: map[string]probe.Result{}, checks: map[string]int{}, blind: map[string]bool{}}
+		l.servers = servers{result: map[string]probe.Result{}, checks: map[string]int{}, blind: map[string]bool{}, cut: map[string]bool{}}
 		defer func() {
 			for id := range l.running {
 				l.stop(id)
@@ -456,7 +466,7 @@ func (l *lab) start(id string) {
 	ahead := l.ahead[id]
 	check := func(ctx context.Context, c probe.Check) probe.Result {
 		r := l.servers.check(ctx, c)
-		if l.servers.isBlind(id) {
+		if l.servers.isCut(id, c) {
 			r.Outcome, r.Reason = probe.Failed, "timeout"
 		}
 		return r

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/store/pieces"
@@ -69,7 +70,7 @@ type verdictWork struct {
 	put    []store.VerdictWrite
 	gone   []health.PoolID
 	taken  []store.Release         // that are followed with it
-	tally  map[string]health.Tally // by tenant
+	tally  map[string]health.Tally // by tenant, and by tenantIn
 	judged []string
 }
 
@@ -84,7 +85,8 @@ func (j *judge) lead(ctx context.Context) error {
 	t := &term{judge: j, news: j.world.listen(true), held: map[string]map[health.PoolID]health.Verdict{},
 		followed: map[store.Release]bool{}, budget: newBudget(), waiting: map[string]time.Time{}, refused: map[health.PoolID]refusal{},
 		wholes: map[health.PoolID]time.Time{}, pieces: map[health.PoolID]bool{}, late: map[string]bool{},
-		unheard: map[health.PoolID]unheard{}, census: census{tenants: map[string]health.Census{}}}
+		unheard: map[health.PoolID]unheard{},
+		census:  census{tenants: map[string]health.Census{}, regions: map[string]map[string]health.Census{}}}
 	t.ages, t.beat = newAges(j.world.lastPulse().Time, j.cfg.now()), time.NewTicker(beat)
 	defer t.beat.Stop()
 	defer t.news.stop()
@@ -225,7 +227,7 @@ func (t *term) pass(ctx context.Context, tenants []string) error {
 		t.judgeTenant(tenant, &work)
 	}
 	t.metrics.late.WithLabelValues("verdicts").Set(float64(len(t.late)))
-	t.recount(work.tally)
+	t.recount(work.judged, work.tally)
 	if err := t.carryOut(ctx, work); err != nil {
 		t.news.again(tenants...)
 		return err
@@ -233,20 +235,27 @@ func (t *term) pass(ctx context.Context, tenants []string) error {
 	return nil
 }
 
-// docket gives what is declared and seen of a tenant, judged pool by pool, and who wants something released or resumed.
-func (t *term) docket(tenant string) (d health.Docket, words []store.Release) {
+// docket is what is declared and seen of a tenant, judged pool by pool for all; the cases of regions; and who wants something released or
+// resumed.
+type docket struct {
+	health.Docket
+	regions regional
+	words   []store.Release
+}
+
+func (t *term) docket(tenant string) *docket {
 	p := t.world.plan(tenant)
 	held := t.held[tenant]
 	now := t.cfg.now()
-	d = health.Docket{Previous: map[health.PoolID]health.Verdict{}, Proposed: map[health.PoolID]health.Verdict{},
+	d := &docket{regions: regional{}, words: t.releases(tenant)}
+	d.Docket = health.Docket{Previous: map[health.PoolID]health.Verdict{}, Proposed: map[health.PoolID]health.Verdict{},
 		Pools: p.declared(held, now), Others: t.census.others(tenant), Now: now}
 	d.Age = func(id health.PoolID, endpoint string) time.Duration {
 		return t.ages.down(id, endpoint, held[id].Endpoints[endpoint])
 	}
-	d.FrozenFor = func() time.Duration { return t.ages.frozen(tenant, frozenSince(held)) }
+	d.FrozenFor = func() time.Duration { return t.ages.frozen(tenant, frozenSince(held, "")) }
 	d.HeldFor = func(id health.PoolID) time.Duration { return t.ages.heldFor(held[id]) }
-	words = t.releases(tenant)
-	d.Release = func(id health.PoolID) bool { return said(words, id, false) }
+	d.Release = func(id health.PoolID) bool { return said(d.words, id, false) }
 	about := t.world.known()
 	for id, pp := range p.pools {
 		seen, alive := t.world.evidence(id)
@@ -254,12 +263,15 @@ func (t *term) docket(tenant string) (d health.Docket, words []store.Release) {
 		if previous = previous.For(pp.endpoints, pp.of); ok {
 			d.Previous[id] = previous // the brake goes by names
 		}
-		d.Proposed[id] = health.Judge(health.Case{
+		c := health.Case{
 			Pool: id, Endpoints: pp.endpoints, Of: pp.of, Previous: previous, Vantages: pp.vantages, Quorum: pp.quorum, Agree: pp.agree,
 			Observations: seen, Alive: alive, About: about, Now: now, Unsure: pp.unsure, Recovery: pp.recovery,
-		})
+		}
+		if d.Proposed[id] = health.Judge(c); pp.regions {
+			d.regions.add(id, &c, inRegions(held, id))
+		}
 	}
-	return d, words
+	return d
 }
 
 // said reports whether a person wants a pool released, or resumed.
@@ -269,36 +281,43 @@ func said(words []store.Release, id health.PoolID, resume bool) bool {
 
 // judgeTenant adds to work what changes for one tenant.
 func (t *term) judgeTenant(tenant string, work *verdictWork) {
-	d, words := t.docket(tenant)
-	p, held, brake := t.world.plan(tenant), t.held[tenant], t.brake(tenant)
-	work.taken = append(work.taken, words...)
-	verdicts, tally := brake.Apply(d)
+	d := t.docket(tenant)
+	p := t.world.plan(tenant)
+	work.taken = append(work.taken, d.words...)
+	verdicts, tally := t.brake(tenant).Apply(d.Docket)
 	work.tally[tenant] = tally
 	for id, v := range verdicts {
-		declared := d.Pools[id]
-		v = declared.StayOut(held[id], v, said(words, id, true), d.Now)
-		if v.Frozen {
-			left := brake.Proves(declared) // what stands until then proves what is held: B8
-			if v.HeldSince.Equal(held[id].HeldSince) {
-				left -= t.ages.heldFor(v)
-			}
-			if left > 0 {
-				t.wait(tenant, time.Now().Add(left))
-			}
-		}
-		if old, ok := held[id]; !ok || old.Judge == "" || !old.Equal(v) {
-			if until := t.notBefore(id); len(words) == 0 && until.After(time.Now()) {
-				t.wait(tenant, until) // what is held is what is stored: it is judged again then
-				continue
-			}
-			v.Judge = t.cfg.ID
-			work.put = append(work.put, t.writeOf(v, old))
-		}
+		t.propose(d, d.Pools[id], v, work)
 	}
-	for id := range held {
-		if p.pools[id] == nil && !p.held[id] {
+	t.judgeRegions(tenant, d, verdicts, work)
+	for id := range t.held[tenant] {
+		if of, _ := id.Declared(); !p.held[of] && (p.pools[of] == nil || !d.regions.judges(id)) {
 			work.gone = append(work.gone, id)
 		}
+	}
+}
+
+// propose adds a verdict to work, if it says something new, and may be written now.
+func (t *term) propose(d *docket, declared health.Declared, v health.Verdict, work *verdictWork) {
+	id := v.Pool
+	brake, held := t.brake(id.Tenant), t.held[id.Tenant]
+	v = declared.StayOut(held[id], v, said(d.words, id, true), d.Now)
+	if v.Frozen {
+		left := brake.Proves(declared) // what stands until then proves what is held: B8
+		if v.HeldSince.Equal(held[id].HeldSince) {
+			left -= t.ages.heldFor(v)
+		}
+		if left > 0 {
+			t.wait(id.Tenant, time.Now().Add(left))
+		}
+	}
+	if old, ok := held[id]; !ok || old.Judge == "" || !old.Equal(v) {
+		if until := t.notBefore(id); len(d.words) == 0 && until.After(time.Now()) {
+			t.wait(id.Tenant, until) // what is held is what is stored: it is judged again then
+			return
+		}
+		v.Judge = t.cfg.ID
+		work.put = append(work.put, t.writeOf(v, old))
 	}
 }
 
@@ -361,6 +380,9 @@ func (t *term) carryOut(ctx context.Context, work verdictWork) error {
 			delete(t.held, tenant)
 		}
 		t.ages.noteBrake(tenant, work.tally[tenant].Frozen)
+		for _, region := range geo.Continents {
+			t.ages.noteBrake(tenantIn(tenant, region), work.tally[tenantIn(tenant, region)].Frozen)
+		}
 		if t.metrics.judged(tenant, t.held[tenant], work.tally[tenant]) {
 			t.logBrake(tenant, work.tally[tenant])
 		}

@@ -105,9 +105,12 @@ func (a *ages) noteBrake(tenant string, holds bool) {
 	}
 }
 
-// frozenSince gives the earliest that verdicts say of the brake; zero: it does not hold.
-func frozenSince(verdicts map[health.PoolID]health.Verdict) (since time.Time) {
-	for _, v := range verdicts {
+// frozenSince gives the earliest that verdicts for clients of a region, or for all, say of the brake; zero: it does not hold.
+func frozenSince(verdicts map[health.PoolID]health.Verdict, region string) (since time.Time) {
+	for id, v := range verdicts {
+		if _, of := id.Declared(); of != region {
+			continue
+		}
 		if v.Frozen && (since.IsZero() || v.FrozenSince.Before(since)) {
 			since = v.FrozenSince
 		}

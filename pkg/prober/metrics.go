@@ -79,7 +79,10 @@ func (m *metrics) countVerdicts(n int) { m.verdicts.Add(float64(n)) }
 // judged takes what is held of a tenant now, and reports whether the brake took hold or let go, or would have.
 func (m *metrics) judged(tenant string, verdicts map[health.PoolID]health.Verdict, tally health.Tally) bool {
 	var c tenantCount
-	for _, v := range verdicts {
+	for id, v := range verdicts {
+		if _, region := id.Declared(); region != "" {
+			continue // endpoints count once
+		}
 		if v.Out.Enforced() {
 			c.out++
 		} else if v.Out != nil {

@@ -47,6 +47,7 @@ type poolPlan struct {
 	span      time.Duration // until a vantage that went blind has all of it down
 	unsure    bool          // findings tell whether they are
 	recovery  bool          // findings tell of recoveries, which endpoints start slowly behind
+	regions   bool          // it is judged for the clients of each region, too
 }
 
 // spanOf gives how long it takes at most until all checks of a vantage that fail have turned their endpoints down: intervals vary, and
@@ -128,7 +129,7 @@ func (p *plan) addPool(key spec.Key, pool *spec.Pool, resources state.Resources)
 		id: id, checks: make(map[string][]probe.Check, len(pool.Endpoints)), of: make(map[string]string, len(pool.Endpoints)),
 		rule: ruleOf(pool, names, monitors), vantages: monitors[0].Vantages, quorum: monitors[0].Quorum, // all have the same
 		agree: monitors[0].Agree, span: spanOf(monitors),
-		recovery: pool.SlowStart > 0,
+		recovery: pool.SlowStart > 0, regions: pool.Regions,
 	}
 	for _, e := range pool.Endpoints {
 		pp.endpoints = append(pp.endpoints, e.Name)

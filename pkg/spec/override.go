@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/spec/recur"
 )
 
@@ -212,7 +213,11 @@ func (c *checker) hold(o *Override) {
 	}
 	for _, pool := range slices.Sorted(maps.Keys(o.Hold)) {
 		path := joinPath("spec.hold", pool)
-		c.label(path, pool)
+		if of, region, _ := strings.Cut(pool, "@"); slices.Contains(geo.Continents[:], region) { // it is of what clients of a region get
+			c.label(path, of)
+		} else {
+			c.label(path, pool)
+		}
 		for _, name := range slices.Sorted(maps.Keys(o.Hold[pool])) {
 			if score := o.Hold[pool][name]; !(score >= 0 && score <= 1) {
 				c.fail(joinPath(path, name), "", "%v is no score: it can be 0 to 1", score)

@@ -407,7 +407,8 @@ func (v *setChecker) pools(r *Resource, s *Service) {
 	}
 	v.fits(r, s)
 	v.unreachable(r, s.Rules)
-	if s.Sticky != nil && s.Sticky.By == ByLabel && s.ByPlace() {
+	regional := v.regional(r, s)
+	if s.Sticky != nil && s.Sticky.By == ByLabel && (s.ByPlace() || regional != "") {
 		v.warn(r, "spec.rules", "for them to meet whatever their place, have one rule without when, and pools by their names",
 			"clients of one label may get different endpoints, since their place decides too")
 	}
@@ -452,6 +453,24 @@ func (v *setChecker) cname(r *Resource, s *Service) {
 	if s.Pick == PickAll {
 		v.fail(r, "spec.pick", "use weighted or sticky", "a service of host names answers one CNAME")
 	}
+}
+
+// regional gives a pool of a service that is judged for each continent; empty: none is. Its clients have rows of their places then, which
+// say nothing of who asks.
+func (v *setChecker) regional(r *Resource, s *Service) (pool string) {
+	for _, name := range s.AllPools() {
+		if p, ok := specOf[*Pool](v.after, Key{r.Tenant, KindPool, name}); ok && p.Regions {
+			pool = name
+			break
+		}
+	}
+	for i := range s.Rules {
+		if w := s.Rules[i].When; pool != "" && w != nil && len(w.Resolver) > 0 {
+			v.fail(r, indexed("spec.rules", i)+".when.resolver", "make a service of its own for these rules, with a pool without regions",
+				"is not possible beside pool %s, which has regions: true", pool)
+		}
+	}
+	return pool
 }
 
 // uniqueHosts finds changed services on a host that another service has.

@@ -161,6 +161,8 @@ type Pool struct {
 
 	// Apart has health know the IPv4 and the IPv6 addresses of an endpoint apart, so that it can be up in one family: see Split.
 	Apart bool `json:"apart,omitempty" yaml:"apart,omitempty"`
+	// Regions has the pool judged for the clients of each continent by the vantages that stand there, beside the verdict for all.
+	Regions bool `json:"regions,omitempty" yaml:"regions,omitempty"`
 
 	// Resume is auto (default) or manual: a pool that failed stays out until gtmctl pool resume.
 	Resume string `json:"resume,omitempty" yaml:"resume,omitempty"`

@@ -60,6 +60,9 @@ func (c *checker) pool(p *Pool) {
 	if p.Apart && !slices.ContainsFunc(p.Endpoints, isOfBoth) {
 		c.fail("spec.apart", "remove it", "no endpoint has addresses of both families, and no probe")
 	}
+	if p.Regions && !p.IsMonitored() {
+		c.fail("spec.regions", "give it a monitor", "nobody checks it from any region")
+	}
 	c.standby(p)
 }
 

@@ -28,10 +28,23 @@ func (p *Pool) Scores() spec.Scores {
 	return scores
 }
 
+// In gives the pool as that for clients of a region for whom nothing else is known of it than for all.
+func (p *Pool) In(region string) *Pool {
+	if p.Region == region {
+		return p
+	}
+	in := *p
+	in.Region = region
+	return &in
+}
+
 // Held gives a pool as a hold has it: by the scores that it wrote down, with the overrides of now. actual is the pool without the hold,
 // which is given where the hold knows nothing of it; apart tells whether the two answer differently.
 func Held(actual *Pool, declared *spec.Pool, hold *spec.Override, overrides []*spec.Override, now time.Time) (p *Pool, apart bool) {
-	scores, is := hold.Hold[actual.ID.Pool]
+	scores, is := hold.Hold[actual.ID.For(actual.Region).Pool]
+	if !is {
+		scores, is = hold.Hold[actual.ID.Pool]
+	}
 	if !is {
 		return actual, false
 	}

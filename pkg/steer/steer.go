@@ -40,6 +40,7 @@ type Standing struct {
 // Pool is what steering makes of a pool. It is immutable.
 type Pool struct {
 	ID         health.PoolID
+	Region     string // for whose clients its verdict is; empty: for all
 	Site       string
 	Candidates []Candidate // as declared, in order; of spec.Pool.Split
 	Up         bool
@@ -57,8 +58,11 @@ type Pool struct {
 func NewPool(id health.PoolID, p *spec.Pool, v *health.Verdict, overrides []*spec.Override, now time.Time) *Pool {
 	p = p.Split()
 	out := &Pool{ID: id, Site: p.Site, Candidates: make([]Candidate, len(p.Endpoints))}
+	if v != nil {
+		_, out.Region = v.Pool.Declared()
+	}
 	var standing Standing
-	last, word := &unknown, wording{}
+	last, word := &unknown, wording{region: out.Region}
 	known := lookup{verdict: v}
 	hands := handsOf(overrides, now)
 	out.Next = hands.next
@@ -168,14 +172,18 @@ func (s Standing) keep(last *Standing) *Standing {
 }
 
 // wording is a reason and how it is told: those of many endpoints are often the same, and then stand in memory once.
-type wording struct{ reason, out string }
+type wording struct{ region, reason, out string }
 
 func (w *wording) of(reason string) string {
+	down := "down"
+	if w.region != "" {
+		down += " for " + w.region
+	}
 	if reason == "" {
-		return "down"
+		return down
 	}
 	if w.reason != reason {
-		*w = wording{reason, "down: " + reason}
+		w.reason, w.out = reason, down+": "+reason
 	}
 	return w.out
 }
@@ -261,6 +269,9 @@ func (p *Pool) judge(minHealthy, unseen string) {
 	}
 	if !p.Up {
 		p.Why += fmt.Sprintf(", %d needed", need)
+	}
+	if p.Region != "" {
+		p.Why = "for " + p.Region + " " + p.Why
 	}
 }
 

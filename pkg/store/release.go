@@ -30,6 +30,7 @@ type Release struct {
 
 // Covers reports whether it speaks of a pool.
 func (r Release) Covers(p health.PoolID) bool {
+	p, _ = p.Declared() // for the clients of whichever region
 	return r.Tenant == p.Tenant && (r.Pool == "" || r.Pool == p.Pool)
 }
 

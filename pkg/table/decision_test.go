@@ -28,7 +28,7 @@ func TestTheLeastTTLCounts(t *testing.T) {
 		arms := []Arm{{Node: w.Add(leaf), Weight: 1, Live: leaf.Live, All: leaf.All}}
 		top := w.Add(Node{Kind: FirstNode, Arms: &arms, TTL: ttl[1], Depth: 1, Live: leaf.Live, All: leaf.All})
 		v := &View{Nodes: w.Freeze()}
-		s := &Service{ServiceInfo: &ServiceInfo{}, starts: [fewRules]uint8{0, 1, 1}, rules: 1, Steps: []Step{{top, ttl[0]}}}
+		s := &Service{ServiceInfo: &ServiceInfo{}, starts: [fewRows]uint8{0, 1, 1}, rules: 1, Steps: []Step{{top, ttl[0]}}}
 		var d Decision
 		v.Decide(&d, s, rr.IPv4, new(Client), Class{}, 1)
 		told := uint32(AnyTTL)

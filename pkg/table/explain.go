@@ -89,7 +89,7 @@ func (v *View) Explain(s *Service, f rr.Family, c *Client, r uint64) *Explanatio
 func (v *View) rule(e *Explanation, row int) int {
 	s := e.Service
 	switch {
-	case s.Is.Has(Steers):
+	case s.Steering != nil:
 		p := s.Steering.Policy
 		e.Trace = &policy.Trace{}
 		_, rule := p.Row(p.Where(e.Place, geo.HitsAt(v.Maps, p.Maps(), e.Asker.Addr())), e.Trace)
@@ -148,13 +148,13 @@ func (e *Explanation) ttlFrom(row int) string {
 	if e.hashed && e.left < s.Steps[e.step].TTL {
 		return "the end of the period"
 	}
-	if s.Is.Has(Steers) {
-		return e.policyTTLFrom()
-	}
 	ttl, unsure := s.Steps[e.step].TTL, e.Draw.Pool.Unsure()
-	switch {
-	case e.TTL < ttl && unsure != "" && s.Spec.TTLUnsure != nil && e.TTL == s.Spec.TTLUnsure.WholeSeconds():
+	if e.TTL < ttl && unsure != "" && s.Spec.TTLUnsure != nil && e.TTL == s.Spec.TTLUnsure.WholeSeconds() {
 		return "ttlUnsure: " + unsure
+	}
+	switch {
+	case s.Steering != nil:
+		return e.policyTTLFrom()
 	case e.TTL < ttl:
 		return "what the alias leads to"
 	case ttl < RowTTL(s.Spec, row):

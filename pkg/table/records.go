@@ -99,7 +99,7 @@ func (v *View) eachLeaf(node, ttl uint32, yield func(*draws.Draw, uint32) bool) 
 // DefaultRules gives the rows in the order in which they are tried: of rules the first for everyone, lastResort, the rest from the end; of
 // a policy that of a client of whom nothing is known.
 func (s *Service) DefaultRules() []int {
-	if s.Is.Has(Steers) {
+	if s.Steering != nil {
 		return []int{int(s.Steering.Default), s.lastFor(int(s.Steering.Default))}
 	}
 	last := s.lastFor(0)

@@ -20,19 +20,20 @@ import (
 // What every query reads of it is one cache line; a view holds the lines of its services side by side.
 type Service struct {
 	*ServiceInfo
-	Layout *Layout         // nil: one row for each rule
-	Steps  []Step          // of all rows, one after the other; or as Layout has them
-	starts [fewRules]uint8 // as ServiceInfo.Index, where that has no more
-	Part   uint32          // of View.PartList, for clients' networks
+	Layout *Layout // nil: each class has a row of the same number
+	Steps  []Step  // of all rows, one after the other; or as Layout has them
+	Part   uint32  // of View.PartList, for clients' networks
 	// ResolverPart is that for the addresses of resolvers, where the client's network is not known: mostly the same.
 	ResolverPart uint32
-	rules        uint16 // how many; each has a row of the same number, and the row behind the last one is lastResort's
+	// rules is how many; each has a row of the same number, and the row behind the last one is lastResort's. Of a service that goes by a
+	// policy and does not steer, it is how many classes.
+	rules  uint16
+	starts [fewRows]uint8 // as ServiceInfo.Index, where that has no more, nor larger ones
 
-	Served  rr.FamilySet // what exists at the name
-	Need    rr.FamilySet // a pool must give it to be chosen: Served where all families come from one pool, else nothing more
-	Tiers   uint8        // how many of tiers are tried
-	Is      Traits
-	indexed bool // Index is in use, and not starts
+	Served rr.FamilySet // what exists at the name
+	Need   rr.FamilySet // a pool must give it to be chosen: Served where all families come from one pool, else nothing more
+	Tiers  uint8        // how many of tiers are tried
+	Is     Traits
 }
 
 // Traits are what few services have.
@@ -41,6 +42,7 @@ type Traits uint8
 // The traits.
 const (
 	Steers  Traits = 1 << iota // Layout is there, and Steering
+	Indexed                    // Index is there
 	Pending                    // an alias of what was never resolved: SERVFAIL
 	Metrics                    // Counting is there
 	Keyed                      // Client.Label and Client.Now are asked for
@@ -59,7 +61,7 @@ type Step struct {
 // ServiceInfo is what few queries read of a Service.
 type ServiceInfo struct {
 	Sigs     *zones.SteeredSigs // nil: its zone is not signed
-	Steering *Steering          // nil: it goes by no policy
+	Steering *Steering          // nil: one row for each rule; without Steers: one for each class
 	Tenant   string
 	Name     string
 	Spec     *spec.Service // with defaults filled in
@@ -88,23 +90,25 @@ func (s *Service) TTLs() (sum uint64) {
 	return sum
 }
 
-// fewRules is so many entries as fill the line.
-const fewRules = 8
+// fewRows is so many entries as fill the line.
+const fewRows = 10
 
 // InlineIndex puts the index in its place, once it is complete.
 func (s *Service) InlineIndex() {
 	s.rules = uint16(len(s.Index) - 2)
-	if s.indexed = len(s.Index) > fewRules || len(s.Steps) > math.MaxUint8; !s.indexed {
-		for i, at := range s.Index {
-			s.starts[i] = uint8(at)
-		}
-		s.Index = nil
+	if len(s.Index) > fewRows || s.Index[len(s.Index)-1] > math.MaxUint8 {
+		s.Is |= Indexed
+		return
 	}
+	for i, at := range s.Index {
+		s.starts[i] = uint8(at)
+	}
+	s.Index = nil
 }
 
 // Row gives the range of a row's steps.
 func (s *Service) Row(i int) (from, to int) {
-	if !s.indexed {
+	if !s.Is.Has(Indexed) {
 		return int(s.starts[i]), int(s.starts[i+1])
 	}
 	return int(s.Index[i]), int(s.Index[i+1])

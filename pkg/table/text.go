@@ -148,6 +148,9 @@ func (w *writer) trace(t *policy.Trace) {
 			w.linef("policy %s, rule %s", p.Policy, p.Rule)
 		}
 	}
+	if t.Region != "" {
+		w.linef("pools with regions: as judged for clients of %s", t.Region)
+	}
 	if len(t.Fence) > 0 {
 		left := "nothing"
 		if len(t.Fenced) > 0 {

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -55,6 +56,8 @@ type watched struct {
 	seen      map[string]map[string]*health.Threshold // by vantage and endpoint
 	told      map[string]health.Observation           // what the judge has of each vantage
 	verdict   health.Verdict
+	regional  bool
+	regions   map[string]health.Verdict // for the clients of each, where enough vantages stand
 }
 
 // begin has all endpoints checked, each vantage's checks spread over the interval as pkg/probe spreads them.
@@ -70,7 +73,7 @@ func (w *watch) begin(endpoints []Endpoint) error {
 		if p == nil {
 			monitor := w.declared[spec.Key{Tenant: e.id.Tenant, Kind: spec.KindMonitor, Name: declared.Monitor}].Spec.(*spec.Monitor)
 			p = &watched{of: map[string]string{}, monitor: monitor.Effective(), seen: map[string]map[string]*health.Threshold{},
-				told: map[string]health.Observation{}}
+				told: map[string]health.Observation{}, regional: declared.Regions, regions: map[string]health.Verdict{}}
 			w.pools[e.id] = p
 			w.order = append(w.order, e.id)
 		}
@@ -194,6 +197,7 @@ func (w *watch) judgeTenant(tenant string, alive map[string]bool, about map[stri
 	}
 	d := health.Docket{Previous: map[health.PoolID]health.Verdict{}, Proposed: map[health.PoolID]health.Verdict{},
 		Pools: prober.Declared(state.NewResources(resources...), now), Now: now}
+	regional := map[string]map[health.PoolID]health.Case{}
 	for _, id := range w.order {
 		p := w.pools[id]
 		if id.Tenant != tenant {
@@ -202,11 +206,28 @@ func (w *watch) judgeTenant(tenant string, alive map[string]bool, about map[stri
 		if p.verdict.Endpoints != nil {
 			d.Previous[id] = p.verdict
 		}
-		d.Proposed[id] = health.Judge(health.Case{Pool: id, Endpoints: p.endpoints, Of: p.of, Previous: p.verdict,
+		c := health.Case{Pool: id, Endpoints: p.endpoints, Of: p.of, Previous: p.verdict,
 			Vantages: p.monitor.Vantages, Quorum: p.monitor.Quorum, Agree: p.monitor.Agree, Observations: p.told,
-			Alive: alive, About: about, Now: now})
+			Alive: alive, About: about, Now: now}
+		if d.Proposed[id] = health.Judge(c); p.regional {
+			for region, of := range c.Regions(p.regions) {
+				if regional[region] == nil {
+					regional[region] = map[health.PoolID]health.Case{}
+				}
+				regional[region][id] = of
+			}
+		}
 	}
 	verdicts, _ := w.brake(tenant).Apply(d)
+	for _, region := range slices.Sorted(maps.Keys(regional)) {
+		found, _ := w.brake(tenant).Apply(d.ForRegion(regional[region], verdicts))
+		for _, id := range w.order {
+			if _, is := regional[region][id]; is && !found[id].Equal(w.pools[id].regions[region]) {
+				w.pools[id].regions[region] = found[id]
+				changed = append(changed, found[id])
+			}
+		}
+	}
 	for _, id := range w.order {
 		if v, ok := verdicts[id]; ok && !v.Equal(w.pools[id].verdict) {
 			w.pools[id].verdict = v

@@ -15,9 +15,11 @@ type Event struct {
 	Tenant   string `json:"tenant"`
 	Pool     string `json:"pool,omitempty"`
 	Endpoint string `json:"endpoint,omitempty"`
-	From     string `json:"from"`
-	To       string `json:"to"`
-	Reason   string `json:"reason,omitempty"`
+	// Region is the continent for whose clients it changed, of a pool with regions. Absent: for all.
+	Region string `json:"region,omitempty"`
+	From   string `json:"from"`
+	To     string `json:"to"`
+	Reason string `json:"reason,omitempty"`
 	// Judge is the vantage that judged.
 	Judge string `json:"judge,omitempty"`
 	// Vantages say what the living ones saw of the endpoint when control heard of it. Absent: not asked, or not to be had.
@@ -39,15 +41,19 @@ const (
 	NoJudge    = "none"
 )
 
-// Of names what an event is of, as in shop/eu/a.
+// Of names what an event is of, as in shop/eu/a, or in shop/eu/a for AS.
 func (e *Event) Of() string {
-	switch e.Kind {
-	case EventJudge:
+	if e.Kind == EventJudge {
 		return "the judge"
-	case EventEndpoint:
-		return e.Tenant + "/" + e.Pool + "/" + e.Endpoint
 	}
-	return e.Tenant + "/" + e.Pool
+	of := e.Tenant + "/" + e.Pool
+	if e.Kind == EventEndpoint {
+		of += "/" + e.Endpoint
+	}
+	if e.Region != "" {
+		of += " for " + e.Region
+	}
+	return of
 }
 
 // Bad reports whether it tells of something that went wrong.

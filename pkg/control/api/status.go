@@ -164,6 +164,24 @@ type Pool struct {
 	// Overrides are those in force on the pool or its endpoints.
 	Overrides []Override `json:"overrides,omitempty"`
 	Endpoints []Endpoint `json:"endpoints"`
+	// Regions are what is known for the clients of continents, of a pool with regions, sorted. Clients of others get what is known for all.
+	Regions []PoolRegion `json:"regions,omitempty"`
+}
+
+// PoolRegion is a pool as it is for clients of a continent.
+type PoolRegion struct {
+	Region string `json:"region"`
+	Up     bool   `json:"up"`
+	Why    string `json:"why,omitempty"`
+	// Vantages are those that stand there, whether they live or not.
+	Vantages []string `json:"vantages,omitempty"`
+	// Silent are those of them that do not live. Where these are so many that no quorum is left, Why says so.
+	Silent []string `json:"silent,omitempty"`
+	Frozen bool     `json:"frozen,omitempty"`
+	Brake  string   `json:"brake,omitempty"`
+	Out    *PoolOut `json:"out,omitempty"`
+	// Endpoints are those that are otherwise than for all, or are held.
+	Endpoints []Endpoint `json:"endpoints,omitempty"`
 }
 
 // Hold is a service that is frozen as it answered.

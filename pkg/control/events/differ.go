@@ -18,19 +18,29 @@ import (
 )
 
 // Subject is what events are of.
-type Subject struct{ Kind, Tenant, Pool, Endpoint string }
+type Subject struct{ Kind, Tenant, Pool, Endpoint, Region string }
 
 // SubjectOf gives that of an event.
-func SubjectOf(e *api.Event) Subject { return Subject{e.Kind, e.Tenant, e.Pool, e.Endpoint} }
+func SubjectOf(e *api.Event) Subject { return Subject{e.Kind, e.Tenant, e.Pool, e.Endpoint, e.Region} }
+
+// subject gives that of a pool, named as it is judged, or of one of its endpoints.
+func subject(kind string, id health.PoolID, endpoint string) Subject {
+	of, region := id.Declared()
+	return Subject{kind, of.Tenant, of.Pool, endpoint, region}
+}
 
 func (s Subject) event(at time.Time, from, to string) api.Event {
-	return api.Event{Time: at.UTC(), Kind: s.Kind, Tenant: s.Tenant, Pool: s.Pool, Endpoint: s.Endpoint, From: from, To: to}
+	return api.Event{Time: at.UTC(), Kind: s.Kind, Tenant: s.Tenant, Pool: s.Pool, Endpoint: s.Endpoint, Region: s.Region, From: from,
+		To: to}
 }
 
 // identify names an event by what it tells. From is not part of it: a control that was away does not know it. salt stands for the time
 // where that is of this control's own clock.
 func identify(e *api.Event, salt string) {
 	salt = cmp.Or(salt, e.Time.UTC().Format(time.RFC3339Nano))
+	if e.Region != "" {
+		salt = e.Region + " " + salt
+	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q %q %q", e.Kind, e.Tenant, e.Pool, e.Endpoint, e.To, salt))
 	e.ID = hex.EncodeToString(sum[:10])
 }
@@ -47,10 +57,10 @@ func verdictEvents(c past.Change, now time.Time) (events []api.Event) {
 	for _, name := range slices.Sorted(maps.Keys(c.Is.Endpoints)) {
 		f, before := c.Is.Endpoints[name], was.Endpoints[name]
 		before.State = cmp.Or(before.State, health.Unknown)
-		if f.State == before.State || f.State == "" {
+		if f.State == before.State || f.State == "" || c.Was == nil && f.State == f.All { // a region that is judged now for the first time
 			continue
 		}
-		e := Subject{api.EventEndpoint, c.Pool.Tenant, c.Pool.Pool, name}.event(orNow(f.Since, now), string(before.State), string(f.State))
+		e := subject(api.EventEndpoint, c.Pool, name).event(orNow(f.Since, now), string(before.State), string(f.State))
 		e.Reason, e.Judge = f.Reason, c.Is.Judge
 		identify(&e, "")
 		events = append(events, e)
@@ -62,7 +72,7 @@ func verdictEvents(c past.Change, now time.Time) (events []api.Event) {
 }
 
 func brakeEvent(id health.PoolID, was, is *health.Verdict, now time.Time) api.Event {
-	of := Subject{Kind: api.EventBrake, Tenant: id.Tenant, Pool: id.Pool}
+	of := subject(api.EventBrake, id, "")
 	var e api.Event
 	if is.Frozen {
 		e = of.event(orNow(heldFrom(is), now), api.BrakeFree, api.BrakeHolds)
@@ -94,7 +104,7 @@ func heldFrom(v *health.Verdict) time.Time {
 func missed(v *health.Verdict, last map[Subject]*api.Event, newest, now time.Time) (events []api.Event) {
 	before := health.Verdict{Pool: v.Pool, Endpoints: map[string]health.Finding{}}
 	for name, f := range v.Endpoints {
-		e := last[Subject{api.EventEndpoint, v.Pool.Tenant, v.Pool.Pool, name}]
+		e := last[subject(api.EventEndpoint, v.Pool, name)]
 		switch {
 		case e != nil:
 			before.Endpoints[name] = health.Finding{State: health.State(e.To)}
@@ -102,7 +112,7 @@ func missed(v *health.Verdict, last map[Subject]*api.Event, newest, now time.Tim
 			before.Endpoints[name] = f
 		}
 	}
-	if e := last[Subject{Kind: api.EventBrake, Tenant: v.Pool.Tenant, Pool: v.Pool.Pool}]; e != nil {
+	if e := last[subject(api.EventBrake, v.Pool, "")]; e != nil {
 		before.Frozen, before.HeldSince = e.To == api.BrakeHolds, e.Time
 	} else {
 		before.Frozen = v.Frozen && !heldFrom(v).After(newest)

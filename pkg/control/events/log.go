@@ -295,7 +295,7 @@ func ChangesOf(counts map[Subject]int, id health.PoolID, endpoint string) int {
 	if endpoint != "" {
 		kind = api.EventEndpoint
 	}
-	return counts[Subject{kind, id.Tenant, id.Pool, endpoint}]
+	return counts[subject(kind, id, endpoint)]
 }
 
 // Status tells what is kept.

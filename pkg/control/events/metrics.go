@@ -88,7 +88,7 @@ func (r *Recorder) measure(id health.PoolID) (up float64, counts map[string]int)
 	for kind, n := range r.counts[id] {
 		counts[kind] = n
 	}
-	if _, down := r.problems[id.Tenant][Subject{Kind: api.EventPool, Tenant: id.Tenant, Pool: id.Pool}]; down {
+	if _, down := r.problems[id.Tenant][subject(api.EventPool, id, "")]; down {
 		return 0, counts
 	}
 	return 1, counts

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/steer"
@@ -73,7 +74,7 @@ func (p *pools) declare(name string) *tenant {
 		}
 	}
 	for id := range p.stand {
-		if id.Tenant == name && d.pools[id.Pool] == nil {
+		if of, _ := id.Declared(); id.Tenant == name && d.pools[of.Pool] == nil {
 			delete(p.stand, id)
 			delete(p.due, id)
 		}
@@ -121,45 +122,58 @@ func (p *pools) look(tenant string, names []string, now time.Time) (list []turne
 	if d == nil {
 		d = p.declare(tenant)
 	}
-	steered := map[string]*steer.Pool{}
-	var pool func(name string) *steer.Pool
-	pool = func(name string) *steer.Pool {
-		if known, ok := steered[name]; ok {
-			return known
+	for _, region := range append([]string{""}, geo.Continents[:]...) {
+		steered := map[string]*steer.Pool{}
+		for _, name := range names {
+			id := health.PoolID{Tenant: tenant, Pool: name}.For(region)
+			if region != "" && (d.pools[name] == nil || !d.pools[name].Regions || p.verdict(id) == nil) {
+				delete(p.stand, id)
+				delete(p.due, id)
+				continue
+			}
+			made := p.steer(d, tenant, name, region, steered, now)
+			if made == nil {
+				continue
+			}
+			if delete(p.due, id); !made.Next.IsZero() {
+				p.due[id] = made.Next
+			}
+			is := standing{made.Up, made.Why}
+			if was, known := p.stand[id]; known && was.up != is.up {
+				list = append(list, turned{id, was, is, p.verdict(id)})
+			}
+			p.stand[id] = is
 		}
-		steered[name] = nil // it is being made: who depends on it meanwhile takes it for up
-		declared := d.pools[name]
-		if declared == nil {
-			return nil
-		}
-		effective := declared.Effective()
-		id := health.PoolID{Tenant: tenant, Pool: name}
-		made := steer.NewPool(id, &effective, p.verdict(id), d.overrides[name], now)
-		made.DependOn(declared, steer.DownBy(declared, pool, func(service string) []string {
+	}
+	return list
+}
+
+// steer gives what a pool is for clients of a region, as edges know it; nil: it is not declared. steered are those that were made before.
+func (p *pools) steer(d *tenant, tenant, name, region string, steered map[string]*steer.Pool, now time.Time) *steer.Pool {
+	if known, ok := steered[name]; ok {
+		return known
+	}
+	steered[name] = nil // it is being made: who depends on it meanwhile takes it for up
+	declared := d.pools[name]
+	if declared == nil {
+		return nil
+	}
+	effective := declared.Effective()
+	id := health.PoolID{Tenant: tenant, Pool: name}
+	verdict := p.verdict(id)
+	if v := p.verdict(id.For(region)); declared.Regions && v != nil {
+		verdict = v
+	}
+	made := steer.NewPool(id, &effective, verdict, d.overrides[name], now)
+	made.DependOn(declared, steer.DownBy(declared, func(on string) *steer.Pool { return p.steer(d, tenant, on, region, steered, now) },
+		func(service string) []string {
 			if s := d.services[service]; s != nil {
 				return s.RulePools()
 			}
 			return nil
 		}))
-		steered[name] = made
-		return made
-	}
-	for _, name := range names {
-		made := pool(name)
-		if made == nil {
-			continue
-		}
-		id := made.ID
-		if delete(p.due, id); !made.Next.IsZero() {
-			p.due[id] = made.Next
-		}
-		is := standing{made.Up, made.Why}
-		if was, known := p.stand[id]; known && was.up != is.up {
-			list = append(list, turned{id, was, is, p.verdict(id)})
-		}
-		p.stand[id] = is
-	}
-	return list
+	steered[name] = made
+	return made
 }
 
 func (p *pools) verdict(id health.PoolID) *health.Verdict {
@@ -175,7 +189,8 @@ func (p *pools) ripe(now time.Time) map[string][]string {
 	list := map[string][]string{}
 	for id, at := range p.due {
 		if !at.After(now) {
-			list[id.Tenant] = append(list[id.Tenant], id.Pool)
+			of, _ := id.Declared()
+			list[id.Tenant] = append(list[id.Tenant], of.Pool)
 		}
 	}
 	return list

@@ -37,11 +37,14 @@ func (r *Recorder) settleGone(c past.Change) {
 	defer r.mu.Unlock()
 	for name := range c.Was.Endpoints {
 		if c.Is == nil || !hasEndpoint(c.Is, name) {
-			delete(r.problems[c.Pool.Tenant], Subject{api.EventEndpoint, c.Pool.Tenant, c.Pool.Pool, name})
+			delete(r.problems[c.Pool.Tenant], subject(api.EventEndpoint, c.Pool, name))
 		}
 	}
 	if c.Is == nil {
-		delete(r.problems[c.Pool.Tenant], Subject{Kind: api.EventBrake, Tenant: c.Pool.Tenant, Pool: c.Pool.Pool})
+		delete(r.problems[c.Pool.Tenant], subject(api.EventBrake, c.Pool, ""))
+		if _, region := c.Pool.Declared(); region != "" { // its clients get what is known for all
+			delete(r.problems[c.Pool.Tenant], subject(api.EventPool, c.Pool, ""))
+		}
 	}
 }
 
@@ -78,7 +81,7 @@ func (r *Recorder) findProblems(now time.Time) {
 	}
 	for id, s := range r.pools.stand {
 		if !s.up {
-			e := Subject{Kind: api.EventPool, Tenant: id.Tenant, Pool: id.Pool}.event(now, "up", "down")
+			e := subject(api.EventPool, id, "").event(now, "up", "down")
 			e.Reason = s.why
 			r.setProblem(&e)
 		}

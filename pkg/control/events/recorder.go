@@ -13,6 +13,7 @@ import (
 
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/past"
+	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
@@ -168,7 +169,8 @@ func (r *Recorder) of(n *past.News, now time.Time) (list []api.Event) {
 	judged := map[string][]string{}
 	for _, c := range n.Changes {
 		list = append(list, verdictEvents(c, now)...)
-		judged[c.Pool.Tenant] = append(judged[c.Pool.Tenant], c.Pool.Pool)
+		of, _ := c.Pool.Declared()
+		judged[of.Tenant] = append(judged[of.Tenant], of.Pool)
 		r.settleGone(c)
 	}
 	for _, tenant := range slices.Sorted(maps.Keys(judged)) {
@@ -190,7 +192,7 @@ func (r *Recorder) turn(tenant string, names []string, changes map[health.PoolID
 				at = newest
 			}
 		}
-		e := Subject{Kind: api.EventPool, Tenant: tenant, Pool: t.id.Pool}.event(at, upDown(t.was.up), upDown(t.now.up))
+		e := subject(api.EventPool, t.id, "").event(at, upDown(t.was.up), upDown(t.now.up))
 		if e.Reason = t.now.why; t.verdict != nil {
 			e.Judge = t.verdict.Judge
 		}
@@ -225,8 +227,11 @@ func (r *Recorder) begin(now time.Time) (list []api.Event) {
 	for _, tenant := range r.cfg.Mirror.Tenants() {
 		d := r.pools.declare(tenant)
 		for name := range d.pools {
-			if e := last[Subject{Kind: api.EventPool, Tenant: tenant, Pool: name}]; e != nil {
-				r.pools.stand[health.PoolID{Tenant: tenant, Pool: name}] = standing{up: e.To == "up"}
+			for _, region := range append([]string{""}, geo.Continents[:]...) {
+				id := health.PoolID{Tenant: tenant, Pool: name}.For(region)
+				if e := last[subject(api.EventPool, id, "")]; e != nil {
+					r.pools.stand[id] = standing{up: e.To == "up"}
+				}
 			}
 		}
 		list = append(list, r.turn(tenant, slices.Sorted(maps.Keys(d.pools)), nil, now)...)

@@ -46,6 +46,9 @@ func alertOf(e *api.Event, until time.Time) alert {
 	if e.Endpoint != "" {
 		a.Labels["endpoint"] = e.Endpoint
 	}
+	if e.Region != "" {
+		a.Labels["region"] = e.Region
+	}
 	if e.Reason != "" {
 		a.Annotations["description"] = e.Reason
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
@@ -154,9 +155,11 @@ func (p *Past) verdictsAt(at time.Time, tenants []state.TenantState, names []str
 			if key.Kind != spec.KindPool {
 				continue
 			}
-			id := health.PoolID{Tenant: name, Pool: key.Name}
-			if v, ok := p.cfg.Mirror.Verdict(id); ok {
-				then[id] = &v
+			for _, region := range append([]string{""}, geo.Continents[:]...) {
+				id := health.PoolID{Tenant: name, Pool: key.Name}.For(region)
+				if v, ok := p.cfg.Mirror.Verdict(id); ok {
+					then[id] = &v
+				}
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package compile
 import (
 	"maps"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -58,7 +59,7 @@ func (c *Compiler) partsAhead(parts map[string]*aheadPart) (work []func()) {
 
 // want notes the draws and the partition of a service that nobody has yet.
 func (c *Compiler) want(a *ahead, k spec.Key, s *spec.Service) {
-	if policy.Simple(s) {
+	if c.simple(k.Tenant, s) {
 		if c.wantPart(a, s, bySubnet); askersDiffer(s) {
 			c.wantPart(a, s, byResolver)
 		}
@@ -79,6 +80,14 @@ func (c *Compiler) want(a *ahead, k spec.Key, s *spec.Service) {
 			a.draws[key] = &aheadDraw{pool: p.state}
 		}
 	}
+}
+
+// simple reports whether a tenant's service asks nothing of a client but which of its rules matches.
+func (c *Compiler) simple(tenant string, s *spec.Service) bool {
+	return policy.Simple(s) && !slices.ContainsFunc(s.AllPools(), func(name string) bool {
+		p := c.pools[health.PoolID{Tenant: tenant, Pool: name}]
+		return p != nil && p.spec != nil && p.spec.Regions
+	})
 }
 
 // policiesAtOnce is for how many services policies are filled in ahead: all of them would take much memory.
@@ -108,7 +117,7 @@ func (c *Compiler) fillPolicies(keys []spec.Key) (todo []*aheadPolicy) {
 	filled := make([]*aheadPolicy, len(keys))
 	atOnce(len(keys), func(i int) {
 		// overrides of a service's rules make its policy another one; they are few
-		if s := c.serviceSpec(keys[i]); s != nil && s.Alias == nil && !policy.Simple(s) && len(c.shifts[keys[i]]) == 0 {
+		if s := c.serviceSpec(keys[i]); s != nil && s.Alias == nil && !c.simple(keys[i].Tenant, s) && len(c.shifts[keys[i]]) == 0 {
 			eff := s.Effective()
 			filled[i] = c.fillPolicy(keys[i].Tenant, &eff)
 		}

@@ -38,12 +38,18 @@ func (c *Compiler) Apply(ch Change) {
 	for i := range ch.Verdicts {
 		v := &ch.Verdicts[i]
 		c.verdicts[v.Pool] = v
-		c.dirty.pools[v.Pool] = true
+		c.touchJudged(v.Pool)
 	}
 	for _, id := range ch.VerdictsDeleted {
 		delete(c.verdicts, id)
-		c.dirty.pools[id] = true
+		c.touchJudged(id)
 	}
+}
+
+// touchJudged has the pool compiled anew that a verdict is on.
+func (c *Compiler) touchJudged(id health.PoolID) {
+	id, _ = id.Declared()
+	c.dirty.pools[id] = true
 }
 
 // forget drops what a full change does not mention.
@@ -80,7 +86,7 @@ func (c *Compiler) forget(ch *Change) {
 	for id := range c.verdicts {
 		if !told[id] {
 			delete(c.verdicts, id)
-			c.dirty.pools[id] = true
+			c.touchJudged(id)
 		}
 	}
 }

@@ -347,7 +347,7 @@ func TestVerdictsReachOnlyWhatTheyChange(t *testing.T) {
 
 // TestRowsAtTheBorder: services of about as many rules as a line has room for.
 func TestRowsAtTheBorder(t *testing.T) {
-	const inLine = 8
+	const inLine = 10
 	for rules := inLine - 4; rules <= inLine+2; rules++ {
 		yaml, own := testZone, "  rules:\n"
 		for i := range rules {
@@ -372,6 +372,26 @@ func TestRowsAtTheBorder(t *testing.T) {
 			if from, to := s.Row(i); to-from != []int{2, 1}[i/rules] {
 				t.Errorf("%d rules: row %d has %d steps", rules, i, to-from)
 			}
+		}
+	}
+}
+
+// TestManyStepsOfFewRows: their index does not fit into the line, few as they are.
+func TestManyStepsOfFewRows(t *testing.T) {
+	for _, pools := range []int{127, 128} {
+		yaml, names := testZone, make([]string, pools)
+		for i := range names {
+			names[i] = fmt.Sprint("p", i)
+			yaml += poolOf(names[i], fmt.Sprint("192.0.2.", i))
+		}
+		list := strings.Join(names, ", ")
+		h := newHarness(t, yaml, service("web", fmt.Sprintf("  rules: [{when: {geo: [EU]}, pools: [%s]}, {pools: [%s]}]\n", list, list)))
+		s := h.service("web.shop.gtm.example.")
+		if (s.Index == nil) != (2*pools < 256) {
+			t.Errorf("%d steps: the index is in the line: %v", 2*pools, s.Index == nil)
+		}
+		if from, to := s.Row(1); from != pools || to != 2*pools {
+			t.Errorf("%d pools: the second row is %d to %d", pools, from, to)
 		}
 	}
 }

@@ -46,18 +46,21 @@ type policySet struct {
 // Pool gives a pool, with its site.
 func (s policySet) Pool(tenant, name string) *policy.Pool {
 	p := s.pools[health.PoolID{Tenant: tenant, Pool: name}]
-	if p == nil || p.spec == nil || p.spec.Site == "" {
+	if p == nil || p.spec == nil {
 		return policy.PoolAt(name, "", nil)
 	}
-	it, ok := s.items[spec.Key{Tenant: spec.Platform, Kind: spec.KindSite, Name: p.spec.Site}]
-	if !ok {
-		return policy.PoolAt(name, "", nil)
+	it := s.items[spec.Key{Tenant: spec.Platform, Kind: spec.KindSite, Name: p.spec.Site}]
+	if it.Resource == nil {
+		of := policy.PoolAt(name, "", nil)
+		of.Regional = p.spec.Regions
+		return of
 	}
 	site, _ := it.Resource.Spec.(*spec.Site)
-	if known := p.placed.Load(); known != nil && known.site == site && known.Site == p.spec.Site {
+	if known := p.placed.Load(); known != nil && known.site == site && known.Site == p.spec.Site && known.Regional == p.spec.Regions {
 		return &known.Pool
 	}
 	fresh := &placedPool{*policy.PoolAt(name, p.spec.Site, site), site}
+	fresh.Regional = p.spec.Regions
 	p.placed.Store(fresh)
 	return &fresh.Pool
 }
@@ -138,19 +141,26 @@ func (c *Compiler) addPolicyRows(out *table.Service, s *serviceState, p *plan, f
 	b := rowBuilder{Compiler: c, service: s, out: out, tenant: p.tenant, form: form, rows: rows, known: make([]entry, 0, len(rows.Steps)),
 		leaves: make(map[leafKey]int, 8)}
 	ttl := p.atMost(out.Spec.TTLSeconds())
-	for i := range rows.Orders {
-		own := ttl
+	ownTTL := func(i int) uint32 {
 		if t := rows.Orders[i].TTL; t >= 0 {
-			own = p.atMost(uint32(t))
+			return p.atMost(uint32(t))
 		}
-		if err := b.row(rows.Orders[i].Steps, own); err != nil {
+		return ttl
+	}
+	if b.isPlain() {
+		return b.plain(ttl, ownTTL)
+	}
+	out.Is |= table.Steers
+	for i := range rows.Orders {
+		b.region = rows.Orders[i].Region
+		if err := b.row(rows.Orders[i].Steps, ownTTL(i)); err != nil {
 			return err
 		}
 	}
 	last := make([]int, len(rows.Orders))
 	for i := range rows.Orders {
 		same := i
-		for same > 0 && !slices.Equal(rows.Orders[same-1].Last, rows.Orders[i].Last) {
+		for same > 0 && !rows.Orders[same-1].LastAs(&rows.Orders[i]) {
 			same--
 		}
 		if same > 0 {
@@ -158,6 +168,7 @@ func (c *Compiler) addPolicyRows(out *table.Service, s *serviceState, p *plan, f
 			continue
 		}
 		last[i] = len(b.index)
+		b.region = rows.Orders[i].Region
 		if err := b.row(rows.Orders[i].Last, ttl); err != nil {
 			return fmt.Errorf("lastResort: %w", err)
 		}
@@ -182,34 +193,84 @@ type rowBuilder struct {
 	rows    *policy.Rows
 	known   []entry
 	leaves  map[leafKey]int // of out.Steps
+	region  string          // of the clients of the row that is made
 	order   []int           // as Steering wants it
 	index   []uint32        // where each row begins there
 }
 
+// isPlain reports whether rows can stand side by side, as those of rules do: each class has one of its own, whose steps are few, and
+// lastResort's is the same for all. A query reads less then.
+func (b *rowBuilder) isPlain() bool {
+	if !policy.Simple(b.out.Spec) || len(b.rows.Of) != len(b.rows.Orders) || b.rows.Groups != nil ||
+		len(b.rows.Orders)*poolRefs(b.out.Spec) > math.MaxUint16 {
+		return false
+	}
+	first := &b.rows.Orders[0]
+	regional := slices.ContainsFunc(first.Last, func(step uint16) bool { return b.isRegional(&b.rows.Steps[step]) })
+	for i := range b.rows.Orders {
+		o := &b.rows.Orders[i]
+		if int(b.rows.Of[i]) != i || !slices.Equal(o.Last, first.Last) || regional && o.Region != first.Region {
+			return false
+		}
+	}
+	return true
+}
+
+// plain makes the rows of a service that isPlain.
+func (b *rowBuilder) plain(lastTTL uint32, ttl func(row int) uint32) error {
+	row := func(steps []uint16, ttl uint32) error {
+		b.out.Index = append(b.out.Index, uint32(len(b.out.Steps)))
+		for _, step := range steps {
+			n, err := b.take(&b.rows.Steps[step])
+			if err != nil {
+				return err
+			}
+			b.service.steps, b.out.Steps = append(b.service.steps, n), append(b.out.Steps, table.Step{Node: n.slot, TTL: ttl})
+		}
+		return nil
+	}
+	for i := range b.rows.Orders {
+		b.region = b.rows.Orders[i].Region
+		if err := row(b.rows.Orders[i].Steps, ttl(i)); err != nil {
+			return err
+		}
+	}
+	if err := row(b.rows.Orders[0].Last, lastTTL); err != nil {
+		return fmt.Errorf("lastResort: %w", err)
+	}
+	b.out.Index = append(b.out.Index, uint32(len(b.out.Steps)))
+	b.out.InlineIndex()
+	b.service.steps, b.out.Steps = slices.Clip(b.service.steps), slices.Clip(b.out.Steps)
+	return nil
+}
+
 // entry is a step of policy.Rows with a TTL, as it stands in an order.
 type entry struct {
-	step uint16
-	ttl  uint32
-	at   []int
+	step   uint16
+	ttl    uint32
+	region string
+	at     []int
 }
 
 // leafKey tells the steps of pools apart.
 type leafKey struct {
 	pool, weight int
 	ttl          uint32
+	region       string
 }
 
 // row appends a row.
 func (b *rowBuilder) row(steps []uint16, ttl uint32) error {
 	b.index = append(b.index, uint32(len(b.order)))
 	for _, step := range steps {
-		i := slices.IndexFunc(b.known, func(e entry) bool { return e.step == step && e.ttl == ttl })
+		region := b.regionOf(&b.rows.Steps[step])
+		i := slices.IndexFunc(b.known, func(e entry) bool { return e.step == step && e.ttl == ttl && e.region == region })
 		if i < 0 {
 			at, err := b.entry(&b.rows.Steps[step], ttl)
 			if err != nil {
 				return err
 			}
-			i, b.known = len(b.known), append(b.known, entry{step, ttl, at})
+			i, b.known = len(b.known), append(b.known, entry{step, ttl, region, at})
 		}
 		b.order = append(b.order, b.known[i].at...)
 	}
@@ -241,10 +302,11 @@ func (b *rowBuilder) entry(node *policy.Node, ttl uint32) ([]int, error) {
 }
 
 func (b *rowBuilder) leaf(pool, weight int, ttl uint32) (int, error) {
-	key := leafKey{pool, weight, ttl}
+	node := &policy.Node{Pool: pool}
+	key := leafKey{pool, weight, ttl, b.regionOf(node)}
 	at, ok := b.leaves[key]
 	if !ok {
-		n, err := b.take(&policy.Node{Pool: pool})
+		n, err := b.take(node)
 		if err != nil {
 			return 0, err
 		}
@@ -252,6 +314,24 @@ func (b *rowBuilder) leaf(pool, weight int, ttl uint32) (int, error) {
 		b.leaves[key] = at
 	}
 	return at, nil
+}
+
+// regionOf gives the region of the row, if a pool below a node is judged for each.
+func (b *rowBuilder) regionOf(n *policy.Node) string {
+	if b.isRegional(n) {
+		return b.region
+	}
+	return ""
+}
+
+// isRegional reports whether a pool below a node is judged for each region.
+func (b *rowBuilder) isRegional(n *policy.Node) bool {
+	for pool := range n.Pools() {
+		if b.out.Steering.Policy.Pools[pool].Regional {
+			return true
+		}
+	}
+	return false
 }
 
 // add appends a step.
@@ -264,7 +344,9 @@ func (b *rowBuilder) add(n *nodeState, weight int, ttl uint32) int {
 // take takes the node of a policy's one.
 func (b *rowBuilder) take(n *policy.Node) (*nodeState, error) {
 	if n.Kind == policy.Leaf {
-		d, err := b.draw(health.PoolID{Tenant: b.tenant, Pool: b.out.Steering.Policy.Pools[n.Pool].Name}, b.form)
+		form := b.form
+		form.Region = b.regionOf(n)
+		d, err := b.draw(health.PoolID{Tenant: b.tenant, Pool: b.out.Steering.Policy.Pools[n.Pool].Name}, form)
 		if err != nil {
 			return nil, err
 		}

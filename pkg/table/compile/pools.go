@@ -117,7 +117,7 @@ func (c *Compiler) compileOnePool(id health.PoolID, now time.Time) {
 	was, had := p.spec, p.has
 	p.spec = effectivePool(declared.Spec.(*spec.Pool))
 	p.has = p.spec.Families()
-	if was == nil || had != p.has || was.Site != p.spec.Site {
+	if was == nil || had != p.has || was.Site != p.spec.Site || was.Regions != p.spec.Regions {
 		c.touchUsers(p)
 	}
 	c.need(id, p)
@@ -163,30 +163,40 @@ func (c *Compiler) compilePool(id health.PoolID, p *poolState, now time.Time) er
 			}
 		}
 	}
-	overrides, verdict := c.overridesOf(id), c.verdicts[id]
-	state := steer.NewPool(id, p.spec, verdict, overrides, now)
-	state.DependOn(p.spec, c.downBy(id, p.spec))
-	if p.asked {
-		state.Doubt(verdict, now)
-	}
+	overrides := c.overridesOf(id)
 	delete(c.expiring, id)
-	if !state.Next.IsZero() {
-		c.expiring[id] = state.Next
-	}
-	fresh := make(map[*drawState]*draws.Draw, len(p.draws))
-	for form, d := range p.draws {
-		of := state
-		if form.Held != nil {
-			of, d.apart = steer.Held(state, p.spec, form.Held, overrides, now)
+	steered := func(verdict *health.Verdict, downBy string) *steer.Pool {
+		state := steer.NewPool(id, p.spec, verdict, overrides, now)
+		state.DependOn(p.spec, downBy)
+		if p.asked {
+			state.Doubt(verdict, now)
 		}
-		draw, err := draws.New(of, form, d.draw)
-		if err != nil {
-			return err
+		if !state.Next.IsZero() {
+			c.expiring[id] = sooner(c.expiring[id], state.Next)
+		}
+		return state
+	}
+	is := poolState{state: steered(c.verdicts[id], c.downBy(id, p.spec, "")), regions: c.compileRegions(id, p, steered)}
+	fresh := make(map[*drawState]*draws.Draw, len(p.draws))
+	shared := map[regionlessKey]*draws.Draw{} // by the pool that they draw from: clients of most regions have the same
+	for form, d := range p.draws {
+		of := is.stateFor(form.Region)
+		if form.Held != nil {
+			of, d.apart = steer.Held(of.In(form.Region), p.spec, form.Held, overrides, now)
+		}
+		key := regionless(of, form)
+		draw := shared[key]
+		if draw == nil {
+			var err error
+			if draw, err = draws.New(of, form, d.draw); err != nil {
+				return err
+			}
+			shared[key] = draw
 		}
 		fresh[d] = draw
 	}
-	c.countActs(p, state)
-	p.state = state
+	c.countActs(p, is.state)
+	p.state, p.regions = is.state, is.regions
 	for d, draw := range fresh {
 		c.setDraw(d, draw)
 	}
@@ -220,17 +230,93 @@ func (c *Compiler) draw(id health.PoolID, form draws.Form) (*drawState, error) {
 			return nil, err
 		}
 		d = &drawState{form: form, pool: p}
-		of := p.state
+		of := p.stateFor(form.Region)
 		if form.Held != nil {
-			of, d.apart = steer.Held(of, p.spec, form.Held, c.overridesOf(id), c.now)
+			of, d.apart = steer.Held(of.In(form.Region), p.spec, form.Held, c.overridesOf(id), c.now)
 		}
-		var err error
-		if d.draw, err = c.ahead.draw(of, form); err != nil {
-			return nil, err
+		if d.draw = p.drawn(of, form); d.draw == nil {
+			var err error
+			if d.draw, err = c.ahead.draw(of, form); err != nil {
+				return nil, err
+			}
 		}
 		d.nodeState = nodeState{leaf: d, slot: c.nodeSlots.Add(d.leafOf(d.draw))}
 		p.draws[form] = d
 	}
 	d.refs++
 	return d, nil
+}
+
+// A pool with regions has a leaf for each continent whose clients a row is for, so that a verdict for one replaces its leaf alone. Which
+// continents there are does not depend on verdicts: partitions and rows stay as they are, whatever is judged.
+
+// stateFor gives what a pool is for clients of a region.
+func (p *poolState) stateFor(region string) *steer.Pool {
+	if of := p.regions[region]; of != nil {
+		return of
+	}
+	return p.state
+}
+
+// compileRegions gives what a pool is for clients of the continents for whom it is something else than state, which it is for all.
+// make gives what it is by a verdict, and by what takes it down with others.
+func (c *Compiler) compileRegions(id health.PoolID, p *poolState, make func(v *health.Verdict, downBy string) *steer.Pool) (
+	regions map[string]*steer.Pool) {
+	if !p.spec.Regions {
+		return nil
+	}
+	all, downBy := c.verdicts[id], c.downBy(id, p.spec, "")
+	for _, region := range geo.Continents {
+		v, with := c.verdicts[id.For(region)], c.downBy(id, p.spec, region)
+		if v == nil || v.AnswersAs(all) {
+			v = all
+		}
+		if v == all && with == downBy {
+			continue
+		}
+		if regions == nil {
+			regions = map[string]*steer.Pool{}
+		}
+		regions[region] = make(v, with)
+	}
+	return regions
+}
+
+// whyDown tells why a pool is down, for whichever clients; empty: it is up for all, or not there.
+func (c *Compiler) whyDown(id health.PoolID) string {
+	p := c.pools[id]
+	if p == nil || p.spec == nil || p.state == nil {
+		return ""
+	}
+	var why []string
+	if !p.state.Up {
+		why = append(why, p.state.Why)
+	}
+	for _, region := range sortedKeys(p.regions) {
+		if of := p.regions[region]; of.Up != p.state.Up || !of.Up {
+			why = append(why, region, of.Why)
+		}
+	}
+	return strings.Join(why, "; ")
+}
+
+// regionlessKey is the same for leaves that share a draw, whatever their regions.
+type regionlessKey struct {
+	of   *steer.Pool
+	form draws.Form
+}
+
+func regionless(of *steer.Pool, form draws.Form) regionlessKey {
+	form.Region = ""
+	return regionlessKey{of, form}
+}
+
+// drawn gives a draw of what a pool is, if a leaf of another region has one that is the same; nil: none has.
+func (p *poolState) drawn(of *steer.Pool, form draws.Form) *draws.Draw {
+	for other, d := range p.draws {
+		if regionless(d.draw.Pool, other) == regionless(of, form) {
+			return d.draw
+		}
+	}
+	return nil
 }

@@ -203,7 +203,7 @@ func (c *Compiler) newService(k spec.Key, p *plan, s *serviceState) (*table.Serv
 		out.Is |= table.Keyed
 	}
 	coherent := eff.Coherent || out.Pick == draws.Sticky
-	if !policy.Simple(eff) {
+	if !c.simple(p.tenant, eff) {
 		return c.newSteering(out, s, p, form, coherent)
 	}
 	if out.Served = c.servedBy(p); coherent {
@@ -245,7 +245,6 @@ func (c *Compiler) newSteering(out *table.Service, s *serviceState, p *plan, for
 			return nil, err
 		}
 	}
-	out.Is |= table.Steers
 	out.Steering = &table.Steering{Policy: f.policy, Default: rows.At(s.part.unplaced)}
 	if out.Served = families(c.servedByRows(p, f.policy, rows), p.eff); coherent {
 		out.Need = out.Served

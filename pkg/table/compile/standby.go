@@ -63,27 +63,19 @@ func (c *Compiler) rulePools(k spec.Key) []string {
 	return nil
 }
 
-// downBy says with which of its dependencies a pool is down; empty: with none.
-func (c *Compiler) downBy(id health.PoolID, declared *spec.Pool) string {
+// downBy says with which of its dependencies a pool is down for clients of a region; empty: with none.
+func (c *Compiler) downBy(id health.PoolID, declared *spec.Pool, region string) string {
 	if len(declared.Depends) == 0 {
 		return ""
 	}
 	return steer.DownBy(declared, func(pool string) *steer.Pool {
 		if p := c.pools[health.PoolID{Tenant: id.Tenant, Pool: pool}]; p != nil && p.spec != nil {
-			return p.state
+			return p.stateFor(region)
 		}
 		return nil
 	}, func(service string) []string {
 		return c.rulePools(spec.Key{Tenant: id.Tenant, Kind: spec.KindService, Name: service})
 	})
-}
-
-// whyDown tells why a pool is down; empty: it is up, or not there.
-func (c *Compiler) whyDown(id health.PoolID) string {
-	if p := c.pools[id]; p != nil && p.spec != nil && p.state != nil && !p.state.Up {
-		return p.state.Why
-	}
-	return ""
 }
 
 // noteDown notes that others must hear of a pool, if it is not down as it was.
@@ -207,7 +199,7 @@ func (c *Compiler) heldNow() (n table.Held) {
 		n.Services++
 		for _, p := range s.uses {
 			for form, d := range p.draws {
-				if form.Held == h.now && d.apart {
+				if form.Held == h.now && d.apart && form.Region == "" {
 					n.Apart++
 				}
 			}

@@ -135,8 +135,9 @@ type poolState struct {
 	declared *spec.Resource
 	ttl      uint32 // seconds, which answers from it have at most
 	state    *steer.Pool
-	asked    bool        // services ask whether it is unsure
-	acts     []steer.Act // as they are counted
+	regions  map[string]*steer.Pool // what it is for clients of continents for whom it is something else
+	asked    bool                   // services ask whether it is unsure
+	acts     []steer.Act            // as they are counted
 	needs
 	draws  map[draws.Form]*drawState
 	users  map[*serviceState]bool

@@ -34,6 +34,8 @@ type Form struct {
 	TTLUnsure uint32
 	// Held is the hold on the service, which has a draw of its own then; nil: it is not held.
 	Held *spec.Override
+	// Region is the continent whose clients draw, where the pool is judged for each; empty: all. It changes nothing of a draw either.
+	Region string
 }
 
 // Hashing is what decides where chance does not: the client's network, or the labels that a wildcard stands for.
