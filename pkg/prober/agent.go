@@ -65,7 +65,7 @@ func newAgent(cfg Config, w *world, m *metrics) *agent {
 			"sockets", all, "limit", cfg.Descriptors, "wanted", 2*allSockets)
 	}
 	a.scheduler = probe.NewScheduler(probe.SchedulerConfig{
-		Check: cfg.check, OnResult: a.result, Concurrency: quick, Slow: slow, Vantage: cfg.ID,
+		Check: a.check, OnResult: a.result, Concurrency: quick, Slow: slow, Vantage: cfg.ID,
 		Clock: cfg.Clock, Logger: cfg.Logger, Registerer: cfg.Registerer,
 	})
 	return a
@@ -210,9 +210,12 @@ func (a *agent) result(r probe.Result) (soon bool) {
 		return false // likewise
 	}
 	changed := false
-	if r.Outcome == probe.Unable {
+	switch {
+	case r.Outcome == probe.Unable:
 		changed = t.Miss(part, r.Reason, at)
-	} else {
+	case r.Word != nil:
+		changed = t.AddWord(part, *r.Word, at)
+	default:
 		changed = t.AddTimed(part, r.Outcome == probe.Passed, r.Latency, r.Reason, at)
 	}
 	if changed {

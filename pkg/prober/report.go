@@ -253,7 +253,7 @@ func (w *watched) matches(o health.Observation) bool {
 			return false
 		}
 		if had && (s.State != known.State || s.Score != known.Score || s.Blind != known.Blind || s.Of != known.Of ||
-			s.Unsure != known.Unsure || s.Watched != known.Watched) {
+			s.Unsure != known.Unsure || s.Said != known.Said || s.Watched != known.Watched) {
 			return false
 		}
 	}

@@ -76,7 +76,7 @@ func TestValidate(t *testing.T) {
 			"spec.location: says where a place is, and there is none; give place, too, as in EU-DE"},
 		{KindMonitor, `type: http`, ``},
 		{KindMonitor, `type: http, interval: 1s`, ``},
-		{KindMonitor, `{}`, `spec.type: is missing; it can be dns, grpc, http, https, icmp, tcp, tls, websocket`},
+		{KindMonitor, `{}`, `spec.type: is missing; it can be dns, grpc, http, https, icmp, signal, tcp, tls, websocket`},
 		{KindMonitor, `type: htps`, `spec.type: "htps" is not possible; did you mean https?`},
 		{KindMonitor, `type: http, interval: 100ms, timeout: 50ms`, `spec.interval: 100ms is out of range: it can be 200ms to 1h`},
 		{KindMonitor, `type: http, interval: 1s, timeout: 2s`, `spec.timeout: 2s is out of range: it can be 10ms to the interval, 1s`},
