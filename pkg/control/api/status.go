@@ -164,6 +164,8 @@ type Pool struct {
 	// Overrides are those in force on the pool or its endpoints.
 	Overrides []Override `json:"overrides,omitempty"`
 	Endpoints []Endpoint `json:"endpoints"`
+	// Signals are what owners of its endpoints say of them; absent: nobody goes by that.
+	Signals []Signal `json:"signals,omitempty"`
 }
 
 // Hold is a service that is frozen as it answered.
