@@ -120,6 +120,14 @@ func TestValidate(t *testing.T) {
 		{KindMonitor, `type: http, method: HEAD, script: {cel: status == 1}`,
 			`spec.method: the answer to HEAD has no body to look at; use method GET`},
 		{KindMonitor, `type: icmp, port: 7`, `spec.port: means nothing for a check of type icmp; remove it`},
+		{KindMonitor, `type: signal, port: 7`, `spec.port: means nothing for a check of type signal; remove it`},
+		{KindMonitor, `type: signal, silent: maybe`, `spec.silent: "maybe" is not possible; it can be down, hold`},
+		{KindMonitor, `type: signal, timeout: 1s`,
+			`spec.timeout: means nothing for a check of type signal, which waits for nobody; remove it`},
+		{KindMonitor, `type: signal, latency: 1s`,
+			`spec.latency: means nothing for a check of type signal, which waits for nobody; remove it`},
+		{KindMonitor, `type: tcp, port: 7, silent: down`,
+			`spec.silent: means nothing for a check of type tcp; remove it, or use type signal`},
 		{KindMonitor, `type: websocket, path: x, method: GET, validFor: 1d`,
 			"spec.method: means nothing for a check of type websocket; remove it, or use type http, https\n" +
 				"spec.path: wants a path as in /healthz, without spaces, not \"x\"\n" +
