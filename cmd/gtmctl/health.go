@@ -193,8 +193,8 @@ func parseLoad(text string) (*api.SignalLoad, error) {
 }
 
 func (a *app) showSaid(endpoint string, r *api.SignalsReply) {
-	for name, why := range r.Refused {
-		fmt.Fprintf(a.err, "%s of %s is not believed, and what was said before holds until it expires: %s\n", endpoint, name, why)
+	for _, why := range r.Refused {
+		fmt.Fprintf(a.err, "%s is not believed, and what was said before holds until it expires: %s\n", endpoint, why)
 	}
 	switch {
 	case len(r.Taken) == 0:

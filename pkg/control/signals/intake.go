@@ -95,6 +95,16 @@ type queue struct {
 	wrote            time.Time
 }
 
+// isFirm reports whether somebody waits for it. His tenant's share was asked when he came.
+func (q *queue) isFirm() bool {
+	for _, e := range q.waiting {
+		if e.firm != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // entry is what is to be said of an endpoint.
 type entry struct {
 	said health.Signal // without a State: nothing any more

@@ -111,7 +111,7 @@ func (i *Intake) ready(now time.Time) (pools []health.PoolID) {
 				delete(i.queues, id)
 			}
 		case q.due.After(now):
-		case i.budget.WaitTenant(id.Tenant, now) > 0:
+		case !q.isFirm() && i.budget.WaitTenant(id.Tenant, now) > 0:
 			late[id.Tenant] = true
 		default:
 			due = append(due, id)
@@ -168,7 +168,11 @@ func (i *Intake) next(now time.Time) time.Duration {
 	}
 	for id, q := range i.queues {
 		if len(q.waiting) > 0 && len(q.writing) == 0 && i.running[id.Tenant] < writersOfOne {
-			wait = min(wait, max(q.due.Sub(now), i.budget.WaitTenant(id.Tenant, now)))
+			until := q.due.Sub(now)
+			if !q.isFirm() {
+				until = max(until, i.budget.WaitTenant(id.Tenant, now))
+			}
+			wait = min(wait, until)
 		}
 	}
 	return max(wait, time.Millisecond)
