@@ -48,6 +48,8 @@ const (
 	forgetAfter = time.Hour
 	// sweepEvery is how often that is looked for.
 	sweepEvery = 10 * time.Minute
+	// tidyEvery is how often those who write no more leave their share to others.
+	tidyEvery = 30 * time.Second
 )
 
 // Errors of Push.

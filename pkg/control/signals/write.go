@@ -52,8 +52,9 @@ func (i *Intake) set(key store.SignalKey, said map[string]health.Signal) {
 
 // write writes what is due, until ctx ends, and then what waits, once.
 func (i *Intake) write(ctx context.Context) {
-	sweep := time.NewTicker(sweepEvery)
+	sweep, tidy := time.NewTicker(sweepEvery), time.NewTicker(tidyEvery)
 	defer sweep.Stop()
+	defer tidy.Stop()
 	due := time.NewTimer(time.Hour)
 	defer due.Stop()
 	var running sync.WaitGroup
@@ -65,6 +66,10 @@ func (i *Intake) write(ctx context.Context) {
 			return
 		case <-sweep.C:
 			i.sweep(ctx)
+		case <-tidy.C:
+			i.mu.Lock()
+			i.budget.Tidy(i.cfg.Now())
+			i.mu.Unlock()
 		case <-i.wake:
 			select {
 			case <-ctx.Done():
@@ -266,7 +271,6 @@ func (i *Intake) sweep(ctx context.Context) {
 		return
 	}
 	i.mu.Lock()
-	i.budget.Tidy(i.cfg.Now())
 	var old []store.SignalKey
 	for key, said := range i.stored {
 		declared := i.Endpoints(key.Pool)
