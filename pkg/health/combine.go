@@ -174,7 +174,7 @@ func (r *Rule) apply(before Sight, parts []Sight, at time.Time) Sight {
 
 // said reports whether a state follows from what signals say: it would not be Down by what was seen alone, or nothing was seen up.
 func (r *Rule) said(parts []Sight, state State) bool {
-	if state == Unknown || !slices.ContainsFunc(r.Parts, func(p Part) bool { return p.Said && p.Role != Watched }) {
+	if state == Unknown || !slices.ContainsFunc(r.Parts, func(p Part) bool { return p.Said }) {
 		return false
 	}
 	seen, up := slices.Clone(parts), false

@@ -44,10 +44,10 @@ type Word struct {
 	Gradual bool
 }
 
-// next gives the score that follows from what is said: after that of an endpoint that is up, if it is.
-func (w Word) next(score float64, up bool) float64 {
-	if w.Gradual && up {
-		return min(w.Score, inSteps(score+LeastSignal))
+// next gives the score that follows from what is said, and the one before: 1 of an endpoint that was not up.
+func (w Word) next(score float64) float64 {
+	if w.Gradual {
+		return min(w.Score, inSteps(min(1, score+LeastSignal)))
 	}
 	return w.Score
 }

@@ -100,6 +100,16 @@ func TestAWordIsAWord(t *testing.T) {
 	}
 }
 
+// TestScoresCanBeLeftOut: also of what has one already.
+func TestScoresCanBeLeftOut(t *testing.T) {
+	var h Threshold
+	half := Word{Up: true, Score: 0.5, Reason: "half"}
+	h.AddWord(half, time.Unix(1, 0), Limits{})
+	if h.AddWord(half, time.Unix(2, 0), Limits{Plain: true}); h.Sight().Score != 1 || h.Sight().Reason != "" {
+		t.Errorf("%+v", h.Sight())
+	}
+}
+
 // TestWhoSaysSo: a state that would not be so by what was seen alone is said.
 func TestWhoSaysSo(t *testing.T) {
 	web, agent := Part{Name: "web"}, Part{Name: "agent", Said: true}

@@ -126,7 +126,7 @@ func (t *Threshold) AddWord(w Word, at time.Time, l Limits) bool {
 	if was.State != Up || l.Plain {
 		score, why = 1, ""
 	}
-	if next := w.next(score, was.State == Up); w.Up && !l.Plain && next != score {
+	if next := w.next(score); w.Up && !l.Plain && next != score {
 		score, why = next, w.Reason
 	}
 	t.sight.Score, t.sight.Reason, t.seen = score, why, why

@@ -2,6 +2,7 @@ package prober
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -178,5 +179,30 @@ func TestAnAgentBesideAnotherCheck(t *testing.T) {
 		l.wantFinding("both", "eu", "a", health.Finding{State: health.Up, Score: 1})
 		l.say("eu", "a", health.Signal{State: health.Down}, time.Hour, 0)
 		l.wantFinding("the agent", "eu", "a", health.Finding{State: health.Down, Reason: "agent (critical): signal: down"})
+	})
+}
+
+// TestWhoOnlyHearsSeesNothing: what owners say is up makes no witness of a prober whose link is broken.
+func TestWhoOnlyHearsSeesNothing(t *testing.T) {
+	up := health.Sight{State: health.Up, Score: 1}
+	said, blind := up, up
+	said.Said, blind.Blind = true, true
+	if n := seenUp(health.Observation{Endpoints: map[string]health.Sight{"a": up, "b": said, "c": blind, "d": {State: health.Down}}}); n != 1 {
+		t.Errorf("it sees %d", n)
+	}
+}
+
+// TestFamiliesApartHaveOneOwner: what he says is of both.
+func TestFamiliesApartHaveOneOwner(t *testing.T) {
+	inLab(t, func(l *lab) {
+		pool := poolRes("eu", "agent", s1)
+		p := pool.Spec.(*spec.Pool)
+		p.Apart, p.Endpoints[0].Addresses = true, append(p.Endpoints[0].Addresses, netip.MustParseAddr("2001:db8::1"))
+		l.declare(signalRes("agent", spec.Monitor{}), pool)
+		l.start("fra")
+		time.Sleep(settle)
+		l.say("eu", "a", health.Signal{State: health.Down}, time.Hour, 0)
+		l.finding("eu", "a")
+		l.want("both", "eu", "a/ipv4:down a/ipv6:down")
 	})
 }
