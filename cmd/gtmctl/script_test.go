@@ -27,6 +27,7 @@ import (
 	"github.com/gti/gtm/pkg/control/events"
 	zonekeys "github.com/gti/gtm/pkg/control/keys"
 	"github.com/gti/gtm/pkg/control/past"
+	"github.com/gti/gtm/pkg/control/signals"
 	"github.com/gti/gtm/pkg/gtmtest/etcds"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/store"
@@ -123,8 +124,18 @@ func setup(env *testscript.Env, etcd string) error {
 		_ = signer.Run(ctx)
 	}()
 	env.Defer(func() { cancel(); <-signed })
+	intake, err := signals.New(signals.Config{Store: client, Mirror: s.mirror, Current: func() bool { return true }})
+	if err != nil {
+		return err
+	}
+	heard := make(chan struct{})
+	go func() {
+		defer close(heard)
+		_ = intake.Run(ctx)
+	}()
+	env.Defer(func() { cancel(); <-heard })
 	c, err := control.New(control.Config{
-		Store: client, Mirror: s.mirror, Past: s.past,
+		Store: client, Mirror: s.mirror, Past: s.past, Signals: intake,
 		Events: control.Events{Log: log}, Keys: signer, Token: token, Logger: slog.New(slog.DiscardHandler),
 		Evidence: &s.pulses, EdgeNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		Space:     func() link.Space { return *s.room.Load() },

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,6 +29,7 @@ Exit code 1
 - if an edge is silent, cannot be asked, serves something broken, no longer follows or stays behind;
 - if the store is not followed, has used four fifths of etcd's quota, or does not take a verdict, or a tenant's verdicts are late;
 - while the brake holds anything, or too few vantages of a monitor are alive to agree;
+- while the owner of an endpoint is silent that a monitor of type signal waits for, or what he says is not believed;
 - if health stands still: no judge is heard, and verdicts are those of before.`,
 		Example: `  gtmctl status
   gtmctl status -o json | jq '.pools[] | select(.up | not)'`,
@@ -53,7 +55,9 @@ func wellAll(s *api.Status) bool {
 		return false
 	}
 	if s.Health != nil && (s.Health.StandsStill || len(s.Health.Troubles) > 0) || len(s.Voteless) > 0 ||
-		slices.ContainsFunc(s.Pools, isFrozen) {
+		slices.ContainsFunc(s.Pools, func(p api.Pool) bool {
+			return isFrozen(p) || len(silentSignals(&p))+len(doubtedSignals(&p)) > 0
+		}) {
 		return false
 	}
 	return !slices.ContainsFunc(s.Edges, func(e api.Edge) bool { return !wellEdge(s, &e) })
@@ -108,6 +112,7 @@ func (a *app) showStatus(s *api.Status) {
 	a.table([]string{"pool", "state", "why", "site", "endpoints", "overrides"}, rows)
 	for i := range s.Pools {
 		a.showHeld(&s.Pools[i])
+		a.showSilent(&s.Pools[i])
 	}
 }
 
@@ -196,6 +201,19 @@ func (a *app) showHeld(p *api.Pool) {
 // isFrozen reports whether the brake holds something of a pool, for whichever clients.
 func isFrozen(p api.Pool) bool {
 	return p.Frozen || slices.ContainsFunc(p.Regions, func(r api.PoolRegion) bool { return r.Frozen })
+}
+
+// showSilent tells of whose owners nothing is heard, or nothing that is believed.
+func (a *app) showSilent(p *api.Pool) {
+	where := p.Tenant + "/" + p.Pool
+	if names := silentSignals(p); len(names) > 0 {
+		a.printf("%s %s hears nothing from the owners of %s of %s: %s; gtmctl signal list %s\n", a.paint(bad, "!"), where,
+			strconv.Itoa(len(names)), plural(len(p.Signals), "endpoint"), clip(strings.Join(names, " ")), where)
+	}
+	if names := doubtedSignals(p); len(names) > 0 {
+		a.printf("%s %s does not believe what is said of %s; gtmctl signal list %s\n", a.paint(bad, "!"), where,
+			clip(strings.Join(names, " ")), where)
+	}
 }
 
 // flapping tells how often a pool and its endpoints changed of late.
@@ -306,6 +324,9 @@ func (a *app) showPool(p *api.Pool) {
 	}
 	a.table([]string{"endpoint", "where", "weight", "state", "score", "for", "effective", "note"}, rows)
 	a.showRegions(p)
+	for i := range p.Signals {
+		a.printf("signal of %s: %s\n", p.Signals[i].Endpoint, a.signalText(&p.Signals[i]))
+	}
 	for _, o := range p.Overrides {
 		a.showOverride(o)
 	}

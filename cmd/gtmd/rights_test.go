@@ -242,10 +242,12 @@ func (l *lockedEtcd) isRefused() {
 	for user, keys := range map[string][]string{
 		"nobody": {"config/epoch", "world/edge/fra1"},
 		"fra1": {"config/epoch", "config/head/shop", "verdict/shop/eu", "verdict/pulse", "world/edge/fra2", "world/known/fra2",
-			"world/edge/fra11", "world/judge/1", "world/obs/fra/shop/eu", "world/vantage/fra", "world/release/shop"},
+			"world/edge/fra11", "world/judge/1", "world/obs/fra/shop/eu", "world/vantage/fra", "world/release/shop",
+			"world/signal/shop/eu/00"},
 		"prober-fra": {"config/epoch", "verdict/shop/eu", "verdict/pulse", "world/edge/fra1", "world/obs/nyc/shop/eu", "world/vantage/nyc",
-			"world/judge/1", "world/release/shop"},
-		"judge":   {"config/epoch", "world/edge/fra1", "world/known/fra1", "world/obs/fra/shop/eu", "world/vantage/fra"},
+			"world/judge/1", "world/release/shop", "world/signal/shop/eu/00"},
+		"judge": {"config/epoch", "world/edge/fra1", "world/known/fra1", "world/obs/fra/shop/eu", "world/vantage/fra",
+			"world/signal/shop/eu/00"},
 		"control": {"world/edge/fra1", "world/vantage/fra", "world/judge/1"},
 	} {
 		c := l.client(user)
@@ -254,6 +256,9 @@ func (l *lockedEtcd) isRefused() {
 				l.t.Errorf("%s writes %s: %v", user, key, err)
 			}
 		}
+	}
+	if _, err := l.client("control").Put(limited(l.t), store.DefaultPrefix+"world/signal/shop/eu/00", "x"); err != nil {
+		l.t.Errorf("control writes no signals: %v", err)
 	}
 	for user, keys := range map[string][]string{"nobody": {"config/", "world/"}, "fra1": {"world/edge/", "world/obs/", "world/judge/"},
 		"prober-fra": {"world/edge/", "world/judge/"}, "judge": {"world/edge/"}} {

@@ -27,6 +27,7 @@ import (
 	"github.com/gti/gtm/pkg/control/keys"
 	"github.com/gti/gtm/pkg/control/notify"
 	"github.com/gti/gtm/pkg/control/past"
+	"github.com/gti/gtm/pkg/control/signals"
 	"github.com/gti/gtm/pkg/edge"
 	"github.com/gti/gtm/pkg/private"
 	"github.com/gti/gtm/pkg/prober"
@@ -56,6 +57,7 @@ type server struct {
 	past     *past.Past       // keeps nothing with --history 0, and hears all the same
 	events   *events.Recorder // nil: none are kept
 	teller   *notify.Teller   // likewise
+	signals  *signals.Intake  // of control
 	followed atomic.Pointer[state.FollowStatus]
 	evidence state.Evidence // of health, as control hears it
 	demo     []*demoEndpoint
@@ -86,6 +88,7 @@ func serveRoles(ctx context.Context, cfg *config, out io.Writer) (err error) {
 	if s.control != nil {
 		g.Go(func() error { return s.follow(ctx) })
 		g.Go(func() error { s.control.Run(ctx); return nil })
+		g.Go(func() error { return s.signals.Run(ctx) })
 		g.Go(func() error { s.runTransfers(ctx); return nil })
 	}
 	if s.events != nil {
@@ -260,7 +263,13 @@ func (s *server) openControl() error {
 	if s.cfg.history == 0 {
 		answers = nil
 	}
+	s.signals, err = signals.New(signals.Config{Store: s.store, Mirror: s.mirror, Logger: s.cfg.logger, Registerer: s.registry,
+		Current: func() bool { return s.followed.Load().State == state.Current }})
+	if err != nil {
+		return err
+	}
 	s.control, err = control.New(control.Config{Store: s.store, Mirror: s.mirror, Past: answers, Events: kept, Keys: s.keys,
+		Signals:      s.signals,
 		Following:    func() state.FollowStatus { return *s.followed.Load() },
 		EdgeNetworks: s.edgeNetworks(), OwnEdge: s.ownEdge(),
 		Evidence: &s.evidence, Space: s.store.Space, Token: s.token, Logger: s.cfg.logger, Registerer: s.registry})

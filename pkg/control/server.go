@@ -24,6 +24,7 @@ import (
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/past"
+	"github.com/gti/gtm/pkg/control/signals"
 	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/store/link"
 	"github.com/gti/gtm/pkg/store/state"
@@ -61,6 +62,8 @@ type Config struct {
 	Past *past.Past
 	// Events are what changed of health; the zero value: none are kept.
 	Events Events
+	// Signals takes what owners of endpoints say of them; nil: nobody is heard.
+	Signals *signals.Intake
 	// Keys looks after signed zones; nil: this control does not.
 	Keys Keys
 	// Token opens everything under /v1/; see CreateToken.
@@ -157,6 +160,7 @@ func (s *Server) routes() {
 	s.routeHealth(h)
 	s.routeEdges(h)
 	s.routeEvents(h)
+	s.routeSignals(h)
 }
 
 // operation describes one endpoint. Bodies are read by admit: their limits and times are not huma's.

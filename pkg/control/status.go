@@ -53,6 +53,7 @@ func (s *Server) status(ctx context.Context, _ *struct{}) (*reply[api.Status], e
 	out := api.Status{Time: s.cfg.Now().UTC(), Pools: s.pools(), Holds: s.holds(), Edges: []api.Edge{}, Health: s.health()}
 	out.Heads, out.IDs = s.identified()
 	s.addChanges(out.Pools)
+	s.addSignals(out.Pools)
 	out.Events = s.eventsKept()
 	if s.cfg.Past != nil {
 		out.Past = s.cfg.Past.Status()

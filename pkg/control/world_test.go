@@ -194,7 +194,7 @@ var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 // testBody is the most that an apply may have in tests.
 const testBody = 32 << 20
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{registry: prometheus.NewRegistry(), clock: now,
 		status: state.FollowStatus{State: state.Current, Since: now, Cursor: 7},
@@ -219,7 +219,7 @@ func newWorldWithout(t *testing.T, err error) *world {
 }
 
 // testState has one pool, of whose endpoints a is down and b drained, and a service that uses it.
-func testState(t *testing.T) state.Update {
+func testState(t testing.TB) state.Update {
 	t.Helper()
 	three := 3
 	pool := &spec.Pool{Site: "fra", Endpoints: []spec.Endpoint{
@@ -250,7 +250,7 @@ func testState(t *testing.T) state.Update {
 }
 
 // ask sends a request with the token, and decodes a reply of 200 into out.
-func (w *world) ask(t *testing.T, method, path string, body any, out any) *httptest.ResponseRecorder {
+func (w *world) ask(t testing.TB, method, path string, body any, out any) *httptest.ResponseRecorder {
 	t.Helper()
 	var reader io.Reader
 	switch b := body.(type) {

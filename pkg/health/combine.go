@@ -23,6 +23,8 @@ type Part struct {
 	Name   string
 	Role   Role
 	Limits Limits
+	// Said: it repeats what a signal says, and has seen nothing itself.
+	Said bool
 }
 
 // Rule says how a vantage combines what it sees of an endpoint by several checks:
@@ -82,7 +84,9 @@ func CombineFrom(rule *Rule, stored Sight) Combined {
 // Sight tells what the vantage knows.
 func (c *Combined) Sight() Sight {
 	if c.rule.isPlain() {
-		return c.parts[0].Sight()
+		s := c.parts[0].Sight()
+		s.Said = c.rule.Parts[0].Said && s.State != Unknown
+		return s
 	}
 	s := c.sight
 	if s.State == "" {
@@ -99,6 +103,12 @@ func (c *Combined) Add(part int, passed bool, reason string, at time.Time) bool 
 // AddTimed is Add for a result of a check that took so long.
 func (c *Combined) AddTimed(part int, passed bool, took time.Duration, reason string, at time.Time) bool {
 	changed := c.parts[part].AddTimed(passed, took, reason, at, c.rule.Parts[part].Limits)
+	return c.follow(changed, at)
+}
+
+// AddWord takes one look of a part at what is said.
+func (c *Combined) AddWord(part int, w Word, at time.Time) bool {
+	changed := c.parts[part].AddWord(w, at, c.rule.Parts[part].Limits)
 	return c.follow(changed, at)
 }
 
@@ -158,7 +168,26 @@ func (r *Rule) apply(before Sight, parts []Sight, at time.Time) Sight {
 		}
 	}
 	s.Watched = strings.Join(watched, "; ")
+	s.Said = r.said(parts, s.State)
 	return s
+}
+
+// said reports whether a state follows from what signals say: it would not be Down by what was seen alone, or nothing was seen up.
+func (r *Rule) said(parts []Sight, state State) bool {
+	if state == Unknown || !slices.ContainsFunc(r.Parts, func(p Part) bool { return p.Said }) {
+		return false
+	}
+	seen, up := slices.Clone(parts), false
+	for i, p := range r.Parts {
+		if p.Said {
+			seen[i].State = Unknown
+		}
+		up = up || p.Role != Watched && seen[i].State == Up
+	}
+	if state == Up {
+		return !up
+	}
+	return r.decide(seen, false) != Down
 }
 
 // decide applies C1 to C3. blind: what is known of parts that are blind does not count.

@@ -47,7 +47,8 @@ type Case struct {
 //	R8  A finding is Unsure while half a quorum or more doubts it: they vote otherwise, or are unsure themselves.
 //	R9  A quorum has, of each region that the case asks for, at least so many vantages. Who is of no known region is of none.
 //	R10 A failure is Proven if a quorum votes for it of vantages that see something else up, and not all of these are of one network.
-//	    It stays so until the endpoint is up. Of networks that nobody knows, none is another than the next.
+//	    It stays so until the endpoint is up. Of networks that nobody knows, none is another than the next. Who repeats what a signal
+//	    says is no witness: all of them hear the same word.
 //
 //	R11 A pool with regions is judged once more for the clients of each continent where two of its vantages or more stand, as if it were
 //	    a pool of its own: only these are of its case, and a majority of them is the quorum. Who is silent stands where it was last heard
@@ -133,6 +134,7 @@ type poll struct {
 	up             []float64 // scores of the votes for up
 	down           []string  // reasons of the votes for down, by vantage
 	downBy         []string  // who votes so
+	sawDown        []bool    // likewise: it saw that itself
 	vote           State     // what a quorum says and no other quorum denies; Unknown: nothing
 	enoughDown     bool
 	agree          map[string]int
@@ -164,7 +166,7 @@ func (c *Case) poll(endpoint string, voters []string, quorum int) poll {
 			}
 		case sight.State == Down:
 			p.down = append(p.down, sight.Reason)
-			p.downBy = append(p.downBy, vantage)
+			p.downBy, p.sawDown = append(p.downBy, vantage), append(p.sawDown, !sight.Said)
 			if sight.Unsure {
 				p.unsureDown++
 			}

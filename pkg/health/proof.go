@@ -11,7 +11,7 @@ type Vantage struct {
 	Region string
 	// Network names what fails together with it: a provider, an ASN. Empty: nobody knows, and it may be anyone's.
 	Network string
-	// Sees is how many endpoints it sees up now, of all that it checks, whoever's they are.
+	// Sees is how many endpoints it sees up now, of all that it checks, whoever's they are. What signals say it does not see.
 	Sees int
 }
 
@@ -49,10 +49,11 @@ func (v *Verdict) proves(endpoint, doubt string) bool {
 
 // proof tells why a vote for down may be a broken observer's; "": it is proven. (R10)
 func (c *Case) proof(p *poll) (doubt string) {
-	witnesses, network, apart := 0, "", false
-	for _, v := range p.downBy {
+	witnesses, network, apart, saw := 0, "", false, false
+	for i, v := range p.downBy {
 		about := c.About[v]
-		if about.Sees == 0 {
+		saw = saw || p.sawDown[i]
+		if about.Sees == 0 || !p.sawDown[i] {
 			continue
 		}
 		witnesses++
@@ -64,6 +65,8 @@ func (c *Case) proof(p *poll) (doubt string) {
 	switch {
 	case witnesses >= p.quorum && apart:
 		return ""
+	case !saw:
+		return "a signal alone says so"
 	case len(p.downBy) == 1:
 		return p.downBy[0] + " alone says so"
 	case witnesses < p.quorum:

@@ -115,6 +115,24 @@ func (t *Threshold) AddTimed(passed bool, took time.Duration, reason string, at 
 	return true
 }
 
+// AddWord takes one look at what is said, and reports whether the sight changed. While Up, the score is the one that is said last, and
+// not what many results are worth.
+func (t *Threshold) AddWord(w Word, at time.Time, l Limits) bool {
+	was, score, why := t.sight, t.sight.Score, t.seen
+	t.AddTimed(w.Up, 0, w.Reason, at, l)
+	if t.sight.State != Up {
+		return t.sight != was
+	}
+	if was.State != Up || l.Plain {
+		score, why = 1, ""
+	}
+	if next := w.next(score); w.Up && !l.Plain && next != score {
+		score, why = next, w.Reason
+	}
+	t.sight.Score, t.sight.Reason, t.seen = score, why, why
+	return t.sight != was
+}
+
 // Recheck reports whether the next check should come sooner than usual: the last result speaks against the state, or the state is not known
 // yet, so that a few more results decide. One that is unstable is not hurried on its way up: what damps it are results over time.
 func (t *Threshold) Recheck(at time.Time) bool {

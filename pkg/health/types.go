@@ -65,6 +65,8 @@ type Sight struct {
 	Of string `json:"of,omitempty"`
 	// Unsure tells that the endpoint is amid its thresholds: of late, results spoke against State. Only where Limits.Unsure asks.
 	Unsure bool `json:"unsure,omitempty"`
+	// Said tells that State follows from a signal, which every vantage hears alike: the vantage did not see it itself.
+	Said bool `json:"said,omitempty"`
 	// Watched says which checks fail that are only watched, and why.
 	Watched string `json:"watched,omitempty"`
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 )
 
@@ -49,6 +50,7 @@ type Check struct {
 	Protocol string        // of https, as TLS names it
 	Status   []StatusRange // one must hold; a redirect is a status like any other
 
+	Signal  Signal // of signal, which connects to nothing
 	Service string // of grpc; empty: the server as a whole
 	DNS     *Query // of dns
 
@@ -66,6 +68,12 @@ type Query struct {
 	Answers                      []string // data of records that must be there
 }
 
+// Signal is whose signal a check of that type goes by.
+type Signal struct {
+	Tenant, Pool, Endpoint string
+	SilentDown             bool // nothing said is a failure, and not a check that could not be made
+}
+
 // Secret is what stands in a file: that of Name in the folder of the tenant. Header is the header whose value it is, if it is one.
 type Secret struct{ Header, Tenant, Name string }
 
@@ -81,8 +89,11 @@ func (r StatusRange) String() string {
 }
 
 // sockets is how many the check has open at most: one for each address that it looks at at a time; those of a host name are resolved
-// and tried two at a time.
+// and tried two at a time. A signal needs none.
 func (c *Check) sockets() int {
+	if c.Type == spec.TypeSignal {
+		return 0
+	}
 	if len(c.Addrs) == 0 {
 		return 2
 	}
@@ -120,4 +131,5 @@ type Result struct {
 	Detail  string // the same for whoever runs the prober alone; empty: there is no more to say
 	At      time.Time
 	Latency time.Duration // of the whole check; of the slowest address
+	Word    *health.Word  // what a signal says; nil: of other checks, or nothing is said
 }

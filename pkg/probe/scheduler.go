@@ -58,6 +58,9 @@ type SchedulerConfig struct {
 // where even the slow budget is full, the pools that fill it wait. What a tenant has beyond its share is lent: where another one lacks
 // slots of its own, the latest checks of it that hang are cut off, without a result, and wait again. An idle target costs an entry in a
 // heap.
+//
+// A check without sockets, of a signal, waits for nothing: it is made in no queue, at its first moment, then at its intervals, and at once
+// when Look says that there is news.
 type Scheduler struct {
 	cfg     SchedulerConfig
 	metrics *metrics
@@ -191,11 +194,28 @@ func (s *Scheduler) taskOf(c Check, now time.Time) *task {
 		return old
 	}
 	k := &task{check: c, hash: hash, due: now.Add(phase(hash, c.Interval, now)), slots: min(c.sockets(), s.cfg.Concurrency, s.cfg.Slow)}
+	if k.slots == 0 {
+		k.due = now
+	}
 	if old == nil {
 		s.tasks[hash] = k
 	}
 	heap.Push(&s.due, k)
 	return k
+}
+
+// Look has checks without sockets made at once. IDs that are no targets, or have others, are passed over.
+func (s *Scheduler) Look(ids []ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.cfg.Clock()
+	for _, id := range ids {
+		if o := s.targets[id.Tenant][id]; o != nil && o.task.slots == 0 {
+			o.task.due = now
+			heap.Fix(&s.due, o.task.index)
+		}
+	}
+	s.signal()
 }
 
 func (s *Scheduler) drop(o *owner) {
@@ -300,7 +320,13 @@ func (s *Scheduler) dispatch(ctx context.Context) time.Duration {
 	defer s.mu.Unlock()
 	now := s.cfg.Clock()
 	for len(s.due) > 0 && !s.due[0].due.After(now) {
-		s.queues.push(heap.Pop(&s.due).(*task))
+		t := heap.Pop(&s.due).(*task)
+		if t.slots > 0 {
+			s.queues.push(t)
+			continue
+		}
+		t.began = now
+		s.deliver(t, s.check(ctx, t))
 	}
 	next := s.queues.yield(now)
 	for t := s.queues.next(now); t != nil; t = s.queues.next(now) {
@@ -341,7 +367,7 @@ func (s *Scheduler) check(ctx context.Context, t *task) (r Result) {
 	return s.cfg.Check(ctx, t.check)
 }
 
-// finish delivers the result and puts the task back.
+// finish takes the slots of a check back, and delivers its result.
 func (s *Scheduler) finish(ctx context.Context, t *task, r Result) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -356,9 +382,13 @@ func (s *Scheduler) finish(ctx context.Context, t *task, r Result) {
 		t.due = s.cfg.Clock()
 		heap.Push(&s.due, t)
 	}
-	if cancelled {
-		return
+	if !cancelled {
+		s.deliver(t, r)
 	}
+}
+
+// deliver gives a result to all who want it, and puts the task back.
+func (s *Scheduler) deliver(t *task, r Result) {
 	s.metrics.count(t.check.Type, r)
 	soon := false
 	for _, o := range t.owners {

@@ -48,7 +48,7 @@ func (t *term) waited(now time.Time) (tenants []string) {
 // notBefore tells when a pool may be written.
 func (t *term) notBefore(id health.PoolID) time.Time {
 	now := time.Now()
-	if at := now.Add(t.budget.waitPool(id, now)); at.After(t.refused[id].until) {
+	if at := now.Add(t.budget.WaitPool(id, now)); at.After(t.refused[id].until) {
 		return at
 	}
 	return t.refused[id].until
@@ -66,14 +66,14 @@ func (t *term) writeOf(v, held health.Verdict) store.VerdictWrite {
 
 // wholeDue reports whether it is time to write a large pool as a whole.
 func (t *term) wholeDue(id health.PoolID, now time.Time) bool {
-	return now.Sub(t.wholes[id]) >= wholeEvery && t.budget.ample(id.Tenant, now)
+	return now.Sub(t.wholes[id]) >= wholeEvery && t.budget.Ample(id.Tenant, now)
 }
 
 // account notes what came of a write. confirmed: the store said so.
 func (t *term) account(v health.Verdict, got store.Written, confirmed bool) {
 	now, id := time.Now(), v.Pool
-	t.budget.count(id, now)
-	t.budget.pay(id.Tenant, got.Bytes, now)
+	t.budget.Count(id, now)
+	t.budget.Pay(id.Tenant, got.Bytes, now)
 	t.metrics.bytes.WithLabelValues("verdicts").Add(float64(got.Bytes))
 	switch {
 	case !confirmed:
@@ -110,9 +110,9 @@ func (t *term) noteLate(tenant string) {
 
 // tidy forgets who has not written for long, and has large pools written as wholes that have been in pieces for long.
 func (t *term) tidy(now time.Time) {
-	t.budget.tidy(now)
+	t.budget.Tidy(now)
 	maps.DeleteFunc(t.unheard, func(_ health.PoolID, u unheard) bool { return now.Sub(u.at) >= hearing })
-	maps.DeleteFunc(t.late, func(tenant string, _ bool) bool { return t.budget.waitTenant(tenant, now) == 0 })
+	maps.DeleteFunc(t.late, func(tenant string, _ bool) bool { return t.budget.WaitTenant(tenant, now) == 0 })
 	for id := range t.pieces {
 		if v, is := t.held[id.Tenant][id]; is && t.wholeDue(id, now) {
 			v.Judge = "" // differs from every verdict that is written

@@ -9,6 +9,7 @@ import (
 	"github.com/gti/gtm/pkg/probe"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/pace"
 	"github.com/gti/gtm/pkg/store/pieces"
 )
 
@@ -24,7 +25,7 @@ type agent struct {
 	mu       sync.Mutex
 	pools    map[string]map[health.PoolID]*watched // by tenant
 	dirty    map[health.PoolID]bool                // to be written, or deleted where it is not watched any more
-	budget   *budget
+	budget   *pace.Budget
 	failed   map[health.PoolID]backoff // what the store did not take
 	late     map[string]bool           // tenants of which the log said that they are
 	unseen   map[probe.ID]bool         // of the first assignment; nil after the first round
@@ -56,7 +57,7 @@ func newAgent(cfg Config, w *world, m *metrics) *agent {
 		cfg: cfg, world: w, metrics: m,
 		wake: make(chan struct{}, 1), firstRound: make(chan struct{}),
 		pools: map[string]map[health.PoolID]*watched{}, dirty: map[health.PoolID]bool{}, unseen: map[probe.ID]bool{},
-		budget: newBudget(), failed: map[health.PoolID]backoff{}, late: map[string]bool{},
+		budget: pace.New(), failed: map[health.PoolID]backoff{}, late: map[string]bool{},
 	}
 	quick, slow := socketBudgets(cfg.Descriptors)
 	if all := quick + slow; all < allSockets {
@@ -64,7 +65,7 @@ func newAgent(cfg Config, w *world, m *metrics) *agent {
 			"sockets", all, "limit", cfg.Descriptors, "wanted", 2*allSockets)
 	}
 	a.scheduler = probe.NewScheduler(probe.SchedulerConfig{
-		Check: cfg.check, OnResult: a.result, Concurrency: quick, Slow: slow, Vantage: cfg.ID,
+		Check: a.check, OnResult: a.result, Concurrency: quick, Slow: slow, Vantage: cfg.ID,
 		Clock: cfg.Clock, Logger: cfg.Logger, Registerer: cfg.Registerer,
 	})
 	return a
@@ -209,9 +210,12 @@ func (a *agent) result(r probe.Result) (soon bool) {
 		return false // likewise
 	}
 	changed := false
-	if r.Outcome == probe.Unable {
+	switch {
+	case r.Outcome == probe.Unable:
 		changed = t.Miss(part, r.Reason, at)
-	} else {
+	case r.Word != nil:
+		changed = t.AddWord(part, *r.Word, at)
+	default:
 		changed = t.AddTimed(part, r.Outcome == probe.Passed, r.Latency, r.Reason, at)
 	}
 	if changed {

@@ -35,6 +35,7 @@ type fakeStore struct {
 	status   func(state.FollowStatus) // of the last follower
 	releases []store.Release
 	taken    []store.Release
+	said     map[store.SignalKey]map[string]health.Signal
 	slow     bool // that a release is taken is not heard
 	pulses   []state.Pulse
 	hear     map[int]func(state.Pulse) // by follower
@@ -59,6 +60,7 @@ func newFakeStore() *fakeStore {
 		obs: map[store.ObservationKey]health.Observation{}, alive: map[string]bool{},
 		about:  map[string]health.Vantage{},
 		config: map[chan state.Update]bool{}, sights: map[chan store.ObservationUpdate]bool{},
+		said:   map[store.SignalKey]map[string]health.Signal{},
 		vacant: make(chan struct{}, 1), bytes: map[string]int{},
 	}
 	f.vacant <- struct{}{}
@@ -112,7 +114,29 @@ func (f *fakeStore) setStatus(now string) {
 func (f *fakeStore) again() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.tellSights(store.ObservationUpdate{Full: true, AliveChanged: true, Put: slices.Collect(maps.Values(f.obs))})
+	f.tellSights(store.ObservationUpdate{Full: true, AliveChanged: true, Put: slices.Collect(maps.Values(f.obs)), Signals: f.allSaid()})
+}
+
+// say has the owner of an endpoint of tenant shop say something that holds for so long, by control's clock, which is ahead by so much.
+func (f *fakeStore) say(pool, endpoint string, s health.Signal, holds, ahead time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s.Time = time.Now().Add(ahead)
+	s.Until = s.Time.Add(holds)
+	key := store.SignalKeyOf(health.PoolID{Tenant: "shop", Pool: pool}, endpoint)
+	f.said[key] = maps.Clone(f.said[key])
+	if f.said[key] == nil {
+		f.said[key] = map[string]health.Signal{}
+	}
+	f.said[key][endpoint] = s
+	f.tellSights(store.ObservationUpdate{Signals: []store.SignalGroup{{SignalKey: key, Endpoints: f.said[key]}}})
+}
+
+func (f *fakeStore) allSaid() (all []store.SignalGroup) {
+	for key, said := range f.said {
+		all = append(all, store.SignalGroup{SignalKey: key, Endpoints: said})
+	}
+	return all
 }
 
 func (f *fakeStore) tellConfig(u state.Update) {
@@ -166,7 +190,7 @@ func (f *fakeStore) FollowObservations(ctx context.Context, fn func(store.Observ
 	f.sights[news] = true
 	defer func() { f.mu.Lock(); delete(f.sights, news); f.mu.Unlock() }()
 	full := store.ObservationUpdate{Full: true, ReleasesChanged: true, Releases: slices.Clone(f.releases),
-		Put: slices.Collect(maps.Values(f.obs)), Alive: slices.Sorted(maps.Keys(f.alive))}
+		Put: slices.Collect(maps.Values(f.obs)), Alive: slices.Sorted(maps.Keys(f.alive)), Signals: f.allSaid()}
 	f.mu.Unlock()
 	return drain(ctx, full, news, fn)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/pace"
 	"github.com/gti/gtm/pkg/store/pieces"
 	"github.com/gti/gtm/pkg/store/state"
 )
@@ -33,7 +34,7 @@ type term struct {
 	held map[string]map[health.PoolID]health.Verdict // by tenant: what is stored, as far as this judge knows
 	// followed are the releases that were: that they are gone from the store may not have been heard yet.
 	followed map[store.Release]bool
-	budget   *budget
+	budget   *pace.Budget
 	waiting  map[string]time.Time        // tenants of which something waits: until when
 	refused  map[health.PoolID]refusal   // verdicts that the store did not take, while it took others
 	wholes   map[health.PoolID]time.Time // when large pools were last written as wholes
@@ -83,7 +84,7 @@ func (j *judge) lead(ctx context.Context) error {
 	}
 	j.cfg.Logger.Info("this prober is the judge now", "vantage", j.cfg.ID)
 	t := &term{judge: j, news: j.world.listen(true), held: map[string]map[health.PoolID]health.Verdict{},
-		followed: map[store.Release]bool{}, budget: newBudget(), waiting: map[string]time.Time{}, refused: map[health.PoolID]refusal{},
+		followed: map[store.Release]bool{}, budget: pace.New(), waiting: map[string]time.Time{}, refused: map[health.PoolID]refusal{},
 		wholes: map[health.PoolID]time.Time{}, pieces: map[health.PoolID]bool{}, late: map[string]bool{},
 		unheard: map[health.PoolID]unheard{},
 		census:  census{tenants: map[string]health.Census{}, regions: map[string]map[string]health.Census{}}}
@@ -218,7 +219,7 @@ func (t *term) pass(ctx context.Context, tenants []string) error {
 	now := time.Now()
 	t.countFirst(tenants)
 	for _, tenant := range tenants {
-		if wait := t.budget.waitTenant(tenant, now); wait > 0 && len(t.releases(tenant)) == 0 {
+		if wait := t.budget.WaitTenant(tenant, now); wait > 0 && len(t.releases(tenant)) == 0 {
 			t.wait(tenant, now.Add(wait))
 			t.noteLate(tenant)
 			continue

@@ -12,6 +12,7 @@ import (
 	"github.com/gti/gtm/pkg/probe"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/pace"
 )
 
 // hear has a world hear what is stored.
@@ -57,7 +58,7 @@ func TestWholesGiveWayToChanges(t *testing.T) {
 		for second := range minutes * 60 {
 			time.Sleep(time.Second)
 			for i := range others {
-				a.budget.pay(fmt.Sprint("other", i), tenantBurst, time.Now())
+				a.budget.Pay(fmt.Sprint("other", i), pace.TenantBurst, time.Now())
 			}
 			if second%30 == 0 {
 				hear(t, w, f)
@@ -71,7 +72,7 @@ func TestWholesGiveWayToChanges(t *testing.T) {
 				late++
 			}
 		}
-		written, share := f.bytes["shop"]-first, minutes*60*totalRate/(others+1)
+		written, share := f.bytes["shop"]-first, minutes*60*pace.TotalRate/(others+1)
 		t.Logf("%d changes, %d kB of %d; late for %d s", changes, written/1000, share/1000, late)
 		if late > 0 || written < share/2 {
 			t.Errorf("%d bytes of %d; late for %d s", written, share, late)

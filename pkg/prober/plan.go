@@ -136,7 +136,7 @@ func (p *plan) addPool(key spec.Key, pool *spec.Pool, resources state.Resources)
 		pp.of[e.Name] = e.Checked()
 		list, made := make([]probe.Check, len(monitors)), 0
 		for i, m := range monitors {
-			check, err := checks.New(key.Tenant, m, e)
+			check, err := checks.New(key.Tenant, key.Name, m, e)
 			if err != nil {
 				p.faults = append(p.faults, fmt.Sprintf("%s: endpoint %q is not checked%s: %v", key, e.Name, pp.by(i), err))
 				continue
@@ -156,8 +156,8 @@ func ruleOf(pool *spec.Pool, names []string, monitors []*spec.Monitor) *health.R
 	r := &health.Rule{Need: 1}
 	for i, m := range monitors {
 		e := m.Effective()
-		r.Parts = append(r.Parts, health.Part{Name: names[i], Limits: health.Limits{Rise: e.Rise, Fall: e.Fall,
-			Latency: time.Duration(e.Latency), Plain: e.Score == spec.ScorePlain}})
+		r.Parts = append(r.Parts, health.Part{Name: names[i], Said: m.Type == spec.TypeSignal, Limits: health.Limits{Rise: e.Rise,
+			Fall: e.Fall, Latency: time.Duration(e.Latency), Plain: e.Score == spec.ScorePlain}})
 	}
 	c := pool.Checks
 	if c == nil {

@@ -90,7 +90,9 @@ func New(cfg Config) (*Prober, error) {
 		return nil, fmt.Errorf("prober: %q cannot be the name of a vantage; give it one without slashes and spaces", cfg.ID)
 	}
 	cfg.setDefaults()
-	return &Prober{cfg: cfg, metrics: newMetrics(cfg.Registerer), world: newWorld(cfg.Logger)}, nil
+	w := newWorld(cfg.Logger)
+	w.clock = cfg.Clock
+	return &Prober{cfg: cfg, metrics: newMetrics(cfg.Registerer), world: w}, nil
 }
 
 // Run probes until ctx ends; then it returns nil. It runs once.
@@ -106,6 +108,7 @@ func (p *Prober) Run(ctx context.Context) error {
 	g.Go(func() error { return cfg.Store.FollowObservations(ctx, w.applyObservations) })
 	g.Go(func() error { return a.scheduler.Run(ctx) })
 	g.Go(func() error { return a.assign(ctx) })
+	g.Go(func() error { return a.heed(ctx) })
 	g.Go(func() error { return a.report(ctx) })
 	g.Go(func() error { return a.keepAlive(ctx) })
 	if !cfg.ObserveOnly {

@@ -21,6 +21,10 @@ const (
 	retryMax = 2 * time.Second
 )
 
+// wholeEvery is how often a large pool is written as a whole, which is all that programs go by that know no pieces, or not all of
+// them: as long as its tenant has half of its burst left, so that wholes never make changes late.
+const wholeEvery = time.Minute
+
 // report writes what is dirty, until ctx ends. What the store does not take, and what its tenant or pool has written too much of, stays
 // dirty, and is written as it is then.
 func (a *agent) report(ctx context.Context) error {
@@ -86,12 +90,12 @@ func (a *agent) ready(now time.Time) map[health.PoolID]int {
 	late := map[string]bool{}
 	for id := range a.dirty {
 		if a.waits(id, now) > 0 {
-			late[id.Tenant] = late[id.Tenant] || a.budget.waitTenant(id.Tenant, now) > 0
+			late[id.Tenant] = late[id.Tenant] || a.budget.WaitTenant(id.Tenant, now) > 0
 			continue
 		}
 		ready[id] = a.cost(id, now)
-		a.budget.pay(id.Tenant, ready[id], now)
-		a.budget.count(id, now)
+		a.budget.Pay(id.Tenant, ready[id], now)
+		a.budget.Count(id, now)
 		delete(a.dirty, id)
 	}
 	n := 0
@@ -111,7 +115,7 @@ func (a *agent) ready(now time.Time) map[health.PoolID]int {
 
 // waits tells how long a pool must wait; a.mu is held.
 func (a *agent) waits(id health.PoolID, now time.Time) time.Duration {
-	return max(a.budget.wait(id, now), a.failed[id].until.Sub(now))
+	return max(a.budget.Wait(id, now), a.failed[id].until.Sub(now))
 }
 
 // writeOne writes what is known of a pool now, and corrects what was paid for it.
@@ -128,7 +132,7 @@ func (a *agent) writeOne(ctx context.Context, id health.PoolID, paid int) error 
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
-	a.budget.pay(id.Tenant, w.Bytes-paid, now)
+	a.budget.Pay(id.Tenant, w.Bytes-paid, now)
 	if watched := a.pools[id.Tenant][id]; watched != nil && ok {
 		watched.wrote(o, w, now)
 	}
@@ -187,7 +191,7 @@ func (w *written) wrote(o health.Observation, got store.Written, now time.Time) 
 
 // wholeDue reports whether it is time to write a pool as a whole; a.mu is held.
 func (a *agent) wholeDue(tenant string, w *watched, now time.Time) bool {
-	return now.Sub(w.wholeAt) >= wholeEvery && a.budget.ample(tenant, now)
+	return now.Sub(w.wholeAt) >= wholeEvery && a.budget.Ample(tenant, now)
 }
 
 // cost guesses what the next write of a pool costs; a.mu is held.
@@ -211,8 +215,8 @@ func (a *agent) audit() {
 	a.mu.Lock()
 	tenants := slices.Collect(maps.Keys(a.pools))
 	now := time.Now()
-	a.budget.tidy(now)
-	maps.DeleteFunc(a.late, func(tenant string, _ bool) bool { return a.budget.waitTenant(tenant, now) == 0 })
+	a.budget.Tidy(now)
+	maps.DeleteFunc(a.late, func(tenant string, _ bool) bool { return a.budget.WaitTenant(tenant, now) == 0 })
 	maps.DeleteFunc(a.failed, func(id health.PoolID, _ backoff) bool { return !a.dirty[id] })
 	a.mu.Unlock()
 	for _, tenant := range tenants {
@@ -249,9 +253,22 @@ func (w *watched) matches(o health.Observation) bool {
 			return false
 		}
 		if had && (s.State != known.State || s.Score != known.Score || s.Blind != known.Blind || s.Of != known.Of ||
-			s.Unsure != known.Unsure || s.Watched != known.Watched) {
+			s.Unsure != known.Unsure || s.Said != known.Said || s.Watched != known.Watched) {
 			return false
 		}
 	}
 	return true
+}
+
+// backoff is when something that failed is tried again.
+type backoff struct {
+	until time.Time
+	pause time.Duration
+}
+
+// after gives the next one, which waits twice as long, within least and most.
+func (b backoff) after(now time.Time, least, most time.Duration) backoff {
+	b.pause = min(max(2*b.pause, least), most)
+	b.until = now.Add(b.pause)
+	return b
 }

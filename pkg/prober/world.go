@@ -19,6 +19,7 @@ import (
 // agent, which checks, and the judge. It is safe for concurrent use.
 type world struct {
 	log    *slog.Logger
+	clock  func() time.Time
 	mirror *state.Mirror
 	// complete is closed once configuration and observations were heard of in full.
 	complete chan struct{}
@@ -38,6 +39,7 @@ type world struct {
 	sees         map[string]int             // how many endpoints each vantage sees up
 	releases     map[string][]store.Release // by tenant: those that wait
 	pulse        state.Pulse                // the last one
+	signals      signals
 	listeners    map[*listener]bool
 }
 
@@ -46,11 +48,11 @@ type sightings map[string]health.Observation
 
 func newWorld(log *slog.Logger) *world {
 	return &world{
-		log: log, mirror: state.NewMirror(), complete: make(chan struct{}), reread: make(chan struct{}, 1),
+		log: log, clock: time.Now, mirror: state.NewMirror(), complete: make(chan struct{}), reread: make(chan struct{}, 1),
 		status: state.FollowStatus{State: state.Connecting},
 		broken: map[string]map[spec.Key]bool{}, plans: map[string]*plan{},
 		observations: map[string]map[health.PoolID]sightings{}, alive: map[string]bool{}, sees: map[string]int{},
-		releases: map[string][]store.Release{}, listeners: map[*listener]bool{},
+		releases: map[string][]store.Release{}, signals: newSignals(), listeners: map[*listener]bool{},
 	}
 }
 
@@ -289,6 +291,9 @@ func (w *world) applyObservations(u store.ObservationUpdate) error {
 		clear(w.observations)
 		clear(w.sees)
 	}
+	if u.Full || len(u.Signals) > 0 {
+		w.signals.apply(u.Signals, u.Full, w.clock())
+	}
 	saw := maps.Clone(w.sees)
 	if u.ReleasesChanged {
 		w.releases = map[string][]store.Release{}
@@ -357,7 +362,7 @@ func (w *world) see(o health.Observation) {
 // seenUp counts what an observation says is up.
 func seenUp(o health.Observation) (n int) {
 	for _, s := range o.Endpoints {
-		if s.State == health.Up && !s.Blind {
+		if s.State == health.Up && !s.Blind && !s.Said {
 			n++
 		}
 	}

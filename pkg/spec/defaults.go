@@ -76,10 +76,17 @@ func (m *Monitor) Effective() Monitor {
 	e.Timeout = orDefault(m.Timeout, min(defaultTimeout, e.Interval))
 	e.Recheck = orDefault(m.Recheck, e.Interval/5)
 	e.Score = orDefault(m.Score, ScoreGraded)
-	e.Rise = orDefault(m.Rise, defaultRise)
-	e.Fall = orDefault(m.Fall, defaultFall)
+	rise, fall := defaultRise, defaultFall
+	if m.Type == TypeSignal { // who says something means it
+		rise, fall = 1, 1
+	}
+	e.Rise = orDefault(m.Rise, rise)
+	e.Fall = orDefault(m.Fall, fall)
 	e.Port = orDefault(m.Port, monitorTypes[m.Type].port)
 	switch m.Type {
+	case TypeSignal:
+		e.Silent = orDefault(m.Silent, SilentHold)
+		return e
 	case "dns":
 		q := Question{}
 		if m.DNS != nil {

@@ -119,6 +119,8 @@ type Monitor struct {
 
 	// Service is what grpc asks for. Absent: the server as a whole.
 	Service string `json:"service,omitempty" yaml:"service,omitempty"`
+	// Silent says what it means for type signal that nothing is said: hold (default), or down.
+	Silent string `json:"silent,omitempty" yaml:"silent,omitempty"`
 	// DNS is what dns asks.
 	DNS *Question `json:"dns,omitempty" yaml:"dns,omitempty"`
 

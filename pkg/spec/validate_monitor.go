@@ -42,13 +42,26 @@ var monitorTypes = map[string]monitorType{
 	"http":      {80, requestFields + "method status script " + bodyFields, (*checker).monitorHTTP},
 	"https":     {443, requestFields + "method status script protocol " + bodyFields + tlsFields, (*checker).monitorHTTP},
 	"icmp":      {0, "", nil},
+	"signal":    {0, "silent", (*checker).monitorSignal},
 	"tcp":       {0, "", nil},
 	"tls":       {443, tlsFields, nil},
 	"websocket": {80, requestFields + bodyFields + tlsFields + "tls", (*checker).monitorWebsocket},
 }
 
-// TypeICMP is the one type of monitors that knows no ports.
-const TypeICMP = "icmp"
+// The types of monitors that know no ports: one that pings, and one that asks nobody but goes by what is pushed.
+const (
+	TypeICMP   = "icmp"
+	TypeSignal = "signal"
+)
+
+// HasPort reports whether checks of a type go to a port.
+func HasPort(monitorType string) bool { return monitorType != TypeICMP && monitorType != TypeSignal }
+
+// The values of Monitor.Silent: what it means that a signal is not there, or is out of date.
+const (
+	SilentHold = "hold"
+	SilentDown = "down"
+)
 
 // Fields of monitors that mean something to some types only.
 const (
@@ -103,9 +116,9 @@ func (c *checker) monitor(m *Monitor) {
 		return
 	}
 	switch {
-	case m.Type == TypeICMP && m.Port != 0:
-		c.fail("spec.port", "remove it", "means nothing for a check of type icmp")
-	case m.Type != TypeICMP && e.Port == 0:
+	case !HasPort(m.Type) && m.Port != 0:
+		c.fail("spec.port", "remove it", "means nothing for a check of type %s", m.Type)
+	case HasPort(m.Type) && e.Port == 0:
 		c.fail("spec.port", "", "is missing: a %s check has no default port", m.Type)
 	}
 	c.fieldsOf(m, t.fields)
@@ -221,6 +234,21 @@ func (c *checker) needTLS(m *Monitor, has bool, hint string) {
 		{"spec.validFor", m.ValidFor != 0}, {"spec.insecure", m.Insecure}} {
 		if f.given {
 			c.fail(f.path, hint, "means nothing without TLS")
+		}
+	}
+}
+
+// monitorSignal refuses what has to do with asking: nobody is asked.
+func (c *checker) monitorSignal(m, _ *Monitor) {
+	if m.Silent != "" {
+		c.oneOf("spec.silent", m.Silent, SilentHold, SilentDown)
+	}
+	for _, f := range []struct {
+		path  string
+		given bool
+	}{{"spec.timeout", m.Timeout != 0}, {"spec.recheck", m.Recheck != 0}, {"spec.latency", m.Latency != 0}} {
+		if f.given {
+			c.fail(f.path, "remove it", "means nothing for a check of type signal, which waits for nobody")
 		}
 	}
 }

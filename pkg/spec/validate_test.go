@@ -76,7 +76,7 @@ func TestValidate(t *testing.T) {
 			"spec.location: says where a place is, and there is none; give place, too, as in EU-DE"},
 		{KindMonitor, `type: http`, ``},
 		{KindMonitor, `type: http, interval: 1s`, ``},
-		{KindMonitor, `{}`, `spec.type: is missing; it can be dns, grpc, http, https, icmp, tcp, tls, websocket`},
+		{KindMonitor, `{}`, `spec.type: is missing; it can be dns, grpc, http, https, icmp, signal, tcp, tls, websocket`},
 		{KindMonitor, `type: htps`, `spec.type: "htps" is not possible; did you mean https?`},
 		{KindMonitor, `type: http, interval: 100ms, timeout: 50ms`, `spec.interval: 100ms is out of range: it can be 200ms to 1h`},
 		{KindMonitor, `type: http, interval: 1s, timeout: 2s`, `spec.timeout: 2s is out of range: it can be 10ms to the interval, 1s`},
@@ -120,6 +120,14 @@ func TestValidate(t *testing.T) {
 		{KindMonitor, `type: http, method: HEAD, script: {cel: status == 1}`,
 			`spec.method: the answer to HEAD has no body to look at; use method GET`},
 		{KindMonitor, `type: icmp, port: 7`, `spec.port: means nothing for a check of type icmp; remove it`},
+		{KindMonitor, `type: signal, port: 7`, `spec.port: means nothing for a check of type signal; remove it`},
+		{KindMonitor, `type: signal, silent: maybe`, `spec.silent: "maybe" is not possible; it can be down, hold`},
+		{KindMonitor, `type: signal, timeout: 1s`,
+			`spec.timeout: means nothing for a check of type signal, which waits for nobody; remove it`},
+		{KindMonitor, `type: signal, latency: 1s`,
+			`spec.latency: means nothing for a check of type signal, which waits for nobody; remove it`},
+		{KindMonitor, `type: tcp, port: 7, silent: down`,
+			`spec.silent: means nothing for a check of type tcp; remove it, or use type signal`},
 		{KindMonitor, `type: websocket, path: x, method: GET, validFor: 1d`,
 			"spec.method: means nothing for a check of type websocket; remove it, or use type http, https\n" +
 				"spec.path: wants a path as in /healthz, without spaces, not \"x\"\n" +

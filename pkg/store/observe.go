@@ -166,6 +166,9 @@ func (o *observer) begin(ctx context.Context, etcd *clientv3.Client) (link.Mark,
 		return link.Mark{}, err
 	}
 	o.who(&u)
+	if u.Signals, err = o.c.loadSignals(ctx, r); err != nil {
+		return link.Mark{}, err
+	}
 	return link.Mark{Cluster: r.Cluster, Rev: r.Rev}, o.tell(u)
 }
 
@@ -342,8 +345,9 @@ func (s *sights) tell(u *ObservationUpdate) {
 
 func (o *observer) events(_ context.Context, evs []*clientv3.Event) error {
 	u := ObservationUpdate{}
-	seen := sights{o, map[ObservationKey]*pendingObservation{}}
+	seen, signals := sights{o, map[ObservationKey]*pendingObservation{}}, map[SignalKey]SignalGroup{}
 	for _, ev := range evs {
+		o.c.noteSignal(signals, ev)
 		parts := o.c.keys.Split(string(ev.Kv.Key))
 		if joinTwo(parts) == "world/vantage" && len(parts) == 3 {
 			before, was := o.alive[parts[2]]
@@ -367,7 +371,8 @@ func (o *observer) events(_ context.Context, evs []*clientv3.Event) error {
 	}
 	seen.tell(&u)
 	o.who(&u)
-	if len(u.Put)+len(u.Deleted) == 0 && !u.AliveChanged && !u.ReleasesChanged {
+	u.Signals = sortedSignals(signals)
+	if len(u.Put)+len(u.Deleted)+len(u.Signals) == 0 && !u.AliveChanged && !u.ReleasesChanged {
 		return nil
 	}
 	return o.tell(u)
@@ -396,6 +401,8 @@ type ObservationUpdate struct {
 	// Releases are all that wait for the judge; ReleasesChanged tells that it is news.
 	Releases        []Release
 	ReleasesChanged bool
+	// Signals are what is said of endpoints: of all, or the groups that changed.
+	Signals []SignalGroup
 }
 
 // ObservationKey names one vantage's observation of one pool.

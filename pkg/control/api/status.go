@@ -164,6 +164,8 @@ type Pool struct {
 	// Overrides are those in force on the pool or its endpoints.
 	Overrides []Override `json:"overrides,omitempty"`
 	Endpoints []Endpoint `json:"endpoints"`
+	// Signals are what owners of its endpoints say of them; absent: nobody goes by that.
+	Signals []Signal `json:"signals,omitempty"`
 	// Regions are what is known for the clients of continents, of a pool with regions, sorted. Clients of others get what is known for all.
 	Regions []PoolRegion `json:"regions,omitempty"`
 }

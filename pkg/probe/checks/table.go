@@ -27,13 +27,14 @@ var types = map[string]checkType{
 	"http":      {compileHTTP, runHTTP},
 	"https":     {compileHTTP, runHTTP},
 	"icmp":      {nil, runICMP},
+	"signal":    {nil, runSignal},
 	"tcp":       {nil, runTCP},
 	"tls":       {nil, runTLS},
 	"websocket": {compileWebsocket, runWebsocket},
 }
 
-// New makes the check of one endpoint of a tenant from its monitor, defaults included. An error names what is wrong.
-func New(tenant string, monitor *spec.Monitor, e spec.Endpoint) (probe.Check, error) {
+// New makes the check of one endpoint of a pool from its monitor, defaults included. An error names what is wrong.
+func New(tenant, pool string, monitor *spec.Monitor, e spec.Endpoint) (probe.Check, error) {
 	m := monitor.Effective()
 	c := probe.Check{Type: m.Type, Interval: time.Duration(m.Interval), Recheck: time.Duration(m.Recheck),
 		Timeout: time.Duration(m.Timeout)}
@@ -43,6 +44,12 @@ func New(tenant string, monitor *spec.Monitor, e spec.Endpoint) (probe.Check, er
 		return probe.Check{}, fmt.Errorf("type %q is none of %s", m.Type, strings.Join(spec.MonitorTypes(), ", "))
 	case c.Interval <= 0 || c.Timeout <= 0 || c.Timeout > c.Interval:
 		return probe.Check{}, fmt.Errorf("timeout %v does not fit interval %v", c.Timeout, c.Interval)
+	}
+	if m.Type == spec.TypeSignal {
+		declared, _, _ := strings.Cut(e.Name, "/") // of both families
+		c.Signal = probe.Signal{Tenant: tenant, Pool: pool, Endpoint: declared, SilentDown: m.Silent == spec.SilentDown}
+		c.Recheck = 0
+		return c, nil
 	}
 	if err := setTarget(&c, e, m.Port); err != nil {
 		return probe.Check{}, err
@@ -77,7 +84,7 @@ func setTarget(c *probe.Check, e spec.Endpoint, port uint16) error {
 	case len(addrs) == 0:
 		return errors.New("it has no address, host or probe")
 	}
-	if port == 0 && c.Type != spec.TypeICMP {
+	if port == 0 && spec.HasPort(c.Type) {
 		return fmt.Errorf("port is missing: a %s monitor has no default", c.Type)
 	}
 	for _, a := range addrs {

@@ -49,7 +49,7 @@ func TestNew(t *testing.T) {
 		if tc.want.Recheck == 0 {
 			tc.want.Recheck = tc.want.Interval / 5
 		}
-		got, err := New("shop", &tc.m, tc.e)
+		got, err := New("shop", "eu", &tc.m, tc.e)
 		if err != nil {
 			t.Errorf("%s: %v", tc.name, err)
 		}
@@ -72,8 +72,8 @@ func TestNewRefuses(t *testing.T) {
 		m spec.Monitor
 		e spec.Endpoint
 	}{
-		`type "carp" is none of dns, grpc, http, https, icmp, tcp, tls, websocket`: {spec.Monitor{Type: "carp"}, one},
-		`port is missing: a tcp monitor has no default`:                            {spec.Monitor{Type: "tcp"}, one},
+		`type "carp" is none of dns, grpc, http, https, icmp, signal, tcp, tls, websocket`: {spec.Monitor{Type: "carp"}, one},
+		`port is missing: a tcp monitor has no default`:                                    {spec.Monitor{Type: "tcp"}, one},
 		`it has no address, host or probe`: {spec.Monitor{Type: "http"},
 			spec.Endpoint{Name: "a"}},
 		`timeout 1m0s does not fit interval 10s`: {
@@ -83,7 +83,7 @@ func TestNewRefuses(t *testing.T) {
 		`status wants a status from 100 to 599 or a range as in 200-399, not "fine"`: {spec.Monitor{Type: "http", Status: []string{"fine"}},
 			one},
 	} {
-		if _, err := New("shop", &tc.m, tc.e); err == nil || err.Error() != want {
+		if _, err := New("shop", "eu", &tc.m, tc.e); err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}

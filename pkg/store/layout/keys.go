@@ -22,6 +22,7 @@
 //	world/obs/<vantage>/<tenant>/<pool>       health.Observation (JSON), without a lease; pieces below it, as of verdicts
 //	world/release/<tenant>[/<pool>]           Release (JSON), leased: the judge follows it and takes it away
 //	world/release/<tenant>/<pool>/resume      likewise, of a pool that is kept out
+//	world/signal/<tenant>/<pool>/<group>      signals of a sixteenth of its endpoints (JSON), written by control: see store.SignalKey
 //	world/vantage/<id>                        leased: the prober is alive
 //
 // What edges follow, config/, verdict/ and each other kind of state.Kinds, is one range of keys, so that one watch brings it in order and
@@ -92,11 +93,15 @@ func (k Keys) KnownEdge(id string) string     { return k.Join("world", "known", 
 func (k Keys) Observations() string           { return k.Join("world", "obs", "") }
 func (k Keys) ObservationsOf(v string) string { return k.Join("world", "obs", v, "") }
 func (k Keys) Releases() string               { return k.Join("world", "release", "") }
+func (k Keys) Signals() string                { return k.Join("world", "signal", "") }
 func (k Keys) Vantages() string               { return k.Join("world", "vantage", "") }
 func (k Keys) Vantage(id string) string       { return k.Join("world", "vantage", id) }
 func (k Keys) Verdict(p health.PoolID) string { return k.Join("verdict", p.Tenant, p.Pool) }
 func (k Keys) Observation(vantage string, p health.PoolID) string {
 	return k.Join("world", "obs", vantage, p.Tenant, p.Pool)
+}
+func (k Keys) Signal(p health.PoolID, group int) string {
+	return k.Join("world", "signal", p.Tenant, p.Pool, fmt.Sprintf("%02d", group))
 }
 func (k Keys) Release(tenant, pool string) string {
 	if pool == "" {
@@ -128,7 +133,7 @@ func (k Keys) Followed() (from, to string) {
 	return from, to
 }
 
-// Observed is the range of keys that the judge needs: world/obs/, world/release/ and world/vantage/.
+// Observed is the range of keys that probers need: world/obs/, world/release/, world/signal/ and world/vantage/.
 func (k Keys) Observed() (from, to string) {
 	return k.Observations(), clientv3.GetPrefixRangeEnd(k.Vantages())
 }

@@ -302,3 +302,12 @@ func JoinVerdict(whole health.Verdict, pieces map[Piece]health.Verdict, newest P
 	v.NeverUp, v.Released = joinNames(whole.NeverUp, never), joinNames(whole.Released, released)
 	return v
 }
+
+// Groups is how many values the signals of a pool's endpoints are, see store.SignalKey: part of what is stored.
+const Groups = 16
+
+// Group tells in which of these an endpoint stands.
+func Group(endpoint string) int {
+	coarse, _ := of(endpoint)
+	return int(coarse) % Groups
+}
