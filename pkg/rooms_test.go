@@ -32,7 +32,7 @@ var parts = map[string][]part{
 		{"reading", "read identity"},
 		{"following", "follow delta"},
 		{"writing", "judge commit verdicts keysets putback"},
-		{"the world", "observe release edges vantage teller"},
+		{"the world", "observe release edges vantage elected"},
 	},
 	"pkg/table": { // what a query runs; below it names, rr, draws and zones, above it compile: see the packages in its folder
 		{"clients, services and nodes", "client service node near"},
