@@ -147,7 +147,8 @@ func notes(info []geo.Info, broken []compile.Broken) (list []string) {
 		files = append(files, fmt.Sprintf("%s of %s", i.File, i.Built.Format(time.DateOnly)))
 	}
 	list = append(list, "places are by control's geography of today: "+strings.Join(files, ", "),
-		"what edges alone knew is left out: latency tables, map files, and addresses of hosts elsewhere that aliases lead to")
+		"what edges alone knew is left out: latency tables, map files, and addresses of hosts elsewhere that aliases lead to",
+		"what sources of endpoints have is that of today")
 	for _, b := range broken {
 		list = append(list, fmt.Sprintf("%s was not served as declared: %v", b.Key, b.Err))
 	}
@@ -229,7 +230,7 @@ func (p *Past) everything(at time.Time, names []string, tenants []state.TenantSt
 			if _, opaque := v.Resource.Spec.(*spec.Opaque); opaque {
 				continue
 			}
-			t.Put = append(t.Put, compile.Item{Resource: v.Resource, Generation: uint64(v.Generation)})
+			t.Put = append(t.Put, compile.Item{Resource: p.cfg.Mirror.Join(v.Resource), Generation: uint64(v.Generation)})
 		}
 		for key, b := range tenants[i].Broken {
 			t.Broken = append(t.Broken, compile.Broken{Key: key, Err: b.Err})
