@@ -65,22 +65,26 @@ func (m *memory) keep(s *spec.Source, list []spec.FoundEndpoint) []spec.FoundEnd
 		has[list[i].Address] = true
 	}
 	var missing []spec.FoundEndpoint
-	missed := map[netip.Addr]int{}
+	missed, fresh, stood := map[netip.Addr]int{}, 0, 0
 	for _, e := range m.is.Endpoints {
-		if !has[e.Address] && s.Has(e.Address) {
-			missing = append(missing, e)
-			missed[e.Address] = m.missed[e.Address] + 1
+		before := m.missed[e.Address]
+		if before == 0 {
+			stood++
 		}
+		if has[e.Address] || !s.Has(e.Address) {
+			continue
+		}
+		if missed[e.Address] = before + 1; before == 0 {
+			fresh++
+		}
+		missing = append(missing, e)
 	}
 	m.missed = missed
-	if 2*len(missing) <= len(m.is.Endpoints) {
-		clear(missed)
-		return list
-	}
+	few := 2*fresh <= stood
 	slices.SortStableFunc(missing, func(a, b spec.FoundEndpoint) int { return missed[a.Address] - missed[b.Address] })
 	out := slices.Clone(list)
 	for _, e := range missing {
-		if missed[e.Address] < surely && len(out) < s.Most {
+		if n := missed[e.Address]; n < surely && (n > 1 || !few) && len(out) < s.Most {
 			out = append(out, e)
 		} else {
 			delete(missed, e.Address)

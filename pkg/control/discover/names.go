@@ -58,6 +58,7 @@ type lookup struct {
 	found   map[netip.Addr]*spec.FoundEndpoint
 	refused map[string]int // addresses that clients are not sent to, by what they are
 	gone    bool           // the source's own name does not exist
+	absent  int            // SRV records whose target does not
 	ttl     time.Duration
 }
 
@@ -154,7 +155,10 @@ func (l *lookup) servers(name string) error {
 		if err != nil {
 			return fmt.Errorf("%s SRV: its target %.80q %w", name, s.Target, err)
 		}
-		if err := l.addresses(host, s); err != nil {
+		switch err := l.addresses(host, s); {
+		case errors.Is(err, resolve.ErrNoHost): // the others serve
+			l.absent++
+		case err != nil:
 			return err
 		}
 	}
@@ -190,10 +194,14 @@ func (l *lookup) notes() string {
 	for _, what := range slices.Sorted(maps.Keys(l.refused)) {
 		words = append(words, fmt.Sprintf("%d %s", l.refused[what], what))
 	}
-	if len(words) == 0 {
-		return ""
+	text := ""
+	if len(words) > 0 {
+		text = "refused " + strings.Join(words, ", ") + " (gtmd --discover-networks opens networks)"
 	}
-	return "refused " + strings.Join(words, ", ") + " (gtmd --discover-networks opens networks)"
+	if l.absent > 0 {
+		text = strings.TrimPrefix(fmt.Sprintf("%s; the targets of %d SRV records do not exist", text, l.absent), "; ")
+	}
+	return text
 }
 
 // lookFault is an error of a question in words for tenants.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/gti/gtm/pkg/spec"
@@ -24,8 +25,7 @@ type run struct {
 	source *spec.Source // with its defaults
 	stop   context.CancelFunc
 	done   chan struct{}
-	memory            // the run's own until done
-	stored spec.Found // as the store has it, as far as is known
+	memory // the run's own until done
 }
 
 func sameSource(a, b *spec.Source) bool { return reflect.DeepEqual(a, b) }
@@ -33,7 +33,6 @@ func sameSource(a, b *spec.Source) bool { return reflect.DeepEqual(a, b) }
 func (f *Finder) start(ctx context.Context, id state.SourceID, is *spec.Source, m memory) *run {
 	ctx, stop := context.WithCancel(ctx)
 	r := &run{f: f, id: id, source: is, stop: stop, done: make(chan struct{}), memory: m}
-	r.stored, _ = state.Discovered.Get(f.cfg.Mirror, id)
 	r.is.Tenant, r.is.Pool, r.is.Source = id.Tenant, id.Pool, id.Source
 	go func() {
 		defer close(r.done)
@@ -94,16 +93,14 @@ func (r *run) note(ctx context.Context, o *outcome) {
 		log.Info("a source has other endpoints", "before", len(before.Endpoints), "endpoints", len(is.Endpoints), "leaving", is.Leaving)
 	}
 	r.f.metrics.looks.WithLabelValues(result).Inc()
-	if reflect.DeepEqual(r.stored, r.is) {
+	if has, ok := state.Discovered.Get(r.f.cfg.Mirror, r.id); ok && reflect.DeepEqual(has, r.is) {
 		return
 	}
 	if err := r.f.cfg.Store.PutFound(ctx, r.is); err != nil {
 		if ctx.Err() == nil {
 			log.Warn("what a source has cannot be written; it is tried again with the next look", "error", err)
 		}
-		return
 	}
-	r.stored = r.is
 }
 
 // told is an error without what tenants may not hear: who control's resolvers are, and where files stand.
@@ -112,11 +109,17 @@ func (r *run) told(err error) string {
 		return ""
 	}
 	var t *tellable
+	text := ""
 	if errors.As(err, &t) {
-		return t.text
+		text = t.text
+	} else {
+		text = lookFault(err)
 	}
-	return lookFault(err)
+	return strings.Join(strings.Fields(text[:min(len(text), mostTold)]), " ") // of several lines, of a decoder, one
 }
+
+// mostTold is how many bytes of an error the store has: a file can be wrong in each of its lines.
+const mostTold = 300
 
 // tellable is an error whose text is for tenants; the log has all of it.
 type tellable struct {
