@@ -174,7 +174,8 @@ func TestEndpointsAreFound(t *testing.T) {
 	p.says(dns.RcodeSuccess, "edge.partner.example. 5 A 127.0.2.31", "edge.partner.example. 5 A 10.1.2.3")
 	config := filepath.Join(dir, "config.yaml")
 	writeFile(t, config, strings.ReplaceAll(discoverYAML, "PORT", fmt.Sprint(port)))
-	args := []string{"--resolver", p.at, "--discover-files", files, "--discover-networks", "127.0.2.0/24", "--probe-allow", "127.0.2.0/24"}
+	args := []string{"--resolver", p.at, "--discover-files", files, "--discover-networks", "127.0.2.0/24",
+		"--probe-allow", "127.0.2.0/24"}
 	d := start(t, dir, append([]string{"--apply", config}, args...)...)
 	d.comesToAnswer(named, "127.0.2.31")
 	token, err := os.ReadFile(filepath.Join(dir, "token"))
@@ -188,7 +189,8 @@ func TestEndpointsAreFound(t *testing.T) {
 			return fmt.Errorf("%+v: %w", s, err)
 		}
 		if e, f := s.Endpoints[0], s.Sources[0]; e.Name != "ip-127-0-2-31" || e.Source != "partner" ||
-			f.Of != "dns edge.partner.example." || f.Endpoints != 1 || !f.Failed.IsZero() || !strings.Contains(f.Notes, "refused 1 private") {
+			f.Of != "dns edge.partner.example." || f.Endpoints != 1 || !f.Failed.IsZero() ||
+			!strings.Contains(f.Notes, "refused 1 private") {
 			t.Errorf("%+v", s)
 		}
 		return nil

@@ -24,8 +24,10 @@ func TestSourcesAreChecked(t *testing.T) {
 	}
 	for _, tc := range []struct{ pool, want string }{
 		{"{discover: [{name: a, dns: edge.example}]}", ""},
-		{"{discover: [{name: a, dns: edge.example, families: [ipv6], resolver: '192.0.2.53', interval: 5s, weight: 0, most: 1024, empty: take}]}", ""},
-		{"{discover: [{name: a, srv: _a._tcp.example, resolver: '[2001:db8::53]:5353'}, {name: b, file: f}, {name: c, pushed: true, empty: keep}]}", ""},
+		{"{discover: [{name: a, dns: edge.example, families: [ipv6], resolver: '192.0.2.53', interval: 5s, weight: 0, most: 1024, " +
+			"empty: take}]}", ""},
+		{"{discover: [{name: a, srv: _a._tcp.example, resolver: '[2001:db8::53]:5353'}, {name: b, file: f}, " +
+			"{name: c, pushed: true, empty: keep}]}", ""},
 		{"{discover: [{name: a, pushed: true}], modes: {discover: observe}, minHealthy: '64'}", ""},
 		{"{discover: [{name: a, pushed: true, most: 3}], minHealthy: '4'}", "spec.minHealthy: 4 of 3 endpoints"},
 		{"{}", "spec.endpoints: wants 1 to 4096 endpoints, not 0"},
@@ -50,9 +52,11 @@ func TestSourcesAreChecked(t *testing.T) {
 		{"{discover: [" + strings.Join(many, ", ") + "]}", "spec.discover: has 17 sources"},
 		{"{discover: [{name: a, pushed: true, most: 1024}, {name: b, pushed: true, most: 1024}, {name: c, pushed: true, most: 1024}, " +
 			"{name: d, pushed: true, most: 1024}], endpoints: [{name: x, addresses: [192.0.2.1]}]}", "the pool would have 4097 endpoints"},
-		{"{discover: [{name: a, pushed: true}], endpoints: [{name: ip-1, addresses: [192.0.2.1]}]}", `spec.endpoints[0].name: "ip-1" is as`},
+		{"{discover: [{name: a, pushed: true}], endpoints: [{name: ip-1, addresses: [192.0.2.1]}]}",
+			`spec.endpoints[0].name: "ip-1" is as`},
 		{"{endpoints: [{name: ip-1, addresses: [192.0.2.1]}]}", ""},
-		{"{discover: [{name: a, pushed: true}], endpoints: [{name: x, host: b.example}]}", "spec.endpoints[0].host: goes not with discover"},
+		{"{discover: [{name: a, pushed: true}], endpoints: [{name: x, host: b.example}]}",
+			"spec.endpoints[0].host: goes not with discover"},
 		{"{endpoints: [{name: x, addresses: [192.0.2.1]}], modes: {discover: off}}", "spec.modes.discover: is how discover acts"},
 	} {
 		rs, err := Decode("test.yaml", []byte("kind: Pool\ntenant: shop\nname: p\nspec: "+tc.pool))
@@ -103,7 +107,8 @@ func namesOf(p *Pool) string {
 func TestPoolsWithWhatWasFound(t *testing.T) {
 	three := 3
 	found := map[string]*Found{
-		"one": {Endpoints: []FoundEndpoint{{Address: netip.MustParseAddr("192.0.2.1")}, {Address: netip.MustParseAddr("192.0.2.2"), Port: 80},
+		"one": {Endpoints: []FoundEndpoint{{Address: netip.MustParseAddr("192.0.2.1")},
+			{Address: netip.MustParseAddr("192.0.2.2"), Port: 80},
 			{Address: netip.MustParseAddr("2001:db8::1")}}},
 		"two": {Endpoints: []FoundEndpoint{{Address: netip.MustParseAddr("192.0.2.2"), Weight: &three},
 			{Address: netip.MustParseAddr("192.0.2.3"), Weight: &three}}},
@@ -152,8 +157,10 @@ func TestFamiliesOfSources(t *testing.T) {
 	}{
 		{"{discover: [{name: a, pushed: true}]}", Families{V4: true}},
 		{"{discover: [{name: a, pushed: true, families: [ipv6]}]}", Families{V6: true}},
-		{"{discover: [{name: a, pushed: true, families: [ipv6]}], endpoints: [{name: a, addresses: [192.0.2.9]}]}", Families{V4: true, V6: true}},
-		{"{discover: [{name: a, pushed: true, families: [ipv6]}], endpoints: [{name: a, addresses: [192.0.2.9]}], modes: {discover: observe}}",
+		{"{discover: [{name: a, pushed: true, families: [ipv6]}], endpoints: [{name: a, addresses: [192.0.2.9]}]}",
+			Families{V4: true, V6: true}},
+		{"{discover: [{name: a, pushed: true, families: [ipv6]}], endpoints: [{name: a, addresses: [192.0.2.9]}], " +
+			"modes: {discover: observe}}",
 			Families{V4: true}},
 	} {
 		if got := poolOf(t, tc.pool).Families(); got != tc.want {
@@ -176,9 +183,11 @@ func TestAtMost(t *testing.T) {
 // A service that names all endpoints is refused where as many as can be found fit no message.
 func TestWhatCanBeFoundFits(t *testing.T) {
 	for most, want := range map[int]bool{900: true, 1024: false} {
-		rs, err := Decode("test.yaml", fmt.Appendf(nil, "%s---\nkind: Pool\ntenant: shop\nname: found\nspec: {discover: [{name: a, pushed: true, most: %d}, "+
-			"{name: b, pushed: true, most: 1024}, {name: c, pushed: true, most: 1024}, {name: d, pushed: true, most: 892}]}\n---\n"+
-			"kind: Service\ntenant: shop\nname: all\nspec: {host: all.shop.gtm.example, pick: all, rules: [{pools: [found]}]}\n", base, most))
+		rs, err := Decode("test.yaml", fmt.Appendf(nil, "%s---\nkind: Pool\ntenant: shop\nname: found\nspec:\n  "+
+			"discover: [{name: a, pushed: true, most: %d}, "+
+			"{name: b, pushed: true, most: 1024}, {name: c, pushed: true, most: 1024}, {name: d, pushed: true, most: 892}]\n---\n"+
+			"kind: Service\ntenant: shop\nname: all\nspec: {host: all.shop.gtm.example, pick: all, rules: [{pools: [found]}]}\n", base,
+			most))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -197,8 +206,8 @@ func TestWhatCanBeFoundFits(t *testing.T) {
 func TestOverridesOfWhatIsFound(t *testing.T) {
 	for endpoint, want := range map[string]bool{"ip-192-0-2-1": true, "x": true, "y": false} {
 		rs, err := Decode("test.yaml", []byte("kind: Pool\ntenant: shop\nname: p\nspec: {discover: [{name: a, pushed: true}], "+
-			"endpoints: [{name: x, addresses: [192.0.2.9]}]}\n---\nkind: Override\ntenant: shop\nname: o\nspec: {pool: p, endpoint: "+endpoint+
-			", state: drain, reason: r}\n"))
+			"endpoints: [{name: x, addresses: [192.0.2.9]}]}\n---\nkind: Override\ntenant: shop\nname: o\n"+
+			"spec: {pool: p, endpoint: "+endpoint+", state: drain, reason: r}\n"))
 		if err != nil {
 			t.Fatal(err)
 		}

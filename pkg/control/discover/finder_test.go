@@ -115,6 +115,11 @@ func (r *resolver) says(records ...string) {
 	})
 }
 
+// headOf is the head of a record of the name that is asked for.
+func headOf(m *dns.Msg, typ uint16) dns.RR_Header {
+	return dns.RR_Header{Name: m.Question[0].Name, Rrtype: typ, Class: dns.ClassINET, Ttl: 5}
+}
+
 func (r *resolver) count() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -261,8 +266,7 @@ func TestNames(t *testing.T) {
 		}, "it has no addresses"},
 		"thousands": {func(m *dns.Msg) {
 			for i := range 3900 {
-				m.Answer = append(m.Answer, &dns.A{Hdr: dns.RR_Header{Name: m.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 5},
-					A: net.IPv4(203, 0, byte(i>>8), byte(i))})
+				m.Answer = append(m.Answer, &dns.A{Hdr: headOf(m, dns.TypeA), A: net.IPv4(203, 0, byte(i>>8), byte(i))})
 			}
 			if m.Question[0].Qtype != dns.TypeA {
 				m.Answer = nil
@@ -270,8 +274,7 @@ func TestNames(t *testing.T) {
 		}, "it has 3900 addresses, more than the 20 of spec.discover[].most: none of them is taken"},
 		"inner places": {func(m *dns.Msg) {
 			for _, a := range []net.IP{{127, 0, 0, 1}, {10, 1, 2, 3}, {10, 1, 2, 4}, {169, 254, 169, 254}} {
-				m.Answer = append(m.Answer, &dns.A{Hdr: dns.RR_Header{Name: m.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 5},
-					A: a})
+				m.Answer = append(m.Answer, &dns.A{Hdr: headOf(m, dns.TypeA), A: a})
 			}
 			if m.Question[0].Qtype != dns.TypeA {
 				m.Answer = nil
@@ -279,8 +282,7 @@ func TestNames(t *testing.T) {
 		}, "it leads to nothing that clients are sent to: refused 1 a metadata service, 1 loopback, 2 private"},
 		"IPv4 in IPv6": {func(m *dns.Msg) {
 			if m.Question[0].Qtype == dns.TypeAAAA {
-				m.Answer = append(m.Answer, &dns.AAAA{Hdr: dns.RR_Header{Name: m.Question[0].Name, Rrtype: dns.TypeAAAA,
-					Class: dns.ClassINET, Ttl: 5}, AAAA: net.ParseIP("64:ff9b::7f00:1")})
+				m.Answer = append(m.Answer, &dns.AAAA{Hdr: headOf(m, dns.TypeAAAA), AAAA: net.ParseIP("64:ff9b::7f00:1")})
 			}
 		}, "refused 1 loopback"},
 	} {
@@ -320,8 +322,7 @@ func TestServers(t *testing.T) {
 	}
 	w.dns.does(func(m *dns.Msg) {
 		for i := range mostTargets + 1 {
-			m.Answer = append(m.Answer, &dns.SRV{Hdr: dns.RR_Header{Name: m.Question[0].Name, Rrtype: dns.TypeSRV, Class: dns.ClassINET, Ttl: 5},
-				Target: "a.partner.example.", Port: uint16(i + 1)})
+			m.Answer = append(m.Answer, &dns.SRV{Hdr: headOf(m, dns.TypeSRV), Target: "a.partner.example.", Port: uint16(i + 1)})
 		}
 	})
 	c.fails("s", "33 records, more than the 32")

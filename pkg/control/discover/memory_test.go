@@ -90,7 +90,8 @@ func TestWhatLeavesAListAndWhen(t *testing.T) {
 				if same := text(before.Endpoints) == tc.want[i]; i > 0 && same != m.is.Since.Equal(before.Since) {
 					t.Errorf("look %d: since %s, before %s", i+1, m.is.Since, before.Since)
 				}
-				if failed := look == "!" || look == "0" && tc.empty == ""; failed != !m.is.Failed.IsZero() || failed != (m.is.Error == "told") {
+				failed := look == "!" || look == "0" && tc.empty == ""
+				if failed != !m.is.Failed.IsZero() || failed != (m.is.Error == "told") {
 					t.Errorf("look %d: failed %s: %s", i+1, m.is.Failed, m.is.Error)
 				}
 			}

@@ -176,7 +176,8 @@ func TestJoinerAndMirrorAgree(t *testing.T) {
 // News that changes no list makes no pool news.
 func TestJoinerTellsWhatChanged(t *testing.T) {
 	var j Joiner
-	j.Join(Update{Full: true, Tenants: []TenantUpdate{{Tenant: "shop", Head: 1, ID: "x", Put: []Version{poolVersion("shop", "p", 1, "a")}}}})
+	j.Join(Update{Full: true, Tenants: []TenantUpdate{{Tenant: "shop", Head: 1, ID: "x",
+		Put: []Version{poolVersion("shop", "p", 1, "a")}}}})
 	f := foundOf("shop", "p", "a", 1)
 	u := j.Join(Update{Values: Discovered.Put(f)})
 	if len(u.Tenants) != 1 || u.Tenants[0].ID != "x" || len(u.Tenants[0].Put) != 1 {
@@ -188,5 +189,23 @@ func TestJoinerTellsWhatChanged(t *testing.T) {
 	}
 	if got := (&Update{Values: Discovered.Put(f, foundOf("cafe", "p", "a"))}).Sources(); !slices.Equal(got, []string{"cafe", "shop"}) {
 		t.Error(got)
+	}
+}
+
+// BenchmarkJoined is of a tenant that has 256 pools with sources of 16 endpoints, of which one changes.
+func BenchmarkJoined(b *testing.B) {
+	m := NewMirror()
+	u := Update{Full: true, Tenants: []TenantUpdate{{Tenant: "shop", Head: 1}}}
+	var found []spec.Found
+	for i := range 256 {
+		name := fmt.Sprintf("p%d", i)
+		u.Tenants[0].Put = append(u.Tenants[0].Put, poolVersion("shop", name, 1, "a"))
+		found = append(found, foundOf("shop", name, "a", 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16))
+	}
+	u.Values = Discovered.Put(found...)
+	m.Apply(u)
+	for b.Loop() {
+		m.Apply(Update{Values: Discovered.Put(found[7])})
+		m.Joined("shop")
 	}
 }
