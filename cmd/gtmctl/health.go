@@ -113,5 +113,5 @@ func (a *app) sourceText(s *api.PoolSource) string {
 	if s.Observed {
 		text += " (observed: no answer names them)"
 	}
-	return clip(text)
+	return text
 }

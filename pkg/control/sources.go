@@ -107,6 +107,7 @@ func (s *Server) putLists(ctx context.Context, found []spec.Found, pools []*spec
 	if err := s.cfg.Store.PushFound(ctx, found...); err != nil {
 		return nil, problemOf(err)
 	}
+	s.seenFound(ctx, found)
 	out := api.PushReply{Sources: []api.PoolSource{}}
 	for i := range found {
 		s.cfg.Logger.Info("endpoints were pushed", "tenant", found[i].Tenant, "pool", found[i].Pool, "source", found[i].Source,
@@ -116,6 +117,27 @@ func (s *Server) putLists(ctx context.Context, found []spec.Found, pools []*spec
 		out.Sources = append(out.Sources, sourceOf(p, &p.Discover[at], &found[i]))
 	}
 	return &reply[api.PushReply]{out}, nil
+}
+
+// seenFound waits a while for the mirror to have what was pushed, or something newer, so that who asks next sees it.
+func (s *Server) seenFound(ctx context.Context, found []spec.Found) {
+	ctx, cancel := context.WithTimeout(ctx, mirrorTime)
+	defer cancel()
+	has := func(f spec.Found) bool {
+		is := s.found(state.SourceOf(f))
+		return is != nil && !is.Good.Before(f.Good)
+	}
+	for {
+		changed := s.cfg.Mirror.Changed()
+		if !slices.ContainsFunc(found, func(f spec.Found) bool { return !has(f) }) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // pushed gives a pool, and a source of it that is pushed.
