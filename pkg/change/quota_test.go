@@ -70,7 +70,7 @@ func TestATenantHasAQuota(t *testing.T) {
 		{"{all: {megabytes: 2}}", long, ""},
 		{"{all: {resources: 1, services: 1, endpoints: 1, megabytes: 1}}", poolOf("platform", "p", "198.51.100.9"), ""},
 		{"{all: {resources: 1}}", one, ""},
-		{"{all: {sources: 2, endpoints: 9}}", join(monitorOf("m", "1s"), foundPool("us", "m")), ""}, // as many as its sources may have, and its own
+		{"{all: {sources: 2, endpoints: 9}}", join(monitorOf("m", "1s"), foundPool("us", "m")), ""}, // as many as can be found, and own
 		{"{all: {sources: 1}}", join(monitorOf("m", "1s"), foundPool("us", "m")),
 			"us: with this change shop would have 2 sources of endpoints: its quota is 1"},
 		{"{all: {endpoints: 8}}", join(monitorOf("m", "1s"), foundPool("us", "m")),
