@@ -160,6 +160,7 @@ func (w *world) announce(tenants []string, sights bool) {
 
 // applyConfig takes an update of the configuration and of verdicts.
 func (w *world) applyConfig(u state.Update) error {
+	names := w.mirror.Rejoined(&u) // what was found for a pool is news of it
 	w.mirror.Apply(u)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -172,7 +173,6 @@ func (w *world) applyConfig(u state.Update) error {
 		w.plans = make(map[string]*plan, len(u.Tenants))
 		clear(w.broken)
 	}
-	names := u.Sources() // what was found for a pool is news of it
 	for _, t := range u.Tenants {
 		w.noteBroken(t)
 		names = append(names, t.Tenant)

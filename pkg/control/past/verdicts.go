@@ -45,7 +45,7 @@ func (p *Past) Apply(u state.Update) {
 			news.Declared = append(news.Declared, t.Tenant)
 		}
 	}
-	news.Declared = append(news.Declared, u.Sources()...) // what was found takes pools up and down as what is declared does
+	news.Declared = append(news.Declared, p.cfg.Mirror.Rejoined(&u)...) // what was found takes pools up and down as what is declared does
 	slices.Sort(news.Declared)
 	news.Declared = slices.Compact(news.Declared)
 	switch {

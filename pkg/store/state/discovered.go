@@ -62,18 +62,27 @@ func (m *Mirror) Joined(name string) TenantState {
 	}
 	var pools []Version
 	for pool := range m.sources[name] {
-		v, ok := t.Resources.Get(spec.Key{Tenant: name, Kind: spec.KindPool, Name: pool})
+		key := spec.Key{Tenant: name, Kind: spec.KindPool, Name: pool}
+		v, ok := t.Resources.Get(key)
 		if !ok {
 			continue
 		}
-		if joined := joinPool(v, func(id SourceID) (f spec.Found, ok bool) { f, ok = found.values[id]; return f, ok }); joined != v {
-			pools = append(pools, joined)
+		p, known := m.pools[key]
+		if !known || p.declared != v {
+			p = joinedPool{v, joinPool(v, func(id SourceID) (f spec.Found, ok bool) { f, ok = found.values[id]; return f, ok })}
+			m.pools[key] = p
+		}
+		if p.joined != v {
+			pools = append(pools, p.joined)
 		}
 	}
 	t.Resources = t.Resources.With(pools, nil)
 	m.joined[name] = t.Resources
 	return t
 }
+
+// joinedPool is a pool as it is declared, and with what its sources found.
+type joinedPool struct{ declared, joined Version }
 
 // Join gives a pool with what its sources found; any other resource, and nil, as it is.
 func (m *Mirror) Join(r *spec.Resource) *spec.Resource {
@@ -88,26 +97,33 @@ func (m *Mirror) forgetJoined(u *Update) {
 	c := Discovered.In(*u)
 	if u.Full {
 		clear(m.joined)
+		clear(m.pools)
+	}
+	news := func(id SourceID) {
+		delete(m.joined, id.Tenant)
+		delete(m.pools, spec.Key{Tenant: id.Tenant, Kind: spec.KindPool, Name: id.Pool})
 	}
 	for i := range u.Tenants {
 		delete(m.joined, u.Tenants[i].Tenant)
 	}
 	for i := range c.Put {
-		delete(m.joined, c.Put[i].Tenant)
+		news(SourceOf(c.Put[i]))
 	}
 	for _, id := range c.Deleted {
-		delete(m.joined, id.Tenant)
+		news(id)
 	}
 	if u.Full || len(c.Put)+len(c.Deleted) > 0 {
 		m.sources = nil
 	}
 }
 
-// Sources gives the tenants of whose sources an update says something, sorted.
-func (u *Update) Sources() (tenants []string) {
+// Rejoined gives the tenants whose pools get or lose endpoints by what an update says of sources, sorted. Ask before Apply.
+func (m *Mirror) Rejoined(u *Update) (tenants []string) {
 	c := Discovered.In(*u)
 	for i := range c.Put {
-		tenants = append(tenants, c.Put[i].Tenant)
+		if has, _ := Discovered.Get(m, SourceOf(c.Put[i])); !slices.EqualFunc(has.Endpoints, c.Put[i].Endpoints, spec.FoundEndpoint.Equal) {
+			tenants = append(tenants, c.Put[i].Tenant)
+		}
 	}
 	for _, id := range c.Deleted {
 		tenants = append(tenants, id.Tenant)

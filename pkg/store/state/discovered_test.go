@@ -187,7 +187,11 @@ func TestJoinerTellsWhatChanged(t *testing.T) {
 	if u := j.Join(Update{Values: Discovered.Put(f)}); len(u.Tenants) != 0 {
 		t.Errorf("%+v", u.Tenants)
 	}
-	if got := (&Update{Values: Discovered.Put(f, foundOf("cafe", "p", "a"))}).Sources(); !slices.Equal(got, []string{"cafe", "shop"}) {
+	m := NewMirror()
+	m.Apply(Update{Values: Discovered.Put(f, foundOf("bar", "p", "a", 1))})
+	values := Values{Discovered: Changes[SourceID, spec.Found]{Put: []spec.Found{f, foundOf("cafe", "p", "a", 1)},
+		Deleted: []SourceID{{"bar", "p", "a"}}}}
+	if got := m.Rejoined(&Update{Values: values}); !slices.Equal(got, []string{"bar", "cafe"}) {
 		t.Error(got)
 	}
 }

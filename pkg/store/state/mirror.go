@@ -17,6 +17,7 @@ type Mirror struct {
 	tenants  map[string]TenantState
 	tables   map[Followed]any           // of the values of each kind
 	joined   map[string]Resources       // of tenants that have sources, as far as somebody asked: see Joined
+	pools    map[spec.Key]joinedPool    // of those tenants
 	sources  map[string]map[string]bool // the pools for which something was found, by tenant; nil: not looked for yet
 	changed  chan struct{}
 	position Cursor
@@ -25,7 +26,7 @@ type Mirror struct {
 
 // NewMirror makes an empty mirror.
 func NewMirror() *Mirror {
-	return &Mirror{tenants: map[string]TenantState{}, tables: map[Followed]any{}, joined: map[string]Resources{},
+	return &Mirror{tenants: map[string]TenantState{}, tables: map[Followed]any{}, joined: map[string]Resources{}, pools: map[spec.Key]joinedPool{},
 		changed: make(chan struct{})}
 }
 
