@@ -48,6 +48,7 @@ var house = map[string]room{
 
 	"pkg/dnswire":  {floor: 0, pure: true},
 	"pkg/jsonscan": {floor: 0, pure: true},
+	"pkg/resolve":  {floor: 0, outside: []string{dnsLibrary}},
 	"pkg/geo": {floor: 0, outside: []string{"github.com/oschwald/maxminddb-golang/v2", "github.com/maxmind/mmdbwriter",
 		"github.com/fsnotify/fsnotify"}},
 	"pkg/serve": {floor: 0, outside: []string{unix, prometheus, "github.com/quic-go/quic-go", "github.com/cilium/ebpf",

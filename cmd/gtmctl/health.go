@@ -296,3 +296,34 @@ func doubtedSignals(p *api.Pool) (names []string) {
 	}
 	return names
 }
+
+// sourceText tells what a source of endpoints has, since when, and how good that is.
+func (a *app) sourceText(s *api.PoolSource) string {
+	text := fmt.Sprintf("source %s (%s): ", s.Name, s.Of)
+	switch {
+	case s.Since.IsZero() && s.Failed.IsZero():
+		return text + "nothing yet"
+	case s.Failed.IsZero():
+		text += fmt.Sprintf("%s, for %s", plural(s.Endpoints, "endpoint"), a.age(s.Since))
+	case s.Good.IsZero():
+		text += fmt.Sprintf("never good, for %s: %s", a.age(s.Failed), s.Error)
+	default:
+		text += fmt.Sprintf("last good %s ago, and %s kept: %s", a.age(s.Good), plural(s.Endpoints, "endpoint"), s.Error)
+	}
+	if s.Leaving > 0 {
+		text += fmt.Sprintf("; %d of them named no more, and kept until it is sure", s.Leaving)
+	}
+	if s.By != "" {
+		text += ", pushed by " + s.By
+	}
+	if !s.Expires.IsZero() {
+		text += ", until " + s.Expires.UTC().Format(time.RFC3339)
+	}
+	if s.Notes != "" {
+		text += "; " + s.Notes
+	}
+	if s.Observed {
+		text += " (observed: no answer names them)"
+	}
+	return text
+}

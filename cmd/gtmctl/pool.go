@@ -3,6 +3,8 @@ package main
 import (
 	"net/http"
 	"net/url"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -179,11 +181,11 @@ func (a *app) showHold(service string, ends time.Time) {
 func (a *app) poolCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "pool",
-		Short: "Let a pool that failed answer again",
+		Short: "Let a pool that failed answer again, or tell it endpoints",
 		Args:  a.subcommand,
 		RunE:  showHelp,
 	}
-	c.AddCommand(a.resumeCmd())
+	c.AddCommand(a.resumeCmd(), a.pushCmd())
 	return c
 }
 
@@ -220,6 +222,78 @@ It waits until the judge has done it.`,
 	c.Flags().StringVar(&reason, "reason", "", "why; the judge's log shows it")
 	need(c, "reason", "say why with --reason, as in --reason 'replication has caught up'; the judge's log shows it")
 	return c
+}
+
+func (a *app) pushCmd() *cobra.Command {
+	var none bool
+	var long string
+	c := &cobra.Command{
+		Use:   "push TENANT/POOL/SOURCE ADDRESS[=WEIGHT]...",
+		Short: "Tell the endpoints that a source of a pool has",
+		Long: `Tell the endpoints that a source with pushed: true has: the whole list, which replaces what it had. With --for it holds for
+a while, and is gone then unless another one came.`,
+		Example: `  gtmctl pool push shop/fleet/scaler 192.0.2.1 192.0.2.2=3 --for 10m
+  gtmctl pool push shop/fleet/scaler --none`,
+		Args: needArgs(1, 1+mostPushed),
+		RunE: func(c *cobra.Command, args []string) error {
+			source, err := parsePool(args[0], true)
+			if err != nil || source.endpoint == "" {
+				return misusef("%q is not TENANT/POOL/SOURCE", args[0])
+			}
+			if none != (len(args) == 1) {
+				return misusef("name addresses, or take all away with --none")
+			}
+			request := api.PushRequest{}
+			if request.Endpoints, err = parsePushed(args[1:]); err != nil {
+				return err
+			}
+			if long != "" {
+				d, err := spec.ParseDuration(long)
+				if err != nil || d <= 0 {
+					return misusef("--for %q is not a time as in 1h30m or 1d", long)
+				}
+				request.Expires = a.now().Add(d)
+			}
+			at := "endpoints/" + url.PathEscape(source.tenant) + "/" + url.PathEscape(source.pool) + "/" + url.PathEscape(source.endpoint)
+			method, body := http.MethodPut, any(request)
+			if none {
+				method, body = http.MethodDelete, nil
+			}
+			var done api.PushReply
+			if err := a.call(c.Context(), method, at, nil, body, &done); err != nil {
+				return err
+			}
+			return a.emit(done, func() {
+				for i := range done.Sources {
+					a.printf("%s\n", a.sourceText(&done.Sources[i]))
+				}
+			})
+		},
+	}
+	c.Flags().BoolVar(&none, "none", false, "take away what was pushed")
+	c.Flags().StringVar(&long, "for", "", "how long it holds, as in 10m; absent: until another list comes")
+	return c
+}
+
+// mostPushed is how many endpoints a source can have.
+const mostPushed = 1024
+
+// parsePushed reads ADDRESS[=WEIGHT].
+func parsePushed(words []string) ([]api.FoundEndpoint, error) {
+	list := make([]api.FoundEndpoint, len(words))
+	for i, word := range words {
+		address, weight, has := strings.Cut(word, "=")
+		list[i].Address = address
+		if !has {
+			continue
+		}
+		n, err := strconv.Atoi(weight)
+		if err != nil {
+			return nil, misusef("%q: %q is not a weight", word, weight)
+		}
+		list[i].Weight = &n
+	}
+	return list, nil
 }
 
 func (a *app) completeServices(c *cobra.Command, args []string, _ string) (words []string, _ cobra.ShellCompDirective) {

@@ -188,6 +188,11 @@ func (a *app) showHeld(p *api.Pool) {
 	if p.Brake != "" {
 		a.printf("%s %s/%s is frozen: %s\n", a.paint(bad, "!"), p.Tenant, p.Pool, p.Brake)
 	}
+	for i := range p.Sources {
+		if s := &p.Sources[i]; !s.Failed.IsZero() {
+			a.printf("%s %s/%s: %s\n", a.paint(odd, "!"), p.Tenant, p.Pool, a.sourceText(s))
+		}
+	}
 	for _, e := range p.Endpoints {
 		if e.Held {
 			a.printf("%s %s/%s is frozen: %s is %s\n", a.paint(bad, "!"), p.Tenant, p.Pool, e.Name, e.Reason)
@@ -319,10 +324,21 @@ func (a *app) showPool(p *api.Pool) {
 		if e.Host != "" {
 			where = e.Host
 		}
-		rows = append(rows, []string{e.Name, where, fmt.Sprint(e.Weight), a.state(e.State), number(e.Score), orDash(a.age(e.Since)),
-			number(e.Effective), orDash(noteOf(e))})
+		row := []string{e.Name, where, fmt.Sprint(e.Weight), a.state(e.State), number(e.Score), orDash(a.age(e.Since)),
+			number(e.Effective), orDash(noteOf(e))}
+		if len(p.Sources) > 0 {
+			row = slices.Insert(row, 2, firstOf(e.Source, "declared"))
+		}
+		rows = append(rows, row)
 	}
-	a.table([]string{"endpoint", "where", "weight", "state", "score", "for", "effective", "note"}, rows)
+	columns := []string{"endpoint", "where", "weight", "state", "score", "for", "effective", "note"}
+	if len(p.Sources) > 0 {
+		columns = slices.Insert(columns, 2, "from")
+	}
+	a.table(columns, rows)
+	for i := range p.Sources {
+		a.printf("%s\n", a.sourceText(&p.Sources[i]))
+	}
 	a.showRegions(p)
 	for i := range p.Signals {
 		a.printf("signal of %s: %s\n", p.Signals[i].Endpoint, a.signalText(&p.Signals[i]))

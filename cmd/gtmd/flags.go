@@ -36,6 +36,7 @@ type flags struct {
 	observeOnly                         bool
 	history                             time.Duration
 	events                              eventFlags
+	discover                            discoverFlags
 	signing                             signing
 	serve                               serveFlags
 	probe                               probeFlags
@@ -66,13 +67,15 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringSliceVar(&f.control, "control", nil,
 		"URLs of servers with the role control, for an edge without it: they get updates and NOTIFY")
 	s.StringSliceVar(&f.resolvers, "resolver", nil,
-		"resolvers for aliases of hosts outside, as in 192.0.2.1 or [2001:db8::1]:5353 (default: those of /etc/resolv.conf)")
+		"resolvers for aliases of hosts outside and for endpoints that are found by name, as in 192.0.2.1 or [2001:db8::1]:5353 "+
+			"(default: those of /etc/resolv.conf)")
 	s.StringVar(&f.tsigKeys, "tsig-keys", "", "file of TSIG keys (mode 0600) as tsig-keygen prints them; read again when it changes")
 	s.StringSliceVar(&f.edgeNetworks, "edge-networks", nil,
 		"networks in which control asks edges (default: all but loopback, link-local and addresses of this machine, "+
 			"which must be named by themselves)")
 	s.DurationVar(&f.history, "history", 24*time.Hour, "for how long control can tell what a client would have got; 0: not at all")
 	f.events.register(s)
+	f.discover.register(s)
 	s.BoolVar(&f.observeOnly, "observe-only", false, "a prober that never judges, and needs no right to write verdicts")
 	f.signing.register(s)
 	f.serve.register(s)
@@ -98,6 +101,7 @@ type config struct {
 	observeOnly             bool
 	history                 time.Duration
 	events                  eventing
+	discover                discovering
 	signing                 signing
 	roles                   map[string]bool
 	dns                     []netip.AddrPort
@@ -155,6 +159,7 @@ func (f *flags) config() (*config, error) {
 		fail("--history: %s is less than nothing; 0 keeps nothing", f.history)
 	}
 	c.events = f.events.check(fail)
+	c.discover = f.discover.check(fail)
 	c.signing = f.signing.within(c.data)
 	c.serving = f.serve.check(fail)
 	c.probing = f.probe.check(fail)

@@ -11,9 +11,11 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/gti/gtm/pkg/control/discover"
 	"github.com/gti/gtm/pkg/control/events"
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/prober"
+	"github.com/gti/gtm/pkg/resolve"
 	"github.com/gti/gtm/pkg/spec"
 )
 
@@ -161,4 +163,55 @@ func (s *server) ownPorts() (ports []uint16) {
 		}
 	}
 	return ports
+}
+
+// systemResolvers is where the system names its own.
+const systemResolvers = "/etc/resolv.conf"
+
+// discoverFlags are where control finds endpoints of pools.
+type discoverFlags struct {
+	files    string
+	networks []string
+}
+
+func (f *discoverFlags) register(s *pflag.FlagSet) {
+	s.StringVar(&f.files, "discover-files", "",
+		"folder of the files in which pools' endpoints are found: DIR/TENANT/NAME, the same at each control")
+	s.StringSliceVar(&f.networks, "discover-networks", nil,
+		"networks in which endpoints that are found by name, and resolvers that pools name, may lie although they are private, "+
+			"loopback or otherwise special, as in 10.20.0.0/16")
+}
+
+// discovering is discoverFlags, checked.
+type discovering struct {
+	files    string
+	networks []netip.Prefix
+}
+
+func (f *discoverFlags) check(fail func(format string, args ...any)) discovering {
+	d := discovering{files: f.files}
+	d.networks = each(f.networks, netip.ParsePrefix, fail, "--discover-networks: %q is not a network, as in 10.20.0.0/16")
+	for _, n := range d.networks {
+		if n != n.Masked() || n.Addr().Is4In6() {
+			fail("--discover-networks: %s has bits set behind its length", n)
+		}
+	}
+	checkFolder("--discover-files", d.files, fail)
+	return d
+}
+
+// openFinder has control look for endpoints.
+func (s *server) openFinder() (err error) {
+	cfg := discover.Config{ID: s.cfg.id, Store: s.store, Mirror: s.mirror, Resolvers: s.cfg.resolvers, Files: s.cfg.discover.files,
+		Networks: s.cfg.discover.networks, OwnPorts: s.ownPorts(), Logger: s.cfg.logger, Registerer: s.registry}
+	if s.cfg.demo {
+		cfg.Networks = append(cfg.Networks, demoNets...)
+	}
+	if cfg.Resolvers == nil {
+		if cfg.Resolvers, err = resolve.System(systemResolvers); err != nil {
+			s.cfg.logger.Warn("endpoints of pools cannot be found by name", "error", err)
+		}
+	}
+	s.finder, err = discover.New(cfg)
+	return err
 }

@@ -27,6 +27,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/store/state"
 )
@@ -314,5 +315,16 @@ func (l *lockedEtcd) seldom() {
 	})
 	if !errors.Is(err, context.Canceled) || ctx.Err() != nil {
 		l.t.Errorf("the judge's term: %v, %v", err, ctx.Err())
+	}
+	finding, over := context.WithCancel(ctx)
+	err = control.CampaignFinder(finding, "one", func(ctx context.Context) error {
+		check("find", control.PutFound(ctx, spec.Found{Tenant: "shop", Pool: "eu", Source: "a"}))
+		check("push", control.PushFound(ctx, spec.Found{Tenant: "shop", Pool: "eu", Source: "b"}))
+		check("find no more", control.DropFound(ctx, state.SourceID{Tenant: "shop", Pool: "eu", Source: "a"}))
+		over()
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) || ctx.Err() != nil {
+		l.t.Errorf("the finder's term: %v, %v", err, ctx.Err())
 	}
 }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/gti/gtm/pkg/alias"
 	"github.com/gti/gtm/pkg/control"
+	"github.com/gti/gtm/pkg/control/discover"
 	"github.com/gti/gtm/pkg/control/events"
 	"github.com/gti/gtm/pkg/control/keys"
 	"github.com/gti/gtm/pkg/control/notify"
@@ -58,6 +59,7 @@ type server struct {
 	events   *events.Recorder // nil: none are kept
 	teller   *notify.Teller   // likewise
 	signals  *signals.Intake  // of control
+	finder   *discover.Finder // of control
 	followed atomic.Pointer[state.FollowStatus]
 	evidence state.Evidence // of health, as control hears it
 	demo     []*demoEndpoint
@@ -89,6 +91,7 @@ func serveRoles(ctx context.Context, cfg *config, out io.Writer) (err error) {
 		g.Go(func() error { return s.follow(ctx) })
 		g.Go(func() error { s.control.Run(ctx); return nil })
 		g.Go(func() error { return s.signals.Run(ctx) })
+		g.Go(func() error { s.finder.Run(ctx); return nil })
 		g.Go(func() error { s.runTransfers(ctx); return nil })
 	}
 	if s.events != nil {
@@ -253,6 +256,9 @@ func (s *server) openControl() error {
 	hears := past.Config{Store: s.store, Mirror: s.mirror, Geo: s.cfg.geo, Keep: s.cfg.history}
 	kept, err := s.keepEvents()
 	if err != nil {
+		return err
+	}
+	if err := s.openFinder(); err != nil {
 		return err
 	}
 	if s.events != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/resolve"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/table/compile"
 )
@@ -355,7 +356,7 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		for _, of := range kept {
-			if r := of.resolved(); r != nil && slices.ContainsFunc(r.Addresses, func(a netip.Addr) bool { return unfit(a) != "" }) {
+			if r := of.resolved(); r != nil && slices.ContainsFunc(r.Addresses, func(a netip.Addr) bool { return resolve.Unfit(a) != "" }) {
 				t.Errorf("%+v", r)
 			}
 		}

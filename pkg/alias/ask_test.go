@@ -5,14 +5,14 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/gti/gtm/pkg/resolve"
 )
 
 // asker is a Keeper that only asks.
@@ -79,12 +79,6 @@ func TestWhatIsTakenFromAnswers(t *testing.T) {
 	}
 }
 
-func TestIPv4InIPv6FormIsRefused(t *testing.T) {
-	if why := unfit(netip.MustParseAddr("::ffff:127.0.0.1")); why == "" {
-		t.Error("it is taken")
-	}
-}
-
 func TestFallsBackToTCP(t *testing.T) {
 	for name, change := range map[string]func(m *dns.Msg){
 		"cut":            func(m *dns.Msg) { m.Truncated, m.Answer = true, nil },
@@ -112,21 +106,6 @@ func TestFallsBackToTCP(t *testing.T) {
 	}
 }
 
-func TestCaseIsRandom(t *testing.T) {
-	k := asker(t)
-	seen := map[string]bool{}
-	for range 50 {
-		m := k.message(question{host: cdn.Host}, dns.TypeA)
-		if !strings.EqualFold(m.Question[0].Name, cdn.Host) {
-			t.Fatalf("name %s", m.Question[0].Name)
-		}
-		seen[m.Question[0].Name] = true
-	}
-	if len(seen) < 10 {
-		t.Errorf("only %d ways to write it", len(seen))
-	}
-}
-
 func TestNextResolverWhenOneFails(t *testing.T) {
 	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -142,58 +121,11 @@ func TestNextResolverWhenOneFails(t *testing.T) {
 	}
 	good.set(func(m *dns.Msg, _, _ string) { m.Rcode = dns.RcodeNameError })
 	asked := len(bad.questions())
-	if _, err := k.ask(t.Context(), question{host: cdn.Host, skip: 2}); !errors.Is(err, errNoHost) || len(bad.questions()) != asked {
+	if _, err := k.ask(t.Context(), question{host: cdn.Host, skip: 2}); !errors.Is(err, resolve.ErrNoHost) ||
+		len(bad.questions()) != asked {
 		t.Errorf("%v; others were asked whether it does not exist", err)
 	}
 	if _, err := asker(t).ask(t.Context(), question{host: cdn.Host}); err == nil || !strings.Contains(err.Error(), "--resolver") {
 		t.Errorf("without resolvers: %v", err)
-	}
-}
-
-func FuzzFollow(f *testing.F) {
-	m := new(dns.Msg)
-	m.SetQuestion(cdn.Host, dns.TypeA)
-	m.Response = true
-	for _, text := range []string{cdn.Host + " 5 CNAME a.example.", "a.example. 5 A 192.0.2.1"} {
-		rr, err := dns.NewRR(text)
-		if err != nil {
-			f.Fatal(err)
-		}
-		m.Answer = append(m.Answer, rr)
-	}
-	packed, err := m.Pack()
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(packed)
-	f.Fuzz(func(t *testing.T, data []byte) {
-		m := new(dns.Msg)
-		if m.Unpack(data) != nil {
-			return
-		}
-		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
-			addresses, _ := follow(m, cdn.Host, qtype)
-			for _, a := range addresses {
-				if a.Is4() != (qtype == dns.TypeA) {
-					t.Errorf("%v for %s", a, dns.TypeToString[qtype])
-				}
-			}
-		}
-	})
-}
-
-func TestSystemResolvers(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "resolv.conf")
-	if err := os.WriteFile(file, []byte("search example\nnameserver 192.0.2.53\nnameserver 2001:db8::53\noptions edns0\n"),
-		0o600); err != nil {
-		t.Fatal(err)
-	}
-	got, err := SystemResolvers(file)
-	if want := []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53"), netip.MustParseAddrPort("[2001:db8::53]:53")}; err != nil ||
-		!slices.Equal(got, want) {
-		t.Errorf("%v, %v", got, err)
-	}
-	if _, err := SystemResolvers(filepath.Join(t.TempDir(), "none")); err == nil {
-		t.Error("no file, no error")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/resolve"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/table/compile"
 )
@@ -74,7 +75,8 @@ func decode(data []byte) (map[compile.Target]*target, error) {
 			if _, err := geo.ParsePlace(p.Place); err != nil && p.Place != everywhere {
 				return nil, fmt.Errorf("%s: %w", host, err)
 			}
-			if slices.ContainsFunc(p.Addresses, func(a netip.Addr) bool { return !a.IsValid() || a.Zone() != "" || unfit(a) != "" }) {
+			odd := func(a netip.Addr) bool { return !a.IsValid() || a.Zone() != "" || resolve.Unfit(a) != "" }
+			if slices.ContainsFunc(p.Addresses, odd) {
 				return nil, fmt.Errorf("%s: an address that is none", host)
 			}
 			if t.entries[p.Place] != nil {

@@ -72,6 +72,9 @@ func (t taker) takes(pool spec.Key) bool {
 	if !ok || t.out(Target{Tenant: pool.Tenant, Pool: pool.Name}) {
 		return false
 	}
+	if p.DiscoverMode() == spec.ModeEnforce {
+		return true // what was found is not known here, and may take clients
+	}
 	return slices.ContainsFunc(p.Endpoints, func(e spec.Endpoint) bool {
 		target := Target{pool.Tenant, pool.Name, e.Name}
 		if o := t.overrides[target]; o != nil && o.Weight != nil {

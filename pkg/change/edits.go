@@ -39,7 +39,7 @@ func (t Target) find(s *State) (*spec.Resource, error) {
 		return nil, spec.Errors{missing(s, t.key())}
 	}
 	if t.Endpoint != "" {
-		if err := hasEndpoint(r, t.Endpoint); err != nil {
+		if err := hasEndpoint(r, t.Endpoint); err != nil && !r.Spec.(*spec.Pool).MayFind(t.Endpoint) {
 			return nil, spec.Errors{err}
 		}
 	}
@@ -74,6 +74,10 @@ func Weights(tenant, pool string, weights map[string]int) Edit {
 		var errs spec.Errors
 		for _, name := range slices.Sorted(maps.Keys(weights)) {
 			if e := hasEndpoint(r, name); e != nil {
+				if r.Spec.(*spec.Pool).MayFind(name) {
+					e.Msg = name + " is not declared: its source says what it weighs"
+					e.Hint = "give it another weight for a while: gtmctl ramp"
+				}
 				errs.Add(e)
 			}
 		}

@@ -61,6 +61,20 @@ func Foreseen(edit Edit, tenant string, verdict func(health.PoolID) *health.Verd
 	}
 }
 
+// foundSet is a set whose pools have what their sources found.
+type foundSet struct {
+	spec.Lookup
+	join func(*spec.Resource) *spec.Resource
+}
+
+func (j foundSet) Get(k spec.Key) *spec.Resource {
+	r := j.Lookup.Get(k)
+	if j.join == nil {
+		return r
+	}
+	return j.join(r)
+}
+
 func stepsOf(put []*spec.Resource, deleted []spec.Key) []Step {
 	steps := make([]Step, 0, len(put)+len(deleted))
 	for _, r := range put {
@@ -89,7 +103,8 @@ func foresee(s *State, after *overlay, tenant string, put []*spec.Resource, verd
 			out.At = latest(out.At, settled(o, s.now))
 		}
 	}
-	before, behind := outlook.New(s, tenant, verdict, out.At), outlook.New(after, tenant, verdict, out.At)
+	before := outlook.New(foundSet{s, s.join}, tenant, verdict, out.At)
+	behind := outlook.New(foundSet{after, s.join}, tenant, verdict, out.At)
 	for _, k := range slices.SortedFunc(maps.Keys(users), spec.Key.Compare) {
 		service, ok := specOf(s.Get(k)).(*spec.Service)
 		if !ok {

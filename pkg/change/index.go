@@ -3,6 +3,7 @@ package change
 import (
 	"iter"
 	"maps"
+	"reflect"
 	"slices"
 	"sync"
 
@@ -226,6 +227,7 @@ func sameToUsers(old, new *spec.Resource) bool {
 	a, okA := specOf(old).(*spec.Pool)
 	b, okB := specOf(new).(*spec.Pool)
 	return okA && okB && a.Site == b.Site && a.Families() == b.Families() &&
+		reflect.DeepEqual(a.Discover, b.Discover) &&
 		slices.EqualFunc(a.Endpoints, b.Endpoints, func(c, d spec.Endpoint) bool { return c.Name == d.Name && c.SameSize(&d) })
 }
 

@@ -15,9 +15,9 @@ type pair struct{ old, new *spec.Resource }
 
 // tally counts what a tenant has of what quotas bound. It is moved on by what changes, and never counted anew while that can be had.
 type tally struct {
-	resources, services, endpoints, overrides, bytes int
-	checks                                           int            // millionths a second
-	targets                                          map[string]int // addresses that are checked, by monitor
+	resources, services, endpoints, overrides, bytes, sources int
+	checks                                                    int            // millionths a second
+	targets                                                   map[string]int // addresses that are checked, by monitor
 }
 
 // move takes the count from one state of the tenant to another that differs from it in these pairs.
@@ -79,8 +79,15 @@ func (t *tally) count(r *spec.Resource, times int) {
 	case *spec.Service:
 		t.services += times
 	case *spec.Pool:
-		t.endpoints += times * len(s.Endpoints)
+		t.sources += times * len(s.Discover)
+		found := 0 // as many as can be
+		for i := range s.Discover {
+			e := s.Discover[i].Effective()
+			found += e.Most
+		}
+		t.endpoints += times * (len(s.Endpoints) + found)
 		for _, name := range s.Monitors() {
+			t.targets[name] += times * found
 			for i := range s.Endpoints {
 				t.targets[name] += times * checked(&s.Endpoints[i])
 			}
@@ -103,7 +110,7 @@ func checked(e *spec.Endpoint) int {
 func (t *tally) quota() spec.Quota {
 	up := func(n, of int) int { return (n + of - 1) / of }
 	return spec.Quota{Resources: t.resources, Services: t.services, Endpoints: t.endpoints, Overrides: t.overrides,
-		Checks: up(t.checks, 1e6), Megabytes: up(t.bytes, 1e6)}
+		Checks: up(t.checks, 1e6), Megabytes: up(t.bytes, 1e6), Sources: t.sources}
 }
 
 // with gives another tally after such changes, at the cost of these alone: it is good for no others.

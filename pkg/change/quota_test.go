@@ -25,6 +25,13 @@ func checkedPool(name, monitor string) string {
 		"{name: b, addresses: [198.51.100.3, 198.51.100.4], probe: 198.51.100.9}]}\n", name, monitor)
 }
 
+// foundPool has a monitor, an endpoint, and two sources which may have three each.
+func foundPool(name, monitor string) string {
+	return strings.Replace(checkedPool(name, monitor), "endpoints: [{name: a, addresses: [198.51.100.1, 198.51.100.2]}, "+
+		"{name: b, addresses: [198.51.100.3, 198.51.100.4], probe: 198.51.100.9}]", "endpoints: [{name: a, addresses: [198.51.100.1]}], "+
+		"discover: [{name: x, pushed: true, most: 3}, {name: y, file: f, most: 3}]", 1)
+}
+
 // severalPool is that with two monitors.
 func severalPool(name, one, two string) string {
 	return strings.Replace(checkedPool(name, ""), "monitor: ,", "checks: {of: ["+one+"], watch: ["+two+"]},", 1)
@@ -63,6 +70,12 @@ func TestATenantHasAQuota(t *testing.T) {
 		{"{all: {megabytes: 2}}", long, ""},
 		{"{all: {resources: 1, services: 1, endpoints: 1, megabytes: 1}}", poolOf("platform", "p", "198.51.100.9"), ""},
 		{"{all: {resources: 1}}", one, ""},
+		{"{all: {sources: 2, endpoints: 9}}", join(monitorOf("m", "1s"), foundPool("us", "m")), ""}, // as many as can be found, and own
+		{"{all: {sources: 1}}", join(monitorOf("m", "1s"), foundPool("us", "m")),
+			"us: with this change shop would have 2 sources of endpoints: its quota is 1"},
+		{"{all: {endpoints: 8}}", join(monitorOf("m", "1s"), foundPool("us", "m")),
+			"us: with this change shop would have 9 endpoints: its quota is 8"},
+		{"{all: {checks: 6}}", join(monitorOf("m", "1s"), foundPool("us", "m")), "would have 7 checks a second: its quota is 6"},
 		{"{all: {resources: 1}}", join(one, two), "c.yaml:1: cafe/Pool/p: with this change cafe would have 2 resources"},
 	} {
 		ch, _ := house(t)
@@ -242,5 +255,23 @@ func TestOneChangeCountsOneResource(t *testing.T) {
 	newState(map[string]state.TenantState{spec.Platform: tenants[spec.Platform], "shop": now}, x)
 	if x.tallies["shop"] != counted {
 		t.Error("the tenant is counted anew")
+	}
+}
+
+// TestWhatCanBeFoundConcernsServices: a pool whose sources may have more is looked at with the services that name all of its endpoints.
+func TestWhatCanBeFoundConcernsServices(t *testing.T) {
+	pool := func(most int) string {
+		return fmt.Sprintf("kind: Pool\ntenant: shop\nname: many\nspec: {discover: [{name: a, pushed: true, most: 1024}, "+
+			"{name: b, pushed: true, most: 1024}, {name: c, pushed: true, most: 1024}, {name: d, pushed: true, most: %d}]}\n", most)
+	}
+	ch, _ := house(t)
+	mustApply(t, ch, Input{Put: decode(t, join(pool(700), strings.Replace(serviceOf("shop", "all", "all.shop.gtm.example.", "many"),
+		"spec: {", "spec: {pick: all, ", 1)))})
+	_, err := ch.Plan(context.Background(), Input{Put: decode(t, pool(1000))})
+	if err == nil || !strings.Contains(err.Error(), "fit a message") {
+		t.Errorf("4072 addresses: %v", err)
+	}
+	if _, err := ch.Plan(context.Background(), Input{Put: decode(t, pool(701))}); err != nil {
+		t.Errorf("3773 addresses: %v", err)
 	}
 }

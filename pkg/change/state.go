@@ -32,6 +32,8 @@ type State struct {
 	tenants map[string]state.TenantState
 	index   *index    // of this state, or of a later one
 	now     time.Time // by which overrides have ended; zero: none has
+	// join gives a pool with what its sources found; nil: nothing is known of that.
+	join func(*spec.Resource) *spec.Resource
 }
 
 func newState(tenants map[string]state.TenantState, x *index) *State {
@@ -93,7 +95,9 @@ func FollowState(s Store, m *state.Mirror) func(context.Context) (*State, error)
 			}
 			tenants[tenant] = m.Tenant(tenant)
 		}
-		return newState(tenants, x), nil
+		st := newState(tenants, x)
+		st.join = m.Join
+		return st, nil
 	}
 	return read
 }

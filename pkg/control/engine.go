@@ -13,6 +13,7 @@ import (
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/zone/dnssec"
@@ -31,6 +32,7 @@ type Store interface {
 	HasRelease(ctx context.Context, r store.Release) (bool, error)
 	WithdrawRelease(ctx context.Context, r store.Release) error
 	PutBackEdges(ctx context.Context, edges []store.Edge) error
+	PushFound(ctx context.Context, lists ...spec.Found) error
 	PutBack(ctx context.Context, keysets []dnssec.Keyset, verdicts []health.Verdict) (zones []string, err error)
 }
 

@@ -273,7 +273,7 @@ func (s *Server) serviceWeights(_ context.Context, in *weightsInput) (*reply[api
 	now := s.cfg.Now()
 	out := api.ServiceWeights{Time: now.UTC(), Service: key, Rules: []api.RuleWeights{}}
 	pools := map[string]bool{}
-	for _, r := range outlook.New(lookup{s.cfg.Mirror}, in.Tenant, s.verdicts(), now).Rules(in.Service) {
+	for _, r := range outlook.New(joinedLookup{lookup{s.cfg.Mirror}}, in.Tenant, s.verdicts(), now).Rules(in.Service) {
 		rule := api.RuleWeights{Rule: r.Name, TTL: r.TTL, Instead: string(r.Tier), Next: r.Next, Pools: []api.PoolWeights{}}
 		for _, p := range r.Pools {
 			pools[p.Name] = true

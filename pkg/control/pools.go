@@ -49,11 +49,12 @@ type tenantHealth struct {
 	now       time.Time
 	silent    []string               // vantages
 	steered   map[string]*steer.Pool // nil: it is being made
+	found     func(id state.SourceID) *spec.Found
 }
 
 func (s *Server) healthOf(tenant string) *tenantHealth {
-	h := &tenantHealth{tenant: tenant, state: s.cfg.Mirror.Tenant(tenant), verdicts: s.cfg.Mirror.Verdicts(), now: s.cfg.Now(),
-		steered: map[string]*steer.Pool{}}
+	h := &tenantHealth{tenant: tenant, state: s.cfg.Mirror.Joined(tenant), verdicts: s.cfg.Mirror.Verdicts(), now: s.cfg.Now(),
+		steered: map[string]*steer.Pool{}, found: s.found}
 	h.overrides = overridesOf(h.state, h.now)
 	if known := s.health(); known != nil {
 		h.silent = known.Silent
@@ -225,9 +226,13 @@ func (h *tenantHealth) poolOf(r *spec.Resource) api.Pool {
 	for _, o := range h.overrides[r.Name] {
 		out.Overrides = append(out.Overrides, overrideOf(o, h.now))
 	}
+	out.Sources = sourcesOf(declared, h.foundFor(r))
+	by := declared.FoundBy(h.foundFor(r))
 	for i := range steered.Candidates {
 		c := &steered.Candidates[i]
-		out.Endpoints = append(out.Endpoints, endpointOf(c, steer.Known(verdict, c.Endpoint)))
+		e := endpointOf(c, steer.Known(verdict, c.Endpoint))
+		e.Source = by[c.Endpoint.Name]
+		out.Endpoints = append(out.Endpoints, e)
 	}
 	for _, region := range h.regionsOf(r.Name) {
 		out.Regions = append(out.Regions, h.regionOf(declared, r.Name, region, out.Endpoints))

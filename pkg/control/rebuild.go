@@ -210,6 +210,11 @@ func (r *rebuilding) carryOut(ctx context.Context, changer *change.Changer, plan
 	if _, err := r.s.cfg.Store.PutBack(ctx, nil, r.verdicts()); err != nil {
 		return err
 	}
+	for _, f := range r.found() {
+		if err := r.s.cfg.Store.PushFound(ctx, f); err != nil {
+			return err
+		}
+	}
 	known, err := r.s.registered(ctx)
 	if err != nil {
 		return err
@@ -269,6 +274,19 @@ func (r *rebuilding) verdicts() []health.Verdict {
 	for id, v := range r.s.cfg.Mirror.Verdicts() {
 		if of, _ := id.Declared(); r.asked[spec.Key{Tenant: of.Tenant, Kind: spec.KindPool, Name: of.Pool}] {
 			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// found gives what control remembers of the sources of pools that are asked for: nobody may push it again soon.
+func (r *rebuilding) found() (out []spec.Found) {
+	if len(r.memory) == 0 {
+		return nil
+	}
+	for id, f := range state.Discovered.All(r.s.cfg.Mirror) {
+		if r.asked[spec.Key{Tenant: id.Tenant, Kind: spec.KindPool, Name: id.Pool}] {
+			out = append(out, f)
 		}
 	}
 	return out

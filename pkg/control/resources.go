@@ -345,6 +345,11 @@ func (l lookup) Get(k spec.Key) *spec.Resource {
 	return v.Resource
 }
 
+// joinedLookup is lookup, its pools with what their sources found.
+type joinedLookup struct{ lookup }
+
+func (l joinedLookup) Get(k spec.Key) *spec.Resource { return l.Join(l.lookup.Get(k)) }
+
 func (l lookup) Of(kind spec.Kind) iter.Seq[*spec.Resource] {
 	return func(yield func(*spec.Resource) bool) {
 		for _, tenant := range l.Tenants() {

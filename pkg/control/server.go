@@ -154,6 +154,7 @@ func (s *Server) routes() {
 	s.routeResources(h)
 	s.routeChanges(h)
 	s.routeHands(h)
+	s.routeSources(h)
 	s.routeStatus(h)
 	s.routeKeys(h)
 	s.routeVantages(h)

@@ -119,6 +119,13 @@ func (m *memory) PutBackEdges(_ context.Context, edges []store.Edge) error {
 	return m.err
 }
 
+func (m *memory) PushFound(_ context.Context, lists ...spec.Found) error {
+	if m.err == nil {
+		m.Apply(state.Update{Values: state.Discovered.Put(lists...)})
+	}
+	return m.err
+}
+
 func (m *memory) PutBack(_ context.Context, keysets []dnssec.Keyset, verdicts []health.Verdict) (zones []string, err error) {
 	for _, ks := range keysets {
 		zones = append(zones, ks.Zone)

@@ -9,6 +9,7 @@ import (
 	"github.com/gti/gtm/pkg/alias"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/resolve"
 	"github.com/gti/gtm/pkg/table/compile"
 )
 
@@ -25,7 +26,7 @@ func (e *Edge) newAliases() (*alias.Keeper, error) {
 	cfg := e.cfg.Aliases
 	if cfg.Resolvers == nil {
 		var err error
-		if cfg.Resolvers, err = alias.SystemResolvers(systemResolvers); err != nil {
+		if cfg.Resolvers, err = resolve.System(systemResolvers); err != nil {
 			e.log.Warn("aliases of hosts outside cannot be resolved", "error", err)
 		}
 	}

@@ -77,7 +77,8 @@ func (e *Edge) take(c *compile.Compiler, n news) {
 }
 
 func (e *Edge) takeUpdate(c *compile.Compiler, u *state.Update) {
-	c.Apply(changeOf(u))
+	joined := e.found.Join(*u)
+	c.Apply(changeOf(&joined))
 	e.reviewLocal(c, u.Full)
 	e.takeIDs(u)
 	e.takeUnknown(u)

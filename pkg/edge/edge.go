@@ -122,6 +122,7 @@ type Edge struct {
 	evidence  state.Evidence // of health
 
 	local    locals
+	found    state.Joiner              // for the compiling goroutine
 	unopened map[string]compile.Broken // by zone: keys that cannot be opened; for the compiling goroutine
 	nextIDs  map[string]string         // of generations, for the next view; likewise
 	hasState bool                      // there was an update, or a snapshot; likewise

@@ -162,6 +162,7 @@ func (w *world) announce(tenants []string, sights bool) {
 
 // applyConfig takes an update of the configuration and of verdicts.
 func (w *world) applyConfig(u state.Update) error {
+	names := w.mirror.Rejoined(&u) // what was found for a pool is news of it
 	w.mirror.Apply(u)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -176,14 +177,18 @@ func (w *world) applyConfig(u state.Update) error {
 	}
 	for _, t := range u.Tenants {
 		w.noteBroken(t)
-		p := makePlan(w.mirror.Tenant(t.Tenant).Resources, w.broken[t.Tenant])
+		names = append(names, t.Tenant)
+	}
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		p := makePlan(w.mirror.Joined(name).Resources, w.broken[name])
 		for _, fault := range p.faults {
-			if before := old[t.Tenant]; before == nil || !slices.Contains(before.faults, fault) {
+			if before := old[name]; before == nil || !slices.Contains(before.faults, fault) {
 				w.log.Warn("a pool is not wholly checked", "fault", fault)
 			}
 		}
-		w.plans[t.Tenant] = p
-		news = append(news, t.Tenant)
+		w.plans[name] = p
+		news = append(news, name)
 	}
 	if !reflect.DeepEqual(platform, w.plans[spec.Platform].settings()) {
 		news = w.everyone() // what the platform sets is for all

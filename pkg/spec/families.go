@@ -113,7 +113,7 @@ func familiesOf(pools []string, pool func(name string) *Pool) (all Families) {
 	return all
 }
 
-// Families tells what the pool's endpoints have.
+// Families tells what the pool's endpoints have, those included that can be found.
 func (p *Pool) Families() (f Families) {
 	for i := range p.Endpoints {
 		e := &p.Endpoints[i]
@@ -121,6 +121,12 @@ func (p *Pool) Families() (f Families) {
 		for _, a := range e.Addresses {
 			f.V4 = f.V4 || a.Is4()
 			f.V6 = f.V6 || a.Is6()
+		}
+	}
+	if p.DiscoverMode() == ModeEnforce { // types belong to the declaration: what is found changes none
+		for i := range p.Discover {
+			f.V4 = f.V4 || p.Discover[i].Has(netip.IPv4Unspecified())
+			f.V6 = f.V6 || p.Discover[i].Has(netip.IPv6Unspecified())
 		}
 	}
 	return f

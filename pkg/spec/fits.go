@@ -27,7 +27,7 @@ func (v *setChecker) fits(r *Resource, s *Service) {
 			continue
 		}
 		checked[ref.to] = true
-		if size, what := largestAnswer(pool.Endpoints, s, n, all); size > maxAnswer {
+		if size, what := largestAnswer(pool.AtMost(), s, n, all); size > maxAnswer {
 			hint := "take fewer endpoints, or give them fewer addresses"
 			if s.Pick == PickAll {
 				hint += ", or use answers with another pick"
@@ -83,6 +83,10 @@ func (p *Pool) parts() int {
 	n := len(p.Endpoints)
 	for i := range p.Endpoints {
 		n += len(p.Endpoints[i].Addresses)
+	}
+	for i := range p.Discover {
+		e := p.Discover[i].Effective()
+		n += e.Most * (1 + len(e.Families))
 	}
 	return n
 }

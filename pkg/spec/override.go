@@ -318,6 +318,9 @@ func (v *setChecker) override(r *Resource, o *Override) {
 	if pool == nil || o.Endpoint == "" {
 		return
 	}
+	if pool.Spec.(*Pool).MayFind(o.Endpoint) {
+		return
+	}
 	var names []string
 	for _, e := range pool.Spec.(*Pool).Endpoints {
 		if e.Name == o.Endpoint {

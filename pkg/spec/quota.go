@@ -25,9 +25,12 @@ type Quota struct {
 	Checks int `json:"checks,omitempty" yaml:"checks,omitempty" zero:"absent"`
 	// Megabytes (of 1,000,000) that the specs of its resources take as JSON.
 	Megabytes int `json:"megabytes,omitempty" yaml:"megabytes,omitempty" zero:"absent"`
+	// Sources of endpoints of all its pools.
+	Sources int `json:"sources,omitempty" yaml:"sources,omitempty" zero:"absent"`
 }
 
-var defaultQuota = Quota{Resources: 50_000, Services: 20_000, Endpoints: 100_000, Overrides: 10_000, Checks: 20_000, Megabytes: 64}
+var defaultQuota = Quota{Resources: 50_000, Services: 20_000, Endpoints: 100_000, Overrides: 10_000, Checks: 20_000, Megabytes: 64,
+	Sources: 256}
 
 // What a quota can be set to at all.
 const (
@@ -49,6 +52,7 @@ func (q *Quota) fields() []quotaField {
 		{"overrides", "overrides", &q.Overrides},
 		{"checks", "checks a second", &q.Checks},
 		{"megabytes", "MB of resources", &q.Megabytes},
+		{"sources", "sources of endpoints", &q.Sources},
 	}
 }
 

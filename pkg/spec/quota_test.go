@@ -19,8 +19,9 @@ func TestEffectiveQuota(t *testing.T) {
 		{&Tenant{}, "shop", defaultQuota},
 		{&Tenant{Limits: &Limits{}}, "shop", defaultQuota},
 		{&Tenant{Limits: &Limits{Quota: &Quotas{Tenants: map[string]Quota{"cafe": {Services: 1}}}}}, "shop", defaultQuota},
-		{platform, "shop", Quota{Resources: 50_000, Services: 9, Endpoints: 100_000, Overrides: 1, Checks: 8, Megabytes: 64}},
-		{platform, "cafe", Quota{Resources: 50_000, Services: 7, Endpoints: 100_000, Overrides: 10_000, Checks: 8, Megabytes: 64}},
+		{platform, "shop", Quota{Resources: 50_000, Services: 9, Endpoints: 100_000, Overrides: 1, Checks: 8, Megabytes: 64, Sources: 256}},
+		{platform, "cafe", Quota{Resources: 50_000, Services: 7, Endpoints: 100_000, Overrides: 10_000, Checks: 8, Megabytes: 64,
+			Sources: 256}},
 	} {
 		if got := EffectiveQuota(tc.platform, tc.tenant); got != tc.want {
 			t.Errorf("%+v of %s: %+v, want %+v", tc.platform, tc.tenant, got, tc.want)
@@ -32,7 +33,7 @@ func TestEffectiveQuota(t *testing.T) {
 }
 
 func TestBeyond(t *testing.T) {
-	limit := Quota{Resources: 5, Services: 5, Endpoints: 5, Overrides: 5, Checks: 5, Megabytes: 5}
+	limit := Quota{Resources: 5, Services: 5, Endpoints: 5, Overrides: 5, Checks: 5, Megabytes: 5, Sources: 5}
 	got := Quota{Services: 4, Checks: 9}.Beyond(Quota{Resources: 5, Services: 6, Checks: 9}, limit)
 	want := []Excess{{"services", "services", 4, 6, 5}, {"checks", "checks a second", 9, 9, 5}}
 	if !slices.Equal(got, want) {

@@ -99,6 +99,7 @@ func (c *checker) standby(p *Pool) {
 		c.poolMode("resume", m.Resume, p.Resume == ResumeManual, "resume: manual")
 		c.poolMode("depends", m.Depends, len(p.Depends) > 0, "depends")
 		c.poolMode("slowStart", m.SlowStart, p.SlowStart != 0, "slowStart")
+		c.poolMode("discover", m.Discover, len(p.Discover) > 0, "discover")
 	}
 }
 

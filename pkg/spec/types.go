@@ -160,6 +160,8 @@ type Pool struct {
 	// Session is how long a client stays with an endpoint that it was given, beyond the TTL of the answer: what is drained is gone then.
 	Session   Duration   `json:"session,omitempty" yaml:"session,omitempty" zero:"absent"`
 	Endpoints []Endpoint `json:"endpoints" yaml:"endpoints"`
+	// Discover are sources of further endpoints, which come and go by themselves: see Pool.With.
+	Discover []Source `json:"discover,omitempty" yaml:"discover,omitempty"`
 
 	// Apart has health know the IPv4 and the IPv6 addresses of an endpoint apart, so that it can be up in one family: see Split.
 	Apart bool `json:"apart,omitempty" yaml:"apart,omitempty"`
@@ -172,7 +174,7 @@ type Pool struct {
 	Depends []Dependency `json:"depends,omitempty" yaml:"depends,omitempty"`
 	// SlowStart is how long an endpoint that recovered takes to get its whole weight.
 	SlowStart Duration `json:"slowStart,omitempty" yaml:"slowStart,omitempty" zero:"absent"`
-	// Modes says of each of the three above whether it acts.
+	// Modes says of each of the three above, and of Discover, whether it acts.
 	Modes *PoolModes `json:"modes,omitempty" yaml:"modes,omitempty"`
 }
 
@@ -200,6 +202,7 @@ type PoolModes struct {
 	Resume    string `json:"resume,omitempty" yaml:"resume,omitempty"`
 	Depends   string `json:"depends,omitempty" yaml:"depends,omitempty"`
 	SlowStart string `json:"slowStart,omitempty" yaml:"slowStart,omitempty"`
+	Discover  string `json:"discover,omitempty" yaml:"discover,omitempty"`
 }
 
 // Endpoint is one server (or one load balancer) of a pool: addresses, or a host name.

@@ -27,10 +27,11 @@ func (c *checker) pool(p *Pool) {
 	c.checks(p)
 	if count, _, err := parseMinHealthy(p.MinHealthy); err != nil {
 		c.fail("spec.minHealthy", "", "%v", err)
-	} else if n := len(p.Split().Endpoints); n > 0 && count > n {
+	} else if n := len(p.Split().Endpoints) + len(p.AtMost()) - len(p.Endpoints); n > 0 && count > n {
 		c.fail("spec.minHealthy", "", "%d of %d endpoints can never be healthy", count, n)
 	}
-	if n := len(p.Endpoints); n == 0 || n > maxEndpoints {
+	c.discover(p)
+	if n := len(p.Endpoints); n == 0 && len(p.Discover) == 0 || n > maxEndpoints {
 		c.fail("spec.endpoints", "", "wants 1 to %d endpoints, not %d", maxEndpoints, n)
 	}
 	names, addresses := map[string]int{}, map[netip.Addr]string{}

@@ -253,6 +253,9 @@ func (p *Pool) judge(minHealthy, unseen string) {
 	p.Enough = healthy+unknown+held >= need
 	p.Up = p.Enough
 	switch {
+	case len(p.Candidates) == 0:
+		p.Why = "no endpoint was found yet"
+		return
 	case counted == 0:
 		p.Why = "no endpoint takes clients: all are drained or have weight 0"
 		return

@@ -83,6 +83,8 @@ type Client struct {
 	texts   *layout.TextCache
 	// leading is the election key that fences verdicts; nil while another judge leads.
 	leading atomic.Pointer[fence]
+	// finding is likewise that of who looks for endpoints.
+	finding atomic.Pointer[fence]
 	// written is the newest revision of which an answer to overwrite told.
 	written atomic.Int64
 	// judgeTTL is that of a candidate's lease.

@@ -168,6 +168,61 @@ type Pool struct {
 	Signals []Signal `json:"signals,omitempty"`
 	// Regions are what is known for the clients of continents, of a pool with regions, sorted. Clients of others get what is known for all.
 	Regions []PoolRegion `json:"regions,omitempty"`
+	// Sources are where further ones are found.
+	Sources []PoolSource `json:"sources,omitempty"`
+}
+
+// PoolSource is where endpoints of a pool are found, and what it had when it was last good.
+type PoolSource struct {
+	Name string `json:"name"`
+	Of   string `json:"of"` // as in "dns edge.example.net."
+	// Observed: what it has is told, and no answer names it.
+	Observed  bool `json:"observed,omitempty"`
+	Endpoints int  `json:"endpoints"`
+	// Since is from when on it has these. Absent: it never had any.
+	Since time.Time `json:"since,omitzero"`
+	// Leaving is how many of them it names no more, which are kept until it is sure; Notes, what of its list was passed over.
+	Leaving int    `json:"leaving,omitempty"`
+	Notes   string `json:"notes,omitempty"`
+	// Failed is since when it fails, Error why, and Good when it was last good. What it had then is kept.
+	Failed time.Time `json:"failed,omitzero"`
+	Error  string    `json:"error,omitempty"`
+	Good   time.Time `json:"good,omitzero"`
+	// By and Expires are of what was pushed.
+	By      string    `json:"by,omitempty"`
+	Expires time.Time `json:"expires,omitzero"`
+}
+
+// FoundEndpoint is one endpoint of a list that is pushed.
+type FoundEndpoint struct {
+	Address string `json:"address"`
+	// Port is what is checked in the place of the monitor's.
+	Port   uint16 `json:"port,omitempty"`
+	Weight *int   `json:"weight,omitempty" minimum:"0" maximum:"65535"`
+}
+
+// PushRequest is a list of endpoints for a source that is pushed.
+type PushRequest struct {
+	Endpoints []FoundEndpoint `json:"endpoints"`
+	// Expires is until when it holds. Absent: until another list comes.
+	Expires time.Time `json:"expires,omitzero"`
+}
+
+// PushList is one list of several.
+type PushList struct {
+	Pool   string `json:"pool"`
+	Source string `json:"source"`
+	PushRequest
+}
+
+// PushesRequest are lists for sources of one tenant, which are taken all or none.
+type PushesRequest struct {
+	Lists []PushList `json:"lists"`
+}
+
+// PushReply tells what was taken.
+type PushReply struct {
+	Sources []PoolSource `json:"sources"`
 }
 
 // PoolRegion is a pool as it is for clients of a continent.
@@ -209,7 +264,9 @@ type PoolOut struct {
 
 // Endpoint is one endpoint of a Pool.
 type Endpoint struct {
-	Name      string   `json:"name"`
+	Name string `json:"name"`
+	// Source is where it was found; absent: it is declared.
+	Source    string   `json:"source,omitempty"`
 	Addresses []string `json:"addresses,omitempty"`
 	Host      string   `json:"host,omitempty"`
 	Weight    int      `json:"weight"` // as declared, or as an override says

@@ -41,7 +41,7 @@ func newPools(m *state.Mirror) *pools {
 
 // declare reads anew what a tenant declares.
 func (p *pools) declare(name string) *tenant {
-	s := p.mirror.Tenant(name)
+	s := p.mirror.Joined(name)
 	d := &tenant{head: s.Head, pools: map[string]*spec.Pool{}, services: map[string]*spec.Service{},
 		overrides: map[string][]*spec.Override{}, dependents: map[string]map[string]bool{}}
 	var names []spec.Key

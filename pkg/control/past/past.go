@@ -115,7 +115,8 @@ func (p *Past) Explain(ctx context.Context, at time.Time, param func(string) str
 		return nil, err
 	}
 	c := compile.New(compile.Config{Seed: rand.Uint64(), Workers: 1}, atlas)
-	c.Apply(p.everything(at, names, tenants))
+	state := p.everything(at, names, tenants)
+	c.Apply(state)
 	view, broken, _ := c.Compile(at)
 	out, refused := explain.Of(view, "control as of "+stamp(at), uint32(at.Unix()), param)
 	if refused != nil {
@@ -125,8 +126,8 @@ func (p *Past) Explain(ctx context.Context, at time.Time, param func(string) str
 		return nil, refused
 	}
 	out.At = &at
-	out.Notes = append(out.Notes, notes(view.Atlas.Info(), broken)...)
-	out.Text = append(out.Text, notes(view.Atlas.Info(), broken)...)
+	told := append(notes(view.Atlas.Info(), broken), foundNotes(state)...)
+	out.Notes, out.Text = append(out.Notes, told...), append(out.Text, told...)
 	return out, nil
 }
 
@@ -152,6 +153,18 @@ func notes(info []geo.Info, broken []compile.Broken) (list []string) {
 		list = append(list, fmt.Sprintf("%s was not served as declared: %v", b.Key, b.Err))
 	}
 	return list
+}
+
+// foundNotes tells of pools with sources: what these had then is not known.
+func foundNotes(state compile.Change) []string {
+	for i := range state.Tenants {
+		for _, it := range state.Tenants[i].Put {
+			if p, ok := it.Resource.Spec.(*spec.Pool); ok && len(p.Discover) > 0 {
+				return []string{"endpoints that were found by spec.discover are those of today"}
+			}
+		}
+	}
+	return nil
 }
 
 // tenantsFor gives the state, at a time, of the platform and of the tenants that may have had a service at a host.
@@ -229,7 +242,7 @@ func (p *Past) everything(at time.Time, names []string, tenants []state.TenantSt
 			if _, opaque := v.Resource.Spec.(*spec.Opaque); opaque {
 				continue
 			}
-			t.Put = append(t.Put, compile.Item{Resource: v.Resource, Generation: uint64(v.Generation)})
+			t.Put = append(t.Put, compile.Item{Resource: p.cfg.Mirror.Join(v.Resource), Generation: uint64(v.Generation)})
 		}
 		for key, b := range tenants[i].Broken {
 			t.Broken = append(t.Broken, compile.Broken{Key: key, Err: b.Err})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/gti/gtm/pkg/control/explain"
 	"github.com/gti/gtm/pkg/gtmtest/declared"
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/store/state"
 )
@@ -264,5 +266,28 @@ func TestThePastIsBounded(t *testing.T) {
 	}
 	if a, b := w.got(s.Since), w.got(s.Since.Add(time.Second)); a == b || strings.HasPrefix(a, "4") || strings.HasPrefix(b, "4") {
 		t.Errorf("the oldest that is known: %s, %s", a, b)
+	}
+}
+
+// TestWhatWasFoundIsOfToday: lists of sources are not kept, and that is told. News of them is news of their tenants.
+func TestWhatWasFoundIsOfToday(t *testing.T) {
+	w := newWorld(t, 0)
+	w.apply(true, state.Update{})
+	w.put("platform", platformYAML)
+	w.put("shop", strings.Replace(shopYAML, "name: us\nspec: {", "name: us\nspec: {discover: [{name: a, pushed: true}], ", 1))
+	w.judge(verdict("eu", health.Down))
+	var declared []string
+	w.cfg.Replaced = func(n News) { declared = n.Declared }
+	w.apply(false, state.Update{Values: state.Discovered.Put(spec.Found{Tenant: "shop", Pool: "us", Source: "a",
+		Endpoints: []spec.FoundEndpoint{{Address: netip.MustParseAddr("203.0.113.99")}}})})
+	if !slices.Equal(declared, []string{"shop"}) {
+		t.Errorf("news of %v", declared)
+	}
+	x, err := w.Explain(t.Context(), w.now, func(name string) string {
+		return map[string]string{"host": "web.shop.gtm.example", "subnet": "81.2.69.0/24"}[name]
+	})
+	if err != nil || !slices.Contains(x.Notes, "endpoints that were found by spec.discover are those of today") ||
+		!strings.Contains(strings.Join(x.Text, "\n"), "ip-203-0-113-99") {
+		t.Errorf("%+v, %v", x, err)
 	}
 }

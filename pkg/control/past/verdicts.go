@@ -25,7 +25,7 @@ type News struct {
 	// Anew: of another store, or the first one. What verdicts were before is not known, and Changes are none.
 	Anew    bool
 	Changes []Change
-	// Declared are the tenants of which a pool, a service or an override changed, sorted.
+	// Declared are the tenants of which a pool, a service, an override or what a source found changed, sorted.
 	Declared []string
 }
 
@@ -46,6 +46,9 @@ func (p *Past) Apply(u state.Update) {
 			news.Declared = append(news.Declared, t.Tenant)
 		}
 	}
+	news.Declared = append(news.Declared, p.cfg.Mirror.Rejoined(&u)...) // what was found takes pools up and down as what is declared does
+	slices.Sort(news.Declared)
+	news.Declared = slices.Compact(news.Declared)
 	switch {
 	case p.since.IsZero() || u.Full && (u.Epoch != p.epoch || u.Cluster != p.cluster): // of another store no state leads here
 		p.cfg.Mirror.Apply(u)

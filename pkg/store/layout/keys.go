@@ -5,6 +5,7 @@
 // All keys stand below a prefix, "/gtm/" by default. Components are path-escaped, <gen> is a generation
 // as 16 hexadecimal digits, so that keys sort as numbers do.
 //
+//	config/discovered/<tenant>/<pool>/<source> spec.Found (JSON): the endpoints that a source has, written by control
 //	config/epoch                              {"epoch":N,"author":...,"time":...}: see store.Client.Accept
 //	config/head/<tenant>                      the tenant's head, in decimal
 //	config/keys/<zone>                        dnssec.Keyset (JSON): a signed zone's keys, written by control
@@ -14,6 +15,7 @@
 //	verdict/<tenant>/<pool>                   health.Verdict (JSON), written by the elected judge only
 //	verdict/<tenant>/<pool>/<piece>           a piece of it (00 to 63) that is newer, of more than 64 endpoints: see package pieces
 //	verdict/pulse                             Pulse (JSON), written by the elected judge every few seconds
+//	world/discover/finder/<lease>             candidates of the election of who looks for endpoints; the oldest one does
 //	world/edge/<id>                           Edge (JSON), leased
 //	world/known/<id>                          Edge (JSON) and when it was written, without a lease: see store.Client.ForgetEdge
 //	world/events/teller/<lease>               candidates of the election of who tells events to webhooks; the oldest one does
@@ -73,6 +75,9 @@ func genText(g state.Generation) string { return fmt.Sprintf("%016x", uint64(g))
 
 // The keys of single values, and what the keys of several begin with, in the order of the package comment.
 
+func (k Keys) Found(id state.SourceID) string {
+	return k.Join("config", "discovered", id.Tenant, id.Pool, id.Source)
+}
 func (k Keys) Epoch() string                  { return k.Join("config", "epoch") }
 func (k Keys) Heads() string                  { return k.Join("config", "head", "") }
 func (k Keys) Head(tenant string) string      { return k.Join("config", "head", tenant) }
@@ -83,6 +88,7 @@ func (k Keys) Tenant(t string) string         { return k.Join("config", "res", t
 func (k Keys) Text(hash string) string        { return k.Join("config", "text", hash) }
 func (k Keys) Pulse() string                  { return k.Join("verdict", "pulse") }
 func (k Keys) Judge() string                  { return k.Join("world", "judge") }
+func (k Keys) Finder() string                 { return k.Join("world", "discover", "finder") }
 func (k Keys) Teller() string                 { return k.Join("world", "events", "teller") }
 func (k Keys) Tolds() string                  { return k.Join("world", "events", "told", "") }
 func (k Keys) Told(tenant string) string      { return k.Join("world", "events", "told", tenant) }

@@ -13,9 +13,13 @@ import (
 // Mirror is the followed state. It is safe for concurrent use. What it hands out never changes: of maps (of verdicts, of keysets)
 // the first update after that copies the one it touches, so that one that nobody looks at costs nothing.
 type Mirror struct {
-	mu       sync.RWMutex
-	tenants  map[string]TenantState
-	tables   map[Followed]any // of the values of each kind
+	mu      sync.RWMutex
+	tenants map[string]TenantState
+	tables  map[Followed]any        // of the values of each kind
+	joined  map[string]Resources    // of tenants that have sources, as far as somebody asked: see Joined
+	pools   map[spec.Key]joinedPool // of those tenants
+	// sources are the pools for which something was found, by tenant; nil: not looked for yet
+	sources  map[string]map[string]bool
 	changed  chan struct{}
 	position Cursor
 	replaced int // how often another state of the store was accepted
@@ -23,7 +27,8 @@ type Mirror struct {
 
 // NewMirror makes an empty mirror.
 func NewMirror() *Mirror {
-	return &Mirror{tenants: map[string]TenantState{}, tables: map[Followed]any{}, changed: make(chan struct{})}
+	return &Mirror{tenants: map[string]TenantState{}, tables: map[Followed]any{}, joined: map[string]Resources{}, pools: map[spec.Key]joinedPool{},
+		changed: make(chan struct{})}
 }
 
 // Apply takes in an update. What is broken in it keeps the form that it had.
@@ -42,6 +47,7 @@ func (m *Mirror) Apply(u Update) {
 	for _, kind := range Kinds() {
 		m.tables[kind] = kind.apply(m.tables[kind], &u)
 	}
+	m.forgetJoined(&u)
 	close(m.changed)
 	m.changed = make(chan struct{})
 }

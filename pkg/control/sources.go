@@ -1,0 +1,238 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
+)
+
+// soonestExpiry is how long a list that is pushed holds at least: who pushes it shall have the time to push it again.
+const soonestExpiry = 10 * time.Second
+
+// sourceInput is a request about a source.
+type sourceInput[T any] struct {
+	Author string `header:"X-Gtm-Author"`
+	Tenant string `path:"tenant"`
+	Pool   string `path:"pool"`
+	Source string `path:"source"`
+	Body   T
+}
+
+type sourcesInput struct {
+	Author string `header:"X-Gtm-Author"`
+	Tenant string `path:"tenant"`
+	Body   api.PushesRequest
+}
+
+type dropInput struct {
+	Author string `header:"X-Gtm-Author"`
+	Tenant string `path:"tenant"`
+	Pool   string `path:"pool"`
+	Source string `path:"source"`
+}
+
+func (s *Server) routeSources(h huma.API) {
+	huma.Register(h, operation("push", http.MethodPut, "/endpoints/{tenant}/{pool}/{source}",
+		"Tell the endpoints that a source of a pool has"), s.pushOne)
+	huma.Register(h, operation("push-all", http.MethodPut, "/endpoints/{tenant}",
+		"Tell the endpoints of several sources at once"), s.pushAll)
+	huma.Register(h, operation("push-none", http.MethodDelete, "/endpoints/{tenant}/{pool}/{source}",
+		"Take away what was pushed to a source"), s.pushNone)
+}
+
+func (s *Server) pushOne(ctx context.Context, in *sourceInput[api.PushRequest]) (*reply[api.PushReply], error) {
+	return s.pushLists(ctx, in.Tenant, in.Author, []api.PushList{{Pool: in.Pool, Source: in.Source, PushRequest: in.Body}})
+}
+
+func (s *Server) pushAll(ctx context.Context, in *sourcesInput) (*reply[api.PushReply], error) {
+	switch n := len(in.Body.Lists); {
+	case n == 0:
+		return nil, problemf(http.StatusUnprocessableEntity, "lists: wants at least one")
+	case n > store.MostLists:
+		return nil, problemf(http.StatusUnprocessableEntity, "lists: has %d: one request can have at most %d", n, store.MostLists)
+	}
+	return s.pushLists(ctx, in.Tenant, in.Author, in.Body.Lists)
+}
+
+// pushNone takes away what was pushed: a person's or a program's plain word, in any case.
+func (s *Server) pushNone(ctx context.Context, in *dropInput) (*reply[api.PushReply], error) {
+	p, _, err := s.pushed(in.Tenant, in.Pool, in.Source)
+	if err != nil {
+		return nil, err
+	}
+	now := s.cfg.Now().UTC()
+	f := spec.Found{Tenant: in.Tenant, Pool: in.Pool, Source: in.Source, Of: spec.FindPushed, Since: now, Good: now, By: author(in.Author)}
+	return s.putLists(ctx, []spec.Found{f}, []*spec.Resource{p})
+}
+
+// pushLists checks all lists before it writes any.
+func (s *Server) pushLists(ctx context.Context, tenant, by string, lists []api.PushList) (*reply[api.PushReply], error) {
+	found, pools := make([]spec.Found, len(lists)), make([]*spec.Resource, len(lists))
+	seen := map[state.SourceID]bool{}
+	for i := range lists {
+		l := &lists[i]
+		p, source, err := s.pushed(tenant, l.Pool, l.Source)
+		if err != nil {
+			return nil, err
+		}
+		if found[i], err = s.foundOf(p.Key, source, &l.PushRequest, by); err != nil {
+			return nil, problemf(http.StatusUnprocessableEntity, "%s, source %s: %v", p.Key, l.Source, err)
+		}
+		if id := state.SourceOf(found[i]); seen[id] {
+			return nil, problemf(http.StatusUnprocessableEntity, "%s, source %s: stands twice", p.Key, l.Source)
+		} else {
+			seen[id] = true
+		}
+		pools[i] = p
+	}
+	return s.putLists(ctx, found, pools)
+}
+
+func (s *Server) putLists(ctx context.Context, found []spec.Found, pools []*spec.Resource) (*reply[api.PushReply], error) {
+	if err := s.mayChange(); err != nil {
+		return nil, err
+	}
+	if err := s.cfg.Store.PushFound(ctx, found...); err != nil {
+		return nil, problemOf(err)
+	}
+	s.seenFound(ctx, found)
+	out := api.PushReply{Sources: []api.PoolSource{}}
+	for i := range found {
+		s.cfg.Logger.Info("endpoints were pushed", "tenant", found[i].Tenant, "pool", found[i].Pool, "source", found[i].Source,
+			"endpoints", len(found[i].Endpoints), "author", found[i].By)
+		p := pools[i].Spec.(*spec.Pool)
+		at := slices.IndexFunc(p.Discover, func(d spec.Source) bool { return d.Name == found[i].Source })
+		out.Sources = append(out.Sources, sourceOf(p, &p.Discover[at], &found[i]))
+	}
+	return &reply[api.PushReply]{out}, nil
+}
+
+// seenFound waits a while for the mirror to have what was pushed, or something newer, so that who asks next sees it.
+func (s *Server) seenFound(ctx context.Context, found []spec.Found) {
+	ctx, cancel := context.WithTimeout(ctx, mirrorTime)
+	defer cancel()
+	has := func(f spec.Found) bool {
+		is := s.found(state.SourceOf(f))
+		return is != nil && !is.Good.Before(f.Good)
+	}
+	for {
+		changed := s.cfg.Mirror.Changed()
+		if !slices.ContainsFunc(found, func(f spec.Found) bool { return !has(f) }) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// pushed gives a pool, and a source of it that is pushed.
+func (s *Server) pushed(tenant, pool, source string) (*spec.Resource, *spec.Source, error) {
+	key := spec.Key{Tenant: tenant, Kind: spec.KindPool, Name: pool}
+	v, err := s.find(&key)
+	if err != nil {
+		return nil, nil, err
+	}
+	r := v.Resource
+	p, ok := specOf[*spec.Pool](r)
+	if !ok {
+		return nil, nil, problemf(http.StatusConflict, "%s cannot be read by this control", key)
+	}
+	var names []string
+	for i := range p.Discover {
+		if d := &p.Discover[i]; d.Pushed && d.Name == source {
+			if p.DiscoverMode() == spec.ModeOff {
+				return nil, nil, problemf(http.StatusConflict, "%s: its spec.modes.discover is off", key)
+			}
+			return r, d, nil
+		} else if d.Pushed {
+			names = append(names, d.Name)
+		}
+	}
+	hint := "it has none that is pushed: add one as in {name: fleet, pushed: true} to spec.discover"
+	if len(names) > 0 {
+		hint = "there are " + strings.Join(names, ", ")
+	}
+	return nil, nil, problemf(http.StatusNotFound, "%s has no source %q that is pushed; %s", key, source, hint)
+}
+
+// foundOf checks a list that was pushed.
+func (s *Server) foundOf(pool spec.Key, source *spec.Source, in *api.PushRequest, by string) (f spec.Found, err error) {
+	now := s.cfg.Now().UTC()
+	list := make([]spec.FoundEndpoint, len(in.Endpoints))
+	for i, e := range in.Endpoints {
+		address, err := netip.ParseAddr(e.Address)
+		if err != nil {
+			return f, fmt.Errorf("endpoints[%d].address %.60q is not an address", i, e.Address)
+		}
+		list[i] = spec.FoundEndpoint{Address: address, Port: e.Port, Weight: e.Weight}
+	}
+	f = spec.Found{Tenant: pool.Tenant, Pool: pool.Name, Source: source.Name, Of: spec.FindPushed, Since: now, Good: now, By: author(by),
+		Expires: in.Expires.UTC()}
+	if f.Endpoints, f.Notes, err = source.CheckFound(list); err != nil {
+		return f, err
+	}
+	switch {
+	case len(f.Endpoints) == 0 && source.Empty != spec.EmptyTake:
+		return f, errors.New("a list without endpoints is not taken: spec.discover[].empty: take allows it, and DELETE takes away what " +
+			"was pushed")
+	case !in.Expires.IsZero() && in.Expires.Before(now.Add(soonestExpiry)):
+		return f, fmt.Errorf("expires: %s is not at least %s from now", in.Expires.UTC().Format(time.RFC3339), soonestExpiry)
+	case in.Expires.IsZero():
+		f.Expires = time.Time{}
+	}
+	if was, ok := state.Discovered.Get(s.cfg.Mirror, state.SourceOf(f)); ok &&
+		slices.EqualFunc(was.Endpoints, f.Endpoints, spec.FoundEndpoint.Equal) && !was.Since.IsZero() {
+		f.Since = was.Since
+	}
+	return f, nil
+}
+
+// found gives what a source has; nil: it never had anything.
+func (s *Server) found(id state.SourceID) *spec.Found {
+	f, ok := state.Discovered.Get(s.cfg.Mirror, id)
+	if !ok {
+		return nil
+	}
+	return &f
+}
+
+// foundFor gives what the sources of one pool have.
+func (h *tenantHealth) foundFor(pool *spec.Resource) func(source string) *spec.Found {
+	return func(source string) *spec.Found {
+		return h.found(state.SourceID{Tenant: pool.Tenant, Pool: pool.Name, Source: source})
+	}
+}
+
+// sourcesOf tells of the sources of a pool.
+func sourcesOf(p *spec.Pool, found func(source string) *spec.Found) (out []api.PoolSource) {
+	for i := range p.Discover {
+		out = append(out, sourceOf(p, &p.Discover[i], found(p.Discover[i].Name)))
+	}
+	return out
+}
+
+// sourceOf tells of one source; found may be nil.
+func sourceOf(p *spec.Pool, s *spec.Source, found *spec.Found) api.PoolSource {
+	out := api.PoolSource{Name: s.Name, Of: s.Of(), Observed: p.DiscoverMode() == spec.ModeObserve}
+	if found == nil {
+		return out
+	}
+	out.Endpoints, out.Since, out.Leaving, out.Notes = len(found.Endpoints), found.Since, found.Leaving, found.Notes
+	out.Failed, out.Error, out.Good, out.By, out.Expires = found.Failed, found.Error, found.Good, found.By, found.Expires
+	return out
+}

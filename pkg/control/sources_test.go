@@ -1,0 +1,204 @@
+package control
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gti/gtm/pkg/control/api"
+	declare "github.com/gti/gtm/pkg/gtmtest/declared"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
+)
+
+// withSources adds a pool that has sources, and one whose sources are off.
+func withSources(t *testing.T, w *world) {
+	t.Helper()
+	u := state.TenantUpdate{Tenant: "shop", Head: 42}
+	for _, r := range declare.Resources(t, `kind: Pool
+tenant: shop
+name: found
+spec:
+  endpoints: [{name: own, addresses: [192.0.2.9]}]
+  discover:
+    - {name: fleet, pushed: true, most: 3}
+    - {name: gone, pushed: true, empty: take}
+    - {name: names, dns: edge.example}
+---
+kind: Pool
+tenant: shop
+name: off
+spec: {endpoints: [{name: own, addresses: [192.0.2.9]}], discover: [{name: fleet, pushed: true}], modes: {discover: off}}
+---
+kind: Service
+tenant: shop
+name: found
+spec: {host: found.example., rules: [{pools: [found]}]}
+`) {
+		u.Put = append(u.Put, state.Version{Resource: r, Generation: 42})
+	}
+	w.store.Apply(state.Update{Tenants: []state.TenantUpdate{u}})
+}
+
+func pushOf(addresses ...string) (in api.PushRequest) {
+	in.Endpoints = []api.FoundEndpoint{}
+	for _, a := range addresses {
+		in.Endpoints = append(in.Endpoints, api.FoundEndpoint{Address: a})
+	}
+	return in
+}
+
+// poolOf gives what status tells of a pool, its endpoints with their sources.
+func (w *world) poolOf(t *testing.T, name string) (p api.Pool, endpoints string) {
+	t.Helper()
+	var s api.Status
+	w.ask(t, http.MethodGet, "/v1/status", nil, &s)
+	for _, p := range s.Pools {
+		if p.Pool != name {
+			continue
+		}
+		var words []string
+		for _, e := range p.Endpoints {
+			words = append(words, strings.TrimSuffix(e.Name+" "+e.Source, " "))
+		}
+		return p, strings.Join(words, ", ")
+	}
+	t.Fatalf("there is no pool %s", name)
+	return p, ""
+}
+
+func TestPushes(t *testing.T) {
+	w := newWorld(t)
+	withSources(t, w)
+	const at = "/v1/endpoints/shop/found/fleet"
+	var out api.PushReply
+	seven := 7
+	first := pushOf("192.0.2.2", "192.0.2.1")
+	first.Endpoints[0].Port, first.Endpoints[0].Weight, first.Expires = 8443, &seven, now.Add(time.Minute)
+	w.ask(t, http.MethodPut, at, first, &out)
+	if s := out.Sources; len(s) != 1 || s[0].Name != "fleet" || s[0].Of != "pushed" || s[0].Endpoints != 2 || s[0].By != saidToBeAlice ||
+		!s[0].Expires.Equal(now.Add(time.Minute)) || !s[0].Since.Equal(now) {
+		t.Errorf("%+v", out)
+	}
+	p, endpoints := w.poolOf(t, "found")
+	if endpoints != "own, ip-192-0-2-1 fleet, ip-192-0-2-2 fleet" || p.Endpoints[2].Weight != 7 || len(p.Sources) != 3 || !p.Up {
+		t.Errorf("%s: %+v", endpoints, p)
+	}
+	w.clock = now.Add(time.Second)
+	w.ask(t, http.MethodPut, at, first, &out)
+	if s := out.Sources[0]; !s.Since.Equal(now) {
+		t.Errorf("the same again: since %s", s.Since)
+	}
+	out = api.PushReply{}
+	w.ask(t, http.MethodPut, at, pushOf("192.0.2.3"), &out)
+	if s := out.Sources[0]; !s.Since.Equal(w.clock) || !s.Expires.IsZero() {
+		t.Errorf("another one: %+v", s)
+	}
+	w.ask(t, http.MethodPut, "/v1/endpoints/shop/found/gone", pushOf(), &out)
+	late := pushOf("192.0.2.1")
+	late.Expires = w.clock.Add(9 * time.Second)
+	for _, tc := range []struct {
+		path string
+		in   any
+		code int
+		want string
+	}{
+		{at, pushOf(), 422, "empty: take allows it"},
+		{at, pushOf("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"), 422, "more than the 3"},
+		{at, pushOf("192.0.2.1", "192.0.2.1"), 422, "stands twice"},
+		{at, pushOf("edge.example"), 422, "endpoints[0].address"},
+		{at, pushOf("224.0.0.1"), 422, "not the address of a server"},
+		{at, late, 422, "at least 10s from now"},
+		{at, `{"endpoints": [{"address": "192.0.2.1", "wieght": 3}]}`, 422, "wieght"},
+		{at, `{"endpoints": [{"address": "192.0.2.1"`, 400, ""},
+		{"/v1/endpoints/shop/found/names", pushOf("192.0.2.1"), 404, "there are fleet, gone"},
+		{"/v1/endpoints/shop/eu/fleet", pushOf("192.0.2.1"), 404, "it has none that is pushed"},
+		{"/v1/endpoints/shop/none/fleet", pushOf("192.0.2.1"), 404, "none"},
+		{"/v1/endpoints/nobody/found/fleet", pushOf("192.0.2.1"), 404, "nobody"},
+		{"/v1/endpoints/shop/off/fleet", pushOf("192.0.2.1"), 409, "spec.modes.discover is off"},
+	} {
+		if rec := w.ask(t, http.MethodPut, tc.path, tc.in, nil); rec.Code != tc.code || !strings.Contains(rec.Body.String(), tc.want) {
+			t.Errorf("%s %v: %d %s", tc.path, tc.in, rec.Code, rec.Body)
+		}
+	}
+	if _, endpoints := w.poolOf(t, "found"); endpoints != "own, ip-192-0-2-3 fleet" {
+		t.Errorf("what was refused has changed something: %s", endpoints)
+	}
+	w.ask(t, http.MethodDelete, at, nil, &out)
+	if p, endpoints := w.poolOf(t, "found"); endpoints != "own" || p.Sources[0].By != saidToBeAlice {
+		t.Errorf("taken away: %s: %+v", endpoints, p.Sources)
+	}
+}
+
+// Several lists are taken all or none.
+func TestPushesOfSeveral(t *testing.T) {
+	w := newWorld(t)
+	withSources(t, w)
+	list := func(source string, addresses ...string) api.PushList {
+		return api.PushList{Pool: "found", Source: source, PushRequest: pushOf(addresses...)}
+	}
+	var out api.PushReply
+	w.ask(t, http.MethodPut, "/v1/endpoints/shop", api.PushesRequest{Lists: []api.PushList{list("gone", "192.0.2.1", "192.0.2.2"),
+		list("fleet", "192.0.2.2", "192.0.2.3")}}, &out)
+	if _, endpoints := w.poolOf(t, "found"); len(out.Sources) != 2 ||
+		endpoints != "own, ip-192-0-2-2 fleet, ip-192-0-2-3 fleet, ip-192-0-2-1 gone" {
+		t.Errorf("%s: %+v", endpoints, out)
+	}
+	many := make([]api.PushList, 101)
+	for i := range many {
+		many[i] = list("fleet", fmt.Sprintf("192.0.2.%d", i))
+	}
+	for want, lists := range map[string][]api.PushList{
+		"wants at least one": {}, "at most 100": many, "stands twice": {list("fleet", "192.0.2.7"), list("fleet", "192.0.2.8")},
+		"Pool/found, source gone: endpoints[0].address": {list("fleet", "192.0.2.7"), list("gone", "x")},
+	} {
+		rec := w.ask(t, http.MethodPut, "/v1/endpoints/shop", api.PushesRequest{Lists: lists}, nil)
+		if rec.Code != http.StatusUnprocessableEntity || !strings.Contains(rec.Body.String(), want) {
+			t.Errorf("%s: %d %s", want, rec.Code, rec.Body)
+		}
+	}
+	if _, endpoints := w.poolOf(t, "found"); strings.Contains(endpoints, "192-0-2-7") {
+		t.Errorf("one of a refused request was taken: %s", endpoints)
+	}
+}
+
+// What is found counts where people look and decide: shares of services, drains, and what a drain leaves.
+func TestWhatIsFoundCounts(t *testing.T) {
+	w := newWorld(t)
+	withSources(t, w)
+	w.ask(t, http.MethodPut, "/v1/endpoints/shop/found/fleet", pushOf("192.0.2.1", "192.0.2.2"), new(api.PushReply))
+	var weights api.ServiceWeights
+	w.ask(t, http.MethodGet, "/v1/services/shop/found/weights", nil, &weights)
+	if p := weights.Rules[0].Pools[0]; p.Endpoints != 3 || p.Taking != 3 {
+		t.Errorf("%+v", p)
+	}
+	var drained api.ApplyReply
+	w.ask(t, http.MethodPost, "/v1/pools/shop/found/drain", api.DrainRequest{Endpoint: "ip-192-0-2-1", Reason: "test"}, &drained)
+	if r := drained.Outlook.Rules; len(r) != 1 || r[0].Before.Endpoints != 3 || r[0].After.Endpoints != 2 {
+		t.Errorf("%+v", r)
+	}
+	if p, _ := w.poolOf(t, "found"); !strings.HasPrefix(p.Endpoints[1].Out, "drained") {
+		t.Errorf("%+v", p.Endpoints[1])
+	}
+	rec := w.ask(t, http.MethodPost, "/v1/pools/shop/found/weights", api.WeightsRequest{Weights: map[string]int{"ip-192-0-2-1": 3}}, nil)
+	if rec.Code != http.StatusUnprocessableEntity || !strings.Contains(rec.Body.String(), "its source says what it weighs") {
+		t.Errorf("%d %s", rec.Code, rec.Body)
+	}
+}
+
+// A store that is rebuilt gets back what was pushed.
+func TestRebuildPutsBackWhatWasFound(t *testing.T) {
+	w, e := newEmptied(t)
+	withSources(t, w)
+	f := spec.Found{Tenant: "shop", Pool: "found", Source: "fleet",
+		Endpoints: []spec.FoundEndpoint{{Address: netip.MustParseAddr("192.0.2.1")}}}
+	w.cfg.Mirror.Apply(state.Update{Values: state.Discovered.Put(f, spec.Found{Tenant: "shop", Pool: "other", Source: "x"})})
+	var out api.RebuildReply
+	w.ask(t, http.MethodPost, "/v1/store/rebuild", api.RebuildRequest{Resources: w.remembered(t)}, &out)
+	if all := state.Discovered.All(e.Mirror); len(all) != 1 || len(all[state.SourceOf(f)].Endpoints) != 1 {
+		t.Errorf("%+v", all)
+	}
+}
