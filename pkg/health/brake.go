@@ -25,7 +25,9 @@ import (
 //	    taken back likewise when nothing in its rules is up any more: its clients are not left to the pool that fell last.
 //	B7  What is held stays so until a quorum votes it up, or it passes. Silence is no vote.
 //	B8  What is held in a pool is proven when as many of its other endpoints as it needs are known to be up, and none failed or recovered
-//	    for so long that a broken observer would have lost them too: for the window.
+//	    for so long that a broken observer would have lost them too: for the window. When one that was held came back, while others are
+//	    held, fails and comes back again, no window begins anew: it flaps. Among those that are known to be up it counts again when
+//	    it has been back for the window.
 //	B9  What a person releases goes down, and is not taken back until it was up again. It counts on as having failed.
 //
 // Recoveries and scores pass. A held finding says in its reason what was seen; its pool's verdict is Frozen.

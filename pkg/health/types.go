@@ -88,6 +88,15 @@ type Finding struct {
 	Watched string `json:"watched,omitempty"`
 	// Proven tells that it is down beyond what a broken observer could say: the brake neither counts nor holds it. See R10 and B8.
 	Proven bool `json:"proven,omitempty"`
+	// Back is since when it is back that the brake held, while others of its pool were held still. See B8.
+	Back time.Time `json:"back,omitzero"`
+}
+
+// Equal reports whether two findings say the same.
+func (f Finding) Equal(g Finding) bool {
+	same := f.Since.Equal(g.Since) && f.Back.Equal(g.Back)
+	f.Since, f.Back = g.Since, g.Back
+	return same && f == g
 }
 
 // Out is that a pool failed, and stays out until a person says otherwise.

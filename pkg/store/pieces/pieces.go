@@ -268,11 +268,7 @@ func ChangedSights(was, now map[string]health.Sight) (Set, bool) {
 // ChangedFindings is ChangedSights of a verdict. What is said of all of the pool stands in each piece, so one is written at least.
 func ChangedFindings(was, now *health.Verdict) (Set, bool) {
 	differ := map[Piece]bool{}
-	unlike(differ, was.Endpoints, now.Endpoints, func(a, b health.Finding) bool {
-		sameTime := a.Since.Equal(b.Since)
-		a.Since = b.Since
-		return sameTime && a == b
-	})
+	unlike(differ, was.Endpoints, now.Endpoints, health.Finding.Equal)
 	unlikeNames(differ, was.NeverUp, now.NeverUp)
 	unlikeNames(differ, was.Released, now.Released)
 	if len(differ) == 0 {

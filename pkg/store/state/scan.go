@@ -112,7 +112,13 @@ func (s *verdictScanner) finding(f *health.Finding) bool {
 	}
 	f.Unsure = s.in.Literal(`,"unsure":true`)
 	f.Recovered = s.in.Literal(`,"recovered":true`)
+	if s.in.Literal(`,"watched":`) && !s.text(&f.Watched) {
+		return false
+	}
 	f.Proven = s.in.Literal(`,"proven":true`)
+	if s.in.Literal(`,"back":`) && !s.time(&f.Back) {
+		return false
+	}
 	return s.in.Literal("}")
 }
 
