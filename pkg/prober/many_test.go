@@ -33,6 +33,7 @@ func TestWholesGiveWayToChanges(t *testing.T) {
 		cfg.setDefaults()
 		w := newWorld(cfg.Logger)
 		a := newAgent(cfg, w, newMetrics(nil))
+		w.older, a.plain = true, true
 		resources := []*spec.Resource{monitorRes("m", spec.Monitor{Rise: 1, Fall: 1})}
 		for i := range pools {
 			resources = append(resources, &spec.Resource{Key: poolKey(fmt.Sprint("p", i)), Spec: crowd(size)})

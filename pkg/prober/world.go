@@ -39,6 +39,7 @@ type world struct {
 	releases     map[string][]store.Release // by tenant: those that wait
 	pulse        state.Pulse                // the last one
 	listeners    map[*listener]bool
+	older        bool // a program may be alive that reads the old form alone: see Prober.survey
 }
 
 // sightings are the observations of one pool, by vantage.
@@ -50,7 +51,7 @@ func newWorld(log *slog.Logger) *world {
 		status: state.FollowStatus{State: state.Connecting},
 		broken: map[string]map[spec.Key]bool{}, plans: map[string]*plan{},
 		observations: map[string]map[health.PoolID]sightings{}, alive: map[string]bool{}, sees: map[string]int{},
-		releases: map[string][]store.Release{}, listeners: map[*listener]bool{},
+		releases: map[string][]store.Release{}, listeners: map[*listener]bool{}, older: true,
 	}
 }
 

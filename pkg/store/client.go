@@ -83,6 +83,8 @@ type Client struct {
 	texts   *layout.TextCache
 	// leading is the election key that fences verdicts; nil while another judge leads.
 	leading atomic.Pointer[fence]
+	// packs tells that what is written of health is packed: see SurveyReaders.
+	packs atomic.Bool
 	// written is the newest revision of which an answer to overwrite told.
 	written atomic.Int64
 	// judgeTTL is that of a candidate's lease.

@@ -194,7 +194,7 @@ func TestSightsInPieces(t *testing.T) {
 			put(t, c, c.keys.Observation(key.Vantage, key.Pool), string(value)) // an older program
 			o.until(t, "what an older program wrote", is(now))
 		}
-		if w := c.WriteObservation(ctx, now, was); w.Err != nil {
+		if w := writeObservation(c, ctx, now, was); w.Err != nil {
 			t.Fatal(w.Err)
 		} else if was == nil || !same(was.Endpoints, now.Endpoints) {
 			o.until(t, fmt.Sprint("step ", step), is(now))
@@ -253,7 +253,7 @@ func TestAFlapWritesOnePiece(t *testing.T) {
 		t.Errorf("pieces stay beside a newer whole: %d keys, %v", keys(), err)
 	}
 	sees("a whole", now)
-	first := c.WriteObservation(ctx, health.Observation{Vantage: "p1", Pool: now.Pool, Endpoints: map[string]health.Sight{}}, nil)
+	first := writeObservation(c, ctx, health.Observation{Vantage: "p1", Pool: now.Pool, Endpoints: map[string]health.Sight{}}, nil)
 	if first.Err != nil || !first.Whole {
 		t.Errorf("%+v", first)
 	}
@@ -313,7 +313,7 @@ func TestCoarsePiecesReplaceFineOnes(t *testing.T) {
 		if _, err := c.WriteVerdicts(ctx, []VerdictWrite{{v, was}}); err != nil {
 			t.Fatal(err)
 		}
-		if w := c.WriteObservation(ctx, observed(v), before); w.Err != nil {
+		if w := writeObservation(c, ctx, observed(v), before); w.Err != nil {
 			t.Fatal(w.Err)
 		}
 		was = &v
@@ -403,7 +403,7 @@ func TestVerdictsAreBatchedByBytes(t *testing.T) {
 	for name, e := range pools["huge"].Endpoints {
 		obs.Endpoints[name] = health.Sight{State: e.State, Reason: e.Reason}
 	}
-	if w := c.WriteObservation(ctx, obs, nil); w.Err != nil || w.Whole {
+	if w := writeObservation(c, ctx, obs, nil); w.Err != nil || w.Whole {
 		t.Errorf("an observation that no request holds: %+v", w)
 	}
 	observe(t, c).until(t, "the observation in pieces", func(u ObservationUpdate) bool {
@@ -480,4 +480,9 @@ func TestParsePiece(t *testing.T) {
 			t.Errorf("%s is in %v, want %v", name, set, want)
 		}
 	}
+}
+
+// writeObservation writes one.
+func writeObservation(c *Client, ctx context.Context, o health.Observation, was *health.Observation) Written {
+	return c.WriteObservations(ctx, []ObservationWrite{{o, was}})[o.Pool]
 }

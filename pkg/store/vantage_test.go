@@ -79,7 +79,7 @@ func TestSightsAreThoseOfTheLiving(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if w := c.WriteObservation(ctx, changed, &large); w.Err != nil || w.Whole {
+	if w := writeObservation(c, ctx, changed, &large); w.Err != nil || w.Whole {
 		t.Fatalf("a piece is to be written: %+v", w)
 	}
 	eu := health.PoolID{Tenant: "shop", Pool: "eu"}
