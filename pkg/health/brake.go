@@ -70,7 +70,7 @@ type Docket struct {
 
 // Declared is what the brake must know of a pool beside its verdicts.
 type Declared struct {
-	// Rows are the rules that name the pool, each with all pools that it can lead to, this one too.
+	// Rows are the rules that can lead to the pool, each with all pools that it can lead to, this one too: none outside of its fences.
 	Rows []Row
 	Size int // how many endpoints it has
 	// Needs gives how many of n endpoints must be up for the pool to be up. nil: 1.

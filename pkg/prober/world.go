@@ -173,16 +173,28 @@ func (w *world) applyConfig(u state.Update) error {
 		w.plans = make(map[string]*plan, len(u.Tenants))
 		clear(w.broken)
 	}
+	anew := map[string]bool{}
 	for _, t := range u.Tenants {
 		w.noteBroken(t)
-		p := makePlan(w.mirror.Tenant(t.Tenant).Resources, w.broken[t.Tenant])
+		anew[t.Tenant] = true
+		if places(t) {
+			for tenant, p := range w.plans {
+				anew[tenant] = anew[tenant] || p.placed
+			}
+		}
+	}
+	for _, tenant := range slices.Sorted(maps.Keys(anew)) {
+		if !anew[tenant] {
+			continue
+		}
+		p := makePlan(w.mirror.Tenant(tenant).Resources, w.mirror.Tenant(spec.Platform).Resources, w.broken[tenant])
 		for _, fault := range p.faults {
-			if before := old[t.Tenant]; before == nil || !slices.Contains(before.faults, fault) {
+			if before := old[tenant]; before == nil || !slices.Contains(before.faults, fault) {
 				w.log.Warn("a pool is not wholly checked", "fault", fault)
 			}
 		}
-		w.plans[t.Tenant] = p
-		news = append(news, t.Tenant)
+		w.plans[tenant] = p
+		news = append(news, tenant)
 	}
 	if !reflect.DeepEqual(platform, w.plans[spec.Platform].settings()) {
 		news = w.everyone() // what the platform sets is for all
