@@ -215,3 +215,25 @@ func TestAnOlderProgramIsWrittenFor(t *testing.T) {
 		}
 	})
 }
+
+// TestWhoCannotBeAskedMayBeOld: until all could be asked once, and what was known of them holds while they cannot.
+func TestWhoCannotBeAskedMayBeOld(t *testing.T) {
+	inLab(t, func(l *lab) {
+		for _, step := range []struct {
+			unasked bool
+			older   string
+			may     bool
+		}{{true, "", true}, {false, "", false}, {true, "", false}, {false, "edge old", true}, {true, "", true}} {
+			l.fakeStore.mu.Lock()
+			l.unasked, l.older = step.unasked, step.older
+			l.fakeStore.mu.Unlock()
+			if l.probers["fra"] == nil {
+				l.start("fra")
+			}
+			time.Sleep(sweep + time.Second)
+			if got := l.probers["fra"].world.hasOlder(); got != step.may {
+				t.Errorf("%+v: %v", step, got)
+			}
+		}
+	})
+}

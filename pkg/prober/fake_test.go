@@ -51,6 +51,7 @@ type fakeStore struct {
 	bytes                        map[string]int // of observations, by tenant
 	refuse                       string         // the pool whose verdict is refused
 	older                        string         // who reads the old form alone
+	unasked                      bool           // nobody can be asked that
 }
 
 var errFake = errors.New("the store is away")
@@ -365,6 +366,9 @@ func (f *fakeStore) PutPulse(_ context.Context, p state.Pulse) error {
 func (f *fakeStore) SurveyReaders(context.Context) (string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.unasked {
+		return "", errFake
+	}
 	return f.older, nil
 }
 

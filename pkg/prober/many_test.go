@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/gtmtest"
+	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/probe"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
@@ -78,4 +79,23 @@ func TestWholesGiveWayToChanges(t *testing.T) {
 			t.Errorf("%d bytes of %d; late for %d s", written, share, late)
 		}
 	})
+}
+
+// TestTheJudgesWholesGiveWay: it writes a whole that is due only while the tenant has half of what it may write at once left, whether
+// pieces have cost as much or an older program reads.
+func TestTheJudgesWholesGiveWay(t *testing.T) {
+	id, now := health.PoolID{Tenant: "shop", Pool: "eu"}, testStart
+	for _, older := range []bool{false, true} {
+		tm := &term{budget: newBudget(), plain: older, wholes: map[health.PoolID]*wholes{id: {whole: 1000, inPieces: true, since: 1000}}}
+		if !tm.wholeDue(id, 20, now) {
+			t.Errorf("older %v: it is due", older)
+		}
+		tm.budget.pay("shop", tenantBurst/2+1, now)
+		if tm.wholeDue(id, 20, now) {
+			t.Errorf("older %v: it takes of what changes need", older)
+		}
+		if tm.budget.waitTenant("shop", now) > 0 {
+			t.Errorf("older %v: changes would wait, too", older)
+		}
+	}
 }

@@ -145,6 +145,21 @@ func TestObservationsGoTogether(t *testing.T) {
 			t.Errorf("%s: %+v", pool, got)
 		}
 	}
+	all := observationWriter{c: c, done: map[health.PoolID]Written{}}
+	var units []observationUnit
+	for i := range writes[:130] {
+		u, err := c.observationUnit(&writes[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		units = append(units, u)
+	}
+	all.write(ctx, units) // more than a request holds
+	for i, w := range writes[:130] {
+		if got := all.done[w.Observation.Pool]; (got.Err != nil) != (i == 77) {
+			t.Errorf("%s, of all at once: %+v", w.Observation.Pool, got)
+		}
+	}
 	observe(t, c).until(t, "all but one", func(u ObservationUpdate) bool {
 		if len(u.Put) != 130 {
 			return false
