@@ -13,9 +13,11 @@ const (
 	tenantRate  = 64 << 10  // likewise, of one
 	totalBurst  = 64 << 20  // bytes at once
 	tenantBurst = 16 << 20
-	// A pool is written so many times at once, and then once in so long, as it is then.
-	paceBurst = 8
-	paceEvery = 500 * time.Millisecond
+	// A pool is written so many times at once, and then once in so long, as it is then; once in paceScarce where its tenant has less
+	// than a quarter of its burst left: what a cut changes by and by is not written so often that it could not be told in time.
+	paceBurst  = 8
+	paceEvery  = 500 * time.Millisecond
+	paceScarce = 2 * time.Second
 	// wholeEvery is how often a large pool is written as a whole, which is all that programs go by that know no pieces, or not all of
 	// them: as long as its tenant has half of its burst left, so that wholes never make changes late.
 	wholeEvery = time.Minute
@@ -67,7 +69,11 @@ func (b *budget) count(id health.PoolID, now time.Time) {
 	if at.Before(now) {
 		at = now
 	}
-	b.pools[id] = at.Add(paceEvery)
+	every := paceEvery
+	if !b.has(id.Tenant, 4, now) {
+		every = paceScarce
+	}
+	b.pools[id] = at.Add(every)
 }
 
 // waitTenant tells how long a tenant must wait until it may write; 0: it may.
@@ -83,13 +89,16 @@ func (b *budget) waitTenant(tenant string, now time.Time) time.Duration {
 	return time.Duration((1 - p.left) / rate * float64(time.Second))
 }
 
-// ample reports whether a tenant has enough left for what can wait.
-func (b *budget) ample(tenant string, now time.Time) bool {
+// ample reports whether a tenant has enough left for what can wait: half of its burst.
+func (b *budget) ample(tenant string, now time.Time) bool { return b.has(tenant, 2, now) }
+
+// has reports whether a tenant has one of so many parts of its burst left.
+func (b *budget) has(tenant string, parts float64, now time.Time) bool {
 	if b.tenants[tenant] == nil {
 		return true
 	}
 	_, burst := b.share()
-	return b.fill(tenant, now).left >= burst/2
+	return b.fill(tenant, now).left >= burst/parts
 }
 
 // waitPool tells how long a pool must wait for its pace.

@@ -205,7 +205,7 @@ func (f *fakeStore) WriteObservations(ctx context.Context, writes []store.Observ
 		o := one.Observation
 		w := store.Written{Bytes: 100 * len(o.Endpoints), Whole: one.Was == nil}
 		if one.Was != nil {
-			changed, _ := pieces.ChangedSights(one.Was.Endpoints, o.Endpoints)
+			changed, _ := pieces.ChangedSights(one.Was.Endpoints, o.Endpoints, pieces.Plain)
 			w.Bytes = 300 * len(changed)
 		}
 		if w.Err = f.PutObservation(ctx, o); w.Err == nil {

@@ -98,7 +98,7 @@ func (c *Client) observationUnit(w *ObservationWrite) (observationUnit, error) {
 		return u, errNoVantage
 	}
 	if w.Was != nil {
-		if changed, ok := pieces.ChangedSights(w.Was.Endpoints, o.Endpoints); ok { // pieces belong to large wholes only
+		if changed, ok := pieces.ChangedSights(w.Was.Endpoints, o.Endpoints, c.frame()); ok { // pieces belong to large wholes only
 			return u, u.putPieces(c, changed)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -100,8 +101,32 @@ func TestValuesArePackedWhereAllReadThem(t *testing.T) {
 			t.Errorf("%+v: %v, %s", tc, err, cmp.Diff(got["fra"], seen))
 		}
 	}
+	for packs, whole := range map[bool]bool{true: true, false: false} { // eight of a hundred changed: packed, the whole is less
+		c.packs.Store(packs)
+		was, now := obs, obs
+		now.Endpoints = maps.Clone(obs.Endpoints)
+		for i, name := range slices.Sorted(maps.Keys(obs.Endpoints)) {
+			if i%14 == 0 {
+				now.Endpoints[name] = health.Sight{State: health.Down, Since: storetest.Time}
+			}
+		}
+		written := map[bool]Written{false: writeObservation(c, ctx, now, &was)}
+		old, is := largeVerdictOf("us", 100), largeVerdictOf("us", 100)
+		for name := range now.Endpoints {
+			if f := now.Endpoints[name]; f.State == health.Down && obs.Endpoints[name].State != health.Down {
+				is.Endpoints[name] = health.Finding{State: health.Down, Since: f.Since}
+			}
+		}
+		all, err := c.WriteVerdicts(ctx, []VerdictWrite{{Verdict: is, Was: &old}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if written[true] = all[is.Pool]; written[false].Whole != whole || written[true].Whole != whole {
+			t.Errorf("packed %v: %+v", packs, written)
+		}
+	}
 	fresh := follow(t, c, nil)
-	fresh.until("who begins now reads it too", func() bool { return len(fresh.mirror.Verdicts()) == 1 })
+	fresh.until("who begins now reads it too", func() bool { return len(fresh.mirror.Verdicts()) == 2 })
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
 	if _, err := c.SurveyReaders(gone); err == nil || c.packs.Load() {
@@ -165,7 +190,7 @@ func TestObservationsGoTogether(t *testing.T) {
 			return false
 		}
 		for _, o := range u.Put {
-			if changed, _ := pieces.ChangedSights(o.Endpoints, large.Endpoints); o.Pool == large.Pool && len(changed) > 0 {
+			if changed, _ := pieces.ChangedSights(o.Endpoints, large.Endpoints, pieces.Plain); o.Pool == large.Pool && len(changed) > 0 {
 				t.Errorf("of the large one %d pieces differ", len(changed))
 			}
 		}

@@ -173,7 +173,7 @@ func TestSightsInPieces(t *testing.T) {
 		return obs
 	}
 	same := func(a, b map[string]health.Sight) bool {
-		changed, _ := pieces.ChangedSights(a, b)
+		changed, _ := pieces.ChangedSights(a, b, pieces.Plain)
 		return len(changed) == 0
 	}
 	is := func(want health.Observation) func(ObservationUpdate) bool {
@@ -298,7 +298,7 @@ func TestCoarsePiecesReplaceFineOnes(t *testing.T) {
 		f.until(what, func() bool { v, ok := f.mirror.Verdict(want.Pool); return ok && v.Equal(want) })
 		f.stop()
 		observe(t, c).until(t, what, func(u ObservationUpdate) bool {
-			differ, _ := pieces.ChangedSights(u.Put[0].Endpoints, observed(want).Endpoints)
+			differ, _ := pieces.ChangedSights(u.Put[0].Endpoints, observed(want).Endpoints, pieces.Plain)
 			return len(differ) == 0
 		})
 	}
@@ -410,7 +410,7 @@ func TestVerdictsAreBatchedByBytes(t *testing.T) {
 		if len(u.Put) != 1 {
 			return false
 		}
-		changed, _ := pieces.ChangedSights(u.Put[0].Endpoints, obs.Endpoints)
+		changed, _ := pieces.ChangedSights(u.Put[0].Endpoints, obs.Endpoints, pieces.Plain)
 		return len(changed) == 0
 	})
 	if err := c.DeleteVerdict(ctx, pools["huge"].Pool); err != nil {
@@ -476,7 +476,7 @@ func TestParsePiece(t *testing.T) {
 	for name, want := range map[string]pieces.Piece{"a": 64 + 44*64 + 36, "endpoint-0007": 64 + 18*64 + 13} { // part of what is stored
 		with := maps.Clone(others)
 		with[name] = health.Sight{}
-		if set, _ := pieces.ChangedSights(others, with); len(set) != 1 || set[0] != want {
+		if set, _ := pieces.ChangedSights(others, with, pieces.Plain); len(set) != 1 || set[0] != want {
 			t.Errorf("%s is in %v, want %v", name, set, want)
 		}
 	}

@@ -231,3 +231,11 @@ func (c *Client) pack(value []byte) []byte {
 	}
 	return value
 }
+
+// frame tells of the form in which values are written what it costs to write pieces.
+func (c *Client) frame() pieces.Frame {
+	if c.packs.Load() {
+		return pieces.Packed
+	}
+	return pieces.Plain
+}

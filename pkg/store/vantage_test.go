@@ -114,7 +114,7 @@ func TestSightsOfAnOlderProber(t *testing.T) {
 	}
 	maps.Copy(is, was)
 	is["e7"] = health.Sight{State: health.Down, Since: storetest.Time}
-	set, ok := pieces.ChangedSights(was, is)
+	set, ok := pieces.ChangedSights(was, is, pieces.Plain)
 	if !ok || len(set) != 1 {
 		t.Fatalf("%v, %v", set, ok)
 	}

@@ -112,7 +112,7 @@ func (c *Client) verdictUnit(w *VerdictWrite) (verdictUnit, error) {
 	key := c.keys.Verdict(u.pool)
 	if w.Was != nil {
 		// Pieces belong to large wholes only.
-		if changed, ok := pieces.ChangedFindings(w.Was, &w.Verdict); ok {
+		if changed, ok := pieces.ChangedFindings(w.Was, &w.Verdict, c.frame()); ok {
 			return u, u.putPieces(key, changed)
 		}
 	}
