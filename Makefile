@@ -167,6 +167,10 @@ bench-xdp bench-streams bench-scale bench-latency: bench-%: build
 	cmd/gtmd/interop/install $(PEERS)
 	$(GO) run -C bench ./$* -pairs $(PAIRS)
 
+.PHONY: bench-moved
+bench-moved: ## What a cut of 100,000 endpoints and a million of which one percent flaps make: three quarters of an hour
+	$(GO) test ./pkg/prober -run '^$$' -bench 'Cut$$|Flapping$$/1000000' -benchtime 1x -v -timeout 2h
+
 .PHONY: bench-all
 bench-all: bench bench-streams bench-xdp bench-latency bench-scale bench-prober ## bench, and encrypted transports, AF_XDP, latency of changes, scale, checks
 

@@ -204,3 +204,17 @@ func TestRollbackTakesShiftsOfGoneRulesAway(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestRampsOfFamiliesApart: where families are apart an endpoint is two, and people name it as it was declared. What comes next begins
+// where both have come to.
+func TestRampsOfFamiliesApart(t *testing.T) {
+	h := newHands(t, "eu, us")
+	h.put("kind: Pool\ntenant: shop\nname: dual\nspec: {apart: true, endpoints: [{name: a, addresses: [198.51.100.10, " +
+		"\"2001:db8::10\"]}, {name: b, addresses: [198.51.100.11, \"2001:db8::11\"]}]}\n")
+	target := Target{"shop", "dual", "a"}
+	mustApply(t, h.c, Input{Edit: Ramp(target, 3, Hand{Reason: "r", Author: "ann", Over: 25 * time.Minute})})
+	h.now = h.now.Add(15 * time.Minute) // of each family 7 of 13 steps from 1/4 to 3/8 of all: 16.5 beside 9.5
+	mustApply(t, h.c, Input{Edit: Ramp(target, 0, Hand{Reason: "r", Author: "ann", Over: time.Minute})})
+	h.has("ramp-dual-a", `{"pool":"dual","endpoint":"a","weight":{"to":0,"over":"1m","from":1.7368421052631575},`+
+		`"starts":"2026-01-02T03:19:05Z","reason":"r","author":"ann"}`)
+}

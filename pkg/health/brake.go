@@ -25,7 +25,9 @@ import (
 //	    taken back likewise when nothing in its rules is up any more: its clients are not left to the pool that fell last.
 //	B7  What is held stays so until a quorum votes it up, or it passes. Silence is no vote.
 //	B8  What is held in a pool is proven when as many of its other endpoints as it needs are known to be up, and none failed or recovered
-//	    for so long that a broken observer would have lost them too: for the window.
+//	    for so long that a broken observer would have lost them too: for the window. When one that was held came back, while others are
+//	    held, fails and comes back again, no window begins anew: it flaps. Among those that are known to be up it counts again when
+//	    it has been back for the window.
 //	B9  What a person releases goes down, and is not taken back until it was up again. It counts on as having failed.
 //	B10 For the clients of a region B1 to B9 go by what is found for them: of the pools that are judged for it there, of the others for
 //	    all. What holds there by R12 is proven.
@@ -70,7 +72,7 @@ type Docket struct {
 
 // Declared is what the brake must know of a pool beside its verdicts.
 type Declared struct {
-	// Rows are the rules that name the pool, each with all pools that it can lead to, this one too.
+	// Rows are the rules that can lead to the pool, each with all pools that it can lead to, this one too: none outside of its fences.
 	Rows []Row
 	Size int // how many endpoints it has
 	// Needs gives how many of n endpoints must be up for the pool to be up. nil: 1.

@@ -78,3 +78,53 @@ func TestTurningDownIsNeverDelayed(t *testing.T) {
 		}
 	}
 }
+
+// B8: one that flaps in a held pool began the window anew each time, so that what had died was answered until a person came.
+func TestWhatFlapsHoldsNoOthers(t *testing.T) {
+	dead := endpointsOf("p0", 5)
+	x := newTenant(8)
+	x.set(at(10), Down, dead...)
+	x.want(t, "five of eight", true)
+	for second := 20; second < 100; second += 5 {
+		x.set(at(second), []State{Down, Up}[second/20%2^1], "p0/e5") // it fails at 20, 60, and is back at 40, 80
+		x.verdicts = viaJSON(t, x.verdicts)
+		x.want(t, "until two have stood for the window since it came back first", true)
+	}
+	x.set(at(100), Down, "p0/e5")
+	x.want(t, "then what is held is down, and so is the one that flaps", false, append(dead, "p0/e5")...)
+	x.set(at(120), Up, "p0/e5")
+	x.want(t, "which comes back as it does anywhere", false, dead...)
+	if f := x.verdicts[PoolID{"shop", "p0"}].Endpoints["e5"]; !f.Back.IsZero() {
+		t.Errorf("nothing is held, and it is %+v", f)
+	}
+}
+
+// B8: one that flaps does not stand by itself, but when it has been back for the window.
+func TestWhatFlapsProvesNothing(t *testing.T) {
+	dead := endpointsOf("p0", 5)
+	x := newTenant(6)
+	x.set(at(10), Down, dead...)
+	for second := 20; second < 400; second += 5 {
+		x.set(at(second), []State{Down, Up}[second/20%2^1], "p0/e5")
+		x.want(t, "nothing else is up", true)
+	}
+	x.set(at(400), Up, "p0/e5") // and stays, from 400 on
+	x.set(at(459), Up, "p0/e5")
+	x.want(t, "not yet for the window", true)
+	x.judge(at(460))
+	x.want(t, "it has stood", false, dead...)
+}
+
+// B8: a first failure, and a first return, of each endpoint begin the window anew: so a broken observer loses, and finds, one by one.
+func TestFirstFailuresBeginTheWindowAnew(t *testing.T) {
+	x := newTenant(8)
+	x.set(at(10), Down, endpointsOf("p0", 5)...)
+	x.set(at(50), Down, "p0/e5")
+	x.judge(at(109))
+	x.want(t, "a failure at 50", true)
+	x.set(at(109), Up, "p0/e5")
+	x.judge(at(168))
+	x.want(t, "a return at 109", true)
+	x.judge(at(169))
+	x.want(t, "and nothing since", false, endpointsOf("p0", 5)...)
+}

@@ -73,7 +73,21 @@ func (h *hearing) proven(name string) bool { return h.now.Endpoints[name].Proven
 // restStands reports whether the rest of a pool has been up for so long that what failed in it did. (B8)
 func (h *hearing) restStands() bool {
 	c := h.rollOf(h.id)
-	return h.was.Frozen && c.known >= c.needs && h.same() >= h.window()
+	return h.was.Frozen && c.stand >= c.needs && h.same() >= h.window()
+}
+
+// back tells since when an endpoint is back that was held while the pool is; zero: it never was, or the pool is not held. (B8)
+func (h *hearing) back(name string) time.Time {
+	if !h.was.Frozen {
+		return time.Time{}
+	}
+	return h.was.Endpoints[name].Back
+}
+
+// steady reports whether an endpoint that is up has not just come back once more. (B8)
+func (h *hearing) steady(name string) bool {
+	back := h.back(name)
+	return !back.After(h.was.HeldSince) || h.Now.Sub(back) >= h.window()
 }
 
 // clings reports whether what is held in the pool is held on though the brake lets go. (B3)
@@ -84,6 +98,9 @@ func (h *hearing) clings() bool {
 // same tells for how long what is held in the pool has been the same.
 func (h *hearing) same() time.Duration {
 	for name := range h.now.Endpoints {
+		if !h.back(name).IsZero() {
+			continue // it flaps
+		}
 		switch fate, held := h.fate(name), h.was.held(name); {
 		case fate == well && held, fate == fresh && !held && !h.proven(name):
 			return 0 // it changes now
@@ -130,13 +147,17 @@ func (r *round) verdictOf(id PoolID, v Verdict, taken bool) Verdict {
 			if !out.Frozen {
 				out.Frozen, out.FrozenSince, out.HeldSince = true, r.since, h.was.HeldSince
 			}
-			changes = changes || !h.was.held(name) || out.HeldSince.IsZero()
+			changes = changes || !h.was.held(name) && h.back(name).IsZero() || out.HeldSince.IsZero()
 			voted = voted || !v.Unvoted[name]
 			if doubt := v.Doubts[name]; doubt != "" && (doubted == "" || name < doubted) {
 				doubted = name
 			}
 		case fate == well:
-			changes = changes || h.was.held(name)
+			if h.was.held(name) {
+				changes = changes || h.back(name).IsZero()
+				f.Back = h.Now
+				changed[name] = f
+			}
 		case h.fails(name):
 			g := h.down(name, stop && fate == fresh)
 			if g.Proven = g.Proven || stands && h.was.held(name); g != f {
@@ -146,6 +167,9 @@ func (r *round) verdictOf(id PoolID, v Verdict, taken bool) Verdict {
 				out.Released = append(out.Released, name)
 			}
 		}
+	}
+	if !out.Frozen {
+		forgetBack(v.Endpoints, changed)
 	}
 	if len(changed) > 0 {
 		out.Endpoints = maps.Clone(v.Endpoints)
@@ -168,6 +192,19 @@ func (r *round) verdictOf(id PoolID, v Verdict, taken bool) Verdict {
 	return out
 }
 
+// forgetBack adds to what changed of findings that nobody is back from what is held no more.
+func forgetBack(all, changed map[string]Finding) {
+	for name, f := range all {
+		if g, is := changed[name]; is {
+			f = g
+		}
+		if !f.Back.IsZero() {
+			f.Back = time.Time{}
+			changed[name] = f
+		}
+	}
+}
+
 // seen gives why an endpoint fails.
 func (h *hearing) seen(name string) string {
 	reason := h.now.Endpoints[name].Reason
@@ -181,7 +218,7 @@ func (h *hearing) seen(name string) string {
 func (h *hearing) hold(name string) Finding {
 	f := Finding{State: Up, Score: 1, Since: h.Now, Reason: heldReason + h.seen(name)}
 	if before := h.was.Endpoints[name]; before.State == Up {
-		f.Since, f.Recovered = before.Since, before.Recovered
+		f.Since, f.Recovered, f.Back = before.Since, before.Recovered, before.Back
 	}
 	return f
 }

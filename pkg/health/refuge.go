@@ -11,6 +11,7 @@ import (
 // roll is what is known of a pool's endpoints. Those that take no clients are not among them.
 type roll struct {
 	known int // up by votes now, or by an operator's word
+	stand int // of these, those that did not flap of late: B8
 	up    int // these, and those that are up by what was known last
 	lost  int // that failed now or within the window, and not beyond doubt
 	open  int // that may be anything: nobody ever saw them
@@ -28,6 +29,7 @@ func (r *round) rollOf(id PoolID) roll {
 		switch stand {
 		case SaidUp:
 			c.known++
+			c.stand++
 			c.up++
 		case Weightless, Drained:
 			size--
@@ -46,6 +48,9 @@ func (r *round) rollOf(id PoolID) roll {
 			c.up++
 			if !v.Unvoted[name] {
 				c.known++
+				if h.steady(name) {
+					c.stand++
+				}
 			}
 		case fresh, recent:
 			if !h.proven(name) && (fate == fresh || h.age(name) < h.window()) {

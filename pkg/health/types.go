@@ -115,6 +115,15 @@ type Finding struct {
 	Proven bool `json:"proven,omitempty"`
 	// All is, of a finding for clients of a region, the state for all beside which it was found. See R12.
 	All State `json:"all,omitempty"`
+	// Back is since when it is back that the brake held, while others of its pool were held still. See B8.
+	Back time.Time `json:"back,omitzero"`
+}
+
+// Equal reports whether two findings say the same.
+func (f Finding) Equal(g Finding) bool {
+	same := f.Since.Equal(g.Since) && f.Back.Equal(g.Back)
+	f.Since, f.Back = g.Since, g.Back
+	return same && f == g
 }
 
 // Out is that a pool failed, and stays out until a person says otherwise.

@@ -38,6 +38,8 @@ type server struct {
 	dead   bool
 	died   int
 	slow   float64 // the part of checks that time out
+	flaps  int     // it dies and lives again every so many seconds; 0: it does not
+	began  int     // when that began
 }
 
 // observer is one vantage, with what it knows, and what the judge has heard of it.
@@ -115,6 +117,13 @@ func (w *virtual) span() int { return max(w.limits.Fall, w.limits.Rise) * w.inte
 // step lets one second pass.
 func (w *virtual) step() {
 	w.now++
+	for _, s := range w.servers {
+		if s.flaps > 0 && (w.now-s.began)%s.flaps == 0 {
+			if s.dead = !s.dead; s.dead {
+				s.died = w.now
+			}
+		}
+	}
 	news := map[string]bool{}
 	for _, o := range w.probers {
 		for _, s := range w.servers {
@@ -287,13 +296,17 @@ func (w *virtual) clients() []int {
 	return all
 }
 
-// calm is how long nothing changed for what a rule leads to, as far as vantages told.
+// calm is how long nothing changed for what a rule leads to, as far as vantages told, but for what flaps: that is news at first.
 func (w *virtual) calm(t *virtualTenant, rule []PoolID) int {
 	last := 0
 	for _, id := range rule {
 		for _, s := range t.pools[id] {
 			for _, o := range w.probers {
-				last = max(last, o.toldAt[s])
+				told := o.toldAt[s]
+				if s.flaps > 0 {
+					told = min(told, s.began+3*s.flaps+4*w.span())
+				}
+				last = max(last, told)
 				if o.mute {
 					last = max(last, min(w.now, o.muteSince+leaseTime))
 				}
@@ -383,7 +396,7 @@ func (w *virtual) regionDies(region int) {
 // heal ends all faults.
 func (w *virtual) heal() {
 	for _, s := range w.servers {
-		s.dead, s.slow = false, 0
+		s.dead, s.slow, s.flaps = false, 0, 0
 	}
 	for _, o := range w.probers {
 		o.blind, o.mute, o.lies = false, false, nil
@@ -441,6 +454,13 @@ var faults = []fault{
 			s.slow = 0
 			if w.rng.IntN(3) == 0 {
 				s.dead = false
+			}
+		}
+	}},
+	{"some flap", func(w *virtual) {
+		for _, s := range w.servers {
+			if w.rng.IntN(4) == 0 {
+				s.flaps, s.began = 5+w.rng.IntN(50), w.now
 			}
 		}
 	}},

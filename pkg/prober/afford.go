@@ -57,7 +57,7 @@ func (t *term) notBefore(id health.PoolID) time.Time {
 // writeOf gives how a verdict is written: what differs from what is stored, or all of it, where that is not known or a whole is due.
 func (t *term) writeOf(v, held health.Verdict) store.VerdictWrite {
 	w := store.VerdictWrite{Verdict: v}
-	due := len(v.Endpoints) > pieces.WholeMost && t.wholeDue(v.Pool, time.Now())
+	due := len(v.Endpoints) > pieces.WholeMost && t.wholeDue(v.Pool, len(v.Endpoints), time.Now())
 	if held.Judge != "" && !due {
 		w.Was = &held
 	}
@@ -65,8 +65,12 @@ func (t *term) writeOf(v, held health.Verdict) store.VerdictWrite {
 }
 
 // wholeDue reports whether it is time to write a large pool as a whole.
-func (t *term) wholeDue(id health.PoolID, now time.Time) bool {
-	return now.Sub(t.wholes[id]) >= wholeEvery && t.budget.Ample(id.Tenant, now)
+func (t *term) wholeDue(id health.PoolID, endpoints int, now time.Time) bool {
+	w := t.wholes[id]
+	if w == nil {
+		w = &wholes{}
+	}
+	return w.due(endpoints, t.plain, now) && t.budget.Ample(id.Tenant, now)
 }
 
 // account notes what came of a write. confirmed: the store said so.
@@ -90,13 +94,12 @@ func (t *term) account(v health.Verdict, got store.Written, confirmed bool) {
 		t.unheard[id] = unheard{got.Revision, now}
 		if len(v.Endpoints) <= pieces.WholeMost {
 			delete(t.wholes, id)
-			delete(t.pieces, id)
-		} else if got.Whole {
-			t.wholes[id] = now
-			delete(t.pieces, id)
-		} else {
-			t.pieces[id] = true
+			return
 		}
+		if t.wholes[id] == nil {
+			t.wholes[id] = &wholes{}
+		}
+		t.wholes[id].wrote(got, now)
 	}
 }
 
@@ -108,15 +111,20 @@ func (t *term) noteLate(tenant string) {
 	}
 }
 
-// tidy forgets who has not written for long, and has large pools written as wholes that have been in pieces for long.
+// tidy forgets who has not written for long, and has large pools written as wholes for which it is time.
 func (t *term) tidy(now time.Time) {
 	t.budget.Tidy(now)
 	maps.DeleteFunc(t.unheard, func(_ health.PoolID, u unheard) bool { return now.Sub(u.at) >= hearing })
 	maps.DeleteFunc(t.late, func(tenant string, _ bool) bool { return t.budget.WaitTenant(tenant, now) == 0 })
-	for id := range t.pieces {
-		if v, is := t.held[id.Tenant][id]; is && t.wholeDue(id, now) {
-			v.Judge = "" // differs from every verdict that is written
-			t.hold(id, v)
+	older := t.world.hasOlder()
+	anew := older && !t.plain // what stands there may be packed
+	t.plain = older
+	for _, verdicts := range t.held {
+		for id, v := range verdicts {
+			if w := t.wholes[id]; anew || w != nil && w.inPieces && t.wholeDue(id, len(v.Endpoints), now) {
+				v.Judge = "" // differs from every verdict that is written
+				t.hold(id, v)
+			}
 		}
 	}
 }

@@ -30,6 +30,7 @@ type agent struct {
 	late     map[string]bool           // tenants of which the log said that they are
 	unseen   map[probe.ID]bool         // of the first assignment; nil after the first round
 	assigned bool
+	plain    bool // a program is alive that reads the old form alone
 }
 
 // watched is one pool that this vantage checks.
@@ -155,7 +156,7 @@ func watch(pp *poolPlan, before *watched, stored health.Observation) (w *watched
 	if before != nil {
 		known, w.written = before.endpoints, before.written
 	} else {
-		w.pieces = len(stored.Endpoints) > pieces.WholeMost // maybe: the next audit writes a whole
+		w.inPieces = len(stored.Endpoints) > pieces.WholeMost // maybe
 		for name, sight := range stored.Endpoints {
 			known[name] = &tracked{health.CombineFrom(pp.rule, sight), sight.Of}
 		}

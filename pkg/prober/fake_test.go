@@ -47,9 +47,12 @@ type fakeStore struct {
 	failObs, failVerdicts int
 	// what was written, for counting
 	putObs, putVerdicts, deleted int
+	wholeObs, wholeVerdicts      int // of putObs and putVerdicts
 	verdictAt                    time.Time
 	bytes                        map[string]int // of observations, by tenant
 	refuse                       string         // the pool whose verdict is refused
+	older                        string         // who reads the old form alone
+	unasked                      bool           // nobody can be asked that
 }
 
 var errFake = errors.New("the store is away")
@@ -220,18 +223,26 @@ func fails(left *int) error {
 	return nil
 }
 
-func (f *fakeStore) WriteObservation(ctx context.Context, o health.Observation, was *health.Observation) store.Written {
-	w := store.Written{Bytes: 100 * len(o.Endpoints), Whole: was == nil}
-	if was != nil {
-		changed, _ := pieces.ChangedSights(was.Endpoints, o.Endpoints)
-		w.Bytes = 300 * len(changed)
+func (f *fakeStore) WriteObservations(ctx context.Context, writes []store.ObservationWrite) map[health.PoolID]store.Written {
+	written := map[health.PoolID]store.Written{}
+	for _, one := range writes {
+		o := one.Observation
+		w := store.Written{Bytes: 100 * len(o.Endpoints), Whole: one.Was == nil}
+		if one.Was != nil {
+			changed, _ := pieces.ChangedSights(one.Was.Endpoints, o.Endpoints, pieces.Plain)
+			w.Bytes = 300 * len(changed)
+		}
+		if w.Err = f.PutObservation(ctx, o); w.Err == nil {
+			f.mu.Lock()
+			f.bytes[o.Pool.Tenant] += w.Bytes
+			if w.Whole {
+				f.wholeObs++
+			}
+			f.mu.Unlock()
+		}
+		written[o.Pool] = w
 	}
-	if w.Err = f.PutObservation(ctx, o); w.Err == nil {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.bytes[o.Pool.Tenant] += w.Bytes
-	}
-	return w
+	return written
 }
 
 func (f *fakeStore) PutObservation(_ context.Context, o health.Observation) error {
@@ -328,6 +339,11 @@ func (f *fakeStore) WriteVerdicts(ctx context.Context, writes []store.VerdictWri
 		}
 		written[w.Verdict.Pool] = store.Written{Bytes: 100 * len(w.Verdict.Endpoints), Whole: w.Was == nil}
 		good = append(good, w.Verdict)
+		if w.Was == nil {
+			f.mu.Lock()
+			f.wholeVerdicts++
+			f.mu.Unlock()
+		}
 	}
 	if err := f.PutVerdicts(ctx, good); err != nil {
 		return nil, err
@@ -369,6 +385,15 @@ func (f *fakeStore) PutPulse(_ context.Context, p state.Pulse) error {
 		hear(p)
 	}
 	return nil
+}
+
+func (f *fakeStore) SurveyReaders(context.Context) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.unasked {
+		return "", errFake
+	}
+	return f.older, nil
 }
 
 // release is a person's word.

@@ -35,12 +35,12 @@ type term struct {
 	// followed are the releases that were: that they are gone from the store may not have been heard yet.
 	followed map[store.Release]bool
 	budget   *pace.Budget
-	waiting  map[string]time.Time        // tenants of which something waits: until when
-	refused  map[health.PoolID]refusal   // verdicts that the store did not take, while it took others
-	wholes   map[health.PoolID]time.Time // when large pools were last written as wholes
-	pieces   map[health.PoolID]bool      // that were written in pieces since
-	late     map[string]bool             // tenants of which the log said that they are
-	unheard  map[health.PoolID]unheard   // what was written just now
+	waiting  map[string]time.Time      // tenants of which something waits: until when
+	refused  map[health.PoolID]refusal // verdicts that the store did not take, while it took others
+	wholes   map[health.PoolID]*wholes // of large pools
+	plain    bool                      // a program is alive that reads the old form alone
+	late     map[string]bool           // tenants of which the log said that they are
+	unheard  map[health.PoolID]unheard // what was written just now
 	census   census
 	counted  bool // all tenants, once
 }
@@ -85,7 +85,7 @@ func (j *judge) lead(ctx context.Context) error {
 	j.cfg.Logger.Info("this prober is the judge now", "vantage", j.cfg.ID)
 	t := &term{judge: j, news: j.world.listen(true), held: map[string]map[health.PoolID]health.Verdict{},
 		followed: map[store.Release]bool{}, budget: pace.New(), waiting: map[string]time.Time{}, refused: map[health.PoolID]refusal{},
-		wholes: map[health.PoolID]time.Time{}, pieces: map[health.PoolID]bool{}, late: map[string]bool{},
+		wholes: map[health.PoolID]*wholes{}, late: map[string]bool{},
 		unheard: map[health.PoolID]unheard{},
 		census:  census{tenants: map[string]health.Census{}, regions: map[string]map[string]health.Census{}}}
 	t.ages, t.beat = newAges(j.world.lastPulse().Time, j.cfg.now()), time.NewTicker(beat)
@@ -96,7 +96,7 @@ func (j *judge) lead(ctx context.Context) error {
 	for id, v := range j.world.mirror.Verdicts() {
 		t.hold(id, v)
 		if len(v.Endpoints) > pieces.WholeMost {
-			t.pieces[id] = true // maybe: the next sweep writes a whole
+			t.wholes[id] = &wholes{inPieces: true} // maybe
 		}
 	}
 	ticker := time.NewTicker(sweep)
@@ -374,7 +374,6 @@ func (t *term) carryOut(ctx context.Context, work verdictWork) error {
 		delete(t.ages.fell, id)
 		delete(t.refused, id)
 		delete(t.wholes, id)
-		delete(t.pieces, id)
 	}
 	for _, tenant := range work.judged {
 		if len(t.held[tenant]) == 0 {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/gtmtest"
+	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/probe"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
@@ -34,6 +35,7 @@ func TestWholesGiveWayToChanges(t *testing.T) {
 		cfg.setDefaults()
 		w := newWorld(cfg.Logger)
 		a := newAgent(cfg, w, newMetrics(nil))
+		w.older, a.plain = true, true
 		resources := []*spec.Resource{monitorRes("m", spec.Monitor{Rise: 1, Fall: 1})}
 		for i := range pools {
 			resources = append(resources, &spec.Resource{Key: poolKey(fmt.Sprint("p", i)), Spec: crowd(size)})
@@ -78,4 +80,23 @@ func TestWholesGiveWayToChanges(t *testing.T) {
 			t.Errorf("%d bytes of %d; late for %d s", written, share, late)
 		}
 	})
+}
+
+// TestTheJudgesWholesGiveWay: it writes a whole that is due only while the tenant has half of what it may write at once left, whether
+// pieces have cost as much or an older program reads.
+func TestTheJudgesWholesGiveWay(t *testing.T) {
+	id, now := health.PoolID{Tenant: "shop", Pool: "eu"}, time.Unix(1_800_000_000, 0)
+	for _, older := range []bool{false, true} {
+		tm := &term{budget: pace.New(), plain: older, wholes: map[health.PoolID]*wholes{id: {whole: 1000, inPieces: true, since: 1000}}}
+		if !tm.wholeDue(id, 20, now) {
+			t.Errorf("older %v: it is due", older)
+		}
+		tm.budget.Pay("shop", pace.TenantBurst/2+1, now)
+		if tm.wholeDue(id, 20, now) {
+			t.Errorf("older %v: it takes of what changes need", older)
+		}
+		if tm.budget.WaitTenant("shop", now) > 0 {
+			t.Errorf("older %v: changes would wait, too", older)
+		}
+	}
 }

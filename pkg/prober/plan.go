@@ -23,6 +23,7 @@ type plan struct {
 	rows   map[health.PoolID][]health.Row     // the rules that name each pool
 	sets   map[health.PoolID]*spec.Pool       // every pool, also those without a monitor
 	tenant *spec.Tenant                       // nil: none is declared
+	placed bool                               // policies or fences ask where pools are
 	faults []string                           // for the log
 }
 
@@ -65,8 +66,8 @@ func (p *poolPlan) asks(vantage string) bool {
 	return len(p.vantages) == 0 || slices.Contains(p.vantages, vantage)
 }
 
-// makePlan reads a tenant's resources. broken are those that stand in the store and cannot be decoded.
-func makePlan(resources state.Resources, broken map[spec.Key]bool) *plan {
+// makePlan reads a tenant's resources, and those of the platform that they refer to. broken are those that cannot be decoded.
+func makePlan(resources, platform state.Resources, broken map[spec.Key]bool) *plan {
 	p := &plan{pools: map[health.PoolID]*poolPlan{}, held: map[health.PoolID]bool{}, hands: map[health.PoolID][]*spec.Override{},
 		rows: map[health.PoolID][]health.Row{}, sets: map[health.PoolID]*spec.Pool{}}
 	unsure := map[health.PoolID]bool{} // pools of which services ask whether they are
@@ -82,7 +83,7 @@ func makePlan(resources state.Resources, broken map[spec.Key]bool) *plan {
 			p.sets[health.PoolID{Tenant: key.Tenant, Pool: key.Name}] = s
 			p.addPool(key, s, resources)
 		case *spec.Service:
-			p.addRows(key, s)
+			p.addRows(key, s, policySet{resources, platform})
 			if s.TTLUnsure != nil {
 				for _, name := range s.AllPools() {
 					unsure[health.PoolID{Tenant: key.Tenant, Pool: name}] = true

@@ -15,7 +15,8 @@ func planOf(resources ...*spec.Resource) *plan {
 	for _, r := range resources {
 		all = append(all, state.Version{Resource: r})
 	}
-	return makePlan(state.NewResources(all...), nil)
+	own := state.NewResources(all...)
+	return makePlan(own, own, nil)
 }
 
 // What operators and weights say of endpoints: an override of the state until it expires, and weights of 0.

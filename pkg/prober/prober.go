@@ -26,7 +26,7 @@ import (
 type Store interface {
 	Follow(context.Context, store.FollowConfig) error
 	FollowObservations(context.Context, func(store.ObservationUpdate) error) error
-	WriteObservation(ctx context.Context, o health.Observation, was *health.Observation) store.Written
+	WriteObservations(context.Context, []store.ObservationWrite) map[health.PoolID]store.Written
 	DeleteObservation(ctx context.Context, vantage string, p health.PoolID) error
 	KeepVantage(ctx context.Context, v store.Vantage, ttl time.Duration) error
 	Campaign(ctx context.Context, id string, lead func(context.Context) error) error
@@ -34,6 +34,7 @@ type Store interface {
 	DeleteVerdict(context.Context, health.PoolID) error
 	PutPulse(context.Context, state.Pulse) error
 	TakeRelease(context.Context, store.Release) error
+	SurveyReaders(context.Context) (older string, err error)
 }
 
 // Config says how a prober works.
@@ -82,6 +83,7 @@ type Prober struct {
 	cfg     Config
 	metrics *metrics
 	world   *world
+	agent   *agent
 }
 
 // New makes a prober that has heard nothing yet.
@@ -92,13 +94,14 @@ func New(cfg Config) (*Prober, error) {
 	cfg.setDefaults()
 	w := newWorld(cfg.Logger)
 	w.clock = cfg.Clock
-	return &Prober{cfg: cfg, metrics: newMetrics(cfg.Registerer), world: w}, nil
+	p := &Prober{cfg: cfg, metrics: newMetrics(cfg.Registerer), world: w}
+	p.agent = newAgent(cfg, p.world, p.metrics)
+	return p, nil
 }
 
 // Run probes until ctx ends; then it returns nil. It runs once.
 func (p *Prober) Run(ctx context.Context) error {
-	cfg, w := p.cfg, p.world
-	a := newAgent(cfg, w, p.metrics)
+	cfg, w, a := p.cfg, p.world, p.agent
 	j := &judge{cfg: cfg, world: w, metrics: p.metrics}
 
 	g, ctx := errgroup.WithContext(ctx)
@@ -111,6 +114,7 @@ func (p *Prober) Run(ctx context.Context) error {
 	g.Go(func() error { return a.heed(ctx) })
 	g.Go(func() error { return a.report(ctx) })
 	g.Go(func() error { return a.keepAlive(ctx) })
+	g.Go(func() error { return p.survey(ctx) })
 	if !cfg.ObserveOnly {
 		g.Go(func() error { return cfg.Store.Campaign(ctx, cfg.ID, j.lead) })
 	}

@@ -2,6 +2,7 @@ package prober
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -14,9 +15,10 @@ import (
 	"github.com/gti/gtm/pkg/store/pieces"
 )
 
-// How observations are written: so many at once, and so long after a failure.
+// How observations are written: so many requests at once, of so many pools at most, and so long after a failure.
 const (
 	writers  = 16
+	together = 50
 	retryMin = 100 * time.Millisecond
 	retryMax = 2 * time.Second
 )
@@ -60,11 +62,12 @@ func (a *agent) write(ctx context.Context) (wait time.Duration) {
 	var g errgroup.Group
 	g.SetLimit(writers)
 	var once sync.Once
-	for id, guess := range ready {
+	pools := slices.SortedFunc(maps.Keys(ready), comparePools)
+	for some := range slices.Chunk(pools, min(max(1, len(pools)/writers), together)) {
 		g.Go(func() error {
-			if err := a.writeOne(ctx, id, guess); err != nil && ctx.Err() == nil {
+			if err := a.writeSome(ctx, some, ready); err != nil && ctx.Err() == nil {
 				once.Do(func() {
-					a.cfg.Logger.Warn("observations could not be written; they will be, again", "pool", id.String(), "error", err)
+					a.cfg.Logger.Warn("observations could not be written; they will be, again", "error", err)
 				})
 			}
 			return nil
@@ -118,31 +121,43 @@ func (a *agent) waits(id health.PoolID, now time.Time) time.Duration {
 	return max(a.budget.Wait(id, now), a.failed[id].until.Sub(now))
 }
 
-// writeOne writes what is known of a pool now, and corrects what was paid for it.
-func (a *agent) writeOne(ctx context.Context, id health.PoolID, paid int) error {
-	o, was, ok := a.observation(id)
-	var w store.Written
-	if ok {
-		w = a.cfg.Store.WriteObservation(ctx, o, was)
-	} else {
-		w.Err = a.cfg.Store.DeleteObservation(ctx, a.cfg.ID, id)
+// writeSome writes what is known of some pools now, and corrects what was paid for them. Its error is the first of any of them.
+func (a *agent) writeSome(ctx context.Context, pools []health.PoolID, paid map[health.PoolID]int) (first error) {
+	var writes []store.ObservationWrite
+	wrote := map[health.PoolID]store.Written{}
+	for _, id := range pools {
+		if o, was, ok := a.observation(id); ok {
+			writes = append(writes, store.ObservationWrite{Observation: o, Was: was})
+		} else {
+			wrote[id] = store.Written{Err: a.cfg.Store.DeleteObservation(ctx, a.cfg.ID, id)}
+		}
 	}
-	a.metrics.countWrite(w.Err)
-	a.metrics.bytes.WithLabelValues("observations").Add(float64(w.Bytes))
+	if len(writes) > 0 {
+		maps.Copy(wrote, a.cfg.Store.WriteObservations(ctx, writes))
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
-	a.budget.Pay(id.Tenant, w.Bytes-paid, now)
-	if watched := a.pools[id.Tenant][id]; watched != nil && ok {
-		watched.wrote(o, w, now)
+	for _, w := range writes {
+		if watched := a.pools[w.Observation.Pool.Tenant][w.Observation.Pool]; watched != nil {
+			watched.wrote(w.Observation, wrote[w.Observation.Pool], now)
+		}
 	}
-	if w.Err == nil {
-		delete(a.failed, id)
-		return nil
+	for id, w := range wrote {
+		a.metrics.countWrite(w.Err)
+		a.metrics.bytes.WithLabelValues("observations").Add(float64(w.Bytes))
+		a.budget.Pay(id.Tenant, w.Bytes-paid[id], now)
+		if w.Err == nil {
+			delete(a.failed, id)
+			continue
+		}
+		if first == nil {
+			first = fmt.Errorf("pool %s: %w", id, w.Err)
+		}
+		a.failed[id] = a.failed[id].after(now, retryMin, retryMax)
+		a.dirty[id] = true
 	}
-	a.failed[id] = a.failed[id].after(now, retryMin, retryMax)
-	a.dirty[id] = true
-	return w.Err
+	return first
 }
 
 // observation gives what is known of a pool now, and what the store holds of it if only what differs is to be written; not ok: it is not
@@ -164,46 +179,44 @@ func (a *agent) observation(id health.PoolID) (o health.Observation, was *health
 	return o, was, true
 }
 
-// written is what the store holds of a large pool.
+// written is what the store holds of a pool.
 type written struct {
-	last    *health.Observation // nil: not known
-	wholeAt time.Time           // when it was last written as a whole
-	pieces  bool                // it was written in pieces since
-	bytes   int                 // of the last write
+	last *health.Observation // nil: not known
+	wholes
+	bytes int // of the last write
 }
 
 // wrote notes what came of a write.
 func (w *written) wrote(o health.Observation, got store.Written, now time.Time) {
-	switch {
-	case got.Err != nil:
-		w.last = nil
+	w.last = nil
+	if got.Err != nil {
 		return
-	case len(o.Endpoints) > pieces.WholeMost:
+	}
+	if len(o.Endpoints) > pieces.WholeMost {
 		w.last = &o
-	default:
-		w.last = nil
 	}
 	w.bytes = got.Bytes
-	if w.pieces = !got.Whole; got.Whole {
-		w.wholeAt = now
-	}
+	w.wholes.wrote(got, now)
 }
 
 // wholeDue reports whether it is time to write a pool as a whole; a.mu is held.
 func (a *agent) wholeDue(tenant string, w *watched, now time.Time) bool {
-	return now.Sub(w.wholeAt) >= wholeEvery && a.budget.Ample(tenant, now)
+	return w.due(len(w.endpoints), a.plain, now) && a.budget.Ample(tenant, now)
 }
 
 // cost guesses what the next write of a pool costs; a.mu is held.
 func (a *agent) cost(id health.PoolID, now time.Time) int {
-	const perEndpoint, ofPieces = 100, 500
+	const perEndpoint, packed, ofPieces = 100, 15, 500
 	w := a.pools[id.Tenant][id]
 	switch {
 	case w == nil:
 		return 0
 	case w.bytes == 0 || w.last == nil || a.wholeDue(id.Tenant, w, now):
-		return perEndpoint * len(w.endpoints)
-	case !w.pieces:
+		if a.plain {
+			return perEndpoint * len(w.endpoints)
+		}
+		return packed*len(w.endpoints) + ofPieces
+	case !w.inPieces:
 		return ofPieces
 	}
 	return w.bytes
@@ -212,7 +225,10 @@ func (a *agent) cost(id health.PoolID, now time.Time) int {
 // audit marks the pools of which the store holds something else than is known here, since it was restored, or someone deleted it; and those
 // that have been in pieces for long. It also forgets who has not written for long.
 func (a *agent) audit() {
+	older := a.world.hasOlder()
 	a.mu.Lock()
+	anew := older && !a.plain // what stands there may be packed
+	a.plain = older
 	tenants := slices.Collect(maps.Keys(a.pools))
 	now := time.Now()
 	a.budget.Tidy(now)
@@ -223,11 +239,11 @@ func (a *agent) audit() {
 		stored := a.world.seenBy(a.cfg.ID, tenant)
 		a.mu.Lock()
 		for id, w := range a.pools[tenant] {
-			if w.last != nil && !sameSights(stored[id].Endpoints, w.last.Endpoints) {
+			if anew || w.last != nil && !sameSights(stored[id].Endpoints, w.last.Endpoints) {
 				w.last = nil
 				a.touch(id)
 			}
-			if !w.matches(stored[id]) || w.pieces && a.wholeDue(tenant, w, now) {
+			if !w.matches(stored[id]) || w.inPieces && a.wholeDue(tenant, w, now) {
 				a.touch(id)
 			}
 		}

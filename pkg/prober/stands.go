@@ -6,23 +6,78 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/policy"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/steer"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
-// addRows notes which pools each rule of a service can lead to: its own and those of lastResort. lastResort by itself is such a rule for
-// the clients that no rule takes, if there can be any. An alias has no rules: it answers by those of where it leads.
-func (p *plan) addRows(key spec.Key, s *spec.Service) {
+// addRows notes which pools each rule of a service can lead to: its own and those of lastResort, as far as fences admit them. lastResort by
+// itself is such a rule for the clients that no rule takes, if there can be any. An alias has no rules: it answers by those of where it
+// leads. Where rules of policies have fences of their own, clients of each are led as by a rule of its own.
+func (p *plan) addRows(key spec.Key, s *spec.Service, set policySet) {
 	e := s.Effective()
 	refuses := e.AllDown == spec.AllDownServfail
+	name := func(rule int) string {
+		if rule == policy.NoRule {
+			return "lastResort of service " + key.Name
+		}
+		return fmt.Sprintf("rule %s of service %s", e.Rules[rule].Name, key.Name)
+	}
+	if !policy.Simple(&e) {
+		p.placed = true
+		if of, err := policy.New(key.Tenant, &e, set, 0); err == nil {
+			for _, r := range of.Reaches() {
+				p.addRow(key, name(r.Rule), refuses, r.Pools)
+			}
+			return
+		} // what it names is not whole, which others tell
+	}
 	for i := range e.Rules {
-		p.addRow(key, fmt.Sprintf("rule %s of service %s", e.Rules[i].Name, key.Name), refuses,
-			s.PoolsOf(e.Rules[i].Pools), s.PoolsOf(e.LastResort))
+		p.addRow(key, name(i), refuses, s.PoolsOf(e.Rules[i].Pools), s.PoolsOf(e.LastResort))
 		if e.Rules[i].MatchesAll() {
 			return // nobody gets to what stands behind it
 		}
 	}
-	p.addRow(key, "lastResort of service "+key.Name, refuses, s.PoolsOf(e.LastResort))
+	p.addRow(key, name(policy.NoRule), refuses, s.PoolsOf(e.LastResort))
+}
+
+// policySet is what policies look things up in: a tenant's resources and the platform's.
+type policySet struct{ own, platform state.Resources }
+
+// Pool gives a pool, with its site.
+func (s policySet) Pool(tenant, name string) *policy.Pool {
+	v, ok := s.own.Get(spec.Key{Tenant: tenant, Kind: spec.KindPool, Name: name})
+	if !ok {
+		return policy.PoolAt(name, "", nil)
+	}
+	var site *spec.Site
+	at := v.Resource.Spec.(*spec.Pool).Site
+	if v, ok := s.platform.Get(spec.Key{Tenant: spec.Platform, Kind: spec.KindSite, Name: at}); ok && at != "" {
+		site, _ = v.Resource.Spec.(*spec.Site)
+	}
+	return policy.PoolAt(name, at, site)
+}
+
+// Policy gives the tenant's own policy, or else the platform's.
+func (s policySet) Policy(tenant, name string) (owner string, p *spec.Policy) {
+	owner = tenant
+	v, ok := s.own.Get(spec.Key{Tenant: owner, Kind: spec.KindPolicy, Name: name})
+	if !ok {
+		owner = spec.Platform
+		v, ok = s.platform.Get(spec.Key{Tenant: owner, Kind: spec.KindPolicy, Name: name})
+	}
+	if ok {
+		p, _ = v.Resource.Spec.(*spec.Policy)
+	}
+	return owner, p
+}
+
+// places reports whether an update changes of the platform what tenants' policies go by: where sites are, and what policies say.
+func places(t state.TenantUpdate) bool {
+	is := func(k spec.Key) bool { return k.Kind == spec.KindSite || k.Kind == spec.KindPolicy }
+	return t.Tenant == spec.Platform && (slices.ContainsFunc(t.Deleted, is) ||
+		slices.ContainsFunc(t.Put, func(v state.Version) bool { return is(v.Resource.Key) }))
 }
 
 func (p *plan) addRow(key spec.Key, name string, refuses bool, lists ...[]string) {

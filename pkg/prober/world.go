@@ -41,6 +41,7 @@ type world struct {
 	pulse        state.Pulse                // the last one
 	signals      signals
 	listeners    map[*listener]bool
+	older        bool // a program may be alive that reads the old form alone: see Prober.survey
 }
 
 // sightings are the observations of one pool, by vantage.
@@ -53,6 +54,7 @@ func newWorld(log *slog.Logger) *world {
 		broken: map[string]map[spec.Key]bool{}, plans: map[string]*plan{},
 		observations: map[string]map[health.PoolID]sightings{}, alive: map[string]bool{}, sees: map[string]int{},
 		releases: map[string][]store.Release{}, signals: newSignals(), listeners: map[*listener]bool{},
+		older: true,
 	}
 }
 
@@ -175,20 +177,31 @@ func (w *world) applyConfig(u state.Update) error {
 		w.plans = make(map[string]*plan, len(u.Tenants))
 		clear(w.broken)
 	}
+	anew := map[string]bool{}
+	for _, name := range names {
+		anew[name] = true
+	}
 	for _, t := range u.Tenants {
 		w.noteBroken(t)
-		names = append(names, t.Tenant)
+		anew[t.Tenant] = true
+		if places(t) {
+			for tenant, p := range w.plans {
+				anew[tenant] = anew[tenant] || p.placed
+			}
+		}
 	}
-	slices.Sort(names)
-	for _, name := range slices.Compact(names) {
-		p := makePlan(w.mirror.Joined(name).Resources, w.broken[name])
+	for _, tenant := range slices.Sorted(maps.Keys(anew)) {
+		if !anew[tenant] {
+			continue
+		}
+		p := makePlan(w.mirror.Joined(tenant).Resources, w.mirror.Tenant(spec.Platform).Resources, w.broken[tenant])
 		for _, fault := range p.faults {
-			if before := old[name]; before == nil || !slices.Contains(before.faults, fault) {
+			if before := old[tenant]; before == nil || !slices.Contains(before.faults, fault) {
 				w.log.Warn("a pool is not wholly checked", "fault", fault)
 			}
 		}
-		w.plans[name] = p
-		news = append(news, name)
+		w.plans[tenant] = p
+		news = append(news, tenant)
 	}
 	if !reflect.DeepEqual(platform, w.plans[spec.Platform].settings()) {
 		news = w.everyone() // what the platform sets is for all

@@ -85,6 +85,8 @@ type Client struct {
 	leading atomic.Pointer[fence]
 	// finding is likewise that of who looks for endpoints.
 	finding atomic.Pointer[fence]
+	// packs tells that what is written of health is packed: see SurveyReaders.
+	packs atomic.Bool
 	// written is the newest revision of which an answer to overwrite told.
 	written atomic.Int64
 	// judgeTTL is that of a candidate's lease.

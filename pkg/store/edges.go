@@ -28,6 +28,12 @@ type knownEdge struct {
 	Seen time.Time `json:"seen"`
 }
 
+// leasedEdge is what stands under the key of an edge that is alive.
+type leasedEdge struct {
+	Edge
+	Forms int `json:"forms,omitempty"` // see state.Forms
+}
+
 // KeepEdge lets an edge be found until ctx ends, as KeepVantage does for probers, and lets it be known after that, until ForgetEdge.
 // tell is asked whenever something is written; its ID is always the same.
 func (c *Client) KeepEdge(ctx context.Context, tell func() Edge, ttl time.Duration) error {
@@ -38,7 +44,7 @@ func (c *Client) KeepEdge(ctx context.Context, tell func() Edge, ttl time.Durati
 	value := func() ([]byte, error) {
 		e := tell()
 		e.Tenants = nil // they change; who is alive can be asked
-		return state.MarshalPlain(e)
+		return state.MarshalPlain(leasedEdge{e, state.Forms})
 	}
 	return c.link.Keep(ctx, link.Leased{Key: c.keys.Edge(id), Value: value, TTL: ttl,
 		Beside: func(ctx context.Context) { c.know(ctx, tell()) }})

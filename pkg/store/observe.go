@@ -3,7 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"maps"
 	"slices"
@@ -18,74 +17,168 @@ import (
 	"github.com/gti/gtm/pkg/store/state"
 )
 
-// PutObservation writes what a vantage knows of a pool, as a whole; see WriteObservation.
+// observationMost is how many bytes an observation has at most, unpacked.
+const observationMost = 32 << 20
+
+// PutObservation writes what a vantage knows of a pool, as a whole; see WriteObservations.
 func (c *Client) PutObservation(ctx context.Context, o health.Observation) error {
-	return c.WriteObservation(ctx, o, nil).Err
+	return c.WriteObservations(ctx, []ObservationWrite{{Observation: o}})[o.Pool].Err
 }
 
-// WriteObservation writes what a vantage knows of a pool. It stays until it is deleted: a prober that dies leaves its evidence. was is what
-// the store holds of it, so that of a large pool only what changed is written; nil: not known, or a whole is due.
-func (c *Client) WriteObservation(ctx context.Context, o health.Observation, was *health.Observation) Written {
-	if o.Vantage == "" || o.Pool.Tenant == "" || o.Pool.Pool == "" {
-		return Written{Err: errNoVantage}
-	}
-	key := c.keys.Observation(o.Vantage, o.Pool)
-	if was != nil {
-		if changed, ok := pieces.ChangedSights(was.Endpoints, o.Endpoints); ok { // pieces belong to large wholes only
-			return c.writePieces(ctx, key, o, changed)
+// ObservationWrite is what a vantage knows of a pool, to be written. Was is what the store holds of it, so that of a large pool only what
+// changed is written; nil: not known, or a whole is due.
+type ObservationWrite struct {
+	Observation health.Observation
+	Was         *health.Observation
+}
+
+// WriteObservations writes what a vantage knows of some pools, in as few transactions as fit, each pool in one. It stays until it is
+// deleted: a prober that dies leaves its evidence. What etcd finds at fault with one is told with that one, and the others are written.
+func (c *Client) WriteObservations(ctx context.Context, writes []ObservationWrite) map[health.PoolID]Written {
+	w := observationWriter{c: c, done: make(map[health.PoolID]Written, len(writes))}
+	var batch []observationUnit
+	ops, bytes := 0, 0
+	for i := range writes {
+		u, err := c.observationUnit(&writes[i])
+		if err != nil {
+			w.done[u.of.Pool] = Written{Err: err}
+			continue
 		}
+		if len(batch) > 0 && (ops+u.most() > verdictOps || bytes+u.bytes > verdictBytes) {
+			w.write(ctx, batch)
+			batch, ops, bytes = nil, 0, 0
+		}
+		batch, ops, bytes = append(batch, u), ops+u.most(), bytes+u.bytes
 	}
-	ops, bytes, err := observationOps(nil, key, o)
-	if err == nil {
-		err = c.overwrite(ctx, key, bytes, append(ops, layout.DropPieces(key))...)
-	}
-	if link.SizeRefused(err) && len(o.Endpoints) > pieces.WholeMost {
-		return c.writePieces(ctx, key, o, pieces.All())
-	}
-	return Written{Bytes: bytes, Whole: true, Err: c.link.Explain("writing an observation", err)}
+	w.write(ctx, batch)
+	return w.done
 }
 
-func observationOps(ops []clientv3.Op, key string, o health.Observation) ([]clientv3.Op, int, error) {
+// observationUnit is what is written of one pool.
+type observationUnit struct {
+	of    *health.Observation
+	key   string
+	ops   []clientv3.Op
+	bytes int
+	whole bool
+}
+
+// most is how many operations or comparisons it makes, whichever are more.
+func (u *observationUnit) most() int { return max(len(u.ops), 2) }
+
+func (u *observationUnit) put(c *Client, key string, o *health.Observation) error {
 	value, err := state.MarshalPlain(o)
-	return append(ops, clientv3.OpPut(key, string(value))), len(key) + len(value), err
+	if err != nil {
+		return err
+	}
+	value = c.pack(value)
+	u.ops, u.bytes = append(u.ops, clientv3.OpPut(key, string(value))), u.bytes+len(key)+len(value)
+	return nil
 }
 
-// writePieces writes pieces of an observation, as many at once as one request holds.
-func (c *Client) writePieces(ctx context.Context, key string, o health.Observation, which pieces.Set) (w Written) {
-	var ops []clientv3.Op
-	size := 0
-	flush := func() {
-		if w.Err == nil && len(ops) > 0 {
-			w.Err = c.link.Explain("writing an observation", c.overwrite(ctx, key, size, ops...))
-		}
-		ops, size = nil, 0
-	}
+// putPieces adds pieces, which take away what lies in them.
+func (u *observationUnit) putPieces(c *Client, which pieces.Set) error {
 	for _, p := range which {
-		piece := o
-		piece.Endpoints = pieces.Cut(o.Endpoints, p)
-		more, bytes, err := observationOps(nil, pieces.Key(key, p), piece)
+		piece := *u.of
+		piece.Endpoints = pieces.Cut(piece.Endpoints, p)
+		if err := u.put(c, pieces.Key(u.key, p), &piece); err != nil {
+			return err
+		}
 		if p.Coarse() {
-			more = append(more, layout.DropPieces(pieces.Key(key, p))) // what lies in it
+			u.ops = append(u.ops, layout.DropPieces(pieces.Key(u.key, p)))
 		}
-		if w.Err = cmp.Or(w.Err, err); size > 0 && (size+bytes > verdictBytes || len(ops)+len(more) > verdictOps) {
-			flush()
-		}
-		ops, size, w.Bytes = append(ops, more...), size+bytes, w.Bytes+bytes
 	}
-	flush()
-	return w
+	return nil
 }
 
-// overwrite changes a key, and what is below it, that nobody else writes. A member that stood still may carry an attempt out a minute after
-// its time was up, when newer ones were made elsewhere. So each attempt says up to which revision of the store it knows the keys.
-func (c *Client) overwrite(ctx context.Context, key string, bytes int, ops ...clientv3.Op) error {
+func (c *Client) observationUnit(w *ObservationWrite) (observationUnit, error) {
+	o := &w.Observation
+	u := observationUnit{of: o, key: c.keys.Observation(o.Vantage, o.Pool)}
+	if o.Vantage == "" || o.Pool.Tenant == "" || o.Pool.Pool == "" {
+		return u, errNoVantage
+	}
+	if w.Was != nil {
+		if changed, ok := pieces.ChangedSights(w.Was.Endpoints, o.Endpoints, c.frame()); ok { // pieces belong to large wholes only
+			return u, u.putPieces(c, changed)
+		}
+	}
+	u.whole = true
+	err := u.put(c, u.key, o)
+	u.ops = append(u.ops, layout.DropPieces(u.key))
+	return u, err
+}
+
+type observationWriter struct {
+	c    *Client
+	done map[health.PoolID]Written
+}
+
+// write writes units in one transaction, or in halves where etcd finds something at fault with it.
+func (w *observationWriter) write(ctx context.Context, units []observationUnit) {
+	if len(units) == 0 {
+		return
+	}
+	var keys []string
+	var ops []clientv3.Op
+	bytes := 0
+	for i := range units {
+		keys, ops, bytes = append(keys, units[i].key), append(ops, units[i].ops...), bytes+units[i].bytes
+	}
+	err := w.c.overwrite(ctx, keys, bytes, ops...)
+	switch half := len(units) / 2; {
+	case err != nil && faulty(err) && half > 0:
+		w.write(ctx, units[:half])
+		w.write(ctx, units[half:])
+	case link.SizeRefused(err) && len(units[0].of.Endpoints) > pieces.WholeMost:
+		w.done[units[0].of.Pool] = w.alone(ctx, units[0])
+	default:
+		for _, u := range units {
+			w.done[u.of.Pool] = Written{Bytes: u.bytes, Whole: u.whole, Err: w.c.link.Explain("writing an observation", err)}
+		}
+	}
+}
+
+// alone writes what no request holds: all of it in pieces, as many at once as one does.
+func (w *observationWriter) alone(ctx context.Context, u observationUnit) (done Written) {
+	u.ops, u.bytes = nil, 0
+	if err := u.putPieces(w.c, pieces.All()); err != nil {
+		return Written{Err: err}
+	}
+	for ops := u.ops; len(ops) > 0; {
+		n, bytes := 0, 0
+		for n < min(len(ops), verdictOps) && (n == 0 || bytes+len(ops[n].ValueBytes()) <= verdictBytes/2) {
+			bytes, n = bytes+len(ops[n].KeyBytes())+len(ops[n].ValueBytes()), n+1
+		}
+		if err := w.c.overwrite(ctx, []string{u.key}, bytes, ops[:n]...); err != nil {
+			return Written{Bytes: done.Bytes, Err: w.c.link.Explain("writing an observation", err)}
+		}
+		done.Bytes, ops = done.Bytes+bytes, ops[n:]
+	}
+	return done
+}
+
+// readObservation reads what is stored of one, or of a piece of one.
+func readObservation(value []byte) (o health.Observation, err error) {
+	if value, err = state.Unpack(value, observationMost); err != nil {
+		return o, err
+	}
+	return state.ParseObservation(value)
+}
+
+// overwrite changes keys, and what is below them, that nobody else writes. A member that stood still may carry an attempt out a minute
+// after its time was up, when newer ones were made elsewhere. So each attempt says up to which revision of the store it knows the keys.
+func (c *Client) overwrite(ctx context.Context, keys []string, bytes int, ops ...clientv3.Op) error {
 	first := c.attemptFor(bytes)
 	return c.link.Attempts(ctx, first, c.link.Wait.Call+first-c.link.Wait.Attempt, func(ctx context.Context) error {
 		for {
 			rev := c.written.Load()
-			from, to := layout.PiecesOf(key)
-			resp, err := c.link.Etcd.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "<", rev+1),
-				clientv3.Compare(clientv3.ModRevision(from), "<", rev+1).WithRange(to)).Then(ops...).Commit()
+			known := make([]clientv3.Cmp, 0, 2*len(keys))
+			for _, key := range keys {
+				from, to := layout.PiecesOf(key)
+				known = append(known, clientv3.Compare(clientv3.ModRevision(key), "<", rev+1),
+					clientv3.Compare(clientv3.ModRevision(from), "<", rev+1).WithRange(to))
+			}
+			resp, err := c.link.Etcd.Txn(ctx).If(known...).Then(ops...).Commit()
 			if err != nil {
 				return err
 			}
@@ -102,7 +195,7 @@ func (c *Client) overwrite(ctx context.Context, key string, bytes int, ops ...cl
 // DeleteObservation removes what a vantage knew of a pool. There may be nothing.
 func (c *Client) DeleteObservation(ctx context.Context, vantage string, p health.PoolID) error {
 	key := c.keys.Observation(vantage, p)
-	return c.link.Explain("deleting an observation", c.overwrite(ctx, key, 0, clientv3.OpDelete(key), layout.DropPieces(key)))
+	return c.link.Explain("deleting an observation", c.overwrite(ctx, []string{key}, 0, clientv3.OpDelete(key), layout.DropPieces(key)))
 }
 
 // FollowObservations calls fn with all observations and live vantages, and then with every change, until
@@ -244,7 +337,8 @@ func (o *observer) decode(kv *mvccKV) (key ObservationKey, piece pieces.Piece, o
 	if key, piece, ok = parseObservation(o.c.keys.Split(string(kv.Key))); !ok {
 		return key, piece, obs, false
 	}
-	if err := json.Unmarshal(kv.Value, &obs); err != nil || obs.Vantage != key.Vantage || obs.Pool != key.Pool {
+	var err error
+	if obs, err = readObservation(kv.Value); err != nil || obs.Vantage != key.Vantage || obs.Pool != key.Pool {
 		o.c.log.Warn("an observation in the store is not understood and left out", "key", string(kv.Key), "error", err)
 		return key, piece, obs, false
 	}

@@ -173,7 +173,7 @@ func TestSightsInPieces(t *testing.T) {
 		return obs
 	}
 	same := func(a, b map[string]health.Sight) bool {
-		changed, _ := pieces.ChangedSights(a, b)
+		changed, _ := pieces.ChangedSights(a, b, pieces.Plain)
 		return len(changed) == 0
 	}
 	is := func(want health.Observation) func(ObservationUpdate) bool {
@@ -194,7 +194,7 @@ func TestSightsInPieces(t *testing.T) {
 			put(t, c, c.keys.Observation(key.Vantage, key.Pool), string(value)) // an older program
 			o.until(t, "what an older program wrote", is(now))
 		}
-		if w := c.WriteObservation(ctx, now, was); w.Err != nil {
+		if w := writeObservation(c, ctx, now, was); w.Err != nil {
 			t.Fatal(w.Err)
 		} else if was == nil || !same(was.Endpoints, now.Endpoints) {
 			o.until(t, fmt.Sprint("step ", step), is(now))
@@ -253,7 +253,7 @@ func TestAFlapWritesOnePiece(t *testing.T) {
 		t.Errorf("pieces stay beside a newer whole: %d keys, %v", keys(), err)
 	}
 	sees("a whole", now)
-	first := c.WriteObservation(ctx, health.Observation{Vantage: "p1", Pool: now.Pool, Endpoints: map[string]health.Sight{}}, nil)
+	first := writeObservation(c, ctx, health.Observation{Vantage: "p1", Pool: now.Pool, Endpoints: map[string]health.Sight{}}, nil)
 	if first.Err != nil || !first.Whole {
 		t.Errorf("%+v", first)
 	}
@@ -298,7 +298,7 @@ func TestCoarsePiecesReplaceFineOnes(t *testing.T) {
 		f.until(what, func() bool { v, ok := f.mirror.Verdict(want.Pool); return ok && v.Equal(want) })
 		f.stop()
 		observe(t, c).until(t, what, func(u ObservationUpdate) bool {
-			differ, _ := pieces.ChangedSights(u.Put[0].Endpoints, observed(want).Endpoints)
+			differ, _ := pieces.ChangedSights(u.Put[0].Endpoints, observed(want).Endpoints, pieces.Plain)
 			return len(differ) == 0
 		})
 	}
@@ -313,7 +313,7 @@ func TestCoarsePiecesReplaceFineOnes(t *testing.T) {
 		if _, err := c.WriteVerdicts(ctx, []VerdictWrite{{v, was}}); err != nil {
 			t.Fatal(err)
 		}
-		if w := c.WriteObservation(ctx, observed(v), before); w.Err != nil {
+		if w := writeObservation(c, ctx, observed(v), before); w.Err != nil {
 			t.Fatal(w.Err)
 		}
 		was = &v
@@ -403,14 +403,14 @@ func TestVerdictsAreBatchedByBytes(t *testing.T) {
 	for name, e := range pools["huge"].Endpoints {
 		obs.Endpoints[name] = health.Sight{State: e.State, Reason: e.Reason}
 	}
-	if w := c.WriteObservation(ctx, obs, nil); w.Err != nil || w.Whole {
+	if w := writeObservation(c, ctx, obs, nil); w.Err != nil || w.Whole {
 		t.Errorf("an observation that no request holds: %+v", w)
 	}
 	observe(t, c).until(t, "the observation in pieces", func(u ObservationUpdate) bool {
 		if len(u.Put) != 1 {
 			return false
 		}
-		changed, _ := pieces.ChangedSights(u.Put[0].Endpoints, obs.Endpoints)
+		changed, _ := pieces.ChangedSights(u.Put[0].Endpoints, obs.Endpoints, pieces.Plain)
 		return len(changed) == 0
 	})
 	if err := c.DeleteVerdict(ctx, pools["huge"].Pool); err != nil {
@@ -476,8 +476,13 @@ func TestParsePiece(t *testing.T) {
 	for name, want := range map[string]pieces.Piece{"a": 64 + 44*64 + 36, "endpoint-0007": 64 + 18*64 + 13} { // part of what is stored
 		with := maps.Clone(others)
 		with[name] = health.Sight{}
-		if set, _ := pieces.ChangedSights(others, with); len(set) != 1 || set[0] != want {
+		if set, _ := pieces.ChangedSights(others, with, pieces.Plain); len(set) != 1 || set[0] != want {
 			t.Errorf("%s is in %v, want %v", name, set, want)
 		}
 	}
+}
+
+// writeObservation writes one.
+func writeObservation(c *Client, ctx context.Context, o health.Observation, was *health.Observation) Written {
+	return c.WriteObservations(ctx, []ObservationWrite{{o, was}})[o.Pool]
 }

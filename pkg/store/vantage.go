@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"go.etcd.io/etcd/client/v3"
@@ -38,6 +39,7 @@ type leasedVantage struct {
 	ID      string `json:"id"`
 	Region  string `json:"region,omitempty"`
 	Network string `json:"network,omitempty"`
+	Forms   int    `json:"forms,omitempty"` // see state.Forms
 }
 
 // readVantage reads what a vantage says of itself. What is not understood is not known: that it is alive the key says.
@@ -51,7 +53,7 @@ func readVantage(value []byte) (v leasedVantage) {
 // KeepVantage tells that a prober is alive, and where, by a leased key, until ctx ends; its error is ctx's. When
 // the process dies, the key goes after ttl (whole seconds, at least 2). Trouble is logged and retried.
 func (c *Client) KeepVantage(ctx context.Context, v Vantage, ttl time.Duration) error {
-	value, err := state.MarshalPlain(leasedVantage{v.ID, v.Region, v.Network})
+	value, err := state.MarshalPlain(leasedVantage{v.ID, v.Region, v.Network, state.Forms})
 	if err != nil {
 		return err
 	}
@@ -172,8 +174,10 @@ func (c *Client) Sights(ctx context.Context, pool health.PoolID) (map[string]hea
 func (c *Client) joinSights(pool health.PoolID, whole, parts []*mvccKV) (o health.Observation, ok bool) {
 	o.Pool = pool
 	since := int64(0)
-	if len(whole) == 1 && json.Unmarshal(whole[0].Value, &o) == nil && o.Pool == pool {
-		since, ok = whole[0].ModRevision, true
+	if len(whole) == 1 {
+		if read, err := readObservation(whole[0].Value); err == nil && read.Pool == pool {
+			o, since, ok = read, whole[0].ModRevision, true
+		}
 	}
 	if ok && len(o.Endpoints) <= pieces.WholeMost {
 		return o, true // what stands below is of an older program
@@ -181,9 +185,11 @@ func (c *Client) joinSights(pool health.PoolID, whole, parts []*mvccKV) (o healt
 	slices.SortFunc(parts, func(a, b *mvccKV) int { return cmp.Compare(a.ModRevision, b.ModRevision) })
 	var cut map[pieces.Piece]map[string]health.Sight
 	for _, kv := range parts {
-		var piece health.Observation
 		_, i, known := parseObservation(c.keys.Split(string(kv.Key)))
-		if known && i >= 0 && kv.ModRevision > since && json.Unmarshal(kv.Value, &piece) == nil && piece.Pool == pool {
+		if !known || i < 0 || kv.ModRevision <= since {
+			continue
+		}
+		if piece, err := readObservation(kv.Value); err == nil && piece.Pool == pool {
 			cut = pieces.Add(cut, i, piece.Endpoints)
 		}
 	}
@@ -191,4 +197,45 @@ func (c *Client) joinSights(pool health.PoolID, whole, parts []*mvccKV) (o healt
 		o.Endpoints, ok = pieces.Join(o.Endpoints, cut), true
 	}
 	return o, ok
+}
+
+// SurveyReaders asks which edges and vantages are alive, and gives one that reads plain values alone, as in "edge fra-1"; empty: there is
+// none. From then on what this client writes of health is packed where all of them read that. Where nobody can be asked, it is not.
+//
+// A control is not asked: it is upgraded before probers are, and where it is not, it says that a verdict is not understood, and has the one
+// before.
+func (c *Client) SurveyReaders(ctx context.Context) (older string, err error) {
+	r := c.reader(c.link.Etcd)
+	look := func(what, keys string) {
+		if err != nil || older != "" {
+			return
+		}
+		err = r.Each(ctx, keys, func(kv *mvccKV) error {
+			var says struct{ Forms int }
+			if json.Unmarshal(kv.Value, &says) != nil || says.Forms < state.Forms {
+				older = what + strings.TrimPrefix(string(kv.Key), keys)
+			}
+			return nil
+		})
+	}
+	look("edge ", c.keys.Edges())
+	look("vantage ", c.keys.Vantages())
+	c.packs.Store(err == nil && older == "")
+	return older, c.link.Explain("asking who reads the store", err)
+}
+
+// pack gives the form in which a value is written.
+func (c *Client) pack(value []byte) []byte {
+	if c.packs.Load() {
+		return state.Pack(value)
+	}
+	return value
+}
+
+// frame tells of the form in which values are written what it costs to write pieces.
+func (c *Client) frame() pieces.Frame {
+	if c.packs.Load() {
+		return pieces.Packed
+	}
+	return pieces.Plain
 }

@@ -79,7 +79,7 @@ func TestSightsAreThoseOfTheLiving(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if w := c.WriteObservation(ctx, changed, &large); w.Err != nil || w.Whole {
+	if w := writeObservation(c, ctx, changed, &large); w.Err != nil || w.Whole {
 		t.Fatalf("a piece is to be written: %+v", w)
 	}
 	eu := health.PoolID{Tenant: "shop", Pool: "eu"}
@@ -114,7 +114,7 @@ func TestSightsOfAnOlderProber(t *testing.T) {
 	}
 	maps.Copy(is, was)
 	is["e7"] = health.Sight{State: health.Down, Since: storetest.Time}
-	set, ok := pieces.ChangedSights(was, is)
+	set, ok := pieces.ChangedSights(was, is, pieces.Plain)
 	if !ok || len(set) != 1 {
 		t.Fatalf("%v, %v", set, ok)
 	}

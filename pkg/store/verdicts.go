@@ -76,6 +76,7 @@ func (c *Client) WriteVerdicts(ctx context.Context, writes []VerdictWrite) (map[
 
 // verdictUnit is what is written of one pool.
 type verdictUnit struct {
+	c       *Client
 	pool    health.PoolID
 	verdict *health.Verdict
 	ops     []clientv3.Op
@@ -88,6 +89,7 @@ func (u *verdictUnit) put(key string, v health.Verdict) error {
 	if err != nil {
 		return err
 	}
+	value = u.c.pack(value)
 	u.ops, u.bytes = append(u.ops, clientv3.OpPut(key, string(value))), u.bytes+len(key)+len(value)
 	return nil
 }
@@ -106,11 +108,11 @@ func (u *verdictUnit) putPieces(key string, which pieces.Set) error {
 }
 
 func (c *Client) verdictUnit(w *VerdictWrite) (verdictUnit, error) {
-	u := verdictUnit{pool: w.Verdict.Pool, verdict: &w.Verdict}
+	u := verdictUnit{c: c, pool: w.Verdict.Pool, verdict: &w.Verdict}
 	key := c.keys.Verdict(u.pool)
 	if w.Was != nil {
 		// Pieces belong to large wholes only.
-		if changed, ok := pieces.ChangedFindings(w.Was, &w.Verdict); ok {
+		if changed, ok := pieces.ChangedFindings(w.Was, &w.Verdict, c.frame()); ok {
 			return u, u.putPieces(key, changed)
 		}
 	}
@@ -164,7 +166,7 @@ func (w *verdictWriter) alone(ctx context.Context, u verdictUnit, err error) err
 		w.done[u.pool] = Written{Err: fmt.Errorf("the verdict on %s (%d bytes): %w", u.pool, u.bytes, err)}
 		return nil
 	}
-	p := verdictUnit{pool: u.pool, verdict: u.verdict}
+	p := verdictUnit{c: w.c, pool: u.pool, verdict: u.verdict}
 	if err := p.putPieces(w.c.keys.Verdict(u.pool), pieces.All()); err != nil {
 		return err // it was encoded before
 	}

@@ -189,14 +189,17 @@ func (w *watch) judge() {
 
 func (w *watch) judgeTenant(tenant string, alive map[string]bool, about map[string]health.Vantage, now time.Time) (
 	changed []health.Verdict) {
-	var resources []state.Version
+	var own, platform []state.Version
 	for key, r := range w.declared {
-		if key.Tenant == tenant {
-			resources = append(resources, state.Version{Resource: r})
+		switch key.Tenant {
+		case tenant:
+			own = append(own, state.Version{Resource: r})
+		case spec.Platform:
+			platform = append(platform, state.Version{Resource: r})
 		}
 	}
 	d := health.Docket{Previous: map[health.PoolID]health.Verdict{}, Proposed: map[health.PoolID]health.Verdict{},
-		Pools: prober.Declared(state.NewResources(resources...), now), Now: now}
+		Pools: prober.Declared(state.NewResources(own...), state.NewResources(platform...), now), Now: now}
 	regional := map[string]map[health.PoolID]health.Case{}
 	for _, id := range w.order {
 		p := w.pools[id]

@@ -649,3 +649,14 @@ func TestWhatTheLogDropsIsCountedOnce(t *testing.T) {
 		t.Errorf("%d are sent and %d dropped, of %d", s.Sent, s.Dropped, all)
 	}
 }
+
+// TestWhatTheLogDropsIsCountedWhereNothingIsWanted: it may have been, and the target is told with the next that is.
+func TestWhatTheLogDropsIsCountedWhereNothingIsWanted(t *testing.T) {
+	w := newWorld(t)
+	h := newHook(t, nil)
+	w.declare("shop", "{name: brakes, url: '"+h.URL+"', kinds: [brake]}")
+	c := w.control("a", func(cfg *Config) { cfg.Log = events.Open(events.Config{Most: 5}) })
+	c.tells(1)
+	c.happen("shop", slices.Repeat([]string{"eu"}, 21)...) // at once: the log has the last five, and none is of a brake
+	w.until("they are counted", func() bool { return c.target("shop", "brakes").Dropped == 16 })
+}

@@ -27,6 +27,9 @@
 //	world/signal/<tenant>/<pool>/<group>      signals of a sixteenth of its endpoints (JSON), written by control: see store.SignalKey
 //	world/vantage/<id>                        leased: the prober is alive
 //
+// Verdicts and observations of 1 kB and more are gzip of their JSON, where all edges and vantages that are alive say in their leased
+// entries that they read that: see state.Pack.
+//
 // What edges follow, config/, verdict/ and each other kind of state.Kinds, is one range of keys, so that one watch brings it in order and
 // what probers tell each other stays away from them.
 //

@@ -14,9 +14,11 @@ const (
 	TenantRate  = 64 << 10  // likewise, of one
 	TotalBurst  = 64 << 20  // bytes at once
 	TenantBurst = 16 << 20
-	// A pool is written so many times at once, and then once in so long, as it is then.
-	PoolBurst = 8
-	PoolEvery = 500 * time.Millisecond
+	// A pool is written so many times at once, and then once in so long, as it is then; once in PoolScarce where its tenant has less
+	// than a quarter of its burst left: what a cut changes by and by is not written so often that it could not be told in time.
+	PoolBurst  = 8
+	PoolEvery  = 500 * time.Millisecond
+	PoolScarce = 2 * time.Second
 )
 
 // Budget shares what is written between tenants, and bounds how often a pool is. Those who stay within their share never wait for
@@ -66,7 +68,11 @@ func (b *Budget) Count(id health.PoolID, now time.Time) {
 	if at.Before(now) {
 		at = now
 	}
-	b.pools[id] = at.Add(PoolEvery)
+	every := PoolEvery
+	if !b.has(id.Tenant, 4, now) {
+		every = PoolScarce
+	}
+	b.pools[id] = at.Add(every)
 }
 
 // WaitTenant tells how long a tenant must wait until it may write; 0: it may.
@@ -82,13 +88,16 @@ func (b *Budget) WaitTenant(tenant string, now time.Time) time.Duration {
 	return time.Duration((1 - p.left) / rate * float64(time.Second))
 }
 
-// Ample reports whether a tenant has enough left for what can wait.
-func (b *Budget) Ample(tenant string, now time.Time) bool {
+// Ample reports whether a tenant has enough left for what can wait: half of its burst.
+func (b *Budget) Ample(tenant string, now time.Time) bool { return b.has(tenant, 2, now) }
+
+// has reports whether a tenant has one of so many parts of its burst left.
+func (b *Budget) has(tenant string, parts float64, now time.Time) bool {
 	if b.tenants[tenant] == nil {
 		return true
 	}
 	_, burst := b.share()
-	return b.fill(tenant, now).left >= burst/2
+	return b.fill(tenant, now).left >= burst/parts
 }
 
 // WaitPool tells how long a pool must wait for its pace.

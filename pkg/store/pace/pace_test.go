@@ -82,6 +82,25 @@ func TestAPoolHasItsPace(t *testing.T) {
 	}
 }
 
+// TestWhoHasLittleLeftIsWrittenLessOften: what a cut changes by and by is gathered before its tenant has used up all that it may write.
+func TestWhoHasLittleLeftIsWrittenLessOften(t *testing.T) {
+	for _, tc := range []struct {
+		spent, writes int // within a minute
+	}{{0, 127}, {TenantBurst * 3 / 4, 127}, {TenantBurst*3/4 + 10_000_000/4, 33}} {
+		b, id, writes := New(), health.PoolID{Tenant: "shop", Pool: "eu"}, 0
+		for now := testStart; now.Before(testStart.Add(time.Minute)); now = now.Add(10 * time.Millisecond) {
+			b.tenants["shop"] = &purse{left: float64(TenantBurst - tc.spent), at: now}
+			if b.Wait(id, now) == 0 {
+				b.Count(id, now)
+				writes++
+			}
+		}
+		if writes < tc.writes-2 || writes > tc.writes+2 {
+			t.Errorf("with %d spent it is written %d times, want %d", tc.spent, writes, tc.writes)
+		}
+	}
+}
+
 // TestADebtIsWaitedFor: what is written is not cut, so a purse can be overdrawn.
 func TestADebtIsWaitedFor(t *testing.T) {
 	b, now := New(), testStart

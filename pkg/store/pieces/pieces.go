@@ -242,43 +242,48 @@ func unlikeNames(differ map[Piece]bool, was, now []string) {
 	unlike(differ, set(was), set(now), func(bool, bool) bool { return true })
 }
 
+// Frame is how many endpoints of a whole take as much as what stands around those in a piece, and its key. What is packed has next to
+// nothing for each endpoint, so that a piece is soon as large as the whole.
+type Frame int
+
+// The frames of the two forms in which values are written.
+const (
+	Plain  Frame = 3
+	Packed Frame = 16
+)
+
 // toWrite gives the pieces to be written where these fine ones changed: them, or those that they lie in, where they are many; not ok: so
 // many that the whole is smaller.
-func toWrite(changed map[Piece]bool, endpoints int) (s Set, ok bool) {
-	const frame = 3 // endpoints take as much as what stands around them in a piece, and its key
+func (f Frame) toWrite(changed map[Piece]bool, endpoints int) (s Set, ok bool) {
 	s = slices.Sorted(maps.Keys(changed))
-	if len(s) <= fineMost && frame*len(s) <= endpoints {
+	if len(s) <= fineMost && int(f)*len(s) <= endpoints {
 		return s, endpoints > WholeMost
 	}
 	s = s.coarse()
-	return s, endpoints > WholeMost && len(s) <= count/2
+	return s, endpoints > WholeMost && len(s) <= count/2 && (f == Plain || len(s)*(int(f)+endpoints/count) <= endpoints)
 }
 
 // ChangedSights gives the pieces of an observation that are to be written, since they changed; not ok: the whole is to be.
-func ChangedSights(was, now map[string]health.Sight) (Set, bool) {
+func ChangedSights(was, now map[string]health.Sight, f Frame) (Set, bool) {
 	differ := map[Piece]bool{}
 	unlike(differ, was, now, func(a, b health.Sight) bool {
 		sameTime := a.Since.Equal(b.Since)
 		a.Since = b.Since
 		return sameTime && a == b
 	})
-	return toWrite(differ, min(len(was), len(now)))
+	return f.toWrite(differ, min(len(was), len(now)))
 }
 
 // ChangedFindings is ChangedSights of a verdict. What is said of all of the pool stands in each piece, so one is written at least.
-func ChangedFindings(was, now *health.Verdict) (Set, bool) {
+func ChangedFindings(was, now *health.Verdict, f Frame) (Set, bool) {
 	differ := map[Piece]bool{}
-	unlike(differ, was.Endpoints, now.Endpoints, func(a, b health.Finding) bool {
-		sameTime := a.Since.Equal(b.Since)
-		a.Since = b.Since
-		return sameTime && a == b
-	})
+	unlike(differ, was.Endpoints, now.Endpoints, health.Finding.Equal)
 	unlikeNames(differ, was.NeverUp, now.NeverUp)
 	unlikeNames(differ, was.Released, now.Released)
 	if len(differ) == 0 {
 		differ[fine(0, 0)] = true
 	}
-	return toWrite(differ, min(len(was.Endpoints), len(now.Endpoints)))
+	return f.toWrite(differ, min(len(was.Endpoints), len(now.Endpoints)))
 }
 
 // OfVerdict gives a piece of a verdict.

@@ -42,7 +42,7 @@ func TestPiecesMakeTheWhole(t *testing.T) {
 					now[name] = health.Sight{State: health.Down, Reason: fmt.Sprint(step)}
 				}
 			}
-			changed, ok := ChangedSights(was, now)
+			changed, ok := ChangedSights(was, now, Plain)
 			if !ok {
 				continue
 			}
@@ -72,13 +72,17 @@ func TestWhatChangedIsWritten(t *testing.T) {
 		endpoints, changed int
 		pieces             int // 0: the whole
 		fine               bool
-	}{{WholeMost, 1, 0, false}, {WholeMost + 1, 1, 1, true}, {4096, 1, 1, true}, {4096, fineMost, fineMost, true},
-		{4096, fineMost + 1, 0, false}, {30, 10, 10, true}, {30, 11, 11, false}, {4096, 4096, 0, false}} {
+		f                  Frame
+	}{{WholeMost, 1, 0, false, Plain}, {WholeMost + 1, 1, 1, true, Plain}, {4096, 1, 1, true, Plain},
+		{4096, fineMost, fineMost, true, Plain}, {4096, fineMost + 1, 0, false, Plain}, {30, 10, 10, true, Plain},
+		{30, 11, 11, false, Plain}, {4096, 4096, 0, false, Plain}, {4096, fineMost, fineMost, true, Packed},
+		{4096, fineMost + 1, 0, false, Packed}, {100, 6, 6, true, Packed}, {100, 7, 0, false, Packed}, {30, 1, 1, true, Packed},
+		{30, 2, 0, false, Packed}, {WholeMost + 1, 1, 0, false, Packed}} {
 		was, now := many(c.endpoints), many(c.endpoints)
 		for i := range c.changed {
 			now[fmt.Sprint("e", i)] = health.Sight{State: health.Down}
 		}
-		set, ok := ChangedSights(was, now)
+		set, ok := ChangedSights(was, now, c.f)
 		if ok != (c.pieces > 0) || ok && (len(set) != c.pieces || set[0].isFine() != c.fine) {
 			t.Errorf("%+v: %v, %v", c, set, ok)
 		}
@@ -126,7 +130,7 @@ func TestWhatIsSaidOfAPoolIsWritten(t *testing.T) {
 	}
 	now := was
 	now.Frozen, now.Cause = true, "so many"
-	set, ok := ChangedFindings(&was, &now)
+	set, ok := ChangedFindings(&was, &now, Plain)
 	if !ok || len(set) != 1 {
 		t.Fatal(set, ok)
 	}

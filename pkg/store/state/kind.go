@@ -113,10 +113,14 @@ func (k *Kind[K, V]) Encode(v V) ([]byte, error) {
 	return value, err
 }
 
-// Read reads a stored form that stands under a name.
+// Read reads a stored form, packed or not, that stands under a name.
 func (k *Kind[K, V]) Read(name K, value []byte) (V, error) {
 	var none V
 	if err := k.fits(value); err != nil {
+		return none, err
+	}
+	value, err := Unpack(value, k.Most)
+	if err != nil {
 		return none, err
 	}
 	v, err := k.Decode(value)

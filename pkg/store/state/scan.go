@@ -112,7 +112,63 @@ func (s *verdictScanner) finding(f *health.Finding) bool {
 	}
 	f.Unsure = s.in.Literal(`,"unsure":true`)
 	f.Recovered = s.in.Literal(`,"recovered":true`)
+	if s.in.Literal(`,"watched":`) && !s.text(&f.Watched) {
+		return false
+	}
 	f.Proven = s.in.Literal(`,"proven":true`)
+	if s.in.Literal(`,"back":`) && !s.time(&f.Back) {
+		return false
+	}
+	return s.in.Literal("}")
+}
+
+// ParseObservation is ParseVerdict for an observation.
+func ParseObservation(value []byte) (o health.Observation, err error) {
+	s := verdictScanner{in: jsonscan.Scanner{Rest: value}}
+	if o, ok := s.observation(); ok {
+		return o, nil
+	}
+	return o, json.Unmarshal(value, &o)
+}
+
+func (s *verdictScanner) observation() (o health.Observation, ok bool) {
+	if !s.in.Literal(`{"vantage":`) || !s.text(&o.Vantage) || !s.in.Literal(`,"pool":{"tenant":`) || !s.text(&o.Pool.Tenant) ||
+		!s.in.Literal(`,"pool":`) || !s.text(&o.Pool.Pool) || !s.in.Literal(`},"endpoints":`) {
+		return o, false
+	}
+	o.Endpoints = make(map[string]health.Sight, bytes.Count(s.in.Rest, []byte("{")))
+	ok = s.in.Map(func() bool {
+		var name string
+		var sight health.Sight
+		ok := s.text(&name) && s.in.Literal(":") && s.sight(&sight)
+		o.Endpoints[name] = sight
+		return ok
+	})
+	return o, ok && s.in.Literal("}") && len(s.in.Rest) == 0
+}
+
+func (s *verdictScanner) sight(to *health.Sight) bool {
+	if !s.in.Literal(`{"state":`) || !s.state(&to.State) || !s.in.Literal(`,"score":`) || !s.score(&to.Score) ||
+		!s.in.Literal(`,"since":`) || !s.time(&to.Since) {
+		return false
+	}
+	if s.in.Literal(`,"reason":`) {
+		if !s.text(&s.reason) {
+			return false
+		}
+		to.Reason = s.reason
+	}
+	to.Blind = s.in.Literal(`,"blind":true`)
+	if s.in.Literal(`,"of":`) {
+		if !s.text(&s.of) {
+			return false
+		}
+		to.Of = s.of
+	}
+	to.Unsure = s.in.Literal(`,"unsure":true`)
+	if s.in.Literal(`,"watched":`) && !s.text(&to.Watched) {
+		return false
+	}
 	return s.in.Literal("}")
 }
 

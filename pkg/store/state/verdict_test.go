@@ -39,7 +39,9 @@ func randomVerdict(random *rand.Rand) health.Verdict {
 				health.State(text())}[random.IntN(4)],
 				Score: []float64{0, 1, 0.5, random.Float64(), 1e-9, 1e30, -1,
 					100}[random.IntN(8)], Since: moment(), Reason: text(), Of: text(),
-				Unsure: random.IntN(3) == 0, Recovered: random.IntN(3) == 0, Proven: random.IntN(3) == 0}
+				Unsure: random.IntN(3) == 0, Recovered: random.IntN(3) == 0, Proven: random.IntN(3) == 0,
+				Watched: []string{"", text()}[random.IntN(2)],
+				Back:    []time.Time{{}, moment()}[random.IntN(2)]}
 		}
 	}
 	if random.IntN(3) == 0 {
@@ -79,7 +81,8 @@ func TestParseVerdictInOneGo(t *testing.T) {
 		Out: &health.Out{Since: time.Unix(1e9, 0), Why: "0 of 2 endpoints up, 1 needed", Observed: true},
 		Endpoints: map[string]health.Finding{
 			"a": {State: health.Up, Score: 1, Since: time.Unix(1e9, 5), Of: "192.0.2.1 2001:db8::1", Unsure: true, Recovered: true},
-			"b": {State: health.Down, Since: time.Unix(1e9, 0), Reason: `Get "http://192.0.2.1/": EOF`, Proven: true},
+			"b": {State: health.Down, Since: time.Unix(1e9, 0), Reason: `Get "http://192.0.2.1/": EOF`, Watched: "cert: late", Proven: true,
+				Back: time.Unix(1e9, 7)},
 			"ç": {State: health.Unknown, Score: 0.25}}}
 	value, err := MarshalPlain(v)
 	if err != nil {

@@ -21,7 +21,7 @@ func TestPiecesThatAreGoneLeaveTheWhole(t *testing.T) {
 	changed := whole
 	changed.Endpoints = maps.Clone(whole.Endpoints)
 	changed.Endpoints["e1"] = health.Finding{State: health.Down}
-	which, ok := pieces.ChangedFindings(&whole, &changed)
+	which, ok := pieces.ChangedFindings(&whole, &changed, pieces.Plain)
 	if !ok || len(which) != 1 {
 		t.Fatal(which, ok)
 	}
