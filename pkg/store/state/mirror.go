@@ -27,8 +27,8 @@ type Mirror struct {
 
 // NewMirror makes an empty mirror.
 func NewMirror() *Mirror {
-	return &Mirror{tenants: map[string]TenantState{}, tables: map[Followed]any{}, joined: map[string]Resources{}, pools: map[spec.Key]joinedPool{},
-		changed: make(chan struct{})}
+	return &Mirror{tenants: map[string]TenantState{}, tables: map[Followed]any{}, joined: map[string]Resources{},
+		pools: map[spec.Key]joinedPool{}, changed: make(chan struct{})}
 }
 
 // Apply takes in an update. What is broken in it keeps the form that it had.
