@@ -187,7 +187,8 @@ func TestWhoOnlyHearsSeesNothing(t *testing.T) {
 	up := health.Sight{State: health.Up, Score: 1}
 	said, blind := up, up
 	said.Said, blind.Blind = true, true
-	if n := seenUp(health.Observation{Endpoints: map[string]health.Sight{"a": up, "b": said, "c": blind, "d": {State: health.Down}}}); n != 1 {
+	sights := map[string]health.Sight{"a": up, "b": said, "c": blind, "d": {State: health.Down}}
+	if n := seenUp(health.Observation{Endpoints: sights}); n != 1 {
 		t.Errorf("it sees %d", n)
 	}
 }

@@ -187,6 +187,12 @@ func TestAStateIsWrittenBeforeItIsAnswered(t *testing.T) {
 		if got := i.Of(eu); len(got) != 0 {
 			t.Errorf("taken back: %+v", got)
 		}
+		push(t, i, eu, "e1", said(health.Signal{State: health.Up}))
+		time.Sleep(2 * time.Hour)
+		push(t, i, eu, "e1", health.Signal{})
+		if got := m.of(eu, "e1"); got.State != "" {
+			t.Errorf("taken back behind a silence: %+v", got)
+		}
 	})
 }
 
