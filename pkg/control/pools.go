@@ -250,7 +250,7 @@ func (h *tenantHealth) regionOf(declared *spec.Pool, name, region string, all []
 			out.Silent = append(out.Silent, v)
 		}
 	}
-	if all := len(verdict.Vantages); all-len(out.Silent) < all/2+1 {
+	if all := len(verdict.Vantages); len(out.Silent) > 0 && all-len(out.Silent) < all/2+1 {
 		out.Why += fmt.Sprintf("; %d of %d vantages of %s are silent, and it stays as it is, but for what changes for all",
 			len(out.Silent), all, region)
 	}

@@ -61,7 +61,7 @@ const asForAll = "as for all: "
 
 // goesByAll applies R12: follows tells whether f is now what is found for all. That is beyond doubt: the brake has asked there.
 func (p *poll) goesByAll(f *Finding, previous, all Finding) (follows bool) {
-	if follows = p.few() && (previous.State == Unknown || previous.All != all.State); follows {
+	if follows = p.few() && previous.All != all.State; follows {
 		of, recovered := f.Of, f.Recovered
 		*f = all
 		f.Of, f.Proven = of, all.State == Down

@@ -157,6 +157,13 @@ func TestR12BeforeAnythingWasSeen(t *testing.T) {
 	if !slices.Equal(r.regions["EU"].NeverUp, []string{"a"}) { // as for all
 		t.Errorf("never up: %v", r.regions["EU"].NeverUp)
 	}
+	r = newRegions(t)
+	r.say("ams:EU ab, sin:AS ab, nrt:AS ab, hkg:AS ab")
+	r.say("ams:EU -b, sin:AS -b, nrt:AS -b, hkg:AS -b")
+	r.say("ams:EU ?b, fra:EU ?b, sin:AS -b, nrt:AS -b, hkg:AS -b")
+	if r.is("a down, b up; AS: a down, b up; EU: a down, b up"); r.regions["EU"].NeverUp != nil {
+		t.Errorf("it was up for all: %v", r.regions["EU"].NeverUp)
+	}
 }
 
 // TestB10: where more than half fails for a region, what has a refuge there goes, and what has none is held there, and nowhere else.
