@@ -31,7 +31,7 @@ var parts = map[string][]part{
 		{"the client", "client errors"},
 		{"reading", "read identity"},
 		{"following", "follow delta"},
-		{"writing", "judge commit verdicts keysets putback"},
+		{"writing", "judge commit verdicts keysets"},
 		{"the world", "signals observe release edges vantage elected"},
 	},
 	"pkg/table": { // what a query runs; below it names, rr, draws and zones, above it compile: see the packages in its folder

@@ -172,7 +172,7 @@ func (s *Server) maySignal(tenant, pool string, endpoints []string) error {
 		return err
 	}
 	known := map[string]bool{}
-	for _, e := range v.Resource.Spec.(*spec.Pool).Endpoints {
+	for _, e := range s.cfg.Mirror.Join(v.Resource).Spec.(*spec.Pool).Endpoints {
 		known[e.Name] = true
 	}
 	for _, name := range endpoints {

@@ -38,10 +38,11 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.etcd.io/etcd/client/v3"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/store/layout"
 	"github.com/gti/gtm/pkg/store/link"
+	"github.com/gti/gtm/pkg/store/pieces"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
@@ -212,4 +213,20 @@ func (m *metrics) commit(start time.Time, err error) {
 		result = "error"
 	}
 	m.commits.WithLabelValues(result).Observe(time.Since(start).Seconds())
+}
+
+// pack gives the form in which a value is written.
+func (c *Client) pack(value []byte) []byte {
+	if c.packs.Load() {
+		return state.Pack(value)
+	}
+	return value
+}
+
+// frame tells of the form in which values are written what it costs to write pieces.
+func (c *Client) frame() pieces.Frame {
+	if c.packs.Load() {
+		return pieces.Packed
+	}
+	return pieces.Plain
 }

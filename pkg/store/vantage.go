@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"go.etcd.io/etcd/client/v3"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/store/layout"
@@ -222,20 +222,4 @@ func (c *Client) SurveyReaders(ctx context.Context) (older string, err error) {
 	look("vantage ", c.keys.Vantages())
 	c.packs.Store(err == nil && older == "")
 	return older, c.link.Explain("asking who reads the store", err)
-}
-
-// pack gives the form in which a value is written.
-func (c *Client) pack(value []byte) []byte {
-	if c.packs.Load() {
-		return state.Pack(value)
-	}
-	return value
-}
-
-// frame tells of the form in which values are written what it costs to write pieces.
-func (c *Client) frame() pieces.Frame {
-	if c.packs.Load() {
-		return pieces.Packed
-	}
-	return pieces.Plain
 }

@@ -296,7 +296,7 @@ func (i *Intake) Endpoints(id health.PoolID) map[string]bool {
 	if !ok {
 		return nil
 	}
-	pool := v.Resource.Spec.(*spec.Pool)
+	pool := i.cfg.Mirror.Join(v.Resource).Spec.(*spec.Pool)
 	signalled := slices.ContainsFunc(pool.Monitors(), func(name string) bool {
 		m, ok := resources.Get(spec.Key{Tenant: id.Tenant, Kind: spec.KindMonitor, Name: name})
 		return ok && m.Resource.Spec.(*spec.Monitor).Type == spec.TypeSignal

@@ -479,3 +479,19 @@ func eventually(t *testing.T, so func() bool) {
 		}
 	}
 }
+
+// TestFoundEndpointsHaveOwners: what a source found was told to be no endpoint of the pool.
+func TestFoundEndpointsHaveOwners(t *testing.T) {
+	m := declared(1, "shop")
+	v, _ := m.Tenant("shop").Resources.Get(spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "eu"})
+	pool := *v.Resource.Spec.(*spec.Pool)
+	pool.Discover = []spec.Source{{Name: "a", Pushed: true}}
+	v.Resource = &spec.Resource{Key: v.Resource.Key, Spec: &pool}
+	m.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 2, Put: []state.Version{v}}},
+		Values: state.Discovered.Put(spec.Found{Tenant: "shop", Pool: "eu", Source: "a",
+			Endpoints: []spec.FoundEndpoint{{Address: netip.MustParseAddr("203.0.113.9")}}})})
+	i := begin(t, newMemory(), m)
+	if got := i.Endpoints(health.PoolID{Tenant: "shop", Pool: "eu"}); !got["e0"] || !got["ip-203-0-113-9"] || len(got) != 2 {
+		t.Errorf("%v", got)
+	}
+}

@@ -90,7 +90,7 @@ func randomObservation(random *rand.Rand) health.Observation {
 			o.Endpoints = map[string]health.Sight{}
 		}
 		o.Endpoints[name] = health.Sight{State: f.State, Score: f.Score, Since: f.Since, Reason: f.Reason, Blind: f.Proven, Of: f.Of,
-			Unsure: f.Unsure, Watched: f.Watched}
+			Unsure: f.Unsure, Said: f.Proven, Watched: f.Watched}
 	}
 	return o
 }
@@ -110,7 +110,8 @@ func TestParseObservation(t *testing.T) {
 		checkObservation(t, value[:random.IntN(len(value))])
 	}
 	o := crowded(2)
-	o.Endpoints["b"] = health.Sight{State: health.Down, Reason: "refused", Blind: true, Of: "x", Unsure: true, Watched: "cert: late"}
+	o.Endpoints["b"] = health.Sight{State: health.Down, Reason: "refused", Blind: true, Of: "x", Unsure: true, Said: true,
+		Watched: "cert: late"}
 	value, err := MarshalPlain(o)
 	if err != nil {
 		t.Fatal(err)

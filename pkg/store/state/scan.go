@@ -60,7 +60,7 @@ func (s *verdictScanner) verdict() (v health.Verdict, ok bool) {
 			return v, false
 		}
 	}
-	if s.in.Literal(`,"heldSince":`) && !s.time(&v.HeldSince) {
+	if s.in.Literal(`,"heldSince":`) && !s.time(&v.HeldSince) || s.in.Literal(`,"vantages":`) && !s.list(&v.Vantages) {
 		return v, false
 	}
 	return v, s.in.Literal("}") && len(s.in.Rest) == 0
@@ -116,7 +116,7 @@ func (s *verdictScanner) finding(f *health.Finding) bool {
 		return false
 	}
 	f.Proven = s.in.Literal(`,"proven":true`)
-	if s.in.Literal(`,"back":`) && !s.time(&f.Back) {
+	if s.in.Literal(`,"all":`) && !s.state(&f.All) || s.in.Literal(`,"back":`) && !s.time(&f.Back) {
 		return false
 	}
 	return s.in.Literal("}")
@@ -166,6 +166,7 @@ func (s *verdictScanner) sight(to *health.Sight) bool {
 		to.Of = s.of
 	}
 	to.Unsure = s.in.Literal(`,"unsure":true`)
+	to.Said = s.in.Literal(`,"said":true`)
 	if s.in.Literal(`,"watched":`) && !s.text(&to.Watched) {
 		return false
 	}

@@ -41,7 +41,7 @@ func randomVerdict(random *rand.Rand) health.Verdict {
 					100}[random.IntN(8)], Since: moment(), Reason: text(), Of: text(),
 				Unsure: random.IntN(3) == 0, Recovered: random.IntN(3) == 0, Proven: random.IntN(3) == 0,
 				Watched: []string{"", text()}[random.IntN(2)],
-				Back:    []time.Time{{}, moment()}[random.IntN(2)]}
+				Back:    []time.Time{{}, moment()}[random.IntN(2)], All: []health.State{"", health.Up, health.Down}[random.IntN(3)]}
 		}
 	}
 	if random.IntN(3) == 0 {
@@ -53,6 +53,7 @@ func randomVerdict(random *rand.Rand) health.Verdict {
 	}
 	for range max(0, random.IntN(6)-3) {
 		v.NeverUp, v.Released = append(v.NeverUp, text()), append(v.Released, text(), text())
+		v.Vantages = append(v.Vantages, text())
 	}
 	return v
 }
@@ -76,13 +77,13 @@ func TestParseVerdict(t *testing.T) {
 // TestParseVerdictInOneGo sees to it that what PutVerdicts writes does not fall back to encoding/json.
 func TestParseVerdictInOneGo(t *testing.T) {
 	v := health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: "p"}, Judge: "eu1", Frozen: true, FrozenSince: time.Unix(1e9, 0),
-		HeldSince: time.Unix(1e9, 7),
-		Cause:     "4 of 4 failed", NeverUp: []string{"x", "y"}, Released: []string{"b"},
+		HeldSince: time.Unix(1e9, 7), Vantages: []string{"eu1", "eu2"},
+		Cause: "4 of 4 failed", NeverUp: []string{"x", "y"}, Released: []string{"b"},
 		Out: &health.Out{Since: time.Unix(1e9, 0), Why: "0 of 2 endpoints up, 1 needed", Observed: true},
 		Endpoints: map[string]health.Finding{
 			"a": {State: health.Up, Score: 1, Since: time.Unix(1e9, 5), Of: "192.0.2.1 2001:db8::1", Unsure: true, Recovered: true},
 			"b": {State: health.Down, Since: time.Unix(1e9, 0), Reason: `Get "http://192.0.2.1/": EOF`, Watched: "cert: late", Proven: true,
-				Back: time.Unix(1e9, 7)},
+				Back: time.Unix(1e9, 7), All: health.Up},
 			"ç": {State: health.Unknown, Score: 0.25}}}
 	value, err := MarshalPlain(v)
 	if err != nil {
