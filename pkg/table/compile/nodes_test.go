@@ -409,3 +409,26 @@ func TestAsIfUpNeedsTheFamily(t *testing.T) {
 		}
 	}
 }
+
+// TestNamesOfTheSamePoolsShareSteps: what many names have alike stands in memory once, and is each name's own again when it differs.
+func TestNamesOfTheSamePoolsShareSteps(t *testing.T) {
+	const rules = "  rules: [{when: {geo: [EU]}, pools: [eu, us]}, {pools: [us]}]\n"
+	h := newHarness(t, testZone, testPools, service("web", rules), service("more", rules), service("other", "  ttl: 7s\n"+rules))
+	steps := func(name string) *table.Step { return &h.service(name + ".shop.gtm.example.").Steps[0] }
+	if steps("web") != steps("more") || steps("web") == steps("other") {
+		t.Errorf("web has %p, more %p, other %p", steps("web"), steps("more"), steps("other"))
+	}
+	h.put(service("more", "  rules: [{pools: [sg]}]\n")[5:])
+	h.expect("more.shop.gtm.example.", berlin, rr.IPv4, map[string]float64{"203.0.113.1": 1})
+	var l stepLists
+	first := l.same(make([]table.Step, maxSteps/2))
+	for n := range uint32(3) {
+		l.same([]table.Step{{Node: n, TTL: 1}})
+	}
+	if got := l.same(make([]table.Step, maxSteps/2)); &got[0] != &first[0] {
+		t.Error("what is known is not found")
+	}
+	if l.same(make([]table.Step, maxSteps/2+1)); l.steps > maxSteps || len(l.known) != 1 {
+		t.Errorf("%d steps of %d lists are known", l.steps, len(l.known))
+	}
+}

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -152,6 +153,7 @@ func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *service
 		out.Is |= table.Metrics
 	}
 	out.Sigs = out.Sigs.KeptFor(c.zones[fresh.zone].signer, fresh.host, out.TTLs())
+	out.Steps = c.steps.same(out.Steps)
 	c.serviceSlots.Set(fresh.slot, *out)
 	c.releaseNodes(s.steps)
 	for _, p := range s.uses {
@@ -164,6 +166,32 @@ func (c *Compiler) compileService(k spec.Key, declared *spec.Service, s *service
 	fresh.compiled, fresh.uses = out, uses
 	*s = *fresh
 	return nil
+}
+
+// stepLists are lists of steps as they stand in memory. Many names that lead to the same pools have the same, which queries find near.
+type stepLists struct {
+	known map[string][]table.Step // by key
+	steps int                     // in all of them
+	key   []byte                  // memory for one
+}
+
+// maxSteps bounds stepLists.steps, of which some stay that services no longer have.
+const maxSteps = 1 << 16
+
+// same gives a list that is the same, if one is known.
+func (l *stepLists) same(steps []table.Step) []table.Step {
+	l.key = l.key[:0]
+	for _, s := range steps {
+		l.key = binary.NativeEndian.AppendUint64(l.key, uint64(s.Node)<<32|uint64(s.TTL))
+	}
+	if known, ok := l.known[string(l.key)]; ok {
+		return known
+	}
+	if l.steps += len(steps); l.known == nil || l.steps > maxSteps {
+		l.known, l.steps = map[string][]table.Step{}, len(steps)
+	}
+	l.known[string(l.key)] = steps
+	return steps
 }
 
 // watchPools notes which pools a service names, so that it is compiled anew when they appear or change shape, and gives them.

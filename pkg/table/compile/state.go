@@ -70,7 +70,8 @@ type Compiler struct {
 
 	nodes        map[string]*nodeState // those that have arms, by mixKey
 	nodeSlots    chunks.Writer[table.Node]
-	splits       int   // sets in the Splits of nodes
+	splits       int // sets in the Splits of nodes
+	steps        stepLists
 	ahead        ahead // compiled before its turn
 	serviceSlots chunks.Writer[table.Service]
 	top          names.Table
