@@ -262,7 +262,7 @@ func (l *lockedEtcd) isRefused() {
 		l.t.Errorf("control writes no signals: %v", err)
 	}
 	for user, keys := range map[string][]string{"nobody": {"config/", "world/"}, "fra1": {"world/edge/", "world/obs/", "world/judge/"},
-		"prober-fra": {"world/edge/", "world/judge/"}, "judge": {"world/edge/"}} {
+		"prober-fra": {"world/known/", "world/judge/"}, "judge": {"world/known/"}} {
 		c := l.client(user)
 		for _, key := range keys {
 			if _, err := c.Get(limited(l.t), store.DefaultPrefix+key, clientv3.WithPrefix()); !errors.Is(err,

@@ -26,7 +26,7 @@ func (n Node) pools(p *Policy, to map[string]bool) {
 func TestReachesHoldTheRows(t *testing.T) {
 	rnd := gtmtest.Random(t)
 	several, fenced := 0, 0
-	for range 400 {
+	for range 1000 {
 		w := randomWorld(rnd)
 		s := w.service(rnd)
 		p, err := New("shop", s, w, w.today.Unix()/daySeconds)

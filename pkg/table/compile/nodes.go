@@ -193,17 +193,39 @@ func (c *Compiler) setDraw(d *drawState, draw *draws.Draw) {
 	c.setNode(&d.nodeState, d.leafOf(draw))
 }
 
-// setNode replaces a node, and those above it if it gives other families now.
+// setNode replaces a node, and those above it: as a whole where what they lead to gives other families now, else what is drawn from them at
+// once. However many ways lead up to a node, it is made anew once, after all that lie below it.
 func (c *Compiler) setNode(n *nodeState, fresh table.Node) {
-	was := *c.nodeSlots.Ref(n.slot)
-	c.nodeSlots.Set(n.slot, fresh)
-	for _, p := range n.parents {
-		if was.Live != fresh.Live || was.All != fresh.All {
-			c.setNode(p.node, c.mixed(p.node.mix))
-		} else {
-			c.splitAnew(p.node)
+	var above [table.MaxDepth + 1]map[*nodeState]bool // by Depth; true: what it leads to gives other families
+	tell := func(n *nodeState, gives bool) {
+		for _, p := range n.parents {
+			at := &above[c.nodeSlots.Ref(p.node.slot).Depth]
+			if *at == nil {
+				*at = map[*nodeState]bool{}
+			}
+			(*at)[p.node] = (*at)[p.node] || gives
 		}
 	}
+	tell(n, c.replace(n, fresh))
+	for depth := range above {
+		for n, gives := range above[depth] {
+			switch {
+			case gives:
+				tell(n, c.replace(n, c.mixed(n.mix)))
+			case n.mix.spreads():
+				c.splitAnew(n)
+				tell(n, false)
+			}
+		}
+	}
+}
+
+// replace replaces a node, and reports whether it gives other families now.
+func (c *Compiler) replace(n *nodeState, fresh table.Node) (gives bool) {
+	was := c.nodeSlots.Ref(n.slot)
+	gives = was.Live != fresh.Live || was.All != fresh.All
+	c.nodeSlots.Set(n.slot, fresh)
+	return gives
 }
 
 // maxSplits bounds how many sets there are in the Splits of all nodes: each takes some 50 bytes, and where all of these nodes have the same
@@ -230,7 +252,7 @@ func (c *Compiler) split(m *mixState) *draws.Split {
 }
 
 // below appends the pools that clients of a family get from a node, of which share is drawn; path is of the arms that lead to it. ttl is
-// that of those in list. Not ok: clients have a say in which, or the TTL is not the same for all.
+// that of those in list. Not ok: clients have a say in which, the TTL is not the same for all, or they are more than can be drawn from.
 func (c *Compiler) below(m *mixState, f rr.Family, share float64, path []uint16, list []draws.Part, ttl uint32) (
 	[]draws.Part, uint32, bool) {
 	total, ok := 0.0, m.spreads()
@@ -241,7 +263,10 @@ func (c *Compiler) below(m *mixState, f rr.Family, share float64, path []uint16,
 	}
 	for i, a := range m.arms {
 		n := c.nodeSlots.Ref(a.node.slot)
-		if !ok || !n.Live.Has(f) {
+		if ok = ok && len(list) <= draws.MaxSplit; !ok {
+			break
+		}
+		if !n.Live.Has(f) {
 			continue
 		}
 		of, arms := share, append(slices.Clip(path), uint16(i))
@@ -261,19 +286,12 @@ func (c *Compiler) below(m *mixState, f rr.Family, share float64, path []uint16,
 	return list, ttl, ok
 }
 
-// splitAnew makes the Splits of a node and of those above it anew, below which something changed.
+// splitAnew makes the Split of a node anew, below which something changed.
 func (c *Compiler) splitAnew(n *nodeState) {
-	if !n.mix.spreads() {
-		return
-	}
 	now := *c.nodeSlots.Ref(n.slot)
-	if had := now.Split != nil; had || n.mix.kind == table.WeightedNode {
-		if now.Split = c.split(n.mix); had || now.Split != nil {
-			c.nodeSlots.Set(n.slot, now)
-		}
-	}
-	for _, p := range n.parents {
-		c.splitAnew(p.node)
+	had := now.Split != nil
+	if now.Split = c.split(n.mix); had || now.Split != nil {
+		c.nodeSlots.Set(n.slot, now)
 	}
 }
 
