@@ -254,7 +254,7 @@ func (t *term) docket(tenant string) *docket {
 	d.Age = func(id health.PoolID, endpoint string) time.Duration {
 		return t.ages.down(id, endpoint, held[id].Endpoints[endpoint])
 	}
-	d.FrozenFor = func() time.Duration { return t.ages.frozen(tenant, frozenSince(held, "")) }
+	d.FrozenFor = func(since time.Time) time.Duration { return t.ages.frozen(tenant, since) }
 	d.HeldFor = func(id health.PoolID) time.Duration { return t.ages.heldFor(held[id]) }
 	d.Release = func(id health.PoolID) bool { return said(d.words, id, false) }
 	about := t.world.known()
