@@ -143,6 +143,14 @@ func (f Finding) Held() string {
 	return ""
 }
 
+// Observed tells what was seen of an endpoint that is down and that the brake would hold, did it not only observe; "": it would not.
+func (f Finding) Observed() string {
+	if strings.HasPrefix(f.Reason, wouldReason) {
+		return f.Reason
+	}
+	return ""
+}
+
 // held reports whether the brake holds an endpoint.
 func (v *Verdict) held(endpoint string) bool {
 	f := v.Endpoints[endpoint]
