@@ -313,3 +313,16 @@ func TestTheBrakeHoldsForALongTimeInARegion(t *testing.T) {
 		}
 	}
 }
+
+// TestR12KeepsWhatTheRegionKnows: when it goes along with what is found for all, an endpoint is back where it was back, which B8 goes by.
+func TestR12KeepsWhatTheRegionKnows(t *testing.T) {
+	for name, back := range map[string]time.Time{"never held there": {}, "back there before": at(50)} {
+		all := Verdict{Endpoints: map[string]Finding{"a": {State: Up, Score: 1, Since: at(100), Back: at(90)}}}
+		before := Verdict{Endpoints: map[string]Finding{"a": {State: Down, All: Down, Since: at(20), Back: back}}}
+		v := Judge(Case{Pool: webPool.For("EU"), Region: "EU", Endpoints: []string{"a"}, Vantages: []string{"ams", "fra"}, All: &all,
+			Now: at(100), Previous: before})
+		if f := v.Endpoints["a"]; f.State != Up || f.All != Up || !f.Back.Equal(back) {
+			t.Errorf("%s: %+v", name, f)
+		}
+	}
+}
