@@ -203,8 +203,12 @@ func (a *app) showOutlook(o *api.Outlook) {
 			}
 			sites = append(sites, fmt.Sprintf("%s %s", name, change(percent(s.Before), percent(s.After))))
 		}
-		a.printf("  rule %s of %s/%s: %s; endpoints that take clients: %s, pools that are up: %s%s\n", r.Rule, r.Service.Tenant,
-			r.Service.Name, strings.Join(sites, ", "), change(fmt.Sprint(r.Before.Endpoints), fmt.Sprint(r.After.Endpoints)),
+		of := ""
+		if r.Region != "" {
+			of = " for clients of " + r.Region
+		}
+		a.printf("  rule %s of %s/%s%s: %s; endpoints that take clients: %s, pools that are up: %s%s\n", r.Rule, r.Service.Tenant,
+			r.Service.Name, of, strings.Join(sites, ", "), change(fmt.Sprint(r.Before.Endpoints), fmt.Sprint(r.After.Endpoints)),
 			change(fmt.Sprint(r.Before.Pools), fmt.Sprint(r.After.Pools)), instead(r.After.Instead))
 	}
 	if o.More > 0 {

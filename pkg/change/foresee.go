@@ -27,6 +27,7 @@ const maxOutlook = 100
 // RuleOutlook is one rule, without the edit and with it.
 type RuleOutlook struct {
 	Service       spec.Key
+	Region        string // for clients of that, where it is otherwise than for all
 	Before, After outlook.Rule
 }
 
@@ -110,23 +111,58 @@ func foresee(s *State, after *overlay, tenant string, put []*spec.Resource, verd
 		if !ok {
 			continue
 		}
-		was, is := before.Rules(k.Name), behind.Rules(k.Name)
-		for i := range was {
-			r := RuleOutlook{k, was[i], is[i]}
-			if up(r.Before) > 0 && up(r.After) == 0 && out.empty == "" {
-				out.empty = fmt.Sprintf("rule %s of service %s/%s", r.After.Name, k.Tenant, k.Name)
-			}
-			switch {
-			case r.Same():
-			case len(out.Rules) < maxOutlook:
-				out.Rules = append(out.Rules, r)
-			default:
-				out.More++
+		all := rulesIn("", k, before, behind)
+		for i := range all {
+			out.take(&all[i])
+		}
+		for _, region := range before.Regions(service) {
+			for i, r := range rulesIn(region, k, before, behind) {
+				if outlook.Reaches(&service.Rules[i], region) && !r.as(&all[i]) {
+					out.take(&r)
+				}
 			}
 		}
 		out.TTL = max(out.TTL, service.LongestTTLSeconds())
 	}
 	return out
+}
+
+// rulesIn looks at a service's rules for the clients of a region; empty: for all.
+func rulesIn(region string, k spec.Key, before, behind *outlook.Looker) []RuleOutlook {
+	was, is := before.In(region).Rules(k.Name), behind.In(region).Rules(k.Name)
+	rules := make([]RuleOutlook, len(was))
+	for i := range was {
+		rules[i] = RuleOutlook{k, region, was[i], is[i]}
+	}
+	return rules
+}
+
+// as reports whether the rule answers as the other one, whose words may be others, without the edit and with it.
+func (r *RuleOutlook) as(o *RuleOutlook) bool {
+	same := func(a, b outlook.Rule) bool {
+		return a.Tier == b.Tier && slices.EqualFunc(a.Pools, b.Pools, func(p, q outlook.Pool) bool {
+			p.Why, q.Why = "", ""
+			return p == q
+		})
+	}
+	return same(r.Before, o.Before) && same(r.After, o.After)
+}
+
+// take adds a rule, if the edit changes it.
+func (out *Outlook) take(r *RuleOutlook) {
+	if up(r.Before) > 0 && up(r.After) == 0 && out.empty == "" {
+		out.empty = fmt.Sprintf("rule %s of service %s/%s", r.After.Name, r.Service.Tenant, r.Service.Name)
+		if r.Region != "" {
+			out.empty += ", for clients of " + r.Region + ","
+		}
+	}
+	switch {
+	case r.Same():
+	case len(out.Rules) < maxOutlook:
+		out.Rules = append(out.Rules, *r)
+	default:
+		out.More++
+	}
 }
 
 // settled gives the time from which an override that is declared at now has all of its effect.

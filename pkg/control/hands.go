@@ -219,7 +219,8 @@ func outlookOf(o *change.Outlook) *api.Outlook {
 		for _, p := range r.After.Pools {
 			site(p.Site).After += p.Share
 		}
-		rule := api.RuleOutlook{Service: r.Service, Rule: r.After.Name, Before: capacityOf(&r.Before), After: capacityOf(&r.After)}
+		rule := api.RuleOutlook{Service: r.Service, Rule: r.After.Name, Region: r.Region,
+			Before: capacityOf(&r.Before), After: capacityOf(&r.After)}
 		for _, name := range slices.Sorted(maps.Keys(sites)) {
 			if share := *sites[name]; share.Before+share.After > 0 {
 				rule.Sites = append(rule.Sites, share)

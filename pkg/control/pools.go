@@ -80,8 +80,12 @@ func (h *tenantHealth) verdict(pool, region string) *health.Verdict {
 	return &v
 }
 
-// pool gives what steer makes of a pool for clients of a region, or for all, as it does for answers; nil where it is not declared.
+// pool gives what steer makes of a pool for clients of a region, or for all, as it does for answers; nil where it is not declared. One
+// without regions is the same for all, and so is what it depends on.
 func (h *tenantHealth) pool(name, region string) *steer.Pool {
+	if p, ok := h.spec(spec.KindPool, name).(*spec.Pool); ok && !p.Regions {
+		region = ""
+	}
 	key := health.PoolID{Pool: name}.For(region).Pool
 	if p, known := h.steered[key]; known {
 		return p
@@ -119,7 +123,7 @@ func (h *tenantHealth) steer(name, region string, overrides []*spec.Override) *s
 	}
 	effective := declared.Effective()
 	verdict := h.verdict(name, "")
-	if v := h.verdict(name, region); declared.Regions && v != nil {
+	if v := h.verdict(name, region); v != nil {
 		verdict = v
 	}
 	p := steer.NewPool(health.PoolID{Tenant: h.tenant, Pool: name}, &effective, verdict, overrides, h.now)

@@ -27,6 +27,8 @@ func TestStatusTellsOfRegions(t *testing.T) {
 		put(spec.KindPool, "sg", &spec.Pool{Monitor: "m", Regions: true, Endpoints: two}),
 		put(spec.KindPool, "front", &spec.Pool{Monitor: "m", Regions: true, Endpoints: two, Depends: []spec.Dependency{{Pool: "sg"}}}),
 		put(spec.KindPool, "plain", &spec.Pool{Monitor: "m", Endpoints: two}),
+		put(spec.KindPool, "link", &spec.Pool{Monitor: "m", Endpoints: two, Depends: []spec.Dependency{{Pool: "sg"}}}),
+		put(spec.KindPool, "last", &spec.Pool{Monitor: "m", Regions: true, Endpoints: two, Depends: []spec.Dependency{{Pool: "link"}}}),
 		put(spec.KindService, "web", &spec.Service{Host: "web.example.", Rules: []spec.Rule{{Pools: []spec.Target{{Pool: "sg"}}}}}),
 	}}}, Values: state.Verdicts.Put(
 		health.Verdict{Pool: id, Endpoints: map[string]health.Finding{"a": up, "b": up}},
@@ -34,6 +36,7 @@ func TestStatusTellsOfRegions(t *testing.T) {
 		health.Verdict{Pool: id.For("AS"), Vantages: []string{"nrt", "sin"}, Frozen: true, Cause: "so",
 			Endpoints: map[string]health.Finding{"a": up, "b": held}},
 		health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: "front@EU"}, Endpoints: map[string]health.Finding{"a": up, "b": up}},
+		health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: "last@EU"}, Endpoints: map[string]health.Finding{"a": up, "b": up}},
 		health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: "plain@EU"}, Endpoints: map[string]health.Finding{"a": down}})})
 	var status api.Status
 	w.ask(t, "GET", "/v1/status", nil, &status)
@@ -58,6 +61,9 @@ func TestStatusTellsOfRegions(t *testing.T) {
 	}
 	if r := regions["front"]; len(r) != 1 || r[0].Up {
 		t.Errorf("it depends on what is down for EU: %+v", r)
+	}
+	if r := regions["last"]; len(r) != 1 || !r[0].Up {
+		t.Errorf("it depends on a pool that goes by what is known for all: %+v", r)
 	}
 	w.evidence.Heard(state.Pulse{Judge: "sin", Nonce: "1", Silent: []string{"ams", "nyc"}}, w.clock)
 	const silent = "for EU 0 of 2 endpoints healthy, 1 needed; 1 of 2 vantages of EU are silent, and it stays as it is, " +

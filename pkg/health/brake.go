@@ -61,10 +61,11 @@ type Docket struct {
 	// Release tells of pools of which a person wants what is held to go down. nil: of none.
 	Release func(PoolID) bool
 	Now     time.Time
-	// Age tells how long an endpoint has been down, FrozenFor how long the brake holds, and HeldFor for how long what is held in a
-	// pool has been the same, by one clock. nil: by the times in Previous and Proposed, which several clocks may have written.
+	// Age tells how long an endpoint has been down, FrozenFor how long the brake holds, if the verdicts in Previous say since when, and
+	// HeldFor for how long what is held in a pool has been the same, by one clock. nil: by the times in Previous and Proposed, which
+	// several clocks may have written.
 	Age       func(PoolID, string) time.Duration
-	FrozenFor func() time.Duration
+	FrozenFor func(since time.Time) time.Duration
 	HeldFor   func(PoolID) time.Duration
 	// Others is what the brake counted of all other tenants.
 	Others Census
@@ -137,6 +138,14 @@ const (
 // It means something in a verdict that is Frozen only.
 func (f Finding) Held() string {
 	if strings.HasPrefix(f.Reason, heldReason) {
+		return f.Reason
+	}
+	return ""
+}
+
+// Observed tells what was seen of an endpoint that is down and that the brake would hold, did it not only observe; "": it would not.
+func (f Finding) Observed() string {
+	if strings.HasPrefix(f.Reason, wouldReason) {
 		return f.Reason
 	}
 	return ""
@@ -252,7 +261,7 @@ func (r *round) openWindow() {
 	}
 	switch {
 	case r.frozen && r.FrozenFor != nil:
-		r.frozenFor = max(0, r.FrozenFor())
+		r.frozenFor = max(0, r.FrozenFor(r.since))
 	case r.frozen:
 		r.frozenFor = r.Now.Sub(r.since)
 	}

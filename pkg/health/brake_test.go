@@ -24,7 +24,7 @@ type tenant struct {
 	release  map[PoolID]bool
 	age      func(PoolID, string) time.Duration
 
-	frozenFor func() time.Duration
+	frozenFor func(since time.Time) time.Duration
 
 	verdicts map[PoolID]Verdict
 	tally    Tally

@@ -387,7 +387,7 @@ func TestTheWindowGrowsByTheJudgesOwnClock(t *testing.T) {
 			x.want(t, tc.what, true, endpointsOf("p0", 3)...)
 		}
 		x.age = func(PoolID, string) time.Duration { return tc.age }
-		x.frozenFor = func() time.Duration { return tc.frozenFor }
+		x.frozenFor = func(time.Time) time.Duration { return tc.frozenFor }
 		x.verdicts[PoolID{"shop", "p1"}] = unproven(x.verdicts[PoolID{"shop", "p1"}], at(499))
 		x.set(at(500), Down, "p1/e0")
 		if want := map[bool]int{true: 4, false: 1}[tc.held]; x.tally.Failing != want {

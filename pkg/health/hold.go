@@ -41,7 +41,7 @@ func (h *hearing) fate(name string) fate {
 		return fresh
 	case f.State == Up:
 		return well
-	case f.State == Down && before.State == Down && !slices.Contains(h.now.NeverUp, name) && h.age(name) < h.window()+h.frozenFor:
+	case f.State == Down && before.State == Down && !slices.Contains(h.now.NeverUp, name) && h.age(name)-h.window() < h.frozenFor:
 		return recent
 	}
 	return aside
@@ -55,11 +55,12 @@ func (h *hearing) fails(name string) bool {
 // window is how long failures may be apart that one broken observer brings about.
 func (h *hearing) window() time.Duration { return h.brake.Proves(h.Pools[h.id]) }
 
+// age is how long an endpoint has been down.
 func (h *hearing) age(name string) time.Duration {
 	if h.Age != nil {
-		return h.Age(h.id, name)
+		return max(0, h.Age(h.id, name))
 	}
-	return h.Now.Sub(h.now.Endpoints[name].Since)
+	return max(0, h.Now.Sub(h.now.Endpoints[name].Since))
 }
 
 // released reports whether a person let an endpoint's failure through, and it was not up since. (B6)

@@ -62,9 +62,9 @@ const asForAll = "as for all: "
 // goesByAll applies R12: follows tells whether f is now what is found for all. That is beyond doubt: the brake has asked there.
 func (p *poll) goesByAll(f *Finding, previous, all Finding) (follows bool) {
 	if follows = p.few() && previous.All != all.State; follows {
-		of, recovered := f.Of, f.Recovered
+		of, recovered, back := f.Of, f.Recovered, f.Back
 		*f = all
-		f.Of, f.Proven = of, all.State == Down
+		f.Of, f.Back, f.Proven = of, back, all.State == Down
 		if previous.State != Unknown {
 			f.Recovered = recovered
 		}

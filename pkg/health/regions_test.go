@@ -3,9 +3,11 @@ package health
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // regionsOf plays a pool of two endpoints, a and b, beside a backup, judged for all and for regions, from one word of each vantage to the
@@ -262,5 +264,65 @@ func TestPoolsForRegions(t *testing.T) {
 	}
 	if id, region := webPool.For("").Declared(); id != webPool || region != "" {
 		t.Errorf("%v %q", id, region)
+	}
+}
+
+// TestTheBrakeHoldsForALongTimeInARegion: what failed for a region counts as long as the brake holds what is judged for all only, since
+// whenever that was.
+func TestTheBrakeHoldsForALongTimeInARegion(t *testing.T) {
+	here, lone, other := PoolID{"shop", "here"}, PoolID{"shop", "lone"}, PoolID{"shop", "other"}
+	play := func(frozenFor time.Duration) (since time.Time, v Verdict) {
+		d := Docket{Previous: map[PoolID]Verdict{}, Proposed: map[PoolID]Verdict{}, Pools: map[PoolID]Declared{}, Now: at(1000)}
+		d.FrozenFor = func(at time.Time) time.Duration {
+			since = at
+			return frozenFor
+		}
+		add := func(id PoolID, row Row, n, lost int, state State) {
+			was, is := map[string]Finding{}, map[string]Finding{}
+			for i := range n {
+				name := fmt.Sprint("e", i)
+				was[name], is[name] = Finding{State: Up, Score: 1}, Finding{State: Up, Score: 1}
+				if i < lost {
+					was[name], is[name] = Finding{State: state, Since: at(980)}, Finding{State: Down, Since: at(980), Reason: "timeout"}
+				}
+			}
+			d.Previous[id], d.Proposed[id] = Verdict{Pool: id, Endpoints: was}, Verdict{Pool: id, Endpoints: is}
+			d.Pools[id] = Declared{Size: n, Rows: []Row{row}}
+		}
+		row := Row{Name: "web", Pools: []PoolID{here, other}}
+		add(lone, Row{Name: "own", Pools: []PoolID{lone}}, 4, 4, Up)
+		add(other, row, 5, 3, Down)
+		add(here, row, 4, 4, Up)
+		held := d.Previous[lone]
+		held.Frozen, held.FrozenSince, held.HeldSince = true, at(990), at(990)
+		for name, f := range held.Endpoints {
+			f.Reason = heldReason + "timeout"
+			held.Endpoints[name] = f
+		}
+		d.Previous[lone] = held
+		verdicts, _ := Brake{}.Apply(d)
+		return since, verdicts[here]
+	}
+	for _, frozenFor := range []time.Duration{10 * time.Second, 100 * 365 * 24 * time.Hour, math.MaxInt64} {
+		since, v := play(frozenFor)
+		if !since.Equal(at(990)) {
+			t.Errorf("asked how long it holds since %v", since)
+		}
+		if !v.Frozen || !strings.HasPrefix(v.Cause, "11 of 13 endpoints") {
+			t.Errorf("it holds for %v: frozen %v, %s", frozenFor, v.Frozen, v.Cause)
+		}
+	}
+}
+
+// TestR12KeepsWhatTheRegionKnows: when it goes along with what is found for all, an endpoint is back where it was back, which B8 goes by.
+func TestR12KeepsWhatTheRegionKnows(t *testing.T) {
+	for name, back := range map[string]time.Time{"never held there": {}, "back there before": at(50)} {
+		all := Verdict{Endpoints: map[string]Finding{"a": {State: Up, Score: 1, Since: at(100), Back: at(90)}}}
+		before := Verdict{Endpoints: map[string]Finding{"a": {State: Down, All: Down, Since: at(20), Back: back}}}
+		v := Judge(Case{Pool: webPool.For("EU"), Region: "EU", Endpoints: []string{"a"}, Vantages: []string{"ams", "fra"}, All: &all,
+			Now: at(100), Previous: before})
+		if f := v.Endpoints["a"]; f.State != Up || f.All != Up || !f.Back.Equal(back) {
+			t.Errorf("%s: %+v", name, f)
+		}
 	}
 }

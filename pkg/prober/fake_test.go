@@ -3,6 +3,7 @@ package prober
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
 	"net/netip"
 	"slices"
@@ -483,6 +484,7 @@ type lab struct {
 	running map[string]func()
 	probers map[string]*Prober
 	ahead   map[string]time.Duration // of a prober's wall clock
+	log     *slog.Logger
 }
 
 // mustNew is New in a test.
@@ -520,7 +522,7 @@ func (l *lab) start(id string) {
 		}
 		return r
 	}
-	p := mustNew(l.T, Config{ID: id, Region: l.where[id].Region, Network: l.where[id].Network, Store: l.fakeStore, check: check,
+	p := mustNew(l.T, Config{ID: id, Region: l.where[id].Region, Network: l.where[id].Network, Store: l.fakeStore, check: check, Logger: l.log,
 		Clock: func() time.Time { return time.Now().Add(ahead) }})
 	l.probers[id] = p
 	go func() { done <- p.Run(ctx) }()

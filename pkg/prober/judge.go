@@ -254,7 +254,7 @@ func (t *term) docket(tenant string) *docket {
 	d.Age = func(id health.PoolID, endpoint string) time.Duration {
 		return t.ages.down(id, endpoint, held[id].Endpoints[endpoint])
 	}
-	d.FrozenFor = func() time.Duration { return t.ages.frozen(tenant, frozenSince(held, "")) }
+	d.FrozenFor = func(since time.Time) time.Duration { return t.ages.frozen(tenant, since) }
 	d.HeldFor = func(id health.PoolID) time.Duration { return t.ages.heldFor(held[id]) }
 	d.Release = func(id health.PoolID) bool { return said(d.words, id, false) }
 	about := t.world.known()
@@ -383,8 +383,9 @@ func (t *term) carryOut(ctx context.Context, work verdictWork) error {
 		for _, region := range geo.Continents {
 			t.ages.noteBrake(tenantIn(tenant, region), work.tally[tenantIn(tenant, region)].Frozen)
 		}
-		if t.metrics.judged(tenant, t.held[tenant], work.tally[tenant]) {
-			t.logBrake(tenant, work.tally[tenant])
+		news, regions := t.metrics.judged(tenant, t.held[tenant])
+		for _, region := range news {
+			t.logBrake(tenant, region, work.tally[tenantIn(tenant, region)], regions[region])
 		}
 	}
 	return nil
@@ -408,19 +409,21 @@ func (t *term) logChanges(old, now health.Verdict) {
 	}
 }
 
-func (t *term) logBrake(tenant string, tally health.Tally) {
-	if tally.Frozen {
-		t.cfg.Logger.Error("the brake holds: so many endpoints fail at once that the observer is likelier to have broken; "+
-			"look at the probers; if they have really failed: gtmctl health release",
-			"tenant", tenant, "failing", tally.Failing, "endpoints", tally.Total, "held", tally.Held)
-		return
+// logBrake tells people what the brake does now for clients of a region, or for all.
+func (t *term) logBrake(tenant, region string, tally health.Tally, does braked) {
+	log := t.cfg.Logger.With("tenant", tenant, "failing", tally.Failing, "endpoints", tally.Total)
+	if region != "" {
+		log = log.With("region", region)
 	}
-	if tally.Would > 0 {
-		t.cfg.Logger.Warn("the brake would hold what fails, and only observes", "tenant", tenant, "failing", tally.Failing,
-			"endpoints", tally.Total, "would hold", tally.Would)
-		return
+	switch {
+	case does.held > 0:
+		log.Error("the brake holds: so many endpoints fail at once that the observer is likelier to have broken; "+
+			"look at the probers; if they have really failed: gtmctl health release", "held", does.held)
+	case does.would > 0:
+		log.Warn("the brake would hold what fails, and only observes", "would hold", does.would)
+	default:
+		log.Info("the brake lets go")
 	}
-	t.cfg.Logger.Info("the brake lets go", "tenant", tenant, "failing", tally.Failing, "endpoints", tally.Total)
 }
 
 func comparePools(a, b health.PoolID) int {

@@ -31,8 +31,11 @@ func newAges(pulse, now time.Time) *ages {
 	return a
 }
 
-// inherited gives when something was that stands in a verdict of an earlier judge.
+// inherited gives when something was that stands in a verdict of an earlier judge. What says no time is of this term.
 func (a *ages) inherited(at time.Time) time.Time {
+	if at.IsZero() {
+		return a.start
+	}
 	return a.start.Add(-max(0, a.before.Sub(at)))
 }
 
@@ -103,17 +106,4 @@ func (a *ages) noteBrake(tenant string, holds bool) {
 	} else if !known {
 		a.froze[tenant] = time.Now()
 	}
-}
-
-// frozenSince gives the earliest that verdicts for clients of a region, or for all, say of the brake; zero: it does not hold.
-func frozenSince(verdicts map[health.PoolID]health.Verdict, region string) (since time.Time) {
-	for id, v := range verdicts {
-		if _, of := id.Declared(); of != region {
-			continue
-		}
-		if v.Frozen && (since.IsZero() || v.FrozenSince.Before(since)) {
-			since = v.FrozenSince
-		}
-	}
-	return since
 }

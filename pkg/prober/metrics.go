@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 )
@@ -26,6 +27,7 @@ type metrics struct {
 
 	mu      sync.Mutex
 	tenants map[string]tenantCount
+	braked  map[string]map[string]braked // by tenant and region
 	total   tenantCount
 }
 
@@ -55,14 +57,15 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		endpoints: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "gtm_prober_endpoints", Help: "Endpoints with a verdict, by state, as the judge holds them.",
 		}, []string{"state"}),
-		frozen: f.NewGauge(prometheus.GaugeOpts{Name: "gtm_prober_brake_frozen_tenants", Help: "Tenants whose verdicts the brake holds."}),
+		frozen: f.NewGauge(prometheus.GaugeOpts{Name: "gtm_prober_brake_frozen_tenants", Help: "Tenants whose verdicts the brake holds, for all clients or in a region."}),
 		held: f.NewGauge(prometheus.GaugeOpts{Name: "gtm_prober_brake_held_endpoints",
-			Help: "Endpoints that failed and that the brake holds."}),
+			Help: "Endpoints that failed and that the brake holds, for all clients or in a region; each counts once."}),
 		would: f.NewGauge(prometheus.GaugeOpts{Name: "gtm_prober_brake_observed_endpoints",
 			Help: "Endpoints that went down and that the brake would hold, did it not only observe."}),
 		out: f.NewGaugeVec(prometheus.GaugeOpts{Name: "gtm_prober_pools_out",
-			Help: "Pools that failed and stay out until a person resumes them, by mode: enforce, observe (they would)."}, []string{"mode"}),
-		tenants: map[string]tenantCount{},
+			Help: "Pools that failed, for all clients or in a region, and stay out until a person resumes them, by mode: " +
+				"enforce, observe (they would)."}, []string{"mode"}),
+		tenants: map[string]tenantCount{}, braked: map[string]map[string]braked{},
 	}
 }
 
@@ -76,17 +79,75 @@ func (m *metrics) countWrite(err error) {
 
 func (m *metrics) countVerdicts(n int) { m.verdicts.Add(float64(n)) }
 
-// judged takes what is held of a tenant now, and reports whether the brake took hold or let go, or would have.
-func (m *metrics) judged(tenant string, verdicts map[health.PoolID]health.Verdict, tally health.Tally) bool {
-	var c tenantCount
+// braked counts what the brake holds, or would hold, for the clients of a region, or for all.
+type braked struct{ held, would int }
+
+// told reports whether people have heard of it, where they have of another one.
+func (b braked) told(of braked) bool {
+	return (b.held > 0) == (of.held > 0) && (b.would > 0) == (of.would > 0)
+}
+
+// brakedIn counts what the brake does by region, and all of it; an endpoint counts once there.
+func brakedIn(verdicts map[health.PoolID]health.Verdict) (regions map[string]braked, all braked) {
+	type endpoint struct {
+		pool health.PoolID
+		name string
+	}
+	regions = map[string]braked{}
+	held, would := map[endpoint]bool{}, map[endpoint]bool{}
 	for id, v := range verdicts {
-		if _, region := id.Declared(); region != "" {
-			continue // endpoints count once
+		of, region := id.Declared()
+		in := regions[region]
+		for name, f := range v.Endpoints {
+			switch {
+			case v.Frozen && f.State == health.Up && f.Held() != "":
+				in.held++
+				held[endpoint{of, name}] = true
+			case f.State == health.Down && f.Observed() != "":
+				in.would++
+				would[endpoint{of, name}] = true
+			}
 		}
-		if v.Out.Enforced() {
-			c.out++
-		} else if v.Out != nil {
-			c.wouldOut++
+		if in != (braked{}) {
+			regions[region] = in
+		}
+	}
+	return regions, braked{len(held), len(would)}
+}
+
+// judged takes what is held of a tenant now, and gives the regions, empty for all, where the brake took hold or let go, or would have.
+func (m *metrics) judged(tenant string, verdicts map[health.PoolID]health.Verdict) (news []string, regions map[string]braked) {
+	c := countOf(verdicts)
+	regions, all := brakedIn(verdicts)
+	c.held, c.would, c.frozen = all.held, all.would, min(1, all.held)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, region := range append([]string{""}, geo.Continents[:]...) {
+		if !m.braked[tenant][region].told(regions[region]) {
+			news = append(news, region)
+		}
+	}
+	if m.braked[tenant] = regions; len(regions) == 0 {
+		delete(m.braked, tenant)
+	}
+	m.total = m.total.plus(m.tenants[tenant], -1).plus(c, 1)
+	if m.tenants[tenant] = c; c == (tenantCount{}) {
+		delete(m.tenants, tenant)
+	}
+	m.show()
+	return news, regions
+}
+
+// countOf counts endpoints as they are for all, and pools that are out for all or in a region.
+func countOf(verdicts map[health.PoolID]health.Verdict) (c tenantCount) {
+	out := map[health.PoolID]bool{} // enforced
+	for id, v := range verdicts {
+		of, region := id.Declared()
+		if v.Out != nil {
+			out[of] = out[of] || v.Out.Enforced()
+		}
+		if region != "" {
+			continue
 		}
 		for _, f := range v.Endpoints {
 			switch f.State {
@@ -99,19 +160,14 @@ func (m *metrics) judged(tenant string, verdicts map[health.PoolID]health.Verdic
 			}
 		}
 	}
-	if tally.Frozen {
-		c.frozen, c.held = 1, tally.Held
+	for _, enforced := range out {
+		if enforced {
+			c.out++
+		} else {
+			c.wouldOut++
+		}
 	}
-	c.would = tally.Would
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	old := m.tenants[tenant]
-	m.total = m.total.plus(old, -1).plus(c, 1)
-	if m.tenants[tenant] = c; c == (tenantCount{}) {
-		delete(m.tenants, tenant)
-	}
-	m.show()
-	return old.frozen != c.frozen || (old.would > 0) != (c.would > 0)
+	return c
 }
 
 // endTerm forgets what was held as the judge.
@@ -119,6 +175,7 @@ func (m *metrics) endTerm() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	clear(m.tenants)
+	clear(m.braked)
 	m.total = tenantCount{}
 	m.show()
 	m.late.WithLabelValues("verdicts").Set(0)

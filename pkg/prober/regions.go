@@ -63,7 +63,7 @@ func (t *term) docketFor(tenant, region string, d health.Docket, cases map[healt
 	d.Age = func(id health.PoolID, endpoint string) time.Duration {
 		return t.ages.down(named(id), endpoint, held[named(id)].Endpoints[endpoint])
 	}
-	d.FrozenFor = func() time.Duration { return t.ages.frozen(tenantIn(tenant, region), frozenSince(held, region)) }
+	d.FrozenFor = func(since time.Time) time.Duration { return t.ages.frozen(tenantIn(tenant, region), since) }
 	d.HeldFor = func(id health.PoolID) time.Duration { return t.ages.heldFor(held[named(id)]) }
 	d.Others = t.census.othersIn(region, tenant)
 	return d.ForRegion(cases, all)

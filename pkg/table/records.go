@@ -4,6 +4,7 @@ import (
 	"iter"
 	"slices"
 
+	"github.com/gti/gtm/pkg/policy"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/table/draws"
 	"github.com/gti/gtm/pkg/table/names"
@@ -55,7 +56,8 @@ func (v *View) defaults(s *Service, f rr.Family) (data [][]byte, ttl uint32) {
 // AsDeclared gives the leaves of a row, and their TTLs, in the order in which a service's rule declares their pools. Overrides of weights,
 // which may have changed that, are nothing that a secondary could follow.
 func AsDeclared[Leaf any](s *Service, row int, leaves iter.Seq2[Leaf, uint32], pool func(Leaf) string) iter.Seq2[Leaf, uint32] {
-	if s.Steering != nil || row >= len(s.Order) {
+	order := s.declaredOrder(row)
+	if order == nil {
 		return leaves
 	}
 	return func(yield func(Leaf, uint32) bool) {
@@ -66,7 +68,7 @@ func AsDeclared[Leaf any](s *Service, row int, leaves iter.Seq2[Leaf, uint32], p
 		}
 		var all []ranked
 		for leaf, ttl := range leaves {
-			all = append(all, ranked{leaf, ttl, slices.Index(s.Order[row], pool(leaf))})
+			all = append(all, ranked{leaf, ttl, slices.Index(order, pool(leaf))})
 		}
 		slices.SortStableFunc(all, func(a, b ranked) int { return a.rank - b.rank })
 		for _, r := range all {
@@ -75,6 +77,25 @@ func AsDeclared[Leaf any](s *Service, row int, leaves iter.Seq2[Leaf, uint32], p
 			}
 		}
 	}
+}
+
+// declaredOrder gives the pools of a row's rule as they are declared; nil: they stand so, or the row is not one rule's.
+func (s *Service) declaredOrder(row int) []string {
+	if s.Steering != nil {
+		if row != int(s.Steering.Default) || !policy.Simple(s.Spec) {
+			return nil
+		}
+		row = s.everyone()
+	}
+	if row < 0 || row >= len(s.Order) {
+		return nil
+	}
+	return s.Order[row]
+}
+
+// everyone gives the first rule that every client matches; negative: there is none.
+func (s *Service) everyone() int {
+	return slices.IndexFunc(s.Spec.Rules, func(r spec.Rule) bool { return r.MatchesAll() })
 }
 
 // leaves gives the draws below a node, and the TTL of what comes from each, if that of what comes to the node is ttl.
@@ -103,7 +124,7 @@ func (s *Service) DefaultRules() []int {
 		return []int{int(s.Steering.Default), s.lastFor(int(s.Steering.Default))}
 	}
 	last := s.lastFor(0)
-	everyone := slices.IndexFunc(s.Spec.Rules, func(r spec.Rule) bool { return r.MatchesAll() })
+	everyone := s.everyone()
 	var order []int
 	if everyone >= 0 {
 		order = append(order, everyone)

@@ -3,8 +3,10 @@
 package outlook
 
 import (
+	"slices"
 	"time"
 
+	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/policy"
 	"github.com/gti/gtm/pkg/spec"
@@ -15,6 +17,7 @@ import (
 type Looker struct {
 	set     spec.Lookup
 	tenant  string
+	region  string // for whose clients it looks; empty: all
 	verdict func(health.PoolID) *health.Verdict
 	now     time.Time
 
@@ -36,6 +39,29 @@ func New(set spec.Lookup, tenant string, verdict func(health.PoolID) *health.Ver
 		}
 	}
 	return l
+}
+
+// In gives a Looker at what clients of a region get; empty: what is known for all.
+func (l *Looker) In(region string) *Looker {
+	in := *l
+	in.region, in.pools = region, map[string]*steer.Pool{}
+	return &in
+}
+
+// Regions gives those for whose clients one of a service's pools is judged of itself, sorted.
+func (l *Looker) Regions(s *spec.Service) (regions []string) {
+	for _, region := range geo.Continents {
+		if slices.ContainsFunc(s.AllPools(), func(name string) bool { return l.declared(name) != nil && l.judged(name, region) != nil }) {
+			regions = append(regions, region)
+		}
+	}
+	return regions
+}
+
+// Reaches reports whether a rule may be that of clients of a region.
+func Reaches(r *spec.Rule, region string) bool {
+	return r.When == nil || len(r.When.Geo) == 0 ||
+		slices.ContainsFunc(r.When.Geo, func(place string) bool { return health.Within(place, region) })
 }
 
 // Rule is one rule of a service.
@@ -79,14 +105,35 @@ func (l *Looker) pool(name string) *steer.Pool {
 	}
 	id := health.PoolID{Tenant: l.tenant, Pool: name}
 	var p *steer.Pool
-	if r := l.set.Get(spec.Key{Tenant: l.tenant, Kind: spec.KindPool, Name: name}); r != nil {
-		p = steer.NewPool(id, r.Spec.(*spec.Pool), l.verdict(id), l.ofPools[name], l.now)
+	if declared := l.declared(name); declared != nil {
+		verdict := l.judged(name, l.region)
+		if verdict == nil {
+			verdict = l.verdict(id)
+		}
+		p = steer.NewPool(id, declared, verdict, l.ofPools[name], l.now)
 	}
 	l.pools[name] = p
 	return p
 }
 
-// Rules gives the rules of a service; none: it has none, as an alias, or is not there.
+// declared gives a pool as it is declared; nil: there is none.
+func (l *Looker) declared(name string) *spec.Pool {
+	r := l.set.Get(spec.Key{Tenant: l.tenant, Kind: spec.KindPool, Name: name})
+	if r == nil {
+		return nil
+	}
+	return r.Spec.(*spec.Pool)
+}
+
+// judged gives the verdict on a pool for the clients of a region; nil: that for all holds there.
+func (l *Looker) judged(name, region string) *health.Verdict {
+	if region == "" || !l.declared(name).Regions {
+		return nil
+	}
+	return l.verdict(health.PoolID{Tenant: l.tenant, Pool: name}.For(region))
+}
+
+// Rules gives the rules of a service, as they are for the clients of the Looker's region; none: it has none, as an alias, or is not there.
 func (l *Looker) Rules(service string) []Rule {
 	r := l.set.Get(spec.Key{Tenant: l.tenant, Kind: spec.KindService, Name: service})
 	if r == nil {

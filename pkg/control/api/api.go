@@ -94,6 +94,7 @@ type Outlook struct {
 type RuleOutlook struct {
 	Service spec.Key    `json:"service"`
 	Rule    string      `json:"rule"`
+	Region  string      `json:"region,omitempty" doc:"for clients of that continent, where it is otherwise than for all"`
 	Sites   []SiteShare `json:"sites" doc:"by the weights of the rule's pools, not by traffic"`
 	Before  Capacity    `json:"before"`
 	After   Capacity    `json:"after"`

@@ -122,8 +122,8 @@ func (p *pools) look(tenant string, names []string, now time.Time) (list []turne
 	if d == nil {
 		d = p.declare(tenant)
 	}
+	steered := map[health.PoolID]*steer.Pool{}
 	for _, region := range append([]string{""}, geo.Continents[:]...) {
-		steered := map[string]*steer.Pool{}
 		for _, name := range names {
 			id := health.PoolID{Tenant: tenant, Pool: name}.For(region)
 			if region != "" && (d.pools[name] == nil || !d.pools[name].Regions || p.verdict(id) == nil) {
@@ -148,20 +148,24 @@ func (p *pools) look(tenant string, names []string, now time.Time) (list []turne
 	return list
 }
 
-// steer gives what a pool is for clients of a region, as edges know it; nil: it is not declared. steered are those that were made before.
-func (p *pools) steer(d *tenant, tenant, name, region string, steered map[string]*steer.Pool, now time.Time) *steer.Pool {
-	if known, ok := steered[name]; ok {
-		return known
-	}
-	steered[name] = nil // it is being made: who depends on it meanwhile takes it for up
+// steer gives what a pool is for clients of a region, as edges know it; nil: it is not declared. One without regions is the same for all,
+// and so is what it depends on. steered are those that were made before.
+func (p *pools) steer(d *tenant, tenant, name, region string, steered map[health.PoolID]*steer.Pool, now time.Time) *steer.Pool {
 	declared := d.pools[name]
 	if declared == nil {
 		return nil
 	}
-	effective := declared.Effective()
+	if !declared.Regions {
+		region = ""
+	}
 	id := health.PoolID{Tenant: tenant, Pool: name}
+	if known, ok := steered[id.For(region)]; ok {
+		return known
+	}
+	steered[id.For(region)] = nil // it is being made: who depends on it meanwhile takes it for up
+	effective := declared.Effective()
 	verdict := p.verdict(id)
-	if v := p.verdict(id.For(region)); declared.Regions && v != nil {
+	if v := p.verdict(id.For(region)); v != nil {
 		verdict = v
 	}
 	made := steer.NewPool(id, &effective, verdict, d.overrides[name], now)
@@ -172,7 +176,7 @@ func (p *pools) steer(d *tenant, tenant, name, region string, steered map[string
 			}
 			return nil
 		}))
-	steered[name] = made
+	steered[id.For(region)] = made
 	return made
 }
 

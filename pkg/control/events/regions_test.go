@@ -73,3 +73,31 @@ func TestEventsOfRegions(t *testing.T) {
 		}
 	}
 }
+
+// TestDependsInRegions: what goes by what is known for all does so as a link of a chain, too.
+func TestDependsInRegions(t *testing.T) {
+	w := newWorld(t)
+	w.apply(state.Update{Full: true})
+	w.put(regionalYAML + `
+---
+kind: Pool
+tenant: shop
+name: plain
+spec: {monitor: m, endpoints: [{name: a, addresses: [203.0.113.2]}], depends: [{pool: eu}]}
+---
+kind: Pool
+tenant: shop
+name: last
+spec: {monitor: m, regions: true, endpoints: [{name: a, addresses: [203.0.113.3]}], depends: [{pool: plain}]}
+`)
+	w.judged(w.verdict("eu", "a=up!"), w.verdict("db", "a=up!"), w.verdict("plain", "a=up!"), w.verdict("last", "a=up!"))
+	w.news()
+	w.judged(inRegion(w.verdict("eu", "a=up!")), inRegion(w.verdict("db", "a=up!")), inRegion(w.verdict("last", "a=up!")))
+	w.news()
+	w.now = w.now.Add(time.Minute)
+	w.judged(inRegion(w.verdict("eu", "a=down!")))
+	w.want("down for AS", "eu/a for AS up>down, db for AS up>down, eu for AS up>down")
+	w.now = w.now.Add(time.Minute)
+	w.judged(w.verdict("eu", "a=down!"))
+	w.want("down for all", "eu/a up>down, db up>down, eu up>down, last up>down, plain up>down, last for AS up>down")
+}

@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/gti/gtm/pkg/dnswire"
 	"github.com/gti/gtm/pkg/gtmtest"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/table"
@@ -152,11 +155,21 @@ func TestAShiftOfAFailover(t *testing.T) {
 
 // TestAPoolOfWeight0 takes clients when the others are down; what secondaries get goes on as it is declared.
 func TestAPoolOfWeight0(t *testing.T) {
-	h := newHarness(t, testZone, testPools, service("web", "  rules: [{pools: [{pool: us, weight: 9}, {pool: sg, weight: 1}]}]\n"))
-	h.rises("a shift", false, func() { h.put(override("x", "service: web, rule: 1, pool: us, weight: 0")) })
-	h.expect("web.shop.gtm.example.", berlin, rr.IPv4, map[string]float64{"203.0.113.1": 1})
-	h.verdict("sg", "a")
-	h.expect("web.shop.gtm.example.", berlin, rr.IPv4, map[string]float64{"192.0.2.1": .5, "192.0.2.2": .5})
+	for name, pools := range map[string]string{"plain": testSites, "regions": regional(testSites)} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t, testZone, pools, service("web",
+				"  rules: [{when: {geo: [AS]}, pools: [eu]}, {pools: [{pool: us, weight: 9}, {pool: sg, weight: 1}]}]\n"))
+			h.rises("a shift", false, func() { h.put(override("x", "service: web, rule: 2, pool: us, weight: 0")) })
+			h.expect("web.shop.gtm.example.", berlin, rr.IPv4, map[string]float64{"203.0.113.1": 1})
+			list := h.view.Records(h.view.Zones()[0])
+			if i := slices.IndexFunc(list, func(s table.RRset) bool { return s.Type == dnswire.TypeA }); !slices.EqualFunc(list[i].Data,
+				[]string{"192.0.2.1"}, func(data []byte, want string) bool { return net.IP(data).String() == want }) {
+				t.Errorf("secondaries get %v", list[i].Data)
+			}
+			h.verdict("sg", "a")
+			h.expect("web.shop.gtm.example.", berlin, rr.IPv4, map[string]float64{"192.0.2.1": 1})
+		})
+	}
 }
 
 // TestAnAliasFollowsAShift of what it leads to.

@@ -134,3 +134,20 @@ func TestWhatIsHeldIsWhatWasAnswered(t *testing.T) {
 		}
 	}
 }
+
+// TestAHeldPoolIsApartInARegion: a pool counts once, also where only clients of regions are led to it, and in however many.
+func TestAHeldPoolIsApartInARegion(t *testing.T) {
+	h := newHarness(t, testZone, regional(testSites),
+		service("web", "  rules: [{when: {geo: [EU, AS]}, pools: [sg, us]}, {pools: [us]}]\n"), "\n---\n"+holdOf("h", "{sg: {}, us: {}}", ""))
+	for _, c := range []struct {
+		pool string
+		down []string
+		want int
+	}{{"us", nil, 0}, {"sg@EU", []string{"a"}, 1}, {"sg", []string{"a"}, 1}, {"us", []string{"a"}, 2}, {"sg@EU", nil, 2}, {"sg", nil, 1},
+		{"us", nil, 0}} {
+		h.verdict(c.pool, c.down...)
+		if got, want := h.view.Held, (table.Held{Services: 1, Apart: c.want}); got != want {
+			t.Errorf("%s down %v: %+v, want %+v", c.pool, c.down, got, want)
+		}
+	}
+}

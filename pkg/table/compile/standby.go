@@ -198,12 +198,20 @@ func (c *Compiler) heldNow() (n table.Held) {
 		}
 		n.Services++
 		for _, p := range s.uses {
-			for form, d := range p.draws {
-				if form.Held == h.now && d.apart && form.Region == "" {
-					n.Apart++
-				}
+			if p.isApart(h.now) {
+				n.Apart++
 			}
 		}
 	}
 	return n
+}
+
+// isApart reports whether the pool would be another one without a hold, for all clients or for those of a region.
+func (p *poolState) isApart(hold *spec.Override) bool {
+	for form, d := range p.draws {
+		if form.Held == hold && d.apart {
+			return true
+		}
+	}
+	return false
 }
