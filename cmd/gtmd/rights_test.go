@@ -320,6 +320,8 @@ func (l *lockedEtcd) seldom() {
 	err = control.CampaignFinder(finding, "one", func(ctx context.Context) error {
 		check("find", control.PutFound(ctx, spec.Found{Tenant: "shop", Pool: "eu", Source: "a"}))
 		check("push", control.PushFound(ctx, spec.Found{Tenant: "shop", Pool: "eu", Source: "b"}))
+		_, err := control.HasFound(ctx, spec.Found{Tenant: "shop", Pool: "eu", Source: "b"})
+		check("push the same", err)
 		check("find no more", control.DropFound(ctx, state.SourceID{Tenant: "shop", Pool: "eu", Source: "a"}))
 		over()
 		return nil

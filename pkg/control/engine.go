@@ -33,6 +33,7 @@ type Store interface {
 	WithdrawRelease(ctx context.Context, r store.Release) error
 	PutBackEdges(ctx context.Context, edges []store.Edge) error
 	PushFound(ctx context.Context, lists ...spec.Found) error
+	HasFound(ctx context.Context, lists ...spec.Found) (bool, error)
 	PutBack(ctx context.Context, keysets []dnssec.Keyset, verdicts []health.Verdict) (zones []string, err error)
 }
 

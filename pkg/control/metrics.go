@@ -1,10 +1,12 @@
 package control
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -13,6 +15,7 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	edges    *prometheus.GaugeVec
+	pushes   *prometheus.CounterVec
 }
 
 func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
@@ -29,11 +32,16 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 			Help: "Edges that are known, each once: alive, silent (without a lease), behind (alive, not known to answer from " +
 				"the newest generations).",
 		}, []string{"state"}),
+		pushes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gtm_control_pushes_total",
+			Help: "Lists of endpoints that were pushed, by what became of them: written, same (the store has them), late (their tenant " +
+				"has written its share), failed (the store did not take them).",
+		}, []string{"outcome"}),
 	}
 	if registerer == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.edges} {
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.edges, m.pushes} {
 		if err := registerer.Register(c); err != nil {
 			return nil, err
 		}
@@ -47,6 +55,20 @@ func (m *metrics) observe(operation string, code int, took time.Duration) {
 	}
 	m.requests.WithLabelValues(operation, strconv.Itoa(code)).Inc()
 	m.seconds.WithLabelValues(operation).Observe(took.Seconds())
+}
+
+// pushed counts the lists of a push, of which so many were news.
+func (m *metrics) pushed(news, all int, err error) {
+	var status huma.StatusError
+	switch {
+	case err == nil:
+		m.pushes.WithLabelValues("written").Add(float64(news))
+		m.pushes.WithLabelValues("same").Add(float64(all - news))
+	case errors.As(err, &status) && status.GetStatus() == http.StatusTooManyRequests:
+		m.pushes.WithLabelValues("late").Add(float64(all))
+	default:
+		m.pushes.WithLabelValues("failed").Add(float64(all))
+	}
 }
 
 // recorder notes the status of a response, and gives up a client that does not take it.

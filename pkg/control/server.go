@@ -24,6 +24,7 @@ import (
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/past"
+	"github.com/gti/gtm/pkg/control/share"
 	"github.com/gti/gtm/pkg/control/signals"
 	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/store/link"
@@ -96,6 +97,7 @@ type Server struct {
 	// What bodies hold, and whose turn it is to work: see admit.
 	smallBodies, largeBodies budget
 	small, large             *admission
+	pushes                   *share.Shares // of lists of endpoints
 	// patience is how long the judge has for a release.
 	patience time.Duration
 
@@ -130,8 +132,15 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("control: %w", err)
 	}
-	s := &Server{cfg: cfg, token: sha256.Sum256([]byte(cfg.Token)), metrics: m, mux: http.NewServeMux(), patience: releaseTime,
-		sightings: map[string]*sighting{}, edges: edgeClient(), largeReply: make(chan struct{}, 1),
+	pushes, err := share.New(share.Config{Metric: "gtm_control_late_push_tenants",
+		Help: "Tenants of which no lists of endpoints are taken for now, since they push more than their share of the store allows.",
+		Late: "a tenant pushes endpoints faster than its share of the store allows; what it pushes is refused until it has some again",
+		Now:  cfg.Now, Logger: cfg.Logger, Registerer: cfg.Registerer})
+	if err != nil {
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	s := &Server{cfg: cfg, pushes: pushes, token: sha256.Sum256([]byte(cfg.Token)), metrics: m, mux: http.NewServeMux(),
+		patience: releaseTime, sightings: map[string]*sighting{}, edges: edgeClient(), largeReply: make(chan struct{}, 1),
 		streams: make(chan struct{}, streamsAtOnce), stopped: make(chan struct{}),
 		reach: reach{networks: cfg.EdgeNetworks, own: cfg.OwnEdge, local: net.InterfaceAddrs},
 		small: newAdmission(smallAtOne, mayWait, eachWaits), large: newAdmission(largeAtOne, mayWait, eachWaits)}

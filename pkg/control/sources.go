@@ -4,15 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/control/share"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/store/state"
@@ -74,7 +77,7 @@ func (s *Server) pushNone(ctx context.Context, in *dropInput) (*reply[api.PushRe
 	}
 	now := s.cfg.Now().UTC()
 	f := spec.Found{Tenant: in.Tenant, Pool: in.Pool, Source: in.Source, Of: spec.FindPushed, Since: now, Good: now, By: author(in.Author)}
-	return s.putLists(ctx, []spec.Found{f}, []*spec.Resource{p})
+	return s.putLists(ctx, []spec.Found{f}, []*spec.Resource{p}, true)
 }
 
 // pushLists checks all lists before it writes any.
@@ -97,26 +100,96 @@ func (s *Server) pushLists(ctx context.Context, tenant, by string, lists []api.P
 		}
 		pools[i] = p
 	}
-	return s.putLists(ctx, found, pools)
+	return s.putLists(ctx, found, pools, false)
 }
 
-func (s *Server) putLists(ctx context.Context, found []spec.Found, pools []*spec.Resource) (*reply[api.PushReply], error) {
+// putLists writes lists of a tenant, but for those that the store has; anyway: whatever the tenant has written before.
+func (s *Server) putLists(ctx context.Context, found []spec.Found, pools []*spec.Resource, anyway bool) (*reply[api.PushReply], error) {
 	if err := s.mayChange(); err != nil {
 		return nil, err
 	}
-	if err := s.cfg.Store.PushFound(ctx, found...); err != nil {
-		return nil, problemOf(err)
+	news, err := s.newsOf(ctx, found)
+	if err == nil && len(news) > 0 {
+		err = s.writeLists(ctx, news, anyway)
 	}
-	s.seenFound(ctx, found)
+	s.metrics.pushed(len(news), len(found), err)
+	if err != nil {
+		return nil, err
+	}
 	out := api.PushReply{Sources: []api.PoolSource{}}
 	for i := range found {
-		s.cfg.Logger.Info("endpoints were pushed", "tenant", found[i].Tenant, "pool", found[i].Pool, "source", found[i].Source,
-			"endpoints", len(found[i].Endpoints), "author", found[i].By)
 		p := pools[i].Spec.(*spec.Pool)
 		at := slices.IndexFunc(p.Discover, func(d spec.Source) bool { return d.Name == found[i].Source })
 		out.Sources = append(out.Sources, sourceOf(p, &p.Discover[at], &found[i]))
 	}
 	return &reply[api.PushReply]{out}, nil
+}
+
+// newsOf gives the lists that are to be written, and puts into the places of others what the store has.
+func (s *Server) newsOf(ctx context.Context, found []spec.Found) (news []spec.Found, err error) {
+	said := slices.Clone(found)
+	var same []spec.Found
+	for i := range found {
+		if was := s.found(state.SourceOf(found[i])); was != nil && saysSame(was, &found[i], s.cfg.Now()) {
+			found[i] = *was
+			same = append(same, *was)
+		} else {
+			news = append(news, found[i])
+		}
+	}
+	if len(same) == 0 {
+		return news, nil
+	}
+	switch has, err := s.cfg.Store.HasFound(ctx, same...); {
+	case err != nil:
+		return nil, problemOf(err)
+	case !has: // the mirror is behind: another control was told something else
+		copy(found, said)
+		return said, nil
+	}
+	return news, nil
+}
+
+// saysSame reports whether a list that was pushed says what the last one does, and that holds long enough: then it need not be written.
+func saysSame(was, is *spec.Found, now time.Time) bool {
+	empty := len(was.Endpoints) == 0
+	if was.Of != is.Of || !was.Failed.IsZero() || was.By != is.By && !empty || was.Notes != is.Notes ||
+		!slices.EqualFunc(was.Endpoints, is.Endpoints, spec.FoundEndpoint.Equal) {
+		return false
+	}
+	if was.Expires.IsZero() || is.Expires.IsZero() {
+		return was.Expires.Equal(is.Expires)
+	}
+	return !was.Expires.After(is.Expires) && was.Expires.Sub(now) >= is.Expires.Sub(now)/2
+}
+
+// writeLists writes lists, within their tenant's share, and waits until they are seen.
+func (s *Server) writeLists(ctx context.Context, lists []spec.Found, anyway bool) error {
+	tenant, bytes := lists[0].Tenant, 0
+	for _, f := range lists {
+		value, err := state.Discovered.Encode(f)
+		if err != nil {
+			return problemOf(fmt.Errorf("%s/%s %s: %w", f.Tenant, f.Pool, f.Source, err))
+		}
+		bytes += max(len(value), share.Least)
+	}
+	if anyway {
+		s.pushes.Pay(tenant, bytes)
+	} else if wait := s.pushes.Take(tenant, bytes); wait > 0 {
+		seconds := strconv.Itoa(int(math.Ceil(wait.Seconds())))
+		return huma.ErrorWithHeaders(problemf(http.StatusTooManyRequests, "%s pushes endpoints faster than its share of the store allows; "+
+			"nothing was taken, try again in %s s", tenant, seconds), http.Header{"Retry-After": {seconds}})
+	}
+	if err := s.cfg.Store.PushFound(ctx, lists...); err != nil {
+		s.pushes.Pay(tenant, share.Least-bytes)
+		return problemOf(err)
+	}
+	for _, f := range lists {
+		s.cfg.Logger.Info("endpoints were pushed", "tenant", f.Tenant, "pool", f.Pool, "source", f.Source, "endpoints", len(f.Endpoints),
+			"author", f.By)
+	}
+	s.seenFound(ctx, lists)
+	return nil
 }
 
 // seenFound waits a while for the mirror to have what was pushed, or something newer, so that who asks next sees it.

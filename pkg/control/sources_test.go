@@ -1,16 +1,22 @@
 package control
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/control/share"
 	declare "github.com/gti/gtm/pkg/gtmtest/declared"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/pace"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
@@ -163,6 +169,92 @@ func TestPushesOfSeveral(t *testing.T) {
 	if _, endpoints := w.poolOf(t, "found"); strings.Contains(endpoints, "192-0-2-7") {
 		t.Errorf("one of a refused request was taken: %s", endpoints)
 	}
+}
+
+// Who pushes again and again what the store has writes nothing; what expires is written when half of its time is over.
+func TestTheSamePushIsNotWritten(t *testing.T) {
+	w := newWorld(t)
+	withSources(t, w)
+	const at = "/v1/endpoints/shop/found/fleet"
+	push := func(method string, in any, writes int, what string) (s api.PoolSource) {
+		t.Helper()
+		before := w.store.pushed
+		var out api.PushReply
+		w.ask(t, method, at, in, &out)
+		if n := w.store.pushed - before; n != writes {
+			t.Errorf("%s: %d writes, want %d", what, n, writes)
+		}
+		return out.Sources[0]
+	}
+	until := func(d time.Duration, addresses ...string) api.PushRequest {
+		in := pushOf(addresses...)
+		in.Expires = w.clock.Add(d)
+		return in
+	}
+	push(http.MethodPut, pushOf("192.0.2.1"), 1, "the first")
+	w.clock = w.clock.Add(time.Minute)
+	if s := push(http.MethodPut, pushOf("192.0.2.1"), 0, "the same"); s.Endpoints != 1 || !s.Good.Equal(now) || s.By != saidToBeAlice {
+		t.Errorf("%+v", s)
+	}
+	push(http.MethodPut, until(time.Minute, "192.0.2.1"), 1, "for a time")
+	w.clock = w.clock.Add(30 * time.Second)
+	push(http.MethodPut, until(time.Minute, "192.0.2.1"), 0, "at half of its time")
+	push(http.MethodPut, until(20*time.Second, "192.0.2.1"), 1, "for a shorter time")
+	w.clock = w.clock.Add(time.Second)
+	if s := push(http.MethodPut, until(time.Minute, "192.0.2.1"), 1, "past half"); !s.Expires.Equal(w.clock.Add(time.Minute)) {
+		t.Errorf("%+v", s)
+	}
+	push(http.MethodPut, pushOf("192.0.2.1"), 1, "without an end")
+	push(http.MethodPut, pushOf("192.0.2.1", "192.0.2.2"), 1, "another one")
+	w.store.elsewhere = map[state.SourceID]bool{{Tenant: "shop", Pool: "found", Source: "fleet"}: true}
+	push(http.MethodPut, pushOf("192.0.2.1", "192.0.2.2"), 1, "the same, but another control was told otherwise meanwhile")
+	w.store.elsewhere = nil
+	push(http.MethodDelete, nil, 1, "none")
+	push(http.MethodDelete, nil, 0, "none again")
+	f, _ := state.Discovered.Get(w.store.Mirror, state.SourceID{Tenant: "shop", Pool: "found", Source: "fleet"})
+	f.Failed, f.Error = now, "it expired"
+	w.store.Apply(state.Update{Values: state.Discovered.Put(f)})
+	push(http.MethodDelete, nil, 1, "none, of what expired")
+}
+
+// A tenant pushes within its share of the store: then it is told when to come again, and others are taken. It can always take away.
+func TestPushesHaveAShare(t *testing.T) {
+	w := newWorld(t)
+	withSources(t, w)
+	const at, once = "/v1/endpoints/shop/found/fleet", pace.TenantBurst / share.Least
+	push := func(i int) *httptest.ResponseRecorder {
+		return w.ask(t, http.MethodPut, at, pushOf(fmt.Sprintf("192.0.2.%d", i%2+1)), nil)
+	}
+	for i := range once {
+		if rec := push(i); rec.Code != http.StatusOK {
+			t.Fatalf("push %d: %d %s", i, rec.Code, rec.Body)
+		}
+	}
+	rec := push(once)
+	if rec.Code != http.StatusTooManyRequests || rec.Header().Get("Retry-After") != "1" ||
+		!strings.Contains(rec.Body.String(), "its share") {
+		t.Errorf("%d %s %v", rec.Code, rec.Body, rec.Header())
+	}
+	if w.store.pushed != once {
+		t.Errorf("%d writes of %d", w.store.pushed, once)
+	}
+	if rec := push(once - 1); rec.Code != http.StatusOK {
+		t.Errorf("what the store has: %d %s", rec.Code, rec.Body)
+	}
+	w.ask(t, http.MethodDelete, at, nil, new(api.PushReply))
+	for outcome, want := range map[string]float64{"written": once + 1, "same": 1, "late": 1, "failed": 0} {
+		if n := testutil.ToFloat64(w.metrics.pushes.WithLabelValues(outcome)); n != want {
+			t.Errorf("%v %s, want %v", n, outcome, want)
+		}
+	}
+	w.clock = w.clock.Add(time.Second)
+	w.store.err = errors.New("etcd is away")
+	for i := range 3 * pace.TenantRate / share.Least { // what is not written takes Least all the same
+		if rec := push(i); rec.Code == http.StatusTooManyRequests {
+			return
+		}
+	}
+	t.Error("what fails has no share")
 }
 
 // What is found counts where people look and decide: shares of services, drains, and what a drain leaves.

@@ -50,6 +50,8 @@ type memory struct {
 	back         []dnssec.Keyset
 	verdictsBack []health.Verdict
 	edgesBack    []store.Edge
+	pushed       int                     // lists that were pushed
+	elsewhere    map[state.SourceID]bool // another control pushed something else, and that is not followed yet
 	onAccept     func()
 	err          error
 }
@@ -121,9 +123,14 @@ func (m *memory) PutBackEdges(_ context.Context, edges []store.Edge) error {
 
 func (m *memory) PushFound(_ context.Context, lists ...spec.Found) error {
 	if m.err == nil {
+		m.pushed += len(lists)
 		m.Apply(state.Update{Values: state.Discovered.Put(lists...)})
 	}
 	return m.err
+}
+
+func (m *memory) HasFound(_ context.Context, lists ...spec.Found) (bool, error) {
+	return !slices.ContainsFunc(lists, func(f spec.Found) bool { return m.elsewhere[state.SourceOf(f)] }), m.err
 }
 
 func (m *memory) PutBack(_ context.Context, keysets []dnssec.Keyset, verdicts []health.Verdict) (zones []string, err error) {

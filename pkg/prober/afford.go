@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gti/gtm/pkg/health"
@@ -135,7 +136,7 @@ func (t *term) troubles() (all []string) {
 	for _, id := range slices.SortedFunc(maps.Keys(t.refused), comparePools) {
 		why := t.refused[id].why
 		all = append(all, fmt.Sprintf("%s: the store does not take its verdict, and the one before holds: %s", id,
-			why[:min(len(why), longest)]))
+			strings.ToValidUTF8(why[:min(len(why), longest)], "")))
 	}
 	for _, tenant := range slices.Sorted(maps.Keys(t.late)) {
 		all = append(all, fmt.Sprintf("%s: its endpoints change so fast that its share of the store is used up; its verdicts are late",

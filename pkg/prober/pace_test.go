@@ -6,6 +6,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/probe"
@@ -42,6 +43,17 @@ func TestARefusedVerdictIsItsOwn(t *testing.T) {
 			t.Errorf("still %q", got)
 		}
 	})
+}
+
+// TestWhyAVerdictIsRefusedIsCutBetweenLetters: the store would have another text.
+func TestWhyAVerdictIsRefusedIsCutBetweenLetters(t *testing.T) {
+	for n := range 2 {
+		why := strings.Repeat("x", n) + strings.Repeat("é", 300)
+		tm := &term{refused: map[health.PoolID]refusal{{Tenant: "shop", Pool: "eu"}: {why: why}}}
+		if got := tm.troubles(); len(got) != 1 || !utf8.ValidString(got[0]) || len(got[0]) < 300 {
+			t.Errorf("%q", got)
+		}
+	}
 }
 
 // TestAFlapIsWrittenInPieces: of a large pool that flaps for five minutes, each write is of a piece, and there are two a second at most,

@@ -49,9 +49,14 @@ func (p *Prober) survey(ctx context.Context) error {
 		} else {
 			p.world.setOlder(older != "")
 		}
-		if why != told && why != "" && ctx.Err() == nil {
+		switch {
+		case why == told || why == "" || ctx.Err() != nil:
+		case p.world.hasOlder():
 			p.cfg.Logger.Warn("health is written in its old form, which is more: not all programs that are alive read the new one, or "+
 				"they cannot be asked; upgrade edges and control before probers", "why", why)
+		default:
+			p.cfg.Logger.Warn("it cannot be asked who reads health; it is written in the new form still, which all read that were known",
+				"why", why)
 		}
 		told = why
 		select {

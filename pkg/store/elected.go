@@ -123,7 +123,36 @@ func (c *Client) asFinder(ctx context.Context, besides []clientv3.Cmp, op client
 
 // PushFound writes lists of endpoints that the API was told, all of them or none.
 func (c *Client) PushFound(ctx context.Context, lists ...spec.Found) error {
-	ops, bytes := make([]clientv3.Op, len(lists)), 0
+	ops := make([]clientv3.Op, len(lists))
+	err := c.eachPushed(lists, func(i int, key, value string) { ops[i] = clientv3.OpPut(key, value) })
+	if err != nil {
+		return err
+	}
+	err = c.link.Try(ctx, func(ctx context.Context) error { // twice is as once
+		_, err := c.link.Etcd.Txn(ctx).Then(ops...).Commit()
+		return err
+	})
+	return c.link.Explain("writing endpoints that were pushed", err)
+}
+
+// HasFound reports whether the store has just these lists, as they were written. It writes nothing.
+func (c *Client) HasFound(ctx context.Context, lists ...spec.Found) (has bool, err error) {
+	same := make([]clientv3.Cmp, len(lists))
+	err = c.eachPushed(lists, func(i int, key, value string) { same[i] = clientv3.Compare(clientv3.Value(key), "=", value) })
+	if err != nil {
+		return false, err
+	}
+	err = c.link.Try(ctx, func(ctx context.Context) error {
+		resp, err := c.link.Etcd.Txn(ctx).If(same...).Commit()
+		has = err == nil && resp.Succeeded
+		return err
+	})
+	return has, c.link.Explain("asking for endpoints that were pushed", err)
+}
+
+// eachPushed gives the keys and values of lists that go into one request.
+func (c *Client) eachPushed(lists []spec.Found, fn func(i int, key, value string)) error {
+	bytes := 0
 	for i, f := range lists {
 		value, err := state.Discovered.Encode(f)
 		if err != nil {
@@ -132,13 +161,9 @@ func (c *Client) PushFound(ctx context.Context, lists ...spec.Found) error {
 		if bytes += len(value); bytes > MostPushed {
 			return fmt.Errorf("the lists have more than %d bytes in the store: push them in several requests", MostPushed)
 		}
-		ops[i] = clientv3.OpPut(c.keys.Found(state.SourceOf(f)), string(value))
+		fn(i, c.keys.Found(state.SourceOf(f)), string(value))
 	}
-	err := c.link.Try(ctx, func(ctx context.Context) error { // twice is as once
-		_, err := c.link.Etcd.Txn(ctx).Then(ops...).Commit()
-		return err
-	})
-	return c.link.Explain("writing endpoints that were pushed", err)
+	return nil
 }
 
 // MostPushed and MostLists are how much one push can have: etcd takes 1.5 MiB, and 128 keys, at once.

@@ -116,6 +116,14 @@ func TestWhatIsFoundIsFollowed(t *testing.T) {
 	if err := c.PushFound(ctx, b, foundAt("c")); err != nil {
 		t.Fatal(err)
 	}
+	for _, tc := range []struct {
+		lists []spec.Found
+		want  bool
+	}{{[]spec.Found{b, foundAt("c")}, true}, {[]spec.Found{foundAt("b", 2), foundAt("c")}, false}, {[]spec.Found{b, foundAt("d")}, false}} {
+		if has, err := c.HasFound(ctx, tc.lists...); err != nil || has != tc.want {
+			t.Errorf("it has %+v: %v, %v", tc.lists, has, err)
+		}
+	}
 	get := func(source string) (spec.Found, bool) {
 		return state.Discovered.Get(f.mirror, state.SourceID{Tenant: "shop", Pool: "p", Source: source})
 	}

@@ -129,8 +129,11 @@ func TestValuesArePackedWhereAllReadThem(t *testing.T) {
 	fresh.until("who begins now reads it too", func() bool { return len(fresh.mirror.Verdicts()) == 2 })
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
-	if _, err := c.SurveyReaders(gone); err == nil || c.packs.Load() {
-		t.Errorf("nobody could be asked: %v, and values are packed: %v", err, c.packs.Load())
+	for _, known := range []bool{true, false} { // who writes guesses costs by what was known, too
+		c.packs.Store(known)
+		if older, err := c.SurveyReaders(gone); err == nil || older != "" || c.packs.Load() != known {
+			t.Errorf("nobody could be asked: %q, %v, and values are packed: %v, before %v", older, err, c.packs.Load(), known)
+		}
 	}
 }
 

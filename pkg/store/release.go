@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"go.etcd.io/etcd/client/v3"
@@ -58,7 +59,7 @@ func clip(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}
-	return s[:most]
+	return strings.ToValidUTF8(s[:most], "")
 }
 
 func (c *Client) releaseKey(r Release) string {

@@ -200,7 +200,8 @@ func (c *Client) joinSights(pool health.PoolID, whole, parts []*mvccKV) (o healt
 }
 
 // SurveyReaders asks which edges and vantages are alive, and gives one that reads plain values alone, as in "edge fra-1"; empty: there is
-// none. From then on what this client writes of health is packed where all of them read that. Where nobody can be asked, it is not.
+// none. From then on what this client writes of health is packed where all of them read that. Where nobody can be asked, what was known
+// before holds; at first it is plain.
 //
 // A control is not asked: it is upgraded before probers are, and where it is not, it says that a verdict is not understood, and has the one
 // before.
@@ -220,6 +221,9 @@ func (c *Client) SurveyReaders(ctx context.Context) (older string, err error) {
 	}
 	look("edge ", c.keys.Edges())
 	look("vantage ", c.keys.Vantages())
-	c.packs.Store(err == nil && older == "")
-	return older, c.link.Explain("asking who reads the store", err)
+	if err != nil {
+		return "", c.link.Explain("asking who reads the store", err)
+	}
+	c.packs.Store(older == "")
+	return older, nil
 }

@@ -28,7 +28,7 @@ type outcome struct {
 }
 
 // take takes in what a look gave: what is new is taken at once, and what is missing leaves at once as long as that is at most half of the
-// list. Where it is more, each leaves when so many looks in a row missed it. A look that failed changes no list.
+// list. Where it is more, each leaves when so many looks in a row missed it. A look that failed changes no list, nor whose it is.
 func (m *memory) take(s *spec.Source, o *outcome, told string, now time.Time) {
 	now = now.UTC().Truncate(time.Second)
 	if o.err != nil && !(o.empty && s.Empty == spec.EmptyTake) {
@@ -38,7 +38,7 @@ func (m *memory) take(s *spec.Source, o *outcome, told string, now time.Time) {
 				m.is.Good = m.good
 			}
 		}
-		m.is.Error, m.is.Of = told, s.Of()
+		m.is.Error = told
 		return
 	}
 	list := o.list
@@ -53,6 +53,7 @@ func (m *memory) take(s *spec.Source, o *outcome, told string, now time.Time) {
 	if !m.is.Failed.IsZero() {
 		m.is.Good = now
 	}
+	m.is.By, m.is.Expires = "", time.Time{} // it may have been pushed before
 	m.good = now
 	m.is.Of, m.is.Leaving, m.is.Notes, m.is.Failed, m.is.Error = s.Of(), len(m.missed), o.notes, time.Time{}, ""
 }

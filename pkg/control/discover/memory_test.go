@@ -1,6 +1,7 @@
 package discover
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 func listOf(addresses ...string) (list []spec.FoundEndpoint) {
@@ -120,6 +122,44 @@ func TestWhatIsToldOfAFailure(t *testing.T) {
 	m.take(other, &outcome{list: listOf("192.0.2.9")}, "", at(8))
 	if text(m.is.Endpoints) != "9" || m.is.Of != "dns b.example." || m.is.Leaving != 0 || !m.is.Failed.IsZero() {
 		t.Errorf("another question: %+v", m.is)
+	}
+}
+
+// A source that is declared otherwise mixes no lists, also when the first look fails: the old list is kept until there is a new one, and
+// with it who pushed it.
+func TestAnotherQuestionMixesNoLists(t *testing.T) {
+	s := sourceOf(func(s *spec.Source) { s.DNS = "new.example" })
+	at := time.Unix(1e9, 0).UTC()
+	for _, was := range []spec.Found{{Of: "dns old.example."}, {Of: "pushed", By: "scaler", Expires: at}} {
+		for fails := range 3 {
+			was.Since, was.Endpoints = at, listOf("192.0.2.1", "192.0.2.2", "192.0.2.3")
+			m := memory{is: was}
+			for range fails {
+				m.take(s, &outcome{err: errors.New("it broke")}, "told", at)
+				if text(m.is.Endpoints) != "1 2 3" || m.is.By != was.By || !m.is.Expires.Equal(was.Expires) {
+					t.Errorf("%s, a failure: %+v", was.Of, m.is)
+				}
+			}
+			m.take(s, &outcome{list: listOf("192.0.2.9")}, "", at)
+			if text(m.is.Endpoints) != "9" || m.is.Leaving != 0 || m.is.By != "" || !m.is.Expires.IsZero() || m.is.Of != s.Of() {
+				t.Errorf("%s, %d failures: %+v", was.Of, fails, m.is)
+			}
+		}
+	}
+}
+
+// What is told of an error is in the store as it was written, wherever it is cut: else each look would write it anew.
+func TestWhatIsToldIsCutBetweenLetters(t *testing.T) {
+	for n := range 3 {
+		f := spec.Found{Error: new(run).told(errors.New(strings.Repeat("x", n) + strings.Repeat("é", mostTold)))}
+		value, err := state.Discovered.Encode(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var has spec.Found
+		if err := json.Unmarshal(value, &has); err != nil || has.Error != f.Error || len(f.Error) < mostTold-1 {
+			t.Errorf("%d: %q in the store is %q, %v", n, f.Error, has.Error, err)
+		}
 	}
 }
 

@@ -115,7 +115,8 @@ func (r *run) told(err error) string {
 	} else {
 		text = lookFault(err)
 	}
-	return strings.Join(strings.Fields(text[:min(len(text), mostTold)]), " ") // of several lines, of a decoder, one
+	text = strings.ToValidUTF8(text[:min(len(text), mostTold)], "") // else the store has another text, and each look would be news
+	return strings.Join(strings.Fields(text), " ")                  // of several lines, of a decoder, one
 }
 
 // mostTold is how many bytes of an error the store has: a file can be wrong in each of its lines.

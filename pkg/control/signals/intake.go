@@ -72,9 +72,9 @@ func (e *LateError) Error() string {
 // Intake is where signals come in. Its methods are safe for concurrent use.
 //
 // A push that changes what is known of an endpoint's state, or comes after silence, is firm: it is written at once, and whoever pushed
-// waits for that. All other ones, scores, loads and those that only prolong what holds, wait, and are written every five seconds for each
-// pool. What says the same as before is written when half of the time is over for which it was to hold. What waits and is older than what
-// another control wrote meanwhile is dropped: its owner speaks again.
+// waits for that. So is one that says again what is not written yet. All other ones, scores, loads and those that only prolong what holds,
+// wait, and are written every five seconds for each pool. What says the same as before is written when half of the time is over for which
+// it was to hold. What waits and is older than what another control wrote meanwhile is dropped: its owner speaks again.
 type Intake struct {
 	cfg     Config
 	metrics *metrics
@@ -111,7 +111,7 @@ func (q *queue) isFirm() bool {
 type entry struct {
 	said health.Signal // without a State: nothing any more
 	base health.Signal // what it follows on
-	firm *ticket       // nil: it can wait
+	firm []*ticket     // of those who wait for it; nil: it can wait
 }
 
 // ticket is held by whoever waits for firm entries.
@@ -122,9 +122,6 @@ type ticket struct {
 }
 
 func (t *ticket) stamp(err error) {
-	if t == nil {
-		return
-	}
 	if t.err == nil {
 		t.err = err
 	}
@@ -170,13 +167,13 @@ func (i *Intake) take(pool health.PoolID, said map[string]health.Signal) (*ticke
 	now := i.cfg.Now()
 	firm, refused := map[string]bool{}, map[string]string{}
 	for name, s := range said {
-		last := i.last(pool, name)
-		if s.State != "" && !now.Before(last.Until) {
-			last = health.Signal{} // it was silent
+		last, stored := i.last(pool, name), i.stored[store.SignalKeyOf(pool, name)][name]
+		if s.State != "" {
+			last, stored = unlessSilent(last, now), unlessSilent(stored, now)
 		}
 		if why := s.Load.Doubt(last.Load); why != "" && s.State == health.Up {
 			refused[name] = why
-		} else if s.State != last.State {
+		} else if s.State != last.State || s.State != stored.State {
 			firm[name] = true
 		}
 	}
@@ -211,7 +208,7 @@ func (i *Intake) add(pool health.PoolID, q *queue, name string, s health.Signal,
 	due := now
 	switch last := i.last(pool, name); {
 	case firm:
-		e.firm = t
+		e.firm = []*ticket{t}
 	case refused != "" && (last.State == "" || last.Refused != ""):
 		return // nobody to tell, or told already
 	case refused != "":
@@ -230,12 +227,17 @@ func (i *Intake) add(pool health.PoolID, q *queue, name string, s health.Signal,
 		q.due = due
 	}
 	if before := q.waiting[name]; before != nil {
-		if e.base = before.base; e.firm == nil { // the word before still has to be written, with this one in its place
-			e.firm, before.firm = before.firm, nil
-		}
-		before.firm.stamp(nil)
+		e.base, e.firm = before.base, append(before.firm, e.firm...) // who waits for the word before waits for this one in its place
 	}
 	q.waiting[name] = e
+}
+
+// unlessSilent gives a signal that still holds, and else nothing.
+func unlessSilent(s health.Signal, now time.Time) health.Signal {
+	if now.Before(s.Until) {
+		return s
+	}
+	return health.Signal{}
 }
 
 // says reports whether what was said last says the same as s, and holds long enough: then s need not be written.

@@ -256,11 +256,15 @@ func (i *Intake) done(key store.SignalKey, entries map[string]*entry, said map[s
 	}
 	for name, e := range entries {
 		switch {
-		case e.firm != nil:
-			e.firm.stamp(err)
-		case err != nil && q.waiting[name] == nil && now.Before(e.said.Until):
+		case err == nil:
+		case q.waiting[name] != nil:
+			q.waiting[name].base = e.base // what it followed on is not there
+		case e.firm == nil && now.Before(e.said.Until):
 			q.waiting[name] = e
 			q.due = now.Add(retryAfter)
+		}
+		for _, t := range e.firm {
+			t.stamp(err)
 		}
 	}
 }
