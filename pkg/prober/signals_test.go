@@ -55,6 +55,8 @@ func TestWhatIsSaidCounts(t *testing.T) {
 			{"up", health.Signal{State: health.Up}, up},
 			{"down", health.Signal{State: health.Down, By: "agent-7", Reason: "draining"},
 				health.Finding{State: health.Down, Reason: "3 of 3 vantages: signal: down by agent-7: draining"}},
+			{"down by another", health.Signal{State: health.Down, By: "agent-8", Reason: "broken"},
+				health.Finding{State: health.Down, Reason: "3 of 3 vantages: signal: down by agent-8: broken"}},
 			{"up again", health.Signal{State: health.Up}, up},
 			{"a score", health.Signal{State: health.Up, Score: 0.52, By: "lb"},
 				health.Finding{State: health.Up, Score: 0.5, Reason: "signal: score 0.52 by lb"}},
