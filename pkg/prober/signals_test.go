@@ -136,6 +136,27 @@ func TestAStoreThatIsAwayIsNoSilence(t *testing.T) {
 	})
 }
 
+// TestANewCheckHasItsMinute: nobody can say anything before the pool goes by it, so a live one is not taken down as it begins to.
+func TestANewCheckHasItsMinute(t *testing.T) {
+	inLab(t, func(l *lab) {
+		l.declare(monitorRes("web", spec.Monitor{}), signalRes("job", spec.Monitor{Silent: spec.SilentDown}), poolRes("eu", "web", s1))
+		l.start("fra")
+		time.Sleep(settle + 10*time.Minute)
+		l.want("by another monitor", "eu", "a:up")
+		for _, addrs := range [][]string{{s1}, {s1, s2}} { // the pool, then an endpoint of it
+			was := strings.Repeat(" b:unknown", len(addrs)-1)
+			l.declare(poolRes("eu", "job", addrs...))
+			time.Sleep(30 * time.Second)
+			l.declare(poolRes("other", "job", s3)) // what is applied beside does not begin it anew
+			time.Sleep(25 * time.Second)
+			l.want("as before", "eu", "a:up"+was)
+			l.say("eu", "a", health.Signal{State: health.Up}, time.Hour, 0)
+		}
+		time.Sleep(20 * time.Second)
+		l.want("nothing was said of b", "eu", "a:up b:down")
+	})
+}
+
 // TestABrokenAgentIsHeld: three vantages of three networks prove nothing where all of them repeat what one agent says.
 func TestABrokenAgentIsHeld(t *testing.T) {
 	inLab(t, func(l *lab) {
