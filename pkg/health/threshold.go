@@ -214,9 +214,12 @@ func (t *Threshold) Miss(reason string, at time.Time, l Limits) bool {
 	if t.sight.State == "" {
 		t.sight = Sight{State: Unknown, Score: 1, Since: at}
 	}
-	t.sight.Blind, t.sight.Reason = true, "not checked: "+reason
+	t.sight.Blind, t.sight.Reason = true, notChecked+reason
 	return true
 }
+
+// notChecked stands before why a check cannot be made.
+const notChecked = "not checked: "
 
 // regain ends blindness.
 func (t *Threshold) regain() bool {

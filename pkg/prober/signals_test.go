@@ -112,6 +112,28 @@ func TestASignalExpires(t *testing.T) {
 	}
 }
 
+// TestADownThatExpiredIsTold: it holds, and does not read as if its owner still said so.
+func TestADownThatExpiredIsTold(t *testing.T) {
+	inLab(t, func(l *lab) {
+		l.declare(signalRes("agent", spec.Monitor{}), poolRes("eu", "agent", s1))
+		l.start("fra")
+		time.Sleep(settle)
+		l.say("eu", "a", health.Signal{State: health.Down, Reason: "boom"}, 30*time.Second, 0)
+		l.wantFinding("said", "eu", "a", health.Finding{State: health.Down, Reason: "signal: down: boom"})
+		time.Sleep(time.Minute)
+		if f := l.finding("eu", "a"); f.State != health.Down || !strings.HasPrefix(f.Reason, "signal: down: boom; now not checked: no signal since ") {
+			t.Errorf("%+v", f)
+		}
+		_, before := l.writes()
+		time.Sleep(5 * time.Minute)
+		if _, after := l.writes(); after != before {
+			t.Errorf("%d verdicts more for the same", after-before)
+		}
+		l.say("eu", "a", health.Signal{State: health.Down, Reason: "boom"}, 30*time.Second, 0)
+		l.wantFinding("said again", "eu", "a", health.Finding{State: health.Down, Reason: "signal: down: boom"})
+	})
+}
+
 // TestAStoreThatIsAwayIsNoSilence: whoever could not say anything has as long as his word holds, once the store is heard again.
 func TestAStoreThatIsAwayIsNoSilence(t *testing.T) {
 	inLab(t, func(l *lab) {
