@@ -28,7 +28,7 @@ resources; of a DIR, its *.yaml and *.yml files are read; - is standard input.
 
 A resource with a line generation:, as gtmctl get -o yaml writes it, replaces that version of it alone: if somebody changed or deleted
 it since, nothing is applied, and you are told who. Without that line it replaces whatever is there.`,
-		Example: `  gtmctl apply -f zones/
+		Example: `  gtmctl apply -f config/
   gtmctl apply -f pools.yaml -f services.yaml --message 'more weight for fra' --wait
   gtmctl apply -f pools.yaml --expect shop@41
   gtmctl get pool shop/eu -o yaml | sed 's/weight: 3/weight: 5/' | gtmctl apply -f -`,
@@ -68,8 +68,8 @@ func (a *app) diffCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "diff -f FILE|DIR|-",
 		Short: "Show what apply would change (exit code 1 if anything)",
-		Example: `  gtmctl diff -f zones/
-  gtmctl diff -f zones/ && echo 'all as declared'`,
+		Example: `  gtmctl diff -f config/
+  gtmctl diff -f config/ && echo 'all as declared'`,
 		Args: needArgs(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			reply, _, err := a.apply(c.Context(), paths, api.ApplyRequest{DryRun: true})

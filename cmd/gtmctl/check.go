@@ -21,7 +21,7 @@ func (a *app) checkCmd() *cobra.Command {
 		Long: `Check files without a server: their form, their meaning, what refers to what, and what apply would refuse or
 warn of. The files are taken as all there is, so that a pool whose monitor is declared
 elsewhere is a fault; gtmctl diff checks against what a server has.`,
-		Example: `  gtmctl check zones/
+		Example: `  gtmctl check config/
   gtmctl check platform/ shop/`,
 		Args: needArgs(1, -1),
 		RunE: func(_ *cobra.Command, args []string) error {

@@ -260,6 +260,14 @@ func overrideText(state string, weight *int) string {
 	return state
 }
 
+// fit clips what stands in a table on a terminal; a pipe gets all of it.
+func (a *app) fit(s string) string {
+	if columnsOf(a.out) > 0 {
+		return clip(s)
+	}
+	return s
+}
+
 // clip keeps a cell of a table narrow.
 func clip(s string) string {
 	const most = 60

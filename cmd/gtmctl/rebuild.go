@@ -24,8 +24,8 @@ this control still has them.
 What is in the store and not in the files stays as it is, and is named; so is what control knew before and is in neither. If something fails
 on the way, nothing is taken, and the same command goes on where it ended. Without -f, what control still holds in memory is written:
 that of a control which has run since before the store was lost.`,
-		Example: `  gtmctl store rebuild -f zones/ --dry-run
-  gtmctl store rebuild -f zones/ --wait
+		Example: `  gtmctl store rebuild -f config/ --dry-run
+  gtmctl store rebuild -f config/ --wait
   gtmctl store rebuild --wait`,
 		Args: needArgs(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -125,7 +125,7 @@ Who has the token may do everything, for all tenants. History names whoever made
 and adds who they said they are.
 
 Exit codes: 0 all is well, 1 something differs or failed, 2 the command line makes no sense.`,
-		Example: `  gtmctl apply -f zones/ --wait
+		Example: `  gtmctl apply -f config/ --wait
   gtmctl status
   gtmctl explain web.shop.gtm.example --subnet 81.2.69.0/24`,
 		Args:              a.subcommand,

@@ -263,11 +263,15 @@ func roomCmd(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Value(serverKey{}).(*server).room.Store(&link.Space{Size: size << 20, InUse: 1 << 20, Quota: quota << 20, Full: len(args) > 2})
 }
 
-// pulseCmd: "pulse JUDGE AGO [TROUBLE]" lets the judge have been heard so long ago.
+// pulseCmd: "pulse JUDGE AGO [silent=VANTAGE] [TROUBLE]" lets the judge have been heard so long ago.
 func pulseCmd(ts *testscript.TestScript, _ bool, args []string) {
 	ago, err := time.ParseDuration(args[1])
 	ts.Check(err)
-	ts.Value(serverKey{}).(*server).pulses.Heard(state.Pulse{Judge: args[0], Troubles: args[2:]}, time.Now().Add(-ago))
+	pulse := state.Pulse{Judge: args[0], Nonce: time.Now().String(), Troubles: args[2:]}
+	if len(args) > 2 && strings.HasPrefix(args[2], "silent=") {
+		pulse.Silent, pulse.Troubles = []string{strings.TrimPrefix(args[2], "silent=")}, args[3:]
+	}
+	ts.Value(serverKey{}).(*server).pulses.Heard(pulse, time.Now().Add(-ago))
 }
 
 // proberCmd: "prober VANTAGE [REGION NETWORK]" lets a prober be alive.
@@ -310,8 +314,8 @@ func exitsCmd(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// verdictCmd: "verdict TENANT/POOL ENDPOINT=STATE... [out=enforced]" lets the pool be judged so; held is what the brake makes of down, and
-// out is kept out, or observed to be.
+// verdictCmd: "verdict TENANT/POOL ENDPOINT=STATE... [out=enforced] [vantages=ams,fra]" lets the pool be judged so; held is what the brake
+// makes of down, out is kept out, or observed to be, and vantages stand in the region.
 func verdictCmd(ts *testscript.TestScript, _ bool, args []string) {
 	s := ts.Value(serverKey{}).(*server)
 	name, err := parsePool(args[0], false)
@@ -320,6 +324,10 @@ func verdictCmd(ts *testscript.TestScript, _ bool, args []string) {
 		Endpoints: map[string]health.Finding{}}
 	for _, word := range args[1:] {
 		endpoint, state, _ := strings.Cut(word, "=")
+		if endpoint == "vantages" {
+			v.Vantages = strings.Split(state, ",")
+			continue
+		}
 		if endpoint == "out" {
 			v.Out = &health.Out{Since: time.Now().Add(-time.Hour), Why: "0 of 2 endpoints up, 1 needed", Observed: state == "observed"}
 			continue

@@ -28,7 +28,7 @@ is BEHIND in is unknown.
 Exit code 1
 - if an edge is silent, cannot be asked, serves something broken, no longer follows or stays behind;
 - if the store is not followed, has used four fifths of etcd's quota, or does not take a verdict, or a tenant's verdicts are late;
-- while the brake holds anything, or too few vantages of a monitor are alive to agree;
+- while the brake holds anything, or too few vantages of a monitor are alive to agree, or of those of a continent;
 - while the owner of an endpoint is silent that a monitor of type signal waits for, or what he says is not believed;
 - if health stands still: no judge is heard, and verdicts are those of before.`,
 		Example: `  gtmctl status
@@ -56,7 +56,8 @@ func wellAll(s *api.Status) bool {
 	}
 	if s.Health != nil && (s.Health.StandsStill || len(s.Health.Troubles) > 0) || len(s.Voteless) > 0 ||
 		slices.ContainsFunc(s.Pools, func(p api.Pool) bool {
-			return isFrozen(p) || len(silentSignals(&p))+len(doubtedSignals(&p)) > 0
+			return isFrozen(p) || slices.ContainsFunc(p.Regions, func(r api.PoolRegion) bool { return r.Undecided != "" }) ||
+				len(silentSignals(&p))+len(doubtedSignals(&p)) > 0
 		}) {
 		return false
 	}
@@ -198,7 +199,13 @@ func (a *app) showHeld(p *api.Pool) {
 			a.printf("%s %s/%s is frozen: %s is %s\n", a.paint(bad, "!"), p.Tenant, p.Pool, e.Name, e.Reason)
 		}
 	}
+	if p.Unregioned != "" {
+		a.printf("%s %s/%s: %s\n", a.paint(odd, "!"), p.Tenant, p.Pool, p.Unregioned)
+	}
 	for _, r := range p.Regions {
+		if r.Undecided != "" {
+			a.printf("%s %s/%s for %s: %s\n", a.paint(bad, "!"), p.Tenant, p.Pool, r.Region, r.Undecided)
+		}
 		a.showHeld(&api.Pool{Tenant: p.Tenant, Pool: p.Pool + " for " + r.Region, Brake: r.Brake, Endpoints: r.Endpoints})
 	}
 }
@@ -350,6 +357,9 @@ func (a *app) showPool(p *api.Pool) {
 
 // showRegions tells what is known of a pool for clients of continents.
 func (a *app) showRegions(p *api.Pool) {
+	if p.Unregioned != "" {
+		a.printf("%s\n", p.Unregioned)
+	}
 	if len(p.Regions) == 0 {
 		return
 	}
@@ -369,8 +379,8 @@ func (a *app) showRegions(p *api.Pool) {
 				vantages[i] = v + " (silent)"
 			}
 		}
-		rows = append(rows, []string{r.Region, a.state(upOr(r.Up, r.Frozen)), r.Why, clip(strings.Join(vantages, " ")),
-			orDash(clip(strings.Join(other, "; ")))})
+		rows = append(rows, []string{r.Region, a.state(upOr(r.Up, r.Frozen)), r.Why, a.fit(strings.Join(vantages, " ")),
+			orDash(a.fit(strings.Join(other, "; ")))})
 	}
 	a.table([]string{"region", "state", "why", "vantages", "otherwise than for all"}, rows)
 }

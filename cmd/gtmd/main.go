@@ -52,7 +52,7 @@ in the data folder, so one command is a whole traffic manager. In production eac
 Control's token, in its data folder, opens everything of all tenants: there are no other identities yet. Who uses it is "token" in
 history; the names that clients give are told as no more than said. With --etcd, give each role only the rights in etcd that it
 needs: docs/operating.md lists the commands.`,
-		Example: `  gtmd --demo --apply zones                                a demo on this machine
+		Example: `  gtmd --demo --apply zones/demo.yaml                      a demo on this machine
   gtmd --data /var/lib/gtm --apply /etc/gtm --dns 192.0.2.53:53
   gtmd --roles edge --etcd https://etcd1:2379,https://etcd2:2379 --etcd-ca ca.pem --dns 192.0.2.53:53`,
 		Version: version, SilenceUsage: true, SilenceErrors: true,

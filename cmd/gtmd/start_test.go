@@ -117,7 +117,7 @@ func TestUsage(t *testing.T) {
 		{"half a key pair", []string{"--etcd", "https://127.0.0.1:1", "--etcd-cert", "/no/such.pem"}, 2,
 			[]string{"--etcd-cert and --etcd-key"}},
 		{"etcd without a scheme", []string{"--etcd", "127.0.0.1:2379"}, 1, []string{"http://HOST:2379"}},
-		{"help", []string{"--help"}, 0, []string{"--demo", "--apply", "gtmd --demo --apply zones"}},
+		{"help", []string{"--help"}, 0, []string{"--demo", "--apply", "gtmd --demo --apply zones/demo.yaml "}},
 		{"version", []string{"--version"}, 0, []string{version}},
 	}
 	for _, c := range cases {

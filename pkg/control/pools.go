@@ -241,6 +241,9 @@ func (h *tenantHealth) poolOf(r *spec.Resource) api.Pool {
 	for _, region := range h.regionsOf(r.Name) {
 		out.Regions = append(out.Regions, h.regionOf(declared, r.Name, region, out.Endpoints))
 	}
+	if declared.Regions && verdict != nil && len(out.Regions) == 0 {
+		out.Unregioned = "regions: true does nothing now: two vantages of its monitor must stand on a continent for it to be judged there"
+	}
 	return out
 }
 
@@ -255,8 +258,13 @@ func (h *tenantHealth) regionOf(declared *spec.Pool, name, region string, all []
 		}
 	}
 	if all := len(verdict.Vantages); len(out.Silent) > 0 && all-len(out.Silent) < all/2+1 {
-		out.Why += fmt.Sprintf("; %d of %d vantages of %s are silent, and it stays as it is, but for what changes for all",
-			len(out.Silent), all, region)
+		verb := "are"
+		if len(out.Silent) == 1 {
+			verb = "is"
+		}
+		out.Undecided = fmt.Sprintf("%d of %d vantages of %s %s silent, and it stays as it is, but for what changes for all",
+			len(out.Silent), all, region, verb)
+		out.Why += "; " + out.Undecided
 	}
 	for i := range steered.Candidates {
 		c := &steered.Candidates[i]

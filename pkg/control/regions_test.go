@@ -66,7 +66,7 @@ func TestStatusTellsOfRegions(t *testing.T) {
 		t.Errorf("it depends on a pool that goes by what is known for all: %+v", r)
 	}
 	w.evidence.Heard(state.Pulse{Judge: "sin", Nonce: "1", Silent: []string{"ams", "nyc"}}, w.clock)
-	const silent = "for EU 0 of 2 endpoints healthy, 1 needed; 1 of 2 vantages of EU are silent, and it stays as it is, " +
+	const silent = "for EU 0 of 2 endpoints healthy, 1 needed; 1 of 2 vantages of EU is silent, and it stays as it is, " +
 		"but for what changes for all"
 	if p, _ := w.pool(spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "sg"}); p.Regions[1].Why != silent ||
 		!reflect.DeepEqual(p.Regions[1].Silent, []string{"ams"}) || p.Regions[0].Silent != nil {

@@ -228,6 +228,8 @@ func (p *poll) reason(f Finding) string {
 	switch {
 	case len(p.down) == 0 && p.vote == Unknown && p.blind != "" && f.State != Down:
 		return p.blind
+	case len(p.down)+len(p.up) == 0 && len(p.silent) == 0 && strings.Contains(p.blind, notChecked): // it is Down
+		return before(f.Reason) + nowText + p.blind
 	case len(p.down)+len(p.up) == 0 && (f.State == Down || len(p.silent) > 0):
 		return f.Reason // nobody knows more than was known
 	case f.State == Down && len(p.up) > 0 && !p.enoughDown:
@@ -244,6 +246,17 @@ func (p *poll) reason(f Finding) string {
 		return cmp.Or(p.worst.Reason, f.Reason)
 	}
 	return ""
+}
+
+// nowText stands between why it was found down and why nobody can see whether it still is.
+const nowText = "; now "
+
+// before gives why it was found down.
+func before(reason string) string {
+	if was, now, ok := strings.Cut(reason, nowText); ok && strings.Contains(now, notChecked) {
+		return was
+	}
+	return reason
 }
 
 // must tells how many must agree, as in: 2 (1 of AS).

@@ -115,6 +115,37 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// TestDownAndUnseen: a down that nobody can confirm any more is told from one that somebody sees, and in as many words at each look.
+func TestDownAndUnseen(t *testing.T) {
+	c := scene("d", 0, Up)
+	look := func(s Sight, alive bool) string {
+		c.Previous = Judge(c)
+		c.Alive["v0"], c.Observations["v0"] = alive, Observation{Endpoints: map[string]Sight{"a": s}}
+		v := Judge(c)
+		c.Previous = v
+		if again := Judge(c); !again.Equal(v) {
+			t.Errorf("%q, then %q", v.Endpoints["a"].Reason, again.Endpoints["a"].Reason)
+		}
+		return v.Endpoints["a"].Reason
+	}
+	unseen := Sight{State: Down, Blind: true, Reason: "agent (critical): not checked: no signal since 9"}
+	for i, step := range []struct {
+		sight Sight
+		alive bool
+		want  string
+	}{
+		{unseen, true, "refused; now agent (critical): not checked: no signal since 9"},
+		{Sight{State: Down, Blind: true, Reason: "not checked: no route"}, true, "refused; now not checked: no route"},
+		{unseen, false, "refused; now not checked: no route"},
+		{Sight{State: Down, Blind: true, Reason: "says nothing"}, true, "refused; now not checked: no route"},
+		{Sight{State: Down, Reason: "gone"}, true, "gone"},
+	} {
+		if got := look(step.sight, step.alive); got != step.want {
+			t.Errorf("step %d: %q, want %q", i+1, got, step.want)
+		}
+	}
+}
+
 // R1: endpoints that left the pool leave the verdict, new ones are Unknown, whatever the observations still name.
 func TestJudgeFollowsThePool(t *testing.T) {
 	c := scene("d", 0, Up)

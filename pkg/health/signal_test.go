@@ -66,7 +66,7 @@ func TestALoadThatJumpsIsDoubted(t *testing.T) {
 func TestAWordIsAWord(t *testing.T) {
 	down, up := Word{Reason: "signal: down"}, Word{Up: true, Score: 1}
 	half, third := Word{Up: true, Score: 0.5, Reason: "half"}, Word{Up: true, Score: 0.3, Reason: "a third"}
-	gradual := Word{Up: true, Score: 1, Gradual: true}
+	gradual, other := Word{Up: true, Score: 1, Gradual: true}, Word{Reason: "signal: down by b"}
 	type step struct {
 		word  Word
 		state State
@@ -83,6 +83,15 @@ func TestAWordIsAWord(t *testing.T) {
 			{half, Up, 0.5, "half"}, {down, Down, 0, "signal: down"}, {gradual, Up, 1, ""}}},
 		"several times": {Limits{Rise: 2, Fall: 2}, []step{{half, Unknown, 1, ""}, {half, Up, 0.5, "half"}, {down, Up, 0.5, "half"},
 			{half, Up, 0.5, "half"}, {down, Up, 0.5, "half"}, {down, Down, 0, "signal: down"}}},
+		"another reason": {Limits{Rise: 1, Fall: 1}, []step{{down, Down, 0, "signal: down"}, {other, Down, 0, "signal: down by b"},
+			{other, Down, 0, "signal: down by b"}, {up, Up, 1, ""}}},
+		"before it counts": {Limits{Rise: 2, Fall: 1}, []step{{down, Down, 0, "signal: down"}, {up, Down, 0, "signal: down"},
+			{other, Down, 0, "signal: down by b"}}},
+		"unstable": {Limits{Rise: 1, Fall: 1}, []step{{down, Down, 0, "signal: down"}, {up, Up, 1, ""}, {down, Down, 0, "signal: down"},
+			{up, Up, 1, ""}, {down, Down, 0, "signal: down"}, {up, Up, 1, ""},
+			{down, Down, 0, "signal: down; unstable: down 4 times in 10m, 2 good checks in a row needed"},
+			{down, Down, 0, "signal: down; unstable: down 4 times in 10m, 2 good checks in a row needed"},
+			{other, Down, 0, "signal: down by b; unstable: down 4 times in 10m, 2 good checks in a row needed"}}},
 		"plain": {Limits{Rise: 1, Fall: 1, Plain: true}, []step{{half, Up, 1, ""}, {third, Up, 1, ""}, {down, Down, 0, "signal: down"}}},
 	} {
 		var h Threshold

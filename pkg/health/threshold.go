@@ -116,11 +116,15 @@ func (t *Threshold) AddTimed(passed bool, took time.Duration, reason string, at 
 }
 
 // AddWord takes one look at what is said, and reports whether the sight changed. While Up, the score is the one that is said last, and
-// not what many results are worth.
+// not what many results are worth; while Down, so is the reason.
 func (t *Threshold) AddWord(w Word, at time.Time, l Limits) bool {
 	was, score, why := t.sight, t.sight.Score, t.seen
 	t.AddTimed(w.Up, 0, w.Reason, at, l)
 	if t.sight.State != Up {
+		if t.sight.State == Down && !w.Up && !t.sight.isDownFor(w.Reason) {
+			t.sight.Reason = w.Reason + t.unstable(at, l)
+			t.seen = t.sight.Reason
+		}
 		return t.sight != was
 	}
 	if was.State != Up || l.Plain {
@@ -161,15 +165,28 @@ func (t *Threshold) weighDoubt(against bool, at time.Time, l Limits) bool {
 func (t *Threshold) goDown(reason string, at time.Time, l Limits) {
 	copy(t.downs[1:], t.downs[:])
 	t.downs[0] = at
-	if n := t.fallen(at); n > steady {
-		times := fmt.Sprint(n)
-		if n == len(t.downs) {
-			times = "at least " + times
-		}
-		reason += fmt.Sprintf("; unstable: down %s times in %.0fm, %d good checks in a row needed", times, memoryTime.Minutes(),
-			t.rise(at, l))
+	t.set(Sight{State: Down, Since: at, Reason: reason + t.unstable(at, l)})
+}
+
+// unstableText stands between why it is Down and what that means for the way back.
+const unstableText = "; unstable: "
+
+// unstable says what it means for the way back that it went down so often; "": nothing.
+func (t *Threshold) unstable(at time.Time, l Limits) string {
+	n := t.fallen(at)
+	if n <= steady {
+		return ""
 	}
-	t.set(Sight{State: Down, Since: at, Reason: reason})
+	times := fmt.Sprint(n)
+	if n == len(t.downs) {
+		times = "at least " + times
+	}
+	return fmt.Sprintf("%sdown %s times in %.0fm, %d good checks in a row needed", unstableText, times, memoryTime.Minutes(), t.rise(at, l))
+}
+
+// isDownFor reports whether that is the reason given.
+func (s Sight) isDownFor(reason string) bool {
+	return s.Reason == reason || strings.HasPrefix(s.Reason, reason+unstableText)
 }
 
 // fallen is how many times it has turned Down of late.
@@ -197,9 +214,12 @@ func (t *Threshold) Miss(reason string, at time.Time, l Limits) bool {
 	if t.sight.State == "" {
 		t.sight = Sight{State: Unknown, Score: 1, Since: at}
 	}
-	t.sight.Blind, t.sight.Reason = true, "not checked: "+reason
+	t.sight.Blind, t.sight.Reason = true, notChecked+reason
 	return true
 }
+
+// notChecked stands before why a check cannot be made.
+const notChecked = "not checked: "
 
 // regain ends blindness.
 func (t *Threshold) regain() bool {

@@ -1,6 +1,7 @@
 package prober
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -26,9 +27,10 @@ type agent struct {
 	pools    map[string]map[health.PoolID]*watched // by tenant
 	dirty    map[health.PoolID]bool                // to be written, or deleted where it is not watched any more
 	budget   *pace.Budget
-	failed   map[health.PoolID]backoff // what the store did not take
-	late     map[string]bool           // tenants of which the log said that they are
-	unseen   map[probe.ID]bool         // of the first assignment; nil after the first round
+	failed   map[health.PoolID]backoff             // what the store did not take
+	late     map[string]bool                       // tenants of which the log said that they are
+	looked   map[string]map[probe.Signal]time.Time // by tenant: since when signals are looked at
+	unseen   map[probe.ID]bool                     // of the first assignment; nil after the first round
 	assigned bool
 	plain    bool // a program is alive that reads the old form alone
 }
@@ -58,6 +60,7 @@ func newAgent(cfg Config, w *world, m *metrics) *agent {
 		cfg: cfg, world: w, metrics: m,
 		wake: make(chan struct{}, 1), firstRound: make(chan struct{}),
 		pools: map[string]map[health.PoolID]*watched{}, dirty: map[health.PoolID]bool{}, unseen: map[probe.ID]bool{},
+		looked: map[string]map[probe.Signal]time.Time{},
 		budget: pace.New(), failed: map[health.PoolID]backoff{}, late: map[string]bool{},
 	}
 	quick, slow := socketBudgets(cfg.Descriptors)
@@ -105,6 +108,7 @@ func (a *agent) adopt(tenant string) []probe.Target {
 	before := a.pools[tenant]
 	now := make(map[health.PoolID]*watched, len(p.pools))
 	var targets []probe.Target
+	looked := map[probe.Signal]time.Time{}
 	for id, pp := range p.pools {
 		if !pp.asks(a.cfg.ID) {
 			continue
@@ -120,6 +124,9 @@ func (a *agent) adopt(tenant string) []probe.Target {
 					continue
 				}
 				check.Lent = lent
+				if check.Type == spec.TypeSignal {
+					looked[check.Signal] = cmp.Or(a.looked[tenant][check.Signal], a.cfg.Clock())
+				}
 				id := probe.ID{Tenant: tenant, Pool: id.Pool, Endpoint: target(name, pp.rule, part)}
 				targets = append(targets, probe.Target{ID: id, Of: pp.of[name], Check: check})
 				if !a.assigned {
@@ -144,6 +151,9 @@ func (a *agent) adopt(tenant string) []probe.Target {
 	}
 	if a.pools[tenant] = now; len(now) == 0 {
 		delete(a.pools, tenant)
+	}
+	if a.looked[tenant] = looked; len(looked) == 0 {
+		delete(a.looked, tenant)
 	}
 	return targets
 }

@@ -105,9 +105,20 @@ func (w *world) signalled() map[store.SignalKey]bool {
 // check makes a check, or looks at a signal.
 func (a *agent) check(ctx context.Context, c probe.Check) probe.Result {
 	if c.Type == spec.TypeSignal {
-		return checks.Signal(c, a.world.signal(c.Signal), a.cfg.Clock())
+		return checks.Signal(c, a.heard(c.Signal), a.cfg.Clock())
 	}
 	return a.cfg.check(ctx, c)
+}
+
+// heard gives what is heard of an endpoint, and since when it could be: nobody can say anything before a check asks for it.
+func (a *agent) heard(of probe.Signal) checks.Heard {
+	h := a.world.signal(of)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if looked := a.looked[of.Tenant][of]; !h.Since.IsZero() && looked.After(h.Since) {
+		h.Since = looked
+	}
+	return h
 }
 
 // heed looks at signals when there are new ones, until ctx ends.

@@ -55,6 +55,8 @@ func TestWhatIsSaidCounts(t *testing.T) {
 			{"up", health.Signal{State: health.Up}, up},
 			{"down", health.Signal{State: health.Down, By: "agent-7", Reason: "draining"},
 				health.Finding{State: health.Down, Reason: "3 of 3 vantages: signal: down by agent-7: draining"}},
+			{"down by another", health.Signal{State: health.Down, By: "agent-8", Reason: "broken"},
+				health.Finding{State: health.Down, Reason: "3 of 3 vantages: signal: down by agent-8: broken"}},
 			{"up again", health.Signal{State: health.Up}, up},
 			{"a score", health.Signal{State: health.Up, Score: 0.52, By: "lb"},
 				health.Finding{State: health.Up, Score: 0.5, Reason: "signal: score 0.52 by lb"}},
@@ -110,6 +112,28 @@ func TestASignalExpires(t *testing.T) {
 	}
 }
 
+// TestADownThatExpiredIsTold: it holds, and does not read as if its owner still said so.
+func TestADownThatExpiredIsTold(t *testing.T) {
+	inLab(t, func(l *lab) {
+		l.declare(signalRes("agent", spec.Monitor{}), poolRes("eu", "agent", s1))
+		l.start("fra")
+		time.Sleep(settle)
+		l.say("eu", "a", health.Signal{State: health.Down, Reason: "boom"}, 30*time.Second, 0)
+		l.wantFinding("said", "eu", "a", health.Finding{State: health.Down, Reason: "signal: down: boom"})
+		time.Sleep(time.Minute)
+		if f := l.finding("eu", "a"); f.State != health.Down || !strings.HasPrefix(f.Reason, "signal: down: boom; now not checked: no signal since ") {
+			t.Errorf("%+v", f)
+		}
+		_, before := l.writes()
+		time.Sleep(5 * time.Minute)
+		if _, after := l.writes(); after != before {
+			t.Errorf("%d verdicts more for the same", after-before)
+		}
+		l.say("eu", "a", health.Signal{State: health.Down, Reason: "boom"}, 30*time.Second, 0)
+		l.wantFinding("said again", "eu", "a", health.Finding{State: health.Down, Reason: "signal: down: boom"})
+	})
+}
+
 // TestAStoreThatIsAwayIsNoSilence: whoever could not say anything has as long as his word holds, once the store is heard again.
 func TestAStoreThatIsAwayIsNoSilence(t *testing.T) {
 	inLab(t, func(l *lab) {
@@ -131,6 +155,27 @@ func TestAStoreThatIsAwayIsNoSilence(t *testing.T) {
 		l.start("fra")
 		time.Sleep(settle)
 		l.want("a new prober", "eu", "a:down")
+	})
+}
+
+// TestANewCheckHasItsMinute: nobody can say anything before the pool goes by it, so a live one is not taken down as it begins to.
+func TestANewCheckHasItsMinute(t *testing.T) {
+	inLab(t, func(l *lab) {
+		l.declare(monitorRes("web", spec.Monitor{}), signalRes("job", spec.Monitor{Silent: spec.SilentDown}), poolRes("eu", "web", s1))
+		l.start("fra")
+		time.Sleep(settle + 10*time.Minute)
+		l.want("by another monitor", "eu", "a:up")
+		for _, addrs := range [][]string{{s1}, {s1, s2}} { // the pool, then an endpoint of it
+			was := strings.Repeat(" b:unknown", len(addrs)-1)
+			l.declare(poolRes("eu", "job", addrs...))
+			time.Sleep(30 * time.Second)
+			l.declare(poolRes("other", "job", s3)) // what is applied beside does not begin it anew
+			time.Sleep(25 * time.Second)
+			l.want("as before", "eu", "a:up"+was)
+			l.say("eu", "a", health.Signal{State: health.Up}, time.Hour, 0)
+		}
+		time.Sleep(20 * time.Second)
+		l.want("nothing was said of b", "eu", "a:up b:down")
 	})
 }
 

@@ -76,7 +76,7 @@ func Held(actual *Pool, declared *spec.Pool, hold *spec.Override, overrides []*s
 		s := *c.Standing
 		if s.Note = "held; it is up now"; now.Out != "" {
 			s.Note = "held; now " + now.Out
-		} else if now.Score < 1 || now.Note != "" {
+		} else if now.Effective != float64(now.Weight) {
 			s.Note = "held; it has another weight now"
 		}
 		c.Standing = &s

@@ -33,7 +33,7 @@ type Standing struct {
 	Out string
 	// Held says what was seen of the endpoint and is not followed because the brake holds; empty when it does not.
 	Held string
-	// Note says what slow start does to its weight, or would; empty: nothing.
+	// Note says why its score is what it is, or why nobody can see it, and what slow start does to its weight, or would; empty: nothing.
 	Note string
 }
 
@@ -88,6 +88,9 @@ func NewPool(id health.PoolID, p *spec.Pool, v *health.Verdict, overrides []*spe
 			}
 			if v.Frozen {
 				c.Held = f.Held()
+			}
+			if f.State != health.Down && c.Held == "" {
+				c.Note = f.Reason
 			}
 		}
 		c.leaveOut(&word, reason)
@@ -218,7 +221,7 @@ func (c *Candidate) override(o *spec.Override) {
 		c.Drained = true
 	}
 	if o.State != "" {
-		c.Held, c.said = "", true // it is in an operator's hands now, also where the brake holds
+		c.Held, c.Note, c.said = "", "", true // it is in an operator's hands now, also where the brake holds
 	}
 	switch {
 	case o.State == "drain":

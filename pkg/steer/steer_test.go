@@ -135,6 +135,20 @@ func TestOverridesKeepTheMeasuredStateApart(t *testing.T) {
 	}
 }
 
+// TestWhyAnEndpointThatIsUpIsNotAsItShouldBe: its score has a cause, and silence is told; a person's word needs neither.
+func TestWhyAnEndpointThatIsUpIsNotAsItShouldBe(t *testing.T) {
+	v := findings("a=0.85 b=0")
+	v.Endpoints["a"] = health.Finding{State: health.Up, Score: 0.85, Reason: "not checked: no signal since 9"}
+	p := NewPool(id, pool("", 3, 1), v, nil, noon)
+	if p.Candidates[0].Note != "not checked: no signal since 9" || p.Candidates[1].Note != "" {
+		t.Errorf("%+v", p.Candidates)
+	}
+	up := []*spec.Override{{Pool: "eu", Endpoint: "a", State: "up", Reason: "seen"}}
+	if p := NewPool(id, pool("", 3, 1), v, up, noon); p.Candidates[0].Note != "" {
+		t.Errorf("by hand: %+v", p.Candidates[0])
+	}
+}
+
 // TestTheEndpointsOverrideWins over its pool's, in whatever order they come.
 func TestTheEndpointsOverrideWins(t *testing.T) {
 	whole := &spec.Override{Pool: "eu", State: "down", Weight: &spec.Ramp{To: 7}, Reason: "closed"}

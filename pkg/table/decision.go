@@ -235,6 +235,15 @@ const (
 	Refuse              // everything is down, and the service wants SERVFAIL then
 )
 
+// FallbackText says how the answer came about, for people; empty: as usual. Not only a service that asks for it refuses: one whose pools
+// have no endpoint at all has nothing to answer with.
+func (e *Explanation) FallbackText() string {
+	if e.Fallback == Refuse && e.Service.Tiers == AllTiers {
+		return "no endpoint to answer with: SERVFAIL"
+	}
+	return e.Fallback.String()
+}
+
 // String names the fallback for people.
 func (f Fallback) String() string {
 	switch f {

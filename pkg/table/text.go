@@ -20,7 +20,7 @@ func (e *Explanation) Text(by string, most int) []string {
 	w.head(e, by)
 	w.place(e)
 	w.linef("scope /%d from %s", e.Scope, e.ScopeFrom)
-	w.trace(e.Trace)
+	w.trace(e.Trace, e.isOfRegion())
 	w.pools(e)
 	if strings.HasPrefix(e.Service.Spec.Host, "*.") {
 		w.linef("%s", e.StandsAt())
@@ -40,6 +40,11 @@ func (e *Explanation) Text(by string, most int) []string {
 // StandsAt is what people are told of a wildcard service.
 func (e *Explanation) StandsAt() string {
 	return "stands at " + e.Service.Spec.Host + ", for names that are not there"
+}
+
+// isOfRegion reports whether one of the pools is something else for clients of the asker's region than for all.
+func (e *Explanation) isOfRegion() bool {
+	return slices.ContainsFunc(e.Pools, func(p PoolInTurn) bool { return p.Pool.Region != "" })
 }
 
 // writer collects lines.
@@ -94,7 +99,7 @@ func (w *writer) head(e *Explanation, by string) {
 	if e.Service.Is.Has(Pending) {
 		w.linef("not resolved yet: SERVFAIL")
 	} else if e.Fallback != Normal {
-		w.linef("%s", e.Fallback)
+		w.linef("%s", e.FallbackText())
 	}
 }
 
@@ -136,8 +141,8 @@ func plural(n int, of string) string {
 	return fmt.Sprintf("%d %ss", n, of)
 }
 
-// trace tells how a policy came to its row. The service's own rule stands in the head.
-func (w *writer) trace(t *policy.Trace) {
+// trace tells how a policy came to its row. The service's own rule stands in the head. own: a pool is otherwise for the client's region.
+func (w *writer) trace(t *policy.Trace, own bool) {
 	if t == nil {
 		return
 	}
@@ -148,8 +153,10 @@ func (w *writer) trace(t *policy.Trace) {
 			w.linef("policy %s, rule %s", p.Policy, p.Rule)
 		}
 	}
-	if t.Region != "" {
+	if t.Region != "" && own {
 		w.linef("pools with regions: as judged for clients of %s", t.Region)
+	} else if t.Region != "" {
+		w.linef("pools with regions: nothing else is known for clients of %s than for all", t.Region)
 	}
 	if len(t.Fence) > 0 {
 		left := "nothing"

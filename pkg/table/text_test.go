@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gti/gtm/pkg/policy"
+	"github.com/gti/gtm/pkg/steer"
 )
 
 // TestTextOfChoices: the numbers of fastest, what is not known, and what comes as listed.
@@ -39,13 +40,43 @@ func TestTextOfChoices(t *testing.T) {
 		"nearest out: b at ams, 100 km, farther than 90 km",
 	}
 	var w writer
-	if w.trace(trace); cmp.Diff(want, w.lines) != "" {
+	if w.trace(trace, false); cmp.Diff(want, w.lines) != "" {
 		t.Error(cmp.Diff(want, w.lines))
 	}
 	trace.Fenced = []string{"a", "b", "c"}
 	w = writer{most: 2}
-	if w.trace(trace); w.lines[2] != "fence EU or NA and EU-DE leaves out a, b and 1 more" || w.lines[6] !=
+	if w.trace(trace, false); w.lines[2] != "fence EU or NA and EU-DE leaves out a, b and 1 more" || w.lines[6] !=
 		"and 2 more pools to choose from: see gtmctl explain" {
 		t.Errorf("bounded: %q", w.lines)
+	}
+}
+
+// TestTextOfNoAnswer: a service that answers in any case is not said to ask for SERVFAIL.
+func TestTextOfNoAnswer(t *testing.T) {
+	for tiers, want := range map[uint8]string{
+		AllTiers: "no endpoint to answer with: SERVFAIL", HealthTiers: "all down: SERVFAIL, as the service asks",
+	} {
+		e := &Explanation{Service: &Service{Tiers: tiers}}
+		if e.FallbackText() != "" {
+			t.Errorf("answered: %q", e.FallbackText())
+		}
+		if e.Fallback = Refuse; e.FallbackText() != want {
+			t.Errorf("%d: %q, want %q", tiers, e.FallbackText(), want)
+		}
+	}
+}
+
+// TestTextOfRegions: what is judged for a region is told from what holds for all.
+func TestTextOfRegions(t *testing.T) {
+	trace := &policy.Trace{Path: []policy.Passed{{Rule: "1"}}, Region: "NA"}
+	for region, want := range map[string]string{
+		"NA": "pools with regions: as judged for clients of NA",
+		"":   "pools with regions: nothing else is known for clients of NA than for all",
+	} {
+		e := &Explanation{Trace: trace, Pools: []PoolInTurn{{Pool: &steer.Pool{}}, {Pool: &steer.Pool{Region: region}}}}
+		var w writer
+		if w.trace(trace, e.isOfRegion()); w.lines[0] != want {
+			t.Errorf("%q: %q", region, w.lines)
+		}
 	}
 }

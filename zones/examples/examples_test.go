@@ -74,6 +74,20 @@ func TestExamples(t *testing.T) {
 	}
 }
 
+// yamlBlock is an example of the reference.
+var yamlBlock = regexp.MustCompile("(?s)```yaml\n(.*?)```")
+
+// TestTheReferenceIsOneSet: its examples pass gtmctl check together, as it says.
+func TestTheReferenceIsOneSet(t *testing.T) {
+	var blocks []string
+	for _, m := range yamlBlock.FindAllStringSubmatch(read(t, "../../docs/resources.md"), -1) {
+		blocks = append(blocks, m[1])
+	}
+	if _, err := lawful.Declared(declared.Resources(t, blocks...)); err != nil || len(blocks) < 10 {
+		t.Errorf("%d examples: %v", len(blocks), err)
+	}
+}
+
 func read(t *testing.T, file string) string {
 	t.Helper()
 	text, err := os.ReadFile(file)

@@ -168,6 +168,8 @@ type Pool struct {
 	Signals []Signal `json:"signals,omitempty"`
 	// Regions are what is known for the clients of continents, of a pool with regions, sorted. Clients of others get what is known for all.
 	Regions []PoolRegion `json:"regions,omitempty"`
+	// Unregioned says why a pool with regions is not judged for any; absent: it is, or has none.
+	Unregioned string `json:"unregioned,omitempty"`
 	// Sources are where further ones are found.
 	Sources []PoolSource `json:"sources,omitempty"`
 }
@@ -232,11 +234,12 @@ type PoolRegion struct {
 	Why    string `json:"why,omitempty"`
 	// Vantages are those that stand there, whether they live or not.
 	Vantages []string `json:"vantages,omitempty"`
-	// Silent are those of them that do not live. Where these are so many that no quorum is left, Why says so.
-	Silent []string `json:"silent,omitempty"`
-	Frozen bool     `json:"frozen,omitempty"`
-	Brake  string   `json:"brake,omitempty"`
-	Out    *PoolOut `json:"out,omitempty"`
+	// Silent are those of them that do not live. Where these are so many that no quorum is left, Undecided says so, and Why.
+	Silent    []string `json:"silent,omitempty"`
+	Undecided string   `json:"undecided,omitempty"`
+	Frozen    bool     `json:"frozen,omitempty"`
+	Brake     string   `json:"brake,omitempty"`
+	Out       *PoolOut `json:"out,omitempty"`
 	// Endpoints are those that are otherwise than for all, or are held.
 	Endpoints []Endpoint `json:"endpoints,omitempty"`
 }

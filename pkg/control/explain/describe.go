@@ -15,7 +15,7 @@ import (
 func describe(x *table.Explanation, by string) *api.Explanation {
 	out := &api.Explanation{Host: x.Service.Spec.Host, Service: x.Service.Tenant + "/" + x.Service.Name,
 		Generation: fmt.Sprintf("%s@%d", x.Service.Tenant, x.Generation), Scope: int(x.Scope), ScopeFrom: x.ScopeFrom,
-		Drawn: x.Drawn, Text: x.Text(by, 0), Fallback: x.Fallback.String(),
+		Drawn: x.Drawn, Text: x.Text(by, 0), Fallback: x.FallbackText(),
 		Client: api.Client{Address: x.Asker.Prefix().String(), Source: "subnet", Place: x.Place.String(), ASN: x.Place.ASN,
 			Point: x.Place.Point().String(), PointFrom: x.Place.PointSource(), Latency: nearestFirst(x.Place.Latency)}}
 	if x.Resolver {
