@@ -346,7 +346,7 @@ func (s *Source) ResolverAddr() (netip.AddrPort, error) {
 }
 
 // CheckFound checks a list as somebody gave it for a source, and gives it in order, with what is passed over: families that the source
-// does not take. The error says what is wrong with the list.
+// does not take. A list of nothing else is a mistake, and not one without endpoints. The error says what is wrong with the list.
 func (s *Source) CheckFound(list []FoundEndpoint) (taken []FoundEndpoint, notes string, err error) {
 	e := s.Effective()
 	if len(list) > e.Most {
@@ -373,7 +373,9 @@ func (s *Source) CheckFound(list []FoundEndpoint) (taken []FoundEndpoint, notes 
 	if len(c.errs) > 0 {
 		return nil, "", fmt.Errorf("%s %s", c.errs[0].Field, c.errs[0].Msg)
 	}
-	if other > 0 {
+	if families := strings.Join(e.Families, " and "); other > 0 && len(taken) == 0 {
+		return nil, "", fmt.Errorf("none of its %d addresses is %s, as spec.discover[].families says", other, families)
+	} else if other > 0 {
 		notes = fmt.Sprintf("%d of another family than spec.discover[].families passed over", other)
 	}
 	slices.SortFunc(taken, CompareFound)

@@ -235,12 +235,13 @@ func TestCheckFound(t *testing.T) {
 	}
 	minus := -1
 	for want, list := range map[string][]FoundEndpoint{
-		"more than the 3":   of("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"),
-		"stands twice":      of("192.0.2.1", "192.0.2.1"),
-		"is not an address": {{}},
-		"in IPv6 form":      of("::ffff:192.0.2.1"),
-		"has a zone":        of("fe80::1%eth0"),
-		"out of range":      {{Address: netip.MustParseAddr("192.0.2.1"), Weight: &minus}},
+		"more than the 3":         of("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"),
+		"stands twice":            of("192.0.2.1", "192.0.2.1"),
+		"is not an address":       {{}},
+		"its 2 addresses is ipv4": of("2001:db8::1", "2001:db8::2"),
+		"in IPv6 form":            of("::ffff:192.0.2.1"),
+		"has a zone":              of("fe80::1%eth0"),
+		"out of range":            {{Address: netip.MustParseAddr("192.0.2.1"), Weight: &minus}},
 	} {
 		if taken, _, err := s.CheckFound(list); err == nil || !strings.Contains(err.Error(), want) || taken != nil {
 			t.Errorf("%s: %v, %v", want, taken, err)
