@@ -228,8 +228,9 @@ func sourcesOf(p *spec.Pool, found func(source string) *spec.Found) (out []api.P
 
 // sourceOf tells of one source; found may be nil.
 func sourceOf(p *spec.Pool, s *spec.Source, found *spec.Found) api.PoolSource {
-	out := api.PoolSource{Name: s.Name, Of: s.Of(), Observed: p.DiscoverMode() == spec.ModeObserve}
-	if found == nil {
+	mode := p.DiscoverMode()
+	out := api.PoolSource{Name: s.Name, Of: s.Of(), Observed: mode == spec.ModeObserve, Off: mode == spec.ModeOff}
+	if found == nil || out.Off { // what it had is forgotten, soon if not yet
 		return out
 	}
 	out.Endpoints, out.Since, out.Leaving, out.Notes = len(found.Endpoints), found.Since, found.Leaving, found.Notes

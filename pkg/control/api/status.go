@@ -177,7 +177,9 @@ type PoolSource struct {
 	Name string `json:"name"`
 	Of   string `json:"of"` // as in "dns edge.example.net."
 	// Observed: what it has is told, and no answer names it.
-	Observed  bool `json:"observed,omitempty"`
+	Observed bool `json:"observed,omitempty"`
+	// Off: nobody looks at it.
+	Off       bool `json:"off,omitempty"`
 	Endpoints int  `json:"endpoints"`
 	// Since is from when on it has these. Absent: it never had any.
 	Since time.Time `json:"since,omitzero"`
