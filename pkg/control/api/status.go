@@ -199,14 +199,15 @@ type PoolSource struct {
 type FoundEndpoint struct {
 	Address string `json:"address"`
 	// Port is what is checked in the place of the monitor's.
-	Port   uint16 `json:"port,omitempty"`
+	Port   uint16 `json:"port,omitempty" maximum:"65535"`
 	Weight *int   `json:"weight,omitempty" minimum:"0" maximum:"65535"`
 }
 
 // PushRequest is a list of endpoints for a source that is pushed.
 type PushRequest struct {
 	Endpoints []FoundEndpoint `json:"endpoints"`
-	// Expires is until when it holds. Absent: until another list comes.
+	// For is how long it holds, or Expires until when. Absent: until another list comes.
+	For     string    `json:"for,omitempty" maxLength:"32" doc:"how long it holds, as in 10m, at least 10s; absent: until another list comes"`
 	Expires time.Time `json:"expires,omitzero"`
 }
 
