@@ -301,6 +301,8 @@ func doubtedSignals(p *api.Pool) (names []string) {
 func (a *app) sourceText(s *api.PoolSource) string {
 	text := fmt.Sprintf("source %s (%s): ", s.Name, s.Of)
 	switch {
+	case s.Off:
+		return text + "off: it is not looked at, and what it had counts no more"
 	case s.Since.IsZero() && s.Failed.IsZero():
 		return text + "nothing yet"
 	case s.Failed.IsZero():

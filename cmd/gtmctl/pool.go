@@ -226,7 +226,7 @@ It waits until the judge has done it.`,
 
 func (a *app) pushCmd() *cobra.Command {
 	var none bool
-	var long string
+	var long time.Duration
 	c := &cobra.Command{
 		Use:   "push TENANT/POOL/SOURCE ADDRESS[=WEIGHT]...",
 		Short: "Tell the endpoints that a source of a pool has",
@@ -240,19 +240,20 @@ a while, and is gone then unless another one came.`,
 			if err != nil || source.endpoint == "" {
 				return misusef("%q is not TENANT/POOL/SOURCE", args[0])
 			}
-			if none != (len(args) == 1) {
+			switch {
+			case none != (len(args) == 1):
 				return misusef("name addresses, or take all away with --none")
+			case none && long != 0:
+				return misusef("--none goes without --for: it takes away what was pushed")
+			case long != 0 && long < leastPush, c.Flags().Changed("for") && long == 0:
+				return misusef("--for %s is too short: give at least %s, and push again before it is over", long, leastPush)
 			}
 			request := api.PushRequest{}
 			if request.Endpoints, err = parsePushed(args[1:]); err != nil {
 				return err
 			}
-			if long != "" {
-				d, err := spec.ParseDuration(long)
-				if err != nil || d <= 0 {
-					return misusef("--for %q is not a time as in 1h30m or 1d", long)
-				}
-				request.Expires = a.now().Add(d)
+			if long != 0 {
+				request.For = spec.Duration(long).String()
 			}
 			at := "endpoints/" + url.PathEscape(source.tenant) + "/" + url.PathEscape(source.pool) + "/" + url.PathEscape(source.endpoint)
 			method, body := http.MethodPut, any(request)
@@ -271,12 +272,15 @@ a while, and is gone then unless another one came.`,
 		},
 	}
 	c.Flags().BoolVar(&none, "none", false, "take away what was pushed")
-	c.Flags().StringVar(&long, "for", "", "how long it holds, as in 10m; absent: until another list comes")
+	durationVar(c.Flags(), &long, "for", "how long it holds, as in 10m, at least 10s (default: until another list comes)")
 	return c
 }
 
-// mostPushed is how many endpoints a source can have.
-const mostPushed = 1024
+// mostPushed is how many endpoints a source can have, leastPush how long a list of them holds at least.
+const (
+	mostPushed = 1024
+	leastPush  = 10 * time.Second
+)
 
 // parsePushed reads ADDRESS[=WEIGHT].
 func parsePushed(words []string) ([]api.FoundEndpoint, error) {

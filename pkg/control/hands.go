@@ -73,7 +73,14 @@ func (s *Server) drain(ctx context.Context, in *poolInput[api.DrainRequest]) (*r
 		return nil, err
 	}
 	out.Body.Starts, out.Body.Ends = hand.Starts, hand.Expires
-	s.tail(out.Body.Outlook, spec.Key{Tenant: in.Tenant, Kind: spec.KindPool, Name: in.Pool})
+	key := spec.Key{Tenant: in.Tenant, Kind: spec.KindPool, Name: in.Pool}
+	s.tail(out.Body.Outlook, key)
+	if p, ok := s.pool(key); ok && b.Endpoint != "" && !slices.ContainsFunc(p.Endpoints, func(e api.Endpoint) bool {
+		return spec.DeclaredName(e.Name) == b.Endpoint
+	}) {
+		out.Body.Warnings = append(out.Body.Warnings, api.Issue{Location: key.String(),
+			Message: "no source has " + b.Endpoint + " at present: it is drained from when it is found"})
+	}
 	return out, nil
 }
 

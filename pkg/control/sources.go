@@ -254,25 +254,42 @@ func (s *Server) foundOf(pool spec.Key, source *spec.Source, in *api.PushRequest
 		}
 		list[i] = spec.FoundEndpoint{Address: address, Port: e.Port, Weight: e.Weight}
 	}
-	f = spec.Found{Tenant: pool.Tenant, Pool: pool.Name, Source: source.Name, Of: spec.FindPushed, Since: now, Good: now, By: author(by),
-		Expires: in.Expires.UTC()}
+	f = spec.Found{Tenant: pool.Tenant, Pool: pool.Name, Source: source.Name, Of: spec.FindPushed, Since: now, Good: now, By: author(by)}
+	if f.Expires, err = expiryOf(in, now); err != nil {
+		return f, err
+	}
 	if f.Endpoints, f.Notes, err = source.CheckFound(list); err != nil {
 		return f, err
 	}
-	switch {
-	case len(f.Endpoints) == 0 && source.Empty != spec.EmptyTake:
+	if len(f.Endpoints) == 0 && source.Empty != spec.EmptyTake {
 		return f, errors.New("a list without endpoints is not taken: spec.discover[].empty: take allows it, and DELETE takes away what " +
 			"was pushed")
-	case !in.Expires.IsZero() && in.Expires.Before(now.Add(soonestExpiry)):
-		return f, fmt.Errorf("expires: %s is not at least %s from now", in.Expires.UTC().Format(time.RFC3339), soonestExpiry)
-	case in.Expires.IsZero():
-		f.Expires = time.Time{}
 	}
 	if was, ok := state.Discovered.Get(s.cfg.Mirror, state.SourceOf(f)); ok &&
 		slices.EqualFunc(was.Endpoints, f.Endpoints, spec.FoundEndpoint.Equal) && !was.Since.IsZero() {
 		f.Since = was.Since
 	}
 	return f, nil
+}
+
+// expiryOf gives until when a list holds; zero: until another one comes.
+func expiryOf(in *api.PushRequest, now time.Time) (end time.Time, err error) {
+	switch {
+	case in.For != "" && !in.Expires.IsZero():
+		return end, errors.New("for and expires say the same: give one of them")
+	case in.For != "":
+		d, err := spec.ParseDuration(in.For)
+		if err != nil || d < soonestExpiry {
+			return end, fmt.Errorf("for: %q is not at least %s: push again before it is over", in.For, soonestExpiry)
+		}
+		return now.Add(d), nil
+	case in.Expires.IsZero():
+		return end, nil
+	case in.Expires.Before(now.Add(soonestExpiry)):
+		return end, fmt.Errorf("expires: %s is not at least %s from now: say for, as in 10m, if clocks differ",
+			in.Expires.UTC().Format(time.RFC3339), soonestExpiry)
+	}
+	return in.Expires.UTC(), nil
 }
 
 // found gives what a source has; nil: it never had anything.
@@ -301,8 +318,9 @@ func sourcesOf(p *spec.Pool, found func(source string) *spec.Found) (out []api.P
 
 // sourceOf tells of one source; found may be nil.
 func sourceOf(p *spec.Pool, s *spec.Source, found *spec.Found) api.PoolSource {
-	out := api.PoolSource{Name: s.Name, Of: s.Of(), Observed: p.DiscoverMode() == spec.ModeObserve}
-	if found == nil {
+	mode := p.DiscoverMode()
+	out := api.PoolSource{Name: s.Name, Of: s.Of(), Observed: mode == spec.ModeObserve, Off: mode == spec.ModeOff}
+	if found == nil || out.Off { // what it had is forgotten, soon if not yet
 		return out
 	}
 	out.Endpoints, out.Since, out.Leaving, out.Notes = len(found.Endpoints), found.Since, found.Leaving, found.Notes

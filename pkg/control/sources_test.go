@@ -103,6 +103,15 @@ func TestPushes(t *testing.T) {
 	if s := out.Sources[0]; !s.Since.Equal(w.clock) || !s.Expires.IsZero() {
 		t.Errorf("another one: %+v", s)
 	}
+	out = api.PushReply{}
+	brief := pushOf("192.0.2.3")
+	brief.For = "10s"
+	w.ask(t, http.MethodPut, at, brief, &out)
+	if s := out.Sources[0]; !s.Expires.Equal(w.clock.Add(10 * time.Second)) {
+		t.Errorf("for 10s: %+v", s)
+	}
+	briefer, both := brief, brief
+	briefer.For, both.Expires = "9s", now.Add(time.Hour)
 	w.ask(t, http.MethodPut, "/v1/endpoints/shop/found/gone", pushOf(), &out)
 	late := pushOf("192.0.2.1")
 	late.Expires = w.clock.Add(9 * time.Second)
@@ -118,6 +127,9 @@ func TestPushes(t *testing.T) {
 		{at, pushOf("edge.example"), 422, "endpoints[0].address"},
 		{at, pushOf("224.0.0.1"), 422, "not the address of a server"},
 		{at, late, 422, "at least 10s from now"},
+		{at, briefer, 422, `for: \"9s\" is not at least 10s`},
+		{at, both, 422, "for and expires say the same"},
+		{at, `{"endpoints": [{"address": "192.0.2.1", "port": 99999}]}`, 422, "endpoints[0].port"},
 		{at, `{"endpoints": [{"address": "192.0.2.1", "wieght": 3}]}`, 422, "wieght"},
 		{at, `{"endpoints": [{"address": "192.0.2.1"`, 400, ""},
 		{"/v1/endpoints/shop/found/names", pushOf("192.0.2.1"), 404, "there are fleet, gone"},

@@ -163,6 +163,16 @@ const foundPrefix = "ip-"
 
 // MayFind reports whether an endpoint of that name can be found, so that a person may name it before it is, and when it is gone.
 func (p *Pool) MayFind(name string) bool {
+	digits := strings.TrimPrefix(name, foundPrefix)
+	if strings.Count(digits, "-") == 7 {
+		digits = strings.ReplaceAll(digits, "-", ":")
+	}
+	a, err := netip.ParseAddr(strings.ReplaceAll(digits, "-", "."))
+	return len(p.Discover) > 0 && err == nil && FoundName(a) == name
+}
+
+// isFound reports whether an endpoint is named as what is found is.
+func (p *Pool) isFound(name string) bool {
 	return len(p.Discover) > 0 && strings.HasPrefix(name, foundPrefix)
 }
 
@@ -185,7 +195,7 @@ func (p *Pool) With(found func(source string) *Found) *Pool {
 // FoundBy gives the source of each found endpoint, by the endpoint's name; of a pool as With gives it, too.
 func (p *Pool) FoundBy(found func(source string) *Found) map[string]string {
 	by, declared := map[string]string{}, *p
-	declared.Endpoints = slices.DeleteFunc(slices.Clone(p.Endpoints), func(e Endpoint) bool { return p.MayFind(e.Name) })
+	declared.Endpoints = slices.DeleteFunc(slices.Clone(p.Endpoints), func(e Endpoint) bool { return p.isFound(e.Name) })
 	declared.eachFound(found, func(s *Source, e FoundEndpoint) { by[FoundName(e.Address)] = s.Name })
 	return by
 }
@@ -284,19 +294,26 @@ func (c *checker) discover(p *Pool) {
 
 func (c *checker) source(path string, s *Source) {
 	c.label(path+".name", s.Name)
-	ways := 0
-	for _, is := range []bool{s.DNS != "", s.SRV != "", s.File != "", s.Pushed} {
+	var ways []string
+	for i, is := range []bool{s.DNS != "", s.SRV != "", s.File != "", s.Pushed} {
 		if is {
-			ways++
+			ways = append(ways, [...]string{FindDNS, FindSRV, FindFile, FindPushed}[i])
 		}
 	}
-	if ways != 1 {
+	switch len(ways) {
+	case 0:
 		c.fail(path, "", "wants one of dns, srv, file and pushed")
+	case 1:
+	default:
+		c.fail(path, "make a source of each", "has %s: it can have one of dns, srv, file and pushed", strings.Join(ways, " and "))
 	}
 	asks := s.DNS != "" || s.SRV != ""
 	switch {
 	case s.DNS != "":
 		c.hostName(path+".dns", s.DNS)
+		if _, err := netip.ParseAddr(s.DNS); err == nil {
+			c.fail(path+".dns", "declare it in spec.endpoints", "%s is an address, and no name", s.DNS)
+		}
 	case s.SRV != "":
 		c.hostName(path+".srv", s.SRV)
 	case s.File != "":
@@ -316,6 +333,9 @@ func (c *checker) source(path string, s *Source) {
 		c.fail(path+".interval", "", "%s is out of range: it can be %s to %s", s.Interval, minLookInterval, maxLookInterval)
 	}
 	families := map[string]bool{}
+	if s.Families != nil && len(s.Families) == 0 {
+		c.fail(path+".families", "leave it out for ipv4", "has none: no endpoint could be taken")
+	}
 	for i, f := range s.Families {
 		if c.oneOf(indexed(path+".families", i), f, FamilyIPv4, FamilyIPv6); families[f] {
 			c.fail(indexed(path+".families", i), "", "%s stands twice", f)
@@ -346,7 +366,7 @@ func (s *Source) ResolverAddr() (netip.AddrPort, error) {
 }
 
 // CheckFound checks a list as somebody gave it for a source, and gives it in order, with what is passed over: families that the source
-// does not take. The error says what is wrong with the list.
+// does not take. A list of nothing else is a mistake, and not one without endpoints. The error says what is wrong with the list.
 func (s *Source) CheckFound(list []FoundEndpoint) (taken []FoundEndpoint, notes string, err error) {
 	e := s.Effective()
 	if len(list) > e.Most {
@@ -373,7 +393,9 @@ func (s *Source) CheckFound(list []FoundEndpoint) (taken []FoundEndpoint, notes 
 	if len(c.errs) > 0 {
 		return nil, "", fmt.Errorf("%s %s", c.errs[0].Field, c.errs[0].Msg)
 	}
-	if other > 0 {
+	if families := strings.Join(e.Families, " and "); other > 0 && len(taken) == 0 {
+		return nil, "", fmt.Errorf("none of its %d addresses is %s, as spec.discover[].families says", other, families)
+	} else if other > 0 {
 		notes = fmt.Sprintf("%d of another family than spec.discover[].families passed over", other)
 	}
 	slices.SortFunc(taken, CompareFound)

@@ -32,7 +32,7 @@ func TestSourcesAreChecked(t *testing.T) {
 		{"{discover: [{name: a, pushed: true, most: 3}], minHealthy: '4'}", "spec.minHealthy: 4 of 3 endpoints"},
 		{"{}", "spec.endpoints: wants 1 to 4096 endpoints, not 0"},
 		{"{discover: [{name: a}]}", "spec.discover[0]: wants one of dns, srv, file and pushed"},
-		{"{discover: [{name: a, dns: b.example, file: f}]}", "spec.discover[0]: wants one of"},
+		{"{discover: [{name: a, dns: b.example, file: f}]}", "spec.discover[0]: has dns and file"},
 		{"{discover: [{dns: b.example}]}", "spec.discover[0].name: is missing"},
 		{"{discover: [{name: a, dns: b.example}, {name: a, file: f}]}", `spec.discover[1].name: "a" stands twice`},
 		{"{discover: [{name: a, dns: 'b..example'}]}", "spec.discover[0].dns"},
@@ -44,6 +44,9 @@ func TestSourcesAreChecked(t *testing.T) {
 		{"{discover: [{name: a, dns: b.example, interval: 2h}]}", "spec.discover[0].interval: 2h is out of range"},
 		{"{discover: [{name: a, pushed: true, interval: 10s}]}", "spec.discover[0].interval: nobody looks at"},
 		{"{discover: [{name: a, pushed: true, families: [ipv5]}]}", `spec.discover[0].families[0]: "ipv5"`},
+		{"{discover: [{name: a, pushed: true, families: []}]}", "spec.discover[0].families: has none"},
+		{"{discover: [{name: a, dns: 192.0.2.1}]}", "spec.discover[0].dns: 192.0.2.1 is an address, and no name"},
+		{"{discover: [{name: a, dns: b.example, pushed: true}]}", "spec.discover[0]: has dns and pushed: it can have one of"},
 		{"{discover: [{name: a, pushed: true, families: [ipv4, ipv4]}]}", "spec.discover[0].families[1]: ipv4 stands twice"},
 		{"{discover: [{name: a, pushed: true, weight: 70000}]}", "spec.discover[0].weight"},
 		{"{discover: [{name: a, pushed: true, most: 1025}]}", "spec.discover[0].most"},
@@ -204,7 +207,8 @@ func TestWhatCanBeFoundFits(t *testing.T) {
 
 // An override may name what can be found, before it is and when it is gone.
 func TestOverridesOfWhatIsFound(t *testing.T) {
-	for endpoint, want := range map[string]bool{"ip-192-0-2-1": true, "x": true, "y": false} {
+	for endpoint, want := range map[string]bool{"ip-192-0-2-1": true, "ip-2001-db8-0-0-0-0-0-1": true, "x": true, "y": false,
+		"ip-nonsense": false, "ip-192-0-2-256": false} {
 		rs, err := Decode("test.yaml", []byte("kind: Pool\ntenant: shop\nname: p\nspec: {discover: [{name: a, pushed: true}], "+
 			"endpoints: [{name: x, addresses: [192.0.2.9]}]}\n---\nkind: Override\ntenant: shop\nname: o\n"+
 			"spec: {pool: p, endpoint: "+endpoint+", state: drain, reason: r}\n"))
@@ -217,6 +221,9 @@ func TestOverridesOfWhatIsFound(t *testing.T) {
 		}
 		if _, err := ValidateSet(set, rs, nil); (err == nil) != want {
 			t.Errorf("%s: %v", endpoint, err)
+		}
+		if _, err := ValidateSet(set, rs[:1], nil); (err == nil) != (endpoint != "y") {
+			t.Errorf("%s, which is there already: %v", endpoint, err)
 		}
 	}
 }
@@ -235,12 +242,13 @@ func TestCheckFound(t *testing.T) {
 	}
 	minus := -1
 	for want, list := range map[string][]FoundEndpoint{
-		"more than the 3":   of("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"),
-		"stands twice":      of("192.0.2.1", "192.0.2.1"),
-		"is not an address": {{}},
-		"in IPv6 form":      of("::ffff:192.0.2.1"),
-		"has a zone":        of("fe80::1%eth0"),
-		"out of range":      {{Address: netip.MustParseAddr("192.0.2.1"), Weight: &minus}},
+		"more than the 3":         of("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"),
+		"stands twice":            of("192.0.2.1", "192.0.2.1"),
+		"is not an address":       {{}},
+		"its 2 addresses is ipv4": of("2001:db8::1", "2001:db8::2"),
+		"in IPv6 form":            of("::ffff:192.0.2.1"),
+		"has a zone":              of("fe80::1%eth0"),
+		"out of range":            {{Address: netip.MustParseAddr("192.0.2.1"), Weight: &minus}},
 	} {
 		if taken, _, err := s.CheckFound(list); err == nil || !strings.Contains(err.Error(), want) || taken != nil {
 			t.Errorf("%s: %v, %v", want, taken, err)

@@ -318,7 +318,7 @@ func (v *setChecker) override(r *Resource, o *Override) {
 	if pool == nil || o.Endpoint == "" {
 		return
 	}
-	if pool.Spec.(*Pool).MayFind(o.Endpoint) {
+	if p := pool.Spec.(*Pool); p.MayFind(o.Endpoint) || p.isFound(o.Endpoint) && !v.changed[r.Key] {
 		return
 	}
 	var names []string

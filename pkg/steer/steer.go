@@ -117,7 +117,7 @@ func NewPool(id health.PoolID, p *spec.Pool, v *health.Verdict, overrides []*spe
 	if v == nil && !p.IsMonitored() {
 		unseen = notMonitored
 	}
-	out.judge(p.MinHealthy, unseen)
+	out.judge(p, unseen)
 	if v != nil {
 		out.keepOut(p, v.Out)
 	}
@@ -234,7 +234,7 @@ func (c *Candidate) override(o *spec.Override) {
 
 // judge decides whether the pool is up: enough of the endpoints that have a weight and are not drained answer. Unknown ones
 // and held ones do, but nobody has seen that they are well, so that words tell them apart. unseen says what unknown ones are.
-func (p *Pool) judge(minHealthy, unseen string) {
+func (p *Pool) judge(declared *spec.Pool, unseen string) {
 	counted, healthy, unknown, held := 0, 0, 0, 0
 	for i := range p.Candidates {
 		c := &p.Candidates[i]
@@ -252,12 +252,12 @@ func (p *Pool) judge(minHealthy, unseen string) {
 			unknown++
 		}
 	}
-	need := max(1, need(minHealthy, counted))
+	need := max(1, need(declared.MinHealthy, counted))
 	p.Enough = healthy+unknown+held >= need
 	p.Up = p.Enough
 	switch {
 	case len(p.Candidates) == 0:
-		p.Why = "no endpoint was found yet"
+		p.Why = noneFound(declared)
 		return
 	case counted == 0:
 		p.Why = "no endpoint takes clients: all are drained or have weight 0"
@@ -279,6 +279,17 @@ func (p *Pool) judge(minHealthy, unseen string) {
 	if p.Region != "" {
 		p.Why = "for " + p.Region + " " + p.Why
 	}
+}
+
+// noneFound says why a pool has no endpoints.
+func noneFound(declared *spec.Pool) string {
+	switch declared.DiscoverMode() {
+	case spec.ModeObserve:
+		return "its sources are only observed, and it declares no endpoint"
+	case spec.ModeOff:
+		return "its sources are off, and it declares no endpoint"
+	}
+	return "none of its sources has an endpoint"
 }
 
 // What endpoints are of whose health nothing is known: nobody has looked yet, or nobody is asked to.

@@ -407,3 +407,17 @@ func TestFindingsFollowAddresses(t *testing.T) {
 		t.Errorf("a verdict of an older judge goes by name: %+v", c[0])
 	}
 }
+
+// A pool without endpoints says why: what was found may have gone, or not be meant to count.
+func TestNoneFound(t *testing.T) {
+	for mode, want := range map[string]string{
+		"":               "none of its sources has an endpoint",
+		spec.ModeObserve: "its sources are only observed, and it declares no endpoint",
+		spec.ModeOff:     "its sources are off, and it declares no endpoint",
+	} {
+		p := &spec.Pool{Discover: []spec.Source{{Name: "fleet", Pushed: true}}, Modes: &spec.PoolModes{Discover: mode}}
+		if got := NewPool(id, p, nil, nil, noon); got.Up || got.Why != want {
+			t.Errorf("%q: up %v: %s", mode, got.Up, got.Why)
+		}
+	}
+}

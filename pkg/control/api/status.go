@@ -179,7 +179,9 @@ type PoolSource struct {
 	Name string `json:"name"`
 	Of   string `json:"of"` // as in "dns edge.example.net."
 	// Observed: what it has is told, and no answer names it.
-	Observed  bool `json:"observed,omitempty"`
+	Observed bool `json:"observed,omitempty"`
+	// Off: nobody looks at it.
+	Off       bool `json:"off,omitempty"`
 	Endpoints int  `json:"endpoints"`
 	// Since is from when on it has these. Absent: it never had any.
 	Since time.Time `json:"since,omitzero"`
@@ -199,14 +201,15 @@ type PoolSource struct {
 type FoundEndpoint struct {
 	Address string `json:"address"`
 	// Port is what is checked in the place of the monitor's.
-	Port   uint16 `json:"port,omitempty"`
+	Port   uint16 `json:"port,omitempty" maximum:"65535"`
 	Weight *int   `json:"weight,omitempty" minimum:"0" maximum:"65535"`
 }
 
 // PushRequest is a list of endpoints for a source that is pushed.
 type PushRequest struct {
 	Endpoints []FoundEndpoint `json:"endpoints"`
-	// Expires is until when it holds. Absent: until another list comes.
+	// For is how long it holds, or Expires until when. Absent: until another list comes.
+	For     string    `json:"for,omitempty" maxLength:"32" doc:"how long it holds, as in 10m, at least 10s; absent: until another list comes"`
 	Expires time.Time `json:"expires,omitzero"`
 }
 

@@ -357,43 +357,6 @@ func TestResolversOfTenantsAreGuarded(t *testing.T) {
 	}
 }
 
-// A file is taken when it is whole, and only then.
-func TestFiles(t *testing.T) {
-	w := newWorld(t)
-	w.declare("{name: f, file: fleet, most: 3, weight: 5}", "{name: nothing, file: absent}")
-	c := w.control("a", nil)
-	c.fails("nothing", "control has no file absent")
-	w.file("fleet", `[{"address": "192.0.2.1", "port": 8443, "weight": 0}, "192.0.2.2"]`)
-	f := c.has("f", "1 2")
-	if e := f.Endpoints[0]; e.Port != 8443 || *e.Weight != 0 || f.Endpoints[1].Weight != nil {
-		t.Errorf("%+v", f.Endpoints)
-	}
-	for _, tc := range []struct{ text, why string }{
-		{"", "has no endpoints"},
-		{`[{"address": "192.0.2.1"}, {"addr`, "it is no list"},
-		{"- 192.0.2.3\n- 192.0.2.\n", "it is no list"},
-		{"- {address: 192.0.2.3, wieght: 4}\n", `there is no field "wieght"`},
-		{"- 192.0.2.3\n- 192.0.2.3\n", "endpoints[1].address 192.0.2.3 stands twice"},
-		{"- 192.0.2.3\n- 224.0.0.1\n", "is not the address of a server"},
-		{"- 192.0.2.3\n- {address: 192.0.2.4, weight: -1}\n", "endpoints[1].weight"},
-		{"[192.0.2.3, 192.0.2.4, 192.0.2.5, 192.0.2.6]", "it has 4 endpoints, more than the 3"},
-		{"[192.0.2.3]\n---\n[192.0.2.4]\n", "something stands behind its list"},
-		{strings.Repeat("#", mostFile+1), "it can have at most"},
-		{strings.Repeat("- {no: 1}\n", 20_000), "there is no field"},
-	} {
-		w.file("fleet", tc.text)
-		if f := c.fails("f", tc.why); text(f.Endpoints) != "1 2" || len(f.Error) > mostTold || strings.Contains(f.Error, w.files) {
-			t.Errorf("%.40q: %+v", tc.text, f)
-		}
-	}
-	w.file("fleet", "- 192.0.2.1\n- 192.0.2.2\n- 192.0.2.3\n")
-	c.has("f", "1 2 3")
-	w.file("fleet", "[192.0.2.1, 192.0.2.2, '2001:db8::1']")
-	if f := c.has("f", "1 2"); !strings.Contains(f.Notes, "1 of another family") {
-		t.Errorf("%+v", f)
-	}
-}
-
 // Of two controls one looks; the other goes on with what was good last, and takes away what is declared no more.
 func TestOneControlLooks(t *testing.T) {
 	w := newWorld(t)
@@ -439,30 +402,4 @@ func TestOneControlLooks(t *testing.T) {
 	if err := a.store.PutFound(t.Context(), pushed); err == nil {
 		t.Error("who does not look any more writes")
 	}
-}
-
-func FuzzDecodeFile(f *testing.F) {
-	f.Add([]byte(`[{"address": "192.0.2.1", "port": 8443, "weight": 0}, "192.0.2.2"]`))
-	f.Add([]byte("- &a 192.0.2.1\n- *a\n- <<: {address: 192.0.2.1}\n"))
-	f.Add([]byte("- {address: 2001:db8::1}\n---\n"))
-	s := sourceOf(func(s *spec.Source) { s.Families = []string{spec.FamilyIPv4, spec.FamilyIPv6} })
-	f.Fuzz(func(t *testing.T, data []byte) {
-		list, err := decodeFile(data)
-		if err != nil {
-			return
-		}
-		taken, _, err := s.CheckFound(list)
-		if err != nil {
-			return
-		}
-		p := spec.Pool{Discover: []spec.Source{*s}}
-		with := p.With(func(string) *spec.Found { return &spec.Found{Endpoints: taken} })
-		if len(with.Endpoints) != len(taken) {
-			t.Errorf("%d endpoints of %d", len(with.Endpoints), len(taken))
-		}
-		r := &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "p"}, Spec: &spec.Pool{Endpoints: with.Endpoints}}
-		if err := spec.Validate(r); err != nil && len(taken) > 0 {
-			t.Errorf("what was taken could not be declared: %v", err)
-		}
-	})
 }
