@@ -101,8 +101,8 @@ func randomNested(rnd *rand.Rand, number int) string {
 		}
 		arms = append(arms, fmt.Sprintf("{%s, weight: %d}", arm, 1+i))
 	}
-	return fmt.Sprintf("\n---\n{kind: Policy, tenant: shop, name: n%d, spec: {rules: [{pools: [p%d, {split: [%s]}]}]}}", number, rnd.IntN(8),
-		strings.Join(arms, ", "))
+	return fmt.Sprintf("\n---\n{kind: Policy, tenant: shop, name: n%d, spec: {rules: [{pools: [p%d, {split: [%s]}]}]}}", number,
+		rnd.IntN(8), strings.Join(arms, ", "))
 }
 
 // TestNodesAreThoseMadeFromNothing: whatever changes (verdicts for all and for regions, slow starts, doubts, drains that end, policies,
@@ -113,11 +113,13 @@ func TestNodesAreThoseMadeFromNothing(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(seed, 167))
 		sites := strings.ReplaceAll(randomSites(rnd), "endpoints: [{", "slowStart: 30s, endpoints: [{name: b, addresses: [192.0.3.1]}, {")
 		sites = strings.Replace(sites, "slowStart: 30s", "monitor: up, regions: true", 3)
-		rules := "  pools: [p0, p1, p2, p3, p4, p5, p6, p7]\n  rules:\n    - {when: {geo: [EU]}, pools: [{split: [{policy: n2, weight: 3}, " +
-			"{nearest: [p0, p1, p2], weight: 1}]}]}\n    - {pools: [{split: [{policy: n1, weight: 2}, {policy: n0, weight: 1}]}, p3]}\n"
+		rules := "  pools: [p0, p1, p2, p3, p4, p5, p6, p7]\n  rules:\n" +
+			"    - {when: {geo: [EU]}, pools: [{split: [{policy: n2, weight: 3}, {nearest: [p0, p1, p2], weight: 1}]}]}\n" +
+			"    - {pools: [{split: [{policy: n1, weight: 2}, {policy: n0, weight: 1}]}, p3]}\n"
 		unsure := service("more", "  ttlUnsure: 5s\n"+rules)
-		h := newHarness(t, testZone, sites, "\n---\n{kind: Monitor, tenant: shop, name: up, spec: {type: tcp, port: 80}}", randomNested(rnd, 0),
-			randomNested(rnd, 1), randomNested(rnd, 2), service("web", rules), unsure, service("sticky", "  pick: sticky\n"+rules))
+		h := newHarness(t, testZone, sites, "\n---\n{kind: Monitor, tenant: shop, name: up, spec: {type: tcp, port: 80}}",
+			randomNested(rnd, 0), randomNested(rnd, 1), randomNested(rnd, 2),
+			service("web", rules), unsure, service("sticky", "  pick: sticky\n"+rules))
 		now := noon
 		for range 60 {
 			switch id := (health.PoolID{Tenant: "shop", Pool: fmt.Sprint("p", rnd.IntN(8))}); rnd.IntN(8) {
@@ -126,8 +128,8 @@ func TestNodesAreThoseMadeFromNothing(t *testing.T) {
 			case 1:
 				h.put(randomNested(rnd, rnd.IntN(3))[5:])
 			case 2:
-				h.put(fmt.Sprintf("kind: Override\ntenant: shop\nname: o\nspec: {pool: %s, state: drain, reason: x, expires: %q}\n", id.Pool,
-					now.Add(20*time.Second).Format(time.RFC3339)))
+				h.put(fmt.Sprintf("kind: Override\ntenant: shop\nname: o\nspec: {pool: %s, state: drain, reason: x, expires: %q}\n",
+					id.Pool, now.Add(20*time.Second).Format(time.RFC3339)))
 			case 3:
 				if h.put(unsure[5:]); rnd.IntN(2) == 0 {
 					h.delete(spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "more"})
@@ -135,8 +137,12 @@ func TestNodesAreThoseMadeFromNothing(t *testing.T) {
 			default:
 				v := health.Verdict{Pool: id.For([]string{"", "", "EU", "AS"}[rnd.IntN(4)]), Endpoints: map[string]health.Finding{}}
 				for _, name := range []string{"a", "b"} {
-					v.Endpoints[name] = []health.Finding{{State: health.Up, Score: 1, Since: now}, {State: health.Up, Score: .5, Unsure: true},
-						{State: health.Up, Score: 1, Recovered: true, Since: now}, {State: health.Down}}[rnd.IntN(4)]
+					v.Endpoints[name] = []health.Finding{
+						{State: health.Up, Score: 1, Since: now},
+						{State: health.Up, Score: .5, Unsure: true},
+						{State: health.Up, Score: 1, Recovered: true, Since: now},
+						{State: health.Down},
+					}[rnd.IntN(4)]
 				}
 				h.c.Apply(Change{Verdicts: []health.Verdict{v}})
 			}
