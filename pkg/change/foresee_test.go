@@ -55,7 +55,8 @@ func TestForeseenInRegions(t *testing.T) {
 				var out Outlook
 				_, err := h.c.Plan(context.Background(), Input{Edit: Foreseen(drain, "shop", verdict, forced, &out)})
 				var ask *AskError
-				if refused := c.refused != "" && !forced; refused && (!errors.As(err, &ask) || ask.What != c.refused) || !refused && err != nil {
+				switch refused := c.refused != "" && !forced; {
+				case refused && (!errors.As(err, &ask) || ask.What != c.refused), !refused && err != nil:
 					t.Errorf("forced %v: %v, want %q", forced, err, c.refused)
 				}
 				var got []string

@@ -522,8 +522,9 @@ func (l *lab) start(id string) {
 		}
 		return r
 	}
-	p := mustNew(l.T, Config{ID: id, Region: l.where[id].Region, Network: l.where[id].Network, Store: l.fakeStore, check: check, Logger: l.log,
-		Clock: func() time.Time { return time.Now().Add(ahead) }})
+	p := mustNew(l.T, Config{ID: id, Region: l.where[id].Region, Network: l.where[id].Network, Store: l.fakeStore, check: check,
+		Logger: l.log,
+		Clock:  func() time.Time { return time.Now().Add(ahead) }})
 	l.probers[id] = p
 	go func() { done <- p.Run(ctx) }()
 	l.running[id] = func() {

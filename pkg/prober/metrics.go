@@ -57,7 +57,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		endpoints: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "gtm_prober_endpoints", Help: "Endpoints with a verdict, by state, as the judge holds them.",
 		}, []string{"state"}),
-		frozen: f.NewGauge(prometheus.GaugeOpts{Name: "gtm_prober_brake_frozen_tenants", Help: "Tenants whose verdicts the brake holds, for all clients or in a region."}),
+		frozen: f.NewGauge(prometheus.GaugeOpts{Name: "gtm_prober_brake_frozen_tenants",
+			Help: "Tenants whose verdicts the brake holds, for all clients or in a region."}),
 		held: f.NewGauge(prometheus.GaugeOpts{Name: "gtm_prober_brake_held_endpoints",
 			Help: "Endpoints that failed and that the brake holds, for all clients or in a region; each counts once."}),
 		would: f.NewGauge(prometheus.GaugeOpts{Name: "gtm_prober_brake_observed_endpoints",

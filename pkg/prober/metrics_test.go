@@ -92,8 +92,8 @@ func TestWhatIsHeldCountsOnce(t *testing.T) {
 		if of := fmt.Sprintf("%q", news); of != step.news {
 			t.Errorf("%s: news of %s, want %s", step.what, of, step.news)
 		}
-		got := fmt.Sprint(testutil.ToFloat64(m.frozen), testutil.ToFloat64(m.held), testutil.ToFloat64(m.out.WithLabelValues(spec.ModeEnforce)),
-			testutil.ToFloat64(m.out.WithLabelValues(spec.ModeObserve)))
+		got := fmt.Sprint(testutil.ToFloat64(m.frozen), testutil.ToFloat64(m.held),
+			testutil.ToFloat64(m.out.WithLabelValues(spec.ModeEnforce)), testutil.ToFloat64(m.out.WithLabelValues(spec.ModeObserve)))
 		if got != step.want {
 			t.Errorf("%s: %s, want %s", step.what, got, step.want)
 		}

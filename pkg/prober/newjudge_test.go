@@ -55,7 +55,9 @@ func TestAgesOfWhatSaysNoTime(t *testing.T) {
 	now := time.Now()
 	a := newAges(now.Add(-time.Minute), now)
 	for what, age := range map[string]time.Duration{
-		"frozen": a.frozen("shop@EU", time.Time{}), "held": a.heldFor(health.Verdict{}), "down": a.down(health.PoolID{}, "a", health.Finding{}),
+		"frozen": a.frozen("shop@EU", time.Time{}),
+		"held":   a.heldFor(health.Verdict{}),
+		"down":   a.down(health.PoolID{}, "a", health.Finding{}),
 	} {
 		if age > time.Hour {
 			t.Errorf("%s for %v", what, age)

@@ -138,7 +138,8 @@ func TestWhatIsHeldIsWhatWasAnswered(t *testing.T) {
 // TestAHeldPoolIsApartInARegion: a pool counts once, also where only clients of regions are led to it, and in however many.
 func TestAHeldPoolIsApartInARegion(t *testing.T) {
 	h := newHarness(t, testZone, regional(testSites),
-		service("web", "  rules: [{when: {geo: [EU, AS]}, pools: [sg, us]}, {pools: [us]}]\n"), "\n---\n"+holdOf("h", "{sg: {}, us: {}}", ""))
+		service("web", "  rules: [{when: {geo: [EU, AS]}, pools: [sg, us]}, {pools: [us]}]\n"),
+		"\n---\n"+holdOf("h", "{sg: {}, us: {}}", ""))
 	for _, c := range []struct {
 		pool string
 		down []string
