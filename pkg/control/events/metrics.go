@@ -97,8 +97,8 @@ func (r *Recorder) measure(id health.PoolID) (up float64, counts map[string]int)
 // count counts events. r.mu is held.
 func (r *Recorder) count(e *api.Event) {
 	r.metrics.events.WithLabelValues(e.Kind).Inc()
-	if e.From == string(health.Unknown) || !r.measured(e.Tenant) {
-		return
+	if e.From == string(health.Unknown) || e.Region != "" || !r.measured(e.Tenant) {
+		return // of one outage there is an event for each region that sees it
 	}
 	id := health.PoolID{Tenant: e.Tenant, Pool: e.Pool}
 	if r.counts[id] == nil {

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/store/state"
@@ -100,4 +102,34 @@ spec: {monitor: m, regions: true, endpoints: [{name: a, addresses: [203.0.113.3]
 	w.now = w.now.Add(time.Minute)
 	w.judged(w.verdict("eu", "a=down!"))
 	w.want("down for all", "eu/a up>down, db up>down, eu up>down, last up>down, plain up>down, last for AS up>down")
+}
+
+// TestSeriesAreOfAllClients: an outage counts once in a pool's series, however many regions see it.
+func TestSeriesAreOfAllClients(t *testing.T) {
+	w := newWorld(t)
+	w.apply(state.Update{Full: true})
+	w.put(regionalYAML + "---\nkind: Tenant\ntenant: shop\nname: shop\nspec: {events: {metrics: true}}\n")
+	w.judged(w.verdict("eu", "a=up!"), w.verdict("db", "a=up!"))
+	w.news()
+	w.judged(inRegion(w.verdict("eu", "a=up!")), inRegion(w.verdict("db", "a=up!")))
+	eu := health.PoolID{Tenant: "shop", Pool: "eu"}
+	for _, c := range []struct {
+		verdict      health.Verdict
+		up, n, noted float64
+	}{{inRegion(w.verdict("eu", "a=down!")), 1, 0, 1}, {w.verdict("eu", "a=down!"), 0, 1, 2}} {
+		w.now = w.now.Add(time.Minute)
+		for name, f := range c.verdict.Endpoints {
+			f.Since = w.now.Add(-time.Second)
+			c.verdict.Endpoints[name] = f
+		}
+		w.judged(c.verdict)
+		w.news()
+		up, counts := w.measure(eu)
+		if up != c.up || float64(counts[api.EventPool]) != c.n || float64(counts[api.EventEndpoint]) != c.n {
+			t.Errorf("%s: up %v, %v; want %v, %v of each", c.verdict.Pool, up, counts, c.up, c.n)
+		}
+		if noted := testutil.ToFloat64(w.metrics.events.WithLabelValues(api.EventEndpoint)); noted != c.noted+2 {
+			t.Errorf("%s: %v events of endpoints", c.verdict.Pool, noted)
+		}
+	}
 }
