@@ -219,8 +219,13 @@ func TestTheSamePushIsNotWritten(t *testing.T) {
 	push(http.MethodPut, pushOf("192.0.2.1"), 1, "without an end")
 	push(http.MethodPut, pushOf("192.0.2.1", "192.0.2.2"), 1, "another one")
 	w.store.elsewhere = map[state.SourceID]bool{{Tenant: "shop", Pool: "found", Source: "fleet"}: true}
-	push(http.MethodPut, pushOf("192.0.2.1", "192.0.2.2"), 1, "the same, but another control was told otherwise meanwhile")
+	w.clock = w.clock.Add(time.Second)
+	s := push(http.MethodPut, pushOf("192.0.2.1", "192.0.2.2"), 1, "the same, but another control was told otherwise meanwhile")
+	if !s.Good.Equal(w.clock) {
+		t.Errorf("%+v", s)
+	}
 	w.store.elsewhere = nil
+	push(http.MethodPut, pushOf("192.0.2.1", "192.0.2.2", "2001:db8::1"), 1, "with one that is passed over")
 	push(http.MethodDelete, nil, 1, "none")
 	push(http.MethodDelete, nil, 0, "none again")
 	f, _ := state.Discovered.Get(w.store.Mirror, state.SourceID{Tenant: "shop", Pool: "found", Source: "fleet"})

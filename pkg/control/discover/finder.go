@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/gti/gtm/pkg/control/share"
 	"github.com/gti/gtm/pkg/probe/checks"
 	"github.com/gti/gtm/pkg/resolve"
 	"github.com/gti/gtm/pkg/spec"
@@ -67,6 +68,7 @@ type Finder struct {
 	guard   *checks.Guard
 	looks   chan struct{}
 	metrics *metrics
+	shares  *share.Shares // of what is written
 
 	mu      sync.Mutex
 	runs    map[state.SourceID]*run
@@ -102,7 +104,13 @@ func New(cfg Config) (*Finder, error) {
 		looks: make(chan struct{}, looksAtOnce), runs: map[state.SourceID]*run{}, tenants: map[string]chan struct{}{},
 		sources: map[string]tenantSources{}, orphans: map[state.SourceID]time.Time{}}
 	var err error
-	f.metrics, err = newMetrics(cfg.Registerer, f)
+	if f.metrics, err = newMetrics(cfg.Registerer, f); err != nil {
+		return nil, err
+	}
+	f.shares, err = share.New(share.Config{Metric: "gtm_control_late_source_tenants",
+		Help: "Tenants whose sources change more than their share of the store allows: what they had is kept for now.",
+		Late: "a tenant's sources of endpoints change faster than its share of the store allows; what they had is kept for now",
+		Now:  cfg.Now, Logger: cfg.Logger, Registerer: cfg.Registerer})
 	return f, err
 }
 
@@ -136,6 +144,7 @@ func (f *Finder) hasWork() bool {
 func (f *Finder) lead(ctx context.Context) error {
 	f.cfg.Logger.Info("this control looks for endpoints now")
 	f.metrics.finder.Set(1)
+	clear(f.orphans) // whoever looked meanwhile may have taken away some, which came back
 	defer f.metrics.finder.Set(0)
 	defer f.stopAll()
 	for {

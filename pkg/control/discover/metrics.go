@@ -30,6 +30,7 @@ func newMetrics(reg prometheus.Registerer, f *Finder) (*metrics, error) {
 	}
 	m.looks.WithLabelValues("good")
 	m.looks.WithLabelValues("failed")
+	m.looks.WithLabelValues("late")
 	if reg == nil {
 		return m, nil
 	}

@@ -3,11 +3,13 @@ package discover
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"reflect"
 	"strings"
 	"time"
 
+	"github.com/gti/gtm/pkg/control/share"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
 )
@@ -75,12 +77,38 @@ func (r *run) look(ctx context.Context) outcome {
 	return r.lookUp(ctx)
 }
 
-// note takes in what a look gave, tells of what changed, and writes it.
+// note takes in what a look gave, tells of what changed, and writes it. Where the tenant's share of the store is used up, it is as if
+// nobody had looked.
 func (r *run) note(ctx context.Context, o *outcome) {
-	log := r.f.cfg.Logger.With("tenant", r.id.Tenant, "pool", r.id.Pool, "source", r.id.Source)
-	before := r.is
+	known := r.memory
 	r.take(r.source, o, r.told(o.err), r.f.cfg.Now())
-	result := "good"
+	has, ok := state.Discovered.Get(r.f.cfg.Mirror, r.id)
+	news := !ok || !reflect.DeepEqual(has, r.is)
+	if !news {
+		r.tell(&known.is, o)
+		return
+	}
+	value, _ := state.Discovered.Encode(r.is) // whoever writes it tells what is wrong
+	cost := max(len(value), share.Least)
+	if r.f.shares.Take(r.id.Tenant, cost) > 0 {
+		r.memory = known
+		r.f.metrics.looks.WithLabelValues("late").Inc()
+		return
+	}
+	r.tell(&known.is, o)
+	if err := r.f.cfg.Store.PutFound(ctx, r.is); err != nil && ctx.Err() == nil {
+		r.f.shares.Pay(r.id.Tenant, -cost)
+		r.log().Warn("what a source has cannot be written; it is tried again with the next look", "error", err)
+	}
+}
+
+func (r *run) log() *slog.Logger {
+	return r.f.cfg.Logger.With("tenant", r.id.Tenant, "pool", r.id.Pool, "source", r.id.Source)
+}
+
+// tell tells what a look changed.
+func (r *run) tell(before *spec.Found, o *outcome) {
+	log, result := r.log(), "good"
 	switch is := &r.is; {
 	case !is.Failed.IsZero():
 		result = "failed"
@@ -93,14 +121,6 @@ func (r *run) note(ctx context.Context, o *outcome) {
 		log.Info("a source has other endpoints", "before", len(before.Endpoints), "endpoints", len(is.Endpoints), "leaving", is.Leaving)
 	}
 	r.f.metrics.looks.WithLabelValues(result).Inc()
-	if has, ok := state.Discovered.Get(r.f.cfg.Mirror, r.id); ok && reflect.DeepEqual(has, r.is) {
-		return
-	}
-	if err := r.f.cfg.Store.PutFound(ctx, r.is); err != nil {
-		if ctx.Err() == nil {
-			log.Warn("what a source has cannot be written; it is tried again with the next look", "error", err)
-		}
-	}
 }
 
 // told is an error without what tenants may not hear: who control's resolvers are, and where files stand.

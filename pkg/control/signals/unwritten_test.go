@@ -41,6 +41,46 @@ func TestAStateThatIsNotWrittenYetIsNotTaken(t *testing.T) {
 	}
 }
 
+// TestWhoTakesAWordBackWaits: the store still has the state that is said again, but will not have it in a moment.
+func TestWhoTakesAWordBackWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		i := begin(t, m, declared(1, "shop"))
+		push(t, i, eu, "e0", load(80))
+		m.slow = time.Minute
+		go func() { _, _ = i.Push(t.Context(), eu, map[string]health.Signal{"e0": said(health.Signal{State: health.Down})}) }()
+		time.Sleep(time.Second)
+		up := load(80)
+		push(t, i, eu, "e0", up)
+		if got := m.of(eu, "e0"); !got.Equal(up) {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+// TestWhatEndsASilenceWaitsForTheStore: what only prolonged is not written yet, and what the store has is over.
+func TestWhatEndsASilenceWaitsForTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		i := begin(t, m, declared(1, "shop"))
+		short := func() health.Signal {
+			s := load(80)
+			s.Until = s.Time.Add(time.Minute)
+			return s
+		}
+		push(t, i, eu, "e0", short())
+		m.slow = time.Minute
+		time.Sleep(40 * time.Second)
+		push(t, i, eu, "e0", short())
+		time.Sleep(25 * time.Second)
+		last := short()
+		push(t, i, eu, "e0", last)
+		if got := m.of(eu, "e0"); !got.Equal(last) {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
 // TestWhatFollowsOnAFailedWriteIsWritten: a load that came while the one before could not be written.
 func TestWhatFollowsOnAFailedWriteIsWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
