@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 )
 
@@ -120,6 +121,11 @@ func parseName(kind spec.Kind, word string) (spec.Key, error) {
 	if tenant == "" || name == "" || strings.Contains(name, "/") {
 		return spec.Key{}, misusef("%q is not TENANT/NAME", word)
 	}
+	if kind == spec.KindPool {
+		if err := noRegion(word); err != nil {
+			return spec.Key{}, err
+		}
+	}
 	return spec.Key{Tenant: tenant, Kind: kind, Name: name}, nil
 }
 
@@ -152,6 +158,9 @@ func parsePool(word string, endpoint bool) (poolName, error) {
 	if len(parts) < 2 || len(parts) > most {
 		return poolName{}, misusef("%q is not %s", word, form)
 	}
+	if err := noRegion(word); err != nil {
+		return poolName{}, err
+	}
 	for _, part := range parts {
 		if part == "" {
 			return poolName{}, misusef("%q is not %s", word, form)
@@ -162,6 +171,19 @@ func parsePool(word string, endpoint bool) (poolName, error) {
 		name.endpoint = parts[2]
 	}
 	return name, nil
+}
+
+// noRegion refuses a pool as it is judged for a region, which verdicts and a hold's scores name so: what there is to ask and to do is of all
+// of the pool.
+func noRegion(word string) error {
+	of, region := health.PoolID{Pool: word}.Declared()
+	if region, below, ok := strings.Cut(region, "/"); region != "" {
+		if ok {
+			of.Pool += "/" + below
+		}
+		return misusef("%q is a pool as it is judged for clients of %s, which is told with the pool: write %s", word, region, of.Pool)
+	}
+	return nil
 }
 
 // parseState reads TENANT@GENERATION; without @GENERATION, ok is false and only the tenant is set.

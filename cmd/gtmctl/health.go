@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/health"
 )
 
 func (a *app) healthCmd() *cobra.Command {
@@ -44,6 +45,9 @@ It waits until the judge has done it, and tells what went down.`,
 			if tenant == "" || one && (pool == "" || strings.Contains(pool, "/")) {
 				return misusef("%q is not TENANT or TENANT/POOL", args[0])
 			}
+			if err := noRegion(args[0]); err != nil {
+				return err
+			}
 			var done api.Released
 			request := api.ReleaseRequest{Pool: pool, Reason: reason}
 			if err := a.call(c.Context(), http.MethodPost, "health/"+url.PathEscape(tenant)+"/release", nil, request, &done); err != nil {
@@ -64,11 +68,22 @@ func (a *app) showReleased(what string, done *api.Released) {
 	}
 	for _, endpoint := range done.Held {
 		if slices.Contains(done.Down, endpoint) {
-			a.printf("%s is %s now\n", endpoint, a.state("down"))
+			a.printf("%s is %s now\n", inRegion(endpoint), a.state("down"))
 		} else {
-			a.printf("%s did not go down: it has recovered\n", endpoint)
+			a.printf("%s did not go down: it has recovered\n", inRegion(endpoint))
 		}
 	}
+}
+
+// inRegion writes TENANT/POOL@REGION/ENDPOINT for people, as in: shop/sg/a for EU.
+func inRegion(endpoint string) string {
+	tenant, rest, _ := strings.Cut(endpoint, "/")
+	pool, name, _ := strings.Cut(rest, "/") // a family may stand behind it
+	id, region := health.PoolID{Tenant: tenant, Pool: pool}.Declared()
+	if region == "" {
+		return endpoint
+	}
+	return id.String() + "/" + name + " for " + region
 }
 
 // completeHeld gives the tenants and pools of which the brake holds something.
@@ -113,12 +128,12 @@ gtmctl drain is for people: this is what agents, load balancers and jobs use, ov
 		Args:              needArgs(1, 1),
 		ValidArgsFunction: a.completePool,
 		RunE: func(c *cobra.Command, args []string) error {
+			if strings.Count(args[0], "/") != 2 {
+				return misusef("%q is not TENANT/POOL/ENDPOINT%s", args[0], didYouMean(args[0], []string{"list"}))
+			}
 			name, err := parsePool(args[0], true)
 			if err != nil {
 				return err
-			}
-			if name.endpoint == "" {
-				return misusef("%q is not TENANT/POOL/ENDPOINT", args[0])
 			}
 			method, request, err := s.request(c)
 			if err != nil {
@@ -157,7 +172,13 @@ func (s *said) request(c *cobra.Command) (method string, in any, err error) {
 		return http.MethodDelete, nil, nil
 	}
 	r := api.SignalRequest{SignalWord: api.SignalWord{State: s.state, Reason: s.reason}}
+	if s.state != "" && s.state != "up" && s.state != "down" {
+		return "", nil, misusef("--state %q is not up or down", s.state)
+	}
 	if c.Flags().Changed("score") {
+		if !(s.score >= 0 && s.score <= 1) { // which NaN is not either
+			return "", nil, misusef("--score %v is not 0 to 1", s.score)
+		}
 		r.Score = &s.score
 	}
 	if s.load != "" {
@@ -188,6 +209,9 @@ func parseLoad(text string) (*api.SignalLoad, error) {
 			return nil, misusef("--load %q: %q is not a number that is 0 or more", text, word)
 		}
 		*fields[i] = n
+	}
+	if l.Target == 0 || l.Capacity != 0 && l.Capacity < l.Target {
+		return nil, misusef("--load %q: TARGET must be above 0, and CAPACITY no less than TARGET", text)
 	}
 	return l, nil
 }
@@ -250,7 +274,7 @@ func (a *app) showSignals(pools []api.PoolSignals) {
 // signalText writes a signal as in: down by agent-7, 12s ago: draining.
 func (a *app) signalText(s *api.Signal) string {
 	if s.State == "" {
-		return a.paint(odd, "no signal yet")
+		return a.paint(odd, "no signal")
 	}
 	text := s.State
 	switch {

@@ -318,9 +318,8 @@ func exitsCmd(ts *testscript.TestScript, neg bool, args []string) {
 // makes of down, out is kept out, or observed to be, and vantages stand in the region.
 func verdictCmd(ts *testscript.TestScript, _ bool, args []string) {
 	s := ts.Value(serverKey{}).(*server)
-	name, err := parsePool(args[0], false)
-	ts.Check(err)
-	v := health.Verdict{Pool: health.PoolID{Tenant: name.tenant, Pool: name.pool}, Judge: "prober-1",
+	tenant, pool, _ := strings.Cut(args[0], "/")
+	v := health.Verdict{Pool: health.PoolID{Tenant: tenant, Pool: pool}, Judge: "prober-1",
 		Endpoints: map[string]health.Finding{}}
 	for _, word := range args[1:] {
 		endpoint, state, _ := strings.Cut(word, "=")

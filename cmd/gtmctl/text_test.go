@@ -168,3 +168,14 @@ func TestPipedTablesArePlainColumns(t *testing.T) {
 		t.Errorf("got\n%s", out.String())
 	}
 }
+
+// TestWhatWasReleasedForARegion: as status and describe name it.
+func TestWhatWasReleasedForARegion(t *testing.T) {
+	for endpoint, want := range map[string]string{
+		"shop/sg/a": "shop/sg/a", "shop/sg@EU/a": "shop/sg/a for EU", "shop/sg@EU/a/ipv4": "shop/sg/a/ipv4 for EU",
+	} {
+		if got := inRegion(endpoint); got != want {
+			t.Errorf("%s: %q, want %q", endpoint, got, want)
+		}
+	}
+}

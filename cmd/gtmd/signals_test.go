@@ -128,7 +128,7 @@ func TestOwnersSayWhatIsUp(t *testing.T) {
 	run(hub, dir, 0, "signal", "shop/jobs/a", "--state", "up", "--for", "1h")
 	hub.comesToAnswer(jobsHost, jobs)
 	run(hub, dir, 0, "signal", "shop/jobs/a", "--end")
-	tells("no signal yet", "describe", "pool", "shop/jobs")
+	tells("no signal", "describe", "pool", "shop/jobs")
 
 	for want, args := range map[string][]string{
 		"shop/eu has no endpoint b; did you mean a?": {"signal", "shop/eu/b", "--state", "up"},

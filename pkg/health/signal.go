@@ -106,6 +106,8 @@ func (l Load) Doubt(last Load) string {
 	switch {
 	case l == Load{}:
 		return ""
+	case l.Current > mostTimes*math.Max(l.Target, last.Current) && last == Load{}:
+		return fmt.Sprintf("a load of %v is more than %d times its target (%v)", l.Current, mostTimes, l.Target)
 	case l.Current > mostTimes*math.Max(l.Target, last.Current):
 		return fmt.Sprintf("a load of %v is more than %d times the last one (%v) and the target (%v)", l.Current, mostTimes, last.Current,
 			l.Target)

@@ -60,6 +60,9 @@ func TestALoadThatJumpsIsDoubted(t *testing.T) {
 			t.Errorf("%s: %q", name, why)
 		}
 	}
+	if why := (Load{101_000, 100, 0}).Doubt(Load{}); why != "a load of 101000 is more than 1000 times its target (100)" {
+		t.Errorf("the first: %q", why) // it has no last one
+	}
 }
 
 // TestAWordIsAWord: it counts as it is said, whatever came before; but it has to be said as often as the monitor wants.

@@ -43,7 +43,7 @@ func TestWhatIsSaidCounts(t *testing.T) {
 		}
 		time.Sleep(settle)
 		l.want("nothing is said", "eu", "a:unknown b:unknown")
-		if f := l.finding("eu", "a"); f.Reason != "not checked: no signal yet" {
+		if f := l.finding("eu", "a"); f.Reason != "not checked: no signal" {
 			t.Errorf("%+v", f)
 		}
 		up := health.Finding{State: health.Up, Score: 1}
@@ -218,7 +218,7 @@ func TestAnAgentBesideAnotherCheck(t *testing.T) {
 		l.declare(pool, monitorRes("web", spec.Monitor{}), signalRes("agent", spec.Monitor{}))
 		l.start("fra")
 		time.Sleep(settle)
-		if f := l.finding("eu", "a"); f.State != health.Unknown || f.Reason != "agent (critical): not checked: no signal yet" {
+		if f := l.finding("eu", "a"); f.State != health.Unknown || f.Reason != "agent (critical): not checked: no signal" {
 			t.Errorf("%+v", f)
 		}
 		l.say("eu", "a", health.Signal{State: health.Up}, time.Hour, 0)

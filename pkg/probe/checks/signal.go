@@ -32,7 +32,7 @@ func Signal(c probe.Check, h Heard, now time.Time) probe.Result {
 		}
 		return r
 	}
-	r.Reason, r.Outcome = "no signal yet", probe.Unable
+	r.Reason, r.Outcome = "no signal", probe.Unable
 	given := patience
 	if h.Signal.State != "" {
 		r.Reason = "no signal since " + h.Signal.Time.UTC().Format(time.RFC3339)
