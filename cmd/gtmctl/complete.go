@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -65,6 +66,21 @@ func (a *app) completePool(c *cobra.Command, args []string, _ string) ([]string,
 	return words, cobra.ShellCompDirectiveNoFileComp
 }
 
+// completePushed gives the sources that are pushed.
+func (a *app) completePushed(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var words []string
+	if len(args) == 0 {
+		for _, p := range a.pools(c.Context()) {
+			for i := range p.Sources {
+				if s := &p.Sources[i]; s.Of == spec.FindPushed && !s.Off {
+					words = append(words, p.Tenant+"/"+p.Pool+"/"+s.Name)
+				}
+			}
+		}
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp
+}
+
 // completeWeights gives services and pools, then the endpoints of a pool as NAME=.
 func (a *app) completeWeights(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	var words []string
@@ -116,7 +132,9 @@ func (a *app) completeShift(c *cobra.Command, args []string, _ string) ([]string
 			continue
 		}
 		for _, p := range r.Pools {
-			words = append(words, p.Pool+"=")
+			if !strings.ContainsAny(p.Pool, "(: ") { // else it is no pool, and has no weight to set
+				words = append(words, p.Pool+"=")
+			}
 		}
 	}
 	slices.Sort(words)

@@ -159,6 +159,7 @@ gtmctl drain is for people: this is what agents, load balancers and jobs use, ov
 	c.Flags().StringVar(&s.reason, "reason", "", "why; people see it beside the state")
 	c.Flags().BoolVar(&s.end, "end", false, "say nothing any more")
 	durationVar(c.Flags(), &s.holds, "for", "how long it holds, as in 30s or 1h (default 1m)")
+	_ = c.RegisterFlagCompletionFunc("state", cobra.FixedCompletions([]string{"up", "down"}, cobra.ShellCompDirectiveNoFileComp))
 	c.AddCommand(a.signalListCmd())
 	return c
 }

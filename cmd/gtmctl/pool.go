@@ -234,7 +234,8 @@ func (a *app) pushCmd() *cobra.Command {
 a while, and is gone then unless another one came.`,
 		Example: `  gtmctl pool push shop/fleet/scaler 192.0.2.1 192.0.2.2=3 --for 10m
   gtmctl pool push shop/fleet/scaler --none`,
-		Args: needArgs(1, 1+mostPushed),
+		Args:              needArgs(1, 1+mostPushed),
+		ValidArgsFunction: a.completePushed,
 		RunE: func(c *cobra.Command, args []string) error {
 			source, err := parsePool(args[0], true)
 			if err != nil || source.endpoint == "" {

@@ -331,6 +331,9 @@ func (a *app) showPool(p *api.Pool) {
 		if e.Host != "" {
 			where = e.Host
 		}
+		if e.Probe != "" {
+			where += " (checked: " + e.Probe + ")"
+		}
 		row := []string{e.Name, where, fmt.Sprint(e.Weight), a.state(e.State), number(e.Score), orDash(a.age(e.Since)),
 			number(e.Effective), orDash(noteOf(e))}
 		if len(p.Sources) > 0 {

@@ -179,7 +179,7 @@ func (f *discoverFlags) register(s *pflag.FlagSet) {
 		"folder of the files in which pools' endpoints are found: DIR/TENANT/NAME, the same at each control")
 	s.StringSliceVar(&f.networks, "discover-networks", nil,
 		"networks in which endpoints that are found by name, and resolvers that pools name, may lie although they are private, "+
-			"loopback or otherwise special, as in 10.20.0.0/16")
+			"loopback or otherwise special, as in 10.20.0.0/16; --demo opens private networks and those of its endpoints")
 }
 
 // discovering is discoverFlags, checked.

@@ -288,7 +288,8 @@ func endpointOf(c *steer.Candidate, finding health.Finding) api.Endpoint {
 		finding = health.Finding{State: health.Unknown, Score: 1}
 	}
 	e := api.Endpoint{
-		Name: c.Endpoint.Name, Host: c.Endpoint.Host, Weight: c.Weight, Effective: c.Effective, Out: c.Out, Held: c.Held != "",
+		Name: c.Endpoint.Name, Host: c.Endpoint.Host, Probe: c.Endpoint.Probe, Weight: c.Weight, Effective: c.Effective,
+		Out: c.Out, Held: c.Held != "",
 		State: string(finding.State), Score: finding.Score, Since: finding.Since, Reason: finding.Reason, Note: c.Note,
 		Watched: finding.Watched,
 	}

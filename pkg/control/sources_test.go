@@ -90,7 +90,8 @@ func TestPushes(t *testing.T) {
 		t.Errorf("%+v", out)
 	}
 	p, endpoints := w.poolOf(t, "found")
-	if endpoints != "own, ip-192-0-2-1 fleet, ip-192-0-2-2 fleet" || p.Endpoints[2].Weight != 7 || len(p.Sources) != 3 || !p.Up {
+	if endpoints != "own, ip-192-0-2-1 fleet, ip-192-0-2-2 fleet" || p.Endpoints[2].Weight != 7 ||
+		p.Endpoints[2].Probe != "192.0.2.2:8443" || len(p.Sources) != 3 || !p.Up {
 		t.Errorf("%s: %+v", endpoints, p)
 	}
 	w.clock = now.Add(time.Second)

@@ -275,7 +275,8 @@ type Endpoint struct {
 	Source    string   `json:"source,omitempty"`
 	Addresses []string `json:"addresses,omitempty"`
 	Host      string   `json:"host,omitempty"`
-	Weight    int      `json:"weight"` // as declared, or as an override says
+	Probe     string   `json:"probe,omitempty"` // what is checked instead
+	Weight    int      `json:"weight"`          // as declared, or as an override says
 	// State, Score, Since and Reason are as measured, whatever an override says.
 	State  string    `json:"state"` // unknown, up, down
 	Score  float64   `json:"score"`

@@ -334,6 +334,11 @@ func TestServers(t *testing.T) {
 	if w.dns.count() == asked {
 		t.Error("it was not asked")
 	}
+	w.dns.says(name+"10 5 8080 a.partner.example.", name+"10 7 9090 a.partner.example.", "a.partner.example. 5 A 192.0.2.1")
+	c.until("two ports of one address are one endpoint, and told", "s", func(f *spec.Found) bool {
+		return f.Notes == "1 of its addresses have several ports, of which one is checked" && text(f.Endpoints) == "1" &&
+			f.Endpoints[0].Port == 8080 && *f.Endpoints[0].Weight == 12
+	})
 	w.dns.says(name + "0 0 0 .") // "decidedly not available"
 	c.until("an empty list is taken", "s", func(f *spec.Found) bool { return len(f.Endpoints) == 0 && f.Failed.IsZero() })
 }

@@ -56,9 +56,10 @@ type lookup struct {
 	allowed []netip.Prefix
 	lent    []netip.Prefix
 	found   map[netip.Addr]*spec.FoundEndpoint
-	refused map[string]int // addresses that clients are not sent to, by what they are
-	gone    bool           // the source's own name does not exist
-	absent  int            // SRV records whose target does not
+	refused map[string]int      // addresses that clients are not sent to, by what they are
+	gone    bool                // the source's own name does not exist
+	absent  int                 // SRV records whose target does not
+	ports   map[netip.Addr]bool // addresses that SRV records have with several ports
 	ttl     time.Duration
 }
 
@@ -124,6 +125,12 @@ func (l *lookup) add(a netip.Addr, of *resolve.Server) {
 		if of != nil {
 			e.Port, e.Weight = of.Port, new(int)
 		}
+	}
+	if of != nil && of.Port != e.Port {
+		if l.ports == nil {
+			l.ports = map[netip.Addr]bool{}
+		}
+		l.ports[a] = true
 	}
 	if of != nil { // weight 0 is "a very small chance" (RFC 2782), and not none
 		*e.Weight = min(*e.Weight+max(1, int(of.Weight)), 65535)
@@ -194,14 +201,17 @@ func (l *lookup) notes() string {
 	for _, what := range slices.Sorted(maps.Keys(l.refused)) {
 		words = append(words, fmt.Sprintf("%d %s", l.refused[what], what))
 	}
-	text := ""
+	var all []string
 	if len(words) > 0 {
-		text = "refused " + strings.Join(words, ", ") + " (gtmd --discover-networks opens networks)"
+		all = append(all, "refused "+strings.Join(words, ", ")+" (gtmd --discover-networks opens networks)")
 	}
 	if l.absent > 0 {
-		text = strings.TrimPrefix(fmt.Sprintf("%s; the targets of %d SRV records do not exist", text, l.absent), "; ")
+		all = append(all, fmt.Sprintf("the targets of %d SRV records do not exist", l.absent))
 	}
-	return text
+	if n := len(l.ports); n > 0 {
+		all = append(all, fmt.Sprintf("%d of its addresses have several ports, of which one is checked", n))
+	}
+	return strings.Join(all, "; ")
 }
 
 // lookFault is an error of a question in words for tenants.
