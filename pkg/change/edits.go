@@ -58,6 +58,8 @@ func hasEndpoint(r *spec.Resource, name string) *spec.Error {
 	e := &spec.Error{Resource: r.Key.String(), Field: "spec.endpoints", Msg: fmt.Sprintf("there is no endpoint %s", name)}
 	if c := spec.Closest(name, names); c != "" {
 		e.Hint = "did you mean " + c + "?"
+	} else if len(names) == 0 {
+		e.Hint = "none is declared; gtmctl describe pool lists those that are found"
 	} else if len(names) <= 20 {
 		e.Hint = "there are " + strings.Join(names, ", ")
 	}
