@@ -39,7 +39,8 @@ func TestWeightsErrors(t *testing.T) {
 // TestAnEndpointOfNone: a pool whose endpoints are all found has no declared ones to name.
 func TestAnEndpointOfNone(t *testing.T) {
 	r := &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "found"}, Spec: &spec.Pool{}}
-	const want = "shop/Pool/found: spec.endpoints: there is no endpoint a; none is declared; gtmctl describe pool lists those that are found"
+	const want = "shop/Pool/found: spec.endpoints: there is no endpoint a; " +
+		"none is declared; gtmctl describe pool lists those that are found"
 	if err := hasEndpoint(r, "a"); err == nil || err.Error() != want {
 		t.Errorf("%v", err)
 	}
