@@ -173,8 +173,8 @@ func parsePool(word string, endpoint bool) (poolName, error) {
 	return name, nil
 }
 
-// noRegion refuses a pool as it is judged for a region, which verdicts and a hold's scores name so: what there is to ask and to do is of all
-// of the pool.
+// noRegion refuses a pool as it is judged for a region, which verdicts and a hold's scores name so: what there is to ask and to do is of
+// all of the pool.
 func noRegion(word string) error {
 	of, region := health.PoolID{Pool: word}.Declared()
 	if region, below, ok := strings.Cut(region, "/"); region != "" {

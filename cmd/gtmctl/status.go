@@ -29,7 +29,8 @@ Exit code 1
 - if an edge is silent, cannot be asked, serves something broken, no longer follows or stays behind;
 - if the store is not followed, has used four fifths of etcd's quota, or does not take a verdict, or a tenant's verdicts are late;
 - while the brake holds anything, or too few vantages of a monitor are alive to agree, or of those of a continent;
-- while the owner of an endpoint is silent that a monitor of type signal waits for, or what he says is not believed;
+- while the owner of an endpoint is silent that a monitor of type signal waits for, or what he says is not believed, unless such monitors
+  are only watched;
 - if health stands still: no judge is heard, and verdicts are those of before.`,
 		Example: `  gtmctl status
   gtmctl status -o json | jq '.pools[] | select(.up | not)'`,
@@ -57,7 +58,7 @@ func wellAll(s *api.Status) bool {
 	if s.Health != nil && (s.Health.StandsStill || len(s.Health.Troubles) > 0) || len(s.Voteless) > 0 ||
 		slices.ContainsFunc(s.Pools, func(p api.Pool) bool {
 			return isFrozen(p) || slices.ContainsFunc(p.Regions, func(r api.PoolRegion) bool { return r.Undecided != "" }) ||
-				len(silentSignals(&p))+len(doubtedSignals(&p)) > 0
+				!p.Watched && len(silentSignals(&p))+len(doubtedSignals(&p)) > 0
 		}) {
 		return false
 	}
@@ -217,14 +218,17 @@ func isFrozen(p api.Pool) bool {
 
 // showSilent tells of whose owners nothing is heard, or nothing that is believed.
 func (a *app) showSilent(p *api.Pool) {
-	where := p.Tenant + "/" + p.Pool
+	where, mark, watched := p.Tenant+"/"+p.Pool, bad, ""
+	if p.Watched {
+		mark, watched = odd, " (only watched)"
+	}
 	if names := silentSignals(p); len(names) > 0 {
-		a.printf("%s %s hears nothing from the owners of %s of %s: %s; gtmctl signal list %s\n", a.paint(bad, "!"), where,
-			strconv.Itoa(len(names)), plural(len(p.Signals), "endpoint"), clip(strings.Join(names, " ")), where)
+		a.printf("%s %s hears nothing from the owners of %s of %s: %s%s; gtmctl signal list %s\n", a.paint(mark, "!"), where,
+			strconv.Itoa(len(names)), plural(len(p.Signals), "endpoint"), clip(strings.Join(names, " ")), watched, where)
 	}
 	if names := doubtedSignals(p); len(names) > 0 {
-		a.printf("%s %s does not believe what is said of %s; gtmctl signal list %s\n", a.paint(bad, "!"), where,
-			clip(strings.Join(names, " ")), where)
+		a.printf("%s %s does not believe what is said of %s%s; gtmctl signal list %s\n", a.paint(mark, "!"), where,
+			clip(strings.Join(names, " ")), watched, where)
 	}
 }
 

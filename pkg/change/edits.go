@@ -59,7 +59,7 @@ func hasEndpoint(r *spec.Resource, name string) *spec.Error {
 	if c := spec.Closest(name, names); c != "" {
 		e.Hint = "did you mean " + c + "?"
 	} else if len(names) == 0 {
-		e.Hint = "it declares none, and those that its sources find are named as in ip-192-0-2-1"
+		e.Hint = "none is declared; gtmctl describe pool lists those that are found"
 	} else if len(names) <= 20 {
 		e.Hint = "there are " + strings.Join(names, ", ")
 	}

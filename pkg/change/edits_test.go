@@ -36,6 +36,16 @@ func TestWeightsErrors(t *testing.T) {
 	}
 }
 
+// TestAnEndpointOfNone: a pool whose endpoints are all found has no declared ones to name.
+func TestAnEndpointOfNone(t *testing.T) {
+	r := &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "found"}, Spec: &spec.Pool{}}
+	const want = "shop/Pool/found: spec.endpoints: there is no endpoint a; " +
+		"none is declared; gtmctl describe pool lists those that are found"
+	if err := hasEndpoint(r, "a"); err == nil || err.Error() != want {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestWeightsThatAreSoAlready(t *testing.T) {
 	c, _ := house(t)
 	if p := mustPlan(t, c, Input{Edit: Weights("shop", "eu", map[string]int{"a": 3, "b": 1})}); !p.Empty() {

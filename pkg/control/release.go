@@ -253,6 +253,10 @@ func brakeText(v health.Verdict) string {
 	if cause == "" {
 		cause = "more endpoints failed at once than is likely"
 	}
+	look := "look at the probers"
+	if strings.HasSuffix(cause, health.SignalAlone) {
+		look = "ask the owners who say so (gtmctl signal list " + of.String() + ")"
+	}
 	return "held by the brake: " + cause +
-		"; look at the probers; if they really failed: gtmctl health release " + of.String() + " --reason '...'"
+		"; " + look + "; if they really failed: gtmctl health release " + of.String() + " --reason '...'"
 }

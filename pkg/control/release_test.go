@@ -101,6 +101,16 @@ func TestHealthReleaseDoesNotGoByOldKnowledge(t *testing.T) {
 	}
 }
 
+// TestWhoIsAskedWhileTheBrakeHolds: where only a signal says so, probers have seen nothing that could be wrong.
+func TestWhoIsAskedWhileTheBrakeHolds(t *testing.T) {
+	v := health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: "eu"}, Frozen: true, Cause: "4 of 4 failed; " + health.SignalAlone}
+	const want = "held by the brake: 4 of 4 failed; a signal alone says so; ask the owners who say so (gtmctl signal list shop/eu); " +
+		"if they really failed: gtmctl health release shop/eu --reason '...'"
+	if got := brakeText(v); got != want {
+		t.Errorf("%q", got)
+	}
+}
+
 // status names the cause and what to do.
 func TestStatusNamesWhyTheBrakeHolds(t *testing.T) {
 	w := newWorld(t)

@@ -246,6 +246,22 @@ func signalWire(name string, s health.Signal, now time.Time) api.Signal {
 // addSignals has pools tell what is said of their endpoints.
 func (s *Server) addSignals(pools []api.Pool) {
 	for i := range pools {
-		pools[i].Signals = s.signalsOf(health.PoolID{Tenant: pools[i].Tenant, Pool: pools[i].Pool})
+		id := health.PoolID{Tenant: pools[i].Tenant, Pool: pools[i].Pool}
+		pools[i].Signals = s.signalsOf(id)
+		pools[i].Watched = len(pools[i].Signals) > 0 && s.onlyWatches(id)
 	}
+}
+
+// onlyWatches reports whether no monitor of type signal has a say in a pool.
+func (s *Server) onlyWatches(id health.PoolID) bool {
+	resources := s.cfg.Mirror.Tenant(id.Tenant).Resources
+	v, ok := resources.Get(spec.Key{Tenant: id.Tenant, Kind: spec.KindPool, Name: id.Pool})
+	if !ok {
+		return false
+	}
+	checks := v.Resource.Spec.(*spec.Pool).Checks
+	return checks != nil && !slices.ContainsFunc(slices.Concat(checks.Of, checks.Critical), func(name string) bool {
+		m, ok := resources.Get(spec.Key{Tenant: id.Tenant, Kind: spec.KindMonitor, Name: name})
+		return ok && m.Resource.Spec.(*spec.Monitor).Type == spec.TypeSignal
+	})
 }

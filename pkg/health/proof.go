@@ -47,6 +47,9 @@ func (v *Verdict) proves(endpoint, doubt string) bool {
 	return false
 }
 
+// SignalAlone is why a vote for down is not proven where no prober saw anything.
+const SignalAlone = "a signal alone says so"
+
 // proof tells why a vote for down may be a broken observer's; "": it is proven. (R10)
 func (c *Case) proof(p *poll) (doubt string) {
 	witnesses, network, apart, saw := 0, "", false, false
@@ -66,7 +69,7 @@ func (c *Case) proof(p *poll) (doubt string) {
 	case witnesses >= p.quorum && apart:
 		return ""
 	case !saw:
-		return "a signal alone says so"
+		return SignalAlone
 	case len(p.downBy) == 1:
 		return p.downBy[0] + " alone says so"
 	case witnesses < p.quorum:

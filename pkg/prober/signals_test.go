@@ -121,8 +121,8 @@ func TestADownThatExpiredIsTold(t *testing.T) {
 		l.say("eu", "a", health.Signal{State: health.Down, Reason: "boom"}, 30*time.Second, 0)
 		l.wantFinding("said", "eu", "a", health.Finding{State: health.Down, Reason: "signal: down: boom"})
 		time.Sleep(time.Minute)
-		f := l.finding("eu", "a")
-		if f.State != health.Down || !strings.HasPrefix(f.Reason, "signal: down: boom; now not checked: no signal since ") {
+		const want = "signal: down: boom; now not checked: no signal since "
+		if f := l.finding("eu", "a"); f.State != health.Down || !strings.HasPrefix(f.Reason, want) {
 			t.Errorf("%+v", f)
 		}
 		_, before := l.writes()

@@ -93,7 +93,9 @@ func (c *checker) target(path string, t *Target, nested int) {
 	if c.total > maxTargets {
 		return
 	}
-	c.between(path+".weight", t.Weight, 0, maxWeight)
+	if t.Weight != 0 { // absent
+		c.between(path+".weight", t.Weight, 1, maxWeight)
+	}
 	more := t.More()
 	switch c.sort(path, t) {
 	case "pool":

@@ -265,7 +265,7 @@ func TestValidate(t *testing.T) {
 		{KindService, `host: a., rules: [{pools: [a, a, {pool: "", weight: 3}, {pool: b, weight: 70000}]}]`,
 			"spec.rules[0].pools[1]: pool \"a\" stands twice, first at spec.rules[0].pools[0]\n" +
 				"spec.rules[0].pools[2]: names nothing; write the name of a pool, or one of nearest, fastest, policy and split\n" +
-				"spec.rules[0].pools[3].weight: 70000 is out of range: it can be 0 to 65535"},
+				"spec.rules[0].pools[3].weight: 70000 is out of range: it can be 1 to 65535"},
 		{KindOverride, `pool: eu, state: drain, reason: x, expires: 2030-01-01T00:00:00Z`, ``},
 		{KindOverride, `reason: " "`, "spec.pool: is missing\nspec: says nothing to override; give state (up, down or drain) or weight\n" +
 			"spec.reason: is missing; say why, for those who find it later"},

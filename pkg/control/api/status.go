@@ -166,6 +166,8 @@ type Pool struct {
 	Endpoints []Endpoint `json:"endpoints"`
 	// Signals are what owners of its endpoints say of them; absent: nobody goes by that.
 	Signals []Signal `json:"signals,omitempty"`
+	// Watched: what they say is told, and changes nothing.
+	Watched bool `json:"signalsWatched,omitempty"`
 	// Regions are what is known for the clients of continents, of a pool with regions, sorted. Clients of others get what is known for all.
 	Regions []PoolRegion `json:"regions,omitempty"`
 	// Unregioned says why a pool with regions is not judged for any; absent: it is, or has none.
