@@ -207,7 +207,7 @@ type FoundEndpoint struct {
 type PushRequest struct {
 	Endpoints []FoundEndpoint `json:"endpoints"`
 	// For is how long it holds, or Expires until when. Absent: until another list comes.
-	For     string    `json:"for,omitempty" maxLength:"32" doc:"how long it holds, as in 10m, at least 10s; absent: until another list comes"`
+	For     string    `json:"for,omitempty" maxLength:"32" doc:"how long it holds, as in 10m, 10s at least; absent: until the next list"`
 	Expires time.Time `json:"expires,omitzero"`
 }
 
