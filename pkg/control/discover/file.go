@@ -90,7 +90,7 @@ func (r *run) unread(err error) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return &tellable{"control " + r.f.cfg.ID + " has no file " + name + " below its --discover-files", err}
 	case errors.As(err, &at):
-		return &tellable{"control " + r.f.cfg.ID + " cannot read the file " + name + ": it must be a regular file within its tenant's folder",
+		return &tellable{"control " + r.f.cfg.ID + " cannot read the file " + name + ": it must be a regular one in its tenant's folder",
 			err}
 	}
 	return err

@@ -79,7 +79,7 @@ func TestFilesStayInTheirFolder(t *testing.T) {
 			os.Rename(filepath.Join(folder, "new"), filepath.Join(folder, "fleet"))); err != nil {
 			t.Fatal(err)
 		}
-		if f := c.fails("f", "control a cannot read the file shop/fleet: it must be a regular file within"); text(f.Endpoints) != "1" {
+		if f := c.fails("f", "control a cannot read the file shop/fleet: it must be a regular one in"); text(f.Endpoints) != "1" {
 			t.Errorf("%s: %+v", to, f)
 		}
 		w.file("fleet", "[192.0.2.1]")
