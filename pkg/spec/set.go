@@ -455,24 +455,6 @@ func (v *setChecker) cname(r *Resource, s *Service) {
 	}
 }
 
-// regional gives a pool of a service that is judged for each continent; empty: none is. Its clients have rows of their places then, which
-// say nothing of who asks.
-func (v *setChecker) regional(r *Resource, s *Service) (pool string) {
-	for _, name := range s.AllPools() {
-		if p, ok := specOf[*Pool](v.after, Key{r.Tenant, KindPool, name}); ok && p.Regions {
-			pool = name
-			break
-		}
-	}
-	for i := range s.Rules {
-		if w := s.Rules[i].When; pool != "" && w != nil && len(w.Resolver) > 0 {
-			v.fail(r, indexed("spec.rules", i)+".when.resolver", "make a service of its own for these rules, with a pool without regions",
-				"is not possible beside pool %s, which has regions: true", pool)
-		}
-	}
-	return pool
-}
-
 // uniqueHosts finds changed services on a host that another service has.
 func (v *setChecker) uniqueHosts(changed []*Resource) {
 	if !slices.ContainsFunc(changed, func(r *Resource) bool { return r.Kind == KindService }) {

@@ -159,7 +159,7 @@ type Pool struct {
 	MinHealthy string `json:"minHealthy,omitempty" yaml:"minHealthy,omitempty" number:"ok"`
 	// Session is how long a client stays with an endpoint that it was given, beyond the TTL of the answer: what is drained is gone then.
 	Session   Duration   `json:"session,omitempty" yaml:"session,omitempty" zero:"absent"`
-	Endpoints []Endpoint `json:"endpoints" yaml:"endpoints"`
+	Endpoints []Endpoint `json:"endpoints,omitempty" yaml:"endpoints,omitempty"`
 	// Discover are sources of further endpoints, which come and go by themselves: see Pool.With.
 	Discover []Source `json:"discover,omitempty" yaml:"discover,omitempty"`
 

@@ -2,8 +2,10 @@ package spec
 
 import (
 	"encoding/base64"
+	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -261,4 +263,124 @@ func (c *checker) when(path string, w *When) {
 	for i, m := range w.Resolver {
 		c.label(indexed(path+".resolver", i), m)
 	}
+}
+
+// maxMonitors is how many monitors a pool can have.
+const maxMonitors = 8
+
+// Values of Checks.Need that are no number.
+const (
+	NeedAll = "all"
+	NeedAny = "any"
+)
+
+// Monitors gives the names of all monitors that check the pool, in the order in which Checks names them.
+func (p *Pool) Monitors() []string {
+	switch {
+	case p.Checks != nil:
+		return slices.Concat(p.Checks.Of, p.Checks.Critical, p.Checks.Watch)
+	case p.Monitor != "":
+		return []string{p.Monitor}
+	}
+	return nil
+}
+
+// IsMonitored reports whether checks decide about the pool's endpoints.
+func (p *Pool) IsMonitored() bool {
+	return p.Monitor != "" || p.Checks != nil && len(p.Checks.Of)+len(p.Checks.Critical) > 0
+}
+
+// namedList is a list of monitors with its path.
+type namedList struct {
+	path  string
+	names []string
+}
+
+// lists gives the three; c may be nil.
+func (c *Checks) lists() []namedList {
+	if c == nil {
+		return nil
+	}
+	return []namedList{{"spec.checks.of", c.Of}, {"spec.checks.critical", c.Critical}, {"spec.checks.watch", c.Watch}}
+}
+
+// Needed is how many of Of must pass. What cannot be read counts as all.
+func (c *Checks) Needed() int {
+	n, err := strconv.Atoi(c.Need)
+	switch {
+	case c.Need == NeedAny:
+		return min(1, len(c.Of))
+	case err == nil && n >= 1 && n <= len(c.Of):
+		return n
+	}
+	return len(c.Of)
+}
+
+// checks checks which monitors a pool has, and how they are combined.
+func (c *checker) checks(p *Pool) {
+	if p.Monitor != "" {
+		c.label("spec.monitor", p.Monitor)
+	}
+	k := p.Checks
+	if k == nil {
+		return
+	}
+	if p.Monitor != "" {
+		c.fail("spec.monitor", "put it into spec.checks.of", "a pool has one monitor or checks, and not both")
+	}
+	all := p.Monitors()
+	if n := len(all); n == 0 || n > maxMonitors {
+		c.fail("spec.checks", "", "wants 1 to %d monitors, not %d", maxMonitors, n)
+	}
+	seen := map[string]bool{}
+	for _, list := range k.lists() {
+		for i, name := range list.names {
+			c.label(indexed(list.path, i), name)
+			if seen[name] {
+				c.fail(indexed(list.path, i), "", "%s stands twice", shorten(name))
+			}
+			seen[name] = true
+		}
+	}
+	if k.Need == "" || k.Need == NeedAll || k.Need == NeedAny {
+		return
+	}
+	if n, err := strconv.Atoi(k.Need); err != nil || n < 1 || n > len(k.Of) {
+		c.fail("spec.checks.need", "", "wants all, any, or a number from 1 to the %d of spec.checks.of, not %q", len(k.Of), shorten(k.Need))
+	}
+}
+
+// checks wants the monitors of a pool to ask the same vantages: what each of them says of an endpoint is combined there.
+func (v *setChecker) checks(r *Resource, p *Pool) {
+	names := p.Monitors()
+	for i := 1; i < len(names); i++ {
+		first, _ := specOf[*Monitor](v.after, Key{r.Tenant, KindMonitor, names[0]})
+		m, _ := specOf[*Monitor](v.after, Key{r.Tenant, KindMonitor, names[i]})
+		if first == nil || m == nil {
+			continue // that is told already
+		}
+		if !slices.Equal(first.Vantages, m.Vantages) || first.Quorum != m.Quorum || !maps.Equal(first.Agree, m.Agree) {
+			v.fail(r, "spec.checks", "give both the same vantages, quorum and agree",
+				"monitors %s and %s do not ask the same vantages, which combine what they see of an endpoint", names[0], names[i])
+			return
+		}
+	}
+}
+
+// regional gives a pool of a service that is judged for each continent; empty: none is. Its clients have rows of their places then, which
+// say nothing of who asks.
+func (v *setChecker) regional(r *Resource, s *Service) (pool string) {
+	for _, name := range s.AllPools() {
+		if p, ok := specOf[*Pool](v.after, Key{r.Tenant, KindPool, name}); ok && p.Regions {
+			pool = name
+			break
+		}
+	}
+	for i := range s.Rules {
+		if w := s.Rules[i].When; pool != "" && w != nil && len(w.Resolver) > 0 {
+			v.fail(r, indexed("spec.rules", i)+".when.resolver", "make a service of its own for these rules, with a pool without regions",
+				"is not possible beside pool %s, which has regions: true", pool)
+		}
+	}
+	return pool
 }

@@ -132,7 +132,10 @@ func (c *Client) PushFound(ctx context.Context, lists ...spec.Found) error {
 		_, err := c.link.Etcd.Txn(ctx).Then(ops...).Commit()
 		return err
 	})
-	return c.link.Explain("writing endpoints that were pushed", err)
+	if err = c.link.Explain("writing endpoints that were pushed", err); err != nil {
+		err = fmt.Errorf("%w; they may have been written, or not: push them again, which does no harm", err)
+	}
+	return err
 }
 
 // HasFound reports whether the store has just these lists, as they were written. It writes nothing.

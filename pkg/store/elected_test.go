@@ -148,6 +148,11 @@ func TestWhatIsFoundIsFollowed(t *testing.T) {
 		t.Errorf("one that is too large: %v", err)
 	}
 	big.Notes = strings.Repeat("x", 200<<10)
+	late, over := context.WithDeadline(ctx, time.Now())
+	defer over()
+	if err := c.PushFound(late, b); err == nil || !strings.Contains(err.Error(), "push them again, which does no harm") {
+		t.Errorf("without an answer: %v", err)
+	}
 	if err := c.PushFound(ctx, big, big, big, big, big, big); err == nil || !strings.Contains(err.Error(), "in several requests") {
 		t.Errorf("too many: %v", err)
 	}

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"go.etcd.io/etcd/client/v3"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/store/layout"
@@ -268,11 +268,6 @@ func (o *observer) begin(ctx context.Context, etcd *clientv3.Client) (link.Mark,
 // who adds who is alive and what waits.
 func (o *observer) who(u *ObservationUpdate) {
 	u.Alive, u.About, u.Releases = slices.Sorted(maps.Keys(o.alive)), maps.Clone(o.alive), o.waiting()
-}
-
-func aboutVantage(kv *mvccKV) health.Vantage {
-	v := readVantage(kv.Value)
-	return health.Vantage{Region: v.Region, Network: v.Network}
 }
 
 func (o *observer) tell(u ObservationUpdate) error {

@@ -227,3 +227,8 @@ func (c *Client) SurveyReaders(ctx context.Context) (older string, err error) {
 	c.packs.Store(older == "")
 	return older, nil
 }
+
+func aboutVantage(kv *mvccKV) health.Vantage {
+	v := readVantage(kv.Value)
+	return health.Vantage{Region: v.Region, Network: v.Network}
+}

@@ -26,7 +26,7 @@ func (r *run) lookInFile() (o outcome) {
 	}
 	data, err := readFile(r.f.cfg.Files, r.id.Tenant, r.source.File)
 	if err != nil {
-		return outcome{err: err}
+		return outcome{err: r.unread(err)}
 	}
 	list, err := decodeFile(data)
 	if err == nil {
@@ -46,26 +46,26 @@ func (r *run) lookInFile() (o outcome) {
 func readFile(folder, tenant, name string) ([]byte, error) {
 	all, err := os.OpenRoot(folder)
 	if err != nil {
-		return nil, &tellable{"control's folder of files cannot be read", err}
+		return nil, err
 	}
 	defer all.Close()
 	root, err := all.OpenRoot(tenant)
 	if err != nil {
-		return nil, unread(tenant+"/"+name, err)
+		return nil, err
 	}
 	defer root.Close()
 	before, err := root.Stat(name)
 	if err != nil {
-		return nil, unread(tenant+"/"+name, err)
+		return nil, err
 	}
 	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // else a pipe in its place has it wait
 	if err != nil {
-		return nil, unread(tenant+"/"+name, err)
+		return nil, err
 	}
 	defer f.Close()
 	switch is, err := f.Stat(); {
 	case err != nil:
-		return nil, unread(tenant+"/"+name, err)
+		return nil, err
 	case !is.Mode().IsRegular():
 		return nil, fmt.Errorf("%s is not a regular file", name)
 	case is.Size() > mostFile:
@@ -73,7 +73,7 @@ func readFile(folder, tenant, name string) ([]byte, error) {
 	}
 	data, err := io.ReadAll(io.LimitReader(f, mostFile+1))
 	if err != nil {
-		return nil, unread(tenant+"/"+name, err)
+		return nil, err
 	}
 	after, err := f.Stat()
 	if err != nil || after.Size() != int64(len(data)) || !os.SameFile(before, after) || !after.ModTime().Equal(before.ModTime()) {
@@ -82,12 +82,18 @@ func readFile(folder, tenant, name string) ([]byte, error) {
 	return data, nil
 }
 
-// unread says in words for tenants why a file was not read.
-func unread(name string, err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return &tellable{"control has no file " + name + " below its --discover-files", err}
+// unread says in words for tenants why a file was not read: where files stand is not for them.
+func (r *run) unread(err error) error {
+	var at *fs.PathError
+	name := r.id.Tenant + "/" + r.source.File
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return &tellable{"control " + r.f.cfg.ID + " has no file " + name + " below its --discover-files", err}
+	case errors.As(err, &at):
+		return &tellable{"control " + r.f.cfg.ID + " cannot read the file " + name + ": it must be a regular one in its tenant's folder",
+			err}
 	}
-	return &tellable{"the file " + name + " cannot be read: it must be a regular file within its tenant's folder", err}
+	return err
 }
 
 // noList is what a file says that is none. Nothing of such a file is quoted: nobody knows what it is.

@@ -16,7 +16,7 @@ func TestFiles(t *testing.T) {
 	w := newWorld(t)
 	w.declare("{name: f, file: fleet, most: 3, weight: 5}", "{name: nothing, file: absent}")
 	c := w.control("a", nil)
-	c.fails("nothing", "control has no file shop/absent below its --discover-files")
+	c.fails("nothing", "control a has no file shop/absent below its --discover-files")
 	w.file("fleet", `[{"address": "192.0.2.1", "port": 8443, "weight": 0}, "192.0.2.2"]`)
 	f := c.has("f", "1 2")
 	if e := f.Endpoints[0]; e.Port != 8443 || *e.Weight != 0 || f.Endpoints[1].Weight != nil {
@@ -79,7 +79,7 @@ func TestFilesStayInTheirFolder(t *testing.T) {
 			os.Rename(filepath.Join(folder, "new"), filepath.Join(folder, "fleet"))); err != nil {
 			t.Fatal(err)
 		}
-		if f := c.fails("f", "the file shop/fleet cannot be read: it must be a regular file within"); text(f.Endpoints) != "1" {
+		if f := c.fails("f", "control a cannot read the file shop/fleet: it must be a regular one in"); text(f.Endpoints) != "1" {
 			t.Errorf("%s: %+v", to, f)
 		}
 		w.file("fleet", "[192.0.2.1]")

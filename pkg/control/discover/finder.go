@@ -277,7 +277,13 @@ func (f *Finder) expire(ctx context.Context, declared map[state.SourceID]*spec.S
 			continue
 		}
 		is := was
-		is.Endpoints, is.Since, is.Failed, is.Error = nil, now.UTC(), was.Expires, "nobody pushed a newer list before it expired"
+		const why = "nobody pushed a newer list before it expired"
+		is.Endpoints, is.Since = nil, now.UTC()
+		if s.Empty == spec.EmptyTake {
+			is.Notes = why // to have none is no fault
+		} else {
+			is.Failed, is.Error = was.Expires, why
+		}
 		switch err := f.cfg.Store.ExpireFound(ctx, was, is); {
 		case err == nil:
 			f.cfg.Logger.Warn("endpoints that were pushed have expired", "tenant", id.Tenant, "pool", id.Pool, "source", id.Source,

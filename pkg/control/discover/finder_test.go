@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/gti/gtm/pkg/gtmtest"
 	"github.com/gti/gtm/pkg/gtmtest/declared"
 	"github.com/gti/gtm/pkg/gtmtest/etcds"
+	"github.com/gti/gtm/pkg/resolve"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/store/state"
@@ -365,7 +367,7 @@ func TestResolversOfTenantsAreGuarded(t *testing.T) {
 // Of two controls one looks; the other goes on with what was good last, and takes away what is declared no more.
 func TestOneControlLooks(t *testing.T) {
 	w := newWorld(t)
-	w.declare("{name: n, dns: a.example}", "{name: x, pushed: true}")
+	w.declare("{name: n, dns: a.example}", "{name: x, pushed: true}", "{name: y, pushed: true, empty: take}")
 	w.dns.says("a.example. 5 A 192.0.2.1", "a.example. 5 A 192.0.2.2")
 	a := w.control("a", nil)
 	a.has("n", "1 2")
@@ -387,16 +389,22 @@ func TestOneControlLooks(t *testing.T) {
 	b.has("n", "2 3")
 	pushed := spec.Found{Tenant: "shop", Pool: "p", Source: "x", Of: "pushed", Endpoints: listOf("192.0.2.7"), By: "me",
 		Expires: clock.now.Add(time.Minute).UTC().Truncate(time.Second)}
-	if err := b.store.PushFound(t.Context(), pushed); err != nil {
+	toTake := pushed
+	toTake.Source = "y"
+	if err := b.store.PushFound(t.Context(), pushed, toTake); err != nil {
 		t.Fatal(err)
 	}
 	b.has("x", "7")
+	b.has("y", "7")
 	clock.Lock()
 	clock.now = clock.now.Add(time.Hour)
 	clock.Unlock()
 	if f := b.fails("x", "nobody pushed a newer list"); len(f.Endpoints) != 0 || f.By != "me" {
 		t.Errorf("%+v", f)
 	}
+	b.until("to have none is no fault of it", "y", func(f *spec.Found) bool {
+		return len(f.Endpoints) == 0 && f.Failed.IsZero() && f.Notes == "nobody pushed a newer list before it expired"
+	})
 	w.declare("{name: other, dns: a.example}")
 	b.has("other", "2 3")
 	clock.Lock()
@@ -406,5 +414,14 @@ func TestOneControlLooks(t *testing.T) {
 	b.until("what nobody declares is gone", "x", func(f *spec.Found) bool { return f.Tenant == "" })
 	if err := a.store.PutFound(t.Context(), pushed); err == nil {
 		t.Error("who does not look any more writes")
+	}
+}
+
+// A refused connection is told in few words, and not by whom.
+func TestLookFault(t *testing.T) {
+	err := fmt.Errorf("a.example. A: %w", &resolve.AtError{At: "192.0.2.53:53", Err: &net.OpError{Op: "read", Net: "udp",
+		Err: os.NewSyscallError("read", syscall.ECONNREFUSED)}})
+	if got := lookFault(err); got != "a.example. A: read: connection refused" {
+		t.Error(got)
 	}
 }

@@ -226,7 +226,7 @@ func lookFault(err error) string {
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return question + ": no resolver answered in time"
 	case errors.As(err, &op):
-		return question + ": " + op.Op + ": " + op.Err.Error()
+		return question + ": " + op.Op + ": " + strings.TrimPrefix(op.Err.Error(), op.Op+": ") // the system's call may say it too
 	}
 	return question + ": " + at.Err.Error()
 }
