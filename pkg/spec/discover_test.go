@@ -246,6 +246,7 @@ func TestCheckFound(t *testing.T) {
 		"stands twice":            of("192.0.2.1", "192.0.2.1"),
 		"is not an address":       {{}},
 		"its 2 addresses is ipv4": of("2001:db8::1", "2001:db8::2"),
+		"its 1 addresses is ipv4": of("2001:db8::1"),
 		"in IPv6 form":            of("::ffff:192.0.2.1"),
 		"has a zone":              of("fe80::1%eth0"),
 		"out of range":            {{Address: netip.MustParseAddr("192.0.2.1"), Weight: &minus}},
