@@ -6,7 +6,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -465,13 +464,6 @@ func (o *observer) events(_ context.Context, evs []*clientv3.Event) error {
 		return nil
 	}
 	return o.tell(u)
-}
-
-func compareObservations(a, b ObservationKey) int {
-	if d := strings.Compare(a.Vantage, b.Vantage); d != 0 {
-		return d
-	}
-	return state.ComparePools(a.Pool, b.Pool)
 }
 
 // errNoVantage guards against keys that name nobody.

@@ -232,3 +232,10 @@ func aboutVantage(kv *mvccKV) health.Vantage {
 	v := readVantage(kv.Value)
 	return health.Vantage{Region: v.Region, Network: v.Network}
 }
+
+func compareObservations(a, b ObservationKey) int {
+	if d := strings.Compare(a.Vantage, b.Vantage); d != 0 {
+		return d
+	}
+	return state.ComparePools(a.Pool, b.Pool)
+}
