@@ -48,7 +48,9 @@ func TestWhoTakesAWordBackWaits(t *testing.T) {
 		i := begin(t, m, declared(1, "shop"))
 		push(t, i, eu, "e0", load(80))
 		m.slow = time.Minute
-		go func() { _, _ = i.Push(t.Context(), eu, map[string]health.Signal{"e0": said(health.Signal{State: health.Down})}) }()
+		go func() {
+			_, _ = i.Push(t.Context(), eu, map[string]health.Signal{"e0": said(health.Signal{State: health.Down})})
+		}()
 		time.Sleep(time.Second)
 		up := load(80)
 		push(t, i, eu, "e0", up)
