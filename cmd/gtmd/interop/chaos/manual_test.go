@@ -69,10 +69,10 @@ func newOperator(t *testing.T, r *rig.Rig) *operator {
 	control := r.Controls[0]
 	o.env = append(os.Environ(), "PATH="+filepath.Dir(rig.Bin("gtmctl"))+":"+os.Getenv("PATH"), "GTM_SERVER="+r.URL(control),
 		"GTM_TOKEN_FILE="+r.Token(control), "ETCDCTL_ENDPOINTS="+r.URLs()[0])
-	if err := os.Mkdir(filepath.Join(o.dir, "zones"), 0o755); err != nil {
+	if err := os.Mkdir(filepath.Join(o.dir, "config"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, filepath.Join(o.dir, "zones", "world.yaml"), world())
+	writeFile(t, filepath.Join(o.dir, "config", "world.yaml"), world())
 	return o
 }
 
