@@ -130,6 +130,7 @@ func stays(a netip.Addr) bool { return a.As4()[0] == 12 }
 func (c cut) declare(b *testing.B, client *store.Client) (all []cutTarget) {
 	others := max(1, c.pools/5)
 	n := 0
+	var zones []*spec.Resource
 	pool := func(tenant, name string, first byte) *spec.Resource {
 		p := &spec.Pool{Monitor: "m"}
 		for i := range c.size {
@@ -145,6 +146,8 @@ func (c cut) declare(b *testing.B, client *store.Client) (all []cutTarget) {
 		tenant := fmt.Sprint("tenant", i)
 		m := &spec.Monitor{Type: "tcp", Port: 80, Interval: spec.Duration(5 * time.Minute), Rise: 2, Fall: 2}
 		put := []*spec.Resource{{Key: spec.Key{Tenant: tenant, Kind: spec.KindMonitor, Name: "m"}, Spec: m}}
+		zones = append(zones, &spec.Resource{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindZone, Name: tenant + ".example."},
+			Spec: &spec.Zone{Content: "@ 3600 SOA ns1 hostmaster 1 3600 900 604800 300\n@ NS ns1\nns1 A 192.0.2.1\n"}})
 		for j := range others {
 			put = append(put, pool(tenant, fmt.Sprint("q", j), 12))
 		}
@@ -155,16 +158,22 @@ func (c cut) declare(b *testing.B, client *store.Client) (all []cutTarget) {
 			put = append(put, pool(tenant, name, 11),
 				&spec.Resource{Key: spec.Key{Tenant: tenant, Kind: spec.KindService, Name: name}, Spec: s})
 		}
-		base := state.Generation(0)
-		for some := range slices.Chunk(put, 20) {
-			rec, err := client.Commit(b.Context(), store.Change{Tenant: tenant, Base: base, Author: "test", Time: time.Now(), Put: some})
-			if err != nil {
-				b.Fatal(err)
-			}
-			base = rec.Generation
-		}
+		commit(b, client, tenant, put)
 	}
+	commit(b, client, spec.Platform, zones)
 	return all
+}
+
+// commit has a tenant declare resources.
+func commit(b *testing.B, client *store.Client, tenant string, put []*spec.Resource) {
+	base := state.Generation(0)
+	for some := range slices.Chunk(put, 20) {
+		rec, err := client.Commit(b.Context(), store.Change{Tenant: tenant, Base: base, Author: "test", Time: time.Now(), Put: some})
+		if err != nil {
+			b.Fatal(err)
+		}
+		base = rec.Generation
+	}
 }
 
 // tell has a vantage see a change of each target: enough results for its thresholds. Each has an order of its own.

@@ -1,6 +1,8 @@
 package prober
 
 import (
+	"errors"
+	"fmt"
 	"log/slog"
 	"testing"
 	"testing/synctest"
@@ -9,6 +11,8 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/probe"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/pieces"
 )
 
 // neverUp fails if any verdict, over some time, says that what is checked at addr is up.
@@ -80,9 +84,57 @@ func TestResultsOfTheOldAddressAreDropped(t *testing.T) {
 		for range 5 {
 			a.result(probe.Result{ID: probe.ID{Tenant: "shop", Pool: "eu", Endpoint: "a"}, Of: s1, Outcome: probe.Failed, At: time.Now()})
 		}
-		o, _, _ := a.observation(health.PoolID{Tenant: "shop", Pool: "eu"})
+		known, _ := a.observation(health.PoolID{Tenant: "shop", Pool: "eu"})
+		o := known.Observation
 		if o.Endpoints["a"].State != health.Unknown || o.Endpoints["a"].Of != s2 {
 			t.Errorf("%+v", o.Endpoints["a"])
 		}
 	})
+}
+
+// TestWhatHasNoPiecesIsKnown: a small pool that stands in the store as this prober wrote it has no pieces there, and is written without
+// looking for any; not one of which a write failed, which is large, or of which the store holds something else, as after a restore.
+func TestWhatHasNoPiecesIsKnown(t *testing.T) {
+	id := health.PoolID{Tenant: "shop", Pool: "eu"}
+	seen := func(n int) health.Observation {
+		o := health.Observation{Vantage: "fra", Pool: id, Endpoints: map[string]health.Sight{}}
+		for i := range n {
+			o.Endpoints[fmt.Sprint("e", i)] = health.Sight{State: health.Up}
+		}
+		return o
+	}
+	for _, c := range []struct {
+		endpoints int
+		err       error
+		want      bool
+	}{{pieces.WholeMost, nil, true}, {pieces.WholeMost + 1, nil, false}, {1, errors.New("refused"), false}} {
+		w := written{lone: true}
+		if w.wrote(seen(c.endpoints), store.Written{Err: c.err, Whole: true}, time.Now()); w.lone != c.want {
+			t.Errorf("of %d endpoints, after %v: %v", c.endpoints, c.err, w.lone)
+		}
+	}
+	cfg := Config{ID: "fra", Store: newFakeStore()}
+	cfg.setDefaults()
+	w := newWorld(cfg.Logger)
+	a := newAgent(cfg, w, newMetrics(nil))
+	w.plans["shop"] = planOf(monitorRes("m", spec.Monitor{Rise: 1, Fall: 1}), poolRes("eu", "m", s1))
+	a.adopt("shop")
+	a.result(probe.Result{ID: probe.ID{Tenant: "shop", Pool: "eu", Endpoint: "a"}, Of: s1, Outcome: probe.Failed, At: time.Now()})
+	step := func(what string, want bool) {
+		t.Helper()
+		if known, ok := a.observation(id); !ok || known.NoPieces != want {
+			t.Errorf("%s: %v, %v", what, known.NoPieces, ok)
+		}
+	}
+	step("before it is written", false)
+	a.write(t.Context())
+	step("written", true)
+	known, _ := a.observation(id)
+	w.see(known.Observation)
+	a.audit()
+	step("the store holds that", true)
+	other := seen(1)
+	w.see(other)
+	a.audit()
+	step("the store holds something else", false)
 }

@@ -103,8 +103,8 @@ func flapInPieces(t *testing.T, older bool) {
 		t.Errorf("%d writes of at most %d, %d of them wholes, want %d", f.putObs, writes, f.wholeObs, wholes)
 	}
 	stored := f.obs[store.ObservationKey{Vantage: "fra", Pool: id}]
-	known, _, _ := a.observation(id)
-	if !sameSights(stored.Endpoints, known.Endpoints) || len(a.dirty) != 0 {
+	known, _ := a.observation(id)
+	if !sameSights(stored.Endpoints, known.Observation.Endpoints) || len(a.dirty) != 0 {
 		t.Errorf("stored is %+v", stored.Endpoints["endpoint-0007"])
 	}
 }

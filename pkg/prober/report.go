@@ -18,7 +18,7 @@ import (
 // How observations are written: so many requests at once, of so many pools at most, and so long after a failure.
 const (
 	writers  = 16
-	together = 50
+	together = 100
 	retryMin = 100 * time.Millisecond
 	retryMax = 2 * time.Second
 )
@@ -126,8 +126,8 @@ func (a *agent) writeSome(ctx context.Context, pools []health.PoolID, paid map[h
 	var writes []store.ObservationWrite
 	wrote := map[health.PoolID]store.Written{}
 	for _, id := range pools {
-		if o, was, ok := a.observation(id); ok {
-			writes = append(writes, store.ObservationWrite{Observation: o, Was: was})
+		if w, ok := a.observation(id); ok {
+			writes = append(writes, w)
 		} else {
 			wrote[id] = store.Written{Err: a.cfg.Store.DeleteObservation(ctx, a.cfg.ID, id)}
 		}
@@ -162,33 +162,35 @@ func (a *agent) writeSome(ctx context.Context, pools []health.PoolID, paid map[h
 
 // observation gives what is known of a pool now, and what the store holds of it if only what differs is to be written; not ok: it is not
 // watched.
-func (a *agent) observation(id health.PoolID) (o health.Observation, was *health.Observation, ok bool) {
+func (a *agent) observation(id health.PoolID) (_ store.ObservationWrite, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	w := a.pools[id.Tenant][id]
 	if w == nil {
-		return o, nil, false
+		return store.ObservationWrite{}, false
 	}
-	o = health.Observation{Vantage: a.cfg.ID, Pool: id, Endpoints: make(map[string]health.Sight, len(w.endpoints))}
+	o := health.Observation{Vantage: a.cfg.ID, Pool: id, Endpoints: make(map[string]health.Sight, len(w.endpoints))}
 	for name, t := range w.endpoints {
 		o.Endpoints[name] = t.Sight()
 	}
+	write := store.ObservationWrite{Observation: o, NoPieces: w.lone}
 	if !a.wholeDue(id.Tenant, w, time.Now()) {
-		was = w.last
+		write.Was = w.last
 	}
-	return o, was, true
+	return write, true
 }
 
 // written is what the store holds of a pool.
 type written struct {
 	last *health.Observation // nil: not known
 	wholes
-	bytes int // of the last write
+	bytes int  // of the last write
+	lone  bool // that was a whole of a small pool, and is known to stand there without pieces
 }
 
 // wrote notes what came of a write.
 func (w *written) wrote(o health.Observation, got store.Written, now time.Time) {
-	w.last = nil
+	w.last, w.lone = nil, got.Err == nil && len(o.Endpoints) <= pieces.WholeMost
 	if got.Err != nil {
 		return
 	}
@@ -243,7 +245,9 @@ func (a *agent) audit() {
 				w.last = nil
 				a.touch(id)
 			}
-			if !w.matches(stored[id]) || w.inPieces && a.wholeDue(tenant, w, now) {
+			same := w.matches(stored[id])
+			w.lone = w.lone && same // it may be another store
+			if !same || w.inPieces && a.wholeDue(tenant, w, now) {
 				a.touch(id)
 			}
 		}

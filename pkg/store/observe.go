@@ -25,10 +25,12 @@ func (c *Client) PutObservation(ctx context.Context, o health.Observation) error
 }
 
 // ObservationWrite is what a vantage knows of a pool, to be written. Was is what the store holds of it, so that of a large pool only what
-// changed is written; nil: not known, or a whole is due.
+// changed is written; nil: not known, or a whole is due. NoPieces: the store holds no pieces of the pool, since the last write was a whole
+// that has none; a whole costs etcd half as much then.
 type ObservationWrite struct {
 	Observation health.Observation
 	Was         *health.Observation
+	NoPieces    bool
 }
 
 // WriteObservations writes what a vantage knows of some pools, in as few transactions as fit, each pool in one. It stays until it is
@@ -60,10 +62,16 @@ type observationUnit struct {
 	ops   []clientv3.Op
 	bytes int
 	whole bool
+	lone  bool // there are no pieces of it, before and after
 }
 
 // most is how many operations or comparisons it makes, whichever are more.
-func (u *observationUnit) most() int { return max(len(u.ops), 2) }
+func (u *observationUnit) most() int {
+	if u.lone {
+		return 1
+	}
+	return max(len(u.ops), 2)
+}
 
 func (u *observationUnit) put(c *Client, key string, o *health.Observation) error {
 	value, err := state.MarshalPlain(o)
@@ -101,9 +109,11 @@ func (c *Client) observationUnit(w *ObservationWrite) (observationUnit, error) {
 			return u, u.putPieces(c, changed)
 		}
 	}
-	u.whole = true
+	u.whole, u.lone = true, w.NoPieces
 	err := u.put(c, u.key, o)
-	u.ops = append(u.ops, layout.DropPieces(u.key))
+	if !u.lone {
+		u.ops = append(u.ops, layout.DropPieces(u.key))
+	}
 	return u, err
 }
 
@@ -117,13 +127,14 @@ func (w *observationWriter) write(ctx context.Context, units []observationUnit) 
 	if len(units) == 0 {
 		return
 	}
-	var keys []string
+	var over []overwritten
 	var ops []clientv3.Op
 	bytes := 0
 	for i := range units {
-		keys, ops, bytes = append(keys, units[i].key), append(ops, units[i].ops...), bytes+units[i].bytes
+		u := &units[i]
+		over, ops, bytes = append(over, overwritten{u.key, u.lone}), append(ops, u.ops...), bytes+u.bytes
 	}
-	err := w.c.overwrite(ctx, keys, bytes, ops...)
+	err := w.c.overwrite(ctx, over, bytes, ops...)
 	switch half := len(units) / 2; {
 	case err != nil && faulty(err) && half > 0:
 		w.write(ctx, units[:half])
@@ -148,7 +159,7 @@ func (w *observationWriter) alone(ctx context.Context, u observationUnit) (done 
 		for n < min(len(ops), verdictOps) && (n == 0 || bytes+len(ops[n].ValueBytes()) <= verdictBytes/2) {
 			bytes, n = bytes+len(ops[n].KeyBytes())+len(ops[n].ValueBytes()), n+1
 		}
-		if err := w.c.overwrite(ctx, []string{u.key}, bytes, ops[:n]...); err != nil {
+		if err := w.c.overwrite(ctx, []overwritten{{key: u.key}}, bytes, ops[:n]...); err != nil {
 			return Written{Bytes: done.Bytes, Err: w.c.link.Explain("writing an observation", err)}
 		}
 		done.Bytes, ops = done.Bytes+bytes, ops[n:]
@@ -164,18 +175,26 @@ func readObservation(value []byte) (o health.Observation, err error) {
 	return state.ParseObservation(value)
 }
 
+// overwritten is a key; lone: there is nothing below it.
+type overwritten struct {
+	key  string
+	lone bool
+}
+
 // overwrite changes keys, and what is below them, that nobody else writes. A member that stood still may carry an attempt out a minute
 // after its time was up, when newer ones were made elsewhere. So each attempt says up to which revision of the store it knows the keys.
-func (c *Client) overwrite(ctx context.Context, keys []string, bytes int, ops ...clientv3.Op) error {
+func (c *Client) overwrite(ctx context.Context, over []overwritten, bytes int, ops ...clientv3.Op) error {
 	first := c.attemptFor(bytes)
 	return c.link.Attempts(ctx, first, c.link.Wait.Call+first-c.link.Wait.Attempt, func(ctx context.Context) error {
 		for {
 			rev := c.written.Load()
-			known := make([]clientv3.Cmp, 0, 2*len(keys))
-			for _, key := range keys {
-				from, to := layout.PiecesOf(key)
-				known = append(known, clientv3.Compare(clientv3.ModRevision(key), "<", rev+1),
-					clientv3.Compare(clientv3.ModRevision(from), "<", rev+1).WithRange(to))
+			known := make([]clientv3.Cmp, 0, 2*len(over))
+			for _, o := range over {
+				known = append(known, clientv3.Compare(clientv3.ModRevision(o.key), "<", rev+1))
+				if !o.lone {
+					from, to := layout.PiecesOf(o.key)
+					known = append(known, clientv3.Compare(clientv3.ModRevision(from), "<", rev+1).WithRange(to))
+				}
 			}
 			resp, err := c.link.Etcd.Txn(ctx).If(known...).Then(ops...).Commit()
 			if err != nil {
@@ -194,7 +213,7 @@ func (c *Client) overwrite(ctx context.Context, keys []string, bytes int, ops ..
 // DeleteObservation removes what a vantage knew of a pool. There may be nothing.
 func (c *Client) DeleteObservation(ctx context.Context, vantage string, p health.PoolID) error {
 	key := c.keys.Observation(vantage, p)
-	return c.link.Explain("deleting an observation", c.overwrite(ctx, []string{key}, 0, clientv3.OpDelete(key), layout.DropPieces(key)))
+	return c.link.Explain("deleting an observation", c.overwrite(ctx, []overwritten{{key: key}}, 0, clientv3.OpDelete(key), layout.DropPieces(key)))
 }
 
 // FollowObservations calls fn with all observations and live vantages, and then with every change, until

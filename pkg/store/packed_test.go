@@ -173,6 +173,14 @@ func TestObservationsGoTogether(t *testing.T) {
 			t.Errorf("%s: %+v", pool, got)
 		}
 	}
+	again := writes[:70]
+	for i := range again {
+		again[i].NoPieces = true
+	}
+	c.WriteObservations(ctx, again)
+	if now, err := c.link.Etcd.Get(ctx, "x"); err != nil || now.Header.Revision != after.Header.Revision+1 {
+		t.Errorf("pools without pieces, written again, take more than one transaction: %v, %v", now, err)
+	}
 	all := observationWriter{c: c, done: map[health.PoolID]Written{}}
 	var units []observationUnit
 	for i := range writes[:130] {

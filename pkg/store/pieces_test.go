@@ -151,9 +151,8 @@ func TestPiecesSayWhatTheWholeWould(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.until("it is gone", func() bool { _, ok := f.mirror.Verdict(now.Pool); return !ok })
-	if resp, err := c.link.Etcd.Get(ctx, c.keys.Verdict(now.Pool), clientv3.WithPrefix(), clientv3.WithCountOnly()); err != nil ||
-		resp.Count != 0 {
-		t.Errorf("%d keys are left, %v", resp.Count, err)
+	if n := countBelow(t, c, c.keys.Verdict(now.Pool)); n != 0 {
+		t.Errorf("%d keys are left", n)
 	}
 }
 
@@ -184,18 +183,28 @@ func TestSightsInPieces(t *testing.T) {
 		}
 	}
 	var was *health.Observation
-	for step := range 60 {
+	lone, lones := false, 0 // as a prober knows it
+	for step := range 80 {
 		now := sightsOf(v)
 		switch random.IntN(8) {
 		case 0:
 			was = nil
+		case 2:
+			v, was = largeVerdictOf("eu", pieces.WholeMost+2*random.IntN(2)), nil
+			now = sightsOf(v)
 		case 1:
 			value, _ := state.MarshalPlain(now)
 			put(t, c, c.keys.Observation(key.Vantage, key.Pool), string(value)) // an older program
 			o.until(t, "what an older program wrote", is(now))
 		}
-		if w := writeObservation(c, ctx, now, was); w.Err != nil {
+		small := len(now.Endpoints) <= pieces.WholeMost
+		if lone && small {
+			lones++
+		}
+		if w := c.WriteObservations(ctx, []ObservationWrite{{Observation: now, Was: was, NoPieces: lone}})[key.Pool]; w.Err != nil {
 			t.Fatal(w.Err)
+		} else if lone = small; lone && countBelow(t, c, c.keys.Observation(key.Vantage, key.Pool)) != 1 {
+			t.Errorf("step %d: pieces are left of a small pool", step)
 		} else if was == nil || !same(was.Endpoints, now.Endpoints) {
 			o.until(t, fmt.Sprint("step ", step), is(now))
 		}
@@ -206,6 +215,9 @@ func TestSightsInPieces(t *testing.T) {
 			}
 		}
 		was, v = &now, changeSome(random, v)
+	}
+	if lones == 0 {
+		t.Error("no small pool was written twice")
 	}
 	if n, err := c.ForgetVantage(ctx, key.Vantage); err != nil || n != 1 {
 		t.Errorf("forgot %d, %v", n, err)
@@ -230,13 +242,7 @@ func TestAFlapWritesOnePiece(t *testing.T) {
 		t.Errorf("%+v after %+v, %v", piece, whole, err)
 	}
 	t.Logf("the whole is %d bytes, a piece %d", whole[now.Pool].Bytes, piece[now.Pool].Bytes)
-	keys := func() int64 {
-		resp, err := c.link.Etcd.Get(ctx, c.keys.Verdict(now.Pool), clientv3.WithPrefix(), clientv3.WithCountOnly())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return resp.Count
-	}
+	keys := func() int64 { return countBelow(t, c, c.keys.Verdict(now.Pool)) }
 	sees := func(who string, want health.Verdict) {
 		f := follow(t, c, nil)
 		f.until(who, func() bool { v, ok := f.mirror.Verdict(want.Pool); return ok && v.Equal(want) })
@@ -482,7 +488,17 @@ func TestParsePiece(t *testing.T) {
 	}
 }
 
+// countBelow counts a key and those below it.
+func countBelow(t *testing.T, c *Client, key string) int64 {
+	t.Helper()
+	resp, err := c.link.Etcd.Get(t.Context(), key, clientv3.WithPrefix(), clientv3.WithCountOnly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.Count
+}
+
 // writeObservation writes one.
 func writeObservation(c *Client, ctx context.Context, o health.Observation, was *health.Observation) Written {
-	return c.WriteObservations(ctx, []ObservationWrite{{o, was}})[o.Pool]
+	return c.WriteObservations(ctx, []ObservationWrite{{Observation: o, Was: was}})[o.Pool]
 }

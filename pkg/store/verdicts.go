@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.etcd.io/etcd/client/v3"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc/codes"
 
 	"github.com/gti/gtm/pkg/health"
@@ -20,6 +22,9 @@ import (
 const (
 	verdictOps   = 100
 	verdictBytes = 1 << 20
+	// verdictTxns is how many of them are on their way at once: where probers write what they see at the same time, one alone waits for all
+	// of these each time.
+	verdictTxns = 8
 )
 
 // VerdictWrite is a verdict that is to be written. Was is what the store holds of the pool; nil: not known, or a whole is due, which
@@ -47,7 +52,7 @@ func (c *Client) PutVerdicts(ctx context.Context, verdicts []health.Verdict) err
 	return nil
 }
 
-// WriteVerdicts writes verdicts in as few transactions as fit, each pool's in one. What etcd finds at fault with one of them is told with
+// WriteVerdicts writes verdicts in as few transactions as fit, each pool's in one, some at once. What etcd finds at fault with one of them is told with
 // that one, and the others are written. An error is of all that is not in the result: it was not written, or that is not known.
 // ErrNotLeader: this client does not lead (any more).
 func (c *Client) WriteVerdicts(ctx context.Context, writes []VerdictWrite) (map[health.PoolID]Written, error) {
@@ -55,23 +60,26 @@ func (c *Client) WriteVerdicts(ctx context.Context, writes []VerdictWrite) (map[
 	if w.fence == nil {
 		return nil, ErrNotLeader
 	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(verdictTxns)
 	var batch []verdictUnit
 	ops, bytes := 0, 0
 	for i := range writes {
 		u, err := c.verdictUnit(&writes[i])
 		if err != nil {
-			w.done[u.pool] = Written{Err: fmt.Errorf("the verdict on %s: %w", u.pool, err)}
+			w.tell(u.pool, Written{Err: fmt.Errorf("the verdict on %s: %w", u.pool, err)})
 			continue
 		}
 		if len(batch) > 0 && (ops+len(u.ops) > verdictOps || bytes+u.bytes > verdictBytes) {
-			if err := w.write(ctx, batch); err != nil {
-				return w.done, err
-			}
+			full := batch
+			g.Go(func() error { return w.write(ctx, full) })
 			batch, ops, bytes = nil, 0, 0
 		}
 		batch, ops, bytes = append(batch, u), ops+len(u.ops), bytes+u.bytes
 	}
-	return w.done, w.write(ctx, batch)
+	g.Go(func() error { return w.write(ctx, batch) })
+	err := g.Wait()
+	return w.done, err
 }
 
 // verdictUnit is what is written of one pool.
@@ -128,7 +136,14 @@ func (c *Client) verdictUnit(w *VerdictWrite) (verdictUnit, error) {
 type verdictWriter struct {
 	c     *Client
 	fence *fence
-	done  map[health.PoolID]Written
+	mu    sync.Mutex
+	done  map[health.PoolID]Written // guarded by mu
+}
+
+func (w *verdictWriter) tell(id health.PoolID, what Written) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.done[id] = what
 }
 
 // write writes units in one transaction, or in halves where etcd finds something at fault with it.
@@ -145,7 +160,7 @@ func (w *verdictWriter) write(ctx context.Context, units []verdictUnit) error {
 	switch {
 	case err == nil:
 		for _, u := range units {
-			w.done[u.pool] = Written{Bytes: u.bytes, Whole: u.whole, Revision: rev}
+			w.tell(u.pool, Written{Bytes: u.bytes, Whole: u.whole, Revision: rev})
 		}
 		return nil
 	case !faulty(err):
@@ -163,7 +178,7 @@ func (w *verdictWriter) write(ctx context.Context, units []verdictUnit) error {
 // alone writes what etcd did not take as it was: all of it in pieces, some at a time.
 func (w *verdictWriter) alone(ctx context.Context, u verdictUnit, err error) error {
 	if !link.SizeRefused(err) || len(u.verdict.Endpoints) <= pieces.WholeMost {
-		w.done[u.pool] = Written{Err: fmt.Errorf("the verdict on %s (%d bytes): %w", u.pool, u.bytes, err)}
+		w.tell(u.pool, Written{Err: fmt.Errorf("the verdict on %s (%d bytes): %w", u.pool, u.bytes, err)})
 		return nil
 	}
 	p := verdictUnit{c: w.c, pool: u.pool, verdict: u.verdict}
@@ -177,12 +192,12 @@ func (w *verdictWriter) alone(ctx context.Context, u verdictUnit, err error) err
 		}
 		switch rev, err := w.c.fenced(ctx, *w.fence, ops[:n], bytes); {
 		case err != nil && faulty(err):
-			w.done[u.pool] = Written{Err: fmt.Errorf("the verdict on %s (%d bytes, in pieces): %w", u.pool, p.bytes, err)}
+			w.tell(u.pool, Written{Err: fmt.Errorf("the verdict on %s (%d bytes, in pieces): %w", u.pool, p.bytes, err)})
 			return nil
 		case err != nil:
 			return err
 		default:
-			w.done[u.pool] = Written{Bytes: p.bytes, Revision: rev}
+			w.tell(u.pool, Written{Bytes: p.bytes, Revision: rev})
 		}
 		ops = ops[n:]
 	}

@@ -21,6 +21,9 @@ var packers = sync.Pool{New: func() any {
 	return w
 }}
 
+// unpackers are gzip readers, which have a window of 32 kB each: who is told of thousands of pools at once makes them of one.
+var unpackers = sync.Pool{New: func() any { return new(gzip.Reader) }}
+
 // Pack gives the packed form of a value, which is JSON: endpoints are much like each other, and so one takes a tenth. A small value stays
 // as it is.
 func Pack(value []byte) []byte {
@@ -42,8 +45,9 @@ func Unpack(value []byte, most int) ([]byte, error) {
 	if len(value) < 2 || value[0] != 0x1f || value[1] != 0x8b { // JSON never begins so
 		return value, nil
 	}
-	r, err := gzip.NewReader(bytes.NewReader(value))
-	if err != nil {
+	r := unpackers.Get().(*gzip.Reader)
+	defer unpackers.Put(r)
+	if err := r.Reset(bytes.NewReader(value)); err != nil {
 		return nil, fmt.Errorf("it cannot be unpacked: %w", err)
 	}
 	var b bytes.Buffer
