@@ -213,7 +213,8 @@ func (c *Client) overwrite(ctx context.Context, over []overwritten, bytes int, o
 // DeleteObservation removes what a vantage knew of a pool. There may be nothing.
 func (c *Client) DeleteObservation(ctx context.Context, vantage string, p health.PoolID) error {
 	key := c.keys.Observation(vantage, p)
-	return c.link.Explain("deleting an observation", c.overwrite(ctx, []overwritten{{key: key}}, 0, clientv3.OpDelete(key), layout.DropPieces(key)))
+	err := c.overwrite(ctx, []overwritten{{key: key}}, 0, clientv3.OpDelete(key), layout.DropPieces(key))
+	return c.link.Explain("deleting an observation", err)
 }
 
 // FollowObservations calls fn with all observations and live vantages, and then with every change, until

@@ -52,9 +52,9 @@ func (c *Client) PutVerdicts(ctx context.Context, verdicts []health.Verdict) err
 	return nil
 }
 
-// WriteVerdicts writes verdicts in as few transactions as fit, each pool's in one, some at once. What etcd finds at fault with one of them is told with
-// that one, and the others are written. An error is of all that is not in the result: it was not written, or that is not known.
-// ErrNotLeader: this client does not lead (any more).
+// WriteVerdicts writes verdicts in as few transactions as fit, each pool's in one, and some of them at once. What etcd finds at fault with
+// one of them is told with that one, and the others are written. An error is of all that is not in the result: it was not written, or that
+// is not known. ErrNotLeader: this client does not lead (any more).
 func (c *Client) WriteVerdicts(ctx context.Context, writes []VerdictWrite) (map[health.PoolID]Written, error) {
 	w := verdictWriter{c: c, fence: c.leading.Load(), done: make(map[health.PoolID]Written, len(writes))}
 	if w.fence == nil {
