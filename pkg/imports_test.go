@@ -67,6 +67,7 @@ var house = map[string]room{
 	"pkg/health": {floor: 2, pure: true},
 
 	"pkg/policy": {floor: 2, pure: true},
+	"pkg/access": {floor: 2, pure: true},
 	"pkg/steer":  {floor: 3, pure: true},
 	"pkg/store":  {floor: 3, outside: []string{etcd, "google.golang.org/grpc", "go.uber.org/zap", unix, errgroup, prometheus}},
 	"pkg/probe": {floor: 3, outside: []string{prometheus, unix, dnsLibrary, "github.com/prometheus-community/pro-bing",
@@ -92,7 +93,7 @@ var house = map[string]room{
 
 	"cmd/gtmd": {floor: 7, outside: []string{cobra, pflag, prometheus, errgroup, unix, age}},
 	"cmd/gtmctl": {floor: 7, outside: []string{cobra, pflag, "github.com/schollz/progressbar/v3",
-		"github.com/jedib0t/go-pretty/v6", "golang.org/x/term", "gopkg.in/yaml.v3"}},
+		"github.com/jedib0t/go-pretty/v6", "golang.org/x/term", "gopkg.in/yaml.v3", "github.com/coreos/go-oidc", "golang.org/x/oauth2"}},
 
 	"bench": {floor: 8, outside: []string{dnsLibrary, "gonum.org/v1/plot", unix, "github.com/quic-go/quic-go",
 		"github.com/maxmind/mmdbwriter", "github.com/cilium/ebpf", "golang.org/x/net/http2", errgroup}},
@@ -101,7 +102,8 @@ var house = map[string]room{
 // What a test may import besides: oracles, comparers, script runners, and what stands in for the outside.
 var testOutside = []string{dnsLibrary, "github.com/quic-go/quic-go", prometheus, etcd, errgroup, unix, "github.com/google/go-cmp/cmp",
 	"github.com/rogpeppe/go-internal", "github.com/oschwald/maxminddb-golang/v2", "github.com/maxmind/mmdbwriter",
-	"gopkg.in/yaml.v3", "go.uber.org/zap", "google.golang.org/grpc", "github.com/anishathalye/porcupine"}
+	"gopkg.in/yaml.v3", "go.uber.org/zap", "google.golang.org/grpc", "github.com/anishathalye/porcupine",
+	"github.com/zitadel/oidc/v3"}
 
 // What a pure package has no use for.
 var worldly = []string{"net", "net/http", "os", "os/exec", "os/signal", "syscall", "log", "log/slog", "io/ioutil", "unsafe"}

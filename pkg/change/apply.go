@@ -313,7 +313,8 @@ func (c *Changer) History(ctx context.Context, tenant string, limit int) ([]stat
 // Rollback gives the input that makes a tenant's resources what they were at a generation, as a new one.
 // store.ErrNotFound: there was no such generation.
 //
-// Overrides are of now, not of then: those that there are stay, but for those whose pool or endpoint goes, and none comes back.
+// Overrides are of now, not of then: those that there are stay, but for those whose pool or endpoint goes, and none comes back. So is
+// Access: nobody gets back by a rollback what was taken from them.
 func (c *Changer) Rollback(ctx context.Context, tenant string, to state.Generation) (Input, error) {
 	if to == 0 {
 		return Input{}, errors.New("say to which generation: they count from 1")
@@ -324,11 +325,14 @@ func (c *Changer) Rollback(ctx context.Context, tenant string, to state.Generati
 	}
 	edit := func(now *State) (put []*spec.Resource, deleted []spec.Key, err error) {
 		for _, v := range then.Resources.All() {
-			if v.Resource.Kind != spec.KindOverride {
+			if v.Resource.Kind != spec.KindOverride && v.Resource.Kind != spec.KindAccess {
 				put = append(put, v.Resource)
 			}
 		}
 		for _, r := range now.Tenant(tenant) {
+			if r.Kind == spec.KindAccess {
+				continue
+			}
 			_, was := then.Resources.Get(r.Key)
 			if r.Kind == spec.KindOverride {
 				was = hasTarget(func(k spec.Key) *spec.Resource {
@@ -341,7 +345,7 @@ func (c *Changer) Rollback(ctx context.Context, tenant string, to state.Generati
 			}
 		}
 		for k := range now.tenants[tenant].Broken {
-			if _, was := then.Resources.Get(k); !was && now.Get(k) == nil && k.Kind != spec.KindOverride {
+			if _, was := then.Resources.Get(k); !was && now.Get(k) == nil && k.Kind != spec.KindOverride && k.Kind != spec.KindAccess {
 				deleted = append(deleted, k)
 			}
 		}

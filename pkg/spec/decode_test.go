@@ -32,7 +32,7 @@ func TestDecodeErrors(t *testing.T) {
 		{"unknown kind", "kind: Servise\ntenant: a\nname: b\nspec: {}\n",
 			`f.yaml:1: a/Servise/b: kind: unknown kind "Servise"; did you mean Service?`},
 		{"no kind", "tenant: a\nname: b\nspec: {}\n",
-			`f.yaml:1: kind: is missing; it can be Zone, Site, Map, Monitor, Pool, Policy, Service, Override, Tenant`},
+			`f.yaml:1: kind: is missing; it can be Zone, Site, Map, Monitor, Pool, Policy, Service, Override, Tenant, Access`},
 		{"no tenant", "kind: Pool\nname: b\nspec: {}\n",
 			`f.yaml:1: tenant: is missing; say whose it is; zones, sites and maps are the tenant platform's`},
 		{"no name", "kind: Pool\ntenant: b\nspec: {}\n", `f.yaml:1: name: is missing`},
@@ -221,6 +221,11 @@ name: platform
 spec:
   brake: {share: 60%, min: 3, window: 90s, mode: observe}
   limits: {brake: {share: {least: 20%, most: 80%}, min: {least: 2, most: 9}, window: {least: 10s, most: 5m}, modes: [enforce, observe]}}
+---
+kind: Access
+tenant: shop
+name: team
+spec: {role: editor, subjects: ["group:shop-team", "token:ci"]}
 `
 
 var sameButOrigin = []cmp.Option{cmpopts.IgnoreFields(Resource{}, "Origin"), cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})}

@@ -230,6 +230,8 @@ func newSpec(k Kind) Spec {
 		return &Override{}
 	case KindTenant:
 		return &Tenant{}
+	case KindAccess:
+		return &Access{}
 	}
 	return nil
 }

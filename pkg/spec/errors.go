@@ -16,6 +16,9 @@ type Error struct {
 	Field    string `json:"field,omitempty"`    // as in spec.rules[1].when.geo[0]
 	Msg      string `json:"msg"`
 	Hint     string `json:"hint,omitempty"`
+	// Other is a resource of another tenant than Resource's that Msg names, as its String has it, so that it can be kept from who may not
+	// know it; zero: none.
+	Other Key `json:"-"`
 }
 
 // Error gives one line: file:line: resource: field: message; hint.

@@ -24,10 +24,11 @@ const (
 	KindService  Kind = "Service"
 	KindOverride Kind = "Override"
 	KindTenant   Kind = "Tenant"
+	KindAccess   Kind = "Access"
 )
 
 // Kinds lists every kind, dependencies first: a resource refers only to kinds that stand before its own.
-var Kinds = []Kind{KindZone, KindSite, KindMap, KindMonitor, KindPool, KindPolicy, KindService, KindOverride, KindTenant}
+var Kinds = []Kind{KindZone, KindSite, KindMap, KindMonitor, KindPool, KindPolicy, KindService, KindOverride, KindTenant, KindAccess}
 
 // Platform is the tenant that owns zones, sites and maps.
 const Platform = "platform"
@@ -62,7 +63,8 @@ func (k Kind) rank() int {
 }
 
 // Resource is one declared resource. Spec is never nil and is the pointer type of its kind
-// (*Zone, *Site, *Map, *Monitor, *Pool, *Policy, *Service, *Override, *Tenant), or an *Opaque. A Resource is immutable once shared.
+// (*Zone, *Site, *Map, *Monitor, *Pool, *Policy, *Service, *Override, *Tenant, *Access), or an *Opaque. A Resource is immutable once
+// shared.
 type Resource struct {
 	Key
 	Spec Spec

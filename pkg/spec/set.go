@@ -230,7 +230,13 @@ func references(r *Resource) (refs []reference) {
 }
 
 func (v *setChecker) fail(r *Resource, path, hint, format string, args ...any) {
-	v.errs.add(faultOf(r, path, hint, format, args...))
+	e := faultOf(r, path, hint, format, args...)
+	for _, a := range args {
+		if k, ok := a.(Key); ok && k.Tenant != r.Tenant {
+			e.Other = k
+		}
+	}
+	v.errs.add(e)
 }
 
 func (v *setChecker) warn(r *Resource, path, hint, format string, args ...any) {
@@ -269,7 +275,8 @@ func (v *setChecker) check(r *Resource) {
 func (v *setChecker) dangling(r *Resource, ref reference) {
 	if v.deleted[ref.to] && !v.changed[r.Key] {
 		v.errs.add(&Error{Resource: ref.to.String(), Msg: fmt.Sprintf("cannot be deleted: %s still refers to it (%s)", r.Key, ref.path),
-			Hint: "change or delete that first, or in the same change"})
+			Other: r.Key,
+			Hint:  "change or delete that first, or in the same change"})
 		return
 	}
 	if v.deleted[ref.to] {
@@ -300,7 +307,10 @@ func (v *setChecker) host(r *Resource, s *Service) {
 	if zone == nil {
 		var zones []string
 		for z := range v.candidates(KindZone) {
-			zones = append(zones, z.Name)
+			s, ok := z.Spec.(*Zone)
+			if r.Tenant == Platform || ok && len(s.Grants[r.Tenant]) > 0 { // others are not its business
+				zones = append(zones, z.Name)
+			}
 		}
 		slices.Sort(zones)
 		hint := "zones are declared by the tenant " + Platform
@@ -339,7 +349,8 @@ func (v *setChecker) inDeleted(r *Resource, k Key, host string, above *Resource)
 		return
 	}
 	v.errs.add(&Error{Resource: k.String(), Msg: fmt.Sprintf("cannot be deleted: %s stands in it (%s)", r.Key, host),
-		Hint: "delete that first, or in the same change"})
+		Other: r.Key,
+		Hint:  "delete that first, or in the same change"})
 }
 
 // granted reports whether a tenant's service may stand at a host of the zone.
@@ -481,7 +492,11 @@ func (v *setChecker) unique(at map[string][]*Resource, path, hint string, msg fu
 		for i, r := range all {
 			if v.changed[r.Key] {
 				other := all[(i+1)%len(all)]
-				v.fail(r, path, hint, "%s", msg(what, other.Key))
+				e := faultOf(r, path, hint, "%s", msg(what, other.Key))
+				if other.Tenant != r.Tenant {
+					e.Other = other.Key
+				}
+				v.errs.add(e)
 			}
 		}
 	}

@@ -9,13 +9,13 @@ import (
 // Transfer says who may copy a zone (AXFR and IXFR), and who is told when it has changed (NOTIFY).
 type Transfer struct {
 	// Allow lists who may copy: whoever fits one of the entries. Nobody else may.
-	Allow []Access `json:"allow,omitempty" yaml:"allow,omitempty"`
+	Allow []Admission `json:"allow,omitempty" yaml:"allow,omitempty"`
 	// Notify lists the secondaries that are told of each change.
 	Notify []Peer `json:"notify,omitempty" yaml:"notify,omitempty"`
 }
 
-// Access is one way of being let in. Where both fields are given, both must fit.
-type Access struct {
+// Admission is one way of being let in. Where both fields are given, both must fit.
+type Admission struct {
 	// Key names a TSIG key. Its secret stands in the files of the servers (gtmd --tsig-keys), never here.
 	Key string `json:"key,omitempty" yaml:"key,omitempty"`
 	// Network is where the client's address must lie.

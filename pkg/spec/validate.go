@@ -34,6 +34,8 @@ func Validate(r *Resource) error {
 		c.override(s)
 	case *Tenant:
 		c.tenant(s)
+	case *Access:
+		c.access(s)
 	}
 	return c.errs.orNil()
 }
