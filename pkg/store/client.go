@@ -44,6 +44,7 @@ import (
 	"github.com/gti/gtm/pkg/store/link"
 	"github.com/gti/gtm/pkg/store/pieces"
 	"github.com/gti/gtm/pkg/store/state"
+	"github.com/gti/gtm/pkg/store/tokens"
 )
 
 // DefaultPrefix is where gtm's keys stand.
@@ -140,6 +141,9 @@ func (c *Client) Ping(ctx context.Context) error {
 	})
 	return c.link.Explain("asking for a sign of life", err)
 }
+
+// Tokens is where service tokens are kept.
+func (c *Client) Tokens() *tokens.Store { return &tokens.Store{Link: c.link, Keys: c.keys, Log: c.log} }
 
 // LastContact tells when a followed etcd was last heard of; zero: never.
 func (c *Client) LastContact() time.Time { return c.link.LastContact() }

@@ -171,8 +171,10 @@ func (c *Client) ForgetEdge(ctx context.Context, id string) error {
 
 // Edge is what an edge tells of itself, so that it can be found and asked.
 type Edge struct {
-	ID      string    `json:"id"`
-	HTTP    string    `json:"http"`
+	ID   string `json:"id"`
+	HTTP string `json:"http"`
+	// Pin is what HTTP is known by: it speaks TLS. Empty: it is plain.
+	Pin     string    `json:"pin,omitempty"`
 	DNS     []string  `json:"dns,omitempty"`
 	Version string    `json:"version,omitempty"`
 	Started time.Time `json:"started"`

@@ -5,6 +5,7 @@
 // All keys stand below a prefix, "/gtm/" by default. Components are path-escaped, <gen> is a generation
 // as 16 hexadecimal digits, so that keys sort as numbers do.
 //
+//	access/token/<tenant>/<name>               tokens.Token (JSON): what a service token is recognized by; of control alone
 //	config/discovered/<tenant>/<pool>/<source> spec.Found (JSON): the endpoints that a source has, written by control
 //	config/epoch                              {"epoch":N,"author":...,"time":...}: see store.Client.Accept
 //	config/head/<tenant>                      the tenant's head, in decimal
@@ -78,6 +79,9 @@ func genText(g state.Generation) string { return fmt.Sprintf("%016x", uint64(g))
 
 // The keys of single values, and what the keys of several begin with, in the order of the package comment.
 
+func (k Keys) Tokens() string                   { return k.Join("access", "token", "") }
+func (k Keys) TokensOf(tenant string) string    { return k.Join("access", "token", tenant, "") }
+func (k Keys) Token(tenant, name string) string { return k.Join("access", "token", tenant, name) }
 func (k Keys) Found(id state.SourceID) string {
 	return k.Join("config", "discovered", id.Tenant, id.Pool, id.Source)
 }
