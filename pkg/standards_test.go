@@ -38,6 +38,28 @@ func testNames(t *testing.T) map[string]bool {
 	return names
 }
 
+// Every test that docs/security.md names exists.
+func TestSecurityIsShown(t *testing.T) {
+	page, err := os.ReadFile("../docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := map[string]bool{}
+	for name := range testNames(t) {
+		_, test, _ := strings.Cut(name, ".")
+		there[test] = true
+	}
+	named := regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(string(page), -1)
+	if len(named) < 10 {
+		t.Errorf("docs/security.md names only %d tests", len(named))
+	}
+	for _, m := range named {
+		if !there[m[1]] {
+			t.Errorf("docs/security.md names %s, which is not there: correct the page, or bring the test back", m[1])
+		}
+	}
+}
+
 // Every test that docs/standards.md names exists, and every row names one, unless it says what is left out.
 func TestStandardsAreShown(t *testing.T) {
 	page, err := os.ReadFile("../docs/standards.md")

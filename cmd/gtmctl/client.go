@@ -16,7 +16,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gti/gtm/cmd/gtmctl/session"
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/control/secure"
 	"github.com/gti/gtm/pkg/spec"
 )
 
@@ -28,11 +30,10 @@ const (
 
 // client speaks to the API.
 type client struct {
-	base      *url.URL
-	token     string
-	tokenFile string
-	author    string
-	http      *http.Client
+	base  *url.URL
+	token string
+	sent  string // where the token is from
+	http  *http.Client
 }
 
 // connect reads the token and makes a client; it does not speak to the server yet.
@@ -44,14 +45,48 @@ func (a *app) connect() (*client, error) {
 	if err != nil || (base.Scheme != "http" && base.Scheme != "https") || base.Host == "" {
 		return nil, fmt.Errorf("--server %s is not a URL as in http://127.0.0.1:8053", a.server)
 	}
-	token, err := readToken(a.tokenFile)
-	if err != nil {
+	client := &client{base: base, http: &http.Client{Timeout: a.timeout}}
+	if client.http.Transport, err = a.links.transport(a.pin()); err != nil {
 		return nil, err
 	}
-	return &client{
-		base: base, token: token, tokenFile: a.tokenFile, author: a.author,
-		http: &http.Client{Timeout: a.timeout},
-	}, nil
+	client.token, client.sent, err = a.token()
+	return client, err
+}
+
+// token gives what tells the server who asks, and where it is from; empty: a client certificate does.
+func (a *app) token() (token, from string, err error) {
+	if a.tokenFile != "" {
+		token, err = readToken(a.tokenFile)
+		return token, "that of " + a.tokenFile, err
+	}
+	if a.session.LoggedIn() {
+		token, err = a.freshToken()
+		return token, "the login of " + a.session.Path(), err
+	}
+	return "", "no token, but the certificate of " + a.links.cert, nil
+}
+
+// freshToken gives the token of a login, a new one where that is over.
+func (a *app) freshToken() (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), a.timeout)
+	defer cancel()
+	return a.session.Token(ctx, a.now())
+}
+
+// pin gives what the server is known by; empty: by an authority.
+func (a *app) pin() string {
+	switch {
+	case a.links.pin != "":
+		return a.links.pin
+	case a.session != nil && a.session.Pin != "":
+		return a.session.Pin
+	case a.links.ca == "" && a.folder != "":
+		pin, err := secure.PinOf(filepath.Join(a.folder, secure.CertFile))
+		if err == nil { // else gtmd made none itself
+			return pin
+		}
+	}
+	return ""
 }
 
 // call connects and does one request.
@@ -84,10 +119,9 @@ func (c *client) ask(ctx context.Context, method string, u *url.URL, query url.V
 	if err != nil {
 		return err
 	}
-	request.Header.Set("Authorization", "Bearer "+c.token)
+	c.authorize(request)
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", "gtmctl/"+version)
-	request.Header.Set(api.AuthorHeader, c.author)
 	if in != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
@@ -99,6 +133,12 @@ func (c *client) ask(ctx context.Context, method string, u *url.URL, query url.V
 	return c.read(response, out)
 }
 
+func (c *client) authorize(r *http.Request) {
+	if c.token != "" {
+		r.Header.Set("Authorization", "Bearer "+c.token)
+	}
+}
+
 // open begins to read a stream, behind an event that was read before.
 func (c *client) open(ctx context.Context, path string, query url.Values, last string) (*http.Response, error) {
 	u := c.base.JoinPath(api.Version, path)
@@ -107,7 +147,7 @@ func (c *client) open(ctx context.Context, path string, query url.Values, last s
 	if err != nil {
 		return nil, err
 	}
-	request.Header.Set("Authorization", "Bearer "+c.token)
+	c.authorize(request)
 	request.Header.Set("Accept", "text/event-stream")
 	request.Header.Set("User-Agent", "gtmctl/"+version)
 	if last != "" {
@@ -140,10 +180,13 @@ func (c *client) read(response *http.Response, out any) error {
 	if response.StatusCode >= 300 {
 		problem := &api.Problem{}
 		if json.Unmarshal(data, problem) != nil || problem.Status == 0 {
+			if response.StatusCode == http.StatusBadRequest && strings.Contains(string(data), "HTTPS server") {
+				return fmt.Errorf("%s speaks TLS: pass --server https://%s", c.base, c.base.Host)
+			}
 			return fmt.Errorf("%s answered %s, not as gtmd does; is --server right?", c.base, response.Status)
 		}
 		if problem.Status == http.StatusUnauthorized {
-			problem.Detail += "; sent was that of " + c.tokenFile
+			problem.Detail += "; sent was " + c.sent
 		}
 		return problem
 	}
@@ -166,6 +209,9 @@ func (c *client) unreachable(ctx context.Context, err error) error {
 		return errors.New("interrupted")
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return fmt.Errorf("%s did not answer in time; is it the right --server? pass --timeout to wait longer", c.base)
+	}
+	if text := distrust(err); text != "" {
+		return fmt.Errorf("%s %s", c.base, text)
 	}
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
@@ -222,14 +268,29 @@ func (a *app) findIn() error {
 		folder = defaultData
 	}
 	own := a.tokenFile == ""
-	if own {
+	if own || named {
+		a.folder = folder
+	}
+	if err := a.findServer(folder, own || named); err != nil {
+		return err
+	}
+	var err error
+	if a.session, err = session.Load(session.Dir(a.getenv), a.server); err != nil {
+		return err
+	}
+	if own && (named || !a.session.LoggedIn() && a.links.cert == "") {
 		a.tokenFile = filepath.Join(folder, tokenFile)
 	}
+	return nil
+}
+
+// findServer decides on the server; look: the data folder may tell.
+func (a *app) findServer(folder string, look bool) error {
 	if a.server != "" {
 		return nil
 	}
 	a.server = defaultServer
-	if !own && !named {
+	if !look {
 		return nil
 	}
 	address, err := readSmall(filepath.Join(folder, addressFile), maxAddress)
@@ -248,7 +309,7 @@ func readToken(path string) (string, error) {
 	text, err := readSmall(path, maxToken)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("cannot read the API's token: %w; gtmd keeps it in the file token of its data folder: pass --data or "+
-			"--token-file, or set GTM_DATA or GTM_TOKEN_FILE", err)
+			"--token-file, or set GTM_DATA or GTM_TOKEN_FILE; or run gtmctl login", err)
 	}
 	if err != nil {
 		return "", fmt.Errorf("cannot read the API's token: %w; pass the right file with --token-file", err)

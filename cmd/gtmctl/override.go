@@ -55,7 +55,7 @@ The token is that of the edge: --token-file with the file token of its data fold
 				return misusef("say why with --reason, as in --reason 'the rack burns'")
 			}
 			o := api.LocalOverride{Tenant: pool.tenant, Pool: pool.pool, Endpoint: pool.endpoint, State: state, Reason: reason,
-				Author: a.author, Expires: a.now().Add(hold)}
+				Expires: a.now().Add(hold)}
 			return a.overrideAt(c, client, at, &o, end)
 		},
 	}

@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/user"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/gti/gtm/cmd/gtmctl/session"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/spec"
 )
@@ -34,7 +33,9 @@ type app struct {
 	found     bool // find was called
 	findErr   error
 	tokenFile string
-	author    string
+	folder    string           // gtmd's data folder, where that is trusted
+	links     links            // how the server is believed
+	session   *session.Session // of the server; nil: nobody has logged in there, and its pin is not known
 	output    string
 	timeout   time.Duration
 	patient   bool // the timeout was left as it is, and large changes may take longer
@@ -121,8 +122,8 @@ func (a *app) root() *cobra.Command {
 		Short: "Change, show and explain what gtm serves",
 		Long: `gtmctl changes, shows and explains what a gtm serves, through the HTTP API of gtmd.
 
-Who has the token may do everything, for all tenants. History names whoever made a change by it "token",
-and adds who they said they are.
+Who you are, gtmctl login, a service token (--token-file), or a client certificate (--cert-file) tells; history names that as the author
+of what you change. Who has the admin token of gtmd's data folder may do everything, for all tenants.
 
 Exit codes: 0 all is well, 1 something differs or failed, 2 the command line makes no sense.`,
 		Example: `  gtmctl apply -f config/ --wait
@@ -153,7 +154,8 @@ Exit codes: 0 all is well, 1 something differs or failed, 2 the command line mak
 		a.rollbackCmd(), a.dnssecCmd(), a.storeCmd())
 	group("show", a.diffCmd(), a.getCmd(), a.describeCmd(), a.statusCmd(), a.explainCmd(), a.eventsCmd(),
 		a.historyCmd(), a.waitCmd(), a.edgeCmd(), a.vantageCmd())
-	group("other", a.checkCmd(), a.mapCmd(), a.geoCmd(), a.latencyCmd(), a.versionCmd())
+	group("other", a.loginCmd(), a.logoutCmd(), a.whoamiCmd(), a.tokenCmd(), a.checkCmd(), a.mapCmd(), a.geoCmd(), a.latencyCmd(),
+		a.versionCmd())
 	return root
 }
 
@@ -162,11 +164,10 @@ func (a *app) globalFlags(root *cobra.Command) {
 	f.StringVar(&a.server, "server", a.getenv("GTM_SERVER"),
 		"URL of the API (or GTM_SERVER; default: as the data folder tells, else "+defaultServer+")")
 	f.StringVar(&a.tokenFile, "token-file", a.getenv("GTM_TOKEN_FILE"),
-		"file with the API's token (or GTM_TOKEN_FILE; default: the data folder's)")
+		"file with a token (or GTM_TOKEN_FILE; default: the login of gtmctl login, else the data folder's)")
 	f.StringVar(&a.data, "data", a.getenv("GTM_DATA"),
 		"gtmd's data folder, where its address and its token are (or GTM_DATA; default ./"+defaultData+")")
-	f.StringVar(&a.author, "author", a.env("GTM_AUTHOR", self()),
-		"what history says beside \"token\" of who made the change; nobody checks it (or GTM_AUTHOR)")
+	a.links.register(f, a.getenv)
 	f.StringVarP(&a.output, "output", "o", "table", "table, json or yaml")
 	durationVar(f, &a.timeout, "timeout", "how long to wait for the server (apply: 10ms more a resource, 2s more a MiB of zone content), "+
 		"and for wait and apply --wait in all")
@@ -189,25 +190,6 @@ func (a *app) start(c *cobra.Command, _ []string) error {
 	a.patient = !c.Flags().Changed("timeout")
 	a.started = true
 	return nil
-}
-
-func (a *app) env(name, otherwise string) string {
-	if value := a.getenv(name); value != "" {
-		return value
-	}
-	return otherwise
-}
-
-// self names the user for the history, as in alice@laptop.
-func self() string {
-	name := "unknown"
-	if u, err := user.Current(); err == nil {
-		name = u.Username
-	}
-	if host, err := os.Hostname(); err == nil {
-		name += "@" + host
-	}
-	return name
 }
 
 // subcommand refuses words that are no command below this one; cobra's own check reaches the root only.

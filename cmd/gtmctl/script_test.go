@@ -25,6 +25,7 @@ import (
 	"github.com/gti/gtm/pkg/control"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/events"
+	"github.com/gti/gtm/pkg/control/identity"
 	zonekeys "github.com/gti/gtm/pkg/control/keys"
 	"github.com/gti/gtm/pkg/control/past"
 	"github.com/gti/gtm/pkg/control/signals"
@@ -105,16 +106,16 @@ func setup(env *testscript.Env, etcd string) error {
 		})
 	}()
 	env.Defer(func() { cancel(); <-followed })
-	token, err := control.CreateToken(filepath.Join(env.WorkDir, "token"))
+	token, err := identity.CreateToken(filepath.Join(env.WorkDir, "token"))
 	if err != nil {
 		return err
 	}
-	identity, err := zonekeys.LoadIdentity(filepath.Join(env.WorkDir, "identity"))
+	group, err := zonekeys.LoadIdentity(filepath.Join(env.WorkDir, "identity"))
 	if err != nil {
 		return err
 	}
 	signer, err := zonekeys.New(zonekeys.Config{Store: client, Mirror: s.mirror, Dir: filepath.Join(env.WorkDir, "keys"),
-		Identity: identity, Now: func() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }})
+		Identity: group, Now: func() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }})
 	if err != nil {
 		return err
 	}
@@ -134,9 +135,17 @@ func setup(env *testscript.Env, etcd string) error {
 		_ = intake.Run(ctx)
 	}()
 	env.Defer(func() { cancel(); <-heard })
+	tokens := identity.NewTokens(client.Tokens(), slog.New(slog.DiscardHandler), time.Now)
+	known := make(chan struct{})
+	go func() {
+		defer close(known)
+		_ = tokens.Run(ctx)
+	}()
+	env.Defer(func() { cancel(); <-known })
+	book := identity.NewBook(identity.Config{Token: func() string { return token }, Mirror: s.mirror, Tokens: tokens, Now: time.Now})
 	c, err := control.New(control.Config{
 		Store: client, Mirror: s.mirror, Past: s.past, Signals: intake,
-		Events: control.Events{Log: log}, Keys: signer, Token: token, Logger: slog.New(slog.DiscardHandler),
+		Events: control.Events{Log: log}, Keys: signer, Identities: book, Logger: slog.New(slog.DiscardHandler),
 		Evidence: &s.pulses, EdgeNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		Space:     func() link.Space { return *s.room.Load() },
 		Following: func() state.FollowStatus { f := <-following; following <- f; return f },
@@ -148,7 +157,7 @@ func setup(env *testscript.Env, etcd string) error {
 	env.Defer(web.Close)
 	env.Setenv("GTM_SERVER", web.URL)
 	env.Setenv("GTM_TOKEN_FILE", filepath.Join(env.WorkDir, "token"))
-	env.Setenv("GTM_AUTHOR", "tester@test")
+	env.Setenv("GTM_CONFIG", filepath.Join(env.WorkDir, "config"))
 	env.Setenv("TZ", "UTC")
 	return nil
 }

@@ -15,7 +15,7 @@ func (s *server) leaveAddress() error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(file, "http://%s\n", s.localAddr())
+	_, err = fmt.Fprintf(file, "%s://%s\n", s.scheme(), s.localAddr())
 	if closeErr := file.Close(); err == nil {
 		err = closeErr
 	}
@@ -37,4 +37,21 @@ func (s *server) localAddr() string {
 		return s.web.Addr().String()
 	}
 	return net.JoinHostPort("localhost", strconv.Itoa(a.Port))
+}
+
+// scheme is what the HTTP port speaks.
+func (s *server) scheme() string {
+	if s.tls != nil {
+		return "https"
+	}
+	return "http"
+}
+
+// pin is what others know the HTTP port by; empty: it does not speak TLS.
+func (s *server) pin() string {
+	if s.tls == nil {
+		return ""
+	}
+	pin, _ := s.tls.Pin()
+	return pin
 }

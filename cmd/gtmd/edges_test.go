@@ -28,7 +28,7 @@ func buildCtl(t *testing.T) string {
 func (d *daemon) ctl(program, dir string, args ...string) (text string, code int) {
 	d.t.Helper()
 	cmd := exec.Command(program, args...)
-	cmd.Env = append(os.Environ(), "GTM_SERVER="+d.web, "GTM_TOKEN_FILE="+filepath.Join(dir, "token"))
+	cmd.Env = append(os.Environ(), "GTM_SERVER="+d.web, "GTM_TOKEN_FILE="+filepath.Join(dir, "token"), "GTM_CONFIG="+d.t.TempDir())
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	var ended *exec.ExitError
@@ -145,9 +145,9 @@ func TestAnEdgeIsDrainedByHandWithoutTheStore(t *testing.T) {
 	edge.sourceIs("stale")
 	override(2, "say why with --reason", "shop/eu")
 	override(1, "there is no pool shop/ue here", "shop/ue", "--reason", "the rack burns")
-	override(0, "shop/eu/a: drain at this edge alone until 20", "shop/eu/a", "--reason", "the rack burns", "--author", "ann")
+	override(0, "shop/eu/a: drain at this edge alone until 20", "shop/eu/a", "--reason", "the rack burns")
 	edge.comesToAnswer(webHost, "203.0.113.1")
-	override(0, "the rack burns, by ann")
+	override(0, "the rack burns, by admin-token of this edge")
 	edge.says("AN OVERRIDE OF THIS EDGE ALONE HOLDS")
 	if text, code := edge.ctl(ctl, dir, "override", "--edge", edge.web, "shop/eu/a", "--end"); code != 1 ||
 		!strings.Contains(text, "the token is missing or wrong") {

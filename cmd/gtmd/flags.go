@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"slices"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/gti/gtm/cmd/gtmd/door"
 	"github.com/gti/gtm/pkg/spec"
 )
 
@@ -40,6 +42,7 @@ type flags struct {
 	signing                             signing
 	serve                               serveFlags
 	probe                               probeFlags
+	door                                door.Flags
 }
 
 func (f *flags) register(s *pflag.FlagSet) {
@@ -65,7 +68,8 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.vantage, "vantage", "", "name of this prober's vantage (default: as --id)")
 	s.StringSliceVar(&f.explain, "explain-from", []string{"127.0.0.0/8", "::1/128"}, "networks that may ask _explain names")
 	s.StringSliceVar(&f.control, "control", nil,
-		"URLs of servers with the role control, for an edge without it: they get updates and NOTIFY")
+		"URLs of servers with the role control, for an edge without it: they get updates and NOTIFY; of one with a certificate of its "+
+			"own, as in https://10.0.0.21:8053#sha256:PIN")
 	s.StringSliceVar(&f.resolvers, "resolver", nil,
 		"resolvers for aliases of hosts outside and for endpoints that are found by name, as in 192.0.2.1 or [2001:db8::1]:5353 "+
 			"(default: those of /etc/resolv.conf)")
@@ -80,6 +84,7 @@ func (f *flags) register(s *pflag.FlagSet) {
 	f.signing.register(s)
 	f.serve.register(s)
 	f.probe.register(s)
+	f.door.Register(s)
 	s.StringVar(&f.log, "log", "text", "form of the log on standard error: text or json")
 	s.StringVar(&f.level, "log-level", "info", "debug, info, warn or error")
 	s.IntVar(&f.workers, "workers", 0, "UDP workers for each address (default: one for each CPU)")
@@ -117,11 +122,13 @@ type config struct {
 	logger                  *slog.Logger
 	serving                 serving
 	probing                 probing
+	door                    door.Config
+	forward                 *http.Client // to control
 }
 
 // config checks everything, and tells all that is wrong at once.
 func (f *flags) config() (*config, error) {
-	c := &config{control: f.control, httpNames: f.httpNames, tsigKeys: f.tsigKeys,
+	c := &config{httpNames: f.httpNames, tsigKeys: f.tsigKeys,
 		data: f.data, http: f.http, id: f.id, vantage: f.vantage, etcd: f.etcd, geo: f.geo, maps: f.maps, latency: f.latency,
 		apply: f.apply, demo: f.demo, demoPort: f.demoPort, observeOnly: f.observeOnly, history: f.history,
 		workers: f.workers, roles: map[string]bool{}}
@@ -163,6 +170,11 @@ func (f *flags) config() (*config, error) {
 	c.signing = f.signing.within(c.data)
 	c.serving = f.serve.check(fail)
 	c.probing = f.probe.check(fail)
+	c.door = f.door.Check(f.http, c.roles[roleControl], fail)
+	var err error
+	if c.control, c.forward, err = door.Pinned(f.control); err != nil {
+		fail("--control: %v", err)
+	}
 	errs = append(errs, f.logging(c), f.tls(c))
 	return c, errors.Join(errs...)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,7 +37,15 @@ func (s *server) serveHTTP(ctx context.Context) error {
 	conns := limitConns(s.web, maxWebConns, maxWebConnsFrom)
 	web := newWebServer(newWebNames(s.cfg.http, s.cfg.httpNames).only(s.handler()), conns, s.cfg.logger)
 	done := make(chan error, 1)
-	go func() { done <- web.Serve(conns) }()
+	go func() {
+		if s.tls == nil {
+			done <- web.Serve(conns)
+			return
+		}
+		web.TLSConfig = s.tls.TLS()
+		web.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){} // HTTP/1.1 alone, for which the limits are
+		done <- web.ServeTLS(conns, "", "")
+	}()
 	select {
 	case err := <-done:
 		return err

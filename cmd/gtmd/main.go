@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/gti/gtm/pkg/control/identity"
+	"github.com/gti/gtm/pkg/private"
 	"github.com/gti/gtm/pkg/store/embedded"
 )
 
@@ -49,9 +52,10 @@ func rootCommand() *cobra.Command {
 		Long: `gtmd is the gtm server. Without --roles it plays all of its roles, and without --etcd it runs an etcd of its own
 in the data folder, so one command is a whole traffic manager. In production each role runs by itself.
 
-Control's token, in its data folder, opens everything of all tenants: there are no other identities yet. Who uses it is "token" in
-history; the names that clients give are told as no more than said. With --etcd, give each role only the rights in etcd that it
-needs: docs/operating.md lists the commands.`,
+The first start makes an admin token, in the file token of the data folder, which opens everything of all tenants: give people and
+programs tokens of their own (gtmctl token create), or logins (--oidc-issuer), and roles (kind: Access). Who is locked out makes a new one
+with gtmd admin-token, on this machine. With --etcd, give each role only the rights in etcd that it needs: docs/operating.md lists the
+commands.`,
 		Example: `  gtmd --demo --apply zones/demo.yaml                      a demo on this machine
   gtmd --data /var/lib/gtm --apply /etc/gtm --dns 192.0.2.53:53
   gtmd --roles edge --etcd https://etcd1:2379,https://etcd2:2379 --etcd-ca ca.pem --dns 192.0.2.53:53`,
@@ -77,6 +81,30 @@ needs: docs/operating.md lists the commands.`,
 		Use: etcdCommand + " DIR", Hidden: true, Args: cobra.ExactArgs(1), Short: "Run the embedded etcd; gtmd starts this itself",
 		RunE: func(cmd *cobra.Command, args []string) error { return embedded.Run(cmd.Context(), args[0]) },
 	})
+	cmd.AddCommand(adminTokenCommand())
+	return cmd
+}
+
+// adminTokenCommand makes a new admin token. It needs nothing but the machine, so that nobody can be locked out.
+func adminTokenCommand() *cobra.Command {
+	data := "data"
+	cmd := &cobra.Command{
+		Use: "admin-token", Short: "Make a new admin token, in the place of the one before", Args: cobra.NoArgs,
+		Long: `Make a new admin token in the file token of the data folder, in the place of the one before, which opens nothing any
+more. A gtmd that runs takes it at once. It needs neither the API nor etcd.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := private.CheckFolder(data, "the folder of --data"); err != nil {
+				return err
+			}
+			path := filepath.Join(data, "token")
+			if err := identity.ReplaceToken(path); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "a new admin token is in %s; the one before opens nothing any more\n", path)
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&data, "data", data, "data folder of gtmd")
 	return cmd
 }
 

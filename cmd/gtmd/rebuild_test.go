@@ -75,7 +75,6 @@ func (d *daemon) call(dir, method, path string, in, out any) (int, string, error
 	}
 	r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
 	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set(api.AuthorHeader, "alice@build-7")
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
 		return 0, "", err
@@ -323,7 +322,7 @@ func TestParallelApplyLosesNothing(t *testing.T) {
 			switch {
 			case err == nil && code == http.StatusOK:
 				made = append(made, 100+i)
-			case err == nil && code == http.StatusConflict && strings.Contains(body, `by token (said to be \"alice@build-7\")`) &&
+			case err == nil && code == http.StatusConflict && strings.Contains(body, `by admin-token`) &&
 				strings.Contains(body, "get it again"):
 				refused++
 			default:

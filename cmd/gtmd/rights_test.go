@@ -30,6 +30,7 @@ import (
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/store/state"
+	"github.com/gti/gtm/pkg/store/tokens"
 )
 
 // lockedEtcd is an etcd that knows its clients by their certificates, with the rights that docs/operating.md lists.
@@ -241,13 +242,16 @@ func TestEachRoleWorksWithItsLeastRights(t *testing.T) {
 func (l *lockedEtcd) isRefused() {
 	l.t.Helper()
 	for user, keys := range map[string][]string{
-		"nobody": {"config/epoch", "world/edge/fra1"},
-		"fra1": {"config/epoch", "config/head/shop", "verdict/shop/eu", "verdict/pulse", "world/edge/fra2", "world/known/fra2",
+		"nobody": {"config/epoch", "world/edge/fra1", "access/token/shop/ci"},
+		"fra1": {"access/token/shop/ci", "config/epoch", "config/head/shop", "verdict/shop/eu", "verdict/pulse", "world/edge/fra2",
+			"world/known/fra2",
 			"world/edge/fra11", "world/judge/1", "world/obs/fra/shop/eu", "world/vantage/fra", "world/release/shop",
 			"world/signal/shop/eu/00"},
-		"prober-fra": {"config/epoch", "verdict/shop/eu", "verdict/pulse", "world/edge/fra1", "world/obs/nyc/shop/eu", "world/vantage/nyc",
+		"prober-fra": {"access/token/shop/ci", "config/epoch", "verdict/shop/eu", "verdict/pulse", "world/edge/fra1",
+			"world/obs/nyc/shop/eu", "world/vantage/nyc",
 			"world/judge/1", "world/release/shop", "world/signal/shop/eu/00"},
-		"judge": {"config/epoch", "world/edge/fra1", "world/known/fra1", "world/obs/fra/shop/eu", "world/vantage/fra",
+		"judge": {"access/token/shop/ci", "config/epoch", "world/edge/fra1", "world/known/fra1", "world/obs/fra/shop/eu",
+			"world/vantage/fra",
 			"world/signal/shop/eu/00"},
 		"control": {"world/edge/fra1", "world/vantage/fra", "world/judge/1"},
 	} {
@@ -261,8 +265,9 @@ func (l *lockedEtcd) isRefused() {
 	if _, err := l.client("control").Put(limited(l.t), store.DefaultPrefix+"world/signal/shop/eu/00", "x"); err != nil {
 		l.t.Errorf("control writes no signals: %v", err)
 	}
-	for user, keys := range map[string][]string{"nobody": {"config/", "world/"}, "fra1": {"world/edge/", "world/obs/", "world/judge/"},
-		"prober-fra": {"world/known/", "world/judge/"}, "judge": {"world/known/"}} {
+	for user, keys := range map[string][]string{"nobody": {"config/", "world/", "access/"}, "fra1": {"access/", "world/edge/", "world/obs/",
+		"world/judge/"},
+		"prober-fra": {"access/", "world/known/", "world/judge/"}, "judge": {"access/", "world/known/"}} {
 		c := l.client(user)
 		for _, key := range keys {
 			if _, err := c.Get(limited(l.t), store.DefaultPrefix+key, clientv3.WithPrefix()); !errors.Is(err,
@@ -292,6 +297,8 @@ func (l *lockedEtcd) seldom() {
 		}
 	}
 	check("accept", control.Accept(ctx, "token"))
+	check("make a token", control.Tokens().Create(ctx, tokens.Token{Tenant: "shop", Name: "ci", ID: "x"}, 1))
+	check("revoke it", control.Tokens().Delete(ctx, tokens.Key{Tenant: "shop", Name: "ci"}))
 	check("forget an edge", control.ForgetEdge(ctx, "fra1"))
 	check("put back edges", control.PutBackEdges(ctx, []store.Edge{{ID: "fra1"}}))
 	_, err := control.PutBack(ctx, nil, []health.Verdict{verdict})

@@ -25,9 +25,11 @@ import (
 	"github.com/gti/gtm/pkg/control"
 	"github.com/gti/gtm/pkg/control/discover"
 	"github.com/gti/gtm/pkg/control/events"
+	"github.com/gti/gtm/pkg/control/identity"
 	"github.com/gti/gtm/pkg/control/keys"
 	"github.com/gti/gtm/pkg/control/notify"
 	"github.com/gti/gtm/pkg/control/past"
+	"github.com/gti/gtm/pkg/control/secure"
 	"github.com/gti/gtm/pkg/control/signals"
 	"github.com/gti/gtm/pkg/edge"
 	"github.com/gti/gtm/pkg/private"
@@ -46,10 +48,12 @@ type server struct {
 	child    *embedded.Child // nil with --etcd
 	store    *store.Client
 	web      net.Listener
-	token    string          // of the API, and of overrides at this edge; empty: none could be kept
-	address  string          // the file that tells where the API is, once it was written
-	edge     *edge.Edge      // nil without the role
-	control  *control.Server // likewise
+	tls      *secure.Server   // of web; nil: it is plain
+	token    func() string    // of the API, and of overrides at this edge; empty: none could be kept
+	tokens   *identity.Tokens // of services; nil without control
+	address  string           // the file that tells where the API is, once it was written
+	edge     *edge.Edge       // nil without the role
+	control  *control.Server  // likewise
 	moves    *transfer.Control
 	tsig     *transfer.Keyring // of control
 	keys     *keys.Manager     // likewise
@@ -87,8 +91,12 @@ func serveRoles(ctx context.Context, cfg *config, out io.Writer) (err error) {
 	if s.edge != nil {
 		g.Go(func() error { return s.edge.Run(ctx) })
 	}
+	if s.tls != nil {
+		g.Go(func() error { s.tls.Run(ctx); return nil })
+	}
 	if s.control != nil {
 		g.Go(func() error { return s.follow(ctx) })
+		g.Go(func() error { return s.tokens.Run(ctx) })
 		g.Go(func() error { s.control.Run(ctx); return nil })
 		g.Go(func() error { return s.signals.Run(ctx) })
 		g.Go(func() error { s.finder.Run(ctx); return nil })
@@ -147,6 +155,9 @@ func (s *server) open(ctx context.Context) (err error) {
 	}
 	if s.web, err = net.Listen("tcp", cfg.http); err != nil {
 		return fmt.Errorf("--http: %w: stop what listens there, or choose another address", err)
+	}
+	if s.tls, err = cfg.door.Open(cfg.data, newWebNames(cfg.http, cfg.httpNames), cfg.logger); err != nil {
+		return fmt.Errorf("--http: %w", err)
 	}
 	if cfg.roles[roleControl] {
 		if err := s.leaveAddress(); err != nil { // on a full disk, say
@@ -210,7 +221,8 @@ func (s *server) edgeConfig() edge.Config {
 	cfg := s.cfg
 	return edge.Config{ID: cfg.id, Version: version, Store: s.store, Dir: filepath.Join(cfg.data, "edge"), Token: s.token,
 		DNS: cfg.dns, Filled: s.filled,
-		Workers: cfg.workers, XDP: cfg.serving.xdp, HTTP: s.httpAddr(), GeoFiles: cfg.geo, MapFiles: cfg.maps, LatencyFile: cfg.latency,
+		Workers: cfg.workers, XDP: cfg.serving.xdp, HTTP: s.httpAddr(), Pin: s.pin, GeoFiles: cfg.geo, MapFiles: cfg.maps,
+		LatencyFile: cfg.latency,
 		ExplainFrom: cfg.explain, Aliases: alias.Config{Resolvers: cfg.resolvers}, TSIGKeys: cfg.tsigKeys, Forward: s.forward(),
 		Identity: cfg.signing.identity, TLS: cfg.serving.tls, HTTPS: cfg.serving.https, QUIC: cfg.serving.quic,
 		Certificates: cfg.serving.certs, RateLimit: cfg.serving.rate, CookieSecrets: cfg.serving.cookieSecrets,
@@ -237,8 +249,12 @@ func (s *server) loadIdentity() (err error) {
 }
 
 // loadToken reads the token that opens the API, and overrides at an edge, or makes one. An edge that cannot keep one does without.
-func (s *server) loadToken() (err error) {
-	s.token, err = control.CreateToken(filepath.Join(s.cfg.data, "token"))
+func (s *server) loadToken() error {
+	file, err := identity.OpenToken(filepath.Join(s.cfg.data, "token"), s.cfg.logger)
+	s.token = func() string { return "" }
+	if err == nil {
+		s.token = file.Token
+	}
 	if err != nil && !s.cfg.roles[roleControl] {
 		s.cfg.logger.Error("this edge has no token, so that nobody can override anything here while the store is gone", "error", err)
 		return nil
@@ -274,11 +290,13 @@ func (s *server) openControl() error {
 	if err != nil {
 		return err
 	}
-	s.control, err = control.New(control.Config{Store: s.store, Mirror: s.mirror, Past: answers, Events: kept, Keys: s.keys,
+	s.tokens = identity.NewTokens(s.store.Tokens(), s.cfg.logger, time.Now)
+	s.control, err = control.New(control.Config{Identities: s.cfg.door.Book(s.token, s.mirror, s.tokens, s.cfg.logger),
+		Store: s.store, Mirror: s.mirror, Past: answers, Events: kept, Keys: s.keys,
 		Signals:      s.signals,
 		Following:    func() state.FollowStatus { return *s.followed.Load() },
 		EdgeNetworks: s.edgeNetworks(), OwnEdge: s.ownEdge(),
-		Evidence: &s.evidence, Space: s.store.Space, Token: s.token, Logger: s.cfg.logger, Registerer: s.registry})
+		Evidence: &s.evidence, Space: s.store.Space, Logger: s.cfg.logger, Registerer: s.registry})
 	return err
 }
 
@@ -315,7 +333,7 @@ func (s *server) ownEdge() store.Edge {
 	if s.edge == nil {
 		return store.Edge{}
 	}
-	return store.Edge{ID: s.cfg.id, HTTP: s.httpAddr()}
+	return store.Edge{ID: s.cfg.id, HTTP: s.httpAddr(), Pin: s.pin()}
 }
 
 // close undoes open. Serving has ended before.
@@ -421,9 +439,14 @@ func (s *server) greet(out io.Writer) {
 		}
 		fmt.Fprint(out, s.cfg.serving.lines(s.edge.AddrsOf))
 	}
-	web := "http://" + s.httpAddr()
+	web := s.scheme() + "://" + s.httpAddr()
 	if s.control != nil {
 		fmt.Fprintf(out, "  API      %s/v1/ (token in %s)\n", web, filepath.Join(s.cfg.data, "token"))
+	}
+	if s.tls != nil {
+		if pin, own := s.tls.Pin(); own {
+			fmt.Fprintf(out, "  key      %s (a certificate of its own: gtmctl --pin %[1]s)\n", pin)
+		}
 	}
 	fmt.Fprintf(out, "  metrics  %s/metrics\n", web)
 	if s.demo == nil || s.edge == nil {

@@ -41,7 +41,7 @@ func (s *server) forward() func(context.Context, []byte, netip.AddrPort) ([]byte
 			return s.moves.Handle(ctx, msg, source), nil
 		}
 	case len(s.cfg.control) > 0:
-		return (&transfer.Forwarder{URLs: s.cfg.control}).Forward
+		return (&transfer.Forwarder{URLs: s.cfg.control, Client: s.cfg.forward}).Forward
 	}
 	return nil
 }

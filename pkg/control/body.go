@@ -23,7 +23,7 @@ const (
 	smallAtOne  = 16       // requests with small bodies that work at the same time
 	largeAtOne  = 1        // likewise large ones, which can take all of a core and many times their length
 	mayWait     = 64       // of each sort
-	eachWaits   = 16       // of them, of one author
+	eachWaits   = 16       // of them, of one tenant's tokens, or of one author
 	busyAgain   = "5"      // seconds
 )
 
@@ -65,7 +65,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request) (*http.Request, f
 	if isLarge(r.URL.Path, len(body)) {
 		line = s.large
 	}
-	if err := line.take(r.Context(), author(r.Header.Get(api.AuthorHeader))); err != nil {
+	if err := line.take(r.Context(), callerOf(r.Context()).share()); err != nil {
 		in.giveBack()
 		refuse(w, busyf("%s; at most %d work at the same time", err, line.running.most))
 		return nil, nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/gti/gtm/pkg/access"
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/spec"
@@ -18,20 +19,17 @@ import (
 
 // applyInput lacks the body: see readDeclared.
 type applyInput struct {
-	Author string `header:"X-Gtm-Author" doc:"who says to ask for the change, as in alice@build-7; nobody checks it"`
 }
 
 type deleteInput struct {
 	Tenant  string    `path:"tenant"`
 	Kind    spec.Kind `path:"kind" maxLength:"63"`
 	Name    string    `path:"name" maxLength:"1024"`
-	Author  string    `header:"X-Gtm-Author"`
 	DryRun  bool      `query:"dryRun"`
 	Message string    `query:"message" maxLength:"4096"`
 }
 
 type rollbackInput struct {
-	Author string `header:"X-Gtm-Author"`
 	Tenant string `path:"tenant"`
 	Body   api.RollbackRequest
 }
@@ -42,20 +40,25 @@ type historyInput struct {
 }
 
 type acceptInput struct {
-	Author string `header:"X-Gtm-Author"`
 }
 
 func (s *Server) routeChanges(h huma.API) {
-	huma.Register(h, operation("apply", http.MethodPost, "/apply", "Create, update and delete resources: all or nothing"), s.apply)
+	huma.Register(h, operation("apply", need{access.Read, inBody}, http.MethodPost, "/apply",
+		"Create, update and delete resources: all or nothing"), s.apply)
 	describeBody[api.ApplyRequest](h, "/apply")
-	huma.Register(h, operation("delete-resource", http.MethodDelete, "/resources/{tenant}/{kind}/{name}", "Delete a resource"), s.remove)
-	huma.Register(h, operation("hold", http.MethodPost, "/services/{tenant}/{service}/hold",
+	huma.Register(h, operation("delete-resource", need{access.Operate, inPath}, http.MethodDelete, "/resources/{tenant}/{kind}/{name}",
+		"Delete a resource"), s.remove)
+	huma.Register(h, operation("hold", need{access.Operate, inPath}, http.MethodPost, "/services/{tenant}/{service}/hold",
 		"Freeze a service as it answers now, or release it"), s.hold)
-	huma.Register(h, operation("rollback", http.MethodPost, "/rollback/{tenant}", "Make a new generation like an older one"), s.rollback)
-	huma.Register(h, operation("history", http.MethodGet, "/history/{tenant}", "Who changed what, and when"), s.history)
-	huma.Register(h, operation("get-change", http.MethodGet, "/history/{tenant}/{generation}", "One change, by field"), s.oneChange)
-	huma.Register(h, operation("store-accept", http.MethodPost, "/store/accept", "Let the edges take a store that went back"), s.accept)
-	huma.Register(h, operation("store-rebuild", http.MethodPost, "/store/rebuild",
+	huma.Register(h, operation("rollback", need{access.Edit, inPath}, http.MethodPost, "/rollback/{tenant}",
+		"Make a new generation like an older one"), s.rollback)
+	huma.Register(h, operation("history", need{access.Read, inPath}, http.MethodGet, "/history/{tenant}", "Who changed what, and when"),
+		s.history)
+	huma.Register(h, operation("get-change", need{access.Read, inPath}, http.MethodGet, "/history/{tenant}/{generation}",
+		"One change, by field"), s.oneChange)
+	huma.Register(h, operation("store-accept", need{access.Administer, ofPlatform}, http.MethodPost, "/store/accept",
+		"Let the edges take a store that went back"), s.accept)
+	huma.Register(h, operation("store-rebuild", need{access.Administer, ofPlatform}, http.MethodPost, "/store/rebuild",
 		"Fill an empty or older store, and let the edges take it"),
 		s.rebuild)
 	describeBody[api.RebuildRequest](h, "/store/rebuild")
@@ -85,21 +88,20 @@ func (s *Server) apply(ctx context.Context, in *applyInput) (*reply[api.ApplyRep
 	if len(d.put)+len(d.deleted) == 0 {
 		return nil, problemf(http.StatusUnprocessableEntity, "there is nothing to apply: resources and delete are both empty")
 	}
-	return s.carryOut(ctx, change.Input{Author: author(in.Author), Message: rest.Message, Put: d.put, Delete: d.deleted,
+	return s.carryOut(ctx, change.Input{Author: authorOf(ctx), Message: rest.Message, Put: d.put, Delete: d.deleted,
 		Expect: expected(rest.Expect), DropUnknown: rest.DropUnknown}, rest.DryRun, d.wanted()...)
 }
 
 func (s *Server) remove(ctx context.Context, in *deleteInput) (*reply[api.ApplyReply], error) {
-	kind, err := s.kindOf(string(in.Kind))
+	kind, err := s.kindOf(ctx, string(in.Kind))
 	if err != nil {
 		return nil, err
 	}
 	key := spec.Key{Tenant: in.Tenant, Kind: kind, Name: in.Name}
-	return s.carryOut(ctx, change.Input{Author: author(in.Author), Message: in.Message, Delete: []spec.Key{key}}, in.DryRun, in.Tenant)
+	return s.carryOut(ctx, change.Input{Author: authorOf(ctx), Message: in.Message, Delete: []spec.Key{key}}, in.DryRun, in.Tenant)
 }
 
 type holdInput struct {
-	Author  string `header:"X-Gtm-Author"`
 	Tenant  string `path:"tenant"`
 	Service string `path:"service"`
 	Body    api.HoldRequest
@@ -108,14 +110,14 @@ type holdInput struct {
 func (s *Server) hold(ctx context.Context, in *holdInput) (*reply[api.ApplyReply], error) {
 	key := spec.Key{Tenant: in.Tenant, Kind: spec.KindService, Name: in.Service}
 	if in.Body.Release {
-		return s.carryOut(ctx, change.Input{Author: author(in.Author), Message: fmt.Sprintf("release %s/%s", in.Tenant, in.Service),
+		return s.carryOut(ctx, change.Input{Author: authorOf(ctx), Message: fmt.Sprintf("release %s/%s", in.Tenant, in.Service),
 			Edit: change.Unhold(key)}, in.Body.DryRun, in.Tenant)
 	}
-	hand, err := s.hand("a hold", in.Body.Reason, in.Author, api.Times{For: in.Body.For})
+	hand, err := s.hand(ctx, "a hold", in.Body.Reason, api.Times{For: in.Body.For})
 	if err != nil {
 		return nil, err
 	}
-	v, err := s.find(&key)
+	v, err := s.find(ctx, &key)
 	if err != nil {
 		return nil, err
 	}
@@ -135,16 +137,16 @@ func (s *Server) hold(ctx context.Context, in *holdInput) (*reply[api.ApplyReply
 
 func (s *Server) rollback(ctx context.Context, in *rollbackInput) (*reply[api.ApplyReply], error) {
 	if s.cfg.Mirror.Tenant(in.Tenant).Head == 0 {
-		return nil, noTenant(in.Tenant, s.cfg.Mirror.Tenants())
+		return nil, noTenant(in.Tenant, s.tenants(ctx))
 	}
-	if err := s.mayChange(); err != nil {
+	if err := s.mayChange(ctx); err != nil {
 		return nil, err
 	}
 	c, err := s.changer.Rollback(ctx, in.Tenant, state.Generation(in.Body.Generation))
 	if err != nil {
 		return nil, problemOf(err)
 	}
-	c.Author, c.Expect = author(in.Author), expected(in.Body.Expect)
+	c.Author, c.Expect = authorOf(ctx), expected(in.Body.Expect)
 	if in.Body.Message != "" {
 		c.Message = in.Body.Message
 	}
@@ -153,7 +155,7 @@ func (s *Server) rollback(ctx context.Context, in *rollbackInput) (*reply[api.Ap
 
 func (s *Server) history(ctx context.Context, in *historyInput) (*reply[api.History], error) {
 	if s.cfg.Mirror.Tenant(in.Tenant).Head == 0 {
-		return nil, noTenant(in.Tenant, s.cfg.Mirror.Tenants())
+		return nil, noTenant(in.Tenant, s.tenants(ctx))
 	}
 	records, more, err := s.records(ctx, in.Tenant, in.Limit)
 	if err != nil {
@@ -167,7 +169,7 @@ func (s *Server) history(ctx context.Context, in *historyInput) (*reply[api.Hist
 }
 
 func (s *Server) accept(ctx context.Context, in *acceptInput) (*reply[api.Accepted], error) {
-	who := author(in.Author)
+	who := authorOf(ctx)
 	switch heads, err := s.cfg.Store.Heads(ctx); {
 	case err != nil:
 		return nil, problemOf(err)
@@ -187,7 +189,7 @@ func (s *Server) accept(ctx context.Context, in *acceptInput) (*reply[api.Accept
 func (s *Server) untilFollowed(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, mirrorTime)
 	defer cancel()
-	for s.mayChange() != nil {
+	for s.mayChange(ctx) != nil {
 		select {
 		case <-ctx.Done():
 			return
@@ -205,7 +207,7 @@ type changeInput struct {
 func (s *Server) oneChange(ctx context.Context, in *changeInput) (*reply[api.Change], error) {
 	head := s.cfg.Mirror.Tenant(in.Tenant).Head
 	if head == 0 {
-		return nil, noTenant(in.Tenant, s.cfg.Mirror.Tenants())
+		return nil, noTenant(in.Tenant, s.tenants(ctx))
 	}
 	at := state.Generation(in.Generation)
 	if at > head {

@@ -8,8 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -160,7 +158,7 @@ func TestApply(t *testing.T) {
 		t.Fatalf("dry run: %+v", reply)
 	}
 	w.ask(t, "POST", "/v1/apply", `{"message": "m", "expect": {"shop": 41}, `+onePool+`}`, &reply)
-	if r := w.last(t); r.Author != saidToBeAlice || r.Message != "m" || !r.Time.Equal(now) || r.Generation != 42 || len(r.Put) != 1 {
+	if r := w.last(t); r.Author != asked || r.Message != "m" || !r.Time.Equal(now) || r.Generation != 42 || len(r.Put) != 1 {
 		t.Errorf("record %+v", r)
 	}
 	if len(reply.Records) != 1 || reply.Records[0].State() != "shop@42" || reply.Heads["shop"] != 42 {
@@ -172,7 +170,7 @@ func TestApply(t *testing.T) {
 		t.Errorf("again: %+v", reply)
 	}
 	p := problem(t, w.ask(t, "POST", "/v1/apply", `{"expect": {"shop": 41}, `+onePool+`}`, nil), http.StatusConflict)
-	if !strings.Contains(p.Detail, saidToBeAlice+" wrote shop@42") {
+	if !strings.Contains(p.Detail, asked+" wrote shop@42") {
 		t.Errorf("conflict: %s", p.Detail)
 	}
 	w.ask(t, "POST", "/v1/apply", `{"delete": [{"tenant": "shop", "kind": "Pool", "name": "us"}]}`, &reply)
@@ -257,7 +255,7 @@ func TestPools(t *testing.T) {
 	key := spec.Key{Tenant: "shop", Kind: spec.KindOverride, Name: "drain-eu"}
 	v, _ := w.store.Tenant("shop").Resources.Get(key)
 	o, ok := v.Resource.Spec.(*spec.Override)
-	if !ok || o.Expires.String() != "2026-05-04T04:02:01Z" || o.Author != saidToBeAlice || o.Reason != "r" {
+	if !ok || o.Expires.String() != "2026-05-04T04:02:01Z" || o.Author != asked || o.Reason != "r" {
 		t.Errorf("override %+v", o)
 	}
 }
@@ -358,7 +356,7 @@ func TestAccept(t *testing.T) {
 	w := newWorld(t)
 	var a api.Accepted
 	w.ask(t, "POST", "/v1/store/accept", nil, &a)
-	if a.Author != saidToBeAlice || w.store.accepted != a.Author {
+	if a.Author != asked || w.store.accepted != a.Author {
 		t.Errorf("accepted %+v, store %q", a, w.store.accepted)
 	}
 }
@@ -441,36 +439,6 @@ func TestAPanicIsOneRequest(t *testing.T) {
 	w.Server.changer = nil
 	problem(t, w.ask(t, "POST", "/v1/rollback/shop", `{"generation": 1}`, nil), http.StatusInternalServerError)
 	w.ask(t, "GET", "/v1/status", nil, &api.Status{})
-}
-
-func TestCreateToken(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "token")
-	token, err := CreateToken(path)
-	if err != nil || len(token) < minToken {
-		t.Fatalf("token %q, error %v", token, err)
-	}
-	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("mode %v, error %v", info.Mode(), err)
-	}
-	if again, err := CreateToken(path); again != token || err != nil {
-		t.Errorf("second time %q, error %v", again, err)
-	}
-	if err := os.Chmod(path, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := CreateToken(path); err == nil || !strings.Contains(err.Error(), "chmod 600") {
-		t.Errorf("readable by others: %v", err)
-	}
-	short := filepath.Join(t.TempDir(), "token")
-	if err := os.WriteFile(short, []byte("x\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := CreateToken(short); err == nil {
-		t.Error("a short token is taken")
-	}
-	if _, err := CreateToken(filepath.Join(t.TempDir(), "no", "token")); err == nil {
-		t.Error("no folder, and no error")
-	}
 }
 
 // Series are labelled by what the API offers, never by what a client sends.

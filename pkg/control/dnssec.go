@@ -8,6 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/gti/gtm/pkg/access"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/keys"
 	"github.com/gti/gtm/pkg/spec"
@@ -25,22 +26,25 @@ type Keys interface {
 }
 
 type zoneInput struct {
-	Author string `header:"X-Gtm-Author"`
-	Zone   string `path:"zone" maxLength:"1024"`
+	Zone string `path:"zone" maxLength:"1024"`
 }
 
 type rollInput struct {
-	Author string `header:"X-Gtm-Author"`
-	Zone   string `path:"zone" maxLength:"1024"`
-	Body   api.RollRequest
+	Zone string `path:"zone" maxLength:"1024"`
+	Body api.RollRequest
 }
 
 func (s *Server) routeKeys(h huma.API) {
-	huma.Register(h, operation("list-signed-zones", http.MethodGet, "/dnssec", "The zones that are signed, and their keys"), s.signedZones)
-	huma.Register(h, operation("get-signed-zone", http.MethodGet, "/dnssec/{zone}", "The keys of a zone"), s.signedZone)
-	huma.Register(h, operation("roll-key", http.MethodPost, "/dnssec/{zone}/roll", "Go to a zone's next key"), s.roll)
-	huma.Register(h, operation("ds-seen", http.MethodPost, "/dnssec/{zone}/ds-seen", "Tell that the parent has the DS"), s.dsSeen)
-	huma.Register(h, operation("ds-gone", http.MethodPost, "/dnssec/{zone}/ds-gone", "Tell that the parent has no DS any more"), s.dsGone)
+	huma.Register(h, operation("list-signed-zones", need{access.Read, ofPlatform}, http.MethodGet, "/dnssec",
+		"The zones that are signed, and their keys"), s.signedZones)
+	huma.Register(h, operation("get-signed-zone", need{access.Read, ofPlatform}, http.MethodGet, "/dnssec/{zone}", "The keys of a zone"),
+		s.signedZone)
+	huma.Register(h, operation("roll-key", need{access.Operate, ofPlatform}, http.MethodPost, "/dnssec/{zone}/roll",
+		"Go to a zone's next key"), s.roll)
+	huma.Register(h, operation("ds-seen", need{access.Operate, ofPlatform}, http.MethodPost, "/dnssec/{zone}/ds-seen",
+		"Tell that the parent has the DS"), s.dsSeen)
+	huma.Register(h, operation("ds-gone", need{access.Operate, ofPlatform}, http.MethodPost, "/dnssec/{zone}/ds-gone",
+		"Tell that the parent has no DS any more"), s.dsGone)
 }
 
 func (s *Server) signedZones(context.Context, *struct{}) (*reply[api.SignedZones], error) {
@@ -97,20 +101,20 @@ func canonicalZone(name string) string {
 }
 
 func (s *Server) roll(ctx context.Context, in *rollInput) (*reply[api.SignedZone], error) {
-	return s.askKeys(in.Zone, in.Author, "a key roll was asked for",
+	return s.askKeys(ctx, in.Zone, "a key roll was asked for",
 		func(zone string) error { return s.cfg.Keys.Roll(ctx, zone, in.Body.KSK) })
 }
 
 func (s *Server) dsSeen(ctx context.Context, in *zoneInput) (*reply[api.SignedZone], error) {
-	return s.askKeys(in.Zone, in.Author, "the DS was seen at the parent", func(zone string) error { return s.cfg.Keys.DSSeen(ctx, zone) })
+	return s.askKeys(ctx, in.Zone, "the DS was seen at the parent", func(zone string) error { return s.cfg.Keys.DSSeen(ctx, zone) })
 }
 
 func (s *Server) dsGone(ctx context.Context, in *zoneInput) (*reply[api.SignedZone], error) {
-	return s.askKeys(in.Zone, in.Author, "the DS is gone from the parent", func(zone string) error { return s.cfg.Keys.DSGone(ctx, zone) })
+	return s.askKeys(ctx, in.Zone, "the DS is gone from the parent", func(zone string) error { return s.cfg.Keys.DSGone(ctx, zone) })
 }
 
 // askKeys does something to a zone's keys, and gives what has become of them. The log says who wanted it.
-func (s *Server) askKeys(name, who, what string, do func(zone string) error) (*reply[api.SignedZone], error) {
+func (s *Server) askKeys(ctx context.Context, name, what string, do func(zone string) error) (*reply[api.SignedZone], error) {
 	if _, err := s.keysOf(name); err != nil {
 		return nil, err
 	}
@@ -122,7 +126,7 @@ func (s *Server) askKeys(name, who, what string, do func(zone string) error) (*r
 	case err != nil:
 		return nil, problemOf(err)
 	}
-	s.cfg.Logger.Info(what, "zone", name, "by", author(who))
+	s.cfg.Logger.Info(what, "zone", name, "by", authorOf(ctx))
 	out, err := s.keysOf(name)
 	if err != nil { // nothing is left of them
 		return &reply[api.SignedZone]{api.SignedZone{Zone: name, State: api.ZoneUnsigned, Keys: []api.ZoneKey{}}}, nil

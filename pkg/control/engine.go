@@ -3,7 +3,6 @@ package control
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -40,20 +39,32 @@ type Store interface {
 // carryOut plans a change and, unless it is only to be shown, applies it. It answers when the mirror shows what was made, so that
 // who asks next sees it. tenants are those whose heads the answer gives.
 func (s *Server) carryOut(ctx context.Context, in change.Input, dryRun bool, tenants ...string) (*reply[api.ApplyReply], error) {
-	if err := s.mayChange(); err != nil {
+	if err := s.mayChange(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.mayWant(ctx, &in); err != nil {
+		return nil, err
+	}
+	v := s.viewOf(ctx)
 	plan, err := s.changer.Plan(ctx, in)
 	if err != nil {
-		return nil, problemOf(err)
+		return nil, v.refused(err)
+	}
+	if err := s.mayMake(ctx, &in, plan, dryRun); err != nil {
+		return nil, err
+	}
+	if narrowed := narrow(ctx, &in); narrowed && !dryRun && !plan.Empty() {
+		if plan, err = s.changer.Plan(ctx, in); err != nil {
+			return nil, v.refused(err)
+		}
 	}
 	warnings := append(slices.Clip(plan.Warnings), s.vantageWarnings(ctx, plan)...)
-	out := api.ApplyReply{Plan: itemsOf(plan), Warnings: api.Issues(warnings), Heads: map[string]uint64{}}
+	out := api.ApplyReply{Plan: itemsOf(plan), Warnings: api.Issues(v.faults(warnings)), Heads: map[string]uint64{}}
 	if !dryRun && !plan.Empty() {
 		records, err := s.changer.Apply(ctx, plan)
 		s.seen(ctx, records)
 		if err != nil {
-			return nil, problemOf(err)
+			return nil, v.refused(err)
 		}
 		for _, r := range records {
 			out.Records = append(out.Records, wireRecord(r))
@@ -69,11 +80,12 @@ func (s *Server) carryOut(ctx context.Context, in change.Input, dryRun bool, ten
 }
 
 // mayChange refuses changes while the store is one that went back: what they would be planned on is not what it holds.
-func (s *Server) mayChange() error {
+func (s *Server) mayChange(ctx context.Context) error {
 	if s.cfg.Following == nil {
 		return nil
 	}
 	f := s.cfg.Following()
+	f.Err = s.viewOf(ctx).text(f.Err)
 	switch {
 	case f.State != state.Refused:
 		return nil
@@ -146,17 +158,6 @@ func changeProblem(err error) int {
 		return http.StatusRequestEntityTooLarge
 	}
 	return 0
-}
-
-// author names who asked, for history and logs. All that is known is that it holds the token; who it says to be is told as no more
-// than that, within quotes that it cannot end.
-func author(given string) string {
-	const most = 128 // characters
-	clean := printable(given, most)
-	if clean == "" {
-		return api.TokenAuthor
-	}
-	return fmt.Sprintf("%s (said to be %q)", api.TokenAuthor, clean)
 }
 
 // printable makes a foreign text fit for people, with at most that many characters.

@@ -5,14 +5,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/gti/gtm/pkg/access"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/events"
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
 )
 
 // Bounds of what is asked of events.
@@ -47,8 +50,9 @@ type streamInput struct {
 }
 
 func (s *Server) routeEvents(h huma.API) {
-	huma.Register(h, operation("events", http.MethodGet, "/events", "What changed of health, oldest first"), s.events)
-	stream := operation("event-stream", http.MethodGet, strings.TrimPrefix(eventStream, api.Version),
+	huma.Register(h, operation("events", need{access.Read, inQuery}, http.MethodGet, "/events", "What changed of health, oldest first"),
+		s.events)
+	stream := operation("event-stream", need{access.Read, inQuery}, http.MethodGet, strings.TrimPrefix(eventStream, api.Version),
 		"What changes of health, as server-sent events, for a quarter of an hour")
 	stream.Responses = map[string]*huma.Response{"200": {Description: http.StatusText(http.StatusOK),
 		Content: map[string]*huma.MediaType{"text/event-stream": {Schema: schemaOf[api.Event](h)}}}}
@@ -56,8 +60,11 @@ func (s *Server) routeEvents(h huma.API) {
 }
 
 // eventFilter reads whose events are wanted.
-func (s *Server) eventFilter(tenant, pool, kind string) (events.Filter, error) {
+func (s *Server) eventFilter(ctx context.Context, tenant, pool, kind string) (events.Filter, error) {
 	f := events.Filter{Tenant: tenant, Kind: kind}
+	if !grantsOf(ctx).SeesAll() {
+		f.Sees = grantsOf(ctx).Sees
+	}
 	if s.cfg.Events.Log == nil {
 		return f, problemf(http.StatusNotFound, "this control keeps no events: it runs with gtmd --events 0")
 	}
@@ -66,37 +73,43 @@ func (s *Server) eventFilter(tenant, pool, kind string) (events.Filter, error) {
 		if !ok || of == "" || name == "" || tenant != "" && tenant != of {
 			return f, problemf(http.StatusBadRequest, "pool %q is not one as in shop/eu, of the tenant that is asked for", pool)
 		}
-		f.Tenant, f.Pool = of, name
+		if f.Tenant, f.Pool = of, name; !grantsOf(ctx).Sees(of) {
+			return f, noTenant(of, s.tenants(ctx))
+		}
 	}
 	return f, nil
 }
 
-func (s *Server) events(_ context.Context, in *eventsInput) (*reply[api.Events], error) {
-	f, err := s.eventFilter(in.Tenant, in.Pool, in.Kind)
+func (s *Server) events(ctx context.Context, in *eventsInput) (*reply[api.Events], error) {
+	f, err := s.eventFilter(ctx, in.Tenant, in.Pool, in.Kind)
 	if err != nil {
 		return nil, err
 	}
 	f.Since = in.Since
-	out := api.Events{Kept: *s.eventsKept()}
+	out := api.Events{Kept: *s.eventsKept(ctx)}
 	out.Events, out.More = s.cfg.Events.Log.Find(f, in.Limit)
 	return &reply[api.Events]{out}, nil
 }
 
 // eventsKept tells what is kept of events; nil: nothing.
-func (s *Server) eventsKept() *api.EventsKept {
+func (s *Server) eventsKept(ctx context.Context) *api.EventsKept {
 	if s.cfg.Events.Log == nil {
 		return nil
 	}
 	kept := s.cfg.Events.Log.Status()
 	if s.cfg.Events.Told != nil {
 		kept.Targets, kept.Teller = s.cfg.Events.Told()
+		kept.Targets = slices.DeleteFunc(slices.Clone(kept.Targets), func(t api.EventTarget) bool { return !grantsOf(ctx).Sees(t.Tenant) })
+	}
+	if !grantsOf(ctx).Sees(spec.Platform) { // it would tell how much happens to others
+		kept.Events, kept.Dropped, kept.Fault = 0, 0, ""
 	}
 	return &kept
 }
 
 // eventStream sends events as they come until the request's time is over. Who goes on by Last-Event-ID misses none that are kept.
 func (s *Server) eventStream(ctx context.Context, in *streamInput) (*huma.StreamResponse, error) {
-	f, err := s.eventFilter(in.Tenant, in.Pool, in.Kind)
+	f, err := s.eventFilter(ctx, in.Tenant, in.Pool, in.Kind)
 	if err != nil {
 		return nil, err
 	}
@@ -129,12 +142,15 @@ func (s *Server) stream(ctx context.Context, f events.Filter, at events.Position
 		if lost > 0 {
 			text += fmt.Sprintf(": %d events were dropped before they could be sent\n\n", lost)
 		}
+		if f.Sees != nil && len(list) > 0 { // grants go, too, while a stream stands
+			f.Sees = s.grantsNow(ctx).Sees
+		}
 		for i := range list {
 			if at.Seq = list[i].Seq; f.Fits(&list[i].Event) {
 				text += frame(&list[i].Event)
 			}
 		}
-		if text != "" && !send(text) {
+		if !s.book.Still(&callerOf(ctx).who) || text != "" && !send(text) {
 			return
 		}
 		if text = ""; len(list) > 0 {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/gti/gtm/pkg/access"
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/change/outlook"
 	"github.com/gti/gtm/pkg/control/api"
@@ -20,7 +21,6 @@ import (
 
 // poolInput is a request about a pool. (huma cannot fill embedded structs of unexported types.)
 type poolInput[T any] struct {
-	Author string `header:"X-Gtm-Author"`
 	Tenant string `path:"tenant"`
 	Pool   string `path:"pool"`
 	Body   T
@@ -28,7 +28,6 @@ type poolInput[T any] struct {
 
 // serviceInput is a request about a service.
 type serviceInput[T any] struct {
-	Author  string `header:"X-Gtm-Author"`
 	Tenant  string `path:"tenant"`
 	Service string `path:"service"`
 	Body    T
@@ -40,28 +39,30 @@ type weightsInput struct {
 }
 
 func (s *Server) routeHands(h huma.API) {
-	huma.Register(h, operation("weights", http.MethodPost, "/pools/{tenant}/{pool}/weights", "Set weights of endpoints"), s.weights)
-	huma.Register(h, operation("drain", http.MethodPost, "/pools/{tenant}/{pool}/drain",
+	huma.Register(h, operation("weights", need{access.Operate, inPath}, http.MethodPost, "/pools/{tenant}/{pool}/weights",
+		"Set weights of endpoints"), s.weights)
+	huma.Register(h, operation("drain", need{access.Operate, inPath}, http.MethodPost, "/pools/{tenant}/{pool}/drain",
 		"Take an endpoint or a pool out of new answers"), s.drain)
-	huma.Register(h, operation("undrain", http.MethodPost, "/pools/{tenant}/{pool}/undrain", "End a drain"), s.undrain)
-	huma.Register(h, operation("ramp", http.MethodPost, "/pools/{tenant}/{pool}/ramp",
+	huma.Register(h, operation("undrain", need{access.Operate, inPath}, http.MethodPost, "/pools/{tenant}/{pool}/undrain", "End a drain"),
+		s.undrain)
+	huma.Register(h, operation("ramp", need{access.Operate, inPath}, http.MethodPost, "/pools/{tenant}/{pool}/ramp",
 		"Give an endpoint another weight for a while"), s.ramp)
-	huma.Register(h, operation("shift", http.MethodPost, "/services/{tenant}/{service}/shift",
+	huma.Register(h, operation("shift", need{access.Operate, inPath}, http.MethodPost, "/services/{tenant}/{service}/shift",
 		"Give the pools of a rule other weights for a while"), s.shift)
-	huma.Register(h, operation("service-weights", http.MethodGet, "/services/{tenant}/{service}/weights",
+	huma.Register(h, operation("service-weights", need{access.Read, inPath}, http.MethodGet, "/services/{tenant}/{service}/weights",
 		"From which pools a service answers, and how often"), s.serviceWeights)
 }
 
 func (s *Server) weights(ctx context.Context, in *poolInput[api.WeightsRequest]) (*reply[api.ApplyReply], error) {
 	b := &in.Body
 	edit := s.careful(change.Weights(in.Tenant, in.Pool, b.Weights), in.Tenant, in.Pool, b.Force)
-	return s.byHand(ctx, in.Tenant, edit, change.Input{Author: author(in.Author), Message: b.Message, Expect: expected(b.Expect)}, b.Force,
+	return s.byHand(ctx, in.Tenant, edit, change.Input{Author: authorOf(ctx), Message: b.Message, Expect: expected(b.Expect)}, b.Force,
 		b.DryRun)
 }
 
 func (s *Server) drain(ctx context.Context, in *poolInput[api.DrainRequest]) (*reply[api.ApplyReply], error) {
 	b := &in.Body
-	hand, err := s.hand("a drain", b.Reason, in.Author, b.Times)
+	hand, err := s.hand(ctx, "a drain", b.Reason, b.Times)
 	if err != nil {
 		return nil, err
 	}
@@ -86,13 +87,13 @@ func (s *Server) drain(ctx context.Context, in *poolInput[api.DrainRequest]) (*r
 
 func (s *Server) undrain(ctx context.Context, in *poolInput[api.DrainRequest]) (*reply[api.ApplyReply], error) {
 	target := change.Target{Tenant: in.Tenant, Pool: in.Pool, Endpoint: in.Body.Endpoint}
-	return s.carryOut(ctx, change.Input{Author: author(in.Author), Message: fmt.Sprintf("undrain %s", target),
+	return s.carryOut(ctx, change.Input{Author: authorOf(ctx), Message: fmt.Sprintf("undrain %s", target),
 		Edit: change.Undrain(target)}, in.Body.DryRun, in.Tenant)
 }
 
 func (s *Server) ramp(ctx context.Context, in *poolInput[api.RampRequest]) (*reply[api.ApplyReply], error) {
 	b := &in.Body
-	hand, err := s.hand("a ramp", b.Reason, in.Author, b.Times)
+	hand, err := s.hand(ctx, "a ramp", b.Reason, b.Times)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +109,7 @@ func (s *Server) ramp(ctx context.Context, in *poolInput[api.RampRequest]) (*rep
 
 func (s *Server) shift(ctx context.Context, in *serviceInput[api.ShiftRequest]) (*reply[api.ApplyReply], error) {
 	b := &in.Body
-	hand, err := s.hand("a shift", b.Reason, in.Author, b.Times)
+	hand, err := s.hand(ctx, "a shift", b.Reason, b.Times)
 	if err != nil {
 		return nil, err
 	}
@@ -126,8 +127,8 @@ func (s *Server) shift(ctx context.Context, in *serviceInput[api.ShiftRequest]) 
 }
 
 // hand reads why and when.
-func (s *Server) hand(what, reason, said string, t api.Times) (h change.Hand, err error) {
-	h = change.Hand{Reason: reason, Author: author(said)}
+func (s *Server) hand(ctx context.Context, what, reason string, t api.Times) (h change.Hand, err error) {
+	h = change.Hand{Reason: reason, Author: authorOf(ctx)}
 	if strings.TrimSpace(reason) == "" {
 		return h, problemf(http.StatusUnprocessableEntity, "%s needs a reason, so that others know (--reason)", what)
 	}
@@ -273,9 +274,9 @@ func specOf[T spec.Spec](r *spec.Resource) (s T, ok bool) {
 }
 
 // serviceWeights tells what steers a service at present.
-func (s *Server) serviceWeights(_ context.Context, in *weightsInput) (*reply[api.ServiceWeights], error) {
+func (s *Server) serviceWeights(ctx context.Context, in *weightsInput) (*reply[api.ServiceWeights], error) {
 	key := spec.Key{Tenant: in.Tenant, Kind: spec.KindService, Name: in.Service}
-	if _, err := s.find(&key); err != nil {
+	if _, err := s.find(ctx, &key); err != nil {
 		return nil, err
 	}
 	now := s.cfg.Now()

@@ -2,6 +2,7 @@ package control
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -17,9 +18,9 @@ import (
 )
 
 // pools gives every pool of every tenant with its health, sorted.
-func (s *Server) pools() []api.Pool {
+func (s *Server) pools(ctx context.Context) []api.Pool {
 	all := []api.Pool{}
-	for _, tenant := range s.cfg.Mirror.Tenants() {
+	for _, tenant := range s.tenants(ctx) {
 		h := s.healthOf(tenant)
 		for _, v := range sorted(h.state) {
 			if _, ok := v.Resource.Spec.(*spec.Pool); ok {
@@ -152,8 +153,8 @@ func (h *tenantHealth) scores(s *spec.Service) map[string]spec.Scores {
 }
 
 // holds lists what is held, with what would be otherwise.
-func (s *Server) holds() (all []api.Hold) {
-	for _, tenant := range s.cfg.Mirror.Tenants() {
+func (s *Server) holds(ctx context.Context) (all []api.Hold) {
+	for _, tenant := range s.tenants(ctx) {
 		h := s.healthOf(tenant)
 		for _, v := range sorted(h.state) {
 			o, ok := v.Resource.Spec.(*spec.Override)

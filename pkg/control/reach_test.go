@@ -3,9 +3,11 @@ package control
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/control/secure"
 	"github.com/gti/gtm/pkg/store"
 )
 
@@ -210,32 +213,43 @@ func TestAnEdgesOwnNoIsPassedOn(t *testing.T) {
 	}
 }
 
-// TestAnAuthorWhoIsNotAuthenticatedIsSaidToBe: whatever the header said stood in the history as if it were known.
-func TestAnAuthorWhoIsNotAuthenticatedIsSaidToBe(t *testing.T) {
-	for given, want := range map[string]string{
-		"":                       `token`,
-		"alice@build-7":          `token (said to be "alice@build-7")`,
-		"  alice\x1b[31m\r\nx ":  `token (said to be "alice[31mx")`,
-		`alice") or key "bob`:    `token (said to be "alice\") or key \"bob")`,
-		"jürgen\u202e":           `token (said to be "jürgen")`,
-		"\xff\x00":               `token`,
-		strings.Repeat("ä", 200): fmt.Sprintf(`token (said to be "%s")`, strings.Repeat("ä", 128)),
-	} {
-		if got := author(given); got != want {
-			t.Errorf("%q: %s; want %s", given, got, want)
-		}
-	}
+// TestTheAuthorIsWhoWasAuthenticated: whatever a header said stood in the history as if it were known.
+func TestTheAuthorIsWhoWasAuthenticated(t *testing.T) {
 	w := newWorld(t)
 	w.ask(t, "POST", "/v1/apply", `{`+onePool+`}`, &api.ApplyReply{})
 	var h api.History
 	w.ask(t, "GET", "/v1/history/shop", nil, &h)
-	if h.Records[0].Author != saidToBeAlice {
+	if h.Records[0].Author != asked {
 		t.Errorf("history: %+v", h.Records[0])
 	}
 	w.ask(t, "POST", "/v1/pools/shop/eu/drain", `{"endpoint": "a", "reason": "r"}`, &api.ApplyReply{})
 	var status api.Status
 	w.ask(t, "GET", "/v1/status", nil, &status)
-	if !strings.Contains(fmt.Sprint(status.Pools[0].Overrides), saidToBeAlice) {
+	if !strings.Contains(fmt.Sprint(status.Pools[0].Overrides), asked) {
 		t.Errorf("overrides: %+v", status.Pools[0].Overrides)
+	}
+}
+
+// TestAnEdgeIsKnownByItsPin: an edge that speaks TLS is asked by that, and what shows another key is not that edge.
+func TestAnEdgeIsKnownByItsPin(t *testing.T) {
+	shows, err := secure.Open(secure.Config{Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(rw, `{"id": "ams1", "tenants": {"shop": 41}}`)
+	}))
+	web.Listener = tls.NewListener(web.Listener, shows.TLS())
+	web.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	web.Start()
+	defer web.Close()
+	pin, _ := shows.Pin()
+	w := newWorld(t)
+	at := strings.TrimPrefix(web.URL, "http://")
+	for given, known := range map[string]bool{pin: true, "sha256:" + strings.Repeat("0", 64): false, "": false} {
+		w.store.edges = []store.Edge{{ID: "ams1", HTTP: at, Pin: given, Alive: true}}
+		if e := w.edgeOf(t, "ams1"); (e.Status != nil) != known || !known && e.Error != errNotThisEdge.Error() {
+			t.Errorf("by %q: %+v", given, e)
+		}
 	}
 }

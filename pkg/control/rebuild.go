@@ -18,7 +18,6 @@ import (
 
 // rebuildInput lacks the body: see readDeclared.
 type rebuildInput struct {
-	Author string `header:"X-Gtm-Author"`
 }
 
 // rebuild fills a store that is empty, or older than what edges serve, and lets it be taken only when it is whole: who knew the old
@@ -44,13 +43,13 @@ func (s *Server) rebuild(ctx context.Context, in *rebuildInput) (*reply[api.Rebu
 	if err := s.mayRebuild(ctx, rest.FromMemory); err != nil {
 		return nil, err
 	}
-	r := &rebuilding{s: s, memory: s.memory()}
+	r := &rebuilding{s: s, memory: s.memory(ctx)}
 	if err := r.want(rest.FromMemory, d.put); err != nil {
 		return nil, problemOf(err)
 	}
 	changer := change.New(change.Config{Store: s.cfg.Store, Now: s.cfg.Now}) // by what the store holds now, whatever control follows
 	plan, err := changer.Plan(ctx, change.Input{Put: r.put, DropUnknown: rest.DropUnknown, Unbounded: true,
-		Author: author(in.Author), Message: rest.Message})
+		Author: authorOf(ctx), Message: rest.Message})
 	if err != nil {
 		return nil, problemOf(err)
 	}
@@ -70,7 +69,7 @@ func (s *Server) rebuild(ctx context.Context, in *rebuildInput) (*reply[api.Rebu
 
 // mayRebuild refuses where apply is the way.
 func (s *Server) mayRebuild(ctx context.Context, fromMemory bool) error {
-	refused := s.mayChange() != nil
+	refused := s.mayChange(ctx) != nil
 	remembers := len(s.cfg.Mirror.Tenants()) > 0
 	if f := s.cfg.Following; fromMemory && remembers && !refused && f != nil && f().State != state.Current {
 		return problemf(http.StatusServiceUnavailable,
@@ -104,9 +103,9 @@ func (s *Server) mayRebuild(ctx context.Context, fromMemory bool) error {
 }
 
 // memory gives what control still holds of a store that it refuses now; nothing where it follows the present one.
-func (s *Server) memory() map[spec.Key]state.Version {
+func (s *Server) memory(ctx context.Context) map[spec.Key]state.Version {
 	all := map[spec.Key]state.Version{}
-	if s.mayChange() == nil {
+	if s.mayChange(ctx) == nil {
 		return all
 	}
 	for _, tenant := range s.cfg.Mirror.Tenants() {

@@ -81,7 +81,7 @@ func TestARebuildIsAcceptedWhenItIsWhole(t *testing.T) {
 	e.left = -1
 	var out api.RebuildReply
 	w.ask(t, "POST", "/v1/store/rebuild", in, &out)
-	if out.Accepted == nil || e.accepted != saidToBeAlice || len(out.Records) != 1 || out.Heads["shop"] != 1 || out.Heads["platform"] != 1 {
+	if out.Accepted == nil || e.accepted != asked || len(out.Records) != 1 || out.Heads["shop"] != 1 || out.Heads["platform"] != 1 {
 		t.Errorf("%+v", out)
 	}
 	if len(out.Lost) != 1 || out.Lost[0].Name != "now" {

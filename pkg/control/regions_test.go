@@ -89,7 +89,9 @@ func TestStatusTellsOfRegions(t *testing.T) {
 	w.store.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 43,
 		Put: []state.Version{put(spec.KindOverride, "hold", o)}}},
 		Values: state.Verdicts.Put(health.Verdict{Pool: id.For("EU"), Endpoints: map[string]health.Finding{"a": up, "b": up}})})
-	if holds := w.holds(); len(holds) != 1 || len(holds[0].Apart) != 1 {
+	var now api.Status
+	w.ask(t, "GET", "/v1/status", nil, &now)
+	if holds := now.Holds; len(holds) != 1 || len(holds[0].Apart) != 1 {
 		t.Errorf("%+v", holds)
 	}
 	if got := w.held(store.Release{Tenant: "shop", Pool: "sg"}); len(got) != 1 || got[0].pool != id.For("AS") {

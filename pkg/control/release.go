@@ -9,6 +9,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/gti/gtm/pkg/access"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
@@ -24,20 +25,18 @@ const (
 )
 
 type releaseInput struct {
-	Author string `header:"X-Gtm-Author"`
 	Tenant string `path:"tenant"`
 	Body   api.ReleaseRequest
 }
 
 func (s *Server) routeHealth(h huma.API) {
-	huma.Register(h, operation("health-release", http.MethodPost, "/health/{tenant}/release",
+	huma.Register(h, operation("health-release", need{access.Operate, inPath}, http.MethodPost, "/health/{tenant}/release",
 		"Let down what the brake holds: it has really failed"), s.release)
-	huma.Register(h, operation("resume", http.MethodPost, "/pools/{tenant}/{pool}/resume",
+	huma.Register(h, operation("resume", need{access.Operate, inPath}, http.MethodPost, "/pools/{tenant}/{pool}/resume",
 		"Let a pool that failed and is kept out answer again"), s.resume)
 }
 
 type resumeInput struct {
-	Author string `header:"X-Gtm-Author"`
 	Tenant string `path:"tenant"`
 	Pool   string `path:"pool"`
 	Body   api.ResumeRequest
@@ -48,22 +47,22 @@ func (s *Server) resume(ctx context.Context, in *resumeInput) (*reply[api.Resume
 	if strings.TrimSpace(in.Body.Reason) == "" {
 		return nil, problemf(http.StatusUnprocessableEntity, "to resume a pool needs a reason, so that others know (--reason)")
 	}
-	if err := s.known(in.Tenant, in.Pool); err != nil {
+	if err := s.known(ctx, in.Tenant, in.Pool); err != nil {
 		return nil, err
 	}
-	if err := s.mayChange(); err != nil {
+	if err := s.mayChange(ctx); err != nil {
 		return nil, err
 	}
 	key := spec.Key{Tenant: in.Tenant, Kind: spec.KindPool, Name: in.Pool}
 	before, _ := s.pool(key)
 	if before.Out == nil {
-		return &reply[api.Resumed]{api.Resumed{Up: before.Up, Why: before.Why}}, s.heard()
+		return &reply[api.Resumed]{api.Resumed{Up: before.Up, Why: before.Why}}, s.heard(ctx)
 	}
 	if !before.Out.Ready {
 		return nil, problemf(http.StatusConflict, "%s/%s cannot be resumed while its endpoints are down: %s", in.Tenant, in.Pool,
 			before.Why)
 	}
-	word := store.Release{Tenant: in.Tenant, Pool: in.Pool, Resume: true, Time: s.cfg.Now().UTC(), Author: author(in.Author),
+	word := store.Release{Tenant: in.Tenant, Pool: in.Pool, Resume: true, Time: s.cfg.Now().UTC(), Author: authorOf(ctx),
 		Reason: in.Body.Reason}
 	if err := s.cfg.Store.PutRelease(ctx, word, releaseTTL); err != nil {
 		return nil, problemOf(err)
@@ -103,17 +102,17 @@ func (s *Server) release(ctx context.Context, in *releaseInput) (*reply[api.Rele
 	if strings.TrimSpace(in.Body.Reason) == "" {
 		return nil, problemf(http.StatusUnprocessableEntity, "a release needs a reason, so that others know (--reason)")
 	}
-	if err := s.known(in.Tenant, in.Body.Pool); err != nil {
+	if err := s.known(ctx, in.Tenant, in.Body.Pool); err != nil {
 		return nil, err
 	}
-	if err := s.mayChange(); err != nil {
+	if err := s.mayChange(ctx); err != nil {
 		return nil, err
 	}
-	word := store.Release{Tenant: in.Tenant, Pool: in.Body.Pool, Time: s.cfg.Now().UTC(), Author: author(in.Author), Reason: in.Body.Reason}
+	word := store.Release{Tenant: in.Tenant, Pool: in.Body.Pool, Time: s.cfg.Now().UTC(), Author: authorOf(ctx), Reason: in.Body.Reason}
 	held := s.held(word)
 	out := api.Released{Held: targetNames(held), Down: []string{}}
 	if len(held) == 0 {
-		return &reply[api.Released]{out}, s.heard()
+		return &reply[api.Released]{out}, s.heard(ctx)
 	}
 	if err := s.cfg.Store.PutRelease(ctx, word, releaseTTL); err != nil {
 		return nil, problemOf(err)
@@ -128,24 +127,24 @@ func (s *Server) release(ctx context.Context, in *releaseInput) (*reply[api.Rele
 }
 
 // heard tells that the store is not heard at present, so that what is held now cannot be known.
-func (s *Server) heard() error {
+func (s *Server) heard(ctx context.Context) error {
 	if s.cfg.Following == nil {
 		return nil
 	}
 	if f := s.cfg.Following(); f.State == state.Stale || f.State == state.Connecting {
 		return problemf(http.StatusServiceUnavailable, "nothing is known to be held, but the store is not heard, so that may be old: %s; "+
-			"try again when gtmctl status says that the store is current", f.Err)
+			"try again when gtmctl status says that the store is current", s.viewOf(ctx).text(f.Err))
 	}
 	return nil
 }
 
 // known tells of a tenant, or a pool of it, that is not there.
-func (s *Server) known(tenant, pool string) error {
+func (s *Server) known(ctx context.Context, tenant, pool string) error {
 	if pool != "" {
-		_, err := s.find(&spec.Key{Tenant: tenant, Kind: spec.KindPool, Name: pool})
+		_, err := s.find(ctx, &spec.Key{Tenant: tenant, Kind: spec.KindPool, Name: pool})
 		return err
 	}
-	if tenants := s.cfg.Mirror.Tenants(); !slices.Contains(tenants, tenant) {
+	if tenants := s.tenants(ctx); !slices.Contains(tenants, tenant) {
 		return noTenant(tenant, tenants)
 	}
 	return nil

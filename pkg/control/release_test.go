@@ -48,7 +48,7 @@ func TestHealthRelease(t *testing.T) {
 	if out := ask(`{"pool": "eu", "reason": "fire"}`); fmt.Sprint(out) != "{[shop/eu/a shop/eu/b] [shop/eu/a]}" {
 		t.Errorf("one went down, one recovered: %+v", out)
 	}
-	if want := (store.Release{Tenant: "shop", Pool: "eu", Time: now, Author: saidToBeAlice, Reason: "fire"}); word != want {
+	if want := (store.Release{Tenant: "shop", Pool: "eu", Time: now, Author: asked, Reason: "fire"}); word != want {
 		t.Errorf("the judge got %+v", word)
 	}
 	for body, status := range map[string]int{`{"reason": " "}`: 422, `{"pool": "ue", "reason": "x"}`: 404, `{"pool": "eu"}`: 422} {

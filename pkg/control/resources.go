@@ -13,6 +13,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/gti/gtm/pkg/access"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
@@ -35,25 +36,30 @@ type keyInput struct {
 func (in *keyInput) key() spec.Key { return spec.Key{Tenant: in.Tenant, Kind: in.Kind, Name: in.Name} }
 
 func (s *Server) routeResources(h huma.API) {
-	list := operation("list-resources", http.MethodGet, "/resources", "List resources")
+	list := operation("list-resources", need{access.Read, inQuery}, http.MethodGet, "/resources", "List resources")
 	list.Responses = map[string]*huma.Response{"200": {Description: http.StatusText(http.StatusOK), Content: map[string]*huma.MediaType{
 		"application/json": {Schema: schemaOf[api.ResourceList](h)}}}}
 	huma.Register(h, list, s.list)
-	huma.Register(h, operation("get-resource", http.MethodGet, "/resources/{tenant}/{kind}/{name}", "Get a resource"), s.get)
-	huma.Register(h, operation("describe-resource", http.MethodGet, "/resources/{tenant}/{kind}/{name}/describe",
+	huma.Register(h, operation("get-resource", need{access.Read, inPathOrShared}, http.MethodGet, "/resources/{tenant}/{kind}/{name}",
+		"Get a resource"), s.get)
+	huma.Register(h, operation("describe-resource", need{access.Read, inPathOrShared}, http.MethodGet,
+		"/resources/{tenant}/{kind}/{name}/describe",
 		"Get a resource with its health, its overrides and its neighbours"), s.describe)
 }
 
 // list writes an api.ResourceList as it goes: a whole state in memory, once as resources and once as JSON, is for nobody to ask for.
-func (s *Server) list(_ context.Context, in *listInput) (*huma.StreamResponse, error) {
-	tenants := s.cfg.Mirror.Tenants()
+func (s *Server) list(ctx context.Context, in *listInput) (*huma.StreamResponse, error) {
+	tenants, grants := s.tenants(ctx), grantsOf(ctx)
+	if !slices.Contains(tenants, spec.Platform) && slices.Contains(s.cfg.Mirror.Tenants(), spec.Platform) {
+		tenants = append([]string{spec.Platform}, tenants...) // for what it shares
+	}
 	if in.Tenant != "" {
 		if !slices.Contains(tenants, in.Tenant) {
 			return nil, noTenant(in.Tenant, tenants)
 		}
 		tenants = []string{in.Tenant}
 	}
-	kind, err := s.kindOf(in.Kind)
+	kind, err := s.kindOf(ctx, in.Kind)
 	if err != nil {
 		return nil, err
 	}
@@ -61,14 +67,18 @@ func (s *Server) list(_ context.Context, in *listInput) (*huma.StreamResponse, e
 	heads := map[string]uint64{}
 	for i, tenant := range tenants {
 		states[i] = s.cfg.Mirror.Tenant(tenant)
-		heads[tenant] = uint64(states[i].Head)
+		if grants.Sees(tenant) {
+			heads[tenant] = uint64(states[i].Head)
+		} else {
+			states[i].Broken = nil
+		}
 	}
 	return &huma.StreamResponse{Body: func(c huma.Context) {
 		c.SetHeader("Content-Type", "application/json")
 		w := &listWriter{to: bufio.NewWriterSize(c.BodyWriter(), listBuffer)}
 		w.text(`{"resources":[`)
 		for i := range states {
-			w.state(&states[i], kind)
+			w.state(&states[i], kind, grants)
 		}
 		w.text(`],"heads":`)
 		w.json(heads)
@@ -107,13 +117,13 @@ func (w *listWriter) resource(r api.Resource) {
 	w.json(r)
 }
 
-// state writes those of a tenant; kind empty: of every kind.
-func (w *listWriter) state(state *state.TenantState, kind spec.Kind) {
+// state writes those of a tenant that are seen; kind empty: of every kind.
+func (w *listWriter) state(state *state.TenantState, kind spec.Kind, grants access.Grants) {
 	for _, v := range sorted(*state) {
 		if w.err != nil {
 			return
 		}
-		if kind != "" && v.Resource.Kind != kind {
+		if kind != "" && v.Resource.Kind != kind || !grants.SeesResource(v.Resource) {
 			continue
 		}
 		r, err := wire(*state, v)
@@ -168,7 +178,7 @@ func unreadOne(b state.BrokenResource) api.Resource {
 }
 
 // kindOf reads a kind in any letter case: one that is known, or one that stands in the store all the same. Empty stays empty.
-func (s *Server) kindOf(word string) (spec.Kind, error) {
+func (s *Server) kindOf(ctx context.Context, word string) (spec.Kind, error) {
 	if word == "" {
 		return "", nil
 	}
@@ -179,7 +189,7 @@ func (s *Server) kindOf(word string) (spec.Kind, error) {
 		}
 		names[string(k)] = true
 	}
-	for _, tenant := range s.cfg.Mirror.Tenants() {
+	for _, tenant := range s.tenants(ctx) {
 		state := s.cfg.Mirror.Tenant(tenant)
 		for k := range state.Resources.All() {
 			names[string(k.Kind)] = true
@@ -197,7 +207,7 @@ func (s *Server) kindOf(word string) (spec.Kind, error) {
 	return "", problemf(http.StatusUnprocessableEntity, "there is no kind %q%s", word, didYouMean(word, sorted))
 }
 
-func noTenant(name string, tenants []string) error {
+func noTenant(name string, tenants []string) *api.Problem {
 	return problemf(http.StatusNotFound, "there is no tenant %s%s", name, didYouMean(name, tenants))
 }
 
@@ -209,26 +219,26 @@ func didYouMean(word string, candidates []string) string {
 }
 
 // find gives a resource's present version, or a problem that names the nearest.
-func (s *Server) find(key *spec.Key) (state.Version, error) {
-	kind, err := s.kindOf(string(key.Kind))
+func (s *Server) find(ctx context.Context, key *spec.Key) (state.Version, error) {
+	kind, err := s.kindOf(ctx, string(key.Kind))
 	if err != nil {
 		return state.Version{}, err
 	}
 	key.Kind = kind
-	tenants := s.cfg.Mirror.Tenants()
-	if !slices.Contains(tenants, key.Tenant) {
+	tenants, grants := s.tenants(ctx), grantsOf(ctx)
+	if !slices.Contains(tenants, key.Tenant) && key.Tenant != spec.Platform {
 		return state.Version{}, noTenant(key.Tenant, tenants)
 	}
 	now := s.cfg.Mirror.Tenant(key.Tenant)
-	if v, ok := now.Resources.Get(*key); ok {
+	if v, ok := now.Resources.Get(*key); ok && grants.SeesResource(v.Resource) {
 		return v, nil
 	}
-	if b, ok := now.Broken[*key]; ok {
+	if b, ok := now.Broken[*key]; ok && grants.Sees(key.Tenant) {
 		return state.Version{}, problemf(http.StatusNotFound, "%s: %s; apply it anew, or delete it", *key, brokenText(b))
 	}
 	var names []string
-	for other := range now.Resources.All() {
-		if other.Kind == key.Kind {
+	for other, v := range now.Resources.All() {
+		if other.Kind == key.Kind && grants.SeesResource(v.Resource) {
 			names = append(names, other.Name)
 		}
 	}
@@ -236,11 +246,11 @@ func (s *Server) find(key *spec.Key) (state.Version, error) {
 	return state.Version{}, problemf(http.StatusNotFound, "%s does not exist%s", *key, didYouMean(key.Name, names))
 }
 
-func (s *Server) get(_ context.Context, in *keyInput) (*reply[api.Resource], error) {
+func (s *Server) get(ctx context.Context, in *keyInput) (*reply[api.Resource], error) {
 	key := in.key()
-	v, err := s.find(&key)
+	v, err := s.find(ctx, &key)
 	state := s.cfg.Mirror.Tenant(key.Tenant)
-	if b, broken := state.Broken[key]; err != nil && broken {
+	if b, broken := state.Broken[key]; err != nil && broken && grantsOf(ctx).Sees(key.Tenant) {
 		return &reply[api.Resource]{unreadOne(b)}, nil
 	}
 	if err != nil {
@@ -252,13 +262,16 @@ func (s *Server) get(_ context.Context, in *keyInput) (*reply[api.Resource], err
 
 func (s *Server) describe(ctx context.Context, in *keyInput) (*reply[api.Description], error) {
 	key := in.key()
-	v, err := s.find(&key)
+	v, err := s.find(ctx, &key)
 	if err != nil {
 		return nil, err
 	}
-	d := api.Description{RefersTo: s.refersTo(v.Resource), ReferredBy: s.referredBy(key)}
+	d := api.Description{RefersTo: s.refersTo(v.Resource), ReferredBy: s.referredBy(ctx, key)}
 	if d.Resource, err = wire(s.cfg.Mirror.Tenant(key.Tenant), v); err != nil {
 		return nil, problemOf(err)
+	}
+	if !grantsOf(ctx).Sees(key.Tenant) { // it is shared: who changed what beside it is not
+		return &reply[api.Description]{d}, nil
 	}
 	if d.Record, err = s.recordOf(ctx, in.Tenant, v.Generation); err != nil {
 		s.cfg.Logger.Warn("the history of a resource cannot be read", "resource", key.String(), "error", err)
@@ -362,10 +375,10 @@ func (l lookup) Of(kind spec.Kind) iter.Seq[*spec.Resource] {
 	}
 }
 
-// referredBy names the resources of all tenants that refer to key, sorted.
-func (s *Server) referredBy(key spec.Key) []spec.Key {
+// referredBy names the resources of all tenants that are seen and refer to key, sorted.
+func (s *Server) referredBy(ctx context.Context, key spec.Key) []spec.Key {
 	var keys []spec.Key
-	for _, tenant := range s.cfg.Mirror.Tenants() {
+	for _, tenant := range s.tenants(ctx) {
 		if tenant != key.Tenant && key.Tenant != spec.Platform {
 			continue // a tenant refers to itself and to the platform only
 		}

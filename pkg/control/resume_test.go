@@ -50,7 +50,7 @@ func TestResume(t *testing.T) {
 	if w.ask(t, "POST", path, fire, &out); out.Out == nil || !out.Out.Since.Equal(now) || !out.Up || out.Why != "1 of 1 endpoints healthy" {
 		t.Errorf("resumed: %+v", out)
 	}
-	want := store.Release{Tenant: "shop", Pool: "db", Resume: true, Time: now, Author: saidToBeAlice, Reason: "checked"}
+	want := store.Release{Tenant: "shop", Pool: "db", Resume: true, Time: now, Author: asked, Reason: "checked"}
 	if word != want {
 		t.Errorf("the judge got %+v", word)
 	}

@@ -6,7 +6,6 @@ package control
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/control/identity"
 	"github.com/gti/gtm/pkg/control/past"
 	"github.com/gti/gtm/pkg/control/share"
 	"github.com/gti/gtm/pkg/control/signals"
@@ -67,8 +67,9 @@ type Config struct {
 	Signals *signals.Intake
 	// Keys looks after signed zones; nil: this control does not.
 	Keys Keys
-	// Token opens everything under /v1/; see CreateToken.
-	Token string
+	// Identities knows who asks; nil: Token alone, which opens everything under /v1/.
+	Identities *identity.Book
+	Token      string
 	// EdgeNetworks are those in which edges are asked. Loopback, link-local and the like, and addresses of this machine, are open only to
 	// a network that lies inside them. None: all other unicast addresses. OwnEdge is the edge in this process, which is asked wherever it
 	// is.
@@ -85,7 +86,8 @@ type Config struct {
 // Server is the API. It is safe for concurrent use.
 type Server struct {
 	cfg        Config
-	token      [sha256.Size]byte
+	book       *identity.Book
+	api        huma.API
 	changer    *change.Changer
 	metrics    *metrics
 	mux        *http.ServeMux
@@ -113,8 +115,8 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Store == nil || cfg.Mirror == nil {
 		return nil, errors.New("control: a store and a mirror are needed")
 	}
-	if len(cfg.Token) < minToken {
-		return nil, fmt.Errorf("control: the token has fewer than %d characters", minToken)
+	if cfg.Identities == nil && len(cfg.Token) < identity.MinToken {
+		return nil, fmt.Errorf("control: the token has fewer than %d characters", identity.MinToken)
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -128,6 +130,10 @@ func New(cfg Config) (*Server, error) {
 	if len(cfg.EdgeNetworks) == 0 {
 		cfg.EdgeNetworks = everywhere
 	}
+	if cfg.Identities == nil {
+		cfg.Identities = identity.NewBook(identity.Config{Token: func() string { return cfg.Token }, Mirror: cfg.Mirror, Logger: cfg.Logger,
+			Now: cfg.Now})
+	}
 	m, err := newMetrics(cfg.Registerer)
 	if err != nil {
 		return nil, fmt.Errorf("control: %w", err)
@@ -139,7 +145,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("control: %w", err)
 	}
-	s := &Server{cfg: cfg, pushes: pushes, token: sha256.Sum256([]byte(cfg.Token)), metrics: m, mux: http.NewServeMux(),
+	s := &Server{cfg: cfg, pushes: pushes, book: cfg.Identities, metrics: m, mux: http.NewServeMux(),
 		patience: releaseTime, sightings: map[string]*sighting{}, edges: edgeClient(), largeReply: make(chan struct{}, 1),
 		streams: make(chan struct{}, streamsAtOnce), stopped: make(chan struct{}),
 		reach: reach{networks: cfg.EdgeNetworks, own: cfg.OwnEdge, local: net.InterfaceAddrs},
@@ -160,6 +166,9 @@ func (s *Server) routes() {
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer"}}
 	config.Security = []map[string][]string{{"token": {}}}
 	h := humago.New(s.mux, config)
+	h.UseMiddleware(s.enforce)
+	s.api = h
+	s.routeAccess(h)
 	s.routeResources(h)
 	s.routeChanges(h)
 	s.routeHands(h)
@@ -174,10 +183,11 @@ func (s *Server) routes() {
 }
 
 // operation describes one endpoint. Bodies are read by admit: their limits and times are not huma's.
-func operation(id, method, path, summary string) huma.Operation {
+func operation(id string, n need, method, path, summary string) huma.Operation {
 	return huma.Operation{
 		OperationID: id, Method: method, Path: api.Version + path, Summary: summary, MaxBodyBytes: -1, BodyReadTimeout: -1,
-		Errors: []int{http.StatusUnauthorized, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
+		Metadata: map[string]any{needKey: n}, Errors: []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity,
+			http.StatusServiceUnavailable},
 	}
 }
 
@@ -208,8 +218,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		}
 		s.metrics.observe(r.Pattern, rec.code, s.cfg.Now().Sub(start))
 	}()
-	if !s.authorized(r) {
-		s.unauthorized(rec)
+	r, err := s.recognize(r)
+	if err != nil {
+		unauthorized(rec, err)
 		return
 	}
 	if _, pattern := s.mux.Handler(r); pattern == "" {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/gti/gtm/pkg/access"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/signals"
 	"github.com/gti/gtm/pkg/health"
@@ -24,11 +25,10 @@ const (
 	leastSignalTime  = 5 * time.Second
 	mostSignalTime   = 24 * time.Hour
 	signalsAtOnce    = 2000 // endpoints of one request
-	signalTextAtMost = 64   // characters of who says it
+	signalTextAtMost = 128  // characters of who says it
 )
 
 type signalInput struct {
-	Author   string `header:"X-Gtm-Author"`
 	Tenant   string `path:"tenant"`
 	Pool     string `path:"pool"`
 	Endpoint string `path:"endpoint"`
@@ -36,7 +36,6 @@ type signalInput struct {
 }
 
 type signalEndInput struct {
-	Author   string `header:"X-Gtm-Author"`
 	Tenant   string `path:"tenant"`
 	Pool     string `path:"pool"`
 	Endpoint string `path:"endpoint"`
@@ -48,32 +47,35 @@ type signalsInput struct {
 }
 
 func (s *Server) routeSignals(h huma.API) {
-	huma.Register(h, operation("signals", http.MethodGet, "/signals", "What owners of endpoints say of them"), s.signals)
-	huma.Register(h, operation("signal", http.MethodPut, "/signals/{tenant}/{pool}/{endpoint}", "Say that an endpoint is up or down, "+
-		"what its weight is worth, or how much it has to do"), s.signal)
-	huma.Register(h, operation("signal-pool", http.MethodPut, "/signals/{tenant}/{pool}", "Say so of several endpoints of a pool"),
+	huma.Register(h, operation("signals", need{access.Read, inQuery}, http.MethodGet, "/signals", "What owners of endpoints say of them"),
+		s.signals)
+	huma.Register(h, operation("signal", need{access.Operate, inPath}, http.MethodPut, "/signals/{tenant}/{pool}/{endpoint}",
+		"Say that an endpoint is up or down, "+
+			"what its weight is worth, or how much it has to do"), s.signal)
+	huma.Register(h, operation("signal-pool", need{access.Operate, inPath}, http.MethodPut, "/signals/{tenant}/{pool}",
+		"Say so of several endpoints of a pool"),
 		s.signalPool)
-	huma.Register(h, operation("signal-end", http.MethodDelete, "/signals/{tenant}/{pool}/{endpoint}",
+	huma.Register(h, operation("signal-end", need{access.Operate, inPath}, http.MethodDelete, "/signals/{tenant}/{pool}/{endpoint}",
 		"Say nothing of an endpoint any more"), s.signalEnd)
 }
 
 func (s *Server) signal(ctx context.Context, in *signalInput) (*reply[api.SignalsReply], error) {
-	return s.say(ctx, in.Tenant, in.Pool, in.Author, in.Body.For, map[string]api.SignalWord{in.Endpoint: in.Body.SignalWord})
+	return s.say(ctx, in.Tenant, in.Pool, in.Body.For, map[string]api.SignalWord{in.Endpoint: in.Body.SignalWord})
 }
 
 func (s *Server) signalPool(ctx context.Context, in *poolInput[api.SignalsRequest]) (*reply[api.SignalsReply], error) {
-	return s.say(ctx, in.Tenant, in.Pool, in.Author, in.Body.For, in.Body.Endpoints)
+	return s.say(ctx, in.Tenant, in.Pool, in.Body.For, in.Body.Endpoints)
 }
 
 func (s *Server) signalEnd(ctx context.Context, in *signalEndInput) (*reply[api.SignalsReply], error) {
-	if err := s.maySignal(in.Tenant, in.Pool, []string{in.Endpoint}); err != nil {
+	if err := s.maySignal(ctx, in.Tenant, in.Pool, []string{in.Endpoint}); err != nil {
 		return nil, err
 	}
 	return s.push(ctx, health.PoolID{Tenant: in.Tenant, Pool: in.Pool}, map[string]health.Signal{in.Endpoint: {}}, time.Time{})
 }
 
 // say has the intake take what is said of endpoints of a pool.
-func (s *Server) say(ctx context.Context, tenant, pool, by, holds string,
+func (s *Server) say(ctx context.Context, tenant, pool, holds string,
 	words map[string]api.SignalWord) (*reply[api.SignalsReply], error) {
 	long, err := durationOf("for", holds)
 	if long == 0 {
@@ -89,7 +91,7 @@ func (s *Server) say(ctx context.Context, tenant, pool, by, holds string,
 		return nil, problemf(http.StatusUnprocessableEntity, "endpoints: wants 1 to %d, not %d", signalsAtOnce, len(words))
 	}
 	names := slices.Sorted(maps.Keys(words))
-	if err := s.maySignal(tenant, pool, names); err != nil {
+	if err := s.maySignal(ctx, tenant, pool, names); err != nil {
 		return nil, err
 	}
 	now := s.cfg.Now().UTC().Truncate(time.Millisecond)
@@ -100,7 +102,7 @@ func (s *Server) say(ctx context.Context, tenant, pool, by, holds string,
 		if err != nil {
 			return nil, err
 		}
-		one.Time, one.Until, one.By = now, now.Add(long), printable(by, signalTextAtMost)
+		one.Time, one.Until, one.By = now, now.Add(long), printable(authorOf(ctx), signalTextAtMost)
 		said[name] = one
 	}
 	return s.push(ctx, health.PoolID{Tenant: tenant, Pool: pool}, said, now.Add(long))
@@ -156,18 +158,18 @@ func (s *Server) push(ctx context.Context, pool health.PoolID, said map[string]h
 }
 
 // maySignal tells why signals of endpoints are not taken; nil: they are.
-func (s *Server) maySignal(tenant, pool string, endpoints []string) error {
+func (s *Server) maySignal(ctx context.Context, tenant, pool string, endpoints []string) error {
 	if s.cfg.Signals == nil {
 		return problemf(http.StatusNotFound, "this control takes no signals")
 	}
 	if s.cfg.Following != nil {
 		if f := s.cfg.Following(); f.State != state.Current {
 			return problemf(http.StatusServiceUnavailable, "the store is %s, so nothing can be said of endpoints; nothing was taken: %s",
-				f.State, f.Err)
+				f.State, s.viewOf(ctx).text(f.Err))
 		}
 	}
 	key := spec.Key{Tenant: tenant, Kind: spec.KindPool, Name: pool}
-	v, err := s.find(&key)
+	v, err := s.find(ctx, &key)
 	if err != nil {
 		return err
 	}
@@ -188,17 +190,17 @@ func (s *Server) maySignal(tenant, pool string, endpoints []string) error {
 	return nil
 }
 
-func (s *Server) signals(_ context.Context, in *signalsInput) (*reply[api.Signals], error) {
+func (s *Server) signals(ctx context.Context, in *signalsInput) (*reply[api.Signals], error) {
 	if s.cfg.Signals == nil {
 		return nil, problemf(http.StatusNotFound, "this control takes no signals")
 	}
 	if in.Tenant != "" {
-		if err := s.known(in.Tenant, in.Pool); err != nil {
+		if err := s.known(ctx, in.Tenant, in.Pool); err != nil {
 			return nil, err
 		}
 	}
 	out := api.Signals{Pools: []api.PoolSignals{}}
-	for _, tenant := range s.cfg.Mirror.Tenants() {
+	for _, tenant := range s.tenants(ctx) {
 		if in.Tenant != "" && in.Tenant != tenant {
 			continue
 		}

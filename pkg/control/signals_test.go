@@ -100,7 +100,7 @@ func TestOwnersSaySomething(t *testing.T) {
 	w, m := newSignalWorld(t)
 	var reply api.SignalsReply
 	w.ask(t, "PUT", "/v1/signals/shop/eu/a", `{"state": "down", "reason": "drain\ning", "for": "10m"}`, &reply)
-	want := health.Signal{State: health.Down, Reason: "draining", By: "alice@build-7", Time: now, Until: now.Add(10 * time.Minute)}
+	want := health.Signal{State: health.Down, Reason: "draining", By: asked, Time: now, Until: now.Add(10 * time.Minute)}
 	if got := m.all(); len(got) != 1 || !got["a"].Equal(want) {
 		t.Errorf("%+v", got)
 	}
@@ -129,7 +129,7 @@ func TestOwnersSaySomething(t *testing.T) {
 	var status api.Status
 	w.ask(t, "GET", "/v1/status", nil, &status)
 	p, other := status.Pools[0], status.Pools[1]
-	if p.Pool != "eu" || len(p.Signals) != 3 || p.Signals[0].By != "alice@build-7" || len(other.Signals) != 0 {
+	if p.Pool != "eu" || len(p.Signals) != 3 || p.Signals[0].By != asked || len(other.Signals) != 0 {
 		t.Errorf("%+v", status.Pools)
 	}
 	w.ask(t, "DELETE", "/v1/signals/shop/eu/a", nil, &reply)

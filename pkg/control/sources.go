@@ -14,6 +14,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/gti/gtm/pkg/access"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/share"
 	"github.com/gti/gtm/pkg/spec"
@@ -26,7 +27,6 @@ const soonestExpiry = 10 * time.Second
 
 // sourceInput is a request about a source.
 type sourceInput[T any] struct {
-	Author string `header:"X-Gtm-Author"`
 	Tenant string `path:"tenant"`
 	Pool   string `path:"pool"`
 	Source string `path:"source"`
@@ -34,29 +34,27 @@ type sourceInput[T any] struct {
 }
 
 type sourcesInput struct {
-	Author string `header:"X-Gtm-Author"`
 	Tenant string `path:"tenant"`
 	Body   api.PushesRequest
 }
 
 type dropInput struct {
-	Author string `header:"X-Gtm-Author"`
 	Tenant string `path:"tenant"`
 	Pool   string `path:"pool"`
 	Source string `path:"source"`
 }
 
 func (s *Server) routeSources(h huma.API) {
-	huma.Register(h, operation("push", http.MethodPut, "/endpoints/{tenant}/{pool}/{source}",
+	huma.Register(h, operation("push", need{access.Operate, inPath}, http.MethodPut, "/endpoints/{tenant}/{pool}/{source}",
 		"Tell the endpoints that a source of a pool has"), s.pushOne)
-	huma.Register(h, operation("push-all", http.MethodPut, "/endpoints/{tenant}",
+	huma.Register(h, operation("push-all", need{access.Operate, inPath}, http.MethodPut, "/endpoints/{tenant}",
 		"Tell the endpoints of several sources at once"), s.pushAll)
-	huma.Register(h, operation("push-none", http.MethodDelete, "/endpoints/{tenant}/{pool}/{source}",
+	huma.Register(h, operation("push-none", need{access.Operate, inPath}, http.MethodDelete, "/endpoints/{tenant}/{pool}/{source}",
 		"Take away what was pushed to a source"), s.pushNone)
 }
 
 func (s *Server) pushOne(ctx context.Context, in *sourceInput[api.PushRequest]) (*reply[api.PushReply], error) {
-	return s.pushLists(ctx, in.Tenant, in.Author, []api.PushList{{Pool: in.Pool, Source: in.Source, PushRequest: in.Body}})
+	return s.pushLists(ctx, in.Tenant, []api.PushList{{Pool: in.Pool, Source: in.Source, PushRequest: in.Body}})
 }
 
 func (s *Server) pushAll(ctx context.Context, in *sourcesInput) (*reply[api.PushReply], error) {
@@ -66,31 +64,31 @@ func (s *Server) pushAll(ctx context.Context, in *sourcesInput) (*reply[api.Push
 	case n > store.MostLists:
 		return nil, problemf(http.StatusUnprocessableEntity, "lists: has %d: one request can have at most %d", n, store.MostLists)
 	}
-	return s.pushLists(ctx, in.Tenant, in.Author, in.Body.Lists)
+	return s.pushLists(ctx, in.Tenant, in.Body.Lists)
 }
 
 // pushNone takes away what was pushed: a person's or a program's plain word, in any case.
 func (s *Server) pushNone(ctx context.Context, in *dropInput) (*reply[api.PushReply], error) {
-	p, _, err := s.pushed(in.Tenant, in.Pool, in.Source)
+	p, _, err := s.pushed(ctx, in.Tenant, in.Pool, in.Source)
 	if err != nil {
 		return nil, err
 	}
 	now := s.cfg.Now().UTC()
-	f := spec.Found{Tenant: in.Tenant, Pool: in.Pool, Source: in.Source, Of: spec.FindPushed, Since: now, Good: now, By: author(in.Author)}
+	f := spec.Found{Tenant: in.Tenant, Pool: in.Pool, Source: in.Source, Of: spec.FindPushed, Since: now, Good: now, By: authorOf(ctx)}
 	return s.putLists(ctx, []spec.Found{f}, []*spec.Resource{p}, true)
 }
 
 // pushLists checks all lists before it writes any.
-func (s *Server) pushLists(ctx context.Context, tenant, by string, lists []api.PushList) (*reply[api.PushReply], error) {
+func (s *Server) pushLists(ctx context.Context, tenant string, lists []api.PushList) (*reply[api.PushReply], error) {
 	found, pools := make([]spec.Found, len(lists)), make([]*spec.Resource, len(lists))
 	seen := map[state.SourceID]bool{}
 	for i := range lists {
 		l := &lists[i]
-		p, source, err := s.pushed(tenant, l.Pool, l.Source)
+		p, source, err := s.pushed(ctx, tenant, l.Pool, l.Source)
 		if err != nil {
 			return nil, err
 		}
-		if found[i], err = s.foundOf(p.Key, source, &l.PushRequest, by); err != nil {
+		if found[i], err = s.foundOf(p.Key, source, &l.PushRequest, authorOf(ctx)); err != nil {
 			return nil, problemf(http.StatusUnprocessableEntity, "%s, source %s: %v", p.Key, l.Source, err)
 		}
 		if id := state.SourceOf(found[i]); seen[id] {
@@ -105,7 +103,7 @@ func (s *Server) pushLists(ctx context.Context, tenant, by string, lists []api.P
 
 // putLists writes lists of a tenant, but for those that the store has; anyway: whatever the tenant has written before.
 func (s *Server) putLists(ctx context.Context, found []spec.Found, pools []*spec.Resource, anyway bool) (*reply[api.PushReply], error) {
-	if err := s.mayChange(); err != nil {
+	if err := s.mayChange(ctx); err != nil {
 		return nil, err
 	}
 	news, err := s.newsOf(ctx, found)
@@ -214,9 +212,9 @@ func (s *Server) seenFound(ctx context.Context, found []spec.Found) {
 }
 
 // pushed gives a pool, and a source of it that is pushed.
-func (s *Server) pushed(tenant, pool, source string) (*spec.Resource, *spec.Source, error) {
+func (s *Server) pushed(ctx context.Context, tenant, pool, source string) (*spec.Resource, *spec.Source, error) {
 	key := spec.Key{Tenant: tenant, Kind: spec.KindPool, Name: pool}
-	v, err := s.find(&key)
+	v, err := s.find(ctx, &key)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -254,7 +252,7 @@ func (s *Server) foundOf(pool spec.Key, source *spec.Source, in *api.PushRequest
 		}
 		list[i] = spec.FoundEndpoint{Address: address, Port: e.Port, Weight: e.Weight}
 	}
-	f = spec.Found{Tenant: pool.Tenant, Pool: pool.Name, Source: source.Name, Of: spec.FindPushed, Since: now, Good: now, By: author(by)}
+	f = spec.Found{Tenant: pool.Tenant, Pool: pool.Name, Source: source.Name, Of: spec.FindPushed, Since: now, Good: now, By: by}
 	if f.Expires, err = expiryOf(in, now); err != nil {
 		return f, err
 	}

@@ -85,7 +85,7 @@ func TestPushes(t *testing.T) {
 	first := pushOf("192.0.2.2", "192.0.2.1")
 	first.Endpoints[0].Port, first.Endpoints[0].Weight, first.Expires = 8443, &seven, now.Add(time.Minute)
 	w.ask(t, http.MethodPut, at, first, &out)
-	if s := out.Sources; len(s) != 1 || s[0].Name != "fleet" || s[0].Of != "pushed" || s[0].Endpoints != 2 || s[0].By != saidToBeAlice ||
+	if s := out.Sources; len(s) != 1 || s[0].Name != "fleet" || s[0].Of != "pushed" || s[0].Endpoints != 2 || s[0].By != asked ||
 		!s[0].Expires.Equal(now.Add(time.Minute)) || !s[0].Since.Equal(now) {
 		t.Errorf("%+v", out)
 	}
@@ -147,7 +147,7 @@ func TestPushes(t *testing.T) {
 		t.Errorf("what was refused has changed something: %s", endpoints)
 	}
 	w.ask(t, http.MethodDelete, at, nil, &out)
-	if p, endpoints := w.poolOf(t, "found"); endpoints != "own" || p.Sources[0].By != saidToBeAlice {
+	if p, endpoints := w.poolOf(t, "found"); endpoints != "own" || p.Sources[0].By != asked {
 		t.Errorf("taken away: %s: %+v", endpoints, p.Sources)
 	}
 }
@@ -206,7 +206,7 @@ func TestTheSamePushIsNotWritten(t *testing.T) {
 	}
 	push(http.MethodPut, pushOf("192.0.2.1"), 1, "the first")
 	w.clock = w.clock.Add(time.Minute)
-	if s := push(http.MethodPut, pushOf("192.0.2.1"), 0, "the same"); s.Endpoints != 1 || !s.Good.Equal(now) || s.By != saidToBeAlice {
+	if s := push(http.MethodPut, pushOf("192.0.2.1"), 0, "the same"); s.Endpoints != 1 || !s.Good.Equal(now) || s.By != asked {
 		t.Errorf("%+v", s)
 	}
 	push(http.MethodPut, until(time.Minute, "192.0.2.1"), 1, "for a time")

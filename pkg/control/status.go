@@ -12,6 +12,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/gti/gtm/pkg/access"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/explain"
 	"github.com/gti/gtm/pkg/store"
@@ -28,14 +29,15 @@ type explainInput struct {
 }
 
 func (s *Server) routeStatus(h huma.API) {
-	huma.Register(h, operation("status", http.MethodGet, "/status", "The whole system at a glance"), s.status)
-	huma.Register(h, operation("explain", http.MethodGet, "/explain", "What a client gets, and why"), s.explain)
+	huma.Register(h, operation("status", need{access.Read, ofAllSeen}, http.MethodGet, "/status", "The whole system at a glance"), s.status)
+	huma.Register(h, operation("explain", need{access.Read, ofAllSeen}, http.MethodGet, "/explain", "What a client gets, and why"),
+		s.explain)
 }
 
 // identified gives the heads, and what identifies them where that is known.
-func (s *Server) identified() (heads map[string]uint64, ids map[string]string) {
+func (s *Server) identified(tenants []string) (heads map[string]uint64, ids map[string]string) {
 	heads, ids = map[string]uint64{}, map[string]string{}
-	for _, tenant := range s.cfg.Mirror.Tenants() {
+	for _, tenant := range tenants {
 		state := s.cfg.Mirror.Tenant(tenant)
 		heads[tenant] = uint64(state.Head)
 		if state.ID != "" {
@@ -46,15 +48,15 @@ func (s *Server) identified() (heads map[string]uint64, ids map[string]string) {
 }
 
 // goals are the heads, as what edges are to answer from.
-func (s *Server) goals() map[string]api.Goal { return api.Goals(s.identified()) }
+func (s *Server) goals() map[string]api.Goal { return api.Goals(s.identified(s.cfg.Mirror.Tenants())) }
 
 // status answers even where etcd does not: then the mirror is what there is, and the store's part says so.
 func (s *Server) status(ctx context.Context, _ *struct{}) (*reply[api.Status], error) {
-	out := api.Status{Time: s.cfg.Now().UTC(), Pools: s.pools(), Holds: s.holds(), Edges: []api.Edge{}, Health: s.health()}
-	out.Heads, out.IDs = s.identified()
+	out := api.Status{Time: s.cfg.Now().UTC(), Pools: s.pools(ctx), Holds: s.holds(ctx), Edges: []api.Edge{}, Health: s.health()}
+	out.Heads, out.IDs = s.identified(s.tenants(ctx))
 	s.addChanges(out.Pools)
 	s.addSignals(out.Pools)
-	out.Events = s.eventsKept()
+	out.Events = s.eventsKept(ctx)
 	if s.cfg.Past != nil {
 		out.Past = s.cfg.Past.Status()
 	}
@@ -72,9 +74,10 @@ func (s *Server) status(ctx context.Context, _ *struct{}) (*reply[api.Status], e
 		out.Store.Error = err.Error()
 	}
 	if err == nil {
-		out.Voteless = s.voteless(out.Vantages)
+		out.Voteless = s.voteless(ctx, out.Vantages)
 	}
 	out.Edges = s.askAll(ctx, edges)
+	s.viewOf(ctx).status(&out)
 	return &reply[api.Status]{out}, nil
 }
 
@@ -97,8 +100,11 @@ func (s *Server) edgesNow(ctx context.Context, _ *struct{}) (*reply[api.Edges], 
 	if err != nil && len(edges) == 0 {
 		return nil, problemOf(err)
 	}
-	heads, ids := s.identified() // before the edges are asked, which can only be further then
-	return &reply[api.Edges]{api.Edges{Heads: heads, IDs: ids, Edges: s.askAll(ctx, edges), Store: s.followed()}}, nil
+	heads, ids := s.identified(s.tenants(ctx)) // before the edges are asked, which can only be further then
+	v, out := s.viewOf(ctx), api.Edges{Heads: heads, IDs: ids, Edges: s.askAll(ctx, edges), Store: s.followed()}
+	v.edges(out.Edges)
+	v.store(out.Store)
+	return &reply[api.Edges]{out}, nil
 }
 
 // query gives the parameters of the question for who answers it.
@@ -136,9 +142,14 @@ func (s *Server) explainPast(ctx context.Context, in *explainInput) (*reply[api.
 
 // explain passes the question on to an edge, since only the code that answers can tell why.
 func (s *Server) explain(ctx context.Context, in *explainInput) (*reply[api.Explanation], error) {
+	v := s.viewOf(ctx)
 	if !in.At.IsZero() {
-		return s.explainPast(ctx, in)
+		return v.explained(in.Host)(s.explainPast(ctx, in))
 	}
+	return v.explained(in.Host)(s.explainNow(ctx, in))
+}
+
+func (s *Server) explainNow(ctx context.Context, in *explainInput) (*reply[api.Explanation], error) {
 	edges, err := s.registered(ctx)
 	if err != nil && len(edges) == 0 {
 		return nil, problemOf(err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/gti/gtm/pkg/access"
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/health"
@@ -20,13 +21,13 @@ import (
 )
 
 type vantageInput struct {
-	Author string `header:"X-Gtm-Author"`
-	ID     string `path:"id" maxLength:"255"`
+	ID string `path:"id" maxLength:"255"`
 }
 
 func (s *Server) routeVantages(h huma.API) {
-	huma.Register(h, operation("list-vantages", http.MethodGet, "/vantages", "The probers: who is alive, who is silent"), s.vantages)
-	huma.Register(h, operation("forget-vantage", http.MethodDelete, "/vantages/{id}",
+	huma.Register(h, operation("list-vantages", need{access.Read, ofAllSeen}, http.MethodGet, "/vantages",
+		"The probers: who is alive, who is silent"), s.vantages)
+	huma.Register(h, operation("forget-vantage", need{access.Operate, ofPlatform}, http.MethodDelete, "/vantages/{id}",
 		"Forget what a prober that is no more has seen"), s.forget)
 }
 
@@ -51,7 +52,7 @@ func (s *Server) knownVantages(ctx context.Context) ([]api.Vantage, error) {
 	stored, heard := s.lastVantages, s.vantagesAt.UTC()
 	s.mu.Unlock()
 
-	named := s.vantagesNamed()
+	named := s.vantagesNamed(ctx)
 	all := make([]api.Vantage, 0, len(stored))
 	for _, v := range stored {
 		known := api.Vantage{ID: v.ID, State: api.VantageSilent, Region: v.Region, Network: v.Network, Pools: v.Pools,
@@ -69,13 +70,18 @@ func (s *Server) knownVantages(ctx context.Context) ([]api.Vantage, error) {
 		all = append(all, api.Vantage{ID: id, State: api.VantageAbsent, Monitors: monitors})
 	}
 	slices.SortFunc(all, func(a, b api.Vantage) int { return cmp.Compare(a.ID, b.ID) })
+	if !grantsOf(ctx).SeesAll() {
+		for i := range all {
+			all[i].Pools = 0 // it would tell how much others have
+		}
+	}
 	return all, err
 }
 
 // vantagesNamed gives the monitors that name each vantage, sorted.
-func (s *Server) vantagesNamed() map[string][]spec.Key {
+func (s *Server) vantagesNamed(ctx context.Context) map[string][]spec.Key {
 	named := map[string][]spec.Key{}
-	for _, tenant := range s.cfg.Mirror.Tenants() {
+	for _, tenant := range s.tenants(ctx) {
 		for _, v := range sorted(s.cfg.Mirror.Tenant(tenant)) {
 			if m, ok := v.Resource.Spec.(*spec.Monitor); ok {
 				for _, id := range m.Vantages {
@@ -157,8 +163,8 @@ func (s *Server) forget(ctx context.Context, in *vantageInput) (*reply[api.Forgo
 	case err != nil:
 		return nil, problemOf(err)
 	}
-	s.cfg.Logger.Warn("the evidence of a vantage was forgotten", "vantage", in.ID, "pools", pools, "author", author(in.Author))
-	return &reply[api.Forgotten]{api.Forgotten{ID: in.ID, Pools: pools, Monitors: s.vantagesNamed()[in.ID]}}, nil
+	s.cfg.Logger.Warn("the evidence of a vantage was forgotten", "vantage", in.ID, "pools", pools, "author", authorOf(ctx))
+	return &reply[api.Forgotten]{api.Forgotten{ID: in.ID, Pools: pools, Monitors: s.vantagesNamed(ctx)[in.ID]}}, nil
 }
 
 // noEvidence says that there is nothing to forget, and what else there is.
@@ -185,9 +191,9 @@ func keyWords(keys []spec.Key) string {
 
 // voteless gives the monitors in use of which so few vantages are alive that no endpoint can turn down or up. One line tells of all
 // that lack the same. Where nobody was ever seen, endpoints are unknown, and say so themselves.
-func (s *Server) voteless(known []api.Vantage) []api.Voteless {
+func (s *Server) voteless(ctx context.Context, known []api.Vantage) []api.Voteless {
 	byWhy := map[string][]spec.Key{}
-	for _, m := range s.monitorsInUse() {
+	for _, m := range s.monitorsInUse(ctx) {
 		if why := whyVoteless(m.Spec.(*spec.Monitor), known); why != "" {
 			byWhy[why] = append(byWhy[why], m.Key)
 		}
@@ -200,8 +206,8 @@ func (s *Server) voteless(known []api.Vantage) []api.Voteless {
 }
 
 // monitorsInUse gives the monitors that pools name, sorted.
-func (s *Server) monitorsInUse() (list []*spec.Resource) {
-	for _, tenant := range s.cfg.Mirror.Tenants() {
+func (s *Server) monitorsInUse(ctx context.Context) (list []*spec.Resource) {
+	for _, tenant := range s.tenants(ctx) {
 		used, all := map[string]bool{}, sorted(s.cfg.Mirror.Tenant(tenant))
 		for _, v := range all {
 			if p, ok := v.Resource.Spec.(*spec.Pool); ok {

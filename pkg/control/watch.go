@@ -10,6 +10,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/gti/gtm/pkg/access"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/store"
 )
@@ -178,13 +179,13 @@ func (s *Server) health() *api.Health {
 }
 
 type edgeInput struct {
-	Author string `header:"X-Gtm-Author"`
-	ID     string `path:"id" maxLength:"255"`
+	ID string `path:"id" maxLength:"255"`
 }
 
 func (s *Server) routeEdges(h huma.API) {
-	huma.Register(h, operation("edges", http.MethodGet, "/edges", "What every edge answers from"), s.edgesNow)
-	forget := operation("forget-edge", http.MethodDelete, "/edges/{id}", "Do not miss an edge that is no more")
+	huma.Register(h, operation("edges", need{access.Read, ofAllSeen}, http.MethodGet, "/edges", "What every edge answers from"), s.edgesNow)
+	forget := operation("forget-edge", need{access.Operate, ofPlatform}, http.MethodDelete, "/edges/{id}",
+		"Do not miss an edge that is no more")
 	huma.Register(h, forget, s.forgetEdge)
 }
 
@@ -207,6 +208,6 @@ func (s *Server) forgetEdge(ctx context.Context, in *edgeInput) (*reply[api.Forg
 	delete(s.sightings, in.ID)
 	s.lastEdges = slices.DeleteFunc(slices.Clone(s.lastEdges), func(e store.Edge) bool { return e.ID == in.ID })
 	s.mu.Unlock()
-	s.cfg.Logger.Warn("an edge was forgotten", "edge", in.ID, "author", author(in.Author))
+	s.cfg.Logger.Warn("an edge was forgotten", "edge", in.ID, "author", authorOf(ctx))
 	return &reply[api.ForgottenEdge]{api.ForgottenEdge{ID: in.ID}}, nil
 }

@@ -17,7 +17,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
@@ -27,8 +26,8 @@ import (
 
 const testToken = "a-token-for-tests-only"
 
-// saidToBeAlice is the author of what world.ask asks for.
-const saidToBeAlice = `token (said to be "alice@build-7")`
+// asked is the author of what world.ask asks for.
+const asked = "admin-token"
 
 var now = time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
 
@@ -281,7 +280,6 @@ func (w *world) ask(t testing.TB, method, path string, body any, out any) *httpt
 	r := httptest.NewRequest(method, path, reader)
 	r.Header.Set("Authorization", "Bearer "+testToken)
 	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set(api.AuthorHeader, "alice@build-7")
 	rec := httptest.NewRecorder()
 	w.Handler().ServeHTTP(rec, r)
 	if out != nil {

@@ -63,10 +63,12 @@ type Config struct {
 	RateLimit *serve.RateLimit
 	// Identity opens the zone-signing keys that control sealed for it. Nil: signed zones cannot be served.
 	Identity *age.X25519Identity
-	// Token opens PUT and DELETE /edge/overrides. Empty: nobody can override anything here.
-	Token string
+	// Token gives what opens PUT and DELETE /edge/overrides, as of now. Nil, or empty: nobody can override anything here.
+	Token func() string
 	// HTTP is where this edge's status can be asked, as host:port; edges are found by it.
 	HTTP string
+	// Pin gives what HTTP is known by, where it speaks TLS; nil, or empty: it is plain.
+	Pin func() string
 	// TSIGKeys is a file of TSIG keys (RFC 8945), as BIND writes them, read again when it changes. Empty: there are none.
 	TSIGKeys string
 	// Forward has control answer updates (RFC 2136), and NOTIFY for zones that are copied from elsewhere. Nil: there is no control.

@@ -13,6 +13,9 @@ import (
 // self is what the edge tells the store of itself.
 func (e *Edge) self() store.Edge {
 	self := store.Edge{ID: e.cfg.ID, HTTP: e.cfg.HTTP, DNS: addrStrings(e.Addrs()), Version: e.cfg.Version, Started: e.started}
+	if e.cfg.Pin != nil {
+		self.Pin = e.cfg.Pin()
+	}
 	if e.cfg.Identity != nil {
 		self.Recipient = e.cfg.Identity.Recipient().String()
 	}

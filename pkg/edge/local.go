@@ -32,6 +32,9 @@ const (
 	localTime  = 5 * time.Second // for the compiling goroutine to take one
 )
 
+// tokenAuthor is who set an override: all that is known is that they hold this edge's token.
+const tokenAuthor = "admin-token of this edge"
+
 // local is an override of this edge alone. It holds until the store has a newer word: another generation of the tenant, or another
 // verdict on the pool, than when it was set.
 type local struct {
@@ -290,11 +293,15 @@ func (e *Edge) refuse(w http.ResponseWriter, err error) {
 }
 
 func (e *Edge) mayOverride(r *http.Request) error {
-	if e.cfg.Token == "" {
+	token := ""
+	if e.cfg.Token != nil {
+		token = e.cfg.Token()
+	}
+	if token == "" {
 		return &httpError{http.StatusUnauthorized, "this edge has no token, since it cannot keep one: it takes no overrides of its own"}
 	}
 	scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	want, got := sha256.Sum256([]byte(e.cfg.Token)), sha256.Sum256([]byte(strings.TrimSpace(given)))
+	want, got := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(strings.TrimSpace(given)))
 	if subtle.ConstantTimeCompare(want[:], got[:]) != 1 || !strings.EqualFold(scheme, "Bearer") {
 		return &httpError{http.StatusUnauthorized,
 			"the token is missing or wrong: send what the file token in this edge's data folder holds"}
@@ -307,6 +314,7 @@ func (e *Edge) readOverride(w http.ResponseWriter, r *http.Request) (o api.Local
 		return o, &httpError{http.StatusBadRequest, "the body is no override: " + err.Error()}
 	}
 	o.Set, o.Fault = e.cfg.Now().UTC().Truncate(time.Second), ""
+	o.Author = tokenAuthor
 	o.Expires = o.Expires.UTC().Truncate(time.Second)
 	return o, nil
 }

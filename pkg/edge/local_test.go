@@ -19,7 +19,7 @@ import (
 
 const localToken = "a-token-for-tests-only"
 
-func withToken(c *Config) { c.Token = localToken }
+func withToken(c *Config) { c.Token = func() string { return localToken } }
 
 // order sends an override, and gives the status and what was answered.
 func (r *running) order(method, token string, o any) (int, string) {
@@ -68,7 +68,7 @@ func TestAnEdgeIsDrainedWithoutTheStore(t *testing.T) {
 		t.Fatalf("%d %s", code, text)
 	}
 	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+usA)
-	r.logged("AN OVERRIDE OF THIS EDGE ALONE HOLDS", `reason="the rack burns"`, "author=ann")
+	r.logged("AN OVERRIDE OF THIS EDGE ALONE HOLDS", `reason="the rack burns"`, "author=\"admin-token of this edge\"")
 	r.valueIs(1, "gtm_edge_local_overrides")
 	for _, text := range []string{r.explained(), strings.Join(r.notes(), "\n")} {
 		if !strings.Contains(text, "override of this edge alone: shop/eu drain until ") || !strings.Contains(text, "the rack burns") {

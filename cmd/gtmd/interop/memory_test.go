@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -56,36 +57,42 @@ func TestHostileApplies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	post := func(author string, body []byte) (int, int, error) {
-		r, err := http.NewRequest(http.MethodPost, d.http+"/v1/apply", bytes.NewReader(body))
+	post := func(path, token string, body []byte) (int, []byte, error) {
+		r, err := http.NewRequest(http.MethodPost, d.http+"/v1/"+path, bytes.NewReader(body))
 		if err != nil {
-			return 0, 0, err
+			return 0, nil, err
 		}
-		r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
-		r.Header.Set("X-Gtm-Author", author)
+		r.Header.Set("Authorization", "Bearer "+token)
+		r.Header.Set("Content-Type", "application/json")
 		reply, err := http.DefaultClient.Do(r)
 		if err != nil {
-			return 0, 0, err
+			return 0, nil, err
 		}
 		defer reply.Body.Close()
-		n, err := io.Copy(io.Discard, reply.Body)
-		return reply.StatusCode, int(n), err
+		text, err := io.ReadAll(reply.Body)
+		return reply.StatusCode, text, err
+	}
+	admin := strings.TrimSpace(string(token))
+	var alice struct{ Secret string }
+	code, text, err := post("tokens/platform", admin, []byte(`{"name":"alice","role":"admin"}`))
+	if err != nil || code != http.StatusOK || json.Unmarshal(text, &alice) != nil {
+		t.Fatalf("%d %s %v", code, text, err)
 	}
 	hostile := append([]byte(`{"resources":[{}`), bytes.Repeat([]byte(`,{}`), hostileApply/3)...)
 	hostile = append(hostile, `]}`...)
 	measure := peak(t, d.process)
 	before, _ := measure()
 	var group sync.WaitGroup
-	for i := range appliers {
+	for range appliers {
 		group.Go(func() {
-			code, n, err := post(fmt.Sprintf("mallory%d", i), hostile)
-			if err != nil || code != http.StatusUnprocessableEntity || n > 1<<20 {
-				t.Errorf("status %d, a reply of %d bytes, %v", code, n, err)
+			code, text, err := post("apply", admin, hostile)
+			if err != nil || code != http.StatusUnprocessableEntity || len(text) > 1<<20 {
+				t.Errorf("status %d, a reply of %d bytes, %v", code, len(text), err)
 			}
 		})
 	}
 	start := time.Now()
-	code, _, err := post("alice", []byte(
+	code, _, err = post("apply", alice.Secret, []byte(
 		`{"dryRun":true,"resources":[{"kind":"Site","tenant":"platform","name":"fra","spec":{"region":"EU-DE"}}]}`))
 	t.Logf("an honest apply beside them: %d, %v after %v", code, err, time.Since(start).Round(time.Millisecond))
 	if err != nil || code != http.StatusOK {

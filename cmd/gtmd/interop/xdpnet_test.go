@@ -123,6 +123,7 @@ func (p *pair) startEdge(port int, before []string, args ...string) *xdpEdge {
 	}
 	all := append([]string{"netns", "exec", p.server}, before...)
 	all = append(all, filepath.Join(bin, "gtmd"), "--roles", "edge,control", "--data", filepath.Join(data, "gtm"), "--http", e.http,
+		"--http-plain",
 		"--dns", fmt.Sprintf("%s:%d,[%s]:%d", xdpServer4, port, xdpServer6, port))
 	e.process = startProcess(p.t, exec.Command("ip", append(all, args...)...))
 	eventually(p.t, startTimeout, "gtmd is ready", func() error {

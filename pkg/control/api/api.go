@@ -16,16 +16,9 @@ import (
 // Version is the first element of every path of the API.
 const Version = "/v1"
 
-// AuthorHeader says who asks for a change, as in alice@build-7. Nobody checks it: history shows it as what was said, beside
-// TokenAuthor.
-const AuthorHeader = "X-Gtm-Author"
-
-// TokenAuthor is the author of what was asked for with the token: that is all that is known of them.
-const TokenAuthor = "token"
-
 // Resource is one declared resource.
 type Resource struct {
-	Kind   spec.Kind       `json:"kind" doc:"Zone, Site, Map, Monitor, Pool, Policy, Service, Override or Tenant"`
+	Kind   spec.Kind       `json:"kind" doc:"Zone, Site, Map, Monitor, Pool, Policy, Service, Override, Tenant or Access"`
 	Tenant string          `json:"tenant" doc:"the tenant that owns it"`
 	Name   string          `json:"name"`
 	Spec   json.RawMessage `json:"spec" doc:"what it declares; the fields depend on kind"`

@@ -150,12 +150,15 @@ func (l *Log) Changed() <-chan struct{} {
 type Filter struct {
 	Tenant, Pool, Kind string
 	Since              time.Time // noted then or later
+	// Sees reports whose events may be known; nil: everybody's.
+	Sees func(tenant string) bool
 }
 
 // Fits reports whether an event is wanted.
 func (f *Filter) Fits(e *api.Event) bool {
 	is := func(wanted, is string) bool { return wanted == "" || wanted == is }
-	return is(f.Tenant, e.Tenant) && is(f.Pool, e.Pool) && is(f.Kind, e.Kind) && !e.Noted.Before(f.Since)
+	return is(f.Tenant, e.Tenant) && is(f.Pool, e.Pool) && is(f.Kind, e.Kind) && !e.Noted.Before(f.Since) &&
+		(f.Sees == nil || f.Sees(e.Tenant))
 }
 
 // Find gives the newest that fit, oldest first, at most so many; more: there are others.

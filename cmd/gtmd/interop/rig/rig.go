@@ -94,7 +94,7 @@ func (r *Rig) gtmd(role, name string, i, net int, more ...string) *Node {
 	inside := netip.AddrFrom4([4]byte{10, 77, byte(net), byte(i + 1)})
 	var outside netip.Addr
 	args := []string{Bin("gtmd"), "--roles", role, "--id", name, "--vantage", name, "--data", r.path(name),
-		"--http", inside.String() + ":8053"}
+		"--http", inside.String() + ":8053", "--http-plain"}
 	if len(r.etcd) > 0 {
 		args = append(args, "--etcd", strings.Join(r.etcd, ","))
 	}

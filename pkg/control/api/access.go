@@ -1,0 +1,63 @@
+package api
+
+import "time"
+
+// Login tells where to log in, and as which client.
+type Login struct {
+	Issuer   string   `json:"issuer" doc:"URL of the OIDC issuer"`
+	ClientID string   `json:"clientId"`
+	Scopes   []string `json:"scopes,omitempty"`
+}
+
+// Whoami is who asks, as control knows them.
+type Whoami struct {
+	// Name stands in history as the author of what they change.
+	Name string `json:"name" doc:"as in history: token:shop/ci, user:alice@example.org, spiffe://example.org/deploy, admin-token"`
+	// Subjects are what an Access can name.
+	Subjects []string  `json:"subjects,omitempty"`
+	Expires  time.Time `json:"expires,omitzero"`
+	// Roles are those that they have, by tenant. Admins of platform are that everywhere.
+	Roles map[string]string `json:"roles"`
+}
+
+// TokenRequest asks for a service token.
+type TokenRequest struct {
+	Name string `json:"name" maxLength:"63"`
+	Role string `json:"role" enum:"viewer,operator,editor,admin"`
+	// For is how long it holds, as in 30d; absent: 90 days.
+	For     string `json:"for,omitempty" maxLength:"32" doc:"how long it holds, as in 30d; absent: 90d"`
+	Forever bool   `json:"forever,omitempty" doc:"it holds until it is revoked"`
+}
+
+// Token is a service token, but for its secret, which nobody knows but who made it.
+type Token struct {
+	Tenant string `json:"tenant"`
+	Name   string `json:"name"`
+	// ID is the part of it that is no secret: gtm_ID_....
+	ID      string    `json:"id,omitempty"`
+	Role    string    `json:"role"`
+	By      string    `json:"by" doc:"who made it"`
+	Created time.Time `json:"created,omitzero"`
+	Expires time.Time `json:"expires,omitzero" doc:"absent: never"`
+	Expired bool      `json:"expired,omitempty"`
+	// Used is when it was used last, to the hour.
+	Used time.Time `json:"used,omitzero" doc:"when it was used last, to the hour; absent: never"`
+}
+
+// Tokens are service tokens, sorted by tenant and name.
+type Tokens struct {
+	Tokens []Token `json:"tokens"`
+}
+
+// NewToken is a token that was just made.
+type NewToken struct {
+	Token
+	// Secret is the token itself. It is told this once.
+	Secret string `json:"secret"`
+}
+
+// RevokedToken tells which token opens nothing any more.
+type RevokedToken struct {
+	Tenant string `json:"tenant"`
+	Name   string `json:"name"`
+}
