@@ -36,7 +36,7 @@ func problem(t *testing.T, rec *httptest.ResponseRecorder, status int) api.Probl
 
 func TestEverythingNeedsTheToken(t *testing.T) {
 	w := newWorld(t)
-	for _, path := range []string{"/v1/status", "/v1/openapi.json", "/v1/nothing", "/v1/apply"} {
+	for _, path := range []string{"/v1/status", "/v1/openapi-3.0.json", "/v1/nothing", "/v1/apply"} {
 		for _, header := range []string{"", "Bearer", "Bearer x", "Basic " + testToken, testToken, "Bearer " + testToken + "x"} {
 			r := httptest.NewRequest(http.MethodGet, path, nil)
 			r.Header.Set("Authorization", header)

@@ -6,6 +6,7 @@ package control
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/control/described"
 	"github.com/gti/gtm/pkg/control/identity"
 	"github.com/gti/gtm/pkg/control/past"
 	"github.com/gti/gtm/pkg/control/share"
@@ -152,14 +154,16 @@ func New(cfg Config) (*Server, error) {
 		small: newAdmission(smallAtOne, mayWait, eachWaits), large: newAdmission(largeAtOne, mayWait, eachWaits)}
 	s.smallBodies.most, s.largeBodies.most = smallBodies, cfg.MaxBody+smallBodies
 	s.changer = change.New(change.Config{Store: cfg.Store, State: change.FollowState(cfg.Store, cfg.Mirror), Now: cfg.Now})
-	s.routes()
+	if err := s.routes(); err != nil {
+		return nil, fmt.Errorf("control: %w", err)
+	}
 	return s, nil
 }
 
-// routes mounts the operations. There is no page of documentation: huma's would load scripts from elsewhere.
-func (s *Server) routes() {
+// routes mounts the operations, and makes the page that describes them: huma's would load scripts from elsewhere.
+func (s *Server) routes() error {
 	config := huma.DefaultConfig("gtm", "1")
-	config.OpenAPIPath = api.Version + "/openapi"
+	config.OpenAPIPath = openAPIPath
 	config.DocsPath, config.SchemasPath = "", ""
 	config.CreateHooks = nil // they add links to schemas that are not served
 	config.Transformers = []huma.Transformer{ownProblems}
@@ -180,6 +184,47 @@ func (s *Server) routes() {
 	s.routeEdges(h)
 	s.routeEvents(h)
 	s.routeSignals(h)
+	return s.describeAll(h.OpenAPI())
+}
+
+// describeAll keeps what the API says of itself, which is the same for everybody, and secret from nobody.
+func (s *Server) describeAll(doc *huma.OpenAPI) error {
+	examples := described.Examples()
+	for _, item := range doc.Paths {
+		for _, op := range []*huma.Operation{item.Put, item.Post} {
+			if op == nil || op.RequestBody == nil {
+				continue
+			}
+			for _, media := range op.RequestBody.Content {
+				media.Example = examples[op.OperationID]
+			}
+		}
+	}
+	text, err := json.Marshal(doc)
+	if err != nil {
+		return err
+	}
+	page, err := described.Page(text)
+	if err != nil {
+		return err
+	}
+	s.mux.HandleFunc("GET "+docsPath, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Content-Security-Policy", described.Policy)
+		_, _ = w.Write(page)
+	})
+	return nil
+}
+
+// What the API says of itself: for people, and (as .json and .yaml) for programs.
+const (
+	docsPath    = api.Version + "/docs"
+	openAPIPath = api.Version + "/openapi"
+)
+
+// isOpen reports whether a path may be read without a token.
+func isOpen(path string) bool {
+	return path == docsPath || path == openAPIPath+".json" || path == openAPIPath+".yaml"
 }
 
 // operation describes one endpoint. Bodies are read by admit: their limits and times are not huma's.
@@ -218,10 +263,12 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		}
 		s.metrics.observe(r.Pattern, rec.code, s.cfg.Now().Sub(start))
 	}()
-	r, err := s.recognize(r)
-	if err != nil {
-		unauthorized(rec, err)
-		return
+	if !isOpen(r.URL.Path) {
+		var err error
+		if r, err = s.recognize(r); err != nil {
+			unauthorized(rec, err)
+			return
+		}
 	}
 	if _, pattern := s.mux.Handler(r); pattern == "" {
 		writeProblem(rec, problemf(http.StatusNotFound, "there is no %s %s; %s/openapi.json lists what there is",
