@@ -27,6 +27,7 @@ type deleteInput struct {
 	Name    string    `path:"name" maxLength:"1024"`
 	DryRun  bool      `query:"dryRun"`
 	Message string    `query:"message" maxLength:"4096"`
+	IfMatch string    `header:"If-Match" doc:"the ETag of the resource that is meant: if it changed since, nothing is deleted (412)"`
 }
 
 type rollbackInput struct {
@@ -98,7 +99,19 @@ func (s *Server) remove(ctx context.Context, in *deleteInput) (*reply[api.ApplyR
 		return nil, err
 	}
 	key := spec.Key{Tenant: in.Tenant, Kind: kind, Name: in.Name}
-	return s.carryOut(ctx, change.Input{Author: authorOf(ctx), Message: in.Message, Delete: []spec.Key{key}}, in.DryRun, in.Tenant)
+	del := change.Input{Author: authorOf(ctx), Message: in.Message, Delete: []spec.Key{key}}
+	if in.IfMatch != "" && in.IfMatch != "*" {
+		del.Expect = map[string]state.Generation{in.Tenant: s.cfg.Mirror.Tenant(in.Tenant).Head} // which is looked at first
+		v, err := s.find(ctx, &key)
+		if err != nil {
+			return nil, err
+		}
+		if etag(v.Generation) != in.IfMatch {
+			return nil, problemf(http.StatusPreconditionFailed, "%s is %s by now, and not %s; nothing was deleted: look at it, and delete what is "+
+				"there", key, etag(v.Generation), in.IfMatch)
+		}
+	}
+	return s.carryOut(ctx, del, in.DryRun, in.Tenant)
 }
 
 type holdInput struct {

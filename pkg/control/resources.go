@@ -22,9 +22,21 @@ import (
 // reply is the form in which huma wants answers.
 type reply[T any] struct{ Body T }
 
+// versioned is a reply of one resource, with what If-Match wants (RFC 9110, section 8.8.3).
+type versioned[T any] struct {
+	ETag string `header:"ETag"`
+	Body T
+}
+
+// etag is the generation that wrote a resource.
+func etag(g state.Generation) string { return fmt.Sprintf("\"%d\"", g) }
+
 type listInput struct {
 	Kind   string `query:"kind" maxLength:"63" doc:"only of this kind: Zone, Site and so on, or another that stands in the store"`
 	Tenant string `query:"tenant" doc:"only of this tenant"`
+	Prefix string `query:"prefix" maxLength:"1024" doc:"only those whose names begin so"`
+	Limit  int    `query:"limit" minimum:"1" maximum:"100000" doc:"how many at most; absent: all"`
+	After  string `query:"after" maxLength:"1200" doc:"what next was in the page before"`
 }
 
 type keyInput struct {
@@ -51,7 +63,8 @@ func (s *Server) routeResources(h huma.API) {
 func (s *Server) list(ctx context.Context, in *listInput) (*huma.StreamResponse, error) {
 	tenants, grants := s.tenants(ctx), grantsOf(ctx)
 	if !slices.Contains(tenants, spec.Platform) && slices.Contains(s.cfg.Mirror.Tenants(), spec.Platform) {
-		tenants = append([]string{spec.Platform}, tenants...) // for what it shares
+		tenants = append(tenants, spec.Platform) // for what it shares
+		slices.Sort(tenants)
 	}
 	if in.Tenant != "" {
 		if !slices.Contains(tenants, in.Tenant) {
@@ -60,6 +73,10 @@ func (s *Server) list(ctx context.Context, in *listInput) (*huma.StreamResponse,
 		tenants = []string{in.Tenant}
 	}
 	kind, err := s.kindOf(ctx, in.Kind)
+	if err != nil {
+		return nil, err
+	}
+	after, err := keyAfter(in.After)
 	if err != nil {
 		return nil, err
 	}
@@ -75,13 +92,19 @@ func (s *Server) list(ctx context.Context, in *listInput) (*huma.StreamResponse,
 	}
 	return &huma.StreamResponse{Body: func(c huma.Context) {
 		c.SetHeader("Content-Type", "application/json")
-		w := &listWriter{to: bufio.NewWriterSize(c.BodyWriter(), listBuffer)}
+		w := &listWriter{to: bufio.NewWriterSize(c.BodyWriter(), listBuffer), in: in, after: after, kind: kind, grants: grants}
 		w.text(`{"resources":[`)
 		for i := range states {
-			w.state(&states[i], kind, grants)
+			if tenants[i] >= after.Tenant && w.next == "" {
+				w.state(&states[i])
+			}
 		}
 		w.text(`],"heads":`)
 		w.json(heads)
+		if w.next != "" {
+			w.text(`,"next":`)
+			w.json(w.next)
+		}
 		w.text("}\n")
 		_ = w.to.Flush() // the client is gone; nobody is left to tell
 	}}, nil
@@ -90,11 +113,29 @@ func (s *Server) list(ctx context.Context, in *listInput) (*huma.StreamResponse,
 // listBuffer is how much of a list is written at once, in bytes.
 const listBuffer = 32 << 10
 
-// listWriter writes one resource after the other. Behind an error it writes no more.
+// keyAfter reads the key behind which a page begins; the zero value: the first one.
+func keyAfter(text string) (spec.Key, error) {
+	parts := strings.SplitN(text, "/", 3)
+	if text == "" {
+		return spec.Key{}, nil
+	}
+	if len(parts) < 3 {
+		return spec.Key{}, problemf(http.StatusBadRequest, "after is not what next was in the page before, as in shop/Pool/eu: %q", text)
+	}
+	return spec.Key{Tenant: parts[0], Kind: spec.Kind(parts[1]), Name: parts[2]}, nil
+}
+
+// listWriter writes one resource after the other, and at most a page. Behind an error it writes no more.
 type listWriter struct {
-	to   *bufio.Writer
-	some bool
-	err  error
+	to     *bufio.Writer
+	in     *listInput
+	after  spec.Key
+	kind   spec.Kind // empty: of every kind
+	grants access.Grants
+	wrote  int
+	last   spec.Key // that was written
+	next   string   // where the next page begins; empty: there is none, so far
+	err    error
 }
 
 func (w *listWriter) text(s string) {
@@ -110,20 +151,35 @@ func (w *listWriter) json(v any) {
 }
 
 func (w *listWriter) resource(r api.Resource) {
-	if w.some {
+	if w.wrote > 0 {
 		w.text(",")
 	}
-	w.some = true
+	w.wrote++
 	w.json(r)
 }
 
-// state writes those of a tenant that are seen; kind empty: of every kind.
-func (w *listWriter) state(state *state.TenantState, kind spec.Kind, grants access.Grants) {
+// lists reports whether a resource belongs to the page, and notes what is left for the next one.
+func (w *listWriter) lists(key spec.Key) bool {
+	switch {
+	case w.err != nil || w.next != "" || w.kind != "" && key.Kind != w.kind || !strings.HasPrefix(key.Name, w.in.Prefix),
+		w.after != spec.Key{} && key.Compare(w.after) <= 0:
+		return false
+	case w.in.Limit > 0 && w.wrote == w.in.Limit:
+		w.next = w.last.String()
+		return false
+	}
+	w.last = key
+	return true
+}
+
+// state writes those of a tenant that are seen, by key.
+func (w *listWriter) state(state *state.TenantState) {
+	broken := unread(*state)
 	for _, v := range sorted(*state) {
-		if w.err != nil {
-			return
+		for len(broken) > 0 && broken[0].Key.Compare(v.Resource.Key) < 0 {
+			broken = w.unread(broken)
 		}
-		if kind != "" && v.Resource.Kind != kind || !grants.SeesResource(v.Resource) {
+		if !w.grants.SeesResource(v.Resource) || !w.lists(v.Resource.Key) {
 			continue
 		}
 		r, err := wire(*state, v)
@@ -133,9 +189,17 @@ func (w *listWriter) state(state *state.TenantState, kind spec.Kind, grants acce
 		}
 		w.resource(r)
 	}
-	for _, r := range unread(*state, kind) {
-		w.resource(r)
+	for len(broken) > 0 {
+		broken = w.unread(broken)
 	}
+}
+
+// unread writes the first of what cannot be read, and gives the rest.
+func (w *listWriter) unread(broken []state.BrokenResource) []state.BrokenResource {
+	if w.lists(broken[0].Key) {
+		w.resource(unreadOne(broken[0]))
+	}
+	return broken[1:]
 }
 
 // sorted gives the resources of a tenant by kind (dependencies first) and name.
@@ -161,14 +225,13 @@ func brokenText(b state.BrokenResource) string {
 	return fmt.Sprintf("what %s@%d wrote cannot be read: %v", b.Key.Tenant, b.Generation, b.Err)
 }
 
-// unread gives the resources of a kind (empty: of all) of which nothing could ever be read, sorted.
-func unread(state state.TenantState, kind spec.Kind) []api.Resource {
-	var out []api.Resource
-	for _, key := range slices.SortedFunc(maps.Keys(state.Broken), spec.Key.Compare) {
-		if _, readable := state.Resources.Get(key); readable || kind != "" && key.Kind != kind {
-			continue
+// unread lists what stands there and cannot be read, by key.
+func unread(now state.TenantState) []state.BrokenResource {
+	var out []state.BrokenResource
+	for _, key := range slices.SortedFunc(maps.Keys(now.Broken), spec.Key.Compare) {
+		if _, readable := now.Resources.Get(key); !readable {
+			out = append(out, now.Broken[key])
 		}
-		out = append(out, unreadOne(state.Broken[key]))
 	}
 	return out
 }
@@ -246,18 +309,18 @@ func (s *Server) find(ctx context.Context, key *spec.Key) (state.Version, error)
 	return state.Version{}, problemf(http.StatusNotFound, "%s does not exist%s", *key, didYouMean(key.Name, names))
 }
 
-func (s *Server) get(ctx context.Context, in *keyInput) (*reply[api.Resource], error) {
+func (s *Server) get(ctx context.Context, in *keyInput) (*versioned[api.Resource], error) {
 	key := in.key()
 	v, err := s.find(ctx, &key)
 	state := s.cfg.Mirror.Tenant(key.Tenant)
 	if b, broken := state.Broken[key]; err != nil && broken && grantsOf(ctx).Sees(key.Tenant) {
-		return &reply[api.Resource]{unreadOne(b)}, nil
+		return &versioned[api.Resource]{etag(b.Generation), unreadOne(b)}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	r, err := wire(state, v)
-	return &reply[api.Resource]{r}, problemOf(err)
+	return &versioned[api.Resource]{etag(v.Generation), r}, problemOf(err)
 }
 
 func (s *Server) describe(ctx context.Context, in *keyInput) (*reply[api.Description], error) {

@@ -144,6 +144,8 @@ type ResourceList struct {
 	Resources []Resource `json:"resources"`
 	// Heads are the generations that the list was read at.
 	Heads map[string]uint64 `json:"heads,omitempty"`
+	// Next is what after must be for the next page; absent: this is the last one.
+	Next string `json:"next,omitempty" doc:"what after must be for the next page; absent: this is the last one"`
 }
 
 // Description is a resource with what surrounds it.

@@ -1,0 +1,88 @@
+package control
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
+)
+
+// TestPagesOfResources: pages of every size, laid together, are the whole list, what cannot be read included, each resource once.
+func TestPagesOfResources(t *testing.T) {
+	w := newWorld(t)
+	w.store.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 42, Broken: []state.BrokenResource{
+		{Key: spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "aa"}, Generation: 42},
+		{Key: spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "zz"}, Generation: 42}}}}})
+	names := func(query string) (all []string, next string) {
+		t.Helper()
+		var list api.ResourceList
+		w.ask(t, "GET", "/v1/resources?"+query, nil, &list)
+		for _, r := range list.Resources {
+			all = append(all, r.Tenant+"/"+string(r.Kind)+"/"+r.Name)
+		}
+		return all, list.Next
+	}
+	for _, filter := range []string{"", "kind=Pool", "tenant=shop", "prefix=e", "tenant=platform&prefix=no"} {
+		want, next := names(filter)
+		if next != "" {
+			t.Errorf("%q: the whole list has a next page", filter)
+		}
+		for size := 1; size <= len(want)+1; size++ {
+			var got []string
+			after, pages := "", 0
+			for {
+				page, next := names(fmt.Sprintf("%s&limit=%d&after=%s", filter, size, url.QueryEscape(after)))
+				got, after = append(got, page...), next
+				if pages++; next == "" {
+					break
+				}
+				if len(page) != size || pages > len(want) {
+					t.Fatalf("%q by %d: page %v, next %s", filter, size, page, next)
+				}
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%q by %d: %s", filter, size, diff)
+			}
+		}
+	}
+	all, _ := names("kind=Pool")
+	if diff := cmp.Diff([]string{"shop/Pool/aa", "shop/Pool/eu", "shop/Pool/zz"}, all); diff != "" {
+		t.Error(diff)
+	}
+	for _, bad := range []string{"after=shop", "after=shop/Pool", "limit=0", "limit=100001"} {
+		if rec := w.ask(t, "GET", "/v1/resources?"+bad, nil, nil); rec.Code/100 != 4 {
+			t.Errorf("%s: %d", bad, rec.Code)
+		}
+	}
+}
+
+// TestDeleteWhatIsMeant: with If-Match a resource is deleted only as it was seen.
+func TestDeleteWhatIsMeant(t *testing.T) {
+	w := newWorld(t)
+	tag := w.ask(t, "GET", "/v1/resources/shop/Override/old", nil, nil).Header().Get("ETag")
+	if tag != `"40"` {
+		t.Fatalf("ETag %s", tag)
+	}
+	remove := func(ifMatch string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodDelete, "/v1/resources/shop/Override/old?dryRun=true", nil)
+		r.Header.Set("Authorization", "Bearer "+testToken)
+		r.Header.Set("If-Match", ifMatch)
+		rec := httptest.NewRecorder()
+		w.Handler().ServeHTTP(rec, r)
+		return rec
+	}
+	for ifMatch, want := range map[string]int{tag: 200, "*": 200, `"39"`: 412, "40": 412} {
+		rec := remove(ifMatch)
+		if rec.Code != want || want == 412 && !strings.Contains(rec.Body.String(), "nothing was deleted") {
+			t.Errorf("If-Match %s: %d %s", ifMatch, rec.Code, rec.Body)
+		}
+	}
+}
