@@ -86,3 +86,29 @@ func TestDeleteWhatIsMeant(t *testing.T) {
 		}
 	}
 }
+
+// TestAnIdempotencyKey: a change that is asked for again, since its reply was lost, is made once; another one may not have its key.
+func TestAnIdempotencyKey(t *testing.T) {
+	w := newWorld(t)
+	ask := func(key, body string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodPost, "/v1/rollback/shop", strings.NewReader(body))
+		r.Header.Set("Authorization", "Bearer "+testToken)
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Idempotency-Key", key)
+		rec := httptest.NewRecorder()
+		w.Handler().ServeHTTP(rec, r)
+		return rec
+	}
+	const body, other = `{"generation": 39, "dryRun": true}`, `{"generation": 38, "dryRun": true}`
+	first := ask("k1", body)
+	again := ask("k1", body)
+	if first.Header().Get("Idempotent-Replayed") != "" || again.Header().Get("Idempotent-Replayed") != "true" ||
+		first.Code != again.Code || first.Body.String() != again.Body.String() {
+		t.Errorf("%d %s\nagain %d %s", first.Code, first.Body, again.Code, again.Body)
+	}
+	problem(t, ask("k1", other), http.StatusUnprocessableEntity)
+	if rec := ask("k2", other); rec.Header().Get("Idempotent-Replayed") != "" {
+		t.Errorf("another key: %v", rec.Header())
+	}
+	problem(t, ask(strings.Repeat("k", 256), body), http.StatusBadRequest)
+}

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,6 +26,7 @@ import (
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/described"
 	"github.com/gti/gtm/pkg/control/identity"
+	"github.com/gti/gtm/pkg/control/once"
 	"github.com/gti/gtm/pkg/control/past"
 	"github.com/gti/gtm/pkg/control/share"
 	"github.com/gti/gtm/pkg/control/signals"
@@ -98,6 +100,7 @@ type Server struct {
 	largeReply chan struct{} // the turn of large replies of edges
 	streams    chan struct{} // of events, that are open
 	stopped    chan struct{} // closed when Run ends
+	replies    once.Replies  // that were given to requests with a key
 	// What bodies hold, and whose turn it is to work: see admit.
 	smallBodies, largeBodies budget
 	small, large             *admission
@@ -280,6 +283,29 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer done()
-	s.mux.ServeHTTP(rec, admitted)
+	s.serveOnce(rec, admitted)
 	r.Pattern = admitted.Pattern
+}
+
+// serveOnce has a POST with an Idempotency-Key carried out once. That of a token is not: its reply has a secret, which is not kept.
+func (s *Server) serveOnce(w http.ResponseWriter, r *http.Request) {
+	key := r.Header.Get("Idempotency-Key")
+	if key == "" || r.Method != http.MethodPost || strings.HasPrefix(r.URL.Path, api.Version+"/tokens/") {
+		s.mux.ServeHTTP(w, r)
+		return
+	}
+	if len(key) > once.MaxKey {
+		writeProblem(w, problemf(http.StatusBadRequest, "Idempotency-Key has more than %d bytes", once.MaxKey))
+		return
+	}
+	what := slices.Concat([]byte(r.Method+" "+r.URL.RequestURI()+"\n"), bodyOf(r.Context()))
+	err := s.replies.Serve(w, authorOf(r.Context()), key, what, s.cfg.Now(), func(w http.ResponseWriter) { s.mux.ServeHTTP(w, r) })
+	switch {
+	case errors.Is(err, once.ErrRunning):
+		writeProblem(w, problemf(http.StatusConflict, "%s", err))
+	case errors.Is(err, once.ErrFull):
+		writeProblem(w, problemf(http.StatusTooManyRequests, "%s", err))
+	case err != nil:
+		writeProblem(w, problemf(http.StatusUnprocessableEntity, "%s", err))
+	}
 }
