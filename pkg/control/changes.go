@@ -108,7 +108,7 @@ func (s *Server) remove(ctx context.Context, in *deleteInput) (*reply[api.ApplyR
 		}
 		if etag(v.Generation) != in.IfMatch {
 			return nil, problemf(http.StatusPreconditionFailed,
-				"%s is %s by now, and not %s; nothing was deleted: look at it, and delete what is there", key, etag(v.Generation), in.IfMatch)
+				"%s is %s by now, and not %s; nothing was deleted: look at what is there", key, etag(v.Generation), in.IfMatch)
 		}
 	}
 	return s.carryOut(ctx, del, in.DryRun, in.Tenant)
