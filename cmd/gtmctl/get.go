@@ -188,6 +188,8 @@ func summary(r api.Resource) string {
 		return s.Host + ", " + plural(len(s.Rules), "rule")
 	case *spec.Tenant:
 		return brakeSummary(s)
+	case *spec.Access:
+		return clip(s.Role + " for " + strings.Join(s.Subjects, ", "))
 	case *spec.Override:
 		if s.Hold != nil {
 			return clip("hold service " + s.Service + untilText(s) + ": " + s.Reason)

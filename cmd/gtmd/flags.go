@@ -274,10 +274,9 @@ func (f *flags) tls(c *config) error {
 	if f.etcdCert == "" && f.etcdKey == "" {
 		return nil
 	}
-	cert, err := tls.LoadX509KeyPair(f.etcdCert, f.etcdKey)
-	if err != nil {
+	var err error
+	if c.tls.GetClientCertificate, err = door.ClientCertificate(f.etcdCert, f.etcdKey); err != nil {
 		return fmt.Errorf("--etcd-cert and --etcd-key: %w", err)
 	}
-	c.tls.Certificates = []tls.Certificate{cert}
 	return nil
 }

@@ -576,3 +576,49 @@ func TestAStreamEndsWithItsToken(t *testing.T) {
 		t.Errorf("heard %s", <-sent)
 	}
 }
+
+// TestExplanationsOfOthers: a tenant is told of its own services alone, and of a host of another one what it is told of no host at all.
+func TestExplanationsOfOthers(t *testing.T) {
+	w := newAccessWorld(t)
+	w.rivals(t)
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /edge/explain", func(rw http.ResponseWriter, r *http.Request) {
+		switch host := r.URL.Query().Get("host"); {
+		case r.URL.Query().Get("type") == "X":
+			rw.WriteHeader(http.StatusBadRequest)
+			fmt.Fprint(rw, `{"edge": "e1", "error": "X is no type"}`)
+		case host == "web.example":
+			fmt.Fprint(rw, `{"edge": "e1", "service": "shop/web", "notes": ["held, as rival/rival-pool is"], "text": ["rival@7"]}`)
+		case host == "taken.example":
+			fmt.Fprint(rw, `{"edge": "e1", "service": "rival/rival-web"}`)
+		default:
+			rw.WriteHeader(http.StatusNotFound)
+			fmt.Fprint(rw, `{"edge": "e1", "error": "no steered name here; did you mean taken.example., of rival/rival-web?"}`)
+		}
+	})
+	web := httptest.NewServer(mux)
+	defer web.Close()
+	w.store.edges = []store.Edge{{ID: "e1", HTTP: strings.TrimPrefix(web.URL, "http://"), Alive: true}}
+	viewer := w.token(t, "shop", "viewer", "viewer")
+	ask := func(query string) (int, string) {
+		rec := w.as(t, viewer, "GET", "/v1/explain?host="+query, nil)
+		return rec.Code, rec.Body.String()
+	}
+	if code, text := ask("web.example"); code != 200 || !strings.Contains(text, "shop/web") || strings.Contains(text, "rival") {
+		t.Errorf("its own: %d %s", code, text)
+	}
+	if code, text := ask("web.example&type=X"); code != 400 || !strings.Contains(text, "X is no type") {
+		t.Errorf("what is wrong with a question of its own: %d %s", code, text)
+	}
+	for _, more := range []string{"", "&type=X", "&edge=nowhere"} {
+		code, foreign := ask("taken.example" + more)
+		_, nothing := ask("none1.example" + more)
+		if code != 404 || strings.ReplaceAll(foreign, "taken", "none1") != nothing || strings.Contains(foreign, "rival") {
+			t.Errorf("%s: %d %s\n%s", more, code, foreign, nothing)
+		}
+	}
+	var x api.Explanation
+	if w.ask(t, "GET", "/v1/explain?host=taken.example", nil, &x); x.Service != "rival/rival-web" {
+		t.Errorf("the platform's admin: %+v", x)
+	}
+}

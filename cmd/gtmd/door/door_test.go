@@ -8,12 +8,15 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/gti/gtm/pkg/control/secure"
+	"github.com/gti/gtm/pkg/serve/servetest"
 )
 
 func TestFlagsSayWhenThereIsTLS(t *testing.T) {
@@ -87,5 +90,41 @@ func TestControlsArePinned(t *testing.T) {
 		if _, _, err := Pinned([]string{bad}); err == nil {
 			t.Errorf("%s is taken", bad)
 		}
+	}
+}
+
+// TestARenewedClientCertificateIsShown: the next connection shows it; files that belong not together leave the one before in use.
+func TestARenewedClientCertificateIsShown(t *testing.T) {
+	dir := t.TempDir()
+	first := servetest.WriteCertificate(t, dir, time.Now().Add(time.Hour), "a.example")
+	show, err := ClientCertificate(first.Cert, first.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := func() string {
+		c, err := show(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Leaf.DNSNames[0]
+	}
+	if got := name(); got != "a.example" {
+		t.Errorf("at first: %s", got)
+	}
+	second := servetest.WriteCertificate(t, t.TempDir(), time.Now().Add(time.Hour), "b.example")
+	for _, move := range [][2]string{{second.Cert, first.Cert}, {second.Key, first.Key}} {
+		if err := os.Rename(move[0], move[1]); err != nil {
+			t.Fatal(err)
+		}
+		want := "b.example"
+		if move[0] == second.Cert {
+			want = "a.example"
+		}
+		if got := name(); got != want {
+			t.Errorf("with %s: %s, want %s", move[0], got, want)
+		}
+	}
+	if _, err := ClientCertificate("none", "none"); err == nil {
+		t.Error("no files, and no error")
 	}
 }
